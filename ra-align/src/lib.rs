@@ -1,0 +1,1 @@
+//! ID representation alignment: layer-wise soft prompts for a frozen language model.

@@ -1,0 +1,48 @@
+//! What training and encoding know of an alignment module.
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Tensor;
+
+/// Layer-wise soft prompts of a batch: `d^(l) = [c^(l) ; p^(l)]`, `[batch, rows, width]` for each injected layer
+/// (RA-Rec, section 4 of the method notes).
+#[derive(Debug, Clone)]
+pub struct Prefix {
+    first_layer: usize,
+    layers: Vec<Tensor<3>>,
+}
+
+impl Prefix {
+    /// Prefixes for the layers `first_layer..first_layer + layers.len()`.
+    ///
+    /// # Panics
+    /// When the layers differ in batch, rows or width.
+    pub fn new(first_layer: usize, layers: Vec<Tensor<3>>) -> Self {
+        assert!(layers.windows(2).all(|w| w[0].dims() == w[1].dims()), "every layer has the same prefix shape");
+        Self { first_layer, layers }
+    }
+
+    /// The first layer with a prefix.
+    pub fn first_layer(&self) -> usize {
+        self.first_layer
+    }
+
+    /// The prefix of a layer, `[batch, rows, width]`, if it has one.
+    pub fn layer(&self, index: usize) -> Option<&Tensor<3>> {
+        self.layers.get(index.checked_sub(self.first_layer)?)
+    }
+
+    /// Prefix rows a layer.
+    pub fn rows(&self) -> usize {
+        self.layers.first().map_or(0, |l| l.dims()[1])
+    }
+
+    /// All injected layers in order.
+    pub fn layers(&self) -> &[Tensor<3>] {
+        &self.layers
+    }
+}
+
+/// Turns ID vectors into layer-wise soft prompts: the only part of RA-Rec that is trained.
+pub trait Aligner: Module + ModuleDisplay {
+    /// `ids` is `[batch, dim]`.
+    fn prefix(&self, ids: Tensor<2>) -> Prefix;
+}

@@ -1,0 +1,99 @@
+//! Checkpoints are safetensors files that hold exactly a trained module, and the ledger of what that is.
+use crate::{Error, Result, read_bytes, write_atomic};
+use burn::module::Module;
+use burn::store::{ModuleSnapshot, SafetensorsStore};
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// One trained tensor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRow {
+    /// Path of the parameter in its module.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its number of scalars.
+    pub params: usize,
+}
+
+/// Every parameter of a module, in the order of its fields.
+pub fn ledger<M: Module>(module: &M) -> Vec<LedgerRow> {
+    let tensors = module.collect(None, None, false);
+    tensors
+        .iter()
+        .map(|t| {
+            let shape: Vec<usize> = t.shape.iter().copied().collect();
+            LedgerRow { name: t.name.clone(), params: shape.iter().product(), shape }
+        })
+        .collect()
+}
+
+/// The sum of a ledger.
+pub fn trainable_params(ledger: &[LedgerRow]) -> usize {
+    ledger.iter().map(|row| row.params).sum()
+}
+
+/// Writes a module's parameters, all of them and nothing else, by [`write_atomic`].
+///
+/// # Errors
+/// [`Error::Io`] names the path.
+pub fn save_module<M: Module>(module: &M, path: &Path) -> Result<()> {
+    let mut store = SafetensorsStore::from_bytes(None);
+    let fail = |e: burn::store::SafetensorsStoreError| Error::corrupt(path, format!("the module cannot be written: {e}"));
+    module.save_into(&mut store).map_err(fail)?;
+    write_atomic(path, &store.get_bytes().map_err(fail)?)
+}
+
+/// Reads a module's parameters into `module`, which gives shapes and device.
+///
+/// # Errors
+/// [`Error::Corrupt`] names every tensor that is missing, left over or of another shape.
+pub fn load_module<M: Module>(mut module: M, path: &Path) -> Result<M> {
+    let bytes = read_bytes(path)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::corrupt(path, format!("not a whole safetensors file: {e}")))?;
+    let mut found: BTreeMap<&str, Vec<usize>> = file.iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
+    let mut problems = Vec::new();
+    for row in ledger(&module) {
+        match found.remove(row.name.as_str()) {
+            None => problems.push(format!("{} is missing", row.name)),
+            Some(shape) if shape != row.shape => problems.push(format!("{} is {shape:?}, expected {:?}", row.name, row.shape)),
+            Some(_) => {}
+        }
+    }
+    problems.extend(found.keys().map(|name| format!("{name} is left over")));
+    if !problems.is_empty() {
+        return Err(Error::corrupt(path, format!("not a checkpoint of this configuration: {}", problems.join("; "))));
+    }
+    let fail = |e: burn::store::SafetensorsStoreError| Error::corrupt(path, format!("cannot be loaded: {e}"));
+    module.load_from(&mut SafetensorsStore::from_bytes(Some(bytes))).map_err(fail)?;
+    Ok(module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::Device;
+
+    fn linear(a: usize, b: usize) -> Linear {
+        LinearConfig::new(a, b).init(&Device::flex())
+    }
+
+    #[test]
+    fn a_checkpoint_round_trips_and_names_what_does_not_fit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.safetensors");
+        let saved = linear(3, 2);
+        save_module(&saved, &path).unwrap();
+        let loaded = load_module(linear(3, 2), &path).unwrap();
+        assert_eq!(loaded.weight.val().into_data(), saved.weight.val().into_data());
+        assert_eq!(trainable_params(&ledger(&loaded)), 8);
+        let message = load_module(linear(3, 4), &path).unwrap_err().to_string();
+        assert!(message.contains("weight is [3, 2], expected [3, 4]"), "{message}");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+        assert!(load_module(linear(3, 2), &path).unwrap_err().to_string().contains("m.safetensors"));
+    }
+}

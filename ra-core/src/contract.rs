@@ -1,0 +1,163 @@
+//! What every implementation of this crate's traits must do. Call these in a test of your own implementation; each
+//! panics with the promise that was broken.
+use crate::{
+    Aligner, History, LanguageModel, Prefix, Recommender, TextBatch, encode, ledger, normal, pooled_text, rng,
+};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+const TOLERANCE: f32 = 2e-4;
+
+fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+    (a - b).abs().max().into_scalar()
+}
+
+fn texts(rows: &[&[u32]], left: bool, device: &Device) -> TextBatch {
+    let batch = TextBatch::from_rows(rows, device);
+    if !left {
+        return batch;
+    }
+    let longest = batch.tokens.dims()[1];
+    let padded = |value: &dyn Fn(u32) -> u32| -> Vec<u32> {
+        rows.iter().flat_map(|r| std::iter::repeat_n(0, longest - r.len()).chain(r.iter().map(|&t| value(t)))).collect()
+    };
+    let shape = [rows.len(), longest];
+    let tokens: Vec<i32> = padded(&|t| t).iter().map(|&t| t as i32).collect();
+    let mask: Vec<f32> = padded(&|_| 1).iter().map(|&m| m as f32).collect();
+    TextBatch {
+        tokens: Tensor::<2, Int>::from_data(TensorData::new(tokens, shape), device),
+        mask: Tensor::from_data(TensorData::new(mask, shape), device),
+    }
+}
+
+fn random_prefix<L: LanguageModel + ?Sized>(lm: &L, first: usize, batch: usize, seed: u64, device: &Device) -> Prefix {
+    let spec = lm.spec();
+    let layer = |l| normal([batch, 3, spec.width], 1.0, &mut rng(seed, "prefix", l as u64), device).val();
+    Prefix::new(first, (first..spec.layers).map(layer).collect())
+}
+
+/// Checks a language model whose tokens `5..vocabulary` are ordinary words.
+///
+/// # Panics
+/// When padding changes a text's vector, a causal model reads later tokens, a prefix does not reach every position, an
+/// empty prefix is not the plain model bit for bit, dropout acts under a tracked prefix, no gradient reaches the prefix
+/// or the fast path of the last layer differs from the plain one.
+pub fn check_language_model<L: LanguageModel + ?Sized>(lm: &L, vocabulary: u32) {
+    let device = lm.device();
+    let word = |k: u32| 5 + k * 7 % (vocabulary - 5);
+    let short: Vec<u32> = (0..4).map(word).collect();
+    let long: Vec<u32> = (10..19).map(word).collect();
+    let alone = texts(&[&short], false, &device);
+    let prefix_1 = random_prefix(lm, 0, 1, 1, &device);
+    let twice = Prefix::new(0, prefix_1.layers().iter().map(|l| l.clone().repeat_dim(0, 2)).collect());
+
+    for (left, side) in [(false, "right"), (true, "left")] {
+        let both = texts(&[&short, &long], left, &device);
+        for (one, two) in [(None, None), (Some(&prefix_1), Some(&twice))] {
+            let expected = encode(lm, &alone, one).pooled;
+            let padded = encode(lm, &both, two).pooled.slice([0..1]);
+            let d = distance(expected, padded);
+            assert!(d < TOLERANCE, "padding on the {side} moves a text's vector by {d}");
+        }
+    }
+    check_reading_order(lm, &long, word(33));
+    check_prefix(lm, &alone, &prefix_1);
+    check_fast_path(lm, &texts(&[&short, &long], false, &device));
+}
+
+fn check_reading_order<L: LanguageModel + ?Sized>(lm: &L, text: &[u32], other: u32) {
+    let device = lm.device();
+    let changed: Vec<u32> = text[..text.len() - 1].iter().copied().chain([other]).collect();
+    let states = |t: &[u32]| encode(lm, &texts(&[t], false, &device), None).last.slice([0..1, 0..text.len() - 1]);
+    let d = distance(states(text), states(&changed));
+    if lm.spec().causal {
+        assert!(d == 0.0, "a causal model reads later tokens: earlier states move by {d}");
+    } else {
+        assert!(d > 0.0, "a bidirectional model does not read later tokens");
+    }
+}
+
+fn check_prefix<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: &Prefix) {
+    let device = lm.device();
+    let plain = encode(lm, text, None);
+    let empty = encode(lm, text, Some(&Prefix::new(lm.spec().layers, vec![])));
+    assert!(plain.last.to_data() == empty.last.to_data(), "an empty prefix is not the plain model, bit for bit");
+
+    let hybrid = encode(lm, text, Some(prefix));
+    let moved: Vec<f32> = (hybrid.last.clone() - plain.last).abs().max_dim(2).into_data().iter().collect();
+    assert!(moved.iter().all(|&d| d > 0.0), "the prefix does not reach every position: {moved:?}");
+
+    let tracked: Vec<Tensor<3>> =
+        prefix.layers().iter().map(|l| Tensor::from_data(l.to_data(), &device.clone().autodiff()).require_grad()).collect();
+    let with_grad = encode(lm, text, Some(&Prefix::new(0, tracked.clone())));
+    let d = distance(with_grad.pooled.clone().inner(), hybrid.pooled);
+    assert!(d < TOLERANCE, "a tracked prefix changes the result by {d}: is dropout on?");
+    let grads = with_grad.pooled.sum().backward();
+    for (index, layer) in tracked.iter().enumerate() {
+        let norm: f32 = layer.grad(&grads).map_or(0.0, |g| g.abs().sum().into_scalar());
+        assert!(norm > 0.0, "no gradient reaches the prefix of layer {index}");
+    }
+}
+
+fn check_fast_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch) {
+    let Some(constants) = pooled_text(lm, text) else { return };
+    let last = lm.spec().layers - 1;
+    let prefix = random_prefix(lm, last, text.tokens.dims()[0], 2, &lm.device());
+    let finish = |row: Tensor<2>| lm.finish(row.unsqueeze_dim(1)).squeeze_dim::<2>(1);
+    for prefix in [None, Some(&prefix)] {
+        let plain = encode(lm, text, prefix).pooled;
+        let fast = finish(lm.pooled_layer(&constants, prefix.and_then(|p| p.layer(last)).cloned()));
+        let d = distance(plain, fast);
+        assert!(d < TOLERANCE, "the fast path of the last layer differs by {d}");
+    }
+}
+
+/// Checks a frozen recommender on real histories and items.
+///
+/// # Panics
+/// When shapes are wrong, vectors carry autodiff or are not finite, repeat calls differ, or a vector depends on what
+/// else is in its batch.
+pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], items: &[u32]) {
+    let users = model.users(histories);
+    let table = model.items(items);
+    assert_eq!(users.dims(), [histories.len(), model.dim()], "users: [histories, dim]");
+    assert_eq!(table.dims(), [items.len(), model.dim()], "items: [items, dim]");
+    assert!(!users.is_autodiff() && !table.is_autodiff(), "a frozen recommender gives plain tensors");
+    for (name, tensor) in [("user", &users), ("item", &table)] {
+        let finite: bool = tensor.clone().is_finite().all().into_scalar();
+        assert!(finite, "a {name} vector is not finite");
+    }
+    assert!(users.to_data() == model.users(histories).to_data(), "two calls differ: is dropout on?");
+    for (row, history) in histories.iter().enumerate() {
+        let d = distance(users.clone().slice([row..row + 1]), model.users(&[*history]));
+        assert!(d < TOLERANCE, "user vector {row} depends on its batch (by {d})");
+    }
+    for (row, item) in items.iter().enumerate() {
+        let d = distance(table.clone().slice([row..row + 1]), model.items(&[*item]));
+        assert!(d < TOLERANCE, "the vector of item {item} depends on its batch (by {d})");
+    }
+}
+
+/// Checks an alignment module on the autodiff device for ID vectors of width `dim` and a model of `layers` and `width`.
+///
+/// # Panics
+/// When shapes are wrong, a row depends on another row's ID, the ID does not matter, or a parameter gets no gradient.
+pub fn check_aligner<A: Aligner>(aligner: &A, dim: usize, layers: usize, width: usize, device: &Device) {
+    let ids = normal([3, dim], 1.0, &mut rng(3, "ids", 0), device).val();
+    let prefix = aligner.prefix(ids.clone());
+    assert_eq!(prefix.first_layer() + prefix.layers().len(), layers, "a prefix for every layer from the first one up");
+    let changed = Tensor::cat(vec![ids.clone().slice([0..2]), ids.slice([2..3]) + 1.0], 0);
+    let other = aligner.prefix(changed);
+    for (index, (a, b)) in prefix.layers().iter().zip(other.layers()).enumerate() {
+        assert_eq!(a.dims(), [3, prefix.rows(), width], "layer {index}: [batch, rows, width]");
+        let difference = (a.clone() - b.clone()).abs();
+        let same: f32 = difference.clone().slice([0..2]).max().into_scalar();
+        let moved: f32 = difference.slice([2..3]).max().into_scalar();
+        assert!(same == 0.0, "layer {index}: a row's prefix depends on another row's ID");
+        assert!(moved > 0.0, "layer {index}: the ID does not reach the prefix");
+    }
+    let total = prefix.layers().iter().map(|l| l.clone().square().sum()).reduce(|a, b| a + b);
+    let grads = total.map(|t| GradientsParams::from_grads(t.backward(), aligner));
+    let reached = grads.map_or(0, |g| g.len());
+    assert_eq!(reached, ledger(aligner).len(), "every trained parameter gets a gradient");
+}

@@ -1,0 +1,277 @@
+//! A split data set with dense ids, and the protocol under which it is evaluated.
+use crate::{Fingerprint, fingerprint};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// The item id that stands for "no item".
+pub const PADDING: u32 = 0;
+
+/// One list of items a user, in one allocation.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sequences {
+    offsets: Vec<usize>,
+    items: Vec<u32>,
+}
+
+impl Sequences {
+    /// Collects the rows in order.
+    pub fn from_rows<R: AsRef<[u32]>>(rows: impl IntoIterator<Item = R>) -> Self {
+        let mut all = Self { offsets: vec![0], items: Vec::new() };
+        for row in rows {
+            all.items.extend_from_slice(row.as_ref());
+            all.offsets.push(all.items.len());
+        }
+        all
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The items of all rows together.
+    pub fn total(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Row `index`, oldest item first.
+    ///
+    /// # Panics
+    /// When `index` is not below [`Sequences::len`].
+    pub fn row(&self, index: usize) -> &[u32] {
+        &self.items[self.offsets[index]..self.offsets[index + 1]]
+    }
+
+    /// All rows in order.
+    pub fn rows(&self) -> impl Iterator<Item = &[u32]> {
+        self.offsets.windows(2).map(|w| &self.items[w[0]..w[1]])
+    }
+}
+
+/// The items: dense id `1..=len` (0 is [`PADDING`]), the user's own id, the title.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    ids: Vec<String>,
+    titles: Vec<String>,
+}
+
+impl Catalog {
+    /// Item `k` of the lists becomes dense id `k + 1`.
+    ///
+    /// # Panics
+    /// When the lists differ in length.
+    pub fn new(ids: Vec<String>, titles: Vec<String>) -> Self {
+        assert_eq!(ids.len(), titles.len(), "one title an item");
+        Self { ids, titles }
+    }
+
+    /// The number of items, padding not counted.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are no items.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// All dense ids.
+    pub fn all(&self) -> std::ops::RangeInclusive<u32> {
+        1..=self.len() as u32
+    }
+
+    /// The user's own id of a dense id.
+    ///
+    /// # Panics
+    /// When `item` is padding or beyond the catalogue.
+    pub fn id(&self, item: u32) -> &str {
+        &self.ids[item as usize - 1]
+    }
+
+    /// The title of a dense id; empty when there is none.
+    ///
+    /// # Panics
+    /// When `item` is padding or beyond the catalogue.
+    pub fn title(&self, item: u32) -> &str {
+        &self.titles[item as usize - 1]
+    }
+
+    /// All titles in the order of dense ids.
+    pub fn titles(&self) -> &[String] {
+        &self.titles
+    }
+
+    /// The dense id of a user's own id.
+    pub fn find(&self, id: &str) -> Option<u32> {
+        self.ids.iter().position(|x| x == id).map(|k| k as u32 + 1)
+    }
+
+    /// The dense ids by title, lower case and trimmed; of duplicate titles the first.
+    pub fn by_title(&self) -> HashMap<String, u32> {
+        let mut map = HashMap::with_capacity(self.len());
+        for (title, item) in self.titles.iter().zip(1u32..) {
+            map.entry(title.trim().to_lowercase()).or_insert(item);
+        }
+        map
+    }
+}
+
+/// How rows of a table came about; two rows compare only under the same [`Protocol::fingerprint`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protocol {
+    /// Hash of all below and of the data itself.
+    pub fingerprint: Fingerprint,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Users after filtering.
+    pub users: usize,
+    /// Items after filtering.
+    pub items: usize,
+    /// Interactions after filtering, held-out ones included.
+    pub interactions: usize,
+    /// Filter steps in words, such as `k_core=5`.
+    pub filter: String,
+    /// `leave_one_out` or `temporal`.
+    pub split: String,
+    /// What is ranked: `all` items.
+    pub candidates: String,
+    /// Items of the user's history: `removed` from the ranking (never the target) or `kept`.
+    pub seen: String,
+    /// How ties between the target and others count.
+    pub ties: String,
+}
+
+/// A target and the history before it: `train.row(user)[position]` and what precedes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sample {
+    /// Dense user.
+    pub user: u32,
+    /// Position of the target in the user's training sequence, at least 1.
+    pub position: u32,
+}
+
+/// Interactions after ingest, filter and split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dataset {
+    /// Name in tables.
+    pub name: String,
+    /// The users' own ids; the index is the dense id.
+    pub users: Vec<String>,
+    /// The items.
+    pub catalog: Catalog,
+    /// What models may learn from, a row a user, oldest first.
+    pub train: Sequences,
+    /// Held out for choices, a row a user, possibly empty.
+    pub valid: Sequences,
+    /// Held out for the final table, a row a user, possibly empty.
+    pub test: Sequences,
+    /// Filter steps in words.
+    pub filter: String,
+    /// The split in words.
+    pub split: String,
+}
+
+impl Dataset {
+    /// History of `sample`, oldest first, and its target; at most the last `max_history` items.
+    pub fn sample(&self, sample: Sample, max_history: usize) -> (&[u32], u32) {
+        let row = self.train.row(sample.user as usize);
+        let at = sample.position as usize;
+        (&row[at.saturating_sub(max_history)..at], row[at])
+    }
+
+    /// Every sample of the training sequences, by user and position.
+    pub fn samples(&self) -> Vec<Sample> {
+        (0..self.train.len() as u32)
+            .flat_map(|user| (1..self.train.row(user as usize).len() as u32).map(move |position| Sample { user, position }))
+            .collect()
+    }
+
+    /// Training interactions of each item; index 0 (padding) is 0.
+    pub fn popularity(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.catalog.len() + 1];
+        for &item in self.train.rows().flatten() {
+            counts[item as usize] += 1;
+        }
+        counts
+    }
+
+    /// All interactions, held-out ones included.
+    pub fn interactions(&self) -> usize {
+        self.train.total() + self.valid.total() + self.test.total()
+    }
+
+    /// Hash of users, items, titles and all three parts of the split.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let text = |list: &[String]| list.join("\u{0}").into_bytes();
+        let numbers = |s: &Sequences| -> Vec<u8> {
+            s.offsets.iter().flat_map(|&o| (o as u64).to_le_bytes()).chain(s.items.iter().flat_map(|i| i.to_le_bytes())).collect()
+        };
+        let parts = [
+            text(&self.users), text(&self.catalog.ids), text(&self.catalog.titles),
+            numbers(&self.train), numbers(&self.valid), numbers(&self.test),
+            self.filter.clone().into_bytes(), self.split.clone().into_bytes(),
+        ];
+        fingerprint(parts.iter().map(Vec::as_slice))
+    }
+
+    /// The protocol of a table over this data set.
+    pub fn protocol(&self, seen: &str, ties: &str) -> Protocol {
+        let data = self.fingerprint().to_string();
+        Protocol {
+            fingerprint: fingerprint(["all", &data, &self.filter, &self.split, seen, ties].map(str::as_bytes)),
+            dataset: self.name.clone(),
+            users: self.users.len(),
+            items: self.catalog.len(),
+            interactions: self.interactions(),
+            filter: self.filter.clone(),
+            split: self.split.clone(),
+            candidates: "all".into(),
+            seen: seen.into(),
+            ties: ties.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tiny() -> Dataset {
+        Dataset {
+            name: "tiny".into(),
+            users: vec!["u".into(), "v".into()],
+            catalog: Catalog::new(vec!["a".into(), "b".into(), "c".into()], vec!["A".into(), String::new(), "a ".into()]),
+            train: Sequences::from_rows([vec![1, 2, 3], vec![2]]),
+            valid: Sequences::from_rows([vec![1], vec![]]),
+            test: Sequences::from_rows([vec![2], vec![]]),
+            filter: "none".into(),
+            split: "leave_one_out".into(),
+        }
+    }
+
+    #[test]
+    fn samples_have_a_history_and_a_target() {
+        let data = tiny();
+        let samples = data.samples();
+        assert_eq!(samples.len(), 2);
+        assert_eq!(data.sample(samples[1], 1), (&[2][..], 3));
+        assert_eq!(data.sample(samples[1], 9), (&[1, 2][..], 3));
+        assert_eq!(data.popularity(), vec![0, 1, 2, 1]);
+        assert_eq!(data.catalog.by_title()["a"], 1);
+    }
+
+    #[test]
+    fn the_fingerprint_sees_every_part() {
+        let data = tiny();
+        let mut other = data.clone();
+        other.test = Sequences::from_rows([vec![3], vec![]]);
+        assert_ne!(data.fingerprint(), other.fingerprint());
+        assert_ne!(data.protocol("removed", "pessimistic").fingerprint, data.protocol("kept", "pessimistic").fingerprint);
+        assert_eq!(data.fingerprint(), tiny().fingerprint());
+    }
+}

@@ -1,0 +1,90 @@
+//! Running texts through a frozen language model: the only loop over layers in the workspace.
+use crate::{LanguageModel, LayerInput, PooledText, Pooling, Prefix, TextBatch, attention_bias};
+use burn::tensor::{Int, Tensor};
+use std::ops::Range;
+
+/// What [`encode`] gives.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// `[batch, width]`, the pooled final state: the text's vector.
+    pub pooled: Tensor<2>,
+    /// `[batch, tokens, width]`, the final state after [`LanguageModel::finish`].
+    pub last: Tensor<3>,
+}
+
+/// Runs the layers `range` on `hidden` (`[batch, tokens, width]`, the state that enters the first of them) and shows
+/// each layer's output to `visit` with its index.
+///
+/// A prefix on an autodiff device makes the result differentiable with respect to it; nothing is kept for backward
+/// below the first layer that has one.
+pub fn run_layers<L: LanguageModel + ?Sized>(
+    lm: &L,
+    range: Range<usize>,
+    mut hidden: Tensor<3>,
+    text: &TextBatch,
+    prefix: Option<&Prefix>,
+    mut visit: impl FnMut(usize, &Tensor<3>),
+) -> Tensor<3> {
+    let causal = lm.spec().causal;
+    let positions = text.positions();
+    let plain = attention_bias(&text.mask, 0, causal);
+    let prefixed = prefix.map(|p| attention_bias(&text.mask, p.rows(), causal));
+    for index in range {
+        let layer_prefix = prefix.and_then(|p| p.layer(index)).cloned();
+        let bias = match (&layer_prefix, &prefixed) {
+            (Some(_), Some(bias)) => bias.clone(),
+            _ => plain.clone(),
+        };
+        hidden = lm.layer(index, LayerInput::new(hidden, layer_prefix, bias, positions.clone()));
+        visit(index, &hidden);
+    }
+    hidden
+}
+
+/// Encodes `text` with or without soft prompts. `prefix = None` is the untouched language model.
+pub fn encode<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: Option<&Prefix>) -> Encoded {
+    let spec = lm.spec();
+    let hidden = lm.embed(text.tokens.clone(), text.positions());
+    let last = lm.finish(run_layers(lm, 0..spec.layers, hidden, text, prefix, |_, _| ()));
+    Encoded { pooled: pool(spec.pooling, last.clone(), &text.mask), last }
+}
+
+/// The pooled position of each text, `[batch]`, for poolings that read one row; `None` for the mean.
+pub(crate) fn pooled_rows(pooling: Pooling, mask: &Tensor<2>) -> Option<Tensor<1, Int>> {
+    let [batch, tokens] = mask.dims();
+    let numbered = Tensor::<1, Int>::arange(1..tokens as i64 + 1, &mask.device()).float().reshape([1, tokens]);
+    match pooling {
+        // The largest of `mask * (1, 2, ..)` is the last token; of `mask * (n, n - 1, ..)` the first.
+        Pooling::Last => Some((mask.clone() * numbered).argmax(1).reshape([batch])),
+        Pooling::First => Some((mask.clone() * (numbered.neg() + (tokens + 1) as f32)).argmax(1).reshape([batch])),
+        Pooling::Mean => None,
+    }
+}
+
+/// `[batch, tokens, width]` to `[batch, width]`; padding never counts.
+pub fn pool(pooling: Pooling, hidden: Tensor<3>, mask: &Tensor<2>) -> Tensor<2> {
+    let [batch, _, width] = hidden.dims();
+    match pooled_rows(pooling, mask) {
+        Some(rows) => hidden.gather(1, rows.reshape([batch, 1, 1]).expand([batch, 1, width])).reshape([batch, width]),
+        None => mean_rows(hidden, mask),
+    }
+}
+
+/// Mask-weighted mean over tokens, `[batch, width]`.
+pub fn mean_rows(hidden: Tensor<3>, mask: &Tensor<2>) -> Tensor<2> {
+    let [batch, tokens, width] = hidden.dims();
+    let sum = (hidden * mask.clone().reshape([batch, tokens, 1])).sum_dim(1).reshape([batch, width]);
+    sum / mask.clone().sum_dim(1).clamp_min(1.0)
+}
+
+/// The constants of the last layer's pooled row (see [`PooledText`]): everything a text contributes when only the last
+/// layer has a prefix. `None` when the pooling reads every row or the model has no such path.
+pub fn pooled_text<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch) -> Option<PooledText> {
+    let spec = lm.spec();
+    let rows = pooled_rows(spec.pooling, &text.mask)?;
+    let positions = text.positions();
+    let hidden = lm.embed(text.tokens.clone(), positions.clone());
+    let hidden = run_layers(lm, 0..spec.layers - 1, hidden, text, None, |_, _| ());
+    let bias = attention_bias(&text.mask, 0, spec.causal);
+    lm.pooled_text(LayerInput::new(hidden, None, bias, positions), rows)
+}

@@ -1,0 +1,59 @@
+//! Errors that a user can fix: each says what is wrong, where, and what to do.
+use std::path::PathBuf;
+
+/// A result whose error a user can act on.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with files, devices and numbers that every crate shares.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("{}: {action}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried, as in "cannot read".
+        action: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file's content is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The back end is not part of this build.
+    #[error("backend {wanted}: not in this build; build with `--features {wanted}` (built in: {built})")]
+    Backend {
+        /// The back end asked for.
+        wanted: &'static str,
+        /// Those at hand.
+        built: String,
+    },
+    /// A loss or gradient is no longer a finite number.
+    #[error("{stage}: the loss is {value} at step {step}; lower the learning rate or look for NaN in what was loaded")]
+    NotFinite {
+        /// The stage that stopped.
+        stage: String,
+        /// The step at which it stopped.
+        step: usize,
+        /// The loss.
+        value: f32,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`] at `path`.
+    pub fn io(path: impl Into<PathBuf>, action: &'static str, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), action, source }
+    }
+
+    /// An [`Error::Corrupt`] at `path`.
+    pub fn corrupt(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
+        Self::Corrupt { path: path.into(), problem: problem.into() }
+    }
+}

@@ -1,0 +1,92 @@
+//! Files that are either whole or absent, and fingerprints of what they hold.
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::io::Write;
+use std::path::Path;
+
+/// Reads a whole file.
+///
+/// # Errors
+/// [`Error::Io`] names the path.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))
+}
+
+/// Writes `bytes` to `path` so that a reader sees the old content or the new, never a part: a temporary file in the
+/// same folder is filled, flushed to disk and renamed.
+///
+/// # Errors
+/// [`Error::Io`] names the path; the previous content is untouched.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let fail = |e| Error::io(path, "cannot write (is the disk full or the folder read-only?)", e);
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(fail)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|e| fail(e.error))?;
+    Ok(())
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Corrupt`] with the line and column.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    serde_json::from_slice(&read_bytes(path)?).map_err(|e| Error::corrupt(path, format!("not the JSON expected: {e}")))
+}
+
+/// Writes pretty JSON by [`write_atomic`].
+///
+/// # Errors
+/// As [`write_atomic`].
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| Error::corrupt(path, format!("cannot be written as JSON: {e}")))?;
+    bytes.push(b'\n');
+    write_atomic(path, &bytes)
+}
+
+/// The first 128 bits of a SHA-256, in hexadecimal: names what something was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Fingerprints `parts`, each with its length, so that no two lists of parts run together.
+pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Fingerprint {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect();
+    Fingerprint(hex(&hash.finalize()[..16]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        write_atomic(&path, b"old").unwrap();
+        let blocked = dir.path().join("a.json/b.json");
+        assert!(write_atomic(&blocked, b"new").unwrap_err().to_string().contains("b.json"));
+        assert_eq!(read_bytes(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn parts_do_not_run_together() {
+        assert_ne!(fingerprint([&b"ab"[..], b"c"]), fingerprint([&b"a"[..], b"bc"]));
+    }
+}

@@ -1,0 +1,21 @@
+//! What a long stage tells whoever started it.
+
+/// Receives the progress of one stage at a time; `xtask` draws it, a library user may ignore it with [`Silent`].
+pub trait Progress: Sync {
+    /// A stage of `total` units begins.
+    fn start(&self, stage: &str, total: u64);
+    /// `done` units of the current stage are finished; `note` is a short state such as a loss.
+    fn update(&self, done: u64, note: &str);
+    /// The current stage is over.
+    fn finish(&self);
+}
+
+/// Says nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn start(&self, _: &str, _: u64) {}
+    fn update(&self, _: u64, _: &str) {}
+    fn finish(&self) {}
+}

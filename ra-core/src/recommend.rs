@@ -1,0 +1,88 @@
+//! What evaluation and serving know of a model: two towers and a dot product.
+use burn::tensor::{Int, Tensor, TensorData};
+use std::fmt::Debug;
+
+/// What a user did so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History<'a> {
+    /// Dense user id; a method that only reads `items` ignores it.
+    pub user: u32,
+    /// Dense item ids, oldest first.
+    pub items: &'a [u32],
+}
+
+/// A trained, frozen model whose score is `<user vector, item vector>`.
+///
+/// Object-safe: a recipe holds a `Box<dyn Recommender>`, a library user a concrete type. ID methods implement it, and
+/// so does RA-Rec itself, which is why evaluation knows one trait only.
+pub trait Recommender: Debug + Send + Sync {
+    /// Width of both kinds of vectors.
+    fn dim(&self) -> usize;
+
+    /// `[histories, dim]`, on the plain device, without gradients or dropout.
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2>;
+
+    /// `[items, dim]`. Ids are dense; 0 is padding and gives a vector that nothing relies on.
+    fn items(&self, items: &[u32]) -> Tensor<2>;
+}
+
+impl<T: Recommender + ?Sized> Recommender for Box<T> {
+    fn dim(&self) -> usize {
+        (**self).dim()
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        (**self).users(histories)
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        (**self).items(items)
+    }
+}
+
+impl<T: Recommender + ?Sized> Recommender for &T {
+    fn dim(&self) -> usize {
+        (**self).dim()
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        (**self).users(histories)
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        (**self).items(items)
+    }
+}
+
+/// A method that leaves its training as two tables, such as matrix factorization.
+#[derive(Debug, Clone)]
+pub struct IdTable {
+    users: Tensor<2>,
+    items: Tensor<2>,
+}
+
+impl IdTable {
+    /// `users` is `[users, dim]`, `items` is `[items + 1, dim]` with padding in row 0.
+    ///
+    /// # Panics
+    /// When the widths differ.
+    pub fn new(users: Tensor<2>, items: Tensor<2>) -> Self {
+        assert_eq!(users.dims()[1], items.dims()[1], "user and item vectors have one width");
+        Self { users, items }
+    }
+}
+
+fn select(table: &Tensor<2>, rows: impl Iterator<Item = u32>) -> Tensor<2> {
+    let rows: Vec<i32> = rows.map(|r| r as i32).collect();
+    let n = rows.len();
+    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [n]), &table.device());
+    table.clone().select(0, rows)
+}
+
+impl Recommender for IdTable {
+    fn dim(&self) -> usize {
+        self.items.dims()[1]
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        select(&self.users, histories.iter().map(|h| h.user))
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        select(&self.items, items.iter().copied())
+    }
+}

@@ -1,0 +1,1 @@
+//! From raw interaction logs to clean, split and curated data sets.

@@ -1,0 +1,1 @@
+//! ID-based recommenders and their training.

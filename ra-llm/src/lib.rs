@@ -1,0 +1,1 @@
+//! Frozen pretrained language models and their tokenizers.
