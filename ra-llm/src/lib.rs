@@ -1,1 +1,33 @@
-//! Frozen pretrained language models and their tokenizers.
+//! Frozen pretrained language models as people have them: a Hugging Face folder in, a [`ra_core::LanguageModel`] and a
+//! [`ra_core::Tokenizer`] out.
+//!
+//! The crate stands apart because loading weights is a trade of its own (names, shapes, number formats, tokenizers) and
+//! because nothing else in the workspace may depend on `tokenizers`. No Python, no pickles: weights are safetensors.
+//!
+//! Supported today: the BERT family (BERT, MiniLM and other sentence encoders).
+//!
+//! # Example
+//! ```no_run
+//! use ra_core::{Backend, TextBatch, Tokenizer, encode, open_device};
+//!
+//! let device = open_device(Backend::Cpu)?;
+//! let lm = ra_llm::load("models/minilm".as_ref(), None, &device)?;
+//! let (open, close) = lm.tokenizer.frame();
+//! let words = lm.tokenizer.tokenize(&["Toy Story"]).remove(0);
+//! let text: Vec<u32> = [open, words, close].concat();
+//! let vector = encode(&lm.model, &TextBatch::from_rows(&[&text], &device), None).pooled; // [1, width]
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![recursion_limit = "256"]
+
+mod bert;
+mod error;
+mod load;
+mod tokenizer;
+mod weights;
+
+pub use bert::{Bert, BertConfig};
+pub use error::{LlmError, Result};
+pub use load::{PretrainedLm, load, load_weights};
+pub use tokenizer::HfTokenizer;
+pub use weights::Weights;
