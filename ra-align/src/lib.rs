@@ -1,1 +1,44 @@
-//! ID representation alignment: layer-wise soft prompts for a frozen language model.
+//! ID representation alignment (Yu et al., arXiv 2402.04527): pretrained ID embeddings enter every layer of a frozen
+//! language model as soft prompts, and a small alignment module is all that is trained.
+//!
+//! The crate stands apart because it is the method itself: it knows neither files nor weights nor any particular ID
+//! method or language model, only the traits of `ra-core`.
+//!
+//! - [`Layerwise`]: the alignment module; [`Towers`]: one for users, one for items, and nothing else
+//! - [`Prompts`]: hard prompts from titles; [`TextCache`]: what a prompt contributes, computed once
+//! - [`fit`]: training; [`RaRec`]: the result, a [`ra_core::Recommender`] like any other
+//!
+//! # Example
+//! ```
+//! use ra_align::LayerwiseConfig;
+//! use ra_core::{Aligner, Backend, LmSpec, Pooling, ledger, open_device, trainable_params};
+//! use burn::tensor::Tensor;
+//!
+//! let device = open_device(Backend::Cpu)?;
+//! let minilm = LmSpec { layers: 6, width: 384, max_tokens: 512, causal: false, pooling: Pooling::First };
+//! let config = LayerwiseConfig { dim: 64, n_tok: 1, n_ctx: 4, first_layer: 0, init_std: 0.1 };
+//! let tower = config.init(&minilm, "user", 1, &device);
+//! let prefix = tower.prefix(Tensor::ones([2, 64], &device)); // two users
+//! assert_eq!(prefix.layer(5).unwrap().dims(), [2, 5, 384]); // four instruction rows, one projected row
+//! assert_eq!(trainable_params(&ledger(&tower)), 6 * (384 * 64 + 384 + 4 * 384));
+//! # Ok::<(), ra_core::Error>(())
+//! ```
+#![recursion_limit = "256"]
+
+mod cache;
+mod config;
+mod layerwise;
+mod loss;
+mod prompt;
+mod rarec;
+mod standardize;
+mod train;
+
+pub use cache::TextCache;
+pub use config::{AlignConfig, AlignLoss, PairLoss};
+pub use layerwise::{Layerwise, LayerwiseConfig, ProjectionKind};
+pub use loss::{Candidates, bpr_in_batch, bpr_sampled, info_nce, softmax_in_batch, unit};
+pub use prompt::{PromptConfig, Prompts};
+pub use rarec::{RaRec, TextTower, Towers};
+pub use standardize::IdScale;
+pub use train::{AlignTrain, Job, Validate, fit};

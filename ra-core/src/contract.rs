@@ -1,7 +1,8 @@
 //! What every implementation of this crate's traits must do. Call these in a test of your own implementation; each
 //! panics with the promise that was broken.
 use crate::{
-    Aligner, History, LanguageModel, Prefix, Recommender, TextBatch, encode, ledger, normal, pooled_text, rng,
+    Aligner, History, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_pooled, ledger, normal, pooled_text, rng,
+    run_layers,
 };
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -100,13 +101,13 @@ fn check_prefix<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: &Pr
 }
 
 fn check_fast_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch) {
-    let Some(constants) = pooled_text(lm, text) else { return };
     let last = lm.spec().layers - 1;
+    let entering = run_layers(lm, 0..last, lm.embed(text.tokens.clone(), text.positions()), text, None, |_, _| ());
+    let Some(constants) = pooled_text(lm, entering, text) else { return };
     let prefix = random_prefix(lm, last, text.tokens.dims()[0], 2, &lm.device());
-    let finish = |row: Tensor<2>| lm.finish(row.unsqueeze_dim(1)).squeeze_dim::<2>(1);
     for prefix in [None, Some(&prefix)] {
         let plain = encode(lm, text, prefix).pooled;
-        let fast = finish(lm.pooled_layer(&constants, prefix.and_then(|p| p.layer(last)).cloned()));
+        let fast = encode_pooled(lm, &constants, prefix.and_then(|p| p.layer(last)).cloned());
         let d = distance(plain, fast);
         assert!(d < TOLERANCE, "the fast path of the last layer differs by {d}");
     }

@@ -77,14 +77,17 @@ pub fn mean_rows(hidden: Tensor<3>, mask: &Tensor<2>) -> Tensor<2> {
     sum / mask.clone().sum_dim(1).clamp_min(1.0)
 }
 
-/// The constants of the last layer's pooled row (see [`PooledText`]): everything a text contributes when only the last
-/// layer has a prefix. `None` when the pooling reads every row or the model has no such path.
-pub fn pooled_text<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch) -> Option<PooledText> {
+/// The constants of the last layer's pooled row (see [`PooledText`]) from the state that enters that layer,
+/// `[batch, tokens, width]`: everything a text contributes when only the last layer has a prefix. `None` when the pooling
+/// reads every row or the model has no such path.
+pub fn pooled_text<L: LanguageModel + ?Sized>(lm: &L, hidden: Tensor<3>, text: &TextBatch) -> Option<PooledText> {
     let spec = lm.spec();
     let rows = pooled_rows(spec.pooling, &text.mask)?;
-    let positions = text.positions();
-    let hidden = lm.embed(text.tokens.clone(), positions.clone());
-    let hidden = run_layers(lm, 0..spec.layers - 1, hidden, text, None, |_, _| ());
     let bias = attention_bias(&text.mask, 0, spec.causal);
-    lm.pooled_text(LayerInput::new(hidden, None, bias, positions), rows)
+    lm.pooled_text(LayerInput::new(hidden, None, bias, text.positions()), rows)
+}
+
+/// The text's vector, `[batch, width]`, from [`pooled_text`]'s constants and the last layer's prefix.
+pub fn encode_pooled<L: LanguageModel + ?Sized>(lm: &L, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
+    lm.finish(lm.pooled_layer(text, prefix).unsqueeze_dim(1)).squeeze_dim(1)
 }

@@ -45,7 +45,7 @@ pub use burn::tensor::Device;
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
 pub use dataset::{Catalog, Dataset, PADDING, Protocol, Sample, Sequences};
 pub use device::{Backend, open_device};
-pub use encode::{Encoded, encode, mean_rows, pool, pooled_text, run_layers};
+pub use encode::{Encoded, encode, encode_pooled, mean_rows, pool, pooled_text, run_layers};
 pub use error::{Error, Result};
 pub use files::{Fingerprint, fingerprint, read_bytes, read_json, write_atomic, write_json};
 pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};

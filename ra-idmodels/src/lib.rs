@@ -1,1 +1,45 @@
-//! ID-based recommenders and their training.
+//! ID-based recommenders, trained right: the backbones that RA-Rec aligns to a language model, and baselines beside it.
+//!
+//! The crate stands apart so that a team can train SASRec without touching a language model, and so that a method of
+//! your own needs only [`ra_core::IdModel`] and [`train`].
+//!
+//! Methods: [`Pop`] (popularity) and [`SasRec`] (Kang & McAuley, ICDM 2018).
+//!
+//! # Example
+//! ```
+//! use ra_core::{Backend, Catalog, Dataset, History, Recommender, Sequences, Silent, open_device};
+//! use ra_idmodels::{IdConfig, SasRecConfig, TrainConfig};
+//!
+//! let data = Dataset {
+//!     name: "loop".into(),
+//!     users: (0..8).map(|u| u.to_string()).collect(),
+//!     catalog: Catalog::new((0..4).map(|i| i.to_string()).collect(), vec![String::new(); 4]),
+//!     train: Sequences::from_rows((0..8u32).map(|u| (0..6).map(|t| (u + t) % 4 + 1).collect::<Vec<_>>())),
+//!     valid: Sequences::from_rows(vec![vec![]; 8] as Vec<Vec<u32>>),
+//!     test: Sequences::from_rows(vec![vec![]; 8] as Vec<Vec<u32>>),
+//!     filter: "none".into(),
+//!     split: "none".into(),
+//! };
+//! let train = TrainConfig { epochs: 60, lr: 0.01, patience: 0, ..TrainConfig::default() };
+//! let config = IdConfig::Sasrec(SasRecConfig { dim: 16, dropout: 0.0, train, ..SasRecConfig::default() });
+//! let device = open_device(Backend::Cpu)?;
+//! let trained = ra_idmodels::fit(&config, &data, &device, 1, None, &Silent)?;
+//! let scores = trained.model.users(&[History { user: 0, items: &[1, 2] }]).matmul(trained.model.items(&[1, 2, 3, 4]).transpose());
+//! assert_eq!(scores.argmax(1).into_scalar::<i64>(), 2); // item 3 follows item 2
+//! # Ok::<(), ra_core::Error>(())
+//! ```
+#![recursion_limit = "256"]
+
+mod batch;
+mod config;
+mod loss;
+mod pop;
+mod sasrec;
+mod train;
+
+pub use batch::{BatchPlan, next_item_batch};
+pub use config::{IdConfig, Trained, fit, load};
+pub use loss::{binary_cross_entropy, softmax_cross_entropy};
+pub use pop::Pop;
+pub use sasrec::{SasRec, SasRecConfig, SasRecLoss};
+pub use train::{TrainConfig, Validate, train};

@@ -1,0 +1,234 @@
+//! Frozen work once: what a text contributes does not depend on any trained parameter.
+use burn::tensor::{Device, Tensor, TensorData};
+use ra_core::{
+    Error, LanguageModel, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_pooled, mean_rows, pool, pooled_text,
+    read_bytes, run_layers, write_atomic,
+};
+use rayon::prelude::*;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Texts a batch while the cache is filled.
+const BATCH: usize = 32;
+
+type Rows = HashMap<Box<[u32]>, Arc<[f32]>>;
+
+/// Constants of texts under a frozen language model with a prefix from `first_layer` up, each computed once.
+///
+/// With one injected layer and first- or last-token pooling a text's constants are the `3 * width + heads` numbers of
+/// [`PooledText`]; otherwise the hidden states that enter the first injected layer. The means of the text-only states
+/// after each injected layer (the targets of InfoNCE) follow when asked for. Texts of one length make a batch, so there
+/// is no padding, and what is computed for a text does not depend on the others.
+#[derive(Debug)]
+pub struct TextCache {
+    first_layer: usize,
+    pooled: bool,
+    means: bool,
+    budget: usize,
+    rows: Mutex<Rows>,
+}
+
+impl TextCache {
+    /// A cache for `lm` that holds at most `budget_mib`; what does not fit is computed again when needed.
+    pub fn new<L: LanguageModel + ?Sized>(lm: &L, first_layer: usize, means: bool, budget_mib: usize) -> Self {
+        let spec = lm.spec();
+        let pooled = first_layer + 1 == spec.layers && spec.pooling != Pooling::Mean && has_pooled_path(lm);
+        Self { first_layer, pooled, means, budget: budget_mib << 18, rows: Mutex::new(HashMap::new()) }
+    }
+
+    /// Whether the last layer's pooled row is all that is computed.
+    pub fn is_pooled(&self) -> bool {
+        self.pooled
+    }
+
+    /// Texts held.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Computes the texts that are not held yet.
+    pub fn fill<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], stage: &str, progress: &dyn Progress) {
+        let missing: Vec<&[u32]> = {
+            let rows = self.lock();
+            let unique: HashSet<&[u32]> = texts.iter().map(Vec::as_slice).filter(|t| !rows.contains_key(*t)).collect();
+            unique.into_iter().collect()
+        };
+        progress.start(stage, missing.len() as u64);
+        let done = AtomicUsize::new(0);
+        let held = AtomicUsize::new(self.lock().values().map(|r| r.len()).sum());
+        same_length(missing).par_iter().for_each(|batch| {
+            let made = self.compute(lm, batch);
+            let size: usize = made.iter().map(|r| r.len()).sum();
+            if held.fetch_add(size, Ordering::Relaxed) + size <= self.budget {
+                self.lock().extend(batch.iter().map(|t| Box::from(*t)).zip(made));
+            }
+            progress.update((done.fetch_add(batch.len(), Ordering::Relaxed) + batch.len()) as u64, "texts");
+        });
+        progress.finish();
+    }
+
+    fn compute<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[&[u32]]) -> Vec<Arc<[f32]>> {
+        let layers = lm.spec().layers;
+        let batch = TextBatch::from_rows(texts, &lm.device());
+        let hidden = lm.embed(batch.tokens.clone(), batch.positions());
+        let hidden = run_layers(lm, 0..self.first_layer, hidden, &batch, None, |_, _| ());
+        let constants = if self.pooled { pooled_text(lm, hidden.clone(), &batch) } else { None };
+        let mut parts: Vec<Tensor<2>> = match constants {
+            Some(text) => vec![text.hidden, flat(text.query), flat(text.context), text.score],
+            None => vec![flat(hidden.clone())],
+        };
+        if self.means {
+            run_layers(lm, self.first_layer..layers, hidden, &batch, None, |_, state| {
+                parts.push(mean_rows(state.clone(), &batch.mask));
+            });
+        }
+        let values: Vec<f32> = Tensor::cat(parts, 1).into_data().iter::<f32>().collect();
+        values.chunks_exact(values.len() / texts.len()).map(Arc::from).collect()
+    }
+
+    fn rows<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Arc<[f32]>> {
+        self.fill(lm, texts, "texts", &ra_core::Silent);
+        let held: Vec<Option<Arc<[f32]>>> = {
+            let rows = self.lock();
+            texts.iter().map(|t| rows.get(t.as_slice()).cloned()).collect()
+        };
+        // What the budget has no room for is computed one by one: slow, but right.
+        let compute = |(row, text): (Option<Arc<[f32]>>, &Vec<u32>)| match row {
+            Some(row) => row,
+            None => self.compute(lm, &[text]).remove(0),
+        };
+        held.into_iter().zip(texts).map(compute).collect()
+    }
+
+    /// The texts' vectors under `prefix`, `[texts, width]`; without one, those of the untouched language model.
+    pub fn encode<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], prefix: Option<&Prefix>) -> Tensor<2> {
+        let rows = self.rows(lm, texts);
+        let (spec, device) = (lm.spec(), lm.device());
+        if self.pooled {
+            let text = unpack(&rows, spec.width, self.means, &device);
+            return encode_pooled(lm, &text, prefix.and_then(|p| p.layer(self.first_layer)).cloned());
+        }
+        let slices: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        let batch = TextBatch::from_rows(&slices, &device);
+        let [count, longest] = batch.tokens.dims();
+        let mut states = vec![0.0; count * longest * spec.width];
+        for ((row, text), state) in rows.iter().zip(texts).zip(states.chunks_exact_mut(longest * spec.width)) {
+            let filled = text.len() * spec.width;
+            state[..filled].copy_from_slice(&row[..filled]);
+        }
+        let hidden = Tensor::from_data(TensorData::new(states, [count, longest, spec.width]), &device);
+        let last = run_layers(lm, self.first_layer..spec.layers, hidden, &batch, prefix, |_, _| ());
+        pool(spec.pooling, lm.finish(last), &batch.mask)
+    }
+
+    /// Means of the text-only states after each injected layer, `[texts, width]` each.
+    ///
+    /// # Panics
+    /// When the cache was made without means.
+    pub fn means<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Tensor<2>> {
+        assert!(self.means, "the cache was made without means");
+        let rows = self.rows(lm, texts);
+        let (spec, device) = (lm.spec(), lm.device());
+        let injected = spec.layers - self.first_layer;
+        let layer = |l: usize| {
+            let cut = |row: &Arc<[f32]>| {
+                let start = row.len() - (injected - l) * spec.width;
+                row[start..start + spec.width].to_vec()
+            };
+            let values: Vec<f32> = rows.iter().flat_map(cut).collect();
+            Tensor::from_data(TensorData::new(values, [rows.len(), spec.width]), &device)
+        };
+        (0..injected).map(layer).collect()
+    }
+
+    /// Writes what is held, atomically.
+    ///
+    /// # Errors
+    /// Names the path.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let rows = self.lock();
+        let sorted: BTreeMap<&[u32], &[f32]> = rows.iter().map(|(k, v)| (k.as_ref(), v.as_ref())).collect();
+        let bytes = |numbers: &[u64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+        let lengths: Vec<u64> = sorted.iter().flat_map(|(k, v)| [k.len() as u64, v.len() as u64]).collect();
+        let tokens: Vec<u8> = sorted.keys().flat_map(|k| k.iter()).flat_map(|t| t.to_le_bytes()).collect();
+        let values: Vec<u8> = sorted.values().flat_map(|v| v.iter()).flat_map(|x| x.to_le_bytes()).collect();
+        let lengths_bytes = bytes(&lengths);
+        let fail = |e: safetensors::SafeTensorError| Error::corrupt(path, format!("cannot be written: {e}"));
+        let view = |dtype, size: usize, data| TensorView::new(dtype, vec![size], data).map_err(fail);
+        let tensors = [
+            ("lengths", view(Dtype::U64, lengths.len(), &lengths_bytes)?),
+            ("tokens", view(Dtype::U32, tokens.len() / 4, &tokens)?),
+            ("values", view(Dtype::F32, values.len() / 4, &values)?),
+        ];
+        write_atomic(path, &safetensors::serialize(tensors, None).map_err(fail)?)
+    }
+
+    /// Adds what [`TextCache::save`] wrote for the same model and layers.
+    ///
+    /// # Errors
+    /// Names the path; delete a cache file that is not whole.
+    pub fn load(&self, path: &Path) -> Result<()> {
+        let corrupt = |_| Error::corrupt(path, "not a whole text cache; delete it, it will be made again");
+        let bytes = read_bytes(path)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(corrupt)?;
+        let part = |name| file.tensor(name).map(|t| t.data()).map_err(corrupt);
+        let lengths = part("lengths")?.chunks_exact(16);
+        let (mut tokens, mut values) = (part("tokens")?.chunks_exact(4), part("values")?.chunks_exact(4));
+        let mut rows = self.lock();
+        for pair in lengths {
+            let size = |b: &[u8]| b.iter().rev().fold(0usize, |n, &byte| (n << 8) | usize::from(byte));
+            let (text, row) = (size(&pair[..8]), size(&pair[8..]));
+            if text > tokens.len() || row > values.len() {
+                return Err(Error::corrupt(path, "not a whole text cache; delete it, it will be made again"));
+            }
+            let text: Box<[u32]> = tokens.by_ref().take(text).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let row: Arc<[f32]> = values.by_ref().take(row).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            rows.insert(text, row);
+        }
+        Ok(())
+    }
+}
+
+fn has_pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> bool {
+    let probe = TextBatch::from_rows(&[&[0]], &lm.device());
+    let hidden = lm.embed(probe.tokens.clone(), probe.positions());
+    pooled_text(lm, hidden, &probe).is_some()
+}
+
+fn flat(x: Tensor<3>) -> Tensor<2> {
+    let [batch, a, b] = x.dims();
+    x.reshape([batch, a * b])
+}
+
+fn same_length(mut texts: Vec<&[u32]>) -> Vec<Vec<&[u32]>> {
+    texts.sort_unstable_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    texts.chunk_by(|a, b| a.len() == b.len()).flat_map(|run| run.chunks(BATCH)).map(<[_]>::to_vec).collect()
+}
+
+fn unpack(rows: &[Arc<[f32]>], width: usize, means: bool, device: &Device) -> PooledText {
+    let batch = rows.len();
+    let length = rows.first().map_or(3 * width, |r| r.len()) - if means { width } else { 0 };
+    let heads = (length - 3 * width).max(1);
+    let cut = |from: usize, size: usize| {
+        let values: Vec<f32> = rows.iter().flat_map(|r| r[from..from + size].iter().copied()).collect();
+        Tensor::<2>::from_data(TensorData::new(values, [batch, size]), device)
+    };
+    PooledText {
+        hidden: cut(0, width),
+        query: cut(width, width).reshape([batch, heads, width / heads]),
+        context: cut(2 * width, width).reshape([batch, heads, width / heads]),
+        score: cut(3 * width, heads),
+    }
+}

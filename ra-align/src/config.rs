@@ -1,0 +1,133 @@
+//! The `[align]` table of a recipe (method notes, section 10).
+use crate::{LayerwiseConfig, ProjectionKind};
+use ra_core::LmSpec;
+use serde::{Deserialize, Serialize};
+
+/// The loss that ties a layer's prefix to its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlignLoss {
+    /// InfoNCE a layer, `lambda (L_ua + L_ia)` (the paper).
+    #[default]
+    InfoNce,
+    /// The pair loss alone.
+    None,
+}
+
+/// The loss over pairs of users and items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairLoss {
+    /// BPR against the other targets of the batch (the paper).
+    BprInBatch,
+    /// BPR against one uniform item.
+    BprSampled,
+    /// Softmax over the targets of the batch and `extra_negatives` uniform items.
+    #[default]
+    SoftmaxInBatch,
+}
+
+/// What is aligned, and against what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlignConfig {
+    /// How an ID becomes prefix rows.
+    pub projection: ProjectionKind,
+    /// Projected rows a layer.
+    pub n_tok: usize,
+    /// Instruction rows a layer.
+    pub n_ctx: usize,
+    /// First layer with a prefix; negative counts from the end, -1 is the last layer.
+    pub first_layer: isize,
+    /// The loss that ties a layer's prefix to its text.
+    pub loss: AlignLoss,
+    /// Weight of that loss.
+    pub lambda: f32,
+    /// Its temperature.
+    pub tau: f32,
+    /// The loss over pairs.
+    pub pair_loss: PairLoss,
+    /// Temperature of the softmax.
+    pub temperature: f32,
+    /// Corrects the softmax for how often an item is drawn.
+    pub logq: bool,
+    /// Uniform items beside the targets of the batch.
+    pub extra_negatives: usize,
+    /// Scores by cosine instead of the dot product.
+    pub normalize: bool,
+    /// Gaussian noise on user vectors while training, in standard deviations of each dimension.
+    pub id_noise: f32,
+    /// Dropout on ID vectors while training.
+    pub id_dropout: f64,
+    /// Share of samples that are trained without their ID.
+    pub id_drop: f64,
+    /// Standard deviation of the projection's weights at the start.
+    pub init_std: f32,
+    /// Memory for cached texts.
+    pub cache_mib: usize,
+}
+
+impl Default for AlignConfig {
+    fn default() -> Self {
+        Self {
+            projection: ProjectionKind::Dense,
+            n_tok: 1,
+            n_ctx: 4,
+            first_layer: 0,
+            loss: AlignLoss::InfoNce,
+            lambda: 0.1,
+            tau: 0.1,
+            pair_loss: PairLoss::SoftmaxInBatch,
+            temperature: 0.05,
+            logq: true,
+            extra_negatives: 256,
+            normalize: true,
+            id_noise: 0.0,
+            id_dropout: 0.0,
+            id_drop: 0.0,
+            init_std: 0.1,
+            cache_mib: 2048,
+        }
+    }
+}
+
+impl AlignConfig {
+    /// What does not make sense for a model of this shape, in words a person can act on.
+    ///
+    /// # Errors
+    /// The key, its value and what is allowed.
+    pub fn check(&self, spec: &LmSpec) -> Result<(), String> {
+        let layers = spec.layers as isize;
+        if !(-layers..layers).contains(&self.first_layer) {
+            return Err(format!("align.first_layer is {}, the language model has {layers} layers", self.first_layer));
+        }
+        if self.n_tok == 0 {
+            return Err("align.n_tok is 0: at least one row must carry the ID".into());
+        }
+        for (key, value) in [("align.tau", self.tau), ("align.temperature", self.temperature)] {
+            if !value.is_finite() || value <= 0.0 {
+                return Err(format!("{key} is {value}, it must be above 0"));
+            }
+        }
+        for (key, value) in [("align.id_dropout", self.id_dropout), ("align.id_drop", self.id_drop)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(format!("{key} is {value}, it must be in 0..1"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first injected layer, counted from 0.
+    pub fn first_layer(&self, spec: &LmSpec) -> usize {
+        let layers = spec.layers as isize;
+        self.first_layer.rem_euclid(layers) as usize
+    }
+
+    /// The shape of one tower's module for ID vectors of width `dim`.
+    pub fn layerwise(&self, dim: usize, spec: &LmSpec) -> LayerwiseConfig {
+        let (n_tok, n_ctx, init_std) = (self.n_tok, self.n_ctx, self.init_std);
+        match self.projection {
+            ProjectionKind::Dense => LayerwiseConfig { dim, n_tok, n_ctx, first_layer: self.first_layer(spec), init_std },
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The losses of alignment (method notes, section 5).
+use burn::tensor::activation::{log_sigmoid, log_softmax};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Stands for minus infinity where a softmax must not look.
+const OUT: f32 = -1e9;
+
+/// BPR (Rendle et al., UAI 2009) with one sampled negative a row: `mean softplus(-(s+ - s-))`; both are `[batch]`.
+pub fn bpr_sampled(positive: Tensor<1>, negative: Tensor<1>) -> Tensor<1> {
+    log_sigmoid(positive - negative).mean().neg()
+}
+
+/// Which candidate of each row is its target and which are its negatives.
+#[derive(Debug, Clone)]
+pub struct Candidates {
+    /// `[batch, 1]`, the target's column.
+    target: Tensor<2, Int>,
+    /// `[batch, columns]`, 1 where the candidate is a negative of the row.
+    negative: Tensor<2>,
+}
+
+impl Candidates {
+    /// `targets[i]` is the column of row `i`'s target; `is_negative(i, j)` says whether column `j` is a negative of it.
+    pub fn new(targets: &[usize], columns: usize, is_negative: impl Fn(usize, usize) -> bool, device: &Device) -> Self {
+        let batch = targets.len();
+        let flag = |(i, j)| if is_negative(i, j) { 1.0f32 } else { 0.0 };
+        let cells: Vec<f32> = (0..batch).flat_map(|i| (0..columns).map(move |j| (i, j))).map(flag).collect();
+        let targets: Vec<i32> = targets.iter().map(|&t| t as i32).collect();
+        Self {
+            target: Tensor::from_data(TensorData::new(targets, [batch, 1]), device),
+            negative: Tensor::from_data(TensorData::new(cells, [batch, columns]), device),
+        }
+    }
+
+    /// Batch targets as each other's negatives: `items[j]` is the target of row `j`, equal items are no negatives.
+    pub fn in_batch(items: &[u32], device: &Device) -> Self {
+        let targets: Vec<usize> = (0..items.len()).collect();
+        Self::new(&targets, items.len(), |i, j| items[i] != items[j], device)
+    }
+}
+
+/// BPR over all pairs of a row's target and its negatives, the paper's pair loss; `scores` is `[batch, columns]`.
+pub fn bpr_in_batch(scores: Tensor<2>, candidates: &Candidates) -> Tensor<1> {
+    let positive = scores.clone().gather(1, candidates.target.clone());
+    let pairs = candidates.negative.clone().sum().clamp_min(1.0);
+    (log_sigmoid(positive - scores) * candidates.negative.clone()).sum().neg() / pairs
+}
+
+/// Cross-entropy of the softmax over a row's target and its negatives **[ours]**.
+///
+/// `log_q` (`[columns]`) is the logarithm of how often a column is expected to be drawn; subtracting it makes the
+/// sampled softmax an estimate of the full one (Bengio & Senecal, 2008; Yi et al., RecSys 2019).
+pub fn softmax_in_batch(scores: Tensor<2>, candidates: &Candidates, log_q: Option<Tensor<1>>) -> Tensor<1> {
+    let scores = match log_q {
+        Some(log_q) => scores - log_q.unsqueeze(),
+        None => scores,
+    };
+    let own = candidates.negative.zeros_like().scatter(
+        1,
+        candidates.target.clone(),
+        Tensor::ones(candidates.target.dims(), &candidates.negative.device()),
+        burn::tensor::IndexingUpdateOp::Add,
+    );
+    let open = candidates.negative.clone() + own;
+    let logits = scores + (open - 1.0) * -OUT;
+    log_softmax(logits, 1).gather(1, candidates.target.clone()).mean().neg()
+}
+
+/// InfoNCE from anchors to targets in the batch, cosine, temperature `tau`; rows of the same id are not negatives of
+/// each other. Both are `[batch, width]`, `ids` has one a row. No gradient flows into `target`.
+pub fn info_nce(anchor: Tensor<2>, target: Tensor<2>, ids: &[u32], tau: f32) -> Tensor<1> {
+    let device = target.device();
+    let scores = unit(anchor).matmul(unit(target).transpose()) / tau;
+    softmax_in_batch(scores, &Candidates::in_batch(ids, &device), None)
+}
+
+/// Rows scaled to length 1.
+pub fn unit(x: Tensor<2>) -> Tensor<2> {
+    let norm = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+    x / norm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_items_are_no_negatives() {
+        let device = Device::flex();
+        let scores = Tensor::<2>::from_floats([[1.0, 9.0, 0.0], [9.0, 1.0, 0.0], [0.0, 0.0, 1.0]], &device);
+        let candidates = Candidates::in_batch(&[4, 4, 7], &device);
+        let expected = ((-1.0f32).exp().ln_1p() * 4.0) / 4.0; // four pairs, each with a margin of 1
+        let bpr: f32 = bpr_in_batch(scores.clone(), &candidates).into_scalar();
+        assert!((bpr - expected).abs() < 1e-6, "{bpr} {expected}");
+        let softmax: f32 = softmax_in_batch(scores, &candidates, None).into_scalar();
+        let expected = ((-1.0f32).exp().ln_1p() * 2.0 + (2.0 * (-1.0f32).exp()).ln_1p()) / 3.0;
+        assert!((softmax - expected).abs() < 1e-6, "{softmax} {expected}");
+    }
+}

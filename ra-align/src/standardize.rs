@@ -1,0 +1,56 @@
+//! ID vectors on a common scale.
+use burn::tensor::{Device, Tensor, TensorData};
+use ra_core::{History, Recommender};
+use serde::{Deserialize, Serialize};
+
+/// Shift and scale of ID vectors, measured on training states only and kept with the checkpoint.
+///
+/// Users: `e = u / mean |u|`; items: `e = (i - mean i) / mean |i - mean i|` (prototype recipe H of the method notes).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IdScale {
+    user_norm: f32,
+    item_norm: f32,
+    item_mean: Vec<f32>,
+    /// Standard deviation of each dimension of the scaled user vectors, for noise while training.
+    user_std: Vec<f32>,
+}
+
+fn mean_norm(x: Tensor<2>) -> f32 {
+    x.square().sum_dim(1).sqrt().mean().into_scalar::<f32>().max(1e-12)
+}
+
+fn host(x: Tensor<2>) -> Vec<f32> {
+    x.into_data().iter::<f32>().collect()
+}
+
+impl IdScale {
+    /// Measures `users` (`[samples, dim]`, states of training histories) and `items` (`[items, dim]`).
+    pub fn measure(users: Tensor<2>, items: Tensor<2>) -> Self {
+        let item_mean = items.clone().mean_dim(0);
+        let item_norm = mean_norm(items - item_mean.clone());
+        let user_norm = mean_norm(users.clone());
+        let user_std = (users / user_norm).var(0).sqrt();
+        Self { user_norm, item_norm, item_mean: host(item_mean), user_std: host(user_std) }
+    }
+
+    /// Scaled user vectors, `[batch, dim]`.
+    pub fn users<I: Recommender + ?Sized>(&self, ids: &I, histories: &[History<'_>]) -> Tensor<2> {
+        ids.users(histories) / self.user_norm
+    }
+
+    /// Scaled item vectors, `[batch, dim]`.
+    pub fn items<I: Recommender + ?Sized>(&self, ids: &I, items: &[u32]) -> Tensor<2> {
+        let vectors = ids.items(items);
+        let mean = row(&self.item_mean, &vectors.device());
+        (vectors - mean) / self.item_norm
+    }
+
+    /// Per-dimension deviation of scaled user vectors, `[1, dim]`.
+    pub fn user_std(&self, device: &Device) -> Tensor<2> {
+        row(&self.user_std, device)
+    }
+}
+
+fn row(values: &[f32], device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len()]), device)
+}

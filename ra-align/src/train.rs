@@ -1,0 +1,292 @@
+//! Training the towers: the only thing that learns in RA-Rec.
+use crate::loss::Candidates;
+use crate::{
+    AlignConfig, AlignLoss, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, bpr_in_batch, bpr_sampled, info_nce,
+    softmax_in_batch,
+};
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use ra_core::{
+    Aligner, Curve, Dataset, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result, Sample, SplitMix,
+    dropout_mask, normal, rng, splitmix64,
+};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The `[train]` table of a recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlignTrain {
+    /// Samples a batch.
+    pub batch: usize,
+    /// Steps at most.
+    pub steps: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// Cosine decay over `steps`.
+    pub cosine: bool,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Largest gradient norm of a parameter; 0 is off.
+    pub clip: f32,
+    /// Steps between two validations; 0 is never.
+    pub validate_every: usize,
+    /// Validations without improvement before training stops; 0 is never.
+    pub patience: usize,
+}
+
+impl Default for AlignTrain {
+    fn default() -> Self {
+        Self {
+            batch: 256,
+            steps: 400,
+            lr: 0.01,
+            warmup: 10,
+            cosine: true,
+            weight_decay: 0.01,
+            clip: 1.0,
+            validate_every: 20,
+            patience: 0,
+        }
+    }
+}
+
+impl AlignTrain {
+    fn fit_config(&self) -> FitConfig {
+        FitConfig {
+            steps: self.steps,
+            lr: self.lr,
+            warmup: self.warmup,
+            cosine: self.cosine,
+            weight_decay: self.weight_decay,
+            betas: [0.9, 0.98],
+            clip: self.clip,
+            validate_every: self.validate_every,
+            patience: self.patience,
+            ..FitConfig::default()
+        }
+    }
+}
+
+/// What is aligned with what, on which samples.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a, I, L> {
+    /// The ID method, frozen.
+    pub ids: &'a I,
+    /// The language model with its prompts, frozen.
+    pub text: &'a Arc<TextTower<L>>,
+    /// The data set.
+    pub dataset: &'a Dataset,
+    /// The samples to learn from.
+    pub samples: &'a [Sample],
+    /// Items of a history at most.
+    pub max_history: usize,
+    /// The alignment.
+    pub align: &'a AlignConfig,
+    /// The training.
+    pub train: &'a AlignTrain,
+    /// Decides initial weights, order, negatives and noise.
+    pub seed: u64,
+}
+
+/// A validation metric of the model so far, higher is better.
+pub type Validate<'a> = Option<&'a dyn Fn(&dyn Recommender) -> f64>;
+
+/// Trains the towers and returns them, on the plain device, as they were at the best validation.
+///
+/// # Errors
+/// As [`ra_core::fit`].
+pub fn fit<I: Recommender, L: LanguageModel>(
+    job: &Job<'_, I, L>,
+    validate: Validate<'_>,
+    progress: &dyn Progress,
+) -> Result<(Towers<Layerwise>, IdScale, Curve)> {
+    let frozen = Frozen::prepare(job, progress);
+    let (spec, device) = (job.text.lm.spec(), job.text.lm.device().autodiff());
+    let shape = job.align.layerwise(job.ids.dim(), &spec);
+    let towers = Towers {
+        user: shape.init(&spec, "user tower", job.seed, &device),
+        item: shape.init(&spec, "item tower", job.seed, &device),
+    };
+    let mut order = Vec::new();
+    let batch = job.train.batch.min(frozen.targets.len()).max(1);
+    let per_epoch = (frozen.targets.len() / batch).max(1);
+    let loss = |towers: &Towers<Layerwise>, step: usize| {
+        let (epoch, index) = (step / per_epoch, step % per_epoch);
+        if index == 0 || order.is_empty() {
+            order = (0..frozen.targets.len()).collect::<Vec<usize>>();
+            order.shuffle(&mut rng(job.seed, "samples", epoch as u64));
+        }
+        frozen.loss(job, towers, &order[index * batch..(index + 1) * batch], step)
+    };
+    let mut metric = |towers: &Towers<Layerwise>| {
+        let model = RaRec { ids: job.ids, scale: frozen.scale.clone(), text: job.text.clone(), towers: towers.valid() };
+        validate.map_or(0.0, |v| v(&model))
+    };
+    let (towers, curve) = ra_core::fit("align", &job.train.fit_config(), towers, loss, Some(&mut metric), progress)?;
+    Ok((towers.valid(), frozen.scale, curve))
+}
+
+/// All that training reads and never changes.
+struct Frozen<'a> {
+    histories: Vec<History<'a>>,
+    targets: Vec<u32>,
+    user_texts: Vec<Vec<u32>>,
+    users: Tensor<2>,
+    items: Tensor<2>,
+    shares: BTreeMap<u32, f32>,
+    scale: IdScale,
+}
+
+impl<'a> Frozen<'a> {
+    fn prepare<I: Recommender, L: LanguageModel>(job: &Job<'a, I, L>, progress: &dyn Progress) -> Self {
+        let sample = |s: &Sample| {
+            let (items, target) = job.dataset.sample(*s, job.max_history);
+            (History { user: s.user, items }, target)
+        };
+        let (histories, targets): (Vec<History<'a>>, Vec<u32>) = job.samples.iter().map(sample).unzip();
+        let raw_users = Tensor::cat(histories.chunks(512).map(|h| job.ids.users(h)).collect(), 0);
+        let all: Vec<u32> = job.dataset.catalog.all().collect();
+        let scale = IdScale::measure(raw_users, job.ids.items(&all));
+        let users = Tensor::cat(histories.chunks(512).map(|h| scale.users(job.ids, h)).collect(), 0);
+        // Row 0 stands for padding and is never drawn.
+        let with_padding: Vec<u32> = std::iter::once(1).chain(all.iter().copied()).collect();
+        let items = scale.items(job.ids, &with_padding);
+        let user_texts = job.text.user_texts(&histories);
+        job.text.cache.fill(&job.text.lm, &user_texts, "read histories", progress);
+        job.text.cache.fill(&job.text.lm, &job.text.item_texts(&all), "read items", progress);
+        let mut shares = BTreeMap::new();
+        for &target in &targets {
+            *shares.entry(target).or_insert(0.0) += 1.0 / targets.len() as f32;
+        }
+        Self { histories, targets, user_texts, users, items, shares, scale }
+    }
+
+    fn loss<I: Recommender, L: LanguageModel>(
+        &self,
+        job: &Job<'_, I, L>,
+        towers: &Towers<Layerwise>,
+        batch: &[usize],
+        step: usize,
+    ) -> Tensor<1> {
+        let (text, align) = (job.text, job.align);
+        let seed = splitmix64(job.seed ^ splitmix64(step as u64));
+        let targets: Vec<u32> = batch.iter().map(|&s| self.targets[s]).collect();
+        let columns = self.columns(&targets, align, job.dataset.catalog.len(), seed);
+        let (unique, place) = unique(&columns);
+
+        let user_prefix = towers.user.prefix(self.noisy_users(batch, align, seed));
+        let item_ids = dropped(select(&self.items, unique.iter().map(|&i| i as usize)), align, seed ^ 1);
+        let item_prefix = towers.item.prefix(item_ids);
+        let user_texts: Vec<Vec<u32>> = batch.iter().map(|&s| self.user_texts[s].clone()).collect();
+        let users = text.close(text.cache.encode(&text.lm, &user_texts, Some(&user_prefix)));
+        let item_texts = text.item_texts(&unique);
+        let items = text.close(text.cache.encode(&text.lm, &item_texts, Some(&item_prefix)));
+        let items = select(&items, place.iter().copied());
+
+        let pair = self.pair_loss(align, batch, &columns, users, items);
+        if align.loss == AlignLoss::None {
+            return pair;
+        }
+        let user_ids: Vec<u32> = batch.iter().map(|&s| self.histories[s].user).collect();
+        let user_means = text.cache.means(&text.lm, &user_texts);
+        let rows: Vec<usize> = place[..batch.len()].to_vec();
+        let target_texts = text.item_texts(&targets);
+        let item_means = text.cache.means(&text.lm, &target_texts);
+        let every: Vec<usize> = (0..batch.len()).collect();
+        let ua = layer_info_nce(&user_prefix, &every, user_means, &user_ids, align.tau);
+        let ia = layer_info_nce(&item_prefix, &rows, item_means, &targets, align.tau);
+        pair + (ua + ia) * align.lambda
+    }
+
+    /// Candidate items of a step: the batch's targets, then what the pair loss adds.
+    fn columns(&self, targets: &[u32], align: &AlignConfig, items: usize, seed: u64) -> Vec<u32> {
+        let mut random = SplitMix::new(seed ^ 2);
+        let extra = match align.pair_loss {
+            PairLoss::BprInBatch => 0,
+            PairLoss::BprSampled => targets.len(),
+            PairLoss::SoftmaxInBatch => align.extra_negatives,
+        };
+        targets.iter().copied().chain((0..extra).map(|_| random.below(items) as u32 + 1)).collect()
+    }
+
+    fn pair_loss(&self, align: &AlignConfig, batch: &[usize], columns: &[u32], users: Tensor<2>, items: Tensor<2>) -> Tensor<1> {
+        let device = self.users.device();
+        let n = batch.len();
+        let own: Vec<usize> = (0..n).collect();
+        let other = |i: usize, j: usize| columns[j] != columns[i] && !self.histories[batch[i]].items.contains(&columns[j]);
+        match align.pair_loss {
+            PairLoss::BprSampled => {
+                let dot = |range: std::ops::Range<usize>| (users.clone() * items.clone().slice([range])).sum_dim(1).reshape([n]);
+                bpr_sampled(dot(0..n), dot(n..2 * n))
+            }
+            PairLoss::BprInBatch => {
+                bpr_in_batch(users.matmul(items.transpose()), &Candidates::in_batch(&columns[..n], &device))
+            }
+            PairLoss::SoftmaxInBatch => {
+                let scores = users.matmul(items.transpose()) / align.temperature;
+                let candidates = Candidates::new(&own, columns.len(), other, &device);
+                let uniform = align.extra_negatives as f32 / (self.items.dims()[0] - 1) as f32;
+                let expected = |item: &u32| (n as f32 * self.shares.get(item).copied().unwrap_or(0.0) + uniform).max(1e-9).ln();
+                let log_q: Vec<f32> = columns.iter().map(expected).collect();
+                let log_q = Tensor::from_data(TensorData::new(log_q, [columns.len()]), &device);
+                softmax_in_batch(scores, &candidates, align.logq.then_some(log_q))
+            }
+        }
+    }
+
+    /// User vectors of a batch with noise, dropout and samples without ID.
+    fn noisy_users(&self, batch: &[usize], align: &AlignConfig, seed: u64) -> Tensor<2> {
+        let device = self.users.device();
+        let mut ids = select(&self.users, batch.iter().copied());
+        let [n, dim] = ids.dims();
+        if align.id_noise > 0.0 {
+            let noise = normal([n, dim], align.id_noise, &mut rng(seed, "id noise", 0), &device).val();
+            ids = ids + noise * self.scale.user_std(&device);
+        }
+        ids = dropped(ids, align, seed);
+        if align.id_drop > 0.0 {
+            let mut random = SplitMix::new(seed ^ 3);
+            let keep = |_| if (random.below(1 << 20) as f64) < align.id_drop * f64::from(1 << 20) { 0.0 } else { 1.0f32 };
+            let keep: Vec<f32> = (0..n).map(keep).collect();
+            ids = ids * Tensor::from_data(TensorData::new(keep, [n, 1]), &device);
+        }
+        ids
+    }
+}
+
+fn dropped(ids: Tensor<2>, align: &AlignConfig, seed: u64) -> Tensor<2> {
+    if align.id_dropout == 0.0 {
+        return ids;
+    }
+    let mask = dropout_mask(ids.dims(), align.id_dropout, seed, &ids.device());
+    ids * mask
+}
+
+/// Mean over layers of InfoNCE between the mean of a layer's prefix rows and the text-only mean after that layer.
+fn layer_info_nce(prefix: &Prefix, rows: &[usize], means: Vec<Tensor<2>>, ids: &[u32], tau: f32) -> Tensor<1> {
+    let anchor = |layer: &Tensor<3>| select(&layer.clone().mean_dim(1).squeeze_dim::<2>(1), rows.iter().copied());
+    let losses: Vec<Tensor<1>> =
+        prefix.layers().iter().zip(means).map(|(layer, mean)| info_nce(anchor(layer), mean, ids, tau)).collect();
+    Tensor::cat(losses, 0).mean()
+}
+
+fn select(table: &Tensor<2>, rows: impl Iterator<Item = usize>) -> Tensor<2> {
+    let rows: Vec<i32> = rows.map(|r| r as i32).collect();
+    let n = rows.len();
+    let device: Device = table.device();
+    table.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(rows, [n]), &device))
+}
+
+/// The distinct items in ascending order, and where each of `items` stands among them.
+fn unique(items: &[u32]) -> (Vec<u32>, Vec<usize>) {
+    let mut distinct = items.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let place = items.iter().map(|item| distinct.partition_point(|d| d < item)).collect();
+    (distinct, place)
+}

@@ -1,0 +1,215 @@
+//! Metrics from ranks (accuracy) and from lists (what is recommended at all).
+use crate::rank::Ranked;
+use std::collections::BTreeMap;
+
+/// Accuracy of one user's ranking within its first K.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Accuracy {
+    /// 1 when any relevant item is there.
+    pub(crate) hr: f64,
+    /// Share of the relevant items that are there.
+    pub(crate) recall: f64,
+    /// Binary gain, `1 / log2(rank + 1)`, over the ideal list of `min(|R|, K)` (Järvelin & Kekäläinen, TOIS 2002).
+    pub(crate) ndcg: f64,
+    /// `1 / rank` of the first relevant item.
+    pub(crate) mrr: f64,
+    /// Average precision over `|R|`, as trec_eval's `map_cut` and ranx have it.
+    pub(crate) map_r: f64,
+    /// Average precision over `min(|R|, K)`, as RecBole has it.
+    pub(crate) map_min: f64,
+}
+
+/// `ranks` of all relevant items, ascending and not empty.
+pub(crate) fn accuracy(ranks: &[f64], k: usize) -> Accuracy {
+    let gain = |rank: f64| 1.0 / (rank + 1.0).log2();
+    let hits = &ranks[..ranks.partition_point(|&rank| rank <= k as f64)];
+    let possible = ranks.len().min(k);
+    let ideal: f64 = (1..=possible).map(|rank| gain(rank as f64)).sum();
+    let precision: f64 = (1..).zip(hits).map(|(nth, &rank)| f64::from(nth) / rank).sum();
+    Accuracy {
+        hr: if hits.is_empty() { 0.0 } else { 1.0 },
+        recall: hits.len() as f64 / ranks.len() as f64,
+        ndcg: hits.iter().map(|&rank| gain(rank)).sum::<f64>() / ideal,
+        mrr: hits.first().map_or(0.0, |&rank| 1.0 / rank),
+        map_r: precision / ranks.len() as f64,
+        map_min: precision / possible as f64,
+    }
+}
+
+impl Accuracy {
+    /// By name, as the golden cases name them.
+    pub(crate) fn named(self) -> [(&'static str, f64); 6] {
+        let Self { hr, recall, ndcg, mrr, map_r, map_min } = self;
+        [("hr", hr), ("recall", recall), ("ndcg", ndcg), ("mrr", mrr), ("map_r", map_r), ("map_min", map_min)]
+    }
+}
+
+/// What the lists of all users are like.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Beyond {
+    /// Share of the items that are recommended to anyone.
+    pub(crate) coverage: f64,
+    /// Inequality of how often items are recommended, never-recommended ones included; 0 is equal.
+    pub(crate) gini: f64,
+    /// Mean over users of the mean over the list of `-log2(train count / all train counts)`.
+    pub(crate) novelty: f64,
+    /// Shannon entropy, natural logarithm, of what is recommended.
+    pub(crate) entropy: f64,
+    /// Mean over users of the mean train count in the list.
+    pub(crate) popularity: f64,
+}
+
+/// Sums over users at one K; linear in the items and in the users, without the lists themselves.
+#[derive(Debug)]
+struct AtK {
+    k: usize,
+    accuracy: Vec<Accuracy>,
+    recommended: Vec<u64>,
+    novelty: f64,
+    popularity: f64,
+}
+
+/// Collects ranked users, in their order, into metrics.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    at: Vec<AtK>,
+    counts: Vec<f64>,
+    surprise: Vec<f64>,
+    users: usize,
+    pub(crate) targets: usize,
+    pub(crate) tied: usize,
+    pub(crate) not_finite: usize,
+}
+
+impl Tally {
+    /// For the given `ks`; `counts` are the training interactions of each item of the rows.
+    pub(crate) fn new(ks: &[usize], counts: impl IntoIterator<Item = f64>) -> Self {
+        let counts: Vec<f64> = counts.into_iter().collect();
+        let total = counts.iter().sum::<f64>().max(1.0);
+        let surprise = counts.iter().map(|c| -(c.max(1.0) / total).log2()).collect();
+        let at = |&k| AtK { k, accuracy: Vec::new(), recommended: vec![0; counts.len()], novelty: 0.0, popularity: 0.0 };
+        Self { at: ks.iter().map(at).collect(), surprise, users: 0, targets: 0, tied: 0, not_finite: 0, counts }
+    }
+
+    /// The next user. Without relevant items it counts for the lists only.
+    pub(crate) fn add(&mut self, user: &Ranked) {
+        self.users += 1;
+        self.targets += user.ranks.len();
+        self.tied += user.tied;
+        self.not_finite += user.not_finite;
+        for at in &mut self.at {
+            if !user.ranks.is_empty() {
+                at.accuracy.push(accuracy(&user.ranks, at.k));
+            }
+            let list = &user.top[..at.k.min(user.top.len())];
+            let n = list.len().max(1) as f64;
+            at.novelty += list.iter().map(|&item| self.surprise[item as usize]).sum::<f64>() / n;
+            at.popularity += list.iter().map(|&item| self.counts[item as usize]).sum::<f64>() / n;
+            for &item in list {
+                at.recommended[item as usize] += 1;
+            }
+        }
+    }
+
+    /// Accuracy of every user with a relevant item, in order, by K.
+    pub(crate) fn accuracy(&self) -> impl Iterator<Item = (usize, &[Accuracy])> {
+        self.at.iter().map(|at| (at.k, at.accuracy.as_slice()))
+    }
+
+    /// What the lists are like, by K.
+    pub(crate) fn beyond(&self) -> impl Iterator<Item = (usize, Beyond)> {
+        self.at.iter().map(|at| (at.k, at.beyond(self.users)))
+    }
+
+    /// Share of the targets that tie with another candidate.
+    pub(crate) fn tied_share(&self) -> f64 {
+        self.tied as f64 / self.targets.max(1) as f64
+    }
+}
+
+impl AtK {
+    fn beyond(&self, users: usize) -> Beyond {
+        let mut sorted = self.recommended.clone();
+        sorted.sort_unstable();
+        let (n, total) = (sorted.len() as f64, sorted.iter().sum::<u64>() as f64);
+        if total == 0.0 {
+            return Beyond::default();
+        }
+        let spread: f64 = (1..).zip(&sorted).map(|(i, &c)| (2.0 * f64::from(i) - n - 1.0) * c as f64).sum();
+        let shares = sorted.iter().filter(|&&c| c > 0).map(|&c| c as f64 / total);
+        Beyond {
+            coverage: shares.clone().count() as f64 / n,
+            gini: spread / (n * total),
+            novelty: self.novelty / users as f64,
+            entropy: -shares.map(|p| p * p.ln()).sum::<f64>(),
+            popularity: self.popularity / users as f64,
+        }
+    }
+}
+
+/// The mean, 0 of nothing.
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// Accuracy metrics of every user under their public names, such as `ndcg@10`.
+///
+/// `map@K` is average precision over all relevant items (`map_r` of the golden cases).
+pub(crate) fn per_user(tally: &Tally) -> BTreeMap<String, Vec<f64>> {
+    let mut table = BTreeMap::new();
+    for (k, users) in tally.accuracy() {
+        let mut put = |name: &str, value: fn(&Accuracy) -> f64| {
+            table.insert(format!("{name}@{k}"), users.iter().map(value).collect());
+        };
+        put("hr", |a| a.hr);
+        put("recall", |a| a.recall);
+        put("ndcg", |a| a.ndcg);
+        put("mrr", |a| a.mrr);
+        put("map", |a| a.map_r);
+    }
+    table
+}
+
+/// Means of accuracy, and what the lists are like, under their public names.
+pub(crate) fn means(per_user: &BTreeMap<String, Vec<f64>>, tally: &Tally) -> BTreeMap<String, f64> {
+    let mut table: BTreeMap<String, f64> = per_user.iter().map(|(name, values)| (name.clone(), mean(values))).collect();
+    for (k, lists) in tally.beyond() {
+        table.insert(format!("coverage@{k}"), lists.coverage);
+        table.insert(format!("gini@{k}"), lists.gini);
+        table.insert(format!("novelty@{k}"), lists.novelty);
+        table.insert(format!("entropy@{k}"), lists.entropy);
+        table.insert(format!("popularity@{k}"), lists.popularity);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_conventions_of_average_precision() {
+        let got = accuracy(&[1.0, 3.0, 9.0], 2);
+        assert_eq!((got.map_r, got.map_min), (1.0 / 3.0, 0.5));
+        assert_eq!((got.hr, got.recall, got.mrr), (1.0, 1.0 / 3.0, 1.0));
+        assert!((got.ndcg - 1.0 / (1.0 + 1.0 / 3f64.log2())).abs() < 1e-12);
+    }
+
+    #[test]
+    fn lists_that_are_all_alike_are_unequal() {
+        let mut tally = Tally::new(&[1], [4.0, 0.0, 4.0]);
+        for _ in 0..5 {
+            tally.add(&Ranked { top: vec![2, 0], ..Ranked::default() });
+        }
+        let (_, lists) = tally.beyond().next().unwrap();
+        assert!((lists.coverage - 1.0 / 3.0).abs() < 1e-12);
+        assert!((lists.gini - 2.0 / 3.0).abs() < 1e-12);
+        assert_eq!((lists.novelty, lists.popularity, lists.entropy), (1.0, 4.0, 0.0));
+    }
+
+    #[test]
+    fn nobody_gives_zeros() {
+        let tally = Tally::new(&[3], [1.0]);
+        assert!(means(&per_user(&tally), &tally).values().all(|&v| v == 0.0));
+    }
+}

@@ -1,0 +1,30 @@
+//! Popularity: the same ranking for everybody, by training count.
+use burn::tensor::{Device, Tensor, TensorData};
+use ra_core::{Dataset, History, Recommender};
+
+/// Scores an item by how often it occurs in the training data.
+#[derive(Debug, Clone)]
+pub struct Pop {
+    counts: Vec<f32>,
+    device: Device,
+}
+
+impl Pop {
+    /// Counts the training interactions.
+    pub fn new(dataset: &Dataset, device: &Device) -> Self {
+        Self { counts: dataset.popularity().iter().map(|&c| c as f32).collect(), device: device.clone() }
+    }
+}
+
+impl Recommender for Pop {
+    fn dim(&self) -> usize {
+        1
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        Tensor::ones([histories.len(), 1], &self.device)
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        let counts: Vec<f32> = items.iter().map(|&i| self.counts[i as usize]).collect();
+        Tensor::from_data(TensorData::new(counts, [items.len(), 1]), &self.device)
+    }
+}
