@@ -27,10 +27,6 @@ impl BatchPlan {
         self.users.len().div_ceil(self.batch)
     }
 
-    /// Training targets an epoch.
-    pub fn users_len(&self) -> usize {
-        self.users.len()
-    }
 
     /// The users of a step.
     pub fn users(&mut self, step: usize) -> &[u32] {

@@ -32,6 +32,7 @@
 
 mod batch;
 mod config;
+pub mod golden;
 mod loss;
 mod pop;
 mod sasrec;

@@ -151,9 +151,47 @@ impl SasRec {
         self.norm.forward(x) * keep
     }
 
+    /// Every parameter under its name in the original code; matrices of linear layers are stored `[in, out]`.
+    pub(crate) fn original_names(&mut self) -> Vec<(String, Parameter<'_>)> {
+        let mut all = vec![
+            ("item_emb".into(), Parameter::Table(&mut self.items)),
+            ("pos_emb".into(), Parameter::Table(&mut self.positions)),
+        ];
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            let linears = [
+                ("q", &mut block.query),
+                ("k", &mut block.key),
+                ("v", &mut block.value),
+                ("f1", &mut block.up),
+                ("f2", &mut block.down),
+            ];
+            for (name, linear) in linears {
+                all.push((format!("{index}.{name}.w"), Parameter::Matrix(&mut linear.weight)));
+                all.extend(linear.bias.as_mut().map(|b| (format!("{index}.{name}.b"), Parameter::Vector(b))));
+            }
+            for (name, norm) in [("ln_attn", &mut block.attention_norm), ("ln_ffn", &mut block.inner_norm)] {
+                all.push((format!("{index}.{name}.w"), Parameter::Vector(&mut norm.gamma)));
+                all.extend(norm.beta.as_mut().map(|b| (format!("{index}.{name}.b"), Parameter::Vector(b))));
+            }
+        }
+        all.push(("ln_out.w".into(), Parameter::Vector(&mut self.norm.gamma)));
+        all.extend(self.norm.beta.as_mut().map(|b| ("ln_out.b".into(), Parameter::Vector(b))));
+        all
+    }
+
     fn device(&self) -> Device {
         self.items.device()
     }
+}
+
+/// A parameter and how the original code stores it.
+pub(crate) enum Parameter<'a> {
+    /// As it is.
+    Table(&'a mut Param<Tensor<2>>),
+    /// Transposed.
+    Matrix(&'a mut Param<Tensor<2>>),
+    /// As it is.
+    Vector(&'a mut Param<Tensor<1>>),
 }
 
 impl IdModel for SasRec {

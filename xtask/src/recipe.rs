@@ -1,0 +1,223 @@
+//! Recipes: TOML files in which a typo is an error that lists what is allowed.
+use anyhow::{Context, Result, bail};
+use ra_align::{AlignConfig, AlignTrain, PromptConfig};
+use ra_core::{Backend, Pooling};
+use ra_data::{CurateConfig, DataConfig};
+use ra_eval::EvalConfig;
+use ra_idmodels::IdConfig;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// A recipe with every default filled in.
+#[derive(Debug, Clone)]
+pub(crate) struct Recipe {
+    pub(crate) name: String,
+    pub(crate) seed: u64,
+    pub(crate) backend: Backend,
+    pub(crate) data_name: String,
+    pub(crate) data: DataConfig,
+    pub(crate) curate: CurateConfig,
+    pub(crate) ids: Vec<IdConfig>,
+    pub(crate) lm: LmConfig,
+    pub(crate) prompt: PromptConfig,
+    pub(crate) align: AlignConfig,
+    pub(crate) train: AlignTrain,
+    pub(crate) eval: EvalConfig,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// The `[lm]` table: a name that `fetch` knows, or a folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LmConfig {
+    pub(crate) name: String,
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) pooling: Option<Pooling>,
+}
+
+impl Default for LmConfig {
+    fn default() -> Self {
+        Self { name: "minilm".into(), path: None, pooling: None }
+    }
+}
+
+/// What a report has a row for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Row {
+    /// Every `[[id]]` method.
+    Id,
+    /// The untouched language model on the same prompts.
+    Text,
+    /// The aligned model.
+    RaRec,
+}
+
+impl Recipe {
+    /// Reads `recipe`, a path or a name under `xtask/recipes/`, and applies `key=value` settings.
+    ///
+    /// # Errors
+    /// Names the recipe, the table and the key, and lists what is allowed.
+    pub(crate) fn load(recipe: &str, sets: &[String], root: &Path) -> Result<Self> {
+        let path = if recipe.ends_with(".toml") { PathBuf::from(recipe) } else { root.join("xtask/recipes").join(format!("{recipe}.toml")) };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => bail!("recipe {}: {error}; known recipes: {}", path.display(), names(root).join(", ")),
+        };
+        let at = || format!("recipe {}", path.display());
+        let mut table: Table = text.parse().with_context(at)?;
+        for set in sets {
+            apply(&mut table, set)?;
+        }
+        let name = path.file_stem().map_or_else(|| recipe.to_string(), |s| s.to_string_lossy().into_owned());
+        Self::from_table(name, table).with_context(at)
+    }
+
+    fn from_table(name: String, mut table: Table) -> Result<Self> {
+        let mut data = sub_table(&mut table, "data")?;
+        let mut eval = sub_table(&mut table, "eval")?;
+        let mut device = sub_table(&mut table, "device")?;
+        let recipe = Self {
+            name,
+            seed: take(&mut table, "seed", "")?.unwrap_or(1),
+            backend: take(&mut device, "backend", "device.")?.unwrap_or_default(),
+            data_name: take(&mut data, "name", "data.")?.unwrap_or_else(|| "custom".into()),
+            curate: take(&mut data, "curate", "data.")?.unwrap_or_default(),
+            data: section(data, "data")?,
+            ids: take(&mut table, "id", "")?.unwrap_or_default(),
+            lm: take(&mut table, "lm", "")?.unwrap_or_default(),
+            prompt: take(&mut table, "prompt", "")?.unwrap_or_default(),
+            align: take(&mut table, "align", "")?.unwrap_or_default(),
+            train: take(&mut table, "train", "")?.unwrap_or_default(),
+            rows: take(&mut eval, "rows", "eval.")?.unwrap_or_else(|| vec![Row::Id, Row::Text, Row::RaRec]),
+            eval: section(eval, "eval")?,
+        };
+        if let Some(key) = device.keys().next() {
+            bail!("unknown key device.{key}; allowed: backend");
+        }
+        if let Some(key) = table.keys().next() {
+            bail!("unknown key {key}; allowed: seed, device, data, id, lm, prompt, align, train, eval");
+        }
+        if recipe.ids.is_empty() {
+            bail!("no [[id]] table: name at least one ID method, the last one is aligned");
+        }
+        Ok(recipe)
+    }
+
+    /// The resolved recipe, all defaults written out; reading it gives the same recipe.
+    pub(crate) fn to_toml(&self) -> Result<String> {
+        let mut data = to_table(&self.data)?;
+        data.insert("name".into(), Value::String(self.data_name.clone()));
+        data.insert("curate".into(), Value::try_from(&self.curate)?);
+        let mut eval = to_table(&self.eval)?;
+        eval.insert("rows".into(), Value::try_from(&self.rows)?);
+        let mut table = Table::new();
+        table.insert("seed".into(), Value::try_from(self.seed)?);
+        table.insert("device".into(), Value::Table(Table::from_iter([("backend".into(), Value::try_from(self.backend)?)])));
+        table.insert("data".into(), Value::Table(data));
+        table.insert("id".into(), Value::try_from(&self.ids)?);
+        table.insert("lm".into(), Value::try_from(&self.lm)?);
+        table.insert("prompt".into(), Value::try_from(&self.prompt)?);
+        table.insert("align".into(), Value::try_from(&self.align)?);
+        table.insert("train".into(), Value::try_from(&self.train)?);
+        table.insert("eval".into(), Value::Table(eval));
+        Ok(toml::to_string_pretty(&table)?)
+    }
+}
+
+fn names(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root.join("xtask/recipes")).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|e| Some(e.path().file_stem()?.to_string_lossy().into_owned())).collect();
+    names.sort();
+    names
+}
+
+fn to_table<T: Serialize>(value: &T) -> Result<Table> {
+    match Value::try_from(value)? {
+        Value::Table(table) => Ok(table),
+        other => bail!("{other} is not a table"),
+    }
+}
+
+fn sub_table(table: &mut Table, key: &str) -> Result<Table> {
+    match table.remove(key) {
+        None => Ok(Table::new()),
+        Some(Value::Table(table)) => Ok(table),
+        Some(other) => bail!("{key} is {other}, expected a table"),
+    }
+}
+
+fn take<T: DeserializeOwned>(table: &mut Table, key: &str, path: &str) -> Result<Option<T>> {
+    let value = table.remove(key);
+    value.map(|v| v.try_into().map_err(|e| anyhow::anyhow!("{path}{key}: {}", one_line(&e)))).transpose()
+}
+
+fn section<T: DeserializeOwned>(table: Table, name: &str) -> Result<T> {
+    Value::Table(table).try_into().map_err(|e| anyhow::anyhow!("{name}: {}", one_line(&e)))
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Applies `path.to.key=value`; the value is TOML, or a bare word.
+fn apply(table: &mut Table, set: &str) -> Result<()> {
+    let (path, text) = set.split_once('=').with_context(|| format!("--set {set}: expected key=value"))?;
+    let value = format!("x = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("x"));
+    let value = value.unwrap_or_else(|| Value::String(text.into()));
+    let keys: Vec<&str> = path.split('.').collect();
+    let Some((last, parents)) = keys.split_last() else { bail!("--set {set}: expected key=value") };
+    let mut at = table;
+    for key in parents {
+        let next = at.entry(*key).or_insert_with(|| Value::Table(Table::new()));
+        at = match next {
+            Value::Table(table) => table,
+            // [[id]] is a list; the last method is the one that is aligned.
+            Value::Array(list) => match list.last_mut() {
+                Some(Value::Table(table)) => table,
+                _ => bail!("--set {set}: {key} is not a list of tables"),
+            },
+            other => bail!("--set {set}: {key} is {other}, not a table"),
+        };
+    }
+    at.insert((*last).into(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(text: &str, sets: &[&str]) -> Result<Recipe> {
+        let mut table: Table = text.parse()?;
+        sets.iter().try_for_each(|s| apply(&mut table, s))?;
+        Recipe::from_table("test".into(), table)
+    }
+
+    #[test]
+    fn unknown_keys_list_what_is_allowed() {
+        for (text, wrong, allowed) in [
+            ("[[id]]\nkind='pop'\n[align]\nn_tokk = 2", "n_tokk", "n_tok"),
+            ("[[id]]\nkind='pop'\n[data]\nk_cor = 2", "k_cor", "k_core"),
+            ("[[id]]\nkind='sasrek'", "sasrek", "sasrec"),
+            ("[[id]]\nkind='sasrec'\ndimm = 3", "dimm", "dim"),
+            ("[[id]]\nkind='pop'\n[evall]", "evall", "eval"),
+            ("[[id]]\nkind='pop'\n[eval]\nrows=['id','p5']", "p5", "ra-rec"),
+        ] {
+            let message = format!("{:#}", recipe(text, &[]).unwrap_err());
+            assert!(message.contains(wrong) && message.contains(allowed), "{message}");
+        }
+    }
+
+    #[test]
+    fn settings_reach_every_table_and_the_resolved_recipe_is_the_same() {
+        let text = "[[id]]\nkind='pop'\n[[id]]\nkind='sasrec'";
+        let sets = ["seed=7", "align.n_tok=3", "id.dim=32", "data.name=ml-100k", "train.lr=0.5", "data.curate.budget=0.06"];
+        let made = recipe(text, &sets).unwrap();
+        assert_eq!((made.seed, made.align.n_tok, made.data_name.as_str(), made.train.lr), (7, 3, "ml-100k", 0.5));
+        let again = recipe(&made.to_toml().unwrap(), &[]).unwrap();
+        assert_eq!(format!("{made:?}"), format!("{again:?}"));
+    }
+}

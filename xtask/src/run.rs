@@ -1,0 +1,265 @@
+//! `cargo xtask run`: chains the stages of the crates. Each stage leaves a file, and `--resume` starts after the last
+//! one that is there; a stage that was cut off starts again from its seed, so the result is the same.
+use crate::folder::{IdMark, Manifest, RunFolder, TowersMark};
+use crate::progress::Bars;
+use crate::recipe::{Recipe, Row};
+use crate::{fetch, machine};
+use anyhow::{Context, Result, bail};
+use ra_align::{Job, Layerwise, Prompts, RaRec, TextCache, TextTower, Towers};
+use ra_core::{
+    Backend, Curve, Dataset, Device, LanguageModel, LedgerRow, Protocol, Recommender, Sample, ledger, open_device, trainable_params,
+};
+use ra_eval::{EvalConfig, Evaluation, Part, Report, StageCost, evaluate};
+use ra_idmodels::{IdConfig, Trained};
+use ra_llm::PretrainedLm;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Users on whom a stage is validated while it trains, chosen once by seed.
+const VALIDATION_USERS: usize = 2000;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) struct RunArgs {
+    pub(crate) recipe: String,
+    pub(crate) sets: Vec<String>,
+    pub(crate) backend: Option<Backend>,
+    pub(crate) out: Option<PathBuf>,
+    pub(crate) resume: bool,
+}
+
+/// What all stages share.
+pub(crate) struct Run {
+    pub(crate) recipe: Recipe,
+    pub(crate) dataset: Dataset,
+    pub(crate) device: Device,
+    folder: RunFolder,
+    bars: Bars,
+    costs: Vec<StageCost>,
+    valid_users: Vec<u32>,
+}
+
+/// The frozen half of RA-Rec, ready to be aligned.
+pub(crate) struct Text {
+    pub(crate) tower: Arc<TextTower<Box<dyn LanguageModel>>>,
+    pub(crate) fingerprint: String,
+    pub(crate) params: usize,
+}
+
+/// A row of the report before it is written.
+struct Entry {
+    name: String,
+    kind: &'static str,
+    evaluation: Evaluation,
+    train_samples: usize,
+    trainable_params: usize,
+    train_seconds: f64,
+}
+
+pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<()> {
+    let mut recipe = Recipe::load(&args.recipe, &args.sets, root)?;
+    recipe.backend = args.backend.unwrap_or(recipe.backend);
+    let device = open_device(recipe.backend)?;
+    let dataset = prepare(&recipe, root)?;
+    println!("{}", ra_data::describe(&dataset));
+    let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
+    let folder = RunFolder::open(&out, &recipe, &dataset, args.resume)?;
+    let valid_users = sampled_users(&dataset, recipe.seed);
+    let mut run = Run { recipe, dataset, device, folder, bars: Bars::new(), costs: Vec::new(), valid_users };
+    run.all(root)
+}
+
+/// Locates, reads, filters and splits the data of a recipe.
+pub(crate) fn prepare(recipe: &Recipe, root: &Path) -> Result<Dataset> {
+    let mut config = recipe.data.clone();
+    if config.interactions.is_none() {
+        let files = fetch::locate_data(&recipe.data_name, root)?;
+        config.interactions = Some(files.interactions);
+        config.items = config.items.or(files.items);
+    }
+    Ok(ra_data::prepare(&recipe.data_name, &config)?)
+}
+
+/// Loads the language model of a recipe and its prompts over a catalogue.
+pub(crate) fn load_text(recipe: &Recipe, dataset: &Dataset, device: &Device, root: &Path) -> Result<Text> {
+    let path = match &recipe.lm.path {
+        Some(path) => path.clone(),
+        None => fetch::locate_model(&recipe.lm.name, root)?,
+    };
+    let PretrainedLm { model, tokenizer, fingerprint, params } = ra_llm::load(&path, recipe.lm.pooling, device)?;
+    let spec = model.spec();
+    recipe.align.check(&spec).map_err(anyhow::Error::msg)?;
+    let means = recipe.align.loss != ra_align::AlignLoss::None;
+    let cache = TextCache::new(&model, recipe.align.first_layer(&spec), means, recipe.align.cache_mib);
+    let prompts = Prompts::new(&tokenizer, &dataset.catalog, &recipe.prompt, spec.max_tokens);
+    let tower = Arc::new(TextTower { lm: model, prompts, cache, normalize: recipe.align.normalize });
+    Ok(Text { tower, fingerprint: fingerprint.to_string(), params })
+}
+
+fn sampled_users(dataset: &Dataset, seed: u64) -> Vec<u32> {
+    let mut users: Vec<u32> = (0..dataset.users.len() as u32).filter(|&u| !dataset.valid.row(u as usize).is_empty()).collect();
+    users.sort_by_key(|&u| ra_core::splitmix64(seed ^ u64::from(u)));
+    users.truncate(VALIDATION_USERS);
+    users.sort_unstable();
+    users
+}
+
+impl Run {
+    fn all(&mut self, root: &Path) -> Result<()> {
+        let mut entries = Vec::new();
+        let mut curves = Vec::new();
+        let mut backbone = None;
+        for config in self.recipe.ids.clone() {
+            let (trained, mark) = self.id_model(&config)?;
+            if self.recipe.rows.contains(&Row::Id) {
+                let samples = config.train().map_or(self.dataset.train.total(), |_| self.dataset.samples().len());
+                let params = trainable_params(&trained.ledger);
+                entries.push(self.entry(config.name(), "id", &*trained.model, samples, params, mark.seconds)?);
+            }
+            if !mark.curve.points.is_empty() {
+                curves.push((config.name().to_string(), mark.curve));
+            }
+            backbone = Some((config.name(), trained));
+        }
+        let mut samples = Vec::new();
+        let mut ledger_rows = Vec::new();
+        if self.recipe.rows.iter().any(|r| *r != Row::Id) {
+            let (name, backbone) = backbone.context("a recipe has at least one [[id]] table")?;
+            let text = self.text(root)?;
+            if self.recipe.rows.contains(&Row::Text) {
+                entries.push(self.entry("text-only", "text", &*text.tower, 0, 0, 0.0)?);
+            }
+            if self.recipe.rows.contains(&Row::RaRec) {
+                let (model, mark) = self.align(&backbone, &text)?;
+                ledger_rows = ledger(&model.towers);
+                let params = trainable_params(&ledger_rows);
+                let label = format!("ra-rec({name}, {})", self.lm_name());
+                entries.push(self.entry(&label, "ra-rec", &model, mark.samples, params, mark.seconds)?);
+                curves.push(("ra-rec".into(), mark.curve));
+                self.folder.save_items(&model, self.dataset.catalog.len())?;
+                samples = self.sample_recommendations(&*backbone.model, &model)?;
+                print_ledger(&ledger_rows, text.params);
+            }
+            text.tower.cache.save(&self.cache_path(&text, root)).context("the text cache")?;
+        }
+        self.report(entries, curves, ledger_rows, samples)
+    }
+
+    fn lm_name(&self) -> String {
+        match &self.recipe.lm.path {
+            Some(path) => path.file_name().map_or_else(|| "lm".into(), |n| n.to_string_lossy().into_owned()),
+            None => self.recipe.lm.name.clone(),
+        }
+    }
+
+    fn cost(&mut self, stage: &str, since: Instant) -> f64 {
+        let seconds = since.elapsed().as_secs_f64();
+        self.costs.push(StageCost { name: stage.into(), seconds, peak_mib: machine::peak_mib() });
+        seconds
+    }
+
+    /// Trains an ID method, or takes the checkpoint of the run folder.
+    fn id_model(&mut self, config: &IdConfig) -> Result<(Trained, IdMark)> {
+        if let Some(mark) = self.folder.id_mark(config)? {
+            let trained = ra_idmodels::load(config, &self.dataset, &self.folder.id_checkpoint(config), &self.device)?;
+            return Ok((trained, mark));
+        }
+        let since = Instant::now();
+        let metric = |model: &dyn Recommender| self.validation(model);
+        let trained = ra_idmodels::fit(config, &self.dataset, &self.device, self.recipe.seed, Some(&metric), &self.bars)?;
+        let seconds = self.cost(&format!("train {}", config.name()), since);
+        let mark = IdMark { curve: trained.curve.clone(), seconds };
+        self.folder.save_id(config, &trained, &mark)?;
+        Ok((trained, mark))
+    }
+
+    /// What is maximised on the validation part: NDCG@10 plus a quarter of HR@100, so that neither end is forgotten.
+    fn validation(&self, model: &dyn Recommender) -> f64 {
+        let config = EvalConfig { ks: vec![10, 100], ..self.recipe.eval.clone() };
+        match evaluate(model, &self.dataset, Part::Valid, &config, Some(&self.valid_users), &ra_core::Silent) {
+            Ok(e) => e.metrics.get("ndcg@10").unwrap_or(&0.0) + 0.25 * e.metrics.get("hr@100").unwrap_or(&0.0),
+            Err(_) => 0.0,
+        }
+    }
+
+    fn text(&mut self, root: &Path) -> Result<Text> {
+        let since = Instant::now();
+        let text = load_text(&self.recipe, &self.dataset, &self.device, root)?;
+        let path = self.cache_path(&text, root);
+        if path.exists() && text.tower.cache.load(&path).is_err() {
+            tracing::warn!(path = %path.display(), "the text cache is not whole and is made again");
+        }
+        self.cost("load language model", since);
+        Ok(text)
+    }
+
+    /// Constants of texts depend on the weights, the first injected layer and the pooling, on nothing else.
+    fn cache_path(&self, text: &Text, root: &Path) -> PathBuf {
+        let spec = text.tower.lm.spec();
+        let key = format!(
+            "{} {} {:?} {}",
+            text.fingerprint,
+            self.recipe.align.first_layer(&spec),
+            spec.pooling,
+            self.recipe.align.loss != ra_align::AlignLoss::None,
+        );
+        root.join("cache").join(format!("text-{}.safetensors", ra_core::fingerprint([key.as_bytes()])))
+    }
+
+    /// Trains the towers, or takes the checkpoint of the run folder.
+    fn align<'a>(
+        &mut self,
+        backbone: &'a Trained,
+        text: &Text,
+    ) -> Result<(RaRec<&'a Box<dyn Recommender>, Box<dyn LanguageModel>, Layerwise>, TowersMark)> {
+        let (towers, mark) = match self.folder.towers_mark()? {
+            Some(mark) => (load_towers(&self.folder, &self.recipe, backbone.model.dim(), text, &self.device)?, mark),
+            None => self.train_towers(backbone, text)?,
+        };
+        let (ids, scale, text) = (&backbone.model, mark.scale.clone(), text.tower.clone());
+        Ok((RaRec { ids, scale, text, towers }, mark))
+    }
+
+    fn train_towers(&mut self, backbone: &Trained, text: &Text) -> Result<(Towers<Layerwise>, TowersMark)> {
+        let since = Instant::now();
+        let curated = ra_data::curate(&self.dataset, &self.recipe.curate, self.recipe.data.max_history, self.recipe.seed);
+        println!("{curated}");
+        let samples: Vec<Sample> = curated.samples;
+        if samples.is_empty() {
+            bail!("data.curate leaves no sample; raise its budget or switch denoise off");
+        }
+        let metric = |model: &dyn Recommender| self.validation(model);
+        let job = Job {
+            ids: &backbone.model,
+            text: &text.tower,
+            dataset: &self.dataset,
+            samples: &samples,
+            max_history: self.recipe.data.max_history,
+            align: &self.recipe.align,
+            train: &self.recipe.train,
+            seed: self.recipe.seed,
+        };
+        let (towers, scale, curve) = ra_align::fit(&job, Some(&metric), &self.bars)?;
+        let seconds = self.cost("align", since);
+        let mark = TowersMark { scale, curve, seconds, samples: samples.len(), lm: text.fingerprint.clone() };
+        self.folder.save_towers(&towers, &mark)?;
+        Ok((towers, mark))
+    }
+
+    fn entry(
+        &mut self,
+        name: &str,
+        kind: &'static str,
+        model: &dyn Recommender,
+        train_samples: usize,
+        trainable_params: usize,
+        train_seconds: f64,
+    ) -> Result<Entry> {
+        let since = Instant::now();
+        let evaluation = evaluate(model, &self.dataset, Part::Test, &self.recipe.eval, None, &self.bars)?;
+        self.cost(&format!("evaluate {name}"), since);
+        self.folder.save_users(name, &self.dataset, &evaluation)?;
+        Ok(Entry { name: name.into(), kind, evaluation, train_samples, trainable_params, train_seconds })
+    }
+}
