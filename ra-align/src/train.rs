@@ -123,11 +123,14 @@ pub fn fit<I: Recommender, L: LanguageModel>(
         }
         frozen.loss(job, towers, &order[index * batch..(index + 1) * batch], step)
     };
-    let mut metric = |towers: &Towers<Layerwise>| {
-        let model = RaRec { ids: job.ids, scale: frozen.scale.clone(), text: job.text.clone(), towers: towers.valid() };
-        validate.map_or(0.0, |v| v(&model))
-    };
-    let (towers, curve) = ra_core::fit("align", &job.train.fit_config(), towers, loss, Some(&mut metric), progress)?;
+    let mut metric = validate.map(|validate| {
+        let (ids, text, scale) = (job.ids, job.text.clone(), frozen.scale.clone());
+        move |towers: &Towers<Layerwise>| {
+            validate(&RaRec { ids, scale: scale.clone(), text: text.clone(), towers: towers.valid() })
+        }
+    });
+    let metric = metric.as_mut().map(|m| m as ra_core::Validation<'_, _>);
+    let (towers, curve) = ra_core::fit("align", &job.train.fit_config(), towers, loss, metric, progress)?;
     Ok((towers.valid(), frozen.scale, curve))
 }
 

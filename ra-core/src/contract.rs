@@ -93,7 +93,9 @@ fn check_prefix<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: &Pr
     let with_grad = encode(lm, text, Some(&Prefix::new(0, tracked.clone())));
     let d = distance(with_grad.pooled.clone().inner(), hybrid.pooled);
     assert!(d < TOLERANCE, "a tracked prefix changes the result by {d}: is dropout on?");
-    let grads = with_grad.pooled.sum().backward();
+    // A direction of its own: the plain sum of a layer-normed row is constant, its gradient zero.
+    let direction = normal(with_grad.pooled.dims(), 1.0, &mut rng(4, "direction", 0), &device).val();
+    let grads = (with_grad.pooled * direction).sum().backward();
     for (index, layer) in tracked.iter().enumerate() {
         let norm: f32 = layer.grad(&grads).map_or(0.0, |g| g.abs().sum().into_scalar());
         assert!(norm > 0.0, "no gradient reaches the prefix of layer {index}");

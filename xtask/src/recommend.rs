@@ -1,0 +1,95 @@
+//! `cargo xtask recommend`: titles and scores from a finished run.
+use crate::folder::RunFolder;
+use crate::recipe::Recipe;
+use crate::run::{load_text, load_towers, prepare};
+use anyhow::{Context, Result, bail};
+use ra_align::RaRec;
+use ra_core::{Dataset, History, Recommender, open_device};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// For whom.
+#[derive(Debug)]
+pub(crate) enum Who {
+    /// A user of the data set, by their own id.
+    User(String),
+    /// Titles, oldest first, separated by semicolons.
+    History(String),
+}
+
+pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Result<()> {
+    let (folder, manifest) = RunFolder::finished(run)?;
+    let recipe_path = folder.file("recipe.toml");
+    let recipe = Recipe::load(&recipe_path.to_string_lossy(), &[], root)?;
+    let dataset = prepare(&recipe, root)?;
+    manifest.check(&dataset)?;
+    let (user, items) = read(&dataset, who)?;
+    let device = open_device(recipe.backend)?;
+    let text = load_text(&recipe, &dataset, &device, root)?;
+    let config = recipe.ids.last().context("the run has no ID method")?;
+    let backbone = ra_idmodels::load(config, &dataset, &folder.id_checkpoint(config), &device)?;
+    let mark = folder.towers_mark()?.with_context(|| format!("{}: the run has no ra-rec row", run.display()))?;
+    let towers = load_towers(&folder, &mark, &recipe, (&backbone, &dataset), &text)?;
+    let model = RaRec { ids: &backbone.model, scale: mark.scale, text: text.tower, towers };
+    let vectors = folder.items(&device)?;
+    let scores = model.users(&[History { user, items: &items }]).matmul(vectors.transpose());
+    let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+    println!("after");
+    items.iter().rev().take(10).rev().for_each(|&i| println!("          {}", dataset.catalog.title(i)));
+    println!("recommended");
+    let seen: HashSet<u32> = items.iter().copied().collect();
+    for (item, score) in best(&scores, &seen, top) {
+        println!("  {score:>7.4} {}", dataset.catalog.title(item));
+    }
+    Ok(())
+}
+
+/// The best unseen items, `scores[k]` being that of item `k + 1`; ties by id.
+fn best(scores: &[f32], seen: &HashSet<u32>, top: usize) -> Vec<(u32, f32)> {
+    let mut ranked: Vec<(u32, f32)> = (1u32..).zip(scores.iter().copied()).filter(|(i, _)| !seen.contains(i)).collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    ranked.truncate(top);
+    ranked
+}
+
+fn read(dataset: &Dataset, who: &Who) -> Result<(u32, Vec<u32>)> {
+    match who {
+        Who::User(id) => {
+            let user = dataset.users.iter().position(|u| u == id);
+            let user = user.with_context(|| format!("user {id:?} is not in {}", dataset.name))?;
+            let parts = [&dataset.train, &dataset.valid, &dataset.test];
+            Ok((user as u32, parts.iter().flat_map(|p| p.row(user)).copied().collect()))
+        }
+        Who::History(titles) => {
+            let known = dataset.catalog.by_title();
+            let find = |title: &str| {
+                let wanted = title.trim().to_lowercase();
+                match known.get(&wanted) {
+                    Some(&item) => Ok(item),
+                    None => bail!("{:?} is not a title of {}{}", title.trim(), dataset.name, near(dataset, &wanted)),
+                }
+            };
+            let items = titles.split(';').filter(|t| !t.trim().is_empty()).map(find).collect::<Result<Vec<_>>>()?;
+            if items.is_empty() {
+                bail!("--history names no title; separate titles by semicolons, oldest first");
+            }
+            Ok((0, items))
+        }
+    }
+}
+
+/// Titles that contain what was asked for, or share most words with it.
+fn near(dataset: &Dataset, wanted: &str) -> String {
+    let words: HashSet<&str> = wanted.split_whitespace().collect();
+    let likeness = |title: &str| {
+        let title = title.to_lowercase();
+        let shared = title.split_whitespace().filter(|w| words.contains(w)).count();
+        shared + if title.contains(wanted) { words.len() } else { 0 }
+    };
+    let mut close: Vec<(usize, &String)> = dataset.catalog.titles().iter().map(|t| (likeness(t), t)).filter(|x| x.0 > 0).collect();
+    close.sort_by_key(|x| (std::cmp::Reverse(x.0), x.1.len()));
+    match close.as_slice() {
+        [] => String::new(),
+        some => format!("; did you mean {}?", some.iter().take(3).map(|x| format!("{:?}", x.1)).collect::<Vec<_>>().join(" or ")),
+    }
+}
