@@ -30,15 +30,14 @@ pub(crate) fn read_tabs(source: &Source, wanted: &[Wanted]) -> Result<Rows> {
     let header: Vec<&str> = header.trim_start_matches('\u{feff}').split('\t').collect();
     let positions = positions(path, wanted, &header)?;
     let mut builders: Vec<_> = wanted.iter().map(|_| LargeStringBuilder::new()).collect();
-    let (mut numbers, mut row, mut fields) = (Vec::new(), 1, Vec::with_capacity(header.len()));
+    let (mut numbers, mut row) = (Vec::new(), 1);
     while next(&mut line)? {
         row += 1;
         if line.is_empty() {
             continue;
         }
         let text = str::from_utf8(&line).map_err(|_| DataError::row(path, row, "not UTF-8 text"))?;
-        fields.clear();
-        fields.extend(text.split('\t'));
+        let fields: Vec<&str> = text.split('\t').collect();
         if fields.len() != header.len() {
             let problem = format!("{} fields where the header has {}", fields.len(), header.len());
             return Err(DataError::row(path, row, problem));
@@ -68,7 +67,7 @@ pub(crate) fn read_commas(source: &Source, wanted: &[Wanted]) -> Result<Rows> {
         schema.fields().iter().map(|f| f.name().trim_start_matches('\u{feff}').to_owned()).collect();
     let positions = positions(path, wanted, &header)?;
     // Everything as text: a number that does not parse is then an error of ours, with its row.
-    let text = Schema::new(header.iter().map(|name| Field::new(name, DataType::LargeUtf8, true)).collect::<Vec<_>>());
+    let text = Schema::new(header.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect::<Vec<_>>());
     let reader = ReaderBuilder::new(Arc::new(text)).with_format(format).build_buffered(source.open()?);
     let batches = reader.and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(|e| failed(source, e))?;
     let column = |&position: &usize| -> Result<LargeStringArray> {
@@ -89,6 +88,8 @@ pub(crate) fn concat(parts: &[&ArrayRef]) -> Result<LargeStringArray, ArrowError
     if parts.is_empty() {
         return Ok(LargeStringArray::new_null(0));
     }
+    // Arrow's csv reader knows the short kind of text only.
+    let parts = parts.iter().map(|part| arrow::compute::cast(part, &DataType::LargeUtf8)).collect::<Result<Vec<_>, _>>()?;
     let parts: Vec<_> = parts.iter().map(|part| part.as_ref()).collect();
     Ok(arrow::compute::concat(&parts)?.as_string::<i64>().clone())
 }

@@ -1,1 +1,48 @@
 //! From raw interaction logs to clean, split and curated data sets.
+//!
+//! The crate stands apart because clean, leak-free, well-chosen training data is worth having without any model, and
+//! because nothing else in the workspace may depend on arrow, parquet or polars.
+//!
+//! - [`prepare`]: files (tsv, csv, jsonl, parquet, RecBole's `.inter` and `.item`; plain, `.gz`, `.zst`) to a
+//!   [`ra_core::Dataset`]: filtered, split, with dense ids and the users' own
+//! - [`curate`]: the samples worth training on
+//! - [`describe`]: what the data looks like; [`write_columns`]: tables for other tools
+//!
+//! # Example
+//! ```
+//! use ra_data::{DataConfig, prepare};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let (log, titles) = (dir.path().join("log.tsv"), dir.path().join("items.tsv"));
+//! std::fs::write(&log, "user\titem\tts\nann\theat\t3\nann\tronin\t1\nann\ttaxi\t2\nbob\theat\t5\n")?;
+//! std::fs::write(&titles, "item\ttitle\nheat\tHeat (1995)\nronin\tRonin (1998)\ntaxi\tTaxi Driver (1976)\n")?;
+//! let config = DataConfig { interactions: Some(log), items: Some(titles), ..DataConfig::default() };
+//! let data = prepare("films", &config)?;
+//! assert_eq!(data.users, ["ann", "bob"]);
+//! assert_eq!(data.catalog.title(data.test.row(0)[0]), "Heat (1995)"); // ann's latest is held out
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod curate;
+mod delimited;
+mod describe;
+mod error;
+mod filter;
+pub mod golden;
+mod ingest;
+mod interactions;
+mod prepare;
+mod rows;
+mod source;
+mod split;
+mod table;
+mod typed;
+mod words;
+
+pub use config::{Columns, DataConfig, Split};
+pub use curate::{Budget, CurateConfig, CurateMethod, Curated, curate};
+pub use describe::{Description, Spread, describe};
+pub use error::{DataError, Result};
+pub use prepare::prepare;
+pub use table::{Column, write_columns};

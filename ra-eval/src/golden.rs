@@ -60,9 +60,9 @@ pub fn verify_case(case: &Value, scores: &[f32], seen: &[u8], train_count: &[i64
 fn values(tally: &Tally, evaluated: &[usize], tied_candidates: usize) -> Value {
     let (mut means, mut per_user, mut lists) = (Map::new(), Map::new(), Map::new());
     for (k, users) in tally.accuracy() {
-        let columns: Map<String, Value> = columns(users).map(|(name, values)| (name.into(), json!(values))).collect();
-        means.insert(k.to_string(), self::columns(users).map(|(name, v)| (name.to_owned(), json!(mean(&v)))).collect());
-        per_user.insert(k.to_string(), columns.into());
+        let columns = Accuracy::COLUMNS.map(|(name, column)| (name, users.iter().map(column).collect::<Vec<f64>>()));
+        means.insert(k.to_string(), columns.iter().map(|(name, v)| ((*name).to_owned(), json!(mean(v)))).collect());
+        per_user.insert(k.to_string(), columns.iter().map(|(name, v)| ((*name).to_owned(), json!(v))).collect());
     }
     for (k, b) in tally.beyond() {
         let at = json!({ "coverage": b.coverage, "gini": b.gini, "novelty": b.novelty, "shannon_entropy": b.entropy,
@@ -71,12 +71,6 @@ fn values(tally: &Tally, evaluated: &[usize], tied_candidates: usize) -> Value {
     }
     json!({ "evaluated_users": evaluated, "tied_candidates": tied_candidates, "mean": means, "per_user": per_user,
             "beyond_accuracy": lists })
-}
-
-fn columns(users: &[Accuracy]) -> impl Iterator<Item = (&'static str, Vec<f64>)> {
-    let names = ["hr", "recall", "ndcg", "mrr", "map_r", "map_min"];
-    let column = |i: usize| users.iter().map(|a| a.named()[i].1).collect();
-    names.into_iter().enumerate().map(move |(i, name)| (name, column(i)))
 }
 
 /// The list of one user, filled with -1.

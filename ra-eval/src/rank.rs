@@ -116,19 +116,15 @@ fn ranks(scores: &[f32], relevant: &[u32], blocked: &[u32], ties: Ties) -> (Vec<
 
 /// How many candidates score above `score`, and how many exactly that.
 fn count(scores: &[f32], score: f32, blocked: &[u32]) -> (usize, usize) {
-    let (mut above, mut below) = (0, 0);
-    let mut all = 0;
+    let lowest = score == f32::NEG_INFINITY; // where every NaN stands
+    let (mut above, mut equal) = (0, 0);
     for gap in gaps(scores.len(), blocked) {
-        all += gap.len();
         for &s in &scores[gap] {
             above += usize::from(s > score);
-            below += usize::from(s < score);
+            equal += usize::from((s == score) | (lowest & s.is_nan()));
         }
     }
-    let lowest = score == f32::NEG_INFINITY; // every NaN stands here
-    let not_a_number = || gaps(scores.len(), blocked).map(|gap| scores[gap].iter().filter(|s| s.is_nan()).count()).sum();
-    let nan: usize = if lowest { 0 } else { not_a_number() };
-    (above, all - above - below - nan)
+    (above, equal)
 }
 
 /// A candidate in the heap; the greatest is the one to drop first.

@@ -1,0 +1,127 @@
+//! Golden cases of data construction, through the code that prepares every data set.
+use crate::config::DataConfig;
+use crate::curate::{Candidate, candidates, cell_sizes, popularity_buckets, round_robin};
+use crate::interactions::Interactions;
+use crate::prepare::keep;
+use crate::split::leave_one_out;
+use crate::words::words;
+use crate::{CurateConfig, DataError, Result};
+use ra_core::{Catalog, Dataset, Sequences};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+#[derive(Deserialize)]
+struct Case {
+    params: Params,
+    interactions: Vec<(u64, u64, f64)>,
+    titles: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Params {
+    k_core: usize,
+    min_overlap: usize,
+    max_hist: usize,
+    n_pop_buckets: usize,
+    max_len_bucket: u32,
+    seed: u64,
+    m: usize,
+}
+
+/// Computes everything that a case's expected file holds.
+///
+/// # Errors
+/// [`DataError::Case`] when the input is not of the layout.
+pub fn verify_case(input: &Value) -> Result<Value> {
+    let case = Case::deserialize(input).map_err(|e| DataError::Case(e.to_string()))?;
+    let ids: Vec<(String, String, f64)> = case.interactions.iter().map(|(u, i, t)| (u.to_string(), i.to_string(), *t)).collect();
+    let rows: Vec<(&str, &str, f64)> = ids.iter().map(|(u, i, t)| (u.as_str(), i.as_str(), *t)).collect();
+    let filter = DataConfig { dedupe: true, k_core: case.params.k_core, ..DataConfig::default() };
+    let log = keep(Interactions::from_rows(&rows), &filter);
+    let mut kept: Vec<u32> = log.rows.iter().map(|r| r.index).collect();
+    kept.sort_unstable();
+    let parts = leave_one_out(&log);
+    let titles = log.items.iter().map(|id| case.titles.get(id).cloned().unwrap_or_default()).collect();
+    let dataset = Dataset {
+        name: "golden".into(),
+        users: log.users,
+        catalog: Catalog::new(log.items, titles),
+        train: parts.train,
+        valid: parts.valid,
+        test: parts.test,
+        filter: String::new(),
+        split: String::new(),
+    };
+    let mut out = json!({ "kcore_rows": kept.len(), "kept_row_indices": kept });
+    if let Value::Object(map) = &mut out {
+        map.extend(sequences(&dataset));
+        map.extend(curation(&dataset, &case.params));
+        let bags = case.titles.iter().map(|(id, title)| (id.clone(), json!(words(title, false))));
+        map.insert("title_words".into(), Value::Object(bags.collect()));
+    }
+    Ok(out)
+}
+
+/// The user's own id, which is a number in golden cases.
+fn number(id: &str) -> Value {
+    json!(id.parse::<u64>().unwrap_or_default())
+}
+
+fn sequences(dataset: &Dataset) -> Map<String, Value> {
+    let item = |&item: &u32| number(dataset.catalog.id(item));
+    let users = |part: &Sequences, value: &dyn Fn(&[u32]) -> Value| {
+        let rows = dataset.users.iter().zip(part.rows()).filter(|(_, row)| !row.is_empty());
+        Value::Object(rows.map(|(user, row)| (user.clone(), value(row))).collect())
+    };
+    let list = |row: &[u32]| row.iter().map(item).collect();
+    let single = |row: &[u32]| item(&row[0]);
+    let counts = dataset.popularity();
+    let popularity = dataset.catalog.all().filter(|&i| counts[i as usize] > 0);
+    let popularity = popularity.map(|i| (dataset.catalog.id(i).to_owned(), json!(counts[i as usize])));
+    Map::from_iter([
+        ("train".into(), users(&dataset.train, &list)),
+        ("valid".into(), users(&dataset.valid, &single)),
+        ("test".into(), users(&dataset.test, &single)),
+        ("popularity".into(), Value::Object(popularity.collect())),
+    ])
+}
+
+fn curation(dataset: &Dataset, params: &Params) -> Map<String, Value> {
+    let config = CurateConfig {
+        min_overlap: params.min_overlap,
+        strip_years: false,
+        max_len_bucket: params.max_len_bucket,
+        pop_buckets: params.n_pop_buckets,
+        ..CurateConfig::default()
+    };
+    let all = candidates(dataset, &config, params.max_hist);
+    let id = |item: u32| number(dataset.catalog.id(item));
+    let show = |c: &Candidate| {
+        let (history, target) = dataset.sample(c.sample, params.max_hist);
+        json!({
+            "index": c.index,
+            "user": number(&dataset.users[c.sample.user as usize]),
+            "history": history.iter().map(|&i| id(i)).collect::<Vec<_>>(),
+            "target": id(target),
+            "overlap": c.overlap,
+            "keep": c.overlap >= params.min_overlap,
+            "len_bucket": c.cell.0,
+            "pop_bucket": c.cell.1,
+        })
+    };
+    let samples: Vec<Value> = all.iter().map(show).collect();
+    let kept: Vec<Candidate> = all.into_iter().filter(|c| c.overlap >= params.min_overlap).collect();
+    let cells = cell_sizes(&kept).into_iter().map(|((length, pop), count)| (format!("{length},{pop}"), json!(count)));
+    let chosen: Vec<usize> = round_robin(&kept, params.m, params.seed).iter().map(|c| c.index).collect();
+    let counts = dataset.popularity();
+    let buckets = popularity_buckets(dataset, params.n_pop_buckets);
+    let bucketed = dataset.catalog.all().filter(|&i| counts[i as usize] > 0);
+    let bucketed = bucketed.map(|i| (dataset.catalog.id(i).to_owned(), json!(buckets[i as usize])));
+    Map::from_iter([
+        ("samples".into(), json!(samples)),
+        ("cells".into(), Value::Object(cells.collect())),
+        ("chosen".into(), json!(chosen)),
+        ("pop_bucket".into(), Value::Object(bucketed.collect())),
+    ])
+}

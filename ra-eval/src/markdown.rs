@@ -1,0 +1,153 @@
+//! Reports as markdown.
+use crate::report::{Comparison, Report, ResultTable, SampleRecommendation, duration, grouped};
+use std::fmt::Write;
+
+/// A whole report.
+pub(crate) fn report(report: &Report) -> String {
+    let mut out = format!("# {}\n\n{}\n\n", plain(&report.recipe), plain(&report.origin()));
+    results(&mut out, &ResultTable::new(std::slice::from_ref(report)));
+    differences(&mut out, report);
+    protocol(&mut out, report);
+    let stage = |s: &crate::StageCost| {
+        vec![plain(&s.name), duration(s.seconds), s.peak_mib.map_or("-".into(), |mib| grouped(mib as usize))]
+    };
+    section(&mut out, "Costs", &["stage", "time", "peak MiB"], report.stages.iter().map(stage));
+    let tensor = |row: &ra_core::LedgerRow| vec![plain(&row.name), format!("{:?}", row.shape), grouped(row.params)];
+    section(&mut out, "Parameters trained", &["tensor", "shape", "scalars"], report.ledger.iter().map(tensor));
+    let total: usize = report.ledger.iter().map(|row| row.params).sum();
+    if total > 0 {
+        let _ = writeln!(out, "In all {} scalars.\n", grouped(total));
+    }
+    samples(&mut out, &report.samples);
+    out
+}
+
+/// Several runs.
+pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
+    let mut out = String::from("# Comparison\n\n");
+    for report in comparison.reports {
+        let _ = writeln!(out, "- {}", plain(&report.origin()));
+    }
+    out.push('\n');
+    results(&mut out, &ResultTable::new(comparison.reports));
+    if let Some(report) = comparison.reports.first() {
+        protocol(&mut out, report);
+    }
+    out
+}
+
+fn results(out: &mut String, table: &ResultTable<'_>) {
+    for (title, metrics, costs) in [("Results", &table.headline, true), ("Further metrics", &table.further, false)] {
+        let mut head: Vec<&str> = if table.rows.iter().any(|(run, _)| run.is_some()) { vec!["run"] } else { vec![] };
+        head.push("model");
+        head.extend(metrics.iter().map(String::as_str));
+        if costs {
+            head.extend(["tied", "samples", "parameters", "training", "ranking"]);
+        }
+        let rows = table.rows.iter().map(|(run, row)| {
+            let mut cells: Vec<String> = run.iter().map(|run| plain(run)).collect();
+            cells.push(plain(&row.name));
+            for metric in metrics {
+                cells.push(match row.metrics.get(metric) {
+                    Some(&value) if costs && table.is_best(metric, value) => format!("**{value:.4}**"),
+                    Some(value) => format!("{value:.4}"),
+                    None => "-".into(),
+                });
+            }
+            if costs {
+                cells.extend([format!("{:.2} %", 100.0 * row.tied_share), grouped(row.train_samples)]);
+                cells.extend([grouped(row.trainable_params), duration(row.train_seconds), duration(row.eval_seconds)]);
+            }
+            cells
+        });
+        if costs || !metrics.is_empty() {
+            section(out, title, &head, rows);
+        }
+    }
+    for line in table.warnings() {
+        let _ = writeln!(out, "Warning: {}\n", plain(&line));
+    }
+}
+
+fn differences(out: &mut String, report: &Report) {
+    let table = ResultTable::new(std::slice::from_ref(report));
+    let mut head = vec!["model", "to"];
+    head.extend(table.headline.iter().map(String::as_str));
+    let rows = report.rows.iter().filter_map(|row| Some((row, row.baseline.as_ref()?))).map(|(row, baseline)| {
+        let mut cells = vec![plain(&row.name), plain(baseline)];
+        cells.extend(table.headline.iter().map(|metric| match row.differences.get(metric) {
+            Some(d) => format!("{:+.4} \\[{:+.4}, {:+.4}\\]", d.mean, d.low, d.high),
+            None => "-".into(),
+        }));
+        cells
+    });
+    section(out, "Differences, with paired bootstrap 95 % intervals over users", &head, rows);
+}
+
+fn protocol(out: &mut String, report: &Report) {
+    let facts = Report::protocol_facts(&report.protocol);
+    section(out, "Protocol", &["", ""], facts.into_iter().map(|(name, value)| vec![name.into(), plain(&value)]));
+}
+
+fn samples(out: &mut String, samples: &[SampleRecommendation]) {
+    if !samples.is_empty() {
+        out.push_str("## Sample recommendations\n\n");
+    }
+    for sample in samples {
+        let _ = writeln!(out, "### User {}\n", plain(&sample.user));
+        let _ = writeln!(out, "History: {}  ", list(&sample.history));
+        let _ = writeln!(out, "Held out: {}\n", list(&sample.targets));
+        for recommended in &sample.lists {
+            let title = |(place, title): (usize, &String)| {
+                let title = plain(title);
+                if recommended.hits.contains(&place) { format!("**{title}**") } else { title }
+            };
+            let titles: Vec<String> = recommended.titles.iter().enumerate().map(title).collect();
+            let _ = writeln!(out, "- {}: {}", plain(&recommended.row), titles.join("; "));
+        }
+        out.push('\n');
+    }
+}
+
+fn list(titles: &[String]) -> String {
+    titles.iter().map(|title| plain(title)).collect::<Vec<_>>().join("; ")
+}
+
+/// A heading and a table, unless there are no rows.
+fn section(out: &mut String, title: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    let _ = write!(out, "## {title}\n\n| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    for row in rows {
+        let _ = writeln!(out, "| {} |", row.join(" | "));
+    }
+    out.push('\n');
+}
+
+/// Text without any meaning to markdown or HTML, on one line.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' => out.extend(['\\', c]),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_are_only_text() {
+        assert_eq!(plain("a|b\n<b>*c*</b> & _d_"), r"a\|b &lt;b&gt;\*c\*&lt;/b&gt; &amp; \_d\_");
+    }
+}

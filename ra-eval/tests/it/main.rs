@@ -1,0 +1,4 @@
+//! The crate as its users see it.
+mod golden;
+mod ranking;
+mod reports;

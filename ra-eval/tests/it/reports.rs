@@ -1,0 +1,111 @@
+use crate::ranking::dataset;
+use ra_core::{Curve, CurvePoint, LedgerRow};
+use ra_eval::{
+    EvalConfig, Evaluation, LearningCurve, Part, Report, Row, SampleRecommendation, StageCost, compare,
+};
+
+fn evaluation(hits: &[f64]) -> Evaluation {
+    let mean = hits.iter().sum::<f64>() / hits.len() as f64;
+    Evaluation {
+        users: (0..hits.len() as u32).collect(),
+        metrics: [("hr@10", mean), ("ndcg@10", mean / 2.0), ("gini@10", 0.5), ("hr@100", 1.0)]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
+        per_user: [("hr@10".to_owned(), hits.to_vec())].into(),
+        tied_share: 0.5,
+        seconds: 1.5,
+        ..Evaluation::default()
+    }
+}
+
+fn report(seed: u64) -> Report {
+    let data = dataset(5, 9, 1);
+    let (weak, strong) = (evaluation(&[0.0, 0.0, 1.0, 0.0]), evaluation(&[1.0, 1.0, 1.0, 0.0]));
+    let point = |step, loss, validation| CurvePoint { step, loss, validation };
+    Report {
+        recipe: "quick <script>alert(1)</script>".into(),
+        commit: "abc".into(),
+        seed,
+        backend: "cpu".into(),
+        protocol: EvalConfig::default().protocol(&data),
+        rows: vec![
+            Row::new("sasrec", "id", &weak),
+            Row { trainable_params: 24576, ..Row::new("ra-rec", "ra-rec", &strong) }.against("sasrec", &strong, &weak, 1),
+        ],
+        ledger: vec![LedgerRow { name: "user.w".into(), shape: vec![384, 64], params: 24576 }],
+        stages: vec![StageCost { name: "align".into(), seconds: 130.0, peak_mib: Some(1500) }],
+        curves: vec![LearningCurve {
+            name: "align".into(),
+            curve: Curve {
+                points: vec![point(0, 2.5, None), point(50, 2.0, Some(0.1)), point(100, 1.5, Some(0.2))],
+                best_step: 100,
+                stopped_early: false,
+            },
+        }],
+        samples: vec![SampleRecommendation::new(&data, Part::Test, 0, &[("sasrec", &[1, 2])])],
+        machine: "2 cores".into(),
+    }
+}
+
+#[test]
+fn the_files_are_there_and_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    report(1).write(folder.path()).unwrap();
+    assert_eq!(Report::read(folder.path()).unwrap(), report(1));
+    assert_eq!(Report::read(&folder.path().join("report.json")).unwrap(), report(1));
+    assert!(folder.path().join("report.md").exists() && folder.path().join("report.html").exists());
+    let missing = Report::read(&folder.path().join("nowhere")).unwrap_err().to_string();
+    assert!(missing.contains("nowhere"), "{missing}");
+}
+
+#[test]
+fn the_json_has_the_promised_keys() {
+    let json = serde_json::to_value(report(1)).unwrap();
+    for key in ["recipe", "commit", "seed", "backend", "protocol", "rows", "ledger"] {
+        assert!(!json[key].is_null(), "{key}");
+    }
+    let protocol =
+        ["fingerprint", "dataset", "users", "items", "interactions", "split", "candidates", "seen", "ties"];
+    assert!(protocol.iter().all(|key| !json["protocol"][key].is_null()));
+    let row = ["name", "kind", "metrics", "tied_share", "train_samples", "trainable_params", "train_seconds", "eval_seconds"];
+    assert!(row.iter().all(|key| !json["rows"][0][key].is_null()));
+    assert_eq!(json["rows"][0]["metrics"]["hr@10"], 0.25);
+    assert_eq!(json["ledger"][0], serde_json::json!({ "name": "user.w", "shape": [384, 64], "params": 24576 }));
+    assert_eq!(json["curves"][0]["points"][1]["validation"], 0.1);
+}
+
+#[test]
+fn the_page_is_safe_and_whole() {
+    let page = report(1).html();
+    assert!(!page.contains("<script") && !page.contains("Item <b>"), "titles are escaped");
+    assert!(page.contains("Item &lt;b&gt;0&lt;/b&gt;"));
+    for part in ["<html lang=\"en\">", "<svg", "prefers-color-scheme: dark", "<caption>", "24,576", "2.2 min", "Warning"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("http://") || page.matches("http://").count() == page.matches("http://www.w3.org/").count());
+    assert!(!page.contains("https://") && !page.contains("src="), "no network");
+    assert_eq!(page.matches("<td").count(), page.matches("</td>").count());
+}
+
+#[test]
+fn the_markdown_is_safe_and_whole() {
+    let text = report(1).markdown();
+    assert!(!text.contains('<'), "{text}");
+    for part in ["| model | hr@10 | ndcg@10 | hr@100 |", "**0.7500**", "+0.5000", "24,576", "Held out", "leave\\_one\\_out"] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+}
+
+#[test]
+fn only_one_protocol_in_a_table() {
+    let mut reports = [report(1), report(2)];
+    let both = compare(&reports).unwrap();
+    assert!(both.markdown().contains("(seed 2)") && both.html().contains("(seed 2)"));
+    reports[1].rows[0].users = 3;
+    assert!(compare(&reports).unwrap_err().to_string().contains("3 users"));
+    let config = EvalConfig { ties: ra_eval::Ties::ById, ..EvalConfig::default() };
+    reports[1].protocol = config.protocol(&dataset(5, 9, 1));
+    let refusal = compare(&reports).unwrap_err().to_string();
+    assert!(refusal.contains("ties pessimistic and by_id"), "{refusal}");
+    assert!(compare(&[]).is_ok());
+}
