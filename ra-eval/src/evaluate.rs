@@ -1,7 +1,7 @@
 //! Exact ranking of the whole catalogue for every user, in blocks of bounded memory.
+use crate::EvalError;
 use crate::metrics::{Tally, means, per_user};
 use crate::rank::{Ranked, Ties, rank_row};
-use crate::EvalError;
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Dataset, History, Progress, Protocol, Recommender, SplitMix};
 use rayon::prelude::*;
@@ -144,7 +144,8 @@ pub fn held_out_users(dataset: &Dataset, part: Part, limit: usize) -> Vec<u32> {
     if limit > 0 && limit < users.len() {
         let mut random = SplitMix::new(0);
         for at in 0..limit {
-            users.swap(at, at + random.below(users.len() - at));
+            let other = at + random.below(users.len() - at);
+            users.swap(at, other);
         }
         users.truncate(limit);
         users.sort_unstable();
@@ -280,7 +281,7 @@ fn whole_rows(vectors: Tensor<2>) -> Tensor<2> {
 /// The scores in row order.
 fn host(scores: Tensor<2>) -> Vec<f32> {
     let data: TensorData = scores.into_data().convert::<f32>();
-    data.into_vec().unwrap_or_else(|e| unreachable!("converted to f32 above: {e:?}"))
+    data.try_into_vec().unwrap_or_else(|e| unreachable!("converted to f32 above: {e:?}"))
 }
 
 /// Dense ids as columns, ascending and without repeats.
@@ -294,7 +295,7 @@ fn column_set(items: &[u32]) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ra_core::{Catalog, Sequences};
+    use ra_core::{Catalog, Device, Sequences};
 
     fn dataset() -> Dataset {
         Dataset {
@@ -306,6 +307,32 @@ mod tests {
             test: Sequences::from_rows((0..40).map(|u| if u % 2 == 0 { vec![1] } else { vec![] })),
             filter: String::new(),
             split: "leave_one_out".into(),
+        }
+    }
+
+    #[test]
+    fn a_score_has_the_same_bits_in_any_block_and_column() {
+        let mut random = SplitMix::new(2);
+        let mut table = |rows: usize, dim: usize| -> Vec<f32> {
+            (0..rows * dim).map(|_| random.below(1 << 20) as f32 / (1 << 19) as f32 - 1.0).collect()
+        };
+        let tensor = |values: &[f32], dim: usize| {
+            Tensor::<2>::from_data(TensorData::new(values.to_vec(), [values.len() / dim, dim]), &Device::flex())
+        };
+        for (items, dim) in [(1, 8), (37, 50), (1000, 64), (4385, 384), (70_001, 16)] {
+            let half = table(items, dim);
+            let columns = tensor(&[half.clone(), half].concat(), dim).transpose(); // every item twice
+            let vectors = tensor(&table(65, dim), dim);
+            let all = host(whole_rows(vectors.clone()).matmul(columns.clone()));
+            for (start, end) in [(0, 1), (64, 65), (0, 16), (10, 43), (1, 64)] {
+                let rows = vectors.clone().slice([start..end, 0..dim]);
+                let some = host(whole_rows(rows).matmul(columns.clone()));
+                let (some, all) = (&some[..(end - start) * 2 * items], &all[start * 2 * items..end * 2 * items]);
+                assert!(some.iter().zip(all).all(|(a, b)| a.to_bits() == b.to_bits()), "{items} {dim} {start}..{end}");
+            }
+            for row in all.chunks(2 * items) {
+                assert_eq!(row[..items], row[items..], "twins tie: {items} {dim}");
+            }
         }
     }
 

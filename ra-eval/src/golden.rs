@@ -2,9 +2,9 @@
 //!
 //! In a case items count from 0, `seen` is a mask, ties go by id, and users without relevant items count for the lists
 //! but not for accuracy.
+use crate::EvalError;
 use crate::metrics::{Accuracy, Tally, mean};
 use crate::rank::{Ranked, Ties, rank_row};
-use crate::EvalError;
 use serde_json::{Map, Value, json};
 
 /// What this crate computes for a case.
@@ -24,9 +24,11 @@ pub fn verify_case(case: &Value, scores: &[f32], seen: &[u8], train_count: &[i64
     let users = number(case, "users")?;
     let items = number(case, "items")?;
     let ks = numbers(&case["ks"], "ks")?.into_iter().map(|k| k as usize).collect::<Vec<_>>();
-    for (name, found, wanted) in
-        [("scores", scores.len(), users * items), ("seen", seen.len(), users * items), ("train_count", train_count.len(), items)]
-    {
+    for (name, found, wanted) in [
+        ("scores", scores.len(), users * items),
+        ("seen", seen.len(), users * items),
+        ("train_count", train_count.len(), items),
+    ] {
         if found != wanted {
             return Err(wrong(name, format!("{found} values where {wanted} belong")));
         }
@@ -116,7 +118,8 @@ fn errors(want: &Value, got: &Value, path: &str, worst: &mut (f64, String)) -> R
         }
         Value::Bool(_) => Ok(()),
         Value::Number(want) => {
-            let (want, got) = want.as_f64().zip(got.as_f64()).ok_or_else(|| wrong(path, "this figure is not computed"))?;
+            let (want, got) =
+                want.as_f64().zip(got.as_f64()).ok_or_else(|| wrong(path, "this figure is not computed"))?;
             let error = (want - got).abs();
             if error.is_nan() || error > worst.0 {
                 *worst = (if error.is_nan() { f64::INFINITY } else { error }, path.into());

@@ -66,18 +66,20 @@ fn results(table: &ResultTable<'_>) -> Markup {
     let head = |metrics: &[String]| -> Vec<String> {
         several.then(|| "run".into()).into_iter().chain(["model".into()]).chain(metrics.iter().cloned()).collect()
     };
-    let rows = |metrics: &[String], headline: bool| html! {
-        @for (run, row) in &table.rows {
-            tr {
-                @if let Some(run) = run { td.name { (run) } }
-                th scope="row" { (row.name) }
-                @for metric in metrics { (figure(table, row, metric, headline)) }
-                @if headline {
-                    td { (format!("{:.2} %", 100.0 * row.tied_share)) }
-                    td { (grouped(row.train_samples)) }
-                    td { (grouped(row.trainable_params)) }
-                    td { (duration(row.train_seconds)) }
-                    td { (duration(row.eval_seconds)) }
+    let rows = |metrics: &[String], headline: bool| {
+        html! {
+            @for (run, row) in &table.rows {
+                tr {
+                    @if let Some(run) = run { td.name { (run) } }
+                    th scope="row" { (row.name) }
+                    @for metric in metrics { (figure(table, row, metric, headline)) }
+                    @if headline {
+                        td { (format!("{:.2} %", 100.0 * row.tied_share)) }
+                        td { (grouped(row.train_samples)) }
+                        td { (grouped(row.trainable_params)) }
+                        td { (duration(row.train_seconds)) }
+                        td { (duration(row.eval_seconds)) }
+                    }
                 }
             }
         }

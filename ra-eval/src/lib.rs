@@ -55,7 +55,5 @@ pub use error::EvalError;
 pub use evaluate::{EvalConfig, Evaluation, Part, Seen, evaluate, evaluate_items, held_out_users, item_vectors};
 pub use golden::{GoldenCase, verify_case};
 pub use rank::{Ties, top_k};
-pub use report::{
-    Comparison, LearningCurve, Report, Row, SampleList, SampleRecommendation, StageCost, compare,
-};
+pub use report::{Comparison, LearningCurve, Report, Row, SampleList, SampleRecommendation, StageCost, compare};
 pub use significance::{Interval, paired_bootstrap};

@@ -94,7 +94,8 @@ impl Tally {
         let counts: Vec<f64> = counts.into_iter().collect();
         let total = counts.iter().sum::<f64>().max(1.0);
         let surprise = counts.iter().map(|c| -(c.max(1.0) / total).log2()).collect();
-        let at = |&k| AtK { k, accuracy: Vec::new(), recommended: vec![0; counts.len()], novelty: 0.0, popularity: 0.0 };
+        let at =
+            |&k| AtK { k, accuracy: Vec::new(), recommended: vec![0; counts.len()], novelty: 0.0, popularity: 0.0 };
         Self { at: ks.iter().map(at).collect(), surprise, users: 0, targets: 0, tied: 0, not_finite: 0, counts }
     }
 

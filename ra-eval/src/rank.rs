@@ -55,7 +55,8 @@ pub(crate) struct Ranked {
 /// `relevant` and `blocked` are ascending and without repeats; a relevant item is a candidate even when it is blocked.
 pub(crate) fn rank_row(scores: &[f32], relevant: &[u32], blocked: &[u32], ties: Ties, k: usize) -> Ranked {
     let blocked: Vec<u32> = blocked.iter().copied().filter(|item| relevant.binary_search(item).is_err()).collect();
-    let not_finite = gaps(scores.len(), &blocked).map(|gap| scores[gap].iter().filter(|s| !s.is_finite()).count()).sum();
+    let not_finite =
+        gaps(scores.len(), &blocked).map(|gap| scores[gap].iter().filter(|s| !s.is_finite()).count()).sum();
     let (ranks, tied) = ranks(scores, relevant, &blocked, ties);
     let top = best(scores, k, &blocked).into_iter().map(|(item, _)| item).collect();
     Ranked { ranks, tied, not_finite, top }

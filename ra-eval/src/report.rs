@@ -268,11 +268,8 @@ impl Comparison<'_> {
 pub fn compare(reports: &[Report]) -> Result<Comparison<'_>, EvalError> {
     let Some(first) = reports.first() else { return Ok(Comparison { reports }) };
     for other in reports {
-        let refuse = |difference| EvalError::Protocols {
-            left: first.recipe.clone(),
-            right: other.recipe.clone(),
-            difference,
-        };
+        let refuse =
+            |difference| EvalError::Protocols { left: first.recipe.clone(), right: other.recipe.clone(), difference };
         if first.protocol.fingerprint != other.protocol.fingerprint {
             return Err(refuse(protocol_difference(&first.protocol, &other.protocol)));
         }
@@ -343,10 +340,17 @@ impl<'a> ResultTable<'a> {
         for (_, row) in &self.rows {
             if row.tied_share > 0.1 {
                 let share = 100.0 * row.tied_share;
-                lines.push(format!("{}: {share:.1} % of the targets tie with other items; its figures hang on the tie rule.", row.name));
+                lines.push(format!(
+                    "{}: {share:.1} % of the targets tie with other items; its figures hang on the tie rule.",
+                    row.name
+                ));
             }
             if row.not_finite > 0 {
-                lines.push(format!("{}: {} scores are not finite; the model is broken.", row.name, grouped(row.not_finite)));
+                lines.push(format!(
+                    "{}: {} scores are not finite; the model is broken.",
+                    row.name,
+                    grouped(row.not_finite)
+                ));
             }
         }
         lines

@@ -1,11 +1,10 @@
 //! What this machine says of itself.
 
-/// The most memory this process has held so far, in MiB; 0 where the system does not say.
-pub(crate) fn peak_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse::<f64>().ok());
-    kib.unwrap_or(0.0) / 1024.0
+/// The most memory this process has held so far, in MiB, where the system says.
+pub(crate) fn peak_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
 /// Cores and load, for the foot of a report.

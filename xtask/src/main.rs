@@ -181,7 +181,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
             };
             recommend::recommend(&args.run, &who, args.top, root)
         }
-        Command::Report { runs } => report::compare(&runs, root),
+        Command::Report { runs } => report::compare(&runs),
         Command::Doctor => doctor::doctor(root),
     }
 }

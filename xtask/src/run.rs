@@ -6,10 +6,11 @@ use crate::recipe::{Recipe, Row};
 use crate::{fetch, machine};
 use anyhow::{Context, Result, bail};
 use ra_align::{Job, Layerwise, Prompts, RaRec, TextCache, TextTower, Towers};
+use burn::tensor::Tensor;
 use ra_core::{
-    Backend, Curve, Dataset, Device, LanguageModel, LedgerRow, Protocol, Recommender, Sample, ledger, open_device, trainable_params,
+    Backend, Dataset, Device, LanguageModel, LedgerRow, Recommender, Sample, Silent, ledger, open_device, trainable_params,
 };
-use ra_eval::{EvalConfig, Evaluation, Part, Report, StageCost, evaluate};
+use ra_eval::{EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost, evaluate};
 use ra_idmodels::{IdConfig, Trained};
 use ra_llm::PretrainedLm;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,10 @@ use std::time::Instant;
 
 /// Users on whom a stage is validated while it trains, chosen once by seed.
 const VALIDATION_USERS: usize = 2000;
+
+/// Recommended titles and users that a report shows.
+const SHOWN: usize = 10;
+const SAMPLE_USERS: usize = 5;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -37,6 +42,7 @@ pub(crate) struct Run {
     folder: RunFolder,
     bars: Bars,
     costs: Vec<StageCost>,
+    entries: Vec<(ra_eval::Row, Evaluation)>,
     valid_users: Vec<u32>,
 }
 
@@ -47,14 +53,12 @@ pub(crate) struct Text {
     pub(crate) params: usize,
 }
 
-/// A row of the report before it is written.
-struct Entry {
-    name: String,
-    kind: &'static str,
-    evaluation: Evaluation,
-    train_samples: usize,
-    trainable_params: usize,
-    train_seconds: f64,
+/// What training a row cost.
+#[derive(Debug, Clone, Copy, Default)]
+struct Training {
+    samples: usize,
+    params: usize,
+    seconds: f64,
 }
 
 pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<()> {
@@ -62,11 +66,12 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<()> {
     recipe.backend = args.backend.unwrap_or(recipe.backend);
     let device = open_device(recipe.backend)?;
     let dataset = prepare(&recipe, root)?;
-    println!("{}", ra_data::describe(&dataset));
+    println!("{}", ra_data::describe(&dataset)?);
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
     let folder = RunFolder::open(&out, &recipe, &dataset, args.resume)?;
     let valid_users = sampled_users(&dataset, recipe.seed);
-    let mut run = Run { recipe, dataset, device, folder, bars: Bars::new(), costs: Vec::new(), valid_users };
+    let (costs, entries) = (Vec::new(), Vec::new());
+    let mut run = Run { recipe, dataset, device, folder, bars: Bars::new(), costs, entries, valid_users };
     run.all(root)
 }
 
@@ -76,7 +81,7 @@ pub(crate) fn prepare(recipe: &Recipe, root: &Path) -> Result<Dataset> {
     if config.interactions.is_none() {
         let files = fetch::locate_data(&recipe.data_name, root)?;
         config.interactions = Some(files.interactions);
-        config.items = config.items.or(files.items);
+        config.items = config.items.or(Some(files.items));
     }
     Ok(ra_data::prepare(&recipe.data_name, &config)?)
 }
@@ -107,7 +112,6 @@ fn sampled_users(dataset: &Dataset, seed: u64) -> Vec<u32> {
 
 impl Run {
     fn all(&mut self, root: &Path) -> Result<()> {
-        let mut entries = Vec::new();
         let mut curves = Vec::new();
         let mut backbone = None;
         for config in self.recipe.ids.clone() {
@@ -115,35 +119,33 @@ impl Run {
             if self.recipe.rows.contains(&Row::Id) {
                 let samples = config.train().map_or(self.dataset.train.total(), |_| self.dataset.samples().len());
                 let params = trainable_params(&trained.ledger);
-                entries.push(self.entry(config.name(), "id", &*trained.model, samples, params, mark.seconds)?);
+                self.evaluate(config.name(), "id", &*trained.model, Training { samples, params, seconds: mark.seconds })?;
             }
             if !mark.curve.points.is_empty() {
-                curves.push((config.name().to_string(), mark.curve));
+                curves.push(LearningCurve { name: config.name().into(), curve: mark.curve });
             }
             backbone = Some((config.name(), trained));
         }
-        let mut samples = Vec::new();
-        let mut ledger_rows = Vec::new();
+        let mut trained_rows = Vec::new();
         if self.recipe.rows.iter().any(|r| *r != Row::Id) {
             let (name, backbone) = backbone.context("a recipe has at least one [[id]] table")?;
             let text = self.text(root)?;
             if self.recipe.rows.contains(&Row::Text) {
-                entries.push(self.entry("text-only", "text", &*text.tower, 0, 0, 0.0)?);
+                self.evaluate("text-only", "text", &*text.tower, Training::default())?;
             }
             if self.recipe.rows.contains(&Row::RaRec) {
                 let (model, mark) = self.align(&backbone, &text)?;
-                ledger_rows = ledger(&model.towers);
-                let params = trainable_params(&ledger_rows);
+                trained_rows = ledger(&model.towers);
+                let training = Training { samples: mark.samples, params: trainable_params(&trained_rows), seconds: mark.seconds };
                 let label = format!("ra-rec({name}, {})", self.lm_name());
-                entries.push(self.entry(&label, "ra-rec", &model, mark.samples, params, mark.seconds)?);
-                curves.push(("ra-rec".into(), mark.curve));
+                self.evaluate(&label, "ra-rec", &model, training)?;
+                curves.push(LearningCurve { name: "ra-rec".into(), curve: mark.curve });
                 self.folder.save_items(all_items(&model, &self.dataset))?;
-                samples = self.sample_recommendations(&*backbone.model, &model)?;
-                print_ledger(&ledger_rows, text.params);
+                print_ledger(&trained_rows, text.params);
             }
-            text.tower.cache.save(&self.cache_path(&text, root)).context("the text cache")?;
+            text.tower.cache.save(&self.cache_path(&text, root))?;
         }
-        self.report(entries, curves, ledger_rows, samples)
+        self.report(curves, trained_rows)
     }
 
     fn lm_name(&self) -> String {
@@ -177,10 +179,8 @@ impl Run {
     /// What is maximised on the validation part: NDCG@10 plus a quarter of HR@100, so that neither end is forgotten.
     fn validation(&self, model: &dyn Recommender) -> f64 {
         let config = EvalConfig { ks: vec![10, 100], ..self.recipe.eval.clone() };
-        match evaluate(model, &self.dataset, Part::Valid, &config, Some(&self.valid_users), &ra_core::Silent) {
-            Ok(e) => e.metrics.get("ndcg@10").unwrap_or(&0.0) + 0.25 * e.metrics.get("hr@100").unwrap_or(&0.0),
-            Err(_) => 0.0,
-        }
+        let found = evaluate(model, &self.dataset, Part::Valid, &config, Some(&self.valid_users), &Silent);
+        found.metrics["ndcg@10"] + 0.25 * found.metrics["hr@100"]
     }
 
     fn text(&mut self, root: &Path) -> Result<Text> {
@@ -248,20 +248,58 @@ impl Run {
         Ok((towers, mark))
     }
 
-    fn entry(
-        &mut self,
-        name: &str,
-        kind: &'static str,
-        model: &dyn Recommender,
-        train_samples: usize,
-        trainable_params: usize,
-        train_seconds: f64,
-    ) -> Result<Entry> {
+    /// Evaluates a model on the test part and makes its row.
+    fn evaluate(&mut self, name: &str, kind: &str, model: &dyn Recommender, trained: Training) -> Result<()> {
         let since = Instant::now();
-        let evaluation = evaluate(model, &self.dataset, Part::Test, &self.recipe.eval, None, &self.bars)?;
+        let config = EvalConfig { keep_top: SHOWN, ..self.recipe.eval.clone() };
+        let evaluation = evaluate(model, &self.dataset, Part::Test, &config, None, &self.bars);
         self.cost(&format!("evaluate {name}"), since);
         self.folder.save_users(name, &self.dataset, &evaluation)?;
-        Ok(Entry { name: name.into(), kind, evaluation, train_samples, trainable_params, train_seconds })
+        let mut row = ra_eval::Row::new(name, kind, &evaluation);
+        (row.train_samples, row.trainable_params, row.train_seconds) = (trained.samples, trained.params, trained.seconds);
+        self.entries.push((row, evaluation));
+        Ok(())
+    }
+
+    fn report(&mut self, curves: Vec<LearningCurve>, ledger: Vec<LedgerRow>) -> Result<()> {
+        let entries = std::mem::take(&mut self.entries);
+        let samples = self.sample_recommendations(&entries);
+        // Differences are told against the method that was aligned: the last ID row.
+        let baseline = entries.iter().rposition(|(row, _)| row.kind == "id");
+        let rows = entries.iter().enumerate().map(|(index, (row, own))| match baseline {
+            Some(other) if other != index => row.clone().against(&entries[other].0.name, own, &entries[other].1, self.recipe.seed),
+            _ => row.clone(),
+        });
+        let report = Report {
+            recipe: self.recipe.name.clone(),
+            commit: machine::commit(),
+            seed: self.recipe.seed,
+            backend: self.recipe.backend.name().into(),
+            protocol: self.recipe.eval.protocol(&self.dataset),
+            rows: rows.collect(),
+            ledger,
+            stages: std::mem::take(&mut self.costs),
+            curves,
+            samples,
+            machine: machine::describe(),
+        };
+        report.write(self.folder.path())?;
+        print_table(&report);
+        println!("\nreport: {}", self.folder.file("report.html").display());
+        Ok(())
+    }
+
+    /// A few users' histories with what each row recommends.
+    fn sample_recommendations(&self, entries: &[(ra_eval::Row, Evaluation)]) -> Vec<SampleRecommendation> {
+        let Some((_, first)) = entries.first() else { return Vec::new() };
+        let step = (first.users.len() / SAMPLE_USERS).max(1);
+        let places = (0..first.users.len()).step_by(step).take(SAMPLE_USERS);
+        let show = |place: usize| {
+            let lists: Vec<(&str, &[u32])> =
+                entries.iter().map(|(row, e)| (row.name.as_str(), e.top[place].as_slice())).collect();
+            SampleRecommendation::new(&self.dataset, Part::Test, first.users[place], &lists)
+        };
+        places.map(show).collect()
     }
 }
 
@@ -302,4 +340,20 @@ fn print_ledger(rows: &[LedgerRow], frozen: usize) {
     }
     let total = trainable_params(rows);
     println!("  {total} in all, {:.2} % of the language model's {frozen} (paper: about 18 000 beside GPT-2-large's 774 M)", 100.0 * total as f64 / frozen as f64);
+}
+
+fn print_table(report: &Report) {
+    let names: Vec<&str> = ["hr@10", "ndcg@10", "hr@100", "ndcg@100"].into_iter().filter(|m| has(report, m)).collect();
+    println!("\n{:<28}{}   trained params", report.protocol.dataset, names.iter().map(|n| format!("{n:>10}")).collect::<String>());
+    for row in &report.rows {
+        let values: String = names.iter().map(|n| format!("{:>10.4}", row.metrics.get(*n).unwrap_or(&f64::NAN))).collect();
+        println!("{:<28}{values}   {}", row.name, row.trainable_params);
+        if row.tied_share > 0.5 {
+            println!("  {:.0} % of its targets tie with others: the model is nearly constant", 100.0 * row.tied_share);
+        }
+    }
+}
+
+fn has(report: &Report, metric: &str) -> bool {
+    report.rows.iter().any(|row| row.metrics.contains_key(metric))
 }

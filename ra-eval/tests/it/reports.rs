@@ -1,8 +1,6 @@
 use crate::ranking::dataset;
 use ra_core::{Curve, CurvePoint, LedgerRow};
-use ra_eval::{
-    EvalConfig, Evaluation, LearningCurve, Part, Report, Row, SampleRecommendation, StageCost, compare,
-};
+use ra_eval::{EvalConfig, Evaluation, LearningCurve, Part, Report, Row, SampleRecommendation, StageCost, compare};
 
 fn evaluation(hits: &[f64]) -> Evaluation {
     let mean = hits.iter().sum::<f64>() / hits.len() as f64;
@@ -30,7 +28,8 @@ fn report(seed: u64) -> Report {
         protocol: EvalConfig::default().protocol(&data),
         rows: vec![
             Row::new("sasrec", "id", &weak),
-            Row { trainable_params: 24576, ..Row::new("ra-rec", "ra-rec", &strong) }.against("sasrec", &strong, &weak, 1),
+            Row { trainable_params: 24576, ..Row::new("ra-rec", "ra-rec", &strong) }
+                .against("sasrec", &strong, &weak, 1),
         ],
         ledger: vec![LedgerRow { name: "user.w".into(), shape: vec![384, 64], params: 24576 }],
         stages: vec![StageCost { name: "align".into(), seconds: 130.0, peak_mib: Some(1500) }],
@@ -64,10 +63,10 @@ fn the_json_has_the_promised_keys() {
     for key in ["recipe", "commit", "seed", "backend", "protocol", "rows", "ledger"] {
         assert!(!json[key].is_null(), "{key}");
     }
-    let protocol =
-        ["fingerprint", "dataset", "users", "items", "interactions", "split", "candidates", "seen", "ties"];
+    let protocol = ["fingerprint", "dataset", "users", "items", "interactions", "split", "candidates", "seen", "ties"];
     assert!(protocol.iter().all(|key| !json["protocol"][key].is_null()));
-    let row = ["name", "kind", "metrics", "tied_share", "train_samples", "trainable_params", "train_seconds", "eval_seconds"];
+    let row =
+        ["name", "kind", "metrics", "tied_share", "train_samples", "trainable_params", "train_seconds", "eval_seconds"];
     assert!(row.iter().all(|key| !json["rows"][0][key].is_null()));
     assert_eq!(json["rows"][0]["metrics"]["hr@10"], 0.25);
     assert_eq!(json["ledger"][0], serde_json::json!({ "name": "user.w", "shape": [384, 64], "params": 24576 }));
@@ -79,7 +78,9 @@ fn the_page_is_safe_and_whole() {
     let page = report(1).html();
     assert!(!page.contains("<script") && !page.contains("Item <b>"), "titles are escaped");
     assert!(page.contains("Item &lt;b&gt;0&lt;/b&gt;"));
-    for part in ["<html lang=\"en\">", "<svg", "prefers-color-scheme: dark", "<caption>", "24,576", "2.2 min", "Warning"] {
+    for part in
+        ["<html lang=\"en\">", "<svg", "prefers-color-scheme: dark", "<caption>", "24,576", "2.2 min", "Warning"]
+    {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("http://") || page.matches("http://").count() == page.matches("http://www.w3.org/").count());
@@ -91,7 +92,9 @@ fn the_page_is_safe_and_whole() {
 fn the_markdown_is_safe_and_whole() {
     let text = report(1).markdown();
     assert!(!text.contains('<'), "{text}");
-    for part in ["| model | hr@10 | ndcg@10 | hr@100 |", "**0.7500**", "+0.5000", "24,576", "Held out", "leave\\_one\\_out"] {
+    for part in
+        ["| model | hr@10 | ndcg@10 | hr@100 |", "**0.7500**", "+0.5000", "24,576", "Held out", "leave\\_one\\_out"]
+    {
         assert!(text.contains(part), "{part} in\n{text}");
     }
 }

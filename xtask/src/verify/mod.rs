@@ -208,7 +208,7 @@ fn metrics(path: &Path, outcome: &mut Outcome) -> Result<()> {
     let scores: Vec<f32> = get("scores")?.iter().map(|&x| x as f32).collect();
     let seen: Vec<u8> = get("seen")?.iter().map(|&x| x as u8).collect();
     let counts: Vec<i64> = get("train_count")?.iter().map(|&x| x as i64).collect();
-    let computed = ra_eval::golden::verify_case(&case, &scores, &seen, &counts)?;
+    let computed = ra_eval::verify_case(&case, &scores, &seen, &counts)?;
     for key in ["evaluated_users", "mean", "per_user", "beyond_accuracy", "tied_candidates"] {
         if let Some(want) = case.get(key) {
             compare_json(key, computed.values.get(key).unwrap_or(&Value::Null), want, outcome);
