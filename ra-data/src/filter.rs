@@ -1,58 +1,31 @@
-//! Deduplication, k-core and order: what is kept of the interactions, and in which sequence.
-use crate::Result;
+//! Which interactions stay.
 use crate::interactions::Interactions;
-use polars::prelude::{DataFrame, IntoLazy, SortMultipleOptions, col, len, lit};
+use std::collections::HashSet;
 
-/// One kept interaction, by codes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Kept {
-    pub(crate) user: u32,
-    pub(crate) item: u32,
-    pub(crate) time: f64,
-    pub(crate) row: u32,
-}
-
-/// What to keep.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Filter {
-    /// Keep the first of a user's interactions with an item.
-    pub(crate) dedupe: bool,
-    /// Least interactions of a user and of an item.
-    pub(crate) k_core: usize,
-}
-
-/// The kept interactions by user, then time, then position in the input.
-pub(crate) fn filter(interactions: &Interactions, filter: Filter) -> Result<Vec<Kept>> {
-    let mut frame = interactions.frame()?;
-    if filter.dedupe {
-        frame = frame
-            .lazy()
-            .sort(["time", "row"], SortMultipleOptions::default())
-            .group_by_stable([col("user"), col("item")])
-            .agg([col("time").first(), col("row").first()])
-            .collect()?;
+/// Keeps the first interaction of a user with an item, by time and then by place in the file.
+pub(crate) fn dedupe(log: &mut Interactions) {
+    let mut order: Vec<usize> = (0..log.rows.len()).collect();
+    order.sort_by(|&a, &b| log.rows[a].time.total_cmp(&log.rows[b].time).then(a.cmp(&b)));
+    let mut seen = HashSet::with_capacity(order.len());
+    let mut keep = vec![false; order.len()];
+    for index in order {
+        let row = log.rows[index];
+        keep[index] = seen.insert((row.user, row.item));
     }
-    // Whoever is in the table has one row: a core of 1 drops nobody.
-    if filter.k_core > 1 {
-        frame = k_core(frame, filter.k_core)?;
-    }
-    let frame = frame.lazy().sort(["user", "time", "row"], SortMultipleOptions::default()).collect()?;
-    let numbers = |name| frame.column(name)?.u32().map(|column| column.into_no_null_iter());
-    let (users, items, rows) = (numbers("user")?, numbers("item")?, numbers("row")?);
-    let times = frame.column("time")?.f64()?.into_no_null_iter();
-    let kept = users.zip(items).zip(times).zip(rows);
-    Ok(kept.map(|(((user, item), time), row)| Kept { user, item, time, row }).collect())
+    let mut keep = keep.into_iter();
+    log.rows.retain(|_| keep.next().unwrap_or(false));
 }
 
-/// Drops users, then items, with fewer than `k` rows until none is left to drop.
-fn k_core(mut frame: DataFrame, k: usize) -> Result<DataFrame> {
+/// Drops users, then items, with fewer than `k` interactions, until nothing changes.
+pub(crate) fn k_core(log: &mut Interactions, k: usize) {
     loop {
-        let rows = frame.height();
-        for side in ["user", "item"] {
-            frame = frame.lazy().filter(len().over([col(side)])?.gt_eq(lit(k as u32))).collect()?;
-        }
-        if frame.height() == rows {
-            return Ok(frame);
+        let before = log.rows.len();
+        let users = log.counts(log.users.len(), |r| r.user);
+        log.rows.retain(|row| users[row.user as usize] as usize >= k);
+        let items = log.counts(log.items.len(), |r| r.item);
+        log.rows.retain(|row| items[row.item as usize] as usize >= k);
+        if log.rows.len() == before {
+            return;
         }
     }
 }
@@ -61,26 +34,20 @@ fn k_core(mut frame: DataFrame, k: usize) -> Result<DataFrame> {
 mod tests {
     use super::*;
 
-    fn kept(rows: &[(&str, &str, f64)], dedupe: bool, k_core: usize) -> Vec<u32> {
-        let kept = filter(&Interactions::from_rows(rows), Filter { dedupe, k_core }).unwrap();
-        kept.iter().map(|kept| kept.row).collect()
-    }
-
-    #[test]
-    fn the_first_of_a_pair_is_kept() {
-        let rows = [("u", "a", 3.0), ("u", "b", 2.0), ("u", "a", 1.0), ("u", "a", 1.0)];
-        assert_eq!(kept(&rows, true, 0), [2, 1]);
-        assert_eq!(kept(&rows, false, 0), [2, 3, 1, 0]);
-    }
-
     #[test]
     fn a_core_is_a_fixed_point() {
-        // Dropping `c` (one row) leaves user `w` with one row, whose drop leaves the square u, v x a, b.
-        let rows = [
-            ("u", "a", 0.0), ("u", "b", 1.0), ("v", "a", 0.0), ("v", "b", 1.0), ("w", "b", 0.0), ("w", "c", 1.0),
-        ];
-        assert_eq!(kept(&rows, false, 2), [0, 1, 2, 3]);
-        assert!(kept(&rows, false, 3).is_empty());
-        assert_eq!(kept(&rows, false, 1).len(), 6);
+        let rows = [("a", "x", 0.0), ("a", "y", 1.0), ("b", "x", 0.0), ("b", "y", 1.0), ("c", "z", 0.0), ("c", "x", 1.0)];
+        let mut log = Interactions::from_rows(&rows);
+        k_core(&mut log, 2);
+        assert_eq!(log.rows.len(), 4, "c falls with z");
+        k_core(&mut log, 3);
+        assert!(log.rows.is_empty());
+    }
+
+    #[test]
+    fn the_earliest_of_repeats_stays() {
+        let mut log = Interactions::from_rows(&[("a", "x", 5.0), ("a", "x", 2.0), ("a", "x", 2.0), ("a", "y", 9.0)]);
+        dedupe(&mut log);
+        assert_eq!(log.rows.iter().map(|r| r.index).collect::<Vec<_>>(), vec![1, 3]);
     }
 }

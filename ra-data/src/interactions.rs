@@ -1,65 +1,86 @@
-//! The table of interactions: dense codes for users and items, so that filters and sorts touch integers only.
-use crate::Result;
-use polars::prelude::{DataFrame, df};
+//! Interactions with dense codes.
 use std::collections::HashMap;
 
-/// Who met what when: the frame has columns `user`, `item` (codes: positions in the lists of ids), `time` and `row`
-/// (position in the input, which decides among equal times).
-#[derive(Debug, Clone)]
+/// One interaction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Row {
+    /// Index into [`Interactions::users`].
+    pub(crate) user: u32,
+    /// Index into [`Interactions::items`].
+    pub(crate) item: u32,
+    /// Seconds, or a place in an order.
+    pub(crate) time: f64,
+    /// Place in the file, counted from 0; decides between equal times.
+    pub(crate) index: u32,
+}
+
+/// A log: the users' and items' own ids in ascending order (by number where all are numbers), and rows that point there.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Interactions {
-    /// The users' own ids, ascending: as numbers when all are numbers, else as text.
     pub(crate) users: Vec<String>,
-    /// The items' own ids, ascending.
     pub(crate) items: Vec<String>,
-    user: Vec<u32>,
-    item: Vec<u32>,
-    time: Vec<f64>,
+    pub(crate) rows: Vec<Row>,
 }
 
 impl Interactions {
     /// Codes `(user, item, time)` rows.
     pub(crate) fn from_rows(rows: &[(&str, &str, f64)]) -> Self {
-        let (users, user) = encode(rows.iter().map(|row| row.0));
-        let (items, item) = encode(rows.iter().map(|row| row.1));
-        Self { users, items, user, item, time: rows.iter().map(|row| row.2).collect() }
+        let (users, user_codes) = codes(rows.iter().map(|r| r.0));
+        let (items, item_codes) = codes(rows.iter().map(|r| r.1));
+        let code = |(index, &(user, item, time)): (usize, &(&str, &str, f64))| Row {
+            user: user_codes[user],
+            item: item_codes[item],
+            time,
+            index: index as u32,
+        };
+        Self { users, items, rows: rows.iter().enumerate().map(code).collect() }
     }
 
-    /// How many rows there are.
-    pub(crate) fn len(&self) -> usize {
-        self.time.len()
+    /// Drops users and items without a row; the order of ids stays.
+    pub(crate) fn compact(mut self) -> Self {
+        let keep = |ids: Vec<String>, used: &mut Vec<u32>| {
+            let mut kept = Vec::new();
+            for (id, code) in ids.into_iter().zip(used.iter_mut()) {
+                if *code > 0 {
+                    *code = kept.len() as u32;
+                    kept.push(id);
+                }
+            }
+            kept
+        };
+        let mut user_codes = self.counts(self.users.len(), |r| r.user);
+        let mut item_codes = self.counts(self.items.len(), |r| r.item);
+        self.users = keep(self.users, &mut user_codes);
+        self.items = keep(self.items, &mut item_codes);
+        for row in &mut self.rows {
+            (row.user, row.item) = (user_codes[row.user as usize], item_codes[row.item as usize]);
+        }
+        self
     }
 
-    /// The rows as a polars frame.
-    pub(crate) fn frame(&self) -> Result<DataFrame> {
-        let row: Vec<u32> = (0..self.len() as u32).collect();
-        Ok(df!("user" => &self.user, "item" => &self.item, "time" => &self.time, "row" => row)?)
+    /// Rows of each code.
+    pub(crate) fn counts(&self, codes: usize, code: impl Fn(&Row) -> u32) -> Vec<u32> {
+        let mut counts = vec![0; codes];
+        self.rows.iter().for_each(|row| counts[code(row) as usize] += 1);
+        counts
     }
 }
 
-/// The distinct ids in ascending order, and each row's position among them.
-fn encode<'a>(ids: impl Iterator<Item = &'a str>) -> (Vec<String>, Vec<u32>) {
-    let mut seen: HashMap<&str, u32> = HashMap::new();
-    let mut distinct = Vec::new();
-    let codes: Vec<u32> = ids
-        .map(|id| {
-            *seen.entry(id).or_insert_with(|| {
-                distinct.push(id);
-                distinct.len() as u32 - 1
-            })
-        })
-        .collect();
-    let mut order: Vec<usize> = (0..distinct.len()).collect();
-    let numbers: Option<Vec<u64>> = distinct.iter().map(|id| id.parse().ok()).collect();
-    match numbers {
-        Some(numbers) => order.sort_unstable_by_key(|&k| (numbers[k], distinct[k])),
-        None => order.sort_unstable_by_key(|&k| distinct[k]),
+/// Distinct ids in ascending order, and the code of each.
+fn codes<'a>(ids: impl Iterator<Item = &'a str>) -> (Vec<String>, HashMap<&'a str, u32>) {
+    let mut codes: HashMap<&str, u32> = ids.map(|id| (id, 0)).collect();
+    let mut sorted: Vec<&str> = codes.keys().copied().collect();
+    let number = |id: &str| id.parse::<u64>().ok();
+    if sorted.iter().all(|id| number(id).is_some()) {
+        // "7" and "07" are two ids of one number.
+        sorted.sort_unstable_by_key(|id| (number(id), *id));
+    } else {
+        sorted.sort_unstable();
     }
-    let mut rank = vec![0u32; order.len()];
-    for (&k, position) in order.iter().zip(0..) {
-        rank[k] = position;
+    for (code, id) in sorted.iter().enumerate() {
+        codes.insert(id, code as u32);
     }
-    let codes = codes.into_iter().map(|code| rank[code as usize]).collect();
-    (order.into_iter().map(|k| distinct[k].to_owned()).collect(), codes)
+    (sorted.iter().map(|&id| id.to_owned()).collect(), codes)
 }
 
 #[cfg(test)]
@@ -67,10 +88,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_in_numeric_order_when_all_are_numbers() {
-        let (ids, codes) = encode(["10", "9", "10", "100"].into_iter());
-        assert_eq!((ids, codes), (vec!["9".into(), "10".into(), "100".into()], vec![1, 0, 1, 2]));
-        let (ids, _) = encode(["10", "9", "x"].into_iter());
-        assert_eq!(ids, ["10", "9", "x"]);
+    fn ids_are_ordered_by_number_or_by_text() {
+        let log = Interactions::from_rows(&[("10", "b", 0.0), ("9", "a10", 1.0), ("9", "a9", 2.0)]);
+        assert_eq!((log.users, log.items), (vec!["9".into(), "10".into()], vec!["a10".into(), "a9".into(), "b".into()]));
     }
 }

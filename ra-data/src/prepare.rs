@@ -1,102 +1,74 @@
-//! The stage from files to a data set.
+//! The stage function: raw files to a split data set.
 use crate::config::{DataConfig, Split};
-use crate::filter::{Filter, Kept, filter};
-use crate::ingest::{read_interactions, read_titles};
+use crate::ingest::{Log, read_interactions, read_titles};
 use crate::interactions::Interactions;
-use crate::split::{self, Parts};
-use crate::{DataError, Result};
-use ra_core::{Catalog, Dataset, Sequences};
+use crate::split::{Parts, leave_one_out, temporal};
+use crate::{DataError, Result, filter};
+use ra_core::{Catalog, Dataset};
 use std::collections::HashMap;
 
-/// Reads, filters and splits the files of `config` into the data set `name`.
-///
-/// Users and items get dense ids in ascending order of their own ids: as numbers when all are numbers, else as text.
-/// The catalogue holds the items that occur in at least one interaction after filtering, held-out ones included; an
-/// item that the items file lacks has an empty title.
+/// Reads, filters and splits a data set. Dense ids follow the ascending order of the users' own ids; the catalogue holds
+/// the items that occur in an interaction that was kept.
 ///
 /// # Errors
-/// [`DataError`] with the file, the row or the key to look at: an unreadable or empty file, a missing column, a broken
-/// row, filters that leave nobody, a temporal split of an order without clock time.
+/// [`DataError`] names the file, the row, the column or the key, and says what to do.
 pub fn prepare(name: &str, config: &DataConfig) -> Result<Dataset> {
     config.check()?;
-    let path = config.interactions.as_deref().ok_or_else(|| DataError::Config {
-        key: "interactions",
-        problem: "not given; name the file of interactions".into(),
-    })?;
-    let log = read_interactions(path, config)?;
-    if let (Split::Temporal, Some(column)) = (config.split, &log.order_only) {
-        let problem = format!(
-            "a temporal split needs clock times, and `{column}` of {} is only an order within each user; \
-             use \"leave_one_out\" or name a column of times by `columns.time`",
-            path.display()
-        );
-        return Err(DataError::Config { key: "split", problem });
+    let missing = |key: &'static str| DataError::Config { key, problem: "no file is named; give its path".into() };
+    let path = config.interactions.as_ref().ok_or_else(|| missing("interactions"))?;
+    let Log { interactions, order_only } = read_interactions(path, config)?;
+    let titles = config.items.as_ref().map(|p| read_titles(p, config)).transpose()?.unwrap_or_default();
+    if let (Split::Temporal, Some(column)) = (config.split, order_only) {
+        let problem = format!("`{column}` orders each user's own interactions and is no clock: a temporal split needs real times");
+        return Err(DataError::Config { key: "split", problem: format!("{problem}; use leave_one_out or name a time column") });
     }
-    let titles = config.items.as_deref().map(|path| read_titles(path, config)).transpose()?.unwrap_or_default();
-    let kept = filter(&log.interactions, Filter { dedupe: config.dedupe, k_core: config.k_core })?;
-    let dataset = assemble(name, &log.interactions, &kept, titles, config)?;
-    let untitled = dataset.catalog.titles().iter().filter(|title| title.is_empty()).count();
-    if config.items.is_some() && untitled > 0 {
-        tracing::warn!(dataset = name, items = untitled, "items have no title; they are kept with an empty one");
-    }
-    Ok(dataset)
-}
-
-/// Gives dense ids to what was kept, and splits it.
-pub(crate) fn assemble(
-    name: &str,
-    interactions: &Interactions,
-    kept: &[Kept],
-    mut titles: HashMap<String, String>,
-    config: &DataConfig,
-) -> Result<Dataset> {
-    if kept.is_empty() {
-        let problem = format!(
-            "no user is left after {} (there were {} users, {} items, {} interactions); lower the filters",
-            filter_in_words(config), interactions.users.len(), interactions.items.len(), interactions.len(),
-        );
+    let log = keep(interactions, config);
+    if log.rows.is_empty() {
+        let problem = format!("no user is left after k_core = {}, min_rating = {:?}; lower them", config.k_core, config.min_rating);
         return Err(DataError::NothingLeft { dataset: name.into(), problem });
     }
-    let (users, user_codes) = dense(&interactions.users, kept.iter().map(|row| row.user), 0);
-    let (items, item_codes) = dense(&interactions.items, kept.iter().map(|row| row.item), 1);
-    let recoded = |row: &Kept| Kept { user: user_codes[row.user as usize], item: item_codes[row.item as usize], ..*row };
-    let kept: Vec<Kept> = kept.iter().map(recoded).collect();
-    let Parts { train, valid, test } = match config.split {
-        Split::LeaveOneOut => split::leave_one_out(&kept),
-        Split::Temporal => split::temporal(name, &kept, config)?,
+    let parts = match config.split {
+        Split::LeaveOneOut => leave_one_out(&log),
+        Split::Temporal => temporal(&log, config.temporal_valid, config.temporal_test),
     };
-    let titles = items.iter().map(|id| titles.remove(id).unwrap_or_default()).collect();
-    Ok(Dataset {
-        name: name.into(),
-        users,
-        catalog: Catalog::new(items, titles),
-        train: Sequences::from_rows(train),
-        valid: Sequences::from_rows(valid),
-        test: Sequences::from_rows(test),
-        filter: filter_in_words(config),
-        split: split::in_words(config),
-    })
-}
-
-/// The ids that still occur, in order, and the new code of every old one, counted from `first`.
-fn dense(ids: &[String], codes: impl Iterator<Item = u32>, first: u32) -> (Vec<String>, Vec<u32>) {
-    let mut occurs = vec![false; ids.len()];
-    codes.for_each(|code| occurs[code as usize] = true);
-    let mut kept = Vec::new();
-    let mut recode = vec![u32::MAX; ids.len()];
-    for (old, id) in ids.iter().enumerate().filter(|&(old, _)| occurs[old]) {
-        recode[old] = first + kept.len() as u32;
-        kept.push(id.clone());
+    if parts.test.total() == 0 {
+        let problem = "no user has a test interaction: leave_one_out needs three of one user, temporal a share above 0";
+        return Err(DataError::NothingLeft { dataset: name.into(), problem: problem.into() });
     }
-    (kept, recode)
+    Ok(dataset(name, config, log, parts, &titles))
 }
 
-fn filter_in_words(config: &DataConfig) -> String {
-    let steps = [
-        config.min_rating.map(|least| format!("min_rating={least}")),
-        config.dedupe.then(|| "dedupe".into()),
-        (config.k_core > 0).then(|| format!("k_core={}", config.k_core)),
-    ];
-    let steps: Vec<String> = steps.into_iter().flatten().collect();
-    if steps.is_empty() { "none".into() } else { steps.join(", ") }
+/// Filters in the order the protocol names them.
+pub(crate) fn keep(mut log: Interactions, config: &DataConfig) -> Interactions {
+    if config.dedupe {
+        filter::dedupe(&mut log);
+    }
+    filter::k_core(&mut log, config.k_core);
+    log.compact()
+}
+
+fn dataset(name: &str, config: &DataConfig, log: Interactions, parts: Parts, titles: &HashMap<String, String>) -> Dataset {
+    let title = |id: &String| titles.get(id).cloned().unwrap_or_default();
+    let texts: Vec<String> = log.items.iter().map(title).collect();
+    let untitled = texts.iter().filter(|t| t.trim().is_empty()).count();
+    if untitled > 0 {
+        tracing::warn!(items = untitled, of = texts.len(), "items without a title: the language model reads an empty one");
+    }
+    let mut filters = vec![format!("k_core={}", config.k_core)];
+    filters.extend(config.dedupe.then(|| "dedupe".into()));
+    filters.extend(config.min_rating.map(|r| format!("min_rating={r}")));
+    let split = match config.split {
+        Split::LeaveOneOut => "leave_one_out".into(),
+        Split::Temporal => format!("temporal valid={} test={}", config.temporal_valid, config.temporal_test),
+    };
+    Dataset {
+        name: name.into(),
+        users: log.users,
+        catalog: Catalog::new(log.items, texts),
+        train: parts.train,
+        valid: parts.valid,
+        test: parts.test,
+        filter: filters.join(" "),
+        split,
+    }
 }

@@ -1,97 +1,88 @@
-//! What models learn from and what is held out.
-use crate::config::{DataConfig, Split};
-use crate::filter::Kept;
-use crate::{DataError, Result};
+//! What is held out.
+use crate::interactions::{Interactions, Row};
+use ra_core::Sequences;
 
-/// Three sequences of dense items for each user.
-#[derive(Debug, Default)]
+/// Three parts, a row a user, items as dense ids from 1.
+#[derive(Debug)]
 pub(crate) struct Parts {
-    pub(crate) train: Vec<Vec<u32>>,
-    pub(crate) valid: Vec<Vec<u32>>,
-    pub(crate) test: Vec<Vec<u32>>,
+    pub(crate) train: Sequences,
+    pub(crate) valid: Sequences,
+    pub(crate) test: Sequences,
 }
 
-/// Of each user's sequence the last item tests and the one before validates; fewer than three items only train.
-pub(crate) fn leave_one_out(kept: &[Kept]) -> Parts {
-    let mut parts = Parts::default();
-    for rows in by_user(kept) {
-        let held_out = if rows.len() < 3 { 0 } else { 1 };
-        let (rows, test) = rows.split_at(rows.len() - held_out);
-        let (train, valid) = rows.split_at(rows.len() - held_out);
-        push(&mut parts, [train, valid, test]);
+/// Every user's rows by time and then by place in the file.
+fn by_user(log: &Interactions) -> Vec<Vec<Row>> {
+    let mut users = vec![Vec::new(); log.users.len()];
+    log.rows.iter().for_each(|row| users[row.user as usize].push(*row));
+    for rows in &mut users {
+        rows.sort_by(|a, b| a.time.total_cmp(&b.time).then(a.index.cmp(&b.index)));
     }
-    parts
+    users
 }
 
-/// Two points in time cut everything: rows of one time are never on two sides, so that shares are met approximately.
-pub(crate) fn temporal(dataset: &str, kept: &[Kept], config: &DataConfig) -> Result<Parts> {
-    let mut times: Vec<f64> = kept.iter().map(|row| row.time).collect();
-    times.sort_unstable_by(f64::total_cmp);
-    let cut = |share: f64| {
-        let held_out = (share * times.len() as f64).round() as usize;
-        times.get(times.len() - held_out).copied().unwrap_or(f64::INFINITY)
+fn items(rows: &[Row]) -> Vec<u32> {
+    rows.iter().map(|row| row.item + 1).collect()
+}
+
+/// Last interaction for test, the one before for validation; users with fewer than three only train.
+pub(crate) fn leave_one_out(log: &Interactions) -> Parts {
+    let users = by_user(log);
+    let held = |rows: &Vec<Row>| if rows.len() < 3 { 0 } else { 2 };
+    let part = |from: usize, to: usize| {
+        let cut = |rows: &Vec<Row>| if held(rows) == 0 { Vec::new() } else { items(&rows[rows.len() - from..rows.len() - to]) };
+        Sequences::from_rows(users.iter().map(cut))
     };
-    let test_from = cut(config.temporal_test);
-    let valid_from = cut(config.temporal_valid + config.temporal_test);
-    let mut parts = Parts::default();
-    for rows in by_user(kept) {
-        // Rows of a user are in the order of time.
-        let (rows, test) = rows.split_at(rows.partition_point(|row| row.time < test_from));
-        let (train, valid) = rows.split_at(rows.partition_point(|row| row.time < valid_from));
-        push(&mut parts, [train, valid, test]);
-    }
-    if parts.train.iter().all(Vec::is_empty) {
-        let problem = "nothing is left to train on: too many interactions share one time; lower temporal_valid and \
-                       temporal_test, or use split = \"leave_one_out\"";
-        return Err(DataError::NothingLeft { dataset: dataset.into(), problem: problem.into() });
-    }
-    Ok(parts)
-}
-
-/// How a split is named in a protocol.
-pub(crate) fn in_words(config: &DataConfig) -> String {
-    match config.split {
-        Split::LeaveOneOut => "leave_one_out".into(),
-        Split::Temporal => format!("temporal(valid={}, test={})", config.temporal_valid, config.temporal_test),
+    Parts {
+        train: Sequences::from_rows(users.iter().map(|rows| items(&rows[..rows.len() - held(rows)]))),
+        valid: part(2, 1),
+        test: part(1, 0),
     }
 }
 
-fn by_user(kept: &[Kept]) -> impl Iterator<Item = &[Kept]> {
-    kept.chunk_by(|a, b| a.user == b.user)
-}
-
-fn push(parts: &mut Parts, [train, valid, test]: [&[Kept]; 3]) {
-    let items = |rows: &[Kept]| rows.iter().map(|row| row.item).collect();
-    parts.train.push(items(train));
-    parts.valid.push(items(valid));
-    parts.test.push(items(test));
+/// Two points in time: the latest share `test` of all interactions, before them the share `valid`. Interactions of one
+/// time stay in one part.
+pub(crate) fn temporal(log: &Interactions, valid: f64, test: f64) -> Parts {
+    let mut times: Vec<f64> = log.rows.iter().map(|r| r.time).collect();
+    times.sort_by(f64::total_cmp);
+    let cut = |share: f64| {
+        let held = (share * times.len() as f64).floor() as usize;
+        if held == 0 { f64::INFINITY } else { times[times.len() - held] }
+    };
+    let (valid_from, test_from) = (cut(valid + test), cut(test));
+    let users = by_user(log);
+    let part = |from: f64, to: f64| {
+        let cut = |rows: &Vec<Row>| rows.iter().filter(|r| r.time >= from && r.time < to).map(|r| r.item + 1).collect::<Vec<_>>();
+        Sequences::from_rows(users.iter().map(cut))
+    };
+    Parts {
+        train: part(f64::NEG_INFINITY, valid_from),
+        valid: part(valid_from, test_from),
+        test: part(test_from, f64::INFINITY),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn rows(all: &[(u32, u32, f64)]) -> Vec<Kept> {
-        all.iter().zip(0..).map(|(&(user, item, time), row)| Kept { user, item, time, row }).collect()
+    fn log() -> Interactions {
+        let rows = [("u", "a", 3.0), ("u", "b", 1.0), ("u", "c", 1.0), ("u", "a", 9.0), ("v", "b", 5.0), ("v", "a", 7.0)];
+        Interactions::from_rows(&rows)
     }
 
     #[test]
-    fn two_items_only_train() {
-        let parts = leave_one_out(&rows(&[(0, 1, 0.0), (0, 2, 1.0), (1, 1, 0.0), (1, 2, 1.0), (1, 3, 2.0)]));
-        assert_eq!(parts.train, [vec![1, 2], vec![1]]);
-        assert_eq!(parts.valid, [vec![], vec![2]]);
-        assert_eq!(parts.test, [vec![], vec![3]]);
+    fn leave_one_out_keeps_the_order_of_time_and_file() {
+        let parts = leave_one_out(&log());
+        assert_eq!(parts.train, Sequences::from_rows([vec![2, 3], vec![2, 1]]));
+        assert_eq!(parts.valid, Sequences::from_rows([vec![1], vec![]]));
+        assert_eq!(parts.test, Sequences::from_rows([vec![1], vec![]]));
     }
 
     #[test]
-    fn one_time_is_on_one_side() {
-        let config = DataConfig { temporal_valid: 0.2, temporal_test: 0.2, ..DataConfig::default() };
-        let all = rows(&[(0, 1, 0.0), (0, 2, 1.0), (0, 3, 3.0), (1, 4, 2.0), (1, 5, 3.0)]);
-        let parts = temporal("x", &all, &config).unwrap();
-        assert_eq!(parts.train, [vec![1, 2], vec![4]]);
-        assert_eq!(parts.valid, [vec![], vec![]]);
-        assert_eq!(parts.test, [vec![3], vec![5]]);
-        let error = temporal("x", &rows(&[(0, 1, 5.0), (0, 2, 5.0), (0, 3, 5.0)]), &config).unwrap_err();
-        assert!(error.to_string().starts_with("x: nothing is left to train on"), "{error}");
+    fn nothing_trained_on_is_later_than_what_is_predicted() {
+        let parts = temporal(&log(), 0.2, 0.34);
+        assert_eq!(parts.train, Sequences::from_rows([vec![2, 3, 1], vec![]]));
+        assert_eq!(parts.valid, Sequences::from_rows([vec![], vec![2]]));
+        assert_eq!(parts.test, Sequences::from_rows([vec![1], vec![1]]));
     }
 }

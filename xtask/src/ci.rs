@@ -1,37 +1,101 @@
-//! `cargo xtask test` and `cargo xtask ci`.
+//! What must hold before a change goes in; `.ci/run` calls it.
 use anyhow::{Context, Result, bail};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Everything that CI runs as tests.
+/// Runs all tests, with the features of the build that runs them.
+///
+/// # Errors
+/// When a test fails or cargo cannot be started.
 pub(crate) fn test() -> Result<()> {
-    cargo("tests", &["test", "--workspace"], &[])
+    cargo(&["test", "--workspace"], None)
 }
 
-/// Format, lints, tests and documentation; dependency checks where their tools are installed.
+/// Formatting, lints, tests, documentation, dependencies; stops at the first that fails.
+///
+/// # Errors
+/// Names the step that failed.
 pub(crate) fn ci() -> Result<()> {
-    cargo("format", &["fmt", "--all", "--check"], &[])?;
-    cargo("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
-    test()?;
-    cargo("documentation", &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])?;
-    for (tool, args) in [("deny", &["deny", "--offline", "check", "licenses", "bans", "sources"][..]), ("machete", &["machete"])] {
-        let known = Command::new("cargo").args([tool, "--version"]).output().is_ok_and(|o| o.status.success());
-        if known {
-            cargo(tool, args, &[])?;
-        } else {
-            println!("skipped: cargo-{tool} is not installed");
+    let mut report = Report::default();
+    report.step("fmt", || cargo(&["fmt", "--all", "--check"], None))?;
+    report.step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], None))?;
+    report.step("test", test)?;
+    report.step("doc", || cargo(&["doc", "--workspace", "--no-deps"], Some(("RUSTDOCFLAGS", "-D warnings"))))?;
+    report.tool("deny", &["deny", "--workspace", "check"])?;
+    report.tool("machete", &["machete"])?;
+    println!("ci: all well\n{}", report.lines.join("\n"));
+    Ok(())
+}
+
+/// A line a step.
+#[derive(Debug, Default)]
+struct Report {
+    lines: Vec<String>,
+}
+
+impl Report {
+    fn step(&mut self, name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
+        println!("ci: {name} ..");
+        let begun = Instant::now();
+        let result = run();
+        let seconds = begun.elapsed().as_secs_f64();
+        if result.is_err() && !self.lines.is_empty() {
+            println!("{}", self.lines.join("\n"));
         }
+        result.with_context(|| format!("ci: {name} failed after {seconds:.1} s"))?;
+        self.lines.push(format!("  {name:<8} {seconds:>8.1} s"));
+        Ok(())
+    }
+
+    /// A step that needs a tool which not every machine has.
+    fn tool(&mut self, name: &str, args: &[&str]) -> Result<()> {
+        if installed(name) {
+            return self.step(name, || cargo(args, None));
+        }
+        self.lines.push(format!("  {name:<8}  skipped: cargo-{name} is not installed"));
+        Ok(())
+    }
+}
+
+fn cargo(args: &[&str], variable: Option<(&str, &str)>) -> Result<()> {
+    let line = format!("cargo {}", args.join(" "));
+    let status = Command::new("cargo").args(args).envs(variable).status();
+    let status = status.with_context(|| format!("{line}: cannot be started"))?;
+    if !status.success() {
+        bail!("{line}: {status}");
     }
     Ok(())
 }
 
-fn cargo(what: &str, args: &[&str], env: &[(&str, &str)]) -> Result<()> {
-    println!("== {what}: cargo {}", args.join(" "));
-    let since = Instant::now();
-    let status = Command::new("cargo").args(args).envs(env.iter().copied()).status().context("cargo cannot be started")?;
-    if !status.success() {
-        bail!("{what} failed (cargo {})", args.join(" "));
+fn installed(tool: &str) -> bool {
+    let mut version = Command::new("cargo");
+    version.args([tool, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    version.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_is_named_and_ends_it() {
+        let mut report = Report::default();
+        report.step("one", || Ok(())).unwrap();
+        let error = report.step("two", || bail!("cargo two: exit status: 101")).unwrap_err();
+        let message = format!("{error:#}");
+        assert!(message.starts_with("ci: two failed after") && message.ends_with("exit status: 101"), "{message}");
+        assert_eq!(report.lines.len(), 1);
     }
-    println!("== {what}: passed in {:.0} s", since.elapsed().as_secs_f64());
-    Ok(())
+
+    #[test]
+    fn a_tool_that_is_not_there_is_skipped() {
+        let mut report = Report::default();
+        report.tool("no-such-tool", &["no-such-tool"]).unwrap();
+        assert!(report.lines[0].contains("skipped: cargo-no-such-tool is not installed"));
+    }
+
+    #[test]
+    fn what_cargo_refuses_is_an_error() {
+        assert!(cargo(&["--no-such-flag"], None).unwrap_err().to_string().starts_with("cargo --no-such-flag: exit"));
+    }
 }

