@@ -1,8 +1,8 @@
 //! Frozen work once: what a text contributes does not depend on any trained parameter.
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{
-    Error, LanguageModel, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_pooled, mean_rows, pool, pooled_text,
-    read_bytes, run_layers, write_atomic,
+    Error, LanguageModel, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_pooled, mean_rows, pool,
+    pooled_text, read_bytes, run_layers, write_atomic,
 };
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -193,8 +193,10 @@ impl TextCache {
             if text > tokens.len() || row > values.len() {
                 return Err(Error::corrupt(path, "not a whole text cache; delete it, it will be made again"));
             }
-            let text: Box<[u32]> = tokens.by_ref().take(text).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            let row: Arc<[f32]> = values.by_ref().take(row).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let text: Box<[u32]> =
+                tokens.by_ref().take(text).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let row: Arc<[f32]> =
+                values.by_ref().take(row).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
             rows.insert(text, row);
         }
         Ok(())

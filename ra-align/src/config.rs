@@ -127,7 +127,9 @@ impl AlignConfig {
     pub fn layerwise(&self, dim: usize, spec: &LmSpec) -> LayerwiseConfig {
         let (n_tok, n_ctx, init_std) = (self.n_tok, self.n_ctx, self.init_std);
         match self.projection {
-            ProjectionKind::Dense => LayerwiseConfig { dim, n_tok, n_ctx, first_layer: self.first_layer(spec), init_std },
+            ProjectionKind::Dense => {
+                LayerwiseConfig { dim, n_tok, n_ctx, first_layer: self.first_layer(spec), init_std }
+            }
         }
     }
 }

@@ -68,7 +68,11 @@ impl LayerwiseConfig {
 impl Layerwise {
     /// From given parameters: for each layer `W [n_tok * width, dim]`, `b [n_tok * width]` and, unless there are no
     /// instruction rows, `c [n_ctx, width]`.
-    pub fn from_parts(first_layer: usize, n_tok: usize, layers: Vec<(Tensor<2>, Tensor<1>, Option<Tensor<2>>)>) -> Self {
+    pub fn from_parts(
+        first_layer: usize,
+        n_tok: usize,
+        layers: Vec<(Tensor<2>, Tensor<1>, Option<Tensor<2>>)>,
+    ) -> Self {
         let instruction = layers.iter().filter_map(|(_, _, c)| c.clone().map(Param::from_tensor)).collect();
         let project = layers
             .into_iter()

@@ -20,13 +20,7 @@ pub struct PromptConfig {
 
 impl Default for PromptConfig {
     fn default() -> Self {
-        Self {
-            user: "The user bought:".into(),
-            item: "Product:".into(),
-            titles: 6,
-            title_tokens: 12,
-            item_tokens: 32,
-        }
+        Self { user: "The user bought:".into(), item: "Product:".into(), titles: 6, title_tokens: 12, item_tokens: 32 }
     }
 }
 
@@ -115,7 +109,8 @@ mod tests {
 
     #[test]
     fn the_oldest_titles_go_first_and_whole() {
-        let catalog = Catalog::new(vec!["a".into(), "b".into(), "c".into()], vec!["aaaa".into(), "bb".into(), "cccccc".into()]);
+        let catalog =
+            Catalog::new(vec!["a".into(), "b".into(), "c".into()], vec!["aaaa".into(), "bb".into(), "cccccc".into()]);
         let config = PromptConfig { user: "U:".into(), item: "I:".into(), titles: 5, title_tokens: 4, item_tokens: 5 };
         let history = History { user: 0, items: &[1, 2, 3] };
         let prompts = |budget| Prompts::new(&Letters, &catalog, &config, budget);

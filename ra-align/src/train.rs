@@ -1,14 +1,14 @@
 //! Training the towers: the only thing that learns in RA-Rec.
 use crate::loss::Candidates;
 use crate::{
-    AlignConfig, AlignLoss, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, bpr_in_batch, bpr_sampled, info_nce,
-    softmax_in_batch,
+    AlignConfig, AlignLoss, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, bpr_in_batch, bpr_sampled,
+    info_nce, softmax_in_batch,
 };
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::{
-    Aligner, Curve, Dataset, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result, Sample, SplitMix,
-    dropout_mask, normal, rng, splitmix64,
+    Aligner, Curve, Dataset, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result, Sample,
+    SplitMix, dropout_mask, normal, rng, splitmix64,
 };
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -217,14 +217,24 @@ impl<'a> Frozen<'a> {
         targets.iter().copied().chain((0..extra).map(|_| random.below(items) as u32 + 1)).collect()
     }
 
-    fn pair_loss(&self, align: &AlignConfig, batch: &[usize], columns: &[u32], users: Tensor<2>, items: Tensor<2>) -> Tensor<1> {
+    fn pair_loss(
+        &self,
+        align: &AlignConfig,
+        batch: &[usize],
+        columns: &[u32],
+        users: Tensor<2>,
+        items: Tensor<2>,
+    ) -> Tensor<1> {
         let device = self.users.device();
         let n = batch.len();
         let own: Vec<usize> = (0..n).collect();
-        let other = |i: usize, j: usize| columns[j] != columns[i] && !self.histories[batch[i]].items.contains(&columns[j]);
+        let other =
+            |i: usize, j: usize| columns[j] != columns[i] && !self.histories[batch[i]].items.contains(&columns[j]);
         match align.pair_loss {
             PairLoss::BprSampled => {
-                let dot = |range: std::ops::Range<usize>| (users.clone() * items.clone().slice([range])).sum_dim(1).reshape([n]);
+                let dot = |range: std::ops::Range<usize>| {
+                    (users.clone() * items.clone().slice([range])).sum_dim(1).reshape([n])
+                };
                 bpr_sampled(dot(0..n), dot(n..2 * n))
             }
             PairLoss::BprInBatch => {
@@ -234,7 +244,8 @@ impl<'a> Frozen<'a> {
                 let scores = users.matmul(items.transpose()) / align.temperature;
                 let candidates = Candidates::new(&own, columns.len(), other, &device);
                 let uniform = align.extra_negatives as f32 / (self.items.dims()[0] - 1) as f32;
-                let expected = |item: &u32| (n as f32 * self.shares.get(item).copied().unwrap_or(0.0) + uniform).max(1e-9).ln();
+                let expected =
+                    |item: &u32| (n as f32 * self.shares.get(item).copied().unwrap_or(0.0) + uniform).max(1e-9).ln();
                 let log_q: Vec<f32> = columns.iter().map(expected).collect();
                 let log_q = Tensor::from_data(TensorData::new(log_q, [columns.len()]), &device);
                 softmax_in_batch(scores, &candidates, align.logq.then_some(log_q))
@@ -254,7 +265,8 @@ impl<'a> Frozen<'a> {
         ids = dropped(ids, align, seed);
         if align.id_drop > 0.0 {
             let mut random = SplitMix::new(seed ^ 3);
-            let keep = |_| if (random.below(1 << 20) as f64) < align.id_drop * f64::from(1 << 20) { 0.0 } else { 1.0f32 };
+            let keep =
+                |_| if (random.below(1 << 20) as f64) < align.id_drop * f64::from(1 << 20) { 0.0 } else { 1.0f32 };
             let keep: Vec<f32> = (0..n).map(keep).collect();
             ids = ids * Tensor::from_data(TensorData::new(keep, [n, 1]), &device);
         }

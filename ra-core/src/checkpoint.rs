@@ -41,7 +41,8 @@ pub fn trainable_params(ledger: &[LedgerRow]) -> usize {
 /// [`Error::Io`] names the path.
 pub fn save_module<M: Module>(module: &M, path: &Path) -> Result<()> {
     let mut store = SafetensorsStore::from_bytes(None);
-    let fail = |e: burn::store::SafetensorsStoreError| Error::corrupt(path, format!("the module cannot be written: {e}"));
+    let fail =
+        |e: burn::store::SafetensorsStoreError| Error::corrupt(path, format!("the module cannot be written: {e}"));
     module.save_into(&mut store).map_err(fail)?;
     write_atomic(path, &store.get_bytes().map_err(fail)?)
 }
@@ -52,13 +53,16 @@ pub fn save_module<M: Module>(module: &M, path: &Path) -> Result<()> {
 /// [`Error::Corrupt`] names every tensor that is missing, left over or of another shape.
 pub fn load_module<M: Module>(mut module: M, path: &Path) -> Result<M> {
     let bytes = read_bytes(path)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::corrupt(path, format!("not a whole safetensors file: {e}")))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|e| Error::corrupt(path, format!("not a whole safetensors file: {e}")))?;
     let mut found: BTreeMap<&str, Vec<usize>> = file.iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
     let mut problems = Vec::new();
     for row in ledger(&module) {
         match found.remove(row.name.as_str()) {
             None => problems.push(format!("{} is missing", row.name)),
-            Some(shape) if shape != row.shape => problems.push(format!("{} is {shape:?}, expected {:?}", row.name, row.shape)),
+            Some(shape) if shape != row.shape => {
+                problems.push(format!("{} is {shape:?}, expected {:?}", row.name, row.shape))
+            }
             Some(_) => {}
         }
     }

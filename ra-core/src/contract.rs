@@ -1,8 +1,8 @@
 //! What every implementation of this crate's traits must do. Call these in a test of your own implementation; each
 //! panics with the promise that was broken.
 use crate::{
-    Aligner, History, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_pooled, ledger, normal, pooled_text, rng,
-    run_layers,
+    Aligner, History, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_pooled, ledger, normal,
+    pooled_text, rng, run_layers,
 };
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -88,8 +88,11 @@ fn check_prefix<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: &Pr
     let moved: Vec<f32> = (hybrid.last.clone() - plain.last).abs().max_dim(2).into_data().iter().collect();
     assert!(moved.iter().all(|&d| d > 0.0), "the prefix does not reach every position: {moved:?}");
 
-    let tracked: Vec<Tensor<3>> =
-        prefix.layers().iter().map(|l| Tensor::from_data(l.to_data(), &device.clone().autodiff()).require_grad()).collect();
+    let tracked: Vec<Tensor<3>> = prefix
+        .layers()
+        .iter()
+        .map(|l| Tensor::from_data(l.to_data(), &device.clone().autodiff()).require_grad())
+        .collect();
     let with_grad = encode(lm, text, Some(&Prefix::new(0, tracked.clone())));
     let d = distance(with_grad.pooled.clone().inner(), hybrid.pooled);
     assert!(d < TOLERANCE, "a tracked prefix changes the result by {d}: is dropout on?");

@@ -187,7 +187,9 @@ impl Dataset {
     /// Every sample of the training sequences, by user and position.
     pub fn samples(&self) -> Vec<Sample> {
         (0..self.train.len() as u32)
-            .flat_map(|user| (1..self.train.row(user as usize).len() as u32).map(move |position| Sample { user, position }))
+            .flat_map(|user| {
+                (1..self.train.row(user as usize).len() as u32).map(move |position| Sample { user, position })
+            })
             .collect()
     }
 
@@ -209,12 +211,21 @@ impl Dataset {
     pub fn fingerprint(&self) -> Fingerprint {
         let text = |list: &[String]| list.join("\u{0}").into_bytes();
         let numbers = |s: &Sequences| -> Vec<u8> {
-            s.offsets.iter().flat_map(|&o| (o as u64).to_le_bytes()).chain(s.items.iter().flat_map(|i| i.to_le_bytes())).collect()
+            s.offsets
+                .iter()
+                .flat_map(|&o| (o as u64).to_le_bytes())
+                .chain(s.items.iter().flat_map(|i| i.to_le_bytes()))
+                .collect()
         };
         let parts = [
-            text(&self.users), text(&self.catalog.ids), text(&self.catalog.titles),
-            numbers(&self.train), numbers(&self.valid), numbers(&self.test),
-            self.filter.clone().into_bytes(), self.split.clone().into_bytes(),
+            text(&self.users),
+            text(&self.catalog.ids),
+            text(&self.catalog.titles),
+            numbers(&self.train),
+            numbers(&self.valid),
+            numbers(&self.test),
+            self.filter.clone().into_bytes(),
+            self.split.clone().into_bytes(),
         ];
         fingerprint(parts.iter().map(Vec::as_slice))
     }
@@ -245,7 +256,10 @@ mod tests {
         Dataset {
             name: "tiny".into(),
             users: vec!["u".into(), "v".into()],
-            catalog: Catalog::new(vec!["a".into(), "b".into(), "c".into()], vec!["A".into(), String::new(), "a ".into()]),
+            catalog: Catalog::new(
+                vec!["a".into(), "b".into(), "c".into()],
+                vec!["A".into(), String::new(), "a ".into()],
+            ),
             train: Sequences::from_rows([vec![1, 2, 3], vec![2]]),
             valid: Sequences::from_rows([vec![1], vec![]]),
             test: Sequences::from_rows([vec![2], vec![]]),
@@ -271,7 +285,10 @@ mod tests {
         let mut other = data.clone();
         other.test = Sequences::from_rows([vec![3], vec![]]);
         assert_ne!(data.fingerprint(), other.fingerprint());
-        assert_ne!(data.protocol("removed", "pessimistic").fingerprint, data.protocol("kept", "pessimistic").fingerprint);
+        assert_ne!(
+            data.protocol("removed", "pessimistic").fingerprint,
+            data.protocol("kept", "pessimistic").fingerprint
+        );
         assert_eq!(data.fingerprint(), tiny().fingerprint());
     }
 }

@@ -43,7 +43,8 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 /// # Errors
 /// As [`write_atomic`].
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| Error::corrupt(path, format!("cannot be written as JSON: {e}")))?;
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|e| Error::corrupt(path, format!("cannot be written as JSON: {e}")))?;
     bytes.push(b'\n');
     write_atomic(path, &bytes)
 }

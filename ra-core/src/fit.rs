@@ -194,14 +194,22 @@ mod tests {
             calls += 1;
             if calls == 3 { 1.0 } else { 0.0 }
         };
-        let (_, curve) = fit("test", &config, point(), |m, _| m.at.val().square().sum(), Some(&mut metric), &Silent).unwrap();
+        let (_, curve) =
+            fit("test", &config, point(), |m, _| m.at.val().square().sum(), Some(&mut metric), &Silent).unwrap();
         assert_eq!((curve.best_step, curve.stopped_early, curve.points.len()), (3, true, 8));
     }
 
     #[test]
     fn a_minimum_is_found_and_repeats_bit_for_bit() {
         let config = FitConfig { steps: 200, lr: 0.1, cosine: true, warmup: 5, ..FitConfig::default() };
-        let run = || fit("test", &config, point(), |m, _| (m.at.val() - 1.0).square().sum(), None, &Silent).unwrap().0.at.val().into_data();
+        let run = || {
+            fit("test", &config, point(), |m, _| (m.at.val() - 1.0).square().sum(), None, &Silent)
+                .unwrap()
+                .0
+                .at
+                .val()
+                .into_data()
+        };
         let (a, b) = (run(), run());
         assert_eq!(a, b);
         assert!(a.iter::<f32>().all(|x| (x - 1.0).abs() < 1e-2), "{a}");

@@ -79,7 +79,12 @@ pub struct LayerInput {
 }
 
 impl LayerInput {
-    pub(crate) fn new(hidden: Tensor<3>, prefix: Option<Tensor<3>>, bias: Tensor<4>, positions: Tensor<2, Int>) -> Self {
+    pub(crate) fn new(
+        hidden: Tensor<3>,
+        prefix: Option<Tensor<3>>,
+        bias: Tensor<4>,
+        positions: Tensor<2, Int>,
+    ) -> Self {
         Self { hidden, prefix, bias, positions }
     }
 

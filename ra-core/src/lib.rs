@@ -50,9 +50,7 @@ pub use error::{Error, Result};
 pub use files::{Fingerprint, fingerprint, read_bytes, read_json, write_atomic, write_json};
 pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};
 pub use id_model::{IdModel, NextItemBatch};
-pub use language::{
-    LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias,
-};
+pub use language::{LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias};
 pub use progress::{Progress, Silent};
 pub use random::{SplitMix, dropout_mask, normal, rng, splitmix64, uniform, xavier_normal};
 pub use recommend::{History, IdTable, Recommender};

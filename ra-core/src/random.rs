@@ -64,7 +64,12 @@ pub fn normal<const D: usize>(shape: [usize; D], std: f32, rng: &mut ChaCha8Rng,
 }
 
 /// A parameter drawn uniformly from `-bound..bound`; a bound that is not positive gives zeros.
-pub fn uniform<const D: usize>(shape: [usize; D], bound: f32, rng: &mut ChaCha8Rng, device: &Device) -> Param<Tensor<D>> {
+pub fn uniform<const D: usize>(
+    shape: [usize; D],
+    bound: f32,
+    rng: &mut ChaCha8Rng,
+    device: &Device,
+) -> Param<Tensor<D>> {
     match rand_distr::Uniform::new(-bound, bound) {
         Ok(distribution) => draw(shape, distribution, rng, device),
         Err(_) => Param::from_tensor(Tensor::zeros(shape, device)),
@@ -115,7 +120,9 @@ mod tests {
 
     #[test]
     fn labels_and_steps_are_independent_streams() {
-        let first = |label, step| normal([4], 1.0, &mut rng(7, label, step), &Device::flex()).val().into_data().try_to_vec::<f32>().unwrap();
+        let first = |label, step| {
+            normal([4], 1.0, &mut rng(7, label, step), &Device::flex()).val().into_data().try_to_vec::<f32>().unwrap()
+        };
         assert_eq!(first("a", 0), first("a", 0));
         assert_ne!(first("a", 0), first("a", 1));
         assert_ne!(first("a", 0), first("b", 0));

@@ -85,7 +85,10 @@ impl DataConfig {
             }
         }
         if self.temporal_valid + self.temporal_test >= 1.0 {
-            return wrong("temporal_test", "together with temporal_valid it leaves nothing to train on; lower one".into());
+            return wrong(
+                "temporal_test",
+                "together with temporal_valid it leaves nothing to train on; lower one".into(),
+            );
         }
         if self.max_history == 0 {
             return wrong("max_history", "0 leaves no history to predict from; give at least 1".into());

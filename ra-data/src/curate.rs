@@ -83,7 +83,11 @@ impl fmt::Display for Curated {
         if self.cells.is_empty() {
             return Ok(());
         }
-        write!(f, "; {} dropped because the title shares no word with the history; cells (length, popularity):", self.denoised)?;
+        write!(
+            f,
+            "; {} dropped because the title shares no word with the history; cells (length, popularity):",
+            self.denoised
+        )?;
         self.cells.iter().try_for_each(|((length, pop), count)| write!(f, " {length},{pop}:{count}"))
     }
 }

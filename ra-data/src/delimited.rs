@@ -89,7 +89,8 @@ pub(crate) fn concat(parts: &[&ArrayRef]) -> Result<LargeStringArray, ArrowError
         return Ok(LargeStringArray::new_null(0));
     }
     // Arrow's csv reader knows the short kind of text only.
-    let parts = parts.iter().map(|part| arrow::compute::cast(part, &DataType::LargeUtf8)).collect::<Result<Vec<_>, _>>()?;
+    let parts =
+        parts.iter().map(|part| arrow::compute::cast(part, &DataType::LargeUtf8)).collect::<Result<Vec<_>, _>>()?;
     let parts: Vec<_> = parts.iter().map(|part| part.as_ref()).collect();
     Ok(arrow::compute::concat(&parts)?.as_string::<i64>().clone())
 }

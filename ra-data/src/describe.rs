@@ -62,8 +62,10 @@ pub fn describe(dataset: &Dataset) -> Result<Description> {
     let words = numbers("n", titles.iter().map(|t| t.split_whitespace().count() as u32).collect())?;
     let (n_users, n_items) = (dataset.users.len(), dataset.catalog.len());
     let popularity = dataset.popularity();
-    let tests = || dataset.test.rows().enumerate().flat_map(|(user, row)| row.iter().map(move |&target| (user, target)));
-    let history = |user: usize, target: u32| [&dataset.train, &dataset.valid].iter().any(|p| p.row(user).contains(&target));
+    let tests =
+        || dataset.test.rows().enumerate().flat_map(|(user, row)| row.iter().map(move |&target| (user, target)));
+    let history =
+        |user: usize, target: u32| [&dataset.train, &dataset.valid].iter().any(|p| p.row(user).contains(&target));
     let mut same = HashMap::new();
     titles.iter().filter(|t| !t.trim().is_empty()).for_each(|t| *same.entry(t).or_insert(0usize) += 1);
     Ok(Description {
@@ -85,7 +87,12 @@ pub fn describe(dataset: &Dataset) -> Result<Description> {
 
 fn spread(frame: DataFrame) -> Result<Spread> {
     let n = || col("n").cast(DataType::Float64);
-    let row = frame.lazy().select([n().min().alias("min"), n().median().alias("median"), n().mean().alias("mean"), n().max().alias("max")]);
+    let row = frame.lazy().select([
+        n().min().alias("min"),
+        n().median().alias("median"),
+        n().mean().alias("mean"),
+        n().max().alias("max"),
+    ]);
     let row = row.collect()?;
     let get = |name: &str| -> Result<f64> { Ok(row.column(name)?.f64()?.get(0).unwrap_or(0.0)) };
     Ok(Spread { min: get("min")?, median: get("median")?, mean: get("mean")?, max: get("max")? })
@@ -111,8 +118,17 @@ impl fmt::Display for Description {
         let size = format!("{} users, {} items, {} interactions", self.users, self.items, self.interactions);
         writeln!(f, "{}: {size} ({:.2} % of pairs never met)", self.name, 100.0 * self.sparsity)?;
         writeln!(f, "  training interactions a user: {}", self.history)?;
-        writeln!(f, "  training interactions an item: {}; the top tenth has {:.0} %", self.popularity, 100.0 * self.head_share)?;
-        writeln!(f, "  test targets in their own history: {}; never trained on: {}", self.repeated_targets, self.cold_targets)?;
+        writeln!(
+            f,
+            "  training interactions an item: {}; the top tenth has {:.0} %",
+            self.popularity,
+            100.0 * self.head_share
+        )?;
+        writeln!(
+            f,
+            "  test targets in their own history: {}; never trained on: {}",
+            self.repeated_targets, self.cold_targets
+        )?;
         let titles = format!("{} empty, {} shared with another item", self.empty_titles, self.duplicate_titles);
         write!(f, "  titles: {titles}, words {}", self.title_words)
     }

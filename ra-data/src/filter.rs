@@ -36,7 +36,8 @@ mod tests {
 
     #[test]
     fn a_core_is_a_fixed_point() {
-        let rows = [("a", "x", 0.0), ("a", "y", 1.0), ("b", "x", 0.0), ("b", "y", 1.0), ("c", "z", 0.0), ("c", "x", 1.0)];
+        let rows =
+            [("a", "x", 0.0), ("a", "y", 1.0), ("b", "x", 0.0), ("b", "y", 1.0), ("c", "z", 0.0), ("c", "x", 1.0)];
         let mut log = Interactions::from_rows(&rows);
         k_core(&mut log, 2);
         assert_eq!(log.rows.len(), 4, "c falls with z");

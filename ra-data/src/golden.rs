@@ -35,7 +35,8 @@ struct Params {
 /// [`DataError::Case`] when the input is not of the layout.
 pub fn verify_case(input: &Value) -> Result<Value> {
     let case = Case::deserialize(input).map_err(|e| DataError::Case(e.to_string()))?;
-    let ids: Vec<(String, String, f64)> = case.interactions.iter().map(|(u, i, t)| (u.to_string(), i.to_string(), *t)).collect();
+    let ids: Vec<(String, String, f64)> =
+        case.interactions.iter().map(|(u, i, t)| (u.to_string(), i.to_string(), *t)).collect();
     let rows: Vec<(&str, &str, f64)> = ids.iter().map(|(u, i, t)| (u.as_str(), i.as_str(), *t)).collect();
     let filter = DataConfig { dedupe: true, k_core: case.params.k_core, ..DataConfig::default() };
     let log = keep(Interactions::from_rows(&rows), &filter);

@@ -90,6 +90,9 @@ mod tests {
     #[test]
     fn ids_are_ordered_by_number_or_by_text() {
         let log = Interactions::from_rows(&[("10", "b", 0.0), ("9", "a10", 1.0), ("9", "a9", 2.0)]);
-        assert_eq!((log.users, log.items), (vec!["9".into(), "10".into()], vec!["a10".into(), "a9".into(), "b".into()]));
+        assert_eq!(
+            (log.users, log.items),
+            (vec!["9".into(), "10".into()], vec!["a10".into(), "a9".into(), "b".into()])
+        );
     }
 }

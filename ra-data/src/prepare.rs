@@ -19,12 +19,20 @@ pub fn prepare(name: &str, config: &DataConfig) -> Result<Dataset> {
     let Log { interactions, order_only } = read_interactions(path, config)?;
     let titles = config.items.as_ref().map(|p| read_titles(p, config)).transpose()?.unwrap_or_default();
     if let (Split::Temporal, Some(column)) = (config.split, order_only) {
-        let problem = format!("`{column}` orders each user's own interactions and is no clock: a temporal split needs real times");
-        return Err(DataError::Config { key: "split", problem: format!("{problem}; use leave_one_out or name a time column") });
+        let problem = format!(
+            "`{column}` orders each user's own interactions and is no clock: a temporal split needs real times"
+        );
+        return Err(DataError::Config {
+            key: "split",
+            problem: format!("{problem}; use leave_one_out or name a time column"),
+        });
     }
     let log = keep(interactions, config);
     if log.rows.is_empty() {
-        let problem = format!("no user is left after k_core = {}, min_rating = {:?}; lower them", config.k_core, config.min_rating);
+        let problem = format!(
+            "no user is left after k_core = {}, min_rating = {:?}; lower them",
+            config.k_core, config.min_rating
+        );
         return Err(DataError::NothingLeft { dataset: name.into(), problem });
     }
     let parts = match config.split {
@@ -47,12 +55,22 @@ pub(crate) fn keep(mut log: Interactions, config: &DataConfig) -> Interactions {
     log.compact()
 }
 
-fn dataset(name: &str, config: &DataConfig, log: Interactions, parts: Parts, titles: &HashMap<String, String>) -> Dataset {
+fn dataset(
+    name: &str,
+    config: &DataConfig,
+    log: Interactions,
+    parts: Parts,
+    titles: &HashMap<String, String>,
+) -> Dataset {
     let title = |id: &String| titles.get(id).cloned().unwrap_or_default();
     let texts: Vec<String> = log.items.iter().map(title).collect();
     let untitled = texts.iter().filter(|t| t.trim().is_empty()).count();
     if untitled > 0 {
-        tracing::warn!(items = untitled, of = texts.len(), "items without a title: the language model reads an empty one");
+        tracing::warn!(
+            items = untitled,
+            of = texts.len(),
+            "items without a title: the language model reads an empty one"
+        );
     }
     let mut filters = vec![format!("k_core={}", config.k_core)];
     filters.extend(config.dedupe.then(|| "dedupe".into()));

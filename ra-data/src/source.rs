@@ -45,7 +45,10 @@ impl Source {
             Some("parquet") if packing == Packing::Plain => Format::Parquet,
             _ => {
                 let known = "tsv, csv, jsonl, inter, item, each also with .gz or .zst, and parquet";
-                return Err(DataError::corrupt(path, format!("unknown file type; the name must end in one of {known}")));
+                return Err(DataError::corrupt(
+                    path,
+                    format!("unknown file type; the name must end in one of {known}"),
+                ));
             }
         };
         Ok(Self { path: path.into(), packing, format })

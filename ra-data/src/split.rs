@@ -29,7 +29,9 @@ pub(crate) fn leave_one_out(log: &Interactions) -> Parts {
     let users = by_user(log);
     let held = |rows: &Vec<Row>| if rows.len() < 3 { 0 } else { 2 };
     let part = |from: usize, to: usize| {
-        let cut = |rows: &Vec<Row>| if held(rows) == 0 { Vec::new() } else { items(&rows[rows.len() - from..rows.len() - to]) };
+        let cut = |rows: &Vec<Row>| {
+            if held(rows) == 0 { Vec::new() } else { items(&rows[rows.len() - from..rows.len() - to]) }
+        };
         Sequences::from_rows(users.iter().map(cut))
     };
     Parts {
@@ -51,7 +53,9 @@ pub(crate) fn temporal(log: &Interactions, valid: f64, test: f64) -> Parts {
     let (valid_from, test_from) = (cut(valid + test), cut(test));
     let users = by_user(log);
     let part = |from: f64, to: f64| {
-        let cut = |rows: &Vec<Row>| rows.iter().filter(|r| r.time >= from && r.time < to).map(|r| r.item + 1).collect::<Vec<_>>();
+        let cut = |rows: &Vec<Row>| {
+            rows.iter().filter(|r| r.time >= from && r.time < to).map(|r| r.item + 1).collect::<Vec<_>>()
+        };
         Sequences::from_rows(users.iter().map(cut))
     };
     Parts {
@@ -66,7 +70,8 @@ mod tests {
     use super::*;
 
     fn log() -> Interactions {
-        let rows = [("u", "a", 3.0), ("u", "b", 1.0), ("u", "c", 1.0), ("u", "a", 9.0), ("v", "b", 5.0), ("v", "a", 7.0)];
+        let rows =
+            [("u", "a", 3.0), ("u", "b", 1.0), ("u", "c", 1.0), ("u", "a", 9.0), ("v", "b", 5.0), ("v", "a", 7.0)];
         Interactions::from_rows(&rows)
     }
 

@@ -35,7 +35,8 @@ pub fn write_columns(path: &Path, columns: &[(&str, Column)]) -> Result<()> {
     let batch = batch.map_err(|e| fail(e.to_string()))?;
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(|e| fail(e.to_string()))?;
+    let mut writer =
+        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(|e| fail(e.to_string()))?;
     writer.write(&batch).map_err(|e| fail(e.to_string()))?;
     writer.close().map_err(|e| fail(e.to_string()))?;
     Ok(ra_core::write_atomic(path, &bytes)?)
@@ -50,8 +51,11 @@ mod tests {
     fn a_table_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.parquet");
-        let columns =
-            [("user", Column::Text(vec!["ü".into(), "b".into()])), ("id", Column::Ids(vec![1, 2])), ("hr@10", Column::Numbers(vec![0.0, 1.0]))];
+        let columns = [
+            ("user", Column::Text(vec!["ü".into(), "b".into()])),
+            ("id", Column::Ids(vec![1, 2])),
+            ("hr@10", Column::Numbers(vec![0.0, 1.0])),
+        ];
         write_columns(&path, &columns).unwrap();
         let file = std::fs::File::open(&path).unwrap();
         let batch = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().next().unwrap().unwrap();

@@ -27,8 +27,8 @@ pub(crate) fn read_json_lines(source: &Source, wanted: &[Wanted]) -> Result<Rows
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let object: Map<String, Value> = serde_json::from_slice(&line)
-            .map_err(|e| DataError::row(path, row, format!("not a JSON object: {e}")))?;
+        let object: Map<String, Value> =
+            serde_json::from_slice(&line).map_err(|e| DataError::row(path, row, format!("not a JSON object: {e}")))?;
         for ((builder, wanted), name) in builders.iter_mut().zip(wanted).zip(&mut names) {
             match wanted.names.iter().find_map(|name| object.get_key_value(name.as_str())) {
                 Some((key, value)) => {

@@ -21,7 +21,8 @@ fn without_years(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('(') {
         out.push_str(before);
-        let year = after.get(..4).and_then(|digits| digits.parse::<u16>().ok()).is_some_and(|y| (1800..2100).contains(&y));
+        let year =
+            after.get(..4).and_then(|digits| digits.parse::<u16>().ok()).is_some_and(|y| (1800..2100).contains(&y));
         if year && after[4..].starts_with(')') {
             out.push(' ');
             rest = &after[5..];

@@ -27,7 +27,6 @@ impl BatchPlan {
         self.users.len().div_ceil(self.batch)
     }
 
-
     /// The users of a step.
     pub fn users(&mut self, step: usize) -> &[u32] {
         let (epoch, index) = (step / self.steps().max(1), step % self.steps().max(1));
@@ -43,7 +42,13 @@ impl BatchPlan {
 
 /// The training rows of `users`: the last `max_length + 1` items of each, left-padded to the longest of the batch, one
 /// uniform negative a position that the user has not in the training data.
-pub fn next_item_batch(dataset: &Dataset, users: &[u32], max_length: usize, seed: u64, device: &Device) -> NextItemBatch {
+pub fn next_item_batch(
+    dataset: &Dataset,
+    users: &[u32],
+    max_length: usize,
+    seed: u64,
+    device: &Device,
+) -> NextItemBatch {
     let read = |u: u32| {
         let row = dataset.train.row(u as usize);
         &row[row.len().saturating_sub(max_length + 1)..]

@@ -92,7 +92,12 @@ pub fn load(config: &IdConfig, dataset: &Dataset, path: &Path, device: &Device) 
 }
 
 fn pop(dataset: &Dataset, device: &Device) -> Trained {
-    Trained { model: Box::new(Pop::new(dataset, device)), curve: Curve::default(), ledger: Vec::new(), checkpoint: None }
+    Trained {
+        model: Box::new(Pop::new(dataset, device)),
+        curve: Curve::default(),
+        ledger: Vec::new(),
+        checkpoint: None,
+    }
 }
 
 fn sasrec(model: crate::SasRec, curve: Curve) -> Trained {

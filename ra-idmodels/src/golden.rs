@@ -21,7 +21,8 @@ pub fn verify_case(case: &Value, inputs: &BTreeMap<String, Array>) -> Option<Res
 }
 
 fn sasrec(case: &Value, inputs: &BTreeMap<String, Array>) -> Result<BTreeMap<String, Array>, String> {
-    let size = |key: &str| case.get(key).and_then(Value::as_u64).map(|n| n as usize).ok_or(format!("the case lacks {key}"));
+    let size =
+        |key: &str| case.get(key).and_then(Value::as_u64).map(|n| n as usize).ok_or(format!("the case lacks {key}"));
     let config = SasRecConfig {
         dim: size("d")?,
         blocks: size("blocks")?,
@@ -78,7 +79,8 @@ fn batch(inputs: &BTreeMap<String, Array>, device: &Device) -> Result<NextItemBa
         let values: Vec<i32> = values.iter().map(|&v| v as i32).collect();
         Ok::<_, String>((shape, values))
     };
-    let tensor = |(shape, values): ([usize; 2], Vec<i32>)| Tensor::<2, Int>::from_data(TensorData::new(values, shape), device);
+    let tensor =
+        |(shape, values): ([usize; 2], Vec<i32>)| Tensor::<2, Int>::from_data(TensorData::new(values, shape), device);
     let (shape, positives) = grid("pos")?;
     let rows: Vec<i32> = positives.iter().zip(0..).filter(|(p, _)| **p != 0).map(|(_, cell)| cell).collect();
     Ok(NextItemBatch {
@@ -93,7 +95,8 @@ fn batch(inputs: &BTreeMap<String, Array>, device: &Device) -> Result<NextItemBa
 
 fn fill(parameter: Parameter<'_>, (shape, values): &Array, device: &Device) -> Result<(), String> {
     let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
-    let check = |expected: &[usize]| if expected == shape { Ok(()) } else { Err(format!("{shape:?}, expected {expected:?}")) };
+    let check =
+        |expected: &[usize]| if expected == shape { Ok(()) } else { Err(format!("{shape:?}, expected {expected:?}")) };
     let data = TensorData::new(values, shape.clone());
     match parameter {
         Parameter::Table(p) => {

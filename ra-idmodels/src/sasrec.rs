@@ -5,7 +5,9 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::attention::{attend, merge_heads, project, split_heads};
-use ra_core::{History, IdModel, NextItemBatch, Recommender, attention_bias, dropout_mask, normal, rng, splitmix64, xavier_normal};
+use ra_core::{
+    History, IdModel, NextItemBatch, Recommender, attention_bias, dropout_mask, normal, rng, splitmix64, xavier_normal,
+};
 use serde::{Deserialize, Serialize};
 
 /// What SASRec minimises.

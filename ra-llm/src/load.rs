@@ -27,7 +27,11 @@ pub fn load(folder: &Path, pooling: Option<Pooling>, device: &Device) -> Result<
     let (model, weights) = load_model(folder, pooling, device)?;
     let params = model.params;
     if tokenizer.vocabulary() > model.vocabulary {
-        let problem = format!("{} tokens, but the model knows {}; is it another model's?", tokenizer.vocabulary(), model.vocabulary);
+        let problem = format!(
+            "{} tokens, but the model knows {}; is it another model's?",
+            tokenizer.vocabulary(),
+            model.vocabulary
+        );
         return Err(Error::corrupt(folder.join("tokenizer.json"), problem).into());
     }
     Ok(PretrainedLm { model: model.model, tokenizer, fingerprint: weights, params })
@@ -51,7 +55,10 @@ fn load_model(folder: &Path, pooling: Option<Pooling>, device: &Device) -> Resul
     if config.hidden_act != "gelu" {
         return Err(refuse(format!("hidden_act {:?} is not supported (supported: gelu)", config.hidden_act)));
     }
-    if config.num_attention_heads == 0 || config.hidden_size % config.num_attention_heads != 0 || config.num_hidden_layers == 0 {
+    if config.num_attention_heads == 0
+        || config.hidden_size % config.num_attention_heads != 0
+        || config.num_hidden_layers == 0
+    {
         return Err(refuse("hidden_size must be a multiple of num_attention_heads, and there must be a layer".into()));
     }
     let mut weights = Weights::read(&folder.join("model.safetensors"), "bert.")?;

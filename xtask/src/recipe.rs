@@ -60,7 +60,11 @@ impl Recipe {
     /// # Errors
     /// Names the recipe, the table and the key, and lists what is allowed.
     pub(crate) fn load(recipe: &str, sets: &[String], root: &Path) -> Result<Self> {
-        let path = if recipe.ends_with(".toml") { PathBuf::from(recipe) } else { root.join("xtask/recipes").join(format!("{recipe}.toml")) };
+        let path = if recipe.ends_with(".toml") {
+            PathBuf::from(recipe)
+        } else {
+            root.join("xtask/recipes").join(format!("{recipe}.toml"))
+        };
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => bail!("recipe {}: {error}; known recipes: {}", path.display(), names(root).join(", ")),
@@ -114,7 +118,10 @@ impl Recipe {
         eval.insert("rows".into(), Value::try_from(&self.rows)?);
         let mut table = Table::new();
         table.insert("seed".into(), Value::try_from(self.seed)?);
-        table.insert("device".into(), Value::Table(Table::from_iter([("backend".into(), Value::try_from(self.backend)?)])));
+        table.insert(
+            "device".into(),
+            Value::Table(Table::from_iter([("backend".into(), Value::try_from(self.backend)?)])),
+        );
         table.insert("data".into(), Value::Table(data));
         table.insert("id".into(), Value::try_from(&self.ids)?);
         table.insert("lm".into(), Value::try_from(&self.lm)?);
@@ -214,7 +221,8 @@ mod tests {
     #[test]
     fn settings_reach_every_table_and_the_resolved_recipe_is_the_same() {
         let text = "[[id]]\nkind='pop'\n[[id]]\nkind='sasrec'";
-        let sets = ["seed=7", "align.n_tok=3", "id.dim=32", "data.name=ml-100k", "train.lr=0.5", "data.curate.budget=0.06"];
+        let sets =
+            ["seed=7", "align.n_tok=3", "id.dim=32", "data.name=ml-100k", "train.lr=0.5", "data.curate.budget=0.06"];
         let made = recipe(text, &sets).unwrap();
         assert_eq!((made.seed, made.align.n_tok, made.data_name.as_str(), made.train.lr), (7, 3, "ml-100k", 0.5));
         let again = recipe(&made.to_toml().unwrap(), &[]).unwrap();

@@ -86,10 +86,14 @@ fn near(dataset: &Dataset, wanted: &str) -> String {
         let shared = title.split_whitespace().filter(|w| words.contains(w)).count();
         shared + if title.contains(wanted) { words.len() } else { 0 }
     };
-    let mut close: Vec<(usize, &String)> = dataset.catalog.titles().iter().map(|t| (likeness(t), t)).filter(|x| x.0 > 0).collect();
+    let mut close: Vec<(usize, &String)> =
+        dataset.catalog.titles().iter().map(|t| (likeness(t), t)).filter(|x| x.0 > 0).collect();
     close.sort_by_key(|x| (std::cmp::Reverse(x.0), x.1.len()));
     match close.as_slice() {
         [] => String::new(),
-        some => format!("; did you mean {}?", some.iter().take(3).map(|x| format!("{:?}", x.1)).collect::<Vec<_>>().join(" or ")),
+        some => format!(
+            "; did you mean {}?",
+            some.iter().take(3).map(|x| format!("{:?}", x.1)).collect::<Vec<_>>().join(" or ")
+        ),
     }
 }

@@ -26,7 +26,8 @@ pub(crate) fn describe(data: &str, items: Option<PathBuf>, json: bool, root: &Pa
         ra_data::prepare(data, &config)?
     } else {
         let files = fetch::locate_data(data, root)?;
-        let config = DataConfig { interactions: Some(files.interactions), items: Some(files.items), ..DataConfig::default() };
+        let config =
+            DataConfig { interactions: Some(files.interactions), items: Some(files.items), ..DataConfig::default() };
         ra_data::prepare(data, &config)?
     };
     let description = ra_data::describe(&dataset)?;

@@ -5,10 +5,11 @@ use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
 use crate::{fetch, machine};
 use anyhow::{Context, Result, bail};
-use ra_align::{Job, Layerwise, Prompts, RaRec, TextCache, TextTower, Towers};
 use burn::tensor::Tensor;
+use ra_align::{Job, Layerwise, Prompts, RaRec, TextCache, TextTower, Towers};
 use ra_core::{
-    Backend, Dataset, Device, LanguageModel, LedgerRow, Recommender, Sample, Silent, ledger, open_device, trainable_params,
+    Backend, Dataset, Device, LanguageModel, LedgerRow, Recommender, Sample, Silent, ledger, open_device,
+    trainable_params,
 };
 use ra_eval::{EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost, evaluate};
 use ra_idmodels::{IdConfig, Trained};
@@ -103,7 +104,8 @@ pub(crate) fn load_text(recipe: &Recipe, dataset: &Dataset, device: &Device, roo
 }
 
 fn sampled_users(dataset: &Dataset, seed: u64) -> Vec<u32> {
-    let mut users: Vec<u32> = (0..dataset.users.len() as u32).filter(|&u| !dataset.valid.row(u as usize).is_empty()).collect();
+    let mut users: Vec<u32> =
+        (0..dataset.users.len() as u32).filter(|&u| !dataset.valid.row(u as usize).is_empty()).collect();
     users.sort_by_key(|&u| ra_core::splitmix64(seed ^ u64::from(u)));
     users.truncate(VALIDATION_USERS);
     users.sort_unstable();
@@ -119,7 +121,12 @@ impl Run {
             if self.recipe.rows.contains(&Row::Id) {
                 let samples = config.train().map_or(self.dataset.train.total(), |_| self.dataset.samples().len());
                 let params = trainable_params(&trained.ledger);
-                self.evaluate(config.name(), "id", &*trained.model, Training { samples, params, seconds: mark.seconds })?;
+                self.evaluate(
+                    config.name(),
+                    "id",
+                    &*trained.model,
+                    Training { samples, params, seconds: mark.seconds },
+                )?;
             }
             if !mark.curve.points.is_empty() {
                 curves.push(LearningCurve { name: config.name().into(), curve: mark.curve });
@@ -136,7 +143,8 @@ impl Run {
             if self.recipe.rows.contains(&Row::RaRec) {
                 let (model, mark) = self.align(&backbone, &text)?;
                 trained_rows = ledger(&model.towers);
-                let training = Training { samples: mark.samples, params: trainable_params(&trained_rows), seconds: mark.seconds };
+                let training =
+                    Training { samples: mark.samples, params: trainable_params(&trained_rows), seconds: mark.seconds };
                 let label = format!("ra-rec({name}, {})", self.lm_name());
                 self.evaluate(&label, "ra-rec", &model, training)?;
                 curves.push(LearningCurve { name: "ra-rec".into(), curve: mark.curve });
@@ -169,7 +177,8 @@ impl Run {
         }
         let since = Instant::now();
         let metric = |model: &dyn Recommender| self.validation(model);
-        let trained = ra_idmodels::fit(config, &self.dataset, &self.device, self.recipe.seed, Some(&metric), &self.bars)?;
+        let trained =
+            ra_idmodels::fit(config, &self.dataset, &self.device, self.recipe.seed, Some(&metric), &self.bars)?;
         let seconds = self.cost(&format!("train {}", config.name()), since);
         let mark = IdMark { curve: trained.curve.clone(), seconds };
         self.folder.save_id(config, &trained, &mark)?;
@@ -224,7 +233,8 @@ impl Run {
     fn train_towers(&mut self, backbone: &Trained, text: &Text) -> Result<(Towers<Layerwise>, TowersMark)> {
         let since = Instant::now();
         let ids = id_fingerprint(&*backbone.model, &self.dataset);
-        let curated = ra_data::curate(&self.dataset, &self.recipe.curate, self.recipe.data.max_history, self.recipe.seed);
+        let curated =
+            ra_data::curate(&self.dataset, &self.recipe.curate, self.recipe.data.max_history, self.recipe.seed);
         println!("{curated}");
         let samples: Vec<Sample> = curated.samples;
         if samples.is_empty() {
@@ -256,7 +266,8 @@ impl Run {
         self.cost(&format!("evaluate {name}"), since);
         self.folder.save_users(name, &self.dataset, &evaluation)?;
         let mut row = ra_eval::Row::new(name, kind, &evaluation);
-        (row.train_samples, row.trainable_params, row.train_seconds) = (trained.samples, trained.params, trained.seconds);
+        (row.train_samples, row.trainable_params, row.train_seconds) =
+            (trained.samples, trained.params, trained.seconds);
         self.entries.push((row, evaluation));
         Ok(())
     }
@@ -267,7 +278,9 @@ impl Run {
         // Differences are told against the method that was aligned: the last ID row.
         let baseline = entries.iter().rposition(|(row, _)| row.kind == "id");
         let rows = entries.iter().enumerate().map(|(index, (row, own))| match baseline {
-            Some(other) if other != index => row.clone().against(&entries[other].0.name, own, &entries[other].1, self.recipe.seed),
+            Some(other) if other != index => {
+                row.clone().against(&entries[other].0.name, own, &entries[other].1, self.recipe.seed)
+            }
             _ => row.clone(),
         });
         let report = Report {
@@ -319,7 +332,10 @@ pub(crate) fn load_towers(
         bail!("{}: aligned to another language model; set lm.path to the one of the run, or run again", path.display());
     }
     if mark.ids != id_fingerprint(&*backbone.model, dataset) {
-        bail!("{}: aligned to other ID vectors; bring checkpoints/ back as the run left it, or run again", path.display());
+        bail!(
+            "{}: aligned to other ID vectors; bring checkpoints/ back as the run left it, or run again",
+            path.display()
+        );
     }
     let (spec, device) = (text.tower.lm.spec(), text.tower.lm.device());
     let shape = recipe.align.layerwise(backbone.model.dim(), &spec);
@@ -339,14 +355,22 @@ fn print_ledger(rows: &[LedgerRow], frozen: usize) {
         println!("  {:<28} {:<14} {:>10}", row.name, format!("{:?}", row.shape), row.params);
     }
     let total = trainable_params(rows);
-    println!("  {total} in all, {:.2} % of the language model's {frozen} (paper: about 18 000 beside GPT-2-large's 774 M)", 100.0 * total as f64 / frozen as f64);
+    println!(
+        "  {total} in all, {:.2} % of the language model's {frozen} (paper: about 18 000 beside GPT-2-large's 774 M)",
+        100.0 * total as f64 / frozen as f64
+    );
 }
 
 fn print_table(report: &Report) {
     let names: Vec<&str> = ["hr@10", "ndcg@10", "hr@100", "ndcg@100"].into_iter().filter(|m| has(report, m)).collect();
-    println!("\n{:<28}{}   trained params", report.protocol.dataset, names.iter().map(|n| format!("{n:>10}")).collect::<String>());
+    println!(
+        "\n{:<28}{}   trained params",
+        report.protocol.dataset,
+        names.iter().map(|n| format!("{n:>10}")).collect::<String>()
+    );
     for row in &report.rows {
-        let values: String = names.iter().map(|n| format!("{:>10.4}", row.metrics.get(*n).unwrap_or(&f64::NAN))).collect();
+        let values: String =
+            names.iter().map(|n| format!("{:>10.4}", row.metrics.get(*n).unwrap_or(&f64::NAN))).collect();
         println!("{:<28}{values}   {}", row.name, row.trainable_params);
         if row.tied_share > 0.5 {
             println!("  {:.0} % of its targets tie with others: the model is nearly constant", 100.0 * row.tied_share);

@@ -7,12 +7,14 @@ use acme_mf::Mf;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Int, Tensor, TensorData};
 use ra_align::{
-    AlignConfig, AlignLoss, AlignTrain, Job, Layerwise, PairLoss, PromptConfig, Prompts, RaRec, TextCache, TextTower, Towers,
+    AlignConfig, AlignLoss, AlignTrain, Job, Layerwise, PairLoss, PromptConfig, Prompts, RaRec, TextCache, TextTower,
+    Towers,
 };
 use ra_core::contract::{check_language_model, check_recommender};
 use ra_core::{
-    Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, NextItemBatch, Prefix, Recommender,
-    Sequences, Silent, TextBatch, Tokenizer, encode, ledger, load_module, normal, rng, save_module,
+    Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, NextItemBatch,
+    Prefix, Recommender, Sequences, Silent, TextBatch, Tokenizer, encode, ledger, load_module, normal, rng,
+    save_module,
 };
 use std::sync::Arc;
 
@@ -95,9 +97,12 @@ fn a_language_model_of_another_crate_meets_the_contract() {
 #[test]
 fn an_id_method_of_another_crate_trains() {
     let (data, device) = (dataset(), Device::flex());
-    let ints = |values: Vec<i32>, shape: [usize; 2]| Tensor::<2, Int>::from_data(TensorData::new(values, shape), &device);
+    let ints =
+        |values: Vec<i32>, shape: [usize; 2]| Tensor::<2, Int>::from_data(TensorData::new(values, shape), &device);
     let users = data.users.len();
-    let rows = |from: usize| data.train.rows().flat_map(|r| r[from..from + 3].iter().map(|&i| i as i32).collect::<Vec<_>>()).collect();
+    let rows = |from: usize| {
+        data.train.rows().flat_map(|r| r[from..from + 3].iter().map(|&i| i as i32).collect::<Vec<_>>()).collect()
+    };
     let batch = NextItemBatch {
         users: Tensor::arange(0..users as i64, &device),
         items: ints(rows(0), [users, 3]),
@@ -121,7 +126,17 @@ fn every_loss_learns_what_only_the_ids_know_and_the_lm_stays_as_it_was() {
         (PairLoss::BprInBatch, AlignLoss::InfoNce, 0),
         (PairLoss::BprSampled, AlignLoss::None, 1),
     ] {
-        let align = AlignConfig { pair_loss, loss, first_layer, extra_negatives: 4, temperature: 0.2, init_std: 1.0, n_tok: 2, normalize: pair_loss == PairLoss::SoftmaxInBatch, ..AlignConfig::default() };
+        let align = AlignConfig {
+            pair_loss,
+            loss,
+            first_layer,
+            extra_negatives: 4,
+            temperature: 0.2,
+            init_std: 1.0,
+            n_tok: 2,
+            normalize: pair_loss == PairLoss::SoftmaxInBatch,
+            ..AlignConfig::default()
+        };
         let text = text(&align, 2, &device);
         let probe = TextBatch::from_rows(&[&[1, 7, 9]], &device);
         let before = encode(&text.lm, &probe, None).last.into_data();

@@ -124,7 +124,13 @@ fn a_broken_row_is_named_with_its_place() {
 #[test]
 fn a_truncated_archive_is_an_error_and_not_a_shorter_log() {
     let dir = tempfile::tempdir().unwrap();
-    let long: String = LOG.lines().take(1).map(String::from).chain((0..5000).map(|k| format!("{}\t{}\t{k}", k % 97, k * 31 % 53))).collect::<Vec<_>>().join("\n");
+    let long: String = LOG
+        .lines()
+        .take(1)
+        .map(String::from)
+        .chain((0..5000).map(|k| format!("{}\t{}\t{k}", k % 97, k * 31 % 53)))
+        .collect::<Vec<_>>()
+        .join("\n");
     for name in ["l.tsv.gz", "l.tsv.zst"] {
         let path = write(dir.path(), name, &long);
         let bytes = std::fs::read(&path).unwrap();
@@ -153,14 +159,17 @@ fn curation_is_a_function_of_the_seed_and_explains_itself() {
     let rows = (0..400).map(|k| format!("{}\t{}\t{k}\n", k % 20, (k * k + k / 7) % 31)).collect::<String>();
     let titles = (0..31).map(|i| format!("{i}\tword{} thing{}\n", i % 3, i % 5)).collect::<String>();
     let log = write(dir.path(), "l.tsv", &format!("user\titem\tpos\n{rows}"));
-    let data = prepare("test", &config(log, Some(write(dir.path(), "t.tsv", &format!("item\ttitle\n{titles}"))))).unwrap();
+    let data =
+        prepare("test", &config(log, Some(write(dir.path(), "t.tsv", &format!("item\ttitle\n{titles}"))))).unwrap();
     let paper = CurateConfig { method: CurateMethod::Paper, budget: Budget::Share(0.25), ..CurateConfig::default() };
     let chosen = curate(&data, &paper, 50, 7);
     assert_eq!(chosen, curate(&data, &paper, 50, 7));
     assert_ne!(chosen.samples, curate(&data, &paper, 50, 8).samples);
     assert_eq!(chosen.samples.len(), (0.25 * chosen.total as f64).round() as usize);
     assert_eq!(chosen.cells.values().sum::<usize>(), chosen.total - chosen.denoised);
-    let count = |method, budget| curate(&data, &CurateConfig { method, budget, ..CurateConfig::default() }, 50, 7).samples.len();
+    let count = |method, budget| {
+        curate(&data, &CurateConfig { method, budget, ..CurateConfig::default() }, 50, 7).samples.len()
+    };
     assert_eq!(count(CurateMethod::Random, Budget::Count(33)), 33);
     assert_eq!(count(CurateMethod::All, Budget::Count(33)), chosen.total);
 }

@@ -34,7 +34,11 @@ fn sasrec_agrees_with_the_golden_case() {
             safetensors::Dtype::F32 => {
                 view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
             }
-            _ => view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect::<Vec<f64>>(),
+            _ => view
+                .data()
+                .chunks_exact(8)
+                .map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64)
+                .collect::<Vec<f64>>(),
         };
         file.iter().map(|(n, v)| (n.to_string(), (v.shape().to_vec(), numbers(&v)))).collect()
     };

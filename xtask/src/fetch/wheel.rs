@@ -56,7 +56,9 @@ impl Wheel {
             let size = fs::metadata(file).map_or(0, |m| m.len());
             fs::remove_file(file).with_context(|| format!("{self}: cannot be deleted"))?;
             let (want, bytes) = (self.sha256, self.bytes);
-            bail!("{self}: corrupt or truncated: sha256 {found} ({size} bytes), expected {want} ({bytes} bytes); try again");
+            bail!(
+                "{self}: corrupt or truncated: sha256 {found} ({size} bytes), expected {want} ({bytes} bytes); try again"
+            );
         }
         Ok(())
     }

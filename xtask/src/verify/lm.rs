@@ -4,7 +4,8 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Int, Tensor, TensorData};
 use ra_align::{Candidates, Layerwise, Towers, bpr_in_batch, bpr_sampled, info_nce};
 use ra_core::{
-    Aligner, Backend, Device, FitConfig, LanguageModel, Pooling, Prefix, Silent, TextBatch, mean_rows, open_device, pool, run_layers,
+    Aligner, Backend, Device, FitConfig, LanguageModel, Pooling, Prefix, Silent, TextBatch, mean_rows, open_device,
+    pool, run_layers,
 };
 use ra_idmodels::golden::Array;
 use serde_json::Value;
@@ -61,7 +62,8 @@ pub(super) fn run(folder: &Path, outcome: &mut Outcome) -> Result<()> {
 impl Case {
     fn read(folder: &Path, json: &Value, lm: Box<dyn LanguageModel>) -> Result<Self> {
         let inputs = read_arrays(&folder.join("input.safetensors"))?;
-        let number = |key: &str| json.get(key).and_then(Value::as_f64).with_context(|| format!("case.json lacks {key}"));
+        let number =
+            |key: &str| json.get(key).and_then(Value::as_f64).with_context(|| format!("case.json lacks {key}"));
         let get = |name: &str| inputs.get(name).with_context(|| format!("input.safetensors lacks {name}"));
         let (plain, tracked) = (lm.device(), lm.device().autodiff());
         let side = |name: &'static str| -> Result<Side> {
@@ -200,8 +202,11 @@ impl Case {
 
     fn trajectory(&self, json: &Value, outcome: &mut Outcome) -> Result<()> {
         let Some(adamw) = json.get("adamw") else { return Ok(()) };
-        let number = |key: &str| adamw.pointer(key).and_then(Value::as_f64).with_context(|| format!("case.json: adamw lacks {key}"));
-        let want: Vec<f64> = serde_json::from_value(adamw["trajectory"].clone()).context("case.json: adamw.trajectory")?;
+        let number = |key: &str| {
+            adamw.pointer(key).and_then(Value::as_f64).with_context(|| format!("case.json: adamw lacks {key}"))
+        };
+        let want: Vec<f64> =
+            serde_json::from_value(adamw["trajectory"].clone()).context("case.json: adamw.trajectory")?;
         let config = FitConfig {
             steps: want.len(),
             lr: number("/lr")?,
@@ -237,4 +242,3 @@ fn ints((shape, values): &Array, device: &Device) -> Tensor<2, Int> {
     let values: Vec<i32> = values.iter().map(|&v| v as i32).collect();
     Tensor::from_data(TensorData::new(values, shape.clone()), device)
 }
-

@@ -42,7 +42,11 @@ pub(crate) fn verify(dir: &Path, only: &[String], json: bool) -> Result<()> {
     let mut outcomes: Vec<Outcome> = cases.iter().map(|case| run(dir, case)).collect();
     outcomes.retain(|o| only.is_empty() || only.iter().any(|k| o.case.contains(k.as_str()) || o.kind == *k));
     if outcomes.is_empty() {
-        bail!("{}: no golden case found{}", dir.display(), if only.is_empty() { "" } else { " of the kinds named by --only" });
+        bail!(
+            "{}: no golden case found{}",
+            dir.display(),
+            if only.is_empty() { "" } else { " of the kinds named by --only" }
+        );
     }
     let failed = outcomes.iter().filter(|o| !o.passed).count();
     if json {
@@ -137,7 +141,10 @@ impl Outcome {
         let top = want.iter().fold(0.0f64, |m, w| m.max(w.abs()));
         let error = if got.len() == want.len() {
             // A NaN is an infinite error, not one that every comparison forgives.
-            got.iter().zip(want).map(|(g, w)| (g - w).abs()).fold(0.0, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e) })
+            got.iter()
+                .zip(want)
+                .map(|(g, w)| (g - w).abs())
+                .fold(0.0, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e) })
         } else {
             f64::INFINITY
         };
@@ -151,7 +158,12 @@ impl Outcome {
     }
 
     /// Compares all tensors of `want`; those that nothing was computed for are noted.
-    fn compare_all(&mut self, got: &BTreeMap<String, Array>, want: &BTreeMap<String, Array>, tolerance: impl Fn(&str) -> (f64, f64)) {
+    fn compare_all(
+        &mut self,
+        got: &BTreeMap<String, Array>,
+        want: &BTreeMap<String, Array>,
+        tolerance: impl Fn(&str) -> (f64, f64),
+    ) {
         for (name, (shape, values)) in want {
             match got.get(name) {
                 Some((found, computed)) if found == shape => self.compare(name, computed, values, tolerance(name)),
@@ -168,7 +180,8 @@ fn read_value(path: &Path) -> Result<Value> {
 
 fn read_arrays(path: &Path) -> Result<BTreeMap<String, Array>> {
     let bytes = ra_core::read_bytes(path)?;
-    let file = safetensors::SafeTensors::deserialize(&bytes).with_context(|| format!("{}: not whole", path.display()))?;
+    let file =
+        safetensors::SafeTensors::deserialize(&bytes).with_context(|| format!("{}: not whole", path.display()))?;
     file.iter().map(|(name, view)| Ok((name.to_string(), (view.shape().to_vec(), numbers(&view, name)?)))).collect()
 }
 
@@ -197,14 +210,16 @@ fn id(path: &Path, outcome: &mut Outcome) -> Result<()> {
         bail!("not yet supported: {}", case.get("model").and_then(Value::as_str).unwrap_or("no model named"));
     };
     let got = got.map_err(anyhow::Error::msg)?;
-    outcome.compare_all(&got, &want, |name| tolerance(&case, if name.starts_with("grad") { "grad" } else { "forward" }));
+    outcome
+        .compare_all(&got, &want, |name| tolerance(&case, if name.starts_with("grad") { "grad" } else { "forward" }));
     Ok(())
 }
 
 fn metrics(path: &Path, outcome: &mut Outcome) -> Result<()> {
     let case = read_value(path)?;
     let arrays = read_arrays(&path.with_extension("safetensors"))?;
-    let get = |name: &str| arrays.get(name).map(|(_, v)| v).with_context(|| format!("{}: lacks {name}", path.display()));
+    let get =
+        |name: &str| arrays.get(name).map(|(_, v)| v).with_context(|| format!("{}: lacks {name}", path.display()));
     let scores: Vec<f32> = get("scores")?.iter().map(|&x| x as f32).collect();
     let seen: Vec<u8> = get("seen")?.iter().map(|&x| x as u8).collect();
     let counts: Vec<i64> = get("train_count")?.iter().map(|&x| x as i64).collect();

