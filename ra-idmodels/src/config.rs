@@ -1,7 +1,7 @@
 //! The run-time choice of a method: one tagged enum, one match.
-use crate::{Pop, SasRecConfig, TrainConfig, Validate, train};
+use crate::{Job, Pop, SasRec, SasRecConfig, TrainConfig, train};
 use burn::tensor::Device;
-use ra_core::{Curve, Dataset, LedgerRow, Progress, Recommender, Result, ledger, load_module, save_module};
+use ra_core::{Curve, Dataset, IdModel, LedgerRow, Recommender, Result, ledger, load_module, save_module};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -42,7 +42,7 @@ pub struct Trained {
     pub curve: Curve,
     /// What was trained.
     pub ledger: Vec<LedgerRow>,
-    checkpoint: Option<crate::SasRec>,
+    checkpoint: Option<SasRec>,
 }
 
 impl Trained {
@@ -55,25 +55,17 @@ impl Trained {
     }
 }
 
-/// Trains a method on `dataset.train`, choosing by `validate`.
+/// Trains a method on the training part of the data set.
 ///
 /// # Errors
 /// As [`train`].
-pub fn fit(
-    config: &IdConfig,
-    dataset: &Dataset,
-    device: &Device,
-    seed: u64,
-    validate: Validate<'_>,
-    progress: &dyn Progress,
-) -> Result<Trained> {
+pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
     match config {
-        IdConfig::Pop => Ok(pop(dataset, device)),
+        IdConfig::Pop => Ok(pop(job.dataset, job.device)),
         IdConfig::Sasrec(config) => {
-            let fresh = config.init(dataset.catalog.len(), seed, &device.clone().autodiff());
-            let data = (dataset, config.max_length);
-            let (model, curve) = train("train sasrec", fresh, data, &config.train, seed, device, validate, progress)?;
-            Ok(sasrec(ra_core::IdModel::fitted(&model), curve))
+            let fresh = config.init(job.dataset.catalog.len(), job.seed, &job.device.clone().autodiff());
+            let (model, curve) = train(fresh, config.max_length, &config.train, job)?;
+            Ok(sasrec(IdModel::fitted(&model), curve))
         }
     }
 }
@@ -100,6 +92,6 @@ fn pop(dataset: &Dataset, device: &Device) -> Trained {
     }
 }
 
-fn sasrec(model: crate::SasRec, curve: Curve) -> Trained {
+fn sasrec(model: SasRec, curve: Curve) -> Trained {
     Trained { ledger: ledger(&model), model: Box::new(model.clone()), curve, checkpoint: Some(model) }
 }

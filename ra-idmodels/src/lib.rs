@@ -8,7 +8,7 @@
 //! # Example
 //! ```
 //! use ra_core::{Backend, Catalog, Dataset, History, Recommender, Sequences, Silent, open_device};
-//! use ra_idmodels::{IdConfig, SasRecConfig, TrainConfig};
+//! use ra_idmodels::{IdConfig, Job, SasRecConfig, TrainConfig};
 //!
 //! let data = Dataset {
 //!     name: "loop".into(),
@@ -23,7 +23,8 @@
 //! let train = TrainConfig { epochs: 60, lr: 0.01, patience: 0, ..TrainConfig::default() };
 //! let config = IdConfig::Sasrec(SasRecConfig { dim: 16, dropout: 0.0, train, ..SasRecConfig::default() });
 //! let device = open_device(Backend::Cpu)?;
-//! let trained = ra_idmodels::fit(&config, &data, &device, 1, None, &Silent)?;
+//! let job = Job { dataset: &data, device: &device, seed: 1, validate: None, progress: &Silent };
+//! let trained = ra_idmodels::fit(&config, &job)?;
 //! let scores = trained.model.users(&[History { user: 0, items: &[1, 2] }]).matmul(trained.model.items(&[1, 2, 3, 4]).transpose());
 //! assert_eq!(scores.argmax(1).into_scalar::<i64>(), 2); // item 3 follows item 2
 //! # Ok::<(), ra_core::Error>(())
@@ -43,4 +44,4 @@ pub use config::{IdConfig, Trained, fit, load};
 pub use loss::{binary_cross_entropy, softmax_cross_entropy};
 pub use pop::Pop;
 pub use sasrec::{SasRec, SasRecConfig, SasRecLoss};
-pub use train::{TrainConfig, Validate, train};
+pub use train::{Job, TrainConfig, Validate, train};

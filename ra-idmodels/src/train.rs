@@ -31,35 +31,48 @@ impl Default for TrainConfig {
     }
 }
 
-/// Trains `model` (on an autodiff device) and returns its frozen form of the best validation.
+/// What every ID method is trained on, and how it is watched.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// The data set.
+    pub dataset: &'a Dataset,
+    /// The plain device.
+    pub device: &'a Device,
+    /// Decides initial weights, order, negatives and dropout.
+    pub seed: u64,
+    /// Chooses the model that is kept; without it, the last one is.
+    pub validate: Validate<'a>,
+    /// Hears how far training is.
+    pub progress: &'a dyn Progress,
+}
+
+impl std::fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("dataset", &self.dataset.name).field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
+/// Trains `model` (on an autodiff device) on the last `max_length` items of every user and returns it as it was at the
+/// best validation.
 ///
 /// # Errors
 /// As [`ra_core::fit`].
-pub fn train<M: IdModel>(
-    stage: &str,
-    model: M,
-    (dataset, max_length): (&Dataset, usize),
-    config: &TrainConfig,
-    seed: u64,
-    device: &Device,
-    validate: Validate<'_>,
-    progress: &dyn Progress,
-) -> Result<(M, Curve)> {
-    let mut plan = BatchPlan::new(dataset, config.batch, seed);
-    let every = if validate.is_some() { plan.steps() * config.validate_every } else { 0 };
+pub fn train<M: IdModel>(model: M, max_length: usize, config: &TrainConfig, job: &Job<'_>) -> Result<(M, Curve)> {
+    let mut plan = BatchPlan::new(job.dataset, config.batch, job.seed);
     let fit_config = FitConfig {
         steps: plan.steps() * config.epochs,
         lr: config.lr,
         weight_decay: config.weight_decay,
         betas: [0.9, 0.98],
-        validate_every: every,
+        validate_every: plan.steps() * config.validate_every,
         patience: config.patience,
         ..FitConfig::default()
     };
     let loss = |model: &M, step: usize| {
-        let seed = splitmix64(seed ^ splitmix64(step as u64));
-        model.loss(&next_item_batch(dataset, plan.users(step), max_length, seed, device))
+        let seed = splitmix64(job.seed ^ splitmix64(step as u64));
+        model.loss(&next_item_batch(job.dataset, plan.users(step), max_length, seed, job.device))
     };
-    let mut metric = |model: &M| validate.map_or(0.0, |v| v(&model.fitted()));
-    fit(stage, &fit_config, model, loss, Some(&mut metric), progress)
+    let mut metric = job.validate.map(|validate| move |model: &M| validate(&model.fitted()));
+    let metric = metric.as_mut().map(|m| m as ra_core::Validation<'_, M>);
+    fit("train id model", &fit_config, model, loss, metric, job.progress)
 }

@@ -56,7 +56,7 @@ fn load_model(folder: &Path, pooling: Option<Pooling>, device: &Device) -> Resul
         return Err(refuse(format!("hidden_act {:?} is not supported (supported: gelu)", config.hidden_act)));
     }
     if config.num_attention_heads == 0
-        || config.hidden_size % config.num_attention_heads != 0
+        || !config.hidden_size.is_multiple_of(config.num_attention_heads)
         || config.num_hidden_layers == 0
     {
         return Err(refuse("hidden_size must be a multiple of num_attention_heads, and there must be a layer".into()));

@@ -186,8 +186,11 @@ fn start(command: Command, root: &Path) -> Result<()> {
     }
 }
 
-/// The repository, where the command was built; else the current folder.
+/// Where recipes, data, models, caches and runs lie: `RA_REC_ROOT`, or the repository this command was built in.
 fn root() -> PathBuf {
+    if let Some(root) = std::env::var_os("RA_REC_ROOT") {
+        return root.into();
+    }
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     built.canonicalize().unwrap_or_else(|_| PathBuf::from("."))
 }

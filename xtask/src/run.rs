@@ -54,6 +54,9 @@ pub(crate) struct Text {
     pub(crate) params: usize,
 }
 
+/// RA-Rec with its parts chosen at run time.
+type Aligned<'a> = RaRec<&'a Box<dyn Recommender>, Box<dyn LanguageModel>, Layerwise>;
+
 /// What training a row cost.
 #[derive(Debug, Clone, Copy, Default)]
 struct Training {
@@ -177,8 +180,14 @@ impl Run {
         }
         let since = Instant::now();
         let metric = |model: &dyn Recommender| self.validation(model);
-        let trained =
-            ra_idmodels::fit(config, &self.dataset, &self.device, self.recipe.seed, Some(&metric), &self.bars)?;
+        let job = ra_idmodels::Job {
+            dataset: &self.dataset,
+            device: &self.device,
+            seed: self.recipe.seed,
+            validate: Some(&metric),
+            progress: &self.bars,
+        };
+        let trained = ra_idmodels::fit(config, &job)?;
         let seconds = self.cost(&format!("train {}", config.name()), since);
         let mark = IdMark { curve: trained.curve.clone(), seconds };
         self.folder.save_id(config, &trained, &mark)?;
@@ -217,11 +226,7 @@ impl Run {
     }
 
     /// Trains the towers, or takes the checkpoint of the run folder.
-    fn align<'a>(
-        &mut self,
-        backbone: &'a Trained,
-        text: &Text,
-    ) -> Result<(RaRec<&'a Box<dyn Recommender>, Box<dyn LanguageModel>, Layerwise>, TowersMark)> {
+    fn align<'a>(&mut self, backbone: &'a Trained, text: &Text) -> Result<(Aligned<'a>, TowersMark)> {
         let (towers, mark) = match self.folder.towers_mark()? {
             Some(mark) => (load_towers(&self.folder, &mark, &self.recipe, (backbone, &self.dataset), text)?, mark),
             None => self.train_towers(backbone, text)?,

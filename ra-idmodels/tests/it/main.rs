@@ -1,6 +1,7 @@
 //! What a user of this crate relies on: golden values, contracts, checkpoints, and that training learns.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 use ra_core::{Catalog, Dataset, Device, History, Recommender, Sequences, Silent, contract::check_recommender};
-use ra_idmodels::{IdConfig, Pop, SasRecConfig, SasRecLoss, TrainConfig, golden};
+use ra_idmodels::{IdConfig, Job, Pop, SasRecConfig, SasRecLoss, TrainConfig, Trained, golden};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -22,6 +23,11 @@ fn ring(items: u32) -> Dataset {
 fn config(loss: SasRecLoss) -> IdConfig {
     let train = TrainConfig { epochs: 80, lr: 0.01, batch: 12, patience: 0, ..TrainConfig::default() };
     IdConfig::Sasrec(SasRecConfig { dim: 16, max_length: 6, dropout: 0.1, loss, train, ..SasRecConfig::default() })
+}
+
+fn train(loss: SasRecLoss, data: &Dataset, seed: u64) -> Trained {
+    let job = Job { dataset: data, device: &Device::flex(), seed, validate: None, progress: &Silent };
+    ra_idmodels::fit(&config(loss), &job).unwrap()
 }
 
 #[test]
@@ -59,7 +65,7 @@ fn training_learns_what_follows_and_survives_a_checkpoint() {
     let (data, device) = (ring(7), Device::flex());
     let dir = tempfile::tempdir().unwrap();
     for loss in [SasRecLoss::Softmax, SasRecLoss::Bce] {
-        let trained = ra_idmodels::fit(&config(loss), &data, &device, 3, None, &Silent).unwrap();
+        let trained = train(loss, &data, 3);
         let path = dir.path().join("sasrec.safetensors");
         trained.save(&path).unwrap();
         let loaded = ra_idmodels::load(&config(loss), &data, &path, &device).unwrap();
@@ -73,9 +79,9 @@ fn training_learns_what_follows_and_survives_a_checkpoint() {
 
 #[test]
 fn the_same_seed_gives_the_same_bits() {
-    let (data, device) = (ring(5), Device::flex());
+    let data = ring(5);
     let vectors = |seed| {
-        let trained = ra_idmodels::fit(&config(SasRecLoss::Softmax), &data, &device, seed, None, &Silent).unwrap();
+        let trained = train(SasRecLoss::Softmax, &data, seed);
         trained.model.items(&[1, 2, 3, 4, 5]).into_data()
     };
     assert_eq!(vectors(1), vectors(1));

@@ -1,5 +1,6 @@
 //! Loading a model folder: right, and wrong in every way a person meets. Golden values are checked by `cargo xtask
 //! verify`, which joins this crate with the alignment.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 use ra_core::{Device, LanguageModel, Pooling, TextBatch, Tokenizer, contract::check_language_model, encode};
 use std::path::{Path, PathBuf};
 

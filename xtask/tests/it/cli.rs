@@ -1,0 +1,233 @@
+//! Runs the built command in folders of its own.
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A root with a tiny data set, a tiny language model and a recipe over both.
+struct Root(tempfile::TempDir);
+
+impl Root {
+    fn new() -> Self {
+        let root = Self(tempfile::tempdir().unwrap());
+        root.write("log.tsv", &log(12));
+        let titles = ["ant", "quail", "bee", "ox", "hen", "yak", "cat", "newt", "dog", "emu", "fox", "gnu"];
+        let items: String = titles.iter().enumerate().map(|(i, t)| format!("i{i}\tThe {t}\n")).collect();
+        root.write("items.tsv", &format!("item\ttitle\n{items}"));
+        let model = workspace().join("ra-llm/tests/golden/bert/model");
+        for name in ["config.json", "model.safetensors"] {
+            std::fs::create_dir_all(root.path("lm")).unwrap();
+            std::fs::copy(model.join(name), root.path("lm").join(name)).unwrap();
+        }
+        root.write("lm/tokenizer.json", &tokenizer(&titles));
+        root.write("xtask/recipes/tiny.toml", &recipe(&root));
+        root
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn xtask(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(args).current_dir(self.0.path()).env("RA_REC_ROOT", self.0.path()).output().unwrap()
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.xtask(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The one line of a failure.
+    fn error(&self, args: &[&str]) -> String {
+        let output = self.xtask(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("error: ")).collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        assert!(!text.contains("panicked"), "{text}");
+        lines[0].to_owned()
+    }
+
+    fn report(&self, run: &str) -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(self.path(run).join("report.json")).unwrap()).unwrap()
+    }
+
+    fn metrics(&self, run: &str) -> Vec<serde_json::Value> {
+        self.report(run)["rows"].as_array().unwrap().iter().map(|r| r["metrics"].clone()).collect()
+    }
+}
+
+fn log(users: usize) -> String {
+    let row = |(u, t): (usize, usize)| format!("u{u}\ti{}\t{t}\n", (u + t) % 12);
+    "user\titem\tpos\n".to_owned() + &(0..users).flat_map(|u| (0..6).map(move |t| (u, t))).map(row).collect::<String>()
+}
+
+fn tokenizer(titles: &[&str]) -> String {
+    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", ";"].iter().chain(titles);
+    let vocab: Vec<String> = words.enumerate().map(|(i, w)| format!("{w:?}: {i}")).collect();
+    format!(
+        r#"{{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": {{"type": "Lowercase"}},
+        "pre_tokenizer": {{"type": "Whitespace"}}, "post_processor": {{"type": "BertProcessing", "sep": ["[SEP]", 3],
+        "cls": ["[CLS]", 2]}}, "decoder": null, "model": {{"type": "WordLevel", "vocab": {{{}}}, "unk_token": "[UNK]"}}}}"#,
+        vocab.join(", ")
+    )
+}
+
+fn recipe(root: &Root) -> String {
+    format!(
+        "seed = 3\n[data]\nname = 'tiny'\ninteractions = {:?}\nitems = {:?}\n[[id]]\nkind = 'pop'\n[[id]]\nkind = 'sasrec'\n\
+         dim = 8\nmax_length = 6\n[id.train]\nepochs = 6\nvalidate_every = 2\n[lm]\npath = {:?}\n\
+         [align]\nextra_negatives = 4\n[train]\nbatch = 8\nsteps = 6\nvalidate_every = 3\n[eval]\nks = [1, 10, 100]\n",
+        root.path("log.tsv"),
+        root.path("items.tsv"),
+        root.path("lm")
+    )
+}
+
+#[test]
+fn a_run_gives_four_rows_twice_alike_and_resumes_to_the_same_bits() {
+    let root = Root::new();
+    let told = root.ok(&["run", "tiny", "--out", "a"]);
+    for part in ["pop", "sasrec", "text-only", "ra-rec(sasrec, lm)", "user.project.0.weight", "report.html"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let report = root.report("a");
+    for key in ["recipe", "commit", "seed", "backend", "protocol", "rows", "ledger"] {
+        assert!(report.get(key).is_some(), "report.json lacks {key}");
+    }
+    for row in report["rows"].as_array().unwrap() {
+        for key in [
+            "name",
+            "kind",
+            "metrics",
+            "tied_share",
+            "train_samples",
+            "trainable_params",
+            "train_seconds",
+            "eval_seconds",
+        ] {
+            assert!(row.get(key).is_some(), "a row lacks {key}");
+        }
+        for key in
+            ["hr@10", "ndcg@10", "hr@100", "mrr@1", "recall@10", "map@10", "coverage@10", "gini@10", "novelty@10"]
+        {
+            assert!(row["metrics"].get(key).is_some(), "metrics lack {key}");
+        }
+    }
+    for file in [
+        "recipe.toml",
+        "report.md",
+        "report.html",
+        "manifest.json",
+        "metrics/sasrec.parquet",
+        "checkpoints/towers.safetensors",
+    ] {
+        assert!(root.path("a").join(file).exists(), "{file}");
+    }
+    root.ok(&["run", "tiny", "--out", "b"]);
+    assert_eq!(root.metrics("a"), root.metrics("b"), "the same seed");
+    assert_eq!(
+        std::fs::read(root.path("a/vectors/items.safetensors")).unwrap(),
+        std::fs::read(root.path("b/vectors/items.safetensors")).unwrap()
+    );
+
+    // A run that was cut off while it aligned, or before it had trained anything.
+    for lost in ["checkpoints/towers.json", "checkpoints/id-sasrec.json"] {
+        std::fs::remove_file(root.path("b").join(lost)).unwrap();
+        std::fs::remove_file(root.path("b/report.json")).unwrap();
+        root.ok(&["run", "tiny", "--out", "b", "--resume"]);
+        assert_eq!(root.metrics("a"), root.metrics("b"), "after {lost} was lost");
+    }
+    root.ok(&["report", "a", "b"]);
+}
+
+#[test]
+fn a_finished_run_recommends_and_refuses_what_it_does_not_know() {
+    let root = Root::new();
+    root.ok(&["run", "tiny", "--out", "a"]);
+    let told = root.ok(&["recommend", "--run", "a", "--history", "the ant; The Bee", "--top", "3"]);
+    let recommended: Vec<&str> =
+        told.split("recommended").nth(1).unwrap().lines().filter(|l| l.contains("The ")).collect();
+    assert_eq!(recommended.len(), 3, "{told}");
+    assert!(recommended.iter().all(|l| !l.ends_with("The ant") && !l.ends_with("The bee")), "{told}");
+    assert!(root.ok(&["recommend", "--run", "a", "--user", "u3"]).contains("recommended"));
+
+    let error = root.error(&["recommend", "--run", "a", "--history", "the aardvark"]);
+    assert!(error.contains("aardvark") && error.contains("did you mean"), "{error}");
+    assert!(root.error(&["recommend", "--run", "a", "--user", "nobody"]).contains("nobody"));
+    assert!(root.error(&["recommend", "--run", "nowhere", "--user", "u3"]).contains("not a run folder"));
+
+    root.write("log.tsv", &log(11));
+    assert!(root.error(&["recommend", "--run", "a", "--user", "u3"]).contains("not the one this run was made from"));
+    assert!(root.error(&["run", "tiny", "--out", "a", "--resume"]).contains("other data"));
+    root.write("log.tsv", &log(12));
+    let weights = root.path("lm/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    assert!(root.error(&["recommend", "--run", "a", "--user", "u3"]).contains("another language model"));
+}
+
+#[test]
+fn faults_are_one_line_and_leave_nothing() {
+    let root = Root::new();
+    let run = |set: &str| root.error(&["run", "tiny", "--out", "x", "--set", set]);
+    for (set, told) in [
+        ("align.n_tokk=2", "n_tok"),
+        ("align.first_layer=9", "3 layers"),
+        ("data.k_core=99", "no user is left"),
+        ("data.interactions='absent.tsv'", "absent.tsv"),
+        ("lm.path='absent'", "absent"),
+        ("lm.name=bert", "minilm"),
+        ("id.kind=sasrek", "sasrec"),
+        ("eval.rows=['p5']", "ra-rec"),
+        ("train.batch=many", "batch"),
+        ("data.curate.method=best", "paper"),
+    ] {
+        let set = if set.starts_with("lm.name") {
+            root.error(&["run", "tiny", "--set", "lm={name='bert'}"])
+        } else {
+            run(set)
+        };
+        assert!(set.contains(told), "{told}: {set}");
+    }
+    assert!(root.error(&["run", "absent"]).contains("known recipes: tiny"));
+    assert!(root.error(&["run", "tiny", "--backend", "wgpu"]).contains("--features wgpu"));
+    assert!(root.error(&["run", "tiny", "--out", "/proc/nowhere"]).contains("/proc/nowhere"));
+    root.write("mine/notes.txt", "keep me");
+    assert!(root.error(&["run", "tiny", "--out", "mine"]).contains("holds files but no run"));
+    assert!(root.path("mine/notes.txt").exists());
+    assert!(!root.path("x/report.json").exists());
+}
+
+#[test]
+fn golden_cases_pass_and_a_changed_figure_fails() {
+    let root = Root::new();
+    for crate_name in ["ra-llm", "ra-idmodels", "ra-eval", "ra-data"] {
+        let golden = workspace().join(crate_name).join("tests/golden");
+        let told = root.ok(&["verify", golden.to_str().unwrap()]);
+        assert!(told.contains(" 0 failed"), "{told}");
+    }
+    let golden = workspace().join("ra-data/tests/golden");
+    for part in ["k2.input.json", "k2.expected.json"] {
+        let text = std::fs::read_to_string(golden.join(part)).unwrap();
+        root.write(&format!("cases/{part}"), &text.replace("\"kcore_rows\": 56", "\"kcore_rows\": 57"));
+    }
+    let output = root.xtask(&["verify", "cases"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("kcore_rows differs"));
+    root.write("cases/odd.json", "{}");
+    assert!(root.error(&["verify", "cases", "--only", "odd"]).contains("1 of 1 cases failed"));
+    assert!(root.error(&["verify", "cases", "--only", "gpt2"]).contains("no golden case found"));
+}

@@ -1,0 +1,98 @@
+//! Invariants of the workspace that ARCHITECTURE.md names.
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+const LEAVES: [&str; 5] = ["ra-data", "ra-idmodels", "ra-llm", "ra-align", "ra-eval"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn manifest(member: &str) -> Table {
+    std::fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap().parse().unwrap()
+}
+
+fn dependencies(member: &str) -> Table {
+    let mut all = Table::new();
+    for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+        if let Some(Value::Table(table)) = manifest(member).remove(kind) {
+            all.extend(table);
+        }
+    }
+    all
+}
+
+/// Every source file of the workspace with its text.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = LEAVES.iter().chain(&["ra-core", "xtask"]).map(|m| root().join(m)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|e| e == "rs") {
+                let text = std::fs::read_to_string(&entry).unwrap();
+                found.push((entry, text));
+            }
+        }
+    }
+    assert!(found.len() > 40, "the sources are where they should be");
+    found
+}
+
+#[test]
+fn a_leaf_depends_on_ra_core_and_on_no_other_leaf() {
+    for leaf in LEAVES {
+        let ours: Vec<String> =
+            dependencies(leaf).keys().filter(|k| k.starts_with("ra-") || *k == "xtask").cloned().collect();
+        assert_eq!(ours, ["ra-core"], "{leaf}");
+    }
+    assert!(dependencies("ra-core").keys().all(|k| !k.starts_with("ra-")), "ra-core depends on no crate of ours");
+}
+
+#[test]
+fn heavy_dependencies_live_in_one_crate() {
+    for (owner, packages) in [("ra-data", &["polars", "arrow", "parquet"][..]), ("ra-llm", &["tokenizers"])] {
+        for member in LEAVES.iter().chain(&["ra-core", "xtask"]).filter(|m| **m != owner) {
+            for package in packages {
+                assert!(!dependencies(member).contains_key(*package), "{package} belongs to {owner}, not {member}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_version_is_chosen_once_for_the_workspace() {
+    for member in LEAVES.iter().chain(&["ra-core", "xtask"]) {
+        for (name, how) in dependencies(member) {
+            assert_eq!(how.get("workspace"), Some(&Value::Boolean(true)), "{member}: {name}");
+        }
+    }
+}
+
+#[test]
+fn back_ends_are_chosen_in_one_file() {
+    let mark = ["cfg", "(feature"].concat();
+    let bang = ["cfg!", "(feature"].concat();
+    for (path, text) in sources() {
+        if !path.ends_with("ra-core/src/device.rs") {
+            assert!(!text.contains(&mark) && !text.contains(&bang), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_is_too_long_to_read_at_once() {
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= 400, "{}: {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn libraries_neither_print_nor_pick_a_device_themselves() {
+    let default = ["Device::", "default()"].concat();
+    for (path, text) in sources() {
+        assert!(!text.contains(&default), "{}: devices are arguments", path.display());
+    }
+}

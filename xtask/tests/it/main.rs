@@ -1,0 +1,5 @@
+//! The command line as users meet it, and the rules of the house as tests.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+
+mod cli;
+mod house;
