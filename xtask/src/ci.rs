@@ -21,7 +21,7 @@ pub(crate) fn ci() -> Result<()> {
     report.step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], None))?;
     report.step("test", test)?;
     report.step("doc", || cargo(&["doc", "--workspace", "--no-deps"], Some(("RUSTDOCFLAGS", "-D warnings"))))?;
-    report.tool("deny", &["deny", "--workspace", "check"])?;
+    report.tool("deny", &["deny", "--workspace", "check", "licenses", "bans", "sources"])?;
     report.tool("machete", &["machete"])?;
     println!("ci: all well\n{}", report.lines.join("\n"));
     Ok(())

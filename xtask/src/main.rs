@@ -5,6 +5,7 @@ mod ci;
 mod doctor;
 mod fetch;
 mod folder;
+mod log;
 mod machine;
 mod progress;
 mod recipe;
@@ -145,6 +146,7 @@ struct Recommend {
 }
 
 fn main() -> ExitCode {
+    log::listen();
     let root = root();
     match start(Cli::parse().command, &root) {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use crate::folder::{IdMark, RunFolder, TowersMark, id_fingerprint};
 use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
-use crate::{fetch, machine};
+use crate::{fetch, log, machine};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_align::{Job, Layerwise, Prompts, RaRec, TextCache, TextTower, Towers};
@@ -73,6 +73,8 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<()> {
     println!("{}", ra_data::describe(&dataset)?);
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
     let folder = RunFolder::open(&out, &recipe, &dataset, args.resume)?;
+    log::write_to(&folder.file("log.jsonl"))?;
+    tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = dataset.name, "run");
     let valid_users = sampled_users(&dataset, recipe.seed);
     let (costs, entries) = (Vec::new(), Vec::new());
     let mut run = Run { recipe, dataset, device, folder, bars: Bars::new(), costs, entries, valid_users };
@@ -168,6 +170,7 @@ impl Run {
 
     fn cost(&mut self, stage: &str, since: Instant) -> f64 {
         let seconds = since.elapsed().as_secs_f64();
+        tracing::info!(stage, seconds, "done");
         self.costs.push(StageCost { name: stage.into(), seconds, peak_mib: machine::peak_mib() });
         seconds
     }
