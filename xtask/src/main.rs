@@ -62,7 +62,7 @@ enum Command {
 struct Run {
     /// A name under xtask/recipes/ or a path to a .toml file.
     recipe: String,
-    /// Change a key of the recipe, as in align.n_tok=2; the last [[id]] is meant by id.
+    /// Change a key of the recipe, as in align.n_tok=2; `id` means the last ID method.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Where tensors live.

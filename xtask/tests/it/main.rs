@@ -2,4 +2,5 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod cli;
+mod documents;
 mod house;
