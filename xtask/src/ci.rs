@@ -23,7 +23,7 @@ pub(crate) fn ci() -> Result<()> {
     report.step("doc", || cargo(&["doc", "--workspace", "--no-deps"], Some(("RUSTDOCFLAGS", "-D warnings"))))?;
     report.tool("deny", &["deny", "--workspace", "check", "licenses", "bans", "sources"])?;
     report.tool("machete", &["machete"])?;
-    println!("ci: all well\n{}", report.lines.join("\n"));
+    say!("ci: all well\n{}", report.lines.join("\n"));
     Ok(())
 }
 
@@ -35,12 +35,12 @@ struct Report {
 
 impl Report {
     fn step(&mut self, name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
-        println!("ci: {name} ..");
+        say!("ci: {name} ..");
         let begun = Instant::now();
         let result = run();
         let seconds = begun.elapsed().as_secs_f64();
         if result.is_err() && !self.lines.is_empty() {
-            println!("{}", self.lines.join("\n"));
+            say!("{}", self.lines.join("\n"));
         }
         result.with_context(|| format!("ci: {name} failed after {seconds:.1} s"))?;
         self.lines.push(format!("  {name:<8} {seconds:>8.1} s"));

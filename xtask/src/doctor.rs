@@ -7,25 +7,31 @@ use std::process::Command;
 
 pub(crate) fn doctor(root: &Path) -> Result<()> {
     let backends: Vec<&str> = Backend::built().iter().map(|b| b.name()).collect();
-    println!("back ends   {} (others: build with --features wgpu or cuda)", backends.join(", "));
-    println!("machine     {}", machine::describe());
+    say!("back ends   {} (others: build with --features wgpu or cuda)", backends.join(", "));
+    say!("machine     {}", machine::describe());
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    for line in memory.lines().filter(|l| l.starts_with("MemTotal") || l.starts_with("MemAvailable")) {
-        println!("memory      {}", line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let kib =
+        |key: &str| memory.lines().find_map(|l| l.strip_prefix(key)?.trim().split(' ').next()?.parse::<f64>().ok());
+    if let (Some(total), Some(free)) = (kib("MemTotal:"), kib("MemAvailable:")) {
+        say!("memory      {:.1} GiB, {:.1} GiB available", total / 1048576.0, free / 1048576.0);
     }
-    println!("disk        {}", first_line("df", &["-Ph", &root.to_string_lossy()], 1));
-    println!("pip         {}", first_line("python3", &["-m", "pip", "--version"], 0));
+    let disk = first_line("df", &["-Ph", &root.to_string_lossy()], 1);
+    let free = disk.as_deref().and_then(|line| line.split_whitespace().nth(3));
+    say!("disk        {} free at {}", free.unwrap_or("an unknown amount"), root.display());
+    let python = first_line("python3", &["--version"], 0);
+    say!("python3     {}", python.as_deref().unwrap_or("missing; install it to fetch data and models"));
+    let pip = first_line("python3", &["-m", "pip", "--disable-pip-version-check", "--version"], 0);
+    say!("pip         {}", pip.as_deref().unwrap_or("missing; install it to fetch data and models"));
     for entry in fetch::list() {
         match entry.at_hand(root) {
-            Some(folder) => println!("{:<18} {}", entry.name, folder.display()),
-            None => println!("{:<18} missing: {}", entry.name, entry.advice()),
+            Some(folder) => say!("{:<18} {}", entry.name, folder.display()),
+            None => say!("{:<18} missing: {}", entry.name, entry.advice()),
         }
     }
     Ok(())
 }
 
-fn first_line(program: &str, args: &[&str], skip: usize) -> String {
-    let output = Command::new(program).args(args).output().ok().filter(|o| o.status.success());
-    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
-    text.lines().nth(skip).map_or_else(|| format!("{program} is missing; install it"), str::to_owned)
+fn first_line(program: &str, args: &[&str], skip: usize) -> Option<String> {
+    let output = Command::new(program).args(args).output().ok().filter(|o| o.status.success())?;
+    String::from_utf8_lossy(&output.stdout).lines().nth(skip).map(str::to_owned)
 }

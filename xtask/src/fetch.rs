@@ -181,9 +181,9 @@ pub(crate) fn list() -> &'static [Entry] {
 /// Prints [`list`]: size, terms, and where each comes from.
 pub(crate) fn print_list() {
     for entry in list() {
-        println!("{:<18} {:>8}  {}/{}", entry.name, entry.size(), entry.kind.folder(), entry.name);
-        println!("{:<18} {:>8}  {}", "", "", entry.terms);
-        println!("{:<18} {:>8}  from {}", "", "", entry.origin());
+        say!("{:<18} {:>8}  {}/{}", entry.name, entry.size(), entry.kind.folder(), entry.name);
+        say!("{:<18} {:>8}  {}", "", "", entry.terms);
+        say!("{:<18} {:>8}  from {}", "", "", entry.origin());
     }
 }
 

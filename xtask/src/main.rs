@@ -1,6 +1,14 @@
 //! The command line of RA-Rec. It starts things and computes nothing: every stage is a function of a crate.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+/// Prints a line; a reader that has gone, as in `cargo xtask fetch --list | head`, is no reason to panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod ci;
 mod doctor;
 mod fetch;
@@ -171,7 +179,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
             Ok(())
         }
         Command::Fetch(args) => args.names.iter().try_for_each(|name| {
-            println!("{}", fetch::fetch(name, root)?.display());
+            say!("{}", fetch::fetch(name, root)?.display());
             Ok(())
         }),
         Command::Data(Data::Describe { data, items, json }) => report::describe(&data, items, json, root),

@@ -34,13 +34,33 @@ impl Bars {
     }
 }
 
+impl Stage {
+    /// What to tell where there is no terminal, `now` that so much is done; silent until the next line is due.
+    fn line(&mut self, done: u64, note: &str, now: Instant) -> Option<String> {
+        if now.duration_since(self.told) < PLAIN_EVERY {
+            return None;
+        }
+        self.told = now;
+        let share = (done as f64 / self.total.max(1) as f64).min(1.0);
+        let left = now.duration_since(self.since).as_secs_f64() * (1.0 / share - 1.0);
+        let left = if done == 0 { String::new() } else { format!(", about {left:.0} s left") };
+        let note = if note.is_empty() { String::new() } else { format!(", {note}") };
+        Some(format!("{}: {:.0} %{left}{note}", self.name, 100.0 * share))
+    }
+}
+
 impl Progress for Bars {
     fn start(&self, stage: &str, total: u64) {
         let bar = self.terminal.then(|| {
             let style = ProgressStyle::with_template("{prefix:<22} {wide_bar} {pos}/{len} {elapsed}<{eta} {msg}");
             let bar = ProgressBar::new(total).with_prefix(stage.to_string());
+            // The clock goes on while a step takes long.
+            bar.enable_steady_tick(Duration::from_millis(500));
             if let Ok(style) = style { bar.with_style(style) } else { bar }
         });
+        if bar.is_none() {
+            eprintln!("{stage} ..");
+        }
         let now = Instant::now();
         self.with(|s| *s = Some(Stage { name: stage.into(), total, since: now, told: now, bar }));
     }
@@ -51,11 +71,8 @@ impl Progress for Bars {
             if let Some(bar) = &stage.bar {
                 bar.set_position(done);
                 bar.set_message(note.to_string());
-            } else if stage.told.elapsed() >= PLAIN_EVERY {
-                stage.told = Instant::now();
-                let share = done as f64 / stage.total.max(1) as f64;
-                let left = stage.since.elapsed().as_secs_f64() * (1.0 / share.max(1e-9) - 1.0);
-                eprintln!("{}: {:.0} %, about {left:.0} s left, {note}", stage.name, 100.0 * share);
+            } else if let Some(line) = stage.line(done, note, Instant::now()) {
+                eprintln!("{line}");
             }
         });
     }
@@ -66,10 +83,35 @@ impl Progress for Bars {
             if let Some(bar) = &stage.bar {
                 bar.finish_and_clear();
             }
-            let seconds = stage.since.elapsed().as_secs_f64();
-            if seconds >= 1.0 {
-                eprintln!("{}: done in {seconds:.1} s", stage.name);
-            }
+            eprintln!("{}: done in {:.1} s", stage.name, stage.since.elapsed().as_secs_f64());
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_lines_come_every_five_seconds_with_the_time_left() {
+        let since = Instant::now();
+        let after = |seconds| since + Duration::from_secs(seconds);
+        let mut stage = Stage { name: "align".into(), total: 200, since, told: since, bar: None };
+        assert_eq!(stage.line(10, "loss 2.1", after(4)), None);
+        assert_eq!(stage.line(0, "", after(5)).unwrap(), "align: 0 %");
+        assert_eq!(stage.line(20, "", after(9)), None);
+        assert_eq!(stage.line(50, "loss 1.7", after(10)).unwrap(), "align: 25 %, about 30 s left, loss 1.7");
+        assert_eq!(stage.line(300, "", after(20)).unwrap(), "align: 100 %, about 0 s left");
+    }
+
+    #[test]
+    fn calls_out_of_order_do_no_harm() {
+        let bars = Bars { terminal: false, stage: Mutex::new(None) };
+        bars.update(3, "no stage");
+        bars.finish();
+        bars.start("empty", 0);
+        bars.start("next", 2);
+        bars.update(1, "");
+        bars.finish();
     }
 }

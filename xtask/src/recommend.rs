@@ -34,12 +34,12 @@ pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Resul
     let vectors = folder.items(&device)?;
     let scores = model.users(&[History { user, items: &items }]).matmul(vectors.transpose());
     let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
-    println!("after");
-    items.iter().rev().take(10).rev().for_each(|&i| println!("          {}", dataset.catalog.title(i)));
-    println!("recommended");
+    say!("after");
+    items.iter().rev().take(10).rev().for_each(|&i| say!("          {}", dataset.catalog.title(i)));
+    say!("recommended");
     let seen: HashSet<u32> = items.iter().copied().collect();
     for (item, score) in best(&scores, &seen, top) {
-        println!("  {score:>7.4} {}", dataset.catalog.title(item));
+        say!("  {score:>7.4} {}", dataset.catalog.title(item));
     }
     Ok(())
 }

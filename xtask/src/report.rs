@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 pub(crate) fn compare(runs: &[PathBuf]) -> Result<()> {
     let reports = runs.iter().map(|run| Report::read(run)).collect::<Result<Vec<_>, _>>()?;
     let comparison = ra_eval::compare(&reports)?;
-    println!("{}", comparison.markdown());
+    say!("{}", comparison.markdown());
     let folder = runs[0].parent().unwrap_or(Path::new("."));
     for (name, text) in [("comparison.md", comparison.markdown()), ("comparison.html", comparison.html())] {
         ra_core::write_atomic(&folder.join(name), text.as_bytes())?;
-        println!("{}", folder.join(name).display());
+        say!("{}", folder.join(name).display());
     }
     Ok(())
 }
@@ -32,9 +32,9 @@ pub(crate) fn describe(data: &str, items: Option<PathBuf>, json: bool, root: &Pa
     };
     let description = ra_data::describe(&dataset)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&description)?);
+        say!("{}", serde_json::to_string_pretty(&description)?);
     } else {
-        println!("{description}");
+        say!("{description}");
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<()> {
     recipe.backend = args.backend.unwrap_or(recipe.backend);
     let device = open_device(recipe.backend)?;
     let dataset = prepare(&recipe, root)?;
-    println!("{}", ra_data::describe(&dataset)?);
+    say!("{}", ra_data::describe(&dataset)?);
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
     let folder = RunFolder::open(&out, &recipe, &dataset, args.resume)?;
     log::write_to(&folder.file("log.jsonl"))?;
@@ -243,7 +243,7 @@ impl Run {
         let ids = id_fingerprint(&*backbone.model, &self.dataset);
         let curated =
             ra_data::curate(&self.dataset, &self.recipe.curate, self.recipe.data.max_history, self.recipe.seed);
-        println!("{curated}");
+        say!("{curated}");
         let samples: Vec<Sample> = curated.samples;
         if samples.is_empty() {
             bail!("data.curate leaves no sample; raise its budget or switch denoise off");
@@ -306,7 +306,7 @@ impl Run {
         };
         report.write(self.folder.path())?;
         print_table(&report);
-        println!("\nreport: {}", self.folder.file("report.html").display());
+        say!("\nreport: {}", self.folder.file("report.html").display());
         Ok(())
     }
 
@@ -358,12 +358,12 @@ fn all_items(model: &dyn Recommender, dataset: &Dataset) -> Tensor<2> {
 }
 
 fn print_ledger(rows: &[LedgerRow], frozen: usize) {
-    println!("\ntrained parameters");
+    say!("\ntrained parameters");
     for row in rows {
-        println!("  {:<28} {:<14} {:>10}", row.name, format!("{:?}", row.shape), row.params);
+        say!("  {:<28} {:<14} {:>10}", row.name, format!("{:?}", row.shape), row.params);
     }
     let total = trainable_params(rows);
-    println!(
+    say!(
         "  {total} in all, {:.2} % of the language model's {frozen} (paper: about 18 000 beside GPT-2-large's 774 M)",
         100.0 * total as f64 / frozen as f64
     );
@@ -371,7 +371,7 @@ fn print_ledger(rows: &[LedgerRow], frozen: usize) {
 
 fn print_table(report: &Report) {
     let names: Vec<&str> = ["hr@10", "ndcg@10", "hr@100", "ndcg@100"].into_iter().filter(|m| has(report, m)).collect();
-    println!(
+    say!(
         "\n{:<28}{}   trained params",
         report.protocol.dataset,
         names.iter().map(|n| format!("{n:>10}")).collect::<String>()
@@ -379,9 +379,12 @@ fn print_table(report: &Report) {
     for row in &report.rows {
         let values: String =
             names.iter().map(|n| format!("{:>10.4}", row.metrics.get(*n).unwrap_or(&f64::NAN))).collect();
-        println!("{:<28}{values}   {}", row.name, row.trainable_params);
+        say!("{:<28}{values}   {}", row.name, row.trainable_params);
         if row.tied_share > 0.5 {
-            println!("  {:.0} % of its targets tie with others: the model is nearly constant", 100.0 * row.tied_share);
+            say!(
+                "  {:.0} % of its targets tie with other items: its figures hang on the tie rule",
+                100.0 * row.tied_share
+            );
         }
     }
 }

@@ -50,10 +50,10 @@ pub(crate) fn verify(dir: &Path, only: &[String], json: bool) -> Result<()> {
     }
     let failed = outcomes.iter().filter(|o| !o.passed).count();
     if json {
-        println!("{}", serde_json::to_string_pretty(&outcomes)?);
+        say!("{}", serde_json::to_string_pretty(&outcomes)?);
     } else {
         outcomes.iter().for_each(print);
-        println!("{} passed, {failed} failed", outcomes.len() - failed);
+        say!("{} passed, {failed} failed", outcomes.len() - failed);
     }
     if failed > 0 {
         bail!("{failed} of {} cases failed", outcomes.len());
@@ -67,9 +67,9 @@ fn print(outcome: &Outcome) {
         0 => String::new(),
         n => format!("{n} values or tensors, worst {:.3} of the tolerance ({})", outcome.worst, outcome.worst_tensor),
     };
-    println!("{mark} {:<24} {worst}", outcome.case);
+    say!("{mark} {:<24} {worst}", outcome.case);
     for note in &outcome.notes {
-        println!("       {note}");
+        say!("       {note}");
     }
 }
 

@@ -8,11 +8,12 @@ fn root() -> PathBuf {
 
 /// Every text file of the repository; what a run, a fetch or a build makes is left out.
 fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
-    let made = [".git", "target", "data", "models", "runs", "cache"];
+    let made = ["target", "data", "models", "runs", "cache", "venv"];
+    let ours = |name: &str| !made.contains(&name) && (!name.starts_with('.') || [".ci", ".cargo"].contains(&name));
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let (path, kind) = (entry.path(), entry.file_type().unwrap());
-        if kind.is_dir() && !made.contains(&&*entry.file_name().to_string_lossy()) {
+        if kind.is_dir() && ours(&entry.file_name().to_string_lossy()) {
             found.extend(texts(&path));
         } else if kind.is_file()
             && let Ok(text) = std::fs::read_to_string(&path)
