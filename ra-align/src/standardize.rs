@@ -29,8 +29,10 @@ impl IdScale {
         let item_mean = items.clone().mean_dim(0);
         let item_norm = mean_norm(items - item_mean.clone());
         let user_norm = mean_norm(users.clone());
-        let user_std = (users / user_norm).var(0).sqrt();
-        Self { user_norm, item_norm, item_mean: host(item_mean), user_std: host(user_std) }
+        let [samples, dim] = users.dims();
+        // One sample has no deviation.
+        let user_std = if samples > 1 { host((users / user_norm).var(0).sqrt()) } else { vec![0.0; dim] };
+        Self { user_norm, item_norm, item_mean: host(item_mean), user_std }
     }
 
     /// Scaled user vectors, `[batch, dim]`.
