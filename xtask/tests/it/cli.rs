@@ -231,3 +231,40 @@ fn golden_cases_pass_and_a_changed_figure_fails() {
     assert!(root.error(&["verify", "cases", "--only", "odd"]).contains("1 of 1 cases failed"));
     assert!(root.error(&["verify", "cases", "--only", "gpt2"]).contains("no golden case found"));
 }
+
+/// A small file system of its own, where the machine lets a test make one.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: PathBuf) -> Option<Self> {
+        std::fs::create_dir_all(&path).unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=48k", "tmpfs"]).arg(&path).output();
+        mount.is_ok_and(|o| o.status.success()).then_some(Self(path))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_full_disk_is_one_line_and_nothing_half_written() {
+    let root = Root::new();
+    let Some(_disk) = SmallDisk::mount(root.path("small")) else {
+        println!("skipped: this user cannot mount a small file system");
+        return;
+    };
+    let error = root.error(&["run", "tiny", "--out", "small/run"]);
+    assert!(error.contains("small/run") && error.contains("disk full"), "{error}");
+    for entry in std::fs::read_dir(root.path("small/run")).unwrap().map(|e| e.unwrap().path()) {
+        if entry.extension().is_some_and(|e| e == "json") {
+            let text = std::fs::read_to_string(&entry).unwrap();
+            assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", entry.display());
+        }
+        assert!(!entry.file_name().unwrap().to_string_lossy().starts_with(".tmp"), "{}", entry.display());
+    }
+    // With room again the same command goes on.
+    root.ok(&["run", "tiny", "--out", "elsewhere"]);
+}
