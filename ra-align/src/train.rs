@@ -100,11 +100,15 @@ pub type Validate<'a> = Option<&'a dyn Fn(&dyn Recommender) -> f64>;
 ///
 /// # Errors
 /// As [`ra_core::fit`].
+///
+/// # Panics
+/// When there are no samples, or one points outside the data set.
 pub fn fit<I: Recommender, L: LanguageModel>(
     job: &Job<'_, I, L>,
     validate: Validate<'_>,
     progress: &dyn Progress,
 ) -> Result<(Towers<Layerwise>, IdScale, Curve)> {
+    assert!(!job.samples.is_empty(), "alignment needs samples");
     let frozen = Frozen::prepare(job, progress);
     let (spec, device) = (job.text.lm.spec(), job.text.lm.device().autodiff());
     let shape = job.align.layerwise(job.ids.dim(), &spec);

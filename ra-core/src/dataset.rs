@@ -106,11 +106,6 @@ impl Catalog {
         &self.titles
     }
 
-    /// The dense id of a user's own id.
-    pub fn find(&self, id: &str) -> Option<u32> {
-        self.ids.iter().position(|x| x == id).map(|k| k as u32 + 1)
-    }
-
     /// The dense ids by title, lower case and trimmed; of duplicate titles the first.
     pub fn by_title(&self) -> HashMap<String, u32> {
         let mut map = HashMap::with_capacity(self.len());
