@@ -20,8 +20,7 @@ type Rows = HashMap<Box<[u32]>, Arc<[f32]>>;
 ///
 /// With one injected layer and first- or last-token pooling a text's constants are the `3 * width + heads` numbers of
 /// [`PooledText`]; otherwise the hidden states that enter the first injected layer. The means of the text-only states
-/// after each injected layer (the targets of InfoNCE) follow when asked for. Texts of one length make a batch, so there
-/// is no padding, and what is computed for a text does not depend on the others.
+/// after each injected layer (the targets of InfoNCE) follow when asked for. Texts of one length make a batch: no padding.
 #[derive(Debug)]
 pub struct TextCache {
     first_layer: usize,
@@ -39,11 +38,6 @@ impl TextCache {
         Self { first_layer, pooled, means, budget: budget_mib << 18, rows: Mutex::new(HashMap::new()) }
     }
 
-    /// Whether the last layer's pooled row is all that is computed.
-    pub fn is_pooled(&self) -> bool {
-        self.pooled
-    }
-
     /// Texts held.
     pub fn len(&self) -> usize {
         self.lock().len()
@@ -58,25 +52,45 @@ impl TextCache {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Computes the texts that are not held yet.
-    pub fn fill<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], stage: &str, progress: &dyn Progress) {
+    /// Computes the texts that are not held yet, and holds as many as the budget has room for.
+    pub fn fill<L: LanguageModel + ?Sized>(
+        &self,
+        lm: &L,
+        texts: &[Vec<u32>],
+        stage: &str,
+        progress: &dyn Progress,
+    ) {
+        self.make(lm, texts, stage, progress);
+    }
+
+    /// [`TextCache::fill`], giving back what the budget had no room for.
+    fn make<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], stage: &str, progress: &dyn Progress) -> Rows {
         let missing: Vec<&[u32]> = {
             let rows = self.lock();
             let unique: HashSet<&[u32]> = texts.iter().map(Vec::as_slice).filter(|t| !rows.contains_key(*t)).collect();
             unique.into_iter().collect()
         };
+        let homeless = Mutex::new(Rows::new());
+        if missing.is_empty() {
+            return Rows::new();
+        }
         progress.start(stage, missing.len() as u64);
         let done = AtomicUsize::new(0);
         let held = AtomicUsize::new(self.lock().values().map(|r| r.len()).sum());
         same_length(missing).par_iter().for_each(|batch| {
             let made = self.compute(lm, batch);
             let size: usize = made.iter().map(|r| r.len()).sum();
-            if held.fetch_add(size, Ordering::Relaxed) + size <= self.budget {
-                self.lock().extend(batch.iter().map(|t| Box::from(*t)).zip(made));
+            let room = held.fetch_add(size, Ordering::Relaxed) + size <= self.budget;
+            let made = batch.iter().map(|t| Box::from(*t)).zip(made);
+            if room {
+                self.lock().extend(made);
+            } else {
+                homeless.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
             }
             progress.update((done.fetch_add(batch.len(), Ordering::Relaxed) + batch.len()) as u64, "texts");
         });
         progress.finish();
+        homeless.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn compute<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[&[u32]]) -> Vec<Arc<[f32]>> {
@@ -99,17 +113,9 @@ impl TextCache {
     }
 
     fn rows<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Arc<[f32]>> {
-        self.fill(lm, texts, "texts", &ra_core::Silent);
-        let held: Vec<Option<Arc<[f32]>>> = {
-            let rows = self.lock();
-            texts.iter().map(|t| rows.get(t.as_slice()).cloned()).collect()
-        };
-        // What the budget has no room for is computed one by one: slow, but right.
-        let compute = |(row, text): (Option<Arc<[f32]>>, &Vec<u32>)| match row {
-            Some(row) => row,
-            None => self.compute(lm, &[text]).remove(0),
-        };
-        held.into_iter().zip(texts).map(compute).collect()
+        let homeless = self.make(lm, texts, "texts", &ra_core::Silent);
+        let rows = self.lock();
+        texts.iter().filter_map(|t| rows.get(t.as_slice()).or_else(|| homeless.get(t.as_slice())).cloned()).collect()
     }
 
     /// The texts' vectors under `prefix`, `[texts, width]`; without one, those of the untouched language model.
@@ -175,7 +181,7 @@ impl TextCache {
         write_atomic(path, &safetensors::serialize(tensors, None).map_err(fail)?)
     }
 
-    /// Adds what [`TextCache::save`] wrote for the same model and layers.
+    /// Adds what [`TextCache::save`] wrote for the same model and layers, if the budget has room for all of it.
     ///
     /// # Errors
     /// Names the path; delete a cache file that is not whole.
@@ -186,7 +192,7 @@ impl TextCache {
         let part = |name| file.tensor(name).map(|t| t.data()).map_err(corrupt);
         let lengths = part("lengths")?.chunks_exact(16);
         let (mut tokens, mut values) = (part("tokens")?.chunks_exact(4), part("values")?.chunks_exact(4));
-        let mut rows = self.lock();
+        let mut found = Rows::new();
         for pair in lengths {
             let size = |b: &[u8]| b.iter().rev().fold(0usize, |n, &byte| (n << 8) | usize::from(byte));
             let (text, row) = (size(&pair[..8]), size(&pair[8..]));
@@ -197,7 +203,11 @@ impl TextCache {
                 tokens.by_ref().take(text).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
             let row: Arc<[f32]> =
                 values.by_ref().take(row).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            rows.insert(text, row);
+            found.insert(text, row);
+        }
+        let size: usize = found.values().map(|r| r.len()).sum();
+        if size <= self.budget {
+            self.lock().extend(found);
         }
         Ok(())
     }

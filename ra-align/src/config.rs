@@ -53,7 +53,8 @@ pub struct AlignConfig {
     pub logq: bool,
     /// Uniform items beside the targets of the batch.
     pub extra_negatives: usize,
-    /// Scores by cosine instead of the dot product.
+    /// Scores by cosine instead of the dot product. The paper's score is the dot product: set it to false beside the
+    /// paper's BPR, which has no temperature.
     pub normalize: bool,
     /// Gaussian noise on user vectors while training, in standard deviations of each dimension.
     pub id_noise: f32,
@@ -107,6 +108,12 @@ impl AlignConfig {
         for (key, value) in [("align.tau", self.tau), ("align.temperature", self.temperature)] {
             if !value.is_finite() || value <= 0.0 {
                 return Err(format!("{key} is {value}, it must be above 0"));
+            }
+        }
+        let sizes = [("align.lambda", self.lambda), ("align.id_noise", self.id_noise), ("align.init_std", self.init_std)];
+        for (key, value) in sizes {
+            if !value.is_finite() || value < 0.0 {
+                return Err(format!("{key} is {value}, it must be 0 or above"));
             }
         }
         for (key, value) in [("align.id_dropout", self.id_dropout), ("align.id_drop", self.id_drop)] {

@@ -183,7 +183,7 @@ impl<'a> Frozen<'a> {
         let (text, align) = (job.text, job.align);
         let seed = splitmix64(job.seed ^ splitmix64(step as u64));
         let targets: Vec<u32> = batch.iter().map(|&s| self.targets[s]).collect();
-        let columns = self.columns(&targets, align, job.dataset.catalog.len(), seed);
+        let columns = self.columns(&targets, batch, align, job.dataset.catalog.len(), seed);
         let (unique, place) = unique(&columns);
 
         let user_prefix = towers.user.prefix(self.noisy_users(batch, align, seed));
@@ -211,14 +211,20 @@ impl<'a> Frozen<'a> {
     }
 
     /// Candidate items of a step: the batch's targets, then what the pair loss adds.
-    fn columns(&self, targets: &[u32], align: &AlignConfig, items: usize, seed: u64) -> Vec<u32> {
+    fn columns(&self, targets: &[u32], batch: &[usize], align: &AlignConfig, items: usize, seed: u64) -> Vec<u32> {
         let mut random = SplitMix::new(seed ^ 2);
-        let extra = match align.pair_loss {
-            PairLoss::BprInBatch => 0,
-            PairLoss::BprSampled => targets.len(),
-            PairLoss::SoftmaxInBatch => align.extra_negatives,
-        };
-        targets.iter().copied().chain((0..extra).map(|_| random.below(items) as u32 + 1)).collect()
+        let mut draw = || random.below(items) as u32 + 1;
+        let mut columns = targets.to_vec();
+        match align.pair_loss {
+            PairLoss::BprInBatch => {}
+            PairLoss::SoftmaxInBatch => columns.extend((0..align.extra_negatives).map(|_| draw())),
+            PairLoss::BprSampled => columns.extend(batch.iter().zip(targets).map(|(&sample, target)| {
+                // A user who has nearly everything gets any item after a few tries.
+                let fits = |item: &u32| item != target && !self.histories[sample].items.contains(item);
+                (0..100).map(|_| draw()).find(fits).unwrap_or_else(&mut draw)
+            })),
+        }
+        columns
     }
 
     fn pair_loss(

@@ -25,7 +25,7 @@ pub struct DataConfig {
     pub temporal_valid: f64,
     /// Share of the latest interactions that a temporal split holds out for the final table.
     pub temporal_test: f64,
-    /// The longest history a model sees; the data set itself keeps everything.
+    /// The longest history of a training sample of the alignment. Evaluation and ID methods cut for themselves.
     pub max_history: usize,
 }
 

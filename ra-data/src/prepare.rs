@@ -43,6 +43,10 @@ pub fn prepare(name: &str, config: &DataConfig) -> Result<Dataset> {
         let problem = "no user has a test interaction: leave_one_out needs three of one user, temporal a share above 0";
         return Err(DataError::NothingLeft { dataset: name.into(), problem: problem.into() });
     }
+    if parts.train.rows().all(|row| row.len() < 2) {
+        let problem = "no user has two training interactions, so there is nothing to learn from; hold out less";
+        return Err(DataError::NothingLeft { dataset: name.into(), problem: problem.into() });
+    }
     Ok(dataset(name, config, log, parts, &titles))
 }
 

@@ -1,5 +1,5 @@
 //! The run-time choice of a method: one tagged enum, one match.
-use crate::{Job, Pop, SasRec, SasRecConfig, TrainConfig, train};
+use crate::{Job, Pop, PopConfig, SasRec, SasRecConfig, TrainConfig, train};
 use burn::tensor::Device;
 use ra_core::{Curve, Dataset, IdModel, LedgerRow, Recommender, Result, ledger, load_module, save_module};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use std::path::Path;
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum IdConfig {
     /// Popularity.
-    Pop,
+    Pop(PopConfig),
     /// SASRec.
     Sasrec(SasRecConfig),
 }
@@ -19,15 +19,26 @@ impl IdConfig {
     /// Name in tables.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Pop => "pop",
+            Self::Pop(_) => "pop",
             Self::Sasrec(_) => "sasrec",
+        }
+    }
+
+    /// What does not make sense, in words a person can act on.
+    ///
+    /// # Errors
+    /// The key, its value and what is allowed.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        match self {
+            Self::Pop(_) => Ok(()),
+            Self::Sasrec(config) => config.check(),
         }
     }
 
     /// How it is trained, if it is.
     pub fn train(&self) -> Option<&TrainConfig> {
         match self {
-            Self::Pop => None,
+            Self::Pop(_) => None,
             Self::Sasrec(config) => Some(&config.train),
         }
     }
@@ -61,7 +72,7 @@ impl Trained {
 /// As [`train`].
 pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
     match config {
-        IdConfig::Pop => Ok(pop(job.dataset, job.device)),
+        IdConfig::Pop(_) => Ok(pop(job.dataset, job.device)),
         IdConfig::Sasrec(config) => {
             let fresh = config.init(job.dataset.catalog.len(), job.seed, &job.device.clone().autodiff());
             let (model, curve) = train(fresh, config.max_length, &config.train, job)?;
@@ -76,7 +87,7 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
 /// As [`load_module`].
 pub fn load(config: &IdConfig, dataset: &Dataset, path: &Path, device: &Device) -> Result<Trained> {
     match config {
-        IdConfig::Pop => Ok(pop(dataset, device)),
+        IdConfig::Pop(_) => Ok(pop(dataset, device)),
         IdConfig::Sasrec(config) => {
             Ok(sasrec(load_module(config.init(dataset.catalog.len(), 0, device), path)?, Curve::default()))
         }

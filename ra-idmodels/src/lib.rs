@@ -42,6 +42,6 @@ mod train;
 pub use batch::{BatchPlan, next_item_batch};
 pub use config::{IdConfig, Trained, fit, load};
 pub use loss::{binary_cross_entropy, softmax_cross_entropy};
-pub use pop::Pop;
+pub use pop::{Pop, PopConfig};
 pub use sasrec::{SasRec, SasRecConfig, SasRecLoss};
 pub use train::{Job, TrainConfig, Validate, train};

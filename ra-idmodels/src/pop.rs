@@ -1,6 +1,12 @@
 //! Popularity: the same ranking for everybody, by training count.
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{Dataset, History, Recommender};
+use serde::{Deserialize, Serialize};
+
+/// Configures [`Pop`]: nothing to choose, and a key that is not there is an error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PopConfig {}
 
 /// Scores an item by how often it occurs in the training data.
 #[derive(Debug, Clone)]

@@ -78,6 +78,25 @@ pub struct SasRec {
 }
 
 impl SasRecConfig {
+    /// What does not make sense, in words a person can act on.
+    ///
+    /// # Errors
+    /// The key, its value and what is allowed.
+    pub fn check(&self) -> Result<(), String> {
+        for (key, value) in [("dim", self.dim), ("heads", self.heads), ("max_length", self.max_length)] {
+            if value == 0 {
+                return Err(format!("id.{key} is 0, it must be at least 1"));
+            }
+        }
+        if !self.dim.is_multiple_of(self.heads) {
+            return Err(format!("id.dim is {}, it must be a multiple of id.heads, {}", self.dim, self.heads));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(format!("id.dropout is {}, it must be in 0..1", self.dropout));
+        }
+        Ok(())
+    }
+
     /// A fresh model for a catalogue of `items` items.
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> SasRec {
         let (dim, random) = (self.dim, &mut rng(seed, "sasrec", 0));
@@ -211,7 +230,11 @@ impl IdModel for SasRec {
                 let row = |ids| table.clone().select(0, ids);
                 binary_cross_entropy(hidden, row(positives), row(cells(&batch.negatives)))
             }
-            SasRecLoss::Softmax => softmax_cross_entropy(hidden, table, positives, 1024),
+            SasRecLoss::Softmax => {
+                // At most 32 MiB of scores at a time.
+                let chunk = ((1 << 23) / table.dims()[0]).clamp(1, 1024);
+                softmax_cross_entropy(hidden, table, positives, chunk)
+            }
         }
     }
 
@@ -242,6 +265,8 @@ impl Recommender for SasRec {
 
     fn items(&self, items: &[u32]) -> Tensor<2> {
         let rows: Vec<i32> = items.iter().map(|&i| i as i32).collect();
-        self.table().select(0, Tensor::<1, Int>::from_data(TensorData::new(rows, [items.len()]), &self.device()))
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [items.len()]), &self.device());
+        let keep = rows.clone().not_equal_elem(0).float().reshape([items.len(), 1]);
+        self.items.val().select(0, rows) * keep
     }
 }

@@ -58,6 +58,7 @@ fn load_model(folder: &Path, pooling: Option<Pooling>, device: &Device) -> Resul
     if config.num_attention_heads == 0
         || !config.hidden_size.is_multiple_of(config.num_attention_heads)
         || config.num_hidden_layers == 0
+        || config.type_vocab_size == 0
     {
         return Err(refuse("hidden_size must be a multiple of num_attention_heads, and there must be a layer".into()));
     }

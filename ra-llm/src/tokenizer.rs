@@ -26,14 +26,16 @@ impl HfTokenizer {
         let bare = inner.encode("a", false).map_err(corrupt)?;
         let framed = inner.encode("a", true).map_err(corrupt)?;
         let ids = framed.get_ids();
-        let at = ids.windows(bare.len().max(1)).position(|w| w == bare.get_ids()).unwrap_or(0);
+        let at = ids.windows(bare.len().max(1)).position(|w| w == bare.get_ids()).ok_or_else(|| {
+            Error::corrupt(path, "its special tokens do not stand around the text; such a tokenizer is not supported")
+        })?;
         let (open, close) = (ids[..at].to_vec(), ids[at + bare.len()..].to_vec());
         Ok(Self { inner, open, close })
     }
 
     /// Rows that a token table needs for this vocabulary.
     pub fn vocabulary(&self) -> usize {
-        self.inner.get_vocab_size(true)
+        self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
     }
 }
 
