@@ -53,18 +53,18 @@ impl TextCache {
     }
 
     /// Computes the texts that are not held yet, and holds as many as the budget has room for.
-    pub fn fill<L: LanguageModel + ?Sized>(
+    pub fn fill<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], stage: &str, progress: &dyn Progress) {
+        self.make(lm, texts, stage, progress);
+    }
+
+    /// [`TextCache::fill`], giving back what the budget had no room for.
+    fn make<L: LanguageModel + ?Sized>(
         &self,
         lm: &L,
         texts: &[Vec<u32>],
         stage: &str,
         progress: &dyn Progress,
-    ) {
-        self.make(lm, texts, stage, progress);
-    }
-
-    /// [`TextCache::fill`], giving back what the budget had no room for.
-    fn make<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], stage: &str, progress: &dyn Progress) -> Rows {
+    ) -> Rows {
         let missing: Vec<&[u32]> = {
             let rows = self.lock();
             let unique: HashSet<&[u32]> = texts.iter().map(Vec::as_slice).filter(|t| !rows.contains_key(*t)).collect();

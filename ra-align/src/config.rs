@@ -110,7 +110,8 @@ impl AlignConfig {
                 return Err(format!("{key} is {value}, it must be above 0"));
             }
         }
-        let sizes = [("align.lambda", self.lambda), ("align.id_noise", self.id_noise), ("align.init_std", self.init_std)];
+        let sizes =
+            [("align.lambda", self.lambda), ("align.id_noise", self.id_noise), ("align.init_std", self.init_std)];
         for (key, value) in sizes {
             if !value.is_finite() || value < 0.0 {
                 return Err(format!("{key} is {value}, it must be 0 or above"));

@@ -24,7 +24,8 @@ pub struct FitConfig {
     pub betas: [f32; 2],
     /// AdamW's stabiliser.
     pub epsilon: f32,
-    /// Largest gradient norm of a parameter; 0 is off.
+    /// Largest gradient norm of each parameter by itself (Burn clips so; a norm over all parameters is common elsewhere); 0
+    /// is off.
     pub clip: f32,
     /// Steps between two validations; 0 is never.
     pub validate_every: usize,

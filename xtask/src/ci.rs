@@ -3,7 +3,7 @@ use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Runs all tests, with the features of the build that runs them.
+/// Runs all tests.
 ///
 /// # Errors
 /// When a test fails or cargo cannot be started.

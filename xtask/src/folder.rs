@@ -71,14 +71,16 @@ impl RunFolder {
         if path.exists() && !file.exists() && path.read_dir().is_ok_and(|mut d| d.next().is_some()) {
             bail!("{}: holds files but no run; name an empty folder by --out", path.display());
         }
-        for part in ["checkpoints", "metrics", "vectors"] {
-            let part = folder.file(part);
-            if part.exists() {
-                std::fs::remove_dir_all(&part).with_context(|| format!("{}: cannot be removed", part.display()))?;
-            }
+        let removed = |part: &Path| format!("{}: cannot be removed", part.display());
+        for part in ["checkpoints", "metrics", "vectors"].map(|name| folder.file(name)).iter().filter(|p| p.exists()) {
+            std::fs::remove_dir_all(part).with_context(|| removed(part))?;
         }
-        write_atomic(&folder.file("recipe.toml"), manifest.recipe.as_bytes())?;
+        let reports = ["report.json", "report.md", "report.html", "log.jsonl"].map(|name| folder.file(name));
+        for part in reports.iter().filter(|p| p.exists()) {
+            std::fs::remove_file(part).with_context(|| removed(part))?;
+        }
         write_json(&file, &manifest)?;
+        write_atomic(&folder.file("recipe.toml"), manifest.recipe.as_bytes())?;
         Ok(folder)
     }
 
@@ -87,6 +89,9 @@ impl RunFolder {
         let folder = Self { path: path.into() };
         let manifest: Manifest = read_json(&folder.file("manifest.json"))
             .with_context(|| format!("{}: not a run folder; make one with `cargo xtask run RECIPE`", path.display()))?;
+        if folder.file("report.json").exists() && folder.towers_mark()?.is_none() {
+            bail!("{}: the run has no ra-rec row to recommend from", path.display());
+        }
         if !folder.items_file().exists() {
             bail!("{}: the run is not finished; finish it with `cargo xtask run RECIPE --resume`", path.display());
         }
@@ -171,6 +176,11 @@ impl RunFolder {
 }
 
 impl Manifest {
+    /// The recipe that the run was made by.
+    pub(crate) fn recipe(&self) -> Result<Recipe> {
+        Recipe::resolved(&self.recipe)
+    }
+
     /// Refuses a data set that is not the one the run was made from.
     pub(crate) fn check(&self, dataset: &Dataset) -> Result<()> {
         if self.dataset != dataset.fingerprint().to_string() {

@@ -16,8 +16,10 @@ pub(crate) fn describe() -> String {
 }
 
 /// The commit of the working tree, or `unknown` outside a checkout.
-pub(crate) fn commit() -> String {
-    let git = |args: &[&str]| std::process::Command::new("git").args(args).output().ok().filter(|o| o.status.success());
+pub(crate) fn commit(root: &std::path::Path) -> String {
+    let git = |args: &[&str]| {
+        std::process::Command::new("git").arg("-C").arg(root).args(args).output().ok().filter(|o| o.status.success())
+    };
     let text = |o: std::process::Output| String::from_utf8_lossy(&o.stdout).trim().to_string();
     let Some(head) = git(&["rev-parse", "--short=12", "HEAD"]).map(text) else { return "unknown".into() };
     let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).map(text).is_some_and(|s| !s.is_empty());

@@ -15,6 +15,7 @@ mod fetch;
 mod folder;
 mod log;
 mod machine;
+mod print;
 mod progress;
 mod recipe;
 mod recommend;

@@ -75,7 +75,23 @@ impl Recipe {
             apply(&mut table, set)?;
         }
         let name = path.file_stem().map_or_else(|| recipe.to_string(), |s| s.to_string_lossy().into_owned());
-        Self::from_table(name, table).with_context(at)
+        Self::from_table(name, table).and_then(Self::absolute).with_context(at)
+    }
+
+    /// Reads a resolved recipe, as a manifest holds it.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub(crate) fn resolved(text: &str) -> Result<Self> {
+        Self::from_table("resolved".into(), text.parse()?)
+    }
+
+    /// Makes paths absolute, so that a run folder can be used from anywhere.
+    fn absolute(mut self) -> Result<Self> {
+        for path in [&mut self.data.interactions, &mut self.data.items, &mut self.lm.path].into_iter().flatten() {
+            *path = std::path::absolute(&*path).with_context(|| format!("{}: not a path", path.display()))?;
+        }
+        Ok(self)
     }
 
     fn from_table(name: String, mut table: Table) -> Result<Self> {
@@ -106,6 +122,16 @@ impl Recipe {
         if recipe.ids.is_empty() {
             bail!("no [[id]] table: name at least one ID method, the last one is aligned");
         }
+        for (index, id) in recipe.ids.iter().enumerate() {
+            id.check().map_err(anyhow::Error::msg)?;
+            if recipe.ids[..index].iter().any(|other| other.name() == id.name()) {
+                bail!(
+                    "two [[id]] tables of kind {}: a run holds one of each; make two runs and compare them",
+                    id.name()
+                );
+            }
+        }
+        recipe.eval.check()?;
         Ok(recipe)
     }
 

@@ -1,6 +1,5 @@
 //! `cargo xtask recommend`: titles and scores from a finished run.
 use crate::folder::RunFolder;
-use crate::recipe::Recipe;
 use crate::run::{load_text, load_towers, prepare};
 use anyhow::{Context, Result, bail};
 use ra_align::RaRec;
@@ -19,8 +18,7 @@ pub(crate) enum Who {
 
 pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Result<()> {
     let (folder, manifest) = RunFolder::finished(run)?;
-    let recipe_path = folder.file("recipe.toml");
-    let recipe = Recipe::load(&recipe_path.to_string_lossy(), &[], root)?;
+    let recipe = manifest.recipe()?;
     let dataset = prepare(&recipe, root)?;
     manifest.check(&dataset)?;
     let (user, items) = read(&dataset, who)?;
@@ -33,23 +31,18 @@ pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Resul
     let model = RaRec { ids: &backbone.model, scale: mark.scale, text: text.tower, towers };
     let vectors = folder.items(&device)?;
     let scores = model.users(&[History { user, items: &items }]).matmul(vectors.transpose());
-    let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+    // Position 0 is padding, as in every list of items.
+    let scores: Vec<f32> = std::iter::once(0.0).chain(scores.into_data().iter::<f32>()).collect();
+    let mut blocked: Vec<u32> = items.iter().copied().chain([ra_core::PADDING]).collect();
+    blocked.sort_unstable();
+    blocked.dedup();
     say!("after");
     items.iter().rev().take(10).rev().for_each(|&i| say!("          {}", dataset.catalog.title(i)));
     say!("recommended");
-    let seen: HashSet<u32> = items.iter().copied().collect();
-    for (item, score) in best(&scores, &seen, top) {
+    for (item, score) in ra_eval::top_k(&scores, top, &blocked) {
         say!("  {score:>7.4} {}", dataset.catalog.title(item));
     }
     Ok(())
-}
-
-/// The best unseen items, `scores[k]` being that of item `k + 1`; ties by id.
-fn best(scores: &[f32], seen: &HashSet<u32>, top: usize) -> Vec<(u32, f32)> {
-    let mut ranked: Vec<(u32, f32)> = (1u32..).zip(scores.iter().copied()).filter(|(i, _)| !seen.contains(i)).collect();
-    ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    ranked.truncate(top);
-    ranked
 }
 
 fn read(dataset: &Dataset, who: &Who) -> Result<(u32, Vec<u32>)> {

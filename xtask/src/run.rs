@@ -1,6 +1,7 @@
 //! `cargo xtask run`: chains the stages of the crates. Each stage leaves a file, and `--resume` starts after the last
 //! one that is there; a stage that was cut off starts again from its seed, so the result is the same.
 use crate::folder::{IdMark, RunFolder, TowersMark, id_fingerprint};
+use crate::print::{print_ledger, print_table};
 use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
 use crate::{fetch, log, machine};
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_align::{Job, Layerwise, Prompts, RaRec, TextCache, TextTower, Towers};
 use ra_core::{
-    Backend, Dataset, Device, LanguageModel, LedgerRow, Recommender, Sample, Silent, ledger, open_device,
+    Backend, Dataset, Device, History, LanguageModel, LedgerRow, Recommender, Sample, Silent, ledger, open_device,
     trainable_params,
 };
 use ra_eval::{EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost, evaluate};
@@ -71,14 +72,26 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<()> {
     let device = open_device(recipe.backend)?;
     let dataset = prepare(&recipe, root)?;
     say!("{}", ra_data::describe(&dataset)?);
+    // Whatever can be refused is refused before an earlier run is touched.
+    let since = Instant::now();
+    let text =
+        recipe.rows.iter().any(|r| *r != Row::Id).then(|| load_text(&recipe, &dataset, &device, root)).transpose()?;
+    let loaded = StageCost {
+        name: "load language model".into(),
+        seconds: since.elapsed().as_secs_f64(),
+        peak_mib: machine::peak_mib(),
+    };
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
     let folder = RunFolder::open(&out, &recipe, &dataset, args.resume)?;
     log::write_to(&folder.file("log.jsonl"))?;
     tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = dataset.name, "run");
     let valid_users = sampled_users(&dataset, recipe.seed);
-    let (costs, entries) = (Vec::new(), Vec::new());
+    if valid_users.is_empty() {
+        tracing::warn!("nothing is held out for validation: every stage runs to its last step");
+    }
+    let (costs, entries) = (vec![loaded], Vec::new());
     let mut run = Run { recipe, dataset, device, folder, bars: Bars::new(), costs, entries, valid_users };
-    run.all(root)
+    run.all(text, root)
 }
 
 /// Locates, reads, filters and splits the data of a recipe.
@@ -104,6 +117,9 @@ pub(crate) fn load_text(recipe: &Recipe, dataset: &Dataset, device: &Device, roo
     let means = recipe.align.loss != ra_align::AlignLoss::None;
     let cache = TextCache::new(&model, recipe.align.first_layer(&spec), means, recipe.align.cache_mib);
     let prompts = Prompts::new(&tokenizer, &dataset.catalog, &recipe.prompt, spec.max_tokens);
+    if prompts.user(&History { user: 0, items: &[] }).len() > spec.max_tokens {
+        bail!("prompt.user is longer than the {} tokens that the language model reads; shorten it", spec.max_tokens);
+    }
     let tower = Arc::new(TextTower { lm: model, prompts, cache, normalize: recipe.align.normalize });
     Ok(Text { tower, fingerprint: fingerprint.to_string(), params })
 }
@@ -118,7 +134,7 @@ fn sampled_users(dataset: &Dataset, seed: u64) -> Vec<u32> {
 }
 
 impl Run {
-    fn all(&mut self, root: &Path) -> Result<()> {
+    fn all(&mut self, text: Option<Text>, root: &Path) -> Result<()> {
         let mut curves = Vec::new();
         let mut backbone = None;
         for config in self.recipe.ids.clone() {
@@ -139,14 +155,14 @@ impl Run {
             backbone = Some((config.name(), trained));
         }
         let mut trained_rows = Vec::new();
-        if self.recipe.rows.iter().any(|r| *r != Row::Id) {
+        if let Some(text) = &text {
             let (name, backbone) = backbone.context("a recipe has at least one [[id]] table")?;
-            let text = self.text(root)?;
+            self.warm(text, root);
             if self.recipe.rows.contains(&Row::Text) {
                 self.evaluate("text-only", "text", &*text.tower, Training::default())?;
             }
             if self.recipe.rows.contains(&Row::RaRec) {
-                let (model, mark) = self.align(&backbone, &text)?;
+                let (model, mark) = self.align(&backbone, text)?;
                 trained_rows = ledger(&model.towers);
                 let training =
                     Training { samples: mark.samples, params: trainable_params(&trained_rows), seconds: mark.seconds };
@@ -156,9 +172,15 @@ impl Run {
                 self.folder.save_items(all_items(&model, &self.dataset))?;
                 print_ledger(&trained_rows, text.params);
             }
-            text.tower.cache.save(&self.cache_path(&text, root))?;
         }
-        self.report(curves, trained_rows)
+        self.report(curves, trained_rows, root)?;
+        // What is left is a convenience: a full disk must not lose a finished run.
+        if let Some(text) = &text
+            && let Err(error) = text.tower.cache.save(&self.cache_path(text, root))
+        {
+            tracing::warn!(%error, "the text cache is not kept");
+        }
+        Ok(())
     }
 
     fn lm_name(&self) -> String {
@@ -182,12 +204,12 @@ impl Run {
             return Ok((trained, mark));
         }
         let since = Instant::now();
-        let metric = |model: &dyn Recommender| self.validation(model);
+        let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
         let job = ra_idmodels::Job {
             dataset: &self.dataset,
             device: &self.device,
             seed: self.recipe.seed,
-            validate: Some(&metric),
+            validate: self.has_validation().then_some(metric),
             progress: &self.bars,
         };
         let trained = ra_idmodels::fit(config, &job)?;
@@ -197,6 +219,10 @@ impl Run {
         Ok((trained, mark))
     }
 
+    fn has_validation(&self) -> bool {
+        !self.valid_users.is_empty()
+    }
+
     /// What is maximised on the validation part: NDCG@10 plus a quarter of HR@100, so that neither end is forgotten.
     fn validation(&self, model: &dyn Recommender) -> f64 {
         let config = EvalConfig { ks: vec![10, 100], ..self.recipe.eval.clone() };
@@ -204,22 +230,21 @@ impl Run {
         found.metrics["ndcg@10"] + 0.25 * found.metrics["hr@100"]
     }
 
-    fn text(&mut self, root: &Path) -> Result<Text> {
-        let since = Instant::now();
-        let text = load_text(&self.recipe, &self.dataset, &self.device, root)?;
-        let path = self.cache_path(&text, root);
+    /// Takes over what earlier runs computed of the same texts.
+    fn warm(&self, text: &Text, root: &Path) {
+        let path = self.cache_path(text, root);
         if path.exists() && text.tower.cache.load(&path).is_err() {
             tracing::warn!(path = %path.display(), "the text cache is not whole and is made again");
         }
-        self.cost("load language model", since);
-        Ok(text)
     }
 
-    /// Constants of texts depend on the weights, the first injected layer and the pooling, on nothing else.
+    /// Constants of texts depend on the weights, the first injected layer, the pooling and who computed them.
     fn cache_path(&self, text: &Text, root: &Path) -> PathBuf {
         let spec = text.tower.lm.spec();
         let key = format!(
-            "{} {} {:?} {}",
+            "{} {} {} {} {:?} {}",
+            env!("CARGO_PKG_VERSION"),
+            self.recipe.backend.name(),
             text.fingerprint,
             self.recipe.align.first_layer(&spec),
             spec.pooling,
@@ -248,7 +273,7 @@ impl Run {
         if samples.is_empty() {
             bail!("data.curate leaves no sample; raise its budget or switch denoise off");
         }
-        let metric = |model: &dyn Recommender| self.validation(model);
+        let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
         let job = Job {
             ids: &backbone.model,
             text: &text.tower,
@@ -259,7 +284,7 @@ impl Run {
             train: &self.recipe.train,
             seed: self.recipe.seed,
         };
-        let (towers, scale, curve) = ra_align::fit(&job, Some(&metric), &self.bars)?;
+        let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), &self.bars)?;
         let seconds = self.cost("align", since);
         let mark = TowersMark { scale, curve, seconds, samples: samples.len(), lm: text.fingerprint.clone(), ids };
         self.folder.save_towers(&towers, &mark)?;
@@ -280,7 +305,7 @@ impl Run {
         Ok(())
     }
 
-    fn report(&mut self, curves: Vec<LearningCurve>, ledger: Vec<LedgerRow>) -> Result<()> {
+    fn report(&mut self, curves: Vec<LearningCurve>, ledger: Vec<LedgerRow>, root: &Path) -> Result<()> {
         let entries = std::mem::take(&mut self.entries);
         let samples = self.sample_recommendations(&entries);
         // Differences are told against the method that was aligned: the last ID row.
@@ -293,7 +318,7 @@ impl Run {
         });
         let report = Report {
             recipe: self.recipe.name.clone(),
-            commit: machine::commit(),
+            commit: machine::commit(root),
             seed: self.recipe.seed,
             backend: self.recipe.backend.name().into(),
             protocol: self.recipe.eval.protocol(&self.dataset),
@@ -355,40 +380,4 @@ pub(crate) fn load_towers(
 fn all_items(model: &dyn Recommender, dataset: &Dataset) -> Tensor<2> {
     let items: Vec<u32> = dataset.catalog.all().collect();
     Tensor::cat(items.chunks(1024).map(|part| model.items(part)).collect(), 0)
-}
-
-fn print_ledger(rows: &[LedgerRow], frozen: usize) {
-    say!("\ntrained parameters");
-    for row in rows {
-        say!("  {:<28} {:<14} {:>10}", row.name, format!("{:?}", row.shape), row.params);
-    }
-    let total = trainable_params(rows);
-    say!(
-        "  {total} in all, {:.2} % of the language model's {frozen} (paper: about 18 000 beside GPT-2-large's 774 M)",
-        100.0 * total as f64 / frozen as f64
-    );
-}
-
-fn print_table(report: &Report) {
-    let names: Vec<&str> = ["hr@10", "ndcg@10", "hr@100", "ndcg@100"].into_iter().filter(|m| has(report, m)).collect();
-    say!(
-        "\n{:<28}{}   trained params",
-        report.protocol.dataset,
-        names.iter().map(|n| format!("{n:>10}")).collect::<String>()
-    );
-    for row in &report.rows {
-        let values: String =
-            names.iter().map(|n| format!("{:>10.4}", row.metrics.get(*n).unwrap_or(&f64::NAN))).collect();
-        say!("{:<28}{values}   {}", row.name, row.trainable_params);
-        if row.tied_share > 0.5 {
-            say!(
-                "  {:.0} % of its targets tie with other items: its figures hang on the tie rule",
-                100.0 * row.tied_share
-            );
-        }
-    }
-}
-
-fn has(report: &Report, metric: &str) -> bool {
-    report.rows.iter().any(|row| row.metrics.contains_key(metric))
 }

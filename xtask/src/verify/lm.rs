@@ -201,7 +201,7 @@ impl Case {
     }
 
     fn trajectory(&self, json: &Value, outcome: &mut Outcome) -> Result<()> {
-        let Some(adamw) = json.get("adamw") else { return Ok(()) };
+        let adamw = json.get("adamw").context("case.json lacks adamw")?;
         let number = |key: &str| {
             adamw.pointer(key).and_then(Value::as_f64).with_context(|| format!("case.json: adamw lacks {key}"))
         };
@@ -218,6 +218,9 @@ impl Case {
         let loss = |towers: &Towers<Layerwise>, _| self.total(towers, self.sampled(towers).0);
         let (_, curve) = ra_core::fit("trajectory", &config, self.towers.clone(), loss, None, &Silent)?;
         let got: Vec<f64> = curve.points.iter().map(|p| p.loss).collect();
+        if got.len() != want.len() {
+            bail!("the trajectory has {} steps, expected {}", got.len(), want.len());
+        }
         for (step, (g, w)) in got.iter().zip(&want).enumerate() {
             outcome.compare(&format!("trajectory.{step}"), &[*g], &[*w], (0.0, number("/tol_rel")?));
         }

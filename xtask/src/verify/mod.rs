@@ -148,7 +148,7 @@ impl Outcome {
         } else {
             f64::INFINITY
         };
-        let share = error / (atol + rtol * top);
+        let share = if error == 0.0 { 0.0 } else { error / (atol + rtol * top) };
         if share >= self.worst || self.worst_tensor.is_empty() {
             (self.worst, self.worst_tensor) = (share, format!("{name}, error {error:.1e}"));
         }
@@ -243,8 +243,11 @@ fn compare_json(name: &str, got: &Value, want: &Value, outcome: &mut Outcome) {
             }
         }
         Value::Array(_) => {
-            let list = |v: &Value| serde_json::from_value::<Vec<f64>>(v.clone()).unwrap_or_default();
-            outcome.compare(name, &list(got), &list(want), (1e-6, 0.0));
+            let list = |v: &Value| serde_json::from_value::<Vec<f64>>(v.clone());
+            match (list(got), list(want)) {
+                (Ok(got), Ok(want)) => outcome.compare(name, &got, &want, (1e-6, 0.0)),
+                _ => outcome.notes.push(format!("{name} is not a list of numbers")),
+            }
         }
         Value::Number(n) => {
             let got = got.as_f64().unwrap_or(f64::NAN);

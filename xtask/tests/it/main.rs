@@ -1,6 +1,7 @@
 //! The command line as users meet it, and the rules of the house as tests.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
+mod cache;
 mod cli;
 mod documents;
 mod house;
