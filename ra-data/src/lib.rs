@@ -14,7 +14,7 @@
 //!
 //! let dir = tempfile::tempdir()?;
 //! let (log, titles) = (dir.path().join("log.tsv"), dir.path().join("items.tsv"));
-//! std::fs::write(&log, "user\titem\tts\nann\theat\t3\nann\tronin\t1\nann\ttaxi\t2\nbob\theat\t5\n")?;
+//! std::fs::write(&log, "user\titem\tts\nann\theat\t4\nann\tronin\t1\nann\ttaxi\t2\nann\tronin\t3\nbob\theat\t5\n")?;
 //! std::fs::write(&titles, "item\ttitle\nheat\tHeat (1995)\nronin\tRonin (1998)\ntaxi\tTaxi Driver (1976)\n")?;
 //! let config = DataConfig { interactions: Some(log), items: Some(titles), ..DataConfig::default() };
 //! let data = prepare("films", &config)?;
