@@ -57,7 +57,7 @@ impl TextCache {
         self.make(lm, texts, stage, progress);
     }
 
-    /// [`TextCache::fill`], giving back what the budget had no room for.
+    /// `fill`, giving back what the budget had no room for.
     fn make<L: LanguageModel + ?Sized>(
         &self,
         lm: &L,

@@ -46,7 +46,7 @@ pub fn bpr_in_batch(scores: Tensor<2>, candidates: &Candidates) -> Tensor<1> {
     (log_sigmoid(positive - scores) * candidates.negative.clone()).sum().neg() / pairs
 }
 
-/// Cross-entropy of the softmax over a row's target and its negatives **[ours]**.
+/// Cross-entropy of the softmax over a row's target and its negatives (ours, not the paper's).
 ///
 /// `log_q` (`[columns]`) is the logarithm of how often a column is expected to be drawn; subtracting it makes the
 /// sampled softmax an estimate of the full one (Bengio & Senecal, 2008; Yi et al., RecSys 2019).
