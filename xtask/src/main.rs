@@ -130,7 +130,7 @@ enum Data {
 struct Verify {
     /// A folder of golden cases.
     dir: PathBuf,
-    /// Only cases of this kind, or with this in their name; may be given several times.
+    /// Only cases of this kind or folder, or of this name; may be given several times.
     #[arg(long)]
     only: Vec<String>,
     /// As JSON.

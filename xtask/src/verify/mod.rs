@@ -40,7 +40,7 @@ pub(crate) fn verify(dir: &Path, only: &[String], json: bool) -> Result<()> {
     let mut cases = Vec::new();
     find(dir, &mut cases)?;
     let mut outcomes: Vec<Outcome> = cases.iter().map(|case| run(dir, case)).collect();
-    outcomes.retain(|o| only.is_empty() || only.iter().any(|k| o.case.contains(k.as_str()) || o.kind == *k));
+    outcomes.retain(|o| only.is_empty() || only.iter().any(|k| o.is(k)));
     if outcomes.is_empty() {
         bail!(
             "{}: no golden case found{}",
@@ -135,6 +135,11 @@ fn run(root: &Path, case: &Case) -> Outcome {
 }
 
 impl Outcome {
+    /// Whether `--only NAME` means this case: its kind, its whole name or a part of its path.
+    fn is(&self, name: &str) -> bool {
+        self.kind == name || self.case == name || self.case.split('/').any(|part| part == name)
+    }
+
     /// Compares values under the rule `|got - want| <= atol + rtol * max |want|`.
     fn compare(&mut self, name: &str, got: &[f64], want: &[f64], (atol, rtol): (f64, f64)) {
         self.compared += 1;
