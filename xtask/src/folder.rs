@@ -161,7 +161,7 @@ impl RunFolder {
         Ok(write_atomic(&self.items_file(), &safetensors::serialize([("items", view)], None)?)?)
     }
 
-    /// `[items, dim]`, item 1 first.
+    /// `[items + 1, dim]`, row 0 padding.
     pub(crate) fn items(&self, device: &Device) -> Result<Tensor<2>> {
         let path = self.items_file();
         let bytes = read_bytes(&path)?;

@@ -31,8 +31,7 @@ pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Resul
     let model = RaRec { ids: &backbone.model, scale: mark.scale, text: text.tower, towers };
     let vectors = folder.items(&device)?;
     let scores = model.users(&[History { user, items: &items }]).matmul(vectors.transpose());
-    // Position 0 is padding, as in every list of items.
-    let scores: Vec<f32> = std::iter::once(0.0).chain(scores.into_data().iter::<f32>()).collect();
+    let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
     let mut blocked: Vec<u32> = items.iter().copied().chain([ra_core::PADDING]).collect();
     blocked.sort_unstable();
     blocked.dedup();

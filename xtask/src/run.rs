@@ -12,7 +12,10 @@ use ra_core::{
     Backend, Dataset, Device, History, LanguageModel, LedgerRow, Recommender, Sample, Silent, ledger, open_device,
     trainable_params,
 };
-use ra_eval::{EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost, evaluate};
+use ra_eval::{
+    EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost, evaluate, evaluate_items,
+    item_vectors,
+};
 use ra_idmodels::{IdConfig, Trained};
 use ra_llm::PretrainedLm;
 use std::path::{Path, PathBuf};
@@ -167,9 +170,9 @@ impl Run {
                 let training =
                     Training { samples: mark.samples, params: trainable_params(&trained_rows), seconds: mark.seconds };
                 let label = format!("ra-rec({name}, {})", self.lm_name());
-                self.evaluate(&label, "ra-rec", &model, training)?;
+                let items = self.evaluate(&label, "ra-rec", &model, training)?;
                 curves.push(LearningCurve { name: "ra-rec".into(), curve: mark.curve });
-                self.folder.save_items(all_items(&model, &self.dataset))?;
+                self.folder.save_items(items)?;
                 print_ledger(&trained_rows, text.params);
             }
         }
@@ -291,18 +294,19 @@ impl Run {
         Ok((towers, mark))
     }
 
-    /// Evaluates a model on the test part and makes its row.
-    fn evaluate(&mut self, name: &str, kind: &str, model: &dyn Recommender, trained: Training) -> Result<()> {
+    /// Evaluates a model on the test part, makes its row and gives back its item vectors, `[items + 1, dim]`.
+    fn evaluate(&mut self, name: &str, kind: &str, model: &dyn Recommender, trained: Training) -> Result<Tensor<2>> {
         let since = Instant::now();
         let config = EvalConfig { keep_top: SHOWN, ..self.recipe.eval.clone() };
-        let evaluation = evaluate(model, &self.dataset, Part::Test, &config, None, &self.bars);
-        self.cost(&format!("evaluate {name}"), since);
+        let items = item_vectors(model, self.dataset.catalog.len());
+        let mut evaluation = evaluate_items(model, &items, &self.dataset, Part::Test, &config, None, &self.bars);
+        evaluation.seconds = self.cost(&format!("evaluate {name}"), since);
         self.folder.save_users(name, &self.dataset, &evaluation)?;
         let mut row = ra_eval::Row::new(name, kind, &evaluation);
         (row.train_samples, row.trainable_params, row.train_seconds) =
             (trained.samples, trained.params, trained.seconds);
         self.entries.push((row, evaluation));
-        Ok(())
+        Ok(items)
     }
 
     fn report(&mut self, curves: Vec<LearningCurve>, ledger: Vec<LedgerRow>, root: &Path) -> Result<()> {
@@ -374,10 +378,4 @@ pub(crate) fn load_towers(
     let shape = recipe.align.layerwise(backbone.model.dim(), &spec);
     let fresh = Towers { user: shape.init(&spec, "", 0, &device), item: shape.init(&spec, "", 0, &device) };
     Ok(ra_core::load_module(fresh, &path)?)
-}
-
-/// All item vectors, `[items, dim]`, item 1 first.
-fn all_items(model: &dyn Recommender, dataset: &Dataset) -> Tensor<2> {
-    let items: Vec<u32> = dataset.catalog.all().collect();
-    Tensor::cat(items.chunks(1024).map(|part| model.items(part)).collect(), 0)
 }
