@@ -30,6 +30,9 @@ pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Resul
     let towers = load_towers(&folder, &mark, &recipe, (&backbone, &dataset), &text)?;
     let model = RaRec { ids: &backbone.model, scale: mark.scale, text: text.tower, towers };
     let vectors = folder.items(&device)?;
+    if vectors.dims()[0] != dataset.catalog.len() + 1 {
+        bail!("{}: vectors/ is of another catalogue or an older version; make the run again", run.display());
+    }
     let scores = model.users(&[History { user, items: &items }]).matmul(vectors.transpose());
     let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
     let mut blocked: Vec<u32> = items.iter().copied().chain([ra_core::PADDING]).collect();
