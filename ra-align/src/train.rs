@@ -13,6 +13,7 @@ use ra_core::{
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The `[train]` table of a recipe.
@@ -91,6 +92,8 @@ pub struct Job<'a, I, L> {
     pub train: &'a AlignTrain,
     /// Decides initial weights, order, negatives and noise.
     pub seed: u64,
+    /// Where a training is written down while it runs, to go on from there; see [`ra_core::fit`].
+    pub state: Option<&'a Path>,
 }
 
 /// A validation metric of the model so far, higher is better.
@@ -134,7 +137,7 @@ pub fn fit<I: Recommender, L: LanguageModel>(
         }
     });
     let metric = metric.as_mut().map(|m| m as ra_core::Validation<'_, _>);
-    let (towers, curve) = ra_core::fit("align", &job.train.fit_config(), towers, loss, metric, progress)?;
+    let (towers, curve) = ra_core::fit("align", &job.train.fit_config(), towers, loss, metric, progress, job.state)?;
     Ok((towers.valid(), frozen.scale, curve))
 }
 

@@ -35,24 +35,23 @@ pub fn trainable_params(ledger: &[LedgerRow]) -> usize {
     ledger.iter().map(|row| row.params).sum()
 }
 
-/// Writes a module's parameters, all of them and nothing else, by [`write_atomic`].
+/// A module's parameters, all of them and nothing else, as the bytes of a safetensors file; `path` is named in errors.
 ///
 /// # Errors
-/// [`Error::Io`] names the path.
-pub fn save_module<M: Module>(module: &M, path: &Path) -> Result<()> {
-    let mut store = SafetensorsStore::from_bytes(None);
+/// [`Error::Corrupt`] when a parameter has a type that safetensors does not know.
+pub(crate) fn module_to_bytes<M: Module>(module: &M, path: &Path) -> Result<Vec<u8>> {
     let fail =
         |e: burn::store::SafetensorsStoreError| Error::corrupt(path, format!("the module cannot be written: {e}"));
+    let mut store = SafetensorsStore::from_bytes(None);
     module.save_into(&mut store).map_err(fail)?;
-    write_atomic(path, &store.get_bytes().map_err(fail)?)
+    store.get_bytes().map_err(fail)
 }
 
-/// Reads a module's parameters into `module`, which gives shapes and device.
+/// Reads what [`module_to_bytes`] wrote into `module`, which gives shapes and device; `path` is named in errors.
 ///
 /// # Errors
 /// [`Error::Corrupt`] names every tensor that is missing, left over or of another shape.
-pub fn load_module<M: Module>(mut module: M, path: &Path) -> Result<M> {
-    let bytes = read_bytes(path)?;
+pub(crate) fn module_from_bytes<M: Module>(mut module: M, bytes: Vec<u8>, path: &Path) -> Result<M> {
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|e| Error::corrupt(path, format!("not a whole safetensors file: {e}")))?;
     let mut found: BTreeMap<&str, Vec<usize>> = file.iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
@@ -73,6 +72,22 @@ pub fn load_module<M: Module>(mut module: M, path: &Path) -> Result<M> {
     let fail = |e: burn::store::SafetensorsStoreError| Error::corrupt(path, format!("cannot be loaded: {e}"));
     module.load_from(&mut SafetensorsStore::from_bytes(Some(bytes))).map_err(fail)?;
     Ok(module)
+}
+
+/// Writes a module's parameters, all of them and nothing else, by [`write_atomic`].
+///
+/// # Errors
+/// [`Error::Io`] names the path.
+pub fn save_module<M: Module>(module: &M, path: &Path) -> Result<()> {
+    write_atomic(path, &module_to_bytes(module, path)?)
+}
+
+/// Reads what [`save_module`] wrote.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Corrupt`] names every tensor that is missing, left over or of another shape.
+pub fn load_module<M: Module>(module: M, path: &Path) -> Result<M> {
+    module_from_bytes(module, read_bytes(path)?, path)
 }
 
 #[cfg(test)]

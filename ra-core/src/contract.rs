@@ -126,7 +126,8 @@ fn check_fast_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch) {
 pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], items: &[u32]) {
     let users = model.users(histories);
     let table = model.items(items);
-    assert_eq!(users.dims(), [histories.len(), model.dim()], "users: [histories, dim]");
+    let interests = model.interests();
+    assert_eq!(users.dims(), [histories.len() * interests, model.dim()], "users: [histories * interests, dim]");
     assert_eq!(table.dims(), [items.len(), model.dim()], "items: [items, dim]");
     assert!(!users.is_autodiff() && !table.is_autodiff(), "a frozen recommender gives plain tensors");
     for (name, tensor) in [("user", &users), ("item", &table)] {
@@ -135,7 +136,7 @@ pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[Histor
     }
     assert!(users.to_data() == model.users(histories).to_data(), "two calls differ: is dropout on?");
     for (row, history) in histories.iter().enumerate() {
-        let d = distance(users.clone().slice([row..row + 1]), model.users(&[*history]));
+        let d = distance(users.clone().slice([row * interests..(row + 1) * interests]), model.users(&[*history]));
         assert!(d < TOLERANCE, "user vector {row} depends on its batch (by {d})");
     }
     for (row, item) in items.iter().enumerate() {

@@ -1,10 +1,16 @@
 //! The training loop: one for ID methods, alignment and whatever a downstream crate trains.
+use crate::adamw::AdamW;
+use crate::state::{Best, State};
 use crate::{Error, Progress, Result};
-use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Between two writes of a training's state.
+const STATE_EVERY: Duration = Duration::from_secs(60);
 
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,16 +70,15 @@ impl FitConfig {
         self.lr * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
     }
 
-    /// The optimizer, AdamW.
-    pub fn optimizer(&self) -> ModuleOptimizer {
-        let clip = (self.clip > 0.0).then_some(GradientClippingConfig::Norm(self.clip));
-        AdamWConfig::new()
-            .with_beta_1(self.betas[0])
-            .with_beta_2(self.betas[1])
-            .with_epsilon(self.epsilon)
-            .with_weight_decay(self.weight_decay)
-            .with_grad_clipping(clip)
-            .init()
+    fn optimizer(&self) -> AdamW {
+        let Self { betas, epsilon, weight_decay, clip, .. } = *self;
+        AdamW { betas, epsilon, weight_decay, clip, time: 0, moments: Vec::new() }
+    }
+
+    /// What a state must have been made under to be gone on from. A training without a schedule may be made longer.
+    fn key(&self, stage: &str) -> String {
+        let steps = if self.cosine { self.steps } else { 0 };
+        format!("{stage} {:?}", Self { steps, patience: 0, ..self.clone() })
     }
 }
 
@@ -105,10 +110,12 @@ pub type Validation<'a, M> = &'a mut dyn FnMut(&M) -> f64;
 /// Minimises `loss` with AdamW and returns the model of the best validation (without validation, the last one).
 ///
 /// `loss(model, step)` makes its own batch: all that is random in it is a function of the seed and `step`, so a run
-/// that starts again gives the same bits.
+/// that starts again gives the same bits. With a `state` file the run is written down every minute and at its end, and
+/// goes on from there; what it ends with is the same. It is for the caller to remove the file of another data set,
+/// model or seed.
 ///
 /// # Errors
-/// [`Error::NotFinite`] when the loss is no longer a number.
+/// [`Error::NotFinite`] when the loss is no longer a number; [`Error::Io`] and [`Error::Corrupt`] for the state.
 pub fn fit<M: Module>(
     stage: &str,
     config: &FitConfig,
@@ -116,14 +123,24 @@ pub fn fit<M: Module>(
     mut loss: impl FnMut(&M, usize) -> Tensor<1>,
     mut validate: Option<Validation<'_, M>>,
     progress: &dyn Progress,
+    state: Option<&Path>,
 ) -> Result<(M, Curve)> {
     let mut optimizer = config.optimizer();
-    let mut curve = Curve::default();
-    let mut best: Option<(f64, M)> = None;
-    let (mut sum, mut count, mut bad) = (0.0, 0usize, 0usize);
+    let mut at = At::default();
+    let mut best: Option<Best<M>> = None;
+    let key = config.key(stage);
+    if let Some(path) = state.filter(|path| path.exists()) {
+        let State { at: found, model: old, best: top, moments } = State::read(path, &key, &model)?;
+        tracing::info!(stage, step = found.step, "goes on");
+        optimizer = AdamW { time: found.step, moments, ..optimizer };
+        (at, model, best) = (found, old, top);
+    }
+    let mut written = Instant::now();
     let every = if config.validate_every == 0 { (config.steps / 20).max(1) } else { config.validate_every };
     progress.start(stage, config.steps as u64);
-    for step in 0..config.steps {
+    progress.update(at.step as u64, "");
+    while at.step < config.steps && (config.patience == 0 || at.bad < config.patience) {
+        let step = at.step;
         let value = loss(&model, step);
         let number: f32 = value.clone().into_scalar();
         if !number.is_finite() {
@@ -131,44 +148,63 @@ pub fn fit<M: Module>(
         }
         let grads = GradientsParams::from_grads(value.backward(), &model);
         model = optimizer.step(config.rate(step), model, grads);
-        (sum, count) = (sum + f64::from(number), count + 1);
-        let done = step + 1;
-        if done % every == 0 || done == config.steps {
+        at.step += 1;
+        (at.loss, at.count) = (at.loss + f64::from(number), at.count + 1);
+        let last = at.step == config.steps;
+        if at.step % every == 0 || last {
             let metric = match &mut validate {
                 Some(metric) if config.validate_every > 0 => Some(metric(&model)),
                 _ => None,
             };
-            curve.points.push(CurvePoint { step: done, loss: sum / count as f64, validation: metric });
-            tracing::info!(stage, step = done, loss = sum / count as f64, validation = metric, "fit");
-            (sum, count) = (0.0, 0);
+            let loss = at.loss / at.count as f64;
+            at.curve.points.push(CurvePoint { step: at.step, loss, validation: metric });
+            tracing::info!(stage, step = at.step, loss, validation = metric, "fit");
+            (at.loss, at.count) = (0.0, 0);
             if let Some(metric) = metric {
-                if best.as_ref().is_none_or(|(top, _)| metric > *top) {
-                    best = Some((metric, model.clone()));
-                    curve.best_step = done;
-                    bad = 0;
+                if best.as_ref().is_none_or(|best| metric > best.metric) {
+                    best = Some(Best { metric, model: model.clone() });
+                    at.curve.best_step = at.step;
+                    at.bad = 0;
                 } else {
-                    bad += 1;
+                    at.bad += 1;
                 }
             }
-            if config.patience > 0 && bad >= config.patience {
-                curve.stopped_early = true;
-                break;
-            }
+        }
+        let over = last || (config.patience > 0 && at.bad >= config.patience);
+        if let Some(path) = state
+            && (over || written.elapsed() > STATE_EVERY)
+        {
+            State::write(path, &key, &at, &model, best.as_ref(), &optimizer.moments)?;
+            written = Instant::now();
         }
         let note = match &best {
-            Some((top, _)) => format!("loss {number:.4}, best {top:.4}"),
+            Some(best) => format!("loss {number:.4}, best {:.4}", best.metric),
             None => format!("loss {number:.4}"),
         };
-        progress.update(done as u64, &note);
+        progress.update(at.step as u64, &note);
     }
     progress.finish();
+    let mut curve = at.curve;
+    curve.stopped_early = at.step < config.steps;
     match best {
-        Some((_, model)) => Ok((model, curve)),
+        Some(best) => Ok((best.model, curve)),
         None => {
-            curve.best_step = config.steps;
+            curve.best_step = at.step;
             Ok((model, curve))
         }
     }
+}
+
+/// How far a training is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct At {
+    pub(crate) step: usize,
+    /// Sum and number of losses since the last point of the curve.
+    loss: f64,
+    count: usize,
+    /// Validations since the best.
+    bad: usize,
+    curve: Curve,
 }
 
 #[cfg(test)]
@@ -196,7 +232,7 @@ mod tests {
             if calls == 3 { 1.0 } else { 0.0 }
         };
         let (_, curve) =
-            fit("test", &config, point(), |m, _| m.at.val().square().sum(), Some(&mut metric), &Silent).unwrap();
+            fit("test", &config, point(), |m, _| m.at.val().square().sum(), Some(&mut metric), &Silent, None).unwrap();
         assert_eq!((curve.best_step, curve.stopped_early, curve.points.len()), (3, true, 8));
     }
 
@@ -204,7 +240,7 @@ mod tests {
     fn a_minimum_is_found_and_repeats_bit_for_bit() {
         let config = FitConfig { steps: 200, lr: 0.1, cosine: true, warmup: 5, ..FitConfig::default() };
         let run = || {
-            fit("test", &config, point(), |m, _| (m.at.val() - 1.0).square().sum(), None, &Silent)
+            fit("test", &config, point(), |m, _| (m.at.val() - 1.0).square().sum(), None, &Silent, None)
                 .unwrap()
                 .0
                 .at
@@ -217,10 +253,36 @@ mod tests {
     }
 
     #[test]
+    fn a_training_that_was_cut_off_ends_as_if_it_had_not_been() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = |steps| FitConfig { steps, lr: 0.1, validate_every: 3, ..FitConfig::default() };
+        let run = |steps, stop: usize, state: Option<&Path>| {
+            let mut metric = |m: &Point| -> f64 { m.at.val().square().sum().into_scalar::<f32>().into() };
+            let loss = |m: &Point, step: usize| {
+                let noise = f32::from(crate::splitmix64(step as u64) as u8) / 255.0;
+                (m.at.val() - noise).square().sum() * if step == stop { f32::NAN } else { 1.0 }
+            };
+            fit("test", &config(steps), point(), loss, Some(&mut metric), &Silent, state)
+        };
+        let (model, curve) = run(40, 99, None).unwrap();
+        let path = dir.path().join("state.safetensors");
+        run(17, 99, Some(&path)).unwrap(); // ends inside an interval of the curve
+        assert!(run(40, 25, Some(&path)).is_err(), "falls over");
+        let (again, found) = run(40, 99, Some(&path)).unwrap();
+        assert_eq!(again.at.val().into_data(), model.at.val().into_data());
+        assert_eq!(found.best_step, curve.best_step);
+        assert_eq!(found.points.last(), curve.points.last());
+
+        let other = FitConfig { lr: 0.2, ..config(40) };
+        let error = fit("test", &other, point(), |m, _| m.at.val().sum(), None, &Silent, Some(&path)).unwrap_err();
+        assert!(error.to_string().contains("state.safetensors"), "{error}");
+    }
+
+    #[test]
     fn a_loss_that_is_no_number_stops_with_the_step() {
         let config = FitConfig { steps: 9, ..FitConfig::default() };
         let loss = |m: &Point, step: usize| m.at.val().sum() * if step == 2 { f32::NAN } else { 1.0 };
-        let message = fit("align", &config, point(), loss, None, &Silent).unwrap_err().to_string();
+        let message = fit("align", &config, point(), loss, None, &Silent, None).unwrap_err().to_string();
         assert!(message.contains("align") && message.contains("step 2"), "{message}");
     }
 }

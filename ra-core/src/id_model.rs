@@ -2,22 +2,35 @@
 use crate::Recommender;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
+use std::sync::Arc;
 
-/// Next-item training rows of a batch, left-padded with item 0.
+/// The rows of one training step: sequences one after another, without padding.
 #[derive(Debug, Clone)]
-pub struct NextItemBatch {
-    /// `[batch]`, dense users.
+pub struct TrainBatch {
+    /// Rows of each sequence; they sum to `n`.
+    pub lengths: Arc<[usize]>,
+    /// `[n]`, the dense user of each row.
     pub users: Tensor<1, Int>,
-    /// `[batch, length]`, what was read.
-    pub items: Tensor<2, Int>,
-    /// `[batch, length]`, the item that followed; 0 where there is none.
-    pub positives: Tensor<2, Int>,
-    /// `[batch, length]`, an item the user has not in the training data; 0 where `positives` is 0.
+    /// `[n]`, the item that a row reads.
+    pub items: Tensor<1, Int>,
+    /// `[m]`, the rows that have a target; `None` when all have.
+    pub rows: Option<Tensor<1, Int>>,
+    /// `[m]`, the targets.
+    pub positives: Tensor<1, Int>,
+    /// `[m, k]`, items that the user has not in the training data.
     pub negatives: Tensor<2, Int>,
-    /// `[n]`, flat indices into `[batch * length]` of the positions with a positive.
-    pub rows: Tensor<1, Int>,
     /// Seed of this step's dropout masks; `None` switches dropout off.
     pub dropout: Option<u64>,
+}
+
+impl TrainBatch {
+    /// The rows of `x`, `[n, width]`, that have a target, `[m, width]`.
+    pub fn with_target(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.rows {
+            Some(rows) => x.select(0, rows.clone()),
+            None => x,
+        }
+    }
 }
 
 /// An ID method while it is trained. What evaluation, alignment and serving see of it is [`IdModel::Fitted`].
@@ -26,7 +39,7 @@ pub trait IdModel: Module + ModuleDisplay {
     type Fitted: Recommender + 'static;
 
     /// The loss of a batch, `[1]`.
-    fn loss(&self, batch: &NextItemBatch) -> Tensor<1>;
+    fn loss(&self, batch: &TrainBatch) -> Tensor<1>;
 
     /// The frozen form on the plain device.
     fn fitted(&self) -> Self::Fitted;

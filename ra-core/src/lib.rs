@@ -24,6 +24,7 @@
 //! ```
 #![recursion_limit = "256"]
 
+mod adamw;
 mod align;
 pub mod attention;
 mod checkpoint;
@@ -34,11 +35,13 @@ mod encode;
 mod error;
 mod files;
 mod fit;
+pub mod fused;
 mod id_model;
 mod language;
 mod progress;
 mod random;
 mod recommend;
+mod state;
 
 pub use align::{Aligner, Prefix};
 pub use burn::tensor::Device;
@@ -49,7 +52,7 @@ pub use encode::{Encoded, encode, encode_pooled, mean_rows, pool, pooled_text, r
 pub use error::{Error, Result};
 pub use files::{Fingerprint, fingerprint, read_bytes, read_json, write_atomic, write_json};
 pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};
-pub use id_model::{IdModel, NextItemBatch};
+pub use id_model::{IdModel, TrainBatch};
 pub use language::{LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias};
 pub use progress::{Progress, Silent};
 pub use random::{SplitMix, dropout_mask, normal, rng, splitmix64, uniform, xavier_normal};

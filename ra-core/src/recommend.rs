@@ -11,7 +11,7 @@ pub struct History<'a> {
     pub items: &'a [u32],
 }
 
-/// A trained, frozen model whose score is `<user vector, item vector>`.
+/// A trained, frozen model whose score is `<user vector, item vector>`, the largest one where a user has several.
 ///
 /// Object-safe: a recipe holds a `Box<dyn Recommender>`, a library user a concrete type. ID methods implement it, and
 /// so does RA-Rec itself, which is why evaluation knows one trait only.
@@ -19,22 +19,40 @@ pub trait Recommender: Debug + Send + Sync {
     /// Width of both kinds of vectors.
     fn dim(&self) -> usize;
 
-    /// `[histories, dim]`, on the plain device, without gradients or dropout.
+    /// Vectors a user: 1, or the interests of a method such as ComiRec.
+    fn interests(&self) -> usize {
+        1
+    }
+
+    /// `[histories * interests, dim]`, the vectors of a history one after another; on the plain device, without
+    /// gradients or dropout.
     fn users(&self, histories: &[History<'_>]) -> Tensor<2>;
 
     /// `[items, dim]`. Ids are dense; 0 is padding and gives a vector that nothing relies on.
     fn items(&self, items: &[u32]) -> Tensor<2>;
+
+    /// What a history adds to the scores of single items, beyond the product of vectors: the counts of a Markov chain.
+    /// Two towers add nothing.
+    fn additions(&self, _history: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
+    }
 }
 
 impl<T: Recommender + ?Sized> Recommender for Box<T> {
     fn dim(&self) -> usize {
         (**self).dim()
     }
+    fn interests(&self) -> usize {
+        (**self).interests()
+    }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         (**self).users(histories)
     }
     fn items(&self, items: &[u32]) -> Tensor<2> {
         (**self).items(items)
+    }
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+        (**self).additions(history)
     }
 }
 
@@ -42,11 +60,17 @@ impl<T: Recommender + ?Sized> Recommender for &T {
     fn dim(&self) -> usize {
         (**self).dim()
     }
+    fn interests(&self) -> usize {
+        (**self).interests()
+    }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         (**self).users(histories)
     }
     fn items(&self, items: &[u32]) -> Tensor<2> {
         (**self).items(items)
+    }
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+        (**self).additions(history)
     }
 }
 

@@ -7,10 +7,13 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The file of interactions: tsv, csv, jsonl, parquet or RecBole `.inter`; also `.gz` or `.zst`.
+    /// The file of interactions: tsv, csv, jsonl, parquet, RecBole `.inter`, or `.txt` with a user and their items, oldest
+    /// first, in each line; also `.gz` or `.zst`.
     pub interactions: Option<PathBuf>,
     /// The file of item titles, in the same formats and RecBole `.item`; without it all titles are empty.
     pub items: Option<PathBuf>,
+    /// The file of test interactions, for `split = "given"`: `interactions` then holds those to learn from.
+    pub test: Option<PathBuf>,
     /// Which column is what.
     pub columns: Columns,
     /// Keep only the first interaction of a user with an item. Off: real logs repeat, and repeats are signal.
@@ -34,6 +37,7 @@ impl Default for DataConfig {
         Self {
             interactions: None,
             items: None,
+            test: None,
             columns: Columns::default(),
             dedupe: false,
             k_core: 0,
@@ -73,6 +77,8 @@ pub enum Split {
     LeaveOneOut,
     /// Two points in time cut the interactions of all users: nothing learned from lies after what is predicted.
     Temporal,
+    /// Two files cut by somebody else: `interactions` trains, `test` tests, nothing validates.
+    Given,
 }
 
 impl DataConfig {
@@ -89,6 +95,13 @@ impl DataConfig {
                 "temporal_test",
                 "together with temporal_valid it leaves nothing to train on; lower one".into(),
             );
+        }
+        if (self.split == Split::Given) != self.test.is_some() {
+            return wrong("test", "a file of test interactions and split = \"given\" go together".into());
+        }
+        if self.split == Split::Given && (self.dedupe || self.k_core > 0 || self.min_rating.is_some()) {
+            let problem = "given files are taken as they are; leave k_core, dedupe and min_rating out";
+            return wrong("split", problem.into());
         }
         if self.max_history == 0 {
             return wrong("max_history", "0 leaves no history to predict from; give at least 1".into());

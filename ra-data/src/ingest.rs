@@ -5,6 +5,7 @@ use crate::rows::{Rows, Wanted};
 use crate::source::{Format, Source};
 use crate::{DataError, Result, delimited, typed};
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 
 const USER: [&str; 2] = ["user", "user_id"];
@@ -27,6 +28,10 @@ pub(crate) struct Log {
 
 /// Reads the interactions of `config`.
 pub(crate) fn read_interactions(path: &Path, config: &DataConfig) -> Result<Log> {
+    let source = Source::new(path)?;
+    if source.format() == Format::Lists {
+        return read_lists(&source);
+    }
     let columns = &config.columns;
     let mut wanted = vec![
         Wanted::new("user", columns.user.as_ref(), &USER),
@@ -53,6 +58,23 @@ pub(crate) fn read_interactions(path: &Path, config: &DataConfig) -> Result<Log>
     }
     let order_only = Some(&rows.names[2]).filter(|name| ORDER_ONLY.contains(&name.as_str())).cloned();
     Ok(Log { interactions: Interactions::from_rows(&kept), order_only })
+}
+
+/// Reads `user item item ..` lines, as LightGCN and S3-Rec have them; the order is that of the line.
+fn read_lists(source: &Source) -> Result<Log> {
+    let mut text = String::new();
+    source.open()?.read_to_string(&mut text).map_err(|e| source.failed(e))?;
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if let Some(user) = words.next() {
+            rows.extend((0u32..).zip(words).map(|(place, item)| (user, item, f64::from(place))));
+        }
+    }
+    if rows.is_empty() {
+        return Err(DataError::corrupt(source.path(), "no interactions: each line is a user and then their items"));
+    }
+    Ok(Log { interactions: Interactions::from_rows(&rows), order_only: Some("place in the line".into()) })
 }
 
 /// Reads titles by item id; of several rows for one item the first counts.
@@ -86,5 +108,8 @@ fn read(path: &Path, wanted: &[Wanted]) -> Result<Rows> {
         Format::Commas => delimited::read_commas(&source, wanted),
         Format::JsonLines => typed::read_json_lines(&source, wanted),
         Format::Parquet => typed::read_parquet(&source, wanted),
+        Format::Lists => {
+            Err(DataError::corrupt(path, "a txt file holds interactions only; give titles as tsv, csv, jsonl or parquet"))
+        }
     }
 }

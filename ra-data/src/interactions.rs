@@ -36,6 +36,17 @@ impl Interactions {
         Self { users, items, rows: rows.iter().enumerate().map(code).collect() }
     }
 
+    /// Both logs over one set of ids, the rows of `self` first.
+    pub(crate) fn join(&self, other: &Self) -> Self {
+        let rows = |log: &'_ Self| -> Vec<(String, String, f64)> {
+            let name = |r: &Row| (log.users[r.user as usize].clone(), log.items[r.item as usize].clone(), r.time);
+            log.rows.iter().map(name).collect()
+        };
+        let rows: Vec<_> = rows(self).into_iter().chain(rows(other)).collect();
+        let rows: Vec<(&str, &str, f64)> = rows.iter().map(|(u, i, t)| (u.as_str(), i.as_str(), *t)).collect();
+        Self::from_rows(&rows)
+    }
+
     /// Drops users and items without a row; the order of ids stays.
     pub(crate) fn compact(mut self) -> Self {
         let keep = |ids: Vec<String>, used: &mut Vec<u32>| {

@@ -2,7 +2,7 @@
 use crate::config::{DataConfig, Split};
 use crate::ingest::{Log, read_interactions, read_titles};
 use crate::interactions::Interactions;
-use crate::split::{Parts, leave_one_out, temporal};
+use crate::split::{Parts, given, leave_one_out, temporal};
 use crate::{DataError, Result, filter};
 use ra_core::{Catalog, Dataset};
 use std::collections::HashMap;
@@ -27,7 +27,11 @@ pub fn prepare(name: &str, config: &DataConfig) -> Result<Dataset> {
             problem: format!("{problem}; use leave_one_out or name a time column"),
         });
     }
-    let log = keep(interactions, config);
+    let train_rows = interactions.rows.len();
+    let log = match &config.test {
+        Some(test) => interactions.join(&read_interactions(test, config)?.interactions),
+        None => keep(interactions, config),
+    };
     if log.rows.is_empty() {
         let problem = format!(
             "no user is left after k_core = {}, min_rating = {:?}; lower them",
@@ -38,6 +42,7 @@ pub fn prepare(name: &str, config: &DataConfig) -> Result<Dataset> {
     let parts = match config.split {
         Split::LeaveOneOut => leave_one_out(&log),
         Split::Temporal => temporal(&log, config.temporal_valid, config.temporal_test),
+        Split::Given => given(&log, train_rows),
     };
     if parts.test.total() == 0 {
         let problem = "no user has a test interaction: leave_one_out needs three of one user, temporal a share above 0";
@@ -69,7 +74,7 @@ fn dataset(
     let title = |id: &String| titles.get(id).cloned().unwrap_or_default();
     let texts: Vec<String> = log.items.iter().map(title).collect();
     let untitled = texts.iter().filter(|t| t.trim().is_empty()).count();
-    if untitled > 0 {
+    if untitled > 0 && config.items.is_some() {
         tracing::warn!(
             items = untitled,
             of = texts.len(),
@@ -81,6 +86,7 @@ fn dataset(
     filters.extend(config.min_rating.map(|r| format!("min_rating={r}")));
     let split = match config.split {
         Split::LeaveOneOut => "leave_one_out".into(),
+        Split::Given => "given".into(),
         Split::Temporal => format!("temporal valid={} test={}", config.temporal_valid, config.temporal_test),
     };
     Dataset {

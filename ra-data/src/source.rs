@@ -19,6 +19,8 @@ pub(crate) enum Format {
     Commas,
     JsonLines,
     Parquet,
+    /// A user and their items, separated by spaces.
+    Lists,
 }
 
 /// A file and what its name says about it.
@@ -42,9 +44,10 @@ impl Source {
             Some("tsv" | "inter" | "item") => Format::Tabs,
             Some("csv") => Format::Commas,
             Some("jsonl" | "ndjson" | "json") => Format::JsonLines,
+            Some("txt") => Format::Lists,
             Some("parquet") if packing == Packing::Plain => Format::Parquet,
             _ => {
-                let known = "tsv, csv, jsonl, inter, item, each also with .gz or .zst, and parquet";
+                let known = "tsv, csv, jsonl, inter, item, txt, each also with .gz or .zst, and parquet";
                 return Err(DataError::corrupt(
                     path,
                     format!("unknown file type; the name must end in one of {known}"),

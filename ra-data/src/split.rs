@@ -65,6 +65,20 @@ pub(crate) fn temporal(log: &Interactions, valid: f64, test: f64) -> Parts {
     }
 }
 
+/// The first `train` rows of the log train, the others test.
+pub(crate) fn given(log: &Interactions, train: usize) -> Parts {
+    let users = by_user(log);
+    let part = |trains: bool| {
+        let cut = |rows: &Vec<Row>| {
+            let own = rows.iter().filter(|r| ((r.index as usize) < train) == trains);
+            own.map(|r| r.item + 1).collect::<Vec<_>>()
+        };
+        Sequences::from_rows(users.iter().map(cut))
+    };
+    let none = Sequences::from_rows(users.iter().map(|_| Vec::new()));
+    Parts { train: part(true), valid: none, test: part(false) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +95,14 @@ mod tests {
         assert_eq!(parts.train, Sequences::from_rows([vec![2, 3], vec![2, 1]]));
         assert_eq!(parts.valid, Sequences::from_rows([vec![1], vec![]]));
         assert_eq!(parts.test, Sequences::from_rows([vec![1], vec![]]));
+    }
+
+    #[test]
+    fn given_files_stay_apart() {
+        let parts = given(&log(), 4);
+        assert_eq!(parts.train, Sequences::from_rows([vec![2, 3, 1, 1], vec![]]));
+        assert_eq!(parts.test, Sequences::from_rows([vec![], vec![2, 1]]));
+        assert_eq!(parts.valid.total(), 0);
     }
 
     #[test]

@@ -208,7 +208,7 @@ pub fn evaluate_items(
         let queries: Vec<History<'_>> =
             block.iter().zip(&histories).map(|(&user, items)| History { user, items }).collect();
         let vectors = model.users(&queries);
-        for ranked in rank_block(&vectors, &columns, &queries, dataset, part, config) {
+        for ranked in rank_block(model, &vectors, &columns, &queries, dataset, part, config) {
             tally.add(&ranked);
             if config.keep_top > 0 {
                 top.push(ranked.top.iter().take(config.keep_top).map(|column| column + 1).collect());
@@ -240,8 +240,10 @@ fn chosen(dataset: &Dataset, part: Part, config: &EvalConfig, users: Option<&[u3
     users
 }
 
-/// Ranks for `vectors` `[queries, dim]` against `columns` `[dim, items]`, so many rows at a time as memory allows.
+/// Ranks for `vectors` `[queries * interests, dim]` against `columns` `[dim, items]`, so many rows at a time as memory
+/// allows.
 fn rank_block(
+    model: &dyn Recommender,
     vectors: &Tensor<2>,
     columns: &Tensor<2>,
     queries: &[History<'_>],
@@ -251,20 +253,35 @@ fn rank_block(
 ) -> Vec<Ranked> {
     let [dim, items] = columns.dims();
     let cells = (config.block_mib << 20) / size_of::<f32>();
-    let rows = (cells / items.max(1) / ROWS * ROWS).max(ROWS);
+    let interests = model.interests();
+    let rows = (cells / items.max(1) / interests / ROWS * ROWS).max(ROWS);
     let k = config.ks.iter().copied().max().unwrap_or(0).max(config.keep_top);
     let mut all = Vec::with_capacity(queries.len());
     for (block, start) in queries.chunks(rows).zip((0..).step_by(rows)) {
-        let slice = vectors.clone().slice([start..start + block.len(), 0..dim]);
-        let scores = host(whole_rows(slice).matmul(columns.clone()));
-        let rank = |(query, scores): (&History<'_>, &[f32])| {
+        let slice = vectors.clone().slice([start * interests..(start + block.len()) * interests, 0..dim]);
+        let mut scores = host(whole_rows(slice).matmul(columns.clone()));
+        let rank = |(query, scores): (&History<'_>, &mut [f32])| {
+            let scores = merge_interests(scores, items);
+            for (item, more) in model.additions(query) {
+                scores[item as usize - 1] += more;
+            }
             let relevant = column_set(part.held_out(dataset, query.user));
             let blocked = if config.seen == Seen::Removed { column_set(query.items) } else { Vec::new() };
             rank_row(scores, &relevant, &blocked, config.ties, k)
         };
-        all.par_extend(block.par_iter().zip(scores.par_chunks(items.max(1))).map(rank));
+        all.par_extend(block.par_iter().zip(scores.par_chunks_mut((items * interests).max(1))).map(rank));
     }
     all
+}
+
+/// Keeps of every item the best score of the user's vectors, `[interests * items]` to `[items]`.
+fn merge_interests(scores: &mut [f32], items: usize) -> &mut [f32] {
+    let (best, others) = scores.split_at_mut(items);
+    for other in others.chunks_exact(items.max(1)) {
+        // A NaN must not hide behind a number: it is counted as a defect.
+        best.iter_mut().zip(other).for_each(|(best, &x)| *best = if x > *best || x.is_nan() { x } else { *best });
+    }
+    best
 }
 
 /// Fills `vectors` `[rows, dim]` with zero rows up to a multiple of [`ROWS`].

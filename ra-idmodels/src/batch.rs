@@ -1,13 +1,20 @@
-//! Next-item batches: a function of the data, the seed and the step.
+//! What a step trains on: a function of the data, the seed and the step, so that a run can start again anywhere.
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use ra_core::{Dataset, NextItemBatch, SplitMix, rng, splitmix64};
+use ra_core::{Dataset, Sequences, SplitMix, TrainBatch, rng, splitmix64};
 use rand::seq::SliceRandom;
-use std::collections::HashSet;
 
-/// Which users make the batch of a step: every epoch visits each user with at least two training items once, in an
-/// order of its own.
+/// Batches of a kind of training.
+pub trait Batches {
+    /// Steps an epoch.
+    fn steps(&self) -> usize;
+
+    /// The batch of a step.
+    fn batch(&mut self, step: usize) -> TrainBatch;
+}
+
+/// Which users make the batch of a step: every epoch visits each of them once, in an order of its own.
 #[derive(Debug)]
-pub struct BatchPlan {
+struct Order {
     users: Vec<u32>,
     epoch: Option<usize>,
     order: Vec<u32>,
@@ -15,20 +22,16 @@ pub struct BatchPlan {
     seed: u64,
 }
 
-impl BatchPlan {
-    /// Plans batches of `batch` users.
-    pub fn new(dataset: &Dataset, batch: usize, seed: u64) -> Self {
-        let users = (0..dataset.train.len() as u32).filter(|&u| dataset.train.row(u as usize).len() > 1).collect();
+impl Order {
+    fn new(users: Vec<u32>, batch: usize, seed: u64) -> Self {
         Self { users, epoch: None, order: Vec::new(), batch: batch.max(1), seed }
     }
 
-    /// Steps an epoch.
-    pub fn steps(&self) -> usize {
+    fn steps(&self) -> usize {
         self.users.len().div_ceil(self.batch)
     }
 
-    /// The users of a step.
-    pub fn users(&mut self, step: usize) -> &[u32] {
+    fn users(&mut self, step: usize) -> Vec<u32> {
         let (epoch, index) = (step / self.steps().max(1), step % self.steps().max(1));
         if self.epoch != Some(epoch) {
             self.order.clone_from(&self.users);
@@ -36,63 +39,235 @@ impl BatchPlan {
             self.epoch = Some(epoch);
         }
         let start = index * self.batch;
-        &self.order[start..(start + self.batch).min(self.order.len())]
+        self.order[start..(start + self.batch).min(self.order.len())].to_vec()
     }
 }
 
-/// The training rows of `users`: the last `max_length + 1` items of each, left-padded to the longest of the batch, one
-/// uniform negative a position that the user has not in the training data.
-pub fn next_item_batch(
-    dataset: &Dataset,
-    users: &[u32],
+/// Items of each user in ascending order, to draw items that are not among them.
+#[derive(Debug)]
+struct Unseen {
+    seen: Sequences,
+    items: usize,
+}
+
+impl Unseen {
+    fn new(dataset: &Dataset) -> Self {
+        let sorted = |row: &[u32]| {
+            let mut row = row.to_vec();
+            row.sort_unstable();
+            row.dedup();
+            row
+        };
+        Self { seen: Sequences::from_rows(dataset.train.rows().map(sorted)), items: dataset.catalog.len() }
+    }
+
+    /// An item that `user` has not in the training data, uniformly; a user who has nearly everything gets any item
+    /// after a few tries.
+    fn draw(&self, random: &mut SplitMix, user: u32) -> u32 {
+        let seen = self.seen.row(user as usize);
+        let mut item = 0;
+        for _ in 0..100 {
+            item = random.below(self.items) as u32 + 1;
+            if seen.binary_search(&item).is_err() {
+                break;
+            }
+        }
+        item
+    }
+}
+
+fn step_seed(seed: u64, step: usize) -> u64 {
+    splitmix64(seed ^ splitmix64(step as u64))
+}
+
+fn line(values: Vec<u32>, device: &Device) -> Tensor<1, Int> {
+    let n = values.len();
+    let values: Vec<i32> = values.into_iter().map(|v| v as i32).collect();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
+fn grid(values: Vec<u32>, rows: usize, width: usize, device: &Device) -> Tensor<2, Int> {
+    let values: Vec<i32> = values.into_iter().map(|v| v as i32).collect();
+    Tensor::from_data(TensorData::new(values, [rows, width]), device)
+}
+
+/// Every item of a history is followed by the next one: the last `max_length + 1` training items of each user, with
+/// `negatives` items a row that the user does not have.
+#[derive(Debug)]
+pub struct NextItem<'a> {
+    dataset: &'a Dataset,
+    order: Order,
+    unseen: Unseen,
     max_length: usize,
-    seed: u64,
-    device: &Device,
-) -> NextItemBatch {
-    let read = |u: u32| {
-        let row = dataset.train.row(u as usize);
-        &row[row.len().saturating_sub(max_length + 1)..]
-    };
-    let length = users.iter().map(|&u| read(u).len().saturating_sub(1)).max().unwrap_or(0).max(1);
-    let cells = users.len() * length;
-    let (mut items, mut positives, mut negatives) = (vec![0i32; cells], vec![0i32; cells], vec![0i32; cells]);
-    let mut rows = Vec::with_capacity(cells);
-    let mut random = SplitMix::new(splitmix64(seed) ^ 0x6E65_6761);
-    for (row, &user) in users.iter().enumerate() {
-        let sequence = read(user);
-        let seen: HashSet<u32> = dataset.train.row(user as usize).iter().copied().collect();
-        let steps = sequence.len().saturating_sub(1);
-        for t in 0..steps {
-            let cell = row * length + length - steps + t;
-            items[cell] = sequence[t] as i32;
-            positives[cell] = sequence[t + 1] as i32;
-            negatives[cell] = negative(&mut random, dataset.catalog.len(), &seen) as i32;
-            rows.push(cell as i32);
-        }
-    }
-    let grid = |values| Tensor::<2, Int>::from_data(TensorData::new(values, [users.len(), length]), device);
-    let line = |values: Vec<i32>| {
-        let n = values.len();
-        Tensor::<1, Int>::from_data(TensorData::new(values, [n]), device)
-    };
-    NextItemBatch {
-        users: line(users.iter().map(|&u| u as i32).collect()),
-        items: grid(items),
-        positives: grid(positives),
-        negatives: grid(negatives),
-        rows: line(rows),
-        dropout: Some(splitmix64(seed)),
+    negatives: usize,
+    device: Device,
+}
+
+impl<'a> NextItem<'a> {
+    /// Plans batches of `batch` users.
+    pub fn new(
+        dataset: &'a Dataset,
+        batch: usize,
+        max_length: usize,
+        negatives: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Self {
+        let users = with_items(dataset, 2);
+        let (order, unseen) = (Order::new(users, batch, seed), Unseen::new(dataset));
+        Self { dataset, order, unseen, max_length, negatives, device: device.clone() }
     }
 }
 
-fn negative(random: &mut SplitMix, items: usize, seen: &HashSet<u32>) -> u32 {
-    // A user who has nearly everything gets any item after a few tries.
-    let mut item = 0;
-    for _ in 0..100 {
-        item = random.below(items) as u32 + 1;
-        if !seen.contains(&item) {
-            break;
+fn with_items(dataset: &Dataset, least: usize) -> Vec<u32> {
+    (0..dataset.train.len() as u32).filter(|&u| dataset.train.row(u as usize).len() >= least).collect()
+}
+
+impl Batches for NextItem<'_> {
+    fn steps(&self) -> usize {
+        self.order.steps()
+    }
+
+    fn batch(&mut self, step: usize) -> TrainBatch {
+        let seed = step_seed(self.order.seed, step);
+        let mut random = SplitMix::new(splitmix64(seed) ^ 0x6E65_6761);
+        let chosen = self.order.users(step);
+        let mut lengths = Vec::with_capacity(chosen.len());
+        let [mut users, mut items, mut positives, mut negatives] = [const { Vec::new() }; 4];
+        for user in chosen {
+            let row = self.dataset.train.row(user as usize);
+            let read = &row[row.len().saturating_sub(self.max_length + 1)..];
+            let n = read.len() - 1;
+            lengths.push(n);
+            users.extend(std::iter::repeat_n(user, n));
+            items.extend_from_slice(&read[..n]);
+            positives.extend_from_slice(&read[1..]);
+            negatives.extend((0..n * self.negatives).map(|_| self.unseen.draw(&mut random, user)));
+        }
+        TrainBatch {
+            users: line(users, &self.device),
+            items: line(items, &self.device),
+            rows: None,
+            positives: line(positives, &self.device),
+            negatives: grid(negatives, lengths.iter().sum(), self.negatives, &self.device),
+            lengths: lengths.into(),
+            dropout: Some(splitmix64(seed)),
         }
     }
-    item
+}
+
+/// Pairs without an order: a user drawn uniformly, one of their items, one that is not (LightGCN's own sampler). An
+/// epoch draws as many as there are training interactions.
+#[derive(Debug)]
+pub struct Pairs<'a> {
+    dataset: &'a Dataset,
+    users: Vec<u32>,
+    unseen: Unseen,
+    batch: usize,
+    seed: u64,
+    device: Device,
+}
+
+impl<'a> Pairs<'a> {
+    /// Plans batches of `batch` pairs.
+    pub fn new(dataset: &'a Dataset, batch: usize, seed: u64, device: &Device) -> Self {
+        let (users, unseen) = (with_items(dataset, 1), Unseen::new(dataset));
+        Self { dataset, users, unseen, batch: batch.max(1), seed, device: device.clone() }
+    }
+}
+
+impl Batches for Pairs<'_> {
+    fn steps(&self) -> usize {
+        self.dataset.train.total().div_ceil(self.batch)
+    }
+
+    fn batch(&mut self, step: usize) -> TrainBatch {
+        let seed = step_seed(self.seed, step);
+        let mut random = SplitMix::new(seed);
+        let done = step % self.steps() * self.batch;
+        let n = self.batch.min(self.dataset.train.total() - done);
+        let [mut users, mut positives, mut negatives] = [const { Vec::new() }; 3];
+        for _ in 0..n {
+            let user = self.users[random.below(self.users.len())];
+            let row = self.dataset.train.row(user as usize);
+            users.push(user);
+            positives.push(row[random.below(row.len())]);
+            negatives.push(self.unseen.draw(&mut random, user));
+        }
+        TrainBatch {
+            lengths: vec![1; n].into(),
+            users: line(users, &self.device),
+            items: Tensor::zeros([n], &self.device),
+            rows: None,
+            positives: line(positives, &self.device),
+            negatives: grid(negatives, n, 1, &self.device),
+            dropout: Some(splitmix64(seed)),
+        }
+    }
+}
+
+/// The cloze task (Sun et al., BERT4Rec, CIKM 2019): of the last `max_length` training items of each user a share is
+/// hidden behind the mask, item `catalogue + 1`; what is hidden is to be found. The last item of a history is hidden
+/// alone in one batch row of ten, as it will be when the model is used.
+#[derive(Debug)]
+pub struct Cloze<'a> {
+    dataset: &'a Dataset,
+    order: Order,
+    max_length: usize,
+    share: f64,
+    device: Device,
+}
+
+impl<'a> Cloze<'a> {
+    /// Plans batches of `batch` users with `share` of the items hidden.
+    pub fn new(dataset: &'a Dataset, batch: usize, max_length: usize, share: f64, seed: u64, device: &Device) -> Self {
+        let order = Order::new(with_items(dataset, 2), batch, seed);
+        Self { dataset, order, max_length, share, device: device.clone() }
+    }
+}
+
+impl Batches for Cloze<'_> {
+    fn steps(&self) -> usize {
+        self.order.steps()
+    }
+
+    fn batch(&mut self, step: usize) -> TrainBatch {
+        let seed = step_seed(self.order.seed, step);
+        let mut random = SplitMix::new(seed);
+        let mask = self.dataset.catalog.len() as u32 + 1;
+        let mut lengths = Vec::new();
+        let [mut users, mut items, mut rows, mut positives] = [const { Vec::new() }; 4];
+        for user in self.order.users(step) {
+            let row = self.dataset.train.row(user as usize);
+            let read = &row[row.len().saturating_sub(self.max_length)..];
+            let last_alone = random.below(10) == 0;
+            let spare = random.below(read.len());
+            let chosen = |at: usize, random: &mut SplitMix| {
+                if last_alone { at + 1 == read.len() } else { random.unit() < self.share }
+            };
+            let mut hidden: Vec<bool> = (0..read.len()).map(|at| chosen(at, &mut random)).collect();
+            if !hidden.contains(&true) {
+                hidden[spare] = true;
+            }
+            for (&item, hidden) in read.iter().zip(hidden) {
+                if hidden {
+                    rows.push(items.len() as u32);
+                    positives.push(item);
+                }
+                items.push(if hidden { mask } else { item });
+            }
+            lengths.push(read.len());
+            users.extend(std::iter::repeat_n(user, read.len()));
+        }
+        let m = positives.len();
+        TrainBatch {
+            lengths: lengths.into(),
+            users: line(users, &self.device),
+            items: line(items, &self.device),
+            rows: Some(line(rows, &self.device)),
+            positives: line(positives, &self.device),
+            negatives: grid(Vec::new(), m, 0, &self.device),
+            dropout: Some(splitmix64(seed)),
+        }
+    }
 }

@@ -1,18 +1,60 @@
 //! The run-time choice of a method: one tagged enum, one match.
-use crate::{Job, Pop, PopConfig, SasRec, SasRecConfig, TrainConfig, train};
+use crate::*;
 use burn::tensor::Device;
 use ra_core::{Curve, Dataset, IdModel, LedgerRow, Recommender, Result, ledger, load_module, save_module};
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use std::path::Path;
 
-/// One `[[id]]` table of a recipe.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One `[[id]]` table of a recipe. A key that is left out has the method's own default, in `[id.train]` too.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum IdConfig {
     /// Popularity.
     Pop(PopConfig),
+    /// First-order Markov chain.
+    Markov(MarkovConfig),
+    /// Matrix factorization.
+    Mf(MfConfig),
+    /// LightGCN.
+    LightGcn(LightGcnConfig),
     /// SASRec.
     Sasrec(SasRecConfig),
+}
+
+/// Every `kind`, for messages.
+const KINDS: &str = "pop, markov, mf, lightgcn, sasrec";
+
+impl<'de> Deserialize<'de> for IdConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        fn read<C: Default + Serialize + DeserializeOwned>(keys: Map<String, Value>) -> serde_json::Result<C> {
+            let mut all = serde_json::to_value(C::default())?;
+            merge(&mut all, Value::Object(keys));
+            serde_json::from_value(all)
+        }
+        let mut keys = Map::deserialize(from)?;
+        let kind = keys.remove("kind").ok_or_else(|| D::Error::custom(format!("kind is missing; one of {KINDS}")))?;
+        let config = match kind.as_str().unwrap_or_default() {
+            "pop" => read(keys).map(Self::Pop),
+            "markov" => read(keys).map(Self::Markov),
+            "mf" => read(keys).map(Self::Mf),
+            "lightgcn" => read(keys).map(Self::LightGcn),
+            "sasrec" => read(keys).map(Self::Sasrec),
+            _ => return Err(D::Error::custom(format!("kind is {kind}, it must be one of {KINDS}"))),
+        };
+        config.map_err(D::Error::custom)
+    }
+}
+
+/// Puts what is given over the defaults, tables within tables.
+fn merge(into: &mut Value, given: Value) {
+    match (into, given) {
+        (Value::Object(into), Value::Object(given)) => {
+            given.into_iter().for_each(|(key, value)| merge(into.entry(key).or_insert(Value::Null), value));
+        }
+        (into, given) => *into = given,
+    }
 }
 
 impl IdConfig {
@@ -20,6 +62,9 @@ impl IdConfig {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Pop(_) => "pop",
+            Self::Markov(_) => "markov",
+            Self::Mf(_) => "mf",
+            Self::LightGcn(_) => "lightgcn",
             Self::Sasrec(_) => "sasrec",
         }
     }
@@ -29,16 +74,24 @@ impl IdConfig {
     /// # Errors
     /// The key, its value and what is allowed.
     pub fn check(&self) -> std::result::Result<(), String> {
+        if let Some(train) = self.train() {
+            train.check()?;
+        }
         match self {
-            Self::Pop(_) => Ok(()),
             Self::Sasrec(config) => config.check(),
+            Self::Mf(MfConfig { dim, .. }) | Self::LightGcn(LightGcnConfig { dim, .. }) if *dim == 0 => {
+                Err("id.dim is 0, it must be at least 1".into())
+            }
+            _ => Ok(()),
         }
     }
 
     /// How it is trained, if it is.
     pub fn train(&self) -> Option<&TrainConfig> {
         match self {
-            Self::Pop(_) => None,
+            Self::Pop(_) | Self::Markov(_) => None,
+            Self::Mf(config) => Some(&config.train),
+            Self::LightGcn(config) => Some(&config.train),
             Self::Sasrec(config) => Some(&config.train),
         }
     }
@@ -53,16 +106,36 @@ pub struct Trained {
     pub curve: Curve,
     /// What was trained.
     pub ledger: Vec<LedgerRow>,
-    checkpoint: Option<SasRec>,
+    checkpoint: Option<Box<dyn Checkpoint>>,
+}
+
+/// A module that can be written down.
+trait Checkpoint: std::fmt::Debug {
+    fn save(&self, path: &Path) -> Result<()>;
+}
+
+impl<M: IdModel> Checkpoint for M {
+    fn save(&self, path: &Path) -> Result<()> {
+        save_module(self, path)
+    }
 }
 
 impl Trained {
+    fn counted(model: impl Recommender + 'static) -> Self {
+        Self { model: Box::new(model), curve: Curve::default(), ledger: Vec::new(), checkpoint: None }
+    }
+
+    fn learned<M: IdModel + 'static>(model: &M, curve: Curve) -> Self {
+        let ledger = ledger(model);
+        Self { model: Box::new(model.fitted()), curve, ledger, checkpoint: Some(Box::new(model.valid())) }
+    }
+
     /// Writes the trained parameters; a method without any writes nothing.
     ///
     /// # Errors
     /// As [`save_module`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        self.checkpoint.as_ref().map_or(Ok(()), |module| save_module(module, path))
+        self.checkpoint.as_ref().map_or(Ok(()), |module| module.save(path))
     }
 }
 
@@ -71,14 +144,29 @@ impl Trained {
 /// # Errors
 /// As [`train`].
 pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
+    let device = job.device.clone().autodiff();
+    let items = job.dataset.catalog.len();
     match config {
-        IdConfig::Pop(_) => Ok(pop(job.dataset, job.device)),
-        IdConfig::Sasrec(config) => {
-            let fresh = config.init(job.dataset.catalog.len(), job.seed, &job.device.clone().autodiff());
-            let (model, curve) = train(fresh, config.max_length, &config.train, job)?;
-            Ok(sasrec(IdModel::fitted(&model), curve))
+        IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(job.dataset, job.device))),
+        IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(job.dataset, job.device))),
+        IdConfig::Mf(c) => {
+            learn(c.init(job.dataset.users.len(), items, job.seed, &device), &mut c.batches(job), &c.train, job)
         }
+        IdConfig::LightGcn(c) => {
+            learn(c.init(job.dataset, job.seed, &device), &mut c.batches(job), &c.train, job)
+        }
+        IdConfig::Sasrec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
     }
+}
+
+fn learn<M: IdModel + 'static>(
+    fresh: M,
+    batches: &mut dyn Batches,
+    config: &TrainConfig,
+    job: &Job<'_>,
+) -> Result<Trained> {
+    let (model, curve) = train(fresh, batches, config, job)?;
+    Ok(Trained::learned(&model, curve))
 }
 
 /// Loads what [`Trained::save`] wrote.
@@ -86,23 +174,16 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
 /// # Errors
 /// As [`load_module`].
 pub fn load(config: &IdConfig, dataset: &Dataset, path: &Path, device: &Device) -> Result<Trained> {
+    let (users, items) = (dataset.users.len(), dataset.catalog.len());
     match config {
-        IdConfig::Pop(_) => Ok(pop(dataset, device)),
-        IdConfig::Sasrec(config) => {
-            Ok(sasrec(load_module(config.init(dataset.catalog.len(), 0, device), path)?, Curve::default()))
-        }
+        IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(dataset, device))),
+        IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(dataset, device))),
+        IdConfig::Mf(c) => loaded(c.init(users, items, 0, device), path),
+        IdConfig::LightGcn(c) => loaded(c.init(dataset, 0, device), path),
+        IdConfig::Sasrec(c) => loaded(c.init(items, 0, device), path),
     }
 }
 
-fn pop(dataset: &Dataset, device: &Device) -> Trained {
-    Trained {
-        model: Box::new(Pop::new(dataset, device)),
-        curve: Curve::default(),
-        ledger: Vec::new(),
-        checkpoint: None,
-    }
-}
-
-fn sasrec(model: SasRec, curve: Curve) -> Trained {
-    Trained { ledger: ledger(&model), model: Box::new(model.clone()), curve, checkpoint: Some(model) }
+fn loaded<M: IdModel + 'static>(fresh: M, path: &Path) -> Result<Trained> {
+    Ok(Trained::learned(&load_module(fresh, path)?, Curve::default()))
 }

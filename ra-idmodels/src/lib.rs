@@ -23,7 +23,7 @@
 //! let train = TrainConfig { epochs: 60, lr: 0.01, patience: 0, ..TrainConfig::default() };
 //! let config = IdConfig::Sasrec(SasRecConfig { dim: 16, dropout: 0.0, train, ..SasRecConfig::default() });
 //! let device = open_device(Backend::Cpu)?;
-//! let job = Job { dataset: &data, device: &device, seed: 1, validate: None, progress: &Silent };
+//! let job = Job { dataset: &data, device: &device, seed: 1, validate: None, progress: &Silent, state: None };
 //! let trained = ra_idmodels::fit(&config, &job)?;
 //! let scores = trained.model.users(&[History { user: 0, items: &[1, 2] }]).matmul(trained.model.items(&[1, 2, 3, 4]).transpose());
 //! assert_eq!(scores.argmax(1).into_scalar::<i64>(), 2); // item 3 follows item 2
@@ -34,14 +34,20 @@
 mod batch;
 mod config;
 pub mod golden;
+mod lightgcn;
 mod loss;
+mod markov;
+mod mf;
 mod pop;
 mod sasrec;
 mod train;
 
-pub use batch::{BatchPlan, next_item_batch};
+pub use batch::{Batches, Cloze, NextItem, Pairs};
 pub use config::{IdConfig, Trained, fit, load};
-pub use loss::{binary_cross_entropy, softmax_cross_entropy};
+pub use lightgcn::{LightGcn, LightGcnConfig};
+pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
+pub use markov::{Markov, MarkovConfig};
+pub use mf::{Mf, MfConfig};
 pub use pop::{Pop, PopConfig};
-pub use sasrec::{SasRec, SasRecConfig, SasRecLoss};
+pub use sasrec::{SasRec, SasRecConfig, SasRecVariant};
 pub use train::{Job, TrainConfig, Validate, train};

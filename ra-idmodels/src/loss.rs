@@ -1,14 +1,120 @@
 //! Losses over a catalogue.
 use burn::tensor::activation::{log_sigmoid, softmax};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use ra_core::TrainBatch;
+use ra_core::fused::pair_scores;
+use serde::{Deserialize, Serialize};
 
-/// Binary cross-entropy with one negative a positive, mean over rows (Kang & McAuley, ICDM 2018, eq. 7).
+/// What a method that reads a history minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Cross-entropy over the whole catalogue.
+    #[default]
+    Softmax,
+    /// Cross-entropy over the target and the negatives.
+    SampledSoftmax,
+    /// Binary cross-entropy over the target and the negatives (Kang & McAuley, ICDM 2018, eq. 7).
+    Bce,
+    /// BCE whose positives are calibrated for the number of negatives (Petrov & Macdonald, gSASRec, RecSys 2023, eq. 9).
+    Gbce,
+    /// Bayesian personalised ranking against each negative (Rendle et al., UAI 2009).
+    Bpr,
+}
+
+/// A loss and what it needs to know.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ItemLoss {
+    pub(crate) loss: Loss,
+    /// Negatives a row; the softmax needs none.
+    pub(crate) negatives: usize,
+    /// gSASRec's calibration, 0 (plain BCE) to 1 (as if the sample were the catalogue).
+    pub(crate) calibration: f64,
+}
+
+impl ItemLoss {
+    /// Negatives that a batch must bring.
+    pub(crate) fn wanted(&self) -> usize {
+        if self.loss == Loss::Softmax { 0 } else { self.negatives }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.loss != Loss::Softmax && self.negatives == 0 {
+            return Err("id.negatives is 0, a loss on negatives needs at least 1".into());
+        }
+        if !(0.0..=1.0).contains(&self.calibration) {
+            return Err(format!("id.calibration is {}, it must be in 0..=1", self.calibration));
+        }
+        Ok(())
+    }
+
+    /// The loss of `hidden`, `[m, dim]`, on the batch's targets in `table`, `[items + 1, dim]`.
+    pub(crate) fn of(&self, hidden: Tensor<2>, table: Tensor<2>, batch: &TrainBatch) -> Tensor<1> {
+        if self.loss == Loss::Softmax {
+            // At most 2 MiB of scores at a time: they stay in the cache between the three products.
+            let chunk = ((1 << 19) / table.dims()[0]).clamp(16, 1024);
+            return softmax_cross_entropy(hidden, table, batch.positives.clone(), chunk);
+        }
+        let items = table.dims()[0] - 1;
+        let scores = pair_scores(hidden, None, table, columns(batch));
+        match self.loss {
+            Loss::SampledSoftmax => sampled_softmax(scores),
+            Loss::Bpr => bpr(scores),
+            Loss::Gbce => binary_cross_entropy(scores, gbce_weight(self.negatives, items, self.calibration)),
+            Loss::Bce | Loss::Softmax => binary_cross_entropy(scores, 1.0),
+        }
+    }
+}
+
+/// The target and then the negatives of each row, `[m, 1 + k]`.
+pub(crate) fn columns(batch: &TrainBatch) -> Tensor<2, Int> {
+    let m = batch.positives.dims()[0];
+    Tensor::cat(vec![batch.positives.clone().reshape([m, 1]), batch.negatives.clone()], 1)
+}
+
+/// The sum of squares of the chosen rows.
+pub(crate) fn square_norm(table: Tensor<2>, rows: Tensor<1, Int>) -> Tensor<1> {
+    table.select(0, rows).square().sum()
+}
+
+fn split(scores: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let [m, k] = scores.dims();
+    (scores.clone().slice([0..m, 0..1]), scores.slice([0..m, 1..k]))
+}
+
+/// Bayesian personalised ranking: the mean over rows and negatives of `-ln sigmoid(positive - negative)`.
 ///
 /// # Shapes
-/// `hidden`, `positives` and `negatives` are `[n, dim]`; the result is `[1]`.
-pub fn binary_cross_entropy(hidden: Tensor<2>, positives: Tensor<2>, negatives: Tensor<2>) -> Tensor<1> {
-    let score = |items: Tensor<2>| (hidden.clone() * items).sum_dim(1);
-    (log_sigmoid(score(positives)) + log_sigmoid(score(negatives).neg())).mean().neg()
+/// `scores` is `[m, 1 + k]`, the target first; the result is `[1]`.
+pub fn bpr(scores: Tensor<2>) -> Tensor<1> {
+    let (positive, negatives) = split(scores);
+    log_sigmoid(positive - negatives).mean().neg()
+}
+
+/// Binary cross-entropy, summed over the target and its negatives, mean over rows; `weight` is the exponent of the
+/// target's sigmoid, 1 but for gBCE.
+///
+/// # Shapes
+/// `scores` is `[m, 1 + k]`, the target first; the result is `[1]`.
+pub fn binary_cross_entropy(scores: Tensor<2>, weight: f64) -> Tensor<1> {
+    let m = scores.dims()[0];
+    let (positive, negatives) = split(scores);
+    (log_sigmoid(positive).sum() * weight + log_sigmoid(negatives.neg()).sum()).neg() / m as f32
+}
+
+/// gBCE's exponent for `negatives` of `items`: `a (t (1 - 1/a) + 1/a)` with `a = negatives / (items - 1)`.
+pub fn gbce_weight(negatives: usize, items: usize, calibration: f64) -> f64 {
+    let share = negatives as f64 / (items.max(2) - 1) as f64;
+    share * (calibration * (1.0 - 1.0 / share) + 1.0 / share)
+}
+
+/// Cross-entropy over the target and uniform negatives, mean over rows.
+///
+/// # Shapes
+/// `scores` is `[m, 1 + k]`, the target first; the result is `[1]`.
+pub fn sampled_softmax(scores: Tensor<2>) -> Tensor<1> {
+    let m = scores.dims()[0];
+    burn::tensor::activation::log_softmax(scores, 1).slice([0..m, 0..1]).mean().neg()
 }
 
 /// Cross-entropy of the softmax over all items but padding (row 0), mean over rows.
@@ -56,6 +162,23 @@ mod tests {
     use super::*;
     use burn::tensor::{Device, Tolerance, activation::log_softmax};
     use ra_core::{normal, rng};
+
+    #[test]
+    fn gbce_is_bce_at_one_end_and_calibrated_at_the_other() {
+        assert!((gbce_weight(256, 3417, 0.0) - 1.0).abs() < 1e-12);
+        assert!((gbce_weight(256, 3417, 1.0) - 256.0 / 3416.0).abs() < 1e-12);
+        let scores = Tensor::<2>::from_floats([[2.0, -1.0, 0.5]], &Device::flex());
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let got: f32 = binary_cross_entropy(scores.clone(), 0.25).into_scalar();
+        let want = -(0.25 * sigmoid(2.0).ln() + sigmoid(1.0).ln() + sigmoid(-0.5).ln());
+        assert!((f64::from(got) - want).abs() < 1e-6);
+        let got: f32 = sampled_softmax(scores.clone()).into_scalar();
+        let want = -(2f64.exp() / (2f64.exp() + (-1f64).exp() + 0.5f64.exp())).ln();
+        assert!((f64::from(got) - want).abs() < 1e-6);
+        let got: f32 = bpr(scores).into_scalar();
+        let want = -(sigmoid(3.0).ln() + sigmoid(1.5).ln()) / 2.0;
+        assert!((f64::from(got) - want).abs() < 1e-6);
+    }
 
     #[test]
     fn the_chunked_softmax_is_the_composed_one_in_value_and_gradient() {

@@ -1,30 +1,33 @@
-//! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018), the original code's variant.
-use crate::{TrainConfig, binary_cross_entropy, softmax_cross_entropy};
+//! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
+use crate::golden::{Parameter, linear, norm};
+use crate::loss::ItemLoss;
+use crate::{Loss, NextItem, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::activation::relu;
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use ra_core::attention::{attend, merge_heads, project, split_heads};
-use ra_core::{
-    History, IdModel, NextItemBatch, Recommender, attention_bias, dropout_mask, normal, rng, splitmix64, xavier_normal,
-};
+use burn::tensor::activation::{gelu, relu};
+use burn::tensor::{Device, Int, Tensor};
+use ra_core::fused::{attention, dropout, layer_norm};
+use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-/// What SASRec minimises.
+/// How a block is put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SasRecLoss {
-    /// Cross-entropy over the whole catalogue.
+#[serde(rename_all = "snake_case")]
+pub enum SasRecVariant {
+    /// The original code: the query alone is normed, the residual is the normed query, no output projection.
     #[default]
-    Softmax,
-    /// Binary cross-entropy with one negative a position, as in the paper.
-    Bce,
+    Original,
+    /// A pre-norm transformer block with an output projection, and a GELU of four times the width inside.
+    Modern,
 }
 
 /// Configures [`SasRec`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct SasRecConfig {
+    /// How a block is put together.
+    pub variant: SasRecVariant,
     /// Width of item and user vectors.
     pub dim: usize,
     /// Self-attention blocks.
@@ -36,7 +39,11 @@ pub struct SasRecConfig {
     /// Dropout rate.
     pub dropout: f64,
     /// The loss.
-    pub loss: SasRecLoss,
+    pub loss: Loss,
+    /// Negatives a position, for the losses that take some.
+    pub negatives: usize,
+    /// gBCE's calibration `t`, 0 to 1.
+    pub calibration: f64,
     /// How it is trained.
     pub train: TrainConfig,
 }
@@ -44,12 +51,15 @@ pub struct SasRecConfig {
 impl Default for SasRecConfig {
     fn default() -> Self {
         Self {
+            variant: SasRecVariant::Original,
             dim: 64,
             blocks: 2,
             heads: 1,
             max_length: 50,
             dropout: 0.3,
-            loss: SasRecLoss::Softmax,
+            loss: Loss::Softmax,
+            negatives: 1,
+            calibration: 0.75,
             train: TrainConfig::default(),
         }
     }
@@ -61,6 +71,7 @@ struct Block {
     query: Linear,
     key: Linear,
     value: Linear,
+    output: Option<Linear>,
     inner_norm: LayerNorm,
     up: Linear,
     down: Linear,
@@ -69,6 +80,7 @@ struct Block {
 /// SASRec; a user is the state at the last position of the history.
 #[derive(Module, Debug)]
 pub struct SasRec {
+    /// `[items + 1, dim]`; row 0 is padding, which nothing reads.
     items: Param<Tensor<2>>,
     positions: Param<Tensor<2>>,
     blocks: Vec<Block>,
@@ -76,6 +88,8 @@ pub struct SasRec {
     #[module(skip)]
     config: SasRecConfig,
 }
+
+const EPSILON: f32 = 1e-8;
 
 impl SasRecConfig {
     /// What does not make sense, in words a person can act on.
@@ -94,28 +108,35 @@ impl SasRecConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(format!("id.dropout is {}, it must be in 0..1", self.dropout));
         }
-        Ok(())
+        self.item_loss().check()
+    }
+
+    fn item_loss(&self) -> ItemLoss {
+        ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
     }
 
     /// A fresh model for a catalogue of `items` items.
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> SasRec {
         let (dim, random) = (self.dim, &mut rng(seed, "sasrec", 0));
-        let norm = || LayerNormConfig::new(dim).with_epsilon(1e-8).init(device);
-        let mut linear = || {
+        let norm = || LayerNormConfig::new(dim).with_epsilon(f64::from(EPSILON)).init(device);
+        let mut linear = |from: usize, to: usize| {
             let mut layer = LinearConfig::new(1, 1).init(device);
-            layer.weight = xavier_normal([dim, dim], random, device);
-            layer.bias = Some(Param::from_tensor(Tensor::zeros([dim], device)));
+            layer.weight = xavier_normal([from, to], random, device);
+            layer.bias = Some(Param::from_tensor(Tensor::zeros([to], device)));
             layer
         };
+        let modern = self.variant == SasRecVariant::Modern;
+        let inner = if modern { 4 * dim } else { dim };
         let blocks = (0..self.blocks)
             .map(|_| Block {
                 attention_norm: norm(),
-                query: linear(),
-                key: linear(),
-                value: linear(),
+                query: linear(dim, dim),
+                key: linear(dim, dim),
+                value: linear(dim, dim),
+                output: modern.then(|| linear(dim, dim)),
                 inner_norm: norm(),
-                up: linear(),
-                down: linear(),
+                up: linear(dim, inner),
+                down: linear(inner, dim),
             })
             .collect();
         SasRec {
@@ -126,50 +147,62 @@ impl SasRecConfig {
             config: self.clone(),
         }
     }
+
+    /// Its batches.
+    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> NextItem<'a> {
+        let negatives = self.item_loss().wanted();
+        NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device)
+    }
+}
+
+fn normed(norm: &LayerNorm, x: Tensor<2>) -> Tensor<2> {
+    let beta = norm.beta.as_ref().map_or_else(|| norm.gamma.val().zeros_like(), Param::val);
+    layer_norm(x, norm.gamma.val(), beta, EPSILON)
 }
 
 impl SasRec {
-    /// The item table with a zero row for padding, `[items + 1, dim]`.
+    /// The item table, `[items + 1, dim]`; row 0 is padding.
     pub fn table(&self) -> Tensor<2> {
-        let [rows, dim] = self.items.dims();
-        Tensor::cat(vec![Tensor::zeros([1, dim], &self.items.device()), self.items.val().slice([1..rows])], 0)
+        self.items.val()
     }
 
-    /// States `[batch, length, dim]` of left-padded histories `[batch, length]`, `length <= max_length`.
-    pub fn states(&self, items: Tensor<2, Int>, dropout: Option<u64>) -> Tensor<3> {
-        let [batch, length] = items.dims();
-        let (dim, device) = (self.config.dim, self.items.device());
-        let mask: Tensor<2> = items.clone().not_equal_elem(0).float();
-        let keep = mask.clone().reshape([batch, length, 1]);
-        let bias = attention_bias(&mask, 0, true);
-        let noise = |x: Tensor<3>, site: u64| match dropout {
-            Some(seed) if self.config.dropout > 0.0 => {
-                let shape = x.dims();
-                x * dropout_mask(shape, self.config.dropout, splitmix64(seed ^ site), &device)
-            }
-            _ => x,
+    /// States `[rows, dim]` of histories that lie one after another, each at most `max_length` long.
+    pub fn states(&self, items: Tensor<1, Int>, lengths: &Arc<[usize]>, seed: Option<u64>) -> Tensor<2> {
+        let (config, device) = (&self.config, self.items.device());
+        let noise = |x: Tensor<2>, site: u64| match seed {
+            Some(seed) => dropout(x, config.dropout, splitmix64(seed ^ site)),
+            None => x,
         };
-        let rows = self.table().select(0, items.reshape([batch * length])).reshape([batch, length, dim]);
-        let from = self.config.max_length - length;
-        let positions = self.positions.val().slice([from..self.config.max_length]).unsqueeze_dim(0);
-        let mut x = noise(rows * (dim as f32).sqrt() + positions, 0) * keep.clone();
+        let attend = |block: &Block, query: Tensor<2>, x: Tensor<2>| {
+            let (q, k, v) = (block.query.forward(query), block.key.forward(x.clone()), block.value.forward(x));
+            attention(q, k, v, lengths, config.heads, true)
+        };
+        // The last item of a history is at the last position.
+        let place = |&length: &usize| (config.max_length - length..config.max_length).map(|p| p as i32);
+        let places: Vec<i32> = lengths.iter().flat_map(place).collect();
+        let places = Tensor::<1, Int>::from_ints(places.as_slice(), &device);
+        let read = self.items.val().select(0, items) * (config.dim as f32).sqrt();
+        let mut x = noise(read + self.positions.val().select(0, places), 0);
         for (index, block) in self.blocks.iter().enumerate() {
             let site = 3 * index as u64 + 1;
-            let heads = |layer: &Linear, x: Tensor<3>| split_heads(project(layer, x), self.config.heads);
-            // The query alone is normed, and the residual is the normed query: as in the original code.
-            let query = block.attention_norm.forward(x.clone());
-            let attended = attend(
-                heads(&block.query, query.clone()),
-                heads(&block.key, x.clone()),
-                heads(&block.value, x),
-                bias.clone(),
-            );
-            // Dropout on the attention's output instead of its weights: the same regulariser at 1/length of the cost.
-            let inner = block.inner_norm.forward(noise(merge_heads(attended), site) + query);
-            let up = noise(relu(project(&block.up, inner.clone())), site + 1);
-            x = (noise(project(&block.down, up), site + 2) + inner) * keep.clone();
+            x = match &block.output {
+                None => {
+                    let query = normed(&block.attention_norm, x.clone());
+                    let attended = attend(block, query.clone(), x);
+                    // Dropout on the attention's output instead of its weights: the same regulariser at less cost.
+                    let inner = normed(&block.inner_norm, noise(attended, site) + query);
+                    let up = noise(relu(block.up.forward(inner.clone())), site + 1);
+                    noise(block.down.forward(up), site + 2) + inner
+                }
+                Some(output) => {
+                    let read = normed(&block.attention_norm, x.clone());
+                    let x = x + noise(output.forward(attend(block, read.clone(), read)), site);
+                    let up = noise(gelu(block.up.forward(normed(&block.inner_norm, x.clone()))), site + 1);
+                    x + noise(block.down.forward(up), site + 2)
+                }
+            };
         }
-        self.norm.forward(x) * keep
+        normed(&self.norm, x)
     }
 
     /// Every parameter under its name in the original code; matrices of linear layers are stored `[in, out]`.
@@ -186,56 +219,23 @@ impl SasRec {
                 ("f1", &mut block.up),
                 ("f2", &mut block.down),
             ];
-            for (name, linear) in linears {
-                all.push((format!("{index}.{name}.w"), Parameter::Matrix(&mut linear.weight)));
-                all.extend(linear.bias.as_mut().map(|b| (format!("{index}.{name}.b"), Parameter::Vector(b))));
+            for (name, layer) in linears {
+                linear(&mut all, &format!("{index}.{name}"), layer);
             }
-            for (name, norm) in [("ln_attn", &mut block.attention_norm), ("ln_ffn", &mut block.inner_norm)] {
-                all.push((format!("{index}.{name}.w"), Parameter::Vector(&mut norm.gamma)));
-                all.extend(norm.beta.as_mut().map(|b| (format!("{index}.{name}.b"), Parameter::Vector(b))));
-            }
+            norm(&mut all, &format!("{index}.ln_attn"), &mut block.attention_norm);
+            norm(&mut all, &format!("{index}.ln_ffn"), &mut block.inner_norm);
         }
-        all.push(("ln_out.w".into(), Parameter::Vector(&mut self.norm.gamma)));
-        all.extend(self.norm.beta.as_mut().map(|b| ("ln_out.b".into(), Parameter::Vector(b))));
+        norm(&mut all, "ln_out", &mut self.norm);
         all
     }
-
-    fn device(&self) -> Device {
-        self.items.device()
-    }
-}
-
-/// A parameter and how the original code stores it.
-pub(crate) enum Parameter<'a> {
-    /// As it is.
-    Table(&'a mut Param<Tensor<2>>),
-    /// Transposed.
-    Matrix(&'a mut Param<Tensor<2>>),
-    /// As it is.
-    Vector(&'a mut Param<Tensor<1>>),
 }
 
 impl IdModel for SasRec {
     type Fitted = Self;
 
-    fn loss(&self, batch: &NextItemBatch) -> Tensor<1> {
-        let [users, length] = batch.items.dims();
-        let (dim, table) = (self.config.dim, self.table());
-        let cells = |grid: &Tensor<2, Int>| grid.clone().reshape([users * length]).select(0, batch.rows.clone());
-        let states = self.states(batch.items.clone(), batch.dropout).reshape([users * length, dim]);
-        let hidden = states.select(0, batch.rows.clone());
-        let positives = cells(&batch.positives);
-        match self.config.loss {
-            SasRecLoss::Bce => {
-                let row = |ids| table.clone().select(0, ids);
-                binary_cross_entropy(hidden, row(positives), row(cells(&batch.negatives)))
-            }
-            SasRecLoss::Softmax => {
-                // At most 32 MiB of scores at a time.
-                let chunk = ((1 << 23) / table.dims()[0]).clamp(1, 1024);
-                softmax_cross_entropy(hidden, table, positives, chunk)
-            }
-        }
+    fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
+        let states = self.states(batch.items.clone(), &batch.lengths, batch.dropout);
+        self.config.item_loss().of(batch.with_target(states), self.table(), batch)
     }
 
     fn fitted(&self) -> Self {
@@ -249,24 +249,38 @@ impl Recommender for SasRec {
     }
 
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        let limit = self.config.max_length;
-        let read: Vec<&[u32]> = histories.iter().map(|h| &h.items[h.items.len().saturating_sub(limit)..]).collect();
-        let length = read.iter().map(|r| r.len()).max().unwrap_or(0).max(1);
-        let mut cells = vec![0i32; read.len() * length];
-        for (row, items) in read.iter().enumerate() {
-            for (column, &item) in items.iter().enumerate() {
-                cells[(row + 1) * length - items.len() + column] = item as i32;
-            }
-        }
-        let items = Tensor::from_data(TensorData::new(cells, [read.len(), length]), &self.device());
-        let last = self.states(items, None).slice([0..read.len(), length - 1..length]);
-        last.reshape([read.len(), self.config.dim])
+        let device = self.items.device();
+        last_states(histories, self.config.max_length, &device, |items, lengths| self.states(items, lengths, None))
     }
 
     fn items(&self, items: &[u32]) -> Tensor<2> {
         let rows: Vec<i32> = items.iter().map(|&i| i as i32).collect();
-        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [items.len()]), &self.device());
-        let keep = rows.clone().not_equal_elem(0).float().reshape([items.len(), 1]);
-        self.items.val().select(0, rows) * keep
+        self.items.val().select(0, Tensor::<1, Int>::from_ints(rows.as_slice(), &self.items.device()))
     }
+}
+
+/// The state at the last item of each history, zeros where there is none.
+pub(crate) fn last_states(
+    histories: &[History<'_>],
+    max_length: usize,
+    device: &Device,
+    states: impl FnOnce(Tensor<1, Int>, &Arc<[usize]>) -> Tensor<2>,
+) -> Tensor<2> {
+    // An empty history reads padding once; its state is then put to zero.
+    let read = |h: &History<'_>| match &h.items[h.items.len().saturating_sub(max_length)..] {
+        [] => vec![0],
+        items => items.iter().map(|&i| i as i32).collect(),
+    };
+    let rows: Vec<Vec<i32>> = histories.iter().map(read).collect();
+    let lengths: Arc<[usize]> = rows.iter().map(Vec::len).collect();
+    let end = |end: &mut i32, &n: &usize| {
+        *end += n as i32;
+        Some(*end)
+    };
+    let ends: Vec<i32> = lengths.iter().scan(-1, end).collect();
+    let items = rows.concat();
+    let ints = |values: &[i32]| Tensor::<1, Int>::from_ints(values, device);
+    let known: Vec<f32> = histories.iter().map(|h| if h.items.is_empty() { 0.0 } else { 1.0 }).collect();
+    let known = Tensor::<1>::from_floats(known.as_slice(), device).reshape([histories.len(), 1]);
+    states(ints(&items), &lengths).select(0, ints(&ends)) * known
 }

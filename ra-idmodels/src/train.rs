@@ -1,8 +1,9 @@
 //! Training any ID method.
-use crate::{BatchPlan, next_item_batch};
+use crate::Batches;
 use burn::tensor::Device;
-use ra_core::{Curve, Dataset, FitConfig, IdModel, Progress, Recommender, Result, fit, splitmix64};
+use ra_core::{Curve, Dataset, FitConfig, IdModel, Progress, Recommender, Result, fit};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// A validation metric of a frozen model, higher is better.
 pub type Validate<'a> = Option<&'a dyn Fn(&dyn Recommender) -> f64>;
@@ -11,7 +12,7 @@ pub type Validate<'a> = Option<&'a dyn Fn(&dyn Recommender) -> f64>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Users a batch.
+    /// Users a batch; of methods that learn from pairs, pairs.
     pub batch: usize,
     /// Epochs at most.
     pub epochs: usize,
@@ -21,13 +22,28 @@ pub struct TrainConfig {
     pub patience: usize,
     /// Learning rate.
     pub lr: f64,
+    /// AdamW's decay rates of the two moments.
+    pub betas: [f32; 2],
     /// Decoupled weight decay.
     pub weight_decay: f32,
 }
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { batch: 128, epochs: 200, validate_every: 5, patience: 4, lr: 1e-3, weight_decay: 0.0 }
+        Self { batch: 128, epochs: 200, validate_every: 5, patience: 4, lr: 1e-3, betas: [0.9, 0.98], weight_decay: 0.0 }
+    }
+}
+
+impl TrainConfig {
+    /// What does not make sense, in words a person can act on.
+    pub(crate) fn check(&self) -> std::result::Result<(), String> {
+        if self.batch == 0 {
+            return Err("id.train.batch is 0, it must be at least 1".into());
+        }
+        if !(self.lr > 0.0 && self.lr.is_finite()) {
+            return Err(format!("id.train.lr is {}, it must be above 0", self.lr));
+        }
+        Ok(())
     }
 }
 
@@ -44,6 +60,8 @@ pub struct Job<'a> {
     pub validate: Validate<'a>,
     /// Hears how far training is.
     pub progress: &'a dyn Progress,
+    /// Where a training is written down while it runs, to go on from there; see [`ra_core::fit`].
+    pub state: Option<&'a Path>,
 }
 
 impl std::fmt::Debug for Job<'_> {
@@ -52,27 +70,27 @@ impl std::fmt::Debug for Job<'_> {
     }
 }
 
-/// Trains `model` (on an autodiff device) on the last `max_length` items of every user and returns it as it was at the
-/// best validation.
+/// Trains `model` (on an autodiff device) on `batches` and returns it as it was at the best validation.
 ///
 /// # Errors
 /// As [`ra_core::fit`].
-pub fn train<M: IdModel>(model: M, max_length: usize, config: &TrainConfig, job: &Job<'_>) -> Result<(M, Curve)> {
-    let mut plan = BatchPlan::new(job.dataset, config.batch, job.seed);
+pub fn train<M: IdModel>(
+    model: M,
+    batches: &mut dyn Batches,
+    config: &TrainConfig,
+    job: &Job<'_>,
+) -> Result<(M, Curve)> {
     let fit_config = FitConfig {
-        steps: plan.steps() * config.epochs,
+        steps: batches.steps() * config.epochs,
         lr: config.lr,
         weight_decay: config.weight_decay,
-        betas: [0.9, 0.98],
-        validate_every: plan.steps() * config.validate_every,
+        betas: config.betas,
+        validate_every: batches.steps() * config.validate_every,
         patience: config.patience,
         ..FitConfig::default()
     };
-    let loss = |model: &M, step: usize| {
-        let seed = splitmix64(job.seed ^ splitmix64(step as u64));
-        model.loss(&next_item_batch(job.dataset, plan.users(step), max_length, seed, job.device))
-    };
+    let loss = |model: &M, step: usize| model.loss(&batches.batch(step));
     let mut metric = job.validate.map(|validate| move |model: &M| validate(&model.fitted()));
     let metric = metric.as_mut().map(|m| m as ra_core::Validation<'_, M>);
-    fit("train id model", &fit_config, model, loss, metric, job.progress)
+    fit("train id model", &fit_config, model, loss, metric, job.progress, job.state)
 }

@@ -2,6 +2,7 @@
 mod wheel;
 
 use anyhow::{Context, Result, anyhow, bail};
+use ra_data::{DataConfig, Split};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,13 +54,24 @@ enum Source {
     Hand { files: [&'static str; 2], how: &'static str },
 }
 
-/// The two files of a data set.
+/// The files of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataFiles {
     /// Who took what, when.
     pub(crate) interactions: PathBuf,
-    /// The items and their titles.
-    pub(crate) items: PathBuf,
+    /// The items and their titles; without it there are ids only.
+    pub(crate) items: Option<PathBuf>,
+    /// The test interactions of a data set that somebody else has split.
+    pub(crate) test: Option<PathBuf>,
+}
+
+impl DataFiles {
+    /// A configuration that reads these files.
+    pub(crate) fn into_config(self, config: DataConfig) -> DataConfig {
+        let split = if self.test.is_some() { Split::Given } else { config.split };
+        let items = config.items.or(self.items);
+        DataConfig { interactions: Some(self.interactions), items, test: self.test, split, ..config }
+    }
 }
 
 /// What [`MARKER`] holds.
@@ -76,6 +88,7 @@ const GROUPLENS: &str =
     "GroupLens terms: research use, no redistribution; cite Harper & Konstan 2015, doi 10.1145/2827872";
 const AMAZON: &str = "no licence is stated: research use only, do not redistribute";
 const AMAZON_FILES: [&str; 2] = ["interactions.tsv", "items.tsv"];
+const GIVEN_FILES: [&str; 2] = ["train.txt", "test.txt"];
 
 static ENTRIES: [Entry; 7] = [
     Entry {
@@ -143,7 +156,7 @@ static ENTRIES: [Entry; 7] = [
         kind: Kind::Data,
         terms: "SNAP check-ins, no licence is stated: research use only; cite Cho et al. 2011",
         source: Source::Hand {
-            files: ["train.txt", "test.txt"],
+            files: GIVEN_FILES,
             how: "the folder data/gowalla of the LightGCN-PyTorch repository: train.txt and test.txt",
         },
     },
@@ -200,18 +213,19 @@ pub(crate) fn fetch(name: &str, root: &Path) -> Result<PathBuf> {
 /// The files of a data set by name, fetched when they can be.
 ///
 /// # Errors
-/// As [`fetch`]; also for a model's name, and for data that has no items file.
+/// As [`fetch`]; also for a model's name.
 pub(crate) fn locate_data(name: &str, root: &Path) -> Result<DataFiles> {
     let entry =
         find_kind(name, Kind::Data, "give your own files with `--set data.interactions=PATH --set data.items=PATH`")?;
-    let [interactions, items] = match &entry.source {
+    let [first, second] = match &entry.source {
         Source::Wheel(wheel) => [wheel.files[0], wheel.files[1]],
-        Source::Hand { files, .. } if *files == AMAZON_FILES => *files,
-        Source::Hand { .. } => bail!("{name} has ids only, no items and no order: it cannot be a recipe's data"),
+        Source::Hand { files, .. } => *files,
     };
     let folder = fetch(name, root)?;
     let path = |stem| packed(&folder, stem).ok_or_else(|| anyhow!("{}: {stem} is missing", folder.display()));
-    Ok(DataFiles { interactions: path(interactions)?, items: path(items)? })
+    let (interactions, second, given) = (path(first)?, path(second)?, [first, second] == GIVEN_FILES);
+    let (items, test) = if given { (None, Some(second)) } else { (Some(second), None) };
+    Ok(DataFiles { interactions, items, test })
 }
 
 /// The folder of a model by name, fetched when it can be.

@@ -27,6 +27,8 @@ pub(crate) struct Manifest {
 pub(crate) struct IdMark {
     pub(crate) curve: Curve,
     pub(crate) seconds: f64,
+    /// Epochs that were asked for; a run resumed with more goes on from its training state.
+    pub(crate) epochs: Option<usize>,
 }
 
 /// Beside the towers' checkpoint: what they were trained against.
@@ -63,9 +65,10 @@ impl RunFolder {
             if found.dataset != manifest.dataset {
                 bail!("{}: the run was made from other data; start it again without --resume", file.display());
             }
-            if found != manifest {
+            if found.version != manifest.version || without_epochs(&found.recipe)? != without_epochs(&manifest.recipe)? {
                 bail!("{}: the run was made by another recipe; start it again without --resume", file.display());
             }
+            folder.write(&manifest)?;
             return Ok(folder);
         }
         if path.exists() && !file.exists() && path.read_dir().is_ok_and(|mut d| d.next().is_some()) {
@@ -79,9 +82,13 @@ impl RunFolder {
         for part in reports.iter().filter(|p| p.exists()) {
             std::fs::remove_file(part).with_context(|| removed(part))?;
         }
-        write_json(&file, &manifest)?;
-        write_atomic(&folder.file("recipe.toml"), manifest.recipe.as_bytes())?;
+        folder.write(&manifest)?;
         Ok(folder)
+    }
+
+    fn write(&self, manifest: &Manifest) -> Result<()> {
+        write_json(&self.file("manifest.json"), manifest)?;
+        Ok(write_atomic(&self.file("recipe.toml"), manifest.recipe.as_bytes())?)
     }
 
     /// Opens a finished run for use, with its resolved recipe.
@@ -110,6 +117,11 @@ impl RunFolder {
         self.file(&format!("checkpoints/id-{}.safetensors", config.name()))
     }
 
+    /// Where the training of an ID method is written down while it runs.
+    pub(crate) fn id_state(&self, config: &IdConfig) -> PathBuf {
+        self.file(&format!("checkpoints/id-{}.state.safetensors", config.name()))
+    }
+
     fn id_mark_file(&self, config: &IdConfig) -> PathBuf {
         self.file(&format!("checkpoints/id-{}.json", config.name()))
     }
@@ -117,7 +129,8 @@ impl RunFolder {
     /// The mark of a finished ID stage, written after its checkpoint.
     pub(crate) fn id_mark(&self, config: &IdConfig) -> Result<Option<IdMark>> {
         let file = self.id_mark_file(config);
-        Ok(if file.exists() { Some(read_json(&file)?) } else { None })
+        let mark: Option<IdMark> = if file.exists() { Some(read_json(&file)?) } else { None };
+        Ok(mark.filter(|mark| mark.epochs == config.train().map(|train| train.epochs)))
     }
 
     pub(crate) fn save_id(&self, config: &IdConfig, trained: &Trained, mark: &IdMark) -> Result<()> {
@@ -191,6 +204,17 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// A resolved recipe but for the number of epochs of its ID methods: a training may be made longer.
+fn without_epochs(recipe: &str) -> Result<toml::Table> {
+    let mut table: toml::Table = recipe.parse()?;
+    for id in table.get_mut("id").and_then(toml::Value::as_array_mut).into_iter().flatten() {
+        if let Some(train) = id.get_mut("train").and_then(toml::Value::as_table_mut) {
+            train.remove("epochs");
+        }
+    }
+    Ok(table)
 }
 
 /// Fingerprint of what an ID method says of every item: towers fit these vectors and no others.

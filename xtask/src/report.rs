@@ -25,10 +25,7 @@ pub(crate) fn describe(data: &str, items: Option<PathBuf>, json: bool, root: &Pa
         let config = DataConfig { interactions: Some(path), items, ..DataConfig::default() };
         ra_data::prepare(data, &config)?
     } else {
-        let files = fetch::locate_data(data, root)?;
-        let config =
-            DataConfig { interactions: Some(files.interactions), items: Some(files.items), ..DataConfig::default() };
-        ra_data::prepare(data, &config)?
+        ra_data::prepare(data, &fetch::locate_data(data, root)?.into_config(DataConfig::default()))?
     };
     let description = ra_data::describe(&dataset)?;
     if json {

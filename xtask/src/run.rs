@@ -99,12 +99,10 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<()> {
 
 /// Locates, reads, filters and splits the data of a recipe.
 pub(crate) fn prepare(recipe: &Recipe, root: &Path) -> Result<Dataset> {
-    let mut config = recipe.data.clone();
-    if config.interactions.is_none() {
-        let files = fetch::locate_data(&recipe.data_name, root)?;
-        config.interactions = Some(files.interactions);
-        config.items = config.items.or(Some(files.items));
-    }
+    let config = match recipe.data.interactions {
+        Some(_) => recipe.data.clone(),
+        None => fetch::locate_data(&recipe.data_name, root)?.into_config(recipe.data.clone()),
+    };
     Ok(ra_data::prepare(&recipe.data_name, &config)?)
 }
 
@@ -208,16 +206,18 @@ impl Run {
         }
         let since = Instant::now();
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
+        let state = self.folder.id_state(config);
         let job = ra_idmodels::Job {
             dataset: &self.dataset,
             device: &self.device,
             seed: self.recipe.seed,
             validate: self.has_validation().then_some(metric),
             progress: &self.bars,
+            state: Some(&state),
         };
         let trained = ra_idmodels::fit(config, &job)?;
         let seconds = self.cost(&format!("train {}", config.name()), since);
-        let mark = IdMark { curve: trained.curve.clone(), seconds };
+        let mark = IdMark { curve: trained.curve.clone(), seconds, epochs: config.train().map(|train| train.epochs) };
         self.folder.save_id(config, &trained, &mark)?;
         Ok((trained, mark))
     }
@@ -277,6 +277,7 @@ impl Run {
             bail!("data.curate leaves no sample; raise its budget or switch denoise off");
         }
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
+        let state = self.folder.file("checkpoints/towers.state.safetensors");
         let job = Job {
             ids: &backbone.model,
             text: &text.tower,
@@ -286,6 +287,7 @@ impl Run {
             align: &self.recipe.align,
             train: &self.recipe.train,
             seed: self.recipe.seed,
+            state: Some(&state),
         };
         let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), &self.bars)?;
         let seconds = self.cost("align", since);

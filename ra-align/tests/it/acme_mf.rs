@@ -2,7 +2,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::{IdModel, IdTable, NextItemBatch, normal, rng};
+use ra_core::{IdModel, IdTable, TrainBatch, normal, rng};
 
 #[derive(Module, Debug)]
 pub(crate) struct Mf {
@@ -20,13 +20,10 @@ impl Mf {
 impl IdModel for Mf {
     type Fitted = IdTable;
 
-    fn loss(&self, batch: &NextItemBatch) -> Tensor<1> {
-        let [users, length] = batch.items.dims();
-        let pick = |grid: &Tensor<2, Int>| grid.clone().reshape([users * length]).select(0, batch.rows.clone());
-        let item = |grid| self.items.val().select(0, pick(grid)); // [n, dim]
-        let who = batch.users.clone().reshape([users, 1]).expand([users, length]);
-        let user = self.users.val().select(0, pick(&who));
-        let margin = user * (item(&batch.positives) - item(&batch.negatives));
+    fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
+        let user = self.users.val().select(0, batch.users.clone()); // [n, dim]
+        let item = |ids: Tensor<1, Int>| self.items.val().select(0, ids);
+        let margin = user * (item(batch.positives.clone()) - item(batch.negatives.clone().flatten(0, 1)));
         log_sigmoid(margin.sum_dim(1)).mean().neg()
     }
 

@@ -13,8 +13,7 @@ use ra_align::{
 };
 use ra_core::contract::{check_language_model, check_recommender};
 use ra_core::{
-    Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, NextItemBatch,
-    Prefix, Recommender, Sequences, Silent, TextBatch, Tokenizer, encode, ledger, load_module, normal, rng,
+    Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, Prefix, Recommender, Sequences, Silent, TextBatch, Tokenizer, TrainBatch, encode, ledger, load_module, normal, rng,
     save_module,
 };
 use std::sync::Arc;
@@ -86,7 +85,7 @@ fn fit(align: &AlignConfig, text: &Arc<TextTower<AcmeLm>>, seed: u64) -> (Towers
     let (data, train) = (dataset(), AlignTrain { batch: 12, steps: 80, lr: 0.05, ..AlignTrain::default() });
     let samples = data.samples();
     let ids = ring_ids(&Device::flex());
-    let job = Job { ids: &ids, text, dataset: &data, samples: &samples, max_history: 9, align, train: &train, seed };
+    let job = Job { ids: &ids, text, dataset: &data, samples: &samples, max_history: 9, align, train: &train, seed, state: None };
     ra_align::fit(&job, None, &Silent).unwrap()
 }
 
@@ -98,23 +97,27 @@ fn a_language_model_of_another_crate_meets_the_contract() {
 #[test]
 fn an_id_method_of_another_crate_trains() {
     let (data, device) = (dataset(), Device::flex());
-    let ints =
-        |values: Vec<i32>, shape: [usize; 2]| Tensor::<2, Int>::from_data(TensorData::new(values, shape), &device);
+    let ints = |values: Vec<i32>| {
+        let n = values.len();
+        Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device)
+    };
     let users = data.users.len();
     let rows = |from: usize| {
-        data.train.rows().flat_map(|r| r[from..from + 3].iter().map(|&i| i as i32).collect::<Vec<_>>()).collect()
+        ints(data.train.rows().flat_map(|r| r[from..from + 3].iter().map(|&i| i as i32).collect::<Vec<_>>()).collect())
     };
-    let batch = NextItemBatch {
-        users: Tensor::arange(0..users as i64, &device),
-        items: ints(rows(0), [users, 3]),
-        positives: ints(rows(1), [users, 3]),
-        negatives: ints((0..users as i32 * 3).map(|k| (k / 3 + 6) % ITEMS as i32 + 1).collect(), [users, 3]),
-        rows: Tensor::arange(0..users as i64 * 3, &device),
+    let n = users as i32 * 3;
+    let batch = TrainBatch {
+        lengths: vec![3; users].into(),
+        users: ints((0..n).map(|k| k / 3).collect()),
+        items: rows(0),
+        rows: None,
+        positives: rows(1),
+        negatives: ints((0..n).map(|k| (k / 3 + 6) % ITEMS as i32 + 1).collect()).reshape([n as usize, 1]),
         dropout: None,
     };
     let config = FitConfig { steps: 60, lr: 0.05, ..FitConfig::default() };
     let fresh = Mf::new(users, ITEMS as usize, 8, 1, &device.clone().autodiff());
-    let (mf, curve) = ra_core::fit("mf", &config, fresh, |m, _| m.loss(&batch), None, &Silent).unwrap();
+    let (mf, curve) = ra_core::fit("mf", &config, fresh, |m, _| m.loss(&batch), None, &Silent, None).unwrap();
     assert!(curve.points.last().unwrap().loss < 0.3 * curve.points[0].loss, "{curve:?}");
     check_recommender(&mf.fitted(), &[History { user: 0, items: &[] }, History { user: 5, items: &[] }], &[1, 2, 3]);
 }

@@ -1,7 +1,7 @@
 //! What a user of this crate relies on: golden values, contracts, checkpoints, and that training learns.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 use ra_core::{Catalog, Dataset, Device, History, Recommender, Sequences, Silent, contract::check_recommender};
-use ra_idmodels::{IdConfig, Job, Pop, SasRecConfig, SasRecLoss, TrainConfig, Trained, golden};
+use ra_idmodels::{IdConfig, Job, Loss, Pop, SasRecConfig, TrainConfig, Trained, golden};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -20,20 +20,20 @@ fn ring(items: u32) -> Dataset {
     }
 }
 
-fn config(loss: SasRecLoss) -> IdConfig {
+fn config(loss: Loss) -> IdConfig {
     let train = TrainConfig { epochs: 80, lr: 0.01, batch: 12, patience: 0, ..TrainConfig::default() };
     IdConfig::Sasrec(SasRecConfig { dim: 16, max_length: 6, dropout: 0.1, loss, train, ..SasRecConfig::default() })
 }
 
-fn train(loss: SasRecLoss, data: &Dataset, seed: u64) -> Trained {
-    let job = Job { dataset: data, device: &Device::flex(), seed, validate: None, progress: &Silent };
+fn train(loss: Loss, data: &Dataset, seed: u64) -> Trained {
+    let job = Job { dataset: data, device: &Device::flex(), seed, validate: None, progress: &Silent, state: None };
     ra_idmodels::fit(&config(loss), &job).unwrap()
 }
 
 #[test]
-fn sasrec_agrees_with_the_golden_case() {
+fn every_model_agrees_with_its_golden_case() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let read = |name: &str| -> BTreeMap<String, golden::Array> {
+    let read = |name: String| -> BTreeMap<String, golden::Array> {
         let bytes = std::fs::read(dir.join(name)).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let numbers = |view: &safetensors::tensor::TensorView<'_>| match view.dtype() {
@@ -48,15 +48,17 @@ fn sasrec_agrees_with_the_golden_case() {
         };
         file.iter().map(|(n, v)| (n.to_string(), (v.shape().to_vec(), numbers(&v)))).collect()
     };
-    let case = serde_json::from_slice(&std::fs::read(dir.join("sasrec.json")).unwrap()).unwrap();
-    let got = golden::verify_case(&case, &read("sasrec.input.safetensors")).unwrap().unwrap();
-    for (name, (shape, want)) in read("sasrec.expected.safetensors") {
-        let (found, values) = &got[&name];
-        assert_eq!(*found, shape, "{name}");
-        let top = want.iter().fold(0.0f64, |m, w| m.max(w.abs()));
-        let (atol, rtol) = if name.starts_with("grad") { (1e-6, 1e-4) } else { (1e-5, 1e-5) };
-        let error = values.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f64::max);
-        assert!(error <= atol + rtol * top, "{name}: {error}");
+    for model in ["sasrec", "bprmf", "lightgcn"] {
+        let case = serde_json::from_slice(&std::fs::read(dir.join(format!("{model}.json"))).unwrap()).unwrap();
+        let got = golden::verify_case(&case, &read(format!("{model}.input.safetensors"))).unwrap().unwrap();
+        for (name, (shape, want)) in read(format!("{model}.expected.safetensors")) {
+            let (found, values) = &got[&name];
+            assert_eq!(*found, shape, "{model} {name}");
+            let top = want.iter().fold(0.0f64, |m, w| m.max(w.abs()));
+            let (atol, rtol) = if name.starts_with("grad") { (1e-6, 1e-4) } else { (1e-5, 1e-5) };
+            let error = values.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f64::max);
+            assert!(error <= atol + rtol * top, "{model} {name}: {error}");
+        }
     }
 }
 
@@ -64,7 +66,7 @@ fn sasrec_agrees_with_the_golden_case() {
 fn training_learns_what_follows_and_survives_a_checkpoint() {
     let (data, device) = (ring(7), Device::flex());
     let dir = tempfile::tempdir().unwrap();
-    for loss in [SasRecLoss::Softmax, SasRecLoss::Bce] {
+    for loss in [Loss::Softmax, Loss::Bce] {
         let trained = train(loss, &data, 3);
         let path = dir.path().join("sasrec.safetensors");
         trained.save(&path).unwrap();
@@ -81,7 +83,7 @@ fn training_learns_what_follows_and_survives_a_checkpoint() {
 fn the_same_seed_gives_the_same_bits() {
     let data = ring(5);
     let vectors = |seed| {
-        let trained = train(SasRecLoss::Softmax, &data, seed);
+        let trained = train(Loss::Softmax, &data, seed);
         trained.model.items(&[1, 2, 3, 4, 5]).into_data()
     };
     assert_eq!(vectors(1), vectors(1));

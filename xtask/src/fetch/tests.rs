@@ -209,7 +209,7 @@ fn data_without_a_package_is_looked_for() {
     fs::write(folder.join("items.tsv"), "").unwrap();
     let files = locate_data("amazon-scientific", root.path()).unwrap();
     assert_eq!(files.interactions, folder.join("interactions.tsv.zst"));
-    assert_eq!(files.items, folder.join("items.tsv"));
+    assert_eq!(files.items, Some(folder.join("items.tsv")));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn unknown_names_are_told_the_known_ones() {
     check(fetch("ml-10m", root), &["\"ml-10m\"", "ml-100k", "minilm"]);
     check(locate_model("ml-100k", root), &["models/", "minilm", "lm.path"]);
     check(locate_data("minilm", root).map(|files| files.items), &["data/", "ml-100k", "data.items"]);
-    check(locate_data("gowalla", root).map(|files| files.items), &["gowalla has ids only"]);
+    check(locate_data("gowalla", root).map(|files| files.items), &["data/gowalla", "train.txt"]);
 }
 
 #[test]

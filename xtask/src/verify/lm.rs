@@ -216,7 +216,7 @@ impl Case {
             ..FitConfig::default()
         };
         let loss = |towers: &Towers<Layerwise>, _| self.total(towers, self.sampled(towers).0);
-        let (_, curve) = ra_core::fit("trajectory", &config, self.towers.clone(), loss, None, &Silent)?;
+        let (_, curve) = ra_core::fit("trajectory", &config, self.towers.clone(), loss, None, &Silent, None)?;
         let got: Vec<f64> = curve.points.iter().map(|p| p.loss).collect();
         if got.len() != want.len() {
             bail!("the trajectory has {} steps, expected {}", got.len(), want.len());

@@ -1,0 +1,135 @@
+//! Inner loops. Everything is `inline(always)`, so that [`vectorized`] compiles it for the machine's vector units.
+
+/// Runs a loop compiled for the best vector instructions that this processor has. The closure, and all that it calls,
+/// must be `inline(always)`: what is not inlined is compiled for the oldest processor.
+#[inline(always)]
+pub(crate) fn vectorized<R>(run: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(run)
+}
+
+/// `e^x` within two units in the last place; below -87 it is 0, above 88 that of 88.
+///
+/// Cody and Waite's reduction and the Cephes polynomial: unlike the C library's it has no branch, so a loop over it
+/// runs in vectors.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
+    let clamped = x.clamp(-87.0, 88.0);
+    let whole = clamped.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let r = whole.mul_add(-0.693_359_4, clamped);
+    let r = whole.mul_add(2.121_944_4e-4, r);
+    let p = 1.987_569_1e-4f32;
+    let p = p.mul_add(r, 1.398_199_9e-3);
+    let p = p.mul_add(r, 8.333_452e-3);
+    let p = p.mul_add(r, 4.166_579_6e-2);
+    let p = p.mul_add(r, 0.166_666_66);
+    let p = p.mul_add(r, 0.5);
+    let p = p.mul_add(r * r, r) + 1.0;
+    let scale = f32::from_bits((((whole as i32) + 127) << 23) as u32);
+    if x < -87.0 { 0.0 } else { p * scale }
+}
+
+/// The sum of a slice, in eight lanes.
+#[inline(always)]
+pub(crate) fn sum(x: &[f32]) -> f32 {
+    dot_with(x, x, #[inline(always)] |a, _| a)
+}
+
+/// The dot product of two slices of one length, in eight lanes.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    dot_with(a, b, #[inline(always)] |a, b| a * b)
+}
+
+#[inline(always)]
+fn dot_with(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    let (heads, tails) = (a.chunks_exact(16).zip(b.chunks_exact(16)), a.len() / 16 * 16);
+    for (a, b) in heads {
+        for lane in 0..16 {
+            lanes[lane] += term(a[lane], b[lane]);
+        }
+    }
+    let tail: f32 = a[tails..].iter().zip(&b[tails..]).map(|(&a, &b)| term(a, b)).sum();
+    lanes.iter().sum::<f32>() + tail
+}
+
+/// Columns of a tile: widths of what [`multiply`] reads and writes are multiples of it.
+pub(crate) const TILE: usize = 16;
+
+/// Rows `rows` of `c += scale * a b`, over the columns of `a` that `inner` gives for a row and the columns of `c` that
+/// `columns` gives.
+///
+/// All matrices are row-major with the widths given; `rows` is a multiple of 4, `columns` rounds up to whole tiles.
+#[inline(always)]
+pub(crate) fn multiply(
+    c: (&mut [f32], usize),
+    a: (&[f32], usize),
+    b: (&[f32], usize),
+    rows: usize,
+    inner: impl Fn(usize) -> std::ops::Range<usize>,
+    columns: impl Fn(usize) -> std::ops::Range<usize>,
+) {
+    let ((c, c_width), (a, a_width), (b, b_width)) = (c, a, b);
+    for row in (0..rows).step_by(4) {
+        let inner = inner(row);
+        let a: [&[f32]; 4] = std::array::from_fn(|r| {
+            let start = (row + r) * a_width;
+            &a[start + inner.start..start + inner.end]
+        });
+        let length = inner.len();
+        for column in columns(row).step_by(TILE) {
+            let mut sums = [[0.0f32; TILE]; 4];
+            let mut at = inner.start * b_width + column;
+            for k in 0..length {
+                let Some(b) = b[at..].first_chunk::<TILE>() else { break };
+                for r in 0..4 {
+                    let a = a[r][k];
+                    for j in 0..TILE {
+                        sums[r][j] = a.mul_add(b[j], sums[r][j]);
+                    }
+                }
+                at += b_width;
+            }
+            for (r, sums) in sums.iter().enumerate() {
+                let start = (row + r) * c_width + column;
+                for (c, sum) in c[start..start + TILE].iter_mut().zip(sums) {
+                    *c += sum;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exponential_is_that_of_the_library() {
+        for k in -9000..9000 {
+            let x = k as f32 / 100.0;
+            let (got, want) = (exp(x), if x < -87.0 { 0.0 } else { x.min(88.0).exp() });
+            assert!((got - want).abs() <= 3e-7 * want, "{x}: {got} {want}");
+        }
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn products_skip_what_they_are_told_to() {
+        let (m, k, n) = (8, 16, 32);
+        let a: Vec<f32> = (0..m * k).map(|i| (i % 7) as f32 - 3.0).collect();
+        let b: Vec<f32> = (0..k * n).map(|i| (i % 5) as f32 - 2.0).collect();
+        let mut c = vec![1.0; m * n];
+        vectorized(#[inline(always)] || multiply((&mut c, n), (&a, k), (&b, n), m, |row| row..k, |row| 0..row + 4));
+        for row in 0..m {
+            let first = row / 4 * 4;
+            for column in 0..n {
+                let sum: f32 = (first..k).map(|i| a[row * k + i] * b[i * n + column]).sum();
+                let expected = if column < (first + 4).next_multiple_of(TILE) { 1.0 + sum } else { 1.0 };
+                assert_eq!(c[row * n + column], expected, "{row} {column}");
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Operators that are slow when composed, written once with their own gradient.
+//!
+//! On Burn's CPU back end an operator here is one pass over host memory; on any other back end it is the composed form
+//! of the same mathematics, which the tests hold it to by value and by gradient. Inner loops are plain Rust, compiled
+//! for the vector units of the machine they run on.
+mod attention;
+mod dropout;
+mod layer_norm;
+mod math;
+mod pair_scores;
+mod propagate;
+
+pub use attention::attention;
+pub use dropout::dropout;
+pub use layer_norm::layer_norm;
+pub use pair_scores::pair_scores;
+pub(crate) use math::vectorized;
+pub use propagate::{Graph, propagate};
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// A matrix on the host, row-major.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) width: usize,
+}
+
+/// An operator on `N` matrices with a gradient of its own.
+pub(crate) trait Operator<const N: usize>: Debug + Send + Sync + 'static {
+    /// What the gradient needs beyond the inputs.
+    type Saved: Send + Sync + 'static;
+
+    /// The value, row-major, and its width.
+    fn forward(&self, inputs: [Matrix<'_>; N]) -> (Vec<f32>, usize, Self::Saved);
+
+    /// The gradient of each input, given that of the value.
+    fn backward(&self, inputs: [Matrix<'_>; N], saved: &Self::Saved, grad: &[f32]) -> [Vec<f32>; N];
+}
+
+/// Runs an operator on the CPU back end; `None` where the tensors live elsewhere.
+pub(crate) fn apply<const N: usize, O: Operator<N>>(operator: O, inputs: &[Tensor<2>; N]) -> Option<Tensor<2>> {
+    if !inputs.iter().any(Tensor::is_autodiff) {
+        let primitives = all(inputs, |x| x.clone().try_into_primitive::<Flex>().ok().and_then(host))?;
+        let (value, width, _) = operator.forward(primitives.each_ref().map(matrix));
+        return Some(Tensor::from_primitive::<Flex>(tensor(value, width)));
+    }
+    let tracked = all(inputs, |x| {
+        let x = if x.is_autodiff() { x.clone() } else { Tensor::from_inner(x.clone()) };
+        x.try_into_primitive::<Autodiff<Flex>>().ok()
+    })?;
+    let primitives = all(&tracked, |x| host(x.primitive().clone()))?;
+    let (value, width, saved) = operator.forward(primitives.each_ref().map(matrix));
+    let step = Step(Arc::new(Taped { operator, inputs: primitives, saved }));
+    let guards = tracked.map(|x| x.node());
+    let output = tensor(value, width);
+    let output = match step.clone().prepare::<NoCheckpointing>(guards).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish((), output),
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    };
+    Some(Tensor::from_primitive::<Autodiff<Flex>>(output))
+}
+
+/// Changes plain tensors in place on the CPU back end, beside one that is only read; `None`, and nothing changed, where
+/// they live elsewhere.
+pub(crate) fn on_host<const N: usize>(
+    changed: &mut [Tensor<1>; N],
+    read: &Tensor<1>,
+    change: impl FnOnce([&mut [f32]; N], &[f32]),
+) -> Option<[Tensor<1>; N]> {
+    let read = read.clone().try_into_primitive::<Flex>().ok().and_then(host)?;
+    all(changed, |x| x.clone().try_into_primitive::<Flex>().ok().filter(|x| x.dtype() == DType::F32))?;
+    // The handles must be the only ones, or the first write would copy.
+    let owned = changed.each_mut().map(|x| std::mem::replace(x, Tensor::zeros([0], &Device::flex())));
+    let mut owned = owned.map(|x| match x.try_into_primitive::<Flex>() {
+        Ok(x) => if x.is_contiguous() && x.layout().start_offset() == 0 { x } else { x.to_contiguous() },
+        Err(_) => unreachable!("tried above"),
+    });
+    change(owned.each_mut().map(FlexTensor::storage_mut::<f32>), matrix(&read).values);
+    Some(owned.map(Tensor::from_primitive::<Flex>))
+}
+
+fn all<T, U: Debug, const N: usize>(items: &[T; N], each: impl Fn(&T) -> Option<U>) -> Option<[U; N]> {
+    let found: Option<Vec<U>> = items.iter().map(each).collect();
+    found?.try_into().ok()
+}
+
+fn host(x: FlexTensor) -> Option<FlexTensor> {
+    (x.dtype() == DType::F32).then(|| x.to_contiguous())
+}
+
+fn matrix(x: &FlexTensor) -> Matrix<'_> {
+    let width = x.layout().shape().last().copied().unwrap_or(1);
+    Matrix { values: x.as_slice().unwrap_or_else(|| unreachable!("made contiguous f32 above")), width }
+}
+
+fn tensor(values: Vec<f32>, width: usize) -> FlexTensor {
+    let rows = if width == 0 { 0 } else { values.len() / width };
+    FlexTensor::from_data(TensorData::new(values, [rows, width]))
+}
+
+#[derive(Debug)]
+struct Taped<O: Operator<N>, const N: usize> {
+    operator: O,
+    inputs: [FlexTensor; N],
+    saved: O::Saved,
+}
+
+struct Step<O: Operator<N>, const N: usize>(Arc<Taped<O, N>>);
+
+impl<O: Operator<N>, const N: usize> Clone for Step<O, N> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<O: Operator<N>, const N: usize> Debug for Step<O, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.operator.fmt(f)
+    }
+}
+
+impl<O: Operator<N>, const N: usize> Backward<Flex, N> for Step<O, N> {
+    type State = ();
+
+    fn backward(self, ops: Ops<(), N>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let Taped { operator, inputs, saved } = &*self.0;
+        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let found = operator.backward(inputs.each_ref().map(matrix), saved, matrix(&grad).values);
+        for ((parent, values), input) in ops.parents.iter().zip(found).zip(inputs) {
+            if let Some(parent) = parent {
+                grads.register::<Flex>(parent.id, tensor(values, matrix(input).width));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{normal, rng};
+    use burn::tensor::{Device, Tolerance};
+
+    pub(super) fn random(shape: [usize; 2], seed: u64) -> Tensor<2> {
+        normal(shape, 1.0, &mut rng(seed, "fused", 0), &Device::flex().autodiff()).val().detach().require_grad()
+    }
+
+    /// Compares value and gradients of two forms of one operator.
+    pub(super) fn agree<const N: usize>(
+        inputs: impl Fn() -> [Tensor<2>; N],
+        fused: impl Fn([Tensor<2>; N]) -> Tensor<2>,
+        composed: impl Fn([Tensor<2>; N]) -> Tensor<2>,
+    ) {
+        let tolerance = Tolerance::<f32>::rel_abs(1e-4, 2e-5);
+        let run = |form: &dyn Fn([Tensor<2>; N]) -> Tensor<2>| {
+            let inputs = inputs();
+            let value = form(inputs.clone());
+            let direction = random(value.dims(), 99).detach();
+            let grads = (value.clone() * direction).sum().backward();
+            let grads: Vec<TensorData> = inputs.iter().map(|x| x.grad(&grads).map(Tensor::into_data)).map(Option::unwrap).collect();
+            (value.into_data(), grads)
+        };
+        let (a, b) = (run(&fused), run(&composed));
+        a.0.assert_approx_eq(&b.0, tolerance);
+        for (a, b) in a.1.iter().zip(&b.1) {
+            a.assert_approx_eq(b, tolerance);
+        }
+        // Without autodiff the value is the same, bit for bit.
+        let plain = fused(inputs().map(Tensor::inner));
+        assert!(!plain.is_autodiff());
+        plain.into_data().assert_eq(&a.0, true);
+    }
+}

@@ -1,0 +1,182 @@
+//! Runs a golden case (`id_models/`) through the models as they are trained and used.
+mod factors;
+mod sequences;
+
+use burn::module::Param;
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A tensor by value: shape and numbers.
+pub type Array = (Vec<usize>, Vec<f64>);
+
+type Arrays = BTreeMap<String, Array>;
+
+/// Computes every tensor of a case from its description and inputs, under the names of its expected file; `None` when
+/// the case is of a model that is not built in.
+///
+/// # Errors
+/// Says which part of the case is missing or has another shape than the model's.
+pub fn verify_case(case: &Value, inputs: &BTreeMap<String, Array>) -> Option<Result<BTreeMap<String, Array>, String>> {
+    let model = case.get("model").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+    let device = Device::flex();
+    let case = Case { case, inputs, tracked: device.clone().autodiff(), device };
+    let first = model.split([' ', '(']).next().unwrap_or_default();
+    Some(match first {
+        "sasrec" => sequences::sasrec(&case),
+        "bpr-mf" => factors::mf(&case),
+        "lightgcn" => factors::lightgcn(&case),
+        _ => return None,
+    })
+}
+
+/// A case and where it is computed.
+struct Case<'a> {
+    case: &'a Value,
+    inputs: &'a Arrays,
+    device: Device,
+    tracked: Device,
+}
+
+impl Case<'_> {
+    fn number(&self, key: &str) -> Result<f64, String> {
+        self.case.get(key).and_then(Value::as_f64).ok_or(format!("the case lacks {key}"))
+    }
+
+    fn size(&self, key: &str) -> Result<usize, String> {
+        Ok(self.number(key)? as usize)
+    }
+
+    fn input(&self, name: &str) -> Result<&Array, String> {
+        self.inputs.get(name).ok_or(format!("the case lacks {name}"))
+    }
+
+    /// An input of whole numbers.
+    fn ints(&self, name: &str) -> Result<Vec<i32>, String> {
+        Ok(self.input(name)?.1.iter().map(|&v| v as i32).collect())
+    }
+
+    fn line(&self, values: &[i32]) -> Tensor<1, Int> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &self.device)
+    }
+
+    /// An input of whole numbers, row by row.
+    fn grid(&self, name: &str) -> Result<Vec<Vec<i32>>, String> {
+        let (shape, _) = self.input(name)?;
+        let &[rows, width] = shape.as_slice() else { return Err(format!("{name} is not [rows, width]")) };
+        let values = self.ints(name)?;
+        Ok(if width == 0 { vec![Vec::new(); rows] } else { values.chunks(width).map(<[i32]>::to_vec).collect() })
+    }
+
+    /// A float input.
+    fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Result<Tensor<D>, String> {
+        let (shape, values) = self.input(name)?;
+        let shape: [usize; D] = shape.as_slice().try_into().map_err(|_| format!("{name} has not {D} axes"))?;
+        let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+        Ok(Tensor::from_data(TensorData::new(values, shape), device))
+    }
+
+    /// Puts the case's parameters into a model.
+    fn fill(&self, parameters: Vec<(String, Parameter<'_>)>) -> Result<(), String> {
+        for (name, parameter) in parameters {
+            let checked = |found: &[usize], expected: &[usize]| {
+                if found == expected { Ok(()) } else { Err(format!("{name}: {found:?}, expected {expected:?}")) }
+            };
+            match parameter {
+                Parameter::Table(p) => {
+                    let value = self.tensor::<2>(&name, &self.tracked)?;
+                    checked(&value.dims(), &p.dims())?;
+                    *p = Param::from_tensor(value);
+                }
+                Parameter::Matrix(p) => {
+                    let value = self.tensor::<2>(&name, &self.tracked)?.transpose();
+                    checked(&value.dims(), &p.dims())?;
+                    *p = Param::from_tensor(value);
+                }
+                Parameter::Vector(p) => {
+                    let value = self.tensor::<1>(&name, &self.tracked)?;
+                    checked(&value.dims(), &p.dims())?;
+                    *p = Param::from_tensor(value);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A parameter and how golden files store it.
+pub(crate) enum Parameter<'a> {
+    /// As it is.
+    Table(&'a mut Param<Tensor<2>>),
+    /// Transposed.
+    Matrix(&'a mut Param<Tensor<2>>),
+    /// As it is.
+    Vector(&'a mut Param<Tensor<1>>),
+}
+
+/// Names a linear layer's weight and bias.
+pub(crate) fn linear<'a>(all: &mut Vec<(String, Parameter<'a>)>, name: &str, layer: &'a mut Linear) {
+    all.push((format!("{name}.w"), Parameter::Matrix(&mut layer.weight)));
+    all.extend(layer.bias.as_mut().map(|b| (format!("{name}.b"), Parameter::Vector(b))));
+}
+
+/// Names a layer norm's scale and shift.
+pub(crate) fn norm<'a>(all: &mut Vec<(String, Parameter<'a>)>, name: &str, layer: &'a mut LayerNorm) {
+    all.push((format!("{name}.w"), Parameter::Vector(&mut layer.gamma)));
+    all.extend(layer.beta.as_mut().map(|b| (format!("{name}.b"), Parameter::Vector(b))));
+}
+
+/// The gradients of a model's parameters as `grad.NAME`.
+fn gradients(out: &mut Arrays, parameters: Vec<(String, Parameter<'_>)>, grads: &Gradients) -> Result<(), String> {
+    for (name, parameter) in parameters {
+        let missing = || format!("no gradient reaches {name}");
+        let grad = match parameter {
+            Parameter::Table(p) => array(p.val().grad(grads).ok_or_else(missing)?),
+            Parameter::Matrix(p) => array(p.val().grad(grads).ok_or_else(missing)?.transpose()),
+            Parameter::Vector(p) => array(p.val().grad(grads).ok_or_else(missing)?),
+        };
+        out.insert(format!("grad.{name}"), grad);
+    }
+    Ok(())
+}
+
+fn array<const D: usize>(x: Tensor<D>) -> Array {
+    (x.dims().to_vec(), x.into_data().iter::<f64>().collect())
+}
+
+/// Padded rows as sequences: what is left of each, and where in the padded grid it stands.
+struct Ragged {
+    lengths: Arc<[usize]>,
+    cells: Vec<i32>,
+}
+
+impl Ragged {
+    /// The cells of `grid` that are not padding (0).
+    fn of(grid: &[Vec<i32>]) -> Self {
+        let width = grid.first().map_or(0, Vec::len) as i32;
+        let filled = |(row, items): (i32, &Vec<i32>)| -> Vec<i32> {
+            (row * width..).zip(items).filter(|(_, item)| **item != 0).map(|(cell, _)| cell).collect()
+        };
+        let rows: Vec<Vec<i32>> = (0..).zip(grid).map(filled).collect();
+        Self { lengths: rows.iter().map(Vec::len).collect(), cells: rows.concat() }
+    }
+
+    /// What stands in these cells.
+    fn pick(&self, grid: &[Vec<i32>]) -> Vec<i32> {
+        let flat = grid.concat();
+        self.cells.iter().map(|&cell| flat[cell as usize]).collect()
+    }
+
+    /// `[cells, width]` back in a grid of `rows` by `columns`, zeros elsewhere.
+    fn spread(&self, x: &Tensor<2>, rows: usize, columns: usize) -> Array {
+        let [_, width] = x.dims();
+        let mut out = vec![0.0; rows * columns * width];
+        let values = x.to_data().iter::<f64>().collect::<Vec<_>>();
+        for (&cell, values) in self.cells.iter().zip(values.chunks(width)) {
+            out[cell as usize * width..][..width].copy_from_slice(values);
+        }
+        (vec![rows, columns, width], out)
+    }
+}

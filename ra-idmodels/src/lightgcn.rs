@@ -1,0 +1,93 @@
+//! LightGCN (He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020).
+use crate::loss::{bpr, columns, square_norm};
+use crate::{Pairs, TrainConfig};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor};
+use ra_core::fused::{Graph, pair_scores, propagate};
+use ra_core::{Dataset, IdModel, IdTable, TrainBatch, normal, rng};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Configures [`LightGcn`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightGcnConfig {
+    /// Width of item and user vectors.
+    pub dim: usize,
+    /// Rounds of propagation.
+    pub layers: usize,
+    /// Weight of half the squared norm of the vectors of a pair, before propagation.
+    pub l2: f64,
+    /// How it is trained; a batch is of pairs.
+    pub train: TrainConfig,
+}
+
+impl Default for LightGcnConfig {
+    fn default() -> Self {
+        let train = TrainConfig { batch: 2048, betas: [0.9, 0.999], ..TrainConfig::default() };
+        Self { dim: 64, layers: 3, l2: 1e-4, train }
+    }
+}
+
+/// Matrix factorization whose vectors are smoothed over the graph of users and their training items.
+#[derive(Module, Debug)]
+pub struct LightGcn {
+    /// `[users + items, dim]`: users first, then items from dense id 1 on.
+    pub(crate) nodes: Param<Tensor<2>>,
+    #[module(skip)]
+    pub(crate) graph: Arc<Graph>,
+    #[module(skip)]
+    users: usize,
+    #[module(skip)]
+    config: LightGcnConfig,
+}
+
+impl LightGcnConfig {
+    /// A fresh model over the training interactions.
+    pub fn init(&self, dataset: &Dataset, seed: u64, device: &Device) -> LightGcn {
+        let users = dataset.train.len();
+        let node = |item: u32| (users - 1) as u32 + item;
+        let row = |(user, items): (u32, &[u32])| items.iter().map(|&i| (user, node(i))).collect::<Vec<_>>();
+        let edges = (0u32..).zip(dataset.train.rows()).flat_map(row);
+        let nodes = users + dataset.catalog.len();
+        LightGcn {
+            nodes: normal([nodes, self.dim], 0.1, &mut rng(seed, "lightgcn", 0), device),
+            graph: Arc::new(Graph::new(nodes, edges)),
+            users,
+            config: self.clone(),
+        }
+    }
+
+    /// Its batches.
+    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Pairs<'a> {
+        Pairs::new(job.dataset, self.train.batch, job.seed, job.device)
+    }
+}
+
+impl LightGcn {
+    /// The smoothed vectors, `[users + items, dim]`.
+    pub(crate) fn smoothed(&self) -> Tensor<2> {
+        propagate(&self.graph, self.config.layers, self.nodes.val())
+    }
+}
+
+impl IdModel for LightGcn {
+    type Fitted = IdTable;
+
+    fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
+        let items: Tensor<2, Int> = columns(batch) + (self.users as i64 - 1);
+        let smooth = self.smoothed();
+        let scores = pair_scores(smooth.clone(), Some(batch.users.clone()), smooth, items.clone());
+        let n = batch.positives.dims()[0];
+        let ego = Tensor::cat(vec![batch.users.clone(), items.flatten(0, 1)], 0);
+        bpr(scores) + square_norm(self.nodes.val(), ego) * (0.5 * self.config.l2 / n as f64)
+    }
+
+    fn fitted(&self) -> IdTable {
+        let smooth = self.valid().smoothed();
+        let [nodes, dim] = smooth.dims();
+        let padding = Tensor::zeros([1, dim], &smooth.device());
+        let items = Tensor::cat(vec![padding, smooth.clone().slice([self.users..nodes])], 0);
+        IdTable::new(smooth.slice([0..self.users]), items)
+    }
+}

@@ -1,0 +1,59 @@
+//! A first-order Markov chain over items, popularity where it has nothing to say: the floor that a sequential method
+//! must clear.
+use crate::Pop;
+use burn::tensor::{Device, Tensor};
+use ra_core::{Dataset, History, Recommender};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// Configures [`Markov`]: nothing to choose, and a key that is not there is an error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MarkovConfig {}
+
+/// Scores an item by how often it followed the last item of the history; between equal counts, and for the others,
+/// by popularity.
+#[derive(Debug, Clone)]
+pub struct Markov {
+    pop: Pop,
+    /// What followed an item, and how often.
+    followers: Vec<Vec<(u32, f32)>>,
+    /// More than any popularity: one transition outweighs it.
+    step: f32,
+}
+
+impl Markov {
+    /// Counts the transitions of the training sequences.
+    pub fn new(dataset: &Dataset, device: &Device) -> Self {
+        let mut counts = vec![HashMap::new(); dataset.catalog.len() + 1];
+        for row in dataset.train.rows() {
+            for pair in row.windows(2) {
+                *counts[pair[0] as usize].entry(pair[1]).or_insert(0u32) += 1;
+            }
+        }
+        let sorted = |counts: HashMap<u32, u32>| {
+            let mut list: Vec<(u32, f32)> = counts.into_iter().map(|(item, n)| (item, n as f32)).collect();
+            list.sort_unstable_by_key(|x| x.0);
+            list
+        };
+        let most = dataset.popularity().into_iter().max().unwrap_or(0);
+        let followers = counts.into_iter().map(sorted).collect();
+        Self { pop: Pop::new(dataset, device), followers, step: most as f32 + 1.0 }
+    }
+}
+
+impl Recommender for Markov {
+    fn dim(&self) -> usize {
+        self.pop.dim()
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        self.pop.users(histories)
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        self.pop.items(items)
+    }
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+        let followers = history.items.last().map_or(&[][..], |&last| &self.followers[last as usize]);
+        followers.iter().map(|&(item, count)| (item, count * self.step)).collect()
+    }
+}

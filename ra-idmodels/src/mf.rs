@@ -1,0 +1,71 @@
+//! Matrix factorization with BPR (Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009).
+use crate::loss::{bpr, square_norm};
+use crate::{Pairs, TrainConfig};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use ra_core::fused::pair_scores;
+use ra_core::{IdModel, IdTable, TrainBatch, normal, rng};
+use serde::{Deserialize, Serialize};
+
+/// Configures [`Mf`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MfConfig {
+    /// Width of item and user vectors.
+    pub dim: usize,
+    /// Weight of half the squared norm of the vectors of a pair.
+    pub l2: f64,
+    /// How it is trained; a batch is of pairs.
+    pub train: TrainConfig,
+}
+
+impl Default for MfConfig {
+    fn default() -> Self {
+        let train = TrainConfig { batch: 2048, betas: [0.9, 0.999], ..TrainConfig::default() };
+        Self { dim: 64, l2: 1e-4, train }
+    }
+}
+
+/// A vector a user and a vector an item, scored by their product.
+#[derive(Module, Debug)]
+pub struct Mf {
+    pub(crate) users: Param<Tensor<2>>,
+    pub(crate) items: Param<Tensor<2>>,
+    #[module(skip)]
+    l2: f64,
+}
+
+impl MfConfig {
+    /// A fresh model.
+    pub fn init(&self, users: usize, items: usize, seed: u64, device: &Device) -> Mf {
+        let random = &mut rng(seed, "mf", 0);
+        Mf {
+            users: normal([users, self.dim], 0.1, random, device),
+            items: normal([items + 1, self.dim], 0.1, random, device),
+            l2: self.l2,
+        }
+    }
+
+    /// Its batches.
+    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Pairs<'a> {
+        Pairs::new(job.dataset, self.train.batch, job.seed, job.device)
+    }
+}
+
+impl IdModel for Mf {
+    type Fitted = IdTable;
+
+    fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
+        let (users, items) = (self.users.val(), self.items.val());
+        let columns = crate::loss::columns(batch);
+        let scores = pair_scores(users.clone(), Some(batch.users.clone()), items.clone(), columns.clone());
+        let n = batch.positives.dims()[0];
+        let norms = square_norm(users, batch.users.clone()) + square_norm(items, columns.flatten(0, 1));
+        bpr(scores) + norms * (0.5 * self.l2 / n as f64)
+    }
+
+    fn fitted(&self) -> IdTable {
+        let plain = self.valid();
+        IdTable::new(plain.users.val(), plain.items.val())
+    }
+}
