@@ -57,13 +57,11 @@ struct Update {
 impl Update {
     fn apply(&self, value: Tensor<1>, grad: Tensor<1>, moments: Moments) -> (Tensor<1>, Moments) {
         let Moments { first, second } = moments;
-        let mut all = [value, first, second];
-        if let Some(done) = on_host(&mut all, &grad, |[value, first, second], grad| self.loops(value, first, second, grad))
-        {
-            let [value, first, second] = done;
+        let mut all = [value, first, second, grad];
+        if let Some([value, first, second, _]) = on_host(&mut all, |all| self.loops(all)) {
             return (value, Moments { first, second });
         }
-        let [value, first, second] = all;
+        let [value, first, second, grad] = all;
         let [b1, b2] = self.betas;
         let first = first * b1 + grad.clone() * (1.0 - b1);
         let second = second * b2 + grad.square() * (1.0 - b2);
@@ -71,10 +69,10 @@ impl Update {
         (value * self.decay - step, Moments { first, second })
     }
 
-    fn loops(&self, value: &mut [f32], first: &mut [f32], second: &mut [f32], grad: &[f32]) {
+    fn loops(&self, [value, first, second, grad]: [&mut [f32]; 4]) {
         let [b1, b2] = self.betas;
         vectorized(#[inline(always)] || {
-            for (((value, first), second), &grad) in value.iter_mut().zip(first).zip(second).zip(grad) {
+            for (((value, first), second), &mut grad) in value.iter_mut().zip(first).zip(second).zip(grad) {
                 *first = b1 * *first + (1.0 - b1) * grad;
                 *second = b2 * *second + (1.0 - b2) * grad * grad;
                 *value = self.decay * *value - self.rate * *first / (second.sqrt() + self.epsilon);

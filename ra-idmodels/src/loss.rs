@@ -1,8 +1,8 @@
 //! Losses over a catalogue.
-use burn::tensor::activation::{log_sigmoid, softmax};
-use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use burn::tensor::activation::log_sigmoid;
+use burn::tensor::{Int, Tensor};
 use ra_core::TrainBatch;
-use ra_core::fused::pair_scores;
+use ra_core::fused::{pair_scores, softmax_error};
 use serde::{Deserialize, Serialize};
 
 /// What a method that reads a history minimises.
@@ -51,8 +51,8 @@ impl ItemLoss {
     /// The loss of `hidden`, `[m, dim]`, on the batch's targets in `table`, `[items + 1, dim]`.
     pub(crate) fn of(&self, hidden: Tensor<2>, table: Tensor<2>, batch: &TrainBatch) -> Tensor<1> {
         if self.loss == Loss::Softmax {
-            // At most 2 MiB of scores at a time: they stay in the cache between the three products.
-            let chunk = ((1 << 19) / table.dims()[0]).clamp(16, 1024);
+            // At most 16 MiB of scores at a time: they stay in the cache between the three products.
+            let chunk = ((1 << 22) / table.dims()[0]).clamp(16, 1024);
             return softmax_cross_entropy(hidden, table, batch.positives.clone(), chunk);
         }
         let items = table.dims()[0] - 1;
@@ -120,39 +120,35 @@ pub fn sampled_softmax(scores: Tensor<2>) -> Tensor<1> {
 /// Cross-entropy of the softmax over all items but padding (row 0), mean over rows.
 ///
 /// The gradient is written by hand, `softmax - one-hot`, and made a `chunk` of rows at a time on the plain device: no
-/// `[n, items]` tensor is kept for backward, and softmax runs in its fused form, which autodiff would switch off.
+/// `[n, items]` tensor is kept for backward.
 ///
 /// # Shapes
-/// `hidden` is `[n, dim]`, `table` is `[items + 1, dim]`, `targets` is `[n]`; the result is `[1]`.
+/// `hidden` is `[n, dim]`, `table` is `[items + 1, dim]`, `targets` is `[n]`, from 1 on; the result is `[1]`.
 pub fn softmax_cross_entropy(hidden: Tensor<2>, table: Tensor<2>, targets: Tensor<1, Int>, chunk: usize) -> Tensor<1> {
-    let [n, _] = hidden.dims();
-    let [rows, _] = table.dims();
+    let ([n, dim], [rows, _]) = (hidden.dims(), table.dims());
     let plain = |x: &Tensor<2>| if x.is_autodiff() { x.clone().inner() } else { x.clone() };
-    let (h, e) = (plain(&hidden), plain(&table));
-    let targets = if targets.is_autodiff() { targets.inner() } else { targets };
-    let device = e.device();
-    let no_padding = Tensor::cat(vec![Tensor::full([1, 1], -1e9, &device), Tensor::zeros([1, rows - 1], &device)], 1);
-    let mut table_grad = e.zeros_like();
+    let (h, items) = (plain(&hidden), plain(&table).slice([1..rows]));
+    let targets = if targets.is_autodiff() { targets.inner() } else { targets } - 1;
+    let device = h.device();
+    let mut item_grad = items.zeros_like();
     let mut hidden_grads = Vec::new();
     let mut total = Tensor::<1>::zeros([1], &device);
     for start in (0..n).step_by(chunk.max(1)) {
         let part = start..(start + chunk.max(1)).min(n);
-        let count = part.len();
         let h = h.clone().slice([part.clone()]);
-        let target: Tensor<2, Int> = targets.clone().slice([part]).reshape([count, 1]);
-        let probability = softmax(h.clone().matmul(e.clone().transpose()) + no_padding.clone(), 1);
-        total = total - probability.clone().gather(1, target.clone()).clamp_min(1e-30).log().sum();
-        let minus_one = Tensor::full([count, 1], -1.0, &device);
-        let grad = probability.scatter(1, target, minus_one, IndexingUpdateOp::Add) / n as f32;
-        table_grad = table_grad + grad.clone().transpose().matmul(h);
-        hidden_grads.push(grad.matmul(e.clone()));
+        let scores = h.clone().matmul(items.clone().transpose());
+        let (error, loss) = softmax_error(scores, targets.clone().slice([part]));
+        total = total + loss;
+        item_grad = item_grad + error.clone().transpose().matmul(h);
+        hidden_grads.push(error.matmul(items.clone()));
     }
     let loss = total / n as f32;
     if !hidden.is_autodiff() && !table.is_autodiff() {
         return loss;
     }
     // A linear form with these gradients, shifted to the loss's value.
-    let attach = |x: Tensor<2>, grad: Tensor<2>| (x * Tensor::from_inner(grad)).sum();
+    let attach = |x: Tensor<2>, grad: Tensor<2>| (x * Tensor::from_inner(grad / n as f32)).sum();
+    let table_grad = Tensor::cat(vec![Tensor::zeros([1, dim], &device), item_grad], 0);
     let linear = attach(hidden, Tensor::cat(hidden_grads, 0)) + attach(table, table_grad);
     linear.clone() - linear.detach() + Tensor::from_inner(loss)
 }

@@ -9,6 +9,7 @@ macro_rules! say {
     }};
 }
 
+mod bench;
 mod ci;
 mod doctor;
 mod fetch;
@@ -62,6 +63,14 @@ enum Command {
         /// Run folders.
         #[arg(required = true)]
         runs: Vec<PathBuf>,
+    },
+    /// Measure the promised figures.
+    Bench {
+        /// A bench, or the start of several names; all without it.
+        name: Option<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// What this machine offers.
     Doctor,
@@ -193,6 +202,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
             recommend::recommend(&args.run, &who, args.top, root)
         }
         Command::Report { runs } => report::compare(&runs),
+        Command::Bench { name, json } => bench::bench(name.as_deref(), json),
         Command::Doctor => doctor::doctor(root),
     }
 }

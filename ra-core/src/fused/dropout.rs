@@ -45,8 +45,13 @@ impl Mask {
     fn over(&self, x: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; x.len()];
         vectorized(#[inline(always)] || {
-            for (index, (out, x)) in (0u32..).zip(out.iter_mut().zip(x)) {
-                *out = x * self.at(index);
+            // Sixteen places at a time: a counter that may overflow keeps a loop out of the vector units.
+            let blocks = out.chunks_mut(16).zip(x.chunks(16)).enumerate();
+            for (block, (out, x)) in blocks {
+                let first = (block as u32).wrapping_mul(16);
+                for (lane, (out, x)) in out.iter_mut().zip(x).enumerate() {
+                    *out = x * self.at(first.wrapping_add(lane as u32));
+                }
             }
         });
         out

@@ -54,14 +54,18 @@ impl Operator<3> for LayerNorm {
         let (mut unit, mut scaled) = (vec![0.0f32; width], vec![0.0f32; width]);
         vectorized(#[inline(always)] || {
             let rows = x.values.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
+            let gamma = &gamma.values[..width];
+            let (unit, scaled) = (&mut unit[..width], &mut scaled[..width]);
+            let (dgamma, dbeta) = (&mut dgamma[..width], &mut dbeta[..width]);
             for (((x, grad), dx), &(mean, scale)) in rows.zip(saved) {
+                let (x, grad, dx) = (&x[..width], &grad[..width], &mut dx[..width]);
                 for j in 0..width {
                     unit[j] = (x[j] - mean) * scale;
-                    scaled[j] = grad[j] * gamma.values[j];
+                    scaled[j] = grad[j] * gamma[j];
                     dbeta[j] += grad[j];
                     dgamma[j] = grad[j].mul_add(unit[j], dgamma[j]);
                 }
-                let (a, b) = (sum(&scaled) / width as f32, dot(&scaled, &unit) / width as f32);
+                let (a, b) = (sum(scaled) / width as f32, dot(scaled, unit) / width as f32);
                 for j in 0..width {
                     dx[j] = scale * (scaled[j] - a - unit[j] * b);
                 }

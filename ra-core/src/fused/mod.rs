@@ -9,6 +9,7 @@ mod layer_norm;
 mod math;
 mod pair_scores;
 mod propagate;
+mod softmax;
 
 pub use attention::attention;
 pub use dropout::dropout;
@@ -16,6 +17,7 @@ pub use layer_norm::layer_norm;
 pub use pair_scores::pair_scores;
 pub(crate) use math::vectorized;
 pub use propagate::{Graph, propagate};
+pub use softmax::softmax_error;
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
@@ -68,22 +70,20 @@ pub(crate) fn apply<const N: usize, O: Operator<N>>(operator: O, inputs: &[Tenso
     Some(Tensor::from_primitive::<Autodiff<Flex>>(output))
 }
 
-/// Changes plain tensors in place on the CPU back end, beside one that is only read; `None`, and nothing changed, where
-/// they live elsewhere.
+/// Changes plain tensors in place on the CPU back end; `None`, and nothing changed, where they live elsewhere.
 pub(crate) fn on_host<const N: usize>(
-    changed: &mut [Tensor<1>; N],
-    read: &Tensor<1>,
-    change: impl FnOnce([&mut [f32]; N], &[f32]),
+    tensors: &mut [Tensor<1>; N],
+    change: impl FnOnce([&mut [f32]; N]),
 ) -> Option<[Tensor<1>; N]> {
-    let read = read.clone().try_into_primitive::<Flex>().ok().and_then(host)?;
-    all(changed, |x| x.clone().try_into_primitive::<Flex>().ok().filter(|x| x.dtype() == DType::F32))?;
+    all(tensors, |x| x.clone().try_into_primitive::<Flex>().ok().filter(|x| x.dtype() == DType::F32))?;
     // The handles must be the only ones, or the first write would copy.
-    let owned = changed.each_mut().map(|x| std::mem::replace(x, Tensor::zeros([0], &Device::flex())));
+    let owned = tensors.each_mut().map(|x| std::mem::replace(x, Tensor::zeros([0], &Device::flex())));
     let mut owned = owned.map(|x| match x.try_into_primitive::<Flex>() {
-        Ok(x) => if x.is_contiguous() && x.layout().start_offset() == 0 { x } else { x.to_contiguous() },
+        Ok(x) if x.is_contiguous() && x.layout().start_offset() == 0 => x,
+        Ok(x) => x.to_contiguous(),
         Err(_) => unreachable!("tried above"),
     });
-    change(owned.each_mut().map(FlexTensor::storage_mut::<f32>), matrix(&read).values);
+    change(owned.each_mut().map(FlexTensor::storage_mut::<f32>));
     Some(owned.map(Tensor::from_primitive::<Flex>))
 }
 

@@ -21,7 +21,7 @@ fn ring(items: u32) -> Dataset {
 }
 
 fn config(loss: Loss) -> IdConfig {
-    let train = TrainConfig { epochs: 80, lr: 0.01, batch: 12, patience: 0, ..TrainConfig::default() };
+    let train = TrainConfig { epochs: 200, lr: 0.01, batch: 12, patience: 0, ..TrainConfig::default() };
     IdConfig::Sasrec(SasRecConfig { dim: 16, max_length: 6, dropout: 0.1, loss, train, ..SasRecConfig::default() })
 }
 

@@ -1,0 +1,116 @@
+//! `cargo xtask bench`: the promised figures, measured through the same calls that a run makes.
+//!
+//! The figure is process CPU time a step, batches, loss, gradients and optimizer included: on a machine that is shared
+//! it says what wall time cannot. Run it with `RAYON_NUM_THREADS=1` beside PyTorch with one thread.
+use anyhow::{Result, bail};
+use cpu_time::ProcessTime;
+use ra_core::{Catalog, Dataset, Device, Sequences, Silent, SplitMix};
+use ra_idmodels::{IdConfig, Job, LightGcnConfig, Loss, SasRecConfig};
+use serde::Serialize;
+use std::time::Instant;
+
+/// One measured step.
+#[derive(Debug, Serialize)]
+struct Figure {
+    name: String,
+    /// Process CPU seconds a step.
+    cpu_s: f64,
+    /// Wall seconds a step.
+    wall_s: f64,
+    steps_per_cpu_s: f64,
+}
+
+/// A bench: its name, what it is, and its run.
+type Bench = (&'static str, &'static str, fn() -> Result<(f64, f64)>);
+
+const BENCHES: [Bench; 5] = [
+    ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", || {
+        sasrec(Loss::Bce, 1, &[50])
+    }),
+    ("sasrec-softmax", "the same with the softmax over all items", || sasrec(Loss::Softmax, 0, &[50])),
+    ("sasrec-gbce", "the same with gBCE and 256 negatives", || sasrec(Loss::Gbce, 256, &[50])),
+    ("sasrec-short", "softmax on histories of 3 to 12, as real ones are", || sasrec(Loss::Softmax, 0, &[3, 4, 5, 7, 12])),
+    ("lightgcn", "LightGCN, d 64, 3 layers, batch 2048, 29,858 users, 40,981 items, 810,128 interactions", lightgcn),
+];
+
+pub(crate) fn bench(name: Option<&str>, json: bool) -> Result<()> {
+    let chosen: Vec<&Bench> = BENCHES.iter().filter(|b| name.is_none_or(|name| b.0.starts_with(name))).collect();
+    if chosen.is_empty() {
+        bail!("no bench {:?}; there are {}", name.unwrap_or_default(), BENCHES.map(|b| b.0).join(", "));
+    }
+    let mut figures = Vec::new();
+    for (name, what, run) in chosen {
+        let (cpu_s, wall_s) = run()?;
+        let figure = Figure { name: (*name).into(), cpu_s, wall_s, steps_per_cpu_s: 1.0 / cpu_s };
+        if !json {
+            say!("{name:<16} {:>8.1} ms CPU {:>8.1} ms wall {:>7.2} steps/CPU s  {what}", 1e3 * cpu_s, 1e3 * wall_s, figure.steps_per_cpu_s);
+        }
+        figures.push(figure);
+    }
+    if json {
+        say!("{}", serde_json::to_string_pretty(&figures)?);
+    }
+    Ok(())
+}
+
+/// CPU and wall seconds a step: a longer training less a shorter one, so that setting up does not count. Best of three.
+fn measure(config: impl Fn(usize) -> IdConfig, data: &Dataset, steps_an_epoch: usize, epochs: [usize; 2]) -> Result<(f64, f64)> {
+    let device = Device::flex();
+    let job = Job { dataset: data, device: &device, seed: 1, validate: None, progress: &Silent, state: None };
+    let run = |epochs| -> Result<(f64, f64)> {
+        let (cpu, wall) = (ProcessTime::now(), Instant::now());
+        ra_idmodels::fit(&config(epochs), &job)?;
+        Ok((cpu.elapsed().as_secs_f64(), wall.elapsed().as_secs_f64()))
+    };
+    let steps = ((epochs[1] - epochs[0]) * steps_an_epoch) as f64;
+    let mut best = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..3 {
+        let (short, long) = (run(epochs[0])?, run(epochs[1])?);
+        best = (best.0.min((long.0 - short.0) / steps), best.1.min((long.1 - short.1) / steps));
+    }
+    Ok(best)
+}
+
+fn dataset(users: usize, items: usize, train: Sequences) -> Dataset {
+    let none = || Sequences::from_rows(vec![Vec::new(); users]);
+    Dataset {
+        name: "random".into(),
+        users: (0..users).map(|u| u.to_string()).collect(),
+        catalog: Catalog::new((0..items).map(|i| i.to_string()).collect(), vec![String::new(); items]),
+        train,
+        valid: none(),
+        test: none(),
+        filter: "none".into(),
+        split: "none".into(),
+    }
+}
+
+fn sasrec(loss: Loss, negatives: usize, lengths: &[usize]) -> Result<(f64, f64)> {
+    let (users, items, mut random) = (128, 12_000, SplitMix::new(1));
+    let row = |user: usize| (0..=lengths[user % lengths.len()]).map(|_| random.below(items) as u32 + 1).collect::<Vec<_>>();
+    let data = dataset(users, items, Sequences::from_rows((0..users).map(row).collect::<Vec<_>>()));
+    let config = |epochs| {
+        let mut config = SasRecConfig { loss, negatives, dropout: 0.2, ..SasRecConfig::default() };
+        (config.train.epochs, config.train.patience) = (epochs, 0);
+        IdConfig::Sasrec(config)
+    };
+    measure(config, &data, 1, [3, 18])
+}
+
+fn lightgcn() -> Result<(f64, f64)> {
+    let (users, items, mut random) = (29_858, 40_981, SplitMix::new(1));
+    // As many interactions as Gowalla has, items drawn with a long tail.
+    let mut rows = vec![Vec::new(); users];
+    for k in 0..810_128 {
+        let item = (random.unit().powi(3) * items as f64) as u32 + 1;
+        rows[k % users].push(item);
+    }
+    let data = dataset(users, items, Sequences::from_rows(rows));
+    let config = |epochs: usize| {
+        let mut config = LightGcnConfig::default();
+        (config.train.epochs, config.train.batch) = (epochs, 2048);
+        IdConfig::LightGcn(config)
+    };
+    // An epoch is 396 steps.
+    measure(config, &data, 396, [0, 1])
+}
