@@ -36,7 +36,8 @@ struct Projection {
 
 /// `d^(l) = [c^(l) ; p^(l)]`: `n_ctx` instruction rows that everybody shares, then `n_tok` rows projected from the ID.
 ///
-/// Row `t` of `p^(l)` is `(W^(l) e + b^(l))[t * width .. (t + 1) * width]`.
+/// Row `t` of `p^(l)` is `(W^(l) e + b^(l))[t * width .. (t + 1) * width]`; of several vectors `e` the rows follow each
+/// other.
 #[derive(Module, Debug)]
 pub struct Layerwise {
     project: Vec<Projection>,
@@ -89,12 +90,13 @@ impl Layerwise {
 }
 
 impl Aligner for Layerwise {
-    fn prefix(&self, ids: Tensor<2>) -> Prefix {
-        let [batch, _] = ids.dims();
+    fn prefix(&self, ids: Tensor<3>) -> Prefix {
+        let [batch, vectors, dim] = ids.dims();
+        let ids: Tensor<2> = ids.reshape([batch * vectors, dim]);
         let layer = |(index, projection): (usize, &Projection)| {
             let rows = ids.clone().matmul(projection.weight.val().transpose()) + projection.bias.val().unsqueeze();
             let width = rows.dims()[1] / self.n_tok;
-            let rows: Tensor<3> = rows.reshape([batch, self.n_tok, width]);
+            let rows: Tensor<3> = rows.reshape([batch, vectors * self.n_tok, width]);
             match self.instruction.get(index) {
                 None => rows,
                 Some(c) => {

@@ -18,7 +18,7 @@
 //! let minilm = LmSpec { layers: 6, width: 384, max_tokens: 512, causal: false, pooling: Pooling::First };
 //! let config = LayerwiseConfig { dim: 64, n_tok: 1, n_ctx: 4, first_layer: 0, init_std: 0.1 };
 //! let tower = config.init(&minilm, "user", 1, &device);
-//! let prefix = tower.prefix(Tensor::ones([2, 64], &device)); // two users
+//! let prefix = tower.prefix(Tensor::ones([2, 1, 64], &device)); // two users, a vector each
 //! assert_eq!(prefix.layer(5).unwrap().dims(), [2, 5, 384]); // four instruction rows, one projected row
 //! assert_eq!(trainable_params(&ledger(&tower)), 6 * (384 * 64 + 384 + 4 * 384));
 //! # Ok::<(), ra_core::Error>(())

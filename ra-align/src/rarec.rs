@@ -73,11 +73,13 @@ impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> Recommender for RaRec<
         self.text.dim()
     }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        let prefix = self.towers.user.prefix(self.scale.users(&self.ids, histories));
+        let ids = self.scale.users(&self.ids, histories);
+        let (interests, dim) = (self.ids.interests(), self.ids.dim());
+        let prefix = self.towers.user.prefix(ids.reshape([histories.len(), interests, dim]));
         self.text.close(self.text.cache.encode(&self.text.lm, &self.text.user_texts(histories), Some(&prefix)))
     }
     fn items(&self, items: &[u32]) -> Tensor<2> {
-        let prefix = self.towers.item.prefix(self.scale.items(&self.ids, items));
+        let prefix = self.towers.item.prefix(self.scale.items(&self.ids, items).unsqueeze_dim(1));
         self.text.close(self.text.cache.encode(&self.text.lm, &self.text.item_texts(items), Some(&prefix)))
     }
 }

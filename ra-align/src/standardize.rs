@@ -24,7 +24,7 @@ fn host(x: Tensor<2>) -> Vec<f32> {
 }
 
 impl IdScale {
-    /// Measures `users` (`[samples, dim]`, states of training histories) and `items` (`[items, dim]`).
+    /// Measures `users` (`[samples * interests, dim]`, states of training histories) and `items` (`[items, dim]`).
     pub fn measure(users: Tensor<2>, items: Tensor<2>) -> Self {
         let item_mean = items.clone().mean_dim(0);
         let item_norm = mean_norm(items - item_mean.clone());
@@ -35,7 +35,7 @@ impl IdScale {
         Self { user_norm, item_norm, item_mean: host(item_mean), user_std }
     }
 
-    /// Scaled user vectors, `[batch, dim]`.
+    /// Scaled user vectors, `[batch * interests, dim]`.
     pub fn users<I: Recommender + ?Sized>(&self, ids: &I, histories: &[History<'_>]) -> Tensor<2> {
         ids.users(histories) / self.user_norm
     }

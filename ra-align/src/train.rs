@@ -146,7 +146,9 @@ struct Frozen<'a> {
     histories: Vec<History<'a>>,
     targets: Vec<u32>,
     user_texts: Vec<Vec<u32>>,
+    /// `[samples * interests, dim]`.
     users: Tensor<2>,
+    interests: usize,
     items: Tensor<2>,
     shares: BTreeMap<u32, f32>,
     scale: IdScale,
@@ -173,7 +175,8 @@ impl<'a> Frozen<'a> {
         for &target in &targets {
             *shares.entry(target).or_insert(0.0) += 1.0 / targets.len() as f32;
         }
-        Self { histories, targets, user_texts, users, items, shares, scale }
+        let interests = job.ids.interests();
+        Self { histories, targets, user_texts, users, interests, items, shares, scale }
     }
 
     fn loss<I: Recommender, L: LanguageModel>(
@@ -191,7 +194,7 @@ impl<'a> Frozen<'a> {
 
         let user_prefix = towers.user.prefix(self.noisy_users(batch, align, seed));
         let item_ids = dropped(select(&self.items, unique.iter().map(|&i| i as usize)), align, seed ^ 1);
-        let item_prefix = towers.item.prefix(item_ids);
+        let item_prefix = towers.item.prefix(item_ids.unsqueeze_dim(1));
         let user_texts: Vec<Vec<u32>> = batch.iter().map(|&s| self.user_texts[s].clone()).collect();
         let users = text.close(text.cache.encode(&text.lm, &user_texts, Some(&user_prefix)));
         let item_texts = text.item_texts(&unique);
@@ -266,10 +269,12 @@ impl<'a> Frozen<'a> {
         }
     }
 
-    /// User vectors of a batch with noise, dropout and samples without ID.
-    fn noisy_users(&self, batch: &[usize], align: &AlignConfig, seed: u64) -> Tensor<2> {
+    /// User vectors of a batch, `[batch, interests, dim]`, with noise, dropout and samples without ID.
+    fn noisy_users(&self, batch: &[usize], align: &AlignConfig, seed: u64) -> Tensor<3> {
         let device = self.users.device();
-        let mut ids = select(&self.users, batch.iter().copied());
+        let interests = self.interests;
+        let rows = batch.iter().flat_map(|&sample| sample * interests..(sample + 1) * interests);
+        let mut ids = select(&self.users, rows);
         let [n, dim] = ids.dims();
         if align.id_noise > 0.0 {
             let noise = normal([n, dim], align.id_noise, &mut rng(seed, "id noise", 0), &device).val();
@@ -280,10 +285,11 @@ impl<'a> Frozen<'a> {
             let mut random = SplitMix::new(seed ^ 3);
             let keep =
                 |_| if (random.below(1 << 20) as f64) < align.id_drop * f64::from(1 << 20) { 0.0 } else { 1.0f32 };
-            let keep: Vec<f32> = (0..n).map(keep).collect();
+            let keep: Vec<f32> = (0..n / interests).map(keep).collect();
+            let keep: Vec<f32> = keep.into_iter().flat_map(|k| std::iter::repeat_n(k, interests)).collect();
             ids = ids * Tensor::from_data(TensorData::new(keep, [n, 1]), &device);
         }
-        ids
+        ids.reshape([batch.len(), interests, dim])
     }
 }
 

@@ -43,6 +43,7 @@ impl Prefix {
 
 /// Turns ID vectors into layer-wise soft prompts: the only part of RA-Rec that is trained.
 pub trait Aligner: Module + ModuleDisplay {
-    /// `ids` is `[batch, dim]`.
-    fn prefix(&self, ids: Tensor<2>) -> Prefix;
+    /// `ids` is `[batch, vectors, dim]`: one vector for an item and most users, several for a user with several
+    /// interests, each of which becomes soft tokens of its own.
+    fn prefix(&self, ids: Tensor<3>) -> Prefix;
 }

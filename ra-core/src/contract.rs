@@ -150,8 +150,10 @@ pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[Histor
 /// # Panics
 /// When shapes are wrong, a row depends on another row's ID, the ID does not matter, or a parameter gets no gradient.
 pub fn check_aligner<A: Aligner>(aligner: &A, dim: usize, layers: usize, width: usize, device: &Device) {
-    let ids = normal([3, dim], 1.0, &mut rng(3, "ids", 0), device).val();
+    let ids = normal([3, 1, dim], 1.0, &mut rng(3, "ids", 0), device).val();
     let prefix = aligner.prefix(ids.clone());
+    let two = aligner.prefix(Tensor::cat(vec![ids.clone(), ids.clone() + 1.0], 1));
+    assert!(two.rows() > prefix.rows(), "every vector has soft tokens of its own");
     assert_eq!(prefix.first_layer() + prefix.layers().len(), layers, "a prefix for every layer from the first one up");
     let changed = Tensor::cat(vec![ids.clone().slice([0..2]), ids.slice([2..3]) + 1.0], 0);
     let other = aligner.prefix(changed);

@@ -21,10 +21,12 @@ pub enum IdConfig {
     LightGcn(LightGcnConfig),
     /// SASRec.
     Sasrec(SasRecConfig),
+    /// ComiRec.
+    ComiRec(ComiRecConfig),
 }
 
 /// Every `kind`, for messages.
-const KINDS: &str = "pop, markov, mf, lightgcn, sasrec";
+const KINDS: &str = "pop, markov, mf, lightgcn, sasrec, comirec";
 
 impl<'de> Deserialize<'de> for IdConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
@@ -41,6 +43,7 @@ impl<'de> Deserialize<'de> for IdConfig {
             "mf" => read(keys).map(Self::Mf),
             "lightgcn" => read(keys).map(Self::LightGcn),
             "sasrec" => read(keys).map(Self::Sasrec),
+            "comirec" => read(keys).map(Self::ComiRec),
             _ => return Err(D::Error::custom(format!("kind is {kind}, it must be one of {KINDS}"))),
         };
         config.map_err(D::Error::custom)
@@ -66,6 +69,7 @@ impl IdConfig {
             Self::Mf(_) => "mf",
             Self::LightGcn(_) => "lightgcn",
             Self::Sasrec(_) => "sasrec",
+            Self::ComiRec(_) => "comirec",
         }
     }
 
@@ -79,6 +83,7 @@ impl IdConfig {
         }
         match self {
             Self::Sasrec(config) => config.check(),
+            Self::ComiRec(config) => config.check(),
             Self::Mf(MfConfig { dim, .. }) | Self::LightGcn(LightGcnConfig { dim, .. }) if *dim == 0 => {
                 Err("id.dim is 0, it must be at least 1".into())
             }
@@ -93,6 +98,7 @@ impl IdConfig {
             Self::Mf(config) => Some(&config.train),
             Self::LightGcn(config) => Some(&config.train),
             Self::Sasrec(config) => Some(&config.train),
+            Self::ComiRec(config) => Some(&config.train),
         }
     }
 }
@@ -156,6 +162,7 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
             learn(c.init(job.dataset, job.seed, &device), &mut c.batches(job), &c.train, job)
         }
         IdConfig::Sasrec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
+        IdConfig::ComiRec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
     }
 }
 
@@ -181,6 +188,7 @@ pub fn load(config: &IdConfig, dataset: &Dataset, path: &Path, device: &Device) 
         IdConfig::Mf(c) => loaded(c.init(users, items, 0, device), path),
         IdConfig::LightGcn(c) => loaded(c.init(dataset, 0, device), path),
         IdConfig::Sasrec(c) => loaded(c.init(items, 0, device), path),
+        IdConfig::ComiRec(c) => loaded(c.init(items, 0, device), path),
     }
 }
 

@@ -32,6 +32,7 @@
 #![recursion_limit = "256"]
 
 mod batch;
+mod comirec;
 mod config;
 pub mod golden;
 mod lightgcn;
@@ -40,9 +41,11 @@ mod markov;
 mod mf;
 mod pop;
 mod sasrec;
+mod sequence;
 mod train;
 
-pub use batch::{Batches, Cloze, NextItem, Pairs};
+pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
+pub use comirec::{ComiRec, ComiRecConfig, Extraction};
 pub use config::{IdConfig, Trained, fit, load};
 pub use lightgcn::{LightGcn, LightGcnConfig};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};

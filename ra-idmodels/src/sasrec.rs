@@ -1,6 +1,7 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
 use crate::golden::{Parameter, linear, norm};
 use crate::loss::ItemLoss;
+use crate::sequence::{histories, ints, item_rows};
 use crate::{Loss, NextItem, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
@@ -180,7 +181,7 @@ impl SasRec {
         // The last item of a history is at the last position.
         let place = |&length: &usize| (config.max_length - length..config.max_length).map(|p| p as i32);
         let places: Vec<i32> = lengths.iter().flat_map(place).collect();
-        let places = Tensor::<1, Int>::from_ints(places.as_slice(), &device);
+        let places = ints(places, &device);
         let read = self.items.val().select(0, items) * (config.dim as f32).sqrt();
         let mut x = noise(read + self.positions.val().select(0, places), 0);
         for (index, block) in self.blocks.iter().enumerate() {
@@ -248,39 +249,12 @@ impl Recommender for SasRec {
         self.config.dim
     }
 
-    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        let device = self.items.device();
-        last_states(histories, self.config.max_length, &device, |items, lengths| self.states(items, lengths, None))
+    fn users(&self, all: &[History<'_>]) -> Tensor<2> {
+        let read = histories(all, self.config.max_length, &self.items.device());
+        read.last(self.states(read.items.clone(), &read.lengths, None))
     }
 
     fn items(&self, items: &[u32]) -> Tensor<2> {
-        let rows: Vec<i32> = items.iter().map(|&i| i as i32).collect();
-        self.items.val().select(0, Tensor::<1, Int>::from_ints(rows.as_slice(), &self.items.device()))
+        item_rows(&self.items.val(), items)
     }
-}
-
-/// The state at the last item of each history, zeros where there is none.
-pub(crate) fn last_states(
-    histories: &[History<'_>],
-    max_length: usize,
-    device: &Device,
-    states: impl FnOnce(Tensor<1, Int>, &Arc<[usize]>) -> Tensor<2>,
-) -> Tensor<2> {
-    // An empty history reads padding once; its state is then put to zero.
-    let read = |h: &History<'_>| match &h.items[h.items.len().saturating_sub(max_length)..] {
-        [] => vec![0],
-        items => items.iter().map(|&i| i as i32).collect(),
-    };
-    let rows: Vec<Vec<i32>> = histories.iter().map(read).collect();
-    let lengths: Arc<[usize]> = rows.iter().map(Vec::len).collect();
-    let end = |end: &mut i32, &n: &usize| {
-        *end += n as i32;
-        Some(*end)
-    };
-    let ends: Vec<i32> = lengths.iter().scan(-1, end).collect();
-    let items = rows.concat();
-    let ints = |values: &[i32]| Tensor::<1, Int>::from_ints(values, device);
-    let known: Vec<f32> = histories.iter().map(|h| if h.items.is_empty() { 0.0 } else { 1.0 }).collect();
-    let known = Tensor::<1>::from_floats(known.as_slice(), device).reshape([histories.len(), 1]);
-    states(ints(&items), &lengths).select(0, ints(&ends)) * known
 }

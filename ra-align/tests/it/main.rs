@@ -187,7 +187,7 @@ fn the_cache_agrees_with_the_plain_path_with_and_without_room() {
     let slices: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
     for first_layer in [0, 2] {
         let shape = AlignConfig { first_layer, ..AlignConfig::default() }.layerwise(4, &lm.spec());
-        let prefix: Prefix = shape.init(&lm.spec(), "user", 1, &device).prefix(Tensor::ones([3, 4], &device));
+        let prefix: Prefix = shape.init(&lm.spec(), "user", 1, &device).prefix(Tensor::ones([3, 1, 4], &device));
         let plain = encode(&lm, &TextBatch::from_rows(&slices, &device), Some(&prefix)).pooled;
         for mib in [0, 64] {
             let cache = TextCache::new(&lm, first_layer as usize, true, mib);

@@ -1,7 +1,10 @@
 //! What a user of this crate relies on: golden values, contracts, checkpoints, and that training learns.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 use ra_core::{Catalog, Dataset, Device, History, Recommender, Sequences, Silent, contract::check_recommender};
-use ra_idmodels::{IdConfig, Job, Loss, Pop, SasRecConfig, TrainConfig, Trained, golden};
+use ra_idmodels::{
+    ComiRecConfig, Extraction, IdConfig, Job, LightGcnConfig, Loss, MarkovConfig, MfConfig, Pop, SasRecConfig, SasRecVariant,
+    TrainConfig, Trained, golden,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -20,14 +23,39 @@ fn ring(items: u32) -> Dataset {
     }
 }
 
-fn config(loss: Loss) -> IdConfig {
-    let train = TrainConfig { epochs: 200, lr: 0.01, batch: 12, patience: 0, ..TrainConfig::default() };
-    IdConfig::Sasrec(SasRecConfig { dim: 16, max_length: 6, dropout: 0.1, loss, train, ..SasRecConfig::default() })
+fn short(epochs: usize) -> TrainConfig {
+    TrainConfig { epochs, lr: 0.01, batch: 12, patience: 0, ..TrainConfig::default() }
 }
 
-fn train(loss: Loss, data: &Dataset, seed: u64) -> Trained {
-    let job = Job { dataset: data, device: &Device::flex(), seed, validate: None, progress: &Silent, state: None };
-    ra_idmodels::fit(&config(loss), &job).unwrap()
+fn sasrec(variant: SasRecVariant, loss: Loss, negatives: usize) -> IdConfig {
+    let base = SasRecConfig { dim: 16, max_length: 6, dropout: 0.1, train: short(200), ..SasRecConfig::default() };
+    IdConfig::Sasrec(SasRecConfig { variant, loss, negatives, ..base })
+}
+
+fn comirec(extraction: Extraction) -> IdConfig {
+    let base = ComiRecConfig { dim: 16, max_length: 6, train: short(200), ..ComiRecConfig::default() };
+    IdConfig::ComiRec(ComiRecConfig { extraction, interests: 2, ..base })
+}
+
+fn train(config: &IdConfig, data: &Dataset, seed: u64) -> Trained {
+    let job =
+        Job { dataset: data, device: &Device::flex(), seed, validate: None, progress: &Silent, state: None };
+    ra_idmodels::fit(config, &job).unwrap()
+}
+
+/// The best of all items for each history, as evaluation finds it.
+fn best(model: &dyn Recommender, histories: &[History<'_>], items: &[u32]) -> Vec<u32> {
+    let scores = model.users(histories).matmul(model.items(items).transpose());
+    let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+    let own = scores.chunks(items.len() * model.interests());
+    let pick = |(scores, history): (&[f32], &History<'_>)| {
+        let mut merged: Vec<f32> =
+            (0..items.len()).map(|i| scores.iter().skip(i).step_by(items.len()).fold(f32::MIN, |a, &b| a.max(b))).collect();
+        model.additions(history).iter().for_each(|&(item, more)| merged[item as usize - 1] += more);
+        let top = (0..items.len()).max_by(|&a, &b| merged[a].total_cmp(&merged[b])).unwrap();
+        items[top]
+    };
+    own.zip(histories).map(pick).collect()
 }
 
 #[test]
@@ -66,24 +94,78 @@ fn every_model_agrees_with_its_golden_case() {
 fn training_learns_what_follows_and_survives_a_checkpoint() {
     let (data, device) = (ring(7), Device::flex());
     let dir = tempfile::tempdir().unwrap();
-    for loss in [Loss::Softmax, Loss::Bce] {
-        let trained = train(loss, &data, 3);
-        let path = dir.path().join("sasrec.safetensors");
+    let configs = [
+        IdConfig::Markov(MarkovConfig::default()),
+        sasrec(SasRecVariant::Original, Loss::Softmax, 0),
+        sasrec(SasRecVariant::Original, Loss::Bce, 1),
+        sasrec(SasRecVariant::Modern, Loss::Softmax, 0),
+        sasrec(SasRecVariant::Modern, Loss::Gbce, 4),
+        sasrec(SasRecVariant::Modern, Loss::SampledSoftmax, 4),
+        sasrec(SasRecVariant::Original, Loss::Bpr, 4),
+    ];
+    for config in configs {
+        let trained = train(&config, &data, 3);
+        let path = dir.path().join("model.safetensors");
         trained.save(&path).unwrap();
-        let loaded = ra_idmodels::load(&config(loss), &data, &path, &device).unwrap();
+        let loaded = ra_idmodels::load(&config, &data, &path, &device).unwrap();
         let all: Vec<u32> = data.catalog.all().collect();
         let histories = [History { user: 0, items: &[1, 2, 3] }, History { user: 1, items: &[6] }];
         check_recommender(&*loaded.model, &histories, &all);
-        let next = loaded.model.users(&histories).matmul(loaded.model.items(&all).transpose()).argmax(1);
-        assert_eq!(next.into_data().iter::<i64>().collect::<Vec<_>>(), vec![3, 6], "{loss:?}: items 4 and 7 follow");
+        assert_eq!(best(&*loaded.model, &histories, &all), vec![4, 7], "{config:?}");
     }
+}
+
+#[test]
+fn methods_without_an_order_learn_what_belongs_together() {
+    // Two circles of users and items that have nothing to do with each other.
+    let users = 24u32;
+    let rows = |u: u32| (0..3).map(|t| u % 2 * 6 + (u / 2 + t) % 6 + 1).collect::<Vec<u32>>();
+    let data = Dataset {
+        catalog: Catalog::new((0..12).map(|i| i.to_string()).collect(), vec![String::new(); 12]),
+        train: Sequences::from_rows((0..users).map(rows)),
+        ..ring(12)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let configs = [
+        IdConfig::Mf(MfConfig { dim: 8, train: short(300), ..MfConfig::default() }),
+        IdConfig::LightGcn(LightGcnConfig { dim: 8, train: short(100), ..LightGcnConfig::default() }),
+        comirec(Extraction::SelfAttentive),
+        comirec(Extraction::DynamicRouting),
+    ];
+    for config in configs {
+        let path = dir.path().join("model.safetensors");
+        train(&config, &data, 1).save(&path).unwrap();
+        let model = ra_idmodels::load(&config, &data, &path, &Device::flex()).unwrap().model;
+        let all: Vec<u32> = data.catalog.all().collect();
+        let rows: Vec<&[u32]> = data.train.rows().collect();
+        let histories: Vec<History<'_>> = (0..).zip(&rows).map(|(user, items)| History { user, items }).collect();
+        check_recommender(&*model, &histories, &all);
+        let right = (0..users).zip(best(&*model, &histories, &all)).filter(|(u, item)| (item - 1) / 6 == u % 2);
+        assert!(right.count() >= 22, "{config:?}");
+    }
+}
+
+#[test]
+fn a_training_goes_on_where_it_was_cut_off() {
+    let (data, dir) = (ring(7), tempfile::tempdir().unwrap());
+    let state = dir.path().join("state.safetensors");
+    let run = |epochs: usize, state: Option<&Path>| {
+        let IdConfig::Sasrec(mut config) = sasrec(SasRecVariant::Original, Loss::Bce, 1) else { unreachable!() };
+        config.train.epochs = epochs;
+        let job =
+            Job { dataset: &data, device: &Device::flex(), seed: 3, validate: None, progress: &Silent, state };
+        let trained = ra_idmodels::fit(&IdConfig::Sasrec(config), &job).unwrap();
+        trained.model.items(&[1, 2, 3]).into_data()
+    };
+    run(7, Some(&state));
+    assert_eq!(run(20, Some(&state)), run(20, None));
 }
 
 #[test]
 fn the_same_seed_gives_the_same_bits() {
     let data = ring(5);
     let vectors = |seed| {
-        let trained = train(Loss::Softmax, &data, seed);
+        let trained = train(&sasrec(SasRecVariant::Modern, Loss::Softmax, 0), &data, seed);
         trained.model.items(&[1, 2, 3, 4, 5]).into_data()
     };
     assert_eq!(vectors(1), vectors(1));

@@ -96,7 +96,7 @@ impl Case {
 
     fn prefix(&self, towers: &Towers<Layerwise>, side: &Side) -> Prefix {
         let tower = if side.name == "user" { &towers.user } else { &towers.item };
-        tower.prefix(side.ids.clone())
+        tower.prefix(side.ids.clone().unsqueeze_dim(1))
     }
 
     fn pass(&self, side: &Side, prefix: Option<&Prefix>) -> Pass {

@@ -20,7 +20,7 @@ fn cached_vectors_and_means_are_those_of_the_plain_passes() {
         for (first_layer, means) in [(0, true), (1, false), (2, false), (2, true)] {
             let config = AlignConfig { first_layer, n_tok: 2, ..AlignConfig::default() };
             let tower = config.layerwise(4, &lm.spec()).init(&lm.spec(), "user", 1, &device);
-            let prefix: Prefix = tower.prefix(Tensor::ones([3, 4], &device));
+            let prefix: Prefix = tower.prefix(Tensor::ones([3, 1, 4], &device));
             let cache = TextCache::new(&lm, first_layer as usize, means, 64);
             for prefix in [None, Some(&prefix)] {
                 let plain = encode(&lm, &batch, prefix).pooled;

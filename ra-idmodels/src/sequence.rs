@@ -1,0 +1,87 @@
+//! Histories as tensors.
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use ra_core::History;
+use std::sync::Arc;
+
+/// Histories one after another, none of them empty.
+pub(crate) struct Histories {
+    /// `[rows]`.
+    pub(crate) items: Tensor<1, Int>,
+    /// Rows of each history.
+    pub(crate) lengths: Arc<[usize]>,
+    /// `[histories, 1]`, 0 where there was nothing to read: padding stands there.
+    pub(crate) known: Tensor<2>,
+}
+
+/// The newest `max_length` items of each history.
+pub(crate) fn histories(all: &[History<'_>], max_length: usize, device: &Device) -> Histories {
+    let read = |h: &History<'_>| match &h.items[h.items.len().saturating_sub(max_length)..] {
+        [] => vec![0],
+        items => items.iter().map(|&i| i as i32).collect(),
+    };
+    let rows: Vec<Vec<i32>> = all.iter().map(read).collect();
+    let known: Vec<f32> = all.iter().map(|h| if h.items.is_empty() { 0.0 } else { 1.0 }).collect();
+    Histories {
+        items: ints(rows.concat(), device),
+        lengths: rows.iter().map(Vec::len).collect(),
+        known: Tensor::from_data(TensorData::new(known, [all.len(), 1]), device),
+    }
+}
+
+impl Histories {
+    /// The last row of each history in `states`, `[rows, width]`; zeros where there was nothing to read.
+    pub(crate) fn last(&self, states: Tensor<2>) -> Tensor<2> {
+        let end = |end: &mut i32, &n: &usize| {
+            *end += n as i32;
+            Some(*end)
+        };
+        let ends = self.lengths.iter().scan(-1, end).collect();
+        states.select(0, ints(ends, &self.known.device())) * self.known.clone()
+    }
+}
+
+/// The rows of `items` in a table that starts with padding.
+pub(crate) fn item_rows(table: &Tensor<2>, items: &[u32]) -> Tensor<2> {
+    table.clone().select(0, ints(items.iter().map(|&i| i as i32).collect(), &table.device()))
+}
+
+pub(crate) fn ints(values: Vec<i32>, device: &Device) -> Tensor<1, Int> {
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
+/// Where the rows of sequences stand in a grid that is padded on the right to the longest.
+pub(crate) struct Grid {
+    cells: Tensor<1, Int>,
+    mask: Tensor<2>,
+}
+
+impl Grid {
+    pub(crate) fn new(lengths: &[usize], device: &Device) -> Self {
+        let (batch, longest) = (lengths.len(), lengths.iter().copied().max().unwrap_or(0));
+        let (mut cells, mut mask, mut row) = (vec![0; batch * longest], vec![0.0f32; batch * longest], 0);
+        for (sequence, &length) in lengths.iter().enumerate() {
+            for at in 0..length {
+                (cells[sequence * longest + at], mask[sequence * longest + at]) = (row, 1.0);
+                row += 1;
+            }
+        }
+        Self { cells: ints(cells, device), mask: Tensor::from_data(TensorData::new(mask, [batch, longest]), device) }
+    }
+
+    /// Sequences and their longest length.
+    pub(crate) fn dims(&self) -> [usize; 2] {
+        self.mask.dims()
+    }
+
+    /// `[sequences, longest]`: 1 at an item, 0 at padding.
+    pub(crate) fn mask(&self) -> Tensor<2> {
+        self.mask.clone()
+    }
+
+    /// `[rows, width]` to `[sequences, longest, width]`, zeros at padding.
+    pub(crate) fn spread(&self, x: Tensor<2>) -> Tensor<3> {
+        let ([batch, longest], [_, width]) = (self.dims(), x.dims());
+        x.select(0, self.cells.clone()).reshape([batch, longest, width]) * self.mask().reshape([batch, longest, 1])
+    }
+}
