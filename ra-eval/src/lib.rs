@@ -54,6 +54,7 @@ mod significance;
 pub use error::EvalError;
 pub use evaluate::{EvalConfig, Evaluation, Part, Seen, evaluate, evaluate_items, held_out_users, item_vectors};
 pub use golden::{GoldenCase, verify_case};
+pub use markdown::overview;
 pub use rank::{Ties, top_k};
 pub use report::{Comparison, LearningCurve, Report, Row, SampleList, SampleRecommendation, StageCost, compare};
 pub use significance::{Interval, paired_bootstrap};

@@ -60,22 +60,27 @@ impl Recipe {
     /// # Errors
     /// Names the recipe, the table and the key, and lists what is allowed.
     pub(crate) fn load(recipe: &str, sets: &[String], root: &Path) -> Result<Self> {
-        let path = if recipe.ends_with(".toml") {
-            PathBuf::from(recipe)
-        } else {
-            root.join("xtask/recipes").join(format!("{recipe}.toml"))
-        };
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) => bail!("recipe {}: {error}; known recipes: {}", path.display(), names(root).join(", ")),
-        };
+        let (path, mut table) = read(recipe, root)?;
         let at = || format!("recipe {}", path.display());
-        let mut table: Table = text.parse().with_context(at)?;
         for set in sets {
             apply(&mut table, set)?;
         }
         let name = path.file_stem().map_or_else(|| recipe.to_string(), |s| s.to_string_lossy().into_owned());
         Self::from_table(name, table).and_then(Self::absolute).with_context(at)
+    }
+
+    /// The recipes that `recipe` names, when it is a suite: a file with the key `suite` alone.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub(crate) fn suite(recipe: &str, root: &Path) -> Result<Option<Vec<String>>> {
+        let (path, mut table) = read(recipe, root)?;
+        let at = || format!("recipe {}", path.display());
+        let Some(members) = take(&mut table, "suite", "").with_context(at)? else { return Ok(None) };
+        if let Some(key) = table.keys().next() {
+            bail!("recipe {}: unknown key {key}; a suite holds nothing but its list", path.display());
+        }
+        Ok(Some(members))
     }
 
     /// Reads a resolved recipe, as a manifest holds it.
@@ -157,6 +162,21 @@ impl Recipe {
         table.insert("eval".into(), Value::Table(eval));
         Ok(toml::to_string_pretty(&table)?)
     }
+}
+
+/// A recipe file by path or name, and its content.
+fn read(recipe: &str, root: &Path) -> Result<(PathBuf, Table)> {
+    let path = if recipe.ends_with(".toml") {
+        PathBuf::from(recipe)
+    } else {
+        root.join("xtask/recipes").join(format!("{recipe}.toml"))
+    };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => bail!("recipe {}: {error}; known recipes: {}", path.display(), names(root).join(", ")),
+    };
+    let table = text.parse().with_context(|| format!("recipe {}", path.display()))?;
+    Ok((path, table))
 }
 
 fn names(root: &Path) -> Vec<String> {
