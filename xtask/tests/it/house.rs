@@ -51,12 +51,13 @@ fn a_leaf_depends_on_ra_core_and_on_no_other_leaf() {
 }
 
 #[test]
-fn heavy_dependencies_live_in_one_crate() {
-    for (owner, packages) in [("ra-data", &["polars", "arrow", "parquet"][..]), ("ra-llm", &["tokenizers"])] {
-        for member in LEAVES.iter().chain(&["ra-core", "xtask"]).filter(|m| **m != owner) {
-            for package in packages {
-                assert!(!dependencies(member).contains_key(*package), "{package} belongs to {owner}, not {member}");
-            }
+fn heavy_dependencies_live_where_they_are_used() {
+    // Tables are read in two places: logs by the one, vectors made elsewhere by the other.
+    let tables = &["ra-data", "ra-idmodels"][..];
+    let owners = [("polars", &["ra-data"][..]), ("arrow", tables), ("parquet", tables), ("tokenizers", &["ra-llm"])];
+    for (package, owners) in owners {
+        for member in LEAVES.iter().chain(&["ra-core", "xtask"]).filter(|m| !owners.contains(m)) {
+            assert!(!dependencies(member).contains_key(package), "{package} belongs to {owners:?}, not {member}");
         }
     }
 }
