@@ -71,13 +71,16 @@ impl Update {
 
     fn loops(&self, [value, first, second, grad]: [&mut [f32]; 4]) {
         let [b1, b2] = self.betas;
-        vectorized(#[inline(always)] || {
-            for (((value, first), second), &mut grad) in value.iter_mut().zip(first).zip(second).zip(grad) {
-                *first = b1 * *first + (1.0 - b1) * grad;
-                *second = b2 * *second + (1.0 - b2) * grad * grad;
-                *value = self.decay * *value - self.rate * *first / (second.sqrt() + self.epsilon);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (((value, first), second), &mut grad) in value.iter_mut().zip(first).zip(second).zip(grad) {
+                    *first = b1 * *first + (1.0 - b1) * grad;
+                    *second = b2 * *second + (1.0 - b2) * grad * grad;
+                    *value = self.decay * *value - self.rate * *first / (second.sqrt() + self.epsilon);
+                }
+            },
+        );
     }
 }
 
@@ -145,14 +148,8 @@ mod tests {
             }
         };
         let loss = |m: &Two| (m.a.val() * m.b.val().unsqueeze()).square().mean();
-        let mut ours = AdamW {
-            betas: [0.9, 0.98],
-            epsilon: 1e-8,
-            weight_decay: 0.1,
-            clip: 0.05,
-            time: 0,
-            moments: Vec::new(),
-        };
+        let mut ours =
+            AdamW { betas: [0.9, 0.98], epsilon: 1e-8, weight_decay: 0.1, clip: 0.05, time: 0, moments: Vec::new() };
         let mut theirs = AdamWConfig::new()
             .with_beta_2(0.98)
             .with_epsilon(1e-8)

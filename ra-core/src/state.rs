@@ -46,8 +46,7 @@ impl<M: Module> State<M> {
         moments: &[Option<Moments>],
     ) -> Result<()> {
         let fail = |e: String| Error::corrupt(path, format!("the state cannot be written: {e}"));
-        let notes =
-            Notes { key: key.into(), at: at.clone(), best: best.map(|b| b.metric), parameters: moments.len() };
+        let notes = Notes { key: key.into(), at: at.clone(), best: best.map(|b| b.metric), parameters: moments.len() };
         let notes = serde_json::to_string(&notes).map_err(|e| fail(e.to_string()))?;
         let mut parts = vec![("model".to_string(), Dtype::U8, module_to_bytes(model, path)?)];
         if let Some(best) = best {
@@ -75,7 +74,8 @@ impl<M: Module> State<M> {
     /// Reads a state that was written under `key`; `fresh` gives shapes and device.
     pub(crate) fn read(path: &Path, key: &str, fresh: &M) -> Result<Self> {
         let bytes = read_bytes(path)?;
-        let broken = |e: String| Error::corrupt(path, format!("not a whole training state: {e}; remove it to start again"));
+        let broken =
+            |e: String| Error::corrupt(path, format!("not a whole training state: {e}; remove it to start again"));
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(e.to_string()))?;
         let notes = header.metadata().as_ref().and_then(|m| m.get("notes")).ok_or_else(|| broken("no notes".into()))?;
         let notes: Notes = serde_json::from_str(notes).map_err(|e| broken(e.to_string()))?;
@@ -86,7 +86,8 @@ impl<M: Module> State<M> {
             ));
         }
         let file = SafeTensors::deserialize(&bytes).map_err(|e| broken(e.to_string()))?;
-        let part = |name: &str| file.tensor(name).map(|view| view.data().to_vec()).map_err(|e| broken(format!("{name}: {e}")));
+        let part =
+            |name: &str| file.tensor(name).map(|view| view.data().to_vec()).map_err(|e| broken(format!("{name}: {e}")));
         let device: Device = fresh.devices().into_iter().next().unwrap_or_else(Device::flex).inner();
         let floats = |name: String| -> Result<Tensor<1>> {
             let values: Vec<f32> =

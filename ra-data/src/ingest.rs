@@ -108,8 +108,9 @@ fn read(path: &Path, wanted: &[Wanted]) -> Result<Rows> {
         Format::Commas => delimited::read_commas(&source, wanted),
         Format::JsonLines => typed::read_json_lines(&source, wanted),
         Format::Parquet => typed::read_parquet(&source, wanted),
-        Format::Lists => {
-            Err(DataError::corrupt(path, "a txt file holds interactions only; give titles as tsv, csv, jsonl or parquet"))
-        }
+        Format::Lists => Err(DataError::corrupt(
+            path,
+            "a txt file holds interactions only; give titles as tsv, csv, jsonl or parquet",
+        )),
     }
 }

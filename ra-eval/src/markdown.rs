@@ -93,7 +93,14 @@ pub fn overview(reports: &[Report]) -> String {
         let _ = writeln!(
             out,
             "{} users ({evaluated} evaluated), {} items, {} interactions; split {}, seen {}, ties {}; seed {}; {}\n",
-            p.users, p.items, p.interactions, plain(&p.split), plain(&p.seen), plain(&p.ties), report.seed, plain(&report.machine)
+            p.users,
+            p.items,
+            p.interactions,
+            plain(&p.split),
+            plain(&p.seen),
+            plain(&p.ties),
+            report.seed,
+            plain(&report.machine)
         );
     }
     out

@@ -158,9 +158,7 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
         IdConfig::Mf(c) => {
             learn(c.init(job.dataset.users.len(), items, job.seed, &device), &mut c.batches(job), &c.train, job)
         }
-        IdConfig::LightGcn(c) => {
-            learn(c.init(job.dataset, job.seed, &device), &mut c.batches(job), &c.train, job)
-        }
+        IdConfig::LightGcn(c) => learn(c.init(job.dataset, job.seed, &device), &mut c.batches(job), &c.train, job),
         IdConfig::Sasrec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
         IdConfig::ComiRec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
     }

@@ -29,7 +29,9 @@ const BENCHES: [Bench; 5] = [
     }),
     ("sasrec-softmax", "the same with the softmax over all items", || sasrec(Loss::Softmax, 0, &[50])),
     ("sasrec-gbce", "the same with gBCE and 256 negatives", || sasrec(Loss::Gbce, 256, &[50])),
-    ("sasrec-short", "softmax on histories of 3 to 12, as real ones are", || sasrec(Loss::Softmax, 0, &[3, 4, 5, 7, 12])),
+    ("sasrec-short", "softmax on histories of 3 to 12, as real ones are", || {
+        sasrec(Loss::Softmax, 0, &[3, 4, 5, 7, 12])
+    }),
     ("lightgcn", "LightGCN, d 64, 3 layers, batch 2048, 29,858 users, 40,981 items, 810,128 interactions", lightgcn),
 ];
 
@@ -43,7 +45,12 @@ pub(crate) fn bench(name: Option<&str>, json: bool) -> Result<()> {
         let (cpu_s, wall_s) = run()?;
         let figure = Figure { name: (*name).into(), cpu_s, wall_s, steps_per_cpu_s: 1.0 / cpu_s };
         if !json {
-            say!("{name:<16} {:>8.1} ms CPU {:>8.1} ms wall {:>7.2} steps/CPU s  {what}", 1e3 * cpu_s, 1e3 * wall_s, figure.steps_per_cpu_s);
+            say!(
+                "{name:<16} {:>8.1} ms CPU {:>8.1} ms wall {:>7.2} steps/CPU s  {what}",
+                1e3 * cpu_s,
+                1e3 * wall_s,
+                figure.steps_per_cpu_s
+            );
         }
         figures.push(figure);
     }
@@ -54,7 +61,12 @@ pub(crate) fn bench(name: Option<&str>, json: bool) -> Result<()> {
 }
 
 /// CPU and wall seconds a step: a longer training less a shorter one, so that setting up does not count. Best of three.
-fn measure(config: impl Fn(usize) -> IdConfig, data: &Dataset, steps_an_epoch: usize, epochs: [usize; 2]) -> Result<(f64, f64)> {
+fn measure(
+    config: impl Fn(usize) -> IdConfig,
+    data: &Dataset,
+    steps_an_epoch: usize,
+    epochs: [usize; 2],
+) -> Result<(f64, f64)> {
     let device = Device::flex();
     let job = Job { dataset: data, device: &device, seed: 1, validate: None, progress: &Silent, state: None };
     let run = |epochs| -> Result<(f64, f64)> {
@@ -87,7 +99,8 @@ fn dataset(users: usize, items: usize, train: Sequences) -> Dataset {
 
 fn sasrec(loss: Loss, negatives: usize, lengths: &[usize]) -> Result<(f64, f64)> {
     let (users, items, mut random) = (128, 12_000, SplitMix::new(1));
-    let row = |user: usize| (0..=lengths[user % lengths.len()]).map(|_| random.below(items) as u32 + 1).collect::<Vec<_>>();
+    let row =
+        |user: usize| (0..=lengths[user % lengths.len()]).map(|_| random.below(items) as u32 + 1).collect::<Vec<_>>();
     let data = dataset(users, items, Sequences::from_rows((0..users).map(row).collect::<Vec<_>>()));
     let config = |epochs| {
         let mut config = SasRecConfig { loss, negatives, dropout: 0.2, ..SasRecConfig::default() };

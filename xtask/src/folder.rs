@@ -65,7 +65,8 @@ impl RunFolder {
             if found.dataset != manifest.dataset {
                 bail!("{}: the run was made from other data; start it again without --resume", file.display());
             }
-            if found.version != manifest.version || without_epochs(&found.recipe)? != without_epochs(&manifest.recipe)? {
+            if found.version != manifest.version || without_epochs(&found.recipe)? != without_epochs(&manifest.recipe)?
+            {
                 bail!("{}: the run was made by another recipe; start it again without --resume", file.display());
             }
             folder.write(&manifest)?;

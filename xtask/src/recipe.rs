@@ -93,7 +93,10 @@ impl Recipe {
 
     /// Makes paths absolute, so that a run folder can be used from anywhere.
     fn absolute(mut self) -> Result<Self> {
-        for path in [&mut self.data.interactions, &mut self.data.items, &mut self.data.test, &mut self.lm.path].into_iter().flatten() {
+        for path in [&mut self.data.interactions, &mut self.data.items, &mut self.data.test, &mut self.lm.path]
+            .into_iter()
+            .flatten()
+        {
             *path = std::path::absolute(&*path).with_context(|| format!("{}: not a path", path.display()))?;
         }
         Ok(self)

@@ -13,8 +13,8 @@ use ra_align::{
 };
 use ra_core::contract::{check_language_model, check_recommender};
 use ra_core::{
-    Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, Prefix, Recommender, Sequences, Silent, TextBatch, Tokenizer, TrainBatch, encode, ledger, load_module, normal, rng,
-    save_module,
+    Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, Prefix, Recommender,
+    Sequences, Silent, TextBatch, Tokenizer, TrainBatch, encode, ledger, load_module, normal, rng, save_module,
 };
 use std::sync::Arc;
 
@@ -85,7 +85,17 @@ fn fit(align: &AlignConfig, text: &Arc<TextTower<AcmeLm>>, seed: u64) -> (Towers
     let (data, train) = (dataset(), AlignTrain { batch: 12, steps: 80, lr: 0.05, ..AlignTrain::default() });
     let samples = data.samples();
     let ids = ring_ids(&Device::flex());
-    let job = Job { ids: &ids, text, dataset: &data, samples: &samples, max_history: 9, align, train: &train, seed, state: None };
+    let job = Job {
+        ids: &ids,
+        text,
+        dataset: &data,
+        samples: &samples,
+        max_history: 9,
+        align,
+        train: &train,
+        seed,
+        state: None,
+    };
     ra_align::fit(&job, None, &Silent).unwrap()
 }
 

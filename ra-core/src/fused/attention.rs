@@ -54,8 +54,7 @@ fn composed(inputs: [Tensor<2>; 3], lengths: &[usize], heads: usize, causal: boo
     let (cells, places) = (ints(cells), ints(places));
     let bias = Tensor::<4>::from_data(TensorData::new(bias, [batch, 1, longest, longest]), &device);
     let width = inputs[0].dims()[1];
-    let [q, k, v] =
-        inputs.map(|x| split_heads(x.select(0, cells.clone()).reshape([batch, longest, width]), heads));
+    let [q, k, v] = inputs.map(|x| split_heads(x.select(0, cells.clone()).reshape([batch, longest, width]), heads));
     merge_heads(attend(q, k, v, bias)).reshape([batch * longest, width]).select(0, places)
 }
 
@@ -174,16 +173,42 @@ impl Head {
         load(&mut self.v, x[2], at, size, 1.0);
         transpose(&mut self.transposed, &self.k, size.wide, size.length, size.width, size.columns);
         let (q, k) = ((&self.q[..], size.wide), (&self.transposed[..], size.columns));
-        multiply((saved, size.columns), q, k, size.rows, #[inline(always)] |_| 0..size.width, #[inline(always)] |row| size.read(row));
+        multiply(
+            (saved, size.columns),
+            q,
+            k,
+            size.rows,
+            #[inline(always)]
+            |_| 0..size.width,
+            #[inline(always)]
+            |row| size.read(row),
+        );
         softmax(saved, size);
         zeros(&mut self.out, size.rows * size.wide);
         let (p, v) = ((&saved[..], size.columns), (&self.v[..], size.wide));
-        multiply((&mut self.out, size.wide), p, v, size.rows, #[inline(always)] |row| size.read(row), #[inline(always)] |_| 0..size.width);
+        multiply(
+            (&mut self.out, size.wide),
+            p,
+            v,
+            size.rows,
+            #[inline(always)]
+            |row| size.read(row),
+            #[inline(always)]
+            |_| 0..size.width,
+        );
         store(&self.out, out, at, size, 1.0);
     }
 
     #[inline(always)]
-    fn backward(&mut self, x: [&[f32]; 3], p: &[f32], grad: &[f32], out: [&mut [f32]; 3], at: (usize, usize), size: Size) {
+    fn backward(
+        &mut self,
+        x: [&[f32]; 3],
+        p: &[f32],
+        grad: &[f32],
+        out: [&mut [f32]; 3],
+        at: (usize, usize),
+        size: Size,
+    ) {
         let scale = 1.0 / (size.width as f32).sqrt();
         let [dq, dk, dv] = out;
         load(&mut self.q, x[0], at, size, scale);
@@ -196,14 +221,32 @@ impl Head {
         transpose(&mut self.transposed, p, size.columns, size.length, size.length, size.columns);
         zeros(&mut self.out, cells);
         let (a, b) = ((&self.transposed[..], size.columns), (&self.grad[..], size.wide));
-        multiply((&mut self.out, size.wide), a, b, size.rows, #[inline(always)] |row| size.readers(row), #[inline(always)] |_| 0..size.width);
+        multiply(
+            (&mut self.out, size.wide),
+            a,
+            b,
+            size.rows,
+            #[inline(always)]
+            |row| size.readers(row),
+            #[inline(always)]
+            |_| 0..size.width,
+        );
         store(&self.out, dv, at, size, 1.0);
 
         // dS = P * (dP - sum(P * dP)), dP = dO V^T
         transpose(&mut self.transposed, &self.v, size.wide, size.length, size.width, size.columns);
         zeros(&mut self.scores, size.rows * size.columns);
         let (a, b) = ((&self.grad[..], size.wide), (&self.transposed[..], size.columns));
-        multiply((&mut self.scores, size.columns), a, b, size.rows, #[inline(always)] |_| 0..size.width, #[inline(always)] |row| size.read(row));
+        multiply(
+            (&mut self.scores, size.columns),
+            a,
+            b,
+            size.rows,
+            #[inline(always)]
+            |_| 0..size.width,
+            #[inline(always)]
+            |row| size.read(row),
+        );
         let rows = self.scores.chunks_exact_mut(size.columns).zip(p.chunks_exact(size.columns));
         for (ds, p) in rows.take(size.length) {
             let mean = dot(ds, p);
@@ -215,14 +258,32 @@ impl Head {
         // dQ = dS K / sqrt(width)
         zeros(&mut self.out, cells);
         let (a, b) = ((&self.scores[..], size.columns), (&self.k[..], size.wide));
-        multiply((&mut self.out, size.wide), a, b, size.rows, #[inline(always)] |row| size.read(row), #[inline(always)] |_| 0..size.width);
+        multiply(
+            (&mut self.out, size.wide),
+            a,
+            b,
+            size.rows,
+            #[inline(always)]
+            |row| size.read(row),
+            #[inline(always)]
+            |_| 0..size.width,
+        );
         store(&self.out, dq, at, size, scale);
 
         // dK = dS^T Q / sqrt(width)
         transpose(&mut self.transposed, &self.scores, size.columns, size.length, size.length, size.columns);
         zeros(&mut self.out, cells);
         let (a, b) = ((&self.transposed[..], size.columns), (&self.q[..], size.wide));
-        multiply((&mut self.out, size.wide), a, b, size.rows, #[inline(always)] |row| size.readers(row), #[inline(always)] |_| 0..size.width);
+        multiply(
+            (&mut self.out, size.wide),
+            a,
+            b,
+            size.rows,
+            #[inline(always)]
+            |row| size.readers(row),
+            #[inline(always)]
+            |_| 0..size.width,
+        );
         store(&self.out, dk, at, size, 1.0);
     }
 }
@@ -277,11 +338,14 @@ impl Operator<3> for Attention {
                 let size = self.size(length, width);
                 let x = inputs.map(|m| &m.values[start * width..(start + length) * width]);
                 let weights = weights.chunks_exact_mut((size.rows * size.columns).max(1));
-                vectorized(#[inline(always)] || {
-                    for (index, weights) in weights.enumerate() {
-                        head.forward(x, out, weights, (width, index * size.width), size);
-                    }
-                });
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (index, weights) in weights.enumerate() {
+                            head.forward(x, out, weights, (width, index * size.width), size);
+                        }
+                    },
+                );
             },
         );
         (out, width, saved)
@@ -305,12 +369,15 @@ impl Operator<3> for Attention {
                 let size = self.size(length, width);
                 let rows = start * width..(start + length) * width;
                 let x = inputs.map(|m| &m.values[rows.clone()]);
-                vectorized(#[inline(always)] || {
-                    for (index, p) in weights.chunks_exact((size.rows * size.columns).max(1)).enumerate() {
-                        let at = (width, index * size.width);
-                        head.backward(x, p, &grad[rows.clone()], [&mut *dq, &mut *dk, &mut *dv], at, size);
-                    }
-                });
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (index, p) in weights.chunks_exact((size.rows * size.columns).max(1)).enumerate() {
+                            let at = (width, index * size.width);
+                            head.backward(x, p, &grad[rows.clone()], [&mut *dq, &mut *dk, &mut *dv], at, size);
+                        }
+                    },
+                );
             },
         );
         grads
@@ -341,8 +408,10 @@ mod tests {
 
     #[test]
     fn a_sequence_does_not_depend_on_its_neighbours() {
-        let rows = |range: std::ops::Range<usize>| [1, 2, 3].map(|seed| random([12, 16], seed).inner().slice([range.clone()]));
-        let run = |[q, k, v]: [Tensor<2>; 3], lengths: &[usize]| attention(q, k, v, &lengths.into(), 2, true).into_data();
+        let rows =
+            |range: std::ops::Range<usize>| [1, 2, 3].map(|seed| random([12, 16], seed).inner().slice([range.clone()]));
+        let run =
+            |[q, k, v]: [Tensor<2>; 3], lengths: &[usize]| attention(q, k, v, &lengths.into(), 2, true).into_data();
         let both = run(rows(0..12), &[5, 7]);
         let alone = run(rows(5..12), &[7]);
         assert_eq!(both.iter::<f32>().skip(5 * 16).collect::<Vec<_>>(), alone.iter::<f32>().collect::<Vec<_>>());

@@ -44,16 +44,19 @@ impl Mask {
 
     fn over(&self, x: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; x.len()];
-        vectorized(#[inline(always)] || {
-            // Sixteen places at a time: a counter that may overflow keeps a loop out of the vector units.
-            let blocks = out.chunks_mut(16).zip(x.chunks(16)).enumerate();
-            for (block, (out, x)) in blocks {
-                let first = (block as u32).wrapping_mul(16);
-                for (lane, (out, x)) in out.iter_mut().zip(x).enumerate() {
-                    *out = x * self.at(first.wrapping_add(lane as u32));
+        vectorized(
+            #[inline(always)]
+            || {
+                // Sixteen places at a time: a counter that may overflow keeps a loop out of the vector units.
+                let blocks = out.chunks_mut(16).zip(x.chunks(16)).enumerate();
+                for (block, (out, x)) in blocks {
+                    let first = (block as u32).wrapping_mul(16);
+                    for (lane, (out, x)) in out.iter_mut().zip(x).enumerate() {
+                        *out = x * self.at(first.wrapping_add(lane as u32));
+                    }
                 }
-            }
-        });
+            },
+        );
         out
     }
 
@@ -87,12 +90,9 @@ mod tests {
 
     #[test]
     fn gradient_and_value_share_the_mask() {
-        let mask = Tensor::<2>::from_data(TensorData::new(Mask::new(0.3, 9).over(&[1.0; 70]), [10, 7]), &Device::flex());
-        agree(
-            || [random([10, 7], 1)],
-            |[x]| dropout(x, 0.3, 9),
-            |[x]| x * Tensor::from_inner(mask.clone()),
-        );
+        let mask =
+            Tensor::<2>::from_data(TensorData::new(Mask::new(0.3, 9).over(&[1.0; 70]), [10, 7]), &Device::flex());
+        agree(|| [random([10, 7], 1)], |[x]| dropout(x, 0.3, 9), |[x]| x * Tensor::from_inner(mask.clone()));
     }
 
     #[test]

@@ -31,19 +31,22 @@ impl Operator<3> for LayerNorm {
         let width = x.width;
         let mut out = vec![0.0; x.values.len()];
         let mut saved = Vec::with_capacity(x.values.len() / width.max(1));
-        vectorized(#[inline(always)] || {
-            for (x, out) in x.values.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-                let mean = sum(x) / width as f32;
-                for (out, x) in out.iter_mut().zip(x) {
-                    *out = x - mean;
+        vectorized(
+            #[inline(always)]
+            || {
+                for (x, out) in x.values.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+                    let mean = sum(x) / width as f32;
+                    for (out, x) in out.iter_mut().zip(x) {
+                        *out = x - mean;
+                    }
+                    let scale = 1.0 / (dot(out, out) / width as f32 + self.epsilon).sqrt();
+                    for ((out, gamma), beta) in out.iter_mut().zip(gamma.values).zip(beta.values) {
+                        *out = (*out * scale).mul_add(*gamma, *beta);
+                    }
+                    saved.push((mean, scale));
                 }
-                let scale = 1.0 / (dot(out, out) / width as f32 + self.epsilon).sqrt();
-                for ((out, gamma), beta) in out.iter_mut().zip(gamma.values).zip(beta.values) {
-                    *out = (*out * scale).mul_add(*gamma, *beta);
-                }
-                saved.push((mean, scale));
-            }
-        });
+            },
+        );
         (out, width, saved)
     }
 
@@ -52,25 +55,28 @@ impl Operator<3> for LayerNorm {
         let mut dx = vec![0.0; grad.len()];
         let (mut dgamma, mut dbeta) = (vec![0.0f32; width], vec![0.0f32; width]);
         let (mut unit, mut scaled) = (vec![0.0f32; width], vec![0.0f32; width]);
-        vectorized(#[inline(always)] || {
-            let rows = x.values.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
-            let gamma = &gamma.values[..width];
-            let (unit, scaled) = (&mut unit[..width], &mut scaled[..width]);
-            let (dgamma, dbeta) = (&mut dgamma[..width], &mut dbeta[..width]);
-            for (((x, grad), dx), &(mean, scale)) in rows.zip(saved) {
-                let (x, grad, dx) = (&x[..width], &grad[..width], &mut dx[..width]);
-                for j in 0..width {
-                    unit[j] = (x[j] - mean) * scale;
-                    scaled[j] = grad[j] * gamma[j];
-                    dbeta[j] += grad[j];
-                    dgamma[j] = grad[j].mul_add(unit[j], dgamma[j]);
+        vectorized(
+            #[inline(always)]
+            || {
+                let rows = x.values.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
+                let gamma = &gamma.values[..width];
+                let (unit, scaled) = (&mut unit[..width], &mut scaled[..width]);
+                let (dgamma, dbeta) = (&mut dgamma[..width], &mut dbeta[..width]);
+                for (((x, grad), dx), &(mean, scale)) in rows.zip(saved) {
+                    let (x, grad, dx) = (&x[..width], &grad[..width], &mut dx[..width]);
+                    for j in 0..width {
+                        unit[j] = (x[j] - mean) * scale;
+                        scaled[j] = grad[j] * gamma[j];
+                        dbeta[j] += grad[j];
+                        dgamma[j] = grad[j].mul_add(unit[j], dgamma[j]);
+                    }
+                    let (a, b) = (sum(scaled) / width as f32, dot(scaled, unit) / width as f32);
+                    for j in 0..width {
+                        dx[j] = scale * (scaled[j] - a - unit[j] * b);
+                    }
                 }
-                let (a, b) = (sum(scaled) / width as f32, dot(scaled, unit) / width as f32);
-                for j in 0..width {
-                    dx[j] = scale * (scaled[j] - a - unit[j] * b);
-                }
-            }
-        });
+            },
+        );
         [dx, dgamma, dbeta]
     }
 }

@@ -32,13 +32,23 @@ pub(crate) fn exp(x: f32) -> f32 {
 /// The sum of a slice, in eight lanes.
 #[inline(always)]
 pub(crate) fn sum(x: &[f32]) -> f32 {
-    dot_with(x, x, #[inline(always)] |a, _| a)
+    dot_with(
+        x,
+        x,
+        #[inline(always)]
+        |a, _| a,
+    )
 }
 
 /// The dot product of two slices of one length, in eight lanes.
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    dot_with(a, b, #[inline(always)] |a, b| a * b)
+    dot_with(
+        a,
+        b,
+        #[inline(always)]
+        |a, b| a * b,
+    )
 }
 
 #[inline(always)]
@@ -122,7 +132,10 @@ mod tests {
         let a: Vec<f32> = (0..m * k).map(|i| (i % 7) as f32 - 3.0).collect();
         let b: Vec<f32> = (0..k * n).map(|i| (i % 5) as f32 - 2.0).collect();
         let mut c = vec![1.0; m * n];
-        vectorized(#[inline(always)] || multiply((&mut c, n), (&a, k), (&b, n), m, |row| row..k, |row| 0..row + 4));
+        vectorized(
+            #[inline(always)]
+            || multiply((&mut c, n), (&a, k), (&b, n), m, |row| row..k, |row| 0..row + 4),
+        );
         for row in 0..m {
             let first = row / 4 * 4;
             for column in 0..n {

@@ -14,8 +14,8 @@ mod softmax;
 pub use attention::attention;
 pub use dropout::dropout;
 pub use layer_norm::layer_norm;
-pub use pair_scores::pair_scores;
 pub(crate) use math::vectorized;
+pub use pair_scores::pair_scores;
 pub use propagate::{Graph, propagate};
 pub use softmax::softmax_error;
 
@@ -164,7 +164,8 @@ mod tests {
             let value = form(inputs.clone());
             let direction = random(value.dims(), 99).detach();
             let grads = (value.clone() * direction).sum().backward();
-            let grads: Vec<TensorData> = inputs.iter().map(|x| x.grad(&grads).map(Tensor::into_data)).map(Option::unwrap).collect();
+            let grads: Vec<TensorData> =
+                inputs.iter().map(|x| x.grad(&grads).map(Tensor::into_data)).map(Option::unwrap).collect();
             (value.into_data(), grads)
         };
         let (a, b) = (run(&fused), run(&composed));

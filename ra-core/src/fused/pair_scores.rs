@@ -12,7 +12,12 @@ use burn::tensor::{Int, Tensor};
 ///
 /// # Panics
 /// When an index is out of range.
-pub fn pair_scores(left: Tensor<2>, rows: Option<Tensor<1, Int>>, right: Tensor<2>, columns: Tensor<2, Int>) -> Tensor<2> {
+pub fn pair_scores(
+    left: Tensor<2>,
+    rows: Option<Tensor<1, Int>>,
+    right: Tensor<2>,
+    columns: Tensor<2, Int>,
+) -> Tensor<2> {
     let [_, k] = columns.dims();
     let host = |x: Tensor<1, Int>| -> Vec<usize> { x.into_data().iter::<i64>().map(|i| i as usize).collect() };
     let operator = PairScores {
@@ -48,15 +53,18 @@ impl Operator<2> for PairScores {
     fn forward(&self, [left, right]: [Matrix<'_>; 2]) -> (Vec<f32>, usize, ()) {
         let width = left.width;
         let mut out = vec![0.0; self.columns.len()];
-        vectorized(#[inline(always)] || {
-            let all = out.chunks_exact_mut(self.k).zip(self.columns.chunks_exact(self.k));
-            for ((out, columns), &row) in all.zip(&self.rows) {
-                let left = &left.values[row * width..][..width];
-                for (out, &column) in out.iter_mut().zip(columns) {
-                    *out = dot(left, &right.values[column * width..][..width]);
+        vectorized(
+            #[inline(always)]
+            || {
+                let all = out.chunks_exact_mut(self.k).zip(self.columns.chunks_exact(self.k));
+                for ((out, columns), &row) in all.zip(&self.rows) {
+                    let left = &left.values[row * width..][..width];
+                    for (out, &column) in out.iter_mut().zip(columns) {
+                        *out = dot(left, &right.values[column * width..][..width]);
+                    }
                 }
-            }
-        });
+            },
+        );
         (out, self.k, ())
     }
 
@@ -64,21 +72,24 @@ impl Operator<2> for PairScores {
         let width = left.width;
         let mut grads = [vec![0.0f32; left.values.len()], vec![0.0f32; right.values.len()]];
         let [d_left, d_right] = &mut grads;
-        vectorized(#[inline(always)] || {
-            let all = grad.chunks_exact(self.k).zip(self.columns.chunks_exact(self.k));
-            for ((grad, columns), &row) in all.zip(&self.rows) {
-                let row = row * width..(row + 1) * width;
-                let (left, d_left) = (&left.values[row.clone()], &mut d_left[row]);
-                for (&grad, &column) in grad.iter().zip(columns) {
-                    let column = column * width..(column + 1) * width;
-                    let (right, d_right) = (&right.values[column.clone()], &mut d_right[column]);
-                    for j in 0..width {
-                        d_left[j] = grad.mul_add(right[j], d_left[j]);
-                        d_right[j] = grad.mul_add(left[j], d_right[j]);
+        vectorized(
+            #[inline(always)]
+            || {
+                let all = grad.chunks_exact(self.k).zip(self.columns.chunks_exact(self.k));
+                for ((grad, columns), &row) in all.zip(&self.rows) {
+                    let row = row * width..(row + 1) * width;
+                    let (left, d_left) = (&left.values[row.clone()], &mut d_left[row]);
+                    for (&grad, &column) in grad.iter().zip(columns) {
+                        let column = column * width..(column + 1) * width;
+                        let (right, d_right) = (&right.values[column.clone()], &mut d_right[column]);
+                        for j in 0..width {
+                            d_left[j] = grad.mul_add(right[j], d_left[j]);
+                            d_right[j] = grad.mul_add(left[j], d_right[j]);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
         grads
     }
 }

@@ -51,25 +51,28 @@ impl Graph {
         let mut out = vec![0.0; x.len()];
         const BLOCK: usize = 256;
         out.par_chunks_mut(BLOCK * width.max(1)).enumerate().for_each(|(block, out)| {
-            vectorized(#[inline(always)] || {
-                for (index, out) in out.chunks_exact_mut(width).enumerate() {
-                    let node = block * BLOCK + index;
-                    let edges = self.offsets[node]..self.offsets[node + 1];
-                    let edges = self.neighbours[edges.clone()].iter().zip(&self.weights[edges]);
-                    let mut column = 0;
-                    while column + 64 <= width {
-                        gather::<64>(out, x, width, column, edges.clone());
-                        column += 64;
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (index, out) in out.chunks_exact_mut(width).enumerate() {
+                        let node = block * BLOCK + index;
+                        let edges = self.offsets[node]..self.offsets[node + 1];
+                        let edges = self.neighbours[edges.clone()].iter().zip(&self.weights[edges]);
+                        let mut column = 0;
+                        while column + 64 <= width {
+                            gather::<64>(out, x, width, column, edges.clone());
+                            column += 64;
+                        }
+                        while column + 8 <= width {
+                            gather::<8>(out, x, width, column, edges.clone());
+                            column += 8;
+                        }
+                        for column in column..width {
+                            gather::<1>(out, x, width, column, edges.clone());
+                        }
                     }
-                    while column + 8 <= width {
-                        gather::<8>(out, x, width, column, edges.clone());
-                        column += 8;
-                    }
-                    for column in column..width {
-                        gather::<1>(out, x, width, column, edges.clone());
-                    }
-                }
-            });
+                },
+            );
         });
         out
     }
@@ -120,8 +123,7 @@ fn composed(graph: &Graph, layers: usize, x: Tensor<2>) -> Tensor<2> {
     let from = ints(graph.neighbours.iter().map(|&n| n as i32).collect());
     let to = graph.offsets.windows(2).zip(0i32..).flat_map(|(w, node)| std::iter::repeat_n(node, w[1] - w[0]));
     let to = ints(to.collect());
-    let weights =
-        Tensor::<2>::from_data(TensorData::new(graph.weights.clone(), [graph.weights.len(), 1]), &device);
+    let weights = Tensor::<2>::from_data(TensorData::new(graph.weights.clone(), [graph.weights.len(), 1]), &device);
     let (mut layer, mut sum) = (x.clone(), x);
     for _ in 0..layers {
         let messages = layer.clone().select(0, from.clone()) * weights.clone();
@@ -175,11 +177,7 @@ mod tests {
         let graph = Arc::new(Graph::new(9, edges)); // nodes 3, 4 and 8 stand alone
         assert_eq!(graph.neighbours.len(), 12, "an edge counts once");
         for (layers, width) in [(0, 4), (1, 8), (3, 64), (2, 75)] {
-            agree(
-                || [random([9, width], 1)],
-                |[x]| propagate(&graph, layers, x),
-                |[x]| composed(&graph, layers, x),
-            );
+            agree(|| [random([9, width], 1)], |[x]| propagate(&graph, layers, x), |[x]| composed(&graph, layers, x));
         }
     }
 }

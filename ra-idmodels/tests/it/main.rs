@@ -2,8 +2,8 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 use ra_core::{Catalog, Dataset, Device, History, Recommender, Sequences, Silent, contract::check_recommender};
 use ra_idmodels::{
-    ComiRecConfig, Extraction, IdConfig, Job, LightGcnConfig, Loss, MarkovConfig, MfConfig, Pop, SasRecConfig, SasRecVariant,
-    TrainConfig, Trained, golden,
+    ComiRecConfig, Extraction, IdConfig, Job, LightGcnConfig, Loss, MarkovConfig, MfConfig, Pop, SasRecConfig,
+    SasRecVariant, TrainConfig, Trained, golden,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,8 +38,7 @@ fn comirec(extraction: Extraction) -> IdConfig {
 }
 
 fn train(config: &IdConfig, data: &Dataset, seed: u64) -> Trained {
-    let job =
-        Job { dataset: data, device: &Device::flex(), seed, validate: None, progress: &Silent, state: None };
+    let job = Job { dataset: data, device: &Device::flex(), seed, validate: None, progress: &Silent, state: None };
     ra_idmodels::fit(config, &job).unwrap()
 }
 
@@ -49,8 +48,9 @@ fn best(model: &dyn Recommender, histories: &[History<'_>], items: &[u32]) -> Ve
     let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
     let own = scores.chunks(items.len() * model.interests());
     let pick = |(scores, history): (&[f32], &History<'_>)| {
-        let mut merged: Vec<f32> =
-            (0..items.len()).map(|i| scores.iter().skip(i).step_by(items.len()).fold(f32::MIN, |a, &b| a.max(b))).collect();
+        let mut merged: Vec<f32> = (0..items.len())
+            .map(|i| scores.iter().skip(i).step_by(items.len()).fold(f32::MIN, |a, &b| a.max(b)))
+            .collect();
         model.additions(history).iter().for_each(|&(item, more)| merged[item as usize - 1] += more);
         let top = (0..items.len()).max_by(|&a, &b| merged[a].total_cmp(&merged[b])).unwrap();
         items[top]
@@ -152,8 +152,7 @@ fn a_training_goes_on_where_it_was_cut_off() {
     let run = |epochs: usize, state: Option<&Path>| {
         let IdConfig::Sasrec(mut config) = sasrec(SasRecVariant::Original, Loss::Bce, 1) else { unreachable!() };
         config.train.epochs = epochs;
-        let job =
-            Job { dataset: &data, device: &Device::flex(), seed: 3, validate: None, progress: &Silent, state };
+        let job = Job { dataset: &data, device: &Device::flex(), seed: 3, validate: None, progress: &Silent, state };
         let trained = ra_idmodels::fit(&IdConfig::Sasrec(config), &job).unwrap();
         trained.model.items(&[1, 2, 3]).into_data()
     };
