@@ -3,7 +3,11 @@
 //! The crate stands apart so that a team can train SASRec without touching a language model, and so that a method of
 //! your own needs only [`ra_core::IdModel`] and [`train`].
 //!
-//! Methods: [`Pop`] (popularity) and [`SasRec`] (Kang & McAuley, ICDM 2018).
+//! Methods:
+//! - counted: [`Pop`] (popularity) and [`Markov`] (what followed the last item)
+//! - two tables: [`Mf`] (Rendle et al., UAI 2009) and [`LightGcn`] (He et al., SIGIR 2020)
+//! - readers of a history: [`SasRec`] (Kang & McAuley, ICDM 2018), [`Gru4Rec`] (Hidasi et al., ICLR 2016) and
+//!   [`Bert4Rec`] (Sun et al., CIKM 2019)
 //!
 //! # Example
 //! ```
@@ -32,18 +36,23 @@
 #![recursion_limit = "256"]
 
 mod batch;
+mod bert4rec;
 mod config;
 pub mod golden;
+mod gru4rec;
 mod lightgcn;
 mod loss;
 mod markov;
 mod mf;
 mod pop;
 mod sasrec;
+mod sequence;
 mod train;
 
 pub use batch::{Batches, Cloze, NextItem, Pairs};
+pub use bert4rec::{Bert4Rec, Bert4RecConfig};
 pub use config::{IdConfig, Trained, fit, load};
+pub use gru4rec::{Gru4Rec, Gru4RecConfig};
 pub use lightgcn::{LightGcn, LightGcnConfig};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
 pub use markov::{Markov, MarkovConfig};

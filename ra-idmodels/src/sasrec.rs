@@ -1,12 +1,13 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
 use crate::golden::{Parameter, linear, norm};
 use crate::loss::ItemLoss;
+use crate::sequence::{ints, last_states, linear_of};
 use crate::{Loss, NextItem, TrainConfig};
 use burn::module::{Module, Param};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::{gelu, relu};
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::fused::{attention, dropout, layer_norm};
+use ra_core::fused::{attention, dropout};
 use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -119,12 +120,7 @@ impl SasRecConfig {
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> SasRec {
         let (dim, random) = (self.dim, &mut rng(seed, "sasrec", 0));
         let norm = || LayerNormConfig::new(dim).with_epsilon(f64::from(EPSILON)).init(device);
-        let mut linear = |from: usize, to: usize| {
-            let mut layer = LinearConfig::new(1, 1).init(device);
-            layer.weight = xavier_normal([from, to], random, device);
-            layer.bias = Some(Param::from_tensor(Tensor::zeros([to], device)));
-            layer
-        };
+        let mut linear = |from: usize, to: usize| linear_of(xavier_normal([from, to], random, device));
         let modern = self.variant == SasRecVariant::Modern;
         let inner = if modern { 4 * dim } else { dim };
         let blocks = (0..self.blocks)
@@ -156,8 +152,7 @@ impl SasRecConfig {
 }
 
 fn normed(norm: &LayerNorm, x: Tensor<2>) -> Tensor<2> {
-    let beta = norm.beta.as_ref().map_or_else(|| norm.gamma.val().zeros_like(), Param::val);
-    layer_norm(x, norm.gamma.val(), beta, EPSILON)
+    crate::sequence::normed(norm, x, EPSILON)
 }
 
 impl SasRec {
@@ -179,8 +174,7 @@ impl SasRec {
         };
         // The last item of a history is at the last position.
         let place = |&length: &usize| (config.max_length - length..config.max_length).map(|p| p as i32);
-        let places: Vec<i32> = lengths.iter().flat_map(place).collect();
-        let places = Tensor::<1, Int>::from_ints(places.as_slice(), &device);
+        let places = ints(lengths.iter().flat_map(place), &device);
         let read = self.items.val().select(0, items) * (config.dim as f32).sqrt();
         let mut x = noise(read + self.positions.val().select(0, places), 0);
         for (index, block) in self.blocks.iter().enumerate() {
@@ -254,33 +248,6 @@ impl Recommender for SasRec {
     }
 
     fn items(&self, items: &[u32]) -> Tensor<2> {
-        let rows: Vec<i32> = items.iter().map(|&i| i as i32).collect();
-        self.items.val().select(0, Tensor::<1, Int>::from_ints(rows.as_slice(), &self.items.device()))
+        self.items.val().select(0, ints(items.iter().map(|&i| i as i32), &self.items.device()))
     }
-}
-
-/// The state at the last item of each history, zeros where there is none.
-pub(crate) fn last_states(
-    histories: &[History<'_>],
-    max_length: usize,
-    device: &Device,
-    states: impl FnOnce(Tensor<1, Int>, &Arc<[usize]>) -> Tensor<2>,
-) -> Tensor<2> {
-    // An empty history reads padding once; its state is then put to zero.
-    let read = |h: &History<'_>| match &h.items[h.items.len().saturating_sub(max_length)..] {
-        [] => vec![0],
-        items => items.iter().map(|&i| i as i32).collect(),
-    };
-    let rows: Vec<Vec<i32>> = histories.iter().map(read).collect();
-    let lengths: Arc<[usize]> = rows.iter().map(Vec::len).collect();
-    let end = |end: &mut i32, &n: &usize| {
-        *end += n as i32;
-        Some(*end)
-    };
-    let ends: Vec<i32> = lengths.iter().scan(-1, end).collect();
-    let items = rows.concat();
-    let ints = |values: &[i32]| Tensor::<1, Int>::from_ints(values, device);
-    let known: Vec<f32> = histories.iter().map(|h| if h.items.is_empty() { 0.0 } else { 1.0 }).collect();
-    let known = Tensor::<1>::from_floats(known.as_slice(), device).reshape([histories.len(), 1]);
-    states(ints(&items), &lengths).select(0, ints(&ends)) * known
 }

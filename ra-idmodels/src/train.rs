@@ -30,7 +30,15 @@ pub struct TrainConfig {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { batch: 128, epochs: 200, validate_every: 5, patience: 4, lr: 1e-3, betas: [0.9, 0.98], weight_decay: 0.0 }
+        Self {
+            batch: 128,
+            epochs: 200,
+            validate_every: 5,
+            patience: 4,
+            lr: 1e-3,
+            betas: [0.9, 0.98],
+            weight_decay: 0.0,
+        }
     }
 }
 
