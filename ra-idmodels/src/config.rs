@@ -21,12 +21,16 @@ pub enum IdConfig {
     LightGcn(LightGcnConfig),
     /// SASRec.
     Sasrec(SasRecConfig),
+    /// GRU4Rec.
+    Gru4Rec(Gru4RecConfig),
+    /// BERT4Rec.
+    Bert4Rec(Bert4RecConfig),
     /// ComiRec.
     ComiRec(ComiRecConfig),
 }
 
 /// Every `kind`, for messages.
-const KINDS: &str = "pop, markov, mf, lightgcn, sasrec, comirec";
+const KINDS: &str = "pop, markov, mf, lightgcn, sasrec, gru4rec, bert4rec, comirec";
 
 impl<'de> Deserialize<'de> for IdConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
@@ -43,6 +47,8 @@ impl<'de> Deserialize<'de> for IdConfig {
             "mf" => read(keys).map(Self::Mf),
             "lightgcn" => read(keys).map(Self::LightGcn),
             "sasrec" => read(keys).map(Self::Sasrec),
+            "gru4rec" => read(keys).map(Self::Gru4Rec),
+            "bert4rec" => read(keys).map(Self::Bert4Rec),
             "comirec" => read(keys).map(Self::ComiRec),
             _ => return Err(D::Error::custom(format!("kind is {kind}, it must be one of {KINDS}"))),
         };
@@ -69,6 +75,8 @@ impl IdConfig {
             Self::Mf(_) => "mf",
             Self::LightGcn(_) => "lightgcn",
             Self::Sasrec(_) => "sasrec",
+            Self::Gru4Rec(_) => "gru4rec",
+            Self::Bert4Rec(_) => "bert4rec",
             Self::ComiRec(_) => "comirec",
         }
     }
@@ -83,6 +91,8 @@ impl IdConfig {
         }
         match self {
             Self::Sasrec(config) => config.check(),
+            Self::Gru4Rec(config) => config.check(),
+            Self::Bert4Rec(config) => config.check(),
             Self::ComiRec(config) => config.check(),
             Self::Mf(MfConfig { dim, .. }) | Self::LightGcn(LightGcnConfig { dim, .. }) if *dim == 0 => {
                 Err("id.dim is 0, it must be at least 1".into())
@@ -98,6 +108,8 @@ impl IdConfig {
             Self::Mf(config) => Some(&config.train),
             Self::LightGcn(config) => Some(&config.train),
             Self::Sasrec(config) => Some(&config.train),
+            Self::Gru4Rec(config) => Some(&config.train),
+            Self::Bert4Rec(config) => Some(&config.train),
             Self::ComiRec(config) => Some(&config.train),
         }
     }
@@ -160,6 +172,8 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
         }
         IdConfig::LightGcn(c) => learn(c.init(job.dataset, job.seed, &device), &mut c.batches(job), &c.train, job),
         IdConfig::Sasrec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
+        IdConfig::Gru4Rec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
+        IdConfig::Bert4Rec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
         IdConfig::ComiRec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
     }
 }
@@ -186,6 +200,8 @@ pub fn load(config: &IdConfig, dataset: &Dataset, path: &Path, device: &Device) 
         IdConfig::Mf(c) => loaded(c.init(users, items, 0, device), path),
         IdConfig::LightGcn(c) => loaded(c.init(dataset, 0, device), path),
         IdConfig::Sasrec(c) => loaded(c.init(items, 0, device), path),
+        IdConfig::Gru4Rec(c) => loaded(c.init(items, 0, device), path),
+        IdConfig::Bert4Rec(c) => loaded(c.init(items, 0, device), path),
         IdConfig::ComiRec(c) => loaded(c.init(items, 0, device), path),
     }
 }

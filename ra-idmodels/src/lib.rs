@@ -3,7 +3,8 @@
 //! The crate stands apart so that a team can train SASRec without touching a language model, and so that a method of
 //! your own needs only [`ra_core::IdModel`] and [`train`].
 //!
-//! Methods: [`Pop`] (popularity) and [`SasRec`] (Kang & McAuley, ICDM 2018).
+//! Methods: [`Pop`] and [`Markov`], which count; [`Mf`] and [`LightGcn`], which are two tables; [`SasRec`], [`Gru4Rec`],
+//! [`Bert4Rec`] and [`ComiRec`], which read a history. Each is one file with one configuration and one paper.
 //!
 //! # Example
 //! ```
@@ -32,9 +33,11 @@
 #![recursion_limit = "256"]
 
 mod batch;
+mod bert4rec;
 mod comirec;
 mod config;
 pub mod golden;
+mod gru4rec;
 mod lightgcn;
 mod loss;
 mod markov;
@@ -45,8 +48,10 @@ mod sequence;
 mod train;
 
 pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
+pub use bert4rec::{Bert4Rec, Bert4RecConfig};
 pub use comirec::{ComiRec, ComiRecConfig, Extraction};
 pub use config::{IdConfig, Trained, fit, load};
+pub use gru4rec::{Gru4Rec, Gru4RecConfig};
 pub use lightgcn::{LightGcn, LightGcnConfig};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
 pub use markov::{Markov, MarkovConfig};

@@ -51,9 +51,7 @@ impl ItemLoss {
     /// The loss of `hidden`, `[m, dim]`, on the batch's targets in `table`, `[items + 1, dim]`.
     pub(crate) fn of(&self, hidden: Tensor<2>, table: Tensor<2>, batch: &TrainBatch) -> Tensor<1> {
         if self.loss == Loss::Softmax {
-            // At most 16 MiB of scores at a time: they stay in the cache between the three products.
-            let chunk = ((1 << 22) / table.dims()[0]).clamp(16, 1024);
-            return softmax_cross_entropy(hidden, table, batch.positives.clone(), chunk);
+            return whole_catalogue(hidden, table, batch);
         }
         let items = table.dims()[0] - 1;
         let scores = pair_scores(hidden, None, table, columns(batch));
@@ -64,6 +62,13 @@ impl ItemLoss {
             Loss::Bce | Loss::Softmax => binary_cross_entropy(scores, 1.0),
         }
     }
+}
+
+/// The cross-entropy of `hidden`, `[m, dim]`, on the batch's targets among all of `table`, `[items + 1, dim]`.
+pub(crate) fn whole_catalogue(hidden: Tensor<2>, table: Tensor<2>, batch: &TrainBatch) -> Tensor<1> {
+    // At most 16 MiB of scores at a time: they stay in the cache between the three products.
+    let chunk = ((1 << 22) / table.dims()[0]).clamp(16, 1024);
+    softmax_cross_entropy(hidden, table, batch.positives.clone(), chunk)
 }
 
 /// The target and then the negatives of each row, `[m, 1 + k]`.

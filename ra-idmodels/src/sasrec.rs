@@ -1,13 +1,13 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
 use crate::golden::{Parameter, linear, norm};
 use crate::loss::ItemLoss;
-use crate::sequence::{histories, ints, item_rows};
+use crate::sequence::{histories, ints, item_rows, linear_of, normed};
 use crate::{Loss, NextItem, TrainConfig};
 use burn::module::{Module, Param};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::{gelu, relu};
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::fused::{attention, dropout, layer_norm};
+use ra_core::fused::{attention, dropout};
 use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -120,12 +120,7 @@ impl SasRecConfig {
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> SasRec {
         let (dim, random) = (self.dim, &mut rng(seed, "sasrec", 0));
         let norm = || LayerNormConfig::new(dim).with_epsilon(f64::from(EPSILON)).init(device);
-        let mut linear = |from: usize, to: usize| {
-            let mut layer = LinearConfig::new(1, 1).init(device);
-            layer.weight = xavier_normal([from, to], random, device);
-            layer.bias = Some(Param::from_tensor(Tensor::zeros([to], device)));
-            layer
-        };
+        let mut linear = |from: usize, to: usize| linear_of(xavier_normal([from, to], random, device));
         let modern = self.variant == SasRecVariant::Modern;
         let inner = if modern { 4 * dim } else { dim };
         let blocks = (0..self.blocks)
@@ -156,11 +151,6 @@ impl SasRecConfig {
     }
 }
 
-fn normed(norm: &LayerNorm, x: Tensor<2>) -> Tensor<2> {
-    let beta = norm.beta.as_ref().map_or_else(|| norm.gamma.val().zeros_like(), Param::val);
-    layer_norm(x, norm.gamma.val(), beta, EPSILON)
-}
-
 impl SasRec {
     /// The item table, `[items + 1, dim]`; row 0 is padding.
     pub fn table(&self) -> Tensor<2> {
@@ -188,22 +178,22 @@ impl SasRec {
             let site = 3 * index as u64 + 1;
             x = match &block.output {
                 None => {
-                    let query = normed(&block.attention_norm, x.clone());
+                    let query = normed(&block.attention_norm, x.clone(), EPSILON);
                     let attended = attend(block, query.clone(), x);
                     // Dropout on the attention's output instead of its weights: the same regulariser at less cost.
-                    let inner = normed(&block.inner_norm, noise(attended, site) + query);
+                    let inner = normed(&block.inner_norm, noise(attended, site) + query, EPSILON);
                     let up = noise(relu(block.up.forward(inner.clone())), site + 1);
                     noise(block.down.forward(up), site + 2) + inner
                 }
                 Some(output) => {
-                    let read = normed(&block.attention_norm, x.clone());
+                    let read = normed(&block.attention_norm, x.clone(), EPSILON);
                     let x = x + noise(output.forward(attend(block, read.clone(), read)), site);
-                    let up = noise(gelu(block.up.forward(normed(&block.inner_norm, x.clone()))), site + 1);
+                    let up = noise(gelu(block.up.forward(normed(&block.inner_norm, x.clone(), EPSILON))), site + 1);
                     x + noise(block.down.forward(up), site + 2)
                 }
             };
         }
-        normed(&self.norm, x)
+        normed(&self.norm, x, EPSILON)
     }
 
     /// Every parameter under its name in the original code; matrices of linear layers are stored `[in, out]`.

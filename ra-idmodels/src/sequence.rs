@@ -1,6 +1,9 @@
-//! Histories as tensors.
+//! What methods that read a history have in common.
+use burn::module::Param;
+use burn::nn::{LayerNorm, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::History;
+use ra_core::fused::layer_norm;
 use std::sync::Arc;
 
 /// Histories one after another, none of them empty.
@@ -31,23 +34,44 @@ pub(crate) fn histories(all: &[History<'_>], max_length: usize, device: &Device)
 impl Histories {
     /// The last row of each history in `states`, `[rows, width]`; zeros where there was nothing to read.
     pub(crate) fn last(&self, states: Tensor<2>) -> Tensor<2> {
-        let end = |end: &mut i32, &n: &usize| {
-            *end += n as i32;
-            Some(*end)
-        };
-        let ends = self.lengths.iter().scan(-1, end).collect();
-        states.select(0, ints(ends, &self.known.device())) * self.known.clone()
+        states.select(0, ends(&self.lengths, &self.known.device())) * self.known.clone()
     }
 }
 
 /// The rows of `items` in a table that starts with padding.
 pub(crate) fn item_rows(table: &Tensor<2>, items: &[u32]) -> Tensor<2> {
-    table.clone().select(0, ints(items.iter().map(|&i| i as i32).collect(), &table.device()))
+    table.clone().select(0, ints(items.iter().map(|&i| i as i32), &table.device()))
 }
 
-pub(crate) fn ints(values: Vec<i32>, device: &Device) -> Tensor<1, Int> {
+/// Whole numbers as a tensor.
+pub(crate) fn ints(values: impl IntoIterator<Item = i32>, device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i32> = values.into_iter().collect();
     let n = values.len();
     Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
+/// A linear layer with this weight, `[in, out]`, and a bias of zeros.
+pub(crate) fn linear_of(weight: Param<Tensor<2>>) -> Linear {
+    let ([_, to], device) = (weight.dims(), weight.device());
+    let mut layer = LinearConfig::new(1, 1).init(&device);
+    layer.weight = weight;
+    layer.bias = Some(Param::from_tensor(Tensor::zeros([to], &device)));
+    layer
+}
+
+/// The layer norm of `x`, `[rows, width]`, in its fused form, which Burn's own module does not have.
+pub(crate) fn normed(norm: &LayerNorm, x: Tensor<2>, epsilon: f32) -> Tensor<2> {
+    let beta = norm.beta.as_ref().map_or_else(|| norm.gamma.val().zeros_like(), Param::val);
+    layer_norm(x, norm.gamma.val(), beta, epsilon)
+}
+
+/// The last row of each sequence.
+pub(crate) fn ends(lengths: &[usize], device: &Device) -> Tensor<1, Int> {
+    let end = |end: &mut i32, &n: &usize| {
+        *end += n as i32;
+        Some(*end)
+    };
+    ints(lengths.iter().scan(-1, end), device)
 }
 
 /// Where the rows of sequences stand in a grid that is padded on the right to the longest.

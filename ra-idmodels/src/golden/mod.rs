@@ -26,6 +26,8 @@ pub fn verify_case(case: &Value, inputs: &BTreeMap<String, Array>) -> Option<Res
     let first = model.split([' ', '(']).next().unwrap_or_default();
     Some(match first {
         "sasrec" => sequences::sasrec(&case),
+        "gru4rec" => sequences::gru4rec(&case),
+        "bert4rec" => sequences::bert4rec(&case),
         "bpr-mf" => factors::mf(&case),
         "lightgcn" => factors::lightgcn(&case),
         _ => return None,

@@ -1,8 +1,102 @@
 //! Methods that read a history.
 use super::{Arrays, Case, Ragged, array, gradients};
-use crate::{Loss, SasRecConfig};
-use burn::tensor::Tensor;
-use ra_core::{IdModel, TrainBatch};
+use crate::sequence::ends;
+use crate::{Bert4RecConfig, Gru4RecConfig, Loss, SasRecConfig};
+use burn::tensor::{Int, Tensor};
+use ra_core::{IdModel, Recommender, TrainBatch};
+
+/// A batch of what is read, `targets` of it at `rows`.
+fn batch(case: &Case<'_>, read: &Ragged, items: Vec<i32>, rows: Tensor<1, Int>, targets: &[i32]) -> TrainBatch {
+    TrainBatch {
+        lengths: read.lengths.clone(),
+        users: Tensor::zeros([items.len()], &case.device),
+        items: case.line(&items),
+        rows: Some(rows),
+        positives: case.line(targets),
+        negatives: Tensor::zeros([targets.len(), 0], &case.device),
+        dropout: None,
+    }
+}
+
+/// Vectors of all items as evaluation sees them, `[width, items]`.
+fn catalogue(case: &Case<'_>, fitted: &dyn Recommender) -> Result<Tensor<2>, String> {
+    let all: Vec<u32> = (1..=case.size("items")? as u32).collect();
+    Ok(fitted.items(&all).transpose())
+}
+
+pub(super) fn gru4rec(case: &Case<'_>) -> Result<Arrays, String> {
+    let config = Gru4RecConfig {
+        dim: case.size("d")?,
+        hidden: case.size("hidden")?,
+        layers: case.size("layers")?,
+        max_length: case.size("maxlen")?,
+        dropout: 0.0,
+        ..Gru4RecConfig::default()
+    };
+    let mut model = config.init(case.size("items")?, 0, &case.tracked);
+    case.fill(model.original_names())?;
+    let read = case.grid("seq")?;
+    let rows = Ragged::of(&read);
+    if case.ints("len")?.iter().map(|&n| n as usize).ne(rows.lengths.iter().copied()) {
+        return Err("len is not what seq holds".into());
+    }
+    let last = ends(&rows.lengths, &case.device);
+    let batch = batch(case, &rows, rows.pick(&read), last.clone(), &case.ints("target")?);
+    let fitted = model.fitted();
+    let states = fitted.states(batch.items.clone(), &batch.lengths, None);
+    let users = fitted.vectors(states.clone().select(0, last));
+    let loss = model.loss(&batch);
+    let mut out = Arrays::from([
+        // Behind the end of a sequence both sides are zero: the case's own states are, and nothing is computed here.
+        ("gru_out".to_string(), rows.spread(&states, read.len(), config.max_length)),
+        ("user".into(), array(users.clone())),
+        ("logits".into(), array(users.matmul(catalogue(case, &fitted)?))),
+        ("loss".into(), array(loss.clone())),
+    ]);
+    gradients(&mut out, model.original_names(), &loss.backward())?;
+    Ok(out)
+}
+
+pub(super) fn bert4rec(case: &Case<'_>) -> Result<Arrays, String> {
+    let config = Bert4RecConfig {
+        dim: case.size("d")?,
+        layers: case.size("layers")?,
+        heads: case.size("heads")?,
+        inner: case.size("inner")?,
+        max_length: case.size("maxlen")?,
+        dropout: 0.0,
+        ..Bert4RecConfig::default()
+    };
+    let mut model = config.init(case.size("items")?, 0, &case.tracked);
+    case.fill(model.original_names())?;
+    if case.size("mask_token")? as u32 != model.mask() {
+        return Err("mask_token is not the id behind the last item".into());
+    }
+    let (read, labels) = (case.grid("seq")?, case.grid("label")?);
+    let rows = Ragged::of(&read);
+    if rows.cells.len() < read.len() * config.max_length {
+        // The reference computes states at pads as well; here there are none to compare.
+        return Err("seq has pads: what stands there cannot be compared".into());
+    }
+    let labels = rows.pick(&labels);
+    let hidden: Vec<i32> = (0..).zip(&labels).filter(|(_, label)| **label != 0).map(|(row, _)| row).collect();
+    let targets: Vec<i32> = labels.into_iter().filter(|&label| label != 0).collect();
+    let hidden = case.line(&hidden);
+    let batch = batch(case, &rows, rows.pick(&read), hidden.clone(), &targets);
+    let fitted = model.fitted();
+    let states = fitted.states(batch.items.clone(), &batch.lengths, None);
+    let users = fitted.vectors(states.clone().select(0, hidden));
+    let loss = model.loss(&batch);
+    let grid = |x: &Tensor<2>| rows.spread(x, read.len(), config.max_length);
+    let mut out = Arrays::from([
+        ("encoder".to_string(), grid(&states)),
+        ("head".into(), grid(&fitted.head(states))),
+        ("masked_logits".into(), array(users.matmul(catalogue(case, &fitted)?))),
+        ("loss".into(), array(loss.clone())),
+    ]);
+    gradients(&mut out, model.original_names(), &loss.backward())?;
+    Ok(out)
+}
 
 pub(super) fn sasrec(case: &Case<'_>) -> Result<Arrays, String> {
     let config = SasRecConfig {
@@ -40,14 +134,10 @@ pub(super) fn sasrec(case: &Case<'_>) -> Result<Arrays, String> {
         let (shape, values) = rows.spread(&rows_of, users, length);
         (shape[..2].to_vec(), values)
     };
-    let ends = rows.lengths.iter().scan(-1, |end, &n| {
-        *end += n as i32;
-        Some(*end)
-    });
     let [items, dim] = table.dims();
     // Item 0 is no item: nothing reads its row, and the case scores it 0.
     let known = Tensor::cat(vec![Tensor::zeros([1, dim], &case.device), table.clone().slice([1..items])], 0);
-    let last = states.clone().select(0, case.line(&ends.collect::<Vec<_>>()));
+    let last = states.clone().select(0, ends(&rows.lengths, &case.device));
     let loss = bce.loss(&batch);
     let mut out = Arrays::from([
         ("hidden".to_string(), rows.spread(&states, users, length)),

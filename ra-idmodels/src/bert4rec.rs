@@ -1,0 +1,265 @@
+//! BERT4Rec (Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
+//! Transformer", CIKM 2019), put together as RecBole does.
+use crate::golden::{Parameter, linear, norm};
+use crate::loss::whole_catalogue;
+use crate::sequence::{histories, ints, linear_of, normed};
+use crate::{Cloze, TrainConfig};
+use burn::module::{Module, Param};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::tensor::activation::gelu;
+use burn::tensor::{Device, Int, Tensor};
+use ra_core::fused::{attention, dropout};
+use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, splitmix64};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Configures [`Bert4Rec`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bert4RecConfig {
+    /// Width of the states; item and user vectors have one column more, the item's bias.
+    pub dim: usize,
+    /// Encoder layers.
+    pub layers: usize,
+    /// Heads a layer.
+    pub heads: usize,
+    /// Width inside the feed-forward part of a layer.
+    pub inner: usize,
+    /// Items read at most, the newest ones; the mask that asks for the next item is one of them.
+    pub max_length: usize,
+    /// Dropout rate.
+    pub dropout: f64,
+    /// Share of the items that training hides.
+    pub mask: f64,
+    /// How it is trained.
+    pub train: TrainConfig,
+}
+
+impl Default for Bert4RecConfig {
+    fn default() -> Self {
+        Self {
+            dim: 64,
+            layers: 2,
+            heads: 2,
+            inner: 256,
+            max_length: 50,
+            dropout: 0.2,
+            mask: 0.2,
+            train: TrainConfig::default(),
+        }
+    }
+}
+
+/// Attention and a feed-forward part, each normed after its residual.
+#[derive(Module, Debug)]
+struct Layer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    attention_norm: LayerNorm,
+    up: Linear,
+    down: Linear,
+    inner_norm: LayerNorm,
+}
+
+/// BERT4Rec; a user is what the head makes of a mask behind the history.
+#[derive(Module, Debug)]
+pub struct Bert4Rec {
+    /// `[items + 2, dim]`; row 0 is padding, which nothing reads, and the last row is the mask.
+    items: Param<Tensor<2>>,
+    /// `[items + 2]`, what each item's score has beyond the product; of padding and mask nothing reads it.
+    bias: Param<Tensor<1>>,
+    positions: Param<Tensor<2>>,
+    input_norm: LayerNorm,
+    layers: Vec<Layer>,
+    head: Linear,
+    head_norm: LayerNorm,
+    #[module(skip)]
+    config: Bert4RecConfig,
+}
+
+const EPSILON: f32 = 1e-12;
+
+/// Deviation of every matrix at the start, BERT's.
+const DEVIATION: f32 = 0.02;
+
+impl Bert4RecConfig {
+    /// What does not make sense, in words a person can act on.
+    ///
+    /// # Errors
+    /// The key, its value and what is allowed.
+    pub fn check(&self) -> Result<(), String> {
+        // Of two items read, one is the mask.
+        let least = [
+            ("dim", self.dim, 1),
+            ("heads", self.heads, 1),
+            ("inner", self.inner, 1),
+            ("max_length", self.max_length, 2),
+        ];
+        for (key, value, least) in least {
+            if value < least {
+                return Err(format!("id.{key} is {value}, it must be at least {least}"));
+            }
+        }
+        if !self.dim.is_multiple_of(self.heads) {
+            return Err(format!("id.dim is {}, it must be a multiple of id.heads, {}", self.dim, self.heads));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(format!("id.dropout is {}, it must be in 0..1", self.dropout));
+        }
+        if !(self.mask > 0.0 && self.mask <= 1.0) {
+            return Err(format!("id.mask is {}, it must be above 0 and at most 1", self.mask));
+        }
+        Ok(())
+    }
+
+    /// A fresh model for a catalogue of `items` items.
+    pub fn init(&self, items: usize, seed: u64, device: &Device) -> Bert4Rec {
+        let (dim, random) = (self.dim, &mut rng(seed, "bert4rec", 0));
+        let norm = || LayerNormConfig::new(dim).with_epsilon(f64::from(EPSILON)).init(device);
+        let mut table = |from: usize, to: usize| normal([from, to], DEVIATION, random, device);
+        let layers = (0..self.layers)
+            .map(|_| Layer {
+                query: linear_of(table(dim, dim)),
+                key: linear_of(table(dim, dim)),
+                value: linear_of(table(dim, dim)),
+                output: linear_of(table(dim, dim)),
+                attention_norm: norm(),
+                up: linear_of(table(dim, self.inner)),
+                down: linear_of(table(self.inner, dim)),
+                inner_norm: norm(),
+            })
+            .collect();
+        Bert4Rec {
+            items: table(items + 2, dim),
+            bias: Param::from_tensor(Tensor::zeros([items + 2], device)),
+            positions: table(self.max_length, dim),
+            input_norm: norm(),
+            layers,
+            head: linear_of(table(dim, dim)),
+            head_norm: norm(),
+            config: self.clone(),
+        }
+    }
+
+    /// Its batches.
+    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Cloze<'a> {
+        Cloze::new(job.dataset, self.train.batch, self.max_length, self.mask, job.seed, job.device)
+    }
+}
+
+impl Bert4Rec {
+    /// The id that stands for a hidden item: one more than the last item's.
+    pub fn mask(&self) -> u32 {
+        self.items.dims()[0] as u32 - 1
+    }
+
+    /// The item table with its biases, `[items + 1, dim + 1]`; row 0 is padding.
+    pub fn table(&self) -> Tensor<2> {
+        let known = self.items.dims()[0] - 1;
+        let bias = self.bias.val().slice([0..known]).reshape([known, 1]);
+        Tensor::cat(vec![self.items.val().slice([0..known]), bias], 1)
+    }
+
+    /// States `[rows, dim]` of histories that lie one after another, each at most `max_length` long.
+    pub fn states(&self, items: Tensor<1, Int>, lengths: &Arc<[usize]>, seed: Option<u64>) -> Tensor<2> {
+        let (config, device) = (&self.config, items.device());
+        let noise = |x: Tensor<2>, site: u64| match seed {
+            Some(seed) => dropout(x, config.dropout, splitmix64(seed ^ site)),
+            None => x,
+        };
+        // The first item of a history is at the first position.
+        let places = ints(lengths.iter().flat_map(|&length| 0..length as i32), &device);
+        let read = self.items.val().select(0, items) + self.positions.val().select(0, places);
+        let mut x = noise(normed(&self.input_norm, read, EPSILON), 0);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let site = 2 * index as u64 + 1;
+            let [query, key, value] = [&layer.query, &layer.key, &layer.value].map(|part| part.forward(x.clone()));
+            // RecBole drops attention weights too; the dropout on what the attention gives is enough of it.
+            let attended = layer.output.forward(attention(query, key, value, lengths, config.heads, false));
+            x = normed(&layer.attention_norm, noise(attended, site) + x, EPSILON);
+            let inner = layer.down.forward(gelu(layer.up.forward(x.clone())));
+            x = normed(&layer.inner_norm, noise(inner, site + 1) + x, EPSILON);
+        }
+        x
+    }
+
+    /// What the head makes of states `[rows, dim]`, of the same shape.
+    pub fn head(&self, states: Tensor<2>) -> Tensor<2> {
+        normed(&self.head_norm, gelu(self.head.forward(states)), EPSILON)
+    }
+
+    /// User vectors `[rows, dim + 1]` of states `[rows, dim]`: the 1 at the end takes the item's bias into the product.
+    pub fn vectors(&self, states: Tensor<2>) -> Tensor<2> {
+        let found = self.head(states);
+        let one = Tensor::ones([found.dims()[0], 1], &found.device());
+        Tensor::cat(vec![found, one], 1)
+    }
+
+    /// Every parameter under its name in the golden case; matrices of linear layers are stored `[in, out]`.
+    pub(crate) fn original_names(&mut self) -> Vec<(String, Parameter<'_>)> {
+        let mut all = vec![
+            ("item_emb".into(), Parameter::Table(&mut self.items)),
+            ("out_bias".into(), Parameter::Vector(&mut self.bias)),
+            ("pos_emb".into(), Parameter::Table(&mut self.positions)),
+        ];
+        norm(&mut all, "ln_in", &mut self.input_norm);
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let linears = [
+                ("q", &mut layer.query),
+                ("k", &mut layer.key),
+                ("v", &mut layer.value),
+                ("o", &mut layer.output),
+                ("f1", &mut layer.up),
+                ("f2", &mut layer.down),
+            ];
+            for (name, layer) in linears {
+                linear(&mut all, &format!("{index}.{name}"), layer);
+            }
+            norm(&mut all, &format!("{index}.ln1"), &mut layer.attention_norm);
+            norm(&mut all, &format!("{index}.ln2"), &mut layer.inner_norm);
+        }
+        linear(&mut all, "out", &mut self.head);
+        norm(&mut all, "ln_out", &mut self.head_norm);
+        all
+    }
+}
+
+impl IdModel for Bert4Rec {
+    type Fitted = Self;
+
+    fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
+        let states = self.states(batch.items.clone(), &batch.lengths, batch.dropout);
+        whole_catalogue(self.vectors(batch.with_target(states)), self.table(), batch)
+    }
+
+    fn fitted(&self) -> Self {
+        self.valid()
+    }
+}
+
+impl Recommender for Bert4Rec {
+    fn dim(&self) -> usize {
+        self.config.dim + 1
+    }
+
+    /// An empty history is the mask alone.
+    fn users(&self, all: &[History<'_>]) -> Tensor<2> {
+        let width = self.config.max_length;
+        let masked = |h: &History<'_>| {
+            let newest = &h.items[h.items.len().saturating_sub(width - 1)..];
+            newest.iter().copied().chain([self.mask()]).collect()
+        };
+        let rows: Vec<Vec<u32>> = all.iter().map(masked).collect();
+        let asked: Vec<History<'_>> = rows.iter().map(|items| History { user: 0, items }).collect();
+        let read = histories(&asked, width, &self.items.device());
+        self.vectors(read.last(self.states(read.items.clone(), &read.lengths, None)))
+    }
+
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        let rows = ints(items.iter().map(|&i| i as i32), &self.items.device());
+        let bias = self.bias.val().select(0, rows.clone()).reshape([items.len(), 1]);
+        Tensor::cat(vec![self.items.val().select(0, rows), bias], 1)
+    }
+}

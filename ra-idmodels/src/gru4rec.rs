@@ -1,0 +1,293 @@
+//! GRU4Rec (Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016), scored by the
+//! table of the items it reads.
+use crate::golden::{Parameter, linear};
+use crate::loss::ItemLoss;
+use crate::sequence::{histories, ints, item_rows, linear_of};
+use crate::{Loss, NextItem, TrainConfig};
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::activation::sigmoid;
+use burn::tensor::{Device, Int, Tensor};
+use ra_core::fused::dropout;
+use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
+use serde::{Deserialize, Serialize};
+
+/// Configures [`Gru4Rec`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gru4RecConfig {
+    /// Width of item and user vectors.
+    pub dim: usize,
+    /// Width of the recurrent state.
+    pub hidden: usize,
+    /// Recurrent layers.
+    pub layers: usize,
+    /// Items read at most, the newest ones.
+    pub max_length: usize,
+    /// Dropout rate, on what the first layer reads and on what each layer gives.
+    pub dropout: f64,
+    /// The loss.
+    pub loss: Loss,
+    /// Negatives a position, for the losses that take some.
+    pub negatives: usize,
+    /// gBCE's calibration `t`, 0 to 1.
+    pub calibration: f64,
+    /// How it is trained.
+    pub train: TrainConfig,
+}
+
+impl Default for Gru4RecConfig {
+    fn default() -> Self {
+        Self {
+            dim: 64,
+            hidden: 128,
+            layers: 1,
+            max_length: 50,
+            dropout: 0.2,
+            loss: Loss::Softmax,
+            negatives: 1,
+            calibration: 0.75,
+            train: TrainConfig::default(),
+        }
+    }
+}
+
+/// The gates stand side by side in both: reset, update, candidate.
+#[derive(Module, Debug)]
+struct Layer {
+    /// `[in, 3 hidden]`
+    input: Linear,
+    /// `[hidden, 3 hidden]`
+    state: Linear,
+}
+
+/// GRU4Rec; a user is the last state, brought to the width of the items.
+#[derive(Module, Debug)]
+pub struct Gru4Rec {
+    /// `[items + 1, dim]`; row 0 is padding, which nothing reads.
+    items: Param<Tensor<2>>,
+    layers: Vec<Layer>,
+    dense: Linear,
+    #[module(skip)]
+    config: Gru4RecConfig,
+}
+
+impl Gru4RecConfig {
+    /// What does not make sense, in words a person can act on.
+    ///
+    /// # Errors
+    /// The key, its value and what is allowed.
+    pub fn check(&self) -> Result<(), String> {
+        let sizes =
+            [("dim", self.dim), ("hidden", self.hidden), ("layers", self.layers), ("max_length", self.max_length)];
+        for (key, value) in sizes {
+            if value == 0 {
+                return Err(format!("id.{key} is 0, it must be at least 1"));
+            }
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(format!("id.dropout is {}, it must be in 0..1", self.dropout));
+        }
+        self.item_loss().check()
+    }
+
+    fn item_loss(&self) -> ItemLoss {
+        ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
+    }
+
+    /// A fresh model for a catalogue of `items` items.
+    pub fn init(&self, items: usize, seed: u64, device: &Device) -> Gru4Rec {
+        let (dim, hidden, random) = (self.dim, self.hidden, &mut rng(seed, "gru4rec", 0));
+        // Xavier's deviation of one gate; three of them side by side are not one wide layer.
+        let mut gates = |from: usize| {
+            let std = (2.0 / (from + hidden) as f32).sqrt();
+            linear_of(normal([from, 3 * hidden], std, random, device))
+        };
+        let layers = (0..self.layers)
+            .map(|layer| Layer { input: gates(if layer == 0 { dim } else { hidden }), state: gates(hidden) })
+            .collect();
+        Gru4Rec {
+            layers,
+            items: xavier_normal([items + 1, dim], random, device),
+            dense: linear_of(xavier_normal([hidden, dim], random, device)),
+            config: self.clone(),
+        }
+    }
+
+    /// Its batches.
+    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> NextItem<'a> {
+        let negatives = self.item_loss().wanted();
+        NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device)
+    }
+}
+
+/// Sequences turned on their side: first the first item of each, then the second of each that has one, and so on, long
+/// sequences before short ones. A step is then a block of rows, those that go on come first in it, and no step is spent
+/// on a sequence that has ended.
+struct Steps {
+    /// Sequences that are still read, a step; never grows.
+    sizes: Vec<usize>,
+    /// Where each row of the turned order comes from.
+    order: Vec<i32>,
+    /// Where each row went.
+    places: Vec<i32>,
+}
+
+impl Steps {
+    fn of(lengths: &[usize]) -> Self {
+        let start = |next: &mut usize, &n: &usize| {
+            *next += n;
+            Some(*next - n)
+        };
+        let starts: Vec<usize> = lengths.iter().scan(0, start).collect();
+        let mut longest_first: Vec<usize> = (0..lengths.len()).collect();
+        longest_first.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+        let count = lengths.iter().sum();
+        let (mut sizes, mut order, mut places) = (Vec::new(), Vec::with_capacity(count), vec![0; count]);
+        for step in 0..lengths.iter().copied().max().unwrap_or(0) {
+            let size = longest_first.partition_point(|&row| lengths[row] > step);
+            for &row in &longest_first[..size] {
+                places[starts[row] + step] = order.len() as i32;
+                order.push((starts[row] + step) as i32);
+            }
+            sizes.push(size);
+        }
+        Self { sizes, order, places }
+    }
+}
+
+/// Cuts the rows of `x` into blocks of `sizes`, by halves: a slice's gradient is as large as what it is cut from, and
+/// cutting a hundred blocks off one tensor would cost a hundred of it instead of seven.
+fn cut(x: Tensor<2>, sizes: &[usize], blocks: &mut Vec<Tensor<2>>) {
+    if let [] | [_] = sizes {
+        blocks.push(x);
+        return;
+    }
+    let (head, tail) = sizes.split_at(sizes.len() / 2);
+    let (middle, end) = (head.iter().sum(), x.dims()[0]);
+    cut(x.clone().slice([0..middle]), head, blocks);
+    cut(x.slice([middle..end]), tail, blocks);
+}
+
+impl Layer {
+    /// States `[rows, hidden]` after each row of `x`, `[rows, in]`, in the order of [`Steps`].
+    fn states(&self, x: Tensor<2>, sizes: &[usize]) -> Tensor<2> {
+        let hidden = self.state.weight.dims()[0];
+        let first = sizes.first().copied().unwrap_or(0);
+        let mut state = Tensor::<2>::zeros([first, hidden], &x.device());
+        let mut inputs = Vec::with_capacity(sizes.len());
+        cut(self.input.forward(x), sizes, &mut inputs);
+        let mut states = Vec::with_capacity(sizes.len());
+        for input in inputs {
+            let active = input.dims()[0];
+            if state.dims()[0] > active {
+                state = state.slice([0..active]);
+            }
+            let columns =
+                |x: &Tensor<2>, from: usize, to: usize| x.clone().slice([0..active, from * hidden..to * hidden]);
+            let from_state = self.state.forward(state.clone());
+            let gates = sigmoid(columns(&input, 0, 2) + columns(&from_state, 0, 2));
+            let (reset, update) = (columns(&gates, 0, 1), columns(&gates, 1, 2));
+            let candidate = (columns(&input, 2, 3) + reset * columns(&from_state, 2, 3)).tanh();
+            // (1 - update) candidate + update state
+            state = candidate.clone() + update * (state - candidate);
+            states.push(state.clone());
+        }
+        Tensor::cat(states, 0)
+    }
+}
+
+impl Gru4Rec {
+    /// The item table, `[items + 1, dim]`; row 0 is padding.
+    pub fn table(&self) -> Tensor<2> {
+        self.items.val()
+    }
+
+    /// Recurrent states `[rows, hidden]` of histories that lie one after another; [`Gru4Rec::vectors`] makes users of
+    /// them.
+    pub fn states(&self, items: Tensor<1, Int>, lengths: &[usize], seed: Option<u64>) -> Tensor<2> {
+        let noise = |x: Tensor<2>, site: u64| match seed {
+            Some(seed) => dropout(x, self.config.dropout, splitmix64(seed ^ site)),
+            None => x,
+        };
+        let (device, steps) = (items.device(), Steps::of(lengths));
+        let read = items.select(0, ints(steps.order, &device));
+        let mut x = noise(self.items.val().select(0, read), 0);
+        for (site, layer) in (1..).zip(&self.layers) {
+            x = noise(layer.states(x, &steps.sizes), site);
+        }
+        x.select(0, ints(steps.places, &device))
+    }
+
+    /// User vectors `[rows, dim]` of recurrent states `[rows, hidden]`.
+    pub fn vectors(&self, states: Tensor<2>) -> Tensor<2> {
+        self.dense.forward(states)
+    }
+
+    /// Every parameter under its name in the golden case; matrices of linear layers are stored `[in, out]`.
+    pub(crate) fn original_names(&mut self) -> Vec<(String, Parameter<'_>)> {
+        let mut all = vec![("item_emb".into(), Parameter::Table(&mut self.items))];
+        linear(&mut all, "dense", &mut self.dense);
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            for (name, linear) in [("ih", &mut layer.input), ("hh", &mut layer.state)] {
+                all.push((format!("gru.w_{name}.{index}"), Parameter::Matrix(&mut linear.weight)));
+                all.extend(linear.bias.as_mut().map(|b| (format!("gru.b_{name}.{index}"), Parameter::Vector(b))));
+            }
+        }
+        all
+    }
+}
+
+impl IdModel for Gru4Rec {
+    type Fitted = Self;
+
+    fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
+        let states = self.states(batch.items.clone(), &batch.lengths, batch.dropout);
+        self.config.item_loss().of(self.vectors(batch.with_target(states)), self.table(), batch)
+    }
+
+    fn fitted(&self) -> Self {
+        self.valid()
+    }
+}
+
+impl Recommender for Gru4Rec {
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+
+    fn users(&self, all: &[History<'_>]) -> Tensor<2> {
+        let read = histories(all, self.config.max_length, &self.items.device());
+        read.last(self.vectors(self.states(read.items.clone(), &read.lengths, None)))
+    }
+
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        item_rows(&self.items.val(), items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_hold_what_is_still_read_and_lead_back() {
+        let steps = Steps::of(&[1, 3, 0, 2]);
+        assert_eq!(steps.sizes, [3, 2, 1]);
+        assert_eq!(steps.order, [1, 4, 0, 2, 5, 3]);
+        let back: Vec<i32> = steps.places.iter().map(|&place| steps.order[place as usize]).collect();
+        assert_eq!(back, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn layers_of_a_batch_are_those_of_each_sequence_alone() {
+        let device = Device::flex();
+        let model = Gru4RecConfig { dim: 6, hidden: 5, layers: 2, ..Gru4RecConfig::default() }.init(9, 4, &device);
+        let rows: [&[i32]; 4] = [&[3], &[1, 5, 9, 2], &[7, 7], &[8, 1, 4]];
+        let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
+        let together = model.states(ints(rows.concat(), &device), &lengths, None);
+        let alone = rows.map(|row| model.states(ints(row.iter().copied(), &device), &[row.len()], None)).to_vec();
+        let tolerance = burn::tensor::Tolerance::<f32>::absolute(1e-6);
+        together.into_data().assert_approx_eq(&Tensor::cat(alone, 0).into_data(), tolerance);
+    }
+}
