@@ -5,7 +5,7 @@ use ra_core::{Curve, Dataset, IdModel, LedgerRow, Recommender, Result, ledger, l
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One `[[id]]` table of a recipe. A key that is left out has the method's own default, in `[id.train]` too.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,10 +27,12 @@ pub enum IdConfig {
     Bert4Rec(Bert4RecConfig),
     /// ComiRec.
     ComiRec(ComiRecConfig),
+    /// Vectors made elsewhere.
+    Import(ImportConfig),
 }
 
 /// Every `kind`, for messages.
-const KINDS: &str = "pop, markov, mf, lightgcn, sasrec, gru4rec, bert4rec, comirec";
+const KINDS: &str = "pop, markov, mf, lightgcn, sasrec, gru4rec, bert4rec, comirec, import";
 
 impl<'de> Deserialize<'de> for IdConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
@@ -50,6 +52,7 @@ impl<'de> Deserialize<'de> for IdConfig {
             "gru4rec" => read(keys).map(Self::Gru4Rec),
             "bert4rec" => read(keys).map(Self::Bert4Rec),
             "comirec" => read(keys).map(Self::ComiRec),
+            "import" => read(keys).map(Self::Import),
             _ => return Err(D::Error::custom(format!("kind is {kind}, it must be one of {KINDS}"))),
         };
         config.map_err(D::Error::custom)
@@ -78,6 +81,7 @@ impl IdConfig {
             Self::Gru4Rec(_) => "gru4rec",
             Self::Bert4Rec(_) => "bert4rec",
             Self::ComiRec(_) => "comirec",
+            Self::Import(_) => "import",
         }
     }
 
@@ -94,6 +98,7 @@ impl IdConfig {
             Self::Gru4Rec(config) => config.check(),
             Self::Bert4Rec(config) => config.check(),
             Self::ComiRec(config) => config.check(),
+            Self::Import(config) => config.check(),
             Self::Mf(MfConfig { dim, .. }) | Self::LightGcn(LightGcnConfig { dim, .. }) if *dim == 0 => {
                 Err("id.dim is 0, it must be at least 1".into())
             }
@@ -104,7 +109,7 @@ impl IdConfig {
     /// How it is trained, if it is.
     pub fn train(&self) -> Option<&TrainConfig> {
         match self {
-            Self::Pop(_) | Self::Markov(_) => None,
+            Self::Pop(_) | Self::Markov(_) | Self::Import(_) => None,
             Self::Mf(config) => Some(&config.train),
             Self::LightGcn(config) => Some(&config.train),
             Self::Sasrec(config) => Some(&config.train),
@@ -112,6 +117,12 @@ impl IdConfig {
             Self::Bert4Rec(config) => Some(&config.train),
             Self::ComiRec(config) => Some(&config.train),
         }
+    }
+
+    /// Every path in it, to be made absolute.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let import = if let Self::Import(config) = self { Some(config.paths_mut()) } else { None };
+        import.into_iter().flatten()
     }
 }
 
@@ -157,10 +168,10 @@ impl Trained {
     }
 }
 
-/// Trains a method on the training part of the data set.
+/// Trains a method on the training part of the data set; imported vectors are read.
 ///
 /// # Errors
-/// As [`train`].
+/// As [`train`] and [`ImportConfig::load`].
 pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
     let device = job.device.clone().autodiff();
     let items = job.dataset.catalog.len();
@@ -175,6 +186,7 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
         IdConfig::Gru4Rec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
         IdConfig::Bert4Rec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
         IdConfig::ComiRec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
+        IdConfig::Import(c) => Ok(Trained::counted(c.load(job.dataset, job.device)?)),
     }
 }
 
@@ -188,10 +200,10 @@ fn learn<M: IdModel + 'static>(
     Ok(Trained::learned(&model, curve))
 }
 
-/// Loads what [`Trained::save`] wrote.
+/// Loads what [`Trained::save`] wrote; imported vectors are read from where they are.
 ///
 /// # Errors
-/// As [`load_module`].
+/// As [`load_module`] and [`ImportConfig::load`].
 pub fn load(config: &IdConfig, dataset: &Dataset, path: &Path, device: &Device) -> Result<Trained> {
     let (users, items) = (dataset.users.len(), dataset.catalog.len());
     match config {
@@ -203,6 +215,7 @@ pub fn load(config: &IdConfig, dataset: &Dataset, path: &Path, device: &Device) 
         IdConfig::Gru4Rec(c) => loaded(c.init(items, 0, device), path),
         IdConfig::Bert4Rec(c) => loaded(c.init(items, 0, device), path),
         IdConfig::ComiRec(c) => loaded(c.init(items, 0, device), path),
+        IdConfig::Import(c) => Ok(Trained::counted(c.load(dataset, device)?)),
     }
 }
 

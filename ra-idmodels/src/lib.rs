@@ -5,6 +5,7 @@
 //!
 //! Methods: [`Pop`] and [`Markov`], which count; [`Mf`] and [`LightGcn`], which are two tables; [`SasRec`], [`Gru4Rec`],
 //! [`Bert4Rec`] and [`ComiRec`], which read a history. Each is one file with one configuration and one paper.
+//! [`Imported`] has vectors that were made elsewhere, in PyTorch, numpy or Spark.
 //!
 //! # Example
 //! ```
@@ -38,6 +39,7 @@ mod comirec;
 mod config;
 pub mod golden;
 mod gru4rec;
+mod import;
 mod lightgcn;
 mod loss;
 mod markov;
@@ -52,6 +54,7 @@ pub use bert4rec::{Bert4Rec, Bert4RecConfig};
 pub use comirec::{ComiRec, ComiRecConfig, Extraction};
 pub use config::{IdConfig, Trained, fit, load};
 pub use gru4rec::{Gru4Rec, Gru4RecConfig};
+pub use import::{ImportConfig, Imported};
 pub use lightgcn::{LightGcn, LightGcnConfig};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
 pub use markov::{Markov, MarkovConfig};

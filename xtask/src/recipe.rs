@@ -93,10 +93,8 @@ impl Recipe {
 
     /// Makes paths absolute, so that a run folder can be used from anywhere.
     fn absolute(mut self) -> Result<Self> {
-        for path in [&mut self.data.interactions, &mut self.data.items, &mut self.data.test, &mut self.lm.path]
-            .into_iter()
-            .flatten()
-        {
+        let data = [&mut self.data.interactions, &mut self.data.items, &mut self.data.test, &mut self.lm.path];
+        for path in data.into_iter().flatten().chain(self.ids.iter_mut().flat_map(IdConfig::paths_mut)) {
             *path = std::path::absolute(&*path).with_context(|| format!("{}: not a path", path.display()))?;
         }
         Ok(self)
@@ -265,6 +263,17 @@ mod tests {
             let message = format!("{:#}", recipe(text, &[]).unwrap_err());
             assert!(message.contains(wrong) && message.contains(allowed), "{message}");
         }
+    }
+
+    #[test]
+    fn paths_of_imported_vectors_become_absolute() {
+        let text = "[[id]]\nkind='import'\nitems='items.npy'\nuser_ids='users.txt'\nusers='users.npy'";
+        let made = recipe(text, &[]).unwrap().absolute().unwrap();
+        let IdConfig::Import(config) = &made.ids[0] else { panic!("{:?}", made.ids) };
+        let paths = [&config.items, config.users.as_ref().unwrap(), config.user_ids.as_ref().unwrap()];
+        assert!(paths.iter().all(|path| path.is_absolute()), "{paths:?}");
+        assert_eq!(format!("{made:?}"), format!("{:?}", recipe(&made.to_toml().unwrap(), &[]).unwrap()));
+        assert!(recipe("[[id]]\nkind='import'\nitems='model.pt'", &[]).unwrap_err().to_string().contains("numpy.save"));
     }
 
     #[test]

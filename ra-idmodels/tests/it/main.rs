@@ -1,12 +1,14 @@
 //! What a user of this crate relies on: golden values, contracts, checkpoints, and that training learns.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+mod import;
+
 use ra_core::{Catalog, Dataset, Device, History, Recommender, Sequences, Silent, contract::check_recommender};
 use ra_idmodels::{
-    Bert4RecConfig, ComiRecConfig, Extraction, Gru4RecConfig, IdConfig, Job, LightGcnConfig, Loss, MarkovConfig,
-    MfConfig, Pop, SasRecConfig, SasRecVariant, TrainConfig, Trained, golden,
+    Bert4RecConfig, ComiRecConfig, Extraction, Gru4RecConfig, IdConfig, ImportConfig, Job, LightGcnConfig, Loss,
+    MarkovConfig, MfConfig, Pop, SasRecConfig, SasRecVariant, TrainConfig, Trained, golden,
 };
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Item `t + 1` follows item `t`, in a ring.
 fn ring(items: u32) -> Dataset {
@@ -239,4 +241,36 @@ fn popularity_counts_training_interactions() {
     check_recommender(&pop, &[History { user: 0, items: &[] }], &[1, 2, 3, 4]);
     let counts: Vec<f32> = pop.items(&[1, 2]).into_data().iter().collect();
     assert_eq!(counts, data.popularity()[1..3].iter().map(|&c| c as f32).collect::<Vec<_>>());
+}
+
+#[test]
+fn imports_are_checked_before_any_file_is_read() {
+    let some = |path: &str| Some(PathBuf::from(path));
+    let items = |items: &Path| ImportConfig { items: items.into(), ..ImportConfig::default() };
+    let base = items(Path::new("items.npy"));
+    for (config, words) in [
+        (ImportConfig::default(), ["id.items is missing", ".npy"]),
+        (items(Path::new("model.pt")), ["model.pt: a pickle", "safetensors.torch.save_file"]),
+        (items(Path::new("MODEL.PTH")), ["a pickle", "numpy.save"]),
+        (items(Path::new("model.pkl")), ["a pickle", "numpy.save"]),
+        (items(Path::new("model.npz")), ["an archive", "numpy.load"]),
+        (items(Path::new("items.csv")), ["items.csv", ".feather"]),
+        (ImportConfig { users: some("users.pt"), ..base.clone() }, ["id.users", "a pickle"]),
+        (ImportConfig { user_ids: some("users.txt"), ..base.clone() }, ["id.user_ids", "without id.users"]),
+        (ImportConfig { users_tensor: Some("u".into()), ..base.clone() }, ["id.users_tensor", "without id.users"]),
+        (ImportConfig { users: some("u.npy"), history: 3, ..base.clone() }, ["id.history is 3", "id.users"]),
+        (ImportConfig { items_tensor: Some("e".into()), ..base.clone() }, ["id.items_tensor", ".safetensors"]),
+        (ImportConfig { item_ids: some("i.txt"), ..items(Path::new("i.parquet")) }, ["id.item_ids", "its own ids"]),
+    ] {
+        let message = IdConfig::Import(config).check().unwrap_err();
+        words.iter().for_each(|word| assert!(message.contains(word), "{word}: {message}"));
+    }
+    let given = serde_json::json!({"kind": "import", "items": "items.npy", "history": 2});
+    let config: IdConfig = serde_json::from_value(given).unwrap();
+    assert_eq!(config, IdConfig::Import(ImportConfig { history: 2, ..base }));
+    assert!(config.check().is_ok() && config.name() == "import" && config.train().is_none());
+    let again: IdConfig = serde_json::from_value(serde_json::to_value(&config).unwrap()).unwrap();
+    assert_eq!(config, again);
+    let typo = serde_json::from_value::<IdConfig>(serde_json::json!({"kind": "import", "item": "x"})).unwrap_err();
+    assert!(typo.to_string().contains("item_ids"), "{typo}");
 }

@@ -1,0 +1,223 @@
+//! Matrices: safetensors and npy.
+//!
+//! Both are read in pieces, and a size that a header claims is held against the size of the file before anything is
+//! allocated.
+use super::Vectors;
+use super::arrange::Side;
+use burn::tensor::{bf16, f16};
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
+use ra_core::{Error, Result};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+
+/// The longest header that is believed; the one of a model with a hundred thousand tensors is shorter.
+const HEADER: u64 = 32 << 20;
+
+/// How a number is stored.
+#[derive(Debug, Clone, Copy)]
+enum Number {
+    F16,
+    Bf16,
+    F32,
+    F64,
+}
+
+impl Number {
+    fn bytes(self) -> usize {
+        match self {
+            Self::F16 | Self::Bf16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
+    /// `bytes` is one number, little-endian.
+    fn decode(self, bytes: &[u8]) -> f32 {
+        let bits = bytes.iter().rev().fold(0u64, |bits, &byte| bits << 8 | u64::from(byte));
+        match self {
+            Self::F16 => f16::from_bits(bits as u16).to_f32(),
+            Self::Bf16 => bf16::from_bits(bits as u16).to_f32(),
+            Self::F32 => f32::from_bits(bits as u32),
+            Self::F64 => f64::from_bits(bits) as f32,
+        }
+    }
+}
+
+/// Where a matrix lies in its file.
+#[derive(Debug)]
+struct Place {
+    start: u64,
+    rows: usize,
+    dim: usize,
+    number: Number,
+    big_endian: bool,
+    /// Columns, not rows, lie one after another.
+    by_column: bool,
+}
+
+fn open(side: &Side<'_>) -> Result<(BufReader<File>, u64)> {
+    let fail = |e| Error::io(side.file, "cannot read", e);
+    let file = File::open(side.file).map_err(fail)?;
+    let length = file.metadata().map_err(fail)?.len();
+    Ok((BufReader::new(file), length))
+}
+
+/// Reads the matrix at `place` of a file of `length` bytes.
+fn numbers(side: &Side<'_>, mut file: BufReader<File>, length: u64, place: &Place) -> Result<Vectors> {
+    let fail = |e| Error::io(side.file, "cannot read", e);
+    let &Place { start, rows, dim, number, .. } = place;
+    let size = number.bytes();
+    let count = rows.checked_mul(dim);
+    let needed = count.and_then(|n| n.checked_mul(size)).map(|n| n as u64);
+    if needed.is_none_or(|needed| start.checked_add(needed).is_none_or(|end| end > length)) {
+        let there = length.saturating_sub(start);
+        return Err(Error::corrupt(
+            side.file,
+            format!("not whole: [{rows}, {dim}] of {size} bytes each do not fit in the {there} that are there"),
+        ));
+    }
+    let count = count.unwrap_or(0);
+    file.seek(SeekFrom::Start(start)).map_err(fail)?;
+    let mut values = vec![0.0; count];
+    let mut piece = vec![0u8; size * (1 << 16)];
+    for first in (0..count).step_by(1 << 16) {
+        let bytes = &mut piece[..size * (count - first).min(1 << 16)];
+        file.read_exact(bytes).map_err(fail)?;
+        for (offset, bytes) in bytes.chunks_exact_mut(size).enumerate() {
+            if place.big_endian {
+                bytes.reverse();
+            }
+            let at = first + offset;
+            let to = if place.by_column { at % rows * dim + at / rows } else { at };
+            values[to] = number.decode(bytes);
+        }
+    }
+    Ok(Vectors { ids: None, dim, values })
+}
+
+/// Reads the one matrix of a safetensors file, or the one that the recipe names; only that one is read.
+pub(super) fn safetensors(side: &Side<'_>) -> Result<Vectors> {
+    let fail = |e| Error::io(side.file, "cannot read", e);
+    let corrupt = |problem: String| Error::corrupt(side.file, format!("not a whole safetensors file: {problem}"));
+    let (mut file, length) = open(side)?;
+    let mut header = [0; 8];
+    if length < 8 {
+        return Err(corrupt(format!("{length} bytes")));
+    }
+    file.read_exact(&mut header).map_err(fail)?;
+    let header = u64::from_le_bytes(header);
+    if header > HEADER || header > length - 8 {
+        return Err(corrupt(format!("a header of {header} bytes in a file of {length}")));
+    }
+    let mut text = vec![0; header as usize];
+    file.read_exact(&mut text).map_err(fail)?;
+    let metadata: Metadata = serde_json::from_slice(&text).map_err(|e| corrupt(e.to_string()))?;
+    let (name, info) = choose(side, &metadata)?;
+    let &[rows, dim] = info.shape.as_slice() else {
+        return Err(Error::corrupt(side.file, format!("{name} is {:?}, expected [rows, dim]", info.shape)));
+    };
+    let Some(number) = float(info.dtype) else {
+        let found = info.dtype;
+        return Err(Error::corrupt(side.file, format!("{name} is {found:?}, expected F32, F16, BF16 or F64")));
+    };
+    let (from, to) = info.data_offsets;
+    if to.checked_sub(from) != rows.checked_mul(dim).and_then(|n| n.checked_mul(number.bytes())) {
+        return Err(corrupt(format!("{name} is {:?} in the bytes {from}..{to}", info.shape)));
+    }
+    let start = (8 + header).saturating_add(from as u64);
+    let place = Place { start, rows, dim, number, big_endian: false, by_column: false };
+    numbers(side, file, length, &place)
+}
+
+fn float(dtype: Dtype) -> Option<Number> {
+    match dtype {
+        Dtype::F16 => Some(Number::F16),
+        Dtype::BF16 => Some(Number::Bf16),
+        Dtype::F32 => Some(Number::F32),
+        Dtype::F64 => Some(Number::F64),
+        _ => None,
+    }
+}
+
+fn choose<'a>(side: &Side<'_>, metadata: &'a Metadata) -> Result<(String, &'a TensorInfo)> {
+    let key = side.key;
+    let mut all: Vec<(String, &TensorInfo)> = metadata.tensors().into_iter().collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    let list = |tensors: &[(String, &TensorInfo)]| {
+        let shown = tensors.iter().take(40).map(|(name, info)| format!("{name} {:?}", info.shape));
+        let more = if tensors.len() > 40 { ", ..." } else { "" };
+        shown.collect::<Vec<_>>().join(", ") + more
+    };
+    if let Some(wanted) = side.tensor {
+        if let Some(at) = all.iter().position(|(name, _)| name == wanted) {
+            return Ok(all.swap_remove(at));
+        }
+        return Err(Error::corrupt(
+            side.file,
+            format!("no tensor {wanted}, which id.{key}_tensor names; there are: {}", list(&all)),
+        ));
+    }
+    let is_matrix = |info: &TensorInfo| info.shape.len() == 2 && float(info.dtype).is_some();
+    let mut matrices: Vec<_> = all.iter().filter(|(_, info)| is_matrix(info)).cloned().collect();
+    match (matrices.len(), matrices.pop()) {
+        (1, Some(only)) => Ok(only),
+        (0, _) => {
+            let problem = format!("no tensor of two dimensions with floating-point numbers; there are: {}", list(&all));
+            Err(Error::corrupt(side.file, problem))
+        }
+        (n, last) => {
+            matrices.extend(last);
+            let problem = format!("{n} matrices, name one as id.{key}_tensor: {}", list(&matrices));
+            Err(Error::corrupt(side.file, problem))
+        }
+    }
+}
+
+/// Reads an npy file of two dimensions.
+pub(super) fn npy(side: &Side<'_>) -> Result<Vectors> {
+    let fail = |e| Error::io(side.file, "cannot read", e);
+    let corrupt = |problem: String| Error::corrupt(side.file, format!("not a whole npy file: {problem}"));
+    let (mut file, length) = open(side)?;
+    // The header is looked at before it is parsed: its length is any number, and the parser goes as deep as it says.
+    let mut head = vec![];
+    file.by_ref().take(12).read_to_end(&mut head).map_err(fail)?;
+    let (before, told) = match head.as_slice() {
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, a, b, ..] => (10, u64::from(u16::from_le_bytes([*a, *b]))),
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, _, a, b, c, d] => {
+            (12, u64::from(u32::from_le_bytes([*a, *b, *c, *d])))
+        }
+        _ => return Err(corrupt("it does not begin as one".into())),
+    };
+    if told > HEADER || before + told > length {
+        return Err(corrupt(format!("a header of {told} bytes in a file of {length}")));
+    }
+    file.by_ref().take((before + told).saturating_sub(head.len() as u64)).read_to_end(&mut head).map_err(fail)?;
+    let text = head.get(before as usize..).unwrap_or_default();
+    if text.iter().filter(|b| b"([{".contains(b)).count() > 2 {
+        return Err(Error::corrupt(side.file, "expected an array of plain numbers, not of records"));
+    }
+    let header = NpyHeader::from_reader(head.as_slice()).map_err(|e| corrupt(e.to_string()))?;
+    let shape: Vec<usize> = header.shape().iter().filter_map(|&n| usize::try_from(n).ok()).collect();
+    let &[rows, dim] = shape.as_slice() else {
+        return Err(Error::corrupt(side.file, format!("the array is {:?}, expected [rows, dim]", header.shape())));
+    };
+    let plain = match header.dtype() {
+        DType::Plain(plain) => plain,
+        other => return Err(Error::corrupt(side.file, format!("numbers are {}, expected floats", other.descr()))),
+    };
+    let number = match (plain.type_char(), plain.size_field()) {
+        (TypeChar::Float, 2) => Number::F16,
+        (TypeChar::Float, 4) => Number::F32,
+        (TypeChar::Float, 8) => Number::F64,
+        _ => {
+            let problem = format!("numbers are {plain}, expected f4, f8 or f2: vectors.astype(\"float32\")");
+            return Err(Error::corrupt(side.file, problem));
+        }
+    };
+    let big_endian = plain.endianness() == Endianness::Big;
+    let place =
+        Place { start: before + told, rows, dim, number, big_endian, by_column: header.order() == Order::Fortran };
+    numbers(side, file, length, &place)
+}

@@ -1,0 +1,221 @@
+//! Vectors made elsewhere (PyTorch, numpy, Spark), so that a team can keep its own backbone and adopt the alignment
+//! alone.
+mod arrange;
+mod matrix;
+mod table;
+
+use arrange::{Side, arrange};
+use burn::tensor::{Device, Tensor, TensorData};
+use ra_core::{Dataset, Error, History, IdTable, Recommender, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Configures [`Imported`]: where the vectors are. Nothing is trained.
+///
+/// A file is told by its name: `.safetensors` and `.npy` hold a matrix `[rows, dim]`, `.parquet` (a folder of parts too,
+/// as Spark writes) and `.arrow`, `.ipc`, `.feather` a table with a column of ids and either a column of lists or a
+/// column of numbers a dimension.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportConfig {
+    /// The item vectors.
+    pub items: PathBuf,
+    /// The user vectors; without them a user is the mean of the item vectors of the history.
+    pub users: Option<PathBuf>,
+    /// Ids of the rows of a matrix, as text, one a line; without them the rows are in the data set's order.
+    pub item_ids: Option<PathBuf>,
+    /// As `item_ids`, of users.
+    pub user_ids: Option<PathBuf>,
+    /// The item tensor of a safetensors file that holds several.
+    pub items_tensor: Option<String>,
+    /// As `items_tensor`, of users.
+    pub users_tensor: Option<String>,
+    /// Newest items of a history that count towards its mean, where there is no `users`; 0 is all.
+    pub history: usize,
+}
+
+impl ImportConfig {
+    /// What does not make sense, in words a person can act on. The files are not opened.
+    ///
+    /// # Errors
+    /// The key, its value and what is allowed.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        if self.items.as_os_str().is_empty() {
+            return Err(format!("id.items is missing: the file of the item vectors, {EXTENSIONS}"));
+        }
+        let Self { users, user_ids, users_tensor, history, .. } = self;
+        if users.is_none() {
+            for (key, given) in [("user_ids", user_ids.is_some()), ("users_tensor", users_tensor.is_some())] {
+                if given {
+                    return Err(format!("id.{key} is given without id.users, the file of the user vectors"));
+                }
+            }
+        } else if *history > 0 {
+            return Err(format!("id.history is {history}, it says nothing where id.users has the user vectors"));
+        }
+        self.sides().try_for_each(|side| side.check())
+    }
+
+    /// Every path, to be made absolute.
+    pub(crate) fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [Some(&mut self.items), self.users.as_mut(), self.item_ids.as_mut(), self.user_ids.as_mut()]
+            .into_iter()
+            .flatten()
+    }
+
+    fn sides(&self) -> impl Iterator<Item = Side<'_>> {
+        let items = Side {
+            kind: "item",
+            key: "items",
+            file: &self.items,
+            ids: self.item_ids.as_deref(),
+            tensor: self.items_tensor.as_deref(),
+        };
+        let users = self.users.as_deref().map(|file| Side {
+            kind: "user",
+            key: "users",
+            file,
+            ids: self.user_ids.as_deref(),
+            tensor: self.users_tensor.as_deref(),
+        });
+        std::iter::once(items).chain(users)
+    }
+
+    /// Reads the vectors and puts them in the order of the data set.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it, or the ids of the data set that have no vector.
+    pub fn load(&self, dataset: &Dataset, device: &Device) -> Result<Imported> {
+        self.check().map_err(|problem| Error::corrupt(&self.items, problem))?;
+        let items: Vec<&str> = dataset.catalog.all().map(|item| dataset.catalog.id(item)).collect();
+        let users: Vec<&str> = dataset.users.iter().map(String::as_str).collect();
+        let mut sides = self.sides();
+        let Some(side) = sides.next() else { return Err(Error::corrupt(&self.items, "no item vectors")) };
+        let (mut table, dim) = arrange(&side, &items)?;
+        // Row 0 is padding.
+        table.splice(0..0, std::iter::repeat_n(0.0, dim));
+        let of = |values: Vec<f32>| {
+            let rows = values.len() / dim;
+            Tensor::from_data(TensorData::new(values, [rows, dim]), device)
+        };
+        let Some(side) = sides.next() else {
+            let means = Means { items: table.clone(), last: self.history, device: device.clone() };
+            let items = of(table);
+            return Ok(Imported { table: IdTable::new(items.clone(), items), means: Some(means) });
+        };
+        let (users, width) = arrange(&side, &users)?;
+        if width != dim {
+            let items = self.items.display();
+            return Err(Error::corrupt(
+                side.file,
+                format!("user vectors have {width} numbers, those of {items} {dim}"),
+            ));
+        }
+        Ok(Imported { table: IdTable::new(of(users), of(table)), means: None })
+    }
+}
+
+/// Vectors that were made elsewhere, scored by their product; see [`ImportConfig`].
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// Where users are means, nothing reads its users.
+    table: IdTable,
+    means: Option<Means>,
+}
+
+/// Users as means of items. They are summed where the rows are at hand, history by history, so that a mean depends on
+/// nothing else in its batch.
+#[derive(Debug, Clone)]
+struct Means {
+    /// `[items + 1, dim]`.
+    items: Vec<f32>,
+    last: usize,
+    device: Device,
+}
+
+impl Means {
+    /// `[histories, dim]`; an empty history is zeros.
+    fn users(&self, histories: &[History<'_>], dim: usize) -> Tensor<2> {
+        let mut means = vec![0.0; histories.len() * dim];
+        for (mean, history) in means.chunks_exact_mut(dim).zip(histories) {
+            let skipped = if self.last == 0 { 0 } else { history.items.len().saturating_sub(self.last) };
+            let counted = &history.items[skipped..];
+            for &item in counted {
+                let row = &self.items[item as usize * dim..][..dim];
+                mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / counted.len() as f32);
+            }
+        }
+        Tensor::from_data(TensorData::new(means, [histories.len(), dim]), &self.device)
+    }
+}
+
+impl Recommender for Imported {
+    fn dim(&self) -> usize {
+        self.table.dim()
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        match &self.means {
+            Some(means) => means.users(histories, self.dim()),
+            None => self.table.users(histories),
+        }
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        self.table.items(items)
+    }
+}
+
+/// What a file of vectors may end in.
+const EXTENSIONS: &str = ".safetensors, .npy, .parquet, .arrow, .ipc or .feather";
+
+/// How vectors are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    Npy,
+    Parquet,
+    Arrow,
+}
+
+impl Format {
+    /// By the name of the file. A pickle runs code when it is read, so none is.
+    fn of(path: &Path) -> std::result::Result<Self, String> {
+        let extension = path.extension().map_or_else(String::new, |e| e.to_string_lossy().to_lowercase());
+        match extension.as_str() {
+            "safetensors" => Ok(Self::Safetensors),
+            "npy" => Ok(Self::Npy),
+            "parquet" => Ok(Self::Parquet),
+            "arrow" | "ipc" | "feather" => Ok(Self::Arrow),
+            "pt" | "pth" | "ckpt" | "bin" | "pkl" | "pickle" | "joblib" => {
+                Err("a pickle, which can run code when it is read; save the matrix instead, in Python: \
+                 safetensors.torch.save_file({\"items\": model.item_emb.weight.detach().contiguous()}, \
+                 \"items.safetensors\"), or of an array: numpy.save(\"items.npy\", vectors)"
+                    .into())
+            }
+            "npz" => Err("an archive of arrays; save the one that holds the vectors, in Python: \
+                          numpy.save(\"items.npy\", numpy.load(\"items.npz\")[\"NAME\"])"
+                .into()),
+            _ => Err(format!("not a kind of file that is read: it must end in {EXTENSIONS}")),
+        }
+    }
+
+    /// Whether rows carry their ids.
+    fn has_ids(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow)
+    }
+}
+
+/// Vectors as a file holds them.
+#[derive(Debug, Default)]
+struct Vectors {
+    /// One a row, or none at all.
+    ids: Option<Vec<String>>,
+    dim: usize,
+    /// `[rows, dim]`.
+    values: Vec<f32>,
+}
+
+impl Vectors {
+    fn rows(&self) -> usize {
+        self.values.len().checked_div(self.dim).unwrap_or(0)
+    }
+}
