@@ -56,16 +56,7 @@ fn parts(path: &Path) -> Result<Vec<PathBuf>> {
 /// Reads an Arrow IPC file, which Feather version 2 is too.
 pub(super) fn arrow(side: &Side<'_>) -> Result<Vectors> {
     let path = side.file;
-    let corrupt = |e: ArrowError| {
-        let e = e.to_string();
-        // pandas compresses Feather files unless it is told not to.
-        let hint = if e.contains("compression") || e.contains("feature") {
-            "; save it with compression=\"uncompressed\", or as Parquet"
-        } else {
-            ""
-        };
-        Error::corrupt(path, format!("not a whole Arrow IPC file: {e}{hint}"))
-    };
+    let corrupt = |e: ArrowError| Error::corrupt(path, format!("not a whole Arrow IPC file: {e}"));
     let file = File::open(path).map_err(|e| Error::io(path, "cannot read", e))?;
     let mut file = BufReader::new(file);
     check_blocks(&mut file).map_err(corrupt)?;

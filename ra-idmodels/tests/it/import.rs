@@ -107,9 +107,12 @@ fn parquet(path: &Path, batch: &RecordBatch) {
     out.close().unwrap();
 }
 
+/// Feather files are packed, as pandas writes them.
 fn ipc(path: &Path, batch: &RecordBatch) {
     let file = std::fs::File::create(path).unwrap();
-    let mut out = arrow::ipc::writer::FileWriter::try_new(file, &batch.schema()).unwrap();
+    let packed = (path.extension().unwrap() == "feather").then_some(arrow::ipc::CompressionType::LZ4_FRAME);
+    let options = arrow::ipc::writer::IpcWriteOptions::default().try_with_compression(packed).unwrap();
+    let mut out = arrow::ipc::writer::FileWriter::try_new_with_options(file, &batch.schema(), options).unwrap();
     out.write(batch).unwrap();
     out.finish().unwrap();
 }
