@@ -289,7 +289,7 @@ impl Head {
 }
 
 /// Cuts a slice into one piece a sequence.
-fn pieces<'a>(mut x: &'a mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&'a mut [f32]> {
+fn pieces(mut x: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
     sizes
         .map(|size| {
             let (piece, rest) = std::mem::take(&mut x).split_at_mut(size);

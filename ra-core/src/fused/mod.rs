@@ -102,7 +102,7 @@ fn matrix(x: &FlexTensor) -> Matrix<'_> {
 }
 
 fn tensor(values: Vec<f32>, width: usize) -> FlexTensor {
-    let rows = if width == 0 { 0 } else { values.len() / width };
+    let rows = values.len().checked_div(width).unwrap_or(0);
     FlexTensor::from_data(TensorData::new(values, [rows, width]))
 }
 

@@ -221,8 +221,8 @@ fn unknown_names_are_told_the_known_ones() {
     };
     check(fetch("ml-10m", root), &["\"ml-10m\"", "ml-100k", "minilm"]);
     check(locate_model("ml-100k", root), &["models/", "minilm", "lm.path"]);
-    check(locate_data("minilm", root).map(|files| files.items), &["data/", "ml-100k", "data.items"]);
-    check(locate_data("gowalla", root).map(|files| files.items), &["data/gowalla", "train.txt"]);
+    check(locate_data("minilm", root).map(|files| files.interactions), &["data/", "ml-100k", "data.items"]);
+    check(locate_data("gowalla", root).map(|files| files.interactions), &["data/gowalla", "train.txt"]);
 }
 
 #[test]
