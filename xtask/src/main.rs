@@ -22,6 +22,7 @@ mod recipe;
 mod recommend;
 mod report;
 mod run;
+mod suite;
 mod verify;
 
 use anyhow::Result;

@@ -4,7 +4,7 @@ use crate::folder::{IdMark, RunFolder, TowersMark, id_fingerprint};
 use crate::print::{print_ledger, print_table};
 use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
-use crate::{fetch, log, machine};
+use crate::{fetch, log, machine, suite};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_align::{Job, Layerwise, Prompts, RaRec, TextCache, TextTower, Towers};
@@ -71,36 +71,13 @@ struct Training {
 
 pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<()> {
     match Recipe::suite(&args.recipe, root)? {
-        Some(members) => suite(args, &members, root),
+        Some(members) => suite::run(args, &members, root),
         None => run_one(args, root),
     }
 }
 
-/// Runs the recipes of a suite one after another and puts their tables into one page. A member that cannot run, say for
-/// want of its data, does not keep the others from it.
-fn suite(args: &RunArgs, members: &[String], root: &Path) -> Result<()> {
-    let name = Path::new(&args.recipe).file_stem().unwrap_or_default();
-    let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(name));
-    let (mut reports, mut failed) = (Vec::new(), Vec::new());
-    for member in members {
-        say!("== {member}");
-        let folder = out.join(member);
-        let one = RunArgs { recipe: member.clone(), sets: args.sets.clone(), out: Some(folder.clone()), ..*args };
-        match run_one(&one, root).and_then(|()| Ok(Report::read(&folder)?)) {
-            Ok(report) => reports.push(report),
-            Err(error) => failed.push(format!("{member}: {error:#}")),
-        }
-    }
-    let page = ra_eval::overview(&reports);
-    ra_core::write_atomic(&out.join("overview.md"), page.as_bytes())?;
-    say!("{page}\n{}", out.join("overview.md").display());
-    if !failed.is_empty() {
-        bail!("{} of {} recipes of the suite did not run: {}", failed.len(), members.len(), failed.join("; "));
-    }
-    Ok(())
-}
-
-fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
+/// Runs a single recipe.
+pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     let mut recipe = Recipe::load(&args.recipe, &args.sets, root)?;
     recipe.backend = args.backend.unwrap_or(recipe.backend);
     let device = open_device(recipe.backend)?;

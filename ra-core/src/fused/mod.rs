@@ -7,6 +7,7 @@ mod attention;
 mod dropout;
 mod layer_norm;
 mod math;
+mod padded;
 mod pair_scores;
 mod propagate;
 mod softmax;
