@@ -1,7 +1,7 @@
 //! Frozen work once: what a text contributes does not depend on any trained parameter.
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{
-    Error, LanguageModel, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_pooled, mean_rows, pool,
+    Error, LanguageModel, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled, mean_rows,
     pooled_text, read_bytes, run_layers, write_atomic,
 };
 use rayon::prelude::*;
@@ -135,8 +135,7 @@ impl TextCache {
             state[..filled].copy_from_slice(&row[..filled]);
         }
         let hidden = Tensor::from_data(TensorData::new(states, [count, longest, spec.width]), &device);
-        let last = run_layers(lm, self.first_layer..spec.layers, hidden, &batch, prefix, |_, _| ());
-        pool(spec.pooling, lm.finish(last), &batch.mask)
+        encode_from(lm, self.first_layer, hidden, &batch, prefix)
     }
 
     /// Means of the text-only states after each injected layer, `[texts, width]` each.

@@ -1,5 +1,4 @@
-//! Scaled dot-product attention, once for every model of the workspace.
-use burn::nn::Linear;
+//! Scaled dot-product attention in its composed form; [`crate::fused`] has the one that models call.
 use burn::tensor::{Tensor, activation::softmax};
 
 /// `[batch, length, heads * head_dim]` to `[batch, heads, length, head_dim]`.
@@ -14,6 +13,16 @@ pub fn merge_heads(x: Tensor<4>) -> Tensor<3> {
     x.swap_dims(1, 2).reshape([batch, length, heads * head_dim])
 }
 
+/// `[batch, fewer heads, rows, width]` to `[batch, heads, rows, width]`, each head as often as it serves.
+pub fn repeat_heads(x: Tensor<4>, heads: usize) -> Tensor<4> {
+    let [batch, fewer, rows, width] = x.dims();
+    if fewer == heads {
+        return x;
+    }
+    let many = x.unsqueeze_dim::<5>(2).expand([batch, fewer, heads / fewer, rows, width]);
+    many.reshape([batch, heads, rows, width])
+}
+
 /// `softmax(q k^T / sqrt(head_dim) + bias) v` (Vaswani et al., NeurIPS 2017, eq. 1).
 ///
 /// # Shapes
@@ -23,13 +32,4 @@ pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: Tensor<4>) -> Tens
     let scale = 1.0 / (q.dims()[3] as f32).sqrt();
     let scores = (q * scale).matmul(k.swap_dims(2, 3)) + bias;
     softmax(scores, 3).matmul(v)
-}
-
-/// A linear layer on flattened rows, `[batch, length, in]` to `[batch, length, out]`: one matrix product instead of
-/// one a batch row.
-pub fn project(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
-    let [batch, length, width] = x.dims();
-    let y = layer.forward(x.reshape([batch * length, width]));
-    let [_, out] = y.dims();
-    y.reshape([batch, length, out])
 }

@@ -1,7 +1,7 @@
 //! What every implementation of this crate's traits must do. Call these in a test of your own implementation; each
 //! panics with the promise that was broken.
 use crate::{
-    Aligner, History, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_pooled, ledger, normal,
+    Aligner, History, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_from, encode_pooled, ledger, normal,
     pooled_text, rng, run_layers,
 };
 use burn::optim::GradientsParams;
@@ -57,8 +57,11 @@ pub fn check_language_model<L: LanguageModel + ?Sized>(lm: &L, vocabulary: u32) 
         for (one, two) in [(None, None), (Some(&prefix_1), Some(&twice))] {
             let expected = encode(lm, &alone, one).pooled;
             let padded = encode(lm, &both, two).pooled.slice([0..1]);
-            let d = distance(expected, padded);
+            let d = distance(expected.clone(), padded);
             assert!(d < TOLERANCE, "padding on the {side} moves a text's vector by {d}");
+            let embedded = lm.embed(both.tokens.clone(), both.positions());
+            let d = distance(expected, encode_from(lm, 0, embedded, &both, two).slice([0..1]));
+            assert!(d < TOLERANCE, "the last layer at one row differs from all of it by {d}");
         }
     }
     check_reading_order(lm, &long, word(33));

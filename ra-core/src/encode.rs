@@ -1,5 +1,5 @@
 //! Running texts through a frozen language model: the only loop over layers in the workspace.
-use crate::{LanguageModel, LayerInput, PooledText, Pooling, Prefix, TextBatch, attention_bias};
+use crate::{LanguageModel, LayerInput, PooledText, Pooling, Prefix, TextBatch, attention_bias, take_rows};
 use burn::tensor::{Int, Tensor};
 use std::ops::Range;
 
@@ -25,20 +25,32 @@ pub fn run_layers<L: LanguageModel + ?Sized>(
     prefix: Option<&Prefix>,
     mut visit: impl FnMut(usize, &Tensor<3>),
 ) -> Tensor<3> {
-    let causal = lm.spec().causal;
-    let positions = text.positions();
-    let plain = attention_bias(&text.mask, 0, causal);
-    let prefixed = prefix.map(|p| attention_bias(&text.mask, p.rows(), causal));
+    let inputs = Inputs::new(lm, text, prefix);
     for index in range {
-        let layer_prefix = prefix.and_then(|p| p.layer(index)).cloned();
-        let bias = match (&layer_prefix, &prefixed) {
-            (Some(_), Some(bias)) => bias.clone(),
-            _ => plain.clone(),
-        };
-        hidden = lm.layer(index, LayerInput::new(hidden, layer_prefix, bias, positions.clone()));
+        hidden = lm.layer(index, inputs.layer(index, hidden));
         visit(index, &hidden);
     }
     hidden
+}
+
+/// What every layer reads beside the state that enters it.
+struct Inputs<'a> {
+    positions: Tensor<2, Int>,
+    plain: Tensor<4>,
+    prefix: Option<(&'a Prefix, Tensor<4>)>,
+}
+
+impl<'a> Inputs<'a> {
+    fn new<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: Option<&'a Prefix>) -> Self {
+        let bias = |rows| attention_bias(&text.mask, rows, lm.spec().causal);
+        Self { positions: text.positions(), plain: bias(0), prefix: prefix.map(|p| (p, bias(p.rows()))) }
+    }
+
+    fn layer(&self, index: usize, hidden: Tensor<3>) -> LayerInput {
+        let own = self.prefix.as_ref().and_then(|(prefix, bias)| Some((prefix.layer(index)?, bias)));
+        let (prefix, bias) = own.map_or((None, &self.plain), |(prefix, bias)| (Some(prefix.clone()), bias));
+        LayerInput::new(hidden, prefix, bias.clone(), self.positions.clone())
+    }
 }
 
 /// Encodes `text` with or without soft prompts. `prefix = None` is the untouched language model.
@@ -47,6 +59,29 @@ pub fn encode<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: Optio
     let hidden = lm.embed(text.tokens.clone(), text.positions());
     let last = lm.finish(run_layers(lm, 0..spec.layers, hidden, text, prefix, |_, _| ()));
     Encoded { pooled: pool(spec.pooling, last.clone(), &text.mask), last }
+}
+
+/// The texts' vectors, `[batch, width]`, from the state that enters layer `first`, `[batch, tokens, width]`. Where one
+/// row is pooled, the last layer computes that row alone.
+pub fn encode_from<L: LanguageModel + ?Sized>(
+    lm: &L,
+    first: usize,
+    hidden: Tensor<3>,
+    text: &TextBatch,
+    prefix: Option<&Prefix>,
+) -> Tensor<2> {
+    let spec = lm.spec();
+    match pooled_rows(spec.pooling, &text.mask) {
+        Some(rows) if first < spec.layers => {
+            let last = spec.layers - 1;
+            let hidden = run_layers(lm, first..last, hidden, text, prefix, |_, _| ());
+            lm.finish(lm.layer_at(last, Inputs::new(lm, text, prefix).layer(last, hidden), rows)).squeeze_dim(1)
+        }
+        _ => {
+            let last = run_layers(lm, first..spec.layers, hidden, text, prefix, |_, _| ());
+            pool(spec.pooling, lm.finish(last), &text.mask)
+        }
+    }
 }
 
 /// The pooled position of each text, `[batch]`, for poolings that read one row; `None` for the mean.
@@ -63,9 +98,8 @@ pub(crate) fn pooled_rows(pooling: Pooling, mask: &Tensor<2>) -> Option<Tensor<1
 
 /// `[batch, tokens, width]` to `[batch, width]`; padding never counts.
 pub fn pool(pooling: Pooling, hidden: Tensor<3>, mask: &Tensor<2>) -> Tensor<2> {
-    let [batch, _, width] = hidden.dims();
     match pooled_rows(pooling, mask) {
-        Some(rows) => hidden.gather(1, rows.reshape([batch, 1, 1]).expand([batch, 1, width])).reshape([batch, width]),
+        Some(rows) => take_rows(hidden, rows).squeeze_dim(1),
         None => mean_rows(hidden, mask),
     }
 }

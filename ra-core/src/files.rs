@@ -3,7 +3,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 /// Reads a whole file.
@@ -66,6 +66,12 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 #[serde(transparent)]
 pub struct Fingerprint(String);
 
+impl Fingerprint {
+    fn of(hash: Sha256) -> Self {
+        Self(hash.finalize()[..16].iter().map(|b| format!("{b:02x}")).collect())
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -79,8 +85,25 @@ pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Fingerprint
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect();
-    Fingerprint(hex(&hash.finalize()[..16]))
+    Fingerprint::of(hash)
+}
+
+/// Fingerprints a file of any size without holding it; the same as [`fingerprint`] of its content alone.
+///
+/// # Errors
+/// [`Error::Io`] names the path.
+pub fn fingerprint_file(path: &Path) -> Result<Fingerprint> {
+    let fail = |e| Error::io(path, "cannot read", e);
+    let mut file = std::fs::File::open(path).map_err(fail)?;
+    let mut hash = Sha256::new();
+    hash.update(file.metadata().map_err(fail)?.len().to_le_bytes());
+    let mut part = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut part).map_err(fail)? {
+            0 => return Ok(Fingerprint::of(hash)),
+            n => hash.update(&part[..n]),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +119,17 @@ mod tests {
         assert!(write_atomic(&blocked, b"new").unwrap_err().to_string().contains("b.json"));
         assert_eq!(read_bytes(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_has_the_fingerprint_of_its_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        for size in [0, 3, 3 << 20] {
+            let bytes: Vec<u8> = (0..size).map(|i| i as u8).collect();
+            write_atomic(&path, &bytes).unwrap();
+            assert_eq!(fingerprint_file(&path).unwrap(), fingerprint([&bytes[..]]));
+        }
     }
 
     #[test]

@@ -78,6 +78,12 @@ pub struct LayerInput {
     pub positions: Tensor<2, Int>,
 }
 
+/// One row a text: `[batch, tokens, width]` at `rows`, `[batch]`, gives `[batch, 1, width]`.
+pub fn take_rows(x: Tensor<3>, rows: Tensor<1, Int>) -> Tensor<3> {
+    let [batch, _, width] = x.dims();
+    x.gather(1, rows.reshape([batch, 1, 1]).expand([batch, 1, width]))
+}
+
 impl LayerInput {
     pub(crate) fn new(
         hidden: Tensor<3>,
@@ -138,6 +144,12 @@ pub trait LanguageModel: Debug + Send + Sync {
     /// Layer `index`, `[batch, tokens, width]`.
     fn layer(&self, index: usize, input: LayerInput) -> Tensor<3>;
 
+    /// Layer `index` at one row a text, `[batch, 1, width]`: what the last layer is asked for where one row is pooled.
+    /// `rows` is `[batch]`. A model that can spare the other rows their queries and all that follows does so here.
+    fn layer_at(&self, index: usize, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
+        take_rows(self.layer(index, input), rows)
+    }
+
     /// What follows the last layer, such as a final norm; works row by row.
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         hidden
@@ -171,6 +183,9 @@ impl<T: LanguageModel + ?Sized> LanguageModel for Box<T> {
     fn layer(&self, index: usize, input: LayerInput) -> Tensor<3> {
         (**self).layer(index, input)
     }
+    fn layer_at(&self, index: usize, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
+        (**self).layer_at(index, input, rows)
+    }
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         (**self).finish(hidden)
     }
@@ -194,6 +209,9 @@ impl<T: LanguageModel + ?Sized> LanguageModel for &T {
     }
     fn layer(&self, index: usize, input: LayerInput) -> Tensor<3> {
         (**self).layer(index, input)
+    }
+    fn layer_at(&self, index: usize, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
+        (**self).layer_at(index, input, rows)
     }
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         (**self).finish(hidden)

@@ -12,12 +12,14 @@ pub enum LlmError {
     #[error(transparent)]
     File(#[from] ra_core::Error),
     /// The folder holds an architecture that is not built in.
-    #[error("{}: architecture {found:?} is not supported (supported: bert); other models implement ra_core::LanguageModel", path.display())]
+    #[error("{}: architecture {found:?} is not supported (supported: {supported}); other models implement ra_core::LanguageModel", path.display())]
     Architecture {
         /// The configuration file.
         path: PathBuf,
         /// The `model_type` found.
         found: String,
+        /// Those that are.
+        supported: &'static str,
     },
     /// Tensors are missing, left over or of the wrong shape or type.
     #[error("{}: the weights do not fit the configuration: {problems}", path.display())]

@@ -4,7 +4,9 @@
 //! The crate stands apart because loading weights is a trade of its own (names, shapes, number formats, tokenizers) and
 //! because nothing else in the workspace may depend on `tokenizers`. No Python, no pickles: weights are safetensors.
 //!
-//! Supported today: the BERT family (BERT, MiniLM and other sentence encoders).
+//! Architectures: BERT (MiniLM and other sentence encoders), GPT-2, Llama, Mistral, Qwen2 and Qwen3. Files: a Hugging Face
+//! folder (`config.json`, `model.safetensors` or shards, `tokenizer.json`; f32, f16, bf16), or one GGUF file with
+//! everything in it.
 //!
 //! # Example
 //! ```no_run
@@ -22,12 +24,22 @@
 
 mod bert;
 mod error;
+mod format;
+mod gguf;
+mod gguf_model;
+mod gguf_tokenizer;
+mod gpt2;
+mod llama;
 mod load;
 mod tokenizer;
+mod transformer;
 mod weights;
 
-pub use bert::{Bert, BertConfig};
+pub use bert::BertConfig;
 pub use error::{LlmError, Result};
+pub use gpt2::Gpt2Config;
+pub use llama::LlamaConfig;
+pub(crate) use load::unsupported;
 pub use load::{PretrainedLm, load, load_weights};
 pub use tokenizer::HfTokenizer;
 pub use weights::Weights;

@@ -1,8 +1,10 @@
-//! From a model folder to a frozen model.
-use crate::{BertConfig, HfTokenizer, LlmError, Result, Weights};
+//! From a model folder or file to a frozen model.
+use crate::gguf::Gguf;
+use crate::{BertConfig, Gpt2Config, HfTokenizer, LlamaConfig, LlmError, Result, Weights, gguf_model};
 use burn::tensor::Device;
 use ra_core::{Error, Fingerprint, LanguageModel, Pooling, read_json};
-use std::path::Path;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
 
 /// A frozen language model with its tokenizer.
 #[derive(Debug)]
@@ -11,69 +13,155 @@ pub struct PretrainedLm {
     pub model: Box<dyn LanguageModel>,
     /// Its tokenizer.
     pub tokenizer: HfTokenizer,
-    /// Fingerprint of the weight file.
+    /// Fingerprint of the weights.
     pub fingerprint: Fingerprint,
     /// Parameters of the model, frozen all of them.
     pub params: usize,
 }
 
-/// Loads a Hugging Face folder: `config.json`, `model.safetensors`, `tokenizer.json`. `pooling` overrides the
-/// architecture's own.
+/// Loads a language model: a Hugging Face folder (`config.json`, `model.safetensors` or shards of it, `tokenizer.json`),
+/// a `.gguf` file, or a folder with one such file. `pooling` overrides the architecture's own.
 ///
 /// # Errors
 /// [`LlmError`] names the file and everything that does not fit.
-pub fn load(folder: &Path, pooling: Option<Pooling>, device: &Device) -> Result<PretrainedLm> {
-    let tokenizer = HfTokenizer::read(&folder.join("tokenizer.json"))?;
-    let (model, weights) = load_model(folder, pooling, device)?;
-    let params = model.params;
+pub fn load(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<PretrainedLm> {
+    let (tokenizer, from, model) = match gguf_file(path)? {
+        Some(file) => {
+            let gguf = Gguf::open(&file)?;
+            (HfTokenizer::from_gguf(&gguf)?, file, model_of_gguf(gguf, pooling, device)?)
+        }
+        None => {
+            let from = path.join("tokenizer.json");
+            (HfTokenizer::read(&from)?, from, model_of_folder(path, pooling, device)?)
+        }
+    };
     if tokenizer.vocabulary() > model.vocabulary {
         let problem = format!(
             "{} tokens, but the model knows {}; is it another model's?",
             tokenizer.vocabulary(),
             model.vocabulary
         );
-        return Err(Error::corrupt(folder.join("tokenizer.json"), problem).into());
+        return Err(Error::corrupt(from, problem).into());
     }
-    Ok(PretrainedLm { model: model.model, tokenizer, fingerprint: weights, params })
+    Ok(PretrainedLm { model: model.model, tokenizer, fingerprint: model.fingerprint, params: model.params })
+}
+
+/// Loads a model without its tokenizer.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_weights(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Box<dyn LanguageModel>> {
+    let model = match gguf_file(path)? {
+        Some(file) => model_of_gguf(Gguf::open(&file)?, pooling, device)?,
+        None => model_of_folder(path, pooling, device)?,
+    };
+    Ok(model.model)
+}
+
+/// The GGUF file that `path` is, or that alone lies in it.
+fn gguf_file(path: &Path) -> Result<Option<PathBuf>> {
+    let is_gguf = |p: &Path| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    if !path.is_dir() {
+        return Ok(is_gguf(path).then(|| path.into()));
+    }
+    if path.join("config.json").exists() {
+        return Ok(None);
+    }
+    let entries = std::fs::read_dir(path).map_err(|e| Error::io(path, "cannot read", e))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|p| is_gguf(p)).collect();
+    if files.len() > 1 {
+        let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+        return Err(Error::corrupt(path, format!("several GGUF files, name one: {}", names.join(", "))).into());
+    }
+    Ok(files.pop())
 }
 
 struct Model {
     model: Box<dyn LanguageModel>,
     vocabulary: usize,
     params: usize,
+    fingerprint: Fingerprint,
 }
 
-fn load_model(folder: &Path, pooling: Option<Pooling>, device: &Device) -> Result<(Model, Fingerprint)> {
+fn model_of_folder(folder: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Model> {
     let path = folder.join("config.json");
-    let config: serde_json::Value = read_json(&path)?;
-    let kind = config.get("model_type").and_then(|t| t.as_str()).unwrap_or("none");
-    if kind != "bert" {
-        return Err(LlmError::Architecture { path, found: kind.into() });
-    }
-    let config: BertConfig = serde_json::from_value(config).map_err(|e| Error::corrupt(&path, e.to_string()))?;
-    let refuse = |problem: String| LlmError::from(Error::corrupt(&path, problem));
-    if config.hidden_act != "gelu" {
-        return Err(refuse(format!("hidden_act {:?} is not supported (supported: gelu)", config.hidden_act)));
-    }
-    if config.num_attention_heads == 0
-        || !config.hidden_size.is_multiple_of(config.num_attention_heads)
-        || config.num_hidden_layers == 0
-        || config.type_vocab_size == 0
-    {
-        return Err(refuse("hidden_size must be a multiple of num_attention_heads, and there must be a layer".into()));
-    }
-    let mut weights = Weights::read(&folder.join("model.safetensors"), "bert.")?;
+    let config = Config::read(&path)?;
+    config.check().map_err(|problem| Error::corrupt(&path, problem))?;
+    build(&config, Weights::open(folder, config.prefixes())?, pooling, device)
+}
+
+fn model_of_gguf(gguf: Gguf, pooling: Option<Pooling>, device: &Device) -> Result<Model> {
+    let config = gguf_model::config(&gguf)?;
+    config.check().map_err(|problem| Error::corrupt(gguf.path(), problem))?;
+    build(&config, gguf_model::weights(gguf, &config)?, pooling, device)
+}
+
+fn build(config: &Config, mut weights: Weights, pooling: Option<Pooling>, device: &Device) -> Result<Model> {
     let params = weights.params();
-    let model = config.build(&mut weights, pooling, device);
+    let model = match config {
+        Config::Bert(c) => c.build(&mut weights, pooling, device),
+        Config::Gpt2(c) => c.build(&mut weights, pooling, device),
+        Config::Llama(c) => c.build(&mut weights, pooling, device),
+    };
     let fingerprint = weights.fingerprint().clone();
     weights.finish()?;
-    Ok((Model { model: Box::new(model), vocabulary: config.vocab_size, params }, fingerprint))
+    Ok(Model { model, vocabulary: config.vocabulary(), params, fingerprint })
 }
 
-/// Loads the model of a folder that has no tokenizer.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_weights(folder: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Box<dyn LanguageModel>> {
-    Ok(load_model(folder, pooling, device)?.0.model)
+/// The architectures that are built in.
+pub(crate) enum Config {
+    Bert(BertConfig),
+    Gpt2(Gpt2Config),
+    Llama(LlamaConfig),
+}
+
+impl Config {
+    fn read(path: &Path) -> Result<Self> {
+        let config: serde_json::Value = read_json(path)?;
+        let kind = config.get("model_type").and_then(|t| t.as_str()).unwrap_or("none").to_string();
+        fn of<C: DeserializeOwned>(path: &Path, config: serde_json::Value) -> Result<C> {
+            Ok(serde_json::from_value(config).map_err(|e| Error::corrupt(path, e.to_string()))?)
+        }
+        match kind.as_str() {
+            "bert" => of(path, config).map(Self::Bert),
+            "gpt2" => of(path, config).map(Self::Gpt2),
+            "llama" | "mistral" | "qwen2" | "qwen3" => of(path, config).map(Self::Llama),
+            _ => Err(LlmError::Architecture {
+                path: path.into(),
+                found: kind,
+                supported: "bert, gpt2, llama, mistral, qwen2, qwen3",
+            }),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Bert(config) => config.check(),
+            Self::Gpt2(config) => config.check(),
+            Self::Llama(config) => config.check(),
+        }
+    }
+
+    fn vocabulary(&self) -> usize {
+        match self {
+            Self::Bert(config) => config.vocab_size,
+            Self::Gpt2(config) => config.vocab_size,
+            Self::Llama(config) => config.vocab_size,
+        }
+    }
+
+    /// What the names of tensors may begin with, when the file is of the model with a head.
+    fn prefixes(&self) -> &'static [&'static str] {
+        match self {
+            Self::Bert(_) => &["bert."],
+            Self::Gpt2(_) => &["transformer."],
+            Self::Llama(_) => &["model."],
+        }
+    }
+}
+
+/// All that a configuration asks for and that cannot be computed.
+pub(crate) fn unsupported(asked: &[(bool, String)]) -> Result<(), String> {
+    let asked: Vec<&str> = asked.iter().filter(|(found, _)| *found).map(|(_, what)| what.as_str()).collect();
+    if asked.is_empty() { Ok(()) } else { Err(format!("not supported: {}", asked.join("; "))) }
 }

@@ -33,6 +33,13 @@ impl HfTokenizer {
         Ok(Self { inner, open, close })
     }
 
+    /// A tokenizer put together from what `path` holds, with its special tokens known.
+    pub(crate) fn from_json(path: &Path, json: &serde_json::Value, open: Vec<u32>, close: Vec<u32>) -> Result<Self> {
+        let inner = tokenizers::Tokenizer::from_bytes(json.to_string());
+        let inner = inner.map_err(|e| Error::corrupt(path, format!("its tokenizer cannot be put together: {e}")))?;
+        Ok(Self { inner, open, close })
+    }
+
     /// Rows that a token table needs for this vocabulary.
     pub fn vocabulary(&self) -> usize {
         self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)

@@ -1,12 +1,18 @@
-//! Self-attention over sequences that lie one after another, without padding between them.
-use super::math::{TILE, dot, exp, multiply, vectorized};
+//! Attention, once for every model of the workspace: histories of an ID method, texts of a language model.
+mod head;
+
+use super::math::vectorized;
 use super::padded::composed;
-use super::{Matrix, Operator, apply};
+use super::{Matrix, Operator, apply, on_flex};
+use crate::attention::{attend as composed_attend, merge_heads, repeat_heads, split_heads};
 use burn::tensor::Tensor;
+use head::{Head, Size};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// `softmax(q k^T / sqrt(head width)) v` (Vaswani et al., NeurIPS 2017, eq. 1) within each sequence and head.
+/// `softmax(q k^T / sqrt(head width)) v` (Vaswani et al., NeurIPS 2017, eq. 1) within each sequence and head, over
+/// sequences that lie one after another without padding.
 ///
 /// Nothing is spent on padding, and a causal product only on what is read: a batch of histories costs what its items
 /// cost.
@@ -28,244 +34,72 @@ pub fn attention(
     assert_eq!(rows, lengths.iter().sum::<usize>(), "the rows are those of the sequences");
     assert_eq!(width % heads, 0, "the width is a multiple of the heads");
     let inputs = [q, k, v];
-    let operator = Attention { lengths: lengths.clone(), heads, causal };
+    let starts = lengths.iter().scan(0, |start, &length| {
+        let from = *start;
+        *start += length;
+        Some(from..*start)
+    });
+    let spans = starts.map(|rows| [rows.clone(), rows]).collect();
+    let operator = Attention { spans, heads, ahead: causal.then_some(0), bias: None };
     apply(operator, &inputs).unwrap_or_else(|| composed(inputs, lengths, heads, causal))
+}
+
+/// `softmax(q k^T / sqrt(head width) + bias) v` over a batch of texts, each of which may read a prefix before itself.
+///
+/// Heads of keys and values may be fewer than those of queries, each then serving as many in a row (grouped queries,
+/// Ainslie et al., EMNLP 2023). Where `causal`, a text token reads no later one; `bias` says so too.
+///
+/// # Shapes
+/// `q` is `[batch, tokens, heads * head width]`, `k` and `v` are `[batch, keys, fewer heads * head width]` with the
+/// `keys - tokens` rows of a prefix first, `bias` is `[batch, 1, tokens, keys]`; the result has the shape of `q`.
+///
+/// # Panics
+/// When shapes do not fit each other.
+pub fn attend(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, bias: Tensor<4>, heads: usize, causal: bool) -> Tensor<3> {
+    let ([batch, tokens, width], [_, keys, key_width]) = (q.dims(), k.dims());
+    assert_eq!(width % heads, 0, "the width is a multiple of the heads");
+    let head = width / heads;
+    assert_eq!(bias.dims(), [batch, 1, tokens, keys], "a bias for every query and key");
+    assert_eq!(heads * head % key_width, 0, "each head of keys serves as many heads of queries");
+    if on_flex(&q.device()) {
+        let rows = |n: usize| move |b: usize| b * n..(b + 1) * n;
+        let spans = (0..batch).map(|b| [rows(tokens)(b), rows(keys)(b)]).collect();
+        let bias = Some(bias.into_data().iter::<f32>().collect());
+        let operator = Attention { spans, heads, ahead: causal.then(|| keys - tokens), bias };
+        let flat = |x: Tensor<3>, rows: usize, width: usize| x.reshape([batch * rows, width]);
+        let inputs = [flat(q, tokens, width), flat(k, keys, key_width), flat(v, keys, key_width)];
+        if let Some(out) = apply(operator, &inputs) {
+            return out.reshape([batch, tokens, width]);
+        }
+        unreachable!("all three are f32 and live on the CPU back end");
+    }
+    let shared = |x: Tensor<3>| repeat_heads(split_heads(x, key_width / head), heads);
+    merge_heads(composed_attend(split_heads(q, heads), shared(k), shared(v), bias))
 }
 
 #[derive(Debug)]
 struct Attention {
-    lengths: Arc<[usize]>,
+    /// Rows of queries and rows of keys of each sequence.
+    spans: Vec<[Range<usize>; 2]>,
     heads: usize,
-    causal: bool,
+    /// See [`Size`].
+    ahead: Option<usize>,
+    /// `[queries, keys]` of each sequence one after another, added to the scores of every head.
+    bias: Option<Vec<f32>>,
 }
 
-/// One head of one sequence: buffers padded with zeros to whole tiles.
-#[derive(Default)]
-struct Head {
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
-    grad: Vec<f32>,
-    transposed: Vec<f32>,
-    scores: Vec<f32>,
-    out: Vec<f32>,
+/// A sequence's part of an attention.
+struct Part<'a> {
+    rows: [Range<usize>; 2],
+    bias: Option<&'a [f32]>,
+    size: Size,
 }
 
-/// Sizes of a head: `length` rows of `width`, both also rounded up.
-#[derive(Clone, Copy)]
-struct Size {
-    length: usize,
-    rows: usize,
-    columns: usize,
-    width: usize,
-    wide: usize,
-    causal: bool,
-}
-
-impl Size {
-    fn new(length: usize, width: usize, causal: bool) -> Self {
-        let columns = length.next_multiple_of(TILE);
-        Self { length, rows: length.next_multiple_of(4), columns, width, wide: width.next_multiple_of(TILE), causal }
-    }
-
-    /// Keys that the four queries from `row` on read at most.
-    #[inline(always)]
-    fn read(self, row: usize) -> std::ops::Range<usize> {
-        0..if self.causal { (row + 4).min(self.length) } else { self.length }
-    }
-
-    /// Queries that read one of the four keys from `row` on.
-    #[inline(always)]
-    fn readers(self, row: usize) -> std::ops::Range<usize> {
-        if self.causal { row..self.length } else { 0..self.length }
-    }
-}
-
-/// Copies a head's columns of `x` into a buffer of `wide` columns, scaled.
-#[inline(always)]
-fn load(buffer: &mut Vec<f32>, x: &[f32], (stride, from): (usize, usize), size: Size, scale: f32) {
-    buffer.clear();
-    buffer.resize(size.columns * size.wide, 0.0);
-    for (row, x) in buffer.chunks_exact_mut(size.wide).zip(x.chunks_exact(stride)) {
-        for (to, x) in row.iter_mut().zip(&x[from..from + size.width]) {
-            *to = x * scale;
-        }
-    }
-}
-
-/// `[height, width]` to `[width, tall]`, of which the first `height` columns are filled.
-#[inline(always)]
-fn transpose(to: &mut Vec<f32>, x: &[f32], x_width: usize, height: usize, width: usize, tall: usize) {
-    to.clear();
-    to.resize(width.next_multiple_of(4) * tall, 0.0);
-    for row in 0..height {
-        for (column, x) in x[row * x_width..][..width].iter().enumerate() {
-            to[column * tall + row] = *x;
-        }
-    }
-}
-
-#[inline(always)]
-fn zeros(buffer: &mut Vec<f32>, n: usize) {
-    buffer.clear();
-    buffer.resize(n, 0.0);
-}
-
-#[inline(always)]
-fn store(buffer: &[f32], out: &mut [f32], (stride, from): (usize, usize), size: Size, scale: f32) {
-    for (row, out) in buffer.chunks_exact(size.wide).zip(out.chunks_exact_mut(stride)) {
-        for (out, x) in out[from..from + size.width].iter_mut().zip(row) {
-            *out = x * scale;
-        }
-    }
-}
-
-/// Attention weights in place of scores.
-#[inline(always)]
-fn softmax(scores: &mut [f32], size: Size) {
-    for (row, scores) in scores.chunks_exact_mut(size.columns).take(size.length).enumerate() {
-        let seen = if size.causal { row + 1 } else { size.length };
-        let (seen, hidden) = scores.split_at_mut(seen);
-        hidden.fill(0.0);
-        let top = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        for score in seen.iter_mut() {
-            *score = exp(*score - top);
-        }
-        let scale = 1.0 / super::math::sum(seen);
-        for score in seen {
-            *score *= scale;
-        }
-    }
-}
-
-impl Head {
-    #[inline(always)]
-    fn forward(&mut self, x: [&[f32]; 3], out: &mut [f32], saved: &mut [f32], at: (usize, usize), size: Size) {
-        let scale = 1.0 / (size.width as f32).sqrt();
-        load(&mut self.q, x[0], at, size, scale);
-        load(&mut self.k, x[1], at, size, 1.0);
-        load(&mut self.v, x[2], at, size, 1.0);
-        transpose(&mut self.transposed, &self.k, size.wide, size.length, size.width, size.columns);
-        let (q, k) = ((&self.q[..], size.wide), (&self.transposed[..], size.columns));
-        multiply(
-            (saved, size.columns),
-            q,
-            k,
-            size.rows,
-            #[inline(always)]
-            |_| 0..size.width,
-            #[inline(always)]
-            |row| size.read(row),
-        );
-        softmax(saved, size);
-        zeros(&mut self.out, size.rows * size.wide);
-        let (p, v) = ((&saved[..], size.columns), (&self.v[..], size.wide));
-        multiply(
-            (&mut self.out, size.wide),
-            p,
-            v,
-            size.rows,
-            #[inline(always)]
-            |row| size.read(row),
-            #[inline(always)]
-            |_| 0..size.width,
-        );
-        store(&self.out, out, at, size, 1.0);
-    }
-
-    #[inline(always)]
-    fn backward(
-        &mut self,
-        x: [&[f32]; 3],
-        p: &[f32],
-        grad: &[f32],
-        out: [&mut [f32]; 3],
-        at: (usize, usize),
-        size: Size,
-    ) {
-        let scale = 1.0 / (size.width as f32).sqrt();
-        let [dq, dk, dv] = out;
-        load(&mut self.q, x[0], at, size, scale);
-        load(&mut self.k, x[1], at, size, 1.0);
-        load(&mut self.v, x[2], at, size, 1.0);
-        load(&mut self.grad, grad, at, size, 1.0);
-        let cells = size.rows * size.wide;
-
-        // dV = P^T dO
-        transpose(&mut self.transposed, p, size.columns, size.length, size.length, size.columns);
-        zeros(&mut self.out, cells);
-        let (a, b) = ((&self.transposed[..], size.columns), (&self.grad[..], size.wide));
-        multiply(
-            (&mut self.out, size.wide),
-            a,
-            b,
-            size.rows,
-            #[inline(always)]
-            |row| size.readers(row),
-            #[inline(always)]
-            |_| 0..size.width,
-        );
-        store(&self.out, dv, at, size, 1.0);
-
-        // dS = P * (dP - sum(P * dP)), dP = dO V^T
-        transpose(&mut self.transposed, &self.v, size.wide, size.length, size.width, size.columns);
-        zeros(&mut self.scores, size.rows * size.columns);
-        let (a, b) = ((&self.grad[..], size.wide), (&self.transposed[..], size.columns));
-        multiply(
-            (&mut self.scores, size.columns),
-            a,
-            b,
-            size.rows,
-            #[inline(always)]
-            |_| 0..size.width,
-            #[inline(always)]
-            |row| size.read(row),
-        );
-        let rows = self.scores.chunks_exact_mut(size.columns).zip(p.chunks_exact(size.columns));
-        for (ds, p) in rows.take(size.length) {
-            let mean = dot(ds, p);
-            for (ds, p) in ds.iter_mut().zip(p) {
-                *ds = p * (*ds - mean);
-            }
-        }
-
-        // dQ = dS K / sqrt(width)
-        zeros(&mut self.out, cells);
-        let (a, b) = ((&self.scores[..], size.columns), (&self.k[..], size.wide));
-        multiply(
-            (&mut self.out, size.wide),
-            a,
-            b,
-            size.rows,
-            #[inline(always)]
-            |row| size.read(row),
-            #[inline(always)]
-            |_| 0..size.width,
-        );
-        store(&self.out, dq, at, size, scale);
-
-        // dK = dS^T Q / sqrt(width)
-        transpose(&mut self.transposed, &self.scores, size.columns, size.length, size.length, size.columns);
-        zeros(&mut self.out, cells);
-        let (a, b) = ((&self.transposed[..], size.columns), (&self.q[..], size.wide));
-        multiply(
-            (&mut self.out, size.wide),
-            a,
-            b,
-            size.rows,
-            #[inline(always)]
-            |row| size.readers(row),
-            #[inline(always)]
-            |_| 0..size.width,
-        );
-        store(&self.out, dk, at, size, 1.0);
-    }
-}
-
-/// Cuts a slice into one piece a sequence.
+/// Cuts a slice into one piece a sequence; an empty slice into empty pieces.
 fn pieces(mut x: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
     sizes
         .map(|size| {
+            let size = size.min(x.len());
             let (piece, rest) = std::mem::take(&mut x).split_at_mut(size);
             x = rest;
             piece
@@ -274,81 +108,119 @@ fn pieces(mut x: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [f3
 }
 
 impl Attention {
-    fn size(&self, length: usize, width: usize) -> Size {
-        Size::new(length, width / self.heads, self.causal)
+    fn parts(&self, width: usize) -> Vec<Part<'_>> {
+        let mut bias = self.bias.as_deref();
+        let part = |rows: &[Range<usize>; 2]| {
+            let (queries, keys) = (rows[0].len(), rows[1].len());
+            let own = bias.map(|all| all.split_at(queries * keys));
+            bias = own.map(|(_, rest)| rest);
+            let size = Size { queries, keys, width: width / self.heads, ahead: self.ahead };
+            Part { rows: rows.clone(), bias: own.map(|(own, _)| own), size }
+        };
+        self.spans.iter().map(part).collect()
     }
 
-    /// Floats that a sequence's weights take.
-    fn weights(&self, length: usize, width: usize) -> usize {
-        let size = self.size(length, width);
-        self.heads * size.rows * size.columns
+    /// Where a head's queries lie, and the keys it reads.
+    fn places(&self, head: usize, width: usize, shared: usize) -> [(usize, usize); 2] {
+        let size = width / self.heads;
+        [(width, head * size), (shared, head * shared / width * size)]
     }
 
-    /// First row and length of each sequence.
-    fn spans(&self) -> Vec<(usize, usize)> {
-        let starts = self.lengths.iter().scan(0, |start, &length| {
-            let from = *start;
-            *start += length;
-            Some(from)
-        });
-        starts.zip(self.lengths.iter().copied()).collect()
+    /// Sequences that are worth a task of their own.
+    fn grain(&self, width: usize) -> usize {
+        let work: usize = self.spans.iter().map(|[q, k]| q.len() * k.len() * width).sum();
+        self.spans.len() * (1 << 18) / work.max(1) + 1
     }
-}
 
-impl Operator<3> for Attention {
-    /// The attention weights, padded to tiles.
-    type Saved = Vec<f32>;
-
-    fn forward(&self, inputs: [Matrix<'_>; 3]) -> (Vec<f32>, usize, Self::Saved) {
-        let width = inputs[0].width;
+    /// The value; `saved` has room for the weights of all heads, or for those of one at a time.
+    fn value(&self, inputs: [Matrix<'_>; 3], mut saved: Option<&mut [f32]>) -> Vec<f32> {
+        let (width, shared) = (inputs[0].width, inputs[1].width);
         let mut out = vec![0.0; inputs[0].values.len()];
-        let mut saved = vec![0.0; self.lengths.iter().map(|&l| self.weights(l, width)).sum()];
-        let outs = pieces(&mut out, self.lengths.iter().map(|l| l * width));
-        let weights = pieces(&mut saved, self.lengths.iter().map(|&l| self.weights(l, width)));
-        let spans = self.spans();
-        spans.into_par_iter().zip(outs).zip(weights).with_min_len(8).for_each_init(
-            Head::default,
-            |head, (((start, length), out), weights)| {
-                let size = self.size(length, width);
-                let x = inputs.map(|m| &m.values[start * width..(start + length) * width]);
-                let weights = weights.chunks_exact_mut((size.rows * size.columns).max(1));
+        let parts = self.parts(width);
+        let outs = pieces(&mut out, parts.iter().map(|p| p.size.queries * width));
+        let sizes = parts.iter().map(|p| self.heads * p.size.weights());
+        let kept = pieces(saved.as_deref_mut().unwrap_or_default(), sizes);
+        parts.par_iter().zip(outs).zip(kept).with_min_len(self.grain(width)).for_each_init(
+            || (Head::default(), Vec::new()),
+            |(head, scratch), ((part, out), kept)| {
+                let x = cut(inputs, &part.rows);
                 vectorized(
                     #[inline(always)]
                     || {
-                        for (index, weights) in weights.enumerate() {
-                            head.forward(x, out, weights, (width, index * size.width), size);
+                        for index in 0..self.heads {
+                            let n = part.size.weights();
+                            let weights = match kept.get_mut(index * n..(index + 1) * n) {
+                                Some(weights) => weights,
+                                None => {
+                                    scratch.clear();
+                                    scratch.resize(n, 0.0);
+                                    &mut scratch[..]
+                                }
+                            };
+                            head.forward(x, part.bias, out, weights, self.places(index, width, shared), part.size);
                         }
                     },
                 );
             },
         );
-        (out, width, saved)
+        out
+    }
+}
+
+/// The rows of a sequence.
+fn cut<'a>(inputs: [Matrix<'a>; 3], [own, shared]: &[Range<usize>; 2]) -> [&'a [f32]; 3] {
+    let rows = |m: Matrix<'a>, rows: &Range<usize>| &m.values[rows.start * m.width..rows.end * m.width];
+    [rows(inputs[0], own), rows(inputs[1], shared), rows(inputs[2], shared)]
+}
+
+impl Operator<3> for Attention {
+    /// The attention weights, in whole tiles.
+    type Saved = Vec<f32>;
+
+    fn plain(&self, inputs: [Matrix<'_>; 3]) -> (Vec<f32>, usize) {
+        (self.value(inputs, None), inputs[0].width)
     }
 
-    fn backward(&self, inputs: [Matrix<'_>; 3], saved: &Self::Saved, grad: &[f32]) -> [Vec<f32>; 3] {
+    fn forward(&self, inputs: [Matrix<'_>; 3]) -> (Vec<f32>, usize, Self::Saved) {
         let width = inputs[0].width;
-        let mut grads: [Vec<f32>; 3] = std::array::from_fn(|_| vec![0.0; grad.len()]);
-        let [dq, dk, dv] = grads.each_mut().map(|d| pieces(d, self.lengths.iter().map(|l| l * width)));
-        let mut weights = Vec::with_capacity(self.lengths.len());
+        let mut saved = vec![0.0; self.parts(width).iter().map(|p| self.heads * p.size.weights()).sum()];
+        (self.value(inputs, Some(&mut saved)), width, saved)
+    }
+
+    fn backward(
+        &self,
+        inputs: [Matrix<'_>; 3],
+        saved: &Self::Saved,
+        grad: &[f32],
+        wanted: [bool; 3],
+    ) -> [Vec<f32>; 3] {
+        let (width, shared) = (inputs[0].width, inputs[1].width);
+        let mut grads: [Vec<f32>; 3] =
+            std::array::from_fn(|i| vec![0.0; if wanted[i] { inputs[i].values.len() } else { 0 }]);
+        let parts = self.parts(width);
+        let [dq, dk, dv] = grads.each_mut();
+        let dq = pieces(dq, parts.iter().map(|p| p.size.queries * width));
+        let [dk, dv] = [dk, dv].map(|d| pieces(d, parts.iter().map(|p| p.size.keys * shared)));
         let mut at = 0;
-        for &length in self.lengths.iter() {
-            let n = self.weights(length, width);
-            weights.push(&saved[at..at + n]);
-            at += n;
-        }
-        let spans = self.spans();
-        spans.into_par_iter().zip(dq).zip(dk).zip(dv).zip(weights).with_min_len(8).for_each_init(
+        let weights: Vec<&[f32]> = parts
+            .iter()
+            .map(|p| {
+                let from = at;
+                at += self.heads * p.size.weights();
+                &saved[from..at]
+            })
+            .collect();
+        parts.par_iter().zip(dq).zip(dk).zip(dv).zip(weights).with_min_len(self.grain(width)).for_each_init(
             Head::default,
-            |head, (((((start, length), dq), dk), dv), weights)| {
-                let size = self.size(length, width);
-                let rows = start * width..(start + length) * width;
-                let x = inputs.map(|m| &m.values[rows.clone()]);
+            |head, ((((part, dq), dk), dv), weights)| {
+                let x = cut(inputs, &part.rows);
+                let grad = &grad[part.rows[0].start * width..part.rows[0].end * width];
                 vectorized(
                     #[inline(always)]
                     || {
-                        for (index, p) in weights.chunks_exact((size.rows * size.columns).max(1)).enumerate() {
-                            let at = (width, index * size.width);
-                            head.backward(x, p, &grad[rows.clone()], [&mut *dq, &mut *dk, &mut *dv], at, size);
+                        for (index, p) in weights.chunks_exact(part.size.weights().max(1)).enumerate() {
+                            let at = self.places(index, width, shared);
+                            head.backward(x, p, grad, [&mut *dq, &mut *dk, &mut *dv], at, part.size);
                         }
                     },
                 );
@@ -361,7 +233,9 @@ impl Operator<3> for Attention {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attention_bias;
     use crate::fused::tests::{agree, random};
+    use burn::tensor::Device;
 
     #[test]
     fn it_is_the_composed_form_in_value_and_gradient() {
@@ -375,6 +249,47 @@ mod tests {
                     || [1, 2, 3].map(|seed| random([rows, width], seed)),
                     |[q, k, v]| attention(q, k, v, &lengths, heads, causal),
                     |inputs| composed(inputs, &lengths, heads, causal),
+                );
+            }
+        }
+    }
+
+    /// Texts with padding on both sides, with and without a prefix, with shared heads of keys.
+    #[test]
+    fn texts_with_prefixes_are_the_composed_form_in_value_and_gradient() {
+        let device = Device::flex();
+        let mask = Tensor::<2>::from_floats(
+            [[1., 1., 1., 1., 1., 1.], [0., 0., 1., 1., 1., 1.], [1., 1., 1., 0., 0., 0.]],
+            &device,
+        );
+        for (heads, fewer, head, prefix) in [(4, 4, 8, 0), (4, 2, 8, 3), (3, 1, 20, 1), (2, 2, 16, 21)] {
+            for causal in [true, false] {
+                let bias = attention_bias(&mask, prefix, causal);
+                let (batch, tokens, keys) = (3, 6, 6 + prefix);
+                let deep = |x: Tensor<2>, rows: usize| {
+                    let [n, width] = x.dims();
+                    x.reshape([batch, n / batch, width]).slice([0..batch, 0..rows])
+                };
+                let shared = |x: Tensor<2>| repeat_heads(split_heads(deep(x, keys), fewer), heads);
+                // What a padded query gives means nothing.
+                let real = mask.clone().reshape([batch, tokens, 1]);
+                let flat = |x: Tensor<3>| {
+                    let real = if x.is_autodiff() { Tensor::from_inner(real.clone()) } else { real.clone() };
+                    (x * real).reshape([batch * tokens, heads * head])
+                };
+                agree(
+                    || {
+                        let (q, k) = ([batch * tokens, heads * head], [batch * keys, fewer * head]);
+                        [random(q, 1), random(k, 2), random(k, 3)]
+                    },
+                    |[q, k, v]| {
+                        let [k, v] = [k, v].map(|x| deep(x, keys));
+                        flat(attend(deep(q, tokens), k, v, bias.clone(), heads, causal))
+                    },
+                    |[q, k, v]| {
+                        let q = split_heads(deep(q, tokens), heads);
+                        flat(merge_heads(composed_attend(q, shared(k), shared(v), bias.clone())))
+                    },
                 );
             }
         }

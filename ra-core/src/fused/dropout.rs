@@ -77,7 +77,7 @@ impl Operator<1> for Mask {
         (self.over(x.values), x.width, ())
     }
 
-    fn backward(&self, _: [Matrix<'_>; 1], _: &(), grad: &[f32]) -> [Vec<f32>; 1] {
+    fn backward(&self, _: [Matrix<'_>; 1], _: &(), grad: &[f32], _: [bool; 1]) -> [Vec<f32>; 1] {
         [self.over(grad)]
     }
 }

@@ -50,7 +50,13 @@ impl Operator<3> for LayerNorm {
         (out, width, saved)
     }
 
-    fn backward(&self, [x, gamma, _]: [Matrix<'_>; 3], saved: &Self::Saved, grad: &[f32]) -> [Vec<f32>; 3] {
+    fn backward(
+        &self,
+        [x, gamma, _]: [Matrix<'_>; 3],
+        saved: &Self::Saved,
+        grad: &[f32],
+        [_, of_gamma, of_beta]: [bool; 3],
+    ) -> [Vec<f32>; 3] {
         let width = x.width;
         let mut dx = vec![0.0; grad.len()];
         let (mut dgamma, mut dbeta) = (vec![0.0f32; width], vec![0.0f32; width]);
@@ -67,8 +73,12 @@ impl Operator<3> for LayerNorm {
                     for j in 0..width {
                         unit[j] = (x[j] - mean) * scale;
                         scaled[j] = grad[j] * gamma[j];
-                        dbeta[j] += grad[j];
-                        dgamma[j] = grad[j].mul_add(unit[j], dgamma[j]);
+                    }
+                    if of_gamma || of_beta {
+                        for j in 0..width {
+                            dbeta[j] += grad[j];
+                            dgamma[j] = grad[j].mul_add(unit[j], dgamma[j]);
+                        }
                     }
                     let (a, b) = (sum(scaled) / width as f32, dot(scaled, unit) / width as f32);
                     for j in 0..width {

@@ -29,6 +29,24 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { p * scale }
 }
 
+/// The error function within 2e-7 (absolute): a rational function of degree 13 over 8, the one that Eigen uses.
+#[inline(always)]
+pub(crate) fn erf(x: f32) -> f32 {
+    let x = x.clamp(-4.0, 4.0);
+    let square = x * x;
+    let p = square.mul_add(-2.726_142_3e-10, 2.770_681_4e-8);
+    let p = square.mul_add(p, -2.101_024_0e-6);
+    let p = square.mul_add(p, -5.692_506_4e-5);
+    let p = square.mul_add(p, -7.349_906_3e-4);
+    let p = square.mul_add(p, -2.954_599_8e-3);
+    let p = square.mul_add(p, -1.609_603_3e-2);
+    let q = square.mul_add(-1.456_607_2e-5, -2.133_740_6e-4);
+    let q = square.mul_add(q, -1.682_827_0e-3);
+    let q = square.mul_add(q, -7.373_329_2e-3);
+    let q = square.mul_add(q, -1.426_473_9e-2);
+    x * p / q
+}
+
 /// The sum of a slice, in eight lanes.
 #[inline(always)]
 pub(crate) fn sum(x: &[f32]) -> f32 {
@@ -124,6 +142,26 @@ mod tests {
         }
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
         assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn the_error_function_is_its_series() {
+        // erf(x) = 2 / sqrt(pi) * sum of (-1)^n x^(2n + 1) / (n! (2n + 1)), in double precision.
+        let series = |x: f64| {
+            let (mut term, mut sum) = (x, x);
+            for n in 1..80 {
+                term *= -x * x / f64::from(n);
+                sum += term / f64::from(2 * n + 1);
+            }
+            sum * std::f64::consts::FRAC_2_SQRT_PI
+        };
+        for k in -400..=400 {
+            let x = k as f32 / 100.0;
+            let (got, want) = (f64::from(erf(x)), series(f64::from(x)));
+            assert!((got - want).abs() < 3e-7, "{x}: {got} {want}");
+        }
+        assert!((erf(9.0) - 1.0).abs() < 3e-7 && (erf(f32::NEG_INFINITY) + 1.0).abs() < 3e-7);
+        assert!(erf(f32::NAN).is_nan());
     }
 
     #[test]

@@ -3,21 +3,29 @@
 //! On Burn's CPU back end an operator here is one pass over host memory; on any other back end it is the composed form
 //! of the same mathematics, which the tests hold it to by value and by gradient. Inner loops are plain Rust, compiled
 //! for the vector units of the machine they run on.
+mod activation;
 mod attention;
 mod dropout;
 mod layer_norm;
+mod linear;
 mod math;
 mod padded;
 mod pair_scores;
 mod propagate;
+mod rms_norm;
+mod rotary;
 mod softmax;
 
-pub use attention::attention;
+pub use activation::{Activation, activate, gated_silu};
+pub use attention::{attend, attention};
 pub use dropout::dropout;
 pub use layer_norm::layer_norm;
+pub use linear::{FrozenLinear, Layout};
 pub(crate) use math::vectorized;
 pub use pair_scores::pair_scores;
 pub use propagate::{Graph, propagate};
+pub use rms_norm::rms_norm;
+pub use rotary::rotate;
 pub use softmax::softmax_error;
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
@@ -41,18 +49,40 @@ pub(crate) trait Operator<const N: usize>: Debug + Send + Sync + 'static {
     /// What the gradient needs beyond the inputs.
     type Saved: Send + Sync + 'static;
 
+    /// Whether the gradient reads the inputs; where it does not, they are not kept for it.
+    const READS_INPUTS: bool = true;
+
     /// The value, row-major, and its width.
     fn forward(&self, inputs: [Matrix<'_>; N]) -> (Vec<f32>, usize, Self::Saved);
 
-    /// The gradient of each input, given that of the value.
-    fn backward(&self, inputs: [Matrix<'_>; N], saved: &Self::Saved, grad: &[f32]) -> [Vec<f32>; N];
+    /// The value alone, where nothing asks for a gradient.
+    fn plain(&self, inputs: [Matrix<'_>; N]) -> (Vec<f32>, usize) {
+        let (value, width, _) = self.forward(inputs);
+        (value, width)
+    }
+
+    /// The gradient of each input, given that of the value; of one that is not `wanted` it may be empty. The inputs are
+    /// empty where they are not read.
+    fn backward(
+        &self,
+        inputs: [Matrix<'_>; N],
+        saved: &Self::Saved,
+        grad: &[f32],
+        wanted: [bool; N],
+    ) -> [Vec<f32>; N];
+}
+
+/// Whether tensors of this device lie in host memory, where the operators here work.
+pub(crate) fn on_flex(device: &Device) -> bool {
+    let device = if device.is_autodiff() { device.clone().inner() } else { device.clone() };
+    Tensor::<1>::zeros([1], &device).try_into_primitive::<Flex>().is_ok()
 }
 
 /// Runs an operator on the CPU back end; `None` where the tensors live elsewhere.
 pub(crate) fn apply<const N: usize, O: Operator<N>>(operator: O, inputs: &[Tensor<2>; N]) -> Option<Tensor<2>> {
     if !inputs.iter().any(Tensor::is_autodiff) {
         let primitives = all(inputs, |x| x.clone().try_into_primitive::<Flex>().ok().and_then(host))?;
-        let (value, width, _) = operator.forward(primitives.each_ref().map(matrix));
+        let (value, width) = operator.plain(primitives.each_ref().map(matrix));
         return Some(Tensor::from_primitive::<Flex>(tensor(value, width)));
     }
     let tracked = all(inputs, |x| {
@@ -61,7 +91,9 @@ pub(crate) fn apply<const N: usize, O: Operator<N>>(operator: O, inputs: &[Tenso
     })?;
     let primitives = all(&tracked, |x| host(x.primitive().clone()))?;
     let (value, width, saved) = operator.forward(primitives.each_ref().map(matrix));
-    let step = Step(Arc::new(Taped { operator, inputs: primitives, saved }));
+    let widths = primitives.each_ref().map(|x| matrix(x).width);
+    let inputs = O::READS_INPUTS.then_some(primitives);
+    let step = Step(Arc::new(Taped { operator, inputs, widths, saved }));
     let guards = tracked.map(|x| x.node());
     let output = tensor(value, width);
     let output = match step.clone().prepare::<NoCheckpointing>(guards).compute_bound().stateful() {
@@ -110,7 +142,8 @@ fn tensor(values: Vec<f32>, width: usize) -> FlexTensor {
 #[derive(Debug)]
 struct Taped<O: Operator<N>, const N: usize> {
     operator: O,
-    inputs: [FlexTensor; N],
+    inputs: Option<[FlexTensor; N]>,
+    widths: [usize; N],
     saved: O::Saved,
 }
 
@@ -132,12 +165,17 @@ impl<O: Operator<N>, const N: usize> Backward<Flex, N> for Step<O, N> {
     type State = ();
 
     fn backward(self, ops: Ops<(), N>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let Taped { operator, inputs, saved } = &*self.0;
+        let Taped { operator, inputs, widths, saved } = &*self.0;
         let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let found = operator.backward(inputs.each_ref().map(matrix), saved, matrix(&grad).values);
-        for ((parent, values), input) in ops.parents.iter().zip(found).zip(inputs) {
+        let read = match inputs {
+            Some(inputs) => inputs.each_ref().map(matrix),
+            None => widths.map(|width| Matrix { values: &[], width }),
+        };
+        let wanted = std::array::from_fn(|i| ops.parents[i].is_some());
+        let found = operator.backward(read, saved, matrix(&grad).values, wanted);
+        for ((parent, values), width) in ops.parents.iter().zip(found).zip(widths) {
             if let Some(parent) = parent {
-                grads.register::<Flex>(parent.id, tensor(values, matrix(input).width));
+                grads.register::<Flex>(parent.id, tensor(values, *width));
             }
         }
     }

@@ -68,7 +68,7 @@ impl Operator<2> for PairScores {
         (out, self.k, ())
     }
 
-    fn backward(&self, [left, right]: [Matrix<'_>; 2], _: &(), grad: &[f32]) -> [Vec<f32>; 2] {
+    fn backward(&self, [left, right]: [Matrix<'_>; 2], _: &(), grad: &[f32], _: [bool; 2]) -> [Vec<f32>; 2] {
         let width = left.width;
         let mut grads = [vec![0.0f32; left.values.len()], vec![0.0f32; right.values.len()]];
         let [d_left, d_right] = &mut grads;

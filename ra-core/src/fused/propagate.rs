@@ -161,7 +161,7 @@ impl Operator<1> for Propagate {
         (self.run(x.values, x.width), x.width, ())
     }
 
-    fn backward(&self, [x]: [Matrix<'_>; 1], _: &(), grad: &[f32]) -> [Vec<f32>; 1] {
+    fn backward(&self, [x]: [Matrix<'_>; 1], _: &(), grad: &[f32], _: [bool; 1]) -> [Vec<f32>; 1] {
         [self.run(grad, x.width)]
     }
 }

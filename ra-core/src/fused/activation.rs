@@ -1,0 +1,183 @@
+//! Activations of feed-forward blocks.
+use super::math::{erf, exp, vectorized};
+use super::{Matrix, Operator, apply};
+use burn::tensor::{Tensor, activation};
+use rayon::prelude::*;
+
+/// An elementwise activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x Phi(x)` (Hendrycks & Gimpel, 2016), with the exact error function: BERT.
+    Gelu,
+    /// Its approximation by a hyperbolic tangent: GPT-2.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x sigmoid(x)`.
+    Silu,
+}
+
+/// Applies an activation to every element of `x`.
+pub fn activate(x: Tensor<2>, activation: Activation) -> Tensor<2> {
+    let inputs = [x];
+    apply(Activate(activation), &inputs).unwrap_or_else(|| composed(inputs, activation))
+}
+
+/// `silu(gate) * up` (Shazeer, "GLU variants improve transformer", 2020, eq. 6), elementwise.
+pub fn gated_silu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+    let inputs = [gate, up];
+    apply(GatedSilu, &inputs).unwrap_or_else(|| {
+        let [gate, up] = inputs;
+        activation::silu(gate) * up
+    })
+}
+
+fn composed([x]: [Tensor<2>; 1], kind: Activation) -> Tensor<2> {
+    match kind {
+        Activation::Gelu => activation::gelu(x),
+        Activation::GeluTanh => {
+            let inner = (x.clone() + x.clone().powi_scalar(3) * 0.044_715) * ROOT_2_OVER_PI;
+            x * (inner.tanh() + 1.0) * 0.5
+        }
+        Activation::Relu => activation::relu(x),
+        Activation::Silu => activation::silu(x),
+    }
+}
+
+const ROOT_2_OVER_PI: f32 = 0.797_884_6;
+
+/// Elements of a task.
+const GRAIN: usize = 1 << 15;
+
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `out[i] = f(inputs[..][i])`, with `f` compiled for the vector units.
+macro_rules! map {
+    (|$($x:ident),+| $body:expr, $first:expr $(, $input:expr)*) => {{
+        let mut out = vec![0.0f32; $first.len()];
+        let tasks = out.par_chunks_mut(GRAIN).enumerate();
+        tasks.for_each(|(task, out)| {
+            let inputs = [$first $(, $input)*].map(|x: &[f32]| &x[task * GRAIN..][..out.len()]);
+            vectorized(
+                #[inline(always)]
+                || map!(@loop out, inputs, |$($x),+| $body),
+            );
+        });
+        out
+    }};
+    (@loop $out:ident, $inputs:ident, |$a:ident| $body:expr) => {{
+        let [a] = $inputs;
+        for (out, &$a) in $out.iter_mut().zip(a) {
+            *out = $body;
+        }
+    }};
+    (@loop $out:ident, $inputs:ident, |$a:ident, $b:ident| $body:expr) => {{
+        let [a, b] = $inputs;
+        for ((out, &$a), &$b) in $out.iter_mut().zip(a).zip(b) {
+            *out = $body;
+        }
+    }};
+    (@loop $out:ident, $inputs:ident, |$a:ident, $b:ident, $c:ident| $body:expr) => {{
+        let [a, b, c] = $inputs;
+        for (((out, &$a), &$b), &$c) in $out.iter_mut().zip(a).zip(b).zip(c) {
+            *out = $body;
+        }
+    }};
+}
+
+#[derive(Debug)]
+struct Activate(Activation);
+
+impl Operator<1> for Activate {
+    type Saved = ();
+
+    fn forward(&self, [x]: [Matrix<'_>; 1]) -> (Vec<f32>, usize, ()) {
+        let out = match self.0 {
+            Activation::Gelu => map!(|x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)), x.values),
+            // (1 + tanh u) / 2 is the sigmoid of 2u.
+            Activation::GeluTanh => {
+                map!(|x| x * sigmoid(2.0 * ROOT_2_OVER_PI * (x + 0.044_715 * x * x * x)), x.values)
+            }
+            Activation::Relu => map!(|x| if x > 0.0 { x } else { 0.0 }, x.values),
+            Activation::Silu => map!(|x| x * sigmoid(x), x.values),
+        };
+        (out, x.width, ())
+    }
+
+    fn backward(&self, [x]: [Matrix<'_>; 1], _: &(), grad: &[f32], _: [bool; 1]) -> [Vec<f32>; 1] {
+        const DENSITY: f32 = 0.398_942_3; // of the normal distribution at 0
+        [match self.0 {
+            Activation::Gelu => map!(
+                |x, g| {
+                    let below = 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
+                    g * (x * DENSITY).mul_add(exp(-0.5 * x * x), below)
+                },
+                x.values,
+                grad
+            ),
+            Activation::GeluTanh => map!(
+                |x, g| {
+                    let s = sigmoid(2.0 * ROOT_2_OVER_PI * (x + 0.044_715 * x * x * x));
+                    let slope = 2.0 * ROOT_2_OVER_PI * (1.0 + 3.0 * 0.044_715 * x * x);
+                    g * (s + x * s * (1.0 - s) * slope)
+                },
+                x.values,
+                grad
+            ),
+            Activation::Relu => map!(|x, g| if x > 0.0 { g } else { 0.0 }, x.values, grad),
+            Activation::Silu => map!(
+                |x, g| {
+                    let s = sigmoid(x);
+                    g * (s + x * s * (1.0 - s))
+                },
+                x.values,
+                grad
+            ),
+        }]
+    }
+}
+
+#[derive(Debug)]
+struct GatedSilu;
+
+impl Operator<2> for GatedSilu {
+    type Saved = ();
+
+    fn forward(&self, [gate, up]: [Matrix<'_>; 2]) -> (Vec<f32>, usize, ()) {
+        (map!(|a, b| a * sigmoid(a) * b, gate.values, up.values), gate.width, ())
+    }
+
+    fn backward(&self, [gate, up]: [Matrix<'_>; 2], _: &(), grad: &[f32], _: [bool; 2]) -> [Vec<f32>; 2] {
+        let of_gate = map!(
+            |a, b, g| {
+                let s = sigmoid(a);
+                g * b * (s + a * s * (1.0 - s))
+            },
+            gate.values,
+            up.values,
+            grad
+        );
+        [of_gate, map!(|a, g| g * a * sigmoid(a), gate.values, grad)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fused::tests::{agree, random};
+
+    #[test]
+    fn they_are_the_composed_forms_in_value_and_gradient() {
+        for kind in [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu] {
+            agree(|| [random([7, 33], 1)], |[x]| activate(x * 3.0, kind), |[x]| composed([x * 3.0], kind));
+        }
+        agree(
+            || [random([5, 20], 1), random([5, 20], 2)],
+            |[a, b]| gated_silu(a, b),
+            |[a, b]| activation::silu(a) * b,
+        );
+    }
+}

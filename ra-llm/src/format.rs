@@ -1,0 +1,144 @@
+//! Number formats of weight files, made f32.
+//!
+//! The blocks of GGUF are those of ggml: a block of 32 (or, for the K formats, 256) numbers shares scales. Tests hold
+//! them to values that the format's reference implementation gave.
+use burn::tensor::f16;
+
+/// How the numbers of a tensor are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    F32,
+    F16,
+    Bf16,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q4K,
+    Q5K,
+    Q6K,
+}
+
+impl Format {
+    /// The format behind a type number of GGUF.
+    pub(crate) fn of_gguf(kind: u32) -> Option<Self> {
+        Some(match kind {
+            0 => Self::F32,
+            1 => Self::F16,
+            2 => Self::Q4_0,
+            3 => Self::Q4_1,
+            6 => Self::Q5_0,
+            7 => Self::Q5_1,
+            8 => Self::Q8_0,
+            12 => Self::Q4K,
+            13 => Self::Q5K,
+            14 => Self::Q6K,
+            30 => Self::Bf16,
+            _ => return None,
+        })
+    }
+
+    /// Numbers of a block, and its bytes.
+    fn block(self) -> (usize, usize) {
+        match self {
+            Self::F32 => (1, 4),
+            Self::F16 | Self::Bf16 => (1, 2),
+            Self::Q4_0 => (32, 18),
+            Self::Q4_1 => (32, 20),
+            Self::Q5_0 => (32, 22),
+            Self::Q5_1 => (32, 24),
+            Self::Q8_0 => (32, 34),
+            Self::Q4K => (256, 144),
+            Self::Q5K => (256, 176),
+            Self::Q6K => (256, 210),
+        }
+    }
+
+    /// Bytes of `numbers`; `None` when they are no whole blocks, or too many to count.
+    pub(crate) fn bytes(self, numbers: u64) -> Option<u64> {
+        let (block, bytes) = self.block();
+        numbers.is_multiple_of(block as u64).then(|| (numbers / block as u64).checked_mul(bytes as u64)).flatten()
+    }
+
+    /// The numbers of whole blocks.
+    pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        let (numbers, size) = self.block();
+        let blocks = bytes.chunks_exact(size);
+        let mut out = Vec::with_capacity(blocks.len() * numbers);
+        match self {
+            Self::F32 => out.extend(blocks.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+            Self::F16 => out.extend(blocks.map(half)),
+            Self::Bf16 => out.extend(blocks.map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16))),
+            Self::Q8_0 => blocks.for_each(|b| {
+                let scale = half(b);
+                out.extend(b[2..].iter().map(|&q| scale * f32::from(q.cast_signed())));
+            }),
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => blocks.for_each(|b| legacy(self, b, &mut out)),
+            Self::Q4K => blocks.for_each(|b| super_block(&b[..16], &[], &b[16..], &mut out)),
+            Self::Q5K => blocks.for_each(|b| super_block(&b[..16], &b[16..48], &b[48..], &mut out)),
+            Self::Q6K => blocks.for_each(|b| six_bits(b, &mut out)),
+        }
+        out
+    }
+}
+
+fn half(b: &[u8]) -> f32 {
+    f16::from_le_bytes([b[0], b[1]]).to_f32()
+}
+
+/// 32 numbers of 4 or 5 bits: `scale * q + offset`; without a stored offset the middle of the range is 0.
+fn legacy(format: Format, b: &[u8], out: &mut Vec<f32>) {
+    let offset = matches!(format, Format::Q4_1 | Format::Q5_1);
+    let fifth = matches!(format, Format::Q5_0 | Format::Q5_1);
+    let scale = half(b);
+    let (head, middle) = if offset { (4, 0) } else { (2, if fifth { 16 } else { 8 }) };
+    let least = if offset { half(&b[2..]) } else { 0.0 };
+    let high = if fifth { u32::from_le_bytes([b[head], b[head + 1], b[head + 2], b[head + 3]]) } else { 0 };
+    let low = &b[head + if fifth { 4 } else { 0 }..];
+    // The low half of every byte comes first, then the high halves.
+    let number = |at: usize| {
+        let four = if at < 16 { low[at] & 15 } else { low[at - 16] >> 4 };
+        i32::from(four) + ((high >> at & 1) << 4).cast_signed() - middle
+    };
+    out.extend((0..32).map(|at| (number(at) as f32).mul_add(scale, least)));
+}
+
+/// 256 numbers of 4 or 5 bits in eight groups of 32, each with a scale and an offset of 6 bits.
+fn super_block(head: &[u8], fifth: &[u8], low: &[u8], out: &mut Vec<f32>) {
+    let (scale, least) = (half(head), half(&head[2..]));
+    let packed = &head[4..16];
+    let six_bits = |group: usize| {
+        let (q, m) = if group < 4 {
+            (packed[group] & 63, packed[group + 4] & 63)
+        } else {
+            let (low, high) = (packed[group + 4], |at: usize| (packed[at] >> 6) << 4);
+            (low & 15 | high(group - 4), low >> 4 | high(group))
+        };
+        (scale * f32::from(q), least * f32::from(m))
+    };
+    for group in 0..8 {
+        let (scale, least) = six_bits(group);
+        let bytes = &low[group / 2 * 32..][..32];
+        out.extend(bytes.iter().enumerate().map(|(at, b)| {
+            let four = if group % 2 == 0 { b & 15 } else { b >> 4 };
+            let high = fifth.get(at).map_or(0, |f| (f >> group & 1) << 4);
+            scale * f32::from(four | high) - least
+        }));
+    }
+}
+
+/// 256 numbers of 6 bits in sixteen groups of 16, each with a scale of 8 bits.
+fn six_bits(b: &[u8], out: &mut Vec<f32>) {
+    let (low, high, scales, scale) = (&b[..128], &b[128..192], &b[192..208], half(&b[208..]));
+    out.extend((0..256).map(|at| {
+        // Two halves of 128, each of four runs of 32: the runs share the bytes of `high`, the first and third (the second
+        // and fourth) those of `low`.
+        let (part, run, j) = (at / 128, at % 128 / 32, at % 32);
+        let byte = low[part * 64 + run % 2 * 32 + j];
+        let four = if run < 2 { byte & 15 } else { byte >> 4 };
+        let two = high[part * 32 + j] >> (2 * run) & 3;
+        let q = i32::from(four | two << 4) - 32;
+        scale * f32::from(scales[part * 8 + run * 2 + j / 16].cast_signed()) * q as f32
+    }));
+}

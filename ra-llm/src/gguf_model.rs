@@ -1,0 +1,135 @@
+//! What a GGUF file holds under the names of a Hugging Face folder: configuration, tensors, tokenizer.
+use crate::gguf::Gguf;
+use crate::load::Config;
+use crate::weights::Order;
+use crate::{Gpt2Config, LlamaConfig, LlmError, Result, Weights};
+use ra_core::Error;
+use std::collections::BTreeMap;
+
+/// Architectures, by their names in GGUF; Mistral's is `llama`.
+const LLAMA_LIKE: [&str; 3] = ["llama", "qwen2", "qwen3"];
+
+/// Names of tensors in GGUF and in a Hugging Face folder; a layer's stand behind its own prefix.
+const LLAMA_NAMES: [(&str, &str); 14] = [
+    ("token_embd", "embed_tokens"),
+    ("output_norm", "norm"),
+    ("output", "lm_head"),
+    ("attn_norm", "input_layernorm"),
+    ("attn_q", "self_attn.q_proj"),
+    ("attn_k", "self_attn.k_proj"),
+    ("attn_v", "self_attn.v_proj"),
+    ("attn_output", "self_attn.o_proj"),
+    ("attn_q_norm", "self_attn.q_norm"),
+    ("attn_k_norm", "self_attn.k_norm"),
+    ("ffn_norm", "post_attention_layernorm"),
+    ("ffn_gate", "mlp.gate_proj"),
+    ("ffn_up", "mlp.up_proj"),
+    ("ffn_down", "mlp.down_proj"),
+];
+
+const GPT2_NAMES: [(&str, &str); 10] = [
+    ("token_embd", "wte"),
+    ("position_embd", "wpe"),
+    ("output_norm", "ln_f"),
+    ("output", "lm_head"),
+    ("attn_norm", "ln_1"),
+    ("attn_qkv", "attn.c_attn"),
+    ("attn_output", "attn.c_proj"),
+    ("ffn_norm", "ln_2"),
+    ("ffn_up", "mlp.c_fc"),
+    ("ffn_down", "mlp.c_proj"),
+];
+
+/// The configuration of the model.
+///
+/// # Errors
+/// [`LlmError::Architecture`], or the key that is missing.
+pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
+    let architecture = gguf.text("general.architecture").unwrap_or("none").to_string();
+    let size = |key: &str| gguf.size(&format!("{architecture}.{key}"));
+    let number = |key: &str| gguf.number(&format!("{architecture}.{key}"));
+    let lacks = |key: &str| LlmError::from(Error::corrupt(gguf.path(), format!("the key {architecture}.{key} is missing")));
+    let vocabulary = || gguf.tensors.get("token_embd.weight").and_then(|t| t.shape.first().copied()).unwrap_or(0);
+    let has = |name: &str| gguf.tensors.contains_key(name);
+    if LLAMA_LIKE.contains(&architecture.as_str()) {
+        let scaling = gguf.text(&format!("{architecture}.rope.scaling.type")).filter(|kind| *kind != "none");
+        // Llama 3 keeps its scaled angles as a tensor.
+        let scaling = scaling.or(has("rope_freqs.weight").then_some("rope_freqs"));
+        return Ok(Config::Llama(LlamaConfig {
+            vocab_size: vocabulary(),
+            hidden_size: size("embedding_length")?,
+            intermediate_size: size("feed_forward_length")?,
+            num_hidden_layers: size("block_count")?,
+            num_attention_heads: size("attention.head_count")?,
+            num_key_value_heads: number("attention.head_count_kv").map(|n| n as usize),
+            head_dim: number("attention.key_length").map(|n| n as usize),
+            max_position_embeddings: size("context_length")?,
+            rms_norm_eps: number("attention.layer_norm_rms_epsilon").ok_or_else(|| lacks("attention.layer_norm_rms_epsilon"))?,
+            rope_theta: number("rope.freq_base"),
+            rope_scaling: scaling.map(|kind| serde_json::json!({ "rope_type": kind })),
+            rope_parameters: None,
+            hidden_act: "silu".into(),
+            attention_bias: (architecture == "llama").then(|| has("blk.0.attn_q.bias")),
+            mlp_bias: has("blk.0.ffn_up.bias"),
+            sliding_window: number("attention.sliding_window").map(|n| n as usize),
+            use_sliding_window: None,
+            model_type: architecture.clone(),
+        }));
+    }
+    if architecture == "gpt2" {
+        return Ok(Config::Gpt2(Gpt2Config {
+            vocab_size: vocabulary(),
+            n_embd: size("embedding_length")?,
+            n_layer: size("block_count")?,
+            n_head: size("attention.head_count")?,
+            n_positions: size("context_length")?,
+            n_inner: Some(size("feed_forward_length")?),
+            layer_norm_epsilon: number("attention.layer_norm_epsilon").ok_or_else(|| lacks("attention.layer_norm_epsilon"))?,
+            activation_function: "gelu_new".into(),
+            scale_attn_by_inverse_layer_idx: false,
+        }));
+    }
+    Err(LlmError::Architecture { path: gguf.path().into(), found: architecture, supported: "llama, mistral, qwen2, qwen3, gpt2 in GGUF" })
+}
+
+/// The tensors under their names in a Hugging Face folder.
+///
+/// # Errors
+/// As [`Weights::open`].
+pub(crate) fn weights(gguf: Gguf, config: &Config) -> Result<Weights> {
+    let (names, layers, gpt2) = match config {
+        Config::Gpt2(_) => (&GPT2_NAMES[..], "h", true),
+        _ => (&LLAMA_NAMES[..], "layers", false),
+    };
+    let rename = |name: &str| -> Option<String> {
+        let (layer, rest) = match name.strip_prefix("blk.").and_then(|r| r.split_once('.')) {
+            Some((layer, rest)) => (format!("{layers}.{layer}."), rest),
+            None => (String::new(), name),
+        };
+        let (stem, kind) = rest.rsplit_once('.')?;
+        let (_, own) = names.iter().find(|(gguf, _)| *gguf == stem)?;
+        Some(format!("{layer}{own}.{kind}"))
+    };
+    let path = gguf.path().to_path_buf();
+    let mut tensors = BTreeMap::new();
+    for (name, mut entry) in gguf.tensors {
+        let name = rename(&name).unwrap_or(name);
+        if let Config::Llama(config) = config
+            && config.model_type == "llama"
+        {
+            let [heads, shared] = config.heads();
+            if name.contains("self_attn.q_proj.") {
+                entry.order = Order::Interleaved(heads);
+            } else if name.contains("self_attn.k_proj.") {
+                entry.order = Order::Interleaved(shared);
+            }
+        }
+        // GGUF stores what GPT-2 calls a Conv1D as a linear layer.
+        if gpt2 && (name.contains(".attn.c_") || name.contains(".mlp.c_")) && entry.shape.len() == 2 {
+            entry.shape.reverse();
+            entry.order = Order::Transposed;
+        }
+        tensors.insert(name, entry);
+    }
+    Weights::from_parts(&path, tensors, gguf.problems)
+}

@@ -1,0 +1,239 @@
+//! What the architectures share: where a prefix enters, who reads whom, the last layer at one row.
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use ra_core::attention::{merge_heads, repeat_heads, split_heads};
+use ra_core::fused::{attend, layer_norm, rms_norm, rotate};
+use ra_core::{LanguageModel, LayerInput, LmSpec, PooledText, take_rows};
+use std::fmt::Debug;
+
+/// One layer of an architecture, without the attention itself.
+pub(crate) trait Block: Debug + Send + Sync {
+    /// What queries, keys and values are made of, `[batch, rows, width]`: the normed state in pre-norm models, the state
+    /// itself in post-norm ones. A prefix stands beside it and is not normed.
+    fn read(&self, hidden: Tensor<3>) -> Tensor<3>;
+
+    /// `[batch, rows, heads * head]`.
+    fn query(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3>;
+
+    /// `[batch, rows, shared heads * head]`; a prefix has no position, and no angles.
+    fn key(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3>;
+
+    /// `[batch, rows, shared heads * head]`.
+    fn value(&self, read: Tensor<3>) -> Tensor<3>;
+
+    /// From the state that entered the layer and what was attended, `[batch, rows, heads * head]`, to its output.
+    fn close(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3>;
+}
+
+/// An architecture: its layers, and what is before and after them.
+pub(crate) trait Body: Debug + Send + Sync {
+    /// Its layers' kind.
+    type Block: Block;
+
+    /// Its layers.
+    fn blocks(&self) -> &[Self::Block];
+
+    /// See [`LanguageModel::embed`].
+    fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3>;
+
+    /// See [`LanguageModel::finish`].
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
+        hidden
+    }
+
+    /// The angles of positions, where positions are angles.
+    fn rotary(&self) -> Option<&Rotary> {
+        None
+    }
+}
+
+/// A frozen transformer of any architecture here.
+#[derive(Debug)]
+pub(crate) struct Transformer<B> {
+    pub(crate) body: B,
+    pub(crate) heads: usize,
+    /// Heads of keys and values.
+    pub(crate) shared_heads: usize,
+    pub(crate) spec: LmSpec,
+    pub(crate) device: Device,
+}
+
+impl<B: Body> Transformer<B> {
+    /// Keys and values of `[prefix ; text]`.
+    fn memory(
+        &self,
+        block: &B::Block,
+        read: Tensor<3>,
+        prefix: Option<Tensor<3>>,
+        at: Option<&Angles>,
+    ) -> [Tensor<3>; 2] {
+        let text = [block.key(read.clone(), at), block.value(read)];
+        let Some(prefix) = prefix else { return text };
+        let [key, value] = text;
+        let own = [block.key(prefix.clone(), None), block.value(prefix)];
+        let [own_key, own_value] = own;
+        [Tensor::cat(vec![own_key, key], 1), Tensor::cat(vec![own_value, value], 1)]
+    }
+
+    fn angles(&self, positions: Tensor<2, Int>) -> Option<Angles> {
+        self.body.rotary().map(|rotary| rotary.at(positions))
+    }
+
+    fn shared(&self, x: Tensor<3>) -> Tensor<4> {
+        repeat_heads(split_heads(x, self.shared_heads), self.heads)
+    }
+}
+
+/// `[batch, tokens]` at one column a row, `[batch, 1]`.
+fn positions_at(positions: Tensor<2, Int>, rows: Tensor<1, Int>) -> Tensor<2, Int> {
+    let [batch, _] = positions.dims();
+    positions.gather(1, rows.reshape([batch, 1]))
+}
+
+impl<B: Body> LanguageModel for Transformer<B> {
+    fn spec(&self) -> LmSpec {
+        self.spec
+    }
+
+    fn device(&self) -> Device {
+        self.device.clone()
+    }
+
+    fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
+        self.body.embed(tokens, positions)
+    }
+
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.body.finish(hidden)
+    }
+
+    fn layer(&self, index: usize, input: LayerInput) -> Tensor<3> {
+        let block = &self.body.blocks()[index];
+        let (read, at) = (block.read(input.hidden.clone()), self.angles(input.positions));
+        let [key, value] = self.memory(block, read.clone(), input.prefix, at.as_ref());
+        let query = block.query(read, at.as_ref());
+        block.close(input.hidden, attend(query, key, value, input.bias, self.heads, self.spec.causal))
+    }
+
+    fn layer_at(&self, index: usize, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
+        let block = &self.body.blocks()[index];
+        let (read, at) = (block.read(input.hidden.clone()), self.angles(input.positions.clone()));
+        let [batch, _, _, keys] = input.bias.dims();
+        let bias = input.bias.gather(2, rows.clone().reshape([batch, 1, 1, 1]).expand([batch, 1, 1, keys]));
+        let here = self.angles(positions_at(input.positions, rows.clone()));
+        let query = block.query(take_rows(read.clone(), rows.clone()), here.as_ref());
+        let [key, value] = self.memory(block, read, input.prefix, at.as_ref());
+        // One query: the bias says what it reads, whether or not the model is causal.
+        block.close(take_rows(input.hidden, rows), attend(query, key, value, bias, self.heads, false))
+    }
+
+    fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> Option<PooledText> {
+        let block = self.body.blocks().last()?;
+        let [batch, _, _, keys] = input.bias.dims();
+        let (read, at) = (block.read(input.hidden.clone()), self.angles(input.positions.clone()));
+        let here = self.angles(positions_at(input.positions, rows.clone()));
+        let query = split_heads(block.query(take_rows(read.clone(), rows.clone()), here.as_ref()), self.heads);
+        let scale = 1.0 / (query.dims()[3] as f32).sqrt();
+        let query = query * scale; // [batch, heads, 1, head]
+        let [key, value] = self.memory(block, read, None, at.as_ref()).map(|x| self.shared(x));
+        let bias = input.bias.gather(2, rows.clone().reshape([batch, 1, 1, 1]).expand([batch, 1, 1, keys]));
+        let scores = query.clone().matmul(key.swap_dims(2, 3)) + bias;
+        let top = scores.clone().max_dim(3);
+        let score = (scores.clone() - top.clone()).exp().sum_dim(3).log() + top;
+        let context = softmax(scores, 3).matmul(value);
+        Some(PooledText {
+            hidden: take_rows(input.hidden, rows).squeeze_dim(1),
+            query: query.squeeze_dim(2),
+            context: context.squeeze_dim(2),
+            score: score.reshape([batch, self.heads]),
+        })
+    }
+
+    fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
+        let Some(block) = self.body.blocks().last() else { return text.hidden.clone() };
+        let [batch, heads, head] = text.query.dims();
+        let attended = match prefix {
+            None => text.context.clone().reshape([batch, 1, heads * head]),
+            Some(prefix) => {
+                let key = self.shared(block.key(prefix.clone(), None)); // [batch, heads, rows, head]
+                let value = self.shared(block.value(prefix));
+                let scores = text.query.clone().unsqueeze_dim::<4>(2).matmul(key.swap_dims(2, 3));
+                let slot = text.score.clone().reshape([batch, heads, 1, 1]);
+                let weights = softmax(Tensor::cat(vec![slot, scores], 3), 3);
+                let values = Tensor::cat(vec![text.context.clone().unsqueeze_dim(2), value], 2);
+                merge_heads(weights.matmul(values))
+            }
+        };
+        block.close(text.hidden.clone().unsqueeze_dim(1), attended).squeeze_dim(1)
+    }
+}
+
+/// A norm that is never trained: a layer norm, or without `beta` a root mean square norm.
+#[derive(Debug)]
+pub(crate) struct Norm {
+    pub(crate) gamma: Tensor<1>,
+    pub(crate) beta: Option<Tensor<1>>,
+    pub(crate) epsilon: f32,
+}
+
+impl Norm {
+    /// Norms rows as wide as `gamma`; a wider `x` is cut into such rows, as head norms ask for.
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let (shape, [width]) = (x.dims(), self.gamma.dims());
+        let rows = x.reshape([shape[0] * shape[1] * shape[2] / width, width]);
+        let (gamma, epsilon) = (self.gamma.clone(), self.epsilon);
+        let normed = match &self.beta {
+            Some(beta) => layer_norm(rows, gamma, beta.clone(), epsilon),
+            None => rms_norm(rows, gamma, epsilon),
+        };
+        normed.reshape(shape)
+    }
+}
+
+/// Cosines and sines of every position.
+#[derive(Debug)]
+pub(crate) struct Rotary {
+    cos: Tensor<2>,
+    sin: Tensor<2>,
+}
+
+/// Cosines and sines of the positions of a batch, `[batch * rows, head / 2]` each.
+#[derive(Debug)]
+pub(crate) struct Angles {
+    cos: Tensor<2>,
+    sin: Tensor<2>,
+}
+
+impl Rotary {
+    /// `theta^(-2j / head) * position`, in double precision, for positions below `positions`.
+    pub(crate) fn new(positions: usize, head: usize, theta: f64, device: &Device) -> Self {
+        let half = head / 2;
+        let angle = |at: usize| (at / half) as f64 * theta.powf(-2.0 * (at % half) as f64 / head as f64);
+        let table = |f: fn(f64) -> f64| {
+            let values: Vec<f32> = (0..positions * half).map(|at| f(angle(at)) as f32).collect();
+            Tensor::from_data(TensorData::new(values, [positions, half]), device)
+        };
+        Self { cos: table(f64::cos), sin: table(f64::sin) }
+    }
+
+    fn at(&self, positions: Tensor<2, Int>) -> Angles {
+        let rows: Tensor<1, Int> = positions.flatten(0, 1);
+        Angles { cos: self.cos.clone().select(0, rows.clone()), sin: self.sin.clone().select(0, rows) }
+    }
+}
+
+impl Angles {
+    /// Turns every head of `x`, `[batch, rows, heads * head]`.
+    pub(crate) fn turn(&self, x: Tensor<3>) -> Tensor<3> {
+        let [batch, rows, width] = x.dims();
+        let lift = |a: &Tensor<2>| if x.is_autodiff() { Tensor::from_inner(a.clone()) } else { a.clone() };
+        let (cos, sin) = (lift(&self.cos), lift(&self.sin));
+        rotate(x.reshape([batch * rows, width]), cos, sin).reshape([batch, rows, width])
+    }
+}
+
+/// The rows of a frozen table, `[batch, tokens, width]`.
+pub(crate) fn look_up(table: &Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
+    let ([batch, tokens], [_, width]) = (ids.dims(), table.dims());
+    table.clone().select(0, ids.flatten(0, 1)).reshape([batch, tokens, width])
+}
