@@ -2,7 +2,7 @@
 use crate::transformer::{Angles, Block, Body, Norm, Transformer, look_up};
 use crate::{Weights, unsupported};
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::fused::{Activation, FrozenLinear, activate};
+use ra_core::fused::{Activation, FrozenLinear};
 use ra_core::{LanguageModel, LmSpec, Pooling};
 use serde::Deserialize;
 
@@ -146,7 +146,7 @@ impl Block for Layer {
     fn close(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
         let hidden = self.attention_norm.forward(self.output.project(attended) + hidden);
         let [batch, rows, width] = hidden.dims();
-        let inner = activate(self.up.forward(hidden.clone().reshape([batch * rows, width])), self.activation);
+        let inner = self.up.activated(hidden.clone().reshape([batch * rows, width]), self.activation);
         self.output_norm.forward(self.down.forward(inner).reshape([batch, rows, width]) + hidden)
     }
 }

@@ -2,7 +2,7 @@
 use crate::transformer::{Angles, Block, Body, Norm, Transformer, look_up};
 use crate::{Weights, unsupported};
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::fused::{Activation, FrozenLinear, Layout, activate};
+use ra_core::fused::{Activation, FrozenLinear, Layout};
 use ra_core::{LanguageModel, LmSpec, Pooling};
 use serde::Deserialize;
 
@@ -144,7 +144,7 @@ impl Block for Layer {
         let hidden = self.output.project(attended) + hidden;
         let [batch, rows, width] = hidden.dims();
         let read = self.inner_norm.forward(hidden.clone()).reshape([batch * rows, width]);
-        let inner = activate(self.up.forward(read), Activation::GeluTanh);
+        let inner = self.up.activated(read, Activation::GeluTanh);
         self.down.forward(inner).reshape([batch, rows, width]) + hidden
     }
 }

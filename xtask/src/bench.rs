@@ -2,6 +2,8 @@
 //!
 //! The figure is process CPU time a step, batches, loss, gradients and optimizer included: on a machine that is shared
 //! it says what wall time cannot. Run it with `RAYON_NUM_THREADS=1` beside PyTorch with one thread.
+mod lm;
+
 use anyhow::{Result, bail};
 use cpu_time::ProcessTime;
 use ra_core::{Catalog, Dataset, Device, Sequences, Silent, SplitMix};
@@ -23,7 +25,7 @@ struct Figure {
 /// A bench: its name, what it is, and its run.
 type Bench = (&'static str, &'static str, fn() -> Result<(f64, f64)>);
 
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 11] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", || {
         sasrec(Loss::Bce, 1, &[50])
     }),
@@ -33,6 +35,12 @@ const BENCHES: [Bench; 5] = [
         sasrec(Loss::Softmax, 0, &[3, 4, 5, 7, 12])
     }),
     ("lightgcn", "LightGCN, d 64, 3 layers, batch 2048, 29,858 users, 40,981 items, 810,128 interactions", lightgcn),
+    ("minilm-text", "MiniLM's shape, 32 texts of 64 tokens, every state of the last layer", || lm::forward(&lm::MINILM)),
+    ("minilm-hybrid", "the same, forward and backward to 8 prefix rows a layer", || lm::backward(&lm::MINILM, true)),
+    ("minilm-pooled", "the same, the last layer at the pooled row alone", || lm::backward(&lm::MINILM, false)),
+    ("smollm2-text", "SmolLM2-135M's shape, 8 texts of 64 tokens", || lm::forward(&lm::SMOLLM2)),
+    ("smollm2-hybrid", "the same, forward and backward to 8 prefix rows a layer", || lm::backward(&lm::SMOLLM2, true)),
+    ("smollm2-pooled", "the same, the last layer at the pooled row alone", || lm::backward(&lm::SMOLLM2, false)),
 ];
 
 pub(crate) fn bench(name: Option<&str>, json: bool) -> Result<()> {

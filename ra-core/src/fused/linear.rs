@@ -1,5 +1,6 @@
 //! Linear layers that are never trained.
-use super::math::vectorized;
+use super::activation::{Activation, activate, activate_in_place};
+use super::math::{TILE, add_scaled, vectorized};
 use super::{Matrix, Operator, apply, on_flex};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
@@ -67,7 +68,7 @@ impl FrozenLinear {
     /// When `x` lives on another device than the layer.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         match &self.weight {
-            Weight::Packed(packed) => match apply(Product(packed.clone()), &[x]) {
+            Weight::Packed(packed) => match apply(Product(packed.clone(), None), &[x]) {
                 Some(y) => y,
                 None => unreachable!("a layer and what it reads live on one device, as f32"),
             },
@@ -83,6 +84,17 @@ impl FrozenLinear {
         }
     }
 
+    /// `activation(x W + b)`, `[rows, in]` to `[rows, out]`.
+    pub fn activated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
+        match &self.weight {
+            Weight::Packed(packed) if !x.is_autodiff() => match apply(Product(packed.clone(), Some(activation)), &[x]) {
+                Some(y) => y,
+                None => unreachable!("a layer and what it reads live on one device, as f32"),
+            },
+            _ => activate(self.forward(x), activation),
+        }
+    }
+
     /// [`FrozenLinear::forward`] of every row, `[batch, length, in]` to `[batch, length, out]`.
     pub fn project(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, length, width] = x.dims();
@@ -90,72 +102,72 @@ impl FrozenLinear {
     }
 }
 
-/// Columns of a panel.
-const PANEL: usize = 16;
-
 /// Rows of `x` that a panel meets at once: their 6 x 16 sums fill the vector registers.
 const TALL: usize = 6;
 
 /// Rows of a task: what it reads of `x` stays in the cache while the weight goes by.
-const BLOCK: usize = 96;
+const BLOCK: usize = 48;
 
-/// Inputs that are gone through before the next panel comes: the piece of a panel stays in the nearest cache.
-const DEPTH: usize = 512;
+/// Inputs that are gone through before the next panel comes: the piece of a panel stays in the cache beside the rows.
+const DEPTH: usize = 1536;
 
-/// A weight cut into panels of [`PANEL`] outputs, each `[input, PANEL]`; the last one is filled up with zeros.
+/// A weight cut into panels of [`TILE`] outputs, each `[input, TILE]`; the last one is filled up with zeros.
 #[derive(Debug)]
 struct Packed {
     panels: Vec<f32>,
-    bias: Option<Vec<f32>>,
+    /// As long as the panels are wide; zeros where there is no bias.
+    bias: Vec<f32>,
     dims: [usize; 2],
 }
 
 impl Packed {
     fn new(weight: &[f32], layout: Layout, bias: Option<Vec<f32>>, [input, output]: [usize; 2]) -> Self {
-        let count = output.div_ceil(PANEL);
-        let mut panels = vec![0.0; count * input * PANEL];
-        panels.par_chunks_exact_mut((input * PANEL).max(1)).enumerate().for_each(|(index, panel)| {
-            let from = index * PANEL;
-            let wide = PANEL.min(output - from);
+        let count = output.div_ceil(TILE);
+        let mut panels = vec![0.0; count * input * TILE];
+        panels.par_chunks_exact_mut((input * TILE).max(1)).enumerate().for_each(|(index, panel)| {
+            let from = index * TILE;
+            let wide = TILE.min(output - from);
             match layout {
                 Layout::InOut => {
-                    for (to, row) in panel.chunks_exact_mut(PANEL).zip(weight.chunks_exact(output)) {
+                    for (to, row) in panel.chunks_exact_mut(TILE).zip(weight.chunks_exact(output)) {
                         to[..wide].copy_from_slice(&row[from..from + wide]);
                     }
                 }
                 Layout::OutIn => {
                     for column in 0..wide {
                         let row = &weight[(from + column) * input..][..input];
-                        for (to, &w) in panel.chunks_exact_mut(PANEL).zip(row) {
+                        for (to, &w) in panel.chunks_exact_mut(TILE).zip(row) {
                             to[column] = w;
                         }
                     }
                 }
             }
         });
+        let mut bias = bias.unwrap_or_default();
+        bias.resize(count * TILE, 0.0);
         Self { panels, bias, dims: [input, output] }
     }
 
     /// The panels of the transposed weight, made anew for each backward pass: one copy of a weight is all that is kept.
     fn transposed(&self) -> Vec<f32> {
         let [input, output] = self.dims;
-        let (counts, tall) = ([input.div_ceil(PANEL), output.div_ceil(PANEL)], output);
-        let mut panels = Vec::with_capacity(counts[0] * tall * PANEL);
+        let (counts, tall) = ([input.div_ceil(TILE), output.div_ceil(TILE)], output);
+        let mut panels = Vec::with_capacity(counts[0] * tall * TILE);
         vectorized(
             #[inline(always)]
             || {
                 for to in 0..counts[0] {
                     for from in 0..counts[1] {
-                        let start = (from * input + to * PANEL) * PANEL;
-                        let rows = PANEL.min(input - to * PANEL);
-                        let mut block = [[0.0f32; PANEL]; PANEL];
-                        let (source, _) = self.panels[start..start + rows * PANEL].as_chunks::<PANEL>();
+                        let start = (from * input + to * TILE) * TILE;
+                        let rows = TILE.min(input - to * TILE);
+                        let mut block = [[0.0f32; TILE]; TILE];
+                        let (source, _) = self.panels[start..start + rows * TILE].as_chunks::<TILE>();
                         for (j, source) in source.iter().enumerate() {
-                            for i in 0..PANEL {
+                            for i in 0..TILE {
                                 block[i][j] = source[i];
                             }
                         }
-                        panels.extend_from_slice(block[..PANEL.min(output - from * PANEL)].as_flattened());
+                        panels.extend_from_slice(block[..TILE.min(output - from * TILE)].as_flattened());
                     }
                 }
             },
@@ -164,41 +176,55 @@ impl Packed {
     }
 }
 
-/// `a b` with `b` in panels, `[rows, inner]` times `[inner, width]`, plus `bias`.
-fn product(a: &[f32], inner: usize, panels: &[f32], width: usize, bias: Option<&[f32]>) -> Vec<f32> {
-    let rows = a.len() / inner.max(1);
-    let mut out = vec![0.0; rows * width];
-    let tasks = out.par_chunks_mut((BLOCK * width).max(1)).zip(a.par_chunks((BLOCK * inner).max(1)));
-    tasks.for_each(|(out, a)| {
-        vectorized(
-            #[inline(always)]
-            || block(out, a, inner, panels, width, bias),
-        );
-    });
-    out
+/// `a b + bias` with `b` in panels, `[rows, inner]` times `[inner, width]`; `finish` sees each block of rows while it is in
+/// the cache.
+fn product(
+    a: &[f32],
+    inner: usize,
+    panels: &[f32],
+    width: usize,
+    bias: &[f32],
+    finish: impl Fn(&mut [f32]) + Sync,
+) -> Vec<f32> {
+    let share = (a.len() / inner.max(1)).div_ceil(rayon::current_num_threads()).next_multiple_of(BLOCK);
+    let part = |a: &[f32]| {
+        // A block is made where it stays in the cache and then goes out once: no zeros are written before it.
+        let mut out = Vec::with_capacity(a.len() / inner * width);
+        let mut made = vec![0.0; BLOCK * width];
+        for a in a.chunks(BLOCK * inner) {
+            let made = &mut made[..a.len() / inner * width];
+            vectorized(
+                #[inline(always)]
+                || block(made, a, inner, panels, width, bias),
+            );
+            finish(made);
+            out.extend_from_slice(made);
+        }
+        out
+    };
+    let mut parts: Vec<Vec<f32>> = a.par_chunks((share * inner).max(1)).map(part).collect();
+    if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
 }
 
 #[inline(always)]
-fn block(out: &mut [f32], a: &[f32], inner: usize, panels: &[f32], width: usize, bias: Option<&[f32]>) {
+fn block(out: &mut [f32], a: &[f32], inner: usize, panels: &[f32], width: usize, bias: &[f32]) {
     let rows = a.len() / inner;
+    let (bias, _) = bias.as_chunks::<TILE>();
     for start in (0..inner).step_by(DEPTH) {
         let end = (start + DEPTH).min(inner);
-        for (index, panel) in panels.chunks_exact(inner * PANEL).enumerate() {
-            let (piece, _) = panel[start * PANEL..end * PANEL].as_chunks::<PANEL>();
-            let columns = index * PANEL..((index + 1) * PANEL).min(width);
+        for (index, (panel, bias)) in panels.chunks_exact(inner * TILE).zip(bias).enumerate() {
+            let (piece, _) = panel[start * TILE..end * TILE].as_chunks::<TILE>();
+            let columns = index * TILE..((index + 1) * TILE).min(width);
             for row in (0..rows).step_by(TALL) {
                 // Beyond the end the last row is taken again, and what comes of it is dropped.
                 let read = |r: usize| &a[(row + r).min(rows - 1) * inner..][start..end];
                 let sums = tile([read(0), read(1), read(2), read(3), read(4), read(5)], piece);
                 for (r, sums) in sums.iter().enumerate().take(rows - row) {
                     let out = &mut out[(row + r) * width..][columns.clone()];
-                    match bias {
-                        Some(bias) if start == 0 => {
-                            let bias = &bias[columns.clone()];
-                            out.iter_mut().zip(sums).zip(bias).for_each(|((out, sum), bias)| *out = sum + bias);
-                        }
-                        _ if start == 0 => out.iter_mut().zip(sums).for_each(|(out, sum)| *out = *sum),
-                        _ => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
+                    let before = if start == 0 { bias } else { &padded(out) };
+                    match out.first_chunk_mut::<TILE>() {
+                        Some(out) => (0..TILE).for_each(|j| out[j] = before[j] + sums[j]),
+                        None => out.iter_mut().zip(before).zip(sums).for_each(|((out, b), sum)| *out = b + sum),
                     }
                 }
             }
@@ -206,22 +232,32 @@ fn block(out: &mut [f32], a: &[f32], inner: usize, panels: &[f32], width: usize,
     }
 }
 
-/// The products of six rows with a piece of a panel.
 #[inline(always)]
-fn tile([a, b, c, d, e, f]: [&[f32]; TALL], piece: &[[f32; PANEL]]) -> [[f32; PANEL]; TALL] {
-    let mut sums = [[0.0f32; PANEL]; TALL];
+fn padded(x: &[f32]) -> [f32; TILE] {
+    let mut all = [0.0; TILE];
+    all[..x.len()].copy_from_slice(x);
+    all
+}
+
+/// The products of six rows with a piece of a panel. Written out row by row: in a loop over the rows the sums would not
+/// stay in registers.
+#[inline(always)]
+fn tile([a, b, c, d, e, f]: [&[f32]; TALL], piece: &[[f32; TILE]]) -> [[f32; TILE]; TALL] {
+    let mut sums = [[0.0f32; TILE]; TALL];
     for ((((((w, a), b), c), d), e), f) in piece.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
-        for (sums, x) in sums.iter_mut().zip([a, b, c, d, e, f]) {
-            for j in 0..PANEL {
-                sums[j] = x.mul_add(w[j], sums[j]);
-            }
-        }
+        add_scaled(&mut sums[0], *a, w);
+        add_scaled(&mut sums[1], *b, w);
+        add_scaled(&mut sums[2], *c, w);
+        add_scaled(&mut sums[3], *d, w);
+        add_scaled(&mut sums[4], *e, w);
+        add_scaled(&mut sums[5], *f, w);
     }
     sums
 }
 
+/// A product, and what follows it where nothing asks for a gradient.
 #[derive(Debug)]
-struct Product(Arc<Packed>);
+struct Product(Arc<Packed>, Option<Activation>);
 
 impl Operator<1> for Product {
     type Saved = ();
@@ -230,12 +266,13 @@ impl Operator<1> for Product {
     fn forward(&self, [x]: [Matrix<'_>; 1]) -> (Vec<f32>, usize, ()) {
         let Packed { panels, bias, dims: [input, output] } = &*self.0;
         assert_eq!(x.width, *input, "a row has as many numbers as the layer reads");
-        (product(x.values, *input, panels, *output, bias.as_deref()), *output, ())
+        (product(x.values, *input, panels, *output, bias, |rows| self.1.iter().for_each(|&a| activate_in_place(rows, a))), *output, ())
     }
 
     fn backward(&self, _: [Matrix<'_>; 1], _: &(), grad: &[f32], _: [bool; 1]) -> [Vec<f32>; 1] {
         let [input, output] = self.0.dims;
-        [product(grad, output, &self.0.transposed(), input, None)]
+        let none = vec![0.0; input.next_multiple_of(TILE)];
+        [product(grad, output, &self.0.transposed(), input, &none, |_| ())]
     }
 }
 
@@ -259,6 +296,8 @@ mod tests {
                     dims: [input, output],
                 };
                 agree(|| [random([rows, input], 1)], |[x]| layer.forward(x), |[x]| plain.forward(x));
+                let (a, b) = (Activation::Gelu, Activation::Gelu);
+                agree(|| [random([rows, input], 1)], |[x]| layer.activated(x, a), |[x]| plain.activated(x, b));
             }
         }
     }

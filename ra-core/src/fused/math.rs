@@ -85,6 +85,14 @@ fn dot_with(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
 /// Columns of a tile: widths of what [`multiply`] reads and writes are multiples of it.
 pub(crate) const TILE: usize = 16;
 
+/// `sums += x * w`.
+#[inline(always)]
+pub(crate) fn add_scaled(sums: &mut [f32; TILE], x: f32, w: &[f32; TILE]) {
+    for j in 0..TILE {
+        sums[j] = x.mul_add(w[j], sums[j]);
+    }
+}
+
 /// Rows `rows` of `c += scale * a b`, over the columns of `a` that `inner` gives for a row and the columns of `c` that
 /// `columns` gives.
 ///
@@ -101,23 +109,17 @@ pub(crate) fn multiply(
     let ((c, c_width), (a, a_width), (b, b_width)) = (c, a, b);
     for row in (0..rows).step_by(4) {
         let inner = inner(row);
-        let a: [&[f32]; 4] = std::array::from_fn(|r| {
-            let start = (row + r) * a_width;
-            &a[start + inner.start..start + inner.end]
-        });
-        let length = inner.len();
+        let read = |r: usize| &a[(row + r) * a_width..][inner.clone()];
         for column in columns(row).step_by(TILE) {
             let mut sums = [[0.0f32; TILE]; 4];
-            let mut at = inner.start * b_width + column;
-            for k in 0..length {
-                let Some(b) = b[at..].first_chunk::<TILE>() else { break };
-                for r in 0..4 {
-                    let a = a[r][k];
-                    for j in 0..TILE {
-                        sums[r][j] = a.mul_add(b[j], sums[r][j]);
-                    }
-                }
-                at += b_width;
+            let rows = b[inner.start * b_width + column..].chunks(b_width);
+            // Written out row by row: in a loop over the rows the sums would not stay in registers.
+            for ((((b, w), x), y), z) in rows.zip(read(0)).zip(read(1)).zip(read(2)).zip(read(3)) {
+                let Some(b) = b.first_chunk::<TILE>() else { break };
+                add_scaled(&mut sums[0], *w, b);
+                add_scaled(&mut sums[1], *x, b);
+                add_scaled(&mut sums[2], *y, b);
+                add_scaled(&mut sums[3], *z, b);
             }
             for (r, sums) in sums.iter().enumerate() {
                 let start = (row + r) * c_width + column;

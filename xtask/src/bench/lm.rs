@@ -1,0 +1,147 @@
+//! Frozen language models of random weights: forward, and forward and backward to the prefix.
+use anyhow::{Context, Result};
+use burn::tensor::{Tensor, TensorData};
+use cpu_time::ProcessTime;
+use ra_core::{Device, LanguageModel, Prefix, SplitMix, TextBatch, encode, encode_from, normal, rng};
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+use std::time::Instant;
+
+/// A shape to measure: its configuration, its texts, and the tensors of a layer and around them.
+pub(super) struct Shape {
+    config: fn() -> Value,
+    texts: usize,
+    tensors: fn() -> Vec<(String, Vec<usize>)>,
+}
+
+const TOKENS: usize = 64;
+const PREFIX: usize = 8;
+
+pub(super) const MINILM: Shape = Shape {
+    config: || {
+        json!({ "model_type": "bert", "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
+            "intermediate_size": 1536, "max_position_embeddings": 512, "type_vocab_size": 2, "layer_norm_eps": 1e-12,
+            "hidden_act": "gelu" })
+    },
+    texts: 32,
+    tensors: || {
+        let mut all = vec![
+            ("embeddings.word_embeddings.weight".into(), vec![30522, 384]),
+            ("embeddings.position_embeddings.weight".into(), vec![512, 384]),
+            ("embeddings.token_type_embeddings.weight".into(), vec![2, 384]),
+        ];
+        let mut layer = |name: &str, shape: Vec<usize>| {
+            all.push((format!("{name}.bias"), vec![shape[0]]));
+            all.push((format!("{name}.weight"), shape));
+        };
+        layer("embeddings.LayerNorm", vec![384]);
+        for l in 0..6 {
+            for part in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
+                layer(&format!("encoder.layer.{l}.{part}"), vec![384, 384]);
+            }
+            layer(&format!("encoder.layer.{l}.intermediate.dense"), vec![1536, 384]);
+            layer(&format!("encoder.layer.{l}.output.dense"), vec![384, 1536]);
+            for part in ["attention.output.LayerNorm", "output.LayerNorm"] {
+                layer(&format!("encoder.layer.{l}.{part}"), vec![384]);
+            }
+        }
+        all
+    },
+};
+
+pub(super) const SMOLLM2: Shape = Shape {
+    config: || {
+        json!({ "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+            "num_attention_heads": 9, "num_key_value_heads": 3, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
+            "rope_theta": 1e5, "hidden_act": "silu" })
+    },
+    texts: 8,
+    tensors: || {
+        let mut all = vec![("embed_tokens.weight".into(), vec![49152, 576]), ("norm.weight".into(), vec![576])];
+        for l in 0..30 {
+            let mut layer = |part: &str, shape: &[usize]| all.push((format!("layers.{l}.{part}.weight"), shape.to_vec()));
+            layer("self_attn.q_proj", &[576, 576]);
+            layer("self_attn.k_proj", &[192, 576]);
+            layer("self_attn.v_proj", &[192, 576]);
+            layer("self_attn.o_proj", &[576, 576]);
+            layer("mlp.gate_proj", &[1536, 576]);
+            layer("mlp.up_proj", &[1536, 576]);
+            layer("mlp.down_proj", &[576, 1536]);
+            layer("input_layernorm", &[576]);
+            layer("post_attention_layernorm", &[576]);
+        }
+        all
+    },
+};
+
+impl Shape {
+    /// A model of this shape, loaded as any model is.
+    fn load(&self, device: &Device) -> Result<Box<dyn LanguageModel>> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("config.json"), (self.config)().to_string())?;
+        let mut random = SplitMix::new(1);
+        let mut tensors = Vec::new();
+        for (name, shape) in (self.tensors)() {
+            let values = (0..shape.iter().product()).map(|_| (random.unit() as f32 - 0.5) * 0.07);
+            let bytes: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
+            tensors.push((name, shape, bytes));
+        }
+        let view = |(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape, bytes)?));
+        let views = tensors.iter().map(|(n, s, b): &(_, Vec<usize>, Vec<u8>)| view((n, s.clone(), b)));
+        let views = views.collect::<Result<Vec<_>>>()?;
+        std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(views, None)?)?;
+        Ok(ra_llm::load_weights(folder.path(), None, device)?)
+    }
+
+    fn texts(&self, device: &Device) -> TextBatch {
+        let mut random = SplitMix::new(2);
+        let tokens: Vec<i32> = (0..self.texts * TOKENS).map(|_| 5 + random.below(30_000) as i32).collect();
+        let shape = [self.texts, TOKENS];
+        TextBatch { tokens: Tensor::from_data(TensorData::new(tokens, shape), device), mask: Tensor::ones(shape, device) }
+    }
+}
+
+/// CPU and wall seconds of a call, the least of seven after one to warm up.
+fn least(mut run: impl FnMut() -> Result<()>) -> Result<(f64, f64)> {
+    run()?;
+    let mut best = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..7 {
+        let (cpu, wall) = (ProcessTime::now(), Instant::now());
+        run()?;
+        best = (best.0.min(cpu.elapsed().as_secs_f64()), best.1.min(wall.elapsed().as_secs_f64()));
+    }
+    Ok(best)
+}
+
+/// Text alone, every state of the last layer.
+pub(super) fn forward(shape: &Shape) -> Result<(f64, f64)> {
+    let device = Device::flex();
+    let (lm, text) = (shape.load(&device)?, shape.texts(&device));
+    least(|| {
+        encode(&lm, &text, None).last.into_data();
+        Ok(())
+    })
+}
+
+/// Forward and backward to the prefixes of all layers, from every state of the last layer or from the pooled row alone.
+pub(super) fn backward(shape: &Shape, whole: bool) -> Result<(f64, f64)> {
+    let device = Device::flex();
+    let (lm, text) = (shape.load(&device)?, shape.texts(&device));
+    let spec = lm.spec();
+    let row = |layer: usize| {
+        let random = &mut rng(3, "prefix", layer as u64);
+        normal([shape.texts, PREFIX, spec.width], 1.0, random, &device.clone().autodiff()).val().detach()
+    };
+    least(|| {
+        let rows: Vec<Tensor<3>> = (0..spec.layers).map(|l| row(l).require_grad()).collect();
+        let prefix = Prefix::new(0, rows.clone());
+        let pooled = if whole {
+            encode(&lm, &text, Some(&prefix)).pooled
+        } else {
+            encode_from(&lm, 0, lm.embed(text.tokens.clone(), text.positions()), &text, Some(&prefix))
+        };
+        let grads = pooled.square().mean().backward();
+        rows[0].grad(&grads).context("the first prefix has no gradient")?.into_data();
+        Ok(())
+    })
+}
