@@ -1,8 +1,8 @@
 //! Frozen work once: what a text contributes does not depend on any trained parameter.
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::{
-    Error, LanguageModel, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled, mean_rows,
-    pooled_text, read_bytes, run_layers, write_atomic,
+    Error, LanguageModel, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
+    mean_rows, pooled_text, read_bytes, run_layers, write_atomic,
 };
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -24,7 +24,8 @@ type Rows = HashMap<Box<[u32]>, Arc<[f32]>>;
 #[derive(Debug)]
 pub struct TextCache {
     first_layer: usize,
-    pooled: bool,
+    /// Heads and their width, where a text is the constants of [`PooledText`].
+    pooled: Option<[usize; 2]>,
     means: bool,
     budget: usize,
     rows: Mutex<Rows>,
@@ -34,7 +35,8 @@ impl TextCache {
     /// A cache for `lm` that holds at most `budget_mib`; what does not fit is computed again when needed.
     pub fn new<L: LanguageModel + ?Sized>(lm: &L, first_layer: usize, means: bool, budget_mib: usize) -> Self {
         let spec = lm.spec();
-        let pooled = first_layer + 1 == spec.layers && spec.pooling != Pooling::Mean && has_pooled_path(lm);
+        let alone = first_layer + 1 == spec.layers && spec.pooling != Pooling::Mean;
+        let pooled = if alone { pooled_path(lm) } else { None };
         Self { first_layer, pooled, means, budget: budget_mib << 18, rows: Mutex::new(HashMap::new()) }
     }
 
@@ -98,7 +100,7 @@ impl TextCache {
         let batch = TextBatch::from_rows(texts, &lm.device());
         let hidden = lm.embed(batch.tokens.clone(), batch.positions());
         let hidden = run_layers(lm, 0..self.first_layer, hidden, &batch, None, |_, _| ());
-        let constants = if self.pooled { pooled_text(lm, hidden.clone(), &batch) } else { None };
+        let constants = self.pooled.and_then(|_| pooled_text(lm, hidden.clone(), &batch));
         let mut parts: Vec<Tensor<2>> = match constants {
             Some(text) => vec![text.hidden, flat(text.query), flat(text.context), text.score],
             None => vec![flat(hidden.clone())],
@@ -122,20 +124,32 @@ impl TextCache {
     pub fn encode<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], prefix: Option<&Prefix>) -> Tensor<2> {
         let rows = self.rows(lm, texts);
         let (spec, device) = (lm.spec(), lm.device());
-        if self.pooled {
-            let text = unpack(&rows, spec.width, self.means, &device);
+        if let Some(heads) = self.pooled {
+            let text = unpack(&rows, spec.width, heads, &device);
             return encode_pooled(lm, &text, prefix.and_then(|p| p.layer(self.first_layer)).cloned());
         }
-        let slices: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-        let batch = TextBatch::from_rows(&slices, &device);
-        let [count, longest] = batch.tokens.dims();
-        let mut states = vec![0.0; count * longest * spec.width];
-        for ((row, text), state) in rows.iter().zip(texts).zip(states.chunks_exact_mut(longest * spec.width)) {
-            let filled = text.len() * spec.width;
-            state[..filled].copy_from_slice(&row[..filled]);
+        if texts.is_empty() {
+            return Tensor::zeros([0, spec.width], &device);
         }
-        let hidden = Tensor::from_data(TensorData::new(states, [count, longest, spec.width]), &device);
-        encode_from(lm, self.first_layer, hidden, &batch, prefix)
+        // Texts of nearly one length go together, and come back in the order they were asked for.
+        let groups = near_length(texts);
+        let part = |group: &Vec<usize>| {
+            let slices: Vec<&[u32]> = group.iter().map(|&at| texts[at].as_slice()).collect();
+            let batch = TextBatch::from_rows(&slices, &device);
+            let [count, longest] = batch.tokens.dims();
+            let mut states = vec![0.0; count * longest * spec.width];
+            for (&at, state) in group.iter().zip(states.chunks_exact_mut(longest * spec.width)) {
+                let filled = texts[at].len() * spec.width;
+                state[..filled].copy_from_slice(&rows[at][..filled]);
+            }
+            let hidden = Tensor::from_data(TensorData::new(states, [count, longest, spec.width]), &device);
+            let own = prefix.map(|prefix| prefix.select(&indices(group.iter().copied(), &device)));
+            encode_from(lm, self.first_layer, hidden, &batch, own.as_ref())
+        };
+        let vectors = Tensor::cat(groups.iter().map(part).collect(), 0);
+        let mut places = vec![0; texts.len()];
+        groups.concat().into_iter().enumerate().for_each(|(place, at)| places[at] = place);
+        vectors.select(0, indices(places.into_iter(), &device))
     }
 
     /// Means of the text-only states after each injected layer, `[texts, width]` each.
@@ -212,10 +226,35 @@ impl TextCache {
     }
 }
 
-fn has_pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> bool {
+/// Heads and their width of a model that has the fast path of the last layer.
+fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
     let probe = TextBatch::from_rows(&[&[0]], &lm.device());
     let hidden = lm.embed(probe.tokens.clone(), probe.positions());
-    pooled_text(lm, hidden, &probe).is_some()
+    pooled_text(lm, hidden, &probe).map(|text| {
+        let [_, heads, head] = text.query.dims();
+        [heads, head]
+    })
+}
+
+fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
+    let rows: Vec<i32> = rows.map(|r| r as i32).collect();
+    let n = rows.len();
+    Tensor::from_data(TensorData::new(rows, [n]), device)
+}
+
+/// Groups of texts in which the longest is at most an eighth longer than the shortest: of the tokens of a group, at most a
+/// ninth are padding, and of a batch far fewer.
+fn near_length(texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..texts.len()).collect();
+    order.sort_by_key(|&at| texts[at].len());
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for at in order {
+        match groups.last_mut() {
+            Some(group) if texts[at].len() * 8 <= texts[group[0]].len() * 9 => group.push(at),
+            _ => groups.push(vec![at]),
+        }
+    }
+    groups
 }
 
 fn flat(x: Tensor<3>) -> Tensor<2> {
@@ -228,18 +267,36 @@ fn same_length(mut texts: Vec<&[u32]>) -> Vec<Vec<&[u32]>> {
     texts.chunk_by(|a, b| a.len() == b.len()).flat_map(|run| run.chunks(BATCH)).map(<[_]>::to_vec).collect()
 }
 
-fn unpack(rows: &[Arc<[f32]>], width: usize, means: bool, device: &Device) -> PooledText {
+fn unpack(rows: &[Arc<[f32]>], width: usize, [heads, head]: [usize; 2], device: &Device) -> PooledText {
     let batch = rows.len();
-    let length = rows.first().map_or(3 * width, |r| r.len()) - if means { width } else { 0 };
-    let heads = (length - 3 * width).max(1);
     let cut = |from: usize, size: usize| {
         let values: Vec<f32> = rows.iter().flat_map(|r| r[from..from + size].iter().copied()).collect();
         Tensor::<2>::from_data(TensorData::new(values, [batch, size]), device)
     };
+    let inner = heads * head;
     PooledText {
         hidden: cut(0, width),
-        query: cut(width, width).reshape([batch, heads, width / heads]),
-        context: cut(2 * width, width).reshape([batch, heads, width / heads]),
-        score: cut(3 * width, heads),
+        query: cut(width, inner).reshape([batch, heads, head]),
+        context: cut(width + inner, inner).reshape([batch, heads, head]),
+        score: cut(width + 2 * inner, heads),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_nearly_one_length_go_together() {
+        let mut random = ra_core::SplitMix::new(1);
+        let texts: Vec<Vec<u32>> = (0..256).map(|_| vec![1; 8 + random.below(72)]).collect();
+        let groups = near_length(&texts);
+        let mut all = groups.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..256).collect::<Vec<_>>(), "each text once");
+        let padded: usize = groups.iter().map(|g| g.len() * texts[g[g.len() - 1]].len()).sum();
+        let tokens: usize = texts.iter().map(Vec::len).sum();
+        assert!(padded * 10 < tokens * 11, "{padded} cells for {tokens} tokens");
+        assert!(near_length(&[]).is_empty());
     }
 }

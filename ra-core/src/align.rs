@@ -1,6 +1,6 @@
 //! What training and encoding know of an alignment module.
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 /// Layer-wise soft prompts of a batch: `d^(l) = [c^(l) ; p^(l)]`, `[batch, rows, width]` for each injected layer
 /// (RA-Rec, section 4 of the method notes).
@@ -33,6 +33,12 @@ impl Prefix {
     /// Prefix rows a layer.
     pub fn rows(&self) -> usize {
         self.layers.first().map_or(0, |l| l.dims()[1])
+    }
+
+    /// The prefixes of some rows of the batch, in their order; `rows` is `[n]`.
+    pub fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        let layers = self.layers.iter().map(|layer| layer.clone().select(0, rows.clone())).collect();
+        Self { first_layer: self.first_layer, layers }
     }
 
     /// All injected layers in order.

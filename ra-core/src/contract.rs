@@ -1,8 +1,8 @@
 //! What every implementation of this crate's traits must do. Call these in a test of your own implementation; each
 //! panics with the promise that was broken.
 use crate::{
-    Aligner, History, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_from, encode_pooled, ledger, normal,
-    pooled_text, rng, run_layers,
+    Aligner, History, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_from, encode_pooled, ledger,
+    normal, pooled_text, rng, run_layers,
 };
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};

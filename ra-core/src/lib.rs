@@ -53,7 +53,9 @@ pub use error::{Error, Result};
 pub use files::{Fingerprint, fingerprint, fingerprint_file, read_bytes, read_json, write_atomic, write_json};
 pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};
 pub use id_model::{IdModel, TrainBatch};
-pub use language::{LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows};
+pub use language::{
+    LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
+};
 pub use progress::{Progress, Silent};
 pub use random::{SplitMix, dropout_mask, normal, rng, splitmix64, uniform, xavier_normal};
 pub use recommend::{History, IdTable, Recommender};

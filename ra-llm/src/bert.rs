@@ -63,9 +63,21 @@ impl BertConfig {
     /// What this crate cannot compute, in words a person can act on.
     pub(crate) fn check(&self) -> Result<(), String> {
         unsupported(&[
-            (activation(&self.hidden_act).is_none(), format!("hidden_act {:?} (supported: gelu, gelu_new, relu)", self.hidden_act)),
-            (self.position_embedding_type != "absolute", format!("position_embedding_type {:?} (supported: absolute)", self.position_embedding_type)),
-            (self.num_attention_heads == 0 || !self.hidden_size.is_multiple_of(self.num_attention_heads.max(1)), format!("hidden_size {} with {} heads (it must be a multiple)", self.hidden_size, self.num_attention_heads)),
+            (
+                activation(&self.hidden_act).is_none(),
+                format!("hidden_act {:?} (supported: gelu, gelu_new, relu)", self.hidden_act),
+            ),
+            (
+                self.position_embedding_type != "absolute",
+                format!("position_embedding_type {:?} (supported: absolute)", self.position_embedding_type),
+            ),
+            (
+                self.num_attention_heads == 0 || !self.hidden_size.is_multiple_of(self.num_attention_heads.max(1)),
+                format!(
+                    "hidden_size {} with {} heads (it must be a multiple)",
+                    self.hidden_size, self.num_attention_heads
+                ),
+            ),
             (self.num_hidden_layers == 0 || self.type_vocab_size == 0, "a model without layers or token types".into()),
         ])
     }
@@ -77,8 +89,8 @@ impl BertConfig {
         let layer = |weights: &mut Weights, index: usize| {
             let name = |part: &str| format!("encoder.layer.{index}.{part}");
             let mut linear = |part: &str, dims| weights.linear(&name(part), dims, true, device);
-            let [query, key, value] = ["query", "key", "value"]
-                .map(|part| linear(&format!("attention.self.{part}"), [width, width]));
+            let [query, key, value] =
+                ["query", "key", "value"].map(|part| linear(&format!("attention.self.{part}"), [width, width]));
             let output = linear("attention.output.dense", [width, width]);
             let (up, down) = (linear("intermediate.dense", [width, inner]), linear("output.dense", [inner, width]));
             let [attention_norm, output_norm] = ["attention.output.LayerNorm", "output.LayerNorm"]
@@ -87,7 +99,11 @@ impl BertConfig {
         };
         let body = Bert {
             tokens: weights.tensor("embeddings.word_embeddings.weight", [self.vocab_size, width], device),
-            positions: weights.tensor("embeddings.position_embeddings.weight", [self.max_position_embeddings, width], device),
+            positions: weights.tensor(
+                "embeddings.position_embeddings.weight",
+                [self.max_position_embeddings, width],
+                device,
+            ),
             token_type: weights
                 .tensor("embeddings.token_type_embeddings.weight", [self.type_vocab_size, width], device)
                 .slice([0..1]),

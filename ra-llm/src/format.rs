@@ -142,3 +142,37 @@ fn six_bits(b: &[u8], out: &mut Vec<f32>) {
         scale * f32::from(scales[part * 8 + run * 2 + j / 16].cast_signed()) * q as f32
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::SafeTensors;
+
+    #[test]
+    fn blocks_are_those_of_the_reference() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/formats.safetensors");
+        let bytes = std::fs::read(path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        for (kind, name) in
+            [(2, "Q4_0"), (3, "Q4_1"), (6, "Q5_0"), (7, "Q5_1"), (8, "Q8_0"), (12, "Q4_K"), (13, "Q5_K"), (14, "Q6_K")]
+        {
+            let format = Format::of_gguf(kind).unwrap();
+            let stored = file.tensor(&format!("{name}.bytes")).unwrap();
+            let want = Format::F32.decode(file.tensor(&format!("{name}.values")).unwrap().data());
+            let got = format.decode(stored.data());
+            assert_eq!(format.bytes(want.len() as u64), Some(stored.data().len() as u64), "{name}");
+            assert_eq!(got.len(), want.len(), "{name}");
+            for (at, (got, want)) in got.iter().zip(&want).enumerate() {
+                assert!((got - want).abs() <= 1e-6 * want.abs().max(1.0), "{name} {at}: {got} {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn halves_are_halves() {
+        assert_eq!(Format::F16.decode(&[0x00, 0x3c, 0x00, 0xc0]), [1.0, -2.0]);
+        assert_eq!(Format::Bf16.decode(&[0x80, 0x3f, 0x00, 0xc0]), [1.0, -2.0]);
+        assert_eq!(Format::Q8_0.bytes(33), None, "no whole block");
+        assert_eq!(Format::F32.bytes(u64::MAX), None, "too many to count");
+    }
+}

@@ -134,7 +134,9 @@ impl Gguf {
         }
         let version = reader.u32()?;
         if !(2..=3).contains(&version) {
-            return Err(Error::corrupt(path, format!("GGUF version {version} (supported: 2 and 3, little-endian)")).into());
+            return Err(
+                Error::corrupt(path, format!("GGUF version {version} (supported: 2 and 3, little-endian)")).into()
+            );
         }
         let (tensors, entries) = (reader.count(24)?, reader.count(12)?);
         let mut metadata = BTreeMap::new();
@@ -158,7 +160,8 @@ impl Gguf {
             };
             let numbers = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64));
             let bytes = numbers.and_then(|n| format.bytes(n));
-            let bytes = bytes.ok_or_else(|| reader.corrupt(format!("{name} is {shape:?}, which is no whole blocks")))?;
+            let bytes =
+                bytes.ok_or_else(|| reader.corrupt(format!("{name} is {shape:?}, which is no whole blocks")))?;
             let entry = Entry { file: 0, shape, format, offset, bytes, order: Order::Plain };
             if gguf.tensors.insert(name.clone(), entry).is_some() {
                 return Err(reader.corrupt(format!("{name} is there twice")).into());

@@ -48,7 +48,8 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
     let architecture = gguf.text("general.architecture").unwrap_or("none").to_string();
     let size = |key: &str| gguf.size(&format!("{architecture}.{key}"));
     let number = |key: &str| gguf.number(&format!("{architecture}.{key}"));
-    let lacks = |key: &str| LlmError::from(Error::corrupt(gguf.path(), format!("the key {architecture}.{key} is missing")));
+    let lacks =
+        |key: &str| LlmError::from(Error::corrupt(gguf.path(), format!("the key {architecture}.{key} is missing")));
     let vocabulary = || gguf.tensors.get("token_embd.weight").and_then(|t| t.shape.first().copied()).unwrap_or(0);
     let has = |name: &str| gguf.tensors.contains_key(name);
     if LLAMA_LIKE.contains(&architecture.as_str()) {
@@ -64,7 +65,8 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
             num_key_value_heads: number("attention.head_count_kv").map(|n| n as usize),
             head_dim: number("attention.key_length").map(|n| n as usize),
             max_position_embeddings: size("context_length")?,
-            rms_norm_eps: number("attention.layer_norm_rms_epsilon").ok_or_else(|| lacks("attention.layer_norm_rms_epsilon"))?,
+            rms_norm_eps: number("attention.layer_norm_rms_epsilon")
+                .ok_or_else(|| lacks("attention.layer_norm_rms_epsilon"))?,
             rope_theta: number("rope.freq_base"),
             rope_scaling: scaling.map(|kind| serde_json::json!({ "rope_type": kind })),
             rope_parameters: None,
@@ -84,12 +86,17 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
             n_head: size("attention.head_count")?,
             n_positions: size("context_length")?,
             n_inner: Some(size("feed_forward_length")?),
-            layer_norm_epsilon: number("attention.layer_norm_epsilon").ok_or_else(|| lacks("attention.layer_norm_epsilon"))?,
+            layer_norm_epsilon: number("attention.layer_norm_epsilon")
+                .ok_or_else(|| lacks("attention.layer_norm_epsilon"))?,
             activation_function: "gelu_new".into(),
             scale_attn_by_inverse_layer_idx: false,
         }));
     }
-    Err(LlmError::Architecture { path: gguf.path().into(), found: architecture, supported: "llama, mistral, qwen2, qwen3, gpt2 in GGUF" })
+    Err(LlmError::Architecture {
+        path: gguf.path().into(),
+        found: architecture,
+        supported: "llama, mistral, qwen2, qwen3, gpt2 in GGUF",
+    })
 }
 
 /// The tensors under their names in a Hugging Face folder.

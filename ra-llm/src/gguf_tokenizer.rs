@@ -6,12 +6,22 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// What cuts a text before the pairs of bytes are merged, by the name of GGUF: expressions of which each match stays whole.
-const CUTS: [(&str, &[&str]); 5] = [
+pub(crate) const CUTS: [(&str, &[&str]); 5] = [
     ("default", &[GPT2]),
     ("gpt-2", &[GPT2]),
     ("smollm", &[r"\p{N}", GPT2]),
-    ("llama-bpe", &[r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"]),
-    ("qwen2", &[r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"]),
+    (
+        "llama-bpe",
+        &[
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        ],
+    ),
+    (
+        "qwen2",
+        &[
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        ],
+    ),
 ];
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
@@ -35,7 +45,9 @@ impl HfTokenizer {
                 let cut = gguf.text(&key("pre")).unwrap_or("default");
                 let known = CUTS.iter().find(|(name, _)| *name == cut);
                 let names = CUTS.map(|(name, _)| name).join(", ");
-                let (_, cuts) = known.ok_or_else(|| corrupt(format!("tokenizer.ggml.pre {cut:?} is not supported (supported: {names})")))?;
+                let (_, cuts) = known.ok_or_else(|| {
+                    corrupt(format!("tokenizer.ggml.pre {cut:?} is not supported (supported: {names})"))
+                })?;
                 byte_pairs(tokens, merges, cuts)
             }
             "llama" => {
@@ -75,7 +87,7 @@ fn ids(tokens: &[String]) -> HashMap<&str, usize> {
 }
 
 /// Byte pairs, each merge a text `left right`.
-fn byte_pairs(tokens: &[String], merges: &[String], cuts: &[&str]) -> Value {
+pub(crate) fn byte_pairs(tokens: &[String], merges: &[String], cuts: &[&str]) -> Value {
     let cut = |regex: &&str| json!({ "type": "Split", "pattern": { "Regex": regex }, "behavior": "Isolated", "invert": false });
     let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false });
     let steps: Vec<Value> = cuts.iter().map(cut).chain([bytes]).collect();
@@ -97,9 +109,11 @@ fn sentence_pieces(tokens: &[String], scores: &[f64]) -> Value {
         merges.extend(known.map(|(a, b)| (id, [a, b])));
     }
     let score = |id: usize| scores.get(id).copied().unwrap_or(0.0);
-    merges.sort_by(|(a, x), (b, y)| score(*b).total_cmp(&score(*a)).then_with(|| {
-        (vocabulary[x[0]], vocabulary[x[1]]).cmp(&(vocabulary[y[0]], vocabulary[y[1]]))
-    }));
+    merges.sort_by(|(a, x), (b, y)| {
+        score(*b)
+            .total_cmp(&score(*a))
+            .then_with(|| (vocabulary[x[0]], vocabulary[x[1]]).cmp(&(vocabulary[y[0]], vocabulary[y[1]])))
+    });
     let merges: Vec<[&str; 2]> = merges.into_iter().map(|(_, pair)| pair).collect();
     let unknown = tokens.iter().find(|t| *t == "<unk>");
     json!({

@@ -58,7 +58,10 @@ impl Gpt2Config {
         unsupported(&[
             (!tanh, format!("activation_function {:?} (supported: gelu_new)", self.activation_function)),
             (self.scale_attn_by_inverse_layer_idx, "scale_attn_by_inverse_layer_idx (supported: false)".into()),
-            (self.n_head == 0 || !self.n_embd.is_multiple_of(self.n_head.max(1)), format!("n_embd {} with {} heads (it must be a multiple)", self.n_embd, self.n_head)),
+            (
+                self.n_head == 0 || !self.n_embd.is_multiple_of(self.n_head.max(1)),
+                format!("n_embd {} with {} heads (it must be a multiple)", self.n_embd, self.n_head),
+            ),
             (self.n_layer == 0, "a model without layers".into()),
         ])
     }

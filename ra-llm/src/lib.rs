@@ -33,6 +33,7 @@ mod llama;
 mod load;
 mod tokenizer;
 mod transformer;
+mod untrained;
 mod weights;
 
 pub use bert::BertConfig;
@@ -42,4 +43,5 @@ pub use llama::LlamaConfig;
 pub(crate) use load::unsupported;
 pub use load::{PretrainedLm, load, load_weights};
 pub use tokenizer::HfTokenizer;
+pub use untrained::write_untrained_gpt2;
 pub use weights::Weights;

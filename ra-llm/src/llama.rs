@@ -99,6 +99,15 @@ impl LlamaConfig {
         self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
+    /// Inputs and outputs of a layer's matrices.
+    pub(crate) fn matrices(&self) -> Vec<[usize; 2]> {
+        let ([heads, shared], width) = (self.heads().map(|heads| heads.saturating_mul(self.head())), self.hidden_size);
+        vec![[width, heads], [width, shared], [width, shared], [heads, width]]
+            .into_iter()
+            .chain([[width, self.intermediate_size]; 3])
+            .collect()
+    }
+
     fn theta(&self) -> f64 {
         let newer = self.rope_parameters.as_ref().and_then(|p| p.get("rope_theta")).and_then(Value::as_f64);
         self.rope_theta.or(newer).unwrap_or(10_000.0)
@@ -122,8 +131,14 @@ impl LlamaConfig {
             (self.hidden_act != "silu", format!("hidden_act {:?} (supported: silu)", self.hidden_act)),
             (scaling.is_some(), format!("rope_scaling {:?} (supported: none)", scaling.unwrap_or_default())),
             (self.mlp_bias, "mlp_bias true (supported: false)".into()),
-            (heads == 0 || shared == 0 || !heads.is_multiple_of(shared.max(1)), format!("{heads} heads with {shared} of keys (it must be a multiple)")),
-            (self.head() == 0 || !self.head().is_multiple_of(2), format!("head_dim {} (it must be even)", self.head())),
+            (
+                heads == 0 || shared == 0 || !heads.is_multiple_of(shared.max(1)),
+                format!("{heads} heads with {shared} of keys (it must be a multiple)"),
+            ),
+            (
+                self.head() == 0 || !self.head().is_multiple_of(2) || self.head() > 1024,
+                format!("head_dim {} (it must be even, 1024 at most)", self.head()),
+            ),
             (self.num_hidden_layers == 0, "a model without layers".into()),
         ])
     }
@@ -144,8 +159,8 @@ impl LlamaConfig {
             let [gate, up] = ["gate", "up"].map(|part| linear(&format!("mlp.{part}_proj"), [width, inner], false));
             let down = linear("mlp.down_proj", [inner, width], false);
             let mut norm = |part: &str, width| weights.rms_norm(&name(part), width, epsilon, device);
-            let head_norms =
-                (self.model_type == "qwen3").then(|| ["q", "k"].map(|part| norm(&format!("self_attn.{part}_norm"), head)));
+            let head_norms = (self.model_type == "qwen3")
+                .then(|| ["q", "k"].map(|part| norm(&format!("self_attn.{part}_norm"), head)));
             let [attention_norm, inner_norm] =
                 ["input_layernorm", "post_attention_layernorm"].map(|part| norm(part, width));
             Layer { attention_norm, query, key, value, head_norms, output, inner_norm, gate, up, down }

@@ -98,6 +98,14 @@ fn model_of_gguf(gguf: Gguf, pooling: Option<Pooling>, device: &Device) -> Resul
 
 fn build(config: &Config, mut weights: Weights, pooling: Option<Pooling>, device: &Device) -> Result<Model> {
     let params = weights.params();
+    // What is missing is made of zeros until all is told: not for a configuration that is another model's, or a lie.
+    let asked = config.numbers();
+    if asked.is_none_or(|asked| asked / 2 > params as u64) {
+        let asked = asked.map_or("more".into(), |n| n.to_string());
+        let problem =
+            format!("the configuration asks for {asked} numbers, the weights have {params}; is it another model's?");
+        return Err(LlmError::Weights { path: weights.path().into(), problems: problem });
+    }
     let model = match config {
         Config::Bert(c) => c.build(&mut weights, pooling, device),
         Config::Gpt2(c) => c.build(&mut weights, pooling, device),
@@ -140,6 +148,29 @@ impl Config {
             Self::Gpt2(config) => config.check(),
             Self::Llama(config) => config.check(),
         }
+    }
+
+    /// Numbers of the large tensors, if they can be counted.
+    fn numbers(&self) -> Option<u64> {
+        let (layers, layer, around) = match self {
+            Self::Bert(c) => {
+                let width = c.hidden_size;
+                let inner = [width, c.intermediate_size];
+                let rows = [c.vocab_size, c.max_position_embeddings, c.type_vocab_size].map(|rows| [rows, width]);
+                (c.num_hidden_layers, vec![[width, width]; 4].into_iter().chain([inner; 2]).collect(), rows.to_vec())
+            }
+            Self::Gpt2(c) => {
+                let width = c.n_embd;
+                let inner = [width, c.n_inner.unwrap_or_else(|| width.saturating_mul(4))];
+                let layer = vec![[width, width]; 4].into_iter().chain([inner; 2]).collect();
+                (c.n_layer, layer, vec![[c.vocab_size, width], [c.n_positions, width]])
+            }
+            Self::Llama(c) => (c.num_hidden_layers, c.matrices(), vec![[c.vocab_size, c.hidden_size]]),
+        };
+        let sum = |all: Vec<[usize; 2]>| {
+            all.iter().try_fold(0u64, |sum, &[a, b]| sum.checked_add((a as u64).checked_mul(b as u64)?))
+        };
+        sum(layer)?.checked_mul(layers as u64)?.checked_add(sum(around)?)
     }
 
     fn vocabulary(&self) -> usize {

@@ -132,6 +132,11 @@ impl Weights {
         Ok(())
     }
 
+    /// The file, or the index of shards.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The fingerprint of the file, or of all shards.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
@@ -181,13 +186,7 @@ impl Weights {
     }
 
     /// A linear layer from `input` to `output`, stored as `weight [output, input]` and, if it has one, `bias [output]`.
-    pub fn linear(
-        &mut self,
-        name: &str,
-        [input, output]: [usize; 2],
-        bias: bool,
-        device: &Device,
-    ) -> FrozenLinear {
+    pub fn linear(&mut self, name: &str, [input, output]: [usize; 2], bias: bool, device: &Device) -> FrozenLinear {
         let weight = self.take(&format!("{name}.weight"), &[output, input]);
         let bias = bias.then(|| self.take(&format!("{name}.bias"), &[output]));
         FrozenLinear::new(&weight, Layout::OutIn, bias, [input, output], device)
@@ -233,7 +232,10 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     let folder = index.parent().unwrap_or(Path::new("."));
     let path = |name: String| {
         if name.contains(['/', '\\']) || name.starts_with('.') || !name.ends_with(".safetensors") {
-            return Err(Error::corrupt(index, format!("it names the shard {name:?}, which is no safetensors file beside it")));
+            return Err(Error::corrupt(
+                index,
+                format!("it names the shard {name:?}, which is no safetensors file beside it"),
+            ));
         }
         Ok(folder.join(name))
     };

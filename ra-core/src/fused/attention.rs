@@ -187,13 +187,7 @@ impl Operator<3> for Attention {
         (self.value(inputs, Some(&mut saved)), width, saved)
     }
 
-    fn backward(
-        &self,
-        inputs: [Matrix<'_>; 3],
-        saved: &Self::Saved,
-        grad: &[f32],
-        wanted: [bool; 3],
-    ) -> [Vec<f32>; 3] {
+    fn backward(&self, inputs: [Matrix<'_>; 3], saved: &Self::Saved, grad: &[f32], wanted: [bool; 3]) -> [Vec<f32>; 3] {
         let (width, shared) = (inputs[0].width, inputs[1].width);
         let mut grads: [Vec<f32>; 3] =
             std::array::from_fn(|i| vec![0.0; if wanted[i] { inputs[i].values.len() } else { 0 }]);

@@ -87,10 +87,12 @@ impl FrozenLinear {
     /// `activation(x W + b)`, `[rows, in]` to `[rows, out]`.
     pub fn activated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
         match &self.weight {
-            Weight::Packed(packed) if !x.is_autodiff() => match apply(Product(packed.clone(), Some(activation)), &[x]) {
-                Some(y) => y,
-                None => unreachable!("a layer and what it reads live on one device, as f32"),
-            },
+            Weight::Packed(packed) if !x.is_autodiff() => {
+                match apply(Product(packed.clone(), Some(activation)), &[x]) {
+                    Some(y) => y,
+                    None => unreachable!("a layer and what it reads live on one device, as f32"),
+                }
+            }
             _ => activate(self.forward(x), activation),
         }
     }
@@ -266,7 +268,13 @@ impl Operator<1> for Product {
     fn forward(&self, [x]: [Matrix<'_>; 1]) -> (Vec<f32>, usize, ()) {
         let Packed { panels, bias, dims: [input, output] } = &*self.0;
         assert_eq!(x.width, *input, "a row has as many numbers as the layer reads");
-        (product(x.values, *input, panels, *output, bias, |rows| self.1.iter().for_each(|&a| activate_in_place(rows, a))), *output, ())
+        (
+            product(x.values, *input, panels, *output, bias, |rows| {
+                self.1.iter().for_each(|&a| activate_in_place(rows, a))
+            }),
+            *output,
+            (),
+        )
     }
 
     fn backward(&self, _: [Matrix<'_>; 1], _: &(), grad: &[f32], _: [bool; 1]) -> [Vec<f32>; 1] {

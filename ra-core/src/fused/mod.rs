@@ -63,13 +63,7 @@ pub(crate) trait Operator<const N: usize>: Debug + Send + Sync + 'static {
 
     /// The gradient of each input, given that of the value; of one that is not `wanted` it may be empty. The inputs are
     /// empty where they are not read.
-    fn backward(
-        &self,
-        inputs: [Matrix<'_>; N],
-        saved: &Self::Saved,
-        grad: &[f32],
-        wanted: [bool; N],
-    ) -> [Vec<f32>; N];
+    fn backward(&self, inputs: [Matrix<'_>; N], saved: &Self::Saved, grad: &[f32], wanted: [bool; N]) -> [Vec<f32>; N];
 }
 
 /// Whether tensors of this device lie in host memory, where the operators here work.

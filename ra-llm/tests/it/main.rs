@@ -1,11 +1,20 @@
 //! Loading a model folder: right, and wrong in every way a person meets. Golden values are checked by `cargo xtask
 //! verify`, which joins this crate with the alignment.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+mod architectures;
+mod gguf;
+mod real;
+
 use ra_core::{Device, LanguageModel, Pooling, TextBatch, Tokenizer, contract::check_language_model, encode};
 use std::path::{Path, PathBuf};
 
+/// A file or folder of `tests/golden`.
+fn golden_of(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/model")
+    golden_of("bert/model")
 }
 
 /// A copy of the golden model that a test may damage, with a tokenizer of as many words.
@@ -74,7 +83,7 @@ fn a_damaged_or_foreign_folder_is_named() {
     let config = std::fs::read_to_string(path("config.json")).unwrap();
     std::fs::write(path("config.json"), config.replace("\"bert\"", "\"mamba\"")).unwrap();
     let told = message(dir.path());
-    assert!(told.contains("mamba") && told.contains("supported: bert"), "{told}");
+    assert!(told.contains("mamba") && told.contains("supported: bert, gpt2, llama"), "{told}");
 
     std::fs::remove_file(path("config.json")).unwrap();
     assert!(message(dir.path()).contains("config.json"));

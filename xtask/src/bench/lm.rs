@@ -36,7 +36,8 @@ pub(super) const MINILM: Shape = Shape {
         };
         layer("embeddings.LayerNorm", vec![384]);
         for l in 0..6 {
-            for part in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
+            for part in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"]
+            {
                 layer(&format!("encoder.layer.{l}.{part}"), vec![384, 384]);
             }
             layer(&format!("encoder.layer.{l}.intermediate.dense"), vec![1536, 384]);
@@ -59,7 +60,8 @@ pub(super) const SMOLLM2: Shape = Shape {
     tensors: || {
         let mut all = vec![("embed_tokens.weight".into(), vec![49152, 576]), ("norm.weight".into(), vec![576])];
         for l in 0..30 {
-            let mut layer = |part: &str, shape: &[usize]| all.push((format!("layers.{l}.{part}.weight"), shape.to_vec()));
+            let mut layer =
+                |part: &str, shape: &[usize]| all.push((format!("layers.{l}.{part}.weight"), shape.to_vec()));
             layer("self_attn.q_proj", &[576, 576]);
             layer("self_attn.k_proj", &[192, 576]);
             layer("self_attn.v_proj", &[192, 576]);
@@ -97,7 +99,10 @@ impl Shape {
         let mut random = SplitMix::new(2);
         let tokens: Vec<i32> = (0..self.texts * TOKENS).map(|_| 5 + random.below(30_000) as i32).collect();
         let shape = [self.texts, TOKENS];
-        TextBatch { tokens: Tensor::from_data(TensorData::new(tokens, shape), device), mask: Tensor::ones(shape, device) }
+        TextBatch {
+            tokens: Tensor::from_data(TensorData::new(tokens, shape), device),
+            mask: Tensor::ones(shape, device),
+        }
     }
 }
 

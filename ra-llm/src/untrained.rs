@@ -1,0 +1,85 @@
+//! Models that nobody trained: the floor that a pretrained one must clear.
+use crate::gguf_tokenizer::{CUTS, byte_pairs};
+use crate::{LlmError, Result};
+use burn::tensor::Device;
+use ra_core::{Error, normal, read_bytes, read_json, rng, write_atomic, write_json};
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Width, layers and heads of the model that [`write_untrained_gpt2`] writes: a sixth of GPT-2's width and a third of its
+/// depth, enough to run and too little to mistake for the real one.
+const SHAPE: [usize; 3] = [128, 4, 4];
+const POSITIONS: usize = 1024;
+
+/// Makes a Hugging Face folder of GPT-2's tokenizer and a small GPT-2 of random weights (normal, deviation 0.02, as GPT-2
+/// begins) out of a folder that holds the vocabulary as `encoder.json` and `vocab.bpe`.
+///
+/// # Errors
+/// Names the file that is missing or not what it should be.
+pub fn write_untrained_gpt2(folder: &Path, seed: u64) -> Result<()> {
+    let (encoder, merges) = (folder.join("encoder.json"), folder.join("vocab.bpe"));
+    let vocabulary: HashMap<String, usize> = read_json(&encoder)?;
+    let size = vocabulary.len();
+    let mut tokens = vec![String::new(); size];
+    for (token, id) in vocabulary {
+        let place =
+            tokens.get_mut(id).ok_or_else(|| Error::corrupt(&encoder, format!("token id {id} of {size} tokens")))?;
+        *place = token;
+    }
+    let text = String::from_utf8(read_bytes(&merges)?).map_err(|_| Error::corrupt(&merges, "not UTF-8"))?;
+    let lines: Vec<String> =
+        text.lines().filter(|l| !l.starts_with("#version") && l.contains(' ')).map(Into::into).collect();
+    let (_, cuts) = CUTS[1];
+    let mut tokenizer = byte_pairs(&tokens, &lines, cuts);
+    tokenizer["added_tokens"] = json!([]);
+    write_json(&folder.join("tokenizer.json"), &tokenizer)?;
+
+    let [width, layers, heads] = SHAPE;
+    write_json(
+        &folder.join("config.json"),
+        &json!({
+            "model_type": "gpt2", "vocab_size": size, "n_embd": width, "n_layer": layers, "n_head": heads, "n_positions": POSITIONS,
+            "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new",
+        }),
+    )?;
+    let mut shapes = vec![("wte.weight".to_string(), vec![size, width]), ("wpe.weight".into(), vec![POSITIONS, width])];
+    let norm = |name: String, shapes: &mut Vec<(String, Vec<usize>)>| {
+        shapes.extend(["weight", "bias"].map(|part| (format!("{name}.{part}"), vec![width])));
+    };
+    norm("ln_f".into(), &mut shapes);
+    for layer in 0..layers {
+        for (part, from, to) in [
+            ("attn.c_attn", width, 3 * width),
+            ("attn.c_proj", width, width),
+            ("mlp.c_fc", width, 4 * width),
+            ("mlp.c_proj", 4 * width, width),
+        ] {
+            shapes.push((format!("h.{layer}.{part}.weight"), vec![from, to]));
+            shapes.push((format!("h.{layer}.{part}.bias"), vec![to]));
+        }
+        ["ln_1", "ln_2"].iter().for_each(|part| norm(format!("h.{layer}.{part}"), &mut shapes));
+    }
+    let numbers = |index: usize, name: &str, shape: &[usize]| -> Vec<u8> {
+        let count = shape.iter().product();
+        let values: Vec<f32> = match (name.ends_with("bias"), shape.len()) {
+            (true, _) => vec![0.0; count],
+            (false, 1) => vec![1.0; count],
+            _ => {
+                let random = &mut rng(seed, "untrained", index as u64);
+                normal([count], 0.02, random, &Device::flex()).val().into_data().iter::<f32>().collect()
+            }
+        };
+        values.iter().flat_map(|x| x.to_le_bytes()).collect()
+    };
+    let tensors: Vec<_> = shapes.iter().enumerate().map(|(i, (n, s))| (n, s, numbers(i, n, s))).collect();
+    let path = folder.join("model.safetensors");
+    let fail = |e: safetensors::SafeTensorError| LlmError::from(Error::corrupt(&path, e.to_string()));
+    let views = tensors.iter().map(|t| {
+        let (name, shape, bytes) = t;
+        TensorView::new(Dtype::F32, (*shape).clone(), bytes).map(|v| ((*name).clone(), v)).map_err(fail)
+    });
+    let views = views.collect::<Result<Vec<_>>>()?;
+    Ok(write_atomic(&path, &safetensors::serialize(views, None).map_err(fail)?)?)
+}

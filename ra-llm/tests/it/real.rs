@@ -1,0 +1,105 @@
+//! Pretrained weights, where they are at hand, against what transformers says of them (`tests/golden/make_real.py`).
+use crate::golden_of;
+use ra_core::{Device, TextBatch, Tokenizer, run_layers};
+use ra_llm::PretrainedLm;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// A model that `cargo xtask fetch` brought.
+fn at_hand(name: &str) -> Option<PretrainedLm> {
+    let root = std::env::var_os("RA_REC_ROOT")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from);
+    let folder = root.join("models").join(name);
+    if !folder.exists() {
+        println!("skipped: {name} is not at hand (cargo xtask fetch {name})");
+        return None;
+    }
+    Some(ra_llm::load(&folder, None, &Device::flex()).unwrap())
+}
+
+fn reference() -> Value {
+    serde_json::from_slice(&std::fs::read(golden_of("real.json")).unwrap()).unwrap()
+}
+
+/// Token ids are equal, and the states after every layer within 2e-5 of the layer's largest number.
+fn agrees(lm: &PretrainedLm, cases: &Value) {
+    let (open, close) = lm.tokenizer.frame();
+    for case in cases.as_array().unwrap() {
+        let text = case["text"].as_str().unwrap();
+        let ids = [open.clone(), lm.tokenizer.tokenize(&[text]).remove(0), close.clone()].concat();
+        let want: Vec<u32> = case["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+        assert_eq!(ids, want, "{text}");
+        let batch = TextBatch::from_rows(&[&ids], &Device::flex());
+        let embedded = lm.model.embed(batch.tokens.clone(), batch.positions());
+        let mut states = vec![embedded.clone()];
+        run_layers(&lm.model, 0..lm.model.spec().layers, embedded, &batch, None, |_, h| states.push(h.clone()));
+        let width = lm.model.spec().width;
+        for (layer, (got, want)) in states.iter().zip(case["states"].as_array().unwrap()).enumerate() {
+            let got: Vec<f64> = got.to_data().iter::<f64>().collect();
+            let top = got.iter().fold(0.0f64, |top, x| top.max(x.abs()));
+            let last = &got[got.len() - width..];
+            let want = want.as_array().unwrap();
+            for (at, want) in want.iter().enumerate() {
+                let (got, want) = (last[at * (width / want_count(case))], want.as_f64().unwrap());
+                assert!((got - want).abs() <= 2e-5 * top, "{text}, state {layer}: {got} {want} (largest {top})");
+            }
+        }
+    }
+}
+
+fn want_count(case: &Value) -> usize {
+    case["states"][0].as_array().unwrap().len()
+}
+
+fn cosine(lm: &PretrainedLm, a: &str, b: &str) -> f64 {
+    let (open, close) = lm.tokenizer.frame();
+    let vector = |text: &str| -> Vec<f64> {
+        let ids = [open.clone(), lm.tokenizer.tokenize(&[text]).remove(0), close.clone()].concat();
+        let batch = TextBatch::from_rows(&[&ids], &Device::flex());
+        let last = ra_core::encode(&lm.model, &batch, None).last;
+        ra_core::pool(ra_core::Pooling::Mean, last, &batch.mask).into_data().iter::<f64>().collect()
+    };
+    let (a, b) = (vector(a), vector(b));
+    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+    dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
+}
+
+#[test]
+fn minilm_layer_by_layer_and_its_cosines() {
+    let Some(lm) = at_hand("minilm") else { return };
+    agrees(&lm, &reference()["minilm"]);
+    // Titles as MovieLens has them.
+    let others =
+        [("Toy Story 2 (1999)", 0.783), ("A Bug's Life (1998)", 0.396), ("Silence of the Lambs, The (1991)", 0.294)];
+    for (other, want) in others {
+        let got = cosine(&lm, "Toy Story (1995)", other);
+        assert!((got - want).abs() < 1e-3, "{other}: {got}");
+    }
+}
+
+#[test]
+fn smollm2_layer_by_layer_and_how_it_goes_on() {
+    let Some(lm) = at_hand("smollm2") else { return };
+    let reference = reference();
+    agrees(&lm, &reference["smollm2"]);
+    // The head is the token table: the next token has the largest product with the last state.
+    let next = &reference["smollm2_next"];
+    let ids = lm.tokenizer.tokenize(&[next["text"].as_str().unwrap()]).remove(0);
+    let last = ra_core::encode(&lm.model, &TextBatch::from_rows(&[&ids], &Device::flex()), None).pooled;
+    let all: Vec<u32> = (0..lm.tokenizer.vocabulary() as u32).collect();
+    let table = TextBatch::from_rows(&[&all], &Device::flex());
+    let table = lm.model.embed(table.tokens.clone(), table.positions()).squeeze_dim::<2>(0);
+    let best = last.matmul(table.transpose()).argmax(1).into_scalar::<i64>();
+    assert_eq!(best, next["id"].as_i64().unwrap(), "{}", next["token"]);
+}
+
+#[test]
+fn gpt2s_vocabulary_cuts_known_strings() {
+    let Some(lm) = at_hand("gpt2-untrained") else { return };
+    let ids = lm.tokenizer.tokenize(&["Hello world", "Hello, world!", " the quick brown fox", "2 x 1/4-inch très"]);
+    assert_eq!(ids[0], [15496, 995]);
+    assert_eq!(ids[1], [15496, 11, 995, 0]);
+    assert_eq!(ids[2], [262, 2068, 7586, 21831]);
+    assert_eq!(ids[3], [17, 2124, 352, 14, 19, 12, 8589, 491, 14064, 82]);
+    assert_eq!(lm.model.spec().width, 128);
+}
