@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn blocks_are_those_of_the_reference() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/formats.safetensors");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/formats.safetensors");
         let bytes = std::fs::read(path).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         for (kind, name) in

@@ -25,7 +25,7 @@ struct Figure {
 /// A bench: its name, what it is, and its run.
 type Bench = (&'static str, &'static str, fn() -> Result<(f64, f64)>);
 
-const BENCHES: [Bench; 11] = [
+const BENCHES: [Bench; 14] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", || {
         sasrec(Loss::Bce, 1, &[50])
     }),
@@ -43,6 +43,9 @@ const BENCHES: [Bench; 11] = [
     ("smollm2-text", "SmolLM2-135M's shape, 8 texts of 64 tokens", || lm::forward(&lm::SMOLLM2)),
     ("smollm2-hybrid", "the same, forward and backward to 8 prefix rows a layer", || lm::backward(&lm::SMOLLM2, true)),
     ("smollm2-pooled", "the same, the last layer at the pooled row alone", || lm::backward(&lm::SMOLLM2, false)),
+    ("smollm2-load", "loading models/smollm2, a GGUF file", || lm::load("smollm2")),
+    ("minilm-tokens", "cutting 1,000 titles of 8 words with models/minilm", || lm::tokens("minilm")),
+    ("smollm2-tokens", "cutting 1,000 titles of 8 words with models/smollm2", || lm::tokens("smollm2")),
 ];
 
 pub(crate) fn bench(name: Option<&str>, json: bool) -> Result<()> {

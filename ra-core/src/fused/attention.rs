@@ -133,13 +133,13 @@ impl Attention {
     }
 
     /// The value; `saved` has room for the weights of all heads, or for those of one at a time.
-    fn value(&self, inputs: [Matrix<'_>; 3], mut saved: Option<&mut [f32]>) -> Vec<f32> {
+    fn value(&self, inputs: [Matrix<'_>; 3], saved: Option<&mut [f32]>) -> Vec<f32> {
         let (width, shared) = (inputs[0].width, inputs[1].width);
         let mut out = vec![0.0; inputs[0].values.len()];
         let parts = self.parts(width);
         let outs = pieces(&mut out, parts.iter().map(|p| p.size.queries * width));
         let sizes = parts.iter().map(|p| self.heads * p.size.weights());
-        let kept = pieces(saved.as_deref_mut().unwrap_or_default(), sizes);
+        let kept = pieces(saved.unwrap_or_default(), sizes);
         parts.par_iter().zip(outs).zip(kept).with_min_len(self.grain(width)).for_each_init(
             || (Head::default(), Vec::new()),
             |(head, scratch), ((part, out), kept)| {

@@ -27,7 +27,14 @@ pub struct FrozenLinear {
 #[derive(Debug, Clone)]
 enum Weight {
     Packed(Arc<Packed>),
-    Plain { weight: Tensor<2>, bias: Option<Tensor<2>> },
+    Plain(Arc<Plain>),
+}
+
+/// A weight on another back end, `[in, out]`, and its bias, `[1, out]`.
+#[derive(Debug)]
+struct Plain {
+    weight: Tensor<2>,
+    bias: Option<Tensor<2>>,
 }
 
 impl FrozenLinear {
@@ -52,7 +59,8 @@ impl FrozenLinear {
                 Layout::OutIn => stored([output, input]).transpose(),
                 Layout::InOut => stored([input, output]),
             };
-            Weight::Plain { weight, bias: bias.map(|b| Tensor::from_data(TensorData::new(b, [1, output]), device)) }
+            let bias = bias.map(|b| Tensor::from_data(TensorData::new(b, [1, output]), device));
+            Weight::Plain(Arc::new(Plain { weight, bias }))
         };
         Self { weight, dims: [input, output] }
     }
@@ -72,7 +80,8 @@ impl FrozenLinear {
                 Some(y) => y,
                 None => unreachable!("a layer and what it reads live on one device, as f32"),
             },
-            Weight::Plain { weight, bias } => {
+            Weight::Plain(plain) => {
+                let Plain { weight, bias } = &**plain;
                 // A plain weight is a constant to autodiff.
                 let lift = |w: &Tensor<2>| if x.is_autodiff() { Tensor::from_inner(w.clone()) } else { w.clone() };
                 let y = x.clone().matmul(lift(weight));
@@ -300,7 +309,7 @@ mod tests {
                 let layer =
                     FrozenLinear::new(&numbers(&stored), layout, bias.as_ref().map(numbers), [input, output], &device);
                 let plain = FrozenLinear {
-                    weight: Weight::Plain { weight: weight.clone(), bias: bias.clone() },
+                    weight: Weight::Plain(Arc::new(Plain { weight: weight.clone(), bias: bias.clone() })),
                     dims: [input, output],
                 };
                 agree(|| [random([rows, input], 1)], |[x]| layer.forward(x), |[x]| plain.forward(x));

@@ -35,13 +35,13 @@ pub(crate) fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let square = x * x;
     let p = square.mul_add(-2.726_142_3e-10, 2.770_681_4e-8);
-    let p = square.mul_add(p, -2.101_024_0e-6);
+    let p = square.mul_add(p, -2.101_024e-6);
     let p = square.mul_add(p, -5.692_506_4e-5);
     let p = square.mul_add(p, -7.349_906_3e-4);
-    let p = square.mul_add(p, -2.954_599_8e-3);
+    let p = square.mul_add(p, -2.954_6e-3);
     let p = square.mul_add(p, -1.609_603_3e-2);
     let q = square.mul_add(-1.456_607_2e-5, -2.133_740_6e-4);
-    let q = square.mul_add(q, -1.682_827_0e-3);
+    let q = square.mul_add(q, -1.682_827e-3);
     let q = square.mul_add(q, -7.373_329_2e-3);
     let q = square.mul_add(q, -1.426_473_9e-2);
     x * p / q

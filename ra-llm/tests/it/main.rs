@@ -8,9 +8,11 @@ mod real;
 use ra_core::{Device, LanguageModel, Pooling, TextBatch, Tokenizer, contract::check_language_model, encode};
 use std::path::{Path, PathBuf};
 
-/// A file or folder of `tests/golden`.
+/// A file or folder of `tests/golden`, the cases that `verify` runs, or of `tests/reference`, what else we compare with.
 fn golden_of(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let golden = tests.join("golden").join(name);
+    if golden.exists() { golden } else { tests.join("reference").join(name) }
 }
 
 fn golden() -> PathBuf {

@@ -2,7 +2,7 @@
 use anyhow::{Context, Result};
 use burn::tensor::{Tensor, TensorData};
 use cpu_time::ProcessTime;
-use ra_core::{Device, LanguageModel, Prefix, SplitMix, TextBatch, encode, encode_from, normal, rng};
+use ra_core::{Device, LanguageModel, Prefix, SplitMix, TextBatch, Tokenizer, encode, encode_from, normal, rng};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -149,4 +149,37 @@ pub(super) fn backward(shape: &Shape, whole: bool) -> Result<(f64, f64)> {
         rows[0].grad(&grads).context("the first prefix has no gradient")?.into_data();
         Ok(())
     })
+}
+
+/// A model that `fetch` brought.
+fn at_hand(name: &str) -> Result<std::path::PathBuf> {
+    let folder = crate::root().join("models").join(name);
+    anyhow::ensure!(folder.exists(), "{} is not there; cargo xtask fetch {name}", folder.display());
+    Ok(folder)
+}
+
+/// Reading a model from disk, up to a model that can be used.
+pub(super) fn load(name: &str) -> Result<(f64, f64)> {
+    let folder = at_hand(name)?;
+    least(|| {
+        ra_llm::load(&folder, None, &Device::flex())?;
+        Ok(())
+    })
+}
+
+/// Cutting titles into tokens: words of a product catalogue, 100,000 titles, told by the thousand.
+pub(super) fn tokens(name: &str) -> Result<(f64, f64)> {
+    const WORDS: &str = "stainless steel replacement filter pack inch digital thermometer with probe black large safety glasses \
+        laboratory beaker 250ml borosilicate scale 3M tape industrial heavy duty adhesive Scotch-Brite nitrile gloves disposable";
+    let lm = ra_llm::load(&at_hand(name)?, None, &Device::flex())?;
+    let (words, mut random): (Vec<&str>, _) = (WORDS.split_whitespace().collect(), SplitMix::new(4));
+    let title = |_| (0..8).map(|_| words[random.below(words.len())]).collect::<Vec<_>>().join(" ");
+    let titles: Vec<String> = (0..100_000).map(title).collect();
+    let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
+    let (cpu, wall) = (ProcessTime::now(), Instant::now());
+    anyhow::ensure!(
+        lm.tokenizer.tokenize(&titles).iter().all(|ids| ids.len() >= 8),
+        "a title has fewer tokens than words"
+    );
+    Ok((cpu.elapsed().as_secs_f64() / 100.0, wall.elapsed().as_secs_f64() / 100.0))
 }

@@ -1,7 +1,7 @@
 """Writes small references that no fixture has: number formats and files of GGUF (by the gguf package), and tiny models of
 the Llama family (by transformers, float64).
 
-python3 make_small.py .        # beside gpt2/model and llama/model
+python3 make_small.py .        # beside the folder golden, with its gpt2/model and llama/model
 """
 import json, sys
 from pathlib import Path
@@ -40,7 +40,7 @@ def interleaved(w, heads):
 
 
 def write(arch):
-    config = json.loads((out / arch / "model/config.json").read_text())
+    config = json.loads((out / "../golden" / arch / "model/config.json").read_text())
     writer = gguf.GGUFWriter(str(out / f"{arch}.gguf"), arch)
     if arch == "llama":
         heads, shared = config["num_attention_heads"], config["num_key_value_heads"]
@@ -73,7 +73,7 @@ def write(arch):
         writer.add_token_types([1] * len(tokens))
     writer.add_token_list(tokens)
     assert len(tokens) == 97, len(tokens)
-    for name, w in load_file(out / arch / "model/model.safetensors").items():
+    for name, w in load_file(out / "../golden" / arch / "model/model.safetensors").items():
         name = name.removeprefix("model.").removeprefix("transformer.")
         parts = name.split(".")
         kind = parts[-1]
