@@ -88,8 +88,17 @@ fn check_prefix<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: &Pr
     assert!(plain.last.to_data() == empty.last.to_data(), "an empty prefix is not the plain model, bit for bit");
 
     let hybrid = encode(lm, text, Some(prefix));
-    let moved: Vec<f32> = (hybrid.last.clone() - plain.last).abs().max_dim(2).into_data().iter().collect();
+    let moved: Vec<f32> = (hybrid.last.clone() - plain.last.clone()).abs().max_dim(2).into_data().iter().collect();
     assert!(moved.iter().all(|&d| d > 0.0), "the prefix does not reach every position: {moved:?}");
+
+    let last = lm.spec().layers - 1;
+    let alone = random_prefix(lm, last, 1, 3, &device.clone().autodiff());
+    let embedded = lm.embed(text.tokens.clone(), text.positions());
+    assert!(!plain.last.is_autodiff(), "text alone makes a graph for backward: is a weight tracked?");
+    let result = run_layers(lm, 0..last + 1, embedded, text, Some(&alone), |layer, state| {
+        assert!(layer == last || !state.is_autodiff(), "layer {layer} is kept for backward, below the first prefix");
+    });
+    assert!(result.is_autodiff(), "a tracked prefix leaves no graph");
 
     let tracked: Vec<Tensor<3>> = prefix
         .layers()

@@ -20,12 +20,14 @@ struct Figure {
     /// Wall seconds a step.
     wall_s: f64,
     steps_per_cpu_s: f64,
+    /// The most memory held: of a language model's bench after it was loaded, of the others so far.
+    peak_mib: Option<u64>,
 }
 
 /// A bench: its name, what it is, and its run.
 type Bench = (&'static str, &'static str, fn() -> Result<(f64, f64)>);
 
-const BENCHES: [Bench; 14] = [
+const BENCHES: [Bench; 16] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", || {
         sasrec(Loss::Bce, 1, &[50])
     }),
@@ -38,9 +40,11 @@ const BENCHES: [Bench; 14] = [
     ("minilm-text", "MiniLM's shape, 32 texts of 64 tokens, every state of the last layer", || {
         lm::forward(&lm::MINILM)
     }),
+    ("minilm-vector", "the same, the last layer at the pooled row alone", || lm::vector(&lm::MINILM)),
     ("minilm-hybrid", "the same, forward and backward to 8 prefix rows a layer", || lm::backward(&lm::MINILM, true)),
     ("minilm-pooled", "the same, the last layer at the pooled row alone", || lm::backward(&lm::MINILM, false)),
     ("smollm2-text", "SmolLM2-135M's shape, 8 texts of 64 tokens", || lm::forward(&lm::SMOLLM2)),
+    ("smollm2-vector", "the same, the last layer at the pooled row alone", || lm::vector(&lm::SMOLLM2)),
     ("smollm2-hybrid", "the same, forward and backward to 8 prefix rows a layer", || lm::backward(&lm::SMOLLM2, true)),
     ("smollm2-pooled", "the same, the last layer at the pooled row alone", || lm::backward(&lm::SMOLLM2, false)),
     ("smollm2-load", "loading models/smollm2, a GGUF file", || lm::load("smollm2")),
@@ -56,7 +60,8 @@ pub(crate) fn bench(name: Option<&str>, json: bool) -> Result<()> {
     let mut figures = Vec::new();
     for (name, what, run) in chosen {
         let (cpu_s, wall_s) = run()?;
-        let figure = Figure { name: (*name).into(), cpu_s, wall_s, steps_per_cpu_s: 1.0 / cpu_s };
+        let (steps_per_cpu_s, peak_mib) = (1.0 / cpu_s, crate::machine::peak_mib());
+        let figure = Figure { name: (*name).into(), cpu_s, wall_s, steps_per_cpu_s, peak_mib };
         if !json {
             say!(
                 "{name:<16} {:>8.1} ms CPU {:>8.1} ms wall {:>7.2} steps/CPU s  {what}",

@@ -7,6 +7,12 @@ pub(crate) fn peak_mib() -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
+/// Lets [`peak_mib`] begin anew, where the system can.
+pub(crate) fn forget_peak() {
+    // Where it cannot, the peak is that of the whole process.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 /// Cores and load, for the foot of a report.
 pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());

@@ -47,6 +47,20 @@ pub(crate) fn erf(x: f32) -> f32 {
     x * p / q
 }
 
+/// The largest number of a slice, NaN left aside; of an empty one, negative infinity.
+#[inline(always)]
+pub(crate) fn max(x: &[f32]) -> f32 {
+    // Running maxima side by side: one alone would wait for itself.
+    let mut tops = [f32::NEG_INFINITY; 32];
+    let (chunks, rest) = x.as_chunks::<32>();
+    for chunk in chunks {
+        for (top, &x) in tops.iter_mut().zip(chunk) {
+            *top = if x > *top { x } else { *top };
+        }
+    }
+    tops.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+}
+
 /// The sum of a slice, in eight lanes.
 #[inline(always)]
 pub(crate) fn sum(x: &[f32]) -> f32 {

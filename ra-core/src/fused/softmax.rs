@@ -1,5 +1,5 @@
 //! The error of a softmax classifier.
-use super::math::{exp, sum, vectorized};
+use super::math::{exp, max, sum, vectorized};
 use super::on_host;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation};
 use rayon::prelude::*;
@@ -32,16 +32,7 @@ fn error_row(row: &mut [f32], target: usize) -> f64 {
     vectorized(
         #[inline(always)]
         || {
-            // Eight running maxima: one alone would wait for itself.
-            let mut tops = [f32::NEG_INFINITY; 32];
-            let chunks = row.chunks_exact(32);
-            let rest = chunks.remainder();
-            for chunk in chunks {
-                for (top, &x) in tops.iter_mut().zip(chunk) {
-                    *top = if x > *top { x } else { *top };
-                }
-            }
-            let top = tops.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+            let top = max(row);
             for x in row.iter_mut() {
                 *x = exp(*x - top);
             }

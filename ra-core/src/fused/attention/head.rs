@@ -1,5 +1,5 @@
 //! One head of attention over one sequence, on the host.
-use crate::fused::math::{TILE, dot, exp, multiply, sum};
+use crate::fused::math::{TILE, dot, exp, max, multiply, sum};
 use std::ops::Range;
 
 /// The buffers of a head, padded with zeros to whole tiles.
@@ -110,7 +110,7 @@ fn softmax(scores: &mut [f32], bias: Option<&[f32]>, size: Size) {
                 *score += bias;
             }
         }
-        let top = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let top = max(seen);
         for score in seen.iter_mut() {
             *score = exp(*score - top);
         }
