@@ -25,11 +25,12 @@ pub(crate) fn accuracy(ranks: &[f64], k: usize) -> Accuracy {
     let hits = &ranks[..ranks.partition_point(|&rank| rank <= k as f64)];
     let possible = ranks.len().min(k);
     let ideal: f64 = (1..=possible).map(|rank| gain(rank as f64)).sum();
-    let precision: f64 = (1..).zip(hits).map(|(nth, &rank)| f64::from(nth) / rank).sum();
+    let precision = (1..).zip(hits).map(|(nth, &rank)| f64::from(nth) / rank).sum::<f64>() + 0.0;
     Accuracy {
         hr: if hits.is_empty() { 0.0 } else { 1.0 },
         recall: hits.len() as f64 / ranks.len() as f64,
-        ndcg: hits.iter().map(|&rank| gain(rank)).sum::<f64>() / ideal,
+        // Nothing at all sums up to -0.
+        ndcg: (hits.iter().map(|&rank| gain(rank)).sum::<f64>() + 0.0) / ideal,
         mrr: hits.first().map_or(0.0, |&rank| 1.0 / rank),
         map_r: precision / ranks.len() as f64,
         map_min: precision / possible as f64,
@@ -157,7 +158,7 @@ impl AtK {
 
 /// The mean, 0 of nothing.
 pub(crate) fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
+    (values.iter().sum::<f64>() + 0.0) / values.len().max(1) as f64
 }
 
 /// Accuracy metrics of every user under their public names, such as `ndcg@10`.
@@ -199,6 +200,13 @@ mod tests {
         assert_eq!((got.map_r, got.map_min), (1.0 / 3.0, 0.5));
         assert_eq!((got.hr, got.recall, got.mrr), (1.0, 1.0 / 3.0, 1.0));
         assert!((got.ndcg - 1.0 / (1.0 + 1.0 / 3f64.log2())).abs() < 1e-12);
+    }
+
+    #[test]
+    fn nothing_found_is_zero_and_not_minus_zero() {
+        let got = accuracy(&[9.0], 2);
+        assert!([got.hr, got.recall, got.ndcg, got.mrr, got.map_r, got.map_min].iter().all(|x| x.to_bits() == 0));
+        assert_eq!(mean(&[]).to_bits(), 0);
     }
 
     #[test]
