@@ -113,6 +113,9 @@ fn build(config: &Config, mut weights: Weights, pooling: Option<Pooling>, device
     };
     let fingerprint = weights.fingerprint().clone();
     weights.finish()?;
+    if model.spec().causal && model.spec().pooling == Pooling::First {
+        tracing::warn!("pooling first: the first token of a causal model reads nothing of the text; use last or mean");
+    }
     Ok(Model { model, vocabulary: config.vocabulary(), params, fingerprint })
 }
 
