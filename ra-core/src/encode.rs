@@ -20,17 +20,12 @@ pub struct Encoded {
 pub fn run_layers<L: LanguageModel + ?Sized>(
     lm: &L,
     range: Range<usize>,
-    mut hidden: Tensor<3>,
+    hidden: Tensor<3>,
     text: &TextBatch,
     prefix: Option<&Prefix>,
-    mut visit: impl FnMut(usize, &Tensor<3>),
+    visit: impl FnMut(usize, &Tensor<3>),
 ) -> Tensor<3> {
-    let inputs = Inputs::new(lm, text, prefix);
-    for index in range {
-        hidden = lm.layer(index, inputs.layer(index, hidden));
-        visit(index, &hidden);
-    }
-    hidden
+    Inputs::new(lm, text, prefix).run(lm, range, hidden, visit)
 }
 
 /// What every layer reads beside the state that enters it.
@@ -44,6 +39,20 @@ impl<'a> Inputs<'a> {
     fn new<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: Option<&'a Prefix>) -> Self {
         let bias = |rows| attention_bias(&text.mask, rows, lm.spec().causal);
         Self { positions: text.positions(), plain: bias(0), prefix: prefix.map(|p| (p, bias(p.rows()))) }
+    }
+
+    fn run<L: LanguageModel + ?Sized>(
+        &self,
+        lm: &L,
+        range: Range<usize>,
+        mut hidden: Tensor<3>,
+        mut visit: impl FnMut(usize, &Tensor<3>),
+    ) -> Tensor<3> {
+        for index in range {
+            hidden = lm.layer(index, self.layer(index, hidden));
+            visit(index, &hidden);
+        }
+        hidden
     }
 
     fn layer(&self, index: usize, hidden: Tensor<3>) -> LayerInput {
@@ -73,9 +82,9 @@ pub fn encode_from<L: LanguageModel + ?Sized>(
     let spec = lm.spec();
     match pooled_rows(spec.pooling, &text.mask) {
         Some(rows) if first < spec.layers => {
-            let last = spec.layers - 1;
-            let hidden = run_layers(lm, first..last, hidden, text, prefix, |_, _| ());
-            lm.finish(lm.layer_at(last, Inputs::new(lm, text, prefix).layer(last, hidden), rows)).squeeze_dim(1)
+            let (last, inputs) = (spec.layers - 1, Inputs::new(lm, text, prefix));
+            let hidden = inputs.run(lm, first..last, hidden, |_, _| ());
+            lm.finish(lm.layer_at(last, inputs.layer(last, hidden), rows)).squeeze_dim(1)
         }
         _ => {
             let last = run_layers(lm, first..spec.layers, hidden, text, prefix, |_, _| ());

@@ -1,5 +1,5 @@
 //! BERT (Devlin et al., NAACL 2019), post-norm and bidirectional; MiniLM and most sentence encoders are of this shape.
-use crate::transformer::{Angles, Block, Body, Norm, Transformer, look_up};
+use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
 use crate::{Weights, unsupported};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{Activation, FrozenLinear};
@@ -161,8 +161,7 @@ impl Block for Layer {
     }
     fn close(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
         let hidden = self.attention_norm.forward(self.output.project(attended) + hidden);
-        let [batch, rows, width] = hidden.dims();
-        let inner = self.up.activated(hidden.clone().reshape([batch * rows, width]), self.activation);
-        self.output_norm.forward(self.down.forward(inner).reshape([batch, rows, width]) + hidden)
+        let inner = by_rows(hidden.clone(), |x| self.down.forward(self.up.activated(x, self.activation)));
+        self.output_norm.forward(inner + hidden)
     }
 }

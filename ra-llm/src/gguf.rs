@@ -37,14 +37,14 @@ struct Reader {
     left: u64,
 }
 
-type Read_<T> = std::result::Result<T, Error>;
+type Checked<T> = std::result::Result<T, Error>;
 
 impl Reader {
     fn corrupt(&self, problem: impl std::fmt::Display) -> Error {
         Error::corrupt(&self.path, format!("not a whole GGUF file: {problem}"))
     }
 
-    fn bytes(&mut self, count: u64) -> Read_<Vec<u8>> {
+    fn bytes(&mut self, count: u64) -> Checked<Vec<u8>> {
         if count > self.left {
             return Err(self.corrupt(format!("{count} bytes are announced where {} are left", self.left)));
         }
@@ -54,21 +54,21 @@ impl Reader {
         Ok(bytes)
     }
 
-    fn array<const N: usize>(&mut self) -> Read_<[u8; N]> {
+    fn array<const N: usize>(&mut self) -> Checked<[u8; N]> {
         let bytes = self.bytes(N as u64)?;
         bytes.try_into().map_err(|_| self.corrupt("it ends"))
     }
 
-    fn u32(&mut self) -> Read_<u32> {
+    fn u32(&mut self) -> Checked<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Read_<u64> {
+    fn u64(&mut self) -> Checked<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
     /// A count of things that take at least `least` bytes each.
-    fn count(&mut self, least: u64) -> Read_<usize> {
+    fn count(&mut self, least: u64) -> Checked<usize> {
         let count = self.u64()?;
         if count.checked_mul(least).is_none_or(|bytes| bytes > self.left) {
             return Err(self.corrupt(format!("{count} entries are announced where {} bytes are left", self.left)));
@@ -76,13 +76,13 @@ impl Reader {
         Ok(count as usize)
     }
 
-    fn text(&mut self) -> Read_<String> {
+    fn text(&mut self) -> Checked<String> {
         let length = self.u64()?;
         let bytes = self.bytes(length)?;
         String::from_utf8(bytes).map_err(|_| self.corrupt("a text is not UTF-8"))
     }
 
-    fn number(&mut self, kind: u32) -> Read_<f64> {
+    fn number(&mut self, kind: u32) -> Checked<f64> {
         Ok(match kind {
             0 => f64::from(self.array::<1>()?[0]),
             1 => f64::from(self.array::<1>()?[0].cast_signed()),
@@ -99,19 +99,19 @@ impl Reader {
         })
     }
 
-    fn value(&mut self) -> Read_<Value> {
+    fn value(&mut self) -> Checked<Value> {
         match self.u32()? {
             7 => Ok(Value::Bool(self.number(7)? != 0.0)),
             8 => self.text().map(Value::Text),
             9 => match self.u32()? {
                 8 => {
                     let count = self.count(8)?;
-                    (0..count).map(|_| self.text()).collect::<Read_<_>>().map(Value::Texts)
+                    (0..count).map(|_| self.text()).collect::<Checked<_>>().map(Value::Texts)
                 }
                 9 => Err(self.corrupt("lists of lists are not supported")),
                 kind => {
                     let count = self.count(1)?;
-                    (0..count).map(|_| self.number(kind)).collect::<Read_<_>>().map(Value::Numbers)
+                    (0..count).map(|_| self.number(kind)).collect::<Checked<_>>().map(Value::Numbers)
                 }
             },
             kind => self.number(kind).map(Value::Number),
@@ -151,7 +151,7 @@ impl Gguf {
                 return Err(reader.corrupt(format!("{name} has {dims} dimensions")).into());
             }
             // The fastest dimension comes first.
-            let mut shape = (0..dims).map(|_| reader.u64().map(|n| n as usize)).collect::<Read_<Vec<_>>>()?;
+            let mut shape = (0..dims).map(|_| reader.u64().map(|n| n as usize)).collect::<Checked<Vec<_>>>()?;
             shape.reverse();
             let (kind, offset) = (reader.u32()?, reader.u64()?);
             let Some(format) = Format::of_gguf(kind) else {

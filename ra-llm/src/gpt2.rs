@@ -1,5 +1,5 @@
 //! GPT-2 (Radford et al., 2019): pre-norm, causal, learned positions.
-use crate::transformer::{Angles, Block, Body, Norm, Transformer, look_up};
+use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
 use crate::{Weights, unsupported};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{Activation, FrozenLinear, Layout};
@@ -145,9 +145,7 @@ impl Block for Layer {
     }
     fn close(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
         let hidden = self.output.project(attended) + hidden;
-        let [batch, rows, width] = hidden.dims();
-        let read = self.inner_norm.forward(hidden.clone()).reshape([batch * rows, width]);
-        let inner = self.up.activated(read, Activation::GeluTanh);
-        self.down.forward(inner).reshape([batch, rows, width]) + hidden
+        let read = self.inner_norm.forward(hidden.clone());
+        by_rows(read, |x| self.down.forward(self.up.activated(x, Activation::GeluTanh))) + hidden
     }
 }

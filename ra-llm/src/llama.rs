@@ -1,6 +1,6 @@
 //! Llama (Touvron et al., 2023) and the models of its shape: Mistral, Qwen2 (biases on queries, keys and values), Qwen3
 //! (norms on the heads of queries and keys).
-use crate::transformer::{Angles, Block, Body, Norm, Rotary, Transformer, look_up};
+use crate::transformer::{Angles, Block, Body, Norm, Rotary, Transformer, by_rows, look_up};
 use crate::{Weights, unsupported};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{FrozenLinear, gated_silu};
@@ -231,9 +231,8 @@ impl Block for Layer {
     }
     fn close(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
         let hidden = self.output.project(attended) + hidden;
-        let [batch, rows, width] = hidden.dims();
-        let read = self.inner_norm.forward(hidden.clone()).reshape([batch * rows, width]);
-        let inner = gated_silu(self.gate.forward(read.clone()), self.up.forward(read));
-        self.down.forward(inner).reshape([batch, rows, width]) + hidden
+        let read = self.inner_norm.forward(hidden.clone());
+        let inner = |x: Tensor<2>| gated_silu(self.gate.forward(x.clone()), self.up.forward(x));
+        by_rows(read, |x| self.down.forward(inner(x))) + hidden
     }
 }

@@ -90,6 +90,20 @@ fn positions_at(positions: Tensor<2, Int>, rows: Tensor<1, Int>) -> Tensor<2, In
     positions.gather(1, rows.reshape([batch, 1]))
 }
 
+/// `[batch, 1, tokens, keys]` at one query a row, `[batch, 1, 1, keys]`.
+fn bias_at(bias: Tensor<4>, rows: Tensor<1, Int>) -> Tensor<4> {
+    let [batch, _, _, keys] = bias.dims();
+    bias.gather(2, rows.reshape([batch, 1, 1, 1]).expand([batch, 1, 1, keys]))
+}
+
+/// What works row by row, on `[batch, rows, width]`.
+pub(crate) fn by_rows(x: Tensor<3>, each: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<3> {
+    let [batch, rows, width] = x.dims();
+    let y = each(x.reshape([batch * rows, width]));
+    let [_, width] = y.dims();
+    y.reshape([batch, rows, width])
+}
+
 impl<B: Body> LanguageModel for Transformer<B> {
     fn spec(&self) -> LmSpec {
         self.spec
@@ -118,8 +132,7 @@ impl<B: Body> LanguageModel for Transformer<B> {
     fn layer_at(&self, index: usize, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
         let block = &self.body.blocks()[index];
         let (read, at) = (block.read(input.hidden.clone()), self.angles(input.positions.clone()));
-        let [batch, _, _, keys] = input.bias.dims();
-        let bias = input.bias.gather(2, rows.clone().reshape([batch, 1, 1, 1]).expand([batch, 1, 1, keys]));
+        let bias = bias_at(input.bias, rows.clone());
         let here = self.angles(positions_at(input.positions, rows.clone()));
         let query = block.query(take_rows(read.clone(), rows.clone()), here.as_ref());
         let [key, value] = self.memory(block, read, input.prefix, at.as_ref());
@@ -129,14 +142,14 @@ impl<B: Body> LanguageModel for Transformer<B> {
 
     fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> Option<PooledText> {
         let block = self.body.blocks().last()?;
-        let [batch, _, _, keys] = input.bias.dims();
+        let [batch, ..] = input.bias.dims();
         let (read, at) = (block.read(input.hidden.clone()), self.angles(input.positions.clone()));
         let here = self.angles(positions_at(input.positions, rows.clone()));
         let query = split_heads(block.query(take_rows(read.clone(), rows.clone()), here.as_ref()), self.heads);
         let scale = 1.0 / (query.dims()[3] as f32).sqrt();
         let query = query * scale; // [batch, heads, 1, head]
         let [key, value] = self.memory(block, read, None, at.as_ref()).map(|x| self.shared(x));
-        let bias = input.bias.gather(2, rows.clone().reshape([batch, 1, 1, 1]).expand([batch, 1, 1, keys]));
+        let bias = bias_at(input.bias, rows.clone());
         let scores = query.clone().matmul(key.swap_dims(2, 3)) + bias;
         let top = scores.clone().max_dim(3);
         let score = (scores.clone() - top.clone()).exp().sum_dim(3).log() + top;

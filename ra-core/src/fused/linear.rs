@@ -76,10 +76,7 @@ impl FrozenLinear {
     /// When `x` lives on another device than the layer.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         match &self.weight {
-            Weight::Packed(packed) => match apply(Product(packed.clone(), None), &[x]) {
-                Some(y) => y,
-                None => unreachable!("a layer and what it reads live on one device, as f32"),
-            },
+            Weight::Packed(packed) => Product(packed.clone(), None).of(x),
             Weight::Plain(plain) => {
                 let Plain { weight, bias } = &**plain;
                 // A plain weight is a constant to autodiff.
@@ -96,12 +93,7 @@ impl FrozenLinear {
     /// `activation(x W + b)`, `[rows, in]` to `[rows, out]`.
     pub fn activated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
         match &self.weight {
-            Weight::Packed(packed) if !x.is_autodiff() => {
-                match apply(Product(packed.clone(), Some(activation)), &[x]) {
-                    Some(y) => y,
-                    None => unreachable!("a layer and what it reads live on one device, as f32"),
-                }
-            }
+            Weight::Packed(packed) if !x.is_autodiff() => Product(packed.clone(), Some(activation)).of(x),
             _ => activate(self.forward(x), activation),
         }
     }
@@ -269,6 +261,15 @@ fn tile([a, b, c, d, e, f]: [&[f32]; TALL], piece: &[[f32; TILE]]) -> [[f32; TIL
 /// A product, and what follows it where nothing asks for a gradient.
 #[derive(Debug)]
 struct Product(Arc<Packed>, Option<Activation>);
+
+impl Product {
+    fn of(self, x: Tensor<2>) -> Tensor<2> {
+        match apply(self, &[x]) {
+            Some(y) => y,
+            None => unreachable!("a layer and what it reads live on one device, as f32"),
+        }
+    }
+}
 
 impl Operator<1> for Product {
     type Saved = ();
