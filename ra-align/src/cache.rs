@@ -236,7 +236,8 @@ fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
     })
 }
 
-fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
+/// Row numbers as a tensor.
+pub(crate) fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
     let rows: Vec<i32> = rows.map(|r| r as i32).collect();
     let n = rows.len();
     Tensor::from_data(TensorData::new(rows, [n]), device)

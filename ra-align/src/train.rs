@@ -1,11 +1,12 @@
 //! Training the towers: the only thing that learns in RA-Rec.
+use crate::cache::indices;
 use crate::loss::Candidates;
 use crate::{
     AlignConfig, AlignLoss, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, bpr_in_batch, bpr_sampled,
     info_nce, softmax_in_batch,
 };
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use ra_core::{
     Aligner, Curve, Dataset, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result, Sample,
     SplitMix, dropout_mask, normal, rng, splitmix64,
@@ -310,10 +311,7 @@ fn layer_info_nce(prefix: &Prefix, rows: &[usize], means: Vec<Tensor<2>>, ids: &
 }
 
 fn select(table: &Tensor<2>, rows: impl Iterator<Item = usize>) -> Tensor<2> {
-    let rows: Vec<i32> = rows.map(|r| r as i32).collect();
-    let n = rows.len();
-    let device: Device = table.device();
-    table.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(rows, [n]), &device))
+    table.clone().select(0, indices(rows, &table.device()))
 }
 
 /// The distinct items in ascending order, and where each of `items` stands among them.

@@ -245,3 +245,53 @@ fn every_entry_is_pinned_and_says_its_terms() {
         }
     }
 }
+
+#[test]
+fn of_an_npm_package_only_what_is_named_is_written() {
+    let root = tempfile::tempdir().unwrap();
+    let pack = |members: &[(&str, &[u8])]| {
+        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        for (name, content) in members {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            // Written by hand: the builder itself refuses names that leave the folder.
+            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_cksum();
+            tar.append(&header, *content).unwrap();
+        }
+        let path = root.path().join("a.tgz");
+        fs::write(&path, tar.into_inner().unwrap().finish().unwrap()).unwrap();
+        path
+    };
+    let (registry, sha256) = (Registry::Npm, "");
+    let wheel = Wheel {
+        registry,
+        package: "p",
+        version: "1",
+        sha256,
+        bytes: 9,
+        unpacked: 9,
+        folder: "package/",
+        files: &["a", "b"],
+        extras: &[],
+    };
+    let into = root.path().join("ok");
+    wheel
+        .unpack(
+            &pack(&[("package/a", b"one"), ("package/../../x", b"bad"), ("package/c", b"no"), ("package/b", b"two")]),
+            &into,
+        )
+        .unwrap();
+    let mut names: Vec<_> = fs::read_dir(&into).unwrap().flatten().map(|e| e.file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["a", "b"]);
+    assert!(!root.path().join("x").exists() && fs::read(into.join("b")).unwrap() == b"two");
+    let fails = |members: &[(&str, &[u8])], folder: &str| {
+        format!("{:#}", wheel.unpack(&pack(members), &root.path().join(folder)).unwrap_err())
+    };
+    assert!(fails(&[("package/a", b"one")], "lacks").contains("package/b is not in it"));
+    assert!(fails(&[("package/a", b"0123456789"), ("package/b", b"")], "bomb").contains("more than 9 bytes"));
+    fs::write(root.path().join("a.tgz"), b"no tar").unwrap();
+    let told = format!("{:#}", wheel.unpack(&root.path().join("a.tgz"), &root.path().join("broken")).unwrap_err());
+    assert!(told.contains("no whole tar.gz"), "{told}");
+}

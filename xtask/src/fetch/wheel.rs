@@ -113,21 +113,23 @@ impl Wheel {
         let mut left = self.unpacked;
         for name in self.files.iter().chain(self.extras) {
             let member = archive.by_name(&format!("{}{name}", self.folder));
-            let mut member = member.with_context(|| format!("{self}: {}{name}", self.folder))?.take(left + 1);
-            let path = into.join(name);
-            let failed = || format!("{self}: cannot unpack {name} (a corrupt wheel, or the disk is full)");
-            fs::create_dir_all(path.parent().unwrap_or(into)).with_context(failed)?;
-            let mut out = File::create_new(&path).with_context(failed)?;
-            let written = io::copy(&mut member, &mut out).with_context(failed)?;
-            ensure!(written <= left, "{self}: refused, it unpacks to more than {} bytes", self.unpacked);
-            left -= written;
-            out.sync_all().with_context(failed)?;
+            self.write(member.with_context(|| format!("{self}: {}{name}", self.folder))?, name, into, &mut left)?;
         }
         Ok(())
     }
-}
 
-impl Wheel {
+    /// Writes a member under its name, flushed to disk, and takes its size from the bytes that are `left`.
+    fn write(&self, member: impl Read, name: &str, into: &Path, left: &mut u64) -> Result<()> {
+        let path = into.join(name);
+        let failed = || format!("{self}: cannot unpack {name} (a corrupt package, or the disk is full)");
+        fs::create_dir_all(path.parent().unwrap_or(into)).with_context(failed)?;
+        let mut out = File::create_new(&path).with_context(failed)?;
+        let written = io::copy(&mut member.take(*left + 1), &mut out).with_context(failed)?;
+        ensure!(written <= *left, "{self}: refused, it unpacks to more than {} bytes", self.unpacked);
+        *left -= written;
+        out.sync_all().with_context(failed)
+    }
+
     fn unpack_npm(&self, file: &Path, into: &Path) -> Result<()> {
         let whole = || format!("{self}: corrupt or truncated, no whole tar.gz");
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(File::open(file)?));
@@ -139,11 +141,7 @@ impl Wheel {
             let path = member.path().with_context(whole)?.into_owned();
             let wanted = self.files.iter().find(|name| path == Path::new(&format!("{}{name}", self.folder)));
             let Some(name) = wanted.filter(|_| member.header().entry_type().is_file()) else { continue };
-            let mut out = File::create_new(into.join(name)).with_context(|| format!("{self}: cannot unpack {name}"))?;
-            let written = io::copy(&mut member.take(left + 1), &mut out).with_context(whole)?;
-            ensure!(written <= left, "{self}: refused, it unpacks to more than {} bytes", self.unpacked);
-            left -= written;
-            out.sync_all()?;
+            self.write(member, name, into, &mut left)?;
         }
         for name in self.files {
             ensure!(into.join(name).is_file(), "{self}: {}{name} is not in it", self.folder);
