@@ -1,8 +1,9 @@
 //! Frozen work once: what a text contributes does not depend on any trained parameter.
+use crate::{AlignConfig, AlignLoss, Placement};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::{
     Error, LanguageModel, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
-    mean_rows, pooled_text, read_bytes, run_layers, write_atomic,
+    encode_with_tokens, mean_rows, pooled_text, read_bytes, run_layers, write_atomic,
 };
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -27,17 +28,22 @@ pub struct TextCache {
     /// Heads and their width, where a text is the constants of [`PooledText`].
     pooled: Option<[usize; 2]>,
     means: bool,
+    placement: Placement,
     budget: usize,
     rows: Mutex<Rows>,
 }
 
 impl TextCache {
-    /// A cache for `lm` that holds at most `budget_mib`; what does not fit is computed again when needed.
-    pub fn new<L: LanguageModel + ?Sized>(lm: &L, first_layer: usize, means: bool, budget_mib: usize) -> Self {
+    /// A cache for what `align` injects into `lm`. It holds at most `align.cache_mib`; what does not fit is computed again
+    /// when needed.
+    pub fn new<L: LanguageModel + ?Sized>(lm: &L, align: &AlignConfig) -> Self {
         let spec = lm.spec();
-        let alone = first_layer + 1 == spec.layers && spec.pooling != Pooling::Mean;
+        let (first_layer, means) = (align.first_layer(&spec), align.loss != AlignLoss::None);
+        let alone =
+            first_layer + 1 == spec.layers && spec.pooling != Pooling::Mean && align.placement == Placement::Layers;
         let pooled = if alone { pooled_path(lm) } else { None };
-        Self { first_layer, pooled, means, budget: budget_mib << 18, rows: Mutex::new(HashMap::new()) }
+        let rows = Mutex::new(HashMap::new());
+        Self { first_layer, pooled, means, placement: align.placement, budget: align.cache_mib << 18, rows }
     }
 
     /// Texts held.
@@ -144,7 +150,10 @@ impl TextCache {
             }
             let hidden = Tensor::from_data(TensorData::new(states, [count, longest, spec.width]), &device);
             let own = prefix.map(|prefix| prefix.select(&indices(group.iter().copied(), &device)));
-            encode_from(lm, self.first_layer, hidden, &batch, own.as_ref())
+            match (self.placement, own.as_ref().and_then(|own| own.layer(0))) {
+                (Placement::Input, Some(rows)) => encode_with_tokens(lm, hidden, &batch, rows.clone()),
+                _ => encode_from(lm, self.first_layer, hidden, &batch, own.as_ref()),
+            }
         };
         let vectors = Tensor::cat(groups.iter().map(part).collect(), 0);
         let mut places = vec![0; texts.len()];

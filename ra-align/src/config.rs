@@ -1,5 +1,6 @@
 //! The `[align]` table of a recipe (method notes, section 10).
-use crate::{LayerwiseConfig, ProjectionKind};
+use crate::{IdSource, Layerwise, LayerwiseConfig, ProjectionKind, Towers};
+use burn::tensor::Device;
 use ra_core::LmSpec;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,10 @@ pub enum AlignLoss {
     /// InfoNCE a layer, `lambda (L_ua + L_ia)` (the paper).
     #[default]
     InfoNce,
+    /// Maximum mean discrepancy a layer.
+    Mmd,
+    /// Mean squared difference a layer.
+    Mse,
     /// The pair loss alone.
     None,
 }
@@ -27,10 +32,25 @@ pub enum PairLoss {
     SoftmaxInBatch,
 }
 
+/// Where the rows of the alignment module enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// Beside keys and values of every layer from `first_layer` up (the paper).
+    #[default]
+    Layers,
+    /// Once, as tokens of the input (CoLLM, LLaRA, E4SRec).
+    Input,
+}
+
 /// What is aligned, and against what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlignConfig {
+    /// Whose ID vectors are read.
+    pub ids: IdSource,
+    /// Where prefix rows enter.
+    pub placement: Placement,
     /// How an ID becomes prefix rows.
     pub projection: ProjectionKind,
     /// Projected rows a layer.
@@ -71,6 +91,8 @@ pub struct AlignConfig {
 impl Default for AlignConfig {
     fn default() -> Self {
         Self {
+            ids: IdSource::Own,
+            placement: Placement::Layers,
             projection: ProjectionKind::Dense,
             n_tok: 1,
             n_ctx: 4,
@@ -103,7 +125,19 @@ impl AlignConfig {
             return Err(format!("align.first_layer is {}, the language model has {layers} layers", self.first_layer));
         }
         if self.n_tok == 0 {
-            return Err("align.n_tok is 0: at least one row must carry the ID".into());
+            return Err(
+                "align.n_tok is 0: at least one row must carry the ID; projection = \"none\" leaves the ID out".into(),
+            );
+        }
+        if self.placement == Placement::Input && self.first_layer(spec) != 0 {
+            return Err(format!("align.placement is input and align.first_layer is {}: set it to 0", self.first_layer));
+        }
+        match self.projection {
+            ProjectionKind::LowRank(0) => return Err("align.projection has rank 0, it must be 1 or above".into()),
+            ProjectionKind::None if self.n_ctx == 0 => {
+                return Err("align.projection is none and align.n_ctx is 0: nothing is left to train".into());
+            }
+            _ => {}
         }
         for (key, value) in [("align.tau", self.tau), ("align.temperature", self.temperature)] {
             if !value.is_finite() || value <= 0.0 {
@@ -131,13 +165,20 @@ impl AlignConfig {
         self.first_layer.rem_euclid(layers) as usize
     }
 
-    /// The shape of one tower's module for ID vectors of width `dim`.
-    pub fn layerwise(&self, dim: usize, spec: &LmSpec) -> LayerwiseConfig {
-        let (n_tok, n_ctx, init_std) = (self.n_tok, self.n_ctx, self.init_std);
-        match self.projection {
-            ProjectionKind::Dense => {
-                LayerwiseConfig { dim, n_tok, n_ctx, first_layer: self.first_layer(spec), init_std }
-            }
+    /// Fresh towers for ID vectors of width `dim`.
+    pub fn towers(&self, dim: usize, spec: &LmSpec, seed: u64, device: &Device) -> Towers<Layerwise> {
+        // What enters with the input enters once.
+        let layers = if self.placement == Placement::Input { 1 } else { spec.layers };
+        let (shape, spec) = (self.layerwise(dim, spec), LmSpec { layers, ..*spec });
+        Towers {
+            user: shape.init(&spec, "user tower", seed, device),
+            item: shape.init(&spec, "item tower", seed, device),
         }
+    }
+
+    /// The shape of one tower's module for ID vectors of width `dim`.
+    fn layerwise(&self, dim: usize, spec: &LmSpec) -> LayerwiseConfig {
+        let Self { projection, n_tok, n_ctx, init_std, .. } = *self;
+        LayerwiseConfig { projection, dim, n_tok, n_ctx, first_layer: self.first_layer(spec), init_std }
     }
 }

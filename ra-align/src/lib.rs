@@ -10,13 +10,14 @@
 //!
 //! # Example
 //! ```
-//! use ra_align::LayerwiseConfig;
+//! use ra_align::{LayerwiseConfig, ProjectionKind};
 //! use ra_core::{Aligner, Backend, LmSpec, Pooling, ledger, open_device, trainable_params};
 //! use burn::tensor::Tensor;
 //!
 //! let device = open_device(Backend::Cpu)?;
 //! let minilm = LmSpec { layers: 6, width: 384, max_tokens: 512, causal: false, pooling: Pooling::First };
-//! let config = LayerwiseConfig { dim: 64, n_tok: 1, n_ctx: 4, first_layer: 0, init_std: 0.1 };
+//! let projection = ProjectionKind::Dense;
+//! let config = LayerwiseConfig { projection, dim: 64, n_tok: 1, n_ctx: 4, first_layer: 0, init_std: 0.1 };
 //! let tower = config.init(&minilm, "user", 1, &device);
 //! let prefix = tower.prefix(Tensor::ones([2, 1, 64], &device)); // two users, a vector each
 //! assert_eq!(prefix.layer(5).unwrap().dims(), [2, 5, 384]); // four instruction rows, one projected row
@@ -25,6 +26,7 @@
 //! ```
 #![recursion_limit = "256"]
 
+mod alter;
 mod cache;
 mod config;
 mod layerwise;
@@ -34,10 +36,11 @@ mod rarec;
 mod standardize;
 mod train;
 
+pub use alter::{Altered, IdSource};
 pub use cache::TextCache;
-pub use config::{AlignConfig, AlignLoss, PairLoss};
+pub use config::{AlignConfig, AlignLoss, PairLoss, Placement};
 pub use layerwise::{Layerwise, LayerwiseConfig, ProjectionKind};
-pub use loss::{Candidates, bpr_in_batch, bpr_sampled, info_nce, softmax_in_batch, unit};
+pub use loss::{Candidates, bpr_in_batch, bpr_sampled, info_nce, mmd, mse, softmax_in_batch, unit};
 pub use prompt::{PromptConfig, Prompts};
 pub use rarec::{RaRec, TextTower, Towers};
 pub use standardize::IdScale;

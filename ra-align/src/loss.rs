@@ -74,6 +74,29 @@ pub fn info_nce(anchor: Tensor<2>, target: Tensor<2>, ids: &[u32], tau: f32) -> 
     softmax_in_batch(scores, &Candidates::in_batch(ids, &device), None)
 }
 
+/// Squared maximum mean discrepancy of anchors and targets, both `[batch, width]`, with a sum of three Gaussian kernels
+/// around the mean squared distance (Gretton et al., JMLR 2012; per layer as in IDLE-Adapter, arXiv 2411.18262). It pulls
+/// the clouds together, not the pairs. No gradient flows into `target` or the bandwidth.
+pub fn mmd(anchor: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
+    let n = anchor.dims()[0];
+    let all = Tensor::cat(vec![anchor, target], 0);
+    let squares = all.clone().square().sum_dim(1);
+    let distance = (squares.clone() + squares.transpose() - all.clone().matmul(all.transpose()) * 2.0).clamp_min(0.0);
+    let bandwidth = distance.clone().detach().mean().clamp_min(1e-12).unsqueeze();
+    let kernel = [0.5f32, 1.0, 2.0]
+        .map(|factor| (distance.clone() / (bandwidth.clone() * factor)).neg().exp())
+        .into_iter()
+        .reduce(|a, b| a + b)
+        .unwrap_or(distance);
+    let block = |a: usize, b: usize| kernel.clone().slice([a * n..(a + 1) * n, b * n..(b + 1) * n]).mean();
+    block(0, 0) + block(1, 1) - block(0, 1) * 2.0
+}
+
+/// Mean squared difference of anchors and targets, both `[batch, width]` (A-LLMRec, arXiv 2404.11343).
+pub fn mse(anchor: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
+    (anchor - target).square().mean()
+}
+
 /// Rows scaled to length 1.
 pub fn unit(x: Tensor<2>) -> Tensor<2> {
     let norm = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
@@ -95,5 +118,18 @@ mod tests {
         let softmax: f32 = softmax_in_batch(scores, &candidates, None).into_scalar();
         let expected = ((-1.0f32).exp().ln_1p() * 2.0 + (2.0 * (-1.0f32).exp()).ln_1p()) / 3.0;
         assert!((softmax - expected).abs() < 1e-6, "{softmax} {expected}");
+    }
+
+    #[test]
+    fn mmd_sees_clouds_and_mse_sees_pairs() {
+        let device = Device::flex();
+        let cloud = Tensor::<2>::from_floats([[0.0, 1.0], [2.0, 0.5], [-1.0, 3.0]], &device);
+        let turned = cloud.clone().select(0, Tensor::from_ints([1, 2, 0], &device));
+        let value = |x: Tensor<1>| x.into_scalar::<f32>();
+        assert!(value(mmd(cloud.clone(), turned.clone())).abs() < 1e-6, "the same cloud in another order");
+        assert!(value(mse(cloud.clone(), turned)) > 1.0);
+        let (near, far) = (mmd(cloud.clone(), cloud.clone() + 0.5), mmd(cloud.clone(), cloud.clone() + 5.0));
+        assert!(0.0 < value(near.clone()) && value(near.clone()) < value(far), "{near}");
+        assert_eq!(value(mse(cloud.clone(), cloud + 2.0)), 4.0);
     }
 }

@@ -3,7 +3,7 @@ use crate::cache::indices;
 use crate::loss::Candidates;
 use crate::{
     AlignConfig, AlignLoss, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, bpr_in_batch, bpr_sampled,
-    info_nce, softmax_in_batch,
+    info_nce, mmd, mse, softmax_in_batch,
 };
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -115,11 +115,7 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     assert!(!job.samples.is_empty(), "alignment needs samples");
     let frozen = Frozen::prepare(job, progress);
     let (spec, device) = (job.text.lm.spec(), job.text.lm.device().autodiff());
-    let shape = job.align.layerwise(job.ids.dim(), &spec);
-    let towers = Towers {
-        user: shape.init(&spec, "user tower", job.seed, &device),
-        item: shape.init(&spec, "item tower", job.seed, &device),
-    };
+    let towers = job.align.towers(job.ids.dim(), &spec, job.seed, &device);
     let mut order = Vec::new();
     let batch = job.train.batch.min(frozen.targets.len()).max(1);
     let per_epoch = (frozen.targets.len() / batch).max(1);
@@ -212,8 +208,8 @@ impl<'a> Frozen<'a> {
         let target_texts = text.item_texts(&targets);
         let item_means = text.cache.means(&text.lm, &target_texts);
         let every: Vec<usize> = (0..batch.len()).collect();
-        let ua = layer_info_nce(&user_prefix, &every, user_means, &user_ids, align.tau);
-        let ia = layer_info_nce(&item_prefix, &rows, item_means, &targets, align.tau);
+        let ua = layer_loss(align, &user_prefix, &every, user_means, &user_ids);
+        let ia = layer_loss(align, &item_prefix, &rows, item_means, &targets);
         pair + (ua + ia) * align.lambda
     }
 
@@ -302,12 +298,18 @@ fn dropped(ids: Tensor<2>, align: &AlignConfig, seed: u64) -> Tensor<2> {
     ids * mask
 }
 
-/// Mean over layers of InfoNCE between the mean of a layer's prefix rows and the text-only mean after that layer.
-fn layer_info_nce(prefix: &Prefix, rows: &[usize], means: Vec<Tensor<2>>, ids: &[u32], tau: f32) -> Tensor<1> {
-    let anchor = |layer: &Tensor<3>| select(&layer.clone().mean_dim(1).squeeze_dim::<2>(1), rows.iter().copied());
-    let losses: Vec<Tensor<1>> =
-        prefix.layers().iter().zip(means).map(|(layer, mean)| info_nce(anchor(layer), mean, ids, tau)).collect();
-    Tensor::cat(losses, 0).mean()
+/// Mean over layers of the loss between the mean of a layer's prefix rows and the text-only mean after that layer.
+fn layer_loss(align: &AlignConfig, prefix: &Prefix, rows: &[usize], means: Vec<Tensor<2>>, ids: &[u32]) -> Tensor<1> {
+    let loss = |(layer, mean): (&Tensor<3>, Tensor<2>)| {
+        let anchor = select(&layer.clone().mean_dim(1).squeeze_dim::<2>(1), rows.iter().copied());
+        match align.loss {
+            AlignLoss::InfoNce => info_nce(anchor, mean, ids, align.tau),
+            AlignLoss::Mmd => mmd(anchor, mean),
+            AlignLoss::Mse => mse(anchor, mean),
+            AlignLoss::None => Tensor::zeros([1], &anchor.device()),
+        }
+    };
+    Tensor::cat(prefix.layers().iter().zip(means).map(loss).collect(), 0).mean()
 }
 
 fn select(table: &Tensor<2>, rows: impl Iterator<Item = usize>) -> Tensor<2> {

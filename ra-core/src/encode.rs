@@ -79,8 +79,42 @@ pub fn encode_from<L: LanguageModel + ?Sized>(
     text: &TextBatch,
     prefix: Option<&Prefix>,
 ) -> Tensor<2> {
+    pooled_from(lm, first, hidden, text, prefix, &text.mask)
+}
+
+/// The texts' vectors, `[batch, width]`, when `rows` (`[batch, rows, width]`) enter the language model as tokens of its
+/// input, the way of CoLLM (arXiv 2310.19488) and its kin: before the text in a causal model, after it where every token
+/// reads every other. `embedded` is what [`LanguageModel::embed`] makes of the text. The rows are never pooled.
+pub fn encode_with_tokens<L: LanguageModel + ?Sized>(
+    lm: &L,
+    embedded: Tensor<3>,
+    text: &TextBatch,
+    rows: Tensor<3>,
+) -> Tensor<2> {
+    let [batch, count, _] = rows.dims();
+    let device = text.mask.device();
+    let cells = |value: f32| Tensor::full([batch, count], value, &device);
+    let side = |rows: Tensor<2>| -> Tensor<2> {
+        let parts = if lm.spec().causal { [rows, text.mask.clone()] } else { [text.mask.clone(), rows] };
+        Tensor::cat(parts.to_vec(), 1)
+    };
+    let hidden = if lm.spec().causal { [rows, embedded] } else { [embedded, rows] };
+    // The embedding is done: of the tokens only their number is still read.
+    let longer = TextBatch { tokens: side(cells(0.0)).int(), mask: side(cells(1.0)) };
+    pooled_from(lm, 0, Tensor::cat(hidden.to_vec(), 1), &longer, None, &side(cells(0.0)))
+}
+
+/// [`encode_from`], pooling among the positions where `pooled` is 1.
+fn pooled_from<L: LanguageModel + ?Sized>(
+    lm: &L,
+    first: usize,
+    hidden: Tensor<3>,
+    text: &TextBatch,
+    prefix: Option<&Prefix>,
+    pooled: &Tensor<2>,
+) -> Tensor<2> {
     let spec = lm.spec();
-    match pooled_rows(spec.pooling, &text.mask) {
+    match pooled_rows(spec.pooling, pooled) {
         Some(rows) if first < spec.layers => {
             let (last, inputs) = (spec.layers - 1, Inputs::new(lm, text, prefix));
             let hidden = inputs.run(lm, first..last, hidden, |_, _| ());
@@ -88,7 +122,7 @@ pub fn encode_from<L: LanguageModel + ?Sized>(
         }
         _ => {
             let last = run_layers(lm, first..spec.layers, hidden, text, prefix, |_, _| ());
-            pool(spec.pooling, lm.finish(last), &text.mask)
+            pool(spec.pooling, lm.finish(last), pooled)
         }
     }
 }

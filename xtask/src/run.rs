@@ -123,8 +123,7 @@ pub(crate) fn load_text(recipe: &Recipe, dataset: &Dataset, device: &Device, roo
     let PretrainedLm { model, tokenizer, fingerprint, params } = ra_llm::load(&path, recipe.lm.pooling, device)?;
     let spec = model.spec();
     recipe.align.check(&spec).map_err(anyhow::Error::msg)?;
-    let means = recipe.align.loss != ra_align::AlignLoss::None;
-    let cache = TextCache::new(&model, recipe.align.first_layer(&spec), means, recipe.align.cache_mib);
+    let cache = TextCache::new(&model, &recipe.align);
     let prompts = Prompts::new(&tokenizer, &dataset.catalog, &recipe.prompt, spec.max_tokens);
     if prompts.user(&History { user: 0, items: &[] }).len() > spec.max_tokens {
         bail!("prompt.user is longer than the {} tokens that the language model reads; shorten it", spec.max_tokens);
@@ -385,7 +384,6 @@ pub(crate) fn load_towers(
         );
     }
     let (spec, device) = (text.tower.lm.spec(), text.tower.lm.device());
-    let shape = recipe.align.layerwise(backbone.model.dim(), &spec);
-    let fresh = Towers { user: shape.init(&spec, "", 0, &device), item: shape.init(&spec, "", 0, &device) };
+    let fresh = recipe.align.towers(backbone.model.dim(), &spec, 0, &device);
     Ok(ra_core::load_module(fresh, &path)?)
 }

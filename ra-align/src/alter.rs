@@ -1,0 +1,102 @@
+//! ID vectors put out of order on purpose: does the language model use them at all?
+use burn::tensor::Tensor;
+use ra_core::{Dataset, History, Recommender, normal, rng, splitmix64};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+/// What the alignment module is told of an ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdSource {
+    /// What the ID method says.
+    #[default]
+    Own,
+    /// Nothing: zeros.
+    Zero,
+    /// What the ID method says of somebody else; users and items are exchanged independently of each other.
+    Permuted,
+    /// A random vector, always the same for the same item or history.
+    Random,
+}
+
+/// An ID method whose vectors are replaced by those of an [`IdSource`].
+#[derive(Debug)]
+pub struct Altered<I> {
+    ids: I,
+    source: IdSource,
+    seed: u64,
+    /// Whose history a user is given, and which items stand in it.
+    users: Vec<u32>,
+    history: Vec<u32>,
+    /// Whose vector an item is given.
+    items: Vec<u32>,
+}
+
+impl<I: Recommender> Altered<I> {
+    /// `source` of `ids`, for the users and items of `dataset`.
+    pub fn new(ids: I, source: IdSource, dataset: &Dataset, seed: u64) -> Self {
+        let order = |label: &str, from: u32, n: usize| {
+            let mut order: Vec<u32> = (from..from + n as u32).collect();
+            if source == IdSource::Permuted {
+                order.shuffle(&mut rng(seed, label, 0));
+            }
+            order
+        };
+        // Row 0 of items is padding and stays where it is.
+        let items = |label| std::iter::once(0).chain(order(label, 1, dataset.catalog.len())).collect();
+        let users = order("permuted users", 0, dataset.users.len());
+        Self { ids, source, seed, users, history: items("permuted histories"), items: items("permuted items") }
+    }
+
+    /// A vector a key that says nothing of whom it stands for.
+    fn senseless(&self, keys: impl ExactSizeIterator<Item = u64>) -> Tensor<2> {
+        let (shape, device) = ([keys.len(), self.ids.dim()], self.ids.items(&[1]).device());
+        if self.source == IdSource::Zero || keys.len() == 0 {
+            return Tensor::zeros(shape, &device);
+        }
+        let row = |key| normal([1, shape[1]], 1.0, &mut rng(self.seed, "random ids", key), &device).val();
+        Tensor::cat(keys.map(row).collect(), 0)
+    }
+}
+
+impl<I: Recommender> Recommender for Altered<I> {
+    fn dim(&self) -> usize {
+        self.ids.dim()
+    }
+    fn interests(&self) -> usize {
+        self.ids.interests()
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        match self.source {
+            IdSource::Own => self.ids.users(histories),
+            IdSource::Permuted => {
+                let other = |h: &History<'_>| h.items.iter().map(|&i| self.history[i as usize]).collect::<Vec<u32>>();
+                let items: Vec<Vec<u32>> = histories.iter().map(other).collect();
+                let user = |h: &History<'_>| self.users[h.user as usize];
+                let exchanged: Vec<History<'_>> =
+                    histories.iter().zip(&items).map(|(h, items)| History { user: user(h), items }).collect();
+                self.ids.users(&exchanged)
+            }
+            IdSource::Zero | IdSource::Random => {
+                let key =
+                    |h: &History<'_>| h.items.iter().fold(u64::from(h.user), |k, &i| splitmix64(k ^ u64::from(i)));
+                let interests = self.interests();
+                let keys = histories.iter().flat_map(|h| (0..interests as u64).map(move |k| splitmix64(key(h) ^ k)));
+                self.senseless(keys.collect::<Vec<_>>().into_iter())
+            }
+        }
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        match self.source {
+            IdSource::Own => self.ids.items(items),
+            IdSource::Permuted => self.ids.items(&items.iter().map(|&i| self.items[i as usize]).collect::<Vec<u32>>()),
+            IdSource::Zero | IdSource::Random => self.senseless(items.iter().map(|&i| !u64::from(i))),
+        }
+    }
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+        match self.source {
+            IdSource::Own => self.ids.additions(history),
+            _ => Vec::new(),
+        }
+    }
+}
