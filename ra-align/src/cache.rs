@@ -1,13 +1,13 @@
 //! Frozen work once: what a text contributes does not depend on any trained parameter.
+use crate::store::{Place, Store};
 use crate::{AlignConfig, AlignLoss, Placement};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::{
-    Error, LanguageModel, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
-    encode_with_tokens, mean_rows, pooled_text, read_bytes, run_layers, write_atomic,
+    LanguageModel, LmSpec, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
+    encode_with_tokens, mean_rows, pooled_text, run_layers,
 };
 use rayon::prelude::*;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const BATCH: usize = 32;
 
 type Rows = HashMap<Box<[u32]>, Arc<[f32]>>;
+
+/// Where a text's numbers are.
+#[derive(Debug, Clone)]
+enum Row {
+    Held(Arc<[f32]>),
+    Stored(Place),
+}
+
+impl Row {
+    fn len(&self) -> usize {
+        match self {
+            Self::Held(row) => row.len(),
+            Self::Stored(place) => place.values(),
+        }
+    }
+}
 
 /// Constants of texts under a frozen language model with a prefix from `first_layer` up, each computed once.
 ///
@@ -30,7 +46,8 @@ pub struct TextCache {
     means: bool,
     placement: Placement,
     budget: usize,
-    rows: Mutex<Rows>,
+    rows: Mutex<HashMap<Box<[u32]>, Row>>,
+    store: Option<Store>,
 }
 
 impl TextCache {
@@ -43,7 +60,34 @@ impl TextCache {
             first_layer + 1 == spec.layers && spec.pooling != Pooling::Mean && align.placement == Placement::Layers;
         let pooled = if alone { pooled_path(lm) } else { None };
         let rows = Mutex::new(HashMap::new());
-        Self { first_layer, pooled, means, placement: align.placement, budget: align.cache_mib << 18, rows }
+        // What enters layer 0 is looked up faster than it is read.
+        let budget = if first_layer == 0 && pooled.is_none() && !means { 0 } else { align.cache_mib << 18 };
+        Self { first_layer, pooled, means, placement: align.placement, budget, rows, store: None }
+    }
+
+    /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another process
+    /// has the file, rows stay in memory.
+    ///
+    /// # Errors
+    /// Names the path; delete a file that is not a cache of this version.
+    pub fn keep_in(mut self, path: &Path) -> Result<Self> {
+        match Store::open(path)? {
+            None => tracing::info!(path = %path.display(), "the text cache is in use by another run"),
+            Some((store, index)) => {
+                self.lock().extend(index.into_iter().map(|(text, place)| (text, Row::Stored(place))));
+                self.store = Some(store);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Numbers that a text of this many tokens takes.
+    fn size(&self, spec: &LmSpec, tokens: usize) -> usize {
+        let own = match self.pooled {
+            Some([heads, head]) => spec.width + 2 * heads * head + heads,
+            None => tokens * spec.width,
+        };
+        own + if self.means { (spec.layers - self.first_layer) * spec.width } else { 0 }
     }
 
     /// Texts held.
@@ -56,49 +100,83 @@ impl TextCache {
         self.len() == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, Rows> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u32]>, Row>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Computes the texts that are not held yet, and holds as many as the budget has room for.
+    /// Computes the texts that are not held yet, as long as the budget has room for them.
     pub fn fill<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], stage: &str, progress: &dyn Progress) {
-        self.make(lm, texts, stage, progress);
+        let missing = self.missing(texts);
+        let numbers = missing.iter().map(|text| self.size(&lm.spec(), text.len())).sum::<usize>();
+        if numbers == 0 || self.budget == 0 {
+            return;
+        }
+        let mib = |numbers: usize| numbers.div_ceil(1 << 18);
+        let free = self.budget.saturating_sub(self.held());
+        if numbers > free {
+            let (needed, free) = (mib(numbers), mib(free));
+            tracing::warn!(
+                stage,
+                needed,
+                free,
+                "MiB for texts: what has no room is computed anew; see align.cache_mib"
+            );
+        }
+        progress.start(&format!("{stage}, {} MiB", mib(numbers.min(free))), missing.len() as u64);
+        self.make(lm, missing, false, progress);
+        progress.finish();
     }
 
-    /// `fill`, giving back what the budget had no room for.
+    fn held(&self) -> usize {
+        self.lock().values().map(Row::len).sum()
+    }
+
+    fn missing<'a>(&self, texts: &'a [Vec<u32>]) -> Vec<&'a [u32]> {
+        let rows = self.lock();
+        let unique: HashSet<&[u32]> = texts.iter().map(Vec::as_slice).filter(|t| !rows.contains_key(*t)).collect();
+        unique.into_iter().collect()
+    }
+
+    /// Computes `missing`, keeps what has room and gives back the rest when it is `needed`.
     fn make<L: LanguageModel + ?Sized>(
         &self,
         lm: &L,
-        texts: &[Vec<u32>],
-        stage: &str,
+        missing: Vec<&[u32]>,
+        needed: bool,
         progress: &dyn Progress,
     ) -> Rows {
-        let missing: Vec<&[u32]> = {
-            let rows = self.lock();
-            let unique: HashSet<&[u32]> = texts.iter().map(Vec::as_slice).filter(|t| !rows.contains_key(*t)).collect();
-            unique.into_iter().collect()
-        };
         let homeless = Mutex::new(Rows::new());
-        if missing.is_empty() {
-            return Rows::new();
-        }
-        progress.start(stage, missing.len() as u64);
-        let done = AtomicUsize::new(0);
-        let held = AtomicUsize::new(self.lock().values().map(|r| r.len()).sum());
+        let (done, held) = (AtomicUsize::new(0), AtomicUsize::new(self.held()));
         same_length(missing).par_iter().for_each(|batch| {
-            let made = self.compute(lm, batch);
-            let size: usize = made.iter().map(|r| r.len()).sum();
+            let size = batch.len() * self.size(&lm.spec(), batch[0].len());
             let room = held.fetch_add(size, Ordering::Relaxed) + size <= self.budget;
-            let made = batch.iter().map(|t| Box::from(*t)).zip(made);
-            if room {
-                self.lock().extend(made);
-            } else {
-                homeless.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+            if room || needed {
+                let made = self.compute(lm, batch);
+                if room {
+                    self.keep(batch, made);
+                } else {
+                    let made = batch.iter().map(|t| Box::from(*t)).zip(made);
+                    homeless.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+                }
             }
             progress.update((done.fetch_add(batch.len(), Ordering::Relaxed) + batch.len()) as u64, "texts");
         });
-        progress.finish();
         homeless.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, batch: &[&[u32]], made: Vec<Arc<[f32]>>) {
+        let stored =
+            self.store.as_ref().map(|store| store.append(batch.iter().copied().zip(made.iter().map(|r| &**r))));
+        let rows: Vec<Row> = match stored {
+            Some(Ok(places)) => places.into_iter().map(Row::Stored).collect(),
+            other => {
+                if let Some(Err(error)) = other {
+                    tracing::warn!(%error, "texts stay in memory");
+                }
+                made.into_iter().map(Row::Held).collect()
+            }
+        };
+        self.lock().extend(batch.iter().map(|t| Box::from(*t)).zip(rows));
     }
 
     fn compute<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[&[u32]]) -> Vec<Arc<[f32]>> {
@@ -121,9 +199,26 @@ impl TextCache {
     }
 
     fn rows<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Arc<[f32]>> {
-        let homeless = self.make(lm, texts, "texts", &ra_core::Silent);
-        let rows = self.lock();
-        texts.iter().filter_map(|t| rows.get(t.as_slice()).or_else(|| homeless.get(t.as_slice())).cloned()).collect()
+        let mut homeless = self.make(lm, self.missing(texts), true, &ra_core::Silent);
+        let found: Vec<Option<Row>> = {
+            let rows = self.lock();
+            texts.iter().map(|t| rows.get(t.as_slice()).cloned()).collect()
+        };
+        let mut row = |(text, found): (&Vec<u32>, Option<Row>)| match (found, &self.store) {
+            (Some(Row::Held(row)), _) => row,
+            (Some(Row::Stored(place)), Some(store)) => match store.read(place) {
+                Ok(row) => row.into(),
+                Err(error) => {
+                    tracing::warn!(%error, "a text is computed anew");
+                    self.compute(lm, &[text]).swap_remove(0)
+                }
+            },
+            _ => homeless
+                .entry(text.as_slice().into())
+                .or_insert_with(|| self.compute(lm, &[text]).swap_remove(0))
+                .clone(),
+        };
+        texts.iter().zip(found).map(&mut row).collect()
     }
 
     /// The texts' vectors under `prefix`, `[texts, width]`; without one, those of the untouched language model.
@@ -179,59 +274,6 @@ impl TextCache {
             Tensor::from_data(TensorData::new(values, [rows.len(), spec.width]), &device)
         };
         (0..injected).map(layer).collect()
-    }
-
-    /// Writes what is held, atomically.
-    ///
-    /// # Errors
-    /// Names the path.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let rows = self.lock();
-        let sorted: BTreeMap<&[u32], &[f32]> = rows.iter().map(|(k, v)| (k.as_ref(), v.as_ref())).collect();
-        let bytes = |numbers: &[u64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
-        let lengths: Vec<u64> = sorted.iter().flat_map(|(k, v)| [k.len() as u64, v.len() as u64]).collect();
-        let tokens: Vec<u8> = sorted.keys().flat_map(|k| k.iter()).flat_map(|t| t.to_le_bytes()).collect();
-        let values: Vec<u8> = sorted.values().flat_map(|v| v.iter()).flat_map(|x| x.to_le_bytes()).collect();
-        let lengths_bytes = bytes(&lengths);
-        let fail = |e: safetensors::SafeTensorError| Error::corrupt(path, format!("cannot be written: {e}"));
-        let view = |dtype, size: usize, data| TensorView::new(dtype, vec![size], data).map_err(fail);
-        let tensors = [
-            ("lengths", view(Dtype::U64, lengths.len(), &lengths_bytes)?),
-            ("tokens", view(Dtype::U32, tokens.len() / 4, &tokens)?),
-            ("values", view(Dtype::F32, values.len() / 4, &values)?),
-        ];
-        write_atomic(path, &safetensors::serialize(tensors, None).map_err(fail)?)
-    }
-
-    /// Adds what [`TextCache::save`] wrote for the same model and layers, if the budget has room for all of it.
-    ///
-    /// # Errors
-    /// Names the path; delete a cache file that is not whole.
-    pub fn load(&self, path: &Path) -> Result<()> {
-        let corrupt = |_| Error::corrupt(path, "not a whole text cache; delete it, it will be made again");
-        let bytes = read_bytes(path)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(corrupt)?;
-        let part = |name| file.tensor(name).map(|t| t.data()).map_err(corrupt);
-        let lengths = part("lengths")?.chunks_exact(16);
-        let (mut tokens, mut values) = (part("tokens")?.chunks_exact(4), part("values")?.chunks_exact(4));
-        let mut found = Rows::new();
-        for pair in lengths {
-            let size = |b: &[u8]| b.iter().rev().fold(0usize, |n, &byte| (n << 8) | usize::from(byte));
-            let (text, row) = (size(&pair[..8]), size(&pair[8..]));
-            if text > tokens.len() || row > values.len() {
-                return Err(Error::corrupt(path, "not a whole text cache; delete it, it will be made again"));
-            }
-            let text: Box<[u32]> =
-                tokens.by_ref().take(text).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            let row: Arc<[f32]> =
-                values.by_ref().take(row).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            found.insert(text, row);
-        }
-        let size: usize = found.values().map(|r| r.len()).sum();
-        if size <= self.budget {
-            self.lock().extend(found);
-        }
-        Ok(())
     }
 }
 

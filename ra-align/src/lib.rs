@@ -34,6 +34,7 @@ mod loss;
 mod prompt;
 mod rarec;
 mod standardize;
+mod store;
 mod train;
 
 pub use alter::{Altered, IdSource};

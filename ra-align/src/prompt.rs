@@ -1,5 +1,6 @@
 //! Hard prompts: a task sentence and titles, cut by whole titles.
-use ra_core::{Catalog, History, Tokenizer};
+use ra_core::{Catalog, History, Tokenizer, rng};
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 /// What the language model is told.
@@ -16,11 +17,20 @@ pub struct PromptConfig {
     pub title_tokens: usize,
     /// Tokens of a title in the item prompt at most.
     pub item_tokens: usize,
+    /// Puts the titles of a history out of order, always in the same way: does the model read their order?
+    pub shuffle: bool,
 }
 
 impl Default for PromptConfig {
     fn default() -> Self {
-        Self { user: "The user bought:".into(), item: "Product:".into(), titles: 6, title_tokens: 12, item_tokens: 32 }
+        Self {
+            user: "The user bought:".into(),
+            item: "Product:".into(),
+            titles: 6,
+            title_tokens: 12,
+            item_tokens: 32,
+            shuffle: false,
+        }
     }
 }
 
@@ -78,6 +88,9 @@ impl Prompts {
             room -= cost;
             kept.push(title);
         }
+        if self.config.shuffle {
+            kept.shuffle(&mut rng(u64::from(history.user), "shuffled titles", history.items.len() as u64));
+        }
         let mut prompt = [self.open.as_slice(), &self.user].concat();
         for title in kept.iter().rev() {
             prompt.extend_from_slice(title);
@@ -111,7 +124,14 @@ mod tests {
     fn the_oldest_titles_go_first_and_whole() {
         let catalog =
             Catalog::new(vec!["a".into(), "b".into(), "c".into()], vec!["aaaa".into(), "bb".into(), "cccccc".into()]);
-        let config = PromptConfig { user: "U:".into(), item: "I:".into(), titles: 5, title_tokens: 4, item_tokens: 5 };
+        let config = PromptConfig {
+            user: "U:".into(),
+            item: "I:".into(),
+            titles: 5,
+            title_tokens: 4,
+            item_tokens: 5,
+            shuffle: false,
+        };
         let history = History { user: 0, items: &[1, 2, 3] };
         let prompts = |budget| Prompts::new(&Letters, &catalog, &config, budget);
         assert_eq!(text(&prompts(99).user(&history)), "\u{1}U:aaaa;bb;cccc;\u{2}");

@@ -1,4 +1,5 @@
 //! Reports as one page: no network, light and dark, readable on a phone, tables that a screen reader can follow.
+use crate::experiment::Experiment;
 use crate::plot;
 use crate::report::{Comparison, LearningCurve, Report, ResultTable, Row, SampleRecommendation, duration, grouped};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -26,6 +27,44 @@ pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
         @if let Some(report) = comparison.reports.first() { (protocol(report)) }
     };
     page("Comparison", &origins, &body)
+}
+
+/// One recipe in several settings, with a plot a metric when the last axis is a number.
+pub(crate) fn experiment(experiment: &Experiment) -> String {
+    let head = experiment.head();
+    let names = experiment.axes.len() + 1;
+    let rows = html! {
+        @for line in &experiment.lines {
+            tr {
+                @for (place, cell) in line.cells().into_iter().enumerate() {
+                    @if place < names { th scope="row" { (cell) } } @else { td { (cell) } }
+                }
+            }
+        }
+    };
+    let plots: Vec<(&str, String)> = ["hr@10", "ndcg@10", "hr@100"]
+        .into_iter()
+        .filter_map(|metric| Some((metric, plot::lines(&experiment.series(metric))?)))
+        .collect();
+    let body = html! {
+        section {
+            h2 { "Results" }
+            @if !plots.is_empty() {
+                div.plots {
+                    @for (metric, svg) in &plots {
+                        figure {
+                            div role="img" aria-label=(format!("{metric} by {}", experiment.axes.join(" and "))) {
+                                (PreEscaped(svg))
+                            }
+                            figcaption { (metric) " of ra-rec by " (experiment.axes.last().map_or("", String::as_str)) }
+                        }
+                    }
+                }
+            }
+            (table("Means over seeds, with the smallest and the largest", &strs(&head), &rows))
+        }
+    };
+    page(&experiment.name, &html! { ul { @for origin in &experiment.origins { li { (origin) } } } }, &body)
 }
 
 fn page(title: &str, lead: &Markup, body: &Markup) -> String {

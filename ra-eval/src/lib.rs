@@ -42,6 +42,7 @@
 
 mod error;
 mod evaluate;
+mod experiment;
 mod golden;
 mod html;
 mod markdown;
@@ -53,6 +54,7 @@ mod significance;
 
 pub use error::EvalError;
 pub use evaluate::{EvalConfig, Evaluation, Part, Seen, evaluate, evaluate_items, held_out_users, item_vectors};
+pub use experiment::Experiment;
 pub use golden::{GoldenCase, verify_case};
 pub use markdown::overview;
 pub use rank::{Ties, top_k};

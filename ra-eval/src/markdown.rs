@@ -1,4 +1,5 @@
 //! Reports as markdown.
+use crate::experiment::Experiment;
 use crate::report::{Comparison, Report, ResultTable, Row, SampleRecommendation, duration, grouped};
 use std::fmt::Write;
 
@@ -67,6 +68,20 @@ fn results(out: &mut String, table: &ResultTable<'_>) {
     for line in table.warnings() {
         let _ = writeln!(out, "Warning: {}\n", plain(&line));
     }
+}
+
+/// One recipe in several settings.
+pub(crate) fn experiment(experiment: &Experiment) -> String {
+    let mut out = format!("# {}\n\n", plain(&experiment.name));
+    let head = experiment.head();
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    let rows = experiment.lines.iter().map(|line| line.cells().iter().map(|cell| plain(cell)).collect());
+    section(&mut out, "Results", &head, rows);
+    out.push_str("Means over seeds, with the smallest and the largest.\n\n");
+    for origin in &experiment.origins {
+        let _ = writeln!(out, "- {}", plain(origin));
+    }
+    out
 }
 
 /// Reports side by side, a table each: accuracy, seconds and parameters. For reports of different data sets, which

@@ -21,6 +21,55 @@ pub(crate) fn line(points: &[(f64, f64)]) -> Option<String> {
     Some(svg)
 }
 
+/// Several lines over a common axis of logarithmic `x`, each named where it ends; none unless one has two points.
+pub(crate) fn lines(series: &[(String, Vec<(f64, f64)>)]) -> Option<String> {
+    if series.iter().all(|(_, points)| points.len() < 2) || series.iter().flat_map(|s| &s.1).any(|p| p.0 <= 0.0) {
+        return None;
+    }
+    let mut svg = String::new();
+    draw_lines(&mut svg, series).ok()?;
+    Some(svg)
+}
+
+fn draw_lines(svg: &mut String, series: &[(String, Vec<(f64, f64)>)]) -> Result<(), Box<dyn std::error::Error>> {
+    let all = || series.iter().flat_map(|(_, points)| points);
+    let x = span(all().map(|p| p.0), 0.0);
+    let y = span(all().map(|p| p.1), 0.1);
+    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let mut chart = ChartBuilder::on(&root)
+        .margin(8)
+        .margin_right(80)
+        .x_label_area_size(28)
+        .y_label_area_size(58)
+        .build_cartesian_2d((x.start.max(1e-9)..x.end).log_scale(), y)?;
+    chart
+        .configure_mesh()
+        .x_labels(6)
+        .y_labels(5)
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(QUIET.mix(0.25))
+        .axis_style(QUIET)
+        .label_style(("sans-serif", 12).into_font().color(&QUIET))
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| format!("{y:.3}"))
+        .draw()?;
+    for (index, (name, points)) in series.iter().enumerate() {
+        let mut points = points.clone();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let colour = if index == 0 { ACCENT } else { QUIET };
+        let marks = points.iter().map(|&p| Circle::new(p, 3, colour.filled()));
+        chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
+        chart.draw_series(marks)?;
+        if let Some(&last) = points.last() {
+            let label = ("sans-serif", 12).into_font().color(&colour);
+            chart.draw_series(std::iter::once(EmptyElement::at(last) + Text::new(name.clone(), (6, -6), label)))?;
+        }
+    }
+    root.present()?;
+    Ok(())
+}
+
 fn draw(svg: &mut String, points: &[(f64, f64)]) -> Result<(), Box<dyn std::error::Error>> {
     let x = span(points.iter().map(|p| p.0), 0.0);
     let y = span(points.iter().map(|p| p.1), 0.05);

@@ -1,15 +1,19 @@
 //! The run folder: what a run leaves behind, and what it may be resumed from.
 use crate::recipe::Recipe;
+use crate::text::Text;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_align::{IdScale, Layerwise, Towers};
-use ra_core::{Curve, Dataset, Recommender, read_bytes, read_json, save_module, write_atomic, write_json};
+use ra_core::{Curve, Dataset, Recommender, load_module, read_bytes, read_json, save_module, write_atomic, write_json};
 use ra_data::Column;
 use ra_eval::Evaluation;
 use ra_idmodels::{IdConfig, Trained};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+/// What a finished run tells.
+const REPORTS: [&str; 3] = ["report.json", "report.md", "report.html"];
 
 /// What a run was made from: a stage's file is used again only under the same manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,22 +73,29 @@ impl RunFolder {
             {
                 bail!("{}: the run was made by another recipe; start it again without --resume", file.display());
             }
+            if found.recipe != manifest.recipe {
+                folder.remove(&REPORTS)?;
+            }
             folder.write(&manifest)?;
             return Ok(folder);
         }
         if path.exists() && !file.exists() && path.read_dir().is_ok_and(|mut d| d.next().is_some()) {
             bail!("{}: holds files but no run; name an empty folder by --out", path.display());
         }
-        let removed = |part: &Path| format!("{}: cannot be removed", part.display());
         for part in ["checkpoints", "metrics", "vectors"].map(|name| folder.file(name)).iter().filter(|p| p.exists()) {
-            std::fs::remove_dir_all(part).with_context(|| removed(part))?;
+            std::fs::remove_dir_all(part).with_context(|| not_removed(part))?;
         }
-        let reports = ["report.json", "report.md", "report.html", "log.jsonl"].map(|name| folder.file(name));
-        for part in reports.iter().filter(|p| p.exists()) {
-            std::fs::remove_file(part).with_context(|| removed(part))?;
-        }
+        folder.remove(&REPORTS)?;
+        folder.remove(&["log.jsonl"])?;
         folder.write(&manifest)?;
         Ok(folder)
+    }
+
+    fn remove(&self, names: &[&str]) -> Result<()> {
+        for part in names.iter().map(|name| self.file(name)).filter(|part| part.exists()) {
+            std::fs::remove_file(&part).with_context(|| not_removed(&part))?;
+        }
+        Ok(())
     }
 
     fn write(&self, manifest: &Manifest) -> Result<()> {
@@ -97,7 +108,7 @@ impl RunFolder {
         let folder = Self { path: path.into() };
         let manifest: Manifest = read_json(&folder.file("manifest.json"))
             .with_context(|| format!("{}: not a run folder; make one with `cargo xtask run RECIPE`", path.display()))?;
-        if folder.file("report.json").exists() && folder.towers_mark()?.is_none() {
+        if folder.file("report.json").exists() && folder.towers_mark("ra-rec")?.is_none() {
             bail!("{}: the run has no ra-rec row to recommend from", path.display());
         }
         if !folder.items_file().exists() {
@@ -139,19 +150,69 @@ impl RunFolder {
         Ok(write_json(&self.id_mark_file(config), mark)?)
     }
 
-    pub(crate) fn towers_checkpoint(&self) -> PathBuf {
-        self.file("checkpoints/towers.safetensors")
+    /// Takes over a finished ID method that another run of the suite put into `shared`.
+    pub(crate) fn take_id(&self, config: &IdConfig, shared: &Path) -> Result<()> {
+        if self.id_mark(config)?.is_some() || !shared.join("mark.json").exists() {
+            return Ok(());
+        }
+        copy(&shared.join("model.safetensors"), &self.id_checkpoint(config))?;
+        copy(&shared.join("mark.json"), &self.id_mark_file(config))
+    }
+
+    /// Puts a finished ID method where other runs of the suite find it.
+    pub(crate) fn give_id(&self, config: &IdConfig, shared: &Path) -> Result<()> {
+        copy(&self.id_checkpoint(config), &shared.join("model.safetensors"))?;
+        copy(&self.id_mark_file(config), &shared.join("mark.json"))
+    }
+
+    /// `towers` for RA-Rec, `towers-prefix-only` for a rival.
+    fn towers_file(&self, row: &str, ending: &str) -> PathBuf {
+        let name = if row == "ra-rec" { "towers".into() } else { format!("towers-{row}") };
+        self.file(&format!("checkpoints/{name}.{ending}"))
+    }
+
+    /// Where an alignment is written down while it runs.
+    pub(crate) fn towers_state(&self, row: &str) -> PathBuf {
+        self.towers_file(row, "state.safetensors")
     }
 
     /// The mark of a finished alignment, written after its checkpoint.
-    pub(crate) fn towers_mark(&self) -> Result<Option<TowersMark>> {
-        let file = self.file("checkpoints/towers.json");
+    pub(crate) fn towers_mark(&self, row: &str) -> Result<Option<TowersMark>> {
+        let file = self.towers_file(row, "json");
         Ok(if file.exists() { Some(read_json(&file)?) } else { None })
     }
 
-    pub(crate) fn save_towers(&self, towers: &Towers<Layerwise>, mark: &TowersMark) -> Result<()> {
-        save_module(towers, &self.towers_checkpoint())?;
-        Ok(write_json(&self.file("checkpoints/towers.json"), mark)?)
+    pub(crate) fn save_towers(&self, row: &str, towers: &Towers<Layerwise>, mark: &TowersMark) -> Result<()> {
+        save_module(towers, &self.towers_file(row, "safetensors"))?;
+        Ok(write_json(&self.towers_file(row, "json"), mark)?)
+    }
+
+    /// Loads the towers of a row into `fresh` ones of their shape.
+    ///
+    /// # Errors
+    /// When they were trained against other ID vectors or another language model.
+    pub(crate) fn load_towers(
+        &self,
+        row: &str,
+        mark: &TowersMark,
+        fresh: Towers<Layerwise>,
+        (backbone, dataset): (&Trained, &Dataset),
+        text: &Text,
+    ) -> Result<Towers<Layerwise>> {
+        let path = self.towers_file(row, "safetensors");
+        if mark.lm != text.fingerprint() {
+            bail!(
+                "{}: aligned to another language model; set lm.path to the one of the run, or run again",
+                path.display()
+            );
+        }
+        if mark.ids != id_fingerprint(&*backbone.model, dataset) {
+            bail!(
+                "{}: aligned to other ID vectors; bring checkpoints/ back as the run left it, or run again",
+                path.display()
+            );
+        }
+        Ok(load_module(fresh, &path)?)
     }
 
     /// Accuracy of every evaluated user, for paired tests.
@@ -205,6 +266,18 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+fn not_removed(part: &Path) -> String {
+    format!("{}: cannot be removed", part.display())
+}
+
+/// Copies a file, if there is one: a method that only counts has no checkpoint.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if from.exists() {
+        write_atomic(to, &read_bytes(from)?)?;
+    }
+    Ok(())
 }
 
 /// A resolved recipe but for the number of epochs of its ID methods: a training may be made longer.

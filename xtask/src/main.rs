@@ -9,6 +9,7 @@ macro_rules! say {
     }};
 }
 
+mod aligned;
 mod bench;
 mod ci;
 mod doctor;
@@ -23,6 +24,7 @@ mod recommend;
 mod report;
 mod run;
 mod suite;
+mod text;
 mod verify;
 
 use anyhow::Result;
@@ -181,7 +183,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
     match command {
         Command::Run(a) => {
             let (recipe, sets, backend) = (a.recipe, a.sets, a.backend.map(Into::into));
-            run::run(&run::RunArgs { recipe, sets, backend, out: a.out, resume: a.resume }, root)
+            run::run(&run::RunArgs { recipe, sets, backend, out: a.out, resume: a.resume, shared: None }, root)
         }
         Command::Test => ci::test(),
         Command::Ci => ci::ci(),

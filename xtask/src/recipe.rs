@@ -42,8 +42,8 @@ impl Default for LmConfig {
     }
 }
 
-/// What a report has a row for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a report has a row for, in the order of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Row {
     /// Every `[[id]]` method.
@@ -52,6 +52,14 @@ pub(crate) enum Row {
     Text,
     /// The aligned model.
     RaRec,
+    /// RA-Rec after its training on IDs that are zero, permuted or random, and on shuffled titles.
+    Probes,
+    /// Titles with a trained prefix and no ID: ID translation by prefix tuning.
+    PrefixOnly,
+    /// Items called by their number, with a trained prefix: ID direct usage (P5).
+    IdDirect,
+    /// The ID as tokens of the input alone (CoLLM, LLaRA, E4SRec).
+    SoftToken,
 }
 
 impl Recipe {
@@ -67,20 +75,6 @@ impl Recipe {
         }
         let name = path.file_stem().map_or_else(|| recipe.to_string(), |s| s.to_string_lossy().into_owned());
         Self::from_table(name, table).and_then(Self::absolute).with_context(at)
-    }
-
-    /// The recipes that `recipe` names, when it is a suite: a file with the key `suite` alone.
-    ///
-    /// # Errors
-    /// As [`Recipe::load`].
-    pub(crate) fn suite(recipe: &str, root: &Path) -> Result<Option<Vec<String>>> {
-        let (path, mut table) = read(recipe, root)?;
-        let at = || format!("recipe {}", path.display());
-        let Some(members) = take(&mut table, "suite", "").with_context(at)? else { return Ok(None) };
-        if let Some(key) = table.keys().next() {
-            bail!("recipe {}: unknown key {key}; a suite holds nothing but its list", path.display());
-        }
-        Ok(Some(members))
     }
 
     /// Reads a resolved recipe, as a manifest holds it.
@@ -104,7 +98,7 @@ impl Recipe {
         let mut data = sub_table(&mut table, "data")?;
         let mut eval = sub_table(&mut table, "eval")?;
         let mut device = sub_table(&mut table, "device")?;
-        let recipe = Self {
+        let mut recipe = Self {
             name,
             seed: take(&mut table, "seed", "")?.unwrap_or(1),
             backend: take(&mut device, "backend", "device.")?.unwrap_or_default(),
@@ -137,6 +131,11 @@ impl Recipe {
                 );
             }
         }
+        recipe.rows.sort_unstable();
+        recipe.rows.dedup();
+        if recipe.rows.contains(&Row::Probes) && !recipe.rows.contains(&Row::RaRec) {
+            bail!("eval.rows has probes but no ra-rec: there is nothing to probe");
+        }
         recipe.eval.check()?;
         Ok(recipe)
     }
@@ -166,7 +165,10 @@ impl Recipe {
 }
 
 /// A recipe file by path or name, and its content.
-fn read(recipe: &str, root: &Path) -> Result<(PathBuf, Table)> {
+///
+/// # Errors
+/// Lists the recipes that are known, or says where the file is no TOML.
+pub(crate) fn read(recipe: &str, root: &Path) -> Result<(PathBuf, Table)> {
     let path = if recipe.ends_with(".toml") {
         PathBuf::from(recipe)
     } else {
@@ -212,7 +214,8 @@ fn section<T: DeserializeOwned>(table: Table, name: &str) -> Result<T> {
     Value::Table(table).try_into().map_err(|e| anyhow::anyhow!("{name}: {}", one_line(&e)))
 }
 
-fn one_line(error: &toml::de::Error) -> String {
+/// An error of the TOML reader in one line.
+pub(crate) fn one_line(error: &toml::de::Error) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

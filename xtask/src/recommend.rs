@@ -1,8 +1,9 @@
 //! `cargo xtask recommend`: titles and scores from a finished run.
+use crate::aligned;
 use crate::folder::RunFolder;
-use crate::run::{load_text, load_towers, prepare};
+use crate::run::prepare;
+use crate::text::Text;
 use anyhow::{Context, Result, bail};
-use ra_align::RaRec;
 use ra_core::{Dataset, History, Recommender, open_device};
 use std::collections::HashSet;
 use std::path::Path;
@@ -23,12 +24,11 @@ pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Resul
     manifest.check(&dataset)?;
     let (user, items) = read(&dataset, who)?;
     let device = open_device(recipe.backend)?;
-    let text = load_text(&recipe, &dataset, &device, root)?;
+    let text = Text::load(&recipe, &device, root)?;
     let config = recipe.ids.last().context("the run has no ID method")?;
     let backbone = ra_idmodels::load(config, &dataset, &folder.id_checkpoint(config), &device)?;
-    let mark = folder.towers_mark()?.with_context(|| format!("{}: the run has no ra-rec row", run.display()))?;
-    let towers = load_towers(&folder, &mark, &recipe, (&backbone, &dataset), &text)?;
-    let model = RaRec { ids: &backbone.model, scale: mark.scale, text: text.tower, towers };
+    let model = aligned::load(&folder, &recipe, (&backbone, &dataset), &text)?
+        .with_context(|| format!("{}: the run has no ra-rec row", run.display()))?;
     let vectors = folder.items(&device)?;
     if vectors.dims()[0] != dataset.catalog.len() + 1 {
         bail!("{}: vectors/ is of another catalogue or an older version; make the run again", run.display());

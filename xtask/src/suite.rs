@@ -1,29 +1,192 @@
-//! `cargo xtask run` of a suite: a recipe that names other recipes.
+//! `cargo xtask run` of a suite: a recipe that names other recipes, or one recipe in several settings.
+use crate::recipe::{self, Recipe};
 use crate::run::{RunArgs, run_one};
-use anyhow::{Result, bail};
-use ra_eval::Report;
+use anyhow::{Context, Result, bail};
+use ra_eval::{Experiment, Report};
+use serde::Deserialize;
 use std::path::Path;
+use toml::Table;
 
-/// Runs the recipes of a suite one after another and puts their tables into one page. A member that cannot run, say for
-/// want of its data, does not keep the others from it.
-pub(crate) fn run(args: &RunArgs, members: &[String], root: &Path) -> Result<()> {
-    let name = Path::new(&args.recipe).file_stem().unwrap_or_default();
+/// A file with the key `suite`, or with `recipe` and `axis`, and nothing else.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suite {
+    /// Recipes one after another.
+    suite: Option<Vec<String>>,
+    /// The recipe that all settings start from.
+    recipe: Option<String>,
+    /// Each combination of one setting an axis is a run.
+    #[serde(default)]
+    axis: Vec<Axis>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Axis {
+    name: String,
+    values: Vec<Setting>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Setting {
+    name: String,
+    /// Keys and values as `--set` has them.
+    #[serde(default)]
+    set: Table,
+}
+
+/// One run of a suite.
+#[derive(Debug, Clone, PartialEq)]
+struct Member {
+    labels: Vec<String>,
+    recipe: String,
+    sets: Vec<String>,
+}
+
+impl Suite {
+    /// The suite in `table`, when it is one.
+    fn read(table: Table) -> Result<Option<Self>> {
+        if !["suite", "axis"].iter().any(|key| table.contains_key(*key)) {
+            return Ok(None);
+        }
+        let suite: Self = table.try_into().map_err(|e| anyhow::anyhow!("a suite: {}", recipe::one_line(&e)))?;
+        match (&suite.suite, &suite.recipe) {
+            (Some(_), None) if suite.axis.is_empty() => {}
+            (None, Some(_)) if suite.axis.iter().all(|axis| !axis.values.is_empty()) => {}
+            _ => bail!("a suite holds nothing but its list, or a recipe and axes with values"),
+        }
+        Ok(Some(suite))
+    }
+
+    fn members(&self) -> Vec<Member> {
+        if let Some(list) = &self.suite {
+            return list.iter().map(|r| Member { labels: vec![], recipe: r.clone(), sets: vec![] }).collect();
+        }
+        let base = self.recipe.clone().unwrap_or_default();
+        let mut members = vec![Member { labels: vec![], recipe: base, sets: vec![] }];
+        for axis in &self.axis {
+            let with = |member: &Member| {
+                let member = member.clone();
+                axis.values.iter().map(move |setting| {
+                    let mut next = member.clone();
+                    next.labels.push(setting.name.clone());
+                    next.sets.extend(setting.set.iter().map(|(key, value)| format!("{key}={value}")));
+                    next
+                })
+            };
+            members = members.iter().flat_map(with).collect();
+        }
+        members
+    }
+}
+
+impl Member {
+    fn folder(&self) -> String {
+        if self.labels.is_empty() {
+            return self.recipe.clone();
+        }
+        let plain = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
+        self.labels.iter().map(|l| l.chars().map(plain).collect::<String>()).collect::<Vec<_>>().join("+")
+    }
+}
+
+/// Runs `args` when it names a suite; otherwise says so.
+///
+/// The members run one after another and their tables become one page. They share what is the same in all of them: an ID
+/// method under one configuration is trained once. A member that cannot run, say for want of its data, does not keep the
+/// others from it. With `--resume` a member that is finished is not run again.
+pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
+    let (path, table) = recipe::read(&args.recipe, root)?;
+    let Some(suite) = Suite::read(table).with_context(|| format!("recipe {}", path.display()))? else {
+        return Ok(false);
+    };
+    let name = path.file_stem().unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(name));
-    let (mut reports, mut failed) = (Vec::new(), Vec::new());
-    for member in members {
-        say!("== {member}");
-        let folder = out.join(member);
-        let one = RunArgs { recipe: member.clone(), sets: args.sets.clone(), out: Some(folder.clone()), ..*args };
+    let shared = out.join("shared");
+    if !args.resume && shared.exists() {
+        std::fs::remove_dir_all(&shared).with_context(|| format!("{}: cannot be removed", shared.display()))?;
+    }
+    let members = suite.members();
+    let (mut cells, mut failed) = (Vec::new(), Vec::new());
+    for member in &members {
+        let folder = out.join(member.folder());
+        say!("== {}", member.folder());
+        let one = RunArgs {
+            recipe: member.recipe.clone(),
+            sets: member.sets.iter().chain(&args.sets).cloned().collect(),
+            out: Some(folder.clone()),
+            shared: Some(shared.clone()),
+            ..*args
+        };
         match run_one(&one, root).and_then(|()| Ok(Report::read(&folder)?)) {
-            Ok(report) => reports.push(report),
-            Err(error) => failed.push(format!("{member}: {error:#}")),
+            Ok(report) => cells.push((member.labels.clone(), report)),
+            Err(error) => {
+                say!("{}: {error:#}", member.folder());
+                failed.push(format!("{}: {error:#}", member.folder()));
+            }
+        }
+        // What is there so far can be looked at while the rest runs.
+        write_page(&suite, name.to_string_lossy().as_ref(), &cells, &out)?;
+    }
+    say!("{}", out.join("overview.md").display());
+    if !failed.is_empty() {
+        bail!("{} of {} runs of the suite failed: {}", failed.len(), members.len(), failed.join("; "));
+    }
+    Ok(true)
+}
+
+fn write_page(suite: &Suite, name: &str, cells: &[(Vec<String>, Report)], out: &Path) -> Result<()> {
+    if suite.suite.is_some() {
+        let reports: Vec<Report> = cells.iter().map(|(_, report)| report.clone()).collect();
+        let page = ra_eval::overview(&reports);
+        ra_core::write_atomic(&out.join("overview.md"), page.as_bytes())?;
+        return Ok(());
+    }
+    let axes: Vec<String> = suite.axis.iter().map(|axis| axis.name.clone()).collect();
+    let experiment = Experiment::new(name, &axes, cells);
+    ra_core::write_atomic(&out.join("overview.md"), experiment.markdown().as_bytes())?;
+    ra_core::write_atomic(&out.join("overview.html"), experiment.html().as_bytes())?;
+    Ok(())
+}
+
+/// Whether `report` was made by this very recipe, so that nothing is left to do.
+pub(crate) fn finished(folder: &Path, recipe: &Recipe) -> Result<bool> {
+    let (report, kept) = (folder.join("report.json"), folder.join("recipe.toml"));
+    Ok(report.exists() && kept.exists() && std::fs::read_to_string(kept)? == recipe.to_toml()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suite(text: &str) -> Result<Option<Suite>> {
+        Suite::read(text.parse().unwrap())
+    }
+
+    #[test]
+    fn axes_multiply_and_settings_read_as_set_does() {
+        let text = "recipe = 'a'\n[[axis]]\nname = 'x'\nvalues = [{ name = '1 %', set = { 'data.curate.budget' = 0.01 } }, \
+                    { name = 'all' }]\n[[axis]]\nname = 'seed'\nvalues = [{ name = '1', set = { seed = 1 } }, \
+                    { name = '2', set = { seed = 2, 'align.projection' = { low_rank = 8 } } }]";
+        let members = suite(text).unwrap().unwrap().members();
+        assert_eq!(members.len(), 4);
+        assert_eq!(members[1].labels, ["1 %", "2"]);
+        assert_eq!(members[1].folder(), "1__+2");
+        assert_eq!(
+            members[1].sets,
+            ["data.curate.budget=0.01", "align.projection={ low_rank = 8 }", "seed=2"],
+            "{members:?}"
+        );
+        assert_eq!(members[2].sets, ["seed=1"]);
+    }
+
+    #[test]
+    fn what_is_no_suite_and_what_is_a_wrong_one() {
+        assert!(suite("[[id]]\nkind = 'pop'").unwrap().is_none());
+        assert_eq!(suite("suite = ['a', 'b']").unwrap().unwrap().members().len(), 2);
+        for wrong in ["suite = ['a']\nseed = 1", "[[axis]]\nname = 'x'\nvalues = []", "suite = 1"] {
+            assert!(format!("{:#}", suite(wrong).unwrap_err()).contains("suite"), "{wrong}");
         }
     }
-    let page = ra_eval::overview(&reports);
-    ra_core::write_atomic(&out.join("overview.md"), page.as_bytes())?;
-    say!("{page}\n{}", out.join("overview.md").display());
-    if !failed.is_empty() {
-        bail!("{} of {} recipes of the suite did not run: {}", failed.len(), members.len(), failed.join("; "));
-    }
-    Ok(())
 }

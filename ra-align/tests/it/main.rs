@@ -214,21 +214,21 @@ fn the_cache_agrees_with_the_plain_path_with_and_without_room() {
 }
 
 #[test]
-fn a_saved_cache_is_read_again_and_a_damaged_one_is_named() {
+fn a_cache_in_a_file_is_read_again_and_never_computed_twice() {
     let (device, dir) = (Device::flex(), tempfile::tempdir().unwrap());
     let lm = acme(2, &device);
-    let texts = vec![vec![1, 7, 8, 2], vec![1, 30, 2]];
-    let path = dir.path().join("text.safetensors");
-    let cache = TextCache::new(&lm, &AlignConfig::default());
-    let vectors = cache.encode(&lm, &texts, None).into_data();
-    cache.save(&path).unwrap();
-    let again = TextCache::new(&lm, &AlignConfig::default());
-    again.load(&path).unwrap();
-    assert_eq!(again.len(), 2);
-    assert_eq!(again.encode(&lm, &texts, None).into_data(), vectors);
-    let bytes = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    assert!(again.load(&path).unwrap_err().to_string().contains("text.safetensors"));
+    let texts = vec![vec![1, 7, 8, 2], vec![1, 30, 2], vec![1, 9, 2]];
+    let path = dir.path().join("text.rows");
+    let open = || TextCache::new(&lm, &AlignConfig::default()).keep_in(&path).unwrap();
+    let plain = TextCache::new(&lm, &AlignConfig::default()).encode(&lm, &texts, None).into_data();
+    let cache = open();
+    assert_eq!(cache.encode(&lm, &texts, None).into_data(), plain);
+    drop(cache);
+    let size = std::fs::metadata(&path).unwrap().len();
+    let again = open();
+    assert_eq!(again.len(), 3);
+    assert_eq!(again.encode(&lm, &texts, None).into_data(), plain);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), size, "nothing was computed again");
 }
 
 #[test]

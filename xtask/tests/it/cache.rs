@@ -1,6 +1,6 @@
 //! The cache of frozen work against the plain passes, on a model with the pooled-row path.
 use burn::tensor::Tensor;
-use ra_align::{AlignConfig, TextCache};
+use ra_align::{AlignConfig, AlignLoss, TextCache};
 use ra_core::{Aligner, Device, LanguageModel, Pooling, Prefix, TextBatch, encode, mean_rows, run_layers};
 use std::path::Path;
 
@@ -18,10 +18,11 @@ fn cached_vectors_and_means_are_those_of_the_plain_passes() {
     for pooling in [Pooling::First, Pooling::Mean] {
         let lm = ra_llm::load_weights(&golden, Some(pooling), &device).unwrap();
         for (first_layer, means) in [(0, true), (1, false), (2, false), (2, true)] {
-            let config = AlignConfig { first_layer, n_tok: 2, ..AlignConfig::default() };
-            let tower = config.layerwise(4, &lm.spec()).init(&lm.spec(), "user", 1, &device);
+            let loss = if means { AlignLoss::InfoNce } else { AlignLoss::None };
+            let config = AlignConfig { first_layer, n_tok: 2, loss, ..AlignConfig::default() };
+            let tower = config.towers(4, &lm.spec(), 1, &device).user;
             let prefix: Prefix = tower.prefix(Tensor::ones([3, 1, 4], &device));
-            let cache = TextCache::new(&lm, first_layer as usize, means, 64);
+            let cache = TextCache::new(&lm, &config);
             for prefix in [None, Some(&prefix)] {
                 let plain = encode(&lm, &batch, prefix).pooled;
                 close(cache.encode(&lm, &texts, prefix), plain, &format!("{pooling:?}, first layer {first_layer}"));

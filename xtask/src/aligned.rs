@@ -1,0 +1,183 @@
+//! The rows of a report that train an alignment module: RA-Rec and its rivals, by the same trainer.
+use crate::folder::{TowersMark, id_fingerprint};
+use crate::recipe::{Recipe, Row};
+use crate::run::Run;
+use crate::text::{Text, Tower};
+use anyhow::{Result, bail};
+use ra_align::{
+    AlignConfig, Altered, IdSource, Job, Layerwise, Placement, ProjectionKind, PromptConfig, RaRec, Towers,
+};
+use ra_core::{Catalog, Dataset, LanguageModel, Recommender, Sample, ledger, trainable_params};
+use ra_eval::LearningCurve;
+use ra_idmodels::Trained;
+use std::time::Instant;
+
+/// RA-Rec with its parts chosen at run time.
+pub(crate) type Aligned<'a> = RaRec<Altered<&'a Box<dyn Recommender>>, &'a dyn LanguageModel, Layerwise>;
+
+/// What a row aligns.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Names checkpoints.
+    pub(crate) name: &'static str,
+    align: AlignConfig,
+    /// Items are called by their number instead of their title.
+    numbered: bool,
+}
+
+impl Plan {
+    /// The plan of a row that trains; nothing for the others.
+    pub(crate) fn of(row: Row, recipe: &Recipe) -> Option<Self> {
+        let own = recipe.align.clone();
+        // As many rows as RA-Rec has, all of them an instruction.
+        let no_id = AlignConfig { projection: ProjectionKind::None, n_ctx: own.n_ctx + own.n_tok, ..own.clone() };
+        let (name, align, numbered) = match row {
+            Row::RaRec => ("ra-rec", own, false),
+            Row::PrefixOnly => ("prefix-only", no_id, false),
+            Row::IdDirect => ("id-direct", no_id, true),
+            Row::SoftToken => ("soft-token", AlignConfig { placement: Placement::Input, first_layer: 0, ..own }, false),
+            Row::Id | Row::Text | Row::Probes => return None,
+        };
+        Some(Self { name, align, numbered })
+    }
+
+    /// Whether it reads what RA-Rec reads.
+    fn shares_texts(&self, recipe: &Recipe) -> bool {
+        !self.numbered && self.align.placement == recipe.align.placement
+    }
+}
+
+/// A catalogue whose items are called by their numbers, as P5 does.
+fn numbered(catalog: &Catalog) -> Catalog {
+    let all = || catalog.all();
+    Catalog::new(all().map(|i| catalog.id(i).to_owned()).collect(), all().map(|i| format!("item_{i}")).collect())
+}
+
+impl Run {
+    /// Trains, or loads, and evaluates the rows that align `backbone` to `text`; gives back what RA-Rec trained.
+    pub(crate) fn aligned_rows(
+        &mut self,
+        (name, backbone): (&str, &Trained),
+        (text, tower): (&Text, &Tower<'_>),
+        curves: &mut Vec<LearningCurve>,
+    ) -> Result<Vec<ra_core::LedgerRow>> {
+        let mut trained = Vec::new();
+        for row in self.recipe.rows.clone() {
+            let Some(plan) = Plan::of(row, &self.recipe) else { continue };
+            let own = match plan.shares_texts(&self.recipe) {
+                true => tower.clone(),
+                false if plan.numbered => {
+                    text.tower(&numbered(&self.dataset.catalog), &self.recipe.prompt, &plan.align)?
+                }
+                false => text.tower(&self.dataset.catalog, &self.recipe.prompt, &plan.align)?,
+            };
+            let (model, mark) = self.align(&plan, backbone, (text, &own))?;
+            let rows = ledger(&model.towers);
+            let label = match plan.align.projection {
+                ProjectionKind::None => format!("{}({})", plan.name, self.lm_name()),
+                _ => format!("{}({name}, {})", plan.name, self.lm_name()),
+            };
+            let costs =
+                crate::run::Training { samples: mark.samples, params: trainable_params(&rows), seconds: mark.seconds };
+            let items = self.evaluate(&label, plan.name, &model, costs)?;
+            curves.push(LearningCurve { name: plan.name.into(), curve: mark.curve.clone() });
+            if row == Row::RaRec {
+                self.folder.save_items(items)?;
+                crate::print::print_ledger(&rows, text.params());
+                if self.recipe.rows.contains(&Row::Probes) {
+                    self.probes(&model, backbone, text)?;
+                }
+                trained = rows;
+            }
+        }
+        Ok(trained)
+    }
+
+    /// Evaluates a trained RA-Rec on ID vectors that are not the user's and item's own, and on titles out of order: what
+    /// it loses is what it read from them.
+    fn probes(&mut self, model: &Aligned<'_>, backbone: &Trained, text: &Text) -> Result<()> {
+        let costs = crate::run::Training::default();
+        for (name, source) in [("zero", IdSource::Zero), ("permuted", IdSource::Permuted), ("random", IdSource::Random)]
+        {
+            let ids = Altered::new(&backbone.model, source, &self.dataset, self.recipe.seed);
+            let (scale, towers) = (model.scale.clone(), model.towers.clone());
+            let probe = RaRec { ids, scale, text: model.text.clone(), towers };
+            self.evaluate(&format!("ra-rec, {name} IDs"), "probe", &probe, costs)?;
+        }
+        let prompt = PromptConfig { shuffle: true, ..self.recipe.prompt.clone() };
+        let tower = text.tower(&self.dataset.catalog, &prompt, &self.recipe.align)?;
+        let ids = Altered::new(&backbone.model, self.recipe.align.ids, &self.dataset, self.recipe.seed);
+        let (scale, towers) = (model.scale.clone(), model.towers.clone());
+        self.evaluate("ra-rec, shuffled titles", "probe", &RaRec { ids, scale, text: tower, towers }, costs)?;
+        Ok(())
+    }
+
+    /// Trains the towers of a plan, or takes the checkpoint of the run folder.
+    fn align<'a>(
+        &mut self,
+        plan: &Plan,
+        backbone: &'a Trained,
+        (text, tower): (&Text, &Tower<'a>),
+    ) -> Result<(Aligned<'a>, TowersMark)> {
+        let ids = Altered::new(&backbone.model, plan.align.ids, &self.dataset, self.recipe.seed);
+        let (towers, mark) = match self.folder.towers_mark(plan.name)? {
+            Some(mark) => {
+                let fresh = plan.align.towers(ids.dim(), &text.lm().spec(), 0, &text.lm().device());
+                (self.folder.load_towers(plan.name, &mark, fresh, (backbone, &self.dataset), text)?, mark)
+            }
+            None => self.train_towers(plan, backbone, &ids, (text, tower))?,
+        };
+        Ok((RaRec { ids, scale: mark.scale.clone(), text: tower.clone(), towers }, mark))
+    }
+
+    fn train_towers(
+        &mut self,
+        plan: &Plan,
+        backbone: &Trained,
+        ids: &Altered<&Box<dyn Recommender>>,
+        (text, tower): (&Text, &Tower<'_>),
+    ) -> Result<(Towers<Layerwise>, TowersMark)> {
+        let since = Instant::now();
+        let curated =
+            ra_data::curate(&self.dataset, &self.recipe.curate, self.recipe.data.max_history, self.recipe.seed);
+        say!("{curated}");
+        let samples: Vec<Sample> = curated.samples;
+        if samples.is_empty() {
+            bail!("data.curate leaves no sample; raise its budget or switch denoise off");
+        }
+        let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
+        let state = self.folder.towers_state(plan.name);
+        let job = Job {
+            ids,
+            text: tower,
+            dataset: &self.dataset,
+            samples: &samples,
+            max_history: self.recipe.data.max_history,
+            align: &plan.align,
+            train: &self.recipe.train,
+            seed: self.recipe.seed,
+            state: Some(&state),
+        };
+        let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), self.bars())?;
+        let seconds = self.cost(&format!("align {}", plan.name), since);
+        let ids = id_fingerprint(&*backbone.model, &self.dataset);
+        let mark = TowersMark { scale, curve, seconds, samples: samples.len(), lm: text.fingerprint(), ids };
+        self.folder.save_towers(plan.name, &towers, &mark)?;
+        Ok((towers, mark))
+    }
+}
+
+/// RA-Rec of a finished run.
+pub(crate) fn load<'a>(
+    folder: &crate::folder::RunFolder,
+    recipe: &Recipe,
+    (backbone, dataset): (&'a Trained, &Dataset),
+    text: &'a Text,
+) -> Result<Option<Aligned<'a>>> {
+    let Some(mark) = folder.towers_mark("ra-rec")? else { return Ok(None) };
+    let ids = Altered::new(&backbone.model, recipe.align.ids, dataset, recipe.seed);
+    let fresh = recipe.align.towers(ids.dim(), &text.lm().spec(), 0, &text.lm().device());
+    let towers = folder.load_towers("ra-rec", &mark, fresh, (backbone, dataset), text)?;
+    let tower = text.tower(&dataset.catalog, &recipe.prompt, &recipe.align)?;
+    Ok(Some(RaRec { ids, scale: mark.scale, text: tower, towers }))
+}

@@ -1,0 +1,85 @@
+//! The language model of a run and the text towers over it.
+use crate::fetch;
+use crate::recipe::Recipe;
+use anyhow::{Result, bail};
+use ra_align::{AlignConfig, AlignLoss, PromptConfig, Prompts, TextCache, TextTower};
+use ra_core::{Catalog, Device, History, LanguageModel};
+use ra_llm::PretrainedLm;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A text tower that borrows its language model.
+pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
+
+/// The frozen language model.
+pub(crate) struct Text {
+    lm: PretrainedLm,
+    backend: &'static str,
+    /// `cache/` of the root.
+    cache: PathBuf,
+}
+
+impl Text {
+    /// Loads the language model of a recipe.
+    pub(crate) fn load(recipe: &Recipe, device: &Device, root: &Path) -> Result<Self> {
+        let path = match &recipe.lm.path {
+            Some(path) => path.clone(),
+            None => fetch::locate_model(&recipe.lm.name, root)?,
+        };
+        let lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
+        recipe.align.check(&lm.model.spec()).map_err(anyhow::Error::msg)?;
+        Ok(Self { lm, backend: recipe.backend.name(), cache: root.join("cache") })
+    }
+
+    pub(crate) fn lm(&self) -> &dyn LanguageModel {
+        &*self.lm.model
+    }
+
+    /// Fingerprint of the weights.
+    pub(crate) fn fingerprint(&self) -> String {
+        self.lm.fingerprint.to_string()
+    }
+
+    pub(crate) fn params(&self) -> usize {
+        self.lm.params
+    }
+
+    /// A tower over a catalogue. What it computes of its texts stays in `cache/`, unless another tower has that file.
+    pub(crate) fn tower(&self, catalog: &Catalog, prompt: &PromptConfig, align: &AlignConfig) -> Result<Tower<'_>> {
+        let (lm, spec) = (self.lm(), self.lm().spec());
+        let prompts = Prompts::new(&self.lm.tokenizer, catalog, prompt, spec.max_tokens);
+        if prompts.user(&History { user: 0, items: &[] }).len() > spec.max_tokens {
+            bail!(
+                "prompt.user is longer than the {} tokens that the language model reads; shorten it",
+                spec.max_tokens
+            );
+        }
+        let path = self.cache_path(align);
+        let cache = TextCache::new(lm, align);
+        let cache = match cache.keep_in(&path) {
+            Ok(cache) => cache,
+            Err(error) => {
+                tracing::warn!(%error, "texts stay in memory");
+                TextCache::new(lm, align)
+            }
+        };
+        Ok(Arc::new(TextTower { lm, prompts, cache, normalize: align.normalize }))
+    }
+
+    /// Constants of texts depend on the weights, the first injected layer, the pooling, what is asked of them and who
+    /// computed them.
+    fn cache_path(&self, align: &AlignConfig) -> PathBuf {
+        let spec = self.lm().spec();
+        let key = format!(
+            "{} {} {} {} {:?} {} {:?}",
+            env!("CARGO_PKG_VERSION"),
+            self.backend,
+            self.lm.fingerprint,
+            align.first_layer(&spec),
+            spec.pooling,
+            align.loss != AlignLoss::None,
+            align.placement,
+        );
+        self.cache.join(format!("text-{}.rows", ra_core::fingerprint([key.as_bytes()])))
+    }
+}
