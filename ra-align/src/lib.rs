@@ -6,6 +6,7 @@
 //!
 //! - [`Layerwise`]: the alignment module; [`Towers`]: one for users, one for items, and nothing else
 //! - [`Prompts`]: hard prompts from titles; [`TextCache`]: what a prompt contributes, computed once
+//! - [`Altered`]: IDs put out of order, [`title_vectors`]: titles alone; for ablations and rivals
 //! - [`fit`]: training; [`RaRec`]: the result, a [`ra_core::Recommender`] like any other
 //!
 //! # Example
@@ -35,6 +36,7 @@ mod prompt;
 mod rarec;
 mod standardize;
 mod store;
+mod title;
 mod train;
 
 pub use alter::{Altered, IdSource};
@@ -45,4 +47,5 @@ pub use loss::{Candidates, bpr_in_batch, bpr_sampled, info_nce, mmd, mse, softma
 pub use prompt::{PromptConfig, Prompts};
 pub use rarec::{RaRec, TextTower, Towers};
 pub use standardize::IdScale;
+pub use title::title_vectors;
 pub use train::{AlignTrain, Job, Validate, fit};

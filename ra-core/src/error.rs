@@ -34,6 +34,14 @@ pub enum Error {
         /// Those at hand.
         built: String,
     },
+    /// Something that is needed was not given.
+    #[error("{what} is needed: {remedy}")]
+    Missing {
+        /// What is missing.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
     /// A loss or gradient is no longer a finite number.
     #[error("{stage}: the loss is {value} at step {step}; lower the learning rate or look for NaN in what was loaded")]
     NotFinite {

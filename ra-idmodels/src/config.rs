@@ -1,6 +1,6 @@
 //! The run-time choice of a method: one tagged enum, one match.
 use crate::*;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use ra_core::{Curve, Dataset, IdModel, LedgerRow, Recommender, Result, ledger, load_module, save_module};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -27,12 +27,16 @@ pub enum IdConfig {
     Bert4Rec(Bert4RecConfig),
     /// ComiRec.
     ComiRec(ComiRecConfig),
+    /// AlphaRec: items mapped from given vectors, users their mean.
+    AlphaRec(AlphaRecConfig),
+    /// UniSRec: SASRec over items mapped from given vectors.
+    UniSRec(UniSRecConfig),
     /// Vectors made elsewhere.
     Import(ImportConfig),
 }
 
 /// Every `kind`, for messages.
-const KINDS: &str = "pop, markov, mf, lightgcn, sasrec, gru4rec, bert4rec, comirec, import";
+const KINDS: &str = "pop, markov, mf, lightgcn, sasrec, gru4rec, bert4rec, comirec, alpharec, unisrec, import";
 
 impl<'de> Deserialize<'de> for IdConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
@@ -52,6 +56,8 @@ impl<'de> Deserialize<'de> for IdConfig {
             "gru4rec" => read(keys).map(Self::Gru4Rec),
             "bert4rec" => read(keys).map(Self::Bert4Rec),
             "comirec" => read(keys).map(Self::ComiRec),
+            "alpharec" => read(keys).map(Self::AlphaRec),
+            "unisrec" => read(keys).map(Self::UniSRec),
             "import" => read(keys).map(Self::Import),
             _ => return Err(D::Error::custom(format!("kind is {kind}, it must be one of {KINDS}"))),
         };
@@ -81,6 +87,8 @@ impl IdConfig {
             Self::Gru4Rec(_) => "gru4rec",
             Self::Bert4Rec(_) => "bert4rec",
             Self::ComiRec(_) => "comirec",
+            Self::AlphaRec(_) => "alpharec",
+            Self::UniSRec(_) => "unisrec",
             Self::Import(_) => "import",
         }
     }
@@ -98,8 +106,16 @@ impl IdConfig {
             Self::Gru4Rec(config) => config.check(),
             Self::Bert4Rec(config) => config.check(),
             Self::ComiRec(config) => config.check(),
+            Self::UniSRec(config) => config.check(),
             Self::Import(config) => config.check(),
-            Self::Mf(MfConfig { dim, .. }) | Self::LightGcn(LightGcnConfig { dim, .. }) if *dim == 0 => {
+            Self::AlphaRec(AlphaRecConfig { temperature, .. }) if !(*temperature > 0.0 && temperature.is_finite()) => {
+                Err(format!("id.temperature is {temperature}, it must be above 0"))
+            }
+            Self::Mf(MfConfig { dim, .. })
+            | Self::LightGcn(LightGcnConfig { dim, .. })
+            | Self::AlphaRec(AlphaRecConfig { dim, .. })
+                if *dim == 0 =>
+            {
                 Err("id.dim is 0, it must be at least 1".into())
             }
             _ => Ok(()),
@@ -116,7 +132,14 @@ impl IdConfig {
             Self::Gru4Rec(config) => Some(&config.train),
             Self::Bert4Rec(config) => Some(&config.train),
             Self::ComiRec(config) => Some(&config.train),
+            Self::AlphaRec(config) => Some(&config.train),
+            Self::UniSRec(config) => Some(&config.train),
         }
+    }
+
+    /// Whether it needs given item vectors.
+    pub fn reads_features(&self) -> bool {
+        matches!(self, Self::AlphaRec(_) | Self::UniSRec(_))
     }
 
     /// Every path in it, to be made absolute.
@@ -186,8 +209,20 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
         IdConfig::Gru4Rec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
         IdConfig::Bert4Rec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
         IdConfig::ComiRec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
+        IdConfig::AlphaRec(c) => {
+            learn(c.init(given(job.features)?, job.seed, &device), &mut c.batches(job), &c.train, job)
+        }
+        IdConfig::UniSRec(c) => {
+            learn(c.init(given(job.features)?, job.seed, &device), &mut c.batches(job), &c.train, job)
+        }
         IdConfig::Import(c) => Ok(Trained::counted(c.load(job.dataset, job.device)?)),
     }
+}
+
+fn given(features: Option<&Tensor<2>>) -> Result<&Tensor<2>> {
+    let (what, remedy) =
+        ("a vector an item".into(), "give features, such as a language model's vectors of titles".into());
+    features.ok_or(ra_core::Error::Missing { what, remedy })
 }
 
 fn learn<M: IdModel + 'static>(
@@ -200,11 +235,17 @@ fn learn<M: IdModel + 'static>(
     Ok(Trained::learned(&model, curve))
 }
 
-/// Loads what [`Trained::save`] wrote; imported vectors are read from where they are.
+/// Loads what [`Trained::save`] wrote, with the features it was trained over; imported vectors are read from where they are.
 ///
 /// # Errors
 /// As [`load_module`] and [`ImportConfig::load`].
-pub fn load(config: &IdConfig, dataset: &Dataset, path: &Path, device: &Device) -> Result<Trained> {
+pub fn load(
+    config: &IdConfig,
+    dataset: &Dataset,
+    features: Option<&Tensor<2>>,
+    path: &Path,
+    device: &Device,
+) -> Result<Trained> {
     let (users, items) = (dataset.users.len(), dataset.catalog.len());
     match config {
         IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(dataset, device))),
@@ -215,6 +256,8 @@ pub fn load(config: &IdConfig, dataset: &Dataset, path: &Path, device: &Device) 
         IdConfig::Gru4Rec(c) => loaded(c.init(items, 0, device), path),
         IdConfig::Bert4Rec(c) => loaded(c.init(items, 0, device), path),
         IdConfig::ComiRec(c) => loaded(c.init(items, 0, device), path),
+        IdConfig::AlphaRec(c) => loaded(c.init(given(features)?, 0, device), path),
+        IdConfig::UniSRec(c) => loaded(c.init(given(features)?, 0, device), path),
         IdConfig::Import(c) => Ok(Trained::counted(c.load(dataset, device)?)),
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Methods: [`Pop`] and [`Markov`], which count; [`Mf`] and [`LightGcn`], which are two tables; [`SasRec`], [`Gru4Rec`],
 //! [`Bert4Rec`] and [`ComiRec`], which read a history. Each is one file with one configuration and one paper.
-//! [`Imported`] has vectors that were made elsewhere, in PyTorch, numpy or Spark.
+//! [`AlphaRec`] and [`UniSRec`] map a language model's vectors of titles. [`Imported`] has vectors that were made elsewhere, in PyTorch, numpy or Spark.
 //!
 //! # Example
 //! ```
@@ -25,7 +25,7 @@
 //! let train = TrainConfig { epochs: 60, lr: 0.01, patience: 0, ..TrainConfig::default() };
 //! let config = IdConfig::Sasrec(SasRecConfig { dim: 16, dropout: 0.0, train, ..SasRecConfig::default() });
 //! let device = open_device(Backend::Cpu)?;
-//! let job = Job { dataset: &data, device: &device, seed: 1, validate: None, progress: &Silent, state: None };
+//! let job = Job { dataset: &data, device: &device, seed: 1, validate: None, progress: &Silent, features: None, state: None };
 //! let trained = ra_idmodels::fit(&config, &job)?;
 //! let scores = trained.model.users(&[History { user: 0, items: &[1, 2] }]).matmul(trained.model.items(&[1, 2, 3, 4]).transpose());
 //! assert_eq!(scores.argmax(1).into_scalar::<i64>(), 2); // item 3 follows item 2
@@ -33,10 +33,12 @@
 //! ```
 #![recursion_limit = "256"]
 
+mod alpharec;
 mod batch;
 mod bert4rec;
 mod comirec;
 mod config;
+mod features;
 pub mod golden;
 mod gru4rec;
 mod import;
@@ -48,11 +50,14 @@ mod pop;
 mod sasrec;
 mod sequence;
 mod train;
+mod unisrec;
 
+pub use alpharec::{AlphaRec, AlphaRecConfig};
 pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
 pub use bert4rec::{Bert4Rec, Bert4RecConfig};
 pub use comirec::{ComiRec, ComiRecConfig, Extraction};
 pub use config::{IdConfig, Trained, fit, load};
+pub use features::FeatureMap;
 pub use gru4rec::{Gru4Rec, Gru4RecConfig};
 pub use import::{ImportConfig, Imported};
 pub use lightgcn::{LightGcn, LightGcnConfig};
@@ -62,3 +67,4 @@ pub use mf::{Mf, MfConfig};
 pub use pop::{Pop, PopConfig};
 pub use sasrec::{SasRec, SasRecConfig, SasRecVariant};
 pub use train::{Job, TrainConfig, Validate, train};
+pub use unisrec::{UniSRec, UniSRecConfig};

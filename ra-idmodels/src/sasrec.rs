@@ -9,6 +9,7 @@ use burn::tensor::activation::{gelu, relu};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{attention, dropout};
 use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -83,6 +84,12 @@ struct Block {
 pub struct SasRec {
     /// `[items + 1, dim]`; row 0 is padding, which nothing reads.
     items: Param<Tensor<2>>,
+    encoder: Encoder,
+}
+
+/// What SASRec makes of the vectors of a history, wherever these come from.
+#[derive(Module, Debug)]
+pub(crate) struct Encoder {
     positions: Param<Tensor<2>>,
     blocks: Vec<Block>,
     norm: LayerNorm,
@@ -118,12 +125,26 @@ impl SasRecConfig {
 
     /// A fresh model for a catalogue of `items` items.
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> SasRec {
-        let (dim, random) = (self.dim, &mut rng(seed, "sasrec", 0));
+        let random = &mut rng(seed, "sasrec", 0);
+        let blocks = self.blocks(random, device);
+        let items = normal([items + 1, self.dim], 0.02, random, device);
+        SasRec { items, encoder: self.encoder(blocks, random, device) }
+    }
+
+    /// A fresh encoder without a table of items.
+    pub(crate) fn encoder_alone(&self, seed: u64, device: &Device) -> Encoder {
+        let random = &mut rng(seed, "sasrec", 0);
+        let blocks = self.blocks(random, device);
+        self.encoder(blocks, random, device)
+    }
+
+    fn blocks(&self, random: &mut ChaCha8Rng, device: &Device) -> Vec<Block> {
+        let dim = self.dim;
         let norm = || LayerNormConfig::new(dim).with_epsilon(f64::from(EPSILON)).init(device);
         let mut linear = |from: usize, to: usize| linear_of(xavier_normal([from, to], random, device));
         let modern = self.variant == SasRecVariant::Modern;
         let inner = if modern { 4 * dim } else { dim };
-        let blocks = (0..self.blocks)
+        (0..self.blocks)
             .map(|_| Block {
                 attention_norm: norm(),
                 query: linear(dim, dim),
@@ -134,12 +155,14 @@ impl SasRecConfig {
                 up: linear(dim, inner),
                 down: linear(inner, dim),
             })
-            .collect();
-        SasRec {
-            items: normal([items + 1, dim], 0.02, random, device),
-            positions: normal([self.max_length, dim], 0.02, random, device),
+            .collect()
+    }
+
+    fn encoder(&self, blocks: Vec<Block>, random: &mut ChaCha8Rng, device: &Device) -> Encoder {
+        Encoder {
+            positions: normal([self.max_length, self.dim], 0.02, random, device),
             blocks,
-            norm: norm(),
+            norm: LayerNormConfig::new(self.dim).with_epsilon(f64::from(EPSILON)).init(device),
             config: self.clone(),
         }
     }
@@ -159,7 +182,39 @@ impl SasRec {
 
     /// States `[rows, dim]` of histories that lie one after another, each at most `max_length` long.
     pub fn states(&self, items: Tensor<1, Int>, lengths: &Arc<[usize]>, seed: Option<u64>) -> Tensor<2> {
-        let (config, device) = (&self.config, self.items.device());
+        self.encoder.states(self.items.val().select(0, items), lengths, seed)
+    }
+
+    /// Every parameter under its name in the original code; matrices of linear layers are stored `[in, out]`.
+    pub(crate) fn original_names(&mut self) -> Vec<(String, Parameter<'_>)> {
+        let Encoder { positions, blocks, norm: last, .. } = &mut self.encoder;
+        let mut all = vec![
+            ("item_emb".into(), Parameter::Table(&mut self.items)),
+            ("pos_emb".into(), Parameter::Table(positions)),
+        ];
+        for (index, block) in blocks.iter_mut().enumerate() {
+            let linears = [
+                ("q", &mut block.query),
+                ("k", &mut block.key),
+                ("v", &mut block.value),
+                ("f1", &mut block.up),
+                ("f2", &mut block.down),
+            ];
+            for (name, layer) in linears {
+                linear(&mut all, &format!("{index}.{name}"), layer);
+            }
+            norm(&mut all, &format!("{index}.ln_attn"), &mut block.attention_norm);
+            norm(&mut all, &format!("{index}.ln_ffn"), &mut block.inner_norm);
+        }
+        norm(&mut all, "ln_out", last);
+        all
+    }
+}
+
+impl Encoder {
+    /// States of histories that lie one after another, from the vectors of their items; both `[rows, dim]`.
+    pub(crate) fn states(&self, vectors: Tensor<2>, lengths: &Arc<[usize]>, seed: Option<u64>) -> Tensor<2> {
+        let (config, device) = (&self.config, vectors.device());
         let noise = |x: Tensor<2>, site: u64| match seed {
             Some(seed) => dropout(x, config.dropout, splitmix64(seed ^ site)),
             None => x,
@@ -172,7 +227,7 @@ impl SasRec {
         let place = |&length: &usize| (config.max_length - length..config.max_length).map(|p| p as i32);
         let places: Vec<i32> = lengths.iter().flat_map(place).collect();
         let places = ints(places, &device);
-        let read = self.items.val().select(0, items) * (config.dim as f32).sqrt();
+        let read = vectors * (config.dim as f32).sqrt();
         let mut x = noise(read + self.positions.val().select(0, places), 0);
         for (index, block) in self.blocks.iter().enumerate() {
             let site = 3 * index as u64 + 1;
@@ -195,30 +250,6 @@ impl SasRec {
         }
         normed(&self.norm, x, EPSILON)
     }
-
-    /// Every parameter under its name in the original code; matrices of linear layers are stored `[in, out]`.
-    pub(crate) fn original_names(&mut self) -> Vec<(String, Parameter<'_>)> {
-        let mut all = vec![
-            ("item_emb".into(), Parameter::Table(&mut self.items)),
-            ("pos_emb".into(), Parameter::Table(&mut self.positions)),
-        ];
-        for (index, block) in self.blocks.iter_mut().enumerate() {
-            let linears = [
-                ("q", &mut block.query),
-                ("k", &mut block.key),
-                ("v", &mut block.value),
-                ("f1", &mut block.up),
-                ("f2", &mut block.down),
-            ];
-            for (name, layer) in linears {
-                linear(&mut all, &format!("{index}.{name}"), layer);
-            }
-            norm(&mut all, &format!("{index}.ln_attn"), &mut block.attention_norm);
-            norm(&mut all, &format!("{index}.ln_ffn"), &mut block.inner_norm);
-        }
-        norm(&mut all, "ln_out", &mut self.norm);
-        all
-    }
 }
 
 impl IdModel for SasRec {
@@ -226,7 +257,7 @@ impl IdModel for SasRec {
 
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
         let states = self.states(batch.items.clone(), &batch.lengths, batch.dropout);
-        self.config.item_loss().of(batch.with_target(states), self.table(), batch)
+        self.encoder.config.item_loss().of(batch.with_target(states), self.table(), batch)
     }
 
     fn fitted(&self) -> Self {
@@ -236,11 +267,11 @@ impl IdModel for SasRec {
 
 impl Recommender for SasRec {
     fn dim(&self) -> usize {
-        self.config.dim
+        self.encoder.config.dim
     }
 
     fn users(&self, all: &[History<'_>]) -> Tensor<2> {
-        let read = histories(all, self.config.max_length, &self.items.device());
+        let read = histories(all, self.encoder.config.max_length, &self.items.device());
         read.last(self.states(read.items.clone(), &read.lengths, None))
     }
 

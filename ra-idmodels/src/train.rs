@@ -1,6 +1,6 @@
 //! Training any ID method.
 use crate::Batches;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use ra_core::{Curve, Dataset, FitConfig, IdModel, Progress, Recommender, Result, fit};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -68,6 +68,9 @@ pub struct Job<'a> {
     pub validate: Validate<'a>,
     /// Hears how far training is.
     pub progress: &'a dyn Progress,
+    /// Given item vectors, `[items + 1, width]` with padding in row 0, for methods that map them; see
+    /// [`crate::IdConfig::reads_features`].
+    pub features: Option<&'a Tensor<2>>,
     /// Where a training is written down while it runs, to go on from there; see [`ra_core::fit`].
     pub state: Option<&'a Path>,
 }

@@ -13,7 +13,7 @@ use ra_idmodels::Trained;
 use std::time::Instant;
 
 /// RA-Rec with its parts chosen at run time.
-pub(crate) type Aligned<'a> = RaRec<Altered<&'a Box<dyn Recommender>>, &'a dyn LanguageModel, Layerwise>;
+pub(crate) type Aligned<'a> = RaRec<Altered<&'a dyn Recommender>, &'a dyn LanguageModel, Layerwise>;
 
 /// What a row aligns.
 #[derive(Debug)]
@@ -99,14 +99,14 @@ impl Run {
         let costs = crate::run::Training::default();
         for (name, source) in [("zero", IdSource::Zero), ("permuted", IdSource::Permuted), ("random", IdSource::Random)]
         {
-            let ids = Altered::new(&backbone.model, source, &self.dataset, self.recipe.seed);
+            let ids = Altered::new(&*backbone.model, source, &self.dataset, self.recipe.seed);
             let (scale, towers) = (model.scale.clone(), model.towers.clone());
             let probe = RaRec { ids, scale, text: model.text.clone(), towers };
             self.evaluate(&format!("ra-rec, {name} IDs"), "probe", &probe, costs)?;
         }
         let prompt = PromptConfig { shuffle: true, ..self.recipe.prompt.clone() };
         let tower = text.tower(&self.dataset.catalog, &prompt, &self.recipe.align)?;
-        let ids = Altered::new(&backbone.model, self.recipe.align.ids, &self.dataset, self.recipe.seed);
+        let ids = Altered::new(&*backbone.model, self.recipe.align.ids, &self.dataset, self.recipe.seed);
         let (scale, towers) = (model.scale.clone(), model.towers.clone());
         self.evaluate("ra-rec, shuffled titles", "probe", &RaRec { ids, scale, text: tower, towers }, costs)?;
         Ok(())
@@ -119,7 +119,7 @@ impl Run {
         backbone: &'a Trained,
         (text, tower): (&Text, &Tower<'a>),
     ) -> Result<(Aligned<'a>, TowersMark)> {
-        let ids = Altered::new(&backbone.model, plan.align.ids, &self.dataset, self.recipe.seed);
+        let ids = Altered::new(&*backbone.model, plan.align.ids, &self.dataset, self.recipe.seed);
         let (towers, mark) = match self.folder.towers_mark(plan.name)? {
             Some(mark) => {
                 let fresh = plan.align.towers(ids.dim(), &text.lm().spec(), 0, &text.lm().device());
@@ -134,7 +134,7 @@ impl Run {
         &mut self,
         plan: &Plan,
         backbone: &Trained,
-        ids: &Altered<&Box<dyn Recommender>>,
+        ids: &Altered<&dyn Recommender>,
         (text, tower): (&Text, &Tower<'_>),
     ) -> Result<(Towers<Layerwise>, TowersMark)> {
         let since = Instant::now();
@@ -175,7 +175,7 @@ pub(crate) fn load<'a>(
     text: &'a Text,
 ) -> Result<Option<Aligned<'a>>> {
     let Some(mark) = folder.towers_mark("ra-rec")? else { return Ok(None) };
-    let ids = Altered::new(&backbone.model, recipe.align.ids, dataset, recipe.seed);
+    let ids = Altered::new(&*backbone.model, recipe.align.ids, dataset, recipe.seed);
     let fresh = recipe.align.towers(ids.dim(), &text.lm().spec(), 0, &text.lm().device());
     let towers = folder.load_towers("ra-rec", &mark, fresh, (backbone, dataset), text)?;
     let tower = text.tower(&dataset.catalog, &recipe.prompt, &recipe.align)?;

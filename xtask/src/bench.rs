@@ -86,7 +86,8 @@ fn measure(
     epochs: [usize; 2],
 ) -> Result<(f64, f64)> {
     let device = Device::flex();
-    let job = Job { dataset: data, device: &device, seed: 1, validate: None, progress: &Silent, state: None };
+    let job =
+        Job { dataset: data, device: &device, seed: 1, validate: None, progress: &Silent, features: None, state: None };
     let run = |epochs| -> Result<(f64, f64)> {
         let (cpu, wall) = (ProcessTime::now(), Instant::now());
         ra_idmodels::fit(&config(epochs), &job)?;

@@ -77,6 +77,11 @@ impl Recipe {
         Self::from_table(name, table).and_then(Self::absolute).with_context(at)
     }
 
+    /// Whether a language model takes part.
+    pub(crate) fn reads_text(&self) -> bool {
+        self.rows.iter().any(|row| *row != Row::Id) || self.ids.iter().any(IdConfig::reads_features)
+    }
+
     /// Reads a resolved recipe, as a manifest holds it.
     ///
     /// # Errors

@@ -116,7 +116,7 @@ impl Run {
         let mut curves = Vec::new();
         let mut backbone = None;
         for config in self.recipe.ids.clone() {
-            let (trained, mark) = self.id_model(&config)?;
+            let (trained, mark) = self.id_model(&config, text.as_ref())?;
             if self.recipe.rows.contains(&Row::Id) {
                 let samples = config.train().map_or(self.dataset.train.total(), |_| self.dataset.samples().len());
                 let params = trainable_params(&trained.ledger);
@@ -133,7 +133,7 @@ impl Run {
             backbone = Some((config.name(), trained));
         }
         let mut trained_rows = Vec::new();
-        if let Some(text) = &text {
+        if let Some(text) = text.as_ref().filter(|_| self.recipe.rows != [Row::Id]) {
             let (name, backbone) = backbone.context("a recipe has at least one [[id]] table")?;
             let tower = text.tower(&self.dataset.catalog, &self.recipe.prompt, &self.recipe.align)?;
             if self.recipe.rows.contains(&Row::Text) {
@@ -163,13 +163,16 @@ impl Run {
     }
 
     /// Trains an ID method, or takes the checkpoint of the run folder.
-    fn id_model(&mut self, config: &IdConfig) -> Result<(Trained, IdMark)> {
-        let shared = self.shared.as_ref().map(|shared| shared.join(self.id_key(config)));
+    fn id_model(&mut self, config: &IdConfig, text: Option<&Text>) -> Result<(Trained, IdMark)> {
+        let reader = text.filter(|_| config.reads_features());
+        let features = reader.map(|text| text.features(&self.dataset.catalog));
+        let shared = self.shared.as_ref().map(|shared| shared.join(self.id_key(config, reader)));
         if let Some(shared) = &shared {
             self.folder.take_id(config, shared)?;
         }
         if let Some(mark) = self.folder.id_mark(config)? {
-            let trained = ra_idmodels::load(config, &self.dataset, &self.folder.id_checkpoint(config), &self.device)?;
+            let path = self.folder.id_checkpoint(config);
+            let trained = ra_idmodels::load(config, &self.dataset, features.as_ref(), &path, &self.device)?;
             return Ok((trained, mark));
         }
         let since = Instant::now();
@@ -181,6 +184,7 @@ impl Run {
             seed: self.recipe.seed,
             validate: self.has_validation().then_some(metric),
             progress: &self.bars,
+            features: features.as_ref(),
             state: Some(&state),
         };
         let trained = ra_idmodels::fit(config, &job)?;
@@ -194,9 +198,10 @@ impl Run {
     }
 
     /// All that an ID method's training depends on.
-    fn id_key(&self, config: &IdConfig) -> String {
+    fn id_key(&self, config: &IdConfig, reader: Option<&Text>) -> String {
         let Recipe { seed, eval, .. } = &self.recipe;
-        let key = format!("{} {config:?} {seed} {eval:?}", self.dataset.fingerprint());
+        let lm = reader.map(Text::fingerprint).unwrap_or_default();
+        let key = format!("{} {config:?} {seed} {eval:?} {lm}", self.dataset.fingerprint());
         ra_core::fingerprint([key.as_bytes()]).to_string()
     }
 

@@ -2,6 +2,7 @@
 use crate::fetch;
 use crate::recipe::Recipe;
 use anyhow::{Result, bail};
+use burn::tensor::Tensor;
 use ra_align::{AlignConfig, AlignLoss, PromptConfig, Prompts, TextCache, TextTower};
 use ra_core::{Catalog, Device, History, LanguageModel};
 use ra_llm::PretrainedLm;
@@ -64,6 +65,11 @@ impl Text {
             }
         };
         Ok(Arc::new(TextTower { lm, prompts, cache, normalize: align.normalize }))
+    }
+
+    /// Its vectors of titles.
+    pub(crate) fn features(&self, catalog: &Catalog) -> Tensor<2> {
+        ra_align::title_vectors(self.lm(), &self.lm.tokenizer, catalog)
     }
 
     /// Constants of texts depend on the weights, the first injected layer, the pooling, what is asked of them and who

@@ -264,12 +264,20 @@ fn users_are_looked_up_or_are_means_of_their_newest_items() {
     let config = with(&["v", "w", "u"], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
     let config = IdConfig::Import(config);
     let (data, device) = (data(), Device::flex());
-    let job = Job { dataset: &data, device: &device, seed: 1, validate: None, progress: &Silent, state: None };
+    let job = Job {
+        dataset: &data,
+        device: &device,
+        seed: 1,
+        validate: None,
+        progress: &Silent,
+        features: None,
+        state: None,
+    };
     let fitted = ra_idmodels::fit(&config, &job).unwrap();
     let nowhere = at("checkpoint");
     fitted.save(&nowhere).unwrap();
     assert!(fitted.ledger.is_empty() && !nowhere.exists());
-    let loaded = ra_idmodels::load(&config, &data, &nowhere, &device).unwrap();
+    let loaded = ra_idmodels::load(&config, &data, None, &nowhere, &device).unwrap();
     for model in [&fitted.model, &loaded.model] {
         assert_eq!(users(model, &[&[], &[1]]), [5.0, 6.0, 1.0, 2.0]);
         check_recommender(&**model, &[History { user: 1, items: &[] }, History { user: 0, items: &[2] }], &all);

@@ -2,10 +2,14 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod import;
 
-use ra_core::{Catalog, Dataset, Device, History, Recommender, Sequences, Silent, contract::check_recommender};
+use burn::tensor::Tensor;
+use ra_core::{
+    Catalog, Dataset, Device, History, Recommender, Sequences, Silent, contract::check_recommender, normal, rng,
+};
 use ra_idmodels::{
-    Bert4RecConfig, ComiRecConfig, Extraction, Gru4RecConfig, IdConfig, ImportConfig, Job, LightGcnConfig, Loss,
-    MarkovConfig, MfConfig, Pop, SasRecConfig, SasRecVariant, TrainConfig, Trained, golden,
+    AlphaRecConfig, Bert4RecConfig, ComiRecConfig, Extraction, FeatureMap, Gru4RecConfig, IdConfig, ImportConfig, Job,
+    LightGcnConfig, Loss, MarkovConfig, MfConfig, Pop, SasRecConfig, SasRecVariant, TrainConfig, Trained,
+    UniSRecConfig, golden,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,8 +55,27 @@ fn comirec(extraction: Extraction) -> IdConfig {
     IdConfig::ComiRec(ComiRecConfig { extraction, interests: 2, ..base })
 }
 
+/// Vectors that tell items apart and nothing else.
+fn features(items: usize) -> Tensor<2> {
+    normal([items + 1, 24], 1.0, &mut rng(5, "features", 0), &Device::flex()).val()
+}
+
+fn unisrec(map: FeatureMap) -> IdConfig {
+    let base =
+        UniSRecConfig { dim: 16, max_length: 6, dropout: 0.1, map, train: short(150), ..UniSRecConfig::default() };
+    IdConfig::UniSRec(base)
+}
+
+fn alpharec(map: FeatureMap) -> IdConfig {
+    let base = AlphaRecConfig { dim: 16, max_length: 6, map, train: short(150), ..AlphaRecConfig::default() };
+    IdConfig::AlphaRec(base)
+}
+
 fn train(config: &IdConfig, data: &Dataset, seed: u64) -> Trained {
-    let job = Job { dataset: data, device: &Device::flex(), seed, validate: None, progress: &Silent, state: None };
+    let features = config.reads_features().then(|| features(data.catalog.len()));
+    let features = features.as_ref();
+    let job =
+        Job { dataset: data, device: &Device::flex(), seed, validate: None, progress: &Silent, features, state: None };
     ra_idmodels::fit(config, &job).unwrap()
 }
 
@@ -119,12 +142,15 @@ fn training_learns_what_follows_and_survives_a_checkpoint() {
         gru4rec(Loss::Softmax, 0),
         gru4rec(Loss::SampledSoftmax, 4),
         bert4rec(),
+        unisrec(FeatureMap::Linear),
+        unisrec(FeatureMap::Mlp),
     ];
     for config in configs {
         let trained = train(&config, &data, 3);
         let path = dir.path().join("model.safetensors");
         trained.save(&path).unwrap();
-        let loaded = ra_idmodels::load(&config, &data, &path, &device).unwrap();
+        let given = features(data.catalog.len());
+        let loaded = ra_idmodels::load(&config, &data, Some(&given), &path, &device).unwrap();
         let all: Vec<u32> = data.catalog.all().collect();
         let histories = [History { user: 0, items: &[1, 2, 3] }, History { user: 1, items: &[5, 6] }];
         check_recommender(&*loaded.model, &histories, &all);
@@ -150,11 +176,14 @@ fn methods_without_an_order_learn_what_belongs_together() {
         IdConfig::LightGcn(LightGcnConfig { dim: 8, train: short(100), ..LightGcnConfig::default() }),
         comirec(Extraction::SelfAttentive),
         comirec(Extraction::DynamicRouting),
+        alpharec(FeatureMap::Linear),
+        alpharec(FeatureMap::Mlp),
     ];
     for config in configs {
         let path = dir.path().join("model.safetensors");
         train(&config, &data, 1).save(&path).unwrap();
-        let model = ra_idmodels::load(&config, &data, &path, &Device::flex()).unwrap().model;
+        let given = features(data.catalog.len());
+        let model = ra_idmodels::load(&config, &data, Some(&given), &path, &Device::flex()).unwrap().model;
         let all: Vec<u32> = data.catalog.all().collect();
         let rows: Vec<&[u32]> = data.train.rows().collect();
         let histories: Vec<History<'_>> = (0..).zip(&rows).map(|(user, items)| History { user, items }).collect();
@@ -171,7 +200,15 @@ fn a_training_goes_on_where_it_was_cut_off() {
     let run = |epochs: usize, state: Option<&Path>| {
         let IdConfig::Sasrec(mut config) = sasrec(SasRecVariant::Original, Loss::Bce, 1) else { unreachable!() };
         config.train.epochs = epochs;
-        let job = Job { dataset: &data, device: &Device::flex(), seed: 3, validate: None, progress: &Silent, state };
+        let job = Job {
+            dataset: &data,
+            device: &Device::flex(),
+            seed: 3,
+            validate: None,
+            progress: &Silent,
+            features: None,
+            state,
+        };
         let trained = ra_idmodels::fit(&IdConfig::Sasrec(config), &job).unwrap();
         trained.model.items(&[1, 2, 3]).into_data()
     };

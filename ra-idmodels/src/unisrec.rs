@@ -1,0 +1,126 @@
+//! A sequence model over a frozen language model's vectors, after UniSRec (Hou et al., KDD 2022): SASRec whose items are
+//! mapped from text, without the mixture of experts and the pretraining on other data.
+use crate::features::{MappedFeatures, on_sphere};
+use crate::loss::whole_catalogue;
+use crate::sasrec::Encoder;
+use crate::sequence::{histories, item_rows};
+use crate::{FeatureMap, NextItem, SasRecConfig, SasRecVariant, TrainConfig};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use ra_core::{History, IdModel, Recommender, TrainBatch, rng};
+use serde::{Deserialize, Serialize};
+
+/// Configures [`UniSRec`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UniSRecConfig {
+    /// Width of item and user vectors.
+    pub dim: usize,
+    /// How a language model's vector becomes an item's.
+    pub map: FeatureMap,
+    /// How a block is put together.
+    pub variant: SasRecVariant,
+    /// Self-attention blocks.
+    pub blocks: usize,
+    /// Heads a block.
+    pub heads: usize,
+    /// Items read at most, the newest ones.
+    pub max_length: usize,
+    /// Dropout rate.
+    pub dropout: f64,
+    /// Temperature of the softmax over cosines.
+    pub temperature: f32,
+    /// How it is trained.
+    pub train: TrainConfig,
+}
+
+impl Default for UniSRecConfig {
+    fn default() -> Self {
+        Self {
+            dim: 64,
+            map: FeatureMap::Linear,
+            variant: SasRecVariant::Original,
+            blocks: 2,
+            heads: 1,
+            max_length: 50,
+            dropout: 0.3,
+            temperature: 0.07,
+            train: TrainConfig::default(),
+        }
+    }
+}
+
+/// SASRec over items mapped from frozen vectors.
+#[derive(Module, Debug)]
+pub struct UniSRec {
+    items: MappedFeatures,
+    encoder: Encoder,
+    #[module(skip)]
+    config: UniSRecConfig,
+}
+
+impl UniSRecConfig {
+    /// What does not make sense, in words a person can act on.
+    ///
+    /// # Errors
+    /// As [`SasRecConfig::check`].
+    pub fn check(&self) -> Result<(), String> {
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return Err(format!("id.temperature is {}, it must be above 0", self.temperature));
+        }
+        self.sasrec().check()
+    }
+
+    fn sasrec(&self) -> SasRecConfig {
+        let Self { variant, dim, blocks, heads, max_length, dropout, .. } = *self;
+        SasRecConfig { variant, dim, blocks, heads, max_length, dropout, ..SasRecConfig::default() }
+    }
+
+    /// A fresh model over the vectors `features`, `[items + 1, width]`.
+    pub fn init(&self, features: &Tensor<2>, seed: u64, device: &Device) -> UniSRec {
+        let random = &mut rng(seed, "unisrec", 0);
+        UniSRec {
+            items: MappedFeatures::init(self.map, self.dim, features, random, device),
+            encoder: self.sasrec().encoder_alone(seed, device),
+            config: self.clone(),
+        }
+    }
+
+    /// Its batches.
+    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> NextItem<'a> {
+        NextItem::new(job.dataset, self.train.batch, self.max_length, 0, job.seed, job.device)
+    }
+}
+
+impl IdModel for UniSRec {
+    type Fitted = Self;
+
+    fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
+        let table = self.items.table();
+        let read = on_sphere(table.clone(), 1.0).select(0, batch.items.clone());
+        let states = self.encoder.states(read, &batch.lengths, batch.dropout);
+        let states = on_sphere(batch.with_target(states), self.config.temperature);
+        whole_catalogue(states, on_sphere(table, self.config.temperature), batch)
+    }
+
+    fn fitted(&self) -> Self {
+        self.valid()
+    }
+}
+
+impl Recommender for UniSRec {
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+
+    fn users(&self, all: &[History<'_>]) -> Tensor<2> {
+        let table = on_sphere(self.items.table(), 1.0);
+        let read = histories(all, self.config.max_length, &table.device());
+        let states = self.encoder.states(table.select(0, read.items.clone()), &read.lengths, None);
+        read.last(on_sphere(states, self.config.temperature))
+    }
+
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        item_rows(&on_sphere(self.items.table(), self.config.temperature), items)
+    }
+}
