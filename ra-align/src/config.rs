@@ -49,6 +49,9 @@ pub enum Placement {
 pub struct AlignConfig {
     /// Whose ID vectors are read.
     pub ids: IdSource,
+    /// Folds of users whose ID vectors come, while training, from a model without them; 0 is off. See
+    /// [`crate::CrossFitted`].
+    pub cross_fit: usize,
     /// Where prefix rows enter.
     pub placement: Placement,
     /// How an ID becomes prefix rows.
@@ -92,6 +95,7 @@ impl Default for AlignConfig {
     fn default() -> Self {
         Self {
             ids: IdSource::Own,
+            cross_fit: 0,
             placement: Placement::Layers,
             projection: ProjectionKind::Dense,
             n_tok: 1,
@@ -128,6 +132,9 @@ impl AlignConfig {
             return Err(
                 "align.n_tok is 0: at least one row must carry the ID; projection = \"none\" leaves the ID out".into(),
             );
+        }
+        if self.cross_fit == 1 {
+            return Err("align.cross_fit is 1: with one fold nothing is left to train on; 0 is off".into());
         }
         if self.placement == Placement::Input && self.first_layer(spec) != 0 {
             return Err(format!("align.placement is input and align.first_layer is {}: set it to 0", self.first_layer));

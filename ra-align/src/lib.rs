@@ -7,6 +7,7 @@
 //! - [`Layerwise`]: the alignment module; [`Towers`]: one for users, one for items, and nothing else
 //! - [`Prompts`]: hard prompts from titles; [`TextCache`]: what a prompt contributes, computed once
 //! - [`Altered`]: IDs put out of order, [`title_vectors`]: titles alone; for ablations and rivals
+//! - [`CrossFitted`]: ID vectors of training users from models that never saw them
 //! - [`fit`]: training; [`RaRec`]: the result, a [`ra_core::Recommender`] like any other
 //!
 //! # Example
@@ -30,6 +31,7 @@
 mod alter;
 mod cache;
 mod config;
+mod cross_fit;
 mod layerwise;
 mod loss;
 mod prompt;
@@ -42,6 +44,7 @@ mod train;
 pub use alter::{Altered, IdSource};
 pub use cache::TextCache;
 pub use config::{AlignConfig, AlignLoss, PairLoss, Placement};
+pub use cross_fit::{CrossFitted, without_fold};
 pub use layerwise::{Layerwise, LayerwiseConfig, ProjectionKind};
 pub use loss::{Candidates, bpr_in_batch, bpr_sampled, info_nce, mmd, mse, softmax_in_batch, unit};
 pub use prompt::{PromptConfig, Prompts};

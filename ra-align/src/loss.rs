@@ -99,7 +99,8 @@ pub fn mse(anchor: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
 
 /// Rows scaled to length 1.
 pub fn unit(x: Tensor<2>) -> Tensor<2> {
-    let norm = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+    // Clamped before the root, whose slope at 0 is infinite.
+    let norm = x.clone().square().sum_dim(1).clamp_min(1e-24).sqrt();
     x / norm
 }
 

@@ -37,7 +37,12 @@ impl IdScale {
 
     /// Scaled user vectors, `[batch * interests, dim]`.
     pub fn users<I: Recommender + ?Sized>(&self, ids: &I, histories: &[History<'_>]) -> Tensor<2> {
-        ids.users(histories) / self.user_norm
+        self.scaled_users(ids.users(histories))
+    }
+
+    /// The same of vectors that are at hand, `[batch * interests, dim]`.
+    pub fn scaled_users(&self, users: Tensor<2>) -> Tensor<2> {
+        users / self.user_norm
     }
 
     /// Scaled item vectors, `[batch, dim]`.

@@ -79,6 +79,8 @@ impl AlignTrain {
 pub struct Job<'a, I, L> {
     /// The ID method, frozen.
     pub ids: &'a I,
+    /// Who speaks for the users of the samples instead of `ids`, such as [`crate::CrossFitted`].
+    pub training_ids: Option<&'a dyn Recommender>,
     /// The language model with its prompts, frozen.
     pub text: &'a Arc<TextTower<L>>,
     /// The data set.
@@ -95,6 +97,21 @@ pub struct Job<'a, I, L> {
     pub seed: u64,
     /// Where a training is written down while it runs, to go on from there; see [`ra_core::fit`].
     pub state: Option<&'a Path>,
+}
+
+impl<'a, I, L> Job<'a, I, L> {
+    /// A job on `samples` with whole histories of up to 50 items, from its beginning.
+    pub fn new(
+        ids: &'a I,
+        text: &'a Arc<TextTower<L>>,
+        dataset: &'a Dataset,
+        samples: &'a [Sample],
+        align: &'a AlignConfig,
+        train: &'a AlignTrain,
+    ) -> Self {
+        let (training_ids, max_history, seed, state) = (None, 50, 1, None);
+        Self { ids, training_ids, text, dataset, samples, max_history, align, train, seed, state }
+    }
 }
 
 /// A validation metric of the model so far, higher is better.
@@ -158,10 +175,11 @@ impl<'a> Frozen<'a> {
             (History { user: s.user, items }, target)
         };
         let (histories, targets): (Vec<History<'a>>, Vec<u32>) = job.samples.iter().map(sample).unzip();
-        let raw_users = Tensor::cat(histories.chunks(512).map(|h| job.ids.users(h)).collect(), 0);
+        let raw = |h: &[History<'_>]| job.training_ids.map_or_else(|| job.ids.users(h), |ids| ids.users(h));
+        let raw_users = Tensor::cat(histories.chunks(512).map(raw).collect(), 0);
         let all: Vec<u32> = job.dataset.catalog.all().collect();
-        let scale = IdScale::measure(raw_users, job.ids.items(&all));
-        let users = Tensor::cat(histories.chunks(512).map(|h| scale.users(job.ids, h)).collect(), 0);
+        let scale = IdScale::measure(raw_users.clone(), job.ids.items(&all));
+        let users = scale.scaled_users(raw_users);
         // Row 0 stands for padding and is never drawn.
         let with_padding: Vec<u32> = std::iter::once(1).chain(all.iter().copied()).collect();
         let items = scale.items(job.ids, &with_padding);

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Between two writes of a training's state.
-const STATE_EVERY: Duration = Duration::from_secs(60);
+/// Least time between two writes of a training's state, and how many times the time of a write lies between them: a state
+/// costs a fiftieth of the training at most.
+const STATE_EVERY: Duration = Duration::from_millis(250);
+const STATE_SHARE: u32 = 50;
 
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,7 +112,7 @@ pub type Validation<'a, M> = &'a mut dyn FnMut(&M) -> f64;
 /// Minimises `loss` with AdamW and returns the model of the best validation (without validation, the last one).
 ///
 /// `loss(model, step)` makes its own batch: all that is random in it is a function of the seed and `step`, so a run
-/// that starts again gives the same bits. With a `state` file the run is written down every minute and at its end, and
+/// that starts again gives the same bits. With a `state` file the run is written down every few seconds and at its end, and
 /// goes on from there; what it ends with is the same. It is for the caller to remove the file of another data set,
 /// model or seed.
 ///
@@ -135,7 +137,7 @@ pub fn fit<M: Module>(
         optimizer = AdamW { time: found.step, moments, ..optimizer };
         (at, model, best) = (found, old, top);
     }
-    let mut written = Instant::now();
+    let (mut written, mut pause) = (Instant::now(), STATE_EVERY);
     let every = if config.validate_every == 0 { (config.steps / 20).max(1) } else { config.validate_every };
     progress.start(stage, config.steps as u64);
     progress.update(at.step as u64, "");
@@ -172,10 +174,12 @@ pub fn fit<M: Module>(
         }
         let over = last || (config.patience > 0 && at.bad >= config.patience);
         if let Some(path) = state
-            && (over || written.elapsed() > STATE_EVERY)
+            && (over || written.elapsed() > pause)
         {
+            let since = Instant::now();
             State::write(path, &key, &at, &model, best.as_ref(), &optimizer.moments)?;
             written = Instant::now();
+            pause = STATE_EVERY.max((written - since) * STATE_SHARE);
         }
         let note = match &best {
             Some(best) => format!("loss {number:.4}, best {:.4}", best.metric),

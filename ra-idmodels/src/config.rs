@@ -137,6 +137,15 @@ impl IdConfig {
         }
     }
 
+    /// Whether a user is what they did, so that users it was not trained on have vectors too.
+    pub fn reads_histories(&self) -> bool {
+        match self {
+            Self::Pop(_) | Self::Markov(_) | Self::Mf(_) | Self::LightGcn(_) | Self::Import(_) => false,
+            Self::Sasrec(_) | Self::Gru4Rec(_) | Self::Bert4Rec(_) | Self::ComiRec(_) => true,
+            Self::AlphaRec(_) | Self::UniSRec(_) => true,
+        }
+    }
+
     /// Whether it needs given item vectors.
     pub fn reads_features(&self) -> bool {
         matches!(self, Self::AlphaRec(_) | Self::UniSRec(_))

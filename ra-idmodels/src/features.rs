@@ -61,6 +61,7 @@ impl MappedFeatures {
 
 /// Rows at length `1 / sqrt(temperature)`, so that the product of two of them is their cosine over the temperature.
 pub(crate) fn on_sphere(x: Tensor<2>, temperature: f32) -> Tensor<2> {
-    let norm = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+    // Clamped before the root: the slope of a root at 0, where padding is, is infinite.
+    let norm = x.clone().square().sum_dim(1).clamp_min(1e-24).sqrt();
     x / (norm * temperature.sqrt())
 }

@@ -1,11 +1,12 @@
 //! The rows of a report that train an alignment module: RA-Rec and its rivals, by the same trainer.
 use crate::folder::{TowersMark, id_fingerprint};
+use crate::ids::Fold;
 use crate::recipe::{Recipe, Row};
 use crate::run::Run;
 use crate::text::{Text, Tower};
 use anyhow::{Result, bail};
 use ra_align::{
-    AlignConfig, Altered, IdSource, Job, Layerwise, Placement, ProjectionKind, PromptConfig, RaRec, Towers,
+    AlignConfig, Altered, CrossFitted, IdSource, Job, Layerwise, Placement, ProjectionKind, PromptConfig, RaRec, Towers,
 };
 use ra_core::{Catalog, Dataset, LanguageModel, Recommender, Sample, ledger, trainable_params};
 use ra_eval::LearningCurve;
@@ -145,10 +146,15 @@ impl Run {
         if samples.is_empty() {
             bail!("data.curate leaves no sample; raise its budget or switch denoise off");
         }
+        let folds = self.folds(plan.align.cross_fit, text)?;
+        let all: Vec<u32> = self.dataset.catalog.all().collect();
+        let crossed = CrossFitted::new(&*backbone.model, folds.iter().map(|fold| &*fold.model).collect(), &all);
+        let crossed = Altered::new(&crossed as &dyn Recommender, plan.align.ids, &self.dataset, self.recipe.seed);
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
         let state = self.folder.towers_state(plan.name);
         let job = Job {
             ids,
+            training_ids: (!folds.is_empty()).then_some(&crossed as &dyn Recommender),
             text: tower,
             dataset: &self.dataset,
             samples: &samples,
@@ -158,12 +164,20 @@ impl Run {
             seed: self.recipe.seed,
             state: Some(&state),
         };
-        let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), self.bars())?;
+        let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), &self.bars)?;
         let seconds = self.cost(&format!("align {}", plan.name), since);
         let ids = id_fingerprint(&*backbone.model, &self.dataset);
         let mark = TowersMark { scale, curve, seconds, samples: samples.len(), lm: text.fingerprint(), ids };
         self.folder.save_towers(plan.name, &towers, &mark)?;
         Ok((towers, mark))
+    }
+}
+
+impl Run {
+    /// The aligned ID method, trained without each fold of users.
+    fn folds(&mut self, of: usize, text: &Text) -> Result<Vec<Trained>> {
+        let Some(config) = self.recipe.ids.last().cloned() else { return Ok(Vec::new()) };
+        (0..of).map(|index| Ok(self.id_model(&config, Some(text), Some(Fold { index, of }))?.0)).collect()
     }
 }
 

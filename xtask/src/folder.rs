@@ -125,44 +125,44 @@ impl RunFolder {
         &self.path
     }
 
-    pub(crate) fn id_checkpoint(&self, config: &IdConfig) -> PathBuf {
-        self.file(&format!("checkpoints/id-{}.safetensors", config.name()))
+    pub(crate) fn id_checkpoint(&self, name: &str) -> PathBuf {
+        self.file(&format!("checkpoints/id-{name}.safetensors"))
     }
 
     /// Where the training of an ID method is written down while it runs.
-    pub(crate) fn id_state(&self, config: &IdConfig) -> PathBuf {
-        self.file(&format!("checkpoints/id-{}.state.safetensors", config.name()))
+    pub(crate) fn id_state(&self, name: &str) -> PathBuf {
+        self.file(&format!("checkpoints/id-{name}.state.safetensors"))
     }
 
-    fn id_mark_file(&self, config: &IdConfig) -> PathBuf {
-        self.file(&format!("checkpoints/id-{}.json", config.name()))
+    fn id_mark_file(&self, name: &str) -> PathBuf {
+        self.file(&format!("checkpoints/id-{name}.json"))
     }
 
     /// The mark of a finished ID stage, written after its checkpoint.
-    pub(crate) fn id_mark(&self, config: &IdConfig) -> Result<Option<IdMark>> {
-        let file = self.id_mark_file(config);
+    pub(crate) fn id_mark(&self, name: &str, config: &IdConfig) -> Result<Option<IdMark>> {
+        let file = self.id_mark_file(name);
         let mark: Option<IdMark> = if file.exists() { Some(read_json(&file)?) } else { None };
         Ok(mark.filter(|mark| mark.epochs == config.train().map(|train| train.epochs)))
     }
 
-    pub(crate) fn save_id(&self, config: &IdConfig, trained: &Trained, mark: &IdMark) -> Result<()> {
-        trained.save(&self.id_checkpoint(config))?;
-        Ok(write_json(&self.id_mark_file(config), mark)?)
+    pub(crate) fn save_id(&self, name: &str, trained: &Trained, mark: &IdMark) -> Result<()> {
+        trained.save(&self.id_checkpoint(name))?;
+        Ok(write_json(&self.id_mark_file(name), mark)?)
     }
 
     /// Takes over a finished ID method that another run of the suite put into `shared`.
-    pub(crate) fn take_id(&self, config: &IdConfig, shared: &Path) -> Result<()> {
-        if self.id_mark(config)?.is_some() || !shared.join("mark.json").exists() {
+    pub(crate) fn take_id(&self, name: &str, config: &IdConfig, shared: &Path) -> Result<()> {
+        if self.id_mark(name, config)?.is_some() || !shared.join("mark.json").exists() {
             return Ok(());
         }
-        copy(&shared.join("model.safetensors"), &self.id_checkpoint(config))?;
-        copy(&shared.join("mark.json"), &self.id_mark_file(config))
+        copy(&shared.join("model.safetensors"), &self.id_checkpoint(name))?;
+        copy(&shared.join("mark.json"), &self.id_mark_file(name))
     }
 
     /// Puts a finished ID method where other runs of the suite find it.
-    pub(crate) fn give_id(&self, config: &IdConfig, shared: &Path) -> Result<()> {
-        copy(&self.id_checkpoint(config), &shared.join("model.safetensors"))?;
-        copy(&self.id_mark_file(config), &shared.join("mark.json"))
+    pub(crate) fn give_id(&self, name: &str, shared: &Path) -> Result<()> {
+        copy(&self.id_checkpoint(name), &shared.join("model.safetensors"))?;
+        copy(&self.id_mark_file(name), &shared.join("mark.json"))
     }
 
     /// `towers` for RA-Rec, `towers-prefix-only` for a rival.

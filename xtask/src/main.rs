@@ -15,6 +15,7 @@ mod ci;
 mod doctor;
 mod fetch;
 mod folder;
+mod ids;
 mod log;
 mod machine;
 mod print;

@@ -136,6 +136,12 @@ impl Recipe {
                 );
             }
         }
+        if let Some(id) = recipe.ids.last().filter(|id| recipe.align.cross_fit > 0 && !id.reads_histories()) {
+            bail!(
+                "align.cross_fit needs an ID method that reads histories; {} knows only users it was trained on",
+                id.name()
+            );
+        }
         recipe.rows.sort_unstable();
         recipe.rows.dedup();
         if recipe.rows.contains(&Row::Probes) && !recipe.rows.contains(&Row::RaRec) {

@@ -1,6 +1,6 @@
 //! `cargo xtask run`: chains the stages of the crates. Each stage leaves a file, and `--resume` starts after the last
 //! one that is there; a stage that was cut off starts again from its seed, so the result is the same.
-use crate::folder::{IdMark, RunFolder};
+use crate::folder::RunFolder;
 use crate::print::print_table;
 use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
@@ -13,7 +13,6 @@ use ra_eval::{
     EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost, evaluate, evaluate_items,
     item_vectors,
 };
-use ra_idmodels::{IdConfig, Trained};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -42,8 +41,8 @@ pub(crate) struct Run {
     pub(crate) dataset: Dataset,
     pub(crate) device: Device,
     pub(crate) folder: RunFolder,
-    shared: Option<PathBuf>,
-    bars: Bars,
+    pub(crate) shared: Option<PathBuf>,
+    pub(crate) bars: Bars,
     costs: Vec<StageCost>,
     entries: Vec<(ra_eval::Row, Evaluation)>,
     valid_users: Vec<u32>,
@@ -74,7 +73,7 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     say!("{}", ra_data::describe(&dataset)?);
     // Whatever can be refused is refused before an earlier run is touched.
     let since = Instant::now();
-    let text = recipe.rows.iter().any(|r| *r != Row::Id).then(|| Text::load(&recipe, &device, root)).transpose()?;
+    let text = recipe.reads_text().then(|| Text::load(&recipe, &device, root)).transpose()?;
     let loaded = StageCost {
         name: "load language model".into(),
         seconds: since.elapsed().as_secs_f64(),
@@ -116,7 +115,7 @@ impl Run {
         let mut curves = Vec::new();
         let mut backbone = None;
         for config in self.recipe.ids.clone() {
-            let (trained, mark) = self.id_model(&config, text.as_ref())?;
+            let (trained, mark) = self.id_model(&config, text.as_ref(), None)?;
             if self.recipe.rows.contains(&Row::Id) {
                 let samples = config.train().map_or(self.dataset.train.total(), |_| self.dataset.samples().len());
                 let params = trainable_params(&trained.ledger);
@@ -151,58 +150,11 @@ impl Run {
         }
     }
 
-    pub(crate) fn bars(&self) -> &Bars {
-        &self.bars
-    }
-
     pub(crate) fn cost(&mut self, stage: &str, since: Instant) -> f64 {
         let seconds = since.elapsed().as_secs_f64();
         tracing::info!(stage, seconds, "done");
         self.costs.push(StageCost { name: stage.into(), seconds, peak_mib: machine::peak_mib() });
         seconds
-    }
-
-    /// Trains an ID method, or takes the checkpoint of the run folder.
-    fn id_model(&mut self, config: &IdConfig, text: Option<&Text>) -> Result<(Trained, IdMark)> {
-        let reader = text.filter(|_| config.reads_features());
-        let features = reader.map(|text| text.features(&self.dataset.catalog));
-        let shared = self.shared.as_ref().map(|shared| shared.join(self.id_key(config, reader)));
-        if let Some(shared) = &shared {
-            self.folder.take_id(config, shared)?;
-        }
-        if let Some(mark) = self.folder.id_mark(config)? {
-            let path = self.folder.id_checkpoint(config);
-            let trained = ra_idmodels::load(config, &self.dataset, features.as_ref(), &path, &self.device)?;
-            return Ok((trained, mark));
-        }
-        let since = Instant::now();
-        let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
-        let state = self.folder.id_state(config);
-        let job = ra_idmodels::Job {
-            dataset: &self.dataset,
-            device: &self.device,
-            seed: self.recipe.seed,
-            validate: self.has_validation().then_some(metric),
-            progress: &self.bars,
-            features: features.as_ref(),
-            state: Some(&state),
-        };
-        let trained = ra_idmodels::fit(config, &job)?;
-        let seconds = self.cost(&format!("train {}", config.name()), since);
-        let mark = IdMark { curve: trained.curve.clone(), seconds, epochs: config.train().map(|train| train.epochs) };
-        self.folder.save_id(config, &trained, &mark)?;
-        if let Some(shared) = &shared {
-            self.folder.give_id(config, shared)?;
-        }
-        Ok((trained, mark))
-    }
-
-    /// All that an ID method's training depends on.
-    fn id_key(&self, config: &IdConfig, reader: Option<&Text>) -> String {
-        let Recipe { seed, eval, .. } = &self.recipe;
-        let lm = reader.map(Text::fingerprint).unwrap_or_default();
-        let key = format!("{} {config:?} {seed} {eval:?} {lm}", self.dataset.fingerprint());
-        ra_core::fingerprint([key.as_bytes()]).to_string()
     }
 
     pub(crate) fn has_validation(&self) -> bool {

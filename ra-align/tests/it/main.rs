@@ -2,11 +2,13 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod acme_lm;
 mod acme_mf;
+mod letters;
 
 use acme_lm::AcmeLm;
 use acme_mf::Mf;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Int, Tensor, TensorData};
+use letters::Letters;
 use ra_align::{
     AlignConfig, AlignLoss, AlignTrain, Altered, IdSource, Job, Layerwise, PairLoss, Placement, PromptConfig, Prompts,
     RaRec, TextCache, TextTower, Towers,
@@ -14,23 +16,11 @@ use ra_align::{
 use ra_core::contract::{check_language_model, check_recommender};
 use ra_core::{
     Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, Prefix, Recommender,
-    Sequences, Silent, TextBatch, Tokenizer, TrainBatch, encode, ledger, load_module, normal, rng, save_module,
+    Sequences, Silent, TextBatch, TrainBatch, encode, ledger, load_module, normal, rng, save_module,
 };
 use std::sync::Arc;
 
 const ITEMS: u32 = 12;
-
-#[derive(Debug)]
-struct Letters;
-
-impl Tokenizer for Letters {
-    fn tokenize(&self, texts: &[&str]) -> Vec<Vec<u32>> {
-        texts.iter().map(|t| t.bytes().map(|b| u32::from(b % 40) + 5).collect()).collect()
-    }
-    fn frame(&self) -> (Vec<u32>, Vec<u32>) {
-        (vec![1], vec![2])
-    }
-}
 
 /// Draws weights from a seed: burn's own generator is one for all tests of the process.
 struct Seeded(u64);
@@ -85,17 +75,7 @@ fn fit(align: &AlignConfig, text: &Arc<TextTower<AcmeLm>>, seed: u64) -> (Towers
     let (data, train) = (dataset(), AlignTrain { batch: 12, steps: 80, lr: 0.05, ..AlignTrain::default() });
     let samples = data.samples();
     let ids = ring_ids(&Device::flex());
-    let job = Job {
-        ids: &ids,
-        text,
-        dataset: &data,
-        samples: &samples,
-        max_history: 9,
-        align,
-        train: &train,
-        seed,
-        state: None,
-    };
+    let job = Job { max_history: 9, seed, ..Job::new(&ids, text, &data, &samples, align, &train) };
     ra_align::fit(&job, None, &Silent).unwrap()
 }
 

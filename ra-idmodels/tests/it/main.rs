@@ -57,7 +57,8 @@ fn comirec(extraction: Extraction) -> IdConfig {
 
 /// Vectors that tell items apart and nothing else.
 fn features(items: usize) -> Tensor<2> {
-    normal([items + 1, 24], 1.0, &mut rng(5, "features", 0), &Device::flex()).val()
+    let rows = normal([items, 24], 1.0, &mut rng(5, "features", 0), &Device::flex()).val();
+    Tensor::cat(vec![Tensor::zeros([1, 24], &Device::flex()), rows], 0)
 }
 
 fn unisrec(map: FeatureMap) -> IdConfig {

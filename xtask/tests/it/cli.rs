@@ -7,10 +7,10 @@ fn workspace() -> PathBuf {
 }
 
 /// A root with a tiny data set, a tiny language model and a recipe over both.
-struct Root(tempfile::TempDir);
+pub(crate) struct Root(tempfile::TempDir);
 
 impl Root {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = Self(tempfile::tempdir().unwrap());
         root.write("log.tsv", &log(12));
         let titles = ["ant", "quail", "bee", "ox", "hen", "yak", "cat", "newt", "dog", "emu", "fox", "gnu"];
@@ -26,7 +26,7 @@ impl Root {
         root
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -58,11 +58,11 @@ impl Root {
         lines[0].to_owned()
     }
 
-    fn report(&self, run: &str) -> serde_json::Value {
+    pub(crate) fn report(&self, run: &str) -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(self.path(run).join("report.json")).unwrap()).unwrap()
     }
 
-    fn metrics(&self, run: &str) -> Vec<serde_json::Value> {
+    pub(crate) fn metrics(&self, run: &str) -> Vec<serde_json::Value> {
         self.report(run)["rows"].as_array().unwrap().iter().map(|r| r["metrics"].clone()).collect()
     }
 }

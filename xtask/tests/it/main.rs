@@ -5,3 +5,4 @@ mod cache;
 mod cli;
 mod documents;
 mod house;
+mod kill;

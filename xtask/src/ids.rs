@@ -1,0 +1,72 @@
+//! The ID methods of a run: trained, or taken from where they were trained before.
+use crate::folder::IdMark;
+use crate::recipe::Recipe;
+use crate::run::Run;
+use crate::text::Text;
+use anyhow::Result;
+use ra_align::without_fold;
+use ra_core::Recommender;
+use ra_idmodels::{IdConfig, Trained};
+use std::time::Instant;
+
+/// A fold of users that a model is trained without, and how many there are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fold {
+    pub(crate) index: usize,
+    pub(crate) of: usize,
+}
+
+impl Run {
+    /// Trains an ID method, without the users of a fold if one is given, or takes the checkpoint of the run folder.
+    pub(crate) fn id_model(
+        &mut self,
+        config: &IdConfig,
+        text: Option<&Text>,
+        fold: Option<Fold>,
+    ) -> Result<(Trained, IdMark)> {
+        let reader = text.filter(|_| config.reads_features());
+        let features = reader.map(|text| text.features(&self.dataset.catalog));
+        let name = match fold {
+            None => config.name().to_string(),
+            Some(Fold { index, of }) => format!("{}-fold-{}-of-{of}", config.name(), index + 1),
+        };
+        let shared = self.shared.as_ref().map(|shared| shared.join(self.id_key(&name, config, reader)));
+        if let Some(shared) = &shared {
+            self.folder.take_id(&name, config, shared)?;
+        }
+        let part = fold.map(|Fold { index, of }| without_fold(&self.dataset, index, of));
+        let dataset = part.as_ref().unwrap_or(&self.dataset);
+        if let Some(mark) = self.folder.id_mark(&name, config)? {
+            let path = self.folder.id_checkpoint(&name);
+            return Ok((ra_idmodels::load(config, dataset, features.as_ref(), &path, &self.device)?, mark));
+        }
+        let since = Instant::now();
+        let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
+        let state = self.folder.id_state(&name);
+        let job = ra_idmodels::Job {
+            dataset,
+            device: &self.device,
+            seed: self.recipe.seed,
+            validate: self.has_validation().then_some(metric),
+            progress: &self.bars,
+            features: features.as_ref(),
+            state: Some(&state),
+        };
+        let trained = ra_idmodels::fit(config, &job)?;
+        let seconds = self.cost(&format!("train {name}"), since);
+        let mark = IdMark { curve: trained.curve.clone(), seconds, epochs: config.train().map(|train| train.epochs) };
+        self.folder.save_id(&name, &trained, &mark)?;
+        if let Some(shared) = &shared {
+            self.folder.give_id(&name, shared)?;
+        }
+        Ok((trained, mark))
+    }
+
+    /// All that an ID method's training depends on.
+    fn id_key(&self, name: &str, config: &IdConfig, reader: Option<&Text>) -> String {
+        let Recipe { seed, eval, .. } = &self.recipe;
+        let lm = reader.map(Text::fingerprint).unwrap_or_default();
+        let key = format!("{} {name} {config:?} {seed} {eval:?} {lm}", self.dataset.fingerprint());
+        ra_core::fingerprint([key.as_bytes()]).to_string()
+    }
+}

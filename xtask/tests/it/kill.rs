@@ -1,0 +1,75 @@
+//! A run that is killed at any moment and resumed ends as if it had not been.
+use crate::cli::Root;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const KILLS: u64 = 12;
+
+/// All that a run leaves behind but for what tells the time, by name.
+fn results(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for part in ["checkpoints", "metrics", "vectors"] {
+        for entry in std::fs::read_dir(folder.join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if !name.ends_with(".json") && !name.contains(".state.") {
+                found.push((Path::new(part).join(name), std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
+    let root = Root::new();
+    let sets = [
+        "--set",
+        "id.train.epochs=600",
+        "--set",
+        "id.train.patience=0",
+        "--set",
+        "id.dropout=0.2",
+        "--set",
+        "train.steps=500",
+        "--set",
+        "train.validate_every=50",
+        "--set",
+        "align.id_noise=0.5",
+        "--set",
+        "eval.rows=[\"id\", \"text\", \"ra-rec\", \"probes\", \"prefix-only\"]",
+    ];
+    let run = |out: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["run", "tiny", "--out", out, "--resume"]).args(sets).current_dir(root.path(""));
+        command.env("RA_REC_ROOT", root.path("")).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    assert!(run("whole").status().unwrap().success());
+    let whole = results(&root.path("whole"));
+    let of = |name: &str| whole.iter().any(|(path, _)| path.ends_with(name));
+    assert!(of("towers.safetensors") && of("id-sasrec.safetensors") && of("items.safetensors"), "{:?}", whole.len());
+
+    std::fs::remove_dir_all(root.path("cache")).unwrap();
+    let mut killed = 0;
+    for attempt in 0..KILLS {
+        let mut child = run("killed").spawn().unwrap();
+        // Any moment will do; the seed only makes a failure come again.
+        std::thread::sleep(Duration::from_millis(30 + ra_core::splitmix64(attempt) % 700));
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(killed >= 10, "{killed} kills met a running process: make the run longer");
+    assert!(run("killed").status().unwrap().success());
+    let names = |list: &[(PathBuf, Vec<u8>)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let found = results(&root.path("killed"));
+    assert_eq!(names(&found), names(&whole));
+    for ((name, got), (_, want)) in found.iter().zip(&whole) {
+        assert!(got == want, "{} differs after {killed} kills", name.display());
+    }
+    assert_eq!(root.metrics("killed"), root.metrics("whole"));
+    assert_eq!(root.report("killed")["curves"], root.report("whole")["curves"], "also how training went");
+}
