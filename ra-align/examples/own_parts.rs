@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run -p ra-align --example own_parts
 //! ```
+#![allow(clippy::print_stdout)]
 #[path = "../tests/it/acme_lm.rs"]
 mod acme_lm;
 #[path = "../tests/it/acme_mf.rs"]

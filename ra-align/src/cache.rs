@@ -65,19 +65,15 @@ impl TextCache {
         Self { first_layer, pooled, means, placement: align.placement, budget, rows, store: None }
     }
 
-    /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another process
-    /// has the file, rows stay in memory.
+    /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another cache
+    /// has the file, what it holds is read and new rows stay in memory.
     ///
     /// # Errors
     /// Names the path; delete a file that is not a cache of this version.
     pub fn keep_in(mut self, path: &Path) -> Result<Self> {
-        match Store::open(path)? {
-            None => tracing::info!(path = %path.display(), "the text cache is in use by another run"),
-            Some((store, index)) => {
-                self.lock().extend(index.into_iter().map(|(text, place)| (text, Row::Stored(place))));
-                self.store = Some(store);
-            }
-        }
+        let (store, index) = Store::open(path)?;
+        self.lock().extend(index.into_iter().map(|(text, place)| (text, Row::Stored(place))));
+        self.store = Some(store);
         Ok(self)
     }
 
@@ -165,8 +161,8 @@ impl TextCache {
     }
 
     fn keep(&self, batch: &[&[u32]], made: Vec<Arc<[f32]>>) {
-        let stored =
-            self.store.as_ref().map(|store| store.append(batch.iter().copied().zip(made.iter().map(|r| &**r))));
+        let store = self.store.as_ref().filter(|store| store.is_owner());
+        let stored = store.map(|store| store.append(batch.iter().copied().zip(made.iter().map(|r| &**r))));
         let rows: Vec<Row> = match stored {
             Some(Ok(places)) => places.into_iter().map(Row::Stored).collect(),
             other => {

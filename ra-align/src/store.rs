@@ -27,32 +27,36 @@ impl Place {
     }
 }
 
-/// An open file of rows, locked against other processes.
+/// An open file of rows. The first to open it may append; others read what was there.
 #[derive(Debug)]
 pub(crate) struct Store {
     path: PathBuf,
     file: Mutex<File>,
+    owner: bool,
 }
 
 /// The tokens of a text and where its row stands.
 pub(crate) type Index = Vec<(Box<[u32]>, Place)>;
 
 impl Store {
-    /// Opens or makes the file; gives it with what it holds, or nothing while another process has it.
-    pub(crate) fn open(path: &Path) -> Result<Option<(Self, Index)>> {
+    /// Opens or makes the file; gives it with what it holds.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Index)> {
         let fail = |e| Error::io(path, "cannot be used as a text cache", e);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(fail)?;
         }
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+        let owner = match file.try_lock() {
+            Ok(()) => true,
+            Err(std::fs::TryLockError::WouldBlock) => false,
             Err(std::fs::TryLockError::Error(e)) => return Err(fail(e)),
-        }
+        };
         let size = file.metadata().map_err(fail)?.len();
         if size < MAGIC.len() as u64 {
+            if !owner {
+                return Ok((Self { path: path.into(), file: Mutex::new(file), owner }, Index::new()));
+            }
             file.set_len(0).map_err(fail)?;
             file.write_all(MAGIC).map_err(fail)?;
         }
@@ -69,9 +73,16 @@ impl Store {
             index.push((tokens, Place { at, values }));
             end = at + 4 * values as u64;
         }
-        // What follows the last whole record was torn by a kill.
-        file.set_len(end).map_err(fail)?;
-        Ok(Some((Self { path: path.into(), file: Mutex::new(file) }, index)))
+        // What follows the last whole record was torn by a kill, or is being written by the owner.
+        if owner {
+            file.set_len(end).map_err(fail)?;
+        }
+        Ok((Self { path: path.into(), file: Mutex::new(file), owner }, index))
+    }
+
+    /// Whether rows may be appended.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.owner
     }
 
     /// Appends rows by one write.
@@ -148,24 +159,26 @@ mod tests {
     fn rows_come_back_and_a_torn_end_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("text.rows");
-        let (store, index) = Store::open(&path).unwrap().unwrap();
+        let (store, index) = Store::open(&path).unwrap();
         assert!(index.is_empty());
         let rows: [(&[u32], &[f32]); 2] = [(&[1, 2], &[0.5, -1.5, 3.0]), (&[9], &[7.0])];
         store.append(rows.into_iter()).unwrap();
-        assert!(Store::open(&path).unwrap().is_none(), "another process would tear it");
-        drop(store);
+        let (second, seen) = Store::open(&path).unwrap();
+        assert!(store.is_owner() && !second.is_owner(), "two writers would tear it");
+        assert_eq!(second.read(seen[1].1).unwrap(), [7.0]);
+        drop((store, second));
 
         let whole = std::fs::read(&path).unwrap();
         for lost in 0..=whole.len() {
             std::fs::write(&path, &whole[..whole.len() - lost]).unwrap();
-            let (store, index) = Store::open(&path).unwrap().unwrap();
+            let (store, index) = Store::open(&path).unwrap();
             let kept = if lost == 0 { 2 } else { usize::from(lost <= HEAD + 8) };
             assert_eq!(texts(&index), rows[..kept].iter().map(|r| r.0.to_vec()).collect::<Vec<_>>(), "{lost} lost");
             // It goes on where it was cut.
             let place = store.append([(&[4u32, 4][..], &[2.5f32][..])].into_iter()).unwrap()[0];
             assert_eq!(store.read(place).unwrap(), [2.5]);
             drop(store);
-            let (store, index) = Store::open(&path).unwrap().unwrap();
+            let (store, index) = Store::open(&path).unwrap();
             assert_eq!(index.len(), kept + 1);
             if kept > 0 {
                 assert_eq!(store.read(index[0].1).unwrap(), rows[0].1);
@@ -174,10 +187,10 @@ mod tests {
         let mut flipped = whole.clone();
         flipped[MAGIC.len() + HEAD + 9] ^= 1;
         std::fs::write(&path, &flipped).unwrap();
-        assert!(Store::open(&path).unwrap().unwrap().1.is_empty(), "a flipped bit");
+        assert!(Store::open(&path).unwrap().1.is_empty(), "a flipped bit");
         flipped[MAGIC.len()..MAGIC.len() + 4].fill(255);
         std::fs::write(&path, &flipped).unwrap();
-        assert!(Store::open(&path).unwrap().unwrap().1.is_empty(), "a head that asks for the world");
+        assert!(Store::open(&path).unwrap().1.is_empty(), "a head that asks for the world");
         std::fs::write(&path, b"something else").unwrap();
         assert!(Store::open(&path).unwrap_err().to_string().contains("text.rows"));
     }

@@ -76,6 +76,7 @@ impl RunFolder {
             if found.recipe != manifest.recipe {
                 folder.remove(&REPORTS)?;
             }
+            folder.sweep()?;
             folder.write(&manifest)?;
             return Ok(folder);
         }
@@ -89,6 +90,18 @@ impl RunFolder {
         folder.remove(&["log.jsonl"])?;
         folder.write(&manifest)?;
         Ok(folder)
+    }
+
+    /// Removes what a killed run was about to write: files that were never given their name.
+    fn sweep(&self) -> Result<()> {
+        for part in ["", "checkpoints", "metrics", "vectors"].map(|name| self.file(name)) {
+            for entry in part.read_dir().into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with(".tmp") {
+                    std::fs::remove_file(entry.path()).with_context(|| not_removed(&entry.path()))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn remove(&self, names: &[&str]) -> Result<()> {
