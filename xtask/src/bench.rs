@@ -2,6 +2,7 @@
 //!
 //! The figure is process CPU time a step, batches, loss, gradients and optimizer included: on a machine that is shared
 //! it says what wall time cannot. Run it with `RAYON_NUM_THREADS=1` beside PyTorch with one thread.
+mod align;
 mod lm;
 
 use anyhow::{Result, bail};
@@ -27,7 +28,7 @@ struct Figure {
 /// A bench: its name, what it is, and its run.
 type Bench = (&'static str, &'static str, fn() -> Result<(f64, f64)>);
 
-const BENCHES: [Bench; 16] = [
+const BENCHES: [Bench; 19] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", || {
         sasrec(Loss::Bce, 1, &[50])
     }),
@@ -47,6 +48,13 @@ const BENCHES: [Bench; 16] = [
     ("smollm2-vector", "the same, the last layer at the pooled row alone", || lm::vector(&lm::SMOLLM2)),
     ("smollm2-hybrid", "the same, forward and backward to 8 prefix rows a layer", || lm::backward(&lm::SMOLLM2, true)),
     ("smollm2-pooled", "the same, the last layer at the pooled row alone", || lm::backward(&lm::SMOLLM2, false)),
+    (
+        "align-all",
+        "alignment on MiniLM's shape, every layer, 32 samples: both towers, loss, gradients, optimizer",
+        || align::step(0, 32, 0),
+    ),
+    ("align-two", "the same in the last two layers, 256 samples and 256 negatives", || align::step(-2, 256, 256)),
+    ("align-last", "the same in the last layer", || align::step(-1, 256, 256)),
     ("smollm2-load", "loading models/smollm2, a GGUF file", || lm::load("smollm2")),
     ("minilm-tokens", "cutting 1,000 titles of 8 words with models/minilm", || lm::tokens("minilm")),
     ("smollm2-tokens", "cutting 1,000 titles of 8 words with models/smollm2", || lm::tokens("smollm2")),

@@ -117,7 +117,8 @@ impl Run {
         for config in self.recipe.ids.clone() {
             let (trained, mark) = self.id_model(&config, text.as_ref(), None)?;
             if self.recipe.rows.contains(&Row::Id) {
-                let samples = config.train().map_or(self.dataset.train.total(), |_| self.dataset.samples().len());
+                let samples =
+                    if config.reads_histories() { self.dataset.samples().len() } else { self.dataset.train.total() };
                 let params = trainable_params(&trained.ledger);
                 self.evaluate(
                     config.name(),

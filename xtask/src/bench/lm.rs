@@ -78,7 +78,7 @@ pub(super) const SMOLLM2: Shape = Shape {
 
 impl Shape {
     /// A model of this shape, loaded as any model is.
-    fn load(&self, device: &Device) -> Result<Box<dyn LanguageModel>> {
+    pub(super) fn load(&self, device: &Device) -> Result<Box<dyn LanguageModel>> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("config.json"), (self.config)().to_string())?;
         let mut random = SplitMix::new(1);

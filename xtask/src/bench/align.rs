@@ -1,0 +1,77 @@
+//! Steps of alignment on MiniLM's shape: both towers, loss, gradients and optimizer; frozen work is cached.
+use super::lm::MINILM;
+use anyhow::Result;
+use burn::tensor::Tensor;
+use cpu_time::ProcessTime;
+use ra_align::{AlignConfig, AlignLoss, AlignTrain, Job, PromptConfig, Prompts, TextCache, TextTower};
+use ra_core::{Catalog, Dataset, Device, IdTable, LanguageModel, Sequences, Silent, SplitMix, Tokenizer, normal, rng};
+use std::sync::Arc;
+use std::time::Instant;
+
+const ITEMS: usize = 512;
+const DIM: usize = 64;
+/// Tokens of a title: six of them and their separators make a history of about 64 tokens.
+const TITLE: usize = 9;
+
+/// A word is a token, whichever.
+#[derive(Debug)]
+struct Words;
+
+impl Tokenizer for Words {
+    fn tokenize(&self, texts: &[&str]) -> Vec<Vec<u32>> {
+        let token = |word: &str| 1000 + word.bytes().fold(7, |h: u32, b| (h * 31 + u32::from(b)) % 20_000);
+        texts.iter().map(|text| text.split(' ').map(token).collect()).collect()
+    }
+    fn frame(&self) -> (Vec<u32>, Vec<u32>) {
+        (vec![101], vec![102])
+    }
+}
+
+fn dataset(users: usize) -> Dataset {
+    let mut random = SplitMix::new(3);
+    let mut title = || (0..TITLE).map(|_| random.below(5000).to_string()).collect::<Vec<_>>().join(" ");
+    let titles = (0..ITEMS).map(|_| title()).collect();
+    let mut random = SplitMix::new(4);
+    let mut row = |_| (0..7).map(|_| random.below(ITEMS) as u32 + 1).collect::<Vec<_>>();
+    let none = || Sequences::from_rows(vec![Vec::<u32>::new(); users]);
+    Dataset {
+        name: "random".into(),
+        users: (0..users).map(|u| u.to_string()).collect(),
+        catalog: Catalog::new((0..ITEMS).map(|i| i.to_string()).collect(), titles),
+        train: Sequences::from_rows((0..users).map(&mut row).collect::<Vec<_>>()),
+        valid: none(),
+        test: none(),
+        filter: "none".into(),
+        split: "none".into(),
+    }
+}
+
+/// CPU and wall seconds of a step with prefixes from `first_layer` up: a longer training less a shorter one.
+pub(super) fn step(first_layer: isize, batch: usize, extra_negatives: usize) -> Result<(f64, f64)> {
+    let (device, data) = (Device::flex(), dataset(batch));
+    let table =
+        |rows: usize, label: &str| -> Tensor<2> { normal([rows, DIM], 1.0, &mut rng(1, label, 0), &device).val() };
+    let ids = IdTable::new(table(batch, "users"), table(ITEMS + 1, "items"));
+    let loss = AlignLoss::None;
+    let align = AlignConfig { first_layer, n_tok: 2, extra_negatives, loss, ..AlignConfig::default() };
+    let lm = MINILM.load(&device)?;
+    let lm: &dyn LanguageModel = &*lm;
+    let prompts = Prompts::new(&Words, &data.catalog, &PromptConfig::default(), lm.spec().max_tokens);
+    let cache = TextCache::new(lm, &align);
+    let text = Arc::new(TextTower { lm, prompts, cache, normalize: true });
+    // The last step of each user: histories of six items.
+    let samples: Vec<_> = data.samples().into_iter().filter(|s| s.position == 6).collect();
+    let run = |steps| -> Result<(f64, f64)> {
+        let train = AlignTrain { batch, steps, validate_every: 0, ..AlignTrain::default() };
+        let (cpu, wall) = (ProcessTime::now(), Instant::now());
+        ra_align::fit(&Job::new(&ids, &text, &data, &samples, &align, &train), None, &Silent)?;
+        Ok((cpu.elapsed().as_secs_f64(), wall.elapsed().as_secs_f64()))
+    };
+    run(1)?;
+    let mut best = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..3 {
+        let (short, long) = (run(1)?, run(3)?);
+        best = (best.0.min((long.0 - short.0) / 2.0), best.1.min((long.1 - short.1) / 2.0));
+    }
+    Ok(best)
+}
