@@ -189,4 +189,24 @@ mod tests {
             assert!(format!("{:#}", suite(wrong).unwrap_err()).contains("suite"), "{wrong}");
         }
     }
+
+    #[test]
+    fn every_recipe_of_the_repository_reads() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut runs = 0;
+        for entry in std::fs::read_dir(root.join("xtask/recipes")).unwrap() {
+            let path = entry.unwrap().path().to_string_lossy().into_owned();
+            let (_, table) = recipe::read(&path, &root).unwrap();
+            let members = match Suite::read(table).unwrap() {
+                Some(suite) => suite.members(),
+                None => vec![Member { labels: vec![], recipe: path.clone(), sets: vec![] }],
+            };
+            for member in members {
+                let read = Recipe::load(&member.recipe, &member.sets, &root);
+                assert!(read.is_ok(), "{path} {:?}: {:#}", member.labels, read.unwrap_err());
+                runs += 1;
+            }
+        }
+        assert!(runs > 40, "{runs} runs");
+    }
 }

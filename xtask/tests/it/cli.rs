@@ -273,3 +273,62 @@ fn a_full_disk_is_one_line_and_nothing_half_written() {
     // With room again the same command goes on.
     root.ok(&["run", "tiny", "--out", "elsewhere"]);
 }
+
+#[test]
+fn a_suite_multiplies_its_axes_shares_its_id_method_and_goes_on_where_it_stopped() {
+    let root = Root::new();
+    root.write(
+        "xtask/recipes/grid.toml",
+        "recipe = 'tiny'\n[[axis]]\nname = 'choice'\nvalues = [{ name = 'full' }, { name = 'no ID', set = { \
+         'align.projection' = 'none' } }]\n[[axis]]\nname = 'steps'\nvalues = [{ name = '2', set = { 'train.steps' = 2 } }, \
+         { name = '4', set = { 'train.steps' = 4 } }]\n",
+    );
+    let told = root.ok(&["run", "grid", "--out", "g"]);
+    assert!(told.contains("overview.md"), "{told}");
+    let page = std::fs::read_to_string(root.path("g/overview.md")).unwrap();
+    assert_eq!(page.matches("| sasrec |").count(), 1, "the same in all settings, told once: {page}");
+    assert_eq!(page.matches("| ra-rec(").count(), 4, "{page}");
+    let html = std::fs::read_to_string(root.path("g/overview.html")).unwrap();
+    assert!(html.contains("<svg"), "the last axis is a number");
+    assert_eq!(std::fs::read_dir(root.path("g/shared")).unwrap().count(), 2, "pop and sasrec, once each");
+    let read = |cell: &str, file: &str| std::fs::read(root.path("g").join(cell).join(file)).unwrap();
+    assert_eq!(
+        read("full+2", "checkpoints/id-sasrec.safetensors"),
+        read("no_ID+4", "checkpoints/id-sasrec.safetensors")
+    );
+    let (kept, lost) = (read("full+2", "report.json"), root.metrics("g/no_ID+4"));
+    std::fs::remove_file(root.path("g/no_ID+4/report.json")).unwrap();
+    root.ok(&["run", "grid", "--out", "g", "--resume"]);
+    assert_eq!(read("full+2", "report.json"), kept, "a finished run is not made again, seconds and all");
+    assert_eq!(root.metrics("g/no_ID+4"), lost);
+}
+
+#[test]
+fn every_row_that_a_recipe_may_ask_for_is_made() {
+    let root = Root::new();
+    let rows = "eval.rows=[\"id\", \"text\", \"ra-rec\", \"probes\", \"prefix-only\", \"id-direct\", \"soft-token\"]";
+    let ids = "id=[{kind=\"alpharec\", train={epochs=2}}, {kind=\"unisrec\", dim=8, max_length=6, train={epochs=2}}]";
+    root.ok(&["run", "tiny", "--out", "r", "--set", rows, "--set", ids, "--set", "align.cross_fit=2"]);
+    let report = root.report("r");
+    let names: Vec<&str> = report["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "alpharec",
+            "unisrec",
+            "text-only",
+            "ra-rec(unisrec, lm)",
+            "ra-rec, zero IDs",
+            "ra-rec, permuted IDs",
+            "ra-rec, random IDs",
+            "ra-rec, shuffled titles",
+            "prefix-only(lm)",
+            "id-direct(lm)",
+            "soft-token(unisrec, lm)",
+        ]
+    );
+    assert!(root.path("r/checkpoints/id-unisrec-fold-2-of-2.safetensors").exists());
+    assert!(root.ok(&["recommend", "--run", "r", "--user", "u3"]).contains("recommended"));
+    let error = root.error(&["run", "tiny", "--set", "id=[{kind=\"mf\"}]", "--set", "align.cross_fit=2"]);
+    assert!(error.contains("cross_fit") && error.contains("mf"), "{error}");
+}
