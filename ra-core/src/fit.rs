@@ -104,6 +104,9 @@ pub struct Curve {
     pub best_step: usize,
     /// Whether patience ran out before the steps did.
     pub stopped_early: bool,
+    /// Wall seconds of the training, those before it was cut off included.
+    #[serde(skip)]
+    pub seconds: f64,
 }
 
 /// A validation metric of the model so far, higher is better.
@@ -137,7 +140,8 @@ pub fn fit<M: Module>(
         optimizer = AdamW { time: found.step, moments, ..optimizer };
         (at, model, best) = (found, old, top);
     }
-    let (mut written, mut pause) = (Instant::now(), STATE_EVERY);
+    let (started, earlier) = (Instant::now(), at.seconds);
+    let (mut written, mut pause) = (started, STATE_EVERY);
     let every = if config.validate_every == 0 { (config.steps / 20).max(1) } else { config.validate_every };
     progress.start(stage, config.steps as u64);
     progress.update(at.step as u64, "");
@@ -177,6 +181,7 @@ pub fn fit<M: Module>(
             && (over || written.elapsed() > pause)
         {
             let since = Instant::now();
+            at.seconds = earlier + (since - started).as_secs_f64();
             State::write(path, &key, &at, &model, best.as_ref(), &optimizer.moments)?;
             written = Instant::now();
             pause = STATE_EVERY.max((written - since) * STATE_SHARE);
@@ -190,6 +195,7 @@ pub fn fit<M: Module>(
     progress.finish();
     let mut curve = at.curve;
     curve.stopped_early = at.step < config.steps;
+    curve.seconds = earlier + started.elapsed().as_secs_f64();
     match best {
         Some(best) => Ok((best.model, curve)),
         None => {
@@ -208,6 +214,9 @@ pub(crate) struct At {
     count: usize,
     /// Validations since the best.
     bad: usize,
+    /// Seconds so far.
+    #[serde(default)]
+    seconds: f64,
     curve: Curve,
 }
 

@@ -53,7 +53,8 @@ impl Run {
             state: Some(&state),
         };
         let trained = ra_idmodels::fit(config, &job)?;
-        let seconds = self.cost(&format!("train {name}"), since);
+        // A stage that goes on tells what it cost in all.
+        let seconds = self.cost(&format!("train {name}"), since).max(trained.curve.seconds);
         let mark = IdMark { curve: trained.curve.clone(), seconds, epochs: config.train().map(|train| train.epochs) };
         self.folder.save_id(&name, &trained, &mark)?;
         if let Some(shared) = &shared {

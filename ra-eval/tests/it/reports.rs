@@ -39,6 +39,7 @@ fn report(seed: u64) -> Report {
                 points: vec![point(0, 2.5, None), point(50, 2.0, Some(0.1)), point(100, 1.5, Some(0.2))],
                 best_step: 100,
                 stopped_early: false,
+                seconds: 0.0,
             },
         }],
         samples: vec![SampleRecommendation::new(&data, Part::Test, 0, &[("sasrec", &[1, 2])])],
