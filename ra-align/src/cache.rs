@@ -24,15 +24,6 @@ enum Row {
     Stored(Place),
 }
 
-impl Row {
-    fn len(&self) -> usize {
-        match self {
-            Self::Held(row) => row.len(),
-            Self::Stored(place) => place.values(),
-        }
-    }
-}
-
 /// Constants of texts under a frozen language model with a prefix from `first_layer` up, each computed once.
 ///
 /// With one injected layer and first- or last-token pooling a text's constants are the `3 * width + heads` numbers of
@@ -45,14 +36,16 @@ pub struct TextCache {
     pooled: Option<[usize; 2]>,
     means: bool,
     placement: Placement,
+    /// Numbers that may be added, and that were.
     budget: usize,
+    added: AtomicUsize,
     rows: Mutex<HashMap<Box<[u32]>, Row>>,
     store: Option<Store>,
 }
 
 impl TextCache {
-    /// A cache for what `align` injects into `lm`. It holds at most `align.cache_mib`; what does not fit is computed again
-    /// when needed.
+    /// A cache for what `align` injects into `lm`. It adds at most `align.cache_mib` of rows; what does not fit is
+    /// computed again when needed.
     pub fn new<L: LanguageModel + ?Sized>(lm: &L, align: &AlignConfig) -> Self {
         let spec = lm.spec();
         let (first_layer, means) = (align.first_layer(&spec), align.loss != AlignLoss::None);
@@ -62,16 +55,27 @@ impl TextCache {
         let rows = Mutex::new(HashMap::new());
         // What enters layer 0 is looked up faster than it is read.
         let budget = if first_layer == 0 && pooled.is_none() && !means { 0 } else { align.cache_mib << 18 };
-        Self { first_layer, pooled, means, placement: align.placement, budget, rows, store: None }
+        Self {
+            first_layer,
+            pooled,
+            means,
+            placement: align.placement,
+            budget,
+            added: AtomicUsize::new(0),
+            rows,
+            store: None,
+        }
     }
 
     /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another cache
     /// has the file, what it holds is read and new rows stay in memory.
     ///
+    /// `maker` names all that rows depend on beside their text: the weights, the layer, what is asked of them.
+    ///
     /// # Errors
-    /// Names the path; delete a file that is not a cache of this version.
-    pub fn keep_in(mut self, path: &Path) -> Result<Self> {
-        let (store, index) = Store::open(path)?;
+    /// Names the path; delete a file that is not a cache of this version, or of another maker.
+    pub fn keep_in(mut self, path: &Path, maker: &str) -> Result<Self> {
+        let (store, index) = Store::open(path, maker)?;
         self.lock().extend(index.into_iter().map(|(text, place)| (text, Row::Stored(place))));
         self.store = Some(store);
         Ok(self)
@@ -108,7 +112,7 @@ impl TextCache {
             return;
         }
         let mib = |numbers: usize| numbers.div_ceil(1 << 18);
-        let free = self.budget.saturating_sub(self.held());
+        let free = self.budget.saturating_sub(self.added.load(Ordering::Relaxed));
         if numbers > free {
             let (needed, free) = (mib(numbers), mib(free));
             tracing::warn!(
@@ -121,10 +125,6 @@ impl TextCache {
         progress.start(&format!("{stage}, {} MiB", mib(numbers.min(free))), missing.len() as u64);
         self.make(lm, missing, false, progress);
         progress.finish();
-    }
-
-    fn held(&self) -> usize {
-        self.lock().values().map(Row::len).sum()
     }
 
     fn missing<'a>(&self, texts: &'a [Vec<u32>]) -> Vec<&'a [u32]> {
@@ -142,10 +142,13 @@ impl TextCache {
         progress: &dyn Progress,
     ) -> Rows {
         let homeless = Mutex::new(Rows::new());
-        let (done, held) = (AtomicUsize::new(0), AtomicUsize::new(self.held()));
+        let done = AtomicUsize::new(0);
         same_length(missing).par_iter().for_each(|batch| {
             let size = batch.len() * self.size(&lm.spec(), batch[0].len());
-            let room = held.fetch_add(size, Ordering::Relaxed) + size <= self.budget;
+            let room = self.added.fetch_add(size, Ordering::Relaxed) + size <= self.budget;
+            if !room {
+                self.added.fetch_sub(size, Ordering::Relaxed);
+            }
             if room || needed {
                 let made = self.compute(lm, batch);
                 if room {

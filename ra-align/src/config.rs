@@ -87,7 +87,7 @@ pub struct AlignConfig {
     pub id_drop: f64,
     /// Standard deviation of the projection's weights at the start.
     pub init_std: f32,
-    /// Memory for cached texts.
+    /// MiB of texts that a run may add to its cache.
     pub cache_mib: usize,
 }
 

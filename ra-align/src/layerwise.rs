@@ -208,7 +208,8 @@ mod tests {
                     ProjectionKind::LowRank(r) => r * 5 + layers * (n_tok * 6 * r + n_tok * 6),
                     ProjectionKind::Diagonal => layers * 2 * n_tok * 6,
                     ProjectionKind::Vector => layers * 2 * 5,
-                    ProjectionKind::Shared | ProjectionKind::None => n_tok * 6 * 5 + n_tok * 6,
+                    ProjectionKind::Shared => n_tok * 6 * 5 + n_tok * 6,
+                    ProjectionKind::None => 0,
                 };
                 let rows = ledger(&aligner);
                 assert_eq!(trainable_params(&rows), own + layers * n_ctx * 6, "{projection:?} {rows:?}");
@@ -233,6 +234,15 @@ mod tests {
         assert_eq!(row(&shared, 0), row(&shared, 2));
         let dense = prefix(ProjectionKind::Dense, 1.0);
         assert_ne!(row(&dense, 0), row(&dense, 2));
+        let config = LayerwiseConfig {
+            projection: ProjectionKind::None,
+            dim: 2,
+            n_tok: 1,
+            n_ctx: 1,
+            first_layer: 0,
+            init_std: 0.1,
+        };
+        assert_eq!(trainable_params(&ledger(&config.init(&spec, "user", 1, &device))), 3 * 4, "instructions alone");
         let (one, two) = (prefix(ProjectionKind::None, 1.0), prefix(ProjectionKind::None, 2.0));
         assert_eq!(one.rows(), 1);
         assert_eq!(one.layer(1).unwrap().to_data(), two.layer(1).unwrap().to_data());

@@ -131,6 +131,15 @@ mod tests {
         assert!(value(mse(cloud.clone(), turned)) > 1.0);
         let (near, far) = (mmd(cloud.clone(), cloud.clone() + 0.5), mmd(cloud.clone(), cloud.clone() + 5.0));
         assert!(0.0 < value(near.clone()) && value(near.clone()) < value(far), "{near}");
-        assert_eq!(value(mse(cloud.clone(), cloud + 2.0)), 4.0);
+        assert_eq!(value(mse(cloud.clone(), cloud.clone() + 2.0)), 4.0);
+        // Each falls along its own gradient, which reaches the anchors alone.
+        for loss in [mmd, mse] {
+            let anchor =
+                Tensor::<2>::from_data((cloud.clone() + 1.0).into_data(), &device.clone().autodiff()).require_grad();
+            let before = loss(anchor.clone(), cloud.clone());
+            let slope = anchor.grad(&before.clone().backward()).unwrap();
+            let after = loss(anchor.inner() - slope * 0.1, cloud.clone());
+            assert!(value(after) < value(before), "a step down the gradient");
+        }
     }
 }

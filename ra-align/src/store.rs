@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// The first bytes of a file: its kind and version.
-const MAGIC: &[u8; 8] = b"RATEXT1\n";
+const MAGIC: &[u8; 8] = b"RATEXT2\n";
+/// They are followed by the fingerprint of what made the rows.
+const START: usize = MAGIC.len() + 8;
 const HEAD: usize = 16;
 
 /// Where a row's values stand.
@@ -18,13 +20,6 @@ const HEAD: usize = 16;
 pub(crate) struct Place {
     at: u64,
     values: usize,
-}
-
-impl Place {
-    /// Numbers of the row.
-    pub(crate) fn values(self) -> usize {
-        self.values
-    }
 }
 
 /// An open file of rows. The first to open it may append; others read what was there.
@@ -39,8 +34,8 @@ pub(crate) struct Store {
 pub(crate) type Index = Vec<(Box<[u32]>, Place)>;
 
 impl Store {
-    /// Opens or makes the file; gives it with what it holds.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Index)> {
+    /// Opens or makes the file; gives it with what it holds. `maker` says what rows depend on beside their text.
+    pub(crate) fn open(path: &Path, maker: &str) -> Result<(Self, Index)> {
         let fail = |e| Error::io(path, "cannot be used as a text cache", e);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(fail)?;
@@ -53,21 +48,25 @@ impl Store {
             Err(std::fs::TryLockError::Error(e)) => return Err(fail(e)),
         };
         let size = file.metadata().map_err(fail)?.len();
-        if size < MAGIC.len() as u64 {
+        let maker = maker.bytes().fold(1, |hash, byte| splitmix64(hash ^ u64::from(byte))).to_le_bytes();
+        let start = [&MAGIC[..], &maker].concat();
+        if size < START as u64 {
             if !owner {
                 return Ok((Self { path: path.into(), file: Mutex::new(file), owner }, Index::new()));
             }
             file.set_len(0).map_err(fail)?;
-            file.write_all(MAGIC).map_err(fail)?;
+            file.write_all(&start).map_err(fail)?;
         }
         file.rewind().map_err(fail)?;
         let mut reader = BufReader::with_capacity(1 << 20, &file);
-        let mut magic = [0; 8];
-        reader.read_exact(&mut magic).map_err(fail)?;
-        if &magic != MAGIC {
-            return Err(Error::corrupt(path, "not a text cache of this version; delete it, it will be made again"));
+        let mut found = [0; START];
+        reader.read_exact(&mut found).map_err(fail)?;
+        if found[..] != start {
+            let problem =
+                "not a text cache of this version, language model and layer; delete it, it will be made again";
+            return Err(Error::corrupt(path, problem));
         }
-        let (mut index, mut end) = (Index::new(), MAGIC.len() as u64);
+        let (mut index, mut end) = (Index::new(), START as u64);
         while let Some((tokens, values)) = record(&mut reader, size.saturating_sub(end)).map_err(fail)? {
             let at = end + (HEAD + 4 * tokens.len()) as u64;
             index.push((tokens, Place { at, values }));
@@ -99,12 +98,16 @@ impl Store {
                 .collect();
             bytes.extend_from_slice(&(tokens.len() as u32).to_le_bytes());
             bytes.extend_from_slice(&(values.len() as u32).to_le_bytes());
-            bytes.extend_from_slice(&checksum(&body).to_le_bytes());
+            bytes.extend_from_slice(&checksum(tokens.len(), &body).to_le_bytes());
             let at = start + (bytes.len() + 4 * tokens.len()) as u64;
             places.push(Place { at, values: values.len() });
             bytes.extend_from_slice(&body);
         }
-        file.write_all(&bytes).map_err(fail)?;
+        if let Err(error) = file.write_all(&bytes) {
+            // What was torn would hide all that follows it.
+            let _ = file.set_len(start);
+            return Err(fail(error));
+        }
         Ok(places)
     }
 
@@ -134,7 +137,7 @@ fn record(reader: &mut impl Read, left: u64) -> std::io::Result<Option<(Box<[u32
     match whole {
         Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(None),
         Err(e) => Err(e),
-        Ok(_) if checksum(&body).to_le_bytes() != head[8..] => Ok(None),
+        Ok((tokens, _)) if checksum(tokens, &body).to_le_bytes() != head[8..] => Ok(None),
         Ok((tokens, values)) => Ok(Some((words(&body[..4 * tokens]).collect(), values))),
     }
 }
@@ -143,13 +146,19 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
     bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
-fn checksum(bytes: &[u8]) -> u64 {
-    words(bytes).fold(bytes.len() as u64, |sum, word| splitmix64(sum ^ u64::from(word)))
+/// Never that of zeros alone: a hole in a file is no record.
+fn checksum(tokens: usize, bytes: &[u8]) -> u64 {
+    let start = splitmix64((tokens as u64) << 32 | bytes.len() as u64);
+    words(bytes).fold(start, |sum, word| splitmix64(sum ^ u64::from(word)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn open(path: &Path) -> Result<(Store, Index)> {
+        Store::open(path, "model")
+    }
 
     fn texts(index: &Index) -> Vec<Vec<u32>> {
         index.iter().map(|(tokens, _)| tokens.to_vec()).collect()
@@ -159,11 +168,11 @@ mod tests {
     fn rows_come_back_and_a_torn_end_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("text.rows");
-        let (store, index) = Store::open(&path).unwrap();
+        let (store, index) = open(&path).unwrap();
         assert!(index.is_empty());
         let rows: [(&[u32], &[f32]); 2] = [(&[1, 2], &[0.5, -1.5, 3.0]), (&[9], &[7.0])];
         store.append(rows.into_iter()).unwrap();
-        let (second, seen) = Store::open(&path).unwrap();
+        let (second, seen) = open(&path).unwrap();
         assert!(store.is_owner() && !second.is_owner(), "two writers would tear it");
         assert_eq!(second.read(seen[1].1).unwrap(), [7.0]);
         drop((store, second));
@@ -171,27 +180,31 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         for lost in 0..=whole.len() {
             std::fs::write(&path, &whole[..whole.len() - lost]).unwrap();
-            let (store, index) = Store::open(&path).unwrap();
+            let (store, index) = open(&path).unwrap();
             let kept = if lost == 0 { 2 } else { usize::from(lost <= HEAD + 8) };
             assert_eq!(texts(&index), rows[..kept].iter().map(|r| r.0.to_vec()).collect::<Vec<_>>(), "{lost} lost");
             // It goes on where it was cut.
             let place = store.append([(&[4u32, 4][..], &[2.5f32][..])].into_iter()).unwrap()[0];
             assert_eq!(store.read(place).unwrap(), [2.5]);
             drop(store);
-            let (store, index) = Store::open(&path).unwrap();
+            let (store, index) = open(&path).unwrap();
             assert_eq!(index.len(), kept + 1);
             if kept > 0 {
                 assert_eq!(store.read(index[0].1).unwrap(), rows[0].1);
             }
         }
         let mut flipped = whole.clone();
-        flipped[MAGIC.len() + HEAD + 9] ^= 1;
+        flipped[START + HEAD + 9] ^= 1;
         std::fs::write(&path, &flipped).unwrap();
-        assert!(Store::open(&path).unwrap().1.is_empty(), "a flipped bit");
-        flipped[MAGIC.len()..MAGIC.len() + 4].fill(255);
+        assert!(open(&path).unwrap().1.is_empty(), "a flipped bit");
+        flipped[START..START + 4].fill(255);
         std::fs::write(&path, &flipped).unwrap();
-        assert!(Store::open(&path).unwrap().1.is_empty(), "a head that asks for the world");
-        std::fs::write(&path, b"something else").unwrap();
-        assert!(Store::open(&path).unwrap_err().to_string().contains("text.rows"));
+        assert!(open(&path).unwrap().1.is_empty(), "a head that asks for the world");
+        std::fs::write(&path, [&whole[..START], &[0; 64]].concat()).unwrap();
+        assert!(open(&path).unwrap().1.is_empty(), "a hole of zeros");
+        std::fs::write(&path, &whole).unwrap();
+        assert!(super::Store::open(&path, "another model").unwrap_err().to_string().contains("text.rows"));
+        std::fs::write(&path, b"something else altogether").unwrap();
+        assert!(open(&path).unwrap_err().to_string().contains("text.rows"));
     }
 }

@@ -136,6 +136,11 @@ pub fn fit<M: Module>(
     let key = config.key(stage);
     if let Some(path) = state.filter(|path| path.exists()) {
         let State { at: found, model: old, best: top, moments } = State::read(path, &key, &model)?;
+        if found.step > config.steps {
+            let problem =
+                format!("holds {} steps of training, more than the {} asked for; delete it", found.step, config.steps);
+            return Err(Error::corrupt(path, problem));
+        }
         tracing::info!(stage, step = found.step, "goes on");
         optimizer = AdamW { time: found.step, moments, ..optimizer };
         (at, model, best) = (found, old, top);
@@ -286,6 +291,10 @@ mod tests {
         assert_eq!(found.best_step, curve.best_step);
         assert_eq!(found.points.last(), curve.points.last());
 
+        assert!(
+            run(30, 99, Some(&path)).unwrap_err().to_string().contains("40 steps"),
+            "a shorter training is another"
+        );
         let other = FitConfig { lr: 0.2, ..config(40) };
         let error = fit("test", &other, point(), |m, _| m.at.val().sum(), None, &Silent, Some(&path)).unwrap_err();
         assert!(error.to_string().contains("state.safetensors"), "{error}");

@@ -2,6 +2,7 @@
 use crate::report::{Report, Row, duration, grouped};
 use crate::significance::Interval;
 use crate::{html, markdown};
+use std::collections::BTreeMap;
 
 /// The axis over which figures are averaged.
 const SEED: &str = "seed";
@@ -50,17 +51,20 @@ impl Experiment {
             }
         }
         let mut told: Vec<Line> = Vec::new();
-        for line in lines {
-            let figures = |line: &Line| line.rows.iter().map(|row| row.metrics.clone()).collect::<Vec<_>>();
-            match told.iter_mut().find(|other| other.name == line.name && figures(other) == figures(&line)) {
-                Some(other) => {
-                    other
-                        .labels
-                        .iter_mut()
-                        .zip(&line.labels)
-                        .filter(|(a, b)| a != b)
-                        .for_each(|(a, _)| *a = "all".into());
-                }
+        let same = |name: &str| {
+            let mut of = lines.iter().filter(|line| line.name == name).map(Line::figures);
+            let first = of.next();
+            of.all(|figures| Some(figures) == first)
+        };
+        let everywhere: Vec<bool> = lines.iter().map(|line| same(&line.name)).collect();
+        for (line, everywhere) in lines.into_iter().zip(everywhere) {
+            match told.iter_mut().find(|other| everywhere && other.name == line.name) {
+                Some(other) => other
+                    .labels
+                    .iter_mut()
+                    .zip(&line.labels)
+                    .filter(|(a, b)| a != b)
+                    .for_each(|(a, _)| *a = "all".into()),
                 None => told.push(line),
             }
         }
@@ -103,6 +107,10 @@ impl Experiment {
 }
 
 impl Line {
+    fn figures(&self) -> Vec<BTreeMap<String, f64>> {
+        self.rows.iter().map(|row| row.metrics.clone()).collect()
+    }
+
     pub(crate) fn mean(&self, metric: &str) -> Option<f64> {
         let values: Vec<f64> = self.rows.iter().filter_map(|row| row.metrics.get(metric).copied()).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -114,7 +122,7 @@ impl Line {
             Some(mean) if self.rows.len() > 1 => {
                 let values = || self.rows.iter().filter_map(|row| row.metrics.get(metric).copied());
                 let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
-                format!("{mean:.4} ({low:.4} to {high:.4})")
+                format!("{mean:.4} ({low:.4} to {high:.4}, n {})", self.rows.len())
             }
             Some(mean) => format!("{mean:.4}"),
             None => "-".into(),
@@ -137,7 +145,6 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     fn report(seed: u64, aligned: f64) -> Report {
         let row = |name: &str, kind: &str, value: f64| Row {
@@ -186,7 +193,7 @@ mod tests {
         assert_eq!(series.len(), 2);
         assert_eq!(series[0].0, "random");
         assert!((series[0].1[0].1 - 0.2).abs() < 1e-12 && series[0].1[1] == (10.0, 0.4), "{series:?}");
-        assert!(made.markdown().contains("0.2000 (0.1000 to 0.3000)"), "{}", made.markdown());
+        assert!(made.markdown().contains("0.2000 (0.1000 to 0.3000, n 2)"), "{}", made.markdown());
         let page = made.html();
         assert!(page.contains("<svg") && page.contains("random") && page.contains("paper"), "{page}");
     }

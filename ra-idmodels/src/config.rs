@@ -108,6 +108,9 @@ impl IdConfig {
             Self::ComiRec(config) => config.check(),
             Self::UniSRec(config) => config.check(),
             Self::Import(config) => config.check(),
+            Self::AlphaRec(AlphaRecConfig { max_length: 0, .. }) => {
+                Err("id.max_length is 0, it must be at least 1".into())
+            }
             Self::AlphaRec(AlphaRecConfig { temperature, .. }) if !(*temperature > 0.0 && temperature.is_finite()) => {
                 Err(format!("id.temperature is {temperature}, it must be above 0"))
             }

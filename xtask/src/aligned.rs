@@ -5,10 +5,12 @@ use crate::recipe::{Recipe, Row};
 use crate::run::Run;
 use crate::text::{Text, Tower};
 use anyhow::{Result, bail};
+use burn::tensor::Tensor;
 use ra_align::{
-    AlignConfig, Altered, CrossFitted, IdSource, Job, Layerwise, Placement, ProjectionKind, PromptConfig, RaRec, Towers,
+    AlignConfig, Altered, CrossFitted, IdScale, IdSource, Job, Layerwise, Placement, ProjectionKind, PromptConfig,
+    RaRec, Towers,
 };
-use ra_core::{Catalog, Dataset, LanguageModel, Recommender, Sample, ledger, trainable_params};
+use ra_core::{Catalog, Dataset, History, LanguageModel, Recommender, Sample, ledger, trainable_params};
 use ra_eval::LearningCurve;
 use ra_idmodels::Trained;
 use std::time::Instant;
@@ -30,8 +32,9 @@ impl Plan {
     /// The plan of a row that trains; nothing for the others.
     pub(crate) fn of(row: Row, recipe: &Recipe) -> Option<Self> {
         let own = recipe.align.clone();
-        // As many rows as RA-Rec has, all of them an instruction.
-        let no_id = AlignConfig { projection: ProjectionKind::None, n_ctx: own.n_ctx + own.n_tok, ..own.clone() };
+        // As many rows as RA-Rec has for a user of one interest, all of them an instruction.
+        let (projection, n_ctx) = (ProjectionKind::None, own.n_ctx + own.n_tok);
+        let no_id = AlignConfig { projection, n_ctx, cross_fit: 0, ..own.clone() };
         let (name, align, numbered) = match row {
             Row::RaRec => ("ra-rec", own, false),
             Row::PrefixOnly => ("prefix-only", no_id, false),
@@ -65,12 +68,13 @@ impl Run {
         let mut trained = Vec::new();
         for row in self.recipe.rows.clone() {
             let Some(plan) = Plan::of(row, &self.recipe) else { continue };
+            let interests = backbone.model.interests();
             let own = match plan.shares_texts(&self.recipe) {
                 true => tower.clone(),
                 false if plan.numbered => {
-                    text.tower(&numbered(&self.dataset.catalog), &self.recipe.prompt, &plan.align)?
+                    text.tower(&numbered(&self.dataset.catalog), &self.recipe.prompt, &plan.align, interests)?
                 }
-                false => text.tower(&self.dataset.catalog, &self.recipe.prompt, &plan.align)?,
+                false => text.tower(&self.dataset.catalog, &self.recipe.prompt, &plan.align, interests)?,
             };
             let (model, mark) = self.align(&plan, backbone, (text, &own))?;
             let rows = ledger(&model.towers);
@@ -100,13 +104,18 @@ impl Run {
         let costs = crate::run::Training::default();
         for (name, source) in [("zero", IdSource::Zero), ("permuted", IdSource::Permuted), ("random", IdSource::Random)]
         {
-            let ids = Altered::new(&*backbone.model, source, &self.dataset, self.recipe.seed);
-            let (scale, towers) = (model.scale.clone(), model.towers.clone());
+            // Not the order of `align.ids`, and on the scale that the towers know: the probe is of content.
+            let ids = Altered::new(&*backbone.model, source, &self.dataset, !self.recipe.seed);
+            let histories: Vec<History<'_>> =
+                (0..).zip(self.dataset.train.rows()).map(|(user, items)| History { user, items }).collect();
+            let users = Tensor::cat(histories.chunks(512).map(|part| ids.users(part)).collect(), 0);
+            let all: Vec<u32> = self.dataset.catalog.all().collect();
+            let (scale, towers) = (IdScale::measure(users, ids.items(&all)), model.towers.clone());
             let probe = RaRec { ids, scale, text: model.text.clone(), towers };
             self.evaluate(&format!("ra-rec, {name} IDs"), "probe", &probe, costs)?;
         }
         let prompt = PromptConfig { shuffle: true, ..self.recipe.prompt.clone() };
-        let tower = text.tower(&self.dataset.catalog, &prompt, &self.recipe.align)?;
+        let tower = text.tower(&self.dataset.catalog, &prompt, &self.recipe.align, backbone.model.interests())?;
         let ids = Altered::new(&*backbone.model, self.recipe.align.ids, &self.dataset, self.recipe.seed);
         let (scale, towers) = (model.scale.clone(), model.towers.clone());
         self.evaluate("ra-rec, shuffled titles", "probe", &RaRec { ids, scale, text: tower, towers }, costs)?;
@@ -138,6 +147,7 @@ impl Run {
         ids: &Altered<&dyn Recommender>,
         (text, tower): (&Text, &Tower<'_>),
     ) -> Result<(Towers<Layerwise>, TowersMark)> {
+        let folds = self.folds(plan.align.cross_fit, text)?;
         let since = Instant::now();
         let curated =
             ra_data::curate(&self.dataset, &self.recipe.curate, self.recipe.data.max_history, self.recipe.seed);
@@ -146,7 +156,6 @@ impl Run {
         if samples.is_empty() {
             bail!("data.curate leaves no sample; raise its budget or switch denoise off");
         }
-        let folds = self.folds(plan.align.cross_fit, text)?;
         let all: Vec<u32> = self.dataset.catalog.all().collect();
         let crossed = CrossFitted::new(&*backbone.model, folds.iter().map(|fold| &*fold.model).collect(), &all);
         let crossed = Altered::new(&crossed as &dyn Recommender, plan.align.ids, &self.dataset, self.recipe.seed);
@@ -192,6 +201,6 @@ pub(crate) fn load<'a>(
     let ids = Altered::new(&*backbone.model, recipe.align.ids, dataset, recipe.seed);
     let fresh = recipe.align.towers(ids.dim(), &text.lm().spec(), 0, &text.lm().device());
     let towers = folder.load_towers("ra-rec", &mark, fresh, (backbone, dataset), text)?;
-    let tower = text.tower(&dataset.catalog, &recipe.prompt, &recipe.align)?;
+    let tower = text.tower(&dataset.catalog, &recipe.prompt, &recipe.align, backbone.model.interests())?;
     Ok(Some(RaRec { ids, scale: mark.scale, text: tower, towers }))
 }

@@ -33,6 +33,9 @@ pub(crate) struct IdMark {
     pub(crate) seconds: f64,
     /// Epochs that were asked for; a run resumed with more goes on from its training state.
     pub(crate) epochs: Option<usize>,
+    /// The language model whose vectors it reads, if it reads any.
+    #[serde(default)]
+    pub(crate) lm: Option<String>,
 }
 
 /// Beside the towers' checkpoint: what they were trained against.
@@ -58,11 +61,7 @@ impl RunFolder {
     /// Opens `path` for a run. Without `resume` an earlier run's stages are removed; with it, the manifest must agree.
     pub(crate) fn open(path: &Path, recipe: &Recipe, dataset: &Dataset, resume: bool) -> Result<Self> {
         let folder = Self { path: path.into() };
-        let manifest = Manifest {
-            recipe: recipe.to_toml()?,
-            dataset: dataset.fingerprint().to_string(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        };
+        let manifest = Manifest::of(recipe, dataset)?;
         let file = folder.file("manifest.json");
         if resume && file.exists() {
             let found: Manifest = read_json(&file)?;
@@ -80,7 +79,10 @@ impl RunFolder {
             folder.write(&manifest)?;
             return Ok(folder);
         }
-        if path.exists() && !file.exists() && path.read_dir().is_ok_and(|mut d| d.next().is_some()) {
+        if path.exists()
+            && !file.exists()
+            && path.read_dir().is_ok_and(|mut d| d.any(|e| e.is_ok_and(|e| !is_leftover(&e))))
+        {
             bail!("{}: holds files but no run; name an empty folder by --out", path.display());
         }
         for part in ["checkpoints", "metrics", "vectors"].map(|name| folder.file(name)).iter().filter(|p| p.exists()) {
@@ -96,7 +98,7 @@ impl RunFolder {
     fn sweep(&self) -> Result<()> {
         for part in ["", "checkpoints", "metrics", "vectors"].map(|name| self.file(name)) {
             for entry in part.read_dir().into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().starts_with(".tmp") {
+                if is_leftover(&entry) {
                     std::fs::remove_file(entry.path()).with_context(|| not_removed(&entry.path()))?;
                 }
             }
@@ -176,6 +178,16 @@ impl RunFolder {
     pub(crate) fn give_id(&self, name: &str, shared: &Path) -> Result<()> {
         copy(&self.id_checkpoint(name), &shared.join("model.safetensors"))?;
         copy(&self.id_mark_file(name), &shared.join("mark.json"))
+    }
+
+    /// Removes what was aligned to ID vectors that are no more.
+    pub(crate) fn forget_towers(&self) -> Result<()> {
+        for entry in self.file("checkpoints").read_dir().into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("towers") {
+                std::fs::remove_file(entry.path()).with_context(|| not_removed(&entry.path()))?;
+            }
+        }
+        Ok(())
     }
 
     /// `towers` for RA-Rec, `towers-prefix-only` for a rival.
@@ -264,6 +276,11 @@ impl RunFolder {
 }
 
 impl Manifest {
+    fn of(recipe: &Recipe, dataset: &Dataset) -> Result<Self> {
+        let (recipe, dataset) = (recipe.to_toml()?, dataset.fingerprint().to_string());
+        Ok(Self { recipe, dataset, version: env!("CARGO_PKG_VERSION").into() })
+    }
+
     /// The recipe that the run was made by.
     pub(crate) fn recipe(&self) -> Result<Recipe> {
         Recipe::resolved(&self.recipe)
@@ -279,6 +296,24 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// Whether the run in `path` is finished and was made by this very recipe from this data.
+pub(crate) fn is_finished(path: &Path, recipe: &Recipe, dataset: &Dataset) -> Result<bool> {
+    let manifest = path.join("manifest.json");
+    let whole = path.join("report.json").exists() && manifest.exists();
+    Ok(whole && read_json::<Manifest>(&manifest)? == Manifest::of(recipe, dataset)?)
+}
+
+/// Takes away the report of an earlier run in `path`, if there is one.
+pub(crate) fn forget_report(path: &Path) -> Result<()> {
+    let folder = RunFolder { path: path.into() };
+    if folder.file("manifest.json").exists() { folder.remove(&REPORTS) } else { Ok(()) }
+}
+
+/// A file that a killed write never gave its name.
+fn is_leftover(entry: &std::fs::DirEntry) -> bool {
+    entry.file_name().to_string_lossy().starts_with(".tmp")
 }
 
 fn not_removed(part: &Path) -> String {

@@ -3,7 +3,7 @@ use crate::folder::IdMark;
 use crate::recipe::Recipe;
 use crate::run::Run;
 use crate::text::Text;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use ra_align::without_fold;
 use ra_core::Recommender;
 use ra_idmodels::{IdConfig, Trained};
@@ -38,6 +38,9 @@ impl Run {
         let dataset = part.as_ref().unwrap_or(&self.dataset);
         if let Some(mark) = self.folder.id_mark(&name, config)? {
             let path = self.folder.id_checkpoint(&name);
+            if mark.lm != reader.map(Text::fingerprint) {
+                bail!("{}: trained over another language model's vectors; run again without --resume", path.display());
+            }
             return Ok((ra_idmodels::load(config, dataset, features.as_ref(), &path, &self.device)?, mark));
         }
         let since = Instant::now();
@@ -55,7 +58,10 @@ impl Run {
         let trained = ra_idmodels::fit(config, &job)?;
         // A stage that goes on tells what it cost in all.
         let seconds = self.cost(&format!("train {name}"), since).max(trained.curve.seconds);
-        let mark = IdMark { curve: trained.curve.clone(), seconds, epochs: config.train().map(|train| train.epochs) };
+        let lm = reader.map(Text::fingerprint);
+        let mark =
+            IdMark { curve: trained.curve.clone(), seconds, epochs: config.train().map(|train| train.epochs), lm };
+        self.folder.forget_towers()?;
         self.folder.save_id(&name, &trained, &mark)?;
         if let Some(shared) = &shared {
             self.folder.give_id(&name, shared)?;
@@ -67,7 +73,8 @@ impl Run {
     fn id_key(&self, name: &str, config: &IdConfig, reader: Option<&Text>) -> String {
         let Recipe { seed, eval, .. } = &self.recipe;
         let lm = reader.map(Text::fingerprint).unwrap_or_default();
-        let key = format!("{} {name} {config:?} {seed} {eval:?} {lm}", self.dataset.fingerprint());
+        let (version, data) = (env!("CARGO_PKG_VERSION"), self.dataset.fingerprint());
+        let key = format!("{version} {data} {name} {config:?} {seed} {eval:?} {lm}");
         ra_core::fingerprint([key.as_bytes()]).to_string()
     }
 }

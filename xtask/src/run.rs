@@ -1,6 +1,6 @@
 //! `cargo xtask run`: chains the stages of the crates. Each stage leaves a file, and `--resume` starts after the last
-//! one that is there; a stage that was cut off starts again from its seed, so the result is the same.
-use crate::folder::RunFolder;
+//! one that is there; a training that was cut off goes on from its state, so the result is the same.
+use crate::folder::{self, RunFolder};
 use crate::print::print_table;
 use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
@@ -65,11 +65,11 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     let mut recipe = Recipe::load(&args.recipe, &args.sets, root)?;
     recipe.backend = args.backend.unwrap_or(recipe.backend);
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
-    if args.resume && args.shared.is_some() && suite::finished(&out, &recipe)? {
-        return Ok(());
-    }
     let device = open_device(recipe.backend)?;
     let dataset = prepare(&recipe, root)?;
+    if args.resume && args.shared.is_some() && folder::is_finished(&out, &recipe, &dataset)? {
+        return Ok(());
+    }
     say!("{}", ra_data::describe(&dataset)?);
     // Whatever can be refused is refused before an earlier run is touched.
     let since = Instant::now();
@@ -135,7 +135,8 @@ impl Run {
         let mut trained_rows = Vec::new();
         if let Some(text) = text.as_ref().filter(|_| self.recipe.rows != [Row::Id]) {
             let (name, backbone) = backbone.context("a recipe has at least one [[id]] table")?;
-            let tower = text.tower(&self.dataset.catalog, &self.recipe.prompt, &self.recipe.align)?;
+            let tower =
+                text.tower(&self.dataset.catalog, &self.recipe.prompt, &self.recipe.align, backbone.model.interests())?;
             if self.recipe.rows.contains(&Row::Text) {
                 self.evaluate("text-only", "text", &*tower, Training::default())?;
             }

@@ -1,5 +1,6 @@
 //! `cargo xtask run` of a suite: a recipe that names other recipes, or one recipe in several settings.
-use crate::recipe::{self, Recipe};
+use crate::folder;
+use crate::recipe;
 use crate::run::{RunArgs, run_one};
 use anyhow::{Context, Result, bail};
 use ra_eval::{Experiment, Report};
@@ -56,6 +57,20 @@ impl Suite {
             (None, Some(_)) if suite.axis.iter().all(|axis| !axis.values.is_empty()) => {}
             _ => bail!("a suite holds nothing but its list, or a recipe and axes with values"),
         }
+        for (axis, setting) in suite.axis.iter().flat_map(|axis| axis.values.iter().map(move |value| (axis, value))) {
+            if let Some((key, _)) = setting.set.iter().find(|(key, value)| !key.contains('.') && value.is_table()) {
+                bail!(
+                    "axis {:?}: {:?} replaces all of [{key}]; quote the whole key: \"{key}.name\" = ..",
+                    axis.name,
+                    setting.name
+                );
+            }
+        }
+        let mut folders: Vec<String> = suite.members().iter().map(Member::folder).collect();
+        folders.sort();
+        if let Some(pair) = folders.windows(2).find(|pair| pair[0] == pair[1]) {
+            bail!("two runs of the suite would lie in the folder {:?}; give their settings other names", pair[0]);
+        }
         Ok(Some(suite))
     }
 
@@ -103,18 +118,23 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
     };
     let name = path.file_stem().unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(name));
-    let shared = out.join("shared");
-    if !args.resume && shared.exists() {
-        std::fs::remove_dir_all(&shared).with_context(|| format!("{}: cannot be removed", shared.display()))?;
-    }
+    let shared = out.join("id-models");
     let members = suite.members();
+    if !args.resume {
+        forget(&shared)?;
+        // Else a suite that is cut off and goes on would take an earlier one's reports for its own.
+        for member in &members {
+            folder::forget_report(&out.join(member.folder()))?;
+        }
+    }
     let (mut cells, mut failed) = (Vec::new(), Vec::new());
     for member in &members {
         let folder = out.join(member.folder());
         say!("== {}", member.folder());
         let one = RunArgs {
             recipe: member.recipe.clone(),
-            sets: member.sets.iter().chain(&args.sets).cloned().collect(),
+            // What an axis says comes last: its labels stay true.
+            sets: args.sets.iter().chain(&member.sets).cloned().collect(),
             out: Some(folder.clone()),
             shared: Some(shared.clone()),
             ..*args
@@ -150,15 +170,21 @@ fn write_page(suite: &Suite, name: &str, cells: &[(Vec<String>, Report)], out: &
     Ok(())
 }
 
-/// Whether `report` was made by this very recipe, so that nothing is left to do.
-pub(crate) fn finished(folder: &Path, recipe: &Recipe) -> Result<bool> {
-    let (report, kept) = (folder.join("report.json"), folder.join("recipe.toml"));
-    Ok(report.exists() && kept.exists() && std::fs::read_to_string(kept)? == recipe.to_toml()?)
+/// Removes the ID methods that an earlier run of a suite shared, and nothing else.
+fn forget(shared: &Path) -> Result<()> {
+    for entry in shared.read_dir().into_iter().flatten().flatten() {
+        if entry.path().join("mark.json").exists() {
+            let path = entry.path();
+            std::fs::remove_dir_all(&path).with_context(|| format!("{}: cannot be removed", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::Recipe;
 
     fn suite(text: &str) -> Result<Option<Suite>> {
         Suite::read(text.parse().unwrap())
@@ -185,6 +211,10 @@ mod tests {
     fn what_is_no_suite_and_what_is_a_wrong_one() {
         assert!(suite("[[id]]\nkind = 'pop'").unwrap().is_none());
         assert_eq!(suite("suite = ['a', 'b']").unwrap().unwrap().members().len(), 2);
+        let settings = |list: &str| format!("recipe = 'a'\n[[axis]]\nname = 'x'\nvalues = [{list}]");
+        let (table, twins) = ("{ name = 'suite', set = { align.n_tok = 2 } }", "{ name = 'a b' }, { name = 'a_b' }");
+        assert!(suite(&settings(table)).unwrap_err().to_string().contains("[align]"));
+        assert!(suite(&settings(twins)).unwrap_err().to_string().contains("a_b"));
         for wrong in ["suite = ['a']\nseed = 1", "[[axis]]\nname = 'x'\nvalues = []", "suite = 1"] {
             assert!(format!("{:#}", suite(wrong).unwrap_err()).contains("suite"), "{wrong}");
         }

@@ -3,7 +3,7 @@ use crate::fetch;
 use crate::recipe::Recipe;
 use anyhow::{Result, bail};
 use burn::tensor::Tensor;
-use ra_align::{AlignConfig, AlignLoss, PromptConfig, Prompts, TextCache, TextTower};
+use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, Prompts, TextCache, TextTower};
 use ra_core::{Catalog, Device, History, LanguageModel};
 use ra_llm::PretrainedLm;
 use std::path::{Path, PathBuf};
@@ -46,18 +46,24 @@ impl Text {
     }
 
     /// A tower over a catalogue. What it computes of its texts stays in `cache/`, unless another tower has that file.
-    pub(crate) fn tower(&self, catalog: &Catalog, prompt: &PromptConfig, align: &AlignConfig) -> Result<Tower<'_>> {
-        let (lm, spec) = (self.lm(), self.lm().spec());
-        let prompts = Prompts::new(&self.lm.tokenizer, catalog, prompt, spec.max_tokens);
-        if prompts.user(&History { user: 0, items: &[] }).len() > spec.max_tokens {
-            bail!(
-                "prompt.user is longer than the {} tokens that the language model reads; shorten it",
-                spec.max_tokens
-            );
+    pub(crate) fn tower(
+        &self,
+        catalog: &Catalog,
+        prompt: &PromptConfig,
+        align: &AlignConfig,
+        interests: usize,
+    ) -> Result<Tower<'_>> {
+        let lm = self.lm();
+        // Rows that are tokens of the input take their places from the text.
+        let rows = if align.placement == Placement::Input { align.n_ctx + align.n_tok * interests } else { 0 };
+        let room = lm.spec().max_tokens.saturating_sub(rows);
+        let prompts = Prompts::new(&self.lm.tokenizer, catalog, prompt, room);
+        if prompts.user(&History { user: 0, items: &[] }).len() > room {
+            bail!("prompt.user is longer than the {room} tokens that the language model has room for; shorten it");
         }
-        let path = self.cache_path(align);
-        let cache = TextCache::new(lm, align);
-        let cache = match cache.keep_in(&path) {
+        let maker = self.maker(align);
+        let path = self.cache.join(format!("text-{}.rows", ra_core::fingerprint([maker.as_bytes()])));
+        let cache = match TextCache::new(lm, align).keep_in(&path, &maker) {
             Ok(cache) => cache,
             Err(error) => {
                 tracing::warn!(%error, "texts stay in memory");
@@ -74,9 +80,9 @@ impl Text {
 
     /// Constants of texts depend on the weights, the first injected layer, the pooling, what is asked of them and who
     /// computed them.
-    fn cache_path(&self, align: &AlignConfig) -> PathBuf {
+    fn maker(&self, align: &AlignConfig) -> String {
         let spec = self.lm().spec();
-        let key = format!(
+        format!(
             "{} {} {} {} {:?} {} {:?}",
             env!("CARGO_PKG_VERSION"),
             self.backend,
@@ -85,7 +91,6 @@ impl Text {
             spec.pooling,
             align.loss != AlignLoss::None,
             align.placement,
-        );
-        self.cache.join(format!("text-{}.rows", ra_core::fingerprint([key.as_bytes()])))
+        )
     }
 }

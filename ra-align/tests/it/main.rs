@@ -199,7 +199,7 @@ fn a_cache_in_a_file_is_read_again_and_never_computed_twice() {
     let lm = acme(2, &device);
     let texts = vec![vec![1, 7, 8, 2], vec![1, 30, 2], vec![1, 9, 2]];
     let path = dir.path().join("text.rows");
-    let open = || TextCache::new(&lm, &AlignConfig::default()).keep_in(&path).unwrap();
+    let open = || TextCache::new(&lm, &AlignConfig::default()).keep_in(&path, "acme").unwrap();
     let plain = TextCache::new(&lm, &AlignConfig::default()).encode(&lm, &texts, None).into_data();
     let cache = open();
     assert_eq!(cache.encode(&lm, &texts, None).into_data(), plain);

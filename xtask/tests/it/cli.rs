@@ -290,7 +290,7 @@ fn a_suite_multiplies_its_axes_shares_its_id_method_and_goes_on_where_it_stopped
     assert_eq!(page.matches("| ra-rec(").count(), 4, "{page}");
     let html = std::fs::read_to_string(root.path("g/overview.html")).unwrap();
     assert!(html.contains("<svg"), "the last axis is a number");
-    assert_eq!(std::fs::read_dir(root.path("g/shared")).unwrap().count(), 2, "pop and sasrec, once each");
+    assert_eq!(std::fs::read_dir(root.path("g/id-models")).unwrap().count(), 2, "pop and sasrec, once each");
     let read = |cell: &str, file: &str| std::fs::read(root.path("g").join(cell).join(file)).unwrap();
     assert_eq!(
         read("full+2", "checkpoints/id-sasrec.safetensors"),
