@@ -1,7 +1,7 @@
 //! A team's own ID method (`acme_mf`) and language model (`acme_lm`) become one recommender.
 //!
 //! ```text
-//! cargo run -p ra-align --example own_parts
+//! cargo run --example own_parts
 //! ```
 #![allow(clippy::print_stdout)]
 #[path = "../tests/it/acme_lm.rs"]

@@ -49,13 +49,13 @@ impl<I: Recommender> Altered<I> {
     }
 
     /// A vector a key that says nothing of whom it stands for.
-    fn senseless(&self, keys: impl ExactSizeIterator<Item = u64>) -> Tensor<2> {
+    fn senseless(&self, keys: Vec<u64>) -> Tensor<2> {
         let (shape, device) = ([keys.len(), self.ids.dim()], self.ids.items(&[1]).device());
-        if self.source == IdSource::Zero || keys.len() == 0 {
+        if self.source == IdSource::Zero || keys.is_empty() {
             return Tensor::zeros(shape, &device);
         }
         let row = |key| normal([1, shape[1]], 1.0, &mut rng(self.seed, "random ids", key), &device).val();
-        Tensor::cat(keys.map(row).collect(), 0)
+        Tensor::cat(keys.into_iter().map(row).collect(), 0)
     }
 }
 
@@ -82,7 +82,7 @@ impl<I: Recommender> Recommender for Altered<I> {
                     |h: &History<'_>| h.items.iter().fold(u64::from(h.user), |k, &i| splitmix64(k ^ u64::from(i)));
                 let interests = self.interests();
                 let keys = histories.iter().flat_map(|h| (0..interests as u64).map(move |k| splitmix64(key(h) ^ k)));
-                self.senseless(keys.collect::<Vec<_>>().into_iter())
+                self.senseless(keys.collect())
             }
         }
     }
@@ -90,7 +90,7 @@ impl<I: Recommender> Recommender for Altered<I> {
         match self.source {
             IdSource::Own => self.ids.items(items),
             IdSource::Permuted => self.ids.items(&items.iter().map(|&i| self.items[i as usize]).collect::<Vec<u32>>()),
-            IdSource::Zero | IdSource::Random => self.senseless(items.iter().map(|&i| !u64::from(i))),
+            IdSource::Zero | IdSource::Random => self.senseless(items.iter().map(|&i| !u64::from(i)).collect()),
         }
     }
     fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {

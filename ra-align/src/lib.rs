@@ -49,6 +49,6 @@ pub use layerwise::{Layerwise, LayerwiseConfig, ProjectionKind};
 pub use loss::{Candidates, bpr_in_batch, bpr_sampled, info_nce, mmd, mse, softmax_in_batch, unit};
 pub use prompt::{PromptConfig, Prompts};
 pub use rarec::{RaRec, TextTower, Towers};
-pub use standardize::IdScale;
+pub use standardize::{IdScale, user_vectors};
 pub use title::title_vectors;
 pub use train::{AlignTrain, Job, Validate, fit};

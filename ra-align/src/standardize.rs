@@ -15,6 +15,14 @@ pub struct IdScale {
     user_std: Vec<f32>,
 }
 
+/// Histories a block when many users are asked for at once.
+const BLOCK: usize = 512;
+
+/// User vectors of any number of histories, `[histories * interests, dim]`.
+pub fn user_vectors<I: Recommender + ?Sized>(ids: &I, histories: &[History<'_>]) -> Tensor<2> {
+    Tensor::cat(histories.chunks(BLOCK).map(|block| ids.users(block)).collect(), 0)
+}
+
 fn mean_norm(x: Tensor<2>) -> f32 {
     x.square().sum_dim(1).sqrt().mean().into_scalar::<f32>().max(1e-12)
 }

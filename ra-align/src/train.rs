@@ -3,7 +3,7 @@ use crate::cache::indices;
 use crate::loss::Candidates;
 use crate::{
     AlignConfig, AlignLoss, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, bpr_in_batch, bpr_sampled,
-    info_nce, mmd, mse, softmax_in_batch,
+    info_nce, mmd, mse, softmax_in_batch, user_vectors,
 };
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -100,7 +100,7 @@ pub struct Job<'a, I, L> {
 }
 
 impl<'a, I, L> Job<'a, I, L> {
-    /// A job on `samples` with whole histories of up to 50 items, from its beginning.
+    /// A job on `samples` with histories of up to 50 items and seed 1, which is not written down while it runs.
     pub fn new(
         ids: &'a I,
         text: &'a Arc<TextTower<L>>,
@@ -175,8 +175,10 @@ impl<'a> Frozen<'a> {
             (History { user: s.user, items }, target)
         };
         let (histories, targets): (Vec<History<'a>>, Vec<u32>) = job.samples.iter().map(sample).unzip();
-        let raw = |h: &[History<'_>]| job.training_ids.map_or_else(|| job.ids.users(h), |ids| ids.users(h));
-        let raw_users = Tensor::cat(histories.chunks(512).map(raw).collect(), 0);
+        let raw_users = match job.training_ids {
+            Some(ids) => user_vectors(ids, &histories),
+            None => user_vectors(job.ids, &histories),
+        };
         let all: Vec<u32> = job.dataset.catalog.all().collect();
         let scale = IdScale::measure(raw_users.clone(), job.ids.items(&all));
         let users = scale.scaled_users(raw_users);

@@ -115,9 +115,9 @@ pub type Validation<'a, M> = &'a mut dyn FnMut(&M) -> f64;
 /// Minimises `loss` with AdamW and returns the model of the best validation (without validation, the last one).
 ///
 /// `loss(model, step)` makes its own batch: all that is random in it is a function of the seed and `step`, so a run
-/// that starts again gives the same bits. With a `state` file the run is written down every few seconds and at its end, and
-/// goes on from there; what it ends with is the same. It is for the caller to remove the file of another data set,
-/// model or seed.
+/// that starts again gives the same bits. With a `state` file the run is written down while it goes, which costs a
+/// fiftieth of its time at most, and at its end, and goes on from there; what it ends with is the same. It is for the
+/// caller to remove the file of another data set, model or seed.
 ///
 /// # Errors
 /// [`Error::NotFinite`] when the loss is no longer a number; [`Error::Io`] and [`Error::Corrupt`] for the state.

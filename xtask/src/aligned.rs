@@ -5,10 +5,9 @@ use crate::recipe::{Recipe, Row};
 use crate::run::Run;
 use crate::text::{Text, Tower};
 use anyhow::{Result, bail};
-use burn::tensor::Tensor;
 use ra_align::{
     AlignConfig, Altered, CrossFitted, IdScale, IdSource, Job, Layerwise, Placement, ProjectionKind, PromptConfig,
-    RaRec, Towers,
+    RaRec, Towers, user_vectors,
 };
 use ra_core::{Catalog, Dataset, History, LanguageModel, Recommender, Sample, ledger, trainable_params};
 use ra_eval::LearningCurve;
@@ -108,9 +107,9 @@ impl Run {
             let ids = Altered::new(&*backbone.model, source, &self.dataset, !self.recipe.seed);
             let histories: Vec<History<'_>> =
                 (0..).zip(self.dataset.train.rows()).map(|(user, items)| History { user, items }).collect();
-            let users = Tensor::cat(histories.chunks(512).map(|part| ids.users(part)).collect(), 0);
             let all: Vec<u32> = self.dataset.catalog.all().collect();
-            let (scale, towers) = (IdScale::measure(users, ids.items(&all)), model.towers.clone());
+            let scale = IdScale::measure(user_vectors(&ids, &histories), ids.items(&all));
+            let towers = model.towers.clone();
             let probe = RaRec { ids, scale, text: model.text.clone(), towers };
             self.evaluate(&format!("ra-rec, {name} IDs"), "probe", &probe, costs)?;
         }
@@ -132,8 +131,7 @@ impl Run {
         let ids = Altered::new(&*backbone.model, plan.align.ids, &self.dataset, self.recipe.seed);
         let (towers, mark) = match self.folder.towers_mark(plan.name)? {
             Some(mark) => {
-                let fresh = plan.align.towers(ids.dim(), &text.lm().spec(), 0, &text.lm().device());
-                (self.folder.load_towers(plan.name, &mark, fresh, (backbone, &self.dataset), text)?, mark)
+                (self.folder.load_towers(plan.name, &mark, &plan.align, (backbone, &self.dataset), text)?, mark)
             }
             None => self.train_towers(plan, backbone, &ids, (text, tower))?,
         };
@@ -180,9 +178,7 @@ impl Run {
         self.folder.save_towers(plan.name, &towers, &mark)?;
         Ok((towers, mark))
     }
-}
 
-impl Run {
     /// The aligned ID method, trained without each fold of users.
     fn folds(&mut self, of: usize, text: &Text) -> Result<Vec<Trained>> {
         let Some(config) = self.recipe.ids.last().cloned() else { return Ok(Vec::new()) };
@@ -199,8 +195,7 @@ pub(crate) fn load<'a>(
 ) -> Result<Option<Aligned<'a>>> {
     let Some(mark) = folder.towers_mark("ra-rec")? else { return Ok(None) };
     let ids = Altered::new(&*backbone.model, recipe.align.ids, dataset, recipe.seed);
-    let fresh = recipe.align.towers(ids.dim(), &text.lm().spec(), 0, &text.lm().device());
-    let towers = folder.load_towers("ra-rec", &mark, fresh, (backbone, dataset), text)?;
+    let towers = folder.load_towers("ra-rec", &mark, &recipe.align, (backbone, dataset), text)?;
     let tower = text.tower(&dataset.catalog, &recipe.prompt, &recipe.align, backbone.model.interests())?;
     Ok(Some(RaRec { ids, scale: mark.scale, text: tower, towers }))
 }

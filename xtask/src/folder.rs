@@ -3,7 +3,7 @@ use crate::recipe::Recipe;
 use crate::text::Text;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_align::{IdScale, Layerwise, Towers};
+use ra_align::{AlignConfig, IdScale, Layerwise, Towers};
 use ra_core::{Curve, Dataset, Recommender, load_module, read_bytes, read_json, save_module, write_atomic, write_json};
 use ra_data::Column;
 use ra_eval::Evaluation;
@@ -212,7 +212,7 @@ impl RunFolder {
         Ok(write_json(&self.towers_file(row, "json"), mark)?)
     }
 
-    /// Loads the towers of a row into `fresh` ones of their shape.
+    /// Loads the towers of a row that were made by `align`.
     ///
     /// # Errors
     /// When they were trained against other ID vectors or another language model.
@@ -220,7 +220,7 @@ impl RunFolder {
         &self,
         row: &str,
         mark: &TowersMark,
-        fresh: Towers<Layerwise>,
+        align: &AlignConfig,
         (backbone, dataset): (&Trained, &Dataset),
         text: &Text,
     ) -> Result<Towers<Layerwise>> {
@@ -237,6 +237,7 @@ impl RunFolder {
                 path.display()
             );
         }
+        let fresh = align.towers(backbone.model.dim(), &text.lm().spec(), 0, &text.lm().device());
         Ok(load_module(fresh, &path)?)
     }
 

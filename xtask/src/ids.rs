@@ -41,7 +41,7 @@ impl Run {
             if mark.lm != reader.map(Text::fingerprint) {
                 bail!("{}: trained over another language model's vectors; run again without --resume", path.display());
             }
-            return Ok((ra_idmodels::load(config, dataset, features.as_ref(), &path, &self.device)?, mark));
+            return Ok((ra_idmodels::load(config, dataset, features, &path, &self.device)?, mark));
         }
         let since = Instant::now();
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
@@ -52,7 +52,7 @@ impl Run {
             seed: self.recipe.seed,
             validate: self.has_validation().then_some(metric),
             progress: &self.bars,
-            features: features.as_ref(),
+            features,
             state: Some(&state),
         };
         let trained = ra_idmodels::fit(config, &job)?;

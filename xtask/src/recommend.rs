@@ -28,7 +28,7 @@ pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Resul
     let config = recipe.ids.last().context("the run has no ID method")?;
     let features = config.reads_features().then(|| text.features(&dataset.catalog));
     let path = folder.id_checkpoint(config.name());
-    let backbone = ra_idmodels::load(config, &dataset, features.as_ref(), &path, &device)?;
+    let backbone = ra_idmodels::load(config, &dataset, features, &path, &device)?;
     let model = aligned::load(&folder, &recipe, (&backbone, &dataset), &text)?
         .with_context(|| format!("{}: the run has no ra-rec row", run.display()))?;
     let vectors = folder.items(&device)?;

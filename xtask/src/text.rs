@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, Prompts, TextCache, TextTower};
 use ra_core::{Catalog, Device, History, LanguageModel};
 use ra_llm::PretrainedLm;
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub(crate) struct Text {
     backend: &'static str,
     /// `cache/` of the root.
     cache: PathBuf,
+    /// Its vectors of titles, once a method has asked for them: a run has one catalogue.
+    features: OnceCell<Tensor<2>>,
 }
 
 impl Text {
@@ -29,7 +32,7 @@ impl Text {
         };
         let lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
         recipe.align.check(&lm.model.spec()).map_err(anyhow::Error::msg)?;
-        Ok(Self { lm, backend: recipe.backend.name(), cache: root.join("cache") })
+        Ok(Self { lm, backend: recipe.backend.name(), cache: root.join("cache"), features: OnceCell::new() })
     }
 
     pub(crate) fn lm(&self) -> &dyn LanguageModel {
@@ -73,9 +76,9 @@ impl Text {
         Ok(Arc::new(TextTower { lm, prompts, cache, normalize: align.normalize }))
     }
 
-    /// Its vectors of titles.
-    pub(crate) fn features(&self, catalog: &Catalog) -> Tensor<2> {
-        ra_align::title_vectors(self.lm(), &self.lm.tokenizer, catalog)
+    /// Its vectors of the titles of the run's catalogue.
+    pub(crate) fn features(&self, catalog: &Catalog) -> &Tensor<2> {
+        self.features.get_or_init(|| ra_align::title_vectors(self.lm(), &self.lm.tokenizer, catalog))
     }
 
     /// Constants of texts depend on the weights, the first injected layer, the pooling, what is asked of them and who
