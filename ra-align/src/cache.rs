@@ -1,6 +1,6 @@
 //! Frozen work once: what a text contributes does not depend on any trained parameter.
 use crate::store::{Place, Store};
-use crate::{AlignConfig, AlignLoss, Placement};
+use crate::{AlignConfig, AlignLoss, Placement, Tuning};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::{
     LanguageModel, LmSpec, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
@@ -49,8 +49,11 @@ impl TextCache {
     pub fn new<L: LanguageModel + ?Sized>(lm: &L, align: &AlignConfig) -> Self {
         let spec = lm.spec();
         let (first_layer, means) = (align.first_layer(&spec), align.loss != AlignLoss::None);
-        let alone =
-            first_layer + 1 == spec.layers && spec.pooling != Pooling::Mean && align.placement == Placement::Layers;
+        // Layers that are trained leave no constant.
+        let alone = first_layer + 1 == spec.layers
+            && spec.pooling != Pooling::Mean
+            && align.placement == Placement::Layers
+            && align.tune == Tuning::None;
         let pooled = if alone { pooled_path(lm) } else { None };
         let rows = Mutex::new(HashMap::new());
         // What enters layer 0 is looked up faster than it is read.

@@ -1,7 +1,8 @@
 //! The `[align]` table of a recipe (method notes, section 10).
-use crate::{IdSource, Layerwise, LayerwiseConfig, ProjectionKind, Towers};
+use crate::extra::Extra;
+use crate::{IdSource, Layerwise, LayerwiseConfig, ProjectionKind, Towers, Tuning};
 use burn::tensor::Device;
-use ra_core::LmSpec;
+use ra_core::{LanguageModel, LmSpec};
 use serde::{Deserialize, Serialize};
 
 /// The loss that ties a layer's prefix to its text.
@@ -87,6 +88,16 @@ pub struct AlignConfig {
     pub id_drop: f64,
     /// Standard deviation of the projection's weights at the start.
     pub init_std: f32,
+    /// Whether the temperature is trained, from `temperature` on. Not in the paper, like the three that follow.
+    pub learn_temperature: bool,
+    /// Whether the ID method's own score is added, with a trained weight; of several interests, their mean.
+    pub id_residual: bool,
+    /// Whether a trained linear map follows the pooled state, in each tower.
+    pub head: bool,
+    /// How far the language model itself is trained.
+    pub tune: Tuning,
+    /// What stands before such a change of the weights: `train.lr * tune_scale` is its own learning rate.
+    pub tune_scale: f32,
     /// MiB of texts that a run may add to its cache.
     pub cache_mib: usize,
 }
@@ -113,6 +124,11 @@ impl Default for AlignConfig {
             id_dropout: 0.0,
             id_drop: 0.0,
             init_std: 0.1,
+            learn_temperature: false,
+            id_residual: false,
+            head: false,
+            tune: Tuning::None,
+            tune_scale: 0.01,
             cache_mib: 2048,
         }
     }
@@ -139,6 +155,12 @@ impl AlignConfig {
         if self.placement == Placement::Input && self.first_layer(spec) != 0 {
             return Err(format!("align.placement is input and align.first_layer is {}: set it to 0", self.first_layer));
         }
+        if self.tune == Tuning::Lora(0) {
+            return Err("align.tune has rank 0, it must be 1 or above".into());
+        }
+        if self.tune != Tuning::None && self.loss != AlignLoss::None {
+            return Err("align.tune changes the texts that align.loss aligns to: set align.loss to \"none\"".into());
+        }
         match self.projection {
             ProjectionKind::LowRank(0) => return Err("align.projection has rank 0, it must be 1 or above".into()),
             ProjectionKind::None if self.n_ctx == 0 => {
@@ -146,7 +168,9 @@ impl AlignConfig {
             }
             _ => {}
         }
-        for (key, value) in [("align.tau", self.tau), ("align.temperature", self.temperature)] {
+        for (key, value) in
+            [("align.tau", self.tau), ("align.temperature", self.temperature), ("align.tune_scale", self.tune_scale)]
+        {
             if !value.is_finite() || value <= 0.0 {
                 return Err(format!("{key} is {value}, it must be above 0"));
             }
@@ -172,14 +196,25 @@ impl AlignConfig {
         self.first_layer.rem_euclid(layers) as usize
     }
 
-    /// Fresh towers for ID vectors of width `dim`.
-    pub fn towers(&self, dim: usize, spec: &LmSpec, seed: u64, device: &Device) -> Towers<Layerwise> {
+    /// Fresh towers for ID vectors of width `dim` beside `lm`.
+    ///
+    /// # Panics
+    /// When `tune` asks for a language model that shows its weights ([`LanguageModel::with_linears`]) and it does not.
+    pub fn towers<L: LanguageModel + ?Sized>(
+        &self,
+        dim: usize,
+        lm: &L,
+        seed: u64,
+        device: &Device,
+    ) -> Towers<Layerwise> {
+        let spec = lm.spec();
         // What enters with the input enters once.
         let layers = if self.placement == Placement::Input { 1 } else { spec.layers };
-        let (shape, spec) = (self.layerwise(dim, spec), LmSpec { layers, ..*spec });
+        let (shape, spec) = (self.layerwise(dim, &spec), LmSpec { layers, ..spec });
         Towers {
             user: shape.init(&spec, "user tower", seed, device),
             item: shape.init(&spec, "item tower", seed, device),
+            extra: Extra::new(self, lm, seed, device),
         }
     }
 

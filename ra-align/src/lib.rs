@@ -5,6 +5,7 @@
 //! method or language model, only the traits of `ra-core`.
 //!
 //! - [`Layerwise`]: the alignment module; [`Towers`]: one for users, one for items, and nothing else
+//! - [`Extra`], [`Tuning`]: what departs from the paper, and rivals that tune the language model itself
 //! - [`Prompts`]: hard prompts from titles; [`TextCache`]: what a prompt contributes, computed once
 //! - [`Altered`]: IDs put out of order, [`title_vectors`]: titles alone; for ablations and rivals
 //! - [`CrossFitted`]: ID vectors of training users from models that never saw them
@@ -32,6 +33,7 @@ mod alter;
 mod cache;
 mod config;
 mod cross_fit;
+mod extra;
 mod layerwise;
 mod loss;
 mod prompt;
@@ -45,6 +47,7 @@ pub use alter::{Altered, IdSource};
 pub use cache::TextCache;
 pub use config::{AlignConfig, AlignLoss, PairLoss, Placement};
 pub use cross_fit::{CrossFitted, without_fold};
+pub use extra::{Extra, Tuning};
 pub use layerwise::{Layerwise, LayerwiseConfig, ProjectionKind};
 pub use loss::{Candidates, bpr_in_batch, bpr_sampled, info_nce, mmd, mse, softmax_in_batch, unit};
 pub use prompt::{PromptConfig, Prompts};

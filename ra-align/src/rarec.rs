@@ -1,4 +1,5 @@
 //! RA-Rec as a recommender: two towers over one frozen language model.
+use crate::extra::{Extra, Side};
 use crate::{IdScale, Prompts, TextCache, unit};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -12,6 +13,15 @@ pub struct Towers<A> {
     pub user: A,
     /// From item vectors to prefixes.
     pub item: A,
+    /// What departs from the paper.
+    pub extra: Extra,
+}
+
+impl<A: Aligner> Towers<A> {
+    /// The paper's towers.
+    pub fn new(user: A, item: A) -> Self {
+        Self { user, item, extra: Extra::default() }
+    }
 }
 
 /// The untouched language model on the same prompts: the text-only baseline, and the frozen half of RA-Rec.
@@ -68,18 +78,30 @@ pub struct RaRec<I, L, A> {
     pub towers: Towers<A>,
 }
 
+impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> RaRec<I, L, A> {
+    /// The vectors of `texts` from the prefixes of `ids`, `[texts, vectors, dim]`.
+    fn encode(&self, side: Side, texts: &[Vec<u32>], ids: Tensor<3>) -> Tensor<2> {
+        let Towers { user, item, extra } = &self.towers;
+        let prefix = match side {
+            Side::User => user.prefix(ids.clone()),
+            Side::Item => item.prefix(ids.clone()),
+        };
+        let pooled = self.text.cache.encode(&extra.language_model(&self.text.lm), texts, Some(&prefix));
+        extra.close(side, pooled, ids.mean_dim(1).squeeze_dim(1), self.text.normalize)
+    }
+}
+
 impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> Recommender for RaRec<I, L, A> {
     fn dim(&self) -> usize {
-        self.text.dim()
+        self.text.dim() + self.towers.extra.more_dims(self.ids.dim())
     }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         let ids = self.scale.users(&self.ids, histories);
         let (interests, dim) = (self.ids.interests(), self.ids.dim());
-        let prefix = self.towers.user.prefix(ids.reshape([histories.len(), interests, dim]));
-        self.text.close(self.text.cache.encode(&self.text.lm, &self.text.user_texts(histories), Some(&prefix)))
+        self.encode(Side::User, &self.text.user_texts(histories), ids.reshape([histories.len(), interests, dim]))
     }
     fn items(&self, items: &[u32]) -> Tensor<2> {
-        let prefix = self.towers.item.prefix(self.scale.items(&self.ids, items).unsqueeze_dim(1));
-        self.text.close(self.text.cache.encode(&self.text.lm, &self.text.item_texts(items), Some(&prefix)))
+        let ids = self.scale.items(&self.ids, items).unsqueeze_dim(1);
+        self.encode(Side::Item, &self.text.item_texts(items), ids)
     }
 }

@@ -1,5 +1,6 @@
 //! Training the towers: the only thing that learns in RA-Rec.
 use crate::cache::indices;
+use crate::extra::{Extra, Side};
 use crate::loss::Candidates;
 use crate::{
     AlignConfig, AlignLoss, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, bpr_in_batch, bpr_sampled,
@@ -131,8 +132,7 @@ pub fn fit<I: Recommender, L: LanguageModel>(
 ) -> Result<(Towers<Layerwise>, IdScale, Curve)> {
     assert!(!job.samples.is_empty(), "alignment needs samples");
     let frozen = Frozen::prepare(job, progress);
-    let (spec, device) = (job.text.lm.spec(), job.text.lm.device().autodiff());
-    let towers = job.align.towers(job.ids.dim(), &spec, job.seed, &device);
+    let towers = job.align.towers(job.ids.dim(), &job.text.lm, job.seed, &job.text.lm.device().autodiff());
     let mut order = Vec::new();
     let batch = job.train.batch.min(frozen.targets.len()).max(1);
     let per_epoch = (frozen.targets.len() / batch).max(1);
@@ -209,16 +209,19 @@ impl<'a> Frozen<'a> {
         let columns = self.columns(&targets, batch, align, job.dataset.catalog.len(), seed);
         let (unique, place) = unique(&columns);
 
-        let user_prefix = towers.user.prefix(self.noisy_users(batch, align, seed));
+        let user_ids = self.noisy_users(batch, align, seed);
+        let user_prefix = towers.user.prefix(user_ids.clone());
         let item_ids = dropped(select(&self.items, unique.iter().map(|&i| i as usize)), align, seed ^ 1);
-        let item_prefix = towers.item.prefix(item_ids.unsqueeze_dim(1));
+        let item_prefix = towers.item.prefix(item_ids.clone().unsqueeze_dim(1));
+        let lm = towers.extra.language_model(&text.lm);
         let user_texts: Vec<Vec<u32>> = batch.iter().map(|&s| self.user_texts[s].clone()).collect();
-        let users = text.close(text.cache.encode(&text.lm, &user_texts, Some(&user_prefix)));
-        let item_texts = text.item_texts(&unique);
-        let items = text.close(text.cache.encode(&text.lm, &item_texts, Some(&item_prefix)));
+        let users = text.cache.encode(&lm, &user_texts, Some(&user_prefix));
+        let users = towers.extra.close(Side::User, users, user_ids.mean_dim(1).squeeze_dim(1), align.normalize);
+        let items = text.cache.encode(&lm, &text.item_texts(&unique), Some(&item_prefix));
+        let items = towers.extra.close(Side::Item, items, item_ids, align.normalize);
         let items = select(&items, place.iter().copied());
 
-        let pair = self.pair_loss(align, batch, &columns, users, items);
+        let pair = self.pair_loss(align, &towers.extra, batch, &columns, [users, items]);
         if align.loss == AlignLoss::None {
             return pair;
         }
@@ -253,10 +256,10 @@ impl<'a> Frozen<'a> {
     fn pair_loss(
         &self,
         align: &AlignConfig,
+        extra: &Extra,
         batch: &[usize],
         columns: &[u32],
-        users: Tensor<2>,
-        items: Tensor<2>,
+        [users, items]: [Tensor<2>; 2],
     ) -> Tensor<1> {
         let device = self.users.device();
         let n = batch.len();
@@ -274,7 +277,7 @@ impl<'a> Frozen<'a> {
                 bpr_in_batch(users.matmul(items.transpose()), &Candidates::in_batch(&columns[..n], &device))
             }
             PairLoss::SoftmaxInBatch => {
-                let scores = users.matmul(items.transpose()) / align.temperature;
+                let scores = extra.tempered(users.matmul(items.transpose()), align.temperature);
                 let candidates = Candidates::new(&own, columns.len(), other, &device);
                 let uniform = align.extra_negatives as f32 / (self.items.dims()[0] - 1) as f32;
                 let expected =

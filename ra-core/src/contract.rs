@@ -67,6 +67,30 @@ pub fn check_language_model<L: LanguageModel + ?Sized>(lm: &L, vocabulary: u32) 
     check_reading_order(lm, &long, word(33));
     check_prefix(lm, &alone, &prefix_1);
     check_fast_path(lm, &texts(&[&short, &long], false, &device));
+    check_linears(lm, &alone);
+}
+
+fn check_linears<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch) {
+    let plain = encode(lm, text, None).pooled;
+    let Some(same) = lm.with_linears(0, &mut Clone::clone) else { return };
+    assert!(encode(&same, text, None).pooled.to_data() == plain.to_data(), "the same matrices give other vectors");
+    let tracked = lm.device().autodiff();
+    let mut deltas: Vec<Tensor<2>> = Vec::new();
+    let changed = lm.with_linears(0, &mut |linear| {
+        let mut random = rng(5, "delta", deltas.len() as u64);
+        let delta = normal(linear.dims(), 0.01, &mut random, &tracked).val().detach().require_grad();
+        deltas.push(delta.clone());
+        linear.plus(delta)
+    });
+    let Some(changed) = changed else { return };
+    let prefix = random_prefix(lm, 0, text.tokens.dims()[0], 1, &tracked);
+    let direction = normal(plain.dims(), 1.0, &mut rng(4, "direction", 0), &lm.device()).val();
+    let grads = (encode(&changed, text, Some(&prefix)).pooled * Tensor::from_inner(direction)).sum().backward();
+    for (index, delta) in deltas.iter().enumerate() {
+        let norm: f32 = delta.grad(&grads).map_or(0.0, |g| g.abs().sum().into_scalar());
+        assert!(norm > 0.0, "no gradient reaches weight matrix {index}");
+    }
+    assert!(encode(lm, text, None).pooled.to_data() == plain.to_data(), "the model itself was changed");
 }
 
 fn check_reading_order<L: LanguageModel + ?Sized>(lm: &L, text: &[u32], other: u32) {

@@ -1,4 +1,5 @@
 //! What encoding knows of a frozen language model.
+use crate::fused::FrozenLinear;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -168,6 +169,17 @@ pub trait LanguageModel: Debug + Send + Sync {
         let _ = prefix;
         text.hidden.clone()
     }
+
+    /// This model with other weight matrices, for rivals that do tune it: `change` sees the matrices of the layers from
+    /// `first` up, in a fixed order, and gives what takes their place. `None` from a model that does not show them.
+    fn with_linears(
+        &self,
+        first: usize,
+        change: &mut dyn FnMut(&FrozenLinear) -> FrozenLinear,
+    ) -> Option<Box<dyn LanguageModel>> {
+        let _ = (first, change);
+        None
+    }
 }
 
 impl<T: LanguageModel + ?Sized> LanguageModel for Box<T> {
@@ -195,6 +207,13 @@ impl<T: LanguageModel + ?Sized> LanguageModel for Box<T> {
     fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
         (**self).pooled_layer(text, prefix)
     }
+    fn with_linears(
+        &self,
+        first: usize,
+        change: &mut dyn FnMut(&FrozenLinear) -> FrozenLinear,
+    ) -> Option<Box<dyn LanguageModel>> {
+        (**self).with_linears(first, change)
+    }
 }
 
 impl<T: LanguageModel + ?Sized> LanguageModel for &T {
@@ -221,6 +240,13 @@ impl<T: LanguageModel + ?Sized> LanguageModel for &T {
     }
     fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
         (**self).pooled_layer(text, prefix)
+    }
+    fn with_linears(
+        &self,
+        first: usize,
+        change: &mut dyn FnMut(&FrozenLinear) -> FrozenLinear,
+    ) -> Option<Box<dyn LanguageModel>> {
+        (**self).with_linears(first, change)
     }
 }
 

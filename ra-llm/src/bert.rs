@@ -37,7 +37,7 @@ fn absolute() -> String {
 }
 
 /// In layer `l` keys and values read `[d^(l) ; h]`, queries read `h` (method notes, section 4).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Bert {
     tokens: Tensor<2>,
     positions: Tensor<2>,
@@ -46,7 +46,7 @@ struct Bert {
     layers: Vec<Layer>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Layer {
     query: FrozenLinear,
     key: FrozenLinear,
@@ -139,6 +139,9 @@ impl Body for Bert {
     fn blocks(&self) -> &[Layer] {
         &self.layers
     }
+    fn blocks_mut(&mut self) -> &mut [Layer] {
+        &mut self.layers
+    }
 
     fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
         let placed = look_up(&self.tokens, tokens) + look_up(&self.positions, positions);
@@ -147,6 +150,10 @@ impl Body for Bert {
 }
 
 impl Block for Layer {
+    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
+        let Self { query, key, value, output, up, down, .. } = self;
+        vec![query, key, value, output, up, down]
+    }
     fn read(&self, hidden: Tensor<3>) -> Tensor<3> {
         hidden
     }

@@ -31,7 +31,7 @@ pub struct Gpt2Config {
     pub scale_attn_by_inverse_layer_idx: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Gpt2 {
     tokens: Tensor<2>,
     positions: Tensor<2>,
@@ -39,7 +39,7 @@ struct Gpt2 {
     norm: Norm,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Layer {
     attention_norm: Norm,
     query: FrozenLinear,
@@ -122,6 +122,9 @@ impl Body for Gpt2 {
     fn blocks(&self) -> &[Layer] {
         &self.layers
     }
+    fn blocks_mut(&mut self) -> &mut [Layer] {
+        &mut self.layers
+    }
     fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
         look_up(&self.tokens, tokens) + look_up(&self.positions, positions)
     }
@@ -131,6 +134,10 @@ impl Body for Gpt2 {
 }
 
 impl Block for Layer {
+    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
+        let Self { query, key, value, output, up, down, .. } = self;
+        vec![query, key, value, output, up, down]
+    }
     fn read(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.attention_norm.forward(hidden)
     }

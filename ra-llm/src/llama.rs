@@ -66,7 +66,7 @@ fn silu() -> String {
     "silu".into()
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Llama {
     tokens: Tensor<2>,
     layers: Vec<Layer>,
@@ -74,7 +74,7 @@ struct Llama {
     rotary: Rotary,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Layer {
     attention_norm: Norm,
     query: FrozenLinear,
@@ -191,6 +191,9 @@ impl Body for Llama {
     fn blocks(&self) -> &[Layer] {
         &self.layers
     }
+    fn blocks_mut(&mut self) -> &mut [Layer] {
+        &mut self.layers
+    }
     fn embed(&self, tokens: Tensor<2, Int>, _: Tensor<2, Int>) -> Tensor<3> {
         look_up(&self.tokens, tokens)
     }
@@ -217,6 +220,10 @@ impl Layer {
 }
 
 impl Block for Layer {
+    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
+        let Self { query, key, value, output, gate, up, down, .. } = self;
+        vec![query, key, value, output, gate, up, down]
+    }
     fn read(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.attention_norm.forward(hidden)
     }

@@ -2,12 +2,15 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::attention::{merge_heads, repeat_heads, split_heads};
-use ra_core::fused::{attend, layer_norm, rms_norm, rotate};
+use ra_core::fused::{FrozenLinear, attend, layer_norm, rms_norm, rotate};
 use ra_core::{LanguageModel, LayerInput, LmSpec, PooledText, take_rows};
 use std::fmt::Debug;
 
 /// One layer of an architecture, without the attention itself.
-pub(crate) trait Block: Debug + Send + Sync {
+pub(crate) trait Block: Debug + Clone + Send + Sync {
+    /// Its weight matrices.
+    fn linears(&mut self) -> Vec<&mut FrozenLinear>;
+
     /// What queries, keys and values are made of, `[batch, rows, width]`: the normed state in pre-norm models, the state
     /// itself in post-norm ones. A prefix stands beside it and is not normed.
     fn read(&self, hidden: Tensor<3>) -> Tensor<3>;
@@ -26,12 +29,15 @@ pub(crate) trait Block: Debug + Send + Sync {
 }
 
 /// An architecture: its layers, and what is before and after them.
-pub(crate) trait Body: Debug + Send + Sync {
+pub(crate) trait Body: Debug + Clone + Send + Sync {
     /// Its layers' kind.
     type Block: Block;
 
     /// Its layers.
     fn blocks(&self) -> &[Self::Block];
+
+    /// Its layers, to change them.
+    fn blocks_mut(&mut self) -> &mut [Self::Block];
 
     /// See [`LanguageModel::embed`].
     fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3>;
@@ -48,7 +54,7 @@ pub(crate) trait Body: Debug + Send + Sync {
 }
 
 /// A frozen transformer of any architecture here.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Transformer<B> {
     pub(crate) body: B,
     pub(crate) heads: usize,
@@ -104,7 +110,7 @@ pub(crate) fn by_rows(x: Tensor<3>, each: impl FnOnce(Tensor<2>) -> Tensor<2>) -
     y.reshape([batch, rows, width])
 }
 
-impl<B: Body> LanguageModel for Transformer<B> {
+impl<B: Body + 'static> LanguageModel for Transformer<B> {
     fn spec(&self) -> LmSpec {
         self.spec
     }
@@ -179,10 +185,22 @@ impl<B: Body> LanguageModel for Transformer<B> {
         };
         block.close(text.hidden.clone().unsqueeze_dim(1), attended).squeeze_dim(1)
     }
+
+    fn with_linears(
+        &self,
+        first: usize,
+        change: &mut dyn FnMut(&FrozenLinear) -> FrozenLinear,
+    ) -> Option<Box<dyn LanguageModel>> {
+        let mut own = self.clone();
+        for linear in own.body.blocks_mut().iter_mut().skip(first).flat_map(Block::linears) {
+            *linear = change(linear);
+        }
+        Some(Box::new(own))
+    }
 }
 
 /// A norm that is never trained: a layer norm, or without `beta` a root mean square norm.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Norm {
     pub(crate) gamma: Tensor<1>,
     pub(crate) beta: Option<Tensor<1>>,
@@ -204,7 +222,7 @@ impl Norm {
 }
 
 /// Cosines and sines of every position.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Rotary {
     cos: Tensor<2>,
     sin: Tensor<2>,

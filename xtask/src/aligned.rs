@@ -6,8 +6,8 @@ use crate::run::Run;
 use crate::text::{Text, Tower};
 use anyhow::{Result, bail};
 use ra_align::{
-    AlignConfig, Altered, CrossFitted, IdScale, IdSource, Job, Layerwise, Placement, ProjectionKind, PromptConfig,
-    RaRec, Towers, user_vectors,
+    AlignConfig, AlignLoss, Altered, CrossFitted, IdScale, IdSource, Job, Layerwise, Placement, ProjectionKind,
+    PromptConfig, RaRec, Towers, Tuning, user_vectors,
 };
 use ra_core::{Catalog, Dataset, History, LanguageModel, Recommender, Sample, ledger, trainable_params};
 use ra_eval::LearningCurve;
@@ -34,19 +34,29 @@ impl Plan {
         // As many rows as RA-Rec has for a user of one interest, all of them an instruction.
         let (projection, n_ctx) = (ProjectionKind::None, own.n_ctx + own.n_tok);
         let no_id = AlignConfig { projection, n_ctx, cross_fit: 0, ..own.clone() };
-        let (name, align, numbered) = match row {
-            Row::RaRec => ("ra-rec", own, false),
-            Row::PrefixOnly => ("prefix-only", no_id, false),
-            Row::IdDirect => ("id-direct", no_id, true),
-            Row::SoftToken => ("soft-token", AlignConfig { placement: Placement::Input, first_layer: 0, ..own }, false),
+        let tuned = |align: &AlignConfig, tune| AlignConfig { tune, loss: AlignLoss::None, ..align.clone() };
+        let lora = Tuning::Lora(8);
+        let (name, align) = match row {
+            Row::RaRec => ("ra-rec", own),
+            Row::PrefixOnly => ("prefix-only", no_id),
+            Row::IdDirect => ("id-direct", no_id),
+            Row::SoftToken => ("soft-token", AlignConfig { placement: Placement::Input, first_layer: 0, ..own }),
+            Row::IdResidual => ("id-residual", AlignConfig { id_residual: true, ..own }),
+            Row::Head => ("head", AlignConfig { head: true, ..own }),
+            Row::Lora => ("lora", tuned(&own, lora)),
+            Row::LoraText => ("lora-text", tuned(&no_id, lora)),
+            Row::FineTuned => ("fine-tuned", tuned(&own, Tuning::Full)),
+            Row::FineTunedText => ("fine-tuned-text", tuned(&no_id, Tuning::Full)),
             Row::Id | Row::Text | Row::Probes => return None,
         };
+        let numbered = row == Row::IdDirect;
         Some(Self { name, align, numbered })
     }
 
     /// Whether it reads what RA-Rec reads.
     fn shares_texts(&self, recipe: &Recipe) -> bool {
-        !self.numbered && self.align.placement == recipe.align.placement
+        let kind = |align: &AlignConfig| (align.placement, align.loss, align.tune == Tuning::None);
+        !self.numbered && kind(&self.align) == kind(&recipe.align)
     }
 }
 

@@ -237,7 +237,7 @@ impl RunFolder {
                 path.display()
             );
         }
-        let fresh = align.towers(backbone.model.dim(), &text.lm().spec(), 0, &text.lm().device());
+        let fresh = align.towers(backbone.model.dim(), text.lm(), 0, &text.lm().device());
         Ok(load_module(fresh, &path)?)
     }
 

@@ -60,6 +60,18 @@ pub(crate) enum Row {
     IdDirect,
     /// The ID as tokens of the input alone (CoLLM, LLaRA, E4SRec).
     SoftToken,
+    /// RA-Rec and the ID method's own score, `align.id_residual`.
+    IdResidual,
+    /// RA-Rec with a trained linear map after pooling, `align.head`.
+    Head,
+    /// RA-Rec whose language model is tuned too, by LoRA of rank 8.
+    Lora,
+    /// The same without the ID: a text tower tuned by LoRA.
+    LoraText,
+    /// RA-Rec whose language model is trained in full.
+    FineTuned,
+    /// The same without the ID: a trained text tower (TwinBERT, arXiv 2002.06275).
+    FineTunedText,
 }
 
 impl Recipe {

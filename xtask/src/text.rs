@@ -3,7 +3,7 @@ use crate::fetch;
 use crate::recipe::Recipe;
 use anyhow::{Result, bail};
 use burn::tensor::Tensor;
-use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, Prompts, TextCache, TextTower};
+use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, Prompts, TextCache, TextTower, Tuning};
 use ra_core::{Catalog, Device, History, LanguageModel};
 use ra_llm::PretrainedLm;
 use std::cell::OnceCell;
@@ -86,7 +86,7 @@ impl Text {
     fn maker(&self, align: &AlignConfig) -> String {
         let spec = self.lm().spec();
         format!(
-            "{} {} {} {} {:?} {} {:?}",
+            "{} {} {} {} {:?} {} {:?}{}",
             env!("CARGO_PKG_VERSION"),
             self.backend,
             self.lm.fingerprint,
@@ -94,6 +94,7 @@ impl Text {
             spec.pooling,
             align.loss != AlignLoss::None,
             align.placement,
+            if align.tune == Tuning::None { "" } else { " tuned" },
         )
     }
 }

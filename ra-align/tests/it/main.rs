@@ -152,7 +152,7 @@ fn the_checkpoint_is_the_ledger_and_gives_the_same_recommender() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("towers.safetensors");
     save_module(&towers, &path).unwrap();
-    let fresh = align.towers(ITEMS as usize, &text.lm.spec(), 9, &device);
+    let fresh = align.towers(ITEMS as usize, &text.lm, 9, &device);
     let loaded = load_module(fresh, &path).unwrap();
     let model = |towers| RaRec { ids: ring_ids(&device), scale: scale.clone(), text: text.clone(), towers };
     let histories = [History { user: 0, items: &[1, 2, 3, 4] }, History { user: 3, items: &[] }];
@@ -178,7 +178,7 @@ fn the_cache_agrees_with_the_plain_path_with_and_without_room() {
     let slices: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
     for first_layer in [0, 2] {
         let align = AlignConfig { first_layer, ..AlignConfig::default() };
-        let tower = align.towers(4, &lm.spec(), 1, &device).user;
+        let tower = align.towers(4, &lm, 1, &device).user;
         let prefix: Prefix = tower.prefix(Tensor::ones([3, 1, 4], &device));
         let plain = encode(&lm, &TextBatch::from_rows(&slices, &device), Some(&prefix)).pooled;
         for mib in [0, 64] {
@@ -267,4 +267,30 @@ fn ids_as_tokens_of_the_input_are_learned_and_do_not_depend_on_the_batch() {
     let histories: Vec<History<'_>> =
         (0..3).map(|user| History { user, items: &data.train.row(user as usize)[..=user as usize] }).collect();
     check_recommender(&model, &histories, &[1, 2, 12]);
+}
+
+#[test]
+fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
+    let device = Device::flex();
+    let align = AlignConfig { loss: AlignLoss::None, extra_negatives: 4, ..AlignConfig::default() };
+    let text_tower = text(&align, 2, &device);
+    let (plain, scale, _) = fit(&align, &text_tower, 1);
+    let more = AlignConfig { learn_temperature: true, id_residual: true, head: true, ..align.clone() };
+    let (towers, _, curve) = fit(&more, &text_tower, 1);
+    assert!(curve.points.last().unwrap().loss < 0.9 * curve.points[0].loss, "{curve:?}");
+    assert_eq!(ledger(&towers).len(), ledger(&plain).len() + 4, "a temperature, a weight, two heads");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("towers.safetensors");
+    save_module(&towers, &path).unwrap();
+    let fresh = |align: &AlignConfig| align.towers(ITEMS as usize, &text_tower.lm, 9, &device);
+    let loaded = load_module(fresh(&more), &path).unwrap();
+    let model = |towers| RaRec { ids: ring_ids(&device), scale: scale.clone(), text: text_tower.clone(), towers };
+    let histories = [History { user: 0, items: &[1, 2, 3, 4] }, History { user: 3, items: &[] }];
+    let trained = model(towers);
+    assert_eq!(trained.dim(), 16 + ITEMS as usize, "the ID vector stands beside the language model's");
+    assert_eq!(trained.users(&histories).into_data(), model(loaded.clone()).users(&histories).into_data());
+    check_recommender(&model(loaded), &histories, &[1, 2, 12]);
+    // Before the first step they say nothing: the vectors are those of the plain towers.
+    let begun = model(fresh(&more)).users(&histories).slice([0..2, 0..16]);
+    assert_eq!(begun.into_data(), model(fresh(&align)).users(&histories).into_data());
 }

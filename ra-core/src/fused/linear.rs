@@ -30,7 +30,7 @@ enum Weight {
     Plain(Arc<Plain>),
 }
 
-/// A weight on another back end, `[in, out]`, and its bias, `[1, out]`.
+/// A weight that is trained or on another back end, `[in, out]`, and its bias, `[1, out]`.
 #[derive(Debug)]
 struct Plain {
     weight: Tensor<2>,
@@ -79,15 +79,38 @@ impl FrozenLinear {
             Weight::Packed(packed) => Product(packed.clone(), None).of(x),
             Weight::Plain(plain) => {
                 let Plain { weight, bias } = &**plain;
-                // A plain weight is a constant to autodiff.
-                let lift = |w: &Tensor<2>| if x.is_autodiff() { Tensor::from_inner(w.clone()) } else { w.clone() };
-                let y = x.clone().matmul(lift(weight));
+                let tracked = x.is_autodiff() || weight.is_autodiff();
+                let y = lifted(x, tracked).matmul(lifted(weight.clone(), tracked));
                 match bias {
-                    Some(bias) => y + lift(bias),
+                    Some(bias) => y + lifted(bias.clone(), tracked),
                     None => y,
                 }
             }
         }
+    }
+
+    /// The layer with `delta`, `[in, out]`, added to its weight. A delta that is trained gets its gradient; the layer
+    /// itself stays as it is.
+    ///
+    /// # Panics
+    /// When `delta` has another shape or lives on another device.
+    pub fn plus(&self, delta: Tensor<2>) -> Self {
+        assert_eq!(delta.dims(), self.dims, "a number for every input and output");
+        let [_, output] = self.dims;
+        let device = if delta.is_autodiff() { delta.device().inner() } else { delta.device() };
+        let (weight, bias) = match &self.weight {
+            Weight::Packed(packed) => (
+                Tensor::from_data(TensorData::new(packed.unpacked(), self.dims), &device),
+                Some(Tensor::from_data(TensorData::new(packed.bias[..output].to_vec(), [1, output]), &device)),
+            ),
+            Weight::Plain(plain) => (plain.weight.clone(), plain.bias.clone()),
+        };
+        let weight = lifted(weight, delta.is_autodiff()) + delta;
+        if weight.is_autodiff() || matches!(self.weight, Weight::Plain(_)) {
+            return Self { weight: Weight::Plain(Arc::new(Plain { weight, bias })), dims: self.dims };
+        }
+        let host = |x: Tensor<2>| x.into_data().iter::<f32>().collect::<Vec<_>>();
+        Self::new(&host(weight), Layout::InOut, bias.map(host), self.dims, &device)
     }
 
     /// `activation(x W + b)`, `[rows, in]` to `[rows, out]`.
@@ -103,6 +126,11 @@ impl FrozenLinear {
         let [batch, length, width] = x.dims();
         self.forward(x.reshape([batch * length, width])).reshape([batch, length, self.dims[1]])
     }
+}
+
+/// A constant among tensors that are `tracked`.
+fn lifted(x: Tensor<2>, tracked: bool) -> Tensor<2> {
+    if tracked && !x.is_autodiff() { Tensor::from_inner(x) } else { x }
 }
 
 /// Rows of `x` that a panel meets at once: their 6 x 16 sums fill the vector registers.
@@ -149,6 +177,19 @@ impl Packed {
         let mut bias = bias.unwrap_or_default();
         bias.resize(count * TILE, 0.0);
         Self { panels, bias, dims: [input, output] }
+    }
+
+    /// The weight again, `[in, out]`.
+    fn unpacked(&self) -> Vec<f32> {
+        let [input, output] = self.dims;
+        let mut weight = vec![0.0; input * output];
+        for (index, panel) in self.panels.chunks_exact((input * TILE).max(1)).enumerate() {
+            let columns = index * TILE..((index + 1) * TILE).min(output);
+            for (row, from) in weight.chunks_exact_mut(output).zip(panel.chunks_exact(TILE)) {
+                row[columns.clone()].copy_from_slice(&from[..columns.len()]);
+            }
+        }
+        weight
     }
 
     /// The panels of the transposed weight, made anew for each backward pass: one copy of a weight is all that is kept.
@@ -298,6 +339,7 @@ impl Operator<1> for Product {
 mod tests {
     use super::*;
     use crate::fused::tests::{agree, random};
+    use burn::tensor::Tolerance;
 
     #[test]
     fn it_is_the_composed_form_in_value_and_gradient() {
@@ -316,6 +358,17 @@ mod tests {
                 agree(|| [random([rows, input], 1)], |[x]| layer.forward(x), |[x]| plain.forward(x));
                 let (a, b) = (Activation::Gelu, Activation::Gelu);
                 agree(|| [random([rows, input], 1)], |[x]| layer.activated(x, a), |[x]| plain.activated(x, b));
+                // A trained sum is a plain product, a constant one is packed: the same number in another order.
+                let (x, delta) = (random([rows, input], 1), random([input, output], 2));
+                let (tracked, constant) = (layer.plus(delta.clone()), layer.plus(delta.clone().inner()));
+                let composed = plain.forward(x.clone()) + x.clone().matmul(delta.clone());
+                let tolerance = Tolerance::<f32>::rel_abs(1e-4, 1e-4);
+                let close = |y: Tensor<2>| y.into_data().assert_approx_eq(&composed.to_data(), tolerance);
+                close(constant.forward(x.clone().inner()));
+                let y = tracked.forward(x.clone());
+                close(y.clone());
+                let grad = |y: Tensor<2>| delta.grad(&y.square().sum().backward()).unwrap().into_data();
+                grad(y).assert_approx_eq(&grad(composed.clone()), Tolerance::<f32>::rel_abs(1e-3, 1e-2));
             }
         }
     }

@@ -85,7 +85,7 @@ impl Case {
         let list = |name: &str| -> Result<Vec<u32>> { Ok(get(name)?.1.iter().map(|&x| x as u32).collect()) };
         Ok(Self {
             sides: [side("user")?, side("pos")?, side("neg")?],
-            towers: Towers { user: tower("user")?, item: tower("item")? },
+            towers: Towers::new(tower("user")?, tower("item")?),
             user_ids: list("user_id")?,
             items: list("pos_id")?,
             tau: number("tau")? as f32,

@@ -20,7 +20,7 @@ fn cached_vectors_and_means_are_those_of_the_plain_passes() {
         for (first_layer, means) in [(0, true), (1, false), (2, false), (2, true)] {
             let loss = if means { AlignLoss::InfoNce } else { AlignLoss::None };
             let config = AlignConfig { first_layer, n_tok: 2, loss, ..AlignConfig::default() };
-            let tower = config.towers(4, &lm.spec(), 1, &device).user;
+            let tower = config.towers(4, &lm, 1, &device).user;
             let prefix: Prefix = tower.prefix(Tensor::ones([3, 1, 4], &device));
             let cache = TextCache::new(&lm, &config);
             for prefix in [None, Some(&prefix)] {

@@ -306,7 +306,10 @@ fn a_suite_multiplies_its_axes_shares_its_id_method_and_goes_on_where_it_stopped
 #[test]
 fn every_row_that_a_recipe_may_ask_for_is_made() {
     let root = Root::new();
-    let rows = "eval.rows=[\"id\", \"text\", \"ra-rec\", \"probes\", \"prefix-only\", \"id-direct\", \"soft-token\"]";
+    let rivals = ["prefix-only", "id-direct", "soft-token", "id-residual", "head"];
+    let tuned = ["lora", "lora-text", "fine-tuned", "fine-tuned-text"];
+    let rows = [&["id", "text", "ra-rec", "probes"], &rivals[..], &tuned[..]].concat();
+    let rows = &format!("eval.rows={rows:?}");
     let ids = "id=[{kind=\"alpharec\", train={epochs=2}}, {kind=\"unisrec\", dim=8, max_length=6, train={epochs=2}}]";
     root.ok(&["run", "tiny", "--out", "r", "--set", rows, "--set", ids, "--set", "align.cross_fit=2"]);
     let report = root.report("r");
@@ -325,8 +328,21 @@ fn every_row_that_a_recipe_may_ask_for_is_made() {
             "prefix-only(lm)",
             "id-direct(lm)",
             "soft-token(unisrec, lm)",
+            "id-residual(unisrec, lm)",
+            "head(unisrec, lm)",
+            "lora(unisrec, lm)",
+            "lora-text(lm)",
+            "fine-tuned(unisrec, lm)",
+            "fine-tuned-text(lm)",
         ]
     );
+    let params = |name: &str| {
+        let rows = report["rows"].as_array().unwrap();
+        rows.iter().find(|row| row["name"] == name).unwrap()["trainable_params"].as_u64().unwrap()
+    };
+    let own = params("ra-rec(unisrec, lm)");
+    assert_eq!(params("id-residual(unisrec, lm)"), own + 1, "the weight of the ID's own score");
+    assert!(own < params("lora(unisrec, lm)") && params("lora(unisrec, lm)") < params("fine-tuned(unisrec, lm)"));
     assert!(root.path("r/checkpoints/id-unisrec-fold-2-of-2.safetensors").exists());
     assert!(root.ok(&["recommend", "--run", "r", "--user", "u3"]).contains("recommended"));
     let error = root.error(&["run", "tiny", "--set", "id=[{kind=\"mf\"}]", "--set", "align.cross_fit=2"]);
