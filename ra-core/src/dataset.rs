@@ -24,6 +24,20 @@ impl Sequences {
         all
     }
 
+    /// Cuts `items` into rows of these lengths.
+    ///
+    /// # Panics
+    /// When the lengths do not add up to the items.
+    pub fn new(lengths: &[usize], items: Vec<u32>) -> Self {
+        let mut offsets = vec![0];
+        offsets.extend(lengths.iter().scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        }));
+        assert_eq!(offsets[lengths.len()], items.len(), "a length for every row");
+        Self { offsets, items }
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)

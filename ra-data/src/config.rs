@@ -7,15 +7,19 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The file of interactions: tsv, csv, jsonl, parquet, RecBole `.inter`, or `.txt` with a user and their items, oldest
-    /// first, in each line; also `.gz` or `.zst`.
+    /// The interactions: a file, a folder, or a pattern such as `logs/*.parquet`. Known are tsv, csv, jsonl, parquet, arrow,
+    /// RecBole's `.inter`, MovieLens's `ratings.dat`, `ratings.csv` and `u.data`, Amazon's reviews, and `.txt` with a user
+    /// and their items, oldest first, in each line, or a user and one item; text also with `.gz` or `.zst`.
     pub interactions: Option<PathBuf>,
-    /// The file of item titles, in the same formats and RecBole `.item`; without it all titles are empty.
+    /// The titles of items, in the same formats, RecBole's `.item`, MovieLens's `movies.dat` and `u.item`, and Amazon's
+    /// metadata; without it all titles are empty.
     pub items: Option<PathBuf>,
     /// The file of test interactions, for `split = "given"`: `interactions` then holds those to learn from.
     pub test: Option<PathBuf>,
     /// Which column is what.
     pub columns: Columns,
+    /// Whether a row that cannot be read is an error; otherwise it is left out, counted and shown.
+    pub strict: bool,
     /// Keep only the first interaction of a user with an item. Off: real logs repeat, and repeats are signal.
     pub dedupe: bool,
     /// Keep users and items with at least this many interactions, to a fixed point; 0 is off.
@@ -24,10 +28,21 @@ pub struct DataConfig {
     pub min_rating: Option<f64>,
     /// How interactions are held out.
     pub split: Split,
+    /// Interactions of each user that `leave_last_n` holds out for the final table, and again for choices.
+    pub leave_n: usize,
+    /// Share of each user's interactions just before the test ones that a ratio split holds out for choices.
+    pub ratio_valid: f64,
+    /// Share of each user's latest interactions that a ratio split holds out for the final table.
+    pub ratio_test: f64,
     /// Share of the interactions just before the test ones that a temporal split holds out for choices.
     pub temporal_valid: f64,
     /// Share of the latest interactions that a temporal split holds out for the final table.
     pub temporal_test: f64,
+    /// When a temporal split begins to hold out for choices, instead of a share: a date as `"2014-07-01"`, or a number in
+    /// the unit of the file.
+    pub temporal_valid_from: Option<When>,
+    /// When a temporal split begins to hold out for the final table, instead of a share.
+    pub temporal_test_from: Option<When>,
     /// The longest history of a training sample of the alignment. Evaluation and ID methods cut for themselves.
     pub max_history: usize,
 }
@@ -39,12 +54,18 @@ impl Default for DataConfig {
             items: None,
             test: None,
             columns: Columns::default(),
+            strict: false,
             dedupe: false,
             k_core: 0,
             min_rating: None,
             split: Split::default(),
+            leave_n: 1,
+            ratio_valid: 0.1,
+            ratio_test: 0.1,
             temporal_valid: 0.1,
             temporal_test: 0.1,
+            temporal_valid_from: None,
+            temporal_test_from: None,
             max_history: 50,
         }
     }
@@ -56,16 +77,47 @@ impl Default for DataConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Columns {
-    /// Who; by default `user` or `user_id`.
+    /// Who; by default `user`, `user_id`, `userId` or `reviewerID`.
     pub user: Option<String>,
-    /// What; by default `item`, `item_id` or `parent_asin`.
+    /// What; by default `item`, `item_id`, `movieId`, `parent_asin` or `asin`.
     pub item: Option<String>,
-    /// When; by default `ts`, `pos` (an order without clock time), `timestamp` or `time`.
+    /// When; by default `ts`, `pos` (an order without clock time), `timestamp`, `time` or `unixReviewTime`.
     pub time: Option<String>,
-    /// The title of an item; by default `title` or `movie_title`.
-    pub title: Option<String>,
+    /// The title of an item; by default `title` or `movie_title`. A list of columns is put together, as in
+    /// `["title", "categories", "brand"]`; an item may lack some of them.
+    pub title: Option<TitleParts>,
     /// How well it was liked, read only for `min_rating`; by default `rating` or `overall`.
     pub rating: Option<String>,
+}
+
+/// The columns that make a title.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TitleParts {
+    /// One.
+    One(String),
+    /// Several, one after the other.
+    Several(Vec<String>),
+}
+
+/// A point in time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum When {
+    /// As the file counts it.
+    Number(f64),
+    /// A date, or a date and time.
+    Text(String),
+}
+
+impl When {
+    /// Seconds since 1970; of a number, itself.
+    pub(crate) fn seconds(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number).filter(|n| n.is_finite()),
+            Self::Text(text) => crate::records::instant(text),
+        }
+    }
 }
 
 /// How interactions are held out.
@@ -75,6 +127,10 @@ pub enum Split {
     /// Of each user the last interaction tests, the one before validates; users with fewer than 3 only train.
     #[default]
     LeaveOneOut,
+    /// Of each user the last `leave_n` test, as many before validate; users with fewer than `2 leave_n + 1` only train.
+    LeaveLastN,
+    /// Of each user the latest shares `ratio_test` and `ratio_valid`, rounded down.
+    Ratio,
     /// Two points in time cut the interactions of all users: nothing learned from lies after what is predicted.
     Temporal,
     /// Two files cut by somebody else: `interactions` trains, `test` tests, nothing validates.
@@ -85,7 +141,13 @@ impl DataConfig {
     /// Refuses values that cannot work before any file is read.
     pub(crate) fn check(&self) -> Result<()> {
         let wrong = |key, problem: String| Err(DataError::Config { key, problem });
-        for (key, share) in [("temporal_valid", self.temporal_valid), ("temporal_test", self.temporal_test)] {
+        let shares = [
+            ("temporal_valid", self.temporal_valid),
+            ("temporal_test", self.temporal_test),
+            ("ratio_valid", self.ratio_valid),
+            ("ratio_test", self.ratio_test),
+        ];
+        for (key, share) in shares {
             if !(0.0..1.0).contains(&share) {
                 return wrong(key, format!("{share} is not a share; give one from 0 up to, not including, 1"));
             }
@@ -95,6 +157,22 @@ impl DataConfig {
                 "temporal_test",
                 "together with temporal_valid it leaves nothing to train on; lower one".into(),
             );
+        }
+        if self.ratio_valid + self.ratio_test >= 1.0 {
+            return wrong("ratio_test", "together with ratio_valid it leaves nothing to train on; lower one".into());
+        }
+        if self.leave_n == 0 {
+            return wrong("leave_n", "0 holds nothing out; give at least 1".into());
+        }
+        let dates =
+            [("temporal_valid_from", &self.temporal_valid_from), ("temporal_test_from", &self.temporal_test_from)];
+        for (key, date) in dates {
+            if date.as_ref().is_some_and(|date| date.seconds().is_none()) {
+                return wrong(key, "not a date; write it as \"2014-07-01\" or \"2014-07-01T12:00:00\"".into());
+            }
+        }
+        if self.temporal_valid_from.is_some() && self.temporal_test_from.is_none() {
+            return wrong("temporal_test_from", "temporal_valid_from needs it: give both dates".into());
         }
         if (self.split == Split::Given) != self.test.is_some() {
             return wrong("test", "a file of test interactions and split = \"given\" go together".into());

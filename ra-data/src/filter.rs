@@ -1,12 +1,13 @@
 //! Which interactions stay.
-use crate::interactions::Interactions;
+use crate::interactions::{Interactions, Row, counts};
+use foldhash::fast::RandomState;
 use std::collections::HashSet;
 
 /// Keeps the first interaction of a user with an item, by time and then by place in the file.
 pub(crate) fn dedupe(log: &mut Interactions) {
     let mut order: Vec<usize> = (0..log.rows.len()).collect();
     order.sort_by(|&a, &b| log.rows[a].time.total_cmp(&log.rows[b].time).then(a.cmp(&b)));
-    let mut seen = HashSet::with_capacity(order.len());
+    let mut seen = HashSet::with_capacity_and_hasher(order.len(), RandomState::default());
     let mut keep = vec![false; order.len()];
     for index in order {
         let row = log.rows[index];
@@ -18,13 +19,21 @@ pub(crate) fn dedupe(log: &mut Interactions) {
 
 /// Drops users, then items, with fewer than `k` interactions, until nothing changes.
 pub(crate) fn k_core(log: &mut Interactions, k: usize) {
+    k_core_rows(&mut log.rows, [log.users.len(), log.items.len()], k);
+}
+
+/// [`k_core`] of rows of so many users and items.
+pub(crate) fn k_core_rows(rows: &mut Vec<Row>, [users, items]: [usize; 2], k: usize) {
+    if k < 2 {
+        return;
+    }
     loop {
-        let before = log.rows.len();
-        let users = log.counts(log.users.len(), |r| r.user);
-        log.rows.retain(|row| users[row.user as usize] as usize >= k);
-        let items = log.counts(log.items.len(), |r| r.item);
-        log.rows.retain(|row| items[row.item as usize] as usize >= k);
-        if log.rows.len() == before {
+        let before = rows.len();
+        let by_user = counts(rows, users, |r| r.user);
+        rows.retain(|row| by_user[row.user as usize] as usize >= k);
+        let by_item = counts(rows, items, |r| r.item);
+        rows.retain(|row| by_item[row.item as usize] as usize >= k);
+        if rows.len() == before {
             return;
         }
     }

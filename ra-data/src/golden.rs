@@ -3,7 +3,7 @@ use crate::config::DataConfig;
 use crate::curate::{Candidate, candidates, cell_sizes, popularity_buckets, round_robin};
 use crate::interactions::Interactions;
 use crate::prepare::keep;
-use crate::split::leave_one_out;
+use crate::split::split;
 use crate::words::words;
 use crate::{CurateConfig, DataError, Result};
 use ra_core::{Catalog, Dataset, Sequences};
@@ -42,7 +42,7 @@ pub fn verify_case(input: &Value) -> Result<Value> {
     let log = keep(Interactions::from_rows(&rows), &filter);
     let mut kept: Vec<u32> = log.rows.iter().map(|r| r.index).collect();
     kept.sort_unstable();
-    let parts = leave_one_out(&log);
+    let parts = split(&log, &filter, 0);
     let titles = log.items.iter().map(|id| case.titles.get(id).cloned().unwrap_or_default()).collect();
     let dataset = Dataset {
         name: "golden".into(),

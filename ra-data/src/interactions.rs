@@ -1,4 +1,5 @@
 //! Interactions with dense codes.
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
 /// One interaction.
@@ -8,10 +9,10 @@ pub(crate) struct Row {
     pub(crate) user: u32,
     /// Index into [`Interactions::items`].
     pub(crate) item: u32,
-    /// Seconds, or a place in an order.
-    pub(crate) time: f64,
     /// Place in the file, counted from 0; decides between equal times.
     pub(crate) index: u32,
+    /// Seconds, or a place in an order.
+    pub(crate) time: f64,
 }
 
 /// A log: the users' and items' own ids in ascending order (by number where all are numbers), and rows that point there.
@@ -22,29 +23,72 @@ pub(crate) struct Interactions {
     pub(crate) rows: Vec<Row>,
 }
 
+/// Interactions while they are read.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    users: Coder,
+    items: Coder,
+    rows: Vec<Row>,
+}
+
+impl Builder {
+    pub(crate) fn push(&mut self, user: &str, item: &str, time: f64) {
+        let (user, item, index) = (self.users.code(user), self.items.code(item), self.rows.len() as u32);
+        self.rows.push(Row { user, item, index, time });
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Codes in the ascending order of ids.
+    pub(crate) fn finish(mut self) -> Interactions {
+        let ((users, user_codes), (items, item_codes)) = (self.users.sorted(), self.items.sorted());
+        for row in &mut self.rows {
+            (row.user, row.item) = (user_codes[row.user as usize], item_codes[row.item as usize]);
+        }
+        Interactions { users, items, rows: self.rows }
+    }
+}
+
+/// Codes of ids in the order in which they were first met.
+#[derive(Debug, Default)]
+struct Coder {
+    codes: HashMap<Box<str>, u32, RandomState>,
+}
+
+impl Coder {
+    fn code(&mut self, id: &str) -> u32 {
+        if let Some(&code) = self.codes.get(id) {
+            return code;
+        }
+        let code = self.codes.len() as u32;
+        self.codes.insert(id.into(), code);
+        code
+    }
+
+    /// The ids in ascending order, and the place there of each code.
+    fn sorted(self) -> (Vec<String>, Vec<u32>) {
+        let number = |id: &str| id.parse::<u64>().ok();
+        let mut ids: Vec<(Option<u64>, Box<str>, u32)> =
+            self.codes.into_iter().map(|(id, code)| (number(&id), id, code)).collect();
+        if ids.iter().any(|(number, ..)| number.is_none()) {
+            ids.iter_mut().for_each(|(number, ..)| *number = None);
+        }
+        // "7" and "07" are two ids of one number.
+        ids.sort_unstable();
+        let mut places = vec![0; ids.len()];
+        ids.iter().zip(0..).for_each(|((.., code), place)| places[*code as usize] = place);
+        (ids.into_iter().map(|(_, id, _)| id.into()).collect(), places)
+    }
+}
+
 impl Interactions {
     /// Codes `(user, item, time)` rows.
     pub(crate) fn from_rows(rows: &[(&str, &str, f64)]) -> Self {
-        let (users, user_codes) = codes(rows.iter().map(|r| r.0));
-        let (items, item_codes) = codes(rows.iter().map(|r| r.1));
-        let code = |(index, &(user, item, time)): (usize, &(&str, &str, f64))| Row {
-            user: user_codes[user],
-            item: item_codes[item],
-            time,
-            index: index as u32,
-        };
-        Self { users, items, rows: rows.iter().enumerate().map(code).collect() }
-    }
-
-    /// Both logs over one set of ids, the rows of `self` first.
-    pub(crate) fn join(&self, other: &Self) -> Self {
-        let rows = |log: &'_ Self| -> Vec<(String, String, f64)> {
-            let name = |r: &Row| (log.users[r.user as usize].clone(), log.items[r.item as usize].clone(), r.time);
-            log.rows.iter().map(name).collect()
-        };
-        let rows: Vec<_> = rows(self).into_iter().chain(rows(other)).collect();
-        let rows: Vec<(&str, &str, f64)> = rows.iter().map(|(u, i, t)| (u.as_str(), i.as_str(), *t)).collect();
-        Self::from_rows(&rows)
+        let mut builder = Builder::default();
+        rows.iter().for_each(|&(user, item, time)| builder.push(user, item, time));
+        builder.finish()
     }
 
     /// Drops users and items without a row; the order of ids stays.
@@ -59,8 +103,8 @@ impl Interactions {
             }
             kept
         };
-        let mut user_codes = self.counts(self.users.len(), |r| r.user);
-        let mut item_codes = self.counts(self.items.len(), |r| r.item);
+        let mut user_codes = counts(&self.rows, self.users.len(), |r| r.user);
+        let mut item_codes = counts(&self.rows, self.items.len(), |r| r.item);
         self.users = keep(self.users, &mut user_codes);
         self.items = keep(self.items, &mut item_codes);
         for row in &mut self.rows {
@@ -68,30 +112,45 @@ impl Interactions {
         }
         self
     }
-
-    /// Rows of each code.
-    pub(crate) fn counts(&self, codes: usize, code: impl Fn(&Row) -> u32) -> Vec<u32> {
-        let mut counts = vec![0; codes];
-        self.rows.iter().for_each(|row| counts[code(row) as usize] += 1);
-        counts
-    }
 }
 
-/// Distinct ids in ascending order, and the code of each.
-fn codes<'a>(ids: impl Iterator<Item = &'a str>) -> (Vec<String>, HashMap<&'a str, u32>) {
-    let mut codes: HashMap<&str, u32> = ids.map(|id| (id, 0)).collect();
-    let mut sorted: Vec<&str> = codes.keys().copied().collect();
-    let number = |id: &str| id.parse::<u64>().ok();
-    if sorted.iter().all(|id| number(id).is_some()) {
-        // "7" and "07" are two ids of one number.
-        sorted.sort_unstable_by_key(|id| (number(id), *id));
-    } else {
-        sorted.sort_unstable();
+/// Rows of each of `codes` codes.
+pub(crate) fn counts(rows: &[Row], codes: usize, code: impl Fn(&Row) -> u32) -> Vec<u32> {
+    let mut counts = vec![0; codes];
+    rows.iter().for_each(|row| counts[code(row) as usize] += 1);
+    counts
+}
+
+/// Rows by user, each user's by time and then by place in the file.
+#[derive(Debug)]
+pub(crate) struct ByUser {
+    starts: Vec<usize>,
+    rows: Vec<Row>,
+}
+
+impl ByUser {
+    pub(crate) fn new(rows: &[Row], users: usize) -> Self {
+        let mut starts = vec![0; users + 1];
+        rows.iter().for_each(|row| starts[row.user as usize + 1] += 1);
+        (1..=users).for_each(|user| starts[user] += starts[user - 1]);
+        let mut next = starts.clone();
+        let mut sorted = vec![Row { user: 0, item: 0, index: 0, time: 0.0 }; rows.len()];
+        for row in rows {
+            let place = &mut next[row.user as usize];
+            sorted[*place] = *row;
+            *place += 1;
+        }
+        for own in starts.windows(2) {
+            let by_time = |a: &Row, b: &Row| a.time.total_cmp(&b.time).then(a.index.cmp(&b.index));
+            sorted[own[0]..own[1]].sort_unstable_by(by_time);
+        }
+        Self { starts, rows: sorted }
     }
-    for (code, id) in sorted.iter().enumerate() {
-        codes.insert(id, code as u32);
+
+    /// Every user's rows, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[Row]> {
+        self.starts.windows(2).map(|own| &self.rows[own[0]..own[1]])
     }
-    (sorted.iter().map(|&id| id.to_owned()).collect(), codes)
 }
 
 #[cfg(test)]
@@ -100,10 +159,9 @@ mod tests {
 
     #[test]
     fn ids_are_ordered_by_number_or_by_text() {
-        let log = Interactions::from_rows(&[("10", "b", 0.0), ("9", "a10", 1.0), ("9", "a9", 2.0)]);
-        assert_eq!(
-            (log.users, log.items),
-            (vec!["9".into(), "10".into()], vec!["a10".into(), "a9".into(), "b".into()])
-        );
+        let log = Interactions::from_rows(&[("10", "b", 0.0), ("9", "a10", 1.0), ("09", "a9", 2.0)]);
+        assert_eq!(log.users, ["09", "9", "10"]);
+        assert_eq!(log.items, ["a10", "a9", "b"]);
+        assert_eq!(log.rows.iter().map(|r| (r.user, r.item)).collect::<Vec<_>>(), [(2, 2), (1, 0), (0, 1)]);
     }
 }

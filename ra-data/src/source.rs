@@ -1,4 +1,4 @@
-//! A file, plain or packed.
+//! Files, plain or packed.
 use crate::{DataError, Result};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Error, Read};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// How bytes are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Packing {
+enum Packing {
     Plain,
     Gzip,
     Zstandard,
@@ -17,11 +17,25 @@ pub(crate) enum Packing {
 pub(crate) enum Format {
     Tabs,
     Commas,
+    /// MovieLens files without a header: fields between `separator`, named by their place.
+    Bare {
+        separator: &'static str,
+        header: &'static [&'static str],
+    },
     JsonLines,
     Parquet,
-    /// A user and their items, separated by spaces.
+    /// Arrow's own files, of the file or the stream kind.
+    Arrow,
+    /// A user and their items, or a user and one item, separated by spaces.
     Lists,
 }
+
+const RATINGS: [&str; 4] = ["user", "item", "rating", "timestamp"];
+const FILMS: [&str; 3] = ["item", "title", "genres"];
+
+/// What a person reads when a name tells no format.
+pub(crate) const KNOWN: &str = "tsv, csv, jsonl, json, inter, item, txt, dat, data, each also with .gz or .zst, \
+                                parquet, arrow and feather";
 
 /// A file and what its name says about it.
 #[derive(Debug)]
@@ -32,29 +46,59 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Looks at the extension only.
+    /// Looks at the name only.
     pub(crate) fn new(path: &Path) -> Result<Self> {
+        Self::known(path)
+            .ok_or_else(|| DataError::corrupt(path, format!("unknown file type; the name must end in one of {KNOWN}")))
+    }
+
+    fn known(path: &Path) -> Option<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let (name, packing) = match name.rsplit_once('.') {
             Some((stem, "gz")) => (stem, Packing::Gzip),
             Some((stem, "zst")) => (stem, Packing::Zstandard),
             _ => (name.as_str(), Packing::Plain),
         };
-        let format = match name.rsplit_once('.').map(|(_, extension)| extension) {
-            Some("tsv" | "inter" | "item") => Format::Tabs,
-            Some("csv") => Format::Commas,
-            Some("jsonl" | "ndjson" | "json") => Format::JsonLines,
-            Some("txt") => Format::Lists,
-            Some("parquet") if packing == Packing::Plain => Format::Parquet,
-            _ => {
-                let known = "tsv, csv, jsonl, inter, item, txt, each also with .gz or .zst, and parquet";
-                return Err(DataError::corrupt(
-                    path,
-                    format!("unknown file type; the name must end in one of {known}"),
-                ));
-            }
+        let bare = |separator, header| Format::Bare { separator, header };
+        let format = match (name, name.rsplit_once('.')?.1) {
+            ("u.item", _) => bare("|", &FILMS[..2]),
+            ("movies.dat", _) => bare("::", &FILMS),
+            (_, "dat") => bare("::", &RATINGS),
+            (_, "data") => bare("\t", &RATINGS),
+            (_, "tsv" | "inter" | "item") => Format::Tabs,
+            (_, "csv") => Format::Commas,
+            (_, "jsonl" | "ndjson" | "json") => Format::JsonLines,
+            (_, "txt") => Format::Lists,
+            (_, "parquet") if packing == Packing::Plain => Format::Parquet,
+            (_, "arrow" | "feather" | "ipc") if packing == Packing::Plain => Format::Arrow,
+            _ => return None,
         };
-        Ok(Self { path: path.into(), packing, format })
+        Some(Self { path: path.into(), packing, format })
+    }
+
+    /// The files that `path` stands for, in the order of their names: a file, all files of a known type in a folder, or
+    /// those a pattern such as `logs/*.parquet` finds.
+    pub(crate) fn all(path: &Path) -> Result<Vec<Self>> {
+        let text = path.to_string_lossy();
+        let mut found: Vec<Self> = if path.is_dir() {
+            let entries = std::fs::read_dir(path).map_err(|e| ra_core::Error::io(path, "cannot read", e))?;
+            entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|p| p.is_file())
+                .filter_map(|p| Self::known(&p))
+                .collect()
+        } else if !path.exists() && text.contains(['*', '?', '[']) {
+            let paths = glob::glob(&text).map_err(|e| DataError::corrupt(path, format!("not a pattern: {e}")))?;
+            paths.flatten().filter(|p| p.is_file()).map(|p| Self::new(&p)).collect::<Result<_>>()?
+        } else {
+            return Ok(vec![Self::new(path)?]);
+        };
+        if found.is_empty() {
+            return Err(DataError::corrupt(path, format!("no file here that can be read; known are {KNOWN}")));
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
     }
 
     /// The file.
@@ -67,12 +111,14 @@ impl Source {
         self.format
     }
 
-    /// The file as it lies on disk.
+    /// The file as it lies on disk; one without a single byte is an error.
     pub(crate) fn file(&self) -> Result<File> {
-        Ok(File::open(&self.path).map_err(|e| ra_core::Error::io(&self.path, "cannot read", e))?)
+        let fail = |e| ra_core::Error::io(&self.path, "cannot read", e);
+        let file = File::open(&self.path).map_err(fail)?;
+        if file.metadata().map_err(fail)?.len() == 0 { Err(self.empty()) } else { Ok(file) }
     }
 
-    /// The unpacked bytes, from the start.
+    /// The unpacked bytes, from the start; a file without a single byte is an error.
     pub(crate) fn open(&self) -> Result<BufReader<Box<dyn Read>>> {
         let file = self.file()?;
         let bytes: Box<dyn Read> = match self.packing {
@@ -80,7 +126,8 @@ impl Source {
             Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(file))),
             Packing::Zstandard => Box::new(zstd::Decoder::new(file).map_err(|e| self.failed(e))?),
         };
-        Ok(BufReader::with_capacity(1 << 16, bytes))
+        let mut bytes = BufReader::with_capacity(1 << 18, bytes);
+        if bytes.fill_buf().map_err(|e| self.failed(e))?.is_empty() { Err(self.empty()) } else { Ok(bytes) }
     }
 
     /// The error for bytes that cannot be had.
@@ -94,13 +141,7 @@ impl Source {
         }
     }
 
-    /// The error for a file without a single byte.
-    pub(crate) fn empty(&self) -> DataError {
+    fn empty(&self) -> DataError {
         DataError::corrupt(&self.path, "the file is empty")
-    }
-
-    /// Whether there is anything to read.
-    pub(crate) fn is_empty(&self) -> Result<bool> {
-        Ok(self.open()?.fill_buf().map_err(|e| self.failed(e))?.is_empty())
     }
 }

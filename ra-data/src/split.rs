@@ -1,82 +1,89 @@
 //! What is held out.
-use crate::interactions::{Interactions, Row};
+use crate::config::{DataConfig, Split};
+use crate::interactions::{ByUser, Interactions, Row};
 use ra_core::Sequences;
 
-/// Three parts, a row a user, items as dense ids from 1.
+/// Three parts, a row a user, items as dense ids from 1; and the time of each interaction, in the same order.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) train: Sequences,
     pub(crate) valid: Sequences,
     pub(crate) test: Sequences,
+    pub(crate) times: [Vec<f64>; 3],
 }
 
-/// Every user's rows by time and then by place in the file.
-fn by_user(log: &Interactions) -> Vec<Vec<Row>> {
-    let mut users = vec![Vec::new(); log.users.len()];
-    log.rows.iter().for_each(|row| users[row.user as usize].push(*row));
-    for rows in &mut users {
-        rows.sort_by(|a, b| a.time.total_cmp(&b.time).then(a.index.cmp(&b.index)));
-    }
-    users
-}
-
-fn items(rows: &[Row]) -> Vec<u32> {
-    rows.iter().map(|row| row.item + 1).collect()
-}
-
-/// Last interaction for test, the one before for validation; users with fewer than three only train.
-pub(crate) fn leave_one_out(log: &Interactions) -> Parts {
-    let users = by_user(log);
-    let held = |rows: &Vec<Row>| if rows.len() < 3 { 0 } else { 2 };
-    let part = |from: usize, to: usize| {
-        let cut = |rows: &Vec<Row>| {
-            if held(rows) == 0 { Vec::new() } else { items(&rows[rows.len() - from..rows.len() - to]) }
-        };
-        Sequences::from_rows(users.iter().map(cut))
-    };
-    Parts {
-        train: Sequences::from_rows(users.iter().map(|rows| items(&rows[..rows.len() - held(rows)]))),
-        valid: part(2, 1),
-        test: part(1, 0),
+/// Cuts a log; of a given split the first `train_rows` rows train.
+pub(crate) fn split(log: &Interactions, config: &DataConfig, train_rows: usize) -> Parts {
+    let users = ByUser::new(&log.rows, log.users.len());
+    match config.split {
+        Split::LeaveOneOut => parts(&users, leave_last(1)),
+        Split::LeaveLastN => parts(&users, leave_last(config.leave_n)),
+        Split::Ratio => parts(&users, |rows| {
+            let held = |share: f64| (share * rows.len() as f64).floor() as usize;
+            let test = held(config.ratio_test);
+            [rows.len() - test - held(config.ratio_valid).min(rows.len() - test), rows.len() - test]
+        }),
+        Split::Temporal => {
+            let cuts = cuts(log, config);
+            parts(&users, |rows| cuts.map(|cut| rows.partition_point(|row| row.time < cut)))
+        }
+        Split::Given => {
+            // Their own order within each part.
+            let trains = |row: &Row| (row.index as usize) < train_rows;
+            let apart = users.iter().map(|rows| {
+                let (train, test): (Vec<Row>, Vec<Row>) = rows.iter().partition(|row| trains(row));
+                (train.len(), [train, test].concat())
+            });
+            collect(apart.map(|(train, rows)| (rows, [train; 2])))
+        }
     }
 }
 
-/// Two points in time: the latest share `test` of all interactions, before them the share `valid`. Interactions of one
-/// time stay in one part.
-pub(crate) fn temporal(log: &Interactions, valid: f64, test: f64) -> Parts {
+/// The last `n` interactions for test, the `n` before for validation; users with fewer than `2 n + 1` only train.
+fn leave_last(n: usize) -> impl Fn(&[Row]) -> [usize; 2] {
+    move |rows| match rows.len() {
+        all if all <= 2 * n => [all; 2],
+        all => [all - 2 * n, all - n],
+    }
+}
+
+/// The two points in time from which on interactions validate and test: given ones, or those that leave the latest shares
+/// of all interactions. Interactions of one time stay in one part.
+fn cuts(log: &Interactions, config: &DataConfig) -> [f64; 2] {
     let mut times: Vec<f64> = log.rows.iter().map(|r| r.time).collect();
-    times.sort_by(f64::total_cmp);
+    times.sort_unstable_by(f64::total_cmp);
     let cut = |share: f64| {
         let held = (share * times.len() as f64).floor() as usize;
         if held == 0 { f64::INFINITY } else { times[times.len() - held] }
     };
-    let (valid_from, test_from) = (cut(valid + test), cut(test));
-    let users = by_user(log);
-    let part = |from: f64, to: f64| {
-        let cut = |rows: &Vec<Row>| {
-            rows.iter().filter(|r| r.time >= from && r.time < to).map(|r| r.item + 1).collect::<Vec<_>>()
-        };
-        Sequences::from_rows(users.iter().map(cut))
-    };
-    Parts {
-        train: part(f64::NEG_INFINITY, valid_from),
-        valid: part(valid_from, test_from),
-        test: part(test_from, f64::INFINITY),
-    }
+    // Milliseconds are far beyond any second that people write down.
+    let unit = if times.last().is_some_and(|&last| last > 1e11) { 1000.0 } else { 1.0 };
+    let given = |from: &Option<crate::When>| from.as_ref().and_then(crate::When::seconds).map(|at| at * unit);
+    let test = given(&config.temporal_test_from).unwrap_or_else(|| cut(config.temporal_test));
+    let valid = given(&config.temporal_valid_from).unwrap_or_else(|| cut(config.temporal_valid + config.temporal_test));
+    [valid.min(test), test]
 }
 
-/// The first `train` rows of the log train, the others test.
-pub(crate) fn given(log: &Interactions, train: usize) -> Parts {
-    let users = by_user(log);
-    let part = |trains: bool| {
-        let cut = |rows: &Vec<Row>| {
-            let own = rows.iter().filter(|r| ((r.index as usize) < train) == trains);
-            own.map(|r| r.item + 1).collect::<Vec<_>>()
-        };
-        Sequences::from_rows(users.iter().map(cut))
-    };
-    let none = Sequences::from_rows(users.iter().map(|_| Vec::new()));
-    Parts { train: part(true), valid: none, test: part(false) }
+/// Each user's rows up to the first cut train, up to the second validate, the others test.
+fn parts(users: &ByUser, cut: impl Fn(&[Row]) -> [usize; 2]) -> Parts {
+    collect(users.iter().map(|rows| (rows, cut(rows))))
+}
+
+fn collect<R: AsRef<[Row]>>(users: impl Iterator<Item = (R, [usize; 2])>) -> Parts {
+    let mut lists: [Vec<usize>; 3] = Default::default();
+    let mut items: [Vec<u32>; 3] = Default::default();
+    let mut times: [Vec<f64>; 3] = Default::default();
+    for (rows, [valid, test]) in users {
+        let rows = rows.as_ref();
+        for (part, own) in [&rows[..valid], &rows[valid..test], &rows[test..]].into_iter().enumerate() {
+            lists[part].push(own.len());
+            items[part].extend(own.iter().map(|row| row.item + 1));
+            times[part].extend(own.iter().map(|row| row.time));
+        }
+    }
+    let mut sequences = lists.into_iter().zip(items).map(|(lengths, items)| Sequences::new(&lengths, items));
+    let mut next = || sequences.next().unwrap_or_default();
+    Parts { train: next(), valid: next(), test: next(), times }
 }
 
 #[cfg(test)]
@@ -89,17 +96,34 @@ mod tests {
         Interactions::from_rows(&rows)
     }
 
+    fn by(split: Split, change: impl Fn(&mut DataConfig)) -> Parts {
+        let mut config = DataConfig { split, ..DataConfig::default() };
+        change(&mut config);
+        super::split(&log(), &config, 4)
+    }
+
     #[test]
     fn leave_one_out_keeps_the_order_of_time_and_file() {
-        let parts = leave_one_out(&log());
+        let parts = by(Split::LeaveOneOut, |_| ());
         assert_eq!(parts.train, Sequences::from_rows([vec![2, 3], vec![2, 1]]));
         assert_eq!(parts.valid, Sequences::from_rows([vec![1], vec![]]));
         assert_eq!(parts.test, Sequences::from_rows([vec![1], vec![]]));
+        assert_eq!(parts.times, [vec![1.0, 1.0, 5.0, 7.0], vec![3.0], vec![9.0]]);
+    }
+
+    #[test]
+    fn the_last_n_and_a_share_of_each_user_are_held_out() {
+        let parts = by(Split::LeaveLastN, |c| c.leave_n = 2);
+        assert_eq!((parts.train.total(), parts.test.total()), (6, 0), "five interactions are needed");
+        let parts = by(Split::Ratio, |c| (c.ratio_valid, c.ratio_test) = (0.25, 0.5));
+        assert_eq!(parts.train, Sequences::from_rows([vec![2], vec![2]]));
+        assert_eq!(parts.valid, Sequences::from_rows([vec![3], vec![]]));
+        assert_eq!(parts.test, Sequences::from_rows([vec![1, 1], vec![1]]));
     }
 
     #[test]
     fn given_files_stay_apart() {
-        let parts = given(&log(), 4);
+        let parts = by(Split::Given, |_| ());
         assert_eq!(parts.train, Sequences::from_rows([vec![2, 3, 1, 1], vec![]]));
         assert_eq!(parts.test, Sequences::from_rows([vec![], vec![2, 1]]));
         assert_eq!(parts.valid.total(), 0);
@@ -107,9 +131,14 @@ mod tests {
 
     #[test]
     fn nothing_trained_on_is_later_than_what_is_predicted() {
-        let parts = temporal(&log(), 0.2, 0.34);
+        let parts = by(Split::Temporal, |c| (c.temporal_valid, c.temporal_test) = (0.2, 0.34));
         assert_eq!(parts.train, Sequences::from_rows([vec![2, 3, 1], vec![]]));
         assert_eq!(parts.valid, Sequences::from_rows([vec![], vec![2]]));
         assert_eq!(parts.test, Sequences::from_rows([vec![1], vec![1]]));
+        let dated = by(Split::Temporal, |c| {
+            c.temporal_valid_from = Some(crate::When::Number(5.0));
+            c.temporal_test_from = Some(crate::When::Text("1970-01-01T00:00:07".into()));
+        });
+        assert_eq!((dated.train, dated.valid, dated.test), (parts.train, parts.valid, parts.test));
     }
 }

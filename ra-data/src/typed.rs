@@ -1,100 +1,147 @@
-//! JSON lines and Parquet: files whose fields have types.
-use crate::delimited::concat;
-use crate::rows::{Rows, Wanted, positions};
+//! JSON lines, Parquet and Arrow: files whose fields have types.
+use crate::records::{Columns, Record, Visit, Wanted};
 use crate::source::Source;
-use crate::{DataError, Result};
-use arrow::array::{ArrayRef, LargeStringBuilder, RecordBatch};
+use crate::{DataError, Result, python};
+use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
+use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::io::BufRead;
+use std::io::{BufRead, BufReader, Seek};
 
-/// Reads one JSON object a line; a key that a row lacks is empty, a key that every row lacks is an error.
-pub(crate) fn read_json_lines(source: &Source, wanted: &[Wanted]) -> Result<Rows> {
+/// Reads one object a line, JSON or Python's writing of it; a key that a row lacks is empty, a key that every row lacks is
+/// an error.
+pub(crate) fn read_json_lines(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
     let path = source.path();
-    if source.is_empty()? {
-        return Err(source.empty());
-    }
-    let mut builders: Vec<_> = wanted.iter().map(|_| LargeStringBuilder::new()).collect();
-    let mut names: Vec<Option<String>> = vec![None; wanted.len()];
-    let (mut numbers, mut found) = (Vec::new(), BTreeSet::new());
+    let mut names = vec![String::new(); wanted.len()];
+    let mut found = BTreeSet::new();
     for (line, row) in source.open()?.split(b'\n').zip(1usize..) {
         let line = line.map_err(|e| source.failed(e))?;
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let object: Map<String, Value> =
-            serde_json::from_slice(&line).map_err(|e| DataError::row(path, row, format!("not a JSON object: {e}")))?;
-        for ((builder, wanted), name) in builders.iter_mut().zip(wanted).zip(&mut names) {
-            match wanted.names.iter().find_map(|name| object.get_key_value(name.as_str())) {
-                Some((key, value)) => {
-                    append(builder, value);
-                    name.get_or_insert_with(|| key.clone());
-                }
-                None => builder.append_null(),
+        let object = match object(&line) {
+            Ok(object) => object,
+            Err(problem) => {
+                visit(Err(DataError::row(path, row, format!("not a JSON object: {problem}"))))?;
+                continue;
             }
+        };
+        let mut fields: Vec<Cow<'_, str>> = Vec::with_capacity(wanted.len());
+        for (wanted, name) in wanted.iter().zip(&mut names) {
+            let field = wanted.names.iter().find_map(|name| object.get_key_value(name.as_str()));
+            if let (Some((key, _)), true) = (field, name.is_empty()) {
+                name.clone_from(key);
+            }
+            fields.push(field.map_or(Cow::from(""), |(_, value)| text_of(value)));
         }
-        if names.iter().any(Option::is_none) && found.len() < 64 {
-            found.extend(object.into_iter().map(|(key, _)| key));
+        if names.iter().any(String::is_empty) && found.len() < 64 {
+            found.extend(object.keys().cloned());
         }
-        numbers.push(row as u32);
+        let fields: Vec<&str> = fields.iter().map(AsRef::as_ref).collect();
+        visit(Ok(Record { path, names: &names, fields: &fields, row }))?;
     }
     let found: Vec<String> = found.into_iter().collect();
-    let name = |(name, wanted): (Option<String>, &Wanted)| name.ok_or_else(|| wanted.missing(path, &found));
-    Ok(Rows {
-        path: path.into(),
-        names: names.into_iter().zip(wanted).map(name).collect::<Result<_>>()?,
-        columns: builders.iter_mut().map(LargeStringBuilder::finish).collect(),
-        numbers,
-    })
+    match wanted.iter().zip(&names).find(|(wanted, name)| name.is_empty() && !wanted.is_optional()) {
+        Some((lacking, _)) if !found.is_empty() => Err(lacking.missing(path, &found)),
+        _ => Ok(()),
+    }
 }
 
-fn append(builder: &mut LargeStringBuilder, value: &Value) {
+fn object(line: &[u8]) -> std::result::Result<Map<String, Value>, String> {
+    let error = match serde_json::from_slice(line) {
+        Ok(object) => return Ok(object),
+        Err(error) => error.to_string(),
+    };
+    match str::from_utf8(line).ok().and_then(python::parse) {
+        Some(Value::Object(object)) => Ok(object),
+        _ => Err(error),
+    }
+}
+
+/// A list is its parts, one after the other.
+fn text_of(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::Null => builder.append_null(),
-        Value::String(text) => builder.append_value(text),
-        other => builder.append_value(other.to_string()),
+        Value::Null => "".into(),
+        Value::String(text) => text.into(),
+        Value::Array(parts) => {
+            parts.iter().map(text_of).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ").into()
+        }
+        other => other.to_string().into(),
     }
 }
 
 /// Reads a Parquet file; numbers and times become text, so that ids and errors look as in any other format.
-pub(crate) fn read_parquet(source: &Source, wanted: &[Wanted]) -> Result<Rows> {
+pub(crate) fn read_parquet(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
     let path = source.path();
     let corrupt = |problem: String| DataError::corrupt(path, format!("not a whole Parquet file: {problem}"));
-    let file = source.file()?;
-    if file.metadata().is_ok_and(|meta| meta.len() == 0) {
-        return Err(source.empty());
-    }
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| corrupt(e.to_string()))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(source.file()?).map_err(|e| corrupt(e.to_string()))?;
     let header: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let positions = positions(path, wanted, &header)?;
-    let mask = ProjectionMask::roots(builder.parquet_schema(), positions.iter().copied());
+    let columns = Columns::find(path, wanted, &header)?;
+    let mask = ProjectionMask::roots(builder.parquet_schema(), columns.positions.iter().flatten().copied());
     let reader = builder.with_projection(mask).build().map_err(|e| corrupt(e.to_string()))?;
-    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().map_err(|e| corrupt(e.to_string()))?;
-    let column = |&position: &usize| {
-        let parts = batches.iter().filter_map(|batch| batch.column_by_name(&header[position])).map(text);
-        let parts: Vec<ArrayRef> = parts.collect::<Result<_, _>>()?;
-        concat(&parts.iter().collect::<Vec<_>>())
-    };
-    let columns: Result<Vec<_>, ArrowError> = positions.iter().map(column).collect();
-    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    Ok(Rows {
-        path: path.into(),
-        names: positions.iter().map(|&p| header[p].clone()).collect(),
-        columns: columns.map_err(|e| corrupt(e.to_string()))?,
-        numbers: (1..=rows as u32).collect(),
-    })
+    show(source, &columns, &header, reader, visit)
+}
+
+/// Reads Arrow's own file, of the kind with a footer or of the kind that streams.
+pub(crate) fn read_arrow(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
+    let path = source.path();
+    let corrupt = |e: ArrowError| DataError::corrupt(path, format!("not a whole Arrow file: {e}"));
+    let mut file = source.file()?;
+    if let Ok(reader) = FileReader::try_new(BufReader::new(&mut file), None) {
+        let header: Vec<String> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
+        return show(source, &Columns::find(path, wanted, &header)?, &header, reader, visit);
+    }
+    file.rewind().map_err(|e| ra_core::Error::io(path, "cannot read", e))?;
+    let reader = StreamReader::try_new(BufReader::new(file), None).map_err(corrupt)?;
+    let header: Vec<String> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
+    show(source, &Columns::find(path, wanted, &header)?, &header, reader, visit)
+}
+
+fn show(
+    source: &Source,
+    columns: &Columns,
+    header: &[String],
+    batches: impl Iterator<Item = std::result::Result<RecordBatch, ArrowError>>,
+    visit: &mut Visit<'_>,
+) -> Result<()> {
+    let path = source.path();
+    let corrupt = |e: ArrowError| DataError::corrupt(path, format!("not a whole file: {e}"));
+    let mut row = 0;
+    for batch in batches {
+        let batch = batch.map_err(corrupt)?;
+        let texts = columns.positions.iter().map(|p| match p.and_then(|p| batch.column_by_name(&header[p])) {
+            Some(column) => text(column).map(Some),
+            None => Ok(None),
+        });
+        let texts: Vec<Option<LargeStringArray>> = texts.collect::<std::result::Result<_, _>>().map_err(corrupt)?;
+        for index in 0..batch.num_rows() {
+            row += 1;
+            let own: Vec<&str> = texts.iter().map(|column| field(column.as_ref(), index)).collect();
+            visit(Ok(Record { path, names: &columns.names, fields: &own, row }))?;
+        }
+    }
+    Ok(())
+}
+
+fn field(column: Option<&LargeStringArray>, index: usize) -> &str {
+    match column {
+        Some(column) if !column.is_null(index) => column.value(index),
+        _ => "",
+    }
 }
 
 /// A column as text; a point in time as its count of seconds, milliseconds or what the file has.
-fn text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    match column.data_type() {
+fn text(column: &ArrayRef) -> std::result::Result<LargeStringArray, ArrowError> {
+    let text = match column.data_type() {
         DataType::Timestamp(..) | DataType::Date64 => cast(&cast(column, &DataType::Int64)?, &DataType::LargeUtf8),
         DataType::Date32 => cast(&cast(column, &DataType::Int32)?, &DataType::LargeUtf8),
         _ => cast(column, &DataType::LargeUtf8),
-    }
+    }?;
+    Ok(text.as_string::<i64>().clone())
 }

@@ -115,7 +115,7 @@ fn a_broken_row_is_named_with_its_place() {
         ("bad.parquet", "PAR1 but no more", "bad.parquet"),
     ] {
         let path = write(dir.path(), name, text);
-        let error = message(&config(path, None));
+        let error = message(&DataConfig { strict: true, ..config(path, None) });
         assert!(error.contains(told) && error.contains(name), "{name}: {error}");
     }
     let absent = message(&config(dir.path().join("absent.tsv"), None));
