@@ -1,18 +1,24 @@
 //! Choosing a small, good part of the samples (RA-Rec, section "efficient tuning").
 use crate::words::words;
-use ra_core::{Dataset, Sample, splitmix64};
+use crate::{DataError, Result, prune};
+use ra_core::{Dataset, Recommender, Sample, splitmix64};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// How samples are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum CurateMethod {
     /// Denoise, then uniformly over buckets of history length and target popularity.
     Paper,
     /// A uniform sample: the control.
     Random,
+    /// Samples that together come near to everything in the catalogue: greedy facility location over the ID method's
+    /// vectors. Needs a trained method.
+    Coverage,
+    /// Samples that the ID method gets most wrong, the worst tenth left out as noise. Needs a trained method.
+    Hard,
     /// Everything.
     #[default]
     All,
@@ -101,8 +107,23 @@ pub(crate) struct Candidate {
     pub(crate) cell: (u32, u32),
 }
 
-/// Chooses samples; the same data, configuration and seed give the same samples.
-pub fn curate(dataset: &Dataset, config: &CurateConfig, max_history: usize, seed: u64) -> Curated {
+/// Chooses samples; the same data, configuration, seed and method give the same samples. `trained` is the ID method whose
+/// vectors [`CurateMethod::Coverage`] and [`CurateMethod::Hard`] read.
+///
+/// # Errors
+/// When a trained method is needed and there is none.
+pub fn curate(
+    dataset: &Dataset,
+    config: &CurateConfig,
+    max_history: usize,
+    seed: u64,
+    trained: Option<&dyn Recommender>,
+) -> Result<Curated> {
+    let needed = || {
+        let problem =
+            format!("{:?} reads a trained ID method, and there is none here; use random or paper", config.method);
+        trained.ok_or(DataError::Config { key: "curate.method", problem })
+    };
     let all = dataset.samples();
     let total = all.len();
     let budget = match config.budget {
@@ -110,8 +131,10 @@ pub fn curate(dataset: &Dataset, config: &CurateConfig, max_history: usize, seed
         Budget::Share(share) => ((share * total as f64).round() as usize).min(total),
     };
     let plain = |samples| Curated { samples, total, denoised: 0, cells: BTreeMap::new() };
-    match config.method {
+    Ok(match config.method {
         CurateMethod::All => plain(all),
+        CurateMethod::Coverage => plain(prune::coverage(dataset, &all, needed()?, budget, seed)),
+        CurateMethod::Hard => plain(prune::hard(dataset, &all, needed()?, max_history, budget)),
         CurateMethod::Random => {
             let mut order: Vec<usize> = (0..total).collect();
             order.sort_by_key(|&index| (splitmix64(seed ^ index as u64), index));
@@ -126,13 +149,13 @@ pub fn curate(dataset: &Dataset, config: &CurateConfig, max_history: usize, seed
             let samples = round_robin(&kept, budget, seed).into_iter().map(|c| c.sample).collect();
             Curated { samples, total, denoised, cells }
         }
-    }
+    })
 }
 
 /// Every sample in order of generation, with its overlap and cell.
 pub(crate) fn candidates(dataset: &Dataset, config: &CurateConfig, max_history: usize) -> Vec<Candidate> {
     let bags: Vec<BTreeSet<String>> = dataset.catalog.titles().iter().map(|t| words(t, config.strip_years)).collect();
-    let buckets = popularity_buckets(dataset, config.pop_buckets);
+    let buckets = popularity_buckets(&dataset.popularity(), config.pop_buckets);
     let candidate = |(index, sample): (usize, Sample)| {
         let (history, target) = dataset.sample(sample, max_history);
         let known = |word: &&String| history.iter().any(|&item| bags[item as usize - 1].contains(*word));
@@ -145,8 +168,7 @@ pub(crate) fn candidates(dataset: &Dataset, config: &CurateConfig, max_history: 
 
 /// Buckets of items by rank of training popularity, 0 the head; index 0 is padding. Items never trained on are in none
 /// and get bucket 0, which nothing reads.
-pub(crate) fn popularity_buckets(dataset: &Dataset, buckets: usize) -> Vec<u32> {
-    let counts = dataset.popularity();
+pub fn popularity_buckets(counts: &[u32], buckets: usize) -> Vec<u32> {
     let mut ranked: Vec<usize> = (1..counts.len()).filter(|&item| counts[item] > 0).collect();
     ranked.sort_by_key(|&item| (std::cmp::Reverse(counts[item]), item));
     let mut bucket = vec![0; counts.len()];

@@ -3,7 +3,7 @@ use crate::Result;
 use polars::prelude::*;
 use ra_core::Dataset;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// A data set in numbers.
@@ -23,6 +23,14 @@ pub struct Description {
     pub history: Spread,
     /// Training interactions an item: least, median, mean, most.
     pub popularity: Spread,
+    /// The first and the last time of an interaction, in the unit of the file; nothing where it has no clock.
+    pub span: Option<[f64; 2]>,
+    /// Users with 1, 2 to 3, 4 to 7, .. training interactions; the first number is of those with none.
+    pub history_histogram: Vec<usize>,
+    /// Items with 0, 1, 2 to 3, 4 to 7, .. training interactions.
+    pub popularity_histogram: Vec<usize>,
+    /// Training interactions that repeat an earlier one of the same user.
+    pub repeats: usize,
     /// Share of training interactions that the most popular tenth of the items takes.
     pub head_share: f64,
     /// Test targets that are in their own history.
@@ -76,6 +84,10 @@ pub fn describe(dataset: &Dataset) -> Result<Description> {
         sparsity: 1.0 - dataset.interactions() as f64 / (n_users.max(1) * n_items.max(1)) as f64,
         history: spread(users)?,
         popularity: spread(items.clone())?,
+        span: None,
+        history_histogram: histogram(dataset.train.rows().map(<[u32]>::len)),
+        popularity_histogram: histogram(popularity[1..].iter().map(|&n| n as usize)),
+        repeats: dataset.train.rows().map(|row| row.len() - row.iter().collect::<HashSet<_>>().len()).sum(),
         head_share: head_share(items)?,
         repeated_targets: tests().filter(|&(user, target)| history(user, target)).count(),
         cold_targets: tests().filter(|&(_, target)| popularity[target as usize] == 0).count(),
@@ -83,6 +95,37 @@ pub fn describe(dataset: &Dataset) -> Result<Description> {
         duplicate_titles: same.values().filter(|&&n| n > 1).sum(),
         title_words: spread(words)?,
     })
+}
+
+/// The day of a time that looks like seconds or milliseconds since 1970.
+fn calendar_day(time: f64) -> Option<String> {
+    let seconds = if time > 1e11 { time / 1000.0 } else { time };
+    let plausible = (1e8..1e10).contains(&seconds);
+    let date = arrow::temporal_conversions::timestamp_s_to_datetime(seconds as i64)?;
+    plausible.then(|| date.date().to_string())
+}
+
+/// How many numbers are 0, 1, 2 to 3, 4 to 7, ..
+fn histogram(numbers: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut bars = Vec::new();
+    for number in numbers {
+        let bar = number.checked_ilog2().map_or(0, |log| log as usize + 1);
+        if bars.len() <= bar {
+            bars.resize(bar + 1, 0);
+        }
+        bars[bar] += 1;
+    }
+    bars
+}
+
+/// A histogram in words, empty bars left out.
+fn bars(histogram: &[usize]) -> String {
+    let bar = |(bar, count): (usize, &usize)| match bar {
+        0 | 1 => format!("{bar}: {count}"),
+        _ => format!("{}-{}: {count}", 1usize << (bar - 1), (1usize << bar) - 1),
+    };
+    let shown = histogram.iter().enumerate().filter(|(_, count)| **count > 0).map(bar);
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 fn spread(frame: DataFrame) -> Result<Spread> {
@@ -117,13 +160,25 @@ impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = format!("{} users, {} items, {} interactions", self.users, self.items, self.interactions);
         writeln!(f, "{}: {size} ({:.2} % of pairs never met)", self.name, 100.0 * self.sparsity)?;
+        if let Some([first, last]) = self.span {
+            let day = |time: f64| match calendar_day(time) {
+                Some(date) => format!("{date} ({time})"),
+                None => time.to_string(),
+            };
+            writeln!(f, "  from {} to {}", day(first), day(last))?;
+        }
         writeln!(f, "  training interactions a user: {}", self.history)?;
+        writeln!(f, "    users by them: {}", bars(&self.history_histogram))?;
         writeln!(
             f,
             "  training interactions an item: {}; the top tenth has {:.0} %",
             self.popularity,
             100.0 * self.head_share
         )?;
+        writeln!(f, "    items by them: {}", bars(&self.popularity_histogram))?;
+        if self.repeats > 0 {
+            writeln!(f, "  training interactions that repeat an earlier one: {}", self.repeats)?;
+        }
         writeln!(
             f,
             "  test targets in their own history: {}; never trained on: {}",

@@ -42,7 +42,7 @@ pub fn verify_case(input: &Value) -> Result<Value> {
     let log = keep(Interactions::from_rows(&rows), &filter);
     let mut kept: Vec<u32> = log.rows.iter().map(|r| r.index).collect();
     kept.sort_unstable();
-    let parts = split(&log, &filter, 0);
+    let parts = split(&log.rows, log.users.len(), &filter, 0);
     let titles = log.items.iter().map(|id| case.titles.get(id).cloned().unwrap_or_default()).collect();
     let dataset = Dataset {
         name: "golden".into(),
@@ -116,7 +116,7 @@ fn curation(dataset: &Dataset, params: &Params) -> Map<String, Value> {
     let cells = cell_sizes(&kept).into_iter().map(|((length, pop), count)| (format!("{length},{pop}"), json!(count)));
     let chosen: Vec<usize> = round_robin(&kept, params.m, params.seed).iter().map(|c| c.index).collect();
     let counts = dataset.popularity();
-    let buckets = popularity_buckets(dataset, params.n_pop_buckets);
+    let buckets = popularity_buckets(&dataset.popularity(), params.n_pop_buckets);
     let bucketed = dataset.catalog.all().filter(|&i| counts[i as usize] > 0);
     let bucketed = bucketed.map(|i| (dataset.catalog.id(i).to_owned(), json!(buckets[i as usize])));
     Map::from_iter([

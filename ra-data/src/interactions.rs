@@ -54,24 +54,39 @@ impl Builder {
 /// Codes of ids in the order in which they were first met.
 #[derive(Debug, Default)]
 struct Coder {
-    codes: HashMap<Box<str>, u32, RandomState>,
+    /// Ids that are numbers as people write them: most are, and they are found faster so.
+    numbers: HashMap<u64, u32, RandomState>,
+    texts: HashMap<Box<str>, u32, RandomState>,
+}
+
+/// The number that is written as `id`, and as nothing else.
+fn numeral(id: &str) -> Option<u64> {
+    let digits = id.as_bytes();
+    let plain = matches!(digits, [b'1'..=b'9', ..] | [b'0']) && digits.len() < 19;
+    if !plain {
+        return None;
+    }
+    digits.iter().try_fold(0, |number, &digit| digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0')))
 }
 
 impl Coder {
     fn code(&mut self, id: &str) -> u32 {
-        if let Some(&code) = self.codes.get(id) {
+        let fresh = (self.numbers.len() + self.texts.len()) as u32;
+        if let Some(number) = numeral(id) {
+            return *self.numbers.entry(number).or_insert(fresh);
+        }
+        if let Some(&code) = self.texts.get(id) {
             return code;
         }
-        let code = self.codes.len() as u32;
-        self.codes.insert(id.into(), code);
-        code
+        self.texts.insert(id.into(), fresh);
+        fresh
     }
 
     /// The ids in ascending order, and the place there of each code.
     fn sorted(self) -> (Vec<String>, Vec<u32>) {
-        let number = |id: &str| id.parse::<u64>().ok();
-        let mut ids: Vec<(Option<u64>, Box<str>, u32)> =
-            self.codes.into_iter().map(|(id, code)| (number(&id), id, code)).collect();
+        let texts = self.texts.into_iter().map(|(id, code)| (id.parse().ok(), id.into(), code));
+        let numbers = self.numbers.into_iter().map(|(number, code)| (Some(number), number.to_string(), code));
+        let mut ids: Vec<(Option<u64>, String, u32)> = texts.chain(numbers).collect();
         if ids.iter().any(|(number, ..)| number.is_none()) {
             ids.iter_mut().for_each(|(number, ..)| *number = None);
         }
@@ -79,7 +94,7 @@ impl Coder {
         ids.sort_unstable();
         let mut places = vec![0; ids.len()];
         ids.iter().zip(0..).for_each(|((.., code), place)| places[*code as usize] = place);
-        (ids.into_iter().map(|(_, id, _)| id.into()).collect(), places)
+        (ids.into_iter().map(|(_, id, _)| id).collect(), places)
     }
 }
 

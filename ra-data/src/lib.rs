@@ -3,10 +3,12 @@
 //! The crate stands apart because clean, leak-free, well-chosen training data is worth having without any model, and
 //! because nothing else in the workspace may depend on arrow, parquet or polars.
 //!
-//! - [`prepare`]: files (tsv, csv, jsonl, parquet, RecBole's `.inter` and `.item`; plain, `.gz`, `.zst`) to a
-//!   [`ra_core::Dataset`]: filtered, split, with dense ids and the users' own
+//! - [`prepare`]: files (tsv, csv, jsonl, parquet, arrow, RecBole, MovieLens, Amazon's reviews; plain, `.gz`, `.zst`) to a
+//!   [`ra_core::Dataset`]: filtered, split, with dense ids and the users' own; [`read`] tells times and unreadable rows too
+//! - [`prepare_coded`]: the same from arrays of numbers, without a file
 //! - [`curate`]: the samples worth training on
-//! - [`describe`]: what the data looks like; [`write_columns`]: tables for other tools
+//! - [`describe`]: what the data looks like; [`audit`]: what is wrong with it, and what that does to a metric
+//! - [`to_parquet`], [`samples_to_parquet`], [`write_columns`]: tables for other tools
 //!
 //! # Example
 //! ```
@@ -23,16 +25,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod audit;
+mod coded;
 mod config;
 mod curate;
 mod delimited;
 mod describe;
 mod error;
+mod export;
 mod filter;
 pub mod golden;
 mod ingest;
 mod interactions;
 mod prepare;
+mod prune;
 mod python;
 mod records;
 mod source;
@@ -41,10 +47,13 @@ mod table;
 mod typed;
 mod words;
 
+pub use audit::{Audit, Finding, Level, PopularityFloor, audit};
+pub use coded::{Coded, prepare_coded};
 pub use config::{Columns, DataConfig, Split, TitleParts, When};
-pub use curate::{Budget, CurateConfig, CurateMethod, Curated, curate};
+pub use curate::{Budget, CurateConfig, CurateMethod, Curated, curate, popularity_buckets};
 pub use describe::{Description, Spread, describe};
 pub use error::{DataError, Result};
+pub use export::{samples_to_parquet, to_parquet};
 pub use prepare::{Prepared, prepare, read};
 pub use records::Skipped;
 pub use table::{Column, write_columns};

@@ -22,6 +22,15 @@ pub struct Prepared {
     pub order_only: Option<String>,
 }
 
+impl Prepared {
+    /// The first and the last time, where there is a clock.
+    pub fn span(&self) -> Option<[f64; 2]> {
+        let all = || self.times.iter().flatten().copied();
+        let found = self.order_only.is_none() && all().next().is_some();
+        found.then(|| [all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max)])
+    }
+}
+
 /// Reads, filters and splits a data set. Dense ids follow the ascending order of the users' own ids; the catalogue holds
 /// the items that occur in an interaction that was kept.
 ///
@@ -62,7 +71,7 @@ pub fn read(name: &str, config: &DataConfig) -> Result<Prepared> {
         );
         return Err(DataError::NothingLeft { dataset: name.into(), problem });
     }
-    let parts = split(&log, config, train_rows);
+    let parts = split(&log.rows, log.users.len(), config, train_rows);
     if parts.test.total() == 0 {
         let problem = "no user has a test interaction: leave_one_out needs three of one user, leave_last_n \
                        2 leave_n + 1, ratio and temporal a share above 0";

@@ -1,6 +1,6 @@
 //! What is held out.
 use crate::config::{DataConfig, Split};
-use crate::interactions::{ByUser, Interactions, Row};
+use crate::interactions::{ByUser, Row};
 use ra_core::Sequences;
 
 /// Three parts, a row a user, items as dense ids from 1; and the time of each interaction, in the same order.
@@ -12,9 +12,9 @@ pub(crate) struct Parts {
     pub(crate) times: [Vec<f64>; 3],
 }
 
-/// Cuts a log; of a given split the first `train_rows` rows train.
-pub(crate) fn split(log: &Interactions, config: &DataConfig, train_rows: usize) -> Parts {
-    let users = ByUser::new(&log.rows, log.users.len());
+/// Cuts the log of so many users; of a given split the first `train_rows` rows train.
+pub(crate) fn split(rows: &[Row], users: usize, config: &DataConfig, train_rows: usize) -> Parts {
+    let users = ByUser::new(rows, users);
     match config.split {
         Split::LeaveOneOut => parts(&users, leave_last(1)),
         Split::LeaveLastN => parts(&users, leave_last(config.leave_n)),
@@ -24,7 +24,7 @@ pub(crate) fn split(log: &Interactions, config: &DataConfig, train_rows: usize) 
             [rows.len() - test - held(config.ratio_valid).min(rows.len() - test), rows.len() - test]
         }),
         Split::Temporal => {
-            let cuts = cuts(log, config);
+            let cuts = cuts(rows, config);
             parts(&users, |rows| cuts.map(|cut| rows.partition_point(|row| row.time < cut)))
         }
         Split::Given => {
@@ -49,8 +49,8 @@ fn leave_last(n: usize) -> impl Fn(&[Row]) -> [usize; 2] {
 
 /// The two points in time from which on interactions validate and test: given ones, or those that leave the latest shares
 /// of all interactions. Interactions of one time stay in one part.
-fn cuts(log: &Interactions, config: &DataConfig) -> [f64; 2] {
-    let mut times: Vec<f64> = log.rows.iter().map(|r| r.time).collect();
+fn cuts(rows: &[Row], config: &DataConfig) -> [f64; 2] {
+    let mut times: Vec<f64> = rows.iter().map(|r| r.time).collect();
     times.sort_unstable_by(f64::total_cmp);
     let cut = |share: f64| {
         let held = (share * times.len() as f64).floor() as usize;
@@ -89,6 +89,7 @@ fn collect<R: AsRef<[Row]>>(users: impl Iterator<Item = (R, [usize; 2])>) -> Par
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interactions::Interactions;
 
     fn log() -> Interactions {
         let rows =
@@ -99,7 +100,7 @@ mod tests {
     fn by(split: Split, change: impl Fn(&mut DataConfig)) -> Parts {
         let mut config = DataConfig { split, ..DataConfig::default() };
         change(&mut config);
-        super::split(&log(), &config, 4)
+        super::split(&log().rows, 2, &config, 4)
     }
 
     #[test]

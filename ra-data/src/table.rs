@@ -1,9 +1,10 @@
 //! Tables for other people's tools.
 use crate::{DataError, Result};
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{ArrayRef, Float64Array, ListBuilder, RecordBatch, StringArray, UInt32Array, UInt32Builder};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use ra_core::Sequences;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub enum Column {
     Ids(Vec<u32>),
     /// Numbers.
     Numbers(Vec<f64>),
+    /// Lists of ids.
+    Lists(Sequences),
 }
 
 /// Writes columns of one length as a Parquet file (zstd), atomically.
@@ -28,6 +31,11 @@ pub fn write_columns(path: &Path, columns: &[(&str, Column)]) -> Result<()> {
             Column::Text(values) => Arc::new(StringArray::from_iter_values(values)),
             Column::Ids(values) => Arc::new(UInt32Array::from(values.clone())),
             Column::Numbers(values) => Arc::new(Float64Array::from(values.clone())),
+            Column::Lists(rows) => {
+                let mut builder = ListBuilder::new(UInt32Builder::new());
+                rows.rows().for_each(|row| builder.append_value(row.iter().map(|&id| Some(id))));
+                Arc::new(builder.finish())
+            }
         }
     };
     let fail = |e: String| DataError::corrupt(path, format!("cannot be written as Parquet: {e}"));

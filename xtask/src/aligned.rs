@@ -157,8 +157,8 @@ impl Run {
     ) -> Result<(Towers<Layerwise>, TowersMark)> {
         let folds = self.folds(plan.align.cross_fit, text)?;
         let since = Instant::now();
-        let curated =
-            ra_data::curate(&self.dataset, &self.recipe.curate, self.recipe.data.max_history, self.recipe.seed);
+        let (longest, seed) = (self.recipe.data.max_history, self.recipe.seed);
+        let curated = ra_data::curate(&self.dataset, &self.recipe.curate, longest, seed, Some(&*backbone.model))?;
         say!("{curated}");
         let samples: Vec<Sample> = curated.samples;
         if samples.is_empty() {

@@ -3,6 +3,7 @@
 //! The figure is process CPU time a step, batches, loss, gradients and optimizer included: on a machine that is shared
 //! it says what wall time cannot. Run it with `RAYON_NUM_THREADS=1` beside PyTorch with one thread.
 mod align;
+mod data;
 mod lm;
 
 use anyhow::{Result, bail};
@@ -28,7 +29,7 @@ struct Figure {
 /// A bench: its name, what it is, and its run.
 type Bench = (&'static str, &'static str, fn() -> Result<(f64, f64)>);
 
-const BENCHES: [Bench; 19] = [
+const BENCHES: [Bench; 22] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", || {
         sasrec(Loss::Bce, 1, &[50])
     }),
@@ -55,6 +56,9 @@ const BENCHES: [Bench; 19] = [
     ),
     ("align-two", "the same in the last two layers, 256 samples and 256 negatives", || align::step(-2, 256, 256)),
     ("align-last", "the same in the last layer", || align::step(-1, 256, 256)),
+    ("data-memory", "10 M interactions in memory: 5-core, leave-one-out, popularity buckets", data::memory),
+    ("data-parquet", "the same from a Parquet file, ids as text", || data::file("parquet")),
+    ("data-csv", "the same from a csv.zst file", || data::file("csv.zst")),
     ("smollm2-load", "loading models/smollm2, a GGUF file", || lm::load("smollm2")),
     ("minilm-tokens", "cutting 1,000 titles of 8 words with models/minilm", || lm::tokens("minilm")),
     ("smollm2-tokens", "cutting 1,000 titles of 8 words with models/smollm2", || lm::tokens("smollm2")),

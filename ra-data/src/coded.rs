@@ -1,0 +1,50 @@
+//! Logs whose users and items are numbers already: arrays of another library, a data base's keys.
+use crate::interactions::{Interactions, Row};
+use crate::split::split;
+use crate::{DataConfig, DataError, Result, filter};
+use ra_core::Sequences;
+
+/// A filtered and split log of numbered users and items. Numbers stay what they were but for items, which begin at 1: item
+/// `i` of the log is `i + 1` here, 0 being padding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Coded {
+    /// What models may learn from, a row a user, oldest first.
+    pub train: Sequences,
+    /// Held out for choices.
+    pub valid: Sequences,
+    /// Held out for the final table.
+    pub test: Sequences,
+    /// The times of their interactions, in the same order.
+    pub times: [Vec<f64>; 3],
+    /// Training interactions of each item; index 0 is padding.
+    pub popularity: Vec<u32>,
+}
+
+/// Filters and splits `users[r]` took `items[r]` at `times[r]`, as [`crate::prepare`] does with files. Of `config` the
+/// filters and the split are read; `given` is not among the splits.
+///
+/// # Errors
+/// [`DataError::Config`] for columns of different lengths and for values that cannot work.
+pub fn prepare_coded(users: &[u32], items: &[u32], times: &[f64], config: &DataConfig) -> Result<Coded> {
+    config.check()?;
+    let wrong = |problem: &str| DataError::Config { key: "columns", problem: problem.into() };
+    if users.len() != items.len() || users.len() != times.len() {
+        return Err(wrong("users, items and times differ in length"));
+    }
+    if users.len() > u32::MAX as usize || times.iter().any(|time| !time.is_finite()) {
+        return Err(wrong("more than 4,294,967,295 rows, or a time that is no number"));
+    }
+    let row = |(index, ((&user, &item), &time))| Row { user, item, index, time };
+    let rows: Vec<Row> = (0..).zip(users.iter().zip(items).zip(times)).map(row).collect();
+    let widest = |codes: &[u32]| codes.iter().max().map_or(0, |&most| most as usize + 1);
+    let sizes = [widest(users), widest(items)];
+    let mut log = Interactions { users: Vec::new(), items: Vec::new(), rows };
+    if config.dedupe {
+        filter::dedupe(&mut log);
+    }
+    filter::k_core_rows(&mut log.rows, sizes, config.k_core);
+    let parts = split(&log.rows, sizes[0], config, 0);
+    let mut popularity = vec![0; sizes[1] + 1];
+    parts.train.rows().flatten().for_each(|&item| popularity[item as usize] += 1);
+    Ok(Coded { train: parts.train, valid: parts.valid, test: parts.test, times: parts.times, popularity })
+}
