@@ -6,3 +6,4 @@ mod cli;
 mod documents;
 mod house;
 mod kill;
+mod safety;
