@@ -29,6 +29,7 @@ mod align;
 pub mod attention;
 mod checkpoint;
 pub mod contract;
+pub mod damage;
 mod dataset;
 mod device;
 mod encode;

@@ -2,7 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod audit;
 mod bounded;
-mod mutated;
+mod damaged;
 mod readers;
 
 use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, curate, describe, golden, prepare};

@@ -2,6 +2,7 @@
 //! verify`, which joins this crate with the alignment.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod architectures;
+mod damaged;
 mod gguf;
 mod real;
 
