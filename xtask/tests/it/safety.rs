@@ -1,11 +1,17 @@
 //! Runs that meet each other, and machines of other sizes.
 use crate::cli::Root;
 use std::fs::File;
-use std::process::{Command, Output};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 
 fn run(root: &Root, out: &str, threads: &str) -> Output {
+    run_with(root, out, threads, &[])
+}
+
+fn run_with(root: &Root, out: &str, threads: &str, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(["run", "tiny", "--out", out]).current_dir(root.path("")).env("RA_REC_ROOT", root.path(""));
+    command.args(["run", "tiny", "--out", out]).args(more).current_dir(root.path("")).env("RA_REC_ROOT", root.path(""));
     command.env("RAYON_NUM_THREADS", threads).output().unwrap()
 }
 
@@ -41,4 +47,52 @@ fn the_number_of_threads_does_not_change_a_bit() {
         assert_eq!(root.metrics("1"), root.metrics(threads));
         assert!(bytes("1", "vectors/items.safetensors") == bytes(threads, "vectors/items.safetensors"));
     }
+}
+
+/// A disk of four MiB, gone with the test.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(place: PathBuf) -> Option<Self> {
+        std::fs::create_dir(&place).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&place).stderr(Stdio::null());
+        mount.status().is_ok_and(|status| status.success()).then(|| Self(place))
+    }
+
+    fn fill(&self) -> PathBuf {
+        let (path, block) = (self.0.join("filler"), [0; 4096]);
+        let mut file = File::create(&path).unwrap();
+        while file.write_all(&block).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_one_line_and_what_was_there_goes_on() {
+    let root = Root::new();
+    let Some(disk) = SmallDisk::new(root.path("disk")) else {
+        println!("skipped: a small disk cannot be mounted here");
+        return;
+    };
+    let done = run(&root, "disk/run", "1");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let filler = disk.fill();
+    let longer = ["--resume", "--set", "id.train.epochs=60"];
+    let full = run_with(&root, "disk/run", "1", &longer);
+    let told = String::from_utf8_lossy(&full.stderr).into_owned();
+    let errors = told.lines().filter(|line| line.starts_with("error: ")).count();
+    assert!(!full.status.success() && errors == 1 && told.contains("disk full"), "{told}");
+    assert!(!told.contains("panicked"), "{told}");
+    std::fs::remove_file(filler).unwrap();
+    let again = run_with(&root, "disk/run", "1", &longer);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert!(run_with(&root, "whole", "1", &longer[1..]).status.success());
+    assert_eq!(root.metrics("disk/run"), root.metrics("whole"), "as if there had always been room");
 }
