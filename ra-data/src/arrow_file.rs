@@ -39,8 +39,7 @@ pub(crate) fn check(file: &mut (impl Read + Seek)) -> Checked<Kind> {
         return Ok(footer(file, length)?.map(|()| Kind::Footed));
     }
     let mut place = 0;
-    loop {
-        let Some(mut size) = at::<4>(file, place, length)?.map(i32::from_le_bytes) else { break };
+    while let Some(mut size) = at::<4>(file, place, length)?.map(i32::from_le_bytes) {
         let mut from = place + 4;
         if size == -1 {
             let Some(next) = at::<4>(file, from, length)?.map(i32::from_le_bytes) else { break };

@@ -57,7 +57,7 @@ pub fn to_parquet_within(
     let mut log = Log::read(config, memory, spill.path(), &mut skipped)?;
     needs_clock(config, log.told.order_only.as_ref())?;
     if config.dedupe {
-        log.change(|rows| filter::dedupe(rows))?;
+        log.change(filter::dedupe)?;
     }
     let mut degrees = log.degrees()?;
     log.k_core(&mut degrees, config.k_core)?;

@@ -217,8 +217,11 @@ impl Curated {
 pub(crate) struct Draw {
     budget: usize,
     seed: u64,
-    cells: BTreeMap<Cell, (usize, BinaryHeap<(u64, usize, Sample)>)>,
+    cells: BTreeMap<Cell, Offered>,
 }
+
+/// How many samples of a cell were offered, and the first of them: key, index, sample; the last on top.
+type Offered = (usize, BinaryHeap<(u64, usize, Sample)>);
 
 impl Draw {
     pub(crate) fn new(budget: usize, seed: u64) -> Self {
