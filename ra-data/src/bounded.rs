@@ -105,7 +105,7 @@ impl Kept<'_> {
             (row.user, row.item) = (self.user_codes[row.user as usize] - first, self.item_codes[row.item as usize]);
         }
         let users = rows.iter().map(|row| row.user as usize + 1).max().unwrap_or(0);
-        Ok((first, split(&rows, users, self.config, self.log.told.train_rows, self.cuts)))
+        Ok((first, split(rows, users, self.config, self.log.told.train_rows, self.cuts)))
     }
 
     /// Writes every partition's interactions as a file in `folder`.

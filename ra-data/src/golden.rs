@@ -42,7 +42,7 @@ pub fn verify_case(input: &Value) -> Result<Value> {
     let log = keep(Interactions::from_rows(&rows), &filter);
     let mut kept: Vec<u32> = log.rows.iter().map(|r| r.index).collect();
     kept.sort_unstable();
-    let parts = split(&log.rows, log.users.len(), &filter, 0, [f64::INFINITY; 2]);
+    let parts = split(log.rows, log.users.len(), &filter, 0, [f64::INFINITY; 2]);
     let titles = log.items.iter().map(|id| case.titles.get(id).cloned().unwrap_or_default()).collect();
     let dataset = Dataset {
         name: "golden".into(),

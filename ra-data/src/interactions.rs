@@ -155,7 +155,8 @@ pub(crate) struct ByUser {
 }
 
 impl ByUser {
-    pub(crate) fn new(rows: &[Row], users: usize) -> Self {
+    /// Takes the rows, so that no more than two copies of them are ever held.
+    pub(crate) fn new(rows: Vec<Row>, users: usize) -> Self {
         let mut starts = vec![0; users + 1];
         rows.iter().for_each(|row| starts[row.user as usize + 1] += 1);
         (1..=users).for_each(|user| starts[user] += starts[user - 1]);
@@ -163,7 +164,7 @@ impl ByUser {
         let mut sorted = vec![Row { user: 0, item: 0, index: 0, time: 0.0 }; rows.len()];
         for row in rows {
             let place = &mut next[row.user as usize];
-            sorted[*place] = *row;
+            sorted[*place] = row;
             *place += 1;
         }
         for own in starts.windows(2) {

@@ -51,9 +51,10 @@ pub fn read(name: &str, config: &DataConfig) -> Result<Prepared> {
     let Interactions { users, items, rows } = keep(interactions, config);
     let titles = read_titles(&items, config, &mut skipped)?;
     let cuts = temporal_cuts(&rows, config);
-    let Parts { train, valid, test, times } = split(&rows, users.len(), config, train_rows, cuts);
+    let kept = rows.len();
+    let Parts { train, valid, test, times } = split(rows, users.len(), config, train_rows, cuts);
     let longest = train.rows().map(<[u32]>::len).max().unwrap_or(0);
-    anything_left(name, config, rows.len(), longest, test.total())?;
+    anything_left(name, config, kept, longest, test.total())?;
     let (filter, split) = protocol(config);
     let catalog = Catalog::new(items, titles);
     let dataset = Dataset { name: name.into(), users, catalog, train, valid, test, filter, split };

@@ -13,7 +13,7 @@ pub(crate) struct Parts {
 }
 
 /// Cuts the log of so many users; of a given split the first `train_rows` rows train, of a temporal one those before `cuts`.
-pub(crate) fn split(rows: &[Row], users: usize, config: &DataConfig, train_rows: usize, cuts: [f64; 2]) -> Parts {
+pub(crate) fn split(rows: Vec<Row>, users: usize, config: &DataConfig, train_rows: usize, cuts: [f64; 2]) -> Parts {
     let users = ByUser::new(rows, users);
     match config.split {
         Split::LeaveOneOut => parts(&users, leave_last(1)),
@@ -108,7 +108,7 @@ mod tests {
     fn by(split: Split, change: impl Fn(&mut DataConfig)) -> Parts {
         let mut config = DataConfig { split, ..DataConfig::default() };
         change(&mut config);
-        super::split(&log().rows, 2, &config, 4, temporal_cuts(&log().rows, &config))
+        super::split(log().rows, 2, &config, 4, temporal_cuts(&log().rows, &config))
     }
 
     #[test]
