@@ -85,7 +85,8 @@ impl RunFolder {
         {
             bail!("{}: holds files but no run; name an empty folder by --out", path.display());
         }
-        for part in ["checkpoints", "metrics", "vectors"].map(|name| folder.file(name)).iter().filter(|p| p.exists()) {
+        let parts = ["checkpoints", "metrics", "tensorboard", "vectors"].map(|name| folder.file(name));
+        for part in parts.iter().filter(|part| part.exists()) {
             std::fs::remove_dir_all(part).with_context(|| not_removed(part))?;
         }
         folder.remove(&REPORTS)?;
