@@ -132,15 +132,7 @@ impl Ranking {
         for stretch in candidates[from..].iter().take_while(|stretch| stretch.start < end) {
             let (start, end) = (stretch.start.max(first), stretch.end.min(end));
             let part = &scores[(start - first) as usize..(end - first) as usize];
-            // Compiled for the vector units at hand, and so is what it inlines.
-            pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    self.not_finite += count(part, |s| !s.is_finite()) as usize;
-                    self.targets.iter_mut().for_each(|target| target.count(start, part));
-                    self.list(start, part);
-                },
-            );
+            pulp::Arch::new().dispatch(Pass { ranking: self, first: start, scores: part });
         }
         self.candidates = candidates;
     }
@@ -197,6 +189,27 @@ impl Ranking {
     }
 }
 
+/// A stretch of scores to go through, compiled for the vector units at hand. Not a closure: its body would not be inlined.
+struct Pass<'a> {
+    ranking: &'a mut Ranking,
+    first: u32,
+    scores: &'a [f32],
+}
+
+impl pulp::NullaryFnOnce for Pass<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { ranking, first, scores } = self;
+        ranking.not_finite += count(scores, |s| !s.is_finite()) as usize;
+        for target in &mut ranking.targets {
+            target.count(first, scores);
+        }
+        ranking.list(first, scores);
+    }
+}
+
 impl Target {
     #[inline(always)]
     fn count(&mut self, first: u32, scores: &[f32]) {
@@ -218,7 +231,8 @@ const CHUNK: usize = 64;
 /// How many scores are `asked` for.
 #[inline(always)]
 fn count(scores: &[f32], asked: impl Fn(f32) -> bool) -> u32 {
-    scores.iter().map(|&s| u32::from(asked(s))).sum()
+    // A check for overflow would keep the loop out of the vector units.
+    scores.iter().fold(0, |n: u32, &s| n.wrapping_add(u32::from(asked(s))))
 }
 
 /// How many candidates score exactly `score`; where the worst stands, so does every NaN.
