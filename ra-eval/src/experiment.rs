@@ -1,6 +1,6 @@
 //! One recipe in several settings: a table a protocol, and a plot.
 use crate::plot::Bar;
-use crate::report::{Report, Row};
+use crate::report::{Report, Row, StageCost};
 use crate::significance::Interval;
 use crate::table::{duration, grouped};
 use crate::{EvalError, html, markdown};
@@ -27,6 +27,8 @@ pub struct Experiment {
     /// Runs of one protocol each: others do not compare.
     pub(crate) groups: Vec<Group>,
     pub(crate) origins: Vec<String>,
+    /// The stages of every run, by its labels.
+    pub(crate) costs: Vec<(Vec<String>, StageCost)>,
     pub(crate) published: Option<Published>,
 }
 
@@ -88,8 +90,16 @@ impl Experiment {
         }
         let mut origins: Vec<String> = cells.iter().map(|(_, report)| report.origin()).collect();
         origins.dedup();
+        let known = |labels: &[String]| -> Vec<String> {
+            axes.iter().zip(labels).filter(|(axis, _)| *axis != SEED).map(|(_, label)| label.clone()).collect()
+        };
+        let stages = |(labels, report): &(Vec<String>, Report)| {
+            let labels = known(labels);
+            report.stages.iter().map(move |stage| (labels.clone(), stage.clone())).collect::<Vec<_>>()
+        };
+        let costs = cells.iter().flat_map(stages).collect();
         let axes = axes.iter().filter(|axis| *axis != SEED).cloned().collect();
-        Self { name: name.into(), axes, groups, origins, published: None }
+        Self { name: name.into(), axes, groups, origins, costs, published: None }
     }
 
     /// Sets published figures beside ours.
@@ -105,7 +115,9 @@ impl Experiment {
     pub fn json(&self) -> Result<String, EvalError> {
         let group = |group: &Group| json!({ "protocol": group.protocol, "lines": group.lines });
         let groups: Vec<_> = self.groups.iter().map(group).collect();
-        let all = json!({ "name": self.name, "axes": self.axes, "groups": groups, "published": self.published });
+        let cost = |(labels, stage): &(Vec<String>, StageCost)| json!({ "labels": labels, "stage": stage });
+        let costs: Vec<_> = self.costs.iter().map(cost).collect();
+        let all = json!({ "name": self.name, "axes": self.axes, "groups": groups, "costs": costs, "published": self.published });
         Ok(serde_json::to_string_pretty(&all)?)
     }
 

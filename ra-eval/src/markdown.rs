@@ -125,6 +125,14 @@ pub(crate) fn experiment(experiment: &Experiment) -> String {
         let rows = group.lines.iter().map(|line| line.cells().iter().map(|cell| plain(cell)).collect());
         section(&mut out, &title, &head, rows);
     }
+    let head: Vec<String> = experiment.axes.iter().map(|axis| plain(axis)).collect();
+    let head: Vec<&str> = head.iter().map(String::as_str).chain(["stage", "time", "tokens", "peak MiB"]).collect();
+    let count = |n: Option<u64>| n.map_or("-".into(), |n| grouped(n as usize));
+    let rows = experiment.costs.iter().map(|(labels, s)| {
+        let own = [plain(&s.name), duration(s.seconds), count(s.tokens), count(s.peak_mib)];
+        labels.iter().map(|label| plain(label)).chain(own).collect()
+    });
+    section(&mut out, "Costs", &head, rows);
     if let Some(published) = &experiment.published {
         let head: Vec<&str> = published.head.iter().map(String::as_str).collect();
         let rows = published.rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect());

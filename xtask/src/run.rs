@@ -11,8 +11,8 @@ use burn::tensor::Tensor;
 use ra_core::{Backend, Dataset, Device, LedgerRow, Recommender, Silent, open_device, trainable_params};
 use ra_data::Prepared;
 use ra_eval::{
-    AuditFinding, EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost, correct,
-    evaluate, evaluate_items, item_vectors, slices,
+    AuditFinding, Candidates, EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost,
+    correct, evaluate, evaluate_items, item_vectors, slices,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -223,7 +223,9 @@ impl Run {
 
     /// What is maximised on the validation part: NDCG@10 plus a quarter of HR@100, so that neither end is forgotten.
     pub(crate) fn validation(&self, model: &dyn Recommender) -> f64 {
-        let config = EvalConfig { ks: vec![10, 100], ..self.recipe.eval.clone() };
+        // Choices are made among all items, whatever the table ranks.
+        let candidates = Candidates::All;
+        let config = EvalConfig { ks: vec![10, 100], candidates, ..self.recipe.eval.clone() };
         let found = evaluate(model, &self.dataset, Part::Valid, &config, Some(&self.valid_users), &Silent);
         found.metrics["ndcg@10"] + 0.25 * found.metrics["hr@100"]
     }

@@ -75,10 +75,10 @@ fn results(table: &ResultTable<'_>) -> Markup {
     let mut headline = head(&table.headline);
     headline.extend(["tied", "samples", "parameters", "training", "ranking"].map(String::from));
     let further = head(&table.further);
-    let tested = table.rows.iter().any(|(_, row)| row.differences.values().any(|d| d.p_holm.is_some()));
+    let marked = |(_, row): &(_, &Row)| table.headline.iter().any(|metric| mark(row, metric).is_some());
     html! {
         (page::table("The best of a column in bold", &strs(&headline), &rows(&table.headline, true)))
-        @if tested { p { "▲ and ▼: significantly above or below the row it is compared to (see Differences)." } }
+        @if table.rows.iter().any(marked) { p { "▲ and ▼: significantly above or below the row it is compared to (see Differences)." } }
         @for line in table.warnings() { p.warning { strong { "Warning: " } (line) } }
         @if !table.further.is_empty() {
             details {
@@ -91,7 +91,7 @@ fn results(table: &ResultTable<'_>) -> Markup {
 
 fn metric_cell(table: &ResultTable<'_>, row: &Row, metric: &str, headline: bool) -> Markup {
     let Some(&value) = row.metrics.get(metric) else { return html! { td { "-" } } };
-    let mark = row.differences.get(metric).filter(|d| headline && d.p_holm.is_some() && d.is_significant());
+    let mark = mark(row, metric).filter(|_| headline);
     html! {
         td {
             @if headline && table.is_best(metric, value) { strong { (format!("{value:.4}")) } }
@@ -102,6 +102,11 @@ fn metric_cell(table: &ResultTable<'_>, row: &Row, metric: &str, headline: bool)
             }
         }
     }
+}
+
+/// A difference that is worth a mark: tested, and significant.
+fn mark<'a>(row: &'a Row, metric: &str) -> Option<&'a Interval> {
+    row.differences.get(metric).filter(|found| found.p_holm.is_some() && found.is_significant())
 }
 
 /// A difference with all that says how sure it is.

@@ -21,8 +21,9 @@ fn evaluation(hits: &[f64]) -> Evaluation {
 }
 
 pub(crate) fn report(seed: u64) -> Report {
-    let data = dataset(5, 9, 1);
-    let (weak, strong) = (evaluation(&[0.0, 0.0, 1.0, 0.0]), evaluation(&[1.0, 1.0, 1.0, 0.0]));
+    let data = dataset(20, 9, 1);
+    let hits = |hit: fn(u32) -> bool| evaluation(&(0..20).map(|user| f64::from(hit(user % 4))).collect::<Vec<_>>());
+    let (weak, strong) = (hits(|user| user == 2), hits(|user| user != 3));
     let mut rows = vec![
         Row::new("sasrec", "id", &weak),
         Row { trainable_params: 24576, ..Row::new("ra-rec", "ra-rec", &strong) }.against("sasrec", &strong, &weak, 1),
@@ -112,7 +113,7 @@ fn the_json_has_the_promised_keys() {
     for key in ["mean", "low", "high", "p", "p_holm", "detectable"] {
         assert!(difference[key].is_f64(), "{key}: {difference}");
     }
-    assert_eq!(json["rows"][1]["slices"][0]["targets"], 4);
+    assert_eq!(json["rows"][1]["slices"][0]["targets"], 20);
 }
 
 #[test]
@@ -169,7 +170,7 @@ fn only_one_protocol_in_a_table() {
     reports[1].rows[0].users = 3;
     assert!(compare(&reports).unwrap_err().to_string().contains("3 users"));
     let config = EvalConfig { ties: ra_eval::Ties::ById, ..EvalConfig::default() };
-    reports[1].protocol = config.protocol(&dataset(5, 9, 1));
+    reports[1].protocol = config.protocol(&dataset(20, 9, 1));
     let refusal = compare(&reports).unwrap_err().to_string();
     assert!(refusal.contains("ties pessimistic and by_id"), "{refusal}");
     assert!(compare(&[]).is_ok());
@@ -195,7 +196,7 @@ fn seeds_are_put_together() {
 fn sampled_candidates_are_called_what_they_are() {
     let mut report = report(1);
     let config = EvalConfig { candidates: ra_eval::Candidates::Uniform(100), ..EvalConfig::default() };
-    report.protocol = config.protocol(&dataset(5, 9, 1));
+    report.protocol = config.protocol(&dataset(20, 9, 1));
     assert!(
         report.markdown().contains("only 100 sampled uniformly items are ranked") && report.html().contains("inflates")
     );
@@ -207,7 +208,8 @@ fn protocols_get_tables_of_their_own_and_published_figures_one_more() {
     let made = experiment(&["ablation"]);
     assert!(made.markdown().contains("somebody, 2024") && made.markdown().contains(".1395"));
     let mut cells = vec![(vec!["a".to_owned()], report(1)), (vec!["b".to_owned()], report(1))];
-    cells[1].1.protocol = EvalConfig { ties: ra_eval::Ties::ById, ..EvalConfig::default() }.protocol(&dataset(5, 9, 1));
+    cells[1].1.protocol =
+        EvalConfig { ties: ra_eval::Ties::ById, ..EvalConfig::default() }.protocol(&dataset(20, 9, 1));
     let made = Experiment::new("two", &["rule".to_owned()], &cells);
     assert_eq!(made.markdown().matches("## Results: random").count(), 2, "{}", made.markdown());
     let json: serde_json::Value = serde_json::from_str(&made.json().unwrap()).unwrap();
