@@ -8,7 +8,7 @@
 //! - [`prepare_coded`]: the same from arrays of numbers, without a file
 //! - [`curate`]: the samples worth training on
 //! - [`describe`]: what the data looks like; [`audit`]: what is wrong with it, and what that does to a metric
-//! - [`to_parquet`], [`samples_to_parquet`], [`write_columns`]: tables for other tools
+//! - [`to_parquet`], [`samples_to_parquet`], [`write_columns`]: tables for other tools; [`read_columns`] reads the last again
 //!
 //! # Example
 //! ```
@@ -40,6 +40,7 @@ mod interactions;
 mod prepare;
 mod prune;
 mod python;
+mod read_columns;
 mod records;
 mod source;
 mod split;
@@ -55,5 +56,6 @@ pub use describe::{Description, Spread, describe};
 pub use error::{DataError, Result};
 pub use export::{samples_to_parquet, to_parquet};
 pub use prepare::{Prepared, prepare, read};
+pub use read_columns::{NumberColumns, read_columns};
 pub use records::Skipped;
 pub use table::{Column, write_columns};

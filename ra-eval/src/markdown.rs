@@ -8,7 +8,7 @@ use std::fmt::Write;
 pub(crate) fn report(report: &Report) -> String {
     let mut out = format!("# {}\n\n{}\n\n", plain(&report.recipe), plain(&report.origin()));
     results(&mut out, &ResultTable::new(std::slice::from_ref(report)));
-    differences(&mut out, std::slice::from_ref(report));
+    differences(&mut out, &ResultTable::new(std::slice::from_ref(report)), "Differences");
     slices(&mut out, report);
     protocol(&mut out, report);
     let finding = |f: &crate::AuditFinding| vec![plain(&f.name), plain(&f.level), plain(&f.told), plain(&f.effect)];
@@ -38,7 +38,9 @@ pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
     }
     results(&mut out, &ResultTable::new(comparison.reports));
     seeds(&mut out, comparison.reports);
-    differences(&mut out, comparison.reports);
+    let between = ResultTable::of(comparison.between.iter().map(|row| (None, row)).collect(), Vec::new());
+    differences(&mut out, &between, "Differences between runs");
+    differences(&mut out, &ResultTable::new(comparison.reports), "Differences within runs");
     for (index, report) in comparison.reports.iter().enumerate() {
         if index == 0 || comparison.caution().is_some() {
             protocol(&mut out, report);
@@ -194,9 +196,8 @@ fn overview_columns(report: &Report) -> (Vec<String>, Vec<String>) {
     (head, usual)
 }
 
-fn differences(out: &mut String, reports: &[Report]) {
-    let table = ResultTable::new(reports);
-    let several = reports.len() > 1;
+fn differences(out: &mut String, table: &ResultTable<'_>, title: &str) {
+    let several = table.rows.iter().any(|(run, _)| run.is_some());
     let mut head = if several { vec!["run"] } else { vec![] };
     head.extend(["model", "to"]);
     head.extend(table.headline.iter().map(String::as_str));
@@ -214,8 +215,8 @@ fn differences(out: &mut String, reports: &[Report]) {
         }));
         cells
     });
-    let title = "Differences: 95 % interval by paired bootstrap over users, p by permutation with Holm's correction";
-    section(out, title, &head, rows);
+    let how = "95 % interval by paired bootstrap over users, p by permutation with Holm's correction";
+    section(out, &format!("{title}: {how}"), &head, rows);
 }
 
 fn protocol(out: &mut String, report: &Report) {

@@ -7,9 +7,11 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Several runs in one table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Comparison<'a> {
     pub(crate) reports: &'a [Report],
+    /// Rows of one run against those of another.
+    pub(crate) between: Vec<Row>,
     /// Whether they do not belong into one table and are there all the same.
     mixed: bool,
 }
@@ -20,6 +22,7 @@ struct Compared<'a> {
     /// Whether rows of different protocols stand in one table.
     mixed_protocols: bool,
     runs: Vec<Run<'a>>,
+    between_runs: &'a [Row],
     over_seeds: Vec<OverSeeds>,
 }
 
@@ -46,6 +49,12 @@ pub(crate) struct OverSeeds {
 }
 
 impl Comparison<'_> {
+    /// Adds rows of one run that were compared to those of another, [`Row::against`], user by user.
+    #[must_use]
+    pub fn with_between(self, between: Vec<Row>) -> Self {
+        Self { between, ..self }
+    }
+
     /// The comparison as markdown.
     pub fn markdown(&self) -> String {
         markdown::comparison(self)
@@ -69,7 +78,8 @@ impl Comparison<'_> {
             rows: &r.rows,
         });
         let runs = runs.collect();
-        let all = Compared { mixed_protocols: self.mixed, runs, over_seeds: over_seeds(self.reports) };
+        let between_runs = &self.between;
+        let all = Compared { mixed_protocols: self.mixed, runs, between_runs, over_seeds: over_seeds(self.reports) };
         Ok(serde_json::to_string_pretty(&all)?)
     }
 
@@ -90,13 +100,13 @@ impl Comparison<'_> {
 pub fn compare(reports: &[Report]) -> Result<Comparison<'_>, EvalError> {
     match difference(reports) {
         Some(refusal) => Err(refusal),
-        None => Ok(Comparison { reports, mixed: false }),
+        None => Ok(Comparison { reports, between: Vec::new(), mixed: false }),
     }
 }
 
 /// [`compare`] for whoever wants to see what a protocol does to the figures: nothing is refused, but said.
 pub fn compare_anyway(reports: &[Report]) -> Comparison<'_> {
-    Comparison { reports, mixed: difference(reports).is_some() }
+    Comparison { reports, between: Vec::new(), mixed: difference(reports).is_some() }
 }
 
 /// Why the reports do not belong into one table.
@@ -196,6 +206,17 @@ pub(crate) fn is_headline(metric: &str, smallest: usize) -> bool {
     }
 }
 
+/// The warning of a protocol that did not rank all items.
+fn sampled(report: &Report) -> Option<String> {
+    (report.protocol.candidates != "all").then(|| {
+        format!(
+            "{}: only {} items are ranked beside the targets. This inflates every figure; they compare with no table over the \
+             whole catalogue, and can even turn the order of models around.",
+            report.recipe, report.protocol.candidates
+        )
+    })
+}
+
 /// The rows of one or several reports, and the metrics to show of them.
 pub(crate) struct ResultTable<'a> {
     /// The run (only when there are several) and the row.
@@ -212,7 +233,14 @@ impl<'a> ResultTable<'a> {
     pub(crate) fn new(reports: &'a [Report]) -> Self {
         let several = reports.len() > 1;
         let run = |report: &Report| several.then(|| format!("{} (seed {})", report.recipe, report.seed));
-        let rows: Vec<_> = reports.iter().flat_map(|r| r.rows.iter().map(move |row| (run(r), row))).collect();
+        let rows = reports.iter().flat_map(|r| r.rows.iter().map(move |row| (run(r), row))).collect();
+        let mut sampled: Vec<String> = reports.iter().filter_map(sampled).collect();
+        sampled.dedup();
+        Self::of(rows, sampled)
+    }
+
+    /// A table of some rows, with the warnings of their protocols.
+    pub(crate) fn of(rows: Vec<(Option<String>, &'a Row)>, sampled: Vec<String>) -> Self {
         let mut keys: Vec<(usize, usize, String)> = rows
             .iter()
             .flat_map(|(_, row)| row.metrics.keys())
@@ -227,18 +255,6 @@ impl<'a> ResultTable<'a> {
         let smallest = keys.first().map_or(0, |key| key.0);
         let (headline, further): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| is_headline(&key.2, smallest));
         let names = |keys: Vec<(usize, usize, String)>| keys.into_iter().map(|key| key.2).collect();
-        let mut sampled: Vec<String> = reports
-            .iter()
-            .filter(|report| report.protocol.candidates != "all")
-            .map(|report| {
-                format!(
-                    "{}: only {} items are ranked beside the targets. This inflates every figure; they compare with no table over \
-                     the whole catalogue, and can even turn the order of models around.",
-                    report.recipe, report.protocol.candidates
-                )
-            })
-            .collect();
-        sampled.dedup();
         Self { rows, headline: names(headline), further: names(further), sampled }
     }
 

@@ -35,6 +35,7 @@ pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
         @if let Some(caution) = comparison.caution() { p.warning { strong { "Warning: " } (caution) } }
     };
     let all = ResultTable::new(comparison.reports);
+    let between = ResultTable::of(comparison.between.iter().map(|row| (None, row)).collect(), Vec::new());
     let protocols = html! {
         @for (index, report) in comparison.reports.iter().enumerate() {
             @if index == 0 || comparison.caution().is_some() { (parts::protocol(report)) }
@@ -43,7 +44,8 @@ pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
     let sections = [
         ("results", "Results", results(&all)),
         ("seeds", "Over seeds", seeds(comparison.reports, &all.headline)),
-        ("differences", "Differences", differences(&all)),
+        ("between", "Differences between runs", differences(&between)),
+        ("differences", "Differences within runs", differences(&all)),
         ("protocol", "Protocol", protocols),
     ];
     page("Comparison", &lead, &sections)

@@ -4,5 +4,6 @@
 mod cache;
 mod cli;
 mod documents;
+mod evaluation;
 mod house;
 mod kill;
