@@ -64,8 +64,10 @@ pub struct Evaluation {
     pub per_user: BTreeMap<String, Vec<f64>>,
     /// The relevant items of each of `users` with their ranks, best first.
     pub ranks: Vec<Vec<(u32, f64)>>,
-    /// Share of the targets that tie with another candidate; near 1 the model is constant.
+    /// Share of the targets that tie with another candidate.
     pub tied_share: f64,
+    /// Mean over targets of the share of the other candidates that they tie with; near 1 the model is constant.
+    pub tie_width: f64,
     /// Scores of candidates that are NaN or infinite, over all users. NaN ranks last; any of them is a defect.
     pub not_finite: usize,
     /// The best [`EvalConfig::keep_top`] items of each of `users`; ties by id.
@@ -173,6 +175,7 @@ pub fn evaluate_items(
         ranks,
         users,
         tied_share: tally.tied_share(),
+        tie_width: tally.tie_width(),
         not_finite: tally.not_finite,
         top,
         seconds: started.elapsed().as_secs_f64(),

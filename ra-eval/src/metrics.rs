@@ -95,6 +95,7 @@ pub(crate) struct Tally {
     users: usize,
     pub(crate) targets: usize,
     pub(crate) tied: usize,
+    tie_width: f64,
     pub(crate) not_finite: usize,
 }
 
@@ -113,7 +114,7 @@ impl Tally {
             similarity: 0.0,
         };
         let at = ks.iter().map(at).collect();
-        Self { at, surprise, titles: None, users: 0, targets: 0, tied: 0, not_finite: 0, counts }
+        Self { at, surprise, titles: None, users: 0, targets: 0, tied: 0, tie_width: 0.0, not_finite: 0, counts }
     }
 
     /// Also tells how alike the titles of the lists are.
@@ -126,6 +127,7 @@ impl Tally {
         self.users += 1;
         self.targets += user.ranks.len();
         self.tied += user.tied;
+        self.tie_width += user.tie_width;
         self.not_finite += user.not_finite;
         for at in &mut self.at {
             if !user.ranks.is_empty() {
@@ -155,6 +157,11 @@ impl Tally {
     /// Share of the targets that tie with another candidate.
     pub(crate) fn tied_share(&self) -> f64 {
         self.tied as f64 / self.targets.max(1) as f64
+    }
+
+    /// Mean over targets of the share of the other candidates that they tie with.
+    pub(crate) fn tie_width(&self) -> f64 {
+        self.tie_width / self.targets.max(1) as f64
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Ranked {
     pub(crate) items: Vec<u32>,
     /// How many of them tie with another candidate.
     pub(crate) tied: usize,
+    /// The share of the other candidates that a target ties with, summed over the targets.
+    pub(crate) tie_width: f64,
     /// How many candidates have a score that is not finite.
     pub(crate) not_finite: usize,
     /// The best items, best first; ties by id.
@@ -167,9 +169,11 @@ impl Ranking {
     /// After the last block.
     pub(crate) fn finish(mut self, ties: Ties) -> Ranked {
         self.targets.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
-        let (mut tied, mut ranks) = (0, Vec::with_capacity(self.targets.len()));
+        let others = self.candidates.iter().map(|stretch| stretch.len()).sum::<usize>().saturating_sub(1).max(1) as f64;
+        let (mut tied, mut tie_width, mut ranks) = (0, 0.0, Vec::with_capacity(self.targets.len()));
         for group in self.targets.chunk_by(|a, b| a.score == b.score) {
             tied += if group[0].equal > 1 { group.len() } else { 0 };
+            tie_width += group.len() as f64 * f64::from(group[0].equal.saturating_sub(1)) / others;
             for (place, target) in (1..).zip(group) {
                 let [above, equal, earlier] = [target.above, target.equal, target.earlier].map(f64::from);
                 let (place, members) = (f64::from(place), group.len() as f64);
@@ -185,7 +189,7 @@ impl Ranking {
         ranks.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (ranks, items) = ranks.into_iter().unzip();
         let top = self.heap.into_sorted_vec().into_iter().map(|entry| entry.item).collect();
-        Ranked { ranks, items, tied, not_finite: self.not_finite, top }
+        Ranked { ranks, items, tied, tie_width, not_finite: self.not_finite, top }
     }
 }
 

@@ -74,6 +74,9 @@ pub struct Row {
     /// As [`Evaluation::tied_share`].
     #[serde(default)]
     pub tied_share: f64,
+    /// As [`Evaluation::tie_width`].
+    #[serde(default)]
+    pub tie_width: f64,
     /// Samples it learned from.
     #[serde(default)]
     pub train_samples: usize,
@@ -111,6 +114,7 @@ impl Row {
             kind: kind.into(),
             metrics: evaluation.metrics.clone(),
             tied_share: evaluation.tied_share,
+            tie_width: evaluation.tie_width,
             eval_seconds: evaluation.seconds,
             users: evaluation.users.len(),
             not_finite: evaluation.not_finite,

@@ -267,12 +267,12 @@ impl<'a> ResultTable<'a> {
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut lines = self.sampled.clone();
         for (_, row) in &self.rows {
-            if row.tied_share > 0.9 {
+            if row.tie_width > 0.5 {
                 lines.push(format!(
-                    "{}: the model is nearly constant; {:.1} % of the targets score exactly what another item scores, and the \
+                    "{}: the model is nearly constant; a target scores exactly what {:.0} % of the other items score, and the \
                      tie rule makes its figures.",
                     row.name,
-                    100.0 * row.tied_share
+                    100.0 * row.tie_width
                 ));
             } else if row.tied_share > 0.1 {
                 let share = 100.0 * row.tied_share;

@@ -49,7 +49,7 @@ fn a_constant_model_gets_nothing() {
     let data = dataset(50, 200, 3);
     let model = constant(50, 200, 1.0);
     let got = test_part(&model, &data, &EvalConfig { ks: vec![10], ..EvalConfig::default() });
-    assert_eq!((got.metrics["hr@10"], got.tied_share, got.not_finite), (0.0, 1.0, 0));
+    assert_eq!((got.metrics["hr@10"], got.tied_share, got.tie_width, got.not_finite), (0.0, 1.0, 1.0, 0));
     let flattered = EvalConfig { ties: Ties::Optimistic, ks: vec![10], ..EvalConfig::default() };
     assert_eq!(test_part(&model, &data, &flattered).metrics["hr@10"], 1.0);
 }

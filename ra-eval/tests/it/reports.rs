@@ -193,6 +193,14 @@ fn seeds_are_put_together() {
 }
 
 #[test]
+fn a_nearly_constant_model_is_told_from_one_with_ties() {
+    let mut report = report(1);
+    assert!(report.markdown().contains("ra-rec: 50.0 % of the targets tie"));
+    report.rows[1].tie_width = 0.8;
+    assert!(report.markdown().contains("ra-rec: the model is nearly constant"), "{}", report.markdown());
+}
+
+#[test]
 fn sampled_candidates_are_called_what_they_are() {
     let mut report = report(1);
     let config = EvalConfig { candidates: ra_eval::Candidates::Uniform(100), ..EvalConfig::default() };
