@@ -12,6 +12,7 @@ macro_rules! say {
 mod aligned;
 mod bench;
 mod ci;
+mod cold;
 mod counted;
 mod data;
 mod doctor;
