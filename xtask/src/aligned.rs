@@ -188,6 +188,7 @@ impl Run {
             seed: self.recipe.seed,
             state: Some(&state),
         };
+        crate::log::begin(plan.name);
         let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), &self.bars)?;
         let seconds = self.cost(&format!("align {}", plan.name), since).max(curve.seconds);
         let ids = id_fingerprint(&*backbone.model, &self.dataset);

@@ -14,13 +14,20 @@ use tracing_subscriber::layer::{Context as Around, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Of the run that is going on; before there is one, events reach the terminal only.
-static FILES: Mutex<Option<(Arc<File>, Events)>> = Mutex::new(None);
+static FILES: Mutex<Option<Files>> = Mutex::new(None);
+
+struct Files {
+    log: Arc<File>,
+    curves: Events,
+    /// What is being trained: names the curves.
+    part: String,
+}
 
 /// Starts listening; called once, before anything can be worth telling.
 pub(crate) fn listen() {
     let file = || -> Box<dyn Write> {
         match &*FILES.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((file, _)) => Box::new(file.clone()),
+            Some(files) => Box::new(files.log.clone()),
             None => Box::new(std::io::sink()),
         }
     };
@@ -36,11 +43,18 @@ pub(crate) fn listen() {
 pub(crate) fn write_to(folder: &Path) -> Result<()> {
     let path = folder.join("log.jsonl");
     let file = File::options().create(true).append(true).open(&path);
-    let file = file.with_context(|| format!("{}: cannot write", path.display()))?;
+    let log = Arc::new(file.with_context(|| format!("{}: cannot write", path.display()))?);
     let path = folder.join("tensorboard");
-    let events = Events::create(&path).with_context(|| format!("{}: cannot write", path.display()))?;
-    *FILES.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::new(file), events));
+    let curves = Events::create(&path).with_context(|| format!("{}: cannot write", path.display()))?;
+    *FILES.lock().unwrap_or_else(PoisonError::into_inner) = Some(Files { log, curves, part: String::new() });
     Ok(())
+}
+
+/// Curves are those of `part` from now on: every method trains in a stage of the same name.
+pub(crate) fn begin(part: &str) {
+    if let Some(files) = &mut *FILES.lock().unwrap_or_else(PoisonError::into_inner) {
+        files.part = part.into();
+    }
 }
 
 /// Passes the points of learning curves on, as the training loop tells them.
@@ -76,8 +90,9 @@ impl<S: Subscriber> Layer<S> for Curves {
         event.record(&mut point);
         let (Some(stage), Some(step)) = (point.stage, point.step) else { return };
         let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((_, events)) = &mut *files else { return };
+        let Some(Files { curves, part, .. }) = &mut *files else { return };
+        let part = if part.is_empty() { &stage } else { &*part };
         // A full disk shows in files that matter more.
-        point.numbers.iter().for_each(|(name, value)| drop(events.scalar(&format!("{stage}/{name}"), step, *value)));
+        point.numbers.iter().for_each(|(name, value)| drop(curves.scalar(&format!("{part}/{name}"), step, *value)));
     }
 }

@@ -223,11 +223,13 @@ impl Run {
 
     /// What is maximised on the validation part: NDCG@10 plus a quarter of HR@100, so that neither end is forgotten.
     pub(crate) fn validation(&self, model: &dyn Recommender) -> f64 {
-        // Choices are made among all items, whatever the table ranks.
-        let candidates = Candidates::All;
-        let config = EvalConfig { ks: vec![10, 100], candidates, ..self.recipe.eval.clone() };
-        let found = evaluate(model, &self.dataset, Part::Valid, &config, Some(&self.valid_users), &Silent);
+        let found = evaluate(model, &self.dataset, Part::Valid, &self.choosing(), Some(&self.valid_users), &Silent);
         found.metrics["ndcg@10"] + 0.25 * found.metrics["hr@100"]
+    }
+
+    /// How models are chosen: among all items, whatever the table ranks.
+    pub(crate) fn choosing(&self) -> EvalConfig {
+        EvalConfig { ks: vec![10, 100], candidates: Candidates::All, ..self.recipe.eval.clone() }
     }
 
     /// Evaluates a model on the test part, makes its row and gives back its item vectors, `[items + 1, dim]`.
