@@ -7,9 +7,9 @@ use ra_core::{Device, IdTable, Sequences, Silent, SplitMix};
 use ra_eval::{EvalConfig, Part, evaluate_items};
 use std::time::Instant;
 
-/// CPU and wall seconds a user: 1,000 users, 1 M items, the best 100, through the call that makes every row of a report.
-pub(super) fn users(dim: usize) -> Result<(f64, f64)> {
-    let (users, items, device) = (1000, 1_000_000, Device::flex());
+/// CPU and wall seconds a user: the best 100 of `items` for each of `users`, through the call that makes every row of a report.
+pub(super) fn users(users: usize, items: usize, dim: usize) -> Result<(f64, f64)> {
+    let device = Device::flex();
     let mut random = SplitMix::new(1);
     let mut table = |rows: usize| {
         let values: Vec<f32> = (0..rows * dim).map(|_| random.unit() as f32 - 0.5).collect();
