@@ -63,7 +63,7 @@ pub struct EvalConfig {
     pub users: usize,
     /// Memory for the scores that are held at a time, in MiB; at least those of 256 items. Item vectors are not counted.
     pub block_mib: usize,
-    /// How many recommended items of each user to keep in [`Evaluation::top`].
+    /// How many recommended items of each user to keep in [`crate::Evaluation::top`].
     pub keep_top: usize,
 }
 
