@@ -1,5 +1,5 @@
 //! A split data set with dense ids, and the protocol under which it is evaluated.
-use crate::{Fingerprint, fingerprint};
+use crate::{Fingerprint, Fingerprinter, fingerprint};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -62,7 +62,7 @@ impl Sequences {
     }
 
     /// All rows in order.
-    pub fn rows(&self) -> impl Iterator<Item = &[u32]> {
+    pub fn rows(&self) -> impl Iterator<Item = &[u32]> + Clone {
         self.offsets.windows(2).map(|w| &self.items[w[0]..w[1]])
     }
 }
@@ -239,25 +239,12 @@ impl Dataset {
 
     /// Hash of users, items, titles and all three parts of the split.
     pub fn fingerprint(&self) -> Fingerprint {
-        let text = |list: &[String]| list.join("\u{0}").into_bytes();
-        let numbers = |s: &Sequences| -> Vec<u8> {
-            s.offsets
-                .iter()
-                .flat_map(|&o| (o as u64).to_le_bytes())
-                .chain(s.items.iter().flat_map(|i| i.to_le_bytes()))
-                .collect()
-        };
-        let parts = [
-            text(&self.users),
-            text(&self.catalog.ids),
-            text(&self.catalog.titles),
-            numbers(&self.train),
-            numbers(&self.valid),
-            numbers(&self.test),
-            self.filter.clone().into_bytes(),
-            self.split.clone().into_bytes(),
-        ];
-        fingerprint(parts.iter().map(Vec::as_slice))
+        let mut hash = DatasetHash::new(&self.users, &self.catalog);
+        for part in [&self.train, &self.valid, &self.test] {
+            hash.part(part.rows().map(<[u32]>::len));
+            part.rows().for_each(|row| hash.items(row));
+        }
+        hash.finish(&self.filter, &self.split)
     }
 
     /// The protocol of a table over this data set.
@@ -279,6 +266,52 @@ impl Dataset {
             repeats: rules.repeats.into(),
             ties: rules.ties.into(),
         }
+    }
+}
+
+/// [`Dataset::fingerprint`] of a data set that is not in memory at once.
+#[derive(Debug)]
+pub struct DatasetHash(Fingerprinter);
+
+impl DatasetHash {
+    /// Begins with users and items.
+    pub fn new(users: &[String], catalog: &Catalog) -> Self {
+        let mut hash = Fingerprinter::default();
+        for list in [users, &catalog.ids, &catalog.titles] {
+            let separators = list.len().saturating_sub(1);
+            hash.part(list.iter().map(String::len).sum::<usize>() + separators);
+            for (index, text) in list.iter().enumerate() {
+                hash.bytes(if index == 0 { b"" } else { b"\0" });
+                hash.bytes(text.as_bytes());
+            }
+        }
+        Self(hash)
+    }
+
+    /// Begins a part of the split, training first, whose users have rows of these lengths.
+    pub fn part(&mut self, lengths: impl Iterator<Item = usize> + Clone) {
+        let (users, items) = lengths.clone().fold((0, 0), |(users, items), length| (users + 1, items + length));
+        self.0.part(8 * (users + 1) + 4 * items);
+        let mut end = 0u64;
+        self.0.bytes(&end.to_le_bytes());
+        lengths.for_each(|length| {
+            end += length as u64;
+            self.0.bytes(&end.to_le_bytes());
+        });
+    }
+
+    /// The next items of the part.
+    pub fn items(&mut self, items: &[u32]) {
+        items.iter().for_each(|item| self.0.bytes(&item.to_le_bytes()));
+    }
+
+    /// Closes with filter and split in words.
+    pub fn finish(mut self, filter: &str, split: &str) -> Fingerprint {
+        for words in [filter, split] {
+            self.0.part(words.len());
+            self.0.bytes(words.as_bytes());
+        }
+        self.0.finish()
     }
 }
 

@@ -7,3 +7,4 @@ mod documents;
 mod evaluation;
 mod house;
 mod kill;
+mod safety;
