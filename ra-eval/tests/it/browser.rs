@@ -22,7 +22,7 @@ impl Browser {
         let mut command = Command::new("chromedriver");
         let started = command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let Ok(mut driver) = started else {
-            println!("SKIPPED: there is no chromedriver (apt-get install chromium chromium-driver)");
+            skipped("there is no chromedriver (apt-get install chromium chromium-driver)");
             return None;
         };
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
@@ -120,6 +120,11 @@ impl Drop for Browser {
     }
 }
 
+/// Says so where it is seen: what a test prints with the macros is kept back when it passes.
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED, a look at the reports in a browser: {why}");
+}
+
 fn axe() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../axe/node_modules/axe-core/axe.min.js");
     path.exists().then_some(path)
@@ -151,7 +156,7 @@ pub(crate) fn look(browser: &Browser, name: &str, html: &str) -> usize {
         }
         match browser.axe() {
             Some(found) => assert!(found.is_empty(), "{name}, {scheme}: {found:#?}"),
-            None => println!("SKIPPED: there is no axe-core in the target folder, see .ci/run"),
+            None => skipped("there is no axe-core in the target folder, see .ci/run"),
         }
         grounds.push(browser.run("return getComputedStyle(document.body).backgroundColor"));
     }
