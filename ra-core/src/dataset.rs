@@ -147,12 +147,33 @@ pub struct Protocol {
     pub filter: String,
     /// `leave_one_out` or `temporal`.
     pub split: String,
-    /// What is ranked: `all` items.
+    /// What is ranked: `all` items, or so many sampled ones.
     pub candidates: String,
     /// Items of the user's history: `removed` from the ranking (never the target) or `kept`.
     pub seen: String,
+    /// Targets that the user had before: `kept` or `skipped`.
+    #[serde(default = "kept")]
+    pub repeats: String,
     /// How ties between the target and others count.
     pub ties: String,
+}
+
+/// Of a report that was written before there was a choice.
+fn kept() -> String {
+    "kept".into()
+}
+
+/// What a ranking does with candidates, histories and ties, in the words of [`Protocol`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules<'a> {
+    /// As [`Protocol::candidates`].
+    pub candidates: &'a str,
+    /// As [`Protocol::seen`].
+    pub seen: &'a str,
+    /// As [`Protocol::repeats`].
+    pub repeats: &'a str,
+    /// As [`Protocol::ties`].
+    pub ties: &'a str,
 }
 
 /// A target and the history before it: `train.row(user)[position]` and what precedes it.
@@ -227,19 +248,23 @@ impl Dataset {
     }
 
     /// The protocol of a table over this data set.
-    pub fn protocol(&self, seen: &str, ties: &str) -> Protocol {
+    pub fn protocol(&self, rules: &Rules<'_>) -> Protocol {
         let data = self.fingerprint().to_string();
+        let parts = [rules.candidates, &data, &self.filter, &self.split, rules.seen, rules.ties];
+        // Left out where it is as it always was: reports keep the fingerprints they have.
+        let repeats = Some(rules.repeats).filter(|repeats| *repeats != kept());
         Protocol {
-            fingerprint: fingerprint(["all", &data, &self.filter, &self.split, seen, ties].map(str::as_bytes)),
+            fingerprint: fingerprint(parts.into_iter().chain(repeats).map(str::as_bytes)),
             dataset: self.name.clone(),
             users: self.users.len(),
             items: self.catalog.len(),
             interactions: self.interactions(),
             filter: self.filter.clone(),
             split: self.split.clone(),
-            candidates: "all".into(),
-            seen: seen.into(),
-            ties: ties.into(),
+            candidates: rules.candidates.into(),
+            seen: rules.seen.into(),
+            repeats: rules.repeats.into(),
+            ties: rules.ties.into(),
         }
     }
 }
@@ -327,10 +352,16 @@ mod tests {
         let mut other = data.clone();
         other.test = Sequences::from_rows([vec![3], vec![]]);
         assert_ne!(data.fingerprint(), other.fingerprint());
-        assert_ne!(
-            data.protocol("removed", "pessimistic").fingerprint,
-            data.protocol("kept", "pessimistic").fingerprint
-        );
+        let rules = Rules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic" };
+        let others = [
+            Rules { candidates: "100 sampled uniformly", ..rules },
+            Rules { seen: "kept", ..rules },
+            Rules { repeats: "skipped", ..rules },
+            Rules { ties: "by_id", ..rules },
+        ];
+        let own = data.protocol(&rules).fingerprint;
+        assert!(others.iter().all(|rules| data.protocol(rules).fingerprint != own));
+        assert_ne!(own, other.protocol(&rules).fingerprint);
         assert_eq!(data.fingerprint(), tiny().fingerprint());
     }
 }

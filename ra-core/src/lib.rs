@@ -47,7 +47,7 @@ mod state;
 pub use align::{Aligner, Prefix};
 pub use burn::tensor::Device;
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
-pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Protocol, Sample, Sequences};
+pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Protocol, Rules, Sample, Sequences};
 pub use device::{Backend, open_device};
 pub use encode::{
     Encoded, encode, encode_from, encode_pooled, encode_with_tokens, mean_rows, pool, pooled_text, run_layers,

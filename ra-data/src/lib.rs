@@ -8,8 +8,8 @@
 //! - [`prepare_coded`]: the same from arrays of numbers, without a file
 //! - [`curate`]: the samples worth training on
 //! - [`describe`]: what the data looks like; [`audit`]: what is wrong with it, and what that does to a metric
-//! - [`to_parquet`], [`samples_to_parquet`], [`write_columns`]: tables for other tools; [`to_parquet_within`] the same from
-//!   logs that are larger than memory; with the feature `ballista`, `cluster::to_parquet_on` by many machines
+//! - [`to_parquet`], [`samples_to_parquet`], [`write_columns`]: tables for other tools, which [`read_columns`] reads
+//!   again; [`to_parquet_within`] the same from logs that are larger than memory; with the feature `ballista`, `cluster::to_parquet_on` by many machines
 //!
 //! # Example
 //! ```
@@ -47,6 +47,7 @@ mod partitions;
 mod prepare;
 mod prune;
 mod python;
+mod read_columns;
 mod records;
 mod source;
 mod spill;
@@ -64,5 +65,6 @@ pub use describe::{Description, Spread, describe};
 pub use error::{DataError, Result};
 pub use export::{samples_to_parquet, to_parquet};
 pub use prepare::{Prepared, prepare, read};
+pub use read_columns::{NumberColumns, read_columns};
 pub use records::Skipped;
 pub use table::{Column, write_columns};

@@ -89,7 +89,8 @@ impl RunFolder {
         {
             bail!("{}: holds files but no run; name an empty folder by --out", path.display());
         }
-        for part in ["checkpoints", "metrics", "vectors"].map(|name| folder.file(name)).iter().filter(|p| p.exists()) {
+        let parts = ["checkpoints", "metrics", "tensorboard", "vectors"].map(|name| folder.file(name));
+        for part in parts.iter().filter(|part| part.exists()) {
             std::fs::remove_dir_all(part).with_context(|| not_removed(part))?;
         }
         folder.remove(&REPORTS)?;
@@ -250,8 +251,7 @@ impl RunFolder {
         let users = evaluation.users.iter().map(|&u| dataset.users[u as usize].clone()).collect();
         let mut columns = vec![("user", Column::Text(users))];
         columns.extend(evaluation.per_user.iter().map(|(k, v)| (k.as_str(), Column::Numbers(v.clone()))));
-        let name: String = row.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-        Ok(ra_data::write_columns(&self.file(&format!("metrics/{}.parquet", name.trim_end_matches('_'))), &columns)?)
+        Ok(ra_data::write_columns(&users_file(&self.path, row), &columns)?)
     }
 
     fn items_file(&self) -> PathBuf {
@@ -314,6 +314,23 @@ pub(crate) fn is_finished(path: &Path, recipe: &Recipe, dataset: &Dataset) -> Re
 pub(crate) fn forget_report(path: &Path) -> Result<()> {
     let folder = RunFolder { path: path.into(), _lock: None };
     if folder.file("manifest.json").exists() { folder.remove(&REPORTS) } else { Ok(()) }
+}
+
+/// Where a run keeps the accuracy of every user under a row.
+fn users_file(run: &Path, row: &str) -> PathBuf {
+    let name: String = row.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    run.join(format!("metrics/{}.parquet", name.trim_end_matches('_')))
+}
+
+/// The users of a row by their own ids, and their accuracy, as a run wrote them down; nothing where it did not.
+pub(crate) fn read_users(run: &Path, row: &str) -> Result<Option<(Vec<String>, Evaluation)>> {
+    let file = users_file(run, row);
+    if !file.exists() {
+        return Ok(None);
+    }
+    let (users, per_user) = ra_data::read_columns(&file, "user")?;
+    let evaluation = Evaluation { users: (0..users.len() as u32).collect(), per_user, ..Evaluation::default() };
+    Ok(Some((users, evaluation)))
 }
 
 /// A file that a killed write never gave its name, or the lock.

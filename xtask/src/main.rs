@@ -12,6 +12,8 @@ macro_rules! say {
 mod aligned;
 mod bench;
 mod ci;
+mod cold;
+mod counted;
 mod data;
 mod doctor;
 mod fetch;
@@ -26,6 +28,7 @@ mod recommend;
 mod report;
 mod run;
 mod suite;
+mod tensorboard;
 mod text;
 mod verify;
 
@@ -68,6 +71,9 @@ enum Command {
         /// Run folders.
         #[arg(required = true)]
         runs: Vec<PathBuf>,
+        /// Show runs of different protocols in one table, with a warning.
+        #[arg(long)]
+        mixed_protocols: bool,
     },
     /// Measure the promised figures.
     Bench {
@@ -191,7 +197,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
             };
             recommend::recommend(&args.run, &who, args.top, root)
         }
-        Command::Report { runs } => report::compare(&runs),
+        Command::Report { runs, mixed_protocols } => report::compare(&runs, mixed_protocols),
         Command::Bench { name, json } => bench::bench(name.as_deref(), json),
         Command::Doctor => doctor::doctor(root),
     }

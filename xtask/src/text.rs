@@ -1,4 +1,5 @@
 //! The language model of a run and the text towers over it.
+use crate::counted::Counted;
 use crate::fetch;
 use crate::recipe::Recipe;
 use anyhow::{Result, bail};
@@ -9,6 +10,7 @@ use ra_llm::PretrainedLm;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// A text tower that borrows its language model.
 pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
@@ -16,6 +18,8 @@ pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
 /// The frozen language model.
 pub(crate) struct Text {
     lm: PretrainedLm,
+    /// Tokens that it read so far, those that fill up a batch included.
+    pub(crate) tokens: Arc<AtomicU64>,
     backend: &'static str,
     /// `cache/` of the root.
     cache: PathBuf,
@@ -30,9 +34,11 @@ impl Text {
             Some(path) => path.clone(),
             None => fetch::locate_model(&recipe.lm.name, root)?,
         };
-        let lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
+        let tokens = Arc::new(AtomicU64::new(0));
+        let mut lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
+        lm.model = Box::new(Counted { lm: lm.model, tokens: tokens.clone() });
         recipe.align.check(&lm.model.spec()).map_err(anyhow::Error::msg)?;
-        Ok(Self { lm, backend: recipe.backend.name(), cache: root.join("cache"), features: OnceCell::new() })
+        Ok(Self { lm, tokens, backend: recipe.backend.name(), cache: root.join("cache"), features: OnceCell::new() })
     }
 
     pub(crate) fn lm(&self) -> &dyn LanguageModel {
