@@ -1,10 +1,10 @@
 //! The language model of a run and the text towers over it.
 use crate::fetch;
 use crate::recipe::Recipe;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, Prompts, TextCache, TextTower, Tuning};
-use ra_core::{Catalog, Device, History, LanguageModel};
+use ra_core::{Catalog, Device, History, LanguageModel, Precision};
 use ra_llm::PretrainedLm;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
 pub(crate) struct Text {
     lm: PretrainedLm,
     backend: &'static str,
+    precision: Precision,
     /// `cache/` of the root.
     cache: PathBuf,
     /// Its vectors of titles, once a method has asked for them: a run has one catalogue.
@@ -30,9 +31,16 @@ impl Text {
             Some(path) => path.clone(),
             None => fetch::locate_model(&recipe.lm.name, root)?,
         };
-        let lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
+        let mut lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
+        let precision = recipe.lm.precision;
+        if precision != Precision::F32 {
+            precision.check(device)?;
+            let coarser = lm.model.with_linears(0, &mut |linear| linear.in_precision(precision));
+            lm.model =
+                coarser.context("lm.precision: this language model does not show its matrices; set it to f32")?;
+        }
         recipe.align.check(&lm.model.spec()).map_err(anyhow::Error::msg)?;
-        Ok(Self { lm, backend: recipe.backend.name(), cache: root.join("cache"), features: OnceCell::new() })
+        Ok(Self { lm, backend: recipe.backend.name(), precision, cache: root.join("cache"), features: OnceCell::new() })
     }
 
     pub(crate) fn lm(&self) -> &dyn LanguageModel {
@@ -86,7 +94,7 @@ impl Text {
     fn maker(&self, align: &AlignConfig) -> String {
         let spec = self.lm().spec();
         format!(
-            "{} {} {} {} {:?} {} {:?}{}",
+            "{} {} {} {} {:?} {} {:?}{}{}",
             env!("CARGO_PKG_VERSION"),
             self.backend,
             self.lm.fingerprint,
@@ -95,6 +103,7 @@ impl Text {
             align.loss != AlignLoss::None,
             align.placement,
             if align.tune == Tuning::None { "" } else { " tuned" },
+            if self.precision == Precision::F32 { "" } else { self.precision.name() },
         )
     }
 }

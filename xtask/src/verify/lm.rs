@@ -4,8 +4,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Int, Tensor, TensorData};
 use ra_align::{Candidates, Layerwise, Towers, bpr_in_batch, bpr_sampled, info_nce};
 use ra_core::{
-    Aligner, Backend, Device, FitConfig, LanguageModel, Pooling, Prefix, Silent, TextBatch, mean_rows, open_device,
-    pool, run_layers,
+    Aligner, Device, FitConfig, LanguageModel, Pooling, Prefix, Silent, TextBatch, mean_rows, pool, run_layers,
 };
 use ra_idmodels::golden::Array;
 use serde_json::Value;
@@ -38,11 +37,11 @@ struct Pass {
     pooled: Tensor<2>,
 }
 
-pub(super) fn run(folder: &Path, outcome: &mut Outcome) -> Result<()> {
+pub(super) fn run(folder: &Path, device: &Device, outcome: &mut Outcome) -> Result<()> {
     let json = read_value(&folder.join("case.json"))?;
     outcome.kind = json.get("arch").and_then(Value::as_str).unwrap_or("lm").into();
     let model = folder.parent().context("a case stands beside its model folder")?.join("model");
-    let lm = match ra_llm::load_weights(&model, None, &open_device(Backend::Cpu)?) {
+    let lm = match ra_llm::load_weights(&model, None, device) {
         Err(ra_llm::LlmError::Architecture { found, .. }) => bail!("not yet supported: {found}"),
         other => other?,
     };

@@ -1,4 +1,5 @@
 //! Runs the built command in folders of its own.
+use ra_core::Backend;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -208,7 +209,10 @@ fn faults_are_one_line_and_leave_nothing() {
         assert!(set.contains(told), "{told}: {set}");
     }
     assert!(root.error(&["run", "absent"]).contains("known recipes: tiny"));
-    assert!(root.error(&["run", "tiny", "--backend", "wgpu"]).contains("--features wgpu"));
+    for backend in Backend::ALL.into_iter().filter(|b| !Backend::built().contains(b)) {
+        let told = root.error(&["run", "tiny", "--backend", backend.name()]);
+        assert!(told.contains(&format!("--features {}", backend.name())), "{told}");
+    }
     assert!(root.error(&["run", "tiny", "--out", "/proc/nowhere"]).contains("/proc/nowhere"));
     root.write("mine/notes.txt", "keep me");
     assert!(root.error(&["run", "tiny", "--out", "mine"]).contains("holds files but no run"));
