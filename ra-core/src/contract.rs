@@ -16,10 +16,10 @@ const TOLERANCE: f32 = 2e-4;
 /// When there is no such back end, in this build or on this machine.
 pub fn device() -> Device {
     let backend = std::env::var("RA_REC_BACKEND").map_or(Ok(Backend::Cpu), |name| name.parse());
-    let device = backend.map(|backend| open_device(backend).map_err(|error| error.to_string()));
-    match device {
-        Ok(Ok(device)) => device,
-        Ok(Err(problem)) | Err(problem) => panic!("RA_REC_BACKEND: {problem}"),
+    #[allow(clippy::panic)] // As every contract here.
+    match backend.and_then(|backend| open_device(backend).map_err(|error| error.to_string())) {
+        Ok(device) => device,
+        Err(problem) => panic!("RA_REC_BACKEND: {problem}"),
     }
 }
 

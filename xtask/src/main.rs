@@ -133,6 +133,9 @@ struct Verify {
     /// Where tensors live: cpu, wgpu or cuda.
     #[arg(long, default_value = "cpu")]
     backend: Backend,
+    /// What matrices are multiplied in, and how far a case may be off: tf32 is what CUDA makes of f32.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: verify::Rounding,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -197,7 +200,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
             Ok(())
         }),
         Command::Data(command) => data::data(&command, root),
-        Command::Verify(args) => verify::verify(&args.dir, &args.only, args.backend, args.json),
+        Command::Verify(args) => verify::verify(&args.dir, &args.only, args.backend, args.precision, args.json),
         Command::Recommend(args) => {
             let who = match (args.user, args.history) {
                 (Some(user), _) => recommend::Who::User(user),

@@ -39,7 +39,7 @@ pub(super) fn write(root: &Path, cases: &Path) -> Result<()> {
         "[data]\nname = 'tiny'\ninteractions = {:?}\nitems = {:?}\n\
          [[id]]\nkind = 'pop'\n[[id]]\nkind = 'sasrec'\ndim = 16\nmax_length = 8\n[id.train]\nepochs = 8\nbatch = 48\n\
          [lm]\npath = {:?}\n[align]\nfirst_layer = 1\nextra_negatives = 8\nn_tok = 2\n\
-         [train]\nbatch = 48\nsteps = 8\nvalidate_every = 4\n[eval]\nks = [10]\n",
+         [train]\nbatch = 48\nsteps = 12\nlr = 0.05\nvalidate_every = 6\n[eval]\nks = [10]\n",
         root.join("log.tsv"),
         root.join("items.tsv"),
         root.join("lm"),
