@@ -16,7 +16,7 @@ mod rms_norm;
 mod rotary;
 mod softmax;
 
-pub use activation::{Activation, activate, gated_silu};
+pub use activation::{Activation, activate, gated_silu, gelu};
 pub use attention::{attend, attention};
 pub use dropout::dropout;
 pub use layer_norm::layer_norm;

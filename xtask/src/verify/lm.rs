@@ -52,9 +52,9 @@ pub(super) fn run(folder: &Path, place: &Place, outcome: &mut Outcome) -> Result
     case.forward(&mut got);
     case.losses(&mut got);
     outcome.compare_all(&got, &want, |name| match name {
-        n if n.starts_with("grad") => place.rounding.loosen(tolerance(&json, "grad")),
-        n if n.starts_with("loss") => place.rounding.loosen(tolerance(&json, "loss")),
-        _ => place.rounding.loosen(tolerance(&json, "forward")),
+        n if n.starts_with("grad") => tolerance(&json, "grad", place.rounding),
+        n if n.starts_with("loss") => tolerance(&json, "loss", place.rounding),
+        _ => tolerance(&json, "forward", place.rounding),
     });
     case.trajectory(&json, place.rounding, outcome)
 }
@@ -222,7 +222,12 @@ impl Case {
             bail!("the trajectory has {} steps, expected {}", got.len(), want.len());
         }
         for (step, (g, w)) in got.iter().zip(&want).enumerate() {
-            outcome.compare(&format!("trajectory.{step}"), &[*g], &[*w], rounding.loosen((0.0, number("/tol_rel")?)));
+            outcome.compare(
+                &format!("trajectory.{step}"),
+                &[*g],
+                &[*w],
+                rounding.loosen((0.0, number("/tol_rel")?), "loss"),
+            );
         }
         Ok(())
     }

@@ -216,9 +216,9 @@ fn numbers(view: &safetensors::tensor::TensorView<'_>, name: &str) -> Result<Vec
     })
 }
 
-fn tolerance(case: &Value, group: &str) -> (f64, f64) {
+fn tolerance(case: &Value, group: &str, rounding: Rounding) -> (f64, f64) {
     let of = |key: &str| case.pointer(&format!("/tolerance/{group}/{key}")).and_then(Value::as_f64);
-    (of("atol").unwrap_or(1e-5), of("rtol").unwrap_or(1e-5))
+    rounding.loosen((of("atol").unwrap_or(1e-5), of("rtol").unwrap_or(1e-5)), group)
 }
 
 fn id(path: &Path, place: &Place, outcome: &mut Outcome) -> Result<()> {
@@ -230,7 +230,7 @@ fn id(path: &Path, place: &Place, outcome: &mut Outcome) -> Result<()> {
     };
     let got = got.map_err(anyhow::Error::msg)?;
     outcome.compare_all(&got, &want, |name| {
-        place.rounding.loosen(tolerance(&case, if name.starts_with("grad") { "grad" } else { "forward" }))
+        tolerance(&case, if name.starts_with("grad") { "grad" } else { "forward" }, place.rounding)
     });
     Ok(())
 }

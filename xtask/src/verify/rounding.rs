@@ -36,17 +36,20 @@ impl Rounding {
         }
     }
 
-    /// A tolerance `(absolute, relative to the largest number)` where products are rounded so.
+    /// A tolerance `(absolute, relative to the largest number)` of a case's `group` where products are rounded so.
     ///
-    /// A number of `b` bits is off by `2^-b` at most. Through the three layers of a case go 18 products of matrices, forward
-    /// and back; their errors are independent and make the square root of that many, and the largest of some thousand
-    /// numbers is about three times the usual one.
-    pub(super) fn loosen(self, (absolute, relative): (f64, f64)) -> (f64, f64) {
+    /// A number of `b` bits is off by `u = 2^-b` at most. Through the three layers of a case go 18 products of matrices; their
+    /// errors are independent, which makes `sqrt(18) u`, and the largest of some thousand numbers is about three times the
+    /// usual one. A gradient is also multiplied by the slope of its loss, a sigmoid of the difference of two scores. These
+    /// lie about 12 from zero in the cases and are off by `sqrt(18) u` of themselves, and by so much, twice and
+    /// independently, the sigmoid's logarithm moves: `sqrt(2) * 12` is added to the three.
+    pub(super) fn loosen(self, (absolute, relative): (f64, f64), group: &str) -> (f64, f64) {
         let unit = match self {
             Self::F32 => return (absolute, relative),
             Self::Tf32 | Self::F16 => 2f64.powi(-11),
             Self::Bf16 => 2f64.powi(-8),
         };
-        (absolute, relative.max(3.0 * 18f64.sqrt() * unit))
+        let factor = if group == "grad" { 3.0 + 12.0 * 2f64.sqrt() } else { 3.0 };
+        (absolute, relative.max(factor * 18f64.sqrt() * unit))
     }
 }

@@ -225,8 +225,10 @@ fn golden_cases_pass_and_a_changed_figure_fails() {
     let root = Root::new();
     for crate_name in ["ra-llm", "ra-idmodels", "ra-eval", "ra-data"] {
         let golden = workspace().join(crate_name).join("tests/golden");
-        let told = root.ok(&["verify", golden.to_str().unwrap()]);
-        assert!(told.contains(" 0 failed"), "{told}");
+        for precision in ["f32", "f16", "bf16"] {
+            let told = root.ok(&["verify", golden.to_str().unwrap(), "--precision", precision]);
+            assert!(told.contains(" 0 failed"), "{told}");
+        }
     }
     let golden = workspace().join("ra-data/tests/golden");
     for part in ["k2.input.json", "k2.expected.json"] {
