@@ -3,6 +3,7 @@
     RA_REC_BENCH=DIR cargo xtask bench data     # writes DIR/log.parquet and DIR/log.csv.zst
     pip install duckdb polars pandas pyarrow zstandard
     python docs/bench_data.py DIR [duckdb|polars|pandas]
+    python docs/bench_data.py DIR rows 100     # writes DIR/log-100.parquet, 100 million rows of the same kind
 
 5-core, leave-one-out by time and row, five buckets of training popularity: in memory, and with reading. One thread.
 """
@@ -82,7 +83,24 @@ def pandas_run(source):
     return len(train), int((back == 1).sum()), int((back == 0).sum()), len(rank), buckets
 
 
+def write_rows(millions):
+    import numpy as np, pyarrow as pa, pyarrow.parquet as pq
+
+    rng, out = np.random.default_rng(0), None
+    for _ in range(millions):
+        n = 1_000_000
+        u = (rng.pareto(1.2, n) * 20000 * millions / 10).astype(np.int64) % (100_000 * millions)
+        i = (rng.pareto(1.0, n) * 5000).astype(np.int64) % 300_000
+        columns = {"user": u.astype(np.int32), "item": i.astype(np.int32), "ts": rng.integers(0, 10**9, n)}
+        table = pa.table(columns)
+        out = out or pq.ParquetWriter(f"{FOLDER}/log-{millions}.parquet", table.schema, compression="zstd")
+        out.write_table(table)
+    out.close()
+
+
 def main():
+    if TOOLS[0] == "rows":
+        return write_rows(int(TOOLS[1]))
     import pandas as pd
 
     memory = pd.read_parquet(PARQUET)

@@ -35,6 +35,14 @@ pub fn trainable_params(ledger: &[LedgerRow]) -> usize {
     ledger.iter().map(|row| row.params).sum()
 }
 
+/// The first parameter that holds a number which is not finite; parameters are f32.
+pub(crate) fn not_finite<M: Module>(module: &M) -> Option<String> {
+    let finite = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_finite();
+    let tensors = module.collect(None, None, false);
+    let broken = tensors.iter().find(|t| t.to_bytes().is_ok_and(|bytes| !bytes.chunks_exact(4).all(finite)));
+    broken.map(|tensor| tensor.name.clone())
+}
+
 /// A module's parameters, all of them and nothing else, as the bytes of a safetensors file; `path` is named in errors.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
 //! A split data set with dense ids, and the protocol under which it is evaluated.
-use crate::{Fingerprint, fingerprint};
+use crate::{Fingerprint, Fingerprinter, fingerprint};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -62,7 +62,7 @@ impl Sequences {
     }
 
     /// All rows in order.
-    pub fn rows(&self) -> impl Iterator<Item = &[u32]> {
+    pub fn rows(&self) -> impl Iterator<Item = &[u32]> + Clone {
         self.offsets.windows(2).map(|w| &self.items[w[0]..w[1]])
     }
 }
@@ -147,12 +147,33 @@ pub struct Protocol {
     pub filter: String,
     /// `leave_one_out` or `temporal`.
     pub split: String,
-    /// What is ranked: `all` items.
+    /// What is ranked: `all` items, or so many sampled ones.
     pub candidates: String,
     /// Items of the user's history: `removed` from the ranking (never the target) or `kept`.
     pub seen: String,
+    /// Targets that the user had before: `kept` or `skipped`.
+    #[serde(default = "kept")]
+    pub repeats: String,
     /// How ties between the target and others count.
     pub ties: String,
+}
+
+/// Of a report that was written before there was a choice.
+fn kept() -> String {
+    "kept".into()
+}
+
+/// What a ranking does with candidates, histories and ties, in the words of [`Protocol`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules<'a> {
+    /// As [`Protocol::candidates`].
+    pub candidates: &'a str,
+    /// As [`Protocol::seen`].
+    pub seen: &'a str,
+    /// As [`Protocol::repeats`].
+    pub repeats: &'a str,
+    /// As [`Protocol::ties`].
+    pub ties: &'a str,
 }
 
 /// A target and the history before it: `train.row(user)[position]` and what precedes it.
@@ -218,42 +239,79 @@ impl Dataset {
 
     /// Hash of users, items, titles and all three parts of the split.
     pub fn fingerprint(&self) -> Fingerprint {
-        let text = |list: &[String]| list.join("\u{0}").into_bytes();
-        let numbers = |s: &Sequences| -> Vec<u8> {
-            s.offsets
-                .iter()
-                .flat_map(|&o| (o as u64).to_le_bytes())
-                .chain(s.items.iter().flat_map(|i| i.to_le_bytes()))
-                .collect()
-        };
-        let parts = [
-            text(&self.users),
-            text(&self.catalog.ids),
-            text(&self.catalog.titles),
-            numbers(&self.train),
-            numbers(&self.valid),
-            numbers(&self.test),
-            self.filter.clone().into_bytes(),
-            self.split.clone().into_bytes(),
-        ];
-        fingerprint(parts.iter().map(Vec::as_slice))
+        let mut hash = DatasetHash::new(&self.users, &self.catalog);
+        for part in [&self.train, &self.valid, &self.test] {
+            hash.part(part.rows().map(<[u32]>::len));
+            part.rows().for_each(|row| hash.items(row));
+        }
+        hash.finish(&self.filter, &self.split)
     }
 
     /// The protocol of a table over this data set.
-    pub fn protocol(&self, seen: &str, ties: &str) -> Protocol {
+    pub fn protocol(&self, rules: &Rules<'_>) -> Protocol {
         let data = self.fingerprint().to_string();
+        let parts = [rules.candidates, &data, &self.filter, &self.split, rules.seen, rules.ties];
+        // Left out where it is as it always was: reports keep the fingerprints they have.
+        let repeats = Some(rules.repeats).filter(|repeats| *repeats != kept());
         Protocol {
-            fingerprint: fingerprint(["all", &data, &self.filter, &self.split, seen, ties].map(str::as_bytes)),
+            fingerprint: fingerprint(parts.into_iter().chain(repeats).map(str::as_bytes)),
             dataset: self.name.clone(),
             users: self.users.len(),
             items: self.catalog.len(),
             interactions: self.interactions(),
             filter: self.filter.clone(),
             split: self.split.clone(),
-            candidates: "all".into(),
-            seen: seen.into(),
-            ties: ties.into(),
+            candidates: rules.candidates.into(),
+            seen: rules.seen.into(),
+            repeats: rules.repeats.into(),
+            ties: rules.ties.into(),
         }
+    }
+}
+
+/// [`Dataset::fingerprint`] of a data set that is not in memory at once.
+#[derive(Debug)]
+pub struct DatasetHash(Fingerprinter);
+
+impl DatasetHash {
+    /// Begins with users and items.
+    pub fn new(users: &[String], catalog: &Catalog) -> Self {
+        let mut hash = Fingerprinter::default();
+        for list in [users, &catalog.ids, &catalog.titles] {
+            let separators = list.len().saturating_sub(1);
+            hash.part(list.iter().map(String::len).sum::<usize>() + separators);
+            for (index, text) in list.iter().enumerate() {
+                hash.bytes(if index == 0 { b"" } else { b"\0" });
+                hash.bytes(text.as_bytes());
+            }
+        }
+        Self(hash)
+    }
+
+    /// Begins a part of the split, training first, whose users have rows of these lengths.
+    pub fn part(&mut self, lengths: impl Iterator<Item = usize> + Clone) {
+        let (users, items) = lengths.clone().fold((0, 0), |(users, items), length| (users + 1, items + length));
+        self.0.part(8 * (users + 1) + 4 * items);
+        let mut end = 0u64;
+        self.0.bytes(&end.to_le_bytes());
+        lengths.for_each(|length| {
+            end += length as u64;
+            self.0.bytes(&end.to_le_bytes());
+        });
+    }
+
+    /// The next items of the part.
+    pub fn items(&mut self, items: &[u32]) {
+        items.iter().for_each(|item| self.0.bytes(&item.to_le_bytes()));
+    }
+
+    /// Closes with filter and split in words.
+    pub fn finish(mut self, filter: &str, split: &str) -> Fingerprint {
+        for words in [filter, split] {
+            self.0.part(words.len());
+            self.0.bytes(words.as_bytes());
+        }
+        self.0.finish()
     }
 }
 
@@ -294,10 +352,16 @@ mod tests {
         let mut other = data.clone();
         other.test = Sequences::from_rows([vec![3], vec![]]);
         assert_ne!(data.fingerprint(), other.fingerprint());
-        assert_ne!(
-            data.protocol("removed", "pessimistic").fingerprint,
-            data.protocol("kept", "pessimistic").fingerprint
-        );
+        let rules = Rules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic" };
+        let others = [
+            Rules { candidates: "100 sampled uniformly", ..rules },
+            Rules { seen: "kept", ..rules },
+            Rules { repeats: "skipped", ..rules },
+            Rules { ties: "by_id", ..rules },
+        ];
+        let own = data.protocol(&rules).fingerprint;
+        assert!(others.iter().all(|rules| data.protocol(rules).fingerprint != own));
+        assert_ne!(own, other.protocol(&rules).fingerprint);
         assert_eq!(data.fingerprint(), tiny().fingerprint());
     }
 }

@@ -51,14 +51,17 @@ pub enum Error {
         remedy: String,
     },
     /// A loss or gradient is no longer a finite number.
-    #[error("{stage}: the loss is {value} at step {step}; lower the learning rate or look for NaN in what was loaded")]
+    #[error(
+        "{stage}: {what} at step {step}; lower the learning rate or look for NaN in what was loaded. What was written down \
+         before is whole"
+    )]
     NotFinite {
         /// The stage that stopped.
         stage: String,
         /// The step at which it stopped.
         step: usize,
-        /// The loss.
-        value: f32,
+        /// The loss, or the parameter, that is none.
+        what: String,
     },
 }
 

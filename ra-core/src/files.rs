@@ -80,12 +80,33 @@ impl fmt::Display for Fingerprint {
 
 /// Fingerprints `parts`, each with its length, so that no two lists of parts run together.
 pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Fingerprint {
-    let mut hash = Sha256::new();
+    let mut hash = Fingerprinter::default();
     for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
+        hash.part(part.len());
+        hash.bytes(part);
     }
-    Fingerprint::of(hash)
+    hash.finish()
+}
+
+/// [`fingerprint`] of parts that are not held at once.
+#[derive(Debug, Default)]
+pub struct Fingerprinter(Sha256);
+
+impl Fingerprinter {
+    /// Begins a part of so many bytes.
+    pub fn part(&mut self, length: usize) {
+        self.0.update((length as u64).to_le_bytes());
+    }
+
+    /// Bytes of the part that was begun last.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The fingerprint of all parts.
+    pub fn finish(self) -> Fingerprint {
+        Fingerprint::of(self.0)
+    }
 }
 
 /// Fingerprints a file of any size without holding it; the same as [`fingerprint`] of its content alone.

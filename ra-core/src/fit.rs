@@ -1,5 +1,6 @@
 //! The training loop: one for ID methods, alignment and whatever a downstream crate trains.
 use crate::adamw::AdamW;
+use crate::checkpoint::not_finite;
 use crate::state::{Best, State};
 use crate::{Error, Progress, Result};
 use burn::module::Module;
@@ -155,7 +156,7 @@ pub fn fit<M: Module>(
         let value = loss(&model, step);
         let number: f32 = value.clone().into_scalar();
         if !number.is_finite() {
-            return Err(Error::NotFinite { stage: stage.into(), step, value: number });
+            return Err(Error::NotFinite { stage: stage.into(), step, what: format!("the loss is {number}") });
         }
         let grads = GradientsParams::from_grads(value.backward(), &model);
         model = optimizer.step(config.rate(step), model, grads);
@@ -182,9 +183,14 @@ pub fn fit<M: Module>(
             }
         }
         let over = last || (config.patience > 0 && at.bad >= config.patience);
-        if let Some(path) = state
-            && (over || written.elapsed() > pause)
+        let due = state.filter(|_| over || written.elapsed() > pause);
+        // A gradient that is no number shows in the loss one step later: too late for what is kept now.
+        if (over || due.is_some())
+            && let Some(tensor) = not_finite(&model)
         {
+            return Err(Error::NotFinite { stage: stage.into(), step, what: format!("{tensor} is no longer finite") });
+        }
+        if let Some(path) = due {
             let since = Instant::now();
             at.seconds = earlier + (since - started).as_secs_f64();
             State::write(path, &key, &at, &model, best.as_ref(), &optimizer.moments)?;
@@ -298,6 +304,24 @@ mod tests {
         let other = FitConfig { lr: 0.2, ..config(40) };
         let error = fit("test", &other, point(), |m, _| m.at.val().sum(), None, &Silent, Some(&path)).unwrap_err();
         assert!(error.to_string().contains("state.safetensors"), "{error}");
+    }
+
+    #[test]
+    fn a_gradient_that_is_no_number_is_never_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.safetensors");
+        let config = |steps| FitConfig { steps, ..FitConfig::default() };
+        // The square root has a finite value and no gradient at 0.
+        let loss = |m: &Point, step: usize| {
+            let at = m.at.val();
+            if step == 7 { (at.clone() - at.detach()).abs().sqrt().sum() } else { at.sum() }
+        };
+        fit("align", &config(5), point(), loss, None, &Silent, Some(&path)).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let error = fit("align", &config(8), point(), loss, None, &Silent, Some(&path)).unwrap_err().to_string();
+        assert!(error.contains("at is no longer finite at step 7"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert!(fit("align", &config(8), point(), loss, None, &Silent, None).is_err(), "also without a state");
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod align;
 pub mod attention;
 mod checkpoint;
 pub mod contract;
+pub mod damage;
 mod dataset;
 mod device;
 mod encode;
@@ -47,13 +48,15 @@ mod state;
 pub use align::{Aligner, Prefix};
 pub use burn::tensor::Device;
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
-pub use dataset::{Catalog, Dataset, PADDING, Protocol, Sample, Sequences};
+pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Protocol, Rules, Sample, Sequences};
 pub use device::{Backend, device_name, open_device};
 pub use encode::{
     Encoded, encode, encode_from, encode_pooled, encode_with_tokens, mean_rows, pool, pooled_text, run_layers,
 };
 pub use error::{Error, Result};
-pub use files::{Fingerprint, fingerprint, fingerprint_file, read_bytes, read_json, write_atomic, write_json};
+pub use files::{
+    Fingerprint, Fingerprinter, fingerprint, fingerprint_file, read_bytes, read_json, write_atomic, write_json,
+};
 pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};
 pub use id_model::{IdModel, TrainBatch};
 pub use language::{

@@ -1,6 +1,6 @@
 //! Logs whose users and items are numbers already: arrays of another library, a data base's keys.
-use crate::interactions::{Interactions, Row};
-use crate::split::split;
+use crate::interactions::Row;
+use crate::split::{split, temporal_cuts};
 use crate::{DataConfig, DataError, Result, filter};
 use ra_core::Sequences;
 
@@ -35,15 +35,15 @@ pub fn prepare_coded(users: &[u32], items: &[u32], times: &[f64], config: &DataC
         return Err(wrong("more than 4,294,967,295 rows, or a time that is no number"));
     }
     let row = |(index, ((&user, &item), &time))| Row { user, item, index, time };
-    let rows: Vec<Row> = (0..).zip(users.iter().zip(items).zip(times)).map(row).collect();
+    let mut rows: Vec<Row> = (0..).zip(users.iter().zip(items).zip(times)).map(row).collect();
     let widest = |codes: &[u32]| codes.iter().max().map_or(0, |&most| most as usize + 1);
     let sizes = [widest(users), widest(items)];
-    let mut log = Interactions { users: Vec::new(), items: Vec::new(), rows };
     if config.dedupe {
-        filter::dedupe(&mut log);
+        filter::dedupe(&mut rows);
     }
-    filter::k_core_rows(&mut log.rows, sizes, config.k_core);
-    let parts = split(&log.rows, sizes[0], config, 0);
+    filter::k_core_rows(&mut rows, sizes, config.k_core);
+    let cuts = temporal_cuts(&rows, config);
+    let parts = split(rows, sizes[0], config, 0, cuts);
     let mut popularity = vec![0; sizes[1] + 1];
     parts.train.rows().flatten().for_each(|&item| popularity[item as usize] += 1);
     Ok(Coded { train: parts.train, valid: parts.valid, test: parts.test, times: parts.times, popularity })

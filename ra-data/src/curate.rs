@@ -3,7 +3,7 @@ use crate::words::words;
 use crate::{DataError, Result, prune};
 use ra_core::{Dataset, Recommender, Sample, splitmix64};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::fmt;
 
 /// How samples are chosen.
@@ -79,7 +79,7 @@ pub struct Curated {
     pub denoised: usize,
     /// Samples left in each cell of (history length, target popularity) before the draw.
     #[serde(skip)]
-    pub cells: BTreeMap<(u32, u32), usize>,
+    pub cells: BTreeMap<Cell, usize>,
 }
 
 impl fmt::Display for Curated {
@@ -96,15 +96,6 @@ impl fmt::Display for Curated {
         )?;
         self.cells.iter().try_for_each(|((length, pop), count)| write!(f, " {length},{pop}:{count}"))
     }
-}
-
-/// A sample with what the choice depends on.
-#[derive(Debug, Clone)]
-pub(crate) struct Candidate {
-    pub(crate) index: usize,
-    pub(crate) sample: Sample,
-    pub(crate) overlap: usize,
-    pub(crate) cell: (u32, u32),
 }
 
 /// Chooses samples; the same data, configuration, seed and method give the same samples. `trained` is the ID method whose
@@ -126,44 +117,137 @@ pub fn curate(
     };
     let all = dataset.samples();
     let total = all.len();
-    let budget = match config.budget {
-        Budget::Count(count) => count.min(total),
-        Budget::Share(share) => ((share * total as f64).round() as usize).min(total),
-    };
+    let budget = config.budget.of(total);
     let plain = |samples| Curated { samples, total, denoised: 0, cells: BTreeMap::new() };
     Ok(match config.method {
         CurateMethod::All => plain(all),
         CurateMethod::Coverage => plain(prune::coverage(dataset, &all, needed()?, budget, seed)),
         CurateMethod::Hard => plain(prune::hard(dataset, &all, needed()?, max_history, budget)),
-        CurateMethod::Random => {
-            let mut order: Vec<usize> = (0..total).collect();
-            order.sort_by_key(|&index| (splitmix64(seed ^ index as u64), index));
-            plain(order.into_iter().take(budget).map(|index| all[index]).collect())
-        }
-        CurateMethod::Paper => {
-            let least = if config.denoise { config.min_overlap } else { 0 };
-            let mut kept = candidates(dataset, config, max_history);
-            kept.retain(|c| c.overlap >= least);
-            let cells = cell_sizes(&kept);
-            let denoised = total - kept.len();
-            let samples = round_robin(&kept, budget, seed).into_iter().map(|c| c.sample).collect();
-            Curated { samples, total, denoised, cells }
+        CurateMethod::Random | CurateMethod::Paper => {
+            let judge = Judge::new(dataset.catalog.titles(), &dataset.popularity(), config);
+            let mut draw = Draw::new(budget, seed);
+            for (index, &sample) in all.iter().enumerate() {
+                let (history, target) = dataset.sample(sample, max_history);
+                if let Some(cell) = judge.cell(history, target) {
+                    draw.offer(index, cell, sample);
+                }
+            }
+            let (chosen, cells) = draw.finish();
+            Curated::of(config, chosen.into_iter().map(|(_, sample)| sample).collect(), total, cells)
         }
     })
 }
 
-/// Every sample in order of generation, with its overlap and cell.
-pub(crate) fn candidates(dataset: &Dataset, config: &CurateConfig, max_history: usize) -> Vec<Candidate> {
-    let bags: Vec<BTreeSet<String>> = dataset.catalog.titles().iter().map(|t| words(t, config.strip_years)).collect();
-    let buckets = popularity_buckets(&dataset.popularity(), config.pop_buckets);
-    let candidate = |(index, sample): (usize, Sample)| {
-        let (history, target) = dataset.sample(sample, max_history);
-        let known = |word: &&String| history.iter().any(|&item| bags[item as usize - 1].contains(*word));
-        let overlap = bags[target as usize - 1].iter().filter(known).count();
-        let length = history.len().max(1).ilog2().min(config.max_len_bucket);
-        Candidate { index, sample, overlap, cell: (length, buckets[target as usize]) }
-    };
-    dataset.samples().into_iter().enumerate().map(candidate).collect()
+impl Budget {
+    /// How many of `total` samples.
+    pub(crate) fn of(self, total: usize) -> usize {
+        match self {
+            Self::Count(count) => count.min(total),
+            Self::Share(share) => ((share * total as f64).round() as usize).min(total),
+        }
+    }
+}
+
+/// A cell of (history length, target popularity).
+pub(crate) type Cell = (u32, u32);
+
+/// Says which cell a sample belongs to, or that it is noise.
+#[derive(Debug)]
+pub(crate) struct Judge<'a> {
+    config: &'a CurateConfig,
+    /// The words of each title as numbers, in ascending order.
+    bags: Vec<Vec<u32>>,
+    /// The popularity bucket of each item; index 0 is padding.
+    buckets: Vec<u32>,
+}
+
+impl<'a> Judge<'a> {
+    /// Knows the titles and the training popularity (index 0 is padding) of all items.
+    pub(crate) fn new(titles: &[String], popularity: &[u32], config: &'a CurateConfig) -> Self {
+        let mut numbers: HashMap<String, u32> = HashMap::new();
+        let mut number = |word: String| {
+            let next = numbers.len() as u32;
+            *numbers.entry(word).or_insert(next)
+        };
+        let mut bag = |title: &String| {
+            let mut bag: Vec<u32> = words(title, config.strip_years).into_iter().map(&mut number).collect();
+            bag.sort_unstable();
+            bag
+        };
+        let reads = config.method == CurateMethod::Paper;
+        let bags = if reads { titles.iter().map(&mut bag).collect() } else { Vec::new() };
+        Self { config, bags, buckets: popularity_buckets(popularity, config.pop_buckets) }
+    }
+
+    /// Words that the target's title shares with the history's.
+    pub(crate) fn overlap(&self, history: &[u32], target: u32) -> usize {
+        let bag = |item: u32| &self.bags[item as usize - 1];
+        let known = |word: &&u32| history.iter().any(|&item| bag(item).binary_search(word).is_ok());
+        bag(target).iter().filter(known).count()
+    }
+
+    /// The cell of a sample, noise or not.
+    pub(crate) fn place(&self, history: &[u32], target: u32) -> Cell {
+        let length = history.len().max(1).ilog2().min(self.config.max_len_bucket);
+        (length, self.buckets[target as usize])
+    }
+
+    /// The cell to draw a sample from; all samples have one where the draw is uniform.
+    pub(crate) fn cell(&self, history: &[u32], target: u32) -> Option<Cell> {
+        if self.config.method != CurateMethod::Paper {
+            return Some((0, 0));
+        }
+        let noise = self.config.denoise && self.overlap(history, target) < self.config.min_overlap;
+        (!noise).then(|| self.place(history, target))
+    }
+}
+
+impl Curated {
+    /// What `config` chose from cells of these sizes.
+    pub(crate) fn of(config: &CurateConfig, samples: Vec<Sample>, total: usize, cells: BTreeMap<Cell, usize>) -> Self {
+        let denoised = total - cells.values().sum::<usize>();
+        let cells = if config.method == CurateMethod::Paper { cells } else { BTreeMap::new() };
+        Self { samples, total, denoised, cells }
+    }
+}
+
+/// Draws one sample a visit, over the cells in ascending order, each cell's in an order that the seed and the sample's
+/// index give; holds no more than it may have to give.
+#[derive(Debug)]
+pub(crate) struct Draw {
+    budget: usize,
+    seed: u64,
+    cells: BTreeMap<Cell, Offered>,
+}
+
+/// How many samples of a cell were offered, and the first of them: key, index, sample; the last on top.
+type Offered = (usize, BinaryHeap<(u64, usize, Sample)>);
+
+impl Draw {
+    pub(crate) fn new(budget: usize, seed: u64) -> Self {
+        Self { budget, seed, cells: BTreeMap::new() }
+    }
+
+    /// Sample number `index` of all.
+    pub(crate) fn offer(&mut self, index: usize, cell: Cell, sample: Sample) {
+        let (seen, first) = self.cells.entry(cell).or_default();
+        *seen += 1;
+        let own = (splitmix64(self.seed ^ index as u64), index, sample);
+        if first.len() < self.budget {
+            first.push(own);
+        } else if let Some(mut last) = first.peek_mut().filter(|last| own < **last) {
+            *last = own;
+        }
+    }
+
+    /// The chosen samples with their index, and how many were offered in each cell.
+    pub(crate) fn finish(self) -> (Vec<(usize, Sample)>, BTreeMap<Cell, usize>) {
+        let sizes = self.cells.iter().map(|(&cell, (seen, _))| (cell, *seen)).collect();
+        let cells: Vec<Vec<_>> = self.cells.into_values().map(|(_, first)| first.into_sorted_vec()).collect();
+        let longest = cells.iter().map(Vec::len).max().unwrap_or(0);
+        let visits = (0..longest).flat_map(|round| cells.iter().filter_map(move |cell| cell.get(round)));
+        (visits.take(self.budget).map(|&(_, index, sample)| (index, sample)).collect(), sizes)
+    }
 }
 
 /// Buckets of items by rank of training popularity, 0 the head; index 0 is padding. Items never trained on are in none
@@ -176,22 +260,4 @@ pub fn popularity_buckets(counts: &[u32], buckets: usize) -> Vec<u32> {
         bucket[item] = (rank * buckets.max(1) / ranked.len()) as u32;
     }
     bucket
-}
-
-pub(crate) fn cell_sizes(kept: &[Candidate]) -> BTreeMap<(u32, u32), usize> {
-    let mut cells = BTreeMap::new();
-    kept.iter().for_each(|c| *cells.entry(c.cell).or_insert(0) += 1);
-    cells
-}
-
-/// One sample a visit, over the cells in ascending order, until `budget` are taken.
-pub(crate) fn round_robin(kept: &[Candidate], budget: usize, seed: u64) -> Vec<&Candidate> {
-    let mut cells: BTreeMap<(u32, u32), Vec<&Candidate>> = BTreeMap::new();
-    kept.iter().for_each(|c| cells.entry(c.cell).or_default().push(c));
-    for cell in cells.values_mut() {
-        cell.sort_by_key(|c| (splitmix64(seed ^ c.index as u64), c.index));
-    }
-    let longest = cells.values().map(Vec::len).max().unwrap_or(0);
-    let visits = (0..longest).flat_map(|round| cells.values().filter_map(move |cell| cell.get(round).copied()));
-    visits.take(budget).collect()
 }

@@ -4,17 +4,17 @@ use foldhash::fast::RandomState;
 use std::collections::HashSet;
 
 /// Keeps the first interaction of a user with an item, by time and then by place in the file.
-pub(crate) fn dedupe(log: &mut Interactions) {
-    let mut order: Vec<usize> = (0..log.rows.len()).collect();
-    order.sort_by(|&a, &b| log.rows[a].time.total_cmp(&log.rows[b].time).then(a.cmp(&b)));
+pub(crate) fn dedupe(rows: &mut Vec<Row>) {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by(|&a, &b| rows[a].time.total_cmp(&rows[b].time).then(a.cmp(&b)));
     let mut seen = HashSet::with_capacity_and_hasher(order.len(), RandomState::default());
     let mut keep = vec![false; order.len()];
     for index in order {
-        let row = log.rows[index];
+        let row = rows[index];
         keep[index] = seen.insert((row.user, row.item));
     }
     let mut keep = keep.into_iter();
-    log.rows.retain(|_| keep.next().unwrap_or(false));
+    rows.retain(|_| keep.next().unwrap_or(false));
 }
 
 /// Drops users, then items, with fewer than `k` interactions, until nothing changes.
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn the_earliest_of_repeats_stays() {
         let mut log = Interactions::from_rows(&[("a", "x", 5.0), ("a", "x", 2.0), ("a", "x", 2.0), ("a", "y", 9.0)]);
-        dedupe(&mut log);
+        dedupe(&mut log.rows);
         assert_eq!(log.rows.iter().map(|r| r.index).collect::<Vec<_>>(), vec![1, 3]);
     }
 }

@@ -1,12 +1,12 @@
 //! Golden cases of data construction, through the code that prepares every data set.
 use crate::config::DataConfig;
-use crate::curate::{Candidate, candidates, cell_sizes, popularity_buckets, round_robin};
+use crate::curate::{Draw, Judge, popularity_buckets};
 use crate::interactions::Interactions;
 use crate::prepare::keep;
 use crate::split::split;
 use crate::words::words;
-use crate::{CurateConfig, DataError, Result};
-use ra_core::{Catalog, Dataset, Sequences};
+use crate::{CurateConfig, CurateMethod, DataError, Result};
+use ra_core::{Catalog, Dataset, Sample, Sequences};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ pub fn verify_case(input: &Value) -> Result<Value> {
     let log = keep(Interactions::from_rows(&rows), &filter);
     let mut kept: Vec<u32> = log.rows.iter().map(|r| r.index).collect();
     kept.sort_unstable();
-    let parts = split(&log.rows, log.users.len(), &filter, 0);
+    let parts = split(log.rows, log.users.len(), &filter, 0, [f64::INFINITY; 2]);
     let titles = log.items.iter().map(|id| case.titles.get(id).cloned().unwrap_or_default()).collect();
     let dataset = Dataset {
         name: "golden".into(),
@@ -90,31 +90,37 @@ fn sequences(dataset: &Dataset) -> Map<String, Value> {
 
 fn curation(dataset: &Dataset, params: &Params) -> Map<String, Value> {
     let config = CurateConfig {
+        method: CurateMethod::Paper,
         min_overlap: params.min_overlap,
         strip_years: false,
         max_len_bucket: params.max_len_bucket,
         pop_buckets: params.n_pop_buckets,
         ..CurateConfig::default()
     };
-    let all = candidates(dataset, &config, params.max_hist);
+    let judge = Judge::new(dataset.catalog.titles(), &dataset.popularity(), &config);
+    let mut draw = Draw::new(params.m, params.seed);
     let id = |item: u32| number(dataset.catalog.id(item));
-    let show = |c: &Candidate| {
-        let (history, target) = dataset.sample(c.sample, params.max_hist);
+    let mut show = |(index, sample): (usize, Sample)| {
+        let (history, target) = dataset.sample(sample, params.max_hist);
+        let (cell, place) = (judge.cell(history, target), judge.place(history, target));
+        if let Some(cell) = cell {
+            draw.offer(index, cell, sample);
+        }
         json!({
-            "index": c.index,
-            "user": number(&dataset.users[c.sample.user as usize]),
+            "index": index,
+            "user": number(&dataset.users[sample.user as usize]),
             "history": history.iter().map(|&i| id(i)).collect::<Vec<_>>(),
             "target": id(target),
-            "overlap": c.overlap,
-            "keep": c.overlap >= params.min_overlap,
-            "len_bucket": c.cell.0,
-            "pop_bucket": c.cell.1,
+            "overlap": judge.overlap(history, target),
+            "keep": cell.is_some(),
+            "len_bucket": place.0,
+            "pop_bucket": place.1,
         })
     };
-    let samples: Vec<Value> = all.iter().map(show).collect();
-    let kept: Vec<Candidate> = all.into_iter().filter(|c| c.overlap >= params.min_overlap).collect();
-    let cells = cell_sizes(&kept).into_iter().map(|((length, pop), count)| (format!("{length},{pop}"), json!(count)));
-    let chosen: Vec<usize> = round_robin(&kept, params.m, params.seed).iter().map(|c| c.index).collect();
+    let samples: Vec<Value> = dataset.samples().into_iter().enumerate().map(&mut show).collect();
+    let (chosen, cells) = draw.finish();
+    let cells = cells.into_iter().map(|((length, pop), count)| (format!("{length},{pop}"), json!(count)));
+    let chosen: Vec<usize> = chosen.into_iter().map(|(index, _)| index).collect();
     let counts = dataset.popularity();
     let buckets = popularity_buckets(&dataset.popularity(), params.n_pop_buckets);
     let bucketed = dataset.catalog.all().filter(|&i| counts[i as usize] > 0);

@@ -3,8 +3,8 @@ use crate::config::{DataConfig, TitleParts};
 use crate::interactions::{Builder, Interactions};
 use crate::records::{Skipped, Wanted};
 use crate::{DataError, Result};
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
-use std::path::Path;
 
 const USER: [&str; 4] = ["user", "user_id", "reviewerID", "userId"];
 const ITEM: [&str; 5] = ["item", "item_id", "parent_asin", "asin", "movieId"];
@@ -15,19 +15,34 @@ const RATING: [&str; 2] = ["rating", "overall"];
 /// Names of time columns that give an order and no clock time.
 const ORDER_ONLY: [&str; 3] = ["pos", "position", "place in the file"];
 
-/// Interactions as read, and what is known about their time.
+/// What is known of the interactions that were shown.
 #[derive(Debug)]
-pub(crate) struct Log {
-    /// The interactions, rated well enough.
-    pub(crate) interactions: Interactions,
+pub(crate) struct Told {
     /// How many of them are not of the file of test interactions.
     pub(crate) train_rows: usize,
     /// The time column, where it is an order without clock time.
     pub(crate) order_only: Option<String>,
 }
 
-/// Reads the interactions of `config`: those of `path`, then those to test on, if they have a file of their own.
-pub(crate) fn read_interactions(path: &Path, config: &DataConfig, skipped: &mut Skipped) -> Result<Log> {
+/// The interactions of `config`, rated well enough, in memory.
+pub(crate) fn read_interactions(config: &DataConfig, skipped: &mut Skipped) -> Result<(Interactions, Told)> {
+    let mut builder = Builder::default();
+    let told = scan(config, skipped, |user, item, time| {
+        builder.push(user, item, time);
+        Ok(())
+    })?;
+    Ok((builder.finish(), told))
+}
+
+/// Shows the interactions of `config`, rated well enough: user, item, time. Then those to test on, if they have a file of
+/// their own.
+pub(crate) fn scan(
+    config: &DataConfig,
+    skipped: &mut Skipped,
+    mut each: impl FnMut(&str, &str, f64) -> Result<()>,
+) -> Result<Told> {
+    let missing = || DataError::Config { key: "interactions", problem: "no file is named; give its path".into() };
+    let path = config.interactions.as_ref().ok_or_else(missing)?;
     let columns = &config.columns;
     let mut wanted = vec![
         Wanted::new("user", columns.user.as_ref(), &USER),
@@ -37,10 +52,9 @@ pub(crate) fn read_interactions(path: &Path, config: &DataConfig, skipped: &mut 
     if config.min_rating.is_some() {
         wanted.push(Wanted::new("rating", columns.rating.as_ref(), &RATING));
     }
-    let (mut builder, mut time, mut train_rows) = (Builder::default(), String::new(), 0);
-    for (path, trains) in [(Some(path), true), (config.test.as_deref(), false)] {
+    let (mut rows, mut time, mut train_rows) = (0, String::new(), 0);
+    for (path, trains) in [(Some(path), true), (config.test.as_ref(), false)] {
         let Some(path) = path else { continue };
-        let before = builder.len();
         skipped.read(path, &wanted, config.strict, |row| {
             let liked = match config.min_rating {
                 Some(least) => row.number(3)? >= least,
@@ -50,11 +64,12 @@ pub(crate) fn read_interactions(path: &Path, config: &DataConfig, skipped: &mut 
             if time.is_empty() {
                 time.clone_from(&row.names[2]);
             }
-            if builder.len() == u32::MAX as usize {
+            if rows == u32::MAX as usize {
                 return Err(DataError::corrupt(path, "more interactions than the 4,294,967,295 that have a number"));
             }
             if liked {
-                builder.push(user, item, at);
+                rows += 1;
+                each(user, item, at)?;
             }
             Ok(())
         })?;
@@ -66,15 +81,19 @@ pub(crate) fn read_interactions(path: &Path, config: &DataConfig, skipped: &mut 
             return Err(DataError::corrupt(path, format!("no interactions: {problem}")));
         }
         if trains {
-            train_rows = builder.len() - before;
+            train_rows = rows;
         }
     }
     let order_only = Some(time).filter(|name| ORDER_ONLY.contains(&name.as_str()));
-    Ok(Log { interactions: builder.finish(), train_rows, order_only })
+    Ok(Told { train_rows, order_only })
 }
 
-/// Reads titles by item id; of several rows for one item the first counts. What HTML writes as `&amp;` becomes `&`.
-pub(crate) fn read_titles(path: &Path, config: &DataConfig, skipped: &mut Skipped) -> Result<HashMap<String, String>> {
+/// The titles of the items with these ids; of several rows for one item the first counts, and an item without one has an
+/// empty title. What HTML writes as `&amp;` becomes `&`.
+pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Skipped) -> Result<Vec<String>> {
+    let mut titles: Vec<Option<String>> = vec![None; ids.len()];
+    let Some(path) = &config.items else { return Ok(vec![String::new(); ids.len()]) };
+    let places: HashMap<&str, usize, RandomState> = ids.iter().map(String::as_str).zip(0..).collect();
     let mut wanted = vec![Wanted::new("item", config.columns.item.as_ref(), &ITEM)];
     match &config.columns.title {
         None => wanted.push(Wanted::new("title", None, &TITLE)),
@@ -83,22 +102,30 @@ pub(crate) fn read_titles(path: &Path, config: &DataConfig, skipped: &mut Skippe
             wanted.extend(names.iter().map(|name| Wanted::new("title", Some(name), &[]).optional()));
         }
     }
-    let mut titles: HashMap<String, String> = HashMap::new();
     let mut repeated = 0;
     skipped.read(path, &wanted, config.strict, |row| {
-        let id = row.id(0)?;
-        if titles.contains_key(id) {
+        let Some(&place) = places.get(row.id(0)?) else { return Ok(()) };
+        if titles[place].is_some() {
             repeated += 1;
             return Ok(());
         }
         let parts: Vec<&str> = row.fields[1..].iter().map(|part| part.trim()).filter(|part| !part.is_empty()).collect();
         // Of a single column not even the space around it is changed.
         let title = if row.fields.len() == 2 { row.fields[1].to_owned() } else { parts.join(" ") };
-        titles.insert(id.to_owned(), html_escape::decode_html_entities(&title).into_owned());
+        titles[place] = Some(html_escape::decode_html_entities(&title).into_owned());
         Ok(())
     })?;
     if repeated > 0 {
         tracing::warn!(path = %path.display(), rows = repeated, "items occur more than once; the first title is kept");
+    }
+    let titles: Vec<String> = titles.into_iter().map(Option::unwrap_or_default).collect();
+    let untitled = titles.iter().filter(|title| title.trim().is_empty()).count();
+    if untitled > 0 {
+        tracing::warn!(
+            items = untitled,
+            of = titles.len(),
+            "items without a title: the language model reads an empty one"
+        );
     }
     Ok(titles)
 }

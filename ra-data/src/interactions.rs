@@ -37,10 +37,6 @@ impl Builder {
         self.rows.push(Row { user, item, index, time });
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
     /// Codes in the ascending order of ids.
     pub(crate) fn finish(mut self) -> Interactions {
         let ((users, user_codes), (items, item_codes)) = (self.users.sorted(), self.items.sorted());
@@ -53,10 +49,12 @@ impl Builder {
 
 /// Codes of ids in the order in which they were first met.
 #[derive(Debug, Default)]
-struct Coder {
+pub(crate) struct Coder {
     /// Ids that are numbers as people write them: most are, and they are found faster so.
     numbers: HashMap<u64, u32, RandomState>,
     texts: HashMap<Box<str>, u32, RandomState>,
+    /// Bytes of all texts.
+    text_bytes: usize,
 }
 
 /// The number that is written as `id`, and as nothing else.
@@ -70,7 +68,7 @@ fn numeral(id: &str) -> Option<u64> {
 }
 
 impl Coder {
-    fn code(&mut self, id: &str) -> u32 {
+    pub(crate) fn code(&mut self, id: &str) -> u32 {
         let fresh = (self.numbers.len() + self.texts.len()) as u32;
         if let Some(number) = numeral(id) {
             return *self.numbers.entry(number).or_insert(fresh);
@@ -79,11 +77,22 @@ impl Coder {
             return code;
         }
         self.texts.insert(id.into(), fresh);
+        self.text_bytes += id.len();
         fresh
     }
 
+    /// What it takes, about, while it is put in order: as keys of a table, and as a list that is sorted.
+    pub(crate) fn bytes(&self) -> usize {
+        const LISTED: usize = size_of::<(Option<u64>, String, u32)>() + 16;
+        self.numbers.capacity() * 17
+            + self.texts.capacity() * 25
+            + (self.numbers.len() + self.texts.len()) * LISTED
+            + self.numbers.len() * 8
+            + 2 * self.text_bytes
+    }
+
     /// The ids in ascending order, and the place there of each code.
-    fn sorted(self) -> (Vec<String>, Vec<u32>) {
+    pub(crate) fn sorted(self) -> (Vec<String>, Vec<u32>) {
         let texts = self.texts.into_iter().map(|(id, code)| (id.parse().ok(), id.into(), code));
         let numbers = self.numbers.into_iter().map(|(number, code)| (Some(number), number.to_string(), code));
         let mut ids: Vec<(Option<u64>, String, u32)> = texts.chain(numbers).collect();
@@ -108,25 +117,27 @@ impl Interactions {
 
     /// Drops users and items without a row; the order of ids stays.
     pub(crate) fn compact(mut self) -> Self {
-        let keep = |ids: Vec<String>, used: &mut Vec<u32>| {
-            let mut kept = Vec::new();
-            for (id, code) in ids.into_iter().zip(used.iter_mut()) {
-                if *code > 0 {
-                    *code = kept.len() as u32;
-                    kept.push(id);
-                }
-            }
-            kept
-        };
         let mut user_codes = counts(&self.rows, self.users.len(), |r| r.user);
         let mut item_codes = counts(&self.rows, self.items.len(), |r| r.item);
-        self.users = keep(self.users, &mut user_codes);
-        self.items = keep(self.items, &mut item_codes);
+        self.users = used(self.users, &mut user_codes);
+        self.items = used(self.items, &mut item_codes);
         for row in &mut self.rows {
             (row.user, row.item) = (user_codes[row.user as usize], item_codes[row.item as usize]);
         }
         self
     }
+}
+
+/// The ids that have a row; their counts become their new codes.
+pub(crate) fn used(ids: Vec<String>, counts: &mut [u32]) -> Vec<String> {
+    let mut kept = Vec::new();
+    for (id, code) in ids.into_iter().zip(counts) {
+        if *code > 0 {
+            *code = kept.len() as u32;
+            kept.push(id);
+        }
+    }
+    kept
 }
 
 /// Rows of each of `codes` codes.
@@ -144,7 +155,8 @@ pub(crate) struct ByUser {
 }
 
 impl ByUser {
-    pub(crate) fn new(rows: &[Row], users: usize) -> Self {
+    /// Takes the rows, so that no more than two copies of them are ever held.
+    pub(crate) fn new(rows: Vec<Row>, users: usize) -> Self {
         let mut starts = vec![0; users + 1];
         rows.iter().for_each(|row| starts[row.user as usize + 1] += 1);
         (1..=users).for_each(|user| starts[user] += starts[user - 1]);
@@ -152,7 +164,7 @@ impl ByUser {
         let mut sorted = vec![Row { user: 0, item: 0, index: 0, time: 0.0 }; rows.len()];
         for row in rows {
             let place = &mut next[row.user as usize];
-            sorted[*place] = *row;
+            sorted[*place] = row;
             *place += 1;
         }
         for own in starts.windows(2) {

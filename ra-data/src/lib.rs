@@ -8,7 +8,8 @@
 //! - [`prepare_coded`]: the same from arrays of numbers, without a file
 //! - [`curate`]: the samples worth training on
 //! - [`describe`]: what the data looks like; [`audit`]: what is wrong with it, and what that does to a metric
-//! - [`to_parquet`], [`samples_to_parquet`], [`write_columns`]: tables for other tools
+//! - [`to_parquet`], [`samples_to_parquet`], [`write_columns`]: tables for other tools, which [`read_columns`] reads
+//!   again; [`to_parquet_within`] the same from logs that are larger than memory; with the feature `ballista`, `cluster::to_parquet_on` by many machines
 //!
 //! # Example
 //! ```
@@ -25,7 +26,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arrow_file;
 mod audit;
+mod bounded;
+#[cfg(feature = "ballista")]
+pub mod cluster;
 mod coded;
 mod config;
 mod curate;
@@ -37,17 +42,22 @@ mod filter;
 pub mod golden;
 mod ingest;
 mod interactions;
+mod output;
+mod partitions;
 mod prepare;
 mod prune;
 mod python;
+mod read_columns;
 mod records;
 mod source;
+mod spill;
 mod split;
 mod table;
 mod typed;
 mod words;
 
 pub use audit::{Audit, Finding, Level, PopularityFloor, audit};
+pub use bounded::{Bounded, to_parquet_within};
 pub use coded::{Coded, prepare_coded};
 pub use config::{Columns, DataConfig, Split, TitleParts, When};
 pub use curate::{Budget, CurateConfig, CurateMethod, Curated, curate, popularity_buckets};
@@ -55,5 +65,6 @@ pub use describe::{Description, Spread, describe};
 pub use error::{DataError, Result};
 pub use export::{samples_to_parquet, to_parquet};
 pub use prepare::{Prepared, prepare, read};
+pub use read_columns::{NumberColumns, read_columns};
 pub use records::Skipped;
 pub use table::{Column, write_columns};

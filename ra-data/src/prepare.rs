@@ -1,12 +1,11 @@
 //! The stage function: raw files to a split data set.
 use crate::config::{DataConfig, Split};
-use crate::ingest::{Log, read_interactions, read_titles};
+use crate::ingest::{Told, read_interactions, read_titles};
 use crate::interactions::Interactions;
 use crate::records::Skipped;
-use crate::split::{Parts, split};
+use crate::split::{Parts, split, temporal_cuts};
 use crate::{DataError, Result, filter};
 use ra_core::{Catalog, Dataset};
-use std::collections::HashMap;
 
 /// A split data set, and what its files said beside.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,71 +45,69 @@ pub fn prepare(name: &str, config: &DataConfig) -> Result<Dataset> {
 /// As [`prepare`].
 pub fn read(name: &str, config: &DataConfig) -> Result<Prepared> {
     config.check()?;
-    let missing = |key: &'static str| DataError::Config { key, problem: "no file is named; give its path".into() };
-    let path = config.interactions.as_ref().ok_or_else(|| missing("interactions"))?;
     let mut skipped = Skipped::default();
-    let Log { interactions, train_rows, order_only } = read_interactions(path, config, &mut skipped)?;
-    let titles = match &config.items {
-        Some(path) => read_titles(path, config, &mut skipped)?,
-        None => HashMap::new(),
-    };
-    if let (Split::Temporal, Some(column)) = (config.split, &order_only) {
-        let problem = format!(
-            "`{column}` orders each user's own interactions and is no clock: a temporal split needs real times"
-        );
-        return Err(DataError::Config {
-            key: "split",
-            problem: format!("{problem}; use leave_one_out or name a time column"),
-        });
-    }
-    let log = keep(interactions, config);
-    if log.rows.is_empty() {
-        let problem = format!(
-            "no user is left after k_core = {}, min_rating = {:?}; lower them",
-            config.k_core, config.min_rating
-        );
-        return Err(DataError::NothingLeft { dataset: name.into(), problem });
-    }
-    let parts = split(&log.rows, log.users.len(), config, train_rows);
-    if parts.test.total() == 0 {
-        let problem = "no user has a test interaction: leave_one_out needs three of one user, leave_last_n \
-                       2 leave_n + 1, ratio and temporal a share above 0";
-        return Err(DataError::NothingLeft { dataset: name.into(), problem: problem.into() });
-    }
-    if parts.train.rows().all(|row| row.len() < 2) {
-        let problem = "no user has two training interactions, so there is nothing to learn from; hold out less";
-        return Err(DataError::NothingLeft { dataset: name.into(), problem: problem.into() });
-    }
-    let times = parts.times.clone();
-    Ok(Prepared { dataset: dataset(name, config, log, parts, &titles), skipped, times, order_only })
+    let (interactions, Told { train_rows, order_only }) = read_interactions(config, &mut skipped)?;
+    needs_clock(config, order_only.as_ref())?;
+    let Interactions { users, items, rows } = keep(interactions, config);
+    let titles = read_titles(&items, config, &mut skipped)?;
+    let cuts = temporal_cuts(&rows, config);
+    let kept = rows.len();
+    let Parts { train, valid, test, times } = split(rows, users.len(), config, train_rows, cuts);
+    let longest = train.rows().map(<[u32]>::len).max().unwrap_or(0);
+    anything_left(name, config, kept, longest, test.total())?;
+    let (filter, split) = protocol(config);
+    let catalog = Catalog::new(items, titles);
+    let dataset = Dataset { name: name.into(), users, catalog, train, valid, test, filter, split };
+    Ok(Prepared { dataset, skipped, times, order_only })
 }
 
 /// Filters in the order the protocol names them.
 pub(crate) fn keep(mut log: Interactions, config: &DataConfig) -> Interactions {
     if config.dedupe {
-        filter::dedupe(&mut log);
+        filter::dedupe(&mut log.rows);
     }
     filter::k_core(&mut log, config.k_core);
     log.compact()
 }
 
-fn dataset(
+/// Refuses a temporal split of a log whose time column `order_only` is no clock.
+pub(crate) fn needs_clock(config: &DataConfig, order_only: Option<&String>) -> Result<()> {
+    match order_only {
+        Some(column) if config.split == Split::Temporal => Err(DataError::Config {
+            key: "split",
+            problem: format!(
+                "`{column}` orders each user's own interactions and is no clock: a temporal split needs real times; use \
+                 leave_one_out or name a time column"
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a split without rows, without a user whose training part has two, or without a test target.
+pub(crate) fn anything_left(
     name: &str,
     config: &DataConfig,
-    log: Interactions,
-    parts: Parts,
-    titles: &HashMap<String, String>,
-) -> Dataset {
-    let title = |id: &String| titles.get(id).cloned().unwrap_or_default();
-    let texts: Vec<String> = log.items.iter().map(title).collect();
-    let untitled = texts.iter().filter(|t| t.trim().is_empty()).count();
-    if untitled > 0 && config.items.is_some() {
-        tracing::warn!(
-            items = untitled,
-            of = texts.len(),
-            "items without a title: the language model reads an empty one"
-        );
-    }
+    rows: usize,
+    longest: usize,
+    targets: usize,
+) -> Result<()> {
+    let problem = if rows == 0 {
+        format!("no user is left after k_core = {}, min_rating = {:?}; lower them", config.k_core, config.min_rating)
+    } else if targets == 0 {
+        "no user has a test interaction: leave_one_out needs three of one user, leave_last_n 2 leave_n + 1, ratio and \
+         temporal a share above 0"
+            .into()
+    } else if longest < 2 {
+        "no user has two training interactions, so there is nothing to learn from; hold out less".into()
+    } else {
+        return Ok(());
+    };
+    Err(DataError::NothingLeft { dataset: name.into(), problem })
+}
+
+/// Filter and split in words.
+pub(crate) fn protocol(config: &DataConfig) -> (String, String) {
     let mut filters = vec![format!("k_core={}", config.k_core)];
     filters.extend(config.dedupe.then(|| "dedupe".into()));
     filters.extend(config.min_rating.map(|r| format!("min_rating={r}")));
@@ -129,14 +126,5 @@ fn dataset(
             format!("temporal valid={valid} test={}", from(&config.temporal_test_from, config.temporal_test))
         }
     };
-    Dataset {
-        name: name.into(),
-        users: log.users,
-        catalog: Catalog::new(log.items, texts),
-        train: parts.train,
-        valid: parts.valid,
-        test: parts.test,
-        filter: filters.join(" "),
-        split,
-    }
+    (filters.join(" "), split)
 }

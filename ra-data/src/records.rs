@@ -137,6 +137,13 @@ pub struct Skipped {
     pub examples: Vec<String>,
 }
 
+/// The readers of other crates panic on some damaged files.
+fn whole(source: &Source, read: impl FnOnce() -> Result<()>) -> Result<()> {
+    // Nothing that they leave half done is looked at afterwards.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(DataError::corrupt(source.path(), "damaged: its reader gave up; fetch it again")))
+}
+
 /// Examples that are shown.
 const EXAMPLES: usize = 5;
 
@@ -174,8 +181,8 @@ impl Skipped {
                 }
                 Format::Lists => delimited::read_lists(&source, wanted, &mut visit),
                 Format::JsonLines => typed::read_json_lines(&source, wanted, &mut visit),
-                Format::Parquet => typed::read_parquet(&source, wanted, &mut visit),
-                Format::Arrow => typed::read_arrow(&source, wanted, &mut visit),
+                Format::Parquet => whole(&source, || typed::read_parquet(&source, wanted, &mut visit)),
+                Format::Arrow => whole(&source, || typed::read_arrow(&source, wanted, &mut visit)),
             }?;
         }
         if self.rows > before.rows {

@@ -12,8 +12,8 @@ pub(crate) struct Parts {
     pub(crate) times: [Vec<f64>; 3],
 }
 
-/// Cuts the log of so many users; of a given split the first `train_rows` rows train.
-pub(crate) fn split(rows: &[Row], users: usize, config: &DataConfig, train_rows: usize) -> Parts {
+/// Cuts the log of so many users; of a given split the first `train_rows` rows train, of a temporal one those before `cuts`.
+pub(crate) fn split(rows: Vec<Row>, users: usize, config: &DataConfig, train_rows: usize, cuts: [f64; 2]) -> Parts {
     let users = ByUser::new(rows, users);
     match config.split {
         Split::LeaveOneOut => parts(&users, leave_last(1)),
@@ -23,10 +23,7 @@ pub(crate) fn split(rows: &[Row], users: usize, config: &DataConfig, train_rows:
             let test = held(config.ratio_test);
             [rows.len() - test - held(config.ratio_valid).min(rows.len() - test), rows.len() - test]
         }),
-        Split::Temporal => {
-            let cuts = cuts(rows, config);
-            parts(&users, |rows| cuts.map(|cut| rows.partition_point(|row| row.time < cut)))
-        }
+        Split::Temporal => parts(&users, |rows| cuts.map(|cut| rows.partition_point(|row| row.time < cut))),
         Split::Given => {
             // Their own order within each part.
             let trains = |row: &Row| (row.index as usize) < train_rows;
@@ -47,20 +44,31 @@ fn leave_last(n: usize) -> impl Fn(&[Row]) -> [usize; 2] {
     }
 }
 
-/// The two points in time from which on interactions validate and test: given ones, or those that leave the latest shares
-/// of all interactions. Interactions of one time stay in one part.
-fn cuts(rows: &[Row], config: &DataConfig) -> [f64; 2] {
+/// [`cuts`] of a log in memory.
+pub(crate) fn temporal_cuts(rows: &[Row], config: &DataConfig) -> [f64; 2] {
+    if config.split != Split::Temporal {
+        return [f64::INFINITY; 2];
+    }
     let mut times: Vec<f64> = rows.iter().map(|r| r.time).collect();
     times.sort_unstable_by(f64::total_cmp);
-    let cut = |share: f64| {
-        let held = (share * times.len() as f64).floor() as usize;
-        if held == 0 { f64::INFINITY } else { times[times.len() - held] }
-    };
+    cuts(config, times.len(), |held| times[times.len() - held])
+}
+
+/// The two points in time from which on interactions validate and test: given ones, or those that leave the latest shares
+/// of all `rows` interactions, by the `latest(n)` n-th latest time. Interactions of one time stay in one part.
+pub(crate) fn cuts(config: &DataConfig, rows: usize, mut latest: impl FnMut(usize) -> f64) -> [f64; 2] {
     // Milliseconds are far beyond any second that people write down.
-    let unit = if times.last().is_some_and(|&last| last > 1e11) { 1000.0 } else { 1.0 };
-    let given = |from: &Option<crate::When>| from.as_ref().and_then(crate::When::seconds).map(|at| at * unit);
-    let test = given(&config.temporal_test_from).unwrap_or_else(|| cut(config.temporal_test));
-    let valid = given(&config.temporal_valid_from).unwrap_or_else(|| cut(config.temporal_valid + config.temporal_test));
+    let unit = if rows > 0 && latest(1) > 1e11 { 1000.0 } else { 1.0 };
+    let mut cut = |from: &Option<crate::When>, share: f64| {
+        let held = (share * rows as f64).floor() as usize;
+        match from.as_ref().and_then(crate::When::seconds) {
+            Some(at) => at * unit,
+            None if held == 0 => f64::INFINITY,
+            None => latest(held),
+        }
+    };
+    let test = cut(&config.temporal_test_from, config.temporal_test);
+    let valid = cut(&config.temporal_valid_from, config.temporal_valid + config.temporal_test);
     [valid.min(test), test]
 }
 
@@ -100,7 +108,7 @@ mod tests {
     fn by(split: Split, change: impl Fn(&mut DataConfig)) -> Parts {
         let mut config = DataConfig { split, ..DataConfig::default() };
         change(&mut config);
-        super::split(&log().rows, 2, &config, 4)
+        super::split(log().rows, 2, &config, 4, temporal_cuts(&log().rows, &config))
     }
 
     #[test]

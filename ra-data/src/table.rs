@@ -5,7 +5,9 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use ra_core::Sequences;
-use std::path::Path;
+use std::fmt::Display;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A column of [`write_columns`].
@@ -38,16 +40,71 @@ pub fn write_columns(path: &Path, columns: &[(&str, Column)]) -> Result<()> {
             }
         }
     };
-    let fail = |e: String| DataError::corrupt(path, format!("cannot be written as Parquet: {e}"));
-    let batch = RecordBatch::try_from_iter(columns.iter().map(|(name, column)| (*name, array(column))));
-    let batch = batch.map_err(|e| fail(e.to_string()))?;
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-    let mut bytes = Vec::new();
-    let mut writer =
-        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(|e| fail(e.to_string()))?;
-    writer.write(&batch).map_err(|e| fail(e.to_string()))?;
-    writer.close().map_err(|e| fail(e.to_string()))?;
-    Ok(ra_core::write_atomic(path, &bytes)?)
+    let named: Vec<(&str, ArrayRef)> = columns.iter().map(|(name, column)| (*name, array(column))).collect();
+    let mut table = Table::new(Vec::new(), path, packed());
+    table.write(named)?;
+    Ok(ra_core::write_atomic(path, &table.finish()?)?)
+}
+
+/// For tables that are kept.
+pub(crate) fn packed() -> WriterProperties {
+    WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build()
+}
+
+/// For tables that are read once and thrown away.
+pub(crate) fn plain() -> WriterProperties {
+    let builder = WriterProperties::builder().set_dictionary_enabled(false);
+    builder.set_statistics_enabled(parquet::file::properties::EnabledStatistics::None).build()
+}
+
+/// A Parquet file while it is written, a batch of rows at a time.
+pub(crate) struct Table<W: Write + Send> {
+    /// Nothing before the first batch tells the columns.
+    writer: Result<ArrowWriter<W>, Option<W>>,
+    path: PathBuf,
+    properties: WriterProperties,
+}
+
+impl<W: Write + Send> Table<W> {
+    /// `path` is for errors.
+    pub(crate) fn new(out: W, path: &Path, properties: WriterProperties) -> Self {
+        Self { writer: Err(Some(out)), path: path.into(), properties }
+    }
+
+    fn fail(&self, problem: impl Display) -> DataError {
+        DataError::corrupt(&self.path, format!("cannot be written as Parquet (is the disk full?): {problem}"))
+    }
+
+    /// Adds rows; the first batch decides the columns.
+    pub(crate) fn write(&mut self, columns: Vec<(&str, ArrayRef)>) -> Result<()> {
+        let batch = RecordBatch::try_from_iter(columns).map_err(|e| self.fail(e))?;
+        if let Err(out) = &mut self.writer
+            && let Some(out) = out.take()
+        {
+            let writer = ArrowWriter::try_new(out, batch.schema(), Some(self.properties.clone()));
+            self.writer = Ok(writer.map_err(|e| self.fail(e))?);
+        }
+        let written = match &mut self.writer {
+            Ok(writer) => writer.write(&batch).map_err(|e| e.to_string()),
+            Err(_) => Err("an earlier batch failed".into()),
+        };
+        written.map_err(|problem| self.fail(problem))
+    }
+
+    /// Gives what is held in memory to the file.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        let flushed = self.writer.as_mut().map_or(Ok(()), ArrowWriter::flush);
+        flushed.map_err(|problem| self.fail(problem))
+    }
+
+    /// Closes the file; of no batches it stays empty.
+    pub(crate) fn finish(self) -> Result<W> {
+        let fail = |problem: &str| DataError::corrupt(&self.path, format!("cannot be written as Parquet: {problem}"));
+        match self.writer {
+            Ok(writer) => writer.into_inner().map_err(|e| fail(&e.to_string())),
+            Err(out) => out.ok_or_else(|| fail("an earlier batch failed")),
+        }
+    }
 }
 
 #[cfg(test)]

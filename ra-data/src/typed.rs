@@ -1,10 +1,11 @@
 //! JSON lines, Parquet and Arrow: files whose fields have types.
+use crate::arrow_file::{self, Kind};
 use crate::records::{Columns, Record, Visit, Wanted};
 use crate::source::Source;
 use crate::{DataError, Result, python};
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::ProjectionMask;
@@ -91,16 +92,25 @@ pub(crate) fn read_parquet(source: &Source, wanted: &[Wanted], visit: &mut Visit
 /// Reads Arrow's own file, of the kind with a footer or of the kind that streams.
 pub(crate) fn read_arrow(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
     let path = source.path();
-    let corrupt = |e: ArrowError| DataError::corrupt(path, format!("not a whole Arrow file: {e}"));
+    let corrupt = |problem: String| DataError::corrupt(path, format!("not a whole Arrow file: {problem}"));
     let mut file = source.file()?;
-    if let Ok(reader) = FileReader::try_new(BufReader::new(&mut file), None) {
-        let header: Vec<String> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
-        return show(source, &Columns::find(path, wanted, &header)?, &header, reader, visit);
+    let fail = |e| ra_core::Error::io(path, "cannot read", e);
+    let kind = arrow_file::check(&mut file).map_err(fail)?.map_err(corrupt)?;
+    file.rewind().map_err(fail)?;
+    let file = BufReader::new(file);
+    let names = |schema: SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    match kind {
+        Kind::Footed => {
+            let reader = FileReader::try_new(file, None).map_err(|e| corrupt(e.to_string()))?;
+            let header = names(reader.schema());
+            show(source, &Columns::find(path, wanted, &header)?, &header, reader, visit)
+        }
+        Kind::Streamed => {
+            let reader = StreamReader::try_new(file, None).map_err(|e| corrupt(e.to_string()))?;
+            let header = names(reader.schema());
+            show(source, &Columns::find(path, wanted, &header)?, &header, reader, visit)
+        }
     }
-    file.rewind().map_err(|e| ra_core::Error::io(path, "cannot read", e))?;
-    let reader = StreamReader::try_new(BufReader::new(file), None).map_err(corrupt)?;
-    let header: Vec<String> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
-    show(source, &Columns::find(path, wanted, &header)?, &header, reader, visit)
 }
 
 fn show(

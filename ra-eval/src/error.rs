@@ -25,6 +25,9 @@ pub enum EvalError {
         /// Where the protocols differ.
         difference: String,
     },
+    /// A table cannot be written as JSON.
+    #[error("comparison: cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
     /// A golden case is not laid out as it should be.
     #[error("golden case: {key}: {problem}")]
     Golden {

@@ -1,11 +1,19 @@
-//! One recipe in several settings: a table, and a plot where a setting is a number.
-use crate::report::{Report, Row, duration, grouped};
+//! One recipe in several settings: a table a protocol, and a plot.
+use crate::plot::Bar;
+use crate::report::{Report, Row, StageCost};
 use crate::significance::Interval;
-use crate::{html, markdown};
+use crate::table::{duration, grouped};
+use crate::{EvalError, html, markdown};
+use ra_core::Protocol;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// The axis over which figures are averaged.
 const SEED: &str = "seed";
+
+/// The label of what is the same in all settings.
+const EVERYWHERE: &str = "all";
 
 /// What the table is read for.
 const METRICS: [&str; 3] = ["hr@10", "ndcg@10", "hr@100"];
@@ -16,12 +24,38 @@ pub struct Experiment {
     pub(crate) name: String,
     /// The axes but for the seed.
     pub(crate) axes: Vec<String>,
-    pub(crate) lines: Vec<Line>,
+    /// Runs of one protocol each: others do not compare.
+    pub(crate) groups: Vec<Group>,
     pub(crate) origins: Vec<String>,
+    /// The stages of every run, by its labels.
+    pub(crate) costs: Vec<(Vec<String>, StageCost)>,
+    pub(crate) published: Option<Published>,
+}
+
+/// Figures that somebody published, to be set beside ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// Where they stand, and what they are.
+    pub source: String,
+    /// Names of the columns.
+    pub head: Vec<String>,
+    /// The figures as they were printed; the first column names the row.
+    pub rows: Vec<Vec<String>>,
+    /// What keeps them from being compared directly.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// The runs of one protocol.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) protocol: Protocol,
+    pub(crate) lines: Vec<Line>,
 }
 
 /// A row of the table: one model under one setting, over its seeds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Line {
     pub(crate) labels: Vec<String>,
     pub(crate) name: String,
@@ -30,48 +64,73 @@ pub(crate) struct Line {
     pub(crate) rows: Vec<Row>,
 }
 
+/// What a plot looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Along a last axis of numbers.
+    Lines,
+    /// A bar a line.
+    Bars,
+    /// A cell for each pair of two axes.
+    Heat,
+}
+
 impl Experiment {
     /// Puts together `cells`: a label for each of `axes`, and the report. An axis named `seed` is averaged over; a row that
-    /// is the same in all settings, such as the ID method, is told once.
+    /// is the same in all settings, such as the ID method, is told once. Runs of different protocols get tables of their own.
     pub fn new(name: &str, axes: &[String], cells: &[(Vec<String>, Report)]) -> Self {
-        let mut lines: Vec<Line> = Vec::new();
-        for (labels, report) in cells {
-            let labels: Vec<String> =
-                axes.iter().zip(labels).filter(|(axis, _)| *axis != SEED).map(|(_, label)| label.clone()).collect();
-            for row in &report.rows {
-                match lines.iter_mut().find(|line| line.labels == labels && line.name == row.name) {
-                    Some(line) => line.rows.push(row.clone()),
-                    None => lines.push(Line {
-                        labels: labels.clone(),
-                        name: row.name.clone(),
-                        kind: row.kind.clone(),
-                        rows: vec![row.clone()],
-                    }),
-                }
-            }
-        }
-        let mut told: Vec<Line> = Vec::new();
-        let same = |name: &str| {
-            let mut of = lines.iter().filter(|line| line.name == name).map(Line::figures);
-            let first = of.next();
-            of.all(|figures| Some(figures) == first)
-        };
-        let everywhere: Vec<bool> = lines.iter().map(|line| same(&line.name)).collect();
-        for (line, everywhere) in lines.into_iter().zip(everywhere) {
-            match told.iter_mut().find(|other| everywhere && other.name == line.name) {
-                Some(other) => other
-                    .labels
-                    .iter_mut()
-                    .zip(&line.labels)
-                    .filter(|(a, b)| a != b)
-                    .for_each(|(a, _)| *a = "all".into()),
-                None => told.push(line),
+        let mut groups: Vec<Group> = Vec::new();
+        for (_, report) in cells {
+            let protocol = &report.protocol;
+            if groups.iter().all(|group| group.protocol.fingerprint != protocol.fingerprint) {
+                let of: Vec<&(Vec<String>, Report)> =
+                    cells.iter().filter(|(_, other)| other.protocol.fingerprint == protocol.fingerprint).collect();
+                groups.push(Group { protocol: protocol.clone(), lines: lines(axes, &of) });
             }
         }
         let mut origins: Vec<String> = cells.iter().map(|(_, report)| report.origin()).collect();
         origins.dedup();
+        let known = |labels: &[String]| -> Vec<String> {
+            axes.iter().zip(labels).filter(|(axis, _)| *axis != SEED).map(|(_, label)| label.clone()).collect()
+        };
+        let stages = |(labels, report): &(Vec<String>, Report)| {
+            let labels = known(labels);
+            report.stages.iter().map(move |stage| (labels.clone(), stage.clone())).collect::<Vec<_>>()
+        };
+        let costs = cells.iter().flat_map(stages).collect();
         let axes = axes.iter().filter(|axis| *axis != SEED).cloned().collect();
-        Self { name: name.into(), axes, lines: told, origins }
+        Self { name: name.into(), axes, groups, origins, costs, published: None }
+    }
+
+    /// Sets published figures beside ours.
+    #[must_use]
+    pub fn beside(self, published: Option<Published>) -> Self {
+        Self { published, ..self }
+    }
+
+    /// The tables as JSON.
+    ///
+    /// # Errors
+    /// [`EvalError::Json`] when a figure is no number that JSON has.
+    pub fn json(&self) -> Result<String, EvalError> {
+        let group = |group: &Group| json!({ "protocol": group.protocol, "lines": group.lines });
+        let groups: Vec<_> = self.groups.iter().map(group).collect();
+        let cost = |(labels, stage): &(Vec<String>, StageCost)| json!({ "labels": labels, "stage": stage });
+        let costs: Vec<_> = self.costs.iter().map(cost).collect();
+        let all = json!({ "name": self.name, "axes": self.axes, "groups": groups, "costs": costs, "published": self.published });
+        Ok(serde_json::to_string_pretty(&all)?)
+    }
+
+    /// The plot that the axes ask for.
+    pub(crate) fn shape(&self, group: &Group) -> Shape {
+        let values = |axis: usize| group.labels(axis).len();
+        if group.series(METRICS[0]).iter().any(|(_, points)| points.len() > 1) {
+            Shape::Lines
+        } else if (0..self.axes.len()).filter(|&axis| values(axis) > 1).count() > 1 {
+            Shape::Heat
+        } else {
+            Shape::Bars
+        }
     }
 
     /// The table as markdown.
@@ -89,11 +148,97 @@ impl Experiment {
             ["model"].into_iter().chain(METRICS).chain(["HR@100 to ID (95 %)", "samples", "parameters", "training"]);
         self.axes.iter().cloned().chain(own.map(String::from)).collect()
     }
+}
+
+/// The lines of the table of `cells`.
+fn lines(axes: &[String], cells: &[&(Vec<String>, Report)]) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (labels, report) in cells {
+        let labels: Vec<String> =
+            axes.iter().zip(labels).filter(|(axis, _)| *axis != SEED).map(|(_, label)| label.clone()).collect();
+        for row in &report.rows {
+            match lines.iter_mut().find(|line| line.labels == labels && line.name == row.name) {
+                Some(line) => line.rows.push(row.clone()),
+                None => lines.push(Line {
+                    labels: labels.clone(),
+                    name: row.name.clone(),
+                    kind: row.kind.clone(),
+                    rows: vec![row.clone()],
+                }),
+            }
+        }
+    }
+    let mut told: Vec<Line> = Vec::new();
+    let same = |name: &str| {
+        let mut of = lines.iter().filter(|line| line.name == name).map(Line::figures);
+        let first = of.next();
+        of.all(|figures| Some(figures) == first)
+    };
+    let everywhere: Vec<bool> = lines.iter().map(|line| same(&line.name)).collect();
+    for (line, everywhere) in lines.into_iter().zip(everywhere) {
+        match told.iter_mut().find(|other| everywhere && other.name == line.name) {
+            Some(other) => {
+                let differing = other.labels.iter_mut().zip(&line.labels).filter(|(a, b)| a != b);
+                differing.for_each(|(a, _)| *a = EVERYWHERE.into());
+            }
+            None => told.push(line),
+        }
+    }
+    told
+}
+
+impl Group {
+    /// The data set, and so much of the fingerprint as tells protocols apart.
+    pub(crate) fn name(&self) -> String {
+        let fingerprint = self.protocol.fingerprint.to_string();
+        format!("{} ({})", self.protocol.dataset, fingerprint.get(..8).unwrap_or(&fingerprint))
+    }
+
+    fn aligned(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.kind == "ra-rec")
+    }
+
+    /// The labels of the aligned models on an axis, by their first appearance.
+    fn labels(&self, axis: usize) -> Vec<String> {
+        let mut labels: Vec<String> = Vec::new();
+        for label in self.aligned().filter_map(|line| line.labels.get(axis)) {
+            if !labels.contains(label) {
+                labels.push(label.clone());
+            }
+        }
+        labels
+    }
+
+    /// Every line, named by its labels and its model.
+    pub(crate) fn bars(&self, metric: &str) -> Vec<Bar> {
+        let bar = |line: &Line| {
+            let labels = line.labels.iter().filter(|label| *label != EVERYWHERE);
+            let name: Vec<&str> = labels.map(String::as_str).chain([line.name.as_str()]).collect();
+            let values = || line.rows.iter().filter_map(|row| row.metrics.get(metric).copied());
+            let spread = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
+            let interval = (line.rows.len() > 1).then_some(spread);
+            Some(Bar { name: name.join(", "), value: line.mean(metric)?, interval })
+        };
+        self.lines.iter().filter_map(bar).collect()
+    }
+
+    /// The aligned models by the first two axes that have several values: their labels and the figures.
+    pub(crate) fn grid(&self, metric: &str) -> (Vec<String>, Vec<String>, Vec<Vec<Option<f64>>>) {
+        let axes = self.lines.first().map_or(0, |line| line.labels.len());
+        let several: Vec<usize> = (0..axes).filter(|&axis| self.labels(axis).len() > 1).collect();
+        let [down, across, ..] = several[..] else { return (Vec::new(), Vec::new(), Vec::new()) };
+        let (rows, columns) = (self.labels(down), self.labels(across));
+        let cell = |row: &String, column: &String| {
+            self.aligned().find(|line| line.labels[down] == *row && line.labels[across] == *column)?.mean(metric)
+        };
+        let values = rows.iter().map(|row| columns.iter().map(|column| cell(row, column)).collect()).collect();
+        (rows, columns, values)
+    }
 
     /// The lines of the aligned models by all axes but the last, when the labels of that one are numbers: `(x, y)`.
     pub(crate) fn series(&self, metric: &str) -> Vec<(String, Vec<(f64, f64)>)> {
         let mut series: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
-        for line in self.lines.iter().filter(|line| line.kind == "ra-rec") {
+        for line in self.aligned() {
             let Some((last, others)) = line.labels.split_last() else { return Vec::new() };
             let (Ok(x), Some(y)) = (last.trim_end_matches([' ', '%']).parse(), line.mean(metric)) else { continue };
             let name = others.join(", ");
@@ -167,6 +312,7 @@ mod tests {
             curves: vec![],
             samples: vec![],
             machine: String::new(),
+            audit: vec![],
         }
     }
 
@@ -186,10 +332,11 @@ mod tests {
         ];
         let made = Experiment::new("curve", &axes, &cells);
         assert_eq!(made.axes, ["choice", "share"]);
-        let id: Vec<&Line> = made.lines.iter().filter(|l| l.kind == "id").collect();
+        let group = &made.groups[0];
+        let id: Vec<&Line> = group.lines.iter().filter(|l| l.kind == "id").collect();
         assert_eq!((id.len(), id[0].labels.clone()), (1, vec!["all".to_string(), "all".to_string()]));
         assert!((id[0].mean("hr@100").unwrap() - 0.215).abs() < 1e-12);
-        let series = made.series("hr@100");
+        let series = group.series("hr@100");
         assert_eq!(series.len(), 2);
         assert_eq!(series[0].0, "random");
         assert!((series[0].1[0].1 - 0.2).abs() < 1e-12 && series[0].1[1] == (10.0, 0.4), "{series:?}");

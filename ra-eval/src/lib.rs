@@ -3,9 +3,12 @@
 //! It stands apart because it knows one trait only, [`ra_core::Recommender`]: an ID method, a text tower and RA-Rec are
 //! measured by the same lines of code, and so is a model that you bring yourself.
 //!
-//! - [`evaluate`] ranks *all* items for every user, without sampled candidates; [`Ties`] is a declared choice
-//! - [`paired_bootstrap`] says how sure a difference is
-//! - [`Report`] is one run as JSON, markdown and one self-contained page; [`compare`] sets several runs side by side
+//! - [`evaluate`] ranks *all* items for every user; [`Ties`], [`Seen`] and [`Repeats`] are declared choices, and sampled
+//!   [`Candidates`] are there to show what they do to a figure
+//! - [`paired_bootstrap`], [`permutation_test`], [`holm`] and [`detectable`] say how sure a difference is; [`slices`] says where
+//! - [`dcg`] and [`graded_ndcg`] are for relevance in degrees
+//! - [`Report`] is one run as JSON, markdown and one self-contained page; [`compare`] sets several runs side by side,
+//!   [`Experiment`] one recipe in several settings
 //! - [`verify_case`] runs the same code on golden cases
 //!
 //! # Example: a table of vectors, ranked
@@ -40,23 +43,35 @@
 //! ```
 #![recursion_limit = "256"]
 
+mod candidates;
+mod config;
 mod error;
 mod evaluate;
 mod experiment;
 mod golden;
+mod graded;
 mod html;
 mod markdown;
 mod metrics;
 mod plot;
 mod rank;
 mod report;
+mod score;
 mod significance;
+mod slices;
+mod table;
+mod titles;
 
+pub use candidates::Candidates;
+pub use config::{EvalConfig, Repeats, Seen};
 pub use error::EvalError;
-pub use evaluate::{EvalConfig, Evaluation, Part, Seen, evaluate, evaluate_items, held_out_users, item_vectors};
-pub use experiment::Experiment;
+pub use evaluate::{Evaluation, Part, evaluate, evaluate_items, held_out_users, item_vectors};
+pub use experiment::{Experiment, Published};
 pub use golden::{GoldenCase, verify_case};
+pub use graded::{dcg, graded_ndcg};
 pub use markdown::overview;
 pub use rank::{Ties, top_k};
-pub use report::{Comparison, LearningCurve, Report, Row, SampleList, SampleRecommendation, StageCost, compare};
-pub use significance::{Interval, paired_bootstrap};
+pub use report::{AuditFinding, LearningCurve, Report, Row, SampleList, SampleRecommendation, StageCost, correct};
+pub use significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
+pub use slices::{Slice, slices};
+pub use table::{Comparison, compare, compare_anyway};

@@ -1,18 +1,21 @@
 //! Reports as markdown.
 use crate::experiment::Experiment;
-use crate::report::{Comparison, Report, ResultTable, Row, SampleRecommendation, duration, grouped};
+use crate::report::{Report, Row, SampleRecommendation};
+use crate::table::{Comparison, ResultTable, duration, grouped, over_seeds};
 use std::fmt::Write;
 
 /// A whole report.
 pub(crate) fn report(report: &Report) -> String {
     let mut out = format!("# {}\n\n{}\n\n", plain(&report.recipe), plain(&report.origin()));
     results(&mut out, &ResultTable::new(std::slice::from_ref(report)));
-    differences(&mut out, report);
+    differences(&mut out, &ResultTable::new(std::slice::from_ref(report)), "Differences");
+    slices(&mut out, report);
     protocol(&mut out, report);
-    let stage = |s: &crate::StageCost| {
-        vec![plain(&s.name), duration(s.seconds), s.peak_mib.map_or("-".into(), |mib| grouped(mib as usize))]
-    };
-    section(&mut out, "Costs", &["stage", "time", "peak MiB"], report.stages.iter().map(stage));
+    let finding = |f: &crate::AuditFinding| vec![plain(&f.name), plain(&f.level), plain(&f.told), plain(&f.effect)];
+    section(&mut out, "Data audit", &["what", "level", "finding", "effect"], report.audit.iter().map(finding));
+    let count = |n: Option<u64>| n.map_or("-".into(), |n| grouped(n as usize));
+    let stage = |s: &crate::StageCost| vec![plain(&s.name), duration(s.seconds), count(s.tokens), count(s.peak_mib)];
+    section(&mut out, "Costs", &["stage", "time", "tokens", "peak MiB"], report.stages.iter().map(stage));
     let tensor = |row: &ra_core::LedgerRow| vec![plain(&row.name), format!("{:?}", row.shape), grouped(row.params)];
     section(&mut out, "Parameters trained", &["tensor", "shape", "scalars"], report.ledger.iter().map(tensor));
     let total: usize = report.ledger.iter().map(|row| row.params).sum();
@@ -30,11 +33,54 @@ pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
         let _ = writeln!(out, "- {}", plain(&report.origin()));
     }
     out.push('\n');
+    if let Some(caution) = comparison.caution() {
+        let _ = writeln!(out, "Warning: {caution}\n");
+    }
     results(&mut out, &ResultTable::new(comparison.reports));
-    if let Some(report) = comparison.reports.first() {
-        protocol(&mut out, report);
+    seeds(&mut out, comparison.reports);
+    let between = ResultTable::of(comparison.between.iter().map(|row| (None, row)).collect(), Vec::new());
+    differences(&mut out, &between, "Differences between runs");
+    differences(&mut out, &ResultTable::new(comparison.reports), "Differences within runs");
+    for (index, report) in comparison.reports.iter().enumerate() {
+        if index == 0 || comparison.caution().is_some() {
+            protocol(&mut out, report);
+        }
     }
     out
+}
+
+/// Rows that were run with several seeds.
+fn seeds(out: &mut String, reports: &[Report]) {
+    let headline = ResultTable::new(reports).headline;
+    let head: Vec<&str> = ["recipe", "model", "seeds"].into_iter().chain(headline.iter().map(String::as_str)).collect();
+    let rows = over_seeds(reports).into_iter().map(|over| {
+        let seeds = over.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let figure = |metric: &String| match over.metrics.get(metric) {
+            Some([mean, deviation]) => format!("{mean:.4} ± {deviation:.4}"),
+            None => "-".into(),
+        };
+        [plain(&over.recipe), plain(&over.name), seeds].into_iter().chain(headline.iter().map(figure)).collect()
+    });
+    section(out, "Over seeds: mean ± standard deviation", &head, rows);
+}
+
+/// A table a metric: slices down, models across.
+fn slices(out: &mut String, report: &Report) {
+    let models: Vec<&Row> = report.rows.iter().filter(|row| !row.slices.is_empty()).collect();
+    let Some(first) = models.first() else { return };
+    for metric in first.slices.first().map(|slice| slice.metrics.keys().collect::<Vec<_>>()).unwrap_or_default() {
+        let head: Vec<String> =
+            ["targets".into(), "number".into()].into_iter().chain(models.iter().map(|m| plain(&m.name))).collect();
+        let head: Vec<&str> = head.iter().map(String::as_str).collect();
+        let rows = first.slices.iter().map(|slice| {
+            let figure = |model: &&Row| {
+                let own = model.slices.iter().find(|other| other.name == slice.name);
+                own.and_then(|own| own.metrics.get(metric)).map_or("-".into(), |value| format!("{value:.4}"))
+            };
+            [plain(&slice.name), grouped(slice.targets)].into_iter().chain(models.iter().map(figure)).collect()
+        });
+        section(out, &format!("{metric} by parts of the targets"), &head, rows);
+    }
 }
 
 fn results(out: &mut String, table: &ResultTable<'_>) {
@@ -75,8 +121,26 @@ pub(crate) fn experiment(experiment: &Experiment) -> String {
     let mut out = format!("# {}\n\n", plain(&experiment.name));
     let head = experiment.head();
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
-    let rows = experiment.lines.iter().map(|line| line.cells().iter().map(|cell| plain(cell)).collect());
-    section(&mut out, "Results", &head, rows);
+    for group in &experiment.groups {
+        let title =
+            if experiment.groups.len() == 1 { "Results".into() } else { format!("Results: {}", plain(&group.name())) };
+        let rows = group.lines.iter().map(|line| line.cells().iter().map(|cell| plain(cell)).collect());
+        section(&mut out, &title, &head, rows);
+    }
+    let head: Vec<String> = experiment.axes.iter().map(|axis| plain(axis)).collect();
+    let head: Vec<&str> = head.iter().map(String::as_str).chain(["stage", "time", "tokens", "peak MiB"]).collect();
+    let count = |n: Option<u64>| n.map_or("-".into(), |n| grouped(n as usize));
+    let rows = experiment.costs.iter().map(|(labels, s)| {
+        let own = [plain(&s.name), duration(s.seconds), count(s.tokens), count(s.peak_mib)];
+        labels.iter().map(|label| plain(label)).chain(own).collect()
+    });
+    section(&mut out, "Costs", &head, rows);
+    if let Some(published) = &experiment.published {
+        let head: Vec<&str> = published.head.iter().map(String::as_str).collect();
+        let rows = published.rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect());
+        section(&mut out, &format!("Published: {}", plain(&published.source)), &head, rows);
+        let _ = writeln!(out, "{}\n", plain(&published.note));
+    }
     out.push_str("Means over seeds, with the smallest and the largest.\n\n");
     for origin in &experiment.origins {
         let _ = writeln!(out, "- {}", plain(origin));
@@ -132,19 +196,27 @@ fn overview_columns(report: &Report) -> (Vec<String>, Vec<String>) {
     (head, usual)
 }
 
-fn differences(out: &mut String, report: &Report) {
-    let table = ResultTable::new(std::slice::from_ref(report));
-    let mut head = vec!["model", "to"];
+fn differences(out: &mut String, table: &ResultTable<'_>, title: &str) {
+    let several = table.rows.iter().any(|(run, _)| run.is_some());
+    let mut head = if several { vec!["run"] } else { vec![] };
+    head.extend(["model", "to"]);
     head.extend(table.headline.iter().map(String::as_str));
-    let rows = report.rows.iter().filter_map(|row| Some((row, row.baseline.as_ref()?))).map(|(row, baseline)| {
-        let mut cells = vec![plain(&row.name), plain(baseline)];
+    let rows = table.rows.iter().filter_map(|(run, row)| Some((run, row, row.baseline.as_ref()?)));
+    let rows = rows.map(|(run, row, baseline)| {
+        let mut cells: Vec<String> = run.iter().map(|run| plain(run)).collect();
+        cells.extend([plain(&row.name), plain(baseline)]);
         cells.extend(table.headline.iter().map(|metric| match row.differences.get(metric) {
-            Some(d) => format!("{:+.4} \\[{:+.4}, {:+.4}\\]", d.mean, d.low, d.high),
+            Some(d) => {
+                let p = d.p_holm.map_or(String::new(), |p| format!(", p {p:.4}"));
+                let size = d.detectable.map_or(String::new(), |size| format!(", detectable {size:.4}"));
+                format!("{:+.4} \\[{:+.4}, {:+.4}\\]{p}{size}", d.mean, d.low, d.high)
+            }
             None => "-".into(),
         }));
         cells
     });
-    section(out, "Differences, with paired bootstrap 95 % intervals over users", &head, rows);
+    let how = "95 % interval by paired bootstrap over users, p by permutation with Holm's correction";
+    section(out, &format!("{title}: {how}"), &head, rows);
 }
 
 fn protocol(out: &mut String, report: &Report) {

@@ -1,5 +1,6 @@
 //! Metrics from ranks (accuracy) and from lists (what is recommended at all).
 use crate::rank::Ranked;
+use crate::titles::Titles;
 use std::collections::BTreeMap;
 
 /// Accuracy of one user's ranking within its first K.
@@ -17,6 +18,8 @@ pub(crate) struct Accuracy {
     pub(crate) map_r: f64,
     /// Average precision over `min(|R|, K)`, as RecBole has it.
     pub(crate) map_min: f64,
+    /// Share of the K places that hold a relevant item.
+    pub(crate) precision: f64,
 }
 
 /// `ranks` of all relevant items, ascending and not empty.
@@ -25,15 +28,16 @@ pub(crate) fn accuracy(ranks: &[f64], k: usize) -> Accuracy {
     let hits = &ranks[..ranks.partition_point(|&rank| rank <= k as f64)];
     let possible = ranks.len().min(k);
     let ideal: f64 = (1..=possible).map(|rank| gain(rank as f64)).sum();
-    let precision = (1..).zip(hits).map(|(nth, &rank)| f64::from(nth) / rank).sum::<f64>() + 0.0;
+    let average = (1..).zip(hits).map(|(nth, &rank)| f64::from(nth) / rank).sum::<f64>() + 0.0;
     Accuracy {
         hr: if hits.is_empty() { 0.0 } else { 1.0 },
         recall: hits.len() as f64 / ranks.len() as f64,
         // Nothing at all sums up to -0.
         ndcg: (hits.iter().map(|&rank| gain(rank)).sum::<f64>() + 0.0) / ideal,
         mrr: hits.first().map_or(0.0, |&rank| 1.0 / rank),
-        map_r: precision / ranks.len() as f64,
-        map_min: precision / possible as f64,
+        map_r: average / ranks.len() as f64,
+        map_min: average / possible as f64,
+        precision: hits.len() as f64 / k as f64,
     }
 }
 
@@ -42,13 +46,14 @@ type Column = fn(&Accuracy) -> f64;
 
 impl Accuracy {
     /// All metrics, as the golden cases name them.
-    pub(crate) const COLUMNS: [(&'static str, Column); 6] = [
+    pub(crate) const COLUMNS: [(&'static str, Column); 7] = [
         ("hr", |a| a.hr),
         ("recall", |a| a.recall),
         ("ndcg", |a| a.ndcg),
         ("mrr", |a| a.mrr),
         ("map_r", |a| a.map_r),
         ("map_min", |a| a.map_min),
+        ("precision", |a| a.precision),
     ];
 }
 
@@ -65,6 +70,8 @@ pub(crate) struct Beyond {
     pub(crate) entropy: f64,
     /// Mean over users of the mean train count in the list.
     pub(crate) popularity: f64,
+    /// Mean over users of how alike the titles of the list are, where that was asked for.
+    pub(crate) similarity: Option<f64>,
 }
 
 /// Sums over users at one K; linear in the items and in the users, without the lists themselves.
@@ -75,6 +82,7 @@ struct AtK {
     recommended: Vec<u64>,
     novelty: f64,
     popularity: f64,
+    similarity: f64,
 }
 
 /// Collects ranked users, in their order, into metrics.
@@ -83,9 +91,11 @@ pub(crate) struct Tally {
     at: Vec<AtK>,
     counts: Vec<f64>,
     surprise: Vec<f64>,
+    titles: Option<Titles>,
     users: usize,
     pub(crate) targets: usize,
     pub(crate) tied: usize,
+    tie_width: f64,
     pub(crate) not_finite: usize,
 }
 
@@ -95,9 +105,21 @@ impl Tally {
         let counts: Vec<f64> = counts.into_iter().collect();
         let total = counts.iter().sum::<f64>().max(1.0);
         let surprise = counts.iter().map(|c| -(c.max(1.0) / total).log2()).collect();
-        let at =
-            |&k| AtK { k, accuracy: Vec::new(), recommended: vec![0; counts.len()], novelty: 0.0, popularity: 0.0 };
-        Self { at: ks.iter().map(at).collect(), surprise, users: 0, targets: 0, tied: 0, not_finite: 0, counts }
+        let at = |&k| AtK {
+            k,
+            accuracy: Vec::new(),
+            recommended: vec![0; counts.len()],
+            novelty: 0.0,
+            popularity: 0.0,
+            similarity: 0.0,
+        };
+        let at = ks.iter().map(at).collect();
+        Self { at, surprise, titles: None, users: 0, targets: 0, tied: 0, tie_width: 0.0, not_finite: 0, counts }
+    }
+
+    /// Also tells how alike the titles of the lists are.
+    pub(crate) fn with_titles(self, titles: Option<Titles>) -> Self {
+        Self { titles, ..self }
     }
 
     /// The next user. Without relevant items it counts for the lists only.
@@ -105,6 +127,7 @@ impl Tally {
         self.users += 1;
         self.targets += user.ranks.len();
         self.tied += user.tied;
+        self.tie_width += user.tie_width;
         self.not_finite += user.not_finite;
         for at in &mut self.at {
             if !user.ranks.is_empty() {
@@ -114,6 +137,7 @@ impl Tally {
             let n = list.len().max(1) as f64;
             at.novelty += list.iter().map(|&item| self.surprise[item as usize]).sum::<f64>() / n;
             at.popularity += list.iter().map(|&item| self.counts[item as usize]).sum::<f64>() / n;
+            at.similarity += self.titles.as_mut().map_or(0.0, |titles| titles.similarity(list));
             for &item in list {
                 at.recommended[item as usize] += 1;
             }
@@ -127,17 +151,22 @@ impl Tally {
 
     /// What the lists are like, by K.
     pub(crate) fn beyond(&self) -> impl Iterator<Item = (usize, Beyond)> {
-        self.at.iter().map(|at| (at.k, at.beyond(self.users)))
+        self.at.iter().map(|at| (at.k, at.beyond(self.users, self.titles.is_some())))
     }
 
     /// Share of the targets that tie with another candidate.
     pub(crate) fn tied_share(&self) -> f64 {
         self.tied as f64 / self.targets.max(1) as f64
     }
+
+    /// Mean over targets of the share of the other candidates that they tie with.
+    pub(crate) fn tie_width(&self) -> f64 {
+        self.tie_width / self.targets.max(1) as f64
+    }
 }
 
 impl AtK {
-    fn beyond(&self, users: usize) -> Beyond {
+    fn beyond(&self, users: usize, titled: bool) -> Beyond {
         let mut sorted = self.recommended.clone();
         sorted.sort_unstable();
         let (n, total) = (sorted.len() as f64, sorted.iter().sum::<u64>() as f64);
@@ -152,6 +181,7 @@ impl AtK {
             novelty: self.novelty / users as f64,
             entropy: -shares.map(|p| p * p.ln()).sum::<f64>(),
             popularity: self.popularity / users as f64,
+            similarity: titled.then_some(self.similarity / users as f64),
         }
     }
 }
@@ -163,15 +193,13 @@ pub(crate) fn mean(values: &[f64]) -> f64 {
 
 /// Accuracy metrics of every user under their public names, such as `ndcg@10`.
 ///
-/// `map@K` is average precision over all relevant items (`map_r` of the golden cases).
+/// `map@K` is average precision over all relevant items (`map_r` of the golden cases), `map_min@K` over as many as fit.
 pub(crate) fn per_user(tally: &Tally) -> BTreeMap<String, Vec<f64>> {
     let mut table = BTreeMap::new();
     for (k, users) in tally.accuracy() {
         for (name, column) in Accuracy::COLUMNS {
             let name = if name == "map_r" { "map" } else { name };
-            if name != "map_min" {
-                table.insert(format!("{name}@{k}"), users.iter().map(column).collect());
-            }
+            table.insert(format!("{name}@{k}"), users.iter().map(column).collect());
         }
     }
     table
@@ -186,6 +214,7 @@ pub(crate) fn means(per_user: &BTreeMap<String, Vec<f64>>, tally: &Tally) -> BTr
         table.insert(format!("novelty@{k}"), lists.novelty);
         table.insert(format!("entropy@{k}"), lists.entropy);
         table.insert(format!("popularity@{k}"), lists.popularity);
+        table.extend(lists.similarity.map(|value| (format!("ils@{k}"), value)));
     }
     table
 }
@@ -198,7 +227,7 @@ mod tests {
     fn two_conventions_of_average_precision() {
         let got = accuracy(&[1.0, 3.0, 9.0], 2);
         assert_eq!((got.map_r, got.map_min), (1.0 / 3.0, 0.5));
-        assert_eq!((got.hr, got.recall, got.mrr), (1.0, 1.0 / 3.0, 1.0));
+        assert_eq!((got.hr, got.recall, got.mrr, got.precision), (1.0, 1.0 / 3.0, 1.0, 0.5));
         assert!((got.ndcg - 1.0 / (1.0 + 1.0 / 3f64.log2())).abs() < 1e-12);
     }
 

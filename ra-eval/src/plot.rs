@@ -1,6 +1,6 @@
-//! Learning curves as SVG without fonts or scripts of their own.
+//! Plots as SVG without fonts or scripts of their own.
 //!
-//! [`ACCENT`] and [`QUIET`] are colours that the page's style sheet replaces, so that a plot follows light and dark.
+//! [`ACCENT`], [`QUIET`] and [`INK`] are colours that the page's style sheet replaces, so that a plot follows light and dark.
 use plotters::prelude::*;
 
 /// Of the curve.
@@ -8,7 +8,21 @@ pub(crate) const ACCENT: RGBColor = RGBColor(0x1F, 0x6F, 0xEB);
 /// Of axes.
 pub(crate) const QUIET: RGBColor = RGBColor(0x80, 0x80, 0x80);
 
+/// Of figures in a plot.
+pub(crate) const INK: RGBColor = RGBColor(0x10, 0x10, 0x10);
+
 const SIZE: (u32, u32) = (420, 220);
+
+/// Size of all text: 12 pixels as SVG counts them.
+const TEXT: i32 = 15;
+
+/// A bar or a cell: what it is called, its value and, where it is known, the interval around it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Bar {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) interval: Option<(f64, f64)>,
+}
 
 /// A line through `points`; none when there are fewer than two that are finite.
 pub(crate) fn line(points: &[(f64, f64)]) -> Option<String> {
@@ -24,6 +38,84 @@ pub(crate) fn lines(series: &[(String, Vec<(f64, f64)>)]) -> Option<String> {
     }
     plot(series, Scale { log: true, marks: true, margin: 0.1, right: 80 })
 }
+
+/// A horizontal bar each, from 0, with whiskers for intervals; none without a value above 0.
+pub(crate) fn bars(bars: &[Bar]) -> Option<String> {
+    let largest = bars.iter().map(|bar| bar.interval.map_or(bar.value, |i| i.1.max(bar.value))).fold(0.0, f64::max);
+    let whole = bars.iter().all(|bar| bar.value.is_finite());
+    if bars.is_empty() || !whole || largest <= 0.0 {
+        return None;
+    }
+    let mut svg = String::new();
+    draw_bars(&mut svg, bars, largest).ok()?;
+    Some(svg)
+}
+
+fn draw_bars(svg: &mut String, bars: &[Bar], largest: f64) -> Drawn {
+    const HIGH: i32 = 22;
+    let longest = bars.iter().map(|bar| bar.name.chars().count()).max().unwrap_or(0).min(44) as i32;
+    let (left, wide) = (7 * longest + 8, 300);
+    let root = SVGBackend::with_string(svg, ((left + wide + 60) as u32, (HIGH * bars.len() as i32 + 8) as u32));
+    let root = root.into_drawing_area();
+    let at = |value: f64| left + (value.max(0.0) / largest * f64::from(wide)) as i32;
+    let text = |colour: &RGBColor| ("sans-serif", TEXT).into_font().color(colour);
+    for (bar, top) in bars.iter().zip((4..).step_by(HIGH as usize)) {
+        let name: String = bar.name.chars().take(44).collect();
+        let middle = top + HIGH / 2;
+        root.draw(&Text::new(name, (0, top + 5), text(&QUIET)))?;
+        root.draw(&Rectangle::new([(left, top + 4), (at(bar.value), top + HIGH - 4)], ACCENT.mix(0.55).filled()))?;
+        if let Some((low, high)) = bar.interval {
+            root.draw(&PathElement::new([(at(low), middle), (at(high), middle)], INK.stroke_width(2)))?;
+        }
+        let end = at(bar.interval.map_or(bar.value, |i| i.1.max(bar.value)));
+        root.draw(&Text::new(format!("{:.4}", bar.value), (end + 6, top + 5), text(&INK)))?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// A cell each for `rows` and `columns`, the darker the larger; none unless two cells have a value.
+pub(crate) fn heat(rows: &[String], columns: &[String], values: &[Vec<Option<f64>>]) -> Option<String> {
+    let known: Vec<f64> = values.iter().flatten().flatten().copied().filter(|v| v.is_finite()).collect();
+    if known.len() < 2 {
+        return None;
+    }
+    let mut svg = String::new();
+    draw_heat(&mut svg, rows, columns, values, span(known.into_iter(), 0.0)).ok()?;
+    Some(svg)
+}
+
+fn draw_heat(
+    svg: &mut String,
+    rows: &[String],
+    columns: &[String],
+    values: &[Vec<Option<f64>>],
+    range: std::ops::Range<f64>,
+) -> Drawn {
+    const HIGH: i32 = 30;
+    let longest = |names: &[String]| names.iter().map(|n| n.chars().count()).max().unwrap_or(0) as i32;
+    let (left, wide) = (7 * longest(rows) + 8, (7 * longest(columns)).max(70) + 8);
+    let size = (left + wide * columns.len() as i32 + 4, HIGH * (rows.len() as i32 + 1) + 4);
+    let root = SVGBackend::with_string(svg, (size.0 as u32, size.1 as u32)).into_drawing_area();
+    let text = |colour: &RGBColor| ("sans-serif", TEXT).into_font().color(colour);
+    for (name, x) in columns.iter().zip((left..).step_by(wide as usize)) {
+        root.draw(&Text::new(name.clone(), (x + 6, 8), text(&QUIET)))?;
+    }
+    for ((name, values), y) in rows.iter().zip(values).zip((HIGH..).step_by(HIGH as usize)) {
+        root.draw(&Text::new(name.clone(), (0, y + 9), text(&QUIET)))?;
+        for (value, x) in values.iter().zip((left..).step_by(wide as usize)) {
+            let Some(value) = value.filter(|v| v.is_finite()) else { continue };
+            // Light enough everywhere for the figure to be read.
+            let share = 0.06 + 0.5 * (value - range.start) / (range.end - range.start);
+            root.draw(&Rectangle::new([(x, y), (x + wide - 2, y + HIGH - 2)], ACCENT.mix(share).filled()))?;
+            root.draw(&Text::new(format!("{value:.4}"), (x + 6, y + 9), text(&INK)))?;
+        }
+    }
+    root.present()?;
+    Ok(())
+}
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// How a plot is laid out.
 struct Scale {
@@ -46,11 +138,7 @@ fn plot(series: &[(String, Vec<(f64, f64)>)], scale: Scale) -> Option<String> {
     Some(svg)
 }
 
-fn draw(
-    svg: &mut String,
-    series: &[(String, Vec<(f64, f64)>)],
-    scale: &Scale,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn draw(svg: &mut String, series: &[(String, Vec<(f64, f64)>)], scale: &Scale) -> Drawn {
     let place = |x: f64| if scale.log { x.ln() } else { x };
     let all = || series.iter().flat_map(|(_, points)| points);
     let x = span(all().map(|p| place(p.0)), 0.0);
@@ -71,7 +159,7 @@ fn draw(
         .light_line_style(TRANSPARENT)
         .bold_line_style(QUIET.mix(0.25))
         .axis_style(QUIET)
-        .label_style(("sans-serif", 12).into_font().color(&QUIET))
+        .label_style(("sans-serif", TEXT).into_font().color(&QUIET))
         .x_label_formatter(&|x| format!("{:.0}", if scale.log { x.exp() } else { *x }))
         .y_label_formatter(&|y| format!("{y:.digits$}"))
         .draw()?;
@@ -82,7 +170,7 @@ fn draw(
         chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
         if let Some(&last) = points.last().filter(|_| scale.marks) {
             chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, colour.filled())))?;
-            let label = ("sans-serif", 12).into_font().color(&colour);
+            let label = ("sans-serif", TEXT).into_font().color(&colour);
             chart.draw_series(std::iter::once(EmptyElement::at(last) + Text::new(name.clone(), (6, -6), label)))?;
         }
     }
@@ -108,5 +196,17 @@ mod tests {
         assert!(svg.starts_with("<svg") && svg.contains("#1F6FEB") && svg.contains("#808080"), "{svg}");
         assert!(line(&[(0.0, 2.0), (10.0, 2.0)]).is_some());
         assert!(line(&[(0.0, 2.0), (10.0, f64::NAN)]).is_none());
+    }
+    #[test]
+    fn bars_and_cells_are_as_many_as_values() {
+        let bar = |name: &str, value, interval| Bar { name: name.into(), value, interval };
+        let svg = bars(&[bar("full", 0.3, Some((0.2, 0.4))), bar("no <ID>", 0.1, None)]).unwrap();
+        assert_eq!(svg.matches("fill=\"#1F6FEB\"").count(), 2, "{svg}");
+        assert!(svg.contains("no &lt;ID&gt;") && svg.contains("0.3000"), "{svg}");
+        assert!(bars(&[]).is_none() && bars(&[bar("a", 0.0, None)]).is_none());
+        let names = ["a", "b"].map(String::from);
+        let svg = heat(&names, &names, &[vec![Some(0.1), None], vec![Some(0.2), Some(0.3)]]).unwrap();
+        assert_eq!(svg.matches("fill=\"#1F6FEB\"").count(), 3, "{svg}");
+        assert!(heat(&names, &names, &[vec![Some(0.1), None], vec![None, None]]).is_none());
     }
 }

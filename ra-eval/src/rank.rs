@@ -1,7 +1,7 @@
-//! One row of scores: where the relevant items rank, and the best items of all.
+//! One user's scores: where the relevant items rank, and the best items of all.
 //!
-//! A row holds a score an item, and an index into the row is the item. Items that are not candidates are a sorted list
-//! of indices; the candidates are the gaps between them, so that the inner loops run over plain slices.
+//! Scores come in blocks of items and are not kept: a target's rank is a count of what scores above it, the list a bounded
+//! heap. Candidates are stretches of items, so that the inner loops run over plain slices.
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -37,29 +37,31 @@ impl Ties {
     }
 }
 
-/// What one row of scores says about one user.
+/// What the scores say about one user.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Ranked {
     /// Ranks of the relevant items, ascending, from 1.
     pub(crate) ranks: Vec<f64>,
+    /// The items that have these ranks.
+    pub(crate) items: Vec<u32>,
     /// How many of them tie with another candidate.
     pub(crate) tied: usize,
+    /// The share of the other candidates that a target ties with, summed over the targets.
+    pub(crate) tie_width: f64,
     /// How many candidates have a score that is not finite.
     pub(crate) not_finite: usize,
     /// The best items, best first; ties by id.
     pub(crate) top: Vec<u32>,
 }
 
-/// Ranks `relevant` among the candidates of a row and lists the best `k`.
+/// Ranks `relevant` among the candidates of a row, whose indices are the items, and lists the best `k`.
 ///
 /// `relevant` and `blocked` are ascending and without repeats; a relevant item is a candidate even when it is blocked.
 pub(crate) fn rank_row(scores: &[f32], relevant: &[u32], blocked: &[u32], ties: Ties, k: usize) -> Ranked {
-    let blocked: Vec<u32> = blocked.iter().copied().filter(|item| relevant.binary_search(item).is_err()).collect();
-    let not_finite =
-        gaps(scores.len(), &blocked).map(|gap| scores[gap].iter().filter(|s| !s.is_finite()).count()).sum();
-    let (ranks, tied) = ranks(scores, relevant, &blocked, ties);
-    let top = best(scores, k, &blocked).into_iter().map(|(item, _)| item).collect();
-    Ranked { ranks, tied, not_finite, top }
+    let targets = relevant.iter().map(|&item| (item, scores[item as usize])).collect();
+    let mut ranking = Ranking::new(targets, candidates(scores.len() as u32, relevant, blocked), k);
+    ranking.add(0, scores);
+    ranking.finish(ties)
 }
 
 /// The `k` best items of a row with their scores, best first; ties by id ascending, NaN last.
@@ -74,7 +76,16 @@ pub fn top_k(scores: &[f32], k: usize, blocked: &[u32]) -> Vec<(u32, f32)> {
     let mut blocked = blocked.to_vec();
     blocked.sort_unstable();
     blocked.dedup();
-    best(scores, k, &blocked)
+    let top = rank_row(scores, &[], &blocked, Ties::ById, k).top;
+    top.into_iter().map(|item| (item, scores[item as usize])).collect()
+}
+
+/// The stretches of `0..n` without `blocked`, but with what is `relevant`; both ascending.
+pub(crate) fn candidates(n: u32, relevant: &[u32], blocked: &[u32]) -> Vec<Range<u32>> {
+    let out = blocked.iter().copied().filter(|item| *item < n && relevant.binary_search(item).is_err());
+    let mut start = 0;
+    let stretches = out.chain([n]).map(|end| std::mem::replace(&mut start, end + 1)..end);
+    stretches.filter(|stretch| !stretch.is_empty()).collect()
 }
 
 /// The order of scores: NaN stands with the worst.
@@ -82,54 +93,161 @@ fn key(score: f32) -> f32 {
     if score.is_nan() { f32::NEG_INFINITY } else { score }
 }
 
-/// The stretches of `0..n` between the `blocked` indices.
-fn gaps(n: usize, blocked: &[u32]) -> impl Iterator<Item = Range<usize>> {
-    let mut start = 0;
-    blocked.iter().map(|&b| b as usize).filter(move |&b| b < n).chain([n]).filter_map(move |end| {
-        let gap = start..end;
-        start = end + 1;
-        (!gap.is_empty()).then_some(gap)
-    })
+/// A relevant item, and what was counted for it.
+#[derive(Debug)]
+struct Target {
+    item: u32,
+    score: f32,
+    above: u32,
+    /// Candidates of its score, itself included, and those of them with a smaller id.
+    equal: u32,
+    earlier: u32,
 }
 
-/// Ranks and number of tied targets; counts, and so needs neither a sort nor memory.
-fn ranks(scores: &[f32], relevant: &[u32], blocked: &[u32], ties: Ties) -> (Vec<f64>, usize) {
-    let mut order: Vec<(f32, u32)> = relevant.iter().map(|&item| (key(scores[item as usize]), item)).collect();
-    order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let mut ranks = Vec::with_capacity(order.len());
-    let mut tied = 0;
-    for group in order.chunk_by(|a, b| a.0 == b.0) {
-        let (above, equal) = count(scores, group[0].0, blocked);
-        tied += if equal > 1 { group.len() } else { 0 };
-        for (place, &(score, item)) in (1..).zip(group) {
-            let (above, equal, place, members) = (above as f64, equal as f64, f64::from(place), group.len() as f64);
-            ranks.push(match ties {
-                Ties::Pessimistic => above + (equal - members) + place,
-                Ties::Optimistic => above + place,
-                Ties::Expected => above + place * (equal + 1.0) / (members + 1.0),
-                Ties::ById => above + 1.0 + count(&scores[..item as usize], score, blocked).1 as f64,
-            });
-        }
-    }
-    ranks.sort_by(f64::total_cmp);
-    (ranks, tied)
+/// The ranking of one user while blocks of scores go by.
+#[derive(Debug)]
+pub(crate) struct Ranking {
+    targets: Vec<Target>,
+    candidates: Vec<Range<u32>>,
+    k: usize,
+    heap: BinaryHeap<Entry>,
+    /// What the next item must exceed to enter the list.
+    bar: f32,
+    not_finite: usize,
 }
 
-/// How many candidates score above `score`, and how many exactly that.
-fn count(scores: &[f32], score: f32, blocked: &[u32]) -> (usize, usize) {
-    let lowest = score == f32::NEG_INFINITY; // where every NaN stands
-    let (mut above, mut equal) = (0, 0);
-    for gap in gaps(scores.len(), blocked) {
-        for &s in &scores[gap] {
-            above += usize::from(s > score);
-            equal += usize::from((s == score) | (lowest & s.is_nan()));
+impl Ranking {
+    /// For `targets`, relevant items with their scores; they must lie among `candidates`, which are ascending.
+    pub(crate) fn new(targets: Vec<(u32, f32)>, candidates: Vec<Range<u32>>, k: usize) -> Self {
+        let target = |(item, score): (u32, f32)| Target { item, score: key(score), above: 0, equal: 0, earlier: 0 };
+        let k = k.min(candidates.iter().map(|stretch| stretch.len()).sum());
+        let bar = if k == 0 { f32::INFINITY } else { f32::NEG_INFINITY };
+        let targets = targets.into_iter().map(target).collect();
+        Self { targets, candidates, k, heap: BinaryHeap::with_capacity(k + 1), bar, not_finite: 0 }
+    }
+
+    /// The scores of items `first..`; blocks come in the order of items.
+    pub(crate) fn add(&mut self, first: u32, scores: &[f32]) {
+        let end = first + scores.len() as u32;
+        let from = self.candidates.partition_point(|stretch| stretch.end <= first);
+        let candidates = std::mem::take(&mut self.candidates);
+        for stretch in candidates[from..].iter().take_while(|stretch| stretch.start < end) {
+            let (start, end) = (stretch.start.max(first), stretch.end.min(end));
+            let part = &scores[(start - first) as usize..(end - first) as usize];
+            pulp::Arch::new().dispatch(Pass { ranking: self, first: start, scores: part });
+        }
+        self.candidates = candidates;
+    }
+
+    #[inline(always)]
+    fn list(&mut self, first: u32, scores: &[f32]) {
+        for (chunk, first) in scores.chunks(CHUNK).zip((first..).step_by(CHUNK)) {
+            let bar = self.bar;
+            if self.heap.len() < self.k || count(chunk, |s| s > bar) > 0 {
+                self.enter(first, chunk);
+            }
         }
     }
-    (above, equal)
+
+    /// Seldom called once the list is full.
+    #[inline(never)]
+    fn enter(&mut self, first: u32, scores: &[f32]) {
+        for (&score, item) in scores.iter().zip(first..) {
+            // Ids ascend, so a candidate that only ties with the last one never displaces it.
+            if self.heap.len() < self.k || score > self.bar {
+                self.heap.push(Entry { score: key(score), item });
+                if self.heap.len() > self.k {
+                    self.heap.pop();
+                }
+                if self.heap.len() == self.k {
+                    self.bar = self.heap.peek().map_or(self.bar, |last| last.score);
+                }
+            }
+        }
+    }
+
+    /// After the last block.
+    pub(crate) fn finish(mut self, ties: Ties) -> Ranked {
+        self.targets.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
+        let others = self.candidates.iter().map(|stretch| stretch.len()).sum::<usize>().saturating_sub(1).max(1) as f64;
+        let (mut tied, mut tie_width, mut ranks) = (0, 0.0, Vec::with_capacity(self.targets.len()));
+        for group in self.targets.chunk_by(|a, b| a.score == b.score) {
+            tied += if group[0].equal > 1 { group.len() } else { 0 };
+            tie_width += group.len() as f64 * f64::from(group[0].equal.saturating_sub(1)) / others;
+            for (place, target) in (1..).zip(group) {
+                let [above, equal, earlier] = [target.above, target.equal, target.earlier].map(f64::from);
+                let (place, members) = (f64::from(place), group.len() as f64);
+                let rank = match ties {
+                    Ties::Pessimistic => above + (equal - members) + place,
+                    Ties::Optimistic => above + place,
+                    Ties::Expected => above + place * (equal + 1.0) / (members + 1.0),
+                    Ties::ById => above + 1.0 + earlier,
+                };
+                ranks.push((rank, target.item));
+            }
+        }
+        ranks.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (ranks, items) = ranks.into_iter().unzip();
+        let top = self.heap.into_sorted_vec().into_iter().map(|entry| entry.item).collect();
+        Ranked { ranks, items, tied, tie_width, not_finite: self.not_finite, top }
+    }
+}
+
+/// A stretch of scores to go through, compiled for the vector units at hand. Not a closure: its body would not be inlined.
+struct Pass<'a> {
+    ranking: &'a mut Ranking,
+    first: u32,
+    scores: &'a [f32],
+}
+
+impl pulp::NullaryFnOnce for Pass<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { ranking, first, scores } = self;
+        ranking.not_finite += count(scores, |s| !s.is_finite()) as usize;
+        for target in &mut ranking.targets {
+            target.count(first, scores);
+        }
+        ranking.list(first, scores);
+    }
+}
+
+impl Target {
+    #[inline(always)]
+    fn count(&mut self, first: u32, scores: &[f32]) {
+        let score = self.score;
+        self.above += count(scores, |s| s > score);
+        let ties = equal(scores, score);
+        self.equal += ties;
+        self.earlier += match self.item.saturating_sub(first) as usize {
+            0 => 0,
+            before if before < scores.len() => equal(&scores[..before], score),
+            _ => ties,
+        };
+    }
+}
+
+/// Scores that are looked at together.
+const CHUNK: usize = 64;
+
+/// How many scores are `asked` for.
+#[inline(always)]
+fn count(scores: &[f32], asked: impl Fn(f32) -> bool) -> u32 {
+    // A check for overflow would keep the loop out of the vector units.
+    scores.iter().fold(0, |n: u32, &s| n.wrapping_add(u32::from(asked(s))))
+}
+
+/// How many candidates score exactly `score`; where the worst stands, so does every NaN.
+#[inline(always)]
+fn equal(scores: &[f32], score: f32) -> u32 {
+    let lowest = score == f32::NEG_INFINITY;
+    count(scores, |s| (s == score) | (lowest & s.is_nan()))
 }
 
 /// A candidate in the heap; the greatest is the one to drop first.
-#[derive(PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Entry {
     score: f32,
     item: u32,
@@ -148,35 +266,6 @@ impl PartialOrd for Entry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
-}
-
-/// The `k` best by a bounded heap; `blocked` is ascending.
-fn best(scores: &[f32], k: usize, blocked: &[u32]) -> Vec<(u32, f32)> {
-    let k = k.min(scores.len());
-    if k == 0 {
-        return Vec::new();
-    }
-    let mut heap: BinaryHeap<Entry> = BinaryHeap::with_capacity(k);
-    let mut bar = f32::NEG_INFINITY;
-    for gap in gaps(scores.len(), blocked) {
-        let first = gap.start as u32;
-        for (&score, item) in scores[gap].iter().zip(first..) {
-            if heap.len() < k {
-                heap.push(Entry { score: key(score), item });
-            } else if score > bar {
-                // Ids ascend, so a candidate that only ties with the last one never displaces it.
-                if let Some(mut last) = heap.peek_mut() {
-                    *last = Entry { score, item };
-                }
-            } else {
-                continue;
-            }
-            if heap.len() == k {
-                bar = heap.peek().map_or(bar, |last| last.score);
-            }
-        }
-    }
-    heap.into_sorted_vec().into_iter().map(|e| (e.item, scores[e.item as usize])).collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! One run, as people and programs read it.
-use crate::significance::{Interval, paired_bootstrap};
+use crate::significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
+use crate::slices::Slice;
+use crate::table::{grouped, is_headline};
 use crate::{EvalError, Evaluation, Part, html, markdown};
 use ra_core::{Curve, Dataset, LedgerRow, Protocol, read_json, write_atomic, write_json};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Draws for the interval of a difference.
+/// Draws for the interval of a difference, and for its test: enough that Holm's correction of a hundred can still be below .05.
 const RESAMPLES: usize = 2000;
+const PERMUTATIONS: usize = 5000;
 
 /// Titles of a history that a sample shows, the latest ones.
 const HISTORY_SHOWN: usize = 8;
@@ -41,6 +44,22 @@ pub struct Report {
     /// The machine and its load, in words.
     #[serde(default)]
     pub machine: String,
+    /// What was looked for in the data.
+    #[serde(default)]
+    pub audit: Vec<AuditFinding>,
+}
+
+/// One thing that was looked for in the data, and what it does to the figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditFinding {
+    /// What was looked for.
+    pub name: String,
+    /// `fine`, `note` or `warning`.
+    pub level: String,
+    /// The finding in words.
+    pub told: String,
+    /// What it does to a metric, and what helps.
+    pub effect: String,
 }
 
 /// One model of the result table.
@@ -55,6 +74,9 @@ pub struct Row {
     /// As [`Evaluation::tied_share`].
     #[serde(default)]
     pub tied_share: f64,
+    /// As [`Evaluation::tie_width`].
+    #[serde(default)]
+    pub tie_width: f64,
     /// Samples it learned from.
     #[serde(default)]
     pub train_samples: usize,
@@ -79,6 +101,9 @@ pub struct Row {
     /// This row minus the baseline, by accuracy metric, with 95 % intervals over users.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub differences: BTreeMap<String, Interval>,
+    /// The row by parts of the targets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<Slice>,
 }
 
 impl Row {
@@ -89,6 +114,7 @@ impl Row {
             kind: kind.into(),
             metrics: evaluation.metrics.clone(),
             tied_share: evaluation.tied_share,
+            tie_width: evaluation.tie_width,
             eval_seconds: evaluation.seconds,
             users: evaluation.users.len(),
             not_finite: evaluation.not_finite,
@@ -96,7 +122,8 @@ impl Row {
         }
     }
 
-    /// Adds the differences to a baseline on the same users, with paired bootstrap intervals.
+    /// Adds the differences to a baseline on the same users: paired bootstrap intervals, and for the metrics that a table is
+    /// read for permutation tests and what could have been detected. [`correct`] comes when the table is whole.
     ///
     /// # Panics
     /// When the evaluations are of different users.
@@ -104,14 +131,27 @@ impl Row {
     pub fn against(mut self, baseline: &str, own: &Evaluation, other: &Evaluation, seed: u64) -> Self {
         assert_eq!(own.users, other.users, "differences are taken user by user");
         self.baseline = Some(baseline.into());
-        self.differences = own
-            .per_user
-            .iter()
-            .filter_map(|(name, values)| Some((name, values, other.per_user.get(name)?)))
-            .map(|(name, values, others)| (name.clone(), paired_bootstrap(values, others, RESAMPLES, seed)))
-            .collect();
+        let smallest = own.per_user.keys().filter_map(|key| key.split_once('@')?.1.parse().ok()).min().unwrap_or(0);
+        let difference = |(name, values): (&String, &Vec<f64>)| {
+            let others = other.per_user.get(name)?;
+            let mut found = paired_bootstrap(values, others, RESAMPLES, seed);
+            if is_headline(name, smallest) {
+                found.p = Some(permutation_test(values, others, PERMUTATIONS, seed));
+                found.detectable = Some(detectable(values, others));
+            }
+            Some((name.clone(), found))
+        };
+        self.differences = own.per_user.iter().filter_map(difference).collect();
         self
     }
+}
+
+/// Corrects the tests of all rows of a table for being looked at together.
+pub fn correct(rows: &mut [Row]) {
+    let tested = rows.iter_mut().flat_map(|row| row.differences.values_mut()).filter(|found| found.p.is_some());
+    let mut tested: Vec<&mut Interval> = tested.collect();
+    let ps: Vec<f64> = tested.iter().filter_map(|found| found.p).collect();
+    tested.iter_mut().zip(holm(&ps)).for_each(|(found, p)| found.p_holm = Some(p));
 }
 
 /// What a stage cost.
@@ -123,6 +163,9 @@ pub struct StageCost {
     pub seconds: f64,
     /// Largest resident memory up to its end, in MiB; none where the system does not tell.
     pub peak_mib: Option<u64>,
+    /// Tokens that the language model read, padding not counted; none where it took no part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
 }
 
 /// The learning curve of one trained part.
@@ -216,7 +259,7 @@ impl Report {
     }
 
     /// What the protocol says, in the order people ask.
-    pub(crate) fn protocol_facts(protocol: &Protocol) -> [(&'static str, String); 9] {
+    pub(crate) fn protocol_facts(protocol: &Protocol) -> [(&'static str, String); 10] {
         [
             ("data set", protocol.dataset.clone()),
             ("users", grouped(protocol.users)),
@@ -225,6 +268,7 @@ impl Report {
             ("filter", protocol.filter.clone()),
             ("split", protocol.split.clone()),
             ("candidates", format!("{}; seen items {}", protocol.candidates, protocol.seen)),
+            ("repeated targets", protocol.repeats.clone()),
             ("ties", protocol.ties.clone()),
             ("fingerprint", protocol.fingerprint.to_string()),
         ]
@@ -239,149 +283,5 @@ impl Report {
             line.push_str(&self.machine);
         }
         line
-    }
-}
-
-/// Several runs under one protocol.
-#[derive(Debug, Clone, Copy)]
-pub struct Comparison<'a> {
-    pub(crate) reports: &'a [Report],
-}
-
-impl Comparison<'_> {
-    /// The comparison as markdown.
-    pub fn markdown(&self) -> String {
-        markdown::comparison(self)
-    }
-
-    /// The comparison as one page that needs nothing else.
-    pub fn html(&self) -> String {
-        html::comparison(self)
-    }
-}
-
-/// Puts several runs into one table.
-///
-/// # Errors
-/// [`EvalError::Protocols`] when two of them were evaluated under different protocols or on other numbers of users:
-/// their figures do not compare.
-pub fn compare(reports: &[Report]) -> Result<Comparison<'_>, EvalError> {
-    let Some(first) = reports.first() else { return Ok(Comparison { reports }) };
-    for other in reports {
-        let refuse =
-            |difference| EvalError::Protocols { left: first.recipe.clone(), right: other.recipe.clone(), difference };
-        if first.protocol.fingerprint != other.protocol.fingerprint {
-            return Err(refuse(protocol_difference(&first.protocol, &other.protocol)));
-        }
-    }
-    let counted = |report: &Report| report.rows.iter().map(|row| row.users).find(|&users| users > 0);
-    for other in reports {
-        for row in other.rows.iter().filter(|row| row.users > 0) {
-            if let Some(users) = reports.iter().find_map(counted).filter(|&users| users != row.users) {
-                return Err(EvalError::Protocols {
-                    left: first.recipe.clone(),
-                    right: other.recipe.clone(),
-                    difference: format!("{} is over {} users, not {users}", row.name, row.users),
-                });
-            }
-        }
-    }
-    Ok(Comparison { reports })
-}
-
-fn protocol_difference(left: &Protocol, right: &Protocol) -> String {
-    let pairs = Report::protocol_facts(left).into_iter().zip(Report::protocol_facts(right));
-    let differing = pairs.filter(|(a, b)| a != b).map(|((name, a), (_, b))| format!("{name} {a} and {b}"));
-    differing.collect::<Vec<_>>().join(", ")
-}
-
-/// The rows of one or several reports, and the metrics to show of them.
-pub(crate) struct ResultTable<'a> {
-    /// The run (only when there are several) and the row.
-    pub(crate) rows: Vec<(Option<String>, &'a Row)>,
-    /// What the table is read for: `hr`, `ndcg` at every K, `mrr` at the smallest.
-    pub(crate) headline: Vec<String>,
-    /// All others.
-    pub(crate) further: Vec<String>,
-}
-
-impl<'a> ResultTable<'a> {
-    pub(crate) fn new(reports: &'a [Report]) -> Self {
-        let several = reports.len() > 1;
-        let run = |report: &Report| several.then(|| format!("{} (seed {})", report.recipe, report.seed));
-        let rows: Vec<_> = reports.iter().flat_map(|r| r.rows.iter().map(move |row| (run(r), row))).collect();
-        let order = ["hr", "ndcg", "mrr", "recall", "map", "coverage", "gini", "novelty", "entropy", "popularity"];
-        let mut keys: Vec<(usize, usize, String)> = rows
-            .iter()
-            .flat_map(|(_, row)| row.metrics.keys())
-            .map(|key| {
-                let (name, k) = key.split_once('@').unwrap_or((key, "0"));
-                let place = order.iter().position(|known| *known == name).unwrap_or(order.len());
-                (k.parse().unwrap_or(usize::MAX), place, key.clone())
-            })
-            .collect();
-        keys.sort();
-        keys.dedup();
-        let smallest = keys.first().map_or(0, |key| key.0);
-        let head = |&(k, place, _): &(usize, usize, String)| place < 2 || (place == 2 && k == smallest);
-        let (headline, further): (Vec<_>, Vec<_>) = keys.into_iter().partition(head);
-        let names = |keys: Vec<(usize, usize, String)>| keys.into_iter().map(|key| key.2).collect();
-        Self { rows, headline: names(headline), further: names(further) }
-    }
-
-    /// Whether `value` is the largest of its column, which there is only among several rows.
-    pub(crate) fn is_best(&self, metric: &str, value: f64) -> bool {
-        self.rows.len() > 1 && self.rows.iter().filter_map(|(_, row)| row.metrics.get(metric)).all(|&v| v <= value)
-    }
-
-    /// What a reader must know before believing a row.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        for (_, row) in &self.rows {
-            if row.tied_share > 0.1 {
-                let share = 100.0 * row.tied_share;
-                lines.push(format!(
-                    "{}: {share:.1} % of the targets tie with other items; its figures hang on the tie rule.",
-                    row.name
-                ));
-            }
-            if row.not_finite > 0 {
-                lines.push(format!(
-                    "{}: {} scores are not finite; the model is broken.",
-                    row.name,
-                    grouped(row.not_finite)
-                ));
-            }
-        }
-        lines
-    }
-}
-
-/// An integer with thin groups of three, such as `59,384`.
-pub(crate) fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// Seconds as people say them.
-pub(crate) fn duration(seconds: f64) -> String {
-    if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!([0, 12, 999, 1000, 59384, 1234567].map(grouped), ["0", "12", "999", "1,000", "59,384", "1,234,567"]);
-        assert_eq!([3.21, 119.96, 150.0].map(duration), ["3.2 s", "120.0 s", "2.5 min"]);
     }
 }

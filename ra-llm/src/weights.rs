@@ -151,7 +151,10 @@ impl Weights {
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
         let problem = match self.entries.remove(name) {
             Some(entry) if entry.shape == shape => match self.read(&entry) {
-                Ok(values) => return values,
+                Ok(values) => match values.iter().position(|value| !value.is_finite()) {
+                    None => return values,
+                    Some(at) => format!("{name} holds {} at number {at}", values[at]),
+                },
                 Err(error) => format!("{name} cannot be read: {error}"),
             },
             Some(entry) => format!("{name} is {:?}, expected {shape:?}", entry.shape),

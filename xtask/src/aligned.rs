@@ -1,4 +1,5 @@
 //! The rows of a report that train an alignment module: RA-Rec and its rivals, by the same trainer.
+use crate::cold::ColdByText;
 use crate::folder::{TowersMark, id_fingerprint};
 use crate::ids::Fold;
 use crate::recipe::{Recipe, Row};
@@ -108,7 +109,7 @@ impl Run {
     }
 
     /// Evaluates a trained RA-Rec on ID vectors that are not the user's and item's own, and on titles out of order: what
-    /// it loses is what it read from them.
+    /// it loses is what it read from them. And with cold items told by their titles alone.
     fn probes(&mut self, model: &Aligned<'_>, backbone: &Trained, text: &Text) -> Result<()> {
         let costs = crate::run::Training::default();
         for (name, source) in [("zero", IdSource::Zero), ("permuted", IdSource::Permuted), ("random", IdSource::Random)]
@@ -122,6 +123,12 @@ impl Run {
             let towers = model.towers.clone();
             let probe = RaRec { ids, scale, text: model.text.clone(), towers };
             self.evaluate(&format!("ra-rec, {name} IDs"), "probe", &probe, costs)?;
+        }
+        if self.dataset.popularity()[1..].contains(&0) {
+            let ids = ColdByText::new(&*backbone.model, &self.dataset);
+            let ids = Altered::new(&ids, self.recipe.align.ids, &self.dataset, self.recipe.seed);
+            let (scale, text, towers) = (model.scale.clone(), model.text.clone(), model.towers.clone());
+            self.evaluate("ra-rec, cold items by title", "probe", &RaRec { ids, scale, text, towers }, costs)?;
         }
         let prompt = PromptConfig { shuffle: true, ..self.recipe.prompt.clone() };
         let tower = text.tower(&self.dataset.catalog, &prompt, &self.recipe.align, backbone.model.interests())?;
@@ -181,6 +188,7 @@ impl Run {
             seed: self.recipe.seed,
             state: Some(&state),
         };
+        crate::log::begin(plan.name);
         let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), &self.bars)?;
         let seconds = self.cost(&format!("align {}", plan.name), since).max(curve.seconds);
         let ids = id_fingerprint(&*backbone.model, &self.dataset);

@@ -5,6 +5,7 @@
 mod align;
 mod data;
 mod lm;
+mod rank;
 
 use anyhow::{Result, bail};
 use cpu_time::ProcessTime;
@@ -29,7 +30,7 @@ struct Figure {
 /// A bench: its name, what it is, and its run.
 type Bench = (&'static str, &'static str, fn(&Device) -> Result<(f64, f64)>);
 
-const BENCHES: [Bench; 22] = [
+const BENCHES: [Bench; 26] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", |device| {
         sasrec(Loss::Bce, 1, &[50], device)
     }),
@@ -66,6 +67,12 @@ const BENCHES: [Bench; 22] = [
         align::step(-2, 256, 256, device)
     }),
     ("align-last", "the same in the last layer", |device| align::step(-1, 256, 256, device)),
+    ("rank-64", "exact ranking, a user a step: 1,000 users, 1 M items, 64 dimensions, the best 100", |_| {
+        rank::users(1000, 1_000_000, 64)
+    }),
+    ("rank-384", "the same with 384 dimensions", |_| rank::users(1000, 1_000_000, 384)),
+    ("rank-fewer-items", "a tenth of the items, 64 dimensions", |_| rank::users(1000, 100_000, 64)),
+    ("rank-fewer-users", "a quarter of the users, 1 M items, 64 dimensions", |_| rank::users(250, 1_000_000, 64)),
     ("data-memory", "10 M interactions in memory: 5-core, leave-one-out, popularity buckets", |_| data::memory()),
     ("data-parquet", "the same from a Parquet file, ids as text", |_| data::file("parquet")),
     ("data-csv", "the same from a csv.zst file", |_| data::file("csv.zst")),

@@ -1,6 +1,7 @@
 //! `cargo xtask data`: looking at a data set, and handing it on.
-use crate::{fetch, recipe};
+use crate::{fetch, machine, recipe};
 use anyhow::{Context, Result, bail};
+use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use ra_data::{CurateConfig, DataConfig, Prepared};
 use serde::Serialize;
@@ -21,6 +22,9 @@ pub(crate) enum Data {
         /// The folder to write into.
         #[arg(long)]
         out: PathBuf,
+        /// Keep the log in files and about so much of it in memory, as in 2GiB; writes `interactions/part-*.parquet`.
+        #[arg(long)]
+        memory: Option<ByteSize>,
     },
 }
 
@@ -50,7 +54,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    fn read(&self, root: &Path) -> Result<(Prepared, DataConfig, Option<CurateConfig>)> {
+    fn config(&self, root: &Path) -> Result<(DataConfig, Option<CurateConfig>)> {
         let mut table = Table::new();
         self.sets.iter().try_for_each(|set| recipe::apply(&mut table, set))?;
         let curate = table.remove("curate").map(Value::try_into).transpose().context("curate")?;
@@ -69,32 +73,70 @@ impl Source {
         } else {
             DataConfig { interactions: Some(path), ..config }
         };
-        Ok((ra_data::read(&self.data, &config)?, config, curate))
+        Ok((config, curate))
+    }
+
+    fn read(&self, root: &Path) -> Result<Prepared> {
+        Ok(ra_data::read(&self.data, &self.config(root)?.0)?)
     }
 }
 
 pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
     match command {
         Data::Describe(args) => {
-            let (prepared, ..) = args.source.read(root)?;
+            let prepared = args.source.read(root)?;
             args.show(&ra_data::Description { span: prepared.span(), ..ra_data::describe(&prepared.dataset)? })
         }
-        Data::Audit(args) => args.show(&ra_data::audit(&args.source.read(root)?.0)),
-        Data::Export { source, out } => {
-            let (prepared, config, curate) = source.read(root)?;
+        Data::Audit(args) => args.show(&ra_data::audit(&args.source.read(root)?)),
+        Data::Export { source, out, memory } => {
+            let (config, curate) = source.config(root)?;
             std::fs::create_dir_all(out).with_context(|| format!("{}: cannot be made", out.display()))?;
-            ra_data::to_parquet(&prepared, out)?;
-            if let Some(curate) = curate {
-                let curated = ra_data::curate(&prepared.dataset, &curate, config.max_history, 1, None)?;
-                say!("{curated}");
-                let path = out.join("samples.parquet");
-                ra_data::samples_to_parquet(&prepared, &curated.samples, config.max_history, &path)?;
+            match memory {
+                Some(memory) => export_within(&source.data, &config, curate.as_ref(), *memory, out)?,
+                None => export(&source.data, &config, curate.as_ref(), out)?,
             }
-            say!("{}", ra_data::describe(&prepared.dataset)?);
             say!("{}", out.display());
             Ok(())
         }
     }
+}
+
+/// Samples are drawn by this seed.
+const SEED: u64 = 1;
+
+fn export(name: &str, config: &DataConfig, curate: Option<&CurateConfig>, out: &Path) -> Result<()> {
+    let prepared = ra_data::read(name, config)?;
+    ra_data::to_parquet(&prepared, out)?;
+    if let Some(curate) = curate {
+        let curated = ra_data::curate(&prepared.dataset, curate, config.max_history, SEED, None)?;
+        say!("{curated}");
+        ra_data::samples_to_parquet(&prepared, &curated.samples, config.max_history, &out.join("samples.parquet"))?;
+    }
+    say!("{}\nfingerprint {}", ra_data::describe(&prepared.dataset)?, prepared.dataset.fingerprint());
+    Ok(())
+}
+
+fn export_within(
+    name: &str,
+    config: &DataConfig,
+    curate: Option<&CurateConfig>,
+    memory: ByteSize,
+    out: &Path,
+) -> Result<()> {
+    let memory = usize::try_from(memory.as_u64()).context("--memory")?;
+    let bounded = ra_data::to_parquet_within(name, config, curate.map(|curate| (curate, SEED)), memory, out)?;
+    if let Some(curated) = &bounded.curated {
+        say!("{curated}");
+    }
+    let [train, valid, test] = bounded.interactions;
+    say!(
+        "{name}: {} users, {} items, {train} interactions train, {valid} validate, {test} test",
+        bounded.users,
+        bounded.items
+    );
+    let peak = machine::peak_mib().map_or_else(|| "unknown".into(), |mib| format!("{mib} MiB"));
+    say!("{} partitions, peak memory {peak}\nfingerprint {}", bounded.partitions, bounded.fingerprint);
+    Ok(())
 }
 
 impl Shown {

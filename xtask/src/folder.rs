@@ -10,6 +10,8 @@ use ra_eval::Evaluation;
 use ra_idmodels::{IdConfig, Trained};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What a finished run tells.
@@ -55,12 +57,14 @@ pub(crate) struct TowersMark {
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
+    /// Held while a run writes; the system lets go of it however the process ends.
+    _lock: Option<File>,
 }
 
 impl RunFolder {
     /// Opens `path` for a run. Without `resume` an earlier run's stages are removed; with it, the manifest must agree.
     pub(crate) fn open(path: &Path, recipe: &Recipe, dataset: &Dataset, resume: bool) -> Result<Self> {
-        let folder = Self { path: path.into() };
+        let folder = Self { path: path.into(), _lock: Some(lock(path)?) };
         let manifest = Manifest::of(recipe, dataset)?;
         let file = folder.file("manifest.json");
         if resume && file.exists() {
@@ -85,7 +89,8 @@ impl RunFolder {
         {
             bail!("{}: holds files but no run; name an empty folder by --out", path.display());
         }
-        for part in ["checkpoints", "metrics", "vectors"].map(|name| folder.file(name)).iter().filter(|p| p.exists()) {
+        let parts = ["checkpoints", "metrics", "tensorboard", "vectors"].map(|name| folder.file(name));
+        for part in parts.iter().filter(|part| part.exists()) {
             std::fs::remove_dir_all(part).with_context(|| not_removed(part))?;
         }
         folder.remove(&REPORTS)?;
@@ -98,7 +103,7 @@ impl RunFolder {
     fn sweep(&self) -> Result<()> {
         for part in ["", "checkpoints", "metrics", "vectors"].map(|name| self.file(name)) {
             for entry in part.read_dir().into_iter().flatten().flatten() {
-                if is_leftover(&entry) {
+                if is_leftover(&entry) && entry.file_name() != LOCK {
                     std::fs::remove_file(entry.path()).with_context(|| not_removed(&entry.path()))?;
                 }
             }
@@ -120,7 +125,7 @@ impl RunFolder {
 
     /// Opens a finished run for use, with its resolved recipe.
     pub(crate) fn finished(path: &Path) -> Result<(Self, Manifest)> {
-        let folder = Self { path: path.into() };
+        let folder = Self { path: path.into(), _lock: None };
         let manifest: Manifest = read_json(&folder.file("manifest.json"))
             .with_context(|| format!("{}: not a run folder; make one with `cargo xtask run RECIPE`", path.display()))?;
         if folder.file("report.json").exists() && folder.towers_mark("ra-rec")?.is_none() {
@@ -246,8 +251,7 @@ impl RunFolder {
         let users = evaluation.users.iter().map(|&u| dataset.users[u as usize].clone()).collect();
         let mut columns = vec![("user", Column::Text(users))];
         columns.extend(evaluation.per_user.iter().map(|(k, v)| (k.as_str(), Column::Numbers(v.clone()))));
-        let name: String = row.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-        Ok(ra_data::write_columns(&self.file(&format!("metrics/{}.parquet", name.trim_end_matches('_'))), &columns)?)
+        Ok(ra_data::write_columns(&users_file(&self.path, row), &columns)?)
     }
 
     fn items_file(&self) -> PathBuf {
@@ -308,13 +312,55 @@ pub(crate) fn is_finished(path: &Path, recipe: &Recipe, dataset: &Dataset) -> Re
 
 /// Takes away the report of an earlier run in `path`, if there is one.
 pub(crate) fn forget_report(path: &Path) -> Result<()> {
-    let folder = RunFolder { path: path.into() };
+    let folder = RunFolder { path: path.into(), _lock: None };
     if folder.file("manifest.json").exists() { folder.remove(&REPORTS) } else { Ok(()) }
 }
 
-/// A file that a killed write never gave its name.
+/// Where a run keeps the accuracy of every user under a row.
+fn users_file(run: &Path, row: &str) -> PathBuf {
+    let name: String = row.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    run.join(format!("metrics/{}.parquet", name.trim_end_matches('_')))
+}
+
+/// The users of a row by their own ids, and their accuracy, as a run wrote them down; nothing where it did not.
+pub(crate) fn read_users(run: &Path, row: &str) -> Result<Option<(Vec<String>, Evaluation)>> {
+    let file = users_file(run, row);
+    if !file.exists() {
+        return Ok(None);
+    }
+    let (users, per_user) = ra_data::read_columns(&file, "user")?;
+    let evaluation = Evaluation { users: (0..users.len() as u32).collect(), per_user, ..Evaluation::default() };
+    Ok(Some((users, evaluation)))
+}
+
+/// A file that a killed write never gave its name, or the lock.
 fn is_leftover(entry: &std::fs::DirEntry) -> bool {
-    entry.file_name().to_string_lossy().starts_with(".tmp")
+    let name = entry.file_name();
+    name == LOCK || name.to_string_lossy().starts_with(".tmp")
+}
+
+const LOCK: &str = ".lock";
+
+/// Takes the folder for this process.
+fn lock(path: &Path) -> Result<File> {
+    let place = path.join(LOCK);
+    let cannot = || format!("{}: cannot be written (is the disk full or the folder read-only?)", place.display());
+    std::fs::create_dir_all(path).with_context(cannot)?;
+    let mut file =
+        File::options().create(true).truncate(false).read(true).write(true).open(&place).with_context(cannot)?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0).with_context(cannot)?;
+            write!(file, "{}", std::process::id()).with_context(cannot)?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let owner = std::fs::read_to_string(&place).unwrap_or_default();
+            bail!("{}: process {owner} is running here; wait for it, or name another folder by --out", path.display())
+        }
+        // A file system without locks: as it was before there were any.
+        Err(TryLockError::Error(_)) => Ok(file),
+    }
 }
 
 fn not_removed(part: &Path) -> String {

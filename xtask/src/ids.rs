@@ -1,6 +1,6 @@
 //! The ID methods of a run: trained, or taken from where they were trained before.
 use crate::folder::IdMark;
-use crate::recipe::Recipe;
+use crate::log;
 use crate::run::Run;
 use crate::text::Text;
 use anyhow::{Result, bail};
@@ -55,6 +55,7 @@ impl Run {
             features,
             state: Some(&state),
         };
+        log::begin(&name);
         let trained = ra_idmodels::fit(config, &job)?;
         // A stage that goes on tells what it cost in all.
         let seconds = self.cost(&format!("train {name}"), since).max(trained.curve.seconds);
@@ -71,7 +72,7 @@ impl Run {
 
     /// All that an ID method's training depends on.
     fn id_key(&self, name: &str, config: &IdConfig, reader: Option<&Text>) -> String {
-        let Recipe { seed, eval, .. } = &self.recipe;
+        let (seed, eval) = (self.recipe.seed, self.choosing());
         let lm = reader.map(Text::fingerprint).unwrap_or_default();
         let (version, data) = (env!("CARGO_PKG_VERSION"), self.dataset.fingerprint());
         let key = format!("{version} {data} {name} {config:?} {seed} {eval:?} {lm}");

@@ -12,7 +12,9 @@ macro_rules! say {
 mod aligned;
 mod bench;
 mod ci;
+mod cold;
 mod contracts;
+mod counted;
 mod data;
 mod doctor;
 mod fetch;
@@ -28,6 +30,7 @@ mod recommend;
 mod report;
 mod run;
 mod suite;
+mod tensorboard;
 mod text;
 mod verify;
 
@@ -70,6 +73,9 @@ enum Command {
         /// Run folders.
         #[arg(required = true)]
         runs: Vec<PathBuf>,
+        /// Show runs of different protocols in one table, with a warning.
+        #[arg(long)]
+        mixed_protocols: bool,
     },
     /// Measure the promised figures.
     Bench {
@@ -208,7 +214,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
             };
             recommend::recommend(&args.run, &who, args.top, root)
         }
-        Command::Report { runs } => report::compare(&runs),
+        Command::Report { runs, mixed_protocols } => report::compare(&runs, mixed_protocols),
         Command::Bench { name, backend, json } => bench::bench(name.as_deref(), backend, json),
         Command::Contracts { dir, backend } => contracts::contracts(&dir, backend),
         Command::GpuCheck(GpuCheck { backend, cases, quick }) => {

@@ -42,8 +42,9 @@ impl Stage {
         }
         self.told = now;
         let share = (done as f64 / self.total.max(1) as f64).min(1.0);
-        let left = now.duration_since(self.since).as_secs_f64() * (1.0 / share - 1.0);
-        let left = if done == 0 { String::new() } else { format!(", about {left:.0} s left") };
+        let spent = now.duration_since(self.since).as_secs_f64();
+        let (rate, left) = (done as f64 / spent, spent * (1.0 / share - 1.0));
+        let left = if done == 0 { String::new() } else { format!(", {rate:.1}/s, about {left:.0} s left") };
         let note = if note.is_empty() { String::new() } else { format!(", {note}") };
         Some(format!("{}: {:.0} %{left}{note}", self.name, 100.0 * share))
     }
@@ -52,7 +53,8 @@ impl Stage {
 impl Progress for Bars {
     fn start(&self, stage: &str, total: u64) {
         let bar = self.terminal.then(|| {
-            let style = ProgressStyle::with_template("{prefix:<22} {wide_bar} {pos}/{len} {elapsed}<{eta} {msg}");
+            let style =
+                ProgressStyle::with_template("{prefix:<22} {wide_bar} {pos}/{len} {per_sec} {elapsed}<{eta} {msg}");
             let bar = ProgressBar::new(total).with_prefix(stage.to_string());
             // The clock goes on while a step takes long.
             bar.enable_steady_tick(Duration::from_millis(500));
@@ -93,15 +95,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_lines_come_every_five_seconds_with_the_time_left() {
+    fn plain_lines_come_every_five_seconds_with_rate_and_time_left() {
         let since = Instant::now();
         let after = |seconds| since + Duration::from_secs(seconds);
         let mut stage = Stage { name: "align".into(), total: 200, since, told: since, bar: None };
         assert_eq!(stage.line(10, "loss 2.1", after(4)), None);
         assert_eq!(stage.line(0, "", after(5)).unwrap(), "align: 0 %");
         assert_eq!(stage.line(20, "", after(9)), None);
-        assert_eq!(stage.line(50, "loss 1.7", after(10)).unwrap(), "align: 25 %, about 30 s left, loss 1.7");
-        assert_eq!(stage.line(300, "", after(20)).unwrap(), "align: 100 %, about 0 s left");
+        assert_eq!(stage.line(50, "loss 1.7", after(10)).unwrap(), "align: 25 %, 5.0/s, about 30 s left, loss 1.7");
+        assert_eq!(stage.line(300, "", after(20)).unwrap(), "align: 100 %, 15.0/s, about 0 s left");
     }
 
     #[test]

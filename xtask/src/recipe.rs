@@ -54,7 +54,7 @@ pub(crate) enum Row {
     Text,
     /// The aligned model.
     RaRec,
-    /// RA-Rec after its training on IDs that are zero, permuted or random, and on shuffled titles.
+    /// RA-Rec after its training on IDs that are zero, permuted or random, on shuffled titles, and with cold items by title.
     Probes,
     /// Titles with a trained prefix and no ID: ID translation by prefix tuning.
     PrefixOnly,

@@ -9,11 +9,14 @@ use crate::{fetch, log, machine, suite};
 use anyhow::{Context, Result};
 use burn::tensor::Tensor;
 use ra_core::{Backend, Dataset, Device, LedgerRow, Recommender, Silent, open_device, trainable_params};
+use ra_data::Prepared;
 use ra_eval::{
-    EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost, evaluate, evaluate_items,
-    item_vectors,
+    AuditFinding, Candidates, EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost,
+    correct, evaluate, evaluate_items, item_vectors, slices,
 };
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Users on whom a stage is validated while it trains, chosen once by seed.
@@ -46,6 +49,12 @@ pub(crate) struct Run {
     costs: Vec<StageCost>,
     entries: Vec<(ra_eval::Row, Evaluation)>,
     valid_users: Vec<u32>,
+    audit: Vec<AuditFinding>,
+    /// When each item of the catalogue was first seen, where there is a clock.
+    first_seen: Option<Vec<f64>>,
+    /// Tokens that the language model has read, and how many of them are in `costs`.
+    tokens: Arc<AtomicU64>,
+    tokens_told: u64,
 }
 
 /// What training a row cost.
@@ -66,7 +75,9 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     recipe.backend = args.backend.unwrap_or(recipe.backend);
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
     let device = open_device(recipe.backend)?;
-    let dataset = prepare(&recipe, root)?;
+    let prepared = read(&recipe, root)?;
+    let (audit, first_seen) = (audit(&prepared), first_seen(&prepared));
+    let dataset = prepared.dataset;
     if args.resume && args.shared.is_some() && folder::is_finished(&out, &recipe, &dataset)? {
         return Ok(());
     }
@@ -78,9 +89,10 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
         name: "load language model".into(),
         seconds: since.elapsed().as_secs_f64(),
         peak_mib: machine::peak_mib(),
+        tokens: None,
     };
     let folder = RunFolder::open(&out, &recipe, &dataset, args.resume)?;
-    log::write_to(&folder.file("log.jsonl"))?;
+    log::write_to(folder.path())?;
     tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = dataset.name, "run");
     let valid_users = sampled_users(&dataset, recipe.seed);
     if valid_users.is_empty() {
@@ -88,17 +100,61 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     }
     let (costs, entries) = (vec![loaded], Vec::new());
     let shared = args.shared.clone();
-    let mut run = Run { recipe, dataset, device, folder, shared, bars: Bars::new(), costs, entries, valid_users };
+    let (bars, tokens) = (Bars::new(), text.as_ref().map(|text| text.tokens.clone()).unwrap_or_default());
+    let mut run = Run {
+        recipe,
+        dataset,
+        device,
+        folder,
+        shared,
+        bars,
+        costs,
+        entries,
+        valid_users,
+        audit,
+        first_seen,
+        tokens,
+        tokens_told: 0,
+    };
     run.all(text, root)
 }
 
 /// Locates, reads, filters and splits the data of a recipe.
 pub(crate) fn prepare(recipe: &Recipe, root: &Path) -> Result<Dataset> {
+    Ok(read(recipe, root)?.dataset)
+}
+
+fn read(recipe: &Recipe, root: &Path) -> Result<Prepared> {
     let config = match recipe.data.interactions {
         Some(_) => recipe.data.clone(),
         None => fetch::locate_data(&recipe.data_name, root)?.into_config(recipe.data.clone()),
     };
-    Ok(ra_data::prepare(&recipe.data_name, &config)?)
+    Ok(ra_data::read(&recipe.data_name, &config)?)
+}
+
+/// What is wrong with the data, for the report.
+fn audit(prepared: &Prepared) -> Vec<AuditFinding> {
+    let finding = |found: ra_data::Finding| AuditFinding {
+        name: found.name.into(),
+        level: format!("{:?}", found.level).to_lowercase(),
+        told: found.told,
+        effect: found.effect.into(),
+    };
+    ra_data::audit(prepared).findings.into_iter().map(finding).collect()
+}
+
+/// The earliest time of each item of the catalogue, where times are those of a clock.
+fn first_seen(prepared: &Prepared) -> Option<Vec<f64>> {
+    prepared.span()?;
+    let data = &prepared.dataset;
+    let mut first = vec![f64::INFINITY; data.catalog.len()];
+    for (part, times) in [&data.train, &data.valid, &data.test].into_iter().zip(&prepared.times) {
+        for (&item, &time) in part.rows().flatten().zip(times) {
+            let first = &mut first[item as usize - 1];
+            *first = first.min(time);
+        }
+    }
+    Some(first)
 }
 
 fn sampled_users(dataset: &Dataset, seed: u64) -> Vec<u32> {
@@ -155,7 +211,9 @@ impl Run {
     pub(crate) fn cost(&mut self, stage: &str, since: Instant) -> f64 {
         let seconds = since.elapsed().as_secs_f64();
         tracing::info!(stage, seconds, "done");
-        self.costs.push(StageCost { name: stage.into(), seconds, peak_mib: machine::peak_mib() });
+        let read = self.tokens.load(Ordering::Relaxed);
+        let tokens = Some(read - std::mem::replace(&mut self.tokens_told, read)).filter(|&tokens| tokens > 0);
+        self.costs.push(StageCost { name: stage.into(), seconds, peak_mib: machine::peak_mib(), tokens });
         seconds
     }
 
@@ -165,9 +223,13 @@ impl Run {
 
     /// What is maximised on the validation part: NDCG@10 plus a quarter of HR@100, so that neither end is forgotten.
     pub(crate) fn validation(&self, model: &dyn Recommender) -> f64 {
-        let config = EvalConfig { ks: vec![10, 100], ..self.recipe.eval.clone() };
-        let found = evaluate(model, &self.dataset, Part::Valid, &config, Some(&self.valid_users), &Silent);
+        let found = evaluate(model, &self.dataset, Part::Valid, &self.choosing(), Some(&self.valid_users), &Silent);
         found.metrics["ndcg@10"] + 0.25 * found.metrics["hr@100"]
+    }
+
+    /// How models are chosen: among all items, whatever the table ranks.
+    pub(crate) fn choosing(&self) -> EvalConfig {
+        EvalConfig { ks: vec![10, 100], candidates: Candidates::All, ..self.recipe.eval.clone() }
     }
 
     /// Evaluates a model on the test part, makes its row and gives back its item vectors, `[items + 1, dim]`.
@@ -196,24 +258,32 @@ impl Run {
         let samples = self.sample_recommendations(&entries);
         // Differences are told against the method that was aligned: the last ID row.
         let baseline = entries.iter().rposition(|(row, _)| row.kind == "id");
-        let rows = entries.iter().enumerate().map(|(index, (row, own))| match baseline {
-            Some(other) if other != index => {
-                row.clone().against(&entries[other].0.name, own, &entries[other].1, self.recipe.seed)
-            }
-            _ => row.clone(),
-        });
+        let ks = &self.recipe.eval.ks;
+        let row = |(index, (row, own)): (usize, &(ra_eval::Row, Evaluation))| {
+            let other = baseline.filter(|&other| other != index).map(|other| &entries[other]);
+            let mut row = match other {
+                Some((to, other)) => row.clone().against(&to.name, own, other, self.recipe.seed),
+                None => row.clone(),
+            };
+            let other = other.map(|(_, other)| other);
+            row.slices = slices(&self.dataset, Part::Test, own, other, ks, self.first_seen.as_deref());
+            row
+        };
+        let mut rows: Vec<ra_eval::Row> = entries.iter().enumerate().map(row).collect();
+        correct(&mut rows);
         let report = Report {
             recipe: self.recipe.name.clone(),
             commit: machine::commit(root),
             seed: self.recipe.seed,
             backend: self.recipe.backend.name().into(),
             protocol: self.recipe.eval.protocol(&self.dataset),
-            rows: rows.collect(),
+            rows,
             ledger,
             stages: std::mem::take(&mut self.costs),
             curves,
             samples,
             machine: machine::describe(),
+            audit: std::mem::take(&mut self.audit),
         };
         report.write(self.folder.path())?;
         print_table(&report);

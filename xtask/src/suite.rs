@@ -3,12 +3,12 @@ use crate::folder;
 use crate::recipe;
 use crate::run::{RunArgs, run_one};
 use anyhow::{Context, Result, bail};
-use ra_eval::{Experiment, Report};
+use ra_eval::{Experiment, Published, Report};
 use serde::Deserialize;
 use std::path::Path;
 use toml::Table;
 
-/// A file with the key `suite`, or with `recipe` and `axis`, and nothing else.
+/// A file with the key `suite`, or with `recipe`, `axis` and perhaps `published`, and nothing else.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Suite {
@@ -19,6 +19,8 @@ struct Suite {
     /// Each combination of one setting an axis is a run.
     #[serde(default)]
     axis: Vec<Axis>,
+    /// Figures from elsewhere to set beside ours.
+    published: Option<Published>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,7 +55,7 @@ impl Suite {
         }
         let suite: Self = table.try_into().map_err(|e| anyhow::anyhow!("a suite: {}", recipe::one_line(&e)))?;
         match (&suite.suite, &suite.recipe) {
-            (Some(_), None) if suite.axis.is_empty() => {}
+            (Some(_), None) if suite.axis.is_empty() && suite.published.is_none() => {}
             (None, Some(_)) if suite.axis.iter().all(|axis| !axis.values.is_empty()) => {}
             _ => bail!("a suite holds nothing but its list, or a recipe and axes with values"),
         }
@@ -164,9 +166,10 @@ fn write_page(suite: &Suite, name: &str, cells: &[(Vec<String>, Report)], out: &
         return Ok(());
     }
     let axes: Vec<String> = suite.axis.iter().map(|axis| axis.name.clone()).collect();
-    let experiment = Experiment::new(name, &axes, cells);
+    let experiment = Experiment::new(name, &axes, cells).beside(suite.published.clone());
     ra_core::write_atomic(&out.join("overview.md"), experiment.markdown().as_bytes())?;
     ra_core::write_atomic(&out.join("overview.html"), experiment.html().as_bytes())?;
+    ra_core::write_atomic(&out.join("overview.json"), experiment.json()?.as_bytes())?;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
 //! The language model of a run and the text towers over it.
+use crate::counted::Counted;
 use crate::fetch;
 use crate::recipe::Recipe;
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,7 @@ use ra_llm::PretrainedLm;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// A text tower that borrows its language model.
 pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
@@ -16,6 +18,8 @@ pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
 /// The frozen language model.
 pub(crate) struct Text {
     lm: PretrainedLm,
+    /// Tokens that it read so far, those that fill up a batch included.
+    pub(crate) tokens: Arc<AtomicU64>,
     backend: &'static str,
     precision: Precision,
     /// `cache/` of the root.
@@ -31,6 +35,7 @@ impl Text {
             Some(path) => path.clone(),
             None => fetch::locate_model(&recipe.lm.name, root)?,
         };
+        let tokens = Arc::new(AtomicU64::new(0));
         let mut lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
         let precision = recipe.lm.precision;
         if precision != Precision::F32 {
@@ -39,8 +44,16 @@ impl Text {
             lm.model =
                 coarser.context("lm.precision: this language model does not show its matrices; set it to f32")?;
         }
+        lm.model = Box::new(Counted { lm: lm.model, tokens: tokens.clone() });
         recipe.align.check(&lm.model.spec()).map_err(anyhow::Error::msg)?;
-        Ok(Self { lm, backend: recipe.backend.name(), precision, cache: root.join("cache"), features: OnceCell::new() })
+        Ok(Self {
+            lm,
+            tokens,
+            backend: recipe.backend.name(),
+            precision,
+            cache: root.join("cache"),
+            features: OnceCell::new(),
+        })
     }
 
     pub(crate) fn lm(&self) -> &dyn LanguageModel {

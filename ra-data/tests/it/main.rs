@@ -1,6 +1,8 @@
 //! What a user of this crate relies on: golden cases, every format alike, and one clear error a fault.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod audit;
+mod bounded;
+mod damaged;
 mod readers;
 
 use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, curate, describe, golden, prepare};

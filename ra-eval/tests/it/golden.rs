@@ -27,8 +27,8 @@ fn check(name: &str) {
     let (error, place) = got.largest_error(&other, &integers("topk")).unwrap();
     assert!(error > 9e-5 && place == "mean.10.ndcg", "{error} {place}");
     assert_eq!(got.largest_error(&case, &[]).unwrap().0, f64::INFINITY);
-    other["mean"]["10"]["precision"] = 0.5.into();
-    assert!(got.largest_error(&other, &integers("topk")).unwrap_err().to_string().contains("mean.10.precision"));
+    other["mean"]["10"]["err"] = 0.5.into();
+    assert!(got.largest_error(&other, &integers("topk")).unwrap_err().to_string().contains("mean.10.err"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Catalog, Dataset, IdTable, Sequences, Silent, SplitMix};
-use ra_eval::{EvalConfig, Evaluation, Part, Seen, Ties, evaluate, evaluate_items, item_vectors};
+use ra_core::{Catalog, Dataset, History, IdTable, Recommender, Sequences, Silent, SplitMix};
+use ra_eval::{Candidates, EvalConfig, Evaluation, Part, Repeats, Seen, Ties, evaluate, evaluate_items, item_vectors};
 
 pub(crate) fn dataset(users: usize, items: usize, seed: u64) -> Dataset {
     let mut random = SplitMix::new(seed);
@@ -49,7 +49,7 @@ fn a_constant_model_gets_nothing() {
     let data = dataset(50, 200, 3);
     let model = constant(50, 200, 1.0);
     let got = test_part(&model, &data, &EvalConfig { ks: vec![10], ..EvalConfig::default() });
-    assert_eq!((got.metrics["hr@10"], got.tied_share, got.not_finite), (0.0, 1.0, 0));
+    assert_eq!((got.metrics["hr@10"], got.tied_share, got.tie_width, got.not_finite), (0.0, 1.0, 1.0, 0));
     let flattered = EvalConfig { ties: Ties::Optimistic, ks: vec![10], ..EvalConfig::default() };
     assert_eq!(test_part(&model, &data, &flattered).metrics["hr@10"], 1.0);
 }
@@ -124,4 +124,112 @@ fn nobody_held_out_is_no_panic() {
     data.test = Sequences::from_rows(vec![Vec::<u32>::new(); 4]);
     let got = test_part(&constant(4, 9, 1.0), &data, &EvalConfig::default());
     assert!(got.users.is_empty() && got.metrics["hr@10"] == 0.0);
+}
+
+/// Two vectors a user, and something added to a few items.
+#[derive(Debug)]
+struct Two {
+    table: IdTable,
+    more: bool,
+}
+
+impl Recommender for Two {
+    fn dim(&self) -> usize {
+        self.table.dim()
+    }
+    fn interests(&self) -> usize {
+        2
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        let users = histories.iter().flat_map(|history| [2 * history.user, 2 * history.user + 1]);
+        self.table.users(&users.map(|user| History { user, items: &[] }).collect::<Vec<_>>())
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        self.table.items(items)
+    }
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+        // Among them a target of the test part, now and then, and an item twice.
+        let items = [history.user % 300 + 1, 7, 299, 7];
+        if self.more { items.into_iter().map(|item| (item, 3.5)).collect() } else { Vec::new() }
+    }
+}
+
+#[test]
+fn of_several_vectors_the_best_counts_and_additions_are_added() {
+    let (users, items, dim) = (120, 300, 16);
+    let data = dataset(users, items, 21);
+    for more in [false, true] {
+        let model = Two { table: model(2 * users, items, dim), more };
+        let config = EvalConfig { keep_top: 300, seen: Seen::Kept, ..EvalConfig::default() };
+        let got = evaluate(&model, &data, Part::Test, &config, None, &Silent);
+        let vectors: Vec<f32> = model.items(&data.catalog.all().collect::<Vec<_>>()).into_data().iter().collect();
+        for (place, &user) in got.users.iter().enumerate() {
+            let history = History { user, items: &[] };
+            let own: Vec<f32> = model.users(&[history]).into_data().iter().collect();
+            let dot = |interest: &[f32], item: &[f32]| interest.iter().zip(item).map(|(a, b)| a * b).sum::<f32>();
+            let mut scores: Vec<f32> = vectors
+                .chunks(dim)
+                .map(|item| own.chunks(dim).map(|interest| dot(interest, item)).fold(f32::MIN, f32::max))
+                .collect();
+            model.additions(&history).into_iter().for_each(|(item, more)| scores[item as usize - 1] += more);
+            // The products are summed in another order here: neighbours may change places, nothing else.
+            let list: Vec<f32> = got.top[place].iter().map(|&item| scores[item as usize - 1]).collect();
+            assert!(list.len() == items && list.is_sorted_by(|a, b| *a >= b - 1e-4), "user {user}");
+            for &(item, rank) in &got.ranks[place] {
+                let by_list = got.top[place].iter().position(|&other| other == item).unwrap() + 1;
+                assert!((rank - by_list as f64).abs() <= 1.0, "user {user}, item {item}: {rank} and {by_list}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_few_sampled_candidates_inflate_and_are_always_the_same() {
+    let data = dataset(400, 900, 31);
+    let model = model(400, 900, 16);
+    let with = |candidates| EvalConfig { candidates, ks: vec![10], keep_top: 200, ..EvalConfig::default() };
+    let all = test_part(&model, &data, &with(Candidates::All));
+    for sampled in [Candidates::Uniform(100), Candidates::Popular(100)] {
+        let got = test_part(&model, &data, &with(sampled));
+        assert!(got.metrics["hr@10"] > 4.0 * all.metrics["hr@10"], "{sampled:?} {:?}", got.metrics);
+        assert_eq!(got, test_part(&model, &data, &with(sampled)));
+        for (place, &user) in got.users.iter().enumerate() {
+            let targets = data.test.row(user as usize);
+            let history = Part::Test.history(&data, user);
+            let drawn: Vec<&u32> = got.top[place].iter().filter(|item| !targets.contains(item)).collect();
+            assert_eq!(drawn.len(), 100, "user {user}");
+            assert!(drawn.iter().all(|item| !history.contains(item)), "user {user}");
+        }
+    }
+    assert_eq!(test_part(&model, &data, &with(Candidates::Uniform(2000))).top[0].len(), 200);
+    let names = [Candidates::All, Candidates::Uniform(100)].map(|c| with(c).protocol(&data).fingerprint);
+    assert_ne!(names[0], names[1]);
+}
+
+#[test]
+fn repeated_targets_can_be_left_out() {
+    let mut data = dataset(4, 20, 41);
+    data.train = Sequences::from_rows([[5, 6], [7, 8], [9, 10], [1, 2]]);
+    data.valid = Sequences::from_rows([[3], [3], [3], [3]]);
+    data.test = Sequences::from_rows([vec![5], vec![4], vec![4, 10], vec![3]]);
+    let model = model(4, 20, 8);
+    let kept = test_part(&model, &data, &EvalConfig::default());
+    let skipped = EvalConfig { repeats: Repeats::Skipped, ..EvalConfig::default() };
+    let got = test_part(&model, &data, &skipped);
+    assert_eq!((kept.users.len(), got.users), (4, vec![1, 2]));
+    assert!(got.ranks.iter().all(|ranks| ranks.len() == 1 && ranks[0].0 == 4));
+    assert_ne!(skipped.protocol(&data).fingerprint, EvalConfig::default().protocol(&data).fingerprint);
+}
+
+#[test]
+fn every_promised_metric_is_there() {
+    let data = dataset(50, 200, 3);
+    let got = test_part(&model(50, 200, 8), &data, &EvalConfig { ks: vec![5], ..EvalConfig::default() });
+    let names =
+        ["hr", "recall", "ndcg", "mrr", "map", "map_min", "precision", "coverage", "gini", "novelty", "entropy"];
+    for name in names.into_iter().chain(["popularity", "ils"]) {
+        assert!(got.metrics.contains_key(&format!("{name}@5")), "{name}: {:?}", got.metrics);
+    }
+    // Every title is "Item <b>N</b>": two of three words are shared.
+    assert!((got.metrics["ils@5"] - 2.0 / 3.0).abs() < 1e-9, "{}", got.metrics["ils@5"]);
 }

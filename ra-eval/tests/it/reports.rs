@@ -1,6 +1,9 @@
 use crate::ranking::dataset;
 use ra_core::{Curve, CurvePoint, LedgerRow};
-use ra_eval::{EvalConfig, Evaluation, LearningCurve, Part, Report, Row, SampleRecommendation, StageCost, compare};
+use ra_eval::{
+    AuditFinding, EvalConfig, Evaluation, Experiment, LearningCurve, Part, Published, Report, Row,
+    SampleRecommendation, StageCost, compare, compare_anyway, correct, slices,
+};
 
 fn evaluation(hits: &[f64]) -> Evaluation {
     let mean = hits.iter().sum::<f64>() / hits.len() as f64;
@@ -9,16 +12,25 @@ fn evaluation(hits: &[f64]) -> Evaluation {
         metrics: [("hr@10", mean), ("ndcg@10", mean / 2.0), ("gini@10", 0.5), ("hr@100", 1.0)]
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
-        per_user: [("hr@10".to_owned(), hits.to_vec())].into(),
+        per_user: [("hr@10".to_owned(), hits.to_vec()), ("gini@10".to_owned(), hits.to_vec())].into(),
+        ranks: hits.iter().map(|hit| vec![(3, 20.0 - 19.0 * hit)]).collect(),
         tied_share: 0.5,
         seconds: 1.5,
         ..Evaluation::default()
     }
 }
 
-fn report(seed: u64) -> Report {
-    let data = dataset(5, 9, 1);
-    let (weak, strong) = (evaluation(&[0.0, 0.0, 1.0, 0.0]), evaluation(&[1.0, 1.0, 1.0, 0.0]));
+pub(crate) fn report(seed: u64) -> Report {
+    let data = dataset(20, 9, 1);
+    let hits = |hit: fn(u32) -> bool| evaluation(&(0..20).map(|user| f64::from(hit(user % 4))).collect::<Vec<_>>());
+    let (weak, strong) = (hits(|user| user == 2), hits(|user| user != 3));
+    let mut rows = vec![
+        Row::new("sasrec", "id", &weak),
+        Row { trainable_params: 24576, ..Row::new("ra-rec", "ra-rec", &strong) }.against("sasrec", &strong, &weak, 1),
+    ];
+    correct(&mut rows);
+    rows[0].slices = slices(&data, Part::Test, &weak, None, &[10, 100], None);
+    rows[1].slices = slices(&data, Part::Test, &strong, Some(&weak), &[10, 100], Some(&[0.0; 9]));
     let point = |step, loss, validation| CurvePoint { step, loss, validation };
     Report {
         recipe: "quick <script>alert(1)</script>".into(),
@@ -26,13 +38,9 @@ fn report(seed: u64) -> Report {
         seed,
         backend: "cpu".into(),
         protocol: EvalConfig::default().protocol(&data),
-        rows: vec![
-            Row::new("sasrec", "id", &weak),
-            Row { trainable_params: 24576, ..Row::new("ra-rec", "ra-rec", &strong) }
-                .against("sasrec", &strong, &weak, 1),
-        ],
+        rows,
         ledger: vec![LedgerRow { name: "user.w".into(), shape: vec![384, 64], params: 24576 }],
-        stages: vec![StageCost { name: "align".into(), seconds: 130.0, peak_mib: Some(1500) }],
+        stages: vec![StageCost { name: "align".into(), seconds: 130.0, peak_mib: Some(1500), tokens: Some(123_456) }],
         curves: vec![LearningCurve {
             name: "align".into(),
             curve: Curve {
@@ -44,7 +52,36 @@ fn report(seed: u64) -> Report {
         }],
         samples: vec![SampleRecommendation::new(&data, Part::Test, 0, &[("sasrec", &[1, 2])])],
         machine: "2 cores".into(),
+        audit: vec![AuditFinding {
+            name: "future leakage".into(),
+            level: "warning".into(),
+            told: "3 of 5 targets".into(),
+            effect: "figures are too high".into(),
+        }],
     }
+}
+
+/// Two values on each axis; all numbers, so that the last axis may be one.
+pub(crate) fn experiment(axes: &[&str]) -> Experiment {
+    let axes: Vec<String> = axes.iter().map(ToString::to_string).collect();
+    let label = |axis: &String, second| match (axis.as_str(), second) {
+        ("samples", false) => "10".to_owned(),
+        ("samples", true) => "100".to_owned(),
+        (axis, second) => format!("{axis} {second}"),
+    };
+    let cell = |index: usize| {
+        let mut report = report(1);
+        report.rows[1].metrics.values_mut().for_each(|value| *value /= 1.0 + index as f64);
+        (axes.iter().enumerate().map(|(place, axis)| label(axis, index >> place & 1 == 1)).collect(), report)
+    };
+    let cells: Vec<(Vec<String>, Report)> = (0..1 << axes.len()).map(cell).collect();
+    let published = Published {
+        source: "somebody, 2024".into(),
+        head: vec!["model".into(), "HR@100".into()],
+        rows: vec![vec!["theirs".into(), ".1395".into()]],
+        note: "other data".into(),
+    };
+    Experiment::new("small", &axes, &cells).beside(Some(published))
 }
 
 #[test]
@@ -72,6 +109,11 @@ fn the_json_has_the_promised_keys() {
     assert_eq!(json["rows"][0]["metrics"]["hr@10"], 0.25);
     assert_eq!(json["ledger"][0], serde_json::json!({ "name": "user.w", "shape": [384, 64], "params": 24576 }));
     assert_eq!(json["curves"][0]["points"][1]["validation"], 0.1);
+    let difference = &json["rows"][1]["differences"]["hr@10"];
+    for key in ["mean", "low", "high", "p", "p_holm", "detectable"] {
+        assert!(difference[key].is_f64(), "{key}: {difference}");
+    }
+    assert_eq!(json["rows"][1]["slices"][0]["targets"], 20);
 }
 
 #[test]
@@ -79,9 +121,20 @@ fn the_page_is_safe_and_whole() {
     let page = report(1).html();
     assert!(!page.contains("<script") && !page.contains("Item <b>"), "titles are escaped");
     assert!(page.contains("Item &lt;b&gt;0&lt;/b&gt;"));
-    for part in
-        ["<html lang=\"en\">", "<svg", "prefers-color-scheme: dark", "<caption>", "24,576", "2.2 min", "Warning"]
-    {
+    for part in [
+        "<html lang=\"en\">",
+        "<svg",
+        "prefers-color-scheme: dark",
+        "<caption>",
+        "24,576",
+        "2.2 min",
+        "Warning",
+        "123,456",
+        "detectable",
+        "future leakage",
+        "short histories",
+        "significantly above",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("http://") || page.matches("http://").count() == page.matches("http://www.w3.org/").count());
@@ -93,9 +146,18 @@ fn the_page_is_safe_and_whole() {
 fn the_markdown_is_safe_and_whole() {
     let text = report(1).markdown();
     assert!(!text.contains('<'), "{text}");
-    for part in
-        ["| model | hr@10 | ndcg@10 | hr@100 |", "**0.7500**", "+0.5000", "24,576", "Held out", "leave\\_one\\_out"]
-    {
+    for part in [
+        "| model | hr@10 | ndcg@10 | hr@100 |",
+        "**0.7500**",
+        "+0.5000",
+        "24,576",
+        "Held out",
+        "leave\\_one\\_out",
+        "123,456",
+        "detectable",
+        "future leakage",
+        "short histories",
+    ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
 }
@@ -108,8 +170,56 @@ fn only_one_protocol_in_a_table() {
     reports[1].rows[0].users = 3;
     assert!(compare(&reports).unwrap_err().to_string().contains("3 users"));
     let config = EvalConfig { ties: ra_eval::Ties::ById, ..EvalConfig::default() };
-    reports[1].protocol = config.protocol(&dataset(5, 9, 1));
+    reports[1].protocol = config.protocol(&dataset(20, 9, 1));
     let refusal = compare(&reports).unwrap_err().to_string();
     assert!(refusal.contains("ties pessimistic and by_id"), "{refusal}");
     assert!(compare(&[]).is_ok());
+    let anyway = compare_anyway(&reports);
+    for text in [anyway.markdown(), anyway.html()] {
+        assert!(text.contains("do not compare") && text.matches("fingerprint").count() >= 2, "{text}");
+    }
+    assert!(anyway.json().unwrap().contains("\"mixed_protocols\": true"));
+}
+
+#[test]
+fn seeds_are_put_together() {
+    let mut reports = [report(1), report(2), report(2)];
+    reports[1].rows[1].metrics.insert("hr@10".into(), 0.5);
+    let text = compare(&reports).unwrap().markdown();
+    assert!(text.contains("| ra-rec | 1, 2 | 0.6250 ± 0.1768 |"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&compare(&reports).unwrap().json().unwrap()).unwrap();
+    assert_eq!(json["over_seeds"][1]["seeds"], serde_json::json!([1, 2]), "one report twice is no third seed");
+    assert_eq!(json["mixed_protocols"], false);
+}
+
+#[test]
+fn a_nearly_constant_model_is_told_from_one_with_ties() {
+    let mut report = report(1);
+    assert!(report.markdown().contains("ra-rec: 50.0 % of the targets tie"));
+    report.rows[1].tie_width = 0.8;
+    assert!(report.markdown().contains("ra-rec: the model is nearly constant"), "{}", report.markdown());
+}
+
+#[test]
+fn sampled_candidates_are_called_what_they_are() {
+    let mut report = report(1);
+    let config = EvalConfig { candidates: ra_eval::Candidates::Uniform(100), ..EvalConfig::default() };
+    report.protocol = config.protocol(&dataset(20, 9, 1));
+    assert!(
+        report.markdown().contains("only 100 sampled uniformly items are ranked") && report.html().contains("inflates")
+    );
+    assert!(compare(&[report, self::report(1)]).unwrap_err().to_string().contains("candidates 100 sampled uniformly"));
+}
+
+#[test]
+fn protocols_get_tables_of_their_own_and_published_figures_one_more() {
+    let made = experiment(&["ablation"]);
+    assert!(made.markdown().contains("somebody, 2024") && made.markdown().contains(".1395"));
+    let mut cells = vec![(vec!["a".to_owned()], report(1)), (vec!["b".to_owned()], report(1))];
+    cells[1].1.protocol =
+        EvalConfig { ties: ra_eval::Ties::ById, ..EvalConfig::default() }.protocol(&dataset(20, 9, 1));
+    let made = Experiment::new("two", &["rule".to_owned()], &cells);
+    assert_eq!(made.markdown().matches("## Results: random").count(), 2, "{}", made.markdown());
+    let json: serde_json::Value = serde_json::from_str(&made.json().unwrap()).unwrap();
+    assert_eq!(json["groups"][1]["protocol"]["ties"], "by_id");
 }

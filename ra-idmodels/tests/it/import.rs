@@ -25,19 +25,19 @@ fn data() -> Dataset {
 }
 
 /// The vectors of the items, `[3, 2]`; every number is whole in half precision.
-const ITEMS: [f32; 6] = [1.0, -2.0, 3.0, 0.5, -5.0, 6.0];
+pub(crate) const ITEMS: [f32; 6] = [1.0, -2.0, 3.0, 0.5, -5.0, 6.0];
 
-fn dir() -> (tempfile::TempDir, impl Fn(&str) -> PathBuf) {
+pub(crate) fn dir() -> (tempfile::TempDir, impl Fn(&str) -> PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().to_path_buf();
     (dir, move |name: &str| root.join(name))
 }
 
-fn load(config: &ImportConfig) -> ra_core::Result<Imported> {
+pub(crate) fn load(config: &ImportConfig) -> ra_core::Result<Imported> {
     config.load(&data(), &Device::flex())
 }
 
-fn items(items: &Path) -> ImportConfig {
+pub(crate) fn items(items: &Path) -> ImportConfig {
     ImportConfig { items: items.into(), ..ImportConfig::default() }
 }
 
@@ -57,11 +57,11 @@ fn wrong(config: &ImportConfig, words: &[&str]) {
     words.iter().for_each(|word| assert!(message.contains(word), "{word}: {message}"));
 }
 
-fn bytes<const N: usize>(numbers: &[f32], number: impl Fn(f32) -> [u8; N]) -> Vec<u8> {
+pub(crate) fn bytes<const N: usize>(numbers: &[f32], number: impl Fn(f32) -> [u8; N]) -> Vec<u8> {
     numbers.iter().flat_map(|&x| number(x)).collect()
 }
 
-fn safetensors(path: &Path, tensors: &[(&str, Dtype, &[usize], Vec<u8>)]) {
+pub(crate) fn safetensors(path: &Path, tensors: &[(&str, Dtype, &[usize], Vec<u8>)]) {
     let views =
         tensors.iter().map(|(n, dtype, shape, data)| (*n, TensorView::new(*dtype, shape.to_vec(), data).unwrap()));
     std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
@@ -90,17 +90,17 @@ fn numpy(path: &Path, kind: &str, shape: &str, numbers: &[u8]) {
     std::fs::write(path, [&b"\x93NUMPY\x01\x00\x76\x00"[..], header.as_bytes(), numbers].concat()).unwrap();
 }
 
-fn plain(path: &Path, rows: u64, numbers: &[f32]) {
+pub(crate) fn plain(path: &Path, rows: u64, numbers: &[f32]) {
     npy(path, [rows, numbers.len() as u64 / rows], "<f4", npyz::Order::C, numbers);
 }
 
-type Columns<'a> = Vec<(&'a str, ArrayRef)>;
+pub(crate) type Columns<'a> = Vec<(&'a str, ArrayRef)>;
 
-fn batch(columns: Columns<'_>) -> RecordBatch {
+pub(crate) fn batch(columns: Columns<'_>) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
 }
 
-fn parquet(path: &Path, batch: &RecordBatch) {
+pub(crate) fn parquet(path: &Path, batch: &RecordBatch) {
     let file = std::fs::File::create(path).unwrap();
     let mut out = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
     out.write(batch).unwrap();
@@ -108,7 +108,7 @@ fn parquet(path: &Path, batch: &RecordBatch) {
 }
 
 /// Feather files are packed, as pandas writes them.
-fn ipc(path: &Path, batch: &RecordBatch) {
+pub(crate) fn ipc(path: &Path, batch: &RecordBatch) {
     let file = std::fs::File::create(path).unwrap();
     let packed = (path.extension().unwrap() == "feather").then_some(arrow::ipc::CompressionType::LZ4_FRAME);
     let options = arrow::ipc::writer::IpcWriteOptions::default().try_with_compression(packed).unwrap();
@@ -117,7 +117,7 @@ fn ipc(path: &Path, batch: &RecordBatch) {
     out.finish().unwrap();
 }
 
-fn texts(ids: &[&str]) -> ArrayRef {
+pub(crate) fn texts(ids: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(ids.to_vec()))
 }
 
@@ -126,7 +126,7 @@ fn lists(rows: &[Option<Vec<f64>>]) -> ArrayRef {
     Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(rows))
 }
 
-fn fixed(numbers: &[f32], dim: i32) -> ArrayRef {
+pub(crate) fn fixed(numbers: &[f32], dim: i32) -> ArrayRef {
     let field = Arc::new(Field::new("item", DataType::Float32, true));
     Arc::new(FixedSizeListArray::new(field, dim, Arc::new(Float32Array::from(numbers.to_vec())), None))
 }

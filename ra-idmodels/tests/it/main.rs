@@ -1,5 +1,6 @@
 //! What a user of this crate relies on: golden values, contracts, checkpoints, and that training learns.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+mod damaged;
 mod import;
 
 use burn::tensor::Tensor;

@@ -2,6 +2,7 @@
 //! verify`, which joins this crate with the alignment.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod architectures;
+mod damaged;
 mod gguf;
 mod precision;
 mod real;
@@ -112,4 +113,16 @@ fn every_tensor_that_does_not_fit_is_named_at_once() {
     std::fs::write(&path, config.replace("\"vocab_size\": 97", "\"vocab_size\": 96")).unwrap();
     let told = message(dir.path());
     assert!(told.contains("embeddings.word_embeddings.weight is [97, 32], expected [96, 32]"), "{told}");
+}
+
+#[test]
+fn a_weight_that_is_no_number_is_named() {
+    let dir = folder();
+    let path = dir.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let told = message(dir.path());
+    assert!(told.contains("holds NaN at number") && told.contains("model.safetensors"), "{told}");
 }

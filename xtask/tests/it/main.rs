@@ -4,5 +4,7 @@
 mod cache;
 mod cli;
 mod documents;
+mod evaluation;
 mod house;
 mod kill;
+mod safety;

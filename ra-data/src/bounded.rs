@@ -1,0 +1,175 @@
+//! Data sets from logs that are larger than memory.
+use crate::config::DataConfig;
+use crate::curate::{Draw, Judge};
+use crate::export::{SampleWriter, each_row, in_order, items_to_parquet};
+use crate::ingest::read_titles;
+use crate::interactions::used;
+use crate::output::{Counted, Output};
+use crate::partitions::Log;
+use crate::prepare::{anything_left, needs_clock};
+use crate::records::Skipped;
+use crate::split::{Parts, split};
+use crate::{CurateConfig, CurateMethod, Curated, DataError, Result, filter};
+use ra_core::{Catalog, Fingerprint, Sample};
+use serde::Serialize;
+use std::fs::File;
+use std::path::Path;
+
+/// What [`to_parquet_within`] wrote.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Bounded {
+    /// [`ra_core::Dataset::fingerprint`] of the same data set in memory.
+    pub fingerprint: Fingerprint,
+    /// Users after filtering.
+    pub users: usize,
+    /// Items after filtering.
+    pub items: usize,
+    /// Interactions that train, validate and test.
+    pub interactions: [usize; 3],
+    /// Files that the interactions lie in.
+    pub partitions: usize,
+    /// Rows that could not be read.
+    pub skipped: Skipped,
+    /// The samples, where some were asked for.
+    pub curated: Option<Curated>,
+}
+
+/// [`crate::read`] and [`crate::to_parquet`] in about `memory` bytes, whatever the length of the log: interactions are
+/// kept in files beside the result, a range of users each, and only one range is in memory at a time. What has to fit are
+/// the ids and titles, a few numbers a user and item, and the longest history. The tables are those of
+/// [`crate::to_parquet`], row by row, but that `interactions/part-*.parquet` takes the place of `interactions.parquet`;
+/// `curate` with its seed adds `samples.parquet` as [`crate::samples_to_parquet`] does.
+///
+/// # Errors
+/// As [`crate::read`], and [`DataError::Config`] with the memory that is needed when `memory` is too little.
+pub fn to_parquet_within(
+    name: &str,
+    config: &DataConfig,
+    curate: Option<(&CurateConfig, u64)>,
+    memory: usize,
+    folder: &Path,
+) -> Result<Bounded> {
+    config.check()?;
+    let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
+    std::fs::create_dir_all(folder).map_err(fail)?;
+    let spill = tempfile::Builder::new().prefix(".partitions").tempdir_in(folder).map_err(fail)?;
+    let mut skipped = Skipped::default();
+    let mut log = Log::read(config, memory, spill.path(), &mut skipped)?;
+    needs_clock(config, log.told.order_only.as_ref())?;
+    if config.dedupe {
+        log.change(filter::dedupe)?;
+    }
+    let mut degrees = log.degrees()?;
+    log.k_core(&mut degrees, config.k_core)?;
+    let [mut user_codes, mut item_codes] = degrees;
+    let users = used(std::mem::take(&mut log.users), &mut user_codes);
+    let items = used(std::mem::take(&mut log.items), &mut item_codes);
+    let titles = read_titles(&items, config, &mut skipped)?;
+    let catalog = Catalog::new(items, titles);
+    let kept = Kept { cuts: log.cuts(config)?, log, config, users, user_codes, item_codes };
+
+    let counted = kept.write(&catalog, spill.path())?;
+    let (interactions, fingerprint) = (counted.interactions(), counted.fingerprint.clone());
+    anything_left(name, config, interactions.iter().sum(), counted.longest(), interactions[2])?;
+    let curated = match curate {
+        None => None,
+        Some((curate, seed)) => {
+            let path = spill.path().join("samples.parquet");
+            let curated = kept.samples((curate, seed), memory, catalog.titles(), &counted, &path)?;
+            std::fs::rename(&path, folder.join("samples.parquet")).map_err(fail)?;
+            Some(curated)
+        }
+    };
+    items_to_parquet(&catalog, folder)?;
+    counted.keep(folder)?;
+    let (users, items, partitions) = (kept.users.len(), catalog.len(), counted.partitions);
+    Ok(Bounded { fingerprint, users, items, interactions, partitions, skipped, curated })
+}
+
+/// The log after filtering, with the new codes of users and items.
+struct Kept<'a> {
+    log: Log,
+    config: &'a DataConfig,
+    cuts: [f64; 2],
+    users: Vec<String>,
+    user_codes: Vec<u32>,
+    item_codes: Vec<u32>,
+}
+
+impl Kept<'_> {
+    /// The split of one partition's users, and the first of them.
+    fn parts(&self, partition: usize) -> Result<(u32, Parts)> {
+        let mut rows = self.log.partitions[partition].load()?;
+        let first = rows.iter().map(|row| self.user_codes[row.user as usize]).min().unwrap_or(0);
+        for row in &mut rows {
+            (row.user, row.item) = (self.user_codes[row.user as usize] - first, self.item_codes[row.item as usize]);
+        }
+        let users = rows.iter().map(|row| row.user as usize + 1).max().unwrap_or(0);
+        Ok((first, split(rows, users, self.config, self.log.told.train_rows, self.cuts)))
+    }
+
+    /// Writes every partition's interactions as a file in `folder`.
+    fn write(&self, catalog: &Catalog, folder: &Path) -> Result<Counted> {
+        let mut output = Output::new(folder, &self.users, catalog, self.log.told.order_only.is_some())?;
+        for partition in 0..self.log.partitions.len() {
+            let (first, parts) = self.parts(partition)?;
+            each_row([&parts.train, &parts.valid, &parts.test], &parts.times, |user, item, time, part| {
+                output.push(first + user as u32, item, time, part)
+            })?;
+            output.close()?;
+        }
+        output.finish(self.config)
+    }
+
+    /// Chooses samples and writes them.
+    fn samples(
+        &self,
+        (curate, seed): (&CurateConfig, u64),
+        memory: usize,
+        titles: &[String],
+        counted: &Counted,
+        path: &Path,
+    ) -> Result<Curated> {
+        let wrong = |key, problem| Err(DataError::Config { key, problem });
+        if !matches!(curate.method, CurateMethod::Paper | CurateMethod::Random) {
+            let problem = format!("{:?} does not work within a memory bound; use random or paper", curate.method);
+            return wrong("curate.method", problem);
+        }
+        let total = counted.lengths[0].iter().map(|&length| (length as usize).saturating_sub(1)).sum();
+        let budget = curate.budget.of(total);
+        let need = budget * 4 * size_of::<(u64, usize, Sample)>();
+        if need > memory {
+            let problem = format!("{budget} samples need {} MiB; lower it, or give more memory", need >> 20);
+            return wrong("curate.budget", problem);
+        }
+        let judge = Judge::new(titles, &counted.popularity, curate);
+        let (mut draw, mut index, longest) = (Draw::new(budget, seed), 0, self.config.max_history);
+        for partition in 0..self.log.partitions.len() {
+            let (first, parts) = self.parts(partition)?;
+            for (user, row) in (first..).zip(parts.train.rows()) {
+                for at in 1..row.len() {
+                    let sample = Sample { user, position: at as u32 };
+                    if let Some(cell) = judge.cell(&row[at.saturating_sub(longest)..at], row[at]) {
+                        draw.offer(index, cell, sample);
+                    }
+                    index += 1;
+                }
+            }
+        }
+        let (chosen, cells) = draw.finish();
+        let chosen: Vec<Sample> = chosen.into_iter().map(|(_, sample)| sample).collect();
+        let file = File::create(path).map_err(|e| ra_core::Error::io(path, "cannot write", e))?;
+        let mut table = SampleWriter::new(file, path);
+        let (mut placed, mut next) = (in_order(&chosen).into_iter().peekable(), 0);
+        for partition in 0..self.log.partitions.len() {
+            let (first, parts) = self.parts(partition)?;
+            next = next.max(first + parts.train.len() as u32);
+            while let Some((Sample { user, position }, draw)) = placed.next_if(|(sample, _)| sample.user < next) {
+                let (row, at) = (parts.train.row((user - first) as usize), position as usize);
+                table.push(&self.users[user as usize], &row[at.saturating_sub(longest)..at], row[at], draw)?;
+            }
+        }
+        table.finish()?;
+        Ok(Curated::of(curate, chosen, total, cells))
+    }
+}

@@ -1,0 +1,399 @@
+//! The filters, splits and draws of this crate as SQL: by DataFusion in one process, or by Ballista over many machines
+//! (feature `ballista`). Every query is plain SQL over Parquet files in one folder that all machines see, so that the
+//! executors of anybody's cluster will do.
+use crate::config::{DataConfig, Split};
+use crate::export::{SampleWriter, items_to_parquet};
+use crate::ingest::{read_titles, scan};
+use crate::output::Output;
+use crate::prepare::{anything_left, needs_clock};
+use crate::records::Skipped;
+use crate::split::cuts;
+use crate::table::{Table, packed};
+use crate::words::words;
+use crate::{Bounded, Column, CurateConfig, CurateMethod, Curated, DataError, Result, write_columns};
+use arrow::array::types::{Float64Type, Int64Type};
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use datafusion::dataframe::DataFrameWriteOptions;
+use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use futures::TryStreamExt;
+use ra_core::{Catalog, Sample};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Rows of a file of the log and of the result.
+const FILE: usize = 4 << 20;
+
+/// Writes what [`crate::to_parquet_within`] writes, by queries that `context` runs. The files are read and the tables
+/// written by this process, a batch at a time; users, items and what is counted of each have to fit into its memory. A
+/// given split needs none of this and is refused.
+///
+/// # Errors
+/// As [`crate::read`]; a query that fails names the step.
+pub async fn to_parquet_on(
+    context: &SessionContext,
+    name: &str,
+    config: &DataConfig,
+    curate: Option<(&CurateConfig, u64)>,
+    folder: &Path,
+) -> Result<Bounded> {
+    config.check()?;
+    let wrong = |key, problem: &str| Err(DataError::Config { key, problem: problem.into() });
+    if config.split == Split::Given {
+        return wrong("split", "files that are given are taken as they are; there is nothing to compute");
+    }
+    if curate.is_some_and(|(curate, _)| !matches!(curate.method, CurateMethod::Paper | CurateMethod::Random)) {
+        return wrong("curate.method", "here random and paper work");
+    }
+    let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
+    std::fs::create_dir_all(folder).map_err(fail)?;
+    let steps = tempfile::Builder::new().prefix(".steps").tempdir_in(folder).map_err(fail)?;
+    let mut skipped = Skipped::default();
+    let mut sql = Sql { context, folder: std::path::absolute(steps.path()).map_err(fail)?, step: 0 };
+    let order_only = sql.read_log(config, &mut skipped).await?;
+    needs_clock(config, order_only.as_ref())?;
+
+    let [users, items] = sql.filter(config).await?;
+    let titles = read_titles(&items, config, &mut skipped)?;
+    let catalog = Catalog::new(items, titles);
+    sql.split(config).await?;
+    let mut output = Output::new(steps.path(), &users, &catalog, order_only.is_some())?;
+    let mut rows = 0;
+    let query = "SELECT uid, iid, part, ts FROM parts ORDER BY uid, place";
+    sql.each(query, |batch| {
+        let (ids, times) = (|c| integers(batch, c), batch.column(3).as_primitive::<Float64Type>());
+        let (user, item, part) = (ids(0)?, ids(1)?, ids(2)?);
+        for at in 0..batch.num_rows() {
+            rows += 1;
+            if rows % FILE == 0 && at > 0 && user[at] != user[at - 1] {
+                output.close()?;
+            }
+            output.push(user[at] as u32, item[at] as u32, times.value(at), part[at] as usize)?;
+        }
+        Ok(())
+    })
+    .await?;
+    let counted = output.finish(config)?;
+    let interactions = counted.interactions();
+    anything_left(name, config, interactions.iter().sum(), counted.longest(), interactions[2])?;
+    let curated = match curate {
+        None => None,
+        Some((curate, seed)) => {
+            sql.score(&catalog, config.max_history, curate, seed).await?;
+            let path = steps.path().join("samples.parquet");
+            let curated = sql.draw(&users, config.max_history, curate, &path).await?;
+            std::fs::rename(&path, folder.join("samples.parquet")).map_err(fail)?;
+            Some(curated)
+        }
+    };
+    items_to_parquet(&catalog, folder)?;
+    counted.keep(folder)?;
+    Ok(Bounded {
+        fingerprint: counted.fingerprint.clone(),
+        users: users.len(),
+        items: catalog.len(),
+        interactions,
+        partitions: counted.partitions,
+        skipped,
+        curated,
+    })
+}
+
+/// Tables of one folder, each the files that a query wrote.
+struct Sql<'a> {
+    context: &'a SessionContext,
+    folder: PathBuf,
+    step: usize,
+}
+
+fn failed(step: &str, problem: impl Display) -> DataError {
+    DataError::corrupt(format!("query of {step}"), problem.to_string())
+}
+
+fn integers(batch: &RecordBatch, column: usize) -> Result<arrow::buffer::ScalarBuffer<i64>> {
+    let column = cast(batch.column(column), &DataType::Int64).map_err(|e| failed("a result", e))?;
+    Ok(column.as_primitive::<Int64Type>().values().clone())
+}
+
+impl Sql<'_> {
+    async fn register(&self, table: &str, path: &Path) -> Result<()> {
+        let fail = |e: datafusion::error::DataFusionError| failed(table, e);
+        self.context.deregister_table(table).map_err(fail)?;
+        let path = format!("{}/", path.display());
+        self.context.register_parquet(table, path, ParquetReadOptions::default()).await.map_err(fail)
+    }
+
+    /// `table` becomes what `query` gives.
+    async fn keep(&mut self, table: &str, query: &str) -> Result<()> {
+        self.step += 1;
+        let path = self.folder.join(format!("{table}-{}", self.step));
+        let fail = |e: datafusion::error::DataFusionError| failed(table, e);
+        let frame = self.context.sql(query).await.map_err(fail)?;
+        let to = format!("{}/", path.display());
+        frame.write_parquet(&to, DataFrameWriteOptions::new(), None).await.map_err(fail)?;
+        self.register(table, &path).await
+    }
+
+    /// Shows the result of `query`.
+    async fn each(&self, query: &str, mut see: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
+        let fail = |e: datafusion::error::DataFusionError| failed(query, e);
+        let mut batches = self.context.sql(query).await.map_err(fail)?.execute_stream().await.map_err(fail)?;
+        while let Some(batch) = batches.try_next().await.map_err(fail)? {
+            see(&batch)?;
+        }
+        Ok(())
+    }
+
+    async fn texts(&self, query: &str) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        self.each(query, |batch| {
+            let column = cast(batch.column(0), &DataType::Utf8).map_err(|e| failed("texts", e))?;
+            all.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
+            Ok(())
+        })
+        .await?;
+        Ok(all)
+    }
+
+    async fn number(&self, query: &str) -> Result<f64> {
+        let mut found = None;
+        self.each(query, |batch| {
+            let column = cast(batch.column(0), &DataType::Float64).map_err(|e| failed("a number", e))?;
+            found = found.or(column.as_primitive::<Float64Type>().iter().flatten().next());
+            Ok(())
+        })
+        .await?;
+        found.ok_or_else(|| failed(query, "no row"))
+    }
+
+    /// The log as Parquet files: `u`, `i`, `ts` and `place`, its place in the log.
+    async fn read_log(&mut self, config: &DataConfig, skipped: &mut Skipped) -> Result<Option<String>> {
+        let folder = self.folder.join("log");
+        std::fs::create_dir_all(&folder).map_err(|e| ra_core::Error::io(&folder, "cannot make", e))?;
+        let mut rows: (Vec<String>, Vec<String>, Vec<f64>) = Default::default();
+        let mut first = 0;
+        let mut write = |(users, items, times): (Vec<String>, Vec<String>, Vec<f64>)| -> Result<()> {
+            let path = folder.join(format!("{first:012}.parquet"));
+            let file = File::create(&path).map_err(|e| ra_core::Error::io(&path, "cannot write", e))?;
+            let places = Int64Array::from_iter_values(first..first + times.len() as i64);
+            first += times.len() as i64;
+            let mut table = Table::new(file, &path, packed());
+            table.write(vec![
+                ("u", Arc::new(StringArray::from(users)) as ArrayRef),
+                ("i", Arc::new(StringArray::from(items))),
+                ("ts", Arc::new(Float64Array::from(times))),
+                ("place", Arc::new(places)),
+            ])?;
+            table.finish().map(drop)
+        };
+        let told = scan(config, skipped, |user, item, time| {
+            rows.0.push(user.to_owned());
+            rows.1.push(item.to_owned());
+            rows.2.push(time);
+            if rows.2.len() < FILE { Ok(()) } else { write(std::mem::take(&mut rows)) }
+        })?;
+        if !rows.2.is_empty() {
+            write(rows)?;
+        }
+        self.register("log", &folder).await?;
+        Ok(told.order_only)
+    }
+
+    /// Filters `log` and numbers its users and items: `rows` has `uid` (from 0), `iid` (from 1), `ts`, `place`. Gives the
+    /// ids in order.
+    async fn filter(&mut self, config: &DataConfig) -> Result<[Vec<String>; 2]> {
+        let mut orders = Vec::new();
+        for id in ["u", "i"] {
+            // Ids that are all numbers are ordered as such, those that fall out later included.
+            let words = format!("SELECT count(*) FROM log WHERE NOT regexp_like({id}, '^[0-9]{{1,19}}$')");
+            let numbers = self.number(&words).await? == 0.0;
+            orders.push(if numbers { format!("arrow_cast({id}, 'UInt64'), {id}") } else { id.to_owned() });
+        }
+        if config.dedupe {
+            let first = "SELECT u, i, ts, place FROM (SELECT *, row_number() OVER (PARTITION BY u, i ORDER BY ts, place) \
+                         AS nth FROM log) WHERE nth = 1";
+            self.keep("log", first).await?;
+        }
+        let k = config.k_core;
+        let core = format!(
+            "SELECT l.u, l.i, l.ts, l.place FROM log l \
+             JOIN (SELECT u FROM log GROUP BY u HAVING count(*) >= {k}) a ON l.u = a.u \
+             JOIN (SELECT i FROM log GROUP BY i HAVING count(*) >= {k}) b ON l.i = b.i"
+        );
+        let mut rows = self.number("SELECT count(*) FROM log").await?;
+        while k > 1 && rows > 0.0 {
+            self.keep("log", &core).await?;
+            let left = self.number("SELECT count(*) FROM log").await?;
+            if left == rows {
+                break;
+            }
+            rows = left;
+        }
+        let [mut users, mut items] = [Vec::new(), Vec::new()];
+        let sides = [("users", "u", "uid", 1, &mut users), ("items", "i", "iid", 0, &mut items)];
+        for ((table, id, number, minus, ids), order) in sides.into_iter().zip(orders) {
+            let query = format!(
+                "SELECT {id}, row_number() OVER (ORDER BY {order}) - {minus} AS {number} FROM (SELECT DISTINCT {id} FROM log)"
+            );
+            self.keep(table, &query).await?;
+            *ids = self.texts(&format!("SELECT {id} FROM {table} ORDER BY {number}")).await?;
+        }
+        let numbered =
+            "SELECT a.uid, b.iid, l.ts, l.place FROM log l JOIN users a ON l.u = a.u JOIN items b ON l.i = b.i";
+        self.keep("rows", numbered).await?;
+        Ok([users, items])
+    }
+
+    /// Splits `rows`: `parts` has `uid`, `iid`, `ts`, `place` (the user's own, from 0) and `part` (0, 1, 2).
+    async fn split(&mut self, config: &DataConfig) -> Result<()> {
+        let held = |share: f64| format!("floor({share:?} * n)");
+        let part = match config.split {
+            Split::LeaveOneOut | Split::LeaveLastN | Split::Given => {
+                let n = if config.split == Split::LeaveLastN { config.leave_n } else { 1 };
+                let (one, two) = (n, 2 * n);
+                format!(
+                    "CASE WHEN n <= {two} THEN 0 WHEN place >= n - {one} THEN 2 WHEN place >= n - {two} THEN 1 ELSE 0 END"
+                )
+            }
+            Split::Ratio => {
+                let (test, valid) = (held(config.ratio_test), held(config.ratio_valid));
+                format!(
+                    "CASE WHEN place >= n - {test} THEN 2 WHEN place >= n - {test} - least({valid}, n - {test}) THEN 1 \
+                     ELSE 0 END"
+                )
+            }
+            Split::Temporal => {
+                let [valid, test] = self.cuts(config).await?.map(|cut| match cut {
+                    cut if cut.is_finite() => format!("ts >= {cut:?}"),
+                    _ => "false".into(),
+                });
+                format!("CASE WHEN {test} THEN 2 WHEN {valid} THEN 1 ELSE 0 END")
+            }
+        };
+        let placed = "SELECT uid, iid, ts, row_number() OVER (PARTITION BY uid ORDER BY ts, place) - 1 AS place, \
+                      count(*) OVER (PARTITION BY uid) AS n FROM rows";
+        self.keep("parts", &format!("SELECT uid, iid, ts, place, {part} AS part FROM ({placed})")).await
+    }
+
+    async fn cuts(&self, config: &DataConfig) -> Result<[f64; 2]> {
+        let rows = self.number("SELECT count(*) FROM rows").await? as usize;
+        let shares = [config.temporal_test, config.temporal_valid + config.temporal_test];
+        let mut latest = HashMap::new();
+        for n in shares.map(|share| (share * rows as f64).floor() as usize).into_iter().chain([1]).filter(|&n| n > 0) {
+            let query = format!("SELECT ts FROM rows ORDER BY ts DESC LIMIT 1 OFFSET {}", n - 1);
+            latest.insert(n, self.number(&query).await?);
+        }
+        Ok(cuts(config, rows, |n| latest[&n]))
+    }
+
+    /// Every sample that is not noise: `samples` has `uid`, `place`, `length` and `popularity` (its cell), `number` (of all
+    /// samples) and `key`, which orders a cell.
+    async fn score(&mut self, catalog: &Catalog, history: usize, curate: &CurateConfig, seed: u64) -> Result<()> {
+        let paper = curate.method == CurateMethod::Paper;
+        let (buckets, longest) = (curate.pop_buckets.max(1), curate.max_len_bucket);
+        let length = format!("least(cast(floor(log2(least(p.place, {history}))) AS BIGINT), {longest})");
+        let (length, popularity) = if paper { (length.as_str(), "b.bucket") } else { ("0", "0") };
+        self.keep(
+            "buckets",
+            &format!(
+                "SELECT iid, (row_number() OVER (ORDER BY c DESC, iid) - 1) * {buckets} / count(*) OVER () AS bucket \
+                 FROM (SELECT iid, count(*) AS c FROM parts WHERE part = 0 GROUP BY iid)"
+            ),
+        )
+        .await?;
+        self.keep(
+            "firsts",
+            "SELECT uid, sum(n) OVER (ORDER BY uid) - n AS before FROM \
+             (SELECT uid, count(*) - 1 AS n FROM parts WHERE part = 0 GROUP BY uid)",
+        )
+        .await?;
+        let noise = if paper && curate.denoise && curate.min_overlap > 0 {
+            let mut columns: (Vec<u32>, Vec<String>) = Default::default();
+            for item in catalog.all() {
+                for word in words(catalog.title(item), curate.strip_years) {
+                    columns.0.push(item);
+                    columns.1.push(word);
+                }
+            }
+            let folder = self.folder.join("words");
+            let columns = [("iid", Column::Ids(columns.0)), ("word", Column::Text(columns.1))];
+            write_columns(&folder.join("words.parquet"), &columns)?;
+            self.register("words", &folder).await?;
+            // A word of the target is known when it last stood at most a history before.
+            let gaps = "SELECT p.uid, p.place, p.place - lag(p.place) OVER (PARTITION BY p.uid, w.word ORDER BY p.place) \
+                        AS gap FROM parts p JOIN words w ON p.iid = w.iid WHERE p.part = 0";
+            format!(
+                "JOIN (SELECT uid, place FROM ({gaps}) WHERE gap <= {history} GROUP BY uid, place HAVING count(*) >= {}) k \
+                 ON p.uid = k.uid AND p.place = k.place",
+                curate.min_overlap
+            )
+        } else {
+            String::new()
+        };
+        let unsigned = |number: u64| format!("arrow_cast({number}, 'UInt64')");
+        let number = "arrow_cast(f.before + p.place - 1, 'UInt64')";
+        let mixed = |z: &str, shift: u64| format!("({z} # ({z} >> {}))", unsigned(shift));
+        // SplitMix64, see `ra_core::splitmix64`.
+        let z0 = format!("(({number} # {}) + {})", unsigned(seed), unsigned(0x9E37_79B9_7F4A_7C15));
+        let z1 = format!("({} * {})", mixed("z0", 30), unsigned(0xBF58_476D_1CE4_E5B9));
+        let z2 = format!("({} * {})", mixed("z1", 27), unsigned(0x94D0_49BB_1331_11EB));
+        let scored = format!(
+            "SELECT p.uid, p.place, {length} AS length, {popularity} AS popularity, {number} AS number, {z0} AS z0 \
+             FROM parts p JOIN buckets b ON p.iid = b.iid JOIN firsts f ON p.uid = f.uid {noise} \
+             WHERE p.part = 0 AND p.place > 0"
+        );
+        let z1 = format!("SELECT *, {z1} AS z1 FROM ({scored})");
+        let z2 = format!("SELECT *, {z2} AS z2 FROM ({z1})");
+        let key = mixed("z2", 31);
+        self.keep("samples", &format!("SELECT uid, place, length, popularity, number, {key} AS key FROM ({z2})")).await
+    }
+
+    /// Draws from `samples` and writes what was drawn.
+    async fn draw(&mut self, users: &[String], longest: usize, curate: &CurateConfig, path: &Path) -> Result<Curated> {
+        let total = self.number("SELECT count(*) FROM parts WHERE part = 0 AND place > 0").await? as usize;
+        let rounds = "SELECT uid, place, length, popularity, \
+                      row_number() OVER (PARTITION BY length, popularity ORDER BY key, number) AS round FROM samples";
+        let first =
+            format!("SELECT * FROM ({rounds}) ORDER BY round, length, popularity LIMIT {}", curate.budget.of(total));
+        let drawn = format!(
+            "SELECT uid, place, row_number() OVER (ORDER BY round, length, popularity) - 1 AS draw FROM ({first})"
+        );
+        self.keep("drawn", &drawn).await?;
+        let mut cells = BTreeMap::new();
+        self.each("SELECT length, popularity, count(*) FROM samples GROUP BY length, popularity", |batch| {
+            let (length, popularity, count) = (integers(batch, 0)?, integers(batch, 1)?, integers(batch, 2)?);
+            for at in 0..batch.num_rows() {
+                cells.insert((length[at] as u32, popularity[at] as u32), count[at] as usize);
+            }
+            Ok(())
+        })
+        .await?;
+        let file = File::create(path).map_err(|e| ra_core::Error::io(path, "cannot write", e))?;
+        let (mut table, mut chosen) = (SampleWriter::new(file, path), Vec::new());
+        let histories = "SELECT d.uid, d.place, d.draw, h.items FROM drawn d JOIN (SELECT uid, \
+                         array_agg(iid ORDER BY place) AS items FROM parts WHERE part = 0 GROUP BY uid) h \
+                         ON d.uid = h.uid ORDER BY d.uid, d.place";
+        self.each(histories, |batch| {
+            let (user, place, draw) = (integers(batch, 0)?, integers(batch, 1)?, integers(batch, 2)?);
+            let lists = batch.column(3).as_list::<i32>();
+            for at in 0..batch.num_rows() {
+                let items = cast(&lists.value(at), &DataType::Int64).map_err(|e| failed("histories", e))?;
+                let items: Vec<u32> = items.as_primitive::<Int64Type>().values().iter().map(|&i| i as u32).collect();
+                let (own, end) = (user[at] as u32, place[at] as usize);
+                let history = &items[end.saturating_sub(longest)..end];
+                table.push(&users[own as usize], history, items[end], draw[at] as u32)?;
+                chosen.push((draw[at], Sample { user: own, position: end as u32 }));
+            }
+            Ok(())
+        })
+        .await?;
+        table.finish()?;
+        chosen.sort_unstable();
+        let samples = chosen.into_iter().map(|(_, sample)| sample).collect();
+        Ok(Curated::of(curate, samples, total, cells))
+    }
+}

@@ -1,0 +1,63 @@
+//! What all pages share.
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+/// A whole page; `contents` are the sections to jump to, by id and name.
+pub(super) fn page(title: &str, lead: &Markup, sections: &[(&str, &str, Markup)]) -> String {
+    let told: Vec<_> = sections.iter().filter(|(_, _, body)| !body.0.is_empty()).collect();
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " | RA-Rec" }
+                style { (PreEscaped(include_str!("report.css"))) }
+            }
+            body {
+                header {
+                    h1 { (title) }
+                    (lead)
+                    nav aria-label="Contents" {
+                        @for (id, name, _) in &told { a href=(format!("#{id}")) { (name) } " " }
+                    }
+                }
+                main {
+                    @for (id, name, body) in &told {
+                        section id=(id) { h2 { (name) } (body) }
+                    }
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+/// A table in a box that scrolls sideways, so that the page does not.
+pub(super) fn table(caption: &str, head: &[&str], rows: &Markup) -> Markup {
+    html! {
+        div.scroll role="region" tabindex="0" aria-label=(caption) {
+            table {
+                caption { (caption) }
+                thead { tr { @for name in head { th scope="col" { (name) } } } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
+/// A plot that is described in words; nothing where there is none.
+pub(super) fn figure(svg: Option<String>, described: &str, caption: &str) -> Markup {
+    html! {
+        @if let Some(svg) = svg {
+            figure {
+                div role="img" aria-label=(described) { (PreEscaped(svg)) }
+                figcaption { (caption) }
+            }
+        }
+    }
+}
+
+pub(super) fn strs(list: &[String]) -> Vec<&str> {
+    list.iter().map(String::as_str).collect()
+}

@@ -1,0 +1,170 @@
+//! Where a model is good: accuracy on parts of the targets and of the users.
+use crate::metrics::{accuracy, mean};
+use crate::significance::{Interval, paired_bootstrap};
+use crate::{Evaluation, Part};
+use ra_core::Dataset;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Draws for the interval of a difference.
+const RESAMPLES: usize = 1000;
+
+/// Accuracy on some of the targets.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Slice {
+    /// Which targets, in words.
+    pub name: String,
+    /// How many there are.
+    pub targets: usize,
+    /// Users who have one.
+    pub users: usize,
+    /// Means over these users of `hr@K` and `ndcg@K`, for their targets of this slice alone.
+    pub metrics: BTreeMap<String, f64>,
+    /// To the baseline, with 95 % intervals over these users.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub differences: BTreeMap<String, Interval>,
+}
+
+/// Which targets belong to a slice: by the user's place in the evaluation and the item.
+struct Membership<'a> {
+    name: String,
+    has: Box<dyn Fn(usize, u32) -> bool + 'a>,
+}
+
+/// `evaluation` by parts of its targets, and the differences to `baseline` on the same users:
+///
+/// - *head* items, the fifth of the catalogue that was trained on most, *tail* items, and *cold* ones, never trained on
+/// - users of short and of long histories, by the median of those evaluated
+/// - the newest fifth of the items and the others, by `first_seen`, the earliest time of each item of the catalogue
+///
+/// Slices without targets are left out.
+///
+/// # Panics
+/// When `baseline` is of other users, or `first_seen` is not as long as the catalogue.
+pub fn slices(
+    dataset: &Dataset,
+    part: Part,
+    evaluation: &Evaluation,
+    baseline: Option<&Evaluation>,
+    ks: &[usize],
+    first_seen: Option<&[f64]>,
+) -> Vec<Slice> {
+    assert!(baseline.is_none_or(|other| other.users == evaluation.users), "differences are taken user by user");
+    let counts = dataset.popularity();
+    let head = highest_fifth(counts[1..].iter().map(|&count| f64::from(count)));
+    let lengths: Vec<usize> = evaluation.users.iter().map(|&user| part.history(dataset, user).len()).collect();
+    let mut sorted = lengths.clone();
+    sorted.sort_unstable();
+    let median = sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0);
+    let (counts, lengths, head) = (&counts, &lengths, &head);
+    let trained = move |item: u32| counts[item as usize] > 0;
+    let popular = move |item: u32| trained(item) && head[item as usize - 1];
+    let mut memberships = vec![
+        Membership::new("head items (the most popular fifth)", move |_, item| popular(item)),
+        Membership::new("tail items", move |_, item| trained(item) && !popular(item)),
+        Membership::new("cold items (never trained on)", move |_, item| !trained(item)),
+        Membership::new(format!("short histories (up to {median})"), move |user, _| lengths[user] <= median),
+        Membership::new(format!("long histories (over {median})"), move |user, _| lengths[user] > median),
+    ];
+    if let Some(times) = first_seen {
+        assert_eq!(times.len(), dataset.catalog.len(), "a time an item");
+        let new = highest_fifth(times.iter().copied());
+        let old = new.clone();
+        memberships.push(Membership::new("items new in the data (the latest fifth)", move |_, i| new[i as usize - 1]));
+        memberships.push(Membership::new("items long in the data", move |_, i| !old[i as usize - 1]));
+    }
+    let slices = memberships.iter().map(|members| members.slice(evaluation, baseline, ks));
+    slices.filter(|slice| slice.targets > 0).collect()
+}
+
+impl<'a> Membership<'a> {
+    fn new(name: impl Into<String>, has: impl Fn(usize, u32) -> bool + 'a) -> Self {
+        Self { name: name.into(), has: Box::new(has) }
+    }
+
+    fn slice(&self, evaluation: &Evaluation, baseline: Option<&Evaluation>, ks: &[usize]) -> Slice {
+        let (own, targets) = self.per_user(evaluation, ks);
+        let other = baseline.map(|baseline| self.per_user(baseline, ks).0).unwrap_or_default();
+        let difference = |(name, values): (&String, &Vec<f64>)| {
+            let values = paired_bootstrap(values, other.get(name)?, RESAMPLES, 0);
+            Some((name.clone(), values))
+        };
+        Slice {
+            name: self.name.clone(),
+            targets,
+            users: own.values().next().map_or(0, Vec::len),
+            metrics: own.iter().map(|(name, values)| (name.clone(), mean(values))).collect(),
+            differences: own.iter().filter_map(difference).collect(),
+        }
+    }
+
+    /// The metrics of each user with a target here, and the number of these targets.
+    fn per_user(&self, evaluation: &Evaluation, ks: &[usize]) -> (BTreeMap<String, Vec<f64>>, usize) {
+        let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        let mut targets = 0;
+        for (user, ranks) in evaluation.ranks.iter().enumerate() {
+            let here: Vec<f64> =
+                ranks.iter().filter(|(item, _)| (self.has)(user, *item)).map(|(_, rank)| *rank).collect();
+            targets += here.len();
+            for &k in ks.iter().filter(|_| !here.is_empty()) {
+                let found = accuracy(&here, k);
+                values.entry(format!("hr@{k}")).or_default().push(found.hr);
+                values.entry(format!("ndcg@{k}")).or_default().push(found.ndcg);
+            }
+        }
+        (values, targets)
+    }
+}
+
+/// Which of `values` belong to the largest fifth; of equal ones the later.
+fn highest_fifth(values: impl Iterator<Item = f64>) -> Vec<bool> {
+    let values: Vec<f64> = values.collect();
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(b.cmp(&a)));
+    let mut highest = vec![false; values.len()];
+    order[..values.len().div_ceil(5)].iter().for_each(|&index| highest[index] = true);
+    highest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::{Catalog, Sequences};
+
+    #[test]
+    fn every_target_is_in_one_slice_of_each_kind() {
+        let names = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
+        let dataset = Dataset {
+            name: "tiny".into(),
+            users: names(3),
+            catalog: Catalog::new(names(5), vec![String::new(); 5]),
+            train: Sequences::from_rows([vec![1, 2], vec![1], vec![1, 3, 4, 2]]),
+            valid: Sequences::from_rows([vec![], vec![], vec![]] as [Vec<u32>; 3]),
+            test: Sequences::from_rows([vec![1], vec![5], vec![3, 5]]),
+            filter: String::new(),
+            split: String::new(),
+        };
+        let evaluation = |shift: f64| Evaluation {
+            users: vec![0, 1, 2],
+            ranks: vec![vec![(1, 1.0)], vec![(5, 2.0 + shift)], vec![(5, 1.0 + shift), (3, 7.0)]],
+            ..Evaluation::default()
+        };
+        let times = [1.0, 2.0, 3.0, 9.0, 4.0];
+        let (own, other) = (evaluation(0.0), evaluation(1.0));
+        let got = slices(&dataset, Part::Test, &own, Some(&other), &[1, 5], Some(&times));
+        let told: Vec<(&str, usize, usize, f64)> =
+            got.iter().map(|s| (s.name.split(' ').next().unwrap(), s.targets, s.users, s.metrics["hr@1"])).collect();
+        let want = [
+            ("head", 1, 1, 1.0),
+            ("tail", 1, 1, 0.0),
+            ("cold", 2, 2, 0.5),
+            ("short", 2, 2, 0.5),
+            ("long", 2, 1, 1.0),
+            ("items", 4, 3, 2.0 / 3.0),
+        ];
+        assert_eq!(told, want);
+        assert_eq!(got[2].differences["hr@1"].mean, 0.5);
+        assert_eq!(got[0].differences["hr@1"].mean, 0.0);
+        assert_eq!(got[5].name, "items long in the data", "nobody asks for item 4, the newest");
+    }
+}

@@ -1,0 +1,49 @@
+//! Any byte may be wrong, and a file may end anywhere: it is refused by name or read, and nothing panics or asks for memory
+//! that the file cannot fill.
+use crate::{folder, golden_of};
+use ra_core::Device;
+use ra_core::damage::check_reader;
+use std::path::Path;
+
+/// Whether the model loads; if it does not, the error names the file or its folder.
+fn loads(path: &Path, named: &str) -> bool {
+    match ra_llm::load(path, None, &Device::flex()) {
+        Ok(_) => true,
+        Err(error) => {
+            assert!(error.to_string().contains(named), "{named}: {error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn damaged_gguf_files_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.gguf");
+    let files = ["llama.gguf", "gpt2.gguf"].map(|name| (name.to_owned(), std::fs::read(golden_of(name)).unwrap()));
+    // All that is not weights lies in the first part: damage there tells more.
+    let heads = files.each_ref().map(|(name, bytes)| (name.clone(), bytes[..bytes.len().min(12_000)].to_vec()));
+    check_reader(&heads, 800, |name, head| {
+        let whole = &files.iter().find(|(own, _)| own == name).unwrap().1;
+        std::fs::write(&path, [head, &whole[whole.len().min(12_000)..]].concat()).unwrap();
+        loads(&path, "model.gguf")
+    });
+    check_reader(&files, 100, |_, bytes| {
+        std::fs::write(&path, bytes).unwrap();
+        loads(&path, "model.gguf")
+    });
+}
+
+#[test]
+fn a_damaged_model_folder_is_refused_by_name() {
+    let dir = folder();
+    let names = ["config.json", "tokenizer.json", "model.safetensors"];
+    let files = names.map(|name| (name.to_owned(), std::fs::read(dir.path().join(name)).unwrap()));
+    check_reader(&files, 900, |name, bytes| {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+        let loaded = loads(dir.path(), dir.path().to_str().unwrap());
+        let whole = &files.iter().find(|(own, _)| own == name).unwrap().1;
+        std::fs::write(dir.path().join(name), whole).unwrap();
+        loaded
+    });
+}

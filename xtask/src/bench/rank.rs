@@ -1,0 +1,32 @@
+//! Exact ranking of a large catalogue.
+use super::dataset;
+use anyhow::Result;
+use burn::tensor::{Tensor, TensorData};
+use cpu_time::ProcessTime;
+use ra_core::{Device, IdTable, Sequences, Silent, SplitMix};
+use ra_eval::{EvalConfig, Part, evaluate_items};
+use std::time::Instant;
+
+/// CPU and wall seconds a user: the best 100 of `items` for each of `users`, through the call that makes every row of a report.
+pub(super) fn users(users: usize, items: usize, dim: usize) -> Result<(f64, f64)> {
+    let device = Device::flex();
+    let mut random = SplitMix::new(1);
+    let mut table = |rows: usize| {
+        let values: Vec<f32> = (0..rows * dim).map(|_| random.unit() as f32 - 0.5).collect();
+        Tensor::<2>::from_data(TensorData::new(values, [rows, dim]), &device)
+    };
+    let (vectors, columns) = (table(users), table(items + 1));
+    let mut random = SplitMix::new(2);
+    let mut rows = |n: usize| {
+        let row = |_| (0..n).map(|_| random.below(items) as u32 + 1).collect::<Vec<_>>();
+        Sequences::from_rows((0..users).map(row).collect::<Vec<_>>())
+    };
+    let (train, test) = (rows(20), rows(1));
+    let data = ra_core::Dataset { test, ..dataset(users, items, train) };
+    let model = IdTable::new(vectors, columns.clone());
+    let config = EvalConfig { ks: vec![100], ..EvalConfig::default() };
+    let (cpu, wall) = (ProcessTime::now(), Instant::now());
+    let found = evaluate_items(&model, &columns, &data, Part::Test, &config, None, &Silent);
+    let n = found.users.len() as f64;
+    Ok((cpu.elapsed().as_secs_f64() / n, wall.elapsed().as_secs_f64() / n))
+}
