@@ -184,12 +184,13 @@ impl Aligner for Layerwise {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ra_core::{Pooling, contract::check_aligner, ledger, trainable_params};
+    use ra_core::contract::{check_aligner, device};
+    use ra_core::{Pooling, ledger, trainable_params};
 
     #[test]
     fn every_projection_meets_the_contract_with_and_without_instruction() {
         let spec = LmSpec { layers: 4, width: 6, max_tokens: 8, causal: false, pooling: Pooling::First };
-        let device = Device::flex();
+        let device = device();
         let kinds = [
             ProjectionKind::Dense,
             ProjectionKind::LowRank(2),
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn a_shared_projection_is_the_same_in_all_layers_and_none_reads_no_id() {
         let spec = LmSpec { layers: 3, width: 4, max_tokens: 8, causal: false, pooling: Pooling::First };
-        let device = Device::flex();
+        let device = device();
         let prefix = |projection, scale: f32| {
             let config = LayerwiseConfig { projection, dim: 2, n_tok: 1, n_ctx: 1, first_layer: 0, init_std: 0.1 };
             config.init(&spec, "user", 1, &device).prefix(Tensor::ones([2, 1, 2], &device) * scale)
@@ -259,7 +260,7 @@ mod tests {
             first_layer: 0,
             init_std: 0.1,
         };
-        let tower = ledger(&config.init(&gpt2_large, "user", 1, &Device::flex()));
+        let tower = ledger(&config.init(&gpt2_large, "user", 1, &device()));
         assert_eq!(2 * trainable_params(&tower), 18_432);
     }
 }

@@ -3,7 +3,7 @@
 //! Burn's own takes about twelve passes, which is a tenth of a step where a model is mostly an embedding table, and
 //! keys its state by random parameter ids; here the state goes by the order of the module's fields, so that a run
 //! that was cut off finds it again.
-use crate::fused::{on_host, vectorized};
+use crate::fused::{on_flex, on_host, vectorized};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -84,6 +84,17 @@ impl Update {
     }
 }
 
+/// A gradient whose norm is at most `most`.
+fn clipped(grad: Tensor<1>, most: f32) -> Tensor<1> {
+    let norm = grad.clone().square().sum().sqrt();
+    if !on_flex(&grad.device()) {
+        // To ask a GPU for the number would be to wait for all that came before it.
+        return grad * (norm.clamp_min(most).recip() * most);
+    }
+    let norm: f32 = norm.into_scalar();
+    if norm > most { grad * (most / norm) } else { grad }
+}
+
 struct Pass<'a> {
     optimizer: &'a mut AdamW,
     grads: GradientsParams,
@@ -106,10 +117,7 @@ impl ModuleMapper for Pass<'_> {
         let n: usize = shape.iter().product();
         let mut grad = grad.reshape([n]);
         if self.optimizer.clip > 0.0 {
-            let norm: f32 = grad.clone().square().sum().sqrt().into_scalar();
-            if norm > self.optimizer.clip {
-                grad = grad * (self.optimizer.clip / norm);
-            }
+            grad = clipped(grad, self.optimizer.clip);
         }
         let moments = self.optimizer.moments[index].take().unwrap_or_else(|| {
             let zeros = || Tensor::zeros([n], &grad.device());

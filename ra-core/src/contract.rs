@@ -1,13 +1,27 @@
 //! What every implementation of this crate's traits must do. Call these in a test of your own implementation; each
 //! panics with the promise that was broken.
 use crate::{
-    Aligner, History, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_from, encode_pooled, ledger,
-    normal, pooled_text, rng, run_layers,
+    Aligner, Backend, History, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_from, encode_pooled,
+    ledger, normal, open_device, pooled_text, rng, run_layers,
 };
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 const TOLERANCE: f32 = 2e-4;
+
+/// The device on which tests check contracts: of the back end that the variable `RA_REC_BACKEND` names (`wgpu`, `cuda`),
+/// without it the CPU. One suite serves all back ends.
+///
+/// # Panics
+/// When there is no such back end, in this build or on this machine.
+pub fn device() -> Device {
+    let backend = std::env::var("RA_REC_BACKEND").map_or(Ok(Backend::Cpu), |name| name.parse());
+    #[allow(clippy::panic)] // As every contract here.
+    match backend.and_then(|backend| open_device(backend).map_err(|error| error.to_string())) {
+        Ok(device) => device,
+        Err(problem) => panic!("RA_REC_BACKEND: {problem}"),
+    }
+}
 
 fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
     (a - b).abs().max().into_scalar()

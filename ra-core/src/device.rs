@@ -2,6 +2,7 @@
 use crate::{Error, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// Where tensors live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -10,13 +11,16 @@ pub enum Backend {
     /// Burn's pure Rust CPU back end, always at hand.
     #[default]
     Cpu,
-    /// Any GPU through WGPU (Cargo feature `wgpu`).
+    /// Any GPU through WGPU (Cargo feature `wgpu`), or a processor through a software Vulkan driver.
     Wgpu,
     /// An NVIDIA GPU through CUDA (Cargo feature `cuda`).
     Cuda,
 }
 
 impl Backend {
+    /// All of them, in this build or not.
+    pub const ALL: [Self; 3] = [Self::Cpu, Self::Wgpu, Self::Cuda];
+
     /// The name in recipes and on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -28,32 +32,93 @@ impl Backend {
 
     /// The back ends of this build.
     pub fn built() -> Vec<Self> {
-        let mut built = vec![Self::Cpu];
-        if cfg!(feature = "wgpu") {
-            built.push(Self::Wgpu);
-        }
-        if cfg!(feature = "cuda") {
-            built.push(Self::Cuda);
-        }
-        built
+        let here = |backend: &Self| match backend {
+            Self::Cpu => true,
+            Self::Wgpu => cfg!(feature = "wgpu"),
+            Self::Cuda => cfg!(feature = "cuda"),
+        };
+        Self::ALL.into_iter().filter(here).collect()
     }
 }
 
-/// Opens the plain (not autodiff) device of a back end.
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|backend| backend.name() == name);
+        found.ok_or_else(|| format!("no backend {name:?}; there are {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+/// Opens the plain (not autodiff) device of a back end: the first GPU, or what the back end's own environment variables
+/// choose.
 ///
 /// # Errors
-/// [`Error::Backend`] when the build lacks it.
+/// [`Error::Backend`] when the build lacks it, [`Error::NoDevice`] when the machine does.
 pub fn open_device(backend: Backend) -> Result<Device> {
     match backend {
         Backend::Cpu => Ok(Device::flex()),
         #[cfg(feature = "wgpu")]
-        Backend::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+        Backend::Wgpu => {
+            use burn::tensor::{DeviceKind, DeviceType};
+            let remedy = "install a Vulkan driver (the GPU's own, or Mesa's for the processor: apt-get install \
+                          mesa-vulkan-drivers libvulkan1)";
+            found(backend, DeviceType::Wgpu, Device::wgpu(DeviceKind::DefaultDevice), remedy)
+        }
         #[cfg(feature = "cuda")]
-        Backend::Cuda => Ok(Device::cuda(0usize)),
+        Backend::Cuda => {
+            let remedy =
+                "install NVIDIA's driver (and NVRTC, of the CUDA toolkit), and look for the GPU with nvidia-smi";
+            found(backend, burn::tensor::DeviceType::Cuda, Device::cuda(0usize), remedy)
+        }
         #[allow(unreachable_patterns)]
         other => Err(Error::Backend {
             wanted: other.name(),
             built: Backend::built().iter().map(|b| b.name()).collect::<Vec<_>>().join(", "),
         }),
+    }
+}
+
+/// The device, if the machine has one of its kind: the back ends themselves panic at the first tensor where it has none.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn found(backend: Backend, kind: burn::tensor::DeviceType, device: Device, remedy: &'static str) -> Result<Device> {
+    if Device::enumerate(kind).into_vec().is_empty() {
+        return Err(Error::NoDevice { wanted: backend.name(), remedy });
+    }
+    Ok(device)
+}
+
+/// What a device calls itself, such as a GPU's name.
+pub fn device_name(device: &Device) -> String {
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    if let Some(identity) = device.identity() {
+        return identity.name;
+    }
+    if *device == Device::flex() { "processor".into() } else { format!("{device:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_again_and_a_wrong_one_lists_them() {
+        for backend in Backend::ALL {
+            assert_eq!(backend.name().parse(), Ok(backend));
+        }
+        assert_eq!("gpu".parse::<Backend>().unwrap_err(), "no backend \"gpu\"; there are cpu, wgpu, cuda");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_what_to_do() {
+        for backend in Backend::ALL {
+            match open_device(backend) {
+                Ok(device) => assert!(!device.is_autodiff() && !device_name(&device).is_empty()),
+                Err(Error::Backend { wanted, built }) => {
+                    assert!(!Backend::built().contains(&backend) && wanted == backend.name() && built.contains("cpu"));
+                }
+                Err(error) => assert!(error.to_string().contains("install"), "{error}"),
+            }
+        }
     }
 }

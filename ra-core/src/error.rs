@@ -34,6 +34,14 @@ pub enum Error {
         /// Those at hand.
         built: String,
     },
+    /// The machine has no device of this kind.
+    #[error("backend {wanted}: this machine shows no device for it; {remedy}")]
+    NoDevice {
+        /// The back end asked for.
+        wanted: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// Something that is needed was not given.
     #[error("{what} is needed: {remedy}")]
     Missing {

@@ -39,6 +39,7 @@ mod fit;
 pub mod fused;
 mod id_model;
 mod language;
+mod precision;
 mod progress;
 mod random;
 mod recommend;
@@ -48,7 +49,7 @@ pub use align::{Aligner, Prefix};
 pub use burn::tensor::Device;
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
 pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Protocol, Rules, Sample, Sequences};
-pub use device::{Backend, open_device};
+pub use device::{Backend, device_name, open_device};
 pub use encode::{
     Encoded, encode, encode_from, encode_pooled, encode_with_tokens, mean_rows, pool, pooled_text, run_layers,
 };
@@ -61,6 +62,7 @@ pub use id_model::{IdModel, TrainBatch};
 pub use language::{
     LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
 };
+pub use precision::Precision;
 pub use progress::{Progress, Silent};
 pub use random::{SplitMix, dropout_mask, normal, rng, splitmix64, uniform, xavier_normal};
 pub use recommend::{History, IdTable, Recommender};

@@ -9,7 +9,7 @@ mod rank;
 
 use anyhow::{Result, bail};
 use cpu_time::ProcessTime;
-use ra_core::{Catalog, Dataset, Device, Sequences, Silent, SplitMix};
+use ra_core::{Backend, Catalog, Dataset, Device, Sequences, Silent, SplitMix, open_device};
 use ra_idmodels::{IdConfig, Job, LightGcnConfig, Loss, SasRecConfig};
 use serde::Serialize;
 use std::time::Instant;
@@ -28,57 +28,68 @@ struct Figure {
 }
 
 /// A bench: its name, what it is, and its run.
-type Bench = (&'static str, &'static str, fn() -> Result<(f64, f64)>);
+type Bench = (&'static str, &'static str, fn(&Device) -> Result<(f64, f64)>);
 
 const BENCHES: [Bench; 26] = [
-    ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", || {
-        sasrec(Loss::Bce, 1, &[50])
+    ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", |device| {
+        sasrec(Loss::Bce, 1, &[50], device)
     }),
-    ("sasrec-softmax", "the same with the softmax over all items", || sasrec(Loss::Softmax, 0, &[50])),
-    ("sasrec-gbce", "the same with gBCE and 256 negatives", || sasrec(Loss::Gbce, 256, &[50])),
-    ("sasrec-short", "softmax on histories of 3 to 12, as real ones are", || {
-        sasrec(Loss::Softmax, 0, &[3, 4, 5, 7, 12])
+    ("sasrec-softmax", "the same with the softmax over all items", |device| sasrec(Loss::Softmax, 0, &[50], device)),
+    ("sasrec-gbce", "the same with gBCE and 256 negatives", |device| sasrec(Loss::Gbce, 256, &[50], device)),
+    ("sasrec-short", "softmax on histories of 3 to 12, as real ones are", |device| {
+        sasrec(Loss::Softmax, 0, &[3, 4, 5, 7, 12], device)
     }),
     ("lightgcn", "LightGCN, d 64, 3 layers, batch 2048, 29,858 users, 40,981 items, 810,128 interactions", lightgcn),
-    ("minilm-text", "MiniLM's shape, 32 texts of 64 tokens, every state of the last layer", || {
-        lm::forward(&lm::MINILM)
+    ("minilm-text", "MiniLM's shape, 32 texts of 64 tokens, every state of the last layer", |device| {
+        lm::forward(&lm::MINILM, device)
     }),
-    ("minilm-vector", "the same, the last layer at the pooled row alone", || lm::vector(&lm::MINILM)),
-    ("minilm-hybrid", "the same, forward and backward to 8 prefix rows a layer", || lm::backward(&lm::MINILM, true)),
-    ("minilm-pooled", "the same, the last layer at the pooled row alone", || lm::backward(&lm::MINILM, false)),
-    ("smollm2-text", "SmolLM2-135M's shape, 8 texts of 64 tokens", || lm::forward(&lm::SMOLLM2)),
-    ("smollm2-vector", "the same, the last layer at the pooled row alone", || lm::vector(&lm::SMOLLM2)),
-    ("smollm2-hybrid", "the same, forward and backward to 8 prefix rows a layer", || lm::backward(&lm::SMOLLM2, true)),
-    ("smollm2-pooled", "the same, the last layer at the pooled row alone", || lm::backward(&lm::SMOLLM2, false)),
+    ("minilm-vector", "the same, the last layer at the pooled row alone", |device| lm::vector(&lm::MINILM, device)),
+    ("minilm-hybrid", "the same, forward and backward to 8 prefix rows a layer", |device| {
+        lm::backward(&lm::MINILM, true, device)
+    }),
+    ("minilm-pooled", "the same, the last layer at the pooled row alone", |device| {
+        lm::backward(&lm::MINILM, false, device)
+    }),
+    ("smollm2-text", "SmolLM2-135M's shape, 8 texts of 64 tokens", |device| lm::forward(&lm::SMOLLM2, device)),
+    ("smollm2-vector", "the same, the last layer at the pooled row alone", |device| lm::vector(&lm::SMOLLM2, device)),
+    ("smollm2-hybrid", "the same, forward and backward to 8 prefix rows a layer", |device| {
+        lm::backward(&lm::SMOLLM2, true, device)
+    }),
+    ("smollm2-pooled", "the same, the last layer at the pooled row alone", |device| {
+        lm::backward(&lm::SMOLLM2, false, device)
+    }),
     (
         "align-all",
         "alignment on MiniLM's shape, every layer, 32 samples: both towers, loss, gradients, optimizer",
-        || align::step(0, 32, 0),
+        |device| align::step(0, 32, 0, device),
     ),
-    ("align-two", "the same in the last two layers, 256 samples and 256 negatives", || align::step(-2, 256, 256)),
-    ("align-last", "the same in the last layer", || align::step(-1, 256, 256)),
-    ("rank-64", "exact ranking, a user a step: 1,000 users, 1 M items, 64 dimensions, the best 100", || {
+    ("align-two", "the same in the last two layers, 256 samples and 256 negatives", |device| {
+        align::step(-2, 256, 256, device)
+    }),
+    ("align-last", "the same in the last layer", |device| align::step(-1, 256, 256, device)),
+    ("rank-64", "exact ranking, a user a step: 1,000 users, 1 M items, 64 dimensions, the best 100", |_| {
         rank::users(1000, 1_000_000, 64)
     }),
-    ("rank-384", "the same with 384 dimensions", || rank::users(1000, 1_000_000, 384)),
-    ("rank-fewer-items", "a tenth of the items, 64 dimensions", || rank::users(1000, 100_000, 64)),
-    ("rank-fewer-users", "a quarter of the users, 1 M items, 64 dimensions", || rank::users(250, 1_000_000, 64)),
-    ("data-memory", "10 M interactions in memory: 5-core, leave-one-out, popularity buckets", data::memory),
-    ("data-parquet", "the same from a Parquet file, ids as text", || data::file("parquet")),
-    ("data-csv", "the same from a csv.zst file", || data::file("csv.zst")),
-    ("smollm2-load", "loading models/smollm2, a GGUF file", || lm::load("smollm2")),
-    ("minilm-tokens", "cutting 1,000 titles of 8 words with models/minilm", || lm::tokens("minilm")),
-    ("smollm2-tokens", "cutting 1,000 titles of 8 words with models/smollm2", || lm::tokens("smollm2")),
+    ("rank-384", "the same with 384 dimensions", |_| rank::users(1000, 1_000_000, 384)),
+    ("rank-fewer-items", "a tenth of the items, 64 dimensions", |_| rank::users(1000, 100_000, 64)),
+    ("rank-fewer-users", "a quarter of the users, 1 M items, 64 dimensions", |_| rank::users(250, 1_000_000, 64)),
+    ("data-memory", "10 M interactions in memory: 5-core, leave-one-out, popularity buckets", |_| data::memory()),
+    ("data-parquet", "the same from a Parquet file, ids as text", |_| data::file("parquet")),
+    ("data-csv", "the same from a csv.zst file", |_| data::file("csv.zst")),
+    ("smollm2-load", "loading models/smollm2, a GGUF file", |device| lm::load("smollm2", device)),
+    ("minilm-tokens", "cutting 1,000 titles of 8 words with models/minilm", |_| lm::tokens("minilm")),
+    ("smollm2-tokens", "cutting 1,000 titles of 8 words with models/smollm2", |_| lm::tokens("smollm2")),
 ];
 
-pub(crate) fn bench(name: Option<&str>, json: bool) -> Result<()> {
+pub(crate) fn bench(name: Option<&str>, backend: Backend, json: bool) -> Result<()> {
+    let device = open_device(backend)?;
     let chosen: Vec<&Bench> = BENCHES.iter().filter(|b| name.is_none_or(|name| b.0.starts_with(name))).collect();
     if chosen.is_empty() {
         bail!("no bench {:?}; there are {}", name.unwrap_or_default(), BENCHES.map(|b| b.0).join(", "));
     }
     let mut figures = Vec::new();
     for (name, what, run) in chosen {
-        let (cpu_s, wall_s) = run()?;
+        let (cpu_s, wall_s) = run(&device)?;
         let (steps_per_cpu_s, peak_mib) = (1.0 / cpu_s, crate::machine::peak_mib());
         let figure = Figure { name: (*name).into(), cpu_s, wall_s, steps_per_cpu_s, peak_mib };
         if !json {
@@ -103,10 +114,9 @@ fn measure(
     data: &Dataset,
     steps_an_epoch: usize,
     epochs: [usize; 2],
+    device: &Device,
 ) -> Result<(f64, f64)> {
-    let device = Device::flex();
-    let job =
-        Job { dataset: data, device: &device, seed: 1, validate: None, progress: &Silent, features: None, state: None };
+    let job = Job { dataset: data, device, seed: 1, validate: None, progress: &Silent, features: None, state: None };
     let run = |epochs| -> Result<(f64, f64)> {
         let (cpu, wall) = (ProcessTime::now(), Instant::now());
         ra_idmodels::fit(&config(epochs), &job)?;
@@ -135,7 +145,7 @@ fn dataset(users: usize, items: usize, train: Sequences) -> Dataset {
     }
 }
 
-fn sasrec(loss: Loss, negatives: usize, lengths: &[usize]) -> Result<(f64, f64)> {
+fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], device: &Device) -> Result<(f64, f64)> {
     let (users, items, mut random) = (128, 12_000, SplitMix::new(1));
     let row =
         |user: usize| (0..=lengths[user % lengths.len()]).map(|_| random.below(items) as u32 + 1).collect::<Vec<_>>();
@@ -145,10 +155,10 @@ fn sasrec(loss: Loss, negatives: usize, lengths: &[usize]) -> Result<(f64, f64)>
         (config.train.epochs, config.train.patience) = (epochs, 0);
         IdConfig::Sasrec(config)
     };
-    measure(config, &data, 1, [3, 18])
+    measure(config, &data, 1, [3, 18], device)
 }
 
-fn lightgcn() -> Result<(f64, f64)> {
+fn lightgcn(device: &Device) -> Result<(f64, f64)> {
     let (users, items, mut random) = (29_858, 40_981, SplitMix::new(1));
     // As many interactions as Gowalla has, items drawn with a long tail.
     let mut rows = vec![Vec::new(); users];
@@ -163,5 +173,5 @@ fn lightgcn() -> Result<(f64, f64)> {
         IdConfig::LightGcn(config)
     };
     // An epoch is 396 steps.
-    measure(config, &data, 396, [0, 1])
+    measure(config, &data, 396, [0, 1], device)
 }

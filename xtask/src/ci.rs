@@ -1,25 +1,42 @@
 //! What must hold before a change goes in; `.ci/run` calls it.
+use crate::gpu_check;
 use anyhow::{Context, Result, bail};
+use ra_core::{Backend, open_device};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Runs all tests.
+/// Runs all tests, built with the back ends that this command itself was built with: another set would build nearly
+/// everything a second time.
 ///
 /// # Errors
 /// When a test fails or cargo cannot be started.
 pub(crate) fn test() -> Result<()> {
-    cargo(&["test", "--workspace"], None)
+    let gpu = Backend::built().into_iter().filter(|backend| *backend != Backend::Cpu);
+    let features: Vec<String> = gpu.map(|backend| format!("--features=xtask/{}", backend.name())).collect();
+    let args: Vec<&str> = ["test", "--workspace"].into_iter().chain(features.iter().map(String::as_str)).collect();
+    cargo(&args, None)
 }
 
-/// Formatting, lints, tests, documentation, dependencies; stops at the first that fails.
+/// Golden cases, contracts and a small run on the WGPU back end, which a processor stands in for.
+fn wgpu(root: &Path) -> Result<()> {
+    let cases = gpu_check::own_cases(root);
+    gpu_check::gpu_check(&gpu_check::Asked { backend: Backend::Wgpu, cases, quick: true }, root)
+}
+
+/// Formatting, lints, tests, the WGPU back end, documentation, dependencies; stops at the first that fails.
 ///
 /// # Errors
 /// Names the step that failed.
-pub(crate) fn ci() -> Result<()> {
+pub(crate) fn ci(root: &Path) -> Result<()> {
     let mut report = Report::default();
     report.step("fmt", || cargo(&["fmt", "--all", "--check"], None))?;
     report.step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], None))?;
     report.step("test", test)?;
+    match open_device(Backend::Wgpu) {
+        Ok(_) => report.step("wgpu", || wgpu(root))?,
+        Err(why) => report.skip("wgpu", &why.to_string()),
+    }
     report.step("doc", || cargo(&["doc", "--workspace", "--no-deps"], Some(("RUSTDOCFLAGS", "-D warnings"))))?;
     report.tool("deny", &["deny", "--workspace", "check", "licenses", "bans", "sources"])?;
     report.tool("machete", &["machete"])?;
@@ -52,8 +69,12 @@ impl Report {
         if installed(name) {
             return self.step(name, || cargo(args, None));
         }
-        self.lines.push(format!("  {name:<8}  skipped: cargo-{name} is not installed"));
+        self.skip(name, &format!("cargo-{name} is not installed"));
         Ok(())
+    }
+
+    fn skip(&mut self, name: &str, why: &str) {
+        self.lines.push(format!("  {name:<8}  skipped: {why}"));
     }
 }
 

@@ -1,13 +1,17 @@
 //! `cargo xtask doctor`: what this machine offers.
 use crate::{fetch, machine};
 use anyhow::Result;
-use ra_core::Backend;
+use ra_core::{Backend, device_name, open_device};
 use std::path::Path;
 use std::process::Command;
 
 pub(crate) fn doctor(root: &Path) -> Result<()> {
-    let backends: Vec<&str> = Backend::built().iter().map(|b| b.name()).collect();
-    say!("back ends   {} (others: build with --features wgpu or cuda)", backends.join(", "));
+    for backend in Backend::ALL {
+        match open_device(backend) {
+            Ok(device) => say!("{:<11} {}", backend.name(), device_name(&device)),
+            Err(error) => say!("{error}"),
+        }
+    }
     say!("machine     {}", machine::describe());
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib =

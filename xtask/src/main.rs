@@ -13,11 +13,13 @@ mod aligned;
 mod bench;
 mod ci;
 mod cold;
+mod contracts;
 mod counted;
 mod data;
 mod doctor;
 mod fetch;
 mod folder;
+mod gpu_check;
 mod ids;
 mod log;
 mod machine;
@@ -33,7 +35,7 @@ mod text;
 mod verify;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use ra_core::Backend;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -55,7 +57,7 @@ enum Command {
     Run(Run),
     /// Run everything that CI runs as tests.
     Test,
-    /// Format, lints, tests, documentation, dependency checks.
+    /// Format, lints, tests, the WGPU back end, documentation, dependency checks.
     Ci,
     /// Bring data and models by name.
     Fetch(Fetch),
@@ -79,10 +81,23 @@ enum Command {
     Bench {
         /// A bench, or the start of several names; all without it.
         name: Option<String>,
+        /// Where tensors live: cpu, wgpu or cuda.
+        #[arg(long, default_value = "cpu")]
+        backend: Backend,
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
+    /// Check that models keep their contracts.
+    Contracts {
+        /// A folder of golden cases, for its language models.
+        dir: PathBuf,
+        /// Where tensors live: cpu, wgpu or cuda.
+        #[arg(long, default_value = "cpu")]
+        backend: Backend,
+    },
+    /// Golden cases, contracts, a run and benches on a GPU beside the CPU: one table.
+    GpuCheck(GpuCheck),
     /// What this machine offers.
     Doctor,
 }
@@ -94,32 +109,15 @@ struct Run {
     /// Change a key of the recipe, as in align.n_tok=2; `id` means the last ID method.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Where tensors live.
+    /// Where tensors live: cpu, wgpu or cuda; the recipe's choice by default.
     #[arg(long)]
-    backend: Option<BackendName>,
+    backend: Option<Backend>,
     /// The run folder; runs/RECIPE by default.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Go on after the last finished stage.
     #[arg(long)]
     resume: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum BackendName {
-    Cpu,
-    Wgpu,
-    Cuda,
-}
-
-impl From<BackendName> for Backend {
-    fn from(name: BackendName) -> Self {
-        match name {
-            BackendName::Cpu => Self::Cpu,
-            BackendName::Wgpu => Self::Wgpu,
-            BackendName::Cuda => Self::Cuda,
-        }
-    }
 }
 
 #[derive(Args)]
@@ -138,9 +136,28 @@ struct Verify {
     /// Only cases of this kind or folder, or of this name; may be given several times.
     #[arg(long)]
     only: Vec<String>,
+    /// Where tensors live: cpu, wgpu or cuda.
+    #[arg(long, default_value = "cpu")]
+    backend: Backend,
+    /// What matrices are multiplied in, and how far a case may be off: tf32 is what CUDA makes of f32.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: verify::Rounding,
     /// As JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct GpuCheck {
+    /// wgpu or cuda.
+    #[arg(long)]
+    backend: Backend,
+    /// Folders of golden cases, that of language models first; those of the repository by default.
+    #[arg(long)]
+    cases: Vec<PathBuf>,
+    /// A tiny run instead of the quickstart, and no benches.
+    #[arg(long)]
+    quick: bool,
 }
 
 #[derive(Args)]
@@ -175,11 +192,11 @@ fn main() -> ExitCode {
 fn start(command: Command, root: &Path) -> Result<()> {
     match command {
         Command::Run(a) => {
-            let (recipe, sets, backend) = (a.recipe, a.sets, a.backend.map(Into::into));
+            let (recipe, sets, backend) = (a.recipe, a.sets, a.backend);
             run::run(&run::RunArgs { recipe, sets, backend, out: a.out, resume: a.resume, shared: None }, root)
         }
         Command::Test => ci::test(),
-        Command::Ci => ci::ci(),
+        Command::Ci => ci::ci(root),
         Command::Fetch(args) if args.list || args.names.is_empty() => {
             fetch::print_list();
             Ok(())
@@ -189,7 +206,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
             Ok(())
         }),
         Command::Data(command) => data::data(&command, root),
-        Command::Verify(args) => verify::verify(&args.dir, &args.only, args.json),
+        Command::Verify(args) => verify::verify(&args.dir, &args.only, args.backend, args.precision, args.json),
         Command::Recommend(args) => {
             let who = match (args.user, args.history) {
                 (Some(user), _) => recommend::Who::User(user),
@@ -198,7 +215,12 @@ fn start(command: Command, root: &Path) -> Result<()> {
             recommend::recommend(&args.run, &who, args.top, root)
         }
         Command::Report { runs, mixed_protocols } => report::compare(&runs, mixed_protocols),
-        Command::Bench { name, json } => bench::bench(name.as_deref(), json),
+        Command::Bench { name, backend, json } => bench::bench(name.as_deref(), backend, json),
+        Command::Contracts { dir, backend } => contracts::contracts(&dir, backend),
+        Command::GpuCheck(GpuCheck { backend, cases, quick }) => {
+            let cases = if cases.is_empty() { gpu_check::own_cases(root) } else { cases };
+            gpu_check::gpu_check(&gpu_check::Asked { backend, cases, quick }, root)
+        }
         Command::Doctor => doctor::doctor(root),
     }
 }

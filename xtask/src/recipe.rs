@@ -1,7 +1,7 @@
 //! Recipes: TOML files in which a typo is an error that lists what is allowed.
 use anyhow::{Context, Result, bail};
 use ra_align::{AlignConfig, AlignTrain, PromptConfig};
-use ra_core::{Backend, Pooling};
+use ra_core::{Backend, Pooling, Precision};
 use ra_data::{CurateConfig, DataConfig};
 use ra_eval::EvalConfig;
 use ra_idmodels::IdConfig;
@@ -34,11 +34,13 @@ pub(crate) struct LmConfig {
     pub(crate) name: String,
     pub(crate) path: Option<PathBuf>,
     pub(crate) pooling: Option<Pooling>,
+    /// Of its weight matrices.
+    pub(crate) precision: Precision,
 }
 
 impl Default for LmConfig {
     fn default() -> Self {
-        Self { name: "minilm".into(), path: None, pooling: None }
+        Self { name: "minilm".into(), path: None, pooling: None, precision: Precision::F32 }
     }
 }
 

@@ -2,10 +2,10 @@
 use crate::counted::Counted;
 use crate::fetch;
 use crate::recipe::Recipe;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, Prompts, TextCache, TextTower, Tuning};
-use ra_core::{Catalog, Device, History, LanguageModel};
+use ra_core::{Catalog, Device, History, LanguageModel, Precision};
 use ra_llm::PretrainedLm;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ pub(crate) struct Text {
     /// Tokens that it read so far, those that fill up a batch included.
     pub(crate) tokens: Arc<AtomicU64>,
     backend: &'static str,
+    precision: Precision,
     /// `cache/` of the root.
     cache: PathBuf,
     /// Its vectors of titles, once a method has asked for them: a run has one catalogue.
@@ -36,9 +37,23 @@ impl Text {
         };
         let tokens = Arc::new(AtomicU64::new(0));
         let mut lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
+        let precision = recipe.lm.precision;
+        if precision != Precision::F32 {
+            precision.check(device)?;
+            let coarser = lm.model.with_linears(0, &mut |linear| linear.in_precision(precision));
+            lm.model =
+                coarser.context("lm.precision: this language model does not show its matrices; set it to f32")?;
+        }
         lm.model = Box::new(Counted { lm: lm.model, tokens: tokens.clone() });
         recipe.align.check(&lm.model.spec()).map_err(anyhow::Error::msg)?;
-        Ok(Self { lm, tokens, backend: recipe.backend.name(), cache: root.join("cache"), features: OnceCell::new() })
+        Ok(Self {
+            lm,
+            tokens,
+            backend: recipe.backend.name(),
+            precision,
+            cache: root.join("cache"),
+            features: OnceCell::new(),
+        })
     }
 
     pub(crate) fn lm(&self) -> &dyn LanguageModel {
@@ -92,7 +107,7 @@ impl Text {
     fn maker(&self, align: &AlignConfig) -> String {
         let spec = self.lm().spec();
         format!(
-            "{} {} {} {} {:?} {} {:?}{}",
+            "{} {} {} {} {:?} {} {:?}{}{}",
             env!("CARGO_PKG_VERSION"),
             self.backend,
             self.lm.fingerprint,
@@ -101,6 +116,7 @@ impl Text {
             align.loss != AlignLoss::None,
             align.placement,
             if align.tune == Tuning::None { "" } else { " tuned" },
+            if self.precision == Precision::F32 { "" } else { self.precision.name() },
         )
     }
 }

@@ -13,7 +13,7 @@ use ra_align::{
     AlignConfig, AlignLoss, AlignTrain, Altered, IdSource, Job, Layerwise, PairLoss, Placement, PromptConfig, Prompts,
     RaRec, TextCache, TextTower, Towers,
 };
-use ra_core::contract::{check_language_model, check_recommender};
+use ra_core::contract::{check_language_model, check_recommender, device};
 use ra_core::{
     Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, Prefix, Recommender,
     Sequences, Silent, TextBatch, TrainBatch, encode, ledger, load_module, normal, rng, save_module,
@@ -74,19 +74,19 @@ fn text(align: &AlignConfig, layers: usize, device: &Device) -> Arc<TextTower<Ac
 fn fit(align: &AlignConfig, text: &Arc<TextTower<AcmeLm>>, seed: u64) -> (Towers<Layerwise>, ra_align::IdScale, Curve) {
     let (data, train) = (dataset(), AlignTrain { batch: 12, steps: 80, lr: 0.05, ..AlignTrain::default() });
     let samples = data.samples();
-    let ids = ring_ids(&Device::flex());
+    let ids = ring_ids(&device());
     let job = Job { max_history: 9, seed, ..Job::new(&ids, text, &data, &samples, align, &train) };
     ra_align::fit(&job, None, &Silent).unwrap()
 }
 
 #[test]
 fn a_language_model_of_another_crate_meets_the_contract() {
-    check_language_model(&acme(3, &Device::flex()), 60);
+    check_language_model(&acme(3, &device()), 60);
 }
 
 #[test]
 fn an_id_method_of_another_crate_trains() {
-    let (data, device) = (dataset(), Device::flex());
+    let (data, device) = (dataset(), device());
     let ints = |values: Vec<i32>| {
         let n = values.len();
         Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device)
@@ -114,7 +114,7 @@ fn an_id_method_of_another_crate_trains() {
 
 #[test]
 fn every_loss_learns_what_only_the_ids_know_and_the_lm_stays_as_it_was() {
-    let device = Device::flex();
+    let device = device();
     for (pair_loss, loss, first_layer, left) in [
         (PairLoss::SoftmaxInBatch, AlignLoss::None, 0, 0.8),
         (PairLoss::BprInBatch, AlignLoss::InfoNce, 0, 0.8),
@@ -144,7 +144,7 @@ fn every_loss_learns_what_only_the_ids_know_and_the_lm_stays_as_it_was() {
 
 #[test]
 fn the_checkpoint_is_the_ledger_and_gives_the_same_recommender() {
-    let (device, align) = (Device::flex(), AlignConfig { n_ctx: 2, ..AlignConfig::default() });
+    let (device, align) = (device(), AlignConfig { n_ctx: 2, ..AlignConfig::default() });
     let text = text(&align, 3, &device);
     let (towers, scale, _) = fit(&align, &text, 1);
     let rows = ledger(&towers);
@@ -163,7 +163,7 @@ fn the_checkpoint_is_the_ledger_and_gives_the_same_recommender() {
 #[test]
 fn the_same_seed_gives_the_same_bits_whatever_is_cached() {
     let align = AlignConfig { id_noise: 1.0, id_dropout: 0.2, id_drop: 0.1, ..AlignConfig::default() };
-    let text = text(&align, 2, &Device::flex());
+    let text = text(&align, 2, &device());
     let weights = |seed| fit(&align, &text, seed).0.user.parts()[0].0.to_data();
     let first = weights(1);
     assert_eq!(first, weights(1), "the second run finds every text in the cache");
@@ -172,7 +172,7 @@ fn the_same_seed_gives_the_same_bits_whatever_is_cached() {
 
 #[test]
 fn the_cache_agrees_with_the_plain_path_with_and_without_room() {
-    let device = Device::flex();
+    let device = device();
     let lm = acme(3, &device);
     let texts = vec![vec![1, 7, 8, 9, 2], vec![1, 30, 2], vec![1, 11, 12, 2]];
     let slices: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
@@ -195,7 +195,7 @@ fn the_cache_agrees_with_the_plain_path_with_and_without_room() {
 
 #[test]
 fn a_cache_in_a_file_is_read_again_and_never_computed_twice() {
-    let (device, dir) = (Device::flex(), tempfile::tempdir().unwrap());
+    let (device, dir) = (device(), tempfile::tempdir().unwrap());
     let lm = acme(2, &device);
     let texts = vec![vec![1, 7, 8, 2], vec![1, 30, 2], vec![1, 9, 2]];
     let path = dir.path().join("text.rows");
@@ -213,7 +213,7 @@ fn a_cache_in_a_file_is_read_again_and_never_computed_twice() {
 
 #[test]
 fn ids_put_out_of_order_lose_what_only_they_knew() {
-    let (device, data) = (Device::flex(), dataset());
+    let (device, data) = (device(), dataset());
     let histories: Vec<History<'_>> =
         (0..ITEMS).map(|user| History { user, items: data.train.row(user as usize) }).collect();
     let all: Vec<u32> = data.catalog.all().collect();
@@ -248,7 +248,7 @@ fn ids_put_out_of_order_lose_what_only_they_knew() {
 
 #[test]
 fn ids_as_tokens_of_the_input_are_learned_and_do_not_depend_on_the_batch() {
-    let (device, data) = (Device::flex(), dataset());
+    let (device, data) = (device(), dataset());
     let align = AlignConfig {
         placement: Placement::Input,
         loss: AlignLoss::None,
@@ -271,7 +271,7 @@ fn ids_as_tokens_of_the_input_are_learned_and_do_not_depend_on_the_batch() {
 
 #[test]
 fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
-    let device = Device::flex();
+    let device = device();
     let align = AlignConfig { loss: AlignLoss::None, extra_negatives: 4, ..AlignConfig::default() };
     let text_tower = text(&align, 2, &device);
     let (plain, scale, _) = fit(&align, &text_tower, 1);

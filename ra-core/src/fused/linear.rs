@@ -2,7 +2,8 @@
 use super::activation::{Activation, activate, activate_in_place};
 use super::math::{TILE, add_scaled, vectorized};
 use super::{Matrix, Operator, apply, on_flex};
-use burn::tensor::{Device, Tensor, TensorData};
+use crate::Precision;
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -80,12 +81,28 @@ impl FrozenLinear {
             Weight::Plain(plain) => {
                 let Plain { weight, bias } = &**plain;
                 let tracked = x.is_autodiff() || weight.is_autodiff();
-                let y = lifted(x, tracked).matmul(lifted(weight.clone(), tracked));
+                let (x, weight) = (lifted(x, tracked), lifted(weight.clone(), tracked));
+                let y = match weight.dtype() {
+                    DType::F32 => x.matmul(weight),
+                    half => x.cast(half).matmul(weight).cast(DType::F32),
+                };
                 match bias {
                     Some(bias) => y + lifted(bias.clone(), tracked),
                     None => y,
                 }
             }
+        }
+    }
+
+    /// The layer with its weight stored and multiplied in `precision`: half the memory, and the matrix units of a GPU.
+    pub fn in_precision(&self, precision: Precision) -> Self {
+        if precision == Precision::F32 && matches!(self.weight, Weight::Packed(_)) {
+            return self.clone();
+        }
+        let (weight, bias) = self.composed();
+        Self {
+            weight: Weight::Plain(Arc::new(Plain { weight: weight.cast(precision.dtype()), bias })),
+            dims: self.dims,
         }
     }
 
@@ -96,21 +113,28 @@ impl FrozenLinear {
     /// When `delta` has another shape or lives on another device.
     pub fn plus(&self, delta: Tensor<2>) -> Self {
         assert_eq!(delta.dims(), self.dims, "a number for every input and output");
-        let [_, output] = self.dims;
         let device = if delta.is_autodiff() { delta.device().inner() } else { delta.device() };
-        let (weight, bias) = match &self.weight {
-            Weight::Packed(packed) => (
-                Tensor::from_data(TensorData::new(packed.unpacked(), self.dims), &device),
-                Some(Tensor::from_data(TensorData::new(packed.bias[..output].to_vec(), [1, output]), &device)),
-            ),
-            Weight::Plain(plain) => (plain.weight.clone(), plain.bias.clone()),
-        };
-        let weight = lifted(weight, delta.is_autodiff()) + delta;
+        let (weight, bias) = self.composed();
+        let weight = lifted(weight, delta.is_autodiff()).cast(DType::F32) + delta;
         if weight.is_autodiff() || matches!(self.weight, Weight::Plain(_)) {
             return Self { weight: Weight::Plain(Arc::new(Plain { weight, bias })), dims: self.dims };
         }
         let host = |x: Tensor<2>| x.into_data().iter::<f32>().collect::<Vec<_>>();
         Self::new(&host(weight), Layout::InOut, bias.map(host), self.dims, &device)
+    }
+
+    /// Weight and bias as tensors.
+    fn composed(&self) -> (Tensor<2>, Option<Tensor<2>>) {
+        match &self.weight {
+            Weight::Packed(packed) => {
+                let stored =
+                    |values: Vec<f32>, shape| Tensor::from_data(TensorData::new(values, shape), &Device::flex());
+                let [_, output] = self.dims;
+                let bias = stored(packed.bias[..output].to_vec(), [1, output]);
+                (stored(packed.unpacked(), self.dims), Some(bias))
+            }
+            Weight::Plain(plain) => (plain.weight.clone(), plain.bias.clone()),
+        }
     }
 
     /// `activation(x W + b)`, `[rows, in]` to `[rows, out]`.

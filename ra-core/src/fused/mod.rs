@@ -16,7 +16,7 @@ mod rms_norm;
 mod rotary;
 mod softmax;
 
-pub use activation::{Activation, activate, gated_silu};
+pub use activation::{Activation, activate, gated_silu, gelu};
 pub use attention::{attend, attention};
 pub use dropout::dropout;
 pub use layer_norm::layer_norm;
@@ -68,12 +68,15 @@ pub(crate) trait Operator<const N: usize>: Debug + Send + Sync + 'static {
 
 /// Whether tensors of this device lie in host memory, where the operators here work.
 pub(crate) fn on_flex(device: &Device) -> bool {
-    let device = if device.is_autodiff() { device.clone().inner() } else { device.clone() };
-    Tensor::<1>::zeros([1], &device).try_into_primitive::<Flex>().is_ok()
+    // Equal where the hardware is, tracked or not.
+    *device == Device::flex()
 }
 
 /// Runs an operator on the CPU back end; `None` where the tensors live elsewhere.
 pub(crate) fn apply<const N: usize, O: Operator<N>>(operator: O, inputs: &[Tensor<2>; N]) -> Option<Tensor<2>> {
+    if !inputs.iter().all(|x| on_flex(&x.device())) {
+        return None;
+    }
     if !inputs.iter().any(Tensor::is_autodiff) {
         let primitives = all(inputs, |x| x.clone().try_into_primitive::<Flex>().ok().and_then(host))?;
         let (value, width) = operator.plain(primitives.each_ref().map(matrix));

@@ -1,6 +1,6 @@
 //! The error of a softmax classifier.
 use super::math::{exp, max, sum, vectorized};
-use super::on_host;
+use super::{on_flex, on_host};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation};
 use rayon::prelude::*;
 
@@ -12,6 +12,9 @@ use rayon::prelude::*;
 pub fn softmax_error(scores: Tensor<2>, targets: Tensor<1, Int>) -> (Tensor<2>, Tensor<1>) {
     let [n, classes] = scores.dims();
     let device = scores.device();
+    if !on_flex(&device) {
+        return composed(scores, targets);
+    }
     let columns: Vec<usize> = targets.to_data().iter::<i64>().map(|t| t as usize).collect();
     let mut all = [scores.reshape([n * classes])];
     let mut losses = vec![0.0f64; n];

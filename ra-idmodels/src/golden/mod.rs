@@ -14,15 +14,18 @@ pub type Array = (Vec<usize>, Vec<f64>);
 
 type Arrays = BTreeMap<String, Array>;
 
-/// Computes every tensor of a case from its description and inputs, under the names of its expected file; `None` when
-/// the case is of a model that is not built in.
+/// Computes every tensor of a case on `device` from its description and inputs, under the names of its expected file;
+/// `None` when the case is of a model that is not built in.
 ///
 /// # Errors
 /// Says which part of the case is missing or has another shape than the model's.
-pub fn verify_case(case: &Value, inputs: &BTreeMap<String, Array>) -> Option<Result<BTreeMap<String, Array>, String>> {
+pub fn verify_case(
+    case: &Value,
+    inputs: &BTreeMap<String, Array>,
+    device: &Device,
+) -> Option<Result<BTreeMap<String, Array>, String>> {
     let model = case.get("model").and_then(Value::as_str).unwrap_or_default().to_lowercase();
-    let device = Device::flex();
-    let case = Case { case, inputs, tracked: device.clone().autodiff(), device };
+    let case = Case { case, inputs, tracked: device.clone().autodiff(), device: device.clone() };
     let first = model.split([' ', '(']).next().unwrap_or_default();
     Some(match first {
         "sasrec" => sequences::sasrec(&case),

@@ -5,7 +5,9 @@ mod import;
 
 use burn::tensor::Tensor;
 use ra_core::{
-    Catalog, Dataset, Device, History, Recommender, Sequences, Silent, contract::check_recommender, normal, rng,
+    Catalog, Dataset, History, Recommender, Sequences, Silent,
+    contract::{check_recommender, device},
+    normal, rng,
 };
 use ra_idmodels::{
     AlphaRecConfig, Bert4RecConfig, ComiRecConfig, Extraction, FeatureMap, Gru4RecConfig, IdConfig, ImportConfig, Job,
@@ -58,8 +60,8 @@ fn comirec(extraction: Extraction) -> IdConfig {
 
 /// Vectors that tell items apart and nothing else.
 fn features(items: usize) -> Tensor<2> {
-    let rows = normal([items, 24], 1.0, &mut rng(5, "features", 0), &Device::flex()).val();
-    Tensor::cat(vec![Tensor::zeros([1, 24], &Device::flex()), rows], 0)
+    let rows = normal([items, 24], 1.0, &mut rng(5, "features", 0), &device()).val();
+    Tensor::cat(vec![Tensor::zeros([1, 24], &device()), rows], 0)
 }
 
 fn unisrec(map: FeatureMap) -> IdConfig {
@@ -76,8 +78,7 @@ fn alpharec(map: FeatureMap) -> IdConfig {
 fn train(config: &IdConfig, data: &Dataset, seed: u64) -> Trained {
     let features = config.reads_features().then(|| features(data.catalog.len()));
     let features = features.as_ref();
-    let job =
-        Job { dataset: data, device: &Device::flex(), seed, validate: None, progress: &Silent, features, state: None };
+    let job = Job { dataset: data, device: &device(), seed, validate: None, progress: &Silent, features, state: None };
     ra_idmodels::fit(config, &job).unwrap()
 }
 
@@ -117,7 +118,7 @@ fn every_model_agrees_with_its_golden_case() {
     };
     for model in ["sasrec", "gru4rec", "bert4rec", "bprmf", "lightgcn"] {
         let case = serde_json::from_slice(&std::fs::read(dir.join(format!("{model}.json"))).unwrap()).unwrap();
-        let got = golden::verify_case(&case, &read(format!("{model}.input.safetensors"))).unwrap().unwrap();
+        let got = golden::verify_case(&case, &read(format!("{model}.input.safetensors")), &device()).unwrap().unwrap();
         for (name, (shape, want)) in read(format!("{model}.expected.safetensors")) {
             let (found, values) = &got[&name];
             assert_eq!(*found, shape, "{model} {name}");
@@ -131,7 +132,7 @@ fn every_model_agrees_with_its_golden_case() {
 
 #[test]
 fn training_learns_what_follows_and_survives_a_checkpoint() {
-    let (data, device) = (ring(7), Device::flex());
+    let (data, device) = (ring(7), device());
     let dir = tempfile::tempdir().unwrap();
     let configs = [
         IdConfig::Markov(MarkovConfig::default()),
@@ -185,7 +186,7 @@ fn methods_without_an_order_learn_what_belongs_together() {
         let path = dir.path().join("model.safetensors");
         train(&config, &data, 1).save(&path).unwrap();
         let given = features(data.catalog.len());
-        let model = ra_idmodels::load(&config, &data, Some(&given), &path, &Device::flex()).unwrap().model;
+        let model = ra_idmodels::load(&config, &data, Some(&given), &path, &device()).unwrap().model;
         let all: Vec<u32> = data.catalog.all().collect();
         let rows: Vec<&[u32]> = data.train.rows().collect();
         let histories: Vec<History<'_>> = (0..).zip(&rows).map(|(user, items)| History { user, items }).collect();
@@ -204,7 +205,7 @@ fn a_training_goes_on_where_it_was_cut_off() {
         config.train.epochs = epochs;
         let job = Job {
             dataset: &data,
-            device: &Device::flex(),
+            device: &device(),
             seed: 3,
             validate: None,
             progress: &Silent,
@@ -230,7 +231,7 @@ fn the_same_seed_gives_the_same_bits() {
 
 #[test]
 fn a_long_history_counts_by_its_newest_items_and_an_empty_one_is_no_panic() {
-    let (data, device) = (ring(5), Device::flex());
+    let (data, device) = (ring(5), device());
     let long: Vec<u32> = (0..200).map(|t| t % 5 + 1).collect();
     let items = data.catalog.len();
     let check = |model: &dyn Recommender, read: usize| {
@@ -276,7 +277,7 @@ fn a_config_that_makes_no_sense_is_refused_by_its_key() {
 #[test]
 fn popularity_counts_training_interactions() {
     let data = ring(4);
-    let pop = Pop::new(&data, &Device::flex());
+    let pop = Pop::new(&data, &device());
     check_recommender(&pop, &[History { user: 0, items: &[] }], &[1, 2, 3, 4]);
     let counts: Vec<f32> = pop.items(&[1, 2]).into_data().iter().collect();
     assert_eq!(counts, data.popularity()[1..3].iter().map(|&c| c as f32).collect::<Vec<_>>());

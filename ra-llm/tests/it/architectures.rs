@@ -1,19 +1,23 @@
 //! Every architecture meets the contract; relatives of Llama against states that transformers gave; files in shards and halves.
 use crate::golden_of;
-use ra_core::{Device, LanguageModel, Pooling, TextBatch, contract::check_language_model, encode, run_layers};
+use ra_core::{
+    LanguageModel, Pooling, TextBatch,
+    contract::{check_language_model, device},
+    encode, run_layers,
+};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 use std::path::Path;
 
 fn load(folder: &Path) -> Box<dyn LanguageModel> {
-    ra_llm::load_weights(folder, None, &Device::flex()).unwrap()
+    ra_llm::load_weights(folder, None, &device()).unwrap()
 }
 
 #[test]
 fn gpt2_llama_and_its_relatives_meet_the_contract_under_every_pooling() {
     for (name, words) in [("gpt2/model", 97), ("llama/model", 97), ("mistral", 61), ("qwen2", 61), ("qwen3", 61)] {
         for pooling in [Pooling::First, Pooling::Last, Pooling::Mean] {
-            let lm = ra_llm::load_weights(&golden_of(name), Some(pooling), &Device::flex()).unwrap();
+            let lm = ra_llm::load_weights(&golden_of(name), Some(pooling), &device()).unwrap();
             check_language_model(&lm, words);
         }
         assert_eq!(load(&golden_of(name)).spec().pooling, Pooling::Last);
@@ -27,7 +31,7 @@ fn relatives_of_llama_give_the_states_of_transformers() {
         let want_states = want["states"].as_array().unwrap();
         let ids: Vec<u32> = want["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
         let lm = load(&golden_of(name));
-        let text = TextBatch::from_rows(&[&ids], &Device::flex());
+        let text = TextBatch::from_rows(&[&ids], &device());
         let embedded = lm.embed(text.tokens.clone(), text.positions());
         let mut states = vec![embedded.clone()];
         let last = run_layers(&lm, 0..lm.spec().layers, embedded, &text, None, |_, h| states.push(h.clone()));
@@ -75,7 +79,7 @@ fn rewrite(from: &Path, into: &Path, shards: usize, halve: bool, prefix: &str) {
 }
 
 fn vector(lm: &dyn LanguageModel) -> Vec<f32> {
-    let text = TextBatch::from_rows(&[&[7, 9, 11, 5]], &Device::flex());
+    let text = TextBatch::from_rows(&[&[7, 9, 11, 5]], &device());
     encode(lm, &text, None).pooled.into_data().iter::<f32>().collect()
 }
 
@@ -88,7 +92,7 @@ fn shards_and_names_with_a_prefix_are_the_same_model_and_halves_nearly() {
         rewrite(&from, dir.path(), 3, false, prefix);
         assert_eq!(vector(&load(dir.path())), whole);
         std::fs::remove_file(dir.path().join("model-00002-of-00003.safetensors")).unwrap();
-        let told = ra_llm::load_weights(dir.path(), None, &Device::flex()).unwrap_err().to_string();
+        let told = ra_llm::load_weights(dir.path(), None, &device()).unwrap_err().to_string();
         assert!(told.contains("model-00002-of-00003.safetensors"), "{told}");
     }
     let dir = tempfile::tempdir().unwrap();
@@ -103,7 +107,7 @@ fn an_index_that_leaves_its_folder_is_refused() {
     rewrite(&golden_of("llama/model"), dir.path(), 2, false, "");
     let index = json!({ "weight_map": { "norm.weight": "../../model.safetensors" } });
     std::fs::write(dir.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
-    let told = ra_llm::load_weights(dir.path(), None, &Device::flex()).unwrap_err().to_string();
+    let told = ra_llm::load_weights(dir.path(), None, &device()).unwrap_err().to_string();
     assert!(told.contains("index.json") && told.contains("../../model.safetensors"), "{told}");
 }
 
@@ -123,7 +127,7 @@ fn what_cannot_be_computed_is_refused_with_what_can() {
             serde_json::from_slice(&std::fs::read(golden_of(model).join("config.json")).unwrap()).unwrap();
         config[key] = value;
         std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-        let message = ra_llm::load_weights(dir.path(), None, &Device::flex()).unwrap_err().to_string();
+        let message = ra_llm::load_weights(dir.path(), None, &device()).unwrap_err().to_string();
         assert!(message.contains(told) && message.contains("config.json"), "{key}: {message}");
     }
 }

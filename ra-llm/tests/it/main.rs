@@ -4,9 +4,14 @@
 mod architectures;
 mod damaged;
 mod gguf;
+mod precision;
 mod real;
 
-use ra_core::{Device, LanguageModel, Pooling, TextBatch, Tokenizer, contract::check_language_model, encode};
+use ra_core::{
+    LanguageModel, Pooling, TextBatch, Tokenizer,
+    contract::{check_language_model, device},
+    encode,
+};
 use std::path::{Path, PathBuf};
 
 /// A file or folder of `tests/golden`, the cases that `verify` runs, or of `tests/reference`, what else we compare with.
@@ -46,13 +51,13 @@ fn tokenizer() -> String {
 }
 
 fn message(dir: &Path) -> String {
-    ra_llm::load(dir, None, &Device::flex()).unwrap_err().to_string()
+    ra_llm::load(dir, None, &device()).unwrap_err().to_string()
 }
 
 #[test]
 fn bert_meets_the_contract_under_every_pooling() {
     for pooling in [Pooling::First, Pooling::Last, Pooling::Mean] {
-        let lm = ra_llm::load_weights(&golden(), Some(pooling), &Device::flex()).unwrap();
+        let lm = ra_llm::load_weights(&golden(), Some(pooling), &device()).unwrap();
         check_language_model(&lm, 97);
     }
 }
@@ -60,10 +65,10 @@ fn bert_meets_the_contract_under_every_pooling() {
 #[test]
 fn baked_padding_and_truncation_are_gone_and_the_frame_is_known() {
     let dir = folder();
-    let lm = ra_llm::load(dir.path(), None, &Device::flex()).unwrap();
+    let lm = ra_llm::load(dir.path(), None, &device()).unwrap();
     assert_eq!(lm.tokenizer.frame(), (vec![2], vec![3]));
     assert_eq!(lm.tokenizer.tokenize(&["Toy story toy story toy", ""]), vec![vec![5, 6, 5, 6, 5], vec![]]);
-    let text = TextBatch::from_rows(&[&[2, 5, 6, 3]], &Device::flex());
+    let text = TextBatch::from_rows(&[&[2, 5, 6, 3]], &device());
     assert_eq!(encode(&lm.model, &text, None).pooled.dims(), [1, 32]);
     assert_eq!(lm.model.spec().pooling, Pooling::First);
 }

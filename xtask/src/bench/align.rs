@@ -47,14 +47,14 @@ fn dataset(users: usize) -> Dataset {
 }
 
 /// CPU and wall seconds of a step with prefixes from `first_layer` up: a longer training less a shorter one.
-pub(super) fn step(first_layer: isize, batch: usize, extra_negatives: usize) -> Result<(f64, f64)> {
-    let (device, data) = (Device::flex(), dataset(batch));
+pub(super) fn step(first_layer: isize, batch: usize, extra_negatives: usize, device: &Device) -> Result<(f64, f64)> {
+    let data = dataset(batch);
     let table =
-        |rows: usize, label: &str| -> Tensor<2> { normal([rows, DIM], 1.0, &mut rng(1, label, 0), &device).val() };
+        |rows: usize, label: &str| -> Tensor<2> { normal([rows, DIM], 1.0, &mut rng(1, label, 0), device).val() };
     let ids = IdTable::new(table(batch, "users"), table(ITEMS + 1, "items"));
     let loss = AlignLoss::None;
     let align = AlignConfig { first_layer, n_tok: 2, extra_negatives, loss, ..AlignConfig::default() };
-    let lm = MINILM.load(&device)?;
+    let lm = MINILM.load(device)?;
     let lm: &dyn LanguageModel = &*lm;
     let prompts = Prompts::new(&Words, &data.catalog, &PromptConfig::default(), lm.spec().max_tokens);
     let cache = TextCache::new(lm, &align);

@@ -120,9 +120,8 @@ fn least(mut run: impl FnMut() -> Result<()>) -> Result<(f64, f64)> {
 }
 
 /// Text alone, every state of the last layer.
-pub(super) fn forward(shape: &Shape) -> Result<(f64, f64)> {
-    let device = Device::flex();
-    let (lm, text) = (shape.load(&device)?, shape.texts(&device));
+pub(super) fn forward(shape: &Shape, device: &Device) -> Result<(f64, f64)> {
+    let (lm, text) = (shape.load(device)?, shape.texts(device));
     least(|| {
         encode(&lm, &text, None).last.into_data();
         Ok(())
@@ -130,9 +129,8 @@ pub(super) fn forward(shape: &Shape) -> Result<(f64, f64)> {
 }
 
 /// Text alone, its vector: the last layer at the pooled row alone, as a tower asks for it.
-pub(super) fn vector(shape: &Shape) -> Result<(f64, f64)> {
-    let device = Device::flex();
-    let (lm, text) = (shape.load(&device)?, shape.texts(&device));
+pub(super) fn vector(shape: &Shape, device: &Device) -> Result<(f64, f64)> {
+    let (lm, text) = (shape.load(device)?, shape.texts(device));
     least(|| {
         encode_from(&lm, 0, lm.embed(text.tokens.clone(), text.positions()), &text, None).into_data();
         Ok(())
@@ -140,9 +138,8 @@ pub(super) fn vector(shape: &Shape) -> Result<(f64, f64)> {
 }
 
 /// Forward and backward to the prefixes of all layers, from every state of the last layer or from the pooled row alone.
-pub(super) fn backward(shape: &Shape, whole: bool) -> Result<(f64, f64)> {
-    let device = Device::flex();
-    let (lm, text) = (shape.load(&device)?, shape.texts(&device));
+pub(super) fn backward(shape: &Shape, whole: bool, device: &Device) -> Result<(f64, f64)> {
+    let (lm, text) = (shape.load(device)?, shape.texts(device));
     let spec = lm.spec();
     let row = |layer: usize| {
         let random = &mut rng(3, "prefix", layer as u64);
@@ -170,10 +167,10 @@ fn at_hand(name: &str) -> Result<std::path::PathBuf> {
 }
 
 /// Reading a model from disk, up to a model that can be used.
-pub(super) fn load(name: &str) -> Result<(f64, f64)> {
+pub(super) fn load(name: &str, device: &Device) -> Result<(f64, f64)> {
     let folder = at_hand(name)?;
     least(|| {
-        ra_llm::load(&folder, None, &Device::flex())?;
+        ra_llm::load(&folder, None, device)?;
         Ok(())
     })
 }

@@ -1,11 +1,10 @@
 //! Golden cases of a language model with aligned prefixes.
-use super::{Outcome, read_arrays, read_value, tolerance};
+use super::{Outcome, Place, Rounding, read_arrays, read_value, tolerance};
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Int, Tensor, TensorData};
 use ra_align::{Candidates, Layerwise, Towers, bpr_in_batch, bpr_sampled, info_nce};
 use ra_core::{
-    Aligner, Backend, Device, FitConfig, LanguageModel, Pooling, Prefix, Silent, TextBatch, mean_rows, open_device,
-    pool, run_layers,
+    Aligner, Device, FitConfig, LanguageModel, Pooling, Prefix, Silent, TextBatch, mean_rows, pool, run_layers,
 };
 use ra_idmodels::golden::Array;
 use serde_json::Value;
@@ -38,25 +37,26 @@ struct Pass {
     pooled: Tensor<2>,
 }
 
-pub(super) fn run(folder: &Path, outcome: &mut Outcome) -> Result<()> {
+pub(super) fn run(folder: &Path, place: &Place, outcome: &mut Outcome) -> Result<()> {
     let json = read_value(&folder.join("case.json"))?;
     outcome.kind = json.get("arch").and_then(Value::as_str).unwrap_or("lm").into();
     let model = folder.parent().context("a case stands beside its model folder")?.join("model");
-    let lm = match ra_llm::load_weights(&model, None, &open_device(Backend::Cpu)?) {
+    let lm = match ra_llm::load_weights(&model, None, &place.device) {
         Err(ra_llm::LlmError::Architecture { found, .. }) => bail!("not yet supported: {found}"),
         other => other?,
     };
+    let lm = place.rounding.matrices(lm)?;
     let case = Case::read(folder, &json, lm)?;
     let want = read_arrays(&folder.join("expected.safetensors"))?;
     let mut got = Arrays::new();
     case.forward(&mut got);
     case.losses(&mut got);
     outcome.compare_all(&got, &want, |name| match name {
-        n if n.starts_with("grad") => tolerance(&json, "grad"),
-        n if n.starts_with("loss") => tolerance(&json, "loss"),
-        _ => tolerance(&json, "forward"),
+        n if n.starts_with("grad") => tolerance(&json, "grad", place.rounding),
+        n if n.starts_with("loss") => tolerance(&json, "loss", place.rounding),
+        _ => tolerance(&json, "forward", place.rounding),
     });
-    case.trajectory(&json, outcome)
+    case.trajectory(&json, place.rounding, outcome)
 }
 
 impl Case {
@@ -200,7 +200,7 @@ impl Case {
         }
     }
 
-    fn trajectory(&self, json: &Value, outcome: &mut Outcome) -> Result<()> {
+    fn trajectory(&self, json: &Value, rounding: Rounding, outcome: &mut Outcome) -> Result<()> {
         let adamw = json.get("adamw").context("case.json lacks adamw")?;
         let number = |key: &str| {
             adamw.pointer(key).and_then(Value::as_f64).with_context(|| format!("case.json: adamw lacks {key}"))
@@ -222,7 +222,12 @@ impl Case {
             bail!("the trajectory has {} steps, expected {}", got.len(), want.len());
         }
         for (step, (g, w)) in got.iter().zip(&want).enumerate() {
-            outcome.compare(&format!("trajectory.{step}"), &[*g], &[*w], (0.0, number("/tol_rel")?));
+            outcome.compare(
+                &format!("trajectory.{step}"),
+                &[*g],
+                &[*w],
+                rounding.loosen((0.0, number("/tol_rel")?), "loss"),
+            );
         }
         Ok(())
     }

@@ -1,7 +1,11 @@
 //! `cargo xtask verify`: golden cases, found by their files, run through the code that users run.
 mod lm;
+mod rounding;
+
+pub(crate) use rounding::Rounding;
 
 use anyhow::{Context, Result, bail};
+use ra_core::{Backend, Device, open_device};
 use ra_idmodels::golden::Array;
 use serde::Serialize;
 use serde_json::Value;
@@ -32,14 +36,24 @@ enum Case {
     Unknown(PathBuf),
 }
 
-/// Runs every case under `dir`, of the kinds in `only` when there are any, and prints a line each.
+/// Where cases are computed, and how coarsely.
+#[derive(Debug)]
+struct Place {
+    device: Device,
+    rounding: Rounding,
+}
+
+/// Runs every case under `dir` on a back end, of the kinds in `only` when there are any, and prints a line each. What works
+/// on the host alone (data, metrics) is the same for all back ends.
 ///
 /// # Errors
 /// When a case is out of tolerance, of an unknown kind or cannot be read, or there is none.
-pub(crate) fn verify(dir: &Path, only: &[String], json: bool) -> Result<()> {
+pub(crate) fn verify(dir: &Path, only: &[String], backend: Backend, rounding: Rounding, json: bool) -> Result<()> {
+    let place = Place { device: open_device(backend)?, rounding };
+    rounding.precision().check(&place.device)?;
     let mut cases = Vec::new();
     find(dir, &mut cases)?;
-    let mut outcomes: Vec<Outcome> = cases.iter().map(|case| run(dir, case)).collect();
+    let mut outcomes: Vec<Outcome> = cases.iter().map(|case| run(dir, case, &place)).collect();
     outcomes.retain(|o| only.is_empty() || only.iter().any(|k| o.is(k)));
     if outcomes.is_empty() {
         bail!(
@@ -102,7 +116,7 @@ fn find(dir: &Path, cases: &mut Vec<Case>) -> Result<()> {
     Ok(())
 }
 
-fn run(root: &Path, case: &Case) -> Outcome {
+fn run(root: &Path, case: &Case, place: &Place) -> Outcome {
     let (path, kind) = match case {
         Case::Lm(path) => (path, "lm"),
         Case::Id(path) => (path, "id_models"),
@@ -121,8 +135,8 @@ fn run(root: &Path, case: &Case) -> Outcome {
         notes: Vec::new(),
     };
     let result = match case {
-        Case::Lm(path) => lm::run(path, &mut outcome),
-        Case::Id(path) => id(path, &mut outcome),
+        Case::Lm(path) => lm::run(path, place, &mut outcome),
+        Case::Id(path) => id(path, place, &mut outcome),
         Case::Metrics(path) => metrics(path, &mut outcome),
         Case::Data(path) => data(path, &mut outcome),
         Case::Unknown(_) => Err(anyhow::anyhow!("not a golden case of a known layout")),
@@ -202,21 +216,22 @@ fn numbers(view: &safetensors::tensor::TensorView<'_>, name: &str) -> Result<Vec
     })
 }
 
-fn tolerance(case: &Value, group: &str) -> (f64, f64) {
+fn tolerance(case: &Value, group: &str, rounding: Rounding) -> (f64, f64) {
     let of = |key: &str| case.pointer(&format!("/tolerance/{group}/{key}")).and_then(Value::as_f64);
-    (of("atol").unwrap_or(1e-5), of("rtol").unwrap_or(1e-5))
+    rounding.loosen((of("atol").unwrap_or(1e-5), of("rtol").unwrap_or(1e-5)), group)
 }
 
-fn id(path: &Path, outcome: &mut Outcome) -> Result<()> {
+fn id(path: &Path, place: &Place, outcome: &mut Outcome) -> Result<()> {
     let case = read_value(path)?;
     let inputs = read_arrays(&path.with_extension("input.safetensors"))?;
     let want = read_arrays(&path.with_extension("expected.safetensors"))?;
-    let Some(got) = ra_idmodels::golden::verify_case(&case, &inputs) else {
+    let Some(got) = ra_idmodels::golden::verify_case(&case, &inputs, &place.device) else {
         bail!("not yet supported: {}", case.get("model").and_then(Value::as_str).unwrap_or("no model named"));
     };
     let got = got.map_err(anyhow::Error::msg)?;
-    outcome
-        .compare_all(&got, &want, |name| tolerance(&case, if name.starts_with("grad") { "grad" } else { "forward" }));
+    outcome.compare_all(&got, &want, |name| {
+        tolerance(&case, if name.starts_with("grad") { "grad" } else { "forward" }, place.rounding)
+    });
     Ok(())
 }
 

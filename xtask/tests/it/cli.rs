@@ -1,4 +1,5 @@
 //! Runs the built command in folders of its own.
+use ra_core::Backend;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -208,7 +209,10 @@ fn faults_are_one_line_and_leave_nothing() {
         assert!(set.contains(told), "{told}: {set}");
     }
     assert!(root.error(&["run", "absent"]).contains("known recipes: tiny"));
-    assert!(root.error(&["run", "tiny", "--backend", "wgpu"]).contains("--features wgpu"));
+    for backend in Backend::ALL.into_iter().filter(|b| !Backend::built().contains(b)) {
+        let told = root.error(&["run", "tiny", "--backend", backend.name()]);
+        assert!(told.contains(&format!("--features {}", backend.name())), "{told}");
+    }
     assert!(root.error(&["run", "tiny", "--out", "/proc/nowhere"]).contains("/proc/nowhere"));
     root.write("mine/notes.txt", "keep me");
     assert!(root.error(&["run", "tiny", "--out", "mine"]).contains("holds files but no run"));
@@ -221,8 +225,10 @@ fn golden_cases_pass_and_a_changed_figure_fails() {
     let root = Root::new();
     for crate_name in ["ra-llm", "ra-idmodels", "ra-eval", "ra-data"] {
         let golden = workspace().join(crate_name).join("tests/golden");
-        let told = root.ok(&["verify", golden.to_str().unwrap()]);
-        assert!(told.contains(" 0 failed"), "{told}");
+        for precision in ["f32", "f16", "bf16"] {
+            let told = root.ok(&["verify", golden.to_str().unwrap(), "--precision", precision]);
+            assert!(told.contains(" 0 failed"), "{told}");
+        }
     }
     let golden = workspace().join("ra-data/tests/golden");
     for part in ["k2.input.json", "k2.expected.json"] {

@@ -1,0 +1,49 @@
+//! In which numbers frozen matrices are kept.
+use crate::{Error, Result, device_name};
+use burn::tensor::{Device, FloatDType};
+use serde::{Deserialize, Serialize};
+
+/// The numbers in which a frozen model's weight matrices are stored and multiplied. What goes in and comes out, norms,
+/// attention and all that is trained stay `f32`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 24 bits of precision.
+    #[default]
+    F32,
+    /// 11 bits of precision, from 6e-8 to 65504: what most published weights are stored in.
+    F16,
+    /// 8 bits of precision, the range of `f32`.
+    Bf16,
+}
+
+impl Precision {
+    /// The name in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    pub(crate) fn dtype(self) -> FloatDType {
+        match self {
+            Self::F32 => FloatDType::F32,
+            Self::F16 => FloatDType::F16,
+            Self::Bf16 => FloatDType::BF16,
+        }
+    }
+
+    /// Whether `device` computes in these numbers.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when it does not.
+    pub fn check(self, device: &Device) -> Result<()> {
+        if device.supports_dtype(self.dtype()) {
+            return Ok(());
+        }
+        let what = format!("a device with {} (not {})", self.name(), device_name(device));
+        Err(Error::Missing { what, remedy: "set lm.precision to f32".into() })
+    }
+}

@@ -1,0 +1,122 @@
+//! `cargo xtask contracts`: the contract of every model at hand, on a back end. It is what the tests check, for machines
+//! that have this command but no cargo.
+use anyhow::{Context, Result, bail};
+use ra_align::{LayerwiseConfig, ProjectionKind};
+use ra_core::contract::{check_aligner, check_language_model, check_recommender};
+use ra_core::{Backend, Catalog, Dataset, Device, History, LmSpec, Pooling, Sequences, Silent, open_device};
+use ra_idmodels::{IdConfig, Job};
+use serde_json::json;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+/// Items of the data set that ID methods learn: after item `t` comes item `t + 1`, and after the last the first.
+const ITEMS: u32 = 12;
+
+/// Checks the language models under `dir` (folders of golden cases), every ID method after two epochs and every alignment
+/// module, and prints a line each.
+///
+/// # Errors
+/// When a promise is broken, or there is no language model under `dir`.
+pub(crate) fn contracts(dir: &Path, backend: Backend) -> Result<()> {
+    let device = open_device(backend)?;
+    let mut folders = Vec::new();
+    find(dir, &mut folders)?;
+    if folders.is_empty() {
+        bail!("{}: no language model under it; name a folder of golden cases", dir.display());
+    }
+    // A contract speaks by a panic; it is told here, in the line of its model.
+    std::panic::set_hook(Box::new(|_| ()));
+    let mut broken = 0;
+    let mut tell = |name: &str, check: &dyn Fn() -> Result<()>| {
+        let found = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| bail!("{}", said(&*panic)));
+        match found {
+            Ok(()) => say!("ok   {name}"),
+            Err(error) => {
+                broken += 1;
+                say!("FAIL {name}: {error:#}");
+            }
+        }
+    };
+    for folder in &folders {
+        let name = folder.strip_prefix(dir).unwrap_or(folder).display();
+        for pooling in [Pooling::First, Pooling::Last, Pooling::Mean] {
+            tell(&format!("{name}, {pooling:?}"), &|| language_model(folder, pooling, &device));
+        }
+    }
+    for kind in ["pop", "markov", "mf", "lightgcn", "sasrec", "gru4rec", "bert4rec", "comirec"] {
+        tell(kind, &|| id_method(kind, &device));
+    }
+    let projections = [
+        ProjectionKind::Dense,
+        ProjectionKind::LowRank(2),
+        ProjectionKind::Diagonal,
+        ProjectionKind::Vector,
+        ProjectionKind::Shared,
+    ];
+    for projection in projections {
+        tell(&format!("projection {projection:?}"), &|| aligner(projection, &device));
+    }
+    if broken > 0 {
+        bail!("{broken} contracts are broken on {}", backend.name());
+    }
+    Ok(())
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
+}
+
+/// Model folders under `dir`, in order.
+fn find(dir: &Path, folders: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = std::fs::read_dir(dir).with_context(|| format!("{}: cannot be read", dir.display()))?;
+    let mut paths = entries.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>()?;
+    paths.sort();
+    for path in paths.into_iter().filter(|path| path.is_dir()) {
+        if path.join("config.json").exists() && path.join("model.safetensors").exists() {
+            folders.push(path);
+        } else {
+            find(&path, folders)?;
+        }
+    }
+    Ok(())
+}
+
+fn language_model(folder: &Path, pooling: Pooling, device: &Device) -> Result<()> {
+    let config: serde_json::Value = ra_core::read_json(&folder.join("config.json"))?;
+    let words = config.get("vocab_size").and_then(serde_json::Value::as_u64).context("config.json lacks vocab_size")?;
+    check_language_model(&ra_llm::load_weights(folder, Some(pooling), device)?, u32::try_from(words)?);
+    Ok(())
+}
+
+fn id_method(kind: &str, device: &Device) -> Result<()> {
+    let none = || Sequences::from_rows(vec![Vec::new(); ITEMS as usize]);
+    let data = Dataset {
+        name: "ring".into(),
+        users: (0..ITEMS).map(|u| u.to_string()).collect(),
+        catalog: Catalog::new((0..ITEMS).map(|i| i.to_string()).collect(), vec![String::new(); ITEMS as usize]),
+        train: Sequences::from_rows((0..ITEMS).map(|u| (u..u + 5).map(|t| t % ITEMS + 1).collect::<Vec<_>>())),
+        valid: none(),
+        test: none(),
+        filter: "none".into(),
+        split: "none".into(),
+    };
+    let mut config = json!({ "kind": kind });
+    if !["pop", "markov"].contains(&kind) {
+        config["train"] = json!({ "epochs": 2, "batch": 16 });
+    }
+    let config: IdConfig = serde_json::from_value(config).with_context(|| format!("the ID method {kind}"))?;
+    let job = Job { dataset: &data, device, seed: 1, validate: None, progress: &Silent, features: None, state: None };
+    let trained = ra_idmodels::fit(&config, &job)?;
+    let rows: Vec<&[u32]> = data.train.rows().collect();
+    let histories: Vec<History<'_>> = (0..).zip(&rows).map(|(user, items)| History { user, items }).collect();
+    check_recommender(&*trained.model, &histories, &data.catalog.all().collect::<Vec<_>>());
+    Ok(())
+}
+
+fn aligner(projection: ProjectionKind, device: &Device) -> Result<()> {
+    let spec = LmSpec { layers: 3, width: 6, max_tokens: 8, causal: false, pooling: Pooling::First };
+    let config = LayerwiseConfig { projection, dim: 5, n_tok: 2, n_ctx: 3, first_layer: 1, init_std: 0.1 };
+    check_aligner(&config.init(&spec, "user", 1, &device.clone().autodiff()), 5, 3, 6, device);
+    Ok(())
+}

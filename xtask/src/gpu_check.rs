@@ -1,0 +1,259 @@
+//! `cargo xtask gpu-check`: all that must hold on a GPU, in one go and one table, beside the CPU of the same machine.
+//!
+//! Each part is this command again, started for the CPU and for the back end: a crash of one ends no other. It needs
+//! neither cargo nor a network, so a binary, golden cases and, for the whole quickstart, `data/` and `models/` are all that
+//! a bare GPU machine must be given.
+mod tiny;
+
+use crate::fetch;
+use anyhow::{Context, Result, bail};
+use ra_core::{Backend, device_name, open_device};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// What is measured where time allows: steps of an ID method, of the language model and of the alignment.
+const BENCHES: [&str; 6] = ["sasrec-softmax", "minilm-text", "minilm-hybrid", "align-all", "align-two", "align-last"];
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) backend: Backend,
+    /// Folders of golden cases; the first holds language models.
+    pub(crate) cases: Vec<PathBuf>,
+    /// A tiny run instead of the quickstart, and no benches.
+    pub(crate) quick: bool,
+}
+
+/// The golden cases of the repository whose outcome depends on the back end.
+pub(crate) fn own_cases(root: &Path) -> Vec<PathBuf> {
+    ["ra-llm", "ra-idmodels"].map(|name| root.join(name).join("tests/golden")).to_vec()
+}
+
+/// A line of the table.
+#[derive(Debug)]
+struct Line {
+    what: String,
+    /// On the CPU and on the back end.
+    found: [String; 2],
+    /// What is wrong.
+    problem: Option<String>,
+}
+
+/// Golden cases, contracts, a run and benches on the CPU and on a back end.
+///
+/// # Errors
+/// When a part fails on the back end, or it cannot be opened.
+pub(crate) fn gpu_check(asked: &Asked, root: &Path) -> Result<()> {
+    let name = device_name(&open_device(asked.backend)?);
+    say!("gpu-check: {} is {name}; {}", asked.backend.name(), crate::machine::describe());
+    let check = Check { asked, root };
+    let mut lines = Vec::new();
+    for cases in &asked.cases {
+        lines.extend(check.golden(&cases.to_string_lossy())?);
+    }
+    lines.push(check.contracts());
+    lines.extend(check.run()?);
+    if !asked.quick {
+        lines.extend(BENCHES.iter().map(|bench| check.bench(bench)));
+    }
+    say!("\n| | cpu | {} |\n|---|---|---|", asked.backend.name());
+    for Line { what, found: [cpu, here], problem } in &lines {
+        say!("| {what} | {cpu} | {here}{} |", if problem.is_some() { ", FAILED" } else { "" });
+    }
+    let wrong: Vec<String> =
+        lines.iter().filter_map(|line| line.problem.as_ref().map(|p| format!("{}: {p}", line.what))).collect();
+    if !wrong.is_empty() {
+        bail!("on {}: {}", asked.backend.name(), wrong.join("; "));
+    }
+    Ok(())
+}
+
+/// How a started command ended.
+struct Ended {
+    stdout: String,
+    seconds: f64,
+    problem: Option<String>,
+}
+
+struct Check<'a> {
+    asked: &'a Asked,
+    root: &'a Path,
+}
+
+impl Check<'_> {
+    /// Where the language models of golden cases are.
+    fn models(&self) -> &Path {
+        self.asked.cases.first().map_or(self.root, PathBuf::as_path)
+    }
+
+    fn start(&self, root: &Path, backend: Backend, args: &[&str]) -> Result<Ended> {
+        say!("gpu-check: {} on {} ..", args[..2.min(args.len())].join(" "), backend.name());
+        let started = Instant::now();
+        let own = std::env::current_exe().context("this command cannot find itself")?;
+        let output = Command::new(own).args(args).args(["--backend", backend.name()]).env("RA_REC_ROOT", root).output();
+        let output = output.context("this command cannot start itself")?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        // The line of an error, or of a panic; a crash says nothing.
+        let line = told.lines().rev().find(|l| l.starts_with("error: ") || l.contains("panicked"));
+        let problem = (!output.status.success())
+            .then(|| line.map_or_else(|| output.status.to_string(), |l| l.trim_start_matches("error: ").to_owned()));
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(Ended { stdout, seconds: started.elapsed().as_secs_f64(), problem })
+    }
+
+    fn both(&self, root: &Path, args: &[&str]) -> Result<[Ended; 2]> {
+        Ok([self.start(root, Backend::Cpu, args)?, self.start(root, self.asked.backend, args)?])
+    }
+
+    /// The largest error of each kind of golden case, as a share of what is allowed.
+    fn golden(&self, cases: &str) -> Result<Vec<Line>> {
+        // CUDA multiplies on tensor cores, which round f32 to 11 bits.
+        let here = if self.asked.backend == Backend::Cuda { "tf32" } else { "f32" };
+        let verify = |on, bits| self.start(self.root, on, &["verify", cases, "--json", "--precision", bits]);
+        let both = [verify(Backend::Cpu, "f32")?, verify(self.asked.backend, here)?];
+        let [cpu, here] = both.each_ref().map(|ended| worst(&ended.stdout));
+        let (cpu, here) = (cpu.unwrap_or_default(), here.with_context(|| both[1].problem.clone().unwrap_or_default())?);
+        Ok(here
+            .into_iter()
+            .map(|(kind, (worst, failed))| Line {
+                found: [cpu.get(&kind).map_or_else(|| "-".into(), |(w, _)| format!("{w:.3}")), format!("{worst:.3}")],
+                problem: (!failed.is_empty()).then(|| failed.join(", ")),
+                what: format!("golden {kind}: largest error, as a share of what is allowed"),
+            })
+            .collect())
+    }
+
+    fn contracts(&self) -> Line {
+        let cases = self.models().to_string_lossy().into_owned();
+        let what = "contracts kept".to_owned();
+        match self.both(self.root, &["contracts", &cases]) {
+            Ok(both) => {
+                let kept = |ended: &Ended| ended.stdout.lines().filter(|l| l.starts_with("ok ")).count();
+                let told = |ended: &Ended| {
+                    let broken = ended.stdout.lines().filter(|l| l.starts_with("FAIL")).count();
+                    format!("{} of {}, {:.0} s", kept(ended), kept(ended) + broken, ended.seconds)
+                };
+                let found = both.each_ref().map(told);
+                let [_, here] = both;
+                let broken = here.stdout.lines().find(|l| l.starts_with("FAIL")).map(str::to_owned);
+                Line { what, found, problem: broken.or(here.problem) }
+            }
+            Err(error) => Line { what, found: Default::default(), problem: Some(format!("{error:#}")) },
+        }
+    }
+
+    /// A whole run on either side, row by row.
+    fn run(&self) -> Result<Vec<Line>> {
+        let temporary = tempfile::tempdir()?;
+        let at_hand = |name: &str| fetch::list().iter().any(|e| e.name == name && e.at_hand(self.root).is_some());
+        let whole = !self.asked.quick && at_hand("ml-100k") && at_hand("minilm");
+        let (root, recipe) = if whole {
+            (self.root, "quickstart")
+        } else {
+            tiny::write(temporary.path(), self.models())?;
+            (temporary.path(), "tiny")
+        };
+        let run = |backend: Backend| -> Result<(Ended, Value)> {
+            let out = temporary.path().join(backend.name());
+            let ended = self.start(root, backend, &["run", recipe, "--out", &out.to_string_lossy()])?;
+            if let Some(problem) = &ended.problem {
+                bail!("run {recipe} on {}: {problem}", backend.name());
+            }
+            let report = ra_core::read_json(&out.join("report.json"))?;
+            Ok((ended, report))
+        };
+        let (cpu, cpu_report) = run(Backend::Cpu)?;
+        let (here, report) = run(self.asked.backend)?;
+        let mut lines = vec![Line {
+            what: format!("run {recipe}"),
+            found: [cpu.seconds, here.seconds].map(|s| format!("{s:.0} s")),
+            problem: None,
+        }];
+        let users = report.pointer("/protocol/users").and_then(Value::as_f64).unwrap_or(1.0);
+        let rows = |report: &Value| report["rows"].as_array().cloned().unwrap_or_default();
+        for (cpu, here) in rows(&cpu_report).iter().zip(&rows(&report)) {
+            lines.push(compare(cpu, here, users));
+        }
+        Ok(lines)
+    }
+
+    fn bench(&self, name: &str) -> Line {
+        let figure = |backend: Backend| -> Result<f64> {
+            let ended = self.start(self.root, backend, &["bench", name, "--json"])?;
+            let figures: Value =
+                serde_json::from_str(&ended.stdout).with_context(|| ended.problem.unwrap_or_default())?;
+            let wall = figures.pointer("/0/wall_s").and_then(Value::as_f64);
+            wall.context("the bench gave no figure")
+        };
+        let told = |found: &Result<f64>| found.as_ref().map_or_else(|_| "-".into(), |s| format!("{:.1} ms", 1e3 * s));
+        let (cpu, here) = (figure(Backend::Cpu), figure(self.asked.backend));
+        Line {
+            what: format!("bench {name}, wall time of a step"),
+            found: [told(&cpu), told(&here)],
+            problem: here.err().map(|error| format!("{error:#}")),
+        }
+    }
+}
+
+/// Of each kind of case the largest error as a share of what is allowed, and the cases that failed.
+fn worst(json: &str) -> Option<BTreeMap<String, (f64, Vec<String>)>> {
+    let cases: Vec<Value> = serde_json::from_str(json).ok()?;
+    let mut kinds: BTreeMap<String, (f64, Vec<String>)> = BTreeMap::new();
+    for case in cases {
+        let (worst, failed) = kinds.entry(case.get("kind")?.as_str()?.to_owned()).or_default();
+        // JSON has no infinity: what is out of all bounds is written as null.
+        *worst = worst.max(case.get("worst")?.as_f64().unwrap_or(f64::INFINITY));
+        if case.get("passed")?.as_bool() != Some(true) {
+            failed.push(case.get("case")?.as_str()?.to_owned());
+        }
+    }
+    Some(kinds)
+}
+
+/// A row of two reports. What is not trained ranks alike but for a user or two whose scores nearly tie; trainings drift
+/// apart by rounding, and what they end with may differ by chance: two standard errors of a share of `users`.
+fn compare(cpu: &Value, here: &Value, users: f64) -> Line {
+    let metric = |row: &Value| row.pointer("/metrics/hr@10").and_then(Value::as_f64).unwrap_or(f64::NAN);
+    let (a, b) = (metric(cpu), metric(here));
+    let trained = here["trainable_params"].as_u64().unwrap_or(0) > 0;
+    let allowed = if trained { 2.0 * (a * (1.0 - a) / users).sqrt() } else { 0.0 }.max(2.0 / users);
+    // A NaN is no agreement.
+    let agrees = (a - b).abs() <= allowed;
+    Line {
+        what: format!("HR@10 of {}", here["name"].as_str().unwrap_or_default()),
+        found: [a, b].map(|x| format!("{x:.4}")),
+        problem: (!agrees).then(|| format!("{b:.4} against {a:.4}, more than {allowed:.4} apart")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rows_agree_within_chance_and_a_nan_agrees_with_nothing() {
+        let row =
+            |hr: f64, params: u64| json!({ "name": "sasrec", "metrics": { "hr@10": hr }, "trainable_params": params });
+        let problem = |a, b, params| compare(&row(a, params), &row(b, params), 1000.0).problem;
+        assert_eq!(problem(0.2, 0.221, 7), None, "one standard error is .0126");
+        assert!(problem(0.2, 0.23, 7).unwrap().contains("apart"));
+        assert_eq!(problem(0.2, 0.2015, 0), None, "a user or two");
+        assert!(problem(0.2, 0.221, 0).is_some(), "what is not trained does not drift");
+        assert!(problem(0.2, f64::NAN, 7).is_some());
+    }
+
+    #[test]
+    fn the_worst_of_a_kind_counts_and_failures_are_named() {
+        let json = r#"[{"case": "bert/main", "kind": "bert", "passed": true, "worst": 0.2},
+            {"case": "bert/left", "kind": "bert", "passed": false, "worst": null},
+            {"case": "k2", "kind": "data", "passed": true, "worst": 0.0}]"#;
+        let found = worst(json).unwrap();
+        assert_eq!(found["bert"], (f64::INFINITY, vec!["bert/left".to_owned()]));
+        assert_eq!(found["data"], (0.0, vec![]));
+        assert!(worst("error").is_none());
+    }
+}

@@ -1,0 +1,55 @@
+//! How far golden cases may be off where products of matrices are rounded more than sums in `f32` are.
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use ra_core::{LanguageModel, Precision};
+
+/// What matrices are multiplied in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rounding {
+    /// As the cases were: their own tolerances.
+    F32,
+    /// What CUDA's tensor cores make of `f32`, of all products: 11 bits. The model is not changed.
+    Tf32,
+    /// The language model's matrices in `f16`: 11 bits.
+    F16,
+    /// The language model's matrices in `bf16`: 8 bits.
+    Bf16,
+}
+
+impl Rounding {
+    /// What the language model's matrices are stored in.
+    pub(super) fn precision(self) -> Precision {
+        match self {
+            Self::F32 | Self::Tf32 => Precision::F32,
+            Self::F16 => Precision::F16,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+
+    /// The language model with such matrices.
+    pub(super) fn matrices(self, lm: Box<dyn LanguageModel>) -> Result<Box<dyn LanguageModel>> {
+        match self.precision() {
+            Precision::F32 => Ok(lm),
+            coarser => lm
+                .with_linears(0, &mut |linear| linear.in_precision(coarser))
+                .context("this language model does not show its matrices"),
+        }
+    }
+
+    /// A tolerance `(absolute, relative to the largest number)` of a case's `group` where products are rounded so.
+    ///
+    /// A number of `b` bits is off by `u = 2^-b` at most. Through the three layers of a case go 18 products of matrices; their
+    /// errors are independent, which makes `sqrt(18) u`, and the largest of some thousand numbers is about three times the
+    /// usual one. A gradient is also multiplied by the slope of its loss, a sigmoid of the difference of two scores. These
+    /// lie about 12 from zero in the cases and are off by `sqrt(18) u` of themselves, and by so much, twice and
+    /// independently, the sigmoid's logarithm moves: `sqrt(2) * 12` is added to the three.
+    pub(super) fn loosen(self, (absolute, relative): (f64, f64), group: &str) -> (f64, f64) {
+        let unit = match self {
+            Self::F32 => return (absolute, relative),
+            Self::Tf32 | Self::F16 => 2f64.powi(-11),
+            Self::Bf16 => 2f64.powi(-8),
+        };
+        let factor = if group == "grad" { 3.0 + 12.0 * 2f64.sqrt() } else { 3.0 };
+        (absolute, relative.max(factor * 18f64.sqrt() * unit))
+    }
+}
