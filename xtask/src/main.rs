@@ -196,7 +196,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
             run::run(&run::RunArgs { recipe, sets, backend, out: a.out, resume: a.resume, shared: None }, root)
         }
         Command::Test => ci::test(),
-        Command::Ci => ci::ci(root),
+        Command::Ci => ci::ci(),
         Command::Fetch(args) if args.list || args.names.is_empty() => {
             fetch::print_list();
             Ok(())
