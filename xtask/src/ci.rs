@@ -41,7 +41,7 @@ pub(crate) fn ci() -> Result<()> {
 /// Whether a Vulkan driver has announced itself.
 fn has_vulkan() -> bool {
     let announced = |folder: &&str| Path::new(folder).read_dir().is_ok_and(|mut files| files.next().is_some());
-    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].iter().any(|folder| announced(&folder))
+    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].iter().any(announced)
 }
 
 /// A line a step.
