@@ -1,6 +1,7 @@
 //! The filters, splits and draws of this crate as SQL: by DataFusion in one process, or by Ballista over many machines
 //! (feature `ballista`). Every query is plain SQL over Parquet files in one folder that all machines see, so that the
 //! executors of anybody's cluster will do.
+
 use crate::config::{DataConfig, Split};
 use crate::export::{SampleWriter, items_to_parquet};
 use crate::ingest::{read_titles, scan};
@@ -12,18 +13,21 @@ use crate::table::{Table, packed};
 use crate::words::words;
 use crate::{Bounded, Column, CurateConfig, CurateMethod, Curated, DataError, Result, write_columns};
 use arrow::array::types::{Float64Type, Int64Type};
-use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion::dataframe::DataFrameWriteOptions;
-use datafusion::prelude::{ParquetReadOptions, SessionContext};
-use futures::TryStreamExt;
+use datafusion::prelude::SessionContext;
 use ra_core::{Catalog, Sample};
+use sql::{Sql, failed, integers};
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Display;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+
+mod sql;
+
+/// The beginning of a row's number; `row_number` itself is unsigned and would make decimals of what is computed with it.
+const ROW: &str = "cast(row_number() OVER ";
 
 /// Rows of a file of the log and of the result.
 const FILE: usize = 4 << 20;
@@ -103,73 +107,7 @@ pub async fn to_parquet_on(
     })
 }
 
-/// Tables of one folder, each the files that a query wrote.
-struct Sql<'a> {
-    context: &'a SessionContext,
-    folder: PathBuf,
-    step: usize,
-}
-
-fn failed(step: &str, problem: impl Display) -> DataError {
-    DataError::corrupt(format!("query of {step}"), problem.to_string())
-}
-
-fn integers(batch: &RecordBatch, column: usize) -> Result<arrow::buffer::ScalarBuffer<i64>> {
-    let column = cast(batch.column(column), &DataType::Int64).map_err(|e| failed("a result", e))?;
-    Ok(column.as_primitive::<Int64Type>().values().clone())
-}
-
 impl Sql<'_> {
-    async fn register(&self, table: &str, path: &Path) -> Result<()> {
-        let fail = |e: datafusion::error::DataFusionError| failed(table, e);
-        self.context.deregister_table(table).map_err(fail)?;
-        let path = format!("{}/", path.display());
-        self.context.register_parquet(table, path, ParquetReadOptions::default()).await.map_err(fail)
-    }
-
-    /// `table` becomes what `query` gives.
-    async fn keep(&mut self, table: &str, query: &str) -> Result<()> {
-        self.step += 1;
-        let path = self.folder.join(format!("{table}-{}", self.step));
-        let fail = |e: datafusion::error::DataFusionError| failed(table, e);
-        let frame = self.context.sql(query).await.map_err(fail)?;
-        let to = format!("{}/", path.display());
-        frame.write_parquet(&to, DataFrameWriteOptions::new(), None).await.map_err(fail)?;
-        self.register(table, &path).await
-    }
-
-    /// Shows the result of `query`.
-    async fn each(&self, query: &str, mut see: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
-        let fail = |e: datafusion::error::DataFusionError| failed(query, e);
-        let mut batches = self.context.sql(query).await.map_err(fail)?.execute_stream().await.map_err(fail)?;
-        while let Some(batch) = batches.try_next().await.map_err(fail)? {
-            see(&batch)?;
-        }
-        Ok(())
-    }
-
-    async fn texts(&self, query: &str) -> Result<Vec<String>> {
-        let mut all = Vec::new();
-        self.each(query, |batch| {
-            let column = cast(batch.column(0), &DataType::Utf8).map_err(|e| failed("texts", e))?;
-            all.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
-            Ok(())
-        })
-        .await?;
-        Ok(all)
-    }
-
-    async fn number(&self, query: &str) -> Result<f64> {
-        let mut found = None;
-        self.each(query, |batch| {
-            let column = cast(batch.column(0), &DataType::Float64).map_err(|e| failed("a number", e))?;
-            found = found.or(column.as_primitive::<Float64Type>().iter().flatten().next());
-            Ok(())
-        })
-        .await?;
-        found.ok_or_else(|| failed(query, "no row"))
-    }
-
     /// The log as Parquet files: `u`, `i`, `ts` and `place`, its place in the log.
     async fn read_log(&mut self, config: &DataConfig, skipped: &mut Skipped) -> Result<Option<String>> {
         let folder = self.folder.join("log");
@@ -203,7 +141,7 @@ impl Sql<'_> {
         Ok(told.order_only)
     }
 
-    /// Filters `log` and numbers its users and items: `rows` has `uid` (from 0), `iid` (from 1), `ts`, `place`. Gives the
+    /// Filters `log` and numbers its users and items: `numbered` has `uid` (from 0), `iid` (from 1), `ts`, `place`. Gives the
     /// ids in order.
     async fn filter(&mut self, config: &DataConfig) -> Result<[Vec<String>; 2]> {
         let mut orders = Vec::new();
@@ -237,18 +175,18 @@ impl Sql<'_> {
         let sides = [("users", "u", "uid", 1, &mut users), ("items", "i", "iid", 0, &mut items)];
         for ((table, id, number, minus, ids), order) in sides.into_iter().zip(orders) {
             let query = format!(
-                "SELECT {id}, row_number() OVER (ORDER BY {order}) - {minus} AS {number} FROM (SELECT DISTINCT {id} FROM log)"
+                "SELECT {id}, {ROW}(ORDER BY {order}) AS BIGINT) - {minus} AS {number} FROM (SELECT DISTINCT {id} FROM log)"
             );
             self.keep(table, &query).await?;
             *ids = self.texts(&format!("SELECT {id} FROM {table} ORDER BY {number}")).await?;
         }
         let numbered =
             "SELECT a.uid, b.iid, l.ts, l.place FROM log l JOIN users a ON l.u = a.u JOIN items b ON l.i = b.i";
-        self.keep("rows", numbered).await?;
+        self.keep("numbered", numbered).await?;
         Ok([users, items])
     }
 
-    /// Splits `rows`: `parts` has `uid`, `iid`, `ts`, `place` (the user's own, from 0) and `part` (0, 1, 2).
+    /// Splits `numbered`: `parts` has `uid`, `iid`, `ts`, `place` (the user's own, from 0) and `part` (0, 1, 2).
     async fn split(&mut self, config: &DataConfig) -> Result<()> {
         let held = |share: f64| format!("floor({share:?} * n)");
         let part = match config.split {
@@ -274,17 +212,19 @@ impl Sql<'_> {
                 format!("CASE WHEN {test} THEN 2 WHEN {valid} THEN 1 ELSE 0 END")
             }
         };
-        let placed = "SELECT uid, iid, ts, row_number() OVER (PARTITION BY uid ORDER BY ts, place) - 1 AS place, \
-                      count(*) OVER (PARTITION BY uid) AS n FROM rows";
+        let placed = format!(
+            "SELECT uid, iid, ts, {ROW}(PARTITION BY uid ORDER BY ts, place) AS BIGINT) - 1 AS place, \
+             count(*) OVER (PARTITION BY uid) AS n FROM numbered"
+        );
         self.keep("parts", &format!("SELECT uid, iid, ts, place, {part} AS part FROM ({placed})")).await
     }
 
     async fn cuts(&self, config: &DataConfig) -> Result<[f64; 2]> {
-        let rows = self.number("SELECT count(*) FROM rows").await? as usize;
+        let rows = self.number("SELECT count(*) FROM numbered").await? as usize;
         let shares = [config.temporal_test, config.temporal_valid + config.temporal_test];
         let mut latest = HashMap::new();
         for n in shares.map(|share| (share * rows as f64).floor() as usize).into_iter().chain([1]).filter(|&n| n > 0) {
-            let query = format!("SELECT ts FROM rows ORDER BY ts DESC LIMIT 1 OFFSET {}", n - 1);
+            let query = format!("SELECT ts FROM numbered ORDER BY ts DESC LIMIT 1 OFFSET {}", n - 1);
             latest.insert(n, self.number(&query).await?);
         }
         Ok(cuts(config, rows, |n| latest[&n]))
@@ -300,7 +240,7 @@ impl Sql<'_> {
         self.keep(
             "buckets",
             &format!(
-                "SELECT iid, (row_number() OVER (ORDER BY c DESC, iid) - 1) * {buckets} / count(*) OVER () AS bucket \
+                "SELECT iid, ({ROW}(ORDER BY c DESC, iid) AS BIGINT) - 1) * {buckets} / count(*) OVER () AS bucket \
                  FROM (SELECT iid, count(*) AS c FROM parts WHERE part = 0 GROUP BY iid)"
             ),
         )
@@ -336,9 +276,9 @@ impl Sql<'_> {
         };
         let unsigned = |number: u64| format!("arrow_cast({number}, 'UInt64')");
         let number = "arrow_cast(f.before + p.place - 1, 'UInt64')";
-        let mixed = |z: &str, shift: u64| format!("({z} # ({z} >> {}))", unsigned(shift));
+        let mixed = |z: &str, shift: u64| format!("({z} ^ ({z} >> {}))", unsigned(shift));
         // SplitMix64, see `ra_core::splitmix64`.
-        let z0 = format!("(({number} # {}) + {})", unsigned(seed), unsigned(0x9E37_79B9_7F4A_7C15));
+        let z0 = format!("(({number} ^ {}) + {})", unsigned(seed), unsigned(0x9E37_79B9_7F4A_7C15));
         let z1 = format!("({} * {})", mixed("z0", 30), unsigned(0xBF58_476D_1CE4_E5B9));
         let z2 = format!("({} * {})", mixed("z1", 27), unsigned(0x94D0_49BB_1331_11EB));
         let scored = format!(
@@ -355,12 +295,14 @@ impl Sql<'_> {
     /// Draws from `samples` and writes what was drawn.
     async fn draw(&mut self, users: &[String], longest: usize, curate: &CurateConfig, path: &Path) -> Result<Curated> {
         let total = self.number("SELECT count(*) FROM parts WHERE part = 0 AND place > 0").await? as usize;
-        let rounds = "SELECT uid, place, length, popularity, \
-                      row_number() OVER (PARTITION BY length, popularity ORDER BY key, number) AS round FROM samples";
+        let rounds = format!(
+            "SELECT uid, place, length, popularity, \
+             {ROW}(PARTITION BY length, popularity ORDER BY key, number) AS BIGINT) AS round FROM samples"
+        );
         let first =
             format!("SELECT * FROM ({rounds}) ORDER BY round, length, popularity LIMIT {}", curate.budget.of(total));
         let drawn = format!(
-            "SELECT uid, place, row_number() OVER (ORDER BY round, length, popularity) - 1 AS draw FROM ({first})"
+            "SELECT uid, place, {ROW}(ORDER BY round, length, popularity) AS BIGINT) - 1 AS draw FROM ({first})"
         );
         self.keep("drawn", &drawn).await?;
         let mut cells = BTreeMap::new();

@@ -6,7 +6,7 @@ use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::start_server;
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use datafusion::prelude::SessionContext;
 use ra_data::{CurateConfig, DataConfig, cluster};
 use std::error::Error;
