@@ -1,6 +1,7 @@
 //! Tokenizers in the Hugging Face format.
 use crate::Result;
 use ra_core::{Error, read_bytes};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// A `tokenizer.json`, without the padding and truncation that may be baked into it.
@@ -11,12 +12,24 @@ pub struct HfTokenizer {
     close: Vec<u32>,
 }
 
+/// `read`, where a panic is an error: `tokenizers` panics on some damaged files.
+fn sound<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Nothing that is left half done is looked at afterwards.
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(Error::corrupt(path, "damaged: the reader of tokenizers gave up; fetch it again").into())
+    })
+}
+
 impl HfTokenizer {
     /// Reads `path`.
     ///
     /// # Errors
     /// Names the path and what is wrong with the file.
     pub fn read(path: &Path) -> Result<Self> {
+        sound(path, || Self::read_whole(path))
+    }
+
+    fn read_whole(path: &Path) -> Result<Self> {
         let corrupt = |e: tokenizers::Error| Error::corrupt(path, format!("not a whole tokenizer.json: {e}"));
         let mut inner = tokenizers::Tokenizer::from_bytes(read_bytes(path)?).map_err(corrupt)?;
         // Sentence encoders ship padding to 128 and truncation at 128; prompts are cut by whole titles instead.
@@ -35,9 +48,12 @@ impl HfTokenizer {
 
     /// A tokenizer put together from what `path` holds, with its special tokens known.
     pub(crate) fn from_json(path: &Path, json: &serde_json::Value, open: Vec<u32>, close: Vec<u32>) -> Result<Self> {
-        let inner = tokenizers::Tokenizer::from_bytes(json.to_string());
-        let inner = inner.map_err(|e| Error::corrupt(path, format!("its tokenizer cannot be put together: {e}")))?;
-        Ok(Self { inner, open, close })
+        sound(path, || {
+            let inner = tokenizers::Tokenizer::from_bytes(json.to_string());
+            let inner =
+                inner.map_err(|e| Error::corrupt(path, format!("its tokenizer cannot be put together: {e}")))?;
+            Ok(Self { inner, open, close })
+        })
     }
 
     /// Rows that a token table needs for this vocabulary.

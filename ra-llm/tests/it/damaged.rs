@@ -47,3 +47,13 @@ fn a_damaged_model_folder_is_refused_by_name() {
         loaded
     });
 }
+
+/// `tokenizers` 0.23 panics where a decoder is no JSON.
+#[test]
+fn a_tokenizer_that_panics_is_refused_by_name() {
+    let dir = folder();
+    let path = dir.path().join("tokenizer.json");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, whole.replace("\"decoder\": null,\n", "\"decoder\": :::::::")).unwrap();
+    assert!(!loads(dir.path(), "tokenizer.json"));
+}
