@@ -31,6 +31,7 @@
 
 mod alter;
 mod cache;
+mod cold;
 mod config;
 mod cross_fit;
 mod extra;
@@ -45,6 +46,7 @@ mod train;
 
 pub use alter::{Altered, IdSource};
 pub use cache::TextCache;
+pub use cold::ColdByText;
 pub use config::{AlignConfig, AlignLoss, PairLoss, Placement};
 pub use cross_fit::{CrossFitted, without_fold};
 pub use extra::{Extra, Tuning};

@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LIMIT: u64 = 512;
 
 /// Flips, sets, cuts, doubles and overwrites a few bytes.
-pub fn damage(bytes: &mut Vec<u8>, random: &mut SplitMix) {
+fn damage(bytes: &mut Vec<u8>, random: &mut SplitMix) {
     const TELLING: [u8; 12] = [0, 1, 0x7f, 0x80, 0xff, b'\n', b'\t', b'"', b'{', b'[', b'\'', b':'];
     for _ in 0..=random.below(6) {
         let at = random.below(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
@@ -39,7 +39,8 @@ pub fn damage(bytes: &mut Vec<u8>, random: &mut SplitMix) {
 pub fn check_reader(files: &[(String, Vec<u8>)], cases: usize, read: impl Fn(&str, &[u8]) -> bool) -> usize {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let cases = number("RA_REC_CASES").map_or(cases, |n| n as usize);
-    let (mut random, before, mut taken) = (SplitMix::new(number("RA_REC_SEED").unwrap_or(1)), peak_mib(), 0);
+    let peak = || peak_mib().unwrap_or(0);
+    let (mut random, before, mut taken) = (SplitMix::new(number("RA_REC_SEED").unwrap_or(1)), peak(), 0);
     for case in 0..cases {
         let (name, content) = &files[case % files.len()];
         let mut bytes = content.clone();
@@ -49,7 +50,7 @@ pub fn check_reader(files: &[(String, Vec<u8>)], cases: usize, read: impl Fn(&st
         let bad = match found {
             Err(_) => Some("panics".to_owned()),
             Ok(_) if since.elapsed() > PATIENCE => Some(format!("takes {:?}", since.elapsed())),
-            Ok(_) if peak_mib() > before + LIMIT => Some(format!("asks for {} MiB", peak_mib() - before)),
+            Ok(_) if peak() > before + LIMIT => Some(format!("asks for {} MiB", peak() - before)),
             Ok(_) => None,
         };
         let kept = std::env::temp_dir().join(format!("damaged-{case}-{}", name.replace('/', "-")));
@@ -64,11 +65,11 @@ pub fn check_reader(files: &[(String, Vec<u8>)], cases: usize, read: impl Fn(&st
     taken
 }
 
-/// The most memory that this process has held, where the system says.
-fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+/// The most memory that this process has held so far, in MiB, where the system says.
+pub fn peak_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
 #[cfg(test)]

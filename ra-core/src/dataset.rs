@@ -185,6 +185,17 @@ pub struct Sample {
     pub position: u32,
 }
 
+impl Sample {
+    /// History and target in `row`, the user's training sequence: at most the last `max_history` items, oldest first.
+    ///
+    /// # Panics
+    /// When the sample lies beyond the row.
+    pub fn cut(self, row: &[u32], max_history: usize) -> (&[u32], u32) {
+        let at = self.position as usize;
+        (&row[at.saturating_sub(max_history)..at], row[at])
+    }
+}
+
 /// Interactions after ingest, filter and split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dataset {
@@ -209,9 +220,7 @@ pub struct Dataset {
 impl Dataset {
     /// History of `sample`, oldest first, and its target; at most the last `max_history` items.
     pub fn sample(&self, sample: Sample, max_history: usize) -> (&[u32], u32) {
-        let row = self.train.row(sample.user as usize);
-        let at = sample.position as usize;
-        (&row[at.saturating_sub(max_history)..at], row[at])
+        sample.cut(self.train.row(sample.user as usize), max_history)
     }
 
     /// Every sample of the training sequences, by user and position.

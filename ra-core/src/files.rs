@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// Reads a whole file.
@@ -40,6 +41,16 @@ fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
 #[cfg(not(unix))]
 fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     tempfile::NamedTempFile::new_in(folder)
+}
+
+/// `read`, where a panic is an error that names `path`: readers of other crates panic on some damaged files.
+///
+/// # Errors
+/// Those of `read`, and [`Error::Corrupt`] in place of a panic.
+pub fn guarded<T, E: From<Error>>(path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    // Nothing that is left half done is looked at afterwards.
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(Error::corrupt(path, "damaged: its reader gave up; fetch it again").into()))
 }
 
 /// Reads JSON.

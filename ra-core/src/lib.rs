@@ -48,6 +48,7 @@ mod state;
 pub use align::{Aligner, Prefix};
 pub use burn::tensor::Device;
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
+pub use damage::peak_mib;
 pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Protocol, Rules, Sample, Sequences};
 pub use device::{Backend, device_name, open_device};
 pub use encode::{
@@ -55,7 +56,7 @@ pub use encode::{
 };
 pub use error::{Error, Result};
 pub use files::{
-    Fingerprint, Fingerprinter, fingerprint, fingerprint_file, read_bytes, read_json, write_atomic, write_json,
+    Fingerprint, Fingerprinter, fingerprint, fingerprint_file, guarded, read_bytes, read_json, write_atomic, write_json,
 };
 pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};
 pub use id_model::{IdModel, TrainBatch};

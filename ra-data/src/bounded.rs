@@ -9,7 +9,7 @@ use crate::partitions::Log;
 use crate::prepare::{anything_left, needs_clock};
 use crate::records::Skipped;
 use crate::split::{Parts, split};
-use crate::{CurateConfig, CurateMethod, Curated, DataError, Result, filter};
+use crate::{CurateConfig, Curated, DataError, Result, filter};
 use ra_core::{Catalog, Fingerprint, Sample};
 use serde::Serialize;
 use std::fs::File;
@@ -50,6 +50,7 @@ pub fn to_parquet_within(
     folder: &Path,
 ) -> Result<Bounded> {
     config.check()?;
+    curate.map_or(Ok(()), |(curate, _)| curate.check_one_pass())?;
     let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
     std::fs::create_dir_all(folder).map_err(fail)?;
     let spill = tempfile::Builder::new().prefix(".partitions").tempdir_in(folder).map_err(fail)?;
@@ -130,26 +131,22 @@ impl Kept<'_> {
         counted: &Counted,
         path: &Path,
     ) -> Result<Curated> {
-        let wrong = |key, problem| Err(DataError::Config { key, problem });
-        if !matches!(curate.method, CurateMethod::Paper | CurateMethod::Random) {
-            let problem = format!("{:?} does not work within a memory bound; use random or paper", curate.method);
-            return wrong("curate.method", problem);
-        }
         let total = counted.lengths[0].iter().map(|&length| (length as usize).saturating_sub(1)).sum();
         let budget = curate.budget.of(total);
         let need = budget * 4 * size_of::<(u64, usize, Sample)>();
         if need > memory {
             let problem = format!("{budget} samples need {} MiB; lower it, or give more memory", need >> 20);
-            return wrong("curate.budget", problem);
+            return Err(DataError::Config { key: "curate.budget", problem });
         }
         let judge = Judge::new(titles, &counted.popularity, curate);
         let (mut draw, mut index, longest) = (Draw::new(budget, seed), 0, self.config.max_history);
         for partition in 0..self.log.partitions.len() {
             let (first, parts) = self.parts(partition)?;
             for (user, row) in (first..).zip(parts.train.rows()) {
-                for at in 1..row.len() {
-                    let sample = Sample { user, position: at as u32 };
-                    if let Some(cell) = judge.cell(&row[at.saturating_sub(longest)..at], row[at]) {
+                for position in 1..row.len() as u32 {
+                    let sample = Sample { user, position };
+                    let (history, target) = sample.cut(row, longest);
+                    if let Some(cell) = judge.cell(history, target) {
                         draw.offer(index, cell, sample);
                     }
                     index += 1;
@@ -164,9 +161,9 @@ impl Kept<'_> {
         for partition in 0..self.log.partitions.len() {
             let (first, parts) = self.parts(partition)?;
             next = next.max(first + parts.train.len() as u32);
-            while let Some((Sample { user, position }, draw)) = placed.next_if(|(sample, _)| sample.user < next) {
-                let (row, at) = (parts.train.row((user - first) as usize), position as usize);
-                table.push(&self.users[user as usize], &row[at.saturating_sub(longest)..at], row[at], draw)?;
+            while let Some((sample, draw)) = placed.next_if(|(sample, _)| sample.user < next) {
+                let (history, target) = sample.cut(parts.train.row((sample.user - first) as usize), longest);
+                table.push(&self.users[sample.user as usize], history, target, draw)?;
             }
         }
         table.finish()?;

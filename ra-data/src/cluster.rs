@@ -50,9 +50,7 @@ pub async fn to_parquet_on(
     if config.split == Split::Given {
         return wrong("split", "files that are given are taken as they are; there is nothing to compute");
     }
-    if curate.is_some_and(|(curate, _)| !matches!(curate.method, CurateMethod::Paper | CurateMethod::Random)) {
-        return wrong("curate.method", "here random and paper work");
-    }
+    curate.map_or(Ok(()), |(curate, _)| curate.check_one_pass())?;
     let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
     std::fs::create_dir_all(folder).map_err(fail)?;
     let steps = tempfile::Builder::new().prefix(".steps").tempdir_in(folder).map_err(fail)?;
@@ -325,10 +323,10 @@ impl Sql<'_> {
             for at in 0..batch.num_rows() {
                 let items = cast(&lists.value(at), &DataType::Int64).map_err(|e| failed("histories", e))?;
                 let items: Vec<u32> = items.as_primitive::<Int64Type>().values().iter().map(|&i| i as u32).collect();
-                let (own, end) = (user[at] as u32, place[at] as usize);
-                let history = &items[end.saturating_sub(longest)..end];
-                table.push(&users[own as usize], history, items[end], draw[at] as u32)?;
-                chosen.push((draw[at], Sample { user: own, position: end as u32 }));
+                let sample = Sample { user: user[at] as u32, position: place[at] as u32 };
+                let (history, target) = sample.cut(&items, longest);
+                table.push(&users[sample.user as usize], history, target, draw[at] as u32)?;
+                chosen.push((draw[at], sample));
             }
             Ok(())
         })

@@ -138,6 +138,17 @@ pub fn curate(
     })
 }
 
+impl CurateConfig {
+    /// Refuses methods that look at all samples at once, for logs that are not in memory.
+    pub(crate) fn check_one_pass(&self) -> Result<()> {
+        if matches!(self.method, CurateMethod::Paper | CurateMethod::Random) {
+            return Ok(());
+        }
+        let problem = format!("{:?} needs the log in memory; use random or paper", self.method);
+        Err(DataError::Config { key: "curate.method", problem })
+    }
+}
+
 impl Budget {
     /// How many of `total` samples.
     pub(crate) fn of(self, total: usize) -> usize {

@@ -50,7 +50,8 @@ impl Log {
         let ((users, user_places), (items, item_places)) = (users.sorted(), items.sorted());
         let mut sorted = vec![0; lengths.len()];
         user_places.iter().zip(&lengths).for_each(|(&place, &length)| sorted[place as usize] = length as usize);
-        let most = (memory / 4 / ROW).max(sorted.iter().copied().max().unwrap_or(0));
+        let longest = sorted.iter().copied().max().unwrap_or(0);
+        let most = (memory / 4 / ROW).max(longest);
         let mut starts = vec![0];
         let mut held = 0;
         for (user, length) in (0..).zip(sorted) {
@@ -61,9 +62,9 @@ impl Log {
             held += length;
         }
         if starts.len() > OPEN || most > memory / 2 / ROW {
-            let need = (raw.rows / (OPEN / 2)).max(most) * 4 * ROW;
+            let need = (raw.rows / (OPEN / 2) * 4).max(longest * 2) * ROW;
             return Err(short(format!(
-                "{} interactions, the longest history one of {most}, need {} MiB at least",
+                "{} interactions, the longest history one of {longest}, need {} MiB at least",
                 raw.rows,
                 (need >> 20) + 1
             )));

@@ -28,6 +28,20 @@ impl Prepared {
         let found = self.order_only.is_none() && all().next().is_some();
         found.then(|| [all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max)])
     }
+
+    /// The earliest time of each item of the catalogue, where there is a clock.
+    pub fn first_seen(&self) -> Option<Vec<f64>> {
+        self.span()?;
+        let data = &self.dataset;
+        let mut first = vec![f64::INFINITY; data.catalog.len()];
+        for (part, times) in [&data.train, &data.valid, &data.test].into_iter().zip(&self.times) {
+            for (&item, &time) in part.rows().flatten().zip(times) {
+                let first = &mut first[item as usize - 1];
+                *first = first.min(time);
+            }
+        }
+        Some(first)
+    }
 }
 
 /// Reads, filters and splits a data set. Dense ids follow the ascending order of the users' own ids; the catalogue holds

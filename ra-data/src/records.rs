@@ -2,6 +2,7 @@
 use crate::source::{Format, Source};
 use crate::{DataError, Result, delimited, typed};
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use ra_core::guarded;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -137,13 +138,6 @@ pub struct Skipped {
     pub examples: Vec<String>,
 }
 
-/// The readers of other crates panic on some damaged files.
-fn whole(source: &Source, read: impl FnOnce() -> Result<()>) -> Result<()> {
-    // Nothing that they leave half done is looked at afterwards.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err(DataError::corrupt(source.path(), "damaged: its reader gave up; fetch it again")))
-}
-
 /// Examples that are shown.
 const EXAMPLES: usize = 5;
 
@@ -181,8 +175,8 @@ impl Skipped {
                 }
                 Format::Lists => delimited::read_lists(&source, wanted, &mut visit),
                 Format::JsonLines => typed::read_json_lines(&source, wanted, &mut visit),
-                Format::Parquet => whole(&source, || typed::read_parquet(&source, wanted, &mut visit)),
-                Format::Arrow => whole(&source, || typed::read_arrow(&source, wanted, &mut visit)),
+                Format::Parquet => guarded(source.path(), || typed::read_parquet(&source, wanted, &mut visit)),
+                Format::Arrow => guarded(source.path(), || typed::read_arrow(&source, wanted, &mut visit)),
             }?;
         }
         if self.rows > before.rows {

@@ -1,10 +1,6 @@
 //! Discounted cumulative gain where relevance has degrees.
+use crate::metrics::discount;
 use crate::rank::Ties;
-
-/// The discount of a place, from 1.
-fn discount(place: usize) -> f64 {
-    1.0 / (place as f64 + 1.0).log2()
-}
 
 /// Discounted cumulative gain of the first `k` by `scores`, with `gains` as they are: `sum gain / log2(place + 1)` (Järvelin &
 /// Kekäläinen, TOIS 2002). For the exponential form give `2^gain - 1`.
@@ -29,7 +25,7 @@ pub fn dcg(gains: &[f64], scores: &[f32], k: usize, ties: Ties) -> f64 {
         let mean = group.iter().map(|&i| gains[i]).sum::<f64>() / group.len() as f64;
         for &item in group.iter().take(k.saturating_sub(place)) {
             place += 1;
-            sum += discount(place) * if ties == Ties::Expected { mean } else { gains[item] };
+            sum += discount(place as f64) * if ties == Ties::Expected { mean } else { gains[item] };
         }
     }
     sum
@@ -49,7 +45,7 @@ pub fn dcg(gains: &[f64], scores: &[f32], k: usize, ties: Ties) -> f64 {
 pub fn graded_ndcg(gains: &[f64], scores: &[f32], k: usize, ties: Ties) -> f64 {
     let mut best = gains.to_vec();
     best.sort_by(|a, b| b.total_cmp(a));
-    let ideal: f64 = (1..).zip(best.iter().take(k)).map(|(place, gain)| gain * discount(place)).sum();
+    let ideal: f64 = (1..).zip(best.iter().take(k)).map(|(place, gain)| gain * discount(f64::from(place))).sum();
     if ideal > 0.0 { dcg(gains, scores, k, ties) / ideal } else { 0.0 }
 }
 

@@ -22,18 +22,22 @@ pub(crate) struct Accuracy {
     pub(crate) precision: f64,
 }
 
+/// What a place is worth, from 1 on: 1 / log2(rank + 1) (Järvelin & Kekäläinen, TOIS 2002).
+pub(crate) fn discount(rank: f64) -> f64 {
+    1.0 / (rank + 1.0).log2()
+}
+
 /// `ranks` of all relevant items, ascending and not empty.
 pub(crate) fn accuracy(ranks: &[f64], k: usize) -> Accuracy {
-    let gain = |rank: f64| 1.0 / (rank + 1.0).log2();
     let hits = &ranks[..ranks.partition_point(|&rank| rank <= k as f64)];
     let possible = ranks.len().min(k);
-    let ideal: f64 = (1..=possible).map(|rank| gain(rank as f64)).sum();
+    let ideal: f64 = (1..=possible).map(|rank| discount(rank as f64)).sum();
     let average = (1..).zip(hits).map(|(nth, &rank)| f64::from(nth) / rank).sum::<f64>() + 0.0;
     Accuracy {
         hr: if hits.is_empty() { 0.0 } else { 1.0 },
         recall: hits.len() as f64 / ranks.len() as f64,
         // Nothing at all sums up to -0.
-        ndcg: (hits.iter().map(|&rank| gain(rank)).sum::<f64>() + 0.0) / ideal,
+        ndcg: (hits.iter().map(|&rank| discount(rank)).sum::<f64>() + 0.0) / ideal,
         mrr: hits.first().map_or(0.0, |&rank| 1.0 / rank),
         map_r: average / ranks.len() as f64,
         map_min: average / possible as f64,

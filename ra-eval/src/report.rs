@@ -163,7 +163,7 @@ pub struct StageCost {
     pub seconds: f64,
     /// Largest resident memory up to its end, in MiB; none where the system does not tell.
     pub peak_mib: Option<u64>,
-    /// Tokens that the language model read, padding not counted; none where it took no part.
+    /// Tokens that the language model read, those that fill up a batch included; none where it took no part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
 }

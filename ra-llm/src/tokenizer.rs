@@ -1,7 +1,6 @@
 //! Tokenizers in the Hugging Face format.
 use crate::Result;
-use ra_core::{Error, read_bytes};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use ra_core::{Error, guarded, read_bytes};
 use std::path::Path;
 
 /// A `tokenizer.json`, without the padding and truncation that may be baked into it.
@@ -12,21 +11,13 @@ pub struct HfTokenizer {
     close: Vec<u32>,
 }
 
-/// `read`, where a panic is an error: `tokenizers` panics on some damaged files.
-fn sound<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
-    // Nothing that is left half done is looked at afterwards.
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        Err(Error::corrupt(path, "damaged: the reader of tokenizers gave up; fetch it again").into())
-    })
-}
-
 impl HfTokenizer {
     /// Reads `path`.
     ///
     /// # Errors
     /// Names the path and what is wrong with the file.
     pub fn read(path: &Path) -> Result<Self> {
-        sound(path, || Self::read_whole(path))
+        guarded(path, || Self::read_whole(path))
     }
 
     fn read_whole(path: &Path) -> Result<Self> {
@@ -48,7 +39,7 @@ impl HfTokenizer {
 
     /// A tokenizer put together from what `path` holds, with its special tokens known.
     pub(crate) fn from_json(path: &Path, json: &serde_json::Value, open: Vec<u32>, close: Vec<u32>) -> Result<Self> {
-        sound(path, || {
+        guarded(path, || {
             let inner = tokenizers::Tokenizer::from_bytes(json.to_string());
             let inner =
                 inner.map_err(|e| Error::corrupt(path, format!("its tokenizer cannot be put together: {e}")))?;

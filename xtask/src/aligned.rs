@@ -1,5 +1,4 @@
 //! The rows of a report that train an alignment module: RA-Rec and its rivals, by the same trainer.
-use crate::cold::ColdByText;
 use crate::folder::{TowersMark, id_fingerprint};
 use crate::ids::Fold;
 use crate::recipe::{Recipe, Row};
@@ -7,8 +6,8 @@ use crate::run::Run;
 use crate::text::{Text, Tower};
 use anyhow::{Result, bail};
 use ra_align::{
-    AlignConfig, AlignLoss, Altered, CrossFitted, IdScale, IdSource, Job, Layerwise, Placement, ProjectionKind,
-    PromptConfig, RaRec, Towers, Tuning, user_vectors,
+    AlignConfig, AlignLoss, Altered, ColdByText, CrossFitted, IdScale, IdSource, Job, Layerwise, Placement,
+    ProjectionKind, PromptConfig, RaRec, Towers, Tuning, user_vectors,
 };
 use ra_core::{Catalog, Dataset, History, LanguageModel, Recommender, Sample, ledger, trainable_params};
 use ra_eval::LearningCurve;

@@ -40,8 +40,8 @@ pub(crate) fn ci() -> Result<()> {
 
 /// Whether a Vulkan driver has announced itself.
 fn has_vulkan() -> bool {
-    let announced = |folder: &&str| Path::new(folder).read_dir().is_ok_and(|mut files| files.next().is_some());
-    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].iter().any(announced)
+    let announced = |folder| Path::new(folder).read_dir().is_ok_and(|mut files| files.next().is_some());
+    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].into_iter().any(announced)
 }
 
 /// A line a step.

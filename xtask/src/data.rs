@@ -90,7 +90,6 @@ pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
         Data::Audit(args) => args.show(&ra_data::audit(&args.source.read(root)?)),
         Data::Export { source, out, memory } => {
             let (config, curate) = source.config(root)?;
-            std::fs::create_dir_all(out).with_context(|| format!("{}: cannot be made", out.display()))?;
             match memory {
                 Some(memory) => export_within(&source.data, &config, curate.as_ref(), *memory, out)?,
                 None => export(&source.data, &config, curate.as_ref(), out)?,

@@ -1,11 +1,6 @@
 //! What this machine says of itself.
 
-/// The most memory this process has held so far, in MiB, where the system says.
-pub(crate) fn peak_mib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
-}
+pub(crate) use ra_core::peak_mib;
 
 /// Lets [`peak_mib`] begin anew, where the system can.
 pub(crate) fn forget_peak() {

@@ -12,7 +12,6 @@ macro_rules! say {
 mod aligned;
 mod bench;
 mod ci;
-mod cold;
 mod contracts;
 mod counted;
 mod data;

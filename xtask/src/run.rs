@@ -76,11 +76,11 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
     let device = open_device(recipe.backend)?;
     let prepared = read(&recipe, root)?;
-    let (audit, first_seen) = (audit(&prepared), first_seen(&prepared));
-    let dataset = prepared.dataset;
-    if args.resume && args.shared.is_some() && folder::is_finished(&out, &recipe, &dataset)? {
+    if args.resume && args.shared.is_some() && folder::is_finished(&out, &recipe, &prepared.dataset)? {
         return Ok(());
     }
+    let (audit, first_seen) = (audit(&prepared), prepared.first_seen());
+    let dataset = prepared.dataset;
     say!("{}", ra_data::describe(&dataset)?);
     // Whatever can be refused is refused before an earlier run is touched.
     let since = Instant::now();
@@ -141,20 +141,6 @@ fn audit(prepared: &Prepared) -> Vec<AuditFinding> {
         effect: found.effect.into(),
     };
     ra_data::audit(prepared).findings.into_iter().map(finding).collect()
-}
-
-/// The earliest time of each item of the catalogue, where times are those of a clock.
-fn first_seen(prepared: &Prepared) -> Option<Vec<f64>> {
-    prepared.span()?;
-    let data = &prepared.dataset;
-    let mut first = vec![f64::INFINITY; data.catalog.len()];
-    for (part, times) in [&data.train, &data.valid, &data.test].into_iter().zip(&prepared.times) {
-        for (&item, &time) in part.rows().flatten().zip(times) {
-            let first = &mut first[item as usize - 1];
-            *first = first.min(time);
-        }
-    }
-    Some(first)
 }
 
 fn sampled_users(dataset: &Dataset, seed: u64) -> Vec<u32> {

@@ -1,4 +1,4 @@
-//! Data sets built by many machines; `cargo run --release -p ra-data --features ballista --bin ra-cluster -- --help`.
+//! Data sets built by many machines; `cargo run --features ra-data/ballista --bin ra-cluster -- --help`.
 //! Any Ballista 55 cluster will do; `scheduler` and `executor` start one where there is none.
 #![allow(clippy::print_stdout)]
 use ballista::prelude::SessionContextExt;

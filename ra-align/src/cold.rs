@@ -5,14 +5,15 @@ use ra_core::{Dataset, History, Recommender};
 /// An ID method that knows nothing of cold items: instead of what it was initialised to, each gets the mean of all items, which
 /// is 0 once the alignment has centred it, so that only the title is left.
 #[derive(Debug)]
-pub(crate) struct ColdByText<I> {
+pub struct ColdByText<I> {
     ids: I,
     cold: Vec<bool>,
     mean: Tensor<2>,
 }
 
 impl<I: Recommender> ColdByText<I> {
-    pub(crate) fn new(ids: I, dataset: &Dataset) -> Self {
+    /// `ids` of the items of `dataset`, of which some were never trained on.
+    pub fn new(ids: I, dataset: &Dataset) -> Self {
         let all: Vec<u32> = dataset.catalog.all().collect();
         let mean = ids.items(&all).mean_dim(0);
         Self { ids, cold: dataset.popularity().iter().map(|&count| count == 0).collect(), mean }
