@@ -212,23 +212,24 @@ impl Batches for Prefixes<'_> {
     }
 }
 
-/// Pairs without an order: a user drawn uniformly, one of their items, one that is not (LightGCN's own sampler). An
-/// epoch draws as many as there are training interactions.
+/// Pairs without an order: a user drawn uniformly, one of their items, and some that are not (LightGCN's own sampler, which
+/// draws one). An epoch draws as many pairs as there are training interactions.
 #[derive(Debug)]
 pub struct Pairs<'a> {
     dataset: &'a Dataset,
     users: Vec<u32>,
     unseen: Unseen,
     batch: usize,
+    negatives: usize,
     seed: u64,
     device: Device,
 }
 
 impl<'a> Pairs<'a> {
-    /// Plans batches of `batch` pairs.
-    pub fn new(dataset: &'a Dataset, batch: usize, seed: u64, device: &Device) -> Self {
+    /// Plans batches of `batch` pairs with `negatives` items each that the user does not have.
+    pub fn new(dataset: &'a Dataset, batch: usize, negatives: usize, seed: u64, device: &Device) -> Self {
         let (users, unseen) = (with_items(dataset, 1), Unseen::new(dataset));
-        Self { dataset, users, unseen, batch: batch.max(1), seed, device: device.clone() }
+        Self { dataset, users, unseen, batch: batch.max(1), negatives, seed, device: device.clone() }
     }
 }
 
@@ -248,7 +249,7 @@ impl Batches for Pairs<'_> {
             let row = self.dataset.train.row(user as usize);
             users.push(user);
             positives.push(row[random.below(row.len())]);
-            negatives.push(self.unseen.draw(&mut random, user));
+            negatives.extend((0..self.negatives).map(|_| self.unseen.draw(&mut random, user)));
         }
         TrainBatch {
             lengths: vec![1; n].into(),
@@ -256,7 +257,7 @@ impl Batches for Pairs<'_> {
             items: Tensor::zeros([n], &self.device),
             rows: None,
             positives: line(positives, &self.device),
-            negatives: grid(negatives, n, 1, &self.device),
+            negatives: grid(negatives, n, self.negatives, &self.device),
             dropout: Some(splitmix64(seed)),
         }
     }

@@ -114,6 +114,7 @@ impl IdConfig {
             Self::AlphaRec(AlphaRecConfig { temperature, .. }) if !(*temperature > 0.0 && temperature.is_finite()) => {
                 Err(format!("id.temperature is {temperature}, it must be above 0"))
             }
+            Self::Mf(MfConfig { negatives: 0, .. }) => Err("id.negatives is 0, it must be at least 1".into()),
             Self::Mf(MfConfig { dim, .. })
             | Self::LightGcn(LightGcnConfig { dim, .. })
             | Self::AlphaRec(AlphaRecConfig { dim, .. })

@@ -60,7 +60,7 @@ impl LightGcnConfig {
 
     /// Its batches.
     pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Pairs<'a> {
-        Pairs::new(job.dataset, self.train.batch, job.seed, job.device)
+        Pairs::new(job.dataset, self.train.batch, 1, job.seed, job.device)
     }
 }
 

@@ -1,5 +1,5 @@
 //! Matrix factorization with BPR (Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009).
-use crate::loss::{bpr, square_norm};
+use crate::loss::{bpr, columns, square_norm};
 use crate::{Pairs, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 pub struct MfConfig {
     /// Width of item and user vectors.
     pub dim: usize,
-    /// Weight of half the squared norm of the vectors of a pair.
+    /// Weight of half the squared norm of the vectors of a pair, of its negatives the mean.
     pub l2: f64,
+    /// Items a pair that the user does not have; the loss is the mean over them.
+    pub negatives: usize,
     /// How it is trained; a batch is of pairs.
     pub train: TrainConfig,
 }
@@ -22,7 +24,7 @@ pub struct MfConfig {
 impl Default for MfConfig {
     fn default() -> Self {
         let train = TrainConfig { batch: 2048, betas: [0.9, 0.999], ..TrainConfig::default() };
-        Self { dim: 64, l2: 1e-4, train }
+        Self { dim: 64, l2: 1e-4, negatives: 1, train }
     }
 }
 
@@ -33,6 +35,8 @@ pub struct Mf {
     pub(crate) items: Param<Tensor<2>>,
     #[module(skip)]
     l2: f64,
+    #[module(skip)]
+    negatives: usize,
 }
 
 impl MfConfig {
@@ -43,12 +47,13 @@ impl MfConfig {
             users: normal([users, self.dim], 0.1, random, device),
             items: normal([items + 1, self.dim], 0.1, random, device),
             l2: self.l2,
+            negatives: self.negatives,
         }
     }
 
     /// Its batches.
     pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Pairs<'a> {
-        Pairs::new(job.dataset, self.train.batch, job.seed, job.device)
+        Pairs::new(job.dataset, self.train.batch, self.negatives, job.seed, job.device)
     }
 }
 
@@ -57,10 +62,10 @@ impl IdModel for Mf {
 
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
         let (users, items) = (self.users.val(), self.items.val());
-        let columns = crate::loss::columns(batch);
-        let scores = pair_scores(users.clone(), Some(batch.users.clone()), items.clone(), columns.clone());
+        let scores = pair_scores(users.clone(), Some(batch.users.clone()), items.clone(), columns(batch));
         let n = batch.positives.dims()[0];
-        let norms = square_norm(users, batch.users.clone()) + square_norm(items, columns.flatten(0, 1));
+        let owned = square_norm(users, batch.users.clone()) + square_norm(items.clone(), batch.positives.clone());
+        let norms = owned + square_norm(items, batch.negatives.clone().flatten(0, 1)) / self.negatives as f64;
         bpr(scores) + norms * (0.5 * self.l2 / n as f64)
     }
 

@@ -293,4 +293,6 @@ fn sweep(parent: &Path) {
 }
 
 #[cfg(test)]
+mod damaged;
+#[cfg(test)]
 mod tests;

@@ -266,16 +266,18 @@ impl RunFolder {
         Ok(write_atomic(&self.items_file(), &safetensors::serialize([("items", view)], None)?)?)
     }
 
-    /// `[items + 1, dim]`, row 0 padding.
-    pub(crate) fn items(&self, device: &Device) -> Result<Tensor<2>> {
+    /// `[items + 1, dim]`, row 0 padding, as the model and the catalogue of the run have them.
+    pub(crate) fn items(&self, [rows, dim]: [usize; 2], device: &Device) -> Result<Tensor<2>> {
         let path = self.items_file();
         let bytes = read_bytes(&path)?;
-        let damaged = || format!("{}: not whole; make the run again", path.display());
+        let damaged = || format!("{}: not whole, or of another run; make the run again", path.display());
         let file = SafeTensors::deserialize(&bytes).with_context(damaged)?;
         let view = file.tensor("items").with_context(damaged)?;
+        if view.dtype() != Dtype::F32 || view.shape() != [rows, dim] {
+            bail!("{}: {} {:?} instead of F32 {:?}", damaged(), view.dtype(), view.shape(), [rows, dim]);
+        }
         let values: Vec<f32> =
             view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        let &[rows, dim] = view.shape() else { bail!(damaged()) };
         Ok(Tensor::from_data(TensorData::new(values, [rows, dim]), device))
     }
 }

@@ -314,4 +314,21 @@ mod tests {
         let again = recipe(&made.to_toml().unwrap(), &[]).unwrap();
         assert_eq!(format!("{made:?}"), format!("{again:?}"));
     }
+
+    #[test]
+    fn damaged_recipes_are_taken_or_refused() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+        let file = |name: &str| (name.to_owned(), std::fs::read(folder.join(name)).unwrap());
+        let files = ["quickstart.toml", "tuned.toml", "id-ml-1m.toml", "ablations.toml", "paper-main.toml"].map(file);
+        ra_core::damage::check_reader(&files, 2_000, |_, bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let Ok(table) = text.parse::<Table>() else { return false };
+            let suite = crate::suite::check(table.clone());
+            let made = Recipe::from_table("damaged".into(), table);
+            if let Ok(recipe) = &made {
+                Recipe::resolved(&recipe.to_toml().unwrap()).unwrap();
+            }
+            suite || made.is_ok()
+        });
+    }
 }

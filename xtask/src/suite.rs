@@ -184,6 +184,12 @@ fn forget(shared: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether `table` is a suite that could run.
+#[cfg(test)]
+pub(crate) fn check(table: Table) -> bool {
+    Suite::read(table).is_ok_and(|suite| suite.is_some_and(|suite| !suite.members().is_empty()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 
 mod cache;
 mod cli;
+mod damaged;
 mod documents;
 mod evaluation;
 mod house;
