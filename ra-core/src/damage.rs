@@ -1,5 +1,5 @@
 //! Damaged files: what every reader of files that others made must bear.
-use crate::SplitMix;
+use crate::{SplitMix, peak_mib};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -63,13 +63,6 @@ pub fn check_reader(files: &[(String, Vec<u8>)], cases: usize, read: impl Fn(&st
     }
     assert!(0 < taken && taken < cases, "the damage is all harmless or all fatal: {taken} of {cases} files were read");
     taken
-}
-
-/// The most memory that this process has held so far, in MiB, where the system says.
-pub fn peak_mib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
 #[cfg(test)]

@@ -50,6 +50,18 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// A stage takes more memory than there is.
+    #[error("{stage}: takes {needed} MiB at least, {available} MiB are free; {remedy}")]
+    Memory {
+        /// The stage that was not begun.
+        stage: String,
+        /// What it takes at least, in MiB.
+        needed: u64,
+        /// What there is, in MiB.
+        available: u64,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A loss or gradient is no longer a finite number.
     #[error(
         "{stage}: {what} at step {step}; lower the learning rate or look for NaN in what was loaded. What was written down \

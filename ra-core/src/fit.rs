@@ -2,7 +2,7 @@
 use crate::adamw::AdamW;
 use crate::checkpoint::not_finite;
 use crate::state::{Best, State};
-use crate::{Error, Progress, Result};
+use crate::{Error, Progress, Result, check_room, ledger, trainable_params};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -121,7 +121,7 @@ pub type Validation<'a, M> = &'a mut dyn FnMut(&M) -> f64;
 /// caller to remove the file of another data set, model or seed.
 ///
 /// # Errors
-/// [`Error::NotFinite`] when the loss is no longer a number; [`Error::Io`] and [`Error::Corrupt`] for the state.
+/// [`Error::Memory`] when what is trained cannot fit; [`Error::NotFinite`] when the loss is no longer a number; [`Error::Io`] and [`Error::Corrupt`] for the state.
 pub fn fit<M: Module>(
     stage: &str,
     config: &FitConfig,
@@ -131,6 +131,10 @@ pub fn fit<M: Module>(
     progress: &dyn Progress,
     state: Option<&Path>,
 ) -> Result<(M, Curve)> {
+    // A gradient, two moments and the best model so far, beside the model itself.
+    let numbers = 4 * trainable_params(&ledger(&model)) as u64;
+    let remedy = "lower the width (id.dim, align.projection), or leave out rare users and items (data.k_core)";
+    model.devices().iter().try_for_each(|device| check_room(stage, numbers, device, remedy))?;
     let mut optimizer = config.optimizer();
     let mut at = At::default();
     let mut best: Option<Best<M>> = None;

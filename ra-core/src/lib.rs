@@ -39,6 +39,7 @@ mod fit;
 pub mod fused;
 mod id_model;
 mod language;
+mod memory;
 mod precision;
 mod progress;
 mod random;
@@ -48,7 +49,6 @@ mod state;
 pub use align::{Aligner, Prefix};
 pub use burn::tensor::Device;
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
-pub use damage::peak_mib;
 pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Protocol, Rules, Sample, Sequences};
 pub use device::{Backend, device_name, open_device};
 pub use encode::{
@@ -63,6 +63,7 @@ pub use id_model::{IdModel, TrainBatch};
 pub use language::{
     LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
 };
+pub use memory::{available_mib, check_room, peak_mib};
 pub use precision::Precision;
 pub use progress::{Progress, Silent};
 pub use random::{SplitMix, dropout_mask, normal, rng, splitmix64, uniform, xavier_normal};

@@ -2,7 +2,7 @@
 use crate::gguf::Gguf;
 use crate::{BertConfig, Gpt2Config, HfTokenizer, LlamaConfig, LlmError, Result, Weights, gguf_model};
 use burn::tensor::Device;
-use ra_core::{Error, Fingerprint, LanguageModel, Pooling, read_json};
+use ra_core::{Error, Fingerprint, LanguageModel, Pooling, check_room, read_json};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
@@ -106,6 +106,8 @@ fn build(config: &Config, mut weights: Weights, pooling: Option<Pooling>, device
             format!("the configuration asks for {asked} numbers, the weights have {params}; is it another model's?");
         return Err(LlmError::Weights { path: weights.path().into(), problems: problem });
     }
+    let remedy = "free some, or take a smaller language model";
+    check_room(&format!("loading {}", weights.path().display()), params as u64, device, remedy)?;
     let model = match config {
         Config::Bert(c) => c.build(&mut weights, pooling, device),
         Config::Gpt2(c) => c.build(&mut weights, pooling, device),

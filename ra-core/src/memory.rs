@@ -1,0 +1,57 @@
+//! Memory: what this process has taken, what the machine still has, and a word before a stage that would not fit.
+use crate::{Error, Result};
+use burn::tensor::Device;
+
+/// A number of KiB or bytes behind `key` in a file of the system, divided by `unit`.
+fn told(file: &str, key: &str, unit: u64) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / unit)
+}
+
+/// The most memory that this process has held so far, in MiB, where the system says.
+pub fn peak_mib() -> Option<u64> {
+    told("/proc/self/status", "VmHWM:", 1024)
+}
+
+/// What this process may still take, in MiB, where the system says: of the machine's memory, and of a container's.
+pub fn available_mib() -> Option<u64> {
+    let machine = told("/proc/meminfo", "MemAvailable:", 1024)?;
+    let limit = told("/sys/fs/cgroup/memory.max", "", 1 << 20);
+    let own = told("/proc/self/status", "VmRSS:", 1024).unwrap_or(0);
+    Some(limit.map_or(machine, |limit| machine.min(limit.saturating_sub(own))))
+}
+
+/// Refuses a stage that will take `numbers` of four bytes at least where there is no room for them. What it takes beyond
+/// that is not counted; a device other than the processor has memory of its own and is not asked.
+///
+/// # Errors
+/// [`Error::Memory`], with both figures and `remedy`.
+pub fn check_room(stage: &str, numbers: u64, device: &Device, remedy: &'static str) -> Result<()> {
+    let available = if device.clone().inner() == Device::flex() { available_mib() } else { None };
+    room(stage, numbers.saturating_mul(4) >> 20, available.unwrap_or(u64::MAX), remedy)
+}
+
+fn room(stage: &str, needed: u64, available: u64, remedy: &'static str) -> Result<()> {
+    if needed > available {
+        return Err(Error::Memory { stage: stage.into(), needed, available, remedy });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_told_before_it_is_tried() {
+        assert!(room("train", 100, 100, "").is_ok());
+        let told = room("train", 101, 100, "lower id.dim").unwrap_err().to_string();
+        assert!(["train", "101 MiB", "100 MiB", "lower id.dim"].iter().all(|word| told.contains(word)), "{told}");
+        // A process of this size runs here; one of a billion GiB does not.
+        assert!(check_room("small", 1 << 10, &Device::flex().autodiff(), "").is_ok());
+        if available_mib().is_some() {
+            assert!(check_room("large", u64::MAX, &Device::flex(), "").is_err());
+        }
+    }
+}
