@@ -1,4 +1,4 @@
-//! What departs from the paper: off by default, trained with the towers, reported in rows of its own.
+//! What departs from the paper: off by default, kept with the towers, reported in rows of its own.
 use crate::{AlignConfig, unit};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -26,12 +26,12 @@ pub(crate) enum Side {
     Item,
 }
 
-/// Trained parameters beside the towers; with the paper's settings there are none.
+/// Parameters beside the towers; with the paper's settings there are none.
 #[derive(Module, Debug, Default)]
 pub struct Extra {
     /// `ln` of the softmax's temperature over `align.temperature`.
     temperature: Option<Param<Tensor<1>>>,
-    /// Weight of the ID method's own score.
+    /// Weight of the ID method's own score, chosen rather than trained: see [`crate::with_id_score`].
     residual: Option<Param<Tensor<1>>>,
     /// What is added to the identity, `[width, width]`, after pooling: for users, for items.
     heads: Vec<Param<Tensor<2>>>,
@@ -82,6 +82,11 @@ impl Extra {
             scale: align.tune_scale,
             first_layer,
         }
+    }
+
+    /// Adds the ID method's own score with a weight, `[1]`.
+    pub(crate) fn weigh_ids(&mut self, weight: Tensor<1>) {
+        self.residual = Some(Param::from_tensor(weight));
     }
 
     /// `lm`, tuned as far as it is.

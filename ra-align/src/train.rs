@@ -1,10 +1,11 @@
 //! Training the towers: the only thing that learns in RA-Rec.
 use crate::cache::indices;
 use crate::extra::{Extra, Side};
+use crate::id_score::needed;
 use crate::loss::Candidates;
 use crate::{
     AlignConfig, AlignLoss, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, bpr_in_batch, bpr_sampled,
-    info_nce, mmd, mse, softmax_in_batch, user_vectors,
+    info_nce, mmd, mse, softmax_in_batch, user_vectors, with_id_score,
 };
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -121,7 +122,7 @@ pub type Validate<'a> = Option<&'a dyn Fn(&dyn Recommender) -> f64>;
 /// Trains the towers and returns them, on the plain device, as they were at the best validation.
 ///
 /// # Errors
-/// As [`ra_core::fit`].
+/// As [`ra_core::fit`] and, for `align.id_residual`, [`with_id_score`].
 ///
 /// # Panics
 /// When there are no samples, or one points outside the data set.
@@ -132,7 +133,9 @@ pub fn fit<I: Recommender, L: LanguageModel>(
 ) -> Result<(Towers<Layerwise>, IdScale, Curve)> {
     assert!(!job.samples.is_empty(), "alignment needs samples");
     let frozen = Frozen::prepare(job, progress);
-    let towers = job.align.towers(job.ids.dim(), &job.text.lm, job.seed, &job.text.lm.device().autodiff());
+    let weighed = if job.align.id_residual { Some(needed(validate)?) } else { None };
+    let align = AlignConfig { id_residual: false, ..job.align.clone() };
+    let towers = align.towers(job.ids.dim(), &job.text.lm, job.seed, &job.text.lm.device().autodiff());
     let mut order = Vec::new();
     let batch = job.train.batch.min(frozen.targets.len()).max(1);
     let per_epoch = (frozen.targets.len() / batch).max(1);
@@ -144,15 +147,15 @@ pub fn fit<I: Recommender, L: LanguageModel>(
         }
         frozen.loss(job, towers, &order[index * batch..(index + 1) * batch], step)
     };
-    let mut metric = validate.map(|validate| {
-        let (ids, text, scale) = (job.ids, job.text.clone(), frozen.scale.clone());
-        move |towers: &Towers<Layerwise>| {
-            validate(&RaRec { ids, scale: scale.clone(), text: text.clone(), towers: towers.valid() })
-        }
-    });
+    let model = |towers| RaRec { ids: job.ids, scale: frozen.scale.clone(), text: job.text.clone(), towers };
+    let mut metric = validate.map(|validate| |towers: &Towers<Layerwise>| validate(&model(towers.valid())));
     let metric = metric.as_mut().map(|m| m as ra_core::Validation<'_, _>);
     let (towers, curve) = ra_core::fit("align", &job.train.fit_config(), towers, loss, metric, progress, job.state)?;
-    Ok((towers.valid(), frozen.scale, curve))
+    let mut towers = towers.valid();
+    if weighed.is_some() {
+        towers = with_id_score(model(towers), weighed)?.towers;
+    }
+    Ok((towers, frozen.scale, curve))
 }
 
 /// All that training reads and never changes.

@@ -7,7 +7,7 @@ use crate::text::{Text, Tower};
 use anyhow::{Result, bail};
 use ra_align::{
     AlignConfig, AlignLoss, Altered, ColdByText, CrossFitted, IdScale, IdSource, Job, Layerwise, Placement,
-    ProjectionKind, PromptConfig, RaRec, Towers, Tuning, user_vectors,
+    ProjectionKind, PromptConfig, RaRec, Towers, Tuning, user_vectors, with_id_score,
 };
 use ra_core::{Catalog, Dataset, History, LanguageModel, Recommender, Sample, ledger, trainable_params};
 use ra_eval::LearningCurve;
@@ -51,6 +51,11 @@ impl Plan {
         };
         let numbered = row == Row::IdDirect;
         Some(Self { name, align, numbered })
+    }
+
+    /// Whether RA-Rec's own towers are its towers too.
+    fn only_weighs_ids(&self, recipe: &Recipe) -> bool {
+        recipe.rows.contains(&Row::RaRec) && self.align == AlignConfig { id_residual: true, ..recipe.align.clone() }
     }
 
     /// Whether it reads what RA-Rec reads.
@@ -149,9 +154,34 @@ impl Run {
             Some(mark) => {
                 (self.folder.load_towers(plan.name, &mark, &plan.align, (backbone, &self.dataset), text)?, mark)
             }
-            None => self.train_towers(plan, backbone, &ids, (text, tower))?,
+            None => match self.folder.towers_mark("ra-rec")? {
+                Some(mark) if plan.only_weighs_ids(&self.recipe) => {
+                    self.weigh_ids(plan, mark, backbone, &ids, (text, tower))?
+                }
+                _ => self.train_towers(plan, backbone, &ids, (text, tower))?,
+            },
         };
         Ok((RaRec { ids, scale: mark.scale.clone(), text: tower.clone(), towers }, mark))
+    }
+
+    /// The towers of RA-Rec, and the weight of the ID method's own score.
+    fn weigh_ids(
+        &mut self,
+        plan: &Plan,
+        mark: TowersMark,
+        backbone: &Trained,
+        ids: &Altered<&dyn Recommender>,
+        (text, tower): (&Text, &Tower<'_>),
+    ) -> Result<(Towers<Layerwise>, TowersMark)> {
+        let since = Instant::now();
+        let towers = self.folder.load_towers("ra-rec", &mark, &self.recipe.align, (backbone, &self.dataset), text)?;
+        let model = RaRec { ids, scale: mark.scale.clone(), text: tower.clone(), towers };
+        let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
+        let towers = with_id_score(model, self.has_validation().then_some(metric))?.towers;
+        let seconds = mark.seconds + self.cost(&format!("align {}", plan.name), since);
+        let mark = TowersMark { seconds, ..mark };
+        self.folder.save_towers(plan.name, &towers, &mark)?;
+        Ok((towers, mark))
     }
 
     fn train_towers(

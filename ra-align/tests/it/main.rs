@@ -11,7 +11,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use letters::Letters;
 use ra_align::{
     AlignConfig, AlignLoss, AlignTrain, Altered, IdSource, Job, Layerwise, PairLoss, Placement, PromptConfig, Prompts,
-    RaRec, TextCache, TextTower, Towers,
+    RaRec, TextCache, TextTower, Towers, with_id_score,
 };
 use ra_core::contract::{check_language_model, check_recommender, device};
 use ra_core::{
@@ -275,18 +275,31 @@ fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
     let align = AlignConfig { loss: AlignLoss::None, extra_negatives: 4, ..AlignConfig::default() };
     let text_tower = text(&align, 2, &device);
     let (plain, scale, _) = fit(&align, &text_tower, 1);
-    let more = AlignConfig { learn_temperature: true, id_residual: true, head: true, ..align.clone() };
-    let (towers, _, curve) = fit(&more, &text_tower, 1);
+    let trained = AlignConfig { learn_temperature: true, head: true, ..align.clone() };
+    let more = AlignConfig { id_residual: true, ..trained.clone() };
+    let (towers, _, curve) = fit(&trained, &text_tower, 1);
     assert!(curve.points.last().unwrap().loss < 0.9 * curve.points[0].loss, "{curve:?}");
-    assert_eq!(ledger(&towers).len(), ledger(&plain).len() + 4, "a temperature, a weight, two heads");
+    assert_eq!(ledger(&towers).len(), ledger(&plain).len() + 3, "a temperature, two heads");
+    let model = |towers| RaRec { ids: ring_ids(&device), scale: scale.clone(), text: text_tower.clone(), towers };
+    assert!(with_id_score(model(towers.clone()), None).unwrap_err().to_string().contains("id_residual"));
+    let history = History { user: 0, items: &[1, 2, 3, 4] };
+    // A metric that likes the weight of a half.
+    let weight = |model: &dyn Recommender| -> f32 {
+        let own = |x: Tensor<2>| x.slice_dim(1, 16..16 + ITEMS as usize);
+        let unweighed = scale.users(&ring_ids(&device), &[history]);
+        (own(model.users(&[history])).abs().sum() / unweighed.abs().sum()).into_scalar()
+    };
+    let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| -f64::from((weight(model) - 0.5).abs());
+    let towers = with_id_score(model(towers), Some(metric)).unwrap().towers;
+    assert_eq!(ledger(&towers).len(), ledger(&plain).len() + 4, "and the weight of the ID's own score");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("towers.safetensors");
     save_module(&towers, &path).unwrap();
     let fresh = |align: &AlignConfig| align.towers(ITEMS as usize, &text_tower.lm, 9, &device);
     let loaded = load_module(fresh(&more), &path).unwrap();
-    let model = |towers| RaRec { ids: ring_ids(&device), scale: scale.clone(), text: text_tower.clone(), towers };
-    let histories = [History { user: 0, items: &[1, 2, 3, 4] }, History { user: 3, items: &[] }];
+    let histories = [history, History { user: 3, items: &[] }];
     let trained = model(towers);
+    assert!((weight(&trained) - 0.5).abs() < 1e-5, "{}", weight(&trained));
     assert_eq!(trained.dim(), 16 + ITEMS as usize, "the ID vector stands beside the language model's");
     assert_eq!(trained.users(&histories).into_data(), model(loaded.clone()).users(&histories).into_data());
     check_recommender(&model(loaded), &histories, &[1, 2, 12]);
