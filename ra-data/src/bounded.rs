@@ -50,6 +50,7 @@ pub fn to_parquet_within(
     folder: &Path,
 ) -> Result<Bounded> {
     config.check()?;
+    config.check_one_pass()?;
     curate.map_or(Ok(()), |(curate, _)| curate.check_one_pass())?;
     let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
     std::fs::create_dir_all(folder).map_err(fail)?;

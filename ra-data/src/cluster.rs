@@ -46,6 +46,7 @@ pub async fn to_parquet_on(
     folder: &Path,
 ) -> Result<Bounded> {
     config.check()?;
+    config.check_one_pass()?;
     let wrong = |key, problem: &str| Err(DataError::Config { key, problem: problem.into() });
     if config.split == Split::Given {
         return wrong("split", "files that are given are taken as they are; there is nothing to compute");

@@ -43,6 +43,9 @@ pub struct DataConfig {
     pub temporal_valid_from: Option<When>,
     /// When a temporal split begins to hold out for the final table, instead of a share.
     pub temporal_test_from: Option<When>,
+    /// Share of the items, chosen by their ids, that nobody has in the training part: strictly cold ones. They stay in the
+    /// catalogue and among what is held out.
+    pub cold_items: f64,
     /// The longest history of a training sample of the alignment. Evaluation and ID methods cut for themselves.
     pub max_history: usize,
 }
@@ -66,6 +69,7 @@ impl Default for DataConfig {
             temporal_test: 0.1,
             temporal_valid_from: None,
             temporal_test_from: None,
+            cold_items: 0.0,
             max_history: 50,
         }
     }
@@ -146,6 +150,7 @@ impl DataConfig {
             ("temporal_test", self.temporal_test),
             ("ratio_valid", self.ratio_valid),
             ("ratio_test", self.ratio_test),
+            ("cold_items", self.cold_items),
         ];
         for (key, share) in shares {
             if !(0.0..1.0).contains(&share) {
@@ -183,6 +188,15 @@ impl DataConfig {
         }
         if self.max_history == 0 {
             return wrong("max_history", "0 leaves no history to predict from; give at least 1".into());
+        }
+        Ok(())
+    }
+
+    /// Refuses what wants the whole log in memory.
+    pub(crate) fn check_one_pass(&self) -> Result<()> {
+        if self.cold_items > 0.0 {
+            let problem = "needs the log in memory; leave it out, or read without a bound";
+            return Err(DataError::Config { key: "cold_items", problem: problem.into() });
         }
         Ok(())
     }

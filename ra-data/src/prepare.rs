@@ -66,7 +66,9 @@ pub fn read(name: &str, config: &DataConfig) -> Result<Prepared> {
     let titles = read_titles(&items, config, &mut skipped)?;
     let cuts = temporal_cuts(&rows, config);
     let kept = rows.len();
-    let Parts { train, valid, test, times } = split(rows, users.len(), config, train_rows, cuts);
+    let parts = split(rows, users.len(), config, train_rows, cuts);
+    let Parts { train, valid, test, times } =
+        if config.cold_items > 0.0 { parts.warm(&cold(&items, config)) } else { parts };
     let longest = train.rows().map(<[u32]>::len).max().unwrap_or(0);
     anything_left(name, config, kept, longest, test.total())?;
     let (filter, split) = protocol(config);
@@ -82,6 +84,13 @@ pub(crate) fn keep(mut log: Interactions, config: &DataConfig) -> Interactions {
     }
     filter::k_core(&mut log, config.k_core);
     log.compact()
+}
+
+/// Which items are to be cold, by dense id: a share of them that depends on nothing but their own ids.
+fn cold(items: &[String], config: &DataConfig) -> Vec<bool> {
+    let hash = |id: &String| id.bytes().fold(0, |hash, byte| ra_core::splitmix64(hash ^ u64::from(byte)));
+    let is_cold = |id| (hash(id) >> 11) as f64 / ((1u64 << 53) as f64) < config.cold_items;
+    std::iter::once(false).chain(items.iter().map(is_cold)).collect()
 }
 
 /// Refuses a temporal split of a log whose time column `order_only` is no clock.
@@ -125,6 +134,7 @@ pub(crate) fn protocol(config: &DataConfig) -> (String, String) {
     let mut filters = vec![format!("k_core={}", config.k_core)];
     filters.extend(config.dedupe.then(|| "dedupe".into()));
     filters.extend(config.min_rating.map(|r| format!("min_rating={r}")));
+    filters.extend((config.cold_items > 0.0).then(|| format!("cold_items={}", config.cold_items)));
     let split = match config.split {
         Split::LeaveOneOut => "leave_one_out".into(),
         Split::LeaveLastN => format!("leave_last_n n={}", config.leave_n),

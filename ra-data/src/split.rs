@@ -12,6 +12,18 @@ pub(crate) struct Parts {
     pub(crate) times: [Vec<f64>; 3],
 }
 
+impl Parts {
+    /// The same without the training interactions with items that are `cold`.
+    pub(crate) fn warm(self, cold: &[bool]) -> Self {
+        let Self { train, valid, test, times: [first, second, third] } = self;
+        let warm = |item: &u32| !cold[*item as usize];
+        let items = train.rows().flatten();
+        let first = items.zip(first).filter(|(item, _)| warm(item)).map(|(_, time)| time).collect();
+        let rows = train.rows().map(|row| row.iter().copied().filter(warm).collect::<Vec<u32>>());
+        Self { train: Sequences::from_rows(rows), valid, test, times: [first, second, third] }
+    }
+}
+
 /// Cuts the log of so many users; of a given split the first `train_rows` rows train, of a temporal one those before `cuts`.
 pub(crate) fn split(rows: Vec<Row>, users: usize, config: &DataConfig, train_rows: usize, cuts: [f64; 2]) -> Parts {
     let users = ByUser::new(rows, users);

@@ -15,6 +15,8 @@ pub enum IdConfig {
     Pop(PopConfig),
     /// First-order Markov chain.
     Markov(MarkovConfig),
+    /// EASE.
+    Ease(EaseConfig),
     /// Matrix factorization.
     Mf(MfConfig),
     /// LightGCN.
@@ -36,7 +38,7 @@ pub enum IdConfig {
 }
 
 /// Every `kind`, for messages.
-const KINDS: &str = "pop, markov, mf, lightgcn, sasrec, gru4rec, bert4rec, comirec, alpharec, unisrec, import";
+const KINDS: &str = "pop, markov, ease, mf, lightgcn, sasrec, gru4rec, bert4rec, comirec, alpharec, unisrec, import";
 
 impl<'de> Deserialize<'de> for IdConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
@@ -50,6 +52,7 @@ impl<'de> Deserialize<'de> for IdConfig {
         let config = match kind.as_str().unwrap_or_default() {
             "pop" => read(keys).map(Self::Pop),
             "markov" => read(keys).map(Self::Markov),
+            "ease" => read(keys).map(Self::Ease),
             "mf" => read(keys).map(Self::Mf),
             "lightgcn" => read(keys).map(Self::LightGcn),
             "sasrec" => read(keys).map(Self::Sasrec),
@@ -81,6 +84,7 @@ impl IdConfig {
         match self {
             Self::Pop(_) => "pop",
             Self::Markov(_) => "markov",
+            Self::Ease(_) => "ease",
             Self::Mf(_) => "mf",
             Self::LightGcn(_) => "lightgcn",
             Self::Sasrec(_) => "sasrec",
@@ -102,6 +106,7 @@ impl IdConfig {
             train.check()?;
         }
         match self {
+            Self::Ease(config) => config.check(),
             Self::Sasrec(config) => config.check(),
             Self::Gru4Rec(config) => config.check(),
             Self::Bert4Rec(config) => config.check(),
@@ -129,7 +134,7 @@ impl IdConfig {
     /// How it is trained, if it is.
     pub fn train(&self) -> Option<&TrainConfig> {
         match self {
-            Self::Pop(_) | Self::Markov(_) | Self::Import(_) => None,
+            Self::Pop(_) | Self::Markov(_) | Self::Ease(_) | Self::Import(_) => None,
             Self::Mf(config) => Some(&config.train),
             Self::LightGcn(config) => Some(&config.train),
             Self::Sasrec(config) => Some(&config.train),
@@ -145,7 +150,7 @@ impl IdConfig {
     pub fn reads_histories(&self) -> bool {
         match self {
             Self::Pop(_) | Self::Markov(_) | Self::Mf(_) | Self::LightGcn(_) | Self::Import(_) => false,
-            Self::Sasrec(_) | Self::Gru4Rec(_) | Self::Bert4Rec(_) | Self::ComiRec(_) => true,
+            Self::Ease(_) | Self::Sasrec(_) | Self::Gru4Rec(_) | Self::Bert4Rec(_) | Self::ComiRec(_) => true,
             Self::AlphaRec(_) | Self::UniSRec(_) => true,
         }
     }
@@ -214,6 +219,7 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
     match config {
         IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(job.dataset, job.device))),
         IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(job.dataset, job.device))),
+        IdConfig::Ease(c) => Ok(Trained::counted(c.solve(job.dataset, job.device)?)),
         IdConfig::Mf(c) => {
             learn(c.init(job.dataset.users.len(), items, job.seed, &device), &mut c.batches(job), &c.train, job)
         }
@@ -263,6 +269,7 @@ pub fn load(
     match config {
         IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(dataset, device))),
         IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(dataset, device))),
+        IdConfig::Ease(c) => Ok(Trained::counted(c.solve(dataset, device)?)),
         IdConfig::Mf(c) => loaded(c.init(users, items, 0, device), path),
         IdConfig::LightGcn(c) => loaded(c.init(dataset, 0, device), path),
         IdConfig::Sasrec(c) => loaded(c.init(items, 0, device), path),

@@ -3,7 +3,7 @@
 //! The crate stands apart so that a team can train SASRec without touching a language model, and so that a method of
 //! your own needs only [`ra_core::IdModel`] and [`train`].
 //!
-//! Methods: [`Pop`] and [`Markov`], which count; [`Mf`] and [`LightGcn`], which are two tables; [`SasRec`], [`Gru4Rec`],
+//! Methods: [`Pop`] and [`Markov`], which count; [`Ease`], which solves; [`Mf`] and [`LightGcn`], which are two tables; [`SasRec`], [`Gru4Rec`],
 //! [`Bert4Rec`] and [`ComiRec`], which read a history. Each is one file with one configuration and one paper.
 //! [`AlphaRec`] and [`UniSRec`] map a language model's vectors of titles. [`Imported`] has vectors that were made elsewhere, in PyTorch, numpy or Spark.
 //!
@@ -38,6 +38,7 @@ mod batch;
 mod bert4rec;
 mod comirec;
 mod config;
+mod ease;
 mod features;
 pub mod golden;
 mod gru4rec;
@@ -57,6 +58,7 @@ pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
 pub use bert4rec::{Bert4Rec, Bert4RecConfig};
 pub use comirec::{ComiRec, ComiRecConfig, Extraction};
 pub use config::{IdConfig, Trained, fit, load};
+pub use ease::{Ease, EaseConfig};
 pub use features::FeatureMap;
 pub use gru4rec::{Gru4Rec, Gru4RecConfig};
 pub use import::{ImportConfig, Imported};

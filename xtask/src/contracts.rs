@@ -43,7 +43,7 @@ pub(crate) fn contracts(dir: &Path, backend: Backend) -> Result<()> {
             tell(&format!("{name}, {pooling:?}"), &|| language_model(folder, pooling, &device));
         }
     }
-    for kind in ["pop", "markov", "mf", "lightgcn", "sasrec", "gru4rec", "bert4rec", "comirec"] {
+    for kind in ["pop", "markov", "ease", "mf", "lightgcn", "sasrec", "gru4rec", "bert4rec", "comirec"] {
         tell(kind, &|| id_method(kind, &device));
     }
     let projections = [
@@ -102,7 +102,7 @@ fn id_method(kind: &str, device: &Device) -> Result<()> {
         split: "none".into(),
     };
     let mut config = json!({ "kind": kind });
-    if !["pop", "markov"].contains(&kind) {
+    if !["pop", "markov", "ease"].contains(&kind) {
         config["train"] = json!({ "epochs": 2, "batch": 16 });
     }
     let config: IdConfig = serde_json::from_value(config).with_context(|| format!("the ID method {kind}"))?;

@@ -149,6 +149,28 @@ fn a_temporal_split_is_cut_by_dates() {
 }
 
 #[test]
+fn cold_items_are_held_out_of_training_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: String =
+        (0..200).flat_map(|u| (0..8).map(move |t| format!("u{u}\ti{}\t{t}\n", (u * 7 + t * 13) % 60))).collect();
+    let log = write(dir.path(), "l.tsv", &format!("user\titem\tpos\n{rows}"));
+    let with = |cold_items| DataConfig { cold_items, ..config(log.clone(), None) };
+    let (all, some) = (read("log", &with(0.0)).unwrap(), read("log", &with(0.3)).unwrap());
+    let (data, whole) = (&some.dataset, &all.dataset);
+    let cold: Vec<bool> = data.popularity().iter().map(|&count| count == 0).collect();
+    let count = cold[1..].iter().filter(|&&cold| cold).count();
+    assert!((8..29).contains(&count), "about 18 of 60: {count}");
+    let kept =
+        |user: usize| whole.train.row(user).iter().copied().filter(|&item| !cold[item as usize]).collect::<Vec<_>>();
+    assert!((0..200).all(|user| data.train.row(user) == kept(user) && data.test.row(user) == whole.test.row(user)));
+    assert_eq!((&data.catalog, data.train.total()), (&whole.catalog, some.times[0].len()));
+    assert!(data.test.rows().flatten().any(|&item| cold[item as usize]), "they are asked for");
+    assert!(data.fingerprint() != whole.fingerprint() && data.filter.contains("cold_items=0.3"));
+    let refused = ra_data::to_parquet_within("log", &with(0.3), None, 1 << 20, dir.path()).unwrap_err().to_string();
+    assert!(refused.contains("cold_items") && message(&with(1.0)).contains("data.cold_items"), "{refused}");
+}
+
+#[test]
 fn unusual_logs_are_logs() {
     let dir = tempfile::tempdir().unwrap();
     let mut rows = String::from("user\titem\tpos\nlone\tx\t0\n");

@@ -10,9 +10,9 @@ use ra_core::{
     normal, rng,
 };
 use ra_idmodels::{
-    AlphaRecConfig, Bert4RecConfig, ComiRecConfig, Extraction, FeatureMap, Gru4RecConfig, IdConfig, ImportConfig, Job,
-    LightGcnConfig, Loss, MarkovConfig, MfConfig, Pop, SasRecConfig, SasRecVariant, TrainConfig, Trained,
-    UniSRecConfig, golden,
+    AlphaRecConfig, Bert4RecConfig, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig, IdConfig,
+    ImportConfig, Job, LightGcnConfig, Loss, MarkovConfig, MfConfig, Pop, SasRecConfig, SasRecVariant, TrainConfig,
+    Trained, UniSRecConfig, golden,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -175,6 +175,7 @@ fn methods_without_an_order_learn_what_belongs_together() {
     };
     let dir = tempfile::tempdir().unwrap();
     let configs = [
+        IdConfig::Ease(EaseConfig { l2: 1.0 }),
         IdConfig::Mf(MfConfig { dim: 8, train: short(300), ..MfConfig::default() }),
         IdConfig::LightGcn(LightGcnConfig { dim: 8, train: short(100), ..LightGcnConfig::default() }),
         comirec(Extraction::SelfAttentive),

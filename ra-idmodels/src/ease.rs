@@ -1,0 +1,139 @@
+//! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from what a user has to
+//! what comes next, in closed form.
+use burn::tensor::{Device, Tensor, TensorData};
+use faer::{Mat, Side, linalg::solvers::DenseSolveCore};
+use ra_core::{Dataset, Error, History, Recommender, Result, check_room};
+use serde::{Deserialize, Serialize};
+
+/// Configures [`Ease`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EaseConfig {
+    /// Weight of the squared norm of the map, the only number to choose.
+    pub l2: f64,
+}
+
+impl Default for EaseConfig {
+    fn default() -> Self {
+        Self { l2: 250.0 }
+    }
+}
+
+/// A user is the set of their items, `[items]`; an item `j` is column `j` of `B`, what each item of a user says for it.
+///
+/// `B` is `-P / diag(P)` off its diagonal and 0 on it, `P = (X^T X + l2 I)^-1` for the training interactions `X`
+/// (equation 8). Vectors are as wide as the catalogue, and its square has to fit into memory five times while `B` is made.
+#[derive(Debug, Clone)]
+pub struct Ease {
+    /// `[items + 1, items]`; row 0 is padding.
+    weights: Tensor<2>,
+}
+
+impl EaseConfig {
+    /// What does not make sense, in words a person can act on.
+    ///
+    /// # Errors
+    /// The key, its value and what is allowed.
+    pub fn check(&self) -> Result<(), String> {
+        if self.l2 > 0.0 && self.l2.is_finite() {
+            return Ok(());
+        }
+        Err(format!("id.l2 is {}, it must be above 0", self.l2))
+    }
+
+    /// Solves for the map.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] for a catalogue whose square does not fit, [`Error::Missing`] for an `l2` that is lost in rounding.
+    pub fn solve(&self, dataset: &Dataset, device: &Device) -> Result<Ease> {
+        let n = dataset.catalog.len();
+        let remedy =
+            "EASE wants the square of the catalogue: leave out rare items (data.k_core), or take another method";
+        check_room("solving ease", 5 * (n * n) as u64, &Device::flex(), remedy)?;
+        let mut gram = Mat::<f64>::zeros(n, n);
+        (0..n).for_each(|i| gram[(i, i)] = self.l2);
+        for row in dataset.train.rows() {
+            let own = set(row);
+            for &i in &own {
+                own.iter().for_each(|&j| gram[(i, j)] += 1.0);
+            }
+        }
+        // Positive definite for any l2 above 0, unless that is lost in rounding.
+        let singular = |_| Error::Missing {
+            what: "a larger id.l2".into(),
+            remedy: format!("at {} the matrix of the items has no inverse", self.l2),
+        };
+        let inverse = gram.llt(Side::Lower).map_err(singular)?.inverse();
+        let mut weights = vec![0f32; (n + 1) * n];
+        for (j, row) in weights.chunks_exact_mut(n.max(1)).skip(1).enumerate() {
+            row.iter_mut().enumerate().for_each(|(i, weight)| *weight = (-inverse[(i, j)] / inverse[(j, j)]) as f32);
+            row[j] = 0.0;
+        }
+        Ok(Ease { weights: Tensor::from_data(TensorData::new(weights, [n + 1, n]), device) })
+    }
+}
+
+/// The distinct items of a history, counted from 0.
+fn set(items: &[u32]) -> Vec<usize> {
+    let mut own: Vec<usize> = items.iter().filter(|&&item| item > 0).map(|&item| item as usize - 1).collect();
+    own.sort_unstable();
+    own.dedup();
+    own
+}
+
+impl Recommender for Ease {
+    fn dim(&self) -> usize {
+        self.weights.dims()[1]
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        let n = self.dim();
+        let mut sets = vec![0f32; histories.len() * n];
+        for (at, history) in histories.iter().enumerate() {
+            set(history.items).into_iter().for_each(|item| sets[at * n + item] = 1.0);
+        }
+        Tensor::from_data(TensorData::new(sets, [histories.len(), n]), &self.weights.device())
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        let rows: Vec<i32> = items.iter().map(|&item| item as i32).collect();
+        let device = self.weights.device();
+        self.weights.clone().select(0, Tensor::from_data(TensorData::new(rows, [items.len()]), &device))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::{Catalog, Sequences};
+
+    /// The Lagrangian of the constrained least squares is flat off the diagonal: `X^T X B - X^T X + l2 B` is diagonal.
+    #[test]
+    fn it_is_the_least_squares_map_with_a_zero_diagonal() {
+        let rows: [&[u32]; 5] = [&[1, 2, 3, 3], &[2, 3], &[1, 4], &[3, 4, 1], &[2]];
+        let names = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
+        let none = Sequences::from_rows(vec![Vec::<u32>::new(); 5]);
+        let dataset = Dataset {
+            name: "tiny".into(),
+            users: names(5),
+            catalog: Catalog::new(names(5), names(5)),
+            train: Sequences::from_rows(rows),
+            valid: none.clone(),
+            test: none,
+            filter: String::new(),
+            split: String::new(),
+        };
+        let (config, device) = (EaseConfig { l2: 0.5 }, Device::flex());
+        let ease = config.solve(&dataset, &device).unwrap();
+        let b = ease.items(&[1, 2, 3, 4, 5]).transpose();
+        let histories: Vec<History<'_>> = rows.iter().map(|items| History { user: 0, items }).collect();
+        let x = ease.users(&histories);
+        let gram = x.clone().transpose().matmul(x);
+        let flat = gram.clone().matmul(b.clone()) - gram + b.clone() * config.l2;
+        let off = |t: Tensor<2>| -> f32 {
+            let diagonal = t.clone() * Tensor::eye(5, &device);
+            (t - diagonal).abs().max().into_scalar()
+        };
+        assert!(off(flat.clone()) < 1e-5, "{flat}");
+        let diagonal: f32 = (b.clone() * Tensor::eye(5, &device)).abs().max().into_scalar();
+        assert!(diagonal == 0.0 && off(b.clone()) > 0.1, "{b}");
+    }
+}
