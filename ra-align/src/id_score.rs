@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use ra_core::{Aligner, Error, LanguageModel, Recommender, Result};
 
 /// Weights that are tried: scores are those of vectors of length 1, or about it.
-const WEIGHTS: [f32; 10] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 3.0];
+const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0, 16.0];
 
 /// `model` with the score `<h_u, h_i> + beta <u, i>`, `beta` being the one of a few weights that `validate` likes best.
 ///
