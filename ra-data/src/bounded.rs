@@ -8,6 +8,7 @@ use crate::output::{Counted, Output};
 use crate::partitions::Log;
 use crate::prepare::{anything_left, needs_clock};
 use crate::records::Skipped;
+use crate::spill::spill_folder;
 use crate::split::{Parts, split};
 use crate::{CurateConfig, Curated, DataError, Result, filter};
 use ra_core::{Catalog, Fingerprint, Sample};
@@ -54,7 +55,7 @@ pub fn to_parquet_within(
     curate.map_or(Ok(()), |(curate, _)| curate.check_one_pass())?;
     let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
     std::fs::create_dir_all(folder).map_err(fail)?;
-    let spill = tempfile::Builder::new().prefix(".partitions").tempdir_in(folder).map_err(fail)?;
+    let (spill, _lock) = spill_folder(folder).map_err(fail)?;
     let mut skipped = Skipped::default();
     let mut log = Log::read(config, memory, spill.path(), &mut skipped)?;
     needs_clock(config, log.told.order_only.as_ref())?;

@@ -9,6 +9,26 @@ use std::fmt::Display;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tempfile::TempDir;
+
+/// A folder within `into` for rows that do not fit into memory, gone with the guard, and its lock. Those that killed processes
+/// left, which nobody locks, go too.
+pub(crate) fn spill_folder(into: &Path) -> std::io::Result<(TempDir, File)> {
+    const PREFIX: &str = ".partitions";
+    for entry in into.read_dir()?.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        if File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            // Nothing depends on its success.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(into)?;
+    let lock = File::create(folder.path().join(LOCK))?;
+    // On a file system without locks, leftovers are taken for somebody's and stay.
+    let _ = lock.try_lock();
+    Ok((folder, lock))
+}
+
+const LOCK: &str = "lock";
 
 /// A Parquet file of rows while it is written; `block` rows at most are held.
 pub(crate) struct Spilling {

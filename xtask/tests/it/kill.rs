@@ -31,6 +31,41 @@ fn a_run_killed_a_hundred_times_ends_with_the_same_bits() {
     killed_and_resumed(100, 5);
 }
 
+#[test]
+fn an_export_killed_at_random_moments_ends_as_if_it_had_not_been() {
+    let root = Root::new();
+    let row = |at: usize| format!("u{}\ti{}\t{}\n", at % 1500, ra_core::splitmix64(at as u64) % 700, at / 1500);
+    root.write("long.tsv", &("user\titem\tpos\n".to_owned() + &(0..30_000).map(row).collect::<String>()));
+    let export = |out: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["data", "export", "long.tsv", "--memory", "16MiB", "--out", out]).current_dir(root.path(""));
+        command.env("RA_REC_ROOT", root.path("")).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let files = |out: &str| {
+        let mut found: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+        for folder in [root.path(out), root.path(out).join("interactions")] {
+            for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+                let name = path.strip_prefix(root.path(out)).unwrap().to_path_buf();
+                found.push((name, if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() }));
+            }
+        }
+        found.sort();
+        found
+    };
+    let since = std::time::Instant::now();
+    assert!(export("whole").status().unwrap().success());
+    let longest = since.elapsed().as_micros() as u64;
+    for attempt in 0..8 {
+        let mut child = export("killed").spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(ra_core::splitmix64(attempt) % longest));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(export("killed").status().unwrap().success());
+    assert_eq!(files("killed"), files("whole"), "nothing is missing and nothing was left");
+}
+
 /// Kills `kills` runs; each time the folder and the cache begin anew, `fresh` times in all.
 fn killed_and_resumed(kills: u64, fresh: u64) {
     let root = Root::new();
