@@ -132,8 +132,11 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     progress: &dyn Progress,
 ) -> Result<(Towers<Layerwise>, IdScale, Curve)> {
     assert!(!job.samples.is_empty(), "alignment needs samples");
+    if job.align.id_residual {
+        // Before anything is read.
+        needed(validate)?;
+    }
     let frozen = Frozen::prepare(job, progress);
-    let weighed = if job.align.id_residual { Some(needed(validate)?) } else { None };
     let align = AlignConfig { id_residual: false, ..job.align.clone() };
     let towers = align.towers(job.ids.dim(), &job.text.lm, job.seed, &job.text.lm.device().autodiff());
     let mut order = Vec::new();
@@ -151,10 +154,8 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     let mut metric = validate.map(|validate| |towers: &Towers<Layerwise>| validate(&model(towers.valid())));
     let metric = metric.as_mut().map(|m| m as ra_core::Validation<'_, _>);
     let (towers, curve) = ra_core::fit("align", &job.train.fit_config(), towers, loss, metric, progress, job.state)?;
-    let mut towers = towers.valid();
-    if weighed.is_some() {
-        towers = with_id_score(model(towers), weighed)?.towers;
-    }
+    let towers = towers.valid();
+    let towers = if job.align.id_residual { with_id_score(model(towers), validate)?.towers } else { towers };
     Ok((towers, frozen.scale, curve))
 }
 
