@@ -1,4 +1,5 @@
 //! The ID method's own score beside the aligned one.
+use crate::train::Metric;
 use crate::{RaRec, Validate};
 use burn::tensor::Tensor;
 use ra_core::{Aligner, Error, LanguageModel, Recommender, Result};
@@ -34,7 +35,7 @@ pub fn with_id_score<I: Recommender, L: LanguageModel, A: Aligner + Sync + Clone
 }
 
 /// The metric that a weight is chosen by.
-pub(crate) fn needed(validate: Validate<'_>) -> Result<&dyn Fn(&dyn Recommender) -> f64> {
+pub(crate) fn needed(validate: Validate<'_>) -> Result<Metric<'_>> {
     let what = "a validation metric";
     let remedy =
         "align.id_residual chooses its weight by it: hold some interactions out for validation, or switch it off";

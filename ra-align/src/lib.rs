@@ -58,4 +58,4 @@ pub use prompt::{PromptConfig, Prompts};
 pub use rarec::{RaRec, TextTower, Towers};
 pub use standardize::{IdScale, user_vectors};
 pub use title::title_vectors;
-pub use train::{AlignTrain, Job, Validate, fit};
+pub use train::{AlignTrain, Job, Metric, Validate, fit};

@@ -116,8 +116,11 @@ impl<'a, I, L> Job<'a, I, L> {
     }
 }
 
+/// How good a model is, higher is better.
+pub type Metric<'a> = &'a dyn Fn(&dyn Recommender) -> f64;
+
 /// A validation metric of the model so far, higher is better.
-pub type Validate<'a> = Option<&'a dyn Fn(&dyn Recommender) -> f64>;
+pub type Validate<'a> = Option<Metric<'a>>;
 
 /// Trains the towers and returns them, on the plain device, as they were at the best validation.
 ///
