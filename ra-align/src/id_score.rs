@@ -29,6 +29,9 @@ pub fn with_id_score<I: Recommender, L: LanguageModel, A: Aligner + Sync + Clone
             best = (metric, weight);
         }
     }
+    if WEIGHTS.last() == Some(&best.1) {
+        tracing::warn!(weight = best.1, "the ID method's own score wants a larger weight than any that is tried");
+    }
     tracing::info!(weight = best.1, validation = best.0, "the ID method's own score");
     model.towers.extra.weigh_ids(Tensor::from_floats([best.1], &device));
     Ok(model)

@@ -131,9 +131,10 @@ pub fn fit<M: Module>(
     progress: &dyn Progress,
     state: Option<&Path>,
 ) -> Result<(M, Curve)> {
-    // A gradient, two moments and the best model so far, beside the model itself.
-    let numbers = 4 * trainable_params(&ledger(&model)) as u64;
-    let remedy = "lower the width (id.dim, align.projection), or leave out rare users and items (data.k_core)";
+    // A gradient, two moments and, where something validates, the best model so far, beside the model itself.
+    let copies = if validate.is_some() && config.validate_every > 0 { 4 } else { 3 };
+    let numbers = copies * trainable_params(&ledger(&model)) as u64;
+    let remedy = "free some, or train fewer parameters (narrower vectors, rare users and items left out)";
     model.devices().iter().try_for_each(|device| check_room(stage, numbers, device, remedy))?;
     let mut optimizer = config.optimizer();
     let mut at = At::default();

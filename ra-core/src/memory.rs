@@ -14,7 +14,8 @@ pub fn peak_mib() -> Option<u64> {
     told("/proc/self/status", "VmHWM:", 1024)
 }
 
-/// What this process may still take, in MiB, where the system says: of the machine's memory, and of a container's.
+/// What this process may still take, in MiB, where the system says: of the machine's memory, and of a container's whose limit
+/// stands where cgroup v2 shows it inside.
 pub fn available_mib() -> Option<u64> {
     let machine = told("/proc/meminfo", "MemAvailable:", 1024)?;
     let limit = told("/sys/fs/cgroup/memory.max", "", 1 << 20);

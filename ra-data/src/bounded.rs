@@ -53,9 +53,8 @@ pub fn to_parquet_within(
     config.check()?;
     config.check_one_pass()?;
     curate.map_or(Ok(()), |(curate, _)| curate.check_one_pass())?;
+    let (spill, _lock) = spill_folder(folder)?;
     let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
-    std::fs::create_dir_all(folder).map_err(fail)?;
-    let (spill, _lock) = spill_folder(folder).map_err(fail)?;
     let mut skipped = Skipped::default();
     let mut log = Log::read(config, memory, spill.path(), &mut skipped)?;
     needs_clock(config, log.told.order_only.as_ref())?;

@@ -53,8 +53,7 @@ pub async fn to_parquet_on(
     }
     curate.map_or(Ok(()), |(curate, _)| curate.check_one_pass())?;
     let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
-    std::fs::create_dir_all(folder).map_err(fail)?;
-    let steps = tempfile::Builder::new().prefix(".steps").tempdir_in(folder).map_err(fail)?;
+    let (steps, _lock) = crate::spill::spill_folder(folder)?;
     let mut skipped = Skipped::default();
     let mut sql = Sql { context, folder: std::path::absolute(steps.path()).map_err(fail)?, step: 0 };
     let order_only = sql.read_log(config, &mut skipped).await?;

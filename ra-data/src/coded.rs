@@ -27,7 +27,10 @@ pub struct Coded {
 /// [`DataError::Config`] for columns of different lengths and for values that cannot work.
 pub fn prepare_coded(users: &[u32], items: &[u32], times: &[f64], config: &DataConfig) -> Result<Coded> {
     config.check()?;
-    config.check_one_pass()?;
+    if config.cold_items > 0.0 {
+        let problem = "items are made cold by their own ids, which coded columns lack; leave it out".into();
+        return Err(DataError::Config { key: "cold_items", problem });
+    }
     let wrong = |problem: &str| DataError::Config { key: "columns", problem: problem.into() };
     if users.len() != items.len() || users.len() != times.len() {
         return Err(wrong("users, items and times differ in length"));

@@ -29,7 +29,7 @@ impl Prepared {
         found.then(|| [all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max)])
     }
 
-    /// The earliest time of each item of the catalogue, where there is a clock.
+    /// The earliest time of each item of the catalogue among the interactions that were kept, where there is a clock.
     pub fn first_seen(&self) -> Option<Vec<f64>> {
         self.span()?;
         let data = &self.dataset;
@@ -89,7 +89,7 @@ pub(crate) fn keep(mut log: Interactions, config: &DataConfig) -> Interactions {
 /// Which items are to be cold, by dense id: a share of them that depends on nothing but their own ids.
 fn cold(items: &[String], config: &DataConfig) -> Vec<bool> {
     let hash = |id: &String| id.bytes().fold(0, |hash, byte| ra_core::splitmix64(hash ^ u64::from(byte)));
-    let is_cold = |id| (hash(id) >> 11) as f64 / ((1u64 << 53) as f64) < config.cold_items;
+    let is_cold = |id| ra_core::SplitMix::new(hash(id)).unit() < config.cold_items;
     std::iter::once(false).chain(items.iter().map(is_cold)).collect()
 }
 

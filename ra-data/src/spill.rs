@@ -6,29 +6,40 @@ use arrow::array::types::{Float64Type, UInt32Type};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, UInt32Array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fmt::Display;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// A folder within `into` for rows that do not fit into memory, gone with the guard, and its lock. Those that killed processes
-/// left, which nobody locks, go too.
-pub(crate) fn spill_folder(into: &Path) -> std::io::Result<(TempDir, File)> {
-    const PREFIX: &str = ".partitions";
-    for entry in into.read_dir()?.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
-        if File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok()) {
-            // Nothing depends on its success.
-            let _ = std::fs::remove_dir_all(entry.path());
+/// A folder within `into`, gone with the guard, and the lock of `into`, held by one export at a time. What killed ones left goes
+/// first.
+pub(crate) fn spill_folder(into: &Path) -> Result<(TempDir, File)> {
+    let fail = |e| ra_core::Error::io(into, "cannot write (is the disk full or the folder read-only?)", e);
+    std::fs::create_dir_all(into).map_err(fail)?;
+    let lock = File::open(into).map_err(fail)?;
+    match lock.try_lock() {
+        Ok(()) => {
+            for entry in into.read_dir().map_err(fail)?.flatten() {
+                if entry.file_name().to_string_lossy().starts_with(SPILLED) {
+                    std::fs::remove_dir_all(entry.path()).map_err(fail)?;
+                }
+            }
         }
+        Err(TryLockError::WouldBlock) => {
+            return Err(ra_core::Error::corrupt(
+                into,
+                "another export writes here; wait for it, or name another folder",
+            )
+            .into());
+        }
+        // A file system without locks: leftovers may be somebody's, and stay.
+        Err(TryLockError::Error(_)) => {}
     }
-    let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(into)?;
-    let lock = File::create(folder.path().join(LOCK))?;
-    // On a file system without locks, leftovers are taken for somebody's and stay.
-    let _ = lock.try_lock();
-    Ok((folder, lock))
+    Ok((tempfile::Builder::new().prefix(SPILLED).tempdir_in(into).map_err(fail)?, lock))
 }
 
-const LOCK: &str = "lock";
+/// Begins the name of such a folder.
+const SPILLED: &str = ".partitions";
 
 /// A Parquet file of rows while it is written; `block` rows at most are held.
 pub(crate) struct Spilling {

@@ -99,7 +99,9 @@ impl Run {
             let costs =
                 crate::run::Training { samples: mark.samples, params: trainable_params(&rows), seconds: mark.seconds };
             let items = self.evaluate(&label, plan.name, &model, costs)?;
-            curves.push(LearningCurve { name: plan.name.into(), curve: mark.curve.clone() });
+            if !plan.only_weighs_ids(&self.recipe) {
+                curves.push(LearningCurve { name: plan.name.into(), curve: mark.curve.clone() });
+            }
             if row == Row::RaRec {
                 self.folder.save_items(items)?;
                 crate::print::print_ledger(&rows, text.params());

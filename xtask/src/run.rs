@@ -6,7 +6,7 @@ use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
 use crate::text::Text;
 use crate::{fetch, log, machine, suite};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{Backend, Dataset, Device, LedgerRow, Recommender, Silent, open_device, trainable_params};
 use ra_data::Prepared;
@@ -83,6 +83,14 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     let dataset = prepared.dataset;
     say!("{}", ra_data::describe(&dataset)?);
     // Whatever can be refused is refused before an earlier run is touched.
+    let valid_users = sampled_users(&dataset, recipe.seed);
+    if valid_users.is_empty() && (recipe.align.id_residual || recipe.rows.contains(&Row::IdResidual)) {
+        bail!(
+            "the weight of the ID's own score is chosen on validation, and the split {:?} holds nothing out for it; take another \
+             split, or leave id-residual out of eval.rows",
+            dataset.split
+        );
+    }
     let since = Instant::now();
     let text = recipe.reads_text().then(|| Text::load(&recipe, &device, root)).transpose()?;
     let loaded = StageCost {
@@ -94,7 +102,6 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     let folder = RunFolder::open(&out, &recipe, &dataset, args.resume)?;
     log::write_to(folder.path())?;
     tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = dataset.name, "run");
-    let valid_users = sampled_users(&dataset, recipe.seed);
     if valid_users.is_empty() {
         tracing::warn!("nothing is held out for validation: every stage runs to its last step");
     }

@@ -56,12 +56,15 @@ fn an_export_killed_at_random_moments_ends_as_if_it_had_not_been() {
     let since = std::time::Instant::now();
     assert!(export("whole").status().unwrap().success());
     let longest = since.elapsed().as_micros() as u64;
+    let mut killed = 0;
     for attempt in 0..8 {
         let mut child = export("killed").spawn().unwrap();
         std::thread::sleep(Duration::from_micros(ra_core::splitmix64(attempt) % longest));
+        killed += u32::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
     }
+    assert!(killed > 1, "{killed} kills met a running process");
     assert!(export("killed").status().unwrap().success());
     assert_eq!(files("killed"), files("whole"), "nothing is missing and nothing was left");
 }
@@ -83,7 +86,7 @@ fn killed_and_resumed(kills: u64, fresh: u64) {
         "--set",
         "align.id_noise=0.5",
         "--set",
-        "eval.rows=[\"id\", \"text\", \"ra-rec\", \"probes\", \"prefix-only\"]",
+        "eval.rows=[\"id\", \"text\", \"ra-rec\", \"probes\", \"prefix-only\", \"id-residual\"]",
     ];
     let run = |out: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
