@@ -20,8 +20,12 @@ pub(crate) fn spill_folder(into: &Path) -> Result<(TempDir, File)> {
     match lock.try_lock() {
         Ok(()) => {
             for entry in into.read_dir().map_err(fail)?.flatten() {
-                if entry.file_name().to_string_lossy().starts_with(SPILLED) {
-                    std::fs::remove_dir_all(entry.path()).map_err(fail)?;
+                let (name, path) = (entry.file_name(), entry.path());
+                match name.to_string_lossy() {
+                    name if name.starts_with(SPILLED) => std::fs::remove_dir_all(path).map_err(fail)?,
+                    // A file that was never given its name.
+                    name if name.starts_with(".tmp") && path.is_file() => std::fs::remove_file(path).map_err(fail)?,
+                    _ => {}
                 }
             }
         }

@@ -209,10 +209,9 @@ fn faults_are_one_line_and_leave_nothing() {
         assert!(set.contains(told), "{told}: {set}");
     }
     assert!(root.error(&["run", "absent"]).contains("known recipes: tiny"));
-    let nothing_to_choose_by =
-        ["data.split='ratio'", "data.ratio_valid=0.0", "eval.rows=['id', 'ra-rec', 'id-residual']"];
-    let [split, share, rows] = nothing_to_choose_by;
-    let told = root.error(&["run", "tiny", "--out", "x", "--set", split, "--set", share, "--set", rows]);
+    let rows = "eval.rows=['id', 'ra-rec', 'id-residual']";
+    let sets = ["data.split='ratio'", "data.ratio_valid=0.0", "data.ratio_test=0.3", rows].map(|set| ["--set", set]);
+    let told = root.error(&[&["run", "tiny", "--out", "x"], &sets.concat()[..]].concat());
     assert!(told.contains("validation") && told.contains("id-residual"), "{told}");
     for backend in Backend::ALL.into_iter().filter(|b| !Backend::built().contains(b)) {
         let told = root.error(&["run", "tiny", "--backend", backend.name()]);
