@@ -15,7 +15,7 @@ const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8
 ///
 /// # Errors
 /// [`Error::Missing`] without a metric.
-pub fn with_id_score<I: Recommender, L: LanguageModel, A: Aligner + Sync + Clone>(
+pub fn with_id_score<I: Recommender, L: LanguageModel, A: Aligner + Sync>(
     mut model: RaRec<I, L, A>,
     validate: Validate<'_>,
 ) -> Result<RaRec<I, L, A>> {

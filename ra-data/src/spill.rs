@@ -5,6 +5,7 @@ use crate::{DataError, Result};
 use arrow::array::types::{Float64Type, UInt32Type};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, UInt32Array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use ra_core::is_unfinished;
 use std::fmt::Display;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -21,11 +22,10 @@ pub(crate) fn spill_folder(into: &Path) -> Result<(TempDir, File)> {
         Ok(()) => {
             for entry in into.read_dir().map_err(fail)?.flatten() {
                 let (name, path) = (entry.file_name(), entry.path());
-                match name.to_string_lossy() {
-                    name if name.starts_with(SPILLED) => std::fs::remove_dir_all(path).map_err(fail)?,
-                    // A file that was never given its name.
-                    name if name.starts_with(".tmp") && path.is_file() => std::fs::remove_file(path).map_err(fail)?,
-                    _ => {}
+                if name.to_string_lossy().starts_with(SPILLED) {
+                    std::fs::remove_dir_all(path).map_err(fail)?;
+                } else if is_unfinished(&name) && path.is_file() {
+                    std::fs::remove_file(path).map_err(fail)?;
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from what a user has to
 //! what comes next, in closed form.
+use crate::sequence::item_rows;
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side, linalg::solvers::DenseSolveCore};
 use ra_core::{Dataset, Error, History, Recommender, Result, check_room};
@@ -98,9 +99,7 @@ impl Recommender for Ease {
         Tensor::from_data(TensorData::new(sets, [histories.len(), n]), &self.weights.device())
     }
     fn items(&self, items: &[u32]) -> Tensor<2> {
-        let rows: Vec<i32> = items.iter().map(|&item| item as i32).collect();
-        let device = self.weights.device();
-        self.weights.clone().select(0, Tensor::from_data(TensorData::new(rows, [items.len()]), &device))
+        item_rows(&self.weights, items)
     }
 }
 

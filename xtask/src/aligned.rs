@@ -53,9 +53,10 @@ impl Plan {
         Some(Self { name, align, numbered })
     }
 
-    /// Whether RA-Rec's own towers are its towers too.
+    /// Whether it is RA-Rec's towers and the weight of the ID method's own score.
     fn only_weighs_ids(&self, recipe: &Recipe) -> bool {
-        recipe.rows.contains(&Row::RaRec) && self.align == AlignConfig { id_residual: true, ..recipe.align.clone() }
+        let weighed = AlignConfig { id_residual: true, ..recipe.align.clone() };
+        recipe.rows.contains(&Row::RaRec) && self.align != recipe.align && self.align == weighed
     }
 
     /// Whether it reads what RA-Rec reads.

@@ -4,7 +4,10 @@ use crate::text::Text;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_align::{AlignConfig, IdScale, Layerwise, Towers};
-use ra_core::{Curve, Dataset, Recommender, load_module, read_bytes, read_json, save_module, write_atomic, write_json};
+use ra_core::{
+    Curve, Dataset, Recommender, is_unfinished, load_module, read_bytes, read_json, save_module, write_atomic,
+    write_json,
+};
 use ra_data::Column;
 use ra_eval::Evaluation;
 use ra_idmodels::{IdConfig, Trained};
@@ -338,7 +341,7 @@ pub(crate) fn read_users(run: &Path, row: &str) -> Result<Option<(Vec<String>, E
 /// A file that a killed write never gave its name, or the lock.
 fn is_leftover(entry: &std::fs::DirEntry) -> bool {
     let name = entry.file_name();
-    name == LOCK || name.to_string_lossy().starts_with(".tmp")
+    name == LOCK || is_unfinished(&name)
 }
 
 const LOCK: &str = ".lock";

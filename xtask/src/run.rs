@@ -87,7 +87,7 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     if valid_users.is_empty() && (recipe.align.id_residual || recipe.rows.contains(&Row::IdResidual)) {
         bail!(
             "the weight of the ID's own score is chosen on validation, and the split {:?} holds nothing out for it; take another \
-             split, or leave id-residual out of eval.rows",
+             split, or leave id-residual out of eval.rows and align.id_residual off",
             dataset.split
         );
     }

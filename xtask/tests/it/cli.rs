@@ -354,6 +354,17 @@ fn every_row_that_a_recipe_may_ask_for_is_made() {
     assert_eq!(params("id-residual(unisrec, lm)"), own + 1, "the weight of the ID's own score");
     assert!(own < params("lora(unisrec, lm)") && params("lora(unisrec, lm)") < params("fine-tuned(unisrec, lm)"));
     assert!(root.path("r/checkpoints/id-unisrec-fold-2-of-2.safetensors").exists());
+    let curves = |run: &str| {
+        let curves = root.report(run)["curves"].as_array().unwrap().clone();
+        curves.iter().map(|curve| curve["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(
+        curves("r").contains(&"ra-rec".into()) && !curves("r").contains(&"id-residual".into()),
+        "{:?}",
+        curves("r")
+    );
+    root.ok(&["run", "tiny", "--out", "own", "--set", "align.id_residual=true"]);
+    assert!(curves("own").contains(&"ra-rec".into()), "its own towers were trained");
     assert!(root.ok(&["recommend", "--run", "r", "--user", "u3"]).contains("recommended"));
     let error = root.error(&["run", "tiny", "--set", "id=[{kind=\"mf\"}]", "--set", "align.cross_fit=2"]);
     assert!(error.contains("cross_fit") && error.contains("mf"), "{error}");
