@@ -1,14 +1,37 @@
 //! Items that nobody was seen with, served by their titles alone.
+use crate::Validate;
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{Dataset, History, Recommender};
+use ra_core::{Dataset, Error, History, Recommender, Result};
+
+/// Lifts that are tried, in standard deviations of a user's scores.
+const LIFTS: [f32; 13] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0];
+
+/// Users that the deviation is measured on at most.
+const MEASURED: usize = 512;
 
 /// An ID method that knows nothing of cold items: instead of what it was initialised to, each gets the mean of all items, which
 /// is 0 once the alignment has centred it, so that only the title is left.
 #[derive(Debug)]
 pub struct ColdByText<I> {
     ids: I,
-    cold: Vec<bool>,
+    cold: Cold,
     mean: Tensor<2>,
+}
+
+/// Which items nobody was seen with.
+#[derive(Debug)]
+struct Cold(Vec<bool>);
+
+impl Cold {
+    fn of(dataset: &Dataset) -> Self {
+        Self(dataset.popularity().iter().map(|&count| count == 0).collect())
+    }
+
+    /// 1 for each cold one of `items`, `[items, 1]`, beside `like`.
+    fn column(&self, items: &[u32], like: &Tensor<2>) -> Tensor<2> {
+        let cold: Vec<f32> = items.iter().map(|&item| f32::from(self.0[item as usize])).collect();
+        Tensor::from_data(TensorData::new(cold, [items.len(), 1]), &like.device())
+    }
 }
 
 impl<I: Recommender> ColdByText<I> {
@@ -16,7 +39,7 @@ impl<I: Recommender> ColdByText<I> {
     pub fn new(ids: I, dataset: &Dataset) -> Self {
         let all: Vec<u32> = dataset.catalog.all().collect();
         let mean = ids.items(&all).mean_dim(0);
-        Self { ids, cold: dataset.popularity().iter().map(|&count| count == 0).collect(), mean }
+        Self { ids, cold: Cold::of(dataset), mean }
     }
 }
 
@@ -32,9 +55,104 @@ impl<I: Recommender> Recommender for ColdByText<I> {
     }
     fn items(&self, items: &[u32]) -> Tensor<2> {
         let own = self.ids.items(items);
-        let cold: Vec<f32> = items.iter().map(|&item| f32::from(self.cold[item as usize])).collect();
-        let cold = Tensor::<2>::from_data(TensorData::new(cold, [items.len(), 1]), &own.device());
+        let cold = self.cold.column(items, &own);
         own.clone() + (self.mean.clone() - own) * cold
+    }
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+        self.ids.additions(history)
+    }
+}
+
+/// A recommender that adds one number to the score of each cold item.
+///
+/// Told by its title alone, a cold item has a fair place among its like, but an item that is known scores higher whatever it
+/// is: its ID says more than any title. One number, the same for all users and items, lets the two kinds meet.
+#[derive(Debug)]
+pub struct LiftedCold<R> {
+    model: R,
+    cold: Cold,
+    lift: f32,
+}
+
+impl<R: Recommender> LiftedCold<R> {
+    /// `model` with the lift that `validate` likes best; a few are tried, in standard deviations of a user's scores.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] without a metric, and as [`check_cold`].
+    pub fn chosen(model: R, dataset: &Dataset, validate: Validate<'_>) -> Result<Self> {
+        check_cold(dataset)?;
+        let validate = validate.ok_or_else(|| {
+            missing("a validation metric", "a lift is chosen by it: hold some interactions out for validation")
+        })?;
+        let unit = deviation(&model, dataset);
+        let mut lifted = Self { model, cold: Cold::of(dataset), lift: 0.0 };
+        let mut best = (f64::NEG_INFINITY, 0.0);
+        for lift in LIFTS {
+            lifted.lift = lift * unit;
+            let metric = validate(&lifted);
+            if metric > best.0 {
+                best = (metric, lift);
+            }
+        }
+        tracing::info!(lift = best.1, validation = best.0, "scores of cold items, in standard deviations");
+        lifted.lift = best.1 * unit;
+        Ok(lifted)
+    }
+
+    /// What is added.
+    pub fn lift(&self) -> f32 {
+        self.lift
+    }
+}
+
+/// Whether `dataset` has what a lift is for.
+///
+/// # Errors
+/// [`Error::Missing`] when nothing is cold, and when all is.
+pub fn check_cold(dataset: &Dataset) -> Result<()> {
+    let cold = dataset.popularity()[1..].iter().filter(|&&count| count == 0).count();
+    if cold == 0 {
+        return Err(missing("a cold item", "data.cold_items holds some out of the training part"));
+    }
+    if cold + 2 > dataset.catalog.len() {
+        return Err(missing("a known item", "nearly nothing stands in the training part: give it interactions"));
+    }
+    Ok(())
+}
+
+fn missing(what: &str, remedy: &str) -> Error {
+    Error::Missing { what: what.into(), remedy: remedy.into() }
+}
+
+/// Standard deviation of a user's scores of known items, on average over the first users with a history.
+fn deviation<R: Recommender>(model: &R, dataset: &Dataset) -> f32 {
+    let popularity = dataset.popularity();
+    let known: Vec<u32> = dataset.catalog.all().filter(|&item| popularity[item as usize] > 0).collect();
+    let histories = (0..).zip(dataset.train.rows()).map(|(user, items)| History { user, items });
+    let some: Vec<History<'_>> = histories.filter(|history| !history.items.is_empty()).take(MEASURED).collect();
+    let scores = model.users(&some).matmul(model.items(&known).transpose());
+    scores.var(1).mean().sqrt().into_scalar::<f32>()
+}
+
+impl<R: Recommender> Recommender for LiftedCold<R> {
+    fn dim(&self) -> usize {
+        self.model.dim() + 1
+    }
+    fn interests(&self) -> usize {
+        self.model.interests()
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        let own = self.model.users(histories);
+        let one = Tensor::ones([own.dims()[0], 1], &own.device());
+        Tensor::cat(vec![own, one], 1)
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        let own = self.model.items(items);
+        let lift = self.cold.column(items, &own) * self.lift;
+        Tensor::cat(vec![own, lift], 1)
+    }
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+        self.model.additions(history)
     }
 }
 
@@ -43,11 +161,10 @@ mod tests {
     use super::*;
     use ra_core::{Catalog, Device, IdTable, Sequences};
 
-    #[test]
-    fn cold_items_get_the_mean_and_others_keep_their_own() {
+    fn dataset() -> Dataset {
         let names = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
         let none = || Sequences::from_rows(vec![Vec::new(); 1]);
-        let dataset = Dataset {
+        Dataset {
             name: "tiny".into(),
             users: names(1),
             catalog: Catalog::new(names(3), names(3)),
@@ -56,11 +173,39 @@ mod tests {
             test: none(),
             filter: String::new(),
             split: String::new(),
-        };
+        }
+    }
+
+    /// The user's vector is 1, items 1, 2, 3 have 1, 9, 2; nobody was seen with item 2.
+    fn ids() -> IdTable {
         let device = Device::flex();
-        let items = Tensor::from_floats([[0.0], [1.0], [9.0], [2.0]], &device);
-        let made = ColdByText::new(IdTable::new(Tensor::ones([1, 1], &device), items), &dataset);
-        let got: Vec<f32> = made.items(&[1, 2, 3]).into_data().iter().collect();
-        assert_eq!(got, [1.0, 4.0, 2.0]);
+        IdTable::new(Tensor::ones([1, 1], &device), Tensor::from_floats([[0.0], [1.0], [9.0], [2.0]], &device))
+    }
+
+    fn host(x: Tensor<2>) -> Vec<f32> {
+        x.into_data().iter().collect()
+    }
+
+    #[test]
+    fn cold_items_get_the_mean_and_others_keep_their_own() {
+        assert_eq!(host(ColdByText::new(ids(), &dataset()).items(&[1, 2, 3])), [1.0, 4.0, 2.0]);
+    }
+
+    #[test]
+    fn the_lift_is_the_one_that_validates_best_and_reaches_cold_items_alone() {
+        let data = dataset();
+        let scores = |model: &dyn Recommender| {
+            let user = model.users(&[History { user: 0, items: &[1, 3] }]);
+            host(user.matmul(model.items(&[1, 2, 3]).transpose()))
+        };
+        // The scores of known items, 1 and 2, have a deviation of sqrt(1/2); 10.1 is nearest to 9 and 1.5 of it.
+        let near = |model: &dyn Recommender| -f64::from((scores(model)[1] - 10.1).abs());
+        let lifted = LiftedCold::chosen(ids(), &data, Some(&near)).unwrap();
+        let got = scores(&lifted);
+        assert_eq!([got[0], got[2]], [1.0, 2.0]);
+        assert!((got[1] - 9.0 - 1.5 * 0.5f32.sqrt()).abs() < 1e-5, "{got:?}");
+        assert!(LiftedCold::chosen(ids(), &data, None).unwrap_err().to_string().contains("validation"));
+        let all = Dataset { train: Sequences::from_rows([[1, 2, 3]]), ..dataset() };
+        assert!(LiftedCold::chosen(ids(), &all, Some(&near)).unwrap_err().to_string().contains("data.cold_items"));
     }
 }

@@ -84,8 +84,10 @@ pub struct AlignConfig {
     pub id_noise: f32,
     /// Dropout on ID vectors while training.
     pub id_dropout: f64,
-    /// Share of samples that are trained without their ID.
+    /// Share of samples that are trained without their user's ID.
     pub id_drop: f64,
+    /// Share of a step's items that are trained without their ID, by their titles: see [`crate::LiftedCold`].
+    pub item_id_drop: f64,
     /// Standard deviation of the projection's weights at the start.
     pub init_std: f32,
     /// Whether the temperature is trained, from `temperature` on. Not in the paper, like the three that follow.
@@ -123,6 +125,7 @@ impl Default for AlignConfig {
             id_noise: 0.0,
             id_dropout: 0.0,
             id_drop: 0.0,
+            item_id_drop: 0.0,
             init_std: 0.1,
             learn_temperature: false,
             id_residual: false,
@@ -182,7 +185,12 @@ impl AlignConfig {
                 return Err(format!("{key} is {value}, it must be 0 or above"));
             }
         }
-        for (key, value) in [("align.id_dropout", self.id_dropout), ("align.id_drop", self.id_drop)] {
+        let shares = [
+            ("align.id_dropout", self.id_dropout),
+            ("align.id_drop", self.id_drop),
+            ("align.item_id_drop", self.item_id_drop),
+        ];
+        for (key, value) in shares {
             if !(0.0..1.0).contains(&value) {
                 return Err(format!("{key} is {value}, it must be in 0..1"));
             }

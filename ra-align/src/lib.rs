@@ -47,7 +47,7 @@ mod train;
 
 pub use alter::{Altered, IdSource};
 pub use cache::TextCache;
-pub use cold::ColdByText;
+pub use cold::{ColdByText, LiftedCold, check_cold};
 pub use config::{AlignConfig, AlignLoss, PairLoss, Placement};
 pub use cross_fit::{CrossFitted, without_fold};
 pub use extra::{Extra, Tuning};

@@ -219,6 +219,7 @@ impl<'a> Frozen<'a> {
         let user_ids = self.noisy_users(batch, align, seed);
         let user_prefix = towers.user.prefix(user_ids.clone());
         let item_ids = dropped(select(&self.items, unique.iter().map(|&i| i as usize)), align, seed ^ 1);
+        let item_ids = without_some(item_ids, align.item_id_drop, 1, seed ^ 4);
         let item_prefix = towers.item.prefix(item_ids.clone().unsqueeze_dim(1));
         let lm = towers.extra.language_model(&text.lm);
         let user_texts: Vec<Vec<u32>> = batch.iter().map(|&s| self.user_texts[s].clone()).collect();
@@ -307,15 +308,7 @@ impl<'a> Frozen<'a> {
             let noise = normal([n, dim], align.id_noise, &mut rng(seed, "id noise", 0), &device).val();
             ids = ids + noise * self.scale.user_std(&device);
         }
-        ids = dropped(ids, align, seed);
-        if align.id_drop > 0.0 {
-            let mut random = SplitMix::new(seed ^ 3);
-            let keep =
-                |_| if (random.below(1 << 20) as f64) < align.id_drop * f64::from(1 << 20) { 0.0 } else { 1.0f32 };
-            let keep: Vec<f32> = (0..n / interests).map(keep).collect();
-            let keep: Vec<f32> = keep.into_iter().flat_map(|k| std::iter::repeat_n(k, interests)).collect();
-            ids = ids * Tensor::from_data(TensorData::new(keep, [n, 1]), &device);
-        }
+        let ids = without_some(dropped(ids, align, seed), align.id_drop, interests, seed ^ 3);
         ids.reshape([batch.len(), interests, dim])
     }
 }
@@ -326,6 +319,18 @@ fn dropped(ids: Tensor<2>, align: &AlignConfig, seed: u64) -> Tensor<2> {
     }
     let mask = dropout_mask(ids.dims(), align.id_dropout, seed, &ids.device());
     ids * mask
+}
+
+/// `ids`, `[n * rows, dim]`, with a `share` of its groups of `rows` rows zeroed: after scaling, the ID of nobody.
+fn without_some(ids: Tensor<2>, share: f64, rows: usize, seed: u64) -> Tensor<2> {
+    if share == 0.0 {
+        return ids;
+    }
+    let (n, mut random) = (ids.dims()[0], SplitMix::new(seed));
+    let keep = |_| if (random.below(1 << 20) as f64) < share * f64::from(1 << 20) { 0.0 } else { 1.0f32 };
+    let keep = (0..n / rows).map(keep).flat_map(|k| std::iter::repeat_n(k, rows)).collect::<Vec<f32>>();
+    let keep = Tensor::<2>::from_data(TensorData::new(keep, [n, 1]), &ids.device());
+    ids * keep
 }
 
 /// Mean over layers of the loss between the mean of a layer's prefix rows and the text-only mean after that layer.

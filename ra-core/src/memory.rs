@@ -1,26 +1,28 @@
 //! Memory: what this process has taken, what the machine still has, and a word before a stage that would not fit.
 use crate::{Error, Result};
 use burn::tensor::Device;
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
-/// A number of KiB or bytes behind `key` in a file of the system, divided by `unit`.
-fn told(file: &str, key: &str, unit: u64) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / unit)
-}
-
-/// The most memory that this process has held so far, in MiB, where the system says.
+/// The most memory that this process has held so far, in MiB, where the system says (Linux).
 pub fn peak_mib() -> Option<u64> {
-    told("/proc/self/status", "VmHWM:", 1024)
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
-/// What this process may still take, in MiB, where the system says: of the machine's memory, and of a container's whose limit
-/// stands where cgroup v2 shows it inside.
+/// What this process may still take, in MiB, where the system says: of the machine's memory, and of what the process's
+/// control group and the groups around it allow (cgroup v1 and v2; containers). File cache counts as free: it gives way.
 pub fn available_mib() -> Option<u64> {
-    let machine = told("/proc/meminfo", "MemAvailable:", 1024)?;
-    let limit = told("/sys/fs/cgroup/memory.max", "", 1 << 20);
-    let own = told("/proc/self/status", "VmRSS:", 1024).unwrap_or(0);
-    Some(limit.map_or(machine, |limit| machine.min(limit.saturating_sub(own))))
+    let mut system = System::new();
+    system.refresh_memory();
+    let machine = system.available_memory();
+    let own = sysinfo::get_current_pid().ok();
+    if let Some(own) = own {
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, ProcessRefreshKind::nothing());
+    }
+    let group = own.and_then(|own| system.process(own)?.cgroup_limits());
+    let available = group.map_or(machine, |group| machine.min(group.total_memory.saturating_sub(group.rss)));
+    (machine > 0).then_some(available >> 20)
 }
 
 /// Refuses a stage that will take `numbers` of four bytes at least where there is no room for them. What it takes beyond

@@ -3,7 +3,9 @@ use crate::config::{DataConfig, TitleParts};
 use crate::interactions::{Builder, Interactions};
 use crate::records::{Skipped, Wanted};
 use crate::{DataError, Result};
+use burn::tensor::Device;
 use foldhash::fast::RandomState;
+use ra_core::check_room;
 use std::collections::HashMap;
 
 const USER: [&str; 4] = ["user", "user_id", "reviewerID", "userId"];
@@ -24,10 +26,19 @@ pub(crate) struct Told {
     pub(crate) order_only: Option<String>,
 }
 
+/// For a log that does not fit into memory.
+const REMEDY: &str = "raise data.min_rating or read a part of the log; `cargo xtask data export --memory 2GiB` reads a log of any length";
+
 /// The interactions of `config`, rated well enough, in memory.
+///
+/// # Errors
+/// [`ra_core::Error::Memory`] before the list of rows asks for more than the machine has left.
 pub(crate) fn read_interactions(config: &DataConfig, skipped: &mut Skipped) -> Result<(Interactions, Told)> {
     let mut builder = Builder::default();
     let told = scan(config, skipped, |user, item, time| {
+        if let Some(bytes) = builder.growth() {
+            check_room("read interactions", bytes as u64 / 4, &Device::flex(), REMEDY)?;
+        }
         builder.push(user, item, time);
         Ok(())
     })?;

@@ -32,6 +32,13 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
+    /// Bytes that the next row makes it ask for, when they are many.
+    pub(crate) fn growth(&self) -> Option<usize> {
+        const MANY: usize = 1 << 20;
+        let rows = self.rows.capacity();
+        (rows >= MANY && rows == self.rows.len()).then(|| 2 * rows * size_of::<Row>())
+    }
+
     pub(crate) fn push(&mut self, user: &str, item: &str, time: f64) {
         let (user, item, index) = (self.users.code(user), self.items.code(item), self.rows.len() as u32);
         self.rows.push(Row { user, item, index, time });

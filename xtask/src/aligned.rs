@@ -2,12 +2,12 @@
 use crate::folder::{TowersMark, id_fingerprint};
 use crate::ids::Fold;
 use crate::recipe::{Recipe, Row};
-use crate::run::Run;
+use crate::run::{Run, Training};
 use crate::text::{Text, Tower};
 use anyhow::{Result, bail};
 use ra_align::{
-    AlignConfig, AlignLoss, Altered, ColdByText, CrossFitted, IdScale, IdSource, Job, Layerwise, Placement,
-    ProjectionKind, PromptConfig, RaRec, Towers, Tuning, user_vectors, with_id_score,
+    AlignConfig, AlignLoss, Altered, ColdByText, CrossFitted, IdScale, IdSource, Job, Layerwise, LiftedCold, Placement,
+    ProjectionKind, PromptConfig, RaRec, Towers, Tuning, check_cold, user_vectors, with_id_score,
 };
 use ra_core::{Catalog, Dataset, History, LanguageModel, Recommender, Sample, ledger, trainable_params};
 use ra_eval::LearningCurve;
@@ -47,7 +47,7 @@ impl Plan {
             Row::LoraText => ("lora-text", tuned(&no_id, lora)),
             Row::FineTuned => ("fine-tuned", tuned(&own, Tuning::Full)),
             Row::FineTunedText => ("fine-tuned-text", tuned(&no_id, Tuning::Full)),
-            Row::Id | Row::Text | Row::Probes => return None,
+            Row::Id | Row::Text | Row::Probes | Row::ColdLift => return None,
         };
         let numbered = row == Row::IdDirect;
         Some(Self { name, align, numbered })
@@ -80,6 +80,10 @@ impl Run {
         (text, tower): (&Text, &Tower<'_>),
         curves: &mut Vec<LearningCurve>,
     ) -> Result<Vec<ra_core::LedgerRow>> {
+        if self.recipe.rows.contains(&Row::ColdLift) {
+            // Before anything is trained.
+            check_cold(&self.dataset)?;
+        }
         let mut trained = Vec::new();
         for row in self.recipe.rows.clone() {
             let Some(plan) = Plan::of(row, &self.recipe) else { continue };
@@ -97,8 +101,7 @@ impl Run {
                 ProjectionKind::None => format!("{}({})", plan.name, self.lm_name()),
                 _ => format!("{}({name}, {})", plan.name, self.lm_name()),
             };
-            let costs =
-                crate::run::Training { samples: mark.samples, params: trainable_params(&rows), seconds: mark.seconds };
+            let costs = Training { samples: mark.samples, params: trainable_params(&rows), seconds: mark.seconds };
             let items = self.evaluate(&label, plan.name, &model, costs)?;
             if !plan.only_weighs_ids(&self.recipe) {
                 curves.push(LearningCurve { name: plan.name.into(), curve: mark.curve.clone() });
@@ -109,6 +112,9 @@ impl Run {
                 if self.recipe.rows.contains(&Row::Probes) {
                     self.probes(&model, backbone, text)?;
                 }
+                if self.recipe.rows.contains(&Row::ColdLift) {
+                    self.cold_lift(&model, name, backbone, costs)?;
+                }
                 trained = rows;
             }
         }
@@ -118,7 +124,7 @@ impl Run {
     /// Evaluates a trained RA-Rec on ID vectors that are not the user's and item's own, and on titles out of order: what
     /// it loses is what it read from them. And with cold items told by their titles alone.
     fn probes(&mut self, model: &Aligned<'_>, backbone: &Trained, text: &Text) -> Result<()> {
-        let costs = crate::run::Training::default();
+        let costs = Training::default();
         for (name, source) in [("zero", IdSource::Zero), ("permuted", IdSource::Permuted), ("random", IdSource::Random)]
         {
             // Not the order of `align.ids`, and on the scale that the towers know: the probe is of content.
@@ -132,16 +138,29 @@ impl Run {
             self.evaluate(&format!("ra-rec, {name} IDs"), "probe", &probe, costs)?;
         }
         if self.dataset.popularity()[1..].contains(&0) {
-            let ids = ColdByText::new(&*backbone.model, &self.dataset);
-            let ids = Altered::new(&ids, self.recipe.align.ids, &self.dataset, self.recipe.seed);
-            let (scale, text, towers) = (model.scale.clone(), model.text.clone(), model.towers.clone());
-            self.evaluate("ra-rec, cold items by title", "probe", &RaRec { ids, scale, text, towers }, costs)?;
+            let model = self.cold_by_title(model, backbone);
+            self.evaluate("ra-rec, cold items by title", "probe", &model, costs)?;
         }
         let prompt = PromptConfig { shuffle: true, ..self.recipe.prompt.clone() };
         let tower = text.tower(&self.dataset.catalog, &prompt, &self.recipe.align, backbone.model.interests())?;
         let ids = Altered::new(&*backbone.model, self.recipe.align.ids, &self.dataset, self.recipe.seed);
         let (scale, towers) = (model.scale.clone(), model.towers.clone());
         self.evaluate("ra-rec, shuffled titles", "probe", &RaRec { ids, scale, text: tower, towers }, costs)?;
+        Ok(())
+    }
+
+    /// `model` that has no ID of cold items.
+    fn cold_by_title<'a>(&self, model: &Aligned<'a>, backbone: &'a Trained) -> impl Recommender + use<'a> {
+        let ids = ColdByText::new(&*backbone.model, &self.dataset);
+        let ids = Altered::new(ids, self.recipe.align.ids, &self.dataset, self.recipe.seed);
+        RaRec { ids, scale: model.scale.clone(), text: model.text.clone(), towers: model.towers.clone() }
+    }
+
+    fn cold_lift(&mut self, model: &Aligned<'_>, name: &str, backbone: &Trained, costs: Training) -> Result<()> {
+        let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
+        let model = self.cold_by_title(model, backbone);
+        let lifted = LiftedCold::chosen(model, &self.dataset, self.has_validation().then_some(metric))?;
+        self.evaluate(&format!("cold-lift({name}, {})", self.lm_name()), "cold-lift", &lifted, costs)?;
         Ok(())
     }
 

@@ -56,6 +56,8 @@ pub(crate) enum Row {
     RaRec,
     /// RA-Rec after its training on IDs that are zero, permuted or random, on shuffled titles, and with cold items by title.
     Probes,
+    /// RA-Rec with cold items by title and their scores lifted by the number that validates best.
+    ColdLift,
     /// Titles with a trained prefix and no ID: ID translation by prefix tuning.
     PrefixOnly,
     /// Items called by their number, with a trained prefix: ID direct usage (P5).
@@ -158,8 +160,10 @@ impl Recipe {
         }
         recipe.rows.sort_unstable();
         recipe.rows.dedup();
-        if recipe.rows.contains(&Row::Probes) && !recipe.rows.contains(&Row::RaRec) {
-            bail!("eval.rows has probes but no ra-rec: there is nothing to probe");
+        for (row, name) in [(Row::Probes, "probes"), (Row::ColdLift, "cold-lift")] {
+            if recipe.rows.contains(&row) && !recipe.rows.contains(&Row::RaRec) {
+                bail!("eval.rows has {name} but no ra-rec, whose towers it needs");
+            }
         }
         recipe.eval.check()?;
         Ok(recipe)
