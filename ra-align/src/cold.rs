@@ -1,5 +1,6 @@
 //! Items that nobody was seen with, served by their titles alone.
 use crate::Validate;
+use crate::choose::{choose, needed};
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Dataset, Error, History, Recommender, Result};
 
@@ -81,21 +82,14 @@ impl<R: Recommender> LiftedCold<R> {
     /// [`Error::Missing`] without a metric, and as [`check_cold`].
     pub fn chosen(model: R, dataset: &Dataset, validate: Validate<'_>) -> Result<Self> {
         check_cold(dataset)?;
-        let validate = validate.ok_or_else(|| {
-            missing("a validation metric", "a lift is chosen by it: hold some interactions out for validation")
-        })?;
+        let validate = needed(validate, "a lift is chosen by it: hold some interactions out for validation")?;
         let unit = deviation(&model, dataset);
         let mut lifted = Self { model, cold: Cold::of(dataset), lift: 0.0 };
-        let mut best = (f64::NEG_INFINITY, 0.0);
-        for lift in LIFTS {
-            lifted.lift = lift * unit;
-            let metric = validate(&lifted);
-            if metric > best.0 {
-                best = (metric, lift);
-            }
-        }
-        tracing::info!(lift = best.1, validation = best.0, "scores of cold items, in standard deviations");
-        lifted.lift = best.1 * unit;
+        lifted.lift = unit
+            * choose("the lift of cold items, in standard deviations", &LIFTS, |lift| {
+                lifted.lift = lift * unit;
+                validate(&lifted)
+            });
         Ok(lifted)
     }
 

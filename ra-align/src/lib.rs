@@ -31,6 +31,7 @@
 
 mod alter;
 mod cache;
+mod choose;
 mod cold;
 mod config;
 mod cross_fit;

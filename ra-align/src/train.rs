@@ -1,7 +1,7 @@
 //! Training the towers: the only thing that learns in RA-Rec.
 use crate::cache::indices;
+use crate::choose::needed;
 use crate::extra::{Extra, Side};
-use crate::id_score::needed;
 use crate::loss::Candidates;
 use crate::{
     AlignConfig, AlignLoss, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, bpr_in_batch, bpr_sampled,
@@ -137,7 +137,7 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     assert!(!job.samples.is_empty(), "alignment needs samples");
     if job.align.id_residual {
         // Before anything is read.
-        needed(validate)?;
+        needed(validate, crate::id_score::REMEDY)?;
     }
     let frozen = Frozen::prepare(job, progress);
     let align = AlignConfig { id_residual: false, ..job.align.clone() };
@@ -358,4 +358,21 @@ fn unique(items: &[u32]) -> (Vec<u32>, Vec<usize>) {
     distinct.dedup();
     let place = items.iter().map(|item| distinct.partition_point(|d| d < item)).collect();
     (distinct, place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::Device;
+
+    #[test]
+    fn a_user_loses_all_interests_or_none_and_about_the_share_that_is_asked_for() {
+        let ids = Tensor::ones([4000, 3], &Device::flex());
+        let kept: Vec<f32> = without_some(ids.clone(), 0.25, 2, 7).into_data().iter().collect();
+        let users: Vec<&[f32]> = kept.chunks(6).collect();
+        assert!(users.iter().all(|user| user.iter().all(|x| x == &user[0])));
+        let lost = users.iter().filter(|user| user[0] == 0.0).count();
+        assert!((440..560).contains(&lost), "{lost} of 2000");
+        assert_eq!(without_some(ids.clone(), 0.0, 2, 7).into_data(), ids.into_data());
+    }
 }

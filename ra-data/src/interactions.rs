@@ -192,6 +192,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_log_says_what_it_will_ask_for_before_it_does() {
+        let mut log = Builder::default();
+        log.push("a", "b", 0.0);
+        log.rows.shrink_to_fit();
+        assert_eq!(log.growth(), None, "small ones may double as they like");
+        log.rows.resize(log.rows.len() + (1 << 20), log.rows[0]);
+        log.rows.shrink_to_fit();
+        let full = log.rows.capacity();
+        assert_eq!(log.growth(), Some(2 * full * size_of::<Row>()));
+        log.push("a", "b", 1.0);
+        assert_eq!(log.rows.capacity(), 2 * full, "as it was told");
+        assert_eq!(log.growth(), None);
+    }
+
+    #[test]
     fn ids_are_ordered_by_number_or_by_text() {
         let log = Interactions::from_rows(&[("10", "b", 0.0), ("9", "a10", 1.0), ("09", "a9", 2.0)]);
         assert_eq!(log.users, ["09", "9", "10"]);

@@ -7,7 +7,7 @@ use crate::text::{Text, Tower};
 use anyhow::{Result, bail};
 use ra_align::{
     AlignConfig, AlignLoss, Altered, ColdByText, CrossFitted, IdScale, IdSource, Job, Layerwise, LiftedCold, Placement,
-    ProjectionKind, PromptConfig, RaRec, Towers, Tuning, check_cold, user_vectors, with_id_score,
+    ProjectionKind, PromptConfig, RaRec, Towers, Tuning, user_vectors, with_id_score,
 };
 use ra_core::{Catalog, Dataset, History, LanguageModel, Recommender, Sample, ledger, trainable_params};
 use ra_eval::LearningCurve;
@@ -80,10 +80,6 @@ impl Run {
         (text, tower): (&Text, &Tower<'_>),
         curves: &mut Vec<LearningCurve>,
     ) -> Result<Vec<ra_core::LedgerRow>> {
-        if self.recipe.rows.contains(&Row::ColdLift) {
-            // Before anything is trained.
-            check_cold(&self.dataset)?;
-        }
         let mut trained = Vec::new();
         for row in self.recipe.rows.clone() {
             let Some(plan) = Plan::of(row, &self.recipe) else { continue };
@@ -157,9 +153,11 @@ impl Run {
     }
 
     fn cold_lift(&mut self, model: &Aligned<'_>, name: &str, backbone: &Trained, costs: Training) -> Result<()> {
+        let since = Instant::now();
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
         let model = self.cold_by_title(model, backbone);
         let lifted = LiftedCold::chosen(model, &self.dataset, self.has_validation().then_some(metric))?;
+        self.cost("choose the lift of cold items", since);
         self.evaluate(&format!("cold-lift({name}, {})", self.lm_name()), "cold-lift", &lifted, costs)?;
         Ok(())
     }

@@ -84,12 +84,20 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     say!("{}", ra_data::describe(&dataset)?);
     // Whatever can be refused is refused before an earlier run is touched.
     let valid_users = sampled_users(&dataset, recipe.seed);
-    if valid_users.is_empty() && (recipe.align.id_residual || recipe.rows.contains(&Row::IdResidual)) {
+    let asked = |row| recipe.rows.contains(&row);
+    let weighs = recipe.align.id_residual || asked(Row::IdResidual);
+    let chosen = [
+        (weighs, "the weight of the ID's own score", "id-residual out of eval.rows and align.id_residual off"),
+        (asked(Row::ColdLift), "the lift of cold items", "cold-lift out of eval.rows"),
+    ];
+    if let Some((_, what, leave)) = chosen.iter().find(|(asked, ..)| *asked && valid_users.is_empty()) {
         bail!(
-            "the weight of the ID's own score is chosen on validation, and the split {:?} holds nothing out for it; take another \
-             split, or leave id-residual out of eval.rows and align.id_residual off",
+            "{what} is chosen on validation, and the split {:?} holds nothing out for it; take another split, or leave {leave}",
             dataset.split
         );
+    }
+    if asked(Row::ColdLift) {
+        ra_align::check_cold(&dataset)?;
     }
     let since = Instant::now();
     let text = recipe.reads_text().then(|| Text::load(&recipe, &device, root)).transpose()?;

@@ -162,7 +162,8 @@ fn the_checkpoint_is_the_ledger_and_gives_the_same_recommender() {
 
 #[test]
 fn the_same_seed_gives_the_same_bits_whatever_is_cached() {
-    let align = AlignConfig { id_noise: 1.0, id_dropout: 0.2, id_drop: 0.1, ..AlignConfig::default() };
+    let align =
+        AlignConfig { id_noise: 1.0, id_dropout: 0.2, id_drop: 0.1, item_id_drop: 0.1, ..AlignConfig::default() };
     let text = text(&align, 2, &device());
     let weights = |seed| fit(&align, &text, seed).0.user.parts()[0].0.to_data();
     let first = weights(1);

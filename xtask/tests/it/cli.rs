@@ -209,10 +209,15 @@ fn faults_are_one_line_and_leave_nothing() {
         assert!(set.contains(told), "{told}: {set}");
     }
     assert!(root.error(&["run", "absent"]).contains("known recipes: tiny"));
-    let rows = "eval.rows=['id', 'ra-rec', 'id-residual']";
-    let sets = ["data.split='ratio'", "data.ratio_valid=0.0", "data.ratio_test=0.3", rows].map(|set| ["--set", set]);
-    let told = root.error(&[&["run", "tiny", "--out", "x"], &sets.concat()[..]].concat());
-    assert!(told.contains("validation") && told.contains("id-residual"), "{told}");
+    for row in ["id-residual", "cold-lift"] {
+        let rows = &format!("eval.rows=['id', 'ra-rec', '{row}']");
+        let sets =
+            ["data.split='ratio'", "data.ratio_valid=0.0", "data.ratio_test=0.3", rows].map(|set| ["--set", set]);
+        let told = root.error(&[&["run", "tiny", "--out", "x"], &sets.concat()[..]].concat());
+        assert!(told.contains("validation") && told.contains(row), "{told}");
+    }
+    let told = root.error(&["run", "tiny", "--out", "x", "--set", "eval.rows=['ra-rec', 'cold-lift']"]);
+    assert!(told.contains("data.cold_items"), "{told}");
     for backend in Backend::ALL.into_iter().filter(|b| !Backend::built().contains(b)) {
         let told = root.error(&["run", "tiny", "--backend", backend.name()]);
         assert!(told.contains(&format!("--features {}", backend.name())), "{told}");

@@ -112,3 +112,18 @@ fn the_tables_of_the_paper_are_made_cell_by_cell() {
         assert_eq!(before["costs"][0], after["costs"][0], "{name}: the first cell was made again");
     }
 }
+
+#[test]
+fn cold_items_get_a_row_that_lifts_them() {
+    let root = Root::new();
+    let rows = "eval.rows=['id', 'ra-rec', 'probes', 'cold-lift']";
+    root.ok(&["run", "tiny", "--out", "r", "--set", "data.cold_items=0.2", "--set", rows]);
+    let report = root.report("r");
+    let rows = report["rows"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"ra-rec, cold items by title"), "{names:?}");
+    let row = |kind: &str| rows.iter().find(|row| row["kind"] == kind).unwrap();
+    assert_eq!(row("cold-lift")["trainable_params"], row("ra-rec")["trainable_params"], "nothing more is trained");
+    let error = root.error(&["run", "tiny", "--set", "eval.rows=['id', 'cold-lift']"]);
+    assert!(error.contains("cold-lift") && error.contains("ra-rec"), "{error}");
+}
