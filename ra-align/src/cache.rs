@@ -252,10 +252,7 @@ impl TextCache {
                 _ => encode_from(lm, self.first_layer, hidden, &batch, own.as_ref()),
             }
         };
-        let vectors = Tensor::cat(groups.iter().map(part).collect(), 0);
-        let mut places = vec![0; texts.len()];
-        groups.concat().into_iter().enumerate().for_each(|(place, at)| places[at] = place);
-        vectors.select(0, indices(places.into_iter(), &device))
+        in_order(Tensor::cat(groups.iter().map(part).collect(), 0), &groups.concat())
     }
 
     /// Means of the text-only states after each injected layer, `[texts, width]` each.
@@ -296,9 +293,17 @@ pub(crate) fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Ten
     Tensor::from_data(TensorData::new(rows, [n]), device)
 }
 
+/// Rows that were computed in `order`, as they were asked for.
+pub(crate) fn in_order<const D: usize>(rows: Tensor<D>, order: &[usize]) -> Tensor<D> {
+    let mut places = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(place, &at)| places[at] = place);
+    let places = indices(places.into_iter(), &rows.device());
+    rows.select(0, places)
+}
+
 /// Groups of texts in which the longest is at most an eighth longer than the shortest: of the tokens of a group, at most a
 /// ninth are padding, and of a batch far fewer.
-fn near_length(texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
+pub(crate) fn near_length(texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by_key(|&at| texts[at].len());
     let mut groups: Vec<Vec<usize>> = Vec::new();

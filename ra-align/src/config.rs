@@ -1,8 +1,8 @@
-//! The `[align]` table of a recipe (method notes, section 10).
+//! The `[align]` and `[train]` tables of a recipe (method notes, section 10).
 use crate::extra::Extra;
 use crate::{IdSource, Layerwise, LayerwiseConfig, ProjectionKind, Towers, Tuning};
 use burn::tensor::Device;
-use ra_core::{LanguageModel, LmSpec};
+use ra_core::{FitConfig, LanguageModel, LmSpec};
 use serde::{Deserialize, Serialize};
 
 /// The loss that ties a layer's prefix to its text.
@@ -230,5 +230,66 @@ impl AlignConfig {
     fn layerwise(&self, dim: usize, spec: &LmSpec) -> LayerwiseConfig {
         let Self { projection, n_tok, n_ctx, init_std, .. } = *self;
         LayerwiseConfig { projection, dim, n_tok, n_ctx, first_layer: self.first_layer(spec), init_std }
+    }
+}
+
+/// The `[train]` table of a recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlignTrain {
+    /// Samples a batch.
+    pub batch: usize,
+    /// Texts of a step whose graph is kept at a time: memory then does not grow with the batch, for a second forward pass.
+    /// 0 keeps all, as rows that tune the language model do in any case.
+    pub chunk: usize,
+    /// Steps at most.
+    pub steps: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// Cosine decay over `steps`.
+    pub cosine: bool,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Largest gradient norm of a parameter; 0 is off.
+    pub clip: f32,
+    /// Steps between two validations; 0 is never.
+    pub validate_every: usize,
+    /// Validations without improvement before training stops; 0 is never.
+    pub patience: usize,
+}
+
+impl Default for AlignTrain {
+    fn default() -> Self {
+        Self {
+            batch: 256,
+            chunk: 0,
+            steps: 400,
+            lr: 0.01,
+            warmup: 10,
+            cosine: true,
+            weight_decay: 0.01,
+            clip: 1.0,
+            validate_every: 20,
+            patience: 0,
+        }
+    }
+}
+
+impl AlignTrain {
+    pub(crate) fn fit_config(&self) -> FitConfig {
+        FitConfig {
+            steps: self.steps,
+            lr: self.lr,
+            warmup: self.warmup,
+            cosine: self.cosine,
+            weight_decay: self.weight_decay,
+            betas: [0.9, 0.98],
+            clip: self.clip,
+            validate_every: self.validate_every,
+            patience: self.patience,
+            ..FitConfig::default()
+        }
     }
 }

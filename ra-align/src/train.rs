@@ -1,80 +1,23 @@
 //! Training the towers: the only thing that learns in RA-Rec.
 use crate::cache::indices;
 use crate::choose::needed;
+use crate::chunked::by_chunks;
 use crate::extra::{Extra, Side};
 use crate::loss::Candidates;
 use crate::{
-    AlignConfig, AlignLoss, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, bpr_in_batch, bpr_sampled,
-    info_nce, mmd, mse, softmax_in_batch, user_vectors, with_id_score,
+    AlignConfig, AlignLoss, AlignTrain, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, Tuning, bpr_in_batch,
+    bpr_sampled, info_nce, mmd, mse, softmax_in_batch, user_vectors, with_id_score,
 };
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{
-    Aligner, Curve, Dataset, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result, Sample,
+    Aligner, Curve, Dataset, Device, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result, Sample,
     SplitMix, dropout_mask, normal, rng, splitmix64,
 };
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-
-/// The `[train]` table of a recipe.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AlignTrain {
-    /// Samples a batch.
-    pub batch: usize,
-    /// Steps at most.
-    pub steps: usize,
-    /// Peak learning rate.
-    pub lr: f64,
-    /// Steps of linear warm-up.
-    pub warmup: usize,
-    /// Cosine decay over `steps`.
-    pub cosine: bool,
-    /// Decoupled weight decay.
-    pub weight_decay: f32,
-    /// Largest gradient norm of a parameter; 0 is off.
-    pub clip: f32,
-    /// Steps between two validations; 0 is never.
-    pub validate_every: usize,
-    /// Validations without improvement before training stops; 0 is never.
-    pub patience: usize,
-}
-
-impl Default for AlignTrain {
-    fn default() -> Self {
-        Self {
-            batch: 256,
-            steps: 400,
-            lr: 0.01,
-            warmup: 10,
-            cosine: true,
-            weight_decay: 0.01,
-            clip: 1.0,
-            validate_every: 20,
-            patience: 0,
-        }
-    }
-}
-
-impl AlignTrain {
-    fn fit_config(&self) -> FitConfig {
-        FitConfig {
-            steps: self.steps,
-            lr: self.lr,
-            warmup: self.warmup,
-            cosine: self.cosine,
-            weight_decay: self.weight_decay,
-            betas: [0.9, 0.98],
-            clip: self.clip,
-            validate_every: self.validate_every,
-            patience: self.patience,
-            ..FitConfig::default()
-        }
-    }
-}
 
 /// What is aligned with what, on which samples.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +42,8 @@ pub struct Job<'a, I, L> {
     pub seed: u64,
     /// Where a training is written down while it runs, to go on from there; see [`ra_core::fit`].
     pub state: Option<&'a Path>,
+    /// The language model of `text` once more on each further device; see [`FitConfig::further_devices`].
+    pub replicas: &'a [L],
 }
 
 impl<'a, I, L> Job<'a, I, L> {
@@ -111,8 +56,8 @@ impl<'a, I, L> Job<'a, I, L> {
         align: &'a AlignConfig,
         train: &'a AlignTrain,
     ) -> Self {
-        let (training_ids, max_history, seed, state) = (None, 50, 1, None);
-        Self { ids, training_ids, text, dataset, samples, max_history, align, train, seed, state }
+        let (training_ids, max_history, seed, state, replicas) = (None, 50, 1, None, &[][..]);
+        Self { ids, training_ids, text, dataset, samples, max_history, align, train, seed, state, replicas }
     }
 }
 
@@ -145,18 +90,20 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     let mut order = Vec::new();
     let batch = job.train.batch.min(frozen.targets.len()).max(1);
     let per_epoch = (frozen.targets.len() / batch).max(1);
-    let loss = |towers: &Towers<Layerwise>, step: usize| {
-        let (epoch, index) = (step / per_epoch, step % per_epoch);
+    let loss = |towers: &Towers<Layerwise>, number: usize| {
+        let (epoch, index) = (number / per_epoch, number % per_epoch);
         if index == 0 || order.is_empty() {
             order = (0..frozen.targets.len()).collect::<Vec<usize>>();
             order.shuffle(&mut rng(job.seed, "samples", epoch as u64));
         }
-        frozen.loss(job, towers, &order[index * batch..(index + 1) * batch], step)
+        frozen.loss(job, towers, &order[index * batch..(index + 1) * batch], number)
     };
     let model = |towers| RaRec { ids: job.ids, scale: frozen.scale.clone(), text: job.text.clone(), towers };
     let mut metric = validate.map(|validate| |towers: &Towers<Layerwise>| validate(&model(towers.valid())));
     let metric = metric.as_mut().map(|m| m as ra_core::Validation<'_, _>);
-    let (towers, curve) = ra_core::fit("align", &job.train.fit_config(), towers, loss, metric, progress, job.state)?;
+    let further_devices = job.replicas.iter().map(|lm| lm.device().autodiff()).collect();
+    let config = FitConfig { further_devices, ..job.train.fit_config() };
+    let (towers, curve) = ra_core::fit("align", &config, towers, loss, metric, progress, job.state)?;
     let towers = towers.valid();
     let towers = if job.align.id_residual { with_id_score(model(towers), validate)?.towers } else { towers };
     Ok((towers, frozen.scale, curve))
@@ -167,12 +114,19 @@ struct Frozen<'a> {
     histories: Vec<History<'a>>,
     targets: Vec<u32>,
     user_texts: Vec<Vec<u32>>,
-    /// `[samples * interests, dim]`.
-    users: Tensor<2>,
     interests: usize,
-    items: Tensor<2>,
+    /// On each device.
+    vectors: Vec<Vectors>,
     shares: BTreeMap<u32, f32>,
     scale: IdScale,
+}
+
+/// Scaled ID vectors.
+struct Vectors {
+    /// `[samples * interests, dim]`.
+    users: Tensor<2>,
+    /// `[items + 1, dim]`; row 0 is padding.
+    items: Tensor<2>,
 }
 
 impl<'a> Frozen<'a> {
@@ -199,8 +153,13 @@ impl<'a> Frozen<'a> {
         for &target in &targets {
             *shares.entry(target).or_insert(0.0) += 1.0 / targets.len() as f32;
         }
-        let interests = job.ids.interests();
-        Self { histories, targets, user_texts, users, interests, items, shares, scale }
+        let devices = std::iter::once(users.device()).chain(job.replicas.iter().map(L::device));
+        let on = |device: Device| Vectors {
+            users: users.clone().to_device(&device),
+            items: items.clone().to_device(&device),
+        };
+        let (interests, vectors) = (job.ids.interests(), devices.map(on).collect());
+        Self { histories, targets, user_texts, interests, vectors, shares, scale }
     }
 
     fn loss<I: Recommender, L: LanguageModel>(
@@ -208,36 +167,47 @@ impl<'a> Frozen<'a> {
         job: &Job<'_, I, L>,
         towers: &Towers<Layerwise>,
         batch: &[usize],
-        step: usize,
+        number: usize,
     ) -> Tensor<1> {
         let (text, align) = (job.text, job.align);
-        let seed = splitmix64(job.seed ^ splitmix64(step as u64));
+        let device = number % self.vectors.len();
+        let (vectors, frozen_lm) =
+            (&self.vectors[device], device.checked_sub(1).map_or(&text.lm, |d| &job.replicas[d]));
+        let seed = splitmix64(job.seed ^ splitmix64(number as u64));
         let targets: Vec<u32> = batch.iter().map(|&s| self.targets[s]).collect();
         let columns = self.columns(&targets, batch, align, job.dataset.catalog.len(), seed);
         let (unique, place) = unique(&columns);
 
-        let user_ids = self.noisy_users(batch, align, seed);
+        let user_ids = self.noisy_users(&vectors.users, batch, align, seed);
         let user_prefix = towers.user.prefix(user_ids.clone());
-        let item_ids = dropped(select(&self.items, unique.iter().map(|&i| i as usize)), align, seed ^ 1);
+        let item_ids = dropped(select(&vectors.items, unique.iter().map(|&i| i as usize)), align, seed ^ 1);
         let item_ids = without_some(item_ids, align.item_id_drop, 1, seed ^ 4);
         let item_prefix = towers.item.prefix(item_ids.clone().unsqueeze_dim(1));
-        let lm = towers.extra.language_model(&text.lm);
+        let lm = towers.extra.language_model(frozen_lm);
         let user_texts: Vec<Vec<u32>> = batch.iter().map(|&s| self.user_texts[s].clone()).collect();
-        let users = text.cache.encode(&lm, &user_texts, Some(&user_prefix));
-        let users = towers.extra.close(Side::User, users, user_ids.mean_dim(1).squeeze_dim(1), align.normalize);
-        let items = text.cache.encode(&lm, &text.item_texts(&unique), Some(&item_prefix));
-        let items = towers.extra.close(Side::Item, items, item_ids, align.normalize);
-        let items = select(&items, place.iter().copied());
-
-        let pair = self.pair_loss(align, &towers.extra, batch, &columns, [users, items]);
+        let user_id = user_ids.mean_dim(1).squeeze_dim(1);
+        let scored = |[users, items]: [Tensor<2>; 2]| {
+            let users = towers.extra.close(Side::User, users, user_id.clone(), align.normalize);
+            let items = towers.extra.close(Side::Item, items, item_ids.clone(), align.normalize);
+            let items = select(&items, place.iter().copied());
+            self.pair_loss(align, &towers.extra, batch, &columns, [users, items])
+        };
+        let item_texts = text.item_texts(&unique);
+        let sides = [(&user_texts[..], &user_prefix), (&item_texts[..], &item_prefix)];
+        // The change of a tuned language model has its gradient in every text's graph.
+        let chunk = if align.tune == Tuning::None { job.train.chunk } else { 0 };
+        let pair = match chunk {
+            0 => scored(sides.map(|(texts, prefix)| text.cache.encode(&lm, texts, Some(prefix)))),
+            size => by_chunks(&lm, &text.cache, size, sides, scored),
+        };
         if align.loss == AlignLoss::None {
             return pair;
         }
         let user_ids: Vec<u32> = batch.iter().map(|&s| self.histories[s].user).collect();
-        let user_means = text.cache.means(&text.lm, &user_texts);
+        let user_means = text.cache.means(frozen_lm, &user_texts);
         let rows: Vec<usize> = place[..batch.len()].to_vec();
         let target_texts = text.item_texts(&targets);
-        let item_means = text.cache.means(&text.lm, &target_texts);
+        let item_means = text.cache.means(frozen_lm, &target_texts);
         let every: Vec<usize> = (0..batch.len()).collect();
         let ua = layer_loss(align, &user_prefix, &every, user_means, &user_ids);
         let ia = layer_loss(align, &item_prefix, &rows, item_means, &targets);
@@ -269,7 +239,7 @@ impl<'a> Frozen<'a> {
         columns: &[u32],
         [users, items]: [Tensor<2>; 2],
     ) -> Tensor<1> {
-        let device = self.users.device();
+        let device = users.device().inner();
         let n = batch.len();
         let own: Vec<usize> = (0..n).collect();
         let other =
@@ -287,7 +257,7 @@ impl<'a> Frozen<'a> {
             PairLoss::SoftmaxInBatch => {
                 let scores = extra.tempered(users.matmul(items.transpose()), align.temperature);
                 let candidates = Candidates::new(&own, columns.len(), other, &device);
-                let uniform = align.extra_negatives as f32 / (self.items.dims()[0] - 1) as f32;
+                let uniform = align.extra_negatives as f32 / (self.vectors[0].items.dims()[0] - 1) as f32;
                 let expected =
                     |item: &u32| (n as f32 * self.shares.get(item).copied().unwrap_or(0.0) + uniform).max(1e-9).ln();
                 let log_q: Vec<f32> = columns.iter().map(expected).collect();
@@ -298,11 +268,11 @@ impl<'a> Frozen<'a> {
     }
 
     /// User vectors of a batch, `[batch, interests, dim]`, with noise, dropout and samples without ID.
-    fn noisy_users(&self, batch: &[usize], align: &AlignConfig, seed: u64) -> Tensor<3> {
-        let device = self.users.device();
+    fn noisy_users(&self, users: &Tensor<2>, batch: &[usize], align: &AlignConfig, seed: u64) -> Tensor<3> {
+        let device = users.device();
         let interests = self.interests;
         let rows = batch.iter().flat_map(|&sample| sample * interests..(sample + 1) * interests);
-        let mut ids = select(&self.users, rows);
+        let mut ids = select(users, rows);
         let [n, dim] = ids.dims();
         if align.id_noise > 0.0 {
             let noise = normal([n, dim], align.id_noise, &mut rng(seed, "id noise", 0), &device).val();

@@ -79,6 +79,25 @@ pub fn open_device(backend: Backend) -> Result<Device> {
     }
 }
 
+/// Opens `count` devices of a back end for data-parallel training, [`open_device`]'s first. The CPU is one device as often
+/// as it is asked for; of GPUs only CUDA's can take a mean together.
+///
+/// # Errors
+/// As [`open_device`]; [`Error::Devices`] when there are fewer.
+pub fn open_devices(backend: Backend, count: usize) -> Result<Vec<Device>> {
+    let first = open_device(backend)?;
+    let (all, why) = match backend {
+        Backend::Cpu => (vec![first; count.max(1)], ""),
+        #[cfg(feature = "cuda")]
+        Backend::Cuda => (Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(), ""),
+        _ => (vec![first], " (Burn's collective operations are CUDA's)"),
+    };
+    if count > all.len() {
+        return Err(Error::Devices { wanted: backend.name(), asked: count, usable: all.len(), why });
+    }
+    Ok(all.into_iter().take(count).collect())
+}
+
 /// The device, if the machine has one of its kind: the back ends themselves panic at the first tensor where it has none.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn found(backend: Backend, kind: burn::tensor::DeviceType, device: Device, remedy: &'static str) -> Result<Device> {
@@ -107,6 +126,14 @@ mod tests {
             assert_eq!(backend.name().parse(), Ok(backend));
         }
         assert_eq!("gpu".parse::<Backend>().unwrap_err(), "no backend \"gpu\"; there are cpu, wgpu, cuda");
+    }
+
+    #[test]
+    fn several_devices_are_the_first_and_others_like_it() {
+        assert_eq!(open_devices(Backend::Cpu, 3).unwrap(), vec![Device::flex(); 3]);
+        if Backend::built().contains(&Backend::Wgpu) && open_device(Backend::Wgpu).is_ok() {
+            assert!(open_devices(Backend::Wgpu, 2).unwrap_err().to_string().contains("2 devices asked for, 1 can"));
+        }
     }
 
     #[test]

@@ -42,6 +42,18 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// Fewer devices than asked for can work together.
+    #[error("backend {wanted}: {asked} devices asked for, {usable} can be used together{why}; lower device.count")]
+    Devices {
+        /// The back end.
+        wanted: &'static str,
+        /// How many were asked for.
+        asked: usize,
+        /// How many there are.
+        usable: usize,
+        /// Why, in brackets, where that is not their number.
+        why: &'static str,
+    },
     /// Something that is needed was not given.
     #[error("{what} is needed: {remedy}")]
     Missing {

@@ -1,11 +1,11 @@
 //! The training loop: one for ID methods, alignment and whatever a downstream crate trains.
 use crate::adamw::AdamW;
 use crate::checkpoint::not_finite;
+use crate::replicas::gradients;
 use crate::state::{Best, State};
 use crate::{Error, Progress, Result, check_room, ledger, trainable_params};
 use burn::module::Module;
-use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -40,6 +40,10 @@ pub struct FitConfig {
     pub validate_every: usize,
     /// Validations without improvement before training stops; 0 is never.
     pub patience: usize,
+    /// Devices beside the model's own, with autodiff: each takes a batch of its own a step, and the mean of all gradients
+    /// is the step's (data parallel). CUDA's, or the CPU once more.
+    #[serde(skip)]
+    pub further_devices: Vec<Device>,
 }
 
 impl Default for FitConfig {
@@ -55,6 +59,7 @@ impl Default for FitConfig {
             clip: 0.0,
             validate_every: 0,
             patience: 0,
+            further_devices: Vec::new(),
         }
     }
 }
@@ -81,7 +86,8 @@ impl FitConfig {
     /// What a state must have been made under to be gone on from. A training without a schedule may be made longer.
     fn key(&self, stage: &str) -> String {
         let steps = if self.cosine { self.steps } else { 0 };
-        format!("{stage} {:?}", Self { steps, patience: 0, ..self.clone() })
+        let devices = self.further_devices.len() + 1;
+        format!("{stage} {devices} {:?}", Self { steps, patience: 0, further_devices: Vec::new(), ..self.clone() })
     }
 }
 
@@ -115,8 +121,9 @@ pub type Validation<'a, M> = &'a mut dyn FnMut(&M) -> f64;
 
 /// Minimises `loss` with AdamW and returns the model of the best validation (without validation, the last one).
 ///
-/// `loss(model, step)` makes its own batch: all that is random in it is a function of the seed and `step`, so a run
-/// that starts again gives the same bits. With a `state` file the run is written down while it goes, which costs a
+/// `loss(model, batch)` makes its own batch, the `step`-th; with [`FitConfig::further_devices`] those of `n` devices a step, on the
+/// device of the model it is given. All that is random in it is a function of the seed and that number, so a run that
+/// starts again gives the same bits. With a `state` file the run is written down while it goes, which costs a
 /// fiftieth of its time at most, and at its end, and goes on from there; what it ends with is the same. It is for the
 /// caller to remove the file of another data set, model or seed.
 ///
@@ -158,12 +165,10 @@ pub fn fit<M: Module>(
     progress.update(at.step as u64, "");
     while at.step < config.steps && (config.patience == 0 || at.bad < config.patience) {
         let step = at.step;
-        let value = loss(&model, step);
-        let number: f32 = value.clone().into_scalar();
+        let (number, grads) = gradients(&model, &config.further_devices, step, &mut loss);
         if !number.is_finite() {
             return Err(Error::NotFinite { stage: stage.into(), step, what: format!("the loss is {number}") });
         }
-        let grads = GradientsParams::from_grads(value.backward(), &model);
         model = optimizer.step(config.rate(step), model, grads);
         at.step += 1;
         (at.loss, at.count) = (at.loss + f64::from(number), at.count + 1);
@@ -241,7 +246,7 @@ mod tests {
     use super::*;
     use crate::Silent;
     use burn::module::Param;
-    use burn::tensor::Device;
+    use burn::tensor::Tolerance;
 
     #[derive(Module, Debug)]
     struct Point {
@@ -279,6 +284,23 @@ mod tests {
         let (a, b) = (run(), run());
         assert_eq!(a, b);
         assert!(a.iter::<f32>().all(|x| (x - 1.0).abs() < 1e-2), "{a}");
+    }
+
+    #[test]
+    fn several_devices_take_the_mean_of_their_batches() {
+        let further_devices = vec![Device::flex().autodiff(); 2];
+        let config = FitConfig { steps: 30, lr: 0.1, further_devices, ..FitConfig::default() };
+        let toward = |m: &Point, batch: usize| (m.at.val() - (batch % 7) as f32).square().sum();
+        let (several, curve) = fit("test", &config, point(), toward, None, &Silent, None).unwrap();
+        let together = |m: &Point, step: usize| {
+            (0..3).map(|place| toward(m, 3 * step + place)).reduce(|a, b| a + b).unwrap() / 3.0
+        };
+        let alone = FitConfig { further_devices: Vec::new(), ..config };
+        let (one, expected) = fit("test", &alone, point(), together, None, &Silent, None).unwrap();
+        several.at.val().into_data().assert_approx_eq(&one.at.val().into_data(), Tolerance::<f32>::absolute(1e-5));
+        for (a, b) in curve.points.iter().zip(&expected.points) {
+            assert!((a.loss - b.loss).abs() < 1e-4 * b.loss, "{a:?} {b:?}");
+        }
     }
 
     #[test]

@@ -44,13 +44,14 @@ mod precision;
 mod progress;
 mod random;
 mod recommend;
+mod replicas;
 mod state;
 
 pub use align::{Aligner, Prefix};
 pub use burn::tensor::Device;
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
 pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Protocol, Rules, Sample, Sequences};
-pub use device::{Backend, device_name, open_device};
+pub use device::{Backend, device_name, open_device, open_devices};
 pub use encode::{
     Encoded, encode, encode_from, encode_pooled, encode_with_tokens, mean_rows, pool, pooled_text, run_layers,
 };

@@ -236,6 +236,7 @@ impl Run {
             train: &self.recipe.train,
             seed: self.recipe.seed,
             state: Some(&state),
+            replicas: &text.replicas(),
         };
         crate::log::begin(plan.name);
         let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), &self.bars)?;

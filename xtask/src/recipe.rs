@@ -15,6 +15,8 @@ pub(crate) struct Recipe {
     pub(crate) name: String,
     pub(crate) seed: u64,
     pub(crate) backend: Backend,
+    /// Devices that train the alignment together.
+    pub(crate) devices: usize,
     pub(crate) data_name: String,
     pub(crate) data: DataConfig,
     pub(crate) curate: CurateConfig,
@@ -123,6 +125,7 @@ impl Recipe {
             name,
             seed: take(&mut table, "seed", "")?.unwrap_or(1),
             backend: take(&mut device, "backend", "device.")?.unwrap_or_default(),
+            devices: take(&mut device, "count", "device.")?.unwrap_or(1),
             data_name: take(&mut data, "name", "data.")?.unwrap_or_else(|| "custom".into()),
             curate: take(&mut data, "curate", "data.")?.unwrap_or_default(),
             data: section(data, "data")?,
@@ -135,10 +138,13 @@ impl Recipe {
             eval: section(eval, "eval")?,
         };
         if let Some(key) = device.keys().next() {
-            bail!("unknown key device.{key}; allowed: backend");
+            bail!("unknown key device.{key}; allowed: backend, count");
         }
         if let Some(key) = table.keys().next() {
             bail!("unknown key {key}; allowed: seed, device, data, id, lm, prompt, align, train, eval");
+        }
+        if recipe.devices == 0 {
+            bail!("device.count is 0, it must be 1 or above");
         }
         if recipe.ids.is_empty() {
             bail!("no [[id]] table: name at least one ID method, the last one is aligned");
@@ -178,9 +184,10 @@ impl Recipe {
         eval.insert("rows".into(), Value::try_from(&self.rows)?);
         let mut table = Table::new();
         table.insert("seed".into(), Value::try_from(self.seed)?);
+        let device = [("backend", Value::try_from(self.backend)?), ("count", Value::try_from(self.devices)?)];
         table.insert(
             "device".into(),
-            Value::Table(Table::from_iter([("backend".into(), Value::try_from(self.backend)?)])),
+            Value::Table(device.map(|(key, value)| (key.into(), value)).into_iter().collect()),
         );
         table.insert("data".into(), Value::Table(data));
         table.insert("id".into(), Value::try_from(&self.ids)?);

@@ -24,7 +24,7 @@ pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Resul
     manifest.check(&dataset)?;
     let (user, items) = read(&dataset, who)?;
     let device = open_device(recipe.backend)?;
-    let text = Text::load(&recipe, &device, root)?;
+    let text = Text::load(&recipe, std::slice::from_ref(&device), root)?;
     let config = recipe.ids.last().context("the run has no ID method")?;
     let features = config.reads_features().then(|| text.features(&dataset.catalog));
     let path = folder.id_checkpoint(config.name());

@@ -8,7 +8,7 @@ use crate::text::Text;
 use crate::{fetch, log, machine, suite};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
-use ra_core::{Backend, Dataset, Device, LedgerRow, Recommender, Silent, open_device, trainable_params};
+use ra_core::{Backend, Dataset, Device, LedgerRow, Recommender, Silent, open_devices, trainable_params};
 use ra_data::Prepared;
 use ra_eval::{
     AuditFinding, Candidates, EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost,
@@ -74,7 +74,8 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     let mut recipe = Recipe::load(&args.recipe, &args.sets, root)?;
     recipe.backend = args.backend.unwrap_or(recipe.backend);
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
-    let device = open_device(recipe.backend)?;
+    let devices = open_devices(recipe.backend, recipe.devices)?;
+    let device = devices[0].clone();
     let prepared = read(&recipe, root)?;
     if args.resume && args.shared.is_some() && folder::is_finished(&out, &recipe, &prepared.dataset)? {
         return Ok(());
@@ -100,7 +101,7 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
         ra_align::check_cold(&dataset)?;
     }
     let since = Instant::now();
-    let text = recipe.reads_text().then(|| Text::load(&recipe, &device, root)).transpose()?;
+    let text = recipe.reads_text().then(|| Text::load(&recipe, &devices, root)).transpose()?;
     let loaded = StageCost {
         name: "load language model".into(),
         seconds: since.elapsed().as_secs_f64(),

@@ -18,6 +18,8 @@ pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
 /// The frozen language model.
 pub(crate) struct Text {
     lm: PretrainedLm,
+    /// Its model once more on each further device.
+    replicas: Vec<Box<dyn LanguageModel>>,
     /// Tokens that it read so far, those that fill up a batch included.
     pub(crate) tokens: Arc<AtomicU64>,
     backend: &'static str,
@@ -29,25 +31,32 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// Loads the language model of a recipe.
-    pub(crate) fn load(recipe: &Recipe, device: &Device, root: &Path) -> Result<Self> {
+    /// Loads the language model of a recipe onto each of `devices`, one at least.
+    pub(crate) fn load(recipe: &Recipe, devices: &[Device], root: &Path) -> Result<Self> {
         let path = match &recipe.lm.path {
             Some(path) => path.clone(),
             None => fetch::locate_model(&recipe.lm.name, root)?,
         };
         let tokens = Arc::new(AtomicU64::new(0));
-        let mut lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
         let precision = recipe.lm.precision;
-        if precision != Precision::F32 {
-            precision.check(device)?;
-            let coarser = lm.model.with_linears(0, &mut |linear| linear.in_precision(precision));
-            lm.model =
-                coarser.context("lm.precision: this language model does not show its matrices; set it to f32")?;
-        }
-        lm.model = Box::new(Counted { lm: lm.model, tokens: tokens.clone() });
+        let on = |device: &Device| -> Result<PretrainedLm> {
+            let mut lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
+            if precision != Precision::F32 {
+                precision.check(device)?;
+                let coarser = lm.model.with_linears(0, &mut |linear| linear.in_precision(precision));
+                lm.model =
+                    coarser.context("lm.precision: this language model does not show its matrices; set it to f32")?;
+            }
+            lm.model = Box::new(Counted { lm: lm.model, tokens: tokens.clone() });
+            Ok(lm)
+        };
+        let (first, further) = devices.split_first().context("a language model needs a device")?;
+        let lm = on(first)?;
+        let replicas = further.iter().map(|device| Ok(on(device)?.model)).collect::<Result<_>>()?;
         recipe.align.check(&lm.model.spec()).map_err(anyhow::Error::msg)?;
         Ok(Self {
             lm,
+            replicas,
             tokens,
             backend: recipe.backend.name(),
             precision,
@@ -58,6 +67,11 @@ impl Text {
 
     pub(crate) fn lm(&self) -> &dyn LanguageModel {
         &*self.lm.model
+    }
+
+    /// The language model on each further device.
+    pub(crate) fn replicas(&self) -> Vec<&dyn LanguageModel> {
+        self.replicas.iter().map(|lm| &**lm).collect()
     }
 
     /// Fingerprint of the weights.

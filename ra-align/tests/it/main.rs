@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod acme_lm;
 mod acme_mf;
+mod chunked;
 mod letters;
 
 use acme_lm::AcmeLm;

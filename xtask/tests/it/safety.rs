@@ -49,6 +49,23 @@ fn the_number_of_threads_does_not_change_a_bit() {
     }
 }
 
+#[test]
+fn two_devices_train_one_alignment_and_a_step_has_a_batch_of_each() {
+    let root = Root::new();
+    let train = |out: &str, sets: &[&str]| {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+        let done = run_with(&root, out, "2", &sets);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        std::fs::read(root.path(out).join("checkpoints/towers.safetensors")).unwrap()
+    };
+    let both = train("both", &["device.count=2", "train.steps=6"]);
+    assert!(both == train("again", &["device.count=2", "train.steps=6"]), "the same bits");
+    assert!(both != train("one", &["train.steps=6"]), "the second device has learned nothing");
+    let refused =
+        String::from_utf8_lossy(&run_with(&root, "none", "1", &["--set", "device.count=0"]).stderr).into_owned();
+    assert!(refused.contains("device.count is 0"), "{refused}");
+}
+
 /// A disk of four MiB, gone with the test.
 struct SmallDisk(PathBuf);
 
