@@ -30,7 +30,7 @@ struct Figure {
 /// A bench: its name, what it is, and its run.
 type Bench = (&'static str, &'static str, fn(&Device) -> Result<(f64, f64)>);
 
-const BENCHES: [Bench; 26] = [
+const BENCHES: [Bench; 27] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", |device| {
         sasrec(Loss::Bce, 1, &[50], device)
     }),
@@ -61,12 +61,13 @@ const BENCHES: [Bench; 26] = [
     (
         "align-all",
         "alignment on MiniLM's shape, every layer, 32 samples: both towers, loss, gradients, optimizer",
-        |device| align::step(0, 32, 0, device),
+        |device| align::step(0, 32, 0, 0, device),
     ),
     ("align-two", "the same in the last two layers, 256 samples and 256 negatives", |device| {
-        align::step(-2, 256, 256, device)
+        align::step(-2, 256, 256, 0, device)
     }),
-    ("align-last", "the same in the last layer", |device| align::step(-1, 256, 256, device)),
+    ("align-chunks", "the same, the graph of 32 texts at a time", |device| align::step(-2, 256, 256, 32, device)),
+    ("align-last", "the same in the last layer, all at a time", |device| align::step(-1, 256, 256, 0, device)),
     ("rank-64", "exact ranking, a user a step: 1,000 users, 1 M items, 64 dimensions, the best 100", |_| {
         rank::users(1000, 1_000_000, 64)
     }),

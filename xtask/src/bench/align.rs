@@ -46,8 +46,15 @@ fn dataset(users: usize) -> Dataset {
     }
 }
 
-/// CPU and wall seconds of a step with prefixes from `first_layer` up: a longer training less a shorter one.
-pub(super) fn step(first_layer: isize, batch: usize, extra_negatives: usize, device: &Device) -> Result<(f64, f64)> {
+/// CPU and wall seconds of a step with prefixes from `first_layer` up and the graph of `chunk` texts at a time: a longer
+/// training less a shorter one.
+pub(super) fn step(
+    first_layer: isize,
+    batch: usize,
+    extra_negatives: usize,
+    chunk: usize,
+    device: &Device,
+) -> Result<(f64, f64)> {
     let data = dataset(batch);
     let table =
         |rows: usize, label: &str| -> Tensor<2> { normal([rows, DIM], 1.0, &mut rng(1, label, 0), device).val() };
@@ -62,7 +69,7 @@ pub(super) fn step(first_layer: isize, batch: usize, extra_negatives: usize, dev
     // The last step of each user: histories of six items.
     let samples: Vec<_> = data.samples().into_iter().filter(|s| s.position == 6).collect();
     let run = |steps| -> Result<(f64, f64)> {
-        let train = AlignTrain { batch, steps, validate_every: 0, ..AlignTrain::default() };
+        let train = AlignTrain { batch, chunk, steps, validate_every: 0, ..AlignTrain::default() };
         let (cpu, wall) = (ProcessTime::now(), Instant::now());
         ra_align::fit(&Job::new(&ids, &text, &data, &samples, &align, &train), None, &Silent)?;
         Ok((cpu.elapsed().as_secs_f64(), wall.elapsed().as_secs_f64()))
