@@ -7,6 +7,7 @@ mod data;
 mod lm;
 mod rank;
 
+use align::{Step, TWO_LAYERS};
 use anyhow::{Result, bail};
 use cpu_time::ProcessTime;
 use ra_core::{Backend, Catalog, Dataset, Device, Sequences, Silent, SplitMix, open_device};
@@ -30,7 +31,7 @@ struct Figure {
 /// A bench: its name, what it is, and its run.
 type Bench = (&'static str, &'static str, fn(&Device) -> Result<(f64, f64)>);
 
-const BENCHES: [Bench; 27] = [
+const BENCHES: [Bench; 28] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", |device| {
         sasrec(Loss::Bce, 1, &[50], device)
     }),
@@ -61,13 +62,20 @@ const BENCHES: [Bench; 27] = [
     (
         "align-all",
         "alignment on MiniLM's shape, every layer, 32 samples: both towers, loss, gradients, optimizer",
-        |device| align::step(0, 32, 0, 0, device),
+        |device| align::step(&Step { first_layer: 0, batch: 32, extra_negatives: 0, ..TWO_LAYERS }, device),
     ),
     ("align-two", "the same in the last two layers, 256 samples and 256 negatives", |device| {
-        align::step(-2, 256, 256, 0, device)
+        align::step(&TWO_LAYERS, device)
     }),
-    ("align-chunks", "the same, the graph of 32 texts at a time", |device| align::step(-2, 256, 256, 32, device)),
-    ("align-last", "the same in the last layer, all at a time", |device| align::step(-1, 256, 256, 0, device)),
+    ("align-short", "the same, histories of three titles and 64 negatives", |device| {
+        align::step(&Step { titles: 3, extra_negatives: 64, ..TWO_LAYERS }, device)
+    }),
+    ("align-chunks", "align-two with the graph of 32 texts at a time", |device| {
+        align::step(&Step { chunk: 32, ..TWO_LAYERS }, device)
+    }),
+    ("align-last", "align-two in the last layer alone", |device| {
+        align::step(&Step { first_layer: -1, ..TWO_LAYERS }, device)
+    }),
     ("rank-64", "exact ranking, a user a step: 1,000 users, 1 M items, 64 dimensions, the best 100", |_| {
         rank::users(1000, 1_000_000, 64)
     }),

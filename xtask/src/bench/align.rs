@@ -46,15 +46,23 @@ fn dataset(users: usize) -> Dataset {
     }
 }
 
-/// CPU and wall seconds of a step with prefixes from `first_layer` up and the graph of `chunk` texts at a time: a longer
-/// training less a shorter one.
-pub(super) fn step(
-    first_layer: isize,
-    batch: usize,
-    extra_negatives: usize,
-    chunk: usize,
-    device: &Device,
-) -> Result<(f64, f64)> {
+/// A step to measure.
+pub(super) struct Step {
+    pub(super) first_layer: isize,
+    pub(super) batch: usize,
+    pub(super) extra_negatives: usize,
+    /// Titles of a history's prompt.
+    pub(super) titles: usize,
+    /// Texts whose graph is kept at a time; 0 is all.
+    pub(super) chunk: usize,
+}
+
+/// 256 samples and 256 negatives, histories of six titles, the prefix in the last two layers.
+pub(super) const TWO_LAYERS: Step = Step { first_layer: -2, batch: 256, extra_negatives: 256, titles: 6, chunk: 0 };
+
+/// CPU and wall seconds of a step: a longer training less a shorter one.
+pub(super) fn step(step: &Step, device: &Device) -> Result<(f64, f64)> {
+    let Step { first_layer, batch, extra_negatives, titles, chunk } = *step;
     let data = dataset(batch);
     let table =
         |rows: usize, label: &str| -> Tensor<2> { normal([rows, DIM], 1.0, &mut rng(1, label, 0), device).val() };
@@ -63,7 +71,8 @@ pub(super) fn step(
     let align = AlignConfig { first_layer, n_tok: 2, extra_negatives, loss, ..AlignConfig::default() };
     let lm = MINILM.load(device)?;
     let lm: &dyn LanguageModel = &*lm;
-    let prompts = Prompts::new(&Words, &data.catalog, &PromptConfig::default(), lm.spec().max_tokens);
+    let prompts =
+        Prompts::new(&Words, &data.catalog, &PromptConfig { titles, ..PromptConfig::default() }, lm.spec().max_tokens);
     let cache = TextCache::new(lm, &align);
     let text = Arc::new(TextTower { lm, prompts, cache, normalize: true });
     // The last step of each user: histories of six items.
