@@ -237,10 +237,10 @@ impl AlignConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlignTrain {
-    /// Samples a batch.
+    /// Samples a batch, on each device.
     pub batch: usize,
-    /// Texts of a step whose graph is kept at a time: memory then does not grow with the batch, for a second forward pass.
-    /// 0 keeps all, as rows that tune the language model do in any case.
+    /// Texts of a step whose graph is kept at a time, for a second forward pass; 0 keeps all, as rows that tune the language
+    /// model do in any case.
     pub chunk: usize,
     /// Steps at most.
     pub steps: usize,

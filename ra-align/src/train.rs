@@ -90,6 +90,12 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     let mut order = Vec::new();
     let batch = job.train.batch.min(frozen.targets.len()).max(1);
     let per_epoch = (frozen.targets.len() / batch).max(1);
+    if per_epoch <= job.replicas.len() {
+        tracing::warn!(batch, "some devices share a batch: there are fewer batches than devices; lower train.batch");
+    }
+    if job.train.chunk > 0 && job.align.tune != Tuning::None {
+        tracing::warn!("train.chunk is left out: what tunes the language model has its gradient in every text's graph");
+    }
     let loss = |towers: &Towers<Layerwise>, number: usize| {
         let (epoch, index) = (number / per_epoch, number % per_epoch);
         if index == 0 || order.is_empty() {
@@ -170,6 +176,7 @@ impl<'a> Frozen<'a> {
         number: usize,
     ) -> Tensor<1> {
         let (text, align) = (job.text, job.align);
+        // `ra_core::fit` gives batch after batch to device after device.
         let device = number % self.vectors.len();
         let (vectors, frozen_lm) =
             (&self.vectors[device], device.checked_sub(1).map_or(&text.lm, |d| &job.replicas[d]));
@@ -194,7 +201,6 @@ impl<'a> Frozen<'a> {
         };
         let item_texts = text.item_texts(&unique);
         let sides = [(&user_texts[..], &user_prefix), (&item_texts[..], &item_prefix)];
-        // The change of a tuned language model has its gradient in every text's graph.
         let chunk = if align.tune == Tuning::None { job.train.chunk } else { 0 };
         let pair = match chunk {
             0 => scored(sides.map(|(texts, prefix)| text.cache.encode(&lm, texts, Some(prefix)))),

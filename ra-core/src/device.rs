@@ -80,14 +80,14 @@ pub fn open_device(backend: Backend) -> Result<Device> {
 }
 
 /// Opens `count` devices of a back end for data-parallel training, [`open_device`]'s first. The CPU is one device as often
-/// as it is asked for; of GPUs only CUDA's can take a mean together.
+/// as it is asked for, which serves tests; of GPUs only CUDA's can take a mean together, by NVIDIA's NCCL.
 ///
 /// # Errors
 /// As [`open_device`]; [`Error::Devices`] when there are fewer.
 pub fn open_devices(backend: Backend, count: usize) -> Result<Vec<Device>> {
     let first = open_device(backend)?;
     let (all, why) = match backend {
-        Backend::Cpu => (vec![first; count.max(1)], ""),
+        Backend::Cpu => (vec![first; count], ""),
         #[cfg(feature = "cuda")]
         Backend::Cuda => (Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(), ""),
         _ => (vec![first], " (Burn's collective operations are CUDA's)"),

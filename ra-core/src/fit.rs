@@ -40,8 +40,9 @@ pub struct FitConfig {
     pub validate_every: usize,
     /// Validations without improvement before training stops; 0 is never.
     pub patience: usize,
-    /// Devices beside the model's own, with autodiff: each takes a batch of its own a step, and the mean of all gradients
-    /// is the step's (data parallel). CUDA's, or the CPU once more.
+    /// Devices beside the model's own, with autodiff, each once: each takes a batch of its own a step, and the mean of all
+    /// gradients is the step's (data parallel). Rate and steps stay, so that `n` devices see `n` times the samples. CUDA's,
+    /// with NCCL, or the CPU as often as a test likes.
     #[serde(skip)]
     pub further_devices: Vec<Device>,
 }
@@ -86,8 +87,7 @@ impl FitConfig {
     /// What a state must have been made under to be gone on from. A training without a schedule may be made longer.
     fn key(&self, stage: &str) -> String {
         let steps = if self.cosine { self.steps } else { 0 };
-        let devices = self.further_devices.len() + 1;
-        format!("{stage} {devices} {:?}", Self { steps, patience: 0, further_devices: Vec::new(), ..self.clone() })
+        format!("{stage} {:?}", Self { steps, patience: 0, ..self.clone() })
     }
 }
 
@@ -289,7 +289,8 @@ mod tests {
     #[test]
     fn several_devices_take_the_mean_of_their_batches() {
         let further_devices = vec![Device::flex().autodiff(); 2];
-        let config = FitConfig { steps: 30, lr: 0.1, further_devices, ..FitConfig::default() };
+        // With such an epsilon AdamW sees how large a gradient is.
+        let config = FitConfig { steps: 30, lr: 0.1, epsilon: 1.0, further_devices, ..FitConfig::default() };
         let toward = |m: &Point, batch: usize| (m.at.val() - (batch % 7) as f32).square().sum();
         let (several, curve) = fit("test", &config, point(), toward, None, &Silent, None).unwrap();
         let together = |m: &Point, step: usize| {
@@ -305,8 +306,15 @@ mod tests {
 
     #[test]
     fn a_training_that_was_cut_off_ends_as_if_it_had_not_been() {
+        for further in 0..2 {
+            cut_off_and_resumed(vec![Device::flex().autodiff(); further]);
+        }
+    }
+
+    fn cut_off_and_resumed(further_devices: Vec<Device>) {
         let dir = tempfile::tempdir().unwrap();
-        let config = |steps| FitConfig { steps, lr: 0.1, validate_every: 3, ..FitConfig::default() };
+        let base = FitConfig { lr: 0.1, validate_every: 3, further_devices, ..FitConfig::default() };
+        let config = |steps| FitConfig { steps, ..base.clone() };
         let run = |steps, stop: usize, state: Option<&Path>| {
             let mut metric = |m: &Point| -> f64 { m.at.val().square().sum().into_scalar::<f32>().into() };
             let loss = |m: &Point, step: usize| {

@@ -1,7 +1,7 @@
 //! One model on several devices: each learns from a batch of its own, and the mean of their gradients is one step.
 //!
-//! The mean is Burn's collective operation (`burn::tensor::distributed`), which CUDA has. On the CPU back end, where all
-//! devices are one, it is a plain mean: that is how the path is tested where no GPU is.
+//! The mean is Burn's collective operation (`burn::tensor::distributed`), which CUDA has where NVIDIA's NCCL is installed. On
+//! the CPU back end, where all devices are one, it is a plain mean: that is how the path is tested where no GPU is.
 use crate::fused::on_flex;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -45,7 +45,11 @@ struct Mean {
 impl ModuleVisitor for Mean {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let grads: Vec<Tensor<D>> = self.parts.iter_mut().filter_map(|part| part.remove(param.id)).collect();
-        // A parameter that no loss reads has none, anywhere.
+        // A parameter that no loss reads has none, anywhere; a mean over some devices would wait for the others for ever.
+        assert!(
+            grads.is_empty() || grads.len() == self.parts.len(),
+            "a loss reads the same parameters on every device"
+        );
         if let Some(mean) = mean(grads) {
             self.mean.register(param.id, mean);
         }

@@ -1,4 +1,5 @@
 //! The run folder: what a run leaves behind, and what it may be resumed from.
+use crate::manifest::Manifest;
 use crate::recipe::Recipe;
 use crate::text::Text;
 use anyhow::{Context, Result, bail};
@@ -19,17 +20,6 @@ use std::path::{Path, PathBuf};
 
 /// What a finished run tells.
 const REPORTS: [&str; 3] = ["report.json", "report.md", "report.html"];
-
-/// What a run was made from: a stage's file is used again only under the same manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Manifest {
-    /// The resolved recipe.
-    recipe: String,
-    /// The data set after filter and split.
-    dataset: String,
-    /// Version of this program.
-    version: String,
-}
 
 /// Beside an ID model's checkpoint.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,14 +61,8 @@ impl RunFolder {
         let manifest = Manifest::of(recipe, dataset)?;
         let file = folder.file("manifest.json");
         if resume && file.exists() {
-            let found: Manifest = read_json(&file)?;
-            if found.dataset != manifest.dataset {
-                bail!("{}: the run was made from other data; start it again without --resume", file.display());
-            }
-            if found.version != manifest.version || without_epochs(&found.recipe)? != without_epochs(&manifest.recipe)?
-            {
-                bail!("{}: the run was made by another recipe; start it again without --resume", file.display());
-            }
+            let found = Manifest::read(&file)?;
+            found.may_become(&manifest, &file)?;
             if found.recipe != manifest.recipe {
                 folder.remove(&REPORTS)?;
             }
@@ -129,7 +113,7 @@ impl RunFolder {
     /// Opens a finished run for use, with its resolved recipe.
     pub(crate) fn finished(path: &Path) -> Result<(Self, Manifest)> {
         let folder = Self { path: path.into(), _lock: None };
-        let manifest: Manifest = read_json(&folder.file("manifest.json"))
+        let manifest = Manifest::read(&folder.file("manifest.json"))
             .with_context(|| format!("{}: not a run folder; make one with `cargo xtask run RECIPE`", path.display()))?;
         if folder.file("report.json").exists() && folder.towers_mark("ra-rec")?.is_none() {
             bail!("{}: the run has no ra-rec row to recommend from", path.display());
@@ -285,34 +269,11 @@ impl RunFolder {
     }
 }
 
-impl Manifest {
-    fn of(recipe: &Recipe, dataset: &Dataset) -> Result<Self> {
-        let (recipe, dataset) = (recipe.to_toml()?, dataset.fingerprint().to_string());
-        Ok(Self { recipe, dataset, version: env!("CARGO_PKG_VERSION").into() })
-    }
-
-    /// The recipe that the run was made by.
-    pub(crate) fn recipe(&self) -> Result<Recipe> {
-        Recipe::resolved(&self.recipe)
-    }
-
-    /// Refuses a data set that is not the one the run was made from.
-    pub(crate) fn check(&self, dataset: &Dataset) -> Result<()> {
-        if self.dataset != dataset.fingerprint().to_string() {
-            bail!(
-                "the data set {} is not the one this run was made from; bring the old files back or run again",
-                dataset.name
-            );
-        }
-        Ok(())
-    }
-}
-
 /// Whether the run in `path` is finished and was made by this very recipe from this data.
 pub(crate) fn is_finished(path: &Path, recipe: &Recipe, dataset: &Dataset) -> Result<bool> {
     let manifest = path.join("manifest.json");
     let whole = path.join("report.json").exists() && manifest.exists();
-    Ok(whole && read_json::<Manifest>(&manifest)? == Manifest::of(recipe, dataset)?)
+    Ok(whole && Manifest::read(&manifest)? == Manifest::of(recipe, dataset)?)
 }
 
 /// Takes away the report of an earlier run in `path`, if there is one.
@@ -378,17 +339,6 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         write_atomic(to, &read_bytes(from)?)?;
     }
     Ok(())
-}
-
-/// A resolved recipe but for the number of epochs of its ID methods: a training may be made longer.
-fn without_epochs(recipe: &str) -> Result<toml::Table> {
-    let mut table: toml::Table = recipe.parse()?;
-    for id in table.get_mut("id").and_then(toml::Value::as_array_mut).into_iter().flatten() {
-        if let Some(train) = id.get_mut("train").and_then(toml::Value::as_table_mut) {
-            train.remove("epochs");
-        }
-    }
-    Ok(table)
 }
 
 /// Fingerprint of what an ID method says of every item: towers fit these vectors and no others.

@@ -22,6 +22,7 @@ mod gpu_check;
 mod ids;
 mod log;
 mod machine;
+mod manifest;
 mod print;
 mod progress;
 mod recipe;

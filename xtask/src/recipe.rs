@@ -15,7 +15,7 @@ pub(crate) struct Recipe {
     pub(crate) name: String,
     pub(crate) seed: u64,
     pub(crate) backend: Backend,
-    /// Devices that train the alignment together.
+    /// Devices that train the alignment together, each on batches of its own.
     pub(crate) devices: usize,
     pub(crate) data_name: String,
     pub(crate) data: DataConfig,

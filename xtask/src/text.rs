@@ -18,8 +18,8 @@ pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
 /// The frozen language model.
 pub(crate) struct Text {
     lm: PretrainedLm,
-    /// Its model once more on each further device.
-    replicas: Vec<Box<dyn LanguageModel>>,
+    /// Its model once more on each further device; nothing where that is the same one.
+    replicas: Vec<Option<Box<dyn LanguageModel>>>,
     /// Tokens that it read so far, those that fill up a batch included.
     pub(crate) tokens: Arc<AtomicU64>,
     backend: &'static str,
@@ -52,7 +52,8 @@ impl Text {
         };
         let (first, further) = devices.split_first().context("a language model needs a device")?;
         let lm = on(first)?;
-        let replicas = further.iter().map(|device| Ok(on(device)?.model)).collect::<Result<_>>()?;
+        let other = |device: &Device| (device != first).then(|| Ok(on(device)?.model)).transpose();
+        let replicas = further.iter().map(other).collect::<Result<_>>()?;
         recipe.align.check(&lm.model.spec()).map_err(anyhow::Error::msg)?;
         Ok(Self {
             lm,
@@ -71,7 +72,7 @@ impl Text {
 
     /// The language model on each further device.
     pub(crate) fn replicas(&self) -> Vec<&dyn LanguageModel> {
-        self.replicas.iter().map(|lm| &**lm).collect()
+        self.replicas.iter().map(|lm| lm.as_deref().unwrap_or(self.lm())).collect()
     }
 
     /// Fingerprint of the weights.

@@ -50,20 +50,49 @@ fn the_number_of_threads_does_not_change_a_bit() {
 }
 
 #[test]
-fn two_devices_train_one_alignment_and_a_step_has_a_batch_of_each() {
+fn devices_and_chunks_change_what_they_say_and_nothing_else() {
     let root = Root::new();
     let train = |out: &str, sets: &[&str]| {
-        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+        let sets: Vec<&str> = ["train.steps=6"].iter().chain(sets).flat_map(|set| ["--set", *set]).collect();
         let done = run_with(&root, out, "2", &sets);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         std::fs::read(root.path(out).join("checkpoints/towers.safetensors")).unwrap()
     };
-    let both = train("both", &["device.count=2", "train.steps=6"]);
-    assert!(both == train("again", &["device.count=2", "train.steps=6"]), "the same bits");
-    assert!(both != train("one", &["train.steps=6"]), "the second device has learned nothing");
-    let refused =
-        String::from_utf8_lossy(&run_with(&root, "none", "1", &["--set", "device.count=0"]).stderr).into_owned();
-    assert!(refused.contains("device.count is 0"), "{refused}");
+    let floats = |bytes: &[u8]| -> Vec<f32> {
+        let head = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[head..].chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+    };
+    let one = train("one", &["align.first_layer=-1"]);
+    // The language model of the recipe has the fast path of the last layer.
+    let chunked = train("chunked", &["align.first_layer=-1", "train.chunk=2"]);
+    let (one_floats, chunked) = (floats(&one), floats(&chunked));
+    let far = one_floats.iter().zip(&chunked).filter(|(a, b)| (*a - *b).abs() > 1e-3).count();
+    assert!(one_floats.len() == chunked.len() && far * 200 < chunked.len(), "{far} of {} differ", chunked.len());
+
+    let both = train("both", &["align.first_layer=-1", "device.count=2"]);
+    assert!(both == train("again", &["align.first_layer=-1", "device.count=2"]), "the same bits");
+    assert!(both != one, "a step has two batches");
+    let refused = run_with(&root, "none", "1", &["--set", "device.count=0"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("device.count is 0"), "{told}");
+}
+
+#[test]
+fn a_run_from_before_a_key_was_there_goes_on() {
+    let root = Root::new();
+    assert!(run(&root, "old", "1").status.success());
+    let manifest = root.path("old/manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let older = text.replace("count = 1\\n", "").replace("chunk = 0\\n", "");
+    assert_eq!(text.len() - older.len(), 2 * "count = 1\\n".len(), "two keys less");
+    std::fs::write(&manifest, older).unwrap();
+    let towers = || std::fs::metadata(root.path("old/checkpoints/towers.safetensors")).unwrap().modified().unwrap();
+    let before = towers();
+    let done = run_with(&root, "old", "1", &["--resume"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(towers(), before, "nothing is trained again");
+    let other = run_with(&root, "old", "1", &["--resume", "--set", "train.chunk=3"]);
+    assert!(String::from_utf8_lossy(&other.stderr).contains("made by another recipe"));
 }
 
 /// A disk of four MiB, gone with the test.
