@@ -1,7 +1,11 @@
 //! One number beside finished towers: chosen on validation, not trained.
 use crate::Validate;
 use crate::train::Metric;
-use ra_core::{Error, Result};
+use burn::tensor::Tensor;
+use ra_core::{Error, History, Recommender, Result};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
 
 /// The one of `tried`, in ascending order, whose metric is highest; of equals the first. `what` is said in the log.
 pub(crate) fn choose(what: &str, tried: &[f32], mut metric: impl FnMut(f32) -> f64) -> f32 {
@@ -25,4 +29,85 @@ pub(crate) fn choose(what: &str, tried: &[f32], mut metric: impl FnMut(f32) -> f
 /// [`Error::Missing`] with `remedy` when there is none.
 pub(crate) fn needed<'a>(validate: Validate<'a>, remedy: &str) -> Result<Metric<'a>> {
     validate.ok_or_else(|| Error::Missing { what: "a validation metric".into(), remedy: remedy.into() })
+}
+
+/// A model that computes the vectors of the same histories and items once: what is tried beside it does not change them, and
+/// every trial validates on the same users.
+#[derive(Debug)]
+pub(crate) struct Remembered<R> {
+    model: R,
+    users: Mutex<HashMap<Vec<(u32, Vec<u32>)>, Tensor<2>>>,
+    items: Mutex<HashMap<Vec<u32>, Tensor<2>>>,
+}
+
+impl<R: Recommender> Remembered<R> {
+    pub(crate) fn new(model: R) -> Self {
+        Self { model, users: Mutex::default(), items: Mutex::default() }
+    }
+}
+
+fn once<K: Hash + Eq>(known: &Mutex<HashMap<K, Tensor<2>>>, key: K, make: impl FnOnce() -> Tensor<2>) -> Tensor<2> {
+    let find = |key| known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+    find(&key).unwrap_or_else(|| {
+        let made = make();
+        known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, made.clone());
+        made
+    })
+}
+
+impl<R: Recommender> Recommender for Remembered<R> {
+    fn dim(&self) -> usize {
+        self.model.dim()
+    }
+    fn interests(&self) -> usize {
+        self.model.interests()
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        let key = histories.iter().map(|history| (history.user, history.items.to_vec())).collect();
+        once(&self.users, key, || self.model.users(histories))
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        once(&self.items, items.to_vec(), || self.model.items(items))
+    }
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+        self.model.additions(history)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::Device;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Its vectors tell how often it was asked.
+    #[derive(Debug, Default)]
+    struct Counting(AtomicU32);
+
+    impl Counting {
+        fn next(&self, rows: usize) -> Tensor<2> {
+            Tensor::full([rows, 1], self.0.fetch_add(1, Ordering::Relaxed) as f32, &Device::flex())
+        }
+    }
+
+    impl Recommender for Counting {
+        fn dim(&self) -> usize {
+            1
+        }
+        fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+            self.next(histories.len())
+        }
+        fn items(&self, items: &[u32]) -> Tensor<2> {
+            self.next(items.len())
+        }
+    }
+
+    #[test]
+    fn the_same_vectors_are_computed_once() {
+        let model = Remembered::new(Counting::default());
+        let users = |user, items: &[u32]| model.users(&[History { user, items }]).into_scalar::<f32>();
+        let items = |items: &[u32]| model.items(items).into_data().iter::<f32>().collect::<Vec<_>>();
+        assert_eq!([users(0, &[1]), users(0, &[1, 2]), users(1, &[1]), users(0, &[1])], [0.0, 1.0, 2.0, 0.0]);
+        assert_eq!([items(&[1, 2]), items(&[2, 1]), items(&[1, 2])], [[3.0; 2], [4.0; 2], [3.0; 2]]);
+    }
 }

@@ -1,6 +1,6 @@
 //! Items that nobody was seen with, served by their titles alone.
 use crate::Validate;
-use crate::choose::{choose, needed};
+use crate::choose::{Remembered, choose, needed};
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Dataset, Error, History, Recommender, Result};
 
@@ -84,13 +84,15 @@ impl<R: Recommender> LiftedCold<R> {
         check_cold(dataset)?;
         let validate = needed(validate, "a lift is chosen by it: hold some interactions out for validation")?;
         let unit = deviation(&model, dataset);
-        let mut lifted = Self { model, cold: Cold::of(dataset), lift: 0.0 };
-        lifted.lift = unit
+        let remembered = Remembered::new(&model);
+        let mut tried = LiftedCold { model: &remembered, cold: Cold::of(dataset), lift: 0.0 };
+        let lift = unit
             * choose("the lift of cold items, in standard deviations", &LIFTS, |lift| {
-                lifted.lift = lift * unit;
-                validate(&lifted)
+                tried.lift = lift * unit;
+                validate(&tried)
             });
-        Ok(lifted)
+        let cold = tried.cold;
+        Ok(Self { model, cold, lift })
     }
 
     /// What is added.

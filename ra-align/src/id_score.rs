@@ -1,8 +1,8 @@
 //! The ID method's own score beside the aligned one.
-use crate::choose::{choose, needed};
+use crate::choose::{Remembered, choose, needed};
 use crate::{RaRec, Validate};
 use burn::tensor::Tensor;
-use ra_core::{Aligner, LanguageModel, Recommender, Result};
+use ra_core::{Aligner, History, LanguageModel, Recommender, Result};
 
 /// Weights that are tried: scores are those of vectors of length 1, or about it.
 const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0, 16.0];
@@ -25,12 +25,36 @@ pub fn with_id_score<I: Recommender, L: LanguageModel, A: Aligner + Sync>(
 ) -> Result<RaRec<I, L, A>> {
     let validate = needed(validate, REMEDY)?;
     let device = model.text.lm.device();
-    let weigh =
-        |model: &mut RaRec<I, L, A>, weight| model.towers.extra.weigh_ids(Tensor::from_floats([weight], &device));
-    let weight = choose("the weight of the ID method's own score", &WEIGHTS, |weight| {
-        weigh(&mut model, weight);
-        validate(&model)
-    });
-    weigh(&mut model, weight);
+    let number = |weight: f32| Tensor::from_floats([weight], &device);
+    model.towers.extra.weigh_ids(number(1.0));
+    let weight = {
+        let (width, plain) = (model.text.dim(), Remembered::new(&model));
+        choose("the weight of the ID method's own score", &WEIGHTS, |weight| {
+            validate(&Weighed { plain: &plain, width, weight })
+        })
+    };
+    model.towers.extra.weigh_ids(number(weight));
     Ok(model)
+}
+
+/// `plain`, whose vectors have `width` numbers and the ID's after them, with another weight of the ID's.
+#[derive(Debug)]
+struct Weighed<R> {
+    plain: R,
+    width: usize,
+    weight: f32,
+}
+
+impl<R: Recommender> Recommender for Weighed<R> {
+    fn dim(&self) -> usize {
+        self.plain.dim()
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        let own = self.plain.users(histories);
+        let ids = own.clone().slice_dim(1, self.width..self.dim()) * self.weight;
+        Tensor::cat(vec![own.slice_dim(1, 0..self.width), ids], 1)
+    }
+    fn items(&self, items: &[u32]) -> Tensor<2> {
+        self.plain.items(items)
+    }
 }
