@@ -31,13 +31,16 @@ pub(crate) fn needed<'a>(validate: Validate<'a>, remedy: &str) -> Result<Metric<
     validate.ok_or_else(|| Error::Missing { what: "a validation metric".into(), remedy: remedy.into() })
 }
 
+/// Vectors by what was asked for.
+type Known<K> = Mutex<HashMap<K, Tensor<2>>>;
+
 /// A model that computes the vectors of the same histories and items once: what is tried beside it does not change them, and
 /// every trial validates on the same users.
 #[derive(Debug)]
 pub(crate) struct Remembered<R> {
     model: R,
-    users: Mutex<HashMap<Vec<(u32, Vec<u32>)>, Tensor<2>>>,
-    items: Mutex<HashMap<Vec<u32>, Tensor<2>>>,
+    users: Known<Vec<(u32, Vec<u32>)>>,
+    items: Known<Vec<u32>>,
 }
 
 impl<R: Recommender> Remembered<R> {
@@ -46,7 +49,7 @@ impl<R: Recommender> Remembered<R> {
     }
 }
 
-fn once<K: Hash + Eq>(known: &Mutex<HashMap<K, Tensor<2>>>, key: K, make: impl FnOnce() -> Tensor<2>) -> Tensor<2> {
+fn once<K: Hash + Eq>(known: &Known<K>, key: K, make: impl FnOnce() -> Tensor<2>) -> Tensor<2> {
     let find = |key| known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
     find(&key).unwrap_or_else(|| {
         let made = make();
