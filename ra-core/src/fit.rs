@@ -313,13 +313,14 @@ mod tests {
 
     fn cut_off_and_resumed(further_devices: Vec<Device>) {
         let dir = tempfile::tempdir().unwrap();
+        let devices = further_devices.len() + 1;
         let base = FitConfig { lr: 0.1, validate_every: 3, further_devices, ..FitConfig::default() };
         let config = |steps| FitConfig { steps, ..base.clone() };
         let run = |steps, stop: usize, state: Option<&Path>| {
             let mut metric = |m: &Point| -> f64 { m.at.val().square().sum().into_scalar::<f32>().into() };
             let loss = |m: &Point, step: usize| {
                 let noise = f32::from(crate::splitmix64(step as u64) as u8) / 255.0;
-                (m.at.val() - noise).square().sum() * if step == stop { f32::NAN } else { 1.0 }
+                (m.at.val() - noise).square().sum() * if step == stop * devices { f32::NAN } else { 1.0 }
             };
             fit("test", &config(steps), point(), loss, Some(&mut metric), &Silent, state)
         };
