@@ -93,9 +93,6 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     if per_epoch <= job.replicas.len() {
         tracing::warn!(batch, "some devices share a batch: there are fewer batches than devices; lower train.batch");
     }
-    if job.train.chunk > 0 && job.align.tune != Tuning::None {
-        tracing::warn!("train.chunk is left out: what tunes the language model has its gradient in every text's graph");
-    }
     let loss = |towers: &Towers<Layerwise>, number: usize| {
         let (epoch, index) = (number / per_epoch, number % per_epoch);
         if index == 0 || order.is_empty() {
@@ -125,6 +122,8 @@ struct Frozen<'a> {
     vectors: Vec<Vectors>,
     shares: BTreeMap<u32, f32>,
     scale: IdScale,
+    /// Texts whose graph is kept at a time; 0 is all.
+    chunk: usize,
 }
 
 /// Scaled ID vectors.
@@ -165,7 +164,12 @@ impl<'a> Frozen<'a> {
             items: items.clone().to_device(&device),
         };
         let (interests, vectors) = (job.ids.interests(), devices.map(on).collect());
-        Self { histories, targets, user_texts, interests, vectors, shares, scale }
+        let tuned = job.align.tune != Tuning::None;
+        if tuned && job.train.chunk > 0 {
+            tracing::warn!("train.chunk is left out: a tuned language model has its gradient in every text's graph");
+        }
+        let chunk = if tuned { 0 } else { job.train.chunk };
+        Self { histories, targets, user_texts, interests, vectors, shares, scale, chunk }
     }
 
     fn loss<I: Recommender, L: LanguageModel>(
@@ -201,8 +205,7 @@ impl<'a> Frozen<'a> {
         };
         let item_texts = text.item_texts(&unique);
         let sides = [(&user_texts[..], &user_prefix), (&item_texts[..], &item_prefix)];
-        let chunk = if align.tune == Tuning::None { job.train.chunk } else { 0 };
-        let pair = match chunk {
+        let pair = match self.chunk {
             0 => scored(sides.map(|(texts, prefix)| text.cache.encode(&lm, texts, Some(prefix)))),
             size => by_chunks(&lm, &text.cache, size, sides, scored),
         };

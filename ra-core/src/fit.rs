@@ -121,9 +121,9 @@ pub type Validation<'a, M> = &'a mut dyn FnMut(&M) -> f64;
 
 /// Minimises `loss` with AdamW and returns the model of the best validation (without validation, the last one).
 ///
-/// `loss(model, batch)` makes its own batch, the `step`-th; with [`FitConfig::further_devices`] those of `n` devices a step, on the
-/// device of the model it is given. All that is random in it is a function of the seed and that number, so a run that
-/// starts again gives the same bits. With a `state` file the run is written down while it goes, which costs a
+/// `loss(model, number)` makes batch `number` on the device of the model it is given: that of the step or, on `n` devices, `n`
+/// times the step and the `n - 1` that follow. All that is random in it is a function of the seed and that number, so a run
+/// that starts again gives the same bits. With a `state` file the run is written down while it goes, which costs a
 /// fiftieth of its time at most, and at its end, and goes on from there; what it ends with is the same. It is for the
 /// caller to remove the file of another data set, model or seed.
 ///
