@@ -15,8 +15,8 @@ const SEED: &str = "seed";
 /// The label of what is the same in all settings.
 const EVERYWHERE: &str = "all";
 
-/// What the table is read for.
-const METRICS: [&str; 3] = ["hr@10", "ndcg@10", "hr@100"];
+/// What a table is read for: those of them that its rows have. Differences are told of the last.
+const METRICS: [&str; 5] = ["hr@10", "ndcg@10", "hr@100", "recall@20", "ndcg@20"];
 
 /// Several runs of one recipe, told apart by a label an axis.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub struct Published {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) protocol: Protocol,
+    /// What the table shows.
+    pub(crate) metrics: Vec<&'static str>,
     pub(crate) lines: Vec<Line>,
 }
 
@@ -85,7 +87,10 @@ impl Experiment {
             if groups.iter().all(|group| group.protocol.fingerprint != protocol.fingerprint) {
                 let of: Vec<&(Vec<String>, Report)> =
                     cells.iter().filter(|(_, other)| other.protocol.fingerprint == protocol.fingerprint).collect();
-                groups.push(Group { protocol: protocol.clone(), lines: lines(axes, &of) });
+                let lines = lines(axes, &of);
+                let known = |metric: &&str| lines.iter().flat_map(|l| &l.rows).any(|row| row.metrics.contains_key(*metric));
+                let metrics = METRICS.into_iter().filter(known).collect();
+                groups.push(Group { protocol: protocol.clone(), metrics, lines });
             }
         }
         let mut origins: Vec<String> = cells.iter().map(|(_, report)| report.origin()).collect();
@@ -124,7 +129,8 @@ impl Experiment {
     /// The plot that the axes ask for.
     pub(crate) fn shape(&self, group: &Group) -> Shape {
         let values = |axis: usize| group.labels(axis).len();
-        if group.series(METRICS[0]).iter().any(|(_, points)| points.len() > 1) {
+        let along = |metric: &&str| group.series(metric).iter().any(|(_, points)| points.len() > 1);
+        if group.metrics.first().is_some_and(along) {
             Shape::Lines
         } else if (0..self.axes.len()).filter(|&axis| values(axis) > 1).count() > 1 {
             Shape::Heat
@@ -143,10 +149,13 @@ impl Experiment {
         html::experiment(self)
     }
 
-    pub(crate) fn head(&self) -> Vec<String> {
-        let own =
-            ["model"].into_iter().chain(METRICS).chain(["HR@100 to ID (95 %)", "samples", "parameters", "training"]);
-        self.axes.iter().cloned().chain(own.map(String::from)).collect()
+    /// Names of the columns of [`Line::cells`].
+    pub(crate) fn head(&self, group: &Group) -> Vec<String> {
+        let mut head: Vec<String> = self.axes.iter().map(String::as_str).chain(["model"]).map(String::from).collect();
+        head.extend(group.metrics.iter().map(ToString::to_string));
+        head.extend(group.metrics.last().map(|metric| format!("{metric} to ID (95 %)")));
+        head.extend(["samples", "parameters", "training", "evaluation"].map(String::from));
+        head
     }
 }
 
@@ -192,6 +201,18 @@ impl Group {
     pub(crate) fn name(&self) -> String {
         let fingerprint = self.protocol.fingerprint.to_string();
         format!("{} ({})", self.protocol.dataset, fingerprint.get(..8).unwrap_or(&fingerprint))
+    }
+
+    /// What was ranked, in one line.
+    pub(crate) fn facts(&self) -> String {
+        let p = &self.protocol;
+        let evaluated = self.lines.iter().flat_map(|line| &line.rows).map(|row| row.users).max().unwrap_or(0);
+        let [users, evaluated, items, interactions] = [p.users, evaluated, p.items, p.interactions].map(grouped);
+        format!(
+            "{users} users ({evaluated} evaluated), {items} items, {interactions} interactions; split {}, candidates {}, \
+             seen {}, ties {}",
+            p.split, p.candidates, p.seen, p.ties
+        )
     }
 
     fn aligned(&self) -> impl Iterator<Item = &Line> {
@@ -262,8 +283,8 @@ impl Line {
     }
 
     /// The cells of the table, as text.
-    pub(crate) fn cells(&self) -> Vec<String> {
-        let figure = |metric: &str| match self.mean(metric) {
+    pub(crate) fn cells(&self, metrics: &[&str]) -> Vec<String> {
+        let figure = |&metric: &&str| match self.mean(metric) {
             Some(mean) if self.rows.len() > 1 => {
                 let values = || self.rows.iter().filter_map(|row| row.metrics.get(metric).copied());
                 let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
@@ -272,17 +293,19 @@ impl Line {
             Some(mean) => format!("{mean:.4}"),
             None => "-".into(),
         };
-        let difference = || {
-            let found: Vec<&Interval> = self.rows.iter().filter_map(|row| row.differences.get("hr@100")).collect();
+        let difference = |&metric: &&str| {
+            let found: Vec<&Interval> = self.rows.iter().filter_map(|row| row.differences.get(metric)).collect();
             let told: Vec<String> =
                 found.iter().map(|d| format!("{:+.4} [{:+.4}, {:+.4}]", d.mean, d.low, d.high)).collect();
             if told.is_empty() { "-".into() } else { told.join("; ") }
         };
         let first = self.rows.first().cloned().unwrap_or_default();
-        let seconds = self.rows.iter().map(|row| row.train_seconds).sum::<f64>() / self.rows.len().max(1) as f64;
+        let seconds = |of: fn(&Row) -> f64| duration(self.rows.iter().map(of).sum::<f64>() / self.rows.len().max(1) as f64);
         let mut cells: Vec<String> = self.labels.iter().cloned().chain([self.name.clone()]).collect();
-        cells.extend(METRICS.map(figure));
-        cells.extend([difference(), grouped(first.train_samples), grouped(first.trainable_params), duration(seconds)]);
+        cells.extend(metrics.iter().map(figure));
+        cells.extend(metrics.last().map(difference));
+        cells.extend([grouped(first.train_samples), grouped(first.trainable_params)]);
+        cells.extend([seconds(|row| row.train_seconds), seconds(|row| row.eval_seconds)]);
         cells
     }
 }

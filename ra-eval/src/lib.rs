@@ -69,7 +69,6 @@ pub use evaluate::{Evaluation, Part, evaluate, evaluate_items, held_out_users, i
 pub use experiment::{Experiment, Published};
 pub use golden::{GoldenCase, verify_case};
 pub use graded::{dcg, graded_ndcg};
-pub use markdown::overview;
 pub use rank::{Ties, top_k};
 pub use report::{AuditFinding, LearningCurve, Report, Row, SampleList, SampleRecommendation, StageCost, correct};
 pub use significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};

@@ -119,13 +119,14 @@ fn results(out: &mut String, table: &ResultTable<'_>) {
 /// One recipe in several settings.
 pub(crate) fn experiment(experiment: &Experiment) -> String {
     let mut out = format!("# {}\n\n", plain(&experiment.name));
-    let head = experiment.head();
-    let head: Vec<&str> = head.iter().map(String::as_str).collect();
     for group in &experiment.groups {
+        let head: Vec<String> = experiment.head(group).iter().map(|name| plain(name)).collect();
+        let head: Vec<&str> = head.iter().map(String::as_str).collect();
         let title =
             if experiment.groups.len() == 1 { "Results".into() } else { format!("Results: {}", plain(&group.name())) };
-        let rows = group.lines.iter().map(|line| line.cells().iter().map(|cell| plain(cell)).collect());
+        let rows = group.lines.iter().map(|line| line.cells(&group.metrics).iter().map(|cell| plain(cell)).collect());
         section(&mut out, &title, &head, rows);
+        let _ = writeln!(out, "{}\n", plain(&group.facts()));
     }
     let head: Vec<String> = experiment.axes.iter().map(|axis| plain(axis)).collect();
     let head: Vec<&str> = head.iter().map(String::as_str).chain(["stage", "time", "tokens", "peak MiB"]).collect();
@@ -146,54 +147,6 @@ pub(crate) fn experiment(experiment: &Experiment) -> String {
         let _ = writeln!(out, "- {}", plain(origin));
     }
     out
-}
-
-/// Reports side by side, a table each: accuracy, seconds and parameters. For reports of different data sets, which
-/// [`crate::compare`] refuses to put into one table.
-pub fn overview(reports: &[Report]) -> String {
-    let mut out = String::from("# Overview\n\n");
-    for report in reports {
-        let (head, shown) = overview_columns(report);
-        let cells = |row: &Row| {
-            let metric = |key: &String| row.metrics.get(key).map_or_else(|| "-".into(), |value| format!("{value:.4}"));
-            let mut cells = vec![plain(&row.name)];
-            cells.extend(shown.iter().map(metric));
-            cells.extend([
-                format!("{:.0}", row.train_seconds),
-                format!("{:.1}", row.eval_seconds),
-                row.trainable_params.to_string(),
-            ]);
-            cells
-        };
-        let head: Vec<&str> = head.iter().map(String::as_str).collect();
-        section(&mut out, &plain(&report.protocol.dataset), &head, report.rows.iter().map(cells));
-        let p = &report.protocol;
-        let evaluated = report.rows.first().map_or(0, |row| row.users);
-        let _ = writeln!(
-            out,
-            "{} users ({evaluated} evaluated), {} items, {} interactions; split {}, seen {}, ties {}; seed {}; {}\n",
-            p.users,
-            p.items,
-            p.interactions,
-            plain(&p.split),
-            plain(&p.seen),
-            plain(&p.ties),
-            report.seed,
-            plain(&report.machine)
-        );
-    }
-    out
-}
-
-/// The usual metrics, or those that the first row has.
-fn overview_columns(report: &Report) -> (Vec<String>, Vec<String>) {
-    let known = |key: &&&str| report.rows.first().is_some_and(|row| row.metrics.contains_key(**key));
-    let usual: Vec<String> =
-        ["hr@10", "ndcg@10", "hr@100", "recall@20", "ndcg@20"].iter().filter(known).map(ToString::to_string).collect();
-    let mut head = vec!["model".to_string()];
-    head.extend(usual.iter().map(|key| key.to_uppercase()));
-    head.extend(["train s", "evaluate s", "parameters"].map(String::from));
-    (head, usual)
 }
 
 fn differences(out: &mut String, table: &ResultTable<'_>, title: &str) {

@@ -78,7 +78,8 @@ impl Suite {
 
     fn members(&self) -> Vec<Member> {
         if let Some(list) = &self.suite {
-            return list.iter().map(|r| Member { labels: vec![], recipe: r.clone(), sets: vec![] }).collect();
+            let member = |recipe: &String| Member { labels: vec![recipe.clone()], recipe: recipe.clone(), sets: vec![] };
+            return list.iter().map(member).collect();
         }
         let base = self.recipe.clone().unwrap_or_default();
         let mut members = vec![Member { labels: vec![], recipe: base, sets: vec![] }];
@@ -159,13 +160,10 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
 }
 
 fn write_page(suite: &Suite, name: &str, cells: &[(Vec<String>, Report)], out: &Path) -> Result<()> {
-    if suite.suite.is_some() {
-        let reports: Vec<Report> = cells.iter().map(|(_, report)| report.clone()).collect();
-        let page = ra_eval::overview(&reports);
-        ra_core::write_atomic(&out.join("overview.md"), page.as_bytes())?;
-        return Ok(());
-    }
-    let axes: Vec<String> = suite.axis.iter().map(|axis| axis.name.clone()).collect();
+    let axes: Vec<String> = match &suite.suite {
+        Some(_) => vec!["recipe".into()],
+        None => suite.axis.iter().map(|axis| axis.name.clone()).collect(),
+    };
     let experiment = Experiment::new(name, &axes, cells).beside(suite.published.clone());
     ra_core::write_atomic(&out.join("overview.md"), experiment.markdown().as_bytes())?;
     ra_core::write_atomic(&out.join("overview.html"), experiment.html().as_bytes())?;

@@ -26,19 +26,19 @@ pub(crate) fn experiment(experiment: &Experiment) -> String {
 }
 
 fn results(experiment: &Experiment, group: &Group) -> Markup {
-    let head = experiment.head();
+    let head = experiment.head(group);
     let names = experiment.axes.len() + 1;
     let rows = html! {
         @for line in &group.lines {
             tr {
-                @for (place, cell) in line.cells().into_iter().enumerate() {
+                @for (place, cell) in line.cells(&group.metrics).into_iter().enumerate() {
                     @if place < names { th scope="row" { (cell) } } @else { td { (cell) } }
                 }
             }
         }
     };
     let axes = experiment.axes.join(" and ");
-    let plots = ["hr@10", "ndcg@10", "hr@100"].map(|metric| {
+    let plots = group.metrics.iter().map(|metric| {
         let svg = match experiment.shape(group) {
             Shape::Lines => plot::lines(&group.series(metric)),
             Shape::Bars => plot::bars(&group.bars(metric)),
@@ -49,6 +49,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
         };
         figure(svg, &format!("{metric} by {axes}; the table below has the figures"), &format!("{metric} by {axes}"))
     });
+    let plots: Vec<Markup> = plots.collect();
     let wide = experiment.shape(group) != Shape::Lines;
     html! {
         @if wide {
@@ -58,6 +59,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
             div.plots { @for plot in &plots { (plot) } }
         }
         (table("Means over seeds, with the smallest and the largest", &strs(&head), &rows))
+        p { (group.facts()) }
     }
 }
 

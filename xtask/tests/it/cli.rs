@@ -319,6 +319,24 @@ fn a_suite_multiplies_its_axes_shares_its_id_method_and_goes_on_where_it_stopped
 }
 
 #[test]
+fn a_list_of_recipes_makes_one_page_with_a_table_a_protocol() {
+    let root = Root::new();
+    let (same, other) = (recipe(&root), recipe(&root).replace("ks = [1, 10, 100]", "ks = [20]\nseen = 'kept'"));
+    root.write("xtask/recipes/same.toml", &same);
+    root.write("xtask/recipes/other.toml", &other);
+    root.write("xtask/recipes/list.toml", "suite = ['tiny', 'same', 'other']");
+    root.ok(&["run", "list", "--out", "l"]);
+    let page = std::fs::read_to_string(root.path("l/overview.md")).unwrap();
+    assert_eq!(page.matches("## Results").count(), 2, "tiny and same have one protocol: {page}");
+    let head = |metrics: &str| format!("| recipe | model | {metrics} to ID (95 %) |");
+    assert!(page.contains(&head("hr@10 | ndcg@10 | hr@100 | hr@100")), "{page}");
+    assert!(page.contains(&head("recall@20 | ndcg@20 | ndcg@20")), "{page}");
+    assert!(page.contains("| all | sasrec |") && page.contains("| other | sasrec |"), "{page}");
+    let html = std::fs::read_to_string(root.path("l/overview.html")).unwrap();
+    assert!(html.contains("<svg") && html.contains("recall@20 by recipe"), "{html}");
+}
+
+#[test]
 fn every_row_that_a_recipe_may_ask_for_is_made() {
     let root = Root::new();
     let rivals = ["prefix-only", "id-direct", "soft-token", "id-residual", "head"];
