@@ -13,11 +13,8 @@ pub(crate) fn doctor(root: &Path) -> Result<()> {
         }
     }
     say!("machine     {}", machine::describe());
-    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib =
-        |key: &str| memory.lines().find_map(|l| l.strip_prefix(key)?.trim().split(' ').next()?.parse::<f64>().ok());
-    if let (Some(total), Some(free)) = (kib("MemTotal:"), kib("MemAvailable:")) {
-        say!("memory      {:.1} GiB, {:.1} GiB available", total / 1048576.0, free / 1048576.0);
+    if let Some(mib) = ra_core::available_mib() {
+        say!("memory      {:.1} GiB that a run may take", mib as f64 / 1024.0);
     }
     let disk = first_line("df", &["-Ph", &root.to_string_lossy()], 1);
     let free = disk.as_deref().and_then(|line| line.split_whitespace().nth(3));
