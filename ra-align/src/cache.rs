@@ -71,7 +71,7 @@ impl TextCache {
     }
 
     /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another cache
-    /// has the file, what it holds is read and new rows stay in memory.
+    /// has the file, new rows go to one of its own beside it (`text.1.rows`), which later caches read too.
     ///
     /// `maker` names all that rows depend on beside their text: the weights, the layer, what is asked of them.
     ///
@@ -167,8 +167,8 @@ impl TextCache {
     }
 
     fn keep(&self, batch: &[&[u32]], made: Vec<Arc<[f32]>>) {
-        let store = self.store.as_ref().filter(|store| store.is_owner());
-        let stored = store.map(|store| store.append(batch.iter().copied().zip(made.iter().map(|r| &**r))));
+        let stored =
+            self.store.as_ref().map(|store| store.append(batch.iter().copied().zip(made.iter().map(|r| &**r))));
         let rows: Vec<Row> = match stored {
             Some(Ok(places)) => places.into_iter().map(Row::Stored).collect(),
             other => {

@@ -1,10 +1,10 @@
-//! A file of rows that only grows: what frozen work gave, kept from run to run.
+//! Files of rows that only grow: what frozen work gave, kept from run to run.
 //!
 //! A record is the number of tokens and of values (`u32` each), a checksum (`u64`), the tokens (`u32`) and the values
 //! (`f32`), little-endian. A run that is killed leaves at most one torn record, at the end, and it is cut off when the file
 //! is opened. Rows are read where they stand, so that the operating system decides how much of the file is in memory.
 use ra_core::{Error, Result, splitmix64};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -18,76 +18,61 @@ const HEAD: usize = 16;
 /// Where a row's values stand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
+    file: usize,
     at: u64,
     values: usize,
 }
 
-/// An open file of rows. The first to open it may append; others read what was there.
+/// Open files of rows: one that is appended to, and those of other runs, of which what was there is read. So runs at once
+/// neither wait for each other nor lose what they computed.
 #[derive(Debug)]
 pub(crate) struct Store {
-    path: PathBuf,
-    file: Mutex<File>,
-    owner: bool,
+    files: Vec<(PathBuf, Mutex<File>)>,
+    /// The one that is appended to; nobody else has its lock.
+    own: usize,
 }
 
 /// The tokens of a text and where its row stands.
 pub(crate) type Index = Vec<(Box<[u32]>, Place)>;
 
 impl Store {
-    /// Opens or makes the file; gives it with what it holds. `maker` says what rows depend on beside their text.
+    /// Opens `path` and those that runs at the same time left beside it (`.1`, `.2` and on before its extension), makes one
+    /// where all are in use, and gives them with what they hold. `maker` says what rows depend on beside their text.
     pub(crate) fn open(path: &Path, maker: &str) -> Result<(Self, Index)> {
         let fail = |e| Error::io(path, "cannot be used as a text cache", e);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(fail)?;
         }
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
-        let owner = match file.try_lock() {
-            Ok(()) => true,
-            Err(std::fs::TryLockError::WouldBlock) => false,
-            Err(std::fs::TryLockError::Error(e)) => return Err(fail(e)),
-        };
-        let size = file.metadata().map_err(fail)?.len();
         let maker = maker.bytes().fold(1, |hash, byte| splitmix64(hash ^ u64::from(byte))).to_le_bytes();
         let start = [&MAGIC[..], &maker].concat();
-        if size < START as u64 {
-            if !owner {
-                return Ok((Self { path: path.into(), file: Mutex::new(file), owner }, Index::new()));
+        let (mut files, mut own, mut index) = (Vec::new(), None, Index::new());
+        let extension = path.extension().unwrap_or_default().to_string_lossy();
+        for number in 0.. {
+            let path = if number == 0 { path.into() } else { path.with_extension(format!("{number}.{extension}")) };
+            if own.is_some() && !path.exists() {
+                break;
             }
-            file.set_len(0).map_err(fail)?;
-            file.write_all(&start).map_err(fail)?;
+            let fail = |e| Error::io(&path, "cannot be used as a text cache", e);
+            let mut file =
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
+            let mine = own.is_none()
+                && match file.try_lock() {
+                    Ok(()) => true,
+                    Err(TryLockError::WouldBlock) => false,
+                    Err(TryLockError::Error(e)) => return Err(fail(e)),
+                };
+            index.extend(read_index(&path, &mut file, &start, mine, number)?);
+            own = own.or(mine.then_some(number));
+            files.push((path, Mutex::new(file)));
         }
-        file.rewind().map_err(fail)?;
-        let mut reader = BufReader::with_capacity(1 << 20, &file);
-        let mut found = [0; START];
-        reader.read_exact(&mut found).map_err(fail)?;
-        if found[..] != start {
-            let problem =
-                "not a text cache of this version, language model and layer; delete it, it will be made again";
-            return Err(Error::corrupt(path, problem));
-        }
-        let (mut index, mut end) = (Index::new(), START as u64);
-        while let Some((tokens, values)) = record(&mut reader, size.saturating_sub(end)).map_err(fail)? {
-            let at = end + (HEAD + 4 * tokens.len()) as u64;
-            index.push((tokens, Place { at, values }));
-            end = at + 4 * values as u64;
-        }
-        // What follows the last whole record was torn by a kill, or is being written by the owner.
-        if owner {
-            file.set_len(end).map_err(fail)?;
-        }
-        Ok((Self { path: path.into(), file: Mutex::new(file), owner }, index))
-    }
-
-    /// Whether rows may be appended.
-    pub(crate) fn is_owner(&self) -> bool {
-        self.owner
+        Ok((Self { files, own: own.unwrap_or_default() }, index))
     }
 
     /// Appends rows by one write.
     pub(crate) fn append<'a>(&self, rows: impl Iterator<Item = (&'a [u32], &'a [f32])>) -> Result<Vec<Place>> {
-        let fail = |e| Error::io(&self.path, "cannot be written (is the disk full?)", e);
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let (path, file) = &self.files[self.own];
+        let fail = |e| Error::io(path, "cannot be written (is the disk full?)", e);
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         let start = file.seek(SeekFrom::End(0)).map_err(fail)?;
         let (mut bytes, mut places) = (Vec::new(), Vec::new());
         for (tokens, values) in rows {
@@ -100,7 +85,7 @@ impl Store {
             bytes.extend_from_slice(&(values.len() as u32).to_le_bytes());
             bytes.extend_from_slice(&checksum(tokens.len(), &body).to_le_bytes());
             let at = start + (bytes.len() + 4 * tokens.len()) as u64;
-            places.push(Place { at, values: values.len() });
+            places.push(Place { file: self.own, at, values: values.len() });
             bytes.extend_from_slice(&body);
         }
         if let Err(error) = file.write_all(&bytes) {
@@ -113,13 +98,44 @@ impl Store {
 
     /// Reads a row.
     pub(crate) fn read(&self, place: Place) -> Result<Vec<f32>> {
-        let fail = |e| Error::io(&self.path, "cannot be read", e);
+        let (path, file) = &self.files[place.file];
+        let fail = |e| Error::io(path, "cannot be read", e);
         let mut bytes = vec![0; 4 * place.values];
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(place.at)).map_err(fail)?;
         file.read_exact(&mut bytes).map_err(fail)?;
         Ok(words(&bytes).map(f32::from_bits).collect())
     }
+}
+
+/// What a file holds. One of one's `own` gets its head when it is new, and loses what a kill tore off after the last whole
+/// record; what follows that in another's is being written.
+fn read_index(path: &Path, file: &mut File, start: &[u8], own: bool, number: usize) -> Result<Index> {
+    let fail = |e| Error::io(path, "cannot be used as a text cache", e);
+    let size = file.metadata().map_err(fail)?.len();
+    if size < START as u64 {
+        if own {
+            file.set_len(0).and_then(|()| file.write_all(start)).map_err(fail)?;
+        }
+        return Ok(Index::new());
+    }
+    let mut reader = BufReader::with_capacity(1 << 20, &*file);
+    let mut found = [0; START];
+    reader.read_exact(&mut found).map_err(fail)?;
+    if found[..] != *start {
+        let problem = "not a text cache of this version, language model and layer; delete it, it will be made again";
+        return Err(Error::corrupt(path, problem));
+    }
+    let (mut index, mut end) = (Index::new(), START as u64);
+    while let Some((tokens, values)) = record(&mut reader, size.saturating_sub(end)).map_err(fail)? {
+        let at = end + (HEAD + 4 * tokens.len()) as u64;
+        index.push((tokens, Place { file: number, at, values }));
+        end = at + 4 * values as u64;
+    }
+    if own {
+        file.set_len(end).map_err(fail)?;
+    }
+    Ok(index)
 }
 
 /// The next whole record: its tokens and the number of its values. `left` bounds what a damaged head may ask for.
@@ -172,10 +188,7 @@ mod tests {
         assert!(index.is_empty());
         let rows: [(&[u32], &[f32]); 2] = [(&[1, 2], &[0.5, -1.5, 3.0]), (&[9], &[7.0])];
         store.append(rows.into_iter()).unwrap();
-        let (second, seen) = open(&path).unwrap();
-        assert!(store.is_owner() && !second.is_owner(), "two writers would tear it");
-        assert_eq!(second.read(seen[1].1).unwrap(), [7.0]);
-        drop((store, second));
+        drop(store);
 
         let whole = std::fs::read(&path).unwrap();
         for lost in 0..=whole.len() {
@@ -206,5 +219,32 @@ mod tests {
         assert!(super::Store::open(&path, "another model").unwrap_err().to_string().contains("text.rows"));
         std::fs::write(&path, b"something else altogether").unwrap();
         assert!(open(&path).unwrap_err().to_string().contains("text.rows"));
+    }
+
+    #[test]
+    fn stores_at_once_have_a_file_each_and_the_next_one_reads_them_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text.rows");
+        let row = |token: u32| (vec![token], vec![token as f32 / 2.0]);
+        let append = |store: &Store, (tokens, values): (Vec<u32>, Vec<f32>)| {
+            store.append([(&tokens[..], &values[..])].into_iter()).unwrap()[0]
+        };
+        let (first, _) = open(&path).unwrap();
+        append(&first, row(1));
+        let (second, seen) = open(&path).unwrap();
+        assert_eq!(second.read(seen[0].1).unwrap(), [0.5], "what the first has written so far");
+        let place = append(&second, row(2));
+        append(&first, row(3));
+        assert_eq!(second.read(place).unwrap(), [1.0]);
+        drop((first, second));
+        // The first file is free again and is gone on with; the second's rows are read where they stand.
+        let (third, all) = open(&path).unwrap();
+        assert_eq!(texts(&all), [[1], [3], [2]]);
+        let values: Vec<f32> = all.iter().map(|(_, place)| third.read(*place).unwrap()[0]).collect();
+        assert_eq!(values, [0.5, 1.5, 1.0]);
+        append(&third, row(4));
+        drop(third);
+        assert_eq!(texts(&open(&path).unwrap().1), [[1], [3], [4], [2]]);
+        assert_eq!(dir.path().read_dir().unwrap().count(), 2);
     }
 }

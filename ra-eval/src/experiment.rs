@@ -88,7 +88,8 @@ impl Experiment {
                 let of: Vec<&(Vec<String>, Report)> =
                     cells.iter().filter(|(_, other)| other.protocol.fingerprint == protocol.fingerprint).collect();
                 let lines = lines(axes, &of);
-                let known = |metric: &&str| lines.iter().flat_map(|l| &l.rows).any(|row| row.metrics.contains_key(*metric));
+                let known =
+                    |metric: &&str| lines.iter().flat_map(|l| &l.rows).any(|row| row.metrics.contains_key(*metric));
                 let metrics = METRICS.into_iter().filter(known).collect();
                 groups.push(Group { protocol: protocol.clone(), metrics, lines });
             }
@@ -300,7 +301,8 @@ impl Line {
             if told.is_empty() { "-".into() } else { told.join("; ") }
         };
         let first = self.rows.first().cloned().unwrap_or_default();
-        let seconds = |of: fn(&Row) -> f64| duration(self.rows.iter().map(of).sum::<f64>() / self.rows.len().max(1) as f64);
+        let seconds =
+            |of: fn(&Row) -> f64| duration(self.rows.iter().map(of).sum::<f64>() / self.rows.len().max(1) as f64);
         let mut cells: Vec<String> = self.labels.iter().cloned().chain([self.name.clone()]).collect();
         cells.extend(metrics.iter().map(figure));
         cells.extend(metrics.last().map(difference));

@@ -78,7 +78,8 @@ impl Suite {
 
     fn members(&self) -> Vec<Member> {
         if let Some(list) = &self.suite {
-            let member = |recipe: &String| Member { labels: vec![recipe.clone()], recipe: recipe.clone(), sets: vec![] };
+            let member =
+                |recipe: &String| Member { labels: vec![recipe.clone()], recipe: recipe.clone(), sets: vec![] };
             return list.iter().map(member).collect();
         }
         let base = self.recipe.clone().unwrap_or_default();

@@ -84,7 +84,7 @@ impl Text {
         self.lm.params
     }
 
-    /// A tower over a catalogue. What it computes of its texts stays in `cache/`, unless another tower has that file.
+    /// A tower over a catalogue. What it computes of its texts stays in `cache/`.
     pub(crate) fn tower(
         &self,
         catalog: &Catalog,
