@@ -1,8 +1,8 @@
 //! Files of rows that only grow: what frozen work gave, kept from run to run.
 //!
 //! A record is the number of tokens and of values (`u32` each), a checksum (`u64`), the tokens (`u32`) and the values
-//! (`f32`), little-endian. A run that is killed leaves at most one torn record, at the end, and it is cut off when the file
-//! is opened. Rows are read where they stand, so that the operating system decides how much of the file is in memory.
+//! (`f32`), little-endian. A run that is killed leaves at most one torn record, at the end, and it is cut off by the
+//! next run that appends to the file. Rows are read where they stand, so that the operating system decides how much of the file is in memory.
 use ra_core::{Error, Result, splitmix64};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};

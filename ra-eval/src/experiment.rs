@@ -16,7 +16,7 @@ const SEED: &str = "seed";
 const EVERYWHERE: &str = "all";
 
 /// What a table is read for: those of them that its rows have. Differences are told of the last.
-const METRICS: [&str; 5] = ["hr@10", "ndcg@10", "hr@100", "recall@20", "ndcg@20"];
+const METRICS: [&str; 5] = ["recall@20", "ndcg@20", "hr@10", "ndcg@10", "hr@100"];
 
 /// Several runs of one recipe, told apart by a label an axis.
 #[derive(Debug)]

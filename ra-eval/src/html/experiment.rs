@@ -38,8 +38,9 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
         }
     };
     let axes = experiment.axes.join(" and ");
-    let plots = group.metrics.iter().map(|metric| {
-        let svg = match experiment.shape(group) {
+    let shape = experiment.shape(group);
+    let plot = |metric: &&str| {
+        let svg = match shape {
             Shape::Lines => plot::lines(&group.series(metric)),
             Shape::Bars => plot::bars(&group.bars(metric)),
             Shape::Heat => {
@@ -48,11 +49,10 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
             }
         };
         figure(svg, &format!("{metric} by {axes}; the table below has the figures"), &format!("{metric} by {axes}"))
-    });
-    let plots: Vec<Markup> = plots.collect();
-    let wide = experiment.shape(group) != Shape::Lines;
+    };
+    let plots: Vec<Markup> = group.metrics.iter().map(plot).collect();
     html! {
-        @if wide {
+        @if shape != Shape::Lines {
             // Names and figures keep their size; a small window scrolls sideways, the first metric is enough to see at once.
             @for plot in &plots { div.scroll.wide role="region" tabindex="0" aria-label="Plot" { (plot) } }
         } @else {
