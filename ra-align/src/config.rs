@@ -88,6 +88,9 @@ pub struct AlignConfig {
     pub id_drop: f64,
     /// Share of a step's items that are trained without their ID, by their titles: see [`crate::LiftedCold`].
     pub item_id_drop: f64,
+    /// Weight of a loss that asks for the ID method's own scores of the same candidates, read as logits: what a projection
+    /// of few samples loses of the ID. Not in the paper; 4 is what the row `distilled` takes. See [`distill`](crate::distill).
+    pub distill: f32,
     /// Standard deviation of the projection's weights at the start.
     pub init_std: f32,
     /// Whether the temperature is trained, from `temperature` on. Not in the paper, like the three that follow.
@@ -126,6 +129,7 @@ impl Default for AlignConfig {
             id_dropout: 0.0,
             id_drop: 0.0,
             item_id_drop: 0.0,
+            distill: 0.0,
             init_std: 0.1,
             learn_temperature: false,
             id_residual: false,
@@ -178,8 +182,12 @@ impl AlignConfig {
                 return Err(format!("{key} is {value}, it must be above 0"));
             }
         }
-        let sizes =
-            [("align.lambda", self.lambda), ("align.id_noise", self.id_noise), ("align.init_std", self.init_std)];
+        let sizes = [
+            ("align.lambda", self.lambda),
+            ("align.id_noise", self.id_noise),
+            ("align.distill", self.distill),
+            ("align.init_std", self.init_std),
+        ];
         for (key, value) in sizes {
             if !value.is_finite() || value < 0.0 {
                 return Err(format!("{key} is {value}, it must be 0 or above"));

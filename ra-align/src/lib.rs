@@ -55,7 +55,7 @@ pub use cross_fit::{CrossFitted, without_fold};
 pub use extra::{Extra, Tuning};
 pub use id_score::with_id_score;
 pub use layerwise::{Layerwise, LayerwiseConfig, ProjectionKind};
-pub use loss::{Candidates, bpr_in_batch, bpr_sampled, info_nce, mmd, mse, softmax_in_batch, unit};
+pub use loss::{Candidates, bpr_in_batch, bpr_sampled, distill, info_nce, mmd, mse, softmax_in_batch, unit};
 pub use prompt::{PromptConfig, Prompts};
 pub use rarec::{RaRec, TextTower, Towers};
 pub use standardize::{IdScale, user_vectors};

@@ -66,6 +66,13 @@ pub fn softmax_in_batch(scores: Tensor<2>, candidates: &Candidates, log_q: Optio
     log_softmax(logits, 1).gather(1, candidates.target.clone()).mean().neg()
 }
 
+/// Kullback-Leibler divergence of a row's softmax over its candidates from that of `teacher`, both `[batch, columns]`
+/// logits (knowledge distillation, Hinton et al., arXiv 1503.02531). No gradient flows into `teacher`.
+pub fn distill(logits: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
+    let wanted = log_softmax(teacher, 1);
+    (wanted.clone().exp() * (wanted - log_softmax(logits, 1))).sum_dim(1).mean()
+}
+
 /// InfoNCE from anchors to targets in the batch, cosine, temperature `tau`; rows of the same id are not negatives of
 /// each other. Both are `[batch, width]`, `ids` has one a row. No gradient flows into `target`.
 pub fn info_nce(anchor: Tensor<2>, target: Tensor<2>, ids: &[u32], tau: f32) -> Tensor<1> {
@@ -119,6 +126,27 @@ mod tests {
         let softmax: f32 = softmax_in_batch(scores, &candidates, None).into_scalar();
         let expected = ((-1.0f32).exp().ln_1p() * 2.0 + (2.0 * (-1.0f32).exp()).ln_1p()) / 3.0;
         assert!((softmax - expected).abs() < 1e-6, "{softmax} {expected}");
+    }
+
+    #[test]
+    fn distillation_is_level_blind_and_falls_towards_the_teacher() {
+        let plain = Device::flex();
+        let teacher = Tensor::<2>::from_floats([[1.0, 3.0, 0.0], [0.0, -2.0, 2.0]], &plain);
+        let value = |x: Tensor<1>| x.into_scalar::<f32>();
+        let shifted = teacher.clone() + Tensor::<2>::from_floats([[7.0], [-4.0]], &plain);
+        assert!(value(distill(shifted, teacher.clone())).abs() < 1e-6, "a constant a row is no difference");
+        let even = Tensor::<2>::zeros([2, 3], &plain);
+        // ln 3 less the entropy of each row.
+        let entropy = |row: [f32; 3]| {
+            let all: f32 = row.iter().map(|x| x.exp()).sum();
+            row.iter().map(|x| -(x.exp() / all) * (x - all.ln())).sum::<f32>()
+        };
+        let expected = 3.0f32.ln() - (entropy([1.0, 3.0, 0.0]) + entropy([0.0, -2.0, 2.0])) / 2.0;
+        let before = value(distill(even, teacher.clone()));
+        assert!((before - expected).abs() < 1e-5, "{before} {expected}");
+        let student = Tensor::<2>::zeros([2, 3], &plain.autodiff()).require_grad();
+        let slope = student.grad(&distill(student.clone(), teacher.clone()).backward()).unwrap();
+        assert!(value(distill(student.inner() - slope, teacher)) < before, "a step down the gradient");
     }
 
     #[test]

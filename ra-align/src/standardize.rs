@@ -60,6 +60,13 @@ impl IdScale {
         (vectors - mean) / self.item_norm
     }
 
+    /// The ID method's own scores, `[batch, items]`, of scaled `users`, `[batch, interests, dim]`, and `items`: the maximum
+    /// over interests, but for a constant of each user.
+    pub(crate) fn scores(&self, users: Tensor<3>, items: Tensor<2>) -> Tensor<2> {
+        let scores = users.matmul(items.transpose().unsqueeze());
+        scores.max_dim(1).squeeze_dim(1) * (self.user_norm * self.item_norm)
+    }
+
     /// Per-dimension deviation of scaled user vectors, `[1, dim]`.
     pub fn user_std(&self, device: &Device) -> Tensor<2> {
         row(&self.user_std, device)

@@ -6,7 +6,7 @@ use crate::extra::{Extra, Side};
 use crate::loss::Candidates;
 use crate::{
     AlignConfig, AlignLoss, AlignTrain, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, Tuning, bpr_in_batch,
-    bpr_sampled, info_nce, mmd, mse, softmax_in_batch, user_vectors, with_id_score,
+    bpr_sampled, distill, info_nce, mmd, mse, softmax_in_batch, user_vectors, with_id_score,
 };
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -197,11 +197,22 @@ impl<'a> Frozen<'a> {
         let lm = towers.extra.language_model(frozen_lm);
         let user_texts: Vec<Vec<u32>> = batch.iter().map(|&s| self.user_texts[s].clone()).collect();
         let user_id = user_ids.mean_dim(1).squeeze_dim(1);
+        // Of vectors without noise or dropout: the towers are to tell the same from less.
+        let teacher = (align.distill > 0.0).then(|| {
+            let items = select(&vectors.items, columns.iter().map(|&i| i as usize));
+            self.scale.scores(self.users(&vectors.users, batch), items)
+        });
         let scored = |[users, items]: [Tensor<2>; 2]| {
             let users = towers.extra.close(Side::User, users, user_id.clone(), align.normalize);
             let items = towers.extra.close(Side::Item, items, item_ids.clone(), align.normalize);
             let items = select(&items, place.iter().copied());
-            self.pair_loss(align, &towers.extra, batch, &columns, [users, items])
+            let pair = self.pair_loss(align, &towers.extra, batch, &columns, [users.clone(), items.clone()]);
+            match &teacher {
+                Some(teacher) => {
+                    pair + distill(logits(align, &towers.extra, users, items), teacher.clone()) * align.distill
+                }
+                None => pair,
+            }
         };
         let item_texts = text.item_texts(&unique);
         let sides = [(&user_texts[..], &user_prefix), (&item_texts[..], &item_prefix)];
@@ -261,10 +272,10 @@ impl<'a> Frozen<'a> {
                 bpr_sampled(dot(0..n), dot(n..2 * n))
             }
             PairLoss::BprInBatch => {
-                bpr_in_batch(users.matmul(items.transpose()), &Candidates::in_batch(&columns[..n], &device))
+                bpr_in_batch(logits(align, extra, users, items), &Candidates::in_batch(&columns[..n], &device))
             }
             PairLoss::SoftmaxInBatch => {
-                let scores = extra.tempered(users.matmul(items.transpose()), align.temperature);
+                let scores = logits(align, extra, users, items);
                 let candidates = Candidates::new(&own, columns.len(), other, &device);
                 let uniform = align.extra_negatives as f32 / (self.vectors[0].items.dims()[0] - 1) as f32;
                 let expected =
@@ -276,12 +287,18 @@ impl<'a> Frozen<'a> {
         }
     }
 
-    /// User vectors of a batch, `[batch, interests, dim]`, with noise, dropout and samples without ID.
+    /// User vectors of a batch, `[batch, interests, dim]`.
+    fn users(&self, users: &Tensor<2>, batch: &[usize]) -> Tensor<3> {
+        let interests = self.interests;
+        let rows = batch.iter().flat_map(|&sample| sample * interests..(sample + 1) * interests);
+        select(users, rows).reshape([batch.len(), interests, users.dims()[1]])
+    }
+
+    /// The same with noise, dropout and samples without ID.
     fn noisy_users(&self, users: &Tensor<2>, batch: &[usize], align: &AlignConfig, seed: u64) -> Tensor<3> {
         let device = users.device();
         let interests = self.interests;
-        let rows = batch.iter().flat_map(|&sample| sample * interests..(sample + 1) * interests);
-        let mut ids = select(users, rows);
+        let mut ids = self.users(users, batch).flatten::<2>(0, 1);
         let [n, dim] = ids.dims();
         if align.id_noise > 0.0 {
             let noise = normal([n, dim], align.id_noise, &mut rng(seed, "id noise", 0), &device).val();
@@ -289,6 +306,15 @@ impl<'a> Frozen<'a> {
         }
         let ids = without_some(dropped(ids, align, seed), align.id_drop, interests, seed ^ 3);
         ids.reshape([batch.len(), interests, dim])
+    }
+}
+
+/// Scores of `users`, `[batch, width]`, and `items`, `[columns, width]`, as the pair loss reads them.
+fn logits(align: &AlignConfig, extra: &Extra, users: Tensor<2>, items: Tensor<2>) -> Tensor<2> {
+    let scores = users.matmul(items.transpose());
+    match align.pair_loss {
+        PairLoss::SoftmaxInBatch => extra.tempered(scores, align.temperature),
+        PairLoss::BprInBatch | PairLoss::BprSampled => scores,
     }
 }
 

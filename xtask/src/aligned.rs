@@ -33,7 +33,7 @@ impl Plan {
         let own = recipe.align.clone();
         // As many rows as RA-Rec has for a user of one interest, all of them an instruction.
         let (projection, n_ctx) = (ProjectionKind::None, own.n_ctx + own.n_tok);
-        let no_id = AlignConfig { projection, n_ctx, cross_fit: 0, ..own.clone() };
+        let no_id = AlignConfig { projection, n_ctx, cross_fit: 0, distill: 0.0, ..own.clone() };
         let tuned = |align: &AlignConfig, tune| AlignConfig { tune, loss: AlignLoss::None, ..align.clone() };
         let lora = Tuning::Lora(8);
         let (name, align) = match row {
@@ -42,6 +42,10 @@ impl Plan {
             Row::IdDirect => ("id-direct", no_id),
             Row::SoftToken => ("soft-token", AlignConfig { placement: Placement::Input, first_layer: 0, ..own }),
             Row::IdResidual => ("id-residual", AlignConfig { id_residual: true, ..own }),
+            Row::Distilled => {
+                let distill = if own.distill > 0.0 { own.distill } else { 4.0 };
+                ("distilled", AlignConfig { distill, ..own })
+            }
             Row::Head => ("head", AlignConfig { head: true, ..own }),
             Row::Lora => ("lora", tuned(&own, lora)),
             Row::LoraText => ("lora-text", tuned(&no_id, lora)),

@@ -68,6 +68,8 @@ pub(crate) enum Row {
     SoftToken,
     /// RA-Rec and the ID method's own score, `align.id_residual`.
     IdResidual,
+    /// RA-Rec whose training asks for the ID method's own scores too, `align.distill`; its score is the paper's.
+    Distilled,
     /// RA-Rec with a trained linear map after pooling, `align.head`.
     Head,
     /// RA-Rec whose language model is tuned too, by LoRA of rank 8.

@@ -8,6 +8,7 @@ mod letters;
 use acme_lm::AcmeLm;
 use acme_mf::Mf;
 use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 use letters::Letters;
 use ra_align::{
@@ -276,6 +277,34 @@ fn ids_as_tokens_of_the_input_are_learned_and_do_not_depend_on_the_batch() {
     let histories: Vec<History<'_>> =
         (0..3).map(|user| History { user, items: &data.train.row(user as usize)[..=user as usize] }).collect();
     check_recommender(&model, &histories, &[1, 2, 12]);
+}
+
+#[test]
+fn distilled_towers_score_as_the_id_method_does() {
+    let (device, data) = (device(), dataset());
+    let align = AlignConfig {
+        loss: AlignLoss::None,
+        extra_negatives: 4,
+        temperature: 0.2,
+        init_std: 1.0,
+        n_tok: 2,
+        ..AlignConfig::default()
+    };
+    let text = text(&align, 2, &device);
+    let histories: Vec<History<'_>> =
+        (0..ITEMS).map(|user| History { user, items: data.train.row(user as usize) }).collect();
+    let all: Vec<u32> = data.catalog.all().collect();
+    let softmax = |model: &dyn Recommender, over: f32| {
+        log_softmax(model.users(&histories).matmul(model.items(&all).transpose()) / over, 1)
+    };
+    let wanted = softmax(&ring_ids(&device), 1.0);
+    let divergence = |distill: f32| -> f32 {
+        let (towers, scale, _) = fit(&AlignConfig { distill, ..align.clone() }, &text, 1);
+        let model = RaRec { ids: ring_ids(&device), scale, text: text.clone(), towers };
+        (wanted.clone().exp() * (wanted.clone() - softmax(&model, align.temperature))).sum_dim(1).mean().into_scalar()
+    };
+    let (without, with) = (divergence(0.0), divergence(4.0));
+    assert!(with < 0.5 * without, "{with} {without}");
 }
 
 #[test]

@@ -342,7 +342,7 @@ fn a_list_of_recipes_makes_one_page_with_a_table_a_protocol() {
 #[test]
 fn every_row_that_a_recipe_may_ask_for_is_made() {
     let root = Root::new();
-    let rivals = ["prefix-only", "id-direct", "soft-token", "id-residual", "head"];
+    let rivals = ["prefix-only", "id-direct", "soft-token", "id-residual", "distilled", "head"];
     let tuned = ["lora", "lora-text", "fine-tuned", "fine-tuned-text"];
     let rows = [&["id", "text", "ra-rec", "probes"], &rivals[..], &tuned[..]].concat();
     let rows = &format!("eval.rows={rows:?}");
@@ -365,6 +365,7 @@ fn every_row_that_a_recipe_may_ask_for_is_made() {
             "id-direct(lm)",
             "soft-token(unisrec, lm)",
             "id-residual(unisrec, lm)",
+            "distilled(unisrec, lm)",
             "head(unisrec, lm)",
             "lora(unisrec, lm)",
             "lora-text(lm)",
@@ -378,6 +379,7 @@ fn every_row_that_a_recipe_may_ask_for_is_made() {
     };
     let own = params("ra-rec(unisrec, lm)");
     assert_eq!(params("id-residual(unisrec, lm)"), own + 1, "the weight of the ID's own score");
+    assert_eq!(params("distilled(unisrec, lm)"), own, "another loss, nothing more to train");
     assert!(own < params("lora(unisrec, lm)") && params("lora(unisrec, lm)") < params("fine-tuned(unisrec, lm)"));
     assert!(root.path("r/checkpoints/id-unisrec-fold-2-of-2.safetensors").exists());
     let curves = |run: &str| {
