@@ -150,8 +150,7 @@ mod tests {
 
     #[test]
     fn blocks_are_those_of_the_reference() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/formats.safetensors");
-        let bytes = std::fs::read(path).unwrap();
+        let bytes = std::fs::read("tests/reference/formats.safetensors").unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         for (kind, name) in
             [(2, "Q4_0"), (3, "Q4_1"), (6, "Q5_0"), (7, "Q5_1"), (8, "Q8_0"), (12, "Q4_K"), (13, "Q5_K"), (14, "Q6_K")]

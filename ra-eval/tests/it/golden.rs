@@ -5,7 +5,7 @@ use safetensors::SafeTensors;
 use std::path::Path;
 
 fn check(name: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let folder = Path::new("tests/golden");
     let case: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.join(format!("{name}.json"))).unwrap()).unwrap();
     let bytes = std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap();

@@ -100,7 +100,7 @@ fn best(model: &dyn Recommender, histories: &[History<'_>], items: &[u32]) -> Ve
 
 #[test]
 fn every_model_agrees_with_its_golden_case() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let dir = Path::new("tests/golden");
     let read = |name: String| -> BTreeMap<String, golden::Array> {
         let bytes = std::fs::read(dir.join(name)).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();

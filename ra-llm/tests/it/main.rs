@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// A file or folder of `tests/golden`, the cases that `verify` runs, or of `tests/reference`, what else we compare with.
 fn golden_of(name: &str) -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let tests = Path::new("tests");
     let golden = tests.join("golden").join(name);
     if golden.exists() { golden } else { tests.join("reference").join(name) }
 }

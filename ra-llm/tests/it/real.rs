@@ -7,8 +7,7 @@ use std::path::PathBuf;
 
 /// A model that `cargo xtask fetch` brought.
 fn at_hand(name: &str) -> Option<PretrainedLm> {
-    let root = std::env::var_os("RA_REC_ROOT")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from);
+    let root = std::env::var_os("RA_REC_ROOT").map_or_else(|| PathBuf::from(".."), PathBuf::from);
     let folder = root.join("models").join(name);
     if !folder.exists() {
         println!("skipped: {name} is not at hand (cargo xtask fetch {name})");

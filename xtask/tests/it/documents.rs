@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    std::env::current_dir().unwrap().join("..")
 }
 
 /// Every text file of the repository; what a run, a fetch or a build makes is left out.

@@ -75,7 +75,7 @@ fn the_tables_of_the_paper_are_made_cell_by_cell() {
         std::fs::create_dir_all(root.path("models/minilm")).unwrap();
         std::fs::copy(&file, root.path("models/minilm").join(file.file_name().unwrap())).unwrap();
     }
-    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let recipes = Path::new("recipes");
     for name in ["scientific", "tuned", "paper-ablation", "paper-cost", "paper-main", "paper-selection"] {
         let text = std::fs::read_to_string(recipes.join(format!("{name}.toml"))).unwrap();
         root.write(&format!("xtask/recipes/{name}.toml"), &text);
