@@ -60,11 +60,12 @@ impl IdScale {
         (vectors - mean) / self.item_norm
     }
 
-    /// The ID method's own scores, `[batch, items]`, of scaled `users`, `[batch, interests, dim]`, and `items`: the maximum
-    /// over interests, but for a constant of each user.
+    /// The ID method's own scores, `[batch, items]`, of scaled `users`, `[batch, interests, dim]`, and `items`, `[items, dim]`:
+    /// the maximum over interests.
     pub(crate) fn scores(&self, users: Tensor<3>, items: Tensor<2>) -> Tensor<2> {
-        let scores = users.matmul(items.transpose().unsqueeze());
-        scores.max_dim(1).squeeze_dim(1) * (self.user_norm * self.item_norm)
+        let mean = row(&self.item_mean, &items.device());
+        let items = items * self.item_norm + mean;
+        (users * self.user_norm).matmul(items.transpose().unsqueeze()).max_dim(1).squeeze_dim(1)
     }
 
     /// Per-dimension deviation of scaled user vectors, `[1, dim]`.
@@ -75,4 +76,22 @@ impl IdScale {
 
 fn row(values: &[f32], device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len()]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_of_scaled_vectors_are_those_of_the_vectors() {
+        let device = Device::flex();
+        // Two users of two interests, three items off the centre.
+        let users = Tensor::<2>::from_floats([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [0.0, -5.0]], &device);
+        let items = Tensor::<2>::from_floats([[2.0, 1.0], [4.0, -3.0], [6.0, 8.0]], &device);
+        let scale = IdScale::measure(users.clone(), items.clone());
+        let scaled = (items.clone() - row(&scale.item_mean, &device)) / scale.item_norm;
+        let scores = scale.scores(scale.scaled_users(users.clone()).reshape([2, 2, 2]), scaled);
+        let own = users.matmul(items.transpose()).reshape([2, 2, 3]).max_dim(1).squeeze_dim::<2>(1);
+        assert!((scores - own).abs().max().into_scalar::<f32>() < 1e-4);
+    }
 }
