@@ -89,7 +89,8 @@ pub struct AlignConfig {
     /// Share of a step's items that are trained without their ID, by their titles: see [`crate::LiftedCold`].
     pub item_id_drop: f64,
     /// Weight of a loss that asks for the ID method's own scores of the same candidates, read as logits: what a projection
-    /// of few samples loses of the ID. Not in the paper; 4 is what the row `distilled` takes. See [`distill`](crate::distill).
+    /// of few samples loses of the ID. Not in the paper; [`AlignConfig::DISTILL`] is what our figures are of. See
+    /// [`distill`](crate::distill).
     pub distill: f32,
     /// Standard deviation of the projection's weights at the start.
     pub init_std: f32,
@@ -142,6 +143,9 @@ impl Default for AlignConfig {
 }
 
 impl AlignConfig {
+    /// The weight of `distill` that validated well where it was tried.
+    pub const DISTILL: f32 = 4.0;
+
     /// What does not make sense for a model of this shape, in words a person can act on.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ impl Plan {
             Row::SoftToken => ("soft-token", AlignConfig { placement: Placement::Input, first_layer: 0, ..own }),
             Row::IdResidual => ("id-residual", AlignConfig { id_residual: true, ..own }),
             Row::Distilled => {
-                let distill = if own.distill > 0.0 { own.distill } else { 4.0 };
+                let distill = if own.distill > 0.0 { own.distill } else { AlignConfig::DISTILL };
                 ("distilled", AlignConfig { distill, ..own })
             }
             Row::Head => ("head", AlignConfig { head: true, ..own }),

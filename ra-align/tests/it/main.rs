@@ -8,7 +8,6 @@ mod letters;
 use acme_lm::AcmeLm;
 use acme_mf::Mf;
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 use letters::Letters;
 use ra_align::{
@@ -221,20 +220,29 @@ fn a_cache_in_a_file_is_read_again_and_never_computed_twice() {
     assert_eq!(std::fs::metadata(&path).unwrap().len(), size, "nothing was computed again");
 }
 
-#[test]
-fn ids_put_out_of_order_lose_what_only_they_knew() {
-    let (device, data) = (device(), dataset());
-    let histories: Vec<History<'_>> =
-        (0..ITEMS).map(|user| History { user, items: data.train.row(user as usize) }).collect();
-    let all: Vec<u32> = data.catalog.all().collect();
-    let align = AlignConfig {
+/// Whole histories of all users.
+fn histories(data: &Dataset) -> Vec<History<'_>> {
+    (0..ITEMS).map(|user| History { user, items: data.train.row(user as usize) }).collect()
+}
+
+/// Towers that soon read the ID.
+fn by_id() -> AlignConfig {
+    AlignConfig {
         loss: AlignLoss::None,
         extra_negatives: 4,
         temperature: 0.2,
         init_std: 1.0,
         n_tok: 2,
         ..AlignConfig::default()
-    };
+    }
+}
+
+#[test]
+fn ids_put_out_of_order_lose_what_only_they_knew() {
+    let (device, data) = (device(), dataset());
+    let histories = histories(&data);
+    let all: Vec<u32> = data.catalog.all().collect();
+    let align = by_id();
     let text = text(&align, 2, &device);
     let (towers, scale, _) = fit(&align, &text, 1);
     // How far a user's own items stand above the others.
@@ -282,26 +290,15 @@ fn ids_as_tokens_of_the_input_are_learned_and_do_not_depend_on_the_batch() {
 #[test]
 fn distilled_towers_score_as_the_id_method_does() {
     let (device, data) = (device(), dataset());
-    let align = AlignConfig {
-        loss: AlignLoss::None,
-        extra_negatives: 4,
-        temperature: 0.2,
-        init_std: 1.0,
-        n_tok: 2,
-        ..AlignConfig::default()
-    };
+    let align = by_id();
     let text = text(&align, 2, &device);
-    let histories: Vec<History<'_>> =
-        (0..ITEMS).map(|user| History { user, items: data.train.row(user as usize) }).collect();
+    let histories = histories(&data);
     let all: Vec<u32> = data.catalog.all().collect();
-    let softmax = |model: &dyn Recommender, over: f32| {
-        log_softmax(model.users(&histories).matmul(model.items(&all).transpose()) / over, 1)
-    };
-    let wanted = softmax(&ring_ids(&device), 1.0);
+    let scores = |model: &dyn Recommender| model.users(&histories).matmul(model.items(&all).transpose());
     let divergence = |distill: f32| -> f32 {
         let (towers, scale, _) = fit(&AlignConfig { distill, ..align.clone() }, &text, 1);
         let model = RaRec { ids: ring_ids(&device), scale, text: text.clone(), towers };
-        (wanted.clone().exp() * (wanted.clone() - softmax(&model, align.temperature))).sum_dim(1).mean().into_scalar()
+        ra_align::distill(scores(&model) / align.temperature, scores(&ring_ids(&device))).into_scalar()
     };
     let (without, with) = (divergence(0.0), divergence(4.0));
     assert!(with < 0.5 * without, "{with} {without}");

@@ -1,12 +1,8 @@
 //! Runs the built command in folders of its own.
+use crate::workspace;
 use ra_core::Backend;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-
-fn workspace() -> PathBuf {
-    // Cargo runs a test in its package's folder; a path from compile time may be another clone's that shares the target folder.
-    std::env::current_dir().unwrap().join("..")
-}
 
 /// A root with a tiny data set, a tiny language model and a recipe over both.
 pub(crate) struct Root(tempfile::TempDir);

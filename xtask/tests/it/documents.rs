@@ -1,10 +1,7 @@
 //! What the documents promise is there.
+use crate::workspace;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-fn root() -> PathBuf {
-    std::env::current_dir().unwrap().join("..")
-}
 
 /// Every text file of the repository; what a run, a fetch or a build makes is left out.
 fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
@@ -43,8 +40,8 @@ fn help(subcommand: &[&str]) -> Option<String> {
 
 #[test]
 fn every_command_in_the_documents_exists() {
-    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root().join(name));
-    let recipes = std::fs::read_dir(root().join("xtask/recipes")).unwrap().map(|entry| entry.unwrap().path());
+    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| workspace().join(name));
+    let recipes = std::fs::read_dir(workspace().join("xtask/recipes")).unwrap().map(|entry| entry.unwrap().path());
     for path in documents.into_iter().chain(recipes) {
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         for words in commands(&text) {
@@ -61,7 +58,7 @@ fn every_command_in_the_documents_exists() {
             if let ["run", recipe, ..] = words[..]
                 && recipe.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
             {
-                assert!(root().join(format!("xtask/recipes/{recipe}.toml")).exists(), "{told}: no such recipe");
+                assert!(workspace().join(format!("xtask/recipes/{recipe}.toml")).exists(), "{told}: no such recipe");
             }
         }
     }
@@ -69,7 +66,7 @@ fn every_command_in_the_documents_exists() {
 
 #[test]
 fn the_readme_starts_with_two_commands() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
     for command in ["cargo xtask run quickstart", "cargo xtask test"] {
         assert!(readme.contains(command), "README.md lacks `{command}`");
     }
@@ -79,7 +76,7 @@ fn the_readme_starts_with_two_commands() {
 fn no_file_names_the_host_of_a_package_registry() {
     let hosts = [["py", "pi.org"], ["python", "hosted.org"], ["index.crates", ".io"], ["static.crates", ".io"]];
     let hosts = hosts.map(|parts| parts.concat()).into_iter().chain([["registry.npm", "js.org"].concat()]);
-    let texts = texts(&root());
+    let texts = texts(&workspace());
     assert!(texts.len() > 60, "the files are where they should be");
     for host in hosts {
         let named: Vec<_> = texts.iter().filter(|(_, text)| text.contains(&host)).map(|(path, _)| path).collect();

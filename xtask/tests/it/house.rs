@@ -1,15 +1,12 @@
 //! Invariants of the workspace that ARCHITECTURE.md names.
+use crate::workspace;
 use std::path::PathBuf;
 use toml::{Table, Value};
 
 const LEAVES: [&str; 5] = ["ra-data", "ra-idmodels", "ra-llm", "ra-align", "ra-eval"];
 
-fn root() -> PathBuf {
-    std::env::current_dir().unwrap().join("..")
-}
-
 fn manifest(member: &str) -> Table {
-    std::fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap().parse().unwrap()
+    std::fs::read_to_string(workspace().join(member).join("Cargo.toml")).unwrap().parse().unwrap()
 }
 
 fn dependencies(member: &str) -> Table {
@@ -25,7 +22,7 @@ fn dependencies(member: &str) -> Table {
 /// Every source file of the workspace with its text.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = LEAVES.iter().chain(&["ra-core", "xtask"]).map(|m| root().join(m)).collect();
+    let mut folders: Vec<PathBuf> = LEAVES.iter().chain(&["ra-core", "xtask"]).map(|m| workspace().join(m)).collect();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
             if entry.is_dir() {
