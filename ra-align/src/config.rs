@@ -92,6 +92,9 @@ pub struct AlignConfig {
     /// of few samples loses of the ID. Not in the paper; [`AlignConfig::DISTILL`] is what our figures are of. See
     /// [`distill`](crate::distill).
     pub distill: f32,
+    /// What makes logits of the ID method's scores for that loss: 1 where they are logits, as after training by a softmax;
+    /// 0 fits it to the targets of the samples, for scores of any other kind.
+    pub distill_scale: f32,
     /// Standard deviation of the projection's weights at the start.
     pub init_std: f32,
     /// Whether the temperature is trained, from `temperature` on. Not in the paper, like the three that follow.
@@ -131,6 +134,7 @@ impl Default for AlignConfig {
             id_drop: 0.0,
             item_id_drop: 0.0,
             distill: 0.0,
+            distill_scale: 1.0,
             init_std: 0.1,
             learn_temperature: false,
             id_residual: false,
@@ -190,6 +194,7 @@ impl AlignConfig {
             ("align.lambda", self.lambda),
             ("align.id_noise", self.id_noise),
             ("align.distill", self.distill),
+            ("align.distill_scale", self.distill_scale),
             ("align.init_std", self.init_std),
         ];
         for (key, value) in sizes {

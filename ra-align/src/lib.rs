@@ -44,6 +44,7 @@ mod prompt;
 mod rarec;
 mod standardize;
 mod store;
+mod teacher;
 mod title;
 mod train;
 

@@ -4,6 +4,7 @@ use crate::choose::needed;
 use crate::chunked::by_chunks;
 use crate::extra::{Extra, Side};
 use crate::loss::Candidates;
+use crate::teacher::{fitted_scale, spread};
 use crate::{
     AlignConfig, AlignLoss, AlignTrain, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, Tuning, bpr_in_batch,
     bpr_sampled, distill, info_nce, mmd, mse, softmax_in_batch, user_vectors, with_id_score,
@@ -122,6 +123,8 @@ struct Frozen<'a> {
     vectors: Vec<Vectors>,
     shares: BTreeMap<u32, f32>,
     scale: IdScale,
+    /// What makes logits of the ID method's scores.
+    teacher_scale: f32,
     /// Texts whose graph is kept at a time; 0 is all.
     chunk: usize,
 }
@@ -169,7 +172,16 @@ impl<'a> Frozen<'a> {
             tracing::warn!("train.chunk is left out: a tuned language model has its gradient in every text's graph");
         }
         let chunk = if tuned { 0 } else { job.train.chunk };
-        Self { histories, targets, user_texts, interests, vectors, shares, scale, chunk }
+        let teacher_scale = job.align.distill_scale;
+        let mut frozen =
+            Self { histories, targets, user_texts, interests, vectors, shares, scale, teacher_scale, chunk };
+        if job.align.distill > 0.0 && teacher_scale == 0.0 {
+            let samples: Vec<usize> = spread(frozen.targets.len(), 1024).collect();
+            let (users, targets) = (frozen.users(&users, &samples), samples.iter().map(|&s| frozen.targets[s]));
+            frozen.teacher_scale = fitted_scale(&frozen.scale, users, items, &targets.collect::<Vec<u32>>());
+            tracing::info!(scale = frozen.teacher_scale, "the ID method's scores as logits");
+        }
+        frozen
     }
 
     fn loss<I: Recommender, L: LanguageModel>(
@@ -200,7 +212,7 @@ impl<'a> Frozen<'a> {
         // Of vectors without noise or dropout: the towers are to tell the same from less.
         let teacher = (align.distill > 0.0).then(|| {
             let items = select(&vectors.items, columns.iter().map(|&i| i as usize));
-            self.scale.scores(self.users(&vectors.users, batch), items)
+            self.scale.scores(self.users(&vectors.users, batch), items) * self.teacher_scale
         });
         let scored = |[users, items]: [Tensor<2>; 2]| {
             let users = towers.extra.close(Side::User, users, user_id.clone(), align.normalize);

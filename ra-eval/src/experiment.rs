@@ -7,7 +7,7 @@ use crate::{EvalError, html, markdown};
 use ra_core::Protocol;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The axis over which figures are averaged.
 const SEED: &str = "seed";
@@ -15,7 +15,8 @@ const SEED: &str = "seed";
 /// The label of what is the same in all settings.
 const EVERYWHERE: &str = "all";
 
-/// What a table is read for: those of them that its rows have. Differences are told of the last.
+/// What a table is read for: those of them that its rows have, or else hits and NDCG at the K that they have. Differences are
+/// told of the last.
 const METRICS: [&str; 5] = ["recall@20", "ndcg@20", "hr@10", "ndcg@10", "hr@100"];
 
 /// Several runs of one recipe, told apart by a label an axis.
@@ -52,7 +53,7 @@ pub struct Published {
 pub(crate) struct Group {
     pub(crate) protocol: Protocol,
     /// What the table shows.
-    pub(crate) metrics: Vec<&'static str>,
+    pub(crate) metrics: Vec<String>,
     pub(crate) lines: Vec<Line>,
 }
 
@@ -88,10 +89,7 @@ impl Experiment {
                 let of: Vec<&(Vec<String>, Report)> =
                     cells.iter().filter(|(_, other)| other.protocol.fingerprint == protocol.fingerprint).collect();
                 let lines = lines(axes, &of);
-                let known =
-                    |metric: &&str| lines.iter().flat_map(|l| &l.rows).any(|row| row.metrics.contains_key(*metric));
-                let metrics = METRICS.into_iter().filter(known).collect();
-                groups.push(Group { protocol: protocol.clone(), metrics, lines });
+                groups.push(Group { protocol: protocol.clone(), metrics: metrics(&lines), lines });
             }
         }
         let mut origins: Vec<String> = cells.iter().map(|(_, report)| report.origin()).collect();
@@ -130,7 +128,7 @@ impl Experiment {
     /// The plot that the axes ask for.
     pub(crate) fn shape(&self, group: &Group) -> Shape {
         let values = |axis: usize| group.labels(axis).len();
-        let along = |metric: &&str| group.series(metric).iter().any(|(_, points)| points.len() > 1);
+        let along = |metric: &String| group.series(metric).iter().any(|(_, points)| points.len() > 1);
         if group.metrics.first().is_some_and(along) {
             Shape::Lines
         } else if (0..self.axes.len()).filter(|&axis| values(axis) > 1).count() > 1 {
@@ -153,11 +151,27 @@ impl Experiment {
     /// Names of the columns of [`Line::cells`].
     pub(crate) fn head(&self, group: &Group) -> Vec<String> {
         let mut head: Vec<String> = self.axes.iter().map(String::as_str).chain(["model"]).map(String::from).collect();
-        head.extend(group.metrics.iter().map(ToString::to_string));
+        head.extend(group.metrics.iter().cloned());
         head.extend(group.metrics.last().map(|metric| format!("{metric} to ID (95 %)")));
         head.extend(["samples", "parameters", "training", "evaluation"].map(String::from));
         head
     }
+}
+
+/// The columns of a table.
+fn metrics(lines: &[Line]) -> Vec<String> {
+    let known: BTreeSet<&String> =
+        lines.iter().flat_map(|line| &line.rows).flat_map(|row| row.metrics.keys()).collect();
+    let usual: Vec<String> = METRICS.map(String::from).into_iter().filter(|metric| known.contains(metric)).collect();
+    if !usual.is_empty() {
+        return usual;
+    }
+    let at = |metric: &&String| -> Option<(usize, String)> {
+        let (name, k) = metric.split_once('@')?;
+        ["hr", "ndcg"].contains(&name).then_some((k.parse().ok()?, metric.to_string()))
+    };
+    let others: BTreeSet<(usize, String)> = known.iter().filter_map(at).collect();
+    others.into_iter().map(|(_, metric)| metric).collect()
 }
 
 /// The lines of the table of `cells`.
@@ -284,8 +298,8 @@ impl Line {
     }
 
     /// The cells of the table, as text.
-    pub(crate) fn cells(&self, metrics: &[&str]) -> Vec<String> {
-        let figure = |&metric: &&str| match self.mean(metric) {
+    pub(crate) fn cells(&self, metrics: &[String]) -> Vec<String> {
+        let figure = |metric: &String| match self.mean(metric) {
             Some(mean) if self.rows.len() > 1 => {
                 let values = || self.rows.iter().filter_map(|row| row.metrics.get(metric).copied());
                 let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
@@ -294,7 +308,7 @@ impl Line {
             Some(mean) => format!("{mean:.4}"),
             None => "-".into(),
         };
-        let difference = |&metric: &&str| {
+        let difference = |metric: &String| {
             let found: Vec<&Interval> = self.rows.iter().filter_map(|row| row.differences.get(metric)).collect();
             let told: Vec<String> =
                 found.iter().map(|d| format!("{:+.4} [{:+.4}, {:+.4}]", d.mean, d.low, d.high)).collect();
@@ -339,6 +353,17 @@ mod tests {
             machine: String::new(),
             audit: vec![],
         }
+    }
+
+    #[test]
+    fn a_table_has_the_usual_columns_or_those_that_there_are() {
+        let of = |known: &[&str]| {
+            let metrics = known.iter().map(|m| (m.to_string(), 0.5)).collect();
+            let (labels, name, kind) = (vec![], String::new(), String::new());
+            super::metrics(&[Line { labels, name, kind, rows: vec![Row { metrics, ..Row::default() }] }])
+        };
+        assert_eq!(of(&["hr@10", "hr@100", "hr@5", "map@10", "ndcg@10"]), ["hr@10", "ndcg@10", "hr@100"]);
+        assert_eq!(of(&["hr@50", "hr@5", "map@5", "ndcg@5"]), ["hr@5", "ndcg@5", "hr@50"]);
     }
 
     #[test]

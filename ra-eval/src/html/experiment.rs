@@ -39,7 +39,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
     };
     let axes = experiment.axes.join(" and ");
     let shape = experiment.shape(group);
-    let plot = |metric: &&str| {
+    let plot = |metric: &String| {
         let svg = match shape {
             Shape::Lines => plot::lines(&group.series(metric)),
             Shape::Bars => plot::bars(&group.bars(metric)),

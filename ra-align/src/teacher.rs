@@ -1,0 +1,88 @@
+//! The ID method as a teacher of the towers.
+use crate::IdScale;
+use crate::cache::indices;
+use burn::tensor::activation::softmax;
+use burn::tensor::{Tensor, TensorData};
+
+/// Stands for minus infinity.
+const OUT: f32 = -1e9;
+
+/// Halvings of the range of exponents of two; it ends .002 wide.
+const HALVINGS: usize = 14;
+
+/// At most `most` of `0..of`, evenly spread.
+pub(crate) fn spread(of: usize, most: usize) -> impl Iterator<Item = usize> {
+    (0..of).step_by(of.div_ceil(most).max(1))
+}
+
+/// The factor that makes logits of an ID method's scores: under it the softmax over the catalogue gives `targets` the greatest
+/// likelihood. `users` are their scaled vectors, `[samples, interests, dim]`, `items` those of the catalogue,
+/// `[items + 1, dim]`, with padding in row 0; of a large catalogue some items stand for all.
+pub(crate) fn fitted_scale(ids: &IdScale, users: Tensor<3>, items: Tensor<2>, targets: &[u32]) -> f32 {
+    let (n, catalog, device) = (targets.len(), items.dims()[0] - 1, items.device());
+    let others: Vec<u32> = spread(catalog, 2048).map(|i| i as u32 + 1).collect();
+    let columns = targets.iter().chain(&others).map(|&i| i as usize);
+    let scores = ids.scores(users, items.select(0, indices(columns, &device)));
+    let own = scores.clone().gather(1, indices(0..n, &device).reshape([n, 1]));
+    let scores = Tensor::cat(vec![own, scores.slice_dim(1, n..n + others.len())], 1);
+    let weight = (catalog as f32 / others.len() as f32).ln();
+    let row = |&target: &u32| {
+        let other = move |&item: &u32| if item == target { OUT } else { weight };
+        std::iter::once(0.0).chain(others.iter().map(other))
+    };
+    let offset: Vec<f32> = targets.iter().flat_map(row).collect();
+    likeliest_scale(&scores, &Tensor::from_data(TensorData::new(offset, scores.dims()), &device))
+}
+
+/// The factor on `scores`, `[samples, candidates]`, under which their softmax gives the first candidate of each row the
+/// greatest likelihood (temperature scaling, Guo et al., ICML 2017). `offset`, `[samples, candidates]`, is added after it: the
+/// logarithm of how many items a candidate stands for, or a large negative number where there is none.
+///
+/// The likelihood is concave in the factor, so its slope is followed to zero; where no factor is too large, as for a method
+/// that puts every target first, it ends a thousand times above one over the scores' deviation.
+fn likeliest_scale(scores: &Tensor<2>, offset: &Tensor<2>) -> f32 {
+    let deviation = (scores.clone() - scores.clone().mean().unsqueeze()).square().mean().sqrt().into_scalar::<f32>();
+    if deviation == 0.0 {
+        return 1.0;
+    }
+    let target = scores.clone().slice_dim(1, 0..1);
+    let slope = |scale: f32| {
+        let shares = softmax(scores.clone() * scale + offset.clone(), 1);
+        (target.clone() - (shares * scores.clone()).sum_dim(1)).mean().into_scalar::<f32>()
+    };
+    let (mut low, mut high) = (-10.0f32, 10.0f32);
+    for _ in 0..HALVINGS {
+        let middle = (low + high) / 2.0;
+        if slope(middle.exp2() / deviation) > 0.0 { low = middle } else { high = middle }
+    }
+    low.exp2() / deviation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+    use ra_core::SplitMix;
+
+    #[test]
+    fn scores_that_are_logits_divided_by_a_number_get_that_number_back() {
+        let (device, mut random) = (Device::flex(), SplitMix::new(7));
+        let (rows, columns) = (4000, 8);
+        let mut uniform = || (random.below(1 << 20) as f32 + 0.5) / (1 << 20) as f32;
+        let mut cells = Vec::new();
+        for _ in 0..rows {
+            let logits: Vec<f32> = (0..columns).map(|_| 4.0 * uniform() - 2.0).collect();
+            // The Gumbel trick: a candidate drawn by the softmax, which is put first.
+            let key: Vec<f32> = logits.iter().map(|x| x - (-uniform().ln()).ln()).collect();
+            let drawn = (0..columns).max_by(|&a, &b| key[a].total_cmp(&key[b])).unwrap();
+            cells.push(logits[drawn]);
+            cells.extend((0..columns).filter(|&j| j != drawn).map(|j| logits[j]));
+        }
+        let logits = Tensor::<2>::from_data(TensorData::new(cells, [rows, columns]), &device);
+        for divisor in [0.05f32, 1.0, 30.0] {
+            let scale = likeliest_scale(&(logits.clone() / divisor), &logits.zeros_like());
+            assert!((scale / divisor - 1.0).abs() < 0.1, "{scale} for {divisor}");
+        }
+        assert_eq!(likeliest_scale(&logits.zeros_like(), &logits.zeros_like()), 1.0, "constant scores");
+    }
+}
