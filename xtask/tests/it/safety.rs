@@ -106,11 +106,19 @@ impl SmallDisk {
         mount.status().is_ok_and(|status| status.success()).then(|| Self(place))
     }
 
-    fn fill(&self) -> PathBuf {
-        let (path, block) = (self.0.join("filler"), [0; 4096]);
-        let mut file = File::create(&path).unwrap();
-        while file.write_all(&block).is_ok() {}
-        path
+    /// Leaves no room.
+    fn fill(&self) {
+        let mut file = File::create(self.0.join("filler")).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+    }
+
+    fn remount(&self, how: &str) {
+        let status = Command::new("mount").arg("-o").arg(format!("remount,{how}")).arg(&self.0).status();
+        assert!(status.is_ok_and(|status| status.success()));
     }
 }
 
@@ -120,8 +128,8 @@ impl Drop for SmallDisk {
     }
 }
 
-#[test]
-fn a_full_disk_is_one_line_and_what_was_there_goes_on() {
+/// A run on a disk that takes nothing while it goes on, told in a line, and then takes everything again.
+fn a_disk_that_fails_for_a_while(fails: fn(&SmallDisk), works: fn(&SmallDisk)) {
     let root = Root::new();
     let Some(disk) = SmallDisk::new(root.path("disk")) else {
         println!("skipped: a small disk cannot be mounted here");
@@ -129,16 +137,26 @@ fn a_full_disk_is_one_line_and_what_was_there_goes_on() {
     };
     let done = run(&root, "disk/run", "1");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let filler = disk.fill();
+    fails(&disk);
     let longer = ["--resume", "--set", "id.train.epochs=60"];
-    let full = run_with(&root, "disk/run", "1", &longer);
-    let told = String::from_utf8_lossy(&full.stderr).into_owned();
+    let failed = run_with(&root, "disk/run", "1", &longer);
+    let told = String::from_utf8_lossy(&failed.stderr).into_owned();
     let errors = told.lines().filter(|line| line.starts_with("error: ")).count();
-    assert!(!full.status.success() && errors == 1 && told.contains("disk full"), "{told}");
+    assert!(!failed.status.success() && errors == 1 && told.contains("disk full or the folder read-only"), "{told}");
     assert!(!told.contains("panicked"), "{told}");
-    std::fs::remove_file(filler).unwrap();
+    works(&disk);
     let again = run_with(&root, "disk/run", "1", &longer);
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
     assert!(run_with(&root, "whole", "1", &longer[1..]).status.success());
-    assert_eq!(root.metrics("disk/run"), root.metrics("whole"), "as if there had always been room");
+    assert_eq!(root.metrics("disk/run"), root.metrics("whole"), "as if nothing had happened");
+}
+
+#[test]
+fn a_full_disk_is_one_line_and_what_was_there_goes_on() {
+    a_disk_that_fails_for_a_while(SmallDisk::fill, SmallDisk::empty);
+}
+
+#[test]
+fn a_read_only_disk_is_one_line_and_what_was_there_goes_on() {
+    a_disk_that_fails_for_a_while(|disk| disk.remount("ro"), |disk| disk.remount("rw"));
 }
