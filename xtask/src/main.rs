@@ -76,6 +76,9 @@ enum Command {
         /// Show runs of different protocols in one table, with a warning.
         #[arg(long)]
         mixed_protocols: bool,
+        /// Compare every row with this one of the same seed, by its name or its kind: `distilled`, "ra-rec(sasrec, minilm)".
+        #[arg(long, value_name = "ROW")]
+        to: Option<String>,
     },
     /// Measure the promised figures.
     Bench {
@@ -214,7 +217,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
             };
             recommend::recommend(&args.run, &who, args.top, root)
         }
-        Command::Report { runs, mixed_protocols } => report::compare(&runs, mixed_protocols),
+        Command::Report { runs, mixed_protocols, to } => report::compare(&runs, mixed_protocols, to.as_deref()),
         Command::Bench { name, backend, json } => bench::bench(name.as_deref(), backend, json),
         Command::Contracts { dir, backend } => contracts::contracts(&dir, backend),
         Command::GpuCheck(GpuCheck { backend, cases, quick }) => {

@@ -30,6 +30,18 @@ fn runs_are_compared_user_by_user_and_protocols_kept_apart() {
     let difference = row["differences"]["ndcg@10"]["mean"].as_f64().unwrap();
     assert!((difference - (mean("b") - mean("a"))).abs() < 1e-9, "{difference}");
 
+    let told = root.ok(&["report", "a", "b", "--to", "ra-rec"]);
+    assert!(told.contains("a: sasrec"), "{told}");
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(root.path("comparison.json")).unwrap()).unwrap();
+    let between = json["between_runs"].as_array().unwrap();
+    assert!(between.iter().all(|row| row["baseline"] == "a: ra-rec(sasrec, lm)"), "{between:?}");
+    // Rows that both runs share stand there once, and the reference is not compared with itself.
+    let names: Vec<&str> = between.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["a: pop", "a: sasrec", "a: text-only", "b: ra-rec(sasrec, lm)"]);
+    let refusal = root.error(&["report", "a", "b", "--to", "absent"]);
+    assert!(refusal.contains("there are pop; ra-rec(sasrec, lm); sasrec; text-only"), "{refusal}");
+
     let refusal = root.error(&["report", "a", "c"]);
     assert!(refusal.contains("--mixed-protocols") && refusal.contains("3 sampled uniformly"), "{refusal}");
     assert!(root.ok(&["report", "a", "c", "--mixed-protocols"]).contains("do not compare"));
