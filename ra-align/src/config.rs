@@ -92,8 +92,9 @@ pub struct AlignConfig {
     /// of few samples loses of the ID. Not in the paper; [`AlignConfig::DISTILL`] is what our figures are of. See
     /// [`distill`](crate::distill).
     pub distill: f32,
-    /// What makes logits of the ID method's scores for that loss: 1 where they are logits, as after training by a softmax;
-    /// 0 fits it to the targets of the samples, for scores of any other kind.
+    /// Factor on the ID method's scores before their softmax in that loss: 1 leaves them as they are, which a method trained
+    /// by a softmax asks for; 0 fits it to the targets of the samples, for scores of any other kind. These are targets that
+    /// the method was mostly trained on, so the fit is too large for one that knows them by heart.
     pub distill_scale: f32,
     /// Standard deviation of the projection's weights at the start.
     pub init_std: f32,

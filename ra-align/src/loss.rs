@@ -3,7 +3,7 @@ use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// Stands for minus infinity where a softmax must not look.
-const OUT: f32 = -1e9;
+pub(crate) const OUT: f32 = -1e9;
 
 /// BPR (Rendle et al., UAI 2009) with one sampled negative a row: `mean softplus(-(s+ - s-))`; both are `[batch]`.
 pub fn bpr_sampled(positive: Tensor<1>, negative: Tensor<1>) -> Tensor<1> {

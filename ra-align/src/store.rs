@@ -71,7 +71,7 @@ impl Store {
     /// Appends rows by one write.
     pub(crate) fn append<'a>(&self, rows: impl Iterator<Item = (&'a [u32], &'a [f32])>) -> Result<Vec<Place>> {
         let (path, file) = &self.files[self.own];
-        let fail = |e| Error::io(path, "cannot be written (is the disk full?)", e);
+        let fail = |e| Error::io(path, "cannot be written (is the disk full or the folder read-only?)", e);
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         let start = file.seek(SeekFrom::End(0)).map_err(fail)?;
         let (mut bytes, mut places) = (Vec::new(), Vec::new());

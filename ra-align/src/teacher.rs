@@ -1,13 +1,12 @@
 //! The ID method as a teacher of the towers.
 use crate::IdScale;
 use crate::cache::indices;
+use crate::loss::OUT;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, TensorData};
 
-/// Stands for minus infinity.
-const OUT: f32 = -1e9;
-
-/// Halvings of the range of exponents of two; it ends .002 wide.
+/// The range of exponents of two, to both sides of zero, and how often it is halved; it ends .0012 wide.
+const RANGE: f32 = 10.0;
 const HALVINGS: usize = 14;
 
 /// At most `most` of `0..of`, evenly spread.
@@ -16,7 +15,8 @@ pub(crate) fn spread(of: usize, most: usize) -> impl Iterator<Item = usize> {
 }
 
 /// The factor that makes logits of an ID method's scores: under it the softmax over the catalogue gives `targets` the greatest
-/// likelihood. `users` are their scaled vectors, `[samples, interests, dim]`, `items` those of the catalogue,
+/// likelihood. The method has mostly seen these targets in its own training, so the factor is too large for one that knows
+/// them by heart. `users` are their scaled vectors, `[samples, interests, dim]`, `items` those of the catalogue,
 /// `[items + 1, dim]`, with padding in row 0; of a large catalogue some items stand for all.
 pub(crate) fn fitted_scale(ids: &IdScale, users: Tensor<3>, items: Tensor<2>, targets: &[u32]) -> f32 {
     let (n, catalog, device) = (targets.len(), items.dims()[0] - 1, items.device());
@@ -38,10 +38,13 @@ pub(crate) fn fitted_scale(ids: &IdScale, users: Tensor<3>, items: Tensor<2>, ta
 /// greatest likelihood (temperature scaling, Guo et al., ICML 2017). `offset`, `[samples, candidates]`, is added after it: the
 /// logarithm of how many items a candidate stands for, or a large negative number where there is none.
 ///
-/// The likelihood is concave in the factor, so its slope is followed to zero; where no factor is too large, as for a method
-/// that puts every target first, it ends a thousand times above one over the scores' deviation.
+/// The likelihood is concave in the factor, so its slope is followed to zero. Where no factor is too large, as for a method
+/// that puts every target first, or none too small, as for one that ranks them worse than chance, it ends a thousand times
+/// above or below one over the scores' deviation, and warns.
 fn likeliest_scale(scores: &Tensor<2>, offset: &Tensor<2>) -> f32 {
-    let deviation = (scores.clone() - scores.clone().mean().unsqueeze()).square().mean().sqrt().into_scalar::<f32>();
+    // A softmax does not see what all candidates of a row have in common; sums of large numbers do.
+    let scores = scores.clone() - scores.clone().mean_dim(1);
+    let deviation = scores.clone().square().mean().sqrt().into_scalar::<f32>();
     if deviation == 0.0 {
         return 1.0;
     }
@@ -50,10 +53,17 @@ fn likeliest_scale(scores: &Tensor<2>, offset: &Tensor<2>) -> f32 {
         let shares = softmax(scores.clone() * scale + offset.clone(), 1);
         (target.clone() - (shares * scores.clone()).sum_dim(1)).mean().into_scalar::<f32>()
     };
-    let (mut low, mut high) = (-10.0f32, 10.0f32);
+    let (mut low, mut high) = (-RANGE, RANGE);
     for _ in 0..HALVINGS {
         let middle = (low + high) / 2.0;
-        if slope(middle.exp2() / deviation) > 0.0 { low = middle } else { high = middle }
+        if slope(middle.exp2() / deviation) >= 0.0 { low = middle } else { high = middle }
+    }
+    if low == -RANGE || high == RANGE {
+        tracing::warn!(
+            "no factor makes logits of the ID method's scores: it ranks the targets {}; set align.distill_scale to a number, or \
+             leave distillation out",
+            if high == RANGE { "first always" } else { "no better than chance" }
+        );
     }
     low.exp2() / deviation
 }
@@ -83,6 +93,40 @@ mod tests {
             let scale = likeliest_scale(&(logits.clone() / divisor), &logits.zeros_like());
             assert!((scale / divisor - 1.0).abs() < 0.1, "{scale} for {divisor}");
         }
+        let shifted = logits.clone() + Tensor::arange(0..rows as i64, &device).float().reshape([rows, 1]);
+        assert!(
+            (likeliest_scale(&shifted, &logits.zeros_like()) - 1.0).abs() < 0.1,
+            "what a user's scores have in common"
+        );
         assert_eq!(likeliest_scale(&logits.zeros_like(), &logits.zeros_like()), 1.0, "constant scores");
+        let rest = logits.clone().slice_dim(1, 1..columns);
+        let best = Tensor::cat(vec![rest.clone().max_dim(1) + 1.0, rest.clone()], 1);
+        assert!(likeliest_scale(&best, &logits.zeros_like()) > 100.0, "every target first");
+        let worst = Tensor::cat(vec![rest.clone().min_dim(1) - 1.0, rest], 1);
+        assert!(likeliest_scale(&worst, &logits.zeros_like()) < 0.01, "every target last");
+    }
+
+    #[test]
+    fn the_scale_is_found_among_all_items_once_each_and_over_several_interests() {
+        let (device, mut random) = (Device::flex(), SplitMix::new(3));
+        let mut uniform = || (random.below(1 << 20) as f32 + 0.5) / (1 << 20) as f32;
+        let (samples, interests, items, dim) = (1500, 2, 2100, 4);
+        let mut table = |rows: usize| {
+            TensorData::new((0..rows * dim).map(|_| 2.0 * uniform() - 1.0).collect::<Vec<_>>(), [rows, dim])
+        };
+        let users = Tensor::<2>::from_data(table(samples * interests), &device);
+        let catalog = Tensor::<2>::from_data(table(items + 1), &device);
+        let ids = IdScale::measure(users.clone(), catalog.clone());
+        let users = users.reshape([samples, interests, dim]);
+        let scores = ids.scores(users.clone(), catalog.clone().slice_dim(0, 1..items + 1)).into_data();
+        let scores = scores.try_to_vec::<f32>().unwrap();
+        let true_scale = 3.0;
+        let drawn = |row: &[f32]| {
+            let key: Vec<f32> = row.iter().map(|x| true_scale * x - (-uniform().ln()).ln()).collect();
+            (0..items).max_by(|&a, &b| key[a].total_cmp(&key[b])).unwrap() as u32 + 1
+        };
+        let targets: Vec<u32> = scores.chunks(items).map(drawn).collect();
+        let scale = fitted_scale(&ids, users, catalog, &targets);
+        assert!((scale / true_scale - 1.0).abs() < 0.1, "{scale}");
     }
 }

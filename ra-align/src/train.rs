@@ -123,7 +123,7 @@ struct Frozen<'a> {
     vectors: Vec<Vectors>,
     shares: BTreeMap<u32, f32>,
     scale: IdScale,
-    /// What makes logits of the ID method's scores.
+    /// Factor on the ID method's scores before their softmax, `align.distill_scale`.
     teacher_scale: f32,
     /// Texts whose graph is kept at a time; 0 is all.
     chunk: usize,

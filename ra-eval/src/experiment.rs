@@ -162,16 +162,19 @@ impl Experiment {
 fn metrics(lines: &[Line]) -> Vec<String> {
     let known: BTreeSet<&String> =
         lines.iter().flat_map(|line| &line.rows).flat_map(|row| row.metrics.keys()).collect();
-    let usual: Vec<String> = METRICS.map(String::from).into_iter().filter(|metric| known.contains(metric)).collect();
-    if !usual.is_empty() {
-        return usual;
-    }
+    let usual = METRICS.map(String::from).into_iter().filter(|metric| known.contains(metric));
     let at = |metric: &&String| -> Option<(usize, String)> {
         let (name, k) = metric.split_once('@')?;
         ["hr", "ndcg"].contains(&name).then_some((k.parse().ok()?, metric.to_string()))
     };
-    let others: BTreeSet<(usize, String)> = known.iter().filter_map(at).collect();
-    others.into_iter().map(|(_, metric)| metric).collect()
+    let mut others: Vec<(usize, String)> = known.iter().filter_map(at).collect();
+    others.sort();
+    // The difference of the last one is told.
+    if let Some(hits) = others.iter().rposition(|(_, metric)| metric.starts_with("hr")) {
+        others[hits..].rotate_left(1);
+    }
+    let usual: Vec<String> = usual.collect();
+    if usual.is_empty() { others.into_iter().map(|(_, metric)| metric).collect() } else { usual }
 }
 
 /// The lines of the table of `cells`.
@@ -363,7 +366,7 @@ mod tests {
             super::metrics(&[Line { labels, name, kind, rows: vec![Row { metrics, ..Row::default() }] }])
         };
         assert_eq!(of(&["hr@10", "hr@100", "hr@5", "map@10", "ndcg@10"]), ["hr@10", "ndcg@10", "hr@100"]);
-        assert_eq!(of(&["hr@50", "hr@5", "map@5", "ndcg@5"]), ["hr@5", "ndcg@5", "hr@50"]);
+        assert_eq!(of(&["hr@50", "hr@5", "map@5", "ndcg@5", "ndcg@50"]), ["hr@5", "ndcg@5", "ndcg@50", "hr@50"]);
     }
 
     #[test]

@@ -76,7 +76,8 @@ enum Command {
         /// Show runs of different protocols in one table, with a warning.
         #[arg(long)]
         mixed_protocols: bool,
-        /// Compare every row with this one of the same seed, by its name or its kind: `distilled`, "ra-rec(sasrec, minilm)".
+        /// Compare every row with this one of the same seed: a kind, a name, or a run's folder and a name, such as `distilled`,
+        /// "ra-rec(sasrec, minilm)" or "b: ra-rec(sasrec, minilm)".
         #[arg(long, value_name = "ROW")]
         to: Option<String>,
     },

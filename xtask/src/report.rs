@@ -2,6 +2,7 @@
 use crate::folder::read_users;
 use anyhow::{Context, Result, bail};
 use ra_eval::{Report, Row, correct};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Puts runs into one table, on the terminal and as `comparison.html`, `.md` and `.json` beside the first run. Runs of other
@@ -27,41 +28,70 @@ pub(crate) fn compare(runs: &[PathBuf], mixed: bool, to: Option<&str>) -> Result
     Ok(())
 }
 
-/// Rows against others of the same seed, user by user: every row against the first that is called `to`, or those of later
-/// runs against the row of the same name in the first run.
+/// A row of a run.
+type Of<'a> = (&'a Path, u64, &'a Row);
+
+/// Rows against others of the same seed, user by user: every row against the one that is called `to`, or those of later runs
+/// against the row of the same name in the first run.
 fn between(runs: &[PathBuf], reports: &[Report], to: Option<&str>) -> Result<Vec<Row>> {
-    let called = |run: &Path| run.file_name().map_or_else(|| run.display().to_string(), |n| n.to_string_lossy().into());
-    let all: Vec<(&Path, u64, &Row)> = (runs.iter().zip(reports))
+    let all: Vec<Of<'_>> = (runs.iter().zip(reports))
         .flat_map(|(run, report)| report.rows.iter().map(move |row| (run.as_path(), report.seed, row)))
         .collect();
-    let is_reference = |run: &Path, row: &Row, name: &str| match to {
-        Some(to) => row.name == to || row.kind == to,
-        None => run == runs[0] && row.name == name,
-    };
+    let references = to.map(|to| called(&all, to)).transpose()?;
     let mut rows = Vec::new();
     for (at, &(run, seed, row)) in all.iter().enumerate() {
-        let reference = all.iter().find(|(base, other, found)| *other == seed && is_reference(base, found, &row.name));
+        let reference = match &references {
+            Some(found) => found.iter().find(|(_, other, _)| *other == seed),
+            None => {
+                all.iter().find(|(base, other, found)| *base == runs[0] && *other == seed && found.name == row.name)
+            }
+        };
         let Some(&(base, _, other)) = reference.filter(|(_, _, other)| other.metrics != row.metrics) else { continue };
         // The ID method of several runs is often one and the same.
-        let same = |(_, earlier, known): &(&Path, u64, &Row)| {
-            *earlier == seed && known.name == row.name && known.metrics == row.metrics
-        };
-        if all[..at].iter().any(same) {
+        if all[..at].iter().any(|known| is_same(known, &(run, seed, row))) {
             continue;
         }
         let (Some(own), Some(others)) = (read_users(run, &row.name)?, read_users(base, &other.name)?) else { continue };
         if own.0 == others.0 {
-            let baseline = if to.is_some() { format!("{}: {}", called(base), other.name) } else { called(base) };
-            let named = Row { name: format!("{}: {}", called(run), row.name), ..row.clone() };
-            rows.push(named.against(&baseline, &own.1, &others.1, seed));
+            let baseline = if to.is_some() { full(base, other) } else { short(base) };
+            rows.push(Row { name: full(run, row), ..row.clone() }.against(&baseline, &own.1, &others.1, seed));
         }
     }
-    if let Some(to) = to.filter(|_| rows.is_empty()) {
-        let mut names: Vec<&str> = all.iter().map(|(_, _, row)| row.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        bail!("--to {to:?}: no row of that name or kind to compare others with; there are {}", names.join("; "));
+    if let (Some(to), true) = (to, rows.is_empty()) {
+        bail!("--to {to:?}: no other row has its seed and its users");
     }
     correct(&mut rows);
     Ok(rows)
+}
+
+/// The row of each seed that `to` means: a kind, a name, or a run's folder and a name.
+fn called<'a>(all: &[Of<'a>], to: &str) -> Result<Vec<Of<'a>>> {
+    let is_meant = |(run, _, row): &&Of<'_>| row.kind == to || row.name == to || full(run, row) == to;
+    let mut found: Vec<Of<'a>> = Vec::new();
+    for row in all.iter().filter(is_meant) {
+        match found.iter().find(|(_, seed, _)| *seed == row.1) {
+            None => found.push(*row),
+            Some(known) if is_same(known, row) => {}
+            Some((run, _, known)) => {
+                bail!("--to {to:?}: this may be {:?} or {:?}; say which", full(run, known), full(row.0, row.2))
+            }
+        }
+    }
+    if found.is_empty() {
+        let names: BTreeSet<&str> = all.iter().map(|(_, _, row)| row.name.as_str()).collect();
+        bail!("--to {to:?}: no row has that name or kind; there are {}", Vec::from_iter(names).join("; "));
+    }
+    Ok(found)
+}
+
+fn is_same(one: &Of<'_>, other: &Of<'_>) -> bool {
+    one.1 == other.1 && one.2.name == other.2.name && one.2.metrics == other.2.metrics
+}
+
+fn short(run: &Path) -> String {
+    run.file_name().map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into())
+}
+
+fn full(run: &Path, row: &Row) -> String {
+    format!("{}: {}", short(run), row.name)
 }

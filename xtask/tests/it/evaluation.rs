@@ -30,7 +30,9 @@ fn runs_are_compared_user_by_user_and_protocols_kept_apart() {
     let difference = row["differences"]["ndcg@10"]["mean"].as_f64().unwrap();
     assert!((difference - (mean("b") - mean("a"))).abs() < 1e-9, "{difference}");
 
-    let told = root.ok(&["report", "a", "b", "--to", "ra-rec"]);
+    let refusal = root.error(&["report", "a", "b", "--to", "ra-rec"]);
+    assert!(refusal.contains("\"a: ra-rec(sasrec, lm)\" or \"b: ra-rec(sasrec, lm)\""), "{refusal}");
+    let told = root.ok(&["report", "a", "b", "--to", "a: ra-rec(sasrec, lm)"]);
     assert!(told.contains("a: sasrec"), "{told}");
     let json: serde_json::Value =
         serde_json::from_slice(&std::fs::read(root.path("comparison.json")).unwrap()).unwrap();
