@@ -162,7 +162,7 @@ impl Experiment {
 fn metrics(lines: &[Line]) -> Vec<String> {
     let known: BTreeSet<&String> =
         lines.iter().flat_map(|line| &line.rows).flat_map(|row| row.metrics.keys()).collect();
-    let usual = METRICS.map(String::from).into_iter().filter(|metric| known.contains(metric));
+    let usual: Vec<String> = METRICS.map(String::from).into_iter().filter(|metric| known.contains(metric)).collect();
     let at = |metric: &&String| -> Option<(usize, String)> {
         let (name, k) = metric.split_once('@')?;
         ["hr", "ndcg"].contains(&name).then_some((k.parse().ok()?, metric.to_string()))
@@ -173,7 +173,6 @@ fn metrics(lines: &[Line]) -> Vec<String> {
     if let Some(hits) = others.iter().rposition(|(_, metric)| metric.starts_with("hr")) {
         others[hits..].rotate_left(1);
     }
-    let usual: Vec<String> = usual.collect();
     if usual.is_empty() { others.into_iter().map(|(_, metric)| metric).collect() } else { usual }
 }
 
