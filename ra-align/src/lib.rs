@@ -40,6 +40,7 @@ mod extra;
 mod id_score;
 mod layerwise;
 mod loss;
+mod order;
 mod prompt;
 mod rarec;
 mod standardize;

@@ -4,6 +4,7 @@ use crate::choose::needed;
 use crate::chunked::by_chunks;
 use crate::extra::{Extra, Side};
 use crate::loss::Candidates;
+use crate::order::Order;
 use crate::teacher::{fitted_scale, spread};
 use crate::{
     AlignConfig, AlignLoss, AlignTrain, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, Tuning, bpr_in_batch,
@@ -15,7 +16,6 @@ use ra_core::{
     Aligner, Curve, Dataset, Device, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result, Sample,
     SplitMix, dropout_mask, normal, rng, splitmix64,
 };
-use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -85,23 +85,15 @@ pub fn fit<I: Recommender, L: LanguageModel>(
         // Before anything is read.
         needed(validate, crate::id_score::REMEDY)?;
     }
-    let frozen = Frozen::prepare(job, progress);
+    let mut order = Order::new(job.samples.len(), job.train.batch, job.seed);
+    let frozen = Frozen::prepare(job, &order, progress);
     let align = AlignConfig { id_residual: false, ..job.align.clone() };
     let towers = align.towers(job.ids.dim(), &job.text.lm, job.seed, &job.text.lm.device().autodiff());
-    let mut order = Vec::new();
-    let batch = job.train.batch.min(frozen.targets.len()).max(1);
-    let per_epoch = (frozen.targets.len() / batch).max(1);
-    if per_epoch <= job.replicas.len() {
+    if order.batches_per_epoch() <= job.replicas.len() {
+        let batch = order.batch_size();
         tracing::warn!(batch, "some devices share a batch: there are fewer batches than devices; lower train.batch");
     }
-    let loss = |towers: &Towers<Layerwise>, number: usize| {
-        let (epoch, index) = (number / per_epoch, number % per_epoch);
-        if index == 0 || order.is_empty() {
-            order = (0..frozen.targets.len()).collect::<Vec<usize>>();
-            order.shuffle(&mut rng(job.seed, "samples", epoch as u64));
-        }
-        frozen.loss(job, towers, &order[index * batch..(index + 1) * batch], number)
-    };
+    let loss = |towers: &Towers<Layerwise>, number: usize| frozen.loss(job, towers, order.batch(number), number);
     let model = |towers| RaRec { ids: job.ids, scale: frozen.scale.clone(), text: job.text.clone(), towers };
     let mut metric = validate.map(|validate| |towers: &Towers<Layerwise>| validate(&model(towers.valid())));
     let metric = metric.as_mut().map(|m| m as ra_core::Validation<'_, _>);
@@ -138,7 +130,11 @@ struct Vectors {
 }
 
 impl<'a> Frozen<'a> {
-    fn prepare<I: Recommender, L: LanguageModel>(job: &Job<'a, I, L>, progress: &dyn Progress) -> Self {
+    fn prepare<I: Recommender, L: LanguageModel>(
+        job: &Job<'a, I, L>,
+        order: &Order,
+        progress: &dyn Progress,
+    ) -> Self {
         let sample = |s: &Sample| {
             let (items, target) = job.dataset.sample(*s, job.max_history);
             (History { user: s.user, items }, target)
@@ -155,7 +151,9 @@ impl<'a> Frozen<'a> {
         let with_padding: Vec<u32> = std::iter::once(1).chain(all.iter().copied()).collect();
         let items = scale.items(job.ids, &with_padding);
         let user_texts = job.text.user_texts(&histories);
-        job.text.cache.fill(&job.text.lm, &user_texts, "read histories", progress);
+        let reach = order.within(job.train.steps * (1 + job.replicas.len()));
+        let reached: Vec<Vec<u32>> = reach.into_iter().map(|sample| user_texts[sample].clone()).collect();
+        job.text.cache.fill(&job.text.lm, &reached, "read histories", progress);
         job.text.cache.fill(&job.text.lm, &job.text.item_texts(&all), "read items", progress);
         let mut shares = BTreeMap::new();
         for &target in &targets {

@@ -2,7 +2,8 @@
 use crate::folder::read_users;
 use anyhow::{Context, Result, bail};
 use ra_eval::{Report, Row, correct};
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Puts runs into one table, on the terminal and as `comparison.html`, `.md` and `.json` beside the first run. Runs of other
@@ -38,7 +39,8 @@ fn between(runs: &[PathBuf], reports: &[Report], to: Option<&str>) -> Result<Vec
         .flat_map(|(run, report)| report.rows.iter().map(move |row| (run.as_path(), report.seed, row)))
         .collect();
     let references = to.map(|to| called(&all, to)).transpose()?;
-    let mut rows = Vec::new();
+    let (mut rows, mut left_out) = (Vec::new(), Vec::new());
+    let mut their_users = BTreeMap::new();
     for (at, &(run, seed, row)) in all.iter().enumerate() {
         let reference = match &references {
             Some(found) => found.iter().find(|(_, other, _)| *other == seed),
@@ -46,19 +48,33 @@ fn between(runs: &[PathBuf], reports: &[Report], to: Option<&str>) -> Result<Vec
                 all.iter().find(|(base, other, found)| *base == runs[0] && *other == seed && found.name == row.name)
             }
         };
-        let Some(&(base, _, other)) = reference.filter(|(_, _, other)| other.metrics != row.metrics) else { continue };
+        let Some(&(base, _, other)) = reference else {
+            left_out.push(full(run, row));
+            continue;
+        };
         // The ID method of several runs is often one and the same.
-        if all[..at].iter().any(|known| is_same(known, &(run, seed, row))) {
+        if other.metrics == row.metrics || all[..at].iter().any(|known| is_same(known, &(run, seed, row))) {
             continue;
         }
-        let (Some(own), Some(others)) = (read_users(run, &row.name)?, read_users(base, &other.name)?) else { continue };
-        if own.0 == others.0 {
-            let baseline = if to.is_some() { full(base, other) } else { short(base) };
-            rows.push(Row { name: full(run, row), ..row.clone() }.against(&baseline, &own.1, &others.1, seed));
+        let others = match their_users.entry((base, &other.name)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(read_users(base, &other.name)?),
+        };
+        match (read_users(run, &row.name)?, others) {
+            (Some(own), Some(others)) if own.0 == others.0 => {
+                let baseline = if to.is_some() { full(base, other) } else { short(base) };
+                rows.push(Row { name: full(run, row), ..row.clone() }.against(&baseline, &own.1, &others.1, seed));
+            }
+            _ => left_out.push(full(run, row)),
         }
     }
-    if let (Some(to), true) = (to, rows.is_empty()) {
-        bail!("--to {to:?}: no other row has its seed and its users");
+    if let Some(to) = to {
+        if rows.is_empty() {
+            bail!("--to {to:?}: no other row has its seed and its users");
+        }
+        if !left_out.is_empty() {
+            say!("not compared with {to:?}, which is not there for their seed and users: {}\n", left_out.join("; "));
+        }
     }
     correct(&mut rows);
     Ok(rows)

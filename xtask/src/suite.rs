@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::path::Path;
 use toml::Table;
 
-/// A file with the key `suite`, or with `recipe`, `axis` and perhaps `published`, and nothing else.
+/// A file with the key `suite`, or with `recipe`, `axis` and perhaps `set` and `published`, and nothing else.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Suite {
@@ -16,6 +16,9 @@ struct Suite {
     suite: Option<Vec<String>>,
     /// The recipe that all settings start from.
     recipe: Option<String>,
+    /// What all settings change in it, keys and values as `--set` has them, which comes after.
+    #[serde(default)]
+    set: Table,
     /// Each combination of one setting an axis is a run.
     #[serde(default)]
     axis: Vec<Axis>,
@@ -55,18 +58,13 @@ impl Suite {
         }
         let suite: Self = table.try_into().map_err(|e| anyhow::anyhow!("a suite: {}", recipe::one_line(&e)))?;
         match (&suite.suite, &suite.recipe) {
-            (Some(_), None) if suite.axis.is_empty() && suite.published.is_none() => {}
+            (Some(_), None) if suite.axis.is_empty() && suite.set.is_empty() && suite.published.is_none() => {}
             (None, Some(_)) if suite.axis.iter().all(|axis| !axis.values.is_empty()) => {}
             _ => bail!("a suite holds nothing but its list, or a recipe and axes with values"),
         }
+        check_keys(&suite.set).context("set")?;
         for (axis, setting) in suite.axis.iter().flat_map(|axis| axis.values.iter().map(move |value| (axis, value))) {
-            if let Some((key, _)) = setting.set.iter().find(|(key, value)| !key.contains('.') && value.is_table()) {
-                bail!(
-                    "axis {:?}: {:?} replaces all of [{key}]; quote the whole key: \"{key}.name\" = ..",
-                    axis.name,
-                    setting.name
-                );
-            }
+            check_keys(&setting.set).with_context(|| format!("axis {:?}: {:?}", axis.name, setting.name))?;
         }
         let mut folders: Vec<String> = suite.members().iter().map(Member::folder).collect();
         folders.sort();
@@ -90,13 +88,30 @@ impl Suite {
                 axis.values.iter().map(move |setting| {
                     let mut next = member.clone();
                     next.labels.push(setting.name.clone());
-                    next.sets.extend(setting.set.iter().map(|(key, value)| format!("{key}={value}")));
+                    next.sets.extend(as_sets(&setting.set));
                     next
                 })
             };
             members = members.iter().flat_map(with).collect();
         }
         members
+    }
+
+    /// All that changes the recipe of `member`. What an axis says comes last: its labels stay true.
+    fn sets(&self, args: &[String], member: &Member) -> Vec<String> {
+        as_sets(&self.set).chain(args.iter().chain(&member.sets).cloned()).collect()
+    }
+}
+
+/// Keys and values as `--set` takes them.
+fn as_sets(table: &Table) -> impl Iterator<Item = String> {
+    table.iter().map(|(key, value)| format!("{key}={value}"))
+}
+
+fn check_keys(set: &Table) -> Result<()> {
+    match set.iter().find(|(key, value)| !key.contains('.') && value.is_table()) {
+        Some((key, _)) => bail!("it replaces all of [{key}]; quote the whole key: \"{key}.name\" = .."),
+        None => Ok(()),
     }
 }
 
@@ -137,8 +152,7 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
         say!("== {}", member.folder());
         let one = RunArgs {
             recipe: member.recipe.clone(),
-            // What an axis says comes last: its labels stay true.
-            sets: args.sets.iter().chain(&member.sets).cloned().collect(),
+            sets: suite.sets(&args.sets, member),
             out: Some(folder.clone()),
             shared: Some(shared.clone()),
             ..*args
@@ -216,14 +230,22 @@ mod tests {
     }
 
     #[test]
+    fn set_is_for_all_and_gives_way_to_the_command_line_which_gives_way_to_an_axis() {
+        let axis = "[[axis]]\nname = 'x'\nvalues = [{ name = '1', set = { 'train.steps' = 3 } }]";
+        let suite = suite(&format!("recipe = 'a'\n[set]\nseed = 5\n'prompt.titles' = 3\n{axis}")).unwrap().unwrap();
+        let sets = suite.sets(&["prompt.titles=4".into()], &suite.members()[0]);
+        assert_eq!(sets, ["prompt.titles=3", "seed=5", "prompt.titles=4", "train.steps=3"]);
+    }
+
+    #[test]
     fn what_is_no_suite_and_what_is_a_wrong_one() {
         assert!(suite("[[id]]\nkind = 'pop'").unwrap().is_none());
         assert_eq!(suite("suite = ['a', 'b']").unwrap().unwrap().members().len(), 2);
         let settings = |list: &str| format!("recipe = 'a'\n[[axis]]\nname = 'x'\nvalues = [{list}]");
         let (table, twins) = ("{ name = 'suite', set = { align.n_tok = 2 } }", "{ name = 'a b' }, { name = 'a_b' }");
-        assert!(suite(&settings(table)).unwrap_err().to_string().contains("[align]"));
+        assert!(format!("{:#}", suite(&settings(table)).unwrap_err()).contains("[align]"));
         assert!(suite(&settings(twins)).unwrap_err().to_string().contains("a_b"));
-        for wrong in ["suite = ['a']\nseed = 1", "[[axis]]\nname = 'x'\nvalues = []", "suite = 1"] {
+        for wrong in ["suite = ['a']\nseed = 1", "suite = ['a']\nset = { seed = 1 }", "[[axis]]\nname = 'x'\nvalues = []", "suite = 1"] {
             assert!(format!("{:#}", suite(wrong).unwrap_err()).contains("suite"), "{wrong}");
         }
     }
@@ -235,13 +257,13 @@ mod tests {
         for entry in std::fs::read_dir(root.join("xtask/recipes")).unwrap() {
             let path = entry.unwrap().path().to_string_lossy().into_owned();
             let (_, table) = recipe::read(&path, &root).unwrap();
-            let members = match Suite::read(table).unwrap() {
-                Some(suite) => suite.members(),
-                None => vec![Member { labels: vec![], recipe: path.clone(), sets: vec![] }],
+            let all = match Suite::read(table).unwrap() {
+                Some(suite) => suite.members().into_iter().map(|m| (m.recipe.clone(), suite.sets(&[], &m))).collect(),
+                None => vec![(path.clone(), vec![])],
             };
-            for member in members {
-                let read = Recipe::load(&member.recipe, &member.sets, &root);
-                assert!(read.is_ok(), "{path} {:?}: {:#}", member.labels, read.unwrap_err());
+            for (recipe, sets) in all {
+                let read = Recipe::load(&recipe, &sets, &root);
+                assert!(read.is_ok(), "{path} {sets:?}: {:#}", read.unwrap_err());
                 runs += 1;
             }
         }

@@ -43,6 +43,9 @@ fn runs_are_compared_user_by_user_and_protocols_kept_apart() {
     assert_eq!(names, ["a: pop", "a: sasrec", "a: text-only", "b: ra-rec(sasrec, lm)"]);
     let refusal = root.error(&["report", "a", "b", "--to", "absent"]);
     assert!(refusal.contains("there are pop; ra-rec(sasrec, lm); sasrec; text-only"), "{refusal}");
+    root.ok(&["run", "tiny", "--out", "d", "--set", "seed=2", "--set", "eval.rows=['id']"]);
+    let told = root.ok(&["report", "a", "d", "--to", "text-only"]);
+    assert!(told.contains("not compared") && told.contains("d: sasrec") && !told.contains("a: sasrec;"), "{told}");
 
     let refusal = root.error(&["report", "a", "c"]);
     assert!(refusal.contains("--mixed-protocols") && refusal.contains("3 sampled uniformly"), "{refusal}");
