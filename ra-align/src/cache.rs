@@ -108,7 +108,13 @@ impl TextCache {
     }
 
     /// Computes the texts that are not held yet, as long as the budget has room for them.
-    pub fn fill<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], stage: &str, progress: &dyn Progress) {
+    pub fn fill<L: LanguageModel + ?Sized, T: AsRef<[u32]>>(
+        &self,
+        lm: &L,
+        texts: &[T],
+        stage: &str,
+        progress: &dyn Progress,
+    ) {
         let missing = self.missing(texts);
         let numbers = missing.iter().map(|text| self.size(&lm.spec(), text.len())).sum::<usize>();
         if numbers == 0 || self.budget == 0 {
@@ -130,9 +136,9 @@ impl TextCache {
         progress.finish();
     }
 
-    fn missing<'a>(&self, texts: &'a [Vec<u32>]) -> Vec<&'a [u32]> {
+    fn missing<'a, T: AsRef<[u32]>>(&self, texts: &'a [T]) -> Vec<&'a [u32]> {
         let rows = self.lock();
-        let unique: HashSet<&[u32]> = texts.iter().map(Vec::as_slice).filter(|t| !rows.contains_key(*t)).collect();
+        let unique: HashSet<&[u32]> = texts.iter().map(AsRef::as_ref).filter(|t| !rows.contains_key(*t)).collect();
         unique.into_iter().collect()
     }
 

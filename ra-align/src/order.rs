@@ -30,10 +30,10 @@ impl Order {
     pub(crate) fn batch(&mut self, number: usize) -> &[usize] {
         let (epoch, index) = (number / self.batches_per_epoch(), number % self.batches_per_epoch());
         let (samples, seed) = (self.samples, self.seed);
-        if self.epoch.as_ref().is_none_or(|(at, _)| *at != epoch) {
-            self.epoch = None;
+        let (at, order) = self.epoch.get_or_insert_with(|| (epoch, shuffled(samples, seed, epoch)));
+        if *at != epoch {
+            (*at, *order) = (epoch, shuffled(samples, seed, epoch));
         }
-        let (_, order) = self.epoch.get_or_insert_with(|| (epoch, shuffled(samples, seed, epoch)));
         &order[index * self.batch..(index + 1) * self.batch]
     }
 

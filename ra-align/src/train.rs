@@ -130,11 +130,7 @@ struct Vectors {
 }
 
 impl<'a> Frozen<'a> {
-    fn prepare<I: Recommender, L: LanguageModel>(
-        job: &Job<'a, I, L>,
-        order: &Order,
-        progress: &dyn Progress,
-    ) -> Self {
+    fn prepare<I: Recommender, L: LanguageModel>(job: &Job<'a, I, L>, order: &Order, progress: &dyn Progress) -> Self {
         let sample = |s: &Sample| {
             let (items, target) = job.dataset.sample(*s, job.max_history);
             (History { user: s.user, items }, target)
@@ -151,8 +147,8 @@ impl<'a> Frozen<'a> {
         let with_padding: Vec<u32> = std::iter::once(1).chain(all.iter().copied()).collect();
         let items = scale.items(job.ids, &with_padding);
         let user_texts = job.text.user_texts(&histories);
-        let reach = order.within(job.train.steps * (1 + job.replicas.len()));
-        let reached: Vec<Vec<u32>> = reach.into_iter().map(|sample| user_texts[sample].clone()).collect();
+        let reach = order.within(job.train.steps.saturating_mul(1 + job.replicas.len()));
+        let reached: Vec<&[u32]> = reach.into_iter().map(|sample| &*user_texts[sample]).collect();
         job.text.cache.fill(&job.text.lm, &reached, "read histories", progress);
         job.text.cache.fill(&job.text.lm, &job.text.item_texts(&all), "read items", progress);
         let mut shares = BTreeMap::new();

@@ -48,12 +48,15 @@ fn between(runs: &[PathBuf], reports: &[Report], to: Option<&str>) -> Result<Vec
                 all.iter().find(|(base, other, found)| *base == runs[0] && *other == seed && found.name == row.name)
             }
         };
+        // The ID method of several runs is often one and the same.
+        if all[..at].iter().any(|known| is_same(known, &(run, seed, row))) {
+            continue;
+        }
         let Some(&(base, _, other)) = reference else {
             left_out.push(full(run, row));
             continue;
         };
-        // The ID method of several runs is often one and the same.
-        if other.metrics == row.metrics || all[..at].iter().any(|known| is_same(known, &(run, seed, row))) {
+        if other.metrics == row.metrics {
             continue;
         }
         let others = match their_users.entry((base, &other.name)) {
@@ -73,7 +76,10 @@ fn between(runs: &[PathBuf], reports: &[Report], to: Option<&str>) -> Result<Vec
             bail!("--to {to:?}: no other row has its seed and its users");
         }
         if !left_out.is_empty() {
-            say!("not compared with {to:?}, which is not there for their seed and users: {}\n", left_out.join("; "));
+            say!(
+                "not compared with {to:?}, for want of the same seed, users or per-user figures: {}\n",
+                left_out.join("; ")
+            );
         }
     }
     correct(&mut rows);

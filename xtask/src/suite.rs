@@ -53,13 +53,13 @@ struct Member {
 impl Suite {
     /// The suite in `table`, when it is one.
     fn read(table: Table) -> Result<Option<Self>> {
-        if !["suite", "axis"].iter().any(|key| table.contains_key(*key)) {
+        if !["suite", "axis", "recipe"].iter().any(|key| table.contains_key(*key)) {
             return Ok(None);
         }
         let suite: Self = table.try_into().map_err(|e| anyhow::anyhow!("a suite: {}", recipe::one_line(&e)))?;
         match (&suite.suite, &suite.recipe) {
             (Some(_), None) if suite.axis.is_empty() && suite.set.is_empty() && suite.published.is_none() => {}
-            (None, Some(_)) if suite.axis.iter().all(|axis| !axis.values.is_empty()) => {}
+            (None, Some(_)) if !suite.axis.is_empty() && suite.axis.iter().all(|axis| !axis.values.is_empty()) => {}
             _ => bail!("a suite holds nothing but its list, or a recipe and axes with values"),
         }
         check_keys(&suite.set).context("set")?;
@@ -245,7 +245,16 @@ mod tests {
         let (table, twins) = ("{ name = 'suite', set = { align.n_tok = 2 } }", "{ name = 'a b' }, { name = 'a_b' }");
         assert!(format!("{:#}", suite(&settings(table)).unwrap_err()).contains("[align]"));
         assert!(suite(&settings(twins)).unwrap_err().to_string().contains("a_b"));
-        for wrong in ["suite = ['a']\nseed = 1", "suite = ['a']\nset = { seed = 1 }", "[[axis]]\nname = 'x'\nvalues = []", "suite = 1"] {
+        let table = format!("recipe = 'a'\n[set]\ntrain.steps = 3\n[[axis]]\nname = 'x'\nvalues = [{{ name = '1' }}]");
+        assert!(format!("{:#}", suite(&table).unwrap_err()).contains("[train]"));
+        let unfinished = "recipe = 'a'\nset = { seed = 1 }";
+        for wrong in [
+            "suite = ['a']\nseed = 1",
+            "suite = ['a']\nset = { seed = 1 }",
+            unfinished,
+            "[[axis]]\nname = 'x'\nvalues = []",
+            "suite = 1",
+        ] {
             assert!(format!("{:#}", suite(wrong).unwrap_err()).contains("suite"), "{wrong}");
         }
     }

@@ -183,12 +183,13 @@ fn the_same_seed_gives_the_same_bits_whatever_is_cached() {
 fn a_text_that_no_step_comes_to_is_not_read() {
     let (align, data) = (AlignConfig { first_layer: -1, ..AlignConfig::default() }, dataset());
     let (ids, samples) = (ring_ids(&device()), data.samples());
-    for (steps, histories) in [(1, 5), (3, 15), (100, samples.len())] {
+    let second = [acme(2, 0, &device())];
+    for (steps, replicas, histories) in [(1, &[][..], 5), (3, &[], 15), (3, &second, 30), (100, &[], samples.len())] {
         let text = text(&align, 2, &device());
         let train = AlignTrain { batch: 5, steps, ..AlignTrain::default() };
-        let job = Job { max_history: 9, ..Job::new(&ids, &text, &data, &samples, &align, &train) };
+        let job = Job { max_history: 9, replicas, ..Job::new(&ids, &text, &data, &samples, &align, &train) };
         ra_align::fit(&job, None, &Silent).unwrap();
-        assert_eq!(text.cache.len(), histories + data.catalog.len(), "{steps} steps");
+        assert_eq!(text.cache.len(), histories + data.catalog.len(), "{steps} steps, {} replicas", replicas.len());
     }
 }
 
