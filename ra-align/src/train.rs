@@ -60,6 +60,15 @@ impl<'a, I, L> Job<'a, I, L> {
         let (training_ids, max_history, seed, state, replicas) = (None, 50, 1, None, &[][..]);
         Self { ids, training_ids, text, dataset, samples, max_history, align, train, seed, state, replicas }
     }
+
+    fn order(&self) -> Order {
+        Order::new(self.samples.len(), self.train.batch, self.seed)
+    }
+
+    /// Samples, by their places, that the planned steps come to: no batch holds the others.
+    pub fn reach(&self) -> Vec<usize> {
+        self.order().within(self.train.steps.saturating_mul(1 + self.replicas.len()))
+    }
 }
 
 /// How good a model is, higher is better.
@@ -85,8 +94,8 @@ pub fn fit<I: Recommender, L: LanguageModel>(
         // Before anything is read.
         needed(validate, crate::id_score::REMEDY)?;
     }
-    let mut order = Order::new(job.samples.len(), job.train.batch, job.seed);
-    let frozen = Frozen::prepare(job, &order, progress);
+    let mut order = job.order();
+    let frozen = Frozen::prepare(job, progress);
     let align = AlignConfig { id_residual: false, ..job.align.clone() };
     let towers = align.towers(job.ids.dim(), &job.text.lm, job.seed, &job.text.lm.device().autodiff());
     if order.batches_per_epoch() <= job.replicas.len() {
@@ -130,7 +139,7 @@ struct Vectors {
 }
 
 impl<'a> Frozen<'a> {
-    fn prepare<I: Recommender, L: LanguageModel>(job: &Job<'a, I, L>, order: &Order, progress: &dyn Progress) -> Self {
+    fn prepare<I: Recommender, L: LanguageModel>(job: &Job<'a, I, L>, progress: &dyn Progress) -> Self {
         let sample = |s: &Sample| {
             let (items, target) = job.dataset.sample(*s, job.max_history);
             (History { user: s.user, items }, target)
@@ -147,8 +156,7 @@ impl<'a> Frozen<'a> {
         let with_padding: Vec<u32> = std::iter::once(1).chain(all.iter().copied()).collect();
         let items = scale.items(job.ids, &with_padding);
         let user_texts = job.text.user_texts(&histories);
-        let reach = order.within(job.train.steps.saturating_mul(1 + job.replicas.len()));
-        let reached: Vec<&[u32]> = reach.into_iter().map(|sample| &*user_texts[sample]).collect();
+        let reached: Vec<&[u32]> = job.reach().into_iter().map(|sample| &*user_texts[sample]).collect();
         job.text.cache.fill(&job.text.lm, &reached, "read histories", progress);
         job.text.cache.fill(&job.text.lm, &job.text.item_texts(&all), "read items", progress);
         let mut shares = BTreeMap::new();

@@ -242,11 +242,12 @@ impl Run {
             state: Some(&state),
             replicas: &text.replicas(),
         };
+        let samples = job.reach().len();
         crate::log::begin(plan.name);
         let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), &self.bars)?;
         let seconds = self.cost(&format!("align {}", plan.name), since).max(curve.seconds);
         let ids = id_fingerprint(&*backbone.model, &self.dataset);
-        let mark = TowersMark { scale, curve, seconds, samples: samples.len(), lm: text.fingerprint(), ids };
+        let mark = TowersMark { scale, curve, seconds, samples, lm: text.fingerprint(), ids };
         self.folder.save_towers(plan.name, &towers, &mark)?;
         Ok((towers, mark))
     }

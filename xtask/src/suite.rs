@@ -245,8 +245,8 @@ mod tests {
         let (table, twins) = ("{ name = 'suite', set = { align.n_tok = 2 } }", "{ name = 'a b' }, { name = 'a_b' }");
         assert!(format!("{:#}", suite(&settings(table)).unwrap_err()).contains("[align]"));
         assert!(suite(&settings(twins)).unwrap_err().to_string().contains("a_b"));
-        let table = format!("recipe = 'a'\n[set]\ntrain.steps = 3\n[[axis]]\nname = 'x'\nvalues = [{{ name = '1' }}]");
-        assert!(format!("{:#}", suite(&table).unwrap_err()).contains("[train]"));
+        let table = "recipe = 'a'\n[set]\ntrain.steps = 3\n[[axis]]\nname = 'x'\nvalues = [{ name = '1' }]";
+        assert!(format!("{:#}", suite(table).unwrap_err()).contains("[train]"));
         let unfinished = "recipe = 'a'\nset = { seed = 1 }";
         for wrong in [
             "suite = ['a']\nseed = 1",

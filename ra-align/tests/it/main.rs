@@ -189,6 +189,7 @@ fn a_text_that_no_step_comes_to_is_not_read() {
         let train = AlignTrain { batch: 5, steps, ..AlignTrain::default() };
         let job = Job { max_history: 9, replicas, ..Job::new(&ids, &text, &data, &samples, &align, &train) };
         ra_align::fit(&job, None, &Silent).unwrap();
+        assert_eq!(job.reach().len(), histories);
         assert_eq!(text.cache.len(), histories + data.catalog.len(), "{steps} steps, {} replicas", replicas.len());
     }
 }
