@@ -18,6 +18,7 @@ fn runs_are_compared_user_by_user_and_protocols_kept_apart() {
 
     let told = root.ok(&["report", "a", "b"]);
     assert!(told.contains("Differences between runs") && told.contains("b: ra-rec(sasrec, lm)"), "{told}");
+    assert!(told.contains("a (seed 1)") && told.contains("b (seed 1)"), "{told}");
     let json: serde_json::Value =
         serde_json::from_slice(&std::fs::read(root.path("comparison.json")).unwrap()).unwrap();
     let between = json["between_runs"].as_array().unwrap();
