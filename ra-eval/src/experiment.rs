@@ -1,5 +1,6 @@
 //! One recipe in several settings: a table a protocol, and a plot.
-use crate::plot::Bar;
+mod plotted;
+
 use crate::report::{Report, Row, StageCost};
 use crate::significance::Interval;
 use crate::table::{duration, grouped};
@@ -231,62 +232,6 @@ impl Group {
             p.split, p.candidates, p.seen, p.ties
         )
     }
-
-    fn aligned(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter().filter(|line| line.kind == "ra-rec")
-    }
-
-    /// The labels of the aligned models on an axis, by their first appearance.
-    fn labels(&self, axis: usize) -> Vec<String> {
-        let mut labels: Vec<String> = Vec::new();
-        for label in self.aligned().filter_map(|line| line.labels.get(axis)) {
-            if !labels.contains(label) {
-                labels.push(label.clone());
-            }
-        }
-        labels
-    }
-
-    /// Every line, named by its labels and its model.
-    pub(crate) fn bars(&self, metric: &str) -> Vec<Bar> {
-        let bar = |line: &Line| {
-            let labels = line.labels.iter().filter(|label| *label != EVERYWHERE);
-            let name: Vec<&str> = labels.map(String::as_str).chain([line.name.as_str()]).collect();
-            let values = || line.rows.iter().filter_map(|row| row.metrics.get(metric).copied());
-            let spread = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
-            let interval = (line.rows.len() > 1).then_some(spread);
-            Some(Bar { name: name.join(", "), value: line.mean(metric)?, interval })
-        };
-        self.lines.iter().filter_map(bar).collect()
-    }
-
-    /// The aligned models by the first two axes that have several values: their labels and the figures.
-    pub(crate) fn grid(&self, metric: &str) -> (Vec<String>, Vec<String>, Vec<Vec<Option<f64>>>) {
-        let axes = self.lines.first().map_or(0, |line| line.labels.len());
-        let several: Vec<usize> = (0..axes).filter(|&axis| self.labels(axis).len() > 1).collect();
-        let [down, across, ..] = several[..] else { return (Vec::new(), Vec::new(), Vec::new()) };
-        let (rows, columns) = (self.labels(down), self.labels(across));
-        let cell = |row: &String, column: &String| {
-            self.aligned().find(|line| line.labels[down] == *row && line.labels[across] == *column)?.mean(metric)
-        };
-        let values = rows.iter().map(|row| columns.iter().map(|column| cell(row, column)).collect()).collect();
-        (rows, columns, values)
-    }
-
-    /// The lines of the aligned models by all axes but the last, when the labels of that one are numbers: `(x, y)`.
-    pub(crate) fn series(&self, metric: &str) -> Vec<(String, Vec<(f64, f64)>)> {
-        let mut series: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
-        for line in self.aligned() {
-            let Some((last, others)) = line.labels.split_last() else { return Vec::new() };
-            let (Ok(x), Some(y)) = (last.trim_end_matches([' ', '%']).parse(), line.mean(metric)) else { continue };
-            let name = others.join(", ");
-            match series.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, points)) => points.push((x, y)),
-                None => series.push((name, vec![(x, y)])),
-            }
-        }
-        series
-    }
 }
 
 impl Line {
@@ -388,6 +333,12 @@ mod tests {
         let id: Vec<&Line> = group.lines.iter().filter(|l| l.kind == "id").collect();
         assert_eq!((id.len(), id[0].labels.clone()), (1, vec!["all".to_string(), "all".to_string()]));
         assert!((id[0].mean("hr@100").unwrap() - 0.215).abs() < 1e-12);
+        let names = |cells| {
+            let bars = Experiment::new("bars", &axes, cells).groups[0].bars("hr@100");
+            bars.into_iter().map(|bar| bar.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&cells[..2]), ["sasrec", "ra-rec"], "what is the same in all settings is in no name");
+        assert_eq!(names(&cells[..4]), ["sasrec", "1 %, ra-rec", "10 %, ra-rec"]);
         let series = group.series("hr@100");
         assert_eq!(series.len(), 2);
         assert_eq!(series[0].0, "random");

@@ -16,6 +16,9 @@ const SIZE: (u32, u32) = (420, 220);
 /// Size of all text: 12 pixels as SVG counts them.
 const TEXT: i32 = 15;
 
+/// Characters of a line's name that are shown.
+const NAME: usize = 24;
+
 /// A bar or a cell: what it is called, its value and, where it is known, the interval around it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bar {
@@ -36,7 +39,8 @@ pub(crate) fn lines(series: &[(String, Vec<(f64, f64)>)]) -> Option<String> {
     if series.iter().flat_map(|s| &s.1).any(|p| p.0 <= 0.0) {
         return None;
     }
-    plot(series, Scale { log: true, marks: true, margin: 0.1, right: 80 })
+    let longest = series.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(NAME) as i32;
+    plot(series, Scale { log: true, marks: true, margin: 0.1, right: 7 * longest + 20 })
 }
 
 /// A horizontal bar each, from 0, with whiskers for intervals; none without a value above 0.
@@ -150,19 +154,32 @@ fn draw(svg: &mut String, series: &[(String, Vec<(f64, f64)>)], scale: &Scale) -
         .margin_right(scale.right)
         .x_label_area_size(28)
         .y_label_area_size(58)
-        .build_cartesian_2d(x, y)?;
+        .build_cartesian_2d(x, y.clone())?;
     chart
         .configure_mesh()
-        .x_labels(5)
+        .x_labels(if scale.log { 0 } else { 5 })
         .y_labels(5)
         .disable_x_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(QUIET.mix(0.25))
         .axis_style(QUIET)
         .label_style(("sans-serif", TEXT).into_font().color(&QUIET))
-        .x_label_formatter(&|x| format!("{:.0}", if scale.log { x.exp() } else { *x }))
+        .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| format!("{y:.digits$}"))
         .draw()?;
+    if scale.log {
+        // Round numbers say little where x is not even: each point has its own, as far as there is room.
+        let mut free = 0;
+        for at in distinct(all().map(|p| p.0)) {
+            let ((x, y), label) = (chart.backend_coord(&(place(at), y.start)), at.to_string());
+            let half = 4 * label.chars().count() as i32;
+            if x - half >= free {
+                root.draw(&Text::new(label, (x - half, y + 8), ("sans-serif", TEXT).into_font().color(&QUIET)))?;
+                free = x + half + 4;
+            }
+        }
+    }
+    let mut names = Vec::new();
     for (index, (name, points)) in series.iter().enumerate() {
         let mut points: Vec<(f64, f64)> = points.iter().map(|&(x, y)| (place(x), y)).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -170,12 +187,28 @@ fn draw(svg: &mut String, series: &[(String, Vec<(f64, f64)>)], scale: &Scale) -
         chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
         if let Some(&last) = points.last().filter(|_| scale.marks) {
             chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, colour.filled())))?;
-            let label = ("sans-serif", TEXT).into_font().color(&colour);
-            chart.draw_series(std::iter::once(EmptyElement::at(last) + Text::new(name.clone(), (6, -6), label)))?;
+            names.push((chart.backend_coord(&last), name, colour));
         }
+    }
+    names.sort_by_key(|((_, y), ..)| *y);
+    let mut free = 0;
+    for ((x, y), name, colour) in names {
+        // Below the name before it, where two lines end close together.
+        let top = free.max(y - 6);
+        free = top + TEXT;
+        let name: String = name.chars().take(NAME).collect();
+        root.draw(&Text::new(name, (x + 6, top), ("sans-serif", TEXT).into_font().color(&colour)))?;
     }
     root.present()?;
     Ok(())
+}
+
+/// Values in ascending order, each once.
+fn distinct(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.dedup();
+    values
 }
 
 /// The range of `values` and a margin on both sides; never empty.
@@ -197,6 +230,22 @@ mod tests {
         assert!(line(&[(0.0, 2.0), (10.0, 2.0)]).is_some());
         assert!(line(&[(0.0, 2.0), (10.0, f64::NAN)]).is_none());
     }
+
+    #[test]
+    fn lines_have_a_tick_at_each_point_and_names_that_do_not_cover_each_other() {
+        let of = |name: &str, points: &[(f64, f64)]| (name.to_string(), points.to_vec());
+        let series =
+            [of("random", &[(1.0, 0.1), (6.0, 0.2), (100.0, 0.3)]), of("curated", &[(1.0, 0.05), (100.0, 0.3)])];
+        let svg = lines(&series).unwrap();
+        assert!([1, 6, 100].iter().all(|x| svg.contains(&format!("\n{x}\n"))), "{svg}");
+        let top = |name: &str| -> i32 {
+            let (before, _) = svg.split_once(&format!("\n{name}\n")).unwrap();
+            let (_, y) = before.rsplit_once(" y=\"").unwrap();
+            y.split('"').next().unwrap().parse().unwrap()
+        };
+        assert!((top("random") - top("curated")).abs() >= TEXT, "{svg}");
+    }
+
     #[test]
     fn bars_and_cells_are_as_many_as_values() {
         let bar = |name: &str, value, interval| Bar { name: name.into(), value, interval };

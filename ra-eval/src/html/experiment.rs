@@ -21,7 +21,11 @@ pub(crate) fn experiment(experiment: &Experiment) -> String {
         .collect();
     sections.push(("costs", "Costs", costs(experiment)));
     sections.push(("published", "Published figures", published(experiment)));
-    let lead = html! { ul { @for origin in &experiment.origins { li { (origin) } } } };
+    let origins = html! { ul { @for origin in &experiment.origins { li { (origin) } } } };
+    let lead = match experiment.origins.len() {
+        0..=3 => origins,
+        runs => html! { details { summary { (runs) " runs: recipe, commit, machine, load" } (origins) } },
+    };
     page(&experiment.name, &lead, &sections)
 }
 
@@ -51,6 +55,8 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
         figure(svg, &format!("{metric} by {axes}; the table below has the figures"), &format!("{metric} by {axes}"))
     };
     let plots: Vec<Markup> = group.metrics.iter().map(plot).collect();
+    let seeds = group.lines.iter().any(|line| line.rows.len() > 1);
+    let caption = if seeds { "Means over seeds, with the smallest and the largest" } else { "Every setting" };
     html! {
         @if shape != Shape::Lines {
             // Names and figures keep their size; a small window scrolls sideways, the first metric is enough to see at once.
@@ -58,7 +64,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
         } @else {
             div.plots { @for plot in &plots { (plot) } }
         }
-        (table("Means over seeds, with the smallest and the largest", &strs(&head), &rows))
+        (table(caption, &strs(&head), &rows))
         p { (group.facts()) }
     }
 }
