@@ -18,7 +18,7 @@ fn runs_are_compared_user_by_user_and_protocols_kept_apart() {
 
     let told = root.ok(&["report", "a", "b"]);
     assert!(told.contains("Differences between runs") && told.contains("b: ra-rec(sasrec, lm)"), "{told}");
-    assert!(told.contains("a (seed 1)") && told.contains("b (seed 1)"), "{told}");
+    assert!(told.contains("tiny, a (seed 3)") && told.contains("tiny, b (seed 3)"), "{told}");
     let json: serde_json::Value =
         serde_json::from_slice(&std::fs::read(root.path("comparison.json")).unwrap()).unwrap();
     let between = json["between_runs"].as_array().unwrap();
@@ -46,6 +46,7 @@ fn runs_are_compared_user_by_user_and_protocols_kept_apart() {
     assert!(refusal.contains("there are pop; ra-rec(sasrec, lm); sasrec; text-only"), "{refusal}");
     root.ok(&["run", "tiny", "--out", "d", "--set", "seed=2", "--set", "eval.rows=['id']"]);
     let told = root.ok(&["report", "a", "d", "--to", "text-only"]);
+    assert!(told.contains("tiny (seed 3)") && told.contains("Over seeds"), "{told}");
     assert!(told.contains("not compared") && told.contains("d: sasrec") && !told.contains("a: sasrec;"), "{told}");
 
     let refusal = root.error(&["report", "a", "c"]);
