@@ -221,6 +221,14 @@ impl Group {
         format!("{} ({})", self.protocol.dataset, fingerprint.get(..8).unwrap_or(&fingerprint))
     }
 
+    /// What the figures of the table are.
+    pub(crate) fn caption(&self) -> &'static str {
+        match self.lines.iter().any(|line| line.rows.len() > 1) {
+            true => "Means over seeds, with the smallest and the largest",
+            false => "Every setting",
+        }
+    }
+
     /// What was ranked, in one line.
     pub(crate) fn facts(&self) -> String {
         let p = &self.protocol;
@@ -239,21 +247,27 @@ impl Line {
         self.rows.iter().map(|row| row.metrics.clone()).collect()
     }
 
+    fn values(&self, metric: &str) -> impl Iterator<Item = f64> {
+        self.rows.iter().filter_map(move |row| row.metrics.get(metric).copied())
+    }
+
     pub(crate) fn mean(&self, metric: &str) -> Option<f64> {
-        let values: Vec<f64> = self.rows.iter().filter_map(|row| row.metrics.get(metric).copied()).collect();
+        let values: Vec<f64> = self.values(metric).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    }
+
+    /// The smallest and the largest over several seeds.
+    fn spread(&self, metric: &str) -> Option<(f64, f64)> {
+        let (low, high) = (self.values(metric).fold(f64::MAX, f64::min), self.values(metric).fold(f64::MIN, f64::max));
+        (self.rows.len() > 1).then_some((low, high))
     }
 
     /// The cells of the table, as text.
     pub(crate) fn cells(&self, metrics: &[String]) -> Vec<String> {
-        let figure = |metric: &String| match self.mean(metric) {
-            Some(mean) if self.rows.len() > 1 => {
-                let values = || self.rows.iter().filter_map(|row| row.metrics.get(metric).copied());
-                let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
-                format!("{mean:.4} ({low:.4} to {high:.4}, n {})", self.rows.len())
-            }
-            Some(mean) => format!("{mean:.4}"),
-            None => "-".into(),
+        let figure = |metric: &String| match (self.mean(metric), self.spread(metric)) {
+            (Some(mean), Some((low, high))) => format!("{mean:.4} ({low:.4} to {high:.4}, n {})", self.rows.len()),
+            (Some(mean), None) => format!("{mean:.4}"),
+            (None, _) => "-".into(),
         };
         let difference = |metric: &String| {
             let found: Vec<&Interval> = self.rows.iter().filter_map(|row| row.differences.get(metric)).collect();
@@ -288,6 +302,7 @@ mod tests {
             "filter": "", "split": "s", "candidates": "all", "seen": "removed", "ties": "t" });
         Report {
             recipe: "r".into(),
+            run: String::new(),
             commit: String::new(),
             seed,
             backend: "cpu".into(),

@@ -126,7 +126,7 @@ pub(crate) fn experiment(experiment: &Experiment) -> String {
             if experiment.groups.len() == 1 { "Results".into() } else { format!("Results: {}", plain(&group.name())) };
         let rows = group.lines.iter().map(|line| line.cells(&group.metrics).iter().map(|cell| plain(cell)).collect());
         section(&mut out, &title, &head, rows);
-        let _ = writeln!(out, "{}\n", plain(&group.facts()));
+        let _ = writeln!(out, "{}; {}\n", group.caption(), plain(&group.facts()));
     }
     let head: Vec<String> = experiment.axes.iter().map(|axis| plain(axis)).collect();
     let head: Vec<&str> = head.iter().map(String::as_str).chain(["stage", "time", "tokens", "peak MiB"]).collect();
@@ -142,7 +142,6 @@ pub(crate) fn experiment(experiment: &Experiment) -> String {
         section(&mut out, &format!("Published: {}", plain(&published.source)), &head, rows);
         let _ = writeln!(out, "{}\n", plain(&published.note));
     }
-    out.push_str("Means over seeds, with the smallest and the largest.\n\n");
     for origin in &experiment.origins {
         let _ = writeln!(out, "- {}", plain(origin));
     }

@@ -19,6 +19,10 @@ const TEXT: i32 = 15;
 /// Characters of a line's name that are shown.
 const NAME: usize = 24;
 
+fn text(colour: RGBColor) -> TextStyle<'static> {
+    ("sans-serif", TEXT).into_font().color(&colour)
+}
+
 /// A bar or a cell: what it is called, its value and, where it is known, the interval around it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bar {
@@ -62,17 +66,16 @@ fn draw_bars(svg: &mut String, bars: &[Bar], largest: f64) -> Drawn {
     let root = SVGBackend::with_string(svg, ((left + wide + 60) as u32, (HIGH * bars.len() as i32 + 8) as u32));
     let root = root.into_drawing_area();
     let at = |value: f64| left + (value.max(0.0) / largest * f64::from(wide)) as i32;
-    let text = |colour: &RGBColor| ("sans-serif", TEXT).into_font().color(colour);
     for (bar, top) in bars.iter().zip((4..).step_by(HIGH as usize)) {
         let name: String = bar.name.chars().take(44).collect();
         let middle = top + HIGH / 2;
-        root.draw(&Text::new(name, (0, top + 5), text(&QUIET)))?;
+        root.draw(&Text::new(name, (0, top + 5), text(QUIET)))?;
         root.draw(&Rectangle::new([(left, top + 4), (at(bar.value), top + HIGH - 4)], ACCENT.mix(0.55).filled()))?;
         if let Some((low, high)) = bar.interval {
             root.draw(&PathElement::new([(at(low), middle), (at(high), middle)], INK.stroke_width(2)))?;
         }
         let end = at(bar.interval.map_or(bar.value, |i| i.1.max(bar.value)));
-        root.draw(&Text::new(format!("{:.4}", bar.value), (end + 6, top + 5), text(&INK)))?;
+        root.draw(&Text::new(format!("{:.4}", bar.value), (end + 6, top + 5), text(INK)))?;
     }
     root.present()?;
     Ok(())
@@ -101,18 +104,17 @@ fn draw_heat(
     let (left, wide) = (7 * longest(rows) + 8, (7 * longest(columns)).max(70) + 8);
     let size = (left + wide * columns.len() as i32 + 4, HIGH * (rows.len() as i32 + 1) + 4);
     let root = SVGBackend::with_string(svg, (size.0 as u32, size.1 as u32)).into_drawing_area();
-    let text = |colour: &RGBColor| ("sans-serif", TEXT).into_font().color(colour);
     for (name, x) in columns.iter().zip((left..).step_by(wide as usize)) {
-        root.draw(&Text::new(name.clone(), (x + 6, 8), text(&QUIET)))?;
+        root.draw(&Text::new(name.clone(), (x + 6, 8), text(QUIET)))?;
     }
     for ((name, values), y) in rows.iter().zip(values).zip((HIGH..).step_by(HIGH as usize)) {
-        root.draw(&Text::new(name.clone(), (0, y + 9), text(&QUIET)))?;
+        root.draw(&Text::new(name.clone(), (0, y + 9), text(QUIET)))?;
         for (value, x) in values.iter().zip((left..).step_by(wide as usize)) {
             let Some(value) = value.filter(|v| v.is_finite()) else { continue };
             // Light enough everywhere for the figure to be read.
             let share = 0.06 + 0.5 * (value - range.start) / (range.end - range.start);
             root.draw(&Rectangle::new([(x, y), (x + wide - 2, y + HIGH - 2)], ACCENT.mix(share).filled()))?;
-            root.draw(&Text::new(format!("{value:.4}"), (x + 6, y + 9), text(&INK)))?;
+            root.draw(&Text::new(format!("{value:.4}"), (x + 6, y + 9), text(INK)))?;
         }
     }
     root.present()?;
@@ -163,7 +165,7 @@ fn draw(svg: &mut String, series: &[(String, Vec<(f64, f64)>)], scale: &Scale) -
         .light_line_style(TRANSPARENT)
         .bold_line_style(QUIET.mix(0.25))
         .axis_style(QUIET)
-        .label_style(("sans-serif", TEXT).into_font().color(&QUIET))
+        .label_style(text(QUIET))
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| format!("{y:.digits$}"))
         .draw()?;
@@ -174,7 +176,7 @@ fn draw(svg: &mut String, series: &[(String, Vec<(f64, f64)>)], scale: &Scale) -
             let ((x, y), label) = (chart.backend_coord(&(place(at), y.start)), at.to_string());
             let half = 4 * label.chars().count() as i32;
             if x - half >= free {
-                root.draw(&Text::new(label, (x - half, y + 8), ("sans-serif", TEXT).into_font().color(&QUIET)))?;
+                root.draw(&Text::new(label, (x - half, y + 8), text(QUIET)))?;
                 free = x + half + 4;
             }
         }
@@ -197,7 +199,7 @@ fn draw(svg: &mut String, series: &[(String, Vec<(f64, f64)>)], scale: &Scale) -
         let top = free.max(y - 6);
         free = top + TEXT;
         let name: String = name.chars().take(NAME).collect();
-        root.draw(&Text::new(name, (x + 6, top), ("sans-serif", TEXT).into_font().color(&colour)))?;
+        root.draw(&Text::new(name, (x + 6, top), text(colour)))?;
     }
     root.present()?;
     Ok(())

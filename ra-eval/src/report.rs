@@ -20,6 +20,9 @@ const HISTORY_SHOWN: usize = 8;
 pub struct Report {
     /// Name of the recipe.
     pub recipe: String,
+    /// Name of the folder that it was read from; empty for a run at hand, and never written.
+    #[serde(skip)]
+    pub run: String,
     /// Commit of the code, empty when unknown.
     pub commit: String,
     /// The run's seed.
@@ -255,7 +258,8 @@ impl Report {
     /// [`EvalError::Core`] names the file, and the place in it that is wrong.
     pub fn read(path: &Path) -> Result<Self, EvalError> {
         let file = if path.is_dir() { path.join("report.json") } else { path.to_path_buf() };
-        Ok(read_json(&file)?)
+        let folder = file.parent().and_then(Path::file_name).unwrap_or_default();
+        Ok(Self { run: folder.to_string_lossy().into(), ..read_json(&file)? })
     }
 
     /// What the protocol says, in the order people ask.

@@ -232,7 +232,15 @@ pub(crate) struct ResultTable<'a> {
 impl<'a> ResultTable<'a> {
     pub(crate) fn new(reports: &'a [Report]) -> Self {
         let several = reports.len() > 1;
-        let run = |report: &Report| several.then(|| format!("{} (seed {})", report.recipe, report.seed));
+        // Runs of one recipe and seed, such as a suite's settings, are told apart by their folders.
+        let alike = |report: &Report| {
+            let same = |other: &&Report| (&other.recipe, other.seed) == (&report.recipe, report.seed);
+            reports.iter().filter(same).count() > 1
+        };
+        let run = |report: &Report| {
+            let folder = if alike(report) { format!(", {}", report.run) } else { String::new() };
+            several.then(|| format!("{}{folder} (seed {})", report.recipe, report.seed))
+        };
         let rows = reports.iter().flat_map(|r| r.rows.iter().map(move |row| (run(r), row))).collect();
         let mut sampled: Vec<String> = reports.iter().filter_map(sampled).collect();
         sampled.dedup();

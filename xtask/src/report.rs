@@ -10,15 +10,8 @@ use std::path::{Path, PathBuf};
 /// protocols are refused unless they are `mixed` on purpose. Rows are compared user by user, [`between`].
 pub(crate) fn compare(runs: &[PathBuf], mixed: bool, to: Option<&str>) -> Result<()> {
     let folder = |run: &PathBuf| if run.is_dir() { run.clone() } else { run.parent().unwrap_or(Path::new(".")).into() };
-    let mut reports = runs.iter().map(|run| Report::read(run)).collect::<Result<Vec<_>, _>>()?;
+    let reports = runs.iter().map(|run| Report::read(run)).collect::<Result<Vec<_>, _>>()?;
     let runs: Vec<PathBuf> = runs.iter().map(folder).collect();
-    // Runs of one recipe and seed, such as a suite's settings, are told apart by their folders.
-    let names: Vec<(String, u64)> = reports.iter().map(|report| (report.recipe.clone(), report.seed)).collect();
-    for ((report, run), name) in reports.iter_mut().zip(&runs).zip(&names) {
-        if names.iter().filter(|other| *other == name).count() > 1 {
-            report.recipe = format!("{}, {}", report.recipe, short(run));
-        }
-    }
     let comparison = match mixed {
         true => ra_eval::compare_anyway(&reports),
         false => ra_eval::compare(&reports).context("--mixed-protocols shows them all the same")?,

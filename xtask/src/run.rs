@@ -275,6 +275,7 @@ impl Run {
         correct(&mut rows);
         let report = Report {
             recipe: self.recipe.name.clone(),
+            run: String::new(),
             commit: machine::commit(root),
             seed: self.recipe.seed,
             backend: self.recipe.backend.name().into(),

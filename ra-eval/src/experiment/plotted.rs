@@ -33,10 +33,7 @@ impl Group {
     pub(crate) fn bars(&self, metric: &str) -> Vec<Bar> {
         let bar = |line: &Line| {
             let name: Vec<&str> = self.telling(line, line.labels.len()).chain([line.name.as_str()]).collect();
-            let values = || line.rows.iter().filter_map(|row| row.metrics.get(metric).copied());
-            let spread = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
-            let interval = (line.rows.len() > 1).then_some(spread);
-            Some(Bar { name: name.join(", "), value: line.mean(metric)?, interval })
+            Some(Bar { name: name.join(", "), value: line.mean(metric)?, interval: line.spread(metric) })
         };
         self.lines.iter().filter_map(bar).collect()
     }

@@ -55,8 +55,6 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
         figure(svg, &format!("{metric} by {axes}; the table below has the figures"), &format!("{metric} by {axes}"))
     };
     let plots: Vec<Markup> = group.metrics.iter().map(plot).collect();
-    let seeds = group.lines.iter().any(|line| line.rows.len() > 1);
-    let caption = if seeds { "Means over seeds, with the smallest and the largest" } else { "Every setting" };
     html! {
         @if shape != Shape::Lines {
             // Names and figures keep their size; a small window scrolls sideways, the first metric is enough to see at once.
@@ -64,7 +62,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
         } @else {
             div.plots { @for plot in &plots { (plot) } }
         }
-        (table(caption, &strs(&head), &rows))
+        (table(group.caption(), &strs(&head), &rows))
         p { (group.facts()) }
     }
 }

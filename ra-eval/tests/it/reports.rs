@@ -34,6 +34,7 @@ pub(crate) fn report(seed: u64) -> Report {
     let point = |step, loss, validation| CurvePoint { step, loss, validation };
     Report {
         recipe: "quick <script>alert(1)</script>".into(),
+        run: format!("run-{seed}"),
         commit: "abc".into(),
         seed,
         backend: "cpu".into(),
@@ -86,12 +87,14 @@ pub(crate) fn experiment(axes: &[&str]) -> Experiment {
 
 #[test]
 fn the_files_are_there_and_read_back() {
-    let folder = tempfile::tempdir().unwrap();
-    report(1).write(folder.path()).unwrap();
-    assert_eq!(Report::read(folder.path()).unwrap(), report(1));
-    assert_eq!(Report::read(&folder.path().join("report.json")).unwrap(), report(1));
-    assert!(folder.path().join("report.md").exists() && folder.path().join("report.html").exists());
-    let missing = Report::read(&folder.path().join("nowhere")).unwrap_err().to_string();
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("run-1");
+    std::fs::create_dir(&folder).unwrap();
+    report(1).write(&folder).unwrap();
+    assert_eq!(Report::read(&folder).unwrap(), report(1));
+    assert_eq!(Report::read(&folder.join("report.json")).unwrap(), report(1));
+    assert!(folder.join("report.md").exists() && folder.join("report.html").exists());
+    let missing = Report::read(&folder.join("nowhere")).unwrap_err().to_string();
     assert!(missing.contains("nowhere"), "{missing}");
 }
 
@@ -167,6 +170,12 @@ fn only_one_protocol_in_a_table() {
     let mut reports = [report(1), report(2)];
     let both = compare(&reports).unwrap();
     assert!(both.markdown().contains("(seed 2)") && both.html().contains("(seed 2)"));
+    // Settings of one recipe: seeds stay together, and each run has a name.
+    let other = |seed| Report { run: format!("other-{seed}"), ..report(seed) };
+    let settings = [report(1), report(2), other(1), other(2)];
+    let markdown = compare(&settings).unwrap().markdown();
+    assert!(markdown.contains("run-1 (seed 1)") && markdown.contains("other-1 (seed 1)"), "{markdown}");
+    assert_eq!(markdown.matches("| 1, 2 |").count(), 4, "two rows of two settings over seeds: {markdown}");
     reports[1].rows[0].users = 3;
     assert!(compare(&reports).unwrap_err().to_string().contains("3 users"));
     let config = EvalConfig { ties: ra_eval::Ties::ById, ..EvalConfig::default() };
