@@ -105,7 +105,7 @@ fn the_tables_of_the_paper_are_made_cell_by_cell() {
         ("paper-selection", "Games+curated+100", "about 6 %"),
         ("paper-cost", "Games", "32"),
     ] {
-        // But what an axis says of Games stays.
+        // What an axis says of Games, its batch for one, comes after these and stays.
         let small = [
             "train.steps=2",
             "train.batch=8",
