@@ -1,6 +1,8 @@
 //! Linear layers that are never trained.
 use super::activation::{Activation, activate, activate_in_place};
-use super::math::{TILE, add_scaled, vectorized};
+use super::math::{TILE, vectorized};
+use super::matrix_unit::Unit;
+use super::product::product;
 use super::{Matrix, Operator, apply, on_flex};
 use crate::Precision;
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -157,15 +159,6 @@ fn lifted(x: Tensor<2>, tracked: bool) -> Tensor<2> {
     if tracked && !x.is_autodiff() { Tensor::from_inner(x) } else { x }
 }
 
-/// Rows of `x` that a panel meets at once: their 6 x 16 sums fill the vector registers.
-const TALL: usize = 6;
-
-/// Rows of a task: what it reads of `x` stays in the cache while the weight goes by.
-const BLOCK: usize = 48;
-
-/// Inputs that are gone through before the next panel comes: the piece of a panel stays in the cache beside the rows.
-const DEPTH: usize = 1536;
-
 /// A weight cut into panels of [`TILE`] outputs, each `[input, TILE]`; the last one is filled up with zeros.
 #[derive(Debug)]
 struct Packed {
@@ -244,85 +237,6 @@ impl Packed {
     }
 }
 
-/// `a b + bias` with `b` in panels, `[rows, inner]` times `[inner, width]`; `finish` sees each block of rows while it is in
-/// the cache.
-fn product(
-    a: &[f32],
-    inner: usize,
-    panels: &[f32],
-    width: usize,
-    bias: &[f32],
-    finish: impl Fn(&mut [f32]) + Sync,
-) -> Vec<f32> {
-    let share = (a.len() / inner.max(1)).div_ceil(rayon::current_num_threads()).next_multiple_of(BLOCK);
-    let part = |a: &[f32]| {
-        // A block is made where it stays in the cache and then goes out once: no zeros are written before it.
-        let mut out = Vec::with_capacity(a.len() / inner * width);
-        let mut made = vec![0.0; BLOCK * width];
-        for a in a.chunks(BLOCK * inner) {
-            let made = &mut made[..a.len() / inner * width];
-            vectorized(
-                #[inline(always)]
-                || block(made, a, inner, panels, width, bias),
-            );
-            finish(made);
-            out.extend_from_slice(made);
-        }
-        out
-    };
-    let mut parts: Vec<Vec<f32>> = a.par_chunks((share * inner).max(1)).map(part).collect();
-    if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
-}
-
-#[inline(always)]
-fn block(out: &mut [f32], a: &[f32], inner: usize, panels: &[f32], width: usize, bias: &[f32]) {
-    let rows = a.len() / inner;
-    let (bias, _) = bias.as_chunks::<TILE>();
-    for start in (0..inner).step_by(DEPTH) {
-        let end = (start + DEPTH).min(inner);
-        for (index, (panel, bias)) in panels.chunks_exact(inner * TILE).zip(bias).enumerate() {
-            let (piece, _) = panel[start * TILE..end * TILE].as_chunks::<TILE>();
-            let columns = index * TILE..((index + 1) * TILE).min(width);
-            for row in (0..rows).step_by(TALL) {
-                // Beyond the end the last row is taken again, and what comes of it is dropped.
-                let read = |r: usize| &a[(row + r).min(rows - 1) * inner..][start..end];
-                let sums = tile([read(0), read(1), read(2), read(3), read(4), read(5)], piece);
-                for (r, sums) in sums.iter().enumerate().take(rows - row) {
-                    let out = &mut out[(row + r) * width..][columns.clone()];
-                    let before = if start == 0 { bias } else { &padded(out) };
-                    match out.first_chunk_mut::<TILE>() {
-                        Some(out) => (0..TILE).for_each(|j| out[j] = before[j] + sums[j]),
-                        None => out.iter_mut().zip(before).zip(sums).for_each(|((out, b), sum)| *out = b + sum),
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn padded(x: &[f32]) -> [f32; TILE] {
-    let mut all = [0.0; TILE];
-    all[..x.len()].copy_from_slice(x);
-    all
-}
-
-/// The products of six rows with a piece of a panel. Written out row by row: in a loop over the rows the sums would not
-/// stay in registers.
-#[inline(always)]
-fn tile([a, b, c, d, e, f]: [&[f32]; TALL], piece: &[[f32; TILE]]) -> [[f32; TILE]; TALL] {
-    let mut sums = [[0.0f32; TILE]; TALL];
-    for ((((((w, a), b), c), d), e), f) in piece.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
-        add_scaled(&mut sums[0], *a, w);
-        add_scaled(&mut sums[1], *b, w);
-        add_scaled(&mut sums[2], *c, w);
-        add_scaled(&mut sums[3], *d, w);
-        add_scaled(&mut sums[4], *e, w);
-        add_scaled(&mut sums[5], *f, w);
-    }
-    sums
-}
-
 /// A product, and what follows it where nothing asks for a gradient.
 #[derive(Debug)]
 struct Product(Arc<Packed>, Option<Activation>);
@@ -344,7 +258,7 @@ impl Operator<1> for Product {
         let Packed { panels, bias, dims: [input, output] } = &*self.0;
         assert_eq!(x.width, *input, "a row has as many numbers as the layer reads");
         (
-            product(x.values, *input, panels, *output, bias, |rows| {
+            product(Unit::find(), x.values, *input, panels, *output, bias, |rows| {
                 self.1.iter().for_each(|&a| activate_in_place(rows, a))
             }),
             *output,
@@ -355,7 +269,7 @@ impl Operator<1> for Product {
     fn backward(&self, _: [Matrix<'_>; 1], _: &(), grad: &[f32], _: [bool; 1]) -> [Vec<f32>; 1] {
         let [input, output] = self.0.dims;
         let none = vec![0.0; input.next_multiple_of(TILE)];
-        [product(grad, output, &self.0.transposed(), input, &none, |_| ())]
+        [product(Unit::find(), grad, output, &self.0.transposed(), input, &none, |_| ())]
     }
 }
 

@@ -1,0 +1,122 @@
+//! The instructions themselves: the only `unsafe` code of the workspace. Rust has no stable name for them yet.
+#![allow(unsafe_code)]
+
+use super::{Cut, Sums, TILE};
+use std::arch::{asm, x86_64::__cpuid_count};
+use std::sync::LazyLock;
+
+/// A matrix unit that is there and that the system lets this process use.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::fused) struct Unit(());
+
+/// Rows and bytes of each tile register.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    none: [u8; 15],
+    bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static SHAPES: Shapes = {
+    let (mut bytes, mut rows) = ([0; 16], [0; 16]);
+    let mut register = 0;
+    while register < 8 {
+        (bytes[register], rows[register]) = (64, TILE as u8);
+        register += 1;
+    }
+    Shapes { palette: 1, none: [0; 15], bytes, rows }
+};
+
+impl Unit {
+    /// The unit of this processor, asked for once.
+    pub(in crate::fused) fn find() -> Option<Self> {
+        static ALLOWED: LazyLock<bool> = LazyLock::new(|| {
+            const TILES_OF_BF16: u32 = 1 << 24 | 1 << 22;
+            // The registers are 8 KiB that a system keeps only for processes that ask.
+            const REQUEST: libc::c_long = 0x1023;
+            const TILE_REGISTERS: libc::c_long = 18;
+            __cpuid_count(0, 0).eax >= 7
+                && __cpuid_count(7, 0).edx & TILES_OF_BF16 == TILES_OF_BF16
+                // SAFETY: the call reads and writes no memory of ours.
+                && unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_REGISTERS) } == 0
+        });
+        ALLOWED.then_some(Self(()))
+    }
+
+    /// Adds the products of pairs of rows with a pair of columns, `deep` cuts from one pair of rows to the next.
+    pub(super) fn multiply(self, rows: &[Cut], deep: usize, columns: &[Cut], sums: &mut [Sums]) {
+        assert!(!columns.is_empty());
+        // SAFETY: a `Unit` is only made where the instructions run. No tile register is in use outside of this function: it
+        // says their shapes first and gives them back at last.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
+        for (rows, sums) in rows.chunks(deep).zip(sums) {
+            let rows = &rows[..columns.len()];
+            // SAFETY: as many cuts are read of `rows` as of `columns`, which has at least one, and the four tiles of `sums`
+            // are read and written. Of the parts' products the small ones are added first.
+            unsafe {
+                asm!(
+                    "tileloadd tmm0, [{sums} + {line}]",
+                    "tileloadd tmm1, [{sums} + {line} + 1024]",
+                    "tileloadd tmm2, [{sums} + {line} + 2048]",
+                    "tileloadd tmm3, [{sums} + {line} + 3072]",
+                    "2:",
+                    "tileloadd tmm4, [{a} + {line} + 0]",
+                    "tileloadd tmm6, [{b} + {line} + 2048]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{b} + {line} + 5120]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {line} + 3072]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm6, [{b} + {line} + 1024]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{b} + {line} + 4096]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm4, [{a} + {line} + 1024]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {line} + 4096]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm6, [{b} + {line} + 0]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{b} + {line} + 3072]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm4, [{a} + {line} + 0]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {line} + 3072]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm4, [{a} + {line} + 2048]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {line} + 5120]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "add {a}, 6144",
+                    "add {b}, 6144",
+                    "dec {length}",
+                    "jnz 2b",
+                    "tilestored [{sums} + {line}], tmm0",
+                    "tilestored [{sums} + {line} + 1024], tmm1",
+                    "tilestored [{sums} + {line} + 2048], tmm2",
+                    "tilestored [{sums} + {line} + 3072], tmm3",
+                    a = inout(reg) rows.as_ptr() => _,
+                    b = inout(reg) columns.as_ptr() => _,
+                    length = inout(reg) columns.len() => _,
+                    line = in(reg) size_of::<[u32; TILE]>(),
+                    sums = in(reg) sums,
+                    options(nostack),
+                );
+            }
+        }
+        // SAFETY: as above.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    }
+}
