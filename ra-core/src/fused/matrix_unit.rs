@@ -19,7 +19,7 @@ mod amx {
             None
         }
 
-        pub(super) fn multiply(self, _: &[super::Cut], _: usize, _: &[super::Cut], _: &mut [super::Sums]) {
+        pub(super) fn multiply(self, _: &[super::Cut], _: usize, _: &[super::Cut], _: &mut [super::Sums], _: bool) {
             match self {}
         }
     }
@@ -84,26 +84,34 @@ impl Columns {
     }
 
     /// Adds the product of rows with this matrix to `out`, `[rows, inner]` times `[inner, width]`.
-    pub(super) fn add_product(&self, out: &mut [f32], a: &[f32], width: usize) {
+    pub(super) fn add_product(&self, out: &mut [f32], a: &[f32], width: usize, room: &mut Room) {
         let (inner, deep) = (self.inner, self.inner.div_ceil(INNER));
         let pairs = (a.len() / inner).div_ceil(PAIR * TILE);
-        let mut rows = vec![Cut::NONE; pairs * deep];
+        // What is left of other rows beyond the last one gives sums that nobody reads.
+        room.rows.resize(pairs * deep, Cut::NONE);
+        room.sums.resize(pairs, Sums::NONE);
+        let Room { rows, sums } = room;
         vectorized(
             #[inline(always)]
-            || cut_rows(&mut rows, a, inner),
+            || cut_rows(rows, a, inner),
         );
-        let mut sums = vec![Sums::NONE; pairs];
         for (pair, columns) in self.cut.chunks_exact(deep).enumerate() {
-            sums.fill(Sums::NONE);
             for (piece, columns) in columns.chunks(DEEP).enumerate() {
-                self.unit.multiply(&rows[piece * DEEP..], deep, columns, &mut sums);
+                self.unit.multiply(&rows[piece * DEEP..], deep, columns, sums, piece > 0);
             }
             vectorized(
                 #[inline(always)]
-                || add(out, width, pair * PAIR * TILE, &sums),
+                || add(out, width, pair * PAIR * TILE, sums),
             );
         }
     }
+}
+
+/// What a product needs by the way, to be used again.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    rows: Vec<Cut>,
+    sums: Vec<Sums>,
 }
 
 impl Cut {

@@ -1,6 +1,6 @@
 //! Products with a matrix that lies in the order in which it is read.
 use super::math::{TILE, add_scaled, vectorized};
-use super::matrix_unit::{Columns, Unit};
+use super::matrix_unit::{Columns, Room, Unit};
 use rayon::prelude::*;
 
 /// Rows of `x` that a panel meets at once: their 6 x 16 sums fill the vector registers.
@@ -25,23 +25,26 @@ pub(super) fn product(
 ) -> Vec<f32> {
     let share = (a.len() / inner.max(1)).div_ceil(rayon::current_num_threads()).next_multiple_of(2 * BLOCK);
     let columns = unit.map(|unit| Columns::new(unit, panels, inner));
-    let tall = columns.as_ref().map_or(BLOCK, Columns::rows);
     let part = |a: &[f32]| {
-        // A block is made where it stays in the cache and then goes out once: no zeros are written before it.
         let mut out = Vec::with_capacity(a.len() / inner * width);
-        let mut made = vec![0.0; tall.min(a.len() / inner) * width];
-        for a in a.chunks(tall * inner) {
-            let made = &mut made[..a.len() / inner * width];
-            match &columns {
-                Some(columns) => {
-                    made.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(&bias[..width]));
-                    columns.add_product(made, a, width);
-                }
-                None => vectorized(
-                    #[inline(always)]
-                    || block(made, a, inner, panels, width, bias),
-                ),
+        if let Some(columns) = &columns {
+            let mut room = Room::default();
+            for a in a.chunks(columns.rows() * inner) {
+                let start = out.len();
+                (0..a.len() / inner).for_each(|_| out.extend_from_slice(&bias[..width]));
+                columns.add_product(&mut out[start..], a, width, &mut room);
+                finish(&mut out[start..]);
             }
+            return out;
+        }
+        // A block is made where it stays in the cache and then goes out once: no zeros are written before it.
+        let mut made = vec![0.0; BLOCK * width];
+        for a in a.chunks(BLOCK * inner) {
+            let made = &mut made[..a.len() / inner * width];
+            vectorized(
+                #[inline(always)]
+                || block(made, a, inner, panels, width, bias),
+            );
             finish(made);
             out.extend_from_slice(made);
         }

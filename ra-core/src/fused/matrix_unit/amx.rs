@@ -44,8 +44,9 @@ impl Unit {
         ALLOWED.then_some(Self(()))
     }
 
-    /// Adds the products of pairs of rows with a pair of columns, `deep` cuts from one pair of rows to the next.
-    pub(super) fn multiply(self, rows: &[Cut], deep: usize, columns: &[Cut], sums: &mut [Sums]) {
+    /// The products of pairs of rows with a pair of columns, `deep` cuts from one pair of rows to the next; `more` of what is
+    /// in `sums` already, or the first.
+    pub(super) fn multiply(self, rows: &[Cut], deep: usize, columns: &[Cut], sums: &mut [Sums], more: bool) {
         assert!(!columns.is_empty());
         // SAFETY: a `Unit` is only made where the instructions run. No tile register is in use outside of this function: it
         // says their shapes first and gives them back at last.
@@ -56,6 +57,12 @@ impl Unit {
             // are read and written. Of the parts' products the small ones are added first.
             unsafe {
                 asm!(
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
+                    "test {more}, {more}",
+                    "jz 2f",
                     "tileloadd tmm0, [{sums} + {line}]",
                     "tileloadd tmm1, [{sums} + {line} + 1024]",
                     "tileloadd tmm2, [{sums} + {line} + 2048]",
@@ -109,6 +116,7 @@ impl Unit {
                     "tilestored [{sums} + {line} + 3072], tmm3",
                     a = inout(reg) rows.as_ptr() => _,
                     b = inout(reg) columns.as_ptr() => _,
+                    more = in(reg_byte) u8::from(more),
                     length = inout(reg) columns.len() => _,
                     line = in(reg) size_of::<[u32; TILE]>(),
                     sums = in(reg) sums,
