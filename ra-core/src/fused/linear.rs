@@ -1,12 +1,11 @@
 //! Linear layers that are never trained.
 use super::activation::{Activation, activate, activate_in_place};
-use super::math::{TILE, vectorized};
+use super::math::TILE;
 use super::matrix_unit::Unit;
-use super::product::product;
+use super::panels::Panels;
 use super::{Matrix, Operator, apply, on_flex};
 use crate::Precision;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// How a weight matrix is stored.
@@ -55,7 +54,9 @@ impl FrozenLinear {
         assert_eq!(weight.len(), input * output, "a weight for every input and output");
         assert!(bias.as_ref().is_none_or(|b| b.len() == output), "a bias for every output");
         let weight = if on_flex(device) {
-            Weight::Packed(Arc::new(Packed::new(weight, layout, bias, [input, output])))
+            let mut bias = bias.unwrap_or_default();
+            bias.resize(output.next_multiple_of(TILE), 0.0);
+            Weight::Packed(Arc::new(Packed { panels: Panels::new(weight, layout, [input, output]), bias }))
         } else {
             let stored = |shape: [usize; 2]| Tensor::from_data(TensorData::new(weight.to_vec(), shape), device);
             let weight = match layout {
@@ -133,7 +134,7 @@ impl FrozenLinear {
                     |values: Vec<f32>, shape| Tensor::from_data(TensorData::new(values, shape), &Device::flex());
                 let [_, output] = self.dims;
                 let bias = stored(packed.bias[..output].to_vec(), [1, output]);
-                (stored(packed.unpacked(), self.dims), Some(bias))
+                (stored(packed.panels.unpacked(), self.dims), Some(bias))
             }
             Weight::Plain(plain) => (plain.weight.clone(), plain.bias.clone()),
         }
@@ -159,82 +160,11 @@ fn lifted(x: Tensor<2>, tracked: bool) -> Tensor<2> {
     if tracked && !x.is_autodiff() { Tensor::from_inner(x) } else { x }
 }
 
-/// A weight cut into panels of [`TILE`] outputs, each `[input, TILE]`; the last one is filled up with zeros.
+/// A weight in panels, and its bias, as long as they are wide; zeros where there is none.
 #[derive(Debug)]
 struct Packed {
-    panels: Vec<f32>,
-    /// As long as the panels are wide; zeros where there is no bias.
+    panels: Panels,
     bias: Vec<f32>,
-    dims: [usize; 2],
-}
-
-impl Packed {
-    fn new(weight: &[f32], layout: Layout, bias: Option<Vec<f32>>, [input, output]: [usize; 2]) -> Self {
-        let count = output.div_ceil(TILE);
-        let mut panels = vec![0.0; count * input * TILE];
-        panels.par_chunks_exact_mut((input * TILE).max(1)).enumerate().for_each(|(index, panel)| {
-            let from = index * TILE;
-            let wide = TILE.min(output - from);
-            match layout {
-                Layout::InOut => {
-                    for (to, row) in panel.chunks_exact_mut(TILE).zip(weight.chunks_exact(output)) {
-                        to[..wide].copy_from_slice(&row[from..from + wide]);
-                    }
-                }
-                Layout::OutIn => {
-                    for column in 0..wide {
-                        let row = &weight[(from + column) * input..][..input];
-                        for (to, &w) in panel.chunks_exact_mut(TILE).zip(row) {
-                            to[column] = w;
-                        }
-                    }
-                }
-            }
-        });
-        let mut bias = bias.unwrap_or_default();
-        bias.resize(count * TILE, 0.0);
-        Self { panels, bias, dims: [input, output] }
-    }
-
-    /// The weight again, `[in, out]`.
-    fn unpacked(&self) -> Vec<f32> {
-        let [input, output] = self.dims;
-        let mut weight = vec![0.0; input * output];
-        for (index, panel) in self.panels.chunks_exact((input * TILE).max(1)).enumerate() {
-            let columns = index * TILE..((index + 1) * TILE).min(output);
-            for (row, from) in weight.chunks_exact_mut(output).zip(panel.chunks_exact(TILE)) {
-                row[columns.clone()].copy_from_slice(&from[..columns.len()]);
-            }
-        }
-        weight
-    }
-
-    /// The panels of the transposed weight, made anew for each backward pass: one copy of a weight is all that is kept.
-    fn transposed(&self) -> Vec<f32> {
-        let [input, output] = self.dims;
-        let (counts, tall) = ([input.div_ceil(TILE), output.div_ceil(TILE)], output);
-        let mut panels = Vec::with_capacity(counts[0] * tall * TILE);
-        vectorized(
-            #[inline(always)]
-            || {
-                for to in 0..counts[0] {
-                    for from in 0..counts[1] {
-                        let start = (from * input + to * TILE) * TILE;
-                        let rows = TILE.min(input - to * TILE);
-                        let mut block = [[0.0f32; TILE]; TILE];
-                        let (source, _) = self.panels[start..start + rows * TILE].as_chunks::<TILE>();
-                        for (j, source) in source.iter().enumerate() {
-                            for i in 0..TILE {
-                                block[i][j] = source[i];
-                            }
-                        }
-                        panels.extend_from_slice(block[..TILE.min(output - from * TILE)].as_flattened());
-                    }
-                }
-            },
-        );
-        panels
-    }
 }
 
 /// A product, and what follows it where nothing asks for a gradient.
@@ -255,21 +185,17 @@ impl Operator<1> for Product {
     const READS_INPUTS: bool = false;
 
     fn forward(&self, [x]: [Matrix<'_>; 1]) -> (Vec<f32>, usize, ()) {
-        let Packed { panels, bias, dims: [input, output] } = &*self.0;
-        assert_eq!(x.width, *input, "a row has as many numbers as the layer reads");
-        (
-            product(Unit::find(), x.values, *input, panels, *output, bias, |rows| {
-                self.1.iter().for_each(|&a| activate_in_place(rows, a))
-            }),
-            *output,
-            (),
-        )
+        let Packed { panels, bias } = &*self.0;
+        let [input, output] = panels.dims();
+        assert_eq!(x.width, input, "a row has as many numbers as the layer reads");
+        let finish = |rows: &mut [f32]| self.1.iter().for_each(|&a| activate_in_place(rows, a));
+        (panels.product(Unit::find(), x.values, false, bias, finish), output, ())
     }
 
     fn backward(&self, _: [Matrix<'_>; 1], _: &(), grad: &[f32], _: [bool; 1]) -> [Vec<f32>; 1] {
-        let [input, output] = self.0.dims;
-        let none = vec![0.0; input.next_multiple_of(TILE)];
-        [product(Unit::find(), grad, output, &self.0.transposed(), input, &none, |_| ())]
+        let panels = &self.0.panels;
+        let none = vec![0.0; panels.dims()[0].next_multiple_of(TILE)];
+        [panels.product(Unit::find(), grad, true, &none, |_| ())]
     }
 }
 

@@ -107,6 +107,18 @@ pub(crate) fn add_scaled(sums: &mut [f32; TILE], x: f32, w: &[f32; TILE]) {
     }
 }
 
+/// The transposed tile.
+#[inline(always)]
+pub(crate) fn transpose(tile: &[[f32; TILE]; TILE]) -> [[f32; TILE]; TILE] {
+    let mut turned = [[0.0; TILE]; TILE];
+    for (j, row) in tile.iter().enumerate() {
+        for i in 0..TILE {
+            turned[i][j] = row[i];
+        }
+    }
+    turned
+}
+
 /// Rows `rows` of `c += scale * a b`, over the columns of `a` that `inner` gives for a row and the columns of `c` that
 /// `columns` gives.
 ///

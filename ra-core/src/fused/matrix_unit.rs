@@ -27,8 +27,7 @@ mod amx {
 
 pub(super) use amx::Unit;
 
-use super::math::{TILE, vectorized};
-use rayon::prelude::*;
+use super::math::{TILE, transpose, vectorized};
 
 /// Tiles of rows, and panels, that meet at once: their sums take half of the unit's registers.
 const PAIR: usize = 2;
@@ -54,56 +53,86 @@ struct Cut([[Tile; 3]; PAIR]);
 #[repr(C, align(64))]
 struct Sums([[[[f32; TILE]; TILE]; PAIR]; PAIR]);
 
-/// A right matrix, cut.
-#[derive(Debug)]
-pub(super) struct Columns {
-    unit: Unit,
-    /// Pairs of panels one after the other.
-    cut: Vec<Cut>,
-    inner: usize,
+/// A right matrix, cut a pair of panels at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Columns<'a> {
+    pub(super) unit: Unit,
+    /// Panels of [`TILE`] outputs, `[input, TILE]` each; the last one filled up with zeros.
+    pub(super) panels: &'a [f32],
+    /// Inputs and outputs of the panels.
+    pub(super) dims: [usize; 2],
+    /// Whether rows meet the matrix transposed: they have a number for every output.
+    pub(super) transposed: bool,
 }
 
-impl Columns {
-    /// Cuts panels of [`TILE`] columns, `[inner, TILE]` each.
-    pub(super) fn new(unit: Unit, panels: &[f32], inner: usize) -> Self {
-        let deep = inner.div_ceil(INNER);
-        let mut cut = vec![Cut::NONE; panels.len().div_ceil(PAIR * inner * TILE) * deep];
-        cut.par_chunks_exact_mut(deep).zip(panels.par_chunks(PAIR * inner * TILE)).for_each(|(cut, panels)| {
-            vectorized(
-                #[inline(always)]
-                || cut_panels(cut, panels, inner),
-            )
-        });
-        Self { unit, cut, inner }
+impl Columns<'_> {
+    /// Numbers that go in and out.
+    fn sides(&self) -> [usize; 2] {
+        let [input, output] = self.dims;
+        if self.transposed { [output, input] } else { [input, output] }
     }
 
     /// Rows that are best multiplied at once.
     pub(super) fn rows(&self) -> usize {
-        let pair = self.inner.div_ceil(INNER) * size_of::<Cut>();
+        let pair = self.sides()[0].div_ceil(INNER) * size_of::<Cut>();
         PAIR * TILE * (ROWS / pair).max(1)
     }
 
-    /// Adds the product of rows with this matrix to `out`, `[rows, inner]` times `[inner, width]`.
-    pub(super) fn add_product(&self, out: &mut [f32], a: &[f32], width: usize, room: &mut Room) {
-        let (inner, deep) = (self.inner, self.inner.div_ceil(INNER));
+    /// Adds the product of rows with this matrix to `out`.
+    pub(super) fn add_product(&self, out: &mut [f32], a: &[f32], room: &mut Room) {
+        let [inner, width] = self.sides();
+        let deep = inner.div_ceil(INNER);
         let pairs = (a.len() / inner).div_ceil(PAIR * TILE);
         // What is left of other rows beyond the last one gives sums that nobody reads.
         room.rows.resize(pairs * deep, Cut::NONE);
+        room.columns.resize(deep, Cut::NONE);
         room.sums.resize(pairs, Sums::NONE);
-        let Room { rows, sums } = room;
+        let Room { rows, columns, sums } = room;
         vectorized(
             #[inline(always)]
             || cut_rows(rows, a, inner),
         );
-        for (pair, columns) in self.cut.chunks_exact(deep).enumerate() {
+        for column in (0..width).step_by(PAIR * TILE) {
+            vectorized(
+                #[inline(always)]
+                || self.cut(columns, column),
+            );
             for (piece, columns) in columns.chunks(DEEP).enumerate() {
                 self.unit.multiply(&rows[piece * DEEP..], deep, columns, sums, piece > 0);
             }
             vectorized(
                 #[inline(always)]
-                || add(out, width, pair * PAIR * TILE, sums),
+                || add(out, width, column, sums),
             );
         }
+    }
+
+    /// The columns of two panels from `column` on.
+    #[inline(always)]
+    fn cut(&self, cut: &mut [Cut], column: usize) {
+        for (deep, cut) in cut.iter_mut().enumerate() {
+            for which in 0..PAIR {
+                let block = |inner: usize| self.block(inner, column + which * TILE);
+                let (low, high) = (block(deep * INNER), block(deep * INNER + TILE));
+                for lane in 0..TILE {
+                    cut.set(which, lane, &low[lane], &high[lane]);
+                }
+            }
+        }
+    }
+
+    /// The numbers of 16 rows and 16 columns; zeros beyond the matrix.
+    #[inline(always)]
+    fn block(&self, row: usize, column: usize) -> [[f32; TILE]; TILE] {
+        let (from, output) = if self.transposed { (column, row) } else { (row, column) };
+        let mut block = [[0.0; TILE]; TILE];
+        let Some(panel) = self.panels.chunks_exact(self.dims[0] * TILE).nth(output / TILE) else { return block };
+        let lanes = panel.as_chunks::<TILE>().0.get(from..).unwrap_or_default();
+        match lanes.first_chunk::<TILE>() {
+            Some(lanes) => block = *lanes,
+            None => block[..lanes.len()].copy_from_slice(lanes),
+        }
+        if self.transposed { transpose(&block) } else { block }
     }
 }
 
@@ -111,6 +140,7 @@ impl Columns {
 #[derive(Debug, Default)]
 pub(super) struct Room {
     rows: Vec<Cut>,
+    columns: Vec<Cut>,
     sums: Vec<Sums>,
 }
 
@@ -159,19 +189,6 @@ fn cut_rows(cut: &mut [Cut], a: &[f32], inner: usize) {
                 }
             };
             cut.set(tile % PAIR, lane, &x[0], &x[1]);
-        }
-    }
-}
-
-/// One or two panels; where there is none, zeros stay.
-#[inline(always)]
-fn cut_panels(cut: &mut [Cut], panels: &[f32], inner: usize) {
-    for (which, panel) in panels.chunks_exact(inner * TILE).enumerate() {
-        let (inputs, _) = panel.as_chunks::<TILE>();
-        for (cut, inputs) in cut.iter_mut().zip(inputs.chunks(INNER)) {
-            for (lane, low) in inputs.iter().take(TILE).enumerate() {
-                cut.set(which, lane, low, inputs.get(TILE + lane).unwrap_or(&[0.0; TILE]));
-            }
         }
     }
 }

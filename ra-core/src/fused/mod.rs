@@ -12,7 +12,7 @@ mod math;
 mod matrix_unit;
 mod padded;
 mod pair_scores;
-mod product;
+mod panels;
 mod propagate;
 mod rms_norm;
 mod rotary;
