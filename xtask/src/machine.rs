@@ -8,12 +8,13 @@ pub(crate) fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// Cores and load, for the foot of a report.
+/// Cores, their instructions, and load, for the foot of a report.
 pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
-    format!("{cores} cores, {}, load {}", std::env::consts::ARCH, if load.is_empty() { "unknown" } else { &load })
+    let arch = [std::env::consts::ARCH.into(), ra_core::fused::instructions()].join(" ");
+    format!("{cores} cores, {}, load {}", arch.trim_end(), if load.is_empty() { "unknown" } else { &load })
 }
 
 /// The commit of the working tree, or `unknown` outside a checkout.

@@ -7,6 +7,17 @@ pub(crate) fn vectorized<R>(run: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(run)
 }
 
+/// The name of the vector instructions that [`vectorized`] uses here, if it has one.
+pub(super) fn vectors() -> Option<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    match pulp::Arch::new() {
+        pulp::Arch::V3(_) => return Some("AVX2"),
+        pulp::Arch::V4(_) => return Some("AVX-512"),
+        _ => (),
+    }
+    None
+}
+
 /// `e^x` within two units in the last place; below -87 it is 0, above 88 that of 88.
 ///
 /// Cody and Waite's reduction and the Cephes polynomial: unlike the C library's it has no branch, so a loop over it

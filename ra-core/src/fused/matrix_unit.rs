@@ -3,8 +3,8 @@
 //! The unit multiplies `bf16` and adds in `f32`. Every `f32` is the sum of three `bf16`, and the product of two such sums
 //! is, but for less than its last place, that of the six pairs of parts that are not both small: six passes of a unit
 //! sixteen times as fast as the vectors. The result is that of a product in `f32` that adds its terms in another order,
-//! row by row the same whatever rows are beside it. Numbers within 2^-8 of the largest `f32` count as infinite, an
-//! infinite one makes NaN, and parts below 2^-126 count as zero.
+//! row by row the same whatever rows are beside it. What is infinite, or within 2^-8 of the largest `f32`, makes NaN, and
+//! parts below 2^-126 count as zero.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod amx;
 
@@ -19,7 +19,7 @@ mod amx {
             None
         }
 
-        pub(super) fn multiply(self, _: &[super::Cut], _: usize, _: &[super::Cut], _: &mut [super::Sums], _: bool) {
+        pub(super) fn multiply(self, _: &[super::Cut], _: &[super::Cut], _: &mut [super::Sums]) {
             match self {}
         }
     }
@@ -28,6 +28,7 @@ mod amx {
 pub(super) use amx::Unit;
 
 use super::math::{TILE, transpose, vectorized};
+use std::ops::Range;
 
 /// Tiles of rows, and panels, that meet at once: their sums take half of the unit's registers.
 const PAIR: usize = 2;
@@ -35,10 +36,10 @@ const PAIR: usize = 2;
 /// Inputs of a tile: those of the first half lie in the low halves of its lanes, those of the second in the high ones.
 const INNER: usize = 2 * TILE;
 
-/// Cuts of panels that all rows meet before the next ones come, and bytes of rows that meet them: both stay in the second
-/// cache, which has 2 MiB wherever there is a unit.
-const DEEP: usize = 32;
-const ROWS: usize = 1 << 20;
+/// Cuts of a row that are gone through before the next ones come, at most, and bytes of the rows that meet a panel once it
+/// is cut: what is cut stays in the second cache, which has 2 MiB wherever there is a unit.
+const DEEP: usize = 12;
+const ROWS: usize = 5 << 18;
 
 /// 16 rows of 16 pairs of `bf16`: 16 rows of the left matrix, or 16 pairs of inputs of a panel.
 type Tile = [[u32; TILE]; TILE];
@@ -72,48 +73,54 @@ impl Columns<'_> {
         if self.transposed { [output, input] } else { [input, output] }
     }
 
+    /// Cuts of a row that are gone through at once: pieces as equal as they can be.
+    fn deep(&self) -> usize {
+        let all = self.sides()[0].div_ceil(INNER);
+        all.div_ceil(all.div_ceil(DEEP))
+    }
+
     /// Rows that are best multiplied at once.
     pub(super) fn rows(&self) -> usize {
-        let pair = self.sides()[0].div_ceil(INNER) * size_of::<Cut>();
-        PAIR * TILE * (ROWS / pair).max(1)
+        ROWS / (self.deep() * size_of::<Cut>()) * PAIR * TILE
     }
 
     /// Adds the product of rows with this matrix to `out`.
     pub(super) fn add_product(&self, out: &mut [f32], a: &[f32], room: &mut Room) {
         let [inner, width] = self.sides();
-        let deep = inner.div_ceil(INNER);
         let pairs = (a.len() / inner).div_ceil(PAIR * TILE);
-        // What is left of other rows beyond the last one gives sums that nobody reads.
-        room.rows.resize(pairs * deep, Cut::NONE);
-        room.columns.resize(deep, Cut::NONE);
-        room.sums.resize(pairs, Sums::NONE);
         let Room { rows, columns, sums } = room;
-        vectorized(
-            #[inline(always)]
-            || cut_rows(rows, a, inner),
-        );
-        for column in (0..width).step_by(PAIR * TILE) {
+        sums.resize(pairs, Sums::NONE);
+        for from in (0..inner).step_by(self.deep() * INNER) {
+            let piece = from..(from + self.deep() * INNER).min(inner);
+            let deep = piece.len().div_ceil(INNER);
+            // What is left of other rows beyond the last one gives sums that nobody reads.
+            rows.resize(pairs * deep, Cut::NONE);
+            columns.resize(deep, Cut::NONE);
             vectorized(
                 #[inline(always)]
-                || self.cut(columns, column),
+                || cut_rows(rows, a, inner, piece),
             );
-            for (piece, columns) in columns.chunks(DEEP).enumerate() {
-                self.unit.multiply(&rows[piece * DEEP..], deep, columns, sums, piece > 0);
+            for column in (0..width).step_by(PAIR * TILE) {
+                vectorized(
+                    #[inline(always)]
+                    || self.cut(columns, from, column),
+                );
+                self.unit.multiply(rows, columns, sums);
+                vectorized(
+                    #[inline(always)]
+                    || add(out, width, column, sums),
+                );
             }
-            vectorized(
-                #[inline(always)]
-                || add(out, width, column, sums),
-            );
         }
     }
 
-    /// The columns of two panels from `column` on.
+    /// Cuts of two panels, from input `from` and `column` on.
     #[inline(always)]
-    fn cut(&self, cut: &mut [Cut], column: usize) {
-        for (deep, cut) in cut.iter_mut().enumerate() {
+    fn cut(&self, cut: &mut [Cut], from: usize, column: usize) {
+        for (from, cut) in (from..).step_by(INNER).zip(cut) {
             for which in 0..PAIR {
-                let block = |inner: usize| self.block(inner, column + which * TILE);
-                let (low, high) = (block(deep * INNER), block(deep * INNER + TILE));
+                let block = |from: usize| self.block(from, column + which * TILE);
+                let (low, high) = (block(from), block(from + TILE));
                 for lane in 0..TILE {
                     cut.set(which, lane, &low[lane], &high[lane]);
                 }
@@ -172,14 +179,14 @@ fn nearest(x: f32) -> u32 {
     x.to_bits().wrapping_add(0x8000) & 0xffff_0000
 }
 
-/// Rows of `a`, in pairs of tiles; where there are none, zeros stay.
+/// A piece of the rows of `a`, in pairs of tiles.
 #[inline(always)]
-fn cut_rows(cut: &mut [Cut], a: &[f32], inner: usize) {
-    let deep = inner.div_ceil(INNER);
+fn cut_rows(cut: &mut [Cut], a: &[f32], inner: usize, piece: Range<usize>) {
+    let deep = piece.len().div_ceil(INNER);
     for (number, row) in a.chunks_exact(inner).enumerate() {
         let (tile, lane) = (number / TILE, number % TILE);
         let cut = &mut cut[tile / PAIR * deep..][..deep];
-        for (cut, x) in cut.iter_mut().zip(row.chunks(INNER)) {
+        for (cut, x) in cut.iter_mut().zip(row[piece.clone()].chunks(INNER)) {
             let mut rest = [0.0; INNER];
             let (x, _) = match x.first_chunk::<INNER>() {
                 Some(x) => x.as_chunks::<TILE>(),

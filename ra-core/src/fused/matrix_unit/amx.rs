@@ -44,31 +44,24 @@ impl Unit {
         ALLOWED.then_some(Self(()))
     }
 
-    /// The products of pairs of rows with a pair of columns, `deep` cuts from one pair of rows to the next; `more` of what is
-    /// in `sums` already, or the first.
-    pub(super) fn multiply(self, rows: &[Cut], deep: usize, columns: &[Cut], sums: &mut [Sums], more: bool) {
-        assert!(!columns.is_empty());
+    /// The products of pairs of rows with a pair of columns, all of one depth.
+    pub(super) fn multiply(self, rows: &[Cut], columns: &[Cut], sums: &mut [Sums]) {
+        let deep = columns.len();
+        assert!(deep > 0 && rows.len() == deep * sums.len());
         // SAFETY: a `Unit` is only made where the instructions run. No tile register is in use outside of this function: it
         // says their shapes first and gives them back at last.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
-        for (rows, sums) in rows.chunks(deep).zip(sums) {
-            let rows = &rows[..columns.len()];
-            // SAFETY: as many cuts are read of `rows` as of `columns`, which has at least one, and the four tiles of `sums`
-            // are read and written. Of the parts' products the small ones are added first.
+        for (rows, sums) in rows.chunks_exact(deep).zip(sums) {
+            // SAFETY: `deep` cuts are read of `rows` and of `columns`, which have as many, and not none; the four tiles of
+            // `sums` are written. Of the parts' products the small ones are added first.
             unsafe {
                 asm!(
                     "tilezero tmm0",
                     "tilezero tmm1",
                     "tilezero tmm2",
                     "tilezero tmm3",
-                    "test {more}, {more}",
-                    "jz 2f",
-                    "tileloadd tmm0, [{sums} + {line}]",
-                    "tileloadd tmm1, [{sums} + {line} + 1024]",
-                    "tileloadd tmm2, [{sums} + {line} + 2048]",
-                    "tileloadd tmm3, [{sums} + {line} + 3072]",
                     "2:",
-                    "tileloadd tmm4, [{a} + {line} + 0]",
+                    "tileloadd tmm4, [{a} + {line}]",
                     "tileloadd tmm6, [{b} + {line} + 2048]",
                     "tdpbf16ps tmm0, tmm4, tmm6",
                     "tileloadd tmm7, [{b} + {line} + 5120]",
@@ -88,13 +81,13 @@ impl Unit {
                     "tileloadd tmm5, [{a} + {line} + 4096]",
                     "tdpbf16ps tmm2, tmm5, tmm6",
                     "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm6, [{b} + {line} + 0]",
+                    "tileloadd tmm6, [{b} + {line}]",
                     "tdpbf16ps tmm0, tmm4, tmm6",
                     "tileloadd tmm7, [{b} + {line} + 3072]",
                     "tdpbf16ps tmm1, tmm4, tmm7",
                     "tdpbf16ps tmm2, tmm5, tmm6",
                     "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm4, [{a} + {line} + 0]",
+                    "tileloadd tmm4, [{a} + {line}]",
                     "tdpbf16ps tmm0, tmm4, tmm6",
                     "tdpbf16ps tmm1, tmm4, tmm7",
                     "tileloadd tmm5, [{a} + {line} + 3072]",
@@ -108,7 +101,7 @@ impl Unit {
                     "tdpbf16ps tmm3, tmm5, tmm7",
                     "add {a}, 6144",
                     "add {b}, 6144",
-                    "dec {length}",
+                    "dec {deep}",
                     "jnz 2b",
                     "tilestored [{sums} + {line}], tmm0",
                     "tilestored [{sums} + {line} + 1024], tmm1",
@@ -116,8 +109,7 @@ impl Unit {
                     "tilestored [{sums} + {line} + 3072], tmm3",
                     a = inout(reg) rows.as_ptr() => _,
                     b = inout(reg) columns.as_ptr() => _,
-                    more = in(reg_byte) u8::from(more),
-                    length = inout(reg) columns.len() => _,
+                    deep = inout(reg) deep => _,
                     line = in(reg) size_of::<[u32; TILE]>(),
                     sums = in(reg) sums,
                     options(nostack),
