@@ -158,6 +158,11 @@ impl Cut {
     #[inline(always)]
     fn set(&mut self, which: usize, lane: usize, low: &[f32; TILE], high: &[f32; TILE]) {
         let (mut low, mut high) = (*low, *high);
+        for i in 0..TILE {
+            // Other forms of NaN would be rounded over the sign, to zero.
+            low[i] = if low[i].is_nan() { f32::NAN } else { low[i] };
+            high[i] = if high[i].is_nan() { f32::NAN } else { high[i] };
+        }
         for part in &mut self.0[which] {
             for i in 0..TILE {
                 let (a, b) = (nearest(low[i]), nearest(high[i]));

@@ -225,10 +225,12 @@ mod tests {
                     }
                     assert_eq!(product(a), all, "{unit:?}: row {row} by itself");
                 }
-                // What is not a number stays none.
-                let mut a = a.clone();
-                a[0] = f32::NAN;
-                assert!(product(&a)[..width].iter().all(|x| x.is_nan()), "{unit:?}");
+                // What is not a number stays none, in each of its forms.
+                for bits in [0x7fc0_0000, 0x7fff_ffff, 0xffff_ffff] {
+                    let mut a = a.clone();
+                    a[0] = f32::from_bits(bits);
+                    assert!(product(&a)[..width].iter().all(|x| x.is_nan()), "{unit:?} {bits:x}");
+                }
             }
         }
     }

@@ -53,7 +53,7 @@ impl Unit {
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
         for (rows, sums) in rows.chunks_exact(deep).zip(sums) {
             // SAFETY: `deep` cuts are read of `rows` and of `columns`, which have as many, and not none; the four tiles of
-            // `sums` are written. Of the parts' products the small ones are added first.
+            // `sums` are written. The parts come in the order that loads the fewest tiles.
             unsafe {
                 asm!(
                     "tilezero tmm0",
