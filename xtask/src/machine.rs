@@ -13,8 +13,12 @@ pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
-    let arch = [std::env::consts::ARCH.into(), ra_core::fused::instructions()].join(" ");
-    format!("{cores} cores, {}, load {}", arch.trim_end(), if load.is_empty() { "unknown" } else { &load })
+    let load = if load.is_empty() { "unknown" } else { &load };
+    let units = match ra_core::fused::instructions() {
+        none if none.is_empty() => none,
+        units => format!(" ({units})"),
+    };
+    format!("{cores} cores, {}{units}, load {load}", std::env::consts::ARCH)
 }
 
 /// The commit of the working tree, or `unknown` outside a checkout.

@@ -1,10 +1,10 @@
 //! Products on the matrix unit of a processor (Intel's AMX), at the precision of `f32`.
 //!
-//! The unit multiplies `bf16` and adds in `f32`. Every `f32` is the sum of three `bf16`, and the product of two such sums
-//! is, but for less than its last place, that of the six pairs of parts that are not both small: six passes of a unit
-//! sixteen times as fast as the vectors. The result is that of a product in `f32` that adds its terms in another order,
-//! row by row the same whatever rows are beside it. What is infinite, or within 2^-8 of the largest `f32`, makes NaN, and
-//! parts below 2^-126 count as zero.
+//! The unit multiplies `bf16` and adds in `f32`. An `f32` is the sum of three `bf16`, of 8 bits each, and the product of two
+//! such sums is that of six pairs of parts: all but the smallest three, which together are about 2^-24 of it. Six passes
+//! of a unit sixteen times as fast as the vectors give the result of a product in `f32` that adds its terms in another
+//! order, row by row the same whatever rows are beside it. What is infinite, or within 2^-8 of the largest `f32`, makes
+//! NaN, and parts, products and sums below 2^-126 count as zero.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod amx;
 
@@ -27,7 +27,8 @@ mod amx {
 
 pub(super) use amx::Unit;
 
-use super::math::{TILE, transpose, vectorized};
+use super::math::{TILE, vectorized};
+use super::panels::Panels;
 use std::ops::Range;
 
 /// Tiles of rows, and panels, that meet at once: their sums take half of the unit's registers.
@@ -36,10 +37,14 @@ const PAIR: usize = 2;
 /// Inputs of a tile: those of the first half lie in the low halves of its lanes, those of the second in the high ones.
 const INNER: usize = 2 * TILE;
 
-/// Cuts of a row that are gone through before the next ones come, at most, and bytes of the rows that meet a panel once it
-/// is cut: what is cut stays in the second cache, which has 2 MiB wherever there is a unit.
+/// Cuts of a row that are gone through before the next ones come, at most: more of them, and fewer rows would stay cached.
 const DEEP: usize = 12;
-const ROWS: usize = 5 << 18;
+
+/// Bytes of the rows that meet a panel once it is cut: with it they stay in the second cache, 2 MiB wherever there is a unit.
+const CACHED: usize = 5 << 18;
+
+/// Rows that fill a pair of tiles.
+pub(super) const TALL: usize = PAIR * TILE;
 
 /// 16 rows of 16 pairs of `bf16`: 16 rows of the left matrix, or 16 pairs of inputs of a panel.
 type Tile = [[u32; TILE]; TILE];
@@ -58,36 +63,28 @@ struct Sums([[[[f32; TILE]; TILE]; PAIR]; PAIR]);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Columns<'a> {
     pub(super) unit: Unit,
-    /// Panels of [`TILE`] outputs, `[input, TILE]` each; the last one filled up with zeros.
-    pub(super) panels: &'a [f32],
-    /// Inputs and outputs of the panels.
-    pub(super) dims: [usize; 2],
+    pub(super) panels: &'a Panels,
     /// Whether rows meet the matrix transposed: they have a number for every output.
     pub(super) transposed: bool,
 }
 
 impl Columns<'_> {
-    /// Numbers that go in and out.
-    fn sides(&self) -> [usize; 2] {
-        let [input, output] = self.dims;
-        if self.transposed { [output, input] } else { [input, output] }
-    }
-
     /// Cuts of a row that are gone through at once: pieces as equal as they can be.
     fn deep(&self) -> usize {
-        let all = self.sides()[0].div_ceil(INNER);
+        let all = self.panels.sides(self.transposed)[0].div_ceil(INNER);
         all.div_ceil(all.div_ceil(DEEP))
     }
 
-    /// Rows that are best multiplied at once.
-    pub(super) fn rows(&self) -> usize {
-        ROWS / (self.deep() * size_of::<Cut>()) * PAIR * TILE
+    /// Rows of `all` that are best multiplied at once: as equal shares as whole pairs of tiles allow.
+    pub(super) fn rows(&self, all: usize) -> usize {
+        let most = CACHED / (self.deep() * size_of::<Cut>()) * TALL;
+        all.div_ceil(all.div_ceil(most)).next_multiple_of(TALL)
     }
 
     /// Adds the product of rows with this matrix to `out`.
     pub(super) fn add_product(&self, out: &mut [f32], a: &[f32], room: &mut Room) {
-        let [inner, width] = self.sides();
-        let pairs = (a.len() / inner).div_ceil(PAIR * TILE);
+        let [inner, width] = self.panels.sides(self.transposed);
+        let pairs = (a.len() / inner).div_ceil(TALL);
         let Room { rows, columns, sums } = room;
         sums.resize(pairs, Sums::NONE);
         for from in (0..inner).step_by(self.deep() * INNER) {
@@ -119,27 +116,13 @@ impl Columns<'_> {
     fn cut(&self, cut: &mut [Cut], from: usize, column: usize) {
         for (from, cut) in (from..).step_by(INNER).zip(cut) {
             for which in 0..PAIR {
-                let block = |from: usize| self.block(from, column + which * TILE);
+                let block = |from: usize| self.panels.block(from, column + which * TILE, self.transposed);
                 let (low, high) = (block(from), block(from + TILE));
                 for lane in 0..TILE {
                     cut.set(which, lane, &low[lane], &high[lane]);
                 }
             }
         }
-    }
-
-    /// The numbers of 16 rows and 16 columns; zeros beyond the matrix.
-    #[inline(always)]
-    fn block(&self, row: usize, column: usize) -> [[f32; TILE]; TILE] {
-        let (from, output) = if self.transposed { (column, row) } else { (row, column) };
-        let mut block = [[0.0; TILE]; TILE];
-        let Some(panel) = self.panels.chunks_exact(self.dims[0] * TILE).nth(output / TILE) else { return block };
-        let lanes = panel.as_chunks::<TILE>().0.get(from..).unwrap_or_default();
-        match lanes.first_chunk::<TILE>() {
-            Some(lanes) => block = *lanes,
-            None => block[..lanes.len()].copy_from_slice(lanes),
-        }
-        if self.transposed { transpose(&block) } else { block }
     }
 }
 
@@ -154,7 +137,7 @@ pub(super) struct Room {
 impl Cut {
     const NONE: Self = Self([[[[0; TILE]; TILE]; 3]; PAIR]);
 
-    /// Cuts each number into three of 8 bits: together they are the number.
+    /// Cuts each number into three of 8 bits: together they are the number, where none is too small to count.
     #[inline(always)]
     fn set(&mut self, which: usize, lane: usize, low: &[f32; TILE], high: &[f32; TILE]) {
         let (mut low, mut high) = (*low, *high);

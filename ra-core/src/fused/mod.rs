@@ -39,7 +39,8 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// The instructions of this processor that operators use on the CPU back end, for a report: `AVX-512, AMX`, say.
+/// The instructions of an x86 processor that operators use on the CPU back end, for a report: `AVX-512, AMX`, say. Empty
+/// elsewhere.
 pub fn instructions() -> String {
     let units = [math::vectors(), matrix_unit::Unit::find().map(|_| "AMX")];
     units.into_iter().flatten().collect::<Vec<_>>().join(", ")

@@ -1,7 +1,7 @@
 //! A matrix in the order in which a product reads it.
 use super::Layout;
 use super::math::{TILE, add_scaled, transpose, vectorized};
-use super::matrix_unit::{Columns, Room, Unit};
+use super::matrix_unit::{self, Columns, Room, Unit};
 use rayon::prelude::*;
 
 /// Rows of `x` that a panel meets at once: their 6 x 16 sums fill the vector registers.
@@ -51,6 +51,26 @@ impl Panels {
         self.dims
     }
 
+    /// Numbers that go into a product with the weight, or with the transposed one, and come out.
+    pub(super) fn sides(&self, transposed: bool) -> [usize; 2] {
+        let [input, output] = self.dims;
+        if transposed { [output, input] } else { [input, output] }
+    }
+
+    /// The numbers of 16 rows and 16 columns of the weight, or of the transposed one; zeros beyond it.
+    #[inline(always)]
+    pub(super) fn block(&self, row: usize, column: usize, transposed: bool) -> [[f32; TILE]; TILE] {
+        let (from, output) = if transposed { (column, row) } else { (row, column) };
+        let mut block = [[0.0; TILE]; TILE];
+        let panel = self.numbers.chunks_exact(self.dims[0] * TILE).nth(output / TILE).unwrap_or_default();
+        let lanes = panel.as_chunks::<TILE>().0.get(from..).unwrap_or_default();
+        match lanes.first_chunk::<TILE>() {
+            Some(lanes) => block = *lanes,
+            None => block[..lanes.len()].copy_from_slice(lanes),
+        }
+        if transposed { transpose(&block) } else { block }
+    }
+
     /// The weight again, `[in, out]`.
     pub(super) fn unpacked(&self) -> Vec<f32> {
         let [input, output] = self.dims;
@@ -72,16 +92,15 @@ impl Panels {
         a: &[f32],
         transposed: bool,
         bias: &[f32],
-        finish: impl Fn(&mut [f32]) + Sync + Send,
+        finish: impl Fn(&mut [f32]) + Sync,
     ) -> Vec<f32> {
-        let [input, output] = self.dims;
-        let [inner, width] = if transposed { [output, input] } else { [input, output] };
+        let [inner, width] = self.sides(transposed);
         if let Some(unit) = unit {
-            let columns = Columns { unit, panels: &self.numbers, dims: self.dims, transposed };
-            return in_parts(a, inner, |a| {
+            let columns = Columns { unit, panels: self, transposed };
+            return in_parts(a, inner, matrix_unit::TALL, |a| {
                 let mut out = Vec::with_capacity(a.len() / inner * width);
                 let mut room = Room::default();
-                for a in a.chunks(columns.rows() * inner) {
+                for a in a.chunks(columns.rows(a.len() / inner) * inner) {
                     let start = out.len();
                     (0..a.len() / inner).for_each(|_| out.extend_from_slice(&bias[..width]));
                     columns.add_product(&mut out[start..], a, &mut room);
@@ -92,7 +111,7 @@ impl Panels {
         }
         let turned = transposed.then(|| self.transposed());
         let panels = turned.as_ref().unwrap_or(&self.numbers);
-        in_parts(a, inner, |a| {
+        in_parts(a, inner, BLOCK, |a| {
             // A block is made where it stays in the cache and then goes out once: no zeros are written before it.
             let mut out = Vec::with_capacity(a.len() / inner * width);
             let mut made = vec![0.0; BLOCK * width];
@@ -117,11 +136,8 @@ impl Panels {
             #[inline(always)]
             || {
                 for to in (0..input).step_by(TILE) {
-                    for (from, panel) in self.numbers.chunks_exact(input * TILE).enumerate() {
-                        let (rows, _) = panel[to * TILE..].as_chunks::<TILE>();
-                        let mut block = [[0.0; TILE]; TILE];
-                        block.iter_mut().zip(rows).for_each(|(block, row)| *block = *row);
-                        turned.extend_from_slice(transpose(&block)[..TILE.min(output - from * TILE)].as_flattened());
+                    for from in (0..output).step_by(TILE) {
+                        turned.extend_from_slice(self.block(from, to, true)[..TILE.min(output - from)].as_flattened());
                     }
                 }
             },
@@ -130,9 +146,9 @@ impl Panels {
     }
 }
 
-/// The rows that `part` makes of a thread's share of rows, in order.
-fn in_parts(a: &[f32], inner: usize, part: impl Fn(&[f32]) -> Vec<f32> + Sync + Send) -> Vec<f32> {
-    let share = (a.len() / inner.max(1)).div_ceil(rayon::current_num_threads()).next_multiple_of(2 * BLOCK);
+/// The rows that `part` makes of a thread's share of rows, `step` times a whole number, in order.
+fn in_parts(a: &[f32], inner: usize, step: usize, part: impl Fn(&[f32]) -> Vec<f32> + Sync + Send) -> Vec<f32> {
+    let share = (a.len() / inner.max(1)).div_ceil(rayon::current_num_threads()).next_multiple_of(step);
     let mut parts: Vec<Vec<f32>> = a.par_chunks((share * inner).max(1)).map(part).collect();
     if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
 }
@@ -198,7 +214,9 @@ mod tests {
         if unit.is_none() {
             eprintln!("skipped in part: this processor has no matrix unit");
         }
-        for (rows, inner, width) in [(1, 1, 1), (3, 31, 17), (50, 32, 48), (200, 1100, 33), (1, 40, 16)] {
+        for (rows, inner, width) in
+            [(1, 1, 1), (3, 31, 17), (50, 32, 48), (200, 1100, 33), (1, 40, 16), (1500, 400, 20)]
+        {
             let mut random = rng(7, "product", 0);
             let mut numbers = |n: usize| (0..n).map(|_| StandardNormal.sample(&mut random)).collect::<Vec<f32>>();
             let (a, b, bias) = (numbers(rows * inner), numbers(inner * width), numbers(width.next_multiple_of(TILE)));

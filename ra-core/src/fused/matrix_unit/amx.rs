@@ -33,7 +33,8 @@ impl Unit {
     pub(in crate::fused) fn find() -> Option<Self> {
         static ALLOWED: LazyLock<bool> = LazyLock::new(|| {
             const TILES_OF_BF16: u32 = 1 << 24 | 1 << 22;
-            // The registers are 8 KiB that a system keeps only for processes that ask.
+            // ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA: the registers are 8 KiB that a system keeps only for processes that
+            // ask. It grants them where it has them switched on, so nothing more is asked of the processor.
             const REQUEST: libc::c_long = 0x1023;
             const TILE_REGISTERS: libc::c_long = 18;
             __cpuid_count(0, 0).eax >= 7
@@ -48,8 +49,8 @@ impl Unit {
     pub(super) fn multiply(self, rows: &[Cut], columns: &[Cut], sums: &mut [Sums]) {
         let deep = columns.len();
         assert!(deep > 0 && rows.len() == deep * sums.len());
-        // SAFETY: a `Unit` is only made where the instructions run. No tile register is in use outside of this function: it
-        // says their shapes first and gives them back at last.
+        // SAFETY: a `Unit` is only made where the instructions run. No tile register is in use outside of this function, which
+        // says their shapes first and gives them back at last, nor does the compiler ever use one in between.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
         for (rows, sums) in rows.chunks_exact(deep).zip(sums) {
             // SAFETY: `deep` cuts are read of `rows` and of `columns`, which have as many, and not none; the four tiles of
@@ -112,11 +113,13 @@ impl Unit {
                     deep = inout(reg) deep => _,
                     line = in(reg) size_of::<[u32; TILE]>(),
                     sums = in(reg) sums,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                     options(nostack),
                 );
             }
         }
-        // SAFETY: as above.
-        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+        // SAFETY: as for the shapes: what the registers hold is written out.
+        unsafe { asm!("tilerelease", options(nostack)) };
     }
 }
