@@ -152,7 +152,6 @@ impl Attention {
                             let weights = match kept.get_mut(index * n..(index + 1) * n) {
                                 Some(weights) => weights,
                                 None => {
-                                    scratch.clear();
                                     scratch.resize(n, 0.0);
                                     &mut scratch[..]
                                 }

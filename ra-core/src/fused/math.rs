@@ -26,7 +26,8 @@ pub(super) fn vectors() -> Option<&'static str> {
 pub(crate) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
     let clamped = x.clamp(-87.0, 88.0);
-    let whole = clamped.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let shifted = clamped.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let whole = shifted - ROUND;
     let r = whole.mul_add(-0.693_359_4, clamped);
     let r = whole.mul_add(2.121_944_4e-4, r);
     let p = 1.987_569_1e-4f32;
@@ -36,7 +37,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 0.166_666_66);
     let p = p.mul_add(r, 0.5);
     let p = p.mul_add(r * r, r) + 1.0;
-    let scale = f32::from_bits((((whole as i32) + 127) << 23) as u32);
+    // The lowest bits of `shifted` are those of the integer: the others leave at the top.
+    let scale = f32::from_bits((shifted.to_bits().wrapping_add(127)) << 23);
     if x < -87.0 { 0.0 } else { p * scale }
 }
 
@@ -58,18 +60,34 @@ pub(crate) fn erf(x: f32) -> f32 {
     x * p / q
 }
 
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+/// One number of sixteen, halving them.
+#[inline(always)]
+fn fold(mut lanes: [f32; 16], with: impl Fn(f32, f32) -> f32) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            lanes[lane] = with(lanes[lane], lanes[lane + half]);
+        }
+    }
+    lanes[0]
+}
+
 /// The largest number of a slice, NaN left aside; of an empty one, negative infinity.
 #[inline(always)]
 pub(crate) fn max(x: &[f32]) -> f32 {
     // Running maxima side by side: one alone would wait for itself.
-    let mut tops = [f32::NEG_INFINITY; 32];
-    let (chunks, rest) = x.as_chunks::<32>();
+    let mut tops = [f32::NEG_INFINITY; 16];
+    let (chunks, rest) = x.as_chunks::<16>();
     for chunk in chunks {
-        for (top, &x) in tops.iter_mut().zip(chunk) {
-            *top = if x > *top { x } else { *top };
+        for lane in 0..16 {
+            tops[lane] = greater(tops[lane], chunk[lane]);
         }
     }
-    tops.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+    rest.iter().fold(fold(tops, greater), |a, &b| greater(a, b))
 }
 
 /// The sum of a slice, in eight lanes.
@@ -104,7 +122,11 @@ fn dot_with(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
         }
     }
     let tail: f32 = a[tails..].iter().zip(&b[tails..]).map(|(&a, &b)| term(a, b)).sum();
-    lanes.iter().sum::<f32>() + tail
+    fold(
+        lanes,
+        #[inline(always)]
+        |a, b| a + b,
+    ) + tail
 }
 
 /// Columns of a tile: widths of what [`multiply`] reads and writes are multiples of it.
@@ -130,42 +152,70 @@ pub(crate) fn transpose(tile: &[[f32; TILE]; TILE]) -> [[f32; TILE]; TILE] {
     turned
 }
 
-/// Rows `rows` of `c += scale * a b`, over the columns of `a` that `inner` gives for a row and the columns of `c` that
-/// `columns` gives.
+/// Rows that meet a tile of columns at once: their sums fill the vector registers.
+pub(crate) const TALL: usize = 6;
+
+/// The left matrix of a product, row-major with the width given, as it is or transposed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Left<'a> {
+    Straight(&'a [f32], usize),
+    /// A tile more than its rows can be read.
+    Transposed(&'a [f32], usize),
+}
+
+/// `c = a b` over the columns of `a` that `inner` gives for [`TALL`] rows from one on and the columns of `c` that
+/// `columns` gives, rounded up to whole tiles.
 ///
-/// All matrices are row-major with the widths given; `rows` is a multiple of 4, `columns` rounds up to whole tiles.
+/// All matrices are row-major with the widths given; `c` has as many rows as there are to make.
 #[inline(always)]
 pub(crate) fn multiply(
-    c: (&mut [f32], usize),
-    a: (&[f32], usize),
-    b: (&[f32], usize),
-    rows: usize,
+    (c, c_width): (&mut [f32], usize),
+    a: Left<'_>,
+    (b, b_width): (&[f32], usize),
     inner: impl Fn(usize) -> std::ops::Range<usize>,
     columns: impl Fn(usize) -> std::ops::Range<usize>,
 ) {
-    let ((c, c_width), (a, a_width), (b, b_width)) = (c, a, b);
-    for row in (0..rows).step_by(4) {
+    let rows = c.len() / c_width;
+    for row in (0..rows).step_by(TALL) {
         let inner = inner(row);
-        let read = |r: usize| &a[(row + r) * a_width..][inner.clone()];
         for column in columns(row).step_by(TILE) {
-            let mut sums = [[0.0f32; TILE]; 4];
-            let rows = b[inner.start * b_width + column..].chunks(b_width);
-            // Written out row by row: in a loop over the rows the sums would not stay in registers.
-            for ((((b, w), x), y), z) in rows.zip(read(0)).zip(read(1)).zip(read(2)).zip(read(3)) {
-                let Some(b) = b.first_chunk::<TILE>() else { break };
-                add_scaled(&mut sums[0], *w, b);
-                add_scaled(&mut sums[1], *x, b);
-                add_scaled(&mut sums[2], *y, b);
-                add_scaled(&mut sums[3], *z, b);
-            }
-            for (r, sums) in sums.iter().enumerate() {
-                let start = (row + r) * c_width + column;
-                for (c, sum) in c[start..start + TILE].iter_mut().zip(sums) {
-                    *c += sum;
+            let mut sums = [[0.0f32; TILE]; TALL];
+            let b = b[inner.start * b_width + column..].chunks(b_width);
+            match a {
+                Left::Straight(a, width) => {
+                    // Beyond the end the last row is taken again, and what comes of it is dropped.
+                    let read = |r: usize| &a[(row + r).min(rows - 1) * width..][inner.clone()];
+                    let (u, v, w) = (read(0), read(1), read(2));
+                    let (x, y, z) = (read(3), read(4), read(5));
+                    for ((((((b, u), v), w), x), y), z) in b.zip(u).zip(v).zip(w).zip(x).zip(y).zip(z) {
+                        let Some(b) = b.first_chunk() else { break };
+                        add_all(&mut sums, [*u, *v, *w, *x, *y, *z], b);
+                    }
                 }
+                Left::Transposed(a, width) => {
+                    let a = a[inner.start * width + row..].chunks(width);
+                    for (b, a) in b.zip(a).take(inner.len()) {
+                        let (Some(b), Some(a)) = (b.first_chunk(), a.first_chunk()) else { break };
+                        add_all(&mut sums, *a, b);
+                    }
+                }
+            }
+            for (c, sums) in c[row * c_width..].chunks_exact_mut(c_width).zip(&sums) {
+                c[column..column + TILE].copy_from_slice(sums);
             }
         }
     }
+}
+
+/// Written out row by row: in a loop over the rows the sums would not stay in registers.
+#[inline(always)]
+fn add_all(sums: &mut [[f32; TILE]; TALL], [u, v, w, x, y, z]: [f32; TALL], b: &[f32; TILE]) {
+    add_scaled(&mut sums[0], u, b);
+    add_scaled(&mut sums[1], v, b);
+    add_scaled(&mut sums[2], w, b);
+    add_scaled(&mut sums[3], x, b);
+    add_scaled(&mut sums[4], y, b);
+    add_scaled(&mut sums[5], z, b);
 }
 
 #[cfg(test)]
@@ -208,17 +258,20 @@ mod tests {
         let (m, k, n) = (8, 16, 32);
         let a: Vec<f32> = (0..m * k).map(|i| (i % 7) as f32 - 3.0).collect();
         let b: Vec<f32> = (0..k * n).map(|i| (i % 5) as f32 - 2.0).collect();
-        let mut c = vec![1.0; m * n];
-        vectorized(
-            #[inline(always)]
-            || multiply((&mut c, n), (&a, k), (&b, n), m, |row| row..k, |row| 0..row + 4),
-        );
-        for row in 0..m {
-            let first = row / 4 * 4;
-            for column in 0..n {
-                let sum: f32 = (first..k).map(|i| a[row * k + i] * b[i * n + column]).sum();
-                let expected = if column < (first + 4).next_multiple_of(TILE) { 1.0 + sum } else { 1.0 };
-                assert_eq!(c[row * n + column], expected, "{row} {column}");
+        let turned: Vec<f32> = (0..k * m).map(|i| a[i % m * k + i / m]).chain([f32::NAN; TILE]).collect();
+        for left in [Left::Straight(&a, k), Left::Transposed(&turned, m)] {
+            let mut c = vec![1.0; m * n];
+            vectorized(
+                #[inline(always)]
+                || multiply((&mut c, n), left, (&b, n), |row| row..k, |row| 0..row + TALL),
+            );
+            for row in 0..m {
+                let first = row / TALL * TALL;
+                for column in 0..n {
+                    let sum: f32 = (first..k).map(|i| a[row * k + i] * b[i * n + column]).sum();
+                    let expected = if column < (first + TALL).next_multiple_of(TILE) { sum } else { 1.0 };
+                    assert_eq!(c[row * n + column], expected, "{left:?} {row} {column}");
+                }
             }
         }
     }

@@ -1,15 +1,14 @@
 //! One head of attention over one sequence, on the host.
-use crate::fused::math::{TILE, dot, exp, max, multiply, sum};
+use crate::fused::math::{Left, TALL, TILE, dot, exp, max, multiply, sum, transpose};
 use std::ops::Range;
 
-/// The buffers of a head, padded with zeros to whole tiles.
+/// The buffers of a head, in rows of whole tiles. What lies beyond the width of a head, or beyond the keys of a sequence,
+/// is left of what came before: it meets nothing but what lies beyond as well.
 #[derive(Default)]
 pub(super) struct Head {
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
+    rows: Vec<f32>,
     grad: Vec<f32>,
-    transposed: Vec<f32>,
+    turned: Vec<f32>,
     scores: Vec<f32>,
     out: Vec<f32>,
 }
@@ -31,10 +30,10 @@ impl Size {
         self.keys.next_multiple_of(TILE)
     }
 
-    /// Floats that the weights take.
+    /// Floats that the weights take: their rows, and a tile so that [`TALL`] columns can be read from any.
     #[inline(always)]
     pub(super) fn weights(self) -> usize {
-        self.queries.next_multiple_of(4) * self.columns()
+        self.queries * self.columns() + TILE
     }
 
     #[inline(always)]
@@ -48,7 +47,7 @@ impl Size {
         0..self.ahead.map_or(self.keys, |ahead| (row + more + ahead + 1).min(self.keys))
     }
 
-    /// Queries that read one of the four keys from `row` on.
+    /// Queries that read one of the keys from `row` on.
     #[inline(always)]
     fn readers(self, row: usize) -> Range<usize> {
         self.ahead.map_or(0, |ahead| row.saturating_sub(ahead)).min(self.queries)..self.queries
@@ -62,7 +61,7 @@ pub(super) type Place = (usize, usize);
 #[inline(always)]
 fn load(buffer: &mut Vec<f32>, x: &[f32], (stride, from): Place, size: Size, scale: f32) {
     let rows = x.len() / stride.max(1);
-    zeros(buffer, rows.next_multiple_of(TILE) * size.wide());
+    buffer.resize(rows * size.wide(), 0.0);
     for (row, x) in buffer.chunks_exact_mut(size.wide()).zip(x.chunks_exact(stride)) {
         for (to, x) in row.iter_mut().zip(&x[from..from + size.width]) {
             *to = x * scale;
@@ -70,23 +69,29 @@ fn load(buffer: &mut Vec<f32>, x: &[f32], (stride, from): Place, size: Size, sca
     }
 }
 
-/// `[height, width]` to `[width, tall]`, of which the first `height` columns are filled.
+/// A head's columns of `x` transposed, `[width, tall]` in whole tiles; gives how many columns that are.
 #[inline(always)]
-fn transpose(to: &mut Vec<f32>, x: &[f32], x_width: usize, height: usize, width: usize) -> usize {
-    let tall = height.next_multiple_of(TILE);
-    zeros(to, width.next_multiple_of(4) * tall);
-    for row in 0..height {
-        for (column, x) in x[row * x_width..][..width].iter().enumerate() {
-            to[column * tall + row] = *x;
+fn turn(buffer: &mut Vec<f32>, x: &[f32], (stride, from): Place, size: Size, scale: f32) -> usize {
+    let rows = x.len() / stride.max(1);
+    let tall = rows.next_multiple_of(TILE);
+    buffer.resize(size.wide() * tall, 0.0);
+    for row in (0..rows).step_by(TILE) {
+        for column in (0..size.width).step_by(TILE) {
+            let mut tile = [[0.0; TILE]; TILE];
+            let wide = TILE.min(size.width - column);
+            for (to, x) in tile.iter_mut().zip(x[row * stride..].chunks_exact(stride)) {
+                let x = &x[from + column..][..wide];
+                match x.first_chunk() {
+                    Some(x) => *to = *x,
+                    None => to[..wide].copy_from_slice(x),
+                }
+            }
+            for (to, line) in buffer[column * tall..].chunks_exact_mut(tall).zip(&transpose(&tile)) {
+                to[row..row + TILE].iter_mut().zip(line).for_each(|(to, x)| *to = x * scale);
+            }
         }
     }
     tall
-}
-
-#[inline(always)]
-fn zeros(buffer: &mut Vec<f32>, n: usize) {
-    buffer.clear();
-    buffer.resize(n, 0.0);
 }
 
 /// Adds a buffer to a head's columns of `out`: query heads that share keys add up.
@@ -103,27 +108,32 @@ fn add(buffer: &[f32], out: &mut [f32], (stride, from): Place, size: Size, scale
 #[inline(always)]
 fn softmax(scores: &mut [f32], bias: Option<&[f32]>, size: Size) {
     for (row, scores) in scores.chunks_exact_mut(size.columns()).take(size.queries).enumerate() {
-        let (seen, hidden) = scores.split_at_mut(size.read(row, 0).end);
-        hidden.fill(0.0);
+        let end = size.read(row, 0).end;
+        let (scores, beyond) = scores.split_at_mut(end.next_multiple_of(TILE));
+        beyond.fill(0.0);
+        let (seen, hidden) = scores.split_at_mut(end);
+        hidden.fill(f32::NEG_INFINITY);
         if let Some(bias) = bias {
             for (score, bias) in seen.iter_mut().zip(&bias[row * size.keys..]) {
                 *score += bias;
             }
         }
-        let top = max(seen);
-        for score in seen.iter_mut() {
-            *score = exp(*score - top);
+        // Whole tiles: what is hidden becomes zero.
+        let top = max(scores);
+        let (tiles, _) = scores.as_chunks_mut::<TILE>();
+        for tile in &mut *tiles {
+            tile.iter_mut().for_each(|score| *score = exp(*score - top));
         }
-        let scale = 1.0 / sum(seen);
-        for score in seen {
-            *score *= scale;
+        let scale = 1.0 / sum(tiles.as_flattened());
+        for tile in tiles {
+            tile.iter_mut().for_each(|score| *score *= scale);
         }
     }
 }
 
 impl Head {
-    /// Adds the attended values to `out` and leaves the weights, `[queries, keys]` in whole tiles, in `weights`, which
-    /// is zero before. `own` is the place of queries and `out`, `shared` that of keys and values.
+    /// Adds the attended values to `out` and leaves the weights, `[queries, keys]` in whole tiles, in `weights`.
+    /// `own` is the place of queries and `out`, `shared` that of keys and values.
     #[inline(always)]
     pub(super) fn forward(
         &mut self,
@@ -134,17 +144,16 @@ impl Head {
         [own, shared]: [Place; 2],
         size: Size,
     ) {
-        let (rows, wide) = (size.queries.next_multiple_of(4), size.wide());
-        load(&mut self.q, x[0], own, size, 1.0 / (size.width as f32).sqrt());
-        load(&mut self.k, x[1], shared, size, 1.0);
-        load(&mut self.v, x[2], shared, size, 1.0);
-        let tall = transpose(&mut self.transposed, &self.k, wide, size.keys, size.width);
-        let (q, k) = ((&self.q[..], wide), (&self.transposed[..], tall));
-        let (all, read) = (|_| 0..size.width, |row| size.read(row, 3));
-        multiply((weights, tall), q, k, rows, all, read);
-        softmax(weights, bias, size);
-        zeros(&mut self.out, rows * wide);
-        multiply((&mut self.out, wide), (weights, tall), (&self.v, wide), rows, read, all);
+        let wide = size.wide();
+        load(&mut self.rows, x[2], shared, size, 1.0);
+        let tall = turn(&mut self.turned, x[1], shared, size, 1.0 / (size.width as f32).sqrt());
+        let q = Left::Straight(&x[0][own.1..], own.0);
+        let (all, read) = (|_| 0..size.width, |row| size.read(row, TALL - 1));
+        let scores = &mut weights[..size.queries * tall];
+        multiply((scores, tall), q, (&self.turned, tall), all, read);
+        softmax(scores, bias, size);
+        self.out.resize(size.queries * wide, 0.0);
+        multiply((&mut self.out, wide), Left::Straight(scores, tall), (&self.rows, wide), read, all);
         add(&self.out, out, own, size, 1.0);
     }
 
@@ -161,51 +170,45 @@ impl Head {
     ) {
         let scale = 1.0 / (size.width as f32).sqrt();
         let (wide, columns) = (size.wide(), size.columns());
-        let (query_rows, key_rows) = (size.queries.next_multiple_of(4), size.keys.next_multiple_of(4));
-        let (all, read) = (|_| 0..size.width, |row| size.read(row, 3));
+        let (all, read) = (|_| 0..size.width, |row| size.read(row, TALL - 1));
         let readers = |row| size.readers(row);
         let [dq, dk, dv] = out;
         load(&mut self.grad, grad, own, size, 1.0);
 
         if !dv.is_empty() {
             // dV = P^T dO
-            let tall = transpose(&mut self.transposed, weights, columns, size.queries, size.keys);
-            zeros(&mut self.out, key_rows * wide);
-            let (p, g) = ((&self.transposed[..], tall), (&self.grad[..], wide));
-            multiply((&mut self.out, wide), p, g, key_rows, readers, all);
+            self.out.resize(size.keys * wide, 0.0);
+            multiply((&mut self.out, wide), Left::Transposed(weights, columns), (&self.grad, wide), readers, all);
             add(&self.out, dv, shared, size, 1.0);
         }
         if dq.is_empty() && dk.is_empty() {
             return;
         }
         // dS = P * (dP - sum(P * dP)), dP = dO V^T
-        load(&mut self.v, x[2], shared, size, 1.0);
-        let tall = transpose(&mut self.transposed, &self.v, wide, size.keys, size.width);
-        zeros(&mut self.scores, query_rows * columns);
-        let (g, v) = ((&self.grad[..], wide), (&self.transposed[..], tall));
-        multiply((&mut self.scores, columns), g, v, query_rows, all, read);
-        let rows = self.scores.chunks_exact_mut(columns).zip(weights.chunks_exact(columns));
-        for (ds, p) in rows.take(size.queries) {
-            let mean = dot(ds, p);
-            for (ds, p) in ds.iter_mut().zip(p) {
+        let tall = turn(&mut self.turned, x[2], shared, size, 1.0);
+        self.scores.resize(size.weights(), 0.0);
+        let scores = &mut self.scores[..size.queries * columns];
+        multiply((scores, columns), Left::Straight(&self.grad, wide), (&self.turned, tall), all, read);
+        for (row, (ds, p)) in scores.chunks_exact_mut(columns).zip(weights.chunks_exact(columns)).enumerate() {
+            let (seen, hidden) = ds.split_at_mut(size.read(row, 0).end);
+            hidden.fill(0.0);
+            let mean = dot(seen, &p[..seen.len()]);
+            for (ds, p) in seen.iter_mut().zip(p) {
                 *ds = p * (*ds - mean);
             }
         }
         if !dq.is_empty() {
             // dQ = dS K / sqrt(width)
-            load(&mut self.k, x[1], shared, size, 1.0);
-            zeros(&mut self.out, query_rows * wide);
-            let (s, k) = ((&self.scores[..], columns), (&self.k[..], wide));
-            multiply((&mut self.out, wide), s, k, query_rows, read, all);
+            load(&mut self.rows, x[1], shared, size, 1.0);
+            self.out.resize(size.queries * wide, 0.0);
+            multiply((&mut self.out, wide), Left::Straight(&self.scores, columns), (&self.rows, wide), read, all);
             add(&self.out, dq, own, size, scale);
         }
         if !dk.is_empty() {
             // dK = dS^T Q / sqrt(width)
-            load(&mut self.q, x[0], own, size, scale);
-            let tall = transpose(&mut self.transposed, &self.scores, columns, size.queries, size.keys);
-            zeros(&mut self.out, key_rows * wide);
-            let (s, q) = ((&self.transposed[..], tall), (&self.q[..], wide));
-            multiply((&mut self.out, wide), s, q, key_rows, readers, all);
+            load(&mut self.rows, x[0], own, size, scale);
+            self.out.resize(size.keys * wide, 0.0);
+            multiply((&mut self.out, wide), Left::Transposed(&self.scores, columns), (&self.rows, wide), readers, all);
             add(&self.out, dk, shared, size, 1.0);
         }
     }
