@@ -1,7 +1,7 @@
 //! A matrix in the order in which a product reads it.
 use super::Layout;
 use super::math::{TILE, add_scaled, transpose, vectorized};
-use super::matrix_unit::{self, Columns, Room, Unit};
+use super::matrix_unit::{self, Columns, Unit};
 use rayon::prelude::*;
 
 /// Rows of `x` that a panel meets at once: their 6 x 16 sums fill the vector registers.
@@ -61,14 +61,24 @@ impl Panels {
     #[inline(always)]
     pub(super) fn block(&self, row: usize, column: usize, transposed: bool) -> [[f32; TILE]; TILE] {
         let (from, output) = if transposed { (column, row) } else { (row, column) };
-        let mut block = [[0.0; TILE]; TILE];
         let panel = self.numbers.chunks_exact(self.dims[0] * TILE).nth(output / TILE).unwrap_or_default();
         let lanes = panel.as_chunks::<TILE>().0.get(from..).unwrap_or_default();
-        match lanes.first_chunk::<TILE>() {
-            Some(lanes) => block = *lanes,
-            None => block[..lanes.len()].copy_from_slice(lanes),
+        let turned = |lanes: &[[f32; TILE]; TILE]| if transposed { transpose(lanes) } else { *lanes };
+        match lanes.first_chunk() {
+            Some(lanes) => turned(lanes),
+            None => {
+                let mut block = [[0.0; TILE]; TILE];
+                block[..lanes.len()].copy_from_slice(lanes);
+                turned(&block)
+            }
         }
-        if transposed { transpose(&block) } else { block }
+    }
+
+    /// The numbers of 32 rows and 16 columns of the weight, where there are as many.
+    #[inline(always)]
+    pub(super) fn lanes(&self, row: usize, column: usize) -> Option<&[[f32; TILE]; 2 * TILE]> {
+        let panel = self.numbers.chunks_exact(self.dims[0] * TILE).nth(column / TILE)?;
+        panel.as_chunks().0.get(row..)?.first_chunk()
     }
 
     /// The weight again, `[in, out]`.
@@ -99,11 +109,10 @@ impl Panels {
             let columns = Columns { unit, panels: self, transposed };
             return in_parts(a, inner, matrix_unit::TALL, |a| {
                 let mut out = Vec::with_capacity(a.len() / inner * width);
-                let mut room = Room::default();
                 for a in a.chunks(columns.rows(a.len() / inner) * inner) {
                     let start = out.len();
                     (0..a.len() / inner).for_each(|_| out.extend_from_slice(&bias[..width]));
-                    columns.add_product(&mut out[start..], a, &mut room);
+                    columns.add_product(&mut out[start..], a);
                     finish(&mut out[start..]);
                 }
                 out
