@@ -1,8 +1,8 @@
 //! Activations of feed-forward blocks.
 use super::math::{erf, exp, vectorized};
-use super::{Matrix, Operator, apply, on_flex};
+use super::{Matrix, Operator, apply, in_shares, on_flex};
 use burn::tensor::{Tensor, activation};
-use rayon::prelude::*;
+use std::ops::Range;
 
 /// An elementwise activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ fn composed([x]: [Tensor<2>; 1], kind: Activation) -> Tensor<2> {
 
 const ROOT_2_OVER_PI: f32 = 0.797_884_6;
 
-/// Elements of a task.
+/// Elements of a piece.
 const GRAIN: usize = 1 << 15;
 
 #[inline(always)]
@@ -66,26 +66,20 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// `out[i] = f(inputs[..][i])`, with `f` compiled for the vector units.
+/// `f(inputs[..][i])` for each `i`, with `f` compiled for the vector units.
 macro_rules! map {
-    (|$($x:ident),+| $body:expr, $first:expr $(, $input:expr)*) => {{
-        let mut out = vec![0.0f32; $first.len()];
-        let tasks = out.par_chunks_mut(GRAIN).enumerate();
-        tasks.for_each(|(task, out)| {
-            let inputs = [$first $(, $input)*].map(|x: &[f32]| &x[task * GRAIN..][..out.len()]);
+    (|$($x:ident),+| $body:expr, $first:expr $(, $input:expr)*) => {
+        in_pieces($first.len(), |out, piece| {
+            let inputs = [$first $(, $input)*].map(|x: &[f32]| &x[piece.clone()]);
+            let start = out.len();
+            out.resize(start + piece.len(), 0.0);
+            let out = &mut out[start..];
             vectorized(
                 #[inline(always)]
                 || map!(@loop out, inputs, |$($x),+| $body),
             );
-        });
-        out
-    }};
-    (@loop $out:ident, $inputs:ident, |$a:ident| $body:expr) => {{
-        let [a] = $inputs;
-        for (out, &$a) in $out.iter_mut().zip(a) {
-            *out = $body;
-        }
-    }};
+        })
+    };
     (@loop $out:ident, $inputs:ident, |$a:ident, $b:ident| $body:expr) => {{
         let [a, b] = $inputs;
         for ((out, &$a), &$b) in $out.iter_mut().zip(a).zip(b) {
@@ -98,6 +92,17 @@ macro_rules! map {
             *out = $body;
         }
     }};
+}
+
+/// What `push` appends for each piece of `0..n`, which is still in the cache when it is gone over again.
+fn in_pieces(n: usize, push: impl Fn(&mut Vec<f32>, Range<usize>) + Sync) -> Vec<f32> {
+    in_shares(n, GRAIN, |share| {
+        let mut out = Vec::with_capacity(share.len());
+        for start in share.clone().step_by(GRAIN) {
+            push(&mut out, start..(start + GRAIN).min(share.end));
+        }
+        out
+    })
 }
 
 impl Activation {
@@ -144,8 +149,11 @@ impl Operator<1> for Activate {
     type Saved = ();
 
     fn forward(&self, [x]: [Matrix<'_>; 1]) -> (Vec<f32>, usize, ()) {
-        let mut out = x.values.to_vec();
-        out.par_chunks_mut(GRAIN).for_each(|part| activate_in_place(part, self.0));
+        let out = in_pieces(x.values.len(), |out, piece| {
+            let start = out.len();
+            out.extend_from_slice(&x.values[piece]);
+            activate_in_place(&mut out[start..], self.0);
+        });
         (out, x.width, ())
     }
 

@@ -1,7 +1,7 @@
 //! A matrix in the order in which a product reads it.
-use super::Layout;
 use super::math::{TILE, add_scaled, transpose, vectorized};
 use super::matrix_unit::{self, Columns, Unit};
+use super::{Layout, in_shares};
 use rayon::prelude::*;
 
 /// Rows of `x` that a panel meets at once: their 6 x 16 sums fill the vector registers.
@@ -155,11 +155,9 @@ impl Panels {
     }
 }
 
-/// The rows that `part` makes of a thread's share of rows, `step` times a whole number, in order.
-fn in_parts(a: &[f32], inner: usize, step: usize, part: impl Fn(&[f32]) -> Vec<f32> + Sync + Send) -> Vec<f32> {
-    let share = (a.len() / inner.max(1)).div_ceil(rayon::current_num_threads()).next_multiple_of(step);
-    let mut parts: Vec<Vec<f32>> = a.par_chunks((share * inner).max(1)).map(part).collect();
-    if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
+/// What `part` makes of each thread's share of the rows of `a`, `step` times a whole number of them, in order.
+fn in_parts(a: &[f32], inner: usize, step: usize, part: impl Fn(&[f32]) -> Vec<f32> + Sync) -> Vec<f32> {
+    in_shares(a.len() / inner.max(1), step, |rows| part(&a[rows.start * inner..rows.end * inner]))
 }
 
 #[inline(always)]
