@@ -221,3 +221,49 @@ fn add(out: &mut [f32], width: usize, column: usize, sums: &[Sums]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SplitMix;
+
+    /// The three parts of each number, from the low and the high half of a lane.
+    fn parts(low: [f32; TILE], high: [f32; TILE]) -> [[[f64; TILE]; 3]; 2] {
+        let mut cut = Cut::NONE;
+        cut.set(1, 5, &low, &high);
+        let number = |bits: u32| f64::from(f32::from_bits(bits));
+        let half = |take: fn(u32) -> u32| cut.0[1].map(|part| part[5].map(|pair| number(take(pair))));
+        [half(|pair| pair << 16), half(|pair| pair & 0xffff_0000)]
+    }
+
+    #[test]
+    fn three_parts_are_the_number() {
+        let mut random = SplitMix::new(1);
+        for _ in 0..10_000 {
+            // Every exponent at which a part that is left has one as well: the last place of a number is 2^-23 of it.
+            let exponent = 25 + random.below(227) as u32;
+            let mut number = || f32::from_bits(random.bits() as u32 & 0x807f_ffff | exponent << 23);
+            let given = [std::array::from_fn(|_| number()), std::array::from_fn(|_| number())];
+            for (given, [first, second, third]) in given.into_iter().zip(parts(given[0], given[1])) {
+                for (i, x) in given.into_iter().enumerate() {
+                    assert_eq!(first[i] + second[i] + third[i], f64::from(x), "{x:e}");
+                    assert!(second[i].abs() <= first[i].abs() / 256.0 && third[i].abs() <= first[i].abs() / 65_536.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_three_parts_is_not_a_number() {
+        for x in
+            [f32::NAN, -f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN]
+        {
+            let [low, high] = parts([x; TILE], [x; TILE]);
+            for [first, second, third] in [low, high] {
+                assert!((first[0] + second[0] + third[0]).is_nan(), "{x:e}");
+            }
+        }
+        let [[first, second, third], _] = parts([0.0; TILE], [-0.0; TILE]);
+        assert_eq!([first, second, third], [[0.0; TILE]; 3]);
+    }
+}
