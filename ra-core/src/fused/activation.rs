@@ -1,7 +1,8 @@
 //! Activations of feed-forward blocks.
 use super::math::{erf, exp, vectorized};
-use super::{Matrix, Operator, apply, in_shares, on_flex};
+use super::{Matrix, Operator, apply, on_flex};
 use burn::tensor::{Tensor, activation};
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// An elementwise activation.
@@ -71,9 +72,6 @@ macro_rules! map {
     (|$($x:ident),+| $body:expr, $first:expr $(, $input:expr)*) => {
         in_pieces($first.len(), |out, piece| {
             let inputs = [$first $(, $input)*].map(|x: &[f32]| &x[piece.clone()]);
-            let start = out.len();
-            out.resize(start + piece.len(), 0.0);
-            let out = &mut out[start..];
             vectorized(
                 #[inline(always)]
                 || map!(@loop out, inputs, |$($x),+| $body),
@@ -94,15 +92,22 @@ macro_rules! map {
     }};
 }
 
-/// What `push` appends for each piece of `0..n`, which is still in the cache when it is gone over again.
-fn in_pieces(n: usize, push: impl Fn(&mut Vec<f32>, Range<usize>) + Sync) -> Vec<f32> {
-    in_shares(n, GRAIN, |share| {
-        let mut out = Vec::with_capacity(share.len());
-        for start in share.clone().step_by(GRAIN) {
-            push(&mut out, start..(start + GRAIN).min(share.end));
-        }
-        out
-    })
+/// `n` numbers, of which `fill` makes a piece at a time.
+fn in_pieces(n: usize, fill: impl Fn(&mut [f32], Range<usize>) + Sync) -> Vec<f32> {
+    if rayon::current_num_threads() > 1 {
+        let mut out = vec![0.0; n];
+        let pieces = out.par_chunks_mut(GRAIN).enumerate();
+        pieces.for_each(|(index, out)| fill(out, index * GRAIN..index * GRAIN + out.len()));
+        return out;
+    }
+    // Without others to fill them, pieces are made where they are still in the cache.
+    let mut out = Vec::with_capacity(n);
+    for start in (0..n).step_by(GRAIN) {
+        let end = (start + GRAIN).min(n);
+        out.resize(end, 0.0);
+        fill(&mut out[start..], start..end);
+    }
+    out
 }
 
 impl Activation {
@@ -150,9 +155,8 @@ impl Operator<1> for Activate {
 
     fn forward(&self, [x]: [Matrix<'_>; 1]) -> (Vec<f32>, usize, ()) {
         let out = in_pieces(x.values.len(), |out, piece| {
-            let start = out.len();
-            out.extend_from_slice(&x.values[piece]);
-            activate_in_place(&mut out[start..], self.0);
+            out.copy_from_slice(&x.values[piece]);
+            activate_in_place(out, self.0);
         });
         (out, x.width, ())
     }

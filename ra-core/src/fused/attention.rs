@@ -290,12 +290,24 @@ mod tests {
 
     #[test]
     fn a_sequence_does_not_depend_on_its_neighbours() {
-        let rows =
-            |range: std::ops::Range<usize>| [1, 2, 3].map(|seed| random([12, 16], seed).inner().slice([range.clone()]));
-        let run =
-            |[q, k, v]: [Tensor<2>; 3], lengths: &[usize]| attention(q, k, v, &lengths.into(), 2, true).into_data();
-        let both = run(rows(0..12), &[5, 7]);
-        let alone = run(rows(5..12), &[7]);
-        assert_eq!(both.iter::<f32>().skip(5 * 16).collect::<Vec<_>>(), alone.iter::<f32>().collect::<Vec<_>>());
+        // Heads of 12 numbers, and sequences before it that are longer, none, and no numbers.
+        let run = |rows: std::ops::Range<usize>, lengths: &[usize], causal: bool| {
+            let inputs = [1, 2, 3].map(|seed| {
+                let x = random([52, 24], seed).inner();
+                let x = x.slice_fill([0..40], f32::NAN).slice([rows.clone()]);
+                Tensor::from_inner(x).require_grad()
+            });
+            let [q, k, v] = inputs.clone();
+            let out = attention(q, k, v, &lengths.into(), 2, causal);
+            let grads = out.clone().square().sum().backward();
+            let own = |x: Tensor<2>| x.slice([rows.len() - 7..rows.len()]).into_data().try_to_vec::<f32>().unwrap();
+            [own(out.inner())].into_iter().chain(inputs.map(|x| own(x.grad(&grads).unwrap()))).collect::<Vec<_>>()
+        };
+        for causal in [true, false] {
+            let alone = run(45..52, &[7], causal);
+            assert!(alone.iter().flatten().all(|x| x.is_finite()));
+            assert_eq!(run(0..52, &[40, 0, 5, 7], causal), alone);
+            assert_eq!(run(40..52, &[0, 5, 7], causal), alone);
+        }
     }
 }

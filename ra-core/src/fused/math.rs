@@ -67,7 +67,7 @@ fn greater(a: f32, b: f32) -> f32 {
 
 /// One number of sixteen, halving them.
 #[inline(always)]
-fn fold(mut lanes: [f32; 16], with: impl Fn(f32, f32) -> f32) -> f32 {
+fn reduce(mut lanes: [f32; 16], with: impl Fn(f32, f32) -> f32) -> f32 {
     for half in [8, 4, 2, 1] {
         for lane in 0..half {
             lanes[lane] = with(lanes[lane], lanes[lane + half]);
@@ -87,10 +87,10 @@ pub(crate) fn max(x: &[f32]) -> f32 {
             tops[lane] = greater(tops[lane], chunk[lane]);
         }
     }
-    rest.iter().fold(fold(tops, greater), |a, &b| greater(a, b))
+    rest.iter().fold(reduce(tops, greater), |a, &b| greater(a, b))
 }
 
-/// The sum of a slice, in eight lanes.
+/// The sum of a slice, in sixteen lanes.
 #[inline(always)]
 pub(crate) fn sum(x: &[f32]) -> f32 {
     dot_with(
@@ -101,7 +101,7 @@ pub(crate) fn sum(x: &[f32]) -> f32 {
     )
 }
 
-/// The dot product of two slices of one length, in eight lanes.
+/// The dot product of two slices of one length, in sixteen lanes.
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     dot_with(
@@ -122,19 +122,19 @@ fn dot_with(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
         }
     }
     let tail: f32 = a[tails..].iter().zip(&b[tails..]).map(|(&a, &b)| term(a, b)).sum();
-    fold(
+    reduce(
         lanes,
         #[inline(always)]
         |a, b| a + b,
     ) + tail
 }
 
-/// Columns of a tile: widths of what [`multiply`] reads and writes are multiples of it.
+/// Columns of a tile: the widths of the right matrix and of the result of [`multiply`] are multiples of it.
 pub(crate) const TILE: usize = 16;
 
 /// `sums += x * w`.
 #[inline(always)]
-pub(crate) fn add_scaled(sums: &mut [f32; TILE], x: f32, w: &[f32; TILE]) {
+fn add_scaled(sums: &mut [f32; TILE], x: f32, w: &[f32; TILE]) {
     for j in 0..TILE {
         sums[j] = x.mul_add(w[j], sums[j]);
     }
@@ -152,7 +152,7 @@ pub(crate) fn transpose(tile: &[[f32; TILE]; TILE]) -> [[f32; TILE]; TILE] {
     turned
 }
 
-/// Rows that meet a tile of columns at once: their sums fill the vector registers.
+/// Rows that meet a tile of columns at once: their sums fill the vector registers of AVX2.
 pub(crate) const TALL: usize = 6;
 
 /// The left matrix of a product, row-major with the width given, as it is or transposed.
@@ -180,23 +180,28 @@ pub(crate) fn multiply(
         let inner = inner(row);
         for column in columns(row).step_by(TILE) {
             let mut sums = [[0.0f32; TILE]; TALL];
-            let b = b[inner.start * b_width + column..].chunks(b_width);
+            // Cut off line by line: an iterator over the lines would begin with a division.
+            let mut b = b.get(inner.start * b_width + column..).unwrap_or_default();
             match a {
                 Left::Straight(a, width) => {
                     // Beyond the end the last row is taken again, and what comes of it is dropped.
-                    let read = |r: usize| &a[(row + r).min(rows - 1) * width..][inner.clone()];
+                    let read = |r: usize| a[(row + r).min(rows - 1) * width..][inner.clone()].iter();
                     let (u, v, w) = (read(0), read(1), read(2));
                     let (x, y, z) = (read(3), read(4), read(5));
-                    for ((((((b, u), v), w), x), y), z) in b.zip(u).zip(v).zip(w).zip(x).zip(y).zip(z) {
-                        let Some(b) = b.first_chunk() else { break };
-                        add_all(&mut sums, [*u, *v, *w, *x, *y, *z], b);
+                    for (((((u, v), w), x), y), z) in u.zip(v).zip(w).zip(x).zip(y).zip(z) {
+                        let Some(line) = b.first_chunk() else { break };
+                        add_rows(&mut sums, [*u, *v, *w, *x, *y, *z], line);
+                        b = b.get(b_width..).unwrap_or_default();
                     }
                 }
                 Left::Transposed(a, width) => {
-                    let a = a[inner.start * width + row..].chunks(width);
-                    for (b, a) in b.zip(a).take(inner.len()) {
-                        let (Some(b), Some(a)) = (b.first_chunk(), a.first_chunk()) else { break };
-                        add_all(&mut sums, *a, b);
+                    let end = inner.end.saturating_sub(1) * width + row + TALL;
+                    assert!(inner.is_empty() || a.len() >= end, "a tile more than its rows can be read");
+                    let mut a = a.get(inner.start * width + row..).unwrap_or_default();
+                    for _ in inner.clone() {
+                        let (Some(line), Some(x)) = (b.first_chunk(), a.first_chunk()) else { break };
+                        add_rows(&mut sums, *x, line);
+                        (a, b) = (a.get(width..).unwrap_or_default(), b.get(b_width..).unwrap_or_default());
                     }
                 }
             }
@@ -207,9 +212,9 @@ pub(crate) fn multiply(
     }
 }
 
-/// Written out row by row: in a loop over the rows the sums would not stay in registers.
+/// `sums += x w` for each row of sums. Written out row by row: in a loop over the rows the sums would not stay in registers.
 #[inline(always)]
-fn add_all(sums: &mut [[f32; TILE]; TALL], [u, v, w, x, y, z]: [f32; TALL], b: &[f32; TILE]) {
+pub(crate) fn add_rows(sums: &mut [[f32; TILE]; TALL], [u, v, w, x, y, z]: [f32; TALL], b: &[f32; TILE]) {
     add_scaled(&mut sums[0], u, b);
     add_scaled(&mut sums[1], v, b);
     add_scaled(&mut sums[2], w, b);
@@ -263,12 +268,12 @@ mod tests {
             let mut c = vec![1.0; m * n];
             vectorized(
                 #[inline(always)]
-                || multiply((&mut c, n), left, (&b, n), |row| row..k, |row| 0..row + TALL),
+                || multiply((&mut c, n), left, (&b, n), |row| row..k - 3, |row| 0..row + TALL),
             );
             for row in 0..m {
                 let first = row / TALL * TALL;
                 for column in 0..n {
-                    let sum: f32 = (first..k).map(|i| a[row * k + i] * b[i * n + column]).sum();
+                    let sum: f32 = (first..k - 3).map(|i| a[row * k + i] * b[i * n + column]).sum();
                     let expected = if column < (first + TALL).next_multiple_of(TILE) { sum } else { 1.0 };
                     assert_eq!(c[row * n + column], expected, "{left:?} {row} {column}");
                 }

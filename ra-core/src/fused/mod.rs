@@ -36,9 +36,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use rayon::prelude::*;
 use std::fmt::Debug;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// The instructions of an x86 processor that operators use on the CPU back end, for a report: `AVX-512, AMX`, say. Empty
@@ -126,14 +124,6 @@ pub(crate) fn on_host<const N: usize>(
     });
     change(owned.each_mut().map(FlexTensor::storage_mut::<f32>));
     Some(owned.map(Tensor::from_primitive::<Flex>))
-}
-
-/// What `part` makes of each thread's share of `0..n`, `step` times a whole number, in order.
-fn in_shares(n: usize, step: usize, part: impl Fn(Range<usize>) -> Vec<f32> + Sync) -> Vec<f32> {
-    let share = n.div_ceil(rayon::current_num_threads()).next_multiple_of(step).max(1);
-    let shares = (0..n.div_ceil(share)).into_par_iter();
-    let mut parts: Vec<Vec<f32>> = shares.map(|i| part(i * share..((i + 1) * share).min(n))).collect();
-    if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
 }
 
 fn all<T, U: Debug, const N: usize>(items: &[T; N], each: impl Fn(&T) -> Option<U>) -> Option<[U; N]> {

@@ -1,11 +1,8 @@
 //! A matrix in the order in which a product reads it.
-use super::math::{TILE, add_scaled, transpose, vectorized};
+use super::Layout;
+use super::math::{TALL, TILE, add_rows, transpose, vectorized};
 use super::matrix_unit::{self, Columns, Unit};
-use super::{Layout, in_shares};
 use rayon::prelude::*;
-
-/// Rows of `x` that a panel meets at once: their 6 x 16 sums fill the vector registers.
-const TALL: usize = 6;
 
 /// Rows of a task: what it reads of `x` stays in the cache while the weight goes by.
 const BLOCK: usize = 48;
@@ -155,9 +152,11 @@ impl Panels {
     }
 }
 
-/// What `part` makes of each thread's share of the rows of `a`, `step` times a whole number of them, in order.
-fn in_parts(a: &[f32], inner: usize, step: usize, part: impl Fn(&[f32]) -> Vec<f32> + Sync) -> Vec<f32> {
-    in_shares(a.len() / inner.max(1), step, |rows| part(&a[rows.start * inner..rows.end * inner]))
+/// The rows that `part` makes of a thread's share of rows, `step` times a whole number, in order.
+fn in_parts(a: &[f32], inner: usize, step: usize, part: impl Fn(&[f32]) -> Vec<f32> + Sync + Send) -> Vec<f32> {
+    let share = (a.len() / inner.max(1)).div_ceil(rayon::current_num_threads()).next_multiple_of(step);
+    let mut parts: Vec<Vec<f32>> = a.par_chunks((share * inner).max(1)).map(part).collect();
+    if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
 }
 
 #[inline(always)]
@@ -193,18 +192,12 @@ fn padded(x: &[f32]) -> [f32; TILE] {
     all
 }
 
-/// The products of six rows with a piece of a panel. Written out row by row: in a loop over the rows the sums would not
-/// stay in registers.
+/// The products of six rows with a piece of a panel.
 #[inline(always)]
 fn tile([a, b, c, d, e, f]: [&[f32]; TALL], piece: &[[f32; TILE]]) -> [[f32; TILE]; TALL] {
     let mut sums = [[0.0f32; TILE]; TALL];
     for ((((((w, a), b), c), d), e), f) in piece.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
-        add_scaled(&mut sums[0], *a, w);
-        add_scaled(&mut sums[1], *b, w);
-        add_scaled(&mut sums[2], *c, w);
-        add_scaled(&mut sums[3], *d, w);
-        add_scaled(&mut sums[4], *e, w);
-        add_scaled(&mut sums[5], *f, w);
+        add_rows(&mut sums, [*a, *b, *c, *d, *e, *f], w);
     }
     sums
 }

@@ -107,10 +107,11 @@ fn add(buffer: &[f32], out: &mut [f32], (stride, from): Place, size: Size, scale
 /// Attention weights in place of scores; `bias` is added first, `[queries, keys]`.
 #[inline(always)]
 fn softmax(scores: &mut [f32], bias: Option<&[f32]>, size: Size) {
-    for (row, scores) in scores.chunks_exact_mut(size.columns()).take(size.queries).enumerate() {
+    for (row, line) in scores.chunks_exact_mut(size.columns()).enumerate() {
         let end = size.read(row, 0).end;
-        let (scores, beyond) = scores.split_at_mut(end.next_multiple_of(TILE));
-        beyond.fill(0.0);
+        // Whole tiles of what is seen.
+        let (tiles, _) = line[..end.next_multiple_of(TILE)].as_chunks_mut::<TILE>();
+        let scores = tiles.as_flattened_mut();
         let (seen, hidden) = scores.split_at_mut(end);
         hidden.fill(f32::NEG_INFINITY);
         if let Some(bias) = bias {
@@ -118,9 +119,7 @@ fn softmax(scores: &mut [f32], bias: Option<&[f32]>, size: Size) {
                 *score += bias;
             }
         }
-        // Whole tiles: what is hidden becomes zero.
         let top = max(scores);
-        let (tiles, _) = scores.as_chunks_mut::<TILE>();
         for tile in &mut *tiles {
             tile.iter_mut().for_each(|score| *score = exp(*score - top));
         }
@@ -128,6 +127,7 @@ fn softmax(scores: &mut [f32], bias: Option<&[f32]>, size: Size) {
         for tile in tiles {
             tile.iter_mut().for_each(|score| *score *= scale);
         }
+        line[end..].fill(0.0);
     }
 }
 
@@ -144,6 +144,9 @@ impl Head {
         [own, shared]: [Place; 2],
         size: Size,
     ) {
+        if size.queries.min(size.keys) == 0 {
+            return;
+        }
         let wide = size.wide();
         load(&mut self.rows, x[2], shared, size, 1.0);
         let tall = turn(&mut self.turned, x[1], shared, size, 1.0 / (size.width as f32).sqrt());
@@ -168,6 +171,9 @@ impl Head {
         [own, shared]: [Place; 2],
         size: Size,
     ) {
+        if size.queries.min(size.keys) == 0 {
+            return;
+        }
         let scale = 1.0 / (size.width as f32).sqrt();
         let (wide, columns) = (size.wide(), size.columns());
         let (all, read) = (|_| 0..size.width, |row| size.read(row, TALL - 1));
