@@ -38,11 +38,15 @@ const PAIR: usize = 2;
 /// Inputs of a tile: those of the first half lie in the low halves of its lanes, those of the second in the high ones.
 const INNER: usize = 2 * TILE;
 
-/// Cuts of a row that are gone through before the next ones come, at most: more of them, and fewer rows would stay cached.
+/// Cuts of a row that are gone through before the next ones come, at most: more of them, and fewer columns would stay cached.
 const DEEP: usize = 12;
 
-/// Bytes of the rows that meet a panel once it is cut: with it they stay in the second cache, 2 MiB wherever there is a unit.
-const CACHED: usize = 5 << 18;
+/// Bytes of the columns that rows meet once they are cut: with those they stay in the second cache, 2 MiB wherever there is a
+/// unit.
+const CACHED: usize = 3 << 19;
+
+/// Columns that fill a pair of panels.
+const WIDE: usize = PAIR * TILE;
 
 /// Rows that fill a pair of tiles.
 pub(super) const TALL: usize = PAIR * TILE;
@@ -60,7 +64,7 @@ struct Cut([[Tile; 3]; PAIR]);
 #[repr(C, align(64))]
 struct Sums([[[[f32; TILE]; TILE]; PAIR]; PAIR]);
 
-/// A right matrix, cut a pair of panels at a time.
+/// A right matrix, cut as it is met.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Columns<'a> {
     pub(super) unit: Unit,
@@ -70,50 +74,52 @@ pub(super) struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// Cuts of a row that are gone through at once: pieces as equal as they can be.
-    fn deep(&self) -> usize {
-        let all = self.panels.sides(self.transposed)[0].div_ceil(INNER);
-        all.div_ceil(all.div_ceil(DEEP))
-    }
-
-    /// Rows of `all` that are best multiplied at once: as equal shares as whole pairs of tiles allow.
-    pub(super) fn rows(&self, all: usize) -> usize {
-        let most = CACHED / (self.deep() * size_of::<Cut>()) * TALL;
-        all.div_ceil(all.div_ceil(most)).next_multiple_of(TALL)
-    }
-
-    /// Adds the product of rows with this matrix to `out`.
-    pub(super) fn add_product(&self, out: &mut [f32], a: &[f32]) {
-        ROOM.with_borrow_mut(|room| self.add_product_in(room, out, a));
-    }
-
-    fn add_product_in(&self, room: &mut Room, out: &mut [f32], a: &[f32]) {
+    /// The product of rows with this matrix, and `bias`. `finish` sees each [`TALL`] rows once they are made.
+    pub(super) fn product(&self, a: &[f32], bias: &[f32], finish: impl Fn(&mut [f32])) -> Vec<f32> {
         let [inner, width] = self.panels.sides(self.transposed);
-        let pairs = (a.len() / inner).div_ceil(TALL);
-        let Room { rows, columns, sums } = room;
-        sums.resize(pairs, Sums::NONE);
-        for from in (0..inner).step_by(self.deep() * INNER) {
-            let piece = from..(from + self.deep() * INNER).min(inner);
-            let deep = piece.len().div_ceil(INNER);
-            // What is left of other rows beyond the last one gives sums that nobody reads.
-            rows.resize(pairs * deep, Cut::NONE);
-            columns.resize(deep, Cut::NONE);
-            vectorized(
-                #[inline(always)]
-                || cut_rows(rows, a, inner, piece),
-            );
-            for column in (0..width).step_by(PAIR * TILE) {
-                vectorized(
-                    #[inline(always)]
-                    || self.cut(columns, from, column),
-                );
-                self.unit.multiply(rows, columns, sums);
-                vectorized(
-                    #[inline(always)]
-                    || add(out, width, column, sums),
-                );
+        let mut out = Vec::with_capacity(a.len() / inner * width);
+        let deep = even(inner.div_ceil(INNER), DEEP);
+        let wide = even(width.div_ceil(WIDE), CACHED / (deep * size_of::<Cut>())) * WIDE;
+        ROOM.with_borrow_mut(|Room { rows, columns, sums }| {
+            for from in (0..inner).step_by(deep * INNER) {
+                let piece = from..(from + deep * INNER).min(inner);
+                let deep = piece.len().div_ceil(INNER);
+                rows.resize(deep, Cut::NONE);
+                for first in (0..width).step_by(wide) {
+                    let pairs = (width - first).min(wide).div_ceil(WIDE);
+                    columns.resize(pairs * deep, Cut::NONE);
+                    sums.resize(pairs, Sums::NONE);
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for (pair, cut) in columns.chunks_exact_mut(deep).enumerate() {
+                                self.cut(cut, from, first + pair * WIDE);
+                            }
+                        },
+                    );
+                    for (index, a) in a.chunks(TALL * inner).enumerate() {
+                        let (start, many) = (index * TALL * width, a.len() / inner);
+                        if out.len() == start {
+                            (0..many).for_each(|_| out.extend_from_slice(&bias[..width]));
+                        }
+                        let out = &mut out[start..start + many * width];
+                        vectorized(
+                            #[inline(always)]
+                            || cut_rows(rows, a, inner, piece.clone()),
+                        );
+                        self.unit.multiply(rows, columns, sums);
+                        vectorized(
+                            #[inline(always)]
+                            || add(out, width, first, sums),
+                        );
+                        if piece.end == inner && first + wide >= width {
+                            finish(out);
+                        }
+                    }
+                }
             }
-        }
+        });
+        out
     }
 
     /// Cuts of two panels, from input `from` and `column` on.
@@ -185,13 +191,16 @@ fn nearest(x: f32) -> u32 {
     x.to_bits().wrapping_add(0x8000) & 0xffff_0000
 }
 
-/// A piece of the rows of `a`, in pairs of tiles.
+/// How many of `all` are best gone through at once, where `most` can be: as equal shares as there can be.
+fn even(all: usize, most: usize) -> usize {
+    all.div_ceil(all.div_ceil(most.max(1)).max(1))
+}
+
+/// A piece of at most [`TALL`] rows of `a`.
 #[inline(always)]
 fn cut_rows(cut: &mut [Cut], a: &[f32], inner: usize, piece: Range<usize>) {
-    let deep = piece.len().div_ceil(INNER);
     for (number, row) in a.chunks_exact(inner).enumerate() {
-        let (tile, lane) = (number / TILE, number % TILE);
-        let cut = &mut cut[tile / PAIR * deep..][..deep];
+        let (which, lane) = (number / TILE, number % TILE);
         for (cut, x) in cut.iter_mut().zip(row[piece.clone()].chunks(INNER)) {
             let mut rest = [0.0; INNER];
             let (x, _) = match x.first_chunk::<INNER>() {
@@ -201,22 +210,21 @@ fn cut_rows(cut: &mut [Cut], a: &[f32], inner: usize, piece: Range<usize>) {
                     rest.as_chunks()
                 }
             };
-            cut.set(tile % PAIR, lane, &x[0], &x[1]);
+            cut.set(which, lane, &x[0], &x[1]);
         }
     }
 }
 
-/// Adds sums to the columns of `out` that begin at `column`.
+/// Adds sums to the columns of `out` that begin at `first`.
 #[inline(always)]
-fn add(out: &mut [f32], width: usize, column: usize, sums: &[Sums]) {
-    let tiles = sums.iter().flat_map(|Sums(sums)| sums);
-    for (out, sums) in out.chunks_mut(TILE * width).zip(tiles) {
-        for (column, sums) in (column..width).step_by(TILE).zip(sums) {
-            for (out, sums) in out.chunks_exact_mut(width).zip(sums) {
-                match out[column..].first_chunk_mut::<TILE>() {
-                    Some(out) => (0..TILE).for_each(|j| out[j] += sums[j]),
-                    None => out[column..].iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
-                }
+fn add(out: &mut [f32], width: usize, first: usize, sums: &[Sums]) {
+    for (row, out) in out.chunks_exact_mut(width).enumerate() {
+        let panels = sums.iter().flat_map(|Sums(tiles)| &tiles[row / TILE]);
+        for (out, panel) in out[first..].chunks_mut(TILE).zip(panels) {
+            let sums = &panel[row % TILE];
+            match out.first_chunk_mut::<TILE>() {
+                Some(out) => (0..TILE).for_each(|j| out[j] += sums[j]),
+                None => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
             }
         }
     }

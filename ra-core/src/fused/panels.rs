@@ -104,16 +104,7 @@ impl Panels {
         let [inner, width] = self.sides(transposed);
         if let Some(unit) = unit {
             let columns = Columns { unit, panels: self, transposed };
-            return in_parts(a, inner, matrix_unit::TALL, |a| {
-                let mut out = Vec::with_capacity(a.len() / inner * width);
-                for a in a.chunks(columns.rows(a.len() / inner) * inner) {
-                    let start = out.len();
-                    (0..a.len() / inner).for_each(|_| out.extend_from_slice(&bias[..width]));
-                    columns.add_product(&mut out[start..], a);
-                    finish(&mut out[start..]);
-                }
-                out
-            });
+            return in_parts(a, inner, matrix_unit::TALL, |a| columns.product(a, bias, &finish));
         }
         let turned = transposed.then(|| self.transposed());
         let panels = turned.as_ref().unwrap_or(&self.numbers);

@@ -45,14 +45,14 @@ impl Unit {
         ALLOWED.then_some(Self(()))
     }
 
-    /// The products of pairs of rows with a pair of columns, all of one depth.
+    /// The products of a pair of rows with pairs of columns, all of one depth.
     pub(super) fn multiply(self, rows: &[Cut], columns: &[Cut], sums: &mut [Sums]) {
-        let deep = columns.len();
-        assert!(deep > 0 && rows.len() == deep * sums.len());
+        let deep = rows.len();
+        assert!(deep > 0 && columns.len() == deep * sums.len());
         // SAFETY: a `Unit` is only made where the instructions run. No tile register is in use outside of this function, which
         // says their shapes first and gives them back at last, nor does the compiler ever use one in between.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
-        for (rows, sums) in rows.chunks_exact(deep).zip(sums) {
+        for (columns, sums) in columns.chunks_exact(deep).zip(sums) {
             // SAFETY: `deep` cuts are read of `rows` and of `columns`, which have as many, and not none; the four tiles of
             // `sums` are written. The parts come in the order that loads the fewest tiles.
             unsafe {
