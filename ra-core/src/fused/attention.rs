@@ -211,7 +211,7 @@ impl Operator<3> for Attention {
                 vectorized(
                     #[inline(always)]
                     || {
-                        for (index, p) in weights.chunks_exact(part.size.weights().max(1)).enumerate() {
+                        for (index, p) in weights.chunks_exact(part.size.weights()).enumerate() {
                             let at = self.places(index, width, shared);
                             head.backward(x, p, grad, [&mut *dq, &mut *dk, &mut *dv], at, part.size);
                         }

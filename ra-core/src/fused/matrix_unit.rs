@@ -128,16 +128,18 @@ impl Columns<'_> {
         for (from, cut) in (from..).step_by(INNER).zip(cut) {
             for which in 0..PAIR {
                 let column = column + which * TILE;
-                if !self.transposed
-                    && let Some(lanes) = self.panels.lanes(from, column)
-                {
-                    for lane in 0..TILE {
-                        cut.set(which, lane, &lanes[lane], &lanes[TILE + lane]);
+                let blocks;
+                let [low, high] = match self.panels.lanes(from, column).as_chunks::<TILE>().0 {
+                    // Where they lie, without a copy.
+                    [low, high, ..] if !self.transposed => [low, high],
+                    _ => {
+                        blocks = [
+                            self.panels.block(from, column, self.transposed),
+                            self.panels.block(from + TILE, column, self.transposed),
+                        ];
+                        blocks.each_ref()
                     }
-                    continue;
-                }
-                let low = self.panels.block(from, column, self.transposed);
-                let high = self.panels.block(from + TILE, column, self.transposed);
+                };
                 for lane in 0..TILE {
                     cut.set(which, lane, &low[lane], &high[lane]);
                 }
@@ -191,9 +193,9 @@ fn nearest(x: f32) -> u32 {
     x.to_bits().wrapping_add(0x8000) & 0xffff_0000
 }
 
-/// How many of `all` are best gone through at once, where `most` can be: as equal shares as there can be.
+/// How many of `all` are best gone through at once, where `most` can be: as equal shares as there can be, and one at least.
 fn even(all: usize, most: usize) -> usize {
-    all.div_ceil(all.div_ceil(most.max(1)).max(1))
+    all.div_ceil(all.div_ceil(most).max(1)).max(1)
 }
 
 /// A piece of at most [`TALL`] rows of `a`.
