@@ -1,7 +1,8 @@
 //! In which numbers frozen matrices are kept.
-use crate::{Error, Result, device_name};
+use crate::{Error, LanguageModel, Result, device_name};
 use burn::tensor::{Device, FloatDType};
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// The numbers in which a frozen model's weight matrices are stored and multiplied. What goes in and comes out, norms,
 /// attention and all that is trained stay `f32`.
@@ -27,6 +28,9 @@ impl Precision {
         }
     }
 
+    /// All of them, finest first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
     pub(crate) fn dtype(self) -> FloatDType {
         match self {
             Self::F32 => FloatDType::F32,
@@ -45,5 +49,29 @@ impl Precision {
         }
         let what = format!("a device with {} (not {})", self.name(), device_name(device));
         Err(Error::Missing { what, remedy: "set lm.precision to f32".into() })
+    }
+
+    /// `lm`, which lives on `device`, with its weight matrices in these numbers.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the device does not compute in them, or the model does not show its matrices.
+    pub fn of_matrices(self, lm: Box<dyn LanguageModel>, device: &Device) -> Result<Box<dyn LanguageModel>> {
+        if self == Self::F32 {
+            return Ok(lm);
+        }
+        self.check(device)?;
+        lm.with_linears(0, &mut |linear| linear.in_precision(self)).ok_or_else(|| Error::Missing {
+            what: "a language model that shows its matrices".into(),
+            remedy: "set lm.precision to f32".into(),
+        })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|precision| precision.name() == name);
+        found.ok_or_else(|| format!("no precision {name:?}; there are {}", Self::ALL.map(Self::name).join(", ")))
     }
 }

@@ -1,4 +1,6 @@
 //! Scores of many users against all items, a block of either at a time.
+mod on_device;
+
 use crate::config::EvalConfig;
 use crate::rank::{Ranked, Ranking};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -64,8 +66,16 @@ pub(crate) fn rank(
     };
     let mut groups: Vec<Group> = queries.par_chunks(together).enumerate().map(group).collect();
     for first in (1..rows).step_by(width) {
-        let columns = columns(items.clone().slice([first..(first + width).min(rows), 0..dim]));
-        groups.par_iter_mut().for_each(|group| group.add(first as u32 - 1, &columns));
+        let items = items.clone().slice([first..(first + width).min(rows), 0..dim]);
+        let first = first as u32 - 1;
+        let left: Vec<&mut Group> = groups
+            .iter_mut()
+            .filter_map(|group| (on_cpu || !group.add_on_device(first, &items)).then_some(group))
+            .collect();
+        if !left.is_empty() {
+            let columns = columns(items);
+            left.into_par_iter().for_each(|group| group.add(first, &columns));
+        }
     }
     groups.into_iter().flat_map(|group| group.users).map(|user| user.ranking.finish(config.ties)).collect()
 }
@@ -123,6 +133,11 @@ impl Group {
 }
 
 impl User {
+    /// Whether its scores are products and nothing else, and its targets' are numbers.
+    fn is_plain_and_finite(&self) -> bool {
+        self.additions.is_empty() && self.relevant.iter().all(|(_, score)| score.is_finite())
+    }
+
     fn add(&mut self, first: u32, scores: &mut [f32]) {
         let place = |column: u32| column.checked_sub(first).map(|at| at as usize).filter(|&at| at < scores.len());
         let at: Vec<(usize, f32)> =

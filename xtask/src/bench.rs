@@ -10,7 +10,7 @@ mod rank;
 use align::{Step, TWO_LAYERS};
 use anyhow::{Result, bail};
 use cpu_time::ProcessTime;
-use ra_core::{Backend, Catalog, Dataset, Device, Sequences, Silent, SplitMix, open_device};
+use ra_core::{Backend, Catalog, Dataset, Device, Precision, Sequences, Silent, SplitMix, open_device};
 use ra_idmodels::{IdConfig, Job, LightGcnConfig, Loss, SasRecConfig};
 use serde::Serialize;
 use std::time::Instant;
@@ -28,77 +28,77 @@ struct Figure {
     peak_mib: Option<u64>,
 }
 
-/// A bench: its name, what it is, and its run.
-type Bench = (&'static str, &'static str, fn(&Device) -> Result<(f64, f64)>);
+/// Where a bench runs, and in which numbers a language model's matrices are.
+#[derive(Debug)]
+struct At {
+    device: Device,
+    precision: Precision,
+}
 
-const BENCHES: [Bench; 28] = [
-    ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", |device| {
-        sasrec(Loss::Bce, 1, &[50], device)
+/// A bench: its name, what it is, and its run.
+type Bench = (&'static str, &'static str, fn(&At) -> Result<(f64, f64)>);
+
+const BENCHES: [Bench; 29] = [
+    ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", |at| {
+        sasrec(Loss::Bce, 1, &[50], at)
     }),
-    ("sasrec-softmax", "the same with the softmax over all items", |device| sasrec(Loss::Softmax, 0, &[50], device)),
-    ("sasrec-gbce", "the same with gBCE and 256 negatives", |device| sasrec(Loss::Gbce, 256, &[50], device)),
-    ("sasrec-short", "softmax on histories of 3 to 12, as real ones are", |device| {
-        sasrec(Loss::Softmax, 0, &[3, 4, 5, 7, 12], device)
+    ("sasrec-softmax", "the same with the softmax over all items", |at| sasrec(Loss::Softmax, 0, &[50], at)),
+    ("sasrec-gbce", "the same with gBCE and 256 negatives", |at| sasrec(Loss::Gbce, 256, &[50], at)),
+    ("sasrec-short", "softmax on histories of 3 to 12, as real ones are", |at| {
+        sasrec(Loss::Softmax, 0, &[3, 4, 5, 7, 12], at)
     }),
     ("lightgcn", "LightGCN, d 64, 3 layers, batch 2048, 29,858 users, 40,981 items, 810,128 interactions", lightgcn),
-    ("minilm-text", "MiniLM's shape, 32 texts of 64 tokens, every state of the last layer", |device| {
-        lm::forward(&lm::MINILM, device)
+    ("minilm-text", "MiniLM's shape, 32 texts of 64 tokens, every state of the last layer", |at| {
+        lm::forward(&lm::MINILM, at)
     }),
-    ("minilm-vector", "the same, the last layer at the pooled row alone", |device| lm::vector(&lm::MINILM, device)),
-    ("minilm-hybrid", "the same, forward and backward to 8 prefix rows a layer", |device| {
-        lm::backward(&lm::MINILM, true, device)
+    ("minilm-vector", "the same, the last layer at the pooled row alone", |at| lm::vector(&lm::MINILM, at)),
+    ("minilm-hybrid", "the same, forward and backward to 8 prefix rows a layer", |at| {
+        lm::backward(&lm::MINILM, true, at)
     }),
-    ("minilm-pooled", "the same, the last layer at the pooled row alone", |device| {
-        lm::backward(&lm::MINILM, false, device)
+    ("minilm-pooled", "the same, the last layer at the pooled row alone", |at| lm::backward(&lm::MINILM, false, at)),
+    ("many-pooled", "minilm-pooled with 1,024 texts, for a GPU", |at| lm::backward(&lm::MANY, false, at)),
+    ("smollm2-text", "SmolLM2-135M's shape, 8 texts of 64 tokens", |at| lm::forward(&lm::SMOLLM2, at)),
+    ("smollm2-vector", "the same, the last layer at the pooled row alone", |at| lm::vector(&lm::SMOLLM2, at)),
+    ("smollm2-hybrid", "the same, forward and backward to 8 prefix rows a layer", |at| {
+        lm::backward(&lm::SMOLLM2, true, at)
     }),
-    ("smollm2-text", "SmolLM2-135M's shape, 8 texts of 64 tokens", |device| lm::forward(&lm::SMOLLM2, device)),
-    ("smollm2-vector", "the same, the last layer at the pooled row alone", |device| lm::vector(&lm::SMOLLM2, device)),
-    ("smollm2-hybrid", "the same, forward and backward to 8 prefix rows a layer", |device| {
-        lm::backward(&lm::SMOLLM2, true, device)
-    }),
-    ("smollm2-pooled", "the same, the last layer at the pooled row alone", |device| {
-        lm::backward(&lm::SMOLLM2, false, device)
-    }),
+    ("smollm2-pooled", "the same, the last layer at the pooled row alone", |at| lm::backward(&lm::SMOLLM2, false, at)),
     (
         "align-all",
         "alignment on MiniLM's shape, every layer, 32 samples: both towers, loss, gradients, optimizer",
-        |device| align::step(&Step { first_layer: 0, batch: 32, extra_negatives: 0, ..TWO_LAYERS }, device),
+        |at| align::step(&Step { first_layer: 0, batch: 32, extra_negatives: 0, ..TWO_LAYERS }, at),
     ),
-    ("align-two", "the same in the last two layers, 256 samples and 256 negatives", |device| {
-        align::step(&TWO_LAYERS, device)
+    ("align-two", "the same in the last two layers, 256 samples and 256 negatives", |at| align::step(&TWO_LAYERS, at)),
+    ("align-short", "the same, histories of three titles and 64 negatives", |at| {
+        align::step(&Step { titles: 3, extra_negatives: 64, ..TWO_LAYERS }, at)
     }),
-    ("align-short", "the same, histories of three titles and 64 negatives", |device| {
-        align::step(&Step { titles: 3, extra_negatives: 64, ..TWO_LAYERS }, device)
+    ("align-chunks", "align-two with the graph of 32 texts at a time", |at| {
+        align::step(&Step { chunk: 32, ..TWO_LAYERS }, at)
     }),
-    ("align-chunks", "align-two with the graph of 32 texts at a time", |device| {
-        align::step(&Step { chunk: 32, ..TWO_LAYERS }, device)
+    ("align-last", "align-two in the last layer alone", |at| align::step(&Step { first_layer: -1, ..TWO_LAYERS }, at)),
+    ("rank-64", "exact ranking, a user a step: 1,000 users, 1 M items, 64 dimensions, the best 100", |at| {
+        rank::users(1000, 1_000_000, 64, at)
     }),
-    ("align-last", "align-two in the last layer alone", |device| {
-        align::step(&Step { first_layer: -1, ..TWO_LAYERS }, device)
-    }),
-    ("rank-64", "exact ranking, a user a step: 1,000 users, 1 M items, 64 dimensions, the best 100", |_| {
-        rank::users(1000, 1_000_000, 64)
-    }),
-    ("rank-384", "the same with 384 dimensions", |_| rank::users(1000, 1_000_000, 384)),
-    ("rank-fewer-items", "a tenth of the items, 64 dimensions", |_| rank::users(1000, 100_000, 64)),
-    ("rank-fewer-users", "a quarter of the users, 1 M items, 64 dimensions", |_| rank::users(250, 1_000_000, 64)),
+    ("rank-384", "the same with 384 dimensions", |at| rank::users(1000, 1_000_000, 384, at)),
+    ("rank-fewer-items", "a tenth of the items, 64 dimensions", |at| rank::users(1000, 100_000, 64, at)),
+    ("rank-fewer-users", "a quarter of the users, 1 M items, 64 dimensions", |at| rank::users(250, 1_000_000, 64, at)),
     ("data-memory", "10 M interactions in memory: 5-core, leave-one-out, popularity buckets", |_| data::memory()),
     ("data-parquet", "the same from a Parquet file, ids as text", |_| data::file("parquet")),
     ("data-csv", "the same from a csv.zst file", |_| data::file("csv.zst")),
-    ("smollm2-load", "loading models/smollm2, a GGUF file", |device| lm::load("smollm2", device)),
+    ("smollm2-load", "loading models/smollm2, a GGUF file", |at| lm::load("smollm2", at)),
     ("minilm-tokens", "cutting 1,000 titles of 8 words with models/minilm", |_| lm::tokens("minilm")),
     ("smollm2-tokens", "cutting 1,000 titles of 8 words with models/smollm2", |_| lm::tokens("smollm2")),
 ];
 
-pub(crate) fn bench(name: Option<&str>, backend: Backend, json: bool) -> Result<()> {
-    let device = open_device(backend)?;
+pub(crate) fn bench(name: Option<&str>, backend: Backend, precision: Precision, json: bool) -> Result<()> {
+    let at = At { device: open_device(backend)?, precision };
     let chosen: Vec<&Bench> = BENCHES.iter().filter(|b| name.is_none_or(|name| b.0.starts_with(name))).collect();
     if chosen.is_empty() {
         bail!("no bench {:?}; there are {}", name.unwrap_or_default(), BENCHES.map(|b| b.0).join(", "));
     }
     let mut figures = Vec::new();
     for (name, what, run) in chosen {
-        let (cpu_s, wall_s) = run(&device)?;
+        let (cpu_s, wall_s) = run(&at)?;
         let (steps_per_cpu_s, peak_mib) = (1.0 / cpu_s, crate::machine::peak_mib());
         let figure = Figure { name: (*name).into(), cpu_s, wall_s, steps_per_cpu_s, peak_mib };
         if !json {
@@ -123,8 +123,9 @@ fn measure(
     data: &Dataset,
     steps_an_epoch: usize,
     epochs: [usize; 2],
-    device: &Device,
+    at: &At,
 ) -> Result<(f64, f64)> {
+    let device = &at.device;
     let job = Job { dataset: data, device, seed: 1, validate: None, progress: &Silent, features: None, state: None };
     let run = |epochs| -> Result<(f64, f64)> {
         let (cpu, wall) = (ProcessTime::now(), Instant::now());
@@ -154,7 +155,7 @@ fn dataset(users: usize, items: usize, train: Sequences) -> Dataset {
     }
 }
 
-fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], device: &Device) -> Result<(f64, f64)> {
+fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], at: &At) -> Result<(f64, f64)> {
     let (users, items, mut random) = (128, 12_000, SplitMix::new(1));
     let row =
         |user: usize| (0..=lengths[user % lengths.len()]).map(|_| random.below(items) as u32 + 1).collect::<Vec<_>>();
@@ -164,10 +165,10 @@ fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], device: &Device) -> R
         (config.train.epochs, config.train.patience) = (epochs, 0);
         IdConfig::Sasrec(config)
     };
-    measure(config, &data, 1, [3, 18], device)
+    measure(config, &data, 1, [3, 18], at)
 }
 
-fn lightgcn(device: &Device) -> Result<(f64, f64)> {
+fn lightgcn(at: &At) -> Result<(f64, f64)> {
     let (users, items, mut random) = (29_858, 40_981, SplitMix::new(1));
     // As many interactions as Gowalla has, items drawn with a long tail.
     let mut rows = vec![Vec::new(); users];
@@ -182,5 +183,5 @@ fn lightgcn(device: &Device) -> Result<(f64, f64)> {
         IdConfig::LightGcn(config)
     };
     // An epoch is 396 steps.
-    measure(config, &data, 396, [0, 1], device)
+    measure(config, &data, 396, [0, 1], at)
 }

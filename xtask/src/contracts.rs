@@ -1,9 +1,13 @@
 //! `cargo xtask contracts`: the contract of every model at hand, on a back end. It is what the tests check, for machines
 //! that have this command but no cargo.
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::{Tensor, TensorData};
 use ra_align::{LayerwiseConfig, ProjectionKind};
 use ra_core::contract::{check_aligner, check_language_model, check_recommender};
-use ra_core::{Backend, Catalog, Dataset, Device, History, LmSpec, Pooling, Sequences, Silent, open_device};
+use ra_core::{
+    Backend, Catalog, Dataset, Device, History, IdTable, LmSpec, Pooling, Sequences, Silent, SplitMix, open_device,
+};
+use ra_eval::{EvalConfig, Evaluation, Part, evaluate};
 use ra_idmodels::{IdConfig, Job};
 use serde_json::json;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,8 +16,8 @@ use std::path::{Path, PathBuf};
 /// Items of the data set that ID methods learn: after item `t` comes item `t + 1`, and after the last the first.
 const ITEMS: u32 = 12;
 
-/// Checks the language models under `dir` (folders of golden cases), every ID method after two epochs and every alignment
-/// module, and prints a line each.
+/// Checks the language models under `dir` (folders of golden cases), every ID method after two epochs, every alignment
+/// module and the ranking, and prints a line each.
 ///
 /// # Errors
 /// When a promise is broken, or there is no language model under `dir`.
@@ -56,6 +60,7 @@ pub(crate) fn contracts(dir: &Path, backend: Backend) -> Result<()> {
     for projection in projections {
         tell(&format!("projection {projection:?}"), &|| aligner(projection, &device));
     }
+    tell("ranking", &|| ranking(&device));
     if broken > 0 {
         bail!("{broken} contracts are broken on {}", backend.name());
     }
@@ -111,6 +116,43 @@ fn id_method(kind: &str, device: &Device) -> Result<()> {
     let rows: Vec<&[u32]> = data.train.rows().collect();
     let histories: Vec<History<'_>> = (0..).zip(&rows).map(|(user, items)| History { user, items }).collect();
     check_recommender(&*trained.model, &histories, &data.catalog.all().collect::<Vec<_>>());
+    Ok(())
+}
+
+/// A ranking on the device is that of the CPU: vectors of small whole numbers have products that are exact in any order, and
+/// many ties.
+fn ranking(device: &Device) -> Result<()> {
+    const USERS: usize = 70;
+    const ITEMS: usize = 3000;
+    let mut random = SplitMix::new(1);
+    let mut table = |rows: usize| (0..rows * 8).map(|_| random.below(7) as f32 - 3.0).collect::<Vec<_>>();
+    let (users, items) = (table(USERS), table(ITEMS + 1));
+    let mut random = SplitMix::new(2);
+    let mut rows = |most: usize| {
+        let row = |user| (0..1 + user % most).map(|_| random.below(ITEMS) as u32 + 1).collect::<Vec<_>>();
+        Sequences::from_rows((0..USERS).map(row).collect::<Vec<_>>())
+    };
+    let data = Dataset {
+        name: "random".into(),
+        users: (0..USERS).map(|u| u.to_string()).collect(),
+        catalog: Catalog::new((0..ITEMS).map(|i| i.to_string()).collect(), vec![String::new(); ITEMS]),
+        train: rows(40),
+        valid: rows(1),
+        test: rows(3),
+        filter: "none".into(),
+        split: "none".into(),
+    };
+    let config = EvalConfig { keep_top: 50, ..EvalConfig::default() };
+    let ranked = |device: &Device| {
+        let table =
+            |values: &Vec<f32>| Tensor::from_data(TensorData::new(values.clone(), [values.len() / 8, 8]), device);
+        let model = IdTable::new(table(&users), table(&items));
+        Evaluation { seconds: 0.0, ..evaluate(&model, &data, Part::Test, &config, None, &Silent) }
+    };
+    let (here, cpu) = (ranked(device), ranked(&open_device(Backend::Cpu)?));
+    ensure!(here.users == cpu.users && here.ranks == cpu.ranks, "targets rank otherwise than on the CPU");
+    ensure!(here.top == cpu.top, "the best items are others than on the CPU");
+    ensure!(here == cpu, "metrics are others than on the CPU");
     Ok(())
 }
 

@@ -7,15 +7,19 @@ mod tiny;
 
 use crate::fetch;
 use anyhow::{Context, Result, bail};
-use ra_core::{Backend, device_name, open_device};
+use ra_core::{Backend, Precision, device_name, open_device};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// What is measured where time allows: steps of an ID method, of the language model and of the alignment.
-const BENCHES: [&str; 6] = ["sasrec-softmax", "minilm-text", "minilm-hybrid", "align-all", "align-two", "align-last"];
+/// What is measured where time allows: steps of an ID method, of the language model and of the alignment, and the ranking.
+const BENCHES: [&str; 7] =
+    ["sasrec-softmax", "minilm-text", "minilm-hybrid", "align-all", "align-two", "align-last", "rank-64"];
+
+/// What is measured on the back end alone, in every precision it has: so much at once is for GPUs.
+const LARGE: &str = "many-pooled";
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -47,17 +51,27 @@ struct Line {
 /// # Errors
 /// When a part fails on the back end, or it cannot be opened.
 pub(crate) fn gpu_check(asked: &Asked, root: &Path) -> Result<()> {
-    let name = device_name(&open_device(asked.backend)?);
+    let device = open_device(asked.backend)?;
+    let name = device_name(&device);
     say!("gpu-check: {} is {name}; {}", asked.backend.name(), crate::machine::describe());
     let check = Check { asked, root };
     let mut lines = Vec::new();
+    // Quick is f32 alone.
+    let coarser = [Precision::F16, Precision::Bf16].into_iter().filter(|p| !asked.quick && p.check(&device).is_ok());
+    let coarser: Vec<Precision> = coarser.collect();
     for cases in &asked.cases {
-        lines.extend(check.golden(&cases.to_string_lossy())?);
+        lines.extend(check.golden(&cases.to_string_lossy(), Precision::F32)?);
+    }
+    for &precision in &coarser {
+        // Language models come first, and others have no matrices to keep so.
+        lines.extend(check.golden(&check.models().to_string_lossy(), precision)?);
     }
     lines.push(check.contracts());
-    lines.extend(check.run()?);
+    lines.extend(check.run(&coarser)?);
     if !asked.quick {
-        lines.extend(BENCHES.iter().map(|bench| check.bench(bench)));
+        lines.extend(BENCHES.iter().map(|bench| check.bench(bench, Precision::F32, true)));
+        lines.push(check.bench(LARGE, Precision::F32, false));
+        lines.extend(coarser.iter().map(|&precision| check.bench(LARGE, precision, false)));
     }
     say!("\n| | cpu | {} |\n|---|---|---|", asked.backend.name());
     for Line { what, found: [cpu, here], problem } in &lines {
@@ -109,11 +123,12 @@ impl Check<'_> {
     }
 
     /// The largest error of each kind of golden case, as a share of what is allowed.
-    fn golden(&self, cases: &str) -> Result<Vec<Line>> {
+    fn golden(&self, cases: &str, precision: Precision) -> Result<Vec<Line>> {
         // CUDA multiplies on tensor cores, which round f32 to 11 bits.
-        let here = if self.asked.backend == Backend::Cuda { "tf32" } else { "f32" };
+        let tf32 = self.asked.backend == Backend::Cuda && precision == Precision::F32;
+        let here = if tf32 { "tf32" } else { precision.name() };
         let verify = |on, bits| self.start(self.root, on, &["verify", cases, "--json", "--precision", bits]);
-        let both = [verify(Backend::Cpu, "f32")?, verify(self.asked.backend, here)?];
+        let both = [verify(Backend::Cpu, precision.name())?, verify(self.asked.backend, here)?];
         let [cpu, here] = both.each_ref().map(|ended| worst(&ended.stdout));
         let (cpu, here) = (cpu.unwrap_or_default(), here.with_context(|| both[1].problem.clone().unwrap_or_default())?);
         Ok(here
@@ -121,7 +136,7 @@ impl Check<'_> {
             .map(|(kind, (worst, failed))| Line {
                 found: [cpu.get(&kind).map_or_else(|| "-".into(), |(w, _)| format!("{w:.3}")), format!("{worst:.3}")],
                 problem: (!failed.is_empty()).then(|| failed.join(", ")),
-                what: format!("golden {kind}: largest error, as a share of what is allowed"),
+                what: format!("golden {kind}{}: largest error, as a share of what is allowed", told(precision)),
             })
             .collect())
     }
@@ -145,8 +160,8 @@ impl Check<'_> {
         }
     }
 
-    /// A whole run on either side, row by row.
-    fn run(&self) -> Result<Vec<Line>> {
+    /// A whole run on either side, row by row, and on the back end with coarser matrices.
+    fn run(&self, coarser: &[Precision]) -> Result<Vec<Line>> {
         let temporary = tempfile::tempdir()?;
         let at_hand = |name: &str| fetch::list().iter().any(|e| e.name == name && e.at_hand(self.root).is_some());
         let whole = !self.asked.quick && at_hand("ml-100k") && at_hand("minilm");
@@ -156,17 +171,18 @@ impl Check<'_> {
             tiny::write(temporary.path(), self.models())?;
             (temporary.path(), "tiny")
         };
-        let run = |backend: Backend| -> Result<(Ended, Value)> {
-            let out = temporary.path().join(backend.name());
-            let ended = self.start(root, backend, &["run", recipe, "--out", &out.to_string_lossy()])?;
+        let run = |backend: Backend, precision: Precision| -> Result<(Ended, Value)> {
+            let out = temporary.path().join(backend.name()).join(precision.name());
+            let set = format!("lm.precision={}", precision.name());
+            let ended = self.start(root, backend, &["run", recipe, "--out", &out.to_string_lossy(), "--set", &set])?;
             if let Some(problem) = &ended.problem {
                 bail!("run {recipe} on {}: {problem}", backend.name());
             }
             let report = ra_core::read_json(&out.join("report.json"))?;
             Ok((ended, report))
         };
-        let (cpu, cpu_report) = run(Backend::Cpu)?;
-        let (here, report) = run(self.asked.backend)?;
+        let (cpu, cpu_report) = run(Backend::Cpu, Precision::F32)?;
+        let (here, report) = run(self.asked.backend, Precision::F32)?;
         let mut lines = vec![Line {
             what: format!("run {recipe}"),
             found: [cpu.seconds, here.seconds].map(|s| format!("{s:.0} s")),
@@ -177,25 +193,40 @@ impl Check<'_> {
         for (cpu, here) in rows(&cpu_report).iter().zip(&rows(&report)) {
             lines.push(compare(cpu, here, users));
         }
+        for &precision in coarser {
+            let (_, report) = run(self.asked.backend, precision)?;
+            // Beside the CPU in f32: the last row is RA-Rec.
+            if let (Some(cpu), Some(here)) = (rows(&cpu_report).last(), rows(&report).last()) {
+                let line = compare(cpu, here, users);
+                lines.push(Line { what: format!("{}{}", line.what, told(precision)), ..line });
+            }
+        }
         Ok(lines)
     }
 
-    fn bench(&self, name: &str) -> Line {
+    fn bench(&self, name: &str, precision: Precision, on_cpu: bool) -> Line {
         let figure = |backend: Backend| -> Result<f64> {
-            let ended = self.start(self.root, backend, &["bench", name, "--json"])?;
+            let args = ["bench", name, "--json", "--precision", precision.name()];
+            let ended = self.start(self.root, backend, &args)?;
             let figures: Value =
                 serde_json::from_str(&ended.stdout).with_context(|| ended.problem.unwrap_or_default())?;
             let wall = figures.pointer("/0/wall_s").and_then(Value::as_f64);
             wall.context("the bench gave no figure")
         };
         let told = |found: &Result<f64>| found.as_ref().map_or_else(|_| "-".into(), |s| format!("{:.1} ms", 1e3 * s));
-        let (cpu, here) = (figure(Backend::Cpu), figure(self.asked.backend));
+        let cpu = if on_cpu { figure(Backend::Cpu) } else { Err(anyhow::anyhow!("not asked for")) };
+        let here = figure(self.asked.backend);
         Line {
-            what: format!("bench {name}, wall time of a step"),
+            what: format!("bench {name}{}, wall time of a step", self::told(precision)),
             found: [told(&cpu), told(&here)],
             problem: here.err().map(|error| format!("{error:#}")),
         }
     }
+}
+
+/// Of matrices that are not in `f32`.
+fn told(precision: Precision) -> String {
+    if precision == Precision::F32 { String::new() } else { format!(" in {}", precision.name()) }
 }
 
 /// Of each kind of case the largest error as a share of what is allowed, and the cases that failed.
@@ -216,14 +247,15 @@ fn worst(json: &str) -> Option<BTreeMap<String, (f64, Vec<String>)>> {
 /// A row of two reports. What is not trained ranks alike but for a user or two whose scores nearly tie; trainings drift
 /// apart by rounding, and what they end with may differ by chance: two standard errors of a share of `users`.
 fn compare(cpu: &Value, here: &Value, users: f64) -> Line {
-    let metric = |row: &Value| row.pointer("/metrics/hr@10").and_then(Value::as_f64).unwrap_or(f64::NAN);
+    let name = if here.pointer("/metrics/hr@100").is_some() { "hr@100" } else { "hr@10" };
+    let metric = |row: &Value| row["metrics"][name].as_f64().unwrap_or(f64::NAN);
     let (a, b) = (metric(cpu), metric(here));
     let trained = here["trainable_params"].as_u64().unwrap_or(0) > 0;
     let allowed = if trained { 2.0 * (a * (1.0 - a) / users).sqrt() } else { 0.0 }.max(2.0 / users);
     // A NaN is no agreement.
     let agrees = (a - b).abs() <= allowed;
     Line {
-        what: format!("HR@10 of {}", here["name"].as_str().unwrap_or_default()),
+        what: format!("{} of {}", name.to_uppercase(), here["name"].as_str().unwrap_or_default()),
         found: [a, b].map(|x| format!("{x:.4}")),
         problem: (!agrees).then(|| format!("{b:.4} against {a:.4}, more than {allowed:.4} apart")),
     }

@@ -36,7 +36,7 @@ mod verify;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use ra_core::Backend;
+use ra_core::{Backend, Precision};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -88,6 +88,9 @@ enum Command {
         /// Where tensors live: cpu, wgpu or cuda.
         #[arg(long, default_value = "cpu")]
         backend: Backend,
+        /// What a language model's matrices are kept in; other benches know none.
+        #[arg(long, default_value = "f32")]
+        precision: Precision,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -219,7 +222,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
             recommend::recommend(&args.run, &who, args.top, root)
         }
         Command::Report { runs, mixed_protocols, to } => report::compare(&runs, mixed_protocols, to.as_deref()),
-        Command::Bench { name, backend, json } => bench::bench(name.as_deref(), backend, json),
+        Command::Bench { name, backend, precision, json } => bench::bench(name.as_deref(), backend, precision, json),
         Command::Contracts { dir, backend } => contracts::contracts(&dir, backend),
         Command::GpuCheck(GpuCheck { backend, cases, quick }) => {
             let cases = if cases.is_empty() { gpu_check::own_cases(root) } else { cases };

@@ -41,13 +41,8 @@ impl Text {
         let precision = recipe.lm.precision;
         let on = |device: &Device| -> Result<PretrainedLm> {
             let mut lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
-            if precision != Precision::F32 {
-                precision.check(device)?;
-                let coarser = lm.model.with_linears(0, &mut |linear| linear.in_precision(precision));
-                lm.model =
-                    coarser.context("lm.precision: this language model does not show its matrices; set it to f32")?;
-            }
-            lm.model = Box::new(Counted { lm: lm.model, tokens: tokens.clone() });
+            let model = precision.of_matrices(lm.model, device)?;
+            lm.model = Box::new(Counted { lm: model, tokens: tokens.clone() });
             Ok(lm)
         };
         let (first, further) = devices.split_first().context("a language model needs a device")?;

@@ -1,10 +1,11 @@
 //! Steps of alignment on MiniLM's shape: both towers, loss, gradients and optimizer; frozen work is cached.
+use super::At;
 use super::lm::MINILM;
 use anyhow::Result;
 use burn::tensor::Tensor;
 use cpu_time::ProcessTime;
 use ra_align::{AlignConfig, AlignLoss, AlignTrain, Job, PromptConfig, Prompts, TextCache, TextTower};
-use ra_core::{Catalog, Dataset, Device, IdTable, LanguageModel, Sequences, Silent, SplitMix, Tokenizer, normal, rng};
+use ra_core::{Catalog, Dataset, IdTable, LanguageModel, Sequences, Silent, SplitMix, Tokenizer, normal, rng};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -61,15 +62,15 @@ pub(super) struct Step {
 pub(super) const TWO_LAYERS: Step = Step { first_layer: -2, batch: 256, extra_negatives: 256, titles: 6, chunk: 0 };
 
 /// CPU and wall seconds of a step: a longer training less a shorter one.
-pub(super) fn step(step: &Step, device: &Device) -> Result<(f64, f64)> {
+pub(super) fn step(step: &Step, at: &At) -> Result<(f64, f64)> {
     let Step { first_layer, batch, extra_negatives, titles, chunk } = *step;
     let data = dataset(batch);
     let table =
-        |rows: usize, label: &str| -> Tensor<2> { normal([rows, DIM], 1.0, &mut rng(1, label, 0), device).val() };
+        |rows: usize, label: &str| -> Tensor<2> { normal([rows, DIM], 1.0, &mut rng(1, label, 0), &at.device).val() };
     let ids = IdTable::new(table(batch, "users"), table(ITEMS + 1, "items"));
     let loss = AlignLoss::None;
     let align = AlignConfig { first_layer, n_tok: 2, extra_negatives, loss, ..AlignConfig::default() };
-    let lm = MINILM.load(device)?;
+    let lm = MINILM.load(at)?;
     let lm: &dyn LanguageModel = &*lm;
     let prompts =
         Prompts::new(&Words, &data.catalog, &PromptConfig { titles, ..PromptConfig::default() }, lm.spec().max_tokens);

@@ -1,4 +1,5 @@
 //! Frozen language models of random weights: forward, and forward and backward to the prefix.
+use super::At;
 use anyhow::{Context, Result};
 use burn::tensor::{Tensor, TensorData};
 use cpu_time::ProcessTime;
@@ -50,6 +51,9 @@ pub(super) const MINILM: Shape = Shape {
     },
 };
 
+/// As many texts as keep a GPU busy.
+pub(super) const MANY: Shape = Shape { texts: 1024, ..MINILM };
+
 pub(super) const SMOLLM2: Shape = Shape {
     config: || {
         json!({ "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
@@ -78,7 +82,7 @@ pub(super) const SMOLLM2: Shape = Shape {
 
 impl Shape {
     /// A model of this shape, loaded as any model is.
-    pub(super) fn load(&self, device: &Device) -> Result<Box<dyn LanguageModel>> {
+    pub(super) fn load(&self, at: &At) -> Result<Box<dyn LanguageModel>> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("config.json"), (self.config)().to_string())?;
         let mut random = SplitMix::new(1);
@@ -92,7 +96,8 @@ impl Shape {
         let views = tensors.iter().map(|(n, s, b): &(_, Vec<usize>, Vec<u8>)| view((n, s.clone(), b)));
         let views = views.collect::<Result<Vec<_>>>()?;
         std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(views, None)?)?;
-        Ok(ra_llm::load_weights(folder.path(), None, device)?)
+        let lm = ra_llm::load_weights(folder.path(), None, &at.device)?;
+        Ok(at.precision.of_matrices(lm, &at.device)?)
     }
 
     fn texts(&self, device: &Device) -> TextBatch {
@@ -120,8 +125,8 @@ fn least(mut run: impl FnMut() -> Result<()>) -> Result<(f64, f64)> {
 }
 
 /// Text alone, every state of the last layer.
-pub(super) fn forward(shape: &Shape, device: &Device) -> Result<(f64, f64)> {
-    let (lm, text) = (shape.load(device)?, shape.texts(device));
+pub(super) fn forward(shape: &Shape, at: &At) -> Result<(f64, f64)> {
+    let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
     least(|| {
         encode(&lm, &text, None).last.into_data();
         Ok(())
@@ -129,8 +134,8 @@ pub(super) fn forward(shape: &Shape, device: &Device) -> Result<(f64, f64)> {
 }
 
 /// Text alone, its vector: the last layer at the pooled row alone, as a tower asks for it.
-pub(super) fn vector(shape: &Shape, device: &Device) -> Result<(f64, f64)> {
-    let (lm, text) = (shape.load(device)?, shape.texts(device));
+pub(super) fn vector(shape: &Shape, at: &At) -> Result<(f64, f64)> {
+    let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
     least(|| {
         encode_from(&lm, 0, lm.embed(text.tokens.clone(), text.positions()), &text, None).into_data();
         Ok(())
@@ -138,12 +143,12 @@ pub(super) fn vector(shape: &Shape, device: &Device) -> Result<(f64, f64)> {
 }
 
 /// Forward and backward to the prefixes of all layers, from every state of the last layer or from the pooled row alone.
-pub(super) fn backward(shape: &Shape, whole: bool, device: &Device) -> Result<(f64, f64)> {
-    let (lm, text) = (shape.load(device)?, shape.texts(device));
+pub(super) fn backward(shape: &Shape, whole: bool, at: &At) -> Result<(f64, f64)> {
+    let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
     let spec = lm.spec();
     let row = |layer: usize| {
         let random = &mut rng(3, "prefix", layer as u64);
-        normal([shape.texts, PREFIX, spec.width], 1.0, random, &device.clone().autodiff()).val().detach()
+        normal([shape.texts, PREFIX, spec.width], 1.0, random, &at.device.clone().autodiff()).val().detach()
     };
     least(|| {
         let rows: Vec<Tensor<3>> = (0..spec.layers).map(|l| row(l).require_grad()).collect();
@@ -167,10 +172,10 @@ fn at_hand(name: &str) -> Result<std::path::PathBuf> {
 }
 
 /// Reading a model from disk, up to a model that can be used.
-pub(super) fn load(name: &str, device: &Device) -> Result<(f64, f64)> {
+pub(super) fn load(name: &str, at: &At) -> Result<(f64, f64)> {
     let folder = at_hand(name)?;
     least(|| {
-        ra_llm::load(&folder, None, device)?;
+        ra_llm::load(&folder, None, &at.device)?;
         Ok(())
     })
 }

@@ -1,19 +1,18 @@
 //! Exact ranking of a large catalogue.
-use super::dataset;
+use super::{At, dataset};
 use anyhow::Result;
 use burn::tensor::{Tensor, TensorData};
 use cpu_time::ProcessTime;
-use ra_core::{Device, IdTable, Sequences, Silent, SplitMix};
+use ra_core::{IdTable, Sequences, Silent, SplitMix};
 use ra_eval::{EvalConfig, Part, evaluate_items};
 use std::time::Instant;
 
 /// CPU and wall seconds a user: the best 100 of `items` for each of `users`, through the call that makes every row of a report.
-pub(super) fn users(users: usize, items: usize, dim: usize) -> Result<(f64, f64)> {
-    let device = Device::flex();
+pub(super) fn users(users: usize, items: usize, dim: usize, at: &At) -> Result<(f64, f64)> {
     let mut random = SplitMix::new(1);
     let mut table = |rows: usize| {
         let values: Vec<f32> = (0..rows * dim).map(|_| random.unit() as f32 - 0.5).collect();
-        Tensor::<2>::from_data(TensorData::new(values, [rows, dim]), &device)
+        Tensor::<2>::from_data(TensorData::new(values, [rows, dim]), &at.device)
     };
     let (vectors, columns) = (table(users), table(items + 1));
     let mut random = SplitMix::new(2);

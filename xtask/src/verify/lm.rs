@@ -45,7 +45,7 @@ pub(super) fn run(folder: &Path, place: &Place, outcome: &mut Outcome) -> Result
         Err(ra_llm::LlmError::Architecture { found, .. }) => bail!("not yet supported: {found}"),
         other => other?,
     };
-    let lm = place.rounding.matrices(lm)?;
+    let lm = place.rounding.precision().of_matrices(lm, &place.device)?;
     let case = Case::read(folder, &json, lm)?;
     let want = read_arrays(&folder.join("expected.safetensors"))?;
     let mut got = Arrays::new();

@@ -1,7 +1,6 @@
 //! How far golden cases may be off where products of matrices are rounded more than sums in `f32` are.
-use anyhow::{Context, Result};
 use clap::ValueEnum;
-use ra_core::{LanguageModel, Precision};
+use ra_core::Precision;
 
 /// What matrices are multiplied in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -23,16 +22,6 @@ impl Rounding {
             Self::F32 | Self::Tf32 => Precision::F32,
             Self::F16 => Precision::F16,
             Self::Bf16 => Precision::Bf16,
-        }
-    }
-
-    /// The language model with such matrices.
-    pub(super) fn matrices(self, lm: Box<dyn LanguageModel>) -> Result<Box<dyn LanguageModel>> {
-        match self.precision() {
-            Precision::F32 => Ok(lm),
-            coarser => lm
-                .with_linears(0, &mut |linear| linear.in_precision(coarser))
-                .context("this language model does not show its matrices"),
         }
     }
 

@@ -1,0 +1,226 @@
+//! Scores counted where they were made: a GPU sends counts and its best items back, not every score.
+//!
+//! Relevant items keep the one score they were counted with and are left to the host; so are blocks whose scores are not
+//! all finite, which tensors have no order for.
+use super::{Group, User};
+use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData, Transaction};
+
+/// Stands where an item does not count: below every other score, and finite, for shaders may take it that all numbers are.
+const HIDDEN: f32 = f32::MIN;
+
+/// In the place of a target that a user has not: no score is above it.
+const NO_TARGET: f32 = f32::MAX;
+
+impl Group {
+    /// As [`Group::add`] for the items `[width, dim]` from column `first` on; where the host must look at their scores,
+    /// nothing is counted and `false` comes back.
+    pub(super) fn add_on_device(&mut self, first: u32, items: &Tensor<2>) -> bool {
+        let ([width, _], users) = (items.dims(), self.users.len());
+        let block = first..first + width as u32;
+        let hidden: Vec<Vec<u32>> = self.users.iter().map(|user| user.ranking.hidden(&block)).collect();
+        // Their places are numbers as well: of many the scores themselves are no more.
+        let many = hidden.iter().any(|hidden| 2 * hidden.len() > width);
+        if many || !self.users.iter().all(User::is_plain_and_finite) {
+            return false;
+        }
+        let scores = self.vectors.clone().matmul(items.clone().transpose());
+        let scores = scores.reshape([users, self.interests, width]).max_dim(1).reshape([users, width]);
+        let finite = scores.clone().is_finite().all();
+        let scores = scores.clone().mask_fill(places(&hidden, first, &scores), HIDDEN);
+        let k = self.users.first().map_or(0, |user| user.ranking.list_length()).min(width);
+        let (best, columns) = scores.clone().topk_with_indices(k.max(1), 1);
+        let last = best.clone().slice([0..users, k.max(1) - 1..k.max(1)]);
+        let as_the_last = scores.clone().equal(last.clone()).int().sum_dim(1);
+        let found = Transaction::default().register(finite).register(self.counts(first, &scores));
+        let found = found.register(best).register(columns).register(as_the_last).execute();
+        let [finite, counts, best, columns, as_the_last] = &found[..] else {
+            unreachable!("as many as were asked for")
+        };
+        if !finite.iter::<bool>().all(|finite| finite) {
+            return false;
+        }
+        let counts: Vec<u32> = counts.iter::<u32>().collect();
+        let best: Vec<(u32, f32)> = columns.iter::<u32>().zip(best.iter::<f32>()).collect();
+        let mut listed: Vec<Vec<(u32, f32)>> = best.chunks_exact(k.max(1)).map(|best| best[..k].to_vec()).collect();
+        // Of items that score as much as the last of the list those with the smallest ids are in it; Burn promises no order.
+        let more = |(best, equal): (&Vec<(u32, f32)>, u32)| {
+            let last = best.last().map_or(HIDDEN, |&(_, last)| last);
+            last > HIDDEN && (best.iter().filter(|(_, score)| *score == last).count() as u32) < equal
+        };
+        if listed.iter().zip(as_the_last.iter::<u32>()).any(more) {
+            let first_of_equals = first_where(scores.equal(last), k);
+            for (best, first) in listed.iter_mut().zip(first_of_equals.chunks_exact(k)) {
+                let last = best[k - 1].1;
+                best.retain(|(_, score)| *score > last);
+                best.extend(first.iter().take(k - best.len()).map(|&column| (column, last)));
+            }
+        }
+        let rows = counts.chunks_exact(counts.len() / users).zip(listed);
+        for (user, (counts, best)) in self.users.iter_mut().zip(rows) {
+            user.ranking.counted(counts);
+            let best = best.into_iter().filter(|(_, score)| *score > HIDDEN);
+            let own = user.relevant.iter().copied().filter(|(column, _)| block.contains(column));
+            user.ranking.found(best.map(|(column, score)| (first + column, score)).collect(), own);
+        }
+        true
+    }
+
+    /// For every target of every user, `[users, 3 * most targets]`: the items of the block that score above it, as much, and
+    /// as much under a smaller id.
+    fn counts(&self, first: u32, scores: &Tensor<2>) -> Tensor<2, Int> {
+        let ([users, width], device) = (scores.dims(), scores.device());
+        let most = self.users.iter().map(|user| user.relevant.len()).max().unwrap_or(0).max(1);
+        let columns = Tensor::<1, Int>::arange(0..width as i64, &device).reshape([1, width]);
+        let count = |found: Tensor<2, Bool>| found.int().sum_dim(1);
+        let mut counts = Vec::with_capacity(3 * most);
+        for place in 0..most {
+            let target = |user: &User| {
+                user.relevant
+                    .get(place)
+                    .map_or((0, NO_TARGET), |&(column, score)| (column as i32 - first as i32, score))
+            };
+            let (column, score): (Vec<i32>, Vec<f32>) = self.users.iter().map(target).unzip();
+            let score = Tensor::<2>::from_data(TensorData::new(score, [users, 1]), &device);
+            let column = Tensor::<2, Int>::from_data(TensorData::new(column, [users, 1]), &device);
+            let equal = scores.clone().equal(score.clone());
+            counts.push(count(scores.clone().greater(score)));
+            counts.push(count(equal.clone()));
+            counts.push(count(equal.bool_and(columns.clone().lower(column))));
+        }
+        Tensor::cat(counts, 1)
+    }
+}
+
+/// The first `k` columns of each row that are marked, ascending; whatever follows where there are fewer.
+fn first_where(marked: Tensor<2, Bool>, k: usize) -> Vec<u32> {
+    let ([rows, width], device) = (marked.dims(), marked.device());
+    // Whole numbers below 2^24 are exact.
+    let columns = Tensor::<1, Int>::arange(0..width as i64, &device).float().neg().reshape([1, width]);
+    let first = columns.expand([rows, width]).mask_fill(marked.bool_not(), HIDDEN).topk(k, 1);
+    first.into_data().iter::<f32>().map(|column| -column as u32).collect()
+}
+
+/// Where the columns `hidden` of each user are in a block that starts at `first`, in the shape of `scores`.
+fn places(hidden: &[Vec<u32>], first: u32, scores: &Tensor<2>) -> Tensor<2, Bool> {
+    let ([users, width], device) = (scores.dims(), scores.device());
+    let longest = hidden.iter().map(Vec::len).max().unwrap_or(0).max(1);
+    // Shorter rows are filled up with a column beyond the block.
+    let row = |hidden: &Vec<u32>| {
+        let own = hidden.iter().map(|column| (column - first) as i32).collect::<Vec<_>>();
+        own.into_iter().chain(std::iter::repeat(width as i32)).take(longest)
+    };
+    let columns: Vec<i32> = hidden.iter().flat_map(row).collect();
+    let columns = Tensor::<2, Int>::from_data(TensorData::new(columns, [users, longest]), &device);
+    let marks = Tensor::<2>::ones([users, longest], &device);
+    let marked = Tensor::zeros([users, width + 1], &device).scatter(1, columns, marks, IndexingUpdateOp::Add);
+    marked.slice([0..users, 0..width]).greater_elem(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Group, Query, columns};
+    use crate::rank::{Ranked, Ties, candidates};
+    use burn::tensor::{Device, Tensor, TensorData};
+    use ra_core::{History, Recommender, SplitMix};
+
+    const ITEMS: usize = 300;
+
+    /// Only how many vectors a user has, and what is added.
+    #[derive(Debug)]
+    struct Model(usize, Vec<(u32, f32)>);
+
+    impl Recommender for Model {
+        fn dim(&self) -> usize {
+            4
+        }
+        fn interests(&self) -> usize {
+            self.0
+        }
+        fn users(&self, _: &[History<'_>]) -> Tensor<2> {
+            unreachable!("its vectors are given")
+        }
+        fn items(&self, _: &[u32]) -> Tensor<2> {
+            unreachable!("its vectors are given")
+        }
+        fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+            self.1.clone()
+        }
+    }
+
+    /// Vectors of small whole numbers, whose products are exact in any order and often tie.
+    fn table(rows: usize, random: &mut SplitMix) -> Tensor<2> {
+        let values: Vec<f32> = (0..rows * 4).map(|_| random.below(5) as f32 - 2.0).collect();
+        Tensor::from_data(TensorData::new(values, [rows, 4]), &Device::flex())
+    }
+
+    fn queries(random: &mut SplitMix) -> Vec<Query<'static>> {
+        let mut some = |n: usize| {
+            let mut columns: Vec<u32> = (0..n).map(|_| random.below(ITEMS) as u32).collect();
+            columns.sort_unstable();
+            columns.dedup();
+            columns
+        };
+        let query = |user: usize| {
+            let relevant = some(1 + user % 4);
+            let candidates = candidates(ITEMS as u32, &relevant, &some(8 * user));
+            Query { history: History { user: user as u32, items: &[] }, relevant, candidates }
+        };
+        (0..9).map(query).collect()
+    }
+
+    /// Ranks on the device, as far as it takes the blocks, or on the host, and how many blocks the device took.
+    fn ranked(group: Group, items: &Tensor<2>, width: usize, device: bool, ties: Ties) -> (Vec<Ranked>, usize) {
+        let (mut group, mut taken) = (group, 0);
+        for first in (0..ITEMS).step_by(width) {
+            let block = items.clone().slice([first + 1..(first + width).min(ITEMS) + 1]);
+            if device && group.add_on_device(first as u32, &block) {
+                taken += 1;
+            } else {
+                group.add(first as u32, &columns(block));
+            }
+        }
+        (group.users.into_iter().map(|user| user.ranking.finish(ties)).collect(), taken)
+    }
+
+    #[test]
+    fn a_device_ranks_as_the_host_does() {
+        let mut random = SplitMix::new(3);
+        for interests in [1, 3] {
+            let model = Model(interests, Vec::new());
+            let (items, vectors) = (table(ITEMS + 1, &mut random), table(9 * interests, &mut random));
+            let queries = queries(&mut random);
+            for (width, k, ties) in [
+                (300, 20, Ties::Pessimistic),
+                (128, 20, Ties::Expected),
+                (77, 300, Ties::ById),
+                (300, 0, Ties::Optimistic),
+            ] {
+                let group = || Group::new(&model, vectors.clone(), &items, &queries, k);
+                let (got, taken) = ranked(group(), &items, width, true, ties);
+                assert_eq!(got, ranked(group(), &items, width, false, ties).0, "{interests} {width} {k} {ties:?}");
+                assert_eq!(taken, ITEMS.div_ceil(width));
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_order_and_what_is_added_to_goes_to_the_host() {
+        let mut random = SplitMix::new(4);
+        let (mut items, vectors) = (table(ITEMS + 1, &mut random), table(9, &mut random));
+        let queries = queries(&mut random);
+        let blocks_taken = |model: &Model, items: &Tensor<2>| {
+            let group = || Group::new(model, vectors.clone(), items, &queries, 20);
+            let (got, taken) = ranked(group(), items, 100, true, Ties::Pessimistic);
+            assert_eq!(got, ranked(group(), items, 100, false, Ties::Pessimistic).0);
+            taken
+        };
+        assert_eq!(blocks_taken(&Model(1, vec![(7, 2.0), (7, 1.0)]), &items), 0);
+        // An item of the second block, nobody's target.
+        let lost = (100..200).find(|c| queries.iter().all(|query| !query.relevant.contains(c))).unwrap();
+        items = items.slice_assign(
+            [lost as usize + 1..lost as usize + 2, 0..4],
+            Tensor::full([1, 4], f32::NAN, &Device::flex()),
+        );
+        assert_eq!(blocks_taken(&Model(1, Vec::new()), &items), 2);
+    }
+}
