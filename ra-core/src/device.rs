@@ -69,7 +69,10 @@ pub fn open_device(backend: Backend) -> Result<Device> {
         Backend::Cuda => {
             let remedy =
                 "install NVIDIA's driver (and NVRTC, of the CUDA toolkit), and look for the GPU with nvidia-smi";
-            found(backend, burn::tensor::DeviceType::Cuda, Device::cuda(0usize), remedy)
+            let device = found(backend, burn::tensor::DeviceType::Cuda, Device::cuda(0usize), remedy)?;
+            #[cfg(feature = "cuda-nvrtc")]
+            check_headers()?;
+            Ok(device)
         }
         #[allow(unreachable_patterns)]
         other => Err(Error::Backend {
@@ -96,6 +99,25 @@ pub fn open_devices(backend: Backend, count: usize) -> Result<Vec<Device>> {
         return Err(Error::Devices { wanted: backend.name(), asked: count, usable: all.len(), why });
     }
     Ok(all.into_iter().take(count).collect())
+}
+
+/// NVRTC compiles kernels against CUDA's headers; the back end panics at the first kernel where there are none.
+///
+/// # Errors
+/// [`Error::Missing`] when they are not where the back end looks for them.
+#[cfg(feature = "cuda-nvrtc")]
+fn check_headers() -> Result<()> {
+    let folder = cubecl_cuda::install::cuda_path();
+    let all = ["cuda_fp16.h", "cuda_bf16.h", "crt/mma.h"];
+    if folder.is_some_and(|folder| all.iter().all(|file| folder.join("include").join(file).is_file())) {
+        return Ok(());
+    }
+    Err(Error::Missing {
+        what: "backend cuda: CUDA's headers (include/cuda_fp16.h, include/crt/mma.h)".into(),
+        remedy: "install the CUDA toolkit, or the pip packages nvidia-cuda-runtime, nvidia-cuda-crt and \
+                 nvidia-cuda-cccl, and set CUDA_PATH to the folder that holds include/"
+            .into(),
+    })
 }
 
 /// The device, if the machine has one of its kind: the back ends themselves panic at the first tensor where it has none.

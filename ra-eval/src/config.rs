@@ -61,7 +61,8 @@ pub struct EvalConfig {
     pub candidates: Candidates,
     /// Users in the table: 0 is all, else a sample of so many that is the same for every seed.
     pub users: usize,
-    /// Memory for the scores that are held at a time, in MiB; at least those of 256 items. Item vectors are not counted.
+    /// Memory for the scores that are held at a time, in MiB; at least those of 256 items. Item vectors are not counted, nor
+    /// what a GPU makes of the scores while it counts them.
     pub block_mib: usize,
     /// How many recommended items of each user to keep in [`crate::Evaluation::top`].
     pub keep_top: usize,

@@ -7,7 +7,7 @@ use ra_core::contract::{check_aligner, check_language_model, check_recommender};
 use ra_core::{
     Backend, Catalog, Dataset, Device, History, IdTable, LmSpec, Pooling, Sequences, Silent, SplitMix, open_device,
 };
-use ra_eval::{EvalConfig, Evaluation, Part, evaluate};
+use ra_eval::{EvalConfig, Evaluation, Part, Seen, evaluate};
 use ra_idmodels::{IdConfig, Job};
 use serde_json::json;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -120,13 +120,10 @@ fn id_method(kind: &str, device: &Device) -> Result<()> {
 }
 
 /// A ranking on the device is that of the CPU: vectors of small whole numbers have products that are exact in any order, and
-/// many ties.
+/// many ties. Items of one vector tie, whatever it is.
 fn ranking(device: &Device) -> Result<()> {
     const USERS: usize = 70;
     const ITEMS: usize = 3000;
-    let mut random = SplitMix::new(1);
-    let mut table = |rows: usize| (0..rows * 8).map(|_| random.below(7) as f32 - 3.0).collect::<Vec<_>>();
-    let (users, items) = (table(USERS), table(ITEMS + 1));
     let mut random = SplitMix::new(2);
     let mut rows = |most: usize| {
         let row = |user| (0..1 + user % most).map(|_| random.below(ITEMS) as u32 + 1).collect::<Vec<_>>();
@@ -142,17 +139,27 @@ fn ranking(device: &Device) -> Result<()> {
         filter: "none".into(),
         split: "none".into(),
     };
-    let config = EvalConfig { keep_top: 50, ..EvalConfig::default() };
-    let ranked = |device: &Device| {
-        let table =
-            |values: &Vec<f32>| Tensor::from_data(TensorData::new(values.clone(), [values.len() / 8, 8]), device);
-        let model = IdTable::new(table(&users), table(&items));
+    let ranked = |users: &[f32], items: &[f32], seen, device: &Device| {
+        let table = |values: &[f32], rows| {
+            Tensor::from_data(TensorData::new(values.to_vec(), [rows, values.len() / rows]), device)
+        };
+        let model = IdTable::new(table(users, USERS), table(items, ITEMS + 1));
+        let config = EvalConfig { keep_top: 50, seen, ..EvalConfig::default() };
         Evaluation { seconds: 0.0, ..evaluate(&model, &data, Part::Test, &config, None, &Silent) }
     };
-    let (here, cpu) = (ranked(device), ranked(&open_device(Backend::Cpu)?));
+    let mut random = SplitMix::new(1);
+    let mut table = |rows: usize| (0..rows * 8).map(|_| random.below(7) as f32 - 3.0).collect::<Vec<_>>();
+    let (users, items) = (table(USERS), table(ITEMS + 1));
+    let on = |device: &Device| ranked(&users, &items, Seen::Removed, device);
+    let (here, cpu) = (on(device), on(&open_device(Backend::Cpu)?));
     ensure!(here.users == cpu.users && here.ranks == cpu.ranks, "targets rank otherwise than on the CPU");
     ensure!(here.top == cpu.top, "the best items are others than on the CPU");
     ensure!(here == cpu, "metrics are others than on the CPU");
+    let mut table = |rows: usize| (0..rows * 64).map(|_| random.unit() as f32 - 0.5).collect::<Vec<_>>();
+    let (users, mut items) = (table(USERS), table(1 + ITEMS / 2));
+    items.extend_from_within(64..);
+    let twins = ranked(&users, &items, Seen::Kept, device);
+    ensure!(twins.tied_share == 1.0, "items of one vector tie for {} of the targets alone", twins.tied_share);
     Ok(())
 }
 

@@ -23,44 +23,22 @@ impl Group {
         if many || !self.users.iter().all(User::is_plain_and_finite) {
             return false;
         }
-        let scores = self.vectors.clone().matmul(items.clone().transpose());
-        let scores = scores.reshape([users, self.interests, width]).max_dim(1).reshape([users, width]);
-        let finite = scores.clone().is_finite().all();
+        let product = self.vectors.clone().matmul(items.clone().transpose());
+        let finite = product.clone().is_finite().all();
+        let scores = product.reshape([users, self.interests, width]).max_dim(1).reshape([users, width]);
         let scores = scores.clone().mask_fill(places(&hidden, first, &scores), HIDDEN);
-        let k = self.users.first().map_or(0, |user| user.ranking.list_length()).min(width);
-        let (best, columns) = scores.clone().topk_with_indices(k.max(1), 1);
-        let last = best.clone().slice([0..users, k.max(1) - 1..k.max(1)]);
-        let as_the_last = scores.clone().equal(last.clone()).int().sum_dim(1);
-        let found = Transaction::default().register(finite).register(self.counts(first, &scores));
-        let found = found.register(best).register(columns).register(as_the_last).execute();
-        let [finite, counts, best, columns, as_the_last] = &found[..] else {
-            unreachable!("as many as were asked for")
-        };
+        let found = Transaction::default().register(finite).register(self.counts(first, &scores)).execute();
+        let [finite, counts] = &found[..] else { unreachable!("as many as were asked for") };
         if !finite.iter::<bool>().all(|finite| finite) {
             return false;
         }
         let counts: Vec<u32> = counts.iter::<u32>().collect();
-        let best: Vec<(u32, f32)> = columns.iter::<u32>().zip(best.iter::<f32>()).collect();
-        let mut listed: Vec<Vec<(u32, f32)>> = best.chunks_exact(k.max(1)).map(|best| best[..k].to_vec()).collect();
-        // Of items that score as much as the last of the list those with the smallest ids are in it; Burn promises no order.
-        let more = |(best, equal): (&Vec<(u32, f32)>, u32)| {
-            let last = best.last().map_or(HIDDEN, |&(_, last)| last);
-            last > HIDDEN && (best.iter().filter(|(_, score)| *score == last).count() as u32) < equal
-        };
-        if listed.iter().zip(as_the_last.iter::<u32>()).any(more) {
-            let first_of_equals = first_where(scores.equal(last), k);
-            for (best, first) in listed.iter_mut().zip(first_of_equals.chunks_exact(k)) {
-                let last = best[k - 1].1;
-                best.retain(|(_, score)| *score > last);
-                best.extend(first.iter().take(k - best.len()).map(|&column| (column, last)));
-            }
-        }
-        let rows = counts.chunks_exact(counts.len() / users).zip(listed);
+        let best = best(scores, self.users.first().map_or(0, |user| user.ranking.list_length()));
+        let rows = counts.chunks_exact(counts.len() / users).zip(best);
         for (user, (counts, best)) in self.users.iter_mut().zip(rows) {
             user.ranking.counted(counts);
-            let best = best.into_iter().filter(|(_, score)| *score > HIDDEN);
             let own = user.relevant.iter().copied().filter(|(column, _)| block.contains(column));
-            user.ranking.found(best.map(|(column, score)| (first + column, score)).collect(), own);
+            user.ranking.found(best.into_iter().map(|(column, score)| (first + column, score)).collect(), own);
         }
         true
     }
@@ -91,11 +69,40 @@ impl Group {
     }
 }
 
-/// The first `k` columns of each row that are marked, ascending; whatever follows where there are fewer.
+/// The best `k` columns of each row with their scores; of columns that score alike the first ones.
+fn best(scores: Tensor<2>, k: usize) -> Vec<Vec<(u32, f32)>> {
+    let [rows, width] = scores.dims();
+    let k = k.min(width);
+    if k == 0 {
+        return vec![Vec::new(); rows];
+    }
+    let (best, columns) = scores.clone().topk_with_indices(k, 1);
+    let as_the_last = scores.equal(best.clone().slice([0..rows, k - 1..k]));
+    let found = Transaction::default().register(best).register(columns).register(as_the_last.clone().int().sum_dim(1));
+    let [best, columns, alike] = &found.execute()[..] else { unreachable!("as many as were asked for") };
+    let best: Vec<(u32, f32)> = columns.iter::<u32>().zip(best.iter::<f32>()).collect();
+    let mut best: Vec<Vec<(u32, f32)>> = best.chunks_exact(k).map(<[_]>::to_vec).collect();
+    // Which of those that score as the last one are in the list is left open by Burn.
+    let open = |(best, alike): (&Vec<(u32, f32)>, u32)| {
+        let listed = best.iter().filter(|(_, score)| *score == best[k - 1].1).count();
+        best[k - 1].1 > HIDDEN && listed < alike as usize
+    };
+    if best.iter().zip(alike.iter::<u32>()).any(open) {
+        for (best, first) in best.iter_mut().zip(first_where(as_the_last, k).chunks_exact(k)) {
+            let last = best[k - 1].1;
+            best.retain(|(_, score)| *score > last);
+            best.extend(first.iter().take(k - best.len()).map(|&column| (column, last)));
+        }
+    }
+    best.iter_mut().for_each(|best| best.retain(|(_, score)| *score > HIDDEN));
+    best
+}
+
+/// The first `k` columns of each row that are marked, ascending; anything after them.
 fn first_where(marked: Tensor<2, Bool>, k: usize) -> Vec<u32> {
-    let ([rows, width], device) = (marked.dims(), marked.device());
+    let [rows, width] = marked.dims();
     // Whole numbers below 2^24 are exact.
-    let columns = Tensor::<1, Int>::arange(0..width as i64, &device).float().neg().reshape([1, width]);
+    let columns = Tensor::<1, Int>::arange(0..width as i64, &marked.device()).float().neg().reshape([1, width]);
     let first = columns.expand([rows, width]).mask_fill(marked.bool_not(), HIDDEN).topk(k, 1);
     first.into_data().iter::<f32>().map(|column| -column as u32).collect()
 }
