@@ -60,14 +60,14 @@ pub(crate) fn gpu_check(asked: &Asked, root: &Path) -> Result<()> {
     let coarser = [Precision::F16, Precision::Bf16].into_iter().filter(|p| !asked.quick && p.check(&device).is_ok());
     let coarser: Vec<Precision> = coarser.collect();
     for cases in &asked.cases {
-        lines.extend(check.golden(&cases.to_string_lossy(), Precision::F32)?);
+        lines.extend(check.golden(&cases.to_string_lossy(), Precision::F32));
     }
     for &precision in &coarser {
         // Language models come first, and others have no matrices to keep so.
-        lines.extend(check.golden(&check.models().to_string_lossy(), precision)?);
+        lines.extend(check.golden(&check.models().to_string_lossy(), precision));
     }
     lines.push(check.contracts());
-    lines.extend(check.run(&coarser)?);
+    lines.extend(or_a_line("run", check.run(&coarser)));
     if !asked.quick {
         lines.extend(BENCHES.iter().map(|bench| check.bench(bench, Precision::F32, true)));
         lines.push(check.bench(LARGE, Precision::F32, false));
@@ -83,6 +83,14 @@ pub(crate) fn gpu_check(asked: &Asked, root: &Path) -> Result<()> {
         bail!("on {}: {}", asked.backend.name(), wrong.join("; "));
     }
     Ok(())
+}
+
+/// What cannot be checked at all is a line as well, so that the others are told.
+fn or_a_line(what: &str, lines: Result<Vec<Line>>) -> Vec<Line> {
+    lines.unwrap_or_else(|error| {
+        let found = ["-".to_owned(), "-".to_owned()];
+        vec![Line { what: what.to_owned(), found, problem: Some(format!("{error:#}")) }]
+    })
 }
 
 /// How a started command ended.
@@ -123,7 +131,11 @@ impl Check<'_> {
     }
 
     /// The largest error of each kind of golden case, as a share of what is allowed.
-    fn golden(&self, cases: &str, precision: Precision) -> Result<Vec<Line>> {
+    fn golden(&self, cases: &str, precision: Precision) -> Vec<Line> {
+        or_a_line(&format!("golden {cases}{}", told(precision)), self.verified(cases, precision))
+    }
+
+    fn verified(&self, cases: &str, precision: Precision) -> Result<Vec<Line>> {
         // CUDA multiplies on tensor cores, which round f32 to 11 bits.
         let tf32 = self.asked.backend == Backend::Cuda && precision == Precision::F32;
         let here = if tf32 { "tf32" } else { precision.name() };

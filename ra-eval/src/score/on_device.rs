@@ -80,7 +80,8 @@ fn best(scores: Tensor<2>, k: usize) -> Vec<Vec<(u32, f32)>> {
     let as_the_last = scores.equal(best.clone().slice([0..rows, k - 1..k]));
     let found = Transaction::default().register(best).register(columns).register(as_the_last.clone().int().sum_dim(1));
     let [best, columns, alike] = &found.execute()[..] else { unreachable!("as many as were asked for") };
-    let best: Vec<(u32, f32)> = columns.iter::<u32>().zip(best.iter::<f32>()).collect();
+    // A place that nothing took has a column of -1.
+    let best: Vec<(u32, f32)> = columns.iter::<i64>().map(|column| column as u32).zip(best.iter::<f32>()).collect();
     let mut best: Vec<Vec<(u32, f32)>> = best.chunks_exact(k).map(<[_]>::to_vec).collect();
     // Which of those that score as the last one are in the list is left open by Burn.
     let open = |(best, alike): (&Vec<(u32, f32)>, u32)| {

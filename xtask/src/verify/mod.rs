@@ -41,6 +41,19 @@ enum Case {
 struct Place {
     device: Device,
     rounding: Rounding,
+    on_cuda: bool,
+}
+
+impl Place {
+    /// How far the arrays of a case's group may be off: absolutely, and relative to the largest number of each.
+    fn tolerance(&self, case: &Value, group: &str) -> (f64, f64) {
+        let of = |key: &str| case.pointer(&format!("/tolerance/{group}/{key}")).and_then(Value::as_f64);
+        self.loosen((of("atol").unwrap_or(1e-5), of("rtol").unwrap_or(1e-5)), group)
+    }
+
+    fn loosen(&self, tolerance: (f64, f64), group: &str) -> (f64, f64) {
+        self.rounding.loosen(tolerance, group, self.on_cuda)
+    }
 }
 
 /// Runs every case under `dir` on a back end, of the kinds in `only` when there are any, and prints a line each. What works
@@ -49,7 +62,7 @@ struct Place {
 /// # Errors
 /// When a case is out of tolerance, of an unknown kind or cannot be read, or there is none.
 pub(crate) fn verify(dir: &Path, only: &[String], backend: Backend, rounding: Rounding, json: bool) -> Result<()> {
-    let place = Place { device: open_device(backend)?, rounding };
+    let place = Place { device: open_device(backend)?, rounding, on_cuda: backend == Backend::Cuda };
     rounding.precision().check(&place.device)?;
     let mut cases = Vec::new();
     find(dir, &mut cases)?;
@@ -216,11 +229,6 @@ fn numbers(view: &safetensors::tensor::TensorView<'_>, name: &str) -> Result<Vec
     })
 }
 
-fn tolerance(case: &Value, group: &str, rounding: Rounding) -> (f64, f64) {
-    let of = |key: &str| case.pointer(&format!("/tolerance/{group}/{key}")).and_then(Value::as_f64);
-    rounding.loosen((of("atol").unwrap_or(1e-5), of("rtol").unwrap_or(1e-5)), group)
-}
-
 fn id(path: &Path, place: &Place, outcome: &mut Outcome) -> Result<()> {
     let case = read_value(path)?;
     let inputs = read_arrays(&path.with_extension("input.safetensors"))?;
@@ -230,7 +238,7 @@ fn id(path: &Path, place: &Place, outcome: &mut Outcome) -> Result<()> {
     };
     let got = got.map_err(anyhow::Error::msg)?;
     outcome.compare_all(&got, &want, |name| {
-        tolerance(&case, if name.starts_with("grad") { "grad" } else { "forward" }, place.rounding)
+        place.tolerance(&case, if name.starts_with("grad") { "grad" } else { "forward" })
     });
     Ok(())
 }

@@ -32,12 +32,18 @@ impl Rounding {
     /// usual one. A gradient is also multiplied by the slope of its loss, a sigmoid of the difference of two scores. These
     /// lie about 12 from zero in the cases and are off by `sqrt(18) u` of themselves, and by so much, twice and
     /// independently, the sigmoid's logarithm moves: `sqrt(2) * 12` is added to the three.
-    pub(super) fn loosen(self, (absolute, relative): (f64, f64), group: &str) -> (f64, f64) {
-        let unit = match self {
+    ///
+    /// `on_cuda` all other products are TF32 beside: errors of both kinds, independent as well, add up to the root of the sum
+    /// of their squares.
+    pub(super) fn loosen(self, (absolute, relative): (f64, f64), group: &str, on_cuda: bool) -> (f64, f64) {
+        let tf32 = 2f64.powi(-11);
+        let (unit, others) = match self {
             Self::F32 => return (absolute, relative),
-            Self::Tf32 | Self::F16 => 2f64.powi(-11),
-            Self::Bf16 => 2f64.powi(-8),
+            Self::Tf32 => (tf32, 0.0),
+            Self::F16 => (2f64.powi(-11), tf32),
+            Self::Bf16 => (2f64.powi(-8), tf32),
         };
+        let unit = if on_cuda { unit.hypot(others) } else { unit };
         let factor = if group == "grad" { 3.0 + 12.0 * 2f64.sqrt() } else { 3.0 };
         (absolute, relative.max(factor * 18f64.sqrt() * unit))
     }
