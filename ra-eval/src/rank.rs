@@ -144,6 +144,11 @@ impl Ranking {
         self.k
     }
 
+    /// What a score must exceed to enter the list now.
+    pub(crate) fn bar(&self) -> f32 {
+        self.bar
+    }
+
     /// The items of `block` that are no candidates, or targets: those that a device must not count.
     pub(crate) fn hidden(&self, block: &Range<u32>) -> Vec<u32> {
         let mut hidden: Vec<u32> =
@@ -168,7 +173,7 @@ impl Ranking {
         }
     }
 
-    /// Of a block the `best` items, which were counted, and its `targets`, which were not.
+    /// Of a block what may be listed of the items that were counted, and its `targets`, which were not.
     pub(crate) fn found(&mut self, mut best: Vec<(u32, f32)>, targets: impl Iterator<Item = (u32, f32)>) {
         best.sort_unstable_by_key(|&(item, _)| item);
         let mut targets = targets.peekable();

@@ -4,9 +4,13 @@
 //! all finite, which tensors have no order for.
 use super::{Group, User};
 use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData, Transaction};
+use std::cmp::Ordering;
 
 /// Stands where an item does not count: below every other score, and finite, for shaders may take it that all numbers are.
 const HIDDEN: f32 = f32::MIN;
+
+/// Columns of which the best one is looked at first.
+const STRETCH: usize = 32;
 
 /// In the place of a target that a user has not: no score is above it.
 const NO_TARGET: f32 = f32::MAX;
@@ -33,7 +37,9 @@ impl Group {
             return false;
         }
         let counts: Vec<u32> = counts.iter::<u32>().collect();
-        let best = best(scores, self.users.first().map_or(0, |user| user.ranking.list_length()));
+        let bars: Vec<f32> = self.users.iter().map(|user| user.ranking.bar()).collect();
+        let longest = self.users.iter().map(|user| user.ranking.list_length()).max().unwrap_or(0);
+        let best = best(scores, longest, &bars);
         let rows = counts.chunks_exact(counts.len() / users).zip(best);
         for (user, (counts, best)) in self.users.iter_mut().zip(rows) {
             user.ranking.counted(counts);
@@ -69,43 +75,40 @@ impl Group {
     }
 }
 
-/// The best `k` columns of each row with their scores; of columns that score alike the first ones.
-fn best(scores: Tensor<2>, k: usize) -> Vec<Vec<(u32, f32)>> {
-    let [rows, width] = scores.dims();
-    let k = k.min(width);
-    if k == 0 {
+/// Of each row the columns with their scores that may be among the best `k` of all blocks: those of the stretches with the
+/// `k` largest maxima, which hold the best `k` of the block, the first ones where scores are alike; and of these stretches
+/// those that exceed what the list asks for by now, `bars`. Burn's own `topk` gave other items on WGPU.
+fn best(scores: Tensor<2>, k: usize, bars: &[f32]) -> Vec<Vec<(u32, f32)>> {
+    let ([rows, width], device) = (scores.dims(), scores.device());
+    let stretches = width.div_ceil(STRETCH);
+    let rest = stretches * STRETCH - width;
+    let rest = (rest > 0).then(|| Tensor::full([rows, rest], HIDDEN, &device));
+    let scores = Tensor::cat([scores].into_iter().chain(rest).collect(), 1).reshape([rows * stretches, STRETCH]);
+    let maxima: Vec<f32> = scores.clone().max_dim(1).into_data().iter().collect();
+    let wanted = |(maxima, bar): (&[f32], &f32)| {
+        let above = |&stretch: &u32| maxima[stretch as usize] > bar.max(HIDDEN);
+        let mut wanted: Vec<u32> = (0..stretches as u32).filter(above).collect();
+        wanted.sort_by(|&a, &b| maxima[b as usize].partial_cmp(&maxima[a as usize]).unwrap_or(Ordering::Equal));
+        wanted.truncate(k);
+        wanted
+    };
+    let wanted: Vec<Vec<u32>> = maxima.chunks_exact(stretches).zip(bars).map(wanted).collect();
+    let places = wanted.iter().enumerate();
+    let places = places.flat_map(|(row, wanted)| wanted.iter().map(move |&s| (row * stretches) as i32 + s as i32));
+    let places: Vec<i32> = places.collect();
+    if places.is_empty() {
         return vec![Vec::new(); rows];
     }
-    let (best, columns) = scores.clone().topk_with_indices(k, 1);
-    let as_the_last = scores.equal(best.clone().slice([0..rows, k - 1..k]));
-    let found = Transaction::default().register(best).register(columns).register(as_the_last.clone().int().sum_dim(1));
-    let [best, columns, alike] = &found.execute()[..] else { unreachable!("as many as were asked for") };
-    // A place that nothing took has a column of -1.
-    let best: Vec<(u32, f32)> = columns.iter::<i64>().map(|column| column as u32).zip(best.iter::<f32>()).collect();
-    let mut best: Vec<Vec<(u32, f32)>> = best.chunks_exact(k).map(<[_]>::to_vec).collect();
-    // Which of those that score as the last one are in the list is left open by Burn.
-    let open = |(best, alike): (&Vec<(u32, f32)>, u32)| {
-        let listed = best.iter().filter(|(_, score)| *score == best[k - 1].1).count();
-        best[k - 1].1 > HIDDEN && listed < alike as usize
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places.clone(), [places.len()]), &device);
+    let found: Vec<f32> = scores.select(0, places).into_data().iter().collect();
+    let mut found = found.chunks_exact(STRETCH);
+    let row = |wanted: &Vec<u32>| {
+        let stretch = |(&stretch, scores): (&u32, &[f32])| {
+            (stretch * STRETCH as u32..).zip(scores.to_vec()).filter(|(_, score)| *score > HIDDEN).collect::<Vec<_>>()
+        };
+        wanted.iter().zip(&mut found).flat_map(stretch).collect()
     };
-    if best.iter().zip(alike.iter::<u32>()).any(open) {
-        for (best, first) in best.iter_mut().zip(first_where(as_the_last, k).chunks_exact(k)) {
-            let last = best[k - 1].1;
-            best.retain(|(_, score)| *score > last);
-            best.extend(first.iter().take(k - best.len()).map(|&column| (column, last)));
-        }
-    }
-    best.iter_mut().for_each(|best| best.retain(|(_, score)| *score > HIDDEN));
-    best
-}
-
-/// The first `k` columns of each row that are marked, ascending; anything after them.
-fn first_where(marked: Tensor<2, Bool>, k: usize) -> Vec<u32> {
-    let [rows, width] = marked.dims();
-    // Whole numbers below 2^24 are exact.
-    let columns = Tensor::<1, Int>::arange(0..width as i64, &marked.device()).float().neg().reshape([1, width]);
-    let first = columns.expand([rows, width]).mask_fill(marked.bool_not(), HIDDEN).topk(k, 1);
-    first.into_data().iter::<f32>().map(|column| -column as u32).collect()
+    wanted.iter().map(row).collect()
 }
 
 /// Where the columns `hidden` of each user are in a block that starts at `first`, in the shape of `scores`.
@@ -131,7 +134,7 @@ mod tests {
     use burn::tensor::{Device, Tensor, TensorData};
     use ra_core::{History, Recommender, SplitMix};
 
-    const ITEMS: usize = 300;
+    const ITEMS: usize = 3000;
 
     /// Only how many vectors a user has, and what is added.
     #[derive(Debug)]
@@ -170,7 +173,7 @@ mod tests {
         };
         let query = |user: usize| {
             let relevant = some(1 + user % 4);
-            let candidates = candidates(ITEMS as u32, &relevant, &some(8 * user));
+            let candidates = candidates(ITEMS as u32, &relevant, &some(80 * user));
             Query { history: History { user: user as u32, items: &[] }, relevant, candidates }
         };
         (0..9).map(query).collect()
@@ -198,10 +201,10 @@ mod tests {
             let (items, vectors) = (table(ITEMS + 1, &mut random), table(9 * interests, &mut random));
             let queries = queries(&mut random);
             for (width, k, ties) in [
-                (300, 20, Ties::Pessimistic),
-                (128, 20, Ties::Expected),
-                (77, 300, Ties::ById),
-                (300, 0, Ties::Optimistic),
+                (3000, 20, Ties::Pessimistic),
+                (1280, 20, Ties::Expected),
+                (777, 300, Ties::ById),
+                (3000, 0, Ties::Optimistic),
             ] {
                 let group = || Group::new(&model, vectors.clone(), &items, &queries, k);
                 let (got, taken) = ranked(group(), &items, width, true, ties);
@@ -218,13 +221,13 @@ mod tests {
         let queries = queries(&mut random);
         let blocks_taken = |model: &Model, items: &Tensor<2>| {
             let group = || Group::new(model, vectors.clone(), items, &queries, 20);
-            let (got, taken) = ranked(group(), items, 100, true, Ties::Pessimistic);
-            assert_eq!(got, ranked(group(), items, 100, false, Ties::Pessimistic).0);
+            let (got, taken) = ranked(group(), items, 1000, true, Ties::Pessimistic);
+            assert_eq!(got, ranked(group(), items, 1000, false, Ties::Pessimistic).0);
             taken
         };
         assert_eq!(blocks_taken(&Model(1, vec![(7, 2.0), (7, 1.0)]), &items), 0);
         // An item of the second block, nobody's target.
-        let lost = (100..200).find(|c| queries.iter().all(|query| !query.relevant.contains(c))).unwrap();
+        let lost = (1000..2000).find(|c| queries.iter().all(|query| !query.relevant.contains(c))).unwrap();
         items = items.slice_assign(
             [lost as usize + 1..lost as usize + 2, 0..4],
             Tensor::full([1, 4], f32::NAN, &Device::flex()),
