@@ -1,6 +1,6 @@
 //! Back ends: the only file in the workspace with `cfg(feature)`.
 use crate::{Error, Result};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -67,12 +67,11 @@ pub fn open_device(backend: Backend) -> Result<Device> {
         }
         #[cfg(feature = "cuda")]
         Backend::Cuda => {
-            let remedy =
-                "install NVIDIA's driver (and NVRTC, of the CUDA toolkit), and look for the GPU with nvidia-smi";
-            let device = found(backend, burn::tensor::DeviceType::Cuda, Device::cuda(0usize), remedy)?;
+            let remedy = "install NVIDIA's driver, and NVRTC of the CUDA toolkit (libnvrtc.so, on LD_LIBRARY_PATH) for a \
+                          build that compiles with it; nvidia-smi shows the GPU";
             #[cfg(feature = "cuda-nvrtc")]
             check_headers()?;
-            Ok(device)
+            found(backend, burn::tensor::DeviceType::Cuda, Device::cuda(0usize), remedy)
         }
         #[allow(unreachable_patterns)]
         other => Err(Error::Backend {
@@ -86,7 +85,7 @@ pub fn open_device(backend: Backend) -> Result<Device> {
 /// as it is asked for, which serves tests; of GPUs only CUDA's can take a mean together, by NVIDIA's NCCL.
 ///
 /// # Errors
-/// As [`open_device`]; [`Error::Devices`] when there are fewer.
+/// As [`open_device`]; [`Error::Devices`] when there are fewer, [`Error::Missing`] when they cannot reach each other.
 pub fn open_devices(backend: Backend, count: usize) -> Result<Vec<Device>> {
     let first = open_device(backend)?;
     let (all, why) = match backend {
@@ -98,7 +97,20 @@ pub fn open_devices(backend: Backend, count: usize) -> Result<Vec<Device>> {
     if count > all.len() {
         return Err(Error::Devices { wanted: backend.name(), asked: count, usable: all.len(), why });
     }
-    Ok(all.into_iter().take(count).collect())
+    let devices: Vec<Device> = all.into_iter().take(count).collect();
+    if count == 1 {
+        return Ok(devices);
+    }
+    // Without NCCL the back end panics at the first mean.
+    let ones = devices.iter().map(|device| Tensor::<1>::ones([1], device)).collect();
+    let mean = std::panic::catch_unwind(|| crate::replicas::mean(ones).map(|mean| mean.into_scalar::<f32>()));
+    if mean.is_ok_and(|mean| mean == Some(1.0)) {
+        return Ok(devices);
+    }
+    Err(Error::Missing {
+        what: format!("backend {}: NVIDIA's NCCL (libnccl.so.2), for {count} devices together", backend.name()),
+        remedy: "install it (pip has it as nvidia-nccl-cu13), or set device.count to 1".into(),
+    })
 }
 
 /// NVRTC compiles kernels against CUDA's headers; the back end panics at the first kernel where there are none.
@@ -125,6 +137,11 @@ fn check_headers() -> Result<()> {
 fn found(backend: Backend, kind: burn::tensor::DeviceType, device: Device, remedy: &'static str) -> Result<Device> {
     if Device::enumerate(kind).into_vec().is_empty() {
         return Err(Error::NoDevice { wanted: backend.name(), remedy });
+    }
+    // The compiler of its kernels is first looked for when there is one to compile.
+    let four = Tensor::<1>::full([64], 2.0, &device).square().try_into_data();
+    if !four.is_ok_and(|four| four.iter::<f32>().all(|x| x == 4.0)) {
+        return Err(Error::NoKernels { wanted: backend.name(), device: device_name(&device), remedy });
     }
     Ok(device)
 }

@@ -42,6 +42,16 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// There is a device, but no operation runs on it.
+    #[error("backend {wanted}: no kernel runs on {device}: its compiler is missing or its driver is too old; {remedy}")]
+    NoKernels {
+        /// The back end asked for.
+        wanted: &'static str,
+        /// What the device calls itself.
+        device: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// Fewer devices than asked for can work together.
     #[error("backend {wanted}: {asked} devices asked for, {usable} can be used together{why}; lower device.count")]
     Devices {

@@ -57,7 +57,7 @@ impl ModuleVisitor for Mean {
 }
 
 /// The mean, on the first one's device.
-fn mean<const D: usize>(grads: Vec<Tensor<D>>) -> Option<Tensor<D>> {
+pub(crate) fn mean<const D: usize>(grads: Vec<Tensor<D>>) -> Option<Tensor<D>> {
     let devices: Vec<Device> = grads.iter().map(Tensor::device).collect();
     if devices.iter().all(on_flex) {
         let count = grads.len() as f32;
