@@ -206,12 +206,16 @@ impl Check<'_> {
             lines.push(compare(cpu, here, users));
         }
         for &precision in coarser {
-            let (_, report) = run(self.asked.backend, precision)?;
+            let what = format!("run {recipe}{}", told(precision));
             // Beside the CPU in f32: the last row is RA-Rec.
-            if let (Some(cpu), Some(here)) = (rows(&cpu_report).last(), rows(&report).last()) {
-                let line = compare(cpu, here, users);
-                lines.push(Line { what: format!("{}{}", line.what, told(precision)), ..line });
-            }
+            let last = run(self.asked.backend, precision).map(|(_, report)| {
+                let line =
+                    rows(&cpu_report).last().zip(rows(&report).last()).map(|(cpu, here)| compare(cpu, here, users));
+                line.map(|line| Line { what: format!("{}{}", line.what, told(precision)), ..line })
+                    .into_iter()
+                    .collect()
+            });
+            lines.extend(or_a_line(&what, last));
         }
         Ok(lines)
     }
