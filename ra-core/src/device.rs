@@ -125,7 +125,7 @@ fn check_headers() -> Result<()> {
         return Ok(());
     }
     Err(Error::Missing {
-        what: "backend cuda: CUDA's headers (include/cuda_fp16.h, include/crt/mma.h)".into(),
+        what: "backend cuda: a folder of CUDA's headers (include/cuda_fp16.h, include/crt/mma.h)".into(),
         remedy: "install the CUDA toolkit, or the pip packages nvidia-cuda-runtime, nvidia-cuda-crt and \
                  nvidia-cuda-cccl, and set CUDA_PATH to the folder that holds include/"
             .into(),

@@ -141,7 +141,8 @@ fn measure(
     Ok(best)
 }
 
-fn dataset(users: usize, items: usize, train: Sequences) -> Dataset {
+/// A data set of numbered users and items without titles, and nothing held out.
+pub(crate) fn dataset(users: usize, items: usize, train: Sequences) -> Dataset {
     let none = || Sequences::from_rows(vec![Vec::new(); users]);
     Dataset {
         name: "random".into(),

@@ -1,12 +1,11 @@
 //! `cargo xtask contracts`: the contract of every model at hand, on a back end. It is what the tests check, for machines
 //! that have this command but no cargo.
+use crate::bench::dataset;
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Tensor, TensorData};
 use ra_align::{LayerwiseConfig, ProjectionKind};
 use ra_core::contract::{check_aligner, check_language_model, check_recommender};
-use ra_core::{
-    Backend, Catalog, Dataset, Device, History, IdTable, LmSpec, Pooling, Sequences, Silent, SplitMix, open_device,
-};
+use ra_core::{Backend, Dataset, Device, History, IdTable, LmSpec, Pooling, Sequences, Silent, SplitMix, open_device};
 use ra_eval::{EvalConfig, Evaluation, Part, Seen, evaluate};
 use ra_idmodels::{IdConfig, Job};
 use serde_json::json;
@@ -95,17 +94,8 @@ fn language_model(folder: &Path, pooling: Pooling, device: &Device) -> Result<()
 }
 
 fn id_method(kind: &str, device: &Device) -> Result<()> {
-    let none = || Sequences::from_rows(vec![Vec::new(); ITEMS as usize]);
-    let data = Dataset {
-        name: "ring".into(),
-        users: (0..ITEMS).map(|u| u.to_string()).collect(),
-        catalog: Catalog::new((0..ITEMS).map(|i| i.to_string()).collect(), vec![String::new(); ITEMS as usize]),
-        train: Sequences::from_rows((0..ITEMS).map(|u| (u..u + 5).map(|t| t % ITEMS + 1).collect::<Vec<_>>())),
-        valid: none(),
-        test: none(),
-        filter: "none".into(),
-        split: "none".into(),
-    };
+    let train = Sequences::from_rows((0..ITEMS).map(|u| (u..u + 5).map(|t| t % ITEMS + 1).collect::<Vec<_>>()));
+    let data = dataset(ITEMS as usize, ITEMS as usize, train);
     let mut config = json!({ "kind": kind });
     if !["pop", "markov", "ease"].contains(&kind) {
         config["train"] = json!({ "epochs": 2, "batch": 16 });
@@ -129,16 +119,8 @@ fn ranking(device: &Device) -> Result<()> {
         let row = |user| (0..1 + user % most).map(|_| random.below(ITEMS) as u32 + 1).collect::<Vec<_>>();
         Sequences::from_rows((0..USERS).map(row).collect::<Vec<_>>())
     };
-    let data = Dataset {
-        name: "random".into(),
-        users: (0..USERS).map(|u| u.to_string()).collect(),
-        catalog: Catalog::new((0..ITEMS).map(|i| i.to_string()).collect(), vec![String::new(); ITEMS]),
-        train: rows(40),
-        valid: rows(1),
-        test: rows(3),
-        filter: "none".into(),
-        split: "none".into(),
-    };
+    let (train, valid, test) = (rows(40), rows(1), rows(3));
+    let data = Dataset { valid, test, ..dataset(USERS, ITEMS, train) };
     let ranked = |users: &[f32], items: &[f32], seen, device: &Device| {
         let table = |values: &[f32], rows| {
             Tensor::from_data(TensorData::new(values.to_vec(), [rows, values.len() / rows]), device)

@@ -132,7 +132,7 @@ impl Check<'_> {
 
     /// The largest error of each kind of golden case, as a share of what is allowed.
     fn golden(&self, cases: &str, precision: Precision) -> Vec<Line> {
-        or_a_line(&format!("golden {cases}{}", told(precision)), self.verified(cases, precision))
+        or_a_line(&format!("golden {cases}{}", of_matrices(precision)), self.verified(cases, precision))
     }
 
     fn verified(&self, cases: &str, precision: Precision) -> Result<Vec<Line>> {
@@ -148,7 +148,7 @@ impl Check<'_> {
             .map(|(kind, (worst, failed))| Line {
                 found: [cpu.get(&kind).map_or_else(|| "-".into(), |(w, _)| format!("{w:.3}")), format!("{worst:.3}")],
                 problem: (!failed.is_empty()).then(|| failed.join(", ")),
-                what: format!("golden {kind}{}: largest error, as a share of what is allowed", told(precision)),
+                what: format!("golden {kind}{}: largest error, as a share of what is allowed", of_matrices(precision)),
             })
             .collect())
     }
@@ -206,12 +206,12 @@ impl Check<'_> {
             lines.push(compare(cpu, here, users));
         }
         for &precision in coarser {
-            let what = format!("run {recipe}{}", told(precision));
+            let what = format!("run {recipe}{}", of_matrices(precision));
             // Beside the CPU in f32: the last row is RA-Rec.
             let last = run(self.asked.backend, precision).map(|(_, report)| {
                 let line =
                     rows(&cpu_report).last().zip(rows(&report).last()).map(|(cpu, here)| compare(cpu, here, users));
-                line.map(|line| Line { what: format!("{}{}", line.what, told(precision)), ..line })
+                line.map(|line| Line { what: format!("{}{}", line.what, of_matrices(precision)), ..line })
                     .into_iter()
                     .collect()
             });
@@ -233,7 +233,7 @@ impl Check<'_> {
         let cpu = if on_cpu { figure(Backend::Cpu) } else { Err(anyhow::anyhow!("not asked for")) };
         let here = figure(self.asked.backend);
         Line {
-            what: format!("bench {name}{}, wall time of a step", self::told(precision)),
+            what: format!("bench {name}{}, wall time of a step", of_matrices(precision)),
             found: [told(&cpu), told(&here)],
             problem: here.err().map(|error| format!("{error:#}")),
         }
@@ -241,7 +241,7 @@ impl Check<'_> {
 }
 
 /// Of matrices that are not in `f32`.
-fn told(precision: Precision) -> String {
+fn of_matrices(precision: Precision) -> String {
     if precision == Precision::F32 { String::new() } else { format!(" in {}", precision.name()) }
 }
 

@@ -93,13 +93,15 @@ fn best(scores: Tensor<2>, k: usize, bars: &[f32]) -> Vec<Vec<(u32, f32)>> {
         wanted
     };
     let wanted: Vec<Vec<u32>> = maxima.chunks_exact(stretches).zip(bars).map(wanted).collect();
-    let places = wanted.iter().enumerate();
-    let places = places.flat_map(|(row, wanted)| wanted.iter().map(move |&s| (row * stretches) as i32 + s as i32));
-    let places: Vec<i32> = places.collect();
-    if places.is_empty() {
+    let place = |(row, wanted): (usize, &Vec<u32>)| {
+        wanted.iter().map(|&stretch| (row * stretches) as i32 + stretch as i32).collect::<Vec<_>>()
+    };
+    let places: Vec<i32> = wanted.iter().enumerate().flat_map(place).collect();
+    let count = places.len();
+    if count == 0 {
         return vec![Vec::new(); rows];
     }
-    let places = Tensor::<1, Int>::from_data(TensorData::new(places.clone(), [places.len()]), &device);
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
     let found: Vec<f32> = scores.select(0, places).into_data().iter().collect();
     let mut found = found.chunks_exact(STRETCH);
     let row = |wanted: &Vec<u32>| {
