@@ -1,6 +1,7 @@
 //! Scores of many users against all items, a block of either at a time.
 mod on_device;
 
+use self::on_device::Block;
 use crate::config::EvalConfig;
 use crate::rank::{Ranked, Ranking};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -59,25 +60,49 @@ pub(crate) fn rank(
     let at_once = if on_cpu { together.min(queries.len().max(1)) * rayon::current_num_threads() } else { together };
     let width = (config.block_mib << 20) / size_of::<f32>() / (at_once * interests);
     let width = width.clamp(FEWEST, if on_cpu { ITEMS } else { MOST });
+    let block = |first: usize| items.clone().slice([first..(first + width).min(rows), 0..dim]);
+    let on_device = |first: usize| Block::new(first as u32 - 1, block(first), width.min(rows - 1));
+    let firsts = || (1..rows).step_by(width);
     let group = |(index, queries): (usize, &[Query<'_>])| {
         let from = index * together * interests;
         let vectors = vectors.clone().slice([from..from + queries.len() * interests, 0..dim]);
-        Group::new(model, vectors, items, queries, k)
+        let relevant = if on_cpu {
+            relevant(&vectors, interests, items, queries)
+        } else {
+            on_device::relevant(&vectors, interests, firsts().map(on_device), queries)
+        };
+        Group::new(model, vectors, &relevant, queries, k)
     };
     let mut groups: Vec<Group> = queries.par_chunks(together).enumerate().map(group).collect();
-    for first in (1..rows).step_by(width) {
-        let items = items.clone().slice([first..(first + width).min(rows), 0..dim]);
-        let first = first as u32 - 1;
-        let left: Vec<&mut Group> = groups
-            .iter_mut()
-            .filter_map(|group| (on_cpu || !group.add_on_device(first, &items)).then_some(group))
-            .collect();
-        if !left.is_empty() {
-            let columns = columns(items);
-            left.into_par_iter().for_each(|group| group.add(first, &columns));
+    for first in firsts() {
+        if on_cpu {
+            let columns = columns(block(first));
+            let add = |group: &mut Group| group.add(first as u32 - 1, columns.forward(group.vectors.clone()));
+            groups.par_iter_mut().for_each(add);
+        } else {
+            let block = on_device(first);
+            groups.iter_mut().for_each(|group| _ = group.add_on_device(&block));
         }
     }
     groups.into_iter().flat_map(|group| group.users).map(|user| user.ranking.finish(config.ties)).collect()
+}
+
+/// The best score of every user's relevant items, a number each in their order.
+fn relevant(vectors: &Tensor<2>, interests: usize, items: &Tensor<2>, queries: &[Query<'_>]) -> Vec<f32> {
+    let wanted: Vec<i32> = queries.iter().flat_map(|query| &query.relevant).map(|&column| column as i32 + 1).collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let all = wanted.len();
+    let ids = Tensor::<1, Int>::from_data(TensorData::new(wanted, [all]), &items.device());
+    let mut scores = host(columns(items.clone().select(0, ids)).forward(vectors.clone()));
+    let mut place = 0;
+    let own = |(query, scores): (&Query<'_>, &mut [f32])| {
+        let own = place..place + query.relevant.len();
+        place = own.end;
+        best_interest(scores, all)[own].to_vec()
+    };
+    queries.iter().zip(scores.chunks_exact_mut(interests * all)).flat_map(own).collect()
 }
 
 /// Item vectors `[n, dim]` as the layer that multiplies by them.
@@ -93,39 +118,29 @@ fn host(x: Tensor<2>) -> Vec<f32> {
 }
 
 impl Group {
-    fn new(model: &dyn Recommender, vectors: Tensor<2>, items: &Tensor<2>, queries: &[Query<'_>], k: usize) -> Self {
-        let interests = model.interests();
-        let wanted: Vec<u32> = queries.iter().flat_map(|query| query.relevant.iter().copied()).collect();
-        let mut scores = Vec::new();
-        if !wanted.is_empty() {
-            let ids: Vec<i32> = wanted.iter().map(|&column| column as i32 + 1).collect();
-            let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [wanted.len()]), &items.device());
-            scores = host(columns(items.clone().select(0, ids)).forward(vectors.clone()));
-        }
-        let mut place = 0;
-        let user = |(index, query): (usize, &Query<'_>)| {
+    /// `relevant` has the scores of the relevant items of `queries`, without additions.
+    fn new(model: &dyn Recommender, vectors: Tensor<2>, relevant: &[f32], queries: &[Query<'_>], k: usize) -> Self {
+        let mut scores = relevant.iter();
+        let user = |query: &Query<'_>| {
             let mut additions: Vec<(u32, f32)> =
                 model.additions(&query.history).into_iter().map(|(item, more)| (item - 1, more)).collect();
             additions.sort_by_key(|&(column, _)| column);
-            let own = &mut scores[index * interests * wanted.len()..][..interests * wanted.len()];
-            let own = best_interest(own, wanted.len());
-            let score = |(at, &column): (usize, &u32)| {
+            let score = |(&column, &score): (&u32, &f32)| {
                 let more = additions.iter().filter(|(c, _)| *c == column);
-                (column, more.fold(own[at], |score, (_, more)| score + more))
+                (column, more.fold(score, |score, (_, more)| score + more))
             };
-            let relevant: Vec<(u32, f32)> = (place..).zip(&query.relevant).map(score).collect();
-            place += relevant.len();
+            let relevant: Vec<(u32, f32)> = query.relevant.iter().zip(&mut scores).map(score).collect();
             let ranking = Ranking::new(relevant.clone(), query.candidates.clone(), k);
             User { ranking, relevant, additions }
         };
-        let users = queries.iter().enumerate().map(user).collect();
-        Self { vectors, interests, users }
+        let users = queries.iter().map(user).collect();
+        Self { vectors, interests: model.interests(), users }
     }
 
-    /// The block of items that starts at column `first`.
-    fn add(&mut self, first: u32, columns: &FrozenLinear) {
-        let width = columns.dims()[1];
-        let mut scores = host(columns.forward(self.vectors.clone()));
+    /// `scores`, `[users * interests, width]`, of the items from column `first` on.
+    fn add(&mut self, first: u32, scores: Tensor<2>) {
+        let width = scores.dims()[1];
+        let mut scores = host(scores);
         for (user, scores) in self.users.iter_mut().zip(scores.chunks_exact_mut(width * self.interests)) {
             user.add(first, best_interest(scores, width));
         }

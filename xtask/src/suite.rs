@@ -97,7 +97,30 @@ impl Suite {
         members
     }
 
-    /// All that changes the recipe of `member`. What an axis says comes last: its labels stay true.
+    /// That no `--set` of the command line changes what an axis says: the labels of its settings would not be true.
+    fn check_sets(&self, args: &[String]) -> Result<()> {
+        let keys = |sets: &[String]| {
+            sets.iter().filter_map(|set| set.split_once('=')).map(|(key, _)| key.trim().to_owned()).collect::<Vec<_>>()
+        };
+        let within = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let args = keys(args);
+        for (axis, setting) in self.axis.iter().flat_map(|axis| axis.values.iter().map(move |value| (axis, value))) {
+            for own in setting.set.keys() {
+                if let Some(key) = args.iter().find(|key| within(key, own) || within(own, key)) {
+                    bail!(
+                        "--set {key}: the axis {:?} of the suite sets {own}; run {:?} by itself instead",
+                        axis.name,
+                        self.recipe.as_deref().unwrap_or_default()
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All that changes the recipe of `member`.
     fn sets(&self, args: &[String], member: &Member) -> Vec<String> {
         as_sets(&self.set).chain(args.iter().chain(&member.sets).cloned()).collect()
     }
@@ -138,6 +161,7 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
     let name = path.file_stem().unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(name));
     let shared = out.join("id-models");
+    suite.check_sets(&args.sets).with_context(|| format!("recipe {}", path.display()))?;
     let members = suite.members();
     if !args.resume {
         forget(&shared)?;
@@ -230,11 +254,16 @@ mod tests {
     }
 
     #[test]
-    fn set_is_for_all_and_gives_way_to_the_command_line_which_gives_way_to_an_axis() {
-        let axis = "[[axis]]\nname = 'x'\nvalues = [{ name = '1', set = { 'train.steps' = 3 } }]";
+    fn set_is_for_all_and_gives_way_to_the_command_line_which_leaves_alone_what_an_axis_says() {
+        let axis = "[[axis]]\nname = 'x'\nvalues = [{ name = '1', set = { 'train.steps' = 3 } }, { name = '2' }]";
         let suite = suite(&format!("recipe = 'a'\n[set]\nseed = 5\n'prompt.titles' = 3\n{axis}")).unwrap().unwrap();
         let sets = suite.sets(&["prompt.titles=4".into()], &suite.members()[0]);
         assert_eq!(sets, ["prompt.titles=3", "seed=5", "prompt.titles=4", "train.steps=3"]);
+        assert!(suite.check_sets(&["prompt.titles=4".into(), "train.step=1".into()]).is_ok());
+        for set in ["train.steps = 4", "train={}", "train.steps.x=1"] {
+            let error = suite.check_sets(&[set.into()]).unwrap_err().to_string();
+            assert!(error.contains("axis \"x\"") && error.contains("sets train.steps"), "{error}");
+        }
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! Relevant items keep the one score they were counted with and are left to the host; so are blocks whose scores are not
 //! all finite, which tensors have no order for.
-use super::{Group, User};
+use super::{Group, Query, User, best_interest, host};
 use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData, Transaction};
 use std::cmp::Ordering;
+use std::ops::Range;
 
 /// Stands where an item does not count: below every other score, and finite, for shaders may take it that all numbers are.
 const HIDDEN: f32 = f32::MIN;
@@ -15,21 +16,96 @@ const STRETCH: usize = 32;
 /// In the place of a target that a user has not: no score is above it.
 const NO_TARGET: f32 = f32::MAX;
 
+/// Item vectors, and the column of the first one.
+pub(super) struct Block {
+    first: u32,
+    len: usize,
+    /// `[width, dim]`, zeros beyond `len`: products of one shape have one kernel, so that a score does not depend on the
+    /// block that an item falls into.
+    items: Tensor<2>,
+}
+
+impl Block {
+    /// `items` is `[len, dim]`, `len` at most `width`.
+    pub(super) fn new(first: u32, items: Tensor<2>, width: usize) -> Self {
+        let [len, dim] = items.dims();
+        let rest = (len < width).then(|| Tensor::zeros([width - len, dim], &items.device()));
+        Self { first, len, items: Tensor::cat([items].into_iter().chain(rest).collect(), 0) }
+    }
+
+    fn columns(&self) -> Range<u32> {
+        self.first..self.first + self.len as u32
+    }
+
+    /// `[rows, dim]` to `[rows, len]`.
+    fn scores(&self, vectors: &Tensor<2>) -> Tensor<2> {
+        vectors.clone().matmul(self.items.clone().transpose()).narrow(1, 0, self.len)
+    }
+}
+
+/// The best score of every user's relevant items, a number each in their order: read from the very products that others are
+/// compared in, for another kernel might round otherwise and part what ties.
+pub(super) fn relevant(
+    vectors: &Tensor<2>,
+    interests: usize,
+    blocks: impl Iterator<Item = Block>,
+    queries: &[Query<'_>],
+) -> Vec<f32> {
+    let mut relevant: Vec<Vec<f32>> = queries.iter().map(|query| vec![0.0; query.relevant.len()]).collect();
+    for block in blocks {
+        let columns = block.columns();
+        let own = |query: &Query<'_>| {
+            let place = |column| query.relevant.partition_point(|&relevant| relevant < column);
+            place(columns.start)..place(columns.end)
+        };
+        let own: Vec<Range<usize>> = queries.iter().map(own).collect();
+        let most = own.iter().map(Range::len).max().unwrap_or(0);
+        if most == 0 {
+            continue;
+        }
+        // A user's other vectors want the same columns; shorter rows are filled up with the first one.
+        let row = |(query, own): (&Query<'_>, &Range<usize>)| {
+            let places = query.relevant[own.clone()].iter().map(|column| (column - columns.start) as i32);
+            let row: Vec<i32> = places.chain(std::iter::repeat(0)).take(most).collect();
+            row.repeat(interests)
+        };
+        let places: Vec<i32> = queries.iter().zip(&own).flat_map(row).collect();
+        let places = TensorData::new(places, [queries.len() * interests, most]);
+        let places = Tensor::<2, Int>::from_data(places, &vectors.device());
+        let mut found = host(block.scores(vectors).gather(1, places));
+        for ((relevant, own), found) in relevant.iter_mut().zip(own).zip(found.chunks_exact_mut(most * interests)) {
+            let count = own.len();
+            relevant[own].copy_from_slice(&best_interest(found, most)[..count]);
+        }
+    }
+    relevant.concat()
+}
+
 impl Group {
-    /// As [`Group::add`] for the items `[width, dim]` from column `first` on; where the host must look at their scores,
-    /// nothing is counted and `false` comes back.
-    pub(super) fn add_on_device(&mut self, first: u32, items: &Tensor<2>) -> bool {
-        let ([width, _], users) = (items.dims(), self.users.len());
-        let block = first..first + width as u32;
+    /// As [`Group::add`] for a block of items, and whether they were counted on the device: where the host must look at
+    /// their scores, it does.
+    pub(super) fn add_on_device(&mut self, block: &Block) -> bool {
+        let scores = block.scores(&self.vectors);
+        let counted = self.count_on_device(block.columns(), &scores);
+        if !counted {
+            self.add(block.first, scores);
+        }
+        counted
+    }
+
+    /// Counts `scores`, `[users * interests, width]`, of the items `block`; where the host must look at them, nothing is
+    /// counted and `false` comes back.
+    fn count_on_device(&mut self, block: Range<u32>, scores: &Tensor<2>) -> bool {
+        let ([_, width], users) = (scores.dims(), self.users.len());
         let hidden: Vec<Vec<u32>> = self.users.iter().map(|user| user.ranking.hidden(&block)).collect();
         // Their places are numbers as well: of many the scores themselves are no more.
         let many = hidden.iter().any(|hidden| 2 * hidden.len() > width);
         if many || !self.users.iter().all(User::is_plain_and_finite) {
             return false;
         }
-        let product = self.vectors.clone().matmul(items.clone().transpose());
-        let finite = product.clone().is_finite().all();
-        let scores = product.reshape([users, self.interests, width]).max_dim(1).reshape([users, width]);
+        let first = block.start;
+        let finite = scores.clone().is_finite().all();
+        let scores = scores.clone().reshape([users, self.interests, width]).max_dim(1).reshape([users, width]);
         let scores = scores.clone().mask_fill(places(&hidden, first, &scores), HIDDEN);
         let found = Transaction::default().register(finite).register(self.counts(first, &scores)).execute();
         let [finite, counts] = &found[..] else { unreachable!("as many as were asked for") };
@@ -131,12 +207,20 @@ fn places(hidden: &[Vec<u32>], first: u32, scores: &Tensor<2>) -> Tensor<2, Bool
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Group, Query, columns};
+    use super::super::{Group, Query, columns, relevant};
+    use super::Block;
     use crate::rank::{Ranked, Ties, candidates};
     use burn::tensor::{Device, Tensor, TensorData};
     use ra_core::{History, Recommender, SplitMix};
 
     const ITEMS: usize = 3000;
+
+    struct Asked<'a> {
+        queries: &'a [Query<'a>],
+        width: usize,
+        k: usize,
+        ties: Ties,
+    }
 
     /// Only how many vectors a user has, and what is added.
     #[derive(Debug)]
@@ -181,18 +265,28 @@ mod tests {
         (0..9).map(query).collect()
     }
 
-    /// Ranks on the device, as far as it takes the blocks, or on the host, and how many blocks the device took.
-    fn ranked(group: Group, items: &Tensor<2>, width: usize, device: bool, ties: Ties) -> (Vec<Ranked>, usize) {
-        let (mut group, mut taken) = (group, 0);
-        for first in (0..ITEMS).step_by(width) {
-            let block = items.clone().slice([first + 1..(first + width).min(ITEMS) + 1]);
-            if device && group.add_on_device(first as u32, &block) {
-                taken += 1;
-            } else {
-                group.add(first as u32, &columns(block));
-            }
-        }
-        (group.users.into_iter().map(|user| user.ranking.finish(ties)).collect(), taken)
+    /// Ranks on the device, as far as it takes the blocks, and how many it took.
+    fn on_device(model: &Model, vectors: &Tensor<2>, items: &Tensor<2>, asked: &Asked<'_>) -> (Vec<Ranked>, usize) {
+        let blocks = || (0..ITEMS).step_by(asked.width).map(|first| block(items, first, asked.width));
+        let relevant = super::relevant(vectors, model.0, blocks(), asked.queries);
+        let mut group = Group::new(model, vectors.clone(), &relevant, asked.queries, asked.k);
+        let taken = blocks().filter(|block| group.add_on_device(block)).count();
+        (finished(group, asked.ties), taken)
+    }
+
+    fn on_host(model: &Model, vectors: &Tensor<2>, items: &Tensor<2>, asked: &Asked<'_>) -> Vec<Ranked> {
+        let relevant = relevant(vectors, model.0, items, asked.queries);
+        let mut group = Group::new(model, vectors.clone(), &relevant, asked.queries, asked.k);
+        group.add(0, columns(items.clone().slice([1..ITEMS + 1])).forward(vectors.clone()));
+        finished(group, asked.ties)
+    }
+
+    fn block(items: &Tensor<2>, first: usize, width: usize) -> Block {
+        Block::new(first as u32, items.clone().slice([first + 1..(first + width).min(ITEMS) + 1]), width)
+    }
+
+    fn finished(group: Group, ties: Ties) -> Vec<Ranked> {
+        group.users.into_iter().map(|user| user.ranking.finish(ties)).collect()
     }
 
     #[test]
@@ -208,9 +302,9 @@ mod tests {
                 (777, 300, Ties::ById),
                 (3000, 0, Ties::Optimistic),
             ] {
-                let group = || Group::new(&model, vectors.clone(), &items, &queries, k);
-                let (got, taken) = ranked(group(), &items, width, true, ties);
-                assert_eq!(got, ranked(group(), &items, width, false, ties).0, "{interests} {width} {k} {ties:?}");
+                let asked = Asked { queries: &queries, width, k, ties };
+                let (got, taken) = on_device(&model, &vectors, &items, &asked);
+                assert_eq!(got, on_host(&model, &vectors, &items, &asked), "{interests} {width} {k} {ties:?}");
                 assert_eq!(taken, ITEMS.div_ceil(width));
             }
         }
@@ -222,9 +316,9 @@ mod tests {
         let (mut items, vectors) = (table(ITEMS + 1, &mut random), table(9, &mut random));
         let queries = queries(&mut random);
         let blocks_taken = |model: &Model, items: &Tensor<2>| {
-            let group = || Group::new(model, vectors.clone(), items, &queries, 20);
-            let (got, taken) = ranked(group(), items, 1000, true, Ties::Pessimistic);
-            assert_eq!(got, ranked(group(), items, 1000, false, Ties::Pessimistic).0);
+            let asked = Asked { queries: &queries, width: 1000, k: 20, ties: Ties::Pessimistic };
+            let (got, taken) = on_device(model, &vectors, items, &asked);
+            assert_eq!(got, on_host(model, &vectors, items, &asked));
             taken
         };
         assert_eq!(blocks_taken(&Model(1, vec![(7, 2.0), (7, 1.0)]), &items), 0);
