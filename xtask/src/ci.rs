@@ -1,5 +1,6 @@
 //! What must hold before a change goes in; `.ci/run` calls it.
 use anyhow::{Context, Result, bail};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -13,7 +14,7 @@ pub(crate) fn test() -> Result<()> {
 }
 
 /// Golden cases, contracts and a small run on the WGPU back end, which a processor stands in for. Built apart, so that run,
-/// test and CI share the build without it.
+/// test and CI share the build without it; all but Burn and what stands on it serves both.
 const WGPU: [&str; 10] =
     ["run", "--quiet", "--package", "xtask", "--features", "wgpu", "--", "gpu-check", "--backend=wgpu", "--quick"];
 
@@ -28,6 +29,7 @@ pub(crate) fn ci() -> Result<()> {
     report.step("test", test)?;
     report.step("doc", || cargo(&["doc", "--workspace", "--no-deps"], Some(("RUSTDOCFLAGS", "-D warnings"))))?;
     if has_vulkan() {
+        report.step("features", same_features)?;
         report.step("wgpu", || cargo(&WGPU, None))?;
     } else {
         report.skip("wgpu", "no Vulkan driver is here; Mesa's will do: apt-get install mesa-vulkan-drivers libvulkan1");
@@ -36,6 +38,38 @@ pub(crate) fn ci() -> Result<()> {
     report.tool("machete", &["machete"])?;
     say!("ci: all well\n{}", report.lines.join("\n"));
     Ok(())
+}
+
+/// That other packages than Burn's have the same features in a build for a GPU as without: each that has not is built
+/// twice, and all that stands on it, such as polars.
+fn same_features() -> Result<()> {
+    let (plain, wgpu) = (features(&[])?, features(&["--features=wgpu"])?);
+    let apart = |package: &str| ["burn", "cubecl", "ra-", "xtask"].iter().any(|ours| package.starts_with(ours));
+    let twice = |(package, own): &(&String, &BTreeSet<String>)| {
+        !apart(package) && wgpu.get(*package).is_some_and(|all| !all.is_subset(own))
+    };
+    let twice: Vec<&str> = plain.iter().filter(twice).map(|(package, _)| package.as_str()).collect();
+    if twice.is_empty() {
+        return Ok(());
+    }
+    bail!("built twice, for wgpu wants more features of them: {}; name these in xtask/Cargo.toml", twice.join(", "))
+}
+
+/// The packages of xtask, each with its features.
+fn features(more: &[&str]) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let args = ["tree", "--package=xtask", "--edges=normal,build", "--prefix=none", "--format={p}|{f}|"];
+    let output = Command::new("cargo").args(args).args(more).stderr(Stdio::inherit()).output();
+    let output = output.context("cargo tree: cannot be started")?;
+    if !output.status.success() {
+        bail!("cargo tree: {}", output.status);
+    }
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let mut parts = line.split('|');
+        let (package, features) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        all.entry(package.to_owned()).or_default().extend(features.split(',').map(str::to_owned));
+    }
+    Ok(all)
 }
 
 /// Whether a Vulkan driver has announced itself.
@@ -113,6 +147,14 @@ mod tests {
         let mut report = Report::default();
         report.tool("no-such-tool", &["no-such-tool"]).unwrap();
         assert!(report.lines[0].contains("skipped: cargo-no-such-tool is not installed"));
+    }
+
+    #[test]
+    fn features_are_those_of_the_build() {
+        let all = features(&["--offline"]).unwrap();
+        let of = |name: &str| all.iter().find(|(package, _)| package.starts_with(name)).unwrap().1;
+        assert!(of("serde v").contains("derive"), "{:?}", of("serde v"));
+        assert!(features(&["--features=none"]).is_err());
     }
 
     #[test]
