@@ -97,30 +97,21 @@ impl Suite {
         members
     }
 
-    /// That no `--set` of the command line changes what an axis says: the labels of its settings would not be true.
-    fn check_sets(&self, args: &[String]) -> Result<()> {
-        let keys = |sets: &[String]| {
-            sets.iter().filter_map(|set| set.split_once('=')).map(|(key, _)| key.trim().to_owned()).collect::<Vec<_>>()
-        };
+    /// Of which keys of the command line a setting of an axis has its own value, and which: a line each.
+    fn kept(&self, args: &[String]) -> Vec<String> {
+        let keys: Vec<&str> = args.iter().filter_map(|set| set.split_once('=')).map(|(key, _)| key.trim()).collect();
         let within = |inner: &str, outer: &str| {
             inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        let args = keys(args);
-        for (axis, setting) in self.axis.iter().flat_map(|axis| axis.values.iter().map(move |value| (axis, value))) {
-            for own in setting.set.keys() {
-                if let Some(key) = args.iter().find(|key| within(key, own) || within(own, key)) {
-                    bail!(
-                        "--set {key}: the axis {:?} of the suite sets {own}; run {:?} by itself instead",
-                        axis.name,
-                        self.recipe.as_deref().unwrap_or_default()
-                    );
-                }
-            }
-        }
-        Ok(())
+        let settings = self.axis.iter().flat_map(|axis| axis.values.iter().map(move |value| (axis, value)));
+        let own = settings
+            .flat_map(|(axis, setting)| setting.set.iter().map(move |(key, value)| (axis, setting, key, value)));
+        own.filter(|(.., own, _)| keys.iter().any(|key| within(key, own) || within(own, key)))
+            .map(|(axis, setting, key, value)| format!("{} {} keeps its {key}={value}", axis.name, setting.name))
+            .collect()
     }
 
-    /// All that changes the recipe of `member`.
+    /// All that changes the recipe of `member`. What an axis says comes last: its labels stay true.
     fn sets(&self, args: &[String], member: &Member) -> Vec<String> {
         as_sets(&self.set).chain(args.iter().chain(&member.sets).cloned()).collect()
     }
@@ -161,7 +152,7 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
     let name = path.file_stem().unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(name));
     let shared = out.join("id-models");
-    suite.check_sets(&args.sets).with_context(|| format!("recipe {}", path.display()))?;
+    suite.kept(&args.sets).iter().for_each(|line| say!("--set: {line}"));
     let members = suite.members();
     if !args.resume {
         forget(&shared)?;
@@ -254,15 +245,14 @@ mod tests {
     }
 
     #[test]
-    fn set_is_for_all_and_gives_way_to_the_command_line_which_leaves_alone_what_an_axis_says() {
+    fn set_is_for_all_and_gives_way_to_the_command_line_which_gives_way_to_an_axis() {
         let axis = "[[axis]]\nname = 'x'\nvalues = [{ name = '1', set = { 'train.steps' = 3 } }, { name = '2' }]";
         let suite = suite(&format!("recipe = 'a'\n[set]\nseed = 5\n'prompt.titles' = 3\n{axis}")).unwrap().unwrap();
         let sets = suite.sets(&["prompt.titles=4".into()], &suite.members()[0]);
         assert_eq!(sets, ["prompt.titles=3", "seed=5", "prompt.titles=4", "train.steps=3"]);
-        assert!(suite.check_sets(&["prompt.titles=4".into(), "train.step=1".into()]).is_ok());
+        assert!(suite.kept(&["prompt.titles=4".into(), "train.step=1".into()]).is_empty());
         for set in ["train.steps = 4", "train={}", "train.steps.x=1"] {
-            let error = suite.check_sets(&[set.into()]).unwrap_err().to_string();
-            assert!(error.contains("axis \"x\"") && error.contains("sets train.steps"), "{error}");
+            assert_eq!(suite.kept(&[set.into()]), ["x 1 keeps its train.steps=3"], "{set}");
         }
     }
 
