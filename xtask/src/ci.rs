@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn features_are_those_of_the_build() {
-        let all = features(&["--offline"]).unwrap();
+        let all = features(&["--locked"]).unwrap();
         let of = |name: &str| all.iter().find(|(package, _)| package.starts_with(name)).unwrap().1;
         assert!(of("serde v").contains("derive"), "{:?}", of("serde v"));
         assert!(features(&["--features=none"]).is_err());

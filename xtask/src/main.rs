@@ -113,7 +113,8 @@ enum Command {
 struct Run {
     /// A name under xtask/recipes/ or a path to a .toml file.
     recipe: String,
-    /// Change a key of the recipe, as in align.n_tok=2; `id` means the last ID method. What an axis of a suite says stays, and is told.
+    /// Change a key of the recipe, as in align.n_tok=2; `id` means the last ID method. What an axis of a suite says
+    /// stays, and is told.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Where tensors live: cpu, wgpu or cuda; the recipe's choice by default.
