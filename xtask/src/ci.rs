@@ -43,27 +43,34 @@ pub(crate) fn ci() -> Result<()> {
 /// That other packages than Burn's have the same features in a build for a GPU as without: each that has not is built
 /// twice, and all that stands on it, such as polars.
 fn same_features() -> Result<()> {
-    let (plain, wgpu) = (features(&[])?, features(&["--features=wgpu"])?);
-    let apart = |package: &str| ["burn", "cubecl", "ra-", "xtask"].iter().any(|ours| package.starts_with(ours));
-    let twice = |(package, own): &(&String, &BTreeSet<String>)| {
-        !apart(package) && wgpu.get(*package).is_some_and(|all| !all.is_subset(own))
-    };
-    let twice: Vec<&str> = plain.iter().filter(twice).map(|(package, _)| package.as_str()).collect();
+    let twice = built_twice(&features(&[])?, &features(&["--features=wgpu"])?);
     if twice.is_empty() {
         return Ok(());
     }
     bail!("built twice, for wgpu wants more features of them: {}; name these in xtask/Cargo.toml", twice.join(", "))
 }
 
-/// The packages of xtask, each with its features.
-fn features(more: &[&str]) -> Result<BTreeMap<String, BTreeSet<String>>> {
+/// Packages of which `gpu` has features that `plain` has not: not ours and not Burn's, which differ by design.
+fn built_twice(plain: &Features, gpu: &Features) -> Vec<String> {
+    let apart = |package: &str| ["burn", "cubecl", "ra-", "xtask"].iter().any(|ours| package.starts_with(ours));
+    let twice = |(package, own): &(&String, &BTreeSet<String>)| {
+        !apart(package) && gpu.get(*package).is_some_and(|all| !all.is_subset(own))
+    };
+    plain.iter().filter(twice).map(|(package, _)| package.clone()).collect()
+}
+
+/// Packages, each with its features.
+type Features = BTreeMap<String, BTreeSet<String>>;
+
+/// The packages of xtask.
+fn features(more: &[&str]) -> Result<Features> {
     let args = ["tree", "--package=xtask", "--edges=normal,build", "--prefix=none", "--format={p}|{f}|"];
     let output = Command::new("cargo").args(args).args(more).stderr(Stdio::inherit()).output();
     let output = output.context("cargo tree: cannot be started")?;
     if !output.status.success() {
         bail!("cargo tree: {}", output.status);
     }
-    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut all = Features::new();
     for line in String::from_utf8(output.stdout)?.lines() {
         let mut parts = line.split('|');
         let (package, features) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -155,6 +162,17 @@ mod tests {
         let of = |name: &str| all.iter().find(|(package, _)| package.starts_with(name)).unwrap().1;
         assert!(of("serde v").contains("derive"), "{:?}", of("serde v"));
         assert!(features(&["--features=none"]).is_err());
+    }
+
+    #[test]
+    fn a_package_with_more_features_for_a_gpu_is_named_unless_it_is_burns_or_ours() {
+        let of = |features: &str| {
+            let own: BTreeSet<String> = features.split(',').map(str::to_owned).collect();
+            ["serde", "burn-core", "ra-core"].map(|package| (package.to_owned(), own.clone())).into()
+        };
+        assert_eq!(built_twice(&of("std"), &of("rc,std")), ["serde"]);
+        assert!(built_twice(&of("rc,std"), &of("std")).is_empty());
+        assert!(built_twice(&of("std"), &Features::new()).is_empty());
     }
 
     #[test]

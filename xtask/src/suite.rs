@@ -63,7 +63,7 @@ impl Suite {
             _ => bail!("a suite holds nothing but its list, or a recipe and axes with values"),
         }
         check_keys(&suite.set).context("set")?;
-        for (axis, setting) in suite.axis.iter().flat_map(|axis| axis.values.iter().map(move |value| (axis, value))) {
+        for (axis, setting) in suite.settings() {
             check_keys(&setting.set).with_context(|| format!("axis {:?}: {:?}", axis.name, setting.name))?;
         }
         let mut folders: Vec<String> = suite.members().iter().map(Member::folder).collect();
@@ -72,6 +72,11 @@ impl Suite {
             bail!("two runs of the suite would lie in the folder {:?}; give their settings other names", pair[0]);
         }
         Ok(Some(suite))
+    }
+
+    /// Every setting, beside its axis.
+    fn settings(&self) -> impl Iterator<Item = (&Axis, &Setting)> {
+        self.axis.iter().flat_map(|axis| axis.values.iter().map(move |setting| (axis, setting)))
     }
 
     fn members(&self) -> Vec<Member> {
@@ -103,8 +108,8 @@ impl Suite {
         let within = |inner: &str, outer: &str| {
             inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        let settings = self.axis.iter().flat_map(|axis| axis.values.iter().map(move |value| (axis, value)));
-        let own = settings
+        let own = self
+            .settings()
             .flat_map(|(axis, setting)| setting.set.iter().map(move |(key, value)| (axis, setting, key, value)));
         own.filter(|(.., own, _)| keys.iter().any(|key| within(key, own) || within(own, key)))
             .map(|(axis, setting, key, value)| format!("{} {} keeps its {key}={value}", axis.name, setting.name))
