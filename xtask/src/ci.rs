@@ -74,7 +74,9 @@ fn features(more: &[&str]) -> Result<Features> {
     for line in String::from_utf8(output.stdout)?.lines() {
         let mut parts = line.split('|');
         let (package, features) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        all.entry(package.to_owned()).or_default().extend(features.split(',').map(str::to_owned));
+        // A package without features may be there beside the same one with: a macro's own, for one, on the host.
+        let features = features.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
+        all.entry(package.to_owned()).or_default().extend(features);
     }
     Ok(all)
 }
@@ -161,6 +163,7 @@ mod tests {
         let all = features(&["--locked"]).unwrap();
         let of = |name: &str| all.iter().find(|(package, _)| package.starts_with(name)).unwrap().1;
         assert!(of("serde v").contains("derive"), "{:?}", of("serde v"));
+        assert!(all.values().flatten().all(|name| !name.is_empty()));
         assert!(features(&["--features=none"]).is_err());
     }
 
