@@ -1,6 +1,5 @@
 //! What a data set looks like, in numbers that decide how it should be used.
-use crate::Result;
-use polars::prelude::*;
+use polars::prelude::{ChunkAgg, ChunkQuantile, ChunkSort, Float64Chunked, NewChunkedArray};
 use ra_core::Dataset;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -59,15 +58,11 @@ pub struct Spread {
 }
 
 /// Describes a data set.
-///
-/// # Errors
-/// [`crate::DataError::Engine`], which no input should cause.
-pub fn describe(dataset: &Dataset) -> Result<Description> {
-    let numbers = |name: &str, values: Vec<u32>| DataFrame::new_infer_height(vec![Column::new(name.into(), values)]);
-    let users = numbers("n", dataset.train.rows().map(|r| r.len() as u32).collect())?;
-    let items = numbers("n", dataset.popularity()[1..].to_vec())?;
+pub fn describe(dataset: &Dataset) -> Description {
+    let users = numbers(dataset.train.rows().map(<[u32]>::len));
+    let items = numbers(dataset.popularity()[1..].iter().map(|&n| n as usize));
     let titles = dataset.catalog.titles();
-    let words = numbers("n", titles.iter().map(|t| t.split_whitespace().count() as u32).collect())?;
+    let words = numbers(titles.iter().map(|title| title.split_whitespace().count()));
     let (n_users, n_items) = (dataset.users.len(), dataset.catalog.len());
     let popularity = dataset.popularity();
     let tests =
@@ -76,25 +71,25 @@ pub fn describe(dataset: &Dataset) -> Result<Description> {
         |user: usize, target: u32| [&dataset.train, &dataset.valid].iter().any(|p| p.row(user).contains(&target));
     let mut same = HashMap::new();
     titles.iter().filter(|t| !t.trim().is_empty()).for_each(|t| *same.entry(t).or_insert(0usize) += 1);
-    Ok(Description {
+    Description {
         name: dataset.name.clone(),
         users: n_users,
         items: n_items,
         interactions: dataset.interactions(),
         sparsity: 1.0 - dataset.interactions() as f64 / (n_users.max(1) * n_items.max(1)) as f64,
-        history: spread(users)?,
-        popularity: spread(items.clone())?,
+        history: spread(&users),
+        popularity: spread(&items),
         span: None,
         history_histogram: histogram(dataset.train.rows().map(<[u32]>::len)),
         popularity_histogram: histogram(popularity[1..].iter().map(|&n| n as usize)),
         repeats: dataset.train.rows().map(|row| row.len() - row.iter().collect::<HashSet<_>>().len()).sum(),
-        head_share: head_share(items)?,
+        head_share: head_share(&items),
         repeated_targets: tests().filter(|&(user, target)| history(user, target)).count(),
         cold_targets: tests().filter(|&(_, target)| popularity[target as usize] == 0).count(),
         empty_titles: titles.iter().filter(|t| t.trim().is_empty()).count(),
         duplicate_titles: same.values().filter(|&&n| n > 1).sum(),
-        title_words: spread(words)?,
-    })
+        title_words: spread(&words),
+    }
 }
 
 /// The day of a time that looks like seconds or milliseconds since 1970.
@@ -128,26 +123,23 @@ fn bars(histogram: &[usize]) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-fn spread(frame: DataFrame) -> Result<Spread> {
-    let n = || col("n").cast(DataType::Float64);
-    let row = frame.lazy().select([
-        n().min().alias("min"),
-        n().median().alias("median"),
-        n().mean().alias("mean"),
-        n().max().alias("max"),
-    ]);
-    let row = row.collect()?;
-    let get = |name: &str| -> Result<f64> { Ok(row.column(name)?.f64()?.get(0).unwrap_or(0.0)) };
-    Ok(Spread { min: get("min")?, median: get("median")?, mean: get("mean")?, max: get("max")? })
+fn numbers(values: impl Iterator<Item = usize>) -> Float64Chunked {
+    Float64Chunked::from_iter_values("n".into(), values.map(|n| n as f64))
 }
 
-fn head_share(items: DataFrame) -> Result<f64> {
-    let head = items.height().div_ceil(10);
-    let sorted = items.lazy().sort(["n"], SortMultipleOptions::default().with_order_descending(true));
-    let n = || col("n").cast(DataType::Float64);
-    let row = sorted.select([n().head(Some(head)).sum().alias("head"), n().sum().alias("all")]).collect()?;
-    let get = |name: &str| -> Result<f64> { Ok(row.column(name)?.f64()?.get(0).unwrap_or(0.0)) };
-    Ok(get("head")? / get("all")?.max(1.0))
+fn spread(numbers: &Float64Chunked) -> Spread {
+    let or_none = Option::unwrap_or_default;
+    Spread {
+        min: or_none(numbers.min()),
+        median: or_none(numbers.median()),
+        mean: or_none(numbers.mean()),
+        max: or_none(numbers.max()),
+    }
+}
+
+fn head_share(items: &Float64Chunked) -> f64 {
+    let head = items.sort(true).head(Some(items.len().div_ceil(10)));
+    head.sum().unwrap_or_default() / items.sum().unwrap_or_default().max(1.0)
 }
 
 impl fmt::Display for Spread {

@@ -55,9 +55,6 @@ pub enum DataError {
     /// A golden case is not of the layout expected.
     #[error("golden case: {0}")]
     Case(String),
-    /// The table engine failed: not something that input should be able to cause.
-    #[error("polars: {0}")]
-    Engine(#[from] polars::error::PolarsError),
 }
 
 impl DataError {

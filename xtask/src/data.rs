@@ -85,7 +85,7 @@ pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
     match command {
         Data::Describe(args) => {
             let prepared = args.source.read(root)?;
-            args.show(&ra_data::Description { span: prepared.span(), ..ra_data::describe(&prepared.dataset)? })
+            args.show(&ra_data::Description { span: prepared.span(), ..ra_data::describe(&prepared.dataset) })
         }
         Data::Audit(args) => args.show(&ra_data::audit(&args.source.read(root)?)),
         Data::Export { source, out, memory } => {
@@ -111,7 +111,7 @@ fn export(name: &str, config: &DataConfig, curate: Option<&CurateConfig>, out: &
         say!("{curated}");
         ra_data::samples_to_parquet(&prepared, &curated.samples, config.max_history, &out.join("samples.parquet"))?;
     }
-    say!("{}\nfingerprint {}", ra_data::describe(&prepared.dataset)?, prepared.dataset.fingerprint());
+    say!("{}\nfingerprint {}", ra_data::describe(&prepared.dataset), prepared.dataset.fingerprint());
     Ok(())
 }
 

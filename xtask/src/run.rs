@@ -82,7 +82,7 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     }
     let (audit, first_seen) = (audit(&prepared), prepared.first_seen());
     let dataset = prepared.dataset;
-    say!("{}", ra_data::describe(&dataset)?);
+    say!("{}", ra_data::describe(&dataset));
     // Whatever can be refused is refused before an earlier run is touched.
     let valid_users = sampled_users(&dataset, recipe.seed);
     let asked = |row| recipe.rows.contains(&row);
