@@ -6,14 +6,14 @@ mod align;
 mod data;
 mod lm;
 mod rank;
+mod time;
 
 use align::{Step, TWO_LAYERS};
 use anyhow::{Result, bail};
-use cpu_time::ProcessTime;
 use ra_core::{Backend, Catalog, Dataset, Device, Precision, Sequences, Silent, SplitMix, open_device};
 use ra_idmodels::{IdConfig, Job, LightGcnConfig, Loss, SasRecConfig};
 use serde::Serialize;
-use std::time::Instant;
+use time::{Seconds, beyond};
 
 /// One measured step.
 #[derive(Debug, Serialize)]
@@ -36,7 +36,7 @@ struct At {
 }
 
 /// A bench: its name, what it is, and its run.
-type Bench = (&'static str, &'static str, fn(&At) -> Result<(f64, f64)>);
+type Bench = (&'static str, &'static str, fn(&At) -> Result<Seconds>);
 
 const BENCHES: [Bench; 29] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", |at| {
@@ -117,28 +117,20 @@ pub(crate) fn bench(name: Option<&str>, backend: Backend, precision: Precision, 
     Ok(())
 }
 
-/// CPU and wall seconds a step: a longer training less a shorter one, so that setting up does not count. Best of three.
+/// Seconds a step of an ID method, of a training of so many epochs and one of fewer.
 fn measure(
     config: impl Fn(usize) -> IdConfig,
     data: &Dataset,
     steps_an_epoch: usize,
     epochs: [usize; 2],
     at: &At,
-) -> Result<(f64, f64)> {
+) -> Result<Seconds> {
     let device = &at.device;
     let job = Job { dataset: data, device, seed: 1, validate: None, progress: &Silent, features: None, state: None };
-    let run = |epochs| -> Result<(f64, f64)> {
-        let (cpu, wall) = (ProcessTime::now(), Instant::now());
-        ra_idmodels::fit(&config(epochs), &job)?;
-        Ok((cpu.elapsed().as_secs_f64(), wall.elapsed().as_secs_f64()))
-    };
-    let steps = ((epochs[1] - epochs[0]) * steps_an_epoch) as f64;
-    let mut best = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..3 {
-        let (short, long) = (run(epochs[0])?, run(epochs[1])?);
-        best = (best.0.min((long.0 - short.0) / steps), best.1.min((long.1 - short.1) / steps));
-    }
-    Ok(best)
+    beyond(epochs.map(|epochs| epochs * steps_an_epoch), |steps| {
+        ra_idmodels::fit(&config(steps / steps_an_epoch), &job)?;
+        Ok(())
+    })
 }
 
 /// A data set of numbered users and items without titles, and nothing held out.
@@ -156,7 +148,7 @@ pub(crate) fn dataset(users: usize, items: usize, train: Sequences) -> Dataset {
     }
 }
 
-fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], at: &At) -> Result<(f64, f64)> {
+fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], at: &At) -> Result<Seconds> {
     let (users, items, mut random) = (128, 12_000, SplitMix::new(1));
     let row =
         |user: usize| (0..=lengths[user % lengths.len()]).map(|_| random.below(items) as u32 + 1).collect::<Vec<_>>();
@@ -169,7 +161,7 @@ fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], at: &At) -> Result<(f
     measure(config, &data, 1, [3, 18], at)
 }
 
-fn lightgcn(at: &At) -> Result<(f64, f64)> {
+fn lightgcn(at: &At) -> Result<Seconds> {
     let (users, items, mut random) = (29_858, 40_981, SplitMix::new(1));
     // As many interactions as Gowalla has, items drawn with a long tail.
     let mut rows = vec![Vec::new(); users];

@@ -1,13 +1,12 @@
 //! Steps of alignment on MiniLM's shape: both towers, loss, gradients and optimizer; frozen work is cached.
 use super::At;
 use super::lm::MINILM;
+use super::time::{Seconds, beyond};
 use anyhow::Result;
 use burn::tensor::Tensor;
-use cpu_time::ProcessTime;
 use ra_align::{AlignConfig, AlignLoss, AlignTrain, Job, PromptConfig, Prompts, TextCache, TextTower};
 use ra_core::{Catalog, Dataset, IdTable, LanguageModel, Sequences, Silent, SplitMix, Tokenizer, normal, rng};
 use std::sync::Arc;
-use std::time::Instant;
 
 const ITEMS: usize = 512;
 const DIM: usize = 64;
@@ -62,7 +61,7 @@ pub(super) struct Step {
 pub(super) const TWO_LAYERS: Step = Step { first_layer: -2, batch: 256, extra_negatives: 256, titles: 6, chunk: 0 };
 
 /// CPU and wall seconds of a step: a longer training less a shorter one.
-pub(super) fn step(step: &Step, at: &At) -> Result<(f64, f64)> {
+pub(super) fn step(step: &Step, at: &At) -> Result<Seconds> {
     let Step { first_layer, batch, extra_negatives, titles, chunk } = *step;
     let data = dataset(batch);
     let table =
@@ -78,17 +77,9 @@ pub(super) fn step(step: &Step, at: &At) -> Result<(f64, f64)> {
     let text = Arc::new(TextTower { lm, prompts, cache, normalize: true });
     // The last step of each user: histories of six items.
     let samples: Vec<_> = data.samples().into_iter().filter(|s| s.position == 6).collect();
-    let run = |steps| -> Result<(f64, f64)> {
+    beyond([1, 3], |steps| {
         let train = AlignTrain { batch, chunk, steps, validate_every: 0, ..AlignTrain::default() };
-        let (cpu, wall) = (ProcessTime::now(), Instant::now());
         ra_align::fit(&Job::new(&ids, &text, &data, &samples, &align, &train), None, &Silent)?;
-        Ok((cpu.elapsed().as_secs_f64(), wall.elapsed().as_secs_f64()))
-    };
-    run(1)?;
-    let mut best = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..3 {
-        let (short, long) = (run(1)?, run(3)?);
-        best = (best.0.min((long.0 - short.0) / 2.0), best.1.min((long.1 - short.1) / 2.0));
-    }
-    Ok(best)
+        Ok(())
+    })
 }

@@ -1,12 +1,11 @@
 //! Data construction at the size of a real log; `docs/bench_data.py` times other tools on the very same rows.
+use super::time::{Seconds, least};
 use anyhow::{Context, Result};
-use cpu_time::ProcessTime;
 use ra_core::{Sequences, SplitMix};
 use ra_data::{Column, DataConfig, popularity_buckets, prepare, prepare_coded, write_columns};
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Instant;
 
 const ROWS: usize = 10_000_000;
 
@@ -42,19 +41,17 @@ fn told(parts: [&Sequences; 3], popularity: &[u32]) -> String {
     format!("{train} train, {valid} valid, {test} test, {counted} items, buckets' sum {buckets}")
 }
 
-pub(super) fn memory() -> Result<(f64, f64)> {
+pub(super) fn memory() -> Result<Seconds> {
     let (users, items, times) = log();
-    let mut best = (f64::INFINITY, f64::INFINITY);
-    for round in 0..3 {
-        let (cpu, wall) = (ProcessTime::now(), Instant::now());
+    let mut first = true;
+    least(3, || {
         let coded = prepare_coded(&users, &items, &times, &config())?;
         let found = told([&coded.train, &coded.valid, &coded.test], &coded.popularity);
-        best = (best.0.min(cpu.elapsed().as_secs_f64()), best.1.min(wall.elapsed().as_secs_f64()));
-        if round == 0 {
+        if std::mem::take(&mut first) {
             say!("{found}");
         }
-    }
-    Ok(best)
+        Ok(())
+    })
 }
 
 /// `RA_REC_BENCH/log.ENDING`, written if it is not there.
@@ -83,10 +80,11 @@ fn path(ending: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-pub(super) fn file(ending: &str) -> Result<(f64, f64)> {
+pub(super) fn file(ending: &str) -> Result<Seconds> {
     let config = DataConfig { interactions: Some(path(ending)?), ..config() };
-    let (cpu, wall) = (ProcessTime::now(), Instant::now());
-    let data = prepare("bench", &config)?;
-    say!("{}", told([&data.train, &data.valid, &data.test], &data.popularity()));
-    Ok((cpu.elapsed().as_secs_f64(), wall.elapsed().as_secs_f64()))
+    least(1, || {
+        let data = prepare("bench", &config)?;
+        say!("{}", told([&data.train, &data.valid, &data.test], &data.popularity()));
+        Ok(())
+    })
 }

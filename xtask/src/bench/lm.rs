@@ -1,12 +1,11 @@
 //! Frozen language models of random weights: forward, and forward and backward to the prefix.
 use super::At;
+use super::time::{Seconds, least};
 use anyhow::{Context, Result};
 use burn::tensor::{Tensor, TensorData};
-use cpu_time::ProcessTime;
 use ra_core::{Device, LanguageModel, Prefix, SplitMix, TextBatch, Tokenizer, encode, encode_from, normal, rng};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
-use std::time::Instant;
 
 /// A shape to measure: its configuration, its texts, and the tensors of a layer and around them.
 pub(super) struct Shape {
@@ -111,46 +110,40 @@ impl Shape {
     }
 }
 
-/// CPU and wall seconds of a call, the least of seven after one to warm up.
-fn least(mut run: impl FnMut() -> Result<()>) -> Result<(f64, f64)> {
+/// Seconds of a call, the least of seven after one to warm up; memory counts from here on.
+fn warm(mut run: impl FnMut() -> Result<()>) -> Result<Seconds> {
     crate::machine::forget_peak();
     run()?;
-    let mut best = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..7 {
-        let (cpu, wall) = (ProcessTime::now(), Instant::now());
-        run()?;
-        best = (best.0.min(cpu.elapsed().as_secs_f64()), best.1.min(wall.elapsed().as_secs_f64()));
-    }
-    Ok(best)
+    least(7, run)
 }
 
 /// Text alone, every state of the last layer.
-pub(super) fn forward(shape: &Shape, at: &At) -> Result<(f64, f64)> {
+pub(super) fn forward(shape: &Shape, at: &At) -> Result<Seconds> {
     let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
-    least(|| {
+    warm(|| {
         encode(&lm, &text, None).last.into_data();
         Ok(())
     })
 }
 
 /// Text alone, its vector: the last layer at the pooled row alone, as a tower asks for it.
-pub(super) fn vector(shape: &Shape, at: &At) -> Result<(f64, f64)> {
+pub(super) fn vector(shape: &Shape, at: &At) -> Result<Seconds> {
     let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
-    least(|| {
+    warm(|| {
         encode_from(&lm, 0, lm.embed(text.tokens.clone(), text.positions()), &text, None).into_data();
         Ok(())
     })
 }
 
 /// Forward and backward to the prefixes of all layers, from every state of the last layer or from the pooled row alone.
-pub(super) fn backward(shape: &Shape, whole: bool, at: &At) -> Result<(f64, f64)> {
+pub(super) fn backward(shape: &Shape, whole: bool, at: &At) -> Result<Seconds> {
     let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
     let spec = lm.spec();
     let row = |layer: usize| {
         let random = &mut rng(3, "prefix", layer as u64);
         normal([shape.texts, PREFIX, spec.width], 1.0, random, &at.device.clone().autodiff()).val().detach()
     };
-    least(|| {
+    warm(|| {
         let rows: Vec<Tensor<3>> = (0..spec.layers).map(|l| row(l).require_grad()).collect();
         let prefix = Prefix::new(0, rows.clone());
         let pooled = if whole {
@@ -172,16 +165,16 @@ fn at_hand(name: &str) -> Result<std::path::PathBuf> {
 }
 
 /// Reading a model from disk, up to a model that can be used.
-pub(super) fn load(name: &str, at: &At) -> Result<(f64, f64)> {
+pub(super) fn load(name: &str, at: &At) -> Result<Seconds> {
     let folder = at_hand(name)?;
-    least(|| {
+    warm(|| {
         ra_llm::load(&folder, None, &at.device)?;
         Ok(())
     })
 }
 
 /// Cutting titles into tokens: words of a product catalogue, 100,000 titles, told by the thousand.
-pub(super) fn tokens(name: &str) -> Result<(f64, f64)> {
+pub(super) fn tokens(name: &str) -> Result<Seconds> {
     const WORDS: &str = "stainless steel replacement filter pack inch digital thermometer with probe black large safety glasses \
         laboratory beaker 250ml borosilicate scale 3M tape industrial heavy duty adhesive Scotch-Brite nitrile gloves disposable";
     let lm = ra_llm::load(&at_hand(name)?, None, &Device::flex())?;
@@ -189,10 +182,10 @@ pub(super) fn tokens(name: &str) -> Result<(f64, f64)> {
     let title = |_| (0..8).map(|_| words[random.below(words.len())]).collect::<Vec<_>>().join(" ");
     let titles: Vec<String> = (0..100_000).map(title).collect();
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
-    let (cpu, wall) = (ProcessTime::now(), Instant::now());
-    anyhow::ensure!(
-        lm.tokenizer.tokenize(&titles).iter().all(|ids| ids.len() >= 8),
-        "a title has fewer tokens than words"
-    );
-    Ok((cpu.elapsed().as_secs_f64() / 100.0, wall.elapsed().as_secs_f64() / 100.0))
+    let (cpu, wall) = least(1, || {
+        let all = lm.tokenizer.tokenize(&titles).iter().all(|ids| ids.len() >= 8);
+        anyhow::ensure!(all, "a title has fewer tokens than words");
+        Ok(())
+    })?;
+    Ok((cpu / 100.0, wall / 100.0))
 }
