@@ -128,12 +128,12 @@ fn numbers(values: impl Iterator<Item = usize>) -> Float64Chunked {
 }
 
 fn spread(numbers: &Float64Chunked) -> Spread {
-    let or_none = Option::unwrap_or_default;
+    let or_zero = Option::unwrap_or_default;
     Spread {
-        min: or_none(numbers.min()),
-        median: or_none(numbers.median()),
-        mean: or_none(numbers.mean()),
-        max: or_none(numbers.max()),
+        min: or_zero(numbers.min()),
+        median: or_zero(numbers.median()),
+        mean: or_zero(numbers.mean()),
+        max: or_zero(numbers.max()),
     }
 }
 
