@@ -59,12 +59,12 @@ pub struct Spread {
 
 /// Describes a data set.
 pub fn describe(dataset: &Dataset) -> Description {
-    let users = numbers(dataset.train.rows().map(<[u32]>::len));
-    let items = numbers(dataset.popularity()[1..].iter().map(|&n| n as usize));
     let titles = dataset.catalog.titles();
-    let words = numbers(titles.iter().map(|title| title.split_whitespace().count()));
     let (n_users, n_items) = (dataset.users.len(), dataset.catalog.len());
     let popularity = dataset.popularity();
+    let of_users = || dataset.train.rows().map(<[u32]>::len);
+    let of_items = || popularity[1..].iter().map(|&n| n as usize);
+    let items = numbers(of_items());
     let tests =
         || dataset.test.rows().enumerate().flat_map(|(user, row)| row.iter().map(move |&target| (user, target)));
     let history =
@@ -77,18 +77,18 @@ pub fn describe(dataset: &Dataset) -> Description {
         items: n_items,
         interactions: dataset.interactions(),
         sparsity: 1.0 - dataset.interactions() as f64 / (n_users.max(1) * n_items.max(1)) as f64,
-        history: spread(&users),
+        history: spread(&numbers(of_users())),
         popularity: spread(&items),
         span: None,
-        history_histogram: histogram(dataset.train.rows().map(<[u32]>::len)),
-        popularity_histogram: histogram(popularity[1..].iter().map(|&n| n as usize)),
+        history_histogram: histogram(of_users()),
+        popularity_histogram: histogram(of_items()),
         repeats: dataset.train.rows().map(|row| row.len() - row.iter().collect::<HashSet<_>>().len()).sum(),
         head_share: head_share(&items),
         repeated_targets: tests().filter(|&(user, target)| history(user, target)).count(),
         cold_targets: tests().filter(|&(_, target)| popularity[target as usize] == 0).count(),
         empty_titles: titles.iter().filter(|t| t.trim().is_empty()).count(),
         duplicate_titles: same.values().filter(|&&n| n > 1).sum(),
-        title_words: spread(&words),
+        title_words: spread(&numbers(titles.iter().map(|title| title.split_whitespace().count()))),
     }
 }
 
@@ -128,12 +128,11 @@ fn numbers(values: impl Iterator<Item = usize>) -> Float64Chunked {
 }
 
 fn spread(numbers: &Float64Chunked) -> Spread {
-    let or_zero = Option::unwrap_or_default;
     Spread {
-        min: or_zero(numbers.min()),
-        median: or_zero(numbers.median()),
-        mean: or_zero(numbers.mean()),
-        max: or_zero(numbers.max()),
+        min: numbers.min().unwrap_or_default(),
+        median: numbers.median().unwrap_or_default(),
+        mean: numbers.mean().unwrap_or_default(),
+        max: numbers.max().unwrap_or_default(),
     }
 }
 
@@ -178,5 +177,40 @@ impl fmt::Display for Description {
         )?;
         let titles = format!("{} empty, {} shared with another item", self.empty_titles, self.duplicate_titles);
         write!(f, "  titles: {titles}, words {}", self.title_words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::{Catalog, Sequences};
+
+    #[test]
+    fn numbers_are_those_worked_out_by_hand() {
+        let names = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
+        let titles = ["a", "a b", "", "a b c d e"].map(str::to_owned).to_vec();
+        let dataset = Dataset {
+            name: "small".into(),
+            users: names(3),
+            catalog: Catalog::new(names(4), titles),
+            train: Sequences::from_rows([vec![1, 2, 1, 1], vec![1, 3], vec![2]]),
+            valid: Sequences::from_rows(vec![Vec::new(); 3]),
+            test: Sequences::from_rows([vec![2], vec![4], vec![3]]),
+            filter: "none".into(),
+            split: "none".into(),
+        };
+        let told = describe(&dataset);
+        assert_eq!(told.history, Spread { min: 1.0, median: 2.0, mean: 7.0 / 3.0, max: 4.0 });
+        assert_eq!(told.popularity, Spread { min: 0.0, median: 1.5, mean: 1.75, max: 4.0 });
+        assert_eq!(told.title_words, Spread { min: 0.0, median: 1.5, mean: 2.0, max: 5.0 });
+        assert_eq!(told.head_share, 4.0 / 7.0);
+        assert_eq!((told.history_histogram, told.popularity_histogram), (vec![0, 1, 1, 1], vec![1, 1, 1, 1]));
+        assert_eq!((told.repeats, told.repeated_targets, told.cold_targets), (2, 1, 1));
+    }
+
+    #[test]
+    fn of_nothing_there_are_zeros() {
+        let none = Spread { min: 0.0, median: 0.0, mean: 0.0, max: 0.0 };
+        assert_eq!((spread(&numbers([].into_iter())), head_share(&numbers([].into_iter()))), (none, 0.0));
     }
 }

@@ -7,44 +7,51 @@ use std::time::Instant;
 /// CPU and wall seconds.
 pub(super) type Seconds = (f64, f64);
 
-/// Seconds of a call, the least of `times`.
-pub(super) fn least(times: usize, mut run: impl FnMut() -> Result<()>) -> Result<Seconds> {
-    let mut least = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..times {
-        let (cpu, wall) = (ProcessTime::now(), Instant::now());
-        run()?;
-        least = (least.0.min(cpu.elapsed().as_secs_f64()), least.1.min(wall.elapsed().as_secs_f64()));
-    }
-    Ok(least)
+const NONE_YET: Seconds = (f64::INFINITY, f64::INFINITY);
+
+fn lesser(a: Seconds, b: Seconds) -> Seconds {
+    (a.0.min(b.0), a.1.min(b.1))
 }
 
-/// Seconds a step of a training of so many steps: what `lengths[1]` take beyond `lengths[0]`, so that setting up does not
-/// count. The least of either, in turn: of a difference the least would be that of the slowest short one.
-pub(super) fn beyond(lengths: [usize; 2], mut run: impl FnMut(usize) -> Result<()>) -> Result<Seconds> {
-    let mut found = [(f64::INFINITY, f64::INFINITY); 2];
+/// Seconds of a call, the least of `times`.
+pub(super) fn least(times: usize, mut run: impl FnMut() -> Result<()>) -> Result<Seconds> {
+    (0..times).try_fold(NONE_YET, |least, _| {
+        let (cpu, wall) = (ProcessTime::now(), Instant::now());
+        run()?;
+        Ok(lesser(least, (cpu.elapsed().as_secs_f64(), wall.elapsed().as_secs_f64())))
+    })
+}
+
+/// Seconds of one more step or epoch, where `run` says what so many take: `lengths[1]` less `lengths[0]`, so that setting up
+/// does not count. The least of three each, in turn: of the differences the least would be that of the slowest short one.
+pub(super) fn beyond(lengths: [usize; 2], mut run: impl FnMut(usize) -> Result<Seconds>) -> Result<Seconds> {
+    let mut found = [NONE_YET; 2];
     for _ in 0..3 {
-        for (found, &length) in found.iter_mut().zip(&lengths) {
-            let (cpu, wall) = least(1, || run(length))?;
-            *found = (found.0.min(cpu), found.1.min(wall));
+        for (least, &length) in found.iter_mut().zip(&lengths) {
+            *least = lesser(*least, run(length)?);
         }
     }
-    let ([short, long], steps) = (found, (lengths[1] - lengths[0]) as f64);
-    Ok(((long.0 - short.0) / steps, (long.1 - short.1) / steps))
+    let ([short, long], more) = (found, (lengths[1] - lengths[0]) as f64);
+    Ok(((long.0 - short.0) / more, (long.1 - short.1) / more))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_slow_first_call_does_not_count() {
-        let mut first = true;
+        let mut compiling = 100.0;
         let found = beyond([1, 5], |steps| {
-            let compiling = if std::mem::take(&mut first) { 200 } else { 0 };
-            std::thread::sleep(Duration::from_millis(compiling + 10 * steps as u64));
-            Ok(())
+            let seconds = 2.0 * steps as f64 + std::mem::take(&mut compiling);
+            Ok((seconds, 2.0 * seconds))
         });
-        assert!(found.unwrap().1 > 0.005);
+        assert_eq!(found.unwrap(), (2.0, 4.0));
+    }
+
+    #[test]
+    fn what_fails_is_told() {
+        assert!(least(2, || anyhow::bail!("no device")).is_err());
+        assert!(beyond([0, 1], |_| anyhow::bail!("no device")).is_err());
     }
 }
