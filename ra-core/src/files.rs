@@ -46,7 +46,7 @@ fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
 }
 
 /// Begins the name of a file that [`write_atomic`] has not yet given its own.
-const UNFINISHED: &str = ".tmp";
+const UNFINISHED: &str = ".ra-rec-tmp-";
 
 /// Whether a file of this name is what a killed [`write_atomic`] left behind.
 pub fn is_unfinished(name: &OsStr) -> bool {

@@ -40,6 +40,7 @@ pub mod fused;
 mod id_model;
 mod language;
 mod memory;
+mod ours;
 mod precision;
 mod progress;
 mod random;
@@ -66,6 +67,7 @@ pub use language::{
     LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
 };
 pub use memory::{available_mib, check_room, peak_mib};
+pub use ours::{MARKER, OutputFolder, refuse_inputs};
 pub use precision::Precision;
 pub use progress::{Progress, Silent};
 pub use random::{SplitMix, dropout_mask, normal, rng, splitmix64, uniform, xavier_normal};

@@ -1,0 +1,274 @@
+//! Which files are ours to replace or remove: those that a marker beside them lists, and no others.
+//!
+//! A name proves nothing: `manifest.json`, `interactions/` and `.tmp` are names that anybody gives. A folder that we write
+//! into therefore holds a marker, [`MARKER`], which says who made it, what kind of output it is and which files were put
+//! there. A file is listed before it is written, so what a killed process left is known as well.
+use crate::{Error, Result, is_unfinished, read_json, write_json};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+/// The file that makes a folder ours.
+pub const MARKER: &str = ".ra-rec.json";
+
+const MADE_BY: &str = "ra-rec";
+
+/// What stands in [`MARKER`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Marker {
+    made_by: String,
+    kind: String,
+    /// Relative to the folder, with `/` between its parts.
+    files: BTreeSet<String>,
+}
+
+/// A folder that output is written into, and which of its files are ours.
+#[derive(Debug)]
+pub struct OutputFolder {
+    path: PathBuf,
+    marker: Marker,
+}
+
+impl OutputFolder {
+    /// Looks at `path` as a folder for output of this `kind`, such as `run` or `export`. Nothing is written yet, and the
+    /// folder need not exist.
+    ///
+    /// # Errors
+    /// When `path` is no folder, or its marker is not one of ours, or of another kind of output.
+    pub fn open(path: &Path, kind: &str) -> Result<Self> {
+        let fresh = Marker { made_by: MADE_BY.into(), kind: kind.into(), files: BTreeSet::new() };
+        if path.exists() && !path.is_dir() {
+            return Err(Error::corrupt(path, "is a file, not a folder; name another folder for the output"));
+        }
+        let file = path.join(MARKER);
+        if !file.exists() {
+            return Ok(Self { path: path.into(), marker: fresh });
+        }
+        let marker: Marker = read_json(&file)?;
+        if marker.made_by != MADE_BY {
+            return Err(Error::corrupt(file, "not a marker of ours; name another folder for the output"));
+        }
+        let is_inside = |name: &String| {
+            !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+        };
+        if let Some(name) = marker.files.iter().find(|name| !is_inside(name)) {
+            return Err(Error::corrupt(
+                file,
+                format!("lists {name:?}, which is not inside its folder; remove this file"),
+            ));
+        }
+        if marker.kind != kind {
+            let problem =
+                format!("holds the output of another command ({}, not {kind}); name another folder", marker.kind);
+            return Err(Error::corrupt(path, problem));
+        }
+        Ok(Self { path: path.into(), marker })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a marker of ours was here, or something was claimed since.
+    pub fn is_ours(&self) -> bool {
+        !self.marker.files.is_empty() || self.path.join(MARKER).exists()
+    }
+
+    /// Whether the file of this name, relative to the folder with `/` between its parts, is ours.
+    pub fn owns(&self, name: &str) -> bool {
+        self.marker.files.contains(name)
+    }
+
+    /// The names of all files that are ours, in their order.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.marker.files.iter().map(String::as_str)
+    }
+
+    /// Refuses to write any of `names` over something that is not ours; writes nothing.
+    ///
+    /// # Errors
+    /// Names the first file or folder in the way.
+    pub fn check(&self, names: &[&str]) -> Result<()> {
+        let in_the_way = |name: &&&str| !self.owns(name) && self.path.join(name).symlink_metadata().is_ok();
+        match names.iter().find(in_the_way) {
+            Some(name) => Err(Error::corrupt(
+                self.path.join(name),
+                "is there already and was not written by this command; move it away, or name another folder",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes `names` ours, after [`check`](Self::check): they may be written, replaced and removed from now on.
+    ///
+    /// # Errors
+    /// Names a file that is not ours to replace, or the marker that cannot be written.
+    pub fn claim(&mut self, names: &[&str]) -> Result<()> {
+        self.check(names)?;
+        if self.is_ours() && names.iter().all(|name| self.owns(name)) {
+            return Ok(());
+        }
+        self.marker.files.extend(names.iter().map(|&name| name.to_owned()));
+        write_json(&self.path.join(MARKER), &self.marker)
+    }
+
+    /// Removes those of our files that `unwanted` picks, and the folders that stand empty then. What is not ours stays.
+    ///
+    /// # Errors
+    /// Names the file that cannot be removed.
+    pub fn remove(&mut self, unwanted: impl Fn(&str) -> bool) -> Result<()> {
+        let (gone, kept): (BTreeSet<String>, BTreeSet<String>) =
+            std::mem::take(&mut self.marker.files).into_iter().partition(|name| unwanted(name));
+        self.marker.files = kept;
+        for name in &gone {
+            let file = self.path.join(name);
+            if file.symlink_metadata().is_ok() {
+                std::fs::remove_file(&file).map_err(|e| Error::io(&file, "cannot remove", e))?;
+            }
+            // A folder with something of somebody else's in it stays.
+            let parents = file.ancestors().skip(1).take_while(|parent| *parent != self.path);
+            parents.take_while(|parent| std::fs::remove_dir(parent).is_ok()).for_each(drop);
+        }
+        if gone.is_empty() { Ok(()) } else { write_json(&self.path.join(MARKER), &self.marker) }
+    }
+
+    /// Removes what writes of ours that were killed left here and in the folders of our files: files that never got
+    /// their names.
+    ///
+    /// # Errors
+    /// Names the file that cannot be removed.
+    pub fn sweep(&self) -> Result<()> {
+        if !self.is_ours() {
+            return Ok(());
+        }
+        let parents = self.files().filter_map(|name| self.path.join(name).parent().map(Path::to_path_buf));
+        let folders: BTreeSet<PathBuf> = parents.chain([self.path.clone()]).collect();
+        for entry in folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten() {
+            if is_unfinished(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                std::fs::remove_file(entry.path()).map_err(|e| Error::io(entry.path(), "cannot remove", e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses to write `outputs` where any is one of `inputs`, by whatever name: through links, `..`, or a folder's other path.
+///
+/// # Errors
+/// Names the output.
+pub fn refuse_inputs(outputs: &[PathBuf], inputs: &[PathBuf]) -> Result<()> {
+    let known: Vec<Identity> = inputs.iter().filter_map(|path| Identity::of(path)).collect();
+    match outputs.iter().find(|path| Identity::of(path).is_some_and(|own| known.iter().any(|input| own.is(input)))) {
+        Some(path) => {
+            Err(Error::corrupt(path, "is one of the files that are read; name another folder for the output"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Which file a path leads to.
+struct Identity {
+    path: PathBuf,
+    /// Device and number, where the system has them: a file may have several names.
+    #[cfg(unix)]
+    file: (u64, u64),
+}
+
+impl Identity {
+    /// That of a file or folder that is there.
+    fn of(path: &Path) -> Option<Self> {
+        Some(Self {
+            path: path.canonicalize().ok()?,
+            #[cfg(unix)]
+            file: {
+                use std::os::unix::fs::MetadataExt;
+                let found = path.metadata().ok()?;
+                (found.dev(), found.ino())
+            },
+        })
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        #[cfg(unix)]
+        if self.file == other.file {
+            return true;
+        }
+        self.path == other.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::write_atomic;
+
+    #[test]
+    fn only_what_was_claimed_is_replaced_or_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        write_atomic(&file("manifest.json"), b"{\"name\":\"my app\"}").unwrap();
+        write_atomic(&file("parts/notes.md"), b"mine").unwrap();
+        let mut folder = OutputFolder::open(dir.path(), "run").unwrap();
+        let error = folder.claim(&["report.json", "manifest.json"]).unwrap_err().to_string();
+        assert!(error.contains("manifest.json: is there already"), "{error}");
+        assert!(!folder.is_ours() && !file(MARKER).exists());
+
+        folder.claim(&["report.json", "parts/one", "parts/two", "more/three"]).unwrap();
+        for name in ["report.json", "parts/one", "more/three"] {
+            write_atomic(&file(name), b"ours").unwrap();
+        }
+        let mut folder = OutputFolder::open(dir.path(), "run").unwrap();
+        assert!(folder.is_ours() && folder.owns("parts/two") && !folder.owns("parts/notes.md"));
+        folder.remove(|name| name != "report.json").unwrap();
+        assert_eq!(folder.files().collect::<Vec<_>>(), ["report.json"]);
+        assert!(!file("parts/one").exists() && !file("more").exists());
+        assert!(file("parts/notes.md").exists() && file("manifest.json").exists() && file("report.json").exists());
+    }
+
+    #[test]
+    fn a_marker_is_believed_by_its_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = |text: &str| {
+            write_atomic(&dir.path().join(MARKER), text.as_bytes()).unwrap();
+            OutputFolder::open(dir.path(), "run").unwrap_err().to_string()
+        };
+        assert!(told("{\"name\": 1}").contains(MARKER));
+        assert!(told(r#"{"made_by":"me","kind":"run","files":[]}"#).contains("not a marker of ours"));
+        assert!(told(r#"{"made_by":"ra-rec","kind":"export","files":[]}"#).contains("another command (export"));
+        assert!(told(r#"{"made_by":"ra-rec","kind":"run","files":["../a"]}"#).contains("not inside its folder"));
+        let file = dir.path().join("a-file");
+        write_atomic(&file, b"").unwrap();
+        assert!(OutputFolder::open(&file, "run").unwrap_err().to_string().contains("is a file, not a folder"));
+    }
+
+    #[test]
+    fn leftovers_are_swept_where_the_folder_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let (left, theirs) = (dir.path().join(".ra-rec-tmp-x"), dir.path().join(".tmp-keep"));
+        let make = || [&left, &theirs].map(|path| std::fs::write(path, b"").unwrap());
+        make();
+        let mut folder = OutputFolder::open(dir.path(), "run").unwrap();
+        folder.sweep().unwrap();
+        assert!(left.exists());
+        folder.claim(&["a"]).unwrap();
+        folder.sweep().unwrap();
+        assert!(!left.exists() && theirs.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_input_is_known_by_any_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, link, twin) = (dir.path().join("log"), dir.path().join("link"), dir.path().join("twin"));
+        std::fs::write(&log, b"").unwrap();
+        std::os::unix::fs::symlink(&log, &link).unwrap();
+        std::fs::hard_link(&log, &twin).unwrap();
+        let around = dir.path().join(".").join("..").join(dir.path().file_name().unwrap()).join("log");
+        for output in [log.clone(), link, twin, around] {
+            assert!(refuse_inputs(std::slice::from_ref(&output), &[log.clone()]).is_err(), "{output:?}");
+        }
+        assert!(refuse_inputs(&[dir.path().join("other")], &[log]).is_ok());
+    }
+}
