@@ -4,8 +4,9 @@ use crate::ingest::{Told, read_interactions, read_titles};
 use crate::interactions::Interactions;
 use crate::records::Skipped;
 use crate::split::{Parts, split, temporal_cuts};
-use crate::{DataError, Result, filter};
+use crate::{DataError, Result, filter, ingest, time};
 use ra_core::{Catalog, Dataset};
+use std::path::PathBuf;
 
 /// A split data set, and what its files said beside.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,10 +16,12 @@ pub struct Prepared {
     /// Rows that could not be read.
     pub skipped: Skipped,
     /// The time of every interaction of the training, validation and test parts, user by user in the order of their
-    /// sequences; in the unit of the file.
+    /// sequences: seconds since 1970, or places in an order.
     pub times: [Vec<f64>; 3],
     /// The time column, where it is an order without clock time.
     pub order_only: Option<String>,
+    /// The files that were read, and the folders that were named for theirs.
+    pub files: Vec<PathBuf>,
 }
 
 impl Prepared {
@@ -60,30 +63,73 @@ pub fn prepare(name: &str, config: &DataConfig) -> Result<Dataset> {
 pub fn read(name: &str, config: &DataConfig) -> Result<Prepared> {
     config.check()?;
     let mut skipped = Skipped::default();
-    let (interactions, Told { train_rows, order_only }) = read_interactions(config, &mut skipped)?;
-    needs_clock(config, order_only.as_ref())?;
-    let Interactions { users, items, rows } = keep(interactions, config);
+    let files = ingest::files(config)?;
+    let (interactions, told) = read_interactions(config, &mut skipped)?;
+    needs_clock(config, told.order_only.as_ref())?;
+    let mut steps = Steps::new(config, &told);
+    let Interactions { users, items, rows } = keep(interactions, config, &mut steps);
+    let Told { train_rows, order_only, .. } = told;
     let titles = read_titles(&items, config, &mut skipped)?;
-    let cuts = temporal_cuts(&rows, config);
-    let kept = rows.len();
+    let cuts = temporal_cuts(&rows, config)?;
     let parts = split(rows, users.len(), config, train_rows, cuts);
     let Parts { train, valid, test, times } =
         if config.cold_items > 0.0 { parts.warm(&cold(&items, config)) } else { parts };
     let longest = train.rows().map(<[u32]>::len).max().unwrap_or(0);
-    anything_left(name, config, kept, longest, test.total())?;
+    anything_left(name, config, &steps, longest, test.total())?;
     let (filter, split) = protocol(config);
     let catalog = Catalog::new(items, titles);
     let dataset = Dataset { name: name.into(), users, catalog, train, valid, test, filter, split };
-    Ok(Prepared { dataset, skipped, times, order_only })
+    Ok(Prepared { dataset, skipped, times, order_only, files })
 }
 
 /// Filters in the order the protocol names them.
-pub(crate) fn keep(mut log: Interactions, config: &DataConfig) -> Interactions {
+pub(crate) fn keep(mut log: Interactions, config: &DataConfig, steps: &mut Steps) -> Interactions {
     if config.dedupe {
         filter::dedupe(&mut log.rows);
+        steps.deduped(log.rows.len());
     }
     filter::k_core(&mut log, config.k_core);
+    steps.cored(config, log.rows.len());
     log.compact()
+}
+
+/// How many interactions each filter left, for the error when nothing is left.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    read: usize,
+    filters: Vec<(String, usize)>,
+}
+
+impl Steps {
+    /// Of a log that was read.
+    pub(crate) fn new(config: &DataConfig, told: &Told) -> Self {
+        let rated = config.min_rating.map(|least| (format!("min_rating = {least}"), told.rated));
+        Self { read: told.read, filters: rated.into_iter().collect() }
+    }
+
+    pub(crate) fn deduped(&mut self, left: usize) {
+        self.filters.push(("dedupe".into(), left));
+    }
+
+    pub(crate) fn cored(&mut self, config: &DataConfig, left: usize) {
+        if config.k_core > 1 {
+            self.filters.push((format!("k_core = {}", config.k_core), left));
+        }
+    }
+
+    /// What the filters did, where they did anything.
+    fn told(&self) -> String {
+        let left: Vec<String> = self.filters.iter().map(|(filter, left)| format!("{filter} left {left}")).collect();
+        match self.filters.last() {
+            Some((_, last)) if *last < self.read => format!(" (of {} interactions {})", self.read, left.join(", ")),
+            _ => String::new(),
+        }
+    }
+
+    /// The filter that left nothing.
+    fn emptied(&self) -> Option<&str> {
+        self.filters.iter().find(|(_, left)| *left == 0).map(|(filter, _)| filter.as_str())
+    }
 }
 
 /// Which items are to be cold, by dense id: a share of them that depends on nothing but their own ids.
@@ -107,29 +153,38 @@ pub(crate) fn needs_clock(config: &DataConfig, order_only: Option<&String>) -> R
     }
 }
 
-/// Refuses a split without rows, without a user whose training part has two, or without a test target.
+/// Refuses a split without rows, without a test target, or without a user whose training part, at most `longest`, has two.
 pub(crate) fn anything_left(
     name: &str,
     config: &DataConfig,
-    rows: usize,
+    steps: &Steps,
     longest: usize,
     targets: usize,
 ) -> Result<()> {
-    let problem = if rows == 0 {
-        format!("no user is left after k_core = {}, min_rating = {:?}; lower them", config.k_core, config.min_rating)
+    let filters = steps.told();
+    let needs = |rows: usize| format!("{} needs {rows} interactions of one user, and nobody has more than {longest}", config.split);
+    let problem = if let Some(filter) = steps.emptied() {
+        format!("no user is left{filters}; {filter} takes the last of them: lower it or leave it out")
     } else if targets == 0 {
-        "no user has a test interaction: leave_one_out needs three of one user, leave_last_n 2 leave_n + 1, ratio and \
-         temporal a share above 0"
-            .into()
+        let reason = match config.split {
+            Split::LeaveOneOut => needs(3),
+            Split::LeaveLastN => needs(2 * config.leave_n + 1),
+            Split::Ratio => {
+                format!("ratio_test = {} of the longest history, {longest} interactions, is less than one", config.ratio_test)
+            }
+            Split::Temporal => format!("temporal_test = {} is less than one interaction", config.temporal_test),
+            Split::Given => "the file of test interactions has none that was read".into(),
+        };
+        format!("no user has a test interaction: {reason}{filters}")
     } else if longest < 2 {
-        "no user has two training interactions, so there is nothing to learn from; hold out less".into()
+        format!("no user has two training interactions, so there is nothing to learn from{filters}; hold out less")
     } else {
         return Ok(());
     };
     Err(DataError::NothingLeft { dataset: name.into(), problem })
 }
 
-/// Filter and split in words.
+/// Filter and split in words; an instant has one spelling.
 pub(crate) fn protocol(config: &DataConfig) -> (String, String) {
     let mut filters = vec![format!("k_core={}", config.k_core)];
     filters.extend(config.dedupe.then(|| "dedupe".into()));
@@ -141,10 +196,8 @@ pub(crate) fn protocol(config: &DataConfig) -> (String, String) {
         Split::Ratio => format!("ratio valid={} test={}", config.ratio_valid, config.ratio_test),
         Split::Given => "given".into(),
         Split::Temporal => {
-            let from = |date: &Option<crate::When>, share: f64| match date {
-                Some(crate::When::Text(date)) => date.clone(),
-                Some(crate::When::Number(number)) => number.to_string(),
-                None => share.to_string(),
+            let from = |date: &Option<crate::When>, share: f64| {
+                date.as_ref().and_then(crate::When::seconds).map_or_else(|| share.to_string(), time::written)
             };
             let valid = from(&config.temporal_valid_from, config.temporal_valid);
             format!("temporal valid={valid} test={}", from(&config.temporal_test_from, config.temporal_test))
