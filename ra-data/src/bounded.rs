@@ -58,7 +58,7 @@ pub fn to_parquet_within(
     let mut skipped = Skipped::default();
     let mut log = Log::read(config, memory, draft.path(), &mut skipped)?;
     needs_clock(config, log.told.order_only.as_ref())?;
-    let mut steps = Steps::new(config, &log.told);
+    let mut steps = Steps::new(config, log.told.read, log.told.rated);
     if config.dedupe {
         log.change(filter::dedupe)?;
         steps.deduped(log.rows());

@@ -61,7 +61,7 @@ pub async fn to_parquet_on(
     let told = sql.read_log(config, &mut skipped).await?;
     needs_clock(config, told.order_only.as_ref())?;
 
-    let mut steps = Steps::new(config, &told);
+    let mut steps = Steps::new(config, told.read, told.rated);
     let [users, items] = sql.filter(config, &mut steps).await?;
     let titles = read_titles(&items, config, &mut skipped)?;
     let catalog = Catalog::new(items, titles);

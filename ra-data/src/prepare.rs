@@ -1,11 +1,12 @@
 //! The stage function: raw files to a split data set.
 use crate::config::{DataConfig, Split};
-use crate::ingest::{Told, read_interactions, read_titles};
+use crate::ingest::{Told, doubt, read_interactions, read_titles};
 use crate::interactions::Interactions;
 use crate::records::Skipped;
 use crate::split::{Parts, split, temporal_cuts};
 use crate::{DataError, Result, filter, ingest, time};
 use ra_core::{Catalog, Dataset};
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// A split data set, and what its files said beside.
@@ -30,6 +31,29 @@ impl Prepared {
         let all = || self.times.iter().flatten().copied();
         let found = self.order_only.is_none() && all().next().is_some();
         found.then(|| [all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max)])
+    }
+
+    /// Interactions that are there before with the same user, item and time.
+    pub(crate) fn doubled_rows(&self) -> usize {
+        let data = &self.dataset;
+        let (mut places, mut doubled, mut seen) = ([0; 3], 0, HashSet::new());
+        for user in 0..data.users.len() {
+            seen.clear();
+            for (part, place) in [&data.train, &data.valid, &data.test].into_iter().zip(0..) {
+                for &item in part.row(user) {
+                    doubled += usize::from(!seen.insert((item, self.times[place][places[place]].to_bits())));
+                    places[place] += 1;
+                }
+            }
+        }
+        doubled
+    }
+
+    /// Users with the id of an item, out of those whose id is no number: numbers are given to users and items alike.
+    pub(crate) fn shared_ids(&self) -> (usize, usize) {
+        let items: HashSet<&str> = self.dataset.catalog.all().map(|item| self.dataset.catalog.id(item)).collect();
+        let named = || self.dataset.users.iter().filter(|user| user.parse::<f64>().is_err());
+        (named().filter(|user| items.contains(user.as_str())).count(), named().count())
     }
 
     /// The earliest time of each item of the catalogue among the interactions that were kept, where there is a clock.
@@ -66,7 +90,7 @@ pub fn read(name: &str, config: &DataConfig) -> Result<Prepared> {
     let files = ingest::files(config)?;
     let (interactions, told) = read_interactions(config, &mut skipped)?;
     needs_clock(config, told.order_only.as_ref())?;
-    let mut steps = Steps::new(config, &told);
+    let mut steps = Steps::new(config, told.read, told.rated);
     let Interactions { users, items, rows } = keep(interactions, config, &mut steps);
     let Told { train_rows, order_only, .. } = told;
     let titles = read_titles(&items, config, &mut skipped)?;
@@ -79,7 +103,27 @@ pub fn read(name: &str, config: &DataConfig) -> Result<Prepared> {
     let (filter, split) = protocol(config);
     let catalog = Catalog::new(items, titles);
     let dataset = Dataset { name: name.into(), users, catalog, train, valid, test, filter, split };
-    Ok(Prepared { dataset, skipped, times, order_only, files })
+    let prepared = Prepared { dataset, skipped, times, order_only, files };
+    tell_doubts(&prepared, config)?;
+    Ok(prepared)
+}
+
+/// Tells of a log that looks like none, or like two.
+fn tell_doubts(prepared: &Prepared, config: &DataConfig) -> Result<()> {
+    let Some(path) = &config.interactions else { return Ok(()) };
+    let (doubled, of) = (prepared.doubled_rows(), prepared.dataset.interactions());
+    if 2 * doubled >= of {
+        let problem = format!(
+            "{doubled} of {of} interactions are there before with the same user, item and time; is one log read twice?"
+        );
+        doubt(config.strict, path, problem)?;
+    }
+    let (shared, of) = prepared.shared_ids();
+    if 10 * shared >= of && shared > 0 {
+        let problem = format!("{shared} of {of} users have the id of an item; is a column the wrong one, or the file no log?");
+        doubt(config.strict, path, problem)?;
+    }
+    Ok(())
 }
 
 /// Filters in the order the protocol names them.
@@ -101,10 +145,10 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Of a log that was read.
-    pub(crate) fn new(config: &DataConfig, told: &Told) -> Self {
-        let rated = config.min_rating.map(|least| (format!("min_rating = {least}"), told.rated));
-        Self { read: told.read, filters: rated.into_iter().collect() }
+    /// Of a log of which `read` rows were read, and `rated` of them well enough.
+    pub(crate) fn new(config: &DataConfig, read: usize, rated: usize) -> Self {
+        let rated = config.min_rating.map(|least| (format!("min_rating = {least}"), rated));
+        Self { read, filters: rated.into_iter().collect() }
     }
 
     pub(crate) fn deduped(&mut self, left: usize) {
