@@ -124,7 +124,8 @@ pub(crate) fn scan(
         }
     }
     if let Some(mixture) = times.mixture() {
-        let problem = format!("`{time}` holds times of several kinds, each read as what it is: {mixture}; is one of them wrong?");
+        let problem =
+            format!("`{time}` holds times of several kinds, each read as what it is: {mixture}; is one of them wrong?");
         doubt(config.strict, path, problem)?;
     }
     let (calendar, unknown, read) = (times.calendar(), times.unknown(), skipped.read - before);

@@ -141,7 +141,12 @@ impl Skipped {
         self.read -= rows;
         self.rows += rows;
         let first = first.to_string();
-        tracing::warn!(rows, of = self.read + self.rows, first, "rows that cannot be read are left out; strict makes them errors");
+        tracing::warn!(
+            rows,
+            of = self.read + self.rows,
+            first,
+            "rows that cannot be read are left out; strict makes them errors"
+        );
         if self.examples.len() < EXAMPLES {
             self.examples.push(first);
         }

@@ -3,7 +3,10 @@
 mod audit;
 mod bounded;
 mod damaged;
+mod export_safety;
 mod readers;
+mod settings;
+mod strangers_typed;
 
 use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, curate, describe, golden, prepare};
 use std::io::Write;
