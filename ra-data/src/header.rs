@@ -271,7 +271,9 @@ fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[Wanted]) -> Result<L
     }
     let others = SEPARATORS.into_iter().filter(|s| !matches!(s, Separator::Space | Separator::Plain("\t")));
     let cut = others.map(|s| (s, s.fields(first))).find(|(_, fields)| fields.len() > 1);
-    if let (Some((separator, fields)), true) = (cut, words.len() == 1 || words[0].ends_with([',', ';', '|'])) {
+    if let (Some((separator, fields)), true) =
+        (cut, words.len() == 1 || words.first().is_some_and(|word| word.ends_with([',', ';', '|'])))
+    {
         let name = separator.name();
         return Err(match Columns::find(source.path(), wanted, &fields) {
             Err(error) if !fields.iter().any(|field| is_value(field)) => error,
