@@ -94,7 +94,12 @@ pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[Wanted]) -> Result<
     let lines = first_lines(head);
     let first = lines.first().map_or("", AsRef::as_ref);
     let tried = every_cut(named, first);
-    if let Some((separator, header)) = table(source, &tried, wanted) {
+    let found = table(source, &tried, wanted);
+    // Where fields may stand in quotes, a carriage return ends a row as well.
+    if first.contains('\r') && !matches!(found, Some((Separator::Quoted(_), _))) {
+        return Err(source.wrong("its lines end in carriage returns alone; convert it (`tr '\\r' '\\n' < OLD > NEW`)"));
+    }
+    if let Some((separator, header)) = found {
         let columns = checked(source, wanted, header)?;
         return Ok(Layout::Table { separator: *separator, columns, width: header.len() });
     }
@@ -307,7 +312,7 @@ fn is_list(name: &str) -> bool {
 fn is_numbered(header: &[Cow<'_, str>]) -> bool {
     let numbers: Vec<&str> = header.iter().map(AsRef::as_ref).filter(|name| is_value(name)).collect();
     let count = |from: usize| numbers.iter().zip(from..).all(|(name, number)| **name == number.to_string());
-    !numbers.is_empty() && (count(0) || count(1))
+    (!numbers.is_empty() && count(0)) || (numbers.len() > 1 && count(1))
 }
 
 /// Whether a text is a number or a date rather than a name.

@@ -4,6 +4,7 @@ mod audit;
 mod bounded;
 mod damaged;
 mod readers;
+mod strangers_rows;
 mod strangers_text;
 
 use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, curate, describe, golden, prepare};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Four users, twenty interactions, by `separator` under `header`.
-fn rows(separator: &str) -> Vec<String> {
+pub(crate) fn rows(separator: &str) -> Vec<String> {
     let row = |k: usize| {
         let (user, item) = (k % 4, (k + k / 4) % 8);
         format!("u{user}{separator}i{item}{separator}{}", 1_388_534_400 + k * 864_000)
@@ -13,12 +13,12 @@ fn rows(separator: &str) -> Vec<String> {
     (0..20).map(row).collect()
 }
 
-fn table(separator: &str) -> String {
+pub(crate) fn table(separator: &str) -> String {
     format!("{}\n{}\n", ["user", "item", "ts"].join(separator), rows(separator).join("\n"))
 }
 
 /// The same as objects, a line each.
-fn objects() -> Vec<String> {
+pub(crate) fn objects() -> Vec<String> {
     let object = |row: String| {
         let [user, item, ts] = row.split(',').collect::<Vec<_>>()[..] else { panic!("{row}") };
         format!(r#"{{"user": "{user}", "item": "{item}", "ts": {ts}}}"#)
@@ -26,7 +26,7 @@ fn objects() -> Vec<String> {
     rows(",").into_iter().map(object).collect()
 }
 
-fn put(dir: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+pub(crate) fn put(dir: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, bytes).unwrap();
@@ -41,19 +41,19 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// Whether `config` reads the data set of the plain table, to the last row.
 #[track_caller]
-fn is_plain(config: &DataConfig) {
+pub(crate) fn is_plain(config: &DataConfig) {
     let dir = tempfile::tempdir().unwrap();
     let plain = read("log", &super::config(put(dir.path(), "plain.tsv", table("\t")), None)).unwrap();
     assert_eq!(read("log", config).unwrap(), plain, "{:?}", config.interactions);
 }
 
 #[track_caller]
-fn refused(config: &DataConfig, told: &[&str]) {
+pub(crate) fn refused(config: &DataConfig, told: &[&str]) {
     let message = message(config);
     assert!(told.iter().all(|told| message.contains(told)) && !message.contains('\n'), "{told:?}: {message}");
 }
 
-fn strict(path: PathBuf) -> DataConfig {
+pub(crate) fn strict(path: PathBuf) -> DataConfig {
     DataConfig { strict: true, ..config(path, None) }
 }
 
@@ -106,6 +106,8 @@ fn a_file_is_read_by_its_content_or_named_for_what_it_is() {
         ("newline.tsv.gz", [&member[..], b"\n"].concat()),
         ("padded-within.tsv.gz", [gzip(start.as_bytes()), vec![0; 512], gzip(end.as_bytes())].concat()),
         ("frames.tsv.zst", [zst(start.as_bytes()), zst(end.as_bytes())].concat()),
+        ("returns.csv", table(",").replace('\n', "\r").into_bytes()),
+        ("returns.tsv", plain.replace('\n', "\r").into_bytes()),
         ("no-ending", plain.clone().into_bytes()),
         ("json-lines.csv", objects().join("\n").into_bytes()),
     ] {
@@ -132,6 +134,8 @@ fn a_file_is_read_by_its_content_or_named_for_what_it_is() {
         ("text.parquet", plain.clone().into_bytes(), "is text"),
         ("more.tsv.gz", [&member[..], b"more"].concat(), "no gzip"),
         ("cut.tsv.gz", member[..member.len() - 20].to_vec(), "cut short"),
+        ("damaged.tsv.zst", [&b"\x28\xb5\x2f\xfd\x08"[..], &[0; 40]].concat(), "damaged, or"),
+        ("returns.dat", rows("::").join("\r").into_bytes(), "carriage returns"),
         ("empty.tsv", Vec::new(), "empty"),
         ("empty.tsv.gz", gzip(b""), "empty"),
         ("mark.tsv", b"\xef\xbb\xbf".to_vec(), "empty"),
@@ -231,7 +235,7 @@ fn a_first_row_of_data_is_no_header() {
         ("two.txt", bare.clone()),
         ("numbers.dat", bare.replace(',', "\t")),
     ] {
-        refused(&config(put(dir, name, text), None), &[name, "the first row"]);
+        refused(&config(put(dir, name, text), None), &[name, "first row"]);
     }
     let numbered: String = std::iter::once(",0,1,2\n".to_owned())
         .chain(rows(",").iter().enumerate().map(|(at, row)| format!("{at},{row}\n")))
@@ -329,215 +333,6 @@ fn a_table_is_no_list_of_items() {
     ] {
         refused(&config(put(dir, name, text), None), &[name, told]);
     }
-}
-
-#[test]
-fn json_is_read_in_every_layout_of_rows() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    let all = objects();
-    let pretty = |text: &str| text.replace("{", "{\n  ").replace(", ", ",\n  ").replace('}', "\n}");
-    let python: String = all.iter().map(|line| line.replace('"', "'") + "\n").collect();
-    for (name, text) in [
-        ("lines.jsonl", all.join("\n")),
-        ("blank.jsonl", format!("\n\n{}\n\n", all.join("\r\n\r\n"))),
-        ("records.json", format!("[{}]", all.join(", "))),
-        ("one-a-line.json", format!("[\n{}\n]\n", all.join(",\n"))),
-        ("pretty.json", format!(" [\n{}\n]", pretty(&all.join(",")))),
-        ("jq.json", pretty(&all.join("\n"))),
-        ("python.json", python),
-        ("twice.jsonl", all.join("\n").replace("{", "{\"item\": \"old\", ")),
-    ] {
-        is_plain(&strict(put(dir, name, text)));
-    }
-    let many = "{\"user\": {\"0\": \"u\", \"1\": \"v\"}, \"item\": {\"0\": 1, \"1\": 2}, \"ts\": {\"0\": 1, \"1\": 2}}";
-    for (name, text, told) in [
-        ("columns.json", many.to_owned(), "one JSON object for all rows"),
-        ("around.json", format!("{{\"data\": [{}]}}", all.join(",")), "one JSON object for all rows (`data`"),
-        ("pretty-around.json", format!("{{\n \"data\": [\n{}\n]\n}}", pretty(&all.join(","))), "for all rows (`data`"),
-        ("split.json", "{\"columns\":[\"user\",\"item\",\"ts\"],\"data\":[[1,2,3]]}".into(), "for all rows"),
-        ("cut.json", format!("[{}", all.join(",")), "cut short"),
-        ("arrays.jsonl", "[\"u\", \"i\", 1]\n[\"u\", \"i\", 2]\n".into(), "more follows the end of its array"),
-        ("values.json", "[[\"u\", \"i\", 1], [\"u\", \"i\", 2]]".into(), "a list, not a JSON object"),
-        ("names.json", "[{\"who\": 1, \"item\": 2, \"ts\": 3}]".into(), "no user column: found `item`, `ts`, `who`"),
-        ("text.json", "hello".into(), "neither `{` nor `[`"),
-    ] {
-        refused(&config(put(dir, name, text), None), &[name, told]);
-    }
-    // A broken line is one row, whatever it opens.
-    let broken = all.join("\n") + "\n{\"user\": \"u1\", \"item\n{\"user\": {\n";
-    let found = read("log", &config(put(dir, "broken.jsonl", broken), None)).unwrap().skipped;
-    assert_eq!((found.read, found.rows), (20, 2));
-}
-
-#[test]
-fn an_id_is_one_value_exact_to_the_digit() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    let ids = ["18446744073709551616", "18446744073709551617", "-9223372036854775809", "7"];
-    let csv = |id: &dyn Fn(usize) -> String| -> String {
-        (0..20).map(|k| format!("{},{},{k}\n", id(k % 4), id((k + k / 4) % 4))).collect()
-    };
-    let jsonl = |text: &str| -> String {
-        let object = |row: &str| {
-            let [user, item, ts] = row.split(',').collect::<Vec<_>>()[..] else { panic!("{row}") };
-            format!("{{\"user\": {user}, \"item\": {item}, \"ts\": {ts}}}\n")
-        };
-        text.lines().map(object).collect()
-    };
-    let long = csv(&|k| ids[k].into());
-    let text = prepare("log", &strict(put(dir, "long.csv", format!("user,item,ts\n{long}")))).unwrap();
-    assert_eq!((text.users.len(), text.catalog.len()), (4, 4));
-    let titles = put(dir, "items.jsonl", format!("{{\"item\": {}, \"title\": \"long\"}}\n", ids[1]));
-    let titled = DataConfig { items: Some(titles), ..strict(put(dir, "long.jsonl", jsonl(&long))) };
-    let json = prepare("log", &titled).unwrap();
-    assert_eq!((&json.users, &json.train), (&text.users, &text.train));
-    assert_eq!(json.catalog.titles().iter().filter(|title| *title == "long").count(), 1);
-    let python = jsonl(&long).replace('"', "'");
-    assert_eq!(prepare("log", &strict(put(dir, "python.json", python))).unwrap(), text);
-
-    // A float of a whole number is the number, in every format.
-    let whole =
-        prepare("log", &strict(put(dir, "w.csv", format!("user,item,ts\n{}", csv(&|k| k.to_string()))))).unwrap();
-    let floats = csv(&|k| format!("{k}.0"));
-    for (name, text) in [("f.csv", format!("user,item,ts\n{floats}")), ("f.jsonl", jsonl(&floats))] {
-        assert_eq!(prepare("log", &strict(put(dir, name, text))).unwrap(), whole, "{name}");
-    }
-
-    for (id, told) in [
-        ("[\"a\", \"b\"]", "`user` holds a list"),
-        ("{\"id\": 1}", "`user` holds an object"),
-        ("true", "`user` is true"),
-        ("null", "`user` is empty"),
-        ("NaN", "`user` is empty"),
-        ("\"NULL\"", "`user` is \"NULL\""),
-        ("1e20", "without its last digits"),
-        ("1.5E+20", "without its last digits"),
-    ] {
-        let row = format!("{{\"user\": {id}, \"item\": 1, \"ts\": 1}}\n");
-        refused(&strict(put(dir, "bad.jsonl", &row)), &["bad.jsonl: row 1", told]);
-        let found = read("log", &config(put(dir, "some.jsonl", jsonl(&long) + &row), None)).unwrap().skipped;
-        assert_eq!((found.read, found.rows), (20, 1), "{id}");
-    }
-    let nested: String = jsonl(&long).replace("\"user\": ", "\"user\": {\"id\": ").replace(", \"item\"", "}, \"item\"");
-    let mut inside = strict(put(dir, "nested.jsonl", nested));
-    inside.columns.user = Some("user.id".into());
-    assert_eq!(prepare("log", &inside).unwrap(), text);
-}
-
-#[test]
-fn a_folder_is_the_files_of_its_log() {
-    let dir = tempfile::tempdir().unwrap();
-    let all = rows(",");
-    let part = |rows: &[String]| format!("user,item,ts\n{}\n", rows.join("\n"));
-    let fresh = |name: &str, files: &[(&str, String)]| {
-        let folder = dir.path().join(name);
-        files.iter().for_each(|(name, text)| drop(put(&folder, name, text)));
-        folder
-    };
-    let halves = [("part-0.csv", part(&all[..9])), ("part-1.csv", part(&all[9..]))];
-    let with = |more: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
-        halves.clone().into_iter().chain(more.iter().map(|(name, text)| (*name, (*text).to_owned()))).collect()
-    };
-    let movies = "item,title\ni0,A\n";
-    for (name, files) in [
-        (
-            "spark",
-            with(&[("_SUCCESS", ""), ("part-2.csv", ""), ("part-3.csv", "user,item,ts\n"), (".part-0.csv.crc", "x")]),
-        ),
-        ("notes", with(&[("README.txt", "This log has users\n"), ("LICENSE.txt", "Be kind\n"), ("notes.md", "x")])),
-        ("mac", with(&[("._part-0.csv", "\0\u{5}\u{16}\u{7}"), (".DS_Store", "x")])),
-        ("titles", with(&[("movies.csv", movies), ("links.csv", "item,imdb\ni0,1\n"), ("u.item", "1|A\n")])),
-        ("lists", with(&[("ids.txt", "1 2 3\n")])),
-        ("hive", vec![("month=1/a.csv", part(&all[..9])), ("month=2/day=3/a.csv", part(&all[9..]))]),
-        (
-            "json",
-            vec![
-                ("a.json", objects()[..9].join("\n")),
-                ("b.json", objects()[9..].join("\n")),
-                ("c.json", String::new()),
-            ],
-        ),
-        (
-            "meta",
-            vec![("log.jsonl", objects().join("\n")), ("meta.jsonl", "{\"item\": \"i0\", \"title\": \"A\"}\n".into())],
-        ),
-    ] {
-        is_plain(&config(fresh(name, &files), None));
-    }
-    is_plain(&config(dir.path().join("spark/part-*"), None));
-    is_plain(&config(dir.path().join("mac/*part*.csv"), None));
-    is_plain(&config(dir.path().join("hive/**/*.csv"), None));
-    let titled = DataConfig { items: Some(dir.path().join("titles")), ..config(dir.path().join("titles"), None) };
-    assert_eq!(prepare("log", &titled).unwrap().catalog.title(1), "A");
-
-    let tags = "user,item,tag,ts\nu0,i0,nice,1\n";
-    for (name, files, told) in [
-        ("tagged", with(&[("tags.csv", tags)]), &["part-0.csv", "tags.csv", "different tables"][..]),
-        ("formats", vec![("log.csv", part(&all)), ("log.tsv.gz", table("\t"))], &["log.csv", "log.tsv.gz", "twice"]),
-        ("packed", vec![("log.csv", part(&all)), ("log.csv.gz", part(&all))], &["same table twice"]),
-        (
-            "others",
-            vec![("links.csv", "a,b\n1,2\n".into()), ("z.csv", "c,d\n1,2\n".into())],
-            &["none of its files", "`a`, `b`"],
-        ),
-        (
-            "below",
-            vec![("items.csv", movies.into()), ("logs/a.csv", part(&all))],
-            &["it holds folders (logs)", "*.csv"],
-        ),
-        ("deep", vec![("logs/a.csv", part(&all))], &["no file here", "it holds folders (logs)", "deep/*/*.csv"]),
-        ("by-user", vec![("user=u1/a.csv", "item,ts\ni0,1\n".into())], &["no user column"]),
-        ("nothing", vec![("a.csv", String::new()), ("b.csv", String::new())], &["empty"]),
-        ("none", vec![("notes.md", String::new())], &["no file here that can be read"]),
-    ] {
-        refused(&config(fresh(name, &files), None), told);
-    }
-    let copies = fresh("copies", &[("a.csv", part(&all)), ("a copy.csv", part(&all))]);
-    refused(&strict(copies), &["a copy.csv", "same to the byte"]);
-}
-
-#[test]
-fn movielens_folders_are_read_or_told_which_file_to_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let rated = |separator: &str| {
-        rows(separator)
-            .iter()
-            .map(|row| {
-                let (ids, ts) = row.rsplit_once(separator).unwrap();
-                format!("{ids}{separator}5{separator}{ts}\n")
-            })
-            .collect::<String>()
-    };
-    for (name, text) in [
-        ("ml/ratings.dat", rated("::")),
-        ("ml/movies.dat", "i0::A::Drama\n".into()),
-        ("ml/users.dat", "u0::F::1::10::48067\nu1::M::56::16::70072\n".into()),
-        ("ml/tags.dat", "u0::i0::nice::1388534400\n".into()),
-        ("ml/README", "words".into()),
-        ("100k/u.data", rated("\t")),
-        ("100k/u.item", "i0|A|x\n".into()),
-        ("100k/u.user", "u0|24|M\n".into()),
-    ] {
-        put(dir.path(), name, text);
-    }
-    for folder in ["ml", "100k"] {
-        let folder = dir.path().join(folder);
-        is_plain(&config(folder.clone(), None));
-        let titled = DataConfig { items: Some(folder.clone()), ..config(folder, None) };
-        assert_eq!(prepare("log", &titled).unwrap().catalog.title(1), "A");
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn links_that_lead_back_do_not_hang() {
-    let dir = tempfile::tempdir().unwrap();
-    put(dir.path(), "log.csv", table(","));
-    std::os::unix::fs::symlink(dir.path(), dir.path().join("year=2014")).unwrap();
-    std::os::unix::fs::symlink("nowhere", dir.path().join("gone.csv")).unwrap();
-    is_plain(&config(dir.path().to_path_buf(), None));
-    refused(&config(dir.path().join("gone.csv"), None), &["gone.csv: cannot read: No such file"]);
 }
 
 #[test]
