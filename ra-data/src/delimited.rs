@@ -139,9 +139,6 @@ fn read_quoted(
         other => source.wrong(format!("not comma separated text: {other:?}")),
     };
     while reader.read_byte_record(&mut record).map_err(failed)? {
-        if std::mem::take(&mut header) {
-            continue;
-        }
         // The field of a quote that never closes ends with the file: the record that it is in is the last.
         if let Some((row, lines)) = reader.get_ref().unclosed() {
             let problem = format!(
@@ -149,6 +146,9 @@ fn read_quoted(
                  write a quote within a field twice and the field in quotes"
             );
             return Err(source.wrong(problem));
+        }
+        if std::mem::take(&mut header) {
+            continue;
         }
         let row = record.position().map_or(0, |p| p.line() as usize);
         if swallowing.is_none() && swallows_rows(&record, separator, columns, width, wanted) {

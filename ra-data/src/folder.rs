@@ -221,9 +221,10 @@ fn is_same(one: &Path, other: &Path) -> bool {
 /// A path without the endings that tell format and packing.
 fn stem(path: &Path) -> String {
     let text = path.to_string_lossy().into_owned();
-    let lower = text.to_lowercase();
-    let lower = lower.strip_suffix(".gz").or_else(|| lower.strip_suffix(".zst")).unwrap_or(&lower);
-    lower.rsplit_once('.').map_or(lower, |(stem, _)| stem).to_owned()
+    let lower = text.to_ascii_lowercase();
+    let bare = lower.strip_suffix(".gz").or_else(|| lower.strip_suffix(".zst")).unwrap_or(&lower);
+    let length = bare.rfind('.').unwrap_or(bare.len());
+    text[..length].to_owned()
 }
 
 /// What to do about a folder whose tables lie in the folders within.

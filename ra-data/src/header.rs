@@ -234,18 +234,20 @@ fn tell_ignored(source: &Source, found: &[usize], header: &[Cow<'_, str>]) {
 
 /// The error for a first row that has not the wanted columns by any separator.
 fn no_header(source: &Source, tried: &Cuts<'_>, wanted: &[Wanted]) -> DataError {
+    let is_data = |fields: &[Cow<'_, str>]| !is_numbered(fields) && fields.iter().any(|field| is_value(field));
     // The first of those that cut it into most fields, the likely one first: `max_by_key` would take the last.
     let most = tried.iter().filter(|(separator, _)| *separator != Separator::Space).map(|(_, f)| f.len()).max();
     let Some((_, fields)) = tried.iter().find(|(_, fields)| Some(fields.len()) == most && fields.len() > 1) else {
-        return match (source.named(), Columns::find(source.path(), wanted, &tried[0].1)) {
-            (Some(Format::Json), _) => source.wrong("is not JSON: it begins with neither `{` nor `[`"),
-            (Some(_), Err(error)) if !is_numbered(&tried[0].1) && !tried[0].1.iter().any(|f| is_value(f)) => error,
-            (Some(_), _) => looks_like_data(source, &tried[0].1),
-            (None, _) => source.unknown(),
+        let words = tried.iter().find(|(separator, _)| *separator == Separator::Space);
+        return match (source.named(), Columns::find(source.path(), wanted, &tried[0].1), words) {
+            (Some(Format::Json), ..) => source.wrong("is not JSON: it begins with neither `{` nor `[`"),
+            (_, _, Some((_, words))) if is_data(words) => looks_like_data(source, words),
+            (Some(_), Err(error), _) => error,
+            _ => source.unknown(),
         };
     };
     match Columns::find(source.path(), wanted, fields) {
-        Err(error) if is_numbered(fields) || !fields.iter().any(|field| is_value(field)) => error,
+        Err(error) if !is_data(fields) => error,
         _ => looks_like_data(source, fields),
     }
 }

@@ -16,6 +16,7 @@ fn json_is_read_in_every_layout_of_rows() {
         ("records.json", format!("[{}]", all.join(", "))),
         ("one-a-line.json", format!("[\n{}\n]\n", all.join(",\n"))),
         ("pretty.json", format!(" [\n{}\n]", pretty(&all.join(",")))),
+        ("joined.json", all.concat()),
         ("jq.json", pretty(&all.join("\n"))),
         ("python.json", python),
         ("twice.jsonl", all.join("\n").replace("{", "{\"item\": \"old\", ")),
@@ -32,6 +33,7 @@ fn json_is_read_in_every_layout_of_rows() {
         ("arrays.jsonl", "[\"u\", \"i\", 1]\n[\"u\", \"i\", 2]\n".into(), "more follows the end of its array"),
         ("values.json", "[[\"u\", \"i\", 1], [\"u\", \"i\", 2]]".into(), "a list, not a JSON object"),
         ("names.json", "[{\"who\": 1, \"item\": 2, \"ts\": 3}]".into(), "no user column: found `item`, `ts`, `who`"),
+        ("empty.json", "{}".into(), "row 1: has no user"),
         ("text.json", "hello".into(), "neither `{` nor `[`"),
     ] {
         refused(&config(put(dir, name, text), None), &[name, told]);
@@ -82,6 +84,7 @@ fn an_id_is_one_value_exact_to_the_digit() {
         ("true", "`user` is true"),
         ("null", "`user` is empty"),
         ("NaN", "`user` is empty"),
+        ("\"[a, b]\"", "`user` is [a, b]"),
         ("\"NULL\"", "`user` is \"NULL\""),
         ("1e20", "without its last digits"),
         ("1.5E+20", "without its last digits"),
@@ -91,6 +94,10 @@ fn an_id_is_one_value_exact_to_the_digit() {
         let found = read("log", &config(put(dir, "some.jsonl", jsonl(&long) + &row), None)).unwrap().skipped;
         assert_eq!((found.read, found.rows), (20, 1), "{id}");
     }
+    let words =
+        format!("user,item,ts\n{long}null,7,1\n\\N,7,1\nNaN,7,1\n7,\"['a', 'b']\",1\n1.8446744073709552e+19,7,1\n");
+    let found = read("log", &config(put(dir, "words.csv", words), None)).unwrap().skipped;
+    assert_eq!((found.read, found.rows), (20, 5), "{:?}", found.examples);
     let nested: String = jsonl(&long).replace("\"user\": ", "\"user\": {\"id\": ").replace(", \"item\"", "}, \"item\"");
     let mut inside = strict(put(dir, "nested.jsonl", nested));
     inside.columns.user = Some("user.id".into());
@@ -127,7 +134,8 @@ fn a_folder_is_the_files_of_its_log() {
             "json",
             vec![
                 ("a.json", objects()[..9].join("\n")),
-                ("b.json", objects()[9..].join("\n")),
+                ("B.json", objects()[9..14].join("\n")),
+                ("b.json", objects()[14..].join("\n")),
                 ("c.json", String::new()),
             ],
         ),

@@ -234,6 +234,7 @@ fn a_first_row_of_data_is_no_header() {
         ("dates.csv", "u0,i0,2014-01-01\nu1,i1,2014-01-02\n".into()),
         ("two.txt", bare.clone()),
         ("numbers.dat", bare.replace(',', "\t")),
+        ("spaces.data", bare.replace(',', " ")),
     ] {
         refused(&config(put(dir, name, text), None), &[name, "first row"]);
     }
@@ -276,6 +277,7 @@ fn a_quote_that_never_closes_is_told_with_its_row() {
         )));
         is_plain(&strict(put(dir, "inch.csv", with(last, &|_| "5\" disk"))));
     }
+    refused(&config(put(dir, "header.csv", table(",").replacen("ts", "\"ts", 1)), None), &["row 1: a quote opens"]);
     let log = put(dir, "log.tsv", table("\t"));
     let titles = put(dir, "items.csv", "item,title\ni0,a\ni1,\"b\ni2,c\ni3,d\n");
     refused(&DataConfig { items: Some(titles), ..config(log, None) }, &["items.csv: row 3", "2 lines"]);
