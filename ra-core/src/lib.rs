@@ -58,8 +58,8 @@ pub use encode::{
 };
 pub use error::{Error, Result};
 pub use files::{
-    Fingerprint, Fingerprinter, fingerprint, fingerprint_file, guarded, is_unfinished, read_bytes, read_json,
-    write_atomic, write_json,
+    Fingerprint, Fingerprinter, fingerprint, fingerprint_file, guarded, is_unfinished, lfs_pointer, lfs_pointer_error,
+    read_bytes, read_json, write_atomic, write_json,
 };
 pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};
 pub use id_model::{IdModel, TrainBatch};
