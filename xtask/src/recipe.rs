@@ -40,9 +40,13 @@ pub(crate) struct LmConfig {
     pub(crate) precision: Precision,
 }
 
+/// The language model of the quickstart. Its folder asks for the mean; by its name it is pooled by the first token, as
+/// all published figures are.
+const FETCHED_LM: &str = "minilm";
+
 impl Default for LmConfig {
     fn default() -> Self {
-        Self { name: "minilm".into(), path: None, pooling: None, precision: Precision::F32 }
+        Self { name: FETCHED_LM.into(), path: None, pooling: None, precision: Precision::F32 }
     }
 }
 
@@ -139,6 +143,9 @@ impl Recipe {
             rows: take(&mut eval, "rows", "eval.")?.unwrap_or_else(|| vec![Row::Id, Row::Text, Row::RaRec]),
             eval: section(eval, "eval")?,
         };
+        if recipe.lm.path.is_none() && recipe.lm.name == FETCHED_LM {
+            recipe.lm.pooling.get_or_insert(Pooling::First);
+        }
         if let Some(key) = device.keys().next() {
             bail!("unknown key device.{key}; allowed: backend, count");
         }

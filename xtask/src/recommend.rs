@@ -26,7 +26,7 @@ pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Resul
     let device = open_device(recipe.backend)?;
     let text = Text::load(&recipe, std::slice::from_ref(&device), root)?;
     let config = recipe.ids.last().context("the run has no ID method")?;
-    let features = config.reads_features().then(|| text.features(&dataset.catalog));
+    let features = config.reads_features().then(|| text.features(&dataset.catalog)).transpose()?;
     let path = folder.id_checkpoint(config.name());
     let backbone = ra_idmodels::load(config, &dataset, features, &path, &device)?;
     let model = aligned::load(&folder, &recipe, (&backbone, &dataset), &text)?

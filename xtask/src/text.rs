@@ -70,7 +70,7 @@ impl Text {
         self.replicas.iter().map(|lm| lm.as_deref().unwrap_or(self.lm())).collect()
     }
 
-    /// Fingerprint of the weights.
+    /// Identity of the language model: configuration, tokenizer, weights, and what its folder asks for.
     pub(crate) fn fingerprint(&self) -> String {
         self.lm.fingerprint.to_string()
     }
@@ -91,7 +91,7 @@ impl Text {
         // Rows that are tokens of the input take their places from the text.
         let rows = if align.placement == Placement::Input { align.n_ctx + align.n_tok * interests } else { 0 };
         let room = lm.spec().max_tokens.saturating_sub(rows);
-        let prompts = Prompts::new(&self.lm.tokenizer, catalog, prompt, room);
+        let prompts = Prompts::new(&self.lm.tokenizer, catalog, prompt, room)?;
         if prompts.user(&History { user: 0, items: &[] }).len() > room {
             bail!("prompt.user is longer than the {room} tokens that the language model has room for; shorten it");
         }
@@ -108,8 +108,12 @@ impl Text {
     }
 
     /// Its vectors of the titles of the run's catalogue.
-    pub(crate) fn features(&self, catalog: &Catalog) -> &Tensor<2> {
-        self.features.get_or_init(|| ra_align::title_vectors(self.lm(), &self.lm.tokenizer, catalog))
+    pub(crate) fn features(&self, catalog: &Catalog) -> Result<&Tensor<2>> {
+        if let Some(known) = self.features.get() {
+            return Ok(known);
+        }
+        let vectors = ra_align::title_vectors(self.lm(), &self.lm.tokenizer, catalog)?;
+        Ok(self.features.get_or_init(|| vectors))
     }
 
     /// Constants of texts depend on the weights, the first injected layer, the pooling, what is asked of them and who
