@@ -29,6 +29,7 @@ mod recipe;
 mod recommend;
 mod report;
 mod run;
+mod stop;
 mod suite;
 mod tensorboard;
 mod text;
