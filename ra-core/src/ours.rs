@@ -283,7 +283,9 @@ mod tests {
         let (out, log) = (dir.path().join("out"), dir.path().join("out/logs/log.tsv"));
         write_atomic(&log, b"").unwrap();
         let refused = |folder: &Path, input: &Path| refuse_inputs_within(folder, &[input.to_path_buf()]).is_err();
-        for input in [log.clone(), out.join("logs"), out.clone(), out.join("logs/*.tsv"), out.join("logs/../absent.tsv")] {
+        for input in
+            [log.clone(), out.join("logs"), out.clone(), out.join("logs/*.tsv"), out.join("logs/../absent.tsv")]
+        {
             assert!(refused(&out, &input), "{input:?}");
         }
         for folder in ["new", "out/new", "out/logs/new"] {

@@ -197,7 +197,7 @@ impl RunFolder {
     }
 
     /// Takes over a finished ID method that another run of the suite shares.
-    pub(crate) fn take_id(&self, name: &str, config: &IdConfig, shared: &Shared<'_>) -> Result<()> {
+    pub(crate) fn take_id(&self, name: &str, config: &IdConfig, shared: &Shared) -> Result<()> {
         if self.id_mark(name, config)?.is_some() {
             return Ok(());
         }
@@ -212,7 +212,7 @@ impl RunFolder {
     }
 
     /// Puts a finished ID method where other runs of the suite find it.
-    pub(crate) fn give_id(&self, name: &str, shared: &Shared<'_>) -> Result<()> {
+    pub(crate) fn give_id(&self, name: &str, shared: &Shared) -> Result<()> {
         copy(&self.id_checkpoint(name), &shared.claimed("model.safetensors")?)?;
         copy(&self.file(&id_name(name, "json")), &shared.claimed("mark.json")?)
     }

@@ -30,7 +30,8 @@ impl Run {
             None => config.name().to_string(),
             Some(Fold { index, of }) => format!("{}-fold-{}-of-{of}", config.name(), index + 1),
         };
-        let shared = self.suite.as_ref().map(|suite| Shared { suite, key: self.id_key(&name, config, reader) });
+        let shared =
+            self.suite.as_ref().map(|suite| Shared { suite: suite.clone(), key: self.id_key(&name, config, reader) });
         if let Some(shared) = &shared {
             self.folder.take_id(&name, config, shared)?;
         }

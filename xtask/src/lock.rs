@@ -34,10 +34,9 @@ pub(crate) fn lock(folder: &Path) -> Result<File> {
             write!(file, "{}", std::process::id()).with_context(cannot)?;
             Ok(file)
         }
-        Err(TryLockError::WouldBlock) => bail!(
-            "{}: process {owner} is running here; wait for it, or name another folder by --out",
-            folder.display()
-        ),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{}: process {owner} is running here; wait for it, or name another folder by --out", folder.display())
+        }
         // A file system without locks: as it was before there were any.
         Err(TryLockError::Error(_)) => Ok(file),
     }

@@ -25,7 +25,8 @@ pub(crate) fn listen() {
 
 fn terminal() -> Layers {
     // A terminal that has gone is no reason to stop, nor to say so where nobody reads.
-    let warnings = fmt::layer().without_time().with_target(false).with_writer(std::io::stderr).log_internal_errors(false);
+    let warnings =
+        fmt::layer().without_time().with_target(false).with_writer(std::io::stderr).log_internal_errors(false);
     std::iter::once(warnings.with_filter(LevelFilter::WARN).boxed()).chain(stop::layer()).collect()
 }
 

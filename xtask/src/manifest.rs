@@ -234,7 +234,8 @@ mod tests {
         }
     }
 
-    const RECIPE: &str = "seed = 1\n[train]\nlr = 0.1\n[[id]]\nkind = 'pop'\n[[id]]\nkind = 'mf'\n[id.train]\nepochs = 3";
+    const RECIPE: &str =
+        "seed = 1\n[train]\nlr = 0.1\n[[id]]\nkind = 'pop'\n[[id]]\nkind = 'mf'\n[id.train]\nepochs = 3";
 
     #[test]
     fn whatever_changes_makes_another_run() {
@@ -259,7 +260,10 @@ mod tests {
             ];
             let told = told.trim_end_matches(", .*");
             assert!(resumed.contains(told) && resumed.contains("--force") && resumed.contains("--out"), "{resumed}");
-            assert!(replaced.contains("there mine (seed 1, data 01234567") && replaced.contains("--force"), "{replaced}");
+            assert!(
+                replaced.contains("there mine (seed 1, data 01234567") && replaced.contains("--force"),
+                "{replaced}"
+            );
         }
     }
 

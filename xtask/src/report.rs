@@ -45,7 +45,10 @@ fn check_ours(file: &Path) -> Result<()> {
     }
     let ours = file.is_file() && String::from_utf8_lossy(&ra_core::read_bytes(file)?).contains(OURS);
     if !ours {
-        bail!("{}: is there already and is no comparison of ours; move it away, or name a folder by --out", file.display());
+        bail!(
+            "{}: is there already and is no comparison of ours; move it away, or name a folder by --out",
+            file.display()
+        );
     }
     Ok(())
 }

@@ -3,7 +3,7 @@ use anyhow::Result;
 use ra_core::{Fingerprint, OutputFolder, fingerprint};
 use ra_eval::EvalConfig;
 use ra_idmodels::IdConfig;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What the folder of a suite is called in its marker.
 pub(crate) const KIND: &str = "suite";
@@ -32,20 +32,23 @@ pub(crate) struct IdKey<'a> {
 
 impl IdKey<'_> {
     pub(crate) fn fingerprint(&self) -> String {
-        fingerprint([format!("{self:?}").as_bytes()]).to_string()
+        // Taken apart, so that no field is forgotten.
+        let Self { version, data, name, config, seed, choosing, lm, backend, instructions } = self;
+        let key = format!("{version} {data} {name} {config:?} {seed} {choosing:?} {lm:?} {backend} {instructions:?}");
+        fingerprint([key.as_bytes()]).to_string()
     }
 }
 
 /// An ID method that the runs of a suite share.
 #[derive(Debug)]
-pub(crate) struct Shared<'a> {
+pub(crate) struct Shared {
     /// The folder of the suite.
-    pub(crate) suite: &'a Path,
+    pub(crate) suite: PathBuf,
     /// All that its training depends on.
     pub(crate) key: String,
 }
 
-impl Shared<'_> {
+impl Shared {
     fn name(&self, file: &str) -> String {
         format!("{}/{}/{file}", ID_MODELS, self.key)
     }
@@ -53,14 +56,14 @@ impl Shared<'_> {
     /// A file of it, where it is one of the suite's own.
     pub(crate) fn found(&self, file: &str) -> Result<Option<PathBuf>> {
         let name = self.name(file);
-        let ours = OutputFolder::open(self.suite, KIND)?.owns(&name);
+        let ours = OutputFolder::open(&self.suite, KIND)?.owns(&name);
         Ok(ours.then(|| self.suite.join(name)))
     }
 
     /// The path of a file of it that is about to be written, which is the suite's own from now on.
     pub(crate) fn claimed(&self, file: &str) -> Result<PathBuf> {
         let name = self.name(file);
-        OutputFolder::open(self.suite, KIND)?.claim(&[&name])?;
+        OutputFolder::open(&self.suite, KIND)?.claim(&[&name])?;
         Ok(self.suite.join(name))
     }
 }

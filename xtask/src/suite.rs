@@ -193,8 +193,10 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
         match run_one(&one, root).and_then(|()| Ok(Report::read(&folder)?)) {
             Ok(report) => {
                 cells.push((member.labels.clone(), report));
-                plan.done.push(member.folder());
-                write_json(&out.join(PLAN), &plan)?;
+                if !plan.done.contains(&member.folder()) {
+                    plan.done.push(member.folder());
+                    write_json(&out.join(PLAN), &plan)?;
+                }
             }
             Err(error) => {
                 say!("{}: {error:#}", member.folder());
@@ -214,7 +216,8 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
 /// Takes the folder `out` for the suite of `plan`, and tells how far it is. An earlier suite there goes on, or begins anew
 /// where it is the same one: its ID methods go, and its runs are made again one after another.
 fn begin(out: &Path, plan: Plan, earlier: Earlier) -> Result<(Plan, File)> {
-    let is_empty = || out.read_dir().map_or(true, |mut all| all.all(|entry| entry.is_ok_and(|e| is_lock(&e.file_name()))));
+    let is_empty =
+        || out.read_dir().map_or(true, |mut all| all.all(|entry| entry.is_ok_and(|e| is_lock(&e.file_name()))));
     if !OutputFolder::open(out, KIND)?.is_ours() && !is_empty() {
         bail!("{}: holds files but no suite (there is no {MARKER}); name an empty folder by --out", out.display());
     }

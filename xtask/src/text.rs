@@ -95,7 +95,7 @@ impl Text {
         if prompts.user(&History { user: 0, items: &[] }).len() > room {
             bail!("prompt.user is longer than the {room} tokens that the language model has room for; shorten it");
         }
-        let maker = format!("{:?}", self.rows_key(align));
+        let maker = self.rows_key(align).maker();
         let path = self.cache.join(format!("text-{}.rows", ra_core::fingerprint([maker.as_bytes()])));
         let cache = match TextCache::new(lm, align).keep_in(&path, &maker) {
             Ok(cache) => cache,
@@ -126,7 +126,7 @@ fn identity(own: &Fingerprint, spec: &LmSpec, precision: Precision) -> String {
 }
 
 /// All that the cached constants of a text depend on, beside its tokens.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 struct RowsKey {
     /// Of this program, which says what the constants are.
     version: &'static str,
@@ -157,6 +157,14 @@ impl RowsKey {
             tuned: align.tune != Tuning::None,
         }
     }
+
+    fn maker(&self) -> String {
+        // Taken apart, so that no field is forgotten.
+        let Self { version, backend, instructions, lm, first_layer, means, placement, tuned } = self;
+        format!(
+            "{version} {backend} {instructions:?} {lm} layer {first_layer} means {means} {placement:?} tuned {tuned}"
+        )
+    }
 }
 
 #[cfg(test)]
@@ -168,7 +176,7 @@ mod tests {
     fn a_change_of_anything_changes_the_key_of_cached_rows() {
         let align = AlignConfig::default();
         let key = |align: &AlignConfig, who: (&'static str, &str, &str)| {
-            format!("{:?}", RowsKey::new(align, &SPEC, (who.0, who.1.into(), who.2.into())))
+            RowsKey::new(align, &SPEC, (who.0, who.1.into(), who.2.into())).maker()
         };
         let who = ("cpu", "AVX", "lm");
         let base = key(&align, who);
