@@ -67,8 +67,8 @@ pub use language::{
     LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
 };
 pub use memory::{available_mib, check_room, peak_mib};
-pub use ours::{MARKER, OutputFolder, refuse_inputs};
+pub use ours::{MARKER, OutputFolder, refuse_inputs, refuse_inputs_within};
 pub use precision::Precision;
-pub use progress::{Progress, Silent};
+pub use progress::{POINTS, Progress, Silent, point};
 pub use random::{SplitMix, dropout_mask, normal, rng, splitmix64, uniform, xavier_normal};
 pub use recommend::{History, IdTable, Recommender};

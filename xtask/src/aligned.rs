@@ -11,7 +11,7 @@ use ra_align::{
 };
 use ra_core::{Catalog, Dataset, History, LanguageModel, Recommender, Sample, ledger, trainable_params};
 use ra_eval::LearningCurve;
-use ra_idmodels::Trained;
+use ra_idmodels::{IdConfig, Trained};
 use std::time::Instant;
 
 /// RA-Rec with its parts chosen at run time.
@@ -107,7 +107,7 @@ impl Run {
                 curves.push(LearningCurve { name: plan.name.into(), curve: mark.curve.clone() });
             }
             if row == Row::RaRec {
-                self.folder.save_items(items)?;
+                self.folder.save_items(plan.name, items)?;
                 crate::print::print_ledger(&rows, text.params());
                 if self.recipe.rows.contains(&Row::Probes) {
                     self.probes(&model, backbone, text)?;
@@ -176,7 +176,8 @@ impl Run {
         let ids = Altered::new(&*backbone.model, plan.align.ids, &self.dataset, self.recipe.seed);
         let (towers, mark) = match self.folder.towers_mark(plan.name)? {
             Some(mark) => {
-                (self.folder.load_towers(plan.name, &mark, &plan.align, (backbone, &self.dataset), text)?, mark)
+                let of = self.id_identity(backbone)?;
+                (self.folder.load_towers(plan.name, &mark, &plan.align, &of, (backbone, text))?, mark)
             }
             None => match self.folder.towers_mark("ra-rec")? {
                 Some(mark) if plan.only_weighs_ids(&self.recipe) => {
@@ -198,7 +199,8 @@ impl Run {
         (text, tower): (&Text, &Tower<'_>),
     ) -> Result<(Towers<Layerwise>, TowersMark)> {
         let since = Instant::now();
-        let towers = self.folder.load_towers("ra-rec", &mark, &self.recipe.align, (backbone, &self.dataset), text)?;
+        let of = self.id_identity(backbone)?;
+        let towers = self.folder.load_towers("ra-rec", &mark, &self.recipe.align, &of, (backbone, text))?;
         let model = RaRec { ids, scale: mark.scale.clone(), text: tower.clone(), towers };
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
         let towers = with_id_score(model, self.has_validation().then_some(metric))?.towers;
@@ -228,7 +230,7 @@ impl Run {
         let crossed = CrossFitted::new(&*backbone.model, folds.iter().map(|fold| &*fold.model).collect(), &all);
         let crossed = Altered::new(&crossed as &dyn Recommender, plan.align.ids, &self.dataset, self.recipe.seed);
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
-        let state = self.folder.towers_state(plan.name);
+        let state = self.folder.towers_state(plan.name)?;
         let job = Job {
             ids,
             training_ids: (!folds.is_empty()).then_some(&crossed as &dyn Recommender),
@@ -243,13 +245,19 @@ impl Run {
             replicas: &text.replicas(),
         };
         let samples = job.reach().len();
-        crate::log::begin(plan.name);
+        self.log.begin(plan.name);
         let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), &self.bars)?;
         let seconds = self.cost(&format!("align {}", plan.name), since).max(curve.seconds);
-        let ids = id_fingerprint(&*backbone.model, &self.dataset);
-        let mark = TowersMark { scale, curve, seconds, samples, lm: text.fingerprint(), ids };
+        let ids = self.id_identity(backbone)?;
+        let mark = TowersMark { scale, curve, seconds, samples, lm: text.identity(), ids };
         self.folder.save_towers(plan.name, &towers, &mark)?;
         Ok((towers, mark))
+    }
+
+    /// The ID method that is aligned, as towers know it.
+    fn id_identity(&self, backbone: &Trained) -> Result<String> {
+        let name = self.recipe.ids.last().map(IdConfig::name).unwrap_or_default();
+        id_fingerprint(&*backbone.model, &self.dataset, &self.folder.id_checkpoint(name))
     }
 
     /// The aligned ID method, trained without each fold of users.
@@ -268,7 +276,9 @@ pub(crate) fn load<'a>(
 ) -> Result<Option<Aligned<'a>>> {
     let Some(mark) = folder.towers_mark("ra-rec")? else { return Ok(None) };
     let ids = Altered::new(&*backbone.model, recipe.align.ids, dataset, recipe.seed);
-    let towers = folder.load_towers("ra-rec", &mark, &recipe.align, (backbone, dataset), text)?;
+    let name = recipe.ids.last().map(IdConfig::name).unwrap_or_default();
+    let of = id_fingerprint(&*backbone.model, dataset, &folder.id_checkpoint(name))?;
+    let towers = folder.load_towers("ra-rec", &mark, &recipe.align, &of, (backbone, text))?;
     let tower = text.tower(&dataset.catalog, &recipe.prompt, &recipe.align, backbone.model.interests())?;
     Ok(Some(RaRec { ids, scale: mark.scale, text: tower, towers }))
 }
