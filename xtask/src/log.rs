@@ -1,5 +1,6 @@
 //! Warnings to the terminal, everything to the run folder's `log.jsonl`, learning curves to its `tensorboard/` as well.
 use crate::tensorboard::Events;
+use crate::terminal;
 use anyhow::{Context, Result};
 use std::fmt::Debug;
 use std::fs::File;
@@ -32,7 +33,7 @@ pub(crate) fn listen() {
         }
     };
     let json = tracing_subscriber::fmt::layer().json().with_writer(file).with_filter(LevelFilter::INFO);
-    let terminal = tracing_subscriber::fmt::layer().without_time().with_target(false).with_writer(std::io::stderr);
+    let terminal = tracing_subscriber::fmt::layer().without_time().with_target(false).with_writer(|| terminal::Warnings);
     let terminal = terminal.with_filter(LevelFilter::WARN);
     let started =
         tracing_subscriber::registry().with(json).with(Curves.with_filter(LevelFilter::INFO)).with(terminal).try_init();
