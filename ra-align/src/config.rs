@@ -161,11 +161,7 @@ impl AlignConfig {
             problem(self.cross_fit == 1, "cross_fit", "is 1: with one fold nothing is left to train on; 0 is off"),
             problem(self.tune == Tuning::Lora(0), "tune", "has rank 0, it must be 1 or above"),
             problem(self.tune != Tuning::None && self.loss != AlignLoss::None, "tune", tuned_texts),
-            problem(
-                self.projection == ProjectionKind::LowRank(0),
-                "projection",
-                "has rank 0, it must be 1 or above",
-            ),
+            problem(self.projection == ProjectionKind::LowRank(0), "projection", "has rank 0, it must be 1 or above"),
             problem(
                 self.projection == ProjectionKind::None && self.n_ctx == 0,
                 "projection",
@@ -298,7 +294,8 @@ impl AlignTrain {
             Problem::if_negative("weight_decay", self.weight_decay),
             Problem::if_negative("clip", self.clip),
             (self.steps > 0 && self.warmup / Self::LONGEST_WARMUP >= self.steps).then(|| {
-                let told = format!("is {}, it should be at most steps, {}: nothing would be trained", self.warmup, self.steps);
+                let told =
+                    format!("is {}, it should be at most steps, {}: nothing would be trained", self.warmup, self.steps);
                 Problem::new("warmup", told)
             }),
         ];

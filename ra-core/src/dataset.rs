@@ -386,7 +386,8 @@ mod tests {
         let mut other = data.clone();
         other.test = Sequences::from_rows([vec![3], vec![]]);
         assert_ne!(data.fingerprint(), other.fingerprint());
-        let rules = Rules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic", select: SELECTION };
+        let rules =
+            Rules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic", select: SELECTION };
         let others = [
             Rules { candidates: "100 sampled uniformly", ..rules },
             Rules { seen: "kept", ..rules },

@@ -103,7 +103,9 @@ const SELECTABLE: [&str; 12] = [
 /// The K of a metric that a model can be chosen by.
 fn selectable(metric: &str) -> Option<usize> {
     let (name, k) = metric.split_once('@')?;
-    k.parse().ok().filter(|&k: &usize| k > 0 && SELECTABLE.contains(&name) && k.to_string().len() == metric.len() - name.len() - 1)
+    k.parse().ok().filter(|&k: &usize| {
+        k > 0 && SELECTABLE.contains(&name) && k.to_string().len() == metric.len() - name.len() - 1
+    })
 }
 
 impl EvalConfig {
@@ -204,7 +206,9 @@ mod tests {
             select: select.iter().map(|(metric, weight)| (metric.to_string(), *weight)).collect(),
             ..EvalConfig::default()
         };
-        for wrong in [("ndcg10", 1.0), ("ndgc@10", 1.0), ("ils@10", 1.0), ("hr@0", 1.0), ("hr@010", 1.0), ("hr@5", f64::NAN)] {
+        for wrong in
+            [("ndcg10", 1.0), ("ndgc@10", 1.0), ("ils@10", 1.0), ("hr@0", 1.0), ("hr@010", 1.0), ("hr@5", f64::NAN)]
+        {
             let told = of(&[wrong]).problems();
             assert!(told.len() == 1 && told[0].key == format!("select.{}", wrong.0), "{told:?}");
         }

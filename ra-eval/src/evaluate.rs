@@ -177,7 +177,10 @@ pub fn evaluate_items(
         metrics: means(&per_user, &tally),
         per_user,
         ranks,
-        candidates: (others.iter().copied().min().unwrap_or(0), others.iter().sum::<usize>() as f64 / users.len().max(1) as f64),
+        candidates: (
+            others.iter().copied().min().unwrap_or(0),
+            others.iter().sum::<usize>() as f64 / users.len().max(1) as f64,
+        ),
         users,
         tied_share: tally.tied_share(),
         tie_width: tally.tie_width(),

@@ -115,10 +115,7 @@ impl RunFolder {
         let folder = Self { path: path.into(), _lock: None };
         let manifest = Manifest::read(&folder.file("manifest.json"))
             .with_context(|| format!("{}: not a run folder; make one with `cargo xtask run RECIPE`", path.display()))?;
-        if folder.file("report.json").exists() && folder.towers_mark("ra-rec")?.is_none() {
-            bail!("{}: the run has no ra-rec row to recommend from", path.display());
-        }
-        if !folder.items_file().exists() {
+        if !folder.file("report.json").exists() {
             bail!("{}: the run is not finished; finish it with `cargo xtask run RECIPE --resume`", path.display());
         }
         Ok((folder, manifest))
@@ -241,21 +238,27 @@ impl RunFolder {
         Ok(ra_data::write_columns(&users_file(&self.path, row), &columns)?)
     }
 
-    fn items_file(&self) -> PathBuf {
-        self.file("vectors/items.safetensors")
+    /// `items` for RA-Rec, `items-prefix-only` for a rival.
+    fn items_file(&self, row: &str) -> PathBuf {
+        let name = if row == "ra-rec" { "items".into() } else { format!("items-{row}") };
+        self.file(&format!("vectors/{name}.safetensors"))
     }
 
-    /// Keeps the item vectors of the aligned model: a recommendation needs one pass for the user and none for the items.
-    pub(crate) fn save_items(&self, items: Tensor<2>) -> Result<()> {
+    /// Keeps the item vectors of an aligned row: a recommendation needs one pass for the user and none for the items.
+    pub(crate) fn save_items(&self, row: &str, items: Tensor<2>) -> Result<()> {
         let shape = items.dims().to_vec();
         let bytes: Vec<u8> = items.into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
         let view = TensorView::new(Dtype::F32, shape, &bytes)?;
-        Ok(write_atomic(&self.items_file(), &safetensors::serialize([("items", view)], None)?)?)
+        Ok(write_atomic(&self.items_file(row), &safetensors::serialize([("items", view)], None)?)?)
     }
 
-    /// `[items + 1, dim]`, row 0 padding, as the model and the catalogue of the run have them.
-    pub(crate) fn items(&self, [rows, dim]: [usize; 2], device: &Device) -> Result<Tensor<2>> {
-        let path = self.items_file();
+    /// `[items + 1, dim]`, row 0 padding, as the model of a row and the catalogue of the run have them; nothing where the
+    /// row keeps none.
+    pub(crate) fn items(&self, row: &str, [rows, dim]: [usize; 2], device: &Device) -> Result<Option<Tensor<2>>> {
+        let path = self.items_file(row);
+        if !path.exists() {
+            return Ok(None);
+        }
         let bytes = read_bytes(&path)?;
         let damaged = || format!("{}: not whole, or of another run; make the run again", path.display());
         let file = SafeTensors::deserialize(&bytes).with_context(damaged)?;
@@ -265,7 +268,7 @@ impl RunFolder {
         }
         let values: Vec<f32> =
             view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        Ok(Tensor::from_data(TensorData::new(values, [rows, dim]), device))
+        Ok(Some(Tensor::from_data(TensorData::new(values, [rows, dim]), device)))
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) fn listen() {
         }
     };
     let json = tracing_subscriber::fmt::layer().json().with_writer(file).with_filter(LevelFilter::INFO);
-    let terminal = tracing_subscriber::fmt::layer().without_time().with_target(false).with_writer(|| terminal::Warnings);
+    let terminal =
+        tracing_subscriber::fmt::layer().without_time().with_target(false).with_writer(|| terminal::Warnings);
     let terminal = terminal.with_filter(LevelFilter::WARN);
     let started =
         tracing_subscriber::registry().with(json).with(Curves.with_filter(LevelFilter::INFO)).with(terminal).try_init();

@@ -180,7 +180,8 @@ impl Recipe {
         for (index, id) in self.ids.iter().enumerate() {
             found.extend(within("id", id.problems()).map(|problem| self.of_method(problem, id)));
             if self.ids[..index].iter().any(|other| other.name() == id.name()) {
-                let told = format!("is {} in two tables: a run holds one of each; make two runs and compare them", id.name());
+                let told =
+                    format!("is {} in two tables: a run holds one of each; make two runs and compare them", id.name());
                 found.push(Problem::new("id.kind", told));
             }
         }
@@ -190,7 +191,8 @@ impl Recipe {
         found.extend(within("eval", self.eval.problems()));
         if let Some(id) = self.ids.last().filter(|id| self.align.cross_fit > 0 && !id.reads_histories()) {
             let told = "needs an ID method that reads histories";
-            let told = format!("is {}, it {told}; {} knows only users it was trained on", self.align.cross_fit, id.name());
+            let told =
+                format!("is {}, it {told}; {} knows only users it was trained on", self.align.cross_fit, id.name());
             found.push(Problem::new("align.cross_fit", told));
         }
         if self.rows.is_empty() {

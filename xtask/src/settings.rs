@@ -22,7 +22,11 @@ pub(crate) fn read(recipe: impl AsRef<Path>, root: &Path) -> Result<(PathBuf, Ta
 fn find(recipe: &Path, root: &Path) -> Result<PathBuf> {
     let known = root.join("xtask/recipes");
     let is_name = matches!(recipe.components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
-    let with_ending = |path: &Path| PathBuf::from([path.as_os_str(), ".toml".as_ref()].concat());
+    let with_ending = |path: &Path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".toml");
+        PathBuf::from(name)
+    };
     let named = with_ending(&known.join(recipe));
     if is_name && named.is_file() {
         return Ok(named);
@@ -40,7 +44,9 @@ fn find(recipe: &Path, root: &Path) -> Result<PathBuf> {
             bail!("recipe {}: no such file; did you mean {}?", recipe.display(), longer.display())
         }
         true => bail!("recipe {}: no such file", recipe.display()),
-        false => bail!("recipe {}: no such file, and no known recipe; known recipes: {}", recipe.display(), names(&known)),
+        false => {
+            bail!("recipe {}: no such file, and no known recipe; known recipes: {}", recipe.display(), names(&known))
+        }
     }
 }
 
@@ -161,7 +167,12 @@ pub(crate) fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
 }
 
 /// Takes the value of `key`; one of the wrong kind is added to what is `wrong`, under its key with `path` before it.
-pub(crate) fn take<T: DeserializeOwned>(table: &mut Table, key: &str, path: &str, wrong: &mut Vec<String>) -> Option<T> {
+pub(crate) fn take<T: DeserializeOwned>(
+    table: &mut Table,
+    key: &str,
+    path: &str,
+    wrong: &mut Vec<String>,
+) -> Option<T> {
     let value = table.remove(key)?;
     value.try_into().map_err(|error| wrong.push(told(&format!("{path}{key}"), &error))).ok()
 }
@@ -253,7 +264,8 @@ mod tests {
         ] {
             assert_eq!(set(given).unwrap(), means, "{given}");
         }
-        for wrong in ["train.lr", "=3", ".lr=3", "train..lr=3", "eval.ks=[18446744073709551615]", "eval.ks=[1", "a='b"] {
+        for wrong in ["train.lr", "=3", ".lr=3", "train..lr=3", "eval.ks=[18446744073709551615]", "eval.ks=[1", "a='b"]
+        {
             let told = format!("{:#}", set(wrong).unwrap_err());
             assert!(told.contains("--set") && !told.contains('\n'), "{wrong}: {told}");
         }

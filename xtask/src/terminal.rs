@@ -113,7 +113,10 @@ mod tests {
 
     #[test]
     fn what_data_holds_has_no_power_over_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2J\u{7}b\nc\u{9b}d\u{202e}e\0"), "a\\u001b[2J\\u0007b\\u000ac\\u009bd\\u202ee\\u0000");
+        assert_eq!(
+            printable("a\u{1b}[2J\u{7}b\nc\u{9b}d\u{202e}e\0"),
+            "a\\u001b[2J\\u0007b\\u000ac\\u009bd\\u202ee\\u0000"
+        );
         assert_eq!(printable("红 😀\u{200d} ñ"), "红 😀\u{200d} ñ", "letters of any script are themselves");
         assert_eq!(harmless("a\tb\nc\r"), "a\tb\nc\\u000d");
         let json = format!("{{\"title\": \"{}\"}}", harmless("x\u{9b}y"));
