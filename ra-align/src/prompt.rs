@@ -1,5 +1,5 @@
 //! Hard prompts: a task sentence and titles, cut by whole titles.
-use ra_core::{Catalog, History, Result, Tokenizer, rng};
+use ra_core::{Catalog, History, Problem, Result, Tokenizer, rng};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,22 @@ impl Default for PromptConfig {
             item_tokens: 32,
             shuffle: false,
         }
+    }
+}
+
+impl PromptConfig {
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let item = Problem::if_below("item_tokens", self.item_tokens, 1);
+        let empty = self.titles > 0 && self.title_tokens == 0;
+        let told = "is 0, it must be at least 1; titles = 0 leaves histories out of the prompt";
+        item.into_iter().chain(empty.then(|| Problem::new("title_tokens", told))).collect()
+    }
+
+    /// What works and is hardly what anybody wants, by key: a reader of the figures must know of it.
+    pub fn oddities(&self) -> Vec<Problem> {
+        let told = "is 0: the language model is told nothing of a history";
+        (self.titles == 0).then(|| Problem::new("titles", told)).into_iter().collect()
     }
 }
 

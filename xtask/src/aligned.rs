@@ -63,6 +63,11 @@ impl Plan {
         recipe.rows.contains(&Row::RaRec) && self.align != recipe.align && self.align == weighed
     }
 
+    /// Whether what the ID method says of a user takes part.
+    pub(crate) fn reads_users(&self) -> bool {
+        self.align.projection != ProjectionKind::None
+    }
+
     /// Whether it reads what RA-Rec reads.
     fn shares_texts(&self, recipe: &Recipe) -> bool {
         let kind = |align: &AlignConfig| (align.placement, align.loss, align.tune == Tuning::None);
@@ -106,8 +111,8 @@ impl Run {
             if !plan.only_weighs_ids(&self.recipe) {
                 curves.push(LearningCurve { name: plan.name.into(), curve: mark.curve.clone() });
             }
+            self.folder.save_items(plan.name, items)?;
             if row == Row::RaRec {
-                self.folder.save_items(plan.name, items)?;
                 crate::print::print_ledger(&rows, text.params());
                 if self.recipe.rows.contains(&Row::Probes) {
                     self.probes(&model, backbone, text)?;
@@ -267,18 +272,20 @@ impl Run {
     }
 }
 
-/// RA-Rec of a finished run.
+/// The model of a plan in a finished run; nothing where the run did not train it.
 pub(crate) fn load<'a>(
     folder: &crate::folder::RunFolder,
-    recipe: &Recipe,
+    (recipe, plan): (&Recipe, &Plan),
     (backbone, dataset): (&'a Trained, &Dataset),
     text: &'a Text,
 ) -> Result<Option<Aligned<'a>>> {
-    let Some(mark) = folder.towers_mark("ra-rec")? else { return Ok(None) };
-    let ids = Altered::new(&*backbone.model, recipe.align.ids, dataset, recipe.seed);
+    let Some(mark) = folder.towers_mark(plan.name)? else { return Ok(None) };
+    let ids = Altered::new(&*backbone.model, plan.align.ids, dataset, recipe.seed);
     let name = recipe.ids.last().map(IdConfig::name).unwrap_or_default();
     let of = id_fingerprint(&*backbone.model, dataset, &folder.id_checkpoint(name))?;
-    let towers = folder.load_towers("ra-rec", &mark, &recipe.align, &of, (backbone, text))?;
-    let tower = text.tower(&dataset.catalog, &recipe.prompt, &recipe.align, backbone.model.interests())?;
+    let towers = folder.load_towers(plan.name, &mark, &plan.align, &of, (backbone, text))?;
+    let own = plan.numbered.then(|| numbered(&dataset.catalog));
+    let catalog = own.as_ref().unwrap_or(&dataset.catalog);
+    let tower = text.tower(catalog, &recipe.prompt, &plan.align, backbone.model.interests())?;
     Ok(Some(RaRec { ids, scale: mark.scale, text: tower, towers }))
 }

@@ -5,7 +5,7 @@ use crate::recipe::Recipe;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, Prompts, TextCache, TextTower, Tuning};
-use ra_core::{Catalog, Device, Fingerprint, History, LanguageModel, LmSpec, Precision};
+use ra_core::{Catalog, Device, Fingerprint, History, LanguageModel, LmSpec, Precision, Problem};
 use ra_llm::PretrainedLm;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,8 @@ impl Text {
         let lm = on(first)?;
         let other = |device: &Device| (device != first).then(|| Ok(on(device)?.model)).transpose();
         let replicas = further.iter().map(other).collect::<Result<_>>()?;
-        recipe.align.check(&lm.model.spec()).map_err(anyhow::Error::msg)?;
+        let misfits = recipe.align.misfits(&lm.model.spec()).into_iter().map(|problem| problem.within("align"));
+        Problem::refuse(&misfits.collect::<Vec<_>>()).map_err(anyhow::Error::msg)?;
         Ok(Self {
             lm,
             replicas,
