@@ -3,9 +3,8 @@ use crate::config::{DataConfig, TitleParts};
 use crate::interactions::{Builder, Interactions};
 use crate::records::{Skipped, Wanted};
 use crate::{DataError, Result};
-use burn::tensor::Device;
 use foldhash::fast::RandomState;
-use ra_core::check_room;
+use ra_core::check_host_room;
 use std::collections::HashMap;
 
 const USER: [&str; 4] = ["user", "user_id", "reviewerID", "userId"];
@@ -37,7 +36,7 @@ pub(crate) fn read_interactions(config: &DataConfig, skipped: &mut Skipped) -> R
     let mut builder = Builder::default();
     let told = scan(config, skipped, |user, item, time| {
         if let Some(bytes) = builder.growth() {
-            check_room("read interactions", bytes as u64 / 4, &Device::flex(), REMEDY)?;
+            check_host_room("read interactions", bytes as u64, REMEDY)?;
         }
         builder.push(user, item, time);
         Ok(())

@@ -1,4 +1,5 @@
 //! Recipes: TOML files in which a typo is an error that lists what is allowed.
+use crate::aligned::Plan;
 use anyhow::{Context, Result, bail};
 use ra_align::{AlignConfig, AlignTrain, PromptConfig};
 use ra_core::{Backend, Pooling, Precision};
@@ -164,6 +165,15 @@ impl Recipe {
             bail!(
                 "align.cross_fit needs an ID method that reads histories; {} knows only users it was trained on",
                 id.name()
+            );
+        }
+        let aligned = recipe.rows.iter().filter_map(|row| Plan::of(*row, &recipe)).find(Plan::reads_ids);
+        if let (Some(id), Some(plan)) = (recipe.ids.last().filter(|id| id.adds_to_scores()), aligned) {
+            bail!(
+                "the last [[id]] is {}, whose score is counts beside its vectors, and vectors are all that {} reads: put \
+                 another [[id]] behind it, such as sasrec or ease, or set eval.rows = [\"id\"]",
+                id.name(),
+                plan.name
             );
         }
         recipe.rows.sort_unstable();
@@ -333,7 +343,9 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
         let file = |name: &str| (name.to_owned(), std::fs::read(folder.join(name)).unwrap());
         let files = ["quickstart.toml", "tuned.toml", "id-ml-1m.toml", "ablations.toml", "paper-main.toml"].map(file);
-        ra_core::damage::check_reader(&files, 2_000, |_, bytes| {
+        let held = |read: &mut dyn FnMut()| allocation_counter::measure(read).bytes_max;
+        let trial = ra_core::damage::Trial::new(2_000, |name| std::env::var(name).ok(), held);
+        ra_core::damage::check_reader(&files, trial, |_, bytes| {
             let text = String::from_utf8_lossy(bytes);
             let Ok(table) = text.parse::<Table>() else { return false };
             let suite = crate::suite::check(table.clone());

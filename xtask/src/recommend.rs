@@ -32,8 +32,7 @@ pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Resul
     let model = aligned::load(&folder, &recipe, (&backbone, &dataset), &text)?
         .with_context(|| format!("{}: the run has no ra-rec row", run.display()))?;
     let vectors = folder.items([dataset.catalog.len() + 1, model.dim()], &device)?;
-    let scores = model.users(&[History { user, items: &items }]).matmul(vectors.transpose());
-    let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+    let scores = ra_core::scores(&model, &History { user, items: &items }, &vectors);
     let mut blocked: Vec<u32> = items.iter().copied().chain([ra_core::PADDING]).collect();
     blocked.sort_unstable();
     blocked.dedup();
