@@ -100,7 +100,7 @@ pub struct AlignConfig {
     pub init_std: f32,
     /// Whether the temperature is trained, from `temperature` on. Not in the paper, like the three that follow.
     pub learn_temperature: bool,
-    /// Whether the ID method's own score is added, with the weight that validates best; of several interests, their mean.
+    /// Whether the ID method's own score is added, with the weight that validates best; of several interests, the best one's.
     pub id_residual: bool,
     /// Whether a trained linear map follows the pooled state, in each tower.
     pub head: bool,

@@ -5,9 +5,8 @@ use crate::records::{Skipped, Wanted};
 use crate::source::Source;
 use crate::time::{Calendar, Times, is_order};
 use crate::{DataError, Result};
-use burn::tensor::Device;
 use foldhash::fast::RandomState;
-use ra_core::check_room;
+use ra_core::check_host_room;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -53,7 +52,7 @@ pub(crate) fn read_interactions(config: &DataConfig, skipped: &mut Skipped) -> R
     let mut builder = Builder::default();
     let told = scan(config, skipped, |user, item, time| {
         if let Some(bytes) = builder.growth() {
-            check_room("read interactions", bytes as u64 / 4, &Device::flex(), REMEDY)?;
+            check_host_room("read interactions", bytes as u64, REMEDY)?;
         }
         builder.push(user, item, time);
         Ok(())

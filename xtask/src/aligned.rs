@@ -57,6 +57,16 @@ impl Plan {
         Some(Self { name, align, numbered })
     }
 
+    /// Whether the ID method's vectors enter.
+    pub(crate) fn reads_ids(&self) -> bool {
+        self.align.projection != ProjectionKind::None || self.align.distill > 0.0
+    }
+
+    /// Whether it is trained without the loss that the recipe ties prefixes to texts by, which is then said in its name.
+    fn drops_loss(&self, recipe: &Recipe) -> bool {
+        self.align.loss != recipe.align.loss
+    }
+
     /// Whether it is RA-Rec's towers and the weight of the ID method's own score.
     fn only_weighs_ids(&self, recipe: &Recipe) -> bool {
         let weighed = AlignConfig { id_residual: true, ..recipe.align.clone() };
@@ -100,11 +110,19 @@ impl Run {
                 }
                 false => text.tower(&self.dataset.catalog, &self.recipe.prompt, &plan.align, interests)?,
             };
+            if plan.drops_loss(&self.recipe) {
+                tracing::warn!(
+                    row = plan.name,
+                    "trained without align.loss, which other rows have: a tuned language model changes the texts that it aligns \
+                     to; for rows of one loss set align.loss = \"none\""
+                );
+            }
             let (model, mark) = self.align(&plan, backbone, (text, &own))?;
             let rows = ledger(&model.towers);
-            let label = match plan.align.projection {
-                ProjectionKind::None => format!("{}({})", plan.name, self.lm_name()),
-                _ => format!("{}({name}, {})", plan.name, self.lm_name()),
+            let of = if plan.reads_ids() { format!("{name}, {}", self.lm_name()) } else { self.lm_name() };
+            let label = match plan.drops_loss(&self.recipe) {
+                true => format!("{}({of}, without align.loss)", plan.name),
+                false => format!("{}({of})", plan.name),
             };
             let costs = Training { samples: mark.samples, params: trainable_params(&rows), seconds: mark.seconds };
             let items = self.evaluate(&label, plan.name, &model, costs)?;

@@ -1,4 +1,5 @@
 //! Recipes: TOML files in which a typo is an error that lists what is allowed.
+use crate::aligned::Plan;
 use crate::effect::without_effect;
 use crate::settings::{apply, lookup, read, section, sub_table, take};
 use anyhow::{Context, Result, bail};
@@ -202,6 +203,16 @@ impl Recipe {
                 format!("is {}, it {told}; {} knows only users it was trained on", self.align.cross_fit, id.name());
             found.push(Problem::new("align.cross_fit", told));
         }
+        let aligned = self.rows.iter().filter_map(|row| Plan::of(*row, self)).find(Plan::reads_ids);
+        if let (Some(id), Some(plan)) = (self.ids.last().filter(|id| id.adds_to_scores()), aligned) {
+            let told = format!(
+                "is {} in the last table, whose score is counts beside its vectors, and vectors are all that {} reads: put \
+                 another [[id]] behind it, such as sasrec or ease, or set eval.rows = [\"id\"]",
+                id.name(),
+                plan.name
+            );
+            found.push(Problem::new("id.kind", told));
+        }
         if self.rows.is_empty() {
             found.push(Problem::new("eval.rows", "is empty: name at least one row, such as \"id\""));
         }
@@ -347,7 +358,9 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
         let file = |name: &str| (name.to_owned(), std::fs::read(folder.join(name)).unwrap());
         let files = ["quickstart.toml", "tuned.toml", "id-ml-1m.toml", "ablations.toml", "paper-main.toml"].map(file);
-        ra_core::damage::check_reader(&files, 2_000, |_, bytes| {
+        let held = |read: &mut dyn FnMut()| allocation_counter::measure(read).bytes_max;
+        let trial = ra_core::damage::Trial::new(2_000, |name| std::env::var(name).ok(), held);
+        ra_core::damage::check_reader(&files, trial, |_, bytes| {
             let text = String::from_utf8_lossy(bytes);
             let Ok(table) = text.parse::<Table>() else { return false };
             let suite = crate::suite::check(table.clone());

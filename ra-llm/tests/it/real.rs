@@ -1,16 +1,16 @@
 //! Pretrained weights, where they are at hand, against what transformers says of them (`tests/reference/make_real.py`).
 use crate::golden_of;
-use ra_core::{Device, TextBatch, Tokenizer, run_layers};
+use ra_core::{Device, TextBatch, Tokenizer, contract::skipped, run_layers};
 use ra_llm::PretrainedLm;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// A model that `cargo xtask fetch` brought.
-fn at_hand(name: &str) -> Option<PretrainedLm> {
+/// A model that `cargo xtask fetch` brought, for `test`.
+fn at_hand(name: &str, test: &str) -> Option<PretrainedLm> {
     let root = std::env::var_os("RA_REC_ROOT").map_or_else(|| PathBuf::from(".."), PathBuf::from);
     let folder = root.join("models").join(name);
     if !folder.exists() {
-        println!("skipped: {name} is not at hand (cargo xtask fetch {name})");
+        skipped(test, &format!("{name} is not at hand (cargo xtask fetch {name})"));
         return None;
     }
     Some(ra_llm::load(&folder, None, &Device::flex()).unwrap())
@@ -65,7 +65,7 @@ fn cosine(lm: &PretrainedLm, a: &str, b: &str) -> f64 {
 
 #[test]
 fn minilm_layer_by_layer_and_its_cosines() {
-    let Some(lm) = at_hand("minilm") else { return };
+    let Some(lm) = at_hand("minilm", "minilm_layer_by_layer_and_its_cosines") else { return };
     agrees(&lm, &reference()["minilm"]);
     // Titles as MovieLens has them.
     let others =
@@ -78,7 +78,7 @@ fn minilm_layer_by_layer_and_its_cosines() {
 
 #[test]
 fn smollm2_layer_by_layer_and_how_it_goes_on() {
-    let Some(lm) = at_hand("smollm2") else { return };
+    let Some(lm) = at_hand("smollm2", "smollm2_layer_by_layer_and_how_it_goes_on") else { return };
     let reference = reference();
     agrees(&lm, &reference["smollm2"]);
     // The head is the token table: the next token has the largest product with the last state.
@@ -94,7 +94,7 @@ fn smollm2_layer_by_layer_and_how_it_goes_on() {
 
 #[test]
 fn gpt2s_vocabulary_cuts_known_strings() {
-    let Some(lm) = at_hand("gpt2-untrained") else { return };
+    let Some(lm) = at_hand("gpt2-untrained", "gpt2s_vocabulary_cuts_known_strings") else { return };
     let ids = lm.tokenizer.tokenize(&["Hello world", "Hello, world!", " the quick brown fox", "2 x 1/4-inch très"]).unwrap();
     assert_eq!(ids[0], [15496, 995]);
     assert_eq!(ids[1], [15496, 11, 995, 0]);
