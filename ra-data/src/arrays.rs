@@ -24,7 +24,8 @@ impl Texts {
     /// A sentence with the column, its type and the remedy.
     pub(crate) fn of(column: &ArrayRef, name: &str, role: &str, of_log: bool) -> Result<Self, String> {
         let kind = column.data_type();
-        let refused = |what: &str, remedy: &str| Err(format!("column `{name}` ({role}) holds {what} ({kind}); {remedy}"));
+        let refused =
+            |what: &str, remedy: &str| Err(format!("column `{name}` ({role}) holds {what} ({kind}); {remedy}"));
         if !is_list(kind) {
             return scalars(column, name, role).map(|texts| Self::Scalars(Some(texts)));
         }
@@ -105,7 +106,9 @@ fn scalars(column: &ArrayRef, name: &str, role: &str) -> Result<LargeStringArray
     let failed = |e: arrow::error::ArrowError| format!("column `{name}` ({role}, {kind}): {e}; cast it to text");
     let plain = |column: &ArrayRef| {
         let options = CastOptions { safe: false, ..CastOptions::default() };
-        cast_with_options(column, &Is::LargeUtf8, &options).map(|texts| texts.as_string::<i64>().clone()).map_err(failed)
+        cast_with_options(column, &Is::LargeUtf8, &options)
+            .map(|texts| texts.as_string::<i64>().clone())
+            .map_err(failed)
     };
     let (is_id, is_time) = (role == "user" || role == "item", role == "time");
     match kind {
@@ -145,10 +148,7 @@ fn scalars(column: &ArrayRef, name: &str, role: &str) -> Result<LargeStringArray
 }
 
 /// Counts as `@` and seconds since 1970.
-fn seconds(
-    column: &ArrayRef,
-    seconds: impl Fn(f64) -> f64,
-) -> Result<LargeStringArray, arrow::error::ArrowError> {
+fn seconds(column: &ArrayRef, seconds: impl Fn(f64) -> f64) -> Result<LargeStringArray, arrow::error::ArrowError> {
     let counts = cast(column, &DataType::Int64)?;
     let counts = counts.as_primitive::<Int64Type>();
     Ok(counts.iter().map(|count| count.map(|count| format!("@{}", seconds(count as f64)))).collect())
@@ -159,7 +159,8 @@ fn uuids(column: &ArrayRef) -> LargeStringArray {
     let mut texts = LargeStringBuilder::with_capacity(column.len(), 36 * column.len());
     for bytes in column.as_fixed_size_binary().iter() {
         texts.append_option(bytes.map(|bytes| {
-            let digits = |range: std::ops::Range<usize>| bytes[range].iter().map(|b| format!("{b:02x}")).collect::<String>();
+            let digits =
+                |range: std::ops::Range<usize>| bytes[range].iter().map(|b| format!("{b:02x}")).collect::<String>();
             [digits(0..4), digits(4..6), digits(6..8), digits(8..10), digits(10..16)].join("-")
         }));
     }

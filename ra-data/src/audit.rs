@@ -163,7 +163,9 @@ pub fn audit(prepared: &Prepared) -> Audit {
             data.catalog.len(),
             Level::Warning,
             if untitled == data.catalog.len() {
-                format!("not one of {untitled} items has a title: no file of titles was named, or it is of another data set")
+                format!(
+                    "not one of {untitled} items has a title: no file of titles was named, or it is of another data set"
+                )
             } else {
                 format!("{untitled} of {} items have no title", data.catalog.len())
             },

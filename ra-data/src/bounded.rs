@@ -1,8 +1,8 @@
 //! Data sets from logs that are larger than memory.
 use crate::config::DataConfig;
 use crate::curate::{Draw, Judge};
-use crate::export::{SampleWriter, each_row, in_order, items_to_parquet};
 use crate::draft::{Draft, Form, SAMPLES};
+use crate::export::{SampleWriter, each_row, in_order, items_to_parquet};
 use crate::ingest::{self, read_titles};
 use crate::interactions::used;
 use crate::output::{Counted, Output};

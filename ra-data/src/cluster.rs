@@ -231,7 +231,9 @@ impl Sql<'_> {
         let rows = self.number("SELECT count(*) FROM numbered").await? as usize;
         let shares = [config.temporal_test, config.temporal_valid + config.temporal_test];
         let mut latest = HashMap::new();
-        for n in shares.map(|share| (share * rows as f64).floor() as usize).into_iter().chain([1, rows]).filter(|&n| n > 0) {
+        for n in
+            shares.map(|share| (share * rows as f64).floor() as usize).into_iter().chain([1, rows]).filter(|&n| n > 0)
+        {
             let query = format!("SELECT ts FROM numbered ORDER BY ts DESC LIMIT 1 OFFSET {}", n - 1);
             latest.insert(n, self.number(&query).await?);
         }

@@ -243,11 +243,15 @@ impl DataConfig {
         for (key, date) in dates {
             let Some(date) = date else { continue };
             if date.seconds().is_none() {
-                let told = "is not a date; write it as \"2014-07-01\" or \"2014-07-01T12:00:00\", or in seconds since 1970";
+                let told =
+                    "is not a date; write it as \"2014-07-01\" or \"2014-07-01T12:00:00\", or in seconds since 1970";
                 wrong(key, format!("{date} {told}"));
             } else if self.split != Split::Temporal {
                 let split = self.split;
-                wrong(key, format!("has no effect under split = \"{split}\"; leave it out, or set split = \"temporal\""));
+                wrong(
+                    key,
+                    format!("has no effect under split = \"{split}\"; leave it out, or set split = \"temporal\""),
+                );
             }
         }
         match (&self.temporal_valid_from, &self.temporal_test_from) {

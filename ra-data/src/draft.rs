@@ -80,7 +80,8 @@ impl Draft {
     /// Puts the tables that were written in the place of an earlier export, all of whose files go. Its interactions go before
     /// anything comes, and those that come are last: a killed export leaves none, and not those of another table of items.
     pub(crate) fn finish(mut self) -> Result<()> {
-        let fail = |e| ra_core::Error::io(self.out.path(), "cannot write (is the disk full or the folder read-only?)", e);
+        let fail =
+            |e| ra_core::Error::io(self.out.path(), "cannot write (is the disk full or the folder read-only?)", e);
         let is_there = |name: &&str| self.spill.path().join(name).exists();
         let written: Vec<&str> = [ITEMS, SAMPLES, INTERACTIONS, PARTS].into_iter().filter(is_there).collect();
         let mut files: Vec<String> =

@@ -2,9 +2,8 @@
 use crate::config::{DataConfig, TitleParts};
 use crate::interactions::{Builder, Interactions};
 use crate::records::{Skipped, Wanted};
-use crate::source::Source;
 use crate::time::{Calendar, Times, is_order};
-use crate::{DataError, Result};
+use crate::{DataError, Result, folder};
 use foldhash::fast::RandomState;
 use ra_core::check_host_room;
 use std::collections::HashMap;
@@ -39,7 +38,7 @@ pub(crate) fn files(config: &DataConfig) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in [&config.interactions, &config.items, &config.test].into_iter().flatten() {
         files.extend(path.is_dir().then(|| path.clone()));
-        files.extend(Source::all(path)?.iter().map(|source| source.path().to_owned()));
+        files.extend(folder::files(path)?);
     }
     Ok(files)
 }
@@ -123,7 +122,8 @@ pub(crate) fn scan(
         }
     }
     if let Some(mixture) = times.mixture() {
-        let problem = format!("`{time}` holds times of several kinds, each read as what it is: {mixture}; is one of them wrong?");
+        let problem =
+            format!("`{time}` holds times of several kinds, each read as what it is: {mixture}; is one of them wrong?");
         doubt(config.strict, path, problem)?;
     }
     let (calendar, unknown, read) = (times.calendar(), times.unknown(), skipped.read - before);

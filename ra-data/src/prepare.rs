@@ -120,7 +120,8 @@ fn tell_doubts(prepared: &Prepared, config: &DataConfig) -> Result<()> {
     }
     let (shared, of) = prepared.shared_ids();
     if 10 * shared >= of && shared > 0 {
-        let problem = format!("{shared} of {of} users have the id of an item; is a column the wrong one, or the file no log?");
+        let problem =
+            format!("{shared} of {of} users have the id of an item; is a column the wrong one, or the file no log?");
         doubt(config.strict, path, problem)?;
     }
     Ok(())
@@ -206,7 +207,9 @@ pub(crate) fn anything_left(
     targets: usize,
 ) -> Result<()> {
     let filters = steps.told();
-    let needs = |rows: usize| format!("{} needs {rows} interactions of one user, and nobody has more than {longest}", config.split);
+    let needs = |rows: usize| {
+        format!("{} needs {rows} interactions of one user, and nobody has more than {longest}", config.split)
+    };
     let problem = if let Some(filter) = steps.emptied() {
         format!("no user is left{filters}; {filter} takes the last of them: lower it or leave it out")
     } else if targets == 0 {
@@ -214,7 +217,10 @@ pub(crate) fn anything_left(
             Split::LeaveOneOut => needs(3),
             Split::LeaveLastN => needs(2 * config.leave_n + 1),
             Split::Ratio => {
-                format!("ratio_test = {} of the longest history, {longest} interactions, is less than one", config.ratio_test)
+                format!(
+                    "ratio_test = {} of the longest history, {longest} interactions, is less than one",
+                    config.ratio_test
+                )
             }
             Split::Temporal => format!("temporal_test = {} is less than one interaction", config.temporal_test),
             Split::Given => "the file of test interactions has none that was read".into(),

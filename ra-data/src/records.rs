@@ -58,11 +58,6 @@ impl Wanted {
         self.optional
     }
 
-    /// What it is for, such as `user`.
-    pub(crate) fn role(&self) -> &'static str {
-        self.role
-    }
-
     /// Whether its fields name somebody or something, so that each is one value, exact to the digit.
     pub(crate) fn is_id(&self) -> bool {
         matches!(self.role, "user" | "item")
@@ -153,7 +148,12 @@ impl Skipped {
         self.read -= rows;
         self.rows += rows;
         let first = first.to_string();
-        tracing::warn!(rows, of = self.read + self.rows, first, "rows that cannot be read are left out; strict makes them errors");
+        tracing::warn!(
+            rows,
+            of = self.read + self.rows,
+            first,
+            "rows that cannot be read are left out; strict makes them errors"
+        );
         if self.examples.len() < EXAMPLES {
             self.examples.push(first);
         }

@@ -17,8 +17,8 @@ use std::path::Path;
 /// Reads a Parquet file; numbers and times become text, so that ids and errors look as in any other format.
 pub(crate) fn read_parquet(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
     let path = source.path();
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(source.file()?).map_err(|e| unreadable(path, "Parquet", &e.to_string()))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(source.file()?)
+        .map_err(|e| unreadable(path, "Parquet", &e.to_string()))?;
     let header: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
     let columns = Columns::find(path, wanted, &header)?;
     packed_otherwise(path, &builder)?;

@@ -3,8 +3,8 @@ use crate::document::read_json;
 use crate::{BertConfig, Gpt2Config, LlamaConfig, LlmError, Reading, Result, Weights};
 use burn::tensor::Device;
 use ra_core::{Error, LanguageModel};
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -20,8 +20,7 @@ const ARCHITECTURES: [(&str, &str); 6] = [
 pub(crate) const SUPPORTED: &str = "bert, gpt2, llama, mistral, qwen2, qwen3";
 
 /// Sizes without which there is no model of an architecture.
-const SIZES: [&str; 5] =
-    ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"];
+const SIZES: [&str; 5] = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"];
 const GPT2_SIZES: [&str; 4] = ["vocab_size", "n_embd", "n_layer", "n_head"];
 
 /// The configuration of a model whose architecture is built in.

@@ -137,8 +137,7 @@ impl Opened {
                 (reading, gguf_model::weights(gguf, &config)?)
             }
             Source::Folder(folder) => {
-                let reading =
-                    Reading { pooling: folder.choose_pooling(pooling)?, max_tokens: folder.max_tokens };
+                let reading = Reading { pooling: folder.choose_pooling(pooling)?, max_tokens: folder.max_tokens };
                 (reading, Weights::open(&folder.model, config.token_table())?)
             }
         };

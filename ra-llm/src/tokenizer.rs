@@ -81,7 +81,9 @@ impl HfTokenizer {
             text.lines().enumerate().map(|(id, word)| (word.to_string(), id.into())).collect();
         let id = |word: &str| {
             let id = words.get(word).and_then(Value::as_u64).map(|id| id as u32);
-            id.ok_or_else(|| LlmError::from(Error::corrupt(path, format!("it is no list of BERT's words: {word} is missing"))))
+            id.ok_or_else(|| {
+                LlmError::from(Error::corrupt(path, format!("it is no list of BERT's words: {word} is missing")))
+            })
         };
         let (_, open, close) = (id("[UNK]")?, id("[CLS]")?, id("[SEP]")?);
         let file = path.with_file_name("tokenizer_config.json");

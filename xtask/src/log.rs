@@ -26,8 +26,7 @@ pub(crate) fn listen() {
 
 fn terminal() -> Layers {
     // A terminal that has gone is no reason to stop, nor to say so where nobody reads.
-    let warnings =
-        fmt::layer().without_time().with_target(false).with_writer(|| terminal::Warnings);
+    let warnings = fmt::layer().without_time().with_target(false).with_writer(|| terminal::Warnings);
     std::iter::once(warnings.with_filter(LevelFilter::WARN).boxed()).chain(stop::layer()).collect()
 }
 

@@ -1,7 +1,7 @@
 //! Titles as people write them are words, whatever they hold.
-use crate::folder;
 use crate::strangers::load;
-use ra_core::{Error, Tokenizer, contract::device};
+use crate::{device, folder};
+use ra_core::{Error, Tokenizer};
 use serde_json::{Value, json};
 
 /// Changes the tokenizer of a folder.
@@ -41,7 +41,17 @@ fn special_tokens_in_a_title_are_words() {
 fn any_characters_make_a_title() {
     let lm = load(folder().path());
     let long = "toy ".repeat(3_000);
-    let titles = ["", " ", "\0toy\u{1b}[2J", "😀🦊", "玩具总动员", "toy\nstory\r\n", "<script>alert(1)</script>", "e\u{301}", &long];
+    let titles = [
+        "",
+        " ",
+        "\0toy\u{1b}[2J",
+        "😀🦊",
+        "玩具总动员",
+        "toy\nstory\r\n",
+        "<script>alert(1)</script>",
+        "e\u{301}",
+        &long,
+    ];
     let ids = lm.tokenizer.tokenize(&titles).unwrap();
     assert_eq!(ids.len(), titles.len());
     assert_eq!((ids[0].len(), ids[8].len()), (0, 3_000));
