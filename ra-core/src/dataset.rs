@@ -115,6 +115,15 @@ impl Catalog {
         &self.titles[item as usize - 1]
     }
 
+    /// What a person is shown of a dense id: its title, or the user's own id where that is blank.
+    ///
+    /// # Panics
+    /// When `item` is padding or beyond the catalogue.
+    pub fn name(&self, item: u32) -> &str {
+        let title = self.title(item);
+        if title.trim().is_empty() { self.id(item) } else { title }
+    }
+
     /// All titles in the order of dense ids.
     pub fn titles(&self) -> &[String] {
         &self.titles
@@ -156,11 +165,22 @@ pub struct Protocol {
     pub repeats: String,
     /// How ties between the target and others count.
     pub ties: String,
+    /// What models were chosen by while they trained, [`SELECTION`] where nothing else was asked for.
+    #[serde(default = "selection")]
+    pub select: String,
 }
+
+/// What models are chosen by where nothing else is asked for, in the words of [`Protocol::select`].
+pub const SELECTION: &str = "0.25 hr@100 + 1 ndcg@10 on 2000 validation users";
 
 /// Of a report that was written before there was a choice.
 fn kept() -> String {
     "kept".into()
+}
+
+/// As [`kept`].
+fn selection() -> String {
+    SELECTION.into()
 }
 
 /// What a ranking does with candidates, histories and ties, in the words of [`Protocol`].
@@ -174,6 +194,8 @@ pub struct Rules<'a> {
     pub repeats: &'a str,
     /// As [`Protocol::ties`].
     pub ties: &'a str,
+    /// As [`Protocol::select`].
+    pub select: &'a str,
 }
 
 /// A target and the history before it: `train.row(user)[position]` and what precedes it.
@@ -262,8 +284,9 @@ impl Dataset {
         let parts = [rules.candidates, &data, &self.filter, &self.split, rules.seen, rules.ties];
         // Left out where it is as it always was: reports keep the fingerprints they have.
         let repeats = Some(rules.repeats).filter(|repeats| *repeats != kept());
+        let select = Some(rules.select).filter(|select| *select != SELECTION);
         Protocol {
-            fingerprint: fingerprint(parts.into_iter().chain(repeats).map(str::as_bytes)),
+            fingerprint: fingerprint(parts.into_iter().chain(repeats).chain(select).map(str::as_bytes)),
             dataset: self.name.clone(),
             users: self.users.len(),
             items: self.catalog.len(),
@@ -274,6 +297,7 @@ impl Dataset {
             seen: rules.seen.into(),
             repeats: rules.repeats.into(),
             ties: rules.ties.into(),
+            select: rules.select.into(),
         }
     }
 }
@@ -292,6 +316,11 @@ impl DatasetHash {
             for (index, text) in list.iter().enumerate() {
                 hash.bytes(if index == 0 { b"" } else { b"\0" });
                 hash.bytes(text.as_bytes());
+            }
+            // A text that holds the separator could pass for two others.
+            if list.iter().any(|text| text.contains('\0')) {
+                hash.part(8 * list.len());
+                list.iter().for_each(|text| hash.bytes(&(text.len() as u64).to_le_bytes()));
             }
         }
         Self(hash)
@@ -353,20 +382,45 @@ mod tests {
         assert_eq!(data.sample(samples[1], 9), (&[1, 2][..], 3));
         assert_eq!(data.popularity(), vec![0, 1, 2, 1]);
         assert_eq!(data.catalog.by_title()["a"], 1);
+        assert_eq!((data.catalog.name(1), data.catalog.name(2)), ("A", "b"), "the id where there is no title");
     }
 
     #[test]
     fn the_fingerprint_sees_every_part() {
         let data = tiny();
-        let mut other = data.clone();
-        other.test = Sequences::from_rows([vec![3], vec![]]);
-        assert_ne!(data.fingerprint(), other.fingerprint());
-        let rules = Rules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic" };
+        let changes: [fn(&mut Dataset); 9] = [
+            |data| data.users[1] = "w".into(),
+            |data| data.catalog.ids[1] = "d".into(),
+            |data| data.catalog.titles[1] = "B".into(),
+            |data| data.catalog.titles.swap(0, 2),
+            |data| data.train = Sequences::from_rows([vec![1, 3, 2], vec![2]]),
+            |data| data.valid = Sequences::from_rows([vec![], vec![1]]),
+            |data| data.test = Sequences::from_rows([vec![3], vec![]]),
+            |data| data.filter.push('x'),
+            |data| data.split.push('x'),
+        ];
+        let changed = |change: &fn(&mut Dataset)| {
+            let mut other = data.clone();
+            change(&mut other);
+            other
+        };
+        for (at, change) in changes.iter().enumerate() {
+            assert_ne!(data.fingerprint(), changed(change).fingerprint(), "change {at}");
+        }
+        let titled = |titles: [&str; 3]| {
+            let catalog = Catalog::new(data.catalog.ids.clone(), titles.map(String::from).to_vec());
+            Dataset { catalog, ..data.clone() }.fingerprint()
+        };
+        assert_ne!(titled(["a\0b", "c", ""]), titled(["a", "b\0c", ""]), "a title may hold any character");
+        let other = changed(&changes[6]);
+        let rules =
+            Rules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic", select: SELECTION };
         let others = [
             Rules { candidates: "100 sampled uniformly", ..rules },
             Rules { seen: "kept", ..rules },
             Rules { repeats: "skipped", ..rules },
             Rules { ties: "by_id", ..rules },
+            Rules { select: "1 ndcg@10 on 2000 validation users", ..rules },
         ];
         let own = data.protocol(&rules).fingerprint;
         assert!(others.iter().all(|rules| data.protocol(rules).fingerprint != own));

@@ -64,6 +64,14 @@ pub enum Error {
         /// Why, in brackets, where that is not their number.
         why: &'static str,
     },
+    /// A text cannot be cut into tokens.
+    #[error("the text {text:?} cannot be cut into tokens: {problem}")]
+    Text {
+        /// The text, a title for instance; its beginning where it is long.
+        text: String,
+        /// What the tokenizer says.
+        problem: String,
+    },
     /// Something that is needed was not given.
     #[error("{what} is needed: {remedy}")]
     Missing {

@@ -28,7 +28,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = temporary(folder).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    crate::point(format_args!("rename {name}"));
     file.persist(path).map_err(|e| fail(e.error))?;
+    crate::point(format_args!("renamed {name}"));
     Ok(())
 }
 

@@ -42,6 +42,7 @@ mod language;
 mod memory;
 mod ours;
 mod precision;
+mod problem;
 mod progress;
 mod random;
 mod recommend;
@@ -51,8 +52,8 @@ mod state;
 pub use align::{Aligner, Prefix};
 pub use burn::tensor::Device;
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
-pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Protocol, Rules, Sample, Sequences};
-pub use device::{Backend, device_name, open_device, open_devices};
+pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Protocol, Rules, SELECTION, Sample, Sequences};
+pub use device::{Backend, device_name, in_host_memory, open_device, open_devices};
 pub use encode::{
     Encoded, encode, encode_from, encode_pooled, encode_with_tokens, mean_rows, pool, pooled_text, run_layers,
 };
@@ -66,9 +67,10 @@ pub use id_model::{IdModel, TrainBatch};
 pub use language::{
     LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
 };
-pub use memory::{available_mib, check_room, peak_mib};
-pub use ours::{MARKER, OutputFolder, refuse_inputs};
+pub use memory::{available_mib, check_host_room, check_room, peak_mib};
+pub use ours::{MARKER, OutputFolder, refuse_inputs, refuse_inputs_within};
 pub use precision::Precision;
-pub use progress::{Progress, Silent};
-pub use random::{SplitMix, dropout_mask, normal, rng, splitmix64, uniform, xavier_normal};
-pub use recommend::{History, IdTable, Recommender};
+pub use problem::Problem;
+pub use progress::{POINTS, Progress, Silent, point};
+pub use random::{SplitMix, dropout_mask, normal, normal_numbers, rng, splitmix64, uniform, xavier_normal};
+pub use recommend::{History, IdTable, Recommender, scores};

@@ -33,6 +33,19 @@ pub(crate) fn sources(path: &Path, wanted: &[Wanted], strict: bool) -> Result<Ve
     }
 }
 
+/// Every file that `path` may stand for, whichever of them are the table asked for: what must not be written over.
+///
+/// # Errors
+/// Names the folder or the pattern that cannot be looked at.
+pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(sources(path, &[], false)?.into_iter().map(|source| source.path().to_owned()).collect());
+    }
+    let mut listing = Listing::default();
+    listing.read(path, false)?;
+    Ok([listing.files, listing.notes].concat())
+}
+
 /// What a folder holds.
 #[derive(Debug, Default)]
 struct Listing {

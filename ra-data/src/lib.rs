@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arrays;
 mod arrow_file;
 mod audit;
 mod bounded;
@@ -36,6 +37,7 @@ mod config;
 mod curate;
 mod delimited;
 mod describe;
+mod draft;
 mod error;
 mod export;
 mod filter;
@@ -60,6 +62,7 @@ mod source;
 mod spill;
 mod split;
 mod table;
+mod time;
 mod typed;
 mod unpack;
 mod words;
@@ -70,6 +73,7 @@ pub use coded::{Coded, prepare_coded};
 pub use config::{Columns, DataConfig, Split, TitleParts, When};
 pub use curate::{Budget, CurateConfig, CurateMethod, Curated, curate, popularity_buckets};
 pub use describe::{Description, Spread, describe};
+pub use draft::check_export;
 pub use error::{DataError, Result};
 pub use export::{samples_to_parquet, to_parquet};
 pub use prepare::{Prepared, prepare, read};

@@ -2,7 +2,6 @@
 use crate::header::{Layout, layout};
 use crate::source::{Opened, Source, Text};
 use crate::{DataError, Result, delimited, folder, ids, json, lists, typed};
-use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use ra_core::guarded;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -50,13 +49,13 @@ impl Wanted {
         }
     }
 
-    pub(crate) fn is_optional(&self) -> bool {
-        self.optional
-    }
-
-    /// What it is for, such as `user`.
+    /// What the column is for, such as `user`.
     pub(crate) fn role(&self) -> &'static str {
         self.role
+    }
+
+    pub(crate) fn is_optional(&self) -> bool {
+        self.optional
     }
 
     /// Whether its fields name somebody or something, so that each is one value, exact to the digit.
@@ -118,22 +117,9 @@ impl<'a> Record<'a> {
         number.ok_or_else(|| self.broken(format!("`{}` is \"{text}\", not a number", self.names[column])))
     }
 
-    /// A field that must hold a number, or a date and time as in `2014-07-23 10:00:00`, which become seconds.
-    pub(crate) fn time(&self, column: usize) -> Result<f64> {
-        match self.number(column) {
-            Err(error) => instant(self.fields[column]).ok_or(error),
-            number => number,
-        }
-    }
-
     fn broken(&self, problem: String) -> DataError {
         DataError::row(self.path, self.row, problem)
     }
-}
-
-/// A date, or a date and time, as seconds since 1970.
-pub(crate) fn instant(text: &str) -> Option<f64> {
-    string_to_timestamp_nanos(text.trim()).ok().map(|nanos| nanos as f64 / 1e9)
 }
 
 /// What is done with each row; a row that cannot be read comes as its error.
@@ -154,6 +140,26 @@ pub struct Skipped {
 const EXAMPLES: usize = 5;
 
 impl Skipped {
+    /// Counts rows that were read and, as was found later, cannot be used; the first of them is an error where `strict`.
+    pub(crate) fn unreadable(&mut self, rows: usize, first: DataError, strict: bool) -> Result<()> {
+        if strict {
+            return Err(first);
+        }
+        self.read -= rows;
+        self.rows += rows;
+        let first = first.to_string();
+        tracing::warn!(
+            rows,
+            of = self.read + self.rows,
+            first,
+            "rows that cannot be read are left out; strict makes them errors"
+        );
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(first);
+        }
+        Ok(())
+    }
+
     /// Reads the wanted columns of all files that `path` stands for. A row that cannot be read is an error where `strict`,
     /// and counted otherwise.
     pub(crate) fn read(
