@@ -52,12 +52,7 @@ impl Prompts {
     ///
     /// # Errors
     /// Names the title or sentence that cannot be cut into tokens.
-    pub fn new(
-        tokenizer: &dyn Tokenizer,
-        catalog: &Catalog,
-        config: &PromptConfig,
-        max_tokens: usize,
-    ) -> Result<Self> {
+    pub fn new(tokenizer: &dyn Tokenizer, catalog: &Catalog, config: &PromptConfig, max_tokens: usize) -> Result<Self> {
         let (open, close) = tokenizer.frame();
         let mut sentences = tokenizer.tokenize(&[&config.user, &config.item, ";"])?.into_iter();
         let mut next = || sentences.next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! BERT (Devlin et al., NAACL 2019), post-norm and bidirectional; MiniLM and most sentence encoders are of this shape.
-use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
 use crate::config::unsupported;
+use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
 use crate::{Reading, Weights};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{Activation, FrozenLinear};

@@ -3,8 +3,8 @@ use crate::document::read_json;
 use crate::{BertConfig, Gpt2Config, LlamaConfig, LlmError, Reading, Result, Weights};
 use burn::tensor::Device;
 use ra_core::{Error, LanguageModel};
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -20,8 +20,7 @@ const ARCHITECTURES: [(&str, &str); 6] = [
 pub(crate) const SUPPORTED: &str = "bert, gpt2, llama, mistral, qwen2, qwen3";
 
 /// Sizes without which there is no model of an architecture.
-const SIZES: [&str; 5] =
-    ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"];
+const SIZES: [&str; 5] = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"];
 const GPT2_SIZES: [&str; 4] = ["vocab_size", "n_embd", "n_layer", "n_head"];
 
 /// The configuration of a model whose architecture is built in.
@@ -126,8 +125,8 @@ fn parse<C: DeserializeOwned>(path: &Path, config: Map<String, Value>, sizes: &[
     Ok(serde_json::from_value(Value::Object(config)).map_err(|e| Error::corrupt(path, e.to_string()))?)
 }
 
-/// The `model_type` of a configuration. Those of Google's time have none: their classes tell, or the keys that only they
-/// have.
+/// The `model_type` of a configuration. Those of Google's time have none: their classes tell, or the keys that only
+/// they have.
 fn kind(path: &Path, config: &Map<String, Value>) -> Result<&'static str> {
     let foreign = |found: &str| LlmError::Architecture { path: path.into(), found: found.into(), supported: SUPPORTED };
     if let Some(said) = config.get("model_type") {
@@ -152,7 +151,8 @@ fn kind(path: &Path, config: &Map<String, Value>) -> Result<&'static str> {
         return Ok("gpt2");
     }
     let problem = format!(
-        "it does not say which architecture it is of; add \"model_type\", such as \"model_type\": \"bert\" (supported: {SUPPORTED})"
+        "it does not say which architecture it is of; add \"model_type\", such as \"model_type\": \"bert\" \
+         (supported: {SUPPORTED})"
     );
     Err(Error::corrupt(path, problem).into())
 }

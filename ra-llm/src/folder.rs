@@ -1,5 +1,5 @@
-//! What the folder of a sentence encoder says beside the model itself: where it lies, how its states become one vector, how
-//! long texts may be. The layout is that of sentence-transformers; a plain model folder says nothing of the kind.
+//! What the folder of a sentence encoder says beside the model itself: where it lies, how its states become one vector,
+//! how long texts may be. The layout is that of sentence-transformers; a plain model folder says nothing of the kind.
 use crate::document::{read_json, read_optional};
 use crate::{LlmError, Result};
 use ra_core::{Error, Pooling};
@@ -44,7 +44,10 @@ impl Module {
 
     fn is_transformer(&self) -> bool {
         // The first versions had a class for each architecture.
-        matches!(self.class(), "Transformer" | "BERT" | "RoBERTa" | "DistilBERT" | "ALBERT" | "XLMRoBERTa" | "CamemBERT")
+        matches!(
+            self.class(),
+            "Transformer" | "BERT" | "RoBERTa" | "DistilBERT" | "ALBERT" | "XLMRoBERTa" | "CamemBERT"
+        )
     }
 }
 
@@ -82,7 +85,8 @@ impl Folder {
                 // Lengths are a matter of `normalize`, and dropout one of training.
                 "Normalize" | "Dropout" => {}
                 class if place == 0 => {
-                    let problem = format!("the model begins with {class}, which is not supported (supported: Transformer)");
+                    let problem =
+                        format!("the model begins with {class}, which is not supported (supported: Transformer)");
                     return Err(Error::corrupt(&file, problem).into());
                 }
                 class => tracing::warn!(
@@ -111,7 +115,9 @@ impl Folder {
         }
         let instructions: Instructions =
             read_optional(&root.join("config_sentence_transformers.json"))?.unwrap_or_default();
-        let prompt = instructions.default_prompt_name.and_then(|name| instructions.prompts.get(&name)?.as_str().map(String::from));
+        let prompt = instructions
+            .default_prompt_name
+            .and_then(|name| instructions.prompts.get(&name)?.as_str().map(String::from));
         if let Some(prompt) = prompt.filter(|prompt| !prompt.is_empty()) {
             tracing::warn!("{}: it asks for {prompt:?} before every text, which is not added", root.display());
         }
@@ -143,8 +149,9 @@ impl Folder {
                 Ok(Some(wanted))
             }
             (Some((AskedPooling::Unknown(asked), file)), None) => {
-                let problem =
-                    format!("it asks for the pooling {asked}, which is not supported; choose first, last or mean instead");
+                let problem = format!(
+                    "it asks for the pooling {asked}, which is not supported; choose first, last or mean instead"
+                );
                 Err(Error::corrupt(file, problem).into())
             }
         }

@@ -1,6 +1,6 @@
 //! What a GGUF file holds under the names of a Hugging Face folder: configuration, tensors, tokenizer.
-use crate::gguf::Gguf;
 use crate::config::Config;
+use crate::gguf::Gguf;
 use crate::weights::Order;
 use crate::{Gpt2Config, LlamaConfig, LlmError, Result, Weights};
 use ra_core::{Error, Pooling};

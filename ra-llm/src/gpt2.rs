@@ -1,6 +1,6 @@
 //! GPT-2 (Radford et al., 2019): pre-norm, causal, learned positions.
-use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
 use crate::config::unsupported;
+use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
 use crate::{Reading, Weights};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{Activation, FrozenLinear, Layout};

@@ -1,7 +1,7 @@
 //! Llama (Touvron et al., 2023) and the models of its shape: Mistral, Qwen2 (biases on queries, keys and values), Qwen3
 //! (norms on the heads of queries and keys).
-use crate::transformer::{Angles, Block, Body, Norm, Rotary, Transformer, by_rows, look_up};
 use crate::config::unsupported;
+use crate::transformer::{Angles, Block, Body, Norm, Rotary, Transformer, by_rows, look_up};
 use crate::{Reading, Weights};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{FrozenLinear, gated_silu};

@@ -123,7 +123,13 @@ mod tests {
         let left: Vec<Misfit> = (0..400).map(|at| Misfit::LeftOver(name(at))).collect();
         let line = one_line(&[missing, left].into_iter().flatten().collect::<Vec<_>>());
         assert!(line.len() < 300, "{line}");
-        assert!(line.contains(" and 397 more are missing; ") && line.ends_with(" and 399 more are left over"), "{line}");
-        assert_eq!(one_line(&[Misfit::LeftOver("a".into()), Misfit::Missing("b".into())]), "b is missing; a is left over");
+        assert!(
+            line.contains(" and 397 more are missing; ") && line.ends_with(" and 399 more are left over"),
+            "{line}"
+        );
+        assert_eq!(
+            one_line(&[Misfit::LeftOver("a".into()), Misfit::Missing("b".into())]),
+            "b is missing; a is left over"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! GGUF: the golden models once more, their tokenizers, and files that lie.
-use crate::golden_of;
 use crate::gguf_writer::{File, golden, number, text};
+use crate::golden_of;
 use ra_core::{Device, LanguageModel, TextBatch, Tokenizer, encode};
 use std::path::Path;
 
@@ -121,8 +121,21 @@ fn number_formats_that_are_not_read_are_told_by_name_once() {
         message(&path).unwrap()
     };
     for (kind, name) in [
-        (9, "Q8_1"), (10, "Q2_K"), (11, "Q3_K"), (16, "IQ2_XXS"), (19, "IQ1_S"), (20, "IQ4_NL"), (21, "IQ3_S"), (23, "IQ4_XS"),
-        (24, "I8"), (28, "F64"), (29, "IQ1_M"), (34, "TQ1_0"), (35, "TQ2_0"), (39, "MXFP4"), (40, "NVFP4"),
+        (9, "Q8_1"),
+        (10, "Q2_K"),
+        (11, "Q3_K"),
+        (16, "IQ2_XXS"),
+        (19, "IQ1_S"),
+        (20, "IQ4_NL"),
+        (21, "IQ3_S"),
+        (23, "IQ4_XS"),
+        (24, "I8"),
+        (28, "F64"),
+        (29, "IQ1_M"),
+        (34, "TQ1_0"),
+        (35, "TQ2_0"),
+        (39, "MXFP4"),
+        (40, "NVFP4"),
         (200, "format number 200"),
     ] {
         let told = told(kind);
@@ -148,7 +161,10 @@ fn what_a_file_is_stands_before_what_it_lacks() {
     for (magic, name) in [(b"lmgg", "ggml"), (b"fmgg", "ggmf"), (b"tjgg", "ggjt"), (b"algg", "ggla")] {
         assert!(told([&magic[..], &[0; 72]].concat()).contains(&format!("the old format {name}")));
     }
-    assert!(told(b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 4\n".to_vec()).contains("Git LFS pointer"));
+    assert!(
+        told(b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 4\n".to_vec())
+            .contains("Git LFS pointer")
+    );
     for architecture in ["bert", "gemma3", "phi3"] {
         let told = told(file.of_architecture(architecture).bytes());
         assert!(told.contains(&format!("{architecture:?} is not supported")) && told.contains("llama"), "{told}");

@@ -1,7 +1,7 @@
 //! The identity of a language model: it changes with everything that can change a number, and with nothing else.
 use crate::folder;
-use crate::strangers::{configure, load, store, tensors};
 use crate::gguf_writer::{golden, number};
+use crate::strangers::{configure, load, store, tensors};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -31,13 +31,17 @@ fn one_thing_changed_is_another_model() {
             replace(f, "tokenizer.json", r#""toy": 5"#, r#""toy": 6"#);
             replace(f, "tokenizer.json", r#""story": 6"#, r#""story": 5"#);
         }),
-        ("a special token around a text", |f| replace(f, "tokenizer.json", r#""cls": ["[CLS]", 2]"#, r#""cls": ["[CLS]", 3]"#)),
+        ("a special token around a text", |f| {
+            replace(f, "tokenizer.json", r#""cls": ["[CLS]", 2]"#, r#""cls": ["[CLS]", 3]"#)
+        }),
         ("one weight", |f| {
             let mut all = tensors(f);
             all[3].2[0] ^= 1;
             store(f, &all);
         }),
-        ("the pooling it asks for", |f| write(f, "1_Pooling/config.json", &json!({ "pooling_mode_mean_tokens": true }))),
+        ("the pooling it asks for", |f| {
+            write(f, "1_Pooling/config.json", &json!({ "pooling_mode_mean_tokens": true }))
+        }),
         ("another pooling", |f| write(f, "1_Pooling/config.json", &json!({ "pooling_mode_cls_token": true }))),
         ("its longest text", |f| write(f, "sentence_bert_config.json", &json!({ "max_seq_length": 9 }))),
         ("lower case", |f| write(f, "sentence_bert_config.json", &json!({ "do_lower_case": true }))),
@@ -61,7 +65,9 @@ fn how_a_configuration_is_written_is_no_part_of_it() {
     let changes: [Change; 4] = [
         ("white space and order", |f| configure(f, &[])),
         ("a default left out", |f| configure(f, &[("layer_norm_eps", Value::Null), ("type_vocab_size", Value::Null)])),
-        ("what decides nothing", |f| configure(f, &[("transformers_version", json!("9.9")), ("use_cache", json!(false))])),
+        ("what decides nothing", |f| {
+            configure(f, &[("transformers_version", json!("9.9")), ("use_cache", json!(false))])
+        }),
         ("a read-me", |f| write(f, "README.md", &json!("words"))),
     ];
     let want = load(folder().path()).fingerprint;

@@ -95,7 +95,8 @@ fn smollm2_layer_by_layer_and_how_it_goes_on() {
 #[test]
 fn gpt2s_vocabulary_cuts_known_strings() {
     let Some(lm) = at_hand("gpt2-untrained") else { return };
-    let ids = lm.tokenizer.tokenize(&["Hello world", "Hello, world!", " the quick brown fox", "2 x 1/4-inch très"]).unwrap();
+    let ids =
+        lm.tokenizer.tokenize(&["Hello world", "Hello, world!", " the quick brown fox", "2 x 1/4-inch très"]).unwrap();
     assert_eq!(ids[0], [15496, 995]);
     assert_eq!(ids[1], [15496, 11, 995, 0]);
     assert_eq!(ids[2], [262, 2068, 7586, 21831]);

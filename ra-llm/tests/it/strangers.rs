@@ -18,9 +18,9 @@ pub(crate) fn tensors(folder: &Path) -> Vec<Stored> {
 pub(crate) fn store(folder: &Path, tensors: &[Stored]) {
     let view = |(name, shape, data): &'_ Stored| (name.clone(), shape.clone(), data.clone());
     let all: Vec<_> = tensors.iter().map(view).collect();
-    let views = all.iter().map(|(name, shape, data)| {
-        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data).unwrap())
-    });
+    let views = all
+        .iter()
+        .map(|(name, shape, data)| (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data).unwrap()));
     std::fs::write(folder.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
@@ -83,7 +83,9 @@ fn names_of_google_s_time_and_heads_of_other_tasks_are_the_same_model() {
 
 #[test]
 fn a_word_before_every_name_is_no_part_of_it() {
-    for prefix in ["_orig_mod.", "module.", "model.bert.", "0.auto_model.", "_orig_mod.module.bert.", "net.encoder.bert."] {
+    for prefix in
+        ["_orig_mod.", "module.", "model.bert.", "0.auto_model.", "_orig_mod.module.bert.", "net.encoder.bert."]
+    {
         let dir = folder();
         rename(dir.path(), |name| format!("{prefix}{name}"), &[]);
         assert_eq!(vector(&load(dir.path()).model), plain(), "{prefix}");
@@ -110,7 +112,8 @@ fn a_word_before_every_name_is_no_part_of_it() {
 
 #[test]
 fn an_old_configuration_has_the_defaults_of_its_architecture() {
-    let google = ["model_type", "architectures", "layer_norm_eps", "hidden_act", "type_vocab_size", "position_embedding_type"];
+    let google =
+        ["model_type", "architectures", "layer_norm_eps", "hidden_act", "type_vocab_size", "position_embedding_type"];
     let whole = load(folder().path());
     for keys in [&google[..], &google[..1], &google[..2], &google[2..3], &google[3..4], &google[4..5]] {
         let dir = folder();
@@ -133,7 +136,10 @@ fn an_old_configuration_has_the_defaults_of_its_architecture() {
         (vec![("hidden_size", Value::Null), ("vocab_size", Value::Null)], "it lacks vocab_size, hidden_size; add"),
         (vec![("model_type", json!("roberta"))], "architecture \"roberta\" is not supported (supported: bert, gpt2"),
         (vec![("model_type", Value::Null), ("architectures", json!(["RobertaModel"]))], "\"RobertaModel\""),
-        (vec![("model_type", Value::Null), ("architectures", json!(["BertGenerationEncoder"]))], "\"BertGenerationEncoder\""),
+        (
+            vec![("model_type", Value::Null), ("architectures", json!(["BertGenerationEncoder"]))],
+            "\"BertGenerationEncoder\"",
+        ),
         (
             vec![("model_type", Value::Null), ("architectures", Value::Null), ("embedding_size", json!(16))],
             "add \"model_type\", such as \"model_type\": \"bert\"",
@@ -180,7 +186,9 @@ fn weights_that_are_not_there_are_told_by_what_is() {
     std::fs::write(&path, &whole[..whole.len() - 7]).unwrap();
     let told = message(dir.path());
     assert!(told.contains(&format!("{} of {} bytes are there", whole.len() - 7, whole.len())), "{told}");
-    for (start, told) in [(&b"PK\x03\x04"[..], "a pickle"), (b"\x80\x02", "a pickle"), (b"<!DOCTYPE html>", "a page of the web")] {
+    for (start, told) in
+        [(&b"PK\x03\x04"[..], "a pickle"), (b"\x80\x02", "a pickle"), (b"<!DOCTYPE html>", "a page of the web")]
+    {
         std::fs::write(&path, [start, &[1; 90]].concat()).unwrap();
         assert!(message(dir.path()).contains(told));
     }
@@ -209,7 +217,8 @@ fn weights_that_are_not_there_are_told_by_what_is() {
 }
 
 fn modules(transformer: &str, further: &[(&str, &str)]) -> Value {
-    let module = |(path, class): &(&str, &str)| json!({ "path": path, "type": format!("sentence_transformers.models.{class}") });
+    let module =
+        |(path, class): &(&str, &str)| json!({ "path": path, "type": format!("sentence_transformers.models.{class}") });
     let all = [(transformer, "Transformer")].iter().chain(further).map(module).collect::<Vec<_>>();
     json!(all)
 }
@@ -226,7 +235,10 @@ fn sentence_encoder(old: bool, pooling: &Value) -> tempfile::TempDir {
     }
     write(&dir.path().join("modules.json"), &modules(inner, &[("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]));
     write(&dir.path().join("1_Pooling/config.json"), pooling);
-    write(&dir.path().join(inner).join("sentence_bert_config.json"), &json!({ "max_seq_length": 9, "do_lower_case": true }));
+    write(
+        &dir.path().join(inner).join("sentence_bert_config.json"),
+        &json!({ "max_seq_length": 9, "do_lower_case": true }),
+    );
     dir
 }
 
@@ -277,7 +289,10 @@ fn modules_around_a_transformer_are_followed_or_refused_by_name() {
     std::fs::remove_file(&list).unwrap();
     assert_eq!(load(dir.path()).model.spec().pooling, Pooling::First);
     for (value, told) in [
-        (json!([{ "path": "0_StaticEmbedding", "type": "sentence_transformers.models.StaticEmbedding" }]), "StaticEmbedding"),
+        (
+            json!([{ "path": "0_StaticEmbedding", "type": "sentence_transformers.models.StaticEmbedding" }]),
+            "StaticEmbedding",
+        ),
         (modules("../elsewhere", &[]), "leads out of the folder"),
         (modules("/tmp", &[]), "leads out of the folder"),
         (modules("nowhere", &[]), "nowhere/config.json"),

@@ -13,7 +13,12 @@ fn change(folder: &std::path::Path, change: impl Fn(&mut Value)) {
 }
 
 fn special(names: &[(&str, u32)]) -> Value {
-    let token = |(name, id): &(&str, u32)| json!({ "id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true });
+    let token = |(name, id): &(&str, u32)| {
+        json!({
+            "id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+            "special": true,
+        })
+    };
     names.iter().map(token).collect()
 }
 
@@ -41,7 +46,17 @@ fn special_tokens_in_a_title_are_words() {
 fn any_characters_make_a_title() {
     let lm = load(folder().path());
     let long = "toy ".repeat(3_000);
-    let titles = ["", " ", "\0toy\u{1b}[2J", "😀🦊", "玩具总动员", "toy\nstory\r\n", "<script>alert(1)</script>", "e\u{301}", &long];
+    let titles = [
+        "",
+        " ",
+        "\0toy\u{1b}[2J",
+        "😀🦊",
+        "玩具总动员",
+        "toy\nstory\r\n",
+        "<script>alert(1)</script>",
+        "e\u{301}",
+        &long,
+    ];
     let ids = lm.tokenizer.tokenize(&titles).unwrap();
     assert_eq!(ids.len(), titles.len());
     assert_eq!((ids[0].len(), ids[8].len()), (0, 3_000));
