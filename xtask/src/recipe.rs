@@ -332,6 +332,17 @@ mod tests {
     }
 
     #[test]
+    fn the_model_of_the_figures_is_pooled_as_they_were_and_others_as_they_ask() {
+        let pooling = |sets: &[&str]| recipe("[[id]]\nkind='pop'", sets).unwrap().lm.pooling;
+        assert_eq!(pooling(&[]), Some(Pooling::First));
+        assert_eq!(pooling(&["lm.name=minilm", "lm.pooling=mean"]), Some(Pooling::Mean));
+        assert_eq!(pooling(&["lm.name=smollm2"]), None);
+        assert_eq!(pooling(&["lm.path=models/minilm"]), None, "a folder says how");
+        let resolved = recipe("[[id]]\nkind='pop'", &[]).unwrap().to_toml().unwrap();
+        assert!(resolved.contains("pooling = \"first\""), "{resolved}");
+    }
+
+    #[test]
     fn paths_of_imported_vectors_become_absolute() {
         let text = "[[id]]\nkind='import'\nitems='items.npy'\nuser_ids='users.txt'\nusers='users.npy'";
         let made = recipe(text, &[]).unwrap().absolute().unwrap();
