@@ -304,7 +304,7 @@ mod tests {
         std::fs::hard_link(&log, &twin).unwrap();
         let around = dir.path().join(".").join("..").join(dir.path().file_name().unwrap()).join("log");
         for output in [log.clone(), link, twin, around] {
-            assert!(refuse_inputs(std::slice::from_ref(&output), &[log.clone()]).is_err(), "{output:?}");
+            assert!(refuse_inputs(std::slice::from_ref(&output), std::slice::from_ref(&log)).is_err(), "{output:?}");
         }
         assert!(refuse_inputs(&[dir.path().join("other")], &[log]).is_ok());
     }
