@@ -63,9 +63,20 @@ impl IdScale {
     /// The ID method's own scores, `[batch, items]`, of scaled `users`, `[batch, interests, dim]`, and `items`, `[items, dim]`:
     /// the maximum over interests.
     pub(crate) fn scores(&self, users: Tensor<3>, items: Tensor<2>) -> Tensor<2> {
-        let mean = row(&self.item_mean, &items.device());
-        let items = items * self.item_norm + mean;
+        let items = self.uncentred(items) * self.item_norm;
         (users * self.user_norm).matmul(items.transpose().unsqueeze()).max_dim(1).squeeze_dim(1)
+    }
+
+    /// Scaled `items`, `[items, dim]`, with their mean: of products with several interests of a user the largest is then the
+    /// method's own largest.
+    pub(crate) fn uncentred(&self, items: Tensor<2>) -> Tensor<2> {
+        let mean = row(&self.item_mean, &items.device());
+        items + mean / self.item_norm
+    }
+
+    /// What the method adds to a score, on the scale of products of scaled users and [`IdScale::uncentred`] items.
+    pub(crate) fn addition(&self, own: f32) -> f32 {
+        own / (self.user_norm * self.item_norm)
     }
 
     /// Per-dimension deviation of scaled user vectors, `[1, dim]`.

@@ -7,14 +7,14 @@ use crate::loss::Candidates;
 use crate::order::Order;
 use crate::teacher::{fitted_scale, spread};
 use crate::{
-    AlignConfig, AlignLoss, AlignTrain, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, Tuning, bpr_in_batch,
-    bpr_sampled, distill, info_nce, mmd, mse, softmax_in_batch, user_vectors, with_id_score,
+    AlignConfig, AlignLoss, AlignTrain, IdScale, Layerwise, PairLoss, ProjectionKind, RaRec, TextTower, Towers, Tuning,
+    bpr_in_batch, bpr_sampled, distill, info_nce, mmd, mse, softmax_in_batch, user_vectors, with_id_score,
 };
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{
-    Aligner, Curve, Dataset, Device, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result, Sample,
-    SplitMix, dropout_mask, normal, rng, splitmix64,
+    Aligner, Curve, Dataset, Device, Error, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result,
+    Sample, SplitMix, dropout_mask, normal, rng, splitmix64,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -61,6 +61,12 @@ impl<'a, I, L> Job<'a, I, L> {
         Self { ids, training_ids, text, dataset, samples, max_history, align, train, seed, state, replicas }
     }
 
+    /// A sample as what was read and what follows.
+    fn sample(&self, sample: &Sample) -> (History<'a>, u32) {
+        let (items, target) = self.dataset.sample(*sample, self.max_history);
+        (History { user: sample.user, items }, target)
+    }
+
     fn order(&self) -> Order {
         Order::new(self.samples.len(), self.train.batch, self.seed)
     }
@@ -80,7 +86,8 @@ pub type Validate<'a> = Option<Metric<'a>>;
 /// Trains the towers and returns them, on the plain device, as they were at the best validation.
 ///
 /// # Errors
-/// As [`ra_core::fit`] and, for `align.id_residual`, [`with_id_score`].
+/// As [`ra_core::fit`] and, for `align.id_residual`, [`with_id_score`]. [`ra_core::Error::Missing`] for an ID method that adds to
+/// the scores beyond its vectors ([`Recommender::additions`]): the towers would be aligned to what is left of it.
 ///
 /// # Panics
 /// When there are no samples, or one points outside the data set.
@@ -93,6 +100,10 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     if job.align.id_residual {
         // Before anything is read.
         needed(validate, crate::id_score::REMEDY)?;
+    }
+    let reads_ids = job.align.projection != ProjectionKind::None || job.align.distill > 0.0;
+    if reads_ids && job.samples.iter().any(|s| !job.ids.additions(&job.sample(s).0).is_empty()) {
+        return Err(beyond_vectors());
     }
     let mut order = job.order();
     let frozen = Frozen::prepare(job, progress);
@@ -112,6 +123,16 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     let towers = towers.valid();
     let towers = if job.align.id_residual { with_id_score(model(towers), validate)?.towers } else { towers };
     Ok((towers, frozen.scale, curve))
+}
+
+/// Only vectors can be aligned. Those of a Markov chain are plain popularity: its counts are additions.
+fn beyond_vectors() -> Error {
+    Error::Missing {
+        what: "an ID method whose score is the product of its vectors".into(),
+        remedy: "this one adds to the scores of single items, as a Markov chain adds its counts, which no alignment reads; align \
+                 another, such as sasrec or ease"
+            .into(),
+    }
 }
 
 /// All that training reads and never changes.
@@ -140,11 +161,7 @@ struct Vectors {
 
 impl<'a> Frozen<'a> {
     fn prepare<I: Recommender, L: LanguageModel>(job: &Job<'a, I, L>, progress: &dyn Progress) -> Self {
-        let sample = |s: &Sample| {
-            let (items, target) = job.dataset.sample(*s, job.max_history);
-            (History { user: s.user, items }, target)
-        };
-        let (histories, targets): (Vec<History<'a>>, Vec<u32>) = job.samples.iter().map(sample).unzip();
+        let (histories, targets): (Vec<History<'a>>, Vec<u32>) = job.samples.iter().map(|s| job.sample(s)).unzip();
         let raw_users = match job.training_ids {
             Some(ids) => user_vectors(ids, &histories),
             None => user_vectors(job.ids, &histories),
@@ -204,21 +221,20 @@ impl<'a> Frozen<'a> {
         let (unique, place) = unique(&columns);
 
         let user_ids = self.noisy_users(&vectors.users, batch, align, seed);
-        let user_prefix = towers.user.prefix(user_ids.clone());
+        let user_prefix = towers.user.prefix(user_ids);
         let item_ids = dropped(select(&vectors.items, unique.iter().map(|&i| i as usize)), align, seed ^ 1);
         let item_ids = without_some(item_ids, align.item_id_drop, 1, seed ^ 4);
-        let item_prefix = towers.item.prefix(item_ids.clone().unsqueeze_dim(1));
+        let item_prefix = towers.item.prefix(item_ids.unsqueeze_dim(1));
         let lm = towers.extra.language_model(frozen_lm);
         let user_texts: Vec<Vec<u32>> = batch.iter().map(|&s| self.user_texts[s].clone()).collect();
-        let user_id = user_ids.mean_dim(1).squeeze_dim(1);
         // Of vectors without noise or dropout: the towers are to tell the same from less.
         let teacher = (align.distill > 0.0).then(|| {
             let items = select(&vectors.items, columns.iter().map(|&i| i as usize));
             self.scale.scores(self.users(&vectors.users, batch), items) * self.teacher_scale
         });
         let scored = |[users, items]: [Tensor<2>; 2]| {
-            let users = towers.extra.close(Side::User, users, user_id.clone(), align.normalize);
-            let items = towers.extra.close(Side::Item, items, item_ids.clone(), align.normalize);
+            let users = towers.extra.close(Side::User, users, align.normalize);
+            let items = towers.extra.close(Side::Item, items, align.normalize);
             let items = select(&items, place.iter().copied());
             let pair = self.pair_loss(align, &towers.extra, batch, &columns, [users.clone(), items.clone()]);
             match &teacher {

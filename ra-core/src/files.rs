@@ -56,6 +56,16 @@ pub fn is_unfinished(name: &OsStr) -> bool {
     name.to_string_lossy().starts_with(UNFINISHED)
 }
 
+/// Whether a file that begins with `bytes` is a Git LFS pointer: what lies in a clone in place of a large file.
+pub fn lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs.github.com/spec/")
+}
+
+/// The error for a file that is a [Git LFS pointer](lfs_pointer).
+pub fn lfs_pointer_error(path: &Path) -> Error {
+    Error::corrupt(path, "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`")
+}
+
 /// `read`, where a panic is an error that names `path`: readers of other crates panic on some damaged files.
 ///
 /// # Errors
@@ -175,6 +185,13 @@ mod tests {
             write_atomic(&path, &bytes).unwrap();
             assert_eq!(fingerprint_file(&path).unwrap(), fingerprint([&bytes[..]]));
         }
+    }
+
+    #[test]
+    fn a_pointer_is_told_from_a_file() {
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+        assert!(lfs_pointer(pointer) && !lfs_pointer(b"version,item\n") && !lfs_pointer(b""));
+        assert!(lfs_pointer_error(Path::new("a.bin")).to_string().contains("a.bin: is a Git LFS pointer"));
     }
 
     #[test]

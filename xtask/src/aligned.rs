@@ -57,10 +57,25 @@ impl Plan {
         Some(Self { name, align, numbered })
     }
 
+    /// Whether the ID method's vectors enter.
+    pub(crate) fn reads_ids(&self) -> bool {
+        self.align.projection != ProjectionKind::None || self.align.distill > 0.0
+    }
+
+    /// Whether it is trained without the loss that the recipe ties prefixes to texts by, which is then said in its name.
+    fn drops_loss(&self, recipe: &Recipe) -> bool {
+        self.align.loss != recipe.align.loss
+    }
+
     /// Whether it is RA-Rec's towers and the weight of the ID method's own score.
     fn only_weighs_ids(&self, recipe: &Recipe) -> bool {
         let weighed = AlignConfig { id_residual: true, ..recipe.align.clone() };
         recipe.rows.contains(&Row::RaRec) && self.align != recipe.align && self.align == weighed
+    }
+
+    /// Whether what the ID method says of a user takes part.
+    pub(crate) fn reads_users(&self) -> bool {
+        self.align.projection != ProjectionKind::None
     }
 
     /// Whether it reads what RA-Rec reads.
@@ -95,19 +110,27 @@ impl Run {
                 }
                 false => text.tower(&self.dataset.catalog, &self.recipe.prompt, &plan.align, interests)?,
             };
+            if plan.drops_loss(&self.recipe) {
+                tracing::warn!(
+                    row = plan.name,
+                    "trained without align.loss, which other rows have: a tuned language model changes the texts that it aligns \
+                     to; for rows of one loss set align.loss = \"none\""
+                );
+            }
             let (model, mark) = self.align(&plan, backbone, (text, &own))?;
             let rows = ledger(&model.towers);
-            let label = match plan.align.projection {
-                ProjectionKind::None => format!("{}({})", plan.name, self.lm_name()),
-                _ => format!("{}({name}, {})", plan.name, self.lm_name()),
+            let of = if plan.reads_ids() { format!("{name}, {}", self.lm_name()) } else { self.lm_name() };
+            let label = match plan.drops_loss(&self.recipe) {
+                true => format!("{}({of}, without align.loss)", plan.name),
+                false => format!("{}({of})", plan.name),
             };
             let costs = Training { samples: mark.samples, params: trainable_params(&rows), seconds: mark.seconds };
             let items = self.evaluate(&label, plan.name, &model, costs)?;
             if !plan.only_weighs_ids(&self.recipe) {
                 curves.push(LearningCurve { name: plan.name.into(), curve: mark.curve.clone() });
             }
+            self.folder.save_items(plan.name, items)?;
             if row == Row::RaRec {
-                self.folder.save_items(plan.name, items)?;
                 crate::print::print_ledger(&rows, text.params());
                 if self.recipe.rows.contains(&Row::Probes) {
                     self.probes(&model, backbone, text)?;
@@ -267,18 +290,20 @@ impl Run {
     }
 }
 
-/// RA-Rec of a finished run.
+/// The model of a plan in a finished run; nothing where the run did not train it.
 pub(crate) fn load<'a>(
     folder: &crate::folder::RunFolder,
-    recipe: &Recipe,
+    (recipe, plan): (&Recipe, &Plan),
     (backbone, dataset): (&'a Trained, &Dataset),
     text: &'a Text,
 ) -> Result<Option<Aligned<'a>>> {
-    let Some(mark) = folder.towers_mark("ra-rec")? else { return Ok(None) };
-    let ids = Altered::new(&*backbone.model, recipe.align.ids, dataset, recipe.seed);
+    let Some(mark) = folder.towers_mark(plan.name)? else { return Ok(None) };
+    let ids = Altered::new(&*backbone.model, plan.align.ids, dataset, recipe.seed);
     let name = recipe.ids.last().map(IdConfig::name).unwrap_or_default();
     let of = id_fingerprint(&*backbone.model, dataset, &folder.id_checkpoint(name))?;
-    let towers = folder.load_towers("ra-rec", &mark, &recipe.align, &of, (backbone, text))?;
-    let tower = text.tower(&dataset.catalog, &recipe.prompt, &recipe.align, backbone.model.interests())?;
+    let towers = folder.load_towers(plan.name, &mark, &plan.align, &of, (backbone, text))?;
+    let own = plan.numbered.then(|| numbered(&dataset.catalog));
+    let catalog = own.as_ref().unwrap_or(&dataset.catalog);
+    let tower = text.tower(catalog, &recipe.prompt, &plan.align, backbone.model.interests())?;
     Ok(Some(RaRec { ids, scale: mark.scale, text: tower, towers }))
 }

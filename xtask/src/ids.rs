@@ -25,7 +25,7 @@ impl Run {
         fold: Option<Fold>,
     ) -> Result<(Trained, IdMark)> {
         let reader = text.filter(|_| config.reads_features());
-        let features = reader.map(|text| text.features(&self.dataset.catalog));
+        let features = reader.map(|text| text.features(&self.dataset.catalog)).transpose()?;
         let name = match fold {
             None => config.name().to_string(),
             Some(Fold { index, of }) => format!("{}-fold-{}-of-{of}", config.name(), index + 1),

@@ -3,6 +3,7 @@
 //! A run owns its log: two runs in one process write to files of their own.
 use crate::stop;
 use crate::tensorboard::Events;
+use crate::terminal;
 use anyhow::{Context, Result};
 use std::fmt::Debug;
 use std::fs::File;
@@ -25,8 +26,7 @@ pub(crate) fn listen() {
 
 fn terminal() -> Layers {
     // A terminal that has gone is no reason to stop, nor to say so where nobody reads.
-    let warnings =
-        fmt::layer().without_time().with_target(false).with_writer(std::io::stderr).log_internal_errors(false);
+    let warnings = fmt::layer().without_time().with_target(false).with_writer(|| terminal::Warnings);
     std::iter::once(warnings.with_filter(LevelFilter::WARN).boxed()).chain(stop::layer()).collect()
 }
 

@@ -1,8 +1,8 @@
 //! `cargo xtask run` of a suite: a recipe that names other recipes, or one recipe in several settings.
 use crate::folder::Earlier;
 use crate::lock::{holds_files, lock};
-use crate::recipe;
 use crate::run::{self, RunArgs, run_one};
+use crate::settings;
 use crate::shared::{ID_MODELS, KIND};
 use anyhow::{Context, Result, bail};
 use ra_core::{MARKER, OutputFolder, read_json, write_atomic, write_json};
@@ -74,7 +74,7 @@ impl Suite {
         if !["suite", "axis", "recipe"].iter().any(|key| table.contains_key(*key)) {
             return Ok(None);
         }
-        let suite: Self = table.try_into().map_err(|e| anyhow::anyhow!("a suite: {}", recipe::one_line(&e)))?;
+        let suite: Self = table.try_into().map_err(|e| anyhow::anyhow!("a suite: {}", settings::one_line(&e)))?;
         match (&suite.suite, &suite.recipe) {
             (Some(_), None) if suite.axis.is_empty() && suite.set.is_empty() && suite.published.is_none() => {}
             (None, Some(_)) if !suite.axis.is_empty() && suite.axis.iter().all(|axis| !axis.values.is_empty()) => {}
@@ -168,7 +168,7 @@ impl Member {
 /// method under one configuration is trained once. A member that cannot run, say for want of its data, does not keep the
 /// others from it. With `--resume` a member that this suite has finished is not run again.
 pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
-    let (path, table) = recipe::read(&args.recipe, root)?;
+    let (path, table) = settings::read(&args.recipe, root)?;
     let Some(suite) = Suite::read(table).with_context(|| format!("recipe {}", path.display()))? else {
         return Ok(false);
     };
@@ -184,7 +184,7 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
         let folder = out.join(member.folder());
         say!("== {}", member.folder());
         let one = RunArgs {
-            recipe: member.recipe.clone(),
+            recipe: member.recipe.clone().into(),
             sets: suite.sets(&args.sets, member),
             out: Some(folder.clone()),
             suite: Some(run::Member { folder: out.clone(), done: plan.done.contains(&member.folder()) }),
@@ -329,7 +329,7 @@ mod tests {
         let mut runs = 0;
         for entry in std::fs::read_dir(root.join("xtask/recipes")).unwrap() {
             let path = entry.unwrap().path().to_string_lossy().into_owned();
-            let (_, table) = recipe::read(&path, &root).unwrap();
+            let (_, table) = settings::read(&path, &root).unwrap();
             let all = match Suite::read(table).unwrap() {
                 Some(suite) => suite.members().into_iter().map(|m| (m.recipe.clone(), suite.sets(&[], &m))).collect(),
                 None => vec![(path.clone(), vec![])],

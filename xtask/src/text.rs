@@ -5,7 +5,7 @@ use crate::recipe::Recipe;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, Prompts, TextCache, TextTower, Tuning};
-use ra_core::{Catalog, Device, Fingerprint, History, LanguageModel, LmSpec, Precision};
+use ra_core::{Catalog, Device, Fingerprint, History, LanguageModel, LmSpec, Precision, Problem};
 use ra_llm::PretrainedLm;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,8 @@ impl Text {
         let lm = on(first)?;
         let other = |device: &Device| (device != first).then(|| Ok(on(device)?.model)).transpose();
         let replicas = further.iter().map(other).collect::<Result<_>>()?;
-        recipe.align.check(&lm.model.spec()).map_err(anyhow::Error::msg)?;
+        let misfits = recipe.align.misfits(&lm.model.spec()).into_iter().map(|problem| problem.within("align"));
+        Problem::refuse(&misfits.collect::<Vec<_>>()).map_err(anyhow::Error::msg)?;
         Ok(Self {
             lm,
             replicas,
@@ -91,7 +92,7 @@ impl Text {
         // Rows that are tokens of the input take their places from the text.
         let rows = if align.placement == Placement::Input { align.n_ctx + align.n_tok * interests } else { 0 };
         let room = lm.spec().max_tokens.saturating_sub(rows);
-        let prompts = Prompts::new(&self.lm.tokenizer, catalog, prompt, room);
+        let prompts = Prompts::new(&self.lm.tokenizer, catalog, prompt, room)?;
         if prompts.user(&History { user: 0, items: &[] }).len() > room {
             bail!("prompt.user is longer than the {room} tokens that the language model has room for; shorten it");
         }
@@ -108,8 +109,12 @@ impl Text {
     }
 
     /// Its vectors of the titles of the run's catalogue.
-    pub(crate) fn features(&self, catalog: &Catalog) -> &Tensor<2> {
-        self.features.get_or_init(|| ra_align::title_vectors(self.lm(), &self.lm.tokenizer, catalog))
+    pub(crate) fn features(&self, catalog: &Catalog) -> Result<&Tensor<2>> {
+        if let Some(known) = self.features.get() {
+            return Ok(known);
+        }
+        let vectors = ra_align::title_vectors(self.lm(), &self.lm.tokenizer, catalog)?;
+        Ok(self.features.get_or_init(|| vectors))
     }
 
     fn rows_key(&self, align: &AlignConfig) -> RowsKey {

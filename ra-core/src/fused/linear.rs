@@ -3,7 +3,7 @@ use super::activation::{Activation, activate, activate_in_place};
 use super::math::TILE;
 use super::matrix_unit::Unit;
 use super::panels::Panels;
-use super::{Matrix, Operator, apply, on_flex};
+use super::{Matrix, Operator, apply, in_host_memory};
 use crate::Precision;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl FrozenLinear {
     ) -> Self {
         assert_eq!(weight.len(), input * output, "a weight for every input and output");
         assert!(bias.as_ref().is_none_or(|b| b.len() == output), "a bias for every output");
-        let weight = if on_flex(device) {
+        let weight = if in_host_memory(device) {
             let mut bias = bias.unwrap_or_default();
             bias.resize(output.next_multiple_of(TILE), 0.0);
             Weight::Packed(Arc::new(Packed { panels: Panels::new(weight, layout, [input, output]), bias }))
@@ -74,7 +74,7 @@ impl FrozenLinear {
         self.dims
     }
 
-    /// `[rows, in]` to `[rows, out]`.
+    /// `[rows, in]` to `[rows, out]`, in `f32` whatever type `x` has.
     ///
     /// # Panics
     /// When `x` lives on another device than the layer.
@@ -85,9 +85,10 @@ impl FrozenLinear {
                 let Plain { weight, bias } = &**plain;
                 let tracked = x.is_autodiff() || weight.is_autodiff();
                 let (x, weight) = (lifted(x, tracked), lifted(weight.clone(), tracked));
-                let y = match weight.dtype() {
-                    DType::F32 => x.matmul(weight),
-                    half => x.cast(half).matmul(weight).cast(DType::F32),
+                let y = match (x.dtype(), weight.dtype()) {
+                    (DType::F32, DType::F32) => x.matmul(weight),
+                    (_, DType::F32) => x.cast(DType::F32).matmul(weight),
+                    (_, half) => x.cast(half).matmul(weight).cast(DType::F32),
                 };
                 match bias {
                     Some(bias) => y + lifted(bias.clone(), tracked),
@@ -173,9 +174,12 @@ struct Product(Arc<Packed>, Option<Activation>);
 
 impl Product {
     fn of(self, x: Tensor<2>) -> Tensor<2> {
+        let device = x.device();
+        assert!(in_host_memory(&device), "a layer of the processor reads from the processor, not from {device:?}");
+        let x = if x.dtype() == DType::F32 { x } else { x.cast(DType::F32) };
         match apply(self, &[x]) {
             Some(y) => y,
-            None => unreachable!("a layer and what it reads live on one device, as f32"),
+            None => unreachable!("f32 in host memory"),
         }
     }
 }
