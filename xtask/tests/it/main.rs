@@ -9,6 +9,7 @@ mod evaluation;
 mod house;
 mod kill;
 mod safety;
+mod strangers_front;
 
 /// Cargo runs a test in its package's folder; a path from compile time may be another clone's that shares the target folder.
 fn workspace() -> std::path::PathBuf {
