@@ -10,6 +10,7 @@ mod house;
 mod kill;
 mod safety;
 mod strangers_run;
+mod strangers_front;
 
 /// Cargo runs a test in its package's folder; a path from compile time may be another clone's that shares the target folder.
 fn workspace() -> std::path::PathBuf {
