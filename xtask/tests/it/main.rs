@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod cache;
+mod checks;
 mod cli;
 mod damaged;
 mod documents;
