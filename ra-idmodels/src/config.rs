@@ -160,8 +160,8 @@ impl IdConfig {
         }
     }
 
-    /// Whether it adds to scores beyond the product of its vectors ([`Recommender::additions`]), so that its vectors alone are
-    /// not the method and cannot be aligned.
+    /// Whether it adds to scores beyond the product of its vectors ([`Recommender::additions`]), so that its vectors
+    /// alone are not the method and cannot be aligned.
     pub fn adds_to_scores(&self) -> bool {
         matches!(self, Self::Markov(_))
     }

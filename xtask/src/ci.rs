@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Runs all tests, those behind a failed one too, and says in the end how many passed, failed and were skipped, and why.
+/// Runs all tests, those behind a failed one too, and says in the end how many passed, failed and were skipped, and
+/// why.
 ///
 /// # Errors
 /// When a test fails or cargo cannot be started.

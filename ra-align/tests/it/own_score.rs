@@ -1,4 +1,5 @@
-//! The ID method's own score is one number wherever it is read: the best of its interests, and what it adds beyond vectors.
+//! The ID method's own score is one number wherever it is read: the best of its interests, and what it adds beyond
+//! vectors.
 use crate::{dataset, device, histories, text};
 use burn::tensor::Tensor;
 use ra_align::{

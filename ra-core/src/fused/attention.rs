@@ -301,7 +301,10 @@ mod tests {
         let [q, k, v] = [q, k, v].map(|x: Tensor<3>| x.cast(DType::F64));
         let double = attend(q, k, v, bias, 2, true);
         assert_eq!((double.dtype(), double.device()), (DType::F64, device));
-        double.into_data().convert_dtype(DType::F32).assert_approx_eq(&single, burn::tensor::Tolerance::<f32>::rel_abs(1e-4, 1e-5));
+        double
+            .into_data()
+            .convert_dtype(DType::F32)
+            .assert_approx_eq(&single, burn::tensor::Tolerance::<f32>::rel_abs(1e-4, 1e-5));
     }
 
     #[test]

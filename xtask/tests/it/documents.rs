@@ -114,8 +114,8 @@ fn anchors(document: &str) -> Vec<String> {
     document.lines().filter_map(heading).collect()
 }
 
-/// Whether what `document`, which lies in `folder`, refers to is there: beside it, in the repository, or, told by name alone,
-/// anywhere in it.
+/// Whether what `document`, which lies in `folder`, refers to is there: beside it, in the repository, or, told by name
+/// alone, anywhere in it.
 fn is_there(reference: &str, document: &str, folder: &Path, files: &[(PathBuf, String)]) -> bool {
     let (path, anchor) = reference.split_once('#').unwrap_or((reference, ""));
     if path.is_empty() {
