@@ -33,7 +33,8 @@ impl Default for AlphaRecConfig {
     }
 }
 
-/// Items mapped from frozen vectors; a user is the mean of the mapped items. Where it is used it is a [`FittedAlphaRec`].
+/// Items mapped from frozen vectors; a user is the mean of the mapped items. Where it is used it is a
+/// [`FittedAlphaRec`].
 #[derive(Module, Debug)]
 pub struct AlphaRec {
     items: MappedFeatures,
