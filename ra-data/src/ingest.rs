@@ -2,12 +2,10 @@
 use crate::config::{DataConfig, TitleParts};
 use crate::interactions::{Builder, Interactions};
 use crate::records::{Skipped, Wanted};
-use crate::source::Source;
 use crate::time::{Calendar, Times, is_order};
-use crate::{DataError, Result};
-use burn::tensor::Device;
+use crate::{DataError, Result, folder};
 use foldhash::fast::RandomState;
-use ra_core::check_room;
+use ra_core::check_host_room;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +38,7 @@ pub(crate) fn files(config: &DataConfig) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in [&config.interactions, &config.items, &config.test].into_iter().flatten() {
         files.extend(path.is_dir().then(|| path.clone()));
-        files.extend(Source::all(path)?.iter().map(|source| source.path().to_owned()));
+        files.extend(folder::files(path)?);
     }
     Ok(files)
 }
@@ -53,7 +51,7 @@ pub(crate) fn read_interactions(config: &DataConfig, skipped: &mut Skipped) -> R
     let mut builder = Builder::default();
     let told = scan(config, skipped, |user, item, time| {
         if let Some(bytes) = builder.growth() {
-            check_room("read interactions", bytes as u64 / 4, &Device::flex(), REMEDY)?;
+            check_host_room("read interactions", bytes as u64, REMEDY)?;
         }
         builder.push(user, item, time);
         Ok(())

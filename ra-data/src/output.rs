@@ -80,6 +80,7 @@ impl<'a> Output<'a> {
         if let Some(log) = self.log.take() {
             log.finish()?.sync_all().map_err(|e| cannot_write(&self.folder, e))?;
             self.partitions += 1;
+            ra_core::point(format_args!("partition {}", self.partitions));
         }
         Ok(())
     }

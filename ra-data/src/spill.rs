@@ -105,6 +105,7 @@ impl Spilling {
     pub(crate) fn finish(mut self) -> Result<Spilled> {
         self.flush()?;
         self.table.finish()?;
+        ra_core::point(format_args!("spilled {}", self.path.file_name().unwrap_or_default().display()));
         Ok(Spilled { path: self.path, rows: self.rows })
     }
 }

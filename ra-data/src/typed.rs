@@ -1,9 +1,9 @@
-//! JSON lines, Parquet and Arrow: files whose fields have types.
+//! Parquet and Arrow: files whose fields have types.
 use crate::arrays::Texts;
 use crate::arrow_file::{self, Kind};
 use crate::records::{Columns, Record, Visit, Wanted};
 use crate::source::Source;
-use crate::{DataError, Result, python};
+use crate::{DataError, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -11,73 +11,8 @@ use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
-use serde_json::{Map, Value};
-use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Seek};
+use std::io::{BufReader, Seek};
 use std::path::Path;
-
-/// Reads one object a line, JSON or Python's writing of it; a key that a row lacks is empty, a key that every row lacks is
-/// an error.
-pub(crate) fn read_json_lines(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
-    let path = source.path();
-    let mut names = vec![String::new(); wanted.len()];
-    let mut found = BTreeSet::new();
-    for (line, row) in source.open()?.split(b'\n').zip(1usize..) {
-        let line = line.map_err(|e| source.failed(e))?;
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let object = match object(&line) {
-            Ok(object) => object,
-            Err(problem) => {
-                visit(Err(DataError::row(path, row, format!("not a JSON object: {problem}"))))?;
-                continue;
-            }
-        };
-        let mut fields: Vec<Cow<'_, str>> = Vec::with_capacity(wanted.len());
-        for (wanted, name) in wanted.iter().zip(&mut names) {
-            let field = wanted.names.iter().find_map(|name| object.get_key_value(name.as_str()));
-            if let (Some((key, _)), true) = (field, name.is_empty()) {
-                name.clone_from(key);
-            }
-            fields.push(field.map_or(Cow::from(""), |(_, value)| text_of(value)));
-        }
-        if names.iter().any(String::is_empty) && found.len() < 64 {
-            found.extend(object.keys().cloned());
-        }
-        let fields: Vec<&str> = fields.iter().map(AsRef::as_ref).collect();
-        visit(Ok(Record { path, names: &names, fields: &fields, row }))?;
-    }
-    let found: Vec<String> = found.into_iter().collect();
-    match wanted.iter().zip(&names).find(|(wanted, name)| name.is_empty() && !wanted.is_optional()) {
-        Some((lacking, _)) if !found.is_empty() => Err(lacking.missing(path, &found)),
-        _ => Ok(()),
-    }
-}
-
-fn object(line: &[u8]) -> std::result::Result<Map<String, Value>, String> {
-    let error = match serde_json::from_slice(line) {
-        Ok(object) => return Ok(object),
-        Err(error) => error.to_string(),
-    };
-    match str::from_utf8(line).ok().and_then(python::parse) {
-        Some(Value::Object(object)) => Ok(object),
-        _ => Err(error),
-    }
-}
-
-/// A list is its parts, one after the other.
-fn text_of(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::Null => "".into(),
-        Value::String(text) => text.into(),
-        Value::Array(parts) => {
-            parts.iter().map(text_of).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ").into()
-        }
-        other => other.to_string().into(),
-    }
-}
 
 /// Reads a Parquet file; numbers and times become text, so that ids and errors look as in any other format.
 pub(crate) fn read_parquet(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! BERT4Rec (Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
 //! Transformer", CIKM 2019), put together as RecBole does.
+use crate::config::not_divided;
 use crate::golden::{Parameter, linear, norm};
 use crate::loss::whole_catalogue;
 use crate::sequence::{histories, ints, linear_of, normed};
@@ -8,7 +9,7 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{attention, dropout, gelu};
-use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, splitmix64};
+use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -84,11 +85,8 @@ const EPSILON: f32 = 1e-12;
 const DEVIATION: f32 = 0.02;
 
 impl Bert4RecConfig {
-    /// What does not make sense, in words a person can act on.
-    ///
-    /// # Errors
-    /// The key, its value and what is allowed.
-    pub fn check(&self) -> Result<(), String> {
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
         // Of two items read, one is the mask.
         let least = [
             ("dim", self.dim, 1),
@@ -96,21 +94,14 @@ impl Bert4RecConfig {
             ("inner", self.inner, 1),
             ("max_length", self.max_length, 2),
         ];
-        for (key, value, least) in least {
-            if value < least {
-                return Err(format!("id.{key} is {value}, it must be at least {least}"));
-            }
-        }
-        if !self.dim.is_multiple_of(self.heads) {
-            return Err(format!("id.dim is {}, it must be a multiple of id.heads, {}", self.dim, self.heads));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(format!("id.dropout is {}, it must be in 0..1", self.dropout));
-        }
+        let mut found: Vec<Problem> =
+            least.into_iter().filter_map(|(key, value, least)| Problem::if_below(key, value, least)).collect();
+        found.extend(not_divided(self.dim, self.heads));
+        found.extend(Problem::unless_share("dropout", self.dropout));
         if !(self.mask > 0.0 && self.mask <= 1.0) {
-            return Err(format!("id.mask is {}, it must be above 0 and at most 1", self.mask));
+            found.push(Problem::new("mask", format!("is {}, it must be above 0 and at most 1", self.mask)));
         }
-        Ok(())
+        found
     }
 
     /// A fresh model for a catalogue of `items` items.
@@ -260,5 +251,9 @@ impl Recommender for Bert4Rec {
         let rows = ints(items.iter().map(|&i| i as i32), &self.items.device());
         let bias = self.bias.val().select(0, rows.clone()).reshape([items.len(), 1]);
         Tensor::cat(vec![self.items.val().select(0, rows), bias], 1)
+    }
+
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
     }
 }

@@ -5,7 +5,7 @@ use crate::{Loss, Prefixes, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, xavier_normal};
+use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, normal_numbers, rng, xavier_normal};
 use serde::{Deserialize, Serialize};
 
 /// How interests are drawn from a history.
@@ -74,17 +74,13 @@ pub struct ComiRec {
 }
 
 impl ComiRecConfig {
-    /// What does not make sense, in words a person can act on.
-    ///
-    /// # Errors
-    /// The key, its value and what is allowed.
-    pub fn check(&self) -> Result<(), String> {
-        for (key, value) in [("dim", self.dim), ("interests", self.interests), ("max_length", self.max_length)] {
-            if value == 0 {
-                return Err(format!("id.{key} is 0, it must be at least 1"));
-            }
-        }
-        self.item_loss().check()
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let sizes = [("dim", self.dim), ("interests", self.interests), ("max_length", self.max_length)];
+        let mut found: Vec<Problem> =
+            sizes.into_iter().filter_map(|(key, value)| Problem::if_below(key, value, 1)).collect();
+        found.extend(self.item_loss().problems());
+        found
     }
 
     fn item_loss(&self) -> ItemLoss {
@@ -96,13 +92,13 @@ impl ComiRecConfig {
         let (dim, random) = (self.dim, &mut rng(seed, "comirec", 0));
         let attentive = self.extraction == Extraction::SelfAttentive;
         let inner = if attentive { 4 * dim } else { dim };
-        let start = normal([self.interests, self.max_length], 1.0, &mut rng(0, "routing", 0), &Device::flex());
+        let start = normal_numbers(self.interests * self.max_length, 1.0, &mut rng(0, "routing", 0));
         ComiRec {
             items: normal([items + 1, dim], 0.02, random, device),
             positions: normal([self.max_length, dim], 0.02, random, device),
             first: xavier_normal([dim, inner], random, device),
             second: attentive.then(|| xavier_normal([inner, self.interests], random, device)),
-            start: start.val().into_data().iter::<f32>().collect(),
+            start,
             config: self.clone(),
         }
     }
@@ -195,5 +191,9 @@ impl Recommender for ComiRec {
 
     fn items(&self, items: &[u32]) -> Tensor<2> {
         item_rows(&self.items.val(), items)
+    }
+
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
     }
 }

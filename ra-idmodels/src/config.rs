@@ -1,7 +1,7 @@
 //! The run-time choice of a method: one tagged enum, one match.
 use crate::*;
 use burn::tensor::{Device, Tensor};
-use ra_core::{Curve, Dataset, IdModel, LedgerRow, Recommender, Result, ledger, load_module, save_module};
+use ra_core::{Curve, Dataset, IdModel, LedgerRow, Problem, Recommender, Result, ledger, load_module, save_module};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -37,9 +37,6 @@ pub enum IdConfig {
     Import(ImportConfig),
 }
 
-/// Every `kind`, for messages.
-const KINDS: &str = "pop, markov, ease, mf, lightgcn, sasrec, gru4rec, bert4rec, comirec, alpharec, unisrec, import";
-
 impl<'de> Deserialize<'de> for IdConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
         fn read<C: Default + Serialize + DeserializeOwned>(keys: Map<String, Value>) -> serde_json::Result<C> {
@@ -48,7 +45,9 @@ impl<'de> Deserialize<'de> for IdConfig {
             serde_json::from_value(all)
         }
         let mut keys = Map::deserialize(from)?;
-        let kind = keys.remove("kind").ok_or_else(|| D::Error::custom(format!("kind is missing; one of {KINDS}")))?;
+        let kind = keys
+            .remove("kind")
+            .ok_or_else(|| D::Error::custom(format!("kind is missing; one of {}", Self::KINDS.join(", "))))?;
         let config = match kind.as_str().unwrap_or_default() {
             "pop" => read(keys).map(Self::Pop),
             "markov" => read(keys).map(Self::Markov),
@@ -62,7 +61,7 @@ impl<'de> Deserialize<'de> for IdConfig {
             "alpharec" => read(keys).map(Self::AlphaRec),
             "unisrec" => read(keys).map(Self::UniSRec),
             "import" => read(keys).map(Self::Import),
-            _ => return Err(D::Error::custom(format!("kind is {kind}, it must be one of {KINDS}"))),
+            _ => return Err(D::Error::custom(format!("kind is {kind}, it must be one of {}", Self::KINDS.join(", ")))),
         };
         config.map_err(D::Error::custom)
     }
@@ -79,6 +78,12 @@ fn merge(into: &mut Value, given: Value) {
 }
 
 impl IdConfig {
+    /// Every `kind`.
+    pub const KINDS: [&str; 12] = [
+        "pop", "markov", "ease", "mf", "lightgcn", "sasrec", "gru4rec", "bert4rec", "comirec", "alpharec", "unisrec",
+        "import",
+    ];
+
     /// Name in tables.
     pub fn name(&self) -> &'static str {
         match self {
@@ -97,38 +102,38 @@ impl IdConfig {
         }
     }
 
-    /// What does not make sense, in words a person can act on.
+    /// What cannot work, by key: `dim`, `train.lr`.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut found = match self {
+            Self::Pop(_) | Self::Markov(_) => Vec::new(),
+            Self::Ease(config) => config.problems(),
+            Self::Mf(config) => config.problems(),
+            Self::LightGcn(config) => config.problems(),
+            Self::Sasrec(config) => config.problems(),
+            Self::Gru4Rec(config) => config.problems(),
+            Self::Bert4Rec(config) => config.problems(),
+            Self::ComiRec(config) => config.problems(),
+            Self::AlphaRec(config) => config.problems(),
+            Self::UniSRec(config) => config.problems(),
+            Self::Import(config) => config.problems(),
+        };
+        let train = self.train().map(TrainConfig::problems).unwrap_or_default();
+        found.extend(train.into_iter().map(|problem| problem.within("train")));
+        found
+    }
+
+    /// What works and is hardly what anybody wants, by key: see [`TrainConfig::oddities`].
+    pub fn oddities(&self) -> Vec<Problem> {
+        let train = self.train().map(TrainConfig::oddities).unwrap_or_default();
+        train.into_iter().map(|problem| problem.within("train")).collect()
+    }
+
+    /// [`problems`](Self::problems) as an error.
     ///
     /// # Errors
-    /// The key, its value and what is allowed.
+    /// The keys, their values and what is allowed.
     pub fn check(&self) -> std::result::Result<(), String> {
-        if let Some(train) = self.train() {
-            train.check()?;
-        }
-        match self {
-            Self::Ease(config) => config.check(),
-            Self::Sasrec(config) => config.check(),
-            Self::Gru4Rec(config) => config.check(),
-            Self::Bert4Rec(config) => config.check(),
-            Self::ComiRec(config) => config.check(),
-            Self::UniSRec(config) => config.check(),
-            Self::Import(config) => config.check(),
-            Self::AlphaRec(AlphaRecConfig { max_length: 0, .. }) => {
-                Err("id.max_length is 0, it must be at least 1".into())
-            }
-            Self::AlphaRec(AlphaRecConfig { temperature, .. }) if !(*temperature > 0.0 && temperature.is_finite()) => {
-                Err(format!("id.temperature is {temperature}, it must be above 0"))
-            }
-            Self::Mf(MfConfig { negatives: 0, .. }) => Err("id.negatives is 0, it must be at least 1".into()),
-            Self::Mf(MfConfig { dim, .. })
-            | Self::LightGcn(LightGcnConfig { dim, .. })
-            | Self::AlphaRec(AlphaRecConfig { dim, .. })
-                if *dim == 0 =>
-            {
-                Err("id.dim is 0, it must be at least 1".into())
-            }
-            _ => Ok(()),
-        }
+        Problem::refuse(&self.problems())
     }
 
     /// How it is trained, if it is.
@@ -155,6 +160,21 @@ impl IdConfig {
         }
     }
 
+    /// Whether a user is what training made of them: somebody it was not trained on has no vector.
+    pub fn knows_trained_users_only(&self) -> bool {
+        match self {
+            Self::Mf(_) | Self::LightGcn(_) => true,
+            Self::Import(config) => config.users.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether it adds to scores beyond the product of its vectors ([`Recommender::additions`]), so that its vectors alone are
+    /// not the method and cannot be aligned.
+    pub fn adds_to_scores(&self) -> bool {
+        matches!(self, Self::Markov(_))
+    }
+
     /// Whether it needs given item vectors.
     pub fn reads_features(&self) -> bool {
         matches!(self, Self::AlphaRec(_) | Self::UniSRec(_))
@@ -165,6 +185,12 @@ impl IdConfig {
         let import = if let Self::Import(config) = self { Some(config.paths_mut()) } else { None };
         import.into_iter().flatten()
     }
+}
+
+/// The problem of a width that does not fall into `heads` of one size.
+pub(crate) fn not_divided(dim: usize, heads: usize) -> Option<Problem> {
+    let told = || Problem::new("dim", format!("is {dim}, it must be a multiple of heads, {heads}"));
+    (heads > 0 && !dim.is_multiple_of(heads)).then(told)
 }
 
 /// A trained ID method.
@@ -190,9 +216,20 @@ impl<M: IdModel> Checkpoint for M {
     }
 }
 
+impl Checkpoint for Ease {
+    fn save(&self, path: &Path) -> Result<()> {
+        save_module(self, path)
+    }
+}
+
 impl Trained {
     fn counted(model: impl Recommender + 'static) -> Self {
         Self { model: Box::new(model), curve: Curve::default(), ledger: Vec::new(), checkpoint: None }
+    }
+
+    /// A method that is solved, not trained: it has a checkpoint and nothing in the ledger.
+    fn solved(model: Ease) -> Self {
+        Self { checkpoint: Some(Box::new(model.clone())), ..Self::counted(model) }
     }
 
     fn learned<M: IdModel + 'static>(model: &M, curve: Curve) -> Self {
@@ -219,7 +256,7 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
     match config {
         IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(job.dataset, job.device))),
         IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(job.dataset, job.device))),
-        IdConfig::Ease(c) => Ok(Trained::counted(c.solve(job.dataset, job.device)?)),
+        IdConfig::Ease(c) => Ok(Trained::solved(c.solve(job.dataset, job.device)?)),
         IdConfig::Mf(c) => {
             learn(c.init(job.dataset.users.len(), items, job.seed, &device), &mut c.batches(job), &c.train, job)
         }
@@ -269,7 +306,7 @@ pub fn load(
     match config {
         IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(dataset, device))),
         IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(dataset, device))),
-        IdConfig::Ease(c) => Ok(Trained::counted(c.solve(dataset, device)?)),
+        IdConfig::Ease(c) => Ok(Trained::solved(load_module(c.init(items, device), path)?)),
         IdConfig::Mf(c) => loaded(c.init(users, items, 0, device), path),
         IdConfig::LightGcn(c) => loaded(c.init(dataset, 0, device), path),
         IdConfig::Sasrec(c) => loaded(c.init(items, 0, device), path),

@@ -9,7 +9,7 @@ use burn::nn::Linear;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::dropout;
-use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
+use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
 use serde::{Deserialize, Serialize};
 
 /// Configures [`Gru4Rec`].
@@ -73,22 +73,15 @@ pub struct Gru4Rec {
 }
 
 impl Gru4RecConfig {
-    /// What does not make sense, in words a person can act on.
-    ///
-    /// # Errors
-    /// The key, its value and what is allowed.
-    pub fn check(&self) -> Result<(), String> {
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
         let sizes =
             [("dim", self.dim), ("hidden", self.hidden), ("layers", self.layers), ("max_length", self.max_length)];
-        for (key, value) in sizes {
-            if value == 0 {
-                return Err(format!("id.{key} is 0, it must be at least 1"));
-            }
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(format!("id.dropout is {}, it must be in 0..1", self.dropout));
-        }
-        self.item_loss().check()
+        let mut found: Vec<Problem> =
+            sizes.into_iter().filter_map(|(key, value)| Problem::if_below(key, value, 1)).collect();
+        found.extend(Problem::unless_share("dropout", self.dropout));
+        found.extend(self.item_loss().problems());
+        found
     }
 
     fn item_loss(&self) -> ItemLoss {
@@ -263,6 +256,10 @@ impl Recommender for Gru4Rec {
 
     fn items(&self, items: &[u32]) -> Tensor<2> {
         item_rows(&self.items.val(), items)
+    }
+
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
     }
 }
 

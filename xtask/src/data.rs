@@ -1,5 +1,5 @@
 //! `cargo xtask data`: looking at a data set, and handing it on.
-use crate::{fetch, machine, recipe};
+use crate::{fetch, machine, settings};
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
@@ -7,7 +7,7 @@ use ra_data::{CurateConfig, DataConfig, Prepared};
 use serde::Serialize;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use toml::{Table, Value};
+use toml::Table;
 
 #[derive(Subcommand)]
 pub(crate) enum Data {
@@ -56,9 +56,13 @@ pub(crate) struct Source {
 impl Source {
     fn config(&self, root: &Path) -> Result<(DataConfig, Option<CurateConfig>)> {
         let mut table = Table::new();
-        self.sets.iter().try_for_each(|set| recipe::apply(&mut table, set))?;
-        let curate = table.remove("curate").map(Value::try_into).transpose().context("curate")?;
-        let mut config: DataConfig = Value::Table(table).try_into().context("--set")?;
+        self.sets.iter().try_for_each(|set| settings::apply(&mut table, set))?;
+        let mut wrong = Vec::new();
+        let curate = settings::take(&mut table, "curate", "", &mut wrong);
+        let mut config: DataConfig = settings::section(table, "", &mut wrong);
+        if !wrong.is_empty() {
+            bail!("--set {}", wrong.join("; "));
+        }
         config.strict |= self.strict;
         config.items = self.items.clone().or(config.items);
         let (path, name) = (&self.data, self.name());
