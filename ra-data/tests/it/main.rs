@@ -9,6 +9,7 @@ mod settings;
 mod strangers_rows;
 mod strangers_text;
 mod strangers_typed;
+mod times;
 
 use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, curate, golden, prepare};
 use std::io::Write;
