@@ -49,6 +49,8 @@ fn what_cannot_work_is_refused_by_key_and_value_before_anything_runs() {
         ("train.steps=many", "train.steps: invalid type: string \"many\", expected a whole number, 0 or above"),
         ("train.lr='fast'", "train.lr: "),
         ("seed=-1", "seed: "),
+        ("id.train.betas=[0.9]", "id.train.betas: invalid length 1"),
+        ("id.dim=1000000", "id.dim is 1000000, it must be at most 65536"),
         ("data.name=true", "data.name: invalid type: boolean `true`, expected text: put quotes round it"),
         ("eval.ks=[18446744073709551615]", "--set eval.ks: [18446744073709551615] is no TOML value"),
     ] {
@@ -57,7 +59,8 @@ fn what_cannot_work_is_refused_by_key_and_value_before_anything_runs() {
     }
     let all = ["train.lr=-0.01", "id.train.batch=0", "prompt.item_tokens=0", "align.lambda=-1", "eval.ks=[0]"];
     let error = refused(&root, &all);
-    for told in ["train.lr is -0.01", "id.train.batch is 0", "prompt.item_tokens is 0", "align.lambda is -1", "eval.ks is [0]"]
+    for told in
+        ["train.lr is -0.01", "id.train.batch is 0", "prompt.item_tokens is 0", "align.lambda is -1", "eval.ks is [0]"]
     {
         assert!(error.contains(told), "all problems at once, {told}: {error}");
     }
@@ -132,7 +135,9 @@ fn models_are_chosen_by_what_the_recipe_says_and_every_paper_of_the_run_says_it_
 #[test]
 fn recipes_are_read_as_editors_save_them() {
     let root = Root::new();
-    let recipe = std::fs::read_to_string(root.path("xtask/recipes/tiny.toml")).unwrap().replace("[eval]\n", "[eval]\nrows = ['id']\n");
+    let recipe = std::fs::read_to_string(root.path("xtask/recipes/tiny.toml"))
+        .unwrap()
+        .replace("[eval]\n", "[eval]\nrows = ['id']\n");
     let write = |name: &str, bytes: Vec<u8>| std::fs::write(root.path(name), bytes).unwrap();
     write("UPPER.TOML", recipe.clone().into());
     write("no-ending", recipe.clone().into());
@@ -150,7 +155,7 @@ fn recipes_are_read_as_editors_save_them() {
         ("utf16.toml", "utf16.toml: the file is UTF-16 text"),
         ("latin.toml", "latin.toml: line 2, column 6"),
         ("twice.toml", "twice.toml"),
-        ("empty.toml", "no [[id]] table"),
+        ("empty.toml", "[[id]] is missing"),
         ("./crlf", "did you mean ./crlf.toml?"),
         ("absent.toml", "absent.toml: no such file"),
         ("lm", "lm: is a folder"),
@@ -195,7 +200,8 @@ fn a_reader_that_goes_away_ends_nothing() {
     }
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let refused = command(&root, &["data", "describe", "nowhere"]).stdout(Stdio::null()).stderr(writer).status().unwrap();
+    let refused =
+        command(&root, &["data", "describe", "nowhere"]).stdout(Stdio::null()).stderr(writer).status().unwrap();
     assert_eq!(refused.code(), Some(1), "an error that nobody reads is one all the same");
 }
 
@@ -242,10 +248,21 @@ fn names_need_not_be_utf_8() {
 /// Titles that are trying.
 fn awkward(root: &Root) {
     let titles = [
-        "", "\u{1b}[2J\u{1b}]0;owned\u{7}esc", "two\nlines", "Salt; pepper", "Twin", "twin", "\u{202e}back", "The ox", "bee",
-        "yak", "cat", "\u{9b}31m",
+        "",
+        "\u{1b}[2J\u{1b}]0;owned\u{7}esc",
+        "two\nlines",
+        "Salt; pepper",
+        "Twin",
+        "twin",
+        "\u{202e}back",
+        "The ox",
+        "bee",
+        "yak",
+        "cat",
+        "\u{9b}31m",
     ];
-    let line = |(i, title): (usize, &&str)| format!("{}\n", serde_json::json!({ "item": format!("i{i}"), "title": title }));
+    let line =
+        |(i, title): (usize, &&str)| format!("{}\n", serde_json::json!({ "item": format!("i{i}"), "title": title }));
     root.write("items.jsonl", &titles.iter().enumerate().map(line).collect::<String>());
 }
 
@@ -342,7 +359,9 @@ fn a_table_shows_every_k_and_whom_it_is_over() {
         root.ok(&[&["run", "tiny", "--set", "eval.rows=['id']", "--out", out], &sets[..]].concat())
     };
     let told = run("ks", &["eval.ks=[5,20]"]);
-    for part in ["hr@5", "ndcg@5", "hr@20", "ndcg@20", "12 users evaluated, 12 items", "a list of K = 20 holds the whole"] {
+    for part in
+        ["hr@5", "ndcg@5", "hr@20", "ndcg@20", "12 users evaluated, 12 items", "a list of K = 20 holds the whole"]
+    {
         assert!(told.contains(part), "{part}: {told}");
     }
     let told = run("few", &["eval.ks=[1]", "eval.candidates={uniform=100}"]);
