@@ -183,7 +183,7 @@ impl Recipe {
         let within = |table: &'static str, found: Vec<Problem>| found.into_iter().map(move |p| p.within(table));
         let mut found: Vec<Problem> = Problem::if_below("device.count", self.devices, 1).into_iter().collect();
         if self.ids.is_empty() {
-            found.push(Problem::new("id", "has no [[id]] table: name at least one ID method, the last one is aligned"));
+            found.push(Problem::new("[[id]]", "is missing: name at least one ID method, the last one is aligned"));
         }
         for (index, id) in self.ids.iter().enumerate() {
             found.extend(within("id", id.problems()).map(|problem| self.of_method(problem, id)));

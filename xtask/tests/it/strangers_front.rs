@@ -49,6 +49,8 @@ fn what_cannot_work_is_refused_by_key_and_value_before_anything_runs() {
         ("train.steps=many", "train.steps: invalid type: string \"many\", expected a whole number, 0 or above"),
         ("train.lr='fast'", "train.lr: "),
         ("seed=-1", "seed: "),
+        ("id.train.betas=[0.9]", "id.train.betas: invalid length 1"),
+        ("id.dim=1000000", "id.dim is 1000000, it must be at most 65536"),
         ("data.name=true", "data.name: invalid type: boolean `true`, expected text: put quotes round it"),
         ("eval.ks=[18446744073709551615]", "--set eval.ks: [18446744073709551615] is no TOML value"),
     ] {
@@ -153,7 +155,7 @@ fn recipes_are_read_as_editors_save_them() {
         ("utf16.toml", "utf16.toml: the file is UTF-16 text"),
         ("latin.toml", "latin.toml: line 2, column 6"),
         ("twice.toml", "twice.toml"),
-        ("empty.toml", "no [[id]] table"),
+        ("empty.toml", "[[id]] is missing"),
         ("./crlf", "did you mean ./crlf.toml?"),
         ("absent.toml", "absent.toml: no such file"),
         ("lm", "lm: is a folder"),
