@@ -158,3 +158,14 @@ fn what_a_killed_export_left_goes_and_one_at_work_is_let_work() {
     to_parquet_within("log", &data, None, MEMORY, &out).unwrap();
     assert_eq!(names(&out), [".ra-rec.json", "interactions/part-00000.parquet", "items.parquet"]);
 }
+
+#[test]
+fn a_relative_folder_is_a_folder() {
+    // Within the crate's own folder, where tests run: a relative path needs one there.
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let out = PathBuf::from(dir.path().file_name().unwrap()).join("out");
+    let data = config(write(dir.path(), "l.tsv", LOG), None);
+    to_parquet_within("log", &data, None, MEMORY, &out).unwrap();
+    to_parquet(&read("log", &data).unwrap(), &out).unwrap();
+    assert_eq!(names(&out), [".ra-rec.json", "interactions.parquet", "items.parquet"]);
+}
