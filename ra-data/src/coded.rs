@@ -20,7 +20,8 @@ pub struct Coded {
     pub popularity: Vec<u32>,
 }
 
-/// Filters and splits `users[r]` took `items[r]` at `times[r]`, as [`crate::prepare`] does with files. Of `config` the
+/// Filters and splits `users[r]` took `items[r]` at `times[r]` (seconds since 1970, or places in an order), as [`crate::prepare`]
+/// does with files. Of `config` the
 /// filters and the split are read; `given` is not among the splits.
 ///
 /// # Errors

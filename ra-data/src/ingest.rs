@@ -182,7 +182,8 @@ pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Ski
         tracing::warn!(path = %path.display(), rows = repeated, "items occur more than once; the first title is kept");
     }
     let found = titles.iter().flatten().count();
-    if 2 * found < titles.len() {
+    // Titles of some items, all of them of the log, are no sign of another data set.
+    if found == 0 || (2 * found < titles.len() && !strangers.is_empty()) {
         let list = |ids: &[String]| ids.iter().take(2).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
         let problem = format!(
             "has {found} of the {} items of the log, such as {}; its own that the log has not: {}; are both files of one \
