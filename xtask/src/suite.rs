@@ -1,6 +1,6 @@
 //! `cargo xtask run` of a suite: a recipe that names other recipes, or one recipe in several settings.
 use crate::folder::Earlier;
-use crate::lock::{is_lock, lock};
+use crate::lock::{holds_files, lock};
 use crate::run::{self, RunArgs, run_one};
 use crate::settings;
 use crate::shared::{ID_MODELS, KIND};
@@ -216,9 +216,7 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
 /// Takes the folder `out` for the suite of `plan`, and tells how far it is. An earlier suite there goes on, or begins anew
 /// where it is the same one: its ID methods go, and its runs are made again one after another.
 fn begin(out: &Path, plan: Plan, earlier: Earlier) -> Result<(Plan, File)> {
-    let is_empty =
-        || out.read_dir().map_or(true, |mut all| all.all(|entry| entry.is_ok_and(|e| is_lock(&e.file_name()))));
-    if !OutputFolder::open(out, KIND)?.is_ours() && !is_empty() {
+    if !OutputFolder::open(out, KIND)?.is_ours() && holds_files(out) {
         bail!("{}: holds files but no suite (there is no {MARKER}); name an empty folder by --out", out.display());
     }
     let lock = lock(out)?;

@@ -237,10 +237,12 @@ fn what_no_fetch_put_there_is_never_replaced() {
 
     // Nor is a file a folder, nor a name a sign of a killed fetch.
     let bench = Bench::good();
-    fs::create_dir_all(bench.root.path().join("data/.fetch-notes")).unwrap();
-    fs::create_dir_all(bench.root.path().join("data/.ra-rec-fetch-notes")).unwrap();
-    sweep(&bench.root.path().join("data"));
-    assert_eq!(names(&bench.root.path().join("data")), [".fetch-notes", ".ra-rec-fetch-notes"]);
+    let data = bench.root.path().join("data");
+    fs::create_dir_all(data.join(".fetch-notes")).unwrap();
+    fs::create_dir_all(data.join(".ra-rec-fetch-notes")).unwrap();
+    OutputFolder::open(&data.join(".ra-rec-fetch-a"), STAGING).unwrap().claim(&["tiny"]).unwrap();
+    sweep(&data, 0);
+    assert_eq!(names(&data), [".fetch-notes", ".ra-rec-fetch-notes"]);
     fs::write(bench.target(), "mine").unwrap();
     let message = format!("{:#}", bench.fetch().unwrap_err());
     assert!(message.contains("is a file, not a folder"), "{message}");
