@@ -44,6 +44,7 @@ mod ours;
 mod precision;
 mod problem;
 mod progress;
+mod protocol;
 mod random;
 mod recommend;
 mod replicas;
@@ -52,7 +53,7 @@ mod state;
 pub use align::{Aligner, Prefix};
 pub use burn::tensor::Device;
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
-pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Protocol, Rules, SELECTION, Sample, Sequences};
+pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Sample, Sequences};
 pub use device::{Backend, device_name, open_device, open_devices};
 pub use encode::{
     Encoded, encode, encode_from, encode_pooled, encode_with_tokens, mean_rows, pool, pooled_text, run_layers,
@@ -72,5 +73,6 @@ pub use ours::{MARKER, OutputFolder, refuse_inputs};
 pub use precision::Precision;
 pub use problem::Problem;
 pub use progress::{Progress, Silent};
+pub use protocol::{Protocol, Rules, SELECTION};
 pub use random::{SplitMix, dropout_mask, normal, rng, splitmix64, uniform, xavier_normal};
 pub use recommend::{History, IdTable, Recommender};
