@@ -1,8 +1,9 @@
 //! ID vectors put out of order on purpose: does the language model use them at all?
 use burn::tensor::Tensor;
-use ra_core::{Dataset, History, Recommender, normal, rng, splitmix64};
+use ra_core::{Dataset, History, Recommender, forward_recommender, normal, rng, splitmix64};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// What the alignment module is told of an ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -57,24 +58,22 @@ impl<I: Recommender> Altered<I> {
         let row = |key| normal([1, shape[1]], 1.0, &mut rng(self.seed, "random ids", key), &device).val();
         Tensor::cat(keys.into_iter().map(row).collect(), 0)
     }
+
+    /// What somebody else did, made of other items.
+    fn exchanged(&self, history: &History<'_>) -> (u32, Vec<u32>) {
+        (self.users[history.user as usize], history.items.iter().map(|&i| self.history[i as usize]).collect())
+    }
 }
 
 impl<I: Recommender> Recommender for Altered<I> {
-    fn dim(&self) -> usize {
-        self.ids.dim()
-    }
-    fn interests(&self) -> usize {
-        self.ids.interests()
-    }
+    forward_recommender!(self => self.ids; dim, interests);
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         match self.source {
             IdSource::Own => self.ids.users(histories),
             IdSource::Permuted => {
-                let other = |h: &History<'_>| h.items.iter().map(|&i| self.history[i as usize]).collect::<Vec<u32>>();
-                let items: Vec<Vec<u32>> = histories.iter().map(other).collect();
-                let user = |h: &History<'_>| self.users[h.user as usize];
+                let exchanged: Vec<(u32, Vec<u32>)> = histories.iter().map(|h| self.exchanged(h)).collect();
                 let exchanged: Vec<History<'_>> =
-                    histories.iter().zip(&items).map(|(h, items)| History { user: user(h), items }).collect();
+                    exchanged.iter().map(|(user, items)| History { user: *user, items }).collect();
                 self.ids.users(&exchanged)
             }
             IdSource::Zero | IdSource::Random => {
@@ -96,7 +95,12 @@ impl<I: Recommender> Recommender for Altered<I> {
     fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
         match self.source {
             IdSource::Own => self.ids.additions(history),
-            _ => Vec::new(),
+            IdSource::Permuted => {
+                let (user, items) = self.exchanged(history);
+                let own: HashMap<u32, f32> = self.ids.additions(&History { user, items: &items }).into_iter().collect();
+                (0..).zip(&self.items).filter_map(|(item, other)| Some((item, *own.get(other)?))).collect()
+            }
+            IdSource::Zero | IdSource::Random => Vec::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 use crate::Validate;
 use crate::train::Metric;
 use burn::tensor::Tensor;
-use ra_core::{Error, History, Recommender, Result};
+use ra_core::{Error, History, Recommender, Result, forward_recommender};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
@@ -59,21 +59,13 @@ fn once<K: Hash + Eq>(known: &Known<K>, key: K, make: impl FnOnce() -> Tensor<2>
 }
 
 impl<R: Recommender> Recommender for Remembered<R> {
-    fn dim(&self) -> usize {
-        self.model.dim()
-    }
-    fn interests(&self) -> usize {
-        self.model.interests()
-    }
+    forward_recommender!(self => self.model; dim, interests, additions);
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         let key = histories.iter().map(|history| (history.user, history.items.to_vec())).collect();
         once(&self.users, key, || self.model.users(histories))
     }
     fn items(&self, items: &[u32]) -> Tensor<2> {
         once(&self.items, items.to_vec(), || self.model.items(items))
-    }
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
-        self.model.additions(history)
     }
 }
 
@@ -102,6 +94,9 @@ mod tests {
         }
         fn items(&self, items: &[u32]) -> Tensor<2> {
             self.next(items.len())
+        }
+        fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+            Vec::new()
         }
     }
 

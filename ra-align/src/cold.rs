@@ -2,7 +2,7 @@
 use crate::Validate;
 use crate::choose::{Remembered, choose, needed};
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{Dataset, Error, History, Recommender, Result};
+use ra_core::{Dataset, Error, History, Recommender, Result, forward_recommender};
 
 /// Lifts that are tried, in standard deviations of a user's scores.
 const LIFTS: [f32; 13] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0];
@@ -45,22 +45,11 @@ impl<I: Recommender> ColdByText<I> {
 }
 
 impl<I: Recommender> Recommender for ColdByText<I> {
-    fn dim(&self) -> usize {
-        self.ids.dim()
-    }
-    fn interests(&self) -> usize {
-        self.ids.interests()
-    }
-    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        self.ids.users(histories)
-    }
+    forward_recommender!(self => self.ids; dim, interests, users, additions);
     fn items(&self, items: &[u32]) -> Tensor<2> {
         let own = self.ids.items(items);
         let cold = self.cold.column(items, &own);
         own.clone() + (self.mean.clone() - own) * cold
-    }
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
-        self.ids.additions(history)
     }
 }
 
@@ -134,9 +123,7 @@ impl<R: Recommender> Recommender for LiftedCold<R> {
     fn dim(&self) -> usize {
         self.model.dim() + 1
     }
-    fn interests(&self) -> usize {
-        self.model.interests()
-    }
+    forward_recommender!(self => self.model; interests, additions);
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         let own = self.model.users(histories);
         let one = Tensor::ones([own.dims()[0], 1], &own.device());
@@ -146,9 +133,6 @@ impl<R: Recommender> Recommender for LiftedCold<R> {
         let own = self.model.items(items);
         let lift = self.cold.column(items, &own) * self.lift;
         Tensor::cat(vec![own, lift], 1)
-    }
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
-        self.model.additions(history)
     }
 }
 

@@ -1,7 +1,7 @@
 //! ID vectors of training users from models that never saw them.
 use crate::cache::indices;
 use burn::tensor::Tensor;
-use ra_core::{Dataset, History, Recommender, Sequences, splitmix64};
+use ra_core::{Dataset, History, Recommender, Sequences, forward_recommender, splitmix64};
 
 /// Steps of the iteration for a rotation; singular values down to a millionth of the largest arrive.
 const STEPS: usize = 60;
@@ -57,12 +57,7 @@ fn rotation(from: Tensor<2>, to: Tensor<2>) -> Tensor<2> {
 }
 
 impl Recommender for CrossFitted<'_> {
-    fn dim(&self) -> usize {
-        self.whole.dim()
-    }
-    fn interests(&self) -> usize {
-        self.whole.interests()
-    }
+    forward_recommender!(self => self.whole; dim, interests, items);
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         let (mut parts, mut order) = (Vec::new(), Vec::new());
         for (fold, (model, rotation)) in self.folds.iter().enumerate() {
@@ -86,8 +81,11 @@ impl Recommender for CrossFitted<'_> {
         let device = all.device();
         all.select(0, indices(places.into_iter(), &device))
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
-        self.whole.items(items)
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+        match self.folds.len() {
+            0 => self.whole.additions(history),
+            folds => self.folds[fold_of(history.user, folds)].0.additions(history),
+        }
     }
 }
 

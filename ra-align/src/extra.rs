@@ -109,26 +109,18 @@ impl Extra {
         }
     }
 
-    /// From pooled states, `[texts, width]`, to the vectors that are scored. `ids` are the ID vectors of the same users or
-    /// items, `[texts, dim]`: with a residual the dot product of two sides is `<h_u, h_i> + beta <u, i>`.
-    pub(crate) fn close(&self, side: Side, pooled: Tensor<2>, ids: Tensor<2>, normalize: bool) -> Tensor<2> {
+    /// From pooled states, `[texts, width]`, to the vectors that are scored, of the same shape.
+    pub(crate) fn close(&self, side: Side, pooled: Tensor<2>, normalize: bool) -> Tensor<2> {
         let pooled = match self.heads.get(side as usize) {
             Some(head) => pooled.clone() + pooled.matmul(head.val()),
             None => pooled,
         };
-        let pooled = if normalize { unit(pooled) } else { pooled };
-        let Some(beta) = &self.residual else { return pooled };
-        let ids = if pooled.is_autodiff() && !ids.is_autodiff() { Tensor::from_inner(ids) } else { ids };
-        let ids = match side {
-            Side::User => ids * beta.val().unsqueeze(),
-            Side::Item => ids,
-        };
-        Tensor::cat(vec![pooled, ids], 1)
+        if normalize { unit(pooled) } else { pooled }
     }
 
-    /// Numbers that [`Extra::close`] adds to a vector of `dim` ID numbers.
-    pub(crate) fn more_dims(&self, dim: usize) -> usize {
-        if self.residual.is_some() { dim } else { 0 }
+    /// The weight of the ID method's own score, `[1]`, where it is added.
+    pub(crate) fn id_weight(&self) -> Option<Tensor<1>> {
+        self.residual.as_ref().map(Param::val)
     }
 
     /// Scores over the temperature.

@@ -2,7 +2,7 @@
 use crate::choose::{Remembered, choose, needed};
 use crate::{RaRec, Validate};
 use burn::tensor::Tensor;
-use ra_core::{Aligner, History, LanguageModel, Recommender, Result};
+use ra_core::{Aligner, History, LanguageModel, Recommender, Result, forward_recommender};
 
 /// Weights that are tried: scores are those of vectors of length 1, or about it.
 const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0, 16.0];
@@ -11,7 +11,8 @@ const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8
 pub(crate) const REMEDY: &str =
     "align.id_residual chooses its weight by it: hold some interactions out for validation, or switch it off";
 
-/// `model` with the score `<h_u, h_i> + beta <u, i>`, `beta` being the one of a few weights that `validate` likes best.
+/// `model` with the score `<h_u, h_i> + beta s(u, i)`, `s` being the ID method's own score and `beta` the one of a few
+/// weights that `validate` likes best.
 ///
 /// The weight is not trained with the towers. An ID method has seen the targets that they are trained on and explains them far
 /// better than it will explain those of test time (method notes, section 11.2): a trained weight leaves the towers little to
@@ -37,7 +38,7 @@ pub fn with_id_score<I: Recommender, L: LanguageModel, A: Aligner + Sync>(
     Ok(model)
 }
 
-/// `plain`, whose vectors have `width` numbers and the ID's after them, with another weight of the ID's.
+/// `plain`, whose vectors have `width` numbers and the ID's after them, with another weight of the ID's own score.
 #[derive(Debug)]
 struct Weighed<R> {
     plain: R,
@@ -46,15 +47,13 @@ struct Weighed<R> {
 }
 
 impl<R: Recommender> Recommender for Weighed<R> {
-    fn dim(&self) -> usize {
-        self.plain.dim()
-    }
+    forward_recommender!(self => self.plain; dim, interests, items);
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         let own = self.plain.users(histories);
         let ids = own.clone().slice_dim(1, self.width..self.dim()) * self.weight;
         Tensor::cat(vec![own.slice_dim(1, 0..self.width), ids], 1)
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
-        self.plain.items(items)
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+        self.plain.additions(history).into_iter().map(|(item, more)| (item, more * self.weight)).collect()
     }
 }

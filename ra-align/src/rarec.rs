@@ -63,9 +63,16 @@ impl<L: LanguageModel> Recommender for TextTower<L> {
     fn items(&self, items: &[u32]) -> Tensor<2> {
         self.close(self.cache.encode(&self.lm, &self.item_texts(items), None))
     }
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
+    }
 }
 
 /// An ID method aligned to a language model. Generic for library users; with `Box<dyn ..>` parts for recipes.
+///
+/// Its score is `<h_u, h_i>`; with a weight `beta` of the ID method's own score ([`crate::with_id_score`]) it is
+/// `<h_u, h_i> + beta s(u, i)`, `s` being what the method itself scores by: the best of its interests, and its
+/// additions.
 #[derive(Debug)]
 pub struct RaRec<I, L, A> {
     /// The ID method, frozen.
@@ -83,25 +90,51 @@ impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> RaRec<I, L, A> {
     fn encode(&self, side: Side, texts: &[Vec<u32>], ids: Tensor<3>) -> Tensor<2> {
         let Towers { user, item, extra } = &self.towers;
         let prefix = match side {
-            Side::User => user.prefix(ids.clone()),
-            Side::Item => item.prefix(ids.clone()),
+            Side::User => user.prefix(ids),
+            Side::Item => item.prefix(ids),
         };
         let pooled = self.text.cache.encode(&extra.language_model(&self.text.lm), texts, Some(&prefix));
-        extra.close(side, pooled, ids.mean_dim(1).squeeze_dim(1), self.text.normalize)
+        extra.close(side, pooled, self.text.normalize)
     }
 }
 
 impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> Recommender for RaRec<I, L, A> {
     fn dim(&self) -> usize {
-        self.text.dim() + self.towers.extra.more_dims(self.ids.dim())
+        self.text.dim() + self.towers.extra.id_weight().map_or(0, |_| self.ids.dim())
     }
+
+    /// With the ID method's own score a user has a vector an interest, of which that with the best product counts.
+    fn interests(&self) -> usize {
+        self.towers.extra.id_weight().map_or(1, |_| self.ids.interests())
+    }
+
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         let ids = self.scale.users(&self.ids, histories);
-        let (interests, dim) = (self.ids.interests(), self.ids.dim());
-        self.encode(Side::User, &self.text.user_texts(histories), ids.reshape([histories.len(), interests, dim]))
+        let (n, interests, dim) = (histories.len(), self.ids.interests(), self.ids.dim());
+        let own = self.encode(Side::User, &self.text.user_texts(histories), ids.clone().reshape([n, interests, dim]));
+        let Some(weight) = self.towers.extra.id_weight() else { return own };
+        let width = own.dims()[1];
+        let own = own.unsqueeze_dim::<3>(1).expand([n, interests, width]).reshape([n * interests, width]);
+        Tensor::cat(vec![own, ids * weight.unsqueeze()], 1)
     }
+
     fn items(&self, items: &[u32]) -> Tensor<2> {
-        let ids = self.scale.items(&self.ids, items).unsqueeze_dim(1);
-        self.encode(Side::Item, &self.text.item_texts(items), ids)
+        let ids = self.scale.items(&self.ids, items);
+        let own = self.encode(Side::Item, &self.text.item_texts(items), ids.clone().unsqueeze_dim(1));
+        match self.towers.extra.id_weight() {
+            Some(_) => Tensor::cat(vec![own, self.scale.uncentred(ids)], 1),
+            None => own,
+        }
+    }
+
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+        let own = self.ids.additions(history);
+        match self.towers.extra.id_weight() {
+            Some(weight) if !own.is_empty() => {
+                let weight: f32 = weight.into_scalar();
+                own.into_iter().map(|(item, more)| (item, weight * self.scale.addition(more))).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 }

@@ -5,6 +5,7 @@ use crate::chunked::by_chunks;
 use crate::extra::{Extra, Side};
 use crate::loss::Candidates;
 use crate::order::Order;
+use crate::standardize::check_vectors;
 use crate::teacher::{fitted_scale, spread};
 use crate::{
     AlignConfig, AlignLoss, AlignTrain, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, Tuning, bpr_in_batch,
@@ -61,6 +62,12 @@ impl<'a, I, L> Job<'a, I, L> {
         Self { ids, training_ids, text, dataset, samples, max_history, align, train, seed, state, replicas }
     }
 
+    /// What was read before a sample's target, and the target.
+    fn sample(&self, sample: &Sample) -> (History<'a>, u32) {
+        let (items, target) = self.dataset.sample(*sample, self.max_history);
+        (History { user: sample.user, items }, target)
+    }
+
     fn order(&self) -> Order {
         Order::new(self.samples.len(), self.train.batch, self.seed)
     }
@@ -80,7 +87,8 @@ pub type Validate<'a> = Option<Metric<'a>>;
 /// Trains the towers and returns them, on the plain device, as they were at the best validation.
 ///
 /// # Errors
-/// As [`ra_core::fit`] and, for `align.id_residual`, [`with_id_score`].
+/// As [`ra_core::fit`], [`with_id_score`] for `align.id_residual`, and [`ra_core::Error::Missing`] for an ID method with
+/// [`Recommender::additions`]: its vectors are what is left of it.
 ///
 /// # Panics
 /// When there are no samples, or one points outside the data set.
@@ -90,9 +98,12 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     progress: &dyn Progress,
 ) -> Result<(Towers<Layerwise>, IdScale, Curve)> {
     assert!(!job.samples.is_empty(), "alignment needs samples");
+    // Before anything is read.
     if job.align.id_residual {
-        // Before anything is read.
         needed(validate, crate::id_score::REMEDY)?;
+    }
+    if job.align.reads_ids() {
+        check_vectors(job.ids, job.samples.iter().map(|sample| job.sample(sample).0))?;
     }
     let mut order = job.order();
     let frozen = Frozen::prepare(job, progress);
@@ -140,15 +151,9 @@ struct Vectors {
 
 impl<'a> Frozen<'a> {
     fn prepare<I: Recommender, L: LanguageModel>(job: &Job<'a, I, L>, progress: &dyn Progress) -> Self {
-        let sample = |s: &Sample| {
-            let (items, target) = job.dataset.sample(*s, job.max_history);
-            (History { user: s.user, items }, target)
-        };
-        let (histories, targets): (Vec<History<'a>>, Vec<u32>) = job.samples.iter().map(sample).unzip();
-        let raw_users = match job.training_ids {
-            Some(ids) => user_vectors(ids, &histories),
-            None => user_vectors(job.ids, &histories),
-        };
+        let (histories, targets): (Vec<_>, Vec<u32>) = job.samples.iter().map(|s| job.sample(s)).unzip();
+        let own = || user_vectors(job.ids, &histories);
+        let raw_users = job.training_ids.map_or_else(own, |ids| user_vectors(ids, &histories));
         let all: Vec<u32> = job.dataset.catalog.all().collect();
         let scale = IdScale::measure(raw_users.clone(), job.ids.items(&all));
         let users = scale.scaled_users(raw_users);
@@ -204,21 +209,20 @@ impl<'a> Frozen<'a> {
         let (unique, place) = unique(&columns);
 
         let user_ids = self.noisy_users(&vectors.users, batch, align, seed);
-        let user_prefix = towers.user.prefix(user_ids.clone());
+        let user_prefix = towers.user.prefix(user_ids);
         let item_ids = dropped(select(&vectors.items, unique.iter().map(|&i| i as usize)), align, seed ^ 1);
         let item_ids = without_some(item_ids, align.item_id_drop, 1, seed ^ 4);
-        let item_prefix = towers.item.prefix(item_ids.clone().unsqueeze_dim(1));
+        let item_prefix = towers.item.prefix(item_ids.unsqueeze_dim(1));
         let lm = towers.extra.language_model(frozen_lm);
         let user_texts: Vec<Vec<u32>> = batch.iter().map(|&s| self.user_texts[s].clone()).collect();
-        let user_id = user_ids.mean_dim(1).squeeze_dim(1);
         // Of vectors without noise or dropout: the towers are to tell the same from less.
         let teacher = (align.distill > 0.0).then(|| {
             let items = select(&vectors.items, columns.iter().map(|&i| i as usize));
             self.scale.scores(self.users(&vectors.users, batch), items) * self.teacher_scale
         });
         let scored = |[users, items]: [Tensor<2>; 2]| {
-            let users = towers.extra.close(Side::User, users, user_id.clone(), align.normalize);
-            let items = towers.extra.close(Side::Item, items, item_ids.clone(), align.normalize);
+            let users = towers.extra.close(Side::User, users, align.normalize);
+            let items = towers.extra.close(Side::Item, items, align.normalize);
             let items = select(&items, place.iter().copied());
             let pair = self.pair_loss(align, &towers.extra, batch, &columns, [users.clone(), items.clone()]);
             match &teacher {

@@ -3,7 +3,8 @@
 //! Burn's own takes about twelve passes, which is a tenth of a step where a model is mostly an embedding table, and
 //! keys its state by random parameter ids; here the state goes by the order of the module's fields, so that a run
 //! that was cut off finds it again.
-use crate::fused::{on_flex, on_host, vectorized};
+use crate::fused::{on_host, vectorized};
+use crate::in_host_memory;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -87,7 +88,7 @@ impl Update {
 /// A gradient whose norm is at most `most`.
 fn clipped(grad: Tensor<1>, most: f32) -> Tensor<1> {
     let norm = grad.clone().square().sum().sqrt();
-    if !on_flex(&grad.device()) {
+    if !in_host_memory(&grad.device()) {
         // To ask a GPU for the number would be to wait for all that came before it.
         return grad * (norm.clamp_min(most).recip() * most);
     }

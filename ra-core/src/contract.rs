@@ -6,6 +6,7 @@ use crate::{
 };
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::io::Write;
 
 /// How far numbers may be apart that are the same but for the order of sums.
 const TOLERANCE: f32 = 2e-4;
@@ -21,19 +22,30 @@ fn tolerance(device: &Device) -> f32 {
     TOLERANCE.max(3.0 * 18f32.sqrt() * rounding)
 }
 
-/// The device on which tests check contracts: of the back end that the variable `RA_REC_BACKEND` names (`wgpu`, `cuda`),
-/// without it the CPU. One suite serves all back ends.
+/// The device on which a test checks contracts: of the back end with this name (`wgpu`, `cuda`), without one the CPU's.
+/// A test that passes what `RA_REC_BACKEND` says makes one suite for all back ends.
 ///
 /// # Panics
 /// When there is no such back end, in this build or on this machine.
-pub fn device() -> Device {
-    let backend = std::env::var("RA_REC_BACKEND").map_or(Ok(Backend::Cpu), |name| name.parse());
+pub fn device(backend: Option<&str>) -> Device {
+    let backend = backend.map_or(Ok(Backend::Cpu), str::parse);
     #[allow(clippy::panic)] // As every contract here.
     match backend.and_then(|backend| open_device(backend).map_err(|error| error.to_string())) {
         Ok(device) => device,
-        Err(problem) => panic!("RA_REC_BACKEND: {problem}"),
+        Err(problem) => panic!("the back end of the tests: {problem}"),
     }
 }
+
+/// Says that `test` has checked nothing on this machine, and why; the test then returns. The test harness counts it
+/// among those that passed and hides what a test prints, so this goes to the error stream itself, where `cargo xtask
+/// test` counts it.
+pub fn skipped(test: &str, why: &str) {
+    // In one piece, so that tests side by side do not mix their lines. Where nobody listens there is nobody to tell.
+    let _ = std::io::stderr().write_all(format!("{SKIPPED}{test}: {why}\n").as_bytes());
+}
+
+/// What the line of a skipped test starts with.
+pub const SKIPPED: &str = "skipped: ";
 
 fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
     (a - b).abs().max().into_scalar()

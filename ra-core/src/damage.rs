@@ -1,13 +1,32 @@
 //! Damaged files: what every reader of files that others made must bear.
-use crate::{SplitMix, peak_mib};
+use crate::SplitMix;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
 
-/// Longest time that one file of a few kilobytes may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Memory that no file of a few kilobytes may ask for, in bytes.
+const LIMIT: u64 = 512 << 20;
 
-/// Memory that no file of a few kilobytes may ask for, in MiB.
-const LIMIT: u64 = 512;
+/// How a reader is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    /// Damaged files.
+    pub cases: usize,
+    /// Decides the damage.
+    pub seed: u64,
+    /// Runs what it is given and says how many bytes it held at most; 0 where nothing counts them. The allocator of a
+    /// test can say so of its own thread. What the system says is of the whole process, of all tests beside this one
+    /// and for ever.
+    pub held: fn(&mut dyn FnMut()) -> u64,
+}
+
+impl Trial {
+    /// A trial of so many `cases` from seed 1, or of what `variable` says of `RA_REC_CASES` and `RA_REC_SEED`, as a
+    /// test passes its environment.
+    pub fn new(cases: usize, variable: impl Fn(&str) -> Option<String>, held: fn(&mut dyn FnMut()) -> u64) -> Self {
+        let number = |name: &str| variable(name).and_then(|value| value.parse::<u64>().ok());
+        let cases = number("RA_REC_CASES").map_or(cases, |n| n as usize);
+        Self { cases, seed: number("RA_REC_SEED").unwrap_or(1), held }
+    }
+}
 
 /// Flips, sets, cuts, doubles and overwrites a few bytes.
 fn damage(bytes: &mut Vec<u8>, random: &mut SplitMix) {
@@ -31,27 +50,23 @@ fn damage(bytes: &mut Vec<u8>, random: &mut SplitMix) {
 }
 
 /// Gives `read` damaged copies of `files`, name and content, and counts those it takes. A test of a thousand cases costs a
-/// second; `RA_REC_CASES` and `RA_REC_SEED` ask for more and for others.
+/// second.
 ///
 /// # Panics
-/// When `read` panics, takes ten seconds over a file, asks for half a GiB of memory, or takes all files or none. The file
-/// is then left in the system's temporary folder.
-pub fn check_reader(files: &[(String, Vec<u8>)], cases: usize, read: impl Fn(&str, &[u8]) -> bool) -> usize {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let cases = number("RA_REC_CASES").map_or(cases, |n| n as usize);
-    let peak = || peak_mib().unwrap_or(0);
-    let (mut random, before, mut taken) = (SplitMix::new(number("RA_REC_SEED").unwrap_or(1)), peak(), 0);
-    for case in 0..cases {
+/// When `read` panics, holds half a GiB of memory, or takes all files or none. The file is then left in the system's
+/// temporary folder. A reader that does not end is not found out here: the test does not end either.
+pub fn check_reader(files: &[(String, Vec<u8>)], trial: Trial, read: impl Fn(&str, &[u8]) -> bool) -> usize {
+    let (mut random, mut taken) = (SplitMix::new(trial.seed), 0);
+    for case in 0..trial.cases {
         let (name, content) = &files[case % files.len()];
         let mut bytes = content.clone();
         damage(&mut bytes, &mut random);
-        let since = Instant::now();
-        let found = catch_unwind(AssertUnwindSafe(|| read(name, &bytes)));
+        let mut found = None;
+        let held = (trial.held)(&mut || found = catch_unwind(AssertUnwindSafe(|| read(name, &bytes))).ok());
         let bad = match found {
-            Err(_) => Some("panics".to_owned()),
-            Ok(_) if since.elapsed() > PATIENCE => Some(format!("takes {:?}", since.elapsed())),
-            Ok(_) if peak() > before + LIMIT => Some(format!("asks for {} MiB", peak() - before)),
-            Ok(_) => None,
+            None => Some("panics".to_owned()),
+            Some(_) if held > LIMIT => Some(format!("holds {} MiB", held >> 20)),
+            Some(_) => None,
         };
         let kept = std::env::temp_dir().join(format!("damaged-{case}-{}", name.replace('/', "-")));
         if bad.is_some() {
@@ -61,6 +76,7 @@ pub fn check_reader(files: &[(String, Vec<u8>)], cases: usize, read: impl Fn(&st
         assert!(what.is_empty(), "case {case}, a damaged {name}: the reader {what}; see {}", kept.display());
         taken += usize::from(found.unwrap_or(false));
     }
+    let cases = trial.cases;
     assert!(0 < taken && taken < cases, "the damage is all harmless or all fatal: {taken} of {cases} files were read");
     taken
 }
@@ -69,13 +85,37 @@ pub fn check_reader(files: &[(String, Vec<u8>)], cases: usize, read: impl Fn(&st
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_reader_that_panics_or_takes_everything_is_found_out() {
+    fn told(trial: Trial, read: fn(&str, &[u8]) -> bool) -> String {
         let files = [("seven".to_owned(), vec![7; 40])];
-        assert!(check_reader(&files, 200, |_, bytes| bytes.first() == Some(&7)) > 0);
-        assert!(catch_unwind(|| check_reader(&files, 200, |_, _| true)).is_err());
-        let fragile = |_: &str, bytes: &[u8]| bytes[30] == 7;
-        let told = catch_unwind(|| check_reader(&files, 200, fragile)).unwrap_err();
-        assert!(told.downcast_ref::<String>().is_some_and(|told| told.contains("the reader panics")));
+        match catch_unwind(|| check_reader(&files, trial, read)) {
+            Ok(taken) => format!("takes {taken}"),
+            Err(panic) => panic.downcast_ref::<String>().cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Counts nothing.
+    fn unweighed(read: &mut dyn FnMut()) -> u64 {
+        read();
+        0
+    }
+
+    #[test]
+    fn a_reader_that_panics_or_takes_everything_or_holds_too_much_is_found_out() {
+        let trial = Trial::new(200, |_| None, unweighed);
+        assert!(told(trial, |_, bytes| bytes.first() == Some(&7)).starts_with("takes "));
+        assert!(told(trial, |_, _| true).contains("all harmless"));
+        assert!(told(trial, |_, bytes| bytes[30] == 7).contains("the reader panics"));
+        let held = |read: &mut dyn FnMut()| {
+            read();
+            513 << 20
+        };
+        assert!(told(Trial { held, ..trial }, |_, bytes| bytes.first() == Some(&7)).contains("holds 513 MiB"));
+    }
+
+    #[test]
+    fn a_test_passes_its_environment() {
+        let variables = |name: &str| Some(if name == "RA_REC_CASES" { "7" } else { "9" }.to_owned());
+        let trial = Trial::new(200, variables, unweighed);
+        assert_eq!((trial.cases, trial.seed), (7, 9));
     }
 }

@@ -235,6 +235,11 @@ impl DatasetHash {
                 hash.bytes(if index == 0 { b"" } else { b"\0" });
                 hash.bytes(text.as_bytes());
             }
+            // A text that holds the separator could pass for two others.
+            if list.iter().any(|text| text.contains('\0')) {
+                hash.part(8 * list.len());
+                list.iter().for_each(|text| hash.bytes(&(text.len() as u64).to_le_bytes()));
+            }
         }
         Self(hash)
     }
@@ -269,6 +274,7 @@ impl DatasetHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Rules, SELECTION};
 
     fn tiny() -> Dataset {
         Dataset {
@@ -301,9 +307,40 @@ mod tests {
     #[test]
     fn the_fingerprint_sees_every_part() {
         let data = tiny();
-        let mut other = data.clone();
-        other.test = Sequences::from_rows([vec![3], vec![]]);
-        assert_ne!(data.fingerprint(), other.fingerprint());
+        let changes: [fn(&mut Dataset); 8] = [
+            |data| data.users[1] = "w".into(),
+            |data| data.catalog.ids[1] = "d".into(),
+            |data| data.catalog.titles[1] = "B".into(),
+            |data| data.train = Sequences::from_rows([vec![1, 3, 2], vec![2]]),
+            |data| data.valid = Sequences::from_rows([vec![], vec![1]]),
+            |data| data.test = Sequences::from_rows([vec![3], vec![]]),
+            |data| data.filter.push('x'),
+            |data| data.split.push('x'),
+        ];
+        let changed = |change: &fn(&mut Dataset)| {
+            let mut other = data.clone();
+            change(&mut other);
+            other
+        };
+        assert!(changes.iter().all(|change| changed(change).fingerprint() != data.fingerprint()));
+        let titled = |titles: [&str; 3]| {
+            let catalog = Catalog::new(data.catalog.ids.clone(), titles.map(String::from).to_vec());
+            Dataset { catalog, ..data.clone() }.fingerprint()
+        };
+        assert_ne!(titled(["a\0b", "c", ""]), titled(["a", "b\0c", ""]), "a title may hold any character");
+        let other = changed(&changes[5]);
+        let rules =
+            Rules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic", select: SELECTION };
+        let others = [
+            Rules { candidates: "100 sampled uniformly", ..rules },
+            Rules { seen: "kept", ..rules },
+            Rules { repeats: "skipped", ..rules },
+            Rules { ties: "by_id", ..rules },
+            Rules { select: "1 ndcg@10 on 2000 validation users", ..rules },
+        ];
+        let own = data.protocol(&rules).fingerprint;
+        assert!(others.iter().all(|rules| data.protocol(rules).fingerprint != own));
+        assert_ne!(own, other.protocol(&rules).fingerprint);
         assert_eq!(data.fingerprint(), tiny().fingerprint());
     }
 }

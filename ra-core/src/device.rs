@@ -146,13 +146,19 @@ fn found(backend: Backend, kind: burn::tensor::DeviceType, device: Device, remed
     Ok(device)
 }
 
+/// Whether tensors of a device, tracked or not, lie in host memory: the CPU back end's.
+pub fn in_host_memory(device: &Device) -> bool {
+    // Equal where the hardware is, tracked or not.
+    *device == Device::flex()
+}
+
 /// What a device calls itself, such as a GPU's name.
 pub fn device_name(device: &Device) -> String {
     #[cfg(any(feature = "wgpu", feature = "cuda"))]
     if let Some(identity) = device.identity() {
         return identity.name;
     }
-    if *device == Device::flex() { "processor".into() } else { format!("{device:?}") }
+    if in_host_memory(device) { "processor".into() } else { format!("{device:?}") }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Memory: what this process has taken, what the machine still has, and a word before a stage that would not fit.
-use crate::{Error, Result};
+use crate::{Error, Result, in_host_memory};
 use burn::tensor::Device;
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
@@ -25,14 +25,22 @@ pub fn available_mib() -> Option<u64> {
     (machine > 0).then_some(available >> 20)
 }
 
-/// Refuses a stage that will take `numbers` of four bytes at least where there is no room for them. What it takes beyond
-/// that is not counted; a device other than the processor has memory of its own and is not asked.
+/// Refuses a stage that will take so many bytes of the host's memory at least where there is no room for them. What it
+/// takes beyond that is not counted.
 ///
 /// # Errors
 /// [`Error::Memory`], with both figures and `remedy`.
+pub fn check_host_room(stage: &str, bytes: u64, remedy: &'static str) -> Result<()> {
+    room(stage, bytes >> 20, available_mib().unwrap_or(u64::MAX), remedy)
+}
+
+/// The same of `numbers` of four bytes on `device`: one other than the processor has memory of its own and is not
+/// asked.
+///
+/// # Errors
+/// As [`check_host_room`].
 pub fn check_room(stage: &str, numbers: u64, device: &Device, remedy: &'static str) -> Result<()> {
-    let available = if device.clone().inner() == Device::flex() { available_mib() } else { None };
-    room(stage, numbers.saturating_mul(4) >> 20, available.unwrap_or(u64::MAX), remedy)
+    if in_host_memory(device) { check_host_room(stage, numbers.saturating_mul(4), remedy) } else { Ok(()) }
 }
 
 fn room(stage: &str, needed: u64, available: u64, remedy: &'static str) -> Result<()> {

@@ -50,22 +50,36 @@ pub fn rng(seed: u64, label: &str, step: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(splitmix64(splitmix64(seed) ^ label) ^ splitmix64(step))
 }
 
-fn draw<const D: usize>(
+/// A parameter of these numbers, or of zeros where no distribution could be made.
+fn parameter<const D: usize>(
     shape: [usize; D],
-    distribution: impl Distribution<f32>,
+    distribution: Option<impl Distribution<f32>>,
     rng: &mut ChaCha8Rng,
     device: &Device,
 ) -> Param<Tensor<D>> {
-    let values: Vec<f32> = distribution.sample_iter(rng).take(shape.iter().product()).collect();
+    let values = numbers(shape.iter().product(), distribution, rng);
     Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))
 }
 
-/// A parameter drawn from a normal distribution around 0; a negative or NaN `std` counts as 0.
-pub fn normal<const D: usize>(shape: [usize; D], std: f32, rng: &mut ChaCha8Rng, device: &Device) -> Param<Tensor<D>> {
-    match rand_distr::Normal::new(0.0, std.max(0.0)) {
-        Ok(distribution) => draw(shape, distribution, rng, device),
-        Err(_) => Param::from_tensor(Tensor::zeros(shape, device)),
+fn numbers(count: usize, distribution: Option<impl Distribution<f32>>, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    match distribution {
+        Some(distribution) => distribution.sample_iter(rng).take(count).collect(),
+        None => vec![0.0; count],
     }
+}
+
+fn around_zero(std: f32) -> Option<rand_distr::Normal<f32>> {
+    rand_distr::Normal::new(0.0, std.max(0.0)).ok()
+}
+
+/// `count` numbers on the host from a normal distribution around 0; a negative or NaN `std` counts as 0.
+pub fn normal_numbers(count: usize, std: f32, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    numbers(count, around_zero(std), rng)
+}
+
+/// A parameter of [`normal_numbers`].
+pub fn normal<const D: usize>(shape: [usize; D], std: f32, rng: &mut ChaCha8Rng, device: &Device) -> Param<Tensor<D>> {
+    parameter(shape, around_zero(std), rng, device)
 }
 
 /// A parameter drawn uniformly from `-bound..bound`; a bound that is not positive gives zeros.
@@ -75,10 +89,7 @@ pub fn uniform<const D: usize>(
     rng: &mut ChaCha8Rng,
     device: &Device,
 ) -> Param<Tensor<D>> {
-    match rand_distr::Uniform::new(-bound, bound) {
-        Ok(distribution) => draw(shape, distribution, rng, device),
-        Err(_) => Param::from_tensor(Tensor::zeros(shape, device)),
-    }
+    parameter(shape, rand_distr::Uniform::new(-bound, bound).ok(), rng, device)
 }
 
 /// Xavier normal initialisation (Glorot & Bengio, AISTATS 2010): `std = sqrt(2 / (rows + columns))`.

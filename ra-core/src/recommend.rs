@@ -32,46 +32,61 @@ pub trait Recommender: Debug + Send + Sync {
     fn items(&self, items: &[u32]) -> Tensor<2>;
 
     /// What a history adds to the scores of single items, beyond the product of vectors: the counts of a Markov chain.
-    /// Two towers add nothing.
-    fn additions(&self, _history: &History<'_>) -> Vec<(u32, f32)> {
-        Vec::new()
-    }
+    /// Two towers add nothing, `Vec::new()`. There is no default: a wrapper that forgot it would lose the whole signal
+    /// of such a method and still compile.
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)>;
+}
+
+/// Writes methods of [`Recommender`] that a wrapper hands on as they are, inside its `impl`:
+/// `forward_recommender!(self => self.ids; dim, interests, additions);`
+#[macro_export]
+macro_rules! forward_recommender {
+    ($this:ident => $inner:expr; $($method:ident),+ $(,)?) => {
+        $($crate::forward_recommender!(@$method $this, $inner);)+
+    };
+    (@dim $this:ident, $inner:expr) => {
+        fn dim(&$this) -> usize {
+            $crate::Recommender::dim(&$inner)
+        }
+    };
+    (@interests $this:ident, $inner:expr) => {
+        fn interests(&$this) -> usize {
+            $crate::Recommender::interests(&$inner)
+        }
+    };
+    (@users $this:ident, $inner:expr) => {
+        fn users(&$this, histories: &[$crate::History<'_>]) -> ::burn::tensor::Tensor<2> {
+            $crate::Recommender::users(&$inner, histories)
+        }
+    };
+    (@items $this:ident, $inner:expr) => {
+        fn items(&$this, items: &[u32]) -> ::burn::tensor::Tensor<2> {
+            $crate::Recommender::items(&$inner, items)
+        }
+    };
+    (@additions $this:ident, $inner:expr) => {
+        fn additions(&$this, history: &$crate::History<'_>) -> Vec<(u32, f32)> {
+            $crate::Recommender::additions(&$inner, history)
+        }
+    };
 }
 
 impl<T: Recommender + ?Sized> Recommender for Box<T> {
-    fn dim(&self) -> usize {
-        (**self).dim()
-    }
-    fn interests(&self) -> usize {
-        (**self).interests()
-    }
-    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        (**self).users(histories)
-    }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
-        (**self).items(items)
-    }
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
-        (**self).additions(history)
-    }
+    forward_recommender!(self => **self; dim, interests, users, items, additions);
 }
 
 impl<T: Recommender + ?Sized> Recommender for &T {
-    fn dim(&self) -> usize {
-        (**self).dim()
-    }
-    fn interests(&self) -> usize {
-        (**self).interests()
-    }
-    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        (**self).users(histories)
-    }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
-        (**self).items(items)
-    }
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
-        (**self).additions(history)
-    }
+    forward_recommender!(self => **self; dim, interests, users, items, additions);
+}
+
+/// The scores of one history, as the model itself has them: the best of its vectors' products, and what it adds.
+/// `vectors` are those of items, `[items + 1, dim]`, in the order of their ids from 0, which is padding.
+pub fn scores<R: Recommender + ?Sized>(model: &R, history: &History<'_>, vectors: &Tensor<2>) -> Vec<f32> {
+    // [interests, items + 1]
+    let products = model.users(std::slice::from_ref(history)).matmul(vectors.clone().transpose());
+    let mut scores: Vec<f32> = products.max_dim(0).into_data().iter::<f32>().collect();
+    model.additions(history).into_iter().for_each(|(item, more)| scores[item as usize] += more);
+    scores
 }
 
 /// A method that leaves its training as two tables, such as matrix factorization.
@@ -108,5 +123,8 @@ impl Recommender for IdTable {
     }
     fn items(&self, items: &[u32]) -> Tensor<2> {
         select(&self.items, items.iter().copied())
+    }
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
     }
 }

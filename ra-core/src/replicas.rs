@@ -2,7 +2,7 @@
 //!
 //! The mean is Burn's collective operation (`burn::tensor::distributed`), which CUDA has where NVIDIA's NCCL is installed. On
 //! the CPU back end, where all devices are one, it is a plain mean: that is how the path is tested where no GPU is.
-use crate::fused::on_flex;
+use crate::in_host_memory;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::distributed::{CollectiveTensor, ReduceOperation, all_reduce};
@@ -59,7 +59,7 @@ impl ModuleVisitor for Mean {
 /// The mean, on the first one's device.
 pub(crate) fn mean<const D: usize>(grads: Vec<Tensor<D>>) -> Option<Tensor<D>> {
     let devices: Vec<Device> = grads.iter().map(Tensor::device).collect();
-    if devices.iter().all(on_flex) {
+    if devices.iter().all(in_host_memory) {
         let count = grads.len() as f32;
         return grads.into_iter().reduce(|a, b| a + b).map(|sum| sum / count);
     }

@@ -4,9 +4,9 @@ mod on_device;
 use self::on_device::Block;
 use crate::config::EvalConfig;
 use crate::rank::{Ranked, Ranking};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use ra_core::fused::{FrozenLinear, Layout};
-use ra_core::{History, Recommender};
+use ra_core::{History, Recommender, in_host_memory};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -62,7 +62,7 @@ pub(crate) fn rank(
     k: usize,
 ) -> Vec<Ranked> {
     let ([rows, dim], interests) = (items.dims(), model.interests());
-    let on_cpu = items.device() == Device::flex();
+    let on_cpu = in_host_memory(&items.device());
     let together = if on_cpu { (ROWS / interests).max(1) } else { queries.len().max(1) };
     let at_once = if on_cpu { together.min(queries.len().max(1)) * rayon::current_num_threads() } else { together };
     let width = (config.block_mib << 20) / size_of::<f32>() / (at_once * interests);

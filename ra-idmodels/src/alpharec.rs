@@ -34,7 +34,8 @@ impl Default for AlphaRecConfig {
     }
 }
 
-/// Items mapped from frozen vectors; a user is the mean of the mapped items.
+/// Items mapped from frozen vectors; a user is the mean of the mapped items. Where it is used it is a
+/// [`FittedAlphaRec`].
 #[derive(Module, Debug)]
 pub struct AlphaRec {
     items: MappedFeatures,
@@ -65,46 +66,57 @@ impl AlphaRecConfig {
     }
 }
 
-impl AlphaRec {
-    /// After each item of each history the mean of it and those before: attention without preference.
-    fn means(&self, items: Tensor<2>, lengths: &Arc<[usize]>) -> Tensor<2> {
-        let even = items.zeros_like().detach();
-        attention(even.clone(), even, items, lengths, 1, true)
-    }
+/// After each item of each history the mean of it and those before: attention without preference.
+fn means(items: Tensor<2>, lengths: &Arc<[usize]>) -> Tensor<2> {
+    let even = items.zeros_like().detach();
+    attention(even.clone(), even, items, lengths, 1, true)
+}
 
+impl AlphaRec {
     fn table(&self) -> Tensor<2> {
         on_sphere(self.items.table(), self.config.temperature)
     }
 }
 
 impl IdModel for AlphaRec {
-    type Fitted = Self;
+    type Fitted = FittedAlphaRec;
 
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
         let table = self.table();
-        let means = self.means(table.clone().select(0, batch.items.clone()), &batch.lengths);
+        let means = means(table.clone().select(0, batch.items.clone()), &batch.lengths);
         let states = on_sphere(batch.with_target(means), self.config.temperature);
         whole_catalogue(states, table, batch)
     }
 
-    fn fitted(&self) -> Self {
-        self.valid()
+    fn fitted(&self) -> FittedAlphaRec {
+        FittedAlphaRec { table: self.valid().table(), config: self.config.clone() }
     }
 }
 
-impl Recommender for AlphaRec {
+/// [`AlphaRec`] with its items mapped once: neither the map nor what it reads is kept.
+#[derive(Debug, Clone)]
+pub struct FittedAlphaRec {
+    /// `[items + 1, dim]`; row 0 is padding.
+    table: Tensor<2>,
+    config: AlphaRecConfig,
+}
+
+impl Recommender for FittedAlphaRec {
     fn dim(&self) -> usize {
-        self.config.dim
+        self.table.dims()[1]
     }
 
     fn users(&self, all: &[History<'_>]) -> Tensor<2> {
-        let table = self.table();
-        let read = histories(all, self.config.max_length, &table.device());
-        let means = self.means(table.select(0, read.items.clone()), &read.lengths);
+        let read = histories(all, self.config.max_length, &self.table.device());
+        let means = means(self.table.clone().select(0, read.items.clone()), &read.lengths);
         read.last(on_sphere(means, self.config.temperature))
     }
 
     fn items(&self, items: &[u32]) -> Tensor<2> {
-        item_rows(&self.table(), items)
+        item_rows(&self.table, items)
+    }
+
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
     }
 }

@@ -251,4 +251,8 @@ impl Recommender for Bert4Rec {
         let bias = self.bias.val().select(0, rows.clone()).reshape([items.len(), 1]);
         Tensor::cat(vec![self.items.val().select(0, rows), bias], 1)
     }
+
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
+    }
 }

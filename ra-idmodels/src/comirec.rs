@@ -6,7 +6,7 @@ use crate::{Loss, Prefixes, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, xavier_normal};
+use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, normal_numbers, rng, xavier_normal};
 use serde::{Deserialize, Serialize};
 
 /// How interests are drawn from a history.
@@ -96,13 +96,13 @@ impl ComiRecConfig {
         let (dim, random) = (self.dim, &mut rng(seed, "comirec", 0));
         let attentive = self.extraction == Extraction::SelfAttentive;
         let inner = if attentive { 4 * dim } else { dim };
-        let start = normal([self.interests, self.max_length], 1.0, &mut rng(0, "routing", 0), &Device::flex());
+        let start = normal_numbers(self.interests * self.max_length, 1.0, &mut rng(0, "routing", 0));
         ComiRec {
             items: normal([items + 1, dim], 0.02, random, device),
             positions: normal([self.max_length, dim], 0.02, random, device),
             first: xavier_normal([dim, inner], random, device),
             second: attentive.then(|| xavier_normal([inner, self.interests], random, device)),
-            start: start.val().into_data().iter::<f32>().collect(),
+            start,
             config: self.clone(),
         }
     }
@@ -195,5 +195,9 @@ impl Recommender for ComiRec {
 
     fn items(&self, items: &[u32]) -> Tensor<2> {
         item_rows(&self.items.val(), items)
+    }
+
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
     }
 }

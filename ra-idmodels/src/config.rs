@@ -37,9 +37,6 @@ pub enum IdConfig {
     Import(ImportConfig),
 }
 
-/// Every `kind`, for messages.
-const KINDS: &str = "pop, markov, ease, mf, lightgcn, sasrec, gru4rec, bert4rec, comirec, alpharec, unisrec, import";
-
 impl<'de> Deserialize<'de> for IdConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
         fn read<C: Default + Serialize + DeserializeOwned>(keys: Map<String, Value>) -> serde_json::Result<C> {
@@ -48,7 +45,9 @@ impl<'de> Deserialize<'de> for IdConfig {
             serde_json::from_value(all)
         }
         let mut keys = Map::deserialize(from)?;
-        let kind = keys.remove("kind").ok_or_else(|| D::Error::custom(format!("kind is missing; one of {KINDS}")))?;
+        let kind = keys
+            .remove("kind")
+            .ok_or_else(|| D::Error::custom(format!("kind is missing; one of {}", Self::KINDS.join(", "))))?;
         let config = match kind.as_str().unwrap_or_default() {
             "pop" => read(keys).map(Self::Pop),
             "markov" => read(keys).map(Self::Markov),
@@ -62,7 +61,7 @@ impl<'de> Deserialize<'de> for IdConfig {
             "alpharec" => read(keys).map(Self::AlphaRec),
             "unisrec" => read(keys).map(Self::UniSRec),
             "import" => read(keys).map(Self::Import),
-            _ => return Err(D::Error::custom(format!("kind is {kind}, it must be one of {KINDS}"))),
+            _ => return Err(D::Error::custom(format!("kind is {kind}, it must be one of {}", Self::KINDS.join(", ")))),
         };
         config.map_err(D::Error::custom)
     }
@@ -79,6 +78,12 @@ fn merge(into: &mut Value, given: Value) {
 }
 
 impl IdConfig {
+    /// Every `kind`.
+    pub const KINDS: [&str; 12] = [
+        "pop", "markov", "ease", "mf", "lightgcn", "sasrec", "gru4rec", "bert4rec", "comirec", "alpharec", "unisrec",
+        "import",
+    ];
+
     /// Name in tables.
     pub fn name(&self) -> &'static str {
         match self {
@@ -164,6 +169,12 @@ impl IdConfig {
         }
     }
 
+    /// Whether it adds to scores beyond the product of its vectors ([`Recommender::additions`]), so that its vectors alone are
+    /// not the method and cannot be aligned.
+    pub fn adds_to_scores(&self) -> bool {
+        matches!(self, Self::Markov(_))
+    }
+
     /// Whether it needs given item vectors.
     pub fn reads_features(&self) -> bool {
         matches!(self, Self::AlphaRec(_) | Self::UniSRec(_))
@@ -208,9 +219,20 @@ impl<M: IdModel> Checkpoint for M {
     }
 }
 
+impl Checkpoint for Ease {
+    fn save(&self, path: &Path) -> Result<()> {
+        save_module(self, path)
+    }
+}
+
 impl Trained {
     fn counted(model: impl Recommender + 'static) -> Self {
         Self { model: Box::new(model), curve: Curve::default(), ledger: Vec::new(), checkpoint: None }
+    }
+
+    /// A method that is solved, not trained: it has a checkpoint and nothing in the ledger.
+    fn solved(model: Ease) -> Self {
+        Self { checkpoint: Some(Box::new(model.clone())), ..Self::counted(model) }
     }
 
     fn learned<M: IdModel + 'static>(model: &M, curve: Curve) -> Self {
@@ -237,7 +259,7 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
     match config {
         IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(job.dataset, job.device))),
         IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(job.dataset, job.device))),
-        IdConfig::Ease(c) => Ok(Trained::counted(c.solve(job.dataset, job.device)?)),
+        IdConfig::Ease(c) => Ok(Trained::solved(c.solve(job.dataset, job.device)?)),
         IdConfig::Mf(c) => {
             learn(c.init(job.dataset.users.len(), items, job.seed, &device), &mut c.batches(job), &c.train, job)
         }
@@ -287,7 +309,7 @@ pub fn load(
     match config {
         IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(dataset, device))),
         IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(dataset, device))),
-        IdConfig::Ease(c) => Ok(Trained::counted(c.solve(dataset, device)?)),
+        IdConfig::Ease(c) => Ok(Trained::solved(load_module(c.init(items, device), path)?)),
         IdConfig::Mf(c) => loaded(c.init(users, items, 0, device), path),
         IdConfig::LightGcn(c) => loaded(c.init(dataset, 0, device), path),
         IdConfig::Sasrec(c) => loaded(c.init(items, 0, device), path),

@@ -1,9 +1,10 @@
 //! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from what a user has to
 //! what comes next, in closed form.
 use crate::sequence::item_rows;
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side, linalg::solvers::DenseSolveCore};
-use ra_core::{Dataset, Error, History, Problem, Recommender, Result, check_room};
+use ra_core::{Dataset, Error, History, Problem, Recommender, Result, check_host_room};
 use serde::{Deserialize, Serialize};
 
 /// Configures [`Ease`].
@@ -23,12 +24,12 @@ impl Default for EaseConfig {
 /// A user is the set of their items, `[items]`; an item `j` is column `j` of `B`, what each item of a user says for it.
 ///
 /// `B` is `-P / diag(P)` off its diagonal and 0 on it, `P = (X^T X + l2 I)^-1` for the training interactions `X`
-/// (equation 8). Vectors are as wide as the catalogue. Solving takes 24 bytes a pair of items, 27 GiB for 35,000 items, and is done
-/// anew whenever a run is opened: there is no checkpoint.
-#[derive(Debug, Clone)]
+/// (equation 8). Vectors are as wide as the catalogue. Solving takes 24 bytes a pair of items, 27 GiB for 35,000 items;
+/// the checkpoint is `B`, 4 bytes a pair.
+#[derive(Module, Debug)]
 pub struct Ease {
-    /// `[items + 1, items]`; row 0 is padding.
-    weights: Tensor<2>,
+    /// `[items + 1, items]`; row 0 is padding. A parameter only in that it is written down: nothing trains it.
+    weights: Param<Tensor<2>>,
 }
 
 impl EaseConfig {
@@ -46,7 +47,7 @@ impl EaseConfig {
         let remedy =
             "EASE wants the square of the catalogue: leave out rare items (data.k_core), or take another method";
         // In f64: the factor, the inverse and faer's scratch, after the matrix itself is gone.
-        check_room("solving ease", 6 * (n * n) as u64, &Device::flex(), remedy)?;
+        check_host_room("solving ease", 24 * (n * n) as u64, remedy)?;
         let mut gram = Mat::<f64>::zeros(n, n);
         (0..n).for_each(|i| gram[(i, i)] = self.l2);
         for row in dataset.train.rows() {
@@ -68,7 +69,12 @@ impl EaseConfig {
             row.iter_mut().enumerate().for_each(|(i, weight)| *weight = (-inverse[(i, j)] / inverse[(j, j)]) as f32);
             row[j] = 0.0;
         }
-        Ok(Ease { weights: Tensor::from_data(TensorData::new(weights, [n + 1, n]), device) })
+        Ok(Ease { weights: Param::from_tensor(Tensor::from_data(TensorData::new(weights, [n + 1, n]), device)) })
+    }
+
+    /// The map of a catalogue of `items` items before it is read from a checkpoint: zeros.
+    pub fn init(&self, items: usize, device: &Device) -> Ease {
+        Ease { weights: Param::from_tensor(Tensor::zeros([items + 1, items], device)) }
     }
 }
 
@@ -93,7 +99,10 @@ impl Recommender for Ease {
         Tensor::from_data(TensorData::new(sets, [histories.len(), n]), &self.weights.device())
     }
     fn items(&self, items: &[u32]) -> Tensor<2> {
-        item_rows(&self.weights, items)
+        item_rows(&self.weights.val(), items)
+    }
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
     }
 }
 

@@ -261,6 +261,10 @@ impl Recommender for Gru4Rec {
     fn items(&self, items: &[u32]) -> Tensor<2> {
         item_rows(&self.items.val(), items)
     }
+
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
+    }
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ mod sequence;
 mod train;
 mod unisrec;
 
-pub use alpharec::{AlphaRec, AlphaRecConfig};
+pub use alpharec::{AlphaRec, AlphaRecConfig, FittedAlphaRec};
 pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
 pub use bert4rec::{Bert4Rec, Bert4RecConfig};
 pub use comirec::{ComiRec, ComiRecConfig, Extraction};
@@ -69,4 +69,4 @@ pub use mf::{Mf, MfConfig};
 pub use pop::{Pop, PopConfig};
 pub use sasrec::{SasRec, SasRecConfig, SasRecVariant};
 pub use train::{Job, TrainConfig, Validate, train};
-pub use unisrec::{UniSRec, UniSRecConfig};
+pub use unisrec::{FittedUniSRec, UniSRec, UniSRecConfig};

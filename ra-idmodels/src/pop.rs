@@ -33,4 +33,7 @@ impl Recommender for Pop {
         let counts: Vec<f32> = items.iter().map(|&i| self.counts[i as usize]).collect();
         Tensor::from_data(TensorData::new(counts, [items.len(), 1]), &self.device)
     }
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
+    }
 }

@@ -276,4 +276,8 @@ impl Recommender for SasRec {
     fn items(&self, items: &[u32]) -> Tensor<2> {
         item_rows(&self.items.val(), items)
     }
+
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
+    }
 }

@@ -50,7 +50,7 @@ impl Default for UniSRecConfig {
     }
 }
 
-/// SASRec over items mapped from frozen vectors.
+/// SASRec over items mapped from frozen vectors. Where it is used it is a [`FittedUniSRec`].
 #[derive(Module, Debug)]
 pub struct UniSRec {
     items: MappedFeatures,
@@ -87,7 +87,7 @@ impl UniSRecConfig {
 }
 
 impl IdModel for UniSRec {
-    type Fitted = Self;
+    type Fitted = FittedUniSRec;
 
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
         let table = self.items.table();
@@ -97,24 +97,41 @@ impl IdModel for UniSRec {
         whole_catalogue(states, on_sphere(table, self.config.temperature), batch)
     }
 
-    fn fitted(&self) -> Self {
-        self.valid()
+    fn fitted(&self) -> FittedUniSRec {
+        let plain = self.valid();
+        let table = plain.items.table();
+        let (read, scored) = (on_sphere(table.clone(), 1.0), on_sphere(table, plain.config.temperature));
+        FittedUniSRec { read, scored, encoder: plain.encoder, config: plain.config }
     }
 }
 
-impl Recommender for UniSRec {
+/// [`UniSRec`] with its items mapped once: neither the map nor what it reads is kept.
+#[derive(Debug)]
+pub struct FittedUniSRec {
+    /// `[items + 1, dim]`, as a history reads them; row 0 is padding.
+    read: Tensor<2>,
+    /// `[items + 1, dim]`, as they are scored.
+    scored: Tensor<2>,
+    encoder: Encoder,
+    config: UniSRecConfig,
+}
+
+impl Recommender for FittedUniSRec {
     fn dim(&self) -> usize {
         self.config.dim
     }
 
     fn users(&self, all: &[History<'_>]) -> Tensor<2> {
-        let table = on_sphere(self.items.table(), 1.0);
-        let read = histories(all, self.config.max_length, &table.device());
-        let states = self.encoder.states(table.select(0, read.items.clone()), &read.lengths, None);
+        let read = histories(all, self.config.max_length, &self.read.device());
+        let states = self.encoder.states(self.read.clone().select(0, read.items.clone()), &read.lengths, None);
         read.last(on_sphere(states, self.config.temperature))
     }
 
     fn items(&self, items: &[u32]) -> Tensor<2> {
-        item_rows(&on_sphere(self.items.table(), self.config.temperature), items)
+        item_rows(&self.scored, items)
+    }
+
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
     }
 }

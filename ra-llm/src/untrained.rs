@@ -1,8 +1,7 @@
 //! Models that nobody trained: the floor that a pretrained one must clear.
 use crate::gguf_tokenizer::{CUTS, byte_pairs};
 use crate::{LlmError, Result};
-use burn::tensor::Device;
-use ra_core::{Error, normal, read_bytes, read_json, rng, write_atomic, write_json};
+use ra_core::{Error, normal_numbers, read_bytes, read_json, rng, write_atomic, write_json};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use std::collections::HashMap;
@@ -68,7 +67,7 @@ pub fn write_untrained_gpt2(folder: &Path, seed: u64) -> Result<()> {
             (false, 1) => vec![1.0; count],
             _ => {
                 let random = &mut rng(seed, "untrained", index as u64);
-                normal([count], 0.02, random, &Device::flex()).val().into_data().iter::<f32>().collect()
+                normal_numbers(count, 0.02, random)
             }
         };
         values.iter().flat_map(|x| x.to_le_bytes()).collect()

@@ -11,7 +11,7 @@ use ra_align::{
 };
 use ra_core::{Catalog, Dataset, History, LanguageModel, Recommender, Sample, ledger, trainable_params};
 use ra_eval::LearningCurve;
-use ra_idmodels::Trained;
+use ra_idmodels::{IdConfig, Trained};
 use std::time::Instant;
 
 /// RA-Rec with its parts chosen at run time.
@@ -57,6 +57,17 @@ impl Plan {
         Some(Self { name, align, numbered })
     }
 
+    /// Whether the ID method's vectors are read.
+    pub(crate) fn reads_ids(&self) -> bool {
+        self.align.reads_ids()
+    }
+
+    /// Whether it is trained without the loss that the recipe ties prefixes to texts by, which is then said in its
+    /// name.
+    fn drops_loss(&self, recipe: &Recipe) -> bool {
+        self.align.loss != recipe.align.loss
+    }
+
     /// Whether it is RA-Rec's towers and the weight of the ID method's own score.
     fn only_weighs_ids(&self, recipe: &Recipe) -> bool {
         let weighed = AlignConfig { id_residual: true, ..recipe.align.clone() };
@@ -100,11 +111,19 @@ impl Run {
                 }
                 false => text.tower(&self.dataset.catalog, &self.recipe.prompt, &plan.align, interests)?,
             };
+            if plan.drops_loss(&self.recipe) {
+                tracing::warn!(
+                    row = plan.name,
+                    "trained without align.loss, which other rows have: a tuned language model changes the texts that it \
+                     aligns to; for rows of one loss set align.loss = \"none\""
+                );
+            }
             let (model, mark) = self.align(&plan, backbone, (text, &own))?;
             let rows = ledger(&model.towers);
-            let label = match plan.align.projection {
-                ProjectionKind::None => format!("{}({})", plan.name, self.lm_name()),
-                _ => format!("{}({name}, {})", plan.name, self.lm_name()),
+            let of = if plan.reads_ids() { format!("{name}, {}", self.lm_name()) } else { self.lm_name() };
+            let label = match plan.drops_loss(&self.recipe) {
+                true => format!("{}({of}, without align.loss)", plan.name),
+                false => format!("{}({of})", plan.name),
             };
             let costs = Training { samples: mark.samples, params: trainable_params(&rows), seconds: mark.seconds };
             let items = self.evaluate(&label, plan.name, &model, costs)?;
@@ -181,7 +200,8 @@ impl Run {
         let ids = Altered::new(&*backbone.model, plan.align.ids, &self.dataset, self.recipe.seed);
         let (towers, mark) = match self.folder.towers_mark(plan.name)? {
             Some(mark) => {
-                (self.folder.load_towers(plan.name, &mark, &plan.align, (backbone, &self.dataset), text)?, mark)
+                let of = self.id_identity(backbone)?;
+                (self.folder.load_towers(plan.name, &mark, &plan.align, &of, (backbone, text))?, mark)
             }
             None => match self.folder.towers_mark("ra-rec")? {
                 Some(mark) if plan.only_weighs_ids(&self.recipe) => {
@@ -203,7 +223,8 @@ impl Run {
         (text, tower): (&Text, &Tower<'_>),
     ) -> Result<(Towers<Layerwise>, TowersMark)> {
         let since = Instant::now();
-        let towers = self.folder.load_towers("ra-rec", &mark, &self.recipe.align, (backbone, &self.dataset), text)?;
+        let of = self.id_identity(backbone)?;
+        let towers = self.folder.load_towers("ra-rec", &mark, &self.recipe.align, &of, (backbone, text))?;
         let model = RaRec { ids, scale: mark.scale.clone(), text: tower.clone(), towers };
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
         let towers = with_id_score(model, self.has_validation().then_some(metric))?.towers;
@@ -233,7 +254,7 @@ impl Run {
         let crossed = CrossFitted::new(&*backbone.model, folds.iter().map(|fold| &*fold.model).collect(), &all);
         let crossed = Altered::new(&crossed as &dyn Recommender, plan.align.ids, &self.dataset, self.recipe.seed);
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
-        let state = self.folder.towers_state(plan.name);
+        let state = self.folder.towers_state(plan.name)?;
         let job = Job {
             ids,
             training_ids: (!folds.is_empty()).then_some(&crossed as &dyn Recommender),
@@ -248,13 +269,19 @@ impl Run {
             replicas: &text.replicas(),
         };
         let samples = job.reach().len();
-        crate::log::begin(plan.name);
+        self.log.begin(plan.name);
         let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), &self.bars)?;
         let seconds = self.cost(&format!("align {}", plan.name), since).max(curve.seconds);
-        let ids = id_fingerprint(&*backbone.model, &self.dataset);
-        let mark = TowersMark { scale, curve, seconds, samples, lm: text.fingerprint(), ids };
+        let ids = self.id_identity(backbone)?;
+        let mark = TowersMark { scale, curve, seconds, samples, lm: text.identity(), ids };
         self.folder.save_towers(plan.name, &towers, &mark)?;
         Ok((towers, mark))
+    }
+
+    /// The ID method that is aligned, as towers know it.
+    fn id_identity(&self, backbone: &Trained) -> Result<String> {
+        let name = self.recipe.ids.last().map(IdConfig::name).unwrap_or_default();
+        id_fingerprint(&*backbone.model, &self.dataset, &self.folder.id_checkpoint(name))
     }
 
     /// The aligned ID method, trained without each fold of users.
@@ -273,7 +300,9 @@ pub(crate) fn load<'a>(
 ) -> Result<Option<Aligned<'a>>> {
     let Some(mark) = folder.towers_mark(plan.name)? else { return Ok(None) };
     let ids = Altered::new(&*backbone.model, plan.align.ids, dataset, recipe.seed);
-    let towers = folder.load_towers(plan.name, &mark, &plan.align, (backbone, dataset), text)?;
+    let name = recipe.ids.last().map(IdConfig::name).unwrap_or_default();
+    let of = id_fingerprint(&*backbone.model, dataset, &folder.id_checkpoint(name))?;
+    let towers = folder.load_towers(plan.name, &mark, &plan.align, &of, (backbone, text))?;
     let own = plan.numbered.then(|| numbered(&dataset.catalog));
     let catalog = own.as_ref().unwrap_or(&dataset.catalog);
     let tower = text.tower(catalog, &recipe.prompt, &plan.align, backbone.model.interests())?;

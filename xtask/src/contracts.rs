@@ -5,9 +5,13 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Tensor, TensorData};
 use ra_align::{LayerwiseConfig, ProjectionKind};
 use ra_core::contract::{check_aligner, check_language_model, check_recommender};
-use ra_core::{Backend, Dataset, Device, History, IdTable, LmSpec, Pooling, Sequences, Silent, SplitMix, open_device};
+use ra_core::{
+    Backend, Dataset, Device, History, IdTable, LmSpec, Pooling, Sequences, Silent, SplitMix, normal, open_device, rng,
+    write_atomic,
+};
 use ra_eval::{EvalConfig, Evaluation, Part, Seen, evaluate};
 use ra_idmodels::{IdConfig, Job};
+use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -27,8 +31,25 @@ pub(crate) fn contracts(dir: &Path, backend: Backend) -> Result<()> {
     if folders.is_empty() {
         bail!("{}: no language model under it; name a folder of golden cases", dir.display());
     }
-    // A contract speaks by a panic; it is told here, in the line of its model.
+    let broken = quietly(|| check_all(dir, &folders, &device));
+    if broken > 0 {
+        bail!("{broken} contracts are broken on {}", backend.name());
+    }
+    Ok(())
+}
+
+/// Runs `checks` without the message that a panic prints: a contract speaks by a panic, which is told in the line of
+/// its model. What printed it before does so again afterwards.
+fn quietly<T>(checks: impl FnOnce() -> T) -> T {
+    let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
+    let found = checks();
+    std::panic::set_hook(before);
+    found
+}
+
+/// Prints a line a contract, and counts those that are broken.
+fn check_all(dir: &Path, folders: &[PathBuf], device: &Device) -> usize {
     let mut broken = 0;
     let mut tell = |name: &str, check: &dyn Fn() -> Result<()>| {
         let found = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| bail!("{}", said(&*panic)));
@@ -40,14 +61,14 @@ pub(crate) fn contracts(dir: &Path, backend: Backend) -> Result<()> {
             }
         }
     };
-    for folder in &folders {
+    for folder in folders {
         let name = folder.strip_prefix(dir).unwrap_or(folder).display();
         for pooling in [Pooling::First, Pooling::Last, Pooling::Mean] {
-            tell(&format!("{name}, {pooling:?}"), &|| language_model(folder, pooling, &device));
+            tell(&format!("{name}, {pooling:?}"), &|| language_model(folder, pooling, device));
         }
     }
-    for kind in ["pop", "markov", "ease", "mf", "lightgcn", "sasrec", "gru4rec", "bert4rec", "comirec"] {
-        tell(kind, &|| id_method(kind, &device));
+    for kind in IdConfig::KINDS {
+        tell(kind, &|| id_method(kind, device));
     }
     let projections = [
         ProjectionKind::Dense,
@@ -57,13 +78,10 @@ pub(crate) fn contracts(dir: &Path, backend: Backend) -> Result<()> {
         ProjectionKind::Shared,
     ];
     for projection in projections {
-        tell(&format!("projection {projection:?}"), &|| aligner(projection, &device));
+        tell(&format!("projection {projection:?}"), &|| aligner(projection, device));
     }
-    tell("ranking", &|| ranking(&device));
-    if broken > 0 {
-        bail!("{broken} contracts are broken on {}", backend.name());
-    }
-    Ok(())
+    tell("ranking", &|| ranking(device));
+    broken
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -96,17 +114,34 @@ fn language_model(folder: &Path, pooling: Pooling, device: &Device) -> Result<()
 fn id_method(kind: &str, device: &Device) -> Result<()> {
     let train = Sequences::from_rows((0..ITEMS).map(|u| (u..u + 5).map(|t| t % ITEMS + 1).collect::<Vec<_>>()));
     let data = dataset(ITEMS as usize, ITEMS as usize, train);
+    let folder = tempfile::tempdir()?;
+    let vectors = normal([ITEMS as usize + 1, 8], 1.0, &mut rng(1, "vectors", 0), device).val();
     let mut config = json!({ "kind": kind });
-    if !["pop", "markov", "ease"].contains(&kind) {
+    if kind == "import" {
+        let items = folder.path().join("items.safetensors");
+        write_vectors(&items, vectors.clone().slice([1..ITEMS as usize + 1]))?;
+        config["items"] = json!(items);
+    }
+    let read = |config| serde_json::from_value::<IdConfig>(config).with_context(|| format!("the ID method {kind}"));
+    if read(config.clone())?.train().is_some() {
         config["train"] = json!({ "epochs": 2, "batch": 16 });
     }
-    let config: IdConfig = serde_json::from_value(config).with_context(|| format!("the ID method {kind}"))?;
-    let job = Job { dataset: &data, device, seed: 1, validate: None, progress: &Silent, features: None, state: None };
+    let config = read(config)?;
+    let features = config.reads_features().then_some(&vectors);
+    let job = Job { dataset: &data, device, seed: 1, validate: None, progress: &Silent, features, state: None };
     let trained = ra_idmodels::fit(&config, &job)?;
     let rows: Vec<&[u32]> = data.train.rows().collect();
     let histories: Vec<History<'_>> = (0..).zip(&rows).map(|(user, items)| History { user, items }).collect();
     check_recommender(&*trained.model, &histories, &data.catalog.all().collect::<Vec<_>>());
     Ok(())
+}
+
+/// A table of vectors, `[rows, dim]`, as other tools write one.
+fn write_vectors(path: &Path, vectors: Tensor<2>) -> Result<()> {
+    let shape = vectors.dims().to_vec();
+    let bytes: Vec<u8> = vectors.into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
+    let view = TensorView::new(Dtype::F32, shape, &bytes)?;
+    Ok(write_atomic(path, &safetensors::serialize([("items", view)], None)?)?)
 }
 
 /// A ranking on the device is that of the CPU: vectors of small whole numbers have products that are exact in any order, and
@@ -150,4 +185,27 @@ fn aligner(projection: ProjectionKind, device: &Device) -> Result<()> {
     let config = LayerwiseConfig { projection, dim: 5, n_tok: 2, n_ctx: 3, first_layer: 1, init_std: 0.1 };
     check_aligner(&config.init(&spec, "user", 1, &device.clone().autodiff()), 5, 3, 6, device);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn a_panic_is_heard_again_after_the_checks() {
+        let heard = Arc::new(AtomicUsize::new(0));
+        let (counted, own, before) = (heard.clone(), std::thread::current().id(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |_| {
+            // Other tests may panic meanwhile.
+            counted.fetch_add(usize::from(std::thread::current().id() == own), Ordering::Relaxed);
+        }));
+        let panics = || drop(catch_unwind(|| panic!("said")));
+        quietly(panics);
+        assert_eq!(heard.load(Ordering::Relaxed), 0);
+        panics();
+        assert_eq!(heard.load(Ordering::Relaxed), 1);
+        std::panic::set_hook(before);
+    }
 }

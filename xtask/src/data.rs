@@ -65,24 +65,24 @@ impl Source {
         }
         config.strict |= self.strict;
         config.items = self.items.clone().or(config.items);
-        let (path, name) = (self.data.clone(), self.name());
+        let (path, name) = (&self.data, self.name());
         let named = fetch::list().iter().any(|entry| entry.name == name);
         if !named && !path.exists() && !name.contains(['*', '?', '[']) {
             let known: Vec<&str> =
                 fetch::list().iter().filter(|e| e.kind == fetch::Kind::Data).map(|e| e.name).collect();
-            bail!("{}: no such file, nor the name of a data set; known are {}", name, known.join(", "));
+            bail!("{name}: no such file, nor the name of a data set; known are {}", known.join(", "));
         }
         let config = if named && !path.exists() {
             fetch::locate_data(&name, root)?.into_config(config)
         } else {
-            DataConfig { interactions: Some(path), ..config }
+            DataConfig { interactions: Some(path.clone()), ..config }
         };
         Ok((config, curate))
     }
 
-    /// What the data set is called: as it was asked for.
+    /// What the data set is called in messages.
     fn name(&self) -> String {
-        self.data.to_string_lossy().into_owned()
+        self.data.display().to_string()
     }
 
     fn read(&self, root: &Path) -> Result<Prepared> {
@@ -99,9 +99,11 @@ pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
         Data::Audit(args) => args.show(&ra_data::audit(&args.source.read(root)?)),
         Data::Export { source, out, memory } => {
             let (config, curate) = source.config(root)?;
+            let (name, curate) = (source.name(), curate.as_ref());
+            curate.map_or(Ok(()), CurateConfig::check)?;
             match memory {
-                Some(memory) => export_within(&source.name(), &config, curate.as_ref(), *memory, out)?,
-                None => export(&source.name(), &config, curate.as_ref(), out)?,
+                Some(memory) => export_within(&name, &config, curate, *memory, out)?,
+                None => export(&name, &config, curate, out)?,
             }
             say!("{}", out.display());
             Ok(())
@@ -113,10 +115,13 @@ pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
 const SEED: u64 = 1;
 
 fn export(name: &str, config: &DataConfig, curate: Option<&CurateConfig>, out: &Path) -> Result<()> {
+    // Whatever can be refused is refused before a long log is read.
+    ra_data::check_export(config, false, out)?;
     let prepared = ra_data::read(name, config)?;
+    let chosen = |curate| ra_data::curate(&prepared.dataset, curate, config.max_history, SEED, None);
+    let curated = curate.map(chosen).transpose()?;
     ra_data::to_parquet(&prepared, out)?;
-    if let Some(curate) = curate {
-        let curated = ra_data::curate(&prepared.dataset, curate, config.max_history, SEED, None)?;
+    if let Some(curated) = curated {
         say!("{curated}");
         ra_data::samples_to_parquet(&prepared, &curated.samples, config.max_history, &out.join("samples.parquet"))?;
     }

@@ -15,6 +15,7 @@ mod fetch;
 mod folder;
 mod gpu_check;
 mod ids;
+mod lock;
 mod log;
 mod machine;
 mod manifest;
@@ -26,18 +27,23 @@ mod recommend;
 mod report;
 mod run;
 mod settings;
+mod shared;
+mod stop;
 mod suite;
 mod tensorboard;
 mod text;
 mod verify;
 
+use crate::folder::Earlier;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use ra_core::{Backend, Precision};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Burn allocates and frees a tensor an operation; glibc gives large ones back to the system every time.
+/// Burn allocates and frees a tensor an operation; glibc gives large ones back to the system every time. Tests count
+/// what a reader of damaged files takes, by an allocator of their own.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -77,6 +83,9 @@ enum Command {
         /// "ra-rec(sasrec, minilm)" or "b: ra-rec(sasrec, minilm)".
         #[arg(long, value_name = "ROW")]
         to: Option<String>,
+        /// Where comparison.html, .md and .json go; beside the first run by default.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
     /// Measure the promised figures.
     Bench {
@@ -123,6 +132,10 @@ struct Run {
     /// Go on after the last finished stage.
     #[arg(long)]
     resume: bool,
+    /// Replace a run of another recipe, seed or data that is in the folder; without it, such a run stays and this one is
+    /// refused. The very same run is made again either way.
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
 }
 
 #[derive(Args)]
@@ -240,7 +253,12 @@ fn start(command: Command, root: &Path) -> Result<()> {
     match command {
         Command::Run(a) => {
             let (recipe, sets, backend) = (a.recipe, a.sets, a.backend);
-            run::run(&run::RunArgs { recipe, sets, backend, out: a.out, resume: a.resume, shared: None }, root)
+            let earlier = match (a.resume, a.force) {
+                (true, _) => Earlier::Resumed,
+                (_, true) => Earlier::Replaced,
+                _ => Earlier::Kept,
+            };
+            run::run(&run::RunArgs { recipe, sets, backend, out: a.out, earlier, suite: None }, root)
         }
         Command::Test => ci::test(),
         Command::Ci => ci::ci(),
@@ -259,7 +277,9 @@ fn start(command: Command, root: &Path) -> Result<()> {
             let Recommend { run, row, top, json, .. } = args;
             recommend::recommend(&recommend::Asked { run, who, row, top, json }, root)
         }
-        Command::Report { runs, mixed_protocols, to } => report::compare(&runs, mixed_protocols, to.as_deref()),
+        Command::Report { runs, mixed_protocols, to, out } => {
+            report::compare(&runs, mixed_protocols, to.as_deref(), out.as_deref())
+        }
         Command::Bench { name, backend, precision, json } => bench::bench(name.as_deref(), backend, precision, json),
         Command::Contracts { dir, backend } => contracts::contracts(&dir, backend),
         Command::GpuCheck(GpuCheck { backend, cases, quick }) => {

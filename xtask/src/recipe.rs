@@ -1,4 +1,5 @@
 //! Recipes: TOML files in which a typo is an error that lists what is allowed.
+use crate::aligned::Plan;
 use crate::effect::without_effect;
 use crate::settings::{apply, lookup, read, section, sub_table, take};
 use anyhow::{Context, Result, bail};
@@ -42,9 +43,13 @@ pub(crate) struct LmConfig {
     pub(crate) precision: Precision,
 }
 
+/// The language model of the quickstart. Its folder asks for the mean; by its name it is pooled by the first token, as
+/// all published figures are.
+const FETCHED_LM: &str = "minilm";
+
 impl Default for LmConfig {
     fn default() -> Self {
-        Self { name: "minilm".into(), path: None, pooling: None, precision: Precision::F32 }
+        Self { name: FETCHED_LM.into(), path: None, pooling: None, precision: Precision::F32 }
     }
 }
 
@@ -159,6 +164,9 @@ impl Recipe {
             rows: take(&mut eval, "rows", "eval.", of).unwrap_or_else(|| vec![Row::Id, Row::Text, Row::RaRec]),
             eval: section(eval, "eval", of),
         };
+        if recipe.lm.path.is_none() && recipe.lm.name == FETCHED_LM {
+            recipe.lm.pooling.get_or_insert(Pooling::First);
+        }
         wrong.extend(device.keys().map(|key| format!("unknown key device.{key}; allowed: backend, count")));
         let allowed = "seed, device, data, id, lm, prompt, align, train, eval";
         wrong.extend(table.keys().map(|key| format!("unknown key {key}; allowed: {allowed}")));
@@ -194,6 +202,16 @@ impl Recipe {
             let told =
                 format!("is {}, it {told}; {} knows only users it was trained on", self.align.cross_fit, id.name());
             found.push(Problem::new("align.cross_fit", told));
+        }
+        let aligned = self.rows.iter().filter_map(|row| Plan::of(*row, self)).find(Plan::reads_ids);
+        if let (Some(id), Some(plan)) = (self.ids.last().filter(|id| id.adds_to_scores()), aligned) {
+            let told = format!(
+                "is {} in the last table, whose score is counts beside its vectors, and vectors are all that {} reads: put \
+                 another [[id]] behind it, such as sasrec or ease, or set eval.rows = [\"id\"]",
+                id.name(),
+                plan.name
+            );
+            found.push(Problem::new("id.kind", told));
         }
         if self.rows.is_empty() {
             found.push(Problem::new("eval.rows", "is empty: name at least one row, such as \"id\""));
@@ -314,6 +332,17 @@ mod tests {
     }
 
     #[test]
+    fn the_model_of_the_figures_is_pooled_as_they_were_and_others_as_they_ask() {
+        let pooling = |sets: &[&str]| recipe("[[id]]\nkind='pop'", sets).unwrap().lm.pooling;
+        assert_eq!(pooling(&[]), Some(Pooling::First));
+        assert_eq!(pooling(&["lm.name=minilm", "lm.pooling=mean"]), Some(Pooling::Mean));
+        assert_eq!(pooling(&["lm.name=smollm2"]), None);
+        assert_eq!(pooling(&["lm.path=models/minilm"]), None, "a folder says how");
+        let resolved = recipe("[[id]]\nkind='pop'", &[]).unwrap().to_toml().unwrap();
+        assert!(resolved.contains("pooling = \"first\""), "{resolved}");
+    }
+
+    #[test]
     fn paths_of_imported_vectors_become_absolute() {
         let text = "[[id]]\nkind='import'\nitems='items.npy'\nuser_ids='users.txt'\nusers='users.npy'";
         let made = recipe(text, &[]).unwrap().absolute().unwrap();
@@ -340,7 +369,9 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
         let file = |name: &str| (name.to_owned(), std::fs::read(folder.join(name)).unwrap());
         let files = ["quickstart.toml", "tuned.toml", "id-ml-1m.toml", "ablations.toml", "paper-main.toml"].map(file);
-        ra_core::damage::check_reader(&files, 2_000, |_, bytes| {
+        let held = |read: &mut dyn FnMut()| allocation_counter::measure(read).bytes_max;
+        let trial = ra_core::damage::Trial::new(2_000, |name| std::env::var(name).ok(), held);
+        ra_core::damage::check_reader(&files, trial, |_, bytes| {
             let text = String::from_utf8_lossy(bytes);
             let Ok(table) = text.parse::<Table>() else { return false };
             let suite = crate::suite::check(table.clone());

@@ -7,7 +7,6 @@ use crate::run::prepare;
 use crate::terminal::printable;
 use crate::text::Text;
 use anyhow::{Context, Result, bail};
-use burn::tensor::Tensor;
 use ra_core::{Catalog, History, Recommender, open_device};
 use ra_eval::{Report, item_vectors};
 use ra_idmodels::IdConfig;
@@ -67,7 +66,8 @@ pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
     let device = open_device(recipe.backend)?;
     let reads_text = config.reads_features() || !matches!(source.model, Model::Id(_));
     let text = reads_text.then(|| Text::load(&recipe, std::slice::from_ref(&device), root)).transpose()?;
-    let features = text.as_ref().filter(|_| config.reads_features()).map(|text| text.features(&dataset.catalog));
+    let reader = text.as_ref().filter(|_| config.reads_features());
+    let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
     let backbone = ra_idmodels::load(config, &dataset, features, &folder.id_checkpoint(config.name()), &device)?;
     let text = || text.as_ref().context("a language model is loaded for every row that reads text");
     let (tower, aligned);
@@ -92,7 +92,8 @@ pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
     };
     let vectors = kept.unwrap_or_else(|| item_vectors(model, n));
     let blocked: Vec<u32> = items.iter().copied().chain([ra_core::PADDING]).collect();
-    let found = ra_eval::top_k(&scores(model, vectors, &History { user, items: &items }), asked.top, &blocked);
+    let found =
+        ra_eval::top_k(&ra_core::scores(model, &History { user, items: &items }, &vectors), asked.top, &blocked);
     if found.is_empty() {
         notes.push("nothing is left to recommend: the history holds every item".into());
     } else if found.len() < asked.top {
@@ -169,16 +170,6 @@ fn refuse_strangers(source: &Source, config: &IdConfig, who: &Who, all: &[Source
         source.name,
         config.name()
     )
-}
-
-/// The score of every item, index 0 padding: the best product over the interests of the user, and what the model adds.
-fn scores(model: &dyn Recommender, vectors: Tensor<2>, history: &History<'_>) -> Vec<f32> {
-    let products = model.users(&[*history]).matmul(vectors.transpose());
-    let mut scores: Vec<f32> = products.max_dim(0).into_data().iter::<f32>().collect();
-    for (item, more) in model.additions(history) {
-        scores[item as usize] += more;
-    }
-    scores
 }
 
 fn show(source: &Source, catalog: &Catalog, items: &[u32], found: &[(u32, f32)], notes: &[String]) {

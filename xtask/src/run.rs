@@ -1,11 +1,13 @@
 //! `cargo xtask run`: chains the stages of the crates. Each stage leaves a file, and `--resume` starts after the last
 //! one that is there; a training that was cut off goes on from its state, so the result is the same.
-use crate::folder::{self, RunFolder};
+use crate::folder::{self, Earlier, RunFolder};
+use crate::log::Log;
+use crate::manifest::{Manifest, inputs};
 use crate::print::print_table;
 use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
 use crate::text::Text;
-use crate::{fetch, log, machine, suite};
+use crate::{fetch, machine, suite};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{Backend, Dataset, Device, LedgerRow, Recommender, Silent, open_devices, trainable_params};
@@ -32,9 +34,18 @@ pub(crate) struct RunArgs {
     pub(crate) sets: Vec<String>,
     pub(crate) backend: Option<Backend>,
     pub(crate) out: Option<PathBuf>,
-    pub(crate) resume: bool,
-    /// Where the runs of a suite keep the ID methods they share.
-    pub(crate) shared: Option<PathBuf>,
+    pub(crate) earlier: Earlier,
+    /// The suite that it is a run of.
+    pub(crate) suite: Option<Member>,
+}
+
+/// What a run of a suite has to know of it.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// The folder of the suite, where its runs keep the ID methods they share.
+    pub(crate) folder: PathBuf,
+    /// Whether the suite has made this run already.
+    pub(crate) done: bool,
 }
 
 /// What all stages share.
@@ -43,7 +54,9 @@ pub(crate) struct Run {
     pub(crate) dataset: Dataset,
     pub(crate) device: Device,
     pub(crate) folder: RunFolder,
-    pub(crate) shared: Option<PathBuf>,
+    /// The folder of the suite that it is a run of.
+    pub(crate) suite: Option<PathBuf>,
+    pub(crate) log: Log,
     pub(crate) bars: Bars,
     costs: Vec<StageCost>,
     entries: Vec<(ra_eval::Row, Evaluation)>,
@@ -73,12 +86,10 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     let mut recipe = Recipe::load(&args.recipe, &args.sets, root)?;
     recipe.backend = args.backend.unwrap_or(recipe.backend);
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
+    ra_core::refuse_inputs_within(&out, &inputs(&recipe))?;
     let devices = open_devices(recipe.backend, recipe.devices)?;
     let device = devices[0].clone();
     let prepared = read(&recipe, root)?;
-    if args.resume && args.shared.is_some() && folder::is_finished(&out, &recipe, &prepared.dataset)? {
-        return Ok(());
-    }
     let (audit, first_seen) = (audit(&prepared), prepared.first_seen());
     let dataset = prepared.dataset;
     say!("{}", ra_data::describe(&dataset));
@@ -110,21 +121,26 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
         peak_mib: machine::peak_mib(),
         tokens: None,
     };
-    let folder = RunFolder::open(&out, &recipe, &dataset, args.resume)?;
-    log::write_to(folder.path())?;
+    let manifest = Manifest::of(&recipe, &dataset, first_seen.as_deref(), text.as_ref())?;
+    if args.suite.as_ref().is_some_and(|suite| suite.done) && folder::is_finished(&out, &manifest)? {
+        return Ok(());
+    }
+    let folder = RunFolder::open(&out, &manifest, args.earlier)?;
+    let log = Log::open(&folder.file("log.jsonl"), &folder.curves()?)?;
     tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = dataset.name, "run");
     if valid_users.is_empty() {
         tracing::warn!("nothing is held out for validation: every stage runs to its last step");
     }
     let (costs, entries) = (vec![loaded], Vec::new());
-    let shared = args.shared.clone();
+    let suite = args.suite.as_ref().map(|suite| suite.folder.clone());
     let (bars, tokens) = (Bars::new(), text.as_ref().map(|text| text.tokens.clone()).unwrap_or_default());
     let mut run = Run {
         recipe,
         dataset,
         device,
         folder,
-        shared,
+        suite,
+        log,
         bars,
         costs,
         entries,

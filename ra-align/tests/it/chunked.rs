@@ -1,7 +1,6 @@
 //! A step that keeps the graph of a few texts at a time is the same step; so is one of several devices, but for its samples.
-use super::{acme, dataset, ring_ids, text};
+use super::{acme, dataset, device, ring_ids, text};
 use ra_align::{AlignConfig, AlignLoss, AlignTrain, Job, Placement};
-use ra_core::contract::device;
 use ra_core::{Silent, save_module};
 
 /// All numbers of the towers after a few steps, and the mean loss of each step.

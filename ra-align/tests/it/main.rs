@@ -4,6 +4,7 @@ mod acme_lm;
 mod acme_mf;
 mod chunked;
 mod letters;
+mod own_score;
 
 use acme_lm::AcmeLm;
 use acme_mf::Mf;
@@ -14,7 +15,7 @@ use ra_align::{
     AlignConfig, AlignLoss, AlignTrain, Altered, IdSource, Job, Layerwise, PairLoss, Placement, PromptConfig, Prompts,
     RaRec, TextCache, TextTower, Towers, with_id_score,
 };
-use ra_core::contract::{check_language_model, check_recommender, device};
+use ra_core::contract::{check_language_model, check_recommender};
 use ra_core::{
     Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, Prefix, Recommender,
     Sequences, Silent, TextBatch, TrainBatch, encode, ledger, load_module, normal, rng, save_module,
@@ -22,6 +23,11 @@ use ra_core::{
 use std::sync::Arc;
 
 const ITEMS: u32 = 12;
+
+/// Of the back end that `RA_REC_BACKEND` names; without it the CPU's.
+pub(crate) fn device() -> Device {
+    ra_core::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
+}
 
 /// Draws weights from a seed: burn's own generator is one for all tests of the process.
 struct Seeded(u64);
@@ -74,7 +80,7 @@ fn ring_ids(device: &Device) -> IdTable {
 fn text(align: &AlignConfig, layers: usize, device: &Device) -> Arc<TextTower<AcmeLm>> {
     let lm = acme(layers, 0, device);
     let config = PromptConfig { user: "u".into(), item: "i".into(), titles: 3, ..PromptConfig::default() };
-    let prompts = Prompts::new(&Letters, &dataset().catalog, &config, lm.spec().max_tokens);
+    let prompts = Prompts::new(&Letters, &dataset().catalog, &config, lm.spec().max_tokens).unwrap();
     let cache = TextCache::new(&lm, align);
     Arc::new(TextTower { lm, prompts, cache, normalize: align.normalize })
 }

@@ -1,6 +1,6 @@
 //! Activations of feed-forward blocks.
 use super::math::{erf, exp, vectorized};
-use super::{Matrix, Operator, apply, on_flex};
+use super::{Matrix, Operator, apply, in_host_memory};
 use burn::tensor::{Tensor, activation};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -29,7 +29,7 @@ pub fn activate(x: Tensor<2>, activation: Activation) -> Tensor<2> {
 /// Burn 0.22 has it on the CPU; elsewhere its gradient is that of the approximation by a hyperbolic tangent, off by up to
 /// 5e-4, so that there the error function is written out.
 pub fn gelu(x: Tensor<2>) -> Tensor<2> {
-    if on_flex(&x.device()) {
+    if in_host_memory(&x.device()) {
         return activation::gelu(x);
     }
     let below = (x.clone() * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0;

@@ -3,9 +3,9 @@ mod head;
 
 use super::math::vectorized;
 use super::padded::composed;
-use super::{Matrix, Operator, apply, on_flex};
+use super::{Matrix, Operator, apply, in_host_memory};
 use crate::attention::{attend as composed_attend, merge_heads, repeat_heads, split_heads};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use head::{Head, Size};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -53,26 +53,29 @@ pub fn attention(
 /// `q` is `[batch, tokens, heads * head width]`, `k` and `v` are `[batch, keys, fewer heads * head width]` with the
 /// `keys - tokens` rows of a prefix first, `bias` is `[batch, 1, tokens, keys]`; the result has the shape of `q`.
 ///
+/// Tensors of another type than `f32`, or of a back end without operators of its own, take the composed form.
+///
 /// # Panics
-/// When shapes do not fit each other.
+/// When shapes do not fit each other, or the tensors live on several devices.
 pub fn attend(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, bias: Tensor<4>, heads: usize, causal: bool) -> Tensor<3> {
     let ([batch, tokens, width], [_, keys, key_width]) = (q.dims(), k.dims());
     assert_eq!(width % heads, 0, "the width is a multiple of the heads");
     let head = width / heads;
     assert_eq!(bias.dims(), [batch, 1, tokens, keys], "a bias for every query and key");
     assert_eq!(heads * head % key_width, 0, "each head of keys serves as many heads of queries");
-    if on_flex(&q.device()) {
+    let fits = |x: &Tensor<3>| in_host_memory(&x.device()) && x.dtype() == DType::F32;
+    if [&q, &k, &v].into_iter().all(fits) {
         let rows = |n: usize| move |b: usize| b * n..(b + 1) * n;
         let spans = (0..batch).map(|b| [rows(tokens)(b), rows(keys)(b)]).collect();
-        let bias = Some(bias.into_data().iter::<f32>().collect());
+        let bias = Some(bias.to_data().iter::<f32>().collect());
         let operator = Attention { spans, heads, ahead: causal.then(|| keys - tokens), bias };
         let flat = |x: Tensor<3>, rows: usize, width: usize| x.reshape([batch * rows, width]);
-        let inputs = [flat(q, tokens, width), flat(k, keys, key_width), flat(v, keys, key_width)];
-        if let Some(out) = apply(operator, &inputs) {
+        let inputs = [(&q, tokens, width), (&k, keys, key_width), (&v, keys, key_width)];
+        if let Some(out) = apply(operator, &inputs.map(|(x, rows, width)| flat(x.clone(), rows, width))) {
             return out.reshape([batch, tokens, width]);
         }
-        unreachable!("all three are f32 and live on the CPU back end");
     }
+    let bias = bias.cast(q.dtype());
     let shared = |x: Tensor<3>| repeat_heads(split_heads(x, key_width / head), heads);
     merge_heads(composed_attend(split_heads(q, heads), shared(k), shared(v), bias))
 }
@@ -286,6 +289,22 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// Operators of the CPU back end read `f32` alone; doubles, or a key that is one, take the composed form.
+    #[test]
+    fn other_types_than_f32_are_composed_and_no_panic() {
+        let (device, bias) = (Device::flex(), attention_bias(&Tensor::ones([2, 3], &Device::flex()), 0, true));
+        let input = |seed| random([6, 8], seed).inner().reshape([2, 3, 8]);
+        let [q, k, v] = [1, 2, 3].map(input);
+        let single = attend(q.clone(), k.clone(), v.clone(), bias.clone(), 2, true).into_data();
+        let [q, k, v] = [q, k, v].map(|x: Tensor<3>| x.cast(DType::F64));
+        let double = attend(q, k, v, bias, 2, true);
+        assert_eq!((double.dtype(), double.device()), (DType::F64, device));
+        double
+            .into_data()
+            .convert_dtype(DType::F32)
+            .assert_approx_eq(&single, burn::tensor::Tolerance::<f32>::rel_abs(1e-4, 1e-5));
     }
 
     #[test]

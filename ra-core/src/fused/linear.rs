@@ -3,7 +3,7 @@ use super::activation::{Activation, activate, activate_in_place};
 use super::math::TILE;
 use super::matrix_unit::Unit;
 use super::panels::Panels;
-use super::{Matrix, Operator, apply, on_flex};
+use super::{Matrix, Operator, apply, in_host_memory};
 use crate::Precision;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl FrozenLinear {
     ) -> Self {
         assert_eq!(weight.len(), input * output, "a weight for every input and output");
         assert!(bias.as_ref().is_none_or(|b| b.len() == output), "a bias for every output");
-        let weight = if on_flex(device) {
+        let weight = if in_host_memory(device) {
             let mut bias = bias.unwrap_or_default();
             bias.resize(output.next_multiple_of(TILE), 0.0);
             Weight::Packed(Arc::new(Packed { panels: Panels::new(weight, layout, [input, output]), bias }))
@@ -74,7 +74,7 @@ impl FrozenLinear {
         self.dims
     }
 
-    /// `[rows, in]` to `[rows, out]`.
+    /// `[rows, in]` to `[rows, out]`, in `f32` whatever type `x` has.
     ///
     /// # Panics
     /// When `x` lives on another device than the layer.
@@ -85,9 +85,10 @@ impl FrozenLinear {
                 let Plain { weight, bias } = &**plain;
                 let tracked = x.is_autodiff() || weight.is_autodiff();
                 let (x, weight) = (lifted(x, tracked), lifted(weight.clone(), tracked));
-                let y = match weight.dtype() {
-                    DType::F32 => x.matmul(weight),
-                    half => x.cast(half).matmul(weight).cast(DType::F32),
+                let y = match (x.dtype(), weight.dtype()) {
+                    (DType::F32, DType::F32) => x.matmul(weight),
+                    (_, DType::F32) => x.cast(DType::F32).matmul(weight),
+                    (_, half) => x.cast(half).matmul(weight).cast(DType::F32),
                 };
                 match bias {
                     Some(bias) => y + lifted(bias.clone(), tracked),
@@ -173,9 +174,12 @@ struct Product(Arc<Packed>, Option<Activation>);
 
 impl Product {
     fn of(self, x: Tensor<2>) -> Tensor<2> {
+        let device = x.device();
+        assert!(in_host_memory(&device), "a layer of the processor reads from the processor, not from {device:?}");
+        let x = if x.dtype() == DType::F32 { x } else { x.cast(DType::F32) };
         match apply(self, &[x]) {
             Some(y) => y,
-            None => unreachable!("a layer and what it reads live on one device, as f32"),
+            None => unreachable!("f32 in host memory"),
         }
     }
 }
@@ -204,6 +208,20 @@ mod tests {
     use super::*;
     use crate::fused::tests::{agree, random};
     use burn::tensor::Tolerance;
+
+    #[test]
+    fn other_types_than_f32_are_read_as_f32() {
+        let device = Device::flex();
+        let layer = FrozenLinear::new(&[1.0, 2.0, 3.0, 4.0], Layout::InOut, Some(vec![0.5, -0.5]), [2, 2], &device);
+        let x = Tensor::<2>::from_floats([[1.0, 1.0], [2.0, -1.0]], &device);
+        for dtype in [DType::F64, DType::F16] {
+            for layer in [layer.clone(), layer.in_precision(Precision::F16)] {
+                let y = layer.forward(x.clone().cast(dtype));
+                assert_eq!(y.dtype(), DType::F32);
+                assert_eq!(y.into_data().try_to_vec::<f32>().unwrap(), [4.5, 5.5, -0.5, -0.5], "{dtype:?}");
+            }
+        }
+    }
 
     #[test]
     fn it_is_the_composed_form_in_value_and_gradient() {

@@ -30,6 +30,7 @@ pub use rms_norm::rms_norm;
 pub use rotary::rotate;
 pub use softmax::softmax_error;
 
+use crate::in_host_memory;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -75,15 +76,9 @@ pub(crate) trait Operator<const N: usize>: Debug + Send + Sync + 'static {
     fn backward(&self, inputs: [Matrix<'_>; N], saved: &Self::Saved, grad: &[f32], wanted: [bool; N]) -> [Vec<f32>; N];
 }
 
-/// Whether tensors of this device lie in host memory, where the operators here work.
-pub(crate) fn on_flex(device: &Device) -> bool {
-    // Equal where the hardware is, tracked or not.
-    *device == Device::flex()
-}
-
 /// Runs an operator on the CPU back end; `None` where the tensors live elsewhere.
 pub(crate) fn apply<const N: usize, O: Operator<N>>(operator: O, inputs: &[Tensor<2>; N]) -> Option<Tensor<2>> {
-    if !inputs.iter().all(|x| on_flex(&x.device())) {
+    if !inputs.iter().all(|x| in_host_memory(&x.device())) {
         return None;
     }
     if !inputs.iter().any(Tensor::is_autodiff) {

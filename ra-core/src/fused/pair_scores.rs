@@ -1,6 +1,6 @@
 //! Dot products of chosen rows of two tables.
 use super::math::{dot, vectorized};
-use super::{Matrix, Operator, apply, on_flex};
+use super::{Matrix, Operator, apply, in_host_memory};
 use burn::tensor::{Int, Tensor};
 
 /// `scores[i, j] = <left[rows[i]], right[columns[i, j]]>`; `rows` of `None` is every row of `left` in order.
@@ -19,7 +19,7 @@ pub fn pair_scores(
     columns: Tensor<2, Int>,
 ) -> Tensor<2> {
     let [_, k] = columns.dims();
-    if !on_flex(&left.device()) {
+    if !in_host_memory(&left.device()) {
         return composed([left, right], rows, columns);
     }
     let host = |x: Tensor<1, Int>| -> Vec<usize> { x.into_data().iter::<i64>().map(|i| i as usize).collect() };

@@ -1,6 +1,6 @@
 //! The error of a softmax classifier.
 use super::math::{exp, max, sum, vectorized};
-use super::{on_flex, on_host};
+use super::{in_host_memory, on_host};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation};
 use rayon::prelude::*;
 
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 pub fn softmax_error(scores: Tensor<2>, targets: Tensor<1, Int>) -> (Tensor<2>, Tensor<1>) {
     let [n, classes] = scores.dims();
     let device = scores.device();
-    if !on_flex(&device) {
+    if !in_host_memory(&device) {
         return composed(scores, targets);
     }
     let columns: Vec<usize> = targets.to_data().iter::<i64>().map(|t| t as usize).collect();

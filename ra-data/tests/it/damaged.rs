@@ -1,9 +1,14 @@
 //! Damaged files: an error or a smaller log, never a panic, and no more memory than the file is worth. A million of them:
 //! `RA_REC_CASES=1000000 cargo test --workspace --test it -- damaged`.
 use super::{LOG, write};
-use ra_core::damage::check_reader;
+use ra_core::damage::{Trial, check_reader};
 use ra_data::{Column, DataConfig, prepare, write_columns};
 use std::path::{Path, PathBuf};
+
+/// A trial of a reader, whose memory is counted.
+fn trial(cases: usize) -> Trial {
+    Trial::new(cases, |name| std::env::var(name).ok(), |read| allocation_counter::measure(read).bytes_max)
+}
 
 /// A small file of every format.
 fn seeds(dir: &Path) -> Vec<PathBuf> {
@@ -52,6 +57,6 @@ fn damaged_files_are_errors_or_smaller_logs() {
         std::fs::write(&path, bytes).unwrap();
         prepare("case", &DataConfig { interactions: Some(path), ..DataConfig::default() }).is_ok()
     };
-    let taken = check_reader(&files, 3_000, read);
+    let taken = check_reader(&files, trial(3_000), read);
     println!("{taken} damaged logs are still logs");
 }

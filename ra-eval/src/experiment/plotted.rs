@@ -3,8 +3,12 @@ use super::{EVERYWHERE, Group, Line};
 use crate::plot::Bar;
 
 impl Group {
+    /// The lines of one kind of aligned model, so that a label stands for one line: RA-Rec, or the first that there is.
     fn aligned(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter().filter(|line| line.kind == "ra-rec")
+        let other = |line: &&Line| !["id", "text", "probe"].contains(&line.kind.as_str());
+        let first = self.lines.iter().find(other).map(|line| line.kind.as_str());
+        let drawn = if self.lines.iter().any(|line| line.kind == "ra-rec") { Some("ra-rec") } else { first };
+        self.lines.iter().filter(move |line| Some(line.kind.as_str()) == drawn)
     }
 
     /// The labels of the aligned models on an axis, by their first appearance.

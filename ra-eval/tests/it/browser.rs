@@ -2,6 +2,7 @@
 //!
 //! Chromium and chromedriver come from Debian's packages of these names; without them the tests say that they skip. axe-core,
 //! the accessibility checker, comes from npm into `axe/` of the target folder (`.ci/run` does so).
+use ra_core::contract::skipped;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -17,12 +18,12 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// None where there is no Chromium, which is said.
-    pub(crate) fn open() -> Option<Self> {
+    /// None where there is no Chromium, which is said of `test`.
+    pub(crate) fn open(test: &str) -> Option<Self> {
         let mut command = Command::new("chromedriver");
         let started = command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let Ok(mut driver) = started else {
-            skipped("there is no chromedriver (apt-get install chromium chromium-driver)");
+            skipped(test, "there is no chromedriver (apt-get install chromium chromium-driver)");
             return None;
         };
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
@@ -95,17 +96,22 @@ impl Browser {
         found.len()
     }
 
-    /// Serious findings of axe-core, when it is at hand.
-    fn axe(&self) -> Option<Vec<String>> {
-        let script = std::fs::read_to_string(axe()?).unwrap();
-        self.run(&script);
+    /// Has pages shown in light or in dark.
+    fn prefer(&self, scheme: &str) {
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.set("Emulation.setEmulatedMedia", &media);
+    }
+
+    /// Serious findings of axe-core, whose script this is.
+    fn axe(&self, script: &str) -> Vec<String> {
+        self.run(script);
         let run = "const done = arguments[0]; axe.run().then(found => done(JSON.stringify(found.violations)), e => done(`[]${e}`));";
         let found = self.command("execute/async", &json!({ "script": run, "args": [] }));
         let found: Value = serde_json::from_str(found.as_str().unwrap()).unwrap();
         let bad =
             found.as_array().unwrap().iter().filter(|v| matches!(v["impact"].as_str(), Some("serious" | "critical")));
         let told = |v: &Value| format!("{}: {} at {}", v["id"], v["help"], v["nodes"][0]["html"]);
-        Some(bad.map(told).collect())
+        bad.map(told).collect()
     }
 }
 
@@ -120,25 +126,20 @@ impl Drop for Browser {
     }
 }
 
-/// Says so where it is seen: what a test prints with the macros is kept back when it passes.
-fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED, a look at the reports in a browser: {why}");
-}
-
-fn axe() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../axe/node_modules/axe-core/axe.min.js");
-    path.exists().then_some(path)
-}
-
-/// Looks at a page: nothing is fetched, a phone need not scroll sideways, whatever can be clicked does something, and axe-core
-/// finds nothing serious, in light and in dark. Gives back how many things were clicked.
-pub(crate) fn look(browser: &Browser, name: &str, html: &str) -> usize {
+/// A file of a page's own.
+fn file(name: &str, html: &str) -> PathBuf {
     let page = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&page, html).unwrap();
+    page
+}
+
+/// Looks at a page in light and in dark: nothing is fetched, a phone need not scroll sideways, and whatever can be
+/// clicked does something. Gives back how many things were clicked.
+fn look(browser: &Browser, name: &str, html: &str) -> usize {
+    let page = file(name, html);
     let mut grounds = Vec::new();
     for scheme in ["light", "dark"] {
-        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        browser.set("Emulation.setEmulatedMedia", &media);
+        browser.prefer(scheme);
         for (width, phone) in [(1200, false), (360, true)] {
             let size = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": phone });
             browser.set("Emulation.setDeviceMetricsOverride", &size);
@@ -154,10 +155,6 @@ pub(crate) fn look(browser: &Browser, name: &str, html: &str) -> usize {
             );
             assert_eq!(small, "", "{name}: too small to read");
         }
-        match browser.axe() {
-            Some(found) => assert!(found.is_empty(), "{name}, {scheme}: {found:#?}"),
-            None => skipped("there is no axe-core in the target folder, see .ci/run"),
-        }
         grounds.push(browser.run("return getComputedStyle(document.body).backgroundColor"));
     }
     assert_ne!(grounds[0], grounds[1], "{name} is as dark as it is light");
@@ -168,19 +165,43 @@ pub(crate) fn look(browser: &Browser, name: &str, html: &str) -> usize {
     folded + jumps
 }
 
+/// Every kind of page, and how many things on it can be clicked at least.
+fn pages() -> Vec<(&'static str, String, usize)> {
+    let reports = [crate::reports::report(1), crate::reports::report(2)];
+    let experiment = |axes: &[&str]| crate::reports::experiment(axes).html();
+    vec![
+        // Sections to jump to, further metrics and a sample.
+        ("report.html", reports[0].html(), 9),
+        ("comparison.html", ra_eval::compare(&reports).unwrap().html(), 4),
+        ("bars.html", experiment(&["ablation"]), 2),
+        ("heat.html", experiment(&["ID method", "language model"]), 2),
+        ("lines.html", experiment(&["samples"]), 2),
+    ]
+}
+
 #[test]
 fn reports_are_readable_and_what_can_be_clicked_works() {
-    let Some(browser) = Browser::open() else { return };
-    let report = crate::reports::report(1);
-    // Sections to jump to, further metrics and a sample.
-    assert!(look(&browser, "report.html", &report.html()) >= 9);
-    let reports = [report, crate::reports::report(2)];
-    assert!(look(&browser, "comparison.html", &ra_eval::compare(&reports).unwrap().html()) >= 4);
-    for (name, axes) in
-        [("bars", &["ablation"][..]), ("heat", &["ID method", "language model"]), ("lines", &["samples"])]
-    {
-        let page = crate::reports::experiment(axes).html();
-        assert!(page.contains("<svg"), "{name}");
-        assert!(look(&browser, &format!("{name}.html"), &page) >= 2, "{name}");
+    let Some(browser) = Browser::open("reports_are_readable_and_what_can_be_clicked_works") else { return };
+    for (name, html, clicks) in pages() {
+        assert!(clicks != 2 || html.contains("<svg"), "{name}");
+        assert!(look(&browser, name, &html) >= clicks, "{name}");
+    }
+}
+
+#[test]
+fn reports_have_no_serious_fault_of_accessibility() {
+    let test = "reports_have_no_serious_fault_of_accessibility";
+    let axe = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../axe/node_modules/axe-core/axe.min.js");
+    let Ok(axe) = std::fs::read_to_string(axe) else {
+        return skipped(test, "there is no axe-core in the target folder, see .ci/run");
+    };
+    let Some(browser) = Browser::open(test) else { return };
+    for (name, html, _) in pages() {
+        for scheme in ["light", "dark"] {
+            browser.prefer(scheme);
+            browser.visit(&file(&format!("axe-{name}"), &html));
+            let found = browser.axe(&axe);
+            assert!(found.is_empty(), "{name}, {scheme}: {found:#?}");
+        }
     }
 }

@@ -14,8 +14,8 @@ pub type Array = (Vec<usize>, Vec<f64>);
 
 type Arrays = BTreeMap<String, Array>;
 
-/// Computes every tensor of a case on `device` from its description and inputs, under the names of its expected file;
-/// `None` when the case is of a model that is not built in.
+/// Computes every tensor of a case on `device` from its description and inputs, under the names of its expected file as
+/// [`comparable`] gives them; `None` when the case is of a model that is not built in.
 ///
 /// # Errors
 /// Says which part of the case is missing or has another shape than the model's.
@@ -24,10 +24,9 @@ pub fn verify_case(
     inputs: &BTreeMap<String, Array>,
     device: &Device,
 ) -> Option<Result<BTreeMap<String, Array>, String>> {
-    let model = case.get("model").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+    let model = model(case);
     let case = Case { case, inputs, tracked: device.clone().autodiff(), device: device.clone() };
-    let first = model.split([' ', '(']).next().unwrap_or_default();
-    Some(match first {
+    Some(match model.as_str() {
         "sasrec" => sequences::sasrec(&case),
         "gru4rec" => sequences::gru4rec(&case),
         "bert4rec" => sequences::bert4rec(&case),
@@ -35,6 +34,40 @@ pub fn verify_case(
         "lightgcn" => factors::lightgcn(&case),
         _ => return None,
     })
+}
+
+/// The `expected` arrays of a case as far as there is something to compare. BERT4Rec's reference computes states at
+/// padding too, `[sequences, columns, width]`; what is left are those of the items, `[items, width]`, one sequence
+/// after another.
+///
+/// # Errors
+/// Says which part of the case is missing or has another shape than the model's.
+pub fn comparable(case: &Value, inputs: &Arrays, mut expected: Arrays) -> Result<Arrays, String> {
+    if model(case) != "bert4rec" {
+        return Ok(expected);
+    }
+    let rows = Ragged::of(&grid(inputs, "seq")?);
+    for name in ["encoder", "head"] {
+        if let Some(states) = expected.get_mut(name) {
+            *states =
+                rows.gather(states).ok_or_else(|| format!("{name} is {:?}, not a state a cell of seq", states.0))?;
+        }
+    }
+    Ok(expected)
+}
+
+/// The name of a case's model without what follows it, as in "BERT4Rec (RecBole structure)".
+fn model(case: &Value) -> String {
+    let name = case.get("model").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+    name.split([' ', '(']).next().unwrap_or_default().to_owned()
+}
+
+/// An input of whole numbers, row by row.
+fn grid(inputs: &Arrays, name: &str) -> Result<Vec<Vec<i32>>, String> {
+    let (shape, values) = inputs.get(name).ok_or(format!("the case lacks {name}"))?;
+    let &[rows, width] = shape.as_slice() else { return Err(format!("{name} is not [rows, width]")) };
+    let values: Vec<i32> = values.iter().map(|&v| v as i32).collect();
+    Ok(if width == 0 { vec![Vec::new(); rows] } else { values.chunks(width).map(<[i32]>::to_vec).collect() })
 }
 
 /// A case and where it is computed.
@@ -69,10 +102,7 @@ impl Case<'_> {
 
     /// An input of whole numbers, row by row.
     fn grid(&self, name: &str) -> Result<Vec<Vec<i32>>, String> {
-        let (shape, _) = self.input(name)?;
-        let &[rows, width] = shape.as_slice() else { return Err(format!("{name} is not [rows, width]")) };
-        let values = self.ints(name)?;
-        Ok(if width == 0 { vec![Vec::new(); rows] } else { values.chunks(width).map(<[i32]>::to_vec).collect() })
+        grid(self.inputs, name)
     }
 
     /// A float input.
@@ -155,6 +185,8 @@ fn array<const D: usize>(x: Tensor<D>) -> Array {
 struct Ragged {
     lengths: Arc<[usize]>,
     cells: Vec<i32>,
+    /// Cells of the grid.
+    of: usize,
 }
 
 impl Ragged {
@@ -165,13 +197,25 @@ impl Ragged {
             (row * width..).zip(items).filter(|(_, item)| **item != 0).map(|(cell, _)| cell).collect()
         };
         let rows: Vec<Vec<i32>> = (0..).zip(grid).map(filled).collect();
-        Self { lengths: rows.iter().map(Vec::len).collect(), cells: rows.concat() }
+        let of = grid.len() * width as usize;
+        Self { lengths: rows.iter().map(Vec::len).collect(), cells: rows.concat(), of }
     }
 
     /// What stands in these cells.
     fn pick(&self, grid: &[Vec<i32>]) -> Vec<i32> {
         let flat = grid.concat();
         self.cells.iter().map(|&cell| flat[cell as usize]).collect()
+    }
+
+    /// Of an array `[rows, columns, width]` what stands in these cells, `[cells, width]`; `None` where it is of another
+    /// grid.
+    fn gather(&self, (shape, values): &Array) -> Option<Array> {
+        let &[rows, columns, width] = shape.as_slice() else { return None };
+        if rows != self.lengths.len() || rows * columns != self.of {
+            return None;
+        }
+        let cell = |&cell: &i32| &values[cell as usize * width..][..width];
+        Some((vec![self.cells.len(), width], self.cells.iter().flat_map(cell).copied().collect()))
     }
 
     /// `[cells, width]` back in a grid of `rows` by `columns`, zeros elsewhere.

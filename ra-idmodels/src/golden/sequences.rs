@@ -48,7 +48,7 @@ pub(super) fn gru4rec(case: &Case<'_>) -> Result<Arrays, String> {
     let loss = model.loss(&batch);
     let mut out = Arrays::from([
         // Behind the end of a sequence both sides are zero: the case's own states are, and nothing is computed here.
-        ("gru_out".to_string(), rows.spread(&states, read.len(), config.max_length)),
+        ("gru_out".to_string(), rows.spread(&states, read.len(), read.first().map_or(0, Vec::len))),
         ("user".into(), array(users.clone())),
         ("logits".into(), array(users.matmul(catalogue(case, &fitted)?))),
         ("loss".into(), array(loss.clone())),
@@ -74,10 +74,6 @@ pub(super) fn bert4rec(case: &Case<'_>) -> Result<Arrays, String> {
     }
     let (read, labels) = (case.grid("seq")?, case.grid("label")?);
     let rows = Ragged::of(&read);
-    if rows.cells.len() < read.len() * config.max_length {
-        // The reference computes states at pads as well; here there are none to compare.
-        return Err("seq has pads: what stands there cannot be compared".into());
-    }
     let labels = rows.pick(&labels);
     let hidden: Vec<i32> = (0..).zip(&labels).filter(|(_, label)| **label != 0).map(|(row, _)| row).collect();
     let targets: Vec<i32> = labels.into_iter().filter(|&label| label != 0).collect();
@@ -87,10 +83,9 @@ pub(super) fn bert4rec(case: &Case<'_>) -> Result<Arrays, String> {
     let states = fitted.states(batch.items.clone(), &batch.lengths, None);
     let users = fitted.vectors(states.clone().select(0, hidden));
     let loss = model.loss(&batch);
-    let grid = |x: &Tensor<2>| rows.spread(x, read.len(), config.max_length);
     let mut out = Arrays::from([
-        ("encoder".to_string(), grid(&states)),
-        ("head".into(), grid(&fitted.head(states))),
+        ("encoder".to_string(), array(states.clone())),
+        ("head".into(), array(fitted.head(states))),
         ("masked_logits".into(), array(users.matmul(catalogue(case, &fitted)?))),
         ("loss".into(), array(loss.clone())),
     ]);

@@ -160,6 +160,9 @@ impl Recommender for Imported {
     fn items(&self, items: &[u32]) -> Tensor<2> {
         self.table.items(items)
     }
+    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        Vec::new()
+    }
 }
 
 /// What a file of vectors may end in.

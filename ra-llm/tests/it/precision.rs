@@ -1,7 +1,7 @@
 //! Weight matrices in half the numbers: how far states and gradients move, on the golden models.
+use crate::device;
 use crate::golden_of;
 use burn::tensor::Tensor;
-use ra_core::contract::device;
 use ra_core::{LanguageModel, Precision, Prefix, TextBatch, encode, normal, rng};
 
 /// The texts' vectors under a prefix and the gradient of the first layer's prefix.

@@ -25,6 +25,16 @@ impl Rounding {
         }
     }
 
+    /// What is left of it for an ID model, which is trained and used in `f32` whatever the language model is stored in:
+    /// what the device makes of `f32`.
+    pub(super) fn of_id_models(self, on_cuda: bool) -> Self {
+        match self {
+            Self::F16 | Self::Bf16 if on_cuda => Self::Tf32,
+            Self::F16 | Self::Bf16 => Self::F32,
+            own => own,
+        }
+    }
+
     /// A tolerance `(absolute, relative to the largest number)` of a case's `group` where products are rounded so.
     ///
     /// A number of `b` bits is off by `u = 2^-b` at most. Through the three layers of a case go 18 products of matrices; their
@@ -46,5 +56,21 @@ impl Rounding {
         let unit = if on_cuda { unit.hypot(others) } else { unit };
         let factor = if group == "grad" { 3.0 + 12.0 * 2f64.sqrt() } else { 3.0 };
         (absolute, relative.max(factor * 18f64.sqrt() * unit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coarser_language_model_allows_an_id_model_no_more() {
+        let own = (1e-5, 1e-5);
+        for rounding in [Rounding::F32, Rounding::F16, Rounding::Bf16] {
+            assert_eq!(rounding.of_id_models(false).loosen(own, "grad", false), own, "{rounding:?}");
+        }
+        assert!(Rounding::Bf16.loosen(own, "grad", false).1 > 0.1);
+        assert_eq!(Rounding::Bf16.of_id_models(true), Rounding::Tf32);
+        assert_eq!(Rounding::Tf32.of_id_models(false), Rounding::Tf32, "as it was asked for");
     }
 }

@@ -19,14 +19,14 @@ fn run_with(root: &Root, out: &str, threads: &str, more: &[&str]) -> Output {
 fn a_second_run_in_a_folder_is_refused_and_a_dead_one_is_not_in_the_way() {
     let root = Root::new();
     std::fs::create_dir(root.path("busy")).unwrap();
-    std::fs::write(root.path("busy/.lock"), "4711").unwrap();
-    let owner = File::open(root.path("busy/.lock")).unwrap();
+    std::fs::write(root.path("busy/.ra-rec.lock"), "4711").unwrap();
+    let owner = File::open(root.path("busy/.ra-rec.lock")).unwrap();
     owner.lock().unwrap();
     let refused = run(&root, "busy", "1");
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && error.contains("process 4711") && error.contains("--out"), "{error}");
     let files: Vec<_> = std::fs::read_dir(root.path("busy")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(files, [".lock"], "nothing is written");
+    assert_eq!(files, [".ra-rec.lock"], "nothing is written");
     drop(owner);
     assert!(run(&root, "busy", "1").status.success(), "a lock that nobody holds");
 }
@@ -129,10 +129,10 @@ impl Drop for SmallDisk {
 }
 
 /// A run on a disk that takes nothing while it goes on, told in a line, and then takes everything again.
-fn a_disk_that_fails_for_a_while(fails: fn(&SmallDisk), works: fn(&SmallDisk)) {
+fn a_disk_that_fails_for_a_while(test: &str, fails: fn(&SmallDisk), works: fn(&SmallDisk)) {
     let root = Root::new();
     let Some(disk) = SmallDisk::new(root.path("disk")) else {
-        println!("skipped: a small disk cannot be mounted here");
+        ra_core::contract::skipped(test, "this user cannot mount a small file system");
         return;
     };
     let done = run(&root, "disk/run", "1");
@@ -153,10 +153,12 @@ fn a_disk_that_fails_for_a_while(fails: fn(&SmallDisk), works: fn(&SmallDisk)) {
 
 #[test]
 fn a_full_disk_is_one_line_and_what_was_there_goes_on() {
-    a_disk_that_fails_for_a_while(SmallDisk::fill, SmallDisk::empty);
+    let test = "a_full_disk_is_one_line_and_what_was_there_goes_on";
+    a_disk_that_fails_for_a_while(test, SmallDisk::fill, SmallDisk::empty);
 }
 
 #[test]
 fn a_read_only_disk_is_one_line_and_what_was_there_goes_on() {
-    a_disk_that_fails_for_a_while(|disk| disk.remount("ro"), |disk| disk.remount("rw"));
+    let test = "a_read_only_disk_is_one_line_and_what_was_there_goes_on";
+    a_disk_that_fails_for_a_while(test, |disk| disk.remount("ro"), |disk| disk.remount("rw"));
 }
