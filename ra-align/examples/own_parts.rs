@@ -31,7 +31,7 @@ fn main() -> Result<(), ra_core::Error> {
     let ids = acme_mf::Mf::new(12, 6, 8, 1, &device).fitted(); // train it as you are used to
     let lm = acme_lm::AcmeLm::new(60, 16, 2, &device);
     let (align, train) = (AlignConfig::default(), AlignTrain { steps: 60, batch: 12, ..AlignTrain::default() });
-    let prompts = Prompts::new(&letters::Letters, &dataset.catalog, &PromptConfig::default(), lm.spec().max_tokens);
+    let prompts = Prompts::new(&letters::Letters, &dataset.catalog, &PromptConfig::default(), lm.spec().max_tokens)?;
     let cache = TextCache::new(&lm, &align);
     let text = Arc::new(TextTower { lm, prompts, cache, normalize: align.normalize });
     let samples = dataset.samples();

@@ -2,7 +2,7 @@
 use crate::extra::Extra;
 use crate::{IdSource, Layerwise, LayerwiseConfig, ProjectionKind, Towers, Tuning};
 use burn::tensor::Device;
-use ra_core::{FitConfig, LanguageModel, LmSpec};
+use ra_core::{FitConfig, LanguageModel, LmSpec, Problem};
 use serde::{Deserialize, Serialize};
 
 /// The loss that ties a layer's prefix to its text.
@@ -152,69 +152,55 @@ impl AlignConfig {
     /// The weight of `distill` that validated well where it was tried.
     pub const DISTILL: f32 = 4.0;
 
-    /// What does not make sense for a model of this shape, in words a person can act on.
-    ///
-    /// # Errors
-    /// The key, its value and what is allowed.
-    pub fn check(&self, spec: &LmSpec) -> Result<(), String> {
+    /// What cannot work whatever the language model, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let problem = |wrong: bool, key: &str, told: &str| wrong.then(|| Problem::new(key, told));
+        let no_rows = "is 0: at least one row must carry the ID; projection = \"none\" leaves the ID out";
+        let tuned_texts = "changes the texts that loss aligns to: set loss to \"none\"";
+        let found = [
+            problem(self.n_tok == 0, "n_tok", no_rows),
+            problem(self.cross_fit == 1, "cross_fit", "is 1: with one fold nothing is left to train on; 0 is off"),
+            problem(self.tune == Tuning::Lora(0), "tune", "has rank 0, it must be 1 or above"),
+            problem(self.tune != Tuning::None && self.loss != AlignLoss::None, "tune", tuned_texts),
+            problem(self.projection == ProjectionKind::LowRank(0), "projection", "has rank 0, it must be 1 or above"),
+            problem(
+                self.projection == ProjectionKind::None && self.n_ctx == 0,
+                "projection",
+                "is none and n_ctx is 0: nothing is left to train",
+            ),
+            Problem::unless_positive("tau", self.tau),
+            Problem::unless_positive("temperature", self.temperature),
+            Problem::unless_positive("tune_scale", self.tune_scale),
+            Problem::if_negative("lambda", self.lambda),
+            Problem::if_negative("id_noise", self.id_noise),
+            Problem::if_negative("distill", self.distill),
+            Problem::if_negative("distill_scale", self.distill_scale),
+            Problem::if_negative("init_std", self.init_std),
+            Problem::unless_share("id_dropout", self.id_dropout),
+            Problem::unless_share("id_drop", self.id_drop),
+            Problem::unless_share("item_id_drop", self.item_id_drop),
+        ];
+        found.into_iter().flatten().collect()
+    }
+
+    /// What cannot work with a language model of this shape, by key.
+    pub fn misfits(&self, spec: &LmSpec) -> Vec<Problem> {
         let layers = spec.layers as isize;
         if !(-layers..layers).contains(&self.first_layer) {
-            return Err(format!("align.first_layer is {}, the language model has {layers} layers", self.first_layer));
+            let told = format!("is {}, the language model has {layers} layers", self.first_layer);
+            return vec![Problem::new("first_layer", told)];
         }
-        if self.n_tok == 0 {
-            return Err(
-                "align.n_tok is 0: at least one row must carry the ID; projection = \"none\" leaves the ID out".into(),
-            );
-        }
-        if self.cross_fit == 1 {
-            return Err("align.cross_fit is 1: with one fold nothing is left to train on; 0 is off".into());
-        }
-        if self.placement == Placement::Input && self.first_layer(spec) != 0 {
-            return Err(format!("align.placement is input and align.first_layer is {}: set it to 0", self.first_layer));
-        }
-        if self.tune == Tuning::Lora(0) {
-            return Err("align.tune has rank 0, it must be 1 or above".into());
-        }
-        if self.tune != Tuning::None && self.loss != AlignLoss::None {
-            return Err("align.tune changes the texts that align.loss aligns to: set align.loss to \"none\"".into());
-        }
-        match self.projection {
-            ProjectionKind::LowRank(0) => return Err("align.projection has rank 0, it must be 1 or above".into()),
-            ProjectionKind::None if self.n_ctx == 0 => {
-                return Err("align.projection is none and align.n_ctx is 0: nothing is left to train".into());
-            }
-            _ => {}
-        }
-        for (key, value) in
-            [("align.tau", self.tau), ("align.temperature", self.temperature), ("align.tune_scale", self.tune_scale)]
-        {
-            if !value.is_finite() || value <= 0.0 {
-                return Err(format!("{key} is {value}, it must be above 0"));
-            }
-        }
-        let sizes = [
-            ("align.lambda", self.lambda),
-            ("align.id_noise", self.id_noise),
-            ("align.distill", self.distill),
-            ("align.distill_scale", self.distill_scale),
-            ("align.init_std", self.init_std),
-        ];
-        for (key, value) in sizes {
-            if !value.is_finite() || value < 0.0 {
-                return Err(format!("{key} is {value}, it must be 0 or above"));
-            }
-        }
-        let shares = [
-            ("align.id_dropout", self.id_dropout),
-            ("align.id_drop", self.id_drop),
-            ("align.item_id_drop", self.item_id_drop),
-        ];
-        for (key, value) in shares {
-            if !(0.0..1.0).contains(&value) {
-                return Err(format!("{key} is {value}, it must be in 0..1"));
-            }
-        }
-        Ok(())
+        let deep = self.placement == Placement::Input && self.first_layer(spec) != 0;
+        let told = || format!("is {} and placement is input: set it to 0", self.first_layer);
+        deep.then(|| Problem::new("first_layer", told())).into_iter().collect()
+    }
+
+    /// [`problems`](Self::problems) and [`misfits`](Self::misfits) as an error.
+    ///
+    /// # Errors
+    /// The keys, their values and what is allowed.
+    pub fn check(&self, spec: &LmSpec) -> Result<(), String> {
+        Problem::refuse(&[self.problems(), self.misfits(spec)].concat())
     }
 
     /// Whether the ID method's vectors are read at all.
@@ -302,6 +288,44 @@ impl Default for AlignTrain {
 }
 
 impl AlignTrain {
+    /// A warm-up so many times as long as the training leaves everything as it was drawn: the rate never comes to
+    /// a hundredth of what it should be.
+    const LONGEST_WARMUP: usize = 100;
+
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let found = [
+            Problem::if_below("batch", self.batch, 1),
+            Problem::unless_positive("lr", self.lr),
+            Problem::if_negative("weight_decay", self.weight_decay),
+            Problem::if_negative("clip", self.clip),
+            (self.steps > 0 && self.warmup / Self::LONGEST_WARMUP >= self.steps).then(|| {
+                let told =
+                    format!("is {}, it should be at most steps, {}: nothing would be trained", self.warmup, self.steps);
+                Problem::new("warmup", told)
+            }),
+        ];
+        found.into_iter().flatten().collect()
+    }
+
+    /// What works and is hardly what anybody wants, by key: a reader of the figures must know of it.
+    pub fn oddities(&self) -> Vec<Problem> {
+        if self.steps == 0 {
+            return vec![Problem::new("steps", "is 0: what would be aligned is untrained, as it was drawn")];
+        }
+        let cold = (self.warmup > self.steps).then(|| {
+            let share = 100.0 * self.steps as f64 / self.warmup as f64;
+            let told = format!(
+                "is {}, longer than the training, steps = {}: the rate comes to {share:.0} % of lr and no further",
+                self.warmup, self.steps
+            );
+            Problem::new("warmup", told)
+        });
+        let early = (self.patience == 1 && self.validate_every > 0)
+            .then(|| Problem::new("patience", "is 1: training stops at the first validation that is no better"));
+        cold.into_iter().chain(early).collect()
+    }
+
     pub(crate) fn fit_config(&self) -> FitConfig {
         FitConfig {
             steps: self.steps,

@@ -1,5 +1,5 @@
 //! Hard prompts: a task sentence and titles, cut by whole titles.
-use ra_core::{Catalog, History, Tokenizer, rng};
+use ra_core::{Catalog, History, Problem, Result, Tokenizer, rng};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,22 @@ impl Default for PromptConfig {
     }
 }
 
+impl PromptConfig {
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let item = Problem::if_below("item_tokens", self.item_tokens, 1);
+        let empty = self.titles > 0 && self.title_tokens == 0;
+        let told = "is 0, it must be at least 1; titles = 0 leaves histories out of the prompt";
+        item.into_iter().chain(empty.then(|| Problem::new("title_tokens", told))).collect()
+    }
+
+    /// What works and is hardly what anybody wants, by key: a reader of the figures must know of it.
+    pub fn oddities(&self) -> Vec<Problem> {
+        let told = "is 0: the language model is told nothing of a history";
+        (self.titles == 0).then(|| Problem::new("titles", told)).into_iter().collect()
+    }
+}
+
 /// Tokenized sentences and titles of a catalogue, from which prompts are put together without tokenizing again.
 #[derive(Debug)]
 pub struct Prompts {
@@ -49,14 +65,17 @@ pub struct Prompts {
 
 impl Prompts {
     /// Tokenizes a catalogue once. `max_tokens` is what the language model can read.
-    pub fn new(tokenizer: &dyn Tokenizer, catalog: &Catalog, config: &PromptConfig, max_tokens: usize) -> Self {
+    ///
+    /// # Errors
+    /// Names the title or sentence that cannot be cut into tokens.
+    pub fn new(tokenizer: &dyn Tokenizer, catalog: &Catalog, config: &PromptConfig, max_tokens: usize) -> Result<Self> {
         let (open, close) = tokenizer.frame();
-        let mut sentences = tokenizer.tokenize(&[&config.user, &config.item, ";"]).into_iter();
+        let mut sentences = tokenizer.tokenize(&[&config.user, &config.item, ";"])?.into_iter();
         let mut next = || sentences.next().unwrap_or_default();
         let (user, item, between) = (next(), next(), next());
         let texts: Vec<&str> = catalog.titles().iter().map(String::as_str).collect();
-        let titles = tokenizer.tokenize(&texts);
-        Self { open, close, user, item, between, titles, config: config.clone(), budget: max_tokens }
+        let titles = tokenizer.tokenize(&texts)?;
+        Ok(Self { open, close, user, item, between, titles, config: config.clone(), budget: max_tokens })
     }
 
     fn title(&self, item: u32, limit: usize) -> &[u32] {
@@ -108,8 +127,8 @@ mod tests {
     #[derive(Debug)]
     struct Letters;
     impl Tokenizer for Letters {
-        fn tokenize(&self, texts: &[&str]) -> Vec<Vec<u32>> {
-            texts.iter().map(|t| t.bytes().map(u32::from).collect()).collect()
+        fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
+            Ok(texts.iter().map(|t| t.bytes().map(u32::from).collect()).collect())
         }
         fn frame(&self) -> (Vec<u32>, Vec<u32>) {
             (vec![1], vec![2])
@@ -133,7 +152,7 @@ mod tests {
             shuffle: false,
         };
         let history = History { user: 0, items: &[1, 2, 3] };
-        let prompts = |budget| Prompts::new(&Letters, &catalog, &config, budget);
+        let prompts = |budget| Prompts::new(&Letters, &catalog, &config, budget).unwrap();
         assert_eq!(text(&prompts(99).user(&history)), "\u{1}U:aaaa;bb;cccc;\u{2}");
         assert_eq!(text(&prompts(12).user(&history)), "\u{1}U:bb;cccc;\u{2}");
         assert_eq!(text(&prompts(5).user(&history)), "\u{1}U:\u{2}");

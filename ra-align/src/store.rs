@@ -88,11 +88,14 @@ impl Store {
             places.push(Place { file: self.own, at, values: values.len() });
             bytes.extend_from_slice(&body);
         }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        ra_core::point(format_args!("append {name}"));
         if let Err(error) = file.write_all(&bytes) {
             // What was torn would hide all that follows it.
             let _ = file.set_len(start);
             return Err(fail(error));
         }
+        ra_core::point(format_args!("appended {name}"));
         Ok(places)
     }
 
@@ -114,8 +117,14 @@ fn read_index(path: &Path, file: &mut File, start: &[u8], own: bool, number: usi
     let fail = |e| Error::io(path, "cannot be used as a text cache", e);
     let size = file.metadata().map_err(fail)?.len();
     if size < START as u64 {
+        // The head of a cache that was cut off, or somebody else's few bytes.
+        let mut found = Vec::new();
+        (&*file).take(START as u64).read_to_end(&mut found).map_err(fail)?;
+        if !start.starts_with(&found) {
+            return Err(not_ours(path));
+        }
         if own {
-            file.set_len(0).and_then(|()| file.write_all(start)).map_err(fail)?;
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(start)).map_err(fail)?;
         }
         return Ok(Index::new());
     }
@@ -123,8 +132,7 @@ fn read_index(path: &Path, file: &mut File, start: &[u8], own: bool, number: usi
     let mut found = [0; START];
     reader.read_exact(&mut found).map_err(fail)?;
     if found[..] != *start {
-        let problem = "not a text cache of this version, language model and layer; delete it, it will be made again";
-        return Err(Error::corrupt(path, problem));
+        return Err(not_ours(path));
     }
     let (mut index, mut end) = (Index::new(), START as u64);
     while let Some((tokens, values)) = record(&mut reader, size.saturating_sub(end)).map_err(fail)? {
@@ -136,6 +144,10 @@ fn read_index(path: &Path, file: &mut File, start: &[u8], own: bool, number: usi
         file.set_len(end).map_err(fail)?;
     }
     Ok(index)
+}
+
+fn not_ours(path: &Path) -> Error {
+    Error::corrupt(path, "not a text cache of this version, language model and layer; delete it, it will be made again")
 }
 
 /// The next whole record: its tokens and the number of its values. `left` bounds what a damaged head may ask for.
@@ -217,8 +229,11 @@ mod tests {
         assert!(open(&path).unwrap().1.is_empty(), "a hole of zeros");
         std::fs::write(&path, &whole).unwrap();
         assert!(super::Store::open(&path, "another model").unwrap_err().to_string().contains("text.rows"));
-        std::fs::write(&path, b"something else altogether").unwrap();
-        assert!(open(&path).unwrap_err().to_string().contains("text.rows"));
+        for foreign in [&b"something else altogether"[..], b"short"] {
+            std::fs::write(&path, foreign).unwrap();
+            assert!(open(&path).unwrap_err().to_string().contains("text.rows"));
+            assert_eq!(std::fs::read(&path).unwrap(), foreign, "it stays as it is");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a frozen language model makes of titles alone: item vectors for methods that are given theirs.
 use crate::{PromptConfig, Prompts};
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{Catalog, LanguageModel, TextBatch, Tokenizer, encode, mean_rows};
+use ra_core::{Catalog, LanguageModel, Result, TextBatch, Tokenizer, encode, mean_rows};
 use rayon::prelude::*;
 
 /// Titles a batch.
@@ -9,10 +9,17 @@ const BATCH: usize = 32;
 
 /// The language model's vectors of a catalogue's titles, `[items + 1, width]` with padding in row 0: means over tokens,
 /// whatever the model's pooling, because sentence encoders are trained so.
-pub fn title_vectors<L: LanguageModel + ?Sized>(lm: &L, tokenizer: &dyn Tokenizer, catalog: &Catalog) -> Tensor<2> {
+///
+/// # Errors
+/// Names the title that cannot be cut into tokens.
+pub fn title_vectors<L: LanguageModel + ?Sized>(
+    lm: &L,
+    tokenizer: &dyn Tokenizer,
+    catalog: &Catalog,
+) -> Result<Tensor<2>> {
     let (spec, device) = (lm.spec(), lm.device());
     let prompt = PromptConfig { item: String::new(), item_tokens: 64, ..PromptConfig::default() };
-    let prompts = Prompts::new(tokenizer, catalog, &prompt, spec.max_tokens);
+    let prompts = Prompts::new(tokenizer, catalog, &prompt, spec.max_tokens)?;
     let mut texts: Vec<(u32, Vec<u32>)> = catalog.all().map(|item| (item, prompts.item(item))).collect();
     texts.sort_by_key(|(_, text)| text.len());
     let vectors = |part: &[(u32, Vec<u32>)]| -> Vec<f32> {
@@ -25,5 +32,5 @@ pub fn title_vectors<L: LanguageModel + ?Sized>(lm: &L, tokenizer: &dyn Tokenize
     for ((item, _), vector) in texts.iter().zip(vectors.concat().chunks_exact(spec.width)) {
         table[*item as usize * spec.width..][..spec.width].copy_from_slice(vector);
     }
-    Tensor::from_data(TensorData::new(table, [catalog.len() + 1, spec.width]), &device)
+    Ok(Tensor::from_data(TensorData::new(table, [catalog.len() + 1, spec.width]), &device))
 }

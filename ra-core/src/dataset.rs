@@ -1,5 +1,5 @@
 //! A split data set with dense ids, and the protocol under which it is evaluated.
-use crate::{Fingerprint, Fingerprinter, fingerprint};
+use crate::{Fingerprint, Fingerprinter};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -115,6 +115,15 @@ impl Catalog {
         &self.titles[item as usize - 1]
     }
 
+    /// What a person is shown of a dense id: its title, or the user's own id where that is blank.
+    ///
+    /// # Panics
+    /// When `item` is padding or beyond the catalogue.
+    pub fn name(&self, item: u32) -> &str {
+        let title = self.title(item);
+        if title.trim().is_empty() { self.id(item) } else { title }
+    }
+
     /// All titles in the order of dense ids.
     pub fn titles(&self) -> &[String] {
         &self.titles
@@ -128,52 +137,6 @@ impl Catalog {
         }
         map
     }
-}
-
-/// How rows of a table came about; two rows compare only under the same [`Protocol::fingerprint`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Protocol {
-    /// Hash of all below and of the data itself.
-    pub fingerprint: Fingerprint,
-    /// Name of the data set.
-    pub dataset: String,
-    /// Users after filtering.
-    pub users: usize,
-    /// Items after filtering.
-    pub items: usize,
-    /// Interactions after filtering, held-out ones included.
-    pub interactions: usize,
-    /// Filter steps in words, such as `k_core=5`.
-    pub filter: String,
-    /// `leave_one_out` or `temporal`.
-    pub split: String,
-    /// What is ranked: `all` items, or so many sampled ones.
-    pub candidates: String,
-    /// Items of the user's history: `removed` from the ranking (never the target) or `kept`.
-    pub seen: String,
-    /// Targets that the user had before: `kept` or `skipped`.
-    #[serde(default = "kept")]
-    pub repeats: String,
-    /// How ties between the target and others count.
-    pub ties: String,
-}
-
-/// Of a report that was written before there was a choice.
-fn kept() -> String {
-    "kept".into()
-}
-
-/// What a ranking does with candidates, histories and ties, in the words of [`Protocol`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules<'a> {
-    /// As [`Protocol::candidates`].
-    pub candidates: &'a str,
-    /// As [`Protocol::seen`].
-    pub seen: &'a str,
-    /// As [`Protocol::repeats`].
-    pub repeats: &'a str,
-    /// As [`Protocol::ties`].
-    pub ties: &'a str,
 }
 
 /// A target and the history before it: `train.row(user)[position]` and what precedes it.
@@ -255,27 +218,6 @@ impl Dataset {
         }
         hash.finish(&self.filter, &self.split)
     }
-
-    /// The protocol of a table over this data set.
-    pub fn protocol(&self, rules: &Rules<'_>) -> Protocol {
-        let data = self.fingerprint().to_string();
-        let parts = [rules.candidates, &data, &self.filter, &self.split, rules.seen, rules.ties];
-        // Left out where it is as it always was: reports keep the fingerprints they have.
-        let repeats = Some(rules.repeats).filter(|repeats| *repeats != kept());
-        Protocol {
-            fingerprint: fingerprint(parts.into_iter().chain(repeats).map(str::as_bytes)),
-            dataset: self.name.clone(),
-            users: self.users.len(),
-            items: self.catalog.len(),
-            interactions: self.interactions(),
-            filter: self.filter.clone(),
-            split: self.split.clone(),
-            candidates: rules.candidates.into(),
-            seen: rules.seen.into(),
-            repeats: rules.repeats.into(),
-            ties: rules.ties.into(),
-        }
-    }
 }
 
 /// [`Dataset::fingerprint`] of a data set that is not in memory at once.
@@ -292,6 +234,11 @@ impl DatasetHash {
             for (index, text) in list.iter().enumerate() {
                 hash.bytes(if index == 0 { b"" } else { b"\0" });
                 hash.bytes(text.as_bytes());
+            }
+            // A text that holds the separator could pass for two others.
+            if list.iter().any(|text| text.contains('\0')) {
+                hash.part(8 * list.len());
+                list.iter().for_each(|text| hash.bytes(&(text.len() as u64).to_le_bytes()));
             }
         }
         Self(hash)
@@ -327,6 +274,7 @@ impl DatasetHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Rules, SELECTION};
 
     fn tiny() -> Dataset {
         Dataset {
@@ -353,20 +301,42 @@ mod tests {
         assert_eq!(data.sample(samples[1], 9), (&[1, 2][..], 3));
         assert_eq!(data.popularity(), vec![0, 1, 2, 1]);
         assert_eq!(data.catalog.by_title()["a"], 1);
+        assert_eq!((data.catalog.name(1), data.catalog.name(2)), ("A", "b"), "the id where there is no title");
     }
 
     #[test]
     fn the_fingerprint_sees_every_part() {
         let data = tiny();
-        let mut other = data.clone();
-        other.test = Sequences::from_rows([vec![3], vec![]]);
-        assert_ne!(data.fingerprint(), other.fingerprint());
-        let rules = Rules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic" };
+        let changes: [fn(&mut Dataset); 8] = [
+            |data| data.users[1] = "w".into(),
+            |data| data.catalog.ids[1] = "d".into(),
+            |data| data.catalog.titles[1] = "B".into(),
+            |data| data.train = Sequences::from_rows([vec![1, 3, 2], vec![2]]),
+            |data| data.valid = Sequences::from_rows([vec![], vec![1]]),
+            |data| data.test = Sequences::from_rows([vec![3], vec![]]),
+            |data| data.filter.push('x'),
+            |data| data.split.push('x'),
+        ];
+        let changed = |change: &fn(&mut Dataset)| {
+            let mut other = data.clone();
+            change(&mut other);
+            other
+        };
+        assert!(changes.iter().all(|change| changed(change).fingerprint() != data.fingerprint()));
+        let titled = |titles: [&str; 3]| {
+            let catalog = Catalog::new(data.catalog.ids.clone(), titles.map(String::from).to_vec());
+            Dataset { catalog, ..data.clone() }.fingerprint()
+        };
+        assert_ne!(titled(["a\0b", "c", ""]), titled(["a", "b\0c", ""]), "a title may hold any character");
+        let other = changed(&changes[5]);
+        let rules =
+            Rules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic", select: SELECTION };
         let others = [
             Rules { candidates: "100 sampled uniformly", ..rules },
             Rules { seen: "kept", ..rules },
             Rules { repeats: "skipped", ..rules },
             Rules { ties: "by_id", ..rules },
+            Rules { select: "1 ndcg@10 on 2000 validation users", ..rules },
         ];
         let own = data.protocol(&rules).fingerprint;
         assert!(others.iter().all(|rules| data.protocol(rules).fingerprint != own));

@@ -9,14 +9,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file cannot be read or written.
-    #[error("{}: {action}: {source}", path.display())]
+    #[error("{}: {action}: {cause}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What was tried, as in "cannot read".
         action: &'static str,
-        /// What the system says.
-        source: std::io::Error,
+        /// What the system says. It is part of the message, so it is no `source`: a chain of errors would say it twice.
+        cause: std::io::Error,
     },
     /// A file's content is not what it should be.
     #[error("{}: {problem}", path.display())]
@@ -64,6 +64,14 @@ pub enum Error {
         /// Why, in brackets, where that is not their number.
         why: &'static str,
     },
+    /// A text cannot be cut into tokens.
+    #[error("the text {text:?} cannot be cut into tokens: {problem}")]
+    Text {
+        /// The text, a title for instance; its beginning where it is long.
+        text: String,
+        /// What the tokenizer says.
+        problem: String,
+    },
     /// Something that is needed was not given.
     #[error("{what} is needed: {remedy}")]
     Missing {
@@ -101,12 +109,25 @@ pub enum Error {
 
 impl Error {
     /// An [`Error::Io`] at `path`.
-    pub fn io(path: impl Into<PathBuf>, action: &'static str, source: std::io::Error) -> Self {
-        Self::Io { path: path.into(), action, source }
+    pub fn io(path: impl Into<PathBuf>, action: &'static str, cause: std::io::Error) -> Self {
+        Self::Io { path: path.into(), action, cause }
     }
 
     /// An [`Error::Corrupt`] at `path`.
     pub fn corrupt(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
         Self::Corrupt { path: path.into(), problem: problem.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn what_the_system_says_is_said_once() {
+        let error = Error::io("a.tsv", "cannot read", std::io::ErrorKind::NotFound.into());
+        assert_eq!(error.to_string(), "a.tsv: cannot read: entity not found");
+        assert!(error.source().is_none());
     }
 }

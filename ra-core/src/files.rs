@@ -28,7 +28,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = temporary(folder).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    crate::point(format_args!("rename {name}"));
     file.persist(path).map_err(|e| fail(e.error))?;
+    crate::point(format_args!("renamed {name}"));
     Ok(())
 }
 
@@ -51,6 +54,16 @@ const UNFINISHED: &str = ".ra-rec-tmp-";
 /// Whether a file of this name is what a killed [`write_atomic`] left behind.
 pub fn is_unfinished(name: &OsStr) -> bool {
     name.to_string_lossy().starts_with(UNFINISHED)
+}
+
+/// Whether a file that begins with `bytes` is a Git LFS pointer: what lies in a clone in place of a large file.
+pub fn lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs.github.com/spec/")
+}
+
+/// The error for a file that is a [Git LFS pointer](lfs_pointer).
+pub fn lfs_pointer_error(path: &Path) -> Error {
+    Error::corrupt(path, "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`")
 }
 
 /// `read`, where a panic is an error that names `path`: readers of other crates panic on some damaged files.
@@ -172,6 +185,13 @@ mod tests {
             write_atomic(&path, &bytes).unwrap();
             assert_eq!(fingerprint_file(&path).unwrap(), fingerprint([&bytes[..]]));
         }
+    }
+
+    #[test]
+    fn a_pointer_is_told_from_a_file() {
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+        assert!(lfs_pointer(pointer) && !lfs_pointer(b"version,item\n") && !lfs_pointer(b""));
+        assert!(lfs_pointer_error(Path::new("a.bin")).to_string().contains("a.bin: is a Git LFS pointer"));
     }
 
     #[test]

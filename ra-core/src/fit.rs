@@ -212,6 +212,7 @@ pub fn fit<M: Module>(
             None => format!("loss {number:.4}"),
         };
         progress.update(at.step as u64, &note);
+        crate::point(format_args!("step {}", at.step));
     }
     progress.finish();
     let mut curve = at.curve;

@@ -1,4 +1,5 @@
 //! What encoding knows of a frozen language model.
+use crate::Result;
 use crate::fused::FrozenLinear;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -253,7 +254,10 @@ impl<T: LanguageModel + ?Sized> LanguageModel for &T {
 /// Cuts text into a language model's tokens.
 pub trait Tokenizer: Debug + Send + Sync {
     /// Tokens of each text, without special tokens, padding or truncation.
-    fn tokenize(&self, texts: &[&str]) -> Vec<Vec<u32>>;
+    ///
+    /// # Errors
+    /// [`crate::Error::Text`] names the first text that cannot be cut.
+    fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>>;
 
     /// Special tokens that open and close a text.
     fn frame(&self) -> (Vec<u32>, Vec<u32>);

@@ -42,7 +42,9 @@ mod language;
 mod memory;
 mod ours;
 mod precision;
+mod problem;
 mod progress;
+mod protocol;
 mod random;
 mod recommend;
 mod replicas;
@@ -51,15 +53,15 @@ mod state;
 pub use align::{Aligner, Prefix};
 pub use burn::tensor::Device;
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
-pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Protocol, Rules, Sample, Sequences};
+pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Sample, Sequences};
 pub use device::{Backend, device_name, in_host_memory, open_device, open_devices};
 pub use encode::{
     Encoded, encode, encode_from, encode_pooled, encode_with_tokens, mean_rows, pool, pooled_text, run_layers,
 };
 pub use error::{Error, Result};
 pub use files::{
-    Fingerprint, Fingerprinter, fingerprint, fingerprint_file, guarded, is_unfinished, read_bytes, read_json,
-    write_atomic, write_json,
+    Fingerprint, Fingerprinter, fingerprint, fingerprint_file, guarded, is_unfinished, lfs_pointer, lfs_pointer_error,
+    read_bytes, read_json, write_atomic, write_json,
 };
 pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};
 pub use id_model::{IdModel, TrainBatch};
@@ -67,8 +69,10 @@ pub use language::{
     LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
 };
 pub use memory::{available_mib, check_host_room, check_room, peak_mib};
-pub use ours::{MARKER, OutputFolder, refuse_inputs};
+pub use ours::{MARKER, OutputFolder, refuse_inputs, refuse_inputs_within};
 pub use precision::Precision;
-pub use progress::{Progress, Silent};
+pub use problem::Problem;
+pub use progress::{POINTS, Progress, Silent, point};
+pub use protocol::{Protocol, Rules, SELECTION};
 pub use random::{SplitMix, dropout_mask, normal, normal_numbers, rng, splitmix64, uniform, xavier_normal};
 pub use recommend::{History, IdTable, Recommender, scores};

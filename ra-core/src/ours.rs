@@ -168,6 +168,26 @@ pub fn refuse_inputs(outputs: &[PathBuf], inputs: &[PathBuf]) -> Result<()> {
     }
 }
 
+/// Refuses to write into `folder` where any of `inputs` lies in it, or is it: what is read would lie among what is written.
+/// Of a pattern, or of a file that is not there, the nearest folder that is there counts.
+///
+/// # Errors
+/// Names the input and the folder.
+pub fn refuse_inputs_within(folder: &Path, inputs: &[PathBuf]) -> Result<()> {
+    let Ok(place) = folder.canonicalize() else { return Ok(()) };
+    let lies_within = |input: &&PathBuf| {
+        let input = std::path::absolute(input).unwrap_or_else(|_| (*input).clone());
+        input.ancestors().find_map(|path| path.canonicalize().ok()).is_some_and(|path| path.starts_with(&place))
+    };
+    match inputs.iter().find(lies_within) {
+        Some(input) => Err(Error::corrupt(
+            input,
+            format!("is read, and lies in the folder for the output, {}; name another folder", folder.display()),
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Which file a path leads to.
 struct Identity {
     path: PathBuf,
@@ -257,6 +277,23 @@ mod tests {
         assert!(!left.exists() && theirs.exists());
     }
 
+    #[test]
+    fn an_input_within_the_folder_for_the_output_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, log) = (dir.path().join("out"), dir.path().join("out/logs/log.tsv"));
+        write_atomic(&log, b"").unwrap();
+        let refused = |folder: &Path, input: &Path| refuse_inputs_within(folder, &[input.to_path_buf()]).is_err();
+        for input in
+            [log.clone(), out.join("logs"), out.clone(), out.join("logs/*.tsv"), out.join("logs/../absent.tsv")]
+        {
+            assert!(refused(&out, &input), "{input:?}");
+        }
+        for folder in ["new", "out/new", "out/logs/new"] {
+            assert!(!refused(&dir.path().join(folder), &log), "{folder}");
+        }
+        assert!(refused(dir.path(), &log) && !refused(&out, &dir.path().join("log.tsv")));
+    }
+
     #[cfg(unix)]
     #[test]
     fn an_input_is_known_by_any_name() {
@@ -267,7 +304,7 @@ mod tests {
         std::fs::hard_link(&log, &twin).unwrap();
         let around = dir.path().join(".").join("..").join(dir.path().file_name().unwrap()).join("log");
         for output in [log.clone(), link, twin, around] {
-            assert!(refuse_inputs(std::slice::from_ref(&output), &[log.clone()]).is_err(), "{output:?}");
+            assert!(refuse_inputs(std::slice::from_ref(&output), std::slice::from_ref(&log)).is_err(), "{output:?}");
         }
         assert!(refuse_inputs(&[dir.path().join("other")], &[log]).is_ok());
     }

@@ -10,6 +10,15 @@ pub trait Progress: Sync {
     fn finish(&self);
 }
 
+/// The target of what [`point`] says.
+pub const POINTS: &str = "ra_core::point";
+
+/// Says that the process stands at a point that has a name, such as `rename report.json`. Tests of what a kill does stop the
+/// process there; whoever does not listen to [`POINTS`] pays for a look at a number.
+pub fn point(name: std::fmt::Arguments<'_>) {
+    tracing::trace!(target: POINTS, "{name}");
+}
+
 /// Says nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;

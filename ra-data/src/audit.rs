@@ -161,10 +161,18 @@ pub fn audit(prepared: &Prepared) -> Audit {
             "empty titles",
             untitled,
             data.catalog.len(),
-            if untitled == data.catalog.len() { Level::Note } else { Level::Warning },
-            format!("{untitled} of {} items have no title", data.catalog.len()),
+            Level::Warning,
+            if untitled == data.catalog.len() {
+                format!(
+                    "not one of {untitled} items has a title: no file of titles was named, or it is of another data set"
+                )
+            } else {
+                format!("{untitled} of {} items have no title", data.catalog.len())
+            },
             "a language model reads nothing of them: they rank by their ID alone",
         ),
+        doubled_rows(prepared),
+        shared_ids(prepared),
         count(
             "users who only train",
             only_train,
@@ -186,6 +194,43 @@ pub fn audit(prepared: &Prepared) -> Audit {
         ),
     ];
     Audit { name: data.name.clone(), findings, popularity: clean, popularity_with_leak: leaky }
+}
+
+/// Rows of one user, item and time that are there more than once: a log that was read twice, most often.
+fn doubled_rows(prepared: &Prepared) -> Finding {
+    let (found, of) = (prepared.doubled_rows(), prepared.dataset.interactions());
+    let level = match found {
+        0 => Level::Fine,
+        _ if 10 * found < of => Level::Note,
+        _ => Level::Warning,
+    };
+    Finding {
+        name: "rows twice",
+        level,
+        count: Some(found),
+        of,
+        told: format!("{found} of {of} interactions are there before with the same user, item and time"),
+        effect: "a file that is read twice, as log.csv and its copy, looks like this; dedupe = true drops repeats",
+    }
+}
+
+/// Users whose id is an item's too: columns that are mixed up, or text that is no log.
+fn shared_ids(prepared: &Prepared) -> Finding {
+    let (found, of) = prepared.shared_ids();
+    let level = match found {
+        0 => Level::Fine,
+        _ if 10 * found < of => Level::Note,
+        _ => Level::Warning,
+    };
+    Finding {
+        name: "shared ids",
+        level,
+        count: Some(found),
+        of,
+        told: format!("{found} of {of} users with an id that is no number have the id of an item"),
+        effect: "users and items are of one kind only where people choose people; otherwise a column is the wrong one, or the \
+                 file no log",
+    }
 }
 
 /// Whether what is learned from lies after what is predicted.

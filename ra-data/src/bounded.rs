@@ -1,14 +1,14 @@
 //! Data sets from logs that are larger than memory.
 use crate::config::DataConfig;
 use crate::curate::{Draw, Judge};
+use crate::draft::{Draft, Form, SAMPLES};
 use crate::export::{SampleWriter, each_row, in_order, items_to_parquet};
-use crate::ingest::read_titles;
+use crate::ingest::{self, read_titles};
 use crate::interactions::used;
 use crate::output::{Counted, Output};
 use crate::partitions::Log;
-use crate::prepare::{anything_left, needs_clock};
+use crate::prepare::{Steps, anything_left, needs_clock};
 use crate::records::Skipped;
-use crate::spill::spill_folder;
 use crate::split::{Parts, split};
 use crate::{CurateConfig, Curated, DataError, Result, filter};
 use ra_core::{Catalog, Fingerprint, Sample};
@@ -53,16 +53,19 @@ pub fn to_parquet_within(
     config.check()?;
     config.check_one_pass()?;
     curate.map_or(Ok(()), |(curate, _)| curate.check_one_pass())?;
-    let (spill, _lock) = spill_folder(folder)?;
-    let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
+    curate.map_or(Ok(()), |(curate, _)| curate.check())?;
+    let draft = Draft::begin(&ingest::files(config)?, Form::Parts, folder)?;
     let mut skipped = Skipped::default();
-    let mut log = Log::read(config, memory, spill.path(), &mut skipped)?;
+    let mut log = Log::read(config, memory, draft.path(), &mut skipped)?;
     needs_clock(config, log.told.order_only.as_ref())?;
+    let mut steps = Steps::new(config, log.told.read, log.told.rated);
     if config.dedupe {
         log.change(filter::dedupe)?;
+        steps.deduped(log.rows());
     }
     let mut degrees = log.degrees()?;
     log.k_core(&mut degrees, config.k_core)?;
+    steps.cored(config, log.rows());
     let [mut user_codes, mut item_codes] = degrees;
     let users = used(std::mem::take(&mut log.users), &mut user_codes);
     let items = used(std::mem::take(&mut log.items), &mut item_codes);
@@ -70,20 +73,18 @@ pub fn to_parquet_within(
     let catalog = Catalog::new(items, titles);
     let kept = Kept { cuts: log.cuts(config)?, log, config, users, user_codes, item_codes };
 
-    let counted = kept.write(&catalog, spill.path())?;
+    let counted = kept.write(&catalog, draft.path())?;
     let (interactions, fingerprint) = (counted.interactions(), counted.fingerprint.clone());
-    anything_left(name, config, interactions.iter().sum(), counted.longest(), interactions[2])?;
+    anything_left(name, config, &steps, counted.longest(), interactions[2])?;
     let curated = match curate {
         None => None,
         Some((curate, seed)) => {
-            let path = spill.path().join("samples.parquet");
-            let curated = kept.samples((curate, seed), memory, catalog.titles(), &counted, &path)?;
-            std::fs::rename(&path, folder.join("samples.parquet")).map_err(fail)?;
-            Some(curated)
+            let path = draft.path().join(SAMPLES);
+            Some(kept.samples((curate, seed), memory, catalog.titles(), &counted, &path)?)
         }
     };
-    items_to_parquet(&catalog, folder)?;
-    counted.keep(folder)?;
+    items_to_parquet(&catalog, draft.path())?;
+    draft.finish()?;
     let (users, items, partitions) = (kept.users.len(), catalog.len(), counted.partitions);
     Ok(Bounded { fingerprint, users, items, interactions, partitions, skipped, curated })
 }

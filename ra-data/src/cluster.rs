@@ -3,10 +3,11 @@
 //! executors of anybody's cluster will do.
 
 use crate::config::{DataConfig, Split};
+use crate::draft::{Draft, Form, SAMPLES};
 use crate::export::{SampleWriter, items_to_parquet};
-use crate::ingest::{read_titles, scan};
+use crate::ingest::{self, Told, read_titles, scan};
 use crate::output::Output;
-use crate::prepare::{anything_left, needs_clock};
+use crate::prepare::{Steps, anything_left, needs_clock};
 use crate::records::Skipped;
 use crate::split::cuts;
 use crate::table::{Table, packed};
@@ -52,18 +53,20 @@ pub async fn to_parquet_on(
         return wrong("split", "files that are given are taken as they are; there is nothing to compute");
     }
     curate.map_or(Ok(()), |(curate, _)| curate.check_one_pass())?;
+    curate.map_or(Ok(()), |(curate, _)| curate.check())?;
     let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
-    let (steps, _lock) = crate::spill::spill_folder(folder)?;
+    let draft = Draft::begin(&ingest::files(config)?, Form::Parts, folder)?;
     let mut skipped = Skipped::default();
-    let mut sql = Sql { context, folder: std::path::absolute(steps.path()).map_err(fail)?, step: 0 };
-    let order_only = sql.read_log(config, &mut skipped).await?;
-    needs_clock(config, order_only.as_ref())?;
+    let mut sql = Sql { context, folder: std::path::absolute(draft.path()).map_err(fail)?, step: 0 };
+    let told = sql.read_log(config, &mut skipped).await?;
+    needs_clock(config, told.order_only.as_ref())?;
 
-    let [users, items] = sql.filter(config).await?;
+    let mut steps = Steps::new(config, told.read, told.rated);
+    let [users, items] = sql.filter(config, &mut steps).await?;
     let titles = read_titles(&items, config, &mut skipped)?;
     let catalog = Catalog::new(items, titles);
     sql.split(config).await?;
-    let mut output = Output::new(steps.path(), &users, &catalog, order_only.is_some())?;
+    let mut output = Output::new(draft.path(), &users, &catalog, told.order_only.is_some())?;
     let mut rows = 0;
     let query = "SELECT uid, iid, part, ts FROM parts ORDER BY uid, place";
     sql.each(query, |batch| {
@@ -81,19 +84,17 @@ pub async fn to_parquet_on(
     .await?;
     let counted = output.finish(config)?;
     let interactions = counted.interactions();
-    anything_left(name, config, interactions.iter().sum(), counted.longest(), interactions[2])?;
+    anything_left(name, config, &steps, counted.longest(), interactions[2])?;
     let curated = match curate {
         None => None,
         Some((curate, seed)) => {
             sql.score(&catalog, config.max_history, curate, seed).await?;
-            let path = steps.path().join("samples.parquet");
-            let curated = sql.draw(&users, config.max_history, curate, &path).await?;
-            std::fs::rename(&path, folder.join("samples.parquet")).map_err(fail)?;
-            Some(curated)
+            let path = draft.path().join(SAMPLES);
+            Some(sql.draw(&users, config.max_history, curate, &path).await?)
         }
     };
-    items_to_parquet(&catalog, folder)?;
-    counted.keep(folder)?;
+    items_to_parquet(&catalog, draft.path())?;
+    draft.finish()?;
     Ok(Bounded {
         fingerprint: counted.fingerprint.clone(),
         users: users.len(),
@@ -107,7 +108,7 @@ pub async fn to_parquet_on(
 
 impl Sql<'_> {
     /// The log as Parquet files: `u`, `i`, `ts` and `place`, its place in the log.
-    async fn read_log(&mut self, config: &DataConfig, skipped: &mut Skipped) -> Result<Option<String>> {
+    async fn read_log(&mut self, config: &DataConfig, skipped: &mut Skipped) -> Result<Told> {
         let folder = self.folder.join("log");
         std::fs::create_dir_all(&folder).map_err(|e| ra_core::Error::io(&folder, "cannot make", e))?;
         let mut rows: (Vec<String>, Vec<String>, Vec<f64>) = Default::default();
@@ -136,12 +137,19 @@ impl Sql<'_> {
             write(rows)?;
         }
         self.register("log", &folder).await?;
-        Ok(told.order_only)
+        if told.calendar.days {
+            let problem = "holds days as numbers such as 20140101, which are read in memory alone; write them as dates";
+            return Err(DataError::Config { key: "columns.time", problem: problem.into() });
+        }
+        if told.calendar.unknown {
+            self.keep("log", "SELECT u, i, ts, place FROM log WHERE ts <> 0 AND ts <> -1").await?;
+        }
+        Ok(told)
     }
 
     /// Filters `log` and numbers its users and items: `numbered` has `uid` (from 0), `iid` (from 1), `ts`, `place`. Gives the
     /// ids in order.
-    async fn filter(&mut self, config: &DataConfig) -> Result<[Vec<String>; 2]> {
+    async fn filter(&mut self, config: &DataConfig, steps: &mut Steps) -> Result<[Vec<String>; 2]> {
         let mut orders = Vec::new();
         for id in ["u", "i"] {
             // Ids that are all numbers are ordered as such, those that fall out later included.
@@ -153,6 +161,7 @@ impl Sql<'_> {
             let first = "SELECT u, i, ts, place FROM (SELECT *, row_number() OVER (PARTITION BY u, i ORDER BY ts, place) \
                          AS nth FROM log) WHERE nth = 1";
             self.keep("log", first).await?;
+            steps.deduped(self.number("SELECT count(*) FROM log").await? as usize);
         }
         let k = config.k_core;
         let core = format!(
@@ -169,6 +178,7 @@ impl Sql<'_> {
             }
             rows = left;
         }
+        steps.cored(config, rows as usize);
         let [mut users, mut items] = [Vec::new(), Vec::new()];
         let sides = [("users", "u", "uid", 1, &mut users), ("items", "i", "iid", 0, &mut items)];
         for ((table, id, number, minus, ids), order) in sides.into_iter().zip(orders) {
@@ -221,11 +231,13 @@ impl Sql<'_> {
         let rows = self.number("SELECT count(*) FROM numbered").await? as usize;
         let shares = [config.temporal_test, config.temporal_valid + config.temporal_test];
         let mut latest = HashMap::new();
-        for n in shares.map(|share| (share * rows as f64).floor() as usize).into_iter().chain([1]).filter(|&n| n > 0) {
+        for n in
+            shares.map(|share| (share * rows as f64).floor() as usize).into_iter().chain([1, rows]).filter(|&n| n > 0)
+        {
             let query = format!("SELECT ts FROM numbered ORDER BY ts DESC LIMIT 1 OFFSET {}", n - 1);
             latest.insert(n, self.number(&query).await?);
         }
-        Ok(cuts(config, rows, |n| latest[&n]))
+        cuts(config, rows, |n| Ok(latest[&n]))
     }
 
     /// Every sample that is not noise: `samples` has `uid`, `place`, `length` and `popularity` (its cell), `number` (of all

@@ -46,7 +46,7 @@ pub fn prepare_coded(users: &[u32], items: &[u32], times: &[f64], config: &DataC
         filter::dedupe(&mut rows);
     }
     filter::k_core_rows(&mut rows, sizes, config.k_core);
-    let cuts = temporal_cuts(&rows, config);
+    let cuts = temporal_cuts(&rows, config)?;
     let parts = split(rows, sizes[0], config, 0, cuts);
     let mut popularity = vec![0; sizes[1] + 1];
     parts.train.rows().flatten().for_each(|&item| popularity[item as usize] += 1);

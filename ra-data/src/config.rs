@@ -1,6 +1,7 @@
 //! The `[data]` table of a recipe.
-use crate::{DataError, Result};
+use crate::{DataError, Result, time};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// Where a data set comes from and how it is filtered and split.
@@ -38,8 +39,8 @@ pub struct DataConfig {
     pub temporal_valid: f64,
     /// Share of the latest interactions that a temporal split holds out for the final table.
     pub temporal_test: f64,
-    /// When a temporal split begins to hold out for choices, instead of a share: a date as `"2014-07-01"`, or a number in
-    /// the unit of the file.
+    /// When a temporal split begins to hold out for choices, instead of a share: a date as `"2014-07-01"`, or a number, of
+    /// seconds since 1970 or in another of the units that times are read in.
     pub temporal_valid_from: Option<When>,
     /// When a temporal split begins to hold out for the final table, instead of a share.
     pub temporal_test_from: Option<When>,
@@ -108,18 +109,32 @@ pub enum TitleParts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum When {
-    /// As the file counts it.
+    /// Seconds since 1970, a larger number of milliseconds and so on, or a day as in `20140701`; of a log without a clock
+    /// a place in its order.
     Number(f64),
     /// A date, or a date and time.
     Text(String),
 }
 
 impl When {
-    /// Seconds since 1970; of a number, itself.
+    /// Seconds since 1970, or a place in an order.
     pub(crate) fn seconds(&self) -> Option<f64> {
+        let text = match self {
+            Self::Number(number) => return time::point(*number),
+            Self::Text(text) => text.trim(),
+        };
+        match text.parse() {
+            Ok(number) => time::point(number),
+            Err(_) => time::instant(text).map(|(seconds, _)| seconds),
+        }
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Number(number) => Some(*number).filter(|n| n.is_finite()),
-            Self::Text(text) => crate::records::instant(text),
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => write!(f, "{text:?}"),
         }
     }
 }
@@ -141,55 +156,133 @@ pub enum Split {
     Given,
 }
 
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LeaveOneOut => "leave_one_out",
+            Self::LeaveLastN => "leave_last_n",
+            Self::Ratio => "ratio",
+            Self::Temporal => "temporal",
+            Self::Given => "given",
+        })
+    }
+}
+
 impl DataConfig {
-    /// Refuses values that cannot work before any file is read.
-    pub(crate) fn check(&self) -> Result<()> {
-        let wrong = |key, problem: String| Err(DataError::Config { key, problem });
+    /// Every key whose value cannot work, or that has no effect beside the others: its name, and what is wrong with it and
+    /// allowed instead. A key at its default counts as left out.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let plain = Self::default();
+        let mut found = Vec::new();
+        let mut wrong = |key: &str, problem: String| found.push((key.to_owned(), problem));
         let shares = [
-            ("temporal_valid", self.temporal_valid),
-            ("temporal_test", self.temporal_test),
-            ("ratio_valid", self.ratio_valid),
-            ("ratio_test", self.ratio_test),
-            ("cold_items", self.cold_items),
+            ("temporal_valid", self.temporal_valid, plain.temporal_valid, Split::Temporal),
+            ("temporal_test", self.temporal_test, plain.temporal_test, Split::Temporal),
+            ("ratio_valid", self.ratio_valid, plain.ratio_valid, Split::Ratio),
+            ("ratio_test", self.ratio_test, plain.ratio_test, Split::Ratio),
         ];
-        for (key, share) in shares {
-            if !(0.0..1.0).contains(&share) {
-                return wrong(key, format!("{share} is not a share; give one from 0 up to, not including, 1"));
+        let is_share = |share: f64| (0.0..1.0).contains(&share);
+        let not_a_share = |share: f64| format!("{share} is not a share; give one from 0 up to, not including, 1");
+        let without_effect = |split: Split| {
+            format!("has no effect under split = \"{}\"; leave it out, or set split = \"{split}\"", self.split)
+        };
+        for (key, share, default, split) in shares {
+            if !is_share(share) {
+                wrong(key, not_a_share(share));
+            } else if share != default && self.split != split {
+                wrong(key, without_effect(split));
             }
         }
-        if self.temporal_valid + self.temporal_test >= 1.0 {
-            return wrong(
-                "temporal_test",
-                "together with temporal_valid it leaves nothing to train on; lower one".into(),
-            );
+        if !is_share(self.cold_items) {
+            wrong("cold_items", not_a_share(self.cold_items));
         }
-        if self.ratio_valid + self.ratio_test >= 1.0 {
-            return wrong("ratio_test", "together with ratio_valid it leaves nothing to train on; lower one".into());
+        for (key, [valid, test]) in [
+            ("temporal_test", [self.temporal_valid, self.temporal_test]),
+            ("ratio_test", [self.ratio_valid, self.ratio_test]),
+        ] {
+            if is_share(valid) && is_share(test) && valid + test >= 1.0 {
+                let other = key.replace("test", "valid");
+                wrong(key, format!("{test} and {other} = {valid} leave nothing to train on; their sum is below 1"));
+            }
         }
         if self.leave_n == 0 {
-            return wrong("leave_n", "0 holds nothing out; give at least 1".into());
+            wrong("leave_n", "0 holds nothing out; give at least 1".into());
+        } else if self.leave_n != plain.leave_n && self.split != Split::LeaveLastN {
+            wrong("leave_n", without_effect(Split::LeaveLastN));
         }
+        self.wrong_dates(&mut wrong);
+        if self.interactions.is_some() && (self.split == Split::Given) != self.test.is_some() {
+            wrong("test", "a file of test interactions and split = \"given\" go together".into());
+        }
+        if self.split == Split::Given && (self.dedupe || self.k_core > 0 || self.min_rating.is_some()) {
+            wrong("split", "given files are taken as they are; leave k_core, dedupe and min_rating out".into());
+        }
+        match self.min_rating {
+            Some(least) if !least.is_finite() => wrong("min_rating", format!("{least} is no number to compare with")),
+            None if self.columns.rating.is_some() => {
+                wrong("columns.rating", "has no effect without min_rating; leave it out, or set min_rating".into());
+            }
+            _ => {}
+        }
+        if self.columns.title.is_some() && self.interactions.is_some() && self.items.is_none() {
+            wrong("columns.title", "has no effect without a file of titles; leave it out, or name items".into());
+        }
+        if self.columns.user.is_some() && self.columns.user == self.columns.item {
+            wrong("columns.item", "is the column of the users too; name another".into());
+        }
+        if self.max_history == 0 {
+            wrong("max_history", "0 leaves no history to predict from; give at least 1".into());
+        }
+        found
+    }
+
+    /// The dates of a temporal split.
+    fn wrong_dates(&self, wrong: &mut impl FnMut(&str, String)) {
         let dates =
             [("temporal_valid_from", &self.temporal_valid_from), ("temporal_test_from", &self.temporal_test_from)];
         for (key, date) in dates {
-            if date.as_ref().is_some_and(|date| date.seconds().is_none()) {
-                return wrong(key, "not a date; write it as \"2014-07-01\" or \"2014-07-01T12:00:00\"".into());
+            let Some(date) = date else { continue };
+            if date.seconds().is_none() {
+                let told =
+                    "is not a date; write it as \"2014-07-01\" or \"2014-07-01T12:00:00\", or in seconds since 1970";
+                wrong(key, format!("{date} {told}"));
+            } else if self.split != Split::Temporal {
+                let split = self.split;
+                wrong(
+                    key,
+                    format!("has no effect under split = \"{split}\"; leave it out, or set split = \"temporal\""),
+                );
             }
         }
-        if self.temporal_valid_from.is_some() && self.temporal_test_from.is_none() {
-            return wrong("temporal_test_from", "temporal_valid_from needs it: give both dates".into());
+        match (&self.temporal_valid_from, &self.temporal_test_from) {
+            (Some(_), None) => wrong("temporal_test_from", "temporal_valid_from needs it: give both dates".into()),
+            (Some(valid), Some(test)) => {
+                if let (Some(from), Some(to)) = (valid.seconds(), test.seconds())
+                    && from >= to
+                {
+                    let problem = format!("{valid} is not before temporal_test_from = {test}; give the earlier date");
+                    wrong("temporal_valid_from", problem);
+                }
+                let plain = Self::default();
+                for (key, is_set) in [
+                    ("temporal_valid", self.temporal_valid != plain.temporal_valid),
+                    ("temporal_test", self.temporal_test != plain.temporal_test),
+                ] {
+                    if is_set && self.split == Split::Temporal {
+                        wrong(key, "has no effect beside two dates; leave it or them out".into());
+                    }
+                }
+            }
+            _ => {}
         }
-        if (self.split == Split::Given) != self.test.is_some() {
-            return wrong("test", "a file of test interactions and split = \"given\" go together".into());
+    }
+
+    /// Refuses values that cannot work before any file is read.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.problems() {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(DataError::Settings(problems)),
         }
-        if self.split == Split::Given && (self.dedupe || self.k_core > 0 || self.min_rating.is_some()) {
-            let problem = "given files are taken as they are; leave k_core, dedupe and min_rating out";
-            return wrong("split", problem.into());
-        }
-        if self.max_history == 0 {
-            return wrong("max_history", "0 leaves no history to predict from; give at least 1".into());
-        }
-        Ok(())
     }
 
     /// Refuses what wants the whole log in memory.

@@ -24,7 +24,7 @@ pub enum CurateMethod {
     All,
 }
 
-/// How many samples are chosen: `0.06` is a share of all samples, `5000` a count.
+/// How many samples are chosen: `0.06` is a share of all samples, `5000` a count. `1` is one sample, `1.0` all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Budget {
@@ -139,6 +139,44 @@ pub fn curate(
 }
 
 impl CurateConfig {
+    /// Every key whose value cannot work, or that has no effect: its name within the table, and what is wrong with it and
+    /// allowed instead. A key at its default counts as left out.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        const ALLOWED: &str = "give a share above 0 and up to 1.0, as in 0.06, or a count from 1 on, as in 5000";
+        let plain = Self::default();
+        let mut found = Vec::new();
+        let mut wrong = |key: &str, problem: String| found.push((key.to_owned(), problem));
+        match self.budget {
+            Budget::Count(0) => wrong("budget", format!("0 chooses nothing; {ALLOWED}")),
+            // Not a number is in no range either.
+            Budget::Share(share) if !(share > 0.0 && share <= 1.0) => {
+                wrong("budget", format!("{share:?} is no share of the samples; {ALLOWED}"));
+            }
+            budget if budget != plain.budget && self.method == CurateMethod::All => {
+                let problem = "has no effect with method = \"all\"; leave it out, or set method to random or paper";
+                wrong("budget", problem.into());
+            }
+            _ => {}
+        }
+        if self.pop_buckets == 0 {
+            wrong("pop_buckets", "0 leaves no bucket to draw from; give at least 1".into());
+        }
+        found
+    }
+
+    /// Refuses what [`problems`](Self::problems) finds.
+    ///
+    /// # Errors
+    /// Names every key.
+    pub fn check(&self) -> Result<()> {
+        match self.problems() {
+            found if found.is_empty() => Ok(()),
+            found => Err(DataError::Settings(
+                found.into_iter().map(|(key, problem)| (format!("curate.{key}"), problem)).collect(),
+            )),
+        }
+    }
+
     /// Refuses methods that look at all samples at once, for logs that are not in memory.
     pub(crate) fn check_one_pass(&self) -> Result<()> {
         if matches!(self.method, CurateMethod::Paper | CurateMethod::Random) {

@@ -1,73 +1,70 @@
 //! Text with separators.
+use crate::header::{Separator, is_value};
+use crate::quotes::Quotes;
 use crate::records::{Columns, Record, Visit, Wanted};
-use crate::source::Source;
+use crate::source::{Format, Source, Text};
 use crate::{DataError, Result};
 use std::borrow::Cow;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 /// The longest line that is read: what is longer is no row but a file of another kind.
-const LONGEST: u64 = 1 << 26;
+pub(crate) const LONGEST: u64 = 1 << 26;
+
+/// Puts the next line, without its end, into `line` and counts `row` up; `false` at the end.
+pub(crate) fn next_line(
+    source: &Source,
+    reader: &mut impl BufRead,
+    line: &mut Vec<u8>,
+    row: &mut usize,
+) -> Result<bool> {
+    line.clear();
+    let bytes = reader.take(LONGEST).read_until(b'\n', line).map_err(|e| source.failed(e))?;
+    *row += 1;
+    if bytes as u64 == LONGEST {
+        return Err(source.wrong(format!("line {row} is longer than {LONGEST} bytes")));
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    Ok(bytes > 0)
+}
 
 /// Shows every line that is not empty, without its end, with its number from 1.
-fn lines(source: &Source, mut each: impl FnMut(&[u8], usize) -> Result<()>) -> Result<()> {
-    use std::io::Read;
-    let mut reader = source.open()?;
-    let (mut line, mut row) = (Vec::new(), 0);
-    loop {
-        line.clear();
-        let bytes = (&mut reader).take(LONGEST).read_until(b'\n', &mut line).map_err(|e| source.failed(e))?;
-        row += 1;
-        if bytes == 0 {
-            return Ok(());
-        }
-        if bytes as u64 == LONGEST {
-            return Err(DataError::corrupt(source.path(), format!("line {row} is longer than {LONGEST} bytes")));
-        }
-        let line = line.strip_suffix(b"\n").unwrap_or(&line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+pub(crate) fn each_line(source: &Source, text: Text, mut each: impl FnMut(&[u8], usize) -> Result<()>) -> Result<()> {
+    let (mut reader, mut line, mut row) = (text.reader(), Vec::new(), 0);
+    while next_line(source, &mut reader, &mut line, &mut row)? {
         if !line.is_empty() {
-            each(line, row)?;
+            each(&line, row)?;
         }
     }
+    Ok(())
 }
 
-/// Reads tab separated lines: no quoting, as in RecBole's files, so that a lone quote in a title is a quote.
-pub(crate) fn read_tabs(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
-    let mut columns: Option<(Columns, usize)> = None;
-    lines(source, |line, row| {
-        let text = str::from_utf8(line).map_err(|_| DataError::row(source.path(), row, "not UTF-8 text"));
-        match (&columns, text) {
-            (Some((columns, width)), Ok(text)) => {
-                cut(source, &text.split('\t').collect::<Vec<_>>(), columns, *width, row, visit)
-            }
-            (Some(_), Err(error)) => visit(Err(error)),
-            (None, text) => {
-                let header: Vec<&str> = text?.trim_start_matches('\u{feff}').split('\t').collect();
-                columns = Some((Columns::find(source.path(), wanted, &header)?, header.len()));
-                Ok(())
-            }
-        }
-    })
-}
-
-/// Reads fields between `separator` under a header that the file does not have; text that is not UTF-8 is Latin-1, as in
-/// MovieLens's older files. Further fields are not looked at.
+/// Reads fields between `separator` without a header; text that is not UTF-8 is Latin-1, as in MovieLens's older files.
+/// Further fields are not looked at.
 pub(crate) fn read_bare(
     source: &Source,
+    text: Text,
     separator: &str,
-    header: &[&str],
-    wanted: &[Wanted],
+    columns: &Columns,
+    width: usize,
     visit: &mut Visit<'_>,
 ) -> Result<()> {
-    let columns = Columns::find(source.path(), wanted, header)?;
-    lines(source, |line, row| {
-        let text = match str::from_utf8(line) {
-            Ok(text) => Cow::from(text),
-            Err(_) => line.iter().map(|&byte| char::from(byte)).collect(),
-        };
-        let fields: Vec<&str> = text.split(separator).take(header.len()).collect();
-        cut(source, &fields, &columns, header.len(), row, visit)
+    each_line(source, text, |line, row| {
+        let line = latin(line);
+        let fields: Vec<&str> = line.split(separator).take(width).collect();
+        cut(source, &fields, columns, width, row, visit)
     })
+}
+
+fn latin(line: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(line) {
+        Ok(text) => text.into(),
+        Err(_) => line.iter().map(|&byte| char::from(byte)).collect(),
+    }
 }
 
 /// Shows the wanted ones of a row's `fields`, of which there must be `width`.
@@ -88,52 +85,105 @@ fn cut(
     visit(Ok(Record { path, names: &columns.names, fields: &own, row }))
 }
 
-/// Reads comma separated records, quoted where needed.
-pub(crate) fn read_commas(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
-    let path = source.path();
-    let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(source.open()?);
-    let mut columns: Option<(Columns, usize)> = None;
-    let mut record = csv::ByteRecord::new();
-    let failed = |error: csv::Error| match error.into_kind() {
-        csv::ErrorKind::Io(error) => source.failed(error),
-        other => DataError::corrupt(path, format!("not comma separated text: {other:?}")),
-    };
-    while reader.read_byte_record(&mut record).map_err(failed)? {
-        let row = record.position().map_or(0, |p| p.line() as usize);
-        let fields: std::result::Result<Vec<&str>, _> = record.iter().map(str::from_utf8).collect();
-        let fields = fields.map_err(|_| DataError::row(path, row, "not UTF-8 text"));
-        match (&columns, fields) {
-            (Some((columns, width)), Ok(fields)) => cut(source, &fields, columns, *width, row, visit)?,
-            (Some(_), Err(error)) => visit(Err(error))?,
-            (None, fields) => {
-                let mut header = fields?;
-                if let Some(first) = header.first_mut() {
-                    *first = first.trim_start_matches('\u{feff}');
-                }
-                columns = Some((Columns::find(path, wanted, &header)?, header.len()));
-            }
-        }
+/// Reads `width` fields a row under a header.
+pub(crate) fn read_table(
+    source: &Source,
+    text: Text,
+    (separator, width): (Separator, usize),
+    columns: &Columns,
+    wanted: &[Wanted],
+    visit: &mut Visit<'_>,
+) -> Result<()> {
+    if let Separator::Quoted(separator) = separator {
+        return read_quoted(source, text, (separator, width), columns, wanted, visit);
     }
-    Ok(())
+    // HetRec's tables have the endings and the encoding of MovieLens's.
+    let old = matches!(source.named(), Some(Format::Bare { .. }));
+    let mut header = true;
+    each_line(source, text, |line, row| {
+        if std::mem::take(&mut header) {
+            return Ok(());
+        }
+        let line = match str::from_utf8(line) {
+            Err(_) if !old => return visit(Err(not_utf8(source, row))),
+            _ => latin(line),
+        };
+        let fields: Vec<&str> = match separator {
+            Separator::Plain(separator) => line.split(separator).collect(),
+            _ => line.split_whitespace().collect(),
+        };
+        cut(source, &fields, columns, width, row, visit)
+    })
 }
 
-/// Reads `user item item ..` lines, as LightGCN and S3-Rec have them, or `user item` lines, as SASRec has them. Their
-/// order is that of the file, told as a column `place`.
-pub(crate) fn read_lists(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
-    let columns = Columns::find(source.path(), wanted, &["user", "item", "pos"])?;
-    let names: Vec<String> = columns.positions.iter().map(|_| "place in the file".to_owned()).collect();
-    let mut place = 0u64;
-    lines(source, |line, row| {
-        let path = source.path();
-        let Ok(text) = str::from_utf8(line) else { return visit(Err(DataError::row(path, row, "not UTF-8 text"))) };
-        let mut words = text.split_whitespace();
-        let Some(user) = words.next() else { return Ok(()) };
-        words.try_for_each(|item| {
-            let at = place.to_string();
-            place += 1;
-            let own: Vec<&str> =
-                columns.positions.iter().map(|p| p.map_or("", |p| [user, item, at.as_str()][p])).collect();
-            visit(Ok(Record { path, names: &names, fields: &own, row }))
-        })
+pub(crate) fn not_utf8(source: &Source, row: usize) -> DataError {
+    DataError::row(source.path(), row, "not UTF-8 text; save the file as UTF-8 (`iconv -f LATIN1 -t UTF-8 OLD > NEW`)")
+}
+
+/// Reads records of which a field may stand in quotes.
+fn read_quoted(
+    source: &Source,
+    text: Text,
+    (separator, width): (u8, usize),
+    columns: &Columns,
+    wanted: &[Wanted],
+    visit: &mut Visit<'_>,
+) -> Result<()> {
+    let quotes = Quotes::new(text.reader(), separator);
+    let mut reader = csv::ReaderBuilder::new();
+    let mut reader = reader.flexible(true).has_headers(false).delimiter(separator).from_reader(quotes);
+    let mut record = csv::ByteRecord::new();
+    let (mut header, mut swallowing) = (true, None);
+    let failed = |error: csv::Error| match error.into_kind() {
+        csv::ErrorKind::Io(error) => source.failed(error),
+        other => source.wrong(format!("not comma separated text: {other:?}")),
+    };
+    while reader.read_byte_record(&mut record).map_err(failed)? {
+        // The field of a quote that never closes ends with the file: the record that it is in is the last.
+        if let Some((row, lines)) = reader.get_ref().unclosed() {
+            let problem = format!(
+                "row {row}: a quote opens here and never closes, so the {lines} lines after it are lost in it; close it, or \
+                 write a quote within a field twice and the field in quotes"
+            );
+            return Err(source.wrong(problem));
+        }
+        if std::mem::take(&mut header) {
+            continue;
+        }
+        let row = record.position().map_or(0, |p| p.line() as usize);
+        if swallowing.is_none() && swallows_rows(&record, separator, columns, width, wanted) {
+            swallowing = Some(row);
+        }
+        let fields: std::result::Result<Vec<&str>, _> = record.iter().map(str::from_utf8).collect();
+        match fields {
+            Ok(fields) => cut(source, &fields, columns, width, row, visit)?,
+            Err(_) => visit(Err(not_utf8(source, row)))?,
+        }
+    }
+    match (reader.get_ref().stray(), swallowing) {
+        (Some((row, end)), _) => source.doubt(format!(
+            "row {row}: a quote opens here and ends at a quote in row {end} that seems to open another field: rows \
+             between them are lost"
+        )),
+        (None, Some(row)) => source.doubt(format!(
+            "row {row}: lines within quotes here look like rows: a quote that was not closed may have swallowed them"
+        )),
+        (None, None) => Ok(()),
+    }
+}
+
+/// Whether the whole lines within a quoted field are rows by the look of them: as many fields, and values where the time
+/// is.
+fn swallows_rows(record: &csv::ByteRecord, separator: u8, columns: &Columns, width: usize, wanted: &[Wanted]) -> bool {
+    let time = wanted.iter().zip(&columns.positions).find(|(wanted, _)| wanted.role() == "time").and_then(|(_, p)| *p);
+    let is_row = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == separator);
+        let count = fields.clone().count();
+        let at = time.and_then(|time| fields.nth(time));
+        count == width && time.is_none_or(|_| at.is_some_and(|at| is_value(&String::from_utf8_lossy(at))))
+    };
+    record.iter().filter(|field| field.contains(&b'\n')).any(|field| {
+        let lines: Vec<&[u8]> = field.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
+        lines.len() > 2 && lines[1..lines.len() - 1].iter().all(|line| is_row(line))
     })
 }

@@ -1,4 +1,5 @@
 //! What a data set looks like, in numbers that decide how it should be used.
+use crate::time;
 use polars::prelude::{ChunkAgg, ChunkQuantile, ChunkSort, Float64Chunked, NewChunkedArray};
 use ra_core::Dataset;
 use serde::Serialize;
@@ -16,13 +17,13 @@ pub struct Description {
     pub items: usize,
     /// Interactions after filtering, held-out ones included.
     pub interactions: usize,
-    /// Share of user-item pairs that never met.
+    /// Share of user-item pairs that never met; one that met several times counts once.
     pub sparsity: f64,
     /// Training interactions a user: least, median, mean, most.
     pub history: Spread,
     /// Training interactions an item: least, median, mean, most.
     pub popularity: Spread,
-    /// The first and the last time of an interaction, in the unit of the file; nothing where it has no clock.
+    /// The first and the last time of an interaction, in seconds since 1970; nothing where the log has no clock.
     pub span: Option<[f64; 2]>,
     /// Users with 1, 2 to 3, 4 to 7, .. training interactions; the first number is of those with none.
     pub history_histogram: Vec<usize>,
@@ -76,7 +77,7 @@ pub fn describe(dataset: &Dataset) -> Description {
         users: n_users,
         items: n_items,
         interactions: dataset.interactions(),
-        sparsity: 1.0 - dataset.interactions() as f64 / (n_users.max(1) * n_items.max(1)) as f64,
+        sparsity: 1.0 - pairs(dataset) as f64 / (n_users.max(1) as f64 * n_items.max(1) as f64),
         history: spread(&numbers(of_users())),
         popularity: spread(&items),
         span: None,
@@ -92,12 +93,16 @@ pub fn describe(dataset: &Dataset) -> Description {
     }
 }
 
-/// The day of a time that looks like seconds or milliseconds since 1970.
-fn calendar_day(time: f64) -> Option<String> {
-    let seconds = if time > 1e11 { time / 1000.0 } else { time };
-    let plausible = (1e8..1e10).contains(&seconds);
-    let date = arrow::temporal_conversions::timestamp_s_to_datetime(seconds as i64)?;
-    plausible.then(|| date.date().to_string())
+/// Pairs of a user and an item that met, in any part.
+fn pairs(dataset: &Dataset) -> usize {
+    let parts = [&dataset.train, &dataset.valid, &dataset.test];
+    let mut items: HashSet<u32> = HashSet::new();
+    let mut of_user = |user: usize| {
+        items.clear();
+        items.extend(parts.iter().flat_map(|part| part.row(user).iter().copied()));
+        items.len()
+    };
+    (0..dataset.users.len()).map(&mut of_user).sum()
 }
 
 /// How many numbers are 0, 1, 2 to 3, 4 to 7, ..
@@ -152,9 +157,9 @@ impl fmt::Display for Description {
         let size = format!("{} users, {} items, {} interactions", self.users, self.items, self.interactions);
         writeln!(f, "{}: {size} ({:.2} % of pairs never met)", self.name, 100.0 * self.sparsity)?;
         if let Some([first, last]) = self.span {
-            let day = |time: f64| match calendar_day(time) {
-                Some(date) => format!("{date} ({time})"),
-                None => time.to_string(),
+            let day = |time: f64| match time::written(time) {
+                date if date == time.to_string() => date,
+                date => format!("{date} ({time})"),
             };
             writeln!(f, "  from {} to {}", day(first), day(last))?;
         }
@@ -206,6 +211,7 @@ mod tests {
         assert_eq!(told.head_share, 4.0 / 7.0);
         assert_eq!((told.history_histogram, told.popularity_histogram), (vec![0, 1, 1, 1], vec![1, 1, 1, 1]));
         assert_eq!((told.repeats, told.repeated_targets, told.cold_targets), (2, 1, 1));
+        assert_eq!(told.sparsity, 1.0 - 7.0 / 12.0, "1 and 2; 1, 3 and 4; 2 and 3");
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub enum DataError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Keys of the `[data]` table, each with what is wrong with it and what is allowed.
+    #[error("{}", told(.0))]
+    Settings(Vec<(String, String)>),
     /// A file has no column for something that is needed.
     #[error(
         "{}: no {role} column: found {found}; accepted: {accepted}; name another one by `columns.{role}`",
@@ -55,6 +58,12 @@ pub enum DataError {
     /// A golden case is not of the layout expected.
     #[error("golden case: {0}")]
     Case(String),
+}
+
+/// Every key with its problem, in one line.
+fn told(problems: &[(String, String)]) -> String {
+    let told: Vec<String> = problems.iter().map(|(key, problem)| format!("data.{key}: {problem}")).collect();
+    told.join("; ")
 }
 
 impl DataError {

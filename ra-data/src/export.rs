@@ -1,4 +1,5 @@
 //! Data sets and samples for other people's tools.
+use crate::draft::{Draft, Form, INTERACTIONS, ITEMS, claim};
 use crate::table::{Table, packed};
 use crate::{Column, Prepared, Result, write_columns};
 use arrow::array::{ArrayRef, Float64Array, ListBuilder, StringArray, UInt32Array, UInt32Builder};
@@ -12,13 +13,14 @@ const BATCH: usize = 1 << 16;
 
 const PARTS: [&str; 3] = ["train", "valid", "test"];
 
-/// Writes `interactions.parquet` and `items.parquet` (zstd) into `folder`.
+/// Writes `interactions.parquet` and `items.parquet` (zstd) into `folder`, and a marker that lists them. An earlier export
+/// there goes, by its marker; what another has written stays, and is an error where it has one of these names.
 ///
 /// | file | column | type | meaning |
 /// |---|---|---|---|
 /// | interactions | `user`, `item` | text | the log's own ids |
 /// | | `user_index`, `item_index` | u32 | dense ids: users from 0, items from 1, 0 being padding |
-/// | | `ts`, or `pos` | f64 | the time, in the unit of the file it was read from; `pos` where it is an order and no clock |
+/// | | `ts`, or `pos` | f64 | the time in seconds since 1970; `pos` where it is an order and no clock |
 /// | | `part` | text | `train`, `valid` or `test` |
 /// | items | `item`, `title` | text | |
 /// | | `item_index` | u32 | |
@@ -29,12 +31,14 @@ const PARTS: [&str; 3] = ["train", "valid", "test"];
 /// # Errors
 /// Names the path.
 pub fn to_parquet(prepared: &Prepared, folder: &Path) -> Result<()> {
+    let draft = Draft::begin(&prepared.files, Form::Whole, folder)?;
     let data = &prepared.dataset;
-    let path = folder.join("interactions.parquet");
+    let path = draft.path().join(INTERACTIONS);
     let mut log = LogWriter::new(Vec::new(), &path, &data.users, &data.catalog, prepared.order_only.is_some());
     log.write([&data.train, &data.valid, &data.test], &prepared.times)?;
     ra_core::write_atomic(&path, &log.finish()?)?;
-    items_to_parquet(&data.catalog, folder)
+    items_to_parquet(&data.catalog, draft.path())?;
+    draft.finish()
 }
 
 /// The second table of [`to_parquet`].
@@ -44,7 +48,7 @@ pub(crate) fn items_to_parquet(catalog: &Catalog, folder: &Path) -> Result<()> {
         ("title", Column::Text(catalog.titles().to_vec())),
         ("item_index", Column::Ids(catalog.all().collect())),
     ];
-    write_columns(&folder.join("items.parquet"), &columns)
+    write_columns(&folder.join(ITEMS), &columns)
 }
 
 /// Shows user, item, time and part of every row, in the order of [`to_parquet`].
@@ -116,11 +120,12 @@ impl<'a, W: Write + Send> LogWriter<'a, W> {
 
 /// Writes samples as a Parquet file: `user` (text), `history` (list of u32, oldest first, at most `max_history`), `target`
 /// (u32), `draw` (u32: the sample's place in the order given). They stand by user and time; items are the `item_index` of
-/// [`to_parquet`].
+/// [`to_parquet`], whose next export into the folder takes this file away.
 ///
 /// # Errors
-/// Names the path.
+/// Names the path; a file that another has written is not replaced.
 pub fn samples_to_parquet(prepared: &Prepared, samples: &[Sample], max_history: usize, path: &Path) -> Result<()> {
+    claim(path, &prepared.files)?;
     let data = &prepared.dataset;
     let mut table = SampleWriter::new(Vec::new(), path);
     for (sample, draw) in in_order(samples) {

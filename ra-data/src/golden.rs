@@ -2,7 +2,7 @@
 use crate::config::DataConfig;
 use crate::curate::{Draw, Judge, popularity_buckets};
 use crate::interactions::Interactions;
-use crate::prepare::keep;
+use crate::prepare::{Steps, keep};
 use crate::split::split;
 use crate::words::words;
 use crate::{CurateConfig, CurateMethod, DataError, Result};
@@ -39,7 +39,7 @@ pub fn verify_case(input: &Value) -> Result<Value> {
         case.interactions.iter().map(|(u, i, t)| (u.to_string(), i.to_string(), *t)).collect();
     let rows: Vec<(&str, &str, f64)> = ids.iter().map(|(u, i, t)| (u.as_str(), i.as_str(), *t)).collect();
     let filter = DataConfig { dedupe: true, k_core: case.params.k_core, ..DataConfig::default() };
-    let log = keep(Interactions::from_rows(&rows), &filter);
+    let log = keep(Interactions::from_rows(&rows), &filter, &mut Steps::new(&filter, rows.len(), rows.len()));
     let mut kept: Vec<u32> = log.rows.iter().map(|r| r.index).collect();
     kept.sort_unstable();
     let parts = split(log.rows, log.users.len(), &filter, 0, [f64::INFINITY; 2]);

@@ -1,20 +1,20 @@
 //! From files to interactions and titles.
+use crate::calendar::{Calendar, Times};
 use crate::config::{DataConfig, TitleParts};
 use crate::interactions::{Builder, Interactions};
 use crate::records::{Skipped, Wanted};
-use crate::{DataError, Result};
+use crate::time::is_order;
+use crate::{DataError, Result, folder};
 use foldhash::fast::RandomState;
 use ra_core::check_host_room;
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 const USER: [&str; 4] = ["user", "user_id", "reviewerID", "userId"];
 const ITEM: [&str; 5] = ["item", "item_id", "parent_asin", "asin", "movieId"];
 const TIME: [&str; 5] = ["ts", "pos", "timestamp", "time", "unixReviewTime"];
 const TITLE: [&str; 2] = ["title", "movie_title"];
 const RATING: [&str; 2] = ["rating", "overall"];
-
-/// Names of time columns that give an order and no clock time.
-const ORDER_ONLY: [&str; 3] = ["pos", "position", "place in the file"];
 
 /// What is known of the interactions that were shown.
 #[derive(Debug)]
@@ -23,10 +23,26 @@ pub(crate) struct Told {
     pub(crate) train_rows: usize,
     /// The time column, where it is an order without clock time.
     pub(crate) order_only: Option<String>,
+    /// What their times are.
+    pub(crate) calendar: Calendar,
+    /// Rows that were read, those with a low rating included.
+    pub(crate) read: usize,
+    /// Rows that are rated well enough and whose time is known.
+    pub(crate) rated: usize,
 }
 
 /// For a log that does not fit into memory.
 const REMEDY: &str = "raise data.min_rating or read a part of the log; `cargo xtask data export --memory 2GiB` reads a log of any length";
+
+/// The files that `config` names, and the folders that it names for theirs.
+pub(crate) fn files(config: &DataConfig) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in [&config.interactions, &config.items, &config.test].into_iter().flatten() {
+        files.extend(path.is_dir().then(|| path.clone()));
+        files.extend(folder::files(path)?);
+    }
+    Ok(files)
+}
 
 /// The interactions of `config`, rated well enough, in memory.
 ///
@@ -41,11 +57,21 @@ pub(crate) fn read_interactions(config: &DataConfig, skipped: &mut Skipped) -> R
         builder.push(user, item, time);
         Ok(())
     })?;
-    Ok((builder.finish(), told))
+    let mut log = builder.finish();
+    if told.calendar.changes() {
+        log.rows.retain_mut(|row| match told.calendar.settled(row.time) {
+            Some(time) => {
+                row.time = time;
+                true
+            }
+            None => false,
+        });
+    }
+    Ok((log, told))
 }
 
-/// Shows the interactions of `config`, rated well enough: user, item, time. Then those to test on, if they have a file of
-/// their own.
+/// Shows the interactions of `config`, rated well enough: user, item, and time in seconds, which [`Told::calendar`]
+/// settles. Then those to test on, if they have a file of their own.
 pub(crate) fn scan(
     config: &DataConfig,
     skipped: &mut Skipped,
@@ -63,6 +89,7 @@ pub(crate) fn scan(
         wanted.push(Wanted::new("rating", columns.rating.as_ref(), &RATING));
     }
     let (mut rows, mut time, mut train_rows) = (0, String::new(), 0);
+    let (mut times, before) = (Times::default(), skipped.read);
     for (path, trains) in [(Some(path), true), (config.test.as_ref(), false)] {
         let Some(path) = path else { continue };
         skipped.read(path, &wanted, config.strict, |row| {
@@ -79,7 +106,8 @@ pub(crate) fn scan(
             }
             if liked {
                 rows += 1;
-                each(user, item, at)?;
+                times.count(at, row, 2);
+                each(user, item, at.0)?;
             }
             Ok(())
         })?;
@@ -94,8 +122,27 @@ pub(crate) fn scan(
             train_rows = rows;
         }
     }
-    let order_only = Some(time).filter(|name| ORDER_ONLY.contains(&name.as_str()));
-    Ok(Told { train_rows, order_only })
+    if let Some(mixture) = times.mixture() {
+        let problem =
+            format!("`{time}` holds times of several kinds, each read as what it is: {mixture}; is one of them wrong?");
+        doubt(config.strict, path, problem)?;
+    }
+    let (calendar, unknown, read) = (times.calendar(), times.unknown(), skipped.read - before);
+    if unknown > 0 {
+        let example = times.example.unwrap_or_else(|| DataError::corrupt(path, "a time of 0"));
+        skipped.unreadable(unknown, example, config.strict)?;
+    }
+    let order_only = Some(time).filter(|name| is_order(name));
+    Ok(Told { train_rows, order_only, calendar, read, rated: rows - unknown })
+}
+
+/// Tells what makes figures wrong unless it is meant: a warning, or an error where `strict`.
+pub(crate) fn doubt(strict: bool, path: &Path, problem: String) -> Result<()> {
+    if strict {
+        return Err(DataError::corrupt(path, problem));
+    }
+    tracing::warn!(path = %path.display(), "{problem}");
+    Ok(())
 }
 
 /// The titles of the items with these ids; of several rows for one item the first counts, and an item without one has an
@@ -112,9 +159,15 @@ pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Ski
             wanted.extend(names.iter().map(|name| Wanted::new("title", Some(name), &[]).optional()));
         }
     }
-    let mut repeated = 0;
+    let (mut repeated, mut strangers) = (0, Vec::new());
     skipped.read(path, &wanted, config.strict, |row| {
-        let Some(&place) = places.get(row.id(0)?) else { return Ok(()) };
+        let id = row.id(0)?;
+        let Some(&place) = places.get(id) else {
+            if strangers.len() < 2 {
+                strangers.push(id.to_owned());
+            }
+            return Ok(());
+        };
         if titles[place].is_some() {
             repeated += 1;
             return Ok(());
@@ -127,6 +180,18 @@ pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Ski
     })?;
     if repeated > 0 {
         tracing::warn!(path = %path.display(), rows = repeated, "items occur more than once; the first title is kept");
+    }
+    let found = titles.iter().flatten().count();
+    if 2 * found < titles.len() {
+        let list = |ids: &[String]| ids.iter().take(2).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+        let problem = format!(
+            "has {found} of the {} items of the log, such as {}; its own that the log has not: {}; are both files of one \
+             data set, with ids of one kind?",
+            titles.len(),
+            list(ids),
+            if strangers.is_empty() { "none".into() } else { list(&strangers) },
+        );
+        doubt(config.strict, path, problem)?;
     }
     let titles: Vec<String> = titles.into_iter().map(Option::unwrap_or_default).collect();
     let untitled = titles.iter().filter(|title| title.trim().is_empty()).count();

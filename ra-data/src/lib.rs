@@ -26,9 +26,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arrays;
 mod arrow_file;
 mod audit;
 mod bounded;
+mod calendar;
 #[cfg(feature = "ballista")]
 pub mod cluster;
 mod coded;
@@ -36,24 +38,34 @@ mod config;
 mod curate;
 mod delimited;
 mod describe;
+mod draft;
 mod error;
 mod export;
 mod filter;
+mod first_bytes;
+mod folder;
 pub mod golden;
+mod header;
+mod ids;
 mod ingest;
 mod interactions;
+mod json;
+mod lists;
 mod output;
 mod partitions;
 mod prepare;
 mod prune;
 mod python;
+mod quotes;
 mod read_columns;
 mod records;
 mod source;
 mod spill;
 mod split;
 mod table;
+mod time;
 mod typed;
+mod unpack;
 mod words;
 
 pub use audit::{Audit, Finding, Level, PopularityFloor, audit};
@@ -62,6 +74,7 @@ pub use coded::{Coded, prepare_coded};
 pub use config::{Columns, DataConfig, Split, TitleParts, When};
 pub use curate::{Budget, CurateConfig, CurateMethod, Curated, curate, popularity_buckets};
 pub use describe::{Description, Spread, describe};
+pub use draft::check_export;
 pub use error::{DataError, Result};
 pub use export::{samples_to_parquet, to_parquet};
 pub use prepare::{Prepared, prepare, read};

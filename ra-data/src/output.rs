@@ -1,5 +1,6 @@
 //! The tables of a data set that is not in memory at once, and its fingerprint.
 use crate::config::DataConfig;
+use crate::draft::PARTS;
 use crate::export::LogWriter;
 use crate::prepare::protocol;
 use crate::{DataError, Result};
@@ -29,7 +30,6 @@ pub(crate) struct Output<'a> {
 /// What was counted while the tables were written.
 #[derive(Debug)]
 pub(crate) struct Counted {
-    folder: PathBuf,
     /// Interactions of each user in each part.
     pub(crate) lengths: [Vec<u32>; 3],
     /// Training interactions of each item; index 0 is padding.
@@ -42,7 +42,7 @@ impl<'a> Output<'a> {
     /// Writes into `folder`, where nothing else lies.
     pub(crate) fn new(folder: &Path, users: &'a [String], catalog: &'a Catalog, order_only: bool) -> Result<Self> {
         let make = || -> std::io::Result<_> {
-            std::fs::create_dir_all(folder.join("interactions"))?;
+            std::fs::create_dir_all(folder.join(PARTS))?;
             (0..3).map(|part| File::create(folder.join(format!("items{part}"))).map(BufWriter::new)).collect()
         };
         let items = make().map_err(|e| cannot_write(folder, e))?;
@@ -63,7 +63,7 @@ impl<'a> Output<'a> {
 
     pub(crate) fn push(&mut self, user: u32, item: u32, time: f64, part: usize) -> Result<()> {
         if self.log.is_none() {
-            let path = self.folder.join(format!("interactions/part-{:05}.parquet", self.partitions));
+            let path = self.folder.join(PARTS).join(format!("part-{:05}.parquet", self.partitions));
             let file = File::create(&path).map_err(|e| cannot_write(&path, e))?;
             self.log = Some(LogWriter::new(file, &path, self.users, self.catalog, self.order_only));
         }
@@ -80,6 +80,7 @@ impl<'a> Output<'a> {
         if let Some(log) = self.log.take() {
             log.finish()?.sync_all().map_err(|e| cannot_write(&self.folder, e))?;
             self.partitions += 1;
+            ra_core::point(format_args!("partition {}", self.partitions));
         }
         Ok(())
     }
@@ -101,8 +102,8 @@ impl<'a> Output<'a> {
         }
         let (filter, split) = protocol(config);
         let fingerprint = hash.finish(&filter, &split);
-        let Self { folder, lengths, popularity, partitions, .. } = self;
-        Ok(Counted { folder, lengths, popularity, partitions, fingerprint })
+        let Self { lengths, popularity, partitions, .. } = self;
+        Ok(Counted { lengths, popularity, partitions, fingerprint })
     }
 }
 
@@ -115,17 +116,5 @@ impl Counted {
     /// The longest training sequence.
     pub(crate) fn longest(&self) -> usize {
         self.lengths[0].iter().max().map_or(0, |&n| n as usize)
-    }
-
-    /// Puts the interactions into `folder`, in place of earlier ones.
-    pub(crate) fn keep(&self, folder: &Path) -> Result<()> {
-        let place = folder.join("interactions");
-        let moved = || {
-            if place.exists() {
-                std::fs::remove_dir_all(&place)?;
-            }
-            std::fs::rename(self.folder.join("interactions"), &place)
-        };
-        moved().map_err(|e| cannot_write(&place, e))
     }
 }

@@ -74,8 +74,9 @@ impl Log {
         let mut files: Vec<Spilling> = files.collect::<Result<_>>()?;
         for rows in raw.blocks()? {
             for row in rows? {
+                let Some(time) = told.calendar.settled(row.time) else { continue };
                 let (user, item) = (user_places[row.user as usize], item_places[row.item as usize]);
-                files[starts.partition_point(|&start| start <= user) - 1].push(Row { user, item, ..row })?;
+                files[starts.partition_point(|&start| start <= user) - 1].push(Row { user, item, time, ..row })?;
             }
         }
         std::fs::remove_file(raw.path()).map_err(|e| ra_core::Error::io(raw.path(), "cannot remove", e))?;
@@ -95,6 +96,11 @@ impl Log {
             }
         }
         Ok(changed)
+    }
+
+    /// How many rows there are.
+    pub(crate) fn rows(&self) -> usize {
+        self.partitions.iter().map(|partition| partition.rows).sum()
     }
 
     /// Rows of each user and item.
@@ -141,14 +147,7 @@ impl Log {
         if config.split != Split::Temporal {
             return Ok([f64::INFINITY; 2]);
         }
-        let (mut failed, rows) = (None, self.partitions.iter().map(|p| p.rows).sum());
-        let found = cuts(config, rows, |n| {
-            self.latest(n).unwrap_or_else(|error| {
-                failed = Some(error);
-                0.0
-            })
-        });
-        failed.map_or(Ok(found), Err)
+        cuts(config, self.rows(), |n| self.latest(n))
     }
 
     /// The `n`-th latest time (`n` from 1), sixteen bits of it at a time.

@@ -1,11 +1,13 @@
 //! The stage function: raw files to a split data set.
 use crate::config::{DataConfig, Split};
-use crate::ingest::{Told, read_interactions, read_titles};
+use crate::ingest::{Told, doubt, read_interactions, read_titles};
 use crate::interactions::Interactions;
 use crate::records::Skipped;
 use crate::split::{Parts, split, temporal_cuts};
-use crate::{DataError, Result, filter};
+use crate::{DataError, Result, filter, ingest, time};
 use ra_core::{Catalog, Dataset};
+use std::collections::HashSet;
+use std::path::PathBuf;
 
 /// A split data set, and what its files said beside.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,10 +17,12 @@ pub struct Prepared {
     /// Rows that could not be read.
     pub skipped: Skipped,
     /// The time of every interaction of the training, validation and test parts, user by user in the order of their
-    /// sequences; in the unit of the file.
+    /// sequences: seconds since 1970, or places in an order.
     pub times: [Vec<f64>; 3],
     /// The time column, where it is an order without clock time.
     pub order_only: Option<String>,
+    /// The files that were read, and the folders that were named for theirs.
+    pub files: Vec<PathBuf>,
 }
 
 impl Prepared {
@@ -27,6 +31,29 @@ impl Prepared {
         let all = || self.times.iter().flatten().copied();
         let found = self.order_only.is_none() && all().next().is_some();
         found.then(|| [all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max)])
+    }
+
+    /// Interactions that are there before with the same user, item and time.
+    pub(crate) fn doubled_rows(&self) -> usize {
+        let data = &self.dataset;
+        let (mut places, mut doubled, mut seen) = ([0; 3], 0, HashSet::new());
+        for user in 0..data.users.len() {
+            seen.clear();
+            for (part, place) in [&data.train, &data.valid, &data.test].into_iter().zip(0..) {
+                for &item in part.row(user) {
+                    doubled += usize::from(!seen.insert((item, self.times[place][places[place]].to_bits())));
+                    places[place] += 1;
+                }
+            }
+        }
+        doubled
+    }
+
+    /// Users with the id of an item, out of those whose id is no number: numbers are given to users and items alike.
+    pub(crate) fn shared_ids(&self) -> (usize, usize) {
+        let items: HashSet<&str> = self.dataset.catalog.all().map(|item| self.dataset.catalog.id(item)).collect();
+        let named = || self.dataset.users.iter().filter(|user| user.parse::<f64>().is_err());
+        (named().filter(|user| items.contains(user.as_str())).count(), named().count())
     }
 
     /// The earliest time of each item of the catalogue among the interactions that were kept, where there is a clock.
@@ -60,30 +87,94 @@ pub fn prepare(name: &str, config: &DataConfig) -> Result<Dataset> {
 pub fn read(name: &str, config: &DataConfig) -> Result<Prepared> {
     config.check()?;
     let mut skipped = Skipped::default();
-    let (interactions, Told { train_rows, order_only }) = read_interactions(config, &mut skipped)?;
-    needs_clock(config, order_only.as_ref())?;
-    let Interactions { users, items, rows } = keep(interactions, config);
+    let files = ingest::files(config)?;
+    let (interactions, told) = read_interactions(config, &mut skipped)?;
+    needs_clock(config, told.order_only.as_ref())?;
+    let mut steps = Steps::new(config, told.read, told.rated);
+    let Interactions { users, items, rows } = keep(interactions, config, &mut steps);
+    let Told { train_rows, order_only, .. } = told;
     let titles = read_titles(&items, config, &mut skipped)?;
-    let cuts = temporal_cuts(&rows, config);
-    let kept = rows.len();
+    let cuts = temporal_cuts(&rows, config)?;
     let parts = split(rows, users.len(), config, train_rows, cuts);
     let Parts { train, valid, test, times } =
         if config.cold_items > 0.0 { parts.warm(&cold(&items, config)) } else { parts };
     let longest = train.rows().map(<[u32]>::len).max().unwrap_or(0);
-    anything_left(name, config, kept, longest, test.total())?;
+    anything_left(name, config, &steps, longest, test.total())?;
     let (filter, split) = protocol(config);
     let catalog = Catalog::new(items, titles);
     let dataset = Dataset { name: name.into(), users, catalog, train, valid, test, filter, split };
-    Ok(Prepared { dataset, skipped, times, order_only })
+    let prepared = Prepared { dataset, skipped, times, order_only, files };
+    tell_doubts(&prepared, config)?;
+    Ok(prepared)
+}
+
+/// Tells of a log that looks like none, or like two.
+fn tell_doubts(prepared: &Prepared, config: &DataConfig) -> Result<()> {
+    let Some(path) = &config.interactions else { return Ok(()) };
+    let (doubled, of) = (prepared.doubled_rows(), prepared.dataset.interactions());
+    if 2 * doubled >= of {
+        let problem = format!(
+            "{doubled} of {of} interactions are there before with the same user, item and time; is one log read twice?"
+        );
+        doubt(config.strict, path, problem)?;
+    }
+    let (shared, of) = prepared.shared_ids();
+    if 10 * shared >= of && shared > 0 {
+        let problem =
+            format!("{shared} of {of} users have the id of an item; is a column the wrong one, or the file no log?");
+        doubt(config.strict, path, problem)?;
+    }
+    Ok(())
 }
 
 /// Filters in the order the protocol names them.
-pub(crate) fn keep(mut log: Interactions, config: &DataConfig) -> Interactions {
+pub(crate) fn keep(mut log: Interactions, config: &DataConfig, steps: &mut Steps) -> Interactions {
     if config.dedupe {
         filter::dedupe(&mut log.rows);
+        steps.deduped(log.rows.len());
     }
     filter::k_core(&mut log, config.k_core);
+    steps.cored(config, log.rows.len());
     log.compact()
+}
+
+/// How many interactions each filter left, for the error when nothing is left.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    read: usize,
+    filters: Vec<(String, usize)>,
+}
+
+impl Steps {
+    /// Of a log of which `read` rows were read, and `rated` of them well enough.
+    pub(crate) fn new(config: &DataConfig, read: usize, rated: usize) -> Self {
+        let rated = config.min_rating.map(|least| (format!("min_rating = {least}"), rated));
+        Self { read, filters: rated.into_iter().collect() }
+    }
+
+    pub(crate) fn deduped(&mut self, left: usize) {
+        self.filters.push(("dedupe".into(), left));
+    }
+
+    pub(crate) fn cored(&mut self, config: &DataConfig, left: usize) {
+        if config.k_core > 1 {
+            self.filters.push((format!("k_core = {}", config.k_core), left));
+        }
+    }
+
+    /// What the filters did, where they did anything.
+    fn told(&self) -> String {
+        let left: Vec<String> = self.filters.iter().map(|(filter, left)| format!("{filter} left {left}")).collect();
+        match self.filters.last() {
+            Some((_, last)) if *last < self.read => format!(" (of {} interactions {})", self.read, left.join(", ")),
+            _ => String::new(),
+        }
+    }
+
+    /// The filter that left nothing.
+    fn emptied(&self) -> Option<&str> {
+        self.filters.iter().find(|(_, left)| *left == 0).map(|(filter, _)| filter.as_str())
+    }
 }
 
 /// Which items are to be cold, by dense id: a share of them that depends on nothing but their own ids.
@@ -107,29 +198,43 @@ pub(crate) fn needs_clock(config: &DataConfig, order_only: Option<&String>) -> R
     }
 }
 
-/// Refuses a split without rows, without a user whose training part has two, or without a test target.
+/// Refuses a split without rows, without a test target, or without a user whose training part, at most `longest`, has two.
 pub(crate) fn anything_left(
     name: &str,
     config: &DataConfig,
-    rows: usize,
+    steps: &Steps,
     longest: usize,
     targets: usize,
 ) -> Result<()> {
-    let problem = if rows == 0 {
-        format!("no user is left after k_core = {}, min_rating = {:?}; lower them", config.k_core, config.min_rating)
+    let filters = steps.told();
+    let needs = |rows: usize| {
+        format!("{} needs {rows} interactions of one user, and nobody has more than {longest}", config.split)
+    };
+    let problem = if let Some(filter) = steps.emptied() {
+        format!("no user is left{filters}; {filter} takes the last of them: lower it or leave it out")
     } else if targets == 0 {
-        "no user has a test interaction: leave_one_out needs three of one user, leave_last_n 2 leave_n + 1, ratio and \
-         temporal a share above 0"
-            .into()
+        let reason = match config.split {
+            Split::LeaveOneOut => needs(3),
+            Split::LeaveLastN => needs(2 * config.leave_n + 1),
+            Split::Ratio => {
+                format!(
+                    "ratio_test = {} of the longest history, {longest} interactions, is less than one",
+                    config.ratio_test
+                )
+            }
+            Split::Temporal => format!("temporal_test = {} is less than one interaction", config.temporal_test),
+            Split::Given => "the file of test interactions has none that was read".into(),
+        };
+        format!("no user has a test interaction: {reason}{filters}")
     } else if longest < 2 {
-        "no user has two training interactions, so there is nothing to learn from; hold out less".into()
+        format!("no user has two training interactions, so there is nothing to learn from{filters}; hold out less")
     } else {
         return Ok(());
     };
     Err(DataError::NothingLeft { dataset: name.into(), problem })
 }
 
-/// Filter and split in words.
+/// Filter and split in words; an instant has one spelling.
 pub(crate) fn protocol(config: &DataConfig) -> (String, String) {
     let mut filters = vec![format!("k_core={}", config.k_core)];
     filters.extend(config.dedupe.then(|| "dedupe".into()));
@@ -141,10 +246,8 @@ pub(crate) fn protocol(config: &DataConfig) -> (String, String) {
         Split::Ratio => format!("ratio valid={} test={}", config.ratio_valid, config.ratio_test),
         Split::Given => "given".into(),
         Split::Temporal => {
-            let from = |date: &Option<crate::When>, share: f64| match date {
-                Some(crate::When::Text(date)) => date.clone(),
-                Some(crate::When::Number(number)) => number.to_string(),
-                None => share.to_string(),
+            let from = |date: &Option<crate::When>, share: f64| {
+                date.as_ref().and_then(crate::When::seconds).map_or_else(|| share.to_string(), time::written)
             };
             let valid = from(&config.temporal_valid_from, config.temporal_valid);
             format!("temporal valid={valid} test={}", from(&config.temporal_test_from, config.temporal_test))

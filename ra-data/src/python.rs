@@ -1,10 +1,11 @@
-//! Python's way of writing a dict, in which the Amazon metadata of 2014 is written instead of JSON.
+//! Python's way of writing a dict, in which the Amazon metadata of 2014 is written instead of JSON; and JSON with `NaN`, as
+//! Python writes it.
 use serde_json::{Map, Number, Value};
 
 /// Brackets within brackets that are followed.
 const DEEPEST: usize = 64;
 
-/// Reads one literal: dicts, lists, tuples, strings, numbers, `True`, `False`, `None`. `None` where `text` is anything else.
+/// Reads one literal: dicts, lists, tuples, strings, numbers, `True`, `False`, `None`, `NaN`. `None` where `text` is anything else.
 pub(crate) fn parse(text: &str) -> Option<Value> {
     let mut reader = Reader { rest: text, depth: 0 };
     let value = reader.value()?;
@@ -89,11 +90,13 @@ impl Reader<'_> {
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         match word {
-            "True" => Some(Value::Bool(true)),
-            "False" => Some(Value::Bool(false)),
-            "None" => Some(Value::Null),
+            "True" | "true" => Some(Value::Bool(true)),
+            "False" | "false" => Some(Value::Bool(false)),
+            "None" | "null" | "NaN" | "nan" => Some(Value::Null),
             _ => match word.parse::<i64>() {
                 Ok(number) => Some(number.into()),
+                // As text a longer number keeps its digits.
+                Err(_) if is_long(word) => Some(Value::String(word.into())),
                 Err(_) => Number::from_f64(word.parse().ok()?).map(Value::Number),
             },
         }
@@ -122,6 +125,12 @@ impl Reader<'_> {
         self.rest = chars.as_str();
         Some(Value::String(text))
     }
+}
+
+/// Whether a word is a whole number.
+fn is_long(word: &str) -> bool {
+    let digits = word.strip_prefix('-').unwrap_or(word);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A character by its number in hexadecimal digits.

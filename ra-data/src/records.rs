@@ -1,7 +1,7 @@
 //! Rows of text fields, whatever file they came from.
-use crate::source::{Format, Source};
-use crate::{DataError, Result, delimited, typed};
-use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use crate::header::{Layout, layout};
+use crate::source::{Opened, Source, Text};
+use crate::{DataError, Result, delimited, folder, ids, json, lists, typed};
 use ra_core::guarded;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ impl Wanted {
     }
 
     /// Where this column is in a header; of a typed name such as `user_id:token` the part before the colon counts.
-    fn position<S: AsRef<str>>(&self, header: &[S]) -> Option<usize> {
+    pub(crate) fn position<S: AsRef<str>>(&self, header: &[S]) -> Option<usize> {
         let is = |column: &str, name: &str| column == name || plain(column) == name;
         self.names.iter().find_map(|name| header.iter().position(|column| is(column.as_ref(), name)))
     }
@@ -49,13 +49,28 @@ impl Wanted {
         }
     }
 
+    /// What the column is for, such as `user`.
+    pub(crate) fn role(&self) -> &'static str {
+        self.role
+    }
+
     pub(crate) fn is_optional(&self) -> bool {
         self.optional
+    }
+
+    /// Whether its fields name somebody or something, so that each is one value, exact to the digit.
+    pub(crate) fn is_id(&self) -> bool {
+        matches!(self.role, "user" | "item")
+    }
+
+    /// Whether a list will do: its parts are words of a text.
+    pub(crate) fn takes_lists(&self) -> bool {
+        self.role == "title"
     }
 }
 
 /// A column's name without the type that RecBole writes behind a colon.
-fn plain(name: &str) -> &str {
+pub(crate) fn plain(name: &str) -> &str {
     name.split(':').next().unwrap_or(name)
 }
 
@@ -90,13 +105,9 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// A field that must hold something.
+    /// A field that must hold an id, in the one way it is written.
     pub(crate) fn id(&self, column: usize) -> Result<&'a str> {
-        let text = self.fields[column];
-        if text.trim().is_empty() {
-            return Err(self.broken(format!("`{}` is empty", self.names[column])));
-        }
-        Ok(text)
+        ids::check(self.fields[column]).map_err(|problem| self.broken(format!("`{}` {problem}", self.names[column])))
     }
 
     /// A field that must hold a finite number.
@@ -106,22 +117,9 @@ impl<'a> Record<'a> {
         number.ok_or_else(|| self.broken(format!("`{}` is \"{text}\", not a number", self.names[column])))
     }
 
-    /// A field that must hold a number, or a date and time as in `2014-07-23 10:00:00`, which become seconds.
-    pub(crate) fn time(&self, column: usize) -> Result<f64> {
-        match self.number(column) {
-            Err(error) => instant(self.fields[column]).ok_or(error),
-            number => number,
-        }
-    }
-
     fn broken(&self, problem: String) -> DataError {
         DataError::row(self.path, self.row, problem)
     }
-}
-
-/// A date, or a date and time, as seconds since 1970.
-pub(crate) fn instant(text: &str) -> Option<f64> {
-    string_to_timestamp_nanos(text.trim()).ok().map(|nanos| nanos as f64 / 1e9)
 }
 
 /// What is done with each row; a row that cannot be read comes as its error.
@@ -142,6 +140,26 @@ pub struct Skipped {
 const EXAMPLES: usize = 5;
 
 impl Skipped {
+    /// Counts rows that were read and, as was found later, cannot be used; the first of them is an error where `strict`.
+    pub(crate) fn unreadable(&mut self, rows: usize, first: DataError, strict: bool) -> Result<()> {
+        if strict {
+            return Err(first);
+        }
+        self.read -= rows;
+        self.rows += rows;
+        let first = first.to_string();
+        tracing::warn!(
+            rows,
+            of = self.read + self.rows,
+            first,
+            "rows that cannot be read are left out; strict makes them errors"
+        );
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(first);
+        }
+        Ok(())
+    }
+
     /// Reads the wanted columns of all files that `path` stands for. A row that cannot be read is an error where `strict`,
     /// and counted otherwise.
     pub(crate) fn read(
@@ -152,7 +170,9 @@ impl Skipped {
         mut each: impl FnMut(&Record<'_>) -> Result<()>,
     ) -> Result<()> {
         let before = self.clone();
-        for source in Source::all(path)? {
+        let sources = folder::sources(path, wanted, strict)?;
+        let (files, mut empty) = (sources.len(), 0);
+        for source in sources {
             let mut visit = |record: Result<Record<'_>>| match record.and_then(|record| each(&record)) {
                 Ok(()) => {
                     self.read += 1;
@@ -167,16 +187,15 @@ impl Skipped {
                 }
                 Err(error) => Err(error),
             };
-            match source.format() {
-                Format::Tabs => delimited::read_tabs(&source, wanted, &mut visit),
-                Format::Commas => delimited::read_commas(&source, wanted, &mut visit),
-                Format::Bare { separator, header } => {
-                    delimited::read_bare(&source, separator, header, wanted, &mut visit)
+            match source.open()? {
+                Opened::Nothing => {
+                    empty += 1;
+                    // Spark writes a part for every worker, also for those without a row.
+                    if empty == files { Err(source.empty()) } else { Ok(()) }
                 }
-                Format::Lists => delimited::read_lists(&source, wanted, &mut visit),
-                Format::JsonLines => typed::read_json_lines(&source, wanted, &mut visit),
-                Format::Parquet => guarded(source.path(), || typed::read_parquet(&source, wanted, &mut visit)),
-                Format::Arrow => guarded(source.path(), || typed::read_arrow(&source, wanted, &mut visit)),
+                Opened::Text(text) => read_text(&source, text, wanted, &mut visit),
+                Opened::Parquet => guarded(source.path(), || typed::read_parquet(&source, wanted, &mut visit)),
+                Opened::Arrow => guarded(source.path(), || typed::read_arrow(&source, wanted, &mut visit)),
             }?;
         }
         if self.rows > before.rows {
@@ -185,5 +204,19 @@ impl Skipped {
             tracing::warn!(rows, of, first, "rows that cannot be read are left out; strict makes them errors");
         }
         Ok(())
+    }
+}
+
+/// Reads text by what its first rows say.
+fn read_text(source: &Source, text: Text, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
+    match layout(source, text.head(), wanted)? {
+        Layout::Table { separator, columns, width } => {
+            delimited::read_table(source, text, (separator, width), &columns, wanted, visit)
+        }
+        Layout::Bare { separator, columns, width } => {
+            delimited::read_bare(source, text, separator, &columns, width, visit)
+        }
+        Layout::Lists { columns, header } => lists::read_lists(source, text, &columns, header, visit),
+        Layout::Json => json::read_json(source, text, wanted, visit),
     }
 }

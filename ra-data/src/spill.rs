@@ -5,45 +5,69 @@ use crate::{DataError, Result};
 use arrow::array::types::{Float64Type, UInt32Type};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, UInt32Array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use ra_core::is_unfinished;
+use ra_core::OutputFolder;
 use std::fmt::Display;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// A folder within `into`, gone with the guard, and the lock of `into`, held by one export at a time. What killed ones left goes
-/// first.
-pub(crate) fn spill_folder(into: &Path) -> Result<(TempDir, File)> {
-    let fail = |e| ra_core::Error::io(into, "cannot write (is the disk full or the folder read-only?)", e);
-    std::fs::create_dir_all(into).map_err(fail)?;
-    let lock = File::open(into).map_err(fail)?;
-    match lock.try_lock() {
-        Ok(()) => {
-            for entry in into.read_dir().map_err(fail)?.flatten() {
-                let (name, path) = (entry.file_name(), entry.path());
-                if name.to_string_lossy().starts_with(SPILLED) {
-                    std::fs::remove_dir_all(path).map_err(fail)?;
-                } else if is_unfinished(&name) && path.is_file() {
-                    std::fs::remove_file(path).map_err(fail)?;
+/// A folder for tables that are not whole yet, gone with this value; the lock within says that its maker is at work.
+pub(crate) struct SpillFolder {
+    // Dropped first: not every system removes what is locked.
+    _lock: File,
+    folder: TempDir,
+}
+
+impl SpillFolder {
+    /// Makes one within `into`, which one export at a time writes to. Those that killed exports left go: their marker says
+    /// that they are ours, and their lock that nobody is at work.
+    pub(crate) fn within(into: &Path) -> Result<Self> {
+        let fail = |e| ra_core::Error::io(into, "cannot write (is the disk full or the folder read-only?)", e);
+        std::fs::create_dir_all(into).map_err(fail)?;
+        let folder = tempfile::Builder::new().prefix(SPILLED).tempdir_in(into).map_err(fail)?;
+        let lock = File::create(folder.path().join(LOCK)).map_err(fail)?;
+        // Without locks on this file system nobody can tell leftovers from work: they stay.
+        lock.try_lock().ok();
+        // The marker comes last and others are looked at afterwards, so that of two exports at least one sees the other.
+        OutputFolder::open(folder.path(), KIND)?.claim(&[])?;
+        for entry in into.read_dir().map_err(fail)?.flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let named =
+                name.to_string_lossy().starts_with(SPILLED) && Some(name.as_os_str()) != folder.path().file_name();
+            let is_ours = || OutputFolder::open(&path, KIND).is_ok_and(|folder| folder.is_ours());
+            if !named || !entry.file_type().is_ok_and(|kind| kind.is_dir()) || !is_ours() {
+                continue;
+            }
+            let Ok(other) = File::open(path.join(LOCK)) else { continue };
+            match other.try_lock() {
+                Ok(()) => {
+                    drop(other);
+                    std::fs::remove_dir_all(&path).map_err(fail)?;
                 }
+                Err(TryLockError::WouldBlock) => {
+                    let problem = "another export writes here; wait for it, or name another folder";
+                    return Err(DataError::corrupt(into, problem));
+                }
+                Err(TryLockError::Error(_)) => {}
             }
         }
-        Err(TryLockError::WouldBlock) => {
-            return Err(ra_core::Error::corrupt(
-                into,
-                "another export writes here; wait for it, or name another folder",
-            )
-            .into());
-        }
-        // A file system without locks: leftovers may be somebody's, and stay.
-        Err(TryLockError::Error(_)) => {}
+        Ok(Self { _lock: lock, folder })
     }
-    Ok((tempfile::Builder::new().prefix(SPILLED).tempdir_in(into).map_err(fail)?, lock))
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 /// Begins the name of such a folder.
-const SPILLED: &str = ".partitions";
+const SPILLED: &str = ".ra-rec-spill-";
+
+/// What its marker calls it.
+const KIND: &str = "spill";
+
+/// Held by its maker.
+const LOCK: &str = "lock";
 
 /// A Parquet file of rows while it is written; `block` rows at most are held.
 pub(crate) struct Spilling {
@@ -81,6 +105,7 @@ impl Spilling {
     pub(crate) fn finish(mut self) -> Result<Spilled> {
         self.flush()?;
         self.table.finish()?;
+        ra_core::point(format_args!("spilled {}", self.path.file_name().unwrap_or_default().display()));
         Ok(Spilled { path: self.path, rows: self.rows })
     }
 }

@@ -1,6 +1,7 @@
 //! What is held out.
 use crate::config::{DataConfig, Split};
 use crate::interactions::{ByUser, Row};
+use crate::{DataError, Result, When, time};
 use ra_core::Sequences;
 
 /// Three parts, a row a user, items as dense ids from 1; and the time of each interaction, in the same order.
@@ -57,31 +58,48 @@ fn leave_last(n: usize) -> impl Fn(&[Row]) -> [usize; 2] {
 }
 
 /// [`cuts`] of a log in memory.
-pub(crate) fn temporal_cuts(rows: &[Row], config: &DataConfig) -> [f64; 2] {
+pub(crate) fn temporal_cuts(rows: &[Row], config: &DataConfig) -> Result<[f64; 2]> {
     if config.split != Split::Temporal {
-        return [f64::INFINITY; 2];
+        return Ok([f64::INFINITY; 2]);
     }
     let mut times: Vec<f64> = rows.iter().map(|r| r.time).collect();
     times.sort_unstable_by(f64::total_cmp);
-    cuts(config, times.len(), |held| times[times.len() - held])
+    cuts(config, times.len(), |held| Ok(times[times.len() - held]))
 }
 
 /// The two points in time from which on interactions validate and test: given ones, or those that leave the latest shares
 /// of all `rows` interactions, by the `latest(n)` n-th latest time. Interactions of one time stay in one part.
-pub(crate) fn cuts(config: &DataConfig, rows: usize, mut latest: impl FnMut(usize) -> f64) -> [f64; 2] {
-    // Milliseconds are far beyond any second that people write down.
-    let unit = if rows > 0 && latest(1) > 1e11 { 1000.0 } else { 1.0 };
-    let mut cut = |from: &Option<crate::When>, share: f64| {
+///
+/// # Errors
+/// When no interaction is as late as the given time of testing, or none earlier than that of validating.
+pub(crate) fn cuts(config: &DataConfig, rows: usize, mut latest: impl FnMut(usize) -> Result<f64>) -> Result<[f64; 2]> {
+    let given = |date: &Option<When>| date.as_ref().and_then(When::seconds);
+    let (given_valid, given_test) = (given(&config.temporal_valid_from), given(&config.temporal_test_from));
+    if rows > 0 && given_test.is_some() {
+        let (first, last) = (latest(rows)?, latest(1)?);
+        let span = format!("the log runs from {} to {}", time::written(first), time::written(last));
+        let wrong = |key: &str, at: f64, told: &str| {
+            Err(DataError::Settings(vec![(key.into(), format!("{} {told}: {span}", time::written(at)))]))
+        };
+        if let Some(test) = given_test.filter(|&test| test > last) {
+            return wrong("temporal_test_from", test, "is after every interaction, so that none tests");
+        }
+        if let Some(valid) = given_valid.or(given_test).filter(|&valid| valid <= first) {
+            let key = if given_valid.is_some() { "temporal_valid_from" } else { "temporal_test_from" };
+            return wrong(key, valid, "is not after any interaction, so that none trains");
+        }
+    }
+    let mut cut = |given: Option<f64>, share: f64| {
         let held = (share * rows as f64).floor() as usize;
-        match from.as_ref().and_then(crate::When::seconds) {
-            Some(at) => at * unit,
-            None if held == 0 => f64::INFINITY,
+        match given {
+            Some(at) => Ok(at),
+            None if held == 0 => Ok(f64::INFINITY),
             None => latest(held),
         }
     };
-    let test = cut(&config.temporal_test_from, config.temporal_test);
-    let valid = cut(&config.temporal_valid_from, config.temporal_valid + config.temporal_test);
-    [valid.min(test), test]
+    let test = cut(given_test, config.temporal_test)?;
+    let valid = cut(given_valid, config.temporal_valid + config.temporal_test)?;
+    Ok([valid.min(test), test])
 }
 
 /// Each user's rows up to the first cut train, up to the second validate, the others test.
@@ -120,7 +138,7 @@ mod tests {
     fn by(split: Split, change: impl Fn(&mut DataConfig)) -> Parts {
         let mut config = DataConfig { split, ..DataConfig::default() };
         change(&mut config);
-        super::split(log().rows, 2, &config, 4, temporal_cuts(&log().rows, &config))
+        super::split(log().rows, 2, &config, 4, temporal_cuts(&log().rows, &config).unwrap())
     }
 
     #[test]

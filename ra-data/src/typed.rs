@@ -1,92 +1,52 @@
-//! JSON lines, Parquet and Arrow: files whose fields have types.
+//! Parquet and Arrow: files whose fields have types.
+use crate::arrays::Texts;
 use crate::arrow_file::{self, Kind};
 use crate::records::{Columns, Record, Visit, Wanted};
 use crate::source::Source;
-use crate::{DataError, Result, python};
-use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef};
+use crate::{DataError, Result};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde_json::{Map, Value};
-use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Seek};
-
-/// Reads one object a line, JSON or Python's writing of it; a key that a row lacks is empty, a key that every row lacks is
-/// an error.
-pub(crate) fn read_json_lines(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
-    let path = source.path();
-    let mut names = vec![String::new(); wanted.len()];
-    let mut found = BTreeSet::new();
-    for (line, row) in source.open()?.split(b'\n').zip(1usize..) {
-        let line = line.map_err(|e| source.failed(e))?;
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let object = match object(&line) {
-            Ok(object) => object,
-            Err(problem) => {
-                visit(Err(DataError::row(path, row, format!("not a JSON object: {problem}"))))?;
-                continue;
-            }
-        };
-        let mut fields: Vec<Cow<'_, str>> = Vec::with_capacity(wanted.len());
-        for (wanted, name) in wanted.iter().zip(&mut names) {
-            let field = wanted.names.iter().find_map(|name| object.get_key_value(name.as_str()));
-            if let (Some((key, _)), true) = (field, name.is_empty()) {
-                name.clone_from(key);
-            }
-            fields.push(field.map_or(Cow::from(""), |(_, value)| text_of(value)));
-        }
-        if names.iter().any(String::is_empty) && found.len() < 64 {
-            found.extend(object.keys().cloned());
-        }
-        let fields: Vec<&str> = fields.iter().map(AsRef::as_ref).collect();
-        visit(Ok(Record { path, names: &names, fields: &fields, row }))?;
-    }
-    let found: Vec<String> = found.into_iter().collect();
-    match wanted.iter().zip(&names).find(|(wanted, name)| name.is_empty() && !wanted.is_optional()) {
-        Some((lacking, _)) if !found.is_empty() => Err(lacking.missing(path, &found)),
-        _ => Ok(()),
-    }
-}
-
-fn object(line: &[u8]) -> std::result::Result<Map<String, Value>, String> {
-    let error = match serde_json::from_slice(line) {
-        Ok(object) => return Ok(object),
-        Err(error) => error.to_string(),
-    };
-    match str::from_utf8(line).ok().and_then(python::parse) {
-        Some(Value::Object(object)) => Ok(object),
-        _ => Err(error),
-    }
-}
-
-/// A list is its parts, one after the other.
-fn text_of(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::Null => "".into(),
-        Value::String(text) => text.into(),
-        Value::Array(parts) => {
-            parts.iter().map(text_of).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ").into()
-        }
-        other => other.to_string().into(),
-    }
-}
+use parquet::basic::Compression;
+use std::io::{BufReader, Seek};
+use std::path::Path;
 
 /// Reads a Parquet file; numbers and times become text, so that ids and errors look as in any other format.
 pub(crate) fn read_parquet(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
     let path = source.path();
-    let corrupt = |problem: String| DataError::corrupt(path, format!("not a whole Parquet file: {problem}"));
-    let builder = ParquetRecordBatchReaderBuilder::try_new(source.file()?).map_err(|e| corrupt(e.to_string()))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(source.file()?)
+        .map_err(|e| unreadable(path, "Parquet", &e.to_string()))?;
     let header: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
     let columns = Columns::find(path, wanted, &header)?;
+    packed_otherwise(path, &builder)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns.positions.iter().flatten().copied());
-    let reader = builder.with_projection(mask).build().map_err(|e| corrupt(e.to_string()))?;
-    show(source, &columns, &header, reader, visit)
+    let reader = builder.with_projection(mask).build().map_err(|e| unreadable(path, "Parquet", &e.to_string()))?;
+    show(source, ("Parquet", wanted), &columns, &header, reader, visit)
+}
+
+/// Refuses codecs that are not read, by their names.
+fn packed_otherwise(path: &Path, builder: &ParquetRecordBatchReaderBuilder<std::fs::File>) -> Result<()> {
+    let chunks = builder.metadata().row_groups().iter().flat_map(|group| group.columns());
+    match chunks.map(|chunk| chunk.compression()).find(|codec| matches!(codec, Compression::LZO)) {
+        Some(codec) => {
+            let problem = format!("packed by {codec}, which is not read; write it again with zstd, snappy or gzip");
+            Err(DataError::corrupt(path, problem))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The error for a file that its reader gave up on.
+fn unreadable(path: &Path, format: &str, problem: &str) -> DataError {
+    let lacks = ["NYI", "not supported", "Unsupported", "unsupported", "Not yet implemented", "Disabled feature"];
+    let problem = match lacks.iter().any(|words| problem.contains(words)) {
+        true => format!("uses a part of {format} that is not read: {problem}; write it again with common settings"),
+        false => format!("not a whole {format} file: {problem}"),
+    };
+    DataError::corrupt(path, problem)
 }
 
 /// Reads Arrow's own file, of the kind with a footer or of the kind that streams.
@@ -99,59 +59,61 @@ pub(crate) fn read_arrow(source: &Source, wanted: &[Wanted], visit: &mut Visit<'
     file.rewind().map_err(fail)?;
     let file = BufReader::new(file);
     let names = |schema: SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    let failed = |e: ArrowError| unreadable(path, "Arrow", &e.to_string());
     match kind {
         Kind::Footed => {
-            let reader = FileReader::try_new(file, None).map_err(|e| corrupt(e.to_string()))?;
+            let reader = FileReader::try_new(file, None).map_err(failed)?;
             let header = names(reader.schema());
-            show(source, &Columns::find(path, wanted, &header)?, &header, reader, visit)
+            show(source, ("Arrow", wanted), &Columns::find(path, wanted, &header)?, &header, reader, visit)
         }
         Kind::Streamed => {
-            let reader = StreamReader::try_new(file, None).map_err(|e| corrupt(e.to_string()))?;
+            let reader = StreamReader::try_new(file, None).map_err(failed)?;
             let header = names(reader.schema());
-            show(source, &Columns::find(path, wanted, &header)?, &header, reader, visit)
+            show(source, ("Arrow", wanted), &Columns::find(path, wanted, &header)?, &header, reader, visit)
         }
     }
 }
 
+/// Shows every row; of a session every element.
 fn show(
     source: &Source,
+    (format, wanted): (&str, &[Wanted]),
     columns: &Columns,
     header: &[String],
     batches: impl Iterator<Item = std::result::Result<RecordBatch, ArrowError>>,
     visit: &mut Visit<'_>,
 ) -> Result<()> {
     let path = source.path();
-    let corrupt = |e: ArrowError| DataError::corrupt(path, format!("not a whole file: {e}"));
+    let of_log = wanted.iter().any(|column| column.role() == "user");
+    let item = wanted.iter().position(|column| column.role() == "item");
     let mut row = 0;
     for batch in batches {
-        let batch = batch.map_err(corrupt)?;
-        let texts = columns.positions.iter().map(|p| match p.and_then(|p| batch.column_by_name(&header[p])) {
-            Some(column) => text(column).map(Some),
-            None => Ok(None),
+        let batch = batch.map_err(|e| unreadable(path, format, &e.to_string()))?;
+        let texts = wanted.iter().zip(&columns.positions).map(|(wanted, place)| {
+            match place.and_then(|place| Some((&header[place], batch.column_by_name(&header[place])?))) {
+                Some((name, column)) => Texts::of(column, name, wanted.role(), of_log),
+                None => Ok(Texts::Scalars(None)),
+            }
         });
-        let texts: Vec<Option<LargeStringArray>> = texts.collect::<std::result::Result<_, _>>().map_err(corrupt)?;
+        let texts: Vec<Texts> =
+            texts.collect::<std::result::Result<_, _>>().map_err(|problem| DataError::corrupt(path, problem))?;
         for index in 0..batch.num_rows() {
             row += 1;
-            let own: Vec<&str> = texts.iter().map(|column| field(column.as_ref(), index)).collect();
-            visit(Ok(Record { path, names: &columns.names, fields: &own, row }))?;
+            let mut lengths = texts.iter().filter_map(|column| column.length(index));
+            let elements = match (lengths.next(), item.and_then(|item| texts[item].length(index))) {
+                (None, _) => 1,
+                (Some(length), Some(_)) if lengths.all(|other| other == length) => length,
+                _ => {
+                    let problem = "its lists are of different lengths, or its item is none";
+                    visit(Err(DataError::row(path, row, problem)))?;
+                    continue;
+                }
+            };
+            for element in 0..elements {
+                let own: Vec<&str> = texts.iter().map(|column| column.get(index, element)).collect();
+                visit(Ok(Record { path, names: &columns.names, fields: &own, row }))?;
+            }
         }
     }
     Ok(())
-}
-
-fn field(column: Option<&LargeStringArray>, index: usize) -> &str {
-    match column {
-        Some(column) if !column.is_null(index) => column.value(index),
-        _ => "",
-    }
-}
-
-/// A column as text; a point in time as its count of seconds, milliseconds or what the file has.
-fn text(column: &ArrayRef) -> std::result::Result<LargeStringArray, ArrowError> {
-    let text = match column.data_type() {
-        DataType::Timestamp(..) | DataType::Date64 => cast(&cast(column, &DataType::Int64)?, &DataType::LargeUtf8),
-        DataType::Date32 => cast(&cast(column, &DataType::Int32)?, &DataType::LargeUtf8),
-        _ => cast(column, &DataType::LargeUtf8),
-    }?;
-    Ok(text.as_string::<i64>().clone())
 }

@@ -1,7 +1,8 @@
 //! What is ranked, and how it counts: `[eval]` of a recipe.
 use crate::{Candidates, EvalError, Ties};
-use ra_core::{Dataset, Protocol, Rules};
+use ra_core::{Dataset, Problem, Protocol, Rules};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Items of the user's history in the ranking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ impl Repeats {
 }
 
 /// How to rank and what to measure: `[eval]` of a recipe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalConfig {
     /// The K of every metric.
@@ -59,6 +60,11 @@ pub struct EvalConfig {
     pub repeats: Repeats,
     /// What is ranked.
     pub candidates: Candidates,
+    /// By what models are chosen while they train: the sum of these metrics on the validation part, each times its weight. All
+    /// items are ranked for it, whatever [`candidates`](Self::candidates) says of the table.
+    pub select: BTreeMap<String, f64>,
+    /// Users with something held out for validation who are asked for that: 0 is all, else so many, drawn by the run's seed.
+    pub select_users: usize,
     /// Users in the table: 0 is all, else a sample of so many that is the same for every seed.
     pub users: usize,
     /// Memory for the scores that are held at a time, in MiB; at least those of 256 items. Item vectors are not counted, nor
@@ -72,25 +78,92 @@ impl Default for EvalConfig {
     fn default() -> Self {
         let (ties, seen, repeats) = (Ties::default(), Seen::default(), Repeats::default());
         let candidates = Candidates::default();
-        Self { ks: vec![10, 100], ties, seen, repeats, candidates, users: 0, block_mib: 64, keep_top: 0 }
+        let select = BTreeMap::from([("ndcg@10".into(), 1.0), ("hr@100".into(), 0.25)]);
+        let (ks, select_users, users) = (vec![10, 100], 2000, 0);
+        Self { ks, ties, seen, repeats, candidates, select, select_users, users, block_mib: 64, keep_top: 0 }
     }
 }
 
+/// Metrics that a model can be chosen by, at any K.
+const SELECTABLE: [&str; 12] = [
+    "hr",
+    "ndcg",
+    "mrr",
+    "recall",
+    "precision",
+    "map",
+    "map_min",
+    "coverage",
+    "gini",
+    "novelty",
+    "entropy",
+    "popularity",
+];
+
+/// The K of a metric that a model can be chosen by.
+fn selectable(metric: &str) -> Option<usize> {
+    let (name, k) = metric.split_once('@')?;
+    k.parse().ok().filter(|&k: &usize| {
+        k > 0 && SELECTABLE.contains(&name) && k.to_string().len() == metric.len() - name.len() - 1
+    })
+}
+
 impl EvalConfig {
-    /// Refuses settings that measure nothing; for the moment a recipe is read.
-    ///
-    /// # Errors
-    /// [`EvalError::Config`] names the key.
-    pub fn check(&self) -> Result<(), EvalError> {
+    /// What measures nothing, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
         if self.ks.is_empty() || self.ks.contains(&0) {
-            let problem = format!("{:?} must hold at least one K, each at least 1, such as [10, 100]", self.ks);
-            return Err(EvalError::Config { key: "ks", problem });
+            let told = format!("is {:?}, it must hold at least one K, each at least 1, such as [10, 100]", self.ks);
+            found.push(Problem::new("ks", told));
         }
         if let Candidates::Uniform(0) | Candidates::Popular(0) = self.candidates {
-            let problem = "0 candidates beside the target rank it first; name how many, or \"all\"".into();
-            return Err(EvalError::Config { key: "candidates", problem });
+            let told = "is 0 items beside the target, which rank it first; name how many, or \"all\"";
+            found.push(Problem::new("candidates", told));
         }
-        Ok(())
+        if self.select.is_empty() {
+            found.push(Problem::new("select", "is empty: name a metric and its weight, as in { \"ndcg@10\" = 1.0 }"));
+        }
+        for (metric, weight) in &self.select {
+            if selectable(metric).is_none() {
+                let told = format!("is no metric at a K, such as ndcg@10; there are {}", SELECTABLE.join(", "));
+                found.push(Problem::new(format!("select.{metric}"), told));
+            }
+            if !weight.is_finite() || *weight == 0.0 {
+                let told = format!("is {weight}, it must be finite and not 0");
+                found.push(Problem::new(format!("select.{metric}"), told));
+            }
+        }
+        found
+    }
+
+    /// [`problems`](Self::problems) as an error; for the moment a recipe is read.
+    ///
+    /// # Errors
+    /// [`EvalError::Config`] names the first key.
+    pub fn check(&self) -> Result<(), EvalError> {
+        match self.problems().into_iter().next() {
+            Some(Problem { key, told }) => Err(EvalError::Config { key, problem: told }),
+            None => Ok(()),
+        }
+    }
+
+    /// How models are chosen: by [`select`](Self::select), among all items, whatever the table ranks.
+    #[must_use]
+    pub fn choosing(&self) -> Self {
+        let ks: BTreeSet<usize> = self.select.keys().filter_map(|metric| selectable(metric)).collect();
+        Self { ks: ks.into_iter().collect(), candidates: Candidates::All, ..self.clone() }
+    }
+
+    /// What [`select`](Self::select) makes of the metrics of an evaluation under [`choosing`](Self::choosing).
+    pub fn criterion(&self, metrics: &BTreeMap<String, f64>) -> f64 {
+        self.select.iter().map(|(metric, weight)| weight * metrics.get(metric).copied().unwrap_or(f64::NAN)).sum()
+    }
+
+    /// The criterion in words, for protocols.
+    fn selection(&self) -> String {
+        let terms: Vec<String> = self.select.iter().map(|(metric, weight)| format!("{weight} {metric}")).collect();
+        let users = if self.select_users == 0 { "all".into() } else { self.select_users.to_string() };
+        format!("{} on {users} validation users", terms.join(" + "))
     }
 
     /// The protocol of a table made with these settings.
@@ -100,6 +173,7 @@ impl EvalConfig {
             seen: self.seen.name(),
             repeats: self.repeats.name(),
             ties: self.ties.name(),
+            select: &self.selection(),
         };
         dataset.protocol(&rules)
     }
@@ -128,7 +202,30 @@ mod tests {
         assert_eq!((read.ties, read.seen, read.block_mib), (Ties::ById, Seen::Kept, 64));
         let sampled: EvalConfig = serde_json::from_str(r#"{"candidates": {"uniform": 100}}"#).unwrap();
         assert_eq!(sampled.candidates, Candidates::Uniform(100));
+        let of = |select: &[(&str, f64)]| EvalConfig {
+            select: select.iter().map(|(metric, weight)| (metric.to_string(), *weight)).collect(),
+            ..EvalConfig::default()
+        };
+        for wrong in
+            [("ndcg10", 1.0), ("ndgc@10", 1.0), ("ils@10", 1.0), ("hr@0", 1.0), ("hr@010", 1.0), ("hr@5", f64::NAN)]
+        {
+            let told = of(&[wrong]).problems();
+            assert!(told.len() == 1 && told[0].key == format!("select.{}", wrong.0), "{told:?}");
+        }
+        assert_eq!(of(&[]).problems()[0].key, "select");
         let typo = serde_json::from_str::<EvalConfig>(r#"{"tie": "by_id"}"#).unwrap_err().to_string();
         assert!(typo.contains("ties"), "{typo}");
+    }
+
+    #[test]
+    fn models_are_chosen_by_what_is_asked_for() {
+        let usual = EvalConfig { candidates: Candidates::Uniform(5), ..EvalConfig::default() };
+        assert_eq!(usual.selection(), ra_core::SELECTION);
+        let choosing = usual.choosing();
+        assert_eq!((choosing.ks, choosing.candidates), (vec![10, 100], Candidates::All));
+        let metrics = BTreeMap::from([("ndcg@10".into(), 0.3), ("hr@100".into(), 0.5), ("mrr@10".into(), 9.0)]);
+        assert_eq!(usual.criterion(&metrics), 0.3 + 0.25 * 0.5);
+        let read: EvalConfig = serde_json::from_str(r#"{"select": {"mrr@5": 2.0}, "select_users": 0}"#).unwrap();
+        assert_eq!((read.choosing().ks, read.selection()), (vec![5], "2 mrr@5 on all validation users".into()));
     }
 }

@@ -11,7 +11,7 @@ pub enum EvalError {
     #[error("[eval] {key}: {problem}")]
     Config {
         /// The key in the recipe.
-        key: &'static str,
+        key: String,
         /// What is wrong, and what to do.
         problem: String,
     },

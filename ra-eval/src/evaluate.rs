@@ -64,6 +64,8 @@ pub struct Evaluation {
     pub per_user: BTreeMap<String, Vec<f64>>,
     /// The relevant items of each of `users` with their ranks, best first.
     pub ranks: Vec<Vec<(u32, f64)>>,
+    /// The fewest candidates beside the targets that any of `users` had, and their mean.
+    pub candidates: (usize, f64),
     /// Share of the targets that tie with another candidate.
     pub tied_share: f64,
     /// Mean over targets of the share of the other candidates that they tie with; near 1 the model is constant.
@@ -144,6 +146,7 @@ pub fn evaluate_items(
     let mut tally = Tally::new(&ks, counts[1..].iter().map(|&count| f64::from(count))).with_titles(titles);
     let longest = ks.last().copied().unwrap_or(0).max(config.keep_top);
     let (drawer, mut top, mut ranks) = (Drawer::new(config.candidates, dataset), Vec::new(), Vec::new());
+    let mut others = Vec::with_capacity(users.len());
     progress.start("rank", users.len() as u64);
     for (block, done) in users.chunks(RANKED_TOGETHER).zip((0..).step_by(RANKED_TOGETHER)) {
         let histories: Vec<Vec<u32>> = block.iter().map(|&user| part.history(dataset, user)).collect();
@@ -159,6 +162,7 @@ pub fn evaluate_items(
             .par_iter()
             .map(|history| query(*history, &part.relevant(dataset, history, config), &drawer, config))
             .collect();
+        others.extend(queries.iter().map(Query::others));
         for ranked in rank(model, &vectors, items, &queries, config, longest) {
             tally.add(&ranked);
             ranks.push(ranked.items.iter().map(|column| column + 1).zip(ranked.ranks).collect());
@@ -173,6 +177,10 @@ pub fn evaluate_items(
         metrics: means(&per_user, &tally),
         per_user,
         ranks,
+        candidates: (
+            others.iter().copied().min().unwrap_or(0),
+            others.iter().sum::<usize>() as f64 / users.len().max(1) as f64,
+        ),
         users,
         tied_share: tally.tied_share(),
         tie_width: tally.tie_width(),
@@ -188,6 +196,12 @@ fn query<'a>(history: History<'a>, relevant: &[u32], drawer: &Drawer, config: &E
     let blocked = if config.seen == Seen::Removed { column_set(history.items) } else { Vec::new() };
     let candidates = drawer.draw(history.user, &relevant, &blocked, history.items);
     Query { history, relevant, candidates }
+}
+
+/// The users of `part` with a target that counts under `config`, ascending; at most [`EvalConfig::users`] are looked at.
+/// Figures over nobody are none: ask before anything is trained.
+pub fn evaluated_users(dataset: &Dataset, part: Part, config: &EvalConfig) -> Vec<u32> {
+    chosen(dataset, part, config, None)
 }
 
 /// The users to ask, ascending.
@@ -246,5 +260,8 @@ mod tests {
         assert_eq!(some, held_out_users(&dataset(), Part::Test, 7));
         assert_eq!(held_out_users(&dataset(), Part::Valid, 99).len(), 40);
         assert_eq!(chosen(&dataset(), Part::Test, &EvalConfig::default(), Some(&[4, 3, 2, 4])), [2, 4]);
+        assert_eq!(evaluated_users(&dataset(), Part::Test, &EvalConfig::default()).len(), 20);
+        let skipped = EvalConfig { repeats: Repeats::Skipped, ..EvalConfig::default() };
+        assert!(evaluated_users(&dataset(), Part::Test, &skipped).is_empty(), "all have had their target");
     }
 }

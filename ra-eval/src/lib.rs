@@ -65,7 +65,7 @@ mod titles;
 pub use candidates::Candidates;
 pub use config::{EvalConfig, Repeats, Seen};
 pub use error::EvalError;
-pub use evaluate::{Evaluation, Part, evaluate, evaluate_items, held_out_users, item_vectors};
+pub use evaluate::{Evaluation, Part, evaluate, evaluate_items, evaluated_users, held_out_users, item_vectors};
 pub use experiment::{Experiment, Published};
 pub use golden::{GoldenCase, verify_case};
 pub use graded::{dcg, graded_ndcg};

@@ -1,7 +1,7 @@
 //! One run, as people and programs read it.
 use crate::significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
 use crate::slices::Slice;
-use crate::table::{grouped, is_headline};
+use crate::table::{ResultTable, grouped, is_headline};
 use crate::{EvalError, Evaluation, Part, html, markdown};
 use ra_core::{Curve, Dataset, LedgerRow, Protocol, read_json, write_atomic, write_json};
 use serde::{Deserialize, Serialize};
@@ -95,9 +95,15 @@ pub struct Row {
     /// Users evaluated, 0 when unknown.
     #[serde(default)]
     pub users: usize,
+    /// As [`Evaluation::candidates`]; none where the report is from before they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<(usize, f64)>,
     /// As [`Evaluation::not_finite`].
     #[serde(default)]
     pub not_finite: usize,
+    /// What a reader must know of how the model was made, such as a training of no steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The row that [`Row::differences`] are taken to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
@@ -120,6 +126,7 @@ impl Row {
             tie_width: evaluation.tie_width,
             eval_seconds: evaluation.seconds,
             users: evaluation.users.len(),
+            candidates: Some(evaluation.candidates),
             not_finite: evaluation.not_finite,
             ..Self::default()
         }
@@ -211,10 +218,7 @@ impl SampleRecommendation {
     /// # Panics
     /// When the user or an item lies beyond the data set.
     pub fn new(dataset: &Dataset, part: Part, user: u32, lists: &[(&str, &[u32])]) -> Self {
-        let title = |&item: &u32| match dataset.catalog.title(item) {
-            "" => dataset.catalog.id(item).to_owned(),
-            title => title.to_owned(),
-        };
+        let title = |&item: &u32| dataset.catalog.name(item).to_owned();
         let history = part.history(dataset, user);
         let targets = part.held_out(dataset, user);
         let list = |(row, items): &(&str, &[u32])| SampleList {
@@ -242,6 +246,11 @@ impl Report {
         html::report(self)
     }
 
+    /// What a reader must know before believing the rows.
+    pub fn warnings(&self) -> Vec<String> {
+        ResultTable::new(std::slice::from_ref(self)).warnings()
+    }
+
     /// Writes `report.json`, `report.md` and `report.html` into `folder`, each whole or not at all.
     ///
     /// # Errors
@@ -263,7 +272,7 @@ impl Report {
     }
 
     /// What the protocol says, in the order people ask.
-    pub(crate) fn protocol_facts(protocol: &Protocol) -> [(&'static str, String); 10] {
+    pub(crate) fn protocol_facts(protocol: &Protocol) -> [(&'static str, String); 11] {
         [
             ("data set", protocol.dataset.clone()),
             ("users", grouped(protocol.users)),
@@ -274,6 +283,7 @@ impl Report {
             ("candidates", format!("{}; seen items {}", protocol.candidates, protocol.seen)),
             ("repeated targets", protocol.repeats.clone()),
             ("ties", protocol.ties.clone()),
+            ("models chosen by", protocol.select.clone()),
             ("fingerprint", protocol.fingerprint.to_string()),
         ]
     }

@@ -28,6 +28,13 @@ pub(crate) struct Query<'a> {
     pub(crate) candidates: Vec<Range<u32>>,
 }
 
+impl Query<'_> {
+    /// Candidates beside the relevant items, which are among them.
+    pub(crate) fn others(&self) -> usize {
+        self.candidates.iter().map(ExactSizeIterator::len).sum::<usize>().saturating_sub(self.relevant.len())
+    }
+}
+
 /// Users whose scores are one product.
 struct Group {
     /// `[users * interests, dim]`.

@@ -4,7 +4,7 @@ use crate::report::{Report, Row};
 use crate::{EvalError, html, markdown};
 use ra_core::Protocol;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Several runs in one table.
 #[derive(Debug, Clone)]
@@ -206,15 +206,36 @@ pub(crate) fn is_headline(metric: &str, smallest: usize) -> bool {
     }
 }
 
-/// The warning of a protocol that did not rank all items.
-fn sampled(report: &Report) -> Option<String> {
-    (report.protocol.candidates != "all").then(|| {
-        format!(
-            "{}: only {} items are ranked beside the targets. This inflates every figure; they compare with no table over the \
-             whole catalogue, and can even turn the order of models around.",
-            report.recipe, report.protocol.candidates
-        )
-    })
+/// What must be known of a report's protocol.
+fn cautions(report: &Report) -> Vec<String> {
+    let Report { recipe, protocol, rows, .. } = report;
+    let mut lines = Vec::new();
+    if protocol.candidates != "all" {
+        lines.push(format!(
+            "{recipe}: only {} items are ranked beside the targets. This inflates every figure; they compare with no table over \
+             the whole catalogue, and can even turn the order of models around.",
+            protocol.candidates
+        ));
+        let asked: Option<usize> = protocol.candidates.split(' ').next().and_then(|count| count.parse().ok());
+        let found = rows.iter().find_map(|row| row.candidates);
+        if let Some((asked, (fewest, mean))) = asked.zip(found).filter(|(asked, (fewest, _))| fewest < asked) {
+            lines.push(format!(
+                "{recipe}: {asked} candidates beside the targets were asked for, there were fewer: {fewest} at least and \
+                 {mean:.1} in the mean of all users."
+            ));
+        }
+    }
+    let ks = rows.iter().flat_map(|row| row.metrics.keys()).filter_map(|key| key.split_once('@')?.1.parse().ok());
+    let beyond: BTreeSet<usize> = ks.filter(|&k: &usize| k >= protocol.items && protocol.items > 0).collect();
+    if !beyond.is_empty() {
+        let beyond: Vec<String> = beyond.iter().map(|k| format!("K = {k}")).collect();
+        lines.push(format!(
+            "{recipe}: a list of {} holds the whole catalogue, {} items: whatever is a candidate is a hit there.",
+            beyond.join(", "),
+            grouped(protocol.items)
+        ));
+    }
+    lines
 }
 
 /// The rows of one or several reports, and the metrics to show of them.
@@ -225,8 +246,8 @@ pub(crate) struct ResultTable<'a> {
     pub(crate) headline: Vec<String>,
     /// All others.
     pub(crate) further: Vec<String>,
-    /// A warning for each protocol that did not rank all items.
-    sampled: Vec<String>,
+    /// What must be known of the reports' protocols.
+    cautions: Vec<String>,
 }
 
 impl<'a> ResultTable<'a> {
@@ -242,13 +263,17 @@ impl<'a> ResultTable<'a> {
             several.then(|| format!("{}{folder} (seed {})", report.recipe, report.seed))
         };
         let rows = reports.iter().flat_map(|r| r.rows.iter().map(move |row| (run(r), row))).collect();
-        let mut sampled: Vec<String> = reports.iter().filter_map(sampled).collect();
-        sampled.dedup();
-        Self::of(rows, sampled)
+        let mut lines: Vec<String> = Vec::new();
+        for line in reports.iter().flat_map(cautions) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        Self::of(rows, lines)
     }
 
-    /// A table of some rows, with the warnings of their protocols.
-    pub(crate) fn of(rows: Vec<(Option<String>, &'a Row)>, sampled: Vec<String>) -> Self {
+    /// A table of some rows, with what must be known of their protocols.
+    pub(crate) fn of(rows: Vec<(Option<String>, &'a Row)>, cautions: Vec<String>) -> Self {
         let mut keys: Vec<(usize, usize, String)> = rows
             .iter()
             .flat_map(|(_, row)| row.metrics.keys())
@@ -263,7 +288,7 @@ impl<'a> ResultTable<'a> {
         let smallest = keys.first().map_or(0, |key| key.0);
         let (headline, further): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| is_headline(&key.2, smallest));
         let names = |keys: Vec<(usize, usize, String)>| keys.into_iter().map(|key| key.2).collect();
-        Self { rows, headline: names(headline), further: names(further), sampled }
+        Self { rows, headline: names(headline), further: names(further), cautions }
     }
 
     /// Whether `value` is the largest of its column, which there is only among several rows.
@@ -273,8 +298,9 @@ impl<'a> ResultTable<'a> {
 
     /// What a reader must know before believing a row.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut lines = self.sampled.clone();
+        let mut lines = self.cautions.clone();
         for (_, row) in &self.rows {
+            lines.extend(row.notes.iter().map(|note| format!("{}: {note}.", row.name)));
             if row.tie_width > 0.5 {
                 lines.push(format!(
                     "{}: the model is nearly constant; a target scores exactly what {:.0} % of the other items score, and the \

@@ -1,5 +1,6 @@
 //! AlphaRec (Sheng et al., "Language Representations Can be What Recommenders Need", ICLR 2025), without its graph: items
 //! are mapped from a language model's vectors, a user is the mean of their items.
+use crate::config::WIDEST;
 use crate::features::{MappedFeatures, on_sphere};
 use crate::loss::whole_catalogue;
 use crate::sequence::{histories, item_rows};
@@ -7,7 +8,7 @@ use crate::{FeatureMap, NextItem, TrainConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ra_core::fused::attention;
-use ra_core::{History, IdModel, Recommender, TrainBatch, rng};
+use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, rng};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -43,6 +44,16 @@ pub struct AlphaRec {
 }
 
 impl AlphaRecConfig {
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let found = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("max_length", self.max_length, 1),
+            Problem::unless_positive("temperature", self.temperature),
+        ];
+        found.into_iter().flatten().collect()
+    }
+
     /// A fresh model over the vectors `features`, `[items + 1, width]`.
     pub fn init(&self, features: &Tensor<2>, seed: u64, device: &Device) -> AlphaRec {
         let random = &mut rng(seed, "alpharec", 0);

@@ -1,5 +1,6 @@
 //! BERT4Rec (Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
 //! Transformer", CIKM 2019), put together as RecBole does.
+use crate::config::{WIDEST, not_divided};
 use crate::golden::{Parameter, linear, norm};
 use crate::loss::whole_catalogue;
 use crate::sequence::{histories, ints, linear_of, normed};
@@ -8,7 +9,7 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{attention, dropout, gelu};
-use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, splitmix64};
+use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -84,33 +85,22 @@ const EPSILON: f32 = 1e-12;
 const DEVIATION: f32 = 0.02;
 
 impl Bert4RecConfig {
-    /// What does not make sense, in words a person can act on.
-    ///
-    /// # Errors
-    /// The key, its value and what is allowed.
-    pub fn check(&self) -> Result<(), String> {
-        // Of two items read, one is the mask.
-        let least = [
-            ("dim", self.dim, 1),
-            ("heads", self.heads, 1),
-            ("inner", self.inner, 1),
-            ("max_length", self.max_length, 2),
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("heads", self.heads, 1),
+            Problem::unless_within("inner", self.inner, WIDEST),
+            // Of two items read, one is the mask.
+            Problem::if_below("max_length", self.max_length, 2),
         ];
-        for (key, value, least) in least {
-            if value < least {
-                return Err(format!("id.{key} is {value}, it must be at least {least}"));
-            }
-        }
-        if !self.dim.is_multiple_of(self.heads) {
-            return Err(format!("id.dim is {}, it must be a multiple of id.heads, {}", self.dim, self.heads));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(format!("id.dropout is {}, it must be in 0..1", self.dropout));
-        }
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
+        found.extend(not_divided(self.dim, self.heads));
+        found.extend(Problem::unless_share("dropout", self.dropout));
         if !(self.mask > 0.0 && self.mask <= 1.0) {
-            return Err(format!("id.mask is {}, it must be above 0 and at most 1", self.mask));
+            found.push(Problem::new("mask", format!("is {}, it must be above 0 and at most 1", self.mask)));
         }
-        Ok(())
+        found
     }
 
     /// A fresh model for a catalogue of `items` items.

@@ -1,11 +1,12 @@
 //! ComiRec (Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020): several vectors a user.
+use crate::config::WIDEST;
 use crate::loss::ItemLoss;
 use crate::sequence::{Grid, histories, ints, item_rows};
 use crate::{Loss, Prefixes, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::{History, IdModel, Recommender, TrainBatch, normal, normal_numbers, rng, xavier_normal};
+use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, normal_numbers, rng, xavier_normal};
 use serde::{Deserialize, Serialize};
 
 /// How interests are drawn from a history.
@@ -74,17 +75,16 @@ pub struct ComiRec {
 }
 
 impl ComiRecConfig {
-    /// What does not make sense, in words a person can act on.
-    ///
-    /// # Errors
-    /// The key, its value and what is allowed.
-    pub fn check(&self) -> Result<(), String> {
-        for (key, value) in [("dim", self.dim), ("interests", self.interests), ("max_length", self.max_length)] {
-            if value == 0 {
-                return Err(format!("id.{key} is 0, it must be at least 1"));
-            }
-        }
-        self.item_loss().check()
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("interests", self.interests, 1),
+            Problem::if_below("max_length", self.max_length, 1),
+        ];
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
+        found.extend(self.item_loss().problems());
+        found
     }
 
     fn item_loss(&self) -> ItemLoss {

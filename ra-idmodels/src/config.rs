@@ -1,7 +1,7 @@
 //! The run-time choice of a method: one tagged enum, one match.
 use crate::*;
 use burn::tensor::{Device, Tensor};
-use ra_core::{Curve, Dataset, IdModel, LedgerRow, Recommender, Result, ledger, load_module, save_module};
+use ra_core::{Curve, Dataset, IdModel, LedgerRow, Problem, Recommender, Result, ledger, load_module, save_module};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -102,38 +102,38 @@ impl IdConfig {
         }
     }
 
-    /// What does not make sense, in words a person can act on.
+    /// What cannot work, by key: `dim`, `train.lr`.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut found = match self {
+            Self::Pop(_) | Self::Markov(_) => Vec::new(),
+            Self::Ease(config) => config.problems(),
+            Self::Mf(config) => config.problems(),
+            Self::LightGcn(config) => config.problems(),
+            Self::Sasrec(config) => config.problems(),
+            Self::Gru4Rec(config) => config.problems(),
+            Self::Bert4Rec(config) => config.problems(),
+            Self::ComiRec(config) => config.problems(),
+            Self::AlphaRec(config) => config.problems(),
+            Self::UniSRec(config) => config.problems(),
+            Self::Import(config) => config.problems(),
+        };
+        let train = self.train().map(TrainConfig::problems).unwrap_or_default();
+        found.extend(train.into_iter().map(|problem| problem.within("train")));
+        found
+    }
+
+    /// What works and is hardly what anybody wants, by key: see [`TrainConfig::oddities`].
+    pub fn oddities(&self) -> Vec<Problem> {
+        let train = self.train().map(TrainConfig::oddities).unwrap_or_default();
+        train.into_iter().map(|problem| problem.within("train")).collect()
+    }
+
+    /// [`problems`](Self::problems) as an error.
     ///
     /// # Errors
-    /// The key, its value and what is allowed.
+    /// The keys, their values and what is allowed.
     pub fn check(&self) -> std::result::Result<(), String> {
-        if let Some(train) = self.train() {
-            train.check()?;
-        }
-        match self {
-            Self::Ease(config) => config.check(),
-            Self::Sasrec(config) => config.check(),
-            Self::Gru4Rec(config) => config.check(),
-            Self::Bert4Rec(config) => config.check(),
-            Self::ComiRec(config) => config.check(),
-            Self::UniSRec(config) => config.check(),
-            Self::Import(config) => config.check(),
-            Self::AlphaRec(AlphaRecConfig { max_length: 0, .. }) => {
-                Err("id.max_length is 0, it must be at least 1".into())
-            }
-            Self::AlphaRec(AlphaRecConfig { temperature, .. }) if !(*temperature > 0.0 && temperature.is_finite()) => {
-                Err(format!("id.temperature is {temperature}, it must be above 0"))
-            }
-            Self::Mf(MfConfig { negatives: 0, .. }) => Err("id.negatives is 0, it must be at least 1".into()),
-            Self::Mf(MfConfig { dim, .. })
-            | Self::LightGcn(LightGcnConfig { dim, .. })
-            | Self::AlphaRec(AlphaRecConfig { dim, .. })
-                if *dim == 0 =>
-            {
-                Err("id.dim is 0, it must be at least 1".into())
-            }
-            _ => Ok(()),
-        }
+        Problem::refuse(&self.problems())
     }
 
     /// How it is trained, if it is.
@@ -160,8 +160,17 @@ impl IdConfig {
         }
     }
 
-    /// Whether it adds to scores beyond the product of its vectors ([`Recommender::additions`]), so that its vectors
-    /// alone are not the method and cannot be aligned.
+    /// Whether a user is what training made of them: somebody it was not trained on has no vector.
+    pub fn knows_trained_users_only(&self) -> bool {
+        match self {
+            Self::Mf(_) | Self::LightGcn(_) => true,
+            Self::Import(config) => config.users.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether it adds to scores beyond the product of its vectors ([`Recommender::additions`]), so that its vectors alone are
+    /// not the method and cannot be aligned.
     pub fn adds_to_scores(&self) -> bool {
         matches!(self, Self::Markov(_))
     }
@@ -176,6 +185,15 @@ impl IdConfig {
         let import = if let Self::Import(config) = self { Some(config.paths_mut()) } else { None };
         import.into_iter().flatten()
     }
+}
+
+/// Widths above this are slips of the keyboard: a matrix of such a width squared has 16 GiB.
+pub(crate) const WIDEST: usize = 1 << 16;
+
+/// The problem of a width that does not fall into `heads` of one size.
+pub(crate) fn not_divided(dim: usize, heads: usize) -> Option<Problem> {
+    let told = || Problem::new("dim", format!("is {dim}, it must be a multiple of heads, {heads}"));
+    (heads > 0 && !dim.is_multiple_of(heads)).then(told)
 }
 
 /// A trained ID method.

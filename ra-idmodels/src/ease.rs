@@ -4,7 +4,7 @@ use crate::sequence::item_rows;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side, linalg::solvers::DenseSolveCore};
-use ra_core::{Dataset, Error, History, Recommender, Result, check_host_room};
+use ra_core::{Dataset, Error, History, Problem, Recommender, Result, check_host_room};
 use serde::{Deserialize, Serialize};
 
 /// Configures [`Ease`].
@@ -33,15 +33,9 @@ pub struct Ease {
 }
 
 impl EaseConfig {
-    /// What does not make sense, in words a person can act on.
-    ///
-    /// # Errors
-    /// The key, its value and what is allowed.
-    pub fn check(&self) -> Result<(), String> {
-        if self.l2 > 0.0 && self.l2.is_finite() {
-            return Ok(());
-        }
-        Err(format!("id.l2 is {}, it must be above 0", self.l2))
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        Problem::unless_positive("l2", self.l2).into_iter().collect()
     }
 
     /// Solves for the map.

@@ -1,5 +1,6 @@
 //! GRU4Rec (Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016), scored by the
 //! table of the items it reads.
+use crate::config::WIDEST;
 use crate::golden::{Parameter, linear};
 use crate::loss::ItemLoss;
 use crate::sequence::{histories, ints, item_rows, linear_of};
@@ -9,7 +10,7 @@ use burn::nn::Linear;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::dropout;
-use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
+use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
 use serde::{Deserialize, Serialize};
 
 /// Configures [`Gru4Rec`].
@@ -73,22 +74,18 @@ pub struct Gru4Rec {
 }
 
 impl Gru4RecConfig {
-    /// What does not make sense, in words a person can act on.
-    ///
-    /// # Errors
-    /// The key, its value and what is allowed.
-    pub fn check(&self) -> Result<(), String> {
-        let sizes =
-            [("dim", self.dim), ("hidden", self.hidden), ("layers", self.layers), ("max_length", self.max_length)];
-        for (key, value) in sizes {
-            if value == 0 {
-                return Err(format!("id.{key} is 0, it must be at least 1"));
-            }
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(format!("id.dropout is {}, it must be in 0..1", self.dropout));
-        }
-        self.item_loss().check()
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::unless_within("hidden", self.hidden, WIDEST),
+            Problem::if_below("layers", self.layers, 1),
+            Problem::if_below("max_length", self.max_length, 1),
+        ];
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
+        found.extend(Problem::unless_share("dropout", self.dropout));
+        found.extend(self.item_loss().problems());
+        found
     }
 
     fn item_loss(&self) -> ItemLoss {

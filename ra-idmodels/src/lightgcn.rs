@@ -1,10 +1,11 @@
 //! LightGCN (He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020).
+use crate::config::WIDEST;
 use crate::loss::{bpr, columns, square_norm};
 use crate::{Pairs, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{Graph, pair_scores, propagate};
-use ra_core::{Dataset, IdModel, IdTable, TrainBatch, normal, rng};
+use ra_core::{Dataset, IdModel, IdTable, Problem, TrainBatch, normal, rng};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -43,6 +44,14 @@ pub struct LightGcn {
 }
 
 impl LightGcnConfig {
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        [Problem::unless_within("dim", self.dim, WIDEST), Problem::if_negative("l2", self.l2)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
     /// A fresh model over the training interactions.
     pub fn init(&self, dataset: &Dataset, seed: u64, device: &Device) -> LightGcn {
         let users = dataset.train.len();

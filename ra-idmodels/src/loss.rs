@@ -1,8 +1,8 @@
 //! Losses over a catalogue.
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Int, Tensor};
-use ra_core::TrainBatch;
 use ra_core::fused::{pair_scores, softmax_error};
+use ra_core::{Problem, TrainBatch};
 use serde::{Deserialize, Serialize};
 
 /// What a method that reads a history minimises.
@@ -38,14 +38,12 @@ impl ItemLoss {
         if self.loss == Loss::Softmax { 0 } else { self.negatives }
     }
 
-    pub(crate) fn check(&self) -> Result<(), String> {
-        if self.loss != Loss::Softmax && self.negatives == 0 {
-            return Err("id.negatives is 0, a loss on negatives needs at least 1".into());
-        }
-        if !(0.0..=1.0).contains(&self.calibration) {
-            return Err(format!("id.calibration is {}, it must be in 0..=1", self.calibration));
-        }
-        Ok(())
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let few = (self.loss != Loss::Softmax && self.negatives == 0)
+            .then(|| Problem::new("negatives", "is 0, a loss on negatives needs at least 1"));
+        let calibration = (!(0.0..=1.0).contains(&self.calibration))
+            .then(|| Problem::new("calibration", format!("is {}, it must be from 0 to 1", self.calibration)));
+        few.into_iter().chain(calibration).collect()
     }
 
     /// The loss of `hidden`, `[m, dim]`, on the batch's targets in `table`, `[items + 1, dim]`.

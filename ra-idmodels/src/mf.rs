@@ -1,10 +1,11 @@
 //! Matrix factorization with BPR (Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009).
+use crate::config::WIDEST;
 use crate::loss::{bpr, columns, square_norm};
 use crate::{Pairs, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::fused::pair_scores;
-use ra_core::{IdModel, IdTable, TrainBatch, normal, rng};
+use ra_core::{IdModel, IdTable, Problem, TrainBatch, normal, rng};
 use serde::{Deserialize, Serialize};
 
 /// Configures [`Mf`].
@@ -40,6 +41,16 @@ pub struct Mf {
 }
 
 impl MfConfig {
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let found = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("negatives", self.negatives, 1),
+            Problem::if_negative("l2", self.l2),
+        ];
+        found.into_iter().flatten().collect()
+    }
+
     /// A fresh model.
     pub fn init(&self, users: usize, items: usize, seed: u64, device: &Device) -> Mf {
         let random = &mut rng(seed, "mf", 0);

@@ -1,4 +1,5 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
+use crate::config::{WIDEST, not_divided};
 use crate::golden::{Parameter, linear, norm};
 use crate::loss::ItemLoss;
 use crate::sequence::{histories, ints, item_rows, linear_of, normed};
@@ -8,7 +9,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{attention, dropout, gelu};
-use ra_core::{History, IdModel, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
+use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -100,23 +101,20 @@ pub(crate) struct Encoder {
 const EPSILON: f32 = 1e-8;
 
 impl SasRecConfig {
-    /// What does not make sense, in words a person can act on.
-    ///
-    /// # Errors
-    /// The key, its value and what is allowed.
-    pub fn check(&self) -> Result<(), String> {
-        for (key, value) in [("dim", self.dim), ("heads", self.heads), ("max_length", self.max_length)] {
-            if value == 0 {
-                return Err(format!("id.{key} is 0, it must be at least 1"));
-            }
-        }
-        if !self.dim.is_multiple_of(self.heads) {
-            return Err(format!("id.dim is {}, it must be a multiple of id.heads, {}", self.dim, self.heads));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(format!("id.dropout is {}, it must be in 0..1", self.dropout));
-        }
-        self.item_loss().check()
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut found: Vec<Problem> = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("heads", self.heads, 1),
+            Problem::if_below("max_length", self.max_length, 1),
+            not_divided(self.dim, self.heads),
+            Problem::unless_share("dropout", self.dropout),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        found.extend(self.item_loss().problems());
+        found
     }
 
     fn item_loss(&self) -> ItemLoss {

@@ -1,7 +1,7 @@
 //! Training any ID method.
 use crate::Batches;
 use burn::tensor::{Device, Tensor};
-use ra_core::{Curve, Dataset, FitConfig, IdModel, Progress, Recommender, Result, fit};
+use ra_core::{Curve, Dataset, FitConfig, IdModel, Problem, Progress, Recommender, Result, fit};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -43,15 +43,25 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// What does not make sense, in words a person can act on.
-    pub(crate) fn check(&self) -> std::result::Result<(), String> {
-        if self.batch == 0 {
-            return Err("id.train.batch is 0, it must be at least 1".into());
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        let numbers = [
+            Problem::if_below("batch", self.batch, 1),
+            Problem::unless_positive("lr", self.lr),
+            Problem::if_negative("weight_decay", self.weight_decay),
+        ];
+        let rates = self.betas.iter().filter_map(|&beta| Problem::unless_share("betas", beta));
+        numbers.into_iter().flatten().chain(rates).collect()
+    }
+
+    /// What works and is hardly what anybody wants, by key: a reader of the figures must know of it.
+    pub fn oddities(&self) -> Vec<Problem> {
+        if self.epochs == 0 {
+            return vec![Problem::new("epochs", "is 0: the model is untrained, as it was drawn")];
         }
-        if !(self.lr > 0.0 && self.lr.is_finite()) {
-            return Err(format!("id.train.lr is {}, it must be above 0", self.lr));
-        }
-        Ok(())
+        let early = (self.patience == 1 && self.validate_every > 0)
+            .then(|| Problem::new("patience", "is 1: training stops at the first validation that is no better"));
+        early.into_iter().collect()
     }
 }
 

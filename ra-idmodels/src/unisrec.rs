@@ -7,7 +7,7 @@ use crate::sequence::{histories, item_rows};
 use crate::{FeatureMap, NextItem, SasRecConfig, SasRecVariant, TrainConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use ra_core::{History, IdModel, Recommender, TrainBatch, rng};
+use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, rng};
 use serde::{Deserialize, Serialize};
 
 /// Configures [`UniSRec`].
@@ -60,15 +60,9 @@ pub struct UniSRec {
 }
 
 impl UniSRecConfig {
-    /// What does not make sense, in words a person can act on.
-    ///
-    /// # Errors
-    /// As [`SasRecConfig::check`].
-    pub fn check(&self) -> Result<(), String> {
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Err(format!("id.temperature is {}, it must be above 0", self.temperature));
-        }
-        self.sasrec().check()
+    /// What cannot work, by key.
+    pub fn problems(&self) -> Vec<Problem> {
+        Problem::unless_positive("temperature", self.temperature).into_iter().chain(self.sasrec().problems()).collect()
     }
 
     fn sasrec(&self) -> SasRecConfig {

@@ -1,13 +1,14 @@
 //! BERT (Devlin et al., NAACL 2019), post-norm and bidirectional; MiniLM and most sentence encoders are of this shape.
+use crate::config::unsupported;
 use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
-use crate::{Weights, unsupported};
+use crate::{Reading, Weights};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{Activation, FrozenLinear};
 use ra_core::{LanguageModel, LmSpec, Pooling};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The part of a BERT `config.json` that decides the computation.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BertConfig {
     /// Rows of the token table.
     pub vocab_size: usize,
@@ -20,16 +21,40 @@ pub struct BertConfig {
     /// Inner width of the feed-forward block.
     pub intermediate_size: usize,
     /// Longest text.
+    #[serde(default = "positions")]
     pub max_position_embeddings: usize,
     /// Rows of the token type table, of which only row 0 is used.
+    #[serde(default = "types")]
     pub type_vocab_size: usize,
     /// Stabiliser of the layer norms.
+    #[serde(default = "epsilon")]
     pub layer_norm_eps: f64,
     /// Activation, `gelu` being the exact one.
+    #[serde(default = "gelu")]
     pub hidden_act: String,
     /// How positions enter; only learned ones, `absolute`, are supported.
     #[serde(default = "absolute")]
     pub position_embedding_type: String,
+    /// Whether a token reads only those before it; not supported.
+    #[serde(default)]
+    pub is_decoder: bool,
+}
+
+// What BERT takes for granted: configurations of its first years leave it out.
+fn positions() -> usize {
+    512
+}
+
+fn types() -> usize {
+    2
+}
+
+fn epsilon() -> f64 {
+    1e-12
+}
+
+fn gelu() -> String {
+    "gelu".into()
 }
 
 fn absolute() -> String {
@@ -78,12 +103,13 @@ impl BertConfig {
                     self.hidden_size, self.num_attention_heads
                 ),
             ),
+            (self.is_decoder, "is_decoder true (supported: false)".into()),
             (self.num_hidden_layers == 0 || self.type_vocab_size == 0, "a model without layers or token types".into()),
         ])
     }
 
     /// Takes the tensors out of `weights`; what did not fit is told by [`Weights::finish`].
-    pub fn build(&self, weights: &mut Weights, pooling: Option<Pooling>, device: &Device) -> Box<dyn LanguageModel> {
+    pub fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
         let (width, inner, epsilon) = (self.hidden_size, self.intermediate_size, self.layer_norm_eps as f32);
         let activation = activation(&self.hidden_act).unwrap_or(Activation::Gelu);
         let layer = |weights: &mut Weights, index: usize| {
@@ -116,9 +142,9 @@ impl BertConfig {
         let spec = LmSpec {
             layers: self.num_hidden_layers,
             width,
-            max_tokens: self.max_position_embeddings,
+            max_tokens: reading.at_most(self.max_position_embeddings),
             causal: false,
-            pooling: pooling.unwrap_or(Pooling::First),
+            pooling: reading.pooling.unwrap_or(Pooling::First),
         };
         Box::new(Transformer { body, heads, shared_heads: heads, spec, device: device.clone() })
     }
@@ -126,7 +152,7 @@ impl BertConfig {
 
 fn activation(name: &str) -> Option<Activation> {
     match name {
-        "gelu" => Some(Activation::Gelu),
+        "gelu" | "gelu_python" => Some(Activation::Gelu),
         "gelu_new" | "gelu_pytorch_tanh" => Some(Activation::GeluTanh),
         "relu" => Some(Activation::Relu),
         _ => None,

@@ -20,6 +20,64 @@ pub(crate) enum Format {
     Q6K,
 }
 
+/// The number formats of ggml, by type number; some are of the past.
+const GGML: [&str; 43] = [
+    "F32",
+    "F16",
+    "Q4_0",
+    "Q4_1",
+    "Q4_2",
+    "Q4_3",
+    "Q5_0",
+    "Q5_1",
+    "Q8_0",
+    "Q8_1",
+    "Q2_K",
+    "Q3_K",
+    "Q4_K",
+    "Q5_K",
+    "Q6_K",
+    "Q8_K",
+    "IQ2_XXS",
+    "IQ2_XS",
+    "IQ3_XXS",
+    "IQ1_S",
+    "IQ4_NL",
+    "IQ3_S",
+    "IQ2_S",
+    "IQ4_XS",
+    "I8",
+    "I16",
+    "I32",
+    "I64",
+    "F64",
+    "IQ1_M",
+    "BF16",
+    "Q4_0_4_4",
+    "Q4_0_4_8",
+    "Q4_0_8_8",
+    "TQ1_0",
+    "TQ2_0",
+    "IQ4_NL_4_4",
+    "IQ4_NL_4_8",
+    "IQ4_NL_8_8",
+    "MXFP4",
+    "NVFP4",
+    "Q1_0",
+    "Q2_0",
+];
+
+/// What ggml calls a type number, or the number where it has no name for it yet.
+pub(crate) fn ggml_name(kind: u32) -> String {
+    GGML.get(kind as usize).map_or_else(|| format!("format number {kind}"), ToString::to_string)
+}
+
+/// The names of the formats of GGUF that are read.
+pub(crate) fn ggml_formats_read() -> String {
+    let read = |kind: &u32| Format::of_gguf(*kind).is_some();
+    (0..GGML.len() as u32).filter(read).map(ggml_name).collect::<Vec<_>>().join(", ")
+}
+
 impl Format {
     /// The format behind a type number of GGUF.
     pub(crate) fn of_gguf(kind: u32) -> Option<Self> {
@@ -156,6 +214,7 @@ mod tests {
             [(2, "Q4_0"), (3, "Q4_1"), (6, "Q5_0"), (7, "Q5_1"), (8, "Q8_0"), (12, "Q4_K"), (13, "Q5_K"), (14, "Q6_K")]
         {
             let format = Format::of_gguf(kind).unwrap();
+            assert_eq!(ggml_name(kind), name);
             let stored = file.tensor(&format!("{name}.bytes")).unwrap();
             let want = Format::F32.decode(file.tensor(&format!("{name}.values")).unwrap().data());
             let got = format.decode(stored.data());

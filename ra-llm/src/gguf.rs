@@ -1,14 +1,14 @@
-//! GGUF, versions 2 and 3: one file with metadata, tokenizer and tensors.
+//! GGUF, versions 2 and 3: one file, or the parts of one, with metadata, tokenizer and tensors.
 //!
 //! Read by our own code because no crate at hand reads all of it within bounds: a count or a length in the file is
 //! believed only as far as the file is long.
-use crate::format::Format;
+use crate::format::{Format, ggml_formats_read, ggml_name};
 use crate::weights::{Entry, Order};
 use crate::{LlmError, Result};
-use ra_core::Error;
+use ra_core::{Error, lfs_pointer, lfs_pointer_error};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 /// A metadata value.
@@ -21,13 +21,18 @@ pub(crate) enum Value {
     Numbers(Vec<f64>),
 }
 
-/// What a GGUF file says of itself.
+impl Value {
+    fn number(&self) -> Option<f64> {
+        if let Self::Number(number) = self { Some(*number) } else { None }
+    }
+}
+
+/// What a GGUF model says of itself, in one file or in the parts of one.
 #[derive(Debug)]
 pub(crate) struct Gguf {
-    path: PathBuf,
+    paths: Vec<PathBuf>,
     metadata: BTreeMap<String, Value>,
     pub(crate) tensors: BTreeMap<String, Entry>,
-    pub(crate) problems: Vec<String>,
 }
 
 /// Reads little-endian numbers while counting what is left of the file.
@@ -119,32 +124,31 @@ impl Reader {
     }
 }
 
-impl Gguf {
-    /// Reads everything but the tensors' numbers.
-    ///
-    /// # Errors
-    /// Names the path and what is wrong with the file.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+/// One file.
+struct Part {
+    path: PathBuf,
+    metadata: BTreeMap<String, Value>,
+    tensors: BTreeMap<String, Entry>,
+    /// Tensors in number formats that are not read, counted by type number.
+    unread: BTreeMap<u32, usize>,
+}
+
+impl Part {
+    /// Reads the `number`-th file of a model.
+    fn read(path: &Path, number: usize) -> Result<Self> {
         let fail = |e| Error::io(path, "cannot read", e);
         let file = File::open(path).map_err(fail)?;
         let length = file.metadata().map_err(fail)?.len();
         let mut reader = Reader { file: BufReader::new(file), path: path.into(), left: length };
-        if &reader.array::<4>()? != b"GGUF" {
-            return Err(Error::corrupt(path, "not a GGUF file").into());
-        }
-        let version = reader.u32()?;
-        if !(2..=3).contains(&version) {
-            return Err(
-                Error::corrupt(path, format!("GGUF version {version} (supported: 2 and 3, little-endian)")).into()
-            );
-        }
+        check_start(path, reader.file.fill_buf().map_err(fail)?)?;
+        reader.bytes(8)?;
         let (tensors, entries) = (reader.count(24)?, reader.count(12)?);
-        let mut metadata = BTreeMap::new();
+        let mut part =
+            Self { path: path.into(), metadata: BTreeMap::new(), tensors: BTreeMap::new(), unread: BTreeMap::new() };
         for _ in 0..entries {
             let key = reader.text()?;
-            metadata.insert(key, reader.value()?);
+            part.metadata.insert(key, reader.value()?);
         }
-        let mut gguf = Self { path: path.into(), metadata, tensors: BTreeMap::new(), problems: Vec::new() };
         for _ in 0..tensors {
             let (name, dims) = (reader.text()?, reader.u32()?);
             if dims > 4 {
@@ -155,39 +159,124 @@ impl Gguf {
             shape.reverse();
             let (kind, offset) = (reader.u32()?, reader.u64()?);
             let Some(format) = Format::of_gguf(kind) else {
-                gguf.problems.push(format!("{name} has the unsupported number format {kind}"));
+                *part.unread.entry(kind).or_insert(0) += 1;
                 continue;
             };
             let numbers = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64));
             let bytes = numbers.and_then(|n| format.bytes(n));
             let bytes =
                 bytes.ok_or_else(|| reader.corrupt(format!("{name} is {shape:?}, which is no whole blocks")))?;
-            let entry = Entry { file: 0, shape, format, offset, bytes, order: Order::Plain };
-            if gguf.tensors.insert(name.clone(), entry).is_some() {
+            let entry = Entry { file: number, shape, format, offset, bytes, order: Order::Plain };
+            if part.tensors.insert(name.clone(), entry).is_some() {
                 return Err(reader.corrupt(format!("{name} is there twice")).into());
             }
         }
-        let align = gguf.number("general.alignment").unwrap_or(32.0).clamp(1.0, 65536.0) as u64;
-        let start = reader.file.stream_position().map_err(fail)?.next_multiple_of(align);
-        for (name, entry) in &mut gguf.tensors {
-            let offset = start.checked_add(entry.offset);
-            match offset.filter(|o| o.checked_add(entry.bytes).is_some_and(|end| end <= length)) {
-                Some(offset) => entry.offset = offset,
+        let align = part.metadata.get("general.alignment").and_then(Value::number).unwrap_or(32.0).clamp(1.0, 65536.0);
+        let start = reader.file.stream_position().map_err(fail)?.next_multiple_of(align as u64);
+        for (name, entry) in &mut part.tensors {
+            let place = start.checked_add(entry.offset).and_then(|from| Some((from, from.checked_add(entry.bytes)?)));
+            match place {
+                Some((from, to)) if to <= length => entry.offset = from,
+                Some((_, to)) => {
+                    let problem = format!("{name} ends at byte {to}, the file at {length}; download it again");
+                    return Err(reader.corrupt(problem).into());
+                }
                 None => return Err(reader.corrupt(format!("{name} ends after the file does")).into()),
             }
+        }
+        Ok(part)
+    }
+
+    /// Checks that this is part `number`, from 0, of `parts`.
+    fn check_place(&self, number: usize, parts: usize) -> Result<()> {
+        let size = |key: &str| self.metadata.get(key).and_then(Value::number).map(|n| n as usize);
+        let (own, of) = (size("split.no").unwrap_or(0), size("split.count").unwrap_or(1).max(1));
+        if (own, of) == (number, parts) {
+            return Ok(());
+        }
+        let problem = format!(
+            "it is part {} of {of}, and was read as part {} of {parts}; parts are found by names that end in \
+             -00001-of-{of:05}.gguf, or join them by `llama-gguf-split --merge`",
+            own + 1,
+            number + 1
+        );
+        Err(Error::corrupt(&self.path, problem).into())
+    }
+}
+
+/// Checks the first bytes of a file: format, byte order, version.
+fn check_start(path: &Path, start: &[u8]) -> Result<()> {
+    let refuse = |problem: String| Err(Error::corrupt(path, problem).into());
+    if lfs_pointer(start) {
+        return Err(lfs_pointer_error(path).into());
+    }
+    let Some((magic, rest)) = start.split_first_chunk::<4>() else {
+        return refuse("not a GGUF file: it has no 4 bytes".into());
+    };
+    match magic {
+        b"GGUF" => {}
+        b"lmgg" | b"fmgg" | b"tjgg" | b"algg" => {
+            let name: String = magic.iter().rev().map(|&byte| char::from(byte)).collect();
+            return refuse(format!("it is in the old format {name}, from before GGUF; take the model as GGUF"));
+        }
+        _ => return refuse("not a GGUF file".into()),
+    }
+    let Some((version, _)) = rest.split_first_chunk::<4>() else {
+        return refuse("not a whole GGUF file: it ends after 4 bytes".into());
+    };
+    match (u32::from_le_bytes(*version), u32::from_be_bytes(*version)) {
+        (2 | 3, _) => Ok(()),
+        (_, version @ 1..=3) => refuse(format!(
+            "big-endian GGUF, version {version} (supported: little-endian); convert it by `gguf-convert-endian`"
+        )),
+        (version, _) => refuse(format!("GGUF version {version} (supported: 2 and 3); convert the model anew")),
+    }
+}
+
+impl Gguf {
+    /// Reads everything but the tensors' numbers, from one file or from all parts in their order.
+    ///
+    /// # Errors
+    /// Names the path and what is wrong with the file, or what it is in that is not read.
+    pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
+        let mut gguf = Self { paths: paths.to_vec(), metadata: BTreeMap::new(), tensors: BTreeMap::new() };
+        let mut unread = BTreeMap::new();
+        for (number, path) in paths.iter().enumerate() {
+            let part = Part::read(path, number)?;
+            part.check_place(number, paths.len())?;
+            // The first part has the keys of the whole.
+            if number == 0 {
+                gguf.metadata = part.metadata;
+            }
+            for (name, entry) in part.tensors {
+                if gguf.tensors.insert(name.clone(), entry).is_some() {
+                    return Err(Error::corrupt(path, format!("not a whole GGUF file: {name} is there twice")).into());
+                }
+            }
+            for (kind, tensors) in part.unread {
+                *unread.entry(kind).or_insert(0) += tensors;
+            }
+        }
+        if !unread.is_empty() {
+            let found = |(kind, tensors): (&u32, &usize)| format!("{} ({tensors} tensors)", ggml_name(*kind));
+            let found = unread.iter().map(found).collect::<Vec<_>>().join(", ");
+            let problem = format!("its weights are in {found}, which is not read; take one in {}", ggml_formats_read());
+            return Err(Error::corrupt(gguf.path(), problem).into());
         }
         Ok(gguf)
     }
 
+    /// The file, or the first part.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.paths.first().map_or(Path::new(""), PathBuf::as_path)
+    }
+
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 
     pub(crate) fn number(&self, key: &str) -> Option<f64> {
-        match self.metadata.get(key)? {
-            Value::Number(n) => Some(*n),
-            _ => None,
-        }
+        self.metadata.get(key)?.number()
     }
 
     pub(crate) fn flag(&self, key: &str) -> Option<bool> {
@@ -221,7 +310,7 @@ impl Gguf {
     /// A whole number that the model cannot do without.
     pub(crate) fn size(&self, key: &str) -> Result<usize> {
         let fits = |n: &f64| (0.0..1e9).contains(n) && n.fract() == 0.0;
-        let lacks = || LlmError::from(Error::corrupt(&self.path, format!("the key {key} is missing or no size")));
+        let lacks = || LlmError::from(Error::corrupt(self.path(), format!("the key {key} is missing or no size")));
         self.number(key).filter(fits).map(|n| n as usize).ok_or_else(lacks)
     }
 }

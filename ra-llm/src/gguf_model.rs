@@ -1,9 +1,9 @@
 //! What a GGUF file holds under the names of a Hugging Face folder: configuration, tensors, tokenizer.
+use crate::config::Config;
 use crate::gguf::Gguf;
-use crate::load::Config;
 use crate::weights::Order;
 use crate::{Gpt2Config, LlamaConfig, LlmError, Result, Weights};
-use ra_core::Error;
+use ra_core::{Error, Pooling};
 use std::collections::BTreeMap;
 
 /// Architectures, by their names in GGUF; Mistral's is `llama`.
@@ -56,7 +56,10 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
         let scaling = gguf.text(&format!("{architecture}.rope.scaling.type")).filter(|kind| *kind != "none");
         // Llama 3 keeps its scaled angles as a tensor.
         let scaling = scaling.or(has("rope_freqs.weight").then_some("rope_freqs"));
-        return Ok(Config::Llama(LlamaConfig {
+        if number("expert_count").is_some_and(|experts| experts > 0.0) {
+            return Err(Error::corrupt(gguf.path(), "a mixture of experts, which is not supported").into());
+        }
+        let config = LlamaConfig {
             vocab_size: vocabulary(),
             hidden_size: size("embedding_length")?,
             intermediate_size: size("feed_forward_length")?,
@@ -76,7 +79,12 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
             sliding_window: number("attention.sliding_window").map(|n| n as usize),
             use_sliding_window: None,
             model_type: architecture.clone(),
-        }));
+        };
+        if let Some(turned) = number("rope.dimension_count").filter(|&turned| turned != config.head() as f64) {
+            let problem = format!("{turned} of {} numbers of a head are turned (supported: all)", config.head());
+            return Err(Error::corrupt(gguf.path(), problem).into());
+        }
+        return Ok(Config::Llama(config));
     }
     if architecture == "gpt2" {
         return Ok(Config::Gpt2(Gpt2Config {
@@ -90,6 +98,7 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
                 .ok_or_else(|| lacks("attention.layer_norm_epsilon"))?,
             activation_function: "gelu_new".into(),
             scale_attn_by_inverse_layer_idx: false,
+            scale_attn_weights: true,
         }));
     }
     Err(LlmError::Architecture {
@@ -97,6 +106,17 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
         found: architecture,
         supported: "llama, mistral, qwen2, qwen3, gpt2 in GGUF",
     })
+}
+
+/// The pooling that a file of an embedding model asks for.
+pub(crate) fn pooling(gguf: &Gguf) -> Option<Pooling> {
+    let architecture = gguf.text("general.architecture")?;
+    match gguf.size(&format!("{architecture}.pooling_type")).ok()? {
+        1 => Some(Pooling::Mean),
+        2 => Some(Pooling::First),
+        3 => Some(Pooling::Last),
+        _ => None,
+    }
 }
 
 /// The tensors under their names in a Hugging Face folder.
@@ -117,7 +137,7 @@ pub(crate) fn weights(gguf: Gguf, config: &Config) -> Result<Weights> {
         let (_, own) = names.iter().find(|(gguf, _)| *gguf == stem)?;
         Some(format!("{layer}{own}.{kind}"))
     };
-    let path = gguf.path().to_path_buf();
+    let paths = gguf.paths().to_vec();
     let mut tensors = BTreeMap::new();
     for (name, mut entry) in gguf.tensors {
         let name = rename(&name).unwrap_or(name);
@@ -138,5 +158,5 @@ pub(crate) fn weights(gguf: Gguf, config: &Config) -> Result<Weights> {
         }
         tensors.insert(name, entry);
     }
-    Weights::from_parts(&path, tensors, gguf.problems)
+    Weights::from_parts(&paths, tensors)
 }

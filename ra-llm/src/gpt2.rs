@@ -1,13 +1,14 @@
 //! GPT-2 (Radford et al., 2019): pre-norm, causal, learned positions.
+use crate::config::unsupported;
 use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
-use crate::{Weights, unsupported};
+use crate::{Reading, Weights};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{Activation, FrozenLinear, Layout};
 use ra_core::{LanguageModel, LmSpec, Pooling};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The part of a GPT-2 `config.json` that decides the computation.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Gpt2Config {
     /// Rows of the token table.
     pub vocab_size: usize,
@@ -18,17 +19,39 @@ pub struct Gpt2Config {
     /// Attention heads.
     pub n_head: usize,
     /// Longest text.
+    #[serde(default = "positions")]
     pub n_positions: usize,
     /// Inner width of the feed-forward block; four times the width where it is not given.
     #[serde(default)]
     pub n_inner: Option<usize>,
     /// Stabiliser of the layer norms.
+    #[serde(default = "epsilon")]
     pub layer_norm_epsilon: f64,
     /// Activation; `gelu_new` is the approximation by a hyperbolic tangent.
+    #[serde(default = "activation")]
     pub activation_function: String,
     /// A variant that is not supported.
     #[serde(default)]
     pub scale_attn_by_inverse_layer_idx: bool,
+    /// Whether scores are divided by the root of a head's width; what does not is not supported.
+    #[serde(default = "scaled")]
+    pub scale_attn_weights: bool,
+}
+
+fn positions() -> usize {
+    1024
+}
+
+fn epsilon() -> f64 {
+    1e-5
+}
+
+fn activation() -> String {
+    "gelu_new".into()
+}
+
+fn scaled() -> bool {
+    true
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +80,7 @@ impl Gpt2Config {
         let tanh = matches!(self.activation_function.as_str(), "gelu_new" | "gelu_pytorch_tanh");
         unsupported(&[
             (!tanh, format!("activation_function {:?} (supported: gelu_new)", self.activation_function)),
+            (!self.scale_attn_weights, "scale_attn_weights false (supported: true)".into()),
             (self.scale_attn_by_inverse_layer_idx, "scale_attn_by_inverse_layer_idx (supported: false)".into()),
             (
                 self.n_head == 0 || !self.n_embd.is_multiple_of(self.n_head.max(1)),
@@ -67,7 +91,7 @@ impl Gpt2Config {
     }
 
     /// Takes the tensors out of `weights`; what did not fit is told by [`Weights::finish`].
-    pub fn build(&self, weights: &mut Weights, pooling: Option<Pooling>, device: &Device) -> Box<dyn LanguageModel> {
+    pub fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
         let (width, epsilon) = (self.n_embd, self.layer_norm_epsilon as f32);
         let inner = self.n_inner.unwrap_or(4 * width);
         let layer = |weights: &mut Weights, index: usize| {
@@ -97,9 +121,9 @@ impl Gpt2Config {
         let spec = LmSpec {
             layers: self.n_layer,
             width,
-            max_tokens: self.n_positions,
+            max_tokens: reading.at_most(self.n_positions),
             causal: true,
-            pooling: pooling.unwrap_or(Pooling::Last),
+            pooling: reading.pooling.unwrap_or(Pooling::Last),
         };
         Box::new(Transformer { body, heads: self.n_head, shared_heads: self.n_head, spec, device: device.clone() })
     }

@@ -5,8 +5,9 @@
 //! because nothing else in the workspace may depend on `tokenizers`. No Python, no pickles: weights are safetensors.
 //!
 //! Architectures: BERT (MiniLM and other sentence encoders), GPT-2, Llama, Mistral, Qwen2 and Qwen3. Files: a Hugging Face
-//! folder (`config.json`, `model.safetensors` or shards, `tokenizer.json`; f32, f16, bf16), or one GGUF file with
-//! everything in it.
+//! folder (`config.json`, `model.safetensors` or shards, `tokenizer.json` or BERT's `vocab.txt`; f32, f16, bf16), a folder
+//! of sentence-transformers around one, whose pooling and longest text hold, or GGUF with everything in it, whole or in
+//! parts.
 //!
 //! # Example
 //! ```no_run
@@ -15,7 +16,7 @@
 //! let device = open_device(Backend::Cpu)?;
 //! let lm = ra_llm::load("models/minilm".as_ref(), None, &device)?;
 //! let (open, close) = lm.tokenizer.frame();
-//! let words = lm.tokenizer.tokenize(&["Toy Story"]).remove(0);
+//! let words = lm.tokenizer.tokenize(&["Toy Story"])?.remove(0);
 //! let text: Vec<u32> = [open, words, close].concat();
 //! let vector = encode(&lm.model, &TextBatch::from_rows(&[&text], &device), None).pooled; // [1, width]
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -23,25 +24,30 @@
 #![recursion_limit = "256"]
 
 mod bert;
+mod config;
+mod document;
 mod error;
+mod folder;
 mod format;
 mod gguf;
 mod gguf_model;
+mod gguf_parts;
 mod gguf_tokenizer;
 mod gpt2;
 mod llama;
 mod load;
+mod names;
 mod tokenizer;
 mod transformer;
 mod untrained;
+mod weight_files;
 mod weights;
 
 pub use bert::BertConfig;
 pub use error::{LlmError, Result};
 pub use gpt2::Gpt2Config;
 pub use llama::LlamaConfig;
-pub(crate) use load::unsupported;
-pub use load::{PretrainedLm, load, load_weights};
+pub use load::{PretrainedLm, Reading, load, load_weights};
 pub use tokenizer::HfTokenizer;
 pub use untrained::write_untrained_gpt2;
 pub use weights::Weights;

@@ -1,18 +1,19 @@
 //! Llama (Touvron et al., 2023) and the models of its shape: Mistral, Qwen2 (biases on queries, keys and values), Qwen3
 //! (norms on the heads of queries and keys).
+use crate::config::unsupported;
 use crate::transformer::{Angles, Block, Body, Norm, Rotary, Transformer, by_rows, look_up};
-use crate::{Weights, unsupported};
+use crate::{Reading, Weights};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::fused::{FrozenLinear, gated_silu};
 use ra_core::{LanguageModel, LmSpec, Pooling};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Longest text: prompts are short, and a table of angles for 131,072 positions is not.
 const MOST_TOKENS: usize = 8192;
 
 /// The part of a Llama-like `config.json` that decides the computation.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LlamaConfig {
     /// `llama`, `mistral`, `qwen2` or `qwen3`.
     pub model_type: String,
@@ -33,8 +34,10 @@ pub struct LlamaConfig {
     #[serde(default)]
     pub head_dim: Option<usize>,
     /// Longest text.
+    #[serde(default = "positions")]
     pub max_position_embeddings: usize,
     /// Stabiliser of the norms.
+    #[serde(default = "epsilon")]
     pub rms_norm_eps: f64,
     /// Base of the rotary angles.
     #[serde(default)]
@@ -60,6 +63,14 @@ pub struct LlamaConfig {
     /// Whether the window counts; Qwen2 has one that does not.
     #[serde(default)]
     pub use_sliding_window: Option<bool>,
+}
+
+fn positions() -> usize {
+    2048
+}
+
+fn epsilon() -> f64 {
+    1e-6
 }
 
 fn silu() -> String {
@@ -95,8 +106,10 @@ impl LlamaConfig {
         [heads, self.num_key_value_heads.unwrap_or(heads)]
     }
 
-    fn head(&self) -> usize {
-        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    pub(crate) fn head(&self) -> usize {
+        // Qwen3 takes 128 for granted, whatever the width.
+        let granted = (self.model_type == "qwen3").then_some(128);
+        self.head_dim.or(granted).unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
     /// Inputs and outputs of a layer's matrices.
@@ -144,7 +157,7 @@ impl LlamaConfig {
     }
 
     /// Takes the tensors out of `weights`; what did not fit is told by [`Weights::finish`].
-    pub fn build(&self, weights: &mut Weights, pooling: Option<Pooling>, device: &Device) -> Box<dyn LanguageModel> {
+    pub fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
         let (width, inner, epsilon) = (self.hidden_size, self.intermediate_size, self.rms_norm_eps as f32);
         let ([heads, shared], head) = (self.heads(), self.head());
         let qkv_bias = self.attention_bias.unwrap_or(self.model_type == "qwen2");
@@ -166,7 +179,7 @@ impl LlamaConfig {
             Layer { attention_norm, query, key, value, head_norms, output, inner_norm, gate, up, down }
         };
         let window = self.sliding_window.filter(|_| self.use_sliding_window != Some(false)).unwrap_or(usize::MAX);
-        let max_tokens = self.max_position_embeddings.min(window).min(MOST_TOKENS);
+        let max_tokens = reading.at_most(self.max_position_embeddings.min(window).min(MOST_TOKENS));
         let body = Llama {
             tokens: weights.tensor("embed_tokens.weight", [self.vocab_size, width], device),
             layers: (0..self.num_hidden_layers).map(|index| layer(weights, index)).collect(),
@@ -179,7 +192,7 @@ impl LlamaConfig {
             width,
             max_tokens,
             causal: true,
-            pooling: pooling.unwrap_or(Pooling::Last),
+            pooling: reading.pooling.unwrap_or(Pooling::Last),
         };
         Box::new(Transformer { body, heads, shared_heads: shared, spec, device: device.clone() })
     }

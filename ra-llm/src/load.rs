@@ -1,9 +1,11 @@
 //! From a model folder or file to a frozen model.
+use crate::config::Config;
+use crate::folder::Folder;
 use crate::gguf::Gguf;
-use crate::{BertConfig, Gpt2Config, HfTokenizer, LlamaConfig, LlmError, Result, Weights, gguf_model};
+use crate::{HfTokenizer, LlmError, Result, Weights, gguf_model, gguf_parts};
 use burn::tensor::Device;
-use ra_core::{Error, Fingerprint, LanguageModel, Pooling, check_room, read_json};
-use serde::de::DeserializeOwned;
+use ra_core::{Error, Fingerprint, LanguageModel, Pooling, check_room, fingerprint};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// A frozen language model with its tokenizer.
@@ -13,37 +15,53 @@ pub struct PretrainedLm {
     pub model: Box<dyn LanguageModel>,
     /// Its tokenizer.
     pub tokenizer: HfTokenizer,
-    /// Fingerprint of the weights.
+    /// The identity of the model: of everything in its files that can change a number.
+    ///
+    /// It covers the configuration as it was understood, defaults filled in (how its file is written does not count);
+    /// the tokenizer; the content of all weight files (of a GGUF model that is everything); and what the folder around
+    /// the model asks for: pooling, longest text, lower case. It does not cover what the caller chooses: the pooling given
+    /// to [`load`], precision and device.
     pub fingerprint: Fingerprint,
     /// Parameters of the model, frozen all of them.
     pub params: usize,
 }
 
-/// Loads a language model: a Hugging Face folder (`config.json`, `model.safetensors` or shards of it, `tokenizer.json`),
-/// a `.gguf` file, or a folder with one such file. `pooling` overrides the architecture's own.
+/// How a text is read: what the caller, or else the model's own files, ask for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Reading {
+    /// How a text becomes one vector; the architecture's own way where nobody asks.
+    pub pooling: Option<Pooling>,
+    /// Longest text in tokens; what the architecture can read where nobody asks.
+    pub max_tokens: Option<usize>,
+}
+
+impl Reading {
+    /// The longest text of an architecture that can read `most` tokens.
+    pub(crate) fn at_most(self, most: usize) -> usize {
+        self.max_tokens.map_or(most, |asked| asked.min(most))
+    }
+}
+
+/// Loads a language model: a Hugging Face folder (`config.json`, `model.safetensors` or shards of it, `tokenizer.json`
+/// or `vocab.txt`), a folder of sentence-transformers, a GGUF file or a part of one, or a folder with one such model.
+/// `pooling` overrides the one that the folder asks for, and the architecture's own.
 ///
 /// # Errors
-/// [`LlmError`] names the file and everything that does not fit.
+/// [`LlmError`] names the file and what does not fit.
 pub fn load(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<PretrainedLm> {
-    let (tokenizer, from, model) = match gguf_file(path)? {
-        Some(file) => {
-            let gguf = Gguf::open(&file)?;
-            (HfTokenizer::from_gguf(&gguf)?, file, model_of_gguf(gguf, pooling, device)?)
-        }
-        None => {
-            let from = path.join("tokenizer.json");
-            (HfTokenizer::read(&from)?, from, model_of_folder(path, pooling, device)?)
-        }
-    };
-    if tokenizer.vocabulary() > model.vocabulary {
-        let problem = format!(
-            "{} tokens, but the model knows {}; is it another model's?",
-            tokenizer.vocabulary(),
-            model.vocabulary
-        );
+    let opened = Opened::open(path)?;
+    let (tokenizer, from) = opened.tokenizer()?;
+    let config = opened.config.identity().map_err(|e| Error::corrupt(&from, e.to_string()))?;
+    let asked = opened.asked();
+    let (model, vocabulary) = (opened.config.vocabulary(), tokenizer.vocabulary());
+    let built = opened.build(pooling, device)?;
+    if vocabulary > model {
+        let problem = format!("{vocabulary} tokens, but the model knows {model}; is it another model's?");
         return Err(Error::corrupt(from, problem).into());
     }
-    Ok(PretrainedLm { model: model.model, tokenizer, fingerprint: model.fingerprint, params: model.params })
+    let parts = [config, tokenizer.fingerprint().to_string(), built.fingerprint.to_string(), asked];
+    let fingerprint = fingerprint(parts.iter().map(String::as_bytes));
+    Ok(PretrainedLm { model: built.model, tokenizer, fingerprint, params: built.params })
 }
 
 /// Loads a model without its tokenizer.
@@ -51,52 +69,88 @@ pub fn load(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Pr
 /// # Errors
 /// As [`load`].
 pub fn load_weights(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Box<dyn LanguageModel>> {
-    let model = match gguf_file(path)? {
-        Some(file) => model_of_gguf(Gguf::open(&file)?, pooling, device)?,
-        None => model_of_folder(path, pooling, device)?,
-    };
-    Ok(model.model)
+    Ok(Opened::open(path)?.build(pooling, device)?.model)
 }
 
-/// The GGUF file that `path` is, or that alone lies in it.
-fn gguf_file(path: &Path) -> Result<Option<PathBuf>> {
-    let is_gguf = |p: &Path| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
-    if !path.is_dir() {
-        return Ok(is_gguf(path).then(|| path.into()));
-    }
-    if path.join("config.json").exists() {
-        return Ok(None);
-    }
-    let entries = std::fs::read_dir(path).map_err(|e| Error::io(path, "cannot read", e))?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|p| is_gguf(p)).collect();
-    if files.len() > 1 {
-        let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
-        return Err(Error::corrupt(path, format!("several GGUF files, name one: {}", names.join(", "))).into());
-    }
-    Ok(files.pop())
+/// What a path holds, looked at and found to be computable; its weights are still on disk.
+struct Opened {
+    config: Config,
+    source: Source,
 }
 
-struct Model {
+enum Source {
+    Gguf(Gguf),
+    Folder(Folder),
+}
+
+struct Built {
     model: Box<dyn LanguageModel>,
-    vocabulary: usize,
     params: usize,
+    /// Of the weight files.
     fingerprint: Fingerprint,
 }
 
-fn model_of_folder(folder: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Model> {
-    let path = folder.join("config.json");
-    let config = Config::read(&path)?;
-    config.check().map_err(|problem| Error::corrupt(&path, problem))?;
-    build(&config, Weights::open(folder, config.prefixes())?, pooling, device)
+impl Opened {
+    fn open(path: &Path) -> Result<Self> {
+        let (config, source, from) = match gguf_parts::find(path)? {
+            Some(files) => {
+                let gguf = Gguf::open(&files)?;
+                let from = gguf.path().to_path_buf();
+                (gguf_model::config(&gguf)?, Source::Gguf(gguf), from)
+            }
+            None => {
+                let folder = Folder::open(path)?;
+                let from = folder.config();
+                (Config::read(&from)?, Source::Folder(folder), from)
+            }
+        };
+        config.check().map_err(|problem| Error::corrupt(from, problem))?;
+        Ok(Self { config, source })
+    }
+
+    /// The tokenizer, and the file that it is from.
+    fn tokenizer(&self) -> Result<(HfTokenizer, PathBuf)> {
+        match &self.source {
+            Source::Gguf(gguf) => Ok((HfTokenizer::from_gguf(gguf)?, gguf.path().into())),
+            Source::Folder(folder) => {
+                HfTokenizer::of_folder(&folder.model, matches!(self.config, Config::Bert(_)), folder.lowercase)
+            }
+        }
+    }
+
+    /// What the files around the model ask for, as part of its identity.
+    fn asked(&self) -> String {
+        match &self.source {
+            // It is in the file.
+            Source::Gguf(_) => String::new(),
+            Source::Folder(Folder { pooling, max_tokens, lowercase, .. }) => {
+                format!("{:?} {max_tokens:?} {lowercase}", pooling.as_ref().map(|(asked, _)| asked))
+            }
+        }
+    }
+
+    fn build(self, pooling: Option<Pooling>, device: &Device) -> Result<Built> {
+        let Self { config, source } = self;
+        let (reading, weights) = match source {
+            Source::Gguf(gguf) => {
+                let reading = Reading { pooling: pooling.or_else(|| gguf_model::pooling(&gguf)), max_tokens: None };
+                (reading, gguf_model::weights(gguf, &config)?)
+            }
+            Source::Folder(folder) => {
+                let reading = Reading { pooling: folder.choose_pooling(pooling)?, max_tokens: folder.max_tokens };
+                (reading, Weights::open(&folder.model, config.token_table())?)
+            }
+        };
+        build(&config, weights, reading, device)
+    }
 }
 
-fn model_of_gguf(gguf: Gguf, pooling: Option<Pooling>, device: &Device) -> Result<Model> {
-    let config = gguf_model::config(&gguf)?;
-    config.check().map_err(|problem| Error::corrupt(gguf.path(), problem))?;
-    build(&config, gguf_model::weights(gguf, &config)?, pooling, device)
-}
-
-fn build(config: &Config, mut weights: Weights, pooling: Option<Pooling>, device: &Device) -> Result<Model> {
+fn build(config: &Config, mut weights: Weights, reading: Reading, device: &Device) -> Result<Built> {
+    weights.check_formats()?;
+    if let (Config::Bert(_), Some(relative)) = (config, weights.relative_of_bert()) {
+        let problem = format!("its tensors are those of {relative}, a relative of bert that is not supported");
+        return Err(Error::corrupt(weights.path(), problem).into());
+    }
     let params = weights.params();
     // What is missing is made of zeros until all is told: not for a configuration that is another model's, or a lie.
     let asked = config.numbers();
@@ -108,96 +162,11 @@ fn build(config: &Config, mut weights: Weights, pooling: Option<Pooling>, device
     }
     let remedy = "free some, or take a smaller language model";
     check_room(&format!("loading {}", weights.path().display()), params as u64, device, remedy)?;
-    let model = match config {
-        Config::Bert(c) => c.build(&mut weights, pooling, device),
-        Config::Gpt2(c) => c.build(&mut weights, pooling, device),
-        Config::Llama(c) => c.build(&mut weights, pooling, device),
-    };
+    let model = config.build(&mut weights, reading, device);
     let fingerprint = weights.fingerprint().clone();
     weights.finish()?;
     if model.spec().causal && model.spec().pooling == Pooling::First {
         tracing::warn!("pooling first: the first token of a causal model reads nothing of the text; use last or mean");
     }
-    Ok(Model { model, vocabulary: config.vocabulary(), params, fingerprint })
-}
-
-/// The architectures that are built in.
-pub(crate) enum Config {
-    Bert(BertConfig),
-    Gpt2(Gpt2Config),
-    Llama(LlamaConfig),
-}
-
-impl Config {
-    fn read(path: &Path) -> Result<Self> {
-        let config: serde_json::Value = read_json(path)?;
-        let kind = config.get("model_type").and_then(|t| t.as_str()).unwrap_or("none").to_string();
-        fn of<C: DeserializeOwned>(path: &Path, config: serde_json::Value) -> Result<C> {
-            Ok(serde_json::from_value(config).map_err(|e| Error::corrupt(path, e.to_string()))?)
-        }
-        match kind.as_str() {
-            "bert" => of(path, config).map(Self::Bert),
-            "gpt2" => of(path, config).map(Self::Gpt2),
-            "llama" | "mistral" | "qwen2" | "qwen3" => of(path, config).map(Self::Llama),
-            _ => Err(LlmError::Architecture {
-                path: path.into(),
-                found: kind,
-                supported: "bert, gpt2, llama, mistral, qwen2, qwen3",
-            }),
-        }
-    }
-
-    fn check(&self) -> Result<(), String> {
-        match self {
-            Self::Bert(config) => config.check(),
-            Self::Gpt2(config) => config.check(),
-            Self::Llama(config) => config.check(),
-        }
-    }
-
-    /// Numbers of the large tensors, if they can be counted.
-    fn numbers(&self) -> Option<u64> {
-        let (layers, layer, around) = match self {
-            Self::Bert(c) => {
-                let width = c.hidden_size;
-                let inner = [width, c.intermediate_size];
-                let rows = [c.vocab_size, c.max_position_embeddings, c.type_vocab_size].map(|rows| [rows, width]);
-                (c.num_hidden_layers, vec![[width, width]; 4].into_iter().chain([inner; 2]).collect(), rows.to_vec())
-            }
-            Self::Gpt2(c) => {
-                let width = c.n_embd;
-                let inner = [width, c.n_inner.unwrap_or_else(|| width.saturating_mul(4))];
-                let layer = vec![[width, width]; 4].into_iter().chain([inner; 2]).collect();
-                (c.n_layer, layer, vec![[c.vocab_size, width], [c.n_positions, width]])
-            }
-            Self::Llama(c) => (c.num_hidden_layers, c.matrices(), vec![[c.vocab_size, c.hidden_size]]),
-        };
-        let sum = |all: Vec<[usize; 2]>| {
-            all.iter().try_fold(0u64, |sum, &[a, b]| sum.checked_add((a as u64).checked_mul(b as u64)?))
-        };
-        sum(layer)?.checked_mul(layers as u64)?.checked_add(sum(around)?)
-    }
-
-    fn vocabulary(&self) -> usize {
-        match self {
-            Self::Bert(config) => config.vocab_size,
-            Self::Gpt2(config) => config.vocab_size,
-            Self::Llama(config) => config.vocab_size,
-        }
-    }
-
-    /// What the names of tensors may begin with, when the file is of the model with a head.
-    fn prefixes(&self) -> &'static [&'static str] {
-        match self {
-            Self::Bert(_) => &["bert."],
-            Self::Gpt2(_) => &["transformer."],
-            Self::Llama(_) => &["model."],
-        }
-    }
-}
-
-/// All that a configuration asks for and that cannot be computed.
-pub(crate) fn unsupported(asked: &[(bool, String)]) -> Result<(), String> {
-    let asked: Vec<&str> = asked.iter().filter(|(found, _)| *found).map(|(_, what)| what.as_str()).collect();
-    if asked.is_empty() { Ok(()) } else { Err(format!("not supported: {}", asked.join("; "))) }
+    Ok(Built { model, params, fingerprint })
 }

@@ -1,14 +1,28 @@
-//! Tokenizers in the Hugging Face format.
-use crate::Result;
-use ra_core::{Error, guarded, read_bytes};
-use std::path::Path;
+//! Tokenizers in the Hugging Face format, and those that a folder keeps as the word list of BERT.
+use crate::document::{read_optional, read_text};
+use crate::{LlmError, Result};
+use ra_core::{Error, Fingerprint, fingerprint, guarded};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Longest text that an error repeats, in characters.
+const LONGEST_SHOWN: usize = 80;
 
 /// A `tokenizer.json`, without the padding and truncation that may be baked into it.
+///
+/// The names of special tokens in a text, such as `[SEP]` or `<|endoftext|>`, are words like any other there; what
+/// stands around a text is added apart, as [`Tokenizer::frame`](ra_core::Tokenizer::frame) says.
 #[derive(Debug)]
 pub struct HfTokenizer {
     inner: tokenizers::Tokenizer,
+    /// Names of special tokens.
+    special: HashMap<u32, String>,
     open: Vec<u32>,
     close: Vec<u32>,
+    lowercase: bool,
+    fingerprint: Fingerprint,
 }
 
 impl HfTokenizer {
@@ -17,52 +31,138 @@ impl HfTokenizer {
     /// # Errors
     /// Names the path and what is wrong with the file.
     pub fn read(path: &Path) -> Result<Self> {
-        guarded(path, || Self::read_whole(path))
+        guarded(path, || {
+            let json = read_text(path)?;
+            let corrupt = |e: tokenizers::Error| Error::corrupt(path, format!("not a whole tokenizer.json: {e}"));
+            let mut inner = tokenizers::Tokenizer::from_bytes(&json).map_err(corrupt)?;
+            // Sentence encoders ship padding to 128 and truncation at 128; prompts are cut by whole titles instead.
+            inner.with_padding(None);
+            inner.with_truncation(None).map_err(corrupt)?;
+            // Special tokens stand where an ordinary word does not.
+            let bare = inner.encode("a", false).map_err(corrupt)?;
+            let framed = inner.encode("a", true).map_err(corrupt)?;
+            let ids = framed.get_ids();
+            let at = ids.windows(bare.len().max(1)).position(|w| w == bare.get_ids()).ok_or_else(|| {
+                let problem = "its special tokens do not stand around the text; such a tokenizer is not supported";
+                Error::corrupt(path, problem)
+            })?;
+            let (open, close) = (ids[..at].to_vec(), ids[at + bare.len()..].to_vec());
+            Ok(Self::new(inner, &json, open, close))
+        })
     }
 
-    fn read_whole(path: &Path) -> Result<Self> {
-        let corrupt = |e: tokenizers::Error| Error::corrupt(path, format!("not a whole tokenizer.json: {e}"));
-        let mut inner = tokenizers::Tokenizer::from_bytes(read_bytes(path)?).map_err(corrupt)?;
-        // Sentence encoders ship padding to 128 and truncation at 128; prompts are cut by whole titles instead.
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(corrupt)?;
-        // Special tokens stand where an ordinary word does not.
-        let bare = inner.encode("a", false).map_err(corrupt)?;
-        let framed = inner.encode("a", true).map_err(corrupt)?;
-        let ids = framed.get_ids();
-        let at = ids.windows(bare.len().max(1)).position(|w| w == bare.get_ids()).ok_or_else(|| {
-            Error::corrupt(path, "its special tokens do not stand around the text; such a tokenizer is not supported")
-        })?;
-        let (open, close) = (ids[..at].to_vec(), ids[at + bare.len()..].to_vec());
-        Ok(Self { inner, open, close })
+    /// The tokenizer of a model folder, and the file that it is from: `tokenizer.json`, or the `vocab.txt` of a BERT.
+    pub(crate) fn of_folder(folder: &Path, bert: bool, lowercase: bool) -> Result<(Self, PathBuf)> {
+        let [today, words] = ["tokenizer.json", "vocab.txt"].map(|name| folder.join(name));
+        let (tokenizer, from) = if !today.is_file() && bert && words.is_file() {
+            (Self::from_words(&words)?, words)
+        } else if !today.exists() {
+            let problem = "it is not there; make it by `python3 -c \"from transformers import AutoTokenizer; \
+                           AutoTokenizer.from_pretrained('.').save_pretrained('.')\"` in its folder";
+            return Err(Error::corrupt(today, problem).into());
+        } else {
+            (Self::read(&today)?, today)
+        };
+        Ok((Self { lowercase, ..tokenizer }, from))
+    }
+
+    /// The tokenizer of BERT over a list of its words, one a line; `tokenizer_config.json` beside it says whether text
+    /// is made lower case, and where it does not, a list with a capital letter in it is of a model that knows capitals.
+    fn from_words(path: &Path) -> Result<Self> {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Settings {
+            do_lower_case: Option<bool>,
+            strip_accents: Option<bool>,
+            tokenize_chinese_chars: Option<bool>,
+        }
+        let text = String::from_utf8(read_text(path)?).map_err(|_| Error::corrupt(path, "not UTF-8 text"))?;
+        let words: Map<String, Value> =
+            text.lines().enumerate().map(|(id, word)| (word.to_string(), id.into())).collect();
+        let id = |word: &str| {
+            let id = words.get(word).and_then(Value::as_u64).map(|id| id as u32);
+            id.ok_or_else(|| {
+                LlmError::from(Error::corrupt(path, format!("it is no list of BERT's words: {word} is missing")))
+            })
+        };
+        let (_, open, close) = (id("[UNK]")?, id("[CLS]")?, id("[SEP]")?);
+        let file = path.with_file_name("tokenizer_config.json");
+        let settings: Settings = read_optional(&file)?.unwrap_or_default();
+        let capitals = words.keys().any(|word| !word.starts_with('[') && word.chars().any(char::is_uppercase));
+        let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].into_iter();
+        let special = special.filter_map(|word| Some(special_token(words.get(word)?, word)));
+        let json = json!({
+            "version": "1.0",
+            "added_tokens": special.collect::<Vec<_>>(),
+            "normalizer": {
+                "type": "BertNormalizer", "clean_text": true,
+                "handle_chinese_chars": settings.tokenize_chinese_chars.unwrap_or(true),
+                "strip_accents": settings.strip_accents, "lowercase": settings.do_lower_case.unwrap_or(!capitals),
+            },
+            "pre_tokenizer": { "type": "BertPreTokenizer" },
+            "model": {
+                "type": "WordPiece", "vocab": words, "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100,
+            },
+        });
+        Self::from_json(path, &json, vec![open], vec![close])
     }
 
     /// A tokenizer put together from what `path` holds, with its special tokens known.
-    pub(crate) fn from_json(path: &Path, json: &serde_json::Value, open: Vec<u32>, close: Vec<u32>) -> Result<Self> {
+    pub(crate) fn from_json(path: &Path, json: &Value, open: Vec<u32>, close: Vec<u32>) -> Result<Self> {
         guarded(path, || {
-            let inner = tokenizers::Tokenizer::from_bytes(json.to_string());
+            let json = json.to_string();
+            let inner = tokenizers::Tokenizer::from_bytes(&json);
             let inner =
                 inner.map_err(|e| Error::corrupt(path, format!("its tokenizer cannot be put together: {e}")))?;
-            Ok(Self { inner, open, close })
+            Ok(Self::new(inner, json.as_bytes(), open, close))
         })
+    }
+
+    fn new(mut inner: tokenizers::Tokenizer, json: &[u8], open: Vec<u32>, close: Vec<u32>) -> Self {
+        inner.set_encode_special_tokens(true);
+        let added = inner.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
+        let special = added.map(|(id, token)| (id, token.content)).collect();
+        let frame = format!("{open:?} {close:?}");
+        let fingerprint = fingerprint([json, frame.as_bytes()]);
+        Self { inner, special, open, close, lowercase: false, fingerprint }
     }
 
     /// Rows that a token table needs for this vocabulary.
     pub fn vocabulary(&self) -> usize {
         self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
     }
+
+    /// Of what it was made from.
+    pub(crate) fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    fn tokens(&self, text: &str) -> ra_core::Result<Vec<u32>> {
+        let lower = self.lowercase.then(|| text.to_lowercase());
+        let text = lower.as_deref().unwrap_or(text);
+        let encoding = self.inner.encode_fast(text, false);
+        let encoding = encoding.map_err(|error| {
+            let text = text.chars().take(LONGEST_SHOWN).collect();
+            Error::Text { text, problem: error.to_string() }
+        })?;
+        // A model with the name of a special token among its words gives its id all the same: such a word is left out.
+        let named = |id: &u32| self.special.get(id).is_some_and(|name| text.contains(name.as_str()));
+        Ok(encoding.get_ids().iter().copied().filter(|id| !named(id)).collect())
+    }
+}
+
+/// A special token in the words of a `tokenizer.json`.
+pub(crate) fn special_token(id: &Value, content: &str) -> Value {
+    json!({
+        "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        "special": true,
+    })
 }
 
 impl ra_core::Tokenizer for HfTokenizer {
-    fn tokenize(&self, texts: &[&str]) -> Vec<Vec<u32>> {
-        let encode = |text: &&str| match self.inner.encode_fast(*text, false) {
-            Ok(encoding) => encoding.get_ids().to_vec(),
-            Err(error) => {
-                tracing::warn!(%error, text, "a text cannot be tokenized and counts as empty");
-                Vec::new()
-            }
-        };
-        texts.iter().map(encode).collect()
+    fn tokenize(&self, texts: &[&str]) -> ra_core::Result<Vec<Vec<u32>>> {
+        texts.iter().map(|text| self.tokens(text)).collect()
     }
 
     fn frame(&self) -> (Vec<u32>, Vec<u32>) {

@@ -1,31 +1,28 @@
 //! Named tensors of weight files, read one by one, with every problem told at once.
 use crate::format::Format;
+use crate::names::{Misfit, Spelling, one_line};
 use crate::transformer::Norm;
-use crate::{LlmError, Result};
+use crate::{LlmError, Result, weight_files};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::fused::{FrozenLinear, Layout};
 use ra_core::{Error, Fingerprint, fingerprint, fingerprint_file};
-use safetensors::Dtype;
-use safetensors::tensor::Metadata;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// The longest header of a safetensors file, as in the format's own reader.
-const MOST_HEADER: u64 = 100_000_000;
-
 /// The tensors of a model that have not been taken yet. They stay on disk until they are taken, so that a model costs
 /// little more memory than itself while it is loaded.
 ///
-/// A tensor that is missing or of the wrong shape is noted and replaced by zeros, so that [`Weights::finish`] names all
-/// problems of a file in one error.
+/// A tensor that is missing or of the wrong shape is noted and replaced by zeros, so that [`Weights::finish`] tells
+/// what is wrong with a file in one error.
 #[derive(Debug)]
 pub struct Weights {
     path: PathBuf,
     files: Vec<(PathBuf, File)>,
     entries: BTreeMap<String, Entry>,
-    problems: Vec<String>,
+    misfits: Vec<Misfit>,
+    spelling: Spelling,
     fingerprint: Fingerprint,
 }
 
@@ -53,83 +50,54 @@ pub(crate) enum Order {
 
 impl Weights {
     /// Opens the weights of a Hugging Face folder: `model.safetensors`, or the shards that
-    /// `model.safetensors.index.json` names. One of the `prefixes` of names is dropped.
+    /// `model.safetensors.index.json` names. What stands before `token_table`, the name of the table of tokens, is
+    /// dropped from every name, and what does not begin with it is no part of the model.
     ///
     /// # Errors
     /// Names the path and what is wrong with the file.
-    pub fn open(folder: &Path, prefixes: &[&str]) -> Result<Self> {
-        let index = folder.join("model.safetensors.index.json");
-        let whole = folder.join("model.safetensors");
-        let paths = if whole.exists() || !index.exists() { vec![whole] } else { shards(&index)? };
-        let prints = paths.iter().map(|p| fingerprint_file(p)).collect::<ra_core::Result<Vec<_>>>()?;
-        let path = if paths.len() == 1 { paths[0].clone() } else { index };
-        let print = match &prints[..] {
-            [one] => one.clone(),
-            many => {
-                let names: Vec<String> = many.iter().map(ToString::to_string).collect();
-                fingerprint(names.iter().map(String::as_bytes))
+    pub fn open(folder: &Path, token_table: &str) -> Result<Self> {
+        let (path, files) = weight_files::locate(folder)?;
+        let heads = files.iter().enumerate().map(|(number, file)| weight_files::read_head(file, number));
+        let heads = heads.collect::<Result<Vec<_>>>()?;
+        let names = heads.iter().flat_map(|head| head.entries.iter().map(|(name, _)| name.as_str()));
+        let spelling = Spelling::of(names, token_table).map_err(|problem| Error::corrupt(&path, problem))?;
+        let mut weights = Self { spelling, ..Self::new(path, fingerprint_files(&files)?) };
+        for (file, head) in files.into_iter().zip(heads) {
+            weights.misfits.extend(head.problems.into_iter().map(Misfit::Told));
+            weights.files.push((file, head.file));
+            let mut outside = Vec::new();
+            for (name, entry) in head.entries {
+                match weights.spelling.own(&name) {
+                    None => outside.push(name),
+                    Some(own) => {
+                        if weights.entries.insert(own, entry).is_some() {
+                            weights.misfits.push(Misfit::Told(format!("{name} is there twice")));
+                        }
+                    }
+                }
             }
-        };
-        let mut weights = Self::new(path, print);
-        for path in paths {
-            weights.add_safetensors(path, prefixes)?;
+            if !outside.is_empty() {
+                outside.sort();
+                tracing::info!(first = outside[0], tensors = outside.len(), "heads are not part of the encoder");
+            }
         }
         Ok(weights)
     }
 
     fn new(path: PathBuf, fingerprint: Fingerprint) -> Self {
-        Self { path, files: Vec::new(), entries: BTreeMap::new(), problems: Vec::new(), fingerprint }
+        let (files, entries, misfits) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { path, files, entries, misfits, fingerprint, spelling: Spelling::default() }
     }
 
-    /// The tensors of one file whose header somebody else has read.
-    pub(crate) fn from_parts(path: &Path, entries: BTreeMap<String, Entry>, problems: Vec<String>) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path, "cannot read", e))?;
-        let own = Self::new(path.into(), fingerprint_file(path)?);
-        Ok(Self { entries, files: vec![(path.into(), file)], problems, ..own })
-    }
-
-    fn add_safetensors(&mut self, path: PathBuf, prefixes: &[&str]) -> Result<()> {
-        let corrupt = |e: String| Error::corrupt(&path, format!("not a whole safetensors file: {e}"));
-        let fail = |e| Error::io(&path, "cannot read", e);
-        let mut file = File::open(&path).map_err(fail)?;
-        let length = file.metadata().map_err(fail)?.len();
-        let mut size = [0; 8];
-        file.read_exact(&mut size).map_err(|_| corrupt("it has no header".into()))?;
-        let header = u64::from_le_bytes(size);
-        if header > MOST_HEADER.min(length.saturating_sub(8)) {
-            return Err(corrupt(format!("its header of {header} bytes is longer than the file")).into());
-        }
-        let mut bytes = vec![0; header as usize];
-        file.read_exact(&mut bytes).map_err(fail)?;
-        // The format's own reader wants the whole file in memory.
-        let header: Metadata = serde_json::from_slice(&bytes).map_err(|e| corrupt(e.to_string()))?;
-        let start = 8 + bytes.len() as u64;
-        if start + header.data_len() as u64 != length {
-            let problem = format!("its tensors end at byte {}, the file at {length}", start + header.data_len() as u64);
-            return Err(corrupt(problem).into());
-        }
-        for (name, info) in header.tensors() {
-            let (from, to) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
-            let format = match info.dtype {
-                Dtype::F32 => Format::F32,
-                Dtype::F16 => Format::F16,
-                Dtype::BF16 => Format::Bf16,
-                // Integers are buffers such as position_ids, never weights.
-                Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL => continue,
-                other => {
-                    self.problems.push(format!("{name} is {other:?}, expected f32, f16 or bf16"));
-                    continue;
-                }
-            };
-            let short = prefixes.iter().find_map(|p| name.strip_prefix(p)).unwrap_or(&name).to_string();
-            let (shape, file) = (info.shape.clone(), self.files.len());
-            let entry = Entry { file, shape, format, offset: start + from, bytes: to - from, order: Order::Plain };
-            if self.entries.insert(short, entry).is_some() {
-                self.problems.push(format!("{name} is there twice"));
-            }
-        }
-        self.files.push((path, file));
-        Ok(())
+    /// The tensors of files whose heads somebody else has read.
+    pub(crate) fn from_parts(paths: &[PathBuf], entries: BTreeMap<String, Entry>) -> Result<Self> {
+        let open = |path: &PathBuf| {
+            let file = File::open(path).map_err(|e| Error::io(path, "cannot read", e))?;
+            Ok((path.clone(), file))
+        };
+        let files = paths.iter().map(open).collect::<ra_core::Result<Vec<_>>>()?;
+        let first = paths.first().cloned().unwrap_or_default();
+        Ok(Self { entries, files, ..Self::new(first, fingerprint_files(paths)?) })
     }
 
     /// The file, or the index of shards.
@@ -142,6 +110,11 @@ impl Weights {
         &self.fingerprint
     }
 
+    /// A word before all names that is another architecture's, whose tensors BERT's are called after.
+    pub(crate) fn relative_of_bert(&self) -> Option<&str> {
+        self.spelling.relative_of_bert()
+    }
+
     /// Numbers in all tensors not taken yet.
     pub fn params(&self) -> usize {
         self.entries.values().map(|entry| entry.shape.iter().product::<usize>()).sum()
@@ -149,18 +122,18 @@ impl Weights {
 
     /// The numbers of a tensor, row-major, as f32.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
-        let problem = match self.entries.remove(name) {
+        let misfit = match self.entries.remove(name) {
             Some(entry) if entry.shape == shape => match self.read(&entry) {
                 Ok(values) => match values.iter().position(|value| !value.is_finite()) {
                     None => return values,
-                    Some(at) => format!("{name} holds {} at number {at}", values[at]),
+                    Some(at) => Misfit::Told(format!("{name} holds {} at number {at}", values[at])),
                 },
-                Err(error) => format!("{name} cannot be read: {error}"),
+                Err(error) => Misfit::Told(format!("{name} cannot be read: {error}")),
             },
-            Some(entry) => format!("{name} is {:?}, expected {shape:?}", entry.shape),
-            None => format!("{name} is missing"),
+            Some(entry) => Misfit::Told(format!("{name} is {:?}, expected {shape:?}", entry.shape)),
+            None => Misfit::Missing(name.into()),
         };
-        self.problems.push(problem);
+        self.misfits.push(misfit);
         vec![0.0; shape.iter().product()]
     }
 
@@ -211,40 +184,35 @@ impl Weights {
         self.entries.retain(|name, _| !unused(name));
     }
 
+    /// Checks that all tensors are stored in number formats that are read, before anything else is asked of them.
+    ///
+    /// # Errors
+    /// As [`Weights::finish`].
+    pub(crate) fn check_formats(&self) -> Result<()> {
+        if self.misfits.is_empty() {
+            return Ok(());
+        }
+        Err(LlmError::Weights { path: self.path.clone(), problems: one_line(&self.misfits) })
+    }
+
     /// Checks that everything was there and nothing is left.
     ///
     /// # Errors
-    /// [`LlmError::Weights`] names every tensor that is missing, left over or of the wrong shape or type.
+    /// [`LlmError::Weights`] names the first tensors that are missing, left over or of the wrong shape or type, and
+    /// counts the others.
     pub fn finish(mut self) -> Result<()> {
-        self.problems.extend(self.entries.keys().map(|name| format!("{name} is left over")));
-        if self.problems.is_empty() {
-            return Ok(());
-        }
-        Err(LlmError::Weights { path: self.path, problems: self.problems.join("; ") })
+        self.misfits.extend(self.entries.into_keys().map(Misfit::LeftOver));
+        self.entries = BTreeMap::new();
+        self.check_formats()
     }
 }
 
-/// The shards that an index names, each once; names that leave the folder are refused.
-fn shards(index: &Path) -> Result<Vec<PathBuf>> {
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: HashMap<String, String>,
+/// The fingerprint of a file's content, or of all files' in their order.
+fn fingerprint_files(files: &[PathBuf]) -> ra_core::Result<Fingerprint> {
+    let prints = files.iter().map(|file| fingerprint_file(file)).collect::<ra_core::Result<Vec<_>>>()?;
+    if let [one] = &prints[..] {
+        return Ok(one.clone());
     }
-    let map = ra_core::read_json::<Index>(index)?.weight_map;
-    let names: std::collections::BTreeSet<String> = map.into_values().collect();
-    let folder = index.parent().unwrap_or(Path::new("."));
-    let path = |name: String| {
-        if name.contains(['/', '\\']) || name.starts_with('.') || !name.ends_with(".safetensors") {
-            return Err(Error::corrupt(
-                index,
-                format!("it names the shard {name:?}, which is no safetensors file beside it"),
-            ));
-        }
-        Ok(folder.join(name))
-    };
-    let paths = names.into_iter().map(path).collect::<ra_core::Result<Vec<_>>>()?;
-    if paths.is_empty() {
-        return Err(Error::corrupt(index, "it names no shards").into());
-    }
-    Ok(paths)
+    let names: Vec<String> = prints.iter().map(ToString::to_string).collect();
+    Ok(fingerprint(names.iter().map(String::as_bytes)))
 }

@@ -11,7 +11,7 @@ use ra_align::{
 };
 use ra_core::{Catalog, Dataset, History, LanguageModel, Recommender, Sample, ledger, trainable_params};
 use ra_eval::LearningCurve;
-use ra_idmodels::Trained;
+use ra_idmodels::{IdConfig, Trained};
 use std::time::Instant;
 
 /// RA-Rec with its parts chosen at run time.
@@ -74,6 +74,11 @@ impl Plan {
         recipe.rows.contains(&Row::RaRec) && self.align != recipe.align && self.align == weighed
     }
 
+    /// Whether what the ID method says of a user takes part.
+    pub(crate) fn reads_users(&self) -> bool {
+        self.align.projection != ProjectionKind::None
+    }
+
     /// Whether it reads what RA-Rec reads.
     fn shares_texts(&self, recipe: &Recipe) -> bool {
         let kind = |align: &AlignConfig| (align.placement, align.loss, align.tune == Tuning::None);
@@ -125,8 +130,8 @@ impl Run {
             if !plan.only_weighs_ids(&self.recipe) {
                 curves.push(LearningCurve { name: plan.name.into(), curve: mark.curve.clone() });
             }
+            self.folder.save_items(plan.name, items)?;
             if row == Row::RaRec {
-                self.folder.save_items(items)?;
                 crate::print::print_ledger(&rows, text.params());
                 if self.recipe.rows.contains(&Row::Probes) {
                     self.probes(&model, backbone, text)?;
@@ -195,7 +200,8 @@ impl Run {
         let ids = Altered::new(&*backbone.model, plan.align.ids, &self.dataset, self.recipe.seed);
         let (towers, mark) = match self.folder.towers_mark(plan.name)? {
             Some(mark) => {
-                (self.folder.load_towers(plan.name, &mark, &plan.align, (backbone, &self.dataset), text)?, mark)
+                let of = self.id_identity(backbone)?;
+                (self.folder.load_towers(plan.name, &mark, &plan.align, &of, (backbone, text))?, mark)
             }
             None => match self.folder.towers_mark("ra-rec")? {
                 Some(mark) if plan.only_weighs_ids(&self.recipe) => {
@@ -217,7 +223,8 @@ impl Run {
         (text, tower): (&Text, &Tower<'_>),
     ) -> Result<(Towers<Layerwise>, TowersMark)> {
         let since = Instant::now();
-        let towers = self.folder.load_towers("ra-rec", &mark, &self.recipe.align, (backbone, &self.dataset), text)?;
+        let of = self.id_identity(backbone)?;
+        let towers = self.folder.load_towers("ra-rec", &mark, &self.recipe.align, &of, (backbone, text))?;
         let model = RaRec { ids, scale: mark.scale.clone(), text: tower.clone(), towers };
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
         let towers = with_id_score(model, self.has_validation().then_some(metric))?.towers;
@@ -247,7 +254,7 @@ impl Run {
         let crossed = CrossFitted::new(&*backbone.model, folds.iter().map(|fold| &*fold.model).collect(), &all);
         let crossed = Altered::new(&crossed as &dyn Recommender, plan.align.ids, &self.dataset, self.recipe.seed);
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
-        let state = self.folder.towers_state(plan.name);
+        let state = self.folder.towers_state(plan.name)?;
         let job = Job {
             ids,
             training_ids: (!folds.is_empty()).then_some(&crossed as &dyn Recommender),
@@ -262,13 +269,19 @@ impl Run {
             replicas: &text.replicas(),
         };
         let samples = job.reach().len();
-        crate::log::begin(plan.name);
+        self.log.begin(plan.name);
         let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), &self.bars)?;
         let seconds = self.cost(&format!("align {}", plan.name), since).max(curve.seconds);
-        let ids = id_fingerprint(&*backbone.model, &self.dataset);
-        let mark = TowersMark { scale, curve, seconds, samples, lm: text.fingerprint(), ids };
+        let ids = self.id_identity(backbone)?;
+        let mark = TowersMark { scale, curve, seconds, samples, lm: text.identity(), ids };
         self.folder.save_towers(plan.name, &towers, &mark)?;
         Ok((towers, mark))
+    }
+
+    /// The ID method that is aligned, as towers know it.
+    fn id_identity(&self, backbone: &Trained) -> Result<String> {
+        let name = self.recipe.ids.last().map(IdConfig::name).unwrap_or_default();
+        id_fingerprint(&*backbone.model, &self.dataset, &self.folder.id_checkpoint(name))
     }
 
     /// The aligned ID method, trained without each fold of users.
@@ -278,16 +291,20 @@ impl Run {
     }
 }
 
-/// RA-Rec of a finished run.
+/// The model of a plan in a finished run; nothing where the run did not train it.
 pub(crate) fn load<'a>(
     folder: &crate::folder::RunFolder,
-    recipe: &Recipe,
+    (recipe, plan): (&Recipe, &Plan),
     (backbone, dataset): (&'a Trained, &Dataset),
     text: &'a Text,
 ) -> Result<Option<Aligned<'a>>> {
-    let Some(mark) = folder.towers_mark("ra-rec")? else { return Ok(None) };
-    let ids = Altered::new(&*backbone.model, recipe.align.ids, dataset, recipe.seed);
-    let towers = folder.load_towers("ra-rec", &mark, &recipe.align, (backbone, dataset), text)?;
-    let tower = text.tower(&dataset.catalog, &recipe.prompt, &recipe.align, backbone.model.interests())?;
+    let Some(mark) = folder.towers_mark(plan.name)? else { return Ok(None) };
+    let ids = Altered::new(&*backbone.model, plan.align.ids, dataset, recipe.seed);
+    let name = recipe.ids.last().map(IdConfig::name).unwrap_or_default();
+    let of = id_fingerprint(&*backbone.model, dataset, &folder.id_checkpoint(name))?;
+    let towers = folder.load_towers(plan.name, &mark, &plan.align, &of, (backbone, text))?;
+    let own = plan.numbered.then(|| numbered(&dataset.catalog));
+    let catalog = own.as_ref().unwrap_or(&dataset.catalog);
+    let tower = text.tower(catalog, &recipe.prompt, &plan.align, backbone.model.interests())?;
     Ok(Some(RaRec { ids, scale: mark.scale, text: tower, towers }))
 }

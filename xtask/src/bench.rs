@@ -24,7 +24,7 @@ struct Figure {
     /// Wall seconds a step.
     wall_s: f64,
     steps_per_cpu_s: f64,
-    /// The most memory held: of a language model's bench after it was loaded, of the others so far.
+    /// The most memory held while it ran: of a language model's bench after it was loaded.
     peak_mib: Option<u64>,
 }
 
@@ -98,6 +98,8 @@ pub(crate) fn bench(name: Option<&str>, backend: Backend, precision: Precision, 
     }
     let mut figures = Vec::new();
     for (name, what, run) in chosen {
+        // What an earlier one held is not this one's.
+        crate::machine::forget_peak();
         let (cpu_s, wall_s) = run(&at)?;
         let (steps_per_cpu_s, peak_mib) = (1.0 / cpu_s, crate::machine::peak_mib());
         let figure = Figure { name: (*name).into(), cpu_s, wall_s, steps_per_cpu_s, peak_mib };

@@ -1,5 +1,5 @@
 //! `cargo xtask data`: looking at a data set, and handing it on.
-use crate::{fetch, machine, recipe};
+use crate::{fetch, machine, settings};
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
@@ -7,7 +7,7 @@ use ra_data::{CurateConfig, DataConfig, Prepared};
 use serde::Serialize;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use toml::{Table, Value};
+use toml::Table;
 
 #[derive(Subcommand)]
 pub(crate) enum Data {
@@ -41,7 +41,7 @@ pub(crate) struct Shown {
 #[derive(Args)]
 pub(crate) struct Source {
     /// A name that fetch knows, or the interactions: a file, a folder or a pattern such as 'logs/*.parquet'.
-    data: String,
+    data: PathBuf,
     /// The titles, beside a file of interactions.
     #[arg(long)]
     items: Option<PathBuf>,
@@ -56,28 +56,37 @@ pub(crate) struct Source {
 impl Source {
     fn config(&self, root: &Path) -> Result<(DataConfig, Option<CurateConfig>)> {
         let mut table = Table::new();
-        self.sets.iter().try_for_each(|set| recipe::apply(&mut table, set))?;
-        let curate = table.remove("curate").map(Value::try_into).transpose().context("curate")?;
-        let mut config: DataConfig = Value::Table(table).try_into().context("--set")?;
+        self.sets.iter().try_for_each(|set| settings::apply(&mut table, set))?;
+        let mut wrong = Vec::new();
+        let curate = settings::take(&mut table, "curate", "", &mut wrong);
+        let mut config: DataConfig = settings::section(table, "", &mut wrong);
+        if !wrong.is_empty() {
+            bail!("--set {}", wrong.join("; "));
+        }
         config.strict |= self.strict;
         config.items = self.items.clone().or(config.items);
-        let path = PathBuf::from(&self.data);
-        let named = fetch::list().iter().any(|entry| entry.name == self.data);
-        if !named && !path.exists() && !self.data.contains(['*', '?', '[']) {
+        let (path, name) = (&self.data, self.name());
+        let named = fetch::list().iter().any(|entry| entry.name == name);
+        if !named && !path.exists() && !name.contains(['*', '?', '[']) {
             let known: Vec<&str> =
                 fetch::list().iter().filter(|e| e.kind == fetch::Kind::Data).map(|e| e.name).collect();
-            bail!("{}: no such file, nor the name of a data set; known are {}", self.data, known.join(", "));
+            bail!("{name}: no such file, nor the name of a data set; known are {}", known.join(", "));
         }
         let config = if named && !path.exists() {
-            fetch::locate_data(&self.data, root)?.into_config(config)
+            fetch::locate_data(&name, root)?.into_config(config)
         } else {
-            DataConfig { interactions: Some(path), ..config }
+            DataConfig { interactions: Some(path.clone()), ..config }
         };
         Ok((config, curate))
     }
 
+    /// What the data set is called in messages.
+    fn name(&self) -> String {
+        self.data.display().to_string()
+    }
+
     fn read(&self, root: &Path) -> Result<Prepared> {
-        Ok(ra_data::read(&self.data, &self.config(root)?.0)?)
+        Ok(ra_data::read(&self.name(), &self.config(root)?.0)?)
     }
 }
 
@@ -90,9 +99,11 @@ pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
         Data::Audit(args) => args.show(&ra_data::audit(&args.source.read(root)?)),
         Data::Export { source, out, memory } => {
             let (config, curate) = source.config(root)?;
+            let (name, curate) = (source.name(), curate.as_ref());
+            curate.map_or(Ok(()), CurateConfig::check)?;
             match memory {
-                Some(memory) => export_within(&source.data, &config, curate.as_ref(), *memory, out)?,
-                None => export(&source.data, &config, curate.as_ref(), out)?,
+                Some(memory) => export_within(&name, &config, curate, *memory, out)?,
+                None => export(&name, &config, curate, out)?,
             }
             say!("{}", out.display());
             Ok(())
@@ -104,10 +115,13 @@ pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
 const SEED: u64 = 1;
 
 fn export(name: &str, config: &DataConfig, curate: Option<&CurateConfig>, out: &Path) -> Result<()> {
+    // Whatever can be refused is refused before a long log is read.
+    ra_data::check_export(config, false, out)?;
     let prepared = ra_data::read(name, config)?;
+    let chosen = |curate| ra_data::curate(&prepared.dataset, curate, config.max_history, SEED, None);
+    let curated = curate.map(chosen).transpose()?;
     ra_data::to_parquet(&prepared, out)?;
-    if let Some(curate) = curate {
-        let curated = ra_data::curate(&prepared.dataset, curate, config.max_history, SEED, None)?;
+    if let Some(curated) = curated {
         say!("{curated}");
         ra_data::samples_to_parquet(&prepared, &curated.samples, config.max_history, &out.join("samples.parquet"))?;
     }

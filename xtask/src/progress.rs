@@ -61,7 +61,7 @@ impl Progress for Bars {
             if let Ok(style) = style { bar.with_style(style) } else { bar }
         });
         if bar.is_none() {
-            eprintln!("{stage} ..");
+            tell!("{stage} ..");
         }
         let now = Instant::now();
         self.with(|s| *s = Some(Stage { name: stage.into(), total, since: now, told: now, bar }));
@@ -74,7 +74,7 @@ impl Progress for Bars {
                 bar.set_position(done);
                 bar.set_message(note.to_string());
             } else if let Some(line) = stage.line(done, note, Instant::now()) {
-                eprintln!("{line}");
+                tell!("{line}");
             }
         });
     }
@@ -85,7 +85,7 @@ impl Progress for Bars {
             if let Some(bar) = &stage.bar {
                 bar.finish_and_clear();
             }
-            eprintln!("{}: done in {:.1} s", stage.name, stage.since.elapsed().as_secs_f64());
+            tell!("{}: done in {:.1} s", stage.name, stage.since.elapsed().as_secs_f64());
         });
     }
 }

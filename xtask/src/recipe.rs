@@ -1,12 +1,14 @@
 //! Recipes: TOML files in which a typo is an error that lists what is allowed.
 use crate::aligned::Plan;
+use crate::effect::without_effect;
+use crate::settings::{apply, lookup, read, section, sub_table, take};
 use anyhow::{Context, Result, bail};
 use ra_align::{AlignConfig, AlignTrain, PromptConfig};
-use ra_core::{Backend, Pooling, Precision};
-use ra_data::{CurateConfig, DataConfig};
+use ra_core::{Backend, Pooling, Precision, Problem};
+use ra_data::{Budget, CurateConfig, DataConfig};
 use ra_eval::EvalConfig;
 use ra_idmodels::IdConfig;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -41,9 +43,13 @@ pub(crate) struct LmConfig {
     pub(crate) precision: Precision,
 }
 
+/// The language model of the quickstart. Its folder asks for the mean; by its name it is pooled by the first token, as
+/// all published figures are.
+const FETCHED_LM: &str = "minilm";
+
 impl Default for LmConfig {
     fn default() -> Self {
-        Self { name: "minilm".into(), path: None, pooling: None, precision: Precision::F32 }
+        Self { name: FETCHED_LM.into(), path: None, pooling: None, precision: Precision::F32 }
     }
 }
 
@@ -87,15 +93,28 @@ impl Recipe {
     /// Reads `recipe`, a path or a name under `xtask/recipes/`, and applies `key=value` settings.
     ///
     /// # Errors
-    /// Names the recipe, the table and the key, and lists what is allowed.
-    pub(crate) fn load(recipe: &str, sets: &[String], root: &Path) -> Result<Self> {
-        let (path, mut table) = read(recipe, root)?;
-        let at = || format!("recipe {}", path.display());
-        for set in sets {
-            apply(&mut table, set)?;
-        }
-        let name = path.file_stem().map_or_else(|| recipe.to_string(), |s| s.to_string_lossy().into_owned());
-        Self::from_table(name, table).and_then(Self::absolute).with_context(at)
+    /// Names the recipe and every key that cannot work, with its value and what is allowed.
+    pub(crate) fn load(recipe: impl AsRef<Path>, sets: &[String], root: &Path) -> Result<Self> {
+        let (path, table) = read(recipe, root)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let made = Self::checked(name, table, sets).and_then(Self::absolute);
+        made.with_context(|| format!("recipe {}", path.display()))
+    }
+
+    /// The recipe in `table` under `sets`, with all its problems in one error.
+    fn checked(name: String, mut table: Table, sets: &[String]) -> Result<Self> {
+        sets.iter().try_for_each(|set| apply(&mut table, set))?;
+        let recipe = Self::from_table(name, table.clone())?;
+        let is_usual = {
+            let (own, usual) = (recipe.to_table()?, recipe.usual()?);
+            move |key: &str| lookup(&own, key) == lookup(&usual, key)
+        };
+        // What a resolved recipe writes out is as good as not said.
+        let given = |key: &str| lookup(&table, key).is_some() && !is_usual(key);
+        let (idle, told) = without_effect(&recipe, given, sets);
+        refuse(&[recipe.problems(), idle].concat())?;
+        told.iter().for_each(|problem| tracing::warn!("{problem}"));
+        Ok(recipe)
     }
 
     /// Whether a language model takes part.
@@ -108,7 +127,9 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::load`].
     pub(crate) fn resolved(text: &str) -> Result<Self> {
-        Self::from_table("resolved".into(), text.parse()?)
+        let recipe = Self::from_table("resolved".into(), text.parse()?)?;
+        refuse(&recipe.problems())?;
+        Ok(recipe)
     }
 
     /// Makes paths absolute, so that a run folder can be used from anywhere.
@@ -120,79 +141,134 @@ impl Recipe {
         Ok(self)
     }
 
+    /// What stands in `table`, whether it makes sense or not.
     fn from_table(name: String, mut table: Table) -> Result<Self> {
-        let mut data = sub_table(&mut table, "data")?;
-        let mut eval = sub_table(&mut table, "eval")?;
-        let mut device = sub_table(&mut table, "device")?;
+        let mut wrong = Vec::new();
+        let of = &mut wrong;
+        let mut data = sub_table(&mut table, "data", of);
+        let mut eval = sub_table(&mut table, "eval", of);
+        let mut device = sub_table(&mut table, "device", of);
         let mut recipe = Self {
             name,
-            seed: take(&mut table, "seed", "")?.unwrap_or(1),
-            backend: take(&mut device, "backend", "device.")?.unwrap_or_default(),
-            devices: take(&mut device, "count", "device.")?.unwrap_or(1),
-            data_name: take(&mut data, "name", "data.")?.unwrap_or_else(|| "custom".into()),
-            curate: take(&mut data, "curate", "data.")?.unwrap_or_default(),
-            data: section(data, "data")?,
-            ids: take(&mut table, "id", "")?.unwrap_or_default(),
-            lm: take(&mut table, "lm", "")?.unwrap_or_default(),
-            prompt: take(&mut table, "prompt", "")?.unwrap_or_default(),
-            align: take(&mut table, "align", "")?.unwrap_or_default(),
-            train: take(&mut table, "train", "")?.unwrap_or_default(),
-            rows: take(&mut eval, "rows", "eval.")?.unwrap_or_else(|| vec![Row::Id, Row::Text, Row::RaRec]),
-            eval: section(eval, "eval")?,
+            seed: take(&mut table, "seed", "", of).unwrap_or(1),
+            backend: take(&mut device, "backend", "device.", of).unwrap_or_default(),
+            devices: take(&mut device, "count", "device.", of).unwrap_or(1),
+            data_name: take(&mut data, "name", "data.", of).unwrap_or_else(|| "custom".into()),
+            curate: take(&mut data, "curate", "data.", of).unwrap_or_default(),
+            data: section(data, "data", of),
+            ids: take(&mut table, "id", "", of).unwrap_or_default(),
+            lm: take(&mut table, "lm", "", of).unwrap_or_default(),
+            prompt: take(&mut table, "prompt", "", of).unwrap_or_default(),
+            align: take(&mut table, "align", "", of).unwrap_or_default(),
+            train: take(&mut table, "train", "", of).unwrap_or_default(),
+            rows: take(&mut eval, "rows", "eval.", of).unwrap_or_else(|| vec![Row::Id, Row::Text, Row::RaRec]),
+            eval: section(eval, "eval", of),
         };
-        if let Some(key) = device.keys().next() {
-            bail!("unknown key device.{key}; allowed: backend, count");
+        if recipe.lm.path.is_none() && recipe.lm.name == FETCHED_LM {
+            recipe.lm.pooling.get_or_insert(Pooling::First);
         }
-        if let Some(key) = table.keys().next() {
-            bail!("unknown key {key}; allowed: seed, device, data, id, lm, prompt, align, train, eval");
+        wrong.extend(device.keys().map(|key| format!("unknown key device.{key}; allowed: backend, count")));
+        let allowed = "seed, device, data, id, lm, prompt, align, train, eval";
+        wrong.extend(table.keys().map(|key| format!("unknown key {key}; allowed: {allowed}")));
+        if !wrong.is_empty() {
+            bail!("{}", wrong.join("; "));
         }
-        if recipe.devices == 0 {
-            bail!("device.count is 0, it must be 1 or above");
+        recipe.rows.sort_unstable();
+        recipe.rows.dedup();
+        Ok(recipe)
+    }
+
+    /// What cannot work, by key: of every table, and of tables beside each other.
+    fn problems(&self) -> Vec<Problem> {
+        let within = |table: &'static str, found: Vec<Problem>| found.into_iter().map(move |p| p.within(table));
+        let mut found: Vec<Problem> = Problem::if_below("device.count", self.devices, 1).into_iter().collect();
+        if self.ids.is_empty() {
+            found.push(Problem::new("[[id]]", "is missing: name at least one ID method, the last one is aligned"));
         }
-        if recipe.ids.is_empty() {
-            bail!("no [[id]] table: name at least one ID method, the last one is aligned");
-        }
-        for (index, id) in recipe.ids.iter().enumerate() {
-            id.check().map_err(anyhow::Error::msg)?;
-            if recipe.ids[..index].iter().any(|other| other.name() == id.name()) {
-                bail!(
-                    "two [[id]] tables of kind {}: a run holds one of each; make two runs and compare them",
-                    id.name()
-                );
+        for (index, id) in self.ids.iter().enumerate() {
+            found.extend(within("id", id.problems()).map(|problem| self.of_method(problem, id)));
+            if self.ids[..index].iter().any(|other| other.name() == id.name()) {
+                let told =
+                    format!("is {} in two tables: a run holds one of each; make two runs and compare them", id.name());
+                found.push(Problem::new("id.kind", told));
             }
         }
-        if let Some(id) = recipe.ids.last().filter(|id| recipe.align.cross_fit > 0 && !id.reads_histories()) {
-            bail!(
-                "align.cross_fit needs an ID method that reads histories; {} knows only users it was trained on",
-                id.name()
-            );
+        found.extend(within("prompt", self.prompt.problems()));
+        found.extend(within("align", self.align.problems()));
+        found.extend(within("train", self.train.problems()));
+        found.extend(within("eval", self.eval.problems()));
+        if let Some(id) = self.ids.last().filter(|id| self.align.cross_fit > 0 && !id.reads_histories()) {
+            let told = "needs an ID method that reads histories";
+            let told =
+                format!("is {}, it {told}; {} knows only users it was trained on", self.align.cross_fit, id.name());
+            found.push(Problem::new("align.cross_fit", told));
         }
-        let aligned = recipe.rows.iter().filter_map(|row| Plan::of(*row, &recipe)).find(Plan::reads_ids);
-        if let (Some(id), Some(plan)) = (recipe.ids.last().filter(|id| id.adds_to_scores()), aligned) {
-            bail!(
-                "the last [[id]] is {}, whose score is counts beside its vectors, and vectors are all that {} reads: put \
+        let aligned = self.rows.iter().filter_map(|row| Plan::of(*row, self)).find(Plan::reads_ids);
+        if let (Some(id), Some(plan)) = (self.ids.last().filter(|id| id.adds_to_scores()), aligned) {
+            let told = format!(
+                "is {} in the last table, whose score is counts beside its vectors, and vectors are all that {} reads: put \
                  another [[id]] behind it, such as sasrec or ease, or set eval.rows = [\"id\"]",
                 id.name(),
                 plan.name
             );
+            found.push(Problem::new("id.kind", told));
         }
-        recipe.rows.sort_unstable();
-        recipe.rows.dedup();
+        if self.rows.is_empty() {
+            found.push(Problem::new("eval.rows", "is empty: name at least one row, such as \"id\""));
+        }
         for (row, name) in [(Row::Probes, "probes"), (Row::ColdLift, "cold-lift")] {
-            if recipe.rows.contains(&row) && !recipe.rows.contains(&Row::RaRec) {
-                bail!("eval.rows has {name} but no ra-rec, whose towers it needs");
+            if self.rows.contains(&row) && !self.rows.contains(&Row::RaRec) {
+                found.push(Problem::new("eval.rows", format!("has {name} but no ra-rec, whose towers it needs")));
             }
         }
-        recipe.eval.check()?;
-        Ok(recipe)
+        found
+    }
+
+    /// `problem` with the method it is of, where there are several.
+    fn of_method(&self, problem: Problem, id: &IdConfig) -> Problem {
+        let told = if self.ids.len() > 1 { format!("{} (of kind {})", problem.told, id.name()) } else { problem.told };
+        Problem { told, ..problem }
+    }
+
+    /// What works and is hardly what anybody wants, by key: told when the run starts.
+    pub(crate) fn oddities(&self) -> Vec<Problem> {
+        let ids = self.ids.iter().flat_map(|id| self.id_oddities(id));
+        ids.chain(if self.rows == [Row::Id] { Vec::new() } else { self.align_oddities() }).collect()
+    }
+
+    fn id_oddities(&self, id: &IdConfig) -> Vec<Problem> {
+        id.oddities().into_iter().map(|problem| self.of_method(problem.within("id"), id)).collect()
+    }
+
+    fn align_oddities(&self) -> Vec<Problem> {
+        let one = (self.curate.budget == Budget::Count(1))
+            .then(|| Problem::new("data.curate.budget", "is 1: one sample, not a share; 1.0 is all of them"));
+        let prompt = self.prompt.oddities().into_iter().map(|problem| problem.within("prompt"));
+        let train = self.train.oddities().into_iter().map(|problem| problem.within("train"));
+        prompt.chain(train).chain(one).collect()
+    }
+
+    /// What a reader of a report's row must know of how it was made: the oddities that concern it.
+    pub(crate) fn notes(&self, name: &str, kind: &str) -> Vec<String> {
+        let found = match kind {
+            "id" => self.ids.iter().find(|id| id.name() == name).map(|id| self.id_oddities(id)).unwrap_or_default(),
+            "text" => self.prompt.oddities().into_iter().map(|problem| problem.within("prompt")).collect(),
+            _ => self.align_oddities(),
+        };
+        found.iter().map(Problem::to_string).collect()
     }
 
     /// The resolved recipe, all defaults written out; reading it gives the same recipe.
     pub(crate) fn to_toml(&self) -> Result<String> {
-        let mut data = to_table(&self.data)?;
+        Ok(toml::to_string_pretty(&self.to_table()?)?)
+    }
+
+    /// [`to_toml`](Self::to_toml) as a table.
+    fn to_table(&self) -> Result<Table> {
+        let mut data = table_of(&self.data)?;
         data.insert("name".into(), Value::String(self.data_name.clone()));
         data.insert("curate".into(), Value::try_from(&self.curate)?);
-        let mut eval = to_table(&self.eval)?;
+        let mut eval = table_of(&self.eval)?;
         eval.insert("rows".into(), Value::try_from(&self.rows)?);
         let mut table = Table::new();
         table.insert("seed".into(), Value::try_from(self.seed)?);
@@ -208,87 +284,27 @@ impl Recipe {
         table.insert("align".into(), Value::try_from(&self.align)?);
         table.insert("train".into(), Value::try_from(&self.train)?);
         table.insert("eval".into(), Value::Table(eval));
-        Ok(toml::to_string_pretty(&table)?)
+        Ok(table)
+    }
+
+    /// The resolved recipe of the same ID methods with nothing else said.
+    fn usual(&self) -> Result<Table> {
+        let kind = |id: &IdConfig| Value::Table(Table::from_iter([("kind".to_owned(), Value::from(id.name()))]));
+        let ids = Value::Array(self.ids.iter().map(kind).collect());
+        Self::from_table("usual".into(), Table::from_iter([("id".to_owned(), ids)]))?.to_table()
     }
 }
 
-/// A recipe file by path or name, and its content.
-///
-/// # Errors
-/// Lists the recipes that are known, or says where the file is no TOML.
-pub(crate) fn read(recipe: &str, root: &Path) -> Result<(PathBuf, Table)> {
-    let path = if recipe.ends_with(".toml") {
-        PathBuf::from(recipe)
-    } else {
-        root.join("xtask/recipes").join(format!("{recipe}.toml"))
-    };
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) => bail!("recipe {}: {error}; known recipes: {}", path.display(), names(root).join(", ")),
-    };
-    let table = text.parse().with_context(|| format!("recipe {}", path.display()))?;
-    Ok((path, table))
+/// All problems in one error.
+fn refuse(problems: &[Problem]) -> Result<()> {
+    Problem::refuse(problems).map_err(anyhow::Error::msg)
 }
 
-fn names(root: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(root.join("xtask/recipes")).into_iter().flatten().flatten();
-    let mut names: Vec<String> =
-        entries.filter_map(|e| Some(e.path().file_stem()?.to_string_lossy().into_owned())).collect();
-    names.sort();
-    names
-}
-
-fn to_table<T: Serialize>(value: &T) -> Result<Table> {
+fn table_of<T: Serialize>(value: &T) -> Result<Table> {
     match Value::try_from(value)? {
         Value::Table(table) => Ok(table),
         other => bail!("{other} is not a table"),
     }
-}
-
-fn sub_table(table: &mut Table, key: &str) -> Result<Table> {
-    match table.remove(key) {
-        None => Ok(Table::new()),
-        Some(Value::Table(table)) => Ok(table),
-        Some(other) => bail!("{key} is {other}, expected a table"),
-    }
-}
-
-fn take<T: DeserializeOwned>(table: &mut Table, key: &str, path: &str) -> Result<Option<T>> {
-    let value = table.remove(key);
-    value.map(|v| v.try_into().map_err(|e| anyhow::anyhow!("{path}{key}: {}", one_line(&e)))).transpose()
-}
-
-fn section<T: DeserializeOwned>(table: Table, name: &str) -> Result<T> {
-    Value::Table(table).try_into().map_err(|e| anyhow::anyhow!("{name}: {}", one_line(&e)))
-}
-
-/// An error of the TOML reader in one line.
-pub(crate) fn one_line(error: &toml::de::Error) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Applies `path.to.key=value`; the value is TOML, or a bare word.
-pub(crate) fn apply(table: &mut Table, set: &str) -> Result<()> {
-    let (path, text) = set.split_once('=').with_context(|| format!("--set {set}: expected key=value"))?;
-    let value = format!("x = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("x"));
-    let value = value.unwrap_or_else(|| Value::String(text.into()));
-    let keys: Vec<&str> = path.split('.').collect();
-    let Some((last, parents)) = keys.split_last() else { bail!("--set {set}: expected key=value") };
-    let mut at = table;
-    for key in parents {
-        let next = at.entry(*key).or_insert_with(|| Value::Table(Table::new()));
-        at = match next {
-            Value::Table(table) => table,
-            // [[id]] is a list; the last method is the one that is aligned.
-            Value::Array(list) => match list.last_mut() {
-                Some(Value::Table(table)) => table,
-                _ => bail!("--set {set}: {key} is not a list of tables"),
-            },
-            other => bail!("--set {set}: {key} is {other}, not a table"),
-        };
-    }
-    at.insert((*last).into(), value);
-    Ok(())
 }
 
 #[cfg(test)]
@@ -296,9 +312,8 @@ mod tests {
     use super::*;
 
     fn recipe(text: &str, sets: &[&str]) -> Result<Recipe> {
-        let mut table: Table = text.parse()?;
-        sets.iter().try_for_each(|s| apply(&mut table, s))?;
-        Recipe::from_table("test".into(), table)
+        let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+        Recipe::checked("test".into(), text.parse()?, &sets)
     }
 
     #[test]
@@ -314,6 +329,17 @@ mod tests {
             let message = format!("{:#}", recipe(text, &[]).unwrap_err());
             assert!(message.contains(wrong) && message.contains(allowed), "{message}");
         }
+    }
+
+    #[test]
+    fn the_model_of_the_figures_is_pooled_as_they_were_and_others_as_they_ask() {
+        let pooling = |sets: &[&str]| recipe("[[id]]\nkind='pop'", sets).unwrap().lm.pooling;
+        assert_eq!(pooling(&[]), Some(Pooling::First));
+        assert_eq!(pooling(&["lm.name=minilm", "lm.pooling=mean"]), Some(Pooling::Mean));
+        assert_eq!(pooling(&["lm.name=smollm2"]), None);
+        assert_eq!(pooling(&["lm.path=models/minilm"]), None, "a folder says how");
+        let resolved = recipe("[[id]]\nkind='pop'", &[]).unwrap().to_toml().unwrap();
+        assert!(resolved.contains("pooling = \"first\""), "{resolved}");
     }
 
     #[test]
@@ -349,7 +375,7 @@ mod tests {
             let text = String::from_utf8_lossy(bytes);
             let Ok(table) = text.parse::<Table>() else { return false };
             let suite = crate::suite::check(table.clone());
-            let made = Recipe::from_table("damaged".into(), table);
+            let made = Recipe::checked("damaged".into(), table, &[]);
             if let Ok(recipe) = &made {
                 Recipe::resolved(&recipe.to_toml().unwrap()).unwrap();
             }

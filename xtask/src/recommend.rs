@@ -1,92 +1,212 @@
-//! `cargo xtask recommend`: titles and scores from a finished run.
-use crate::aligned;
+//! `cargo xtask recommend`: what a row of a finished run recommends, with ids, titles and scores.
+use crate::aligned::{self, Plan};
 use crate::folder::RunFolder;
+use crate::named::{Who, of_user};
+use crate::recipe::Recipe;
 use crate::run::prepare;
+use crate::terminal::printable;
 use crate::text::Text;
 use anyhow::{Context, Result, bail};
-use ra_core::{Dataset, History, Recommender, open_device};
-use std::collections::HashSet;
-use std::path::Path;
+use ra_core::{Catalog, History, Recommender, open_device};
+use ra_eval::{Report, item_vectors};
+use ra_idmodels::IdConfig;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
-/// For whom.
+/// Items of a history that are shown, the latest ones, and letters of a title.
+const SHOWN: usize = 10;
+const LETTERS: usize = 160;
+
+/// What is asked for.
 #[derive(Debug)]
-pub(crate) enum Who {
-    /// A user of the data set, by their own id.
-    User(String),
-    /// Titles, oldest first, separated by semicolons.
-    History(String),
+pub(crate) struct Asked {
+    pub(crate) run: PathBuf,
+    pub(crate) who: Who,
+    /// A row of the report, by kind or name.
+    pub(crate) row: Option<String>,
+    pub(crate) top: usize,
+    pub(crate) json: bool,
 }
 
-pub(crate) fn recommend(run: &Path, who: &Who, top: usize, root: &Path) -> Result<()> {
-    let (folder, manifest) = RunFolder::finished(run)?;
+/// A row of a report that can recommend, and what it is made of.
+struct Source {
+    /// As the report has it.
+    name: String,
+    kind: String,
+    /// NDCG at the smallest K of the report, to choose among rows.
+    figure: f64,
+    model: Model,
+}
+
+enum Model {
+    Id(IdConfig),
+    Text,
+    Aligned(Plan),
+}
+
+pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
+    if asked.top == 0 {
+        bail!("--top is 0, it must be at least 1");
+    }
+    let (folder, manifest) = RunFolder::finished(&asked.run)?;
     let recipe = manifest.recipe()?;
+    let sources = sources(&Report::read(&asked.run)?, &recipe);
+    let source = chosen(&sources, asked.row.as_deref()).with_context(|| asked.run.display().to_string())?;
+    let aligned_to = recipe.ids.last().context("the run has no ID method")?;
+    let config = if let Model::Id(config) = &source.model { config } else { aligned_to };
+    refuse_strangers(source, config, &asked.who, &sources)?;
     let dataset = prepare(&recipe, root)?;
     manifest.check(&dataset)?;
-    let (user, items) = read(&dataset, who)?;
+    let mut notes = Vec::new();
+    let (user, items) = match &asked.who {
+        Who::User(id) => of_user(&dataset, id)?,
+        who => (0, who.items(&dataset, recipe.data.dedupe, &mut notes)?),
+    };
+
     let device = open_device(recipe.backend)?;
-    let text = Text::load(&recipe, std::slice::from_ref(&device), root)?;
-    let config = recipe.ids.last().context("the run has no ID method")?;
-    let features = config.reads_features().then(|| text.features(&dataset.catalog));
-    let path = folder.id_checkpoint(config.name());
-    let backbone = ra_idmodels::load(config, &dataset, features, &path, &device)?;
-    let model = aligned::load(&folder, &recipe, (&backbone, &dataset), &text)?
-        .with_context(|| format!("{}: the run has no ra-rec row", run.display()))?;
-    let vectors = folder.items([dataset.catalog.len() + 1, model.dim()], &device)?;
-    let scores = ra_core::scores(&model, &History { user, items: &items }, &vectors);
-    let mut blocked: Vec<u32> = items.iter().copied().chain([ra_core::PADDING]).collect();
-    blocked.sort_unstable();
-    blocked.dedup();
-    say!("after");
-    items.iter().rev().take(10).rev().for_each(|&i| say!("          {}", dataset.catalog.title(i)));
-    say!("recommended");
-    for (item, score) in ra_eval::top_k(&scores, top, &blocked) {
-        say!("  {score:>7.4} {}", dataset.catalog.title(item));
+    let reads_text = config.reads_features() || !matches!(source.model, Model::Id(_));
+    let text = reads_text.then(|| Text::load(&recipe, std::slice::from_ref(&device), root)).transpose()?;
+    let reader = text.as_ref().filter(|_| config.reads_features());
+    let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
+    let backbone = ra_idmodels::load(config, &dataset, features, &folder.id_checkpoint(config.name()), &device)?;
+    let text = || text.as_ref().context("a language model is loaded for every row that reads text");
+    let (tower, aligned);
+    let model: &dyn Recommender = match &source.model {
+        Model::Id(_) => &*backbone.model,
+        Model::Text => {
+            let interests = backbone.model.interests();
+            tower = text()?.tower(&dataset.catalog, &recipe.prompt, &recipe.align, interests)?;
+            &*tower
+        }
+        Model::Aligned(plan) => {
+            let found = aligned::load(&folder, (&recipe, plan), (&backbone, &dataset), text()?)?;
+            aligned =
+                found.with_context(|| format!("{}: the row {} was not kept", asked.run.display(), source.name))?;
+            &aligned
+        }
+    };
+    let n = dataset.catalog.len();
+    let kept = match &source.model {
+        Model::Aligned(_) => folder.items(&source.kind, [n + 1, model.dim()], &device)?,
+        _ => None,
+    };
+    let vectors = kept.unwrap_or_else(|| item_vectors(model, n));
+    let blocked: Vec<u32> = items.iter().copied().chain([ra_core::PADDING]).collect();
+    let found =
+        ra_eval::top_k(&ra_core::scores(model, &History { user, items: &items }, &vectors), asked.top, &blocked);
+    if found.is_empty() {
+        notes.push("nothing is left to recommend: the history holds every item".into());
+    } else if found.len() < asked.top {
+        notes.push(format!("only {} items are left that the history does not hold", found.len()));
+    }
+    let user = if let Who::User(id) = &asked.who { Some(id.as_str()) } else { None };
+    match asked.json {
+        true => {
+            say!("{}", serde_json::to_string_pretty(&as_json(source, user, &dataset.catalog, &items, &found, &notes))?)
+        }
+        false => show(source, &dataset.catalog, &items, &found, &notes),
     }
     Ok(())
 }
 
-fn read(dataset: &Dataset, who: &Who) -> Result<(u32, Vec<u32>)> {
-    match who {
-        Who::User(id) => {
-            let user = dataset.users.iter().position(|u| u == id);
-            let user = user.with_context(|| format!("user {id:?} is not in {}", dataset.name))?;
-            let parts = [&dataset.train, &dataset.valid, &dataset.test];
-            Ok((user as u32, parts.iter().flat_map(|p| p.row(user)).copied().collect()))
+/// The rows of a report that can recommend.
+fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
+    let model = |row: &ra_eval::Row| match row.kind.as_str() {
+        "id" => recipe.ids.iter().find(|id| id.name() == row.name).cloned().map(Model::Id),
+        "text" => Some(Model::Text),
+        kind => {
+            let mut plans = recipe.rows.iter().filter_map(|&asked| Plan::of(asked, recipe));
+            plans.find(|plan| plan.name == kind).map(Model::Aligned)
         }
-        Who::History(titles) => {
-            let known = dataset.catalog.by_title();
-            let find = |title: &str| {
-                let wanted = title.trim().to_lowercase();
-                match known.get(&wanted) {
-                    Some(&item) => Ok(item),
-                    None => bail!("{:?} is not a title of {}{}", title.trim(), dataset.name, near(dataset, &wanted)),
-                }
-            };
-            let items = titles.split(';').filter(|t| !t.trim().is_empty()).map(find).collect::<Result<Vec<_>>>()?;
-            if items.is_empty() {
-                bail!("--history names no title; separate titles by semicolons, oldest first");
-            }
-            Ok((0, items))
-        }
+    };
+    let figure = |row: &ra_eval::Row| {
+        let at = |(key, value): (&String, &f64)| Some((key.strip_prefix("ndcg@")?.parse::<usize>().ok()?, *value));
+        row.metrics.iter().filter_map(at).min_by_key(|(k, _)| *k).map_or(f64::NAN, |(_, value)| value)
+    };
+    let source = |row: &ra_eval::Row| {
+        Some(Source { name: row.name.clone(), kind: row.kind.clone(), figure: figure(row), model: model(row)? })
+    };
+    report.rows.iter().filter_map(source).collect()
+}
+
+/// The row that is asked for by kind or name; without, RA-Rec, else the one that evaluated best.
+fn chosen<'a>(sources: &'a [Source], asked: Option<&str>) -> Result<&'a Source> {
+    let names = |of: &[&Source]| of.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join("; ");
+    let all: Vec<&Source> = sources.iter().collect();
+    let Some(asked) = asked else {
+        let best = || sources.iter().max_by(|a, b| a.figure.total_cmp(&b.figure));
+        let found = sources.iter().find(|source| source.kind == "ra-rec").or_else(best);
+        return found
+            .context("the report has no row to recommend from; run a recipe with eval.rows = [\"id\"] at least");
+    };
+    let meant: Vec<&Source> = all.iter().filter(|s| s.kind == asked || s.name == asked).copied().collect();
+    match meant[..] {
+        [source] => Ok(source),
+        [] => bail!("--row {asked:?}: no row of that kind or name recommends; there are {}", names(&all)),
+        _ => bail!("--row {asked:?}: this may be {}; say which by its name", names(&meant)),
     }
 }
 
-/// Titles that contain what was asked for, or share most words with it.
-fn near(dataset: &Dataset, wanted: &str) -> String {
-    let words: HashSet<&str> = wanted.split_whitespace().collect();
-    let likeness = |title: &str| {
-        let title = title.to_lowercase();
-        let shared = title.split_whitespace().filter(|w| words.contains(w)).count();
-        shared + if title.contains(wanted) { words.len() } else { 0 }
+/// Refuses a history where only a user that training knows has a vector: nobody else's may stand in for it.
+fn refuse_strangers(source: &Source, config: &IdConfig, who: &Who, all: &[Source]) -> Result<()> {
+    let reads_users = match &source.model {
+        Model::Id(_) => true,
+        Model::Text => false,
+        Model::Aligned(plan) => plan.reads_users(),
     };
-    let mut close: Vec<(usize, &String)> =
-        dataset.catalog.titles().iter().map(|t| (likeness(t), t)).filter(|x| x.0 > 0).collect();
-    close.sort_by_key(|x| (std::cmp::Reverse(x.0), x.1.len()));
-    match close.as_slice() {
-        [] => String::new(),
-        some => format!(
-            "; did you mean {}?",
-            some.iter().take(3).map(|x| format!("{:?}", x.1)).collect::<Vec<_>>().join(" or ")
-        ),
+    if matches!(who, Who::User(_)) || !reads_users || !config.knows_trained_users_only() {
+        return Ok(());
     }
+    let others = all.iter().filter(|other| match &other.model {
+        Model::Id(own) => !own.knows_trained_users_only(),
+        Model::Text => true,
+        Model::Aligned(plan) => !plan.reads_users(),
+    });
+    let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
+    let otherwise =
+        if others.is_empty() { String::new() } else { format!(", or a row by --row: {}", others.join("; ")) };
+    bail!(
+        "{}: {} knows only the users it was trained on, and a history is none of them; name a user by --user{otherwise}",
+        source.name,
+        config.name()
+    )
+}
+
+fn show(source: &Source, catalog: &Catalog, items: &[u32], found: &[(u32, f32)], notes: &[String]) {
+    let shown = &items[items.len().saturating_sub(SHOWN)..];
+    let all = shown.iter().chain(found.iter().map(|(item, _)| item));
+    let width = all.map(|&item| printable(catalog.id(item)).chars().count()).max().unwrap_or(0).min(24);
+    let title = |item: u32| match printable(catalog.name(item)) {
+        long if long.chars().count() > LETTERS => long.chars().take(LETTERS).chain("..".chars()).collect(),
+        whole => whole,
+    };
+    let line = |item: u32| format!("{:<width$}  {}", printable(catalog.id(item)), title(item));
+    say!("row {}", printable(&source.name));
+    match items.len() - shown.len() {
+        0 => say!("after"),
+        earlier => say!("after {earlier} earlier items and"),
+    }
+    shown.iter().for_each(|&item| say!("           {}", line(item)));
+    say!("recommended");
+    found.iter().for_each(|(item, score)| say!("  {score:>7.4}  {}", line(*item)));
+    notes.iter().for_each(|note| say!("note: {}", printable(note)));
+}
+
+fn as_json(
+    source: &Source,
+    user: Option<&str>,
+    catalog: &Catalog,
+    items: &[u32],
+    found: &[(u32, f32)],
+    notes: &[String],
+) -> Value {
+    let item = |&item: &u32| json!({ "item": catalog.id(item), "title": catalog.title(item) });
+    let scored = |(item, score): &(u32, f32)| json!({ "item": catalog.id(*item), "title": catalog.title(*item), "score": score });
+    json!({
+        "row": { "name": source.name, "kind": source.kind },
+        "user": user,
+        "history": items.iter().map(item).collect::<Vec<_>>(),
+        "recommended": found.iter().map(scored).collect::<Vec<_>>(),
+        "notes": notes,
+    })
 }

@@ -2,13 +2,17 @@
 use crate::folder::read_users;
 use anyhow::{Context, Result, bail};
 use ra_eval::{Report, Row, correct};
+use serde_json::Value;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Puts runs into one table, on the terminal and as `comparison.html`, `.md` and `.json` beside the first run. Runs of other
-/// protocols are refused unless they are `mixed` on purpose. Rows are compared user by user, [`between`].
-pub(crate) fn compare(runs: &[PathBuf], mixed: bool, to: Option<&str>) -> Result<()> {
+/// What each file of a comparison says of itself, so that a later one may take its place.
+const OURS: &str = "made by ra-rec report";
+
+/// Puts runs into one table, on the terminal and as `comparison.html`, `.md` and `.json` in `out`, or beside the first run.
+/// Runs of other protocols are refused unless they are `mixed` on purpose. Rows are compared user by user, [`between`].
+pub(crate) fn compare(runs: &[PathBuf], mixed: bool, to: Option<&str>, out: Option<&Path>) -> Result<()> {
     let folder = |run: &PathBuf| if run.is_dir() { run.clone() } else { run.parent().unwrap_or(Path::new(".")).into() };
     let reports = runs.iter().map(|run| Report::read(run)).collect::<Result<Vec<_>, _>>()?;
     let runs: Vec<PathBuf> = runs.iter().map(folder).collect();
@@ -17,14 +21,34 @@ pub(crate) fn compare(runs: &[PathBuf], mixed: bool, to: Option<&str>) -> Result
         false => ra_eval::compare(&reports).context("--mixed-protocols shows them all the same")?,
     };
     let comparison = comparison.with_between(between(&runs, &reports, to)?);
+    let beside = runs[0].parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files = ["md", "html", "json"].map(|ending| out.unwrap_or(beside).join(format!("comparison.{ending}")));
+    files.iter().try_for_each(|file| check_ours(file))?;
     let markdown = comparison.markdown();
     say!("{markdown}");
-    let folder = runs[0].parent().unwrap_or(Path::new("."));
-    let files =
-        [("comparison.md", markdown), ("comparison.html", comparison.html()), ("comparison.json", comparison.json()?)];
-    for (name, text) in files {
-        ra_core::write_atomic(&folder.join(name), text.as_bytes())?;
-        say!("{}", folder.join(name).display());
+    let comment = format!("\n<!-- {OURS} -->\n");
+    let mut json: serde_json::Map<String, Value> = serde_json::from_str(&comparison.json()?)?;
+    json.insert("made_by".into(), OURS.into());
+    let texts = [markdown + &comment, comparison.html() + &comment, serde_json::to_string_pretty(&json)?];
+    for (file, text) in files.iter().zip(texts) {
+        ra_core::write_atomic(file, text.as_bytes())?;
+        say!("{}", file.display());
+    }
+    Ok(())
+}
+
+/// Refuses to write over a file that no comparison wrote. It lies in a folder of the user's, among files of theirs: so the
+/// file itself says whose it is.
+fn check_ours(file: &Path) -> Result<()> {
+    if file.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let ours = file.is_file() && String::from_utf8_lossy(&ra_core::read_bytes(file)?).contains(OURS);
+    if !ours {
+        bail!(
+            "{}: is there already and is no comparison of ours; move it away, or name a folder by --out",
+            file.display()
+        );
     }
     Ok(())
 }

@@ -1,26 +1,27 @@
 //! `cargo xtask run`: chains the stages of the crates. Each stage leaves a file, and `--resume` starts after the last
 //! one that is there; a training that was cut off goes on from its state, so the result is the same.
-use crate::folder::{self, RunFolder};
+use crate::folder::{self, Earlier, RunFolder};
+use crate::log::Log;
+use crate::manifest::{Manifest, inputs};
 use crate::print::print_table;
 use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
 use crate::text::Text;
-use crate::{fetch, log, machine, suite};
+use crate::{fetch, machine, suite};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{Backend, Dataset, Device, LedgerRow, Recommender, Silent, open_devices, trainable_params};
 use ra_data::Prepared;
 use ra_eval::{
-    AuditFinding, Candidates, EvalConfig, Evaluation, LearningCurve, Part, Report, SampleRecommendation, StageCost,
-    correct, evaluate, evaluate_items, item_vectors, slices,
+    AuditFinding, EvalConfig, Evaluation, LearningCurve, Part, Repeats, Report, SampleRecommendation, StageCost,
+    correct, evaluate, evaluate_items, evaluated_users, item_vectors, slices,
 };
+use ra_idmodels::IdConfig;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-
-/// Users on whom a stage is validated while it trains, chosen once by seed.
-const VALIDATION_USERS: usize = 2000;
 
 /// Recommended titles and users that a report shows.
 const SHOWN: usize = 10;
@@ -29,13 +30,22 @@ const SAMPLE_USERS: usize = 5;
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) struct RunArgs {
-    pub(crate) recipe: String,
+    pub(crate) recipe: PathBuf,
     pub(crate) sets: Vec<String>,
     pub(crate) backend: Option<Backend>,
     pub(crate) out: Option<PathBuf>,
-    pub(crate) resume: bool,
-    /// Where the runs of a suite keep the ID methods they share.
-    pub(crate) shared: Option<PathBuf>,
+    pub(crate) earlier: Earlier,
+    /// The suite that it is a run of.
+    pub(crate) suite: Option<Member>,
+}
+
+/// What a run of a suite has to know of it.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// The folder of the suite, where its runs keep the ID methods they share.
+    pub(crate) folder: PathBuf,
+    /// Whether the suite has made this run already.
+    pub(crate) done: bool,
 }
 
 /// What all stages share.
@@ -44,7 +54,9 @@ pub(crate) struct Run {
     pub(crate) dataset: Dataset,
     pub(crate) device: Device,
     pub(crate) folder: RunFolder,
-    pub(crate) shared: Option<PathBuf>,
+    /// The folder of the suite that it is a run of.
+    pub(crate) suite: Option<PathBuf>,
+    pub(crate) log: Log,
     pub(crate) bars: Bars,
     costs: Vec<StageCost>,
     entries: Vec<(ra_eval::Row, Evaluation)>,
@@ -74,17 +86,18 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     let mut recipe = Recipe::load(&args.recipe, &args.sets, root)?;
     recipe.backend = args.backend.unwrap_or(recipe.backend);
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
+    ra_core::refuse_inputs_within(&out, &inputs(&recipe))?;
     let devices = open_devices(recipe.backend, recipe.devices)?;
     let device = devices[0].clone();
     let prepared = read(&recipe, root)?;
-    if args.resume && args.shared.is_some() && folder::is_finished(&out, &recipe, &prepared.dataset)? {
-        return Ok(());
-    }
     let (audit, first_seen) = (audit(&prepared), prepared.first_seen());
     let dataset = prepared.dataset;
     say!("{}", ra_data::describe(&dataset));
     // Whatever can be refused is refused before an earlier run is touched.
-    let valid_users = sampled_users(&dataset, recipe.seed);
+    check_support(&recipe, &dataset)?;
+    warn_of_full_users(&dataset);
+    recipe.oddities().iter().for_each(|problem| tracing::warn!("{problem}"));
+    let valid_users = validation_users(&recipe.eval, &dataset, recipe.seed);
     let asked = |row| recipe.rows.contains(&row);
     let weighs = recipe.align.id_residual || asked(Row::IdResidual);
     let chosen = [
@@ -108,21 +121,26 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
         peak_mib: machine::peak_mib(),
         tokens: None,
     };
-    let folder = RunFolder::open(&out, &recipe, &dataset, args.resume)?;
-    log::write_to(folder.path())?;
+    let manifest = Manifest::of(&recipe, &dataset, first_seen.as_deref(), text.as_ref())?;
+    if args.suite.as_ref().is_some_and(|suite| suite.done) && folder::is_finished(&out, &manifest)? {
+        return Ok(());
+    }
+    let folder = RunFolder::open(&out, &manifest, args.earlier)?;
+    let log = Log::open(&folder.file("log.jsonl"), &folder.curves()?)?;
     tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = dataset.name, "run");
     if valid_users.is_empty() {
         tracing::warn!("nothing is held out for validation: every stage runs to its last step");
     }
     let (costs, entries) = (vec![loaded], Vec::new());
-    let shared = args.shared.clone();
+    let suite = args.suite.as_ref().map(|suite| suite.folder.clone());
     let (bars, tokens) = (Bars::new(), text.as_ref().map(|text| text.tokens.clone()).unwrap_or_default());
     let mut run = Run {
         recipe,
         dataset,
         device,
         folder,
-        shared,
+        suite,
+        log,
         bars,
         costs,
         entries,
@@ -159,11 +177,54 @@ fn audit(prepared: &Prepared) -> Vec<AuditFinding> {
     ra_data::audit(prepared).findings.into_iter().map(finding).collect()
 }
 
-fn sampled_users(dataset: &Dataset, seed: u64) -> Vec<u32> {
-    let mut users: Vec<u32> =
-        (0..dataset.users.len() as u32).filter(|&u| !dataset.valid.row(u as usize).is_empty()).collect();
-    users.sort_by_key(|&u| ra_core::splitmix64(seed ^ u64::from(u)));
-    users.truncate(VALIDATION_USERS);
+/// Refuses figures that would be over nobody, and rows that would read titles where there are none.
+fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
+    if evaluated_users(dataset, Part::Test, &recipe.eval).is_empty() {
+        let none = evaluated_users(dataset, Part::Test, &EvalConfig { repeats: Repeats::Kept, ..recipe.eval.clone() });
+        match none.is_empty() {
+            true => bail!("no user has a test interaction to be ranked by; hold more out ({})", dataset.split),
+            false => bail!(
+                "eval.repeats is skipped and every target is an item that its user had before: nobody is left to \
+                 evaluate; set eval.repeats to \"kept\""
+            ),
+        }
+    }
+    let reads = |row: &&Row| !matches!(row, Row::Id | Row::IdDirect);
+    if recipe.rows.iter().any(|row| reads(&row)) || recipe.ids.iter().any(IdConfig::reads_features) {
+        let titled = dataset.catalog.titles().iter().filter(|title| !title.trim().is_empty()).count();
+        if titled == 0 {
+            bail!(
+                "not one of the {} items has a title, and a row of eval.rows or an ID method reads titles; name the file \
+                 of titles by data.items (its ids must be those of the log), or set eval.rows to [\"id\"]",
+                dataset.catalog.len()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Tells of users who had every item in training: what is drawn as a negative for them is an item that they had.
+fn warn_of_full_users(dataset: &Dataset) {
+    let items = dataset.catalog.len();
+    let has_all = |row: &&[u32]| row.len() >= items && row.iter().collect::<HashSet<_>>().len() == items;
+    let users = dataset.train.rows().filter(has_all).count();
+    if users > 0 {
+        let of = dataset.users.len();
+        tracing::warn!(
+            users,
+            of,
+            "users had every item in training: what is drawn as a negative for them is one they had"
+        );
+    }
+}
+
+/// The users whom a stage is validated on while it trains, `eval.select_users` of them, chosen once by seed.
+fn validation_users(eval: &EvalConfig, dataset: &Dataset, seed: u64) -> Vec<u32> {
+    let mut users = evaluated_users(dataset, Part::Valid, &EvalConfig { users: 0, ..eval.clone() });
+    users.sort_by_key(|&user| ra_core::splitmix64(seed ^ u64::from(user)));
+    if eval.select_users > 0 {
+        users.truncate(eval.select_users);
+    }
     users.sort_unstable();
     users
 }
@@ -223,15 +284,15 @@ impl Run {
         !self.valid_users.is_empty()
     }
 
-    /// What is maximised on the validation part: NDCG@10 plus a quarter of HR@100, so that neither end is forgotten.
+    /// What is maximised on the validation part: `eval.select`.
     pub(crate) fn validation(&self, model: &dyn Recommender) -> f64 {
-        let found = evaluate(model, &self.dataset, Part::Valid, &self.choosing(), Some(&self.valid_users), &Silent);
-        found.metrics["ndcg@10"] + 0.25 * found.metrics["hr@100"]
+        let eval = self.choosing();
+        eval.criterion(&evaluate(model, &self.dataset, Part::Valid, &eval, Some(&self.valid_users), &Silent).metrics)
     }
 
-    /// How models are chosen: among all items, whatever the table ranks.
+    /// How models are chosen.
     pub(crate) fn choosing(&self) -> EvalConfig {
-        EvalConfig { ks: vec![10, 100], candidates: Candidates::All, ..self.recipe.eval.clone() }
+        self.recipe.eval.choosing()
     }
 
     /// Evaluates a model on the test part, makes its row and gives back its item vectors, `[items + 1, dim]`.
@@ -251,6 +312,7 @@ impl Run {
         let mut row = ra_eval::Row::new(name, kind, &evaluation);
         (row.train_samples, row.trainable_params, row.train_seconds) =
             (trained.samples, trained.params, trained.seconds);
+        row.notes = self.recipe.notes(name, kind);
         self.entries.push((row, evaluation));
         Ok(items)
     }

@@ -1,10 +1,14 @@
 //! `cargo xtask run` of a suite: a recipe that names other recipes, or one recipe in several settings.
-use crate::folder;
-use crate::recipe;
-use crate::run::{RunArgs, run_one};
+use crate::folder::Earlier;
+use crate::lock::{holds_files, lock};
+use crate::run::{self, RunArgs, run_one};
+use crate::settings;
+use crate::shared::{ID_MODELS, KIND};
 use anyhow::{Context, Result, bail};
+use ra_core::{MARKER, OutputFolder, read_json, write_atomic, write_json};
 use ra_eval::{Experiment, Published, Report};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::path::Path;
 use toml::Table;
 
@@ -42,6 +46,20 @@ struct Setting {
     set: Table,
 }
 
+/// What a suite is made of, and how far it is, in its folder's `suite.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Plan {
+    name: String,
+    /// The folder of each run, its recipe, and what is changed in it.
+    runs: Vec<(String, String, Vec<String>)>,
+    /// The folders of the runs that this suite has made: another's are not taken for its own.
+    done: Vec<String>,
+}
+
+const PLAN: &str = "suite.json";
+
+const PAGES: [&str; 3] = ["overview.md", "overview.html", "overview.json"];
+
 /// One run of a suite.
 #[derive(Debug, Clone, PartialEq)]
 struct Member {
@@ -56,7 +74,7 @@ impl Suite {
         if !["suite", "axis", "recipe"].iter().any(|key| table.contains_key(*key)) {
             return Ok(None);
         }
-        let suite: Self = table.try_into().map_err(|e| anyhow::anyhow!("a suite: {}", recipe::one_line(&e)))?;
+        let suite: Self = table.try_into().map_err(|e| anyhow::anyhow!("a suite: {}", settings::one_line(&e)))?;
         match (&suite.suite, &suite.recipe) {
             (Some(_), None) if suite.axis.is_empty() && suite.set.is_empty() && suite.published.is_none() => {}
             (None, Some(_)) if !suite.axis.is_empty() && suite.axis.iter().all(|axis| !axis.values.is_empty()) => {}
@@ -148,44 +166,45 @@ impl Member {
 ///
 /// The members run one after another and their tables become one page. They share what is the same in all of them: an ID
 /// method under one configuration is trained once. A member that cannot run, say for want of its data, does not keep the
-/// others from it. With `--resume` a member that is finished is not run again.
+/// others from it. With `--resume` a member that this suite has finished is not run again.
 pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
-    let (path, table) = recipe::read(&args.recipe, root)?;
+    let (path, table) = settings::read(&args.recipe, root)?;
     let Some(suite) = Suite::read(table).with_context(|| format!("recipe {}", path.display()))? else {
         return Ok(false);
     };
-    let name = path.file_stem().unwrap_or_default();
-    let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(name));
-    let shared = out.join("id-models");
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&name));
     suite.kept(&args.sets).iter().for_each(|line| say!("--set: {line}"));
     let members = suite.members();
-    if !args.resume {
-        forget(&shared)?;
-        // Else a suite that is cut off and goes on would take an earlier one's reports for its own.
-        for member in &members {
-            folder::forget_report(&out.join(member.folder()))?;
-        }
-    }
+    let plan = |member: &Member| (member.folder(), member.recipe.clone(), suite.sets(&args.sets, member));
+    let plan = Plan { name: name.clone(), runs: members.iter().map(plan).collect(), done: Vec::new() };
+    let (mut plan, _lock) = begin(&out, plan, args.earlier)?;
     let (mut cells, mut failed) = (Vec::new(), Vec::new());
     for member in &members {
         let folder = out.join(member.folder());
         say!("== {}", member.folder());
         let one = RunArgs {
-            recipe: member.recipe.clone(),
+            recipe: member.recipe.clone().into(),
             sets: suite.sets(&args.sets, member),
             out: Some(folder.clone()),
-            shared: Some(shared.clone()),
+            suite: Some(run::Member { folder: out.clone(), done: plan.done.contains(&member.folder()) }),
             ..*args
         };
         match run_one(&one, root).and_then(|()| Ok(Report::read(&folder)?)) {
-            Ok(report) => cells.push((member.labels.clone(), report)),
+            Ok(report) => {
+                cells.push((member.labels.clone(), report));
+                if !plan.done.contains(&member.folder()) {
+                    plan.done.push(member.folder());
+                    write_json(&out.join(PLAN), &plan)?;
+                }
+            }
             Err(error) => {
                 say!("{}: {error:#}", member.folder());
                 failed.push(format!("{}: {error:#}", member.folder()));
             }
         }
         // What is there so far can be looked at while the rest runs.
-        write_page(&suite, name.to_string_lossy().as_ref(), &cells, &out)?;
+        write_page(&suite, &name, &cells, &out)?;
     }
     say!("{}", out.join("overview.md").display());
     if !failed.is_empty() {
@@ -194,25 +213,46 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
     Ok(true)
 }
 
+/// Takes the folder `out` for the suite of `plan`, and tells how far it is. An earlier suite there goes on, or begins anew
+/// where it is the same one: its ID methods go, and its runs are made again one after another.
+fn begin(out: &Path, plan: Plan, earlier: Earlier) -> Result<(Plan, File)> {
+    if !OutputFolder::open(out, KIND)?.is_ours() && holds_files(out) {
+        bail!("{}: holds files but no suite (there is no {MARKER}); name an empty folder by --out", out.display());
+    }
+    let lock = lock(out)?;
+    let mut files = OutputFolder::open(out, KIND)?;
+    let found: Option<Plan> = match files.owns(PLAN) && out.join(PLAN).exists() {
+        true if earlier != Earlier::Replaced => Some(read_json(&out.join(PLAN))?),
+        _ => None,
+    };
+    files.sweep()?;
+    let plan = match found {
+        Some(found) if earlier == Earlier::Resumed => Plan { done: found.done, ..plan },
+        Some(found) if found.name != plan.name || found.runs != plan.runs => bail!(
+            "{}: holds the suite {:?}, and this is {:?} with other runs or settings; name another folder by --out, or \
+             replace it by --force",
+            out.display(),
+            found.name,
+            plan.name
+        ),
+        _ => {
+            files.remove(|name| name.starts_with(ID_MODELS))?;
+            plan
+        }
+    };
+    files.claim(&[&PAGES[..], &[PLAN]].concat())?;
+    write_json(&out.join(PLAN), &plan)?;
+    Ok((plan, lock))
+}
+
 fn write_page(suite: &Suite, name: &str, cells: &[(Vec<String>, Report)], out: &Path) -> Result<()> {
     let axes: Vec<String> = match &suite.suite {
         Some(_) => vec!["recipe".into()],
         None => suite.axis.iter().map(|axis| axis.name.clone()).collect(),
     };
     let experiment = Experiment::new(name, &axes, cells).beside(suite.published.clone());
-    ra_core::write_atomic(&out.join("overview.md"), experiment.markdown().as_bytes())?;
-    ra_core::write_atomic(&out.join("overview.html"), experiment.html().as_bytes())?;
-    ra_core::write_atomic(&out.join("overview.json"), experiment.json()?.as_bytes())?;
-    Ok(())
-}
-
-/// Removes the ID methods that an earlier run of a suite shared, and nothing else.
-fn forget(shared: &Path) -> Result<()> {
-    for entry in shared.read_dir().into_iter().flatten().flatten() {
-        if entry.path().join("mark.json").exists() {
-            let path = entry.path();
-            std::fs::remove_dir_all(&path).with_context(|| format!("{}: cannot be removed", path.display()))?;
-        }
+    for (page, text) in PAGES.iter().zip([experiment.markdown(), experiment.html(), experiment.json()?]) {
+        write_atomic(&out.join(page), text.as_bytes())?;
     }
     Ok(())
 }
@@ -289,7 +329,7 @@ mod tests {
         let mut runs = 0;
         for entry in std::fs::read_dir(root.join("xtask/recipes")).unwrap() {
             let path = entry.unwrap().path().to_string_lossy().into_owned();
-            let (_, table) = recipe::read(&path, &root).unwrap();
+            let (_, table) = settings::read(&path, &root).unwrap();
             let all = match Suite::read(table).unwrap() {
                 Some(suite) => suite.members().into_iter().map(|m| (m.recipe.clone(), suite.sets(&[], &m))).collect(),
                 None => vec![(path.clone(), vec![])],

@@ -11,11 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) struct Events(std::fs::File);
 
 impl Events {
-    /// A new file in `folder`, beside those of earlier runs: TensorBoard reads all of them as one.
-    pub(crate) fn create(folder: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let file = folder.join(format!("events.out.tfevents.{}.ra-rec", now() as u64));
-        let mut events = Self(std::fs::File::options().create(true).append(true).open(file)?);
+    /// A new file, named by [`file_name`].
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        let mut events = Self(std::fs::File::options().create_new(true).append(true).open(path)?);
         events.write(0, &field(3, b"brain.Event:2"))?;
         Ok(events)
     }
@@ -33,6 +32,11 @@ impl Events {
         // One call, so that whoever reads along finds a record whole.
         self.0.write_all(&record(&[time, step, what.to_vec()].concat()))
     }
+}
+
+/// The name of file `number` of a folder. TensorBoard reads all files of a folder as one, in the order of their names.
+pub(crate) fn file_name(number: usize) -> String {
+    format!("events.out.tfevents.{number:010}.ra-rec")
 }
 
 fn now() -> f64 {
@@ -84,9 +88,10 @@ mod tests {
     #[test]
     fn a_file_reads_back_record_by_record() {
         let folder = tempfile::tempdir().unwrap();
-        let mut events = Events::create(folder.path()).unwrap();
+        let file = folder.path().join("tensorboard").join(file_name(1));
+        let mut events = Events::create(&file).unwrap();
         events.scalar("align/loss", 300, 1.5).unwrap();
-        let file = folder.path().read_dir().unwrap().next().unwrap().unwrap().path();
+        assert!(Events::create(&file).is_err(), "never a second run's");
         let bytes = std::fs::read(file).unwrap();
         let mut rest = bytes.as_slice();
         let mut found = Vec::new();

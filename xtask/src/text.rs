@@ -5,7 +5,7 @@ use crate::recipe::Recipe;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, Prompts, TextCache, TextTower, Tuning};
-use ra_core::{Catalog, Device, History, LanguageModel, Precision};
+use ra_core::{Catalog, Device, Fingerprint, History, LanguageModel, LmSpec, Precision, Problem};
 use ra_llm::PretrainedLm;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,8 @@ impl Text {
         let lm = on(first)?;
         let other = |device: &Device| (device != first).then(|| Ok(on(device)?.model)).transpose();
         let replicas = further.iter().map(other).collect::<Result<_>>()?;
-        recipe.align.check(&lm.model.spec()).map_err(anyhow::Error::msg)?;
+        let misfits = recipe.align.misfits(&lm.model.spec()).into_iter().map(|problem| problem.within("align"));
+        Problem::refuse(&misfits.collect::<Vec<_>>()).map_err(anyhow::Error::msg)?;
         Ok(Self {
             lm,
             replicas,
@@ -70,9 +71,9 @@ impl Text {
         self.replicas.iter().map(|lm| lm.as_deref().unwrap_or(self.lm())).collect()
     }
 
-    /// Fingerprint of the weights.
-    pub(crate) fn fingerprint(&self) -> String {
-        self.lm.fingerprint.to_string()
+    /// What its vectors depend on, as [`identity`].
+    pub(crate) fn identity(&self) -> String {
+        identity(&self.lm.fingerprint, &self.lm().spec(), self.precision)
     }
 
     pub(crate) fn params(&self) -> usize {
@@ -91,11 +92,11 @@ impl Text {
         // Rows that are tokens of the input take their places from the text.
         let rows = if align.placement == Placement::Input { align.n_ctx + align.n_tok * interests } else { 0 };
         let room = lm.spec().max_tokens.saturating_sub(rows);
-        let prompts = Prompts::new(&self.lm.tokenizer, catalog, prompt, room);
+        let prompts = Prompts::new(&self.lm.tokenizer, catalog, prompt, room)?;
         if prompts.user(&History { user: 0, items: &[] }).len() > room {
             bail!("prompt.user is longer than the {room} tokens that the language model has room for; shorten it");
         }
-        let maker = self.maker(align);
+        let maker = self.rows_key(align).maker();
         let path = self.cache.join(format!("text-{}.rows", ra_core::fingerprint([maker.as_bytes()])));
         let cache = match TextCache::new(lm, align).keep_in(&path, &maker) {
             Ok(cache) => cache,
@@ -108,25 +109,118 @@ impl Text {
     }
 
     /// Its vectors of the titles of the run's catalogue.
-    pub(crate) fn features(&self, catalog: &Catalog) -> &Tensor<2> {
-        self.features.get_or_init(|| ra_align::title_vectors(self.lm(), &self.lm.tokenizer, catalog))
+    pub(crate) fn features(&self, catalog: &Catalog) -> Result<&Tensor<2>> {
+        if let Some(known) = self.features.get() {
+            return Ok(known);
+        }
+        let vectors = ra_align::title_vectors(self.lm(), &self.lm.tokenizer, catalog)?;
+        Ok(self.features.get_or_init(|| vectors))
     }
 
-    /// Constants of texts depend on the weights, the first injected layer, the pooling, what is asked of them and who
-    /// computed them.
-    fn maker(&self, align: &AlignConfig) -> String {
-        let spec = self.lm().spec();
+    fn rows_key(&self, align: &AlignConfig) -> RowsKey {
+        let who = (self.backend, ra_core::fused::instructions(), self.identity());
+        RowsKey::new(align, &self.lm().spec(), who)
+    }
+}
+
+/// What the vectors of a language model depend on: configuration, tokenizer and weights ([`PretrainedLm::fingerprint`]), how
+/// a text is pooled, how long it may be, and the numbers that matrices are kept in.
+fn identity(own: &Fingerprint, spec: &LmSpec, precision: Precision) -> String {
+    let parts = [own.to_string(), format!("{:?}", spec.pooling), spec.max_tokens.to_string(), precision.name().into()];
+    ra_core::fingerprint(parts.iter().map(String::as_bytes)).to_string()
+}
+
+/// All that the cached constants of a text depend on, beside its tokens.
+#[derive(Debug)]
+struct RowsKey {
+    /// Of this program, which says what the constants are.
+    version: &'static str,
+    /// Who computes: numbers differ in their last bits.
+    backend: &'static str,
+    instructions: String,
+    /// The language model, [`Text::identity`].
+    lm: String,
+    /// The first layer with a prefix: constants are of what lies below.
+    first_layer: usize,
+    /// Whether the means of the layers above are asked for too.
+    means: bool,
+    placement: Placement,
+    /// Whether the language model is trained above.
+    tuned: bool,
+}
+
+impl RowsKey {
+    fn new(align: &AlignConfig, spec: &LmSpec, (backend, instructions, lm): (&'static str, String, String)) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            backend,
+            instructions,
+            lm,
+            first_layer: align.first_layer(spec),
+            means: align.loss != AlignLoss::None,
+            placement: align.placement,
+            tuned: align.tune != Tuning::None,
+        }
+    }
+
+    fn maker(&self) -> String {
+        // Taken apart, so that no field is forgotten.
+        let Self { version, backend, instructions, lm, first_layer, means, placement, tuned } = self;
         format!(
-            "{} {} {} {} {:?} {} {:?}{}{}",
-            env!("CARGO_PKG_VERSION"),
-            self.backend,
-            self.lm.fingerprint,
-            align.first_layer(&spec),
-            spec.pooling,
-            align.loss != AlignLoss::None,
-            align.placement,
-            if align.tune == Tuning::None { "" } else { " tuned" },
-            if self.precision == Precision::F32 { "" } else { self.precision.name() },
+            "{version} {backend} {instructions:?} {lm} layer {first_layer} means {means} {placement:?} tuned {tuned}"
         )
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::Pooling;
+
+    #[test]
+    fn a_change_of_anything_changes_the_key_of_cached_rows() {
+        let align = AlignConfig::default();
+        let key = |align: &AlignConfig, who: (&'static str, &str, &str)| {
+            RowsKey::new(align, &SPEC, (who.0, who.1.into(), who.2.into())).maker()
+        };
+        let who = ("cpu", "AVX", "lm");
+        let base = key(&align, who);
+        for other in [("cuda", "AVX", "lm"), ("cpu", "AVX, AMX", "lm"), ("cpu", "AVX", "another lm")] {
+            assert_ne!(key(&align, other), base, "{other:?}");
+        }
+        let changed = [
+            AlignConfig { first_layer: 1, ..align.clone() },
+            AlignConfig { first_layer: -1, ..align.clone() },
+            AlignConfig { loss: AlignLoss::None, ..align.clone() },
+            AlignConfig { placement: Placement::Input, ..align.clone() },
+            AlignConfig { tune: Tuning::Full, ..align.clone() },
+            AlignConfig { tune: Tuning::Lora(2), ..align.clone() },
+        ];
+        for other in &changed {
+            assert_ne!(key(other, who), base, "{other:?}");
+        }
+        // What is trained over the constants does not change them.
+        let same = [
+            AlignConfig { first_layer: -3, ..align.clone() },
+            AlignConfig { n_tok: 7, n_ctx: 9, tau: 0.5, distill: 2.0, loss: AlignLoss::Mse, ..align.clone() },
+        ];
+        for other in &same {
+            assert_eq!(key(other, who), base, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_model_or_of_how_it_reads_changes_its_identity() {
+        let own = |content: &[u8]| ra_core::fingerprint([content]);
+        let base = identity(&own(b"model"), &SPEC, Precision::F32);
+        let others = [
+            identity(&own(b"other"), &SPEC, Precision::F32),
+            identity(&own(b"model"), &LmSpec { pooling: Pooling::Mean, ..SPEC }, Precision::F32),
+            identity(&own(b"model"), &LmSpec { max_tokens: 8, ..SPEC }, Precision::F32),
+            identity(&own(b"model"), &SPEC, Precision::Bf16),
+        ];
+        assert!(others.iter().all(|other| *other != base));
+    }
+
+    const SPEC: LmSpec = LmSpec { layers: 3, width: 4, max_tokens: 9, causal: false, pooling: Pooling::First };
 }

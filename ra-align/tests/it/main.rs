@@ -80,7 +80,7 @@ fn ring_ids(device: &Device) -> IdTable {
 fn text(align: &AlignConfig, layers: usize, device: &Device) -> Arc<TextTower<AcmeLm>> {
     let lm = acme(layers, 0, device);
     let config = PromptConfig { user: "u".into(), item: "i".into(), titles: 3, ..PromptConfig::default() };
-    let prompts = Prompts::new(&Letters, &dataset().catalog, &config, lm.spec().max_tokens);
+    let prompts = Prompts::new(&Letters, &dataset().catalog, &config, lm.spec().max_tokens).unwrap();
     let cache = TextCache::new(&lm, align);
     Arc::new(TextTower { lm, prompts, cache, normalize: align.normalize })
 }

@@ -3,7 +3,13 @@
 mod audit;
 mod bounded;
 mod damaged;
+mod export_safety;
 mod readers;
+mod settings;
+mod strangers_rows;
+mod strangers_text;
+mod strangers_typed;
+mod times;
 
 use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, curate, golden, prepare};
 use std::io::Write;

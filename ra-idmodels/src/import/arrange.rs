@@ -1,6 +1,6 @@
 //! From the order of a file to the order of a data set, by id.
 use super::{Format, Vectors, matrix, table};
-use ra_core::{Error, Result};
+use ra_core::{Error, Problem, Result};
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::fs::File;
@@ -21,21 +21,25 @@ pub(super) struct Side<'a> {
 }
 
 impl Side<'_> {
-    pub(super) fn check(&self) -> std::result::Result<(), String> {
+    /// What cannot work; the file is not opened.
+    pub(super) fn problem(&self) -> Option<Problem> {
         let Self { kind, key, file, .. } = self;
-        let format = Format::of(file).map_err(|problem| format!("id.{key} is {}: {problem}", file.display()))?;
+        let format = match Format::of(file) {
+            Ok(format) => format,
+            Err(problem) => return Some(Problem::new(*key, format!("is {}: {problem}", file.display()))),
+        };
         if self.tensor.is_some() && format != Format::Safetensors {
-            return Err(format!(
-                "id.{key}_tensor names a tensor of a .safetensors file, id.{key} is {}",
-                file.display()
-            ));
+            let told = format!("names a tensor of a .safetensors file, {key} is {}", file.display());
+            return Some(Problem::new(format!("{key}_tensor"), told));
         }
+        let ids = format!("{kind}_ids");
         match self.ids {
-            Some(ids) if ids.as_os_str().is_empty() => Err(format!("id.{kind}_ids is empty, it must be a file")),
+            Some(path) if path.as_os_str().is_empty() => Some(Problem::new(ids, "is empty, it must be a file")),
             Some(_) if format.has_ids() => {
-                Err(format!("id.{kind}_ids is for .safetensors and .npy: {} carries its own ids", file.display()))
+                let told = format!("is for .safetensors and .npy: {} carries its own ids", file.display());
+                Some(Problem::new(ids, told))
             }
-            _ => Ok(()),
+            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@ mod table;
 
 use arrange::{Side, arrange};
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Dataset, Error, History, IdTable, Recommender, Result};
+use ra_core::{Dataset, Error, History, IdTable, Problem, Recommender, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -35,25 +35,23 @@ pub struct ImportConfig {
 }
 
 impl ImportConfig {
-    /// What does not make sense, in words a person can act on. The files are not opened.
-    ///
-    /// # Errors
-    /// The key, its value and what is allowed.
-    pub fn check(&self) -> std::result::Result<(), String> {
+    /// What cannot work, by key. The files are not opened.
+    pub fn problems(&self) -> Vec<Problem> {
         if self.items.as_os_str().is_empty() {
-            return Err(format!("id.items is missing: the file of the item vectors, {EXTENSIONS}"));
+            return vec![Problem::new("items", format!("is missing: the file of the item vectors, {EXTENSIONS}"))];
         }
         let Self { users, user_ids, users_tensor, history, .. } = self;
+        let mut found = Vec::new();
         if users.is_none() {
-            for (key, given) in [("user_ids", user_ids.is_some()), ("users_tensor", users_tensor.is_some())] {
-                if given {
-                    return Err(format!("id.{key} is given without id.users, the file of the user vectors"));
-                }
-            }
+            let of_users = [("user_ids", user_ids.is_some()), ("users_tensor", users_tensor.is_some())];
+            let alone = |key| Problem::new(key, "is given without users, the file of the user vectors");
+            found.extend(of_users.into_iter().filter(|(_, given)| *given).map(|(key, _)| alone(key)));
         } else if *history > 0 {
-            return Err(format!("id.history is {history}, it says nothing where id.users has the user vectors"));
+            let told = format!("is {history}, it says nothing where users has the user vectors");
+            found.push(Problem::new("history", told));
         }
-        self.sides().try_for_each(|side| side.check())
+        found.extend(self.sides().filter_map(|side| side.problem()));
+        found
     }
 
     /// Every path, to be made absolute.
@@ -86,7 +84,7 @@ impl ImportConfig {
     /// # Errors
     /// Names the file and what is wrong with it, or the ids of the data set that have no vector.
     pub fn load(&self, dataset: &Dataset, device: &Device) -> Result<Imported> {
-        self.check().map_err(|problem| Error::corrupt(&self.items, problem))?;
+        Problem::refuse(&self.problems()).map_err(|problem| Error::corrupt(&self.items, problem))?;
         let items: Vec<&str> = dataset.catalog.all().map(|item| dataset.catalog.id(item)).collect();
         let users: Vec<&str> = dataset.users.iter().map(String::as_str).collect();
         let mut sides = self.sides();

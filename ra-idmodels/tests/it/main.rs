@@ -305,14 +305,14 @@ fn a_long_history_counts_by_its_newest_items_and_an_empty_one_is_no_panic() {
 #[test]
 fn a_config_that_makes_no_sense_is_refused_by_its_key() {
     for (json, key) in [
-        (r#"{"kind": "gru4rec", "hidden": 0}"#, "id.hidden"),
-        (r#"{"kind": "gru4rec", "loss": "bce", "negatives": 0}"#, "id.negatives"),
-        (r#"{"kind": "bert4rec", "heads": 3}"#, "id.heads"),
-        (r#"{"kind": "bert4rec", "max_length": 1}"#, "id.max_length"),
-        (r#"{"kind": "bert4rec", "mask": 0.0}"#, "id.mask"),
-        (r#"{"kind": "comirec", "interests": 0}"#, "id.interests"),
-        (r#"{"kind": "mf", "dim": 0}"#, "id.dim"),
-        (r#"{"kind": "lightgcn", "train": {"lr": 0}}"#, "id.train.lr"),
+        (r#"{"kind": "gru4rec", "hidden": 0}"#, "hidden"),
+        (r#"{"kind": "gru4rec", "loss": "bce", "negatives": 0}"#, "negatives"),
+        (r#"{"kind": "bert4rec", "heads": 3}"#, "heads"),
+        (r#"{"kind": "bert4rec", "max_length": 1}"#, "max_length"),
+        (r#"{"kind": "bert4rec", "mask": 0.0}"#, "mask"),
+        (r#"{"kind": "comirec", "interests": 0}"#, "interests"),
+        (r#"{"kind": "mf", "dim": 0}"#, "dim"),
+        (r#"{"kind": "lightgcn", "train": {"lr": 0}}"#, "train.lr"),
     ] {
         let config: IdConfig = serde_json::from_str(json).unwrap();
         let message = config.check().unwrap_err();
@@ -341,18 +341,18 @@ fn imports_are_checked_before_any_file_is_read() {
     let items = |items: &Path| ImportConfig { items: items.into(), ..ImportConfig::default() };
     let base = items(Path::new("items.npy"));
     for (config, words) in [
-        (ImportConfig::default(), ["id.items is missing", ".npy"]),
+        (ImportConfig::default(), ["items is missing", ".npy"]),
         (items(Path::new("model.pt")), ["model.pt: a pickle", "safetensors.torch.save_file"]),
         (items(Path::new("MODEL.PTH")), ["a pickle", "numpy.save"]),
         (items(Path::new("model.pkl")), ["a pickle", "numpy.save"]),
         (items(Path::new("model.npz")), ["an archive", "numpy.load"]),
         (items(Path::new("items.csv")), ["items.csv", ".feather"]),
-        (ImportConfig { users: some("users.pt"), ..base.clone() }, ["id.users", "a pickle"]),
-        (ImportConfig { user_ids: some("users.txt"), ..base.clone() }, ["id.user_ids", "without id.users"]),
-        (ImportConfig { users_tensor: Some("u".into()), ..base.clone() }, ["id.users_tensor", "without id.users"]),
-        (ImportConfig { users: some("u.npy"), history: 3, ..base.clone() }, ["id.history is 3", "id.users"]),
-        (ImportConfig { items_tensor: Some("e".into()), ..base.clone() }, ["id.items_tensor", ".safetensors"]),
-        (ImportConfig { item_ids: some("i.txt"), ..items(Path::new("i.parquet")) }, ["id.item_ids", "its own ids"]),
+        (ImportConfig { users: some("users.pt"), ..base.clone() }, ["users", "a pickle"]),
+        (ImportConfig { user_ids: some("users.txt"), ..base.clone() }, ["user_ids", "without users"]),
+        (ImportConfig { users_tensor: Some("u".into()), ..base.clone() }, ["users_tensor", "without users"]),
+        (ImportConfig { users: some("u.npy"), history: 3, ..base.clone() }, ["history is 3", "where users"]),
+        (ImportConfig { items_tensor: Some("e".into()), ..base.clone() }, ["items_tensor", ".safetensors"]),
+        (ImportConfig { item_ids: some("i.txt"), ..items(Path::new("i.parquet")) }, ["item_ids", "its own ids"]),
     ] {
         let message = IdConfig::Import(config).check().unwrap_err();
         words.iter().for_each(|word| assert!(message.contains(word), "{word}: {message}"));

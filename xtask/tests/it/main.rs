@@ -10,6 +10,8 @@ mod evaluation;
 mod house;
 mod kill;
 mod safety;
+mod strangers_front;
+mod strangers_run;
 
 /// Cargo runs a test in its package's folder; a path from compile time may be another clone's that shares the target folder.
 fn workspace() -> std::path::PathBuf {

@@ -19,14 +19,14 @@ fn run_with(root: &Root, out: &str, threads: &str, more: &[&str]) -> Output {
 fn a_second_run_in_a_folder_is_refused_and_a_dead_one_is_not_in_the_way() {
     let root = Root::new();
     std::fs::create_dir(root.path("busy")).unwrap();
-    std::fs::write(root.path("busy/.lock"), "4711").unwrap();
-    let owner = File::open(root.path("busy/.lock")).unwrap();
+    std::fs::write(root.path("busy/.ra-rec.lock"), "4711").unwrap();
+    let owner = File::open(root.path("busy/.ra-rec.lock")).unwrap();
     owner.lock().unwrap();
     let refused = run(&root, "busy", "1");
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && error.contains("process 4711") && error.contains("--out"), "{error}");
     let files: Vec<_> = std::fs::read_dir(root.path("busy")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(files, [".lock"], "nothing is written");
+    assert_eq!(files, [".ra-rec.lock"], "nothing is written");
     drop(owner);
     assert!(run(&root, "busy", "1").status.success(), "a lock that nobody holds");
 }

@@ -1,0 +1,141 @@
+//! What a file is by its first bytes, whatever its name says.
+
+/// What bytes begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    Nothing,
+    Gzip,
+    Zstandard,
+    Parquet,
+    /// Arrow's own files, of the file or the stream kind.
+    Arrow,
+    /// What `git clone` leaves without git-lfs.
+    LfsPointer,
+    /// A file that is not read: what it is, and what to do.
+    Foreign(&'static str),
+    /// Text, or nothing that is known.
+    Other,
+}
+
+/// Bytes that must be seen to tell one content from another.
+pub(crate) const NEEDED: usize = 512;
+
+/// First bytes of files that are not read.
+const FOREIGN: [(&[u8], &str); 20] = [
+    (b"PK\x03\x04", "a zip archive or an Excel file; unpack it, or save the sheet as csv"),
+    (b"BZh", "packed by bzip2, which is not read; unpack it with `bunzip2`"),
+    (b"\xfd7zXZ\0", "packed by xz, which is not read; unpack it with `unxz`"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
+    (b"Rar!\x1a\x07", "a rar archive; unpack it"),
+    (b"\x04\x22\x4d\x18", "packed by lz4, which is not read; unpack it with `unlz4`"),
+    (b"\x1f\x9d", "packed by compress, which is not read; unpack it with `uncompress`"),
+    (b"\xff\x06\0\0sNaPpY", "packed by snappy, which is not read; unpack it"),
+    (b"SQLite format 3\0", "an SQLite database; export the table as csv"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file; write the table as Parquet or csv"),
+    (b"\x93NUMPY", "a NumPy array; write the table as Parquet or csv"),
+    (b"ORC", "an ORC file; write it as Parquet"),
+    (b"Obj\x01", "an Avro file; write it as Parquet"),
+    (b"PARE", "an encrypted Parquet file; write it without encryption"),
+    (b"FEA1", "a Feather file of version 1; write it as version 2 or as Parquet"),
+    (b"%PDF-", "a PDF"),
+    (b"\0\x05\x16\x07", "what macOS keeps beside a file, not the file; name the one without `._`"),
+    (b"\x80\x04\x95", "a Python pickle; write the table as Parquet or csv"),
+    (b"\x80\x05\x95", "a Python pickle; write the table as Parquet or csv"),
+    (b"{\\rtf", "a text processor's document; save it as plain text"),
+];
+
+const UTF_16: &str = "UTF-16 text; save it as UTF-8 (`iconv -f UTF-16 -t UTF-8 OLD > NEW`)";
+const UTF_16_LITTLE: &str = "UTF-16 text (little endian); save it as UTF-8 (`iconv -f UTF-16LE -t UTF-8 OLD > NEW`)";
+const UTF_16_BIG: &str = "UTF-16 text (big endian); save it as UTF-8 (`iconv -f UTF-16BE -t UTF-8 OLD > NEW`)";
+const UTF_32: &str = "UTF-32 text; save it as UTF-8 (`iconv -f UTF-32 -t UTF-8 OLD > NEW`)";
+
+/// The mark that some programs put before UTF-8 text.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What a file is that begins with `head`, of which [`NEEDED`] bytes are enough.
+pub(crate) fn content(head: &[u8]) -> Content {
+    match head {
+        [] => Content::Nothing,
+        [0x1f, 0x8b, ..] => Content::Gzip,
+        // A frame, or one that is to be skipped, as at the start of files that can be sought in.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Content::Zstandard,
+        [b'P', b'A', b'R', b'1', ..] => Content::Parquet,
+        [b'A', b'R', b'R', b'O', b'W', b'1', ..] | [0xff, 0xff, 0xff, 0xff, ..] => Content::Arrow,
+        _ if ra_core::lfs_pointer(head) => Content::LfsPointer,
+        _ => foreign(head).map_or(Content::Other, Content::Foreign),
+    }
+}
+
+fn foreign(head: &[u8]) -> Option<&'static str> {
+    if let Some((_, told)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Some(told);
+    }
+    if head.get(257..262) == Some(b"ustar") {
+        return Some("a tar archive; unpack it");
+    }
+    match head {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return Some(UTF_32),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some(UTF_16),
+        _ => {}
+    }
+    let text = head.trim_ascii_start();
+    let begins = |tag: &str| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()));
+    if ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| begins(tag)) {
+        return Some("a page in HTML, perhaps of a download that was refused; fetch the file again");
+    }
+    if begins("<?xml") {
+        return Some("XML, which is not read; write the table as csv, jsonl or Parquet");
+    }
+    half_empty(head)
+}
+
+/// UTF-16 without a mark: every second byte of plain letters is 0.
+fn half_empty(head: &[u8]) -> Option<&'static str> {
+    let pairs = head.as_chunks::<2>().0;
+    let share = |at: usize| pairs.iter().filter(|pair| pair[at] == 0 && pair[1 - at] != 0).count();
+    match (pairs.len(), share(0), share(1)) {
+        (0..4, ..) => None,
+        (all, big, 0) if big * 10 > all * 7 => Some(UTF_16_BIG),
+        (all, 0, little) if little * 10 > all * 7 => Some(UTF_16_LITTLE),
+        _ => None,
+    }
+}
+
+/// Whether `head` is text for a person: without control characters.
+pub(crate) fn is_text(head: &[u8]) -> bool {
+    let is_control = |byte: &u8| *byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    !head.is_empty() && !head.iter().take(NEEDED).any(is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_what_its_bytes_are() {
+        let wide = |big: bool| -> Vec<u8> {
+            "user,item,ts\n".encode_utf16().flat_map(|c| if big { c.to_be_bytes() } else { c.to_le_bytes() }).collect()
+        };
+        for (head, told) in [
+            (b"".to_vec(), Content::Nothing),
+            (b"user,item\n".to_vec(), Content::Other),
+            ("käufer,item\n".as_bytes().to_vec(), Content::Other),
+            (b"\x1f\x8b\x08".to_vec(), Content::Gzip),
+            (b"\x28\xb5\x2f\xfd\0".to_vec(), Content::Zstandard),
+            (b"PAR1".to_vec(), Content::Parquet),
+            (b"ARROW1\0\0".to_vec(), Content::Arrow),
+            (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), Content::LfsPointer),
+            ([&b"\xff\xfe"[..], &wide(false)].concat(), Content::Foreign(UTF_16)),
+            (wide(false), Content::Foreign(UTF_16_LITTLE)),
+            (wide(true), Content::Foreign(UTF_16_BIG)),
+        ] {
+            assert_eq!(content(&head), told, "{head:?}");
+        }
+        for (head, told) in
+            [(&b"PK\x03\x04"[..], "zip"), (b"BZh91AY&SY", "bzip2"), (b"\n<!DOCTYPE html>", "HTML"), (b"ORC", "ORC")]
+        {
+            assert!(matches!(content(head), Content::Foreign(what) if what.contains(told)), "{told}");
+        }
+        assert!(is_text(b"a\tb\r\n") && !is_text(b"a\0b") && !is_text(b""));
+    }
+}

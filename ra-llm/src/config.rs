@@ -1,0 +1,164 @@
+//! Which architecture a `config.json` is of, and what its architecture takes for granted where it says nothing.
+use crate::document::read_json;
+use crate::{BertConfig, Gpt2Config, LlamaConfig, LlmError, Reading, Result, Weights};
+use burn::tensor::Device;
+use ra_core::{Error, LanguageModel};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// The architectures that are built in, by `model_type` and by how the names of their classes begin.
+const ARCHITECTURES: [(&str, &str); 6] = [
+    ("bert", "Bert"),
+    ("gpt2", "GPT2"),
+    ("llama", "Llama"),
+    ("mistral", "Mistral"),
+    ("qwen2", "Qwen2"),
+    ("qwen3", "Qwen3"),
+];
+pub(crate) const SUPPORTED: &str = "bert, gpt2, llama, mistral, qwen2, qwen3";
+
+/// Sizes without which there is no model of an architecture.
+const SIZES: [&str; 5] = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"];
+const GPT2_SIZES: [&str; 4] = ["vocab_size", "n_embd", "n_layer", "n_head"];
+
+/// The configuration of a model whose architecture is built in.
+#[derive(Debug, Serialize)]
+pub(crate) enum Config {
+    Bert(BertConfig),
+    Gpt2(Gpt2Config),
+    Llama(LlamaConfig),
+}
+
+impl Config {
+    /// Reads a `config.json`; a key that is `null` is a key that is not there.
+    ///
+    /// # Errors
+    /// [`LlmError::Architecture`], or the keys that are missing.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let mut config: Map<String, Value> = read_json(path)?;
+        config.retain(|_, value| !value.is_null());
+        if let Some(table) = config.get("quantization_config") {
+            let method = table.get("quant_method").and_then(Value::as_str).unwrap_or("an unknown method");
+            let problem = format!(
+                "the weights are quantised by {method}, which is not read; take the model as it was before, or as GGUF"
+            );
+            return Err(Error::corrupt(path, problem).into());
+        }
+        let kind = kind(path, &config)?;
+        config.insert("model_type".into(), kind.into());
+        match kind {
+            "bert" => parse(path, config, &SIZES).map(Self::Bert),
+            "gpt2" => parse(path, config, &GPT2_SIZES).map(Self::Gpt2),
+            _ => parse(path, config, &SIZES).map(Self::Llama),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Bert(config) => config.check(),
+            Self::Gpt2(config) => config.check(),
+            Self::Llama(config) => config.check(),
+        }
+    }
+
+    pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
+        match self {
+            Self::Bert(config) => config.build(weights, reading, device),
+            Self::Gpt2(config) => config.build(weights, reading, device),
+            Self::Llama(config) => config.build(weights, reading, device),
+        }
+    }
+
+    /// Numbers of the large tensors, if they can be counted.
+    pub(crate) fn numbers(&self) -> Option<u64> {
+        let (layers, layer, around) = match self {
+            Self::Bert(c) => {
+                let width = c.hidden_size;
+                let inner = [width, c.intermediate_size];
+                let rows = [c.vocab_size, c.max_position_embeddings, c.type_vocab_size].map(|rows| [rows, width]);
+                (c.num_hidden_layers, vec![[width, width]; 4].into_iter().chain([inner; 2]).collect(), rows.to_vec())
+            }
+            Self::Gpt2(c) => {
+                let width = c.n_embd;
+                let inner = [width, c.n_inner.unwrap_or_else(|| width.saturating_mul(4))];
+                let layer = vec![[width, width]; 4].into_iter().chain([inner; 2]).collect();
+                (c.n_layer, layer, vec![[c.vocab_size, width], [c.n_positions, width]])
+            }
+            Self::Llama(c) => (c.num_hidden_layers, c.matrices(), vec![[c.vocab_size, c.hidden_size]]),
+        };
+        let sum = |all: Vec<[usize; 2]>| {
+            all.iter().try_fold(0u64, |sum, &[a, b]| sum.checked_add((a as u64).checked_mul(b as u64)?))
+        };
+        sum(layer)?.checked_mul(layers as u64)?.checked_add(sum(around)?)
+    }
+
+    pub(crate) fn vocabulary(&self) -> usize {
+        match self {
+            Self::Bert(config) => config.vocab_size,
+            Self::Gpt2(config) => config.vocab_size,
+            Self::Llama(config) => config.vocab_size,
+        }
+    }
+
+    /// The token table, by its own name: what stands before it in a file stands before every name of the model.
+    pub(crate) fn token_table(&self) -> &'static str {
+        match self {
+            Self::Bert(_) => "embeddings.word_embeddings.weight",
+            Self::Gpt2(_) => "wte.weight",
+            Self::Llama(_) => "embed_tokens.weight",
+        }
+    }
+
+    /// What the configuration decides, however its file is written; every default is filled in.
+    pub(crate) fn identity(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+}
+
+fn parse<C: DeserializeOwned>(path: &Path, config: Map<String, Value>, sizes: &[&str]) -> Result<C> {
+    let lacks: Vec<&str> = sizes.iter().filter(|&&key| !config.contains_key(key)).copied().collect();
+    if !lacks.is_empty() {
+        return Err(Error::corrupt(path, format!("it lacks {}; add what is missing", lacks.join(", "))).into());
+    }
+    Ok(serde_json::from_value(Value::Object(config)).map_err(|e| Error::corrupt(path, e.to_string()))?)
+}
+
+/// The `model_type` of a configuration. Those of Google's time have none: their classes tell, or the keys that only
+/// they have.
+fn kind(path: &Path, config: &Map<String, Value>) -> Result<&'static str> {
+    let foreign = |found: &str| LlmError::Architecture { path: path.into(), found: found.into(), supported: SUPPORTED };
+    if let Some(said) = config.get("model_type") {
+        let said = said.as_str().map_or_else(|| said.to_string(), str::to_string);
+        let known = ARCHITECTURES.iter().find(|(kind, _)| *kind == said);
+        return known.map(|(kind, _)| *kind).ok_or_else(|| foreign(&said));
+    }
+    if let Some(class) = config.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str) {
+        let heads = ["For", "Model", "LMHead", "DoubleHeads"];
+        let of = |stem: &str| class.strip_prefix(stem).is_some_and(|rest| heads.iter().any(|h| rest.starts_with(h)));
+        let known = ARCHITECTURES.iter().find(|(_, stem)| of(stem));
+        return known.map(|(kind, _)| *kind).ok_or_else(|| foreign(class));
+    }
+    let has = |keys: &[&str]| keys.iter().all(|&key| config.contains_key(key));
+    let has_any = |keys: &[&str]| keys.iter().any(|&key| config.contains_key(key));
+    // Later relatives of BERT and GPT-2 have keys of their own.
+    let relative = has_any(&["embedding_size", "num_hidden_groups", "rms_norm_eps", "num_key_value_heads", "afn"]);
+    if !relative && has(&SIZES) && has_any(&["type_vocab_size", "attention_probs_dropout_prob"]) {
+        return Ok("bert");
+    }
+    if !relative && has(&GPT2_SIZES) {
+        return Ok("gpt2");
+    }
+    let problem = format!(
+        "it does not say which architecture it is of; add \"model_type\", such as \"model_type\": \"bert\" \
+         (supported: {SUPPORTED})"
+    );
+    Err(Error::corrupt(path, problem).into())
+}
+
+/// All that a configuration asks for and that cannot be computed.
+pub(crate) fn unsupported(asked: &[(bool, String)]) -> Result<(), String> {
+    let asked: Vec<&str> = asked.iter().filter(|(found, _)| *found).map(|(_, what)| what.as_str()).collect();
+    if asked.is_empty() { Ok(()) } else { Err(format!("not supported: {}", asked.join("; "))) }
+}

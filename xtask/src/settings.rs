@@ -1,0 +1,354 @@
+//! The text of settings: recipe files as people have them, and `--set key=value`.
+use crate::terminal::words;
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+use std::path::{Component, Path, PathBuf};
+use toml::{Table, Value};
+
+/// A recipe file by path or name, and its content.
+///
+/// # Errors
+/// Lists the recipes that are known where there is no such file, or says where in the file what is wrong.
+pub(crate) fn read(recipe: impl AsRef<Path>, root: &Path) -> Result<(PathBuf, Table)> {
+    let path = find(recipe.as_ref(), root)?;
+    let at = || format!("recipe {}", path.display());
+    let bytes = std::fs::read(&path).with_context(at)?;
+    let mut table: Table = decoded(&bytes).and_then(|text| Ok(text.parse()?)).with_context(at)?;
+    quote(&mut table, "");
+    Ok((path, table))
+}
+
+/// Where a recipe is: one of the repository by its name, else a file of any name.
+fn find(recipe: &Path, root: &Path) -> Result<PathBuf> {
+    let known = root.join("xtask/recipes");
+    let is_name = matches!(recipe.components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
+    let with_ending = |path: &Path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".toml");
+        PathBuf::from(name)
+    };
+    let named = with_ending(&known.join(recipe));
+    if is_name && named.is_file() {
+        return Ok(named);
+    }
+    if recipe.is_dir() {
+        bail!("recipe {}: is a folder; name a recipe file", recipe.display());
+    }
+    if recipe.exists() {
+        return Ok(recipe.into());
+    }
+    let is_file = !is_name || recipe.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
+    let longer = with_ending(recipe);
+    match is_file {
+        true if longer.is_file() => {
+            bail!("recipe {}: no such file; did you mean {}?", recipe.display(), longer.display())
+        }
+        true => bail!("recipe {}: no such file", recipe.display()),
+        false => {
+            bail!("recipe {}: no such file, and no known recipe; known recipes: {}", recipe.display(), names(&known))
+        }
+    }
+}
+
+fn names(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let name = |path: PathBuf| Some(path.file_stem()?.to_string_lossy().into_owned());
+    let mut names: Vec<String> = entries.filter_map(|entry| name(entry.path())).collect();
+    names.sort();
+    names.join(", ")
+}
+
+/// The text of a file, which is UTF-8 with or without a byte order mark.
+fn decoded(bytes: &[u8]) -> Result<&str> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || bytes.contains(&0) {
+        bail!("the file is UTF-16 text, or none at all; save it as UTF-8");
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let (line, column) = (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or("").chars().count() + 1);
+        let byte = bytes[error.valid_up_to()];
+        anyhow::anyhow!(
+            "line {line}, column {column}: the byte {byte:#04x} is not UTF-8, as in Latin-1 or Windows-1252; save the file as UTF-8"
+        )
+    })
+}
+
+/// Applies `path.to.key=value`; the value is TOML, or a bare word.
+///
+/// # Errors
+/// Names the key.
+pub(crate) fn apply(table: &mut Table, set: &str) -> Result<()> {
+    let expected = || format!("--set {set}: expected key=value, as in train.lr=0.01");
+    let (path, text) = set.split_once('=').with_context(expected)?;
+    let (path, text) = (path.trim(), text.trim());
+    let keys: Vec<&str> = path.split('.').map(str::trim).collect();
+    if keys.iter().any(|key| key.is_empty()) {
+        bail!(expected());
+    }
+    let value = value(path, text)?;
+    let Some((last, parents)) = keys.split_last() else { bail!(expected()) };
+    let mut at = table;
+    for key in parents {
+        let next = at.entry(*key).or_insert_with(|| Value::Table(Table::new()));
+        at = match next {
+            Value::Table(table) => table,
+            // [[id]] is a list; the last method is the one that is aligned.
+            Value::Array(list) => match list.last_mut() {
+                Some(Value::Table(table)) => table,
+                _ => bail!("--set {set}: {key} is not a list of tables"),
+            },
+            other => bail!("--set {set}: {key} is {other}, not a table"),
+        };
+    }
+    at.insert((*last).into(), value);
+    Ok(())
+}
+
+/// What `text` means as the value of the key `path`.
+fn value(path: &str, text: &str) -> Result<Value> {
+    let mut value = match format!("x = {text}").parse::<Table>() {
+        Ok(mut table) if table.len() == 1 => table.remove("x").unwrap_or_else(|| Value::String(text.into())),
+        // Whoever opens a list, a table or a quote means TOML.
+        Err(error) if text.starts_with(['[', '{', '"', '\'']) => {
+            bail!("--set {path}: {text} is no TOML value: {}", words(&error.message()))
+        }
+        _ => Value::String(text.into()),
+    };
+    if is_bare(&value) && takes_text(path) {
+        return Ok(Value::String(text.into()));
+    }
+    // Lists and tables have their keys below.
+    match &mut value {
+        Value::Table(table) => quote(table, path),
+        Value::Array(list) => list.iter_mut().for_each(|value| quote_one(value, path)),
+        _ => {}
+    }
+    Ok(value)
+}
+
+/// Makes numbers and dates texts where a key takes nothing else: a column named `1`, a file named `2024`.
+pub(crate) fn quote(table: &mut Table, within: &str) {
+    for (key, value) in table.iter_mut() {
+        let path = if within.is_empty() { key.clone() } else { format!("{within}.{key}") };
+        quote_one(value, &path);
+    }
+}
+
+fn quote_one(value: &mut Value, path: &str) {
+    match value {
+        Value::Table(table) => quote(table, path),
+        Value::Array(list) => list.iter_mut().for_each(|value| quote_one(value, path)),
+        bare if is_bare(bare) && takes_text(path) => *bare = Value::String(bare.to_string()),
+        _ => {}
+    }
+}
+
+fn is_bare(value: &Value) -> bool {
+    matches!(value, Value::Integer(_) | Value::Float(_) | Value::Datetime(_))
+}
+
+/// Whether a key takes text alone: names, paths, sentences and columns.
+fn takes_text(path: &str) -> bool {
+    let own = path.strip_prefix("data.").unwrap_or(path);
+    let files = ["interactions", "items", "test", "id.items", "id.users", "id.item_ids", "id.user_ids"];
+    let words = ["name", "lm.name", "lm.path", "prompt.user", "prompt.item"];
+    own.starts_with("columns.") || files.contains(&own) || words.contains(&own)
+}
+
+/// The value of a key such as `id.train.lr`; of a list of tables the last one counts, as for [`apply`].
+pub(crate) fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    let Some((first, rest)) = key.split_once('.') else { return table.get(key) };
+    match table.get(first)? {
+        Value::Table(inner) => lookup(inner, rest),
+        Value::Array(list) => lookup(list.last()?.as_table()?, rest),
+        _ => None,
+    }
+}
+
+/// Takes the value of `key`; one of the wrong kind is added to what is `wrong`, under its key with `path` before it.
+pub(crate) fn take<T: DeserializeOwned>(
+    table: &mut Table,
+    key: &str,
+    path: &str,
+    wrong: &mut Vec<String>,
+) -> Option<T> {
+    let value = table.remove(key)?;
+    let faults = |error| faults::<T>(&value, &format!("{path}{key}"), &error);
+    value.clone().try_into().map_err(|error| wrong.extend(faults(error))).ok()
+}
+
+/// The table of `key`, empty where there is none.
+pub(crate) fn sub_table(table: &mut Table, key: &str, wrong: &mut Vec<String>) -> Table {
+    match table.remove(key) {
+        None => Table::new(),
+        Some(Value::Table(table)) => table,
+        Some(other) => {
+            wrong.push(format!("{key} is {other}, it must be a table"));
+            Table::new()
+        }
+    }
+}
+
+/// All of `table` as the section `name` of a recipe.
+pub(crate) fn section<T: DeserializeOwned + Default>(table: Table, name: &str, wrong: &mut Vec<String>) -> T {
+    let value = Value::Table(table);
+    value.clone().try_into().unwrap_or_else(|error| {
+        wrong.extend(faults::<T>(&value, name, &error));
+        T::default()
+    })
+}
+
+/// Every key of `value` that cannot be read by itself; where it is not the keys, the error of all.
+fn faults<T: DeserializeOwned>(value: &Value, path: &str, error: &toml::de::Error) -> Vec<String> {
+    let found: Vec<String> = match value {
+        Value::Table(own) => {
+            let keys = alone(own).into_iter();
+            keys.filter_map(|(key, one)| fault::<T>(Value::Table(one), path, &key)).collect()
+        }
+        // Methods: a list of tables, each read by itself.
+        Value::Array(list) => {
+            let keys = list.iter().filter_map(Value::as_table).flat_map(alone);
+            let one = |one| Value::Array(vec![Value::Table(one)]);
+            keys.filter_map(|(key, table)| fault::<T>(one(table), path, &key)).collect()
+        }
+        _ => Vec::new(),
+    };
+    if found.is_empty() { vec![told(path, error)] } else { found }
+}
+
+fn fault<T: DeserializeOwned>(value: Value, path: &str, key: &str) -> Option<String> {
+    let error = value.try_into::<T>().err()?;
+    let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    Some(format!("{path}: {}", message(&error)))
+}
+
+/// Each key of a table, those of tables within it too, as a table that holds no other; but `kind`, which says what keys
+/// there are, is in all of them.
+fn alone(table: &Table) -> Vec<(String, Table)> {
+    let kind = table.get("kind").map(|kind| ("kind".to_owned(), kind.clone()));
+    let mut found = Vec::new();
+    for (key, value) in table.iter().filter(|(key, _)| *key != "kind" || table.len() == 1) {
+        let one = |value: Value| kind.iter().cloned().chain([(key.clone(), value)]).collect::<Table>();
+        match value {
+            Value::Table(inner) if !inner.is_empty() => {
+                let inner = alone(inner).into_iter();
+                found.extend(inner.map(|(name, inner)| (format!("{key}.{name}"), one(Value::Table(inner)))));
+            }
+            _ => found.push((key.clone(), one(value.clone()))),
+        }
+    }
+    found
+}
+
+/// What the reader of a value says, under the key that it is about.
+fn told(path: &str, error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let inner = text.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    let path = match inner {
+        Some(inner) if path.is_empty() => inner.to_owned(),
+        Some(inner) => format!("{path}.{inner}"),
+        None => path.to_owned(),
+    };
+    let message = message(error);
+    if path.is_empty() { message } else { format!("{path}: {message}") }
+}
+
+/// What the reader of a value says, in words for people who write settings.
+fn message(error: &toml::de::Error) -> String {
+    let mut message = words(&error.message());
+    for (kind, people) in [
+        ("expected usize", "expected a whole number, 0 or above"),
+        ("expected u64", "expected a whole number, 0 or above"),
+        ("expected u32", "expected a whole number, 0 or above"),
+        ("expected isize", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        ("expected f32", "expected a number"),
+        ("expected a string", "expected text: put quotes round it"),
+        ("expected path string", "expected text: put quotes round it"),
+        ("expected a boolean", "expected true or false"),
+    ] {
+        if let Some(start) = message.strip_suffix(kind) {
+            message = format!("{start}{people}");
+        }
+    }
+    message
+}
+
+/// An error of the TOML reader in one line.
+pub(crate) fn one_line(error: &toml::de::Error) -> String {
+    words(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(text: &str) -> Result<Value> {
+        let mut table = Table::new();
+        apply(&mut table, text)?;
+        let mut keys = text.split_once('=').unwrap().0.trim().split('.');
+        let first = table.remove(keys.next().unwrap()).unwrap();
+        Ok(keys.fold(first, |value, key| value.get(key).unwrap().clone()))
+    }
+
+    #[test]
+    fn a_key_that_takes_text_needs_no_quotes() {
+        let text = |text: &str| Value::String(text.into());
+        for (given, means) in [
+            ("columns.item=1", text("1")),
+            ("data.columns.user=007", text("007")),
+            ("columns.time=1e3", text("1e3")),
+            ("data.name=2014-05-01", text("2014-05-01")),
+            ("lm.path=2024", text("2024")),
+            ("prompt.user=", text("")),
+            ("columns.user=who", text("who")),
+            ("columns.user='1'", text("1")),
+            ("columns={ item = 1 }", Value::Table(Table::from_iter([("item".to_owned(), text("1"))]))),
+            ("columns.title=['a', 1]", Value::Array(vec![text("a"), text("1")])),
+            ("seed=3", Value::Integer(3)),
+            ("data.k_core=5", Value::Integer(5)),
+            ("data.name=true", Value::Boolean(true)),
+            (" train.lr = 0.5 ", Value::Float(0.5)),
+            ("data.split=temporal", text("temporal")),
+        ] {
+            assert_eq!(set(given).unwrap(), means, "{given}");
+        }
+        for wrong in ["train.lr", "=3", ".lr=3", "train..lr=3", "eval.ks=[18446744073709551615]", "eval.ks=[1", "a='b"]
+        {
+            let told = format!("{:#}", set(wrong).unwrap_err());
+            assert!(told.contains("--set") && !told.contains('\n'), "{wrong}: {told}");
+        }
+    }
+
+    #[test]
+    fn files_are_taken_as_editors_write_them() {
+        assert_eq!(decoded(b"\xef\xbb\xbfseed = 1").unwrap(), "seed = 1");
+        let utf16: Vec<u8> = "seed".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for bytes in [&b"\xff\xfes\0"[..], b"\xfe\xff\0s", &utf16] {
+            assert!(decoded(bytes).unwrap_err().to_string().contains("UTF-16"));
+        }
+        let latin = decoded(b"seed = 1\n# caf\xe9\n").unwrap_err().to_string();
+        assert!(latin.contains("line 2, column 6") && latin.contains("0xe9"), "{latin}");
+    }
+
+    #[test]
+    fn a_recipe_is_a_name_or_any_file() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "seed = 1").unwrap();
+            path
+        };
+        let (known, upper, bare) = (make("xtask/recipes/known.toml"), make("UPPER.TOML"), make("bare"));
+        let found = |path: &Path| find(path, root.path());
+        assert_eq!(found(Path::new("known")).unwrap(), known);
+        assert_eq!(found(&upper).unwrap(), upper);
+        assert_eq!(found(&bare).unwrap(), bare);
+        let lists = |path: &Path| found(path).unwrap_err().to_string().contains("known recipes: known");
+        assert!(lists(Path::new("absent")) && !lists(&root.path().join("absent")) && !lists(Path::new("absent.TOML")));
+        assert!(found(&root.path().join("xtask/recipes/known")).unwrap_err().to_string().contains("did you mean"));
+        assert!(found(root.path()).unwrap_err().to_string().contains("is a folder"));
+    }
+}
