@@ -243,12 +243,11 @@ impl<'a> Frozen<'a> {
         }
         let user_ids: Vec<u32> = batch.iter().map(|&s| self.histories[s].user).collect();
         let user_means = text.cache.means(frozen_lm, &user_texts);
-        let rows: Vec<usize> = place[..batch.len()].to_vec();
         let target_texts = text.item_texts(&targets);
         let item_means = text.cache.means(frozen_lm, &target_texts);
         let every: Vec<usize> = (0..batch.len()).collect();
         let ua = layer_loss(align, &user_prefix, &every, user_means, &user_ids);
-        let ia = layer_loss(align, &item_prefix, &rows, item_means, &targets);
+        let ia = layer_loss(align, &item_prefix, &place[..batch.len()], item_means, &targets);
         pair + (ua + ia) * align.lambda
     }
 

@@ -119,6 +119,14 @@ impl Manifest {
         Ok(())
     }
 
+    /// Refuses a language model that is not the one the run was made with: a row without towers has no mark of its own.
+    pub(crate) fn check_text(&self, text: &Text) -> Result<()> {
+        if self.lm.as_ref() != Some(&text.identity()) {
+            bail!("the run was made with another language model; bring its files back as they were, or run again");
+        }
+        Ok(())
+    }
+
     /// How the run of `asked` would be made otherwise, keys of the recipe aside.
     fn causes(&self, asked: &Self) -> Vec<&'static str> {
         let all = [

@@ -66,6 +66,7 @@ pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
     let device = open_device(recipe.backend)?;
     let reads_text = config.reads_features() || !matches!(source.model, Model::Id(_));
     let text = reads_text.then(|| Text::load(&recipe, std::slice::from_ref(&device), root)).transpose()?;
+    text.iter().try_for_each(|text| manifest.check_text(text))?;
     let reader = text.as_ref().filter(|_| config.reads_features());
     let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
     let backbone = ra_idmodels::load(config, &dataset, features, &folder.id_checkpoint(config.name()), &device)?;

@@ -62,11 +62,12 @@ fn an_id_is_one_value_exact_to_the_digit() {
     let long = csv(&|k| ids[k].into());
     let text = prepare("log", &strict(put(dir, "long.csv", format!("user,item,ts\n{long}")))).unwrap();
     assert_eq!((text.users.len(), text.catalog.len()), (4, 4));
-    let titles = put(dir, "items.jsonl", format!("{{\"item\": {}, \"title\": \"long\"}}\n", ids[1]));
+    let titles: String = ids.iter().map(|id| format!("{{\"item\": {id}, \"title\": \"of {id}\"}}\n")).collect();
+    let titles = put(dir, "items.jsonl", titles);
     let titled = DataConfig { items: Some(titles), ..strict(put(dir, "long.jsonl", jsonl(&long))) };
     let json = prepare("log", &titled).unwrap();
     assert_eq!((&json.users, &json.train), (&text.users, &text.train));
-    assert_eq!(json.catalog.titles().iter().filter(|title| *title == "long").count(), 1);
+    assert!(json.catalog.all().all(|item| json.catalog.title(item) == format!("of {}", json.catalog.id(item))));
     let python = jsonl(&long).replace('"', "'");
     assert_eq!(prepare("log", &strict(put(dir, "python.json", python))).unwrap(), text);
 

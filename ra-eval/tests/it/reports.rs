@@ -94,9 +94,10 @@ fn experiment_of(kind: &str, axes: &[&str]) -> Experiment {
 #[test]
 fn an_experiment_of_any_kind_of_aligned_model_is_drawn() {
     for axes in [&["samples"][..], &["ID method", "language model"]] {
-        let drawn = |kind| experiment_of(kind, axes).html().matches("<svg").count();
-        assert_eq!(drawn("distilled"), drawn("ra-rec"), "{axes:?}");
-        assert!(drawn("distilled") > drawn("probe"), "{axes:?}");
+        // A page does not say the kind of a row, only draws it or not.
+        let page = |kind| experiment_of(kind, axes).html();
+        assert_eq!(page("distilled"), page("ra-rec"), "{axes:?}");
+        assert_ne!(page("probe"), page("ra-rec"), "{axes:?}");
     }
 }
 

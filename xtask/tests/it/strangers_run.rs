@@ -205,24 +205,20 @@ fn metrics(root: &Root, out: &str, empty_cache: bool) -> Vec<serde_json::Value> 
 #[test]
 fn a_language_model_that_changed_is_another_one() {
     for (file, from, to) in [
-        ("lm/config.json", "\"num_attention_heads\": ", "\"hidden_act\": \"relu\", \"num_attention_heads\": "),
+        ("lm/config.json", "\"gelu\"", "\"relu\""),
         ("lm/tokenizer.json", "\"ant\": 6, \"quail\": 7", "\"ant\": 7, \"quail\": 6"),
     ] {
         let root = Root::new();
-        let text = std::fs::read_to_string(root.path("lm/config.json")).unwrap();
-        let mut config: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
-        config.remove("hidden_act");
-        config.insert("hidden_act".into(), "gelu".into());
-        root.write("lm/config.json", &serde_json::to_string(&config).unwrap());
-        let (from, to) = if file.ends_with("config.json") { ("\"gelu\"", "\"relu\"") } else { (from, to) };
         let before = metrics(&root, "before", false);
         edit(&root, file, from, to);
         let error = root.error(&["run", "tiny", "--out", "before", "--resume"]);
         assert!(error.contains("with another language model"), "{file}: {error}");
         let error = root.error(&["run", "tiny", "--out", "before"]);
         assert!(error.contains("language model") && error.contains("--force"), "{file}: {error}");
-        let error = root.error(&["recommend", "--run", "before", "--user", "u3"]);
-        assert!(error.contains("another language model"), "{file}: {error}");
+        for row in ["ra-rec", "text"] {
+            let error = root.error(&["recommend", "--run", "before", "--row", row, "--user", "u3"]);
+            assert!(error.contains("another language model"), "{file}: {error}");
+        }
         let with_old_cache = metrics(&root, "cached", false);
         assert_eq!(with_old_cache, metrics(&root, "fresh", true), "{file}: the old model's rows were used");
         // And an innocent run is not poisoned.
