@@ -1,7 +1,7 @@
 //! Columns of Parquet and Arrow as the text that every reader gives, each by what it is for.
 //!
-//! An id is a scalar; a title may be a list of parts; a time tells its unit and comes as `@` and seconds since 1970. A row
-//! whose item is a list is a session: one interaction for each of its elements.
+//! An id is a scalar; a title may be a list of parts; a time tells its unit and comes as `@` and seconds since 1970.
+//! A row whose item is a list is a session: one interaction for each of its elements.
 use arrow::array::types::Int64Type;
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, LargeStringBuilder};
 use arrow::compute::{CastOptions, cast, cast_with_options};

@@ -228,8 +228,8 @@ fn shared_ids(prepared: &Prepared) -> Finding {
         count: Some(found),
         of,
         told: format!("{found} of {of} users with an id that is no number have the id of an item"),
-        effect: "users and items are of one kind only where people choose people; otherwise a column is the wrong one, or the \
-                 file no log",
+        effect: "users and items are of one kind only where people choose people; otherwise a column is the wrong one, or \
+                 the file no log",
     }
 }
 

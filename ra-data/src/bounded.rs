@@ -35,11 +35,11 @@ pub struct Bounded {
     pub curated: Option<Curated>,
 }
 
-/// [`crate::read`] and [`crate::to_parquet`] in about `memory` bytes, whatever the length of the log: interactions are
-/// kept in files beside the result, a range of users each, and only one range is in memory at a time. What has to fit are
-/// the ids and titles, a few numbers a user and item, and the longest history. The tables are those of
-/// [`crate::to_parquet`], row by row, but that `interactions/part-*.parquet` takes the place of `interactions.parquet`;
-/// `curate` with its seed adds `samples.parquet` as [`crate::samples_to_parquet`] does.
+/// [`crate::read`] and [`crate::to_parquet`] in about `memory` bytes, whatever the length of the log: interactions
+/// are kept in files beside the result, a range of users each, and only one range is in memory at a time. What has to
+/// fit are the ids and titles, a few numbers a user and item, and the longest history. The tables are those of
+/// [`crate::to_parquet`], row by row, but that `interactions/part-*.parquet` takes the place of
+/// `interactions.parquet`; `curate` with its seed adds `samples.parquet` as [`crate::samples_to_parquet`] does.
 ///
 /// # Errors
 /// As [`crate::read`], and [`DataError::Config`] with the memory that is needed when `memory` is too little.

@@ -1,5 +1,5 @@
-//! What a column of times is, as far as one row cannot tell: `20140101` is a day where every number of the column is one, and
-//! 0 and -1 mean "unknown" where the column holds times of a calendar.
+//! What a column of times is, as far as one row cannot tell: `20140101` is a day where every number of the column is
+//! one, and 0 and -1 mean "unknown" where the column holds times of a calendar.
 use crate::DataError;
 use crate::records::Record;
 use crate::time::{CLOCK, Form, day_number};

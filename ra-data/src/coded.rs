@@ -4,8 +4,8 @@ use crate::split::{split, temporal_cuts};
 use crate::{DataConfig, DataError, Result, filter};
 use ra_core::Sequences;
 
-/// A filtered and split log of numbered users and items. Numbers stay what they were but for items, which begin at 1: item
-/// `i` of the log is `i + 1` here, 0 being padding.
+/// A filtered and split log of numbered users and items. Numbers stay what they were but for items, which begin at 1:
+/// item `i` of the log is `i + 1` here, 0 being padding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Coded {
     /// What models may learn from, a row a user, oldest first.
@@ -20,9 +20,9 @@ pub struct Coded {
     pub popularity: Vec<u32>,
 }
 
-/// Filters and splits `users[r]` took `items[r]` at `times[r]` (seconds since 1970, or places in an order), as [`crate::prepare`]
-/// does with files. Of `config` the
-/// filters and the split are read; `given` is not among the splits.
+/// Filters and splits `users[r]` took `items[r]` at `times[r]` (seconds since 1970, or places in an order), as
+/// [`crate::prepare`] does with files. Of `config` the filters and the split are read; `given` is not among the
+/// splits.
 ///
 /// # Errors
 /// [`DataError::Config`] for columns of different lengths and for values that cannot work.

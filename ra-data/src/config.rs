@@ -8,9 +8,10 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The interactions: a file, a folder, or a pattern such as `logs/*.parquet`. Known are tsv, csv, jsonl, parquet, arrow,
-    /// RecBole's `.inter`, MovieLens's `ratings.dat`, `ratings.csv` and `u.data`, Amazon's reviews, and `.txt` with a user
-    /// and their items, oldest first, in each line, or a user and one item; text also with `.gz` or `.zst`.
+    /// The interactions: a file, a folder, or a pattern such as `logs/*.parquet`. Known are tsv, csv, jsonl, parquet,
+    /// arrow, RecBole's `.inter`, MovieLens's `ratings.dat`, `ratings.csv` and `u.data`, Amazon's reviews, and `.txt`
+    /// with a user and their items, oldest first, in each line, or a user and one item; text also with `.gz` or
+    /// `.zst`.
     pub interactions: Option<PathBuf>,
     /// The titles of items, in the same formats, RecBole's `.item`, MovieLens's `movies.dat` and `u.item`, and Amazon's
     /// metadata; without it all titles are empty.
@@ -39,13 +40,13 @@ pub struct DataConfig {
     pub temporal_valid: f64,
     /// Share of the latest interactions that a temporal split holds out for the final table.
     pub temporal_test: f64,
-    /// When a temporal split begins to hold out for choices, instead of a share: a date as `"2014-07-01"`, or a number, of
-    /// seconds since 1970 or in another of the units that times are read in.
+    /// When a temporal split begins to hold out for choices, instead of a share: a date as `"2014-07-01"`, or a
+    /// number, of seconds since 1970 or in another of the units that times are read in.
     pub temporal_valid_from: Option<When>,
     /// When a temporal split begins to hold out for the final table, instead of a share.
     pub temporal_test_from: Option<When>,
-    /// Share of the items, chosen by their ids, that nobody has in the training part: strictly cold ones. They stay in the
-    /// catalogue and among what is held out.
+    /// Share of the items, chosen by their ids, that nobody has in the training part: strictly cold ones. They stay
+    /// in the catalogue and among what is held out.
     pub cold_items: f64,
     /// The longest history of a training sample of the alignment. Evaluation and ID methods cut for themselves.
     pub max_history: usize,
@@ -109,8 +110,8 @@ pub enum TitleParts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum When {
-    /// Seconds since 1970, a larger number of milliseconds and so on, or a day as in `20140701`; of a log without a clock
-    /// a place in its order.
+    /// Seconds since 1970, a larger number of milliseconds and so on, or a day as in `20140701`; of a log without a
+    /// clock a place in its order.
     Number(f64),
     /// A date, or a date and time.
     Text(String),
@@ -169,8 +170,8 @@ impl fmt::Display for Split {
 }
 
 impl DataConfig {
-    /// Every key whose value cannot work, or that has no effect beside the others: its name, and what is wrong with it and
-    /// allowed instead. A key at its default counts as left out.
+    /// Every key whose value cannot work, or that has no effect beside the others: its name, and what is wrong with
+    /// it and allowed instead. A key at its default counts as left out.
     pub fn problems(&self) -> Vec<(String, String)> {
         let plain = Self::default();
         let mut found = Vec::new();

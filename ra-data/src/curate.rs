@@ -98,8 +98,8 @@ impl fmt::Display for Curated {
     }
 }
 
-/// Chooses samples; the same data, configuration, seed and method give the same samples. `trained` is the ID method whose
-/// vectors [`CurateMethod::Coverage`] and [`CurateMethod::Hard`] read.
+/// Chooses samples; the same data, configuration, seed and method give the same samples. `trained` is the ID method
+/// whose vectors [`CurateMethod::Coverage`] and [`CurateMethod::Hard`] read.
 ///
 /// # Errors
 /// When a trained method is needed and there is none.
@@ -139,8 +139,8 @@ pub fn curate(
 }
 
 impl CurateConfig {
-    /// Every key whose value cannot work, or that has no effect: its name within the table, and what is wrong with it and
-    /// allowed instead. A key at its default counts as left out.
+    /// Every key whose value cannot work, or that has no effect: its name within the table, and what is wrong with it
+    /// and allowed instead. A key at its default counts as left out.
     pub fn problems(&self) -> Vec<(String, String)> {
         const ALLOWED: &str = "give a share above 0 and up to 1.0, as in 0.06, or a count from 1 on, as in 5000";
         let plain = Self::default();

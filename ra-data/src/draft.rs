@@ -1,4 +1,5 @@
-//! An export while it is made: its tables lie in a folder of their own beside the result, and take their places at the end.
+//! An export while it is made: its tables lie in a folder of their own beside the result, and take their places at
+//! the end.
 use crate::spill::SpillFolder;
 use crate::{DataConfig, Result, ingest};
 use ra_core::OutputFolder;
@@ -23,8 +24,8 @@ pub(crate) enum Form {
     Parts,
 }
 
-/// Refuses to write an export of `config` into `folder`, in parts or whole, where it would replace what another has written
-/// or what is read; writes nothing.
+/// Refuses to write an export of `config` into `folder`, in parts or whole, where it would replace what another has
+/// written or what is read; writes nothing.
 ///
 /// # Errors
 /// Names the file or folder in the way.
@@ -77,8 +78,9 @@ impl Draft {
         self.spill.path()
     }
 
-    /// Puts the tables that were written in the place of an earlier export, all of whose files go. Its interactions go before
-    /// anything comes, and those that come are last: a killed export leaves none, and not those of another table of items.
+    /// Puts the tables that were written in the place of an earlier export, all of whose files go. Its interactions
+    /// go before anything comes, and those that come are last: a killed export leaves none, and not those of another
+    /// table of items.
     pub(crate) fn finish(mut self) -> Result<()> {
         let fail =
             |e| ra_core::Error::io(self.out.path(), "cannot write (is the disk full or the folder read-only?)", e);

@@ -13,8 +13,8 @@ const BATCH: usize = 1 << 16;
 
 const PARTS: [&str; 3] = ["train", "valid", "test"];
 
-/// Writes `interactions.parquet` and `items.parquet` (zstd) into `folder`, and a marker that lists them. An earlier export
-/// there goes, by its marker; what another has written stays, and is an error where it has one of these names.
+/// Writes `interactions.parquet` and `items.parquet` (zstd) into `folder`, and a marker that lists them. An earlier
+/// export there goes, by its marker; what another has written stays, and is an error where it has one of these names.
 ///
 /// | file | column | type | meaning |
 /// |---|---|---|---|
@@ -25,8 +25,8 @@ const PARTS: [&str; 3] = ["train", "valid", "test"];
 /// | items | `item`, `title` | text | |
 /// | | `item_index` | u32 | |
 ///
-/// Interactions stand user by user, of each user what trains, what validates and what tests, oldest first. `ra-data` reads
-/// both files again.
+/// Interactions stand user by user, of each user what trains, what validates and what tests, oldest first. `ra-data`
+/// reads both files again.
 ///
 /// # Errors
 /// Names the path.
@@ -118,9 +118,9 @@ impl<'a, W: Write + Send> LogWriter<'a, W> {
     }
 }
 
-/// Writes samples as a Parquet file: `user` (text), `history` (list of u32, oldest first, at most `max_history`), `target`
-/// (u32), `draw` (u32: the sample's place in the order given). They stand by user and time; items are the `item_index` of
-/// [`to_parquet`], whose next export into the folder takes this file away.
+/// Writes samples as a Parquet file: `user` (text), `history` (list of u32, oldest first, at most `max_history`),
+/// `target` (u32), `draw` (u32: the sample's place in the order given). They stand by user and time; items are the
+/// `item_index` of [`to_parquet`], whose next export into the folder takes this file away.
 ///
 /// # Errors
 /// Names the path; a file that another has written is not replaced.

@@ -145,8 +145,8 @@ pub(crate) fn doubt(strict: bool, path: &Path, problem: String) -> Result<()> {
     Ok(())
 }
 
-/// The titles of the items with these ids; of several rows for one item the first counts, and an item without one has an
-/// empty title. What HTML writes as `&amp;` becomes `&`.
+/// The titles of the items with these ids; of several rows for one item the first counts, and an item without one has
+/// an empty title. What HTML writes as `&amp;` becomes `&`.
 pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Skipped) -> Result<Vec<String>> {
     let mut titles: Vec<Option<String>> = vec![None; ids.len()];
     let Some(path) = &config.items else { return Ok(vec![String::new(); ids.len()]) };
@@ -186,8 +186,8 @@ pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Ski
     if found == 0 || (2 * found < titles.len() && !strangers.is_empty()) {
         let list = |ids: &[String]| ids.iter().take(2).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
         let problem = format!(
-            "has {found} of the {} items of the log, such as {}; its own that the log has not: {}; are both files of one \
-             data set, with ids of one kind?",
+            "has {found} of the {} items of the log, such as {}; its own that the log has not: {}; are both files of \
+             one data set, with ids of one kind?",
             titles.len(),
             list(ids),
             if strangers.is_empty() { "none".into() } else { list(&strangers) },

@@ -117,8 +117,8 @@ impl Log {
         Ok(all)
     }
 
-    /// Drops rows of users and items with fewer than `k` until there are none. In whatever order they go, what is left is
-    /// the same: the largest part in which everybody has `k`.
+    /// Drops rows of users and items with fewer than `k` until there are none. In whatever order they go, what is
+    /// left is the same: the largest part in which everybody has `k`.
     pub(crate) fn k_core(&mut self, degrees: &mut [Vec<u32>; 2], k: usize) -> Result<()> {
         if k < 2 {
             return Ok(());

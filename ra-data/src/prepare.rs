@@ -79,8 +79,8 @@ impl Prepared {
     }
 }
 
-/// Reads, filters and splits a data set. Dense ids follow the ascending order of the users' own ids; the catalogue holds
-/// the items that occur in an interaction that was kept.
+/// Reads, filters and splits a data set. Dense ids follow the ascending order of the users' own ids; the catalogue
+/// holds the items that occur in an interaction that was kept.
 ///
 /// # Errors
 /// [`DataError`] names the file, the row, the column or the key, and says what to do.
@@ -206,7 +206,8 @@ pub(crate) fn needs_clock(config: &DataConfig, order_only: Option<&String>) -> R
     }
 }
 
-/// Refuses a split without rows, without a test target, or without a user whose training part, at most `longest`, has two.
+/// Refuses a split without rows, without a test target, or without a user whose training part, at most `longest`, has
+/// two.
 pub(crate) fn anything_left(
     name: &str,
     config: &DataConfig,

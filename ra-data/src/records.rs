@@ -140,7 +140,8 @@ pub struct Skipped {
 const EXAMPLES: usize = 5;
 
 impl Skipped {
-    /// Counts rows that were read and, as was found later, cannot be used; the first of them is an error where `strict`.
+    /// Counts rows that were read and, as was found later, cannot be used; the first of them is an error where
+    /// `strict`.
     pub(crate) fn unreadable(&mut self, rows: usize, first: DataError, strict: bool) -> Result<()> {
         if strict {
             return Err(first);
@@ -160,8 +161,8 @@ impl Skipped {
         Ok(())
     }
 
-    /// Reads the wanted columns of all files that `path` stands for. A row that cannot be read is an error where `strict`,
-    /// and counted otherwise.
+    /// Reads the wanted columns of all files that `path` stands for. A row that cannot be read is an error where
+    /// `strict`, and counted otherwise.
     pub(crate) fn read(
         &mut self,
         path: &Path,

@@ -20,8 +20,8 @@ pub(crate) struct SpillFolder {
 }
 
 impl SpillFolder {
-    /// Makes one within `into`, which one export at a time writes to. Those that killed exports left go: their marker says
-    /// that they are ours, and their lock that nobody is at work.
+    /// Makes one within `into`, which one export at a time writes to. Those that killed exports left go: their marker
+    /// says that they are ours, and their lock that nobody is at work.
     pub(crate) fn within(into: &Path) -> Result<Self> {
         let fail = |e| ra_core::Error::io(into, "cannot write (is the disk full or the folder read-only?)", e);
         std::fs::create_dir_all(into).map_err(fail)?;
@@ -29,7 +29,8 @@ impl SpillFolder {
         let lock = File::create(folder.path().join(LOCK)).map_err(fail)?;
         // Without locks on this file system nobody can tell leftovers from work: they stay.
         lock.try_lock().ok();
-        // The marker comes last and others are looked at afterwards, so that of two exports at least one sees the other.
+        // The marker comes last and others are looked at afterwards, so that of two exports at least one sees the
+        // other.
         OutputFolder::open(folder.path(), KIND)?.claim(&[])?;
         for entry in into.read_dir().map_err(fail)?.flatten() {
             let (path, name) = (entry.path(), entry.file_name());

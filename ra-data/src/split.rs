@@ -25,7 +25,8 @@ impl Parts {
     }
 }
 
-/// Cuts the log of so many users; of a given split the first `train_rows` rows train, of a temporal one those before `cuts`.
+/// Cuts the log of so many users; of a given split the first `train_rows` rows train, of a temporal one those before
+/// `cuts`.
 pub(crate) fn split(rows: Vec<Row>, users: usize, config: &DataConfig, train_rows: usize, cuts: [f64; 2]) -> Parts {
     let users = ByUser::new(rows, users);
     match config.split {
@@ -67,8 +68,8 @@ pub(crate) fn temporal_cuts(rows: &[Row], config: &DataConfig) -> Result<[f64; 2
     cuts(config, times.len(), |held| Ok(times[times.len() - held]))
 }
 
-/// The two points in time from which on interactions validate and test: given ones, or those that leave the latest shares
-/// of all `rows` interactions, by the `latest(n)` n-th latest time. Interactions of one time stay in one part.
+/// The two points in time from which on interactions validate and test: given ones, or those that leave the latest
+/// shares of all `rows` interactions, by the `latest(n)` n-th latest time. Interactions of one time stay in one part.
 ///
 /// # Errors
 /// When no interaction is as late as the given time of testing, or none earlier than that of validating.

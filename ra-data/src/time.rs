@@ -133,8 +133,8 @@ fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     )
 }
 
-/// A date, or a date and time, as seconds since 1970; without an offset it is UTC. A date whose day and month cannot be told
-/// apart, as in `03/01/2014`, is none.
+/// A date, or a date and time, as seconds since 1970; without an offset it is UTC. A date whose day and month cannot
+/// be told apart, as in `03/01/2014`, is none.
 fn date(text: &str) -> Option<f64> {
     year_first(text).or_else(|| month_named(text))
 }
@@ -227,8 +227,8 @@ fn digits(text: &str) -> Option<i64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// The one way in which an instant is written: a date, with the time in UTC where it is not midnight; of what is no time
-/// of the calendar, the number.
+/// The one way in which an instant is written: a date, with the time in UTC where it is not midnight; of what is no
+/// time of the calendar, the number.
 pub(crate) fn written(time: f64) -> String {
     if time.abs() < CLOCK || !(YEARS[0]..YEARS[1]).contains(&time) {
         return time.to_string();
