@@ -100,7 +100,8 @@ pub struct AlignConfig {
     pub init_std: f32,
     /// Whether the temperature is trained, from `temperature` on. Not in the paper, like the three that follow.
     pub learn_temperature: bool,
-    /// Whether the ID method's own score is added, with the weight that validates best; of several interests, the best one's.
+    /// Whether the ID method's own score is added, with the weight that validates best; of several interests, the best
+    /// one's.
     pub id_residual: bool,
     /// Whether a trained linear map follows the pooled state, in each tower.
     pub head: bool,
@@ -200,6 +201,11 @@ impl AlignConfig {
     /// The keys, their values and what is allowed.
     pub fn check(&self, spec: &LmSpec) -> Result<(), String> {
         Problem::refuse(&[self.problems(), self.misfits(spec)].concat())
+    }
+
+    /// Whether the ID method's vectors are read at all.
+    pub fn reads_ids(&self) -> bool {
+        self.projection != ProjectionKind::None || self.distill > 0.0
     }
 
     /// The first injected layer, counted from 0.

@@ -11,8 +11,8 @@ const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8
 pub(crate) const REMEDY: &str =
     "align.id_residual chooses its weight by it: hold some interactions out for validation, or switch it off";
 
-/// `model` with the score `<h_u, h_i> + beta s(u, i)`, `s` being the ID method's own score and `beta` the one of a few weights
-/// that `validate` likes best.
+/// `model` with the score `<h_u, h_i> + beta s(u, i)`, `s` being the ID method's own score and `beta` the one of a few
+/// weights that `validate` likes best.
 ///
 /// The weight is not trained with the towers. An ID method has seen the targets that they are trained on and explains them far
 /// better than it will explain those of test time (method notes, section 11.2): a trained weight leaves the towers little to

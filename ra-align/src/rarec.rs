@@ -71,7 +71,8 @@ impl<L: LanguageModel> Recommender for TextTower<L> {
 /// An ID method aligned to a language model. Generic for library users; with `Box<dyn ..>` parts for recipes.
 ///
 /// Its score is `<h_u, h_i>`; with a weight `beta` of the ID method's own score ([`crate::with_id_score`]) it is
-/// `<h_u, h_i> + beta s(u, i)`, `s` being what the method itself scores by: the best of its interests, and its additions.
+/// `<h_u, h_i> + beta s(u, i)`, `s` being what the method itself scores by: the best of its interests, and its
+/// additions.
 #[derive(Debug)]
 pub struct RaRec<I, L, A> {
     /// The ID method, frozen.

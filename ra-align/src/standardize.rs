@@ -1,6 +1,6 @@
 //! ID vectors on a common scale.
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{History, Recommender};
+use ra_core::{Error, History, Recommender, Result};
 use serde::{Deserialize, Serialize};
 
 /// Shift and scale of ID vectors, measured on training states only and kept with the checkpoint.
@@ -21,6 +21,26 @@ const BLOCK: usize = 512;
 /// User vectors of any number of histories, `[histories * interests, dim]`.
 pub fn user_vectors<I: Recommender + ?Sized>(ids: &I, histories: &[History<'_>]) -> Tensor<2> {
     Tensor::cat(histories.chunks(BLOCK).map(|block| ids.users(block)).collect(), 0)
+}
+
+/// Whether the method's vectors are the method: nothing else can be aligned. Those of a Markov chain are plain popularity,
+/// its counts are additions.
+///
+/// # Errors
+/// [`Error::Missing`] where it adds to the scores of one of `histories`.
+pub(crate) fn check_vectors<'a>(
+    ids: &impl Recommender,
+    mut histories: impl Iterator<Item = History<'a>>,
+) -> Result<()> {
+    if histories.all(|history| ids.additions(&history).is_empty()) {
+        return Ok(());
+    }
+    Err(Error::Missing {
+        what: "an ID method whose score is the product of its vectors".into(),
+        remedy: "this one adds to the scores of single items, as a Markov chain adds its counts, which no alignment \
+                 reads; align another, such as sasrec or ease"
+            .into(),
+    })
 }
 
 fn mean_norm(x: Tensor<2>) -> f32 {
@@ -67,8 +87,8 @@ impl IdScale {
         (users * self.user_norm).matmul(items.transpose().unsqueeze()).max_dim(1).squeeze_dim(1)
     }
 
-    /// Scaled `items`, `[items, dim]`, with their mean: of products with several interests of a user the largest is then the
-    /// method's own largest.
+    /// Scaled `items`, `[items, dim]`, with their mean: of products with several interests of a user the largest is
+    /// then the method's own largest.
     pub(crate) fn uncentred(&self, items: Tensor<2>) -> Tensor<2> {
         let mean = row(&self.item_mean, &items.device());
         items + mean / self.item_norm

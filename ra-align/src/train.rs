@@ -5,16 +5,17 @@ use crate::chunked::by_chunks;
 use crate::extra::{Extra, Side};
 use crate::loss::Candidates;
 use crate::order::Order;
+use crate::standardize::check_vectors;
 use crate::teacher::{fitted_scale, spread};
 use crate::{
-    AlignConfig, AlignLoss, AlignTrain, IdScale, Layerwise, PairLoss, ProjectionKind, RaRec, TextTower, Towers, Tuning,
-    bpr_in_batch, bpr_sampled, distill, info_nce, mmd, mse, softmax_in_batch, user_vectors, with_id_score,
+    AlignConfig, AlignLoss, AlignTrain, IdScale, Layerwise, PairLoss, RaRec, TextTower, Towers, Tuning, bpr_in_batch,
+    bpr_sampled, distill, info_nce, mmd, mse, softmax_in_batch, user_vectors, with_id_score,
 };
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{
-    Aligner, Curve, Dataset, Device, Error, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result,
-    Sample, SplitMix, dropout_mask, normal, rng, splitmix64,
+    Aligner, Curve, Dataset, Device, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result, Sample,
+    SplitMix, dropout_mask, normal, rng, splitmix64,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -61,7 +62,7 @@ impl<'a, I, L> Job<'a, I, L> {
         Self { ids, training_ids, text, dataset, samples, max_history, align, train, seed, state, replicas }
     }
 
-    /// A sample as what was read and what follows.
+    /// What was read before a sample's target, and the target.
     fn sample(&self, sample: &Sample) -> (History<'a>, u32) {
         let (items, target) = self.dataset.sample(*sample, self.max_history);
         (History { user: sample.user, items }, target)
@@ -86,8 +87,8 @@ pub type Validate<'a> = Option<Metric<'a>>;
 /// Trains the towers and returns them, on the plain device, as they were at the best validation.
 ///
 /// # Errors
-/// As [`ra_core::fit`] and, for `align.id_residual`, [`with_id_score`]. [`ra_core::Error::Missing`] for an ID method that adds to
-/// the scores beyond its vectors ([`Recommender::additions`]): the towers would be aligned to what is left of it.
+/// As [`ra_core::fit`], [`with_id_score`] for `align.id_residual`, and [`ra_core::Error::Missing`] for an ID method with
+/// [`Recommender::additions`]: its vectors are what is left of it.
 ///
 /// # Panics
 /// When there are no samples, or one points outside the data set.
@@ -97,13 +98,12 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     progress: &dyn Progress,
 ) -> Result<(Towers<Layerwise>, IdScale, Curve)> {
     assert!(!job.samples.is_empty(), "alignment needs samples");
+    // Before anything is read.
     if job.align.id_residual {
-        // Before anything is read.
         needed(validate, crate::id_score::REMEDY)?;
     }
-    let reads_ids = job.align.projection != ProjectionKind::None || job.align.distill > 0.0;
-    if reads_ids && job.samples.iter().any(|s| !job.ids.additions(&job.sample(s).0).is_empty()) {
-        return Err(beyond_vectors());
+    if job.align.reads_ids() {
+        check_vectors(job.ids, job.samples.iter().map(|sample| job.sample(sample).0))?;
     }
     let mut order = job.order();
     let frozen = Frozen::prepare(job, progress);
@@ -123,16 +123,6 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     let towers = towers.valid();
     let towers = if job.align.id_residual { with_id_score(model(towers), validate)?.towers } else { towers };
     Ok((towers, frozen.scale, curve))
-}
-
-/// Only vectors can be aligned. Those of a Markov chain are plain popularity: its counts are additions.
-fn beyond_vectors() -> Error {
-    Error::Missing {
-        what: "an ID method whose score is the product of its vectors".into(),
-        remedy: "this one adds to the scores of single items, as a Markov chain adds its counts, which no alignment reads; align \
-                 another, such as sasrec or ease"
-            .into(),
-    }
 }
 
 /// All that training reads and never changes.
@@ -161,11 +151,9 @@ struct Vectors {
 
 impl<'a> Frozen<'a> {
     fn prepare<I: Recommender, L: LanguageModel>(job: &Job<'a, I, L>, progress: &dyn Progress) -> Self {
-        let (histories, targets): (Vec<History<'a>>, Vec<u32>) = job.samples.iter().map(|s| job.sample(s)).unzip();
-        let raw_users = match job.training_ids {
-            Some(ids) => user_vectors(ids, &histories),
-            None => user_vectors(job.ids, &histories),
-        };
+        let (histories, targets): (Vec<_>, Vec<u32>) = job.samples.iter().map(|s| job.sample(s)).unzip();
+        let own = || user_vectors(job.ids, &histories);
+        let raw_users = job.training_ids.map_or_else(own, |ids| user_vectors(ids, &histories));
         let all: Vec<u32> = job.dataset.catalog.all().collect();
         let scale = IdScale::measure(raw_users.clone(), job.ids.items(&all));
         let users = scale.scaled_users(raw_users);
@@ -255,12 +243,11 @@ impl<'a> Frozen<'a> {
         }
         let user_ids: Vec<u32> = batch.iter().map(|&s| self.histories[s].user).collect();
         let user_means = text.cache.means(frozen_lm, &user_texts);
-        let rows: Vec<usize> = place[..batch.len()].to_vec();
         let target_texts = text.item_texts(&targets);
         let item_means = text.cache.means(frozen_lm, &target_texts);
         let every: Vec<usize> = (0..batch.len()).collect();
         let ua = layer_loss(align, &user_prefix, &every, user_means, &user_ids);
-        let ia = layer_loss(align, &item_prefix, &rows, item_means, &targets);
+        let ia = layer_loss(align, &item_prefix, &place[..batch.len()], item_means, &targets);
         pair + (ua + ia) * align.lambda
     }
 

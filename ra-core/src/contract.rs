@@ -22,8 +22,8 @@ fn tolerance(device: &Device) -> f32 {
     TOLERANCE.max(3.0 * 18f32.sqrt() * rounding)
 }
 
-/// The device on which a test checks contracts: of the back end with this name (`wgpu`, `cuda`), without one the CPU's. A test
-/// that passes what `RA_REC_BACKEND` says makes one suite for all back ends.
+/// The device on which a test checks contracts: of the back end with this name (`wgpu`, `cuda`), without one the CPU's.
+/// A test that passes what `RA_REC_BACKEND` says makes one suite for all back ends.
 ///
 /// # Panics
 /// When there is no such back end, in this build or on this machine.
@@ -36,8 +36,9 @@ pub fn device(backend: Option<&str>) -> Device {
     }
 }
 
-/// Says that `test` has checked nothing on this machine, and why; the test then returns. The test harness counts it among those
-/// that passed and hides what a test prints, so this goes to the error stream itself, where `cargo xtask test` counts it.
+/// Says that `test` has checked nothing on this machine, and why; the test then returns. The test harness counts it
+/// among those that passed and hides what a test prints, so this goes to the error stream itself, where `cargo xtask
+/// test` counts it.
 pub fn skipped(test: &str, why: &str) {
     // In one piece, so that tests side by side do not mix their lines. Where nobody listens there is nobody to tell.
     let _ = std::io::stderr().write_all(format!("{SKIPPED}{test}: {why}\n").as_bytes());

@@ -12,14 +12,15 @@ pub struct Trial {
     pub cases: usize,
     /// Decides the damage.
     pub seed: u64,
-    /// Runs what it is given and says how many bytes it held at most; 0 where nothing counts them. The allocator of a test can
-    /// say so of its own thread. What the system says is of the whole process, of all tests beside this one and for ever.
+    /// Runs what it is given and says how many bytes it held at most; 0 where nothing counts them. The allocator of a
+    /// test can say so of its own thread. What the system says is of the whole process, of all tests beside this one
+    /// and for ever.
     pub held: fn(&mut dyn FnMut()) -> u64,
 }
 
 impl Trial {
-    /// A trial of so many `cases` from seed 1, or of what `variable` says of `RA_REC_CASES` and `RA_REC_SEED`, as a test passes its
-    /// environment.
+    /// A trial of so many `cases` from seed 1, or of what `variable` says of `RA_REC_CASES` and `RA_REC_SEED`, as a
+    /// test passes its environment.
     pub fn new(cases: usize, variable: impl Fn(&str) -> Option<String>, held: fn(&mut dyn FnMut()) -> u64) -> Self {
         let number = |name: &str| variable(name).and_then(|value| value.parse::<u64>().ok());
         let cases = number("RA_REC_CASES").map_or(cases, |n| n as usize);
@@ -52,8 +53,8 @@ fn damage(bytes: &mut Vec<u8>, random: &mut SplitMix) {
 /// second.
 ///
 /// # Panics
-/// When `read` panics, holds half a GiB of memory, or takes all files or none. The file is then left in the system's temporary
-/// folder. A reader that does not end is not found out here: the test does not end either.
+/// When `read` panics, holds half a GiB of memory, or takes all files or none. The file is then left in the system's
+/// temporary folder. A reader that does not end is not found out here: the test does not end either.
 pub fn check_reader(files: &[(String, Vec<u8>)], trial: Trial, read: impl Fn(&str, &[u8]) -> bool) -> usize {
     let (mut random, mut taken) = (SplitMix::new(trial.seed), 0);
     for case in 0..trial.cases {

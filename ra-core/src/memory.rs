@@ -34,7 +34,8 @@ pub fn check_host_room(stage: &str, bytes: u64, remedy: &'static str) -> Result<
     room(stage, bytes >> 20, available_mib().unwrap_or(u64::MAX), remedy)
 }
 
-/// The same of `numbers` of four bytes on `device`: one other than the processor has memory of its own and is not asked.
+/// The same of `numbers` of four bytes on `device`: one other than the processor has memory of its own and is not
+/// asked.
 ///
 /// # Errors
 /// As [`check_host_room`].

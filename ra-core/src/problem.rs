@@ -53,6 +53,12 @@ impl Problem {
         (value < least).then(|| Self::new(key, format!("is {value}, it must be at least {least}")))
     }
 
+    /// A count that must be at least 1 and at most so large.
+    pub fn unless_within(key: &str, value: usize, most: usize) -> Option<Self> {
+        let above = || Self::new(key, format!("is {value}, it must be at most {most}"));
+        Self::if_below(key, value, 1).or_else(|| (value > most).then(above))
+    }
+
     /// All of `problems` in one line, as the error that they are.
     ///
     /// # Errors

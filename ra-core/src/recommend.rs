@@ -32,8 +32,8 @@ pub trait Recommender: Debug + Send + Sync {
     fn items(&self, items: &[u32]) -> Tensor<2>;
 
     /// What a history adds to the scores of single items, beyond the product of vectors: the counts of a Markov chain.
-    /// Two towers add nothing, `Vec::new()`. There is no default: a wrapper that forgot it would lose the whole signal of
-    /// such a method and still compile.
+    /// Two towers add nothing, `Vec::new()`. There is no default: a wrapper that forgot it would lose the whole signal
+    /// of such a method and still compile.
     fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)>;
 }
 
@@ -79,10 +79,11 @@ impl<T: Recommender + ?Sized> Recommender for &T {
     forward_recommender!(self => **self; dim, interests, users, items, additions);
 }
 
-/// The scores of one history, as the model itself has them: the best of its vectors' products, and what it adds. `vectors` are those
-/// of items, `[items + 1, dim]`, in the order of their ids from 0, which is padding.
+/// The scores of one history, as the model itself has them: the best of its vectors' products, and what it adds.
+/// `vectors` are those of items, `[items + 1, dim]`, in the order of their ids from 0, which is padding.
 pub fn scores<R: Recommender + ?Sized>(model: &R, history: &History<'_>, vectors: &Tensor<2>) -> Vec<f32> {
-    let products = model.users(std::slice::from_ref(history)).matmul(vectors.clone().transpose()); // [interests, items + 1]
+    // [interests, items + 1]
+    let products = model.users(std::slice::from_ref(history)).matmul(vectors.clone().transpose());
     let mut scores: Vec<f32> = products.max_dim(0).into_data().iter::<f32>().collect();
     model.additions(history).into_iter().for_each(|(item, more)| scores[item as usize] += more);
     scores

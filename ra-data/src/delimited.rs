@@ -139,6 +139,14 @@ fn read_quoted(
         other => source.wrong(format!("not comma separated text: {other:?}")),
     };
     while reader.read_byte_record(&mut record).map_err(failed)? {
+        // The field of a quote that never closes ends with the file: the record that it is in is the last.
+        if let Some((row, lines)) = reader.get_ref().unclosed() {
+            let problem = format!(
+                "row {row}: a quote opens here and never closes, so the {lines} lines after it are lost in it; close it, or \
+                 write a quote within a field twice and the field in quotes"
+            );
+            return Err(source.wrong(problem));
+        }
         if std::mem::take(&mut header) {
             continue;
         }
@@ -152,15 +160,7 @@ fn read_quoted(
             Err(_) => visit(Err(not_utf8(source, row)))?,
         }
     }
-    let quotes = reader.get_ref();
-    if let Some((row, lines)) = quotes.unclosed() {
-        let problem = format!(
-            "row {row}: a quote opens here and never closes, so the {lines} lines after it are lost in it; close it, or \
-             write a quote within a field twice and the field in quotes"
-        );
-        return Err(source.wrong(problem));
-    }
-    match (quotes.stray(), swallowing) {
+    match (reader.get_ref().stray(), swallowing) {
         (Some((row, end)), _) => source.doubt(format!(
             "row {row}: a quote opens here and ends at a quote in row {end} that seems to open another field: rows \
              between them are lost"

@@ -74,9 +74,11 @@ impl Listing {
                     self.folders.push(path);
                 }
             } else if path.is_file() && Source::new(&path, strict).named().is_some() {
-                let is_note = ["readme", "license", "licence", "changelog", "copying", "notice"]
-                    .iter()
-                    .any(|word| name.to_lowercase().starts_with(word));
+                let is_note = name.split(['.', '_', '-']).next().is_some_and(|word| {
+                    let words = ["readme", "license", "licence", "changelog", "changes", "copying", "notice"];
+                    words.contains(&word.to_lowercase().as_str())
+                        && Source::new(&path, strict).named() == Some(Format::Lists)
+                });
                 if is_note { self.notes.push(path) } else { self.files.push(path) }
             }
         }
@@ -106,6 +108,15 @@ fn of_folder(folder: &Path, wanted: &[Wanted], strict: bool) -> Result<Vec<Sourc
         sources = of_one_table(folder, sources, wanted, &mut left_out, partitioned, &folders)?;
     }
     refuse_twice(folder, &sources)?;
+    if folder.join("_delta_log").is_dir() {
+        let problem = "is a Delta table: files that it has replaced are read as well; write it as plain Parquet";
+        Source::new(folder, strict).doubt(problem.into())?;
+    }
+    let below: Vec<PathBuf> = folders.iter().filter(|within| !endings(within).is_empty()).cloned().collect();
+    if !below.is_empty() {
+        let within = names(folder, &below);
+        tracing::warn!(folder = %folder.display(), "folders in this folder are not read: {within}");
+    }
     if !left_out.is_empty() {
         let files = names(folder, &left_out);
         tracing::warn!(folder = %folder.display(), "files of this folder that are no part of its log are not read: {files}");
@@ -223,26 +234,33 @@ fn is_same(one: &Path, other: &Path) -> bool {
 /// A path without the endings that tell format and packing.
 fn stem(path: &Path) -> String {
     let text = path.to_string_lossy().into_owned();
-    let lower = text.to_lowercase();
-    let lower = lower.strip_suffix(".gz").or_else(|| lower.strip_suffix(".zst")).unwrap_or(&lower);
-    lower.rsplit_once('.').map_or(lower, |(stem, _)| stem).to_owned()
+    let lower = text.to_ascii_lowercase();
+    let bare = lower.strip_suffix(".gz").or_else(|| lower.strip_suffix(".zst")).unwrap_or(&lower);
+    let length = bare.rfind('.').unwrap_or(bare.len());
+    text[..length].to_owned()
 }
 
 /// What to do about a folder whose tables lie in the folders within.
 fn inside(folder: &Path, folders: &[PathBuf]) -> String {
     let Some(first) = folders.first() else { return format!("known are {KNOWN}") };
-    let files = first.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut endings: Vec<String> = files
-        .filter(|file| !is_hidden(file) && Source::new(file, false).named().is_some())
-        .filter_map(|file| Some(file.extension()?.to_string_lossy().into_owned()))
-        .collect();
-    endings.sort();
+    let endings = endings(first);
     let ending = endings.first().map_or("parquet", String::as_str);
     format!(
         "it holds folders ({}): name one of them, or a pattern in quotes such as '{}/*/*.{ending}'",
         names(folder, folders),
         folder.display()
     )
+}
+
+/// The endings of the files of a known format in a folder.
+fn endings(folder: &Path) -> Vec<String> {
+    let files = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut endings: Vec<String> = files
+        .filter(|file| !is_hidden(file) && file.is_file() && Source::new(file, false).named().is_some())
+        .filter_map(|file| Some(file.extension()?.to_string_lossy().into_owned()))
+        .collect();
+    endings.sort();
+    endings
 }
 
 /// The names of the first few paths, as seen from `folder`.

@@ -94,7 +94,12 @@ pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[Wanted]) -> Result<
     let lines = first_lines(head);
     let first = lines.first().map_or("", AsRef::as_ref);
     let tried = every_cut(named, first);
-    if let Some((separator, header)) = table(source, &tried, wanted) {
+    let found = table(source, &tried, wanted);
+    // Where fields may stand in quotes, a carriage return ends a row as well.
+    if first.contains('\r') && !matches!(found, Some((Separator::Quoted(_), _))) {
+        return Err(source.wrong("its lines end in carriage returns alone; convert it (`tr '\\r' '\\n' < OLD > NEW`)"));
+    }
+    if let Some((separator, header)) = found {
         let columns = checked(source, wanted, header)?;
         return Ok(Layout::Table { separator: *separator, columns, width: header.len() });
     }
@@ -229,18 +234,20 @@ fn tell_ignored(source: &Source, found: &[usize], header: &[Cow<'_, str>]) {
 
 /// The error for a first row that has not the wanted columns by any separator.
 fn no_header(source: &Source, tried: &Cuts<'_>, wanted: &[Wanted]) -> DataError {
+    let is_data = |fields: &[Cow<'_, str>]| !is_numbered(fields) && fields.iter().any(|field| is_value(field));
     // The first of those that cut it into most fields, the likely one first: `max_by_key` would take the last.
     let most = tried.iter().filter(|(separator, _)| *separator != Separator::Space).map(|(_, f)| f.len()).max();
     let Some((_, fields)) = tried.iter().find(|(_, fields)| Some(fields.len()) == most && fields.len() > 1) else {
-        return match (source.named(), Columns::find(source.path(), wanted, &tried[0].1)) {
-            (Some(Format::Json), _) => source.wrong("is not JSON: it begins with neither `{` nor `[`"),
-            (Some(_), Err(error)) if !is_numbered(&tried[0].1) && !tried[0].1.iter().any(|f| is_value(f)) => error,
-            (Some(_), _) => looks_like_data(source, &tried[0].1),
-            (None, _) => source.unknown(),
+        let words = tried.iter().find(|(separator, _)| *separator == Separator::Space);
+        return match (source.named(), Columns::find(source.path(), wanted, &tried[0].1), words) {
+            (Some(Format::Json), ..) => source.wrong("is not JSON: it begins with neither `{` nor `[`"),
+            (_, _, Some((_, words))) if is_data(words) => looks_like_data(source, words),
+            (Some(_), Err(error), _) => error,
+            _ => source.unknown(),
         };
     };
     match Columns::find(source.path(), wanted, fields) {
-        Err(error) if is_numbered(fields) || !fields.iter().any(|field| is_value(field)) => error,
+        Err(error) if !is_data(fields) => error,
         _ => looks_like_data(source, fields),
     }
 }
@@ -271,7 +278,9 @@ fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[Wanted]) -> Result<L
     }
     let others = SEPARATORS.into_iter().filter(|s| !matches!(s, Separator::Space | Separator::Plain("\t")));
     let cut = others.map(|s| (s, s.fields(first))).find(|(_, fields)| fields.len() > 1);
-    if let (Some((separator, fields)), true) = (cut, words.len() == 1 || words[0].ends_with([',', ';', '|'])) {
+    if let (Some((separator, fields)), true) =
+        (cut, words.len() == 1 || words.first().is_some_and(|word| word.ends_with([',', ';', '|'])))
+    {
         let name = separator.name();
         return Err(match Columns::find(source.path(), wanted, &fields) {
             Err(error) if !fields.iter().any(|field| is_value(field)) => error,
@@ -305,7 +314,7 @@ fn is_list(name: &str) -> bool {
 fn is_numbered(header: &[Cow<'_, str>]) -> bool {
     let numbers: Vec<&str> = header.iter().map(AsRef::as_ref).filter(|name| is_value(name)).collect();
     let count = |from: usize| numbers.iter().zip(from..).all(|(name, number)| **name == number.to_string());
-    !numbers.is_empty() && (count(0) || count(1))
+    (!numbers.is_empty() && count(0)) || (numbers.len() > 1 && count(1))
 }
 
 /// Whether a text is a number or a date rather than a name.

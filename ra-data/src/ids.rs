@@ -8,6 +8,9 @@ pub(crate) fn check(text: &str) -> Result<&str, String> {
     match text {
         _ if text.trim().is_empty() => Err("is empty".into()),
         _ if stands_for_nothing(text) => Err(format!("is \"{text}\", which stands for no id")),
+        _ if is_nested(text) => {
+            Err(format!("is {}, which is no single value", text.chars().take(40).collect::<String>()))
+        }
         _ if is_rounded(text) => Err(format!("is {text}, which has lost digits; write ids as whole numbers or text")),
         _ => Ok(canonical(text)),
     }
@@ -24,6 +27,13 @@ pub(crate) fn canonical(text: &str) -> &str {
 /// The words by which databases, pandas and Python write that nothing is there.
 fn stands_for_nothing(text: &str) -> bool {
     matches!(text, "null" | "NULL" | "Null" | "NaN" | "nan" | "None" | "\\N" | "<NA>" | "NaT")
+}
+
+/// A list, as in `['a', 'b']`, or an object that became text on its way.
+fn is_nested(text: &str) -> bool {
+    let within = |open, close| text.len() > 1 && text.starts_with(open) && text.ends_with(close);
+    // A key in braces, as Windows writes it, is no object.
+    within('[', ']') || (within('{', '}') && text.contains([':', '\'', '"']))
 }
 
 /// As in `1.8446744073709552e+19`: a float that a whole number was rounded to.
@@ -60,10 +70,26 @@ mod tests {
             ("5e12", "5e12"),
             (" a ", " a "),
             ("none", "none"),
+            ("[draft] a", "[draft] a"),
+            ("{6F9619FF-8B86}", "{6F9619FF-8B86}"),
         ] {
             assert_eq!(check(text), Ok(id));
         }
-        for none in ["", " ", "null", "NULL", "NaN", "None", "\\N", "<NA>", "1.8446744073709552e+19", "-1.5E3"] {
+        for none in [
+            "",
+            " ",
+            "null",
+            "NULL",
+            "NaN",
+            "None",
+            "\\N",
+            "<NA>",
+            "1.8446744073709552e+19",
+            "-1.5E3",
+            "[a, b]",
+            "[]",
+            "{'id': 1}",
+        ] {
             assert!(check(none).is_err(), "{none}");
         }
     }

@@ -1,8 +1,9 @@
 //! From files to interactions and titles.
+use crate::calendar::{Calendar, Times};
 use crate::config::{DataConfig, TitleParts};
 use crate::interactions::{Builder, Interactions};
 use crate::records::{Skipped, Wanted};
-use crate::time::{Calendar, Times, is_order};
+use crate::time::is_order;
 use crate::{DataError, Result, folder};
 use foldhash::fast::RandomState;
 use ra_core::check_host_room;

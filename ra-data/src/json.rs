@@ -61,11 +61,13 @@ pub(crate) fn keys(head: &[u8]) -> Vec<String> {
     keys.into_iter().collect()
 }
 
-/// Whether an object a line is what `head` begins, rather than objects over several lines.
+/// Whether an object a line is what `head` begins, rather than objects over several lines or several in one.
 fn are_lines(head: &[u8]) -> bool {
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or_default();
-    first.ends_with(b"}") || lines.next().is_none_or(|second| second.starts_with(b"{"))
+    let (first, second) = (lines.next().unwrap_or_default(), lines.next());
+    let goes_on = !first.ends_with(b"}") && second.is_some();
+    let holds_several = first.windows(2).any(|pair| pair == b"}{");
+    object(first).is_ok() || second.is_some_and(|second| second.starts_with(b"{")) || !(goes_on || holds_several)
 }
 
 /// Which keys are asked for, and which were found.
@@ -93,7 +95,8 @@ impl Keys<'_> {
                 found_as.clone_from(name);
             }
             match field.map(|(name, raw)| text_of(raw, wanted).map_err(|problem| format!("`{name}` {problem}"))) {
-                None => fields.push("".into()),
+                None if wanted.takes_lists() || wanted.is_optional() => fields.push("".into()),
+                None => broken = broken.or_else(|| Some(format!("has no {}", wanted.role()))),
                 Some(Ok(text)) => fields.push(text),
                 Some(Err(problem)) => broken = broken.or(Some(problem)),
             }

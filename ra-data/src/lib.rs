@@ -30,6 +30,7 @@ mod arrays;
 mod arrow_file;
 mod audit;
 mod bounded;
+mod calendar;
 #[cfg(feature = "ballista")]
 pub mod cluster;
 mod coded;

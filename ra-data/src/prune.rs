@@ -81,6 +81,7 @@ pub(crate) fn hard(
         let interests = trained.interests();
         let scores = trained.users(&histories).matmul(table.clone());
         let scores = scores.reshape([block.len(), interests, items.len()]).max_dim(1).squeeze_dim::<2>(1);
+        let scores = with_additions(scores, trained, &histories);
         let own = indices(targets, &scores.device()).reshape([block.len(), 1]);
         log_softmax(scores, 1).gather(1, own).neg().into_data().iter::<f32>().collect::<Vec<_>>()
     });
@@ -91,6 +92,22 @@ pub(crate) fn hard(
     order[noise..noise + budget].iter().map(|&index| all[index]).collect()
 }
 
+/// `scores`, `[histories, items]`, and what the method adds to them beyond its vectors.
+fn with_additions(scores: Tensor<2>, trained: &dyn Recommender, histories: &[History<'_>]) -> Tensor<2> {
+    let ([rows, items], mut more) = (scores.dims(), Vec::new());
+    for (row, history) in histories.iter().enumerate() {
+        for (item, own) in trained.additions(history) {
+            more.resize(rows * items, 0.0f32);
+            more[row * items + item as usize - 1] += own;
+        }
+    }
+    if more.is_empty() {
+        return scores;
+    }
+    let more = Tensor::from_data(TensorData::new(more, [rows, items]), &scores.device());
+    scores + more
+}
+
 fn unit(x: Tensor<2>) -> Tensor<2> {
     let norm = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
     x / norm
@@ -99,4 +116,40 @@ fn unit(x: Tensor<2>) -> Tensor<2> {
 fn indices(rows: Vec<i32>, device: &Device) -> Tensor<1, Int> {
     let n = rows.len();
     Tensor::from_data(TensorData::new(rows, [n]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::{Catalog, IdTable, Sequences, forward_recommender};
+
+    /// Items alike but for the one that follows the last in a ring of four.
+    #[derive(Debug)]
+    struct Chain(IdTable);
+
+    impl Recommender for Chain {
+        forward_recommender!(self => self.0; dim, interests, users, items);
+        fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+            history.items.last().map(|last| (last % 4 + 1, 9.0)).into_iter().collect()
+        }
+    }
+
+    #[test]
+    fn what_a_method_adds_beyond_its_vectors_decides_what_is_hard_for_it() {
+        // One user goes round the ring, the other back.
+        let none = || Sequences::from_rows(vec![Vec::<u32>::new(); 2]);
+        let data = Dataset {
+            name: "ring".into(),
+            users: vec!["on".into(), "back".into()],
+            catalog: Catalog::new((0..4).map(|i| i.to_string()).collect(), vec![String::new(); 4]),
+            train: Sequences::from_rows([[1, 2, 3, 4], [4, 3, 2, 1]]),
+            valid: none(),
+            test: none(),
+            filter: String::new(),
+            split: String::new(),
+        };
+        let ones = |rows| Tensor::ones([rows, 1], &Device::flex());
+        let found = hard(&data, &data.samples(), &Chain(IdTable::new(ones(2), ones(5))), 9, 3);
+        assert!(found.iter().all(|sample| sample.user == 1), "{found:?}");
+    }
 }

@@ -12,6 +12,7 @@ pub(crate) struct Quotes<R> {
     /// Of the last quote that opened a field.
     opened: usize,
     last: u8,
+    ended: bool,
     /// The lines of the first quoted field of several lines behind whose end more text follows.
     stray: Option<(usize, usize)>,
 }
@@ -28,13 +29,13 @@ enum State {
 
 impl<R: Read> Quotes<R> {
     pub(crate) fn new(bytes: R, separator: u8) -> Self {
-        Self { bytes, separator, state: State::Start, line: 1, opened: 0, last: b'\n', stray: None }
+        Self { bytes, separator, state: State::Start, line: 1, opened: 0, last: b'\n', ended: false, stray: None }
     }
 
     /// At the end: the line of a quote that never closes, and how many whole lines are lost in its field.
     pub(crate) fn unclosed(&self) -> Option<(usize, usize)> {
         let lines = self.line - usize::from(self.last == b'\n');
-        (self.state == State::Quoted && lines > self.opened).then(|| (self.opened, lines - self.opened))
+        (self.ended && self.state == State::Quoted && lines > self.opened).then(|| (self.opened, lines - self.opened))
     }
 
     /// The lines where the first quoted field opens and closes that a quote of another row seems to close.
@@ -81,6 +82,7 @@ impl<R: Read> Quotes<R> {
 impl<R: Read> Read for Quotes<R> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let count = self.bytes.read(buffer)?;
+        self.ended |= count == 0 && !buffer.is_empty();
         self.follow(&buffer[..count]);
         Ok(count)
     }

@@ -3,7 +3,7 @@ use crate::first_bytes::{BYTE_ORDER_MARK, Content, NEEDED, content, is_text};
 use crate::unpack::{Gzip, zstandard};
 use crate::{DataError, Result};
 use std::fs::File;
-use std::io::{BufReader, Cursor, Error, Read};
+use std::io::{BufReader, Cursor, Error, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// What a name says is in the unpacked bytes.
@@ -167,10 +167,12 @@ impl Source {
     /// The error for bytes that cannot be had.
     pub(crate) fn failed(&self, error: Error) -> DataError {
         // The system's own errors have a number; those of what unpacks have none.
-        match error.raw_os_error() {
-            Some(_) => ra_core::Error::io(&self.path, "cannot read", error).into(),
-            None => self.wrong(format!("cannot be unpacked: {error}; it is cut short or damaged: fetch it again")),
-        }
+        let problem = match (error.raw_os_error(), error.kind()) {
+            (Some(_), _) => return ra_core::Error::io(&self.path, "cannot read", error).into(),
+            (None, ErrorKind::UnexpectedEof) => "it is cut short: fetch it again",
+            _ => "it is damaged, or packed in a way that is not read: fetch it again, or unpack it",
+        };
+        self.wrong(format!("cannot be unpacked: {error}; {problem}"))
     }
 
     /// The error for a file without a byte.

@@ -32,8 +32,9 @@ impl SpillFolder {
         // The marker comes last and others are looked at afterwards, so that of two exports at least one sees the other.
         OutputFolder::open(folder.path(), KIND)?.claim(&[])?;
         for entry in into.read_dir().map_err(fail)?.flatten() {
-            let path = entry.path();
-            let named = entry.file_name().to_string_lossy().starts_with(SPILLED) && path != folder.path();
+            let (path, name) = (entry.path(), entry.file_name());
+            let named =
+                name.to_string_lossy().starts_with(SPILLED) && Some(name.as_os_str()) != folder.path().file_name();
             let is_ours = || OutputFolder::open(&path, KIND).is_ok_and(|folder| folder.is_ours());
             if !named || !entry.file_type().is_ok_and(|kind| kind.is_dir()) || !is_ours() {
                 continue;

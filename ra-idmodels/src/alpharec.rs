@@ -1,5 +1,6 @@
 //! AlphaRec (Sheng et al., "Language Representations Can be What Recommenders Need", ICLR 2025), without its graph: items
 //! are mapped from a language model's vectors, a user is the mean of their items.
+use crate::config::WIDEST;
 use crate::features::{MappedFeatures, on_sphere};
 use crate::loss::whole_catalogue;
 use crate::sequence::{histories, item_rows};
@@ -33,7 +34,8 @@ impl Default for AlphaRecConfig {
     }
 }
 
-/// Items mapped from frozen vectors; a user is the mean of the mapped items. Where it is used it is a [`FittedAlphaRec`].
+/// Items mapped from frozen vectors; a user is the mean of the mapped items. Where it is used it is a
+/// [`FittedAlphaRec`].
 #[derive(Module, Debug)]
 pub struct AlphaRec {
     items: MappedFeatures,
@@ -45,7 +47,7 @@ impl AlphaRecConfig {
     /// What cannot work, by key.
     pub fn problems(&self) -> Vec<Problem> {
         let found = [
-            Problem::if_below("dim", self.dim, 1),
+            Problem::unless_within("dim", self.dim, WIDEST),
             Problem::if_below("max_length", self.max_length, 1),
             Problem::unless_positive("temperature", self.temperature),
         ];

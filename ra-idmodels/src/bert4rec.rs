@@ -1,6 +1,6 @@
 //! BERT4Rec (Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
 //! Transformer", CIKM 2019), put together as RecBole does.
-use crate::config::not_divided;
+use crate::config::{WIDEST, not_divided};
 use crate::golden::{Parameter, linear, norm};
 use crate::loss::whole_catalogue;
 use crate::sequence::{histories, ints, linear_of, normed};
@@ -87,15 +87,14 @@ const DEVIATION: f32 = 0.02;
 impl Bert4RecConfig {
     /// What cannot work, by key.
     pub fn problems(&self) -> Vec<Problem> {
-        // Of two items read, one is the mask.
-        let least = [
-            ("dim", self.dim, 1),
-            ("heads", self.heads, 1),
-            ("inner", self.inner, 1),
-            ("max_length", self.max_length, 2),
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("heads", self.heads, 1),
+            Problem::unless_within("inner", self.inner, WIDEST),
+            // Of two items read, one is the mask.
+            Problem::if_below("max_length", self.max_length, 2),
         ];
-        let mut found: Vec<Problem> =
-            least.into_iter().filter_map(|(key, value, least)| Problem::if_below(key, value, least)).collect();
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
         found.extend(not_divided(self.dim, self.heads));
         found.extend(Problem::unless_share("dropout", self.dropout));
         if !(self.mask > 0.0 && self.mask <= 1.0) {

@@ -1,4 +1,5 @@
 //! ComiRec (Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020): several vectors a user.
+use crate::config::WIDEST;
 use crate::loss::ItemLoss;
 use crate::sequence::{Grid, histories, ints, item_rows};
 use crate::{Loss, Prefixes, TrainConfig};
@@ -76,9 +77,12 @@ pub struct ComiRec {
 impl ComiRecConfig {
     /// What cannot work, by key.
     pub fn problems(&self) -> Vec<Problem> {
-        let sizes = [("dim", self.dim), ("interests", self.interests), ("max_length", self.max_length)];
-        let mut found: Vec<Problem> =
-            sizes.into_iter().filter_map(|(key, value)| Problem::if_below(key, value, 1)).collect();
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("interests", self.interests, 1),
+            Problem::if_below("max_length", self.max_length, 1),
+        ];
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
         found.extend(self.item_loss().problems());
         found
     }

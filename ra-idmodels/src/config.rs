@@ -187,6 +187,9 @@ impl IdConfig {
     }
 }
 
+/// Widths above this are slips of the keyboard: a matrix of such a width squared has 16 GiB.
+pub(crate) const WIDEST: usize = 1 << 16;
+
 /// The problem of a width that does not fall into `heads` of one size.
 pub(crate) fn not_divided(dim: usize, heads: usize) -> Option<Problem> {
     let told = || Problem::new("dim", format!("is {dim}, it must be a multiple of heads, {heads}"));

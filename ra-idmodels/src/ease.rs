@@ -24,8 +24,8 @@ impl Default for EaseConfig {
 /// A user is the set of their items, `[items]`; an item `j` is column `j` of `B`, what each item of a user says for it.
 ///
 /// `B` is `-P / diag(P)` off its diagonal and 0 on it, `P = (X^T X + l2 I)^-1` for the training interactions `X`
-/// (equation 8). Vectors are as wide as the catalogue. Solving takes 24 bytes a pair of items, 27 GiB for 35,000 items; the checkpoint
-/// is `B`, 4 bytes a pair.
+/// (equation 8). Vectors are as wide as the catalogue. Solving takes 24 bytes a pair of items, 27 GiB for 35,000 items;
+/// the checkpoint is `B`, 4 bytes a pair.
 #[derive(Module, Debug)]
 pub struct Ease {
     /// `[items + 1, items]`; row 0 is padding. A parameter only in that it is written down: nothing trains it.

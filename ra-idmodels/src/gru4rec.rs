@@ -1,5 +1,6 @@
 //! GRU4Rec (Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016), scored by the
 //! table of the items it reads.
+use crate::config::WIDEST;
 use crate::golden::{Parameter, linear};
 use crate::loss::ItemLoss;
 use crate::sequence::{histories, ints, item_rows, linear_of};
@@ -75,10 +76,13 @@ pub struct Gru4Rec {
 impl Gru4RecConfig {
     /// What cannot work, by key.
     pub fn problems(&self) -> Vec<Problem> {
-        let sizes =
-            [("dim", self.dim), ("hidden", self.hidden), ("layers", self.layers), ("max_length", self.max_length)];
-        let mut found: Vec<Problem> =
-            sizes.into_iter().filter_map(|(key, value)| Problem::if_below(key, value, 1)).collect();
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::unless_within("hidden", self.hidden, WIDEST),
+            Problem::if_below("layers", self.layers, 1),
+            Problem::if_below("max_length", self.max_length, 1),
+        ];
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
         found.extend(Problem::unless_share("dropout", self.dropout));
         found.extend(self.item_loss().problems());
         found

@@ -1,4 +1,5 @@
 //! Matrix factorization with BPR (Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009).
+use crate::config::WIDEST;
 use crate::loss::{bpr, columns, square_norm};
 use crate::{Pairs, TrainConfig};
 use burn::module::{Module, Param};
@@ -43,7 +44,7 @@ impl MfConfig {
     /// What cannot work, by key.
     pub fn problems(&self) -> Vec<Problem> {
         let found = [
-            Problem::if_below("dim", self.dim, 1),
+            Problem::unless_within("dim", self.dim, WIDEST),
             Problem::if_below("negatives", self.negatives, 1),
             Problem::if_negative("l2", self.l2),
         ];

@@ -1,5 +1,5 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
-use crate::config::not_divided;
+use crate::config::{WIDEST, not_divided};
 use crate::golden::{Parameter, linear, norm};
 use crate::loss::ItemLoss;
 use crate::sequence::{histories, ints, item_rows, linear_of, normed};
@@ -104,7 +104,7 @@ impl SasRecConfig {
     /// What cannot work, by key.
     pub fn problems(&self) -> Vec<Problem> {
         let mut found: Vec<Problem> = [
-            Problem::if_below("dim", self.dim, 1),
+            Problem::unless_within("dim", self.dim, WIDEST),
             Problem::if_below("heads", self.heads, 1),
             Problem::if_below("max_length", self.max_length, 1),
             not_divided(self.dim, self.heads),

@@ -125,8 +125,8 @@ fn parse<C: DeserializeOwned>(path: &Path, config: Map<String, Value>, sizes: &[
     Ok(serde_json::from_value(Value::Object(config)).map_err(|e| Error::corrupt(path, e.to_string()))?)
 }
 
-/// The `model_type` of a configuration. Those of Google's time have none: their classes tell, or the keys that only they
-/// have.
+/// The `model_type` of a configuration. Those of Google's time have none: their classes tell, or the keys that only
+/// they have.
 fn kind(path: &Path, config: &Map<String, Value>) -> Result<&'static str> {
     let foreign = |found: &str| LlmError::Architecture { path: path.into(), found: found.into(), supported: SUPPORTED };
     if let Some(said) = config.get("model_type") {
@@ -151,7 +151,8 @@ fn kind(path: &Path, config: &Map<String, Value>) -> Result<&'static str> {
         return Ok("gpt2");
     }
     let problem = format!(
-        "it does not say which architecture it is of; add \"model_type\", such as \"model_type\": \"bert\" (supported: {SUPPORTED})"
+        "it does not say which architecture it is of; add \"model_type\", such as \"model_type\": \"bert\" \
+         (supported: {SUPPORTED})"
     );
     Err(Error::corrupt(path, problem).into())
 }

@@ -1,5 +1,5 @@
-//! What the folder of a sentence encoder says beside the model itself: where it lies, how its states become one vector, how
-//! long texts may be. The layout is that of sentence-transformers; a plain model folder says nothing of the kind.
+//! What the folder of a sentence encoder says beside the model itself: where it lies, how its states become one vector,
+//! how long texts may be. The layout is that of sentence-transformers; a plain model folder says nothing of the kind.
 use crate::document::{read_json, read_optional};
 use crate::{LlmError, Result};
 use ra_core::{Error, Pooling};

@@ -1,5 +1,6 @@
 //! The tokenizer that a GGUF file holds in its keys, as a `tokenizer.json`.
 use crate::gguf::Gguf;
+use crate::tokenizer::special_token;
 use crate::{HfTokenizer, Result};
 use ra_core::Error;
 use serde_json::{Value, json};
@@ -62,7 +63,7 @@ impl HfTokenizer {
         let kinds = gguf.numbers(&key("token_type")).unwrap_or_default();
         let special = |(id, content): (usize, &String)| {
             let control = kinds.get(id).is_some_and(|&k| k == CONTROL);
-            control.then(|| json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true }))
+            control.then(|| special_token(&id.into(), content))
         };
         let mut json = json;
         json["added_tokens"] = tokens.iter().enumerate().filter_map(special).collect();

@@ -17,9 +17,9 @@ pub struct PretrainedLm {
     pub tokenizer: HfTokenizer,
     /// The identity of the model: of everything in its files that can change a number.
     ///
-    /// It covers the configuration as it was understood, defaults filled in (how its file is written does not count); the
-    /// tokenizer; the content of all weight files (of a GGUF model that is everything); and what the folder around the
-    /// model asks for: pooling, longest text, lower case. It does not cover what the caller chooses: the pooling given
+    /// It covers the configuration as it was understood, defaults filled in (how its file is written does not count);
+    /// the tokenizer; the content of all weight files (of a GGUF model that is everything); and what the folder around
+    /// the model asks for: pooling, longest text, lower case. It does not cover what the caller chooses: the pooling given
     /// to [`load`], precision and device.
     pub fingerprint: Fingerprint,
     /// Parameters of the model, frozen all of them.
@@ -43,7 +43,7 @@ impl Reading {
 }
 
 /// Loads a language model: a Hugging Face folder (`config.json`, `model.safetensors` or shards of it, `tokenizer.json`
-/// or `vocab.txt`), a folder of sentence-transformers, a `.gguf` file or a part of one, or a folder with one such model.
+/// or `vocab.txt`), a folder of sentence-transformers, a GGUF file or a part of one, or a folder with one such model.
 /// `pooling` overrides the one that the folder asks for, and the architecture's own.
 ///
 /// # Errors

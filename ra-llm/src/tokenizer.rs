@@ -12,8 +12,8 @@ const LONGEST_SHOWN: usize = 80;
 
 /// A `tokenizer.json`, without the padding and truncation that may be baked into it.
 ///
-/// The names of special tokens in a text, such as `[SEP]` or `<|endoftext|>`, are words like any other there; what stands
-/// around a text is added apart, as [`Tokenizer::frame`](ra_core::Tokenizer::frame) says.
+/// The names of special tokens in a text, such as `[SEP]` or `<|endoftext|>`, are words like any other there; what
+/// stands around a text is added apart, as [`Tokenizer::frame`](ra_core::Tokenizer::frame) says.
 #[derive(Debug)]
 pub struct HfTokenizer {
     inner: tokenizers::Tokenizer,
@@ -66,8 +66,8 @@ impl HfTokenizer {
         Ok((Self { lowercase, ..tokenizer }, from))
     }
 
-    /// The tokenizer of BERT over a list of its words, one a line; `tokenizer_config.json` beside it says whether text is
-    /// made lower case, and where it does not, a list with a capital letter in it is of a model that knows capitals.
+    /// The tokenizer of BERT over a list of its words, one a line; `tokenizer_config.json` beside it says whether text
+    /// is made lower case, and where it does not, a list with a capital letter in it is of a model that knows capitals.
     fn from_words(path: &Path) -> Result<Self> {
         #[derive(Deserialize, Default)]
         #[serde(default)]
@@ -89,9 +89,8 @@ impl HfTokenizer {
         let file = path.with_file_name("tokenizer_config.json");
         let settings: Settings = read_optional(&file)?.unwrap_or_default();
         let capitals = words.keys().any(|word| !word.starts_with('[') && word.chars().any(char::is_uppercase));
-        let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].into_iter().filter_map(|word| {
-            Some(json!({ "id": words.get(word)?, "content": word, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true }))
-        });
+        let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].into_iter();
+        let special = special.filter_map(|word| Some(special_token(words.get(word)?, word)));
         let json = json!({
             "version": "1.0",
             "added_tokens": special.collect::<Vec<_>>(),
@@ -151,6 +150,14 @@ impl HfTokenizer {
         let named = |id: &u32| self.special.get(id).is_some_and(|name| text.contains(name.as_str()));
         Ok(encoding.get_ids().iter().copied().filter(|id| !named(id)).collect())
     }
+}
+
+/// A special token in the words of a `tokenizer.json`.
+pub(crate) fn special_token(id: &Value, content: &str) -> Value {
+    json!({
+        "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        "special": true,
+    })
 }
 
 impl ra_core::Tokenizer for HfTokenizer {

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 /// The tensors of a model that have not been taken yet. They stay on disk until they are taken, so that a model costs
 /// little more memory than itself while it is loaded.
 ///
-/// A tensor that is missing or of the wrong shape is noted and replaced by zeros, so that [`Weights::finish`] tells what
-/// is wrong with a file in one error.
+/// A tensor that is missing or of the wrong shape is noted and replaced by zeros, so that [`Weights::finish`] tells
+/// what is wrong with a file in one error.
 #[derive(Debug)]
 pub struct Weights {
     path: PathBuf,
@@ -184,7 +184,7 @@ impl Weights {
         self.entries.retain(|name, _| !unused(name));
     }
 
-    /// Checks that all tensors are stored in number formats that are read: what is wrong with them hides behind nothing.
+    /// Checks that all tensors are stored in number formats that are read, before anything else is asked of them.
     ///
     /// # Errors
     /// As [`Weights::finish`].

@@ -57,12 +57,13 @@ impl Plan {
         Some(Self { name, align, numbered })
     }
 
-    /// Whether the ID method's vectors enter.
+    /// Whether the ID method's vectors are read.
     pub(crate) fn reads_ids(&self) -> bool {
-        self.align.projection != ProjectionKind::None || self.align.distill > 0.0
+        self.align.reads_ids()
     }
 
-    /// Whether it is trained without the loss that the recipe ties prefixes to texts by, which is then said in its name.
+    /// Whether it is trained without the loss that the recipe ties prefixes to texts by, which is then said in its
+    /// name.
     fn drops_loss(&self, recipe: &Recipe) -> bool {
         self.align.loss != recipe.align.loss
     }
@@ -113,8 +114,8 @@ impl Run {
             if plan.drops_loss(&self.recipe) {
                 tracing::warn!(
                     row = plan.name,
-                    "trained without align.loss, which other rows have: a tuned language model changes the texts that it aligns \
-                     to; for rows of one loss set align.loss = \"none\""
+                    "trained without align.loss, which other rows have: a tuned language model changes the texts that it \
+                     aligns to; for rows of one loss set align.loss = \"none\""
                 );
             }
             let (model, mark) = self.align(&plan, backbone, (text, &own))?;

@@ -1,16 +1,90 @@
 //! What must hold before a change goes in; `.ci/run` calls it.
 use anyhow::{Context, Result, bail};
+use ra_core::contract::SKIPPED;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Runs all tests.
+/// Runs all tests, those behind a failed one too, and says in the end how many passed, failed and were skipped, and
+/// why.
 ///
 /// # Errors
 /// When a test fails or cargo cannot be started.
 pub(crate) fn test() -> Result<()> {
-    cargo(&["test", "--workspace"], None)
+    const LINE: &str = "cargo test --workspace --no-fail-fast";
+    let mut cargo = Command::new("cargo");
+    cargo.args(LINE.split(' ').skip(1)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let started = || format!("{LINE}: cannot be started");
+    let mut cargo = cargo.spawn().with_context(started)?;
+    let (out, err) = (cargo.stdout.take(), cargo.stderr.take());
+    let tests = std::thread::scope(|scope| {
+        // What a skipped test says comes by the error stream: the harness takes the other one.
+        let skipped = scope.spawn(|| Tests::heard(err.into_iter(), |line| drop(writeln!(std::io::stderr(), "{line}"))));
+        let mut tests = Tests::heard(out.into_iter(), |line| say!("{line}"));
+        tests.skipped.extend(skipped.join().unwrap_or_default().skipped);
+        tests
+    });
+    let status = cargo.wait().with_context(started)?;
+    say!("\n{tests}");
+    if !status.success() {
+        bail!("{LINE}: {status}");
+    }
+    Ok(())
+}
+
+/// How the tests went.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tests {
+    /// By the harness, which counts those among them that skipped themselves.
+    passed: usize,
+    failed: usize,
+    /// Left out by the harness, and told by name.
+    ignored: Vec<(String, String)>,
+    /// Those that skipped themselves, each once, and why.
+    skipped: BTreeMap<String, String>,
+}
+
+impl Tests {
+    /// What a stream tells while `echo` hands it on, line by line.
+    fn heard(stream: impl Iterator<Item = impl Read>, echo: impl Fn(&str)) -> Self {
+        let mut tests = Self::default();
+        for stream in stream {
+            for line in BufReader::new(stream).split(b'\n').map_while(std::io::Result::ok) {
+                let line = String::from_utf8_lossy(&line);
+                tests.hear(&line);
+                echo(&line);
+            }
+        }
+        tests
+    }
+
+    fn hear(&mut self, line: &str) {
+        if let Some((name, why)) = line.strip_prefix(SKIPPED).and_then(|told| told.split_once(": ")) {
+            self.skipped.insert(name.into(), why.into());
+        } else if let Some(counts) = line.strip_prefix("test result: ") {
+            let mut words = counts.split_whitespace().zip(counts.split_whitespace().skip(1));
+            let mut count = |what| words.find(|(_, word)| *word == what).and_then(|(n, _)| n.parse().ok()).unwrap_or(0);
+            self.passed += count("passed;");
+            self.failed += count("failed;");
+        } else if let Some((name, why)) = line.strip_prefix("test ").and_then(|told| told.split_once(" ... ignored")) {
+            let why = why.trim_start_matches(", ");
+            self.ignored.push((name.into(), if why.is_empty() { "ignored".into() } else { why.into() }));
+        }
+    }
+}
+
+/// A line a skipped test, then the counts on a line of their own.
+impl std::fmt::Display for Tests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ignored = self.ignored.iter().map(|(name, why)| (name, why));
+        for (name, why) in ignored.chain(&self.skipped) {
+            writeln!(f, "skipped {name}: {why}")?;
+        }
+        let (own, all) = (self.skipped.len(), self.skipped.len() + self.ignored.len());
+        write!(f, "{} passed, {} failed, {all} skipped", self.passed.saturating_sub(own), self.failed)
+    }
 }
 
 /// Golden cases, contracts and a small run on the WGPU back end, which a processor stands in for. Built apart, so that run,
@@ -149,6 +223,23 @@ mod tests {
         let message = format!("{error:#}");
         assert!(message.starts_with("ci: two failed after") && message.ends_with("exit status: 101"), "{message}");
         assert_eq!(report.lines.len(), 1);
+    }
+
+    #[test]
+    fn tests_that_skip_themselves_or_are_left_out_are_counted_and_named() {
+        let out = "running 4 tests\ntest one ... ok\ntest two ... ok\ntest slow ... ignored, minutes\ntest bad ... FAILED\n\
+                   test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
+                   test src/lib.rs - (line 9) ... ignored\n\
+                   test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n";
+        let mut tests = Tests::heard([out.as_bytes()].into_iter(), |_| ());
+        let told = std::cell::RefCell::new(Vec::new());
+        let err = "   Compiling xtask\nskipped: two: no browser: none at all\nskipped: two: no browser: none at all\n";
+        let skipped = Tests::heard([err.as_bytes()].into_iter(), |line| told.borrow_mut().push(line.to_owned()));
+        tests.skipped.extend(skipped.skipped);
+        let lines = "skipped slow: minutes\nskipped src/lib.rs - (line 9): ignored\nskipped two: no browser: none at all\n\
+                     4 passed, 1 failed, 3 skipped";
+        assert_eq!(tests.to_string(), lines);
+        assert_eq!(told.into_inner().len(), 3, "all is handed on");
     }
 
     #[test]

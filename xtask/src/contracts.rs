@@ -38,8 +38,8 @@ pub(crate) fn contracts(dir: &Path, backend: Backend) -> Result<()> {
     Ok(())
 }
 
-/// Runs `checks` without the message that a panic prints: a contract speaks by a panic, which is told in the line of its
-/// model. What printed it before does so again afterwards.
+/// Runs `checks` without the message that a panic prints: a contract speaks by a panic, which is told in the line of
+/// its model. What printed it before does so again afterwards.
 fn quietly<T>(checks: impl FnOnce() -> T) -> T {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));

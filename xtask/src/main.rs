@@ -41,8 +41,8 @@ use ra_core::{Backend, Precision};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Burn allocates and frees a tensor an operation; glibc gives large ones back to the system every time. Tests count what a
-/// reader of damaged files takes, by an allocator of their own.
+/// Burn allocates and frees a tensor an operation; glibc gives large ones back to the system every time. Tests count
+/// what a reader of damaged files takes, by an allocator of their own.
 #[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -3,6 +3,9 @@ use anyhow::{Context, Result, bail};
 use ra_core::Dataset;
 use std::collections::{HashMap, HashSet};
 
+/// Letters of a title that an error shows.
+const TOLD: usize = 100;
+
 /// For whom a recommendation is.
 #[derive(Debug)]
 pub(crate) enum Who {
@@ -142,9 +145,9 @@ impl<'a> Names<'a> {
     }
 }
 
-/// A title as it is looked up.
+/// A title as it is looked up: in lower case, on one line.
 fn plain(title: &str) -> String {
-    title.trim().to_lowercase()
+    title.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// The pieces between semicolons that no backslash stands before.
@@ -170,11 +173,15 @@ fn near(dataset: &Dataset, wanted: &str) -> String {
         let shared = title.split_whitespace().filter(|word| words.contains(word)).count();
         shared + if title.contains(wanted) { words.len() } else { 0 }
     };
-    let mut close: Vec<(usize, &String)> =
-        dataset.catalog.titles().iter().map(|title| (likeness(title), title)).filter(|x| x.0 > 0).collect();
-    close.sort_by_key(|x| (std::cmp::Reverse(x.0), x.1.len()));
-    close.dedup_by_key(|x| x.1);
-    let some: Vec<String> = close.iter().take(3).map(|x| format!("{:?}", x.1)).collect();
+    let catalog = &dataset.catalog;
+    let mut close: Vec<(usize, u32)> =
+        catalog.all().map(|item| (likeness(catalog.title(item)), item)).filter(|(likeness, _)| *likeness > 0).collect();
+    close.sort_by_key(|&(likeness, item)| (std::cmp::Reverse(likeness), catalog.title(item).len()));
+    let told = |&(_, item): &(usize, u32)| {
+        let title: String = catalog.title(item).chars().take(TOLD).collect();
+        format!("{title:?} (--item {})", catalog.id(item))
+    };
+    let some: Vec<String> = close.iter().take(3).map(told).collect();
     if some.is_empty() { String::new() } else { format!("; did you mean {}?", some.join(" or ")) }
 }
 
@@ -213,6 +220,7 @@ mod tests {
             ("Salt\\; pepper", vec![1]),
             ("bread; salt; PEPPER; e;", vec![2, 1, 5]),
             ("c; d", vec![3, 4]),
+            (" salt;  pepper ", vec![1]),
         ] {
             assert_eq!(items(&Who::History(history.into())).unwrap(), wanted, "{history}");
         }

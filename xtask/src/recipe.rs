@@ -183,7 +183,7 @@ impl Recipe {
         let within = |table: &'static str, found: Vec<Problem>| found.into_iter().map(move |p| p.within(table));
         let mut found: Vec<Problem> = Problem::if_below("device.count", self.devices, 1).into_iter().collect();
         if self.ids.is_empty() {
-            found.push(Problem::new("id", "has no [[id]] table: name at least one ID method, the last one is aligned"));
+            found.push(Problem::new("[[id]]", "is missing: name at least one ID method, the last one is aligned"));
         }
         for (index, id) in self.ids.iter().enumerate() {
             found.extend(within("id", id.problems()).map(|problem| self.of_method(problem, id)));
@@ -329,6 +329,17 @@ mod tests {
             let message = format!("{:#}", recipe(text, &[]).unwrap_err());
             assert!(message.contains(wrong) && message.contains(allowed), "{message}");
         }
+    }
+
+    #[test]
+    fn the_model_of_the_figures_is_pooled_as_they_were_and_others_as_they_ask() {
+        let pooling = |sets: &[&str]| recipe("[[id]]\nkind='pop'", sets).unwrap().lm.pooling;
+        assert_eq!(pooling(&[]), Some(Pooling::First));
+        assert_eq!(pooling(&["lm.name=minilm", "lm.pooling=mean"]), Some(Pooling::Mean));
+        assert_eq!(pooling(&["lm.name=smollm2"]), None);
+        assert_eq!(pooling(&["lm.path=models/minilm"]), None, "a folder says how");
+        let resolved = recipe("[[id]]\nkind='pop'", &[]).unwrap().to_toml().unwrap();
+        assert!(resolved.contains("pooling = \"first\""), "{resolved}");
     }
 
     #[test]

@@ -13,8 +13,9 @@ use ra_idmodels::IdConfig;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Items of a history that are shown, the latest ones.
+/// Items of a history that are shown, the latest ones, and letters of a title.
 const SHOWN: usize = 10;
+const LETTERS: usize = 160;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -176,7 +177,11 @@ fn show(source: &Source, catalog: &Catalog, items: &[u32], found: &[(u32, f32)],
     let shown = &items[items.len().saturating_sub(SHOWN)..];
     let all = shown.iter().chain(found.iter().map(|(item, _)| item));
     let width = all.map(|&item| printable(catalog.id(item)).chars().count()).max().unwrap_or(0).min(24);
-    let line = |item: u32| format!("{:<width$}  {}", printable(catalog.id(item)), printable(catalog.name(item)));
+    let title = |item: u32| match printable(catalog.name(item)) {
+        long if long.chars().count() > LETTERS => long.chars().take(LETTERS).chain("..".chars()).collect(),
+        whole => whole,
+    };
+    let line = |item: u32| format!("{:<width$}  {}", printable(catalog.id(item)), title(item));
     say!("row {}", printable(&source.name));
     match items.len() - shown.len() {
         0 => say!("after"),

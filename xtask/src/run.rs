@@ -17,6 +17,7 @@ use ra_eval::{
     correct, evaluate, evaluate_items, evaluated_users, item_vectors, slices,
 };
 use ra_idmodels::IdConfig;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,6 +95,7 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     say!("{}", ra_data::describe(&dataset));
     // Whatever can be refused is refused before an earlier run is touched.
     check_support(&recipe, &dataset)?;
+    warn_of_full_users(&dataset);
     recipe.oddities().iter().for_each(|problem| tracing::warn!("{problem}"));
     let valid_users = validation_users(&recipe.eval, &dataset, recipe.seed);
     let asked = |row| recipe.rows.contains(&row);
@@ -199,6 +201,21 @@ fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Tells of users who had every item in training: what is drawn as a negative for them is an item that they had.
+fn warn_of_full_users(dataset: &Dataset) {
+    let items = dataset.catalog.len();
+    let has_all = |row: &&[u32]| row.len() >= items && row.iter().collect::<HashSet<_>>().len() == items;
+    let users = dataset.train.rows().filter(has_all).count();
+    if users > 0 {
+        let of = dataset.users.len();
+        tracing::warn!(
+            users,
+            of,
+            "users had every item in training: what is drawn as a negative for them is one they had"
+        );
+    }
 }
 
 /// The users whom a stage is validated on while it trains, `eval.select_users` of them, chosen once by seed.

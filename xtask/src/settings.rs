@@ -174,7 +174,8 @@ pub(crate) fn take<T: DeserializeOwned>(
     wrong: &mut Vec<String>,
 ) -> Option<T> {
     let value = table.remove(key)?;
-    value.try_into().map_err(|error| wrong.push(told(&format!("{path}{key}"), &error))).ok()
+    let faults = |error| faults::<T>(&value, &format!("{path}{key}"), &error);
+    value.clone().try_into().map_err(|error| wrong.extend(faults(error))).ok()
 }
 
 /// The table of `key`, empty where there is none.
@@ -191,14 +192,57 @@ pub(crate) fn sub_table(table: &mut Table, key: &str, wrong: &mut Vec<String>) -
 
 /// All of `table` as the section `name` of a recipe.
 pub(crate) fn section<T: DeserializeOwned + Default>(table: Table, name: &str, wrong: &mut Vec<String>) -> T {
-    Value::Table(table).try_into().unwrap_or_else(|error| {
-        wrong.push(told(name, &error));
+    let value = Value::Table(table);
+    value.clone().try_into().unwrap_or_else(|error| {
+        wrong.extend(faults::<T>(&value, name, &error));
         T::default()
     })
 }
 
-/// What the reader of a value says, under the key that it is about, in words for people who write settings.
-pub(crate) fn told(path: &str, error: &toml::de::Error) -> String {
+/// Every key of `value` that cannot be read by itself; where it is not the keys, the error of all.
+fn faults<T: DeserializeOwned>(value: &Value, path: &str, error: &toml::de::Error) -> Vec<String> {
+    let found: Vec<String> = match value {
+        Value::Table(own) => {
+            let keys = alone(own).into_iter();
+            keys.filter_map(|(key, one)| fault::<T>(Value::Table(one), path, &key)).collect()
+        }
+        // Methods: a list of tables, each read by itself.
+        Value::Array(list) => {
+            let keys = list.iter().filter_map(Value::as_table).flat_map(alone);
+            let one = |one| Value::Array(vec![Value::Table(one)]);
+            keys.filter_map(|(key, table)| fault::<T>(one(table), path, &key)).collect()
+        }
+        _ => Vec::new(),
+    };
+    if found.is_empty() { vec![told(path, error)] } else { found }
+}
+
+fn fault<T: DeserializeOwned>(value: Value, path: &str, key: &str) -> Option<String> {
+    let error = value.try_into::<T>().err()?;
+    let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    Some(format!("{path}: {}", message(&error)))
+}
+
+/// Each key of a table, those of tables within it too, as a table that holds no other; but `kind`, which says what keys
+/// there are, is in all of them.
+fn alone(table: &Table) -> Vec<(String, Table)> {
+    let kind = table.get("kind").map(|kind| ("kind".to_owned(), kind.clone()));
+    let mut found = Vec::new();
+    for (key, value) in table.iter().filter(|(key, _)| *key != "kind" || table.len() == 1) {
+        let one = |value: Value| kind.iter().cloned().chain([(key.clone(), value)]).collect::<Table>();
+        match value {
+            Value::Table(inner) if !inner.is_empty() => {
+                let inner = alone(inner).into_iter();
+                found.extend(inner.map(|(name, inner)| (format!("{key}.{name}"), one(Value::Table(inner)))));
+            }
+            _ => found.push((key.clone(), one(value.clone()))),
+        }
+    }
+    found
+}
+
+/// What the reader of a value says, under the key that it is about.
+fn told(path: &str, error: &toml::de::Error) -> String {
     let text = error.to_string();
     let inner = text.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
     let path = match inner {
@@ -206,6 +250,12 @@ pub(crate) fn told(path: &str, error: &toml::de::Error) -> String {
         Some(inner) => format!("{path}.{inner}"),
         None => path.to_owned(),
     };
+    let message = message(error);
+    if path.is_empty() { message } else { format!("{path}: {message}") }
+}
+
+/// What the reader of a value says, in words for people who write settings.
+fn message(error: &toml::de::Error) -> String {
     let mut message = words(&error.message());
     for (kind, people) in [
         ("expected usize", "expected a whole number, 0 or above"),
@@ -222,7 +272,7 @@ pub(crate) fn told(path: &str, error: &toml::de::Error) -> String {
             message = format!("{start}{people}");
         }
     }
-    if path.is_empty() { message } else { format!("{path}: {message}") }
+    message
 }
 
 /// An error of the TOML reader in one line.

@@ -4,6 +4,7 @@ mod acme_lm;
 mod acme_mf;
 mod chunked;
 mod letters;
+mod own_score;
 
 use acme_lm::AcmeLm;
 use acme_mf::Mf;

@@ -291,6 +291,22 @@ mod tests {
         }
     }
 
+    /// Operators of the CPU back end read `f32` alone; doubles, or a key that is one, take the composed form.
+    #[test]
+    fn other_types_than_f32_are_composed_and_no_panic() {
+        let (device, bias) = (Device::flex(), attention_bias(&Tensor::ones([2, 3], &Device::flex()), 0, true));
+        let input = |seed| random([6, 8], seed).inner().reshape([2, 3, 8]);
+        let [q, k, v] = [1, 2, 3].map(input);
+        let single = attend(q.clone(), k.clone(), v.clone(), bias.clone(), 2, true).into_data();
+        let [q, k, v] = [q, k, v].map(|x: Tensor<3>| x.cast(DType::F64));
+        let double = attend(q, k, v, bias, 2, true);
+        assert_eq!((double.dtype(), double.device()), (DType::F64, device));
+        double
+            .into_data()
+            .convert_dtype(DType::F32)
+            .assert_approx_eq(&single, burn::tensor::Tolerance::<f32>::rel_abs(1e-4, 1e-5));
+    }
+
     #[test]
     fn a_sequence_does_not_depend_on_its_neighbours() {
         // Heads of 12 numbers, and sequences before it that are longer, none, and no numbers.

@@ -210,6 +210,20 @@ mod tests {
     use burn::tensor::Tolerance;
 
     #[test]
+    fn other_types_than_f32_are_read_as_f32() {
+        let device = Device::flex();
+        let layer = FrozenLinear::new(&[1.0, 2.0, 3.0, 4.0], Layout::InOut, Some(vec![0.5, -0.5]), [2, 2], &device);
+        let x = Tensor::<2>::from_floats([[1.0, 1.0], [2.0, -1.0]], &device);
+        for dtype in [DType::F64, DType::F16] {
+            for layer in [layer.clone(), layer.in_precision(Precision::F16)] {
+                let y = layer.forward(x.clone().cast(dtype));
+                assert_eq!(y.dtype(), DType::F32);
+                assert_eq!(y.into_data().try_to_vec::<f32>().unwrap(), [4.5, 5.5, -0.5, -0.5], "{dtype:?}");
+            }
+        }
+    }
+
+    #[test]
     fn it_is_the_composed_form_in_value_and_gradient() {
         for (rows, input, output) in [(1, 1, 1), (5, 16, 32), (13, 33, 7), (100, 20, 50), (7, 600, 17), (3, 40, 1100)] {
             let (weight, bias) = (random([input, output], 3).inner(), random([1, output], 4).inner());

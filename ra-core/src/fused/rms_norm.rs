@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 /// `x / sqrt(mean(x^2) + epsilon) * gamma`, each row by itself.
 ///
 /// # Shapes
-/// `x` is `[rows, width]`, `gamma` is `[width]`; both get their gradient where they are tracked. The result has the shape of `x`.
+/// `x` is `[rows, width]`, `gamma` is `[width]`; both get their gradient where they are tracked. The result has the
+/// shape of `x`.
 pub fn rms_norm(x: Tensor<2>, gamma: Tensor<1>, epsilon: f32) -> Tensor<2> {
     let inputs = [x, gamma.unsqueeze()];
     apply(RmsNorm { epsilon }, &inputs).unwrap_or_else(|| composed(inputs, epsilon))

@@ -85,7 +85,11 @@ fn every_split_and_filter_gives_the_tables_of_the_log_in_memory() {
         assert_eq!(table(&small.join("samples.parquet")), table(&large.join("samples.parquet")), "{}", data.split);
         assert_eq!(bounded.curated.unwrap(), chosen);
         let left = files(&small).iter().map(|p| p.file_name().unwrap().to_owned()).collect::<Vec<_>>();
-        assert_eq!(left, ["interactions", "items.parquet", "samples.parquet"], "and nothing else is left");
+        assert_eq!(
+            left,
+            [".ra-rec.json", "interactions", "items.parquet", "samples.parquet"],
+            "and nothing else is left"
+        );
     }
 }
 

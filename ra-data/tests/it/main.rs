@@ -3,9 +3,15 @@
 mod audit;
 mod bounded;
 mod damaged;
+mod export_safety;
 mod readers;
+mod settings;
+mod strangers_rows;
+mod strangers_text;
+mod strangers_typed;
+mod times;
 
-use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, curate, describe, golden, prepare};
+use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, curate, golden, prepare};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -178,19 +184,4 @@ fn curation_is_a_function_of_the_seed_and_explains_itself() {
         |method, budget| chosen_by(&CurateConfig { method, budget, ..CurateConfig::default() }, 7).samples.len();
     assert_eq!(count(CurateMethod::Random, Budget::Count(33)), 33);
     assert_eq!(count(CurateMethod::All, Budget::Count(33)), chosen.total);
-}
-
-#[test]
-fn the_real_set_has_the_counts_of_its_readme() {
-    let shared = std::env::var_os("RA_REC_SHARED").map_or_else(|| PathBuf::from("../../shared"), PathBuf::from);
-    let folder = shared.join("data/amazon-scientific");
-    if !folder.exists() {
-        println!("skipped: {} is not here", folder.display());
-        return;
-    }
-    let files = |name: &str| folder.join(format!("{name}.tsv.zst"));
-    let data = prepare("amazon-scientific", &config(files("interactions"), Some(files("items")))).unwrap();
-    assert_eq!((data.users.len(), data.catalog.len(), data.interactions()), (8442, 4385, 59384));
-    let told = describe(&data);
-    assert_eq!((told.users, told.empty_titles, told.history.min), (8442, 0, 3.0));
 }

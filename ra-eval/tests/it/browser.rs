@@ -133,8 +133,8 @@ fn file(name: &str, html: &str) -> PathBuf {
     page
 }
 
-/// Looks at a page in light and in dark: nothing is fetched, a phone need not scroll sideways, and whatever can be clicked does
-/// something. Gives back how many things were clicked.
+/// Looks at a page in light and in dark: nothing is fetched, a phone need not scroll sideways, and whatever can be
+/// clicked does something. Gives back how many things were clicked.
 fn look(browser: &Browser, name: &str, html: &str) -> usize {
     let page = file(name, html);
     let mut grounds = Vec::new();

@@ -64,6 +64,11 @@ pub(crate) fn report(seed: u64) -> Report {
 
 /// Two values on each axis; all numbers, so that the last axis may be one.
 pub(crate) fn experiment(axes: &[&str]) -> Experiment {
+    experiment_of("ra-rec", axes)
+}
+
+/// The same of another kind of aligned model.
+fn experiment_of(kind: &str, axes: &[&str]) -> Experiment {
     let axes: Vec<String> = axes.iter().map(ToString::to_string).collect();
     let label = |axis: &String, second| match (axis.as_str(), second) {
         ("samples", false) => "10".to_owned(),
@@ -73,6 +78,7 @@ pub(crate) fn experiment(axes: &[&str]) -> Experiment {
     let cell = |index: usize| {
         let mut report = report(1);
         report.rows[1].metrics.values_mut().for_each(|value| *value /= 1.0 + index as f64);
+        report.rows[1].kind = kind.into();
         (axes.iter().enumerate().map(|(place, axis)| label(axis, index >> place & 1 == 1)).collect(), report)
     };
     let cells: Vec<(Vec<String>, Report)> = (0..1 << axes.len()).map(cell).collect();
@@ -83,6 +89,16 @@ pub(crate) fn experiment(axes: &[&str]) -> Experiment {
         note: "other data".into(),
     };
     Experiment::new("small", &axes, &cells).beside(Some(published))
+}
+
+#[test]
+fn an_experiment_of_any_kind_of_aligned_model_is_drawn() {
+    for axes in [&["samples"][..], &["ID method", "language model"]] {
+        // A page does not say the kind of a row, only draws it or not.
+        let page = |kind| experiment_of(kind, axes).html();
+        assert_eq!(page("distilled"), page("ra-rec"), "{axes:?}");
+        assert_ne!(page("probe"), page("ra-rec"), "{axes:?}");
+    }
 }
 
 #[test]

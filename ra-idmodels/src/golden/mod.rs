@@ -36,8 +36,9 @@ pub fn verify_case(
     })
 }
 
-/// The `expected` arrays of a case as far as there is something to compare. BERT4Rec's reference computes states at padding too,
-/// `[sequences, columns, width]`; what is left are those of the items, `[items, width]`, one sequence after another.
+/// The `expected` arrays of a case as far as there is something to compare. BERT4Rec's reference computes states at
+/// padding too, `[sequences, columns, width]`; what is left are those of the items, `[items, width]`, one sequence
+/// after another.
 ///
 /// # Errors
 /// Says which part of the case is missing or has another shape than the model's.
@@ -206,7 +207,8 @@ impl Ragged {
         self.cells.iter().map(|&cell| flat[cell as usize]).collect()
     }
 
-    /// Of an array `[rows, columns, width]` what stands in these cells, `[cells, width]`; `None` where it is of another grid.
+    /// Of an array `[rows, columns, width]` what stands in these cells, `[cells, width]`; `None` where it is of another
+    /// grid.
     fn gather(&self, (shape, values): &Array) -> Option<Array> {
         let &[rows, columns, width] = shape.as_slice() else { return None };
         if rows != self.lengths.len() || rows * columns != self.of {

@@ -48,7 +48,7 @@ pub(super) fn gru4rec(case: &Case<'_>) -> Result<Arrays, String> {
     let loss = model.loss(&batch);
     let mut out = Arrays::from([
         // Behind the end of a sequence both sides are zero: the case's own states are, and nothing is computed here.
-        ("gru_out".to_string(), rows.spread(&states, read.len(), config.max_length)),
+        ("gru_out".to_string(), rows.spread(&states, read.len(), read.first().map_or(0, Vec::len))),
         ("user".into(), array(users.clone())),
         ("logits".into(), array(users.matmul(catalogue(case, &fitted)?))),
         ("loss".into(), array(loss.clone())),

@@ -231,6 +231,24 @@ fn methods_without_an_order_learn_what_belongs_together() {
 }
 
 #[test]
+fn what_was_solved_is_read_and_not_solved_again() {
+    let (data, dir) = (ring(6), tempfile::tempdir().unwrap());
+    let (config, path) = (IdConfig::Ease(EaseConfig { l2: 1.0 }), dir.path().join("ease.safetensors"));
+    let solved = train(&config, &data, 1);
+    assert!(solved.ledger.is_empty(), "nothing of it is trained");
+    solved.save(&path).unwrap();
+    // Another log would be another map.
+    let other = Dataset { train: Sequences::from_rows(vec![vec![1u32, 4]; 24]), ..ring(6) };
+    let loaded = ra_idmodels::load(&config, &other, None, &path, &device()).unwrap();
+    let all: Vec<u32> = (0..7).collect();
+    assert_eq!(loaded.model.items(&all).into_data(), solved.model.items(&all).into_data());
+    let history = [History { user: 0, items: &[1, 2] }];
+    assert_eq!(loaded.model.users(&history).into_data(), solved.model.users(&history).into_data());
+    let grown = ra_idmodels::load(&config, &ring(7), None, &path, &device()).unwrap_err().to_string();
+    assert!(grown.contains("ease.safetensors") && grown.contains("weights"), "{grown}");
+}
+
+#[test]
 fn a_training_goes_on_where_it_was_cut_off() {
     let (data, dir) = (ring(7), tempfile::tempdir().unwrap());
     let state = dir.path().join("state.safetensors");

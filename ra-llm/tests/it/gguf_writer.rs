@@ -138,12 +138,12 @@ impl File {
     /// The same in parts, as llama-gguf-split writes them: so many tensors in each.
     pub(crate) fn parts(&self, sizes: &[usize]) -> Vec<File> {
         let mut rest = &self.tensors[..];
-        let part = |(part, &size): (usize, &usize)| {
+        let part = |(place, &size): (usize, &usize)| {
             let (own, later) = rest.split_at(size);
             rest = later;
-            let keys = if part == 0 { self.keys.clone() } else { Vec::new() };
+            let keys = if place == 0 { self.keys.clone() } else { Vec::new() };
             File { keys, tensors: own.to_vec() }
-                .with("split.no", number_16(part))
+                .with("split.no", number_16(place))
                 .with("split.count", number_16(sizes.len()))
                 .with("split.tensors.count", number(self.tensors.len() as u32))
         };

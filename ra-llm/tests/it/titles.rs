@@ -13,7 +13,12 @@ fn change(folder: &std::path::Path, change: impl Fn(&mut Value)) {
 }
 
 fn special(names: &[(&str, u32)]) -> Value {
-    let token = |(name, id): &(&str, u32)| json!({ "id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true });
+    let token = |(name, id): &(&str, u32)| {
+        json!({
+            "id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+            "special": true,
+        })
+    };
     names.iter().map(token).collect()
 }
 

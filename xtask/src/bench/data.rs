@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 const ROWS: usize = 10_000_000;
 
-/// Users and items with long tails, times without order, as `shared/bench/bench_data.py` draws them.
+/// Users and items with long tails, times without order, as `docs/bench_data.py` draws them.
 fn log() -> (Vec<u32>, Vec<u32>, Vec<f64>) {
     let mut random = SplitMix::new(0);
     let mut tail = |power: f64, scale: f64, codes: u64| {

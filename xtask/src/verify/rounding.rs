@@ -25,8 +25,8 @@ impl Rounding {
         }
     }
 
-    /// What is left of it for an ID model, which is trained and used in `f32` whatever the language model is stored in: what
-    /// the device makes of `f32`.
+    /// What is left of it for an ID model, which is trained and used in `f32` whatever the language model is stored in:
+    /// what the device makes of `f32`.
     pub(super) fn of_id_models(self, on_cuda: bool) -> Self {
         match self {
             Self::F16 | Self::Bf16 if on_cuda => Self::Tf32,

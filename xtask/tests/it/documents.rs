@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Every text file of the repository; what a run, a fetch or a build makes is left out.
-fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
+pub(crate) fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
     let made = ["target", "data", "models", "runs", "cache", "venv"];
     let ours = |name: &str| !made.contains(&name) && (!name.starts_with('.') || [".ci", ".cargo"].contains(&name));
     let mut found = Vec::new();
@@ -67,19 +67,87 @@ fn every_command_in_the_documents_exists() {
 #[test]
 fn the_readme_starts_with_two_commands() {
     let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
-    for command in ["cargo xtask run quickstart", "cargo xtask test"] {
-        assert!(readme.contains(command), "README.md lacks `{command}`");
+    assert_eq!(first_commands(&readme), ["cargo xtask run quickstart", "cargo xtask test"]);
+    assert!(first_commands("`cargo xtask test`\n```\ncargo xtask ci\n```\n").is_empty(), "one was named before");
+}
+
+/// The commands of the first block of code, without comments; none where a command was named before it.
+fn first_commands(document: &str) -> Vec<&str> {
+    let mut parts = document.split("```");
+    let (before, block) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    if before.contains("cargo ") {
+        return Vec::new();
     }
+    let commands = block.lines().skip(1).map(|line| line.split('#').next().unwrap_or_default().trim());
+    commands.filter(|line| !line.is_empty()).collect()
+}
+
+/// Every document, by its path.
+fn documents() -> Vec<(PathBuf, String)> {
+    texts(&workspace()).into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "md")).collect()
+}
+
+/// The targets of links and the names of files that a document gives: with a folder, or an ending that our files have.
+fn references(document: &str) -> Vec<String> {
+    let links = document.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let links = links.filter(|link| !link.contains("://")).map(str::to_owned);
+    let ours = |word: &&str| {
+        let named = [".rs", ".py", ".sh", ".svg", ".png"].iter().any(|end| word.ends_with(end));
+        let folder =
+            ["docs/", "ra-", "xtask/", ".ci/", ".cargo/", "shared/", "../"].iter().any(|start| word.starts_with(start));
+        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
+        plain && (named || (folder && word.contains('/')))
+    };
+    // Fences are left out: within them backticks come in threes.
+    let prose = document.split("```").step_by(2).collect::<Vec<_>>().join(" ");
+    let code = prose.split('`').skip(1).step_by(2).flat_map(str::split_whitespace).filter(ours).map(str::to_owned);
+    links.chain(code.collect::<Vec<_>>()).collect()
+}
+
+/// The anchors of a document's headings, as they are linked to.
+fn anchors(document: &str) -> Vec<String> {
+    let heading = |line: &str| {
+        let title = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        Some(kept.map(|c| if c == ' ' { '-' } else { c }).collect())
+    };
+    document.lines().filter_map(heading).collect()
+}
+
+/// Whether what `document`, which lies in `folder`, refers to is there: beside it, in the repository, or, told by name
+/// alone, anywhere in it.
+fn is_there(reference: &str, document: &str, folder: &Path, files: &[(PathBuf, String)]) -> bool {
+    let (path, anchor) = reference.split_once('#').unwrap_or((reference, ""));
+    if path.is_empty() {
+        return anchors(document).iter().any(|known| known == anchor);
+    }
+    let feature = path.split_once('/').is_some_and(|(member, feature)| {
+        let manifest = std::fs::read_to_string(workspace().join(member).join("Cargo.toml")).unwrap_or_default();
+        manifest.lines().any(|line| line.starts_with(&format!("{feature} = [")))
+    });
+    let found = [folder.join(path), workspace().join(path), workspace().join("ra-core/src").join(path)];
+    let Some(found) = found.into_iter().find(|found| found.exists()) else {
+        return feature
+            || (!path.contains('/') && files.iter().any(|(file, _)| file.file_name().is_some_and(|n| n == path)));
+    };
+    let inside = found.canonicalize().unwrap().starts_with(workspace().canonicalize().unwrap());
+    let headed = || anchors(&std::fs::read_to_string(&found).unwrap()).iter().any(|known| known == anchor);
+    inside && (anchor.is_empty() || headed())
 }
 
 #[test]
-fn no_file_names_the_host_of_a_package_registry() {
-    let hosts = [["py", "pi.org"], ["python", "hosted.org"], ["index.crates", ".io"], ["static.crates", ".io"]];
-    let hosts = hosts.map(|parts| parts.concat()).into_iter().chain([["registry.npm", "js.org"].concat()]);
-    let texts = texts(&workspace());
-    assert!(texts.len() > 60, "the files are where they should be");
-    for host in hosts {
-        let named: Vec<_> = texts.iter().filter(|(_, text)| text.contains(&host)).map(|(path, _)| path).collect();
-        assert!(named.is_empty(), "{host} is in {named:?}: packages come by name, from whichever index is set up");
+fn what_the_documents_refer_to_is_there() {
+    let files = texts(&workspace());
+    let mut checked = 0;
+    for (path, document) in documents() {
+        for reference in references(&document) {
+            checked += 1;
+            let there = is_there(&reference, &document, path.parent().unwrap(), &files);
+            assert!(there, "{}: {reference} is not in this repository", path.display());
+        }
+    }
+    assert!(checked > 60, "{checked} references");
+    for absent in ["docs/nowhere.md", "figures.md#no-such-heading", "bench_nowhere.py", "../shared/fixtures"] {
+        assert!(!is_there(absent, "", &workspace().join("docs"), &files), "{absent}");
     }
 }

@@ -1,4 +1,5 @@
 //! Invariants of the workspace that ARCHITECTURE.md names.
+use crate::documents::texts;
 use crate::workspace;
 use std::path::PathBuf;
 use toml::{Table, Value};
@@ -105,10 +106,69 @@ fn unsafe_code_is_allowed_in_one_file() {
     assert_eq!(files, [workspace().join("ra-core/src/fused/matrix_unit/amx.rs")]);
 }
 
+/// What a library leaves to its callers: where tensors live, what is printed, what the environment says.
+const CALLERS: [&str; 10] = [
+    "Device::default(",
+    "Device::flex(",
+    "Device::wgpu(",
+    "Device::cuda(",
+    "env::var",
+    "println!(",
+    "print!(",
+    "eprintln!(",
+    "eprint!(",
+    "dbg!(",
+];
+
+/// Which of [`CALLERS`] the code of a library has, without its tests, comments and documentation.
+fn offences(text: &str) -> Vec<&'static str> {
+    let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    // `eprint!(` holds `print!(`.
+    let has = |word: &str| code.iter().any(|line| line.contains(word));
+    CALLERS.into_iter().filter(|word| has(word)).collect()
+}
+
 #[test]
-fn libraries_neither_print_nor_pick_a_device_themselves() {
-    let default = ["Device::", "default()"].concat();
+fn libraries_neither_print_nor_pick_a_device_nor_read_the_environment() {
+    // The one file that opens devices, and the operators of the CPU back end.
+    let devices = ["ra-core/src/device.rs", "ra-core/src/fused/"];
+    let mut libraries = 0;
     for (path, text) in sources() {
-        assert!(!text.contains(&default), "{}: devices are arguments", path.display());
+        let name = path.to_string_lossy();
+        let library = LEAVES.iter().chain(&["ra-core"]).any(|member| name.contains(&format!("/{member}/src/")));
+        if !library || name.contains("/src/bin/") {
+            continue;
+        }
+        libraries += 1;
+        let opens = devices.iter().any(|part| name.contains(part));
+        let found = offences(&text).into_iter().filter(|word| !opens || *word != "Device::flex(");
+        let found: Vec<&str> =
+            found.filter(|word| !name.ends_with("device.rs") || !word.starts_with("Device::")).collect();
+        assert!(found.is_empty(), "{name} has {found:?}: the caller's business");
+    }
+    assert!(libraries > 40, "the sources are where they should be");
+}
+
+#[test]
+fn what_a_library_leaves_to_its_callers_is_found_in_code_alone() {
+    let code = "fn f() {\n    let d = Device::flex();\n    eprint!(\"x\");\n}\n";
+    assert_eq!(offences(code), ["Device::flex(", "print!(", "eprint!("]);
+    let tests = format!("//! println!(1)\n    // dbg!(2)\n#[cfg(test)]\nmod tests {{\n{code}}}\n");
+    assert!(offences(&tests).is_empty());
+}
+
+#[test]
+fn no_file_names_the_host_of_a_package_registry() {
+    let hosts = [["py", "pi.org"], ["python", "hosted.org"], ["index.crates", ".io"], ["static.crates", ".io"]];
+    let hosts = hosts.map(|parts| parts.concat()).into_iter().chain([["registry.npm", "js.org"].concat()]);
+    let texts = texts(&workspace());
+    assert!(texts.len() > 60, "the files are where they should be");
+    for host in hosts {
+        let named: Vec<_> = texts.iter().filter(|(_, text)| text.contains(&host)).map(|(path, _)| path).collect();
+        assert!(
+            named.is_empty(),
+            "{host} is in {named:?}: packages come by name, from whichever index a team has set up"
+        );
     }
 }

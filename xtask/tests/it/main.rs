@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod cache;
+mod checks;
 mod cli;
 mod damaged;
 mod documents;
@@ -9,6 +10,7 @@ mod evaluation;
 mod house;
 mod kill;
 mod safety;
+mod strangers_front;
 mod strangers_run;
 
 /// Cargo runs a test in its package's folder; a path from compile time may be another clone's that shares the target folder.

@@ -1,0 +1,183 @@
+//! Times in every unit and spelling: one instant is one number.
+use super::strangers_typed::{DAY, START, csv, items, parquet_of, plain, rows, users};
+use super::{config, message, write};
+use arrow::array::{
+    ArrayRef, Date32Array, Date64Array, Int64Array, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    TimestampNanosecondArray, TimestampSecondArray,
+};
+use parquet::basic::Compression;
+use ra_data::{DataConfig, Split, When, describe, prepare, read, to_parquet, to_parquet_within};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+fn by_dates(log: PathBuf, valid: &str, test: &str) -> DataConfig {
+    DataConfig {
+        split: Split::Temporal,
+        temporal_valid_from: Some(When::Text(valid.into())),
+        temporal_test_from: Some(When::Text(test.into())),
+        ..config(log, None)
+    }
+}
+
+#[test]
+fn a_time_is_read_in_whatever_unit_it_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let seconds = || rows().map(|(.., at)| at);
+    let days: Vec<i32> = seconds().map(|at| (at / DAY) as i32).collect();
+    let micro = TimestampMicrosecondArray::from_iter_values(seconds().map(|at| at * 1_000_000));
+    let typed: Vec<ArrayRef> = vec![
+        Arc::new(TimestampSecondArray::from_iter_values(seconds())),
+        Arc::new(TimestampMillisecondArray::from_iter_values(seconds().map(|at| at * 1_000))),
+        Arc::new(micro.clone().with_timezone("Europe/Berlin")),
+        Arc::new(micro),
+        Arc::new(TimestampNanosecondArray::from_iter_values(seconds().map(|at| at * 1_000_000_000))),
+        Arc::new(Date32Array::from(days)),
+        Arc::new(Date64Array::from_iter_values(seconds().map(|at| at * 1_000))),
+        Arc::new(Int64Array::from_iter_values(seconds().map(|at| at * 1_000_000_000))),
+    ];
+    let written: [(&str, fn(i64) -> String); 8] = [
+        ("s.csv", |at| at.to_string()),
+        ("ms.csv", |at| (at * 1_000).to_string()),
+        ("us.csv", |at| (at * 1_000_000).to_string()),
+        ("float.csv", |at| format!("{at}.0")),
+        ("exponent.csv", |at| format!("{}e9", at as f64 / 1e9)),
+        ("days.csv", |at| day_of(at).replace('-', "")),
+        ("iso.csv", |at| format!("{} 00:00", day_of(at))),
+        ("offset.csv", |at| format!("{}T02:00:00.0+02:00", day_of(at))),
+    ];
+    let texts = written.iter().map(|(name, time)| write(dir, name, &csv(time)));
+    let texts: Vec<PathBuf> = texts.collect();
+    let files = typed.into_iter().enumerate().map(|(at, column)| {
+        let columns = [("user", users()), ("item", items()), ("ts", column)];
+        parquet_of(dir, &format!("{at}.parquet"), columns, Compression::SNAPPY)
+    });
+    let whole = plain(dir);
+    let parts = prepare("log", &by_dates(dir.join("plain.csv"), "2014-05-01", "2014-06-15")).unwrap();
+    assert_eq!([&parts.train, &parts.valid, &parts.test].map(ra_core::Sequences::total), [12, 5, 3]);
+    for file in texts.into_iter().chain(files) {
+        let name = file.display().to_string();
+        let data = read("log", &DataConfig { strict: true, ..config(file.clone(), None) }).unwrap();
+        assert_eq!(data.dataset, whole, "{name}");
+        assert_eq!(data.span(), Some([START as f64, (START + 190 * DAY) as f64]), "{name}");
+        let told = ra_data::Description { span: data.span(), ..describe(&data.dataset) }.to_string();
+        assert!(told.contains("from 2014-01-01 (1388534400) to 2014-07-10 (1404950400)"), "{name}: {told}");
+        assert_eq!(prepare("log", &by_dates(file.clone(), "2014-05-01", "2014-06-15")).unwrap(), parts, "{name}");
+        // What is exported, in memory or not, is the same log in seconds.
+        for (out, in_parts) in [(dir.join("whole"), false), (dir.join("parts"), true)] {
+            let log = if in_parts {
+                to_parquet_within("log", &config(file.clone(), None), None, 1 << 22, &out).unwrap();
+                out.join("interactions/*.parquet")
+            } else {
+                to_parquet(&data, &out).unwrap();
+                out.join("interactions.parquet")
+            };
+            let again = read("log", &config(log, None)).unwrap();
+            assert_eq!((&again.dataset, &again.times), (&whole, &data.times), "{name}");
+        }
+    }
+}
+
+/// The day of a midnight, by counting.
+fn day_of(at: i64) -> String {
+    const LENGTHS: [i64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let (mut day, mut month) = ((at - START) / DAY, 0);
+    while day >= LENGTHS[month] {
+        day -= LENGTHS[month];
+        month += 1;
+    }
+    format!("2014-{:02}-{:02}", month + 1, day + 1)
+}
+
+#[test]
+fn one_instant_has_one_fingerprint() {
+    let dir = tempfile::tempdir().unwrap();
+    plain(dir.path());
+    let log = dir.path().join("plain.csv");
+    let cuts = |valid: When| {
+        let config = DataConfig { temporal_valid_from: Some(valid), ..by_dates(log.clone(), "", "2014-06-15") };
+        prepare("log", &config).unwrap().fingerprint()
+    };
+    let day = cuts(When::Text("2014-05-01".into()));
+    for same in ["2014-05-01T00:00:00", "2014-05-01 02:00+02:00", "1398902400", "20140501"] {
+        assert_eq!(cuts(When::Text(same.into())), day, "{same}");
+    }
+    for same in [1_398_902_400.0, 1_398_902_400_000.0, 20_140_501.0] {
+        assert_eq!(cuts(When::Number(same)), day, "{same}");
+    }
+    assert_ne!(cuts(When::Text("2014-05-01T00:00:01".into())), day);
+    // Cuts that hold nothing out are told of with the time that the log spans.
+    let told = message(&by_dates(log.clone(), "2014-05-01", "2019-01-01"));
+    assert!(told.contains("temporal_test_from: 2019-01-01") && told.contains("2014-01-01 to 2014-07-10"), "{told}");
+    let told = message(&by_dates(log, "2010-05-01", "2010-06-01"));
+    assert!(told.contains("temporal_valid_from: 2010-05-01") && told.contains("none trains"), "{told}");
+}
+
+#[test]
+fn times_are_ordered_by_the_instant() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let log = |name: &str, times: [&str; 4]| {
+        let row = |(item, time): (usize, &str)| format!("u,i{item},{time}\n");
+        let rows: String = times.into_iter().enumerate().map(row).collect();
+        prepare("log", &config(write(dir, name, &format!("user,item,ts\n{rows}")), None)).unwrap()
+    };
+    let spelled =
+        ["2014-01-01T14:00:00+14:00", "2013-12-31T14:00:00-11:00", "2014-01-01T02:00:00Z", "2014-01-01 03:00"];
+    assert_eq!(
+        log("offsets.csv", spelled),
+        log("seconds.csv", ["1388534400", "1388538000", "1388541600", "1388545200"])
+    );
+    let mixed = ["1388534400", "1389398400000", "2014-01-21", "1391126400000000"];
+    assert_eq!(log("mixed.csv", mixed), log("one.csv", ["1388534400", "1389398400", "1390262400", "1391126400"]));
+    let strict = DataConfig { strict: true, ..config(dir.join("mixed.csv"), None) };
+    let told = message(&strict);
+    assert!(told.contains("1 in seconds, 1 in milliseconds, 1 in microseconds, 1 as dates"), "{told}");
+    // Places in an order are never times.
+    let order = write(dir, "order.csv", "user,item,pos\nu,a,20140101\nu,b,99\nu,c,1389398400000\nu,d,0\n");
+    let data = read("log", &DataConfig { strict: true, ..config(order, None) }).unwrap();
+    assert_eq!((data.times, data.skipped.rows), ([vec![0.0, 99.0], vec![20_140_101.0], vec![1_389_398_400_000.0]], 0));
+    let small = write(dir, "small.csv", "user,item,ts\nu,a,0\nu,b,-1\nu,c,20140101\nu,d,7\n");
+    assert_eq!(read("log", &DataConfig { strict: true, ..config(small, None) }).unwrap().skipped.rows, 0);
+}
+
+#[test]
+fn what_is_no_time_is_counted_and_the_forms_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    for (name, time) in [
+        ("american.csv", "1/1/2014 9:05"),
+        ("am-pm.csv", "01/01/2014 9:05:58 AM"),
+        ("german.csv", "01.03.2014"),
+        ("word.csv", "yesterday"),
+    ] {
+        let told = message(&config(write(dir, name, &csv(|_| time.into())), None));
+        let forms = told.contains("2014-03-01 10:00[:00[.5]]") && told.contains("milliseconds");
+        assert!(told.contains(time) && told.contains("none of its 20 rows") && forms && !told.contains('\n'), "{told}");
+    }
+    let dates: fn(i64) -> String = |at| format!("Wed Jan 01 {:02}:00:00 -0800 2014", (at - START) / (10 * DAY));
+    assert_eq!(prepare("log", &config(write(dir, "words.csv", &csv(dates)), None)).unwrap(), plain(dir));
+    // Of a log with a clock, what stands for "unknown" is left out, and the rest is what it is without.
+    let good = csv(|at| at.to_string());
+    let plain = plain(dir);
+    for unknown in
+        ["0", "-1", "9999999999999", "253402300799", "-62135596800", "0001-01-01", "9999-12-31", "1970-01-01"]
+    {
+        let log = write(dir, "unknown.csv", &format!("{good}u1,i7,{unknown}\nu9,i9,{unknown}\n"));
+        let data = read("log", &config(log.clone(), None)).unwrap();
+        assert_eq!((&data.dataset, data.skipped.rows, data.skipped.read), (&plain, 2, 20), "{unknown}");
+        assert!(data.skipped.examples[0].contains("row 22") && data.skipped.examples[0].contains(unknown), "{data:?}");
+        assert!(message(&DataConfig { strict: true, ..config(log.clone(), None) }).contains("row 22"), "{unknown}");
+        let bounded = to_parquet_within("log", &config(log, None), None, 1 << 22, &dir.join("out")).unwrap();
+        assert_eq!((bounded.fingerprint, bounded.skipped.rows), (plain.fingerprint(), 2), "{unknown}");
+    }
+    let nulls = TimestampMicrosecondArray::from_iter(rows().map(|(.., at)| Some(at * 1_000_000)).chain([None]));
+    let columns = [(0, users()), (1, items())].map(|(_, column)| {
+        arrow::compute::concat(&[&column, &(Arc::new(StringArray::from(vec!["u1"])) as ArrayRef)]).unwrap()
+    });
+    let [users, items] = columns;
+    let columns = [("user", users), ("item", items), ("ts", Arc::new(nulls) as ArrayRef)];
+    let data = read("log", &config(parquet_of(dir, "n.parquet", columns, Compression::SNAPPY), None)).unwrap();
+    assert_eq!((data.dataset, data.skipped.rows), (plain, 1));
+    assert!(data.skipped.examples[0].contains("`ts` is empty"), "{:?}", data.skipped);
+}
