@@ -163,19 +163,19 @@ fn month_named(text: &str) -> Option<f64> {
     let place = |slot: &mut Option<i64>, value: i64| slot.replace(value).is_none();
     for (at, word) in text.split([' ', ',']).filter(|word| !word.is_empty()).enumerate() {
         let lower = word.to_lowercase();
-        let begins = |name: &&str| lower.starts_with(*name) && lower.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let begins = |name: &str| lower.starts_with(name) && lower.bytes().all(|byte| byte.is_ascii_alphabetic());
         let is_free = if word.contains(':') {
             clock.replace(time_of_day(word)?).is_none()
         } else if let Some(offset) = offset(word) {
             zone.replace(offset).is_none()
-        } else if let Some(index) = MONTHS.iter().position(|name| begins(&name)) {
+        } else if let Some(index) = MONTHS.iter().position(|name| begins(name)) {
             place(&mut month, index as i64 + 1)
         } else if word.len() == 4 {
             place(&mut year, digits(word)?)
         } else if word.len() <= 2 {
             place(&mut day, digits(word)?)
         } else {
-            at == 0 && WEEKDAYS.iter().any(|name| begins(&name))
+            at == 0 && WEEKDAYS.iter().any(|name| begins(name))
         };
         if !is_free {
             return None;

@@ -13,7 +13,7 @@ pub(crate) fn read(recipe: impl AsRef<Path>, root: &Path) -> Result<(PathBuf, Ta
     let path = find(recipe.as_ref(), root)?;
     let at = || format!("recipe {}", path.display());
     let bytes = std::fs::read(&path).with_context(at)?;
-    let mut table: Table = decoded(&bytes).and_then(|text| parsed(&text)).with_context(at)?;
+    let mut table: Table = decoded(&bytes).and_then(parsed).with_context(at)?;
     quote(&mut table, "");
     Ok((path, table))
 }

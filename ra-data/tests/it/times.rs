@@ -36,7 +36,8 @@ fn a_time_is_read_in_whatever_unit_it_comes() {
         Arc::new(Date64Array::from_iter_values(seconds().map(|at| at * 1_000))),
         Arc::new(Int64Array::from_iter_values(seconds().map(|at| at * 1_000_000_000))),
     ];
-    let written: [(&str, fn(i64) -> String); 8] = [
+    type Writer = fn(i64) -> String;
+    let written: [(&str, Writer); 8] = [
         ("s.csv", |at| at.to_string()),
         ("ms.csv", |at| (at * 1_000).to_string()),
         ("us.csv", |at| (at * 1_000_000).to_string()),
