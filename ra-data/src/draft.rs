@@ -49,8 +49,9 @@ fn checked(inputs: &[PathBuf], form: Form, folder: &Path) -> Result<OutputFolder
     if form == Form::Parts {
         match parts.read_dir() {
             Ok(entries) => {
-                let names = entries.flatten().map(|entry| format!("{PARTS}/{}", entry.file_name().to_string_lossy()));
-                names.map(|name| out.check(&[&name])).collect::<ra_core::Result<()>>()?;
+                let mut names =
+                    entries.flatten().map(|entry| format!("{PARTS}/{}", entry.file_name().to_string_lossy()));
+                names.try_for_each(|name| out.check(&[&name]))?;
             }
             Err(_) => out.check(&[PARTS])?,
         }
