@@ -134,26 +134,27 @@ impl Folder {
         if !today.is_file() && google.is_file() { google } else { today }
     }
 
-    /// The pooling to use: the one that is `wanted`, or what the folder asks for.
+    /// The pooling that it asks for, if there is code for it.
+    pub(crate) fn known_pooling(&self) -> Option<Pooling> {
+        match self.pooling {
+            Some((AskedPooling::Known(pooling), _)) => Some(pooling),
+            _ => None,
+        }
+    }
+
+    /// Checks that there is code for the pooling it asks for, unless another one is `wanted`.
     ///
     /// # Errors
-    /// Names a pooling that there is no code for.
-    pub(crate) fn choose_pooling(&self, wanted: Option<Pooling>) -> Result<Option<Pooling>> {
+    /// Names the pooling and the file.
+    pub(crate) fn check_pooling(&self, wanted: Option<Pooling>) -> Result<()> {
         match (&self.pooling, wanted) {
-            (None, wanted) => Ok(wanted),
-            (Some((AskedPooling::Known(asked), _)), None) => Ok(Some(*asked)),
-            (Some((asked, file)), Some(wanted)) => {
-                if *asked != AskedPooling::Known(wanted) {
-                    tracing::info!("{}: it asks for {asked:?}; {wanted:?} was asked for and is used", file.display());
-                }
-                Ok(Some(wanted))
-            }
             (Some((AskedPooling::Unknown(asked), file)), None) => {
                 let problem = format!(
                     "it asks for the pooling {asked}, which is not supported; choose first, last or mean instead"
                 );
                 Err(Error::corrupt(file, problem).into())
             }
+            _ => Ok(()),
         }
     }
 }

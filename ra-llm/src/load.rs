@@ -22,6 +22,8 @@ pub struct PretrainedLm {
     /// the model asks for: pooling, longest text, lower case. It does not cover what the caller chooses: the pooling given
     /// to [`load`], precision and device.
     pub fingerprint: Fingerprint,
+    /// What the model's own files ask for, which the caller's pooling goes before.
+    pub asked: Reading,
     /// Parameters of the model, frozen all of them.
     pub params: usize,
 }
@@ -52,16 +54,16 @@ pub fn load(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Pr
     let opened = Opened::open(path)?;
     let (tokenizer, from) = opened.tokenizer()?;
     let config = opened.config.identity().map_err(|e| Error::corrupt(&from, e.to_string()))?;
-    let asked = opened.asked();
+    let (asked, around) = (opened.asked(), opened.asked_around());
     let (model, vocabulary) = (opened.config.vocabulary(), tokenizer.vocabulary());
     let built = opened.build(pooling, device)?;
     if vocabulary > model {
         let problem = format!("{vocabulary} tokens, but the model knows {model}; is it another model's?");
         return Err(Error::corrupt(from, problem).into());
     }
-    let parts = [config, tokenizer.fingerprint().to_string(), built.fingerprint.to_string(), asked];
+    let parts = [config, tokenizer.fingerprint().to_string(), built.fingerprint.to_string(), around];
     let fingerprint = fingerprint(parts.iter().map(String::as_bytes));
-    Ok(PretrainedLm { model: built.model, tokenizer, fingerprint, params: built.params })
+    Ok(PretrainedLm { model: built.model, tokenizer, fingerprint, asked, params: built.params })
 }
 
 /// Loads a model without its tokenizer.
@@ -119,7 +121,7 @@ impl Opened {
     }
 
     /// What the files around the model ask for, as part of its identity.
-    fn asked(&self) -> String {
+    fn asked_around(&self) -> String {
         match &self.source {
             // It is in the file.
             Source::Gguf(_) => String::new(),
@@ -129,16 +131,22 @@ impl Opened {
         }
     }
 
+    fn asked(&self) -> Reading {
+        match &self.source {
+            Source::Gguf(gguf) => Reading { pooling: gguf_model::pooling(gguf), max_tokens: None },
+            Source::Folder(folder) => Reading { pooling: folder.known_pooling(), max_tokens: folder.max_tokens },
+        }
+    }
+
     fn build(self, pooling: Option<Pooling>, device: &Device) -> Result<Built> {
+        let asked = self.asked();
+        let reading = Reading { pooling: pooling.or(asked.pooling), ..asked };
         let Self { config, source } = self;
-        let (reading, weights) = match source {
-            Source::Gguf(gguf) => {
-                let reading = Reading { pooling: pooling.or_else(|| gguf_model::pooling(&gguf)), max_tokens: None };
-                (reading, gguf_model::weights(gguf, &config)?)
-            }
+        let weights = match source {
+            Source::Gguf(gguf) => gguf_model::weights(gguf, &config)?,
             Source::Folder(folder) => {
-                let reading = Reading { pooling: folder.choose_pooling(pooling)?, max_tokens: folder.max_tokens };
-                (reading, Weights::open(&folder.model, config.token_table())?)
+                folder.check_pooling(pooling)?;
+                Weights::open(&folder.model, config.token_table())?
             }
         };
         build(&config, weights, reading, device)

@@ -105,12 +105,16 @@ impl RunFolder {
             }
             found => {
                 let finished = folder.file(REPORTS[0]).exists();
-                if let Some(found) = found {
-                    let state = if finished { "a finished" } else { "an unfinished" };
-                    found.may_be_replaced(manifest, state, path)?;
-                    if !finished {
+                match found {
+                    Some(found) if finished => found.may_be_replaced(manifest, path)?,
+                    Some(found) if found.is(manifest) => {
                         tracing::warn!("an unfinished run of this recipe begins anew; --resume would have gone on");
                     }
+                    Some(found) => {
+                        let told = found.difference(manifest)?;
+                        tracing::warn!("an unfinished run that is another is replaced: {told}");
+                    }
+                    None => {}
                 }
                 folder.remove(|_| true)?;
             }

@@ -20,6 +20,7 @@ mod log;
 mod machine;
 mod manifest;
 mod named;
+mod oddities;
 mod print;
 mod progress;
 mod recipe;

@@ -92,17 +92,22 @@ impl Manifest {
         )
     }
 
-    /// Refuses to put the run of `asked` in the place of `self`, a `state` run in `folder`.
-    pub(crate) fn may_be_replaced(&self, asked: &Self, state: &str, folder: &Path) -> Result<()> {
+    /// Refuses to put the run of `asked` in the place of `self`, a finished run in `folder`, unless it is the same one.
+    pub(crate) fn may_be_replaced(&self, asked: &Self, folder: &Path) -> Result<()> {
         if self.is(asked) {
             return Ok(());
         }
-        let keys = self.keys(asked)?.into_iter().map(|(_, told)| told).collect();
         bail!(
-            "{}: holds {state} run that is another: {}; name another folder by --out, or replace it by --force",
+            "{}: holds a finished run that is another: {}; name another folder by --out, or replace it by --force",
             folder.display(),
-            self.both(asked, keys)
+            self.difference(asked)?
         )
+    }
+
+    /// Both runs, and where their recipes differ.
+    pub(crate) fn difference(&self, asked: &Self) -> Result<String> {
+        let keys = self.keys(asked)?.into_iter().map(|(_, told)| told).collect();
+        Ok(self.both(asked, keys))
     }
 
     /// Refuses a data set and imported files that are not those the run was made from.
@@ -265,7 +270,7 @@ mod tests {
             let file = Path::new("runs/a/manifest.json");
             let [resumed, replaced] = [
                 base.may_become(&other, file).unwrap_err().to_string(),
-                base.may_be_replaced(&other, "a finished", Path::new("runs/a")).unwrap_err().to_string(),
+                base.may_be_replaced(&other, Path::new("runs/a")).unwrap_err().to_string(),
             ];
             assert!(resumed.contains(told) && resumed.contains("--force") && resumed.contains("--out"), "{resumed}");
             assert!(
@@ -281,7 +286,7 @@ mod tests {
         assert!(base.is(&Manifest { name: "other".into(), ..base.clone() }));
         let longer = manifest(&RECIPE.replace("epochs = 3", "epochs = 9"));
         assert!(base.may_become(&longer, Path::new("m")).is_ok(), "a training may be made longer");
-        let error = base.may_be_replaced(&longer, "a finished", Path::new("runs/a")).unwrap_err().to_string();
+        let error = base.may_be_replaced(&longer, Path::new("runs/a")).unwrap_err().to_string();
         assert!(error.contains("id.mf.train.epochs is 3 there and 9 here"), "{error}");
         let many = (0..9).map(|key| format!("k{key} = 1\n")).collect::<String>() + RECIPE;
         let error = base.may_become(&manifest(&many), Path::new("m")).unwrap_err().to_string();

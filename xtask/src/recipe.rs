@@ -5,7 +5,7 @@ use crate::settings::{apply, lookup, read, section, sub_table, take};
 use anyhow::{Context, Result, bail};
 use ra_align::{AlignConfig, AlignTrain, PromptConfig};
 use ra_core::{Backend, Pooling, Precision, Problem};
-use ra_data::{Budget, CurateConfig, DataConfig};
+use ra_data::{CurateConfig, DataConfig};
 use ra_eval::EvalConfig;
 use ra_idmodels::IdConfig;
 use serde::{Deserialize, Serialize};
@@ -193,6 +193,9 @@ impl Recipe {
                 found.push(Problem::new("id.kind", told));
             }
         }
+        let curate = self.curate.problems().into_iter().map(|(key, told)| (format!("curate.{key}"), told));
+        let data = self.data.problems().into_iter().chain(curate);
+        found.extend(data.map(|(key, told)| Problem::new(format!("data.{key}:"), told)));
         found.extend(within("prompt", self.prompt.problems()));
         found.extend(within("align", self.align.problems()));
         found.extend(within("train", self.train.problems()));
@@ -225,37 +228,9 @@ impl Recipe {
     }
 
     /// `problem` with the method it is of, where there are several.
-    fn of_method(&self, problem: Problem, id: &IdConfig) -> Problem {
+    pub(crate) fn of_method(&self, problem: Problem, id: &IdConfig) -> Problem {
         let told = if self.ids.len() > 1 { format!("{} (of kind {})", problem.told, id.name()) } else { problem.told };
         Problem { told, ..problem }
-    }
-
-    /// What works and is hardly what anybody wants, by key: told when the run starts.
-    pub(crate) fn oddities(&self) -> Vec<Problem> {
-        let ids = self.ids.iter().flat_map(|id| self.id_oddities(id));
-        ids.chain(if self.rows == [Row::Id] { Vec::new() } else { self.align_oddities() }).collect()
-    }
-
-    fn id_oddities(&self, id: &IdConfig) -> Vec<Problem> {
-        id.oddities().into_iter().map(|problem| self.of_method(problem.within("id"), id)).collect()
-    }
-
-    fn align_oddities(&self) -> Vec<Problem> {
-        let one = (self.curate.budget == Budget::Count(1))
-            .then(|| Problem::new("data.curate.budget", "is 1: one sample, not a share; 1.0 is all of them"));
-        let prompt = self.prompt.oddities().into_iter().map(|problem| problem.within("prompt"));
-        let train = self.train.oddities().into_iter().map(|problem| problem.within("train"));
-        prompt.chain(train).chain(one).collect()
-    }
-
-    /// What a reader of a report's row must know of how it was made: the oddities that concern it.
-    pub(crate) fn notes(&self, name: &str, kind: &str) -> Vec<String> {
-        let found = match kind {
-            "id" => self.ids.iter().find(|id| id.name() == name).map(|id| self.id_oddities(id)).unwrap_or_default(),
-            "text" => self.prompt.oddities().into_iter().map(|problem| problem.within("prompt")).collect(),
-            _ => self.align_oddities(),
-        };
-        found.iter().map(Problem::to_string).collect()
     }
 
     /// The resolved recipe, all defaults written out; reading it gives the same recipe.
@@ -343,6 +318,19 @@ mod tests {
     }
 
     #[test]
+    fn every_table_is_checked_and_all_is_told_at_once() {
+        let sets = ["train.lr=-1", "data.curate.budget=-3", "data.ratio_test=0.2", "id.dim=0", "prompt.item_tokens=0"];
+        let told = recipe("[[id]]\nkind='mf'", &sets).unwrap_err().to_string();
+        for key in ["train.lr is", "data.curate.budget: -3", "data.ratio_test: ", "id.dim is", "prompt.item_tokens is"]
+        {
+            assert!(told.contains(key), "{key}: {told}");
+        }
+        assert!(
+            recipe("[[id]]\nkind='pop'", &["data.curate.budget=0.5"]).unwrap_err().to_string().contains("no effect")
+        );
+    }
+
+    #[test]
     fn paths_of_imported_vectors_become_absolute() {
         let text = "[[id]]\nkind='import'\nitems='items.npy'\nuser_ids='users.txt'\nusers='users.npy'";
         let made = recipe(text, &[]).unwrap().absolute().unwrap();
@@ -357,7 +345,7 @@ mod tests {
     fn settings_reach_every_table_and_the_resolved_recipe_is_the_same() {
         let text = "[[id]]\nkind='pop'\n[[id]]\nkind='sasrec'";
         let sets =
-            ["seed=7", "align.n_tok=3", "id.dim=32", "data.name=ml-100k", "train.lr=0.5", "data.curate.budget=0.06"];
+            ["seed=7", "align.n_tok=3", "id.dim=32", "data.name=ml-100k", "train.lr=0.5", "data.curate.method=random"];
         let made = recipe(text, &sets).unwrap();
         assert_eq!((made.seed, made.align.n_tok, made.data_name.as_str(), made.train.lr), (7, 3, "ml-100k", 0.5));
         let again = recipe(&made.to_toml().unwrap(), &[]).unwrap();

@@ -128,6 +128,9 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     let folder = RunFolder::open(&out, &manifest, args.earlier)?;
     let log = Log::open(&folder.file("log.jsonl"), &folder.curves()?)?;
     tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = dataset.name, "run");
+    if let Some(text) = &text {
+        text.log_reading();
+    }
     if valid_users.is_empty() {
         tracing::warn!("nothing is held out for validation: every stage runs to its last step");
     }

@@ -13,9 +13,23 @@ pub(crate) fn read(recipe: impl AsRef<Path>, root: &Path) -> Result<(PathBuf, Ta
     let path = find(recipe.as_ref(), root)?;
     let at = || format!("recipe {}", path.display());
     let bytes = std::fs::read(&path).with_context(at)?;
-    let mut table: Table = decoded(&bytes).and_then(|text| Ok(text.parse()?)).with_context(at)?;
+    let mut table: Table = decoded(&bytes).and_then(|text| parsed(&text)).with_context(at)?;
     quote(&mut table, "");
     Ok((path, table))
+}
+
+/// The tables of a recipe; a path of Windows in double quotes is told how to be written.
+fn parsed(text: &str) -> Result<Table> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let told = one_line(&error);
+        let is_escape = ["escape", "unicode value"].iter().any(|word| told.contains(word));
+        let hint = if is_escape && told.contains('\\') {
+            "; within double quotes \\ begins an escape: write a path in single quotes, or with /"
+        } else {
+            ""
+        };
+        anyhow::anyhow!("{told}{hint}")
+    })
 }
 
 /// Where a recipe is: one of the repository by its name, else a file of any name.
@@ -290,6 +304,16 @@ mod tests {
         let mut keys = text.split_once('=').unwrap().0.trim().split('.');
         let first = table.remove(keys.next().unwrap()).unwrap();
         Ok(keys.fold(first, |value, key| value.get(key).unwrap().clone()))
+    }
+
+    #[test]
+    fn a_path_of_windows_is_told_how_to_be_written() {
+        for path in [r"C:\Users\me\log.tsv", r"D:\data\log.tsv"] {
+            let told = parsed(&format!("[data]\ninteractions = \"{path}\"\n")).unwrap_err().to_string();
+            assert!(told.contains("line 2") && told.ends_with("in single quotes, or with /"), "{told}");
+            assert!(parsed(&format!("[data]\ninteractions = '{path}'\n")).is_ok());
+        }
+        assert!(!parsed("[data").unwrap_err().to_string().contains("escape"));
     }
 
     #[test]

@@ -76,6 +76,18 @@ impl Text {
         identity(&self.lm.fingerprint, &self.lm().spec(), self.precision)
     }
 
+    /// Tells the log how texts are read, and what the model's own files ask for.
+    pub(crate) fn log_reading(&self) {
+        let (spec, asked) = (self.lm().spec(), self.lm.asked);
+        tracing::info!(
+            pooling = ?spec.pooling,
+            max_tokens = spec.max_tokens,
+            asked_pooling = ?asked.pooling,
+            asked_max_tokens = ?asked.max_tokens,
+            "language model"
+        );
+    }
+
     pub(crate) fn params(&self) -> usize {
         self.lm.params
     }

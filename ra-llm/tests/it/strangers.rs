@@ -267,6 +267,7 @@ fn a_sentence_encoder_is_pooled_as_its_folder_asks_and_reads_as_much() {
             }
             let chosen = ra_llm::load(dir.path(), Some(Pooling::First), &device()).unwrap();
             assert_eq!(chosen.model.spec().pooling, Pooling::First, "what the caller asks for goes before");
+            assert_eq!((chosen.asked.pooling, chosen.asked.max_tokens), (Some(want), Some(9)));
         }
     }
     for (asked, name) in [

@@ -45,6 +45,14 @@ impl Root {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// What a command that succeeds says beside its output.
+    pub(crate) fn warned(&self, args: &[&str]) -> String {
+        let output = self.xtask(args);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{args:?}: {text}");
+        text
+    }
+
     /// The one line of a failure.
     pub(crate) fn error(&self, args: &[&str]) -> String {
         let output = self.xtask(args);

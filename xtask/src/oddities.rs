@@ -1,0 +1,35 @@
+//! Settings that work and are hardly what anybody wants: they run, and say so.
+use crate::recipe::{Recipe, Row};
+use ra_core::Problem;
+use ra_data::Budget;
+use ra_idmodels::IdConfig;
+
+impl Recipe {
+    /// What works and is hardly what anybody wants, by key: told when the run starts.
+    pub(crate) fn oddities(&self) -> Vec<Problem> {
+        let ids = self.ids.iter().flat_map(|id| self.id_oddities(id));
+        ids.chain(if self.rows == [Row::Id] { Vec::new() } else { self.align_oddities() }).collect()
+    }
+
+    fn id_oddities(&self, id: &IdConfig) -> Vec<Problem> {
+        id.oddities().into_iter().map(|problem| self.of_method(problem.within("id"), id)).collect()
+    }
+
+    fn align_oddities(&self) -> Vec<Problem> {
+        let one = (self.curate.budget == Budget::Count(1))
+            .then(|| Problem::new("data.curate.budget", "is 1: one sample, not a share; 1.0 is all of them"));
+        let prompt = self.prompt.oddities().into_iter().map(|problem| problem.within("prompt"));
+        let train = self.train.oddities().into_iter().map(|problem| problem.within("train"));
+        prompt.chain(train).chain(one).collect()
+    }
+
+    /// What a reader of a report's row must know of how it was made: the oddities that concern it.
+    pub(crate) fn notes(&self, name: &str, kind: &str) -> Vec<String> {
+        let found = match kind {
+            "id" => self.ids.iter().find(|id| id.name() == name).map(|id| self.id_oddities(id)).unwrap_or_default(),
+            "text" => self.prompt.oddities().into_iter().map(|problem| problem.within("prompt")).collect(),
+            _ => self.align_oddities(),
+        };
+        found.iter().map(Problem::to_string).collect()
+    }
+}
