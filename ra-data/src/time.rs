@@ -12,6 +12,8 @@
 //! Instants outside 1900 to 2100 are no times of a log. What depends on the whole column is in [`crate::calendar`].
 use crate::records::Record;
 use crate::{DataError, Result};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use std::borrow::Cow;
 
 /// What a person reads where a time cannot be read.
 const FORMS: &str = "read are seconds, milliseconds, microseconds and nanoseconds since 1970, 2014-03-01, 20140301, \
@@ -22,8 +24,6 @@ const ORDER_ONLY: [&str; 3] = ["pos", "position", "place in the file"];
 
 /// Seconds since 1970 from which on a number is an instant of the calendar (1973) and no place in an order.
 pub(crate) const CLOCK: f64 = 1e8;
-
-const DAY: f64 = 86_400.0;
 
 /// The first seconds of 1900 and of 2101.
 const YEARS: [f64; 2] = [-2_208_988_800.0, 4_133_980_800.0];
@@ -109,122 +109,56 @@ pub(crate) fn day_number(number: f64) -> Option<f64> {
     if number.fract() != 0.0 || !(19_000_101.0..21_010_101.0).contains(&number) {
         return None;
     }
-    let number = number as i64;
-    days(number / 10_000, number / 100 % 100, number % 100).map(|days| days as f64 * DAY)
+    NaiveDate::parse_from_str(&number.to_string(), "%Y%m%d")
+        .ok()
+        .map(|day| day.and_time(NaiveTime::MIN).and_utc().timestamp() as f64)
 }
 
-/// Days since 1970 of a day of the Gregorian calendar.
-fn days(year: i64, month: i64, day: i64) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let length = match month {
-        2 => 28 + i64::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return None,
-    };
-    if !(1..=length).contains(&day) || !(0..=9999).contains(&year) {
-        return None;
-    }
-    // Years begin in March, so that the leap day is the last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    Some(
-        365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
-            - 719_469,
-    )
-}
+/// The forms of a day, as [`chrono`] writes them.
+const DAYS: [&str; 3] = ["%Y-%m-%d", "%B %d, %Y", "%d %b %Y"];
 
-/// A date, or a date and time, as seconds since 1970; without an offset it is UTC. A date whose day and month cannot
-/// be told apart, as in `03/01/2014`, is none.
+/// The forms of a day and a time, which is UTC.
+const TIMES: [&str; 6] = [
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+    "%Y%m%dT%H%M%S",
+    "%a %b %d %H:%M:%S %Y",
+];
+
+/// The forms of a day, a time and how far its clock is ahead of UTC.
+const TIMES_WITH_OFFSET: [&str; 7] = [
+    "%Y-%m-%d %H:%M:%S%.f%#z",
+    "%Y-%m-%dT%H:%M:%S%.f%#z",
+    "%Y-%m-%d %H:%M%#z",
+    "%Y-%m-%dT%H:%M%#z",
+    "%Y%m%dT%H%M%S%#z",
+    "%a %b %d %H:%M:%S %z %Y",
+    "%a, %d %b %Y %H:%M:%S %z",
+];
+
+/// A date, or a date and time, as seconds since 1970; without an offset it is UTC. A date whose day and month cannot be told
+/// apart, as in `03/01/2014`, is none.
 fn date(text: &str) -> Option<f64> {
-    year_first(text).or_else(|| month_named(text))
+    let text = plainly(text);
+    let day = |form| NaiveDate::parse_from_str(&text, form).ok().map(|day| day.and_time(NaiveTime::MIN));
+    let time = |form| NaiveDateTime::parse_from_str(&text, form).ok();
+    let with_offset = |form| DateTime::parse_from_str(&text, form).ok().map(|time| time.naive_utc());
+    let found = DAYS.into_iter().find_map(day).or_else(|| TIMES.into_iter().find_map(time));
+    let found = found.or_else(|| TIMES_WITH_OFFSET.into_iter().find_map(with_offset))?.and_utc();
+    Some(found.timestamp() as f64 + f64::from(found.timestamp_subsec_nanos()) / 1e9)
 }
 
-/// `2014-03-01`, `2014/03/01`, and either with a time after a space or `T`.
-fn year_first(text: &str) -> Option<f64> {
-    let (date, rest) = text.split_at_checked(text.find(['T', 't', ' ']).unwrap_or(text.len()))?;
-    let separator = if date.contains('/') { '/' } else { '-' };
-    let parts: Vec<&str> = date.split(separator).collect();
-    let [year, month, day] = parts[..] else { return None };
-    if year.len() != 4 || month.len() > 2 || day.len() > 2 {
-        return None;
+/// A date with `-` where it has `/` after its year, and an offset in digits where UTC is meant by a name.
+fn plainly(text: &str) -> Cow<'_, str> {
+    let year_first =
+        text.as_bytes().get(..5).is_some_and(|start| start[..4].iter().all(u8::is_ascii_digit) && start[4] == b'/');
+    let text = if year_first { Cow::from(text.replacen('/', "-", 2)) } else { Cow::from(text) };
+    match ["Z", "z", " UTC", " GMT"].iter().find_map(|utc| text.strip_suffix(utc)) {
+        Some(rest) => format!("{rest}+00:00").into(),
+        None => text,
     }
-    let days = days(digits(year)?, digits(month)?, digits(day)?)? as f64;
-    match rest.get(1..).map(str::trim) {
-        None => Some(days * DAY),
-        Some(clock) => Some(days * DAY + time_of_day(clock)?),
-    }
-}
-
-/// `Sat Mar 01 10:00:00 -0800 2014`, `Sat, 1 Mar 2014 10:00:00 GMT`, `March 1, 2014`: wherever the month is a word.
-fn month_named(text: &str) -> Option<f64> {
-    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-    const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-    let (mut year, mut month, mut day, mut clock, mut zone) = (None, None, None, None, None);
-    let place = |slot: &mut Option<i64>, value: i64| slot.replace(value).is_none();
-    for (at, word) in text.split([' ', ',']).filter(|word| !word.is_empty()).enumerate() {
-        let lower = word.to_lowercase();
-        let begins = |name: &str| lower.starts_with(name) && lower.bytes().all(|byte| byte.is_ascii_alphabetic());
-        let is_free = if word.contains(':') {
-            clock.replace(time_of_day(word)?).is_none()
-        } else if let Some(offset) = offset(word) {
-            zone.replace(offset).is_none()
-        } else if let Some(index) = MONTHS.iter().position(|name| begins(name)) {
-            place(&mut month, index as i64 + 1)
-        } else if word.len() == 4 {
-            place(&mut year, digits(word)?)
-        } else if word.len() <= 2 {
-            place(&mut day, digits(word)?)
-        } else {
-            at == 0 && WEEKDAYS.iter().any(|name| begins(name))
-        };
-        if !is_free {
-            return None;
-        }
-    }
-    Some(days(year?, month?, day?)? as f64 * DAY + clock.unwrap_or(0.0) - zone.unwrap_or(0.0))
-}
-
-/// `10:00`, `10:00:00`, `10:00:00.25`, each with an offset if need be, as seconds of the day in UTC.
-fn time_of_day(text: &str) -> Option<f64> {
-    let end = text.find(['Z', 'z', '+', '-', ' ', 'U', 'G']).unwrap_or(text.len());
-    let (clock, zone) = text.split_at_checked(end)?;
-    let zone = match zone.trim() {
-        "" => 0.0,
-        zone => offset(zone)?,
-    };
-    let mut parts = clock.split(':');
-    let (hour, minute) = (digits(parts.next()?)?, digits(parts.next()?)?);
-    let second = match parts.next() {
-        None => 0.0,
-        Some(second) if second.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => second.parse().ok()?,
-        Some(_) => return None,
-    };
-    let is_time = hour < 24 && minute < 60 && (0.0..61.0).contains(&second) && parts.next().is_none();
-    is_time.then_some((hour * 60 + minute) as f64 * 60.0 + second - zone)
-}
-
-/// Seconds that a clock is ahead of UTC: `Z`, `UTC`, `GMT`, `+02:00`, `-0800`, `+02`.
-fn offset(text: &str) -> Option<f64> {
-    if ["Z", "z", "UTC", "GMT"].contains(&text) {
-        return Some(0.0);
-    }
-    let (sign, rest) = match text.split_at_checked(1)? {
-        ("+", rest) => (1.0, rest),
-        ("-", rest) => (-1.0, rest),
-        _ => return None,
-    };
-    let (hours, minutes) = match (rest.len(), rest.split_once(':')) {
-        (5, Some((hours, minutes))) => (hours, minutes),
-        (4, None) => rest.split_at_checked(2)?,
-        (2, None) => (rest, "0"),
-        _ => return None,
-    };
-    let (hours, minutes) = (digits(hours)?, digits(minutes)?);
-    (hours <= 15 && minutes < 60).then_some(sign * (hours * 60 + minutes) as f64 * 60.0)
-}
-
-fn digits(text: &str) -> Option<i64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// The one way in which an instant is written: a date, with the time in UTC where it is not midnight; of what is no
@@ -233,22 +167,13 @@ pub(crate) fn written(time: f64) -> String {
     if time.abs() < CLOCK || !(YEARS[0]..YEARS[1]).contains(&time) {
         return time.to_string();
     }
-    let (day, within) = ((time / DAY).floor(), time.rem_euclid(DAY));
-    // Days since March of the year 0.
-    let since = day as i64 + 719_468;
-    let (era, of_era) = (since.div_euclid(146_097), since.rem_euclid(146_097));
-    let of_400 = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * of_400 + of_400 / 4 - of_400 / 100);
-    let month = (5 * of_year + 2) / 153;
-    let (day, month) = (of_year - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    let year = of_400 + era * 400 + i64::from(month < 3);
-    let date = format!("{year:04}-{month:02}-{day:02}");
-    if within == 0.0 {
-        return date;
-    }
-    let (hour, minute, second) = (within as u64 / 3600, within as u64 / 60 % 60, within % 60.0);
-    let second = if second.fract() == 0.0 { format!("{second:02}") } else { format!("{second:09.6}") };
-    format!("{date}T{hour:02}:{minute:02}:{second}Z")
+    let Some(instant) = DateTime::from_timestamp_micros((time * 1e6).round() as i64) else { return time.to_string() };
+    let form = match (instant.time() == NaiveTime::MIN, instant.timestamp_subsec_micros()) {
+        (true, _) => "%Y-%m-%d",
+        (false, 0) => "%Y-%m-%dT%H:%M:%SZ",
+        (false, _) => "%Y-%m-%dT%H:%M:%S%.6fZ",
+    };
+    instant.format(form).to_string()
 }
 
 #[cfg(test)]
