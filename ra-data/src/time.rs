@@ -168,14 +168,14 @@ fn month_named(text: &str) -> Option<f64> {
             clock.replace(time_of_day(word)?).is_none()
         } else if let Some(offset) = offset(word) {
             zone.replace(offset).is_none()
-        } else if let Some(index) = MONTHS.iter().position(|name| begins(name)) {
+        } else if let Some(index) = MONTHS.iter().position(&begins) {
             place(&mut month, index as i64 + 1)
         } else if word.len() == 4 {
             place(&mut year, digits(word)?)
         } else if word.len() <= 2 {
             place(&mut day, digits(word)?)
         } else {
-            at == 0 && WEEKDAYS.iter().any(|name| begins(name))
+            at == 0 && WEEKDAYS.iter().any(begins)
         };
         if !is_free {
             return None;
