@@ -19,6 +19,9 @@ fn by_dates(log: PathBuf, valid: &str, test: &str) -> DataConfig {
     }
 }
 
+/// A time of so many seconds, as a file has it.
+type Spelling = fn(i64) -> String;
+
 #[test]
 fn a_time_is_read_in_whatever_unit_it_comes() {
     let dir = tempfile::tempdir().unwrap();
@@ -36,7 +39,7 @@ fn a_time_is_read_in_whatever_unit_it_comes() {
         Arc::new(Date64Array::from_iter_values(seconds().map(|at| at * 1_000))),
         Arc::new(Int64Array::from_iter_values(seconds().map(|at| at * 1_000_000_000))),
     ];
-    let written: [(&str, fn(i64) -> String); 8] = [
+    let written: [(&str, Spelling); 8] = [
         ("s.csv", |at| at.to_string()),
         ("ms.csv", |at| (at * 1_000).to_string()),
         ("us.csv", |at| (at * 1_000_000).to_string()),
@@ -155,7 +158,7 @@ fn what_is_no_time_is_counted_and_the_forms_are_named() {
         let forms = told.contains("2014-03-01 10:00[:00[.5]]") && told.contains("milliseconds");
         assert!(told.contains(time) && told.contains("none of its 20 rows") && forms && !told.contains('\n'), "{told}");
     }
-    let dates: fn(i64) -> String = |at| format!("Wed Jan 01 {:02}:00:00 -0800 2014", (at - START) / (10 * DAY));
+    let dates: Spelling = |at| format!("Wed Jan 01 {:02}:00:00 -0800 2014", (at - START) / (10 * DAY));
     assert_eq!(prepare("log", &config(write(dir, "words.csv", &csv(dates)), None)).unwrap(), plain(dir));
     // Of a log with a clock, what stands for "unknown" is left out, and the rest is what it is without.
     let good = csv(|at| at.to_string());
