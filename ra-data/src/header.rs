@@ -103,6 +103,12 @@ pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[Wanted]) -> Result<
         let columns = checked(source, wanted, header)?;
         return Ok(Layout::Table { separator: *separator, columns, width: header.len() });
     }
+    if first.starts_with("sep=") {
+        return Err(source.wrong("row 1 (`sep=`) tells Excel how fields are separated and is no header; remove it"));
+    }
+    if first.starts_with('#') {
+        return Err(source.wrong("row 1 is a comment and no header; remove the comments above the table"));
+    }
     match named {
         Some(Format::Bare { separator, header }) if first.contains(separator) => {
             Ok(Layout::Bare { separator, columns: Columns::find(source.path(), wanted, header)?, width: header.len() })
@@ -273,8 +279,15 @@ fn shortened(text: &str) -> Cow<'_, str> {
 fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[Wanted]) -> Result<Layout> {
     let first = lines.first().map_or("", AsRef::as_ref);
     let words: Vec<&str> = first.split_whitespace().collect();
-    if first.starts_with(['#', '%']) {
+    if first.starts_with('%') {
         return Err(source.wrong("row 1 is a comment; remove it, and give a table a header and the ending .tsv"));
+    }
+    let ends_a_sentence = |word: &&str| word.len() > 1 && word.ends_with(['.', '!', '?']);
+    if let Some(word) = lines.iter().flat_map(|line| line.split_whitespace()).find(ends_a_sentence) {
+        source.doubt(format!(
+            "holds `{}`: is it prose? Every word after the first of a line is an item",
+            shortened(word)
+        ))?;
     }
     let others = SEPARATORS.into_iter().filter(|s| !matches!(s, Separator::Space | Separator::Plain("\t")));
     let cut = others.map(|s| (s, s.fields(first))).find(|(_, fields)| fields.len() > 1);
@@ -310,11 +323,16 @@ fn is_list(name: &str) -> bool {
     name.ends_with(":token_seq") || name.ends_with(":float_seq")
 }
 
-/// Whether columns are named by their number, as pandas and R do.
+/// Whether columns are named by their number, as pandas and R do; one or two of them may have been left out.
 fn is_numbered(header: &[Cow<'_, str>]) -> bool {
     let numbers: Vec<&str> = header.iter().map(AsRef::as_ref).filter(|name| is_value(name)).collect();
-    let count = |from: usize| numbers.iter().zip(from..).all(|(name, number)| **name == number.to_string());
-    (!numbers.is_empty() && count(0)) || (numbers.len() > 1 && count(1))
+    let Ok(places) = numbers.iter().map(|name| name.parse::<usize>()).collect::<std::result::Result<Vec<_>, _>>()
+    else {
+        return false;
+    };
+    let ascends = places.windows(2).all(|pair| pair[0] < pair[1]);
+    let [first, .., last] = places[..] else { return places == [0] };
+    ascends && first <= 1 && last <= places.len() + 1
 }
 
 /// Whether a text is a number or a date rather than a name.

@@ -5,9 +5,9 @@ use crate::{DataError, Result};
 use arrow::array::types::{Float64Type, UInt32Type};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, UInt32Array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use ra_core::OutputFolder;
+use ra_core::{OutputFolder, is_unfinished};
 use std::fmt::Display;
-use std::fs::{File, TryLockError};
+use std::fs::{DirEntry, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -37,7 +37,11 @@ impl SpillFolder {
             let named =
                 name.to_string_lossy().starts_with(SPILLED) && Some(name.as_os_str()) != folder.path().file_name();
             let is_ours = || OutputFolder::open(&path, KIND).is_ok_and(|folder| folder.is_ours());
-            if !named || !entry.file_type().is_ok_and(|kind| kind.is_dir()) || !is_ours() {
+            if !named || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if !is_ours() {
+                remove_unmarked(&path);
                 continue;
             }
             let Ok(other) = File::open(path.join(LOCK)) else { continue };
@@ -58,6 +62,19 @@ impl SpillFolder {
 
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
+    }
+}
+
+/// Removes a folder whose maker was killed before it had its marker: there is nothing in it but an empty lock, which nobody
+/// holds, and the marker that was never given its name. With anything else in it the folder stays.
+fn remove_unmarked(folder: &Path) {
+    let entries: Vec<_> = folder.read_dir().into_iter().flatten().flatten().collect();
+    let is_lock = |entry: &DirEntry| entry.file_name() == LOCK && entry.metadata().is_ok_and(|found| found.len() == 0);
+    let is_free = |entry: &DirEntry| File::open(entry.path()).is_ok_and(|lock| lock.try_lock().is_ok());
+    if entries.iter().all(|entry| if is_lock(entry) { is_free(entry) } else { is_unfinished(&entry.file_name()) }) {
+        // What cannot be removed is in nobody's way.
+        entries.iter().for_each(|entry| drop(std::fs::remove_file(entry.path())));
+        let _ = std::fs::remove_dir(folder);
     }
 }
 

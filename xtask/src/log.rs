@@ -115,7 +115,7 @@ mod tests {
         let tell = |run: &str, loss: f64| {
             let log = Log::open(&path(&format!("{run}.jsonl")), &path(&format!("{run}.events"))).unwrap();
             log.begin(run);
-            tracing::info!(stage = "align", step = 3, loss, "{run} trains");
+            tracing::info!(stage = "align", step = 3u64, loss, "{run} trains");
             // A run within a run: what follows is the outer one's again.
             if run == "one" {
                 let inner = Log::open(&path("inner.jsonl"), &path("inner.events")).unwrap();

@@ -257,7 +257,7 @@ mod tests {
         let changes: [Change; 7] = [
             (|m| m.recipe = m.recipe.replace("seed = 1", "seed = 5"), "seed is 1 there and 5 here"),
             (|m| m.recipe = m.recipe.replace("[train]\nlr = 0.1", ""), "train.lr is 0.1 there and not set here"),
-            (|m| m.dataset = "9876543210".into(), "data 01234567)"),
+            (|m| m.dataset = "9876543210".into(), "data 01234567"),
             (|m| m.clock = None, "other data"),
             (|m| m.lm = Some("other".into()), "another language model"),
             (|m| m.imports = None, "other imported files"),

@@ -142,6 +142,8 @@ fn a_file_is_read_by_its_content_or_named_for_what_it_is() {
         ("empty.tsv.gz", gzip(b""), "empty"),
         ("mark.tsv", b"\xef\xbb\xbf".to_vec(), "empty"),
         ("prose", b"Dear all, here is\nthe log\n".to_vec(), "no user column"),
+        ("excel.csv", format!("sep=;\n{}", table(";")).into_bytes(), "row 1 (`sep=`)"),
+        ("noted.csv", format!("# made on Monday\n{}", table(",")).into_bytes(), "row 1 is a comment"),
         ("words", b"Dear all\nhere is the log\n".to_vec(), "unknown file type"),
     ] {
         refused(&config(put(dir, name, bytes), None), &[name, told]);
@@ -338,6 +340,8 @@ fn a_table_is_no_list_of_items() {
     ] {
         refused(&config(put(dir, name, text), None), &[name, told]);
     }
+    let sentences = put(dir, "sentences.txt", "We sell lamps\nUsers buy them by day.\nItems are sold\n");
+    refused(&DataConfig { strict: true, ..config(sentences, None) }, &["sentences.txt", "`day.`", "prose"]);
 }
 
 #[test]
