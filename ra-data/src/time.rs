@@ -66,7 +66,7 @@ impl Record<'_> {
             return Err(broken("is empty".into()));
         }
         let (time, form) = instant(text).ok_or_else(|| broken(format!("is \"{text}\", not a time; {FORMS}")))?;
-        if (YEARS[0]..YEARS[1]).contains(&time) && !ends_the_calendar(text) {
+        if (YEARS[0]..YEARS[1]).contains(&time) && !is_never(time, form) {
             Ok((time, form))
         } else {
             Err(broken(format!("is \"{text}\", which is no time between 1900 and 2100")))
@@ -97,11 +97,12 @@ pub(crate) fn point(number: f64) -> Option<f64> {
     day_number(number).or_else(|| of_number(number).map(|(seconds, _)| seconds))
 }
 
-/// Whether a number is the last second or day of the year 9999, which data bases write for "never": a thousandth of it
-/// would be a time of 1978.
-fn ends_the_calendar(text: &str) -> bool {
-    let Ok(number) = text.parse::<f64>() else { return false };
-    UNITS.iter().any(|(.., per_second)| [253_402_300_799.0, 253_402_214_400.0].contains(&(number / per_second).floor()))
+/// The last second and day of the year 9999, which data bases write for "never", as they come out of the next finer unit
+/// that their size tells: instants of 1978.
+const NEVER: [f64; 2] = [253_402_300.0, 253_402_214.0];
+
+fn is_never(time: f64, form: Form) -> bool {
+    matches!(form, Form::Milliseconds | Form::Microseconds | Form::Nanoseconds) && NEVER.contains(&time.floor())
 }
 
 /// The first second of a day that is written as a number, as in `20140101`.
@@ -145,8 +146,9 @@ fn date(text: &str) -> Option<f64> {
     let day = |form| NaiveDate::parse_from_str(&text, form).ok().map(|day| day.and_time(NaiveTime::MIN));
     let time = |form| NaiveDateTime::parse_from_str(&text, form).ok();
     let with_offset = |form| DateTime::parse_from_str(&text, form).ok().map(|time| time.naive_utc());
-    let found = DAYS.into_iter().find_map(day).or_else(|| TIMES.into_iter().find_map(time));
-    let found = found.or_else(|| TIMES_WITH_OFFSET.into_iter().find_map(with_offset))?.and_utc();
+    let timed = || TIMES.into_iter().find_map(time).or_else(|| TIMES_WITH_OFFSET.into_iter().find_map(with_offset));
+    let found = if text.contains(':') { timed() } else { DAYS.into_iter().find_map(day).or_else(timed) };
+    let found = found?.and_utc();
     Some(found.timestamp() as f64 + f64::from(found.timestamp_subsec_nanos()) / 1e9)
 }
 
@@ -202,6 +204,8 @@ mod tests {
             "Fri Feb 28 16:00:00 -0800 2014",
             "Sat, 1 Mar 2014 00:00:00 GMT",
             "March 1, 2014",
+            "1 MAR 2014",
+            "20140301T000000Z",
             "1 Mar 2014",
         ];
         for text in same {
