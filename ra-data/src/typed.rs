@@ -97,6 +97,10 @@ fn show(
         });
         let texts: Vec<Texts> =
             texts.collect::<std::result::Result<_, _>>().map_err(|problem| DataError::corrupt(path, problem))?;
+        if let (0, Some(item)) = (row, item.filter(|&item| matches!(texts[item], Texts::Lists(..)))) {
+            let name = &columns.names[item];
+            tracing::warn!(path = %path.display(), "`{name}` holds lists: each element counts as one interaction");
+        }
         for index in 0..batch.num_rows() {
             row += 1;
             let mut lengths = texts.iter().filter_map(|column| column.length(index));
