@@ -91,12 +91,25 @@ impl OutputFolder {
     /// # Errors
     /// Names the first file or folder in the way.
     pub fn check(&self, names: &[&str]) -> Result<()> {
+        names.iter().try_for_each(|name| self.refuse_links(name))?;
         let in_the_way = |name: &&&str| !self.owns(name) && self.path.join(name).symlink_metadata().is_ok();
         match names.iter().find(in_the_way) {
             Some(name) => Err(Error::corrupt(
                 self.path.join(name),
                 "is there already and was not written by this command; move it away, or name another folder",
             )),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a file that lies behind a link: it is in somebody else's folder, whatever the marker lists.
+    fn refuse_links(&self, name: &str) -> Result<()> {
+        let file = self.path.join(name);
+        let mut parents = file.ancestors().skip(1).take_while(|parent| *parent != self.path);
+        match parents.find(|parent| parent.is_symlink()) {
+            Some(link) => {
+                Err(Error::corrupt(link, "is a link to another folder; remove the link, or name another folder"))
+            }
             None => Ok(()),
         }
     }
@@ -119,6 +132,7 @@ impl OutputFolder {
     /// # Errors
     /// Names the file that cannot be removed.
     pub fn remove(&mut self, unwanted: impl Fn(&str) -> bool) -> Result<()> {
+        self.files().filter(|name| unwanted(name)).try_for_each(|name| self.refuse_links(name))?;
         let (gone, kept): (BTreeSet<String>, BTreeSet<String>) =
             std::mem::take(&mut self.marker.files).into_iter().partition(|name| unwanted(name));
         self.marker.files = kept;
@@ -143,7 +157,8 @@ impl OutputFolder {
         if !self.is_ours() {
             return Ok(());
         }
-        let parents = self.files().filter_map(|name| self.path.join(name).parent().map(Path::to_path_buf));
+        let own = self.files().filter(|name| self.refuse_links(name).is_ok());
+        let parents = own.filter_map(|name| self.path.join(name).parent().map(Path::to_path_buf));
         let folders: BTreeSet<PathBuf> = parents.chain([self.path.clone()]).collect();
         for entry in folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten() {
             if is_unfinished(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
@@ -292,6 +307,21 @@ mod tests {
             assert!(!refused(&dir.path().join(folder), &log), "{folder}");
         }
         assert!(refused(dir.path(), &log) && !refused(&out, &dir.path().join("log.tsv")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_lies_behind_a_link_is_not_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+        let mut folder = OutputFolder::open(&ours, "export").unwrap();
+        folder.claim(&["parts/one"]).unwrap();
+        write_atomic(&theirs.join("one"), b"mine").unwrap();
+        std::os::unix::fs::symlink(&theirs, ours.join("parts")).unwrap();
+        for done in [folder.check(&["parts/one"]), folder.claim(&["parts/two"]), folder.remove(|_| true)] {
+            assert!(done.unwrap_err().to_string().contains("parts: is a link to another folder"));
+        }
+        assert!(theirs.join("one").exists() && folder.owns("parts/one"));
     }
 
     #[cfg(unix)]
