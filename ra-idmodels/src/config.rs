@@ -1,4 +1,5 @@
 //! The run-time choice of a method: one tagged enum, one match.
+use crate::known_users::KnownUsers;
 use crate::*;
 use burn::tensor::{Device, Tensor};
 use ra_core::{Curve, Dataset, IdModel, LedgerRow, Problem, Recommender, Result, ledger, load_module, save_module};
@@ -240,6 +241,11 @@ impl Trained {
         Self { model: Box::new(model.fitted()), curve, ledger, checkpoint: Some(Box::new(model.valid())) }
     }
 
+    /// The same without vectors of users who have no training interaction.
+    fn of_known_users(self, dataset: &Dataset) -> Self {
+        Self { model: Box::new(KnownUsers::new(self.model, dataset)), ..self }
+    }
+
     /// Writes the trained parameters; a method without any writes nothing.
     ///
     /// # Errors
@@ -261,9 +267,13 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
         IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(job.dataset, job.device))),
         IdConfig::Ease(c) => Ok(Trained::solved(c.solve(job.dataset, job.device)?)),
         IdConfig::Mf(c) => {
-            learn(c.init(job.dataset.users.len(), items, job.seed, &device), &mut c.batches(job), &c.train, job)
+            let fresh = c.init(job.dataset.users.len(), items, job.seed, &device);
+            Ok(learn(fresh, &mut c.batches(job), &c.train, job)?.of_known_users(job.dataset))
         }
-        IdConfig::LightGcn(c) => learn(c.init(job.dataset, job.seed, &device), &mut c.batches(job), &c.train, job),
+        IdConfig::LightGcn(c) => {
+            let fresh = c.init(job.dataset, job.seed, &device);
+            Ok(learn(fresh, &mut c.batches(job), &c.train, job)?.of_known_users(job.dataset))
+        }
         IdConfig::Sasrec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
         IdConfig::Gru4Rec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
         IdConfig::Bert4Rec(c) => learn(c.init(items, job.seed, &device), &mut c.batches(job), &c.train, job),
@@ -310,8 +320,8 @@ pub fn load(
         IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(dataset, device))),
         IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(dataset, device))),
         IdConfig::Ease(c) => Ok(Trained::solved(load_module(c.init(items, device), path)?)),
-        IdConfig::Mf(c) => loaded(c.init(users, items, 0, device), path),
-        IdConfig::LightGcn(c) => loaded(c.init(dataset, 0, device), path),
+        IdConfig::Mf(c) => Ok(loaded(c.init(users, items, 0, device), path)?.of_known_users(dataset)),
+        IdConfig::LightGcn(c) => Ok(loaded(c.init(dataset, 0, device), path)?.of_known_users(dataset)),
         IdConfig::Sasrec(c) => loaded(c.init(items, 0, device), path),
         IdConfig::Gru4Rec(c) => loaded(c.init(items, 0, device), path),
         IdConfig::Bert4Rec(c) => loaded(c.init(items, 0, device), path),

@@ -43,6 +43,7 @@ mod features;
 pub mod golden;
 mod gru4rec;
 mod import;
+mod known_users;
 mod lightgcn;
 mod loss;
 mod markov;

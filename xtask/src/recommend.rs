@@ -38,6 +38,17 @@ struct Source {
     model: Model,
 }
 
+impl Source {
+    /// Whether the ID method's vectors of users enter.
+    fn reads_users(&self) -> bool {
+        match &self.model {
+            Model::Id(_) => true,
+            Model::Text => false,
+            Model::Aligned(plan) => plan.reads_users(),
+        }
+    }
+}
+
 enum Model {
     Id(IdConfig),
     Text,
@@ -59,7 +70,17 @@ pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
     manifest.check(&dataset)?;
     let mut notes = Vec::new();
     let (user, items) = match &asked.who {
-        Who::User(id) => of_user(&dataset, id)?,
+        Who::User(id) => {
+            let (user, items) = of_user(&dataset, id)?;
+            if source.reads_users() && config.knows_trained_users_only() && dataset.train.row(user as usize).is_empty()
+            {
+                bail!(
+                    "user {id:?} has no training interaction, and {} knows only users it was trained on",
+                    config.name()
+                );
+            }
+            (user, items)
+        }
         who => (0, who.items(&dataset, recipe.data.dedupe, &mut notes)?),
     };
 
@@ -150,12 +171,7 @@ fn chosen<'a>(sources: &'a [Source], asked: Option<&str>) -> Result<&'a Source> 
 
 /// Refuses a history where only a user that training knows has a vector: nobody else's may stand in for it.
 fn refuse_strangers(source: &Source, config: &IdConfig, who: &Who, all: &[Source]) -> Result<()> {
-    let reads_users = match &source.model {
-        Model::Id(_) => true,
-        Model::Text => false,
-        Model::Aligned(plan) => plan.reads_users(),
-    };
-    if matches!(who, Who::User(_)) || !reads_users || !config.knows_trained_users_only() {
+    if matches!(who, Who::User(_)) || !source.reads_users() || !config.knows_trained_users_only() {
         return Ok(());
     }
     let others = all.iter().filter(|other| match &other.model {

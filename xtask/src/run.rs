@@ -192,6 +192,16 @@ fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
             ),
         }
     }
+    let users = evaluated_users(dataset, Part::Test, &recipe.eval);
+    let strangers = users.iter().filter(|&&user| dataset.train.row(user as usize).is_empty()).count();
+    if let (true, Some(id)) = (strangers > 0, recipe.ids.iter().find(|id| id.knows_trained_users_only())) {
+        tracing::warn!(
+            users = strangers,
+            of = users.len(),
+            "users who are evaluated have no training interaction: {} has no vector for them, so that the tie rule decides",
+            id.name()
+        );
+    }
     let reads = |row: &&Row| !matches!(row, Row::Id | Row::IdDirect);
     if recipe.rows.iter().any(|row| reads(&row)) || recipe.ids.iter().any(IdConfig::reads_features) {
         let titled = dataset.catalog.titles().iter().filter(|title| !title.trim().is_empty()).count();

@@ -366,3 +366,18 @@ fn imports_are_checked_before_any_file_is_read() {
     let typo = serde_json::from_value::<IdConfig>(serde_json::json!({"kind": "import", "item": "x"})).unwrap_err();
     assert!(typo.to_string().contains("item_ids"), "{typo}");
 }
+
+#[test]
+fn a_user_without_a_training_interaction_has_no_vector() {
+    let mut data = ring(8);
+    let mut rows: Vec<Vec<u32>> = data.train.rows().map(<[u32]>::to_vec).collect();
+    rows[0].clear();
+    data.train = Sequences::from_rows(rows);
+    let mf = IdConfig::Mf(MfConfig { train: short(1), ..MfConfig::default() });
+    let lightgcn = IdConfig::LightGcn(LightGcnConfig { train: short(1), ..LightGcnConfig::default() });
+    for config in [mf, lightgcn] {
+        let trained = train(&config, &data, 1);
+        let norm = |user| trained.model.users(&[History { user, items: &[1] }]).abs().sum().into_scalar::<f32>();
+        assert!(norm(0) == 0.0 && norm(1) > 0.0, "{}", config.name());
+    }
+}
