@@ -21,7 +21,7 @@ pub(crate) fn read(recipe: impl AsRef<Path>, root: &Path) -> Result<(PathBuf, Ta
 /// The tables of a recipe; a path of Windows in double quotes is told how to be written.
 fn parsed(text: &str) -> Result<Table> {
     text.parse().map_err(|error: toml::de::Error| {
-        let told = one_line(&error);
+        let told = words(&error);
         let is_escape = ["escape", "unicode value"].iter().any(|word| told.contains(word));
         let hint = if is_escape && told.contains('\\') {
             "; within double quotes \\ begins an escape: write a path in single quotes, or with /"
@@ -287,11 +287,6 @@ fn message(error: &toml::de::Error) -> String {
         }
     }
     message
-}
-
-/// An error of the TOML reader in one line.
-pub(crate) fn one_line(error: &toml::de::Error) -> String {
-    words(error)
 }
 
 #[cfg(test)]
