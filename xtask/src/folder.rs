@@ -103,7 +103,7 @@ impl RunFolder {
             None => {}
         }
         // What a finished run tells stays until there is something new to tell; a kill before that loses none of it.
-        let manifest = Manifest { under_way: finished, ..manifest.clone() };
+        let manifest = manifest.clone().under_way(finished);
         let write = || write_json(&folder.file("manifest.json"), &manifest);
         if finished {
             write()?;
@@ -122,8 +122,8 @@ impl RunFolder {
     pub(crate) fn finish(&self) -> Result<()> {
         let file = self.file("manifest.json");
         let manifest = Manifest::read(&file)?;
-        if manifest.under_way {
-            write_json(&file, &Manifest { under_way: false, ..manifest })?;
+        if manifest.is_under_way() {
+            write_json(&file, &manifest.under_way(false))?;
         }
         Ok(())
     }
@@ -161,7 +161,7 @@ impl RunFolder {
         let folder = Self { path: path.into(), files, _lock: None };
         let manifest = Manifest::read(&folder.file("manifest.json"))
             .with_context(|| format!("{}: not a run folder; make one with `cargo xtask run RECIPE`", path.display()))?;
-        if manifest.under_way || !folder.file(REPORTS[0]).exists() {
+        if manifest.is_under_way() || !folder.file(REPORTS[0]).exists() {
             bail!("{}: the run is not finished; finish it with `cargo xtask run RECIPE --resume`", path.display());
         }
         Ok((folder, manifest))
@@ -325,7 +325,7 @@ pub(crate) fn is_finished(path: &Path, asked: &Manifest) -> Result<bool> {
         return Ok(false);
     }
     let found = Manifest::read(&path.join("manifest.json"))?;
-    Ok(!found.under_way && found.is(asked))
+    Ok(!found.is_under_way() && found.is(asked))
 }
 
 fn id_name(name: &str, ending: &str) -> String {

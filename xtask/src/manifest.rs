@@ -34,7 +34,7 @@ pub(crate) struct Manifest {
     version: String,
     /// Whether the run has begun over a finished one and is not finished again: what the folder reports is of before.
     #[serde(default)]
-    pub(crate) under_way: bool,
+    under_way: bool,
 }
 
 impl Manifest {
@@ -65,6 +65,15 @@ impl Manifest {
         let found: Self = read_json(file)?;
         let today = Recipe::resolved(&found.recipe).and_then(|recipe| recipe.to_toml());
         Ok(Self { recipe: today.unwrap_or(found.recipe), ..found })
+    }
+
+    /// Whether a finished run has begun anew, or goes on, and is not finished again.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way
+    }
+
+    pub(crate) fn under_way(self, under_way: bool) -> Self {
+        Self { under_way, ..self }
     }
 
     /// The recipe that the run was made by.

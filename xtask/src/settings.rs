@@ -141,7 +141,7 @@ fn value(path: &str, text: &str) -> Result<Value> {
     Ok(value)
 }
 
-/// Makes numbers and dates texts where a key takes nothing else: a column named `1`, a file named `2024`.
+/// Makes whole numbers and dates texts where a key takes nothing else: a column named `1`, a file named `2024`.
 pub(crate) fn quote(table: &mut Table, within: &str) {
     for (key, value) in table.iter_mut() {
         let path = if within.is_empty() { key.clone() } else { format!("{within}.{key}") };
@@ -153,7 +153,8 @@ fn quote_one(value: &mut Value, path: &str) {
     match value {
         Value::Table(table) => quote(table, path),
         Value::Array(list) => list.iter_mut().for_each(|value| quote_one(value, path)),
-        bare if is_bare(bare) && takes_text(path) => *bare = Value::String(bare.to_string()),
+        // What a decimal number was written as is not known any more: 1.10 is 1.1.
+        bare if !bare.is_float() && is_bare(bare) && takes_text(path) => *bare = Value::String(bare.to_string()),
         _ => {}
     }
 }
@@ -166,16 +167,18 @@ fn is_bare(value: &Value) -> bool {
 fn takes_text(path: &str) -> bool {
     let own = path.strip_prefix("data.").unwrap_or(path);
     let files = ["interactions", "items", "test", "id.items", "id.users", "id.item_ids", "id.user_ids"];
+    let tensors = ["id.items_tensor", "id.users_tensor"];
     let words = ["name", "lm.name", "lm.path", "prompt.user", "prompt.item"];
-    own.starts_with("columns.") || files.contains(&own) || words.contains(&own)
+    own.starts_with("columns.") || files.contains(&own) || tensors.contains(&own) || words.contains(&own)
 }
 
-/// The value of a key such as `id.train.lr`; of a list of tables the last one counts, as for [`apply`].
-pub(crate) fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+/// The value of a key such as `id.train.lr`; of a list of tables that of the one at `place`, or of the last one, as for
+/// [`apply`].
+pub(crate) fn lookup<'a>(table: &'a Table, key: &str, place: Option<usize>) -> Option<&'a Value> {
     let Some((first, rest)) = key.split_once('.') else { return table.get(key) };
     match table.get(first)? {
-        Value::Table(inner) => lookup(inner, rest),
-        Value::Array(list) => lookup(list.last()?.as_table()?, rest),
+        Value::Table(inner) => lookup(inner, rest, place),
+        Value::Array(list) => lookup(list.get(place.unwrap_or(list.len().checked_sub(1)?))?.as_table()?, rest, place),
         _ => None,
     }
 }
@@ -222,6 +225,10 @@ fn faults<T: DeserializeOwned>(value: &Value, path: &str, error: &toml::de::Erro
         }
         // Methods: a list of tables, each read by itself.
         Value::Array(list) => {
+            let unknown: Vec<String> = list.iter().filter_map(|one| unknown_kind::<T>(one, path)).collect();
+            if !unknown.is_empty() {
+                return unknown;
+            }
             let keys = list.iter().filter_map(Value::as_table).flat_map(alone);
             let one = |one| Value::Array(vec![Value::Table(one)]);
             keys.filter_map(|(key, table)| fault::<T>(one(table), path, &key)).collect()
@@ -235,6 +242,12 @@ fn fault<T: DeserializeOwned>(value: Value, path: &str, key: &str) -> Option<Str
     let error = value.try_into::<T>().err()?;
     let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     Some(format!("{path}: {}", message(&error)))
+}
+
+/// What is wrong with the kind of a method: then nothing can be said of its other keys.
+fn unknown_kind<T: DeserializeOwned>(method: &Value, path: &str) -> Option<String> {
+    let kind = Table::from_iter([("kind".to_owned(), method.get("kind")?.clone())]);
+    fault::<T>(Value::Array(vec![Value::Table(kind)]), path, "kind").filter(|told| !told.contains("missing field"))
 }
 
 /// Each key of a table, those of tables within it too, as a table that holds no other; but `kind`, which says what keys

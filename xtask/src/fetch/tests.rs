@@ -254,7 +254,9 @@ fn what_no_fetch_put_there_is_never_replaced() {
         let staging = data.join(format!(".ra-rec-fetch-{name}"));
         OutputFolder::open(&staging, STAGING).unwrap().claim(&[PACKAGE]).unwrap();
         OutputFolder::open(&staging.join("tiny"), KIND).unwrap().claim(&["sub/a"]).unwrap();
-        ["package", "tiny/sub/a"].map(|file| ra_core::write_atomic(&staging.join(file), b"ours").unwrap());
+        for file in ["package", "tiny/sub/a"] {
+            ra_core::write_atomic(&staging.join(file), b"ours").unwrap();
+        }
     }
     fs::write(data.join(".ra-rec-fetch-b/tiny/notes.md"), "mine").unwrap();
     sweep(&data, 0);
