@@ -367,8 +367,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fingerprint of an ID method, to which towers are aligned: its checkpoint, or, where it has none, what it says of every
-/// item.
+/// Fingerprint of an ID method, to which towers are aligned: its checkpoint, or, where it has none, what it says of
+/// every item.
 pub(crate) fn id_fingerprint(model: &dyn Recommender, dataset: &Dataset, checkpoint: &Path) -> Result<String> {
     if checkpoint.exists() {
         return Ok(fingerprint_file(checkpoint)?.to_string());

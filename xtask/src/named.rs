@@ -30,9 +30,9 @@ pub(crate) fn of_user(dataset: &Dataset, id: &str) -> Result<(u32, Vec<u32>)> {
 }
 
 impl Who {
-    /// The number of a user, 0 for nobody of the data set, and their items. Items that are named more than once stay, as
-    /// repeats of a log do, unless the data set was read with `dedupe`; either is added to the `notes`, and so is a name
-    /// that could mean two items.
+    /// The number of a user, 0 for nobody of the data set, and their items. Items that are named more than once stay,
+    /// as repeats of a log do, unless the data set was read with `dedupe`; either is added to the `notes`, and so is a
+    /// name that could mean two items.
     pub(crate) fn history(&self, dataset: &Dataset, dedupe: bool, notes: &mut Vec<String>) -> Result<(u32, Vec<u32>)> {
         let names = Names::of(dataset);
         let mut items = match self {

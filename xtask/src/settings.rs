@@ -14,7 +14,7 @@ pub(crate) fn read(recipe: impl AsRef<Path>, root: &Path) -> Result<(PathBuf, Ta
     let at = || format!("recipe {}", path.display());
     let bytes = std::fs::read(&path).with_context(at)?;
     let mut table: Table = decoded(&bytes).and_then(parsed).with_context(at)?;
-    quote(&mut table, "");
+    quote(&mut table, "").with_context(at)?;
     Ok((path, table))
 }
 
@@ -133,30 +133,30 @@ fn value(path: &str, text: &str) -> Result<Value> {
         return Ok(Value::String(text.into()));
     }
     // Lists and tables have their keys below.
-    match &mut value {
-        Value::Table(table) => quote(table, path),
-        Value::Array(list) => list.iter_mut().for_each(|value| quote_one(value, path)),
-        _ => {}
-    }
+    quote_one(&mut value, path).with_context(|| format!("--set {path}"))?;
     Ok(value)
 }
 
 /// Makes whole numbers and dates texts where a key takes nothing else: a column named `1`, a file named `2024`.
-pub(crate) fn quote(table: &mut Table, within: &str) {
-    for (key, value) in table.iter_mut() {
+///
+/// # Errors
+/// Names a key that has a decimal number: how it was written, 1.10 or 1.1, is not known any more.
+fn quote(table: &mut Table, within: &str) -> Result<()> {
+    table.iter_mut().try_for_each(|(key, value)| {
         let path = if within.is_empty() { key.clone() } else { format!("{within}.{key}") };
-        quote_one(value, &path);
-    }
+        quote_one(value, &path)
+    })
 }
 
-fn quote_one(value: &mut Value, path: &str) {
+fn quote_one(value: &mut Value, path: &str) -> Result<()> {
     match value {
-        Value::Table(table) => quote(table, path),
-        Value::Array(list) => list.iter_mut().for_each(|value| quote_one(value, path)),
-        // What a decimal number was written as is not known any more: 1.10 is 1.1.
-        bare if !bare.is_float() && is_bare(bare) && takes_text(path) => *bare = Value::String(bare.to_string()),
+        Value::Table(table) => return quote(table, path),
+        Value::Array(list) => return list.iter_mut().try_for_each(|value| quote_one(value, path)),
+        Value::Float(number) if takes_text(path) => bail!("{path} is the number {number}: put quotes round it"),
+        bare if is_bare(bare) && takes_text(path) => *bare = Value::String(bare.to_string()),
         _ => {}
     }
+    Ok(())
 }
 
 fn is_bare(value: &Value) -> bool {
@@ -333,6 +333,7 @@ mod tests {
             ("columns.time=1e3", text("1e3")),
             ("data.name=2014-05-01", text("2014-05-01")),
             ("lm.path=2024", text("2024")),
+            ("id.items_tensor=0", text("0")),
             ("prompt.user=", text("")),
             ("columns.user=who", text("who")),
             ("columns.user='1'", text("1")),
@@ -346,8 +347,16 @@ mod tests {
         ] {
             assert_eq!(set(given).unwrap(), means, "{given}");
         }
-        for wrong in ["train.lr", "=3", ".lr=3", "train..lr=3", "eval.ks=[18446744073709551615]", "eval.ks=[1", "a='b"]
-        {
+        for wrong in [
+            "train.lr",
+            "=3",
+            ".lr=3",
+            "train..lr=3",
+            "eval.ks=[18446744073709551615]",
+            "eval.ks=[1",
+            "a='b",
+            "columns.title=[1.10]",
+        ] {
             let told = format!("{:#}", set(wrong).unwrap_err());
             assert!(told.contains("--set") && !told.contains('\n'), "{wrong}: {told}");
         }

@@ -214,9 +214,9 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Takes the folder `out` for the suite of `plan`, and tells how far it is. An earlier suite there goes on, or begins anew
-/// where it is the same one: its ID methods go, and its runs are made again one after another. A run that is done counts
-/// where its recipe and settings are the same.
+/// Takes the folder `out` for the suite of `plan`, and tells how far it is. An earlier suite there goes on, or begins
+/// anew where it is the same one: its ID methods go, and its runs are made again one after another. A run that is done
+/// counts where its recipe and settings are the same.
 fn begin(out: &Path, plan: Plan, earlier: Earlier) -> Result<(Plan, File)> {
     let (mut files, lock) = take(out, KIND)?;
     let found: Option<Plan> = match files.owns(PLAN) && out.join(PLAN).exists() {
