@@ -49,5 +49,5 @@ pub use gpt2::Gpt2Config;
 pub use llama::LlamaConfig;
 pub use load::{PretrainedLm, Reading, load, load_weights};
 pub use tokenizer::HfTokenizer;
-pub use untrained::write_untrained_gpt2;
+pub use untrained::{UNTRAINED_GPT2_FILES, write_untrained_gpt2};
 pub use weights::Weights;

@@ -12,12 +12,16 @@ use std::path::Path;
 const SHAPE: [usize; 3] = [128, 4, 4];
 const POSITIONS: usize = 1024;
 
+/// The files that [`write_untrained_gpt2`] writes.
+pub const UNTRAINED_GPT2_FILES: [&str; 3] = ["tokenizer.json", "config.json", "model.safetensors"];
+
 /// Makes a Hugging Face folder of GPT-2's tokenizer and a small GPT-2 of random weights (normal, deviation 0.02, as GPT-2
 /// begins) out of a folder that holds the vocabulary as `encoder.json` and `vocab.bpe`.
 ///
 /// # Errors
 /// Names the file that is missing or not what it should be.
 pub fn write_untrained_gpt2(folder: &Path, seed: u64) -> Result<()> {
+    let [tokenizer_file, config_file, weights_file] = UNTRAINED_GPT2_FILES.map(|name| folder.join(name));
     let (encoder, merges) = (folder.join("encoder.json"), folder.join("vocab.bpe"));
     let vocabulary: HashMap<String, usize> = read_json(&encoder)?;
     let size = vocabulary.len();
@@ -33,11 +37,11 @@ pub fn write_untrained_gpt2(folder: &Path, seed: u64) -> Result<()> {
     let (_, cuts) = CUTS[1];
     let mut tokenizer = byte_pairs(&tokens, &lines, cuts);
     tokenizer["added_tokens"] = json!([]);
-    write_json(&folder.join("tokenizer.json"), &tokenizer)?;
+    write_json(&tokenizer_file, &tokenizer)?;
 
     let [width, layers, heads] = SHAPE;
     write_json(
-        &folder.join("config.json"),
+        &config_file,
         &json!({
             "model_type": "gpt2", "vocab_size": size, "n_embd": width, "n_layer": layers, "n_head": heads, "n_positions": POSITIONS,
             "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new",
@@ -73,12 +77,11 @@ pub fn write_untrained_gpt2(folder: &Path, seed: u64) -> Result<()> {
         values.iter().flat_map(|x| x.to_le_bytes()).collect()
     };
     let tensors: Vec<_> = shapes.iter().enumerate().map(|(i, (n, s))| (n, s, numbers(i, n, s))).collect();
-    let path = folder.join("model.safetensors");
-    let fail = |e: safetensors::SafeTensorError| LlmError::from(Error::corrupt(&path, e.to_string()));
+    let fail = |e: safetensors::SafeTensorError| LlmError::from(Error::corrupt(&weights_file, e.to_string()));
     let views = tensors.iter().map(|t| {
         let (name, shape, bytes) = t;
         TensorView::new(Dtype::F32, (*shape).clone(), bytes).map(|v| ((*name).clone(), v)).map_err(fail)
     });
     let views = views.collect::<Result<Vec<_>>>()?;
-    Ok(write_atomic(&path, &safetensors::serialize(views, None).map_err(fail)?)?)
+    Ok(write_atomic(&weights_file, &safetensors::serialize(views, None).map_err(fail)?)?)
 }

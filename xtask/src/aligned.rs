@@ -1,5 +1,5 @@
 //! The rows of a report that train an alignment module: RA-Rec and its rivals, by the same trainer.
-use crate::folder::{TowersMark, id_fingerprint};
+use crate::folder::{RunFolder, TowersMark, id_fingerprint};
 use crate::ids::Fold;
 use crate::recipe::{Recipe, Row};
 use crate::run::{Run, Training};
@@ -22,7 +22,7 @@ pub(crate) type Aligned<'a> = RaRec<Altered<&'a dyn Recommender>, &'a dyn Langua
 pub(crate) struct Plan {
     /// Names checkpoints.
     pub(crate) name: &'static str,
-    align: AlignConfig,
+    pub(crate) align: AlignConfig,
     /// Items are called by their number instead of their title.
     numbered: bool,
 }
@@ -57,9 +57,9 @@ impl Plan {
         Some(Self { name, align, numbered })
     }
 
-    /// Whether the ID method's vectors are read.
-    pub(crate) fn reads_ids(&self) -> bool {
-        self.align.reads_ids()
+    /// Whether the ID method takes part: its vectors, or its own score.
+    fn reads_ids(&self) -> bool {
+        self.align.reads_ids() || self.align.id_residual
     }
 
     /// Whether it is trained without the loss that the recipe ties prefixes to texts by, which is then said in its
@@ -76,7 +76,7 @@ impl Plan {
 
     /// Whether what the ID method says of a user takes part.
     pub(crate) fn reads_users(&self) -> bool {
-        self.align.projection != ProjectionKind::None
+        self.align.projection != ProjectionKind::None || self.align.id_residual
     }
 
     /// Whether it reads what RA-Rec reads.
@@ -101,6 +101,9 @@ impl Run {
         curves: &mut Vec<LearningCurve>,
     ) -> Result<Vec<ra_core::LedgerRow>> {
         let mut trained = Vec::new();
+        let identity = id_identity(&self.folder, &self.recipe, backbone, &self.dataset)?;
+        let plans = self.recipe.rows.iter().filter_map(|&row| Plan::of(row, &self.recipe));
+        let has_loss = plans.filter(|plan| !plan.drops_loss(&self.recipe)).count() > 0;
         for row in self.recipe.rows.clone() {
             let Some(plan) = Plan::of(row, &self.recipe) else { continue };
             let interests = backbone.model.interests();
@@ -111,14 +114,14 @@ impl Run {
                 }
                 false => text.tower(&self.dataset.catalog, &self.recipe.prompt, &plan.align, interests)?,
             };
-            if plan.drops_loss(&self.recipe) {
+            if has_loss && plan.drops_loss(&self.recipe) {
                 tracing::warn!(
                     row = plan.name,
                     "trained without align.loss, which other rows have: a tuned language model changes the texts that it \
                      aligns to; for rows of one loss set align.loss = \"none\""
                 );
             }
-            let (model, mark) = self.align(&plan, backbone, (text, &own))?;
+            let (model, mark) = self.align(&plan, (backbone, &identity), (text, &own))?;
             let rows = ledger(&model.towers);
             let of = if plan.reads_ids() { format!("{name}, {}", self.lm_name()) } else { self.lm_name() };
             let label = match plan.drops_loss(&self.recipe) {
@@ -194,20 +197,17 @@ impl Run {
     fn align<'a>(
         &mut self,
         plan: &Plan,
-        backbone: &'a Trained,
+        (backbone, identity): (&'a Trained, &str),
         (text, tower): (&Text, &Tower<'a>),
     ) -> Result<(Aligned<'a>, TowersMark)> {
         let ids = Altered::new(&*backbone.model, plan.align.ids, &self.dataset, self.recipe.seed);
         let (towers, mark) = match self.folder.towers_mark(plan.name)? {
-            Some(mark) => {
-                let of = self.id_identity(backbone)?;
-                (self.folder.load_towers(plan.name, &mark, &plan.align, &of, (backbone, text))?, mark)
-            }
+            Some(mark) => (self.folder.load_towers(plan.name, &mark, &plan.align, identity, (backbone, text))?, mark),
             None => match self.folder.towers_mark("ra-rec")? {
                 Some(mark) if plan.only_weighs_ids(&self.recipe) => {
-                    self.weigh_ids(plan, mark, backbone, &ids, (text, tower))?
+                    self.weigh_ids(plan, mark, (backbone, identity), &ids, (text, tower))?
                 }
-                _ => self.train_towers(plan, backbone, &ids, (text, tower))?,
+                _ => self.train_towers(plan, (backbone, identity), &ids, (text, tower))?,
             },
         };
         Ok((RaRec { ids, scale: mark.scale.clone(), text: tower.clone(), towers }, mark))
@@ -218,13 +218,12 @@ impl Run {
         &mut self,
         plan: &Plan,
         mark: TowersMark,
-        backbone: &Trained,
+        (backbone, identity): (&Trained, &str),
         ids: &Altered<&dyn Recommender>,
         (text, tower): (&Text, &Tower<'_>),
     ) -> Result<(Towers<Layerwise>, TowersMark)> {
         let since = Instant::now();
-        let of = self.id_identity(backbone)?;
-        let towers = self.folder.load_towers("ra-rec", &mark, &self.recipe.align, &of, (backbone, text))?;
+        let towers = self.folder.load_towers("ra-rec", &mark, &self.recipe.align, identity, (backbone, text))?;
         let model = RaRec { ids, scale: mark.scale.clone(), text: tower.clone(), towers };
         let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| self.validation(model);
         let towers = with_id_score(model, self.has_validation().then_some(metric))?.towers;
@@ -237,7 +236,7 @@ impl Run {
     fn train_towers(
         &mut self,
         plan: &Plan,
-        backbone: &Trained,
+        (backbone, identity): (&Trained, &str),
         ids: &Altered<&dyn Recommender>,
         (text, tower): (&Text, &Tower<'_>),
     ) -> Result<(Towers<Layerwise>, TowersMark)> {
@@ -272,16 +271,9 @@ impl Run {
         self.log.begin(plan.name);
         let (towers, scale, curve) = ra_align::fit(&job, self.has_validation().then_some(metric), &self.bars)?;
         let seconds = self.cost(&format!("align {}", plan.name), since).max(curve.seconds);
-        let ids = self.id_identity(backbone)?;
-        let mark = TowersMark { scale, curve, seconds, samples, lm: text.identity(), ids };
+        let mark = TowersMark { scale, curve, seconds, samples, lm: text.identity(), ids: identity.into() };
         self.folder.save_towers(plan.name, &towers, &mark)?;
         Ok((towers, mark))
-    }
-
-    /// The ID method that is aligned, as towers know it.
-    fn id_identity(&self, backbone: &Trained) -> Result<String> {
-        let name = self.recipe.ids.last().map(IdConfig::name).unwrap_or_default();
-        id_fingerprint(&*backbone.model, &self.dataset, &self.folder.id_checkpoint(name))
     }
 
     /// The aligned ID method, trained without each fold of users.
@@ -291,18 +283,23 @@ impl Run {
     }
 }
 
+/// The ID method that is aligned, as towers know it.
+fn id_identity(folder: &RunFolder, recipe: &Recipe, backbone: &Trained, dataset: &Dataset) -> Result<String> {
+    let name = recipe.ids.last().map(IdConfig::name).unwrap_or_default();
+    id_fingerprint(&*backbone.model, dataset, &folder.id_checkpoint(name))
+}
+
 /// The model of a plan in a finished run; nothing where the run did not train it.
 pub(crate) fn load<'a>(
-    folder: &crate::folder::RunFolder,
+    folder: &RunFolder,
     (recipe, plan): (&Recipe, &Plan),
     (backbone, dataset): (&'a Trained, &Dataset),
     text: &'a Text,
 ) -> Result<Option<Aligned<'a>>> {
     let Some(mark) = folder.towers_mark(plan.name)? else { return Ok(None) };
     let ids = Altered::new(&*backbone.model, plan.align.ids, dataset, recipe.seed);
-    let name = recipe.ids.last().map(IdConfig::name).unwrap_or_default();
-    let of = id_fingerprint(&*backbone.model, dataset, &folder.id_checkpoint(name))?;
-    let towers = folder.load_towers(plan.name, &mark, &plan.align, &of, (backbone, text))?;
+    let identity = id_identity(folder, recipe, backbone, dataset)?;
+    let towers = folder.load_towers(plan.name, &mark, &plan.align, &identity, (backbone, text))?;
     let own = plan.numbered.then(|| numbered(&dataset.catalog));
     let catalog = own.as_ref().unwrap_or(&dataset.catalog);
     let tower = text.tower(catalog, &recipe.prompt, &plan.align, backbone.model.interests())?;

@@ -13,8 +13,9 @@ use ra_eval::{EvalConfig, Evaluation, Part, Seen, evaluate};
 use ra_idmodels::{IdConfig, Job};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Items of the data set that ID methods learn: after item `t` comes item `t + 1`, and after the last the first.
 const ITEMS: u32 = 12;
@@ -38,13 +39,21 @@ pub(crate) fn contracts(dir: &Path, backend: Backend) -> Result<()> {
     Ok(())
 }
 
-/// Runs `checks` without the message that a panic prints: a contract speaks by a panic, which is told in the line of
-/// its model. What printed it before does so again afterwards.
+/// What is done with a panic.
+type Hook = Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+
+/// Runs `checks` without the message that a panic prints: a contract speaks by a panic of this thread, which is told in
+/// the line of its model. What printed it before does so again afterwards, and for other threads all the while.
 fn quietly<T>(checks: impl FnOnce() -> T) -> T {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| ()));
+    let (before, own): (Hook, _) = (Arc::from(std::panic::take_hook()), std::thread::current().id());
+    let others = before.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().id() != own {
+            others(panic);
+        }
+    }));
     let found = checks();
-    std::panic::set_hook(before);
+    std::panic::set_hook(Box::new(move |panic| before(panic)));
     found
 }
 
@@ -190,22 +199,21 @@ fn aligner(projection: ProjectionKind, device: &Device) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn a_panic_is_heard_again_after_the_checks() {
         let heard = Arc::new(AtomicUsize::new(0));
+        // Other tests may panic meanwhile, and are heard as ever.
         let (counted, own, before) = (heard.clone(), std::thread::current().id(), std::panic::take_hook());
-        std::panic::set_hook(Box::new(move |_| {
-            // Other tests may panic meanwhile.
-            counted.fetch_add(usize::from(std::thread::current().id() == own), Ordering::Relaxed);
+        std::panic::set_hook(Box::new(move |panic| match std::thread::current().id() == own {
+            true => drop(counted.fetch_add(1, Ordering::Relaxed)),
+            false => before(panic),
         }));
         let panics = || drop(catch_unwind(|| panic!("said")));
         quietly(panics);
         assert_eq!(heard.load(Ordering::Relaxed), 0);
         panics();
         assert_eq!(heard.load(Ordering::Relaxed), 1);
-        std::panic::set_hook(before);
     }
 }

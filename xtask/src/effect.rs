@@ -1,13 +1,16 @@
 //! Keys of a recipe that do nothing beside the others: whoever sets one expects that it does something.
+use crate::aligned::Plan;
 use crate::recipe::{Recipe, Row};
-use ra_align::{AlignLoss, PairLoss, ProjectionKind, Tuning};
+use ra_align::{AlignConfig, AlignLoss, PairLoss, ProjectionKind, Tuning};
 use ra_core::Problem;
 use ra_idmodels::{IdConfig, Loss};
 
-/// A key without effect, and the key that takes the effect from it.
+/// A key without effect, and the keys that may take the effect from it.
 struct Idle {
     key: &'static str,
-    by: &'static str,
+    /// Of which `[[id]]` table, counted from 0; nothing for other keys.
+    method: Option<usize>,
+    by: &'static [&'static str],
     why: &'static str,
 }
 
@@ -17,13 +20,25 @@ struct Idle {
 /// recipes of their own.
 pub(crate) fn without_effect(
     recipe: &Recipe,
-    given: impl Fn(&str) -> bool,
+    given: impl Fn(&str, Option<usize>) -> bool,
     sets: &[String],
 ) -> (Vec<Problem>, Vec<Problem>) {
-    let is_set = |key: &str| sets.iter().filter_map(|set| set.split_once('=')).any(|(own, _)| covers(own.trim(), key));
-    let found = idle(recipe).into_iter().filter(|idle| given(idle.key));
-    let (told, wrong): (Vec<Idle>, Vec<Idle>) = found.partition(|idle| is_set(idle.by) && !is_set(idle.key));
-    let problem = |idle: Idle| Problem::new(idle.key, format!("has no effect: {}; leave it out", idle.why));
+    let is_set = |key: &str, method: Option<usize>| {
+        // A key of methods is that of the last one; `id` is all of them.
+        let is_last = method.is_none_or(|at| at + 1 == recipe.ids.len());
+        let own = sets.iter().filter_map(|set| set.split_once('=')).map(|(own, _)| own.trim());
+        own.filter(|own| is_last || *own == "id").any(|own| covers(own, key))
+    };
+    let found = idle(recipe).into_iter().filter(|idle| given(idle.key, idle.method));
+    let (told, wrong): (Vec<Idle>, Vec<Idle>) =
+        found.partition(|idle| idle.by.iter().any(|by| is_set(by, idle.method)) && !is_set(idle.key, idle.method));
+    let problem = |idle: Idle| {
+        let problem = Problem::new(idle.key, format!("has no effect: {}; leave it out", idle.why));
+        match idle.method {
+            Some(at) => recipe.of_method(problem, &recipe.ids[at]),
+            None => problem,
+        }
+    };
     (wrong.into_iter().map(problem).collect(), told.into_iter().map(problem).collect())
 }
 
@@ -38,32 +53,50 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
     let asked = |wanted: &[Row]| rows.iter().any(|row| wanted.contains(row));
     let tunes = asked(&[Row::Lora, Row::LoraText, Row::FineTuned, Row::FineTunedText]) || align.tune != Tuning::None;
     let distills = align.distill > 0.0 || asked(&[Row::Distilled]);
+    let plans: Vec<AlignConfig> = rows.iter().filter_map(|&row| Plan::of(row, recipe)).map(|plan| plan.align).collect();
+    let projects = plans.iter().any(|plan| plan.projection != ProjectionKind::None);
+    let crosses = plans.iter().any(|plan| plan.cross_fit > 0 && plan.reads_ids());
+    // A row without IDs has the rows of the ID as rows of its instruction.
+    let has_n_tok = projects || plans.iter().any(|plan| plan.n_ctx != align.n_ctx);
     let is_softmax = align.pair_loss == PairLoss::SoftmaxInBatch;
-    let other_loss = "align.pair_loss is not softmax_in_batch";
-    let no_loss = "align.loss is none";
-    let mut found = vec![
-        (align.extra_negatives > 0 && !is_softmax, "align.extra_negatives", "align.pair_loss", other_loss),
-        (!is_softmax, "align.temperature", "align.pair_loss", other_loss),
-        (align.learn_temperature && !is_softmax, "align.learn_temperature", "align.pair_loss", other_loss),
-        (align.loss == AlignLoss::None, "align.lambda", "align.loss", no_loss),
-        (align.loss != AlignLoss::InfoNce, "align.tau", "align.loss", "align.loss is not infonce"),
-        (!distills, "align.distill_scale", "align.distill", "nothing is distilled (align.distill, eval.rows)"),
-        (!tunes, "align.tune_scale", "align.tune", "nothing is tuned (align.tune, eval.rows)"),
+    let never = train.patience > 0 && train.validate_every == 0;
+    let late = train.patience > 0 && train.validate_every > train.steps;
+    let (other_loss, no_loss) = ("align.pair_loss is not softmax_in_batch", "align.loss is none");
+    let no_id = "no row of eval.rows reads IDs by align.projection";
+    let (of_pairs, of_ids): (&[&str], &[&str]) = (&["align.pair_loss"], &["align.projection", "eval.rows"]);
+    let of_texts: &[&str] = &["align.loss"];
+    let mut found: Vec<(bool, &str, &[&str], &str)> = vec![
+        (align.extra_negatives > 0 && !is_softmax, "align.extra_negatives", of_pairs, other_loss),
+        (!is_softmax, "align.temperature", of_pairs, other_loss),
+        (align.learn_temperature && !is_softmax, "align.learn_temperature", of_pairs, other_loss),
+        (align.loss == AlignLoss::None, "align.lambda", of_texts, no_loss),
+        (align.loss != AlignLoss::InfoNce, "align.tau", of_texts, "align.loss is not infonce"),
         (
-            align.projection == ProjectionKind::None && align.cross_fit > 0,
-            "align.cross_fit",
-            "align.projection",
-            "align.projection is none: no ID is read",
+            !distills,
+            "align.distill_scale",
+            &["align.distill", "eval.rows"],
+            "nothing is distilled (align.distill, eval.rows)",
         ),
+        (!tunes, "align.tune_scale", &["align.tune", "eval.rows"], "nothing is tuned (align.tune, eval.rows)"),
+        (align.cross_fit > 0 && !crosses, "align.cross_fit", of_ids, "no row of eval.rows reads IDs while it trains"),
+        (!projects, "align.id_noise", of_ids, no_id),
+        (!projects, "align.id_dropout", of_ids, no_id),
+        (!projects, "align.id_drop", of_ids, no_id),
+        (!projects, "align.item_id_drop", of_ids, no_id),
+        (!has_n_tok, "align.n_tok", of_ids, no_id),
+        (never, "train.patience", &["train.validate_every"], "train.validate_every is 0: nothing is validated"),
         (
-            train.patience > 0 && train.validate_every == 0,
+            late,
             "train.patience",
-            "train.validate_every",
-            "train.validate_every is 0: nothing is validated",
+            &["train.validate_every", "train.steps"],
+            "train.validate_every is above train.steps: the end alone is validated",
         ),
-        (recipe.lm.path.is_some(), "lm.name", "lm.path", "lm.path names the model"),
+        (recipe.lm.path.is_some(), "lm.name", &["lm.path"], "lm.path names the model"),
     ];
-    if let Some(id) = recipe.ids.last() {
+    let mut idle: Vec<Idle> = Vec::new();
+    let of = |method| move |(_, key, by, why)| Idle { key, method, by, why };
+    idle.extend(found.drain(..).filter(|(is_idle, ..)| *is_idle).map(of(None)));
+    for (at, id) in recipe.ids.iter().enumerate() {
         let of_loss = match id {
             IdConfig::Sasrec(config) => Some(config.loss),
             IdConfig::Gru4Rec(config) => Some(config.loss),
@@ -71,14 +104,15 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
             _ => None,
         };
         if let Some(loss) = of_loss {
-            found.push((loss == Loss::Softmax, "id.negatives", "id.loss", "id.loss is softmax, over all items"));
-            found.push((loss != Loss::Gbce, "id.calibration", "id.loss", "id.loss is not gbce"));
+            found.push((loss == Loss::Softmax, "id.negatives", &["id.loss"], "id.loss is softmax, over all items"));
+            found.push((loss != Loss::Gbce, "id.calibration", &["id.loss"], "id.loss is not gbce"));
         }
         if let Some(train) = id.train() {
             let never = train.patience > 0 && train.validate_every == 0;
             let why = "id.train.validate_every is 0: nothing is validated";
-            found.push((never, "id.train.patience", "id.train.validate_every", why));
+            found.push((never, "id.train.patience", &["id.train.validate_every"], why));
         }
+        idle.extend(found.drain(..).filter(|(is_idle, ..)| *is_idle).map(of(Some(at))));
     }
-    found.into_iter().filter(|(is_idle, ..)| *is_idle).map(|(_, key, by, why)| Idle { key, by, why }).collect()
+    idle
 }

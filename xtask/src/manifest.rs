@@ -2,7 +2,7 @@
 use crate::recipe::Recipe;
 use crate::text::Text;
 use anyhow::{Context, Result, bail};
-use ra_core::{Dataset, Fingerprinter, fingerprint, fingerprint_file, read_json};
+use ra_core::{Dataset, fingerprint, fingerprint_file, read_json};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,9 @@ pub(crate) struct Manifest {
     imports: Option<String>,
     /// Version of this program.
     version: String,
+    /// Whether the run has begun over a finished one and is not finished again: what the folder reports is of before.
+    #[serde(default)]
+    under_way: bool,
 }
 
 impl Manifest {
@@ -53,6 +56,7 @@ impl Manifest {
             lm: text.map(Text::identity),
             imports: imports(recipe)?,
             version: env!("CARGO_PKG_VERSION").into(),
+            under_way: false,
         })
     }
 
@@ -61,6 +65,15 @@ impl Manifest {
         let found: Self = read_json(file)?;
         let today = Recipe::resolved(&found.recipe).and_then(|recipe| recipe.to_toml());
         Ok(Self { recipe: today.unwrap_or(found.recipe), ..found })
+    }
+
+    /// Whether a finished run has begun anew, or goes on, and is not finished again.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way
+    }
+
+    pub(crate) fn under_way(self, under_way: bool) -> Self {
+        Self { under_way, ..self }
     }
 
     /// The recipe that the run was made by.
@@ -134,11 +147,13 @@ impl Manifest {
 
     /// How the run of `asked` would be made otherwise, keys of the recipe aside.
     fn causes(&self, asked: &Self) -> Vec<&'static str> {
+        // Taken apart, so that no field is forgotten.
+        let Self { name: _, recipe: _, dataset, clock, lm, imports, version, under_way: _ } = self;
         let all = [
-            (self.dataset != asked.dataset || self.clock != asked.clock, "from other data"),
-            (self.lm != asked.lm, "with another language model"),
-            (self.imports != asked.imports, "from other imported files"),
-            (self.version != asked.version, "by another version of this program"),
+            (*dataset != asked.dataset || *clock != asked.clock, "from other data"),
+            (*lm != asked.lm, "with another language model"),
+            (*imports != asked.imports, "from other imported files"),
+            (*version != asked.version, "by another version of this program"),
         ];
         all.into_iter().filter(|(differs, _)| *differs).map(|(_, cause)| cause).collect()
     }
@@ -222,13 +237,8 @@ fn imported(recipe: &Recipe) -> Vec<PathBuf> {
 /// Fingerprint of what the imported files hold.
 fn imports(recipe: &Recipe) -> Result<Option<String>> {
     let files = imported(recipe);
-    let mut hash = Fingerprinter::default();
-    for file in &files {
-        let content = fingerprint_file(file)?.to_string();
-        hash.part(content.len());
-        hash.bytes(content.as_bytes());
-    }
-    Ok((!files.is_empty()).then(|| hash.finish().to_string()))
+    let contents = files.iter().map(|file| Ok(fingerprint_file(file)?.to_string())).collect::<Result<Vec<_>>>()?;
+    Ok((!files.is_empty()).then(|| fingerprint(contents.iter().map(String::as_bytes)).to_string()))
 }
 
 #[cfg(test)]
@@ -244,6 +254,7 @@ mod tests {
             lm: Some("l".into()),
             imports: Some("i".into()),
             version: "1".into(),
+            under_way: false,
         }
     }
 

@@ -30,15 +30,16 @@ pub(crate) fn of_user(dataset: &Dataset, id: &str) -> Result<(u32, Vec<u32>)> {
 }
 
 impl Who {
-    /// The items of a history. Items that are named more than once stay, as repeats of a log do, unless the data set was
-    /// read with `dedupe`; either is added to the `notes`.
-    pub(crate) fn items(&self, dataset: &Dataset, dedupe: bool, notes: &mut Vec<String>) -> Result<Vec<u32>> {
+    /// The number of a user, 0 for nobody of the data set, and their items. Items that are named more than once stay,
+    /// as repeats of a log do, unless the data set was read with `dedupe`; either is added to the `notes`, and so is a
+    /// name that could mean two items.
+    pub(crate) fn history(&self, dataset: &Dataset, dedupe: bool, notes: &mut Vec<String>) -> Result<(u32, Vec<u32>)> {
         let names = Names::of(dataset);
         let mut items = match self {
-            Self::User(id) => of_user(dataset, id)?.1,
-            Self::Items(given) => given.iter().map(|name| names.item(name)).collect::<Result<Vec<_>>>()?,
+            Self::User(id) => return of_user(dataset, id),
+            Self::Items(given) => given.iter().map(|name| names.item(name, notes)).collect::<Result<Vec<_>>>()?,
             Self::Titles(given) => given.iter().map(|title| names.titled(title)).collect::<Result<Vec<_>>>()?,
-            Self::History(text) => names.history(text)?,
+            Self::History(text) => names.history(text, notes)?,
         };
         if items.is_empty() {
             bail!("the history names no item; give titles or ids, oldest first, as --item ID --item \"TITLE\"");
@@ -56,7 +57,7 @@ impl Who {
             seen.clear();
             items.retain(|item| seen.insert(*item));
         }
-        Ok(items)
+        Ok((0, items))
     }
 }
 
@@ -97,13 +98,19 @@ impl<'a> Names<'a> {
         }
     }
 
+    fn by_id(&self, name: &str) -> Option<u32> {
+        self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied()
+    }
+
     /// By id, else by title.
-    fn item(&self, name: &str) -> Result<u32> {
-        let by_id = self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied();
-        match by_id {
-            Some(item) => Ok(item),
-            None => self.by_title(name)?.with_context(|| self.unknown(name)),
+    fn item(&self, name: &str, notes: &mut Vec<String>) -> Result<u32> {
+        let Some(item) = self.by_id(name) else { return self.by_title(name)?.with_context(|| self.unknown(name)) };
+        if self.titles.get(&plain(name)).is_some_and(|titled| titled.iter().any(|other| *other != item)) {
+            notes.push(format!(
+                "{name:?} is the id of one item and the title of another; the id counts, --title takes the title"
+            ));
         }
+        Ok(item)
     }
 
     /// By title alone.
@@ -117,7 +124,7 @@ impl<'a> Names<'a> {
 
     /// Titles or ids between semicolons. A title may hold semicolons itself: of what begins at a place, the longest that is
     /// a title or an id is taken; `\;` never separates.
-    fn history(&self, text: &str) -> Result<Vec<u32>> {
+    fn history(&self, text: &str, notes: &mut Vec<String>) -> Result<Vec<u32>> {
         let parts = split(text);
         let mut items = Vec::new();
         let mut from = 0;
@@ -126,13 +133,18 @@ impl<'a> Names<'a> {
                 from += 1;
                 continue;
             }
-            let known = |name: &str| -> Result<Option<u32>> {
-                Ok(self.by_title(name)?.or_else(|| self.ids.get(name.trim()).copied()))
-            };
+            let known = |name: &str| -> Result<Option<u32>> { Ok(self.by_title(name)?.or_else(|| self.by_id(name))) };
             let longest = (from + 1..=parts.len())
                 .rev()
                 .find_map(|to| known(&parts[from..to].join(";")).map(|found| found.map(|item| (item, to))).transpose());
             let (item, to) = longest.with_context(|| self.unknown(&parts[from]))??;
+            let name = parts[from..to].join(";");
+            if self.by_id(&name).is_some_and(|other| other != item) {
+                let name = name.trim();
+                notes.push(format!(
+                    "{name:?} is the title of one item and the id of another; the title counts, --item takes the id"
+                ));
+            }
             items.push(item);
             from = to;
         }
@@ -196,8 +208,8 @@ mod tests {
             name: "tiny".into(),
             users: text(&["u", "v"]),
             catalog: Catalog::new(
-                text(&["a", "b", "c", "d", "e"]),
-                text(&["Salt; pepper", "Bread", "Twin", "twin ", ""]),
+                text(&["a", "b", "c", "d", "e", "f"]),
+                text(&["Salt; pepper", "Bread", "Twin", "twin ", "", "B"]),
             ),
             train: Sequences::from_rows([vec![1, 2], vec![2]]),
             valid: Sequences::from_rows([vec![3], vec![]]),
@@ -208,7 +220,7 @@ mod tests {
     }
 
     fn items(who: &Who) -> Result<Vec<u32>> {
-        who.items(&dataset(), false, &mut Vec::new())
+        who.history(&dataset(), false, &mut Vec::new()).map(|(_, items)| items)
     }
 
     #[test]
@@ -242,9 +254,18 @@ mod tests {
     fn repeats_count_as_in_a_log_unless_it_was_read_without() {
         let who = Who::Items(vec!["a".into(), "b".into(), "a".into()]);
         let mut notes = Vec::new();
-        assert_eq!(who.items(&dataset(), false, &mut notes).unwrap(), [1, 2, 1]);
-        assert_eq!(who.items(&dataset(), true, &mut notes).unwrap(), [1, 2]);
-        assert!(notes[0].contains("a; every time counts") && notes[1].contains("data.dedupe"), "{notes:?}");
+        assert_eq!(who.history(&dataset(), false, &mut notes).unwrap().1, [1, 2, 1]);
+        assert!(notes[0].contains("\"b\" is the id of one item and the title of another; the id counts"), "{notes:?}");
+        assert!(notes[1].contains("a; every time counts"), "{notes:?}");
+        notes.clear();
+        assert_eq!(who.history(&dataset(), true, &mut notes).unwrap().1, [1, 2]);
+        assert!(notes[1].contains("data.dedupe"), "{notes:?}");
+        notes.clear();
+        assert_eq!(Who::History("b; a".into()).history(&dataset(), false, &mut notes).unwrap().1, [6, 1]);
+        assert!(
+            notes[0].contains("\"b\" is the title of one item and the id of another; the title counts"),
+            "{notes:?}"
+        );
     }
 
     #[test]

@@ -107,10 +107,10 @@ impl Recipe {
         let recipe = Self::from_table(name, table.clone())?;
         let is_usual = {
             let (own, usual) = (recipe.to_table()?, recipe.usual()?);
-            move |key: &str| lookup(&own, key) == lookup(&usual, key)
+            move |key: &str, method| lookup(&own, key, method) == lookup(&usual, key, method)
         };
         // What a resolved recipe writes out is as good as not said.
-        let given = |key: &str| lookup(&table, key).is_some() && !is_usual(key);
+        let given = |key: &str, method| lookup(&table, key, method).is_some() && !is_usual(key, method);
         let (idle, told) = without_effect(&recipe, given, sets);
         refuse(&[recipe.problems(), idle].concat())?;
         told.iter().for_each(|problem| tracing::warn!("{problem}"));
@@ -143,26 +143,25 @@ impl Recipe {
 
     /// What stands in `table`, whether it makes sense or not.
     fn from_table(name: String, mut table: Table) -> Result<Self> {
-        let mut wrong = Vec::new();
-        let of = &mut wrong;
-        let mut data = sub_table(&mut table, "data", of);
-        let mut eval = sub_table(&mut table, "eval", of);
-        let mut device = sub_table(&mut table, "device", of);
+        let wrong = &mut Vec::new();
+        let mut data = sub_table(&mut table, "data", wrong);
+        let mut eval = sub_table(&mut table, "eval", wrong);
+        let mut device = sub_table(&mut table, "device", wrong);
         let mut recipe = Self {
             name,
-            seed: take(&mut table, "seed", "", of).unwrap_or(1),
-            backend: take(&mut device, "backend", "device.", of).unwrap_or_default(),
-            devices: take(&mut device, "count", "device.", of).unwrap_or(1),
-            data_name: take(&mut data, "name", "data.", of).unwrap_or_else(|| "custom".into()),
-            curate: take(&mut data, "curate", "data.", of).unwrap_or_default(),
-            data: section(data, "data", of),
-            ids: take(&mut table, "id", "", of).unwrap_or_default(),
-            lm: take(&mut table, "lm", "", of).unwrap_or_default(),
-            prompt: take(&mut table, "prompt", "", of).unwrap_or_default(),
-            align: take(&mut table, "align", "", of).unwrap_or_default(),
-            train: take(&mut table, "train", "", of).unwrap_or_default(),
-            rows: take(&mut eval, "rows", "eval.", of).unwrap_or_else(|| vec![Row::Id, Row::Text, Row::RaRec]),
-            eval: section(eval, "eval", of),
+            seed: take(&mut table, "seed", "", wrong).unwrap_or(1),
+            backend: take(&mut device, "backend", "device.", wrong).unwrap_or_default(),
+            devices: take(&mut device, "count", "device.", wrong).unwrap_or(1),
+            data_name: take(&mut data, "name", "data.", wrong).unwrap_or_else(|| "custom".into()),
+            curate: take(&mut data, "curate", "data.", wrong).unwrap_or_default(),
+            data: section(data, "data", wrong),
+            ids: take(&mut table, "id", "", wrong).unwrap_or_default(),
+            lm: take(&mut table, "lm", "", wrong).unwrap_or_default(),
+            prompt: take(&mut table, "prompt", "", wrong).unwrap_or_default(),
+            align: take(&mut table, "align", "", wrong).unwrap_or_default(),
+            train: take(&mut table, "train", "", wrong).unwrap_or_default(),
+            rows: take(&mut eval, "rows", "eval.", wrong).unwrap_or_else(|| vec![Row::Id, Row::Text, Row::RaRec]),
+            eval: section(eval, "eval", wrong),
         };
         if recipe.lm.path.is_none() && recipe.lm.name == FETCHED_LM {
             recipe.lm.pooling.get_or_insert(Pooling::First);
@@ -206,7 +205,7 @@ impl Recipe {
                 format!("is {}, it {told}; {} knows only users it was trained on", self.align.cross_fit, id.name());
             found.push(Problem::new("align.cross_fit", told));
         }
-        let aligned = self.rows.iter().filter_map(|row| Plan::of(*row, self)).find(Plan::reads_ids);
+        let aligned = self.rows.iter().filter_map(|row| Plan::of(*row, self)).find(|plan| plan.align.reads_ids());
         if let (Some(id), Some(plan)) = (self.ids.last().filter(|id| id.adds_to_scores()), aligned) {
             let told = format!(
                 "is {} in the last table, whose score is counts beside its vectors, and vectors are all that {} reads: put \

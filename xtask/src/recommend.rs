@@ -1,7 +1,7 @@
 //! `cargo xtask recommend`: what a row of a finished run recommends, with ids, titles and scores.
 use crate::aligned::{self, Plan};
 use crate::folder::RunFolder;
-use crate::named::{Who, of_user};
+use crate::named::Who;
 use crate::recipe::Recipe;
 use crate::run::prepare;
 use crate::terminal::printable;
@@ -33,7 +33,7 @@ struct Source {
     /// As the report has it.
     name: String,
     kind: String,
-    /// NDCG at the smallest K of the report, to choose among rows.
+    /// NDCG at the smallest K of the report, to choose among rows; below all where there is none.
     figure: f64,
     model: Model,
 }
@@ -61,28 +61,23 @@ pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
     }
     let (folder, manifest) = RunFolder::finished(&asked.run)?;
     let recipe = manifest.recipe()?;
-    let sources = sources(&Report::read(&asked.run)?, &recipe);
-    let source = chosen(&sources, asked.row.as_deref()).with_context(|| asked.run.display().to_string())?;
+    let report = Report::read(&asked.run)?;
+    let sources = sources(&report, &recipe);
+    let source = chosen(&sources, &report, asked.row.as_deref()).with_context(|| asked.run.display().to_string())?;
     let aligned_to = recipe.ids.last().context("the run has no ID method")?;
     let config = if let Model::Id(config) = &source.model { config } else { aligned_to };
     refuse_strangers(source, config, &asked.who, &sources)?;
     let dataset = prepare(&recipe, root)?;
     manifest.check(&dataset)?;
     let mut notes = Vec::new();
-    let (user, items) = match &asked.who {
-        Who::User(id) => {
-            let (user, items) = of_user(&dataset, id)?;
-            if source.reads_users() && config.knows_trained_users_only() && dataset.train.row(user as usize).is_empty()
-            {
-                bail!(
-                    "user {id:?} has no training interaction, and {} knows only users it was trained on",
-                    config.name()
-                );
-            }
-            (user, items)
-        }
-        who => (0, who.items(&dataset, recipe.data.dedupe, &mut notes)?),
-    };
+    let (user, items) = asked.who.history(&dataset, recipe.data.dedupe, &mut notes)?;
+    if let Who::User(id) = &asked.who
+        && source.reads_users()
+        && config.knows_trained_users_only()
+        && dataset.train.row(user as usize).is_empty()
+    {
+        bail!("user {id:?} has no training interaction, and {} knows only users it was trained on", config.name());
+    }
 
     let device = open_device(recipe.backend)?;
     let reads_text = config.reads_features() || !matches!(source.model, Model::Id(_));
@@ -143,7 +138,7 @@ fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
     };
     let figure = |row: &ra_eval::Row| {
         let at = |(key, value): (&String, &f64)| Some((key.strip_prefix("ndcg@")?.parse::<usize>().ok()?, *value));
-        row.metrics.iter().filter_map(at).min_by_key(|(k, _)| *k).map_or(f64::NAN, |(_, value)| value)
+        row.metrics.iter().filter_map(at).min_by_key(|(k, _)| *k).map_or(f64::NEG_INFINITY, |(_, value)| value)
     };
     let source = |row: &ra_eval::Row| {
         Some(Source { name: row.name.clone(), kind: row.kind.clone(), figure: figure(row), model: model(row)? })
@@ -152,7 +147,7 @@ fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
 }
 
 /// The row that is asked for by kind or name; without, RA-Rec, else the one that evaluated best.
-fn chosen<'a>(sources: &'a [Source], asked: Option<&str>) -> Result<&'a Source> {
+fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Result<&'a Source> {
     let names = |of: &[&Source]| of.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join("; ");
     let all: Vec<&Source> = sources.iter().collect();
     let Some(asked) = asked else {
@@ -161,9 +156,14 @@ fn chosen<'a>(sources: &'a [Source], asked: Option<&str>) -> Result<&'a Source> 
         return found
             .context("the report has no row to recommend from; run a recipe with eval.rows = [\"id\"] at least");
     };
+    // What `eval.rows` calls probes are rows of the kind probe.
+    let kind = if asked == "probes" { "probe" } else { asked };
     let meant: Vec<&Source> = all.iter().filter(|s| s.kind == asked || s.name == asked).copied().collect();
     match meant[..] {
         [source] => Ok(source),
+        [] if report.rows.iter().any(|row| row.kind == kind || row.name == kind) => {
+            bail!("--row {asked:?}: is in the report, but its model is not kept; there are {}", names(&all))
+        }
         [] => bail!("--row {asked:?}: no row of that kind or name recommends; there are {}", names(&all)),
         _ => bail!("--row {asked:?}: this may be {}; say which by its name", names(&meant)),
     }

@@ -10,6 +10,11 @@ use std::path::{Path, PathBuf};
 /// What each file of a comparison says of itself, so that a later one may take its place.
 const OURS: &str = "made by ra-rec report";
 
+/// The end of a page that is one.
+fn comment() -> String {
+    format!("\n<!-- {OURS} -->\n")
+}
+
 /// Puts runs into one table, on the terminal and as `comparison.html`, `.md` and `.json` in `out`, or beside the first run.
 /// Runs of other protocols are refused unless they are `mixed` on purpose. Rows are compared user by user, [`between`].
 pub(crate) fn compare(runs: &[PathBuf], mixed: bool, to: Option<&str>, out: Option<&Path>) -> Result<()> {
@@ -26,10 +31,9 @@ pub(crate) fn compare(runs: &[PathBuf], mixed: bool, to: Option<&str>, out: Opti
     files.iter().try_for_each(|file| check_ours(file))?;
     let markdown = comparison.markdown();
     say!("{markdown}");
-    let comment = format!("\n<!-- {OURS} -->\n");
     let mut json: serde_json::Map<String, Value> = serde_json::from_str(&comparison.json()?)?;
     json.insert("made_by".into(), OURS.into());
-    let texts = [markdown + &comment, comparison.html() + &comment, serde_json::to_string_pretty(&json)?];
+    let texts = [markdown + &comment(), comparison.html() + &comment(), serde_json::to_string_pretty(&json)?];
     for (file, text) in files.iter().zip(texts) {
         ra_core::write_atomic(file, text.as_bytes())?;
         say!("{}", file.display());
@@ -43,8 +47,11 @@ fn check_ours(file: &Path) -> Result<()> {
     if file.symlink_metadata().is_err() {
         return Ok(());
     }
-    let ours = file.is_file() && String::from_utf8_lossy(&ra_core::read_bytes(file)?).contains(OURS);
-    if !ours {
+    let is_ours = |bytes: Vec<u8>| match file.extension().is_some_and(|ending| ending == "json") {
+        true => serde_json::from_slice::<Value>(&bytes).is_ok_and(|json| json["made_by"] == OURS),
+        false => bytes.trim_ascii_end().ends_with(comment().trim_end().as_bytes()),
+    };
+    if !file.is_file() || !is_ours(ra_core::read_bytes(file)?) {
         bail!(
             "{}: is there already and is no comparison of ours; move it away, or name a folder by --out",
             file.display()

@@ -7,7 +7,7 @@ use crate::print::print_table;
 use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
 use crate::text::Text;
-use crate::{fetch, machine, suite};
+use crate::{fetch, lock, machine, suite};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{Backend, Dataset, Device, LedgerRow, Recommender, Silent, open_devices, trainable_params};
@@ -86,14 +86,15 @@ pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
     let mut recipe = Recipe::load(&args.recipe, &args.sets, root)?;
     recipe.backend = args.backend.unwrap_or(recipe.backend);
     let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
+    // Whatever can be refused is refused before anything long is read, and before an earlier run is touched.
     ra_core::refuse_inputs_within(&out, &inputs(&recipe))?;
+    lock::check(&out, folder::KIND)?;
     let devices = open_devices(recipe.backend, recipe.devices)?;
     let device = devices[0].clone();
     let prepared = read(&recipe, root)?;
     let (audit, first_seen) = (audit(&prepared), prepared.first_seen());
     let dataset = prepared.dataset;
     say!("{}", ra_data::describe(&dataset));
-    // Whatever can be refused is refused before an earlier run is touched.
     check_support(&recipe, &dataset)?;
     warn_of_full_users(&dataset);
     recipe.oddities().iter().for_each(|problem| tracing::warn!("{problem}"));
@@ -202,8 +203,8 @@ fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
             id.name()
         );
     }
-    let reads = |row: &&Row| !matches!(row, Row::Id | Row::IdDirect);
-    if recipe.rows.iter().any(|row| reads(&row)) || recipe.ids.iter().any(IdConfig::reads_features) {
+    let reads_titles = |row: &Row| !matches!(row, Row::Id | Row::IdDirect);
+    if recipe.rows.iter().any(reads_titles) || recipe.ids.iter().any(IdConfig::reads_features) {
         let titled = dataset.catalog.titles().iter().filter(|title| !title.trim().is_empty()).count();
         if titled == 0 {
             bail!(
@@ -364,6 +365,7 @@ impl Run {
             audit: std::mem::take(&mut self.audit),
         };
         report.write(self.folder.path())?;
+        self.folder.finish()?;
         print_table(&report);
         say!("\nreport: {}", self.folder.file("report.html").display());
         Ok(())

@@ -14,14 +14,14 @@ pub(crate) fn read(recipe: impl AsRef<Path>, root: &Path) -> Result<(PathBuf, Ta
     let at = || format!("recipe {}", path.display());
     let bytes = std::fs::read(&path).with_context(at)?;
     let mut table: Table = decoded(&bytes).and_then(parsed).with_context(at)?;
-    quote(&mut table, "");
+    quote(&mut table, "").with_context(at)?;
     Ok((path, table))
 }
 
 /// The tables of a recipe; a path of Windows in double quotes is told how to be written.
 fn parsed(text: &str) -> Result<Table> {
     text.parse().map_err(|error: toml::de::Error| {
-        let told = one_line(&error);
+        let told = words(&error);
         let is_escape = ["escape", "unicode value"].iter().any(|word| told.contains(word));
         let hint = if is_escape && told.contains('\\') {
             "; within double quotes \\ begins an escape: write a path in single quotes, or with /"
@@ -133,29 +133,30 @@ fn value(path: &str, text: &str) -> Result<Value> {
         return Ok(Value::String(text.into()));
     }
     // Lists and tables have their keys below.
-    match &mut value {
-        Value::Table(table) => quote(table, path),
-        Value::Array(list) => list.iter_mut().for_each(|value| quote_one(value, path)),
-        _ => {}
-    }
+    quote_one(&mut value, path).with_context(|| format!("--set {path}"))?;
     Ok(value)
 }
 
-/// Makes numbers and dates texts where a key takes nothing else: a column named `1`, a file named `2024`.
-pub(crate) fn quote(table: &mut Table, within: &str) {
-    for (key, value) in table.iter_mut() {
+/// Makes whole numbers and dates texts where a key takes nothing else: a column named `1`, a file named `2024`.
+///
+/// # Errors
+/// Names a key that has a decimal number: how it was written, 1.10 or 1.1, is not known any more.
+fn quote(table: &mut Table, within: &str) -> Result<()> {
+    table.iter_mut().try_for_each(|(key, value)| {
         let path = if within.is_empty() { key.clone() } else { format!("{within}.{key}") };
-        quote_one(value, &path);
-    }
+        quote_one(value, &path)
+    })
 }
 
-fn quote_one(value: &mut Value, path: &str) {
+fn quote_one(value: &mut Value, path: &str) -> Result<()> {
     match value {
-        Value::Table(table) => quote(table, path),
-        Value::Array(list) => list.iter_mut().for_each(|value| quote_one(value, path)),
+        Value::Table(table) => return quote(table, path),
+        Value::Array(list) => return list.iter_mut().try_for_each(|value| quote_one(value, path)),
+        Value::Float(number) if takes_text(path) => bail!("{path} is the number {number}: put quotes round it"),
         bare if is_bare(bare) && takes_text(path) => *bare = Value::String(bare.to_string()),
         _ => {}
     }
+    Ok(())
 }
 
 fn is_bare(value: &Value) -> bool {
@@ -166,16 +167,18 @@ fn is_bare(value: &Value) -> bool {
 fn takes_text(path: &str) -> bool {
     let own = path.strip_prefix("data.").unwrap_or(path);
     let files = ["interactions", "items", "test", "id.items", "id.users", "id.item_ids", "id.user_ids"];
+    let tensors = ["id.items_tensor", "id.users_tensor"];
     let words = ["name", "lm.name", "lm.path", "prompt.user", "prompt.item"];
-    own.starts_with("columns.") || files.contains(&own) || words.contains(&own)
+    own.starts_with("columns.") || files.contains(&own) || tensors.contains(&own) || words.contains(&own)
 }
 
-/// The value of a key such as `id.train.lr`; of a list of tables the last one counts, as for [`apply`].
-pub(crate) fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+/// The value of a key such as `id.train.lr`; of a list of tables that of the one at `place`, or of the last one, as for
+/// [`apply`].
+pub(crate) fn lookup<'a>(table: &'a Table, key: &str, place: Option<usize>) -> Option<&'a Value> {
     let Some((first, rest)) = key.split_once('.') else { return table.get(key) };
     match table.get(first)? {
-        Value::Table(inner) => lookup(inner, rest),
-        Value::Array(list) => lookup(list.last()?.as_table()?, rest),
+        Value::Table(inner) => lookup(inner, rest, place),
+        Value::Array(list) => lookup(list.get(place.unwrap_or(list.len().checked_sub(1)?))?.as_table()?, rest, place),
         _ => None,
     }
 }
@@ -222,6 +225,10 @@ fn faults<T: DeserializeOwned>(value: &Value, path: &str, error: &toml::de::Erro
         }
         // Methods: a list of tables, each read by itself.
         Value::Array(list) => {
+            let unknown: Vec<String> = list.iter().filter_map(|one| unknown_kind::<T>(one, path)).collect();
+            if !unknown.is_empty() {
+                return unknown;
+            }
             let keys = list.iter().filter_map(Value::as_table).flat_map(alone);
             let one = |one| Value::Array(vec![Value::Table(one)]);
             keys.filter_map(|(key, table)| fault::<T>(one(table), path, &key)).collect()
@@ -235,6 +242,12 @@ fn fault<T: DeserializeOwned>(value: Value, path: &str, key: &str) -> Option<Str
     let error = value.try_into::<T>().err()?;
     let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     Some(format!("{path}: {}", message(&error)))
+}
+
+/// What is wrong with the kind of a method: then nothing can be said of its other keys.
+fn unknown_kind<T: DeserializeOwned>(method: &Value, path: &str) -> Option<String> {
+    let kind = Table::from_iter([("kind".to_owned(), method.get("kind")?.clone())]);
+    fault::<T>(Value::Array(vec![Value::Table(kind)]), path, "kind").filter(|told| !told.contains("missing field"))
 }
 
 /// Each key of a table, those of tables within it too, as a table that holds no other; but `kind`, which says what keys
@@ -289,11 +302,6 @@ fn message(error: &toml::de::Error) -> String {
     message
 }
 
-/// An error of the TOML reader in one line.
-pub(crate) fn one_line(error: &toml::de::Error) -> String {
-    words(error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,6 +333,7 @@ mod tests {
             ("columns.time=1e3", text("1e3")),
             ("data.name=2014-05-01", text("2014-05-01")),
             ("lm.path=2024", text("2024")),
+            ("id.items_tensor=0", text("0")),
             ("prompt.user=", text("")),
             ("columns.user=who", text("who")),
             ("columns.user='1'", text("1")),
@@ -338,8 +347,16 @@ mod tests {
         ] {
             assert_eq!(set(given).unwrap(), means, "{given}");
         }
-        for wrong in ["train.lr", "=3", ".lr=3", "train..lr=3", "eval.ks=[18446744073709551615]", "eval.ks=[1", "a='b"]
-        {
+        for wrong in [
+            "train.lr",
+            "=3",
+            ".lr=3",
+            "train..lr=3",
+            "eval.ks=[18446744073709551615]",
+            "eval.ks=[1",
+            "a='b",
+            "columns.title=[1.10]",
+        ] {
             let told = format!("{:#}", set(wrong).unwrap_err());
             assert!(told.contains("--set") && !told.contains('\n'), "{wrong}: {told}");
         }

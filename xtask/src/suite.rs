@@ -1,11 +1,12 @@
 //! `cargo xtask run` of a suite: a recipe that names other recipes, or one recipe in several settings.
 use crate::folder::Earlier;
-use crate::lock::{holds_files, lock};
+use crate::lock::take;
 use crate::run::{self, RunArgs, run_one};
 use crate::settings;
 use crate::shared::{ID_MODELS, KIND};
+use crate::terminal::words;
 use anyhow::{Context, Result, bail};
-use ra_core::{MARKER, OutputFolder, read_json, write_atomic, write_json};
+use ra_core::{read_json, write_atomic, write_json};
 use ra_eval::{Experiment, Published, Report};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -74,7 +75,7 @@ impl Suite {
         if !["suite", "axis", "recipe"].iter().any(|key| table.contains_key(*key)) {
             return Ok(None);
         }
-        let suite: Self = table.try_into().map_err(|e| anyhow::anyhow!("a suite: {}", settings::one_line(&e)))?;
+        let suite: Self = table.try_into().map_err(|e| anyhow::anyhow!("a suite: {}", words(&e)))?;
         match (&suite.suite, &suite.recipe) {
             (Some(_), None) if suite.axis.is_empty() && suite.set.is_empty() && suite.published.is_none() => {}
             (None, Some(_)) if !suite.axis.is_empty() && suite.axis.iter().all(|axis| !axis.values.is_empty()) => {}
@@ -213,21 +214,22 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Takes the folder `out` for the suite of `plan`, and tells how far it is. An earlier suite there goes on, or begins anew
-/// where it is the same one: its ID methods go, and its runs are made again one after another.
+/// Takes the folder `out` for the suite of `plan`, and tells how far it is. An earlier suite there goes on, or begins
+/// anew where it is the same one: its ID methods go, and its runs are made again one after another. A run that is done
+/// counts where its recipe and settings are the same.
 fn begin(out: &Path, plan: Plan, earlier: Earlier) -> Result<(Plan, File)> {
-    if !OutputFolder::open(out, KIND)?.is_ours() && holds_files(out) {
-        bail!("{}: holds files but no suite (there is no {MARKER}); name an empty folder by --out", out.display());
-    }
-    let lock = lock(out)?;
-    let mut files = OutputFolder::open(out, KIND)?;
+    let (mut files, lock) = take(out, KIND)?;
     let found: Option<Plan> = match files.owns(PLAN) && out.join(PLAN).exists() {
         true if earlier != Earlier::Replaced => Some(read_json(&out.join(PLAN))?),
         _ => None,
     };
     files.sweep()?;
     let plan = match found {
-        Some(found) if earlier == Earlier::Resumed => Plan { done: found.done, ..plan },
+        Some(found) if earlier == Earlier::Resumed && found.name == plan.name => {
+            let is_same = |folder: &String| plan.runs.iter().any(|run| run.0 == *folder && found.runs.contains(run));
+            let done = found.done.iter().filter(|folder| is_same(folder)).cloned().collect();
+            Plan { done, ..plan }
+        }
         Some(found) if found.name != plan.name || found.runs != plan.runs => bail!(
             "{}: holds the suite {:?}, and this is {:?} with other runs or settings; name another folder by --out, or \
              replace it by --force",

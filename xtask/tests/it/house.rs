@@ -107,7 +107,7 @@ fn unsafe_code_is_allowed_in_one_file() {
 }
 
 /// What a library leaves to its callers: where tensors live, what is printed, what the environment says.
-const CALLERS: [&str; 10] = [
+const CALLERS: [&str; 12] = [
     "Device::default(",
     "Device::flex(",
     "Device::wgpu(",
@@ -118,6 +118,8 @@ const CALLERS: [&str; 10] = [
     "eprintln!(",
     "eprint!(",
     "dbg!(",
+    "io::stdout",
+    "io::stderr",
 ];
 
 /// Which of [`CALLERS`] the code of a library has, without its tests, comments and documentation.
@@ -142,9 +144,12 @@ fn libraries_neither_print_nor_pick_a_device_nor_read_the_environment() {
         }
         libraries += 1;
         let opens = devices.iter().any(|part| name.contains(part));
-        let found = offences(&text).into_iter().filter(|word| !opens || *word != "Device::flex(");
+        // What a contract skips is told past the test harness.
+        let tells = name.ends_with("ra-core/src/contract.rs");
+        let found = offences(&text).into_iter().filter(|word| !tells || *word != "io::stderr");
+        let found = found.filter(|word| !opens || *word != "Device::flex(");
         let found: Vec<&str> =
-            found.filter(|word| !name.ends_with("device.rs") || !word.starts_with("Device::")).collect();
+            found.filter(|word| !name.ends_with("ra-core/src/device.rs") || !word.starts_with("Device::")).collect();
         assert!(found.is_empty(), "{name} has {found:?}: the caller's business");
     }
     assert!(libraries > 40, "the sources are where they should be");

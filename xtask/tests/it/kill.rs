@@ -130,7 +130,7 @@ fn tear_cache(cache: &Path, bytes: u64) {
 }
 
 #[test]
-fn an_export_killed_at_any_point_ends_as_if_it_had_not_been() {
+fn an_export_killed_at_ten_points_ends_as_if_it_had_not_been() {
     let root = Root::new();
     let row = |at: usize| format!("u{}\ti{}\t{}\n", at % 1500, ra_core::splitmix64(at as u64) % 700, at / 1500);
     root.write("long.tsv", &("user\titem\tpos\n".to_owned() + &(0..90_000).map(row).collect::<String>()));

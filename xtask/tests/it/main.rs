@@ -11,6 +11,7 @@ mod house;
 mod kill;
 mod safety;
 mod strangers_front;
+mod strangers_recommend;
 mod strangers_run;
 
 /// Cargo runs a test in its package's folder; a path from compile time may be another clone's that shares the target folder.

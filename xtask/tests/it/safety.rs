@@ -22,7 +22,8 @@ fn a_second_run_in_a_folder_is_refused_and_a_dead_one_is_not_in_the_way() {
     std::fs::write(root.path("busy/.ra-rec.lock"), "4711").unwrap();
     let owner = File::open(root.path("busy/.ra-rec.lock")).unwrap();
     owner.lock().unwrap();
-    let refused = run(&root, "busy", "1");
+    // Before a log is read, which may take long.
+    let refused = run_with(&root, "busy", "1", &["--set", "data.interactions=nowhere.tsv"]);
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && error.contains("process 4711") && error.contains("--out"), "{error}");
     let files: Vec<_> = std::fs::read_dir(root.path("busy")).unwrap().map(|e| e.unwrap().file_name()).collect();

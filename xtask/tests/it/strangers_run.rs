@@ -51,10 +51,12 @@ fn a_folder_of_somebody_else_is_refused_and_stays_as_it_is() {
             assert!(snapshot(&root.path("")) == before, "{out} {how:?}");
         }
     }
+    let error = root.error(&run("q", &["--set", "data.interactions=nowhere.tsv"]));
+    assert!(error.contains("holds files but no run"), "before a long log is read: {error}");
     // A suite and a comparison.
     root.write("xtask/recipes/pair.toml", "recipe = 'tiny'\n[[axis]]\nname = 'x'\nvalues = [{ name = 'one' }]");
     root.ok(&run("a", &[]));
-    root.write("comparison.md", "mine");
+    root.write("comparison.md", "made by ra-rec report, so I read\n<!-- made by ra-rec report --> is its end");
     let before = snapshot(&root.path(""));
     for (args, told) in [
         (&["run", "pair", "--out", "q"][..], "holds files but no suite"),
@@ -125,6 +127,24 @@ fn a_run_of_another_recipe_seed_or_data_is_replaced_by_force_alone() {
     }
     root.ok(&run("a", &["--set", "seed=5", "--force"]));
     assert_eq!(root.report("a")["seed"], 5);
+    // A finished run that is being made longer is one that was finished.
+    let longer = ["--set", "seed=5", "--set", "id.train.epochs=9", "--resume"];
+    let mut killed = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
+    killed.args(run("a", &longer)).current_dir(root.path("")).env("RA_REC_ROOT", root.path(""));
+    assert!(!killed.env("RA_REC_STOP_AT", "renamed recipe.toml").output().unwrap().status.success());
+    assert_eq!(root.report("a")["seed"], 5, "its report is still there");
+    assert!(root.error(&run("a", &[])).contains("holds a finished run"));
+    assert!(root.error(&["recommend", "--run", "a", "--user", "u1"]).contains("--resume"));
+    root.ok(&run("a", &longer));
+    root.ok(&["recommend", "--run", "a", "--user", "u1"]);
+    // One that is made again keeps what it tells until it tells it anew.
+    let again = ["--set", "seed=5", "--set", "id.train.epochs=9"];
+    let mut killed = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
+    killed.args(run("a", &again)).current_dir(root.path("")).env("RA_REC_ROOT", root.path(""));
+    assert!(!killed.env("RA_REC_STOP_AT", "renamed recipe.toml").output().unwrap().status.success());
+    assert_eq!(root.report("a")["seed"], 5);
+    assert!(root.path("a/metrics").read_dir().unwrap().count() > 1 && !root.path("a/checkpoints").exists());
+    root.ok(&run("a", &[&again[..], &["--resume"]].concat()));
     // A run that was cut off gives way to another one, which is told.
     std::fs::remove_file(root.path("a/report.json")).unwrap();
     assert!(root.warned(&run("a", &["--set", "seed=6"])).contains("seed is 5 there and 6 here"));
@@ -181,6 +201,9 @@ fn a_suite_keeps_to_its_own_files() {
     // Going on, it is the run that is another one.
     assert!(root.error(&["run", "pair", "--out", "p", "--resume"]).contains("seed is 2 there and 7 here"));
     assert_eq!(std::fs::read(root.path("p/2/report.json")).unwrap(), kept);
+    root.write("xtask/recipes/other.toml", &pair("7"));
+    let error = root.error(&["run", "other", "--out", "p", "--resume"]);
+    assert!(error.contains("p: holds the suite \"pair\", and this is \"other\""), "{error}");
     root.ok(&["run", "pair", "--out", "p", "--force"]);
     assert_eq!(root.report("p/2")["seed"], 7);
     for name in theirs {
