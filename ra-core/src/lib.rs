@@ -49,6 +49,7 @@ mod random;
 mod recommend;
 mod replicas;
 mod state;
+mod text;
 
 pub use align::{Aligner, Prefix};
 pub use burn::tensor::Device;
@@ -76,3 +77,4 @@ pub use progress::{POINTS, Progress, Silent, point};
 pub use protocol::{Protocol, Rules, SELECTION};
 pub use random::{SplitMix, dropout_mask, normal, normal_numbers, rng, splitmix64, uniform, xavier_normal};
 pub use recommend::{History, IdTable, Recommender, scores};
+pub use text::{BYTE_ORDER_MARK, other_encoding, read_text};

@@ -306,10 +306,7 @@ mod tests {
         let [q, k, v] = [q, k, v].map(|x: Tensor<3>| x.cast(DType::F64));
         let double = attend(q, k, v, bias, 2, true);
         assert_eq!((double.dtype(), double.device()), (DType::F64, device));
-        double
-            .into_data()
-            .convert_dtype(DType::F32)
-            .assert_approx_eq(&single, tolerance);
+        double.into_data().convert_dtype(DType::F32).assert_approx_eq(&single, tolerance);
     }
 
     #[test]
