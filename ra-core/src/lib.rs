@@ -52,7 +52,7 @@ mod state;
 mod text;
 
 pub use align::{Aligner, Prefix};
-pub use burn::tensor::Device;
+pub use burn::tensor::{Device, Tensor};
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
 pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Sample, Sequences};
 pub use device::{Backend, device_name, in_host_memory, open_device, open_devices};
