@@ -89,6 +89,9 @@ mod tests {
         fn dim(&self) -> usize {
             1
         }
+        fn interests(&self) -> usize {
+            1
+        }
         fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
             self.next(histories.len())
         }

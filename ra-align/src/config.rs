@@ -5,6 +5,12 @@ use burn::tensor::Device;
 use ra_core::{FitConfig, LanguageModel, LmSpec, Problem};
 use serde::{Deserialize, Serialize};
 
+/// The most rows that carry an ID, or an instruction, in a layer: all texts pay for each.
+const MOST_ROWS: usize = 1 << 8;
+
+/// The highest rank of a map: no wider map is of a lower rank than itself.
+const HIGHEST_RANK: usize = 1 << 16;
+
 /// The loss that ties a layer's prefix to its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -159,8 +165,16 @@ impl AlignConfig {
         let tuned_texts = "changes the texts that loss aligns to: set loss to \"none\"";
         let found = [
             problem(self.n_tok == 0, "n_tok", no_rows),
+            Problem::if_above("n_tok", self.n_tok, MOST_ROWS),
+            Problem::if_above("n_ctx", self.n_ctx, MOST_ROWS),
             problem(self.cross_fit == 1, "cross_fit", "is 1: with one fold nothing is left to train on; 0 is off"),
             problem(self.tune == Tuning::Lora(0), "tune", "has rank 0, it must be 1 or above"),
+            match (self.tune, self.projection) {
+                (Tuning::Lora(rank), _) if rank > HIGHEST_RANK => Some(("tune", rank)),
+                (_, ProjectionKind::LowRank(rank)) if rank > HIGHEST_RANK => Some(("projection", rank)),
+                _ => None,
+            }
+            .map(|(key, rank)| Problem::new(key, format!("has rank {rank}, it must be at most {HIGHEST_RANK}"))),
             problem(self.tune != Tuning::None && self.loss != AlignLoss::None, "tune", tuned_texts),
             problem(self.projection == ProjectionKind::LowRank(0), "projection", "has rank 0, it must be 1 or above"),
             problem(

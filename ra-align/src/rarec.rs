@@ -57,6 +57,9 @@ impl<L: LanguageModel> Recommender for TextTower<L> {
     fn dim(&self) -> usize {
         self.lm.spec().width
     }
+    fn interests(&self) -> usize {
+        1
+    }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         self.close(self.cache.encode(&self.lm, &self.user_texts(histories), None))
     }

@@ -87,8 +87,8 @@ pub type Validate<'a> = Option<Metric<'a>>;
 /// Trains the towers and returns them, on the plain device, as they were at the best validation.
 ///
 /// # Errors
-/// As [`ra_core::fit`], [`with_id_score`] for `align.id_residual`, and [`ra_core::Error::Missing`] for an ID method with
-/// [`Recommender::additions`]: its vectors are what is left of it.
+/// As [`ra_core::fit`], [`AlignConfig::check`], [`with_id_score`] for `align.id_residual`, and
+/// [`ra_core::Error::Missing`] for an ID method with [`Recommender::additions`]: its vectors are what is left of it.
 ///
 /// # Panics
 /// When there are no samples, or one points outside the data set.
@@ -98,7 +98,7 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     progress: &dyn Progress,
 ) -> Result<(Towers<Layerwise>, IdScale, Curve)> {
     assert!(!job.samples.is_empty(), "alignment needs samples");
-    // Before anything is read.
+    job.align.check(&job.text.lm.spec()).map_err(ra_core::Error::Settings)?;
     if job.align.id_residual {
         needed(validate, crate::id_score::REMEDY)?;
     }

@@ -1,7 +1,6 @@
 //! A split data set with dense ids, and the protocol under which it is evaluated.
 use crate::{Fingerprint, Fingerprinter};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 
 /// The item id that stands for "no item".
 pub const PADDING: u32 = 0;
@@ -127,15 +126,6 @@ impl Catalog {
     /// All titles in the order of dense ids.
     pub fn titles(&self) -> &[String] {
         &self.titles
-    }
-
-    /// The dense ids by title, lower case and trimmed; of duplicate titles the first.
-    pub fn by_title(&self) -> HashMap<String, u32> {
-        let mut map = HashMap::with_capacity(self.len());
-        for (title, item) in self.titles.iter().zip(1u32..) {
-            map.entry(title.trim().to_lowercase()).or_insert(item);
-        }
-        map
     }
 }
 
@@ -300,7 +290,6 @@ mod tests {
         assert_eq!(data.sample(samples[1], 1), (&[2][..], 3));
         assert_eq!(data.sample(samples[1], 9), (&[1, 2][..], 3));
         assert_eq!(data.popularity(), vec![0, 1, 2, 1]);
-        assert_eq!(data.catalog.by_title()["a"], 1);
         assert_eq!((data.catalog.name(1), data.catalog.name(2)), ("A", "b"), "the id where there is no title");
     }
 

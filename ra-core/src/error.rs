@@ -80,6 +80,9 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// Settings that cannot work.
+    #[error("{0}")]
+    Settings(String),
     /// A stage takes more memory than there is.
     #[error("{stage}: takes {needed} MiB at least, {available} MiB are free; {remedy}")]
     Memory {

@@ -49,9 +49,10 @@ mod random;
 mod recommend;
 mod replicas;
 mod state;
+mod text;
 
 pub use align::{Aligner, Prefix};
-pub use burn::tensor::Device;
+pub use burn::tensor::{Device, Tensor};
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
 pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Sample, Sequences};
 pub use device::{Backend, device_name, in_host_memory, open_device, open_devices};
@@ -76,3 +77,4 @@ pub use progress::{POINTS, Progress, Silent, point};
 pub use protocol::{Protocol, Rules, SELECTION};
 pub use random::{SplitMix, dropout_mask, normal, normal_numbers, rng, splitmix64, uniform, xavier_normal};
 pub use recommend::{History, IdTable, Recommender, scores};
+pub use text::{BYTE_ORDER_MARK, other_encoding, read_text};

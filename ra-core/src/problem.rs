@@ -53,13 +53,17 @@ impl Problem {
         (value < least).then(|| Self::new(key, format!("is {value}, it must be at least {least}")))
     }
 
-    /// A count that must be at least 1 and at most so large.
-    pub fn unless_within(key: &str, value: usize, most: usize) -> Option<Self> {
-        let above = || Self::new(key, format!("is {value}, it must be at most {most}"));
-        Self::if_below(key, value, 1).or_else(|| (value > most).then(above))
+    /// A count that must be at most so large.
+    pub fn if_above(key: &str, value: usize, most: usize) -> Option<Self> {
+        (value > most).then(|| Self::new(key, format!("is {value}, it must be at most {most}")))
     }
 
-    /// All of `problems` in one line, as the error that they are.
+    /// A count that must be at least 1 and at most so large.
+    pub fn unless_within(key: &str, value: usize, most: usize) -> Option<Self> {
+        Self::if_below(key, value, 1).or_else(|| Self::if_above(key, value, most))
+    }
+
+    /// Fails with all problems in one line.
     ///
     /// # Errors
     /// When there is any.

@@ -14,7 +14,7 @@ pub trait Progress: Sync {
 pub const POINTS: &str = "ra_core::point";
 
 /// Says that the process stands at a point that has a name, such as `rename report.json`. Tests of what a kill does stop the
-/// process there; whoever does not listen to [`POINTS`] pays for a look at a number.
+/// process there; whoever does not listen to [`POINTS`] pays for one comparison.
 pub fn point(name: std::fmt::Arguments<'_>) {
     tracing::trace!(target: POINTS, "{name}");
 }

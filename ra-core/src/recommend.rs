@@ -19,10 +19,9 @@ pub trait Recommender: Debug + Send + Sync {
     /// Width of both kinds of vectors.
     fn dim(&self) -> usize;
 
-    /// Vectors a user: 1, or the interests of a method such as ComiRec.
-    fn interests(&self) -> usize {
-        1
-    }
+    /// Vectors a user: 1, or the interests of a method such as ComiRec. There is no default, as for
+    /// [`additions`](Self::additions).
+    fn interests(&self) -> usize;
 
     /// `[histories * interests, dim]`, the vectors of a history one after another; on the plain device, without
     /// gradients or dropout.
@@ -55,12 +54,12 @@ macro_rules! forward_recommender {
         }
     };
     (@users $this:ident, $inner:expr) => {
-        fn users(&$this, histories: &[$crate::History<'_>]) -> ::burn::tensor::Tensor<2> {
+        fn users(&$this, histories: &[$crate::History<'_>]) -> $crate::Tensor<2> {
             $crate::Recommender::users(&$inner, histories)
         }
     };
     (@items $this:ident, $inner:expr) => {
-        fn items(&$this, items: &[u32]) -> ::burn::tensor::Tensor<2> {
+        fn items(&$this, items: &[u32]) -> $crate::Tensor<2> {
             $crate::Recommender::items(&$inner, items)
         }
     };
@@ -79,14 +78,25 @@ impl<T: Recommender + ?Sized> Recommender for &T {
     forward_recommender!(self => **self; dim, interests, users, items, additions);
 }
 
-/// The scores of one history, as the model itself has them: the best of its vectors' products, and what it adds.
-/// `vectors` are those of items, `[items + 1, dim]`, in the order of their ids from 0, which is padding.
-pub fn scores<R: Recommender + ?Sized>(model: &R, history: &History<'_>, vectors: &Tensor<2>) -> Vec<f32> {
-    // [interests, items + 1]
-    let products = model.users(std::slice::from_ref(history)).matmul(vectors.clone().transpose());
-    let mut scores: Vec<f32> = products.max_dim(0).into_data().iter::<f32>().collect();
-    model.additions(history).into_iter().for_each(|(item, more)| scores[item as usize] += more);
-    scores
+/// The scores of histories as the model itself has them, `[histories, items + 1]`: the best of the products of a
+/// history's vectors, and what the model adds. `vectors` are those of items, `[items + 1, dim]`, in the order of their
+/// ids from 0, which is padding.
+pub fn scores<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], vectors: &Tensor<2>) -> Tensor<2> {
+    let (rows, columns) = (histories.len(), vectors.dims()[0]);
+    let products = model.users(histories).matmul(vectors.clone().transpose());
+    let scores = products.reshape([rows, model.interests(), columns]).max_dim(1).squeeze_dim::<2>(1);
+    let mut more = Vec::new();
+    for (row, history) in histories.iter().enumerate() {
+        for (item, own) in model.additions(history) {
+            more.resize(rows * columns, 0.0f32);
+            more[row * columns + item as usize] += own;
+        }
+    }
+    if more.is_empty() {
+        return scores;
+    }
+    let more = Tensor::from_data(TensorData::new(more, [rows, columns]), &scores.device());
+    scores + more
 }
 
 /// A method that leaves its training as two tables, such as matrix factorization.
@@ -117,6 +127,9 @@ fn select(table: &Tensor<2>, rows: impl Iterator<Item = u32>) -> Tensor<2> {
 impl Recommender for IdTable {
     fn dim(&self) -> usize {
         self.items.dims()[1]
+    }
+    fn interests(&self) -> usize {
+        1
     }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         select(&self.users, histories.iter().map(|h| h.user))

@@ -44,14 +44,6 @@ const FOREIGN: [(&[u8], &str); 20] = [
     (b"{\\rtf", "a text processor's document; save it as plain text"),
 ];
 
-const UTF_16: &str = "UTF-16 text; save it as UTF-8 (`iconv -f UTF-16 -t UTF-8 OLD > NEW`)";
-const UTF_16_LITTLE: &str = "UTF-16 text (little endian); save it as UTF-8 (`iconv -f UTF-16LE -t UTF-8 OLD > NEW`)";
-const UTF_16_BIG: &str = "UTF-16 text (big endian); save it as UTF-8 (`iconv -f UTF-16BE -t UTF-8 OLD > NEW`)";
-const UTF_32: &str = "UTF-32 text; save it as UTF-8 (`iconv -f UTF-32 -t UTF-8 OLD > NEW`)";
-
-/// The mark that some programs put before UTF-8 text.
-pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// What a file is that begins with `head`, of which [`NEEDED`] bytes are enough.
 pub(crate) fn content(head: &[u8]) -> Content {
     match head {
@@ -73,11 +65,6 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
     if head.get(257..262) == Some(b"ustar") {
         return Some("a tar archive; unpack it");
     }
-    match head {
-        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return Some(UTF_32),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some(UTF_16),
-        _ => {}
-    }
     let text = head.trim_ascii_start();
     let begins = |tag: &str| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()));
     if ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| begins(tag)) {
@@ -86,19 +73,7 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
     if begins("<?xml") {
         return Some("XML, which is not read; write the table as csv, jsonl or Parquet");
     }
-    half_empty(head)
-}
-
-/// UTF-16 without a mark: every second byte of plain letters is 0.
-fn half_empty(head: &[u8]) -> Option<&'static str> {
-    let pairs = head.as_chunks::<2>().0;
-    let share = |at: usize| pairs.iter().filter(|pair| pair[at] == 0 && pair[1 - at] != 0).count();
-    match (pairs.len(), share(0), share(1)) {
-        (0..4, ..) => None,
-        (all, big, 0) if big * 10 > all * 7 => Some(UTF_16_BIG),
-        (all, 0, little) if little * 10 > all * 7 => Some(UTF_16_LITTLE),
-        _ => None,
-    }
+    ra_core::other_encoding(head)
 }
 
 /// Whether `head` is text for a person: without control characters.
@@ -113,9 +88,6 @@ mod tests {
 
     #[test]
     fn a_file_is_what_its_bytes_are() {
-        let wide = |big: bool| -> Vec<u8> {
-            "user,item,ts\n".encode_utf16().flat_map(|c| if big { c.to_be_bytes() } else { c.to_le_bytes() }).collect()
-        };
         for (head, told) in [
             (b"".to_vec(), Content::Nothing),
             (b"user,item\n".to_vec(), Content::Other),
@@ -125,15 +97,16 @@ mod tests {
             (b"PAR1".to_vec(), Content::Parquet),
             (b"ARROW1\0\0".to_vec(), Content::Arrow),
             (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), Content::LfsPointer),
-            ([&b"\xff\xfe"[..], &wide(false)].concat(), Content::Foreign(UTF_16)),
-            (wide(false), Content::Foreign(UTF_16_LITTLE)),
-            (wide(true), Content::Foreign(UTF_16_BIG)),
         ] {
             assert_eq!(content(&head), told, "{head:?}");
         }
-        for (head, told) in
-            [(&b"PK\x03\x04"[..], "zip"), (b"BZh91AY&SY", "bzip2"), (b"\n<!DOCTYPE html>", "HTML"), (b"ORC", "ORC")]
-        {
+        for (head, told) in [
+            (&b"PK\x03\x04"[..], "zip"),
+            (b"BZh91AY&SY", "bzip2"),
+            (b"\n<!DOCTYPE html>", "HTML"),
+            (b"ORC", "ORC"),
+            (b"\xff\xfeu\0", "UTF-16"),
+        ] {
             assert!(matches!(content(head), Content::Foreign(what) if what.contains(told)), "{told}");
         }
         assert!(is_text(b"a\tb\r\n") && !is_text(b"a\0b") && !is_text(b""));

@@ -1,7 +1,7 @@
 //! Choosing samples by what a trained ID method says of them.
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use ra_core::{Dataset, History, Recommender, Sample, SplitMix};
+use ra_core::{Dataset, History, Recommender, Sample, SplitMix, scores};
 
 /// Items of a history that a sample stands for, beside its target.
 const LATEST: usize = 5;
@@ -68,8 +68,8 @@ pub(crate) fn hard(
     max_history: usize,
     budget: usize,
 ) -> Vec<Sample> {
-    let items: Vec<u32> = dataset.catalog.all().collect();
-    let table = trained.items(&items).transpose();
+    let items: Vec<u32> = (0..=dataset.catalog.len() as u32).collect();
+    let table = trained.items(&items);
     let losses = all.chunks(BLOCK).flat_map(|block| {
         let (histories, targets): (Vec<History<'_>>, Vec<i32>) = block
             .iter()
@@ -78,10 +78,8 @@ pub(crate) fn hard(
                 (History { user: sample.user, items }, target as i32 - 1)
             })
             .unzip();
-        let interests = trained.interests();
-        let scores = trained.users(&histories).matmul(table.clone());
-        let scores = scores.reshape([block.len(), interests, items.len()]).max_dim(1).squeeze_dim::<2>(1);
-        let scores = with_additions(scores, trained, &histories);
+        // The first column is padding.
+        let scores = scores(trained, &histories, &table).slice_dim(1, 1..items.len());
         let own = indices(targets, &scores.device()).reshape([block.len(), 1]);
         log_softmax(scores, 1).gather(1, own).neg().into_data().iter::<f32>().collect::<Vec<_>>()
     });
@@ -90,22 +88,6 @@ pub(crate) fn hard(
     order.sort_by(|&a, &b| losses[b].total_cmp(&losses[a]).then(a.cmp(&b)));
     let noise = (all.len() / 10).min(all.len() - budget);
     order[noise..noise + budget].iter().map(|&index| all[index]).collect()
-}
-
-/// `scores`, `[histories, items]`, and what the method adds to them beyond its vectors.
-fn with_additions(scores: Tensor<2>, trained: &dyn Recommender, histories: &[History<'_>]) -> Tensor<2> {
-    let ([rows, items], mut more) = (scores.dims(), Vec::new());
-    for (row, history) in histories.iter().enumerate() {
-        for (item, own) in trained.additions(history) {
-            more.resize(rows * items, 0.0f32);
-            more[row * items + item as usize - 1] += own;
-        }
-    }
-    if more.is_empty() {
-        return scores;
-    }
-    let more = Tensor::from_data(TensorData::new(more, [rows, items]), &scores.device());
-    scores + more
 }
 
 fn unit(x: Tensor<2>) -> Tensor<2> {

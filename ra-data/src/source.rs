@@ -1,7 +1,8 @@
 //! Files, plain or packed: what each is by its bytes.
-use crate::first_bytes::{BYTE_ORDER_MARK, Content, NEEDED, content, is_text};
+use crate::first_bytes::{Content, NEEDED, content, is_text};
 use crate::unpack::{Gzip, zstandard};
 use crate::{DataError, Result};
+use ra_core::BYTE_ORDER_MARK;
 use std::fs::File;
 use std::io::{BufReader, Cursor, Error, ErrorKind, Read};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! AlphaRec (Sheng et al., "Language Representations Can be What Recommenders Need", ICLR 2025), without its graph: items
 //! are mapped from a language model's vectors, a user is the mean of their items.
-use crate::config::WIDEST;
+use crate::config::{LONGEST, WIDEST};
 use crate::features::{MappedFeatures, on_sphere};
 use crate::loss::whole_catalogue;
 use crate::sequence::{histories, item_rows};
@@ -48,7 +48,7 @@ impl AlphaRecConfig {
     pub fn problems(&self) -> Vec<Problem> {
         let found = [
             Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_below("max_length", self.max_length, 1),
+            Problem::unless_within("max_length", self.max_length, LONGEST),
             Problem::unless_positive("temperature", self.temperature),
         ];
         found.into_iter().flatten().collect()
@@ -104,6 +104,9 @@ pub struct FittedAlphaRec {
 impl Recommender for FittedAlphaRec {
     fn dim(&self) -> usize {
         self.table.dims()[1]
+    }
+    fn interests(&self) -> usize {
+        1
     }
 
     fn users(&self, all: &[History<'_>]) -> Tensor<2> {

@@ -1,6 +1,6 @@
 //! BERT4Rec (Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
 //! Transformer", CIKM 2019), put together as RecBole does.
-use crate::config::{WIDEST, not_divided};
+use crate::config::{LONGEST, MOST, WIDEST, not_divided};
 use crate::golden::{Parameter, linear, norm};
 use crate::loss::whole_catalogue;
 use crate::sequence::{histories, ints, linear_of, normed};
@@ -93,6 +93,8 @@ impl Bert4RecConfig {
             Problem::unless_within("inner", self.inner, WIDEST),
             // Of two items read, one is the mask.
             Problem::if_below("max_length", self.max_length, 2),
+            Problem::if_above("max_length", self.max_length, LONGEST),
+            Problem::if_above("layers", self.layers, MOST),
         ];
         let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
         found.extend(not_divided(self.dim, self.heads));
@@ -231,6 +233,9 @@ impl IdModel for Bert4Rec {
 impl Recommender for Bert4Rec {
     fn dim(&self) -> usize {
         self.config.dim + 1
+    }
+    fn interests(&self) -> usize {
+        1
     }
 
     /// An empty history is the mask alone.

@@ -1,5 +1,5 @@
 //! ComiRec (Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020): several vectors a user.
-use crate::config::WIDEST;
+use crate::config::{LONGEST, MOST, WIDEST};
 use crate::loss::ItemLoss;
 use crate::sequence::{Grid, histories, ints, item_rows};
 use crate::{Loss, Prefixes, TrainConfig};
@@ -79,8 +79,8 @@ impl ComiRecConfig {
     pub fn problems(&self) -> Vec<Problem> {
         let sizes = [
             Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_below("interests", self.interests, 1),
-            Problem::if_below("max_length", self.max_length, 1),
+            Problem::unless_within("interests", self.interests, MOST),
+            Problem::unless_within("max_length", self.max_length, LONGEST),
         ];
         let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
         found.extend(self.item_loss().problems());

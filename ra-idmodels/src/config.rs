@@ -152,7 +152,8 @@ impl IdConfig {
         }
     }
 
-    /// Whether a user is what they did, so that users it was not trained on have vectors too.
+    /// Whether training teaches it to read histories, so that it can be trained on some users and read the others. What is
+    /// counted, imported or learned for each user alone (popularity, a Markov chain, MF, LightGCN) is none of these.
     pub fn reads_histories(&self) -> bool {
         match self {
             Self::Pop(_) | Self::Markov(_) | Self::Mf(_) | Self::LightGcn(_) | Self::Import(_) => false,
@@ -161,7 +162,8 @@ impl IdConfig {
         }
     }
 
-    /// Whether a user is what training made of them: somebody it was not trained on has no vector.
+    /// Whether a user is what training made of them: somebody it was not trained on has no vector. Popularity and a Markov
+    /// chain have one for everybody, though no training teaches them to read ([`reads_histories`](Self::reads_histories)).
     pub fn knows_trained_users_only(&self) -> bool {
         match self {
             Self::Mf(_) | Self::LightGcn(_) => true,
@@ -190,6 +192,12 @@ impl IdConfig {
 
 /// Widths above this are slips of the keyboard: a matrix of such a width squared has 16 GiB.
 pub(crate) const WIDEST: usize = 1 << 16;
+
+/// The longest history that a method reads, for the same reason.
+pub(crate) const LONGEST: usize = 1 << 16;
+
+/// The most layers, or interests of a user.
+pub(crate) const MOST: usize = 1 << 8;
 
 /// The problem of a width that does not fall into `heads` of one size.
 pub(crate) fn not_divided(dim: usize, heads: usize) -> Option<Problem> {
@@ -319,7 +327,7 @@ pub fn load(
     match config {
         IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(dataset, device))),
         IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(dataset, device))),
-        IdConfig::Ease(c) => Ok(Trained::solved(load_module(c.init(items, device), path)?)),
+        IdConfig::Ease(c) => Ok(Trained::solved(load_module(c.init(items, device)?, path)?)),
         IdConfig::Mf(c) => Ok(loaded(c.init(users, items, 0, device), path)?.of_known_users(dataset)),
         IdConfig::LightGcn(c) => Ok(loaded(c.init(dataset, 0, device), path)?.of_known_users(dataset)),
         IdConfig::Sasrec(c) => loaded(c.init(items, 0, device), path),

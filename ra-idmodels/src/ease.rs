@@ -4,8 +4,11 @@ use crate::sequence::item_rows;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side, linalg::solvers::DenseSolveCore};
-use ra_core::{Dataset, Error, History, Problem, Recommender, Result, check_host_room};
+use ra_core::{Dataset, Error, History, Problem, Recommender, Result, check_host_room, check_room};
 use serde::{Deserialize, Serialize};
+
+const REMEDY: &str =
+    "EASE wants the square of the catalogue: leave out rare items (data.k_core), or take another method";
 
 /// Configures [`Ease`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -44,10 +47,8 @@ impl EaseConfig {
     /// [`Error::Memory`] for a catalogue whose square does not fit, [`Error::Missing`] for an `l2` that is lost in rounding.
     pub fn solve(&self, dataset: &Dataset, device: &Device) -> Result<Ease> {
         let n = dataset.catalog.len();
-        let remedy =
-            "EASE wants the square of the catalogue: leave out rare items (data.k_core), or take another method";
         // In f64: the factor, the inverse and faer's scratch, after the matrix itself is gone.
-        check_host_room("solving ease", 24 * (n * n) as u64, remedy)?;
+        check_host_room("solving ease", 24 * (n as u64).saturating_mul(n as u64), REMEDY)?;
         let mut gram = Mat::<f64>::zeros(n, n);
         (0..n).for_each(|i| gram[(i, i)] = self.l2);
         for row in dataset.train.rows() {
@@ -73,8 +74,12 @@ impl EaseConfig {
     }
 
     /// The map of a catalogue of `items` items before it is read from a checkpoint: zeros.
-    pub fn init(&self, items: usize, device: &Device) -> Ease {
-        Ease { weights: Param::from_tensor(Tensor::zeros([items + 1, items], device)) }
+    ///
+    /// # Errors
+    /// [`Error::Memory`] for a catalogue whose square does not fit.
+    pub fn init(&self, items: usize, device: &Device) -> Result<Ease> {
+        check_room("loading ease", (items as u64 + 1).saturating_mul(items as u64), device, REMEDY)?;
+        Ok(Ease { weights: Param::from_tensor(Tensor::zeros([items + 1, items], device)) })
     }
 }
 
@@ -89,6 +94,9 @@ fn set(items: &[u32]) -> Vec<usize> {
 impl Recommender for Ease {
     fn dim(&self) -> usize {
         self.weights.dims()[1]
+    }
+    fn interests(&self) -> usize {
+        1
     }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         let n = self.dim();

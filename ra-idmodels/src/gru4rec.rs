@@ -1,6 +1,6 @@
 //! GRU4Rec (Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016), scored by the
 //! table of the items it reads.
-use crate::config::WIDEST;
+use crate::config::{LONGEST, MOST, WIDEST};
 use crate::golden::{Parameter, linear};
 use crate::loss::ItemLoss;
 use crate::sequence::{histories, ints, item_rows, linear_of};
@@ -79,8 +79,8 @@ impl Gru4RecConfig {
         let sizes = [
             Problem::unless_within("dim", self.dim, WIDEST),
             Problem::unless_within("hidden", self.hidden, WIDEST),
-            Problem::if_below("layers", self.layers, 1),
-            Problem::if_below("max_length", self.max_length, 1),
+            Problem::unless_within("layers", self.layers, MOST),
+            Problem::unless_within("max_length", self.max_length, LONGEST),
         ];
         let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
         found.extend(Problem::unless_share("dropout", self.dropout));
@@ -251,6 +251,9 @@ impl IdModel for Gru4Rec {
 impl Recommender for Gru4Rec {
     fn dim(&self) -> usize {
         self.config.dim
+    }
+    fn interests(&self) -> usize {
+        1
     }
 
     fn users(&self, all: &[History<'_>]) -> Tensor<2> {

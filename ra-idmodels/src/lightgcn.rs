@@ -1,5 +1,5 @@
 //! LightGCN (He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020).
-use crate::config::WIDEST;
+use crate::config::{MOST, WIDEST};
 use crate::loss::{bpr, columns, square_norm};
 use crate::{Pairs, TrainConfig};
 use burn::module::{Module, Param};
@@ -46,10 +46,14 @@ pub struct LightGcn {
 impl LightGcnConfig {
     /// What cannot work, by key.
     pub fn problems(&self) -> Vec<Problem> {
-        [Problem::unless_within("dim", self.dim, WIDEST), Problem::if_negative("l2", self.l2)]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_above("layers", self.layers, MOST),
+            Problem::if_negative("l2", self.l2),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// A fresh model over the training interactions.

@@ -46,6 +46,9 @@ impl Recommender for Markov {
     fn dim(&self) -> usize {
         self.pop.dim()
     }
+    fn interests(&self) -> usize {
+        1
+    }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         self.pop.users(histories)
     }

@@ -26,6 +26,9 @@ impl Recommender for Pop {
     fn dim(&self) -> usize {
         1
     }
+    fn interests(&self) -> usize {
+        1
+    }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         Tensor::ones([histories.len(), 1], &self.device)
     }

@@ -1,5 +1,5 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
-use crate::config::{WIDEST, not_divided};
+use crate::config::{LONGEST, MOST, WIDEST, not_divided};
 use crate::golden::{Parameter, linear, norm};
 use crate::loss::ItemLoss;
 use crate::sequence::{histories, ints, item_rows, linear_of, normed};
@@ -106,7 +106,8 @@ impl SasRecConfig {
         let mut found: Vec<Problem> = [
             Problem::unless_within("dim", self.dim, WIDEST),
             Problem::if_below("heads", self.heads, 1),
-            Problem::if_below("max_length", self.max_length, 1),
+            Problem::if_above("blocks", self.blocks, MOST),
+            Problem::unless_within("max_length", self.max_length, LONGEST),
             not_divided(self.dim, self.heads),
             Problem::unless_share("dropout", self.dropout),
         ]
@@ -266,6 +267,9 @@ impl IdModel for SasRec {
 impl Recommender for SasRec {
     fn dim(&self) -> usize {
         self.encoder.config.dim
+    }
+    fn interests(&self) -> usize {
+        1
     }
 
     fn users(&self, all: &[History<'_>]) -> Tensor<2> {

@@ -120,6 +120,9 @@ impl Recommender for FittedUniSRec {
     fn dim(&self) -> usize {
         self.config.dim
     }
+    fn interests(&self) -> usize {
+        1
+    }
 
     fn users(&self, all: &[History<'_>]) -> Tensor<2> {
         let read = histories(all, self.config.max_length, &self.read.device());

@@ -51,7 +51,12 @@ impl Config {
         match kind {
             "bert" => parse(path, config, &SIZES).map(Self::Bert),
             "gpt2" => parse(path, config, &GPT2_SIZES).map(Self::Gpt2),
-            _ => parse(path, config, &SIZES).map(Self::Llama),
+            _ => {
+                for (key, value) in defaults(kind) {
+                    config.entry(key).or_insert(value);
+                }
+                parse(path, config, &SIZES).map(Self::Llama)
+            }
         }
     }
 
@@ -114,6 +119,15 @@ impl Config {
     /// What the configuration decides, however its file is written; every default is filled in.
     pub(crate) fn identity(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
+    }
+}
+
+/// What the relatives of Llama take for granted in different ways, as transformers has it.
+fn defaults(kind: &str) -> Vec<(&'static str, Value)> {
+    match kind {
+        "mistral" => vec![("max_position_embeddings", 131_072.into())],
+        "qwen2" | "qwen3" => vec![("max_position_embeddings", 32_768.into()), ("use_sliding_window", false.into())],
+        _ => vec![("max_position_embeddings", 2048.into())],
     }
 }
 

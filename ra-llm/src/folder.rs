@@ -20,11 +20,11 @@ pub(crate) struct Folder {
     pub(crate) lowercase: bool,
 }
 
-/// A pooling by the name that sentence-transformers gives it.
-#[derive(Debug, PartialEq, Eq)]
+/// The pooling that a model's own files ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AskedPooling {
     Known(Pooling),
-    /// One that this crate has no code for.
+    /// One that this crate has no code for, by the name it has there.
     Unknown(String),
 }
 
@@ -132,30 +132,6 @@ impl Folder {
     pub(crate) fn config(&self) -> PathBuf {
         let [today, google] = ["config.json", "bert_config.json"].map(|name| self.model.join(name));
         if !today.is_file() && google.is_file() { google } else { today }
-    }
-
-    /// The pooling that it asks for, if there is code for it.
-    pub(crate) fn known_pooling(&self) -> Option<Pooling> {
-        match self.pooling {
-            Some((AskedPooling::Known(pooling), _)) => Some(pooling),
-            _ => None,
-        }
-    }
-
-    /// Checks that there is code for the pooling it asks for, unless another one is `wanted`.
-    ///
-    /// # Errors
-    /// Names the pooling and the file.
-    pub(crate) fn check_pooling(&self, wanted: Option<Pooling>) -> Result<()> {
-        match (&self.pooling, wanted) {
-            (Some((AskedPooling::Unknown(asked), file)), None) => {
-                let problem = format!(
-                    "it asks for the pooling {asked}, which is not supported; choose first, last or mean instead"
-                );
-                Err(Error::corrupt(file, problem).into())
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a GGUF file holds under the names of a Hugging Face folder: configuration, tensors, tokenizer.
 use crate::config::Config;
+use crate::folder::AskedPooling;
 use crate::gguf::Gguf;
 use crate::weights::Order;
 use crate::{Gpt2Config, LlamaConfig, LlmError, Result, Weights};
@@ -109,13 +110,16 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
 }
 
 /// The pooling that a file of an embedding model asks for.
-pub(crate) fn pooling(gguf: &Gguf) -> Option<Pooling> {
+pub(crate) fn pooling(gguf: &Gguf) -> Option<AskedPooling> {
     let architecture = gguf.text("general.architecture")?;
-    match gguf.size(&format!("{architecture}.pooling_type")).ok()? {
-        1 => Some(Pooling::Mean),
-        2 => Some(Pooling::First),
-        3 => Some(Pooling::Last),
-        _ => None,
+    let number = gguf.number(&format!("{architecture}.pooling_type"))?;
+    let known = [(1.0, Pooling::Mean), (2.0, Pooling::First), (3.0, Pooling::Last)];
+    match known.into_iter().find(|(known, _)| *known == number) {
+        Some((_, pooling)) => Some(AskedPooling::Known(pooling)),
+        // Unspecified, and none at all: a model of texts, not of vectors.
+        None if number == -1.0 || number == 0.0 => None,
+        None if number == 4.0 => Some(AskedPooling::Unknown("rank".into())),
+        None => Some(AskedPooling::Unknown(format!("number {number}"))),
     }
 }
 

@@ -24,13 +24,13 @@ pub(crate) fn find(path: &Path) -> Result<Option<Vec<PathBuf>>> {
             _ => Err(Error::corrupt(path, "not a GGUF file; of a Hugging Face model, name the folder").into()),
         };
     }
-    let Some((stem, _, parts)) = place(path) else { return Ok(Some(vec![path.into()])) };
+    let Some((stem, own, parts)) = place(path) else { return Ok(Some(vec![path.into()])) };
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = Vec::new();
     for part in 1..=parts {
         let file = folder.join(format!("{stem}-{part:05}-of-{parts:05}.gguf"));
         // The part that was named may be spelled in another way.
-        let file = if place(path).is_some_and(|(_, own, _)| own == part) { path.to_path_buf() } else { file };
+        let file = if part == own { path.to_path_buf() } else { file };
         if !file.is_file() {
             let problem = format!("part {part} of {parts} is not there; download all parts into one folder");
             return Err(Error::corrupt(file, problem).into());

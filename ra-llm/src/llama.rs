@@ -34,7 +34,6 @@ pub struct LlamaConfig {
     #[serde(default)]
     pub head_dim: Option<usize>,
     /// Longest text.
-    #[serde(default = "positions")]
     pub max_position_embeddings: usize,
     /// Stabiliser of the norms.
     #[serde(default = "epsilon")]
@@ -63,10 +62,6 @@ pub struct LlamaConfig {
     /// Whether the window counts; Qwen2 has one that does not.
     #[serde(default)]
     pub use_sliding_window: Option<bool>,
-}
-
-fn positions() -> usize {
-    2048
 }
 
 fn epsilon() -> f64 {

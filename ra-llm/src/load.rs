@@ -1,6 +1,6 @@
 //! From a model folder or file to a frozen model.
 use crate::config::Config;
-use crate::folder::Folder;
+use crate::folder::{AskedPooling, Folder};
 use crate::gguf::Gguf;
 use crate::{HfTokenizer, LlmError, Result, Weights, gguf_model, gguf_parts};
 use burn::tensor::Device;
@@ -22,7 +22,7 @@ pub struct PretrainedLm {
     /// the model asks for: pooling, longest text, lower case. It does not cover what the caller chooses: the pooling given
     /// to [`load`], precision and device.
     pub fingerprint: Fingerprint,
-    /// What the model's own files ask for, which the caller's pooling goes before.
+    /// What the model's own files ask for. The caller's pooling takes precedence.
     pub asked: Reading,
     /// Parameters of the model, frozen all of them.
     pub params: usize,
@@ -131,30 +131,53 @@ impl Opened {
         }
     }
 
-    fn asked(&self) -> Reading {
+    /// The pooling that the model's own files ask for, and the file that says so.
+    fn asked_pooling(&self) -> Option<(AskedPooling, PathBuf)> {
         match &self.source {
-            Source::Gguf(gguf) => Reading { pooling: gguf_model::pooling(gguf), max_tokens: None },
-            Source::Folder(folder) => Reading { pooling: folder.known_pooling(), max_tokens: folder.max_tokens },
+            Source::Gguf(gguf) => Some((gguf_model::pooling(gguf)?, gguf.path().into())),
+            Source::Folder(folder) => folder.pooling.clone(),
+        }
+    }
+
+    fn asked(&self) -> Reading {
+        let pooling = match self.asked_pooling() {
+            Some((AskedPooling::Known(pooling), _)) => Some(pooling),
+            _ => None,
+        };
+        let max_tokens = if let Source::Folder(folder) = &self.source { folder.max_tokens } else { None };
+        Reading { pooling, max_tokens }
+    }
+
+    /// Checks that there is code for the pooling that is asked for, unless another one is `wanted`.
+    ///
+    /// # Errors
+    /// Names the pooling and the file.
+    fn check_pooling(&self, wanted: Option<Pooling>) -> Result<()> {
+        match (self.asked_pooling(), wanted) {
+            (Some((AskedPooling::Unknown(asked), file)), None) => {
+                let problem = format!(
+                    "it asks for the pooling {asked}, which is not supported; choose first, last or mean instead"
+                );
+                Err(Error::corrupt(file, problem).into())
+            }
+            _ => Ok(()),
         }
     }
 
     fn build(self, pooling: Option<Pooling>, device: &Device) -> Result<Built> {
+        self.check_pooling(pooling)?;
         let asked = self.asked();
         let reading = Reading { pooling: pooling.or(asked.pooling), ..asked };
         let Self { config, source } = self;
         let weights = match source {
             Source::Gguf(gguf) => gguf_model::weights(gguf, &config)?,
-            Source::Folder(folder) => {
-                folder.check_pooling(pooling)?;
-                Weights::open(&folder.model, config.token_table())?
-            }
+            Source::Folder(folder) => Weights::open(&folder.model, config.token_table())?,
         };
         build(&config, weights, reading, device)
     }
 }
 
 fn build(config: &Config, mut weights: Weights, reading: Reading, device: &Device) -> Result<Built> {
-    weights.check_formats()?;
     if let (Config::Bert(_), Some(relative)) = (config, weights.relative_of_bert()) {
         let problem = format!("its tensors are those of {relative}, a relative of bert that is not supported");
         return Err(Error::corrupt(weights.path(), problem).into());

@@ -1,7 +1,7 @@
 //! Tokenizers in the Hugging Face format, and those that a folder keeps as the word list of BERT.
-use crate::document::{read_optional, read_text};
+use crate::document::read_optional;
 use crate::{LlmError, Result};
-use ra_core::{Error, Fingerprint, fingerprint, guarded};
+use ra_core::{Error, Fingerprint, fingerprint, guarded, read_text};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ const LONGEST_SHOWN: usize = 80;
 #[derive(Debug)]
 pub struct HfTokenizer {
     inner: tokenizers::Tokenizer,
-    /// Names of special tokens.
+    /// Names of special tokens, but for the one that stands for every unknown word.
     special: HashMap<u32, String>,
     open: Vec<u32>,
     close: Vec<u32>,
@@ -121,7 +121,10 @@ impl HfTokenizer {
 
     fn new(mut inner: tokenizers::Tokenizer, json: &[u8], open: Vec<u32>, close: Vec<u32>) -> Self {
         inner.set_encode_special_tokens(true);
-        let added = inner.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
+        let unknown = serde_json::from_slice::<Unknown>(json).unwrap_or_default().model;
+        let is_unknown = |id: u32, name: &str| unknown.unk_token == name || unknown.unk_id == id;
+        let added = inner.get_added_tokens_decoder().into_iter();
+        let added = added.filter(|(id, token)| token.special && !is_unknown(*id, &token.content));
         let special = added.map(|(id, token)| (id, token.content)).collect();
         let frame = format!("{open:?} {close:?}");
         let fingerprint = fingerprint([json, frame.as_bytes()]);
@@ -146,10 +149,24 @@ impl HfTokenizer {
             let text = text.chars().take(LONGEST_SHOWN).collect();
             Error::Text { text, problem: error.to_string() }
         })?;
-        // A model with the name of a special token among its words gives its id all the same: such a word is left out.
+        // A model that takes the name of a special token for one of its words gives its id all the same: such a word is
+        // left out.
         let named = |id: &u32| self.special.get(id).is_some_and(|name| text.contains(name.as_str()));
         Ok(encoding.get_ids().iter().copied().filter(|id| !named(id)).collect())
     }
+}
+
+/// What a `tokenizer.json` says of the token for words it does not know: its name, or its id in a SentencePiece model.
+#[derive(Deserialize, Default)]
+struct Unknown {
+    model: UnknownToken,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct UnknownToken {
+    unk_token: Value,
+    unk_id: Value,
 }
 
 /// A special token in the words of a `tokenizer.json`.

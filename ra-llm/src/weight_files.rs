@@ -90,7 +90,8 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
 pub(crate) struct Head {
     pub(crate) file: File,
     pub(crate) entries: Vec<(String, Entry)>,
-    pub(crate) problems: Vec<String>,
+    /// With how many numbers they have, and why they are not read.
+    pub(crate) unread: Vec<(String, (usize, String))>,
 }
 
 /// Reads the head of a safetensors file, the `number`-th of its model.
@@ -136,7 +137,7 @@ pub(crate) fn read_head(path: &Path, number: usize) -> Result<Head> {
     if length > whole {
         return Err(corrupt(format!("its tensors end at byte {whole}, the file at {length}; download it again")));
     }
-    let (mut entries, mut problems) = (Vec::new(), Vec::new());
+    let (mut entries, mut unread) = (Vec::new(), Vec::new());
     for (name, info) in header.tensors() {
         let (from, to) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
         let format = match info.dtype {
@@ -146,7 +147,8 @@ pub(crate) fn read_head(path: &Path, number: usize) -> Result<Head> {
             // Integers are buffers such as position_ids, never weights.
             Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL => continue,
             other => {
-                problems.push(format!("{name} is {other:?}, expected f32, f16 or bf16"));
+                let told = format!("{name} is {other:?}, expected f32, f16 or bf16");
+                unread.push((name, (info.shape.iter().product(), told)));
                 continue;
             }
         };
@@ -154,6 +156,5 @@ pub(crate) fn read_head(path: &Path, number: usize) -> Result<Head> {
         let offset = 8 + size + from;
         entries.push((name, Entry { file: number, shape, format, offset, bytes: to - from, order: Order::Plain }));
     }
-    problems.sort();
-    Ok(Head { file, entries, problems })
+    Ok(Head { file, entries, unread })
 }

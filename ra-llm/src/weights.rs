@@ -21,6 +21,8 @@ pub struct Weights {
     path: PathBuf,
     files: Vec<(PathBuf, File)>,
     entries: BTreeMap<String, Entry>,
+    /// Tensors in number formats that are not read: how many numbers they have, and what to say if one is wanted.
+    unread: BTreeMap<String, (usize, String)>,
     misfits: Vec<Misfit>,
     spelling: Spelling,
     fingerprint: Fingerprint,
@@ -59,11 +61,15 @@ impl Weights {
         let (path, files) = weight_files::locate(folder)?;
         let heads = files.iter().enumerate().map(|(number, file)| weight_files::read_head(file, number));
         let heads = heads.collect::<Result<Vec<_>>>()?;
-        let names = heads.iter().flat_map(|head| head.entries.iter().map(|(name, _)| name.as_str()));
+        let names = heads.iter().flat_map(|head| {
+            let read = head.entries.iter().map(|(name, _)| name.as_str());
+            read.chain(head.unread.iter().map(|(name, _)| name.as_str()))
+        });
         let spelling = Spelling::of(names, token_table).map_err(|problem| Error::corrupt(&path, problem))?;
         let mut weights = Self { spelling, ..Self::new(path, fingerprint_files(&files)?) };
         for (file, head) in files.into_iter().zip(heads) {
-            weights.misfits.extend(head.problems.into_iter().map(Misfit::Told));
+            let unread = head.unread.into_iter();
+            weights.unread.extend(unread.filter_map(|(name, told)| Some((weights.spelling.own(&name)?, told))));
             weights.files.push((file, head.file));
             let mut outside = Vec::new();
             for (name, entry) in head.entries {
@@ -85,8 +91,8 @@ impl Weights {
     }
 
     fn new(path: PathBuf, fingerprint: Fingerprint) -> Self {
-        let (files, entries, misfits) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { path, files, entries, misfits, fingerprint, spelling: Spelling::default() }
+        let (files, entries, unread, misfits) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { path, files, entries, unread, misfits, fingerprint, spelling: Spelling::default() }
     }
 
     /// The tensors of files whose heads somebody else has read.
@@ -117,7 +123,8 @@ impl Weights {
 
     /// Numbers in all tensors not taken yet.
     pub fn params(&self) -> usize {
-        self.entries.values().map(|entry| entry.shape.iter().product::<usize>()).sum()
+        let read = self.entries.values().map(|entry| entry.shape.iter().product::<usize>());
+        read.chain(self.unread.values().map(|(numbers, _)| *numbers)).sum()
     }
 
     /// The numbers of a tensor, row-major, as f32.
@@ -131,7 +138,7 @@ impl Weights {
                 Err(error) => Misfit::Told(format!("{name} cannot be read: {error}")),
             },
             Some(entry) => Misfit::Told(format!("{name} is {:?}, expected {shape:?}", entry.shape)),
-            None => Misfit::Missing(name.into()),
+            None => self.unread.remove(name).map_or(Misfit::Missing(name.into()), |(_, told)| Misfit::Told(told)),
         };
         self.misfits.push(misfit);
         vec![0.0; shape.iter().product()]
@@ -182,17 +189,7 @@ impl Weights {
     /// Drops tensors that the architecture has but a frozen encoder does not use.
     pub fn ignore(&mut self, unused: impl Fn(&str) -> bool) {
         self.entries.retain(|name, _| !unused(name));
-    }
-
-    /// Checks that all tensors are stored in number formats that are read, before anything else is asked of them.
-    ///
-    /// # Errors
-    /// As [`Weights::finish`].
-    pub(crate) fn check_formats(&self) -> Result<()> {
-        if self.misfits.is_empty() {
-            return Ok(());
-        }
-        Err(LlmError::Weights { path: self.path.clone(), problems: one_line(&self.misfits) })
+        self.unread.retain(|name, _| !unused(name));
     }
 
     /// Checks that everything was there and nothing is left.
@@ -201,9 +198,11 @@ impl Weights {
     /// [`LlmError::Weights`] names the first tensors that are missing, left over or of the wrong shape or type, and
     /// counts the others.
     pub fn finish(mut self) -> Result<()> {
-        self.misfits.extend(self.entries.into_keys().map(Misfit::LeftOver));
-        self.entries = BTreeMap::new();
-        self.check_formats()
+        self.misfits.extend(self.entries.into_keys().chain(self.unread.into_keys()).map(Misfit::LeftOver));
+        if self.misfits.is_empty() {
+            return Ok(());
+        }
+        Err(LlmError::Weights { path: self.path, problems: one_line(&self.misfits) })
     }
 }
 

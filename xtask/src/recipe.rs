@@ -200,9 +200,8 @@ impl Recipe {
         found.extend(within("train", self.train.problems()));
         found.extend(within("eval", self.eval.problems()));
         if let Some(id) = self.ids.last().filter(|id| self.align.cross_fit > 0 && !id.reads_histories()) {
-            let told = "needs an ID method that reads histories";
-            let told =
-                format!("is {}, it {told}; {} knows only users it was trained on", self.align.cross_fit, id.name());
+            let told = "is above 0, which needs an ID method that learns to read histories, such as sasrec or ease";
+            let told = format!("{told}; {} does not", id.name());
             found.push(Problem::new("align.cross_fit", told));
         }
         let aligned = self.rows.iter().filter_map(|row| Plan::of(*row, self)).find(|plan| plan.align.reads_ids());

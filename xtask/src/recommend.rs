@@ -109,8 +109,8 @@ pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
     };
     let vectors = kept.unwrap_or_else(|| item_vectors(model, n));
     let blocked: Vec<u32> = items.iter().copied().chain([ra_core::PADDING]).collect();
-    let found =
-        ra_eval::top_k(&ra_core::scores(model, &History { user, items: &items }, &vectors), asked.top, &blocked);
+    let scores = ra_core::scores(model, &[History { user, items: &items }], &vectors);
+    let found = ra_eval::top_k(&scores.into_data().iter::<f32>().collect::<Vec<_>>(), asked.top, &blocked);
     if found.is_empty() {
         notes.push("nothing is left to recommend: the history holds every item".into());
     } else if found.len() < asked.top {

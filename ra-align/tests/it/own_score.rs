@@ -57,7 +57,7 @@ impl Recommender for Two {
 /// Scores of all items for a history, that of padding first.
 fn all_scores(model: &dyn Recommender, history: &History<'_>) -> Vec<f32> {
     let all: Vec<u32> = (0..13).collect();
-    scores(model, history, &model.items(&all))
+    scores(model, &[*history], &model.items(&all)).into_data().iter().collect()
 }
 
 #[test]

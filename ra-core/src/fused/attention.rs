@@ -53,7 +53,8 @@ pub fn attention(
 /// `q` is `[batch, tokens, heads * head width]`, `k` and `v` are `[batch, keys, fewer heads * head width]` with the
 /// `keys - tokens` rows of a prefix first, `bias` is `[batch, 1, tokens, keys]`; the result has the shape of `q`.
 ///
-/// Tensors of another type than `f32`, or of a back end without operators of its own, take the composed form.
+/// Tensors of another type than `f32`, or of a back end without operators of its own, take the composed form; the
+/// result has the number type of `q`.
 ///
 /// # Panics
 /// When shapes do not fit each other, or the tensors live on several devices.
@@ -75,8 +76,8 @@ pub fn attend(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, bias: Tensor<4>, heads: 
             return out.reshape([batch, tokens, width]);
         }
     }
-    let bias = bias.cast(q.dtype());
-    let shared = |x: Tensor<3>| repeat_heads(split_heads(x, key_width / head), heads);
+    let (bias, dtype) = (bias.cast(q.dtype()), q.dtype());
+    let shared = |x: Tensor<3>| repeat_heads(split_heads(x.cast(dtype), key_width / head), heads);
     merge_heads(composed_attend(split_heads(q, heads), shared(k), shared(v), bias))
 }
 
@@ -298,13 +299,14 @@ mod tests {
         let input = |seed| random([6, 8], seed).inner().reshape([2, 3, 8]);
         let [q, k, v] = [1, 2, 3].map(input);
         let single = attend(q.clone(), k.clone(), v.clone(), bias.clone(), 2, true).into_data();
+        let tolerance = burn::tensor::Tolerance::<f32>::rel_abs(1e-4, 1e-5);
+        let mixed = attend(q.clone(), k.clone().cast(DType::F64), v.clone(), bias.clone(), 2, true);
+        assert_eq!(mixed.dtype(), DType::F32);
+        mixed.into_data().assert_approx_eq(&single, tolerance);
         let [q, k, v] = [q, k, v].map(|x: Tensor<3>| x.cast(DType::F64));
         let double = attend(q, k, v, bias, 2, true);
         assert_eq!((double.dtype(), double.device()), (DType::F64, device));
-        double
-            .into_data()
-            .convert_dtype(DType::F32)
-            .assert_approx_eq(&single, burn::tensor::Tolerance::<f32>::rel_abs(1e-4, 1e-5));
+        double.into_data().convert_dtype(DType::F32).assert_approx_eq(&single, tolerance);
     }
 
     #[test]

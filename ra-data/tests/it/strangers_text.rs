@@ -137,6 +137,11 @@ fn a_file_is_read_by_its_content_or_named_for_what_it_is() {
         ("more.tsv.gz", [&member[..], b"more"].concat(), "no gzip"),
         ("cut.tsv.gz", member[..member.len() - 20].to_vec(), "cut short"),
         ("damaged.tsv.zst", [&b"\x28\xb5\x2f\xfd\x08"[..], &[0; 40]].concat(), "damaged, or"),
+        (
+            "named.dat",
+            format!("UserID::MovieID::Rating::Time\n{}", "1::2::3::4\n".repeat(9)).into(),
+            "`UserID`, `MovieID`",
+        ),
         ("returns.dat", rows("::").join("\r").into_bytes(), "carriage returns"),
         ("empty.tsv", Vec::new(), "empty"),
         ("empty.tsv.gz", gzip(b""), "empty"),
@@ -308,7 +313,17 @@ fn a_header_is_told_what_it_has_twice_and_lists() {
     let inter =
         inter.to_owned() + &rows("\t").iter().map(|row| row.replacen('\t', "\ti1 i2\t", 1) + "\n").collect::<String>();
     let log = put(dir, "log.inter", inter);
-    is_plain(&strict(log.clone()));
+    is_plain(&config(log.clone(), None));
+    refused(&strict(log.clone()), &["columns of lists are not read: item_id_list:token_seq"]);
+    let labelled = table("\t").replace("ts", "ts\tlabel").replace("00\n", "00\t1\n");
+    refused(&strict(put(dir, "label.inter", labelled)), &["`label` is not read"]);
+    for blank in ["", "nan", "null"] {
+        let titles = (0..8).map(|k| format!("i{k},{blank}\n")).collect::<String>();
+        let titles = put(dir, "blank.csv", format!("item,title\n{titles}"));
+        let blank = config(put(dir, "log.tsv", table("\t")), Some(titles));
+        assert!(prepare("log", &blank).unwrap().catalog.titles().iter().all(String::is_empty));
+        refused(&DataConfig { strict: true, ..blank }, &["blank.csv", "none of the items has a title"]);
+    }
     let mut listed = config(log, None);
     listed.columns.item = Some("item_id_list".into());
     refused(&listed, &["`item_id_list:token_seq` holds lists"]);

@@ -151,6 +151,9 @@ impl Recommender for Imported {
     fn dim(&self) -> usize {
         self.table.dim()
     }
+    fn interests(&self) -> usize {
+        1
+    }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         match &self.means {
             Some(means) => means.users(histories, self.dim()),

@@ -44,6 +44,17 @@ fn relatives_of_llama_give_the_states_of_transformers() {
     }
 }
 
+#[test]
+fn a_text_is_as_long_as_its_architecture_takes_for_granted() {
+    for (name, most) in [("llama/model", 2048), ("mistral", 8192), ("qwen2", 8192), ("qwen3", 8192)] {
+        let dir = tempfile::tempdir().unwrap();
+        rewrite(&golden_of(name), dir.path(), 1, false, "");
+        let keys = ["max_position_embeddings", "sliding_window", "use_sliding_window"].map(|key| (key, Value::Null));
+        crate::strangers::configure(dir.path(), &keys);
+        assert_eq!(load(dir.path()).spec().max_tokens, most, "{name}");
+    }
+}
+
 /// Rewrites a model's tensors, some of them into a second file, with an index beside them.
 fn rewrite(from: &Path, into: &Path, shards: usize, halve: bool, prefix: &str) {
     std::fs::copy(from.join("config.json"), into.join("config.json")).unwrap();

@@ -193,4 +193,11 @@ fn a_file_of_an_embedding_model_says_how_it_is_pooled() {
         let chosen = ra_llm::load(&path, Some(Pooling::Mean), &Device::flex()).unwrap();
         assert_eq!(chosen.model.spec().pooling, Pooling::Mean);
     }
+    for (kind, told) in [(4, "the pooling rank, which is not supported; choose"), (9, "the pooling number 9,")] {
+        let file = golden("llama.gguf").with("llama.pooling_type", number(kind));
+        std::fs::write(&path, file.bytes()).unwrap();
+        let found = message(&path).unwrap();
+        assert!(found.contains(told) && found.contains("embedding.bin"), "{found}");
+        assert!(ra_llm::load(&path, Some(Pooling::Mean), &Device::flex()).is_ok());
+    }
 }

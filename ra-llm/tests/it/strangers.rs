@@ -82,6 +82,34 @@ fn names_of_google_s_time_and_heads_of_other_tasks_are_the_same_model() {
 }
 
 #[test]
+fn a_number_format_that_is_not_read_matters_to_the_model_alone() {
+    for (prefix, tensor, told) in [
+        ("bert.", "classifier.weight", None),
+        ("", "cls.predictions.bias", None),
+        ("bert.", "bert.embeddings.LayerNorm.weight", Some("embeddings.LayerNorm.weight is F64, expected f32")),
+        ("bert.", "bert.embeddings.word_embeddings.weight", Some("word_embeddings.weight is F64, expected f32")),
+    ] {
+        let dir = folder();
+        let mut all: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = tensors(dir.path())
+            .into_iter()
+            .map(|(name, shape, data)| (format!("{prefix}{name}"), Dtype::F32, shape, data))
+            .collect();
+        match all.iter_mut().find(|(name, ..)| name == tensor) {
+            Some((_, dtype, _, data)) => (*dtype, *data) = (Dtype::F64, data.repeat(2)),
+            None => all.push((tensor.into(), Dtype::F64, vec![2], vec![0; 16])),
+        }
+        let views = all
+            .iter()
+            .map(|(name, dtype, shape, data)| (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+        std::fs::write(dir.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+        match told {
+            None => assert_eq!(vector(&load(dir.path()).model), plain(), "{tensor}"),
+            Some(told) => assert!(message(dir.path()).contains(told), "{}", message(dir.path())),
+        }
+    }
+}
+
+#[test]
 fn a_word_before_every_name_is_no_part_of_it() {
     for prefix in
         ["_orig_mod.", "module.", "model.bert.", "0.auto_model.", "_orig_mod.module.bert.", "net.encoder.bert."]

@@ -34,10 +34,14 @@ fn special_tokens_in_a_title_are_words() {
             tokenizer["pre_tokenizer"]["type"] = cut.into();
         });
         let lm = load(dir.path());
-        let ids = lm.tokenizer.tokenize(&["toy [SEP] story", "[CLS]", "toy unheard story"]).unwrap();
+        let ids = lm
+            .tokenizer
+            .tokenize(&["toy [SEP] story", "[CLS]", "toy unheard story", "toy [UNK] story unheard"])
+            .unwrap();
         assert!(ids.iter().flatten().all(|id| ![2, 3].contains(id)), "{cut}: {ids:?}");
         assert_eq!((ids[0][0], ids[0][ids[0].len() - 1]), (5, 6), "{cut}");
         assert_eq!(ids[2], [5, 1, 6], "{cut}: an unknown word stays one");
+        assert_eq!((ids[3][1], ids[3][ids[3].len() - 1]), (1, 1), "{cut}: beside its token's name too");
         assert_eq!(lm.tokenizer.frame(), (vec![2], vec![3]), "{cut}: what stands around a text is there all the same");
     }
 }
