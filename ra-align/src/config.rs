@@ -5,6 +5,9 @@ use burn::tensor::Device;
 use ra_core::{FitConfig, LanguageModel, LmSpec, Problem};
 use serde::{Deserialize, Serialize};
 
+/// Each fold trains the ID method once more.
+const MOST_FOLDS: usize = 100;
+
 /// The most rows that carry an ID, or an instruction, in a layer: all texts pay for each.
 const MOST_ROWS: usize = 1 << 8;
 
@@ -167,6 +170,7 @@ impl AlignConfig {
             problem(self.n_tok == 0, "n_tok", no_rows),
             Problem::if_above("n_tok", self.n_tok, MOST_ROWS),
             Problem::if_above("n_ctx", self.n_ctx, MOST_ROWS),
+            Problem::if_above("cross_fit", self.cross_fit, MOST_FOLDS),
             problem(self.cross_fit == 1, "cross_fit", "is 1: with one fold nothing is left to train on; 0 is off"),
             problem(self.tune == Tuning::Lora(0), "tune", "has rank 0, it must be 1 or above"),
             match (self.tune, self.projection) {

@@ -42,6 +42,9 @@ pub(crate) struct IdMark {
     /// The language model whose vectors it reads, if it reads any: [`Text::identity`].
     #[serde(default)]
     pub(crate) lm: Option<String>,
+    /// Fingerprint of the checkpoint beside it; a method that only counts has none.
+    #[serde(default)]
+    pub(crate) checkpoint: Option<String>,
 }
 
 /// Beside the towers' checkpoint: what they were trained against.
@@ -186,15 +189,29 @@ impl RunFolder {
     }
 
     /// The mark of a finished ID stage, written after its checkpoint.
+    ///
+    /// # Errors
+    /// When the checkpoint is not the one that was written beside it.
     pub(crate) fn id_mark(&self, name: &str, config: &IdConfig) -> Result<Option<IdMark>> {
         let file = self.file(&id_name(name, "json"));
         let mark: Option<IdMark> = if file.exists() { Some(read_json(&file)?) } else { None };
-        Ok(mark.filter(|mark| mark.epochs == config.train().map(|train| train.epochs)))
+        let mark = mark.filter(|mark| mark.epochs == config.train().map(|train| train.epochs));
+        if let Some(known) = mark.as_ref().and_then(|mark| mark.checkpoint.as_ref()) {
+            let checkpoint = self.id_checkpoint(name);
+            if *known != fingerprint_file(&checkpoint)?.to_string() {
+                let told = "not the checkpoint that this run trained; bring it back, or make the run again";
+                bail!("{}: {told}", checkpoint.display());
+            }
+        }
+        Ok(mark)
     }
 
     pub(crate) fn save_id(&self, name: &str, trained: &Trained, mark: &IdMark) -> Result<()> {
-        trained.save(&self.claimed(&id_name(name, "safetensors"))?)?;
-        Ok(write_json(&self.claimed(&id_name(name, "json"))?, mark)?)
+        let checkpoint = self.claimed(&id_name(name, "safetensors"))?;
+        trained.save(&checkpoint)?;
+        let own = checkpoint.exists().then(|| fingerprint_file(&checkpoint)).transpose()?;
+        let mark = IdMark { checkpoint: own.map(|own| own.to_string()), ..mark.clone() };
+        Ok(write_json(&self.claimed(&id_name(name, "json"))?, &mark)?)
     }
 
     /// Takes over a finished ID method that another run of the suite shares.

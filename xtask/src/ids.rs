@@ -61,8 +61,8 @@ impl Run {
         // A stage that goes on tells what it cost in all.
         let seconds = self.cost(&format!("train {name}"), since).max(trained.curve.seconds);
         let lm = reader.map(Text::identity);
-        let mark =
-            IdMark { curve: trained.curve.clone(), seconds, epochs: config.train().map(|train| train.epochs), lm };
+        let epochs = config.train().map(|train| train.epochs);
+        let mark = IdMark { curve: trained.curve.clone(), seconds, epochs, lm, checkpoint: None };
         self.folder.forget_towers()?;
         self.folder.save_id(&name, &trained, &mark)?;
         if let Some(shared) = &shared {

@@ -294,7 +294,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
 
 /// Where recipes, data, models, caches and runs lie: `RA_REC_ROOT`, or the repository this command was built in.
 fn root() -> PathBuf {
-    if let Some(root) = std::env::var_os("RA_REC_ROOT") {
+    if let Some(root) = std::env::var_os("RA_REC_ROOT").filter(|root| !root.is_empty()) {
         return root.into();
     }
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -180,7 +180,7 @@ impl Recipe {
     /// What cannot work, by key: of every table, and of tables beside each other.
     fn problems(&self) -> Vec<Problem> {
         let within = |table: &'static str, found: Vec<Problem>| found.into_iter().map(move |p| p.within(table));
-        let mut found: Vec<Problem> = Problem::if_below("device.count", self.devices, 1).into_iter().collect();
+        let mut found: Vec<Problem> = Problem::unless_within("device.count", self.devices, 64).into_iter().collect();
         if self.ids.is_empty() {
             found.push(Problem::new("[[id]]", "is missing: name at least one ID method, the last one is aligned"));
         }

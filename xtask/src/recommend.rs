@@ -85,6 +85,7 @@ pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
     text.iter().try_for_each(|text| manifest.check_text(text))?;
     let reader = text.as_ref().filter(|_| config.reads_features());
     let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
+    folder.id_mark(config.name(), config)?;
     let backbone = ra_idmodels::load(config, &dataset, features, &folder.id_checkpoint(config.name()), &device)?;
     let text = || text.as_ref().context("a language model is loaded for every row that reads text");
     let (tower, aligned);
@@ -110,7 +111,11 @@ pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
     let vectors = kept.unwrap_or_else(|| item_vectors(model, n));
     let blocked: Vec<u32> = items.iter().copied().chain([ra_core::PADDING]).collect();
     let scores = ra_core::scores(model, &[History { user, items: &items }], &vectors);
-    let found = ra_eval::top_k(&scores.into_data().iter::<f32>().collect::<Vec<_>>(), asked.top, &blocked);
+    let scores: Vec<f32> = scores.into_data().iter().collect();
+    if scores[1..].iter().any(|score| !score.is_finite()) {
+        bail!("{}: {} gives scores that are no numbers: the model is broken", asked.run.display(), source.name);
+    }
+    let found = ra_eval::top_k(&scores, asked.top, &blocked);
     if found.is_empty() {
         notes.push("nothing is left to recommend: the history holds every item".into());
     } else if found.len() < asked.top {

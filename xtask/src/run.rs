@@ -318,7 +318,8 @@ impl Run {
         trained: Training,
     ) -> Result<Tensor<2>> {
         let since = Instant::now();
-        let config = EvalConfig { keep_top: SHOWN, ..self.recipe.eval.clone() };
+        let keep_top = if self.recipe.eval.keep_top > 0 { self.recipe.eval.keep_top } else { SHOWN };
+        let config = EvalConfig { keep_top, ..self.recipe.eval.clone() };
         let items = item_vectors(model, self.dataset.catalog.len());
         let mut evaluation = evaluate_items(model, &items, &self.dataset, Part::Test, &config, None, &self.bars);
         evaluation.seconds = self.cost(&format!("evaluate {name}"), since);
