@@ -305,6 +305,22 @@ fn item_vectors_of_other_towers_are_not_recommended_from() {
 }
 
 #[test]
+fn an_id_checkpoint_of_another_run_is_not_taken() {
+    let root = Root::new();
+    root.ok(&run("a", &[]));
+    root.ok(&run("b", &["--set", "seed=5"]));
+    let file = |out: &str| root.path(out).join("checkpoints/id-sasrec.safetensors");
+    let own = std::fs::read(file("a")).unwrap();
+    std::fs::copy(file("b"), file("a")).unwrap();
+    for args in [run("a", &["--resume"]), vec!["recommend", "--run", "a", "--row", "sasrec", "--user", "u3"]] {
+        let error = root.error(&args);
+        assert!(error.contains("id-sasrec.safetensors: not the checkpoint that this run trained"), "{error}");
+    }
+    std::fs::write(file("a"), own).unwrap();
+    root.ok(&run("a", &["--resume"]));
+}
+
+#[test]
 fn a_cache_that_is_none_does_no_harm_and_is_not_touched() {
     let root = Root::new();
     let right = metrics(&root, "a", false);
