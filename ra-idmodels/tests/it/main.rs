@@ -381,3 +381,25 @@ fn a_user_without_a_training_interaction_has_no_vector() {
         assert!(norm(0) == 0.0 && norm(1) > 0.0, "{}", config.name());
     }
 }
+
+#[test]
+fn sizes_that_no_memory_holds_are_refused() {
+    for (kind, key) in [
+        ("sasrec", "max_length"),
+        ("sasrec", "blocks"),
+        ("unisrec", "max_length"),
+        ("gru4rec", "max_length"),
+        ("gru4rec", "layers"),
+        ("bert4rec", "max_length"),
+        ("bert4rec", "layers"),
+        ("comirec", "max_length"),
+        ("comirec", "interests"),
+        ("alpharec", "max_length"),
+        ("lightgcn", "layers"),
+    ] {
+        let config = |size: u64| serde_json::from_value::<IdConfig>(serde_json::json!({ "kind": kind, key: size }));
+        let told = config(1 << 40).unwrap().check().unwrap_err();
+        assert!(told.contains(&format!("{key} is {}, it must be at most", 1u64 << 40)), "{kind}: {told}");
+        assert_eq!(config(256).unwrap().check(), Ok(()), "{kind}");
+    }
+}

@@ -378,6 +378,9 @@ fn every_row_that_a_recipe_may_ask_for_is_made() {
     root.ok(&["run", "tiny", "--out", "own", "--set", "align.id_residual=true"]);
     assert!(curves("own").contains(&"ra-rec".into()), "its own towers were trained");
     assert!(root.ok(&["recommend", "--run", "r", "--user", "u3"]).contains("recommended"));
-    let error = root.error(&["run", "tiny", "--set", "id=[{kind=\"mf\"}]", "--set", "align.cross_fit=2"]);
-    assert!(error.contains("cross_fit") && error.contains("mf"), "{error}");
+    for kind in ["mf", "pop"] {
+        let id = format!("id=[{{kind=\"{kind}\"}}]");
+        let error = root.error(&["run", "tiny", "--set", &id, "--set", "align.cross_fit=2"]);
+        assert!(error.contains("cross_fit is above 0") && error.contains(&format!("; {kind} does not")), "{error}");
+    }
 }

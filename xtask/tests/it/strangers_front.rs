@@ -52,7 +52,6 @@ fn what_cannot_work_is_refused_by_key_and_value_before_anything_runs() {
         ("id.dim=1000000", "id.dim is 1000000, it must be at most 65536"),
         ("id.max_length=1000000000000", "id.max_length is 1000000000000, it must be at most 65536"),
         ("align.n_tok=1000000000000", "align.n_tok is 1000000000000, it must be at most 256"),
-        ("align.n_ctx=1000000000000", "align.n_ctx is 1000000000000, it must be at most 256"),
         ("data.name=true", "data.name: invalid type: boolean `true`, expected text: put quotes round it"),
         ("eval.ks=[18446744073709551615]", "--set eval.ks: [18446744073709551615] is no TOML value"),
     ] {
