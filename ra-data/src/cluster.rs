@@ -2,6 +2,7 @@
 //! (feature `ballista`). Every query is plain SQL over Parquet files in one folder that all machines see, so that the
 //! executors of anybody's cluster will do.
 
+use crate::calendar::UNKNOWN;
 use crate::config::{DataConfig, Split};
 use crate::draft::{Draft, Form, SAMPLES};
 use crate::export::{SampleWriter, items_to_parquet};
@@ -142,7 +143,9 @@ impl Sql<'_> {
             return Err(DataError::Config { key: "columns.time", problem: problem.into() });
         }
         if told.calendar.unknown {
-            self.keep("log", "SELECT u, i, ts, place FROM log WHERE ts <> 0 AND ts <> -1").await?;
+            let unknown: Vec<String> = UNKNOWN.iter().map(|time| format!("{time:?}")).collect();
+            let known = format!("SELECT u, i, ts, place FROM log WHERE ts NOT IN ({})", unknown.join(", "));
+            self.keep("log", &known).await?;
         }
         Ok(told)
     }

@@ -122,18 +122,16 @@ pub(crate) fn scan(
             train_rows = rows;
         }
     }
-    if let Some(mixture) = times.mixture() {
-        let problem =
-            format!("`{time}` holds times of several kinds, each read as what it is: {mixture}; is one of them wrong?");
-        doubt(config.strict, path, problem)?;
+    if let Some(problem) = times.refused(&time) {
+        return Err(DataError::corrupt(path, problem));
     }
-    let (calendar, unknown, read) = (times.calendar(), times.unknown(), skipped.read - before);
-    if unknown > 0 {
-        let example = times.example.unwrap_or_else(|| DataError::corrupt(path, "a time of 0"));
-        skipped.unreadable(unknown, example, config.strict)?;
+    times.doubts(&time).into_iter().try_for_each(|problem| doubt(config.strict, path, problem))?;
+    let (calendar, unreadable, read) = (times.calendar(), times.unreadable(), skipped.read - before);
+    if let Some(first) = times.first_unreadable() {
+        skipped.unreadable(unreadable, first, config.strict)?;
     }
     let order_only = Some(time).filter(|name| is_order(name));
-    Ok(Told { train_rows, order_only, calendar, read, rated: rows - unknown })
+    Ok(Told { train_rows, order_only, calendar, read, rated: rows - unreadable })
 }
 
 /// Tells what makes figures wrong unless it is meant: a warning, or an error where `strict`.
