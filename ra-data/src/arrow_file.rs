@@ -16,7 +16,10 @@ pub(crate) enum Kind {
     /// Batches are found by a footer.
     Footed,
     /// Batches follow each other.
-    Streamed,
+    Streamed {
+        /// Whether the mark of the end is there.
+        ends: bool,
+    },
 }
 
 /// A result that is either read or is the first thing in a file that cannot be.
@@ -38,7 +41,7 @@ pub(crate) fn check(file: &mut (impl Read + Seek)) -> Checked<Kind> {
     if at::<6>(file, 0, length)? == Some(*MAGIC) {
         return Ok(footer(file, length)?.map(|()| Kind::Footed));
     }
-    let mut place = 0;
+    let (mut place, mut ends) = (0, false);
     while let Some(mut size) = at::<4>(file, place, length)?.map(i32::from_le_bytes) {
         let mut from = place + 4;
         if size == -1 {
@@ -46,7 +49,8 @@ pub(crate) fn check(file: &mut (impl Read + Seek)) -> Checked<Kind> {
             (size, from) = (next, from + 4);
         }
         if size == 0 {
-            break; // the end of the stream
+            ends = true;
+            break;
         }
         let Some(bytes) = piece(file, from, size.into(), length)? else {
             return Ok(Err(format!("a message of {size} bytes at byte {from}")));
@@ -54,7 +58,7 @@ pub(crate) fn check(file: &mut (impl Read + Seek)) -> Checked<Kind> {
         let body = from + bytes.len() as u64;
         place = body + sound!(message(file, &bytes, body, None, length)?);
     }
-    Ok(Ok(Kind::Streamed))
+    Ok(Ok(Kind::Streamed { ends }))
 }
 
 /// The footer points at blocks within the file, each of them a message.

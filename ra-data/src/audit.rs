@@ -201,7 +201,7 @@ fn doubled_rows(prepared: &Prepared) -> Finding {
     let (found, of) = (prepared.doubled_rows(), prepared.dataset.interactions());
     let level = match found {
         0 => Level::Fine,
-        _ if 10 * found < of => Level::Note,
+        _ if 5 * found < of => Level::Note,
         _ => Level::Warning,
     };
     Finding {
@@ -216,7 +216,7 @@ fn doubled_rows(prepared: &Prepared) -> Finding {
 
 /// Users whose id is an item's too: columns that are mixed up, or text that is no log.
 fn shared_ids(prepared: &Prepared) -> Finding {
-    let (found, of) = prepared.shared_ids();
+    let (found, of) = crate::prepare::shared_ids(&prepared.dataset.users, &prepared.dataset.catalog);
     let level = match found {
         0 => Level::Fine,
         _ if 10 * found < of => Level::Note,
@@ -229,7 +229,7 @@ fn shared_ids(prepared: &Prepared) -> Finding {
         of,
         told: format!("{found} of {of} users with an id that is no number have the id of an item"),
         effect: "users and items are of one kind only where people choose people; otherwise a column is the wrong one, or \
-                 the file no log",
+                 the file is no log",
     }
 }
 

@@ -7,7 +7,7 @@ use crate::ingest::{self, read_titles};
 use crate::interactions::used;
 use crate::output::{Counted, Output};
 use crate::partitions::Log;
-use crate::prepare::{Steps, anything_left, needs_clock};
+use crate::prepare::{Steps, anything_left, doubled_rows, needs_clock, shared_ids, tell_doubts};
 use crate::records::Skipped;
 use crate::split::{Parts, split};
 use crate::{CurateConfig, Curated, DataError, Result, filter};
@@ -50,6 +50,9 @@ pub fn to_parquet_within(
     memory: usize,
     folder: &Path,
 ) -> Result<Bounded> {
+    if memory == 0 {
+        return Err(DataError::Config { key: "memory", problem: "is 0, it must be above 0, as in 2GiB".into() });
+    }
     config.check()?;
     config.check_one_pass()?;
     curate.map_or(Ok(()), |(curate, _)| curate.check_one_pass())?;
@@ -73,9 +76,10 @@ pub fn to_parquet_within(
     let catalog = Catalog::new(items, titles);
     let kept = Kept { cuts: log.cuts(config)?, log, config, users, user_codes, item_codes };
 
-    let counted = kept.write(&catalog, draft.path())?;
+    let (counted, doubled) = kept.write(&catalog, draft.path())?;
     let (interactions, fingerprint) = (counted.interactions(), counted.fingerprint.clone());
     anything_left(name, config, &steps, counted.longest(), interactions[2])?;
+    tell_doubts(config, (doubled, interactions.iter().sum()), shared_ids(&kept.users, &catalog))?;
     let curated = match curate {
         None => None,
         Some((curate, seed)) => {
@@ -111,17 +115,19 @@ impl Kept<'_> {
         Ok((first, split(rows, users, self.config, self.log.told.train_rows, self.cuts)))
     }
 
-    /// Writes every partition's interactions as a file in `folder`.
-    fn write(&self, catalog: &Catalog, folder: &Path) -> Result<Counted> {
+    /// Writes every partition's interactions as a file in `folder`; and how many are there before.
+    fn write(&self, catalog: &Catalog, folder: &Path) -> Result<(Counted, usize)> {
+        let mut doubled = 0;
         let mut output = Output::new(folder, &self.users, catalog, self.log.told.order_only.is_some())?;
         for partition in 0..self.log.partitions.len() {
             let (first, parts) = self.parts(partition)?;
+            doubled += doubled_rows([&parts.train, &parts.valid, &parts.test], &parts.times);
             each_row([&parts.train, &parts.valid, &parts.test], &parts.times, |user, item, time, part| {
                 output.push(first + user as u32, item, time, part)
             })?;
             output.close()?;
         }
-        output.finish(self.config)
+        Ok((output.finish(self.config)?, doubled))
     }
 
     /// Chooses samples and writes them.
@@ -134,7 +140,7 @@ impl Kept<'_> {
         path: &Path,
     ) -> Result<Curated> {
         let total = counted.lengths[0].iter().map(|&length| (length as usize).saturating_sub(1)).sum();
-        let budget = curate.budget.of(total);
+        let budget = curate.budget.of(total)?;
         let need = budget * 4 * size_of::<(u64, usize, Sample)>();
         if need > memory {
             let problem = format!("{budget} samples need {} MiB; lower it, or give more memory", need >> 20);

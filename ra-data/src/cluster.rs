@@ -2,14 +2,15 @@
 //! (feature `ballista`). Every query is plain SQL over Parquet files in one folder that all machines see, so that the
 //! executors of anybody's cluster will do.
 
+use crate::calendar::UNKNOWN;
 use crate::config::{DataConfig, Split};
 use crate::draft::{Draft, Form, SAMPLES};
 use crate::export::{SampleWriter, items_to_parquet};
 use crate::ingest::{self, Told, read_titles, scan};
 use crate::output::Output;
-use crate::prepare::{Steps, anything_left, needs_clock};
+use crate::prepare::{Steps, anything_left, needs_clock, shared_ids, tell_doubts};
 use crate::records::Skipped;
-use crate::split::cuts;
+use crate::split::{cuts, held, test_begin};
 use crate::table::{Table, packed};
 use crate::words::words;
 use crate::{Bounded, Column, CurateConfig, CurateMethod, Curated, DataError, Result, write_columns};
@@ -85,6 +86,9 @@ pub async fn to_parquet_on(
     let counted = output.finish(config)?;
     let interactions = counted.interactions();
     anything_left(name, config, &steps, counted.longest(), interactions[2])?;
+    let different = sql.number("SELECT count(*) FROM (SELECT DISTINCT uid, iid, ts FROM parts)").await? as usize;
+    let all = interactions.iter().sum::<usize>();
+    tell_doubts(config, (all - different, all), shared_ids(&users, &catalog))?;
     let curated = match curate {
         None => None,
         Some((curate, seed)) => {
@@ -142,7 +146,9 @@ impl Sql<'_> {
             return Err(DataError::Config { key: "columns.time", problem: problem.into() });
         }
         if told.calendar.unknown {
-            self.keep("log", "SELECT u, i, ts, place FROM log WHERE ts <> 0 AND ts <> -1").await?;
+            let unknown: Vec<String> = UNKNOWN.iter().map(|time| format!("{time:?}")).collect();
+            let known = format!("SELECT u, i, ts, place FROM log WHERE ts NOT IN ({})", unknown.join(", "));
+            self.keep("log", &known).await?;
         }
         Ok(told)
     }
@@ -229,15 +235,16 @@ impl Sql<'_> {
 
     async fn cuts(&self, config: &DataConfig) -> Result<[f64; 2]> {
         let rows = self.number("SELECT count(*) FROM numbered").await? as usize;
-        let shares = [config.temporal_test, config.temporal_valid + config.temporal_test];
+        let tested = match test_begin(config) {
+            Some(at) => self.number(&format!("SELECT count(*) FROM numbered WHERE ts >= {at:?}")).await? as usize,
+            None => 0,
+        };
         let mut latest = HashMap::new();
-        for n in
-            shares.map(|share| (share * rows as f64).floor() as usize).into_iter().chain([1, rows]).filter(|&n| n > 0)
-        {
+        for n in held(config, rows, tested).into_iter().chain([1, rows]).filter(|&n| n > 0) {
             let query = format!("SELECT ts FROM numbered ORDER BY ts DESC LIMIT 1 OFFSET {}", n - 1);
             latest.insert(n, self.number(&query).await?);
         }
-        cuts(config, rows, |n| Ok(latest[&n]))
+        cuts(config, rows, tested, |n| Ok(latest[&n]))
     }
 
     /// Every sample that is not noise: `samples` has `uid`, `place`, `length` and `popularity` (its cell), `number` (of all
@@ -310,7 +317,7 @@ impl Sql<'_> {
              {ROW}(PARTITION BY length, popularity ORDER BY key, number) AS BIGINT) AS round FROM samples"
         );
         let first =
-            format!("SELECT * FROM ({rounds}) ORDER BY round, length, popularity LIMIT {}", curate.budget.of(total));
+            format!("SELECT * FROM ({rounds}) ORDER BY round, length, popularity LIMIT {}", curate.budget.of(total)?);
         let drawn = format!(
             "SELECT uid, place, {ROW}(ORDER BY round, length, popularity) AS BIGINT) - 1 AS draw FROM ({first})"
         );

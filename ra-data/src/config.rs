@@ -36,7 +36,8 @@ pub struct DataConfig {
     pub ratio_valid: f64,
     /// Share of each user's latest interactions that a ratio split holds out for the final table.
     pub ratio_test: f64,
-    /// Share of the interactions just before the test ones that a temporal split holds out for choices.
+    /// Share of the interactions just before the test ones that a temporal split holds out for choices; beside
+    /// `temporal_test_from` a share of those before it.
     pub temporal_valid: f64,
     /// Share of the latest interactions that a temporal split holds out for the final table.
     pub temporal_test: f64,
@@ -257,8 +258,9 @@ impl DataConfig {
         }
         match (&self.temporal_valid_from, &self.temporal_test_from) {
             (Some(_), None) => wrong("temporal_test_from", "temporal_valid_from needs it: give both dates".into()),
-            (Some(valid), Some(test)) => {
-                if let (Some(from), Some(to)) = (valid.seconds(), test.seconds())
+            (valid, Some(test)) => {
+                if let Some(valid) = valid
+                    && let (Some(from), Some(to)) = (valid.seconds(), test.seconds())
                     && from >= to
                 {
                     let problem = format!("{valid} is not before temporal_test_from = {test}; give the earlier date");
@@ -266,11 +268,11 @@ impl DataConfig {
                 }
                 let plain = Self::default();
                 for (key, is_set) in [
-                    ("temporal_valid", self.temporal_valid != plain.temporal_valid),
+                    ("temporal_valid", valid.is_some() && self.temporal_valid != plain.temporal_valid),
                     ("temporal_test", self.temporal_test != plain.temporal_test),
                 ] {
                     if is_set && self.split == Split::Temporal {
-                        wrong(key, "has no effect beside two dates; leave it or them out".into());
+                        wrong(key, format!("has no effect beside {key}_from; leave one of them out"));
                     }
                 }
             }
@@ -289,7 +291,7 @@ impl DataConfig {
     /// Refuses what wants the whole log in memory.
     pub(crate) fn check_one_pass(&self) -> Result<()> {
         if self.cold_items > 0.0 {
-            let problem = "needs the log in memory; leave it out, or read without a bound";
+            let problem = "needs the log in memory; leave `cold_items` out, or read without a bound";
             return Err(DataError::Config { key: "cold_items", problem: problem.into() });
         }
         Ok(())

@@ -117,7 +117,7 @@ pub fn curate(
     };
     let all = dataset.samples();
     let total = all.len();
-    let budget = config.budget.of(total);
+    let budget = config.budget.of(total)?;
     let plain = |samples| Curated { samples, total, denoised: 0, cells: BTreeMap::new() };
     Ok(match config.method {
         CurateMethod::All => plain(all),
@@ -189,10 +189,20 @@ impl CurateConfig {
 
 impl Budget {
     /// How many of `total` samples.
-    pub(crate) fn of(self, total: usize) -> usize {
-        match self {
+    ///
+    /// # Errors
+    /// Where that is none of them.
+    pub(crate) fn of(self, total: usize) -> Result<usize> {
+        let budget = match self {
             Self::Count(count) => count.min(total),
             Self::Share(share) => ((share * total as f64).round() as usize).min(total),
+        };
+        match (budget, self) {
+            (0, Self::Share(share)) if total > 0 => {
+                let problem = format!("{share} of {total} samples is less than one; give a larger share, or a count");
+                Err(DataError::Config { key: "curate.budget", problem })
+            }
+            _ => Ok(budget),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! An export while it is made: its tables lie in a folder of their own beside the result, and take their places at
 //! the end.
 use crate::spill::SpillFolder;
-use crate::{DataConfig, Result, ingest};
+use crate::{DataConfig, DataError, Result, ingest};
 use ra_core::OutputFolder;
 use std::path::{Path, PathBuf};
 
@@ -45,15 +45,24 @@ fn checked(inputs: &[PathBuf], form: Form, folder: &Path) -> Result<OutputFolder
         outputs.push(parts.clone());
     }
     ra_core::refuse_inputs(&outputs, inputs)?;
-    out.check(&tables)?;
+    let is_around = |input: &&PathBuf| {
+        input.is_dir() && ra_core::refuse_inputs_within(input, std::slice::from_ref(&folder.to_path_buf())).is_err()
+    };
+    if let Some(input) = inputs.iter().find(is_around) {
+        let problem = format!("lies in {}, a folder that is read; name another folder", input.display());
+        return Err(DataError::corrupt(folder, problem));
+    }
+    out.check(&out.files().chain(tables).collect::<Vec<_>>())?;
     if form == Form::Parts {
-        match parts.read_dir() {
-            Ok(entries) => {
+        // Of a link only the link itself is looked at.
+        let entries = if parts.is_symlink() { None } else { parts.read_dir().ok() };
+        match entries {
+            Some(entries) => {
                 let mut names =
                     entries.flatten().map(|entry| format!("{PARTS}/{}", entry.file_name().to_string_lossy()));
                 names.try_for_each(|name| out.check(&[&name]))?;
             }
-            Err(_) => out.check(&[PARTS])?,
+            None => out.check(&[PARTS])?,
         }
     }
     Ok(out)
@@ -79,9 +88,9 @@ impl Draft {
         self.spill.path()
     }
 
-    /// Puts the tables that were written in the place of an earlier export, all of whose files go. Its interactions
-    /// go before anything comes, and those that come are last: a killed export leaves none, and not those of another
-    /// table of items.
+    /// Puts the tables that were written in the place of an earlier export, all of whose files are set aside before
+    /// anything comes and go at the end: a killed export leaves no interactions beside another table of items, and of one
+    /// that fails the earlier files come back.
     pub(crate) fn finish(mut self) -> Result<()> {
         let fail =
             |e| ra_core::Error::io(self.out.path(), "cannot write (is the disk full or the folder read-only?)", e);
@@ -94,16 +103,31 @@ impl Draft {
             files.extend(entries.map(|entry| format!("{PARTS}/{}", entry.file_name().to_string_lossy())));
         }
         let files: Vec<&str> = files.iter().map(String::as_str).collect();
-        self.out.check(&files)?;
-        self.out.remove(|_| true)?;
+        let earlier: Vec<String> = self.out.files().map(str::to_owned).collect();
+        self.out.check(&[earlier.iter().map(String::as_str).collect(), files.clone()].concat())?;
         self.out.claim(&files)?;
-        for name in written {
-            let place = self.out.path().join(name);
-            std::fs::rename(self.spill.path().join(name), &place)
-                .map_err(|e| ra_core::Error::io(&place, "cannot write", e))?;
+        let (folder, new) = (self.out.path().to_path_buf(), self.spill.path().to_path_buf());
+        let aside = new.join("earlier");
+        let mut moves: Vec<[PathBuf; 2]> = earlier.iter().map(|name| [folder.join(name), aside.join(name)]).collect();
+        moves.retain(|[from, _]| from.symlink_metadata().is_ok());
+        moves.extend(written.iter().map(|name| [new.join(name), folder.join(name)]));
+        for (at, [from, to]) in moves.iter().enumerate() {
+            if let Err(error) = moved(from, to, &folder) {
+                moves[..at].iter().rev().for_each(|[from, to]| drop(moved(to, from, &folder)));
+                return Err(ra_core::Error::io(to, "cannot write", error).into());
+            }
         }
-        Ok(())
+        Ok(self.out.remove(|name| !files.contains(&name))?)
     }
+}
+
+/// Gives a file or folder another place; the folder within `folder` that it leaves goes where it stands empty.
+fn moved(from: &Path, to: &Path, folder: &Path) -> std::io::Result<()> {
+    to.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::rename(from, to)?;
+    // What is not empty stays.
+    from.parent().filter(|parent| *parent != folder).map(std::fs::remove_dir);
+    Ok(())
 }
 
 /// Makes the file `path` of an export ours to write.

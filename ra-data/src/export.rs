@@ -120,7 +120,8 @@ impl<'a, W: Write + Send> LogWriter<'a, W> {
 
 /// Writes samples as a Parquet file: `user` (text), `history` (list of u32, oldest first, at most `max_history`),
 /// `target` (u32), `draw` (u32: the sample's place in the order given). They stand by user and time; items are the
-/// `item_index` of [`to_parquet`], whose next export into the folder takes this file away.
+/// `item_index` of [`to_parquet`], whose next export into the folder takes this file away: the folder of `path` becomes
+/// one of exports, by its marker.
 ///
 /// # Errors
 /// Names the path; a file that another has written is not replaced.

@@ -122,18 +122,16 @@ pub(crate) fn scan(
             train_rows = rows;
         }
     }
-    if let Some(mixture) = times.mixture() {
-        let problem =
-            format!("`{time}` holds times of several kinds, each read as what it is: {mixture}; is one of them wrong?");
-        doubt(config.strict, path, problem)?;
+    if let Some(problem) = times.refused(&time) {
+        return Err(DataError::corrupt(path, problem));
     }
-    let (calendar, unknown, read) = (times.calendar(), times.unknown(), skipped.read - before);
-    if unknown > 0 {
-        let example = times.example.unwrap_or_else(|| DataError::corrupt(path, "a time of 0"));
-        skipped.unreadable(unknown, example, config.strict)?;
+    times.doubts(&time).into_iter().try_for_each(|problem| doubt(config.strict, path, problem))?;
+    let (calendar, unreadable, read) = (times.calendar(), times.unreadable(), skipped.read - before);
+    if let Some(first) = times.first_unreadable() {
+        skipped.unreadable(unreadable, first, config.strict)?;
     }
     let order_only = Some(time).filter(|name| is_order(name));
-    Ok(Told { train_rows, order_only, calendar, read, rated: rows - unknown })
+    Ok(Told { train_rows, order_only, calendar, read, rated: rows - unreadable })
 }
 
 /// Tells what makes figures wrong unless it is meant: a warning, or an error where `strict`.
@@ -159,8 +157,10 @@ pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Ski
             wanted.extend(names.iter().map(|name| Wanted::new("title", Some(name), &[]).optional()));
         }
     }
-    let (mut repeated, mut strangers) = (0, Vec::new());
+    let (mut repeated, mut conflicting, mut strangers) = (0, 0, Vec::new());
+    let mut found = vec![false; wanted.len()];
     skipped.read(path, &wanted, config.strict, |row| {
+        found.iter_mut().zip(row.names).for_each(|(found, name)| *found |= !name.is_empty());
         let id = row.id(0)?;
         let Some(&place) = places.get(id) else {
             if strangers.len() < 2 {
@@ -168,17 +168,27 @@ pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Ski
             }
             return Ok(());
         };
-        if titles[place].is_some() {
-            repeated += 1;
-            return Ok(());
-        }
         let parts: Vec<&str> = row.fields[1..].iter().map(|part| part.trim()).filter(|part| !part.is_empty()).collect();
         // Of a single column not even the space around it is changed.
         let title = if row.fields.len() == 2 { row.fields[1].to_owned() } else { parts.join(" ") };
-        titles[place] = Some(html_escape::decode_html_entities(&title).into_owned());
+        let title = html_escape::decode_html_entities(&title).into_owned();
+        match &titles[place] {
+            Some(first) => {
+                repeated += 1;
+                conflicting += usize::from(*first != title);
+            }
+            None => titles[place] = Some(title),
+        }
         Ok(())
     })?;
-    if repeated > 0 {
+    if let (Some(lacking), true) = (found.iter().position(|found| !found), found[0]) {
+        let name = wanted[lacking].names.join(", ");
+        return Err(DataError::corrupt(path, format!("no column `{name}`, which `columns.title` names")));
+    }
+    if conflicting > 0 {
+        let problem = format!("{conflicting} rows give an item another title than the first, which is kept");
+        doubt(config.strict, path, problem)?;
+    } else if repeated > 0 {
         tracing::warn!(path = %path.display(), rows = repeated, "items occur more than once; the first title is kept");
     }
     let found = titles.iter().flatten().count();
@@ -196,7 +206,9 @@ pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Ski
     }
     let titles: Vec<String> = titles.into_iter().map(Option::unwrap_or_default).collect();
     let untitled = titles.iter().filter(|title| title.trim().is_empty()).count();
-    if untitled > 0 {
+    if untitled == titles.len() {
+        doubt(config.strict, path, "not one item of the log has a title there that is not empty".into())?;
+    } else if untitled > 0 {
         tracing::warn!(
             items = untitled,
             of = titles.len(),

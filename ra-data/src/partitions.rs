@@ -4,7 +4,7 @@ use crate::ingest::{Told, scan};
 use crate::interactions::{Coder, Row};
 use crate::records::Skipped;
 use crate::spill::{Spilled, Spilling};
-use crate::split::cuts;
+use crate::split::{cuts, test_begin};
 use crate::{DataError, Result};
 use std::path::Path;
 
@@ -147,7 +147,15 @@ impl Log {
         if config.split != Split::Temporal {
             return Ok([f64::INFINITY; 2]);
         }
-        cuts(config, self.rows(), |n| self.latest(n))
+        let mut tested = 0;
+        if let Some(at) = test_begin(config) {
+            for partition in &self.partitions {
+                for block in partition.blocks()? {
+                    tested += block?.iter().filter(|row| row.time >= at).count();
+                }
+            }
+        }
+        cuts(config, self.rows(), tested, |n| self.latest(n))
     }
 
     /// The `n`-th latest time (`n` from 1), sixteen bits of it at a time.

@@ -5,7 +5,7 @@ use crate::interactions::Interactions;
 use crate::records::Skipped;
 use crate::split::{Parts, split, temporal_cuts};
 use crate::{DataError, Result, filter, ingest, time};
-use ra_core::{Catalog, Dataset};
+use ra_core::{Catalog, Dataset, Sequences};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -44,24 +44,7 @@ impl Prepared {
     /// Interactions that are there before with the same user, item and time.
     pub(crate) fn doubled_rows(&self) -> usize {
         let data = &self.dataset;
-        let (mut places, mut doubled, mut seen) = ([0; 3], 0, HashSet::new());
-        for user in 0..data.users.len() {
-            seen.clear();
-            for (part, place) in [&data.train, &data.valid, &data.test].into_iter().zip(0..) {
-                for &item in part.row(user) {
-                    doubled += usize::from(!seen.insert((item, self.times[place][places[place]].to_bits())));
-                    places[place] += 1;
-                }
-            }
-        }
-        doubled
-    }
-
-    /// Users with the id of an item, out of those whose id is no number: numbers are given to users and items alike.
-    pub(crate) fn shared_ids(&self) -> (usize, usize) {
-        let items: HashSet<&str> = self.dataset.catalog.all().map(|item| self.dataset.catalog.id(item)).collect();
-        let named = || self.dataset.users.iter().filter(|user| user.parse::<f64>().is_err());
-        (named().filter(|user| items.contains(user.as_str())).count(), named().count())
+        doubled_rows([&data.train, &data.valid, &data.test], &self.times)
     }
 
     /// The earliest time of each item of the catalogue among the interactions that were kept, where there is a clock.
@@ -112,24 +95,48 @@ pub fn read(name: &str, config: &DataConfig) -> Result<Prepared> {
     let catalog = Catalog::new(items, titles);
     let dataset = Dataset { name: name.into(), users, catalog, train, valid, test, filter, split };
     let prepared = Prepared { dataset, skipped, times, order_only, files };
-    tell_doubts(&prepared, config)?;
+    let doubled = (prepared.doubled_rows(), prepared.dataset.interactions());
+    tell_doubts(config, doubled, shared_ids(&prepared.dataset.users, &prepared.dataset.catalog))?;
     Ok(prepared)
 }
 
-/// Tells of a log that looks like none, or like two.
-fn tell_doubts(prepared: &Prepared, config: &DataConfig) -> Result<()> {
+/// Interactions that are there before with the same user, item and time.
+pub(crate) fn doubled_rows(parts: [&Sequences; 3], times: &[Vec<f64>; 3]) -> usize {
+    let (mut places, mut doubled, mut seen) = ([0; 3], 0, HashSet::new());
+    for user in 0..parts[0].len() {
+        seen.clear();
+        for (part, place) in parts.into_iter().zip(0..) {
+            for &item in part.row(user) {
+                doubled += usize::from(!seen.insert((item, times[place][places[place]].to_bits())));
+                places[place] += 1;
+            }
+        }
+    }
+    doubled
+}
+
+/// Users with the id of an item, out of those whose id is no number: numbers are given to users and items alike.
+pub(crate) fn shared_ids(users: &[String], catalog: &Catalog) -> (usize, usize) {
+    let items: HashSet<&str> = catalog.all().map(|item| catalog.id(item)).collect();
+    let named = || users.iter().filter(|user| user.parse::<f64>().is_err());
+    (named().filter(|user| items.contains(user.as_str())).count(), named().count())
+}
+
+/// Tells of a log that looks like two, by its [`doubled_rows`], or like none, by its [`shared_ids`]; each with out of how
+/// many.
+pub(crate) fn tell_doubts(config: &DataConfig, doubled: (usize, usize), shared: (usize, usize)) -> Result<()> {
     let Some(path) = &config.interactions else { return Ok(()) };
-    let (doubled, of) = (prepared.doubled_rows(), prepared.dataset.interactions());
-    if 2 * doubled >= of {
+    let (rows, of) = doubled;
+    if 5 * rows >= of && rows > 0 {
         let problem = format!(
-            "{doubled} of {of} interactions are there before with the same user, item and time; is one log read twice?"
+            "{rows} of {of} interactions are there before with the same user, item and time; is one log read twice?"
         );
         doubt(config.strict, path, problem)?;
     }
-    let (shared, of) = prepared.shared_ids();
-    if 10 * shared >= of && shared > 0 {
+    let (users, of) = shared;
+    if 10 * users >= of && users > 0 {
         let problem =
-            format!("{shared} of {of} users have the id of an item; is a column the wrong one, or the file no log?");
+            format!("{users} of {of} users have the id of an item; is a column the wrong one, or the file no log?");
         doubt(config.strict, path, problem)?;
     }
     Ok(())

@@ -8,6 +8,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ra_core::{OutputFolder, is_unfinished};
 use std::fmt::Display;
 use std::fs::{DirEntry, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -24,11 +25,20 @@ impl SpillFolder {
     /// says that they are ours, and their lock that nobody is at work.
     pub(crate) fn within(into: &Path) -> Result<Self> {
         let fail = |e| ra_core::Error::io(into, "cannot write (is the disk full or the folder read-only?)", e);
-        std::fs::create_dir_all(into).map_err(fail)?;
+        std::fs::create_dir_all(into).map_err(|e| match e.kind() {
+            ErrorKind::NotADirectory => ra_core::Error::corrupt(into, "lies under a file; name another folder"),
+            ErrorKind::AlreadyExists => {
+                ra_core::Error::corrupt(into, "is a link that leads nowhere, or a file; name another folder")
+            }
+            _ => fail(e),
+        })?;
         let folder = tempfile::Builder::new().prefix(SPILLED).tempdir_in(into).map_err(fail)?;
-        let lock = File::create(folder.path().join(LOCK)).map_err(fail)?;
+        // It gets its name when it is held, so that one which nobody holds is a leftover.
+        let unnamed = folder.path().join(".ra-rec-tmp-lock");
+        let lock = File::create(&unnamed).map_err(fail)?;
         // Without locks on this file system nobody can tell leftovers from work: they stay.
         lock.try_lock().ok();
+        std::fs::rename(&unnamed, folder.path().join(LOCK)).map_err(fail)?;
         // The marker comes last and others are looked at afterwards, so that of two exports at least one sees the
         // other.
         OutputFolder::open(folder.path(), KIND)?.claim(&[])?;
@@ -48,7 +58,7 @@ impl SpillFolder {
             match other.try_lock() {
                 Ok(()) => {
                     drop(other);
-                    std::fs::remove_dir_all(&path).map_err(fail)?;
+                    clear(&path).map_err(fail)?;
                 }
                 Err(TryLockError::WouldBlock) => {
                     let problem = "another export writes here; wait for it, or name another folder";
@@ -65,13 +75,39 @@ impl SpillFolder {
     }
 }
 
+/// Removes what exports write into such a folder, and the folders that stand empty then; what another has put there stays.
+fn clear(folder: &Path) -> std::io::Result<()> {
+    let is_written = |name: &str| {
+        name == LOCK
+            || name == ra_core::MARKER
+            || is_unfinished(name.as_ref())
+            || name.ends_with(".parquet")
+            || ["log", "items0", "items1", "items2"].contains(&name)
+            || name.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            clear(&entry.path())?;
+        } else if kind.is_file() && is_written(&entry.file_name().to_string_lossy()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    // With something of another's in it the folder stays.
+    let _ = std::fs::remove_dir(folder);
+    Ok(())
+}
+
 /// Removes a folder whose maker was killed before it had its marker: there is nothing in it but an empty lock, which nobody
 /// holds, and the marker that was never given its name. With anything else in it the folder stays.
 fn remove_unmarked(folder: &Path) {
     let entries: Vec<_> = folder.read_dir().into_iter().flatten().flatten().collect();
     let is_lock = |entry: &DirEntry| entry.file_name() == LOCK && entry.metadata().is_ok_and(|found| found.len() == 0);
     let is_free = |entry: &DirEntry| File::open(entry.path()).is_ok_and(|lock| lock.try_lock().is_ok());
-    if entries.iter().all(|entry| if is_lock(entry) { is_free(entry) } else { is_unfinished(&entry.file_name()) }) {
+    if entries.iter().any(is_lock)
+        && entries.iter().all(|entry| if is_lock(entry) { is_free(entry) } else { is_unfinished(&entry.file_name()) })
+    {
         // What cannot be removed is in nobody's way.
         entries.iter().for_each(|entry| drop(std::fs::remove_file(entry.path())));
         let _ = std::fs::remove_dir(folder);

@@ -65,17 +65,42 @@ pub(crate) fn temporal_cuts(rows: &[Row], config: &DataConfig) -> Result<[f64; 2
     }
     let mut times: Vec<f64> = rows.iter().map(|r| r.time).collect();
     times.sort_unstable_by(f64::total_cmp);
-    cuts(config, times.len(), |held| Ok(times[times.len() - held]))
+    let tested = test_begin(config).map_or(0, |at| times.iter().filter(|&&time| time >= at).count());
+    cuts(config, times.len(), tested, |held| Ok(times[times.len() - held]))
+}
+
+fn given(date: Option<&When>) -> Option<f64> {
+    date.and_then(When::seconds)
+}
+
+/// The time from which on interactions test, where it is given.
+pub(crate) fn test_begin(config: &DataConfig) -> Option<f64> {
+    given(config.temporal_test_from.as_ref())
+}
+
+/// How many of the latest of `rows` interactions are held out by the shares, and how many of them test; `tested` of them
+/// are not before [`test_begin`], and the share that validates is then one of the others.
+pub(crate) fn held(config: &DataConfig, rows: usize, tested: usize) -> [usize; 2] {
+    let share = |share: f64, of: usize| (share * of as f64).floor() as usize;
+    match test_begin(config) {
+        Some(_) => [tested + share(config.temporal_valid, rows - tested), tested],
+        None => [share(config.temporal_valid + config.temporal_test, rows), share(config.temporal_test, rows)],
+    }
 }
 
 /// The two points in time from which on interactions validate and test: given ones, or those that leave the latest
-/// shares of all `rows` interactions, by the `latest(n)` n-th latest time. Interactions of one time stay in one part.
+/// shares of all `rows` interactions, by the `latest(n)` n-th latest time, `tested` as in [`held`]. Interactions of one
+/// time stay in one part.
 ///
 /// # Errors
 /// When no interaction is as late as the given time of testing, or none earlier than that of validating.
-pub(crate) fn cuts(config: &DataConfig, rows: usize, mut latest: impl FnMut(usize) -> Result<f64>) -> Result<[f64; 2]> {
-    let given = |date: &Option<When>| date.as_ref().and_then(When::seconds);
-    let (given_valid, given_test) = (given(&config.temporal_valid_from), given(&config.temporal_test_from));
+pub(crate) fn cuts(
+    config: &DataConfig,
+    rows: usize,
+    tested: usize,
+    mut latest: impl FnMut(usize) -> Result<f64>,
+) -> Result<[f64; 2]> {
+    let (given_valid, given_test) = (given(config.temporal_valid_from.as_ref()), test_begin(config));
     if rows > 0 && given_test.is_some() {
         let (first, last) = (latest(rows)?, latest(1)?);
         let span = format!("the log runs from {} to {}", time::written(first), time::written(last));
@@ -90,16 +115,13 @@ pub(crate) fn cuts(config: &DataConfig, rows: usize, mut latest: impl FnMut(usiz
             return wrong(key, valid, "is not after any interaction, so that none trains");
         }
     }
-    let mut cut = |given: Option<f64>, share: f64| {
-        let held = (share * rows as f64).floor() as usize;
-        match given {
-            Some(at) => Ok(at),
-            None if held == 0 => Ok(f64::INFINITY),
-            None => latest(held),
-        }
+    let mut cut = |given: Option<f64>, held: usize| match given {
+        Some(at) => Ok(at),
+        None if held == 0 => Ok(f64::INFINITY),
+        None => latest(held),
     };
-    let test = cut(given_test, config.temporal_test)?;
-    let valid = cut(given_valid, config.temporal_valid + config.temporal_test)?;
+    let [held, tests] = held(config, rows, tested);
+    let (test, valid) = (cut(given_test, tests)?, cut(given_valid, held)?);
     Ok([valid.min(test), test])
 }
 
@@ -180,5 +202,10 @@ mod tests {
             c.temporal_test_from = Some(crate::When::Text("1970-01-01T00:00:07".into()));
         });
         assert_eq!((dated.train, dated.valid, dated.test), (parts.train, parts.valid, parts.test));
+        // Beside the date of testing alone, the share that validates is one of what is before it.
+        let shared = by(Split::Temporal, |c| {
+            (c.temporal_test_from, c.temporal_valid) = (Some(crate::When::Number(7.0)), 0.25);
+        });
+        assert_eq!([&shared.train, &shared.valid, &shared.test].map(Sequences::total), [3, 1, 2]);
     }
 }

@@ -115,6 +115,28 @@ pub(crate) fn day_number(number: f64) -> Option<f64> {
         .map(|day| day.and_time(NaiveTime::MIN).and_utc().timestamp() as f64)
 }
 
+/// Whether a time was read from a number such as `2014010109` or `201401010930`, which people write for a day's hour and
+/// minute.
+pub(crate) fn is_stamp(time: f64, form: Form) -> bool {
+    let (day, hour, minute) = match form {
+        Form::Seconds => ((time / 1e2).floor(), time % 1e2, 0.0),
+        Form::Milliseconds => {
+            let number = (time * 1e3).round();
+            ((number / 1e4).floor(), (number / 1e2).floor() % 1e2, number % 1e2)
+        }
+        _ => return false,
+    };
+    hour < 24.0 && minute < 60.0 && day_number(day).is_some()
+}
+
+/// How many seconds one of the last digit stands for, in a number such as `1.39E+09`.
+pub(crate) fn last_digit(text: &str, form: Form) -> Option<f64> {
+    let (mantissa, exponent) = text.split_once(['e', 'E'])?;
+    let (_, _, per_second) = UNITS.iter().find(|(unit, ..)| *unit == form)?;
+    let decimals = mantissa.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    Some(10f64.powi(exponent.parse::<i32>().ok()? - decimals as i32) / per_second)
+}
+
 /// The forms of a day, as [`chrono`] writes them.
 const DAYS: [&str; 3] = ["%Y-%m-%d", "%B %d, %Y", "%d %b %Y"];
 

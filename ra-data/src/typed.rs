@@ -66,7 +66,10 @@ pub(crate) fn read_arrow(source: &Source, wanted: &[Wanted], visit: &mut Visit<'
             let header = names(reader.schema());
             show(source, ("Arrow", wanted), &Columns::find(path, wanted, &header)?, &header, reader, visit)
         }
-        Kind::Streamed => {
+        Kind::Streamed { ends } => {
+            if !ends {
+                source.doubt("has no mark of its end: is it cut short? Its first batches are read".into())?;
+            }
             let reader = StreamReader::try_new(file, None).map_err(failed)?;
             let header = names(reader.schema());
             show(source, ("Arrow", wanted), &Columns::find(path, wanted, &header)?, &header, reader, visit)

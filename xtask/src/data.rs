@@ -57,12 +57,18 @@ impl Source {
     fn config(&self, root: &Path) -> Result<(DataConfig, Option<CurateConfig>)> {
         let mut table = Table::new();
         self.sets.iter().try_for_each(|set| settings::apply(&mut table, set))?;
+        for (key, is_given) in [("interactions", true), ("items", self.items.is_some())] {
+            if is_given && table.contains_key(key) {
+                bail!("--set {key}=..: the command line names the {key} already; leave one of them out");
+            }
+        }
         let mut wrong = Vec::new();
-        let curate = settings::take(&mut table, "curate", "", &mut wrong);
+        let curate: Option<CurateConfig> = settings::take(&mut table, "curate", "", &mut wrong);
         let mut config: DataConfig = settings::section(table, "", &mut wrong);
         if !wrong.is_empty() {
             bail!("--set {}", wrong.join("; "));
         }
+        curate.as_ref().map_or(Ok(()), CurateConfig::check)?;
         config.strict |= self.strict;
         config.items = self.items.clone().or(config.items);
         let (path, name) = (&self.data, self.name());
@@ -100,7 +106,6 @@ pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
         Data::Export { source, out, memory } => {
             let (config, curate) = source.config(root)?;
             let (name, curate) = (source.name(), curate.as_ref());
-            curate.map_or(Ok(()), CurateConfig::check)?;
             match memory {
                 Some(memory) => export_within(&name, &config, curate, *memory, out)?,
                 None => export(&name, &config, curate, out)?,

@@ -63,6 +63,16 @@ fn an_output_among_the_inputs_is_refused_by_whatever_name() {
         std::fs::create_dir(&twin).unwrap();
         std::fs::hard_link(&log, twin.join("interactions.parquet")).unwrap();
         refused(&again, dir, &twin);
+        // A link in the place of our folder is somebody else's.
+        let linked = dir.join("linked");
+        std::fs::create_dir(&linked).unwrap();
+        std::os::unix::fs::symlink(&parts, linked.join("interactions")).unwrap();
+        let before = snapshot(&parts);
+        assert!(to_parquet_within("log", &again, None, MEMORY, &linked).is_err());
+        assert_eq!(snapshot(&parts), before);
+    }
+    for told in refused(&config(parts.clone(), None), dir, &parts.join("day=1")) {
+        assert!(told.contains("a folder that is read"), "{told}");
     }
     // The folder `interactions` of a log is where its parts would be written.
     let raw = dir.join("raw");

@@ -28,6 +28,10 @@ fn a_key_without_effect_is_an_error() {
         (DataConfig { ratio_valid: 0.2, split: Split::Temporal, ..log() }, "ratio_valid"),
         (DataConfig { temporal_test: 0.2, split: Split::Ratio, ..log() }, "temporal_test"),
         (DataConfig { temporal_test_from: number(), ..log() }, "temporal_test_from"),
+        (
+            DataConfig { split: Split::Temporal, temporal_test: 0.2, temporal_test_from: number(), ..log() },
+            "temporal_test",
+        ),
         (DataConfig { leave_n: 3, ..log() }, "leave_n"),
         (
             DataConfig { columns: Columns { rating: Some("stars".into()), ..Columns::default() }, ..log() },

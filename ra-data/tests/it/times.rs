@@ -131,15 +131,17 @@ fn times_are_ordered_by_the_instant() {
     );
     let mixed = ["1388534400", "1389398400000", "2014-01-21", "1391126400000000"];
     assert_eq!(log("mixed.csv", mixed), log("one.csv", ["1388534400", "1389398400", "1390262400", "1391126400"]));
-    let strict = DataConfig { strict: true, ..config(dir.join("mixed.csv"), None) };
-    let told = message(&strict);
+    let strict = |log: PathBuf| DataConfig { strict: true, ..config(log, None) };
+    let told = message(&strict(dir.join("mixed.csv")));
     assert!(told.contains("1 in seconds, 1 in milliseconds, 1 in microseconds, 1 as dates"), "{told}");
     // Places in an order are never times.
     let order = write(dir, "order.csv", "user,item,pos\nu,a,20140101\nu,b,99\nu,c,1389398400000\nu,d,0\n");
-    let data = read("log", &DataConfig { strict: true, ..config(order, None) }).unwrap();
+    let data = read("log", &strict(order)).unwrap();
     assert_eq!((data.times, data.skipped.rows), ([vec![0.0, 99.0], vec![20_140_101.0], vec![1_389_398_400_000.0]], 0));
-    let small = write(dir, "small.csv", "user,item,ts\nu,a,0\nu,b,-1\nu,c,20140101\nu,d,7\n");
-    assert_eq!(read("log", &DataConfig { strict: true, ..config(small, None) }).unwrap().skipped.rows, 0);
+    let small = |rows: &str| strict(write(dir, "small.csv", &format!("user,item,ts\n{rows}")));
+    assert_eq!(read("log", &small("u,a,0\nu,b,-1\nu,c,2014010\nu,d,7\n")).unwrap().skipped.rows, 0);
+    let told = message(&small("u,a,5\nu,b,7\nu,c,20140101\nu,d,8\n"));
+    assert!(told.contains("3 in seconds, 1 as numbers such as 20140101, which are read as seconds"), "{told}");
 }
 
 #[test]
@@ -161,9 +163,20 @@ fn what_is_no_time_is_counted_and_the_forms_are_named() {
     // Of a log with a clock, what stands for "unknown" is left out, and the rest is what it is without.
     let good = csv(|at| at.to_string());
     let plain = plain(dir);
-    for unknown in
-        ["0", "-1", "9999999999999", "253402300799", "-62135596800", "0001-01-01", "9999-12-31", "1970-01-01"]
-    {
+    for unknown in [
+        "0",
+        "-1",
+        "9999999999999",
+        "253402300799",
+        "-62135596800",
+        "0001-01-01",
+        "9999-12-31",
+        "1970-01-01",
+        "2147483647",
+        "-2147483648",
+        "1900-01-01",
+        "2099-12-31",
+    ] {
         let log = write(dir, "unknown.csv", &format!("{good}u1,i7,{unknown}\nu9,i9,{unknown}\n"));
         let data = read("log", &config(log.clone(), None)).unwrap();
         assert_eq!((&data.dataset, data.skipped.rows, data.skipped.read), (&plain, 2, 20), "{unknown}");
@@ -171,6 +184,16 @@ fn what_is_no_time_is_counted_and_the_forms_are_named() {
         assert!(message(&DataConfig { strict: true, ..config(log.clone(), None) }).contains("row 22"), "{unknown}");
         let bounded = to_parquet_within("log", &config(log, None), None, 1 << 22, &dir.join("out")).unwrap();
         assert_eq!((bounded.fingerprint, bounded.skipped.rows), (plain.fingerprint(), 2), "{unknown}");
+    }
+    // Of days in numbers, what is no day.
+    let days = csv(|at| day_of(at).replace('-', ""));
+    for wrong in ["99991231", "20140230", "5", "0", "19000101"] {
+        let log = write(dir, "wrong-day.csv", &format!("{days}u1,i7,{wrong}\n"));
+        let data = read("log", &config(log.clone(), None)).unwrap();
+        assert_eq!((&data.dataset, data.skipped.rows), (&plain, 1), "{wrong}");
+        assert!(message(&DataConfig { strict: true, ..config(log.clone(), None) }).contains("row 22"), "{wrong}");
+        let bounded = to_parquet_within("log", &config(log, None), None, 1 << 22, &dir.join("out")).unwrap();
+        assert_eq!((bounded.fingerprint, bounded.skipped.rows), (plain.fingerprint(), 1), "{wrong}");
     }
     let nulls = TimestampMicrosecondArray::from_iter(rows().map(|(.., at)| Some(at * 1_000_000)).chain([None]));
     let columns = [(0, users()), (1, items())].map(|(_, column)| {
@@ -181,4 +204,24 @@ fn what_is_no_time_is_counted_and_the_forms_are_named() {
     let data = read("log", &config(parquet_of(dir, "n.parquet", columns, Compression::SNAPPY), None)).unwrap();
     assert_eq!((data.dataset, data.skipped.rows), (plain, 1));
     assert!(data.skipped.examples[0].contains("`ts` is empty"), "{:?}", data.skipped);
+}
+
+#[test]
+fn numbers_that_only_look_like_times_are_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let told = |times: &dyn Fn(i64) -> String| {
+        let log = write(dir, "odd.csv", &(csv(times) + &csv(times).replace("user,item,ts\n", "").repeat(2)));
+        message(&DataConfig { strict: true, ..config(log, None) })
+    };
+    let day = |at| day_of(at).replace('-', "");
+    for stamp in [told(&|at| day(at) + "09"), told(&|at| day(at) + "0930"), told(&|at| day(at) + "0000")] {
+        assert!(stamp.contains("look like year, month, day and hour"), "{stamp}");
+    }
+    for rounded in [told(&|at| format!("{:.2}E+09", at as f64 / 1e9)), told(&|at| format!("{:.5}e12", at as f64 / 1e9))]
+    {
+        assert!(rounded.contains("holds rounded times such as 1.3"), "{rounded}");
+    }
+    let rating = told(&|at| (at / DAY % 5).to_string());
+    assert!(rating.contains("different values in 60 rows") && rating.contains("are they ratings?"), "{rating}");
 }
