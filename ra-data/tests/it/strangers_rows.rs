@@ -83,8 +83,8 @@ fn an_id_is_one_value_exact_to_the_digit() {
         ("[\"a\", \"b\"]", "`user` holds a list"),
         ("{\"id\": 1}", "`user` holds an object"),
         ("true", "`user` is true"),
-        ("null", "`user` is empty"),
-        ("NaN", "`user` is empty"),
+        ("null", "`user` is null or NaN"),
+        ("NaN", "`user` is null or NaN"),
         ("\"[a, b]\"", "`user` is [a, b]"),
         ("\"NULL\"", "`user` is \"NULL\""),
         ("1e20", "without its last digits"),
@@ -95,6 +95,18 @@ fn an_id_is_one_value_exact_to_the_digit() {
         let found = read("log", &config(put(dir, "some.jsonl", jsonl(&long) + &row), None)).unwrap().skipped;
         assert_eq!((found.read, found.rows), (20, 1), "{id}");
     }
+    for (id, told) in [
+        ("NA", "`user` is \"NA\" in 2 of 22 rows"),
+        ("n/a", "stand for no id"),
+        ("1e16", "may have lost digits"),
+        ("1e+05", "may have lost digits"),
+        ("9007199254740993.0", "may have lost digits"),
+    ] {
+        let odd = format!("user,item,ts\n{long}{id},7,1\n{id},-9223372036854775809,2\n");
+        refused(&strict(put(dir, "odd.csv", odd)), &["odd.csv", told]);
+    }
+    let listed = put(dir, "listed.csv", format!("user,item,ts\n{}", csv(&|k| format!("{k}|9"))));
+    refused(&strict(listed), &["listed.csv", "lists or objects as text in 20 of 20 rows"]);
     let words =
         format!("user,item,ts\n{long}null,7,1\n\\N,7,1\nNaN,7,1\n7,\"['a', 'b']\",1\n1.8446744073709552e+19,7,1\n");
     let found = read("log", &config(put(dir, "words.csv", words), None)).unwrap().skipped;
@@ -175,6 +187,36 @@ fn a_folder_is_the_files_of_its_log() {
     ] {
         refused(&config(fresh(name, &files), None), told);
     }
+    // What may be a part of the log is told, and strict makes it an error.
+    let half = rows("\t")[9..].join("\n");
+    for (at, (name, bytes)) in [
+        ("part-1", part(&all[9..]).as_bytes()),
+        ("part-1.tsv.tmp", half.as_bytes()),
+        ("part-00001", half.as_bytes()),
+        ("_part-1.tsv", half.as_bytes()),
+        ("part-1.tsv", half.as_bytes()),
+        ("part-1.csv", b"who,what,ts\nu0,i0,1388534400\n"),
+        ("part-1.txt", b"u0 i0\n"),
+        ("2014/part-1.csv", part(&all[9..]).as_bytes()),
+        ("2014/01/part-1.csv", part(&all[9..]).as_bytes()),
+        ("part-1.csv.bz2", b"BZh91AY&SY.."),
+        ("part-1.csv.xz", b"\xfd7zXZ\0.."),
+        ("part-1.zip", b"PK\x03\x04.."),
+        ("part-1.orc", b"ORC\x11\0.."),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let folder = fresh(&format!("half-{at}"), &[("part-0.csv", part(&all)), ("_SUCCESS", String::new())]);
+        is_plain(&strict(folder.clone()));
+        put(&folder, name, bytes);
+        is_plain(&config(folder.clone(), None));
+        refused(&strict(folder), &[name.split('/').next().unwrap(), "not read"]);
+    }
+    is_plain(&strict(fresh("hives", &[("000000_0", part(&all[..9])), ("000001_0", part(&all[9..]))])));
+    for (name, text) in [("notes.md", "# Log\n"), ("make.py", "import a, b\nprint(a)\n"), ("movies.csv", movies)] {
+        is_plain(&strict(fresh(&format!("beside-{name}"), &[("log.csv", part(&all)), (name, text.to_owned())])));
+    }
     let copies = fresh("copies", &[("a.csv", part(&all)), ("a copy.csv", part(&all))]);
     refused(&strict(copies), &["a copy.csv", "same to the byte"]);
     let delta = fresh("delta", &[("a.csv", part(&all)), ("_delta_log/0.json", "{}".into())]);
@@ -220,7 +262,9 @@ fn links_that_lead_back_do_not_hang() {
     let dir = tempfile::tempdir().unwrap();
     put(dir.path(), "log.csv", table(","));
     std::os::unix::fs::symlink(dir.path(), dir.path().join("year=2014")).unwrap();
-    std::os::unix::fs::symlink("nowhere", dir.path().join("gone.csv")).unwrap();
     is_plain(&config(dir.path().to_path_buf(), None));
-    refused(&config(dir.path().join("gone.csv"), None), &["gone.csv: cannot read: No such file"]);
+    std::os::unix::fs::symlink("nowhere", dir.path().join("gone.csv")).unwrap();
+    for path in ["", "*", "gone.csv"] {
+        refused(&config(dir.path().join(path), None), &["gone.csv: cannot read: No such file"]);
+    }
 }

@@ -85,6 +85,9 @@ fn a_byte_order_mark_is_no_part_of_the_first_row() {
         for bytes in [marked.clone().into_bytes(), gzip(marked.as_bytes())] {
             assert_eq!(prepare("log", &strict(put(dir, name, bytes))).unwrap(), without, "{name}");
         }
+        // As `cat` leaves it between two files.
+        let later = text.replacen('\n', "\n\u{feff}", 1);
+        assert_eq!(prepare("log", &strict(put(dir, name, later))).unwrap(), without, "{name}");
     }
 }
 
@@ -137,6 +140,11 @@ fn a_file_is_read_by_its_content_or_named_for_what_it_is() {
         ("more.tsv.gz", [&member[..], b"more"].concat(), "no gzip"),
         ("cut.tsv.gz", member[..member.len() - 20].to_vec(), "cut short"),
         ("damaged.tsv.zst", [&b"\x28\xb5\x2f\xfd\x08"[..], &[0; 40]].concat(), "damaged, or"),
+        (
+            "named.dat",
+            format!("UserID::MovieID::Rating::Time\n{}", "1::2::3::4\n".repeat(9)).into(),
+            "`UserID`, `MovieID`",
+        ),
         ("returns.dat", rows("::").join("\r").into_bytes(), "carriage returns"),
         ("empty.tsv", Vec::new(), "empty"),
         ("empty.tsv.gz", gzip(b""), "empty"),
@@ -282,6 +290,22 @@ fn a_quote_that_never_closes_is_told_with_its_row() {
         )));
         is_plain(&strict(put(dir, "inch.csv", with(last, &|_| "5\" disk"))));
     }
+    for (open, closed) in [
+        ("u,c,3,\"oops\n", "v,a,4,ok\n\nv,c,6,ok\nv,d,7,fine\"\n"),
+        ("u,b,2,\"oops\n", "v,a,4,fine\"\n"),
+        ("u,b,2,\"oops\n", "v,a,4\nv,b,,ok\"\n"),
+    ] {
+        let text = format!("user,item,ts,note\nu,a,1,ok\nu,b,2,ok\n{open}{closed}u,d,8,ok\n");
+        refused(&strict(put(dir, "shut.csv", text)), &["row 4", "look like rows"]);
+    }
+    let last = table(",").replace("ts", "ts,note").replace("00\n", "00,\n") + "u0,i0,1388534400,\"oops\n";
+    refused(&strict(put(dir, "last.csv", &last)), &["row 22: a quote opens here, in the last row"]);
+    let titled = |titles: &str| DataConfig {
+        items: Some(put(dir, "shut-items.csv", format!("item,title\n{titles}\n"))),
+        ..strict(put(dir, "log.tsv", table("\t")))
+    };
+    refused(&titled("i0,a\ni1,\"b\ni2,c\"\ni3,d"), &["shut-items.csv: row 3", "look like rows"]);
+    prepare("log", &titled("i0,a\ni1,\"b\nc, d\"\ni3,d\ni4,e\ni5,f")).unwrap();
     refused(&config(put(dir, "header.csv", table(",").replacen("ts", "\"ts", 1)), None), &["row 1: a quote opens"]);
     let log = put(dir, "log.tsv", table("\t"));
     let titles = put(dir, "items.csv", "item,title\ni0,a\ni1,\"b\ni2,c\ni3,d\n");
@@ -308,7 +332,17 @@ fn a_header_is_told_what_it_has_twice_and_lists() {
     let inter =
         inter.to_owned() + &rows("\t").iter().map(|row| row.replacen('\t', "\ti1 i2\t", 1) + "\n").collect::<String>();
     let log = put(dir, "log.inter", inter);
-    is_plain(&strict(log.clone()));
+    is_plain(&config(log.clone(), None));
+    refused(&strict(log.clone()), &["columns of lists are not read: item_id_list:token_seq"]);
+    let labelled = table("\t").replace("ts", "ts\tlabel").replace("00\n", "00\t1\n");
+    refused(&strict(put(dir, "label.inter", labelled)), &["`label` is not read"]);
+    for blank in ["", "nan", "null"] {
+        let titles = (0..8).map(|k| format!("i{k},{blank}\n")).collect::<String>();
+        let titles = put(dir, "blank.csv", format!("item,title\n{titles}"));
+        let blank = config(put(dir, "log.tsv", table("\t")), Some(titles));
+        assert!(prepare("log", &blank).unwrap().catalog.titles().iter().all(String::is_empty));
+        refused(&DataConfig { strict: true, ..blank }, &["blank.csv", "none of the items has a title"]);
+    }
     let mut listed = config(log, None);
     listed.columns.item = Some("item_id_list".into());
     refused(&listed, &["`item_id_list:token_seq` holds lists"]);

@@ -3,7 +3,7 @@ use super::{config, message, write};
 use arrow::array::types::{Int64Type, TimestampMicrosecondType};
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, FixedSizeBinaryArray,
-    Int64Array, ListArray, RecordBatch, StringArray, StringViewArray, StructArray,
+    Float32Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StringViewArray, StructArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type};
@@ -157,7 +157,11 @@ fn what_is_no_id_is_refused_with_its_column_and_type() {
     let short = FixedSizeBinaryArray::try_from_iter((0..20u8).map(|at| [at; 4])).unwrap();
     let bytes = BinaryArray::from_iter_values((0..20u8).map(|at| [0xff, at]));
     let truth = BooleanArray::from((0..20).map(|at| at % 2 == 0).collect::<Vec<_>>());
-    let cases: [(usize, ArrayRef, &str); 6] = [
+    let single = Float32Array::from_iter_values((0..20).map(|at| at as f32 * 1e6));
+    let double = Float64Array::from_iter_values((0..20).map(|at| at as f64 * 1e15));
+    let cases: [(usize, ArrayRef, &str); 8] = [
+        (1, Arc::new(single), "column `item` (item) holds floats that may have lost digits (Float32)"),
+        (0, Arc::new(double), "column `user` (user) holds floats that may have lost digits (Float64)"),
         (0, Arc::new(objects), "column `user` (user) holds objects (Struct"),
         (0, Arc::new(lists), "column `user` (user) holds lists (List"),
         (1, Arc::new(short), "column `item` (item) holds raw bytes (FixedSizeBinary(4)); cast it to text"),
@@ -206,6 +210,11 @@ fn a_row_with_lists_is_a_session() {
         Compression::SNAPPY,
     );
     assert_eq!(prepare("log", &config(baskets, None)).unwrap().interactions(), 20);
+    let mut gaps = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new());
+    (0..4).for_each(|at| gaps.append(at != 1));
+    let columns = [("user", users.clone()), ("item", Arc::new(gaps.finish()) as ArrayRef), ("ts", times.clone())];
+    let gaps = parquet_of(dir, "gaps.parquet", columns, Compression::SNAPPY);
+    assert!(message(&config(gaps, None)).contains("none of its 4 rows can be read; the first"));
     let short = ListArray::from_iter_primitive::<Int64Type, _, _>((0..4).map(|at| Some(vec![Some(START); 4 + at % 2])));
     let uneven = parquet_of(
         dir,
@@ -215,7 +224,7 @@ fn a_row_with_lists_is_a_session() {
     );
     let told = read("log", &config(uneven, None)).unwrap().skipped;
     assert_eq!(told.rows, 2);
-    assert!(told.examples[0].contains("row 1: its lists are of different lengths"), "{told:?}");
+    assert!(told.examples[0].contains("row 1: its lists have different lengths"), "{told:?}");
 }
 
 #[test]
