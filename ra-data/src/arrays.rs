@@ -144,7 +144,7 @@ fn scalars(column: &ArrayRef, name: &str, role: &str) -> Result<LargeStringArray
         }
         Is::Date64 if is_time => seconds(column, |milliseconds| milliseconds / 1e3).map_err(failed),
         Is::Float16 | Is::Float32 | Is::Float64 if is_id && has_inexact(column).map_err(failed)? => {
-            refused("floats that may have lost digits", "write the ids as whole numbers or text")
+            refused("floats that may have lost digits", "write the ids as integers or text")
         }
         _ => plain(column),
     }

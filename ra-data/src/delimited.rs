@@ -196,7 +196,8 @@ fn swallows_rows(record: &csv::ByteRecord, separator: u8, columns: &Columns, wid
             && known.all(|(wanted, at)| match fields.get(at) {
                 Some(field) if wanted.role() == "time" => is_value(field),
                 Some(field) if wanted.is_id() => !field.is_empty() && !field.contains(' '),
-                field => is_timed || field.is_some_and(|field| !field.starts_with(' ')),
+                Some(field) => is_timed || !field.starts_with(' '),
+                None => false,
             })
     };
     let fields: Vec<&[u8]> = record.iter().collect();

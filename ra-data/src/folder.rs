@@ -290,7 +290,7 @@ fn stem(path: &Path) -> String {
     let text = path.to_string_lossy().into_owned();
     let lower = text.to_ascii_lowercase();
     let bare = lower.strip_suffix(".gz").or_else(|| lower.strip_suffix(".zst")).unwrap_or(&lower);
-    let length = bare.rfind('.').unwrap_or(bare.len());
+    let length = bare.rfind(['.', '/']).filter(|&at| bare[at..].starts_with('.')).unwrap_or(bare.len());
     text[..length].to_owned()
 }
 
