@@ -2,7 +2,7 @@
 //!
 //! An id is a scalar; a title may be a list of parts; a time tells its unit and comes as `@` and seconds since 1970.
 //! A row whose item is a list is a session: one interaction for each of its elements.
-use arrow::array::types::Int64Type;
+use arrow::array::types::{Float64Type, Int64Type};
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, LargeStringBuilder};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -143,8 +143,22 @@ fn scalars(column: &ArrayRef, name: &str, role: &str) -> Result<LargeStringArray
             seconds(&days, |days| days * 86_400.0).map_err(failed)
         }
         Is::Date64 if is_time => seconds(column, |milliseconds| milliseconds / 1e3).map_err(failed),
+        Is::Float16 | Is::Float32 | Is::Float64 if is_id && has_inexact(column).map_err(failed)? => {
+            refused("floats that may have lost digits", "write the ids as integers or text")
+        }
         _ => plain(column),
     }
+}
+
+/// Whether floats are so large that not every whole number is one of their kind.
+fn has_inexact(column: &ArrayRef) -> Result<bool, arrow::error::ArrowError> {
+    let exact = match column.data_type() {
+        DataType::Float16 => 11,
+        DataType::Float32 => 24,
+        _ => 53,
+    };
+    let values = cast(column, &DataType::Float64)?;
+    Ok(values.as_primitive::<Float64Type>().iter().flatten().any(|value| value.abs() >= 2f64.powi(exact)))
 }
 
 /// Counts as `@` and seconds since 1970.

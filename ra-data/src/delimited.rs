@@ -4,6 +4,7 @@ use crate::quotes::Quotes;
 use crate::records::{Columns, Record, Visit, Wanted};
 use crate::source::{Format, Source, Text};
 use crate::{DataError, Result};
+use ra_core::BYTE_ORDER_MARK;
 use std::borrow::Cow;
 use std::io::{BufRead, Read};
 
@@ -28,6 +29,10 @@ pub(crate) fn next_line(
     }
     if line.last() == Some(&b'\r') {
         line.pop();
+    }
+    // As `cat` leaves it between files.
+    if line.starts_with(BYTE_ORDER_MARK) {
+        line.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(bytes > 0)
 }
@@ -141,20 +146,27 @@ fn read_quoted(
     while reader.read_byte_record(&mut record).map_err(failed)? {
         // The field of a quote that never closes ends with the file: the record that it is in is the last.
         if let Some((row, lines)) = reader.get_ref().unclosed() {
-            let problem = format!(
-                "row {row}: a quote opens here and never closes, so the {lines} lines after it are lost in it; close it, or \
-                 write a quote within a field twice and the field in quotes"
-            );
-            return Err(source.wrong(problem));
-        }
-        if std::mem::take(&mut header) {
-            continue;
+            let close = "close it, or write a quote within a field twice and the field in quotes";
+            match lines {
+                0 => source
+                    .doubt(format!("row {row}: a quote opens here, in the last row, and never closes; {close}"))?,
+                _ => {
+                    let lost = format!("so the {lines} lines after it are lost in it");
+                    return Err(
+                        source.wrong(format!("row {row}: a quote opens here and never closes, {lost}; {close}"))
+                    );
+                }
+            }
         }
         let row = record.position().map_or(0, |p| p.line() as usize);
         if swallowing.is_none() && swallows_rows(&record, separator, columns, width, wanted) {
             swallowing = Some(row);
         }
-        let fields: std::result::Result<Vec<&str>, _> = record.iter().map(str::from_utf8).collect();
+        if std::mem::take(&mut header) {
+            continue;
+        }
+        let unmarked = |field| str::from_utf8(<[u8]>::strip_prefix(field, BYTE_ORDER_MARK).unwrap_or(field));
+        let fields: std::result::Result<Vec<&str>, _> = record.iter().map(unmarked).collect();
         match fields {
             Ok(fields) => cut(source, &fields, columns, width, row, visit)?,
             Err(_) => visit(Err(not_utf8(source, row)))?,
@@ -172,18 +184,25 @@ fn read_quoted(
     }
 }
 
-/// Whether the whole lines within a quoted field are rows by the look of them: as many fields, and values where the time
-/// is.
+/// Whether one of the lines within a quoted field is a row by the look of it, the last one with the fields that follow it:
+/// ids and a value where the time is, or, without a time, an id and as many fields.
 fn swallows_rows(record: &csv::ByteRecord, separator: u8, columns: &Columns, width: usize, wanted: &[Wanted]) -> bool {
-    let time = wanted.iter().zip(&columns.positions).find(|(wanted, _)| wanted.role() == "time").and_then(|(_, p)| *p);
+    let is_timed = wanted.iter().any(|wanted| wanted.role() == "time");
     let is_row = |line: &[u8]| {
-        let mut fields = line.split(|byte| *byte == separator);
-        let count = fields.clone().count();
-        let at = time.and_then(|time| fields.nth(time));
-        count == width && time.is_none_or(|_| at.is_some_and(|at| is_value(&String::from_utf8_lossy(at))))
+        let line = String::from_utf8_lossy(line.trim_ascii_end());
+        let fields: Vec<&str> = line.split(char::from(separator)).collect();
+        let mut known = wanted.iter().zip(&columns.positions).filter_map(|(wanted, p)| Some((wanted, (*p)?)));
+        (is_timed || fields.len() == width)
+            && known.all(|(wanted, at)| match fields.get(at) {
+                Some(field) if wanted.role() == "time" => is_value(field),
+                Some(field) if wanted.is_id() => !field.is_empty() && !field.contains(' '),
+                Some(field) => is_timed || !field.starts_with(' '),
+                None => false,
+            })
     };
-    record.iter().filter(|field| field.contains(&b'\n')).any(|field| {
-        let lines: Vec<&[u8]> = field.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
-        lines.len() > 2 && lines[1..lines.len() - 1].iter().all(|line| is_row(line))
+    let fields: Vec<&[u8]> = record.iter().collect();
+    (0..fields.len()).filter(|&at| fields[at].iter().any(|byte| matches!(byte, b'\n' | b'\r'))).any(|at| {
+        let last = fields[at..].join(&separator);
+        last.split(|byte| matches!(byte, b'\n' | b'\r')).skip(1).any(is_row)
     })
 }

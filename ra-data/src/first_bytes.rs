@@ -21,9 +21,8 @@ pub(crate) enum Content {
 pub(crate) const NEEDED: usize = 512;
 
 /// First bytes of files that are not read.
-const FOREIGN: [(&[u8], &str); 20] = [
+const FOREIGN: [(&[u8], &str); 17] = [
     (b"PK\x03\x04", "a zip archive or an Excel file; unpack it, or save the sheet as csv"),
-    (b"BZh", "packed by bzip2, which is not read; unpack it with `bunzip2`"),
     (b"\xfd7zXZ\0", "packed by xz, which is not read; unpack it with `unxz`"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
     (b"Rar!\x1a\x07", "a rar archive; unpack it"),
@@ -33,15 +32,20 @@ const FOREIGN: [(&[u8], &str); 20] = [
     (b"SQLite format 3\0", "an SQLite database; export the table as csv"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file; write the table as Parquet or csv"),
     (b"\x93NUMPY", "a NumPy array; write the table as Parquet or csv"),
-    (b"ORC", "an ORC file; write it as Parquet"),
     (b"Obj\x01", "an Avro file; write it as Parquet"),
-    (b"PARE", "an encrypted Parquet file; write it without encryption"),
-    (b"FEA1", "a Feather file of version 1; write it as version 2 or as Parquet"),
     (b"%PDF-", "a PDF"),
     (b"\0\x05\x16\x07", "what macOS keeps beside a file, not the file; name the one without `._`"),
     (b"\x80\x04\x95", "a Python pickle; write the table as Parquet or csv"),
     (b"\x80\x05\x95", "a Python pickle; write the table as Parquet or csv"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file; save the sheet as csv"),
     (b"{\\rtf", "a text processor's document; save it as plain text"),
+];
+
+/// First bytes that a header in plain text may have as well.
+const FOREIGN_LETTERS: [(&[u8], &str); 3] = [
+    (b"ORC", "an ORC file; write it as Parquet"),
+    (b"PARE", "an encrypted Parquet file; write it without encryption"),
+    (b"FEA1", "a Feather file of version 1; write it as version 2 or as Parquet"),
 ];
 
 /// What a file is that begins with `head`, of which [`NEEDED`] bytes are enough.
@@ -51,8 +55,8 @@ pub(crate) fn content(head: &[u8]) -> Content {
         [0x1f, 0x8b, ..] => Content::Gzip,
         // A frame, or one that is to be skipped, as at the start of files that can be sought in.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Content::Zstandard,
-        [b'P', b'A', b'R', b'1', ..] => Content::Parquet,
-        [b'A', b'R', b'R', b'O', b'W', b'1', ..] | [0xff, 0xff, 0xff, 0xff, ..] => Content::Arrow,
+        [b'P', b'A', b'R', b'1', ..] if !is_text(head) => Content::Parquet,
+        [b'A', b'R', b'R', b'O', b'W', b'1', 0, ..] | [0xff, 0xff, 0xff, 0xff, ..] => Content::Arrow,
         _ if ra_core::lfs_pointer(head) => Content::LfsPointer,
         _ => foreign(head).map_or(Content::Other, Content::Foreign),
     }
@@ -60,6 +64,12 @@ pub(crate) fn content(head: &[u8]) -> Content {
 
 fn foreign(head: &[u8]) -> Option<&'static str> {
     if let Some((_, told)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Some(told);
+    }
+    if head.starts_with(b"BZh") && matches!(head.get(4..10), Some(b"1AY&SY" | b"\x17rE8P\x90")) {
+        return Some("packed by bzip2, which is not read; unpack it with `bunzip2`");
+    }
+    if let Some((_, told)) = FOREIGN_LETTERS.iter().find(|(magic, _)| head.starts_with(magic) && !is_text(head)) {
         return Some(told);
     }
     if head.get(257..262) == Some(b"ustar") {
@@ -91,10 +101,15 @@ mod tests {
         for (head, told) in [
             (b"".to_vec(), Content::Nothing),
             (b"user,item\n".to_vec(), Content::Other),
+            (b"PAR1,BZh,ARROW1\n".to_vec(), Content::Other),
+            (b"ARROW1,item\n".to_vec(), Content::Other),
+            (b"BZh_user,item\n".to_vec(), Content::Other),
+            (b"PARENT_ASIN,USER_ID\n".to_vec(), Content::Other),
+            (b"ORCID,item\n".to_vec(), Content::Other),
             ("käufer,item\n".as_bytes().to_vec(), Content::Other),
             (b"\x1f\x8b\x08".to_vec(), Content::Gzip),
             (b"\x28\xb5\x2f\xfd\0".to_vec(), Content::Zstandard),
-            (b"PAR1".to_vec(), Content::Parquet),
+            (b"PAR1\x15\0".to_vec(), Content::Parquet),
             (b"ARROW1\0\0".to_vec(), Content::Arrow),
             (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), Content::LfsPointer),
         ] {
@@ -104,8 +119,9 @@ mod tests {
             (&b"PK\x03\x04"[..], "zip"),
             (b"BZh91AY&SY", "bzip2"),
             (b"\n<!DOCTYPE html>", "HTML"),
-            (b"ORC", "ORC"),
+            (b"ORC\x11\0", "ORC"),
             (b"\xff\xfeu\0", "UTF-16"),
+            (b"\xd0\xcf\x11\xe0\xa1", "old Excel"),
         ] {
             assert!(matches!(content(head), Content::Foreign(what) if what.contains(told)), "{told}");
         }

@@ -1,7 +1,8 @@
 //! How the rows of a text are written: told by the first of them, not by the name of the file.
+use crate::first_bytes::is_text;
 use crate::records::{Columns, Wanted, plain};
 use crate::source::{Format, Source};
-use crate::{DataError, Result};
+use crate::{DataError, Result, time};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -111,6 +112,11 @@ pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[Wanted]) -> Result<
     }
     match named {
         Some(Format::Bare { separator, header }) if first.contains(separator) => {
+            let fields: Vec<&str> = first.split(separator).collect();
+            if header.contains(&"rating") && fields.len() >= header.len() && !fields.iter().any(|f| is_value(f)) {
+                // A header of other names, as in `UserID::MovieID::Rating::Timestamp`.
+                Columns::find(source.path(), wanted, &fields)?;
+            }
             Ok(Layout::Bare { separator, columns: Columns::find(source.path(), wanted, header)?, width: header.len() })
         }
         Some(Format::Lists) => lists(source, &lines, wanted),
@@ -198,9 +204,7 @@ fn checked(source: &Source, wanted: &[Wanted], header: &[Cow<'_, str>]) -> Resul
     if !is_numbered(header) && found.iter().any(|&at| is_value(&header[at])) {
         return Err(looks_like_data(source, header));
     }
-    for (wanted, name, at) in
-        wanted.iter().zip(&columns.names).zip(&columns.positions).filter_map(|((w, n), p)| Some((w, n, (*p)?)))
-    {
+    for (wanted, at) in wanted.iter().zip(&columns.positions).filter_map(|(w, p)| Some((w, (*p)?))) {
         if is_list(&header[at]) && !wanted.takes_lists() {
             let role = wanted.role();
             let problem = format!(
@@ -209,33 +213,41 @@ fn checked(source: &Source, wanted: &[Wanted], header: &[Cow<'_, str>]) -> Resul
             );
             return Err(source.wrong(problem));
         }
-        let times = header.iter().filter(|other| plain(other) == name).count();
-        if times > 1 {
-            source.doubt(format!("the header has `{name}` {times} times; the first is read"))?;
-        }
     }
+    tell_twice(source, &columns, header)?;
     if wanted.iter().any(|wanted| wanted.role() == "user") {
-        tell_ignored(source, &found, header);
+        tell_ignored(source, &found, header)?;
     }
     Ok(columns)
 }
 
+/// Tells of a wanted column whose name the `header` has more than once.
+pub(crate) fn tell_twice<S: AsRef<str>>(source: &Source, columns: &Columns, header: &[S]) -> Result<()> {
+    for name in columns.names.iter().filter(|name| !name.is_empty()) {
+        let times = header.iter().filter(|other| plain(other.as_ref()) == name).count();
+        if times > 1 {
+            source.doubt(format!("the header has `{name}` {times} times; the first is read"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Tells of columns of a log that are not read and may be missed.
-fn tell_ignored(source: &Source, found: &[usize], header: &[Cow<'_, str>]) {
-    let path = source.path().display();
+fn tell_ignored(source: &Source, found: &[usize], header: &[Cow<'_, str>]) -> Result<()> {
     let rest = || header.iter().enumerate().filter(|(at, _)| !found.contains(at)).map(|(_, name)| name.as_ref());
     let lists: Vec<&str> = rest().filter(|name| is_list(name)).collect();
     if !lists.is_empty() {
         let lists = lists.join(", ");
-        tracing::warn!(%path, "columns of lists are not read: {lists}; each row counts as one interaction with its item");
+        source.doubt(format!(
+            "columns of lists are not read: {lists}; each row counts as one interaction with its item"
+        ))?;
     }
     if rest().any(|name| plain(name) == "label") {
-        tracing::warn!(
-            %path,
-            "`label` is not read: rows with label 0, shown and not taken, count as interactions; \
-             `columns.rating=label` with `min_rating=1` leaves them out"
-        );
+        let problem = "`label` is not read: rows with label 0, shown and not taken, count as interactions; \
+                       `columns.rating=label` with `min_rating=1` leaves them out";
+        source.doubt(problem.into())?;
     }
+    Ok(())
 }
 
 /// The error for a first row that has not the wanted columns by any separator.
@@ -341,14 +353,27 @@ pub(crate) fn is_value(text: &str) -> bool {
     text.parse::<f64>().is_ok_and(f64::is_finite) || is_date(text)
 }
 
-/// As in `2014-07-23`, `23/07/2014` or `2014-07-23T10:00:00Z`.
+/// As in `2014-07-23`, `2014-07-23T10:00:00Z` or, though such a time is not read, `23/07/2014`.
 pub(crate) fn is_date(text: &str) -> bool {
-    let only = |byte: u8| byte.is_ascii_digit() || b"-/:.+ TZ".contains(&byte);
-    let mut digits = text.split(['-', '/', 'T', ' ']).map(str::len);
-    let lengths = [digits.next(), digits.next(), digits.next()];
-    let is_year_first = matches!(lengths, [Some(4), Some(1 | 2), Some(1 | 2)]);
-    let is_year_last = matches!(lengths, [Some(1 | 2), Some(1 | 2), Some(4)]);
-    (is_year_first || is_year_last) && text.bytes().all(only)
+    if !text.contains(['-', '/', ':', ' ']) {
+        return false;
+    }
+    let digits = |part: &str, most| (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let day: Vec<&str> = text.split(['T', ' ']).next().unwrap_or(text).split(['/', '-']).collect();
+    let is_year_last = matches!(day[..], [one, two, year] if digits(one, 2) && digits(two, 2) && digits(year, 4));
+    is_year_last || matches!(time::instant(text), Some((_, time::Form::Date)))
+}
+
+/// Whether all lines at the start of a text have as many fields, `least` or more.
+pub(crate) fn is_tabular(head: &[u8], least: usize) -> bool {
+    let lines = first_lines(head);
+    // The last one may be cut.
+    let whole = &lines[..lines.len() - usize::from(lines.len() > 1)];
+    is_text(head)
+        && SEPARATORS.iter().filter(|separator| **separator != Separator::Space).any(|separator| {
+            let mut counts = whole.iter().map(|line| separator.fields(line).len());
+            counts.next().is_some_and(|first| first >= least && counts.all(|count| count == first))
+        })
 }
 
 #[cfg(test)]

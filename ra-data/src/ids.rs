@@ -1,4 +1,5 @@
 //! An id is one value, exact to the digit, and written one way in every format.
+use std::collections::BTreeMap;
 
 /// An id in the one way it is written, or why `text` is none.
 ///
@@ -11,7 +12,9 @@ pub(crate) fn check(text: &str) -> Result<&str, String> {
         _ if is_nested(text) => {
             Err(format!("is {}, which is no single value", text.chars().take(40).collect::<String>()))
         }
-        _ if is_rounded(text) => Err(format!("is {text}, which has lost digits; write ids as whole numbers or text")),
+        _ if is_rounded(text) => {
+            Err(format!("is {text}, a float that may have lost digits; write ids as whole numbers or text"))
+        }
         _ => Ok(canonical(text)),
     }
 }
@@ -25,7 +28,7 @@ pub(crate) fn canonical(text: &str) -> &str {
 }
 
 /// The words by which databases, pandas and Python write that nothing is there.
-fn stands_for_nothing(text: &str) -> bool {
+pub(crate) fn stands_for_nothing(text: &str) -> bool {
     matches!(text, "null" | "NULL" | "Null" | "NaN" | "nan" | "None" | "\\N" | "<NA>" | "NaT")
 }
 
@@ -36,12 +39,87 @@ fn is_nested(text: &str) -> bool {
     within('[', ']') || (within('{', '}') && text.contains([':', '\'', '"']))
 }
 
-/// As in `1.8446744073709552e+19`: a float that a whole number was rounded to.
-pub(crate) fn is_rounded(text: &str) -> bool {
-    let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else { return false };
-    let Some((whole, fraction)) = mantissa.split_once('.') else { return false };
+/// From here on not every whole number is a float of 64 bits.
+const INEXACT: u64 = 1 << 53;
+
+/// A float that a whole number was, or may have been, rounded to: `1.8446744073709552e+19`, `1e16`, `18446744073709551617.0`,
+/// or `1e+05` as R writes 100000. `12e4` without a sign is a name.
+fn is_rounded(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits(whole.trim_start_matches('-')) && digits(fraction) && digits(exponent.trim_start_matches(['+', '-']))
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else {
+        let whole = canonical(text);
+        return whole.len() < text.len() && whole.parse::<u64>().map_or(true, |number| number >= INEXACT);
+    };
+    let size = exponent.trim_start_matches(['+', '-']);
+    match mantissa.split_once('.') {
+        Some((whole, fraction)) => digits(whole) && digits(fraction) && digits(size),
+        None if size.len() < exponent.len() => digits(mantissa) && digits(size),
+        None => mantissa.len() == 1 && digits(mantissa) && matches!(size.parse(), Ok(16..=38)),
+    }
+}
+
+/// What is odd about the ids of a column, each of which is an id by itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Odd {
+    rows: usize,
+    /// Decimals that were read as whole numbers.
+    decimals: usize,
+    /// Lists and objects that were written as text.
+    nested: usize,
+    /// Words that may stand for nothing.
+    words: BTreeMap<String, usize>,
+}
+
+impl Odd {
+    pub(crate) fn count(&mut self, text: &str) {
+        self.rows += 1;
+        if canonical(text).len() < text.len() {
+            self.decimals += 1;
+        } else if may_be_nested(text) {
+            self.nested += 1;
+        } else if may_stand_for_nothing(text) {
+            *self.words.entry(text.into()).or_default() += 1;
+        }
+    }
+
+    /// How many decimals were read as whole numbers.
+    pub(crate) fn decimals(&self) -> usize {
+        self.decimals
+    }
+
+    /// What makes numbers wrong unless it is meant.
+    pub(crate) fn doubts(&self, column: &str) -> Vec<String> {
+        let (rows, most) = (self.rows, |count: usize| count > 1 && 100 * count >= self.rows);
+        let words = self.words.iter().filter(|(_, count)| most(**count));
+        let nested = (2 * self.nested > rows).then(|| {
+            format!(
+                "`{column}` seems to hold lists or objects as text in {} of {rows} rows; write one row for each id",
+                self.nested
+            )
+        });
+        words
+            .map(|(word, count)| {
+                format!("`{column}` is \"{word}\" in {count} of {rows} rows: does it stand for no id?")
+            })
+            .chain(nested)
+            .collect()
+    }
+}
+
+/// The words that [`stands_for_nothing`] lacks because they may be names.
+fn may_stand_for_nothing(text: &str) -> bool {
+    const WORDS: [&str; 9] = ["na", "n/a", "#n/a", "none", "nan", "null", "(null)", "nil", "undefined"];
+    text.len() < 10 && WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
+}
+
+/// As in `i1|i9`, `i1,i9`, `i1 i9`, `('i1', 'i9')`, `tensor(1)` or `b'i1'`.
+fn may_be_nested(text: &str) -> bool {
+    let wraps = [("(", ")"), ("tensor(", ")"), ("array(", ")"), ("b'", "'"), ("b\"", "\"")];
+    let parts = || text.split(['|', ',', ';', ' ']).filter(|part| !part.is_empty());
+    let is_number_or_code = |part: &str| part.bytes().any(|byte| byte.is_ascii_digit());
+    wraps.iter().any(|(open, close)| text.len() > 2 && text.starts_with(open) && text.ends_with(close))
+        || (text.contains(['|', ',', ';', ' ']) && parts().count() > 1 && parts().all(is_number_or_code))
 }
 
 fn is_whole(text: &str) -> bool {
@@ -55,12 +133,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn odd_ids_are_counted() {
+        for (odd, told) in [("NA", "\"NA\" in 2 of 3"), ("i1|i9", "lists"), ("i1 i9 i8", "lists"), ("b'i1'", "lists")] {
+            let mut ids = Odd::default();
+            [odd, odd, "i2"].into_iter().for_each(|id| ids.count(id));
+            assert!(ids.doubts("item")[0].contains(told), "{odd}: {ids:?}");
+        }
+        let mut ids = Odd::default();
+        ["1.0", "none", "The Beatles", "Smith, John", "f(x)", "a-1"].into_iter().for_each(|id| ids.count(id));
+        assert!(ids.doubts("item").is_empty() && ids.decimals() == 1, "{ids:?}");
+    }
+
+    #[test]
     fn an_id_is_written_one_way() {
         for (text, id) in [
             ("1.0", "1"),
             ("-20.00", "-20"),
             ("0.0", "0"),
-            ("18446744073709551617.0", "18446744073709551617"),
+            ("9007199254740991.0", "9007199254740991"),
+            ("18446744073709551617", "18446744073709551617"),
+            ("12e34567", "12e34567"),
             ("1.5", "1.5"),
             ("1.", "1."),
             (".0", ".0"),
@@ -86,6 +178,10 @@ mod tests {
             "<NA>",
             "1.8446744073709552e+19",
             "-1.5E3",
+            "1e16",
+            "1e+05",
+            "18446744073709551617.0",
+            "-9007199254740992.0",
             "[a, b]",
             "[]",
             "{'id': 1}",

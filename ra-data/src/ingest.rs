@@ -3,12 +3,13 @@ use crate::calendar::{Calendar, Times};
 use crate::config::{DataConfig, TitleParts};
 use crate::interactions::{Builder, Interactions};
 use crate::records::{Skipped, Wanted};
+use crate::source::doubt;
 use crate::time::is_order;
-use crate::{DataError, Result, folder};
+use crate::{DataError, Result, folder, ids};
 use foldhash::fast::RandomState;
 use ra_core::check_host_room;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const USER: [&str; 4] = ["user", "user_id", "reviewerID", "userId"];
 const ITEM: [&str; 5] = ["item", "item_id", "parent_asin", "asin", "movieId"];
@@ -134,15 +135,6 @@ pub(crate) fn scan(
     Ok(Told { train_rows, order_only, calendar, read, rated: rows - unreadable })
 }
 
-/// Tells what makes figures wrong unless it is meant: a warning, or an error where `strict`.
-pub(crate) fn doubt(strict: bool, path: &Path, problem: String) -> Result<()> {
-    if strict {
-        return Err(DataError::corrupt(path, problem));
-    }
-    tracing::warn!(path = %path.display(), "{problem}");
-    Ok(())
-}
-
 /// The titles of the items with these ids; of several rows for one item the first counts, and an item without one has
 /// an empty title. What HTML writes as `&amp;` becomes `&`.
 pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Skipped) -> Result<Vec<String>> {
@@ -204,11 +196,15 @@ pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Ski
         );
         doubt(config.strict, path, problem)?;
     }
-    let titles: Vec<String> = titles.into_iter().map(Option::unwrap_or_default).collect();
+    let mut titles: Vec<String> = titles.into_iter().map(Option::unwrap_or_default).collect();
+    // A whole column of them is none of titles.
+    let is_nothing = |title: &String| title.trim().is_empty() || ids::stands_for_nothing(title.trim());
+    if titles.iter().all(is_nothing) {
+        titles.iter_mut().for_each(String::clear);
+        doubt(config.strict, path, "none of the items has a title: the language model reads empty ones".into())?;
+    }
     let untitled = titles.iter().filter(|title| title.trim().is_empty()).count();
-    if untitled == titles.len() {
-        doubt(config.strict, path, "not one item of the log has a title there that is not empty".into())?;
-    } else if untitled > 0 {
+    if (1..titles.len()).contains(&untitled) {
         tracing::warn!(
             items = untitled,
             of = titles.len(),

@@ -202,6 +202,7 @@ fn text_of<'a>(raw: &'a str, wanted: &Wanted) -> std::result::Result<Cow<'a, str
     let role = wanted.role();
     match raw.as_bytes().first() {
         Some(b'"') => string(raw).ok_or_else(|| "is no text that can be read".into()),
+        Some(b'n') if wanted.is_id() => Err(format!("is null or NaN, which is no {role}")),
         Some(b'n') => Ok("".into()),
         Some(b'[') if wanted.takes_lists() => match serde_json::from_str(raw) {
             Ok(list) => Ok(joined(&list).into()),

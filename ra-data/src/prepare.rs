@@ -1,8 +1,9 @@
 //! The stage function: raw files to a split data set.
 use crate::config::{DataConfig, Split};
-use crate::ingest::{Told, doubt, read_interactions, read_titles};
+use crate::ingest::{Told, read_interactions, read_titles};
 use crate::interactions::Interactions;
 use crate::records::Skipped;
+use crate::source::doubt;
 use crate::split::{Parts, split, temporal_cuts};
 use crate::{DataError, Result, filter, ingest, time};
 use ra_core::{Catalog, Dataset, Sequences};

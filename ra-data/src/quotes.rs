@@ -35,7 +35,7 @@ impl<R: Read> Quotes<R> {
     /// At the end: the line of a quote that never closes, and how many whole lines are lost in its field.
     pub(crate) fn unclosed(&self) -> Option<(usize, usize)> {
         let lines = self.line - usize::from(self.last == b'\n');
-        (self.ended && self.state == State::Quoted && lines > self.opened).then(|| (self.opened, lines - self.opened))
+        (self.ended && self.state == State::Quoted).then(|| (self.opened, lines - self.opened))
     }
 
     /// The lines where the first quoted field opens and closes that a quote of another row seems to close.
@@ -99,7 +99,7 @@ mod tests {
             ("a,b\n1,\"x \"\"y\"\"\"\n2,5\" disk\n", None, None),
             ("a,b\n1,\"x\n2,y\n3,z\n", Some((2, 2)), None),
             ("a,b\n1,\"x\n2,y\n3,z", Some((2, 2)), None),
-            ("a,b\n1,x\n2,\"y\n", None, None),
+            ("a,b\n1,x\n2,\"y\n", Some((3, 0)), None),
             ("a,b\n1,\"x\n2,y\n3,\"z\"\n4,z\n", None, Some((2, 4))),
             ("a,b\n1,\"x\n2,\"\"\n3,y\n", Some((2, 2)), None),
         ] {

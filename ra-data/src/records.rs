@@ -1,6 +1,6 @@
 //! Rows of text fields, whatever file they came from.
 use crate::header::{Layout, layout};
-use crate::source::{Opened, Source, Text};
+use crate::source::{Opened, Source, Text, doubt};
 use crate::{DataError, Result, delimited, folder, ids, json, lists, typed};
 use ra_core::guarded;
 use serde::Serialize;
@@ -173,9 +173,13 @@ impl Skipped {
         let before = self.clone();
         let sources = folder::sources(path, wanted, strict)?;
         let (files, mut empty) = (sources.len(), 0);
+        let ids: Vec<usize> = (0..wanted.len()).filter(|&column| wanted[column].is_id()).collect();
+        let mut odd = vec![ids::Odd::default(); wanted.len()];
         for source in sources {
-            let mut visit = |record: Result<Record<'_>>| match record.and_then(|record| each(&record)) {
-                Ok(()) => {
+            let mut visit = |record: Result<Record<'_>>| match record.and_then(|record| each(&record).map(|()| record))
+            {
+                Ok(record) => {
+                    ids.iter().for_each(|&column| odd[column].count(record.fields[column]));
                     self.read += 1;
                     Ok(())
                 }
@@ -198,6 +202,13 @@ impl Skipped {
                 Opened::Parquet => guarded(source.path(), || typed::read_parquet(&source, wanted, &mut visit)),
                 Opened::Arrow => guarded(source.path(), || typed::read_arrow(&source, wanted, &mut visit)),
             }?;
+        }
+        for (wanted, odd) in wanted.iter().zip(&odd) {
+            let (role, decimals) = (wanted.role(), odd.decimals());
+            if decimals > 0 {
+                tracing::warn!(path = %path.display(), "ids of {decimals} rows ({role}) are decimals such as 1.0, read as 1");
+            }
+            odd.doubts(role).into_iter().try_for_each(|problem| doubt(strict, path, problem))?;
         }
         if self.rows > before.rows {
             let (rows, of) = (self.rows - before.rows, self.rows - before.rows + self.read - before.read);

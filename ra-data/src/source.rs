@@ -103,11 +103,7 @@ impl Source {
 
     /// Something that makes numbers wrong unless it is meant: an error where strict, a warning otherwise.
     pub(crate) fn doubt(&self, problem: String) -> Result<()> {
-        if self.strict {
-            return Err(self.wrong(problem));
-        }
-        tracing::warn!(path = %self.path.display(), "{problem}; strict makes it an error");
-        Ok(())
+        doubt(self.strict, &self.path, problem)
     }
 
     /// The file as it lies on disk; one without a single byte is an error.
@@ -180,6 +176,15 @@ impl Source {
     pub(crate) fn empty(&self) -> DataError {
         self.wrong("the file is empty")
     }
+}
+
+/// Tells what makes figures wrong unless it is meant: a warning, or an error where `strict`.
+pub(crate) fn doubt(strict: bool, path: &Path, problem: String) -> Result<()> {
+    if strict {
+        return Err(DataError::corrupt(path, problem));
+    }
+    tracing::warn!(path = %path.display(), "{problem}; strict makes it an error");
+    Ok(())
 }
 
 /// The next `most` bytes, or all there are.

@@ -3,7 +3,7 @@ use crate::arrays::Texts;
 use crate::arrow_file::{self, Kind};
 use crate::records::{Columns, Record, Visit, Wanted};
 use crate::source::Source;
-use crate::{DataError, Result};
+use crate::{DataError, Result, header};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -19,16 +19,36 @@ pub(crate) fn read_parquet(source: &Source, wanted: &[Wanted], visit: &mut Visit
     let path = source.path();
     let builder = ParquetRecordBatchReaderBuilder::try_new(source.file()?)
         .map_err(|e| unreadable(path, "Parquet", &e.to_string()))?;
-    let header: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let header = names(builder.schema());
     let columns = Columns::find(path, wanted, &header)?;
-    packed_otherwise(path, &builder)?;
+    refuse_codec(path, &builder)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns.positions.iter().flatten().copied());
     let reader = builder.with_projection(mask).build().map_err(|e| unreadable(path, "Parquet", &e.to_string()))?;
     show(source, ("Parquet", wanted), &columns, &header, reader, visit)
 }
 
+/// The names of the columns of a Parquet file.
+pub(crate) fn parquet_names(source: &Source) -> Result<Vec<String>> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(source.file()?)
+        .map_err(|e| unreadable(source.path(), "Parquet", &e.to_string()))?;
+    Ok(names(builder.schema()))
+}
+
+/// The names of the columns of an Arrow file.
+pub(crate) fn arrow_names(source: &Source) -> Result<Vec<String>> {
+    let failed = |e: ArrowError| unreadable(source.path(), "Arrow", &e.to_string());
+    Ok(match arrow(source)? {
+        (Kind::Footed, file) => names(&FileReader::try_new(file, None).map_err(failed)?.schema()),
+        (Kind::Streamed { .. }, file) => names(&StreamReader::try_new(file, None).map_err(failed)?.schema()),
+    })
+}
+
+fn names(schema: &SchemaRef) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
+}
+
 /// Refuses codecs that are not read, by their names.
-fn packed_otherwise(path: &Path, builder: &ParquetRecordBatchReaderBuilder<std::fs::File>) -> Result<()> {
+fn refuse_codec(path: &Path, builder: &ParquetRecordBatchReaderBuilder<std::fs::File>) -> Result<()> {
     let chunks = builder.metadata().row_groups().iter().flat_map(|group| group.columns());
     match chunks.map(|chunk| chunk.compression()).find(|codec| matches!(codec, Compression::LZO)) {
         Some(codec) => {
@@ -52,29 +72,32 @@ fn unreadable(path: &Path, format: &str, problem: &str) -> DataError {
 /// Reads Arrow's own file, of the kind with a footer or of the kind that streams.
 pub(crate) fn read_arrow(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
     let path = source.path();
-    let corrupt = |problem: String| DataError::corrupt(path, format!("not a whole Arrow file: {problem}"));
-    let mut file = source.file()?;
-    let fail = |e| ra_core::Error::io(path, "cannot read", e);
-    let kind = arrow_file::check(&mut file).map_err(fail)?.map_err(corrupt)?;
-    file.rewind().map_err(fail)?;
-    let file = BufReader::new(file);
-    let names = |schema: SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
     let failed = |e: ArrowError| unreadable(path, "Arrow", &e.to_string());
-    match kind {
-        Kind::Footed => {
+    match arrow(source)? {
+        (Kind::Footed, file) => {
             let reader = FileReader::try_new(file, None).map_err(failed)?;
-            let header = names(reader.schema());
+            let header = names(&reader.schema());
             show(source, ("Arrow", wanted), &Columns::find(path, wanted, &header)?, &header, reader, visit)
         }
-        Kind::Streamed { ends } => {
+        (Kind::Streamed { ends }, file) => {
             if !ends {
                 source.doubt("has no mark of its end: is it cut short? Its first batches are read".into())?;
             }
             let reader = StreamReader::try_new(file, None).map_err(failed)?;
-            let header = names(reader.schema());
+            let header = names(&reader.schema());
             show(source, ("Arrow", wanted), &Columns::find(path, wanted, &header)?, &header, reader, visit)
         }
     }
+}
+
+/// An Arrow file that is as long as it says, and its kind.
+fn arrow(source: &Source) -> Result<(Kind, BufReader<std::fs::File>)> {
+    let fail = |e| ra_core::Error::io(source.path(), "cannot read", e);
+    let corrupt = |problem: String| source.wrong(format!("not a whole Arrow file: {problem}"));
+    let mut file = source.file()?;
+    let kind = arrow_file::check(&mut file).map_err(fail)?.map_err(corrupt)?;
+    file.rewind().map_err(fail)?;
+    Ok((kind, BufReader::new(file)))
 }
 
 /// Shows every row; of a session every element.
@@ -90,6 +113,7 @@ fn show(
     let of_log = wanted.iter().any(|column| column.role() == "user");
     let item = wanted.iter().position(|column| column.role() == "item");
     let mut row = 0;
+    header::tell_twice(source, columns, header)?;
     for batch in batches {
         let batch = batch.map_err(|e| unreadable(path, format, &e.to_string()))?;
         let texts = wanted.iter().zip(&columns.positions).map(|(wanted, place)| {
@@ -109,9 +133,12 @@ fn show(
             let mut lengths = texts.iter().filter_map(|column| column.length(index));
             let elements = match (lengths.next(), item.and_then(|item| texts[item].length(index))) {
                 (None, _) => 1,
-                (Some(length), Some(_)) if lengths.all(|other| other == length) => length,
-                _ => {
-                    let problem = "its lists are of different lengths, or its item is none";
+                (Some(length), Some(_)) if length > 0 && lengths.all(|other| other == length) => length,
+                (_, items) => {
+                    let problem = match items {
+                        Some(0) => "its list of items is empty",
+                        _ => "its lists have different lengths, or a list stands beside a single item",
+                    };
                     visit(Err(DataError::row(path, row, problem)))?;
                     continue;
                 }

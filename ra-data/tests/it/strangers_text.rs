@@ -85,6 +85,9 @@ fn a_byte_order_mark_is_no_part_of_the_first_row() {
         for bytes in [marked.clone().into_bytes(), gzip(marked.as_bytes())] {
             assert_eq!(prepare("log", &strict(put(dir, name, bytes))).unwrap(), without, "{name}");
         }
+        // As `cat` leaves it between two files.
+        let later = text.replacen('\n', "\n\u{feff}", 1);
+        assert_eq!(prepare("log", &strict(put(dir, name, later))).unwrap(), without, "{name}");
     }
 }
 
@@ -287,6 +290,22 @@ fn a_quote_that_never_closes_is_told_with_its_row() {
         )));
         is_plain(&strict(put(dir, "inch.csv", with(last, &|_| "5\" disk"))));
     }
+    for (open, closed) in [
+        ("u,c,3,\"oops\n", "v,a,4,ok\n\nv,c,6,ok\nv,d,7,fine\"\n"),
+        ("u,b,2,\"oops\n", "v,a,4,fine\"\n"),
+        ("u,b,2,\"oops\n", "v,a,4\nv,b,,ok\"\n"),
+    ] {
+        let text = format!("user,item,ts,note\nu,a,1,ok\nu,b,2,ok\n{open}{closed}u,d,8,ok\n");
+        refused(&strict(put(dir, "shut.csv", text)), &["row 4", "look like rows"]);
+    }
+    let last = table(",").replace("ts", "ts,note").replace("00\n", "00,\n") + "u0,i0,1388534400,\"oops\n";
+    refused(&strict(put(dir, "last.csv", &last)), &["row 22: a quote opens here, in the last row"]);
+    let titled = |titles: &str| DataConfig {
+        items: Some(put(dir, "shut-items.csv", format!("item,title\n{titles}\n"))),
+        ..strict(put(dir, "log.tsv", table("\t")))
+    };
+    refused(&titled("i0,a\ni1,\"b\ni2,c\"\ni3,d"), &["shut-items.csv: row 3", "look like rows"]);
+    prepare("log", &titled("i0,a\ni1,\"b\nc, d\"\ni3,d\ni4,e\ni5,f")).unwrap();
     refused(&config(put(dir, "header.csv", table(",").replacen("ts", "\"ts", 1)), None), &["row 1: a quote opens"]);
     let log = put(dir, "log.tsv", table("\t"));
     let titles = put(dir, "items.csv", "item,title\ni0,a\ni1,\"b\ni2,c\ni3,d\n");

@@ -224,7 +224,7 @@ fn a_row_with_lists_is_a_session() {
     );
     let told = read("log", &config(uneven, None)).unwrap().skipped;
     assert_eq!(told.rows, 2);
-    assert!(told.examples[0].contains("row 1: its lists are of different lengths"), "{told:?}");
+    assert!(told.examples[0].contains("row 1: its lists have different lengths"), "{told:?}");
 }
 
 #[test]
