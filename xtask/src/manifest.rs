@@ -89,8 +89,16 @@ impl Manifest {
     /// Refuses to go on with the run of `self`, whose manifest is `file`, as that of `asked`. A training may be made longer.
     pub(crate) fn may_become(&self, asked: &Self, file: &Path) -> Result<()> {
         let mut causes = self.causes(asked);
-        let keys: Vec<String> =
-            self.keys(asked)?.into_iter().filter(|(key, _)| !is_epochs(key)).map(|(_, told)| told).collect();
+        let (epochs, keys): (Vec<Difference>, Vec<Difference>) =
+            self.keys(asked)?.into_iter().partition(|found| is_epochs(&found.key));
+        if let Some(fewer) = epochs.iter().find(|found| found.is_less()) {
+            bail!(
+                "{}: {fewer}: a training that is done is not made shorter; name another folder by --out, or start again by \
+                 --force instead of --resume",
+                file.display()
+            );
+        }
+        let keys: Vec<String> = keys.iter().map(Difference::to_string).collect();
         if !keys.is_empty() {
             causes.push("by another recipe");
         }
@@ -119,7 +127,7 @@ impl Manifest {
 
     /// Both runs, and where their recipes differ.
     pub(crate) fn difference(&self, asked: &Self) -> Result<String> {
-        let keys = self.keys(asked)?.into_iter().map(|(_, told)| told).collect();
+        let keys = self.keys(asked)?.iter().map(Difference::to_string).collect();
         Ok(self.both(asked, keys))
     }
 
@@ -159,7 +167,7 @@ impl Manifest {
     }
 
     /// The keys of the recipe that differ, each with both values in words.
-    fn keys(&self, asked: &Self) -> Result<Vec<(String, String)>> {
+    fn keys(&self, asked: &Self) -> Result<Vec<Difference>> {
         let read = |recipe: &str| -> Result<BTreeMap<String, String>> {
             let mut keys = BTreeMap::new();
             flatten("", &Value::Table(recipe.parse()?), &mut keys);
@@ -167,12 +175,9 @@ impl Manifest {
         };
         let [found, asked] = [read(&self.recipe).context("manifest.json: the recipe")?, read(&asked.recipe)?];
         let all: BTreeSet<&String> = found.keys().chain(asked.keys()).collect();
-        let value = |keys: &BTreeMap<String, String>, key| keys.get(key).map_or("not set".into(), Clone::clone);
-        let pairs = all.into_iter().map(|key| (key, value(&found, key), value(&asked, key)));
-        Ok(pairs
-            .filter(|(_, found, asked)| found != asked)
-            .map(|(key, found, asked)| (key.clone(), format!("{key} is {found} there and {asked} here")))
-            .collect())
+        let value = |keys: &BTreeMap<String, String>, key: &str| keys.get(key).map_or("not set".into(), Clone::clone);
+        let pair = |key: &String| Difference { key: key.clone(), there: value(&found, key), here: value(&asked, key) };
+        Ok(all.into_iter().map(pair).filter(|found| found.there != found.here).collect())
     }
 
     /// Both runs and what sets them apart, in words.
@@ -182,6 +187,25 @@ impl Manifest {
         told.extend(keys.into_iter().take(LISTED));
         told.extend((more > 0).then(|| format!("and {more} more keys")));
         told.join("; ")
+    }
+}
+
+/// A key of the recipe that two runs have otherwise.
+struct Difference {
+    key: String,
+    there: String,
+    here: String,
+}
+
+impl Difference {
+    fn is_less(&self) -> bool {
+        matches!((self.there.parse::<u64>(), self.here.parse::<u64>()), (Ok(there), Ok(here)) if here < there)
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is {} there and {} here", self.key, self.there, self.here)
     }
 }
 
@@ -297,6 +321,8 @@ mod tests {
         assert!(base.is(&Manifest { name: "other".into(), ..base.clone() }));
         let longer = manifest(&RECIPE.replace("epochs = 3", "epochs = 9"));
         assert!(base.may_become(&longer, Path::new("m")).is_ok(), "a training may be made longer");
+        let error = longer.may_become(&base, Path::new("m")).unwrap_err().to_string();
+        assert!(error.contains("id.mf.train.epochs is 9 there and 3 here") && error.contains("--force"), "{error}");
         let error = base.may_be_replaced(&longer, Path::new("runs/a")).unwrap_err().to_string();
         assert!(error.contains("id.mf.train.epochs is 3 there and 9 here"), "{error}");
         let many = (0..9).map(|key| format!("k{key} = 1\n")).collect::<String>() + RECIPE;

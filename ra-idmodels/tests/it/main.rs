@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod damaged;
 mod import;
+mod strangers;
 
 use burn::tensor::Tensor;
 use ra_core::{
@@ -365,41 +366,4 @@ fn imports_are_checked_before_any_file_is_read() {
     assert_eq!(config, again);
     let typo = serde_json::from_value::<IdConfig>(serde_json::json!({"kind": "import", "item": "x"})).unwrap_err();
     assert!(typo.to_string().contains("item_ids"), "{typo}");
-}
-
-#[test]
-fn a_user_without_a_training_interaction_has_no_vector() {
-    let mut data = ring(8);
-    let mut rows: Vec<Vec<u32>> = data.train.rows().map(<[u32]>::to_vec).collect();
-    rows[0].clear();
-    data.train = Sequences::from_rows(rows);
-    let mf = IdConfig::Mf(MfConfig { train: short(1), ..MfConfig::default() });
-    let lightgcn = IdConfig::LightGcn(LightGcnConfig { train: short(1), ..LightGcnConfig::default() });
-    for config in [mf, lightgcn] {
-        let trained = train(&config, &data, 1);
-        let norm = |user| trained.model.users(&[History { user, items: &[1] }]).abs().sum().into_scalar::<f32>();
-        assert!(norm(0) == 0.0 && norm(1) > 0.0, "{}", config.name());
-    }
-}
-
-#[test]
-fn sizes_that_no_memory_holds_are_refused() {
-    for (kind, key) in [
-        ("sasrec", "max_length"),
-        ("sasrec", "blocks"),
-        ("unisrec", "max_length"),
-        ("gru4rec", "max_length"),
-        ("gru4rec", "layers"),
-        ("bert4rec", "max_length"),
-        ("bert4rec", "layers"),
-        ("comirec", "max_length"),
-        ("comirec", "interests"),
-        ("alpharec", "max_length"),
-        ("lightgcn", "layers"),
-    ] {
-        let config = |size: u64| serde_json::from_value::<IdConfig>(serde_json::json!({ "kind": kind, key: size }));
-        let told = config(1 << 40).unwrap().check().unwrap_err();
-        assert!(told.contains(&format!("{key} is {}, it must be at most", 1u64 << 40)), "{kind}: {told}");
-        assert_eq!(config(256).unwrap().check(), Ok(()), "{kind}");
-    }
 }

@@ -43,7 +43,10 @@ fn damaged_run_folders_are_taken_or_refused_in_a_line() {
     check_reader(&files, trial(12 * files.len()), |name, bytes| {
         let mut whole = true;
         for args in commands {
-            std::fs::write(root.path("run").join(name), bytes).unwrap();
+            let file = root.path("run").join(name);
+            // A command that lost everything in a folder of the run removes the folder.
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, bytes).unwrap();
             let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
             command.args(args).current_dir(root.path("")).env("RA_REC_ROOT", root.path(""));
             let output = command.output().unwrap();
@@ -54,7 +57,9 @@ fn damaged_run_folders_are_taken_or_refused_in_a_line() {
             whole &= output.status.success();
             // What a command mended or replaced is as it was for the next one.
             for (name, content) in &files {
-                std::fs::write(root.path("run").join(name), content).unwrap();
+                let file = root.path("run").join(name);
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(file, content).unwrap();
             }
         }
         whole

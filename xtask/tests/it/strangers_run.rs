@@ -312,12 +312,14 @@ fn an_id_checkpoint_of_another_run_is_not_taken() {
     let file = |out: &str| root.path(out).join("checkpoints/id-sasrec.safetensors");
     let own = std::fs::read(file("a")).unwrap();
     std::fs::copy(file("b"), file("a")).unwrap();
-    for args in [run("a", &["--resume"]), vec!["recommend", "--run", "a", "--row", "sasrec", "--user", "u3"]] {
+    let recommend = ["recommend", "--run", "a", "--row", "sasrec", "--user", "u3"];
+    for args in [recommend.to_vec(), run("a", &["--resume"])] {
         let error = root.error(&args);
         assert!(error.contains("id-sasrec.safetensors: not the checkpoint that this run trained"), "{error}");
     }
     std::fs::write(file("a"), own).unwrap();
     root.ok(&run("a", &["--resume"]));
+    root.ok(&recommend);
 }
 
 #[test]
