@@ -1,5 +1,5 @@
 //! BERT (Devlin et al., NAACL 2019), post-norm and bidirectional; MiniLM and most sentence encoders are of this shape.
-use crate::config::unsupported;
+use crate::config::{bad_epsilon, unsupported};
 use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
 use crate::{Reading, Weights};
 use burn::tensor::{Device, Int, Tensor};
@@ -103,6 +103,7 @@ impl BertConfig {
                     self.hidden_size, self.num_attention_heads
                 ),
             ),
+            bad_epsilon("layer_norm_eps", self.layer_norm_eps),
             (self.is_decoder, "is_decoder true (supported: false)".into()),
             (self.num_hidden_layers == 0 || self.type_vocab_size == 0, "a model without layers or token types".into()),
         ])

@@ -53,6 +53,24 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
         |key: &str| LlmError::from(Error::corrupt(gguf.path(), format!("the key {architecture}.{key} is missing")));
     let vocabulary = || gguf.tensors.get("token_embd.weight").and_then(|t| t.shape.first().copied()).unwrap_or(0);
     let has = |name: &str| gguf.tensors.contains_key(name);
+    let flag = |key: &str| gguf.flag(&format!("{architecture}.{key}"));
+    let scaled = |key: &str| number(key).is_some_and(|factor| factor != 1.0 && factor != 0.0);
+    for (key, differs) in [
+        ("attention.causal", flag("attention.causal") == Some(false)),
+        ("attn_logit_softcapping", scaled("attn_logit_softcapping")),
+        ("attention.max_alibi_bias", scaled("attention.max_alibi_bias")),
+        ("rope.scale_linear", scaled("rope.scale_linear")),
+        (
+            "rope.scaling.factor",
+            gguf.text(&format!("{architecture}.rope.scaling.type")).is_none() && scaled("rope.scaling.factor"),
+        ),
+    ] {
+        if differs {
+            return Err(
+                Error::corrupt(gguf.path(), format!("{architecture}.{key} is set, which is not supported")).into()
+            );
+        }
+    }
     if LLAMA_LIKE.contains(&architecture.as_str()) {
         let scaling = gguf.text(&format!("{architecture}.rope.scaling.type")).filter(|kind| *kind != "none");
         // Llama 3 keeps its scaled angles as a tensor.

@@ -42,7 +42,8 @@ impl HfTokenizer {
         let kind = gguf.text(&key("model")).unwrap_or("none");
         let json = match kind {
             "gpt2" => {
-                let merges = gguf.texts(&key("merges")).unwrap_or_default();
+                let merges =
+                    gguf.texts(&key("merges")).ok_or_else(|| corrupt("it holds no tokenizer.ggml.merges".into()))?;
                 let cut = gguf.text(&key("pre")).unwrap_or("default");
                 let known = CUTS.iter().find(|(name, _)| *name == cut);
                 let names = CUTS.map(|(name, _)| name).join(", ");
@@ -52,7 +53,8 @@ impl HfTokenizer {
                 byte_pairs(tokens, merges, cuts)
             }
             "llama" => {
-                let scores = gguf.numbers(&key("scores")).unwrap_or_default();
+                let scores =
+                    gguf.numbers(&key("scores")).ok_or_else(|| corrupt("it holds no tokenizer.ggml.scores".into()))?;
                 sentence_pieces(tokens, scores)
             }
             other => {

@@ -1,5 +1,5 @@
 //! GPT-2 (Radford et al., 2019): pre-norm, causal, learned positions.
-use crate::config::unsupported;
+use crate::config::{bad_epsilon, unsupported};
 use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
 use crate::{Reading, Weights};
 use burn::tensor::{Device, Int, Tensor};
@@ -86,6 +86,7 @@ impl Gpt2Config {
                 self.n_head == 0 || !self.n_embd.is_multiple_of(self.n_head.max(1)),
                 format!("n_embd {} with {} heads (it must be a multiple)", self.n_embd, self.n_head),
             ),
+            bad_epsilon("layer_norm_epsilon", self.layer_norm_epsilon),
             (self.n_layer == 0, "a model without layers".into()),
         ])
     }

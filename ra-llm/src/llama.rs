@@ -1,6 +1,6 @@
 //! Llama (Touvron et al., 2023) and the models of its shape: Mistral, Qwen2 (biases on queries, keys and values), Qwen3
 //! (norms on the heads of queries and keys).
-use crate::config::unsupported;
+use crate::config::{bad_epsilon, unsupported};
 use crate::transformer::{Angles, Block, Body, Norm, Rotary, Transformer, by_rows, look_up};
 use crate::{Reading, Weights};
 use burn::tensor::{Device, Int, Tensor};
@@ -126,7 +126,8 @@ impl LlamaConfig {
         [&self.rope_scaling, &self.rope_parameters].into_iter().flatten().find_map(|table| {
             let kind = table.get("rope_type").or_else(|| table.get("type"));
             let kind = kind.map_or_else(|| table.to_string(), |k| k.as_str().unwrap_or_default().to_string());
-            let plain = kind == "default" || (table.get("rope_theta").is_some() && table.get("rope_type").is_none());
+            let named = table.get("rope_type").is_some() || table.get("type").is_some();
+            let plain = kind == "default" || (table.get("rope_theta").is_some() && !named);
             (!plain && !table.is_null()).then_some(kind)
         })
     }
@@ -146,6 +147,11 @@ impl LlamaConfig {
             (
                 self.head() == 0 || !self.head().is_multiple_of(2) || self.head() > 1024,
                 format!("head_dim {} (it must be even, 1024 at most)", self.head()),
+            ),
+            bad_epsilon("rms_norm_eps", self.rms_norm_eps),
+            (
+                !(self.theta() > 0.0 && self.theta().is_finite()),
+                format!("rope_theta {} (it must be above 0)", self.theta()),
             ),
             (self.num_hidden_layers == 0, "a model without layers".into()),
         ])
