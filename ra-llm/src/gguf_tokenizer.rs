@@ -42,14 +42,14 @@ impl HfTokenizer {
         let kind = gguf.text(&key("model")).unwrap_or("none");
         let json = match kind {
             "gpt2" => {
-                let merges =
-                    gguf.texts(&key("merges")).ok_or_else(|| corrupt("it holds no tokenizer.ggml.merges".into()))?;
                 let cut = gguf.text(&key("pre")).unwrap_or("default");
                 let known = CUTS.iter().find(|(name, _)| *name == cut);
                 let names = CUTS.map(|(name, _)| name).join(", ");
                 let (_, cuts) = known.ok_or_else(|| {
                     corrupt(format!("tokenizer.ggml.pre {cut:?} is not supported (supported: {names})"))
                 })?;
+                let merges =
+                    gguf.texts(&key("merges")).ok_or_else(|| corrupt("it holds no tokenizer.ggml.merges".into()))?;
                 byte_pairs(tokens, merges, cuts)
             }
             "llama" => {

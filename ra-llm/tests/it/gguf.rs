@@ -173,6 +173,14 @@ fn what_a_file_is_stands_before_what_it_lacks() {
     assert!(told(scaled.bytes()).contains("rope_scaling \"yarn\""));
     assert!(told(file.with("llama.expert_count", number(8)).bytes()).contains("mixture of experts"));
     assert!(told(file.with("llama.rope.dimension_count", number(4)).bytes()).contains("4 of 8 numbers of a head"));
+    for key in ["rope.scale_linear", "rope.scaling.factor", "attention.max_alibi_bias", "attn_logit_softcapping"] {
+        let told = told(file.with(&format!("llama.{key}"), number(2)).bytes());
+        assert!(told.contains(&format!("llama.{key} is set, which is not supported")), "{told}");
+    }
+    let epsilon = file.with("llama.attention.layer_norm_rms_epsilon", number(2));
+    assert!(told(epsilon.bytes()).contains("rms_norm_eps 2"));
+    let merges = file.with("tokenizer.ggml.model", text("gpt2")).with("tokenizer.ggml.pre", text("default"));
+    assert!(told(merges.bytes()).contains("it holds no tokenizer.ggml.merges"));
     let tekken = file.with("tokenizer.ggml.model", text("gpt2")).with("tokenizer.ggml.pre", text("tekken"));
     assert!(told(tekken.bytes()).contains("tokenizer.ggml.pre \"tekken\" is not supported"));
     let whole = file.bytes();
