@@ -151,7 +151,7 @@ impl Times {
         if self.clock() + self.days == 0 && rows > SHORT && different <= FEW {
             found.push(format!(
                 "`{name}` has {different} different values in {rows} rows, none of which is a clock time: are they ratings? \
-                 Name the time column by `columns.time`"
+                 Name the time column by `columns.time`, or call the column `pos` if it is an order"
             ));
         }
         found

@@ -42,8 +42,8 @@ fn is_nested(text: &str) -> bool {
 /// From here on not every whole number is a float of 64 bits.
 const INEXACT: u64 = 1 << 53;
 
-/// A float that a whole number was, or may have been, rounded to: `1.8446744073709552e+19`, `1e16`, `18446744073709551617.0`,
-/// or `1e+05` as R writes 100000. `12e4` without a sign is a name.
+/// A float that a whole number was, or may have been, rounded to: `1.8446744073709552e+19`, `18446744073709551617.0`, or
+/// `1e+05` as R writes 100000. `12e4` and `6e16` without a sign are names, such as hexadecimal ones.
 fn is_rounded(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let text = text.strip_prefix('-').unwrap_or(text);
@@ -54,8 +54,7 @@ fn is_rounded(text: &str) -> bool {
     let size = exponent.trim_start_matches(['+', '-']);
     match mantissa.split_once('.') {
         Some((whole, fraction)) => digits(whole) && digits(fraction) && digits(size),
-        None if size.len() < exponent.len() => digits(mantissa) && digits(size),
-        None => mantissa.len() == 1 && digits(mantissa) && matches!(size.parse(), Ok(16..=38)),
+        None => size.len() < exponent.len() && digits(mantissa) && digits(size),
     }
 }
 
@@ -63,8 +62,10 @@ fn is_rounded(text: &str) -> bool {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Odd {
     rows: usize,
-    /// Decimals that were read as whole numbers.
+    /// Decimals that were read as whole numbers, whole numbers, and decimals that are none.
     decimals: usize,
+    wholes: usize,
+    fractions: usize,
     /// Lists and objects that were written as text.
     nested: usize,
     /// Words that may stand for nothing.
@@ -76,6 +77,10 @@ impl Odd {
         self.rows += 1;
         if canonical(text).len() < text.len() {
             self.decimals += 1;
+        } else if is_whole(text) {
+            self.wholes += 1;
+        } else if text.contains('.') && text.parse::<f64>().is_ok() {
+            self.fractions += 1;
         } else if may_be_nested(text) {
             self.nested += 1;
         } else if may_stand_for_nothing(text) {
@@ -88,6 +93,16 @@ impl Odd {
         self.decimals
     }
 
+    /// Why the ids of the column cannot be told apart.
+    pub(crate) fn refused(&self, column: &str) -> Option<String> {
+        (self.decimals > 0 && self.fractions > 0).then(|| {
+            format!(
+                "`{column}` holds decimals such as 1.0 beside others such as 1.5, so that it cannot be told whether 1.0 is 1; \
+                 write ids as text without a decimal point"
+            )
+        })
+    }
+
     /// What makes numbers wrong unless it is meant.
     pub(crate) fn doubts(&self, column: &str) -> Vec<String> {
         let (rows, most) = (self.rows, |count: usize| count > 1 && 100 * count >= self.rows);
@@ -98,11 +113,14 @@ impl Odd {
                 self.nested
             )
         });
+        let both = (self.decimals > 0 && self.wholes > 0)
+            .then(|| format!("`{column}` holds ids such as 1 and ids such as 1.0, which are read as one"));
         words
             .map(|(word, count)| {
                 format!("`{column}` is \"{word}\" in {count} of {rows} rows: does it stand for no id?")
             })
             .chain(nested)
+            .chain(both)
             .collect()
     }
 }
@@ -142,6 +160,10 @@ mod tests {
         let mut ids = Odd::default();
         ["1.0", "none", "The Beatles", "Smith, John", "f(x)", "a-1"].into_iter().for_each(|id| ids.count(id));
         assert!(ids.doubts("item").is_empty() && ids.decimals() == 1, "{ids:?}");
+        ids.count("7");
+        assert!(ids.doubts("item")[0].contains("read as one") && ids.refused("item").is_none());
+        ids.count("1.5");
+        assert!(ids.refused("item").unwrap().contains("cannot be told whether 1.0 is 1"));
     }
 
     #[test]
@@ -178,7 +200,6 @@ mod tests {
             "<NA>",
             "1.8446744073709552e+19",
             "-1.5E3",
-            "1e16",
             "1e+05",
             "18446744073709551617.0",
             "-9007199254740992.0",

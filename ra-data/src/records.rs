@@ -205,6 +205,9 @@ impl Skipped {
         }
         for (wanted, odd) in wanted.iter().zip(&odd) {
             let (role, decimals) = (wanted.role(), odd.decimals());
+            if let Some(problem) = odd.refused(role) {
+                return Err(DataError::corrupt(path, problem));
+            }
             if decimals > 0 {
                 tracing::warn!(path = %path.display(), "ids of {decimals} rows ({role}) are decimals such as 1.0, read as 1");
             }

@@ -98,7 +98,7 @@ fn an_id_is_one_value_exact_to_the_digit() {
     for (id, told) in [
         ("NA", "`user` is \"NA\" in 2 of 22 rows"),
         ("n/a", "stand for no id"),
-        ("1e16", "may have lost digits"),
+        ("1e+16", "may have lost digits"),
         ("1e+05", "may have lost digits"),
         ("9007199254740993.0", "may have lost digits"),
     ] {
