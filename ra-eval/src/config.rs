@@ -1,4 +1,5 @@
 //! What is ranked, and how it counts: `[eval]` of a recipe.
+use crate::table::ORDER;
 use crate::{Candidates, EvalError, Ties};
 use ra_core::{Dataset, Problem, Protocol, Rules};
 use serde::{Deserialize, Serialize};
@@ -84,27 +85,16 @@ impl Default for EvalConfig {
     }
 }
 
-/// Metrics that a model can be chosen by, at any K.
-const SELECTABLE: [&str; 12] = [
-    "hr",
-    "ndcg",
-    "mrr",
-    "recall",
-    "precision",
-    "map",
-    "map_min",
-    "coverage",
-    "gini",
-    "novelty",
-    "entropy",
-    "popularity",
-];
+/// Metrics that a model can be chosen by, at any K: all but `ils`, which is computed on the test part alone.
+fn selectable_names() -> Vec<&'static str> {
+    ORDER.into_iter().filter(|name| *name != "ils").collect()
+}
 
 /// The K of a metric that a model can be chosen by.
 fn selectable(metric: &str) -> Option<usize> {
     let (name, k) = metric.split_once('@')?;
     k.parse().ok().filter(|&k: &usize| {
-        k > 0 && SELECTABLE.contains(&name) && k.to_string().len() == metric.len() - name.len() - 1
+        k > 0 && selectable_names().contains(&name) && k.to_string().len() == metric.len() - name.len() - 1
     })
 }
 
@@ -125,7 +115,7 @@ impl EvalConfig {
         }
         for (metric, weight) in &self.select {
             if selectable(metric).is_none() {
-                let told = format!("is no metric at a K, such as ndcg@10; there are {}", SELECTABLE.join(", "));
+                let told = format!("is no metric at a K, such as ndcg@10; there are {}", selectable_names().join(", "));
                 found.push(Problem::new(format!("select.{metric}"), told));
             }
             if !weight.is_finite() || *weight == 0.0 {

@@ -181,7 +181,7 @@ fn protocol_difference(left: &Protocol, right: &Protocol) -> String {
 }
 
 /// Metrics in the order of a table.
-const ORDER: [&str; 13] = [
+pub(crate) const ORDER: [&str; 13] = [
     "hr",
     "ndcg",
     "mrr",
