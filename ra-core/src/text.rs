@@ -1,11 +1,11 @@
-//! Text files as people save them: UTF-8 with or without a byte order mark, or what is told from it by its first bytes.
+//! Text files as people save them: UTF-8 with or without a byte order mark, and other encodings, known by their first bytes.
 use crate::{Error, Result, lfs_pointer, lfs_pointer_error, read_bytes};
 use std::path::Path;
 
 /// The mark that some programs put before UTF-8 text.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Bytes by which one encoding is told from another.
+/// Bytes that are enough to tell encodings apart.
 const NEEDED: usize = 512;
 
 const UTF_16: &str = "UTF-16 text; save it as UTF-8 (`iconv -f UTF-16 -t UTF-8 OLD > NEW`)";
