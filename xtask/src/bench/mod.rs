@@ -13,6 +13,7 @@ use anyhow::{Result, bail};
 use ra_core::{Backend, Catalog, Dataset, Device, Precision, Sequences, Silent, SplitMix, open_device};
 use ra_idmodels::{IdConfig, Job, LightGcnConfig, Loss, SasRecConfig};
 use serde::Serialize;
+use std::path::{Path, PathBuf};
 use time::{Seconds, beyond, least};
 
 /// One measured step.
@@ -33,6 +34,8 @@ struct Figure {
 struct At {
     device: Device,
     precision: Precision,
+    /// Where `models/` lies.
+    root: PathBuf,
 }
 
 /// A bench: its name, what it is, and its run.
@@ -86,12 +89,12 @@ const BENCHES: [Bench; 29] = [
     ("data-parquet", "the same from a Parquet file, ids as text", |_| data::file("parquet")),
     ("data-csv", "the same from a csv.zst file", |_| data::file("csv.zst")),
     ("smollm2-load", "loading models/smollm2, a GGUF file", |at| lm::load("smollm2", at)),
-    ("minilm-tokens", "cutting 1,000 titles of 8 words with models/minilm", |_| lm::tokens("minilm")),
-    ("smollm2-tokens", "cutting 1,000 titles of 8 words with models/smollm2", |_| lm::tokens("smollm2")),
+    ("minilm-tokens", "cutting 1,000 titles of 8 words with models/minilm", |at| lm::tokens("minilm", at)),
+    ("smollm2-tokens", "cutting 1,000 titles of 8 words with models/smollm2", |at| lm::tokens("smollm2", at)),
 ];
 
-pub(crate) fn bench(name: Option<&str>, backend: Backend, precision: Precision, json: bool) -> Result<()> {
-    let at = At { device: open_device(backend)?, precision };
+pub(crate) fn bench(name: Option<&str>, backend: Backend, precision: Precision, json: bool, root: &Path) -> Result<()> {
+    let at = At { device: open_device(backend)?, precision, root: root.into() };
     let chosen: Vec<&Bench> = BENCHES.iter().filter(|b| name.is_none_or(|name| b.0.starts_with(name))).collect();
     if chosen.is_empty() {
         bail!("no bench {:?}; there are {}", name.unwrap_or_default(), BENCHES.map(|b| b.0).join(", "));

@@ -1,5 +1,6 @@
 //! `cargo xtask data`: looking at a data set, and handing it on.
-use crate::{fetch, machine, settings};
+use crate::recipe::settings;
+use crate::{fetch, machine};
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};

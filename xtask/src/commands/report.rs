@@ -1,11 +1,28 @@
-//! `cargo xtask report`.
-use crate::folder::read_users;
+//! Several runs in one table.
+use crate::store::read_users;
 use anyhow::{Context, Result, bail};
 use ra_eval::{Report, Row, correct};
 use serde_json::Value;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Run folders.
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// Show runs of different protocols in one table, with a warning.
+    #[arg(long)]
+    mixed_protocols: bool,
+    /// Compare every row with this one of the same seed: a kind, a name, or a run's folder and a name, such as `distilled`,
+    /// "ra-rec(sasrec, minilm)" or "b: ra-rec(sasrec, minilm)".
+    #[arg(long, value_name = "ROW")]
+    to: Option<String>,
+    /// Where comparison.html, .md and .json go; beside the first run by default.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
 
 /// What each file of a comparison says of itself, so that a later one may take its place.
 const OURS: &str = "made by ra-rec report";
@@ -16,18 +33,20 @@ fn comment() -> String {
 }
 
 /// Puts runs into one table, on the terminal and as `comparison.html`, `.md` and `.json` in `out`, or beside the first run.
-/// Runs of other protocols are refused unless they are `mixed` on purpose. Rows are compared user by user, [`between`].
-pub(crate) fn compare(runs: &[PathBuf], mixed: bool, to: Option<&str>, out: Option<&Path>) -> Result<()> {
+/// Runs of other protocols are refused unless they are mixed on purpose. Rows are compared user by user, [`between`].
+pub(super) fn report(args: &Args) -> Result<()> {
+    let Args { runs, mixed_protocols, to, out } = args;
     let folder = |run: &PathBuf| if run.is_dir() { run.clone() } else { run.parent().unwrap_or(Path::new(".")).into() };
     let reports = runs.iter().map(|run| Report::read(run)).collect::<Result<Vec<_>, _>>()?;
     let runs: Vec<PathBuf> = runs.iter().map(folder).collect();
-    let comparison = match mixed {
+    let comparison = match mixed_protocols {
         true => ra_eval::compare_anyway(&reports),
         false => ra_eval::compare(&reports).context("--mixed-protocols shows them all the same")?,
     };
-    let comparison = comparison.with_between(between(&runs, &reports, to)?);
+    let comparison = comparison.with_between(between(&runs, &reports, to.as_deref())?);
     let beside = runs[0].parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let files = ["md", "html", "json"].map(|ending| out.unwrap_or(beside).join(format!("comparison.{ending}")));
+    let files =
+        ["md", "html", "json"].map(|ending| out.as_deref().unwrap_or(beside).join(format!("comparison.{ending}")));
     files.iter().try_for_each(|file| check_ours(file))?;
     let markdown = comparison.markdown();
     say!("{markdown}");

@@ -1,6 +1,6 @@
 //! Keys of a recipe that do nothing beside the others: whoever sets one expects that it does something.
-use crate::aligned::Plan;
 use crate::recipe::{Recipe, Row};
+use crate::stages::align::Plan;
 use ra_align::{AlignConfig, AlignLoss, PairLoss, ProjectionKind, Tuning};
 use ra_core::Problem;
 use ra_idmodels::{IdConfig, Loss};

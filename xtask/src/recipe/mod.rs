@@ -1,14 +1,18 @@
 //! Recipes: TOML files in which a typo is an error that lists what is allowed.
-use crate::aligned::Plan;
-use crate::effect::without_effect;
-use crate::settings::{apply, lookup, read, section, sub_table, take};
+mod effect;
+mod oddities;
+pub(crate) mod settings;
+
+use crate::stages::align::Plan;
 use anyhow::{Context, Result, bail};
+use effect::without_effect;
 use ra_align::{AlignConfig, AlignTrain, PromptConfig};
 use ra_core::{Backend, Pooling, Precision, Problem};
 use ra_data::{CurateConfig, DataConfig};
 use ra_eval::EvalConfig;
 use ra_idmodels::IdConfig;
 use serde::{Deserialize, Serialize};
+use settings::{apply, lookup, read, section, sub_table, take};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 

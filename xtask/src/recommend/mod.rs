@@ -1,11 +1,14 @@
 //! `cargo xtask recommend`: what a row of a finished run recommends, with ids, titles and scores.
-use crate::aligned::{self, Plan};
-use crate::folder::RunFolder;
-use crate::named::Who;
+mod named;
+
+pub(crate) use named::Who;
+
 use crate::recipe::Recipe;
-use crate::run::prepare;
+use crate::stages::align::{self as aligned, Plan};
+use crate::stages::evaluate::prepare;
+use crate::stages::text::Text;
+use crate::store::RunFolder;
 use crate::terminal::printable;
-use crate::text::Text;
 use anyhow::{Context, Result, bail};
 use ra_core::{Catalog, History, Recommender, open_device};
 use ra_eval::{Report, item_vectors};

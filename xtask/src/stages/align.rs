@@ -1,9 +1,9 @@
 //! The rows of a report that train an alignment module: RA-Rec and its rivals, by the same trainer.
-use crate::folder::{RunFolder, TowersMark, id_fingerprint};
-use crate::ids::Fold;
 use crate::recipe::{Recipe, Row};
-use crate::run::{Run, Training};
-use crate::text::{Text, Tower};
+use crate::stages::evaluate::{Run, Training};
+use crate::stages::id_models::Fold;
+use crate::stages::text::{Text, Tower};
+use crate::store::{RunFolder, TowersMark, id_fingerprint};
 use anyhow::{Result, bail};
 use ra_align::{
     AlignConfig, AlignLoss, Altered, ColdByText, CrossFitted, IdScale, IdSource, Job, Layerwise, LiftedCold, Placement,
@@ -135,7 +135,7 @@ impl Run {
             }
             self.folder.save_items(plan.name, items)?;
             if row == Row::RaRec {
-                crate::print::print_ledger(&rows, text.params());
+                crate::terminal::table::print_ledger(&rows, text.params());
                 if self.recipe.rows.contains(&Row::Probes) {
                     self.probes(&model, backbone, text)?;
                 }

@@ -1,13 +1,14 @@
 //! `cargo xtask run`: chains the stages of the crates. Each stage leaves a file, and `--resume` starts after the last
 //! one that is there; a training that was cut off goes on from its state, so the result is the same.
-use crate::folder::{self, Earlier, RunFolder};
-use crate::log::Log;
-use crate::manifest::{Manifest, inputs};
-use crate::print::print_table;
-use crate::progress::Bars;
 use crate::recipe::{Recipe, Row};
-use crate::text::Text;
-use crate::{fetch, lock, machine, suite};
+use crate::stages::text::Text;
+use crate::store::lock;
+use crate::store::log::Log;
+use crate::store::manifest::{Manifest, inputs};
+use crate::store::{self as folder, Earlier, RunFolder};
+use crate::terminal::progress::Bars;
+use crate::terminal::table::print_table;
+use crate::{fetch, machine, suite};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{Backend, Dataset, Device, LedgerRow, Recommender, Silent, open_devices, trainable_params};

@@ -1,8 +1,8 @@
 //! The ID methods of a run: trained, or taken from where they were trained before.
-use crate::folder::IdMark;
-use crate::run::Run;
-use crate::shared::{IdKey, Shared};
-use crate::text::Text;
+use crate::stages::evaluate::Run;
+use crate::stages::text::Text;
+use crate::store::IdMark;
+use crate::store::shared::{IdKey, Shared};
 use anyhow::{Result, bail};
 use ra_align::without_fold;
 use ra_core::Recommender;

@@ -1,9 +1,11 @@
 //! The language model of a run and the text towers over it.
-use crate::counted::Counted;
+mod counted;
+
 use crate::fetch;
 use crate::recipe::Recipe;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
+use counted::Counted;
 use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, Prompts, TextCache, TextTower, Tuning};
 use ra_core::{Catalog, Device, Fingerprint, History, LanguageModel, LmSpec, Precision, Problem};
 use ra_llm::PretrainedLm;

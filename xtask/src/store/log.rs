@@ -1,8 +1,8 @@
 //! Warnings to the terminal, everything to the run folder's `log.jsonl`, learning curves to its `tensorboard/` as well.
 //!
 //! A run owns its log: two runs in one process write to files of their own.
-use crate::stop;
-use crate::tensorboard::Events;
+use super::stop;
+use super::tensorboard::Events;
 use crate::terminal;
 use anyhow::{Context, Result};
 use std::fmt::Debug;

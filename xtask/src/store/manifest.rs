@@ -1,6 +1,6 @@
 //! What a run was made from: a stage's file is used again only under the same manifest.
 use crate::recipe::Recipe;
-use crate::text::Text;
+use crate::stages::text::Text;
 use anyhow::{Context, Result, bail};
 use ra_core::{Dataset, fingerprint, fingerprint_file, read_json};
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,14 @@
 //! The run folder: what a run leaves behind, and what it may be resumed from.
-use crate::lock;
-use crate::manifest::Manifest;
-use crate::shared::Shared;
-use crate::text::Text;
+pub(crate) mod lock;
+pub(crate) mod log;
+pub(crate) mod manifest;
+pub(crate) mod shared;
+mod stop;
+mod tensorboard;
+
+use crate::stages::text::Text;
+use crate::store::manifest::Manifest;
+use crate::store::shared::Shared;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_align::{AlignConfig, IdScale, Layerwise, Towers};
@@ -153,7 +159,7 @@ impl RunFolder {
 
     /// A new file for learning curves.
     pub(crate) fn curves(&self) -> Result<PathBuf> {
-        let name = |number| format!("tensorboard/{}", crate::tensorboard::file_name(number));
+        let name = |number| format!("tensorboard/{}", tensorboard::file_name(number));
         let free = (1..).map(name).find(|name| !self.file(name).exists());
         self.claimed(&free.context("no number is left for a file of curves")?)
     }

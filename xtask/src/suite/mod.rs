@@ -1,9 +1,9 @@
 //! `cargo xtask run` of a suite: a recipe that names other recipes, or one recipe in several settings.
-use crate::folder::Earlier;
-use crate::lock::take;
-use crate::run::{self, RunArgs, run_one};
-use crate::settings;
-use crate::shared::{ID_MODELS, KIND};
+use crate::recipe::settings;
+use crate::stages::evaluate::{self, RunArgs, run_one};
+use crate::store::Earlier;
+use crate::store::lock::take;
+use crate::store::shared::{ID_MODELS, KIND};
 use crate::terminal::words;
 use anyhow::{Context, Result, bail};
 use ra_core::{read_json, write_atomic, write_json};
@@ -188,7 +188,7 @@ pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
             recipe: member.recipe.clone().into(),
             sets: suite.sets(&args.sets, member),
             out: Some(folder.clone()),
-            suite: Some(run::Member { folder: out.clone(), done: plan.done.contains(&member.folder()) }),
+            suite: Some(evaluate::Member { folder: out.clone(), done: plan.done.contains(&member.folder()) }),
             ..*args
         };
         match run_one(&one, root).and_then(|()| Ok(Report::read(&folder)?)) {

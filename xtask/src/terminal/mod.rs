@@ -17,6 +17,9 @@ macro_rules! tell {
     ($($text:tt)*) => { crate::terminal::remark(format_args!($($text)*)) };
 }
 
+pub(crate) mod progress;
+pub(crate) mod table;
+
 /// Why a line of the answer is lost, of the first that is: a process has one stdout, and so one such reason.
 static LOST: OnceLock<String> = OnceLock::new();
 
