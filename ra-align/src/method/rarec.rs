@@ -1,75 +1,10 @@
 //! RA-Rec as a recommender: two towers over one frozen language model.
-use crate::extra::{Extra, Side};
-use crate::{IdScale, Prompts, TextCache, unit};
-use burn::module::Module;
+use crate::config::AlignConfig;
+use crate::method::{IdNormalizer, Layerwise, Side, TextTower, Towers};
 use burn::tensor::Tensor;
-use ra_core::{Aligner, History, LanguageModel, Recommender};
+use ra_core::{Aligner, History, LanguageModel, Recommender, Result, load_module};
+use std::path::Path;
 use std::sync::Arc;
-
-/// Everything RA-Rec trains and nothing else.
-#[derive(Module, Debug)]
-pub struct Towers<A> {
-    /// From user vectors to prefixes.
-    pub user: A,
-    /// From item vectors to prefixes.
-    pub item: A,
-    /// What departs from the paper.
-    pub extra: Extra,
-}
-
-impl<A: Aligner> Towers<A> {
-    /// The paper's towers.
-    pub fn new(user: A, item: A) -> Self {
-        Self { user, item, extra: Extra::default() }
-    }
-}
-
-/// The untouched language model on the same prompts: the text-only baseline, and the frozen half of RA-Rec.
-#[derive(Debug)]
-pub struct TextTower<L> {
-    /// The language model.
-    pub lm: L,
-    /// The prompts.
-    pub prompts: Prompts,
-    /// What is known of each prompt already.
-    pub cache: TextCache,
-    /// Whether vectors are scaled to length 1.
-    pub normalize: bool,
-}
-
-impl<L: LanguageModel> TextTower<L> {
-    pub(crate) fn close(&self, pooled: Tensor<2>) -> Tensor<2> {
-        if self.normalize { unit(pooled) } else { pooled }
-    }
-
-    /// The user tower's prompts.
-    pub fn user_texts(&self, histories: &[History<'_>]) -> Vec<Vec<u32>> {
-        histories.iter().map(|h| self.prompts.user(h)).collect()
-    }
-
-    /// The item tower's prompts; padding gets the prompt of item 1, whose vector nobody reads.
-    pub fn item_texts(&self, items: &[u32]) -> Vec<Vec<u32>> {
-        items.iter().map(|&i| self.prompts.item(i.max(1))).collect()
-    }
-}
-
-impl<L: LanguageModel> Recommender for TextTower<L> {
-    fn dim(&self) -> usize {
-        self.lm.spec().width
-    }
-    fn interests(&self) -> usize {
-        1
-    }
-    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        self.close(self.cache.encode(&self.lm, &self.user_texts(histories), None))
-    }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
-        self.close(self.cache.encode(&self.lm, &self.item_texts(items), None))
-    }
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
-        Vec::new()
-    }
-}
 
 /// An ID method aligned to a language model. Generic for library users; with `Box<dyn ..>` parts for recipes.
 ///
@@ -77,27 +12,69 @@ impl<L: LanguageModel> Recommender for TextTower<L> {
 /// `<h_u, h_i> + beta s(u, i)`, `s` being what the method itself scores by: the best of its interests, and its
 /// additions.
 #[derive(Debug)]
-pub struct RaRec<I, L, A> {
+pub struct RaRec<I, L, A = Layerwise> {
+    ids: I,
+    normalizer: IdNormalizer,
+    text: Arc<TextTower<L>>,
+    pub(crate) towers: Towers<A>,
+}
+
+impl<I: Recommender, L: LanguageModel> RaRec<I, L> {
+    /// The model whose towers were trained with `align`, beside `ids` and `text`, and saved with
+    /// [`ra_core::save_module`] in the file `towers`.
+    ///
+    /// # Errors
+    /// As [`load_module`]: what is missing, left over or of another shape.
+    pub fn load(
+        ids: I,
+        normalizer: IdNormalizer,
+        text: Arc<TextTower<L>>,
+        align: &AlignConfig,
+        towers: &Path,
+    ) -> Result<Self> {
+        let lm = text.lm();
+        let towers = load_module(Towers::init(align, ids.dim(), lm, 0, &lm.device()), towers)?;
+        Ok(Self::new(ids, normalizer, text, towers))
+    }
+}
+
+impl<I, L, A> RaRec<I, L, A> {
+    /// `towers` that were trained for `ids`, normalized so, and `text`.
+    pub fn new(ids: I, normalizer: IdNormalizer, text: Arc<TextTower<L>>, towers: Towers<A>) -> Self {
+        Self { ids, normalizer, text, towers }
+    }
+
     /// The ID method, frozen.
-    pub ids: I,
+    pub fn ids(&self) -> &I {
+        &self.ids
+    }
+
     /// Scale of its vectors.
-    pub scale: IdScale,
+    pub fn normalizer(&self) -> &IdNormalizer {
+        &self.normalizer
+    }
+
     /// The language model with its prompts, frozen.
-    pub text: Arc<TextTower<L>>,
-    /// What was trained.
-    pub towers: Towers<A>,
+    pub fn text(&self) -> &Arc<TextTower<L>> {
+        &self.text
+    }
+
+    /// What was trained, and all that a checkpoint holds: [`ra_core::save_module`].
+    pub fn towers(&self) -> &Towers<A> {
+        &self.towers
+    }
 }
 
 impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> RaRec<I, L, A> {
-    /// The vectors of `texts` from the prefixes of `ids`, `[texts, vectors, dim]`.
+    /// The vectors of `texts`, `[texts, width]`, from the prefixes of `ids`, `[texts, vectors, dim]`.
     fn encode(&self, side: Side, texts: &[Vec<u32>], ids: Tensor<3>) -> Tensor<2> {
         let Towers { user, item, extra } = &self.towers;
         let prefix = match side {
             Side::User => user.prefix(ids),
             Side::Item => item.prefix(ids),
         };
-        let pooled = self.text.cache.encode(&extra.language_model(&self.text.lm), texts, Some(&prefix));
-        extra.close(side, pooled, self.text.normalize)
+        let pooled = self.text.cache().encode(&extra.language_model(self.text.lm()), texts, Some(&prefix));
+        extra.project_out(side, pooled, self.text.normalizes())
     }
 }
 
@@ -106,13 +83,13 @@ impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> Recommender for RaRec<
         self.text.dim() + self.towers.extra.id_weight().map_or(0, |_| self.ids.dim())
     }
 
-    /// With the ID method's own score a user has a vector an interest, of which that with the best product counts.
+    /// With the ID method's own score a user has a vector per interest, of which that with the best product counts.
     fn interests(&self) -> usize {
         self.towers.extra.id_weight().map_or(1, |_| self.ids.interests())
     }
 
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        let ids = self.scale.users(&self.ids, histories);
+        let ids = self.normalizer.users(&self.ids, histories);
         let (n, interests, dim) = (histories.len(), self.ids.interests(), self.ids.dim());
         let own = self.encode(Side::User, &self.text.user_texts(histories), ids.clone().reshape([n, interests, dim]));
         let Some(weight) = self.towers.extra.id_weight() else { return own };
@@ -122,10 +99,10 @@ impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> Recommender for RaRec<
     }
 
     fn items(&self, items: &[u32]) -> Tensor<2> {
-        let ids = self.scale.items(&self.ids, items);
+        let ids = self.normalizer.items(&self.ids, items);
         let own = self.encode(Side::Item, &self.text.item_texts(items), ids.clone().unsqueeze_dim(1));
         match self.towers.extra.id_weight() {
-            Some(_) => Tensor::cat(vec![own, self.scale.uncentred(ids)], 1),
+            Some(_) => Tensor::cat(vec![own, self.normalizer.uncentred(ids)], 1),
             None => own,
         }
     }
@@ -135,7 +112,7 @@ impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> Recommender for RaRec<
         match self.towers.extra.id_weight() {
             Some(weight) if !own.is_empty() => {
                 let weight: f32 = weight.into_scalar();
-                own.into_iter().map(|(item, more)| (item, weight * self.scale.addition(more))).collect()
+                own.into_iter().map(|(item, more)| (item, weight * self.normalizer.addition(more))).collect()
             }
             _ => Vec::new(),
         }
