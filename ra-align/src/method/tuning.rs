@@ -2,7 +2,7 @@
 use crate::config::Tuning;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use ra_core::fused::FrozenLinear;
+use ra_core::kernels::FrozenLinear;
 use ra_core::{LanguageModel, normal, rng};
 
 /// What is added to a weight matrix: `scale * down up`, or `scale * up`; zero at the start.
