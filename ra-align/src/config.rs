@@ -345,7 +345,11 @@ impl AlignConfig {
             Problem::if_above("n_tok", module.n_tok, MOST_ROWS),
             Problem::if_above("n_ctx", module.n_ctx, MOST_ROWS),
             Problem::if_above("cross_fit", departures.cross_fit, MOST_FOLDS),
-            problem(departures.cross_fit == 1, "cross_fit", "is 1: with one fold nothing is left to train on; 0 is off"),
+            problem(
+                departures.cross_fit == 1,
+                "cross_fit",
+                "is 1: with one fold nothing is left to train on; 0 is off",
+            ),
             problem(tuning.tune == Tuning::Lora(0), "tune", "has rank 0, it must be 1 or above"),
             match (tuning.tune, module.projection) {
                 (Tuning::Lora(rank), _) if rank > HIGHEST_RANK => Some(("tune", rank)),

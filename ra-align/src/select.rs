@@ -29,7 +29,8 @@ pub fn coverage(
         let (history, target) = dataset.sample(*sample, LATEST);
         let share = 1.0 / history.len() as f32;
         let weights = history.iter().map(|&item| (item, share)).chain([(target, 1.0)]);
-        let (items, weights): (Vec<usize>, Vec<f32>) = weights.map(|(item, weight)| (item as usize - 1, weight)).unzip();
+        let (items, weights): (Vec<usize>, Vec<f32>) =
+            weights.map(|(item, weight)| (item as usize - 1, weight)).unzip();
         let n = items.len();
         let rows = table.clone().select(0, indices(items.into_iter(), &device));
         (rows * Tensor::from_data(TensorData::new(weights, [n, 1]), &device)).sum_dim(0)
@@ -155,6 +156,10 @@ mod tests {
         let hard = |budget| highest_loss(&data, &samples, &method, 50, budget);
         assert_eq!(hard(4).len(), 4);
         assert_eq!(second(&hard(54)), 0, "six of sixty are the worst tenth: all of the second group");
-        assert_eq!([hard(99).len(), coverage(&data, &samples, &method, 99, 1).len()], [60; 2], "all when there are fewer");
+        assert_eq!(
+            [hard(99).len(), coverage(&data, &samples, &method, 99, 1).len()],
+            [60; 2],
+            "all when there are fewer"
+        );
     }
 }

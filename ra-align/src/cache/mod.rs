@@ -134,12 +134,7 @@ impl TextCache {
         let free = self.budget.saturating_sub(self.added.load(Ordering::Relaxed));
         if numbers > free {
             let (needed, free) = (mib(numbers), mib(free));
-            tracing::warn!(
-                stage,
-                needed,
-                free,
-                "MiB for texts: what has no room is computed anew; see cache_mib"
-            );
+            tracing::warn!(stage, needed, free, "MiB for texts: what has no room is computed anew; see cache_mib");
         }
         progress.start(&format!("{stage}, {} MiB", mib(numbers.min(free))), missing.len() as u64);
         self.make(lm, missing, false, progress);

@@ -1,7 +1,7 @@
 //! What departs from the paper: off by default, kept with the towers, reported in rows of its own.
 use crate::config::AlignConfig;
-use crate::method::normalize::l2_normalize;
 use crate::method::Side;
+use crate::method::normalize::l2_normalize;
 use crate::method::tuning::{self, Delta};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};

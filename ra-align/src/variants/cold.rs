@@ -70,7 +70,8 @@ impl<R: Recommender> ColdItemBoost<R> {
     /// [`Error::Missing`] without a metric, and as [`check_cold`].
     pub fn fit(model: R, dataset: &Dataset, validate: Option<Validate<'_>>) -> Result<Self> {
         check_cold(dataset)?;
-        let validate = require_validation(validate, "a boost is chosen by it: hold some interactions out for validation")?;
+        let validate =
+            require_validation(validate, "a boost is chosen by it: hold some interactions out for validation")?;
         let unit = deviation(&model, dataset);
         let memoized = Memoized::new(&model);
         let mut tried = ColdItemBoost { model: &memoized, cold: Cold::of(dataset), boost: 0.0 };
@@ -113,7 +114,8 @@ fn deviation<R: Recommender>(model: &R, dataset: &Dataset) -> f32 {
     let popularity = dataset.popularity();
     let known: Vec<u32> = dataset.catalog.all().filter(|&item| popularity[item as usize] > 0).collect();
     let histories = (0..).zip(dataset.train.rows()).map(|(user, items)| History { user, items });
-    let some: Vec<History<'_>> = histories.filter(|history| !history.items.is_empty()).take(MAX_SAMPLED_USERS).collect();
+    let some: Vec<History<'_>> =
+        histories.filter(|history| !history.items.is_empty()).take(MAX_SAMPLED_USERS).collect();
     let scores = model.users(&some).matmul(model.items(&known).transpose());
     scores.var(1).mean().sqrt().into_scalar::<f32>()
 }
@@ -185,6 +187,8 @@ mod tests {
         assert!((got[1] - 9.0 - 1.5 * 0.5f32.sqrt()).abs() < 1e-5, "{got:?}");
         assert!(ColdItemBoost::fit(ids(), &data, None).unwrap_err().to_string().contains("validation"));
         let all = Dataset { train: Sequences::from_rows([[1, 2, 3]]), ..dataset() };
-        assert!(ColdItemBoost::fit(ids(), &all, Some(&near)).unwrap_err().to_string().contains("out of the training part"));
+        assert!(
+            ColdItemBoost::fit(ids(), &all, Some(&near)).unwrap_err().to_string().contains("out of the training part")
+        );
     }
 }
