@@ -3,8 +3,8 @@
 use crate::{dataset, device, histories, text};
 use burn::tensor::Tensor;
 use ra_align::{
-    AlignConfig, AlignTrain, Altered, ColdByText, CrossFitted, IdScale, IdSource, Job, LiftedCold, RaRec, user_vectors,
-    with_id_score,
+    AlignConfig, AlignTrain, ColdItemBoost, CrossFitted, IdNormalizer, IdSource, Job, PerturbedIds, RaRec,
+    TextForColdItems, Towers, encode_users, with_id_score,
 };
 use ra_core::testkit::contract::check_recommender;
 use ra_core::{Dataset, History, IdTable, Recommender, Sequences, Silent, normal, rng, scores};
@@ -66,11 +66,11 @@ fn additions_reach_through_every_wrapper() {
     let history = History { user: 2, items: &[5, 6, 7] };
     let added = |model: &dyn Recommender| model.additions(&history);
     assert_eq!(added(&Box::new(&chain as &dyn Recommender)), [(8, 3.0)]);
-    assert_eq!(added(&ColdByText::new(&chain, &data)), [(8, 3.0)]);
-    assert_eq!(added(&Altered::new(&chain, IdSource::Own, &data, 1)), [(8, 3.0)]);
-    assert!(added(&Altered::new(&chain, IdSource::Zero, &data, 1)).is_empty());
+    assert_eq!(added(&TextForColdItems::new(&chain, &data)), [(8, 3.0)]);
+    assert_eq!(added(&PerturbedIds::new(&chain, IdSource::Original, &data, 1)), [(8, 3.0)]);
+    assert!(added(&PerturbedIds::new(&chain, IdSource::Zero, &data, 1)).is_empty());
     // Of somebody else's history another item is the one that follows.
-    let permuted = Altered::new(&chain, IdSource::Permuted, &data, 1);
+    let permuted = PerturbedIds::new(&chain, IdSource::Permuted, &data, 1);
     let followers = (1..13).map(|last| permuted.additions(&History { user: 2, items: &[last] }));
     let mut followers: Vec<(u32, f32)> = followers.flatten().collect();
     assert_ne!(followers, (1..13).map(|last| (last % 12 + 1, 3.0)).collect::<Vec<_>>());
@@ -78,7 +78,7 @@ fn additions_reach_through_every_wrapper() {
     assert_eq!(followers, (1..13).map(|item| (item, 3.0)).collect::<Vec<_>>(), "each item follows one");
     let cold = Dataset { train: Sequences::from_rows(vec![vec![1, 2, 3]; 12]), ..dataset() };
     let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| f64::from(added(model)[0].1);
-    assert_eq!(added(&LiftedCold::chosen(&chain, &cold, Some(metric)).unwrap()), [(8, 3.0)]);
+    assert_eq!(added(&ColdItemBoost::fit(&chain, &cold, Some(metric)).unwrap()), [(8, 3.0)]);
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn a_method_that_is_more_than_its_vectors_is_refused_before_anything_is_read() {
     let (data, align) = (dataset(), AlignConfig::default());
     let (chain, samples, text) = (Chain::new(3.0), data.samples(), text(&align, 2, &device()));
     let train = AlignTrain { steps: 1, batch: 4, ..AlignTrain::default() };
-    let told = ra_align::fit(&Job::new(&chain, &text, &data, &samples, &align, &train), None, &Silent).unwrap_err();
+    let told = ra_align::fit(Job::new(&chain, &text, &data, &samples, &align, &train), None, &Silent).unwrap_err();
     let told = told.to_string();
     assert!(told.contains("product of its vectors") && told.contains("sasrec") && !told.contains('\n'), "{told}");
-    assert!(text.cache.is_empty());
+    assert!(text.cache().is_empty());
 }
 
 /// `ids` beside towers that were never trained, their own score with the third of the weights that are tried, and what
@@ -110,11 +110,11 @@ fn added_by(ids: &impl Recommender, history: &History<'_>) -> (Vec<f32>, Vec<f32
     let (data, align, device) = (dataset(), AlignConfig::default(), device());
     let text = text(&align, 2, &device);
     let all: Vec<u32> = data.catalog.all().collect();
-    let vectors = user_vectors(ids, &histories(&data));
-    let scale = IdScale::measure(vectors, Tensor::cat(vec![ids.items(&all), ids.items(&all[..1]) * 2.0], 0));
+    let vectors = encode_users(ids, &histories(&data));
+    let normalizer = IdNormalizer::measure(vectors, Tensor::cat(vec![ids.items(&all), ids.items(&all[..1]) * 2.0], 0));
     let model = || {
-        let towers = align.towers(ids.dim(), &text.lm, 1, &device);
-        RaRec { ids, scale: scale.clone(), text: text.clone(), towers }
+        let towers = Towers::init(&align, ids.dim(), text.lm(), 1, &device);
+        RaRec::new(ids, normalizer.clone(), text.clone(), towers)
     };
     let tried = Cell::new(0);
     let likes_the_third = |_: &dyn Recommender| {

@@ -1,19 +1,18 @@
 //! Items that nobody was seen with, served by their titles alone.
-use crate::Validate;
-use crate::choose::{Remembered, choose, needed};
+use crate::validate::{Memoized, Validate, grid_search, require_validation};
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Dataset, Error, History, Recommender, Result, forward_recommender};
 
-/// Lifts that are tried, in standard deviations of a user's scores.
-const LIFTS: [f32; 13] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0];
+/// Boosts that are tried, in standard deviations of a user's scores.
+const BOOSTS: [f32; 13] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0];
 
 /// Users that the deviation is measured on at most.
-const MEASURED: usize = 512;
+const MAX_SAMPLED_USERS: usize = 512;
 
 /// An ID method that knows nothing of cold items: instead of what it was initialised to, each gets the mean of all items, which
 /// is 0 once the alignment has centred it, so that only the title is left.
 #[derive(Debug)]
-pub struct ColdByText<I> {
+pub struct TextForColdItems<I> {
     ids: I,
     cold: Cold,
     mean: Tensor<2>,
@@ -35,7 +34,7 @@ impl Cold {
     }
 }
 
-impl<I: Recommender> ColdByText<I> {
+impl<I: Recommender> TextForColdItems<I> {
     /// `ids` of the items of `dataset`, of which some were never trained on.
     pub fn new(ids: I, dataset: &Dataset) -> Self {
         let all: Vec<u32> = dataset.catalog.all().collect();
@@ -44,7 +43,7 @@ impl<I: Recommender> ColdByText<I> {
     }
 }
 
-impl<I: Recommender> Recommender for ColdByText<I> {
+impl<I: Recommender> Recommender for TextForColdItems<I> {
     forward_recommender!(self => self.ids; dim, interests, users, additions);
     fn items(&self, items: &[u32]) -> Tensor<2> {
         let own = self.ids.items(items);
@@ -58,46 +57,47 @@ impl<I: Recommender> Recommender for ColdByText<I> {
 /// Told by its title alone, a cold item has a fair place among its like, but an item that is known scores higher whatever it
 /// is: its ID says more than any title. One number, the same for all users and items, lets the two kinds meet.
 #[derive(Debug)]
-pub struct LiftedCold<R> {
+pub struct ColdItemBoost<R> {
     model: R,
     cold: Cold,
-    lift: f32,
+    boost: f32,
 }
 
-impl<R: Recommender> LiftedCold<R> {
-    /// `model` with the lift that `validate` likes best; a few are tried, in standard deviations of a user's scores.
+impl<R: Recommender> ColdItemBoost<R> {
+    /// `model` with the boost that `validate` likes best; a few are tried, in standard deviations of a user's scores.
     ///
     /// # Errors
     /// [`Error::Missing`] without a metric, and as [`check_cold`].
-    pub fn chosen(model: R, dataset: &Dataset, validate: Validate<'_>) -> Result<Self> {
+    pub fn fit(model: R, dataset: &Dataset, validate: Option<Validate<'_>>) -> Result<Self> {
         check_cold(dataset)?;
-        let validate = needed(validate, "a lift is chosen by it: hold some interactions out for validation")?;
+        let validate =
+            require_validation(validate, "a boost is chosen by it: hold some interactions out for validation")?;
         let unit = deviation(&model, dataset);
-        let remembered = Remembered::new(&model);
-        let mut tried = LiftedCold { model: &remembered, cold: Cold::of(dataset), lift: 0.0 };
-        let lift = unit
-            * choose("the lift of cold items, in standard deviations", &LIFTS, |lift| {
-                tried.lift = lift * unit;
+        let memoized = Memoized::new(&model);
+        let mut tried = ColdItemBoost { model: &memoized, cold: Cold::of(dataset), boost: 0.0 };
+        let boost = unit
+            * grid_search("the boost of cold items, in standard deviations", &BOOSTS, |boost| {
+                tried.boost = boost * unit;
                 validate(&tried)
             });
         let cold = tried.cold;
-        Ok(Self { model, cold, lift })
+        Ok(Self { model, cold, boost })
     }
 
     /// What is added.
-    pub fn lift(&self) -> f32 {
-        self.lift
+    pub fn boost(&self) -> f32 {
+        self.boost
     }
 }
 
-/// Whether `dataset` has what a lift is for.
+/// Whether `dataset` has what a boost is for.
 ///
 /// # Errors
 /// [`Error::Missing`] when nothing is cold, and when all is.
 pub fn check_cold(dataset: &Dataset) -> Result<()> {
     let cold = dataset.popularity()[1..].iter().filter(|&&count| count == 0).count();
     if cold == 0 {
-        return Err(missing("a cold item", "data.cold_items holds some out of the training part"));
+        return Err(missing("a cold item", "hold some items out of the training part"));
     }
     if cold + 2 > dataset.catalog.len() {
         return Err(missing("a known item", "nearly nothing stands in the training part: give it interactions"));
@@ -114,12 +114,13 @@ fn deviation<R: Recommender>(model: &R, dataset: &Dataset) -> f32 {
     let popularity = dataset.popularity();
     let known: Vec<u32> = dataset.catalog.all().filter(|&item| popularity[item as usize] > 0).collect();
     let histories = (0..).zip(dataset.train.rows()).map(|(user, items)| History { user, items });
-    let some: Vec<History<'_>> = histories.filter(|history| !history.items.is_empty()).take(MEASURED).collect();
+    let some: Vec<History<'_>> =
+        histories.filter(|history| !history.items.is_empty()).take(MAX_SAMPLED_USERS).collect();
     let scores = model.users(&some).matmul(model.items(&known).transpose());
     scores.var(1).mean().sqrt().into_scalar::<f32>()
 }
 
-impl<R: Recommender> Recommender for LiftedCold<R> {
+impl<R: Recommender> Recommender for ColdItemBoost<R> {
     fn dim(&self) -> usize {
         self.model.dim() + 1
     }
@@ -131,8 +132,8 @@ impl<R: Recommender> Recommender for LiftedCold<R> {
     }
     fn items(&self, items: &[u32]) -> Tensor<2> {
         let own = self.model.items(items);
-        let lift = self.cold.column(items, &own) * self.lift;
-        Tensor::cat(vec![own, lift], 1)
+        let boost = self.cold.column(items, &own) * self.boost;
+        Tensor::cat(vec![own, boost], 1)
     }
 }
 
@@ -168,11 +169,11 @@ mod tests {
 
     #[test]
     fn cold_items_get_the_mean_and_others_keep_their_own() {
-        assert_eq!(host(ColdByText::new(ids(), &dataset()).items(&[1, 2, 3])), [1.0, 4.0, 2.0]);
+        assert_eq!(host(TextForColdItems::new(ids(), &dataset()).items(&[1, 2, 3])), [1.0, 4.0, 2.0]);
     }
 
     #[test]
-    fn the_lift_is_the_one_that_validates_best_and_reaches_cold_items_alone() {
+    fn the_boost_is_the_one_that_validates_best_and_reaches_cold_items_alone() {
         let data = dataset();
         let scores = |model: &dyn Recommender| {
             let user = model.users(&[History { user: 0, items: &[1, 3] }]);
@@ -180,12 +181,14 @@ mod tests {
         };
         // The scores of known items, 1 and 2, have a deviation of sqrt(1/2); 10.1 is nearest to 9 and 1.5 of it.
         let near = |model: &dyn Recommender| -f64::from((scores(model)[1] - 10.1).abs());
-        let lifted = LiftedCold::chosen(ids(), &data, Some(&near)).unwrap();
-        let got = scores(&lifted);
+        let boosted = ColdItemBoost::fit(ids(), &data, Some(&near)).unwrap();
+        let got = scores(&boosted);
         assert_eq!([got[0], got[2]], [1.0, 2.0]);
         assert!((got[1] - 9.0 - 1.5 * 0.5f32.sqrt()).abs() < 1e-5, "{got:?}");
-        assert!(LiftedCold::chosen(ids(), &data, None).unwrap_err().to_string().contains("validation"));
+        assert!(ColdItemBoost::fit(ids(), &data, None).unwrap_err().to_string().contains("validation"));
         let all = Dataset { train: Sequences::from_rows([[1, 2, 3]]), ..dataset() };
-        assert!(LiftedCold::chosen(ids(), &all, Some(&near)).unwrap_err().to_string().contains("data.cold_items"));
+        assert!(
+            ColdItemBoost::fit(ids(), &all, Some(&near)).unwrap_err().to_string().contains("out of the training part")
+        );
     }
 }

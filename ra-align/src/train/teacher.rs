@@ -1,7 +1,7 @@
 //! The ID method as a teacher of the towers.
-use crate::IdScale;
 use crate::cache::indices;
-use crate::loss::OUT;
+use crate::method::IdNormalizer;
+use crate::train::loss::OUT;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, TensorData};
 
@@ -10,7 +10,7 @@ const RANGE: f32 = 10.0;
 const HALVINGS: usize = 14;
 
 /// At most `most` of `0..of`, evenly spread.
-pub(crate) fn spread(of: usize, most: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn evenly_spaced(of: usize, most: usize) -> impl Iterator<Item = usize> {
     (0..of).step_by(of.div_ceil(most).max(1))
 }
 
@@ -18,9 +18,9 @@ pub(crate) fn spread(of: usize, most: usize) -> impl Iterator<Item = usize> {
 /// likelihood. The method has mostly seen these targets in its own training, so the factor is too large for one that knows
 /// them by heart. `users` are their scaled vectors, `[samples, interests, dim]`, `items` those of the catalogue,
 /// `[items + 1, dim]`, with padding in row 0; of a large catalogue some items stand for all.
-pub(crate) fn fitted_scale(ids: &IdScale, users: Tensor<3>, items: Tensor<2>, targets: &[u32]) -> f32 {
+pub(crate) fn fitted_scale(ids: &IdNormalizer, users: Tensor<3>, items: Tensor<2>, targets: &[u32]) -> f32 {
     let (n, catalog, device) = (targets.len(), items.dims()[0] - 1, items.device());
-    let others: Vec<u32> = spread(catalog, 2048).map(|i| i as u32 + 1).collect();
+    let others: Vec<u32> = evenly_spaced(catalog, 2048).map(|i| i as u32 + 1).collect();
     let columns = targets.iter().chain(&others).map(|&i| i as usize);
     let scores = ids.scores(users, items.select(0, indices(columns, &device)));
     let own = scores.clone().gather(1, indices(0..n, &device).reshape([n, 1]));
@@ -60,7 +60,7 @@ fn likeliest_scale(scores: &Tensor<2>, offset: &Tensor<2>) -> f32 {
     }
     if low == -RANGE || high == RANGE {
         tracing::warn!(
-            "no factor makes logits of the ID method's scores: it ranks the targets {}; set align.distill_scale to a number, or \
+            "no factor makes logits of the ID method's scores: it ranks the targets {}; set distill_scale to a number, or \
              leave distillation out",
             if high == RANGE { "first always" } else { "no better than chance" }
         );
@@ -116,7 +116,7 @@ mod tests {
         };
         let users = Tensor::<2>::from_data(table(samples * interests), &device);
         let catalog = Tensor::<2>::from_data(table(items + 1), &device);
-        let ids = IdScale::measure(users.clone(), catalog.clone());
+        let ids = IdNormalizer::measure(users.clone(), catalog.clone());
         let users = users.reshape([samples, interests, dim]);
         let scores = ids.scores(users.clone(), catalog.clone().slice_dim(0, 1..items + 1)).into_data();
         let scores = scores.try_to_vec::<f32>().unwrap();

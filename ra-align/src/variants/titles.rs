@@ -1,10 +1,10 @@
 //! What a frozen language model makes of titles alone: item vectors for methods that are given theirs.
-use crate::{PromptConfig, Prompts};
+use crate::method::{PromptConfig, Prompts};
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Catalog, LanguageModel, Result, TextBatch, Tokenizer, encode, mean_rows};
 use rayon::prelude::*;
 
-/// Titles a batch.
+/// Titles per batch.
 const BATCH: usize = 32;
 
 /// The language model's vectors of a catalogue's titles, `[items + 1, width]` with padding in row 0: means over tokens,
@@ -12,7 +12,7 @@ const BATCH: usize = 32;
 ///
 /// # Errors
 /// Names the title that cannot be cut into tokens.
-pub fn title_vectors<L: LanguageModel + ?Sized>(
+pub fn encode_titles<L: LanguageModel + ?Sized>(
     lm: &L,
     tokenizer: &dyn Tokenizer,
     catalog: &Catalog,

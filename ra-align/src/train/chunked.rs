@@ -1,6 +1,5 @@
 //! Training with the graph of a few texts at a time.
-use crate::TextCache;
-use crate::cache::{in_order, indices, near_length};
+use crate::cache::{TextCache, in_order, indices, near_length};
 use burn::tensor::Tensor;
 use ra_core::{LanguageModel, Prefix};
 

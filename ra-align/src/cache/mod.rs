@@ -1,6 +1,7 @@
 //! Frozen work once: what a text contributes does not depend on any trained parameter.
-use crate::store::{Place, Store};
-use crate::{AlignConfig, AlignLoss, Placement, Tuning};
+mod store;
+
+use crate::config::{AlignConfig, AlignLoss, Placement, Tuning};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::{
     LanguageModel, LmSpec, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
@@ -11,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use store::{Place, Store};
 
 /// Texts a batch while the cache is filled.
 const BATCH: usize = 32;
@@ -44,16 +46,16 @@ pub struct TextCache {
 }
 
 impl TextCache {
-    /// A cache for what `align` injects into `lm`. It adds at most `align.cache_mib` of rows; what does not fit is
+    /// A cache for what `align` injects into `lm`. It adds at most `cache_mib` of rows; what does not fit is
     /// computed again when needed.
     pub fn new<L: LanguageModel + ?Sized>(lm: &L, align: &AlignConfig) -> Self {
         let spec = lm.spec();
-        let (first_layer, means) = (align.first_layer(&spec), align.loss != AlignLoss::None);
+        let (first_layer, means) = (align.module.first_layer(&spec), align.loss.loss != AlignLoss::None);
         // Layers that are trained leave no constant.
         let alone = first_layer + 1 == spec.layers
             && spec.pooling != Pooling::Mean
-            && align.placement == Placement::Layers
-            && align.tune == Tuning::None;
+            && align.module.placement == Placement::Layers
+            && align.tuning.tune == Tuning::None;
         let pooled = if alone { pooled_path(lm) } else { None };
         let rows = Mutex::new(HashMap::new());
         // What enters layer 0 is looked up faster than it is read.
@@ -62,7 +64,7 @@ impl TextCache {
             first_layer,
             pooled,
             means,
-            placement: align.placement,
+            placement: align.module.placement,
             budget,
             added: AtomicUsize::new(0),
             rows,
@@ -77,11 +79,19 @@ impl TextCache {
     ///
     /// # Errors
     /// Names the path; delete a file that is not a cache of this version, or of another maker.
-    pub fn keep_in(mut self, path: &Path, maker: &str) -> Result<Self> {
+    pub fn keep_in(&mut self, path: &Path, maker: &str) -> Result<()> {
         let (store, index) = Store::open(path, maker)?;
         self.lock().extend(index.into_iter().map(|(text, place)| (text, Row::Stored(place))));
         self.store = Some(store);
-        Ok(self)
+        Ok(())
+    }
+
+    /// Whether what it keeps is what `align` asks of a text.
+    pub(crate) fn serves<L: LanguageModel + ?Sized>(&self, lm: &L, align: &AlignConfig) -> bool {
+        self.first_layer == align.module.first_layer(&lm.spec())
+            && self.placement == align.module.placement
+            && (self.means || align.loss.loss == AlignLoss::None)
+            && (self.pooled.is_none() || align.tuning.tune == Tuning::None)
     }
 
     /// Numbers that a text of this many tokens takes.
@@ -124,12 +134,7 @@ impl TextCache {
         let free = self.budget.saturating_sub(self.added.load(Ordering::Relaxed));
         if numbers > free {
             let (needed, free) = (mib(numbers), mib(free));
-            tracing::warn!(
-                stage,
-                needed,
-                free,
-                "MiB for texts: what has no room is computed anew; see align.cache_mib"
-            );
+            tracing::warn!(stage, needed, free, "MiB for texts: what has no room is computed anew; see cache_mib");
         }
         progress.start(&format!("{stage}, {} MiB", mib(numbers.min(free))), missing.len() as u64);
         self.make(lm, missing, false, progress);
@@ -150,7 +155,7 @@ impl TextCache {
         needed: bool,
         progress: &dyn Progress,
     ) -> Rows {
-        let homeless = Mutex::new(Rows::new());
+        let uncached = Mutex::new(Rows::new());
         let done = AtomicUsize::new(0);
         same_length(missing).par_iter().for_each(|batch| {
             let size = batch.len() * self.size(&lm.spec(), batch[0].len());
@@ -164,12 +169,12 @@ impl TextCache {
                     self.keep(batch, made);
                 } else {
                     let made = batch.iter().map(|t| Box::from(*t)).zip(made);
-                    homeless.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+                    uncached.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
                 }
             }
             progress.update((done.fetch_add(batch.len(), Ordering::Relaxed) + batch.len()) as u64, "texts");
         });
-        homeless.into_inner().unwrap_or_else(PoisonError::into_inner)
+        uncached.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, batch: &[&[u32]], made: Vec<Arc<[f32]>>) {
@@ -207,7 +212,7 @@ impl TextCache {
     }
 
     fn rows<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Arc<[f32]>> {
-        let mut homeless = self.make(lm, self.missing(texts), true, &ra_core::Silent);
+        let mut uncached = self.make(lm, self.missing(texts), true, &ra_core::Silent);
         let found: Vec<Option<Row>> = {
             let rows = self.lock();
             texts.iter().map(|t| rows.get(t.as_slice()).cloned()).collect()
@@ -221,7 +226,7 @@ impl TextCache {
                     self.compute(lm, &[text]).swap_remove(0)
                 }
             },
-            _ => homeless
+            _ => uncached
                 .entry(text.as_slice().into())
                 .or_insert_with(|| self.compute(lm, &[text]).swap_remove(0))
                 .clone(),

@@ -1,4 +1,5 @@
 //! The losses of alignment (method notes, section 5).
+use crate::method::l2_normalize;
 use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -77,7 +78,7 @@ pub fn distill(logits: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
 /// each other. Both are `[batch, width]`, `ids` has one a row. No gradient flows into `target`.
 pub fn info_nce(anchor: Tensor<2>, target: Tensor<2>, ids: &[u32], tau: f32) -> Tensor<1> {
     let device = target.device();
-    let scores = unit(anchor).matmul(unit(target).transpose()) / tau;
+    let scores = l2_normalize(anchor).matmul(l2_normalize(target).transpose()) / tau;
     softmax_in_batch(scores, &Candidates::in_batch(ids, &device), None)
 }
 
@@ -102,13 +103,6 @@ pub fn mmd(anchor: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
 /// Mean squared difference of anchors and targets, both `[batch, width]` (A-LLMRec, arXiv 2404.11343).
 pub fn mse(anchor: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     (anchor - target).square().mean()
-}
-
-/// Rows scaled to length 1.
-pub fn unit(x: Tensor<2>) -> Tensor<2> {
-    // Clamped before the root, whose slope at 0 is infinite.
-    let norm = x.clone().square().sum_dim(1).clamp_min(1e-24).sqrt();
-    x / norm
 }
 
 #[cfg(test)]

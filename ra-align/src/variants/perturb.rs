@@ -1,28 +1,13 @@
 //! ID vectors put out of order on purpose: does the language model use them at all?
+use crate::config::IdSource;
 use burn::tensor::Tensor;
 use ra_core::{Dataset, History, Recommender, forward_recommender, normal, rng, splitmix64};
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-
-/// What the alignment module is told of an ID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IdSource {
-    /// What the ID method says.
-    #[default]
-    Own,
-    /// Nothing: zeros.
-    Zero,
-    /// What the ID method says of somebody else; users and items are exchanged independently of each other.
-    Permuted,
-    /// A random vector, always the same for the same item or history.
-    Random,
-}
 
 /// An ID method whose vectors are replaced by those of an [`IdSource`].
 #[derive(Debug)]
-pub struct Altered<I> {
+pub struct PerturbedIds<I> {
     ids: I,
     source: IdSource,
     seed: u64,
@@ -33,7 +18,7 @@ pub struct Altered<I> {
     items: Vec<u32>,
 }
 
-impl<I: Recommender> Altered<I> {
+impl<I: Recommender> PerturbedIds<I> {
     /// `source` of `ids`, for the users and items of `dataset`.
     pub fn new(ids: I, source: IdSource, dataset: &Dataset, seed: u64) -> Self {
         let order = |label: &str, from: u32, n: usize| {
@@ -49,8 +34,8 @@ impl<I: Recommender> Altered<I> {
         Self { ids, source, seed, users, history: items("permuted histories"), items: items("permuted items") }
     }
 
-    /// A vector a key that says nothing of whom it stands for.
-    fn senseless(&self, keys: Vec<u64>) -> Tensor<2> {
+    /// A vector per key that says nothing of whom it stands for, `[keys, dim]`.
+    fn random_vectors(&self, keys: Vec<u64>) -> Tensor<2> {
         let (shape, device) = ([keys.len(), self.ids.dim()], self.ids.items(&[1]).device());
         if self.source == IdSource::Zero || keys.is_empty() {
             return Tensor::zeros(shape, &device);
@@ -65,11 +50,11 @@ impl<I: Recommender> Altered<I> {
     }
 }
 
-impl<I: Recommender> Recommender for Altered<I> {
+impl<I: Recommender> Recommender for PerturbedIds<I> {
     forward_recommender!(self => self.ids; dim, interests);
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         match self.source {
-            IdSource::Own => self.ids.users(histories),
+            IdSource::Original => self.ids.users(histories),
             IdSource::Permuted => {
                 let exchanged: Vec<(u32, Vec<u32>)> = histories.iter().map(|h| self.exchanged(h)).collect();
                 let exchanged: Vec<History<'_>> =
@@ -81,20 +66,20 @@ impl<I: Recommender> Recommender for Altered<I> {
                     |h: &History<'_>| h.items.iter().fold(u64::from(h.user), |k, &i| splitmix64(k ^ u64::from(i)));
                 let interests = self.interests();
                 let keys = histories.iter().flat_map(|h| (0..interests as u64).map(move |k| splitmix64(key(h) ^ k)));
-                self.senseless(keys.collect())
+                self.random_vectors(keys.collect())
             }
         }
     }
     fn items(&self, items: &[u32]) -> Tensor<2> {
         match self.source {
-            IdSource::Own => self.ids.items(items),
+            IdSource::Original => self.ids.items(items),
             IdSource::Permuted => self.ids.items(&items.iter().map(|&i| self.items[i as usize]).collect::<Vec<u32>>()),
-            IdSource::Zero | IdSource::Random => self.senseless(items.iter().map(|&i| !u64::from(i)).collect()),
+            IdSource::Zero | IdSource::Random => self.random_vectors(items.iter().map(|&i| !u64::from(i)).collect()),
         }
     }
     fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
         match self.source {
-            IdSource::Own => self.ids.additions(history),
+            IdSource::Original => self.ids.additions(history),
             IdSource::Permuted => {
                 let (user, items) = self.exchanged(history);
                 let own: HashMap<u32, f32> = self.ids.additions(&History { user, items: &items }).into_iter().collect();

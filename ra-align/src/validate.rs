@@ -1,14 +1,16 @@
-//! One number beside finished towers: chosen on validation, not trained.
-use crate::Validate;
-use crate::train::Metric;
+//! Validation, in one place: the metric that a training is stopped by, and that one number beside finished towers is
+//! chosen by.
 use burn::tensor::Tensor;
 use ra_core::{Error, History, Recommender, Result, forward_recommender};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
+/// How good a model is, higher is better.
+pub type Validate<'a> = &'a dyn Fn(&dyn Recommender) -> f64;
+
 /// The one of `tried`, in ascending order, whose metric is highest; of equals the first. `what` is said in the log.
-pub(crate) fn choose(what: &str, tried: &[f32], mut metric: impl FnMut(f32) -> f64) -> f32 {
+pub(crate) fn grid_search(what: &str, tried: &[f32], mut metric: impl FnMut(f32) -> f64) -> f32 {
     let mut best = (f64::NEG_INFINITY, 0.0);
     for &number in tried {
         let metric = metric(number);
@@ -27,7 +29,7 @@ pub(crate) fn choose(what: &str, tried: &[f32], mut metric: impl FnMut(f32) -> f
 ///
 /// # Errors
 /// [`Error::Missing`] with `remedy` when there is none.
-pub(crate) fn needed<'a>(validate: Validate<'a>, remedy: &str) -> Result<Metric<'a>> {
+pub(crate) fn require_validation<'a>(validate: Option<Validate<'a>>, remedy: &str) -> Result<Validate<'a>> {
     validate.ok_or_else(|| Error::Missing { what: "a validation metric".into(), remedy: remedy.into() })
 }
 
@@ -37,13 +39,13 @@ type Known<K> = Mutex<HashMap<K, Tensor<2>>>;
 /// A model that computes the vectors of the same histories and items once: what is tried beside it does not change them, and
 /// every trial validates on the same users.
 #[derive(Debug)]
-pub(crate) struct Remembered<R> {
+pub(crate) struct Memoized<R> {
     model: R,
     users: Known<Vec<(u32, Vec<u32>)>>,
     items: Known<Vec<u32>>,
 }
 
-impl<R: Recommender> Remembered<R> {
+impl<R: Recommender> Memoized<R> {
     pub(crate) fn new(model: R) -> Self {
         Self { model, users: Mutex::default(), items: Mutex::default() }
     }
@@ -58,7 +60,7 @@ fn once<K: Hash + Eq>(known: &Known<K>, key: K, make: impl FnOnce() -> Tensor<2>
     })
 }
 
-impl<R: Recommender> Recommender for Remembered<R> {
+impl<R: Recommender> Recommender for Memoized<R> {
     forward_recommender!(self => self.model; dim, interests, additions);
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         let key = histories.iter().map(|history| (history.user, history.items.to_vec())).collect();
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_same_vectors_are_computed_once() {
-        let model = Remembered::new(Counting::default());
+        let model = Memoized::new(Counting::default());
         let users = |user, items: &[u32]| model.users(&[History { user, items }]).into_scalar::<f32>();
         let items = |items: &[u32]| model.items(items).into_data().iter::<f32>().collect::<Vec<_>>();
         assert_eq!([users(0, &[1]), users(0, &[1, 2]), users(1, &[1]), users(0, &[1])], [0.0, 1.0, 2.0, 0.0]);

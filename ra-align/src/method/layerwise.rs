@@ -1,30 +1,8 @@
 //! The alignment module (RA-Rec, section 4): a projection and an instruction of its own for every layer.
+use crate::config::{ModuleConfig, ProjectionKind};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::{Aligner, LmSpec, Prefix, normal, rng};
-use serde::{Deserialize, Serialize};
-
-/// How an ID vector `e` becomes the rows `p^(l)` of layer `l`'s prefix (method notes, section 4).
-///
-/// `R` is a lift that is not trained: a random matrix that follows from its shape alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProjectionKind {
-    /// `W^(l) e + b^(l)` (the paper).
-    #[default]
-    Dense,
-    /// `A^(l) B e + b^(l)` with `B` of this many rows, common to all layers.
-    LowRank(usize),
-    /// `s^(l) * (R e) + b^(l)`: a scale and a shift for each number of the prefix.
-    Diagonal,
-    /// `R (s^(l) * e + b^(l))`: a scale and a shift for each number of the ID. With 128 of them, 36 layers and two towers
-    /// these are 18,432: the only reading under which the paper's count beside GPT-2-large can be met.
-    Vector,
-    /// `W e + b`, the same in all layers (the paper's "uniform" ablation).
-    Shared,
-    /// No rows at all, the ID is not read: prefix tuning (the paper's ablation "no ID").
-    None,
-}
 
 /// Shape and initialisation of [`Layerwise`].
 #[derive(Debug, Clone, PartialEq)]
@@ -33,9 +11,9 @@ pub struct LayerwiseConfig {
     pub projection: ProjectionKind,
     /// Width of the ID vectors.
     pub dim: usize,
-    /// Projected rows a layer.
+    /// Projected rows per layer.
     pub n_tok: usize,
-    /// Instruction rows a layer.
+    /// Instruction rows per layer.
     pub n_ctx: usize,
     /// The first layer with a prefix.
     pub first_layer: usize,
@@ -84,6 +62,12 @@ pub struct Layerwise {
 }
 
 impl LayerwiseConfig {
+    /// What `module` asks for beside a language model, for ID vectors of width `dim`.
+    pub fn new(module: &ModuleConfig, dim: usize, spec: &LmSpec) -> Self {
+        let ModuleConfig { projection, n_tok, n_ctx, init_std, .. } = *module;
+        Self { projection, dim, n_tok, n_ctx, first_layer: module.first_layer(spec), init_std }
+    }
+
     /// A fresh module for a language model: `W ~ N(0, init_std)`, `s = 1`, `b = 0`, `c ~ N(0, 0.02)`.
     pub fn init(&self, spec: &LmSpec, label: &str, seed: u64, device: &Device) -> Layerwise {
         use ProjectionKind::{Dense, Diagonal, LowRank, None as NoId, Shared, Vector};
