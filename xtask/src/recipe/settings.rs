@@ -2,24 +2,10 @@
 use crate::terminal::words;
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
-use std::path::{Component, Path, PathBuf};
 use toml::{Table, Value};
 
-/// A recipe file by path or name, and its content.
-///
-/// # Errors
-/// Lists the recipes that are known where there is no such file, or says where in the file what is wrong.
-pub(crate) fn read(recipe: impl AsRef<Path>, root: &Path) -> Result<(PathBuf, Table)> {
-    let path = find(recipe.as_ref(), root)?;
-    let at = || format!("recipe {}", path.display());
-    let bytes = std::fs::read(&path).with_context(at)?;
-    let mut table: Table = decoded(&bytes).and_then(parsed).with_context(at)?;
-    quote(&mut table, "").with_context(at)?;
-    Ok((path, table))
-}
-
 /// The tables of a recipe; a path of Windows in double quotes is told how to be written.
-fn parsed(text: &str) -> Result<Table> {
+pub(super) fn parsed(text: &str) -> Result<Table> {
     text.parse().map_err(|error: toml::de::Error| {
         let told = words(&error);
         let is_escape = ["escape", "unicode value"].iter().any(|word| told.contains(word));
@@ -32,48 +18,8 @@ fn parsed(text: &str) -> Result<Table> {
     })
 }
 
-/// Where a recipe is: one of the repository by its name, else a file of any name.
-fn find(recipe: &Path, root: &Path) -> Result<PathBuf> {
-    let known = root.join("xtask/recipes");
-    let is_name = matches!(recipe.components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
-    let with_ending = |path: &Path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".toml");
-        PathBuf::from(name)
-    };
-    let named = with_ending(&known.join(recipe));
-    if is_name && named.is_file() {
-        return Ok(named);
-    }
-    if recipe.is_dir() {
-        bail!("recipe {}: is a folder; name a recipe file", recipe.display());
-    }
-    if recipe.exists() {
-        return Ok(recipe.into());
-    }
-    let is_file = !is_name || recipe.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
-    let longer = with_ending(recipe);
-    match is_file {
-        true if longer.is_file() => {
-            bail!("recipe {}: no such file; did you mean {}?", recipe.display(), longer.display())
-        }
-        true => bail!("recipe {}: no such file", recipe.display()),
-        false => {
-            bail!("recipe {}: no such file, and no known recipe; known recipes: {}", recipe.display(), names(&known))
-        }
-    }
-}
-
-fn names(folder: &Path) -> String {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let name = |path: PathBuf| Some(path.file_stem()?.to_string_lossy().into_owned());
-    let mut names: Vec<String> = entries.filter_map(|entry| name(entry.path())).collect();
-    names.sort();
-    names.join(", ")
-}
-
 /// The text of a file, which is UTF-8 with or without a byte order mark.
-fn decoded(bytes: &[u8]) -> Result<&str> {
+pub(super) fn decoded(bytes: &[u8]) -> Result<&str> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || bytes.contains(&0) {
         bail!("the file is UTF-16 text, or none at all; save it as UTF-8");
     }
@@ -141,7 +87,7 @@ fn value(path: &str, text: &str) -> Result<Value> {
 ///
 /// # Errors
 /// Names a key that has a decimal number: how it was written, 1.10 or 1.1, is not known any more.
-fn quote(table: &mut Table, within: &str) -> Result<()> {
+pub(super) fn quote(table: &mut Table, within: &str) -> Result<()> {
     table.iter_mut().try_for_each(|(key, value)| {
         let path = if within.is_empty() { key.clone() } else { format!("{within}.{key}") };
         quote_one(value, &path)
@@ -169,7 +115,8 @@ fn takes_text(path: &str) -> bool {
     let files = ["interactions", "items", "test", "id.items", "id.users", "id.item_ids", "id.user_ids"];
     let tensors = ["id.items_tensor", "id.users_tensor"];
     let words = ["name", "lm.name", "lm.path", "prompt.user", "prompt.item"];
-    own.starts_with("columns.") || files.contains(&own) || tensors.contains(&own) || words.contains(&own)
+    let variants = ["variant.name", "variant.base", "variant.towers"];
+    own.starts_with("columns.") || files.contains(&own) || tensors.contains(&own) || words.contains(&own) || variants.contains(&own)
 }
 
 /// The value of a key such as `id.train.lr`; of a list of tables that of the one at `place`, or of the last one, as for
@@ -371,25 +318,5 @@ mod tests {
         }
         let latin = decoded(b"seed = 1\n# caf\xe9\n").unwrap_err().to_string();
         assert!(latin.contains("line 2, column 6") && latin.contains("0xe9"), "{latin}");
-    }
-
-    #[test]
-    fn a_recipe_is_a_name_or_any_file() {
-        let root = tempfile::tempdir().unwrap();
-        let make = |name: &str| {
-            let path = root.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, "seed = 1").unwrap();
-            path
-        };
-        let (known, upper, bare) = (make("xtask/recipes/known.toml"), make("UPPER.TOML"), make("bare"));
-        let found = |path: &Path| find(path, root.path());
-        assert_eq!(found(Path::new("known")).unwrap(), known);
-        assert_eq!(found(&upper).unwrap(), upper);
-        assert_eq!(found(&bare).unwrap(), bare);
-        let lists = |path: &Path| found(path).unwrap_err().to_string().contains("known recipes: known");
-        assert!(lists(Path::new("absent")) && !lists(&root.path().join("absent")) && !lists(Path::new("absent.TOML")));
-        assert!(found(&root.path().join("xtask/recipes/known")).unwrap_err().to_string().contains("did you mean"));
-        assert!(found(root.path()).unwrap_err().to_string().contains("is a folder"));
     }
 }

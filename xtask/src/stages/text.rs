@@ -1,29 +1,30 @@
 //! The language model of a run and the text towers over it.
 mod counted;
 
+use crate::context::{Context, Costs};
 use crate::fetch;
-use crate::recipe::Recipe;
-use anyhow::{Context, Result, bail};
+use crate::recipe::{ItemNames, Recipe};
+use crate::stages::{Data, numbered};
+use anyhow::{Context as _, Result};
 use burn::tensor::Tensor;
 use counted::Counted;
-use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, Prompts, TextCache, TextTower, Tuning};
-use ra_core::{Catalog, Device, Fingerprint, History, LanguageModel, LmSpec, Precision, Problem};
+use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, TextTower, Tuning};
+use ra_core::{Catalog, Device, Fingerprint, LanguageModel, LmSpec, Precision, Problem};
 use ra_llm::PretrainedLm;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 /// A text tower that borrows its language model.
 pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
 
 /// The frozen language model.
-pub(crate) struct Text {
+#[derive(Debug)]
+pub struct FrozenText {
     lm: PretrainedLm,
     /// Its model once more on each further device; nothing where that is the same one.
     replicas: Vec<Option<Box<dyn LanguageModel>>>,
-    /// Tokens that it read so far, those that fill up a batch included.
-    pub(crate) tokens: Arc<AtomicU64>,
     backend: &'static str,
     precision: Precision,
     /// `cache/` of the root.
@@ -32,36 +33,46 @@ pub(crate) struct Text {
     features: OnceCell<Tensor<2>>,
 }
 
-impl Text {
-    /// Loads the language model of a recipe onto each of `devices`, one at least.
-    pub(crate) fn load(recipe: &Recipe, devices: &[Device], root: &Path) -> Result<Self> {
+/// Loads the language model of a recipe, where a row or an ID method of it reads texts.
+///
+/// # Errors
+/// As [`ra_llm::load`], and when the alignment of the recipe does not fit its shape.
+pub fn text(recipe: &Recipe, _: &Data, cx: &Context) -> Result<Option<FrozenText>> {
+    let since = Instant::now();
+    let load = || FrozenText::load(recipe, &cx.devices, &cx.root, &cx.costs);
+    let text = recipe.reads_text().then(load).transpose()?;
+    cx.costs.add("load language model", since);
+    Ok(text)
+}
+
+impl FrozenText {
+    /// Loads the language model of a recipe onto each of `devices`, one at least; `costs` counts what it reads.
+    pub(crate) fn load(recipe: &Recipe, devices: &[Device], root: &Path, costs: &Costs) -> Result<Self> {
         let path = match &recipe.lm.path {
             Some(path) => path.clone(),
             None => fetch::locate_model(&recipe.lm.name, root)?,
         };
-        let tokens = Arc::new(AtomicU64::new(0));
         let precision = recipe.lm.precision;
         let on = |device: &Device| -> Result<PretrainedLm> {
             let mut lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
             let model = precision.of_matrices(lm.model, device)?;
-            lm.model = Box::new(Counted { lm: model, tokens: tokens.clone() });
+            lm.model = Box::new(Counted { lm: model, tokens: costs.tokens().clone() });
             Ok(lm)
         };
         let (first, further) = devices.split_first().context("a language model needs a device")?;
         let lm = on(first)?;
         let other = |device: &Device| (device != first).then(|| Ok(on(device)?.model)).transpose();
         let replicas = further.iter().map(other).collect::<Result<_>>()?;
-        let misfits = recipe.align.misfits(&lm.model.spec()).into_iter().map(|problem| problem.within("align"));
-        Problem::refuse(&misfits.collect::<Vec<_>>()).map_err(anyhow::Error::msg)?;
-        Ok(Self {
-            lm,
-            replicas,
-            tokens,
-            backend: recipe.backend.name(),
-            precision,
-            cache: root.join("cache"),
-            features: OnceCell::new(),
-        })
+        let spec = lm.model.spec();
+        let mut misfits = recipe.align.misfits(&spec);
+        for variant in recipe.variants() {
+            let own = variant.align.misfits(&spec).into_iter().filter(|problem| !misfits.contains(problem));
+            misfits.extend(own.collect::<Vec<_>>());
+        }
+        let misfits: Vec<Problem> = misfits.into_iter().map(|problem| problem.within("align")).collect();
+        Problem::refuse(&misfits).map_err(anyhow::Error::msg)?;
+        let (backend, cache) = (recipe.backend.name(), root.join("cache"));
+        Ok(Self { lm, replicas, backend, precision, cache, features: OnceCell::new() })
     }
 
     pub(crate) fn lm(&self) -> &dyn LanguageModel {
@@ -94,32 +105,30 @@ impl Text {
         self.lm.params
     }
 
-    /// A tower over a catalogue. What it computes of its texts stays in `cache/`.
+    /// A tower over a catalogue, for an ID method of so many `interests`. What it computes of its texts stays in `cache/`.
     pub(crate) fn tower(
         &self,
         catalog: &Catalog,
+        items: ItemNames,
         prompt: &PromptConfig,
         align: &AlignConfig,
         interests: usize,
     ) -> Result<Tower<'_>> {
-        let lm = self.lm();
-        // Rows that are tokens of the input take their places from the text.
-        let rows = if align.placement == Placement::Input { align.n_ctx + align.n_tok * interests } else { 0 };
-        let room = lm.spec().max_tokens.saturating_sub(rows);
-        let prompts = Prompts::new(&self.lm.tokenizer, catalog, prompt, room)?;
-        if prompts.user(&History { user: 0, items: &[] }).len() > room {
-            bail!("prompt.user is longer than the {room} tokens that the language model has room for; shorten it");
-        }
+        let own = (items == ItemNames::Number).then(|| numbered(catalog));
+        let catalog = own.as_ref().unwrap_or(catalog);
+        let mut tower = TextTower::of_titles(self.lm(), &self.lm.tokenizer, catalog, prompt, align, interests)?;
         let maker = self.rows_key(align).maker();
         let path = self.cache.join(format!("text-{}.rows", ra_core::fingerprint([maker.as_bytes()])));
-        let cache = match TextCache::new(lm, align).keep_in(&path, &maker) {
-            Ok(cache) => cache,
-            Err(error) => {
-                tracing::warn!(%error, "texts stay in memory");
-                TextCache::new(lm, align)
-            }
-        };
-        Ok(Arc::new(TextTower { lm, prompts, cache, normalize: align.normalize }))
+        if let Err(error) = tower.keep_in(&path, &maker) {
+            tracing::warn!(%error, "texts stay in memory");
+        }
+        Ok(Arc::new(tower))
+    }
+
+    /// All that sets the towers of one run's catalogue and prompts apart.
+    pub(crate) fn tower_key(&self, items: ItemNames, align: &AlignConfig, interests: usize) -> String {
+        let (rows, normalize) = (align.module.input_tokens(interests), align.loss.normalize);
+        format!("{} {items:?} {rows} {normalize} {}", self.rows_key(align).maker(), align.cache_mib)
     }
 
     /// Its vectors of the titles of the run's catalogue.
@@ -127,7 +136,7 @@ impl Text {
         if let Some(known) = self.features.get() {
             return Ok(known);
         }
-        let vectors = ra_align::title_vectors(self.lm(), &self.lm.tokenizer, catalog)?;
+        let vectors = ra_align::encode_titles(self.lm(), &self.lm.tokenizer, catalog)?;
         Ok(self.features.get_or_init(|| vectors))
     }
 
@@ -152,7 +161,7 @@ struct RowsKey {
     /// Who computes: numbers differ in their last bits.
     backend: &'static str,
     instructions: String,
-    /// The language model, [`Text::identity`].
+    /// The language model, [`FrozenText::identity`].
     lm: String,
     /// The first layer with a prefix: constants are of what lies below.
     first_layer: usize,
@@ -170,10 +179,10 @@ impl RowsKey {
             backend,
             instructions,
             lm,
-            first_layer: align.first_layer(spec),
-            means: align.loss != AlignLoss::None,
-            placement: align.placement,
-            tuned: align.tune != Tuning::None,
+            first_layer: align.module.first_layer(spec),
+            means: align.loss.loss != AlignLoss::None,
+            placement: align.module.placement,
+            tuned: align.tuning.tune != Tuning::None,
         }
     }
 
@@ -202,24 +211,29 @@ mod tests {
         for other in [("cuda", "AVX", "lm"), ("cpu", "AVX, AMX", "lm"), ("cpu", "AVX", "another lm")] {
             assert_ne!(key(&align, other), base, "{other:?}");
         }
-        let changed = [
-            AlignConfig { first_layer: 1, ..align.clone() },
-            AlignConfig { first_layer: -1, ..align.clone() },
-            AlignConfig { loss: AlignLoss::None, ..align.clone() },
-            AlignConfig { placement: Placement::Input, ..align.clone() },
-            AlignConfig { tune: Tuning::Full, ..align.clone() },
-            AlignConfig { tune: Tuning::Lora(2), ..align.clone() },
+        let changed: [fn(&mut AlignConfig); 6] = [
+            |align| align.module.first_layer = 1,
+            |align| align.module.first_layer = -1,
+            |align| align.loss.loss = AlignLoss::None,
+            |align| align.module.placement = Placement::Input,
+            |align| align.tuning.tune = Tuning::Full,
+            |align| align.tuning.tune = Tuning::Lora(2),
         ];
-        for other in &changed {
-            assert_ne!(key(other, who), base, "{other:?}");
+        for change in changed {
+            let other = align.clone().with(change);
+            assert_ne!(key(&other, who), base, "{other:?}");
         }
         // What is trained over the constants does not change them.
-        let same = [
-            AlignConfig { first_layer: -3, ..align.clone() },
-            AlignConfig { n_tok: 7, n_ctx: 9, tau: 0.5, distill: 2.0, loss: AlignLoss::Mse, ..align.clone() },
+        let same: [fn(&mut AlignConfig); 2] = [
+            |align| align.module.first_layer = -3,
+            |align| {
+                (align.module.n_tok, align.module.n_ctx, align.loss.tau) = (7, 9, 0.5);
+                (align.departures.distill, align.loss.loss) = (2.0, AlignLoss::Mse);
+            },
         ];
-        for other in &same {
-            assert_eq!(key(other, who), base, "{other:?}");
+        for change in same {
+            let other = align.clone().with(change);
+            assert_eq!(key(&other, who), base, "{other:?}");
         }
     }
 

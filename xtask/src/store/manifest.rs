@@ -1,6 +1,5 @@
 //! What a run was made from: a stage's file is used again only under the same manifest.
 use crate::recipe::Recipe;
-use crate::stages::text::Text;
 use anyhow::{Context, Result, bail};
 use ra_core::{Dataset, fingerprint, fingerprint_file, read_json};
 use serde::{Deserialize, Serialize};
@@ -24,7 +23,7 @@ pub(crate) struct Manifest {
     /// When each item was first seen, which tables by age tell.
     #[serde(default)]
     clock: Option<String>,
-    /// The language model, [`Text::identity`].
+    /// The language model, `FrozenText::identity`.
     #[serde(default)]
     lm: Option<String>,
     /// Content of the files that ID methods import.
@@ -42,7 +41,7 @@ impl Manifest {
         recipe: &Recipe,
         dataset: &Dataset,
         first_seen: Option<&[f64]>,
-        text: Option<&Text>,
+        lm: Option<String>,
     ) -> Result<Self> {
         let clock = |times: &[f64]| {
             let bytes: Vec<u8> = times.iter().flat_map(|time| time.to_le_bytes()).collect();
@@ -53,7 +52,7 @@ impl Manifest {
             recipe: recipe.to_toml()?,
             dataset: dataset.fingerprint().to_string(),
             clock: first_seen.map(clock),
-            lm: text.map(Text::identity),
+            lm,
             imports: imports(recipe)?,
             version: env!("CARGO_PKG_VERSION").into(),
             under_way: false,
@@ -146,8 +145,8 @@ impl Manifest {
     }
 
     /// Refuses a language model that is not the one the run was made with: a row without towers has no mark of its own.
-    pub(crate) fn check_text(&self, text: &Text) -> Result<()> {
-        if self.lm.as_ref() != Some(&text.identity()) {
+    pub(crate) fn check_lm(&self, identity: &str) -> Result<()> {
+        if self.lm.as_deref() != Some(identity) {
             bail!("the run was made with another language model; bring its files back as they were, or run again");
         }
         Ok(())

@@ -23,7 +23,7 @@ pub(crate) struct IdKey<'a> {
     pub(crate) seed: u64,
     /// How the best epoch is chosen.
     pub(crate) choosing: EvalConfig,
-    /// The language model whose vectors it reads: `Text::identity`.
+    /// The language model whose vectors it reads: `FrozenText::identity`.
     pub(crate) lm: Option<String>,
     /// Who computes: numbers differ in their last bits.
     pub(crate) backend: &'a str,

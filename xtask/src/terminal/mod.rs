@@ -64,6 +64,15 @@ impl Write for Warnings {
     }
 }
 
+/// How the program is called that runs, to be named in what is told: `ra-rec`, or `cargo xtask`.
+pub(crate) fn program() -> &'static str {
+    let own = std::env::current_exe().ok();
+    match own.as_deref().and_then(|path| path.file_stem()).is_some_and(|name| name == "xtask") {
+        true => "cargo xtask",
+        false => "ra-rec",
+    }
+}
+
 /// Text from data, such as a title, on one line and without power over the terminal: control characters, line breaks and
 /// marks that turn the direction of writing are shown as `\u001b`.
 pub(crate) fn printable(text: &str) -> String {

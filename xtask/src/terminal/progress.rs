@@ -1,4 +1,5 @@
 //! Progress on the terminal: a bar with the time left, or plain lines where there is no terminal.
+use crate::context::Output;
 use indicatif::{ProgressBar, ProgressStyle};
 use ra_core::Progress;
 use std::io::IsTerminal;
@@ -31,6 +32,12 @@ impl Bars {
 
     fn with(&self, act: impl FnOnce(&mut Option<Stage>)) {
         act(&mut self.stage.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Output for Bars {
+    fn say(&self, line: &str) {
+        say!("{line}");
     }
 }
 
