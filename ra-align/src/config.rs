@@ -2,13 +2,13 @@
 use ra_core::{FitConfig, LmSpec, Problem};
 use serde::{Deserialize, Serialize};
 
-/// Each fold trains the ID method once more.
+/// The most folds: each trains the ID method once more.
 const MOST_FOLDS: usize = 100;
 
-/// The most rows that carry an ID, or an instruction, in a layer: all texts pay for each.
+/// The most rows that carry an ID, or an instruction, in a layer: every text pays for each.
 const MOST_ROWS: usize = 1 << 8;
 
-/// The highest rank of a map: no wider map is of a lower rank than itself.
+/// The highest rank of a map: wider ones do not occur.
 const HIGHEST_RANK: usize = 1 << 16;
 
 /// How an ID vector `e` becomes the rows `p^(l)` of layer `l`'s prefix (method notes, section 4).
@@ -66,12 +66,12 @@ pub enum Tuning {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlignLoss {
-    /// InfoNCE a layer, `lambda (L_ua + L_ia)` (the paper).
+    /// InfoNCE per layer, `lambda (L_ua + L_ia)` (the paper).
     #[default]
     InfoNce,
-    /// Maximum mean discrepancy a layer.
+    /// Maximum mean discrepancy per layer.
     Mmd,
-    /// Mean squared difference a layer.
+    /// Mean squared difference per layer.
     Mse,
     /// The pair loss alone.
     None,
@@ -211,8 +211,8 @@ pub struct RegularizeConfig {
 pub struct DepartureConfig {
     /// Whose ID vectors are read.
     pub ids: IdSource,
-    /// Folds of users whose ID vectors come, while training, from a model without them; 0 is off. See
-    /// [`crate::CrossFitted`].
+    /// Folds of users whose ID vectors, in training, come from a model that never saw them; 0 is off. See
+    /// [`crate::CrossFitIds`].
     pub cross_fit: usize,
     /// Weight of a loss that asks for the ID method's own scores of the same candidates, read as logits: what a projection
     /// of few samples loses of the ID. [`AlignConfig::DISTILL`] is what our figures are of. See
@@ -334,7 +334,7 @@ impl AlignConfig {
         self
     }
 
-    /// What cannot work whatever the language model, by key.
+    /// What cannot work whatever the language model is, by key.
     pub fn problems(&self) -> Vec<Problem> {
         let Self { module, loss, regularize, departures, tuning, cache_mib: _ } = self;
         let problem = |wrong: bool, key: &str, told: &str| wrong.then(|| Problem::new(key, told));
@@ -409,10 +409,10 @@ impl AlignConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlignTrain {
-    /// Samples a batch, on each device.
+    /// Samples per batch, on each device.
     pub batch: usize,
-    /// Texts of a step whose graph is kept at a time, for a second forward pass; 0 keeps all, as rows that tune the language
-    /// model do in any case.
+    /// Texts of a step whose graph is kept at a time, at the price of a second forward pass; 0 keeps all, as a training that
+    /// tunes the language model does in any case.
     pub chunk: usize,
     /// Steps at most.
     pub steps: usize,
@@ -455,8 +455,7 @@ impl AlignTrain {
         Self { steps: 400, lr: 0.03, weight_decay: 0.05, ..Self::default() }
     }
 
-    /// A warm-up so many times as long as the training leaves everything as it was drawn: the rate never comes to
-    /// a hundredth of what it should be.
+    /// A warm-up so many times as long as the training changes nothing: the rate never comes to a hundredth of its peak.
     const LONGEST_WARMUP: usize = 100;
 
     /// What cannot work, by key.

@@ -1,4 +1,49 @@
-//! ID representation alignment (Yu et al., arXiv 2402.04527).
+//! ID representation alignment (RA-Rec, Yu et al., arXiv 2402.04527): pretrained ID embeddings enter every layer of a
+//! frozen language model as soft prompts, and a small alignment module is all that is trained.
+//!
+//! The crate stands apart because it is the method itself. It knows neither files nor weights nor any particular ID method
+//! or language model, only the traits of [`ra_core`]: what comes in is a [`Recommender`](ra_core::Recommender), a
+//! [`LanguageModel`](ra_core::LanguageModel), a [`Tokenizer`](ra_core::Tokenizer) and a [`Dataset`](ra_core::Dataset),
+//! and what goes out is a recommender again.
+//!
+//! # Example
+//! ```
+//! use ra_align::{AlignConfig, AlignTrain, Alignment};
+//! use ra_core::{Dataset, LanguageModel, Recommender, Result, Tokenizer};
+//!
+//! fn align(
+//!     ids: impl Recommender,
+//!     lm: impl LanguageModel,
+//!     tokenizer: &dyn Tokenizer,
+//!     dataset: &Dataset,
+//! ) -> Result<impl Recommender> {
+//!     let two_layers = AlignConfig::recommended().with(|config| config.module.first_layer = -2);
+//!     let train = AlignTrain { steps: 300, ..AlignTrain::recommended() };
+//!     let fit = Alignment::new(ids, lm, tokenizer, dataset).config(two_layers).train(train).fit()?;
+//!     Ok(fit.model)
+//! }
+//! ```
+//! `examples/own_parts.rs` does so with an ID method and a language model of its own.
+//!
+//! # Map
+//! | what | where | equation of the paper |
+//! |---|---|---|
+//! | hard prompts of titles | [`Prompts`] | |
+//! | projection and instruction of a layer | [`Layerwise`] | `p^(l) = W^(l) e + b^(l)`, `d^(l) = [c^(l) ; p^(l)]` |
+//! | a tower for users, one for items: all that is trained | [`Towers`] | |
+//! | the layers that read a prefix | [`ra_core::encode`] | `K = W_k [d^(l) ; a]`, `V = W_v [d^(l) ; a]` |
+//! | what a text contributes, computed once | [`TextCache`] | |
+//! | the text-only baseline, the frozen half | [`TextTower`] | |
+//! | the recommender | [`RaRec`] | `y(u, i) = <h_u, h_i>` |
+//! | losses over pairs | [`bpr_in_batch`], [`bpr_sampled`], [`softmax_in_batch`] | `L_p = -ln sigma(y(u, i+) - y(u, i-))` |
+//! | losses between a layer's prefix and its text | [`info_nce`], [`mmd`], [`mse`] | `L_ua`, `L_ia` |
+//! | training | [`Alignment`], [`Job`], [`fit()`] | `L = L_p + lambda (L_ua + L_ia)` |
+//! | which samples are learned from | [`coverage`], [`highest_loss`] | |
+//!
+//! Beside the method stand its departures and rivals: the ID method's own score ([`with_id_score`]), ID vectors of training
+//! users from models that never saw them ([`CrossFitIds`]), items that nobody was seen with ([`TextForColdItems`],
+//! [`ColdItemBoost`]), IDs out of order for ablations ([`PerturbedIds`]), titles alone ([`encode_titles`]), and a language
+//! model that is tuned itself ([`Tuning`]).
 #![recursion_limit = "256"]
 
 mod alignment;
@@ -24,5 +69,5 @@ pub use select::{coverage, highest_loss};
 pub use train::{Candidates, Fit, Job, bpr_in_batch, bpr_sampled, distill, fit, info_nce, mmd, mse, softmax_in_batch};
 pub use validate::Validate;
 pub use variants::{
-    ColdItemBoost, CrossFitted, PerturbedIds, TextForColdItems, check_cold, encode_titles, with_id_score, without_fold,
+    ColdItemBoost, CrossFitIds, PerturbedIds, TextForColdItems, check_cold, encode_titles, with_id_score, without_fold,
 };

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{Place, Store};
 
-/// Texts a batch while the cache is filled.
+/// Texts per batch while the cache is filled.
 const BATCH: usize = 32;
 
 type Rows = HashMap<Box<[u32]>, Arc<[f32]>>;
@@ -94,7 +94,7 @@ impl TextCache {
             && (self.pooled.is_none() || align.tuning.tune == Tuning::None)
     }
 
-    /// Numbers that a text of this many tokens takes.
+    /// Numbers that a text of so many tokens takes.
     fn size(&self, spec: &LmSpec, tokens: usize) -> usize {
         let own = match self.pooled {
             Some([heads, head]) => spec.width + 2 * heads * head + heads,
@@ -312,8 +312,8 @@ pub(crate) fn in_order<const D: usize>(rows: Tensor<D>, order: &[usize]) -> Tens
     rows.select(0, places)
 }
 
-/// Groups of texts in which the longest is at most an eighth longer than the shortest: of the tokens of a group, at most a
-/// ninth are padding, and of a batch far fewer.
+/// Groups of texts, by their places, in which the longest is at most an eighth longer than the shortest: at most a ninth of a
+/// group's tokens are padding, and far fewer of a batch's.
 pub(crate) fn near_length(texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by_key(|&at| texts[at].len());

@@ -38,15 +38,32 @@ impl Projection {
     }
 }
 
-/// `d^(l) = [c^(l) ; p^(l)]`: `n_ctx` instruction rows that everybody shares, then `n_tok` rows projected from the ID.
+/// The alignment module: `d^(l) = [c^(l) ; p^(l)]`, `n_ctx` instruction rows that everybody shares, then `n_tok` rows projected from the ID.
 ///
 /// Row `t` of `p^(l)` are the numbers `t * width .. (t + 1) * width` of what [`ProjectionKind`] gives; of several vectors
 /// `e` the rows follow each other.
+///
+/// # Example
+/// ```
+/// use burn::tensor::Tensor;
+/// use ra_align::{LayerwiseConfig, ProjectionKind};
+/// use ra_core::{Aligner, Backend, LmSpec, Pooling, ledger, open_device, trainable_params};
+///
+/// let device = open_device(Backend::Cpu)?;
+/// let minilm = LmSpec { layers: 6, width: 384, max_tokens: 512, causal: false, pooling: Pooling::First };
+/// let projection = ProjectionKind::Dense;
+/// let config = LayerwiseConfig { projection, dim: 64, n_tok: 1, n_ctx: 4, first_layer: 0, init_std: 0.1 };
+/// let tower = config.init(&minilm, "user", 1, &device);
+/// let prefix = tower.prefix(Tensor::ones([2, 1, 64], &device)); // two users, a vector each
+/// assert_eq!(prefix.layer(5).unwrap().dims(), [2, 5, 384]); // four instruction rows, one projected row
+/// assert_eq!(trainable_params(&ledger(&tower)), 6 * (384 * 64 + 384 + 4 * 384));
+/// # Ok::<(), ra_core::Error>(())
+/// ```
 #[derive(Module, Debug)]
 pub struct Layerwise {
     /// `B [rank, dim]` of a low-rank projection.
     down: Option<Param<Tensor<2>>>,
-    /// One a layer, or one for all.
+    /// One per layer, or one for all.
     project: Vec<Projection>,
     instruction: Vec<Param<Tensor<2>>>,
     /// `R [n_tok * width, dim]`, frozen.

@@ -1,4 +1,4 @@
-//! ID vectors on a common scale.
+//! ID vectors on a common scale, and rows of length 1.
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{Error, History, Recommender, Result};
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,10 @@ pub struct IdNormalizer {
     user_std: Vec<f32>,
 }
 
-/// Histories a block when many users are asked for at once.
+/// Histories per block when many users are asked for at once.
 const BLOCK: usize = 512;
 
-/// User vectors of any number of histories, `[histories * interests, dim]`.
+/// The user vectors of any number of histories, `[histories * interests, dim]`.
 pub fn encode_users<I: Recommender + ?Sized>(ids: &I, histories: &[History<'_>]) -> Tensor<2> {
     Tensor::cat(histories.chunks(BLOCK).map(|block| ids.users(block)).collect(), 0)
 }

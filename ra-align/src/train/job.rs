@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub struct Job<'a, I, L> {
     /// The ID method, frozen.
     pub ids: I,
-    /// Who speaks for the users of the samples instead of `ids`, such as [`crate::CrossFitted`].
+    /// Whose user vectors the towers are trained on instead of those of `ids`, such as [`crate::CrossFitIds`].
     pub training_ids: Option<&'a dyn Recommender>,
     /// The language model with its prompts, frozen.
     pub text: &'a Arc<TextTower<L>>,

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 /// Stands for minus infinity where a softmax must not look.
 pub(crate) const OUT: f32 = -1e9;
 
-/// BPR (Rendle et al., UAI 2009) with one sampled negative a row: `mean softplus(-(s+ - s-))`; both are `[batch]`.
+/// BPR (Rendle et al., UAI 2009) with one sampled negative per row: `mean softplus(-(s+ - s-))`; both are `[batch]`.
 pub fn bpr_sampled(positive: Tensor<1>, negative: Tensor<1>) -> Tensor<1> {
     log_sigmoid(positive - negative).mean().neg()
 }
@@ -75,14 +75,14 @@ pub fn distill(logits: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
 }
 
 /// InfoNCE from anchors to targets in the batch, cosine, temperature `tau`; rows of the same id are not negatives of
-/// each other. Both are `[batch, width]`, `ids` has one a row. No gradient flows into `target`.
+/// each other. Both are `[batch, width]`, `ids` has one per row. No gradient flows into `target`.
 pub fn info_nce(anchor: Tensor<2>, target: Tensor<2>, ids: &[u32], tau: f32) -> Tensor<1> {
     let device = target.device();
     let scores = l2_normalize(anchor).matmul(l2_normalize(target).transpose()) / tau;
     softmax_in_batch(scores, &Candidates::in_batch(ids, &device), None)
 }
 
-/// Squared maximum mean discrepancy of anchors and targets, both `[batch, width]`, with a sum of three Gaussian kernels
+/// Squared maximum mean discrepancy between anchors and targets, both `[batch, width]`, with a sum of three Gaussian kernels
 /// around the mean squared distance (Gretton et al., JMLR 2012; per layer as in IDLE-Adapter, arXiv 2411.18262). It pulls
 /// the clouds together, not the pairs. No gradient flows into `target` or the bandwidth.
 pub fn mmd(anchor: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
@@ -100,7 +100,7 @@ pub fn mmd(anchor: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     block(0, 0) + block(1, 1) - block(0, 1) * 2.0
 }
 
-/// Mean squared difference of anchors and targets, both `[batch, width]` (A-LLMRec, arXiv 2404.11343).
+/// Mean squared difference between anchors and targets, both `[batch, width]` (A-LLMRec, arXiv 2404.11343).
 pub fn mse(anchor: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     (anchor - target).square().mean()
 }

@@ -6,14 +6,14 @@ use ra_core::{Dataset, History, Recommender, Sequences, forward_recommender, spl
 /// Steps of the iteration for a rotation; singular values down to a millionth of the largest arrive.
 const STEPS: usize = 60;
 
-/// An ID method that speaks of each training user through a model that was trained without that user.
+/// An ID method whose vectors of a training user come from a model that was trained without that user.
 ///
-/// An ID method has seen the very targets that alignment learns from, and knows them far better than it will know those of
-/// test time (method notes, section 11.2). With folds of users it has not: fold `k`'s model is trained without the users of
-/// fold `k` and gives their vectors, turned into the space of the model of all users by the rotation that brings its items
-/// nearest to that model's (orthogonal Procrustes; Schoenemann, 1966). Items speak through the model of all users.
+/// An ID method has seen the very targets that the alignment learns from, and explains them far better than it will explain
+/// those of test time (method notes, section 11.2). Cross-fitting removes that: the model of fold `k` is trained without the
+/// users of fold `k` and gives their vectors, rotated into the space of the model of all users so that its item vectors lie
+/// nearest to that model's (orthogonal Procrustes; Schoenemann, 1966). Item vectors are those of the model of all users.
 #[derive(Debug)]
-pub struct CrossFitted<'a> {
+pub struct CrossFitIds<'a> {
     whole: &'a dyn Recommender,
     folds: Vec<(&'a dyn Recommender, Tensor<2>)>,
 }
@@ -30,7 +30,7 @@ pub fn without_fold(dataset: &Dataset, fold: usize, folds: usize) -> Dataset {
     Dataset { train: Sequences::from_rows(rows), ..dataset.clone() }
 }
 
-impl<'a> CrossFitted<'a> {
+impl<'a> CrossFitIds<'a> {
     /// `folds[k]` is trained on [`without_fold`]`(dataset, k, folds.len())`; `items` are those of the catalogue.
     ///
     /// # Panics
@@ -56,7 +56,7 @@ fn rotation(from: Tensor<2>, to: Tensor<2>) -> Tensor<2> {
     })
 }
 
-impl Recommender for CrossFitted<'_> {
+impl Recommender for CrossFitIds<'_> {
     forward_recommender!(self => self.whole; dim, interests, items);
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         let (mut parts, mut order) = (Vec::new(), Vec::new());
@@ -109,7 +109,7 @@ mod tests {
         let whole = IdTable::new(users.clone(), items.clone());
         let turned = IdTable::new(users.matmul(turn.clone()), items.matmul(turn));
         let all: Vec<u32> = (1..21).collect();
-        let crossed = CrossFitted::new(&whole, vec![&turned, &turned, &turned], &all);
+        let crossed = CrossFitIds::new(&whole, vec![&turned, &turned, &turned], &all);
         let histories: Vec<History<'_>> = (0..40).rev().map(|user| History { user, items: &[] }).collect();
         let error: f32 = (crossed.users(&histories) - whole.users(&histories)).abs().max().into_scalar();
         assert!(error < 1e-3, "{error}");

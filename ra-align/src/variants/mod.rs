@@ -7,7 +7,7 @@ mod perturb;
 mod titles;
 
 pub use cold::{ColdItemBoost, TextForColdItems, check_cold};
-pub use cross_fit::{CrossFitted, without_fold};
+pub use cross_fit::{CrossFitIds, without_fold};
 pub use id_score::with_id_score;
 pub use perturb::PerturbedIds;
 pub use titles::encode_titles;

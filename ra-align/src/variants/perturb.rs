@@ -1,4 +1,4 @@
-//! ID vectors put out of order on purpose: does the language model use them at all?
+//! ID vectors perturbed on purpose: does the language model use them at all?
 use crate::config::IdSource;
 use burn::tensor::Tensor;
 use ra_core::{Dataset, History, Recommender, forward_recommender, normal, rng, splitmix64};

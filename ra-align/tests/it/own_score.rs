@@ -3,7 +3,7 @@
 use crate::{dataset, device, histories, text};
 use burn::tensor::Tensor;
 use ra_align::{
-    AlignConfig, AlignTrain, ColdItemBoost, CrossFitted, IdNormalizer, IdSource, Job, PerturbedIds, RaRec,
+    AlignConfig, AlignTrain, ColdItemBoost, CrossFitIds, IdNormalizer, IdSource, Job, PerturbedIds, RaRec,
     TextForColdItems, Towers, encode_users, with_id_score,
 };
 use ra_core::testkit::contract::check_recommender;
@@ -85,11 +85,11 @@ fn additions_reach_through_every_wrapper() {
 fn a_training_user_is_scored_by_the_model_that_never_saw_them() {
     let (whole, first, second) = (Chain::new(3.0), Chain::new(1.0), Chain::new(2.0));
     let all: Vec<u32> = (1..13).collect();
-    let crossed = CrossFitted::new(&whole, vec![&first, &second], &all);
+    let crossed = CrossFitIds::new(&whole, vec![&first, &second], &all);
     let mut seen = [0; 4];
     (0..12).for_each(|user| seen[crossed.additions(&History { user, items: &[4] })[0].1 as usize] += 1);
     assert!(seen[1] > 2 && seen[2] > 2 && seen[1] + seen[2] == 12, "{seen:?}");
-    let alone = CrossFitted::new(&whole, Vec::new(), &all);
+    let alone = CrossFitIds::new(&whole, Vec::new(), &all);
     assert_eq!(alone.additions(&History { user: 0, items: &[4] }), [(5, 3.0)]);
 }
 
