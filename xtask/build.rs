@@ -11,7 +11,8 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut files = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     files.sort();
-    let line = |path: &std::path::PathBuf| format!("({:?}, include_str!({path:?})),\n", path.file_name().unwrap_or_default());
+    let line =
+        |path: &std::path::PathBuf| format!("({:?}, include_str!({path:?})),\n", path.file_name().unwrap_or_default());
     let list: String = files.iter().map(line).collect();
     fs::write(Path::new(&out).join("recipes.rs"), format!("&[\n{list}]\n"))
 }

@@ -7,14 +7,14 @@ use anyhow::Result;
 use ra_core::{Dataset, Device, Progress, Recommender, Silent, open_devices, splitmix64};
 use ra_eval::{EvalConfig, Part, StageCost, evaluate, evaluated_users};
 use std::cell::{Cell, RefCell};
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Where a run tells how far it is, and what it found.
-pub trait Output: Progress {
+pub trait Output: Progress + Debug {
     /// A line of what was found.
     fn say(&self, line: &str);
 }
@@ -25,6 +25,7 @@ impl Output for Silent {
 
 /// What all stages of one run share, and nothing of what they make: devices, the folder that it writes into, progress, costs
 /// and how models are chosen.
+#[derive(Debug)]
 pub struct Context {
     /// Where data, models and caches lie.
     pub(crate) root: PathBuf,

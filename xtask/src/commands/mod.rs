@@ -77,8 +77,8 @@ pub fn ra_rec() -> ExitCode {
 
 fn start(command: Command, root: &Path) -> Result<()> {
     match command {
-        Command::Run(args) => run::run(args, root),
-        Command::Recommend(args) => recommend::recommend(args, root),
+        Command::Run(args) => run::run(&args, root),
+        Command::Recommend(args) => recommend::recommend(&args, root),
         Command::Report(args) => report::report(&args),
         Command::Data(command) => data::data(&command, root),
         Command::Fetch(args) => fetch::fetch(&args, root),

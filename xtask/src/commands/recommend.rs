@@ -1,5 +1,5 @@
 //! What a finished run recommends.
-use crate::recommend::{self, Asked, Who};
+use crate::recommend::{self, Who};
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -47,8 +47,12 @@ impl Args {
     }
 }
 
-pub(super) fn recommend(args: Args, root: &Path) -> Result<()> {
-    let who = args.who()?;
-    let Args { run, row, top, json, .. } = args;
-    recommend::recommend(&Asked { run, who, row, top, json }, root)
+pub(super) fn recommend(args: &Args, root: &Path) -> Result<()> {
+    let found = recommend::recommend(&args.run, &args.who()?, args.row.as_deref(), args.top, root)?;
+    match args.json {
+        // By way of a value, whose keys are in the order of the alphabet.
+        true => say!("{}", serde_json::to_string_pretty(&serde_json::to_value(&found)?)?),
+        false => say!("{found}"),
+    }
+    Ok(())
 }

@@ -1,6 +1,9 @@
 //! Running a recipe, or a suite of them.
-use crate::stages::evaluate::{self, RunArgs};
+use crate::context::{Context, Output};
+use crate::recipe::Recipe;
 use crate::store::Earlier;
+use crate::suite::{self, Suite};
+use crate::terminal::progress::Bars;
 use anyhow::Result;
 use ra_core::Backend;
 use std::path::{Path, PathBuf};
@@ -29,12 +32,21 @@ pub(super) struct Args {
     force: bool,
 }
 
-pub(super) fn run(args: Args, root: &Path) -> Result<()> {
+pub(super) fn run(args: &Args, root: &Path) -> Result<()> {
     let earlier = match (args.resume, args.force) {
         (true, _) => Earlier::Resumed,
         (_, true) => Earlier::Replaced,
         _ => Earlier::Kept,
     };
     let Args { recipe, sets, backend, out, .. } = args;
-    evaluate::run(&RunArgs { recipe, sets, backend, out, earlier, suite: None }, root)
+    let terminal = || Box::new(Bars::new()) as Box<dyn Output>;
+    if let Some(suite) = Suite::load(recipe, root)? {
+        let (out, backend, output) = (out.as_deref(), *backend, &terminal);
+        return suite::run(&suite, &suite::Settings { root, out, earlier, sets, backend, output });
+    }
+    let recipe = Recipe::load(recipe, sets, root)?.on(*backend);
+    let out = out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
+    let cx = Context::new(&recipe, root, &out, earlier)?.telling(terminal());
+    crate::run(&recipe, &cx)?;
+    Ok(())
 }

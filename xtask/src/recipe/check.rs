@@ -33,7 +33,8 @@ impl Recipe {
         for variant in &self.variants {
             // What is wrong with [align] itself has been said.
             let own = variant.align.problems().into_iter().filter(|problem| !self.align.problems().contains(problem));
-            let told = |problem: Problem| Problem { told: format!("{} (of {})", problem.told, variant.name), ..problem };
+            let told =
+                |problem: Problem| Problem { told: format!("{} (of {})", problem.told, variant.name), ..problem };
             found.extend(within("align", own.collect()).map(told));
         }
         let mut aligns = std::iter::once(&self.align).chain(self.variants.iter().map(|variant| &variant.align));
@@ -60,7 +61,8 @@ impl Recipe {
             if self.probes_of.is_empty() {
                 found.push(Problem::new("eval.probes_of", format!("is empty, and eval.rows has {row}")));
             }
-            for name in self.probes_of.iter().filter(|name| !self.variants.iter().any(|variant| variant.name == **name)) {
+            for name in self.probes_of.iter().filter(|name| !self.variants.iter().any(|variant| variant.name == **name))
+            {
                 found.push(Problem::new("eval.rows", format!("has {row} but no {name}, whose towers it needs")));
             }
         }

@@ -1,6 +1,5 @@
 //! Keys of a recipe that do nothing beside the others: whoever sets one expects that it does something.
-use crate::recipe::{Recipe, Row};
-use crate::stages::align::Plan;
+use super::{Recipe, rows};
 use ra_align::{AlignConfig, AlignLoss, PairLoss, ProjectionKind, Tuning};
 use ra_core::Problem;
 use ra_idmodels::{IdConfig, Loss};
@@ -82,7 +81,12 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
             "nothing is distilled (align.distill, eval.rows)",
         ),
         (!tunes, "align.tune_scale", &["align.tune", "eval.rows"], "nothing is tuned (align.tune, eval.rows)"),
-        (align.departures.cross_fit > 0 && !crosses, "align.cross_fit", of_ids, "no row of eval.rows reads IDs while it trains"),
+        (
+            align.departures.cross_fit > 0 && !crosses,
+            "align.cross_fit",
+            of_ids,
+            "no row of eval.rows reads IDs while it trains",
+        ),
         (!projects, "align.id_noise", of_ids, no_id),
         (!projects, "align.id_dropout", of_ids, no_id),
         (!projects, "align.id_drop", of_ids, no_id),

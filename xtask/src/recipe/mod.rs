@@ -10,6 +10,7 @@ mod variant;
 pub use variant::{ItemNames, TowersFrom, Variant};
 
 pub(crate) use known::read;
+pub(crate) use variant::OWN;
 
 use anyhow::{Context, Result, bail};
 use check::refuse;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use settings::{apply, lookup, section, sub_table, take};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
-use variant::{OWN, VariantTable};
+use variant::VariantTable;
 
 /// The longest history of a training sample of the alignment where a recipe does not say.
 const MAX_HISTORY: usize = 50;
@@ -107,17 +108,44 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The same on another back end, where one is given.
+    #[must_use]
+    pub fn on(self, backend: Option<Backend>) -> Self {
+        Self { backend: backend.unwrap_or(self.backend), ..self }
+    }
+
     /// The variants that are aligned, in the order of the report.
     pub fn variants(&self) -> &[Variant] {
         &self.variants
     }
 
-    /// The ways to align that the report has rows for, and how each is labelled beside what it is of.
+    /// How the row of a variant of these is called.
     pub(crate) fn label(&self, variant: &Variant, of: &str) -> String {
         match self.drops_loss(variant) {
             true => format!("{}({of}, without align.loss)", variant.name),
             false => format!("{}({of})", variant.name),
         }
+    }
+
+    /// How the row of a variant with lifted cold items is called.
+    pub(crate) fn cold_lift_label(&self, variant: &Variant, of: &str) -> String {
+        match self.probes_of.len() {
+            1 => format!("{}({of})", rows::COLD_LIFT),
+            _ => format!("{}({}, {of})", rows::COLD_LIFT, variant.name),
+        }
+    }
+
+    /// What the language model is called in names of rows.
+    pub(crate) fn lm_name(&self) -> String {
+        match &self.lm.path {
+            Some(path) => path.file_name().map_or_else(|| "lm".into(), |name| name.to_string_lossy().into_owned()),
+            None => self.lm.name.clone(),
+        }
+    }
+
+    /// Whether rows beside those of ID methods are asked for.
+    pub(crate) fn aligns(&self) -> bool {
+        self.rows.iter().any(|row| row != rows::ID)
     }
 
     /// Whether a variant is trained without the loss that the recipe ties prefixes to texts by, which is then said in its
@@ -144,7 +172,7 @@ impl Recipe {
 
     /// Whether a language model takes part.
     pub(crate) fn reads_text(&self) -> bool {
-        self.rows.iter().any(|row| row != rows::ID) || self.ids.iter().any(IdConfig::reads_features)
+        self.aligns() || self.ids.iter().any(IdConfig::reads_features)
     }
 
     /// Reads a resolved recipe, as a manifest holds it.
@@ -342,7 +370,7 @@ mod tests {
         ra_core::testkit::damage::check_reader(&files, trial, |_, bytes| {
             let text = String::from_utf8_lossy(bytes);
             let Ok(table) = text.parse::<Table>() else { return false };
-                        let made = Recipe::checked("damaged".into(), table, &[]);
+            let made = Recipe::checked("damaged".into(), table, &[]);
             if let Ok(recipe) = &made {
                 Recipe::resolved(&recipe.to_toml().unwrap()).unwrap();
             }

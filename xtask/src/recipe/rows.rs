@@ -16,9 +16,10 @@ pub(crate) const PROBE: &str = "probe";
 
 /// All that may be asked for, in the order of a report.
 fn allowed(tables: &[VariantTable]) -> Vec<&str> {
-    let built_in = variant::built_in_names().filter(|name| *name != OWN);
-    let own = tables.iter().map(|table| table.name.as_str());
-    [ID, TEXT, OWN, PROBES, COLD_LIFT].into_iter().chain(built_in).chain(own).collect()
+    let mut names: Vec<&str> = vec![ID, TEXT, OWN, PROBES, COLD_LIFT];
+    names.extend(variant::built_in_names().filter(|name| *name != OWN).map(|name| -> &str { name }));
+    names.extend(tables.iter().map(|table| table.name.as_str()));
+    names
 }
 
 /// What is asked for where a recipe does not say: the ID methods, the language model, the recipe's own `[align]`, and every

@@ -116,7 +116,11 @@ fn takes_text(path: &str) -> bool {
     let tensors = ["id.items_tensor", "id.users_tensor"];
     let words = ["name", "lm.name", "lm.path", "prompt.user", "prompt.item"];
     let variants = ["variant.name", "variant.base", "variant.towers"];
-    own.starts_with("columns.") || files.contains(&own) || tensors.contains(&own) || words.contains(&own) || variants.contains(&own)
+    own.starts_with("columns.")
+        || files.contains(&own)
+        || tensors.contains(&own)
+        || words.contains(&own)
+        || variants.contains(&own)
 }
 
 /// The value of a key such as `id.train.lr`; of a list of tables that of the one at `place`, or of the last one, as for

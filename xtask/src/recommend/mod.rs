@@ -1,34 +1,77 @@
-//! `cargo xtask recommend`: what a row of a finished run recommends, with ids, titles and scores.
+//! What a row of a finished run recommends, with ids, titles and scores.
 mod named;
 
-pub(crate) use named::Who;
+pub use named::Who;
 
-use crate::recipe::Recipe;
-use crate::stages::align::{self as aligned, Plan};
-use crate::stages::evaluate::prepare;
-use crate::stages::text::Text;
-use crate::store::RunFolder;
+use crate::context::Costs;
+use crate::recipe::{OWN, Recipe, Variant, rows};
+use crate::stages::{FrozenText, load, read};
+use crate::store::{RunFolder, id_fingerprint};
 use crate::terminal::printable;
 use anyhow::{Context, Result, bail};
 use ra_core::{Catalog, History, Recommender, open_device};
 use ra_eval::{Report, item_vectors};
 use ra_idmodels::IdConfig;
-use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use serde::Serialize;
+use std::fmt::{self, Display, Formatter};
+use std::path::Path;
 
 /// Items of a history that are shown, the latest ones, and letters of a title.
 const SHOWN: usize = 10;
 const LETTERS: usize = 160;
 
-/// What is asked for.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) run: PathBuf,
-    pub(crate) who: Who,
-    /// A row of the report, by kind or name.
-    pub(crate) row: Option<String>,
-    pub(crate) top: usize,
-    pub(crate) json: bool,
+/// What a row of a finished run recommends to somebody.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Recommendation {
+    /// The row of the report.
+    pub row: RowName,
+    /// The user, where one of the data set was asked for.
+    pub user: Option<String>,
+    /// What is known of them, oldest first.
+    pub history: Vec<Item>,
+    /// The best first.
+    pub recommended: Vec<Recommended>,
+    /// What must be known of it.
+    pub notes: Vec<String>,
+}
+
+/// A row of a report.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct RowName {
+    /// As the report has it.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+}
+
+/// An item of a catalogue.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Item {
+    /// As the log has it.
+    #[serde(rename = "item")]
+    pub id: String,
+    /// Empty where it has none.
+    pub title: String,
+}
+
+impl Item {
+    fn new(catalog: &Catalog, item: u32) -> Self {
+        Self { id: catalog.id(item).to_owned(), title: catalog.title(item).to_owned() }
+    }
+}
+
+/// An item with its score.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Recommended {
+    /// The item.
+    #[serde(flatten)]
+    pub item: Item,
+    /// Of the row's model; comparable within one list.
+    pub score: f32,
 }
 
 /// A row of a report that can recommend, and what it is made of.
@@ -47,7 +90,7 @@ impl Source {
         match &self.model {
             Model::Id(_) => true,
             Model::Text => false,
-            Model::Aligned(plan) => plan.reads_users(),
+            Model::Aligned(variant) => variant.reads_users(),
         }
     }
 }
@@ -55,26 +98,32 @@ impl Source {
 enum Model {
     Id(IdConfig),
     Text,
-    Aligned(Plan),
+    Aligned(Variant),
 }
 
-pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
-    if asked.top == 0 {
+/// The `top` items that the run in the folder `run` recommends to `who`, by a `row` of its report, called by kind or name; by
+/// default RA-Rec's, else the best one. Data, models and caches lie under `root`.
+///
+/// # Errors
+/// When the run is not finished, or what it was made from is not as it was; when the row or the user is not known, or the row
+/// cannot speak for them.
+pub fn recommend(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path) -> Result<Recommendation> {
+    if top == 0 {
         bail!("--top is 0, it must be at least 1");
     }
-    let (folder, manifest) = RunFolder::finished(&asked.run)?;
+    let (folder, manifest) = RunFolder::finished(run)?;
     let recipe = manifest.recipe()?;
-    let report = Report::read(&asked.run)?;
+    let report = Report::read(run)?;
     let sources = sources(&report, &recipe);
-    let source = chosen(&sources, &report, asked.row.as_deref()).with_context(|| asked.run.display().to_string())?;
+    let source = chosen(&sources, &report, row).with_context(|| run.display().to_string())?;
     let aligned_to = recipe.ids.last().context("the run has no ID method")?;
     let config = if let Model::Id(config) = &source.model { config } else { aligned_to };
-    refuse_strangers(source, config, &asked.who, &sources)?;
-    let dataset = prepare(&recipe, root)?;
+    refuse_strangers(source, config, who, &sources)?;
+    let dataset = read(&recipe, root)?.dataset;
     manifest.check(&dataset)?;
     let mut notes = Vec::new();
-    let (user, items) = asked.who.history(&dataset, recipe.data.dedupe, &mut notes)?;
-    if let Who::User(id) = &asked.who
+    let (user, items) = who.history(&dataset, recipe.data.dedupe, &mut notes)?;
+    if let Who::User(id) = who
         && source.reads_users()
         && config.knows_trained_users_only()
         && dataset.train.row(user as usize).is_empty()
@@ -84,29 +133,32 @@ pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
 
     let device = open_device(recipe.backend)?;
     let reads_text = config.reads_features() || !matches!(source.model, Model::Id(_));
-    let text = reads_text.then(|| Text::load(&recipe, std::slice::from_ref(&device), root)).transpose()?;
-    text.iter().try_for_each(|text| manifest.check_text(text))?;
+    let load_text = || FrozenText::load(&recipe, std::slice::from_ref(&device), root, &Costs::default());
+    let text = reads_text.then(load_text).transpose()?;
+    text.iter().try_for_each(|text| manifest.check_lm(&text.identity()))?;
     let reader = text.as_ref().filter(|_| config.reads_features());
     let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
     folder.id_mark(config.name(), config)?;
-    let backbone = ra_idmodels::load(config, &dataset, features, &folder.id_checkpoint(config.name()), &device)?;
+    let checkpoint = folder.id_checkpoint(config.name());
+    let backbone = ra_idmodels::load(config, &dataset, features, &checkpoint, &device)?;
     let text = || text.as_ref().context("a language model is loaded for every row that reads text");
+    let catalog = &dataset.catalog;
     let (tower, aligned);
     let model: &dyn Recommender = match &source.model {
         Model::Id(_) => &*backbone.model,
         Model::Text => {
             let interests = backbone.model.interests();
-            tower = text()?.tower(&dataset.catalog, &recipe.prompt, &recipe.align, interests)?;
+            tower = text()?.tower(catalog, Default::default(), &recipe.prompt, &recipe.align, interests)?;
             &*tower
         }
-        Model::Aligned(plan) => {
-            let found = aligned::load(&folder, (&recipe, plan), (&backbone, &dataset), text()?)?;
-            aligned =
-                found.with_context(|| format!("{}: the row {} was not kept", asked.run.display(), source.name))?;
+        Model::Aligned(variant) => {
+            let identity = id_fingerprint(&*backbone.model, &dataset, &checkpoint)?;
+            let found = load(&folder, &recipe, variant, &dataset, &*backbone.model, &identity, text()?)?;
+            aligned = found.with_context(|| format!("{}: the row {} was not kept", run.display(), source.name))?;
             &aligned
         }
     };
-    let n = dataset.catalog.len();
+    let n = catalog.len();
     let kept = match &source.model {
         Model::Aligned(_) => folder.items(&source.kind, [n + 1, model.dim()], &device)?,
         _ => None,
@@ -116,33 +168,30 @@ pub(crate) fn recommend(asked: &Asked, root: &Path) -> Result<()> {
     let scores = ra_core::scores(model, &[History { user, items: &items }], &vectors);
     let scores: Vec<f32> = scores.into_data().iter().collect();
     if scores[1..].iter().any(|score| !score.is_finite()) {
-        bail!("{}: {} gives scores that are no numbers: the model is broken", asked.run.display(), source.name);
+        bail!("{}: {} gives scores that are no numbers: the model is broken", run.display(), source.name);
     }
-    let found = ra_eval::top_k(&scores, asked.top, &blocked);
+    let found = ra_eval::top_k(&scores, top, &blocked);
     if found.is_empty() {
         notes.push("nothing is left to recommend: the history holds every item".into());
-    } else if found.len() < asked.top {
+    } else if found.len() < top {
         notes.push(format!("only {} items are left that the history does not hold", found.len()));
     }
-    let user = if let Who::User(id) = &asked.who { Some(id.as_str()) } else { None };
-    match asked.json {
-        true => {
-            say!("{}", serde_json::to_string_pretty(&as_json(source, user, &dataset.catalog, &items, &found, &notes))?)
-        }
-        false => show(source, &dataset.catalog, &items, &found, &notes),
-    }
-    Ok(())
+    let recommended = |(item, score)| Recommended { item: Item::new(catalog, item), score };
+    Ok(Recommendation {
+        row: RowName { name: source.name.clone(), kind: source.kind.clone() },
+        user: if let Who::User(id) = who { Some(id.clone()) } else { None },
+        history: items.iter().map(|&item| Item::new(catalog, item)).collect(),
+        recommended: found.into_iter().map(recommended).collect(),
+        notes,
+    })
 }
 
 /// The rows of a report that can recommend.
 fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
     let model = |row: &ra_eval::Row| match row.kind.as_str() {
-        "id" => recipe.ids.iter().find(|id| id.name() == row.name).cloned().map(Model::Id),
-        "text" => Some(Model::Text),
-        kind => {
-            let mut plans = recipe.rows.iter().filter_map(|&asked| Plan::of(asked, recipe));
-            plans.find(|plan| plan.name == kind).map(Model::Aligned)
-        }
+        rows::ID => recipe.ids.iter().find(|id| id.name() == row.name).cloned().map(Model::Id),
+        rows::TEXT => Some(Model::Text),
+        kind => recipe.variants().iter().find(|variant| variant.name == kind).cloned().map(Model::Aligned),
     };
     let figure = |row: &ra_eval::Row| {
         let at = |(key, value): (&String, &f64)| Some((key.strip_prefix("ndcg@")?.parse::<usize>().ok()?, *value));
@@ -160,12 +209,12 @@ fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Re
     let all: Vec<&Source> = sources.iter().collect();
     let Some(asked) = asked else {
         let best = || sources.iter().max_by(|a, b| a.figure.total_cmp(&b.figure));
-        let found = sources.iter().find(|source| source.kind == "ra-rec").or_else(best);
+        let found = sources.iter().find(|source| source.kind == OWN).or_else(best);
         return found
             .context("the report has no row to recommend from; run a recipe with eval.rows = [\"id\"] at least");
     };
     // What `eval.rows` calls probes are rows of the kind probe.
-    let kind = if asked == "probes" { "probe" } else { asked };
+    let kind = if asked == rows::PROBES { rows::PROBE } else { asked };
     let meant: Vec<&Source> = all.iter().filter(|s| s.kind == asked || s.name == asked).copied().collect();
     match meant[..] {
         [source] => Ok(source),
@@ -185,7 +234,7 @@ fn refuse_strangers(source: &Source, config: &IdConfig, who: &Who, all: &[Source
     let others = all.iter().filter(|other| match &other.model {
         Model::Id(own) => !own.knows_trained_users_only(),
         Model::Text => true,
-        Model::Aligned(plan) => !plan.reads_users(),
+        Model::Aligned(variant) => !variant.reads_users(),
     });
     let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
     let otherwise =
@@ -197,41 +246,28 @@ fn refuse_strangers(source: &Source, config: &IdConfig, who: &Who, all: &[Source
     )
 }
 
-fn show(source: &Source, catalog: &Catalog, items: &[u32], found: &[(u32, f32)], notes: &[String]) {
-    let shown = &items[items.len().saturating_sub(SHOWN)..];
-    let all = shown.iter().chain(found.iter().map(|(item, _)| item));
-    let width = all.map(|&item| printable(catalog.id(item)).chars().count()).max().unwrap_or(0).min(24);
-    let title = |item: u32| match printable(catalog.name(item)) {
-        long if long.chars().count() > LETTERS => long.chars().take(LETTERS).chain("..".chars()).collect(),
-        whole => whole,
-    };
-    let line = |item: u32| format!("{:<width$}  {}", printable(catalog.id(item)), title(item));
-    say!("row {}", printable(&source.name));
-    match items.len() - shown.len() {
-        0 => say!("after"),
-        earlier => say!("after {earlier} earlier items and"),
+impl Display for Recommendation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let shown = &self.history[self.history.len().saturating_sub(SHOWN)..];
+        let all = shown.iter().chain(self.recommended.iter().map(|found| &found.item));
+        let width = all.map(|item| printable(&item.id).chars().count()).max().unwrap_or(0).min(24);
+        let line = |item: &Item| {
+            // As the catalogue names it: by its id where it has no title.
+            let name = if item.title.trim().is_empty() { &item.id } else { &item.title };
+            let title = match printable(name) {
+                long if long.chars().count() > LETTERS => long.chars().take(LETTERS).chain("..".chars()).collect(),
+                whole => whole,
+            };
+            format!("{:<width$}  {title}", printable(&item.id))
+        };
+        writeln!(f, "row {}", printable(&self.row.name))?;
+        match self.history.len() - shown.len() {
+            0 => writeln!(f, "after")?,
+            earlier => writeln!(f, "after {earlier} earlier items and")?,
+        }
+        shown.iter().try_for_each(|item| writeln!(f, "           {}", line(item)))?;
+        write!(f, "recommended")?;
+        self.recommended.iter().try_for_each(|found| write!(f, "\n  {:>7.4}  {}", found.score, line(&found.item)))?;
+        self.notes.iter().try_for_each(|note| write!(f, "\nnote: {}", printable(note)))
     }
-    shown.iter().for_each(|&item| say!("           {}", line(item)));
-    say!("recommended");
-    found.iter().for_each(|(item, score)| say!("  {score:>7.4}  {}", line(*item)));
-    notes.iter().for_each(|note| say!("note: {}", printable(note)));
-}
-
-fn as_json(
-    source: &Source,
-    user: Option<&str>,
-    catalog: &Catalog,
-    items: &[u32],
-    found: &[(u32, f32)],
-    notes: &[String],
-) -> Value {
-    let item = |&item: &u32| json!({ "item": catalog.id(item), "title": catalog.title(item) });
-    let scored = |(item, score): &(u32, f32)| json!({ "item": catalog.id(*item), "title": catalog.title(*item), "score": score });
-    json!({
-        "row": { "name": source.name, "kind": source.kind },
-        "user": user,
-        "history": items.iter().map(item).collect::<Vec<_>>(),
-        "recommended": found.iter().map(scored).collect::<Vec<_>>(),
-        "notes": notes,
-    })
 }

@@ -8,7 +8,8 @@ const TOLD: usize = 100;
 
 /// For whom a recommendation is.
 #[derive(Debug)]
-pub(crate) enum Who {
+#[non_exhaustive]
+pub enum Who {
     /// A user of the data set, by their own id.
     User(String),
     /// Ids or titles of a history, oldest first.
@@ -20,7 +21,7 @@ pub(crate) enum Who {
 }
 
 /// A user's number and all that is known of them, oldest first.
-pub(crate) fn of_user(dataset: &Dataset, id: &str) -> Result<(u32, Vec<u32>)> {
+fn of_user(dataset: &Dataset, id: &str) -> Result<(u32, Vec<u32>)> {
     let user = dataset.users.iter().position(|user| user == id);
     let trimmed = dataset.users.iter().any(|user| user == id.trim());
     let hint = if trimmed { format!("; did you mean {:?}?", id.trim()) } else { String::new() };

@@ -1,388 +1,174 @@
-//! `cargo xtask run`: chains the stages of the crates. Each stage leaves a file, and `--resume` starts after the last
-//! one that is there; a training that was cut off goes on from its state, so the result is the same.
-use crate::recipe::{Recipe, Row};
-use crate::stages::text::Text;
-use crate::store::lock;
-use crate::store::log::Log;
-use crate::store::manifest::{Manifest, inputs};
-use crate::store::{self as folder, Earlier, RunFolder};
-use crate::terminal::progress::Bars;
-use crate::terminal::table::print_table;
-use crate::{fetch, machine, suite};
-use anyhow::{Context, Result, bail};
+//! Every model of a run on the test part: ID methods, the language model alone, variants, and what looks closer at them.
+use crate::context::Context;
+use crate::recipe::{ItemNames, Recipe, rows};
+use crate::stages::align::AlignedVariant;
+use crate::stages::{Aligned, Data, FrozenText, IdModels};
+use anyhow::Result;
 use burn::tensor::Tensor;
-use ra_core::{Backend, Dataset, Device, LedgerRow, Recommender, Silent, open_devices, trainable_params};
-use ra_data::Prepared;
-use ra_eval::{
-    AuditFinding, EvalConfig, Evaluation, LearningCurve, Part, Repeats, Report, SampleRecommendation, StageCost,
-    correct, evaluate, evaluate_items, evaluated_users, item_vectors, slices,
+use ra_align::{
+    ColdItemBoost, IdNormalizer, IdSource, PerturbedIds, PromptConfig, RaRec, TextForColdItems, Validate, encode_users,
 };
-use ra_idmodels::IdConfig;
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use ra_core::{History, LedgerRow, Recommender, trainable_params};
+use ra_eval::{EvalConfig, Evaluation, LearningCurve, Part, evaluate_items, item_vectors};
 use std::time::Instant;
 
-/// Recommended titles and users that a report shows.
+/// Recommended titles that a report shows.
 const SHOWN: usize = 10;
-const SAMPLE_USERS: usize = 5;
 
-/// What the command line asks for.
-#[derive(Debug)]
-pub(crate) struct RunArgs {
-    pub(crate) recipe: PathBuf,
-    pub(crate) sets: Vec<String>,
-    pub(crate) backend: Option<Backend>,
-    pub(crate) out: Option<PathBuf>,
-    pub(crate) earlier: Earlier,
-    /// The suite that it is a run of.
-    pub(crate) suite: Option<Member>,
-}
-
-/// What a run of a suite has to know of it.
-#[derive(Debug)]
-pub(crate) struct Member {
-    /// The folder of the suite, where its runs keep the ID methods they share.
-    pub(crate) folder: PathBuf,
-    /// Whether the suite has made this run already.
-    pub(crate) done: bool,
-}
-
-/// What all stages share.
-pub(crate) struct Run {
-    pub(crate) recipe: Recipe,
-    pub(crate) dataset: Dataset,
-    pub(crate) device: Device,
-    pub(crate) folder: RunFolder,
-    /// The folder of the suite that it is a run of.
-    pub(crate) suite: Option<PathBuf>,
-    pub(crate) log: Log,
-    pub(crate) bars: Bars,
-    costs: Vec<StageCost>,
-    entries: Vec<(ra_eval::Row, Evaluation)>,
-    valid_users: Vec<u32>,
-    audit: Vec<AuditFinding>,
-    /// When each item of the catalogue was first seen, where there is a clock.
-    first_seen: Option<Vec<f64>>,
-    /// Tokens that the language model has read, and how many of them are in `costs`.
-    tokens: Arc<AtomicU64>,
-    tokens_told: u64,
+/// How good every model is.
+#[derive(Debug, Default)]
+pub struct Evaluated {
+    /// A row of the report a model, and what it was made from.
+    pub rows: Vec<(ra_eval::Row, Evaluation)>,
+    /// Of all that was trained.
+    pub curves: Vec<LearningCurve>,
+    /// Every tensor that the first variant trained.
+    pub ledger: Vec<LedgerRow>,
 }
 
 /// What training a row cost.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Training {
-    pub(crate) samples: usize,
-    pub(crate) params: usize,
-    pub(crate) seconds: f64,
+struct Training {
+    samples: usize,
+    params: usize,
+    seconds: f64,
 }
 
-pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<()> {
-    if suite::run(args, root)? { Ok(()) } else { run_one(args, root) }
-}
-
-/// Runs a single recipe.
-pub(crate) fn run_one(args: &RunArgs, root: &Path) -> Result<()> {
-    let mut recipe = Recipe::load(&args.recipe, &args.sets, root)?;
-    recipe.backend = args.backend.unwrap_or(recipe.backend);
-    let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&recipe.name));
-    // Whatever can be refused is refused before anything long is read, and before an earlier run is touched.
-    ra_core::refuse_inputs_within(&out, &inputs(&recipe))?;
-    lock::check(&out, folder::KIND)?;
-    let devices = open_devices(recipe.backend, recipe.devices)?;
-    let device = devices[0].clone();
-    let prepared = read(&recipe, root)?;
-    let (audit, first_seen) = (audit(&prepared), prepared.first_seen());
-    let dataset = prepared.dataset;
-    say!("{}", ra_data::describe(&dataset));
-    check_support(&recipe, &dataset)?;
-    warn_of_full_users(&dataset);
-    recipe.oddities().iter().for_each(|problem| tracing::warn!("{problem}"));
-    let valid_users = validation_users(&recipe.eval, &dataset, recipe.seed);
-    let asked = |row| recipe.rows.contains(&row);
-    let weighs = recipe.align.id_residual || asked(Row::IdResidual);
-    let chosen = [
-        (weighs, "the weight of the ID's own score", "id-residual out of eval.rows and align.id_residual off"),
-        (asked(Row::ColdLift), "the lift of cold items", "cold-lift out of eval.rows"),
-    ];
-    if let Some((_, what, leave)) = chosen.iter().find(|(asked, ..)| *asked && valid_users.is_empty()) {
-        bail!(
-            "{what} is chosen on validation, and the split {:?} holds nothing out for it; take another split, or leave {leave}",
-            dataset.split
-        );
+/// Evaluates the models that the recipe has rows for, and keeps the item vectors of each variant.
+///
+/// # Errors
+/// When the run folder cannot be written.
+pub fn evaluate(
+    recipe: &Recipe,
+    data: &Data,
+    ids: &IdModels,
+    text: Option<&FrozenText>,
+    aligned: Option<Aligned<'_>>,
+    cx: &Context,
+) -> Result<Evaluated> {
+    let mut table = Rows { recipe, data, cx, found: Evaluated::default() };
+    for method in &ids.methods {
+        if recipe.has_row(rows::ID) {
+            let reads_histories = method.config.reads_histories();
+            let samples = if reads_histories { data.dataset.samples().len() } else { data.dataset.train.total() };
+            let params = trainable_params(method.ledger());
+            let costs = Training { samples, params, seconds: method.seconds() };
+            table.add(method.config.name(), rows::ID, method.model(), costs)?;
+        }
+        table.found.curves.extend(method.curve());
     }
-    if asked(Row::ColdLift) {
-        ra_align::check_cold(&dataset)?;
+    let (Some(text), Some(aligned)) = (text, aligned) else { return Ok(table.found) };
+    if recipe.has_row(rows::TEXT) {
+        table.add("text-only", rows::TEXT, &*aligned.text, Training::default())?;
     }
-    let since = Instant::now();
-    let text = recipe.reads_text().then(|| Text::load(&recipe, &devices, root)).transpose()?;
-    let loaded = StageCost {
-        name: "load language model".into(),
-        seconds: since.elapsed().as_secs_f64(),
-        peak_mib: machine::peak_mib(),
-        tokens: None,
-    };
-    let manifest = Manifest::of(&recipe, &dataset, first_seen.as_deref(), text.as_ref())?;
-    if args.suite.as_ref().is_some_and(|suite| suite.done) && folder::is_finished(&out, &manifest)? {
-        return Ok(());
-    }
-    let folder = RunFolder::open(&out, &manifest, args.earlier)?;
-    let log = Log::open(&folder.file("log.jsonl"), &folder.curves()?)?;
-    tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = dataset.name, "run");
-    if let Some(text) = &text {
-        text.log_reading();
-    }
-    if valid_users.is_empty() {
-        tracing::warn!("nothing is held out for validation: every stage runs to its last step");
-    }
-    let (costs, entries) = (vec![loaded], Vec::new());
-    let suite = args.suite.as_ref().map(|suite| suite.folder.clone());
-    let (bars, tokens) = (Bars::new(), text.as_ref().map(|text| text.tokens.clone()).unwrap_or_default());
-    let mut run = Run {
-        recipe,
-        dataset,
-        device,
-        folder,
-        suite,
-        log,
-        bars,
-        costs,
-        entries,
-        valid_users,
-        audit,
-        first_seen,
-        tokens,
-        tokens_told: 0,
-    };
-    run.all(text, root)
-}
-
-/// Locates, reads, filters and splits the data of a recipe.
-pub(crate) fn prepare(recipe: &Recipe, root: &Path) -> Result<Dataset> {
-    Ok(read(recipe, root)?.dataset)
-}
-
-fn read(recipe: &Recipe, root: &Path) -> Result<Prepared> {
-    let config = match recipe.data.interactions {
-        Some(_) => recipe.data.clone(),
-        None => fetch::locate_data(&recipe.data_name, root)?.into_config(recipe.data.clone()),
-    };
-    Ok(ra_data::read(&recipe.data_name, &config)?)
-}
-
-/// What is wrong with the data, for the report.
-fn audit(prepared: &Prepared) -> Vec<AuditFinding> {
-    let finding = |found: ra_data::Finding| AuditFinding {
-        name: found.name.into(),
-        level: format!("{:?}", found.level).to_lowercase(),
-        told: found.told,
-        effect: found.effect.into(),
-    };
-    ra_data::audit(prepared).findings.into_iter().map(finding).collect()
-}
-
-/// Refuses figures that would be over nobody, and rows that would read titles where there are none.
-fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
-    if evaluated_users(dataset, Part::Test, &recipe.eval).is_empty() {
-        let none = evaluated_users(dataset, Part::Test, &EvalConfig { repeats: Repeats::Kept, ..recipe.eval.clone() });
-        match none.is_empty() {
-            true => bail!("no user has a test interaction to be ranked by; hold more out ({})", dataset.split),
-            false => bail!(
-                "eval.repeats is skipped and every target is an item that its user had before: nobody is left to \
-                 evaluate; set eval.repeats to \"kept\""
-            ),
+    let (name, lm) = (ids.backbone().config.name(), recipe.lm_name());
+    for own in aligned.variants {
+        let variant = &own.variant;
+        let of = if variant.reads_ids() { format!("{name}, {lm}") } else { lm.clone() };
+        let costs = Training { samples: own.samples(), params: trainable_params(&own.ledger), seconds: own.seconds() };
+        let items = table.add(&recipe.label(variant, &of), &variant.name, &own.model, costs)?;
+        cx.store.folder()?.save_items(&variant.name, items)?;
+        table.found.curves.extend(own.curve());
+        if recipe.looks_closer(rows::PROBES, variant) {
+            probe(&mut table, &own, ids, text)?;
+        }
+        if recipe.looks_closer(rows::COLD_LIFT, variant) {
+            lift_cold(&mut table, &own, ids, &format!("{name}, {lm}"), costs)?;
+        }
+        if table.found.ledger.is_empty() {
+            table.found.ledger = own.ledger;
         }
     }
-    let users = evaluated_users(dataset, Part::Test, &recipe.eval);
-    let strangers = users.iter().filter(|&&user| dataset.train.row(user as usize).is_empty()).count();
-    if let (true, Some(id)) = (strangers > 0, recipe.ids.iter().find(|id| id.knows_trained_users_only())) {
-        tracing::warn!(
-            users = strangers,
-            of = users.len(),
-            "users who are evaluated have no training interaction: {} has no vector for them, so that the tie rule decides",
-            id.name()
-        );
+    Ok(table.found)
+}
+
+/// The rows of a report while they are made.
+struct Rows<'r> {
+    recipe: &'r Recipe,
+    data: &'r Data,
+    cx: &'r Context,
+    found: Evaluated,
+}
+
+impl Rows<'_> {
+    /// Evaluates a model on the test part, makes its row and gives back its item vectors, `[items + 1, dim]`.
+    fn add(&mut self, name: &str, kind: &str, model: &dyn Recommender, trained: Training) -> Result<Tensor<2>> {
+        let Self { recipe, data, cx, found } = self;
+        let since = Instant::now();
+        let keep_top = if recipe.eval.keep_top > 0 { recipe.eval.keep_top } else { SHOWN };
+        let config = EvalConfig { keep_top, ..recipe.eval.clone() };
+        let items = item_vectors(model, data.dataset.catalog.len());
+        let mut evaluation = evaluate_items(model, &items, &data.dataset, Part::Test, &config, None, &*cx.progress);
+        evaluation.seconds = cx.costs.add(&format!("evaluate {name}"), since);
+        cx.store.folder()?.save_users(name, &data.dataset, &evaluation)?;
+        let mut row = ra_eval::Row::new(name, kind, &evaluation);
+        (row.train_samples, row.trainable_params, row.train_seconds) =
+            (trained.samples, trained.params, trained.seconds);
+        row.notes = recipe.notes(name, kind);
+        found.rows.push((row, evaluation));
+        Ok(items)
     }
-    let reads_titles = |row: &Row| !matches!(row, Row::Id | Row::IdDirect);
-    if recipe.rows.iter().any(reads_titles) || recipe.ids.iter().any(IdConfig::reads_features) {
-        let titled = dataset.catalog.titles().iter().filter(|title| !title.trim().is_empty()).count();
-        if titled == 0 {
-            bail!(
-                "not one of the {} items has a title, and a row of eval.rows or an ID method reads titles; name the file \
-                 of titles by data.items (its ids must be those of the log), or set eval.rows to [\"id\"]",
-                dataset.catalog.len()
-            );
-        }
+}
+
+/// Evaluates a variant on ID vectors that are not the user's and item's own, and on titles out of order: what it loses is
+/// what it read from them. And with cold items told by their titles alone.
+fn probe(table: &mut Rows<'_>, own: &AlignedVariant<'_>, ids: &IdModels, text: &FrozenText) -> Result<()> {
+    let (recipe, data) = (table.recipe, table.data);
+    let (name, model) = (&own.variant.name, &own.model);
+    let backbone = ids.backbone().model();
+    let (costs, dataset) = (Training::default(), &data.dataset);
+    for (what, source) in [("zero", IdSource::Zero), ("permuted", IdSource::Permuted), ("random", IdSource::Random)] {
+        // Not the order of `align.ids`, and on the scale that the towers know: the probe is of content.
+        let ids = PerturbedIds::new(backbone, source, dataset, !recipe.seed);
+        let histories: Vec<History<'_>> =
+            (0..).zip(dataset.train.rows()).map(|(user, items)| History { user, items }).collect();
+        let all: Vec<u32> = dataset.catalog.all().collect();
+        let scale = IdNormalizer::measure(encode_users(&ids, &histories), ids.items(&all));
+        let probe = RaRec::new(ids, scale, model.text().clone(), model.towers().clone());
+        table.add(&format!("{name}, {what} IDs"), rows::PROBE, &probe, costs)?;
+    }
+    if dataset.popularity()[1..].contains(&0) {
+        let model = cold_by_title(own, backbone, recipe, data);
+        table.add(&format!("{name}, cold items by title"), rows::PROBE, &model, costs)?;
+    }
+    let variant = &own.variant;
+    // Numbers have no words to be shuffled.
+    if variant.items == ItemNames::Title {
+        let prompt = PromptConfig { shuffle: true, ..recipe.prompt.clone() };
+        let tower = text.tower(&dataset.catalog, variant.items, &prompt, &variant.align, backbone.interests())?;
+        let ids = PerturbedIds::new(backbone, variant.align.departures.ids, dataset, recipe.seed);
+        let probe = RaRec::new(ids, model.normalizer().clone(), tower, model.towers().clone());
+        table.add(&format!("{name}, shuffled titles"), rows::PROBE, &probe, costs)?;
     }
     Ok(())
 }
 
-/// Tells of users who had every item in training: what is drawn as a negative for them is an item that they had.
-fn warn_of_full_users(dataset: &Dataset) {
-    let items = dataset.catalog.len();
-    let has_all = |row: &&[u32]| row.len() >= items && row.iter().collect::<HashSet<_>>().len() == items;
-    let users = dataset.train.rows().filter(has_all).count();
-    if users > 0 {
-        let of = dataset.users.len();
-        tracing::warn!(
-            users,
-            of,
-            "users had every item in training: what is drawn as a negative for them is one they had"
-        );
-    }
+/// A variant that has no ID of cold items.
+fn cold_by_title<'a>(
+    own: &AlignedVariant<'a>,
+    backbone: &'a dyn Recommender,
+    recipe: &Recipe,
+    data: &Data,
+) -> impl Recommender + use<'a> {
+    let ids = TextForColdItems::new(backbone, &data.dataset);
+    let ids = PerturbedIds::new(ids, own.variant.align.departures.ids, &data.dataset, recipe.seed);
+    RaRec::new(ids, own.model.normalizer().clone(), own.model.text().clone(), own.model.towers().clone())
 }
 
-/// The users whom a stage is validated on while it trains, `eval.select_users` of them, chosen once by seed.
-fn validation_users(eval: &EvalConfig, dataset: &Dataset, seed: u64) -> Vec<u32> {
-    let mut users = evaluated_users(dataset, Part::Valid, &EvalConfig { users: 0, ..eval.clone() });
-    users.sort_by_key(|&user| ra_core::splitmix64(seed ^ u64::from(user)));
-    if eval.select_users > 0 {
-        users.truncate(eval.select_users);
-    }
-    users.sort_unstable();
-    users
-}
-
-impl Run {
-    fn all(&mut self, text: Option<Text>, root: &Path) -> Result<()> {
-        let mut curves = Vec::new();
-        let mut backbone = None;
-        for config in self.recipe.ids.clone() {
-            let (trained, mark) = self.id_model(&config, text.as_ref(), None)?;
-            if self.recipe.rows.contains(&Row::Id) {
-                let samples =
-                    if config.reads_histories() { self.dataset.samples().len() } else { self.dataset.train.total() };
-                let params = trainable_params(&trained.ledger);
-                self.evaluate(
-                    config.name(),
-                    "id",
-                    &*trained.model,
-                    Training { samples, params, seconds: mark.seconds },
-                )?;
-            }
-            if !mark.curve.points.is_empty() {
-                curves.push(LearningCurve { name: config.name().into(), curve: mark.curve });
-            }
-            backbone = Some((config.name(), trained));
-        }
-        let mut trained_rows = Vec::new();
-        if let Some(text) = text.as_ref().filter(|_| self.recipe.rows != [Row::Id]) {
-            let (name, backbone) = backbone.context("a recipe has at least one [[id]] table")?;
-            let tower =
-                text.tower(&self.dataset.catalog, &self.recipe.prompt, &self.recipe.align, backbone.model.interests())?;
-            if self.recipe.rows.contains(&Row::Text) {
-                self.evaluate("text-only", "text", &*tower, Training::default())?;
-            }
-            trained_rows = self.aligned_rows((name, &backbone), (text, &tower), &mut curves)?;
-        }
-        self.report(curves, trained_rows, root)
-    }
-
-    pub(crate) fn lm_name(&self) -> String {
-        match &self.recipe.lm.path {
-            Some(path) => path.file_name().map_or_else(|| "lm".into(), |n| n.to_string_lossy().into_owned()),
-            None => self.recipe.lm.name.clone(),
-        }
-    }
-
-    pub(crate) fn cost(&mut self, stage: &str, since: Instant) -> f64 {
-        let seconds = since.elapsed().as_secs_f64();
-        tracing::info!(stage, seconds, "done");
-        let read = self.tokens.load(Ordering::Relaxed);
-        let tokens = Some(read - std::mem::replace(&mut self.tokens_told, read)).filter(|&tokens| tokens > 0);
-        self.costs.push(StageCost { name: stage.into(), seconds, peak_mib: machine::peak_mib(), tokens });
-        seconds
-    }
-
-    pub(crate) fn has_validation(&self) -> bool {
-        !self.valid_users.is_empty()
-    }
-
-    /// What is maximised on the validation part: `eval.select`.
-    pub(crate) fn validation(&self, model: &dyn Recommender) -> f64 {
-        let eval = self.choosing();
-        eval.criterion(&evaluate(model, &self.dataset, Part::Valid, &eval, Some(&self.valid_users), &Silent).metrics)
-    }
-
-    /// How models are chosen.
-    pub(crate) fn choosing(&self) -> EvalConfig {
-        self.recipe.eval.choosing()
-    }
-
-    /// Evaluates a model on the test part, makes its row and gives back its item vectors, `[items + 1, dim]`.
-    pub(crate) fn evaluate(
-        &mut self,
-        name: &str,
-        kind: &str,
-        model: &dyn Recommender,
-        trained: Training,
-    ) -> Result<Tensor<2>> {
-        let since = Instant::now();
-        let keep_top = if self.recipe.eval.keep_top > 0 { self.recipe.eval.keep_top } else { SHOWN };
-        let config = EvalConfig { keep_top, ..self.recipe.eval.clone() };
-        let items = item_vectors(model, self.dataset.catalog.len());
-        let mut evaluation = evaluate_items(model, &items, &self.dataset, Part::Test, &config, None, &self.bars);
-        evaluation.seconds = self.cost(&format!("evaluate {name}"), since);
-        self.folder.save_users(name, &self.dataset, &evaluation)?;
-        let mut row = ra_eval::Row::new(name, kind, &evaluation);
-        (row.train_samples, row.trainable_params, row.train_seconds) =
-            (trained.samples, trained.params, trained.seconds);
-        row.notes = self.recipe.notes(name, kind);
-        self.entries.push((row, evaluation));
-        Ok(items)
-    }
-
-    fn report(&mut self, curves: Vec<LearningCurve>, ledger: Vec<LedgerRow>, root: &Path) -> Result<()> {
-        let entries = std::mem::take(&mut self.entries);
-        let samples = self.sample_recommendations(&entries);
-        // Differences are told against the method that was aligned: the last ID row.
-        let baseline = entries.iter().rposition(|(row, _)| row.kind == "id");
-        let ks = &self.recipe.eval.ks;
-        let row = |(index, (row, own)): (usize, &(ra_eval::Row, Evaluation))| {
-            let other = baseline.filter(|&other| other != index).map(|other| &entries[other]);
-            let mut row = match other {
-                Some((to, other)) => row.clone().against(&to.name, own, other, self.recipe.seed),
-                None => row.clone(),
-            };
-            let other = other.map(|(_, other)| other);
-            row.slices = slices(&self.dataset, Part::Test, own, other, ks, self.first_seen.as_deref());
-            row
-        };
-        let mut rows: Vec<ra_eval::Row> = entries.iter().enumerate().map(row).collect();
-        correct(&mut rows);
-        let report = Report {
-            recipe: self.recipe.name.clone(),
-            run: String::new(),
-            commit: machine::commit(root),
-            seed: self.recipe.seed,
-            backend: self.recipe.backend.name().into(),
-            protocol: self.recipe.eval.protocol(&self.dataset),
-            rows,
-            ledger,
-            stages: std::mem::take(&mut self.costs),
-            curves,
-            samples,
-            machine: machine::describe(),
-            audit: std::mem::take(&mut self.audit),
-        };
-        report.write(self.folder.path())?;
-        self.folder.finish()?;
-        print_table(&report);
-        say!("\nreport: {}", self.folder.file("report.html").display());
-        Ok(())
-    }
-
-    /// A few users' histories with what each row recommends.
-    fn sample_recommendations(&self, entries: &[(ra_eval::Row, Evaluation)]) -> Vec<SampleRecommendation> {
-        let Some((_, first)) = entries.first() else { return Vec::new() };
-        let step = (first.users.len() / SAMPLE_USERS).max(1);
-        let places = (0..first.users.len()).step_by(step).take(SAMPLE_USERS);
-        let show = |place: usize| {
-            let lists: Vec<(&str, &[u32])> =
-                entries.iter().map(|(row, e)| (row.name.as_str(), e.top[place].as_slice())).collect();
-            SampleRecommendation::new(&self.dataset, Part::Test, first.users[place], &lists)
-        };
-        places.map(show).collect()
-    }
+/// Evaluates a variant with cold items told by their titles, and their scores lifted by the number that validates best.
+fn lift_cold<'a>(
+    table: &mut Rows<'_>,
+    own: &AlignedVariant<'a>,
+    ids: &'a IdModels,
+    of: &str,
+    costs: Training,
+) -> Result<()> {
+    let (recipe, data, cx) = (table.recipe, table.data, table.cx);
+    let since = Instant::now();
+    let model = cold_by_title(own, ids.backbone().model(), recipe, data);
+    let metric = cx.validator.of(data);
+    let lifted = ColdItemBoost::fit(model, &data.dataset, metric.as_ref().map(|metric| metric as Validate<'_>))?;
+    cx.costs.add("choose the lift of cold items", since);
+    table.add(&recipe.cold_lift_label(&own.variant, of), rows::COLD_LIFT, &lifted, costs)?;
+    Ok(())
 }

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_align::{IdNormalizer, Layerwise, Towers};
 use ra_core::{
-    Curve, Dataset, OutputFolder, Recommender, fingerprint, fingerprint_file, load_module, read_bytes, read_json,
-    save_module, write_atomic, write_json,
+    Curve, Dataset, OutputFolder, Recommender, fingerprint, fingerprint_file, read_bytes, read_json, save_module,
+    write_atomic, write_json,
 };
 use ra_data::Column;
 use ra_eval::Evaluation;
@@ -164,8 +164,9 @@ impl RunFolder {
     pub(crate) fn finished(path: &Path) -> Result<(Self, Manifest)> {
         let files = RefCell::new(OutputFolder::open(path, KIND)?);
         let folder = Self { path: path.into(), files, _lock: None };
-        let manifest = Manifest::read(&folder.file("manifest.json"))
-            .with_context(|| format!("{}: not a run folder; make one with `{} run RECIPE`", path.display(), program()))?;
+        let manifest = Manifest::read(&folder.file("manifest.json")).with_context(|| {
+            format!("{}: not a run folder; make one with `{} run RECIPE`", path.display(), program())
+        })?;
         if manifest.is_under_way() || !folder.file(REPORTS[0]).exists() {
             bail!("{}: the run is not finished; finish it with `{} run RECIPE --resume`", path.display(), program());
         }

@@ -17,7 +17,8 @@ use log::Log;
 use ra_eval::Report;
 use shared::Shared;
 use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 
 /// What a run of a suite has to know of it.
 #[derive(Debug)]
@@ -35,6 +36,12 @@ pub(crate) struct Store {
     /// The suite that it is a run of.
     member: Option<Member>,
     open: OnceCell<(RunFolder, Log)>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).field("earlier", &self.earlier).finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -73,10 +80,6 @@ impl Store {
     /// Where the runs of the suite keep the ID method of `key`; nothing outside of a suite.
     pub(crate) fn shared(&self, key: impl FnOnce() -> String) -> Option<Shared> {
         self.member.as_ref().map(|member| Shared { suite: member.suite.clone(), key: key() })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     fn opened(&self) -> Result<&(RunFolder, Log)> {

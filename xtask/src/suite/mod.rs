@@ -1,22 +1,47 @@
-//! `cargo xtask run` of a suite: a recipe that names other recipes, or one recipe in several settings.
-use crate::recipe::settings;
-use crate::stages::evaluate::{self, RunArgs, run_one};
-use crate::store::Earlier;
+//! Suites: files that name other recipes, or one recipe in several settings. A suite calls runs; a run knows of none.
+use crate::context::{Context, Output};
+use crate::recipe::{self, Recipe};
 use crate::store::lock::take;
 use crate::store::shared::{ID_MODELS, KIND};
+use crate::store::{Earlier, Member};
 use crate::terminal::words;
-use anyhow::{Context, Result, bail};
-use ra_core::{read_json, write_atomic, write_json};
+use anyhow::{Context as _, Result, bail};
+use ra_core::{Backend, read_json, write_atomic, write_json};
 use ra_eval::{Experiment, Published, Report};
 use serde::{Deserialize, Serialize};
+use std::fmt::{self, Debug, Formatter};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::Table;
+
+/// Recipes that run one after another and whose tables become one page.
+#[derive(Debug)]
+pub struct Suite {
+    name: String,
+    contents: Contents,
+}
+
+/// Where a suite runs, and how.
+#[non_exhaustive]
+pub struct Settings<'a> {
+    /// Where recipes, data, models and caches lie.
+    pub root: &'a Path,
+    /// The folder of the suite, with one of each run in it; `runs/NAME` under `root` by default.
+    pub out: Option<&'a Path>,
+    /// What becomes of what is there.
+    pub earlier: Earlier,
+    /// Keys that are changed in every recipe, as `align.n_tok=2`. What an axis says stays.
+    pub sets: &'a [String],
+    /// Where tensors live; the choice of each recipe by default.
+    pub backend: Option<Backend>,
+    /// Whom each run tells how far it is.
+    pub output: &'a dyn Fn() -> Box<dyn Output>,
+}
 
 /// A file with the key `suite`, or with `recipe`, `axis` and perhaps `set` and `published`, and nothing else.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Suite {
+struct Contents {
     /// Recipes one after another.
     suite: Option<Vec<String>>,
     /// The recipe that all settings start from.
@@ -63,13 +88,13 @@ const PAGES: [&str; 3] = ["overview.md", "overview.html", "overview.json"];
 
 /// One run of a suite.
 #[derive(Debug, Clone, PartialEq)]
-struct Member {
+struct Cell {
     labels: Vec<String>,
     recipe: String,
     sets: Vec<String>,
 }
 
-impl Suite {
+impl Contents {
     /// The suite in `table`, when it is one.
     fn read(table: Table) -> Result<Option<Self>> {
         if !["suite", "axis", "recipe"].iter().any(|key| table.contains_key(*key)) {
@@ -85,7 +110,7 @@ impl Suite {
         for (axis, setting) in suite.settings() {
             check_keys(&setting.set).with_context(|| format!("axis {:?}: {:?}", axis.name, setting.name))?;
         }
-        let mut folders: Vec<String> = suite.members().iter().map(Member::folder).collect();
+        let mut folders: Vec<String> = suite.members().iter().map(Cell::folder).collect();
         folders.sort();
         if let Some(pair) = folders.windows(2).find(|pair| pair[0] == pair[1]) {
             bail!("two runs of the suite would lie in the folder {:?}; give their settings other names", pair[0]);
@@ -98,16 +123,15 @@ impl Suite {
         self.axis.iter().flat_map(|axis| axis.values.iter().map(move |setting| (axis, setting)))
     }
 
-    fn members(&self) -> Vec<Member> {
+    fn members(&self) -> Vec<Cell> {
         if let Some(list) = &self.suite {
-            let member =
-                |recipe: &String| Member { labels: vec![recipe.clone()], recipe: recipe.clone(), sets: vec![] };
+            let member = |recipe: &String| Cell { labels: vec![recipe.clone()], recipe: recipe.clone(), sets: vec![] };
             return list.iter().map(member).collect();
         }
         let base = self.recipe.clone().unwrap_or_default();
-        let mut members = vec![Member { labels: vec![], recipe: base, sets: vec![] }];
+        let mut members = vec![Cell { labels: vec![], recipe: base, sets: vec![] }];
         for axis in &self.axis {
-            let with = |member: &Member| {
+            let with = |member: &Cell| {
                 let member = member.clone();
                 axis.values.iter().map(move |setting| {
                     let mut next = member.clone();
@@ -136,7 +160,7 @@ impl Suite {
     }
 
     /// All that changes the recipe of `member`. What an axis says comes last: its labels stay true.
-    fn sets(&self, args: &[String], member: &Member) -> Vec<String> {
+    fn sets(&self, args: &[String], member: &Cell) -> Vec<String> {
         as_sets(&self.set).chain(args.iter().chain(&member.sets).cloned()).collect()
     }
 }
@@ -153,7 +177,7 @@ fn check_keys(set: &Table) -> Result<()> {
     }
 }
 
-impl Member {
+impl Cell {
     fn folder(&self) -> String {
         if self.labels.is_empty() {
             return self.recipe.clone();
@@ -163,55 +187,84 @@ impl Member {
     }
 }
 
-/// Runs `args` when it names a suite; otherwise says so.
+impl<'a> Settings<'a> {
+    /// A suite of recipes as they are, which nobody has run before, in its usual folder.
+    pub fn new(root: &'a Path, output: &'a dyn Fn() -> Box<dyn Output>) -> Self {
+        Self { root, out: None, earlier: Earlier::default(), sets: &[], backend: None, output }
+    }
+}
+
+impl Debug for Settings<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { root, out, earlier, sets, backend, output: _ } = self;
+        f.debug_tuple("Settings").field(root).field(out).field(earlier).field(sets).field(backend).finish()
+    }
+}
+
+impl Suite {
+    /// The suite in the file `path`, or of that name, as [`Recipe::load`] finds recipes; nothing where it is a recipe.
+    ///
+    /// # Errors
+    /// When there is no such file, or what it holds is neither.
+    pub fn load(path: impl AsRef<Path>, root: &Path) -> Result<Option<Self>> {
+        let (path, table) = recipe::read(path, root)?;
+        let contents = Contents::read(table).with_context(|| format!("recipe {}", path.display()))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(contents.map(|contents| Self { name, contents }))
+    }
+}
+
+/// Runs a suite.
 ///
 /// The members run one after another and their tables become one page. They share what is the same in all of them: an ID
 /// method under one configuration is trained once. A member that cannot run, say for want of its data, does not keep the
-/// others from it. With `--resume` a member that this suite has finished is not run again.
-pub(crate) fn run(args: &RunArgs, root: &Path) -> Result<bool> {
-    let (path, table) = settings::read(&args.recipe, root)?;
-    let Some(suite) = Suite::read(table).with_context(|| format!("recipe {}", path.display()))? else {
-        return Ok(false);
-    };
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let out = args.out.clone().unwrap_or_else(|| root.join("runs").join(&name));
-    suite.kept(&args.sets).iter().for_each(|line| say!("--set: {line}"));
-    let members = suite.members();
-    let plan = |member: &Member| (member.folder(), member.recipe.clone(), suite.sets(&args.sets, member));
+/// others from it. When it goes on, a member that this suite has finished is not run again.
+///
+/// # Errors
+/// When the folder is not the suite's, and, after all of them, when members failed.
+pub fn run(suite: &Suite, settings: &Settings<'_>) -> Result<()> {
+    let Suite { name, contents } = suite;
+    let output = (settings.output)();
+    let out = settings.out.map_or_else(|| settings.root.join("runs").join(name), PathBuf::from);
+    contents.kept(settings.sets).iter().for_each(|line| output.say(&format!("--set: {line}")));
+    let members = contents.members();
+    let plan = |member: &Cell| (member.folder(), member.recipe.clone(), contents.sets(settings.sets, member));
     let plan = Plan { name: name.clone(), runs: members.iter().map(plan).collect(), done: Vec::new() };
-    let (mut plan, _lock) = begin(&out, plan, args.earlier)?;
+    let (mut plan, _lock) = begin(&out, plan, settings.earlier)?;
     let (mut cells, mut failed) = (Vec::new(), Vec::new());
     for member in &members {
-        let folder = out.join(member.folder());
-        say!("== {}", member.folder());
-        let one = RunArgs {
-            recipe: member.recipe.clone().into(),
-            sets: suite.sets(&args.sets, member),
-            out: Some(folder.clone()),
-            suite: Some(evaluate::Member { folder: out.clone(), done: plan.done.contains(&member.folder()) }),
-            ..*args
-        };
-        match run_one(&one, root).and_then(|()| Ok(Report::read(&folder)?)) {
+        let folder = member.folder();
+        output.say(&format!("== {folder}"));
+        let sets = contents.sets(settings.sets, member);
+        let place = Member { suite: out.clone(), done: plan.done.contains(&folder) };
+        match run_member(&member.recipe, &sets, settings, &out.join(&folder), place) {
             Ok(report) => {
                 cells.push((member.labels.clone(), report));
-                if !plan.done.contains(&member.folder()) {
-                    plan.done.push(member.folder());
+                if !plan.done.contains(&folder) {
+                    plan.done.push(folder);
                     write_json(&out.join(PLAN), &plan)?;
                 }
             }
             Err(error) => {
-                say!("{}: {error:#}", member.folder());
-                failed.push(format!("{}: {error:#}", member.folder()));
+                output.say(&format!("{folder}: {error:#}"));
+                failed.push(format!("{folder}: {error:#}"));
             }
         }
         // What is there so far can be looked at while the rest runs.
-        write_page(&suite, &name, &cells, &out)?;
+        write_page(contents, name, &cells, &out)?;
     }
-    say!("{}", out.join("overview.md").display());
+    output.say(&out.join("overview.md").display().to_string());
     if !failed.is_empty() {
         bail!("{} of {} runs of the suite failed: {}", failed.len(), members.len(), failed.join("; "));
     }
-    Ok(true)
+    Ok(())
+}
+
+/// Runs one recipe of a suite under `sets` in the folder `out`.
+fn run_member(recipe: &str, sets: &[String], settings: &Settings<'_>, out: &Path, place: Member) -> Result<Report> {
+    let recipe = Recipe::load(recipe, sets, settings.root)?.on(settings.backend);
+    let cx = Context::of_member(&recipe, settings.root, out, settings.earlier, Some(place))?;
+    crate::run(&recipe, &cx.telling((settings.output)()))
 }
 
 /// Takes the folder `out` for the suite of `plan`, and tells how far it is. An earlier suite there goes on, or begins
@@ -247,7 +300,7 @@ fn begin(out: &Path, plan: Plan, earlier: Earlier) -> Result<(Plan, File)> {
     Ok((plan, lock))
 }
 
-fn write_page(suite: &Suite, name: &str, cells: &[(Vec<String>, Report)], out: &Path) -> Result<()> {
+fn write_page(suite: &Contents, name: &str, cells: &[(Vec<String>, Report)], out: &Path) -> Result<()> {
     let axes: Vec<String> = match &suite.suite {
         Some(_) => vec!["recipe".into()],
         None => suite.axis.iter().map(|axis| axis.name.clone()).collect(),
@@ -259,19 +312,12 @@ fn write_page(suite: &Suite, name: &str, cells: &[(Vec<String>, Report)], out: &
     Ok(())
 }
 
-/// Whether `table` is a suite that could run.
-#[cfg(test)]
-pub(crate) fn check(table: Table) -> bool {
-    Suite::read(table).is_ok_and(|suite| suite.is_some_and(|suite| !suite.members().is_empty()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::Recipe;
 
-    fn suite(text: &str) -> Result<Option<Suite>> {
-        Suite::read(text.parse().unwrap())
+    fn suite(text: &str) -> Result<Option<Contents>> {
+        Contents::read(text.parse().unwrap())
     }
 
     #[test]
@@ -331,8 +377,8 @@ mod tests {
         let mut runs = 0;
         for entry in std::fs::read_dir(root.join("xtask/recipes")).unwrap() {
             let path = entry.unwrap().path().to_string_lossy().into_owned();
-            let (_, table) = settings::read(&path, &root).unwrap();
-            let all = match Suite::read(table).unwrap() {
+            let (_, table) = recipe::read(&path, &root).unwrap();
+            let all = match Contents::read(table).unwrap() {
                 Some(suite) => suite.members().into_iter().map(|m| (m.recipe.clone(), suite.sets(&[], &m))).collect(),
                 None => vec![(path.clone(), vec![])],
             };
@@ -343,5 +389,18 @@ mod tests {
             }
         }
         assert!(runs > 40, "{runs} runs");
+    }
+
+    #[test]
+    fn damaged_suites_are_taken_or_refused() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+        let file = |name: &str| (name.to_owned(), std::fs::read(folder.join(name)).unwrap());
+        let files = ["ablations.toml", "paper-main.toml", "paper-grid.toml"].map(file);
+        let held = |read: &mut dyn FnMut()| allocation_counter::measure(read).bytes_max;
+        let trial = ra_core::testkit::damage::Trial::new(2_000, |name| std::env::var(name).ok(), held);
+        ra_core::testkit::damage::check_reader(&files, trial, |_, bytes| {
+            let Ok(table) = String::from_utf8_lossy(bytes).parse::<Table>() else { return false };
+            Contents::read(table).is_ok_and(|suite| suite.is_some_and(|suite| !suite.members().is_empty()))
+        });
     }
 }
