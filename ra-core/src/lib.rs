@@ -36,6 +36,7 @@ mod encode;
 mod error;
 mod files;
 mod fit;
+mod forward;
 pub mod fused;
 mod id_model;
 mod language;
@@ -67,7 +68,8 @@ pub use files::{
 pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};
 pub use id_model::{IdModel, TrainBatch};
 pub use language::{
-    LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
+    LanguageModel, LayerInput, LmSpec, PooledPath, PooledText, Pooling, TextBatch, Tokenizer, TunableMatrices,
+    attention_bias, gather_rows,
 };
 pub use memory::{available_mib, check_host_room, check_room, peak_mib};
 pub use ours::{MARKER, OutputFolder, refuse_inputs, refuse_inputs_within};

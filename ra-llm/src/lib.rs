@@ -15,7 +15,7 @@
 //!
 //! let device = open_device(Backend::Cpu)?;
 //! let lm = ra_llm::load("models/minilm".as_ref(), None, &device)?;
-//! let (open, close) = lm.tokenizer.frame();
+//! let (open, close) = lm.tokenizer.special_tokens();
 //! let words = lm.tokenizer.tokenize(&["Toy Story"])?.remove(0);
 //! let text: Vec<u32> = [open, words, close].concat();
 //! let vector = encode(&lm.model, &TextBatch::from_rows(&[&text], &device), None).pooled; // [1, width]

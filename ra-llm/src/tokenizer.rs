@@ -182,7 +182,7 @@ impl ra_core::Tokenizer for HfTokenizer {
         texts.iter().map(|text| self.tokens(text)).collect()
     }
 
-    fn frame(&self) -> (Vec<u32>, Vec<u32>) {
+    fn special_tokens(&self) -> (Vec<u32>, Vec<u32>) {
         (self.open.clone(), self.close.clone())
     }
 }

@@ -3,7 +3,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::attention::{merge_heads, repeat_heads, split_heads};
 use ra_core::fused::{FrozenLinear, attend, layer_norm, rms_norm, rotate};
-use ra_core::{LanguageModel, LayerInput, LmSpec, PooledText, take_rows};
+use ra_core::{LanguageModel, LayerInput, LmSpec, PooledPath, PooledText, TunableMatrices, gather_rows};
 use std::fmt::Debug;
 
 /// One layer of an architecture, without the attention itself.
@@ -81,6 +81,10 @@ impl<B: Body> Transformer<B> {
         [Tensor::cat(vec![own_key, key], 1), Tensor::cat(vec![own_value, value], 1)]
     }
 
+    fn last(&self) -> &B::Block {
+        &self.body.blocks()[self.spec.layers - 1]
+    }
+
     fn angles(&self, positions: Tensor<2, Int>) -> Option<Angles> {
         self.body.rotary().map(|rotary| rotary.at(positions))
     }
@@ -135,23 +139,33 @@ impl<B: Body + 'static> LanguageModel for Transformer<B> {
         block.close(input.hidden, attend(query, key, value, input.bias, self.heads, self.spec.causal))
     }
 
-    fn layer_at(&self, index: usize, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
-        let block = &self.body.blocks()[index];
+    fn pooled(&self) -> Option<&dyn PooledPath> {
+        Some(self)
+    }
+
+    fn tunable(&self) -> Option<&dyn TunableMatrices> {
+        Some(self)
+    }
+}
+
+impl<B: Body + 'static> PooledPath for Transformer<B> {
+    fn last_layer_at(&self, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
+        let block = self.last();
         let (read, at) = (block.read(input.hidden.clone()), self.angles(input.positions.clone()));
         let bias = bias_at(input.bias, rows.clone());
         let here = self.angles(positions_at(input.positions, rows.clone()));
-        let query = block.query(take_rows(read.clone(), rows.clone()), here.as_ref());
+        let query = block.query(gather_rows(read.clone(), rows.clone()), here.as_ref());
         let [key, value] = self.memory(block, read, input.prefix, at.as_ref());
         // One query: the bias says what it reads, whether or not the model is causal.
-        block.close(take_rows(input.hidden, rows), attend(query, key, value, bias, self.heads, false))
+        block.close(gather_rows(input.hidden, rows), attend(query, key, value, bias, self.heads, false))
     }
 
-    fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> Option<PooledText> {
-        let block = self.body.blocks().last()?;
+    fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> PooledText {
+        let block = self.last();
         let [batch, ..] = input.bias.dims();
         let (read, at) = (block.read(input.hidden.clone()), self.angles(input.positions.clone()));
         let here = self.angles(positions_at(input.positions, rows.clone()));
-        let query = split_heads(block.query(take_rows(read.clone(), rows.clone()), here.as_ref()), self.heads);
+        let query = split_heads(block.query(gather_rows(read.clone(), rows.clone()), here.as_ref()), self.heads);
         let scale = 1.0 / (query.dims()[3] as f32).sqrt();
         let query = query * scale; // [batch, heads, 1, head]
         let [key, value] = self.memory(block, read, None, at.as_ref()).map(|x| self.shared(x));
@@ -160,16 +174,16 @@ impl<B: Body + 'static> LanguageModel for Transformer<B> {
         let top = scores.clone().max_dim(3);
         let score = (scores.clone() - top.clone()).exp().sum_dim(3).log() + top;
         let context = softmax(scores, 3).matmul(value);
-        Some(PooledText {
-            hidden: take_rows(input.hidden, rows).squeeze_dim(1),
+        PooledText {
+            hidden: gather_rows(input.hidden, rows).squeeze_dim(1),
             query: query.squeeze_dim(2),
             context: context.squeeze_dim(2),
             score: score.reshape([batch, self.heads]),
-        })
+        }
     }
 
     fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
-        let Some(block) = self.body.blocks().last() else { return text.hidden.clone() };
+        let block = self.last();
         let [batch, heads, head] = text.query.dims();
         let attended = match prefix {
             None => text.context.clone().reshape([batch, 1, heads * head]),
@@ -185,17 +199,19 @@ impl<B: Body + 'static> LanguageModel for Transformer<B> {
         };
         block.close(text.hidden.clone().unsqueeze_dim(1), attended).squeeze_dim(1)
     }
+}
 
+impl<B: Body + 'static> TunableMatrices for Transformer<B> {
     fn with_linears(
         &self,
         first: usize,
         change: &mut dyn FnMut(&FrozenLinear) -> FrozenLinear,
-    ) -> Option<Box<dyn LanguageModel>> {
+    ) -> Box<dyn LanguageModel> {
         let mut own = self.clone();
         for linear in own.body.blocks_mut().iter_mut().skip(first).flat_map(Block::linears) {
             *linear = change(linear);
         }
-        Some(Box::new(own))
+        Box::new(own)
     }
 }
 
