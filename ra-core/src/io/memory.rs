@@ -1,0 +1,78 @@
+//! Memory: what this process has taken, what the machine still has, and a word before a stage that would not fit.
+use crate::{Error, Result};
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
+
+/// The most memory that this process has held so far, in MiB, where the system says (Linux).
+pub fn peak_mib() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
+}
+
+/// What this process may still take, in MiB, where the system says: of the machine's memory, and of what the process's
+/// control group and the groups around it allow (cgroup v1 and v2; containers). File cache counts as free: it gives way.
+pub fn available_mib() -> Option<u64> {
+    let mut system = System::new();
+    system.refresh_memory();
+    let machine = system.available_memory();
+    let own = sysinfo::get_current_pid().ok();
+    if let Some(own) = own {
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, ProcessRefreshKind::nothing());
+    }
+    let group = own.and_then(|own| system.process(own)?.cgroup_limits());
+    let available = group.map_or(machine, |group| machine.min(group.total_memory.saturating_sub(group.rss)));
+    (machine > 0).then_some(available >> 20)
+}
+
+/// Refuses a stage that will take so many bytes of the host's memory at least where there is no room for them. What it
+/// takes beyond that is not counted.
+///
+/// # Errors
+/// [`Error::Memory`], with both figures and `remedy`.
+pub fn check_host_room(stage: &str, bytes: u64, remedy: &'static str) -> Result<()> {
+    room(stage, bytes >> 20, available_mib().unwrap_or(u64::MAX), remedy)
+}
+
+/// The same of `numbers` of four bytes on `device`: one other than the processor has memory of its own and is not
+/// asked.
+///
+/// # Errors
+/// As [`check_host_room`].
+#[cfg(feature = "tensor")]
+pub fn check_room(stage: &str, numbers: u64, device: &burn::tensor::Device, remedy: &'static str) -> Result<()> {
+    if crate::in_host_memory(device) { check_host_room(stage, numbers.saturating_mul(4), remedy) } else { Ok(()) }
+}
+
+fn room(stage: &str, needed: u64, available: u64, remedy: &'static str) -> Result<()> {
+    if needed > available {
+        return Err(Error::Memory { stage: stage.into(), needed, available, remedy });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_told_before_it_is_tried() {
+        assert!(room("train", 100, 100, "").is_ok());
+        let told = room("train", 101, 100, "lower id.dim").unwrap_err().to_string();
+        assert!(["train", "101 MiB", "100 MiB", "lower id.dim"].iter().all(|word| told.contains(word)), "{told}");
+        // A process of this size runs here; one of a billion GiB does not.
+        assert!(check_host_room("small", 1 << 10, "").is_ok());
+        if available_mib().is_some() {
+            assert!(check_host_room("large", u64::MAX, "").is_err());
+        }
+    }
+
+    #[cfg(feature = "tensor")]
+    #[test]
+    fn a_tracked_device_of_the_processor_is_in_host_memory() {
+        let device = burn::tensor::Device::flex();
+        assert!(check_room("small", 1 << 10, &device.clone().autodiff(), "").is_ok());
+        if available_mib().is_some() {
+            assert!(check_room("large", u64::MAX, &device, "").is_err());
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Linear layers that are never trained.
+use super::activation::{Activation, activate, activate_in_place};
+use super::math::TILE;
+use super::matrix_unit::Unit;
+use super::panels::Panels;
+use super::{Matrix, Operator, apply, in_host_memory};
+use crate::Precision;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use std::sync::Arc;
+
+/// How a weight matrix is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `[out, in]`, as PyTorch's `Linear` has it.
+    OutIn,
+    /// `[in, out]`, as GPT-2's `Conv1D` has it.
+    InOut,
+}
+
+/// `x W + b` with a weight that is never trained: it has no gradient, so that nothing of `x` is kept for one.
+///
+/// On the CPU back end the weight is kept in the order in which the product reads it, once for both directions.
+#[derive(Debug, Clone)]
+pub struct FrozenLinear {
+    weight: Weight,
+    dims: [usize; 2],
+}
+
+#[derive(Debug, Clone)]
+enum Weight {
+    Packed(Arc<Packed>),
+    Plain(Arc<Plain>),
+}
+
+/// A weight that is trained or on another back end, `[in, out]`, and its bias, `[1, out]`.
+#[derive(Debug)]
+struct Plain {
+    weight: Tensor<2>,
+    bias: Option<Tensor<2>>,
+}
+
+impl FrozenLinear {
+    /// A layer from `input` to `output` numbers; `weight` has `input * output` numbers, `bias` has `output`.
+    ///
+    /// # Panics
+    /// When the numbers are too few or too many.
+    pub fn new(
+        weight: &[f32],
+        layout: Layout,
+        bias: Option<Vec<f32>>,
+        [input, output]: [usize; 2],
+        device: &Device,
+    ) -> Self {
+        assert_eq!(weight.len(), input * output, "a weight for every input and output");
+        assert!(bias.as_ref().is_none_or(|b| b.len() == output), "a bias for every output");
+        let weight = if in_host_memory(device) {
+            let mut bias = bias.unwrap_or_default();
+            bias.resize(output.next_multiple_of(TILE), 0.0);
+            Weight::Packed(Arc::new(Packed { panels: Panels::new(weight, layout, [input, output]), bias }))
+        } else {
+            let stored = |shape: [usize; 2]| Tensor::from_data(TensorData::new(weight.to_vec(), shape), device);
+            let weight = match layout {
+                Layout::OutIn => stored([output, input]).transpose(),
+                Layout::InOut => stored([input, output]),
+            };
+            let bias = bias.map(|b| Tensor::from_data(TensorData::new(b, [1, output]), device));
+            Weight::Plain(Arc::new(Plain { weight, bias }))
+        };
+        Self { weight, dims: [input, output] }
+    }
+
+    /// Numbers that go in and out.
+    pub fn dims(&self) -> [usize; 2] {
+        self.dims
+    }
+
+    /// `[rows, in]` to `[rows, out]`, in `f32` whatever type `x` has.
+    ///
+    /// # Panics
+    /// When `x` lives on another device than the layer.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.weight {
+            Weight::Packed(packed) => Product(packed.clone(), None).of(x),
+            Weight::Plain(plain) => {
+                let Plain { weight, bias } = &**plain;
+                let tracked = x.is_autodiff() || weight.is_autodiff();
+                let (x, weight) = (lifted(x, tracked), lifted(weight.clone(), tracked));
+                let y = match (x.dtype(), weight.dtype()) {
+                    (DType::F32, DType::F32) => x.matmul(weight),
+                    (_, DType::F32) => x.cast(DType::F32).matmul(weight),
+                    (_, half) => x.cast(half).matmul(weight).cast(DType::F32),
+                };
+                match bias {
+                    Some(bias) => y + lifted(bias.clone(), tracked),
+                    None => y,
+                }
+            }
+        }
+    }
+
+    /// The layer with its weight stored and multiplied in `precision`: half the memory, and the matrix units of a GPU.
+    pub fn in_precision(&self, precision: Precision) -> Self {
+        if precision == Precision::F32 && matches!(self.weight, Weight::Packed(_)) {
+            return self.clone();
+        }
+        let (weight, bias) = self.composed();
+        Self {
+            weight: Weight::Plain(Arc::new(Plain { weight: weight.cast(precision.dtype()), bias })),
+            dims: self.dims,
+        }
+    }
+
+    /// The layer with `delta`, `[in, out]`, added to its weight. A delta that is trained gets its gradient; the layer
+    /// itself stays as it is.
+    ///
+    /// # Panics
+    /// When `delta` has another shape or lives on another device.
+    pub fn plus(&self, delta: Tensor<2>) -> Self {
+        assert_eq!(delta.dims(), self.dims, "a number for every input and output");
+        let device = if delta.is_autodiff() { delta.device().inner() } else { delta.device() };
+        let (weight, bias) = self.composed();
+        let weight = lifted(weight, delta.is_autodiff()).cast(DType::F32) + delta;
+        if weight.is_autodiff() || matches!(self.weight, Weight::Plain(_)) {
+            return Self { weight: Weight::Plain(Arc::new(Plain { weight, bias })), dims: self.dims };
+        }
+        let host = |x: Tensor<2>| x.into_data().iter::<f32>().collect::<Vec<_>>();
+        Self::new(&host(weight), Layout::InOut, bias.map(host), self.dims, &device)
+    }
+
+    /// Weight and bias as tensors.
+    fn composed(&self) -> (Tensor<2>, Option<Tensor<2>>) {
+        match &self.weight {
+            Weight::Packed(packed) => {
+                let stored =
+                    |values: Vec<f32>, shape| Tensor::from_data(TensorData::new(values, shape), &Device::flex());
+                let [_, output] = self.dims;
+                let bias = stored(packed.bias[..output].to_vec(), [1, output]);
+                (stored(packed.panels.unpacked(), self.dims), Some(bias))
+            }
+            Weight::Plain(plain) => (plain.weight.clone(), plain.bias.clone()),
+        }
+    }
+
+    /// `activation(x W + b)`, `[rows, in]` to `[rows, out]`.
+    pub fn activated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
+        match &self.weight {
+            Weight::Packed(packed) if !x.is_autodiff() => Product(packed.clone(), Some(activation)).of(x),
+            _ => activate(self.forward(x), activation),
+        }
+    }
+
+    /// [`FrozenLinear::forward`] of every row, `[batch, length, in]` to `[batch, length, out]`.
+    pub fn project(&self, x: Tensor<3>) -> Tensor<3> {
+        let [batch, length, width] = x.dims();
+        self.forward(x.reshape([batch * length, width])).reshape([batch, length, self.dims[1]])
+    }
+}
+
+/// A constant among tensors that are `tracked`.
+fn lifted(x: Tensor<2>, tracked: bool) -> Tensor<2> {
+    if tracked && !x.is_autodiff() { Tensor::from_inner(x) } else { x }
+}
+
+/// A weight in panels, and its bias, as long as they are wide; zeros where there is none.
+#[derive(Debug)]
+struct Packed {
+    panels: Panels,
+    bias: Vec<f32>,
+}
+
+/// A product, and what follows it where nothing asks for a gradient.
+#[derive(Debug)]
+struct Product(Arc<Packed>, Option<Activation>);
+
+impl Product {
+    fn of(self, x: Tensor<2>) -> Tensor<2> {
+        let device = x.device();
+        assert!(in_host_memory(&device), "a layer of the processor reads from the processor, not from {device:?}");
+        let x = if x.dtype() == DType::F32 { x } else { x.cast(DType::F32) };
+        match apply(self, &[x]) {
+            Some(y) => y,
+            None => unreachable!("f32 in host memory"),
+        }
+    }
+}
+
+impl Operator<1> for Product {
+    type Saved = ();
+    const READS_INPUTS: bool = false;
+
+    fn forward(&self, [x]: [Matrix<'_>; 1]) -> (Vec<f32>, usize, ()) {
+        let Packed { panels, bias } = &*self.0;
+        let [input, output] = panels.dims();
+        assert_eq!(x.width, input, "a row has as many numbers as the layer reads");
+        let finish = |rows: &mut [f32]| self.1.iter().for_each(|&a| activate_in_place(rows, a));
+        (panels.product(Unit::find(), x.values, false, bias, finish), output, ())
+    }
+
+    fn backward(&self, _: [Matrix<'_>; 1], _: &(), grad: &[f32], _: [bool; 1]) -> [Vec<f32>; 1] {
+        let panels = &self.0.panels;
+        let none = vec![0.0; panels.dims()[0].next_multiple_of(TILE)];
+        [panels.product(Unit::find(), grad, true, &none, |_| ())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::tests::{agree, random};
+    use burn::tensor::Tolerance;
+
+    #[test]
+    fn other_types_than_f32_are_read_as_f32() {
+        let device = Device::flex();
+        let layer = FrozenLinear::new(&[1.0, 2.0, 3.0, 4.0], Layout::InOut, Some(vec![0.5, -0.5]), [2, 2], &device);
+        let x = Tensor::<2>::from_floats([[1.0, 1.0], [2.0, -1.0]], &device);
+        for dtype in [DType::F64, DType::F16] {
+            for layer in [layer.clone(), layer.in_precision(Precision::F16)] {
+                let y = layer.forward(x.clone().cast(dtype));
+                assert_eq!(y.dtype(), DType::F32);
+                assert_eq!(y.into_data().try_to_vec::<f32>().unwrap(), [4.5, 5.5, -0.5, -0.5], "{dtype:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_the_composed_form_in_value_and_gradient() {
+        for (rows, input, output) in [(1, 1, 1), (5, 16, 32), (13, 33, 7), (100, 20, 50), (7, 600, 17), (3, 40, 1100)] {
+            let (weight, bias) = (random([input, output], 3).inner(), random([1, output], 4).inner());
+            let numbers = |x: &Tensor<2>| x.to_data().iter::<f32>().collect::<Vec<_>>();
+            let device = Device::flex();
+            for (layout, bias) in [(Layout::InOut, Some(bias)), (Layout::OutIn, None)] {
+                let stored = if layout == Layout::InOut { weight.clone() } else { weight.clone().transpose() };
+                let layer =
+                    FrozenLinear::new(&numbers(&stored), layout, bias.as_ref().map(numbers), [input, output], &device);
+                let plain = FrozenLinear {
+                    weight: Weight::Plain(Arc::new(Plain { weight: weight.clone(), bias: bias.clone() })),
+                    dims: [input, output],
+                };
+                agree(|| [random([rows, input], 1)], |[x]| layer.forward(x), |[x]| plain.forward(x));
+                let (a, b) = (Activation::Gelu, Activation::Gelu);
+                agree(|| [random([rows, input], 1)], |[x]| layer.activated(x, a), |[x]| plain.activated(x, b));
+                // A trained sum is a plain product, a constant one is packed: the same number in another order.
+                let (x, delta) = (random([rows, input], 1), random([input, output], 2));
+                let (tracked, constant) = (layer.plus(delta.clone()), layer.plus(delta.clone().inner()));
+                let composed = plain.forward(x.clone()) + x.clone().matmul(delta.clone());
+                let tolerance = Tolerance::<f32>::rel_abs(1e-4, 1e-4);
+                let close = |y: Tensor<2>| y.into_data().assert_approx_eq(&composed.to_data(), tolerance);
+                close(constant.forward(x.clone().inner()));
+                let y = tracked.forward(x.clone());
+                close(y.clone());
+                let grad = |y: Tensor<2>| delta.grad(&y.square().sum().backward()).unwrap().into_data();
+                grad(y).assert_approx_eq(&grad(composed.clone()), Tolerance::<f32>::rel_abs(1e-3, 1e-2));
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The instructions themselves: the only `unsafe` code of the workspace. Rust has no stable name for them yet.
+#![allow(unsafe_code)]
+
+use super::{Cut, Sums, TILE};
+use std::arch::{asm, x86_64::__cpuid_count};
+use std::sync::LazyLock;
+
+/// A matrix unit that is there and that the system lets this process use.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct Unit(());
+
+/// Rows and bytes of each tile register.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    none: [u8; 15],
+    bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static SHAPES: Shapes = {
+    let (mut bytes, mut rows) = ([0; 16], [0; 16]);
+    let mut register = 0;
+    while register < 8 {
+        (bytes[register], rows[register]) = (64, TILE as u8);
+        register += 1;
+    }
+    Shapes { palette: 1, none: [0; 15], bytes, rows }
+};
+
+impl Unit {
+    /// The unit of this processor, asked for once.
+    pub(in crate::kernels) fn find() -> Option<Self> {
+        static ALLOWED: LazyLock<bool> = LazyLock::new(|| {
+            const TILES_OF_BF16: u32 = 1 << 24 | 1 << 22;
+            // ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA: the registers are 8 KiB that a system keeps only for processes that
+            // ask. It grants them where it has them switched on, so nothing more is asked of the processor.
+            const REQUEST: libc::c_long = 0x1023;
+            const TILE_REGISTERS: libc::c_long = 18;
+            __cpuid_count(0, 0).eax >= 7
+                && __cpuid_count(7, 0).edx & TILES_OF_BF16 == TILES_OF_BF16
+                // SAFETY: the call reads and writes no memory of ours.
+                && unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_REGISTERS) } == 0
+        });
+        ALLOWED.then_some(Self(()))
+    }
+
+    /// The products of a pair of rows with pairs of columns, all of one depth.
+    pub(super) fn multiply(self, rows: &[Cut], columns: &[Cut], sums: &mut [Sums]) {
+        let deep = rows.len();
+        assert!(deep > 0 && columns.len() == deep * sums.len());
+        // SAFETY: a `Unit` is only made where the instructions run. No tile register is in use outside of this function, which
+        // says their shapes first and gives them back at last, nor does the compiler ever use one in between.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
+        for (columns, sums) in columns.chunks_exact(deep).zip(sums) {
+            // SAFETY: `deep` cuts are read of `rows` and of `columns`, which have as many, and not none; the four tiles of
+            // `sums` are written. The parts come in the order that loads the fewest tiles.
+            unsafe {
+                asm!(
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
+                    "2:",
+                    "tileloadd tmm4, [{a} + {line}]",
+                    "tileloadd tmm6, [{b} + {line} + 2048]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{b} + {line} + 5120]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {line} + 3072]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm6, [{b} + {line} + 1024]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{b} + {line} + 4096]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm4, [{a} + {line} + 1024]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {line} + 4096]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm6, [{b} + {line}]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{b} + {line} + 3072]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm4, [{a} + {line}]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {line} + 3072]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm4, [{a} + {line} + 2048]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {line} + 5120]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "add {a}, 6144",
+                    "add {b}, 6144",
+                    "dec {deep}",
+                    "jnz 2b",
+                    "tilestored [{sums} + {line}], tmm0",
+                    "tilestored [{sums} + {line} + 1024], tmm1",
+                    "tilestored [{sums} + {line} + 2048], tmm2",
+                    "tilestored [{sums} + {line} + 3072], tmm3",
+                    a = inout(reg) rows.as_ptr() => _,
+                    b = inout(reg) columns.as_ptr() => _,
+                    deep = inout(reg) deep => _,
+                    line = in(reg) size_of::<[u32; TILE]>(),
+                    sums = in(reg) sums,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+        // SAFETY: as for the shapes: what the registers hold is written out.
+        unsafe { asm!("tilerelease", options(nostack)) };
+    }
+}

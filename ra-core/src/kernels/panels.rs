@@ -1,0 +1,255 @@
+//! A matrix in the order in which a product reads it.
+use super::Layout;
+use super::math::{TALL, TILE, add_rows, transpose, vectorized};
+use super::matrix_unit::{self, Columns, Unit};
+use rayon::prelude::*;
+
+/// Rows of a task: what it reads of `x` stays in the cache while the weight goes by.
+const BLOCK: usize = 48;
+
+/// Inputs that are gone through before the next panel comes: the piece of a panel stays in the cache beside the rows.
+const DEPTH: usize = 1536;
+
+/// A weight cut into panels of [`TILE`] outputs, each `[input, TILE]`; the last one is filled up with zeros.
+#[derive(Debug)]
+pub(super) struct Panels {
+    numbers: Vec<f32>,
+    dims: [usize; 2],
+}
+
+impl Panels {
+    pub(super) fn new(weight: &[f32], layout: Layout, [input, output]: [usize; 2]) -> Self {
+        let count = output.div_ceil(TILE);
+        let mut numbers = vec![0.0; count * input * TILE];
+        numbers.par_chunks_exact_mut((input * TILE).max(1)).enumerate().for_each(|(index, panel)| {
+            let from = index * TILE;
+            let wide = TILE.min(output - from);
+            match layout {
+                Layout::InOut => {
+                    for (to, row) in panel.chunks_exact_mut(TILE).zip(weight.chunks_exact(output)) {
+                        to[..wide].copy_from_slice(&row[from..from + wide]);
+                    }
+                }
+                Layout::OutIn => {
+                    for column in 0..wide {
+                        let row = &weight[(from + column) * input..][..input];
+                        for (to, &w) in panel.chunks_exact_mut(TILE).zip(row) {
+                            to[column] = w;
+                        }
+                    }
+                }
+            }
+        });
+        Self { numbers, dims: [input, output] }
+    }
+
+    /// Inputs and outputs.
+    pub(super) fn dims(&self) -> [usize; 2] {
+        self.dims
+    }
+
+    /// Numbers that go into a product with the weight, or with the transposed one, and come out.
+    pub(super) fn sides(&self, transposed: bool) -> [usize; 2] {
+        let [input, output] = self.dims;
+        if transposed { [output, input] } else { [input, output] }
+    }
+
+    /// The numbers of 16 rows and 16 columns of the weight, or of the transposed one; zeros beyond it.
+    #[inline(always)]
+    pub(super) fn block(&self, row: usize, column: usize, transposed: bool) -> [[f32; TILE]; TILE] {
+        let (from, output) = if transposed { (column, row) } else { (row, column) };
+        let lanes = self.lanes(from, output);
+        let turned = |lanes: &[[f32; TILE]; TILE]| if transposed { transpose(lanes) } else { *lanes };
+        match lanes.first_chunk() {
+            Some(lanes) => turned(lanes),
+            None => {
+                let mut block = [[0.0; TILE]; TILE];
+                block[..lanes.len()].copy_from_slice(lanes);
+                turned(&block)
+            }
+        }
+    }
+
+    /// The panel in which output `output` lies, from input `from` on; nothing beyond the weight.
+    #[inline(always)]
+    pub(super) fn lanes(&self, from: usize, output: usize) -> &[[f32; TILE]] {
+        let panel = self.numbers.chunks_exact(self.dims[0] * TILE).nth(output / TILE).unwrap_or_default();
+        panel.as_chunks().0.get(from..).unwrap_or_default()
+    }
+
+    /// The weight again, `[in, out]`.
+    pub(super) fn unpacked(&self) -> Vec<f32> {
+        let [input, output] = self.dims;
+        let mut weight = vec![0.0; input * output];
+        for (index, panel) in self.numbers.chunks_exact((input * TILE).max(1)).enumerate() {
+            let columns = index * TILE..((index + 1) * TILE).min(output);
+            for (row, from) in weight.chunks_exact_mut(output).zip(panel.chunks_exact(TILE)) {
+                row[columns.clone()].copy_from_slice(&from[..columns.len()]);
+            }
+        }
+        weight
+    }
+
+    /// `a W + bias`, or `a W^T + bias` where `transposed`, with a bias as long as whole panels: on the matrix unit, or on the
+    /// vectors without one. `finish` sees each block of rows once it is made.
+    pub(super) fn product(
+        &self,
+        unit: Option<Unit>,
+        a: &[f32],
+        transposed: bool,
+        bias: &[f32],
+        finish: impl Fn(&mut [f32]) + Sync,
+    ) -> Vec<f32> {
+        let [inner, width] = self.sides(transposed);
+        if let Some(unit) = unit {
+            let columns = Columns { unit, panels: self, transposed };
+            return in_parts(a, inner, matrix_unit::TALL, |a| columns.product(a, bias, &finish));
+        }
+        let turned = transposed.then(|| self.transposed());
+        let panels = turned.as_ref().unwrap_or(&self.numbers);
+        in_parts(a, inner, BLOCK, |a| {
+            // A block is made where it stays in the cache and then goes out once: no zeros are written before it.
+            let mut out = Vec::with_capacity(a.len() / inner * width);
+            let mut made = vec![0.0; BLOCK * width];
+            for a in a.chunks(BLOCK * inner) {
+                let made = &mut made[..a.len() / inner * width];
+                vectorized(
+                    #[inline(always)]
+                    || block(made, a, inner, panels, width, bias),
+                );
+                finish(made);
+                out.extend_from_slice(made);
+            }
+            out
+        })
+    }
+
+    /// The panels of the transposed weight, made anew for each backward pass: one copy of a weight is all that is kept.
+    fn transposed(&self) -> Vec<f32> {
+        let [input, output] = self.dims;
+        let mut turned = Vec::with_capacity(input.next_multiple_of(TILE) * output);
+        vectorized(
+            #[inline(always)]
+            || {
+                for to in (0..input).step_by(TILE) {
+                    for from in (0..output).step_by(TILE) {
+                        turned.extend_from_slice(self.block(from, to, true)[..TILE.min(output - from)].as_flattened());
+                    }
+                }
+            },
+        );
+        turned
+    }
+}
+
+/// The rows that `part` makes of a thread's share of rows, `step` times a whole number, in order.
+fn in_parts(a: &[f32], inner: usize, step: usize, part: impl Fn(&[f32]) -> Vec<f32> + Sync + Send) -> Vec<f32> {
+    let share = (a.len() / inner.max(1)).div_ceil(rayon::current_num_threads()).next_multiple_of(step);
+    let mut parts: Vec<Vec<f32>> = a.par_chunks((share * inner).max(1)).map(part).collect();
+    if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
+}
+
+#[inline(always)]
+fn block(out: &mut [f32], a: &[f32], inner: usize, panels: &[f32], width: usize, bias: &[f32]) {
+    let rows = a.len() / inner;
+    let (bias, _) = bias.as_chunks::<TILE>();
+    for start in (0..inner).step_by(DEPTH) {
+        let end = (start + DEPTH).min(inner);
+        for (index, (panel, bias)) in panels.chunks_exact(inner * TILE).zip(bias).enumerate() {
+            let (piece, _) = panel[start * TILE..end * TILE].as_chunks::<TILE>();
+            let columns = index * TILE..((index + 1) * TILE).min(width);
+            for row in (0..rows).step_by(TALL) {
+                // Beyond the end the last row is taken again, and what comes of it is dropped.
+                let read = |r: usize| &a[(row + r).min(rows - 1) * inner..][start..end];
+                let sums = tile([read(0), read(1), read(2), read(3), read(4), read(5)], piece);
+                for (r, sums) in sums.iter().enumerate().take(rows - row) {
+                    let out = &mut out[(row + r) * width..][columns.clone()];
+                    let before = if start == 0 { bias } else { &padded(out) };
+                    match out.first_chunk_mut::<TILE>() {
+                        Some(out) => (0..TILE).for_each(|j| out[j] = before[j] + sums[j]),
+                        None => out.iter_mut().zip(before).zip(sums).for_each(|((out, b), sum)| *out = b + sum),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn padded(x: &[f32]) -> [f32; TILE] {
+    let mut all = [0.0; TILE];
+    all[..x.len()].copy_from_slice(x);
+    all
+}
+
+/// The products of six rows with a piece of a panel.
+#[inline(always)]
+fn tile([a, b, c, d, e, f]: [&[f32]; TALL], piece: &[[f32; TILE]]) -> [[f32; TILE]; TALL] {
+    let mut sums = [[0.0f32; TILE]; TALL];
+    for ((((((w, a), b), c), d), e), f) in piece.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
+        add_rows(&mut sums, [*a, *b, *c, *d, *e, *f], w);
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng;
+    use rand_distr::{Distribution, StandardNormal};
+
+    #[test]
+    fn vectors_give_the_product_row_by_row() {
+        products_are_right(None);
+    }
+
+    #[test]
+    fn the_matrix_unit_gives_the_product_row_by_row() {
+        match Unit::find() {
+            Some(unit) => products_are_right(Some(unit)),
+            None => crate::testkit::skipped(
+                "the_matrix_unit_gives_the_product_row_by_row",
+                "this processor has no matrix unit (AMX)",
+            ),
+        }
+    }
+
+    fn products_are_right(unit: Option<Unit>) {
+        for (rows, inner, width) in
+            [(1, 1, 1), (3, 31, 17), (50, 32, 48), (200, 1100, 33), (1, 40, 16), (1500, 400, 20), (40, 760, 700)]
+        {
+            let mut random = rng(7, "product", 0);
+            let mut numbers = |n: usize| (0..n).map(|_| StandardNormal.sample(&mut random)).collect::<Vec<f32>>();
+            let (a, b, bias) = (numbers(rows * inner), numbers(inner * width), numbers(width.next_multiple_of(TILE)));
+            let (straight, turned) =
+                (Panels::new(&b, Layout::InOut, [inner, width]), Panels::new(&b, Layout::OutIn, [width, inner]));
+            for (panels, transposed) in [(&straight, false), (&turned, true)] {
+                // Doubling is exact, and shows how often a row is finished.
+                let double = |rows: &mut [f32]| rows.iter_mut().for_each(|x| *x *= 2.0);
+                let product = |a: &[f32]| panels.product(unit, a, transposed, &bias, double);
+                let all = product(&a);
+                for (row, (a, all)) in a.chunks(inner).zip(all.chunks(width)).enumerate() {
+                    let terms = |j: usize| {
+                        a.iter().zip(b[j..].iter().step_by(width)).map(|(&a, &b)| f64::from(a) * f64::from(b))
+                    };
+                    for (j, &found) in all.iter().enumerate() {
+                        let (sum, size) =
+                            (terms(j).sum::<f64>() + f64::from(bias[j]), terms(j).map(f64::abs).sum::<f64>());
+                        // What `f32` loses in a sum of that many terms, were each loss the worst and all of them independent.
+                        let bound = f64::from(f32::EPSILON)
+                            * (size + f64::from(bias[j].abs()))
+                            * (inner as f64).sqrt().max(2.0);
+                        assert!((f64::from(found) / 2.0 - sum).abs() <= bound, "{unit:?} {row} {j}: {found} {sum}");
+                    }
+                    assert_eq!(product(a), all, "{unit:?}: row {row} by itself");
+                }
+                // What is not a number stays none, in each of its forms.
+                for bits in [0x7fc0_0000, 0x7fff_ffff, 0xffff_ffff] {
+                    let mut a = a.clone();
+                    a[0] = f32::from_bits(bits);
+                    assert!(product(&a)[..width].iter().all(|x| x.is_nan()), "{unit:?} {bits:x}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The training loop: one for ID methods, alignment and whatever a downstream crate trains.
+use super::adamw::AdamW;
+use super::checkpoint::not_finite;
+use super::replicas::gradients;
+use super::state::{Best, State};
+use crate::{Error, Progress, Result, check_room, ledger, trainable_params};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Least time between two writes of a training's state, and how many times the time of a write lies between them: a state
+/// costs a fiftieth of the training at most.
+const STATE_EVERY: Duration = Duration::from_millis(250);
+const STATE_SHARE: u32 = 50;
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FitConfig {
+    /// Steps at most.
+    pub steps: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// Cosine decay to zero over `steps`; else the rate stays.
+    pub cosine: bool,
+    /// Decoupled weight decay (Loshchilov & Hutter, ICLR 2019), biases included.
+    pub weight_decay: f32,
+    /// AdamW's decay rates of the two moments.
+    pub betas: [f32; 2],
+    /// AdamW's stabiliser.
+    pub epsilon: f32,
+    /// Largest gradient norm of each parameter by itself (Burn clips so; a norm over all parameters is common elsewhere); 0
+    /// is off.
+    pub clip: f32,
+    /// Steps between two validations; 0 is never.
+    pub validate_every: usize,
+    /// Validations without improvement before training stops; 0 is never.
+    pub patience: usize,
+    /// Devices beside the model's own, with autodiff, each once: each takes a batch of its own a step, and the mean of all
+    /// gradients is the step's (data parallel). Rate and steps stay, so that `n` devices see `n` times the samples. CUDA's,
+    /// with NCCL, or the CPU as often as a test likes.
+    #[serde(skip)]
+    pub further_devices: Vec<Device>,
+}
+
+impl Default for FitConfig {
+    fn default() -> Self {
+        Self {
+            steps: 1000,
+            lr: 1e-3,
+            warmup: 0,
+            cosine: false,
+            weight_decay: 0.0,
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+            clip: 0.0,
+            validate_every: 0,
+            patience: 0,
+            further_devices: Vec::new(),
+        }
+    }
+}
+
+impl FitConfig {
+    /// The learning rate of a step (0-based).
+    pub fn rate(&self, step: usize) -> f64 {
+        if step < self.warmup {
+            return self.lr * (step + 1) as f64 / self.warmup as f64;
+        }
+        if !self.cosine {
+            return self.lr;
+        }
+        let span = self.steps.saturating_sub(self.warmup).max(1);
+        let done = (step - self.warmup) as f64 / span as f64;
+        self.lr * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
+    }
+
+    fn optimizer(&self) -> AdamW {
+        let Self { betas, epsilon, weight_decay, clip, .. } = *self;
+        AdamW { betas, epsilon, weight_decay, clip, time: 0, moments: Vec::new() }
+    }
+
+    /// What a state must have been made under to be gone on from. A training without a schedule may be made longer.
+    fn key(&self, stage: &str) -> String {
+        let steps = if self.cosine { self.steps } else { 0 };
+        format!("{stage} {:?}", Self { steps, patience: 0, ..self.clone() })
+    }
+}
+
+/// A point of a learning curve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// Steps done.
+    pub step: usize,
+    /// Mean training loss since the last point.
+    pub loss: f64,
+    /// Validation metric, higher is better.
+    pub validation: Option<f64>,
+}
+
+/// A learning curve and where it was best.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// The points in order of steps.
+    pub points: Vec<CurvePoint>,
+    /// Steps done when the model that was kept was seen.
+    pub best_step: usize,
+    /// Whether patience ran out before the steps did.
+    pub stopped_early: bool,
+    /// Wall seconds of the training, those before it was cut off included.
+    #[serde(skip)]
+    pub seconds: f64,
+}
+
+/// A validation metric of the model so far, higher is better.
+pub type Validation<'a, M> = &'a mut dyn FnMut(&M) -> f64;
+
+/// Minimises `loss` with AdamW and returns the model of the best validation (without validation, the last one).
+///
+/// `loss(model, number)` makes batch `number` on the device of the model it is given: that of the step or, on `n` devices, `n`
+/// times the step and the `n - 1` that follow. All that is random in it is a function of the seed and that number, so a run
+/// that starts again gives the same bits. With a `state` file the run is written down while it goes, which costs a
+/// fiftieth of its time at most, and at its end, and goes on from there; what it ends with is the same. It is for the
+/// caller to remove the file of another data set, model or seed.
+///
+/// # Errors
+/// [`Error::Memory`] when what is trained cannot fit; [`Error::NotFinite`] when the loss is no longer a number; [`Error::Io`] and [`Error::Corrupt`] for the state.
+pub fn fit<M: Module>(
+    stage: &str,
+    config: &FitConfig,
+    mut model: M,
+    mut loss: impl FnMut(&M, usize) -> Tensor<1>,
+    mut validate: Option<Validation<'_, M>>,
+    progress: &dyn Progress,
+    state: Option<&Path>,
+) -> Result<(M, Curve)> {
+    // A gradient, two moments and, where something validates, the best model so far, beside the model itself.
+    let copies = if validate.is_some() && config.validate_every > 0 { 4 } else { 3 };
+    let numbers = copies * trainable_params(&ledger(&model)) as u64;
+    let remedy = "free some, or train fewer parameters (narrower vectors, rare users and items left out)";
+    model.devices().iter().try_for_each(|device| check_room(stage, numbers, device, remedy))?;
+    let mut optimizer = config.optimizer();
+    let mut at = At::default();
+    let mut best: Option<Best<M>> = None;
+    let key = config.key(stage);
+    if let Some(path) = state.filter(|path| path.exists()) {
+        let State { at: found, model: old, best: top, moments } = State::read(path, &key, &model)?;
+        if found.step > config.steps {
+            let problem =
+                format!("holds {} steps of training, more than the {} asked for; delete it", found.step, config.steps);
+            return Err(Error::corrupt(path, problem));
+        }
+        tracing::info!(stage, step = found.step, "goes on");
+        optimizer = AdamW { time: found.step, moments, ..optimizer };
+        (at, model, best) = (found, old, top);
+    }
+    let (started, earlier) = (Instant::now(), at.seconds);
+    let (mut written, mut pause) = (started, STATE_EVERY);
+    let every = if config.validate_every == 0 { (config.steps / 20).max(1) } else { config.validate_every };
+    progress.start(stage, config.steps as u64);
+    progress.update(at.step as u64, "");
+    while at.step < config.steps && (config.patience == 0 || at.bad < config.patience) {
+        let step = at.step;
+        let (number, grads) = gradients(&model, &config.further_devices, step, &mut loss);
+        if !number.is_finite() {
+            return Err(Error::NotFinite { stage: stage.into(), step, what: format!("the loss is {number}") });
+        }
+        model = optimizer.step(config.rate(step), model, grads);
+        at.step += 1;
+        (at.loss, at.count) = (at.loss + f64::from(number), at.count + 1);
+        let last = at.step == config.steps;
+        if at.step % every == 0 || last {
+            let metric = match &mut validate {
+                Some(metric) if config.validate_every > 0 => Some(metric(&model)),
+                _ => None,
+            };
+            let loss = at.loss / at.count as f64;
+            at.curve.points.push(CurvePoint { step: at.step, loss, validation: metric });
+            tracing::info!(stage, step = at.step, loss, validation = metric, "fit");
+            (at.loss, at.count) = (0.0, 0);
+            if let Some(metric) = metric {
+                if best.as_ref().is_none_or(|best| metric > best.metric) {
+                    best = Some(Best { metric, model: model.clone() });
+                    at.curve.best_step = at.step;
+                    at.bad = 0;
+                } else {
+                    at.bad += 1;
+                }
+            }
+        }
+        let over = last || (config.patience > 0 && at.bad >= config.patience);
+        let due = state.filter(|_| over || written.elapsed() > pause);
+        // A gradient that is no number shows in the loss one step later: too late for what is kept now.
+        if (over || due.is_some())
+            && let Some(tensor) = not_finite(&model)
+        {
+            return Err(Error::NotFinite { stage: stage.into(), step, what: format!("{tensor} is no longer finite") });
+        }
+        if let Some(path) = due {
+            let since = Instant::now();
+            at.seconds = earlier + (since - started).as_secs_f64();
+            State::write(path, &key, &at, &model, best.as_ref(), &optimizer.moments)?;
+            written = Instant::now();
+            pause = STATE_EVERY.max((written - since) * STATE_SHARE);
+        }
+        let note = match &best {
+            Some(best) => format!("loss {number:.4}, best {:.4}", best.metric),
+            None => format!("loss {number:.4}"),
+        };
+        progress.update(at.step as u64, &note);
+        crate::point(format_args!("step {}", at.step));
+    }
+    progress.finish();
+    let mut curve = at.curve;
+    curve.stopped_early = at.step < config.steps;
+    curve.seconds = earlier + started.elapsed().as_secs_f64();
+    match best {
+        Some(best) => Ok((best.model, curve)),
+        None => {
+            curve.best_step = at.step;
+            Ok((model, curve))
+        }
+    }
+}
+
+/// How far a training is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct At {
+    pub(crate) step: usize,
+    /// Sum and number of losses since the last point of the curve.
+    loss: f64,
+    count: usize,
+    /// Validations since the best.
+    bad: usize,
+    /// Seconds so far.
+    #[serde(default)]
+    seconds: f64,
+    curve: Curve,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Silent;
+    use burn::module::Param;
+    use burn::tensor::Tolerance;
+
+    #[derive(Module, Debug)]
+    struct Point {
+        at: Param<Tensor<1>>,
+    }
+
+    fn point() -> Point {
+        Point { at: Param::from_tensor(Tensor::from_floats([4.0, -3.0], &Device::flex().autodiff())) }
+    }
+
+    #[test]
+    fn the_best_validation_is_kept() {
+        let config = FitConfig { steps: 40, lr: 0.5, validate_every: 1, patience: 5, ..FitConfig::default() };
+        let mut calls = 0;
+        let mut metric = |_: &Point| {
+            calls += 1;
+            if calls == 3 { 1.0 } else { 0.0 }
+        };
+        let (_, curve) =
+            fit("test", &config, point(), |m, _| m.at.val().square().sum(), Some(&mut metric), &Silent, None).unwrap();
+        assert_eq!((curve.best_step, curve.stopped_early, curve.points.len()), (3, true, 8));
+    }
+
+    #[test]
+    fn a_minimum_is_found_and_repeats_bit_for_bit() {
+        let config = FitConfig { steps: 200, lr: 0.1, cosine: true, warmup: 5, ..FitConfig::default() };
+        let run = || {
+            fit("test", &config, point(), |m, _| (m.at.val() - 1.0).square().sum(), None, &Silent, None)
+                .unwrap()
+                .0
+                .at
+                .val()
+                .into_data()
+        };
+        let (a, b) = (run(), run());
+        assert_eq!(a, b);
+        assert!(a.iter::<f32>().all(|x| (x - 1.0).abs() < 1e-2), "{a}");
+    }
+
+    #[test]
+    fn several_devices_take_the_mean_of_their_batches() {
+        let further_devices = vec![Device::flex().autodiff(); 2];
+        // With such an epsilon AdamW sees how large a gradient is.
+        let config = FitConfig { steps: 30, lr: 0.1, epsilon: 1.0, further_devices, ..FitConfig::default() };
+        let toward = |m: &Point, batch: usize| (m.at.val() - (batch % 7) as f32).square().sum();
+        let (several, curve) = fit("test", &config, point(), toward, None, &Silent, None).unwrap();
+        let together = |m: &Point, step: usize| {
+            (0..3).map(|place| toward(m, 3 * step + place)).reduce(|a, b| a + b).unwrap() / 3.0
+        };
+        let alone = FitConfig { further_devices: Vec::new(), ..config };
+        let (one, expected) = fit("test", &alone, point(), together, None, &Silent, None).unwrap();
+        several.at.val().into_data().assert_approx_eq(&one.at.val().into_data(), Tolerance::<f32>::absolute(1e-5));
+        for (a, b) in curve.points.iter().zip(&expected.points) {
+            assert!((a.loss - b.loss).abs() < 1e-4 * b.loss, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn a_training_that_was_cut_off_ends_as_if_it_had_not_been() {
+        for further in 0..2 {
+            cut_off_and_resumed(vec![Device::flex().autodiff(); further]);
+        }
+    }
+
+    fn cut_off_and_resumed(further_devices: Vec<Device>) {
+        let dir = tempfile::tempdir().unwrap();
+        let devices = further_devices.len() + 1;
+        let base = FitConfig { lr: 0.1, validate_every: 3, further_devices, ..FitConfig::default() };
+        let config = |steps| FitConfig { steps, ..base.clone() };
+        let run = |steps, stop: usize, state: Option<&Path>| {
+            let mut metric = |m: &Point| -> f64 { m.at.val().square().sum().into_scalar::<f32>().into() };
+            let loss = |m: &Point, step: usize| {
+                let noise = f32::from(crate::splitmix64(step as u64) as u8) / 255.0;
+                (m.at.val() - noise).square().sum() * if step == stop * devices { f32::NAN } else { 1.0 }
+            };
+            fit("test", &config(steps), point(), loss, Some(&mut metric), &Silent, state)
+        };
+        let (model, curve) = run(40, 99, None).unwrap();
+        let path = dir.path().join("state.safetensors");
+        run(17, 99, Some(&path)).unwrap(); // ends inside an interval of the curve
+        assert!(run(40, 25, Some(&path)).is_err(), "falls over");
+        let (again, found) = run(40, 99, Some(&path)).unwrap();
+        assert_eq!(again.at.val().into_data(), model.at.val().into_data());
+        assert_eq!(found.best_step, curve.best_step);
+        assert_eq!(found.points.last(), curve.points.last());
+
+        assert!(
+            run(30, 99, Some(&path)).unwrap_err().to_string().contains("40 steps"),
+            "a shorter training is another"
+        );
+        let other = FitConfig { lr: 0.2, ..config(40) };
+        let error = fit("test", &other, point(), |m, _| m.at.val().sum(), None, &Silent, Some(&path)).unwrap_err();
+        assert!(error.to_string().contains("state.safetensors"), "{error}");
+    }
+
+    #[test]
+    fn a_gradient_that_is_no_number_is_never_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.safetensors");
+        let config = |steps| FitConfig { steps, ..FitConfig::default() };
+        // The square root has a finite value and no gradient at 0.
+        let loss = |m: &Point, step: usize| {
+            let at = m.at.val();
+            if step == 7 { (at.clone() - at.detach()).abs().sqrt().sum() } else { at.sum() }
+        };
+        fit("align", &config(5), point(), loss, None, &Silent, Some(&path)).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let error = fit("align", &config(8), point(), loss, None, &Silent, Some(&path)).unwrap_err().to_string();
+        assert!(error.contains("at is no longer finite at step 7"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert!(fit("align", &config(8), point(), loss, None, &Silent, None).is_err(), "also without a state");
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_stops_with_the_step() {
+        let config = FitConfig { steps: 9, ..FitConfig::default() };
+        let loss = |m: &Point, step: usize| m.at.val().sum() * if step == 2 { f32::NAN } else { 1.0 };
+        let message = fit("align", &config, point(), loss, None, &Silent, None).unwrap_err().to_string();
+        assert!(message.contains("align") && message.contains("step 2"), "{message}");
+    }
+}
