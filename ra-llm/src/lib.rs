@@ -23,31 +23,21 @@
 //! ```
 #![recursion_limit = "256"]
 
-mod bert;
-mod config;
-mod document;
+mod arch;
 mod error;
 mod folder;
-mod format;
 mod gguf;
-mod gguf_model;
-mod gguf_parts;
-mod gguf_tokenizer;
-mod gpt2;
-mod llama;
 mod load;
-mod names;
+mod reading;
 mod tokenizer;
 mod transformer;
+#[cfg(feature = "untrained")]
 mod untrained;
-mod weight_files;
 mod weights;
 
-pub use bert::BertConfig;
 pub use error::{LlmError, Result};
-pub use gpt2::Gpt2Config;
-pub use llama::LlamaConfig;
-pub use load::{PretrainedLm, Reading, load, load_weights};
+pub use load::{PretrainedLm, load, load_weights};
+pub use reading::Reading;
 pub use tokenizer::HfTokenizer;
+#[cfg(feature = "untrained")]
 pub use untrained::{UNTRAINED_GPT2_FILES, write_untrained_gpt2};
-pub use weights::Weights;
