@@ -8,5 +8,5 @@ mod state;
 
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
 pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};
-pub use init::{dropout_mask, normal, uniform, xavier_normal};
+pub use init::{normal, uniform, xavier_normal};
 pub(crate) use replicas::mean;
