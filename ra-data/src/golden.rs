@@ -1,10 +1,10 @@
 //! Golden cases of data construction, through the code that prepares every data set.
 use crate::config::DataConfig;
-use crate::curate::{Draw, Judge, popularity_buckets};
+use crate::curate::words::words;
+use crate::curate::{NoiseFilter, StratifiedSampler, popularity_buckets};
 use crate::interactions::Interactions;
 use crate::prepare::{Steps, keep};
 use crate::split::split;
-use crate::words::words;
 use crate::{CurateConfig, CurateMethod, DataError, Result};
 use ra_core::{Catalog, Dataset, Sample, Sequences};
 use serde::Deserialize;
@@ -97,28 +97,28 @@ fn curation(dataset: &Dataset, params: &Params) -> Map<String, Value> {
         pop_buckets: params.n_pop_buckets,
         ..CurateConfig::default()
     };
-    let judge = Judge::new(dataset.catalog.titles(), &dataset.popularity(), &config);
-    let mut draw = Draw::new(params.m, params.seed);
+    let filter = NoiseFilter::new(dataset.catalog.titles(), &dataset.popularity(), &config);
+    let mut sampler = StratifiedSampler::new(params.m, params.seed);
     let id = |item: u32| number(dataset.catalog.id(item));
     let mut show = |(index, sample): (usize, Sample)| {
         let (history, target) = dataset.sample(sample, params.max_hist);
-        let (cell, place) = (judge.cell(history, target), judge.place(history, target));
-        if let Some(cell) = cell {
-            draw.offer(index, cell, sample);
+        let (stratum, any) = (filter.stratum(history, target), filter.any_stratum(history, target));
+        if let Some(stratum) = stratum {
+            sampler.insert(index, stratum, sample);
         }
         json!({
             "index": index,
             "user": number(&dataset.users[sample.user as usize]),
             "history": history.iter().map(|&i| id(i)).collect::<Vec<_>>(),
             "target": id(target),
-            "overlap": judge.overlap(history, target),
-            "keep": cell.is_some(),
-            "len_bucket": place.0,
-            "pop_bucket": place.1,
+            "overlap": filter.overlap(history, target),
+            "keep": stratum.is_some(),
+            "len_bucket": any.0,
+            "pop_bucket": any.1,
         })
     };
     let samples: Vec<Value> = dataset.samples().into_iter().enumerate().map(&mut show).collect();
-    let (chosen, cells) = draw.finish();
+    let (chosen, cells) = sampler.finish();
     let cells = cells.into_iter().map(|((length, pop), count)| (format!("{length},{pop}"), json!(count)));
     let chosen: Vec<usize> = chosen.into_iter().map(|(index, _)| index).collect();
     let counts = dataset.popularity();

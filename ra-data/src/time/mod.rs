@@ -9,11 +9,13 @@
 //! | from 1e14, below 1e17 | microseconds | from 1973 |
 //! | from 1e17, below 1e20 | nanoseconds | from 1973 |
 //!
-//! Instants outside 1900 to 2100 are no times of a log. What depends on the whole column is in [`crate::calendar`].
-use crate::records::Record;
+//! Instants outside 1900 to 2100 are no times of a log. What depends on the whole column is in [`calendar`].
+use crate::format::row::Record;
 use crate::{DataError, Result};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use std::borrow::Cow;
+
+pub(crate) mod calendar;
 
 /// What a person reads where a time cannot be read.
 const FORMS: &str = "read are seconds, milliseconds, microseconds and nanoseconds since 1970, 2014-03-01, 20140301, \

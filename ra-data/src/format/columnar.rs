@@ -1,9 +1,10 @@
 //! Parquet and Arrow: files whose fields have types.
-use crate::arrays::Texts;
-use crate::arrow_file::{self, Kind};
-use crate::records::{Columns, Record, Visit, Wanted};
-use crate::source::Source;
-use crate::{DataError, Result, header};
+use crate::format::arrays::Texts;
+use crate::format::arrow_file::{self, Kind};
+use crate::format::header;
+use crate::format::row::{ColumnSpec, FoundColumns, Record, Role, RowVisitor};
+use crate::source::file::Source;
+use crate::{DataError, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -15,16 +16,16 @@ use std::io::{BufReader, Seek};
 use std::path::Path;
 
 /// Reads a Parquet file; numbers and times become text, so that ids and errors look as in any other format.
-pub(crate) fn read_parquet(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
+pub(crate) fn read_parquet(source: &Source, wanted: &[ColumnSpec], visit: &mut RowVisitor<'_>) -> Result<()> {
     let path = source.path();
     let builder = ParquetRecordBatchReaderBuilder::try_new(source.file()?)
         .map_err(|e| unreadable(path, "Parquet", &e.to_string()))?;
     let header = names(builder.schema());
-    let columns = Columns::find(path, wanted, &header)?;
+    let columns = FoundColumns::find(path, wanted, &header)?;
     refuse_codec(path, &builder)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns.positions.iter().flatten().copied());
     let reader = builder.with_projection(mask).build().map_err(|e| unreadable(path, "Parquet", &e.to_string()))?;
-    show(source, ("Parquet", wanted), &columns, &header, reader, visit)
+    show(source, "Parquet", wanted, &columns, &header, reader, visit)
 }
 
 /// The names of the columns of a Parquet file.
@@ -70,14 +71,14 @@ fn unreadable(path: &Path, format: &str, problem: &str) -> DataError {
 }
 
 /// Reads Arrow's own file, of the kind with a footer or of the kind that streams.
-pub(crate) fn read_arrow(source: &Source, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
+pub(crate) fn read_arrow(source: &Source, wanted: &[ColumnSpec], visit: &mut RowVisitor<'_>) -> Result<()> {
     let path = source.path();
     let failed = |e: ArrowError| unreadable(path, "Arrow", &e.to_string());
     match arrow(source)? {
         (Kind::Footed, file) => {
             let reader = FileReader::try_new(file, None).map_err(failed)?;
             let header = names(&reader.schema());
-            show(source, ("Arrow", wanted), &Columns::find(path, wanted, &header)?, &header, reader, visit)
+            show(source, "Arrow", wanted, &FoundColumns::find(path, wanted, &header)?, &header, reader, visit)
         }
         (Kind::Streamed { ends }, file) => {
             if !ends {
@@ -85,7 +86,7 @@ pub(crate) fn read_arrow(source: &Source, wanted: &[Wanted], visit: &mut Visit<'
             }
             let reader = StreamReader::try_new(file, None).map_err(failed)?;
             let header = names(&reader.schema());
-            show(source, ("Arrow", wanted), &Columns::find(path, wanted, &header)?, &header, reader, visit)
+            show(source, "Arrow", wanted, &FoundColumns::find(path, wanted, &header)?, &header, reader, visit)
         }
     }
 }
@@ -100,18 +101,39 @@ fn arrow(source: &Source) -> Result<(Kind, BufReader<std::fs::File>)> {
     Ok((kind, BufReader::new(file)))
 }
 
+/// Reads columns that are in memory already.
+pub(crate) fn read_batches(
+    source: &Source,
+    batches: &[RecordBatch],
+    wanted: &[ColumnSpec],
+    visit: &mut RowVisitor<'_>,
+) -> Result<()> {
+    let header = batches.first().map(|batch| names(&batch.schema())).unwrap_or_default();
+    let columns = FoundColumns::find(source.path(), wanted, &header)?;
+    // Ids become text a slice at a time.
+    let slices = batches.iter().flat_map(|batch| {
+        let starts = (0..batch.num_rows()).step_by(SLICE);
+        starts.map(|start| Ok(batch.slice(start, SLICE.min(batch.num_rows() - start))))
+    });
+    show(source, "Arrow", wanted, &columns, &header, slices, visit)
+}
+
+/// Rows of columns in memory that are looked at in one go.
+const SLICE: usize = 1 << 16;
+
 /// Shows every row; of a session every element.
 fn show(
     source: &Source,
-    (format, wanted): (&str, &[Wanted]),
-    columns: &Columns,
+    format: &str,
+    wanted: &[ColumnSpec],
+    columns: &FoundColumns,
     header: &[String],
     batches: impl Iterator<Item = std::result::Result<RecordBatch, ArrowError>>,
-    visit: &mut Visit<'_>,
+    visit: &mut RowVisitor<'_>,
 ) -> Result<()> {
     let path = source.path();
-    let of_log = wanted.iter().any(|column| column.role() == "user");
-    let item = wanted.iter().position(|column| column.role() == "item");
+    let of_log = wanted.iter().any(|column| column.role() == Role::User);
+    let item = wanted.iter().position(|column| column.role() == Role::Item);
     let mut row = 0;
     header::tell_twice(source, columns, header)?;
     for batch in batches {

@@ -1,5 +1,5 @@
 //! Data sets and samples for other people's tools.
-use crate::draft::{Draft, Form, INTERACTIONS, ITEMS, claim};
+use crate::table::draft::{Draft, Form, INTERACTIONS, ITEMS, claim};
 use crate::table::{Table, packed};
 use crate::{Column, Prepared, Result, write_columns};
 use arrow::array::{ArrayRef, Float64Array, ListBuilder, StringArray, UInt32Array, UInt32Builder};

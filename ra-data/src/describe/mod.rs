@@ -1,6 +1,5 @@
 //! What a data set looks like, in numbers that decide how it should be used.
-use crate::time;
-use polars::prelude::{ChunkAgg, ChunkQuantile, ChunkSort, Float64Chunked, NewChunkedArray};
+use crate::{Prepared, time};
 use ra_core::Dataset;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -20,9 +19,9 @@ pub struct Description {
     /// Share of user-item pairs that never met; one that met several times counts once.
     pub sparsity: f64,
     /// Training interactions a user: least, median, mean, most.
-    pub history: Spread,
+    pub history: NumberSummary,
     /// Training interactions an item: least, median, mean, most.
-    pub popularity: Spread,
+    pub popularity: NumberSummary,
     /// The first and the last time of an interaction, in seconds since 1970; nothing where the log has no clock.
     pub span: Option<[f64; 2]>,
     /// Users with 1, 2 to 3, 4 to 7, .. training interactions; the first number is of those with none.
@@ -42,12 +41,12 @@ pub struct Description {
     /// Items whose title another item has too.
     pub duplicate_titles: usize,
     /// Words of a title: least, median, mean, most.
-    pub title_words: Spread,
+    pub title_words: NumberSummary,
 }
 
 /// A distribution in four numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Spread {
+pub struct NumberSummary {
     /// The least.
     pub min: f64,
     /// The middle.
@@ -59,13 +58,13 @@ pub struct Spread {
 }
 
 /// Describes a data set.
-pub fn describe(dataset: &Dataset) -> Description {
+pub fn describe(prepared: &Prepared) -> Description {
+    let dataset = &prepared.dataset;
     let titles = dataset.catalog.titles();
     let (n_users, n_items) = (dataset.users.len(), dataset.catalog.len());
     let popularity = dataset.popularity();
     let of_users = || dataset.train.rows().map(<[u32]>::len);
     let of_items = || popularity[1..].iter().map(|&n| n as usize);
-    let items = numbers(of_items());
     let tests =
         || dataset.test.rows().enumerate().flat_map(|(user, row)| row.iter().map(move |&target| (user, target)));
     let history =
@@ -78,18 +77,18 @@ pub fn describe(dataset: &Dataset) -> Description {
         items: n_items,
         interactions: dataset.interactions(),
         sparsity: 1.0 - pairs(dataset) as f64 / (n_users.max(1) as f64 * n_items.max(1) as f64),
-        history: spread(&numbers(of_users())),
-        popularity: spread(&items),
-        span: None,
+        history: summary(of_users()),
+        popularity: summary(of_items()),
+        span: prepared.span(),
         history_histogram: histogram(of_users()),
         popularity_histogram: histogram(of_items()),
         repeats: dataset.train.rows().map(|row| row.len() - row.iter().collect::<HashSet<_>>().len()).sum(),
-        head_share: head_share(&items),
+        head_share: head_share(of_items()),
         repeated_targets: tests().filter(|&(user, target)| history(user, target)).count(),
         cold_targets: tests().filter(|&(_, target)| popularity[target as usize] == 0).count(),
         empty_titles: titles.iter().filter(|t| t.trim().is_empty()).count(),
         duplicate_titles: same.values().filter(|&&n| n > 1).sum(),
-        title_words: spread(&numbers(titles.iter().map(|title| title.split_whitespace().count()))),
+        title_words: summary(titles.iter().map(|title| title.split_whitespace().count())),
     }
 }
 
@@ -128,25 +127,28 @@ fn bars(histogram: &[usize]) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-fn numbers(values: impl Iterator<Item = usize>) -> Float64Chunked {
-    Float64Chunked::from_iter_values("n".into(), values.map(|n| n as f64))
-}
-
-fn spread(numbers: &Float64Chunked) -> Spread {
-    Spread {
-        min: numbers.min().unwrap_or_default(),
-        median: numbers.median().unwrap_or_default(),
-        mean: numbers.mean().unwrap_or_default(),
-        max: numbers.max().unwrap_or_default(),
+fn summary(numbers: impl Iterator<Item = usize>) -> NumberSummary {
+    let mut sorted: Vec<f64> = numbers.map(|number| number as f64).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let n = sorted.len();
+    let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
+    NumberSummary {
+        min: at(0),
+        median: (at(n.saturating_sub(1) / 2) + at(n / 2)) / 2.0,
+        mean: sorted.iter().sum::<f64>() / n.max(1) as f64,
+        max: at(n.saturating_sub(1)),
     }
 }
 
-fn head_share(items: &Float64Chunked) -> f64 {
-    let head = items.sort(true).head(Some(items.len().div_ceil(10)));
-    head.sum().unwrap_or_default() / items.sum().unwrap_or_default().max(1.0)
+/// The share of the sum that the largest tenth has.
+fn head_share(numbers: impl Iterator<Item = usize>) -> f64 {
+    let mut sorted: Vec<usize> = numbers.collect();
+    sorted.sort_unstable();
+    let head = sorted.iter().rev().take(sorted.len().div_ceil(10)).sum::<usize>();
+    head as f64 / sorted.iter().sum::<usize>().max(1) as f64
 }
 
-impl fmt::Display for Spread {
+impl fmt::Display for NumberSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to {}, median {}, mean {:.1}", self.min, self.max, self.median, self.mean)
     }
@@ -188,6 +190,7 @@ impl fmt::Display for Description {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RejectedRows;
     use ra_core::{Catalog, Sequences};
 
     #[test]
@@ -204,10 +207,13 @@ mod tests {
             filter: "none".into(),
             split: "none".into(),
         };
-        let told = describe(&dataset);
-        assert_eq!(told.history, Spread { min: 1.0, median: 2.0, mean: 7.0 / 3.0, max: 4.0 });
-        assert_eq!(told.popularity, Spread { min: 0.0, median: 1.5, mean: 1.75, max: 4.0 });
-        assert_eq!(told.title_words, Spread { min: 0.0, median: 1.5, mean: 2.0, max: 5.0 });
+        let times = [vec![5.0; 7], Vec::new(), vec![9.0, 2.0, 3.0]];
+        let (rejected, order_only, files) = (RejectedRows::default(), None, Vec::new());
+        let told = describe(&Prepared { dataset, rejected, times, order_only, files });
+        assert_eq!(told.span, Some([2.0, 9.0]));
+        assert_eq!(told.history, NumberSummary { min: 1.0, median: 2.0, mean: 7.0 / 3.0, max: 4.0 });
+        assert_eq!(told.popularity, NumberSummary { min: 0.0, median: 1.5, mean: 1.75, max: 4.0 });
+        assert_eq!(told.title_words, NumberSummary { min: 0.0, median: 1.5, mean: 2.0, max: 5.0 });
         assert_eq!(told.head_share, 4.0 / 7.0);
         assert_eq!((told.history_histogram, told.popularity_histogram), (vec![0, 1, 1, 1], vec![1, 1, 1, 1]));
         assert_eq!((told.repeats, told.repeated_targets, told.cold_targets), (2, 1, 1));
@@ -216,7 +222,7 @@ mod tests {
 
     #[test]
     fn of_nothing_there_are_zeros() {
-        let none = Spread { min: 0.0, median: 0.0, mean: 0.0, max: 0.0 };
-        assert_eq!((spread(&numbers([].into_iter())), head_share(&numbers([].into_iter()))), (none, 0.0));
+        let none = NumberSummary { min: 0.0, median: 0.0, mean: 0.0, max: 0.0 };
+        assert_eq!((summary(std::iter::empty()), head_share(std::iter::empty())), (none, 0.0));
     }
 }

@@ -1,8 +1,9 @@
 //! Which files a path stands for: a file, those of a pattern, or the files of a folder that are the table asked for.
-use crate::header::{Fit, fit, is_tabular};
-use crate::records::{Columns, Wanted};
-use crate::source::{Format, KNOWN, Opened, Source};
-use crate::{DataError, Result, json, typed};
+use crate::format::header::{Fit, fit, is_tabular};
+use crate::format::row::{ColumnSpec, FoundColumns, Role};
+use crate::format::{columnar, json};
+use crate::source::file::{Format, KNOWN, Opened, Source};
+use crate::{DataError, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// When there is none, a link leads nowhere, or files of a folder are different tables or the same one twice.
-pub(crate) fn sources(path: &Path, wanted: &[Wanted], strict: bool) -> Result<Vec<Source>> {
+pub(crate) fn sources(path: &Path, wanted: &[ColumnSpec], strict: bool) -> Result<Vec<Source>> {
     let text = path.to_string_lossy();
     if path.is_dir() {
         of_folder(path, wanted, strict)
@@ -112,7 +113,7 @@ fn is_hidden(path: &Path) -> bool {
         || ["_committed_", "_started_"].iter().any(|start| name.starts_with(start))
 }
 
-fn of_folder(folder: &Path, wanted: &[Wanted], strict: bool) -> Result<Vec<Source>> {
+fn of_folder(folder: &Path, wanted: &[ColumnSpec], strict: bool) -> Result<Vec<Source>> {
     let mut listing = Listing::default();
     listing.read(folder, strict)?;
     let Listing { files, notes, strange, folders, partitioned } = listing;
@@ -164,7 +165,7 @@ fn of_folder(folder: &Path, wanted: &[Wanted], strict: bool) -> Result<Vec<Sourc
 
 /// Whether a file of no known format may be a part of the table by its content: packed, or with the wanted columns, or with
 /// as many fields in each line.
-fn may_be_part(source: &Source, wanted: &[Wanted]) -> bool {
+fn may_be_part(source: &Source, wanted: &[ColumnSpec]) -> bool {
     let ending = source.path().extension().unwrap_or_default().to_string_lossy().to_lowercase();
     match source.path().is_file().then(|| source.open()) {
         None | Some(Ok(Opened::Nothing)) => false,
@@ -178,19 +179,19 @@ fn may_be_part(source: &Source, wanted: &[Wanted]) -> bool {
 }
 
 /// Whether a file that lacks a wanted column is another table about the items, such as their titles beside a log.
-fn is_beside(source: &Source, wanted: &[Wanted]) -> bool {
+fn is_beside(source: &Source, wanted: &[ColumnSpec]) -> bool {
     let has = |role| {
         let mut columns = wanted.iter().filter(|wanted| wanted.role() == role);
         columns.any(|column| matches!(look(source, std::slice::from_ref(column)), Fit::Has(_)))
     };
-    has("item") && !has("user") && !has("time")
+    has(Role::Item) && !has(Role::User) && !has(Role::Time)
 }
 
 /// Those of `sources` that have the `wanted` columns; the others are added to `left_out`.
 fn of_one_table(
     folder: &Path,
     sources: Vec<Source>,
-    wanted: &[Wanted],
+    wanted: &[ColumnSpec],
     left_out: &mut Vec<Source>,
     partitioned: bool,
     folders: &[PathBuf],
@@ -237,14 +238,14 @@ fn of_one_table(
 }
 
 /// Whether a file has the wanted columns; what cannot be looked at is told when it is read.
-fn look(source: &Source, wanted: &[Wanted]) -> Fit {
+fn look(source: &Source, wanted: &[ColumnSpec]) -> Fit {
     let names = match source.open() {
         Ok(Opened::Text(text)) => return fit(source, text.head(), wanted, json::keys),
-        Ok(Opened::Parquet) => ra_core::guarded(source.path(), || typed::parquet_names(source)),
-        Ok(Opened::Arrow) => ra_core::guarded(source.path(), || typed::arrow_names(source)),
+        Ok(Opened::Parquet) => ra_core::guarded(source.path(), || columnar::parquet_names(source)),
+        Ok(Opened::Arrow) => ra_core::guarded(source.path(), || columnar::arrow_names(source)),
         _ => return Fit::Unknown,
     };
-    names.map_or(Fit::Unknown, |names| match Columns::find(source.path(), wanted, &names) {
+    names.map_or(Fit::Unknown, |names| match FoundColumns::find(source.path(), wanted, &names) {
         Ok(_) => Fit::Has(names.into_iter().collect()),
         Err(error) => Fit::Lacks(error),
     })

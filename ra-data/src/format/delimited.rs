@@ -1,8 +1,8 @@
 //! Text with separators.
-use crate::header::{Separator, is_value};
-use crate::quotes::Quotes;
-use crate::records::{Columns, Record, Visit, Wanted};
-use crate::source::{Format, Source, Text};
+use crate::format::header::{Separator, is_value};
+use crate::format::quotes::Quotes;
+use crate::format::row::{ColumnSpec, FoundColumns, Record, Role, RowVisitor};
+use crate::source::file::{Format, Source, Text};
 use crate::{DataError, Result};
 use ra_core::BYTE_ORDER_MARK;
 use std::borrow::Cow;
@@ -54,9 +54,9 @@ pub(crate) fn read_bare(
     source: &Source,
     text: Text,
     separator: &str,
-    columns: &Columns,
+    columns: &FoundColumns,
     width: usize,
-    visit: &mut Visit<'_>,
+    visit: &mut RowVisitor<'_>,
 ) -> Result<()> {
     each_line(source, text, |line, row| {
         let line = latin(line);
@@ -76,10 +76,10 @@ fn latin(line: &[u8]) -> Cow<'_, str> {
 fn cut(
     source: &Source,
     fields: &[&str],
-    columns: &Columns,
+    columns: &FoundColumns,
     width: usize,
     row: usize,
-    visit: &mut Visit<'_>,
+    visit: &mut RowVisitor<'_>,
 ) -> Result<()> {
     let path = source.path();
     if fields.len() != width {
@@ -94,13 +94,14 @@ fn cut(
 pub(crate) fn read_table(
     source: &Source,
     text: Text,
-    (separator, width): (Separator, usize),
-    columns: &Columns,
-    wanted: &[Wanted],
-    visit: &mut Visit<'_>,
+    separator: Separator,
+    width: usize,
+    columns: &FoundColumns,
+    wanted: &[ColumnSpec],
+    visit: &mut RowVisitor<'_>,
 ) -> Result<()> {
     if let Separator::Quoted(separator) = separator {
-        return read_quoted(source, text, (separator, width), columns, wanted, visit);
+        return read_quoted(source, text, separator, width, columns, wanted, visit);
     }
     // HetRec's tables have the endings and the encoding of MovieLens's.
     let old = matches!(source.named(), Some(Format::Bare { .. }));
@@ -129,10 +130,11 @@ pub(crate) fn not_utf8(source: &Source, row: usize) -> DataError {
 fn read_quoted(
     source: &Source,
     text: Text,
-    (separator, width): (u8, usize),
-    columns: &Columns,
-    wanted: &[Wanted],
-    visit: &mut Visit<'_>,
+    separator: u8,
+    width: usize,
+    columns: &FoundColumns,
+    wanted: &[ColumnSpec],
+    visit: &mut RowVisitor<'_>,
 ) -> Result<()> {
     let quotes = Quotes::new(text.reader(), separator);
     let mut reader = csv::ReaderBuilder::new();
@@ -186,15 +188,21 @@ fn read_quoted(
 
 /// Whether one of the lines within a quoted field is a row by the look of it, the last one with the fields that follow it:
 /// ids and a value where the time is, or, without a time, an id and as many fields.
-fn swallows_rows(record: &csv::ByteRecord, separator: u8, columns: &Columns, width: usize, wanted: &[Wanted]) -> bool {
-    let is_timed = wanted.iter().any(|wanted| wanted.role() == "time");
+fn swallows_rows(
+    record: &csv::ByteRecord,
+    separator: u8,
+    columns: &FoundColumns,
+    width: usize,
+    wanted: &[ColumnSpec],
+) -> bool {
+    let is_timed = wanted.iter().any(|wanted| wanted.role() == Role::Time);
     let is_row = |line: &[u8]| {
         let line = String::from_utf8_lossy(line.trim_ascii_end());
         let fields: Vec<&str> = line.split(char::from(separator)).collect();
         let mut known = wanted.iter().zip(&columns.positions).filter_map(|(wanted, p)| Some((wanted, (*p)?)));
         (is_timed || fields.len() == width)
             && known.all(|(wanted, at)| match fields.get(at) {
-                Some(field) if wanted.role() == "time" => is_value(field),
+                Some(field) if wanted.role() == Role::Time => is_value(field),
                 Some(field) if wanted.is_id() => !field.is_empty() && !field.contains(' '),
                 Some(field) => is_timed || !field.starts_with(' '),
                 None => false,

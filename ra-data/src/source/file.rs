@@ -1,6 +1,6 @@
 //! Files, plain or packed: what each is by its bytes.
-use crate::first_bytes::{Content, NEEDED, content, is_text};
-use crate::unpack::{Gzip, zstandard};
+use crate::source::first_bytes::{Content, NEEDED, content, is_text};
+use crate::source::unpack::{Gzip, zstandard};
 use crate::{DataError, Result};
 use ra_core::BYTE_ORDER_MARK;
 use std::fs::File;

@@ -7,7 +7,7 @@ use ra_core::Sequences;
 /// A filtered and split log of numbered users and items. Numbers stay what they were but for items, which begin at 1:
 /// item `i` of the log is `i + 1` here, 0 being padding.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Coded {
+pub struct IndexedSplit {
     /// What models may learn from, a row a user, oldest first.
     pub train: Sequences,
     /// Held out for choices.
@@ -25,19 +25,18 @@ pub struct Coded {
 /// splits.
 ///
 /// # Errors
-/// [`DataError::Config`] for columns of different lengths and for values that cannot work.
-pub fn prepare_coded(users: &[u32], items: &[u32], times: &[f64], config: &DataConfig) -> Result<Coded> {
+/// [`DataError::Arrays`] for columns of different lengths, [`DataError::Settings`] for values that cannot work.
+pub fn split_indexed(users: &[u32], items: &[u32], times: &[f64], config: &DataConfig) -> Result<IndexedSplit> {
     config.check()?;
     if config.cold_items > 0.0 {
-        let problem = "items are made cold by their own ids, which coded columns lack; leave it out".into();
-        return Err(DataError::Config { key: "cold_items", problem });
+        let problem = "makes items cold by their own ids, which numbered ones lack; leave it out";
+        return Err(DataError::setting("cold_items", problem));
     }
-    let wrong = |problem: &str| DataError::Config { key: "columns", problem: problem.into() };
     if users.len() != items.len() || users.len() != times.len() {
-        return Err(wrong("users, items and times differ in length"));
+        return Err(DataError::Arrays { problem: "they differ in length" });
     }
     if users.len() > u32::MAX as usize || times.iter().any(|time| !time.is_finite()) {
-        return Err(wrong("more than 4,294,967,295 rows, or a time that is no number"));
+        return Err(DataError::Arrays { problem: "more than 4,294,967,295 rows, or a time that is no number" });
     }
     let row = |(index, ((&user, &item), &time))| Row { user, item, index, time };
     let mut rows: Vec<Row> = (0..).zip(users.iter().zip(items).zip(times)).map(row).collect();
@@ -51,5 +50,5 @@ pub fn prepare_coded(users: &[u32], items: &[u32], times: &[f64], config: &DataC
     let parts = split(rows, sizes[0], config, 0, cuts);
     let mut popularity = vec![0; sizes[1] + 1];
     parts.train.rows().flatten().for_each(|&item| popularity[item as usize] += 1);
-    Ok(Coded { train: parts.train, valid: parts.valid, test: parts.test, times: parts.times, popularity })
+    Ok(IndexedSplit { train: parts.train, valid: parts.valid, test: parts.test, times: parts.times, popularity })
 }

@@ -2,18 +2,21 @@
 //! (feature `ballista`). Every query is plain SQL over Parquet files in one folder that all machines see, so that the
 //! executors of anybody's cluster will do.
 
-use crate::calendar::UNKNOWN;
+use crate::bounded::TableOutput;
 use crate::config::{DataConfig, Split};
-use crate::draft::{Draft, Form, SAMPLES};
-use crate::export::{SampleWriter, items_to_parquet};
-use crate::ingest::{self, Told, read_titles, scan};
-use crate::output::Output;
+use crate::curate::words::words;
+use crate::format::row::RejectedRows;
+use crate::ingest::{self, ScanReport, read_titles, scan};
 use crate::prepare::{Steps, anything_left, needs_clock, shared_ids, tell_doubts};
-use crate::records::Skipped;
+use crate::source::read::Inputs;
 use crate::split::{cuts, held, test_begin};
+use crate::table::draft::{Draft, Form, SAMPLES};
+use crate::table::export::{SampleWriter, items_to_parquet};
 use crate::table::{Table, packed};
-use crate::words::words;
-use crate::{Bounded, Column, CurateConfig, CurateMethod, Curated, DataError, Result, write_columns};
+use crate::time::calendar::UNKNOWN;
+use crate::{
+    Column, CurateConfig, CurateMethod, Curated, DataError, ExportSummary, Result, SampleExport, write_columns,
+};
 use arrow::array::types::{Float64Type, Int64Type};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::compute::cast;
@@ -39,35 +42,34 @@ const FILE: usize = 4 << 20;
 /// given split needs none of this and is refused.
 ///
 /// # Errors
-/// As [`crate::read`]; a query that fails names the step.
+/// As [`crate::prepare`]; a query that fails names the step.
 pub async fn to_parquet_on(
     context: &SessionContext,
     name: &str,
     config: &DataConfig,
-    curate: Option<(&CurateConfig, u64)>,
+    samples: Option<SampleExport<'_>>,
     folder: &Path,
-) -> Result<Bounded> {
+) -> Result<ExportSummary> {
     config.check()?;
     config.check_one_pass()?;
-    let wrong = |key, problem: &str| Err(DataError::Config { key, problem: problem.into() });
     if config.split == Split::Given {
-        return wrong("split", "files that are given are taken as they are; there is nothing to compute");
+        let problem = "is \"given\", and given files are taken as they are; there is nothing to compute";
+        return Err(DataError::setting("split", problem));
     }
-    curate.map_or(Ok(()), |(curate, _)| curate.check_one_pass())?;
-    curate.map_or(Ok(()), |(curate, _)| curate.check())?;
+    samples.map_or(Ok(()), |samples| samples.check())?;
     let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
     let draft = Draft::begin(&ingest::files(config)?, Form::Parts, folder)?;
-    let mut skipped = Skipped::default();
+    let mut rejected = RejectedRows::default();
     let mut sql = Sql { context, folder: std::path::absolute(draft.path()).map_err(fail)?, step: 0 };
-    let told = sql.read_log(config, &mut skipped).await?;
+    let told = sql.read_log(config, &mut rejected).await?;
     needs_clock(config, told.order_only.as_ref())?;
 
     let mut steps = Steps::new(config, told.read, told.rated);
     let [users, items] = sql.filter(config, &mut steps).await?;
-    let titles = read_titles(&items, config, &mut skipped)?;
+    let titles = read_titles(&items, Inputs::files(config), config, &mut rejected)?;
     let catalog = Catalog::new(items, titles);
     sql.split(config).await?;
-    let mut output = Output::new(draft.path(), &users, &catalog, told.order_only.is_some())?;
+    let mut output = TableOutput::new(draft.path(), &users, &catalog, told.order_only.is_some())?;
     let mut rows = 0;
     let query = "SELECT uid, iid, part, ts FROM parts ORDER BY uid, place";
     sql.each(query, |batch| {
@@ -88,31 +90,31 @@ pub async fn to_parquet_on(
     anything_left(name, config, &steps, counted.longest(), interactions[2])?;
     let different = sql.number("SELECT count(*) FROM (SELECT DISTINCT uid, iid, ts FROM parts)").await? as usize;
     let all = interactions.iter().sum::<usize>();
-    tell_doubts(config, (all - different, all), shared_ids(&users, &catalog))?;
-    let curated = match curate {
+    tell_doubts(Inputs::files(config), config.strict, (all - different, all), shared_ids(&users, &catalog))?;
+    let curated = match samples {
         None => None,
-        Some((curate, seed)) => {
-            sql.score(&catalog, config.max_history, curate, seed).await?;
+        Some(SampleExport { curate, max_history, seed }) => {
+            sql.score(&catalog, max_history, curate, seed).await?;
             let path = draft.path().join(SAMPLES);
-            Some(sql.draw(&users, config.max_history, curate, &path).await?)
+            Some(sql.draw(&users, max_history, curate, &path).await?)
         }
     };
     items_to_parquet(&catalog, draft.path())?;
     draft.finish()?;
-    Ok(Bounded {
+    Ok(ExportSummary {
         fingerprint: counted.fingerprint.clone(),
         users: users.len(),
         items: catalog.len(),
         interactions,
         partitions: counted.partitions,
-        skipped,
+        rejected,
         curated,
     })
 }
 
 impl Sql<'_> {
     /// The log as Parquet files: `u`, `i`, `ts` and `place`, its place in the log.
-    async fn read_log(&mut self, config: &DataConfig, skipped: &mut Skipped) -> Result<Told> {
+    async fn read_log(&mut self, config: &DataConfig, rejected: &mut RejectedRows) -> Result<ScanReport> {
         let folder = self.folder.join("log");
         std::fs::create_dir_all(&folder).map_err(|e| ra_core::Error::io(&folder, "cannot make", e))?;
         let mut rows: (Vec<String>, Vec<String>, Vec<f64>) = Default::default();
@@ -131,7 +133,7 @@ impl Sql<'_> {
             ])?;
             table.finish().map(drop)
         };
-        let told = scan(config, skipped, |user, item, time| {
+        let told = scan(Inputs::files(config), config, rejected, |user, item, time| {
             rows.0.push(user.to_owned());
             rows.1.push(item.to_owned());
             rows.2.push(time);
@@ -143,7 +145,7 @@ impl Sql<'_> {
         self.register("log", &folder).await?;
         if told.calendar.days {
             let problem = "holds days as numbers such as 20140101, which are read in memory alone; write them as dates";
-            return Err(DataError::Config { key: "columns.time", problem: problem.into() });
+            return Err(DataError::setting("columns.time", problem));
         }
         if told.calendar.unknown {
             let unknown: Vec<String> = UNKNOWN.iter().map(|time| format!("{time:?}")).collect();

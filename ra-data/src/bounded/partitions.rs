@@ -1,9 +1,10 @@
 //! A log on disk, a range of users a file.
+use crate::bounded::spill::{SpillFile, SpillWriter};
 use crate::config::{DataConfig, Split};
-use crate::ingest::{Told, scan};
+use crate::format::row::RejectedRows;
+use crate::ingest::{ScanReport, scan};
 use crate::interactions::{Coder, Row};
-use crate::records::Skipped;
-use crate::spill::{Spilled, Spilling};
+use crate::source::read::Inputs;
 use crate::split::{cuts, test_begin};
 use crate::{DataError, Result};
 use std::path::Path;
@@ -15,23 +16,23 @@ const ROW: usize = 3 * size_of::<Row>();
 const OPEN: usize = 400;
 
 /// A log in files of a range of users each.
-pub(crate) struct Log {
+pub(crate) struct PartitionedLog {
     pub(crate) users: Vec<String>,
     pub(crate) items: Vec<String>,
-    pub(crate) partitions: Vec<Spilled>,
+    pub(crate) partitions: Vec<SpillFile>,
     /// Rows that are held while a file is written.
     block: usize,
-    pub(crate) told: Told,
+    pub(crate) told: ScanReport,
 }
 
-impl Log {
-    pub(crate) fn read(config: &DataConfig, memory: usize, folder: &Path, skipped: &mut Skipped) -> Result<Self> {
-        let short = |problem: String| DataError::Config { key: "memory", problem };
+impl PartitionedLog {
+    pub(crate) fn read(config: &DataConfig, memory: usize, folder: &Path, rejected: &mut RejectedRows) -> Result<Self> {
+        let short = |problem: String| DataError::Bound { problem };
         let (mut users, mut items) = (Coder::default(), Coder::default());
         let mut lengths: Vec<u32> = Vec::new();
-        let mut raw = Spilling::new(folder.join("log"), block(memory, 1))?;
+        let mut raw = SpillWriter::new(folder.join("log"), block(memory, 1))?;
         let mut index = 0;
-        let told = scan(config, skipped, |user, item, time| {
+        let told = scan(Inputs::files(config), config, rejected, |user, item, time| {
             let row = Row { user: users.code(user), item: items.code(item), index, time };
             if row.user as usize == lengths.len() {
                 lengths.push(0);
@@ -70,8 +71,8 @@ impl Log {
             )));
         }
         let block = block(memory, starts.len());
-        let files = (0..starts.len()).map(|partition| Spilling::new(folder.join(format!("{partition}")), block));
-        let mut files: Vec<Spilling> = files.collect::<Result<_>>()?;
+        let files = (0..starts.len()).map(|partition| SpillWriter::new(folder.join(format!("{partition}")), block));
+        let mut files: Vec<SpillWriter> = files.collect::<Result<_>>()?;
         for rows in raw.blocks()? {
             for row in rows? {
                 let Some(time) = told.calendar.settled(row.time) else { continue };
@@ -80,7 +81,7 @@ impl Log {
             }
         }
         std::fs::remove_file(raw.path()).map_err(|e| ra_core::Error::io(raw.path(), "cannot remove", e))?;
-        let partitions = files.into_iter().map(Spilling::finish).collect::<Result<_>>()?;
+        let partitions = files.into_iter().map(SpillWriter::finish).collect::<Result<_>>()?;
         Ok(Self { users, items, partitions, block, told })
     }
 

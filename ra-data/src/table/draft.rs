@@ -1,6 +1,6 @@
 //! An export while it is made: its tables lie in a folder of their own beside the result, and take their places at
 //! the end.
-use crate::spill::SpillFolder;
+use crate::table::spill_folder::SpillFolder;
 use crate::{DataConfig, DataError, Result, ingest};
 use ra_core::OutputFolder;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! The tables of a data set that is not in memory at once, and its fingerprint.
 use crate::config::DataConfig;
-use crate::draft::PARTS;
-use crate::export::LogWriter;
 use crate::prepare::protocol;
+use crate::table::draft::PARTS;
+use crate::table::export::LogWriter;
 use crate::{DataError, Result};
 use ra_core::{Catalog, DatasetHash, Fingerprint};
 use std::fs::File;
@@ -29,7 +29,7 @@ pub(crate) struct Output<'a> {
 
 /// What was counted while the tables were written.
 #[derive(Debug)]
-pub(crate) struct Counted {
+pub(crate) struct WriteStats {
     /// Interactions of each user in each part.
     pub(crate) lengths: [Vec<u32>; 3],
     /// Training interactions of each item; index 0 is padding.
@@ -85,7 +85,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self, config: &DataConfig) -> Result<Counted> {
+    pub(crate) fn finish(mut self, config: &DataConfig) -> Result<WriteStats> {
         self.close()?;
         self.items.iter_mut().try_for_each(BufWriter::flush).map_err(|e| cannot_write(&self.folder, e))?;
         let mut hash = DatasetHash::new(self.users, self.catalog);
@@ -103,11 +103,11 @@ impl<'a> Output<'a> {
         let (filter, split) = protocol(config);
         let fingerprint = hash.finish(&filter, &split);
         let Self { lengths, popularity, partitions, .. } = self;
-        Ok(Counted { lengths, popularity, partitions, fingerprint })
+        Ok(WriteStats { lengths, popularity, partitions, fingerprint })
     }
 }
 
-impl Counted {
+impl WriteStats {
     /// Interactions of each part.
     pub(crate) fn interactions(&self) -> [usize; 3] {
         [0, 1, 2].map(|part: usize| self.lengths[part].iter().map(|&n| n as usize).sum())

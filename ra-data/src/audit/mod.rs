@@ -8,7 +8,7 @@ use std::fmt;
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub enum Severity {
     /// Looked for and not found.
     Fine,
     /// Worth knowing when figures are read.
@@ -19,11 +19,11 @@ pub enum Level {
 
 /// One thing that was looked for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Finding {
+pub struct AuditFinding {
     /// What was looked for.
     pub name: &'static str,
     /// How much it matters.
-    pub level: Level,
+    pub level: Severity,
     /// How often it was found; nothing where it cannot be known.
     pub count: Option<usize>,
     /// Out of how many.
@@ -54,7 +54,7 @@ pub struct Audit {
     /// The data set.
     pub name: String,
     /// The findings, in one order for all data sets.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<AuditFinding>,
     /// Popularity counted on the training part.
     pub popularity: PopularityFloor,
     /// Popularity counted on every row, test targets included: a leak, and a common one.
@@ -74,8 +74,8 @@ pub fn audit(prepared: &Prepared) -> Audit {
         .for_each(|&i| everything[i as usize] += 1);
     let [clean, leaky] = [&popularity, &everything].map(|counts| floor(data, counts));
     let count = |name, found: usize, of, bad, told: String, effect| {
-        let level = if found == 0 { Level::Fine } else { bad };
-        Finding { name, level, count: Some(found), of, told, effect }
+        let level = if found == 0 { Severity::Fine } else { bad };
+        AuditFinding { name, level, count: Some(found), of, told, effect }
     };
     let of_targets = |keep: &dyn Fn(usize, u32) -> bool| {
         data.test.rows().enumerate().map(|(user, row)| row.iter().filter(|&&t| keep(user, t)).count()).sum::<usize>()
@@ -93,7 +93,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
     let untitled = data.catalog.all().filter(|&item| title(item).is_empty()).count();
     let repeats: usize = data.train.rows().map(|row| row.len() - row.iter().collect::<HashSet<_>>().len()).sum();
     let only_train = data.test.rows().filter(|row| row.is_empty()).count();
-    let skipped = &prepared.skipped;
+    let rejected = &prepared.rejected;
     let share = |part: f64| format!("{:.1} %", 100.0 * part);
     let findings = vec![
         future(prepared),
@@ -101,7 +101,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
             "popularity leak",
             if leaky.hr > clean.hr { (leaky.hr * targets as f64).round() as usize } else { 0 },
             targets,
-            Level::Note,
+            Severity::Note,
             format!(
                 "popularity has HR@10 {:.4}, NDCG@10 {:.4} when it counts the training part, {:.4} and {:.4} when it counts \
                  every row, test targets included",
@@ -113,7 +113,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
             "target in history",
             in_history,
             targets,
-            Level::Note,
+            Severity::Note,
             format!("{in_history} of {targets} test targets are in their own history"),
             "a model that never repeats cannot hit them; seen items are removed from the ranking, the target never is; \
              dedupe = true drops repeats",
@@ -122,7 +122,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
             "repeats",
             repeats,
             data.train.total(),
-            Level::Note,
+            Severity::Note,
             format!("{repeats} training interactions repeat an earlier one of the same user"),
             "sequence models learn to repeat; dedupe = true drops them",
         ),
@@ -131,7 +131,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
             "cold targets",
             cold,
             targets,
-            Level::Note,
+            Severity::Note,
             format!("{cold} of {targets} test targets are never trained on"),
             "no ID method can hit them: this share is lost to it, whatever it does; text can reach them",
         ),
@@ -139,7 +139,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
             "ties by popularity",
             tied,
             targets,
-            Level::Note,
+            Severity::Note,
             format!(
                 "{} of the test targets are exactly as popular as another item; popularity's HR@10 is {:.4} with ties \
                  against it, {:.4} with ties for it",
@@ -153,7 +153,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
             "duplicate titles",
             same_titled,
             targets,
-            Level::Note,
+            Severity::Note,
             format!("{same_titled} of {targets} test targets have a title that another item has too"),
             "a model of titles alone ties on them",
         ),
@@ -161,7 +161,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
             "empty titles",
             untitled,
             data.catalog.len(),
-            Level::Warning,
+            Severity::Warning,
             if untitled == data.catalog.len() {
                 format!(
                     "not one of {untitled} items has a title: no file of titles was named, or it is of another data set"
@@ -177,17 +177,17 @@ pub fn audit(prepared: &Prepared) -> Audit {
             "users who only train",
             only_train,
             data.users.len(),
-            Level::Note,
+            Severity::Note,
             format!("{only_train} of {} users have no test target", data.users.len()),
             "metrics say nothing about them",
         ),
         count(
             "unreadable rows",
-            skipped.rows,
-            skipped.rows + skipped.read,
-            Level::Warning,
-            match skipped.examples.first() {
-                Some(first) => format!("{} rows cannot be read and are left out; the first: {first}", skipped.rows),
+            rejected.rows,
+            rejected.rows + rejected.read,
+            Severity::Warning,
+            match rejected.examples.first() {
+                Some(first) => format!("{} rows cannot be read and are left out; the first: {first}", rejected.rows),
                 None => "every row can be read".into(),
             },
             "they are missing from every figure; strict makes them errors",
@@ -197,14 +197,14 @@ pub fn audit(prepared: &Prepared) -> Audit {
 }
 
 /// Rows of one user, item and time that are there more than once: a log that was read twice, most often.
-fn doubled_rows(prepared: &Prepared) -> Finding {
+fn doubled_rows(prepared: &Prepared) -> AuditFinding {
     let (found, of) = (prepared.doubled_rows(), prepared.dataset.interactions());
     let level = match found {
-        0 => Level::Fine,
-        _ if 5 * found < of => Level::Note,
-        _ => Level::Warning,
+        0 => Severity::Fine,
+        _ if 5 * found < of => Severity::Note,
+        _ => Severity::Warning,
     };
-    Finding {
+    AuditFinding {
         name: "rows twice",
         level,
         count: Some(found),
@@ -215,14 +215,14 @@ fn doubled_rows(prepared: &Prepared) -> Finding {
 }
 
 /// Users whose id is an item's too: columns that are mixed up, or text that is no log.
-fn shared_ids(prepared: &Prepared) -> Finding {
+fn shared_ids(prepared: &Prepared) -> AuditFinding {
     let (found, of) = crate::prepare::shared_ids(&prepared.dataset.users, &prepared.dataset.catalog);
     let level = match found {
-        0 => Level::Fine,
-        _ if 10 * found < of => Level::Note,
-        _ => Level::Warning,
+        0 => Severity::Fine,
+        _ if 10 * found < of => Severity::Note,
+        _ => Severity::Warning,
     };
-    Finding {
+    AuditFinding {
         name: "shared ids",
         level,
         count: Some(found),
@@ -234,7 +234,7 @@ fn shared_ids(prepared: &Prepared) -> Finding {
 }
 
 /// Whether what is learned from lies after what is predicted.
-fn future(prepared: &Prepared) -> Finding {
+fn future(prepared: &Prepared) -> AuditFinding {
     const NAME: &str = "future leakage";
     const EFFECT: &str = "popularity and every trained model know what came later, as no live system does; split = \
                           \"temporal\" leaves nothing after the targets";
@@ -242,7 +242,7 @@ fn future(prepared: &Prepared) -> Finding {
     let of = test.len();
     if let Some(column) = &prepared.order_only {
         let told = format!("cannot be known: `{column}` is an order without clock time");
-        return Finding { name: NAME, level: Level::Note, count: None, of, told, effect: EFFECT };
+        return AuditFinding { name: NAME, level: Severity::Note, count: None, of, told, effect: EFFECT };
     }
     let mut learned: Vec<f64> = train.iter().chain(valid).copied().collect();
     learned.sort_unstable_by(f64::total_cmp);
@@ -251,9 +251,9 @@ fn future(prepared: &Prepared) -> Finding {
     later.sort_unstable();
     let found = later.iter().filter(|&&n| n > 0).count();
     let median = later.get(of / 2).map_or(0.0, |&n| n as f64 / learned.len().max(1) as f64);
-    Finding {
+    AuditFinding {
         name: NAME,
-        level: if found == 0 { Level::Fine } else { Level::Warning },
+        level: if found == 0 { Severity::Fine } else { Severity::Warning },
         count: Some(found),
         of,
         told: format!(
@@ -266,7 +266,7 @@ fn future(prepared: &Prepared) -> Finding {
 }
 
 /// Users whose held-out interactions are decided by the order of rows in the file.
-fn time_ties(prepared: &Prepared) -> Finding {
+fn time_ties(prepared: &Prepared) -> AuditFinding {
     let data = &prepared.dataset;
     let [train, valid, test] = &prepared.times;
     let (mut places, mut found, mut of) = ([0; 3], 0, 0);
@@ -279,9 +279,9 @@ fn time_ties(prepared: &Prepared) -> Finding {
         found += usize::from(lengths[2] > 0 && cuts.windows(2).any(|w| w[0].last() == w[1].first()));
         (0..3).for_each(|part| places[part] += lengths[part]);
     }
-    Finding {
+    AuditFinding {
         name: "time ties",
-        level: if found == 0 { Level::Fine } else { Level::Note },
+        level: if found == 0 { Severity::Fine } else { Severity::Note },
         count: Some(found),
         of,
         told: format!("for {found} of {of} users a held-out interaction has the time of the one before it"),
@@ -321,12 +321,12 @@ impl fmt::Display for Audit {
         write!(f, "{}", self.name)?;
         for finding in &self.findings {
             let level = match finding.level {
-                Level::Fine => "fine",
-                Level::Note => "note",
-                Level::Warning => "WARN",
+                Severity::Fine => "fine",
+                Severity::Note => "note",
+                Severity::Warning => "WARN",
             };
             write!(f, "\n  {level}  {}: {}", finding.name, finding.told)?;
-            if finding.level != Level::Fine {
+            if finding.level != Severity::Fine {
                 write!(f, "\n        {}", finding.effect)?;
             }
         }

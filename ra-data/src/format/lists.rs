@@ -1,9 +1,9 @@
 //! `user item item ..` lines, as LightGCN and S3-Rec have them, or `user item` lines, as SASRec has them.
 use crate::Result;
-use crate::delimited::{each_line, not_utf8};
-use crate::header::is_date;
-use crate::records::{Columns, Record, Visit};
-use crate::source::{Source, Text};
+use crate::format::delimited::{each_line, not_utf8};
+use crate::format::header::is_date;
+use crate::format::row::{FoundColumns, Record, RowVisitor};
+use crate::source::file::{Source, Text};
 use std::collections::HashMap;
 
 /// Reads lists; the order of the interactions is that of the file, told as a column `place in the file`.
@@ -13,9 +13,9 @@ use std::collections::HashMap;
 pub(crate) fn read_lists(
     source: &Source,
     text: Text,
-    columns: &Columns,
+    columns: &FoundColumns,
     header: bool,
-    visit: &mut Visit<'_>,
+    visit: &mut RowVisitor<'_>,
 ) -> Result<()> {
     let names: Vec<String> = columns.positions.iter().map(|_| "place in the file".to_owned()).collect();
     let (mut place, mut skip) = (0u64, header);

@@ -1,7 +1,7 @@
 //! What a column of times is, as far as one row cannot tell: `20140101` is a day where most small numbers of the column
 //! are days, and 0, -1 and the last second of 32 bits mean "unknown" where the column holds times of a calendar.
 use crate::DataError;
-use crate::records::Record;
+use crate::format::row::Record;
 use crate::time::{self, CLOCK, Form, day_number};
 
 /// What stands for "unknown" or "never" in a column of times: 0 and -1, the ends of 32 bits, and the first and the last

@@ -1,8 +1,10 @@
-//! What is held out.
+//! What is held out of coded rows.
 use crate::config::{DataConfig, Split};
 use crate::interactions::{ByUser, Row};
-use crate::{DataError, Result, When, time};
+use crate::{DataError, Result, TimePoint, time};
 use ra_core::Sequences;
+
+pub(crate) mod indexed;
 
 /// Three parts, a row a user, items as dense ids from 1; and the time of each interaction, in the same order.
 #[derive(Debug)]
@@ -69,8 +71,8 @@ pub(crate) fn temporal_cuts(rows: &[Row], config: &DataConfig) -> Result<[f64; 2
     cuts(config, times.len(), tested, |held| Ok(times[times.len() - held]))
 }
 
-fn given(date: Option<&When>) -> Option<f64> {
-    date.and_then(When::seconds)
+fn given(date: Option<&TimePoint>) -> Option<f64> {
+    date.and_then(TimePoint::seconds)
 }
 
 /// The time from which on interactions test, where it is given.
@@ -105,14 +107,14 @@ pub(crate) fn cuts(
         let (first, last) = (latest(rows)?, latest(1)?);
         let span = format!("the log runs from {} to {}", time::written(first), time::written(last));
         let wrong = |key: &str, at: f64, told: &str| {
-            Err(DataError::Settings(vec![(key.into(), format!("{} {told}: {span}", time::written(at)))]))
+            Err(DataError::setting(key, format!("is {}, {told}: {span}", time::written(at))))
         };
         if let Some(test) = given_test.filter(|&test| test > last) {
-            return wrong("temporal_test_from", test, "is after every interaction, so that none tests");
+            return wrong("temporal_test_from", test, "after every interaction, so that none tests");
         }
         if let Some(valid) = given_valid.or(given_test).filter(|&valid| valid <= first) {
             let key = if given_valid.is_some() { "temporal_valid_from" } else { "temporal_test_from" };
-            return wrong(key, valid, "is not after any interaction, so that none trains");
+            return wrong(key, valid, "not after any interaction, so that none trains");
         }
     }
     let mut cut = |given: Option<f64>, held: usize| match given {
@@ -198,13 +200,13 @@ mod tests {
         assert_eq!(parts.valid, Sequences::from_rows([vec![], vec![2]]));
         assert_eq!(parts.test, Sequences::from_rows([vec![1], vec![1]]));
         let dated = by(Split::Temporal, |c| {
-            c.temporal_valid_from = Some(crate::When::Number(5.0));
-            c.temporal_test_from = Some(crate::When::Text("1970-01-01T00:00:07".into()));
+            c.temporal_valid_from = Some(crate::TimePoint::Number(5.0));
+            c.temporal_test_from = Some(crate::TimePoint::Text("1970-01-01T00:00:07".into()));
         });
         assert_eq!((dated.train, dated.valid, dated.test), (parts.train, parts.valid, parts.test));
         // Beside the date of testing alone, the share that validates is one of what is before it.
         let shared = by(Split::Temporal, |c| {
-            (c.temporal_test_from, c.temporal_valid) = (Some(crate::When::Number(7.0)), 0.25);
+            (c.temporal_test_from, c.temporal_valid) = (Some(crate::TimePoint::Number(7.0)), 0.25);
         });
         assert_eq!([&shared.train, &shared.valid, &shared.test].map(Sequences::total), [3, 1, 2]);
     }

@@ -2,6 +2,7 @@
 //!
 //! An id is a scalar; a title may be a list of parts; a time tells its unit and comes as `@` and seconds since 1970.
 //! A row whose item is a list is a session: one interaction for each of its elements.
+use crate::format::row::Role;
 use arrow::array::types::{Float64Type, Int64Type};
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, LargeStringBuilder};
 use arrow::compute::{CastOptions, cast, cast_with_options};
@@ -22,17 +23,17 @@ impl Texts {
     ///
     /// # Errors
     /// A sentence with the column, its type and the remedy.
-    pub(crate) fn of(column: &ArrayRef, name: &str, role: &str, of_log: bool) -> Result<Self, String> {
+    pub(crate) fn of(column: &ArrayRef, name: &str, role: Role, of_log: bool) -> Result<Self, String> {
         let kind = column.data_type();
         let refused =
             |what: &str, remedy: &str| Err(format!("column `{name}` ({role}) holds {what} ({kind}); {remedy}"));
         if !is_list(kind) {
             return scalars(column, name, role).map(|texts| Self::Scalars(Some(texts)));
         }
-        if role == "title" {
+        if role == Role::Title {
             return Ok(Self::Scalars(Some(joined(column, name)?)));
         }
-        if role == "user" || !of_log {
+        if role == Role::User || !of_log {
             return refused("lists", "write one row for each element");
         }
         let (rows, elements) = elements(column).map_err(|e| format!("column `{name}` ({role}): {e}"))?;
@@ -91,7 +92,7 @@ fn joined(column: &ArrayRef, name: &str) -> Result<LargeStringArray, String> {
     let (rows, elements) = elements(column).map_err(|e| format!("column `{name}` (title): {e}"))?;
     let texts = match is_list(elements.data_type()) {
         true => joined(&elements, name)?,
-        false => scalars(&elements, name, "title")?,
+        false => scalars(&elements, name, Role::Title)?,
     };
     let part = |at: usize| Some(texts.value(at)).filter(|text| texts.is_valid(at) && !text.is_empty());
     let title = |(from, to): (usize, usize)| (from..to).filter_map(part).collect::<Vec<_>>().join(" ");
@@ -99,7 +100,7 @@ fn joined(column: &ArrayRef, name: &str) -> Result<LargeStringArray, String> {
 }
 
 /// Values that are no lists.
-fn scalars(column: &ArrayRef, name: &str, role: &str) -> Result<LargeStringArray, String> {
+fn scalars(column: &ArrayRef, name: &str, role: Role) -> Result<LargeStringArray, String> {
     use DataType as Is;
     let kind = column.data_type();
     let refused = |what: &str, remedy: &str| Err(format!("column `{name}` ({role}) holds {what} ({kind}); {remedy}"));
@@ -110,7 +111,7 @@ fn scalars(column: &ArrayRef, name: &str, role: &str) -> Result<LargeStringArray
             .map(|texts| texts.as_string::<i64>().clone())
             .map_err(failed)
     };
-    let (is_id, is_time) = (role == "user" || role == "item", role == "time");
+    let (is_id, is_time) = (role.is_id(), role == Role::Time);
     match kind {
         // Views and dictionaries of text are cast as they are.
         Is::Dictionary(_, value) if !matches!(**value, Is::Utf8 | Is::LargeUtf8 | Is::Utf8View) => {

@@ -1,4 +1,4 @@
-//! Tables for other people's tools.
+//! Tables for other people's tools: the documented schema, out and in.
 use crate::{DataError, Result};
 use arrow::array::{ArrayRef, Float64Array, ListBuilder, RecordBatch, StringArray, UInt32Array, UInt32Builder};
 use parquet::arrow::ArrowWriter;
@@ -9,6 +9,11 @@ use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub(crate) mod draft;
+pub(crate) mod export;
+pub(crate) mod read;
+pub(crate) mod spill_folder;
 
 /// A column of [`write_columns`].
 #[derive(Debug, Clone, PartialEq)]

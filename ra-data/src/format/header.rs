@@ -1,7 +1,7 @@
 //! How the rows of a text are written: told by the first of them, not by the name of the file.
-use crate::first_bytes::is_text;
-use crate::records::{Columns, Wanted, plain};
-use crate::source::{Format, Source};
+use crate::format::row::{ColumnSpec, FoundColumns, Role, plain};
+use crate::source::file::{Format, Source};
+use crate::source::first_bytes::is_text;
 use crate::{DataError, Result, time};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -66,18 +66,18 @@ pub(crate) enum Layout {
     /// `width` fields a row, under a header.
     Table {
         separator: Separator,
-        columns: Columns,
+        columns: FoundColumns,
         width: usize,
     },
     /// Fields that are known by their place; further ones are not looked at.
     Bare {
         separator: &'static str,
-        columns: Columns,
+        columns: FoundColumns,
         width: usize,
     },
     /// A user and one item or more, in their order.
     Lists {
-        columns: Columns,
+        columns: FoundColumns,
         header: bool,
     },
     Json,
@@ -87,7 +87,7 @@ pub(crate) enum Layout {
 ///
 /// # Errors
 /// When a wanted column is lacking, or the first row is none of a header's.
-pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[Wanted]) -> Result<Layout> {
+pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[ColumnSpec]) -> Result<Layout> {
     let named = source.named();
     if is_json(head, named == Some(Format::Json)) {
         return Ok(Layout::Json);
@@ -115,9 +115,13 @@ pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[Wanted]) -> Result<
             let fields: Vec<&str> = first.split(separator).collect();
             if header.contains(&"rating") && fields.len() >= header.len() && !fields.iter().any(|f| is_value(f)) {
                 // A header of other names, as in `UserID::MovieID::Rating::Timestamp`.
-                Columns::find(source.path(), wanted, &fields)?;
+                FoundColumns::find(source.path(), wanted, &fields)?;
             }
-            Ok(Layout::Bare { separator, columns: Columns::find(source.path(), wanted, header)?, width: header.len() })
+            Ok(Layout::Bare {
+                separator,
+                columns: FoundColumns::find(source.path(), wanted, header)?,
+                width: header.len(),
+            })
         }
         Some(Format::Lists) => lists(source, &lines, wanted),
         _ => Err(no_header(source, &tried, wanted)),
@@ -138,8 +142,12 @@ fn every_cut(named: Option<Format>, line: &str) -> Cuts<'_> {
 }
 
 /// The cut that makes a header with all wanted columns.
-fn table<'c, 'a>(source: &Source, cuts: &'c Cuts<'a>, wanted: &[Wanted]) -> Option<&'c (Separator, Vec<Cow<'a, str>>)> {
-    cuts.iter().find(|(_, header)| header.len() > 1 && Columns::find(source.path(), wanted, header).is_ok())
+fn table<'c, 'a>(
+    source: &Source,
+    cuts: &'c Cuts<'a>,
+    wanted: &[ColumnSpec],
+) -> Option<&'c (Separator, Vec<Cow<'a, str>>)> {
+    cuts.iter().find(|(_, header)| header.len() > 1 && FoundColumns::find(source.path(), wanted, header).is_ok())
 }
 
 /// Whether a file is of the table that is asked for.
@@ -152,10 +160,10 @@ pub(crate) enum Fit {
 }
 
 /// Whether the text that begins with `head` has the wanted columns; `keys` lists those of JSON.
-pub(crate) fn fit(source: &Source, head: &[u8], wanted: &[Wanted], keys: impl Fn(&[u8]) -> Vec<String>) -> Fit {
+pub(crate) fn fit(source: &Source, head: &[u8], wanted: &[ColumnSpec], keys: impl Fn(&[u8]) -> Vec<String>) -> Fit {
     let named = source.named();
     if is_json(head, named == Some(Format::Json)) {
-        return match Columns::find(source.path(), wanted, &keys(head)) {
+        return match FoundColumns::find(source.path(), wanted, &keys(head)) {
             Ok(_) => Fit::Has(BTreeSet::new()),
             Err(error) => Fit::Lacks(error),
         };
@@ -168,7 +176,7 @@ pub(crate) fn fit(source: &Source, head: &[u8], wanted: &[Wanted], keys: impl Fn
         (None, Some(Format::Lists)) => Fit::Unknown,
         (None, Some(Format::Bare { separator, header })) if first.contains(separator) => {
             let fields: Vec<&str> = first.split(separator).collect();
-            let found = Columns::find(source.path(), wanted, header);
+            let found = FoundColumns::find(source.path(), wanted, header);
             // MovieLens's tags lie beside its ratings with as many fields, its users with one more.
             let is_rating = header[2..].first() != Some(&"rating")
                 || (fields.len() == header.len() && fields[2].trim().parse::<f64>().is_ok());
@@ -198,8 +206,8 @@ fn first_lines(head: &[u8]) -> Vec<Cow<'_, str>> {
 }
 
 /// The wanted columns of a `header`, where it is one.
-fn checked(source: &Source, wanted: &[Wanted], header: &[Cow<'_, str>]) -> Result<Columns> {
-    let columns = Columns::find(source.path(), wanted, header)?;
+fn checked(source: &Source, wanted: &[ColumnSpec], header: &[Cow<'_, str>]) -> Result<FoundColumns> {
+    let columns = FoundColumns::find(source.path(), wanted, header)?;
     let found: Vec<usize> = columns.positions.iter().flatten().copied().collect();
     if !is_numbered(header) && found.iter().any(|&at| is_value(&header[at])) {
         return Err(looks_like_data(source, header));
@@ -215,14 +223,14 @@ fn checked(source: &Source, wanted: &[Wanted], header: &[Cow<'_, str>]) -> Resul
         }
     }
     tell_twice(source, &columns, header)?;
-    if wanted.iter().any(|wanted| wanted.role() == "user") {
+    if wanted.iter().any(|wanted| wanted.role() == Role::User) {
         tell_ignored(source, &found, header)?;
     }
     Ok(columns)
 }
 
 /// Tells of a wanted column whose name the `header` has more than once.
-pub(crate) fn tell_twice<S: AsRef<str>>(source: &Source, columns: &Columns, header: &[S]) -> Result<()> {
+pub(crate) fn tell_twice<S: AsRef<str>>(source: &Source, columns: &FoundColumns, header: &[S]) -> Result<()> {
     for name in columns.names.iter().filter(|name| !name.is_empty()) {
         let times = header.iter().filter(|other| plain(other.as_ref()) == name).count();
         if times > 1 {
@@ -251,20 +259,20 @@ fn tell_ignored(source: &Source, found: &[usize], header: &[Cow<'_, str>]) -> Re
 }
 
 /// The error for a first row that has not the wanted columns by any separator.
-fn no_header(source: &Source, tried: &Cuts<'_>, wanted: &[Wanted]) -> DataError {
+fn no_header(source: &Source, tried: &Cuts<'_>, wanted: &[ColumnSpec]) -> DataError {
     let is_data = |fields: &[Cow<'_, str>]| !is_numbered(fields) && fields.iter().any(|field| is_value(field));
     // The first of those that cut it into most fields, the likely one first: `max_by_key` would take the last.
     let most = tried.iter().filter(|(separator, _)| *separator != Separator::Space).map(|(_, f)| f.len()).max();
     let Some((_, fields)) = tried.iter().find(|(_, fields)| Some(fields.len()) == most && fields.len() > 1) else {
         let words = tried.iter().find(|(separator, _)| *separator == Separator::Space);
-        return match (source.named(), Columns::find(source.path(), wanted, &tried[0].1), words) {
+        return match (source.named(), FoundColumns::find(source.path(), wanted, &tried[0].1), words) {
             (Some(Format::Json), ..) => source.wrong("is not JSON: it begins with neither `{` nor `[`"),
             (_, _, Some((_, words))) if is_data(words) => looks_like_data(source, words),
             (Some(_), Err(error), _) => error,
             _ => source.unknown(),
         };
     };
-    match Columns::find(source.path(), wanted, fields) {
+    match FoundColumns::find(source.path(), wanted, fields) {
         Err(error) if !is_data(fields) => error,
         _ => looks_like_data(source, fields),
     }
@@ -288,7 +296,7 @@ fn shortened(text: &str) -> Cow<'_, str> {
 }
 
 /// A user and their items in each line, or a user and one item.
-fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[Wanted]) -> Result<Layout> {
+fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[ColumnSpec]) -> Result<Layout> {
     let first = lines.first().map_or("", AsRef::as_ref);
     let words: Vec<&str> = first.split_whitespace().collect();
     if first.starts_with('%') {
@@ -307,7 +315,7 @@ fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[Wanted]) -> Result<L
         (cut, words.len() == 1 || words.first().is_some_and(|word| word.ends_with([',', ';', '|'])))
     {
         let name = separator.name();
-        return Err(match Columns::find(source.path(), wanted, &fields) {
+        return Err(match FoundColumns::find(source.path(), wanted, &fields) {
             Err(error) if !fields.iter().any(|field| is_value(field)) => error,
             _ => source.wrong(format!(
                 "{name} separate the fields, which is no `user item item ..` list; add a first row that names the \
@@ -316,9 +324,9 @@ fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[Wanted]) -> Result<L
         });
     }
     let has = |role| wanted.iter().any(|wanted| wanted.role() == role && wanted.position(&words).is_some());
-    let header = has("user") && has("item");
+    let header = has(Role::User) && has(Role::Item);
     if header && words.len() > 2 {
-        Columns::find(source.path(), wanted, &words)?;
+        FoundColumns::find(source.path(), wanted, &words)?;
     }
     let is_number = |line: &str| line.split_whitespace().nth(1).is_some_and(|word| word.parse::<i64>().is_ok());
     let rest = lines.get(1..).unwrap_or_default();
@@ -327,7 +335,7 @@ fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[Wanted]) -> Result<L
             format!("row 1 (`{}`) looks like a header, which such a list has not; remove it", shortened(first));
         return Err(source.wrong(problem));
     }
-    Ok(Layout::Lists { columns: Columns::find(source.path(), wanted, &["user", "item", "pos"])?, header })
+    Ok(Layout::Lists { columns: FoundColumns::find(source.path(), wanted, &["user", "item", "pos"])?, header })
 }
 
 /// Whether a RecBole column such as `item_id_list:token_seq` holds several values a row.

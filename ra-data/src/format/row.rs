@@ -1,25 +1,56 @@
-//! Rows of text fields, whatever file they came from.
-use crate::header::{Layout, layout};
-use crate::source::{Opened, Source, Text, doubt};
-use crate::{DataError, Result, delimited, folder, ids, json, lists, typed};
-use ra_core::guarded;
+//! Rows with roles: what every reader is asked for, and what it gives, whatever file it reads.
+use crate::{DataError, Result, ids};
 use serde::Serialize;
+use std::fmt;
 use std::path::{Path, PathBuf};
+
+/// What a column is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    User,
+    Item,
+    Time,
+    Rating,
+    Title,
+}
+
+impl Role {
+    /// As messages and [`crate::Columns`] have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Item => "item",
+            Self::Time => "time",
+            Self::Rating => "rating",
+            Self::Title => "title",
+        }
+    }
+
+    /// Whether its fields name somebody or something, so that each is one value, exact to the digit.
+    pub(crate) fn is_id(self) -> bool {
+        matches!(self, Self::User | Self::Item)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// A column that a reader is asked for.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
-    /// What it is for.
-    role: &'static str,
+pub(crate) struct ColumnSpec {
+    role: Role,
     /// The names that will do, best first.
     pub(crate) names: Vec<String>,
     /// Whether a file may be without it.
     optional: bool,
 }
 
-impl Wanted {
+impl ColumnSpec {
     /// The name the user chose, or else the usual ones.
-    pub(crate) fn new(role: &'static str, chosen: Option<&String>, usual: &[&str]) -> Self {
+    pub(crate) fn new(role: Role, chosen: Option<&String>, usual: &[&str]) -> Self {
         let names = match chosen {
             Some(name) => vec![name.clone()],
             None => usual.iter().map(|&name| name.to_owned()).collect(),
@@ -43,14 +74,13 @@ impl Wanted {
         let list = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         DataError::Column {
             path: path.into(),
-            role: self.role,
+            role: self.role.name(),
             found: list(found.iter().map(AsRef::as_ref).collect()),
             accepted: list(self.names.iter().map(String::as_str).collect()),
         }
     }
 
-    /// What the column is for, such as `user`.
-    pub(crate) fn role(&self) -> &'static str {
+    pub(crate) fn role(&self) -> Role {
         self.role
     }
 
@@ -58,14 +88,14 @@ impl Wanted {
         self.optional
     }
 
-    /// Whether its fields name somebody or something, so that each is one value, exact to the digit.
+    /// Whether its fields are ids.
     pub(crate) fn is_id(&self) -> bool {
-        matches!(self.role, "user" | "item")
+        self.role.is_id()
     }
 
     /// Whether a list will do: its parts are words of a text.
     pub(crate) fn takes_lists(&self) -> bool {
-        self.role == "title"
+        self.role == Role::Title
     }
 }
 
@@ -76,14 +106,14 @@ pub(crate) fn plain(name: &str) -> &str {
 
 /// Where the wanted columns of a file are, and under which names.
 #[derive(Debug)]
-pub(crate) struct Columns {
+pub(crate) struct FoundColumns {
     pub(crate) positions: Vec<Option<usize>>,
     pub(crate) names: Vec<String>,
 }
 
-impl Columns {
+impl FoundColumns {
     /// Finds every wanted column of a header.
-    pub(crate) fn find<S: AsRef<str>>(path: &Path, wanted: &[Wanted], header: &[S]) -> Result<Self> {
+    pub(crate) fn find<S: AsRef<str>>(path: &Path, wanted: &[ColumnSpec], header: &[S]) -> Result<Self> {
         let positions: Vec<Option<usize>> = wanted.iter().map(|w| w.position(header)).collect();
         if let Some((lacking, _)) = wanted.iter().zip(&positions).find(|(w, p)| p.is_none() && !w.optional) {
             return Err(lacking.missing(path, header));
@@ -123,11 +153,11 @@ impl<'a> Record<'a> {
 }
 
 /// What is done with each row; a row that cannot be read comes as its error.
-pub(crate) type Visit<'a> = dyn FnMut(Result<Record<'_>>) -> Result<()> + 'a;
+pub(crate) type RowVisitor<'a> = dyn FnMut(Result<Record<'_>>) -> Result<()> + 'a;
 
 /// Rows that could not be read: how many, of how many, and the first of them with file and row.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Skipped {
+pub struct RejectedRows {
     /// Rows that were read.
     pub read: usize,
     /// Rows that could not be.
@@ -139,7 +169,15 @@ pub struct Skipped {
 /// Examples that are shown.
 const EXAMPLES: usize = 5;
 
-impl Skipped {
+impl RejectedRows {
+    /// Counts a row that cannot be read.
+    pub(crate) fn count(&mut self, problem: String) {
+        self.rows += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(problem);
+        }
+    }
+
     /// Counts rows that were read and, as was found later, cannot be used; the first of them is an error where
     /// `strict`.
     pub(crate) fn unreadable(&mut self, rows: usize, first: DataError, strict: bool) -> Result<()> {
@@ -149,89 +187,23 @@ impl Skipped {
         self.read -= rows;
         self.rows += rows;
         let first = first.to_string();
-        tracing::warn!(
-            rows,
-            of = self.read + self.rows,
-            first,
-            "rows that cannot be read are left out; strict makes them errors"
-        );
+        warn_left_out(rows, self.read + self.rows, &first);
         if self.examples.len() < EXAMPLES {
             self.examples.push(first);
         }
         Ok(())
     }
 
-    /// Reads the wanted columns of all files that `path` stands for. A row that cannot be read is an error where
-    /// `strict`, and counted otherwise.
-    pub(crate) fn read(
-        &mut self,
-        path: &Path,
-        wanted: &[Wanted],
-        strict: bool,
-        mut each: impl FnMut(&Record<'_>) -> Result<()>,
-    ) -> Result<()> {
-        let before = self.clone();
-        let sources = folder::sources(path, wanted, strict)?;
-        let (files, mut empty) = (sources.len(), 0);
-        let ids: Vec<usize> = (0..wanted.len()).filter(|&column| wanted[column].is_id()).collect();
-        let mut odd = vec![ids::Odd::default(); wanted.len()];
-        for source in sources {
-            let mut visit = |record: Result<Record<'_>>| match record.and_then(|record| each(&record).map(|()| record))
-            {
-                Ok(record) => {
-                    ids.iter().for_each(|&column| odd[column].count(record.fields[column]));
-                    self.read += 1;
-                    Ok(())
-                }
-                Err(error @ DataError::Row { .. }) if !strict => {
-                    self.rows += 1;
-                    if self.examples.len() < EXAMPLES {
-                        self.examples.push(error.to_string());
-                    }
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            };
-            match source.open()? {
-                Opened::Nothing => {
-                    empty += 1;
-                    // Spark writes a part for every worker, also for those without a row.
-                    if empty == files { Err(source.empty()) } else { Ok(()) }
-                }
-                Opened::Text(text) => read_text(&source, text, wanted, &mut visit),
-                Opened::Parquet => guarded(source.path(), || typed::read_parquet(&source, wanted, &mut visit)),
-                Opened::Arrow => guarded(source.path(), || typed::read_arrow(&source, wanted, &mut visit)),
-            }?;
+    /// Tells of the rows that were rejected since `before`.
+    pub(crate) fn warn_since(&self, before: &Self) {
+        let rows = self.rows - before.rows;
+        if rows > 0 {
+            let first = self.examples.get(before.examples.len()).map_or("", String::as_str);
+            warn_left_out(rows, rows + self.read - before.read, first);
         }
-        for (wanted, odd) in wanted.iter().zip(&odd) {
-            let (role, decimals) = (wanted.role(), odd.decimals());
-            if let Some(problem) = odd.refused(role) {
-                return Err(DataError::corrupt(path, problem));
-            }
-            if decimals > 0 {
-                tracing::warn!(path = %path.display(), "ids of {decimals} rows ({role}) are decimals such as 1.0, read as 1");
-            }
-            odd.doubts(role).into_iter().try_for_each(|problem| doubt(strict, path, problem))?;
-        }
-        if self.rows > before.rows {
-            let (rows, of) = (self.rows - before.rows, self.rows - before.rows + self.read - before.read);
-            let first = self.examples.get(before.examples.len()).cloned().unwrap_or_default();
-            tracing::warn!(rows, of, first, "rows that cannot be read are left out; strict makes them errors");
-        }
-        Ok(())
     }
 }
 
-/// Reads text by what its first rows say.
-fn read_text(source: &Source, text: Text, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
-    match layout(source, text.head(), wanted)? {
-        Layout::Table { separator, columns, width } => {
-            delimited::read_table(source, text, (separator, width), &columns, wanted, visit)
-        }
-        Layout::Bare { separator, columns, width } => {
-            delimited::read_bare(source, text, separator, &columns, width, visit)
-        }
-        Layout::Lists { columns, header } => lists::read_lists(source, text, &columns, header, visit),
-        Layout::Json => json::read_json(source, text, wanted, visit),
-    }
+fn warn_left_out(rows: usize, of: usize, first: &str) {
+    tracing::warn!(rows, of, first, "rows that cannot be read are left out; strict makes them errors");
 }

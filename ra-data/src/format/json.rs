@@ -1,8 +1,9 @@
 //! JSON: one object a line, one array of objects, or objects one after the other.
-use crate::delimited::{LONGEST, next_line};
-use crate::records::{Record, Visit, Wanted};
-use crate::source::{Source, Text};
-use crate::{DataError, Result, python};
+use crate::format::delimited::{LONGEST, next_line};
+use crate::format::python;
+use crate::format::row::{ColumnSpec, Record, RowVisitor};
+use crate::source::file::{Source, Text};
+use crate::{DataError, Result};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -11,7 +12,7 @@ use std::io::BufRead;
 
 /// Reads objects, in JSON or Python's writing of it; a key that a row lacks is empty, a key that every row lacks is an
 /// error. Of a key that a row has twice the last counts. A name such as `user.id` looks into an object.
-pub(crate) fn read_json(source: &Source, text: Text, wanted: &[Wanted], visit: &mut Visit<'_>) -> Result<()> {
+pub(crate) fn read_json(source: &Source, text: Text, wanted: &[ColumnSpec], visit: &mut RowVisitor<'_>) -> Result<()> {
     let mut keys = Keys { wanted, names: vec![String::new(); wanted.len()], found: BTreeSet::new() };
     let is_array = text.head().trim_ascii_start().starts_with(b"[");
     let in_lines = !is_array && are_lines(text.head());
@@ -72,7 +73,7 @@ fn are_lines(head: &[u8]) -> bool {
 
 /// Which keys are asked for, and which were found.
 struct Keys<'a> {
-    wanted: &'a [Wanted],
+    wanted: &'a [ColumnSpec],
     /// Under which name each was found first; empty before.
     names: Vec<String>,
     /// Names for a message.
@@ -81,7 +82,7 @@ struct Keys<'a> {
 
 impl Keys<'_> {
     /// Shows the object that `value` is.
-    fn show(&mut self, source: &Source, value: &[u8], row: usize, visit: &mut Visit<'_>) -> Result<()> {
+    fn show(&mut self, source: &Source, value: &[u8], row: usize, visit: &mut RowVisitor<'_>) -> Result<()> {
         let path = source.path();
         let object = match object(value) {
             Ok(object) => object,
@@ -198,7 +199,7 @@ fn string(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 /// A value as text, with all digits of a number, or why it is none of a column like this.
-fn text_of<'a>(raw: &'a str, wanted: &Wanted) -> std::result::Result<Cow<'a, str>, String> {
+fn text_of<'a>(raw: &'a str, wanted: &ColumnSpec) -> std::result::Result<Cow<'a, str>, String> {
     let role = wanted.role();
     match raw.as_bytes().first() {
         Some(b'"') => string(raw).ok_or_else(|| "is no text that can be read".into()),
