@@ -51,6 +51,33 @@ pub(crate) fn files(config: &DataConfig) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The columns of a log that `config` reads.
+pub(crate) fn log_columns(config: &DataConfig) -> Vec<ColumnSpec> {
+    let columns = &config.columns;
+    let mut wanted = vec![
+        ColumnSpec::new(Role::User, columns.user.as_ref(), &USER),
+        ColumnSpec::new(Role::Item, columns.item.as_ref(), &ITEM),
+        ColumnSpec::new(Role::Time, columns.time.as_ref(), &TIME),
+    ];
+    if config.min_rating.is_some() {
+        wanted.push(ColumnSpec::new(Role::Rating, columns.rating.as_ref(), &RATING));
+    }
+    wanted
+}
+
+/// The columns of a table of titles that `config` reads.
+pub(crate) fn title_columns(config: &DataConfig) -> Vec<ColumnSpec> {
+    let mut wanted = vec![ColumnSpec::new(Role::Item, config.columns.item.as_ref(), &ITEM)];
+    match &config.columns.title {
+        None => wanted.push(ColumnSpec::new(Role::Title, None, &TITLE)),
+        Some(TitleParts::One(name)) => wanted.push(ColumnSpec::new(Role::Title, Some(name), &[])),
+        Some(TitleParts::Several(names)) => {
+            wanted.extend(names.iter().map(|name| ColumnSpec::new(Role::Title, Some(name), &[]).optional()));
+        }
+    }
+    wanted
+}
+
 /// The interactions of `config`, rated well enough, in memory.
 ///
 /// # Errors
@@ -91,15 +118,7 @@ pub(crate) fn scan(
 ) -> Result<ScanReport> {
     let missing = || DataError::setting("interactions", "names no file; give its path");
     let log = inputs.log.ok_or_else(missing)?;
-    let columns = &config.columns;
-    let mut wanted = vec![
-        ColumnSpec::new(Role::User, columns.user.as_ref(), &USER),
-        ColumnSpec::new(Role::Item, columns.item.as_ref(), &ITEM),
-        ColumnSpec::new(Role::Time, columns.time.as_ref(), &TIME),
-    ];
-    if config.min_rating.is_some() {
-        wanted.push(ColumnSpec::new(Role::Rating, columns.rating.as_ref(), &RATING));
-    }
+    let wanted = log_columns(config);
     let (mut rows, mut time, mut train_rows) = (0, String::new(), 0);
     let (mut times, before) = (Times::default(), rejected.read);
     for (input, trains) in [(Some(log), true), (inputs.test, false)] {
@@ -164,14 +183,7 @@ pub(crate) fn read_titles(
     let Some(input) = inputs.items else { return Ok(vec![String::new(); ids.len()]) };
     let path = input.path();
     let places: HashMap<&str, usize, RandomState> = ids.iter().map(String::as_str).zip(0..).collect();
-    let mut wanted = vec![ColumnSpec::new(Role::Item, config.columns.item.as_ref(), &ITEM)];
-    match &config.columns.title {
-        None => wanted.push(ColumnSpec::new(Role::Title, None, &TITLE)),
-        Some(TitleParts::One(name)) => wanted.push(ColumnSpec::new(Role::Title, Some(name), &[])),
-        Some(TitleParts::Several(names)) => {
-            wanted.extend(names.iter().map(|name| ColumnSpec::new(Role::Title, Some(name), &[]).optional()));
-        }
-    }
+    let wanted = title_columns(config);
     let (mut repeated, mut conflicting, mut strangers) = (0, 0, Vec::new());
     let mut found = vec![false; wanted.len()];
     read(input, &wanted, config.strict, rejected, |row| {

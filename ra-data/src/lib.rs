@@ -1,30 +1,44 @@
 //! From raw interaction logs to clean, split and curated data sets.
 //!
-//! The crate stands apart because clean, leak-free, well-chosen training data is worth having without any model, and
-//! because nothing else in the workspace may depend on arrow, parquet or polars.
+//! Give it a log as it lies on disk and it gives back a [`Dataset`](ra_core::Dataset): filtered, split, with dense ids for a
+//! model and the log's own ids beside them. It knows no model and builds no tensor library, so that leak-free, well-chosen
+//! data can be had by anybody; nothing needs to be known of a file but its path.
 //!
-//! - [`prepare`]: files (tsv, csv, jsonl, parquet, arrow, RecBole, MovieLens, Amazon's reviews; plain, `.gz`, `.zst`) to a
-//!   [`ra_core::Dataset`]: filtered, split, with dense ids and the users' own; [`read`] tells times and unreadable rows too
-//! - [`split_indexed`]: the same from arrays of numbers, without a file
-//! - [`curate`]: the samples worth training on
-//! - [`describe`]: what the data looks like; [`audit`]: what is wrong with it, and what that does to a metric
-//! - [`to_parquet`], [`samples_to_parquet`], [`write_columns`]: tables for other tools, which [`read_columns`] reads
-//!   again; [`to_parquet_within`] the same from logs that are larger than memory; with the feature `ballista`, `cluster::to_parquet_on` by many machines
+//! | to | call |
+//! |---|---|
+//! | read, filter and split files | [`prepare`]; formats are those of [`DataConfig::interactions`] |
+//! | do the same with arrays of numbers, without a file | [`split_indexed`] |
+//! | do the same with data frames (feature `polars`) | `frames::prepare` |
+//! | know what the data looks like | [`describe`] |
+//! | know what is wrong with it, and what that does to a metric | [`audit`] |
+//! | choose the samples that are worth training on | [`curate`]; by a trained model, from [`candidates`] |
+//! | write tables for other tools | [`to_parquet`], [`samples_to_parquet`], [`write_columns`] |
+//! | do all of it with a log that is larger than memory | [`to_parquet_within`] |
+//! | do all of it by many machines (feature `ballista`) | `cluster::to_parquet_on` |
+//!
+//! Errors name the file, the row and the remedy; a row that cannot be read is counted in [`Prepared::rejected`], or an error
+//! where [`DataConfig::strict`].
 //!
 //! # Example
 //! ```
-//! use ra_data::{DataConfig, prepare};
+//! use ra_data::{DataConfig, audit, prepare};
 //!
 //! let dir = tempfile::tempdir()?;
 //! let (log, titles) = (dir.path().join("log.tsv"), dir.path().join("items.tsv"));
 //! std::fs::write(&log, "user\titem\tts\nann\theat\t4\nann\tronin\t1\nann\ttaxi\t2\nann\tronin\t3\nbob\theat\t5\n")?;
 //! std::fs::write(&titles, "item\ttitle\nheat\tHeat (1995)\nronin\tRonin (1998)\ntaxi\tTaxi Driver (1976)\n")?;
 //! let config = DataConfig { interactions: Some(log), items: Some(titles), ..DataConfig::default() };
-//! let data = prepare("films", &config)?.dataset;
+//! let prepared = prepare("films", &config)?;
+//! let data = &prepared.dataset;
 //! assert_eq!(data.users, ["ann", "bob"]);
 //! assert_eq!(data.catalog.title(data.test.row(0)[0]), "Heat (1995)"); // ann's latest is held out
+//! assert_eq!(audit(&prepared).findings.len(), 13);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//! - `polars`: logs from data frames, data sets and samples as such, over the same memory (module `frames`)
+//! - `ballista`: filters, splits and draws as SQL on DataFusion and Ballista (module `cluster`, binary `ra-cluster`)
 
 mod audit;
 mod bounded;
@@ -57,5 +71,7 @@ pub use prepare::{Prepared, prepare};
 pub use split::indexed::{IndexedSplit, split_indexed};
 pub use table::draft::check_export;
 pub use table::export::{samples_to_parquet, to_parquet};
+#[cfg(feature = "polars")]
+pub use table::frames;
 pub use table::read::{NumberColumns, read_columns};
 pub use table::{Column, write_columns};

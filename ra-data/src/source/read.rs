@@ -15,6 +15,7 @@ pub(crate) enum Input<'a> {
     /// The files that a path stands for.
     Files(&'a Path),
     /// Columns in memory, and what messages call them.
+    #[cfg_attr(not(feature = "polars"), expect(dead_code, reason = "data frames are read by a feature"))]
     Columns(&'a Path, &'a [RecordBatch]),
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Rows that are written at once.
 const BATCH: usize = 1 << 16;
 
-const PARTS: [&str; 3] = ["train", "valid", "test"];
+pub(crate) const PARTS: [&str; 3] = ["train", "valid", "test"];
 
 /// Writes `interactions.parquet` and `items.parquet` (zstd) into `folder`, and a marker that lists them. An earlier
 /// export there goes, by its marker; what another has written stays, and is an error where it has one of these names.

@@ -12,7 +12,11 @@ use std::sync::Arc;
 
 pub(crate) mod draft;
 pub(crate) mod export;
+#[cfg(feature = "polars")]
+pub mod frames;
 pub(crate) mod read;
+#[cfg(feature = "polars")]
+mod shared;
 pub(crate) mod spill_folder;
 
 /// A column of [`write_columns`].
