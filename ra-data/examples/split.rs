@@ -1,4 +1,5 @@
 //! A csv to a split: `cargo run -p ra-data --example split [LOG.csv]`.
+use ra_core::UserId;
 use ra_data::{DataConfig, Split, describe, prepare, to_parquet};
 use std::path::PathBuf;
 
@@ -17,7 +18,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let prepared = prepare("my shop", &config)?;
     let data = &prepared.dataset;
     println!("{}", describe(&prepared));
-    println!("{} learned from {:?}, tested on {:?}", data.users[0], data.train.row(0), data.test.row(0));
+    println!(
+        "{} learned from {:?}, tested on {:?}",
+        data.users[0],
+        data.train.row(UserId(0)),
+        data.test.row(UserId(0))
+    );
     to_parquet(&prepared, &dir.path().join("split"))?; // interactions.parquet and items.parquet
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Where a data set comes from, and how it is filtered and split.
 use crate::{DataError, Result, time};
-use ra_core::Problem;
+use ra_core::{Check, Problem};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -168,10 +168,9 @@ impl fmt::Display for Split {
     }
 }
 
-impl DataConfig {
-    /// Every key whose value cannot work, or that has no effect beside the others, with what is allowed instead. A key
-    /// at its default counts as left out.
-    pub fn problems(&self) -> Vec<Problem> {
+impl Check for DataConfig {
+    /// A key that has no effect beside the others is among them; a key at its default counts as left out.
+    fn problems(&self) -> Vec<Problem> {
         let plain = Self::default();
         let mut found = Vec::new();
         let mut wrong = |key: &str, problem: String| found.push(Problem::new(key, problem));
@@ -242,7 +241,9 @@ impl DataConfig {
         }
         found
     }
+}
 
+impl DataConfig {
     /// The dates of a temporal split.
     fn wrong_dates(&self, wrong: &mut impl FnMut(&str, String)) {
         let dates =
@@ -284,14 +285,6 @@ impl DataConfig {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// Refuses values that cannot work before any file is read.
-    pub(crate) fn check(&self) -> Result<()> {
-        match self.problems() {
-            problems if problems.is_empty() => Ok(()),
-            problems => Err(DataError::Settings(problems)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What can go wrong with data, and what a person does about it.
-use crate::CurateMethod;
-use ra_core::Problem;
+use crate::{CurateConfig, CurateMethod, DataConfig};
+use ra_core::{Check, Problem};
 use std::path::PathBuf;
 
 /// A result whose error names the file, the row or the key to look at.
@@ -87,6 +87,18 @@ impl DataError {
     /// A key of [`CurateConfig`](crate::CurateConfig) with what is wrong with it.
     pub(crate) fn curation(key: &str, told: impl Into<String>) -> Self {
         Self::Curation(vec![Problem::new(key, told)])
+    }
+
+    /// Refuses values that cannot work before any file is read.
+    pub(crate) fn refuse_settings(config: &DataConfig) -> Result<()> {
+        let problems = config.problems();
+        if problems.is_empty() { Ok(()) } else { Err(Self::Settings(problems)) }
+    }
+
+    /// The same of how samples are chosen.
+    pub(crate) fn refuse_curation(config: &CurateConfig) -> Result<()> {
+        let problems = config.problems();
+        if problems.is_empty() { Ok(()) } else { Err(Self::Curation(problems)) }
     }
 
     /// A file whose content is wrong as a whole.

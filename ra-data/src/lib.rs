@@ -21,6 +21,7 @@
 //!
 //! # Example
 //! ```
+//! use ra_core::UserId;
 //! use ra_data::{DataConfig, audit, prepare};
 //!
 //! let dir = tempfile::tempdir()?;
@@ -31,7 +32,7 @@
 //! let prepared = prepare("films", &config)?;
 //! let data = &prepared.dataset;
 //! assert_eq!(data.users, ["ann", "bob"]);
-//! assert_eq!(data.catalog.title(data.test.row(0)[0]), "Heat (1995)"); // ann's latest is held out
+//! assert_eq!(data.catalog.title(data.test.row(UserId(0))[0]), "Heat (1995)"); // ann's latest is held out
 //! assert_eq!(audit(&prepared).findings.len(), 13);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -7,7 +7,7 @@ use crate::source::file::doubt;
 use crate::source::read::{Input, Inputs};
 use crate::split::{Parts, split, temporal_cuts};
 use crate::{DataError, Result, filter, ingest, time};
-use ra_core::{Catalog, Dataset, Sequences};
+use ra_core::{Catalog, Dataset, ItemId, Sequences, UserId};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -56,7 +56,7 @@ impl Prepared {
         let mut first = vec![f64::INFINITY; data.catalog.len()];
         for (part, times) in [&data.train, &data.valid, &data.test].into_iter().zip(&self.times) {
             for (&item, &time) in part.rows().flatten().zip(times) {
-                let first = &mut first[item as usize - 1];
+                let first = &mut first[item.index() - 1];
                 *first = first.min(time);
             }
         }
@@ -70,7 +70,7 @@ impl Prepared {
 /// # Errors
 /// [`DataError`] names the file, the row, the column or the key, and says what to do.
 pub fn prepare(name: &str, config: &DataConfig) -> Result<Prepared> {
-    config.check()?;
+    DataError::refuse_settings(config)?;
     prepare_from(name, config, Inputs::files(config), ingest::files(config)?)
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn prepare_from(
     let parts = split(rows, users.len(), config, train_rows, cuts);
     let Parts { train, valid, test, times } =
         if config.cold_items > 0.0 { parts.warm(&cold(&items, config)) } else { parts };
-    let longest = train.rows().map(<[u32]>::len).max().unwrap_or(0);
+    let longest = train.rows().map(<[ItemId]>::len).max().unwrap_or(0);
     anything_left(name, config, &steps, longest, test.total())?;
     let (filter, split) = protocol(config);
     let catalog = Catalog::new(items, titles);
@@ -107,7 +107,7 @@ pub(crate) fn prepare_from(
 /// Interactions that are there before with the same user, item and time.
 pub(crate) fn doubled_rows(parts: [&Sequences; 3], times: &[Vec<f64>; 3]) -> usize {
     let (mut places, mut doubled, mut seen) = ([0; 3], 0, HashSet::new());
-    for user in 0..parts[0].len() {
+    for user in UserId::all(parts[0].len()) {
         seen.clear();
         for (part, place) in parts.into_iter().zip(0..) {
             for &item in part.row(user) {

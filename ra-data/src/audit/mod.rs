@@ -1,6 +1,6 @@
 //! What is wrong with a data set, and what it does to a metric.
 use crate::Prepared;
-use ra_core::{Dataset, Sequences};
+use ra_core::{Dataset, ItemId, Sequences, UserId};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -71,23 +71,25 @@ pub fn audit(prepared: &Prepared) -> Audit {
         .into_iter()
         .flat_map(Sequences::rows)
         .flatten()
-        .for_each(|&i| everything[i as usize] += 1);
+        .for_each(|&item| everything[item.index()] += 1);
     let [clean, leaky] = [&popularity, &everything].map(|counts| floor(data, counts));
     let count = |name, found: usize, of, bad, told: String, effect| {
         let level = if found == 0 { Severity::Fine } else { bad };
         AuditFinding { name, level, count: Some(found), of, told, effect }
     };
-    let of_targets = |keep: &dyn Fn(usize, u32) -> bool| {
-        data.test.rows().enumerate().map(|(user, row)| row.iter().filter(|&&t| keep(user, t)).count()).sum::<usize>()
+    let of_targets = |keep: &dyn Fn(UserId, ItemId) -> bool| {
+        UserId::all(data.test.len())
+            .map(|user| data.test.row(user).iter().filter(|&&t| keep(user, t)).count())
+            .sum::<usize>()
     };
     let in_history =
         of_targets(&|user, target| [&data.train, &data.valid].iter().any(|part| part.row(user).contains(&target)));
-    let cold = of_targets(&|_, target| popularity[target as usize] == 0);
+    let cold = of_targets(&|_, target| popularity[target.index()] == 0);
     let mut same_count: HashMap<u32, usize> = HashMap::new();
     popularity[1..].iter().for_each(|&n| *same_count.entry(n).or_default() += 1);
-    let tied = of_targets(&|_, target| same_count[&popularity[target as usize]] > 1);
+    let tied = of_targets(&|_, target| same_count[&popularity[target.index()]] > 1);
     let mut same_title: HashMap<String, usize> = HashMap::new();
-    let title = |item: u32| data.catalog.title(item).trim().to_lowercase();
+    let title = |item: ItemId| data.catalog.title(item).trim().to_lowercase();
     data.catalog.all().for_each(|item| *same_title.entry(title(item)).or_default() += 1);
     let same_titled = of_targets(&|_, target| !title(target).is_empty() && same_title[&title(target)] > 1);
     let untitled = data.catalog.all().filter(|&item| title(item).is_empty()).count();
@@ -270,7 +272,7 @@ fn time_ties(prepared: &Prepared) -> AuditFinding {
     let data = &prepared.dataset;
     let [train, valid, test] = &prepared.times;
     let (mut places, mut found, mut of) = ([0; 3], 0, 0);
-    for user in 0..data.users.len() {
+    for user in UserId::all(data.users.len()) {
         let lengths = [&data.train, &data.valid, &data.test].map(|part| part.row(user).len());
         let own = |times: &'_ [f64], part: usize| times[places[part]..places[part] + lengths[part]].to_vec();
         let parts = [own(train, 0), own(valid, 1), own(test, 2)];
@@ -293,14 +295,16 @@ fn floor(data: &Dataset, counts: &[u32]) -> PopularityFloor {
     let mut sorted = counts[1..].to_vec();
     sorted.sort_unstable();
     let (mut hits, mut gain, mut optimistic, mut all) = (0, 0.0, 0, 0);
-    for (user, targets) in data.test.rows().enumerate() {
-        let seen: HashSet<u32> = [&data.train, &data.valid].iter().flat_map(|part| part.row(user)).copied().collect();
+    for user in UserId::all(data.test.len()) {
+        let targets = data.test.row(user);
+        let seen: HashSet<ItemId> =
+            [&data.train, &data.valid].iter().flat_map(|part| part.row(user)).copied().collect();
         for &target in targets {
-            let own = counts[target as usize];
+            let own = counts[target.index()];
             // Others at least as popular, and of them those that are more so; seen items are out of the ranking.
             let others = |least: u32| {
                 let above = sorted.len() - sorted.partition_point(|&n| n < least);
-                let out = seen.iter().filter(|&&i| i != target && counts[i as usize] >= least).count();
+                let out = seen.iter().filter(|&&i| i != target && counts[i.index()] >= least).count();
                 above - out - usize::from(own >= least)
             };
             let (pessimistic, best) = (1 + others(own), 1 + others(own + 1));

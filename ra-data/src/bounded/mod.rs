@@ -12,7 +12,7 @@ use crate::split::{Parts, split};
 use crate::table::draft::{Draft, Form, SAMPLES};
 use crate::table::export::{SampleWriter, each_row, in_order, items_to_parquet};
 use crate::{CurateConfig, Curated, DataError, Result, filter};
-use ra_core::{Catalog, Fingerprint, Sample};
+use ra_core::{Catalog, Fingerprint, Sample, UserId};
 use serde::Serialize;
 use std::fs::File;
 use std::path::Path;
@@ -39,7 +39,7 @@ impl SampleExport<'_> {
     /// Refuses what cannot be chosen in one pass, and values that cannot work.
     pub(crate) fn check(self) -> Result<()> {
         self.curate.check_one_pass()?;
-        self.curate.check()
+        DataError::refuse_curation(self.curate)
     }
 }
 
@@ -81,7 +81,7 @@ pub fn to_parquet_within(
     if memory == 0 {
         return Err(DataError::Bound { problem: "is 0, it must be above 0, as in 2GiB".into() });
     }
-    config.check()?;
+    DataError::refuse_settings(config)?;
     config.check_one_pass()?;
     samples.map_or(Ok(()), |samples| samples.check())?;
     let draft = Draft::begin(&ingest::files(config)?, Form::Parts, folder)?;
@@ -151,7 +151,7 @@ impl FilteredLog<'_> {
             let (first, parts) = self.parts(partition)?;
             doubled += doubled_rows([&parts.train, &parts.valid, &parts.test], &parts.times);
             each_row([&parts.train, &parts.valid, &parts.test], &parts.times, |user, item, time, part| {
-                output.push(first + user as u32, item, time, part)
+                output.push(UserId(first + user.0), item, time, part)
             })?;
             output.close()?;
         }
@@ -181,7 +181,7 @@ impl FilteredLog<'_> {
             let (first, parts) = self.parts(partition)?;
             for (user, row) in (first..).zip(parts.train.rows()) {
                 for position in 1..row.len() as u32 {
-                    let sample = Sample { user, position };
+                    let sample = Sample { user: UserId(user), position };
                     let (history, target) = sample.cut(row, longest);
                     if let Some(stratum) = filter.stratum(history, target) {
                         sampler.insert(index, stratum, sample);
@@ -198,9 +198,9 @@ impl FilteredLog<'_> {
         for partition in 0..self.log.partitions.len() {
             let (first, parts) = self.parts(partition)?;
             next = next.max(first + parts.train.len() as u32);
-            while let Some((sample, draw)) = placed.next_if(|(sample, _)| sample.user < next) {
-                let (history, target) = sample.cut(parts.train.row((sample.user - first) as usize), longest);
-                table.push(&self.users[sample.user as usize], history, target, draw)?;
+            while let Some((sample, draw)) = placed.next_if(|(sample, _)| sample.user.0 < next) {
+                let (history, target) = sample.cut(parts.train.row(UserId(sample.user.0 - first)), longest);
+                table.push(&self.users[sample.user.index()], history, target, draw)?;
             }
         }
         table.finish()?;

@@ -4,7 +4,7 @@ use crate::prepare::protocol;
 use crate::table::draft::PARTS;
 use crate::table::export::LogWriter;
 use crate::{DataError, Result};
-use ra_core::{Catalog, DatasetHash, Fingerprint};
+use ra_core::{Catalog, DatasetHash, Fingerprint, ItemId, UserId};
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -61,17 +61,17 @@ impl<'a> Output<'a> {
         })
     }
 
-    pub(crate) fn push(&mut self, user: u32, item: u32, time: f64, part: usize) -> Result<()> {
+    pub(crate) fn push(&mut self, user: UserId, item: ItemId, time: f64, part: usize) -> Result<()> {
         if self.log.is_none() {
             let path = self.folder.join(PARTS).join(format!("part-{:05}.parquet", self.partitions));
             let file = File::create(&path).map_err(|e| cannot_write(&path, e))?;
             self.log = Some(LogWriter::new(file, &path, self.users, self.catalog, self.order_only));
         }
-        self.lengths[part][user as usize] += 1;
+        self.lengths[part][user.index()] += 1;
         if part == 0 {
-            self.popularity[item as usize] += 1;
+            self.popularity[item.index()] += 1;
         }
-        self.items[part].write_all(&item.to_le_bytes()).map_err(|e| cannot_write(&self.folder, e))?;
+        self.items[part].write_all(&item.0.to_le_bytes()).map_err(|e| cannot_write(&self.folder, e))?;
         self.log.as_mut().map_or(Ok(()), |log| log.push(user, item, time, part))
     }
 
@@ -97,7 +97,7 @@ impl<'a> Output<'a> {
             let mut item = [0; 4];
             for _ in 0..lengths.iter().map(|&n| n as usize).sum() {
                 items.read_exact(&mut item).map_err(fail)?;
-                hash.items(&[u32::from_le_bytes(item)]);
+                hash.items(&[ItemId(u32::from_le_bytes(item))]);
             }
         }
         let (filter, split) = protocol(config);

@@ -22,7 +22,7 @@ use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::prelude::SessionContext;
-use ra_core::{Catalog, Sample};
+use ra_core::{Catalog, ItemId, Sample, UserId};
 use sql::{Sql, failed, integers};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -50,7 +50,7 @@ pub async fn to_parquet_on(
     samples: Option<SampleExport<'_>>,
     folder: &Path,
 ) -> Result<ExportSummary> {
-    config.check()?;
+    DataError::refuse_settings(config)?;
     config.check_one_pass()?;
     if config.split == Split::Given {
         let problem = "is \"given\", and given files are taken as they are; there is nothing to compute";
@@ -80,7 +80,7 @@ pub async fn to_parquet_on(
             if rows % FILE == 0 && at > 0 && user[at] != user[at - 1] {
                 output.close()?;
             }
-            output.push(user[at] as u32, item[at] as u32, times.value(at), part[at] as usize)?;
+            output.push(UserId(user[at] as u32), ItemId(item[at] as u32), times.value(at), part[at] as usize)?;
         }
         Ok(())
     })
@@ -274,7 +274,7 @@ impl Sql<'_> {
             let mut columns: (Vec<u32>, Vec<String>) = Default::default();
             for item in catalog.all() {
                 for word in words(catalog.title(item), curate.strip_years) {
-                    columns.0.push(item);
+                    columns.0.push(item.0);
                     columns.1.push(word);
                 }
             }
@@ -343,10 +343,10 @@ impl Sql<'_> {
             let lists = batch.column(3).as_list::<i32>();
             for at in 0..batch.num_rows() {
                 let items = cast(&lists.value(at), &DataType::Int64).map_err(|e| failed("histories", e))?;
-                let items: Vec<u32> = items.as_primitive::<Int64Type>().values().iter().map(|&i| i as u32).collect();
-                let sample = Sample { user: user[at] as u32, position: place[at] as u32 };
+                let items = ItemId::list(items.as_primitive::<Int64Type>().values().iter().map(|&i| i as u32));
+                let sample = Sample { user: UserId(user[at] as u32), position: place[at] as u32 };
                 let (history, target) = sample.cut(&items, longest);
-                table.push(&users[sample.user as usize], history, target, draw[at] as u32)?;
+                table.push(&users[sample.user.index()], history, target, draw[at] as u32)?;
                 chosen.push((draw[at], sample));
             }
             Ok(())

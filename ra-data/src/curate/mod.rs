@@ -11,7 +11,7 @@ pub(crate) use noise::{NoiseFilter, Stratum};
 pub(crate) use sampler::StratifiedSampler;
 
 use crate::{DataError, Result};
-use ra_core::{Dataset, Problem, Sample};
+use ra_core::{Check, Dataset, Problem, Sample};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +46,7 @@ pub enum CurateMethod {
 /// | `1.0` | [`Share(1.0)`](Budget::Share) | all 20,000 |
 /// | `1` | [`Count(1)`](Budget::Count) | **one** |
 ///
-/// A writer that drops `.0`, as JavaScript does, turns "all" into "one": [`CurateConfig::oddities`] tells of a budget of
+/// A writer that drops `.0`, as JavaScript does, turns "all" into "one": [`oddities`](Check::oddities) tells of a budget of
 /// one sample, and [`Display`](fmt::Display) writes which of the two it is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -192,10 +192,9 @@ impl CurateMethod {
     }
 }
 
-impl CurateConfig {
-    /// Every key whose value cannot work, or that has no effect, with what is allowed instead. A key at its default
-    /// counts as left out.
-    pub fn problems(&self) -> Vec<Problem> {
+impl Check for CurateConfig {
+    /// A key that has no effect is among them; a key at its default counts as left out.
+    fn problems(&self) -> Vec<Problem> {
         const ALLOWED: &str = "give a share above 0 and up to 1.0, as in 0.06, or a count from 1 on, as in 5000";
         let plain = Self::default();
         let mut found = Vec::new();
@@ -218,23 +217,13 @@ impl CurateConfig {
         found
     }
 
-    /// What works and is hardly what anybody wants.
-    pub fn oddities(&self) -> Vec<Problem> {
+    fn oddities(&self) -> Vec<Problem> {
         let one = Problem::new("budget", "is 1: one sample, not a share; 1.0 is all of them");
         if self.budget == Budget::Count(1) { vec![one] } else { Vec::new() }
     }
+}
 
-    /// Refuses what [`problems`](Self::problems) finds.
-    ///
-    /// # Errors
-    /// Names every key.
-    pub fn check(&self) -> Result<()> {
-        match self.problems() {
-            found if found.is_empty() => Ok(()),
-            found => Err(DataError::Curation(found)),
-        }
-    }
-
+impl CurateConfig {
     /// Refuses methods that look at all samples at once, for logs that are not in memory.
     pub(crate) fn check_one_pass(&self) -> Result<()> {
         if matches!(self.method, CurateMethod::Paper | CurateMethod::Random) {

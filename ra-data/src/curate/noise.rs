@@ -1,6 +1,7 @@
 //! Which samples are noise, and which stratum each of the others is drawn from.
 use crate::curate::words::words;
 use crate::{CurateConfig, CurateMethod};
+use ra_core::ItemId;
 use std::collections::HashMap;
 
 /// A stratum: the bucket of the history's length, and that of the target's popularity.
@@ -35,20 +36,20 @@ impl<'a> NoiseFilter<'a> {
     }
 
     /// Words that the target's title shares with the history's.
-    pub(crate) fn overlap(&self, history: &[u32], target: u32) -> usize {
-        let bag = |item: u32| &self.bags[item as usize - 1];
+    pub(crate) fn overlap(&self, history: &[ItemId], target: ItemId) -> usize {
+        let bag = |item: ItemId| &self.bags[item.index() - 1];
         let known = |word: &&u32| history.iter().any(|&item| bag(item).binary_search(word).is_ok());
         bag(target).iter().filter(known).count()
     }
 
     /// The stratum of a sample, noise or not.
-    pub(crate) fn any_stratum(&self, history: &[u32], target: u32) -> Stratum {
+    pub(crate) fn any_stratum(&self, history: &[ItemId], target: ItemId) -> Stratum {
         let length = history.len().max(1).ilog2().min(self.config.max_len_bucket);
-        (length, self.buckets[target as usize])
+        (length, self.buckets[target.index()])
     }
 
     /// The stratum to draw a sample from, nothing where it is noise; all samples have the same one where the draw is uniform.
-    pub(crate) fn stratum(&self, history: &[u32], target: u32) -> Option<Stratum> {
+    pub(crate) fn stratum(&self, history: &[ItemId], target: ItemId) -> Option<Stratum> {
         if self.config.method != CurateMethod::Paper {
             return Some((0, 0));
         }

@@ -1,6 +1,6 @@
 //! What a data set looks like, in numbers that decide how it should be used.
 use crate::{Prepared, time};
-use ra_core::Dataset;
+use ra_core::{Dataset, ItemId, UserId};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -63,12 +63,14 @@ pub fn describe(prepared: &Prepared) -> Description {
     let titles = dataset.catalog.titles();
     let (n_users, n_items) = (dataset.users.len(), dataset.catalog.len());
     let popularity = dataset.popularity();
-    let of_users = || dataset.train.rows().map(<[u32]>::len);
+    let of_users = || dataset.train.rows().map(<[ItemId]>::len);
     let of_items = || popularity[1..].iter().map(|&n| n as usize);
-    let tests =
-        || dataset.test.rows().enumerate().flat_map(|(user, row)| row.iter().map(move |&target| (user, target)));
+    let tests = || {
+        UserId::all(dataset.test.len())
+            .flat_map(|user| dataset.test.row(user).iter().map(move |&target| (user, target)))
+    };
     let history =
-        |user: usize, target: u32| [&dataset.train, &dataset.valid].iter().any(|p| p.row(user).contains(&target));
+        |user: UserId, target: ItemId| [&dataset.train, &dataset.valid].iter().any(|p| p.row(user).contains(&target));
     let mut same = HashMap::new();
     titles.iter().filter(|t| !t.trim().is_empty()).for_each(|t| *same.entry(t).or_insert(0usize) += 1);
     Description {
@@ -85,7 +87,7 @@ pub fn describe(prepared: &Prepared) -> Description {
         repeats: dataset.train.rows().map(|row| row.len() - row.iter().collect::<HashSet<_>>().len()).sum(),
         head_share: head_share(of_items()),
         repeated_targets: tests().filter(|&(user, target)| history(user, target)).count(),
-        cold_targets: tests().filter(|&(_, target)| popularity[target as usize] == 0).count(),
+        cold_targets: tests().filter(|&(_, target)| popularity[target.index()] == 0).count(),
         empty_titles: titles.iter().filter(|t| t.trim().is_empty()).count(),
         duplicate_titles: same.values().filter(|&&n| n > 1).sum(),
         title_words: summary(titles.iter().map(|title| title.split_whitespace().count())),
@@ -95,13 +97,13 @@ pub fn describe(prepared: &Prepared) -> Description {
 /// Pairs of a user and an item that met, in any part.
 fn pairs(dataset: &Dataset) -> usize {
     let parts = [&dataset.train, &dataset.valid, &dataset.test];
-    let mut items: HashSet<u32> = HashSet::new();
-    let mut of_user = |user: usize| {
+    let mut items: HashSet<ItemId> = HashSet::new();
+    let mut of_user = |user: UserId| {
         items.clear();
         items.extend(parts.iter().flat_map(|part| part.row(user).iter().copied()));
         items.len()
     };
-    (0..dataset.users.len()).map(&mut of_user).sum()
+    UserId::all(dataset.users.len()).map(&mut of_user).sum()
 }
 
 /// How many numbers are 0, 1, 2 to 3, 4 to 7, ..
@@ -201,9 +203,9 @@ mod tests {
             name: "small".into(),
             users: names(3),
             catalog: Catalog::new(names(4), titles),
-            train: Sequences::from_rows([vec![1, 2, 1, 1], vec![1, 3], vec![2]]),
-            valid: Sequences::from_rows(vec![Vec::new(); 3]),
-            test: Sequences::from_rows([vec![2], vec![4], vec![3]]),
+            train: Sequences::from_numbers([vec![1, 2, 1, 1], vec![1, 3], vec![2]]),
+            valid: Sequences::from_numbers(vec![Vec::new(); 3]),
+            test: Sequences::from_numbers([vec![2], vec![4], vec![3]]),
             filter: "none".into(),
             split: "none".into(),
         };

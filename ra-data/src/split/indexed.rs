@@ -27,7 +27,7 @@ pub struct IndexedSplit {
 /// # Errors
 /// [`DataError::Arrays`] for columns of different lengths, [`DataError::Settings`] for values that cannot work.
 pub fn split_indexed(users: &[u32], items: &[u32], times: &[f64], config: &DataConfig) -> Result<IndexedSplit> {
-    config.check()?;
+    DataError::refuse_settings(config)?;
     if config.cold_items > 0.0 {
         let problem = "makes items cold by their own ids, which numbered ones lack; leave it out";
         return Err(DataError::setting("cold_items", problem));
@@ -49,6 +49,6 @@ pub fn split_indexed(users: &[u32], items: &[u32], times: &[f64], config: &DataC
     let cuts = temporal_cuts(&rows, config)?;
     let parts = split(rows, sizes[0], config, 0, cuts);
     let mut popularity = vec![0; sizes[1] + 1];
-    parts.train.rows().flatten().for_each(|&item| popularity[item as usize] += 1);
+    parts.train.rows().flatten().for_each(|&item| popularity[item.index()] += 1);
     Ok(IndexedSplit { train: parts.train, valid: parts.valid, test: parts.test, times: parts.times, popularity })
 }

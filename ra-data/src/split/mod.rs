@@ -2,7 +2,7 @@
 use crate::config::{DataConfig, Split};
 use crate::interactions::{ByUser, Row};
 use crate::{DataError, Result, TimePoint, time};
-use ra_core::Sequences;
+use ra_core::{ItemId, Sequences};
 
 pub(crate) mod indexed;
 
@@ -19,10 +19,10 @@ impl Parts {
     /// The same without the training interactions with items that are `cold`.
     pub(crate) fn warm(self, cold: &[bool]) -> Self {
         let Self { train, valid, test, times: [first, second, third] } = self;
-        let warm = |item: &u32| !cold[*item as usize];
+        let warm = |item: &ItemId| !cold[item.index()];
         let items = train.rows().flatten();
         let first = items.zip(first).filter(|(item, _)| warm(item)).map(|(_, time)| time).collect();
-        let rows = train.rows().map(|row| row.iter().copied().filter(warm).collect::<Vec<u32>>());
+        let rows = train.rows().map(|row| row.iter().copied().filter(warm).collect::<Vec<ItemId>>());
         Self { train: Sequences::from_rows(rows), valid, test, times: [first, second, third] }
     }
 }
@@ -134,13 +134,13 @@ fn parts(users: &ByUser, cut: impl Fn(&[Row]) -> [usize; 2]) -> Parts {
 
 fn collect<R: AsRef<[Row]>>(users: impl Iterator<Item = (R, [usize; 2])>) -> Parts {
     let mut lists: [Vec<usize>; 3] = Default::default();
-    let mut items: [Vec<u32>; 3] = Default::default();
+    let mut items: [Vec<ItemId>; 3] = Default::default();
     let mut times: [Vec<f64>; 3] = Default::default();
     for (rows, [valid, test]) in users {
         let rows = rows.as_ref();
         for (part, own) in [&rows[..valid], &rows[valid..test], &rows[test..]].into_iter().enumerate() {
             lists[part].push(own.len());
-            items[part].extend(own.iter().map(|row| row.item + 1));
+            items[part].extend(own.iter().map(|row| ItemId(row.item + 1)));
             times[part].extend(own.iter().map(|row| row.time));
         }
     }
@@ -169,9 +169,9 @@ mod tests {
     #[test]
     fn leave_one_out_keeps_the_order_of_time_and_file() {
         let parts = by(Split::LeaveOneOut, |_| ());
-        assert_eq!(parts.train, Sequences::from_rows([vec![2, 3], vec![2, 1]]));
-        assert_eq!(parts.valid, Sequences::from_rows([vec![1], vec![]]));
-        assert_eq!(parts.test, Sequences::from_rows([vec![1], vec![]]));
+        assert_eq!(parts.train, Sequences::from_numbers([vec![2, 3], vec![2, 1]]));
+        assert_eq!(parts.valid, Sequences::from_numbers([vec![1], vec![]]));
+        assert_eq!(parts.test, Sequences::from_numbers([vec![1], vec![]]));
         assert_eq!(parts.times, [vec![1.0, 1.0, 5.0, 7.0], vec![3.0], vec![9.0]]);
     }
 
@@ -180,25 +180,25 @@ mod tests {
         let parts = by(Split::LeaveLastN, |c| c.leave_n = 2);
         assert_eq!((parts.train.total(), parts.test.total()), (6, 0), "five interactions are needed");
         let parts = by(Split::Ratio, |c| (c.ratio_valid, c.ratio_test) = (0.25, 0.5));
-        assert_eq!(parts.train, Sequences::from_rows([vec![2], vec![2]]));
-        assert_eq!(parts.valid, Sequences::from_rows([vec![3], vec![]]));
-        assert_eq!(parts.test, Sequences::from_rows([vec![1, 1], vec![1]]));
+        assert_eq!(parts.train, Sequences::from_numbers([vec![2], vec![2]]));
+        assert_eq!(parts.valid, Sequences::from_numbers([vec![3], vec![]]));
+        assert_eq!(parts.test, Sequences::from_numbers([vec![1, 1], vec![1]]));
     }
 
     #[test]
     fn given_files_stay_apart() {
         let parts = by(Split::Given, |_| ());
-        assert_eq!(parts.train, Sequences::from_rows([vec![2, 3, 1, 1], vec![]]));
-        assert_eq!(parts.test, Sequences::from_rows([vec![], vec![2, 1]]));
+        assert_eq!(parts.train, Sequences::from_numbers([vec![2, 3, 1, 1], vec![]]));
+        assert_eq!(parts.test, Sequences::from_numbers([vec![], vec![2, 1]]));
         assert_eq!(parts.valid.total(), 0);
     }
 
     #[test]
     fn nothing_trained_on_is_later_than_what_is_predicted() {
         let parts = by(Split::Temporal, |c| (c.temporal_valid, c.temporal_test) = (0.2, 0.34));
-        assert_eq!(parts.train, Sequences::from_rows([vec![2, 3, 1], vec![]]));
-        assert_eq!(parts.valid, Sequences::from_rows([vec![], vec![2]]));
-        assert_eq!(parts.test, Sequences::from_rows([vec![1], vec![1]]));
+        assert_eq!(parts.train, Sequences::from_numbers([vec![2, 3, 1], vec![]]));
+        assert_eq!(parts.valid, Sequences::from_numbers([vec![], vec![2]]));
+        assert_eq!(parts.test, Sequences::from_numbers([vec![1], vec![1]]));
         let dated = by(Split::Temporal, |c| {
             c.temporal_valid_from = Some(crate::TimePoint::Number(5.0));
             c.temporal_test_from = Some(crate::TimePoint::Text("1970-01-01T00:00:07".into()));

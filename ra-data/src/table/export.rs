@@ -3,7 +3,7 @@ use crate::table::draft::{Draft, Form, INTERACTIONS, ITEMS, claim};
 use crate::table::{Table, packed};
 use crate::{Column, Prepared, Result, write_columns};
 use arrow::array::{ArrayRef, Float64Array, ListBuilder, StringArray, UInt32Array, UInt32Builder};
-use ra_core::{Catalog, Sample, Sequences};
+use ra_core::{Catalog, ItemId, Sample, Sequences, UserId};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(crate) fn items_to_parquet(catalog: &Catalog, folder: &Path) -> Result<()> {
     let columns = [
         ("item", Column::Text(catalog.all().map(|i| catalog.id(i).to_owned()).collect())),
         ("title", Column::Text(catalog.titles().to_vec())),
-        ("item_index", Column::Ids(catalog.all().collect())),
+        ("item_index", Column::Ids(catalog.all().map(|item| item.0).collect())),
     ];
     write_columns(&folder.join(ITEMS), &columns)
 }
@@ -55,10 +55,10 @@ pub(crate) fn items_to_parquet(catalog: &Catalog, folder: &Path) -> Result<()> {
 pub(crate) fn each_row(
     parts: [&Sequences; 3],
     times: &[Vec<f64>; 3],
-    mut each: impl FnMut(usize, u32, f64, usize) -> Result<()>,
+    mut each: impl FnMut(UserId, ItemId, f64, usize) -> Result<()>,
 ) -> Result<()> {
     let mut places = [0; 3];
-    for user in 0..parts[0].len() {
+    for user in UserId::all(parts[0].len()) {
         for (part, sequences) in parts.iter().enumerate() {
             for &item in sequences.row(user) {
                 each(user, item, times[part][places[part]], part)?;
@@ -75,7 +75,7 @@ pub(crate) struct LogWriter<'a, W: Write + Send> {
     users: &'a [String],
     catalog: &'a Catalog,
     time: &'static str,
-    rows: (Vec<u32>, Vec<u32>, Vec<f64>, Vec<&'static str>),
+    rows: (Vec<UserId>, Vec<ItemId>, Vec<f64>, Vec<&'static str>),
 }
 
 impl<'a, W: Write + Send> LogWriter<'a, W> {
@@ -86,11 +86,11 @@ impl<'a, W: Write + Send> LogWriter<'a, W> {
 
     /// Adds the rows of all users, with the times of each part.
     fn write(&mut self, parts: [&Sequences; 3], times: &[Vec<f64>; 3]) -> Result<()> {
-        each_row(parts, times, |user, item, time, part| self.push(user as u32, item, time, part))
+        each_row(parts, times, |user, item, time, part| self.push(user, item, time, part))
     }
 
     /// Adds a row of part 0, 1 or 2.
-    pub(crate) fn push(&mut self, user: u32, item: u32, time: f64, part: usize) -> Result<()> {
+    pub(crate) fn push(&mut self, user: UserId, item: ItemId, time: f64, part: usize) -> Result<()> {
         self.rows.0.push(user);
         self.rows.1.push(item);
         self.rows.2.push(time);
@@ -103,10 +103,10 @@ impl<'a, W: Write + Send> LogWriter<'a, W> {
         let text =
             |values: &mut dyn Iterator<Item = &str>| -> ArrayRef { Arc::new(StringArray::from_iter_values(values)) };
         self.table.write(vec![
-            ("user", text(&mut users.iter().map(|&user| self.users[user as usize].as_str()))),
+            ("user", text(&mut users.iter().map(|&user| self.users[user.index()].as_str()))),
             ("item", text(&mut items.iter().map(|&item| self.catalog.id(item)))),
-            ("user_index", Arc::new(UInt32Array::from(users))),
-            ("item_index", Arc::new(UInt32Array::from(items))),
+            ("user_index", Arc::new(UInt32Array::from_iter_values(users.iter().map(|user| user.0)))),
+            ("item_index", Arc::new(UInt32Array::from_iter_values(items.iter().map(|item| item.0)))),
             (self.time, Arc::new(Float64Array::from(times))),
             ("part", text(&mut parts.into_iter())),
         ])
@@ -131,7 +131,7 @@ pub fn samples_to_parquet(prepared: &Prepared, samples: &[Sample], max_history: 
     let mut table = SampleWriter::new(Vec::new(), path);
     for (sample, draw) in in_order(samples) {
         let (history, target) = data.sample(sample, max_history);
-        table.push(&data.users[sample.user as usize], history, target, draw)?;
+        table.push(&data.users[sample.user.index()], history, target, draw)?;
     }
     Ok(ra_core::write_atomic(path, &table.finish()?)?)
 }
@@ -157,10 +157,10 @@ impl<W: Write + Send> SampleWriter<W> {
         Self { table: Table::new(out, path, packed()), users: Vec::new(), histories, rest: Default::default() }
     }
 
-    pub(crate) fn push(&mut self, user: &str, history: &[u32], target: u32, draw: u32) -> Result<()> {
+    pub(crate) fn push(&mut self, user: &str, history: &[ItemId], target: ItemId, draw: u32) -> Result<()> {
         self.users.push(user.to_owned());
-        self.histories.append_value(history.iter().map(|&item| Some(item)));
-        self.rest.0.push(target);
+        self.histories.append_value(history.iter().map(|item| Some(item.0)));
+        self.rest.0.push(target.0);
         self.rest.1.push(draw);
         if self.users.len() < BATCH { Ok(()) } else { self.flush() }
     }

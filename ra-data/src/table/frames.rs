@@ -15,11 +15,12 @@
 //! # Example
 //! ```
 //! use polars::prelude::df;
+//! use ra_core::UserId;
 //! use ra_data::{DataConfig, frames};
 //!
 //! let log = df!("user" => ["ann", "ann", "ann", "ann"], "item" => [7, 9, 7, 8], "ts" => [10, 20, 30, 40])?;
 //! let data = frames::prepare("films", &DataConfig::default(), (&log).into())?.dataset;
-//! assert_eq!(data.catalog.id(data.test.row(0)[0]), "8"); // the latest is held out
+//! assert_eq!(data.catalog.id(data.test.row(UserId(0))[0]), "8"); // the latest is held out
 //! assert_eq!(frames::dataset(&data)?.shape(), (4, 6));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -68,7 +69,7 @@ pub fn prepare(name: &str, config: &DataConfig, frames: Frames<'_>) -> Result<Pr
     if let Some((key, _)) = paths.into_iter().find(|(_, path)| path.is_some()) {
         return Err(DataError::setting(key, "names a file, and data frames are read; leave it out"));
     }
-    config.check()?;
+    DataError::refuse_settings(config)?;
     if (config.split == Split::Given) != frames.test.is_some() {
         let problem = "is \"given\" where there is a frame of test interactions, and only there";
         return Err(DataError::setting("split", problem));
@@ -178,12 +179,12 @@ impl Rows {
     /// The place of each among those of its user and part, which stand together.
     fn positions(&self) -> Vec<u32> {
         let (mut position, mut before) = (0, None);
-        let place = |of: (&u32, &u32)| {
+        let place = |of: (u32, u32)| {
             position = if before == Some(of) { position + 1 } else { 0 };
             before = Some(of);
             position
         };
-        self.users.iter().zip(&self.parts).map(place).collect()
+        self.users.iter().copied().zip(self.parts.iter().copied()).map(place).collect()
     }
 }
 
@@ -195,8 +196,8 @@ fn frame_of_rows(
 ) -> Result<DataFrame> {
     let mut rows = Rows::default();
     each_row([&dataset.train, &dataset.valid, &dataset.test], times, |user, item, time, part| {
-        rows.users.push(user as u32);
-        rows.items.push(item);
+        rows.users.push(user.0);
+        rows.items.push(item.0);
         rows.times.push(time);
         rows.parts.push(part as u32);
         Ok(())
@@ -232,7 +233,7 @@ pub fn items(dataset: &Dataset) -> Result<DataFrame> {
     frame_of(vec![
         ("item", text(&mut catalog.all().map(|item| catalog.id(item)))),
         ("title", text(&mut catalog.titles().iter().map(String::as_str))),
-        ("item_index", Arc::new(UInt32Array::from_iter_values(catalog.all()))),
+        ("item_index", Arc::new(UInt32Array::from_iter_values(catalog.all().map(|item| item.0)))),
     ])
 }
 
@@ -246,9 +247,9 @@ pub fn samples(dataset: &Dataset, samples: &[Sample], max_history: usize) -> Res
     let (mut users, mut targets, mut draws) = (Vec::new(), Vec::new(), Vec::new());
     for (sample, draw) in in_order(samples) {
         let (history, target) = dataset.sample(sample, max_history);
-        histories.append_value(history.iter().map(|&item| Some(item)));
-        users.push(sample.user);
-        targets.push(target);
+        histories.append_value(history.iter().map(|item| Some(item.0)));
+        users.push(sample.user.0);
+        targets.push(target.0);
         draws.push(draw);
     }
     frame_of(vec![

@@ -44,7 +44,7 @@ pub fn write_columns(path: &Path, columns: &[(&str, Column)]) -> Result<()> {
             Column::Numbers(values) => Arc::new(Float64Array::from(values.clone())),
             Column::Lists(rows) => {
                 let mut builder = ListBuilder::new(UInt32Builder::new());
-                rows.rows().for_each(|row| builder.append_value(row.iter().map(|&id| Some(id))));
+                rows.rows().for_each(|row| builder.append_value(row.iter().map(|id| Some(id.0))));
                 Arc::new(builder.finish())
             }
         }

@@ -5,6 +5,7 @@ use arrow::array::{Array, AsArray, RecordBatch, StringViewArray, UInt32Array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use polars::prelude::{DataFrame, NamedFrom, Series, df};
 use polars_arrow::array::{PrimitiveArray, Utf8ViewArray};
+use ra_core::{ItemId, UserId};
 use ra_data::frames::{self, Frames};
 use ra_data::{Budget, CurateConfig, CurateMethod, DataConfig, Split, curate, prepare, samples_to_parquet, to_parquet};
 use std::path::Path;
@@ -78,7 +79,7 @@ fn positions_count_within_a_part() {
             "valid" => &data.valid,
             _ => &data.test,
         };
-        assert_eq!(part.row(users[row] as usize)[positions[row] as usize], items[row]);
+        assert_eq!(part.row(UserId(users[row]))[positions[row] as usize], ItemId(items[row]));
     }
     assert_eq!(batch.num_rows(), data.interactions());
 }

@@ -13,7 +13,7 @@ mod strangers_text;
 mod strangers_typed;
 mod times;
 
-use ra_core::Dataset;
+use ra_core::{Dataset, ItemId, UserId};
 use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Result, Split, curate, golden, prepare};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -85,8 +85,8 @@ fn every_format_and_packing_gives_the_same_data_set() {
     };
     let plain = dataset("test", &config(write(dir, "l.tsv", LOG), Some(write(dir, "t.tsv", TITLES)))).unwrap();
     assert_eq!(plain.users, ["2", "10"]);
-    assert_eq!(plain.train.row(1), [1, 3], "10 read a, then c; b and a are held out");
-    assert_eq!(plain.catalog.title(1), "Über \"A\", the first");
+    assert_eq!(plain.train.row(UserId(1)), ItemId::list([1, 3]), "10 read a, then c; b and a are held out");
+    assert_eq!(plain.catalog.title(ItemId(1)), "Über \"A\", the first");
     let logs = [
         write(dir, "l.tsv.gz", LOG),
         write(dir, "l.tsv.zst", LOG),

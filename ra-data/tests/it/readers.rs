@@ -1,5 +1,6 @@
 //! The files that people have, as they have them.
 use super::{LOG, config, dataset, message, write};
+use ra_core::{ItemId, UserId};
 use ra_data::{DataConfig, RejectedRows, Split, TitleParts, prepare, to_parquet, write_columns};
 use std::path::Path;
 
@@ -98,7 +99,7 @@ fn lists_and_pairs_in_a_text_file_are_one_log() {
     let pairs =
         dataset("t", &config(write(dir.path(), "pairs.txt", "1 5\n1 6\n2 6\n2 5\n1 7\n2 7\n2 8\n"), None)).unwrap();
     assert_eq!(lists, pairs);
-    assert_eq!(lists.test.row(1), [4]);
+    assert_eq!(lists.test.row(UserId(1)), [ItemId(4)]);
 }
 
 #[test]
@@ -143,7 +144,10 @@ fn a_temporal_split_is_cut_by_dates() {
         ..config(log.clone(), None)
     };
     let data = dataset("log", &dated("2014-03-01", "2014-03-15")).unwrap();
-    assert_eq!((data.train.row(0), data.valid.row(0), data.test.row(1)), (&[1, 2][..], &[3][..], &[2][..]));
+    assert_eq!(
+        (data.train.row(UserId(0)), data.valid.row(UserId(0)), data.test.row(UserId(1))),
+        (&ItemId::list([1, 2])[..], &[ItemId(3)][..], &[ItemId(2)][..])
+    );
     assert!(data.split.contains("2014-03-15"));
     assert!(message(&dated("soon", "2014-03-15")).contains("temporal_valid_from is"));
 }
@@ -160,11 +164,12 @@ fn cold_items_are_held_out_of_training_and_nothing_else() {
     let cold: Vec<bool> = data.popularity().iter().map(|&count| count == 0).collect();
     let count = cold[1..].iter().filter(|&&cold| cold).count();
     assert!((8..29).contains(&count), "about 18 of 60: {count}");
-    let kept =
-        |user: usize| whole.train.row(user).iter().copied().filter(|&item| !cold[item as usize]).collect::<Vec<_>>();
-    assert!((0..200).all(|user| data.train.row(user) == kept(user) && data.test.row(user) == whole.test.row(user)));
+    let kept = |user| whole.train.row(user).iter().copied().filter(|&item| !cold[item.index()]).collect::<Vec<_>>();
+    assert!(
+        UserId::all(200).all(|user| data.train.row(user) == kept(user) && data.test.row(user) == whole.test.row(user))
+    );
     assert_eq!((&data.catalog, data.train.total()), (&whole.catalog, some.times[0].len()));
-    assert!(data.test.rows().flatten().any(|&item| cold[item as usize]), "they are asked for");
+    assert!(data.test.rows().flatten().any(|&item| cold[item.index()]), "they are asked for");
     assert!(data.fingerprint() != whole.fingerprint() && data.filter.contains("cold_items=0.3"));
     let refused = ra_data::to_parquet_within("log", &with(0.3), None, 1 << 20, dir.path()).unwrap_err().to_string();
     assert!(refused.contains("cold_items") && message(&with(1.0)).contains("cold_items is"), "{refused}");
@@ -179,7 +184,7 @@ fn unusual_logs_are_logs() {
     let titles = write(dir.path(), "t.tsv", &format!("item\ttitle\n{titles}"));
     let data = dataset("log", &config(write(dir.path(), "l.tsv", &rows), Some(titles))).unwrap();
     assert_eq!(data.users, ["lone", "Ünï\u{1f600}"]);
-    assert_eq!((data.train.row(0).len(), data.train.row(1).len()), (1, 2312));
+    assert_eq!((data.train.row(UserId(0)).len(), data.train.row(UserId(1)).len()), (1, 2312));
     assert!(data.catalog.titles().iter().filter(|t| t.contains('题')).count() == 700);
 }
 

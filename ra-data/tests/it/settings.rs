@@ -1,5 +1,6 @@
 //! Settings that cannot work, or that do nothing, are told of before a file is read: all at once.
 use super::message;
+use ra_core::Check;
 use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, TimePoint};
 use std::path::PathBuf;
 

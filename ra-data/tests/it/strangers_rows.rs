@@ -1,6 +1,7 @@
 //! JSON, ids and folders as strangers have them: read as the plain log, or refused in one true line.
 use super::strangers_text::{is_plain, objects, put, refused, rows, strict, table};
 use super::{config, dataset};
+use ra_core::ItemId;
 use ra_data::{DataConfig, prepare};
 
 #[test]
@@ -163,7 +164,7 @@ fn a_folder_is_the_files_of_its_log() {
     is_plain(&config(dir.path().join("mac/*part*.csv"), None));
     is_plain(&config(dir.path().join("hive/**/*.csv"), None));
     let titled = DataConfig { items: Some(dir.path().join("titles")), ..config(dir.path().join("titles"), None) };
-    assert_eq!(dataset("log", &titled).unwrap().catalog.title(1), "A");
+    assert_eq!(dataset("log", &titled).unwrap().catalog.title(ItemId(1)), "A");
 
     let tags = "user,item,tag,ts\nu0,i0,nice,1\n";
     for (name, files, told) in [
@@ -252,7 +253,7 @@ fn movielens_folders_are_read_or_told_which_file_to_name() {
         let folder = dir.path().join(folder);
         is_plain(&config(folder.clone(), None));
         let titled = DataConfig { items: Some(folder.clone()), ..config(folder, None) };
-        assert_eq!(dataset("log", &titled).unwrap().catalog.title(1), "A");
+        assert_eq!(dataset("log", &titled).unwrap().catalog.title(ItemId(1)), "A");
     }
 }
 
