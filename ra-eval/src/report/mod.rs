@@ -1,9 +1,19 @@
-//! One run, as people and programs read it.
+//! What was found, as data: one run, several side by side, one recipe in several settings. How it looks is the matter of
+//! [`crate::render`], which reads what is here.
+mod experiment;
+mod numbers;
+mod table;
+
+pub(crate) use experiment::{ALL_LABELS, Group, Line};
+pub use experiment::{Experiment, Published};
+pub(crate) use numbers::{duration, grouped};
+pub use table::{Comparison, compare, compare_unchecked};
+pub(crate) use table::{ORDER, ResultTable, is_headline, over_seeds};
+
 use crate::significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
 use crate::slices::Slice;
-use crate::table::{ResultTable, grouped, is_headline};
-use crate::{EvalError, Evaluation, Part, html, markdown};
-use ra_core::{Curve, Dataset, LedgerRow, Protocol, read_json, write_atomic, write_json};
+use crate::{EvalError, Evaluation, Part, Protocol};
+use ra_core::{Curve, Dataset, LedgerRow, read_json};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -236,29 +246,9 @@ impl SampleRecommendation {
 }
 
 impl Report {
-    /// The report as markdown.
-    pub fn markdown(&self) -> String {
-        markdown::report(self)
-    }
-
-    /// The report as one page that needs nothing else.
-    pub fn html(&self) -> String {
-        html::report(self)
-    }
-
     /// What a reader must know before believing the rows.
     pub fn warnings(&self) -> Vec<String> {
         ResultTable::new(std::slice::from_ref(self)).warnings()
-    }
-
-    /// Writes `report.json`, `report.md` and `report.html` into `folder`, each whole or not at all.
-    ///
-    /// # Errors
-    /// [`EvalError::Core`] names the file.
-    pub fn write(&self, folder: &Path) -> Result<(), EvalError> {
-        write_atomic(&folder.join("report.md"), self.markdown().as_bytes())?;
-        write_atomic(&folder.join("report.html"), self.html().as_bytes())?;
-        Ok(write_json(&folder.join("report.json"), self)?)
     }
 
     /// Reads a `report.json`, or that of a run folder.

@@ -1,6 +1,13 @@
 //! Metrics from ranks (accuracy) and from lists (what is recommended at all).
+mod golden;
+mod graded;
+mod titles;
+
+pub use golden::{GoldenCase, verify_case};
+pub use graded::{dcg, graded_ndcg};
+pub(crate) use titles::Titles;
+
 use crate::rank::Ranked;
-use crate::titles::Titles;
 use std::collections::BTreeMap;
 
 /// Accuracy of one user's ranking within its first K.
@@ -63,7 +70,7 @@ impl Accuracy {
 
 /// What the lists of all users are like.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Beyond {
+pub(crate) struct ListMetrics {
     /// Share of the items that are recommended to anyone.
     pub(crate) coverage: f64,
     /// Inequality of how often items are recommended, never-recommended ones included; 0 is equal.
@@ -154,8 +161,8 @@ impl Tally {
     }
 
     /// What the lists are like, by K.
-    pub(crate) fn beyond(&self) -> impl Iterator<Item = (usize, Beyond)> {
-        self.at.iter().map(|at| (at.k, at.beyond(self.users, self.titles.is_some())))
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (usize, ListMetrics)> {
+        self.at.iter().map(|at| (at.k, at.lists(self.users, self.titles.is_some())))
     }
 
     /// Share of the targets that tie with another candidate.
@@ -170,16 +177,16 @@ impl Tally {
 }
 
 impl AtK {
-    fn beyond(&self, users: usize, titled: bool) -> Beyond {
+    fn lists(&self, users: usize, titled: bool) -> ListMetrics {
         let mut sorted = self.recommended.clone();
         sorted.sort_unstable();
         let (n, total) = (sorted.len() as f64, sorted.iter().sum::<u64>() as f64);
         if total == 0.0 {
-            return Beyond::default();
+            return ListMetrics::default();
         }
         let spread: f64 = (1..).zip(&sorted).map(|(i, &c)| (2.0 * f64::from(i) - n - 1.0) * c as f64).sum();
         let shares = sorted.iter().filter(|&&c| c > 0).map(|&c| c as f64 / total);
-        Beyond {
+        ListMetrics {
             coverage: shares.clone().count() as f64 / n,
             gini: spread / (n * total),
             novelty: self.novelty / users as f64,
@@ -212,7 +219,7 @@ pub(crate) fn per_user(tally: &Tally) -> BTreeMap<String, Vec<f64>> {
 /// Means of accuracy, and what the lists are like, under their public names.
 pub(crate) fn means(per_user: &BTreeMap<String, Vec<f64>>, tally: &Tally) -> BTreeMap<String, f64> {
     let mut table: BTreeMap<String, f64> = per_user.iter().map(|(name, values)| (name.clone(), mean(values))).collect();
-    for (k, lists) in tally.beyond() {
+    for (k, lists) in tally.lists() {
         table.insert(format!("coverage@{k}"), lists.coverage);
         table.insert(format!("gini@{k}"), lists.gini);
         table.insert(format!("novelty@{k}"), lists.novelty);
@@ -248,7 +255,7 @@ mod tests {
         for _ in 0..5 {
             tally.add(&Ranked { top: vec![2, 0], ..Ranked::default() });
         }
-        let (_, lists) = tally.beyond().next().unwrap();
+        let (_, lists) = tally.lists().next().unwrap();
         assert!((lists.coverage - 1.0 / 3.0).abs() < 1e-12);
         assert!((lists.gini - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!((lists.novelty, lists.popularity, lists.entropy), (1.0, 4.0, 0.0));

@@ -1,11 +1,6 @@
 //! One recipe in several settings: a table a protocol, and a plot.
-mod plotted;
-
-use crate::report::{Report, Row, StageCost};
-use crate::significance::Interval;
-use crate::table::{duration, grouped};
-use crate::{EvalError, html, markdown};
-use ra_core::Protocol;
+use super::{Report, Row, StageCost};
+use crate::{EvalError, Protocol};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const SEED: &str = "seed";
 
 /// The label of what is the same in all settings.
-const EVERYWHERE: &str = "all";
+pub(crate) const ALL_LABELS: &str = "all";
 
 /// What a table is read for: those of them that its rows have, or else hits and NDCG at the K that they have. Differences are
 /// told of the last.
@@ -68,17 +63,6 @@ pub(crate) struct Line {
     pub(crate) rows: Vec<Row>,
 }
 
-/// What a plot looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// Along a last axis of numbers.
-    Lines,
-    /// A bar a line.
-    Bars,
-    /// A cell for each pair of two axes.
-    Heat,
-}
-
 impl Experiment {
     /// Puts together `cells`: a label for each of `axes`, and the report. An axis named `seed` is averaged over; a row that
     /// is the same in all settings, such as the ID method, is told once. Runs of different protocols get tables of their own.
@@ -124,38 +108,6 @@ impl Experiment {
         let costs: Vec<_> = self.costs.iter().map(cost).collect();
         let all = json!({ "name": self.name, "axes": self.axes, "groups": groups, "costs": costs, "published": self.published });
         Ok(serde_json::to_string_pretty(&all)?)
-    }
-
-    /// The plot that the axes ask for.
-    pub(crate) fn shape(&self, group: &Group) -> Shape {
-        let values = |axis: usize| group.labels(axis).len();
-        let along = |metric: &String| group.series(metric).iter().any(|(_, points)| points.len() > 1);
-        if group.metrics.first().is_some_and(along) {
-            Shape::Lines
-        } else if (0..self.axes.len()).filter(|&axis| values(axis) > 1).count() > 1 {
-            Shape::Heat
-        } else {
-            Shape::Bars
-        }
-    }
-
-    /// The table as markdown.
-    pub fn markdown(&self) -> String {
-        markdown::experiment(self)
-    }
-
-    /// Table and plots as one page that needs nothing else.
-    pub fn html(&self) -> String {
-        html::experiment(self)
-    }
-
-    /// Names of the columns of [`Line::cells`].
-    pub(crate) fn head(&self, group: &Group) -> Vec<String> {
-        let mut head: Vec<String> = self.axes.iter().map(String::as_str).chain(["model"]).map(String::from).collect();
-        head.extend(group.metrics.iter().cloned());
-        head.extend(group.metrics.last().map(|metric| format!("{metric} to ID (95 %)")));
-        head.extend(["samples", "parameters", "training", "evaluation"].map(String::from));
-        head
     }
 }
 
@@ -206,7 +158,7 @@ fn lines(axes: &[String], cells: &[&(Vec<String>, Report)]) -> Vec<Line> {
         match told.iter_mut().find(|other| everywhere && other.name == line.name) {
             Some(other) => {
                 let differing = other.labels.iter_mut().zip(&line.labels).filter(|(a, b)| a != b);
-                differing.for_each(|(a, _)| *a = EVERYWHERE.into());
+                differing.for_each(|(a, _)| *a = ALL_LABELS.into());
             }
             None => told.push(line),
         }
@@ -219,26 +171,6 @@ impl Group {
     pub(crate) fn name(&self) -> String {
         let fingerprint = self.protocol.fingerprint.to_string();
         format!("{} ({})", self.protocol.dataset, fingerprint.get(..8).unwrap_or(&fingerprint))
-    }
-
-    /// What the figures of the table are.
-    pub(crate) fn caption(&self) -> &'static str {
-        match self.lines.iter().any(|line| line.rows.len() > 1) {
-            true => "Means over seeds, with the smallest and the largest",
-            false => "Every setting",
-        }
-    }
-
-    /// What was ranked, in one line.
-    pub(crate) fn facts(&self) -> String {
-        let p = &self.protocol;
-        let evaluated = self.lines.iter().flat_map(|line| &line.rows).map(|row| row.users).max().unwrap_or(0);
-        let [users, evaluated, items, interactions] = [p.users, evaluated, p.items, p.interactions].map(grouped);
-        format!(
-            "{users} users ({evaluated} evaluated), {items} items, {interactions} interactions; split {}, candidates {}, \
-             seen {}, ties {}",
-            p.split, p.candidates, p.seen, p.ties
-        )
     }
 }
 
@@ -257,65 +189,15 @@ impl Line {
     }
 
     /// The smallest and the largest over several seeds.
-    fn spread(&self, metric: &str) -> Option<(f64, f64)> {
+    pub(crate) fn range(&self, metric: &str) -> Option<(f64, f64)> {
         let (low, high) = (self.values(metric).fold(f64::MAX, f64::min), self.values(metric).fold(f64::MIN, f64::max));
         (self.rows.len() > 1).then_some((low, high))
-    }
-
-    /// The cells of the table, as text.
-    pub(crate) fn cells(&self, metrics: &[String]) -> Vec<String> {
-        let figure = |metric: &String| match (self.mean(metric), self.spread(metric)) {
-            (Some(mean), Some((low, high))) => format!("{mean:.4} ({low:.4} to {high:.4}, n {})", self.rows.len()),
-            (Some(mean), None) => format!("{mean:.4}"),
-            (None, _) => "-".into(),
-        };
-        let difference = |metric: &String| {
-            let found: Vec<&Interval> = self.rows.iter().filter_map(|row| row.differences.get(metric)).collect();
-            let told: Vec<String> =
-                found.iter().map(|d| format!("{:+.4} [{:+.4}, {:+.4}]", d.mean, d.low, d.high)).collect();
-            if told.is_empty() { "-".into() } else { told.join("; ") }
-        };
-        let first = self.rows.first().cloned().unwrap_or_default();
-        let seconds =
-            |of: fn(&Row) -> f64| duration(self.rows.iter().map(of).sum::<f64>() / self.rows.len().max(1) as f64);
-        let mut cells: Vec<String> = self.labels.iter().cloned().chain([self.name.clone()]).collect();
-        cells.extend(metrics.iter().map(figure));
-        cells.extend(metrics.last().map(difference));
-        cells.extend([grouped(first.train_samples), grouped(first.trainable_params)]);
-        cells.extend([seconds(|row| row.train_seconds), seconds(|row| row.eval_seconds)]);
-        cells
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn report(seed: u64, aligned: f64) -> Report {
-        let row = |name: &str, kind: &str, value: f64| Row {
-            name: name.into(),
-            kind: kind.into(),
-            metrics: BTreeMap::from([("hr@100".into(), value)]),
-            ..Row::default()
-        };
-        let protocol = serde_json::json!({ "fingerprint": "f", "dataset": "d", "users": 1, "items": 1, "interactions": 1,
-            "filter": "", "split": "s", "candidates": "all", "seen": "removed", "ties": "t" });
-        Report {
-            recipe: "r".into(),
-            run: String::new(),
-            commit: String::new(),
-            seed,
-            backend: "cpu".into(),
-            protocol: serde_json::from_value(protocol).unwrap(),
-            rows: vec![row("sasrec", "id", 0.2 + seed as f64 / 100.0), row("ra-rec", "ra-rec", aligned)],
-            ledger: vec![],
-            stages: vec![],
-            curves: vec![],
-            samples: vec![],
-            machine: String::new(),
-            audit: vec![],
-        }
-    }
 
     #[test]
     fn a_table_has_the_usual_columns_or_those_that_there_are() {
@@ -326,40 +208,5 @@ mod tests {
         };
         assert_eq!(of(&["hr@10", "hr@100", "hr@5", "map@10", "ndcg@10"]), ["hr@10", "ndcg@10", "hr@100"]);
         assert_eq!(of(&["hr@50", "hr@5", "map@5", "ndcg@5", "ndcg@50"]), ["hr@5", "ndcg@5", "ndcg@50", "hr@50"]);
-    }
-
-    #[test]
-    fn seeds_are_averaged_and_what_is_the_same_is_told_once() {
-        let axes = ["choice", "share", "seed"].map(String::from);
-        let cell = |choice: &str, share: &str, seed: u64, value| {
-            (vec![choice.to_string(), share.to_string(), seed.to_string()], report(seed, value))
-        };
-        let cells = [
-            cell("random", "1 %", 1, 0.1),
-            cell("random", "1 %", 2, 0.3),
-            cell("random", "10 %", 1, 0.4),
-            cell("random", "10 %", 2, 0.4),
-            cell("paper", "1 %", 1, 0.5),
-            cell("paper", "1 %", 2, 0.5),
-        ];
-        let made = Experiment::new("curve", &axes, &cells);
-        assert_eq!(made.axes, ["choice", "share"]);
-        let group = &made.groups[0];
-        let id: Vec<&Line> = group.lines.iter().filter(|l| l.kind == "id").collect();
-        assert_eq!((id.len(), id[0].labels.clone()), (1, vec!["all".to_string(), "all".to_string()]));
-        assert!((id[0].mean("hr@100").unwrap() - 0.215).abs() < 1e-12);
-        let names = |cells| {
-            let bars = Experiment::new("bars", &axes, cells).groups[0].bars("hr@100");
-            bars.into_iter().map(|bar| bar.name).collect::<Vec<_>>()
-        };
-        assert_eq!(names(&cells[..2]), ["sasrec", "ra-rec"], "what is the same in all settings is in no name");
-        assert_eq!(names(&cells[..4]), ["sasrec", "1 %, ra-rec", "10 %, ra-rec"]);
-        let series = group.series("hr@100");
-        assert_eq!(series.len(), 2);
-        assert_eq!(series[0].0, "random");
-        assert!((series[0].1[0].1 - 0.2).abs() < 1e-12 && series[0].1[1] == (10.0, 0.4), "{series:?}");
-        assert!(made.markdown().contains("0.2000 (0.1000 to 0.3000, n 2)"), "{}", made.markdown());
-        let page = made.html();
-        assert!(page.contains("<svg") && page.contains("random") && page.contains("paper"), "{page}");
     }
 }

@@ -1,12 +1,12 @@
 //! One recipe in several settings, with the plot that its axes ask for.
 use super::page::{figure, page, strs, table};
-use crate::experiment::{Experiment, Group, Shape};
-use crate::plot;
-use crate::table::{duration, grouped};
+use super::plot;
+use super::plotted::Shape;
+use crate::report::{Experiment, Group, duration, grouped};
 use maud::{Markup, html};
 
 /// A table a protocol; lines where the last axis is a number, bars along one axis, a heat map over two.
-pub(crate) fn experiment(experiment: &Experiment) -> String {
+pub(super) fn experiment(experiment: &Experiment) -> String {
     let names: Vec<(String, String)> = match experiment.groups.len() {
         1 => vec![("results".into(), "Results".into())],
         _ => (1..)

@@ -2,8 +2,8 @@
 mod on_device;
 
 use self::on_device::Block;
-use crate::config::EvalConfig;
-use crate::rank::{Ranked, Ranking};
+use super::ranking::{Ranked, Ranking};
+use crate::protocol::EvalConfig;
 use burn::tensor::{Int, Tensor, TensorData};
 use ra_core::fused::{FrozenLinear, Layout};
 use ra_core::{History, Recommender, in_host_memory};

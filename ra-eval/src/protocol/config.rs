@@ -1,7 +1,8 @@
 //! What is ranked, and how it counts: `[eval]` of a recipe.
-use crate::table::ORDER;
+use super::{EvalRules, Protocol};
+use crate::report::ORDER;
 use crate::{Candidates, EvalError, Ties};
-use ra_core::{Dataset, Problem, Protocol, Rules};
+use ra_core::{Dataset, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -158,14 +159,14 @@ impl EvalConfig {
 
     /// The protocol of a table made with these settings.
     pub fn protocol(&self, dataset: &Dataset) -> Protocol {
-        let rules = Rules {
+        let rules = EvalRules {
             candidates: &self.candidates.name(),
             seen: self.seen.name(),
             repeats: self.repeats.name(),
             ties: self.ties.name(),
             select: &self.selection(),
         };
-        dataset.protocol(&rules)
+        Protocol::new(dataset, &rules)
     }
 
     pub(crate) fn sorted_ks(&self) -> Vec<usize> {
@@ -210,7 +211,7 @@ mod tests {
     #[test]
     fn models_are_chosen_by_what_is_asked_for() {
         let usual = EvalConfig { candidates: Candidates::Uniform(5), ..EvalConfig::default() };
-        assert_eq!(usual.selection(), ra_core::SELECTION);
+        assert_eq!(usual.selection(), super::super::SELECTION);
         let choosing = usual.choosing();
         assert_eq!((choosing.ks, choosing.candidates), (vec![10, 100], Candidates::All));
         let metrics = BTreeMap::from([("ndcg@10".into(), 0.3), ("hr@100".into(), 0.5), ("mrr@10".into(), 9.0)]);

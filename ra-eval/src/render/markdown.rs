@@ -1,11 +1,32 @@
 //! Reports as markdown.
-use crate::experiment::Experiment;
-use crate::report::{Report, Row, SampleRecommendation};
-use crate::table::{Comparison, ResultTable, duration, grouped, over_seeds};
+use crate::report::{
+    Comparison, Experiment, Report, ResultTable, Row, SampleRecommendation, duration, grouped, over_seeds,
+};
 use std::fmt::Write;
 
+impl Report {
+    /// The report as markdown.
+    pub fn markdown(&self) -> String {
+        report(self)
+    }
+}
+
+impl Comparison<'_> {
+    /// The comparison as markdown.
+    pub fn markdown(&self) -> String {
+        comparison(self)
+    }
+}
+
+impl Experiment {
+    /// The table as markdown.
+    pub fn markdown(&self) -> String {
+        experiment(self)
+    }
+}
+
 /// A whole report.
-pub(crate) fn report(report: &Report) -> String {
+fn report(report: &Report) -> String {
     let mut out = format!("# {}\n\n{}\n\n", plain(&report.recipe), plain(&report.origin()));
     results(&mut out, &ResultTable::new(std::slice::from_ref(report)));
     differences(&mut out, &ResultTable::new(std::slice::from_ref(report)), "Differences");
@@ -27,7 +48,7 @@ pub(crate) fn report(report: &Report) -> String {
 }
 
 /// Several runs.
-pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
+fn comparison(comparison: &Comparison<'_>) -> String {
     let mut out = String::from("# Comparison\n\n");
     for report in comparison.reports {
         let _ = writeln!(out, "- {}", plain(&report.origin()));
@@ -117,7 +138,7 @@ fn results(out: &mut String, table: &ResultTable<'_>) {
 }
 
 /// One recipe in several settings.
-pub(crate) fn experiment(experiment: &Experiment) -> String {
+fn experiment(experiment: &Experiment) -> String {
     let mut out = format!("# {}\n\n", plain(&experiment.name));
     for group in &experiment.groups {
         let head: Vec<String> = experiment.head(group).iter().map(|name| plain(name)).collect();

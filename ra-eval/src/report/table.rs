@@ -1,8 +1,9 @@
 //! Rows of one or several runs in one table, and what a reader must know of them.
+use super::numbers::grouped;
+use super::{Report, Row};
+use crate::EvalError;
 use crate::metrics::mean;
-use crate::report::{Report, Row};
-use crate::{EvalError, html, markdown};
-use ra_core::Protocol;
+use crate::protocol::Protocol;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,16 +56,6 @@ impl Comparison<'_> {
         Self { between, ..self }
     }
 
-    /// The comparison as markdown.
-    pub fn markdown(&self) -> String {
-        markdown::comparison(self)
-    }
-
-    /// The comparison as one page that needs nothing else.
-    pub fn html(&self) -> String {
-        html::comparison(self)
-    }
-
     /// The comparison as JSON.
     ///
     /// # Errors
@@ -96,7 +87,7 @@ impl Comparison<'_> {
 ///
 /// # Errors
 /// [`EvalError::Protocols`] when two of them were evaluated under different protocols or on other numbers of users:
-/// their figures do not compare. [`compare_anyway`] shows them all the same.
+/// their figures do not compare. [`compare_unchecked`] shows them all the same.
 pub fn compare(reports: &[Report]) -> Result<Comparison<'_>, EvalError> {
     match difference(reports) {
         Some(refusal) => Err(refusal),
@@ -105,7 +96,7 @@ pub fn compare(reports: &[Report]) -> Result<Comparison<'_>, EvalError> {
 }
 
 /// [`compare`] for whoever wants to see what a protocol does to the figures: nothing is refused, but said.
-pub fn compare_anyway(reports: &[Report]) -> Comparison<'_> {
+pub fn compare_unchecked(reports: &[Report]) -> Comparison<'_> {
     Comparison { reports, between: Vec::new(), mixed: difference(reports).is_some() }
 }
 
@@ -324,34 +315,5 @@ impl<'a> ResultTable<'a> {
             }
         }
         lines
-    }
-}
-
-/// An integer with thin groups of three, such as `59,384`.
-pub(crate) fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// Seconds as people say them.
-pub(crate) fn duration(seconds: f64) -> String {
-    if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!([0, 12, 999, 1000, 59384, 1234567].map(grouped), ["0", "12", "999", "1,000", "59,384", "1,234,567"]);
-        assert_eq!([3.21, 119.96, 150.0].map(duration), ["3.2 s", "120.0 s", "2.5 min"]);
     }
 }

@@ -1,5 +1,5 @@
 //! What a user's targets are ranked among.
-use crate::rank::candidates;
+use super::ranking::candidates;
 use ra_core::{Dataset, SplitMix, splitmix64};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -33,14 +33,14 @@ impl Candidates {
 
 /// Draws candidates, for a user always the same.
 #[derive(Debug)]
-pub(crate) struct Drawer {
+pub(crate) struct CandidateSampler {
     how: Candidates,
     items: usize,
     /// The items to draw from by popularity, each as often as it was trained on.
     popular: Vec<u32>,
 }
 
-impl Drawer {
+impl CandidateSampler {
     pub(crate) fn new(how: Candidates, dataset: &Dataset) -> Self {
         let by_popularity = matches!(how, Candidates::Popular(_));
         let popular = if by_popularity { dataset.train.rows().flatten().copied().collect() } else { Vec::new() };

@@ -2,17 +2,37 @@
 mod experiment;
 mod page;
 mod parts;
+mod plot;
+mod plotted;
 
-use crate::plot;
-use crate::report::{Report, Row};
+use crate::report::{Comparison, Experiment, Report, ResultTable, Row, duration, grouped, over_seeds};
 use crate::significance::Interval;
-use crate::table::{Comparison, ResultTable, duration, grouped, over_seeds};
-pub(crate) use experiment::experiment;
 use maud::{Markup, html};
 use page::{figure, page, strs, table};
 
+impl Report {
+    /// The report as one page that needs nothing else.
+    pub fn html(&self) -> String {
+        report(self)
+    }
+}
+
+impl Comparison<'_> {
+    /// The comparison as one page that needs nothing else.
+    pub fn html(&self) -> String {
+        comparison(self)
+    }
+}
+
+impl Experiment {
+    /// Table and plots as one page that needs nothing else.
+    pub fn html(&self) -> String {
+        experiment::experiment(self)
+    }
+}
+
 /// A whole report.
-pub(crate) fn report(report: &Report) -> String {
+fn report(report: &Report) -> String {
     let table = ResultTable::new(std::slice::from_ref(report));
     let sections = [
         ("results", "Results", results(&table)),
@@ -29,7 +49,7 @@ pub(crate) fn report(report: &Report) -> String {
 }
 
 /// Several runs.
-pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
+fn comparison(comparison: &Comparison<'_>) -> String {
     let lead = html! {
         ul { @for report in comparison.reports { li { (report.origin()) } } }
         @if let Some(caution) = comparison.caution() { p.warning { strong { "Warning: " } (caution) } }

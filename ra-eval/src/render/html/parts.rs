@@ -1,9 +1,8 @@
 //! The sections of a report about one run; empty where there is nothing to tell.
 use super::page::table;
 use super::{figure, plot};
-use crate::report::{LearningCurve, Report, Row, SampleRecommendation};
+use crate::report::{LearningCurve, Report, Row, SampleRecommendation, duration, grouped};
 use crate::slices::Slice;
-use crate::table::{duration, grouped};
 use maud::{Markup, html};
 
 /// A table a metric: slices down, models across.

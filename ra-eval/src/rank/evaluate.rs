@@ -1,9 +1,9 @@
 //! Exact ranking of the whole catalogue for every user, in blocks of bounded memory.
-use crate::candidates::Drawer;
-use crate::config::{EvalConfig, Repeats, Seen};
+use super::candidates::CandidateSampler;
+use super::score::{Query, rank};
+use crate::metrics::Titles;
 use crate::metrics::{Tally, means, per_user};
-use crate::score::{Query, rank};
-use crate::titles::Titles;
+use crate::protocol::{EvalConfig, Repeats, Seen};
 use burn::tensor::Tensor;
 use ra_core::{Dataset, History, Progress, Recommender, SplitMix};
 use rayon::prelude::*;
@@ -145,7 +145,7 @@ pub fn evaluate_items(
     let counts = dataset.popularity();
     let mut tally = Tally::new(&ks, counts[1..].iter().map(|&count| f64::from(count))).with_titles(titles);
     let longest = ks.last().copied().unwrap_or(0).max(config.keep_top);
-    let (drawer, mut top, mut ranks) = (Drawer::new(config.candidates, dataset), Vec::new(), Vec::new());
+    let (sampler, mut top, mut ranks) = (CandidateSampler::new(config.candidates, dataset), Vec::new(), Vec::new());
     let mut others = Vec::with_capacity(users.len());
     progress.start("rank", users.len() as u64);
     for (block, done) in users.chunks(RANKED_TOGETHER).zip((0..).step_by(RANKED_TOGETHER)) {
@@ -160,7 +160,7 @@ pub fn evaluate_items(
         let vectors = Tensor::cat(vectors, 0);
         let queries: Vec<Query<'_>> = histories
             .par_iter()
-            .map(|history| query(*history, &part.relevant(dataset, history, config), &drawer, config))
+            .map(|history| query(*history, &part.relevant(dataset, history, config), &sampler, config))
             .collect();
         others.extend(queries.iter().map(Query::others));
         for ranked in rank(model, &vectors, items, &queries, config, longest) {
@@ -191,10 +191,10 @@ pub fn evaluate_items(
 }
 
 /// Columns of what is relevant and of the candidates; column c is item c + 1.
-fn query<'a>(history: History<'a>, relevant: &[u32], drawer: &Drawer, config: &EvalConfig) -> Query<'a> {
+fn query<'a>(history: History<'a>, relevant: &[u32], sampler: &CandidateSampler, config: &EvalConfig) -> Query<'a> {
     let relevant = column_set(relevant);
     let blocked = if config.seen == Seen::Removed { column_set(history.items) } else { Vec::new() };
-    let candidates = drawer.draw(history.user, &relevant, &blocked, history.items);
+    let candidates = sampler.draw(history.user, &relevant, &blocked, history.items);
     Query { history, relevant, candidates }
 }
 

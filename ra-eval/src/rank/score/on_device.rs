@@ -207,9 +207,9 @@ fn places(hidden: &[Vec<u32>], first: u32, scores: &Tensor<2>) -> Tensor<2, Bool
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::ranking::{Ranked, Ties, candidates};
     use super::super::{Group, Query, columns, relevant};
     use super::Block;
-    use crate::rank::{Ranked, Ties, candidates};
     use burn::tensor::{Device, Tensor, TensorData};
     use ra_core::{History, Recommender, SplitMix};
 
