@@ -1,4 +1,4 @@
-//! A split data set with dense ids, and the protocol under which it is evaluated.
+//! A split data set with dense ids.
 use crate::{Fingerprint, Fingerprinter};
 use serde::{Deserialize, Serialize};
 
