@@ -53,14 +53,14 @@ mod significance;
 mod slices;
 
 pub use error::EvalError;
-pub use metrics::{GoldenCase, dcg, graded_ndcg, verify_case};
+pub use metrics::{GoldenCase, Metric, UnknownMetric, dcg, graded_ndcg, verify_case};
 pub use protocol::{EvalConfig, EvalRules, Protocol, Repeats, SELECTION, Seen};
-pub use rank::{
-    Candidates, Evaluation, Part, Ties, evaluate, evaluate_items, evaluated_users, held_out_users, item_vectors, top_k,
-};
+pub use rank::{Candidates, Evaluation, HeldOut, Part, Ties, evaluate_scores, evaluate_vectors, top_k};
+#[cfg(feature = "tensor")]
+pub use rank::{evaluate, evaluate_items, item_vectors};
 pub use report::{
-    AuditFinding, Comparison, Experiment, LearningCurve, Published, Report, Row, SampleList, SampleRecommendation,
-    StageCost, compare, compare_unchecked, correct,
+    AuditFinding, AuditLevel, Comparison, Experiment, LearningCurve, Published, Report, Row, RowKind, SampleList,
+    SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct,
 };
 pub use significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
 pub use slices::{Slice, slices};

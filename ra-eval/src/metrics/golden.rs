@@ -62,7 +62,7 @@ pub fn verify_case(case: &Value, scores: &[f32], seen: &[u8], train_count: &[i64
 fn values(tally: &Tally, evaluated: &[usize], tied_candidates: usize) -> Value {
     let (mut means, mut per_user, mut lists) = (Map::new(), Map::new(), Map::new());
     for (k, users) in tally.accuracy() {
-        let columns = Accuracy::COLUMNS.map(|(name, column)| (name, users.iter().map(column).collect::<Vec<f64>>()));
+        let columns = Accuracy::COLUMNS.map(|(name, _, column)| (name, users.iter().map(column).collect::<Vec<f64>>()));
         means.insert(k.to_string(), columns.iter().map(|(name, v)| ((*name).to_owned(), json!(mean(v)))).collect());
         per_user.insert(k.to_string(), columns.iter().map(|(name, v)| ((*name).to_owned(), json!(v))).collect());
     }

@@ -1,6 +1,7 @@
 //! What a user's targets are ranked among.
+use super::HeldOut;
 use super::ranking::candidates;
-use ra_core::{Dataset, SplitMix, splitmix64};
+use ra_core::{SplitMix, splitmix64};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -41,10 +42,10 @@ pub(crate) struct CandidateSampler {
 }
 
 impl CandidateSampler {
-    pub(crate) fn new(how: Candidates, dataset: &Dataset) -> Self {
+    pub(crate) fn new(how: Candidates, held_out: &HeldOut<'_>) -> Self {
         let by_popularity = matches!(how, Candidates::Popular(_));
-        let popular = if by_popularity { dataset.train.rows().flatten().copied().collect() } else { Vec::new() };
-        Self { how, items: dataset.catalog.len(), popular }
+        let popular = if by_popularity { held_out.trained_on().collect() } else { Vec::new() };
+        Self { how, items: held_out.items(), popular }
     }
 
     /// The candidates of `user` as stretches of columns (column c is item c + 1): `relevant` and, as asked for, all or a sample

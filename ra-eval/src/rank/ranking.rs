@@ -139,53 +139,6 @@ impl Ranking {
         self.candidates = candidates;
     }
 
-    /// Items that the list holds in the end.
-    pub(crate) fn list_length(&self) -> usize {
-        self.k
-    }
-
-    /// What a score must exceed to enter the list now.
-    pub(crate) fn bar(&self) -> f32 {
-        self.bar
-    }
-
-    /// The items of `block` that are no candidates, or targets: those that a device must not count.
-    pub(crate) fn hidden(&self, block: &Range<u32>) -> Vec<u32> {
-        let mut hidden: Vec<u32> =
-            self.targets.iter().map(|target| target.item).filter(|item| block.contains(item)).collect();
-        let from = self.candidates.partition_point(|stretch| stretch.end <= block.start);
-        let mut at = block.start;
-        for stretch in self.candidates[from..].iter().take_while(|stretch| stretch.start < block.end) {
-            hidden.extend(at..stretch.start.max(at));
-            at = stretch.end;
-        }
-        hidden.extend(at..block.end.max(at));
-        hidden
-    }
-
-    /// What a device counted in a block without targets: `above`, `equal` and `earlier` of each target, in the order of
-    /// [`Ranking::new`].
-    pub(crate) fn counted(&mut self, counts: &[u32]) {
-        for (target, counts) in self.targets.iter_mut().zip(counts.chunks_exact(3)) {
-            target.above += counts[0];
-            target.equal += counts[1];
-            target.earlier += counts[2];
-        }
-    }
-
-    /// Of a block what may be listed of the items that were counted, and its `targets`, which were not.
-    pub(crate) fn found(&mut self, mut best: Vec<(u32, f32)>, targets: impl Iterator<Item = (u32, f32)>) {
-        best.sort_unstable_by_key(|&(item, _)| item);
-        let mut targets = targets.peekable();
-        for (item, score) in best {
-            while let Some((target, score)) = targets.next_if(|&(target, _)| target < item) {
-                self.add(target, &[score]);
-            }
-            self.enter(item, &[score]);
-        }
-        targets.for_each(|(target, score)| self.add(target, &[score]));
-    }
-
     #[inline(always)]
     fn list(&mut self, first: u32, scores: &[f32]) {
         for (chunk, first) in scores.chunks(CHUNK).zip((first..).step_by(CHUNK)) {
@@ -237,6 +190,57 @@ impl Ranking {
         let (ranks, items) = ranks.into_iter().unzip();
         let top = self.heap.into_sorted_vec().into_iter().map(|entry| entry.item).collect();
         Ranked { ranks, items, tied, tie_width, not_finite: self.not_finite, top }
+    }
+}
+
+/// For a device that counts scores where they were made.
+#[cfg(feature = "tensor")]
+impl Ranking {
+    /// Items that the list holds in the end.
+    pub(crate) fn list_length(&self) -> usize {
+        self.k
+    }
+
+    /// What a score must exceed to enter the list now.
+    pub(crate) fn bar(&self) -> f32 {
+        self.bar
+    }
+
+    /// The items of `block` that are no candidates, or targets: those that a device must not count.
+    pub(crate) fn hidden(&self, block: &Range<u32>) -> Vec<u32> {
+        let mut hidden: Vec<u32> =
+            self.targets.iter().map(|target| target.item).filter(|item| block.contains(item)).collect();
+        let from = self.candidates.partition_point(|stretch| stretch.end <= block.start);
+        let mut at = block.start;
+        for stretch in self.candidates[from..].iter().take_while(|stretch| stretch.start < block.end) {
+            hidden.extend(at..stretch.start.max(at));
+            at = stretch.end;
+        }
+        hidden.extend(at..block.end.max(at));
+        hidden
+    }
+
+    /// What a device counted in a block without targets: `above`, `equal` and `earlier` of each target, in the order of
+    /// [`Ranking::new`].
+    pub(crate) fn counted(&mut self, counts: &[u32]) {
+        for (target, counts) in self.targets.iter_mut().zip(counts.chunks_exact(3)) {
+            target.above += counts[0];
+            target.equal += counts[1];
+            target.earlier += counts[2];
+        }
+    }
+
+    /// Of a block what may be listed of the items that were counted, and its `targets`, which were not.
+    pub(crate) fn found(&mut self, mut best: Vec<(u32, f32)>, targets: impl Iterator<Item = (u32, f32)>) {
+        best.sort_unstable_by_key(|&(item, _)| item);
+        let mut targets = targets.peekable();
+        for (item, score) in best {
+            while let Some((target, score)) = targets.next_if(|&(target, _)| target < item) {
+                self.add(target, &[score]);
+            }
+            self.enter(item, &[score]);
+        }
+        targets.for_each(|(target, score)| self.add(target, &[score]));
     }
 }
 

@@ -1,4 +1,5 @@
 //! The table of an experiment, as text.
+use crate::Metric;
 use crate::report::{Experiment, Group, Line, Row, duration, grouped};
 use crate::significance::Interval;
 
@@ -6,7 +7,7 @@ impl Experiment {
     /// Names of the columns of [`Line::cells`].
     pub(crate) fn head(&self, group: &Group) -> Vec<String> {
         let mut head: Vec<String> = self.axes.iter().map(String::as_str).chain(["model"]).map(String::from).collect();
-        head.extend(group.metrics.iter().cloned());
+        head.extend(group.metrics.iter().map(ToString::to_string));
         head.extend(group.metrics.last().map(|metric| format!("{metric} to ID (95 %)")));
         head.extend(["samples", "parameters", "training", "evaluation"].map(String::from));
         head
@@ -37,13 +38,13 @@ impl Group {
 
 impl Line {
     /// The cells of the table, as text.
-    pub(crate) fn cells(&self, metrics: &[String]) -> Vec<String> {
-        let figure = |metric: &String| match (self.mean(metric), self.range(metric)) {
+    pub(crate) fn cells(&self, metrics: &[Metric]) -> Vec<String> {
+        let figure = |metric: &Metric| match (self.mean(*metric), self.range(*metric)) {
             (Some(mean), Some((low, high))) => format!("{mean:.4} ({low:.4} to {high:.4}, n {})", self.rows.len()),
             (Some(mean), None) => format!("{mean:.4}"),
             (None, _) => "-".into(),
         };
-        let difference = |metric: &String| {
+        let difference = |metric: &Metric| {
             let found: Vec<&Interval> = self.rows.iter().filter_map(|row| row.differences.get(metric)).collect();
             let told: Vec<String> =
                 found.iter().map(|d| format!("{:+.4} [{:+.4}, {:+.4}]", d.mean, d.low, d.high)).collect();

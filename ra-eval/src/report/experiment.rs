@@ -1,6 +1,6 @@
 //! One recipe in several settings: a table a protocol, and a plot.
-use super::{Report, Row, StageCost};
-use crate::{EvalError, Protocol};
+use super::{Report, Row, RowKind, StageCost};
+use crate::{EvalError, Metric, Protocol};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ pub(crate) const ALL_LABELS: &str = "all";
 
 /// What a table is read for: those of them that its rows have, or else hits and NDCG at the K that they have. Differences are
 /// told of the last.
-const METRICS: [&str; 5] = ["recall@20", "ndcg@20", "hr@10", "ndcg@10", "hr@100"];
+const METRICS: [Metric; 5] = [Metric::Recall(20), Metric::Ndcg(20), Metric::Hr(10), Metric::Ndcg(10), Metric::Hr(100)];
 
 /// Several runs of one recipe, told apart by a label an axis.
 #[derive(Debug)]
@@ -48,8 +48,10 @@ pub struct Published {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) protocol: Protocol,
+    /// The kind of model that is drawn by the axes, so that a label stands for one line.
+    pub(crate) plotted: Option<RowKind>,
     /// What the table shows.
-    pub(crate) metrics: Vec<String>,
+    pub(crate) metrics: Vec<Metric>,
     pub(crate) lines: Vec<Line>,
 }
 
@@ -58,7 +60,7 @@ pub(crate) struct Group {
 pub(crate) struct Line {
     pub(crate) labels: Vec<String>,
     pub(crate) name: String,
-    pub(crate) kind: String,
+    pub(crate) kind: RowKind,
     /// One a seed.
     pub(crate) rows: Vec<Row>,
 }
@@ -74,7 +76,9 @@ impl Experiment {
                 let of: Vec<&(Vec<String>, Report)> =
                     cells.iter().filter(|(_, other)| other.protocol.fingerprint == protocol.fingerprint).collect();
                 let lines = lines(axes, &of);
-                groups.push(Group { protocol: protocol.clone(), metrics: metrics(&lines), lines });
+                let variant = |line: &&Line| matches!(line.kind, RowKind::Variant(_));
+                let plotted = lines.iter().find(variant).map(|line| line.kind.clone());
+                groups.push(Group { protocol: protocol.clone(), metrics: metrics(&lines), plotted, lines });
             }
         }
         let mut origins: Vec<String> = cells.iter().map(|(_, report)| report.origin()).collect();
@@ -93,8 +97,19 @@ impl Experiment {
 
     /// Sets published figures beside ours.
     #[must_use]
-    pub fn beside(self, published: Option<Published>) -> Self {
+    pub fn with_published(self, published: Option<Published>) -> Self {
         Self { published, ..self }
+    }
+
+    /// Draws the rows of `kind` by the axes, in a table that has them. Without this, and where there are none, it is the first
+    /// kind of a table that is a variant.
+    #[must_use]
+    pub fn with_plotted(mut self, kind: impl Into<RowKind>) -> Self {
+        let kind = kind.into();
+        for group in self.groups.iter_mut().filter(|group| group.lines.iter().any(|line| line.kind == kind)) {
+            group.plotted = Some(kind.clone());
+        }
+        self
     }
 
     /// The tables as JSON.
@@ -112,21 +127,21 @@ impl Experiment {
 }
 
 /// The columns of a table.
-fn metrics(lines: &[Line]) -> Vec<String> {
-    let known: BTreeSet<&String> =
-        lines.iter().flat_map(|line| &line.rows).flat_map(|row| row.metrics.keys()).collect();
-    let usual: Vec<String> = METRICS.map(String::from).into_iter().filter(|metric| known.contains(metric)).collect();
-    let at = |metric: &&String| -> Option<(usize, String)> {
-        let (name, k) = metric.split_once('@')?;
-        ["hr", "ndcg"].contains(&name).then_some((k.parse().ok()?, metric.to_string()))
-    };
-    let mut others: Vec<(usize, String)> = known.iter().filter_map(at).collect();
-    others.sort();
+fn metrics(lines: &[Line]) -> Vec<Metric> {
+    let known: BTreeSet<Metric> =
+        lines.iter().flat_map(|line| &line.rows).flat_map(|row| row.metrics.keys().copied()).collect();
+    let usual: Vec<Metric> = METRICS.into_iter().filter(|metric| known.contains(metric)).collect();
+    if !usual.is_empty() {
+        return usual;
+    }
+    let is_shown = |metric: &Metric| matches!(metric, Metric::Hr(_) | Metric::Ndcg(_));
+    let mut others: Vec<Metric> = known.into_iter().filter(is_shown).collect();
+    others.sort_by_key(|metric| (metric.k(), metric.place()));
     // The difference of the last one is told.
-    if let Some(hits) = others.iter().rposition(|(_, metric)| metric.starts_with("hr")) {
+    if let Some(hits) = others.iter().rposition(|metric| matches!(metric, Metric::Hr(_))) {
         others[hits..].rotate_left(1);
     }
-    if usual.is_empty() { others.into_iter().map(|(_, metric)| metric).collect() } else { usual }
+    others
 }
 
 /// The lines of the table of `cells`.
@@ -175,21 +190,21 @@ impl Group {
 }
 
 impl Line {
-    fn figures(&self) -> Vec<BTreeMap<String, f64>> {
+    fn figures(&self) -> Vec<BTreeMap<Metric, f64>> {
         self.rows.iter().map(|row| row.metrics.clone()).collect()
     }
 
-    fn values(&self, metric: &str) -> impl Iterator<Item = f64> {
-        self.rows.iter().filter_map(move |row| row.metrics.get(metric).copied())
+    fn values(&self, metric: Metric) -> impl Iterator<Item = f64> {
+        self.rows.iter().filter_map(move |row| row.metrics.get(&metric).copied())
     }
 
-    pub(crate) fn mean(&self, metric: &str) -> Option<f64> {
+    pub(crate) fn mean(&self, metric: Metric) -> Option<f64> {
         let values: Vec<f64> = self.values(metric).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     }
 
     /// The smallest and the largest over several seeds.
-    pub(crate) fn range(&self, metric: &str) -> Option<(f64, f64)> {
+    pub(crate) fn range(&self, metric: Metric) -> Option<(f64, f64)> {
         let (low, high) = (self.values(metric).fold(f64::MAX, f64::min), self.values(metric).fold(f64::MIN, f64::max));
         (self.rows.len() > 1).then_some((low, high))
     }
@@ -202,9 +217,12 @@ mod tests {
     #[test]
     fn a_table_has_the_usual_columns_or_those_that_there_are() {
         let of = |known: &[&str]| {
-            let metrics = known.iter().map(|m| (m.to_string(), 0.5)).collect();
-            let (labels, name, kind) = (vec![], String::new(), String::new());
+            let metrics = known.iter().map(|metric| (metric.parse().unwrap(), 0.5)).collect();
+            let (labels, name, kind) = (vec![], String::new(), RowKind::Id);
             super::metrics(&[Line { labels, name, kind, rows: vec![Row { metrics, ..Row::default() }] }])
+                .into_iter()
+                .map(|metric| metric.to_string())
+                .collect::<Vec<_>>()
         };
         assert_eq!(of(&["hr@10", "hr@100", "hr@5", "map@10", "ndcg@10"]), ["hr@10", "ndcg@10", "hr@100"]);
         assert_eq!(of(&["hr@50", "hr@5", "map@5", "ndcg@5", "ndcg@50"]), ["hr@5", "ndcg@5", "ndcg@50", "hr@50"]);

@@ -2,6 +2,7 @@
 use super::page::{figure, page, strs, table};
 use super::plot;
 use super::plotted::Shape;
+use crate::Metric;
 use crate::report::{Experiment, Group, duration, grouped};
 use maud::{Markup, html};
 
@@ -43,7 +44,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
     };
     let axes = experiment.axes.join(" and ");
     let shape = experiment.shape(group);
-    let plot = |metric: &String| {
+    let plot = |&metric: &Metric| {
         let svg = match shape {
             Shape::Lines => plot::lines(&group.series(metric)),
             Shape::Bars => plot::bars(&group.bars(metric)),

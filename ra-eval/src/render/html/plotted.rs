@@ -1,5 +1,6 @@
 //! What the plots of an experiment show.
 use super::plot::Bar;
+use crate::Metric;
 use crate::report::{ALL_LABELS, Experiment, Group, Line};
 
 /// What a plot looks like.
@@ -17,7 +18,7 @@ impl Experiment {
     /// The plot that the axes ask for.
     pub(crate) fn shape(&self, group: &Group) -> Shape {
         let values = |axis: usize| group.labels(axis).len();
-        let along = |metric: &String| group.series(metric).iter().any(|(_, points)| points.len() > 1);
+        let along = |&metric: &Metric| group.series(metric).iter().any(|(_, points)| points.len() > 1);
         if group.metrics.first().is_some_and(along) {
             Shape::Lines
         } else if (0..self.axes.len()).filter(|&axis| values(axis) > 1).count() > 1 {
@@ -29,18 +30,15 @@ impl Experiment {
 }
 
 impl Group {
-    /// The lines of one kind of aligned model, so that a label stands for one line: RA-Rec, or the first that there is.
-    fn aligned(&self) -> impl Iterator<Item = &Line> {
-        let other = |line: &&Line| !["id", "text", "probe"].contains(&line.kind.as_str());
-        let first = self.lines.iter().find(other).map(|line| line.kind.as_str());
-        let drawn = if self.lines.iter().any(|line| line.kind == "ra-rec") { Some("ra-rec") } else { first };
-        self.lines.iter().filter(move |line| Some(line.kind.as_str()) == drawn)
+    /// The lines that are drawn.
+    fn drawn(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| Some(&line.kind) == self.plotted.as_ref())
     }
 
-    /// The labels of the aligned models on an axis, by their first appearance.
+    /// The labels of what is drawn on an axis, by their first appearance.
     fn labels(&self, axis: usize) -> Vec<String> {
         let mut labels: Vec<String> = Vec::new();
-        for label in self.aligned().filter_map(|line| line.labels.get(axis)) {
+        for label in self.drawn().filter_map(|line| line.labels.get(axis)) {
             if !labels.contains(label) {
                 labels.push(label.clone());
             }
@@ -60,7 +58,7 @@ impl Group {
     }
 
     /// Every line, named by its labels and its model.
-    pub(crate) fn bars(&self, metric: &str) -> Vec<Bar> {
+    pub(crate) fn bars(&self, metric: Metric) -> Vec<Bar> {
         let bar = |line: &Line| {
             let name: Vec<&str> = self.telling(line, line.labels.len()).chain([line.name.as_str()]).collect();
             Some(Bar { name: name.join(", "), value: line.mean(metric)?, interval: line.range(metric) })
@@ -68,23 +66,23 @@ impl Group {
         self.lines.iter().filter_map(bar).collect()
     }
 
-    /// The aligned models by the first two axes that have several values: their labels and the figures.
-    pub(crate) fn grid(&self, metric: &str) -> (Vec<String>, Vec<String>, Vec<Vec<Option<f64>>>) {
+    /// What is drawn by the first two axes that have several values: their labels and the figures.
+    pub(crate) fn grid(&self, metric: Metric) -> (Vec<String>, Vec<String>, Vec<Vec<Option<f64>>>) {
         let axes = self.lines.first().map_or(0, |line| line.labels.len());
         let several: Vec<usize> = (0..axes).filter(|&axis| self.labels(axis).len() > 1).collect();
         let [down, across, ..] = several[..] else { return (Vec::new(), Vec::new(), Vec::new()) };
         let (rows, columns) = (self.labels(down), self.labels(across));
         let cell = |row: &String, column: &String| {
-            self.aligned().find(|line| line.labels[down] == *row && line.labels[across] == *column)?.mean(metric)
+            self.drawn().find(|line| line.labels[down] == *row && line.labels[across] == *column)?.mean(metric)
         };
         let values = rows.iter().map(|row| columns.iter().map(|column| cell(row, column)).collect()).collect();
         (rows, columns, values)
     }
 
-    /// The lines of the aligned models by all axes but the last, when the labels of that one are numbers: `(x, y)`.
-    pub(crate) fn series(&self, metric: &str) -> Vec<(String, Vec<(f64, f64)>)> {
+    /// The lines of what is drawn by all axes but the last, when the labels of that one are numbers: `(x, y)`.
+    pub(crate) fn series(&self, metric: Metric) -> Vec<(String, Vec<(f64, f64)>)> {
         let mut series: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
-        for line in self.aligned() {
+        for line in self.drawn() {
             let Some((last, others)) = line.labels.split_last() else { return Vec::new() };
             let (Ok(x), Some(y)) = (last.trim_end_matches([' ', '%']).parse(), line.mean(metric)) else { continue };
             let name = self.telling(line, others.len()).collect::<Vec<_>>().join(", ");
@@ -100,33 +98,20 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Report, Row};
+    use crate::report::{Report, Row, RowKind};
     use std::collections::BTreeMap;
 
     fn report(seed: u64, aligned: f64) -> Report {
         let row = |name: &str, kind: &str, value: f64| Row {
             name: name.into(),
             kind: kind.into(),
-            metrics: BTreeMap::from([("hr@100".into(), value)]),
+            metrics: BTreeMap::from([(Metric::Hr(100), value)]),
             ..Row::default()
         };
         let protocol = serde_json::json!({ "fingerprint": "f", "dataset": "d", "users": 1, "items": 1, "interactions": 1,
             "filter": "", "split": "s", "candidates": "all", "seen": "removed", "ties": "t" });
-        Report {
-            recipe: "r".into(),
-            run: String::new(),
-            commit: String::new(),
-            seed,
-            backend: "cpu".into(),
-            protocol: serde_json::from_value(protocol).unwrap(),
-            rows: vec![row("sasrec", "id", 0.2 + seed as f64 / 100.0), row("ra-rec", "ra-rec", aligned)],
-            ledger: vec![],
-            stages: vec![],
-            curves: vec![],
-            samples: vec![],
-            machine: String::new(),
-            audit: vec![],
-        }
+        let rows = vec![row("sasrec", "id", 0.2 + seed as f64 / 100.0), row("ra-rec", "ra-rec", aligned)];
+        Report::new("r", seed, serde_json::from_value(protocol).unwrap(), rows)
     }
 
     #[test]
@@ -146,16 +131,16 @@ mod tests {
         let made = Experiment::new("curve", &axes, &cells);
         assert_eq!(made.axes, ["choice", "share"]);
         let group = &made.groups[0];
-        let id: Vec<&Line> = group.lines.iter().filter(|l| l.kind == "id").collect();
+        let id: Vec<&Line> = group.lines.iter().filter(|l| l.kind == RowKind::Id).collect();
         assert_eq!((id.len(), id[0].labels.clone()), (1, vec!["all".to_string(), "all".to_string()]));
-        assert!((id[0].mean("hr@100").unwrap() - 0.215).abs() < 1e-12);
+        assert!((id[0].mean(Metric::Hr(100)).unwrap() - 0.215).abs() < 1e-12);
         let names = |cells| {
-            let bars = Experiment::new("bars", &axes, cells).groups[0].bars("hr@100");
+            let bars = Experiment::new("bars", &axes, cells).groups[0].bars(Metric::Hr(100));
             bars.into_iter().map(|bar| bar.name).collect::<Vec<_>>()
         };
         assert_eq!(names(&cells[..2]), ["sasrec", "ra-rec"], "what is the same in all settings is in no name");
         assert_eq!(names(&cells[..4]), ["sasrec", "1 %, ra-rec", "10 %, ra-rec"]);
-        let series = group.series("hr@100");
+        let series = group.series(Metric::Hr(100));
         assert_eq!(series.len(), 2);
         assert_eq!(series[0].0, "random");
         assert!((series[0].1[0].1 - 0.2).abs() < 1e-12 && series[0].1[1] == (10.0, 0.4), "{series:?}");
