@@ -1,16 +1,12 @@
 //! What a user can fix.
-use ra_core::Problem;
 
-/// What can go wrong with settings, matrices, reports and golden cases.
+/// What can go wrong with matrices, reports and golden cases.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Core(#[from] ra_core::Error),
-    /// Settings make no sense.
-    #[error("{}", Problem::refuse(.0).err().unwrap_or_default())]
-    Config(Vec<Problem>),
     /// Matrices or lists do not fit each other.
     #[error("{what}: {problem}")]
     Input {

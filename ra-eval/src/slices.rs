@@ -2,6 +2,7 @@
 use crate::metrics::{accuracy, mean};
 use crate::significance::{Interval, paired_bootstrap};
 use crate::{Evaluation, HeldOut, Metric};
+use ra_core::ItemId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ pub struct Slice {
 /// Which targets belong to a slice: by the user's place in the evaluation and the item.
 struct Membership<'a> {
     name: String,
-    has: Box<dyn Fn(usize, u32) -> bool + 'a>,
+    has: Box<dyn Fn(usize, ItemId) -> bool + 'a>,
 }
 
 /// `evaluation` by parts of its targets, and the differences to `baseline` on the same users:
@@ -55,8 +56,8 @@ pub fn slices(
     sorted.sort_unstable();
     let median = sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0);
     let (counts, lengths, head) = (&counts, &lengths, &head);
-    let trained = move |item: u32| counts[item as usize - 1] > 0;
-    let popular = move |item: u32| trained(item) && head[item as usize - 1];
+    let trained = move |item: ItemId| counts[item.index() - 1] > 0;
+    let popular = move |item: ItemId| trained(item) && head[item.index() - 1];
     let mut memberships = vec![
         Membership::new("head items (the most popular fifth)", move |_, item| popular(item)),
         Membership::new("tail items", move |_, item| trained(item) && !popular(item)),
@@ -68,15 +69,15 @@ pub fn slices(
         assert_eq!(times.len(), held_out.items(), "a time an item");
         let new = highest_fifth(times.iter().copied());
         let old = new.clone();
-        memberships.push(Membership::new("items new in the data (the latest fifth)", move |_, i| new[i as usize - 1]));
-        memberships.push(Membership::new("items long in the data", move |_, i| !old[i as usize - 1]));
+        memberships.push(Membership::new("items new in the data (the latest fifth)", move |_, i| new[i.index() - 1]));
+        memberships.push(Membership::new("items long in the data", move |_, i| !old[i.index() - 1]));
     }
     let slices = memberships.iter().map(|members| members.slice(evaluation, baseline, ks));
     slices.filter(|slice| slice.targets > 0).collect()
 }
 
 impl<'a> Membership<'a> {
-    fn new(name: impl Into<String>, has: impl Fn(usize, u32) -> bool + 'a) -> Self {
+    fn new(name: impl Into<String>, has: impl Fn(usize, ItemId) -> bool + 'a) -> Self {
         Self { name: name.into(), has: Box::new(has) }
     }
 
@@ -128,7 +129,7 @@ fn highest_fifth(values: impl Iterator<Item = f64>) -> Vec<bool> {
 mod tests {
     use super::*;
     use crate::Part;
-    use ra_core::{Catalog, Dataset, Sequences};
+    use ra_core::{Catalog, Dataset, Sequences, UserId};
 
     #[test]
     fn every_target_is_in_one_slice_of_each_kind() {
@@ -137,15 +138,19 @@ mod tests {
             name: "tiny".into(),
             users: names(3),
             catalog: Catalog::new(names(5), vec![String::new(); 5]),
-            train: Sequences::from_rows([vec![1, 2], vec![1], vec![1, 3, 4, 2]]),
-            valid: Sequences::from_rows([vec![], vec![], vec![]] as [Vec<u32>; 3]),
-            test: Sequences::from_rows([vec![1], vec![5], vec![3, 5]]),
+            train: Sequences::from_numbers([vec![1, 2], vec![1], vec![1, 3, 4, 2]]),
+            valid: Sequences::from_numbers([vec![], vec![], vec![]] as [Vec<u32>; 3]),
+            test: Sequences::from_numbers([vec![1], vec![5], vec![3, 5]]),
             filter: String::new(),
             split: String::new(),
         };
         let evaluation = |shift: f64| Evaluation {
-            users: vec![0, 1, 2],
-            ranks: vec![vec![(1, 1.0)], vec![(5, 2.0 + shift)], vec![(5, 1.0 + shift), (3, 7.0)]],
+            users: UserId::all(3).collect(),
+            ranks: vec![
+                vec![(ItemId(1), 1.0)],
+                vec![(ItemId(5), 2.0 + shift)],
+                vec![(ItemId(5), 1.0 + shift), (ItemId(3), 7.0)],
+            ],
             ..Evaluation::default()
         };
         let times = [1.0, 2.0, 3.0, 9.0, 4.0];

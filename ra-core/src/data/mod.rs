@@ -1,6 +1,8 @@
 //! What a data set is: users, items and their sequences. No tensors.
 mod dataset;
+mod ids;
 mod training;
 
-pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Sample, Sequences};
+pub use dataset::{Catalog, Dataset, DatasetHash, Sample, Sequences};
+pub use ids::{ItemId, UserId};
 pub use training::{Curve, CurvePoint, LedgerRow, trainable_params};

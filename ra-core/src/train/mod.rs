@@ -7,6 +7,6 @@ mod replicas;
 mod state;
 
 pub use checkpoint::{ledger, load_module, save_module};
-pub use fit::{FitConfig, Validation, fit};
+pub use fit::{Fit, FitConfig, OptimConfig};
 pub use init::{dropout_mask, normal, uniform, xavier_normal};
 pub(crate) use replicas::mean;

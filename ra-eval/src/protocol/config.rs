@@ -1,7 +1,7 @@
 //! What is ranked, and how it counts.
 use super::{EvalRules, Protocol};
-use crate::{Candidates, EvalError, Metric, Ties};
-use ra_core::{Dataset, Problem};
+use crate::{Candidates, Metric, Ties};
+use ra_core::{Check, Dataset, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,9 +93,8 @@ fn selectable(metric: &str) -> Option<Metric> {
     metric.parse().ok().filter(|metric| !matches!(metric, Metric::Ils(_)))
 }
 
-impl EvalConfig {
-    /// What measures nothing, by key.
-    pub fn problems(&self) -> Vec<Problem> {
+impl Check for EvalConfig {
+    fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         if self.ks.is_empty() || self.ks.contains(&0) {
             let told = format!("is {:?}, it must hold at least one K, each at least 1, such as [10, 100]", self.ks);
@@ -121,16 +120,9 @@ impl EvalConfig {
         }
         found
     }
+}
 
-    /// [`problems`](Self::problems) as an error, before anything is ranked.
-    ///
-    /// # Errors
-    /// [`EvalError::Config`] has all of them.
-    pub fn check(&self) -> Result<(), EvalError> {
-        let problems = self.problems();
-        if problems.is_empty() { Ok(()) } else { Err(EvalError::Config(problems)) }
-    }
-
+impl EvalConfig {
     /// How models are chosen: by [`select`](Self::select), among all items and on all users they are given, whatever the table
     /// ranks.
     #[must_use]

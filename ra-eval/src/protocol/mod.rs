@@ -104,13 +104,13 @@ mod tests {
                 vec!["a".into(), "b".into(), "c".into()],
                 vec!["A".into(), String::new(), "a ".into()],
             ),
-            train: Sequences::from_rows([vec![1, 2, 3], vec![2]]),
-            valid: Sequences::from_rows([vec![1], vec![]]),
-            test: Sequences::from_rows([vec![2], vec![]]),
+            train: Sequences::from_numbers([vec![1, 2, 3], vec![2]]),
+            valid: Sequences::from_numbers([vec![1], vec![]]),
+            test: Sequences::from_numbers([vec![2], vec![]]),
             filter: "none".into(),
             split: "leave_one_out".into(),
         };
-        let other = Dataset { test: Sequences::from_rows([vec![3], vec![]]), ..data.clone() };
+        let other = Dataset { test: Sequences::from_numbers([vec![3], vec![]]), ..data.clone() };
         let rules =
             EvalRules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic", select: SELECTION };
         let others = [

@@ -1,7 +1,7 @@
 //! What a user's targets are ranked among.
 use super::HeldOut;
 use super::ranking::candidates;
-use ra_core::{SplitMix, splitmix64};
+use ra_core::{ItemId, SplitMix, UserId, splitmix64};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -38,7 +38,7 @@ pub(crate) struct CandidateSampler {
     how: Candidates,
     items: usize,
     /// The items to draw from by popularity, each as often as it was trained on.
-    popular: Vec<u32>,
+    popular: Vec<ItemId>,
 }
 
 impl CandidateSampler {
@@ -50,11 +50,11 @@ impl CandidateSampler {
 
     /// The candidates of `user` as stretches of columns (column c is item c + 1): `relevant` and, as asked for, all or a sample
     /// of what is not `blocked`. Both are columns, ascending; `had` are the items of the history.
-    pub(crate) fn draw(&self, user: u32, relevant: &[u32], blocked: &[u32], had: &[u32]) -> Vec<Range<u32>> {
+    pub(crate) fn draw(&self, user: UserId, relevant: &[u32], blocked: &[u32], had: &[ItemId]) -> Vec<Range<u32>> {
         let (Candidates::Uniform(n) | Candidates::Popular(n)) = self.how else {
             return candidates(self.items as u32, relevant, blocked);
         };
-        let mut random = SplitMix::new(splitmix64(u64::from(user)));
+        let mut random = SplitMix::new(splitmix64(u64::from(user.0)));
         let mut drawn: Vec<u32> = relevant.to_vec();
         let mut left = n;
         // So many draws find n items unless hardly more than n are left; then there are fewer.
@@ -64,10 +64,10 @@ impl CandidateSampler {
             }
             let column = match self.how {
                 Candidates::Popular(_) if self.popular.is_empty() => break,
-                Candidates::Popular(_) => self.popular[random.below(self.popular.len())] - 1,
+                Candidates::Popular(_) => self.popular[random.below(self.popular.len())].0 - 1,
                 _ => random.below(self.items) as u32,
             };
-            if !drawn.contains(&column) && !had.contains(&(column + 1)) {
+            if !drawn.contains(&column) && !had.contains(&ItemId(column + 1)) {
                 drawn.push(column);
                 left -= 1;
             }

@@ -5,7 +5,7 @@ use super::query::Query;
 use super::ranking::Ranked;
 use crate::metrics::{Metric, Tally, Titles, means, per_user};
 use crate::protocol::{EvalConfig, Seen};
-use ra_core::Progress;
+use ra_core::{ItemId, Progress, UserId};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -18,13 +18,13 @@ const RANKED_TOGETHER: usize = 2048;
 #[non_exhaustive]
 pub struct Evaluation {
     /// The users evaluated, ascending.
-    pub users: Vec<u32>,
+    pub users: Vec<UserId>,
     /// Means over users at every K; [`Metric::Ils`] on the test part alone, where there are titles. All 0 without users.
     pub metrics: BTreeMap<Metric, f64>,
     /// The accuracy metrics of each of `users`.
     pub per_user: BTreeMap<Metric, Vec<f64>>,
     /// The relevant items of each of `users` with their ranks, best first.
-    pub ranks: Vec<Vec<(u32, f64)>>,
+    pub ranks: Vec<Vec<(ItemId, f64)>>,
     /// The fewest candidates beside the targets that any of `users` had, and their mean.
     pub candidates: (usize, f64),
     /// Share of the targets that tie with another candidate.
@@ -34,14 +34,14 @@ pub struct Evaluation {
     /// Scores of candidates that are NaN or infinite, over all users. NaN ranks last; any of them is a defect.
     pub not_finite: usize,
     /// The best [`EvalConfig::keep_top`] items of each of `users`; ties by id.
-    pub top: Vec<Vec<u32>>,
+    pub top: Vec<Vec<ItemId>>,
     /// Seconds of wall time.
     pub seconds: f64,
 }
 
 impl Evaluation {
     /// The accuracy of `users` as it was kept, such as for [`Row::with_baseline`](crate::Row::with_baseline).
-    pub fn of_users(users: Vec<u32>, per_user: BTreeMap<Metric, Vec<f64>>) -> Self {
+    pub fn of_users(users: Vec<UserId>, per_user: BTreeMap<Metric, Vec<f64>>) -> Self {
         Self { users, per_user, ..Self::default() }
     }
 }
@@ -68,9 +68,9 @@ pub(crate) fn measure(
         others.extend(queries.iter().map(Query::others));
         for ranked in rank(&queries, longest) {
             tally.add(&ranked);
-            ranks.push(ranked.items.iter().map(|column| column + 1).zip(ranked.ranks).collect());
+            ranks.push(ranked.items.iter().map(|column| ItemId(column + 1)).zip(ranked.ranks).collect());
             if config.keep_top > 0 {
-                top.push(ranked.top.iter().take(config.keep_top).map(|column| column + 1).collect());
+                top.push(ranked.top.iter().take(config.keep_top).map(|column| ItemId(column + 1)).collect());
             }
         }
     }
@@ -94,7 +94,7 @@ pub(crate) fn measure(
 }
 
 /// Columns of what is relevant and of the candidates; column c is item c + 1.
-fn query(user: u32, held_out: &HeldOut<'_>, sampler: &CandidateSampler, config: &EvalConfig) -> Query {
+fn query(user: UserId, held_out: &HeldOut<'_>, sampler: &CandidateSampler, config: &EvalConfig) -> Query {
     let history = held_out.history(user);
     let relevant = column_set(&held_out.relevant(user, &history, config));
     let blocked = if config.seen == Seen::Removed { column_set(&history) } else { Vec::new() };
@@ -102,9 +102,9 @@ fn query(user: u32, held_out: &HeldOut<'_>, sampler: &CandidateSampler, config: 
     Query { user, history, relevant, candidates }
 }
 
-/// Dense ids as columns, ascending and without repeats.
-fn column_set(items: &[u32]) -> Vec<u32> {
-    let mut columns: Vec<u32> = items.iter().filter(|&&item| item != ra_core::PADDING).map(|item| item - 1).collect();
+/// Items as columns, ascending and without repeats.
+fn column_set(items: &[ItemId]) -> Vec<u32> {
+    let mut columns: Vec<u32> = items.iter().filter(|&&item| item != ItemId::PADDING).map(|item| item.0 - 1).collect();
     columns.sort_unstable();
     columns.dedup();
     columns

@@ -5,7 +5,7 @@ use super::query::{Query, UserRanking};
 use super::ranking::{Ranked, Ranking};
 use crate::EvalError;
 use crate::protocol::EvalConfig;
-use ra_core::Silent;
+use ra_core::NoProgress;
 use rayon::prelude::*;
 
 /// Users whose scores are one product, and items at most: their scores stay in the cache until they are counted.
@@ -25,10 +25,12 @@ const TALL: usize = 6;
 /// a matrix unit or the model lives on a GPU; ranks then differ where scores agree to their last bits.
 ///
 /// ```
+/// use ra_core::ItemId;
 /// use ra_eval::{EvalConfig, HeldOut, Metric, evaluate_vectors};
 /// let users = [1.0, 0.0, 0.0, 1.0]; // [2, 2]
 /// let items = [1.0, 2.0, 2.0, 3.0, 3.0, 1.0]; // [3, 2]
-/// let (histories, targets) = ([vec![1], vec![2]], [vec![2], vec![1]]);
+/// let histories = [ItemId::list([1]), ItemId::list([2])];
+/// let targets = [ItemId::list([2]), ItemId::list([1])];
 /// let held_out = HeldOut::from_lists(3, &histories, &targets)?;
 /// let config = EvalConfig { ks: vec![1], ..EvalConfig::default() };
 /// // The first user has had item 1: item 2 scores 2, item 3 scores 3. The other has had item 2: item 1 scores 2, item 3 scores 1.
@@ -62,7 +64,7 @@ pub fn evaluate_vectors(
         }
         groups.into_iter().flat_map(|group| group.users).map(|user| user.finish(config.ties)).collect()
     };
-    Ok(measure(held_out, config, &Silent, rank))
+    Ok(measure(held_out, config, &NoProgress, rank))
 }
 
 /// Ranks by scores that are there already: `scores` is `[users, items]`, with rows as for [`evaluate_vectors`] and the item with
@@ -77,13 +79,13 @@ pub fn evaluate_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConf
         return Err(EvalError::input("scores", problem));
     }
     let rank = |query: &Query, k: usize| {
-        let row = &scores[query.user as usize * items..][..items];
+        let row = &scores[query.user.index() * items..][..items];
         let targets = query.relevant.iter().map(|&column| (column, row[column as usize])).collect();
         let mut ranking = Ranking::new(targets, query.candidates.clone(), k);
         ranking.add(0, row);
         ranking.finish(config.ties)
     };
-    Ok(measure(held_out, config, &Silent, |queries, k| queries.par_iter().map(|query| rank(query, k)).collect()))
+    Ok(measure(held_out, config, &NoProgress, |queries, k| queries.par_iter().map(|query| rank(query, k)).collect()))
 }
 
 /// The width of a matrix of so many rows.
@@ -109,11 +111,11 @@ impl Group {
         k: usize,
     ) -> Self {
         let ranking = |query: &Query| {
-            let own = user(query.user as usize);
+            let own = user(query.user.index());
             let scores = query.relevant.iter().map(|&column| dot(own, item(column as usize)));
             UserRanking::new(query, scores, Vec::new(), k)
         };
-        let vectors = queries.iter().flat_map(|query| user(query.user as usize)).copied().collect();
+        let vectors = queries.iter().flat_map(|query| user(query.user.index())).copied().collect();
         Self { vectors, users: queries.iter().map(ranking).collect() }
     }
 

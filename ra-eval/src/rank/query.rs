@@ -1,14 +1,15 @@
 //! One user who is ranked for, while blocks of scores go by.
 use super::ranking::{Ranked, Ranking, Ties};
+use ra_core::{ItemId, UserId};
 use std::ops::Range;
 
 /// A user to rank for.
 #[derive(Debug)]
 pub(crate) struct Query {
-    pub(crate) user: u32,
+    pub(crate) user: UserId,
     /// All that the user did before.
     #[cfg_attr(not(feature = "tensor"), expect(dead_code, reason = "models alone read it"))]
-    pub(crate) history: Vec<u32>,
+    pub(crate) history: Vec<ItemId>,
     /// Columns of the relevant items, ascending; column c is item c + 1.
     pub(crate) relevant: Vec<u32>,
     /// Columns of the candidates, ascending.

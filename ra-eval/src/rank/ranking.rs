@@ -2,6 +2,7 @@
 //!
 //! Scores come in blocks of items and are not kept: a target's rank is a count of what scores above it, the list a bounded
 //! heap. Candidates are stretches of items, so that the inner loops run over plain slices.
+use ra_core::ItemId;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -66,18 +67,20 @@ pub(crate) fn rank_row(scores: &[f32], relevant: &[u32], blocked: &[u32], ties: 
 
 /// The `k` best items of a row with their scores, best first; ties by id ascending, NaN last.
 ///
-/// The index of a score is its item. `blocked` items, in any order, are left out: the history, and 0 where the row
-/// starts with padding. Fewer than `k` come back when there are fewer candidates.
+/// The index of a score is its item. `blocked` items, in any order, are left out: the history, and padding where the
+/// row starts with it. Fewer than `k` come back when there are fewer candidates.
 ///
 /// ```
-/// assert_eq!(ra_eval::top_k(&[9.0, 1.0, 3.0, 3.0], 2, &[0]), vec![(2, 3.0), (3, 3.0)]);
+/// use ra_core::ItemId;
+/// let found = ra_eval::top_k(&[9.0, 1.0, 3.0, 3.0], 2, &[ItemId::PADDING]);
+/// assert_eq!(found, [(ItemId(2), 3.0), (ItemId(3), 3.0)]);
 /// ```
-pub fn top_k(scores: &[f32], k: usize, blocked: &[u32]) -> Vec<(u32, f32)> {
-    let mut blocked = blocked.to_vec();
+pub fn top_k(scores: &[f32], k: usize, blocked: &[ItemId]) -> Vec<(ItemId, f32)> {
+    let mut blocked: Vec<u32> = blocked.iter().map(|item| item.0).collect();
     blocked.sort_unstable();
     blocked.dedup();
     let top = rank_row(scores, &[], &blocked, Ties::ById, k).top;
-    top.into_iter().map(|item| (item, scores[item as usize])).collect()
+    top.into_iter().map(|item| (ItemId(item), scores[item as usize])).collect()
 }
 
 /// The stretches of `0..n` without `blocked`, but with what is `relevant`; both ascending.
@@ -373,7 +376,10 @@ mod tests {
             let mut order: Vec<u32> = (0..n as u32).filter(|i| !blocked.contains(i)).collect();
             order.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]).then(a.cmp(&b)));
             for k in [0, 1, 10, n, n + 5] {
-                let got: Vec<u32> = top_k(&scores, k, &blocked).into_iter().map(|(item, _)| item).collect();
+                let got: Vec<u32> = top_k(&scores, k, &ItemId::list(blocked.iter().copied()))
+                    .into_iter()
+                    .map(|(item, _)| item.0)
+                    .collect();
                 assert_eq!(got, order[..k.min(order.len())], "{n} {k}");
             }
             for (rank, &item) in (1..).zip(&order) {

@@ -15,7 +15,7 @@ pub(crate) use table::{ResultTable, is_headline, over_seeds};
 use crate::significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
 use crate::slices::Slice;
 use crate::{EvalError, Evaluation, Metric, Part, Protocol};
-use ra_core::{Curve, Dataset, LedgerRow, read_json};
+use ra_core::{Curve, Dataset, ItemId, LedgerRow, UserId, read_json};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -310,17 +310,17 @@ impl SampleRecommendation {
     ///
     /// # Panics
     /// When the user or an item lies beyond the data set.
-    pub fn new(dataset: &Dataset, part: Part, user: u32, lists: &[(&str, &[u32])]) -> Self {
-        let title = |&item: &u32| dataset.catalog.name(item).to_owned();
+    pub fn new(dataset: &Dataset, part: Part, user: UserId, lists: &[(&str, &[ItemId])]) -> Self {
+        let title = |&item: &ItemId| dataset.catalog.name(item).to_owned();
         let history = part.history(dataset, user);
         let targets = part.held_out(dataset, user);
-        let list = |(row, items): &(&str, &[u32])| SampleList {
+        let list = |(row, items): &(&str, &[ItemId])| SampleList {
             row: (*row).into(),
             titles: items.iter().map(title).collect(),
             hits: (0..items.len()).filter(|&place| targets.contains(&items[place])).collect(),
         };
         Self {
-            user: dataset.users[user as usize].clone(),
+            user: dataset.users[user.index()].clone(),
             history: history[history.len().saturating_sub(HISTORY_SHOWN)..].iter().map(title).collect(),
             targets: targets.iter().map(title).collect(),
             lists: lists.iter().map(list).collect(),

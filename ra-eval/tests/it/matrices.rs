@@ -1,6 +1,6 @@
 //! Rankings without any model.
 use crate::random::dataset;
-use ra_core::SplitMix;
+use ra_core::{ItemId, Sequences, SplitMix};
 use ra_eval::{EvalConfig, Evaluation, HeldOut, Metric, Part, Ties, evaluate_scores, evaluate_vectors, slices};
 
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -35,8 +35,8 @@ fn memory_and_threads_change_no_bit_and_scores_say_the_same() {
 fn lists_are_as_good_as_a_data_set() {
     let (users, items, dim) = (60, 200, 8);
     let mut data = dataset(users, items, 9);
-    data.valid = ra_core::Sequences::from_rows(vec![Vec::<u32>::new(); users]);
-    let lists = |rows: &ra_core::Sequences| rows.rows().map(<[u32]>::to_vec).collect::<Vec<_>>();
+    data.valid = Sequences::from_numbers(vec![Vec::<u32>::new(); users]);
+    let lists = |rows: &Sequences| rows.rows().map(<[ItemId]>::to_vec).collect::<Vec<_>>();
     let (histories, targets) = (lists(&data.train), lists(&data.test));
     let (own, all) = (numbers(users * dim, 1), numbers(items * dim, 2));
     let of_lists = HeldOut::from_lists(items, &histories, &targets).unwrap();
@@ -51,7 +51,7 @@ fn lists_are_as_good_as_a_data_set() {
 
 #[test]
 fn matrices_that_do_not_fit_are_refused() {
-    let (histories, targets) = ([vec![1], vec![2]], [vec![2], vec![1]]);
+    let (histories, targets) = ([ItemId::list([1]), ItemId::list([2])], [ItemId::list([2]), ItemId::list([1])]);
     let held_out = HeldOut::from_lists(3, &histories, &targets).unwrap();
     let config = EvalConfig::default();
     let fail =

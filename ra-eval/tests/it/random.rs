@@ -4,7 +4,7 @@ use ra_core::{Catalog, Dataset, Sequences, SplitMix};
 pub(crate) fn dataset(users: usize, items: usize, seed: u64) -> Dataset {
     let mut random = SplitMix::new(seed);
     let mut rows = |least: usize, most: usize| -> Sequences {
-        Sequences::from_rows((0..users).map(|_| {
+        Sequences::from_numbers((0..users).map(|_| {
             let n = least + random.below(most + 1 - least);
             (0..n).map(|_| 1 + random.below(items) as u32).collect::<Vec<_>>()
         }))

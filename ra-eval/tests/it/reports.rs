@@ -1,5 +1,5 @@
 use crate::random::dataset;
-use ra_core::{Curve, CurvePoint, LedgerRow};
+use ra_core::{Curve, CurvePoint, ItemId, LedgerRow, UserId};
 use ra_eval::{
     AuditFinding, AuditLevel, EvalConfig, Evaluation, Experiment, HeldOut, LearningCurve, Metric, Part, Published,
     Report, Row, SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct, slices,
@@ -8,11 +8,11 @@ use ra_eval::{
 fn evaluation(hits: &[f64]) -> Evaluation {
     let mean = hits.iter().sum::<f64>() / hits.len() as f64;
     let per_user = [Metric::Hr(10), Metric::Gini(10)].map(|metric| (metric, hits.to_vec()));
-    let mut evaluation = Evaluation::of_users((0..hits.len() as u32).collect(), per_user.into());
+    let mut evaluation = Evaluation::of_users(UserId::all(hits.len()).collect(), per_user.into());
     evaluation.metrics =
         [(Metric::Hr(10), mean), (Metric::Ndcg(10), mean / 2.0), (Metric::Gini(10), 0.5), (Metric::Hr(100), 1.0)]
             .into();
-    evaluation.ranks = hits.iter().map(|hit| vec![(3, 20.0 - 19.0 * hit)]).collect();
+    evaluation.ranks = hits.iter().map(|hit| vec![(ItemId(3), 20.0 - 19.0 * hit)]).collect();
     (evaluation.tied_share, evaluation.seconds) = (0.5, 1.5);
     evaluation
 }
@@ -43,7 +43,8 @@ pub(crate) fn report(seed: u64) -> Report {
         seconds: 0.0,
     };
     report.curves = vec![LearningCurve { name: "align".into(), curve }];
-    report.samples = vec![SampleRecommendation::new(&data, Part::Test, 0, &[("sasrec", &[1, 2])])];
+    report.samples =
+        vec![SampleRecommendation::new(&data, Part::Test, UserId(0), &[("sasrec", &[ItemId(1), ItemId(2)])])];
     report.audit = vec![AuditFinding {
         name: "future leakage".into(),
         level: AuditLevel::Warning,

@@ -9,7 +9,7 @@ use super::ranking::Ranked;
 use crate::protocol::EvalConfig;
 use burn::tensor::{Int, Tensor, TensorData};
 use ra_core::kernels::{FrozenLinear, Layout};
-use ra_core::{History, Progress, Recommender, in_host_memory};
+use ra_core::{History, ItemId, Progress, Recommender, in_host_memory};
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ const MOST: usize = 1 << 16;
 
 /// The vectors of items `0..=items`, `[items + 1, dim]`: row k is item k, row 0 padding.
 pub fn item_vectors(model: &dyn Recommender, items: usize) -> Tensor<2> {
-    let ids: Vec<u32> = (0..=items as u32).collect();
+    let ids: Vec<ItemId> = (0..=items as u32).map(ItemId).collect();
     Tensor::cat(ids.chunks(TOWER_BLOCK).map(|block| model.items(block)).collect(), 0)
 }
 
@@ -36,15 +36,16 @@ pub fn item_vectors(model: &dyn Recommender, items: usize) -> Tensor<2> {
 ///
 /// ```
 /// use burn::tensor::Tensor;
-/// use ra_core::{Backend, IdTable, Silent, open_device};
+/// use ra_core::{Backend, IdTable, ItemId, NoProgress, open_device};
 /// use ra_eval::{EvalConfig, HeldOut, Metric, evaluate};
 /// let device = open_device(Backend::Cpu)?;
 /// let users = Tensor::from_floats([[1.0, 0.0], [0.0, 1.0]], &device);
 /// let items = Tensor::from_floats([[0.0, 0.0], [1.0, 2.0], [2.0, 3.0], [3.0, 1.0]], &device); // row 0 is padding
-/// let held_out = HeldOut::from_lists(3, &[vec![1], vec![2]], &[vec![2], vec![3]])?;
+/// let (histories, targets) = ([ItemId::list([1]), ItemId::list([2])], [ItemId::list([2]), ItemId::list([3])]);
+/// let held_out = HeldOut::from_lists(3, &histories, &targets)?;
 /// let config = EvalConfig { ks: vec![1], ..EvalConfig::default() };
 /// // The first user has had item 1: item 2 scores 2, item 3 scores 3. The other has had item 2: item 1 scores 2.
-/// let found = evaluate(&IdTable::new(users, items), &held_out, &config, &Silent);
+/// let found = evaluate(&IdTable::new(users, items), &held_out, &config, &NoProgress);
 /// assert_eq!(found.metrics.get(&Metric::Hr(1)), Some(&0.0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -176,7 +177,7 @@ impl Group {
         let mut scores = relevant.iter().copied();
         let user = |query: &Query| {
             let history = History { user: query.user, items: &query.history };
-            let additions = model.additions(&history).into_iter().map(|(item, more)| (item - 1, more)).collect();
+            let additions = model.additions(&history).into_iter().map(|(item, more)| (item.0 - 1, more)).collect();
             UserRanking::new(query, scores.by_ref().take(query.relevant.len()), additions, k)
         };
         let users = queries.iter().map(user).collect();

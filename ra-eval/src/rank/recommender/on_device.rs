@@ -211,7 +211,7 @@ mod tests {
     use super::Block;
     use crate::rank::ranking::{Ranked, Ties, candidates};
     use burn::tensor::{Device, Tensor, TensorData};
-    use ra_core::{History, Recommender, SplitMix};
+    use ra_core::{History, ItemId, Recommender, SplitMix, UserId};
 
     const ITEMS: usize = 3000;
 
@@ -224,7 +224,7 @@ mod tests {
 
     /// Only how many vectors a user has, and what is added.
     #[derive(Debug)]
-    struct Model(usize, Vec<(u32, f32)>);
+    struct Model(usize, Vec<(ItemId, f32)>);
 
     impl Recommender for Model {
         fn dim(&self) -> usize {
@@ -236,10 +236,10 @@ mod tests {
         fn users(&self, _: &[History<'_>]) -> Tensor<2> {
             unreachable!("its vectors are given")
         }
-        fn items(&self, _: &[u32]) -> Tensor<2> {
+        fn items(&self, _: &[ItemId]) -> Tensor<2> {
             unreachable!("its vectors are given")
         }
-        fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
             self.1.clone()
         }
     }
@@ -260,7 +260,7 @@ mod tests {
         let query = |user: usize| {
             let relevant = some(1 + user % 4);
             let candidates = candidates(ITEMS as u32, &relevant, &some(80 * user));
-            Query { user: user as u32, history: Vec::new(), relevant, candidates }
+            Query { user: UserId(user as u32), history: Vec::new(), relevant, candidates }
         };
         (0..9).map(query).collect()
     }
@@ -321,7 +321,7 @@ mod tests {
             assert_eq!(got, on_host(model, &vectors, items, &asked));
             taken
         };
-        assert_eq!(blocks_taken(&Model(1, vec![(7, 2.0), (7, 1.0)]), &items), 0);
+        assert_eq!(blocks_taken(&Model(1, vec![(ItemId(7), 2.0), (ItemId(7), 1.0)]), &items), 0);
         // An item of the second block, nobody's target.
         let lost = (1000..2000).find(|c| queries.iter().all(|query| !query.relevant.contains(c))).unwrap();
         items = items.slice_assign(
