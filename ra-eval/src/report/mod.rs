@@ -1,9 +1,21 @@
-//! One run, as people and programs read it.
+//! What was found, as data: one run, several side by side, one recipe in several settings. How it looks is the matter of
+//! [`crate::render`], which reads what is here.
+mod experiment;
+mod numbers;
+mod table;
+
+#[cfg(feature = "report")]
+pub(crate) use experiment::ALL_LABELS;
+pub use experiment::{Experiment, Published};
+pub(crate) use experiment::{Group, Line};
+pub(crate) use numbers::{duration, grouped};
+pub use table::{Comparison, compare, compare_unchecked};
+pub(crate) use table::{ResultTable, is_headline, over_seeds};
+
 use crate::significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
 use crate::slices::Slice;
-use crate::table::{ResultTable, grouped, is_headline};
-use crate::{EvalError, Evaluation, Part, html, markdown};
-use ra_core::{Curve, Dataset, LedgerRow, Protocol, read_json, write_atomic, write_json};
+use crate::{EvalError, Evaluation, Metric, Part, Protocol};
+use ra_core::{Curve, Dataset, ItemId, LedgerRow, UserId, read_json};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,6 +29,7 @@ const HISTORY_SHOWN: usize = 8;
 
 /// One finished run; `report.json` of a run folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Name of the recipe.
     pub recipe: String,
@@ -33,7 +46,7 @@ pub struct Report {
     pub protocol: Protocol,
     /// The result table.
     pub rows: Vec<Row>,
-    /// What the alignment trained.
+    /// What was trained.
     pub ledger: Vec<LedgerRow>,
     /// What each stage cost.
     #[serde(default)]
@@ -57,23 +70,103 @@ pub struct Report {
 pub struct AuditFinding {
     /// What was looked for.
     pub name: String,
-    /// `fine`, `note` or `warning`.
-    pub level: String,
+    /// How much it matters.
+    pub level: AuditLevel,
     /// The finding in words.
     pub told: String,
     /// What it does to a metric, and what helps.
     pub effect: String,
 }
 
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditLevel {
+    /// Nothing was found.
+    Fine,
+    /// Good to know.
+    Note,
+    /// The figures may not be what they seem.
+    Warning,
+}
+
+impl AuditLevel {
+    /// The word in a file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fine => "fine",
+            Self::Note => "note",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// What a row is; a word in a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum RowKind {
+    /// A method that knows items by their ids alone, `id`.
+    Id,
+    /// The text alone, `text`.
+    Text,
+    /// A trained model that is given something else than it was trained on, `probe`.
+    Probe,
+    /// A variant of the method that is studied, by its name, such as `ra-rec`.
+    Variant(String),
+}
+
+impl RowKind {
+    /// The word in a file.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Id => "id",
+            Self::Text => "text",
+            Self::Probe => "probe",
+            Self::Variant(name) => name,
+        }
+    }
+}
+
+impl Default for RowKind {
+    /// A variant without a name.
+    fn default() -> Self {
+        Self::Variant(String::new())
+    }
+}
+
+impl From<&str> for RowKind {
+    fn from(word: &str) -> Self {
+        match word {
+            "id" => Self::Id,
+            "text" => Self::Text,
+            "probe" => Self::Probe,
+            name => Self::Variant(name.into()),
+        }
+    }
+}
+
+impl From<String> for RowKind {
+    fn from(word: String) -> Self {
+        word.as_str().into()
+    }
+}
+
+impl From<RowKind> for String {
+    fn from(kind: RowKind) -> Self {
+        kind.as_str().into()
+    }
+}
+
 /// One model of the result table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Row {
     /// Name in the table, such as `ra-rec(sasrec, minilm)`.
     pub name: String,
-    /// What it is: `id`, `text`, `ra-rec`.
-    pub kind: String,
+    /// What it is.
+    pub kind: RowKind,
     /// As [`Evaluation::metrics`].
-    pub metrics: BTreeMap<String, f64>,
+    pub metrics: BTreeMap<Metric, f64>,
     /// As [`Evaluation::tied_share`].
     #[serde(default)]
     pub tied_share: f64,
@@ -109,7 +202,7 @@ pub struct Row {
     pub baseline: Option<String>,
     /// This row minus the baseline, by accuracy metric, with 95 % intervals over users.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub differences: BTreeMap<String, Interval>,
+    pub differences: BTreeMap<Metric, Interval>,
     /// The row by parts of the targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slices: Vec<Slice>,
@@ -117,7 +210,7 @@ pub struct Row {
 
 impl Row {
     /// A row with all that its evaluation says; what training cost is left to fill in.
-    pub fn new(name: impl Into<String>, kind: impl Into<String>, evaluation: &Evaluation) -> Self {
+    pub fn new(name: impl Into<String>, kind: impl Into<RowKind>, evaluation: &Evaluation) -> Self {
         Self {
             name: name.into(),
             kind: kind.into(),
@@ -133,23 +226,23 @@ impl Row {
     }
 
     /// Adds the differences to a baseline on the same users: paired bootstrap intervals, and for the metrics that a table is
-    /// read for permutation tests and what could have been detected. [`correct`] comes when the table is whole.
+    /// read for permutation tests and what could have been detected. [`holm_correct`] comes when the table is whole.
     ///
     /// # Panics
     /// When the evaluations are of different users.
     #[must_use]
-    pub fn against(mut self, baseline: &str, own: &Evaluation, other: &Evaluation, seed: u64) -> Self {
+    pub fn with_baseline(mut self, baseline: &str, own: &Evaluation, other: &Evaluation, seed: u64) -> Self {
         assert_eq!(own.users, other.users, "differences are taken user by user");
         self.baseline = Some(baseline.into());
-        let smallest = own.per_user.keys().filter_map(|key| key.split_once('@')?.1.parse().ok()).min().unwrap_or(0);
-        let difference = |(name, values): (&String, &Vec<f64>)| {
-            let others = other.per_user.get(name)?;
+        let smallest = own.per_user.keys().map(|metric| metric.k()).min().unwrap_or(0);
+        let difference = |(&metric, values): (&Metric, &Vec<f64>)| {
+            let others = other.per_user.get(&metric)?;
             let mut found = paired_bootstrap(values, others, RESAMPLES, seed);
-            if is_headline(name, smallest) {
+            if is_headline(metric, smallest) {
                 found.p = Some(permutation_test(values, others, PERMUTATIONS, seed));
                 found.detectable = Some(detectable(values, others));
             }
-            Some((name.clone(), found))
+            Some((metric, found))
         };
         self.differences = own.per_user.iter().filter_map(difference).collect();
         self
@@ -157,7 +250,7 @@ impl Row {
 }
 
 /// Corrects the tests of all rows of a table for being looked at together.
-pub fn correct(rows: &mut [Row]) {
+pub fn holm_correct(rows: &mut [Row]) {
     let tested = rows.iter_mut().flat_map(|row| row.differences.values_mut()).filter(|found| found.p.is_some());
     let mut tested: Vec<&mut Interval> = tested.collect();
     let ps: Vec<f64> = tested.iter().filter_map(|found| found.p).collect();
@@ -217,17 +310,17 @@ impl SampleRecommendation {
     ///
     /// # Panics
     /// When the user or an item lies beyond the data set.
-    pub fn new(dataset: &Dataset, part: Part, user: u32, lists: &[(&str, &[u32])]) -> Self {
-        let title = |&item: &u32| dataset.catalog.name(item).to_owned();
+    pub fn new(dataset: &Dataset, part: Part, user: UserId, lists: &[(&str, &[ItemId])]) -> Self {
+        let title = |&item: &ItemId| dataset.catalog.name(item).to_owned();
         let history = part.history(dataset, user);
         let targets = part.held_out(dataset, user);
-        let list = |(row, items): &(&str, &[u32])| SampleList {
+        let list = |(row, items): &(&str, &[ItemId])| SampleList {
             row: (*row).into(),
             titles: items.iter().map(title).collect(),
             hits: (0..items.len()).filter(|&place| targets.contains(&items[place])).collect(),
         };
         Self {
-            user: dataset.users[user as usize].clone(),
+            user: dataset.users[user.index()].clone(),
             history: history[history.len().saturating_sub(HISTORY_SHOWN)..].iter().map(title).collect(),
             targets: targets.iter().map(title).collect(),
             lists: lists.iter().map(list).collect(),
@@ -236,29 +329,28 @@ impl SampleRecommendation {
 }
 
 impl Report {
-    /// The report as markdown.
-    pub fn markdown(&self) -> String {
-        markdown::report(self)
-    }
-
-    /// The report as one page that needs nothing else.
-    pub fn html(&self) -> String {
-        html::report(self)
+    /// A report of `rows`, which were made under `protocol`; what else there is to tell is left to fill in.
+    pub fn new(recipe: impl Into<String>, seed: u64, protocol: Protocol, rows: Vec<Row>) -> Self {
+        Self {
+            recipe: recipe.into(),
+            run: String::new(),
+            commit: String::new(),
+            seed,
+            backend: String::new(),
+            protocol,
+            rows,
+            ledger: Vec::new(),
+            stages: Vec::new(),
+            curves: Vec::new(),
+            samples: Vec::new(),
+            machine: String::new(),
+            audit: Vec::new(),
+        }
     }
 
     /// What a reader must know before believing the rows.
     pub fn warnings(&self) -> Vec<String> {
         ResultTable::new(std::slice::from_ref(self)).warnings()
-    }
-
-    /// Writes `report.json`, `report.md` and `report.html` into `folder`, each whole or not at all.
-    ///
-    /// # Errors
-    /// [`EvalError::Core`] names the file.
-    pub fn write(&self, folder: &Path) -> Result<(), EvalError> {
-        write_atomic(&folder.join("report.md"), self.markdown().as_bytes())?;
-        write_atomic(&folder.join("report.html"), self.html().as_bytes())?;
-        Ok(write_json(&folder.join("report.json"), self)?)
     }
 
     /// Reads a `report.json`, or that of a run folder.

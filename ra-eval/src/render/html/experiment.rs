@@ -1,12 +1,13 @@
 //! One recipe in several settings, with the plot that its axes ask for.
 use super::page::{figure, page, strs, table};
-use crate::experiment::{Experiment, Group, Shape};
-use crate::plot;
-use crate::table::{duration, grouped};
+use super::plot;
+use super::plotted::Shape;
+use crate::Metric;
+use crate::report::{Experiment, Group, duration, grouped};
 use maud::{Markup, html};
 
 /// A table a protocol; lines where the last axis is a number, bars along one axis, a heat map over two.
-pub(crate) fn experiment(experiment: &Experiment) -> String {
+pub(super) fn experiment(experiment: &Experiment) -> String {
     let names: Vec<(String, String)> = match experiment.groups.len() {
         1 => vec![("results".into(), "Results".into())],
         _ => (1..)
@@ -43,7 +44,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
     };
     let axes = experiment.axes.join(" and ");
     let shape = experiment.shape(group);
-    let plot = |metric: &String| {
+    let plot = |&metric: &Metric| {
         let svg = match shape {
             Shape::Lines => plot::lines(&group.series(metric)),
             Shape::Bars => plot::bars(&group.bars(metric)),

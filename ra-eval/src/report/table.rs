@@ -1,8 +1,9 @@
 //! Rows of one or several runs in one table, and what a reader must know of them.
+use super::numbers::grouped;
+use super::{Report, Row};
 use crate::metrics::mean;
-use crate::report::{Report, Row};
-use crate::{EvalError, html, markdown};
-use ra_core::Protocol;
+use crate::protocol::Protocol;
+use crate::{EvalError, Metric};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,27 +43,17 @@ pub(crate) struct OverSeeds {
     pub(crate) name: String,
     pub(crate) seeds: Vec<u64>,
     /// Mean and standard deviation over the seeds.
-    pub(crate) metrics: BTreeMap<String, [f64; 2]>,
+    pub(crate) metrics: BTreeMap<Metric, [f64; 2]>,
     /// The row that the seeds' differences are taken to; their mean, and in how many seeds they are significant.
     pub(crate) baseline: Option<String>,
-    pub(crate) differences: BTreeMap<String, (f64, usize)>,
+    pub(crate) differences: BTreeMap<Metric, (f64, usize)>,
 }
 
 impl Comparison<'_> {
-    /// Adds rows of one run that were compared to those of another, [`Row::against`], user by user.
+    /// Adds rows of one run that were compared to those of another, [`Row::with_baseline`], user by user.
     #[must_use]
     pub fn with_between(self, between: Vec<Row>) -> Self {
         Self { between, ..self }
-    }
-
-    /// The comparison as markdown.
-    pub fn markdown(&self) -> String {
-        markdown::comparison(self)
-    }
-
-    /// The comparison as one page that needs nothing else.
-    pub fn html(&self) -> String {
-        html::comparison(self)
     }
 
     /// The comparison as JSON.
@@ -96,7 +87,7 @@ impl Comparison<'_> {
 ///
 /// # Errors
 /// [`EvalError::Protocols`] when two of them were evaluated under different protocols or on other numbers of users:
-/// their figures do not compare. [`compare_anyway`] shows them all the same.
+/// their figures do not compare. [`compare_unchecked`] shows them all the same.
 pub fn compare(reports: &[Report]) -> Result<Comparison<'_>, EvalError> {
     match difference(reports) {
         Some(refusal) => Err(refusal),
@@ -105,7 +96,7 @@ pub fn compare(reports: &[Report]) -> Result<Comparison<'_>, EvalError> {
 }
 
 /// [`compare`] for whoever wants to see what a protocol does to the figures: nothing is refused, but said.
-pub fn compare_anyway(reports: &[Report]) -> Comparison<'_> {
+pub fn compare_unchecked(reports: &[Report]) -> Comparison<'_> {
     Comparison { reports, between: Vec::new(), mixed: difference(reports).is_some() }
 }
 
@@ -158,17 +149,18 @@ pub(crate) fn over_seeds(reports: &[Report]) -> Vec<OverSeeds> {
     }
     found.retain(|(over, _)| over.seeds.len() > 1);
     for (over, rows) in &mut found {
+        let Some(first) = rows.first() else { continue };
         let n = rows.len() as f64;
-        for key in rows[0].metrics.keys() {
-            let values: Vec<f64> = rows.iter().filter_map(|row| row.metrics.get(key).copied()).collect();
+        for &metric in first.metrics.keys() {
+            let values: Vec<f64> = rows.iter().filter_map(|row| row.metrics.get(&metric).copied()).collect();
             let mean = mean(&values);
             let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-            over.metrics.insert(key.clone(), [mean, deviation]);
+            over.metrics.insert(metric, [mean, deviation]);
         }
-        for key in rows[0].differences.keys() {
-            let of: Vec<_> = rows.iter().filter_map(|row| row.differences.get(key)).collect();
+        for &metric in first.differences.keys() {
+            let of: Vec<_> = rows.iter().filter_map(|row| row.differences.get(&metric)).collect();
             let significant = of.iter().filter(|d| d.is_significant()).count();
-            over.differences.insert(key.clone(), (of.iter().map(|d| d.mean).sum::<f64>() / n, significant));
+            over.differences.insert(metric, (of.iter().map(|d| d.mean).sum::<f64>() / n, significant));
         }
     }
     found.into_iter().map(|(over, _)| over).collect()
@@ -180,28 +172,11 @@ fn protocol_difference(left: &Protocol, right: &Protocol) -> String {
     differing.collect::<Vec<_>>().join(", ")
 }
 
-/// Metrics in the order of a table.
-pub(crate) const ORDER: [&str; 13] = [
-    "hr",
-    "ndcg",
-    "mrr",
-    "recall",
-    "precision",
-    "map",
-    "map_min",
-    "coverage",
-    "gini",
-    "novelty",
-    "entropy",
-    "popularity",
-    "ils",
-];
-
 /// What a table is read for: `hr` and `ndcg` at every K, `mrr` at the `smallest`.
-pub(crate) fn is_headline(metric: &str, smallest: usize) -> bool {
-    match metric.split_once('@') {
-        Some(("hr" | "ndcg", _)) => true,
-        Some(("mrr", k)) => k.parse() == Ok(smallest),
+pub(crate) fn is_headline(metric: Metric, smallest: usize) -> bool {
+    match metric {
+        Metric::Hr(_) | Metric::Ndcg(_) => true,
+        Metric::Mrr(k) => k == smallest,
         _ => false,
     }
 }
@@ -225,8 +200,8 @@ fn cautions(report: &Report) -> Vec<String> {
             ));
         }
     }
-    let ks = rows.iter().flat_map(|row| row.metrics.keys()).filter_map(|key| key.split_once('@')?.1.parse().ok());
-    let beyond: BTreeSet<usize> = ks.filter(|&k: &usize| k >= protocol.items && protocol.items > 0).collect();
+    let ks = rows.iter().flat_map(|row| row.metrics.keys()).map(|metric| metric.k());
+    let beyond: BTreeSet<usize> = ks.filter(|&k| k >= protocol.items && protocol.items > 0).collect();
     if !beyond.is_empty() {
         let beyond: Vec<String> = beyond.iter().map(|k| format!("K = {k}")).collect();
         lines.push(format!(
@@ -243,9 +218,9 @@ pub(crate) struct ResultTable<'a> {
     /// The run (only when there are several) and the row.
     pub(crate) rows: Vec<(Option<String>, &'a Row)>,
     /// What the table is read for: `hr`, `ndcg` at every K, `mrr` at the smallest.
-    pub(crate) headline: Vec<String>,
+    pub(crate) headline: Vec<Metric>,
     /// All others.
-    pub(crate) further: Vec<String>,
+    pub(crate) further: Vec<Metric>,
     /// What must be known of the reports' protocols.
     cautions: Vec<String>,
 }
@@ -274,26 +249,17 @@ impl<'a> ResultTable<'a> {
 
     /// A table of some rows, with what must be known of their protocols.
     pub(crate) fn of(rows: Vec<(Option<String>, &'a Row)>, cautions: Vec<String>) -> Self {
-        let mut keys: Vec<(usize, usize, String)> = rows
-            .iter()
-            .flat_map(|(_, row)| row.metrics.keys())
-            .map(|key| {
-                let (name, k) = key.split_once('@').unwrap_or((key, "0"));
-                let place = ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());
-                (k.parse().unwrap_or(usize::MAX), place, key.clone())
-            })
-            .collect();
-        keys.sort();
-        keys.dedup();
-        let smallest = keys.first().map_or(0, |key| key.0);
-        let (headline, further): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| is_headline(&key.2, smallest));
-        let names = |keys: Vec<(usize, usize, String)>| keys.into_iter().map(|key| key.2).collect();
-        Self { rows, headline: names(headline), further: names(further), cautions }
+        let mut metrics: Vec<Metric> = rows.iter().flat_map(|(_, row)| row.metrics.keys().copied()).collect();
+        metrics.sort_by_key(|metric| (metric.k(), metric.place()));
+        metrics.dedup();
+        let smallest = metrics.first().map_or(0, |metric| metric.k());
+        let (headline, further) = metrics.into_iter().partition(|&metric| is_headline(metric, smallest));
+        Self { rows, headline, further, cautions }
     }
 
     /// Whether `value` is the largest of its column, which there is only among several rows.
-    pub(crate) fn is_best(&self, metric: &str, value: f64) -> bool {
-        self.rows.len() > 1 && self.rows.iter().filter_map(|(_, row)| row.metrics.get(metric)).all(|&v| v <= value)
+    pub(crate) fn is_best(&self, metric: Metric, value: f64) -> bool {
+        self.rows.len() > 1 && self.rows.iter().filter_map(|(_, row)| row.metrics.get(&metric)).all(|&v| v <= value)
     }
 
     /// What a reader must know before believing a row.
@@ -324,34 +290,5 @@ impl<'a> ResultTable<'a> {
             }
         }
         lines
-    }
-}
-
-/// An integer with thin groups of three, such as `59,384`.
-pub(crate) fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// Seconds as people say them.
-pub(crate) fn duration(seconds: f64) -> String {
-    if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!([0, 12, 999, 1000, 59384, 1234567].map(grouped), ["0", "12", "999", "1,000", "59,384", "1,234,567"]);
-        assert_eq!([3.21, 119.96, 150.0].map(duration), ["3.2 s", "120.0 s", "2.5 min"]);
     }
 }

@@ -1,6 +1,15 @@
 //! Metrics from ranks (accuracy) and from lists (what is recommended at all).
+mod golden;
+mod graded;
+mod metric;
+mod titles;
+
+pub use golden::{GoldenCase, verify_case};
+pub use graded::{dcg, graded_ndcg};
+pub use metric::{Metric, UnknownMetric};
+pub(crate) use titles::Titles;
+
 use crate::rank::Ranked;
-use crate::titles::Titles;
 use std::collections::BTreeMap;
 
 /// Accuracy of one user's ranking within its first K.
@@ -49,21 +58,21 @@ pub(crate) fn accuracy(ranks: &[f64], k: usize) -> Accuracy {
 type Column = fn(&Accuracy) -> f64;
 
 impl Accuracy {
-    /// All metrics, as the golden cases name them.
-    pub(crate) const COLUMNS: [(&'static str, Column); 7] = [
-        ("hr", |a| a.hr),
-        ("recall", |a| a.recall),
-        ("ndcg", |a| a.ndcg),
-        ("mrr", |a| a.mrr),
-        ("map_r", |a| a.map_r),
-        ("map_min", |a| a.map_min),
-        ("precision", |a| a.precision),
+    /// All metrics, with the names that the golden cases have for them.
+    pub(crate) const COLUMNS: [(&'static str, fn(usize) -> Metric, Column); 7] = [
+        ("hr", Metric::Hr, |a| a.hr),
+        ("recall", Metric::Recall, |a| a.recall),
+        ("ndcg", Metric::Ndcg, |a| a.ndcg),
+        ("mrr", Metric::Mrr, |a| a.mrr),
+        ("map_r", Metric::Map, |a| a.map_r),
+        ("map_min", Metric::MapMin, |a| a.map_min),
+        ("precision", Metric::Precision, |a| a.precision),
     ];
 }
 
 /// What the lists of all users are like.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Beyond {
+pub(crate) struct ListMetrics {
     /// Share of the items that are recommended to anyone.
     pub(crate) coverage: f64,
     /// Inequality of how often items are recommended, never-recommended ones included; 0 is equal.
@@ -154,8 +163,8 @@ impl Tally {
     }
 
     /// What the lists are like, by K.
-    pub(crate) fn beyond(&self) -> impl Iterator<Item = (usize, Beyond)> {
-        self.at.iter().map(|at| (at.k, at.beyond(self.users, self.titles.is_some())))
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (usize, ListMetrics)> {
+        self.at.iter().map(|at| (at.k, at.lists(self.users, self.titles.is_some())))
     }
 
     /// Share of the targets that tie with another candidate.
@@ -170,16 +179,16 @@ impl Tally {
 }
 
 impl AtK {
-    fn beyond(&self, users: usize, titled: bool) -> Beyond {
+    fn lists(&self, users: usize, titled: bool) -> ListMetrics {
         let mut sorted = self.recommended.clone();
         sorted.sort_unstable();
         let (n, total) = (sorted.len() as f64, sorted.iter().sum::<u64>() as f64);
         if total == 0.0 {
-            return Beyond::default();
+            return ListMetrics::default();
         }
         let spread: f64 = (1..).zip(&sorted).map(|(i, &c)| (2.0 * f64::from(i) - n - 1.0) * c as f64).sum();
         let shares = sorted.iter().filter(|&&c| c > 0).map(|&c| c as f64 / total);
-        Beyond {
+        ListMetrics {
             coverage: shares.clone().count() as f64 / n,
             gini: spread / (n * total),
             novelty: self.novelty / users as f64,
@@ -195,30 +204,29 @@ pub(crate) fn mean(values: &[f64]) -> f64 {
     (values.iter().sum::<f64>() + 0.0) / values.len().max(1) as f64
 }
 
-/// Accuracy metrics of every user under their public names, such as `ndcg@10`.
-///
-/// `map@K` is average precision over all relevant items (`map_r` of the golden cases), `map_min@K` over as many as fit.
-pub(crate) fn per_user(tally: &Tally) -> BTreeMap<String, Vec<f64>> {
+/// Accuracy metrics of every user.
+pub(crate) fn per_user(tally: &Tally) -> BTreeMap<Metric, Vec<f64>> {
     let mut table = BTreeMap::new();
     for (k, users) in tally.accuracy() {
-        for (name, column) in Accuracy::COLUMNS {
-            let name = if name == "map_r" { "map" } else { name };
-            table.insert(format!("{name}@{k}"), users.iter().map(column).collect());
+        for (_, metric, column) in Accuracy::COLUMNS {
+            table.insert(metric(k), users.iter().map(column).collect());
         }
     }
     table
 }
 
-/// Means of accuracy, and what the lists are like, under their public names.
-pub(crate) fn means(per_user: &BTreeMap<String, Vec<f64>>, tally: &Tally) -> BTreeMap<String, f64> {
-    let mut table: BTreeMap<String, f64> = per_user.iter().map(|(name, values)| (name.clone(), mean(values))).collect();
-    for (k, lists) in tally.beyond() {
-        table.insert(format!("coverage@{k}"), lists.coverage);
-        table.insert(format!("gini@{k}"), lists.gini);
-        table.insert(format!("novelty@{k}"), lists.novelty);
-        table.insert(format!("entropy@{k}"), lists.entropy);
-        table.insert(format!("popularity@{k}"), lists.popularity);
-        table.extend(lists.similarity.map(|value| (format!("ils@{k}"), value)));
+/// Means of accuracy, and what the lists are like.
+pub(crate) fn means(per_user: &BTreeMap<Metric, Vec<f64>>, tally: &Tally) -> BTreeMap<Metric, f64> {
+    let mut table: BTreeMap<Metric, f64> = per_user.iter().map(|(&metric, values)| (metric, mean(values))).collect();
+    for (k, lists) in tally.lists() {
+        table.extend([
+            (Metric::Coverage(k), lists.coverage),
+            (Metric::Gini(k), lists.gini),
+            (Metric::Novelty(k), lists.novelty),
+            (Metric::Entropy(k), lists.entropy),
+            (Metric::Popularity(k), lists.popularity),
+        ]);
+        table.extend(lists.similarity.map(|value| (Metric::Ils(k), value)));
     }
     table
 }
@@ -248,7 +256,7 @@ mod tests {
         for _ in 0..5 {
             tally.add(&Ranked { top: vec![2, 0], ..Ranked::default() });
         }
-        let (_, lists) = tally.beyond().next().unwrap();
+        let (_, lists) = tally.lists().next().unwrap();
         assert!((lists.coverage - 1.0 / 3.0).abs() < 1e-12);
         assert!((lists.gini - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!((lists.novelty, lists.popularity, lists.entropy), (1.0, 4.0, 0.0));

@@ -1,7 +1,7 @@
-//! What is ranked, and how it counts: `[eval]` of a recipe.
-use crate::table::ORDER;
-use crate::{Candidates, EvalError, Ties};
-use ra_core::{Dataset, Problem, Protocol, Rules};
+//! What is ranked, and how it counts.
+use super::{EvalRules, Protocol};
+use crate::{Candidates, Metric, Ties};
+use ra_core::{Check, Dataset, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// The name in recipes and protocols.
+    /// The name in configurations and protocols.
     pub fn name(self) -> &'static str {
         match self {
             Self::Removed => "removed",
@@ -38,7 +38,7 @@ pub enum Repeats {
 }
 
 impl Repeats {
-    /// The name in recipes and protocols.
+    /// The name in configurations and protocols.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kept => "kept",
@@ -47,7 +47,10 @@ impl Repeats {
     }
 }
 
-/// How to rank and what to measure: `[eval]` of a recipe.
+/// Items that are scored at a time at least.
+const FEWEST: usize = 256;
+
+/// How to rank and what to measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalConfig {
@@ -66,7 +69,7 @@ pub struct EvalConfig {
     pub select: BTreeMap<String, f64>,
     /// Users with something held out for validation who are asked for that: 0 is all, else so many, drawn by the run's seed.
     pub select_users: usize,
-    /// Users in the table: 0 is all, else a sample of so many that is the same for every seed.
+    /// Users in the table: 0 is all who are given, else a sample of so many that is the same for every seed.
     pub users: usize,
     /// Memory for the scores that are held at a time, in MiB; at least those of 256 items. Item vectors are not counted, nor
     /// what a GPU makes of the scores while it counts them.
@@ -85,22 +88,13 @@ impl Default for EvalConfig {
     }
 }
 
-/// Metrics that a model can be chosen by, at any K: all but `ils`, which is computed on the test part alone.
-fn selectable_names() -> Vec<&'static str> {
-    ORDER.into_iter().filter(|name| *name != "ils").collect()
+/// A metric that a model can be chosen by: any but [`Metric::Ils`], which is computed on the test part alone.
+fn selectable(metric: &str) -> Option<Metric> {
+    metric.parse().ok().filter(|metric| !matches!(metric, Metric::Ils(_)))
 }
 
-/// The K of a metric that a model can be chosen by.
-fn selectable(metric: &str) -> Option<usize> {
-    let (name, k) = metric.split_once('@')?;
-    k.parse().ok().filter(|&k: &usize| {
-        k > 0 && selectable_names().contains(&name) && k.to_string().len() == metric.len() - name.len() - 1
-    })
-}
-
-impl EvalConfig {
-    /// What measures nothing, by key.
-    pub fn problems(&self) -> Vec<Problem> {
+impl Check for EvalConfig {
+    fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         if self.ks.is_empty() || self.ks.contains(&0) {
             let told = format!("is {:?}, it must hold at least one K, each at least 1, such as [10, 100]", self.ks);
@@ -115,7 +109,8 @@ impl EvalConfig {
         }
         for (metric, weight) in &self.select {
             if selectable(metric).is_none() {
-                let told = format!("is no metric at a K, such as ndcg@10; there are {}", selectable_names().join(", "));
+                let known: Vec<&str> = Metric::names().filter(|name| *name != "ils").collect();
+                let told = format!("is no metric at a K, such as ndcg@10; there are {}", known.join(", "));
                 found.push(Problem::new(format!("select.{metric}"), told));
             }
             if !weight.is_finite() || *weight == 0.0 {
@@ -125,28 +120,21 @@ impl EvalConfig {
         }
         found
     }
+}
 
-    /// [`problems`](Self::problems) as an error; for the moment a recipe is read.
-    ///
-    /// # Errors
-    /// [`EvalError::Config`] names the first key.
-    pub fn check(&self) -> Result<(), EvalError> {
-        match self.problems().into_iter().next() {
-            Some(Problem { key, told }) => Err(EvalError::Config { key, problem: told }),
-            None => Ok(()),
-        }
-    }
-
-    /// How models are chosen: by [`select`](Self::select), among all items, whatever the table ranks.
+impl EvalConfig {
+    /// How models are chosen: by [`select`](Self::select), among all items and on all users they are given, whatever the table
+    /// ranks.
     #[must_use]
     pub fn choosing(&self) -> Self {
-        let ks: BTreeSet<usize> = self.select.keys().filter_map(|metric| selectable(metric)).collect();
-        Self { ks: ks.into_iter().collect(), candidates: Candidates::All, ..self.clone() }
+        let ks: BTreeSet<usize> = self.select.keys().filter_map(|metric| Some(selectable(metric)?.k())).collect();
+        Self { ks: ks.into_iter().collect(), candidates: Candidates::All, users: 0, ..self.clone() }
     }
 
     /// What [`select`](Self::select) makes of the metrics of an evaluation under [`choosing`](Self::choosing).
-    pub fn criterion(&self, metrics: &BTreeMap<String, f64>) -> f64 {
-        self.select.iter().map(|(metric, weight)| weight * metrics.get(metric).copied().unwrap_or(f64::NAN)).sum()
+    pub fn criterion(&self, metrics: &BTreeMap<Metric, f64>) -> f64 {
+        let value = |metric: &String| metrics.get(&selectable(metric)?).copied();
+        self.select.iter().map(|(metric, weight)| weight * value(metric).unwrap_or(f64::NAN)).sum()
     }
 
     /// The criterion in words, for protocols.
@@ -158,14 +146,20 @@ impl EvalConfig {
 
     /// The protocol of a table made with these settings.
     pub fn protocol(&self, dataset: &Dataset) -> Protocol {
-        let rules = Rules {
+        let rules = EvalRules {
             candidates: &self.candidates.name(),
             seen: self.seen.name(),
             repeats: self.repeats.name(),
             ties: self.ties.name(),
             select: &self.selection(),
         };
-        dataset.protocol(&rules)
+        Protocol::new(dataset, &rules)
+    }
+
+    /// How many items are scored at a time: as many as [`block_mib`](Self::block_mib) has room for beside so many `rows`, 256 at
+    /// least and `most` at most.
+    pub(crate) fn block_width(&self, rows: usize, most: usize) -> usize {
+        ((self.block_mib << 20) / size_of::<f32>() / rows.max(1)).clamp(FEWEST, most)
     }
 
     pub(crate) fn sorted_ks(&self) -> Vec<usize> {
@@ -183,11 +177,11 @@ mod tests {
     #[test]
     fn settings_that_measure_nothing_are_refused() {
         let config = EvalConfig { ks: vec![10, 0], ..EvalConfig::default() };
-        assert!(config.check().unwrap_err().to_string().contains("[eval] ks"));
+        assert!(config.check().unwrap_err().to_string().contains("ks is [10, 0]"));
         assert!(EvalConfig::default().check().is_ok());
         assert_eq!(config.sorted_ks(), [10]);
         let nothing = EvalConfig { candidates: Candidates::Uniform(0), ..EvalConfig::default() };
-        assert!(nothing.check().unwrap_err().to_string().contains("[eval] candidates"));
+        assert!(nothing.check().unwrap_err().to_string().contains("candidates is 0 items"));
         let read: EvalConfig = serde_json::from_str(r#"{"ties": "by_id", "seen": "kept"}"#).unwrap();
         assert_eq!((read.ties, read.seen, read.block_mib), (Ties::ById, Seen::Kept, 64));
         let sampled: EvalConfig = serde_json::from_str(r#"{"candidates": {"uniform": 100}}"#).unwrap();
@@ -210,10 +204,10 @@ mod tests {
     #[test]
     fn models_are_chosen_by_what_is_asked_for() {
         let usual = EvalConfig { candidates: Candidates::Uniform(5), ..EvalConfig::default() };
-        assert_eq!(usual.selection(), ra_core::SELECTION);
+        assert_eq!(usual.selection(), super::super::SELECTION);
         let choosing = usual.choosing();
         assert_eq!((choosing.ks, choosing.candidates), (vec![10, 100], Candidates::All));
-        let metrics = BTreeMap::from([("ndcg@10".into(), 0.3), ("hr@100".into(), 0.5), ("mrr@10".into(), 9.0)]);
+        let metrics = BTreeMap::from([(Metric::Ndcg(10), 0.3), (Metric::Hr(100), 0.5), (Metric::Mrr(10), 9.0)]);
         assert_eq!(usual.criterion(&metrics), 0.3 + 0.25 * 0.5);
         let read: EvalConfig = serde_json::from_str(r#"{"select": {"mrr@5": 2.0}, "select_users": 0}"#).unwrap();
         assert_eq!((read.choosing().ks, read.selection()), (vec![5], "2 mrr@5 on all validation users".into()));

@@ -1,5 +1,5 @@
 //! Discounted cumulative gain where relevance has degrees.
-use crate::metrics::discount;
+use super::discount;
 use crate::rank::Ties;
 
 /// Discounted cumulative gain of the first `k` by `scores`, with `gains` as they are: `sum gain / log2(place + 1)` (Järvelin &

@@ -2,6 +2,7 @@
 //!
 //! Scores come in blocks of items and are not kept: a target's rank is a count of what scores above it, the list a bounded
 //! heap. Candidates are stretches of items, so that the inner loops run over plain slices.
+use ra_core::ItemId;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -66,18 +67,20 @@ pub(crate) fn rank_row(scores: &[f32], relevant: &[u32], blocked: &[u32], ties: 
 
 /// The `k` best items of a row with their scores, best first; ties by id ascending, NaN last.
 ///
-/// The index of a score is its item. `blocked` items, in any order, are left out: the history, and 0 where the row
-/// starts with padding. Fewer than `k` come back when there are fewer candidates.
+/// The index of a score is its item. `blocked` items, in any order, are left out: the history, and padding where the
+/// row starts with it. Fewer than `k` come back when there are fewer candidates.
 ///
 /// ```
-/// assert_eq!(ra_eval::top_k(&[9.0, 1.0, 3.0, 3.0], 2, &[0]), vec![(2, 3.0), (3, 3.0)]);
+/// use ra_core::ItemId;
+/// let found = ra_eval::top_k(&[9.0, 1.0, 3.0, 3.0], 2, &[ItemId::PADDING]);
+/// assert_eq!(found, [(ItemId(2), 3.0), (ItemId(3), 3.0)]);
 /// ```
-pub fn top_k(scores: &[f32], k: usize, blocked: &[u32]) -> Vec<(u32, f32)> {
-    let mut blocked = blocked.to_vec();
+pub fn top_k(scores: &[f32], k: usize, blocked: &[ItemId]) -> Vec<(ItemId, f32)> {
+    let mut blocked: Vec<u32> = blocked.iter().map(|item| item.0).collect();
     blocked.sort_unstable();
     blocked.dedup();
     let top = rank_row(scores, &[], &blocked, Ties::ById, k).top;
-    top.into_iter().map(|item| (item, scores[item as usize])).collect()
+    top.into_iter().map(|item| (ItemId(item), scores[item as usize])).collect()
 }
 
 /// The stretches of `0..n` without `blocked`, but with what is `relevant`; both ascending.
@@ -139,53 +142,6 @@ impl Ranking {
         self.candidates = candidates;
     }
 
-    /// Items that the list holds in the end.
-    pub(crate) fn list_length(&self) -> usize {
-        self.k
-    }
-
-    /// What a score must exceed to enter the list now.
-    pub(crate) fn bar(&self) -> f32 {
-        self.bar
-    }
-
-    /// The items of `block` that are no candidates, or targets: those that a device must not count.
-    pub(crate) fn hidden(&self, block: &Range<u32>) -> Vec<u32> {
-        let mut hidden: Vec<u32> =
-            self.targets.iter().map(|target| target.item).filter(|item| block.contains(item)).collect();
-        let from = self.candidates.partition_point(|stretch| stretch.end <= block.start);
-        let mut at = block.start;
-        for stretch in self.candidates[from..].iter().take_while(|stretch| stretch.start < block.end) {
-            hidden.extend(at..stretch.start.max(at));
-            at = stretch.end;
-        }
-        hidden.extend(at..block.end.max(at));
-        hidden
-    }
-
-    /// What a device counted in a block without targets: `above`, `equal` and `earlier` of each target, in the order of
-    /// [`Ranking::new`].
-    pub(crate) fn counted(&mut self, counts: &[u32]) {
-        for (target, counts) in self.targets.iter_mut().zip(counts.chunks_exact(3)) {
-            target.above += counts[0];
-            target.equal += counts[1];
-            target.earlier += counts[2];
-        }
-    }
-
-    /// Of a block what may be listed of the items that were counted, and its `targets`, which were not.
-    pub(crate) fn found(&mut self, mut best: Vec<(u32, f32)>, targets: impl Iterator<Item = (u32, f32)>) {
-        best.sort_unstable_by_key(|&(item, _)| item);
-        let mut targets = targets.peekable();
-        for (item, score) in best {
-            while let Some((target, score)) = targets.next_if(|&(target, _)| target < item) {
-                self.add(target, &[score]);
-            }
-            self.enter(item, &[score]);
-        }
-        targets.for_each(|(target, score)| self.add(target, &[score]));
-    }
-
     #[inline(always)]
     fn list(&mut self, first: u32, scores: &[f32]) {
         for (chunk, first) in scores.chunks(CHUNK).zip((first..).step_by(CHUNK)) {
@@ -237,6 +193,57 @@ impl Ranking {
         let (ranks, items) = ranks.into_iter().unzip();
         let top = self.heap.into_sorted_vec().into_iter().map(|entry| entry.item).collect();
         Ranked { ranks, items, tied, tie_width, not_finite: self.not_finite, top }
+    }
+}
+
+/// For a device that counts scores where they were made.
+#[cfg(feature = "tensor")]
+impl Ranking {
+    /// Items that the list holds in the end.
+    pub(crate) fn list_length(&self) -> usize {
+        self.k
+    }
+
+    /// What a score must exceed to enter the list now.
+    pub(crate) fn bar(&self) -> f32 {
+        self.bar
+    }
+
+    /// The items of `block` that are no candidates, or targets: those that a device must not count.
+    pub(crate) fn hidden(&self, block: &Range<u32>) -> Vec<u32> {
+        let mut hidden: Vec<u32> =
+            self.targets.iter().map(|target| target.item).filter(|item| block.contains(item)).collect();
+        let from = self.candidates.partition_point(|stretch| stretch.end <= block.start);
+        let mut at = block.start;
+        for stretch in self.candidates[from..].iter().take_while(|stretch| stretch.start < block.end) {
+            hidden.extend(at..stretch.start.max(at));
+            at = stretch.end;
+        }
+        hidden.extend(at..block.end.max(at));
+        hidden
+    }
+
+    /// What a device counted in a block without targets: `above`, `equal` and `earlier` of each target, in the order of
+    /// [`Ranking::new`].
+    pub(crate) fn counted(&mut self, counts: &[u32]) {
+        for (target, counts) in self.targets.iter_mut().zip(counts.chunks_exact(3)) {
+            target.above += counts[0];
+            target.equal += counts[1];
+            target.earlier += counts[2];
+        }
+    }
+
+    /// Of a block what may be listed of the items that were counted, and its `targets`, which were not.
+    pub(crate) fn found(&mut self, mut best: Vec<(u32, f32)>, targets: impl Iterator<Item = (u32, f32)>) {
+        best.sort_unstable_by_key(|&(item, _)| item);
+        let mut targets = targets.peekable();
+        for (item, score) in best {
+            while let Some((target, score)) = targets.next_if(|&(target, _)| target < item) {
+                self.add(target, &[score]);
+            }
+            self.enter(item, &[score]);
+        }
+        targets.for_each(|(target, score)| self.add(target, &[score]));
     }
 }
 
@@ -369,7 +376,10 @@ mod tests {
             let mut order: Vec<u32> = (0..n as u32).filter(|i| !blocked.contains(i)).collect();
             order.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]).then(a.cmp(&b)));
             for k in [0, 1, 10, n, n + 5] {
-                let got: Vec<u32> = top_k(&scores, k, &blocked).into_iter().map(|(item, _)| item).collect();
+                let got: Vec<u32> = top_k(&scores, k, &ItemId::list(blocked.iter().copied()))
+                    .into_iter()
+                    .map(|(item, _)| item.0)
+                    .collect();
                 assert_eq!(got, order[..k.min(order.len())], "{n} {k}");
             }
             for (rank, &item) in (1..).zip(&order) {

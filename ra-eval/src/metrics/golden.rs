@@ -2,8 +2,8 @@
 //!
 //! In a case items count from 0, `seen` is a mask, ties go by id, and users without relevant items count for the lists
 //! but not for accuracy.
+use super::{Accuracy, Tally, mean};
 use crate::EvalError;
-use crate::metrics::{Accuracy, Tally, mean};
 use crate::rank::{Ranked, Ties, rank_row};
 use serde_json::{Map, Value, json};
 
@@ -62,11 +62,11 @@ pub fn verify_case(case: &Value, scores: &[f32], seen: &[u8], train_count: &[i64
 fn values(tally: &Tally, evaluated: &[usize], tied_candidates: usize) -> Value {
     let (mut means, mut per_user, mut lists) = (Map::new(), Map::new(), Map::new());
     for (k, users) in tally.accuracy() {
-        let columns = Accuracy::COLUMNS.map(|(name, column)| (name, users.iter().map(column).collect::<Vec<f64>>()));
+        let columns = Accuracy::COLUMNS.map(|(name, _, column)| (name, users.iter().map(column).collect::<Vec<f64>>()));
         means.insert(k.to_string(), columns.iter().map(|(name, v)| ((*name).to_owned(), json!(mean(v)))).collect());
         per_user.insert(k.to_string(), columns.iter().map(|(name, v)| ((*name).to_owned(), json!(v))).collect());
     }
-    for (k, b) in tally.beyond() {
+    for (k, b) in tally.lists() {
         let at = json!({ "coverage": b.coverage, "gini": b.gini, "novelty": b.novelty, "shannon_entropy": b.entropy,
                          "avg_popularity": b.popularity });
         lists.insert(k.to_string(), at);

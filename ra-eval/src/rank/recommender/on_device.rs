@@ -2,7 +2,7 @@
 //!
 //! Relevant items keep the one score they were counted with and are left to the host; so are blocks whose scores are not
 //! all finite, which tensors have no order for.
-use super::{Group, Query, User, best_interest, host};
+use super::{Group, Query, UserRanking, best_interest, host};
 use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData, Transaction};
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -49,12 +49,12 @@ pub(super) fn relevant(
     vectors: &Tensor<2>,
     interests: usize,
     blocks: impl Iterator<Item = Block>,
-    queries: &[Query<'_>],
+    queries: &[Query],
 ) -> Vec<f32> {
     let mut relevant: Vec<Vec<f32>> = queries.iter().map(|query| vec![0.0; query.relevant.len()]).collect();
     for block in blocks {
         let columns = block.columns();
-        let own = |query: &Query<'_>| {
+        let own = |query: &Query| {
             let place = |column| query.relevant.partition_point(|&relevant| relevant < column);
             place(columns.start)..place(columns.end)
         };
@@ -64,7 +64,7 @@ pub(super) fn relevant(
             continue;
         }
         // A user's other vectors want the same columns; shorter rows are filled up with the first one.
-        let row = |(query, own): (&Query<'_>, &Range<usize>)| {
+        let row = |(query, own): (&Query, &Range<usize>)| {
             let places = query.relevant[own.clone()].iter().map(|column| (column - columns.start) as i32);
             let row: Vec<i32> = places.chain(std::iter::repeat(0)).take(most).collect();
             row.repeat(interests)
@@ -100,7 +100,7 @@ impl Group {
         let hidden: Vec<Vec<u32>> = self.users.iter().map(|user| user.ranking.hidden(&block)).collect();
         // Their places are numbers as well: of many the scores themselves are no more.
         let many = hidden.iter().any(|hidden| 2 * hidden.len() > width);
-        if many || !self.users.iter().all(User::is_plain_and_finite) {
+        if many || !self.users.iter().all(UserRanking::is_plain_and_finite) {
             return false;
         }
         let first = block.start;
@@ -134,7 +134,7 @@ impl Group {
         let count = |found: Tensor<2, Bool>| found.int().sum_dim(1);
         let mut counts = Vec::with_capacity(3 * most);
         for place in 0..most {
-            let target = |user: &User| {
+            let target = |user: &UserRanking| {
                 user.relevant
                     .get(place)
                     .map_or((0, NO_TARGET), |&(column, score)| (column as i32 - first as i32, score))
@@ -209,14 +209,14 @@ fn places(hidden: &[Vec<u32>], first: u32, scores: &Tensor<2>) -> Tensor<2, Bool
 mod tests {
     use super::super::{Group, Query, columns, relevant};
     use super::Block;
-    use crate::rank::{Ranked, Ties, candidates};
+    use crate::rank::ranking::{Ranked, Ties, candidates};
     use burn::tensor::{Device, Tensor, TensorData};
-    use ra_core::{History, Recommender, SplitMix};
+    use ra_core::{History, ItemId, Recommender, SplitMix, UserId};
 
     const ITEMS: usize = 3000;
 
     struct Asked<'a> {
-        queries: &'a [Query<'a>],
+        queries: &'a [Query],
         width: usize,
         k: usize,
         ties: Ties,
@@ -224,7 +224,7 @@ mod tests {
 
     /// Only how many vectors a user has, and what is added.
     #[derive(Debug)]
-    struct Model(usize, Vec<(u32, f32)>);
+    struct Model(usize, Vec<(ItemId, f32)>);
 
     impl Recommender for Model {
         fn dim(&self) -> usize {
@@ -236,10 +236,10 @@ mod tests {
         fn users(&self, _: &[History<'_>]) -> Tensor<2> {
             unreachable!("its vectors are given")
         }
-        fn items(&self, _: &[u32]) -> Tensor<2> {
+        fn items(&self, _: &[ItemId]) -> Tensor<2> {
             unreachable!("its vectors are given")
         }
-        fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
             self.1.clone()
         }
     }
@@ -250,7 +250,7 @@ mod tests {
         Tensor::from_data(TensorData::new(values, [rows, 4]), &Device::flex())
     }
 
-    fn queries(random: &mut SplitMix) -> Vec<Query<'static>> {
+    fn queries(random: &mut SplitMix) -> Vec<Query> {
         let mut some = |n: usize| {
             let mut columns: Vec<u32> = (0..n).map(|_| random.below(ITEMS) as u32).collect();
             columns.sort_unstable();
@@ -260,7 +260,7 @@ mod tests {
         let query = |user: usize| {
             let relevant = some(1 + user % 4);
             let candidates = candidates(ITEMS as u32, &relevant, &some(80 * user));
-            Query { history: History { user: user as u32, items: &[] }, relevant, candidates }
+            Query { user: UserId(user as u32), history: Vec::new(), relevant, candidates }
         };
         (0..9).map(query).collect()
     }
@@ -286,7 +286,7 @@ mod tests {
     }
 
     fn finished(group: Group, ties: Ties) -> Vec<Ranked> {
-        group.users.into_iter().map(|user| user.ranking.finish(ties)).collect()
+        group.users.into_iter().map(|user| user.finish(ties)).collect()
     }
 
     #[test]
@@ -321,7 +321,7 @@ mod tests {
             assert_eq!(got, on_host(model, &vectors, items, &asked));
             taken
         };
-        assert_eq!(blocks_taken(&Model(1, vec![(7, 2.0), (7, 1.0)]), &items), 0);
+        assert_eq!(blocks_taken(&Model(1, vec![(ItemId(7), 2.0), (ItemId(7), 1.0)]), &items), 0);
         // An item of the second block, nobody's target.
         let lost = (1000..2000).find(|c| queries.iter().all(|query| !query.relevant.contains(c))).unwrap();
         items = items.slice_assign(

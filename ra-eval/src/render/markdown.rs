@@ -1,17 +1,40 @@
 //! Reports as markdown.
-use crate::experiment::Experiment;
-use crate::report::{Report, Row, SampleRecommendation};
-use crate::table::{Comparison, ResultTable, duration, grouped, over_seeds};
+use crate::Metric;
+use crate::report::{
+    Comparison, Experiment, Report, ResultTable, Row, SampleRecommendation, duration, grouped, over_seeds,
+};
 use std::fmt::Write;
 
+impl Report {
+    /// The report as markdown.
+    pub fn markdown(&self) -> String {
+        report(self)
+    }
+}
+
+impl Comparison<'_> {
+    /// The comparison as markdown.
+    pub fn markdown(&self) -> String {
+        comparison(self)
+    }
+}
+
+impl Experiment {
+    /// The table as markdown.
+    pub fn markdown(&self) -> String {
+        experiment(self)
+    }
+}
+
 /// A whole report.
-pub(crate) fn report(report: &Report) -> String {
+fn report(report: &Report) -> String {
     let mut out = format!("# {}\n\n{}\n\n", plain(&report.recipe), plain(&report.origin()));
     results(&mut out, &ResultTable::new(std::slice::from_ref(report)));
     differences(&mut out, &ResultTable::new(std::slice::from_ref(report)), "Differences");
     slices(&mut out, report);
     protocol(&mut out, report);
-    let finding = |f: &crate::AuditFinding| vec![plain(&f.name), plain(&f.level), plain(&f.told), plain(&f.effect)];
+    let finding =
+        |f: &crate::AuditFinding| vec![plain(&f.name), plain(f.level.name()), plain(&f.told), plain(&f.effect)];
     section(&mut out, "Data audit", &["what", "level", "finding", "effect"], report.audit.iter().map(finding));
     let count = |n: Option<u64>| n.map_or("-".into(), |n| grouped(n as usize));
     let stage = |s: &crate::StageCost| vec![plain(&s.name), duration(s.seconds), count(s.tokens), count(s.peak_mib)];
@@ -27,7 +50,7 @@ pub(crate) fn report(report: &Report) -> String {
 }
 
 /// Several runs.
-pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
+fn comparison(comparison: &Comparison<'_>) -> String {
     let mut out = String::from("# Comparison\n\n");
     for report in comparison.reports {
         let _ = writeln!(out, "- {}", plain(&report.origin()));
@@ -52,10 +75,11 @@ pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
 /// Rows that were run with several seeds.
 fn seeds(out: &mut String, reports: &[Report]) {
     let headline = ResultTable::new(reports).headline;
-    let head: Vec<&str> = ["recipe", "model", "seeds"].into_iter().chain(headline.iter().map(String::as_str)).collect();
+    let names = names(&headline);
+    let head: Vec<&str> = ["recipe", "model", "seeds"].into_iter().chain(names.iter().map(String::as_str)).collect();
     let rows = over_seeds(reports).into_iter().map(|over| {
         let seeds = over.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-        let figure = |metric: &String| match over.metrics.get(metric) {
+        let figure = |metric: &Metric| match over.metrics.get(metric) {
             Some([mean, deviation]) => format!("{mean:.4} ± {deviation:.4}"),
             None => "-".into(),
         };
@@ -87,15 +111,16 @@ fn results(out: &mut String, table: &ResultTable<'_>) {
     for (title, metrics, costs) in [("Results", &table.headline, true), ("Further metrics", &table.further, false)] {
         let mut head: Vec<&str> = if table.rows.iter().any(|(run, _)| run.is_some()) { vec!["run"] } else { vec![] };
         head.push("model");
-        head.extend(metrics.iter().map(String::as_str));
+        let names = names(metrics);
+        head.extend(names.iter().map(String::as_str));
         if costs {
             head.extend(["tied", "samples", "parameters", "training", "ranking"]);
         }
         let rows = table.rows.iter().map(|(run, row)| {
             let mut cells: Vec<String> = run.iter().map(|run| plain(run)).collect();
             cells.push(plain(&row.name));
-            for metric in metrics {
-                cells.push(match row.metrics.get(metric) {
+            for &metric in metrics {
+                cells.push(match row.metrics.get(&metric) {
                     Some(&value) if costs && table.is_best(metric, value) => format!("**{value:.4}**"),
                     Some(value) => format!("{value:.4}"),
                     None => "-".into(),
@@ -117,7 +142,7 @@ fn results(out: &mut String, table: &ResultTable<'_>) {
 }
 
 /// One recipe in several settings.
-pub(crate) fn experiment(experiment: &Experiment) -> String {
+fn experiment(experiment: &Experiment) -> String {
     let mut out = format!("# {}\n\n", plain(&experiment.name));
     for group in &experiment.groups {
         let head: Vec<String> = experiment.head(group).iter().map(|name| plain(name)).collect();
@@ -152,7 +177,8 @@ fn differences(out: &mut String, table: &ResultTable<'_>, title: &str) {
     let several = table.rows.iter().any(|(run, _)| run.is_some());
     let mut head = if several { vec!["run"] } else { vec![] };
     head.extend(["model", "to"]);
-    head.extend(table.headline.iter().map(String::as_str));
+    let names = names(&table.headline);
+    head.extend(names.iter().map(String::as_str));
     let rows = table.rows.iter().filter_map(|(run, row)| Some((run, row, row.baseline.as_ref()?)));
     let rows = rows.map(|(run, row, baseline)| {
         let mut cells: Vec<String> = run.iter().map(|run| plain(run)).collect();
@@ -194,6 +220,11 @@ fn samples(out: &mut String, samples: &[SampleRecommendation]) {
         }
         out.push('\n');
     }
+}
+
+/// Metrics as heads of columns.
+fn names(metrics: &[Metric]) -> Vec<String> {
+    metrics.iter().map(ToString::to_string).collect()
 }
 
 fn list(titles: &[String]) -> String {

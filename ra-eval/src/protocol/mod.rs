@@ -1,5 +1,9 @@
 //! How the rows of a table came about.
-use crate::{Dataset, Fingerprint, fingerprint};
+mod config;
+
+pub use config::{EvalConfig, Repeats, Seen};
+
+use ra_core::{Dataset, Fingerprint, fingerprint};
 use serde::{Deserialize, Serialize};
 
 /// How rows of a table came about; two rows compare only under the same [`Protocol::fingerprint`].
@@ -48,7 +52,7 @@ fn selection() -> String {
 
 /// What a ranking does with candidates, histories and ties, in the words of [`Protocol`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules<'a> {
+pub struct EvalRules<'a> {
     /// As [`Protocol::candidates`].
     pub candidates: &'a str,
     /// As [`Protocol::seen`].
@@ -61,27 +65,63 @@ pub struct Rules<'a> {
     pub select: &'a str,
 }
 
-impl Dataset {
-    /// The protocol of a table over this data set.
-    pub fn protocol(&self, rules: &Rules<'_>) -> Protocol {
-        let data = self.fingerprint().to_string();
-        let parts = [rules.candidates, &data, &self.filter, &self.split, rules.seen, rules.ties];
+impl Protocol {
+    /// The protocol of a table over `dataset` that was made by `rules`.
+    pub fn new(dataset: &Dataset, rules: &EvalRules<'_>) -> Self {
+        let data = dataset.fingerprint().to_string();
+        let parts = [rules.candidates, &data, &dataset.filter, &dataset.split, rules.seen, rules.ties];
         // Left out where it is as it always was: reports keep the fingerprints they have.
         let repeats = Some(rules.repeats).filter(|repeats| *repeats != kept());
         let select = Some(rules.select).filter(|select| *select != SELECTION);
-        Protocol {
+        Self {
             fingerprint: fingerprint(parts.into_iter().chain(repeats).chain(select).map(str::as_bytes)),
-            dataset: self.name.clone(),
-            users: self.users.len(),
-            items: self.catalog.len(),
-            interactions: self.interactions(),
-            filter: self.filter.clone(),
-            split: self.split.clone(),
+            dataset: dataset.name.clone(),
+            users: dataset.users.len(),
+            items: dataset.catalog.len(),
+            interactions: dataset.interactions(),
+            filter: dataset.filter.clone(),
+            split: dataset.split.clone(),
             candidates: rules.candidates.into(),
             seen: rules.seen.into(),
             repeats: rules.repeats.into(),
             ties: rules.ties.into(),
             select: rules.select.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::{Catalog, Sequences};
+
+    #[test]
+    fn the_fingerprint_sees_the_data_and_every_rule() {
+        let data = Dataset {
+            name: "tiny".into(),
+            users: vec!["u".into(), "v".into()],
+            catalog: Catalog::new(
+                vec!["a".into(), "b".into(), "c".into()],
+                vec!["A".into(), String::new(), "a ".into()],
+            ),
+            train: Sequences::from_numbers([vec![1, 2, 3], vec![2]]),
+            valid: Sequences::from_numbers([vec![1], vec![]]),
+            test: Sequences::from_numbers([vec![2], vec![]]),
+            filter: "none".into(),
+            split: "leave_one_out".into(),
+        };
+        let other = Dataset { test: Sequences::from_numbers([vec![3], vec![]]), ..data.clone() };
+        let rules =
+            EvalRules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic", select: SELECTION };
+        let others = [
+            EvalRules { candidates: "100 sampled uniformly", ..rules },
+            EvalRules { seen: "kept", ..rules },
+            EvalRules { repeats: "skipped", ..rules },
+            EvalRules { ties: "by_id", ..rules },
+            EvalRules { select: "1 ndcg@10 on 2000 validation users", ..rules },
+        ];
+        let own = Protocol::new(&data, &rules).fingerprint;
+        assert!(others.iter().all(|rules| Protocol::new(&data, rules).fingerprint != own));
+        assert_ne!(own, Protocol::new(&other, &rules).fingerprint);
     }
 }

@@ -2,17 +2,38 @@
 mod experiment;
 mod page;
 mod parts;
+mod plot;
+mod plotted;
 
-use crate::plot;
-use crate::report::{Report, Row};
+use crate::Metric;
+use crate::report::{Comparison, Experiment, Report, ResultTable, Row, duration, grouped, over_seeds};
 use crate::significance::Interval;
-use crate::table::{Comparison, ResultTable, duration, grouped, over_seeds};
-pub(crate) use experiment::experiment;
 use maud::{Markup, html};
 use page::{figure, page, strs, table};
 
+impl Report {
+    /// The report as one page that needs nothing else.
+    pub fn html(&self) -> String {
+        report(self)
+    }
+}
+
+impl Comparison<'_> {
+    /// The comparison as one page that needs nothing else.
+    pub fn html(&self) -> String {
+        comparison(self)
+    }
+}
+
+impl Experiment {
+    /// Table and plots as one page that needs nothing else.
+    pub fn html(&self) -> String {
+        experiment::experiment(self)
+    }
+}
+
 /// A whole report.
-pub(crate) fn report(report: &Report) -> String {
+fn report(report: &Report) -> String {
     let table = ResultTable::new(std::slice::from_ref(report));
     let sections = [
         ("results", "Results", results(&table)),
@@ -29,7 +50,7 @@ pub(crate) fn report(report: &Report) -> String {
 }
 
 /// Several runs.
-pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
+fn comparison(comparison: &Comparison<'_>) -> String {
     let lead = html! {
         ul { @for report in comparison.reports { li { (report.origin()) } } }
         @if let Some(caution) = comparison.caution() { p.warning { strong { "Warning: " } (caution) } }
@@ -53,16 +74,17 @@ pub(crate) fn comparison(comparison: &Comparison<'_>) -> String {
 
 fn results(table: &ResultTable<'_>) -> Markup {
     let several = table.rows.iter().any(|(run, _)| run.is_some());
-    let head = |metrics: &[String]| -> Vec<String> {
-        several.then(|| "run".into()).into_iter().chain(["model".into()]).chain(metrics.iter().cloned()).collect()
+    let head = |metrics: &[Metric]| -> Vec<String> {
+        let names = metrics.iter().map(ToString::to_string);
+        several.then(|| "run".into()).into_iter().chain(["model".into()]).chain(names).collect()
     };
-    let rows = |metrics: &[String], headline: bool| {
+    let rows = |metrics: &[Metric], headline: bool| {
         html! {
             @for (run, row) in &table.rows {
                 tr {
                     @if let Some(run) = run { td.name { (run) } }
                     th scope="row" { (row.name) }
-                    @for metric in metrics { (metric_cell(table, row, metric, headline)) }
+                    @for metric in metrics { (metric_cell(table, row, *metric, headline)) }
                     @if headline {
                         td { (format!("{:.2} %", 100.0 * row.tied_share)) }
                         td { (grouped(row.train_samples)) }
@@ -77,7 +99,7 @@ fn results(table: &ResultTable<'_>) -> Markup {
     let mut headline = head(&table.headline);
     headline.extend(["tied", "samples", "parameters", "training", "ranking"].map(String::from));
     let further = head(&table.further);
-    let marked = |(_, row): &(_, &Row)| table.headline.iter().any(|metric| mark(row, metric).is_some());
+    let marked = |(_, row): &(_, &Row)| table.headline.iter().any(|&metric| mark(row, metric).is_some());
     html! {
         (page::table("The best of a column in bold", &strs(&headline), &rows(&table.headline, true)))
         @if table.rows.iter().any(marked) { p { "▲ and ▼: significantly above or below the row it is compared to (see Differences)." } }
@@ -91,8 +113,8 @@ fn results(table: &ResultTable<'_>) -> Markup {
     }
 }
 
-fn metric_cell(table: &ResultTable<'_>, row: &Row, metric: &str, headline: bool) -> Markup {
-    let Some(&value) = row.metrics.get(metric) else { return html! { td { "-" } } };
+fn metric_cell(table: &ResultTable<'_>, row: &Row, metric: Metric, headline: bool) -> Markup {
+    let Some(&value) = row.metrics.get(&metric) else { return html! { td { "-" } } };
     let mark = mark(row, metric).filter(|_| headline);
     html! {
         td {
@@ -107,8 +129,8 @@ fn metric_cell(table: &ResultTable<'_>, row: &Row, metric: &str, headline: bool)
 }
 
 /// A difference that is worth a mark: tested, and significant.
-fn mark<'a>(row: &'a Row, metric: &str) -> Option<&'a Interval> {
-    row.differences.get(metric).filter(|found| found.p_holm.is_some() && found.is_significant())
+fn mark(row: &Row, metric: Metric) -> Option<&Interval> {
+    row.differences.get(&metric).filter(|found| found.p_holm.is_some() && found.is_significant())
 }
 
 /// A difference with all that says how sure it is.
@@ -130,7 +152,8 @@ fn differences(table: &ResultTable<'_>) -> Markup {
     let several = table.rows.iter().any(|(run, _)| run.is_some());
     let mut head = if several { vec!["run"] } else { vec![] };
     head.extend(["model", "to"]);
-    head.extend(table.headline.iter().map(String::as_str));
+    let metrics: Vec<String> = table.headline.iter().map(ToString::to_string).collect();
+    head.extend(strs(&metrics));
     let rows = html! {
         @for (run, row) in &table.rows {
             @if let Some(baseline) = &row.baseline {
@@ -155,12 +178,13 @@ fn differences(table: &ResultTable<'_>) -> Markup {
 }
 
 /// Rows that were run with several seeds.
-fn seeds(reports: &[Report], headline: &[String]) -> Markup {
+fn seeds(reports: &[Report], headline: &[Metric]) -> Markup {
     let found = over_seeds(reports);
     if found.is_empty() {
         return Markup::default();
     }
-    let head: Vec<&str> = ["recipe", "model", "seeds"].into_iter().chain(headline.iter().map(String::as_str)).collect();
+    let metrics: Vec<String> = headline.iter().map(ToString::to_string).collect();
+    let head: Vec<&str> = ["recipe", "model", "seeds"].into_iter().chain(strs(&metrics)).collect();
     let rows = html! {
         @for over in &found {
             tr {

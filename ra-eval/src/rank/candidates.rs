@@ -1,6 +1,7 @@
 //! What a user's targets are ranked among.
-use crate::rank::candidates;
-use ra_core::{Dataset, SplitMix, splitmix64};
+use super::HeldOut;
+use super::ranking::candidates;
+use ra_core::{ItemId, SplitMix, UserId, splitmix64};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -33,27 +34,27 @@ impl Candidates {
 
 /// Draws candidates, for a user always the same.
 #[derive(Debug)]
-pub(crate) struct Drawer {
+pub(crate) struct CandidateSampler {
     how: Candidates,
     items: usize,
     /// The items to draw from by popularity, each as often as it was trained on.
-    popular: Vec<u32>,
+    popular: Vec<ItemId>,
 }
 
-impl Drawer {
-    pub(crate) fn new(how: Candidates, dataset: &Dataset) -> Self {
+impl CandidateSampler {
+    pub(crate) fn new(how: Candidates, held_out: &HeldOut<'_>) -> Self {
         let by_popularity = matches!(how, Candidates::Popular(_));
-        let popular = if by_popularity { dataset.train.rows().flatten().copied().collect() } else { Vec::new() };
-        Self { how, items: dataset.catalog.len(), popular }
+        let popular = if by_popularity { held_out.trained_on().collect() } else { Vec::new() };
+        Self { how, items: held_out.items(), popular }
     }
 
     /// The candidates of `user` as stretches of columns (column c is item c + 1): `relevant` and, as asked for, all or a sample
     /// of what is not `blocked`. Both are columns, ascending; `had` are the items of the history.
-    pub(crate) fn draw(&self, user: u32, relevant: &[u32], blocked: &[u32], had: &[u32]) -> Vec<Range<u32>> {
+    pub(crate) fn draw(&self, user: UserId, relevant: &[u32], blocked: &[u32], had: &[ItemId]) -> Vec<Range<u32>> {
         let (Candidates::Uniform(n) | Candidates::Popular(n)) = self.how else {
             return candidates(self.items as u32, relevant, blocked);
         };
-        let mut random = SplitMix::new(splitmix64(u64::from(user)));
+        let mut random = SplitMix::new(splitmix64(u64::from(user.0)));
         let mut drawn: Vec<u32> = relevant.to_vec();
         let mut left = n;
         // So many draws find n items unless hardly more than n are left; then there are fewer.
@@ -63,10 +64,10 @@ impl Drawer {
             }
             let column = match self.how {
                 Candidates::Popular(_) if self.popular.is_empty() => break,
-                Candidates::Popular(_) => self.popular[random.below(self.popular.len())] - 1,
+                Candidates::Popular(_) => self.popular[random.below(self.popular.len())].0 - 1,
                 _ => random.below(self.items) as u32,
             };
-            if !drawn.contains(&column) && !had.contains(&(column + 1)) {
+            if !drawn.contains(&column) && !had.contains(&ItemId(column + 1)) {
                 drawn.push(column);
                 left -= 1;
             }

@@ -1,9 +1,9 @@
 //! The sections of a report about one run; empty where there is nothing to tell.
 use super::page::table;
 use super::{figure, plot};
-use crate::report::{LearningCurve, Report, Row, SampleRecommendation};
+use crate::Metric;
+use crate::report::{AuditLevel, LearningCurve, Report, Row, SampleRecommendation, duration, grouped};
 use crate::slices::Slice;
-use crate::table::{duration, grouped};
 use maud::{Markup, html};
 
 /// A table a metric: slices down, models across.
@@ -12,10 +12,9 @@ pub(super) fn slices(rows: &[Row]) -> Markup {
     let Some(first) = models.first() else { return Markup::default() };
     let head: Vec<&str> = ["targets", "number"].into_iter().chain(models.iter().map(|m| m.name.as_str())).collect();
     let of = |model: &'_ Row, name: &str| -> Option<Slice> { model.slices.iter().find(|s| s.name == name).cloned() };
-    let metrics: Vec<&String> = first.slices.iter().flat_map(|slice| slice.metrics.keys()).collect();
-    let at = |metric: &str| metric.split_once('@').and_then(|(_, k)| k.parse::<usize>().ok()).unwrap_or(0);
-    let smallest = metrics.iter().copied().filter(|m| m.starts_with("ndcg")).min_by_key(|m| at(m));
-    let largest = metrics.iter().copied().filter(|m| m.starts_with("hr")).max_by_key(|m| at(m));
+    let metrics = || first.slices.iter().flat_map(|slice| slice.metrics.keys());
+    let smallest = metrics().filter(|metric| matches!(metric, Metric::Ndcg(_))).min_by_key(|metric| metric.k());
+    let largest = metrics().filter(|metric| matches!(metric, Metric::Hr(_))).max_by_key(|metric| metric.k());
     html! {
         @for metric in largest.into_iter().chain(smallest) {
             @let rows = html! {
@@ -157,8 +156,8 @@ pub(super) fn audit(report: &Report) -> Markup {
         @for finding in &report.audit {
             tr {
                 th scope="row" { (finding.name) }
-                td.name { @if finding.level == "warning" { strong { (finding.level) } } @else { (finding.level) } }
-                td.name { (finding.told) @if finding.level != "fine" { br; small { (finding.effect) } } }
+                td.name { @if finding.level == AuditLevel::Warning { strong { (finding.level.name()) } } @else { (finding.level.name()) } }
+                td.name { (finding.told) @if finding.level != AuditLevel::Fine { br; small { (finding.effect) } } }
             }
         }
     };

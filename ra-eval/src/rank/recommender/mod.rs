@@ -1,38 +1,94 @@
-//! Scores of many users against all items, a block of either at a time.
+//! Recommenders: scores of many users against all items, a block of either at a time.
 mod on_device;
 
 use self::on_device::Block;
-use crate::config::EvalConfig;
-use crate::rank::{Ranked, Ranking};
+use super::HeldOut;
+use super::evaluation::{Evaluation, measure};
+use super::query::{Query, UserRanking};
+use super::ranking::Ranked;
+use crate::protocol::EvalConfig;
 use burn::tensor::{Int, Tensor, TensorData};
 use ra_core::kernels::{FrozenLinear, Layout};
-use ra_core::{History, Recommender, in_host_memory};
+use ra_core::{History, ItemId, Progress, Recommender, in_host_memory};
 use rayon::prelude::*;
-use std::ops::Range;
+use std::time::Instant;
+
+/// Users that go through the user tower together, and items through the item tower: fixed, so that the vectors do not
+/// depend on how much memory the ranking may take.
+const TOWER_BLOCK: usize = 256;
 
 /// Rows of a product on the CPU, and items: their scores stay in the cache until they are counted.
 const ROWS: usize = 48;
 const ITEMS: usize = 2048;
 
-/// Items of a product at least, and at most where a product does not run on the CPU.
-const FEWEST: usize = 256;
+/// Items of a product at most where it does not run on the CPU.
 const MOST: usize = 1 << 16;
 
-/// A user to rank for.
-#[derive(Debug)]
-pub(crate) struct Query<'a> {
-    pub(crate) history: History<'a>,
-    /// Columns of the relevant items, ascending; column c is item c + 1.
-    pub(crate) relevant: Vec<u32>,
-    /// Columns of the candidates, ascending.
-    pub(crate) candidates: Vec<Range<u32>>,
+/// The vectors of items `0..=items`, `[items + 1, dim]`: row k is item k, row 0 padding.
+pub fn item_vectors(model: &dyn Recommender, items: usize) -> Tensor<2> {
+    let ids: Vec<ItemId> = (0..=items as u32).map(ItemId).collect();
+    Tensor::cat(ids.chunks(TOWER_BLOCK).map(|block| model.items(block)).collect(), 0)
 }
 
-impl Query<'_> {
-    /// Candidates beside the relevant items, which are among them.
-    pub(crate) fn others(&self) -> usize {
-        self.candidates.iter().map(ExactSizeIterator::len).sum::<usize>().saturating_sub(self.relevant.len())
-    }
+/// Ranks every item for the users of `held_out` and measures where the held-out ones come.
+///
+/// The result depends neither on `block_mib` nor on the number of threads.
+///
+/// ```
+/// use burn::tensor::Tensor;
+/// use ra_core::{Backend, IdTable, ItemId, NoProgress, open_device};
+/// use ra_eval::{EvalConfig, HeldOut, Metric, evaluate};
+/// let device = open_device(Backend::Cpu)?;
+/// let users = Tensor::from_floats([[1.0, 0.0], [0.0, 1.0]], &device);
+/// let items = Tensor::from_floats([[0.0, 0.0], [1.0, 2.0], [2.0, 3.0], [3.0, 1.0]], &device); // row 0 is padding
+/// let (histories, targets) = ([ItemId::list([1]), ItemId::list([2])], [ItemId::list([2]), ItemId::list([3])]);
+/// let held_out = HeldOut::from_lists(3, &histories, &targets)?;
+/// let config = EvalConfig { ks: vec![1], ..EvalConfig::default() };
+/// // The first user has had item 1: item 2 scores 2, item 3 scores 3. The other has had item 2: item 1 scores 2.
+/// let found = evaluate(&IdTable::new(users, items), &held_out, &config, &NoProgress);
+/// assert_eq!(found.metrics.get(&Metric::Hr(1)), Some(&0.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Panics
+/// When the model's tensors have other shapes than [`Recommender`] says.
+pub fn evaluate(
+    model: &dyn Recommender,
+    held_out: &HeldOut<'_>,
+    config: &EvalConfig,
+    progress: &dyn Progress,
+) -> Evaluation {
+    let started = Instant::now();
+    let items = item_vectors(model, held_out.items());
+    let mut evaluation = evaluate_items(model, &items, held_out, config, progress);
+    evaluation.seconds = started.elapsed().as_secs_f64();
+    evaluation
+}
+
+/// [`evaluate`] with item vectors at hand, `[items + 1, dim]` as of [`item_vectors`], so that an item tower runs once.
+///
+/// # Panics
+/// As [`evaluate`].
+pub fn evaluate_items(
+    model: &dyn Recommender,
+    items: &Tensor<2>,
+    held_out: &HeldOut<'_>,
+    config: &EvalConfig,
+    progress: &dyn Progress,
+) -> Evaluation {
+    assert_eq!(items.dims()[0], held_out.items() + 1, "one item vector an item, and padding");
+    let mut done = 0;
+    measure(held_out, config, progress, |queries, k| {
+        let histories: Vec<History<'_>> =
+            queries.iter().map(|query| History { user: query.user, items: &query.history }).collect();
+        let mut vectors = Vec::new();
+        for block in histories.chunks(TOWER_BLOCK) {
+            vectors.push(model.users(block));
+            done += block.len();
+            progress.update(done as u64, "");
+        }
+        rank(model, &Tensor::cat(vectors, 0), items, queries, config, k)
+    })
 }
 
 /// Users whose scores are one product.
@@ -40,15 +96,7 @@ struct Group {
     /// `[users * interests, dim]`.
     vectors: Tensor<2>,
     interests: usize,
-    users: Vec<User>,
-}
-
-struct User {
-    ranking: Ranking,
-    /// Scores of the relevant items, as they were compared.
-    relevant: Vec<(u32, f32)>,
-    /// What is added to the product, by column.
-    additions: Vec<(u32, f32)>,
+    users: Vec<UserRanking>,
 }
 
 /// Ranks all items for `queries`, whose vectors are `[queries * interests, dim]`; `items` is `[items + 1, dim]`. The result
@@ -57,7 +105,7 @@ pub(crate) fn rank(
     model: &dyn Recommender,
     vectors: &Tensor<2>,
     items: &Tensor<2>,
-    queries: &[Query<'_>],
+    queries: &[Query],
     config: &EvalConfig,
     k: usize,
 ) -> Vec<Ranked> {
@@ -65,12 +113,11 @@ pub(crate) fn rank(
     let on_cpu = in_host_memory(&items.device());
     let together = if on_cpu { (ROWS / interests).max(1) } else { queries.len().max(1) };
     let at_once = if on_cpu { together.min(queries.len().max(1)) * rayon::current_num_threads() } else { together };
-    let width = (config.block_mib << 20) / size_of::<f32>() / (at_once * interests);
-    let width = width.clamp(FEWEST, if on_cpu { ITEMS } else { MOST });
+    let width = config.block_width(at_once * interests, if on_cpu { ITEMS } else { MOST });
     let block = |first: usize| items.clone().slice([first..(first + width).min(rows), 0..dim]);
     let on_device = |first: usize| Block::new(first as u32 - 1, block(first), width.min(rows - 1));
     let firsts = || (1..rows).step_by(width);
-    let group = |(index, queries): (usize, &[Query<'_>])| {
+    let group = |(index, queries): (usize, &[Query])| {
         let from = index * together * interests;
         let vectors = vectors.clone().slice([from..from + queries.len() * interests, 0..dim]);
         let relevant = if on_cpu {
@@ -91,11 +138,11 @@ pub(crate) fn rank(
             groups.iter_mut().for_each(|group| _ = group.add_on_device(&block));
         }
     }
-    groups.into_iter().flat_map(|group| group.users).map(|user| user.ranking.finish(config.ties)).collect()
+    groups.into_iter().flat_map(|group| group.users).map(|user| user.finish(config.ties)).collect()
 }
 
 /// The best score of every user's relevant items, a number each in their order.
-fn relevant(vectors: &Tensor<2>, interests: usize, items: &Tensor<2>, queries: &[Query<'_>]) -> Vec<f32> {
+fn relevant(vectors: &Tensor<2>, interests: usize, items: &Tensor<2>, queries: &[Query]) -> Vec<f32> {
     let wanted: Vec<i32> = queries.iter().flat_map(|query| &query.relevant).map(|&column| column as i32 + 1).collect();
     if wanted.is_empty() {
         return Vec::new();
@@ -104,7 +151,7 @@ fn relevant(vectors: &Tensor<2>, interests: usize, items: &Tensor<2>, queries: &
     let ids = Tensor::<1, Int>::from_data(TensorData::new(wanted, [all]), &items.device());
     let mut scores = host(columns(items.clone().select(0, ids)).forward(vectors.clone()));
     let mut place = 0;
-    let own = |(query, scores): (&Query<'_>, &mut [f32])| {
+    let own = |(query, scores): (&Query, &mut [f32])| {
         let own = place..place + query.relevant.len();
         place = own.end;
         best_interest(scores, all)[own].to_vec()
@@ -126,19 +173,12 @@ fn host(x: Tensor<2>) -> Vec<f32> {
 
 impl Group {
     /// `relevant` has the scores of the relevant items of `queries`, without additions.
-    fn new(model: &dyn Recommender, vectors: Tensor<2>, relevant: &[f32], queries: &[Query<'_>], k: usize) -> Self {
-        let mut scores = relevant.iter();
-        let user = |query: &Query<'_>| {
-            let mut additions: Vec<(u32, f32)> =
-                model.additions(&query.history).into_iter().map(|(item, more)| (item - 1, more)).collect();
-            additions.sort_by_key(|&(column, _)| column);
-            let score = |(&column, &score): (&u32, &f32)| {
-                let more = additions.iter().filter(|(c, _)| *c == column);
-                (column, more.fold(score, |score, (_, more)| score + more))
-            };
-            let relevant: Vec<(u32, f32)> = query.relevant.iter().zip(&mut scores).map(score).collect();
-            let ranking = Ranking::new(relevant.clone(), query.candidates.clone(), k);
-            User { ranking, relevant, additions }
+    fn new(model: &dyn Recommender, vectors: Tensor<2>, relevant: &[f32], queries: &[Query], k: usize) -> Self {
+        let mut scores = relevant.iter().copied();
+        let user = |query: &Query| {
+            let history = History { user: query.user, items: &query.history };
+            let additions = model.additions(&history).into_iter().map(|(item, more)| (item.0 - 1, more)).collect();
+            UserRanking::new(query, scores.by_ref().take(query.relevant.len()), additions, k)
         };
         let users = queries.iter().map(user).collect();
         Self { vectors, interests: model.interests(), users }
@@ -151,25 +191,6 @@ impl Group {
         for (user, scores) in self.users.iter_mut().zip(scores.chunks_exact_mut(width * self.interests)) {
             user.add(first, best_interest(scores, width));
         }
-    }
-}
-
-impl User {
-    /// Whether its scores are products and nothing else, and its targets' are numbers.
-    fn is_plain_and_finite(&self) -> bool {
-        self.additions.is_empty() && self.relevant.iter().all(|(_, score)| score.is_finite())
-    }
-
-    fn add(&mut self, first: u32, scores: &mut [f32]) {
-        let place = |column: u32| column.checked_sub(first).map(|at| at as usize).filter(|&at| at < scores.len());
-        let at: Vec<(usize, f32)> =
-            self.additions.iter().filter_map(|&(column, more)| Some((place(column)?, more))).collect();
-        // A relevant item has one score, the one it was counted with: another back end might round twice.
-        let exact: Vec<(usize, f32)> =
-            self.relevant.iter().filter_map(|&(column, score)| Some((place(column)?, score))).collect();
-        at.into_iter().for_each(|(at, more)| scores[at] += more);
-        exact.into_iter().for_each(|(at, score)| scores[at] = score);
-        self.ranking.add(first, scores);
     }
 }
 
