@@ -7,25 +7,8 @@
 //! NaN, and parts, products and sums below 2^-126 count as zero.
 #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
 mod amx;
-
-/// Elsewhere, and without the feature, there is none that this could use.
-#[cfg(not(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64")))]
-mod amx {
-    #[derive(Debug, Clone, Copy)]
-    pub(in crate::kernels) enum Unit {}
-
-    impl Unit {
-        pub(in crate::kernels) fn find() -> Option<Self> {
-            None
-        }
-
-        pub(super) fn multiply(self, _: &[super::Cut], _: &[super::Cut], _: &mut [super::Sums]) {
-            match self {}
-        }
-    }
-}
-
-pub(super) use amx::Unit;
+#[cfg(test)]
+mod model;
 
 use super::math::{TILE, vectorized};
 use super::panels::Panels;
@@ -63,6 +46,38 @@ struct Cut([[Tile; 3]; PAIR]);
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 struct Sums([[[[f32; TILE]; TILE]; PAIR]; PAIR]);
+
+/// What multiplies tiles: nothing at all in a build without the feature `matrix-unit`, or for another kind of processor.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unit {
+    /// The processor's own.
+    #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
+    Amx(amx::Amx),
+    /// Its instructions in plain Rust.
+    #[cfg(test)]
+    Model,
+}
+
+impl Unit {
+    /// The unit of this processor, where there is one and the system lets this process use it.
+    pub(super) fn find() -> Option<Self> {
+        #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
+        return amx::Amx::find().map(Self::Amx);
+        #[cfg(not(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64")))]
+        None
+    }
+
+    /// The products of a pair of rows with pairs of columns, all of one depth.
+    #[allow(unused_variables)] // Where there is no unit.
+    fn multiply(self, rows: &[Cut], columns: &[Cut], sums: &mut [Sums]) {
+        match self {
+            #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
+            Self::Amx(unit) => unit.multiply(rows, columns, sums),
+            #[cfg(test)]
+            Self::Model => model::multiply(rows, columns, sums),
+        }
+    }
+}
 
 /// A right matrix, cut as it is met.
 #[derive(Debug, Clone, Copy)]
@@ -244,6 +259,35 @@ mod tests {
         let number = |bits: u32| f64::from(f32::from_bits(bits));
         let half = |take: fn(u32) -> u32| cut.0[1].map(|part| part[5].map(|pair| number(take(pair))));
         [half(|pair| pair << 16), half(|pair| pair & 0xffff_0000)]
+    }
+
+    #[test]
+    fn the_unit_does_what_its_model_does() {
+        let Some(unit) = Unit::find() else {
+            return crate::testkit::skipped(
+                "the_unit_does_what_its_model_does",
+                "this processor has no matrix unit (AMX), or the build leaves it out",
+            );
+        };
+        let mut random = SplitMix::new(3);
+        let mut cut = || {
+            let mut cut = Cut::NONE;
+            for (which, lane) in (0..PAIR).flat_map(|which| (0..TILE).map(move |lane| (which, lane))) {
+                let mut numbers = || std::array::from_fn(|_| random.unit() as f32 - 0.5);
+                cut.set(which, lane, &numbers(), &numbers());
+            }
+            cut
+        };
+        let (rows, columns) = ([cut(), cut()], [cut(), cut(), cut(), cut()]);
+        let sums = |unit: Unit| {
+            let mut sums = [Sums::NONE; 2];
+            unit.multiply(&rows, &columns, &mut sums);
+            sums.map(|Sums(tiles)| tiles.as_flattened().as_flattened().as_flattened().to_vec()).concat()
+        };
+        for (own, model) in sums(unit).into_iter().zip(sums(Unit::Model)) {
+            // 64 products of at most a quarter: the sums may be added in another order.
+            assert!((own - model).abs() < 64.0 / 4.0 * f32::EPSILON, "{own} {model}");
+        }
     }
 
     #[test]
