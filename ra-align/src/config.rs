@@ -235,7 +235,7 @@ impl AlignConfig {
     /// Fresh towers for ID vectors of width `dim` beside `lm`.
     ///
     /// # Panics
-    /// When `tune` asks for a language model that shows its weights ([`LanguageModel::with_linears`]) and it does not.
+    /// When `tune` asks for a language model that shows its weights ([`LanguageModel::tunable`]) and it does not.
     pub fn towers<L: LanguageModel + ?Sized>(
         &self,
         dim: usize,

@@ -62,7 +62,7 @@ impl Extra {
         let first_layer = align.first_layer(&spec);
         let mut deltas = Vec::new();
         if align.tune != Tuning::None {
-            let shown = lm.with_linears(first_layer, &mut |linear| {
+            let mut add = |linear: &FrozenLinear| {
                 let [input, output] = linear.dims();
                 deltas.push(match align.tune {
                     Tuning::Lora(rank) => {
@@ -71,8 +71,9 @@ impl Extra {
                     _ => Delta { down: None, up: zeros([input, output]) },
                 });
                 linear.clone()
-            });
-            assert!(shown.is_some(), "align.tune needs a language model that shows its weights");
+            };
+            let shown = lm.tunable().map(|matrices| matrices.with_linears(first_layer, &mut add));
+            assert!(shown.is_some(), "`tune` needs a language model that shows its weights");
         }
         Self {
             temperature: align.learn_temperature.then(zero),
@@ -102,10 +103,9 @@ impl Extra {
             }
             None => linear.clone(),
         };
-        let tuned = if self.deltas.is_empty() { None } else { lm.with_linears(self.first_layer, &mut change) };
-        match tuned {
-            Some(tuned) => tuned,
-            None => Box::new(lm),
+        match lm.tunable() {
+            Some(matrices) if !self.deltas.is_empty() => matrices.with_linears(self.first_layer, &mut change),
+            _ => Box::new(lm),
         }
     }
 

@@ -15,7 +15,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{
     Aligner, Curve, Dataset, Device, FitConfig, History, LanguageModel, Prefix, Progress, Recommender, Result, Sample,
-    SplitMix, dropout_mask, normal, rng, splitmix64,
+    SplitMix, normal, rng, splitmix64,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -210,7 +210,7 @@ impl<'a> Frozen<'a> {
 
         let user_ids = self.noisy_users(&vectors.users, batch, align, seed);
         let user_prefix = towers.user.prefix(user_ids);
-        let item_ids = dropped(select(&vectors.items, unique.iter().map(|&i| i as usize)), align, seed ^ 1);
+        let item_ids = dropped(select(&vectors.items, unique.iter().map(|&i| i as usize)), align.id_dropout, seed ^ 1);
         let item_ids = without_some(item_ids, align.item_id_drop, 1, seed ^ 4);
         let item_prefix = towers.item.prefix(item_ids.unsqueeze_dim(1));
         let lm = towers.extra.language_model(frozen_lm);
@@ -321,7 +321,7 @@ impl<'a> Frozen<'a> {
             let noise = normal([n, dim], align.id_noise, &mut rng(seed, "id noise", 0), &device).val();
             ids = ids + noise * self.scale.user_std(&device);
         }
-        let ids = without_some(dropped(ids, align, seed), align.id_drop, interests, seed ^ 3);
+        let ids = without_some(dropped(ids, align.id_dropout, seed), align.id_drop, interests, seed ^ 3);
         ids.reshape([batch.len(), interests, dim])
     }
 }
@@ -335,11 +335,21 @@ fn logits(align: &AlignConfig, extra: &Extra, users: Tensor<2>, items: Tensor<2>
     }
 }
 
-fn dropped(ids: Tensor<2>, align: &AlignConfig, seed: u64) -> Tensor<2> {
-    if align.id_dropout == 0.0 {
+/// `ids`, `[n, dim]`, with a share of single numbers zeroed and the others scaled up; four places of the mask are one draw
+/// of 64 bits.
+fn dropped(ids: Tensor<2>, share: f64, seed: u64) -> Tensor<2> {
+    if share == 0.0 {
         return ids;
     }
-    let mask = dropout_mask(ids.dims(), align.id_dropout, seed, &ids.device());
+    let ([n, dim], mut random) = (ids.dims(), SplitMix::new(seed));
+    let (keep, threshold) = ((1.0 / (1.0 - share)) as f32, (share * 65536.0) as u64);
+    let mut mask = Vec::with_capacity(n * dim + 3);
+    while mask.len() < n * dim {
+        let bits = random.bits();
+        mask.extend([0, 16, 32, 48].map(|shift| if (bits >> shift) & 0xFFFF < threshold { 0.0 } else { keep }));
+    }
+    mask.truncate(n * dim);
+    let mask = Tensor::<2>::from_data(TensorData::new(mask, [n, dim]), &ids.device());
     ids * mask
 }
 
@@ -386,6 +396,15 @@ fn unique(items: &[u32]) -> (Vec<u32>, Vec<usize>) {
 mod tests {
     use super::*;
     use ra_core::Device;
+
+    #[test]
+    fn a_mask_keeps_the_mean() {
+        let mask = dropped(Tensor::ones([100, 1000], &Device::flex()), 0.2, 3);
+        let mean: f32 = mask.clone().mean().into_scalar();
+        assert!((mean - 1.0).abs() < 0.01, "{mean}");
+        let zeros: f32 = mask.equal_elem(0.0).float().mean().into_scalar();
+        assert!((zeros - 0.2).abs() < 0.01, "{zeros}");
+    }
 
     #[test]
     fn a_user_loses_all_interests_or_none_and_about_the_share_that_is_asked_for() {
