@@ -29,6 +29,17 @@ pub enum DataError {
         /// What is needed.
         problem: String,
     },
+    /// A log whose list of rows does not fit into memory.
+    #[error(
+        "reading interactions takes {needed} MiB at least, {available} MiB are free; raise min_rating, read a part of the \
+         log, or write its tables within a bound of memory"
+    )]
+    LogTooLarge {
+        /// What it takes at least, in MiB.
+        needed: u64,
+        /// What there is, in MiB.
+        available: u64,
+    },
     /// Arrays of users, items and times that are no log.
     #[error("users, items and times: {problem}")]
     Arrays {

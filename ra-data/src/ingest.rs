@@ -34,13 +34,6 @@ pub(crate) struct ScanReport {
     pub(crate) rated: usize,
 }
 
-/// For a log that does not fit into memory.
-const REMEDY: &str =
-    "raise min_rating, read a part of the log, or export it within a bound of memory, which reads a log of any length";
-
-/// The stage that asks for the memory of the list of rows.
-const STAGE: &str = "read interactions";
-
 /// The files that `config` names, and the folders that it names for theirs.
 pub(crate) fn files(config: &DataConfig) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
@@ -81,7 +74,7 @@ pub(crate) fn title_columns(config: &DataConfig) -> Vec<ColumnSpec> {
 /// The interactions of `config`, rated well enough, in memory.
 ///
 /// # Errors
-/// [`ra_core::Error::Memory`] before the list of rows asks for more than the machine has left.
+/// [`DataError::LogTooLarge`] before the list of rows asks for more than the machine has left.
 pub(crate) fn read_interactions(
     inputs: Inputs<'_>,
     config: &DataConfig,
@@ -90,7 +83,7 @@ pub(crate) fn read_interactions(
     let mut builder = Builder::default();
     let told = scan(inputs, config, rejected, |user, item, time| {
         if let Some(bytes) = builder.growth() {
-            check_host_room(STAGE, bytes as u64, REMEDY)?;
+            room(bytes)?;
         }
         builder.push(user, item, time);
         Ok(())
@@ -106,6 +99,14 @@ pub(crate) fn read_interactions(
         });
     }
     Ok((log, told))
+}
+
+/// Refuses a list of rows that the machine has no room for.
+fn room(bytes: usize) -> Result<()> {
+    match check_host_room("read interactions", bytes as u64, "") {
+        Err(ra_core::Error::Memory { needed, available, .. }) => Err(DataError::LogTooLarge { needed, available }),
+        other => Ok(other?),
+    }
 }
 
 /// Shows the interactions of `config`, rated well enough: user, item, and time in seconds, which [`ScanReport::calendar`]

@@ -64,8 +64,8 @@ impl Prepared {
     }
 }
 
-/// Reads, filters and splits the data set that is called `name`. Dense ids follow the ascending order of the users' own ids; the catalogue
-/// holds the items that occur in an interaction that was kept.
+/// Reads, filters and splits the data set that is called `name`. Dense ids follow the ascending order of the users' own
+/// ids; the catalogue holds the items that occur in an interaction that was kept.
 ///
 /// # Errors
 /// [`DataError`] names the file, the row, the column or the key, and says what to do.
