@@ -1,21 +1,21 @@
 //! Frozen pretrained language models: a folder or a file in, a [`ra_core::LanguageModel`] and a [`ra_core::Tokenizer`]
 //! out.
 //!
-//! Loading weights is a trade of its own (names, shapes, number formats, tokenizers), so it is a crate of its own, the only
-//! one here that depends on `tokenizers`. Nothing runs Python, and no pickle is opened.
+//! Loading weights is a trade of its own (names, shapes, number formats, tokenizers), so it is a crate of its own, the
+//! only one here that depends on `tokenizers`. Nothing runs Python, and no pickle is opened.
 //!
 //! # What it reads
 //!
 //! | | |
 //! |---|---|
 //! | architectures | BERT (MiniLM and most sentence encoders), GPT-2, Llama, Mistral, Qwen2, Qwen3 |
-//! | Hugging Face folder | `config.json`, `model.safetensors` or shards (f32, f16, bf16), `tokenizer.json` or `vocab.txt` |
+//! | Hugging Face folder | `config.json`, `model.safetensors` or shards (f32, f16, bf16), a tokenizer or word list |
 //! | sentence-transformers | such a folder with `modules.json`: its pooling, longest text and lower case hold |
 //! | GGUF | one file, or all parts of one: weights (11 number formats), configuration and tokenizer |
 //!
-//! A model of any other kind is an implementation of [`ra_core::LanguageModel`] in your own crate. What a file asks for and
-//! this crate does not compute is an error that names the file and the key, never a silent approximation; every problem of
-//! the weights is told in one error.
+//! A model of any other kind is an implementation of [`ra_core::LanguageModel`] in your own crate. What a file asks for
+//! and this crate does not compute is an error that names the file and the key, never a silent approximation; every
+//! problem of the weights is told in one error.
 //!
 //! # Example
 //! ```no_run
