@@ -15,7 +15,7 @@
 //!
 //! let device = open_device(Backend::Cpu)?;
 //! let lm = ra_llm::load("models/minilm".as_ref(), None, &device)?;
-//! let (open, close) = lm.tokenizer.frame();
+//! let (open, close) = lm.tokenizer.special_tokens();
 //! let words = lm.tokenizer.tokenize(&["Toy Story"])?.remove(0);
 //! let text: Vec<u32> = [open, words, close].concat();
 //! let vector = encode(&lm.model, &TextBatch::from_rows(&[&text], &device), None).pooled; // [1, width]
@@ -23,31 +23,21 @@
 //! ```
 #![recursion_limit = "256"]
 
-mod bert;
-mod config;
-mod document;
+mod arch;
 mod error;
 mod folder;
-mod format;
 mod gguf;
-mod gguf_model;
-mod gguf_parts;
-mod gguf_tokenizer;
-mod gpt2;
-mod llama;
 mod load;
-mod names;
+mod reading;
 mod tokenizer;
 mod transformer;
+#[cfg(feature = "untrained")]
 mod untrained;
-mod weight_files;
 mod weights;
 
-pub use bert::BertConfig;
 pub use error::{LlmError, Result};
-pub use gpt2::Gpt2Config;
-pub use llama::LlamaConfig;
-pub use load::{PretrainedLm, Reading, load, load_weights};
+pub use load::{PretrainedLm, load, load_weights};
+pub use reading::Reading;
 pub use tokenizer::HfTokenizer;
+#[cfg(feature = "untrained")]
 pub use untrained::{UNTRAINED_GPT2_FILES, write_untrained_gpt2};
-pub use weights::Weights;

@@ -197,7 +197,8 @@ impl TextCache {
         let batch = TextBatch::from_rows(texts, &lm.device());
         let hidden = lm.embed(batch.tokens.clone(), batch.positions());
         let hidden = run_layers(lm, 0..self.first_layer, hidden, &batch, None, |_, _| ());
-        let constants = self.pooled.and_then(|_| pooled_text(lm, hidden.clone(), &batch));
+        let path = self.pooled.and(lm.pooled());
+        let constants = path.and_then(|path| pooled_text(path, hidden.clone(), &batch));
         let mut parts: Vec<Tensor<2>> = match constants {
             Some(text) => vec![text.hidden, flat(text.query), flat(text.context), text.score],
             None => vec![flat(hidden.clone())],
@@ -238,9 +239,9 @@ impl TextCache {
     pub fn encode<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], prefix: Option<&Prefix>) -> Tensor<2> {
         let rows = self.rows(lm, texts);
         let (spec, device) = (lm.spec(), lm.device());
-        if let Some(heads) = self.pooled {
+        if let (Some(heads), Some(path)) = (self.pooled, lm.pooled()) {
             let text = unpack(&rows, spec.width, heads, &device);
-            return encode_pooled(lm, &text, prefix.and_then(|p| p.layer(self.first_layer)).cloned());
+            return encode_pooled(path, &text, prefix.and_then(|p| p.layer(self.first_layer)).cloned());
         }
         if texts.is_empty() {
             return Tensor::zeros([0, spec.width], &device);
@@ -289,9 +290,10 @@ impl TextCache {
 
 /// Heads and their width of a model that has the fast path of the last layer.
 fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
+    let path = lm.pooled()?;
     let probe = TextBatch::from_rows(&[&[0]], &lm.device());
     let hidden = lm.embed(probe.tokens.clone(), probe.positions());
-    pooled_text(lm, hidden, &probe).map(|text| {
+    pooled_text(path, hidden, &probe).map(|text| {
         let [_, heads, head] = text.query.dims();
         [heads, head]
     })

@@ -69,7 +69,7 @@ impl Prompts {
     /// # Errors
     /// Names the title or sentence that cannot be cut into tokens.
     pub fn new(tokenizer: &dyn Tokenizer, catalog: &Catalog, config: &PromptConfig, max_tokens: usize) -> Result<Self> {
-        let (open, close) = tokenizer.frame();
+        let (open, close) = tokenizer.special_tokens();
         let mut sentences = tokenizer.tokenize(&[&config.user, &config.item, ";"])?.into_iter();
         let mut next = || sentences.next().unwrap_or_default();
         let (user, item, between) = (next(), next(), next());
@@ -130,7 +130,7 @@ mod tests {
         fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
             Ok(texts.iter().map(|t| t.bytes().map(u32::from).collect()).collect())
         }
-        fn frame(&self) -> (Vec<u32>, Vec<u32>) {
+        fn special_tokens(&self) -> (Vec<u32>, Vec<u32>) {
             (vec![1], vec![2])
         }
     }

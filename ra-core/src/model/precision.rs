@@ -60,10 +60,11 @@ impl Precision {
             return Ok(lm);
         }
         self.check(device)?;
-        lm.with_linears(0, &mut |linear| linear.in_precision(self)).ok_or_else(|| Error::Missing {
+        let matrices = lm.tunable().ok_or_else(|| Error::Missing {
             what: "a language model that shows its matrices".into(),
             remedy: "set lm.precision to f32".into(),
-        })
+        })?;
+        Ok(matrices.with_linears(0, &mut |linear| linear.in_precision(self)))
     }
 }
 

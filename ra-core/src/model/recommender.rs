@@ -1,4 +1,5 @@
 //! What evaluation and serving know of a model: two towers and a dot product.
+use super::forward::forward_pointers;
 use burn::tensor::{Int, Tensor, TensorData};
 use std::fmt::Debug;
 
@@ -70,13 +71,13 @@ macro_rules! forward_recommender {
     };
 }
 
-impl<T: Recommender + ?Sized> Recommender for Box<T> {
-    forward_recommender!(self => **self; dim, interests, users, items, additions);
-}
-
-impl<T: Recommender + ?Sized> Recommender for &T {
-    forward_recommender!(self => **self; dim, interests, users, items, additions);
-}
+forward_pointers!(impl Recommender {
+    fn dim(&self) -> usize;
+    fn interests(&self) -> usize;
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2>;
+    fn items(&self, items: &[u32]) -> Tensor<2>;
+    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)>;
+});
 
 /// The scores of histories as the model itself has them, `[histories, items + 1]`: the best of the products of a
 /// history's vectors, and what the model adds. `vectors` are those of items, `[items + 1, dim]`, in the order of their

@@ -1,7 +1,8 @@
 //! GPT-2 (Radford et al., 2019): pre-norm, causal, learned positions.
-use crate::config::{bad_epsilon, unsupported};
-use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
-use crate::{Reading, Weights};
+use super::limits::{bad_epsilon, unsupported};
+use crate::reading::Reading;
+use crate::transformer::{Angles, Architecture, Norm, Transformer, TransformerBlock, by_rows, embedding};
+use crate::weights::Weights;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{Activation, FrozenLinear, Layout};
 use ra_core::{LanguageModel, LmSpec, Pooling};
@@ -9,33 +10,33 @@ use serde::{Deserialize, Serialize};
 
 /// The part of a GPT-2 `config.json` that decides the computation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Gpt2Config {
+pub(crate) struct Gpt2Config {
     /// Rows of the token table.
-    pub vocab_size: usize,
+    pub(crate) vocab_size: usize,
     /// Width.
-    pub n_embd: usize,
+    pub(crate) n_embd: usize,
     /// Layers.
-    pub n_layer: usize,
+    pub(crate) n_layer: usize,
     /// Attention heads.
-    pub n_head: usize,
+    pub(crate) n_head: usize,
     /// Longest text.
     #[serde(default = "positions")]
-    pub n_positions: usize,
+    pub(crate) n_positions: usize,
     /// Inner width of the feed-forward block; four times the width where it is not given.
     #[serde(default)]
-    pub n_inner: Option<usize>,
+    pub(crate) n_inner: Option<usize>,
     /// Stabiliser of the layer norms.
     #[serde(default = "epsilon")]
-    pub layer_norm_epsilon: f64,
+    pub(crate) layer_norm_epsilon: f64,
     /// Activation; `gelu_new` is the approximation by a hyperbolic tangent.
     #[serde(default = "activation")]
-    pub activation_function: String,
+    pub(crate) activation_function: String,
     /// A variant that is not supported.
     #[serde(default)]
-    pub scale_attn_by_inverse_layer_idx: bool,
+    pub(crate) scale_attn_by_inverse_layer_idx: bool,
     /// Whether scores are divided by the root of a head's width; what does not is not supported.
     #[serde(default = "scaled")]
-    pub scale_attn_weights: bool,
+    pub(crate) scale_attn_weights: bool,
 }
 
 fn positions() -> usize {
@@ -92,7 +93,7 @@ impl Gpt2Config {
     }
 
     /// Takes the tensors out of `weights`; what did not fit is told by [`Weights::finish`].
-    pub fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
+    pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
         let (width, epsilon) = (self.n_embd, self.layer_norm_epsilon as f32);
         let inner = self.n_inner.unwrap_or(4 * width);
         let layer = |weights: &mut Weights, index: usize| {
@@ -109,7 +110,7 @@ impl Gpt2Config {
                 ["ln_1", "ln_2"].map(|part| weights.layer_norm(&name(part), width, epsilon, device));
             Layer { attention_norm, query, key, value, output, inner_norm, up, down }
         };
-        let body = Gpt2 {
+        let architecture = Gpt2 {
             tokens: weights.tensor("wte.weight", [self.vocab_size, width], device),
             positions: weights.tensor("wpe.weight", [self.n_positions, width], device),
             layers: (0..self.n_layer).map(|index| layer(weights, index)).collect(),
@@ -126,7 +127,7 @@ impl Gpt2Config {
             causal: true,
             pooling: reading.pooling.unwrap_or(Pooling::Last),
         };
-        Box::new(Transformer { body, heads: self.n_head, shared_heads: self.n_head, spec, device: device.clone() })
+        Box::new(Transformer { architecture, heads: self.n_head, kv_heads: self.n_head, spec, device: device.clone() })
     }
 }
 
@@ -141,7 +142,7 @@ fn split(weights: &mut Weights, name: &str, width: usize, device: &Device) -> [F
     })
 }
 
-impl Body for Gpt2 {
+impl Architecture for Gpt2 {
     type Block = Layer;
 
     fn blocks(&self) -> &[Layer] {
@@ -151,19 +152,19 @@ impl Body for Gpt2 {
         &mut self.layers
     }
     fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
-        look_up(&self.tokens, tokens) + look_up(&self.positions, positions)
+        embedding(&self.tokens, tokens) + embedding(&self.positions, positions)
     }
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.norm.forward(hidden)
     }
 }
 
-impl Block for Layer {
+impl TransformerBlock for Layer {
     fn linears(&mut self) -> Vec<&mut FrozenLinear> {
         let Self { query, key, value, output, up, down, .. } = self;
         vec![query, key, value, output, up, down]
     }
-    fn read(&self, hidden: Tensor<3>) -> Tensor<3> {
+    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.attention_norm.forward(hidden)
     }
     fn query(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
@@ -175,7 +176,7 @@ impl Block for Layer {
     fn value(&self, read: Tensor<3>) -> Tensor<3> {
         self.value.project(read)
     }
-    fn close(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
+    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
         let hidden = self.output.project(attended) + hidden;
         let read = self.inner_norm.forward(hidden.clone());
         by_rows(read, |x| self.down.forward(self.up.activated(x, Activation::GeluTanh))) + hidden

@@ -1,6 +1,7 @@
 //! What the folder of a sentence encoder says beside the model itself: where it lies, how its states become one vector,
 //! how long texts may be. The layout is that of sentence-transformers; a plain model folder says nothing of the kind.
-use crate::document::{read_json, read_optional};
+use super::document::{read_json, read_optional};
+use crate::reading::RequestedPooling;
 use crate::{LlmError, Result};
 use ra_core::{Error, Pooling};
 use serde::Deserialize;
@@ -13,19 +14,11 @@ pub(crate) struct Folder {
     /// Where `config.json`, the weights and the tokenizer lie.
     pub(crate) model: PathBuf,
     /// The pooling it asks for, and the file that says so.
-    pub(crate) pooling: Option<(AskedPooling, PathBuf)>,
+    pub(crate) pooling: Option<(RequestedPooling, PathBuf)>,
     /// Longest text in tokens.
     pub(crate) max_tokens: Option<usize>,
     /// Whether texts are made lower case before they are cut into tokens.
     pub(crate) lowercase: bool,
-}
-
-/// The pooling that a model's own files ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum AskedPooling {
-    Known(Pooling),
-    /// One that this crate has no code for, by the name it has there.
-    Unknown(String),
 }
 
 #[derive(Deserialize)]
@@ -103,7 +96,7 @@ impl Folder {
             return Err(nothing_in(&folder.model));
         }
         if pooling.is_file() {
-            folder.pooling = Some((asked_pooling(&pooling)?, pooling));
+            folder.pooling = Some((requested_pooling(&pooling)?, pooling));
         }
         for name in ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"] {
             let limits: Option<Limits> = read_optional(&folder.model.join(format!("sentence_{name}_config.json")))?;
@@ -154,7 +147,7 @@ fn inside(root: &Path, path: &str) -> Option<PathBuf> {
 }
 
 /// What a file of a pooling module asks for.
-fn asked_pooling(file: &Path) -> Result<AskedPooling> {
+fn requested_pooling(file: &Path) -> Result<RequestedPooling> {
     let config: Map<String, Value> = read_json(file)?;
     let mut modes: Vec<String> = match config.get("pooling_mode") {
         Some(Value::String(mode)) => vec![mode.clone()],
@@ -166,10 +159,10 @@ fn asked_pooling(file: &Path) -> Result<AskedPooling> {
     };
     modes.sort();
     Ok(match modes.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["cls" | "cls_token"] => AskedPooling::Known(Pooling::First),
-        ["lasttoken" | "last_token"] => AskedPooling::Known(Pooling::Last),
-        ["mean" | "mean_tokens"] | [] => AskedPooling::Known(Pooling::Mean),
-        _ => AskedPooling::Unknown(modes.join(" + ")),
+        ["cls" | "cls_token"] => RequestedPooling::Known(Pooling::First),
+        ["lasttoken" | "last_token"] => RequestedPooling::Known(Pooling::Last),
+        ["mean" | "mean_tokens"] | [] => RequestedPooling::Known(Pooling::Mean),
+        _ => RequestedPooling::Unknown(modes.join(" + ")),
     })
 }
 

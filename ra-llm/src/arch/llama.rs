@@ -1,8 +1,9 @@
 //! Llama (Touvron et al., 2023) and the models of its shape: Mistral, Qwen2 (biases on queries, keys and values), Qwen3
 //! (norms on the heads of queries and keys).
-use crate::config::{bad_epsilon, unsupported};
-use crate::transformer::{Angles, Block, Body, Norm, Rotary, Transformer, by_rows, look_up};
-use crate::{Reading, Weights};
+use super::limits::{bad_epsilon, unsupported};
+use crate::reading::Reading;
+use crate::transformer::{Angles, Architecture, Norm, Rotary, Transformer, TransformerBlock, by_rows, embedding};
+use crate::weights::Weights;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{FrozenLinear, gated_silu};
 use ra_core::{LanguageModel, LmSpec, Pooling};
@@ -14,54 +15,54 @@ const MOST_TOKENS: usize = 8192;
 
 /// The part of a Llama-like `config.json` that decides the computation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LlamaConfig {
+pub(crate) struct LlamaConfig {
     /// `llama`, `mistral`, `qwen2` or `qwen3`.
-    pub model_type: String,
+    pub(crate) model_type: String,
     /// Rows of the token table.
-    pub vocab_size: usize,
+    pub(crate) vocab_size: usize,
     /// Width.
-    pub hidden_size: usize,
+    pub(crate) hidden_size: usize,
     /// Inner width of the feed-forward block.
-    pub intermediate_size: usize,
+    pub(crate) intermediate_size: usize,
     /// Layers.
-    pub num_hidden_layers: usize,
+    pub(crate) num_hidden_layers: usize,
     /// Heads of queries.
-    pub num_attention_heads: usize,
+    pub(crate) num_attention_heads: usize,
     /// Heads of keys and values; as many as of queries where it is not given.
     #[serde(default)]
-    pub num_key_value_heads: Option<usize>,
+    pub(crate) num_key_value_heads: Option<usize>,
     /// Width of a head; the width shared by the heads where it is not given.
     #[serde(default)]
-    pub head_dim: Option<usize>,
+    pub(crate) head_dim: Option<usize>,
     /// Longest text.
-    pub max_position_embeddings: usize,
+    pub(crate) max_position_embeddings: usize,
     /// Stabiliser of the norms.
     #[serde(default = "epsilon")]
-    pub rms_norm_eps: f64,
+    pub(crate) rms_norm_eps: f64,
     /// Base of the rotary angles.
     #[serde(default)]
-    pub rope_theta: Option<f64>,
+    pub(crate) rope_theta: Option<f64>,
     /// Scaled rotary angles are not supported.
     #[serde(default)]
-    pub rope_scaling: Option<Value>,
+    pub(crate) rope_scaling: Option<Value>,
     /// Where newer files keep base and scaling.
     #[serde(default)]
-    pub rope_parameters: Option<Value>,
+    pub(crate) rope_parameters: Option<Value>,
     /// Activation.
     #[serde(default = "silu")]
-    pub hidden_act: String,
+    pub(crate) hidden_act: String,
     /// Biases on the attention's projections.
     #[serde(default)]
-    pub attention_bias: Option<bool>,
+    pub(crate) attention_bias: Option<bool>,
     /// Biases in the feed-forward block; not supported.
     #[serde(default)]
-    pub mlp_bias: bool,
+    pub(crate) mlp_bias: bool,
     /// Tokens that a token reads back at most.
     #[serde(default)]
-    pub sliding_window: Option<usize>,
+    pub(crate) sliding_window: Option<usize>,
     /// Whether the window counts; Qwen2 has one that does not.
     #[serde(default)]
-    pub use_sliding_window: Option<bool>,
+    pub(crate) use_sliding_window: Option<bool>,
 }
 
 fn epsilon() -> f64 {
@@ -109,8 +110,9 @@ impl LlamaConfig {
 
     /// Inputs and outputs of a layer's matrices.
     pub(crate) fn matrices(&self) -> Vec<[usize; 2]> {
-        let ([heads, shared], width) = (self.heads().map(|heads| heads.saturating_mul(self.head())), self.hidden_size);
-        vec![[width, heads], [width, shared], [width, shared], [heads, width]]
+        let ([heads, kv_heads], width) =
+            (self.heads().map(|heads| heads.saturating_mul(self.head())), self.hidden_size);
+        vec![[width, heads], [width, kv_heads], [width, kv_heads], [heads, width]]
             .into_iter()
             .chain([[width, self.intermediate_size]; 3])
             .collect()
@@ -134,15 +136,15 @@ impl LlamaConfig {
 
     /// What this crate cannot compute, in words a person can act on.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let [heads, shared] = self.heads();
+        let [heads, kv_heads] = self.heads();
         let scaling = self.scaling();
         unsupported(&[
             (self.hidden_act != "silu", format!("hidden_act {:?} (supported: silu)", self.hidden_act)),
             (scaling.is_some(), format!("rope_scaling {:?} (supported: none)", scaling.unwrap_or_default())),
             (self.mlp_bias, "mlp_bias true (supported: false)".into()),
             (
-                heads == 0 || shared == 0 || !heads.is_multiple_of(shared.max(1)),
-                format!("{heads} heads with {shared} of keys (it must be a multiple)"),
+                heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads.max(1)),
+                format!("{heads} heads with {kv_heads} of keys (it must be a multiple)"),
             ),
             (
                 self.head() == 0 || !self.head().is_multiple_of(2) || self.head() > 1024,
@@ -158,9 +160,9 @@ impl LlamaConfig {
     }
 
     /// Takes the tensors out of `weights`; what did not fit is told by [`Weights::finish`].
-    pub fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
+    pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
         let (width, inner, epsilon) = (self.hidden_size, self.intermediate_size, self.rms_norm_eps as f32);
-        let ([heads, shared], head) = (self.heads(), self.head());
+        let ([heads, kv_heads], head) = (self.heads(), self.head());
         let qkv_bias = self.attention_bias.unwrap_or(self.model_type == "qwen2");
         let output_bias = self.attention_bias.unwrap_or(false) && self.model_type != "qwen2";
         let layer = |weights: &mut Weights, index: usize| {
@@ -168,7 +170,7 @@ impl LlamaConfig {
             let mut linear = |part: &str, dims, bias| weights.linear(&name(part), dims, bias, device);
             let query = linear("self_attn.q_proj", [width, heads * head], qkv_bias);
             let [key, value] =
-                ["k", "v"].map(|part| linear(&format!("self_attn.{part}_proj"), [width, shared * head], qkv_bias));
+                ["k", "v"].map(|part| linear(&format!("self_attn.{part}_proj"), [width, kv_heads * head], qkv_bias));
             let output = linear("self_attn.o_proj", [heads * head, width], output_bias);
             let [gate, up] = ["gate", "up"].map(|part| linear(&format!("mlp.{part}_proj"), [width, inner], false));
             let down = linear("mlp.down_proj", [inner, width], false);
@@ -181,7 +183,7 @@ impl LlamaConfig {
         };
         let window = self.sliding_window.filter(|_| self.use_sliding_window != Some(false)).unwrap_or(usize::MAX);
         let max_tokens = reading.at_most(self.max_position_embeddings.min(window).min(MOST_TOKENS));
-        let body = Llama {
+        let architecture = Llama {
             tokens: weights.tensor("embed_tokens.weight", [self.vocab_size, width], device),
             layers: (0..self.num_hidden_layers).map(|index| layer(weights, index)).collect(),
             norm: weights.rms_norm("norm", width, epsilon, device),
@@ -195,11 +197,11 @@ impl LlamaConfig {
             causal: true,
             pooling: reading.pooling.unwrap_or(Pooling::Last),
         };
-        Box::new(Transformer { body, heads, shared_heads: shared, spec, device: device.clone() })
+        Box::new(Transformer { architecture, heads, kv_heads, spec, device: device.clone() })
     }
 }
 
-impl Body for Llama {
+impl Architecture for Llama {
     type Block = Layer;
 
     fn blocks(&self) -> &[Layer] {
@@ -209,7 +211,7 @@ impl Body for Llama {
         &mut self.layers
     }
     fn embed(&self, tokens: Tensor<2, Int>, _: Tensor<2, Int>) -> Tensor<3> {
-        look_up(&self.tokens, tokens)
+        embedding(&self.tokens, tokens)
     }
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.norm.forward(hidden)
@@ -227,18 +229,18 @@ impl Layer {
             None => x,
         };
         match at {
-            Some(angles) => angles.turn(x),
+            Some(angles) => angles.apply_rotary(x),
             None => x,
         }
     }
 }
 
-impl Block for Layer {
+impl TransformerBlock for Layer {
     fn linears(&mut self) -> Vec<&mut FrozenLinear> {
         let Self { query, key, value, output, gate, up, down, .. } = self;
         vec![query, key, value, output, gate, up, down]
     }
-    fn read(&self, hidden: Tensor<3>) -> Tensor<3> {
+    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.attention_norm.forward(hidden)
     }
     fn query(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3> {
@@ -250,7 +252,7 @@ impl Block for Layer {
     fn value(&self, read: Tensor<3>) -> Tensor<3> {
         self.value.project(read)
     }
-    fn close(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
+    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
         let hidden = self.output.project(attended) + hidden;
         let read = self.inner_norm.forward(hidden.clone());
         let inner = |x: Tensor<2>| gated_silu(self.gate.forward(x.clone()), self.up.forward(x));

@@ -1,9 +1,9 @@
 //! What a GGUF file holds under the names of a Hugging Face folder: configuration, tensors, tokenizer.
-use crate::config::Config;
-use crate::folder::AskedPooling;
-use crate::gguf::Gguf;
-use crate::weights::Order;
-use crate::{Gpt2Config, LlamaConfig, LlmError, Result, Weights};
+use super::file::Gguf;
+use crate::arch::{Config, Gpt2Config, LlamaConfig};
+use crate::reading::RequestedPooling;
+use crate::weights::{Order, Weights};
+use crate::{LlmError, Result};
 use ra_core::{Error, Pooling};
 use std::collections::BTreeMap;
 
@@ -128,23 +128,23 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
 }
 
 /// The pooling that a file of an embedding model asks for.
-pub(crate) fn pooling(gguf: &Gguf) -> Option<AskedPooling> {
+pub(crate) fn pooling(gguf: &Gguf) -> Option<RequestedPooling> {
     let architecture = gguf.text("general.architecture")?;
     let number = gguf.number(&format!("{architecture}.pooling_type"))?;
     let known = [(1.0, Pooling::Mean), (2.0, Pooling::First), (3.0, Pooling::Last)];
     match known.into_iter().find(|(known, _)| *known == number) {
-        Some((_, pooling)) => Some(AskedPooling::Known(pooling)),
+        Some((_, pooling)) => Some(RequestedPooling::Known(pooling)),
         // Unspecified, and none at all: a model of texts, not of vectors.
         None if number == -1.0 || number == 0.0 => None,
-        None if number == 4.0 => Some(AskedPooling::Unknown("rank".into())),
-        None => Some(AskedPooling::Unknown(format!("number {number}"))),
+        None if number == 4.0 => Some(RequestedPooling::Unknown("rank".into())),
+        None => Some(RequestedPooling::Unknown(format!("number {number}"))),
     }
 }
 
 /// The tensors under their names in a Hugging Face folder.
 ///
 /// # Errors
-/// As [`Weights::open`].
+/// Names the file that cannot be read.
 pub(crate) fn weights(gguf: Gguf, config: &Config) -> Result<Weights> {
     let (names, layers, gpt2) = match config {
         Config::Gpt2(_) => (&GPT2_NAMES[..], "h", true),
@@ -166,11 +166,11 @@ pub(crate) fn weights(gguf: Gguf, config: &Config) -> Result<Weights> {
         if let Config::Llama(config) = config
             && config.model_type == "llama"
         {
-            let [heads, shared] = config.heads();
+            let [heads, kv_heads] = config.heads();
             if name.contains("self_attn.q_proj.") {
                 entry.order = Order::Interleaved(heads);
             } else if name.contains("self_attn.k_proj.") {
-                entry.order = Order::Interleaved(shared);
+                entry.order = Order::Interleaved(kv_heads);
             }
         }
         // GGUF stores what GPT-2 calls a Conv1D as a linear layer.
@@ -180,5 +180,6 @@ pub(crate) fn weights(gguf: Gguf, config: &Config) -> Result<Weights> {
         }
         tensors.insert(name, entry);
     }
-    Weights::from_parts(&paths, tensors)
+    let first = paths.first().cloned().unwrap_or_default();
+    Weights::new(first, &paths, tensors)
 }

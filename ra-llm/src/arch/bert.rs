@@ -1,7 +1,8 @@
 //! BERT (Devlin et al., NAACL 2019), post-norm and bidirectional; MiniLM and most sentence encoders are of this shape.
-use crate::config::{bad_epsilon, unsupported};
-use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
-use crate::{Reading, Weights};
+use super::limits::{bad_epsilon, unsupported};
+use crate::reading::Reading;
+use crate::transformer::{Angles, Architecture, Norm, Transformer, TransformerBlock, by_rows, embedding};
+use crate::weights::Weights;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{Activation, FrozenLinear};
 use ra_core::{LanguageModel, LmSpec, Pooling};
@@ -9,35 +10,35 @@ use serde::{Deserialize, Serialize};
 
 /// The part of a BERT `config.json` that decides the computation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct BertConfig {
+pub(crate) struct BertConfig {
     /// Rows of the token table.
-    pub vocab_size: usize,
+    pub(crate) vocab_size: usize,
     /// Width.
-    pub hidden_size: usize,
+    pub(crate) hidden_size: usize,
     /// Layers.
-    pub num_hidden_layers: usize,
+    pub(crate) num_hidden_layers: usize,
     /// Attention heads.
-    pub num_attention_heads: usize,
+    pub(crate) num_attention_heads: usize,
     /// Inner width of the feed-forward block.
-    pub intermediate_size: usize,
+    pub(crate) intermediate_size: usize,
     /// Longest text.
     #[serde(default = "positions")]
-    pub max_position_embeddings: usize,
+    pub(crate) max_position_embeddings: usize,
     /// Rows of the token type table, of which only row 0 is used.
     #[serde(default = "types")]
-    pub type_vocab_size: usize,
+    pub(crate) type_vocab_size: usize,
     /// Stabiliser of the layer norms.
     #[serde(default = "epsilon")]
-    pub layer_norm_eps: f64,
+    pub(crate) layer_norm_eps: f64,
     /// Activation, `gelu` being the exact one.
     #[serde(default = "gelu")]
-    pub hidden_act: String,
+    pub(crate) hidden_act: String,
     /// How positions enter; only learned ones, `absolute`, are supported.
     #[serde(default = "absolute")]
-    pub position_embedding_type: String,
+    pub(crate) position_embedding_type: String,
     /// Whether a token reads only those before it; not supported.
     #[serde(default)]
-    pub is_decoder: bool,
+    pub(crate) is_decoder: bool,
 }
 
 // What BERT takes for granted: configurations of its first years leave it out.
@@ -110,7 +111,7 @@ impl BertConfig {
     }
 
     /// Takes the tensors out of `weights`; what did not fit is told by [`Weights::finish`].
-    pub fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
+    pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
         let (width, inner, epsilon) = (self.hidden_size, self.intermediate_size, self.layer_norm_eps as f32);
         let activation = activation(&self.hidden_act).unwrap_or(Activation::Gelu);
         let layer = |weights: &mut Weights, index: usize| {
@@ -124,7 +125,7 @@ impl BertConfig {
                 .map(|part| weights.layer_norm(&name(part), width, epsilon, device));
             Layer { query, key, value, output, attention_norm, up, down, output_norm, activation }
         };
-        let body = Bert {
+        let architecture = Bert {
             tokens: weights.tensor("embeddings.word_embeddings.weight", [self.vocab_size, width], device),
             positions: weights.tensor(
                 "embeddings.position_embeddings.weight",
@@ -147,7 +148,7 @@ impl BertConfig {
             causal: false,
             pooling: reading.pooling.unwrap_or(Pooling::First),
         };
-        Box::new(Transformer { body, heads, shared_heads: heads, spec, device: device.clone() })
+        Box::new(Transformer { architecture, heads, kv_heads: heads, spec, device: device.clone() })
     }
 }
 
@@ -160,7 +161,7 @@ fn activation(name: &str) -> Option<Activation> {
     }
 }
 
-impl Body for Bert {
+impl Architecture for Bert {
     type Block = Layer;
 
     fn blocks(&self) -> &[Layer] {
@@ -171,17 +172,17 @@ impl Body for Bert {
     }
 
     fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
-        let placed = look_up(&self.tokens, tokens) + look_up(&self.positions, positions);
+        let placed = embedding(&self.tokens, tokens) + embedding(&self.positions, positions);
         self.norm.forward(placed + self.token_type.clone().unsqueeze())
     }
 }
 
-impl Block for Layer {
+impl TransformerBlock for Layer {
     fn linears(&mut self) -> Vec<&mut FrozenLinear> {
         let Self { query, key, value, output, up, down, .. } = self;
         vec![query, key, value, output, up, down]
     }
-    fn read(&self, hidden: Tensor<3>) -> Tensor<3> {
+    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
         hidden
     }
     fn query(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
@@ -193,7 +194,7 @@ impl Block for Layer {
     fn value(&self, read: Tensor<3>) -> Tensor<3> {
         self.value.project(read)
     }
-    fn close(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
+    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
         let hidden = self.attention_norm.forward(self.output.project(attended) + hidden);
         let inner = by_rows(hidden.clone(), |x| self.down.forward(self.up.activated(x, self.activation)));
         self.output_norm.forward(inner + hidden)

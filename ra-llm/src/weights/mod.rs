@@ -1,9 +1,13 @@
 //! Named tensors of weight files, read one by one, with every problem told at once.
-use crate::format::Format;
-use crate::names::{Misfit, Spelling, one_line};
+mod format;
+mod misfit;
+
+pub(crate) use format::{Format, ggml_formats_read, ggml_name};
+
 use crate::transformer::Norm;
-use crate::{LlmError, Result, weight_files};
+use crate::{LlmError, Result};
 use burn::tensor::{Device, Tensor, TensorData};
+use misfit::{Misfit, one_line};
 use ra_core::kernels::{FrozenLinear, Layout};
 use ra_core::{Error, Fingerprint, fingerprint, fingerprint_file};
 use std::collections::BTreeMap;
@@ -17,14 +21,13 @@ use std::path::{Path, PathBuf};
 /// A tensor that is missing or of the wrong shape is noted and replaced by zeros, so that [`Weights::finish`] tells
 /// what is wrong with a file in one error.
 #[derive(Debug)]
-pub struct Weights {
+pub(crate) struct Weights {
     path: PathBuf,
-    files: Vec<(PathBuf, File)>,
+    files: Vec<File>,
     entries: BTreeMap<String, Entry>,
     /// Tensors in number formats that are not read: how many numbers they have, and what to say if one is wanted.
     unread: BTreeMap<String, (usize, String)>,
     misfits: Vec<Misfit>,
-    spelling: Spelling,
     fingerprint: Fingerprint,
 }
 
@@ -51,59 +54,31 @@ pub(crate) enum Order {
 }
 
 impl Weights {
-    /// Opens the weights of a Hugging Face folder: `model.safetensors`, or the shards that
-    /// `model.safetensors.index.json` names. What stands before `token_table`, the name of the table of tokens, is
-    /// dropped from every name, and what does not begin with it is no part of the model.
+    /// The tensors of `files`, whose heads somebody else has read; errors name `path`.
     ///
     /// # Errors
-    /// Names the path and what is wrong with the file.
-    pub fn open(folder: &Path, token_table: &str) -> Result<Self> {
-        let (path, files) = weight_files::locate(folder)?;
-        let heads = files.iter().enumerate().map(|(number, file)| weight_files::read_head(file, number));
-        let heads = heads.collect::<Result<Vec<_>>>()?;
-        let names = heads.iter().flat_map(|head| {
-            let read = head.entries.iter().map(|(name, _)| name.as_str());
-            read.chain(head.unread.iter().map(|(name, _)| name.as_str()))
-        });
-        let spelling = Spelling::of(names, token_table).map_err(|problem| Error::corrupt(&path, problem))?;
-        let mut weights = Self { spelling, ..Self::new(path, fingerprint_files(&files)?) };
-        for (file, head) in files.into_iter().zip(heads) {
-            let unread = head.unread.into_iter();
-            weights.unread.extend(unread.filter_map(|(name, told)| Some((weights.spelling.own(&name)?, told))));
-            weights.files.push((file, head.file));
-            let mut outside = Vec::new();
-            for (name, entry) in head.entries {
-                match weights.spelling.own(&name) {
-                    None => outside.push(name),
-                    Some(own) => {
-                        if weights.entries.insert(own, entry).is_some() {
-                            weights.misfits.push(Misfit::Told(format!("{name} is there twice")));
-                        }
-                    }
-                }
-            }
-            if !outside.is_empty() {
-                outside.sort();
-                tracing::info!(first = outside[0], tensors = outside.len(), "heads are not part of the encoder");
-            }
-        }
-        Ok(weights)
+    /// Names the file that cannot be read.
+    pub(crate) fn new(path: PathBuf, files: &[PathBuf], entries: BTreeMap<String, Entry>) -> Result<Self> {
+        let open = |path: &PathBuf| File::open(path).map_err(|e| Error::io(path, "cannot read", e));
+        Ok(Self {
+            path,
+            files: files.iter().map(open).collect::<ra_core::Result<_>>()?,
+            entries,
+            unread: BTreeMap::new(),
+            misfits: Vec::new(),
+            fingerprint: fingerprint_files(files)?,
+        })
     }
 
-    fn new(path: PathBuf, fingerprint: Fingerprint) -> Self {
-        let (files, entries, unread, misfits) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { path, files, entries, unread, misfits, fingerprint, spelling: Spelling::default() }
+    /// Adds tensors in number formats that are not read: how many numbers they have, and what to say if one is wanted.
+    pub(crate) fn with_unread(mut self, unread: BTreeMap<String, (usize, String)>) -> Self {
+        self.unread = unread;
+        self
     }
 
-    /// The tensors of files whose heads somebody else has read.
-    pub(crate) fn from_parts(paths: &[PathBuf], entries: BTreeMap<String, Entry>) -> Result<Self> {
-        let open = |path: &PathBuf| {
-            let file = File::open(path).map_err(|e| Error::io(path, "cannot read", e))?;
-            Ok((path.clone(), file))
-        };
-        let files = paths.iter().map(open).collect::<ra_core::Result<Vec<_>>>()?;
-        let first = paths.first().cloned().unwrap_or_default();
-        Ok(Self { entries, files, ..Self::new(first, fingerprint_files(paths)?) })
+    /// Adds a problem that [`finish`](Self::finish) tells among the others.
+    pub(crate) fn note(&mut self, problem: String) {
+        self.misfits.push(Misfit::Told(problem));
     }
 
     /// The file, or the index of shards.
@@ -112,23 +87,18 @@ impl Weights {
     }
 
     /// The fingerprint of the file, or of all shards.
-    pub fn fingerprint(&self) -> &Fingerprint {
+    pub(crate) fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
 
-    /// A word before all names that is another architecture's, whose tensors BERT's are called after.
-    pub(crate) fn relative_of_bert(&self) -> Option<&str> {
-        self.spelling.relative_of_bert()
-    }
-
     /// Numbers in all tensors not taken yet.
-    pub fn params(&self) -> usize {
+    pub(crate) fn params(&self) -> usize {
         let read = self.entries.values().map(|entry| entry.shape.iter().product::<usize>());
         read.chain(self.unread.values().map(|(numbers, _)| *numbers)).sum()
     }
 
     /// The numbers of a tensor, row-major, as f32.
-    pub fn take(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
+    pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
         let misfit = match self.entries.remove(name) {
             Some(entry) if entry.shape == shape => match self.read(&entry) {
                 Ok(values) => match values.iter().position(|value| !value.is_finite()) {
@@ -145,7 +115,7 @@ impl Weights {
     }
 
     fn read(&mut self, entry: &Entry) -> std::io::Result<Vec<f32>> {
-        let (_, file) = &mut self.files[entry.file];
+        let file = &mut self.files[entry.file];
         file.seek(SeekFrom::Start(entry.offset))?;
         let mut bytes = vec![0; entry.bytes as usize];
         file.read_exact(&mut bytes)?;
@@ -164,12 +134,18 @@ impl Weights {
     }
 
     /// A tensor on a device.
-    pub fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D], device: &Device) -> Tensor<D> {
+    pub(crate) fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D], device: &Device) -> Tensor<D> {
         Tensor::from_data(TensorData::new(self.take(name, &shape), shape), device)
     }
 
     /// A linear layer from `input` to `output`, stored as `weight [output, input]` and, if it has one, `bias [output]`.
-    pub fn linear(&mut self, name: &str, [input, output]: [usize; 2], bias: bool, device: &Device) -> FrozenLinear {
+    pub(crate) fn linear(
+        &mut self,
+        name: &str,
+        [input, output]: [usize; 2],
+        bias: bool,
+        device: &Device,
+    ) -> FrozenLinear {
         let weight = self.take(&format!("{name}.weight"), &[output, input]);
         let bias = bias.then(|| self.take(&format!("{name}.bias"), &[output]));
         FrozenLinear::new(&weight, Layout::OutIn, bias, [input, output], device)
@@ -187,7 +163,7 @@ impl Weights {
     }
 
     /// Drops tensors that the architecture has but a frozen encoder does not use.
-    pub fn ignore(&mut self, unused: impl Fn(&str) -> bool) {
+    pub(crate) fn ignore(&mut self, unused: impl Fn(&str) -> bool) {
         self.entries.retain(|name, _| !unused(name));
         self.unread.retain(|name, _| !unused(name));
     }
@@ -197,7 +173,7 @@ impl Weights {
     /// # Errors
     /// [`LlmError::Weights`] names the first tensors that are missing, left over or of the wrong shape or type, and
     /// counts the others.
-    pub fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         self.misfits.extend(self.entries.into_keys().chain(self.unread.into_keys()).map(Misfit::LeftOver));
         if self.misfits.is_empty() {
             return Ok(());

@@ -2,8 +2,7 @@
 //!
 //! Read by our own code because no crate at hand reads all of it within bounds: a count or a length in the file is
 //! believed only as far as the file is long.
-use crate::format::{Format, ggml_formats_read, ggml_name};
-use crate::weights::{Entry, Order};
+use crate::weights::{Entry, Format, Order, ggml_formats_read, ggml_name};
 use crate::{LlmError, Result};
 use ra_core::{Error, lfs_pointer, lfs_pointer_error};
 use std::collections::BTreeMap;

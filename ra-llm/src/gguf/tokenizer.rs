@@ -1,5 +1,5 @@
 //! The tokenizer that a GGUF file holds in its keys, as a `tokenizer.json`.
-use crate::gguf::Gguf;
+use super::file::Gguf;
 use crate::tokenizer::special_token;
 use crate::{HfTokenizer, Result};
 use ra_core::Error;
