@@ -13,4 +13,4 @@ pub use language::{
     attention_bias, gather_rows,
 };
 pub use precision::Precision;
-pub use recommender::{History, IdTable, Recommender, scores};
+pub use recommender::{History, IdTable, Recommender, Validate, scores};

@@ -2,8 +2,9 @@
 //! panics with the promise that was broken.
 use crate::encode::layers::pooled_rows;
 use crate::{
-    Aligner, Backend, History, LanguageModel, LayerInput, Pooling, Prefix, Recommender, TextBatch, attention_bias,
-    encode, encode_from, encode_pooled, gather_rows, ledger, normal, open_device, pooled_text, rng, run_layers,
+    Aligner, Backend, History, ItemId, LanguageModel, LayerInput, Pooling, Prefix, Recommender, TextBatch,
+    attention_bias, encode, encode_from, encode_pooled, gather_rows, ledger, normal, open_device, pooled_text, rng,
+    run_layers,
 };
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -202,7 +203,7 @@ fn check_pooled_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, tolera
 /// # Panics
 /// When shapes are wrong, vectors carry autodiff or are not finite, repeat calls differ, or a vector depends on what
 /// else is in its batch.
-pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], items: &[u32]) {
+pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], items: &[ItemId]) {
     let users = model.users(histories);
     let table = model.items(items);
     let (interests, tolerance) = (model.interests(), tolerance(&users.device()));
