@@ -30,7 +30,8 @@ enum Row {
 ///
 /// With one injected layer and first- or last-token pooling a text's constants are the `3 * width + heads` numbers of
 /// [`PooledText`]; otherwise the hidden states that enter the first injected layer. The means of the text-only states
-/// after each injected layer (the targets of InfoNCE) follow when asked for. Texts of one length make a batch: no padding.
+/// after each injected layer (the targets of InfoNCE) follow when asked for. Texts of one length make a batch: no
+/// padding.
 #[derive(Debug)]
 pub struct TextCache {
     first_layer: usize,
@@ -72,8 +73,8 @@ impl TextCache {
         }
     }
 
-    /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another cache
-    /// has the file, new rows go to one of its own beside it (`text.1.rows`), which later caches read too.
+    /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another
+    /// cache has the file, new rows go to one of its own beside it (`text.1.rows`), which later caches read too.
     ///
     /// `maker` names all that rows depend on beside their text: the weights, the layer, what is asked of them.
     ///
@@ -213,7 +214,7 @@ impl TextCache {
     }
 
     fn rows<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Arc<[f32]>> {
-        let mut uncached = self.make(lm, self.missing(texts), true, &ra_core::Silent);
+        let mut uncached = self.make(lm, self.missing(texts), true, &ra_core::NoProgress);
         let found: Vec<Option<Row>> = {
             let rows = self.lock();
             texts.iter().map(|t| rows.get(t.as_slice()).cloned()).collect()
@@ -314,8 +315,8 @@ pub(crate) fn in_order<const D: usize>(rows: Tensor<D>, order: &[usize]) -> Tens
     rows.select(0, places)
 }
 
-/// Groups of texts, by their places, in which the longest is at most an eighth longer than the shortest: at most a ninth of a
-/// group's tokens are padding, and far fewer of a batch's.
+/// Groups of texts, by their places, in which the longest is at most an eighth longer than the shortest: at most a
+/// ninth of a group's tokens are padding, and far fewer of a batch's.
 pub(crate) fn near_length(texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by_key(|&at| texts[at].len());

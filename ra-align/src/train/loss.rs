@@ -34,7 +34,7 @@ impl Candidates {
     }
 
     /// Batch targets as each other's negatives: `items[j]` is the target of row `j`, equal items are no negatives.
-    pub fn in_batch(items: &[u32], device: &Device) -> Self {
+    pub fn in_batch<T: PartialEq>(items: &[T], device: &Device) -> Self {
         let targets: Vec<usize> = (0..items.len()).collect();
         Self::new(&targets, items.len(), |i, j| items[i] != items[j], device)
     }
@@ -76,15 +76,15 @@ pub fn distill(logits: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
 
 /// InfoNCE from anchors to targets in the batch, cosine, temperature `tau`; rows of the same id are not negatives of
 /// each other. Both are `[batch, width]`, `ids` has one per row. No gradient flows into `target`.
-pub fn info_nce(anchor: Tensor<2>, target: Tensor<2>, ids: &[u32], tau: f32) -> Tensor<1> {
+pub fn info_nce<T: PartialEq>(anchor: Tensor<2>, target: Tensor<2>, ids: &[T], tau: f32) -> Tensor<1> {
     let device = target.device();
     let scores = l2_normalize(anchor).matmul(l2_normalize(target).transpose()) / tau;
     softmax_in_batch(scores, &Candidates::in_batch(ids, &device), None)
 }
 
-/// Squared maximum mean discrepancy between anchors and targets, both `[batch, width]`, with a sum of three Gaussian kernels
-/// around the mean squared distance (Gretton et al., JMLR 2012; per layer as in IDLE-Adapter, arXiv 2411.18262). It pulls
-/// the clouds together, not the pairs. No gradient flows into `target` or the bandwidth.
+/// Squared maximum mean discrepancy between anchors and targets, both `[batch, width]`, with a sum of three Gaussian
+/// kernels around the mean squared distance (Gretton et al., JMLR 2012; per layer as in IDLE-Adapter, arXiv
+/// 2411.18262). It pulls the clouds together, not the pairs. No gradient flows into `target` or the bandwidth.
 pub fn mmd(anchor: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     let n = anchor.dims()[0];
     let all = Tensor::cat(vec![anchor, target], 0);

@@ -80,8 +80,8 @@ forward_pointers!(impl Recommender {
     fn dim(&self) -> usize;
     fn interests(&self) -> usize;
     fn users(&self, histories: &[History<'_>]) -> Tensor<2>;
-    fn items(&self, items: &[u32]) -> Tensor<2>;
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)>;
+    fn items(&self, items: &[ItemId]) -> Tensor<2>;
+    fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)>;
 });
 
 /// The scores of histories as the model itself has them, `[histories, items + 1]`: the best of the products of a
