@@ -91,7 +91,7 @@ impl<'a, I: Recommender, L: LanguageModel> Alignment<'a, I, L> {
     /// As [`fit()`] and [`TextTower::of_titles`].
     ///
     /// # Panics
-    /// When there are no samples, or one points outside the data set.
+    /// When a sample points outside the data set.
     pub fn fit(self) -> Result<FitResult<I, L>> {
         let Self { ids, lm, tokenizer, dataset, prompt, config, train, samples, validate, progress, seed } = self;
         let text = TextTower::of_titles(lm, tokenizer, &dataset.catalog, &prompt, &config, ids.interests())?;

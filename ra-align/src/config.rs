@@ -1,4 +1,4 @@
-//! What is aligned with what, and how it is trained (method notes, section 10).
+//! What is aligned with what, and how it is trained.
 use ra_core::{Check, FitConfig, LmSpec, OptimConfig, Problem, Result, flat_config};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ const LONGEST_WARMUP: usize = 100;
 /// The highest rank of a map: wider ones do not occur.
 const HIGHEST_RANK: usize = 1 << 16;
 
-/// How an ID vector `e` becomes the rows `p^(l)` of layer `l`'s prefix (method notes, section 4).
+/// How an ID vector `e` becomes the rows `p^(l)` of layer `l`'s prefix.
 ///
 /// `R` is a lift that is not trained: a random matrix that follows from its shape alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -204,7 +204,7 @@ impl Default for LossConfig {
 }
 
 /// What keeps the towers from trusting ID vectors too much, while training: the ID method has seen the targets that
-/// they learn from (method notes, section 11.2). Not in the paper.
+/// they learn from. Not in the paper.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RegularizeConfig {
@@ -234,8 +234,8 @@ pub struct DepartureConfig {
     /// [`distill`](crate::distill).
     pub distill: f32,
     /// Factor on the ID method's scores before their softmax in that loss: 1 leaves them as they are, which a method
-    /// trained by a softmax asks for; 0 fits it to the targets of the samples, for scores of any other kind. These are
-    /// targets that the method was mostly trained on, so the fit is too large for one that knows them by heart.
+    /// trained by a softmax asks for; 0 fits it to the targets of the samples, for scores of any other kind. The method
+    /// was mostly trained on these targets, so the fit is too large for one that overfits them.
     pub distill_scale: f32,
     /// Whether the ID method's own score is added, with the weight that validates best; of several interests, the best
     /// one's. See [`crate::with_id_score`].

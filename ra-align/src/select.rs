@@ -42,7 +42,7 @@ pub fn coverage(
     let mut left: Vec<usize> = (0..samples.len()).collect();
     let mut covered = Tensor::<2>::zeros([1, items.len()], &device);
     let draws = (samples.len() as f64 / budget.max(1) as f64 * 10f64.ln()).ceil() as usize;
-    let mut chosen = Vec::with_capacity(budget);
+    let mut chosen = Vec::with_capacity(budget.min(samples.len()));
     while chosen.len() < budget && !left.is_empty() {
         // The drawn ones stand at the end.
         let drawn = draws.clamp(1, left.len());

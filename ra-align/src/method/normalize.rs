@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Shift and scale of ID vectors, measured on training states only and kept with the checkpoint.
 ///
-/// Users: `e = u / mean |u|`; items: `e = (i - mean i) / mean |i - mean i|` (prototype recipe H of the method notes).
+/// Users: `e = u / mean |u|`; items: `e = (i - mean i) / mean |i - mean i|` (ours: the paper does not say how ID
+/// vectors are scaled).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IdNormalizer {
     user_norm: f32,

@@ -4,7 +4,7 @@ use crate::config::AlignConfig;
 use crate::method::normalize::l2_normalize;
 use crate::method::{PromptConfig, Prompts};
 use burn::tensor::Tensor;
-use ra_core::{Catalog, Error, History, ItemId, LanguageModel, Recommender, Result, Tokenizer, UserId};
+use ra_core::{Catalog, Check, Error, History, ItemId, LanguageModel, Recommender, Result, Tokenizer, UserId};
 use std::path::Path;
 
 /// The untouched language model on the same prompts: the text-only baseline, and the frozen half of RA-Rec.
@@ -30,7 +30,7 @@ impl<L: LanguageModel> TextTower<L> {
     /// ID method of so many `interests`.
     ///
     /// # Errors
-    /// As [`Prompts::new`], and [`Error::Settings`] where the task sentence alone does not fit.
+    /// As [`Prompts::new`], and [`Error::Settings`] for a prompt that cannot be, or does not fit even without titles.
     pub fn of_titles(
         lm: L,
         tokenizer: &dyn Tokenizer,
@@ -39,6 +39,7 @@ impl<L: LanguageModel> TextTower<L> {
         align: &AlignConfig,
         interests: usize,
     ) -> Result<Self> {
+        prompt.check()?;
         let room = lm.spec().max_tokens.saturating_sub(align.module.input_tokens(interests));
         let prompts = Prompts::new(tokenizer, catalog, prompt, room)?;
         if prompts.user(&History { user: UserId(0), items: &[] }).len() > room {

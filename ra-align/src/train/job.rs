@@ -7,7 +7,8 @@ use crate::validate::require_validation;
 use crate::variants::{id_score, with_id_score};
 use burn::module::Module;
 use ra_core::{
-    Curve, Dataset, Fit, FitConfig, History, ItemId, LanguageModel, Progress, Recommender, Result, Sample, Validate,
+    Check, Curve, Dataset, Error, Fit, FitConfig, History, ItemId, LanguageModel, Progress, Recommender, Result,
+    Sample, Validate,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -84,20 +85,24 @@ pub struct FitResult<I, L> {
 /// Trains the towers and gives the recommender that they make of the ID method and the language model.
 ///
 /// # Errors
-/// As [`Fit::run`], [`AlignConfig::check_beside`], [`with_id_score`] for `id_residual`; [`ra_core::Error::Settings`]
-/// for a text tower that was made for another configuration; and [`ra_core::Error::Missing`] for an ID method with
-/// [`Recommender::additions`]: its vectors are what is left of it.
+/// As [`Fit::run`], [`AlignConfig::check_beside`], [`Check::check`] of [`AlignTrain`], and [`with_id_score`] for
+/// `id_residual`; [`Error::Settings`] for a text tower that was made for another configuration; and [`Error::Missing`]
+/// without samples, or for an ID method with [`Recommender::additions`]: its vectors are what is left of it.
 ///
 /// # Panics
-/// When there are no samples, or one points outside the data set.
+/// When a sample points outside the data set.
 pub fn fit<I: Recommender, L: LanguageModel>(
     job: Job<'_, I, L>,
     validate: Option<Validate<'_>>,
     progress: &dyn Progress,
 ) -> Result<FitResult<I, L>> {
-    assert!(!job.samples.is_empty(), "alignment needs samples");
+    if job.samples.is_empty() {
+        let remedy = "each user of the training part gives as many as their interactions but one";
+        return Err(Error::Missing { what: "a sample to learn from".into(), remedy: remedy.into() });
+    }
     let lm = job.text.lm();
     job.align.check_beside(&lm.spec())?;
+    job.train.check()?;
     job.text.check(job.align)?;
     let adds_id_score = job.align.departures.id_residual;
     if adds_id_score {

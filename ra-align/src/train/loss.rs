@@ -1,4 +1,4 @@
-//! The losses of alignment (method notes, section 5).
+//! The losses of alignment: over pairs of users and items, between a prefix and its text, and from a teacher.
 use crate::method::l2_normalize;
 use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};

@@ -17,7 +17,7 @@ pub(crate) fn evenly_spaced(of: usize, most: usize) -> impl Iterator<Item = usiz
 
 /// The factor that makes logits of an ID method's scores: under it the softmax over the catalogue gives `targets` the
 /// greatest likelihood. The method has mostly seen these targets in its own training, so the factor is too large for
-/// one that knows them by heart. `users` are their scaled vectors, `[samples, interests, dim]`, `items` those of the
+/// one that overfits them. `users` are their scaled vectors, `[samples, interests, dim]`, `items` those of the
 /// catalogue, `[items + 1, dim]`, with padding in row 0; of a large catalogue some items stand for all.
 pub(crate) fn fitted_scale(ids: &IdNormalizer, users: Tensor<3>, items: Tensor<2>, targets: &[ItemId]) -> f32 {
     let (n, catalog, device) = (targets.len(), items.dims()[0] - 1, items.device());

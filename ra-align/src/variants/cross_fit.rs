@@ -9,7 +9,7 @@ const STEPS: usize = 60;
 /// An ID method whose vectors of a training user come from a model that was trained without that user.
 ///
 /// An ID method has seen the very targets that the alignment learns from, and explains them far better than it will
-/// explain those of test time (method notes, section 11.2). Cross-fitting removes that: the model of fold `k` is
+/// explain those of test time. Cross-fitting removes that: the model of fold `k` is
 /// trained without the users of fold `k` and gives their vectors, rotated into the space of the model of all users so
 /// that its item vectors lie nearest to that model's (orthogonal Procrustes; Schoenemann, 1966). Item vectors are those
 /// of the model of all users.

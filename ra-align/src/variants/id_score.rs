@@ -15,7 +15,7 @@ pub(crate) const REMEDY: &str =
 /// weights that `validate` likes best.
 ///
 /// The weight is not trained with the towers. An ID method has seen the targets that they are trained on and explains
-/// them far better than it will explain those of test time (method notes, section 11.2): a trained weight leaves the
+/// them far better than it will explain those of test time: a trained weight leaves the
 /// towers little to learn after a few steps.
 ///
 /// # Errors
