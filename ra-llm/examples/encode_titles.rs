@@ -1,5 +1,6 @@
 //! Which titles are alike? `cargo run -p ra-llm --features untrained --example encode_titles -- models/minilm`; without
 //! a folder it makes a tiny model that nobody trained, whose answers mean little.
+#![allow(clippy::print_stdout)]
 use ra_core::{Backend, Tensor, TextBatch, Tokenizer, encode, open_device, write_json};
 use std::{collections::HashMap, env, error::Error, fs, path::Path};
 

@@ -5,7 +5,7 @@ use crate::config::{AlignConfig, AlignLoss, Placement, Tuning};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::{
     LanguageModel, LmSpec, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
-    encode_with_tokens, mean_rows, pooled_text, run_layers,
+    encode_with_tokens, int_tensor, mean_rows, pooled_text, run_layers,
 };
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -302,9 +302,9 @@ fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
 
 /// Row numbers as a tensor.
 pub(crate) fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
-    let rows: Vec<i32> = rows.map(|r| r as i32).collect();
+    let rows: Vec<usize> = rows.collect();
     let n = rows.len();
-    Tensor::from_data(TensorData::new(rows, [n]), device)
+    int_tensor(rows, [n], device)
 }
 
 /// Rows that were computed in `order`, as they were asked for.

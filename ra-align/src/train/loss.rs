@@ -2,6 +2,7 @@
 use crate::method::l2_normalize;
 use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use ra_core::int_tensor;
 
 /// Stands for minus infinity where a softmax must not look.
 pub(crate) const OUT: f32 = -1e9;
@@ -26,9 +27,8 @@ impl Candidates {
         let batch = targets.len();
         let flag = |(i, j)| if is_negative(i, j) { 1.0f32 } else { 0.0 };
         let cells: Vec<f32> = (0..batch).flat_map(|i| (0..columns).map(move |j| (i, j))).map(flag).collect();
-        let targets: Vec<i32> = targets.iter().map(|&t| t as i32).collect();
         Self {
-            target: Tensor::from_data(TensorData::new(targets, [batch, 1]), device),
+            target: int_tensor(targets.iter().copied(), [batch, 1], device),
             negative: Tensor::from_data(TensorData::new(cells, [batch, columns]), device),
         }
     }

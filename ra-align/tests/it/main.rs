@@ -9,7 +9,7 @@ mod own_score;
 use acme_lm::AcmeLm;
 use acme_mf::Mf;
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use letters::Letters;
 use ra_align::{
     AlignConfig, AlignLoss, AlignTrain, Alignment, FitResult, IdSource, Job, PairLoss, PerturbedIds, Placement,
@@ -18,8 +18,8 @@ use ra_align::{
 use ra_core::testkit::contract::{check_language_model, check_recommender};
 use ra_core::{
     Aligner, Catalog, Dataset, Device, FitConfig, History, IdModel, IdTable, ItemId, LanguageModel, NoProgress,
-    OptimConfig, Prefix, Recommender, Sequences, TextBatch, TrainBatch, UserId, encode, ledger, normal, rng,
-    save_module,
+    OptimConfig, Prefix, Recommender, Sequences, TextBatch, TrainBatch, UserId, encode, int_tensor, ledger, normal,
+    rng, save_module,
 };
 use std::sync::Arc;
 
@@ -102,27 +102,19 @@ fn a_language_model_of_another_crate_meets_the_contract() {
 #[test]
 fn an_id_method_of_another_crate_trains() {
     let (data, device) = (dataset(), device());
-    let ints = |values: Vec<i32>| {
-        let n = values.len();
-        Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device)
-    };
     let users = data.users.len();
-    let rows = |from: usize| {
-        ints(
-            data.train
-                .rows()
-                .flat_map(|r| r[from..from + 3].iter().map(|item| item.0 as i32).collect::<Vec<_>>())
-                .collect(),
-        )
+    let n = users * 3;
+    let three = |from: usize| {
+        let items = data.train.rows().flat_map(|row| row[from..from + 3].iter().map(|item| item.0));
+        int_tensor(items, [n], &device)
     };
-    let n = users as i32 * 3;
     let batch = TrainBatch {
         lengths: vec![3; users].into(),
-        users: ints((0..n).map(|k| k / 3).collect()),
-        items: rows(0),
+        users: int_tensor((0..n).map(|k| k / 3), [n], &device),
+        items: three(0),
         rows: None,
-        positives: rows(1),
-        negatives: ints((0..n).map(|k| (k / 3 + 6) % ITEMS as i32 + 1).collect()).reshape([n as usize, 1]),
+        positives: three(1),
+        negatives: int_tensor((0..n).map(|k| (k / 3 + 6) % ITEMS as usize + 1), [n, 1], &device),
         dropout: None,
     };
     let optim = OptimConfig { lr: 0.05, ..OptimConfig::default() };

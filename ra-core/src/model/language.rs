@@ -1,7 +1,7 @@
 //! What encoding knows of a frozen language model.
 use super::forward::forward_pointers;
-use crate::Result;
 use crate::kernels::FrozenLinear;
+use crate::{Result, int_tensor};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -46,17 +46,17 @@ impl TextBatch {
     /// Pads `texts` on the right to the longest.
     pub fn from_rows(texts: &[&[u32]], device: &Device) -> Self {
         let longest = texts.iter().map(|t| t.len()).max().unwrap_or(0).max(1);
-        let mut tokens = vec![0i32; texts.len() * longest];
+        let mut tokens = vec![0u32; texts.len() * longest];
         let mut mask = vec![0f32; texts.len() * longest];
         for (row, text) in texts.iter().enumerate() {
             for (column, &token) in text.iter().enumerate() {
-                tokens[row * longest + column] = token as i32;
+                tokens[row * longest + column] = token;
                 mask[row * longest + column] = 1.0;
             }
         }
         let shape = [texts.len(), longest];
         Self {
-            tokens: Tensor::from_data(TensorData::new(tokens, shape), device),
+            tokens: int_tensor(tokens, shape, device),
             mask: Tensor::from_data(TensorData::new(mask, shape), device),
         }
     }

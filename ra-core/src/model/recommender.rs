@@ -1,7 +1,7 @@
 //! What evaluation and serving know of a model: two towers and a dot product.
 use super::forward::forward_pointers;
-use crate::{ItemId, UserId};
-use burn::tensor::{Int, Tensor, TensorData};
+use crate::{ItemId, UserId, int_tensor};
+use burn::tensor::{Tensor, TensorData};
 use std::fmt::Debug;
 
 /// What a user did so far.
@@ -123,11 +123,9 @@ impl IdTable {
     }
 }
 
-fn select(table: &Tensor<2>, rows: impl Iterator<Item = u32>) -> Tensor<2> {
-    let rows: Vec<i32> = rows.map(|r| r as i32).collect();
-    let n = rows.len();
-    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [n]), &table.device());
-    table.clone().select(0, rows)
+fn select(table: &Tensor<2>, rows: impl ExactSizeIterator<Item = u32>) -> Tensor<2> {
+    let count = rows.len();
+    table.clone().select(0, int_tensor(rows, [count], &table.device()))
 }
 
 impl Recommender for IdTable {

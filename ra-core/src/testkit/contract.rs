@@ -3,11 +3,11 @@
 use crate::encode::layers::pooled_rows;
 use crate::{
     Aligner, Backend, History, ItemId, LanguageModel, LayerInput, Pooling, Prefix, Recommender, TextBatch,
-    attention_bias, encode, encode_from, encode_pooled, gather_rows, ledger, normal, open_device, pooled_text, rng,
-    run_layers,
+    attention_bias, encode, encode_from, encode_pooled, gather_rows, int_tensor, ledger, normal, open_device,
+    pooled_text, rng, run_layers,
 };
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// How far numbers may be apart that are the same but for the order of sums.
 const TOLERANCE: f32 = 2e-4;
@@ -51,10 +51,9 @@ fn texts(rows: &[&[u32]], left: bool, device: &Device) -> TextBatch {
         rows.iter().flat_map(|r| std::iter::repeat_n(0, longest - r.len()).chain(r.iter().map(|&t| value(t)))).collect()
     };
     let shape = [rows.len(), longest];
-    let tokens: Vec<i32> = padded(&|t| t).iter().map(|&t| t as i32).collect();
     let mask: Vec<f32> = padded(&|_| 1).iter().map(|&m| m as f32).collect();
     TextBatch {
-        tokens: Tensor::<2, Int>::from_data(TensorData::new(tokens, shape), device),
+        tokens: int_tensor(padded(&|token| token), shape, device),
         mask: Tensor::from_data(TensorData::new(mask, shape), device),
     }
 }

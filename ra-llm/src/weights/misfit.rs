@@ -4,7 +4,7 @@
 #[derive(Debug)]
 pub(crate) enum Misfit {
     /// In words of its own.
-    Told(String),
+    Other(String),
     Missing(String),
     LeftOver(String),
 }
@@ -19,7 +19,7 @@ pub(crate) fn one_line(misfits: &[Misfit]) -> String {
     let (mut told, mut missing, mut left) = (Vec::new(), Vec::new(), Vec::new());
     for misfit in misfits {
         match misfit {
-            Misfit::Told(words) => told.push(words.as_str()),
+            Misfit::Other(words) => told.push(words.as_str()),
             Misfit::Missing(name) => missing.push(name.as_str()),
             Misfit::LeftOver(name) => left.push(name.as_str()),
         }

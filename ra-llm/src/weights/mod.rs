@@ -78,7 +78,7 @@ impl Weights {
 
     /// Adds a problem that [`finish`](Self::finish) tells among the others.
     pub(crate) fn note(&mut self, problem: String) {
-        self.misfits.push(Misfit::Told(problem));
+        self.misfits.push(Misfit::Other(problem));
     }
 
     /// The file, or the index of shards.
@@ -103,12 +103,12 @@ impl Weights {
             Some(entry) if entry.shape == shape => match self.read(&entry) {
                 Ok(values) => match values.iter().position(|value| !value.is_finite()) {
                     None => return values,
-                    Some(at) => Misfit::Told(format!("{name} holds {} at number {at}", values[at])),
+                    Some(at) => Misfit::Other(format!("{name} holds {} at number {at}", values[at])),
                 },
-                Err(error) => Misfit::Told(format!("{name} cannot be read: {error}")),
+                Err(error) => Misfit::Other(format!("{name} cannot be read: {error}")),
             },
-            Some(entry) => Misfit::Told(format!("{name} is {:?}, expected {shape:?}", entry.shape)),
-            None => self.unread.remove(name).map_or(Misfit::Missing(name.into()), |(_, told)| Misfit::Told(told)),
+            Some(entry) => Misfit::Other(format!("{name} is {:?}, expected {shape:?}", entry.shape)),
+            None => self.unread.remove(name).map_or(Misfit::Missing(name.into()), |(_, told)| Misfit::Other(told)),
         };
         self.misfits.push(misfit);
         vec![0.0; shape.iter().product()]
