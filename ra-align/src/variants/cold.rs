@@ -1,19 +1,18 @@
 //! Items that nobody was seen with, served by their titles alone.
-use crate::Validate;
-use crate::choose::{Remembered, choose, needed};
+use crate::validate::{Memoized, grid_search, require_validation};
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{Dataset, Error, History, Recommender, Result, forward_recommender};
+use ra_core::{Dataset, Error, History, ItemId, Recommender, Result, UserId, Validate, forward_recommender};
 
-/// Lifts that are tried, in standard deviations of a user's scores.
-const LIFTS: [f32; 13] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0];
+/// Boosts that are tried, in standard deviations of a user's scores.
+const BOOSTS: [f32; 13] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0];
 
 /// Users that the deviation is measured on at most.
-const MEASURED: usize = 512;
+const MAX_SAMPLED_USERS: usize = 512;
 
-/// An ID method that knows nothing of cold items: instead of what it was initialised to, each gets the mean of all items, which
-/// is 0 once the alignment has centred it, so that only the title is left.
+/// An ID method that knows nothing of cold items: instead of what it was initialised to, each gets the mean of all
+/// items, which is 0 once the alignment has centred it, so that only the title is left.
 #[derive(Debug)]
-pub struct ColdByText<I> {
+pub struct TextForColdItems<I> {
     ids: I,
     cold: Cold,
     mean: Tensor<2>,
@@ -29,24 +28,24 @@ impl Cold {
     }
 
     /// 1 for each cold one of `items`, `[items, 1]`, beside `like`.
-    fn column(&self, items: &[u32], like: &Tensor<2>) -> Tensor<2> {
-        let cold: Vec<f32> = items.iter().map(|&item| f32::from(self.0[item as usize])).collect();
+    fn column(&self, items: &[ItemId], like: &Tensor<2>) -> Tensor<2> {
+        let cold: Vec<f32> = items.iter().map(|&item| f32::from(self.0[item.index()])).collect();
         Tensor::from_data(TensorData::new(cold, [items.len(), 1]), &like.device())
     }
 }
 
-impl<I: Recommender> ColdByText<I> {
+impl<I: Recommender> TextForColdItems<I> {
     /// `ids` of the items of `dataset`, of which some were never trained on.
     pub fn new(ids: I, dataset: &Dataset) -> Self {
-        let all: Vec<u32> = dataset.catalog.all().collect();
+        let all: Vec<ItemId> = dataset.catalog.all().collect();
         let mean = ids.items(&all).mean_dim(0);
         Self { ids, cold: Cold::of(dataset), mean }
     }
 }
 
-impl<I: Recommender> Recommender for ColdByText<I> {
+impl<I: Recommender> Recommender for TextForColdItems<I> {
     forward_recommender!(self => self.ids; dim, interests, users, additions);
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         let own = self.ids.items(items);
         let cold = self.cold.column(items, &own);
         own.clone() + (self.mean.clone() - own) * cold
@@ -55,49 +54,51 @@ impl<I: Recommender> Recommender for ColdByText<I> {
 
 /// A recommender that adds one number to the score of each cold item.
 ///
-/// Told by its title alone, a cold item has a fair place among its like, but an item that is known scores higher whatever it
-/// is: its ID says more than any title. One number, the same for all users and items, lets the two kinds meet.
+/// Told by its title alone, a cold item has a fair place among its like, but an item that is known scores higher
+/// whatever it is: its ID says more than any title. One number, the same for all users and items, lets the two kinds
+/// meet.
 #[derive(Debug)]
-pub struct LiftedCold<R> {
+pub struct ColdItemBoost<R> {
     model: R,
     cold: Cold,
-    lift: f32,
+    boost: f32,
 }
 
-impl<R: Recommender> LiftedCold<R> {
-    /// `model` with the lift that `validate` likes best; a few are tried, in standard deviations of a user's scores.
+impl<R: Recommender> ColdItemBoost<R> {
+    /// `model` with the boost that `validate` likes best; a few are tried, in standard deviations of a user's scores.
     ///
     /// # Errors
     /// [`Error::Missing`] without a metric, and as [`check_cold`].
-    pub fn chosen(model: R, dataset: &Dataset, validate: Validate<'_>) -> Result<Self> {
+    pub fn fit(model: R, dataset: &Dataset, validate: Option<Validate<'_>>) -> Result<Self> {
         check_cold(dataset)?;
-        let validate = needed(validate, "a lift is chosen by it: hold some interactions out for validation")?;
+        let validate =
+            require_validation(validate, "a boost is chosen by it: hold some interactions out for validation")?;
         let unit = deviation(&model, dataset);
-        let remembered = Remembered::new(&model);
-        let mut tried = LiftedCold { model: &remembered, cold: Cold::of(dataset), lift: 0.0 };
-        let lift = unit
-            * choose("the lift of cold items, in standard deviations", &LIFTS, |lift| {
-                tried.lift = lift * unit;
+        let memoized = Memoized::new(&model);
+        let mut tried = ColdItemBoost { model: &memoized, cold: Cold::of(dataset), boost: 0.0 };
+        let boost = unit
+            * grid_search("the boost of cold items, in standard deviations", &BOOSTS, |boost| {
+                tried.boost = boost * unit;
                 validate(&tried)
             });
         let cold = tried.cold;
-        Ok(Self { model, cold, lift })
+        Ok(Self { model, cold, boost })
     }
 
     /// What is added.
-    pub fn lift(&self) -> f32 {
-        self.lift
+    pub fn boost(&self) -> f32 {
+        self.boost
     }
 }
 
-/// Whether `dataset` has what a lift is for.
+/// Whether `dataset` has what a boost is for.
 ///
 /// # Errors
 /// [`Error::Missing`] when nothing is cold, and when all is.
 pub fn check_cold(dataset: &Dataset) -> Result<()> {
     let cold = dataset.popularity()[1..].iter().filter(|&&count| count == 0).count();
     if cold == 0 {
-        return Err(missing("a cold item", "data.cold_items holds some out of the training part"));
+        return Err(missing("a cold item", "hold some items out of the training part"));
     }
     if cold + 2 > dataset.catalog.len() {
         return Err(missing("a known item", "nearly nothing stands in the training part: give it interactions"));
@@ -112,14 +113,15 @@ fn missing(what: &str, remedy: &str) -> Error {
 /// Standard deviation of a user's scores of known items, on average over the first users with a history.
 fn deviation<R: Recommender>(model: &R, dataset: &Dataset) -> f32 {
     let popularity = dataset.popularity();
-    let known: Vec<u32> = dataset.catalog.all().filter(|&item| popularity[item as usize] > 0).collect();
-    let histories = (0..).zip(dataset.train.rows()).map(|(user, items)| History { user, items });
-    let some: Vec<History<'_>> = histories.filter(|history| !history.items.is_empty()).take(MEASURED).collect();
+    let known: Vec<ItemId> = dataset.catalog.all().filter(|&item| popularity[item.index()] > 0).collect();
+    let histories = UserId::all(dataset.train.len()).map(|user| History { user, items: dataset.train.row(user) });
+    let some: Vec<History<'_>> =
+        histories.filter(|history| !history.items.is_empty()).take(MAX_SAMPLED_USERS).collect();
     let scores = model.users(&some).matmul(model.items(&known).transpose());
     scores.var(1).mean().sqrt().into_scalar::<f32>()
 }
 
-impl<R: Recommender> Recommender for LiftedCold<R> {
+impl<R: Recommender> Recommender for ColdItemBoost<R> {
     fn dim(&self) -> usize {
         self.model.dim() + 1
     }
@@ -129,10 +131,10 @@ impl<R: Recommender> Recommender for LiftedCold<R> {
         let one = Tensor::ones([own.dims()[0], 1], &own.device());
         Tensor::cat(vec![own, one], 1)
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         let own = self.model.items(items);
-        let lift = self.cold.column(items, &own) * self.lift;
-        Tensor::cat(vec![own, lift], 1)
+        let boost = self.cold.column(items, &own) * self.boost;
+        Tensor::cat(vec![own, boost], 1)
     }
 }
 
@@ -143,12 +145,12 @@ mod tests {
 
     fn dataset() -> Dataset {
         let names = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
-        let none = || Sequences::from_rows(vec![Vec::new(); 1]);
+        let none = || Sequences::from_numbers([[0u32; 0]]);
         Dataset {
             name: "tiny".into(),
             users: names(1),
             catalog: Catalog::new(names(3), names(3)),
-            train: Sequences::from_rows([[1, 3]]),
+            train: Sequences::from_numbers([[1, 3]]),
             valid: none(),
             test: none(),
             filter: String::new(),
@@ -168,24 +170,26 @@ mod tests {
 
     #[test]
     fn cold_items_get_the_mean_and_others_keep_their_own() {
-        assert_eq!(host(ColdByText::new(ids(), &dataset()).items(&[1, 2, 3])), [1.0, 4.0, 2.0]);
+        assert_eq!(host(TextForColdItems::new(ids(), &dataset()).items(&ItemId::list([1, 2, 3]))), [1.0, 4.0, 2.0]);
     }
 
     #[test]
-    fn the_lift_is_the_one_that_validates_best_and_reaches_cold_items_alone() {
+    fn the_boost_is_the_one_that_validates_best_and_reaches_cold_items_alone() {
         let data = dataset();
         let scores = |model: &dyn Recommender| {
-            let user = model.users(&[History { user: 0, items: &[1, 3] }]);
-            host(user.matmul(model.items(&[1, 2, 3]).transpose()))
+            let user = model.users(&[History { user: UserId(0), items: &ItemId::list([1, 3]) }]);
+            host(user.matmul(model.items(&ItemId::list([1, 2, 3])).transpose()))
         };
         // The scores of known items, 1 and 2, have a deviation of sqrt(1/2); 10.1 is nearest to 9 and 1.5 of it.
         let near = |model: &dyn Recommender| -f64::from((scores(model)[1] - 10.1).abs());
-        let lifted = LiftedCold::chosen(ids(), &data, Some(&near)).unwrap();
-        let got = scores(&lifted);
+        let boosted = ColdItemBoost::fit(ids(), &data, Some(&near)).unwrap();
+        let got = scores(&boosted);
         assert_eq!([got[0], got[2]], [1.0, 2.0]);
         assert!((got[1] - 9.0 - 1.5 * 0.5f32.sqrt()).abs() < 1e-5, "{got:?}");
-        assert!(LiftedCold::chosen(ids(), &data, None).unwrap_err().to_string().contains("validation"));
-        let all = Dataset { train: Sequences::from_rows([[1, 2, 3]]), ..dataset() };
-        assert!(LiftedCold::chosen(ids(), &all, Some(&near)).unwrap_err().to_string().contains("data.cold_items"));
+        assert!(ColdItemBoost::fit(ids(), &data, None).unwrap_err().to_string().contains("validation"));
+        let all = Dataset { train: Sequences::from_numbers([[1, 2, 3]]), ..dataset() };
+        assert!(
+            ColdItemBoost::fit(ids(), &all, Some(&near)).unwrap_err().to_string().contains("out of the training part")
+        );
     }
 }

@@ -1,18 +1,20 @@
 //! Frozen work once: what a text contributes does not depend on any trained parameter.
-use crate::store::{Place, Store};
-use crate::{AlignConfig, AlignLoss, Placement, Tuning};
+mod store;
+
+use crate::config::{AlignConfig, AlignLoss, Placement, Tuning};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::{
     LanguageModel, LmSpec, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
-    encode_with_tokens, mean_rows, pooled_text, run_layers,
+    encode_with_tokens, int_tensor, mean_rows, pooled_text, run_layers,
 };
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use store::{Place, Store};
 
-/// Texts a batch while the cache is filled.
+/// Texts per batch while the cache is filled.
 const BATCH: usize = 32;
 
 type Rows = HashMap<Box<[u32]>, Arc<[f32]>>;
@@ -28,7 +30,8 @@ enum Row {
 ///
 /// With one injected layer and first- or last-token pooling a text's constants are the `3 * width + heads` numbers of
 /// [`PooledText`]; otherwise the hidden states that enter the first injected layer. The means of the text-only states
-/// after each injected layer (the targets of InfoNCE) follow when asked for. Texts of one length make a batch: no padding.
+/// after each injected layer (the targets of InfoNCE) follow when asked for. Texts of one length make a batch: no
+/// padding.
 #[derive(Debug)]
 pub struct TextCache {
     first_layer: usize,
@@ -44,16 +47,16 @@ pub struct TextCache {
 }
 
 impl TextCache {
-    /// A cache for what `align` injects into `lm`. It adds at most `align.cache_mib` of rows; what does not fit is
+    /// A cache for what `align` injects into `lm`. It adds at most `cache_mib` of rows; what does not fit is
     /// computed again when needed.
     pub fn new<L: LanguageModel + ?Sized>(lm: &L, align: &AlignConfig) -> Self {
         let spec = lm.spec();
-        let (first_layer, means) = (align.first_layer(&spec), align.loss != AlignLoss::None);
+        let (first_layer, means) = (align.module.first_layer(&spec), align.loss.loss != AlignLoss::None);
         // Layers that are trained leave no constant.
         let alone = first_layer + 1 == spec.layers
             && spec.pooling != Pooling::Mean
-            && align.placement == Placement::Layers
-            && align.tune == Tuning::None;
+            && align.module.placement == Placement::Layers
+            && align.tuning.tune == Tuning::None;
         let pooled = if alone { pooled_path(lm) } else { None };
         let rows = Mutex::new(HashMap::new());
         // What enters layer 0 is looked up faster than it is read.
@@ -62,7 +65,7 @@ impl TextCache {
             first_layer,
             pooled,
             means,
-            placement: align.placement,
+            placement: align.module.placement,
             budget,
             added: AtomicUsize::new(0),
             rows,
@@ -70,21 +73,29 @@ impl TextCache {
         }
     }
 
-    /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another cache
-    /// has the file, new rows go to one of its own beside it (`text.1.rows`), which later caches read too.
+    /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another
+    /// cache has the file, new rows go to one of its own beside it (`text.1.rows`), which later caches read too.
     ///
     /// `maker` names all that rows depend on beside their text: the weights, the layer, what is asked of them.
     ///
     /// # Errors
     /// Names the path; delete a file that is not a cache of this version, or of another maker.
-    pub fn keep_in(mut self, path: &Path, maker: &str) -> Result<Self> {
+    pub fn keep_in(&mut self, path: &Path, maker: &str) -> Result<()> {
         let (store, index) = Store::open(path, maker)?;
         self.lock().extend(index.into_iter().map(|(text, place)| (text, Row::Stored(place))));
         self.store = Some(store);
-        Ok(self)
+        Ok(())
     }
 
-    /// Numbers that a text of this many tokens takes.
+    /// Whether what it keeps is what `align` asks of a text.
+    pub(crate) fn serves<L: LanguageModel + ?Sized>(&self, lm: &L, align: &AlignConfig) -> bool {
+        self.first_layer == align.module.first_layer(&lm.spec())
+            && self.placement == align.module.placement
+            && (self.means || align.loss.loss == AlignLoss::None)
+            && (self.pooled.is_none() || align.tuning.tune == Tuning::None)
+    }
+
+    /// Numbers that a text of so many tokens takes.
     fn size(&self, spec: &LmSpec, tokens: usize) -> usize {
         let own = match self.pooled {
             Some([heads, head]) => spec.width + 2 * heads * head + heads,
@@ -124,12 +135,7 @@ impl TextCache {
         let free = self.budget.saturating_sub(self.added.load(Ordering::Relaxed));
         if numbers > free {
             let (needed, free) = (mib(numbers), mib(free));
-            tracing::warn!(
-                stage,
-                needed,
-                free,
-                "MiB for texts: what has no room is computed anew; see align.cache_mib"
-            );
+            tracing::warn!(stage, needed, free, "MiB for texts: what has no room is computed anew; see cache_mib");
         }
         progress.start(&format!("{stage}, {} MiB", mib(numbers.min(free))), missing.len() as u64);
         self.make(lm, missing, false, progress);
@@ -150,7 +156,7 @@ impl TextCache {
         needed: bool,
         progress: &dyn Progress,
     ) -> Rows {
-        let homeless = Mutex::new(Rows::new());
+        let uncached = Mutex::new(Rows::new());
         let done = AtomicUsize::new(0);
         same_length(missing).par_iter().for_each(|batch| {
             let size = batch.len() * self.size(&lm.spec(), batch[0].len());
@@ -164,12 +170,12 @@ impl TextCache {
                     self.keep(batch, made);
                 } else {
                     let made = batch.iter().map(|t| Box::from(*t)).zip(made);
-                    homeless.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+                    uncached.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
                 }
             }
             progress.update((done.fetch_add(batch.len(), Ordering::Relaxed) + batch.len()) as u64, "texts");
         });
-        homeless.into_inner().unwrap_or_else(PoisonError::into_inner)
+        uncached.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, batch: &[&[u32]], made: Vec<Arc<[f32]>>) {
@@ -208,7 +214,7 @@ impl TextCache {
     }
 
     fn rows<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Arc<[f32]>> {
-        let mut homeless = self.make(lm, self.missing(texts), true, &ra_core::Silent);
+        let mut uncached = self.make(lm, self.missing(texts), true, &ra_core::NoProgress);
         let found: Vec<Option<Row>> = {
             let rows = self.lock();
             texts.iter().map(|t| rows.get(t.as_slice()).cloned()).collect()
@@ -222,7 +228,7 @@ impl TextCache {
                     self.compute(lm, &[text]).swap_remove(0)
                 }
             },
-            _ => homeless
+            _ => uncached
                 .entry(text.as_slice().into())
                 .or_insert_with(|| self.compute(lm, &[text]).swap_remove(0))
                 .clone(),
@@ -296,9 +302,9 @@ fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
 
 /// Row numbers as a tensor.
 pub(crate) fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
-    let rows: Vec<i32> = rows.map(|r| r as i32).collect();
+    let rows: Vec<usize> = rows.collect();
     let n = rows.len();
-    Tensor::from_data(TensorData::new(rows, [n]), device)
+    int_tensor(rows, [n], device)
 }
 
 /// Rows that were computed in `order`, as they were asked for.
@@ -309,8 +315,8 @@ pub(crate) fn in_order<const D: usize>(rows: Tensor<D>, order: &[usize]) -> Tens
     rows.select(0, places)
 }
 
-/// Groups of texts in which the longest is at most an eighth longer than the shortest: of the tokens of a group, at most a
-/// ninth are padding, and of a batch far fewer.
+/// Groups of texts, by their places, in which the longest is at most an eighth longer than the shortest: at most a
+/// ninth of a group's tokens are padding, and far fewer of a batch's.
 pub(crate) fn near_length(texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by_key(|&at| texts[at].len());

@@ -4,7 +4,7 @@ use rand::seq::SliceRandom;
 
 /// Batches of one size, epoch after epoch; what is left at an epoch's end is not seen in it.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct EpochSampler {
     samples: usize,
     batch: usize,
     seed: u64,
@@ -12,7 +12,7 @@ pub(crate) struct Order {
     epoch: Option<(usize, Vec<usize>)>,
 }
 
-impl Order {
+impl EpochSampler {
     /// Of `samples` samples, in batches of `batch` or of all when there are fewer.
     pub(crate) fn new(samples: usize, batch: usize, seed: u64) -> Self {
         Self { samples, batch: batch.min(samples).max(1), seed, epoch: None }
@@ -37,9 +37,9 @@ impl Order {
         &order[index * self.batch..(index + 1) * self.batch]
     }
 
-    /// Samples that the first `batches` batches may hold, in no order. A training that ends within its first epoch never
-    /// looks at the others.
-    pub(crate) fn within(&self, batches: usize) -> Vec<usize> {
+    /// Samples that the first `batches` batches may hold, in no order. A training that ends within its first epoch
+    /// never looks at the others.
+    pub(crate) fn samples_in(&self, batches: usize) -> Vec<usize> {
         match batches <= self.batches_per_epoch() {
             true => shuffled(self.samples, self.seed, 0).into_iter().take(batches * self.batch).collect(),
             false => (0..self.samples).collect(),
@@ -61,11 +61,11 @@ mod tests {
     #[test]
     fn within_names_what_the_batches_hold_and_nothing_else() {
         for (samples, batch) in [(10, 3), (9, 3), (2, 5)] {
-            let mut order = Order::new(samples, batch, 7);
+            let mut order = EpochSampler::new(samples, batch, 7);
             let mut seen = BTreeSet::new();
             for number in 0..4 * order.batches_per_epoch() {
                 seen.extend(order.batch(number).iter().copied());
-                let within: BTreeSet<usize> = order.within(number + 1).into_iter().collect();
+                let within: BTreeSet<usize> = order.samples_in(number + 1).into_iter().collect();
                 if number < order.batches_per_epoch() {
                     assert_eq!(within, seen, "{samples} samples, batch {number}");
                 }
@@ -77,9 +77,9 @@ mod tests {
 
     #[test]
     fn a_batch_does_not_depend_on_those_before_it() {
-        let mut forth = Order::new(20, 4, 1);
+        let mut forth = EpochSampler::new(20, 4, 1);
         let batches: Vec<Vec<usize>> = (0..12).map(|number| forth.batch(number).to_vec()).collect();
-        let mut back = Order::new(20, 4, 1);
+        let mut back = EpochSampler::new(20, 4, 1);
         for number in (0..12).rev() {
             assert_eq!(back.batch(number), batches[number]);
         }

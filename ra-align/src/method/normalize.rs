@@ -1,13 +1,14 @@
-//! ID vectors on a common scale.
+//! ID vectors on a common scale, and rows of length 1.
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Error, History, Recommender, Result};
+use ra_core::{Error, History, ItemId, Recommender, Result};
 use serde::{Deserialize, Serialize};
 
 /// Shift and scale of ID vectors, measured on training states only and kept with the checkpoint.
 ///
-/// Users: `e = u / mean |u|`; items: `e = (i - mean i) / mean |i - mean i|` (prototype recipe H of the method notes).
+/// Users: `e = u / mean |u|`; items: `e = (i - mean i) / mean |i - mean i|` (ours: the paper does not say how ID
+/// vectors are scaled).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct IdScale {
+pub struct IdNormalizer {
     user_norm: f32,
     item_norm: f32,
     item_mean: Vec<f32>,
@@ -15,20 +16,20 @@ pub struct IdScale {
     user_std: Vec<f32>,
 }
 
-/// Histories a block when many users are asked for at once.
+/// Histories per block when many users are asked for at once.
 const BLOCK: usize = 512;
 
-/// User vectors of any number of histories, `[histories * interests, dim]`.
-pub fn user_vectors<I: Recommender + ?Sized>(ids: &I, histories: &[History<'_>]) -> Tensor<2> {
+/// The user vectors of any number of histories, `[histories * interests, dim]`.
+pub fn encode_users<I: Recommender + ?Sized>(ids: &I, histories: &[History<'_>]) -> Tensor<2> {
     Tensor::cat(histories.chunks(BLOCK).map(|block| ids.users(block)).collect(), 0)
 }
 
-/// Whether the method's vectors are the method: nothing else can be aligned. Those of a Markov chain are plain popularity,
-/// its counts are additions.
+/// Whether the method's vectors are the method: nothing else can be aligned. Those of a Markov chain are plain
+/// popularity, its counts are additions.
 ///
 /// # Errors
 /// [`Error::Missing`] where it adds to the scores of one of `histories`.
-pub(crate) fn check_vectors<'a>(
+pub(crate) fn require_vectors<'a>(
     ids: &impl Recommender,
     mut histories: impl Iterator<Item = History<'a>>,
 ) -> Result<()> {
@@ -43,6 +44,13 @@ pub(crate) fn check_vectors<'a>(
     })
 }
 
+/// Rows, `[n, width]`, scaled to length 1.
+pub fn l2_normalize(x: Tensor<2>) -> Tensor<2> {
+    // Clamped before the root, whose slope at 0 is infinite.
+    let norm = x.clone().square().sum_dim(1).clamp_min(1e-24).sqrt();
+    x / norm
+}
+
 fn mean_norm(x: Tensor<2>) -> f32 {
     x.square().sum_dim(1).sqrt().mean().into_scalar::<f32>().max(1e-12)
 }
@@ -51,7 +59,7 @@ fn host(x: Tensor<2>) -> Vec<f32> {
     x.into_data().iter::<f32>().collect()
 }
 
-impl IdScale {
+impl IdNormalizer {
     /// Measures `users` (`[samples * interests, dim]`, states of training histories) and `items` (`[items, dim]`).
     pub fn measure(users: Tensor<2>, items: Tensor<2>) -> Self {
         let item_mean = items.clone().mean_dim(0);
@@ -74,14 +82,14 @@ impl IdScale {
     }
 
     /// Scaled item vectors, `[batch, dim]`.
-    pub fn items<I: Recommender + ?Sized>(&self, ids: &I, items: &[u32]) -> Tensor<2> {
+    pub fn items<I: Recommender + ?Sized>(&self, ids: &I, items: &[ItemId]) -> Tensor<2> {
         let vectors = ids.items(items);
         let mean = row(&self.item_mean, &vectors.device());
         (vectors - mean) / self.item_norm
     }
 
-    /// The ID method's own scores, `[batch, items]`, of scaled `users`, `[batch, interests, dim]`, and `items`, `[items, dim]`:
-    /// the maximum over interests.
+    /// The ID method's own scores, `[batch, items]`, of scaled `users`, `[batch, interests, dim]`, and `items`,
+    /// `[items, dim]`: the maximum over interests.
     pub(crate) fn scores(&self, users: Tensor<3>, items: Tensor<2>) -> Tensor<2> {
         let items = self.uncentred(items) * self.item_norm;
         (users * self.user_norm).matmul(items.transpose().unsqueeze()).max_dim(1).squeeze_dim(1)
@@ -94,7 +102,7 @@ impl IdScale {
         items + mean / self.item_norm
     }
 
-    /// What the method adds to a score, on the scale of products of scaled users and [`IdScale::uncentred`] items.
+    /// What the method adds to a score, on the scale of products of scaled users and [`IdNormalizer::uncentred`] items.
     pub(crate) fn addition(&self, own: f32) -> f32 {
         own / (self.user_norm * self.item_norm)
     }
@@ -119,7 +127,7 @@ mod tests {
         // Two users of two interests, three items off the centre.
         let users = Tensor::<2>::from_floats([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [0.0, -5.0]], &device);
         let items = Tensor::<2>::from_floats([[2.0, 1.0], [4.0, -3.0], [6.0, 8.0]], &device);
-        let scale = IdScale::measure(users.clone(), items.clone());
+        let scale = IdNormalizer::measure(users.clone(), items.clone());
         let scaled = (items.clone() - row(&scale.item_mean, &device)) / scale.item_norm;
         let scores = scale.scores(scale.scaled_users(users.clone()).reshape([2, 2, 2]), scaled);
         let own = users.matmul(items.transpose()).reshape([2, 2, 3]).max_dim(1).squeeze_dim::<2>(1);

@@ -1,30 +1,8 @@
 //! The alignment module (RA-Rec, section 4): a projection and an instruction of its own for every layer.
+use crate::config::{ModuleConfig, ProjectionKind};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::{Aligner, LmSpec, Prefix, normal, rng};
-use serde::{Deserialize, Serialize};
-
-/// How an ID vector `e` becomes the rows `p^(l)` of layer `l`'s prefix (method notes, section 4).
-///
-/// `R` is a lift that is not trained: a random matrix that follows from its shape alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProjectionKind {
-    /// `W^(l) e + b^(l)` (the paper).
-    #[default]
-    Dense,
-    /// `A^(l) B e + b^(l)` with `B` of this many rows, common to all layers.
-    LowRank(usize),
-    /// `s^(l) * (R e) + b^(l)`: a scale and a shift for each number of the prefix.
-    Diagonal,
-    /// `R (s^(l) * e + b^(l))`: a scale and a shift for each number of the ID. With 128 of them, 36 layers and two towers
-    /// these are 18,432: the only reading under which the paper's count beside GPT-2-large can be met.
-    Vector,
-    /// `W e + b`, the same in all layers (the paper's "uniform" ablation).
-    Shared,
-    /// No rows at all, the ID is not read: prefix tuning (the paper's ablation "no ID").
-    None,
-}
 
 /// Shape and initialisation of [`Layerwise`].
 #[derive(Debug, Clone, PartialEq)]
@@ -33,9 +11,9 @@ pub struct LayerwiseConfig {
     pub projection: ProjectionKind,
     /// Width of the ID vectors.
     pub dim: usize,
-    /// Projected rows a layer.
+    /// Projected rows per layer.
     pub n_tok: usize,
-    /// Instruction rows a layer.
+    /// Instruction rows per layer.
     pub n_ctx: usize,
     /// The first layer with a prefix.
     pub first_layer: usize,
@@ -60,15 +38,33 @@ impl Projection {
     }
 }
 
-/// `d^(l) = [c^(l) ; p^(l)]`: `n_ctx` instruction rows that everybody shares, then `n_tok` rows projected from the ID.
+/// The alignment module: `d^(l) = [c^(l) ; p^(l)]`, `n_ctx` instruction rows that everybody shares, then `n_tok` rows
+/// projected from the ID.
 ///
-/// Row `t` of `p^(l)` are the numbers `t * width .. (t + 1) * width` of what [`ProjectionKind`] gives; of several vectors
-/// `e` the rows follow each other.
+/// Row `t` of `p^(l)` are the numbers `t * width .. (t + 1) * width` of what [`ProjectionKind`] gives; of several
+/// vectors `e` the rows follow each other.
+///
+/// # Example
+/// ```
+/// use burn::tensor::Tensor;
+/// use ra_align::{LayerwiseConfig, ProjectionKind};
+/// use ra_core::{Aligner, Backend, LmSpec, Pooling, ledger, open_device, trainable_params};
+///
+/// let device = open_device(Backend::Cpu)?;
+/// let minilm = LmSpec { layers: 6, width: 384, max_tokens: 512, causal: false, pooling: Pooling::First };
+/// let projection = ProjectionKind::Dense;
+/// let config = LayerwiseConfig { projection, dim: 64, n_tok: 1, n_ctx: 4, first_layer: 0, init_std: 0.1 };
+/// let tower = config.init(&minilm, "user", 1, &device);
+/// let prefix = tower.prefix(Tensor::ones([2, 1, 64], &device)); // two users, a vector each
+/// assert_eq!(prefix.layer(5).unwrap().dims(), [2, 5, 384]); // four instruction rows, one projected row
+/// assert_eq!(trainable_params(&ledger(&tower)), 6 * (384 * 64 + 384 + 4 * 384));
+/// # Ok::<(), ra_core::Error>(())
+/// ```
 #[derive(Module, Debug)]
 pub struct Layerwise {
     /// `B [rank, dim]` of a low-rank projection.
     down: Option<Param<Tensor<2>>>,
-    /// One a layer, or one for all.
+    /// One per layer, or one for all.
     project: Vec<Projection>,
     instruction: Vec<Param<Tensor<2>>>,
     /// `R [n_tok * width, dim]`, frozen.
@@ -84,6 +80,12 @@ pub struct Layerwise {
 }
 
 impl LayerwiseConfig {
+    /// What `module` asks for beside a language model, for ID vectors of width `dim`.
+    pub fn new(module: &ModuleConfig, dim: usize, spec: &LmSpec) -> Self {
+        let ModuleConfig { projection, n_tok, n_ctx, init_std, .. } = *module;
+        Self { projection, dim, n_tok, n_ctx, first_layer: module.first_layer(spec), init_std }
+    }
+
     /// A fresh module for a language model: `W ~ N(0, init_std)`, `s = 1`, `b = 0`, `c ~ N(0, 0.02)`.
     pub fn init(&self, spec: &LmSpec, label: &str, seed: u64, device: &Device) -> Layerwise {
         use ProjectionKind::{Dense, Diagonal, LowRank, None as NoId, Shared, Vector};
