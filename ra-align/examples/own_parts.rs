@@ -12,7 +12,7 @@ mod acme_mf;
 mod letters;
 
 use ra_align::{AlignTrain, Alignment};
-use ra_core::{Backend, Catalog, Dataset, History, IdModel, Recommender, Sequences};
+use ra_core::{Backend, Catalog, Dataset, History, IdModel, ItemId, Recommender, Sequences, UserId};
 
 fn main() -> Result<(), ra_core::Error> {
     let device = ra_core::open_device(Backend::Cpu)?;
@@ -23,8 +23,8 @@ fn main() -> Result<(), ra_core::Error> {
     let train = AlignTrain { steps: 60, batch: 12, ..AlignTrain::recommended() };
     let fit = Alignment::new(ids, lm, &letters::Letters, &dataset).train(train).fit()?;
 
-    let user = fit.model.users(&[History { user: 0, items: &[1, 2, 3] }]);
-    let scores = user.matmul(fit.model.items(&[1, 2, 3, 4, 5, 6]).transpose());
+    let user = fit.model.users(&[History { user: UserId(0), items: &ItemId::list([1, 2, 3]) }]);
+    let scores = user.matmul(fit.model.items(&ItemId::list(1..=6)).transpose());
     let losses: Vec<f64> = fit.curve.points.iter().map(|point| point.loss).collect();
     println!("loss {:.3} -> {:.3}; scores {scores}", losses[0], losses[losses.len() - 1]);
     Ok(())
@@ -33,12 +33,12 @@ fn main() -> Result<(), ra_core::Error> {
 /// Twelve users who buy four animals in a row.
 fn shop() -> Dataset {
     let titles = ["red ant", "blue bee", "old cat", "big dog", "shy emu", "sly fox"].map(String::from).to_vec();
-    let none = || Sequences::from_rows(vec![Vec::<u32>::new(); 12]);
+    let none = || Sequences::from_numbers(vec![Vec::<u32>::new(); 12]);
     Dataset {
         name: "shop".into(),
         users: (0..12).map(|u| u.to_string()).collect(),
         catalog: Catalog::new((0..6).map(|i| i.to_string()).collect(), titles),
-        train: Sequences::from_rows((0..12u32).map(|u| (0..4).map(|t| (u + t) % 6 + 1).collect::<Vec<_>>())),
+        train: Sequences::from_numbers((0..12u32).map(|u| (0..4).map(|t| (u + t) % 6 + 1).collect::<Vec<_>>())),
         valid: none(),
         test: none(),
         filter: "none".into(),

@@ -1,16 +1,16 @@
 //! The way in: four parts, and a recommender comes out.
 use crate::config::{AlignConfig, AlignTrain};
 use crate::method::{PromptConfig, TextTower};
-use crate::train::{Fit, Job, fit};
-use crate::validate::Validate;
-use ra_core::{Dataset, LanguageModel, Progress, Recommender, Result, Sample, Silent, Tokenizer};
+use crate::train::{FitResult, Job, fit};
+use ra_core::{Dataset, LanguageModel, NoProgress, Progress, Recommender, Result, Sample, Tokenizer, Validate};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
 /// An alignment of an ID method to a language model, which [`fit`](Alignment::fit) carries out.
 ///
-/// All but its four parts has a default: [`AlignConfig::recommended`], [`AlignTrain::recommended`], every training sample of
-/// the data set, no validation, seed 1. Trainings that are to share their texts are [`Job`]s over one [`TextTower`].
+/// All but its four parts has a default: [`AlignConfig::recommended`], [`AlignTrain::recommended`], every training
+/// sample of the data set, no validation, seed 1. Trainings that are to share their texts are [`Job`]s over one
+/// [`TextTower`].
 pub struct Alignment<'a, I, L> {
     ids: I,
     lm: L,
@@ -38,7 +38,7 @@ impl<'a, I: Recommender, L: LanguageModel> Alignment<'a, I, L> {
             train: AlignTrain::recommended(),
             samples: None,
             validate: None,
-            progress: &Silent,
+            progress: &NoProgress,
             seed: 1,
         }
     }
@@ -91,8 +91,8 @@ impl<'a, I: Recommender, L: LanguageModel> Alignment<'a, I, L> {
     /// As [`fit()`] and [`TextTower::of_titles`].
     ///
     /// # Panics
-    /// When there are no samples, or one points outside the data set.
-    pub fn fit(self) -> Result<Fit<I, L>> {
+    /// When a sample points outside the data set.
+    pub fn fit(self) -> Result<FitResult<I, L>> {
         let Self { ids, lm, tokenizer, dataset, prompt, config, train, samples, validate, progress, seed } = self;
         let text = TextTower::of_titles(lm, tokenizer, &dataset.catalog, &prompt, &config, ids.interests())?;
         let (text, samples) = (Arc::new(text), samples.unwrap_or_else(|| dataset.samples()));

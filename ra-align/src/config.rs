@@ -1,5 +1,5 @@
-//! What is aligned with what, and how it is trained (method notes, section 10).
-use ra_core::{FitConfig, LmSpec, Problem};
+//! What is aligned with what, and how it is trained.
+use ra_core::{Check, FitConfig, LmSpec, OptimConfig, Problem, Result, flat_config};
 use serde::{Deserialize, Serialize};
 
 /// The most folds: each trains the ID method once more.
@@ -8,10 +8,13 @@ const MOST_FOLDS: usize = 100;
 /// The most rows that carry an ID, or an instruction, in a layer: every text pays for each.
 const MOST_ROWS: usize = 1 << 8;
 
+/// A warm-up so many times as long as the training changes nothing: the rate never comes to a hundredth of its peak.
+const LONGEST_WARMUP: usize = 100;
+
 /// The highest rank of a map: wider ones do not occur.
 const HIGHEST_RANK: usize = 1 << 16;
 
-/// How an ID vector `e` becomes the rows `p^(l)` of layer `l`'s prefix (method notes, section 4).
+/// How an ID vector `e` becomes the rows `p^(l)` of layer `l`'s prefix.
 ///
 /// `R` is a lift that is not trained: a random matrix that follows from its shape alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,8 +27,8 @@ pub enum ProjectionKind {
     LowRank(usize),
     /// `s^(l) * (R e) + b^(l)`: a scale and a shift for each number of the prefix.
     Diagonal,
-    /// `R (s^(l) * e + b^(l))`: a scale and a shift for each number of the ID. With 128 of them, 36 layers and two towers
-    /// these are 18,432: the only reading under which the paper's count beside GPT-2-large can be met.
+    /// `R (s^(l) * e + b^(l))`: a scale and a shift for each number of the ID. With 128 of them, 36 layers and two
+    /// towers these are 18,432: the only reading under which the paper's count beside GPT-2-large can be met.
     Vector,
     /// `W e + b`, the same in all layers (the paper's "uniform" ablation).
     Shared,
@@ -102,8 +105,7 @@ pub enum Placement {
 }
 
 /// What the alignment module looks like and where it stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ModuleConfig {
     /// Where prefix rows enter.
@@ -119,6 +121,8 @@ pub struct ModuleConfig {
     /// Standard deviation of the projection's weights at the start.
     pub init_std: f32,
 }
+
+flat_config!(ModuleConfig { placement, projection, n_tok, n_ctx, first_layer, init_std });
 
 impl Default for ModuleConfig {
     fn default() -> Self {
@@ -147,8 +151,7 @@ impl ModuleConfig {
 }
 
 /// What is minimised: `L = L_p + lambda (L_ua + L_ia)`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LossConfig {
     /// The loss that ties a layer's prefix to its text, `L_ua` and `L_ia`.
@@ -172,6 +175,18 @@ pub struct LossConfig {
     pub normalize: bool,
 }
 
+flat_config!(LossConfig {
+    loss,
+    lambda,
+    tau,
+    pair_loss,
+    temperature,
+    learn_temperature,
+    logq,
+    extra_negatives,
+    normalize
+});
+
 impl Default for LossConfig {
     fn default() -> Self {
         Self {
@@ -188,10 +203,9 @@ impl Default for LossConfig {
     }
 }
 
-/// What keeps the towers from trusting ID vectors too much, while training: the ID method has seen the targets that they
-/// learn from (method notes, section 11.2). Not in the paper.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+/// What keeps the towers from trusting ID vectors too much, while training: the ID method has seen the targets that
+/// they learn from. Not in the paper.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RegularizeConfig {
     /// Gaussian noise on user vectors, in standard deviations of each dimension.
@@ -204,9 +218,10 @@ pub struct RegularizeConfig {
     pub item_id_drop: f64,
 }
 
+flat_config!(RegularizeConfig { id_noise, id_dropout, id_drop, item_id_drop });
+
 /// What departs from the paper in what is read, learned or scored; all of it off by default.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DepartureConfig {
     /// Whose ID vectors are read.
@@ -214,13 +229,13 @@ pub struct DepartureConfig {
     /// Folds of users whose ID vectors, in training, come from a model that never saw them; 0 is off. See
     /// [`crate::CrossFitIds`].
     pub cross_fit: usize,
-    /// Weight of a loss that asks for the ID method's own scores of the same candidates, read as logits: what a projection
-    /// of few samples loses of the ID. [`AlignConfig::DISTILL`] is what our figures are of. See
+    /// Weight of a loss that asks for the ID method's own scores of the same candidates, read as logits: what a
+    /// projection of few samples loses of the ID. [`AlignConfig::DISTILL`] is what our figures are of. See
     /// [`distill`](crate::distill).
     pub distill: f32,
-    /// Factor on the ID method's scores before their softmax in that loss: 1 leaves them as they are, which a method trained
-    /// by a softmax asks for; 0 fits it to the targets of the samples, for scores of any other kind. These are targets that
-    /// the method was mostly trained on, so the fit is too large for one that knows them by heart.
+    /// Factor on the ID method's scores before their softmax in that loss: 1 leaves them as they are, which a method
+    /// trained by a softmax asks for; 0 fits it to the targets of the samples, for scores of any other kind. The method
+    /// was mostly trained on these targets, so the fit is too large for one that overfits them.
     pub distill_scale: f32,
     /// Whether the ID method's own score is added, with the weight that validates best; of several interests, the best
     /// one's. See [`crate::with_id_score`].
@@ -228,6 +243,8 @@ pub struct DepartureConfig {
     /// Whether a trained linear map follows the pooled state, in each tower.
     pub head: bool,
 }
+
+flat_config!(DepartureConfig { ids, cross_fit, distill, distill_scale, id_residual, head });
 
 impl Default for DepartureConfig {
     fn default() -> Self {
@@ -237,8 +254,7 @@ impl Default for DepartureConfig {
 }
 
 /// Whether the language model is trained too, as rivals of the method do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TuningConfig {
     /// How far the language model itself is trained.
@@ -246,6 +262,8 @@ pub struct TuningConfig {
     /// What stands before such a change of the weights: the learning rate times `tune_scale` is its own learning rate.
     pub tune_scale: f32,
 }
+
+flat_config!(TuningConfig { tune, tune_scale });
 
 impl Default for TuningConfig {
     fn default() -> Self {
@@ -263,8 +281,7 @@ impl Default for TuningConfig {
 /// let config = AlignConfig::paper().with(|config| config.module.projection = ProjectionKind::LowRank(8));
 /// assert!(!config.loss.normalize);
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct AlignConfig {
     /// The alignment module.
@@ -286,6 +303,15 @@ pub struct AlignConfig {
     pub cache_mib: usize,
 }
 
+flat_config!(
+    AlignConfig { cache_mib },
+    module: ModuleConfig,
+    loss: LossConfig,
+    regularize: RegularizeConfig,
+    departures: DepartureConfig,
+    tuning: TuningConfig
+);
+
 impl Default for AlignConfig {
     /// What a file leaves unsaid: the paper's module in every layer and its InfoNCE, but a softmax of cosines with logQ
     /// correction over the batch and 256 uniform items instead of the paper's BPR of dot products.
@@ -305,8 +331,9 @@ impl AlignConfig {
     /// The weight of `distill` that validated well where it was tried.
     pub const DISTILL: f32 = 4.0;
 
-    /// What the paper says: a dense projection and an instruction of their own for every layer, dot products, BPR against
-    /// the other targets of the batch, InfoNCE per layer. Numbers that the paper leaves open are those of the default.
+    /// What the paper says: a dense projection and an instruction of their own for every layer, dot products, BPR
+    /// against the other targets of the batch, InfoNCE per layer. Numbers that the paper leaves open are those of the
+    /// default.
     pub fn paper() -> Self {
         Self::default().with(|config| {
             let loss = &mut config.loss;
@@ -314,10 +341,10 @@ impl AlignConfig {
         })
     }
 
-    /// What our published figures speak for where time counts: the prefix in the last layer alone, where a text is computed
-    /// once, a softmax of cosines, no InfoNCE, noise and dropout on ID vectors, and the ID method's scores as a teacher. The
-    /// training that goes with it is [`AlignTrain::recommended`]. Two layers (`first_layer = -2`, `projection = shared`)
-    /// are better and cost a dozen times as much.
+    /// What our published figures speak for where time counts: the prefix in the last layer alone, where a text is
+    /// computed once, a softmax of cosines, no InfoNCE, noise and dropout on ID vectors, and the ID method's scores as
+    /// a teacher. The training that goes with it is [`AlignTrain::recommended`]. Two layers (`first_layer = -2`,
+    /// `projection = shared`) are better and cost a dozen times as much.
     pub fn recommended() -> Self {
         Self::default().with(|config| {
             (config.module.first_layer, config.module.n_tok) = (-1, 2);
@@ -334,8 +361,35 @@ impl AlignConfig {
         self
     }
 
-    /// What cannot work whatever the language model is, by key.
-    pub fn problems(&self) -> Vec<Problem> {
+    /// What cannot work with a language model of this shape, by key.
+    pub fn misfits(&self, spec: &LmSpec) -> Vec<Problem> {
+        let (module, layers) = (&self.module, spec.layers as isize);
+        if !(-layers..layers).contains(&module.first_layer) {
+            let told = format!("is {}, the language model has {layers} layers", module.first_layer);
+            return vec![Problem::new("first_layer", told)];
+        }
+        let deep = module.placement == Placement::Input && module.first_layer(spec) != 0;
+        let told = || format!("is {} and placement is input: set it to 0", module.first_layer);
+        deep.then(|| Problem::new("first_layer", told())).into_iter().collect()
+    }
+
+    /// [`problems`](Check::problems) and [`misfits`](Self::misfits) as an error.
+    ///
+    /// # Errors
+    /// [`ra_core::Error::Settings`]: the keys, their values and what is allowed.
+    pub fn check_beside(&self, spec: &LmSpec) -> Result<()> {
+        Problem::refuse(&[self.problems(), self.misfits(spec)].concat())
+    }
+
+    /// Whether the ID method's vectors are read at all.
+    pub fn reads_ids(&self) -> bool {
+        self.module.projection != ProjectionKind::None || self.departures.distill > 0.0
+    }
+}
+
+impl Check for AlignConfig {
+    /// What cannot work whatever the language model is.
+    fn problems(&self) -> Vec<Problem> {
         let Self { module, loss, regularize, departures, tuning, cache_mib: _ } = self;
         let problem = |wrong: bool, key: &str, told: &str| wrong.then(|| Problem::new(key, told));
         let no_rows = "is 0: at least one row must carry the ID; projection = \"none\" leaves the ID out";
@@ -378,59 +432,28 @@ impl AlignConfig {
         ];
         found.into_iter().flatten().collect()
     }
-
-    /// What cannot work with a language model of this shape, by key.
-    pub fn misfits(&self, spec: &LmSpec) -> Vec<Problem> {
-        let (module, layers) = (&self.module, spec.layers as isize);
-        if !(-layers..layers).contains(&module.first_layer) {
-            let told = format!("is {}, the language model has {layers} layers", module.first_layer);
-            return vec![Problem::new("first_layer", told)];
-        }
-        let deep = module.placement == Placement::Input && module.first_layer(spec) != 0;
-        let told = || format!("is {} and placement is input: set it to 0", module.first_layer);
-        deep.then(|| Problem::new("first_layer", told())).into_iter().collect()
-    }
-
-    /// [`problems`](Self::problems) and [`misfits`](Self::misfits) as an error.
-    ///
-    /// # Errors
-    /// The keys, their values and what is allowed.
-    pub fn check(&self, spec: &LmSpec) -> Result<(), String> {
-        Problem::refuse(&[self.problems(), self.misfits(spec)].concat())
-    }
-
-    /// Whether the ID method's vectors are read at all.
-    pub fn reads_ids(&self) -> bool {
-        self.module.projection != ProjectionKind::None || self.departures.distill > 0.0
-    }
 }
 
 /// How the towers are trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AlignTrain {
     /// Samples per batch, on each device.
     pub batch: usize,
-    /// Texts of a step whose graph is kept at a time, at the price of a second forward pass; 0 keeps all, as a training that
-    /// tunes the language model does in any case.
+    /// Texts of a step whose graph is kept at a time, at the price of a second forward pass; 0 keeps all, as a training
+    /// that tunes the language model does in any case.
     pub chunk: usize,
     /// Steps at most.
     pub steps: usize,
-    /// Peak learning rate.
-    pub lr: f64,
-    /// Steps of linear warm-up.
-    pub warmup: usize,
-    /// Cosine decay over `steps`.
-    pub cosine: bool,
-    /// Decoupled weight decay.
-    pub weight_decay: f32,
-    /// Largest gradient norm of a parameter; 0 is off.
-    pub clip: f32,
+    /// The optimizer and its schedule.
+    #[serde(flatten)]
+    pub optim: OptimConfig,
     /// Steps between two validations; 0 is never.
     pub validate_every: usize,
     /// Validations without improvement before training stops; 0 is never.
     pub patience: usize,
 }
+
+flat_config!(AlignTrain { batch, chunk, steps, validate_every, patience }, optim: OptimConfig);
 
 impl Default for AlignTrain {
     fn default() -> Self {
@@ -438,11 +461,15 @@ impl Default for AlignTrain {
             batch: 256,
             chunk: 0,
             steps: 400,
-            lr: 0.01,
-            warmup: 10,
-            cosine: true,
-            weight_decay: 0.01,
-            clip: 1.0,
+            optim: OptimConfig {
+                lr: 0.01,
+                warmup: 10,
+                cosine: true,
+                weight_decay: 0.01,
+                betas: [0.9, 0.98],
+                clip: 1.0,
+                ..OptimConfig::default()
+            },
             validate_every: 20,
             patience: 0,
         }
@@ -452,38 +479,42 @@ impl Default for AlignTrain {
 impl AlignTrain {
     /// The training that goes with [`AlignConfig::recommended`].
     pub fn recommended() -> Self {
-        Self { steps: 400, lr: 0.03, weight_decay: 0.05, ..Self::default() }
+        Self::default().with(|train| (train.optim.lr, train.optim.weight_decay) = (0.03, 0.05))
     }
 
-    /// A warm-up so many times as long as the training changes nothing: the rate never comes to a hundredth of its peak.
-    const LONGEST_WARMUP: usize = 100;
-
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let found = [
-            Problem::if_below("batch", self.batch, 1),
-            Problem::unless_positive("lr", self.lr),
-            Problem::if_negative("weight_decay", self.weight_decay),
-            Problem::if_negative("clip", self.clip),
-            (self.steps > 0 && self.warmup / Self::LONGEST_WARMUP >= self.steps).then(|| {
-                let told =
-                    format!("is {}, it should be at most steps, {}: nothing would be trained", self.warmup, self.steps);
-                Problem::new("warmup", told)
-            }),
-        ];
-        found.into_iter().flatten().collect()
+    /// This configuration after `change`.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 
-    /// What works and is hardly what anybody wants, by key: a reader of the figures must know of it.
-    pub fn oddities(&self) -> Vec<Problem> {
+    pub(crate) fn fit_config(&self) -> FitConfig {
+        let Self { steps, optim, validate_every, patience, .. } = *self;
+        FitConfig { steps, optim, validate_every, patience, ..FitConfig::default() }
+    }
+}
+
+impl Check for AlignTrain {
+    fn problems(&self) -> Vec<Problem> {
+        let (steps, warmup) = (self.steps, self.optim.warmup);
+        let batch = Problem::if_below("batch", self.batch, 1);
+        let cold = (steps > 0 && warmup / LONGEST_WARMUP >= steps).then(|| {
+            let told = format!("is {warmup}, it should be at most steps, {steps}: nothing would be trained");
+            Problem::new("warmup", told)
+        });
+        batch.into_iter().chain(self.optim.problems()).chain(cold).collect()
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
         if self.steps == 0 {
             return vec![Problem::new("steps", "is 0: what would be aligned is untrained, as it was drawn")];
         }
-        let cold = (self.warmup > self.steps).then(|| {
-            let share = 100.0 * self.steps as f64 / self.warmup as f64;
+        let cold = (self.optim.warmup > self.steps).then(|| {
+            let share = 100.0 * self.steps as f64 / self.optim.warmup as f64;
             let told = format!(
                 "is {}, longer than the training, steps = {}: the rate comes to {share:.0} % of lr and no further",
-                self.warmup, self.steps
+                self.optim.warmup, self.steps
             );
             Problem::new("warmup", told)
         });
@@ -491,19 +522,39 @@ impl AlignTrain {
             .then(|| Problem::new("patience", "is 1: training stops at the first validation that is no better"));
         cold.into_iter().chain(early).collect()
     }
+}
 
-    pub(crate) fn fit_config(&self) -> FitConfig {
-        FitConfig {
-            steps: self.steps,
-            lr: self.lr,
-            warmup: self.warmup,
-            cosine: self.cosine,
-            weight_decay: self.weight_decay,
-            betas: [0.9, 0.98],
-            clip: self.clip,
-            validate_every: self.validate_every,
-            patience: self.patience,
-            ..FitConfig::default()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::{FlatKeys, Pooling};
+
+    #[test]
+    fn keys_are_flat_in_a_file_and_an_unknown_one_lists_them_all() {
+        let text = r#"{"ids": "own", "n_tok": 3, "projection": {"low_rank": 8}, "lambda": 0.5, "id_noise": 1, "tune": "full"}"#;
+        let read: AlignConfig = serde_json::from_str(text).unwrap();
+        let made = AlignConfig::default().with(|config| {
+            (config.module.n_tok, config.module.projection) = (3, ProjectionKind::LowRank(8));
+            (config.loss.lambda, config.regularize.id_noise, config.tuning.tune) = (0.5, 1.0, Tuning::Full);
+        });
+        assert_eq!(read, made);
+        let written = serde_json::to_value(&made).unwrap();
+        let mut keys = AlignConfig::keys();
+        keys.sort_unstable();
+        assert_eq!(written.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>(), keys);
+        assert_eq!(serde_json::from_value::<AlignConfig>(written).unwrap(), made);
+        let told = serde_json::from_str::<AlignConfig>(r#"{"n_tokk": 2}"#).unwrap_err().to_string();
+        assert!(keys.iter().all(|key| told.contains(&format!("`{key}`"))), "{told}");
+    }
+
+    #[test]
+    fn the_named_configurations_can_be_trained() {
+        let spec = LmSpec { layers: 6, width: 384, max_tokens: 512, causal: false, pooling: Pooling::First };
+        for config in [AlignConfig::default(), AlignConfig::paper(), AlignConfig::recommended()] {
+            config.check_beside(&spec).unwrap();
+        }
+        for train in [AlignTrain::default(), AlignTrain::recommended()] {
+            assert_eq!([train.problems(), train.oddities()].concat(), []);
         }
     }
 }

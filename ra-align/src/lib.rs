@@ -1,10 +1,10 @@
 //! ID representation alignment (RA-Rec, Yu et al., arXiv 2402.04527): pretrained ID embeddings enter every layer of a
 //! frozen language model as soft prompts, and a small alignment module is all that is trained.
 //!
-//! The crate stands apart because it is the method itself. It knows neither files nor weights nor any particular ID method
-//! or language model, only the traits of [`ra_core`]: what comes in is a [`Recommender`](ra_core::Recommender), a
-//! [`LanguageModel`](ra_core::LanguageModel), a [`Tokenizer`](ra_core::Tokenizer) and a [`Dataset`](ra_core::Dataset),
-//! and what goes out is a recommender again.
+//! The crate stands apart because it is the method itself. It knows neither files nor weights nor any particular ID
+//! method or language model, only the traits of [`ra_core`]: what comes in is a [`Recommender`](ra_core::Recommender),
+//! a [`LanguageModel`](ra_core::LanguageModel), a [`Tokenizer`](ra_core::Tokenizer) and a
+//! [`Dataset`](ra_core::Dataset), and what goes out is a recommender again.
 //!
 //! # Example
 //! ```
@@ -35,15 +35,15 @@
 //! | what a text contributes, computed once | [`TextCache`] | |
 //! | the text-only baseline, the frozen half | [`TextTower`] | |
 //! | the recommender | [`RaRec`] | `y(u, i) = <h_u, h_i>` |
-//! | losses over pairs | [`bpr_in_batch`], [`bpr_sampled`], [`softmax_in_batch`] | `L_p = -ln sigma(y(u, i+) - y(u, i-))` |
+//! | losses over pairs | [`bpr_in_batch`], [`bpr_sampled`], [`softmax_in_batch`] | `L_p = -ln sigma(y_ui+ - y_ui-)` |
 //! | losses between a layer's prefix and its text | [`info_nce`], [`mmd`], [`mse`] | `L_ua`, `L_ia` |
 //! | training | [`Alignment`], [`Job`], [`fit()`] | `L = L_p + lambda (L_ua + L_ia)` |
 //! | which samples are learned from | [`coverage`], [`highest_loss`] | |
 //!
-//! Beside the method stand its departures and rivals: the ID method's own score ([`with_id_score`]), ID vectors of training
-//! users from models that never saw them ([`CrossFitIds`]), items that nobody was seen with ([`TextForColdItems`],
-//! [`ColdItemBoost`]), IDs out of order for ablations ([`PerturbedIds`]), titles alone ([`encode_titles`]), and a language
-//! model that is tuned itself ([`Tuning`]).
+//! Beside the method stand its departures and rivals: the ID method's own score ([`with_id_score`]), ID vectors of
+//! training users from models that never saw them ([`CrossFitIds`]), items that nobody was seen with
+//! ([`TextForColdItems`], [`ColdItemBoost`]), IDs out of order for ablations ([`PerturbedIds`]), titles alone
+//! ([`encode_titles`]), and a language model that is tuned itself ([`Tuning`]).
 #![recursion_limit = "256"]
 
 mod alignment;
@@ -66,8 +66,9 @@ pub use method::{
     encode_users, l2_normalize,
 };
 pub use select::{coverage, highest_loss};
-pub use train::{Candidates, Fit, Job, bpr_in_batch, bpr_sampled, distill, fit, info_nce, mmd, mse, softmax_in_batch};
-pub use validate::Validate;
+pub use train::{
+    Candidates, FitResult, Job, bpr_in_batch, bpr_sampled, distill, fit, info_nce, mmd, mse, softmax_in_batch,
+};
 pub use variants::{
     ColdItemBoost, CrossFitIds, PerturbedIds, TextForColdItems, check_cold, encode_titles, with_id_score, without_fold,
 };

@@ -3,7 +3,7 @@ use crate::cache::indices;
 use crate::method::l2_normalize;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{Dataset, History, Recommender, Sample, SplitMix, scores};
+use ra_core::{Dataset, History, ItemId, Recommender, Sample, SplitMix, scores};
 
 /// Items of a history that a sample stands for, beside its target.
 const LATEST: usize = 5;
@@ -11,10 +11,10 @@ const LATEST: usize = 5;
 /// Users scored at once.
 const BLOCK: usize = 256;
 
-/// `budget` of `samples`, or all when there are fewer, that cover the catalogue: each step takes the one of a few random samples that brings the items nearest to
-/// something chosen (facility location by stochastic greedy, Mirzasoleiman et al., AAAI 2015; a tenth of the optimum is
-/// risked for a cost that does not depend on the budget). A sample is where its target and its latest items are among the
-/// items' vectors, by cosine.
+/// `budget` of `samples`, or all when there are fewer, that cover the catalogue: each step takes the one of a few
+/// random samples that brings the items nearest to something chosen (facility location by stochastic greedy,
+/// Mirzasoleiman et al., AAAI 2015; a tenth of the optimum is risked for a cost that does not depend on the budget). A
+/// sample is where its target and its latest items are among the items' vectors, by cosine.
 pub fn coverage(
     dataset: &Dataset,
     samples: &[Sample],
@@ -22,15 +22,14 @@ pub fn coverage(
     budget: usize,
     seed: u64,
 ) -> Vec<Sample> {
-    let items: Vec<u32> = dataset.catalog.all().collect();
+    let items: Vec<ItemId> = dataset.catalog.all().collect();
     let table = l2_normalize(trained.items(&items));
     let device = table.device();
     let place = |sample: &Sample| {
         let (history, target) = dataset.sample(*sample, LATEST);
         let share = 1.0 / history.len() as f32;
         let weights = history.iter().map(|&item| (item, share)).chain([(target, 1.0)]);
-        let (items, weights): (Vec<usize>, Vec<f32>) =
-            weights.map(|(item, weight)| (item as usize - 1, weight)).unzip();
+        let (items, weights): (Vec<usize>, Vec<f32>) = weights.map(|(item, weight)| (item.index() - 1, weight)).unzip();
         let n = items.len();
         let rows = table.clone().select(0, indices(items.into_iter(), &device));
         (rows * Tensor::from_data(TensorData::new(weights, [n, 1]), &device)).sum_dim(0)
@@ -43,7 +42,7 @@ pub fn coverage(
     let mut left: Vec<usize> = (0..samples.len()).collect();
     let mut covered = Tensor::<2>::zeros([1, items.len()], &device);
     let draws = (samples.len() as f64 / budget.max(1) as f64 * 10f64.ln()).ceil() as usize;
-    let mut chosen = Vec::with_capacity(budget);
+    let mut chosen = Vec::with_capacity(budget.min(samples.len()));
     while chosen.len() < budget && !left.is_empty() {
         // The drawn ones stand at the end.
         let drawn = draws.clamp(1, left.len());
@@ -62,8 +61,9 @@ pub fn coverage(
     chosen
 }
 
-/// `budget` of `samples`, or all when there are fewer: those with the largest loss of the ID method, softmax over the catalogue,
-/// but for the worst tenth of all as far as the budget lets them go. Histories hold up to `max_history` items.
+/// `budget` of `samples`, or all when there are fewer: those with the largest loss of the ID method, softmax over the
+/// catalogue, but for the worst tenth of all as far as the budget lets them go. Histories hold up to `max_history`
+/// items.
 pub fn highest_loss(
     dataset: &Dataset,
     samples: &[Sample],
@@ -71,14 +71,14 @@ pub fn highest_loss(
     max_history: usize,
     budget: usize,
 ) -> Vec<Sample> {
-    let items: Vec<u32> = (0..=dataset.catalog.len() as u32).collect();
+    let items: Vec<ItemId> = (0..=dataset.catalog.len() as u32).map(ItemId).collect();
     let table = trained.items(&items);
     let losses = samples.chunks(BLOCK).flat_map(|block| {
         let (histories, targets): (Vec<History<'_>>, Vec<usize>) = block
             .iter()
             .map(|&sample| {
                 let (items, target) = dataset.sample(sample, max_history);
-                (History { user: sample.user, items }, target as usize - 1)
+                (History { user: sample.user, items }, target.index() - 1)
             })
             .unzip();
         // The first column is padding.
@@ -97,7 +97,7 @@ pub fn highest_loss(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ra_core::{Catalog, Device, IdTable, Sequences, forward_recommender};
+    use ra_core::{Catalog, Device, IdTable, Sequences, UserId, forward_recommender};
 
     /// Items alike but for the one that follows the last in a ring of four.
     #[derive(Debug)]
@@ -105,20 +105,20 @@ mod tests {
 
     impl Recommender for Chain {
         forward_recommender!(self => self.0; dim, interests, users, items);
-        fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
-            history.items.last().map(|last| (last % 4 + 1, 9.0)).into_iter().collect()
+        fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
+            history.items.last().map(|last| (ItemId(last.0 % 4 + 1), 9.0)).into_iter().collect()
         }
     }
 
     /// A training part, and nothing else.
     fn dataset(items: usize, train: Vec<Vec<u32>>) -> Dataset {
         let users = train.len();
-        let none = || Sequences::from_rows(vec![Vec::<u32>::new(); users]);
+        let none = || Sequences::from_numbers(vec![Vec::<u32>::new(); users]);
         Dataset {
             name: "made".into(),
             users: (0..users).map(|user| user.to_string()).collect(),
             catalog: Catalog::new((0..items).map(|i| i.to_string()).collect(), vec![String::new(); items]),
-            train: Sequences::from_rows(train),
+            train: Sequences::from_numbers(train),
             valid: none(),
             test: none(),
             filter: String::new(),
@@ -132,7 +132,7 @@ mod tests {
         let data = dataset(4, vec![vec![1, 2, 3, 4], vec![4, 3, 2, 1]]);
         let ones = |rows| Tensor::ones([rows, 1], &Device::flex());
         let found = highest_loss(&data, &data.samples(), &Chain(IdTable::new(ones(2), ones(5))), 9, 3);
-        assert!(found.iter().all(|sample| sample.user == 1), "{found:?}");
+        assert!(found.iter().all(|sample| sample.user == UserId(1)), "{found:?}");
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
         // The method knows the first group's users and takes the others for the first group's too.
         let method = IdTable::new(cells(vec![[3.0, 0.0]; 20]), cells(items));
         let samples = data.samples();
-        let second = |samples: &[Sample]| samples.iter().filter(|s| s.user >= 18).count();
+        let second = |samples: &[Sample]| samples.iter().filter(|s| s.user >= UserId(18)).count();
         let covering = coverage(&data, &samples, &method, 2, 1);
         assert_eq!(second(&covering), 1, "one of each group covers everything: {covering:?}");
         assert_eq!(covering, coverage(&data, &samples, &method, 2, 1));

@@ -1,13 +1,10 @@
 //! Validation, in one place: the metric that a training is stopped by, and that one number beside finished towers is
 //! chosen by.
 use burn::tensor::Tensor;
-use ra_core::{Error, History, Recommender, Result, forward_recommender};
+use ra_core::{Error, History, ItemId, Recommender, Result, UserId, Validate, forward_recommender};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
-
-/// How good a model is, higher is better.
-pub type Validate<'a> = &'a dyn Fn(&dyn Recommender) -> f64;
 
 /// The one of `tried`, in ascending order, whose metric is highest; of equals the first. `what` is said in the log.
 pub(crate) fn grid_search(what: &str, tried: &[f32], mut metric: impl FnMut(f32) -> f64) -> f32 {
@@ -36,13 +33,13 @@ pub(crate) fn require_validation<'a>(validate: Option<Validate<'a>>, remedy: &st
 /// Vectors by what was asked for.
 type Known<K> = Mutex<HashMap<K, Tensor<2>>>;
 
-/// A model that computes the vectors of the same histories and items once: what is tried beside it does not change them, and
-/// every trial validates on the same users.
+/// A model that computes the vectors of the same histories and items once: what is tried beside it does not change
+/// them, and every trial validates on the same users.
 #[derive(Debug)]
 pub(crate) struct Memoized<R> {
     model: R,
-    users: Known<Vec<(u32, Vec<u32>)>>,
-    items: Known<Vec<u32>>,
+    users: Known<Vec<(UserId, Vec<ItemId>)>>,
+    items: Known<Vec<ItemId>>,
 }
 
 impl<R: Recommender> Memoized<R> {
@@ -66,7 +63,7 @@ impl<R: Recommender> Recommender for Memoized<R> {
         let key = histories.iter().map(|history| (history.user, history.items.to_vec())).collect();
         once(&self.users, key, || self.model.users(histories))
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         once(&self.items, items.to_vec(), || self.model.items(items))
     }
 }
@@ -97,10 +94,10 @@ mod tests {
         fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
             self.next(histories.len())
         }
-        fn items(&self, items: &[u32]) -> Tensor<2> {
+        fn items(&self, items: &[ItemId]) -> Tensor<2> {
             self.next(items.len())
         }
-        fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+        fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
             Vec::new()
         }
     }
@@ -108,8 +105,13 @@ mod tests {
     #[test]
     fn the_same_vectors_are_computed_once() {
         let model = Memoized::new(Counting::default());
-        let users = |user, items: &[u32]| model.users(&[History { user, items }]).into_scalar::<f32>();
-        let items = |items: &[u32]| model.items(items).into_data().iter::<f32>().collect::<Vec<_>>();
+        let users = |user, items: &[u32]| {
+            let items = ItemId::list(items.iter().copied());
+            model.users(&[History { user: UserId(user), items: &items }]).into_scalar::<f32>()
+        };
+        let items = |items: &[u32]| {
+            model.items(&ItemId::list(items.iter().copied())).into_data().iter::<f32>().collect::<Vec<_>>()
+        };
         assert_eq!([users(0, &[1]), users(0, &[1, 2]), users(1, &[1]), users(0, &[1])], [0.0, 1.0, 2.0, 0.0]);
         assert_eq!([items(&[1, 2]), items(&[2, 1]), items(&[1, 2])], [[3.0; 2], [4.0; 2], [3.0; 2]]);
     }

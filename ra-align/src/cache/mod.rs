@@ -5,7 +5,7 @@ use crate::config::{AlignConfig, AlignLoss, Placement, Tuning};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::{
     LanguageModel, LmSpec, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
-    encode_with_tokens, mean_rows, pooled_text, run_layers,
+    encode_with_tokens, int_tensor, mean_rows, pooled_text, run_layers,
 };
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -30,7 +30,8 @@ enum Row {
 ///
 /// With one injected layer and first- or last-token pooling a text's constants are the `3 * width + heads` numbers of
 /// [`PooledText`]; otherwise the hidden states that enter the first injected layer. The means of the text-only states
-/// after each injected layer (the targets of InfoNCE) follow when asked for. Texts of one length make a batch: no padding.
+/// after each injected layer (the targets of InfoNCE) follow when asked for. Texts of one length make a batch: no
+/// padding.
 #[derive(Debug)]
 pub struct TextCache {
     first_layer: usize,
@@ -72,8 +73,8 @@ impl TextCache {
         }
     }
 
-    /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another cache
-    /// has the file, new rows go to one of its own beside it (`text.1.rows`), which later caches read too.
+    /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another
+    /// cache has the file, new rows go to one of its own beside it (`text.1.rows`), which later caches read too.
     ///
     /// `maker` names all that rows depend on beside their text: the weights, the layer, what is asked of them.
     ///
@@ -197,7 +198,8 @@ impl TextCache {
         let batch = TextBatch::from_rows(texts, &lm.device());
         let hidden = lm.embed(batch.tokens.clone(), batch.positions());
         let hidden = run_layers(lm, 0..self.first_layer, hidden, &batch, None, |_, _| ());
-        let constants = self.pooled.and_then(|_| pooled_text(lm, hidden.clone(), &batch));
+        let path = self.pooled.and(lm.pooled());
+        let constants = path.and_then(|path| pooled_text(path, hidden.clone(), &batch));
         let mut parts: Vec<Tensor<2>> = match constants {
             Some(text) => vec![text.hidden, flat(text.query), flat(text.context), text.score],
             None => vec![flat(hidden.clone())],
@@ -212,7 +214,7 @@ impl TextCache {
     }
 
     fn rows<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Arc<[f32]>> {
-        let mut uncached = self.make(lm, self.missing(texts), true, &ra_core::Silent);
+        let mut uncached = self.make(lm, self.missing(texts), true, &ra_core::NoProgress);
         let found: Vec<Option<Row>> = {
             let rows = self.lock();
             texts.iter().map(|t| rows.get(t.as_slice()).cloned()).collect()
@@ -238,9 +240,9 @@ impl TextCache {
     pub fn encode<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], prefix: Option<&Prefix>) -> Tensor<2> {
         let rows = self.rows(lm, texts);
         let (spec, device) = (lm.spec(), lm.device());
-        if let Some(heads) = self.pooled {
+        if let (Some(heads), Some(path)) = (self.pooled, lm.pooled()) {
             let text = unpack(&rows, spec.width, heads, &device);
-            return encode_pooled(lm, &text, prefix.and_then(|p| p.layer(self.first_layer)).cloned());
+            return encode_pooled(path, &text, prefix.and_then(|p| p.layer(self.first_layer)).cloned());
         }
         if texts.is_empty() {
             return Tensor::zeros([0, spec.width], &device);
@@ -289,9 +291,10 @@ impl TextCache {
 
 /// Heads and their width of a model that has the fast path of the last layer.
 fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
+    let path = lm.pooled()?;
     let probe = TextBatch::from_rows(&[&[0]], &lm.device());
     let hidden = lm.embed(probe.tokens.clone(), probe.positions());
-    pooled_text(lm, hidden, &probe).map(|text| {
+    pooled_text(path, hidden, &probe).map(|text| {
         let [_, heads, head] = text.query.dims();
         [heads, head]
     })
@@ -299,9 +302,9 @@ fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
 
 /// Row numbers as a tensor.
 pub(crate) fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
-    let rows: Vec<i32> = rows.map(|r| r as i32).collect();
+    let rows: Vec<usize> = rows.collect();
     let n = rows.len();
-    Tensor::from_data(TensorData::new(rows, [n]), device)
+    int_tensor(rows, [n], device)
 }
 
 /// Rows that were computed in `order`, as they were asked for.
@@ -312,8 +315,8 @@ pub(crate) fn in_order<const D: usize>(rows: Tensor<D>, order: &[usize]) -> Tens
     rows.select(0, places)
 }
 
-/// Groups of texts, by their places, in which the longest is at most an eighth longer than the shortest: at most a ninth of a
-/// group's tokens are padding, and far fewer of a batch's.
+/// Groups of texts, by their places, in which the longest is at most an eighth longer than the shortest: at most a
+/// ninth of a group's tokens are padding, and far fewer of a batch's.
 pub(crate) fn near_length(texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by_key(|&at| texts[at].len());

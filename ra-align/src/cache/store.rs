@@ -2,7 +2,8 @@
 //!
 //! A record is the number of tokens and of values (`u32` each), a checksum (`u64`), the tokens (`u32`) and the values
 //! (`f32`), little-endian. A run that is killed leaves at most one torn record, at the end, and it is cut off by the
-//! next run that appends to the file. Rows are read where they stand, so that the operating system decides how much of the file is in memory.
+//! next run that appends to the file. Rows are read where they stand, so that the operating system decides how much of
+//! the file is in memory.
 use ra_core::{Error, Result, splitmix64};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -23,8 +24,8 @@ pub(crate) struct Place {
     values: usize,
 }
 
-/// Open files of rows: one that is appended to, and those of other runs, of which what was there is read. So runs at once
-/// neither wait for each other nor lose what they computed.
+/// Open files of rows: one that is appended to, and those of other runs, of which what was there is read. So runs at
+/// once neither wait for each other nor lose what they computed.
 #[derive(Debug)]
 pub(crate) struct Store {
     files: Vec<(PathBuf, Mutex<File>)>,
@@ -36,8 +37,9 @@ pub(crate) struct Store {
 pub(crate) type Index = Vec<(Box<[u32]>, Place)>;
 
 impl Store {
-    /// Opens `path` and those that runs at the same time left beside it (`.1`, `.2` and on before its extension), makes one
-    /// where all are in use, and gives them with what they hold. `maker` says what rows depend on beside their text.
+    /// Opens `path` and those that runs at the same time left beside it (`.1`, `.2` and on before its extension), makes
+    /// one where all are in use, and gives them with what they hold. `maker` says what rows depend on beside their
+    /// text.
     pub(crate) fn open(path: &Path, maker: &str) -> Result<(Self, Index)> {
         let fail = |e| Error::io(path, "cannot be used as a text cache", e);
         if let Some(folder) = path.parent() {
@@ -111,8 +113,8 @@ impl Store {
     }
 }
 
-/// What a file holds. One of one's `own` gets its head when it is new, and loses what a kill tore off after the last whole
-/// record; what follows that in another's is being written.
+/// What a file holds. One of one's `own` gets its head when it is new, and loses what a kill tore off after the last
+/// whole record; what follows that in another's is being written.
 fn read_index(path: &Path, file: &mut File, start: &[u8], own: bool, number: usize) -> Result<Index> {
     let fail = |e| Error::io(path, "cannot be used as a text cache", e);
     let size = file.metadata().map_err(fail)?.len();

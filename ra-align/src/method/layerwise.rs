@@ -38,10 +38,11 @@ impl Projection {
     }
 }
 
-/// The alignment module: `d^(l) = [c^(l) ; p^(l)]`, `n_ctx` instruction rows that everybody shares, then `n_tok` rows projected from the ID.
+/// The alignment module: `d^(l) = [c^(l) ; p^(l)]`, `n_ctx` instruction rows that everybody shares, then `n_tok` rows
+/// projected from the ID.
 ///
-/// Row `t` of `p^(l)` are the numbers `t * width .. (t + 1) * width` of what [`ProjectionKind`] gives; of several vectors
-/// `e` the rows follow each other.
+/// Row `t` of `p^(l)` are the numbers `t * width .. (t + 1) * width` of what [`ProjectionKind`] gives; of several
+/// vectors `e` the rows follow each other.
 ///
 /// # Example
 /// ```

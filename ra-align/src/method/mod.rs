@@ -1,4 +1,5 @@
-//! The method: hard prompts of titles, soft prompts of IDs in every layer, and two towers over one frozen language model.
+//! The method: hard prompts of titles, soft prompts of IDs in every layer, and two towers over one frozen language
+//! model.
 mod departures;
 mod layerwise;
 pub(crate) mod normalize;

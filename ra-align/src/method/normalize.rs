@@ -1,11 +1,12 @@
 //! ID vectors on a common scale, and rows of length 1.
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Error, History, Recommender, Result};
+use ra_core::{Error, History, ItemId, Recommender, Result};
 use serde::{Deserialize, Serialize};
 
 /// Shift and scale of ID vectors, measured on training states only and kept with the checkpoint.
 ///
-/// Users: `e = u / mean |u|`; items: `e = (i - mean i) / mean |i - mean i|` (prototype recipe H of the method notes).
+/// Users: `e = u / mean |u|`; items: `e = (i - mean i) / mean |i - mean i|` (ours: the paper does not say how ID
+/// vectors are scaled).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IdNormalizer {
     user_norm: f32,
@@ -23,8 +24,8 @@ pub fn encode_users<I: Recommender + ?Sized>(ids: &I, histories: &[History<'_>])
     Tensor::cat(histories.chunks(BLOCK).map(|block| ids.users(block)).collect(), 0)
 }
 
-/// Whether the method's vectors are the method: nothing else can be aligned. Those of a Markov chain are plain popularity,
-/// its counts are additions.
+/// Whether the method's vectors are the method: nothing else can be aligned. Those of a Markov chain are plain
+/// popularity, its counts are additions.
 ///
 /// # Errors
 /// [`Error::Missing`] where it adds to the scores of one of `histories`.
@@ -81,14 +82,14 @@ impl IdNormalizer {
     }
 
     /// Scaled item vectors, `[batch, dim]`.
-    pub fn items<I: Recommender + ?Sized>(&self, ids: &I, items: &[u32]) -> Tensor<2> {
+    pub fn items<I: Recommender + ?Sized>(&self, ids: &I, items: &[ItemId]) -> Tensor<2> {
         let vectors = ids.items(items);
         let mean = row(&self.item_mean, &vectors.device());
         (vectors - mean) / self.item_norm
     }
 
-    /// The ID method's own scores, `[batch, items]`, of scaled `users`, `[batch, interests, dim]`, and `items`, `[items, dim]`:
-    /// the maximum over interests.
+    /// The ID method's own scores, `[batch, items]`, of scaled `users`, `[batch, interests, dim]`, and `items`,
+    /// `[items, dim]`: the maximum over interests.
     pub(crate) fn scores(&self, users: Tensor<3>, items: Tensor<2>) -> Tensor<2> {
         let items = self.uncentred(items) * self.item_norm;
         (users * self.user_norm).matmul(items.transpose().unsqueeze()).max_dim(1).squeeze_dim(1)

@@ -1,5 +1,5 @@
 //! Hard prompts: a task sentence and titles, cut by whole titles.
-use ra_core::{Catalog, History, Problem, Result, Tokenizer, rng};
+use ra_core::{Catalog, Check, History, ItemId, Problem, Result, Tokenizer, rng};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -34,17 +34,15 @@ impl Default for PromptConfig {
     }
 }
 
-impl PromptConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
+impl Check for PromptConfig {
+    fn problems(&self) -> Vec<Problem> {
         let item = Problem::if_below("item_tokens", self.item_tokens, 1);
         let empty = self.titles > 0 && self.title_tokens == 0;
         let told = "is 0, it must be at least 1; titles = 0 leaves histories out of the prompt";
         item.into_iter().chain(empty.then(|| Problem::new("title_tokens", told))).collect()
     }
 
-    /// What works and is hardly what anybody wants, by key: a reader of the figures must know of it.
-    pub fn oddities(&self) -> Vec<Problem> {
+    fn oddities(&self) -> Vec<Problem> {
         let told = "is 0: the language model is told nothing of a history";
         (self.titles == 0).then(|| Problem::new("titles", told)).into_iter().collect()
     }
@@ -69,7 +67,7 @@ impl Prompts {
     /// # Errors
     /// Names the title or sentence that cannot be cut into tokens.
     pub fn new(tokenizer: &dyn Tokenizer, catalog: &Catalog, config: &PromptConfig, max_tokens: usize) -> Result<Self> {
-        let (open, close) = tokenizer.frame();
+        let (open, close) = tokenizer.special_tokens();
         let mut sentences = tokenizer.tokenize(&[&config.user, &config.item, ";"])?.into_iter();
         let mut next = || sentences.next().unwrap_or_default();
         let (user, item, between) = (next(), next(), next());
@@ -78,8 +76,8 @@ impl Prompts {
         Ok(Self { open, close, user, item, between, titles, config: config.clone(), budget: max_tokens })
     }
 
-    fn title(&self, item: u32, limit: usize) -> &[u32] {
-        let title = &self.titles[item as usize - 1];
+    fn title(&self, item: ItemId, limit: usize) -> &[u32] {
+        let title = &self.titles[item.index() - 1];
         &title[..title.len().min(limit)]
     }
 
@@ -87,7 +85,7 @@ impl Prompts {
     ///
     /// # Panics
     /// When `item` is padding or beyond the catalogue.
-    pub fn item(&self, item: u32) -> Vec<u32> {
+    pub fn item(&self, item: ItemId) -> Vec<u32> {
         let room = self.budget.saturating_sub(self.open.len() + self.close.len() + self.item.len());
         let title = self.title(item, self.config.item_tokens.min(room));
         [&self.open, &self.item, title, &self.close].concat()
@@ -108,7 +106,7 @@ impl Prompts {
             kept.push(title);
         }
         if self.config.shuffle {
-            kept.shuffle(&mut rng(u64::from(history.user), "shuffled titles", history.items.len() as u64));
+            kept.shuffle(&mut rng(u64::from(history.user.0), "shuffled titles", history.items.len() as u64));
         }
         let mut prompt = [self.open.as_slice(), &self.user].concat();
         for title in kept.iter().rev() {
@@ -123,6 +121,7 @@ impl Prompts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ra_core::UserId;
 
     #[derive(Debug)]
     struct Letters;
@@ -130,7 +129,7 @@ mod tests {
         fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
             Ok(texts.iter().map(|t| t.bytes().map(u32::from).collect()).collect())
         }
-        fn frame(&self) -> (Vec<u32>, Vec<u32>) {
+        fn special_tokens(&self) -> (Vec<u32>, Vec<u32>) {
             (vec![1], vec![2])
         }
     }
@@ -151,12 +150,12 @@ mod tests {
             item_tokens: 5,
             shuffle: false,
         };
-        let history = History { user: 0, items: &[1, 2, 3] };
+        let history = History { user: UserId(0), items: &ItemId::list([1, 2, 3]) };
         let prompts = |budget| Prompts::new(&Letters, &catalog, &config, budget).unwrap();
         assert_eq!(text(&prompts(99).user(&history)), "\u{1}U:aaaa;bb;cccc;\u{2}");
         assert_eq!(text(&prompts(12).user(&history)), "\u{1}U:bb;cccc;\u{2}");
         assert_eq!(text(&prompts(5).user(&history)), "\u{1}U:\u{2}");
-        assert_eq!(text(&prompts(99).item(3)), "\u{1}I:ccccc\u{2}");
-        assert_eq!(text(&prompts(99).user(&History { user: 0, items: &[] })), "\u{1}U:\u{2}");
+        assert_eq!(text(&prompts(99).item(ItemId(3))), "\u{1}I:ccccc\u{2}");
+        assert_eq!(text(&prompts(99).user(&History { user: UserId(0), items: &[] })), "\u{1}U:\u{2}");
     }
 }

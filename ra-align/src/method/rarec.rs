@@ -2,7 +2,7 @@
 use crate::config::AlignConfig;
 use crate::method::{IdNormalizer, Layerwise, Side, TextTower, Towers};
 use burn::tensor::Tensor;
-use ra_core::{Aligner, History, LanguageModel, Recommender, Result, load_module};
+use ra_core::{Aligner, History, ItemId, LanguageModel, Recommender, Result, load_module};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> Recommender for RaRec<
         Tensor::cat(vec![own, ids * weight.unsqueeze()], 1)
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         let ids = self.normalizer.items(&self.ids, items);
         let own = self.encode(Side::Item, &self.text.item_texts(items), ids.clone().unsqueeze_dim(1));
         match self.towers.extra.id_weight() {
@@ -107,7 +107,7 @@ impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> Recommender for RaRec<
         }
     }
 
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
         let own = self.ids.additions(history);
         match self.towers.extra.id_weight() {
             Some(weight) if !own.is_empty() => {

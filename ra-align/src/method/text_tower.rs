@@ -4,7 +4,7 @@ use crate::config::AlignConfig;
 use crate::method::normalize::l2_normalize;
 use crate::method::{PromptConfig, Prompts};
 use burn::tensor::Tensor;
-use ra_core::{Catalog, Error, History, LanguageModel, Recommender, Result, Tokenizer};
+use ra_core::{Catalog, Check, Error, History, ItemId, LanguageModel, Recommender, Result, Tokenizer, UserId};
 use std::path::Path;
 
 /// The untouched language model on the same prompts: the text-only baseline, and the frozen half of RA-Rec.
@@ -19,18 +19,18 @@ pub struct TextTower<L> {
 }
 
 impl<L: LanguageModel> TextTower<L> {
-    /// `lm` on `prompts`, for towers of `align`: its vectors have length 1 where `normalize` says so, and its cache holds
-    /// what that module asks of a text.
+    /// `lm` on `prompts`, for towers of `align`: its vectors have length 1 where `normalize` says so, and its cache
+    /// holds what that module asks of a text.
     pub fn new(lm: L, prompts: Prompts, align: &AlignConfig) -> Self {
         let cache = TextCache::new(&lm, align);
         Self { lm, prompts, cache, normalize: align.loss.normalize }
     }
 
-    /// The same, with prompts of a catalogue's titles that fit into `lm` beside what `align` puts into its input for an ID
-    /// method of so many `interests`.
+    /// The same, with prompts of a catalogue's titles that fit into `lm` beside what `align` puts into its input for an
+    /// ID method of so many `interests`.
     ///
     /// # Errors
-    /// As [`Prompts::new`], and [`Error::Settings`] where the task sentence alone does not fit.
+    /// As [`Prompts::new`], and [`Error::Settings`] for a prompt that cannot be, or does not fit even without titles.
     pub fn of_titles(
         lm: L,
         tokenizer: &dyn Tokenizer,
@@ -39,9 +39,10 @@ impl<L: LanguageModel> TextTower<L> {
         align: &AlignConfig,
         interests: usize,
     ) -> Result<Self> {
+        prompt.check()?;
         let room = lm.spec().max_tokens.saturating_sub(align.module.input_tokens(interests));
         let prompts = Prompts::new(tokenizer, catalog, prompt, room)?;
-        if prompts.user(&History { user: 0, items: &[] }).len() > room {
+        if prompts.user(&History { user: UserId(0), items: &[] }).len() > room {
             let problem = "the task sentence of users is longer than the";
             return Err(Error::Settings(format!("{problem} {room} tokens that the language model has room for")));
         }
@@ -74,8 +75,8 @@ impl<L: LanguageModel> TextTower<L> {
         if self.normalize == align.loss.normalize && self.cache.serves(&self.lm, align) {
             return Ok(());
         }
-        let told = "the text tower was made for another placement, first layer, loss or normalization, or for a language \
-                    model that is not tuned: make one with the configuration of this training";
+        let told = "the text tower was made for another placement, first layer, loss or normalization, or for a \
+                    language model that is not tuned: make one with the configuration of this training";
         Err(Error::Settings(told.into()))
     }
 
@@ -85,8 +86,8 @@ impl<L: LanguageModel> TextTower<L> {
     }
 
     /// The item tower's prompts; padding gets the prompt of item 1, whose vector nobody reads.
-    pub fn item_texts(&self, items: &[u32]) -> Vec<Vec<u32>> {
-        items.iter().map(|&i| self.prompts.item(i.max(1))).collect()
+    pub fn item_texts(&self, items: &[ItemId]) -> Vec<Vec<u32>> {
+        items.iter().map(|&i| self.prompts.item(i.max(ItemId(1)))).collect()
     }
 
     /// Whether vectors are scaled to length 1.
@@ -110,10 +111,10 @@ impl<L: LanguageModel> Recommender for TextTower<L> {
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         self.encode(&self.user_texts(histories))
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         self.encode(&self.item_texts(items))
     }
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

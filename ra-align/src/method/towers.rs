@@ -39,7 +39,7 @@ impl Towers<Layerwise> {
     /// Fresh towers for ID vectors of width `dim` beside `lm`.
     ///
     /// # Panics
-    /// When `tune` asks for a language model that shows its weights ([`LanguageModel::with_linears`]) and it does not.
+    /// When `tune` asks for a language model that shows its weights ([`LanguageModel::tunable`]) and it does not.
     pub fn init<L: LanguageModel + ?Sized>(
         align: &AlignConfig,
         dim: usize,

@@ -26,17 +26,18 @@ pub(crate) fn init<L: LanguageModel + ?Sized>(
     let random = &mut rng(seed, "lora", 0);
     let zeros = |shape: [usize; 2]| Param::from_tensor(Tensor::zeros(shape, device));
     let mut deltas = Vec::new();
-    if tune != Tuning::None {
-        let shown = lm.with_linears(first_layer, &mut |linear| {
-            let [input, output] = linear.dims();
-            deltas.push(match tune {
-                Tuning::Lora(rank) => {
-                    Delta { down: Some(normal([input, rank], 1.0, random, device)), up: zeros([rank, output]) }
-                }
-                _ => Delta { down: None, up: zeros([input, output]) },
-            });
-            linear.clone()
+    let mut add = |linear: &FrozenLinear| {
+        let [input, output] = linear.dims();
+        deltas.push(match tune {
+            Tuning::Lora(rank) => {
+                Delta { down: Some(normal([input, rank], 1.0, random, device)), up: zeros([rank, output]) }
+            }
+            _ => Delta { down: None, up: zeros([input, output]) },
         });
+        linear.clone()
+    };
+    if tune != Tuning::None {
+        let shown = lm.tunable().map(|matrices| matrices.with_linears(first_layer, &mut add));
         assert!(shown.is_some(), "tune needs a language model that shows its weights");
     }
     deltas
@@ -60,9 +61,8 @@ pub(crate) fn apply<'a, L: LanguageModel>(
         }
         None => linear.clone(),
     };
-    let tuned = if deltas.is_empty() { None } else { lm.with_linears(first_layer, &mut change) };
-    match tuned {
-        Some(tuned) => tuned,
-        None => Box::new(lm),
+    match lm.tunable() {
+        Some(matrices) if !deltas.is_empty() => matrices.with_linears(first_layer, &mut change),
+        _ => Box::new(lm),
     }
 }

@@ -6,12 +6,14 @@ use ra_core::{LanguageModel, Prefix};
 /// One side of a step: texts, and the prefix of each.
 pub(crate) type TextSide<'a> = (&'a [Vec<u32>], &'a Prefix);
 
-/// `loss` of both sides' vectors, its gradient included, while the language model keeps the states of at most `size` texts.
+/// `loss` of both sides' vectors, its gradient included, while the language model keeps the states of at most `size`
+/// texts.
 ///
-/// All that a text needs of the others for its gradient is what the loss asks of its own vector. So vectors are computed
-/// without a graph, the loss says what it asks of each, and then a few texts at a time are computed once more with one
-/// (Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, RepL4NLP 2021). Negatives stay
-/// those of the whole batch; the price is a second forward pass, from below for texts that the cache has no room for.
+/// All that a text needs of the others for its gradient is what the loss asks of its own vector. So vectors are
+/// computed without a graph, the loss says what it asks of each, and then a few texts at a time are computed once more
+/// with one (Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, RepL4NLP 2021).
+/// Negatives stay those of the whole batch; the price is a second forward pass, from below for texts that the cache has
+/// no room for.
 pub(crate) fn by_chunks<L: LanguageModel + ?Sized>(
     lm: &L,
     cache: &TextCache,

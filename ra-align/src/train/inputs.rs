@@ -9,20 +9,21 @@ use crate::train::regularize::{drop_ids, dropout};
 use crate::train::teacher::{evenly_spaced, fitted_scale};
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{
-    Aligner, Device, History, LanguageModel, Prefix, Progress, Recommender, SplitMix, normal, rng, splitmix64,
+    Aligner, Device, History, ItemId, LanguageModel, Prefix, Progress, Recommender, SplitMix, UserId, normal, rng,
+    splitmix64,
 };
 use std::collections::BTreeMap;
 
 /// All that training reads and never changes.
 pub(crate) struct Inputs<'a> {
     histories: Vec<History<'a>>,
-    targets: Vec<u32>,
+    targets: Vec<ItemId>,
     user_texts: Vec<Vec<u32>>,
     interests: usize,
     /// On each device.
     vectors: Vec<Vectors>,
     /// How often an item is the target of a sample, as a share.
-    shares: BTreeMap<u32, f32>,
+    shares: BTreeMap<ItemId, f32>,
     pub(crate) normalizer: IdNormalizer,
     /// Factor on the ID method's scores before their softmax, `distill_scale`.
     teacher_scale: f32,
@@ -41,14 +42,14 @@ struct Vectors {
 impl<'a> Inputs<'a> {
     /// Asks the ID method for its vectors, and the language model for what it makes of each text that a step comes to.
     pub(crate) fn prepare<I: Recommender, L: LanguageModel>(job: &Job<'a, I, L>, progress: &dyn Progress) -> Self {
-        let (histories, targets): (Vec<_>, Vec<u32>) = job.samples.iter().map(|s| job.sample(s)).unzip();
+        let (histories, targets): (Vec<_>, Vec<ItemId>) = job.samples.iter().map(|s| job.sample(s)).unzip();
         let own = || encode_users(&job.ids, &histories);
         let raw_users = job.training_ids.map_or_else(own, |ids| encode_users(ids, &histories));
-        let all: Vec<u32> = job.dataset.catalog.all().collect();
+        let all: Vec<ItemId> = job.dataset.catalog.all().collect();
         let normalizer = IdNormalizer::measure(raw_users.clone(), job.ids.items(&all));
         let users = normalizer.scaled_users(raw_users);
         // Row 0 stands for padding and is never drawn.
-        let with_padding: Vec<u32> = std::iter::once(1).chain(all.iter().copied()).collect();
+        let with_padding: Vec<ItemId> = std::iter::once(ItemId(1)).chain(all.iter().copied()).collect();
         let items = normalizer.items(&job.ids, &with_padding);
         let user_texts = job.text.user_texts(&histories);
         let visited: Vec<&[u32]> = job.visited_samples().into_iter().map(|sample| &*user_texts[sample]).collect();
@@ -76,7 +77,7 @@ impl<'a> Inputs<'a> {
         if job.align.departures.distill > 0.0 && teacher_scale == 0.0 {
             let samples: Vec<usize> = evenly_spaced(inputs.targets.len(), 1024).collect();
             let (users, targets) = (inputs.users(&users, &samples), samples.iter().map(|&s| inputs.targets[s]));
-            inputs.teacher_scale = fitted_scale(&inputs.normalizer, users, items, &targets.collect::<Vec<u32>>());
+            inputs.teacher_scale = fitted_scale(&inputs.normalizer, users, items, &targets.collect::<Vec<ItemId>>());
             tracing::info!(scale = inputs.teacher_scale, "the ID method's scores as logits");
         }
         inputs
@@ -91,17 +92,17 @@ impl<'a> Inputs<'a> {
         number: usize,
     ) -> Tensor<1> {
         let (text, align) = (job.text, job.align);
-        // `ra_core::fit` gives batch after batch to device after device.
+        // [`ra_core::Fit`] gives batch after batch to device after device.
         let device = number % self.vectors.len();
         let (vectors, frozen_lm) =
             (&self.vectors[device], device.checked_sub(1).map_or(text.lm(), |d| &job.replicas[d]));
         let seed = splitmix64(job.seed ^ splitmix64(number as u64));
-        let targets: Vec<u32> = batch.iter().map(|&s| self.targets[s]).collect();
+        let targets: Vec<ItemId> = batch.iter().map(|&s| self.targets[s]).collect();
         let columns = self.columns(&targets, batch, &align.loss, job.dataset.catalog.len(), seed);
         let (unique, place) = unique(&columns);
 
         let user_prefix = towers.user.prefix(self.noisy_users(&vectors.users, batch, align, seed));
-        let item_ids = select(&vectors.items, unique.iter().map(|&i| i as usize));
+        let item_ids = select(&vectors.items, unique.iter().map(|item| item.index()));
         let item_ids = dropout(item_ids, align.regularize.id_dropout, seed ^ 1);
         let item_ids = drop_ids(item_ids, align.regularize.item_id_drop, 1, seed ^ 4);
         let item_prefix = towers.item.prefix(item_ids.unsqueeze_dim(1));
@@ -109,7 +110,7 @@ impl<'a> Inputs<'a> {
         let user_texts: Vec<Vec<u32>> = batch.iter().map(|&s| self.user_texts[s].clone()).collect();
         // Of vectors without noise or dropout: the towers are to tell the same from less.
         let teacher = (align.departures.distill > 0.0).then(|| {
-            let items = select(&vectors.items, columns.iter().map(|&i| i as usize));
+            let items = select(&vectors.items, columns.iter().map(|item| item.index()));
             self.normalizer.scores(self.users(&vectors.users, batch), items) * self.teacher_scale
         });
         let scored = |[users, items]: [Tensor<2>; 2]| {
@@ -134,7 +135,7 @@ impl<'a> Inputs<'a> {
         if align.loss.loss == AlignLoss::None {
             return pair;
         }
-        let user_ids: Vec<u32> = batch.iter().map(|&s| self.histories[s].user).collect();
+        let user_ids: Vec<UserId> = batch.iter().map(|&s| self.histories[s].user).collect();
         let user_means = text.cache().means(frozen_lm, &user_texts);
         let target_texts = text.item_texts(&targets);
         let item_means = text.cache().means(frozen_lm, &target_texts);
@@ -145,16 +146,23 @@ impl<'a> Inputs<'a> {
     }
 
     /// Candidate items of a step: the batch's targets, then what the pair loss adds.
-    fn columns(&self, targets: &[u32], batch: &[usize], config: &LossConfig, items: usize, seed: u64) -> Vec<u32> {
+    fn columns(
+        &self,
+        targets: &[ItemId],
+        batch: &[usize],
+        config: &LossConfig,
+        items: usize,
+        seed: u64,
+    ) -> Vec<ItemId> {
         let mut random = SplitMix::new(seed ^ 2);
-        let mut draw = || random.below(items) as u32 + 1;
+        let mut draw = || ItemId(random.below(items) as u32 + 1);
         let mut columns = targets.to_vec();
         match config.pair_loss {
             PairLoss::BprInBatch => {}
             PairLoss::SoftmaxInBatch => columns.extend((0..config.extra_negatives).map(|_| draw())),
             PairLoss::BprSampled => columns.extend(batch.iter().zip(targets).map(|(&sample, target)| {
                 // A user who has nearly everything gets any item after a few tries.
-                let fits = |item: &u32| item != target && !self.histories[sample].items.contains(item);
+                let fits = |item: &ItemId| item != target && !self.histories[sample].items.contains(item);
                 (0..100).map(|_| draw()).find(fits).unwrap_or_else(&mut draw)
             })),
         }
@@ -166,7 +174,7 @@ impl<'a> Inputs<'a> {
         config: &LossConfig,
         extra: &Departures,
         batch: &[usize],
-        columns: &[u32],
+        columns: &[ItemId],
         [users, items]: [Tensor<2>; 2],
     ) -> Tensor<1> {
         let device = users.device().inner();
@@ -189,7 +197,7 @@ impl<'a> Inputs<'a> {
                 let candidates = Candidates::new(&own, columns.len(), other, &device);
                 let uniform = config.extra_negatives as f32 / (self.vectors[0].items.dims()[0] - 1) as f32;
                 let expected =
-                    |item: &u32| (n as f32 * self.shares.get(item).copied().unwrap_or(0.0) + uniform).max(1e-9).ln();
+                    |item: &ItemId| (n as f32 * self.shares.get(item).copied().unwrap_or(0.0) + uniform).max(1e-9).ln();
                 let log_q: Vec<f32> = columns.iter().map(expected).collect();
                 let log_q = Tensor::from_data(TensorData::new(log_q, [columns.len()]), &device);
                 softmax_in_batch(scores, &candidates, config.logq.then_some(log_q))
@@ -229,7 +237,13 @@ fn logits(config: &LossConfig, extra: &Departures, users: Tensor<2>, items: Tens
 }
 
 /// Mean over layers of the loss between the mean of a layer's prefix rows and the text-only mean after that layer.
-fn layer_loss(config: &LossConfig, prefix: &Prefix, rows: &[usize], means: Vec<Tensor<2>>, ids: &[u32]) -> Tensor<1> {
+fn layer_loss<T: PartialEq>(
+    config: &LossConfig,
+    prefix: &Prefix,
+    rows: &[usize],
+    means: Vec<Tensor<2>>,
+    ids: &[T],
+) -> Tensor<1> {
     let loss = |(layer, mean): (&Tensor<3>, Tensor<2>)| {
         let anchor = select(&layer.clone().mean_dim(1).squeeze_dim::<2>(1), rows.iter().copied());
         match config.loss {
@@ -247,7 +261,7 @@ fn select(table: &Tensor<2>, rows: impl Iterator<Item = usize>) -> Tensor<2> {
 }
 
 /// The distinct items in ascending order, and where each of `items` stands among them.
-fn unique(items: &[u32]) -> (Vec<u32>, Vec<usize>) {
+fn unique(items: &[ItemId]) -> (Vec<ItemId>, Vec<usize>) {
     let mut distinct = items.to_vec();
     distinct.sort_unstable();
     distinct.dedup();

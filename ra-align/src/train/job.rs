@@ -3,15 +3,18 @@ use crate::config::{AlignConfig, AlignTrain};
 use crate::method::{Layerwise, RaRec, TextTower, Towers, require_vectors};
 use crate::train::inputs::Inputs;
 use crate::train::sampler::EpochSampler;
-use crate::validate::{Validate, require_validation};
+use crate::validate::require_validation;
 use crate::variants::{id_score, with_id_score};
 use burn::module::Module;
-use ra_core::{Curve, Dataset, FitConfig, History, LanguageModel, Progress, Recommender, Result, Sample};
+use ra_core::{
+    Check, Curve, Dataset, Error, Fit, FitConfig, History, ItemId, LanguageModel, Progress, Recommender, Result,
+    Sample, Validate,
+};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What is aligned with what, on which samples: for those who share a text tower among trainings. [`crate::Alignment`] puts
-/// one together from its parts.
+/// What is aligned with what, on which samples: for those who share a text tower among trainings. [`crate::Alignment`]
+/// puts one together from its parts.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a, I, L> {
     /// The ID method, frozen.
@@ -32,7 +35,7 @@ pub struct Job<'a, I, L> {
     pub train: &'a AlignTrain,
     /// Decides initial weights, order, negatives and noise.
     pub seed: u64,
-    /// Where a training is written down while it runs, to go on from there; see [`ra_core::fit`].
+    /// Where a training is written down while it runs, to go on from there; see [`Fit::run`].
     pub state: Option<&'a Path>,
     /// The language model of `text` once more on each further device; see [`FitConfig::further_devices`].
     pub replicas: &'a [L],
@@ -53,7 +56,7 @@ impl<'a, I, L> Job<'a, I, L> {
     }
 
     /// What was read before a sample's target, and the target.
-    pub(crate) fn sample(&self, sample: &Sample) -> (History<'a>, u32) {
+    pub(crate) fn sample(&self, sample: &Sample) -> (History<'a>, ItemId) {
         let (items, target) = self.dataset.sample(*sample, self.max_history);
         (History { user: sample.user, items }, target)
     }
@@ -70,7 +73,7 @@ impl<'a, I, L> Job<'a, I, L> {
 
 /// What a training gives.
 #[derive(Debug)]
-pub struct Fit<I, L> {
+pub struct FitResult<I, L> {
     /// The recommender, on the plain device, as it was at the best validation.
     pub model: RaRec<I, L>,
     /// Its learning curve.
@@ -82,20 +85,24 @@ pub struct Fit<I, L> {
 /// Trains the towers and gives the recommender that they make of the ID method and the language model.
 ///
 /// # Errors
-/// As [`ra_core::fit`], [`AlignConfig::check`], [`with_id_score`] for `id_residual`; [`ra_core::Error::Settings`] for a text
-/// tower that was made for another configuration; and [`ra_core::Error::Missing`] for an ID method with
-/// [`Recommender::additions`]: its vectors are what is left of it.
+/// As [`Fit::run`], [`AlignConfig::check_beside`], [`Check::check`] of [`AlignTrain`], and [`with_id_score`] for
+/// `id_residual`; [`Error::Settings`] for a text tower that was made for another configuration; and [`Error::Missing`]
+/// without samples, or for an ID method with [`Recommender::additions`]: its vectors are what is left of it.
 ///
 /// # Panics
-/// When there are no samples, or one points outside the data set.
+/// When a sample points outside the data set.
 pub fn fit<I: Recommender, L: LanguageModel>(
     job: Job<'_, I, L>,
     validate: Option<Validate<'_>>,
     progress: &dyn Progress,
-) -> Result<Fit<I, L>> {
-    assert!(!job.samples.is_empty(), "alignment needs samples");
+) -> Result<FitResult<I, L>> {
+    if job.samples.is_empty() {
+        let remedy = "each user of the training part gives as many as their interactions but one";
+        return Err(Error::Missing { what: "a sample to learn from".into(), remedy: remedy.into() });
+    }
     let lm = job.text.lm();
-    job.align.check(&lm.spec()).map_err(ra_core::Error::Settings)?;
+    job.align.check_beside(&lm.spec())?;
+    job.train.check()?;
     job.text.check(job.align)?;
     let adds_id_score = job.align.departures.id_residual;
     if adds_id_score {
@@ -115,13 +122,16 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     }
     let loss = |towers: &Towers<Layerwise>, number: usize| inputs.loss(&job, towers, sampler.batch(number), number);
     let model = |towers| RaRec::new(&job.ids, inputs.normalizer.clone(), job.text.clone(), towers);
-    let mut metric = validate.map(|validate| |towers: &Towers<Layerwise>| validate(&model(towers.valid())));
-    let metric = metric.as_mut().map(|metric| metric as ra_core::Validation<'_, _>);
     let further_devices = job.replicas.iter().map(|lm| lm.device().autodiff()).collect();
     let config = FitConfig { further_devices, ..job.train.fit_config() };
-    let (towers, curve) = ra_core::fit("align", &config, towers, loss, metric, progress, job.state)?;
+    let training = Fit::new("align", &config).progress(progress).state(job.state);
+    let training = match validate {
+        Some(validate) => training.validate(|towers: &Towers<Layerwise>| validate(&model(towers.valid()))),
+        None => training,
+    };
+    let (towers, curve) = training.run(towers, loss)?;
     let samples = job.visited_samples().len();
     let model = RaRec::new(job.ids, inputs.normalizer, job.text.clone(), towers.valid());
     let model = if adds_id_score { with_id_score(model, validate)? } else { model };
-    Ok(Fit { model, curve, samples })
+    Ok(FitResult { model, curve, samples })
 }

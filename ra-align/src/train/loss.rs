@@ -1,7 +1,8 @@
-//! The losses of alignment (method notes, section 5).
+//! The losses of alignment: over pairs of users and items, between a prefix and its text, and from a teacher.
 use crate::method::l2_normalize;
 use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use ra_core::int_tensor;
 
 /// Stands for minus infinity where a softmax must not look.
 pub(crate) const OUT: f32 = -1e9;
@@ -26,15 +27,14 @@ impl Candidates {
         let batch = targets.len();
         let flag = |(i, j)| if is_negative(i, j) { 1.0f32 } else { 0.0 };
         let cells: Vec<f32> = (0..batch).flat_map(|i| (0..columns).map(move |j| (i, j))).map(flag).collect();
-        let targets: Vec<i32> = targets.iter().map(|&t| t as i32).collect();
         Self {
-            target: Tensor::from_data(TensorData::new(targets, [batch, 1]), device),
+            target: int_tensor(targets.iter().copied(), [batch, 1], device),
             negative: Tensor::from_data(TensorData::new(cells, [batch, columns]), device),
         }
     }
 
     /// Batch targets as each other's negatives: `items[j]` is the target of row `j`, equal items are no negatives.
-    pub fn in_batch(items: &[u32], device: &Device) -> Self {
+    pub fn in_batch<T: PartialEq>(items: &[T], device: &Device) -> Self {
         let targets: Vec<usize> = (0..items.len()).collect();
         Self::new(&targets, items.len(), |i, j| items[i] != items[j], device)
     }
@@ -76,15 +76,15 @@ pub fn distill(logits: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
 
 /// InfoNCE from anchors to targets in the batch, cosine, temperature `tau`; rows of the same id are not negatives of
 /// each other. Both are `[batch, width]`, `ids` has one per row. No gradient flows into `target`.
-pub fn info_nce(anchor: Tensor<2>, target: Tensor<2>, ids: &[u32], tau: f32) -> Tensor<1> {
+pub fn info_nce<T: PartialEq>(anchor: Tensor<2>, target: Tensor<2>, ids: &[T], tau: f32) -> Tensor<1> {
     let device = target.device();
     let scores = l2_normalize(anchor).matmul(l2_normalize(target).transpose()) / tau;
     softmax_in_batch(scores, &Candidates::in_batch(ids, &device), None)
 }
 
-/// Squared maximum mean discrepancy between anchors and targets, both `[batch, width]`, with a sum of three Gaussian kernels
-/// around the mean squared distance (Gretton et al., JMLR 2012; per layer as in IDLE-Adapter, arXiv 2411.18262). It pulls
-/// the clouds together, not the pairs. No gradient flows into `target` or the bandwidth.
+/// Squared maximum mean discrepancy between anchors and targets, both `[batch, width]`, with a sum of three Gaussian
+/// kernels around the mean squared distance (Gretton et al., JMLR 2012; per layer as in IDLE-Adapter, arXiv
+/// 2411.18262). It pulls the clouds together, not the pairs. No gradient flows into `target` or the bandwidth.
 pub fn mmd(anchor: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     let n = anchor.dims()[0];
     let all = Tensor::cat(vec![anchor, target], 0);

@@ -7,5 +7,5 @@ mod regularize;
 mod sampler;
 mod teacher;
 
-pub use job::{Fit, Job, fit};
+pub use job::{FitResult, Job, fit};
 pub use loss::{Candidates, bpr_in_batch, bpr_sampled, distill, info_nce, mmd, mse, softmax_in_batch};

@@ -37,8 +37,8 @@ impl EpochSampler {
         &order[index * self.batch..(index + 1) * self.batch]
     }
 
-    /// Samples that the first `batches` batches may hold, in no order. A training that ends within its first epoch never
-    /// looks at the others.
+    /// Samples that the first `batches` batches may hold, in no order. A training that ends within its first epoch
+    /// never looks at the others.
     pub(crate) fn samples_in(&self, batches: usize) -> Vec<usize> {
         match batches <= self.batches_per_epoch() {
             true => shuffled(self.samples, self.seed, 0).into_iter().take(batches * self.batch).collect(),

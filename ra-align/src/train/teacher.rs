@@ -4,6 +4,7 @@ use crate::method::IdNormalizer;
 use crate::train::loss::OUT;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, TensorData};
+use ra_core::ItemId;
 
 /// The range of exponents of two, to both sides of zero, and how often it is halved; it ends .0012 wide.
 const RANGE: f32 = 10.0;
@@ -14,20 +15,20 @@ pub(crate) fn evenly_spaced(of: usize, most: usize) -> impl Iterator<Item = usiz
     (0..of).step_by(of.div_ceil(most).max(1))
 }
 
-/// The factor that makes logits of an ID method's scores: under it the softmax over the catalogue gives `targets` the greatest
-/// likelihood. The method has mostly seen these targets in its own training, so the factor is too large for one that knows
-/// them by heart. `users` are their scaled vectors, `[samples, interests, dim]`, `items` those of the catalogue,
-/// `[items + 1, dim]`, with padding in row 0; of a large catalogue some items stand for all.
-pub(crate) fn fitted_scale(ids: &IdNormalizer, users: Tensor<3>, items: Tensor<2>, targets: &[u32]) -> f32 {
+/// The factor that makes logits of an ID method's scores: under it the softmax over the catalogue gives `targets` the
+/// greatest likelihood. The method has mostly seen these targets in its own training, so the factor is too large for
+/// one that overfits them. `users` are their scaled vectors, `[samples, interests, dim]`, `items` those of the
+/// catalogue, `[items + 1, dim]`, with padding in row 0; of a large catalogue some items stand for all.
+pub(crate) fn fitted_scale(ids: &IdNormalizer, users: Tensor<3>, items: Tensor<2>, targets: &[ItemId]) -> f32 {
     let (n, catalog, device) = (targets.len(), items.dims()[0] - 1, items.device());
-    let others: Vec<u32> = evenly_spaced(catalog, 2048).map(|i| i as u32 + 1).collect();
-    let columns = targets.iter().chain(&others).map(|&i| i as usize);
+    let others: Vec<ItemId> = evenly_spaced(catalog, 2048).map(|row| ItemId(row as u32 + 1)).collect();
+    let columns = targets.iter().chain(&others).map(|item| item.index());
     let scores = ids.scores(users, items.select(0, indices(columns, &device)));
     let own = scores.clone().gather(1, indices(0..n, &device).reshape([n, 1]));
     let scores = Tensor::cat(vec![own, scores.slice_dim(1, n..n + others.len())], 1);
     let weight = (catalog as f32 / others.len() as f32).ln();
-    let row = |&target: &u32| {
-        let other = move |&item: &u32| if item == target { OUT } else { weight };
+    let row = |&target: &ItemId| {
+        let other = move |&item: &ItemId| if item == target { OUT } else { weight };
         std::iter::once(0.0).chain(others.iter().map(other))
     };
     let offset: Vec<f32> = targets.iter().flat_map(row).collect();
@@ -35,12 +36,12 @@ pub(crate) fn fitted_scale(ids: &IdNormalizer, users: Tensor<3>, items: Tensor<2
 }
 
 /// The factor on `scores`, `[samples, candidates]`, under which their softmax gives the first candidate of each row the
-/// greatest likelihood (temperature scaling, Guo et al., ICML 2017). `offset`, `[samples, candidates]`, is added after it: the
-/// logarithm of how many items a candidate stands for, or a large negative number where there is none.
+/// greatest likelihood (temperature scaling, Guo et al., ICML 2017). `offset`, `[samples, candidates]`, is added after
+/// it: the logarithm of how many items a candidate stands for, or a large negative number where there is none.
 ///
-/// The likelihood is concave in the factor, so its slope is followed to zero. Where no factor is too large, as for a method
-/// that puts every target first, or none too small, as for one that ranks them worse than chance, it ends a thousand times
-/// above or below one over the scores' deviation, and warns.
+/// The likelihood is concave in the factor, so its slope is followed to zero. Where no factor is too large, as for a
+/// method that puts every target first, or none too small, as for one that ranks them worse than chance, it ends a
+/// thousand times above or below one over the scores' deviation, and warns.
 fn likeliest_scale(scores: &Tensor<2>, offset: &Tensor<2>) -> f32 {
     // A softmax does not see what all candidates of a row have in common; sums of large numbers do.
     let scores = scores.clone() - scores.clone().mean_dim(1);
@@ -60,8 +61,8 @@ fn likeliest_scale(scores: &Tensor<2>, offset: &Tensor<2>) -> f32 {
     }
     if low == -RANGE || high == RANGE {
         tracing::warn!(
-            "no factor makes logits of the ID method's scores: it ranks the targets {}; set distill_scale to a number, or \
-             leave distillation out",
+            "no factor makes logits of the ID method's scores: it ranks the targets {}; set distill_scale to a number, \
+             or leave distillation out",
             if high == RANGE { "first always" } else { "no better than chance" }
         );
     }
@@ -123,9 +124,9 @@ mod tests {
         let true_scale = 3.0;
         let drawn = |row: &[f32]| {
             let key: Vec<f32> = row.iter().map(|x| true_scale * x - (-uniform().ln()).ln()).collect();
-            (0..items).max_by(|&a, &b| key[a].total_cmp(&key[b])).unwrap() as u32 + 1
+            ItemId((0..items).max_by(|&a, &b| key[a].total_cmp(&key[b])).unwrap() as u32 + 1)
         };
-        let targets: Vec<u32> = scores.chunks(items).map(drawn).collect();
+        let targets: Vec<ItemId> = scores.chunks(items).map(drawn).collect();
         let scale = fitted_scale(&ids, users, catalog, &targets);
         assert!((scale / true_scale - 1.0).abs() < 0.1, "{scale}");
     }

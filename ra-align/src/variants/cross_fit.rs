@@ -1,17 +1,18 @@
 //! ID vectors of training users from models that never saw them.
 use crate::cache::indices;
 use burn::tensor::Tensor;
-use ra_core::{Dataset, History, Recommender, Sequences, forward_recommender, splitmix64};
+use ra_core::{Dataset, History, ItemId, Recommender, Sequences, UserId, forward_recommender, splitmix64};
 
 /// Steps of the iteration for a rotation; singular values down to a millionth of the largest arrive.
 const STEPS: usize = 60;
 
 /// An ID method whose vectors of a training user come from a model that was trained without that user.
 ///
-/// An ID method has seen the very targets that the alignment learns from, and explains them far better than it will explain
-/// those of test time (method notes, section 11.2). Cross-fitting removes that: the model of fold `k` is trained without the
-/// users of fold `k` and gives their vectors, rotated into the space of the model of all users so that its item vectors lie
-/// nearest to that model's (orthogonal Procrustes; Schoenemann, 1966). Item vectors are those of the model of all users.
+/// An ID method has seen the very targets that the alignment learns from, and explains them far better than it will
+/// explain those of test time. Cross-fitting removes that: the model of fold `k` is
+/// trained without the users of fold `k` and gives their vectors, rotated into the space of the model of all users so
+/// that its item vectors lie nearest to that model's (orthogonal Procrustes; Schoenemann, 1966). Item vectors are those
+/// of the model of all users.
 #[derive(Debug)]
 pub struct CrossFitIds<'a> {
     whole: &'a dyn Recommender,
@@ -19,14 +20,14 @@ pub struct CrossFitIds<'a> {
 }
 
 /// The fold of a user, of `folds`.
-fn fold_of(user: u32, folds: usize) -> usize {
-    (splitmix64(u64::from(user) ^ 0x0066_6F6C_6473) % folds as u64) as usize
+fn fold_of(user: UserId, folds: usize) -> usize {
+    (splitmix64(u64::from(user.0) ^ 0x0066_6F6C_6473) % folds as u64) as usize
 }
 
 /// `dataset` without what the users of fold `fold` did in its training part.
 pub fn without_fold(dataset: &Dataset, fold: usize, folds: usize) -> Dataset {
-    let rows =
-        dataset.train.rows().zip(0..).map(|(row, user)| if fold_of(user, folds) == fold { &[][..] } else { row });
+    let rows = UserId::all(dataset.train.len())
+        .map(|user| if fold_of(user, folds) == fold { &[][..] } else { dataset.train.row(user) });
     Dataset { train: Sequences::from_rows(rows), ..dataset.clone() }
 }
 
@@ -35,7 +36,7 @@ impl<'a> CrossFitIds<'a> {
     ///
     /// # Panics
     /// When the models differ in width.
-    pub fn new(whole: &'a dyn Recommender, folds: Vec<&'a dyn Recommender>, items: &[u32]) -> Self {
+    pub fn new(whole: &'a dyn Recommender, folds: Vec<&'a dyn Recommender>, items: &[ItemId]) -> Self {
         let target = whole.items(items);
         let turned = |model: &'a dyn Recommender| {
             assert_eq!(model.dim(), whole.dim(), "one method, one width");
@@ -81,7 +82,7 @@ impl Recommender for CrossFitIds<'_> {
         let device = all.device();
         all.select(0, indices(places.into_iter(), &device))
     }
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
         match self.folds.len() {
             0 => self.whole.additions(history),
             folds => self.folds[fold_of(history.user, folds)].0.additions(history),
@@ -108,9 +109,9 @@ mod tests {
         assert!(off < 1e-4, "{off}");
         let whole = IdTable::new(users.clone(), items.clone());
         let turned = IdTable::new(users.matmul(turn.clone()), items.matmul(turn));
-        let all: Vec<u32> = (1..21).collect();
+        let all: Vec<ItemId> = ItemId::all(20).collect();
         let crossed = CrossFitIds::new(&whole, vec![&turned, &turned, &turned], &all);
-        let histories: Vec<History<'_>> = (0..40).rev().map(|user| History { user, items: &[] }).collect();
+        let histories: Vec<History<'_>> = UserId::all(40).rev().map(|user| History { user, items: &[] }).collect();
         let error: f32 = (crossed.users(&histories) - whole.users(&histories)).abs().max().into_scalar();
         assert!(error < 1e-3, "{error}");
         ra_core::testkit::contract::check_recommender(&crossed, &histories[..5], &all);
@@ -119,12 +120,12 @@ mod tests {
     #[test]
     fn every_user_is_left_out_once() {
         let rows = (0..30u32).map(|u| vec![u % 5 + 1; 3]);
-        let empty = Sequences::from_rows(vec![Vec::<u32>::new(); 30]);
+        let empty = Sequences::from_numbers(vec![Vec::<u32>::new(); 30]);
         let dataset = Dataset {
             name: "d".into(),
             users: (0..30).map(|u| u.to_string()).collect(),
             catalog: ra_core::Catalog::new((0..5).map(|i| i.to_string()).collect(), vec![String::new(); 5]),
-            train: Sequences::from_rows(rows),
+            train: Sequences::from_numbers(rows),
             valid: empty.clone(),
             test: empty,
             filter: String::new(),
@@ -132,7 +133,7 @@ mod tests {
         };
         let left_out = |fold| {
             let part = without_fold(&dataset, fold, 3);
-            (0..30).filter(|&u| part.train.row(u).is_empty()).collect::<Vec<usize>>()
+            UserId::all(30).filter(|&user| part.train.row(user).is_empty()).map(UserId::index).collect::<Vec<usize>>()
         };
         let mut all = [left_out(0), left_out(1), left_out(2)].concat();
         assert!((5..16).contains(&left_out(0).len()), "{all:?}");

@@ -1,8 +1,8 @@
 //! The ID method's own score beside the aligned one.
 use crate::method::RaRec;
-use crate::validate::{Memoized, Validate, grid_search, require_validation};
+use crate::validate::{Memoized, grid_search, require_validation};
 use burn::tensor::Tensor;
-use ra_core::{Aligner, History, LanguageModel, Recommender, Result, forward_recommender};
+use ra_core::{Aligner, History, ItemId, LanguageModel, Recommender, Result, Validate, forward_recommender};
 
 /// Weights that are tried: scores are those of vectors of length 1, or about it.
 const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0, 16.0];
@@ -14,9 +14,9 @@ pub(crate) const REMEDY: &str =
 /// `model` with the score `<h_u, h_i> + beta s(u, i)`, `s` being the ID method's own score and `beta` the one of a few
 /// weights that `validate` likes best.
 ///
-/// The weight is not trained with the towers. An ID method has seen the targets that they are trained on and explains them far
-/// better than it will explain those of test time (method notes, section 11.2): a trained weight leaves the towers little to
-/// learn after a few steps.
+/// The weight is not trained with the towers. An ID method has seen the targets that they are trained on and explains
+/// them far better than it will explain those of test time: a trained weight leaves the
+/// towers little to learn after a few steps.
 ///
 /// # Errors
 /// [`ra_core::Error::Missing`] without a metric.
@@ -53,7 +53,7 @@ impl<R: Recommender> Recommender for WithIdWeight<R> {
         let ids = own.clone().slice_dim(1, self.width..self.dim()) * self.weight;
         Tensor::cat(vec![own.slice_dim(1, 0..self.width), ids], 1)
     }
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
         self.plain.additions(history).into_iter().map(|(item, more)| (item, more * self.weight)).collect()
     }
 }

@@ -1,5 +1,5 @@
-//! What is compared with the method, or added to it: the ID method's own score, cross-fitted, perturbed and cold IDs, and
-//! titles alone.
+//! What is compared with the method, or added to it: the ID method's own score, cross-fitted, perturbed and cold IDs,
+//! and titles alone.
 mod cold;
 mod cross_fit;
 pub(crate) mod id_score;

@@ -1,7 +1,7 @@
 //! What a frozen language model makes of titles alone: item vectors for methods that are given theirs.
 use crate::method::{PromptConfig, Prompts};
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{Catalog, LanguageModel, Result, TextBatch, Tokenizer, encode, mean_rows};
+use ra_core::{Catalog, ItemId, LanguageModel, Result, TextBatch, Tokenizer, encode, mean_rows};
 use rayon::prelude::*;
 
 /// Titles per batch.
@@ -20,9 +20,9 @@ pub fn encode_titles<L: LanguageModel + ?Sized>(
     let (spec, device) = (lm.spec(), lm.device());
     let prompt = PromptConfig { item: String::new(), item_tokens: 64, ..PromptConfig::default() };
     let prompts = Prompts::new(tokenizer, catalog, &prompt, spec.max_tokens)?;
-    let mut texts: Vec<(u32, Vec<u32>)> = catalog.all().map(|item| (item, prompts.item(item))).collect();
+    let mut texts: Vec<(ItemId, Vec<u32>)> = catalog.all().map(|item| (item, prompts.item(item))).collect();
     texts.sort_by_key(|(_, text)| text.len());
-    let vectors = |part: &[(u32, Vec<u32>)]| -> Vec<f32> {
+    let vectors = |part: &[(ItemId, Vec<u32>)]| -> Vec<f32> {
         let rows: Vec<&[u32]> = part.iter().map(|(_, text)| text.as_slice()).collect();
         let batch = TextBatch::from_rows(&rows, &device);
         mean_rows(encode(lm, &batch, None).last, &batch.mask).into_data().iter().collect()
@@ -30,7 +30,7 @@ pub fn encode_titles<L: LanguageModel + ?Sized>(
     let vectors: Vec<Vec<f32>> = texts.par_chunks(BATCH).map(vectors).collect();
     let mut table = vec![0.0; (catalog.len() + 1) * spec.width];
     for ((item, _), vector) in texts.iter().zip(vectors.concat().chunks_exact(spec.width)) {
-        table[*item as usize * spec.width..][..spec.width].copy_from_slice(vector);
+        table[item.index() * spec.width..][..spec.width].copy_from_slice(vector);
     }
     Ok(Tensor::from_data(TensorData::new(table, [catalog.len() + 1, spec.width]), &device))
 }

@@ -1,17 +1,18 @@
-//! A step that keeps the graph of a few texts at a time is the same step; so is one of several devices, but for its samples.
+//! A step that keeps the graph of a few texts at a time is the same step; so is one of several devices, but for its
+//! samples.
 use super::{acme, dataset, device, ring_ids, text};
-use ra_align::{AlignConfig, AlignLoss, AlignTrain, Fit, Job, Placement};
-use ra_core::{Silent, save_module};
+use ra_align::{AlignConfig, AlignLoss, AlignTrain, FitResult, Job, Placement};
+use ra_core::{NoProgress, save_module};
 
 /// All numbers of the towers after a few steps, and the mean loss of each step.
 fn trained(align: &AlignConfig, chunk: usize, replicas: &[u64]) -> (Vec<f32>, Vec<f64>) {
     let (device, data) = (device(), dataset());
     let (ids, text) = (ring_ids(&device), text(align, 2, &device));
-    let train = AlignTrain { batch: 12, chunk, steps: 4, warmup: 0, lr: 0.01, ..AlignTrain::default() };
+    let train = AlignTrain { batch: 12, chunk, steps: 4, ..AlignTrain::default() }.with(|train| train.optim.warmup = 0);
     let samples = data.samples();
     let replicas: Vec<_> = replicas.iter().map(|&seed| acme(2, seed, &device)).collect();
     let job = Job { max_history: 9, replicas: &replicas, ..Job::new(&ids, &text, &data, &samples, align, &train) };
-    let Fit { model, curve, .. } = ra_align::fit(job, None, &Silent).unwrap();
+    let FitResult { model, curve, .. } = ra_align::fit(job, None, &NoProgress).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("towers.safetensors");
     save_module(model.towers(), &path).unwrap();

@@ -9,16 +9,17 @@ mod own_score;
 use acme_lm::AcmeLm;
 use acme_mf::Mf;
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use letters::Letters;
 use ra_align::{
-    AlignConfig, AlignLoss, AlignTrain, Alignment, Fit, IdSource, Job, PairLoss, PerturbedIds, Placement, PromptConfig,
-    Prompts, RaRec, TextCache, TextTower, Towers, Tuning, with_id_score,
+    AlignConfig, AlignLoss, AlignTrain, Alignment, FitResult, IdSource, Job, PairLoss, PerturbedIds, Placement,
+    PromptConfig, Prompts, RaRec, TextCache, TextTower, Towers, Tuning, with_id_score,
 };
 use ra_core::testkit::contract::{check_language_model, check_recommender};
 use ra_core::{
-    Aligner, Catalog, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, Prefix, Recommender,
-    Sequences, Silent, TextBatch, TrainBatch, encode, ledger, normal, rng, save_module,
+    Aligner, Catalog, Dataset, Device, FitConfig, History, IdModel, IdTable, ItemId, LanguageModel, NoProgress,
+    OptimConfig, Prefix, Recommender, Sequences, TextBatch, TrainBatch, UserId, encode, int_tensor, ledger, normal,
+    rng, save_module,
 };
 use std::sync::Arc;
 
@@ -58,9 +59,9 @@ fn dataset() -> Dataset {
         name: "ring".into(),
         users: (0..ITEMS).map(|u| u.to_string()).collect(),
         catalog: Catalog::new((0..ITEMS).map(|i| i.to_string()).collect(), titles.map(String::from).to_vec()),
-        train: Sequences::from_rows((0..ITEMS).map(|u| (u..u + 4).map(|t| t % ITEMS + 1).collect::<Vec<_>>())),
-        valid: Sequences::from_rows((0..ITEMS).map(|u| vec![(u + 4) % ITEMS + 1])),
-        test: Sequences::from_rows((0..ITEMS).map(|u| vec![(u + 5) % ITEMS + 1])),
+        train: Sequences::from_numbers((0..ITEMS).map(|u| (u..u + 4).map(|t| t % ITEMS + 1).collect::<Vec<_>>())),
+        valid: Sequences::from_numbers((0..ITEMS).map(|u| vec![(u + 4) % ITEMS + 1])),
+        test: Sequences::from_numbers((0..ITEMS).map(|u| vec![(u + 5) % ITEMS + 1])),
         filter: "none".into(),
         split: "leave_one_out".into(),
     }
@@ -85,11 +86,12 @@ fn text(align: &AlignConfig, layers: usize, device: &Device) -> Arc<TextTower<Ac
 }
 
 /// Of [`ring_ids`].
-fn fit(align: &AlignConfig, text: &Arc<TextTower<AcmeLm>>, seed: u64) -> Fit<IdTable, AcmeLm> {
-    let (data, train) = (dataset(), AlignTrain { batch: 12, steps: 80, lr: 0.05, ..AlignTrain::default() });
+fn fit(align: &AlignConfig, text: &Arc<TextTower<AcmeLm>>, seed: u64) -> FitResult<IdTable, AcmeLm> {
+    let data = dataset();
+    let train = AlignTrain::default().with(|train| (train.batch, train.steps, train.optim.lr) = (12, 80, 0.05));
     let samples = data.samples();
     let job = Job { max_history: 9, seed, ..Job::new(ring_ids(&device()), text, &data, &samples, align, &train) };
-    ra_align::fit(job, None, &Silent).unwrap()
+    ra_align::fit(job, None, &NoProgress).unwrap()
 }
 
 #[test]
@@ -100,29 +102,27 @@ fn a_language_model_of_another_crate_meets_the_contract() {
 #[test]
 fn an_id_method_of_another_crate_trains() {
     let (data, device) = (dataset(), device());
-    let ints = |values: Vec<i32>| {
-        let n = values.len();
-        Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device)
-    };
     let users = data.users.len();
-    let rows = |from: usize| {
-        ints(data.train.rows().flat_map(|r| r[from..from + 3].iter().map(|&i| i as i32).collect::<Vec<_>>()).collect())
+    let n = users * 3;
+    let three = |from: usize| {
+        let items = data.train.rows().flat_map(|row| row[from..from + 3].iter().map(|item| item.0));
+        int_tensor(items, [n], &device)
     };
-    let n = users as i32 * 3;
     let batch = TrainBatch {
         lengths: vec![3; users].into(),
-        users: ints((0..n).map(|k| k / 3).collect()),
-        items: rows(0),
+        users: int_tensor((0..n).map(|k| k / 3), [n], &device),
+        items: three(0),
         rows: None,
-        positives: rows(1),
-        negatives: ints((0..n).map(|k| (k / 3 + 6) % ITEMS as i32 + 1).collect()).reshape([n as usize, 1]),
+        positives: three(1),
+        negatives: int_tensor((0..n).map(|k| (k / 3 + 6) % ITEMS as usize + 1), [n, 1], &device),
         dropout: None,
     };
-    let config = FitConfig { steps: 60, lr: 0.05, ..FitConfig::default() };
+    let optim = OptimConfig { lr: 0.05, ..OptimConfig::default() };
+    let config = FitConfig { steps: 60, optim, ..FitConfig::default() };
     let fresh = Mf::new(users, ITEMS as usize, 8, 1, &device.clone().autodiff());
-    let (mf, curve) = ra_core::fit("mf", &config, fresh, |m, _| m.loss(&batch), None, &Silent, None).unwrap();
+    let (mf, curve) = ra_core::Fit::new("mf", &config).run(fresh, |m, _| m.loss(&batch)).unwrap();
     assert!(curve.points.last().unwrap().loss < 0.3 * curve.points[0].loss, "{curve:?}");
-    check_recommender(&mf.fitted(), &[History { user: 0, items: &[] }, History { user: 5, items: &[] }], &[1, 2, 3]);
+    check_recommender(&mf.fitted(), &[empty(0), empty(5)], &items([1, 2, 3]));
 }
 
 #[test]
@@ -160,9 +160,9 @@ fn the_checkpoint_is_the_ledger_and_gives_the_same_recommender() {
     let path = dir.path().join("towers.safetensors");
     save_module(model.towers(), &path).unwrap();
     let loaded = RaRec::load(ring_ids(&device), model.normalizer().clone(), text, &align, &path).unwrap();
-    let histories = [History { user: 0, items: &[1, 2, 3, 4] }, History { user: 3, items: &[] }];
+    let histories = [History { user: UserId(0), items: &items([1, 2, 3, 4]) }, empty(3)];
     assert_eq!(model.users(&histories).into_data(), loaded.users(&histories).into_data());
-    check_recommender(&loaded, &histories, &[1, 2, 12]);
+    check_recommender(&loaded, &histories, &items([1, 2, 12]));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_text_that_no_step_comes_to_is_not_read() {
         let text = text(&align, 2, &device());
         let train = AlignTrain { batch: 5, steps, ..AlignTrain::default() };
         let job = Job { max_history: 9, replicas, ..Job::new(&ids, &text, &data, &samples, &align, &train) };
-        assert_eq!(ra_align::fit(job, None, &Silent).unwrap().samples, histories);
+        assert_eq!(ra_align::fit(job, None, &NoProgress).unwrap().samples, histories);
         assert_eq!(text.cache().len(), histories + data.catalog.len(), "{steps} steps, {} replicas", replicas.len());
     }
 }
@@ -237,9 +237,19 @@ fn a_cache_in_a_file_is_read_again_and_never_computed_twice() {
     assert_eq!(std::fs::metadata(&path).unwrap().len(), size, "nothing was computed again");
 }
 
+/// Items by their numbers.
+fn items<const N: usize>(numbers: [u32; N]) -> [ItemId; N] {
+    numbers.map(ItemId)
+}
+
+/// Of a user who did nothing so far.
+fn empty(user: u32) -> History<'static> {
+    History { user: UserId(user), items: &[] }
+}
+
 /// Whole histories of all users.
 fn histories(data: &Dataset) -> Vec<History<'_>> {
-    (0..ITEMS).map(|user| History { user, items: data.train.row(user as usize) }).collect()
+    UserId::all(data.users.len()).map(|user| History { user, items: data.train.row(user) }).collect()
 }
 
 /// Towers that soon read the ID.
@@ -254,7 +264,7 @@ fn by_id() -> AlignConfig {
 fn ids_put_out_of_order_lose_what_only_they_knew() {
     let (device, data) = (device(), dataset());
     let histories = histories(&data);
-    let all: Vec<u32> = data.catalog.all().collect();
+    let all: Vec<ItemId> = data.catalog.all().collect();
     let align = by_id();
     let text = text(&align, 2, &device);
     let trained = fit(&align, &text, 1).model;
@@ -265,10 +275,11 @@ fn ids_put_out_of_order_lose_what_only_they_knew() {
         let (normalizer, towers) = (trained.normalizer().clone(), trained.towers().clone());
         let model = RaRec::new(ids, normalizer, text.clone(), towers);
         let scores = model.users(&histories).matmul(model.items(&all).transpose()).into_data();
-        let cells = scores.iter::<f32>().zip((0..ITEMS).flat_map(|u| all.iter().map(move |&i| (u, i))));
+        let cells =
+            scores.iter::<f32>().zip(UserId::all(12).flat_map(|user| all.iter().map(move |&item| (user, item))));
         let (mut own, mut other) = (0.0, 0.0);
         for (score, (user, item)) in cells {
-            if data.train.row(user as usize).contains(&item) { own += score / 48.0 } else { other += score / 96.0 }
+            if data.train.row(user).contains(&item) { own += score / 48.0 } else { other += score / 96.0 }
         }
         own - other
     };
@@ -282,13 +293,13 @@ fn ids_put_out_of_order_lose_what_only_they_knew() {
 fn ids_as_tokens_of_the_input_are_learned_and_do_not_depend_on_the_batch() {
     let (device, data) = (device(), dataset());
     let align = by_id().with(|align| (align.module.placement, align.module.n_ctx) = (Placement::Input, 0));
-    let Fit { model, curve, .. } = fit(&align, &text(&align, 2, &device), 1);
+    let FitResult { model, curve, .. } = fit(&align, &text(&align, 2, &device), 1);
     assert!(curve.points.last().unwrap().loss < curve.points[0].loss - 0.1, "{curve:?}");
     let rows = ledger(model.towers());
     assert_eq!(rows.len(), 2 * 2, "two towers, W and b once: {rows:?}");
     let histories: Vec<History<'_>> =
-        (0..3).map(|user| History { user, items: &data.train.row(user as usize)[..=user as usize] }).collect();
-    check_recommender(&model, &histories, &[1, 2, 12]);
+        UserId::all(3).map(|user| History { user, items: &data.train.row(user)[..=user.index()] }).collect();
+    check_recommender(&model, &histories, &items([1, 2, 12]));
 }
 
 #[test]
@@ -297,7 +308,7 @@ fn distilled_towers_score_as_the_id_method_does() {
     let align = by_id();
     let text = text(&align, 2, &device);
     let histories = histories(&data);
-    let all: Vec<u32> = data.catalog.all().collect();
+    let all: Vec<ItemId> = data.catalog.all().collect();
     let scores = |model: &dyn Recommender| model.users(&histories).matmul(model.items(&all).transpose());
     let divergence = |distill: f32| -> f32 {
         let model = fit(&align.clone().with(|align| align.departures.distill = distill), &text, 1).model;
@@ -316,14 +327,14 @@ fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
     let plain = fit(&align, &text_tower, 1).model;
     let trained = align.clone().with(|align| (align.loss.learn_temperature, align.departures.head) = (true, true));
     let more = trained.clone().with(|align| align.departures.id_residual = true);
-    let Fit { model, curve, .. } = fit(&trained, &text_tower, 1);
+    let FitResult { model, curve, .. } = fit(&trained, &text_tower, 1);
     assert!(curve.points.last().unwrap().loss < 0.9 * curve.points[0].loss, "{curve:?}");
     let rows = ledger(plain.towers()).len();
     assert_eq!(ledger(model.towers()).len(), rows + 3, "a temperature, two heads");
     let beside = |towers| RaRec::new(ring_ids(&device), plain.normalizer().clone(), text_tower.clone(), towers);
     let refused = with_id_score(beside(model.towers().clone()), None).unwrap_err().to_string();
     assert!(refused.contains("id_residual"), "{refused}");
-    let history = History { user: 0, items: &[1, 2, 3, 4] };
+    let history = History { user: UserId(0), items: &items([1, 2, 3, 4]) };
     // A metric that likes the weight of a half.
     let weight = |model: &dyn Recommender| -> f32 {
         let own = |x: Tensor<2>| x.slice_dim(1, 16..16 + ITEMS as usize);
@@ -338,11 +349,11 @@ fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
     save_module(model.towers(), &path).unwrap();
     let normalizer = model.normalizer().clone();
     let loaded = RaRec::load(ring_ids(&device), normalizer, text_tower.clone(), &more, &path).unwrap();
-    let histories = [history, History { user: 3, items: &[] }];
+    let histories = [history, empty(3)];
     assert!((weight(&model) - 0.5).abs() < 1e-5, "{}", weight(&model));
     assert_eq!(model.dim(), 16 + ITEMS as usize, "the ID vector stands beside the language model's");
     assert_eq!(model.users(&histories).into_data(), loaded.users(&histories).into_data());
-    check_recommender(&loaded, &histories, &[1, 2, 12]);
+    check_recommender(&loaded, &histories, &items([1, 2, 12]));
     // Before the first step they say nothing: the vectors are those of the plain towers.
     let fresh = |align: &AlignConfig| beside(Towers::init(align, ITEMS as usize, text_tower.lm(), 9, &device));
     let begun = fresh(&more).users(&histories).slice([0..2, 0..16]);
@@ -354,10 +365,10 @@ fn four_parts_are_enough_and_a_text_tower_of_other_settings_is_refused() {
     let (device, data) = (device(), dataset());
     let train = AlignTrain { steps: 60, batch: 12, ..AlignTrain::recommended() };
     let alignment = Alignment::new(ring_ids(&device), acme(2, 0, &device), &Letters, &data).train(train.clone());
-    let Fit { model, curve, samples } = alignment.fit().unwrap();
+    let FitResult { model, curve, samples } = alignment.fit().unwrap();
     assert!(curve.points.last().unwrap().loss < 0.8 * curve.points[0].loss, "{curve:?}");
     assert_eq!((samples, model.text().cache().len()), (36, 36 + 12), "each text once");
-    check_recommender(&model, &histories(&data)[..3], &[1, 2, 12]);
+    check_recommender(&model, &histories(&data)[..3], &items([1, 2, 12]));
 
     let long = PromptConfig { user: "x".repeat(99), ..PromptConfig::default() };
     let alignment = Alignment::new(ring_ids(&device), acme(2, 0, &device), &Letters, &data).prompt(long);
@@ -373,7 +384,7 @@ fn four_parts_are_enough_and_a_text_tower_of_other_settings_is_refused() {
     for change in changes {
         let align = AlignConfig::recommended().with(change);
         let job = Job::new(ring_ids(&device), &text, &data, &samples, &align, &train);
-        let told = ra_align::fit(job, None, &Silent).unwrap_err().to_string();
+        let told = ra_align::fit(job, None, &NoProgress).unwrap_err().to_string();
         assert!(told.contains("the text tower was made for another"), "{align:?}: {told}");
     }
 }

@@ -1,6 +1,8 @@
-//! What a data set is: users, items, their sequences, and the protocol under which a model is judged. No tensors.
+//! What a data set is: users, items and their sequences. No tensors.
 mod dataset;
-mod protocol;
+mod ids;
+mod training;
 
-pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Sample, Sequences};
-pub use protocol::{Protocol, Rules, SELECTION};
+pub use dataset::{Catalog, Dataset, DatasetHash, Sample, Sequences};
+pub use ids::{ItemId, UserId};
+pub use training::{Curve, CurvePoint, LedgerRow, trainable_params};
