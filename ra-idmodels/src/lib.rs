@@ -3,7 +3,7 @@
 //! The crate stands apart so that a team can train SASRec without touching a language model, and so that a method of
 //! your own needs only [`ra_core::IdModel`] and [`train`].
 //!
-//! Methods: [`Pop`] and [`Markov`], which count; [`Ease`], which solves; [`Mf`] and [`LightGcn`], which are two tables; [`SasRec`], [`Gru4Rec`],
+//! Methods: [`Popularity`] and [`Markov`], which count; [`Ease`], which solves; [`Mf`] and [`LightGcn`], which are two tables; [`SasRec`], [`Gru4Rec`],
 //! [`Bert4Rec`] and [`ComiRec`], which read a history. Each is one file with one configuration and one paper.
 //! [`AlphaRec`] and [`UniSRec`] map a language model's vectors of titles. [`Imported`] has vectors that were made elsewhere, in PyTorch, numpy or Spark.
 //!
@@ -33,41 +33,23 @@
 //! ```
 #![recursion_limit = "256"]
 
-mod alpharec;
 mod batch;
-mod bert4rec;
-mod comirec;
-mod config;
-mod ease;
-mod features;
+mod count;
 pub mod golden;
-mod gru4rec;
 mod import;
-mod known_users;
-mod lightgcn;
+mod limits;
 mod loss;
-mod markov;
-mod mf;
-mod pop;
-mod sasrec;
-mod sequence;
+mod method;
+mod registry;
+mod text;
 mod train;
-mod unisrec;
 
-pub use alpharec::{AlphaRec, AlphaRecConfig, FittedAlphaRec};
 pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
-pub use bert4rec::{Bert4Rec, Bert4RecConfig};
-pub use comirec::{ComiRec, ComiRecConfig, Extraction};
-pub use config::{IdConfig, Trained, fit, load};
-pub use ease::{Ease, EaseConfig};
-pub use features::FeatureMap;
-pub use gru4rec::{Gru4Rec, Gru4RecConfig};
+pub use count::{Ease, EaseConfig, Markov, MarkovConfig, Popularity, PopularityConfig};
 pub use import::{ImportConfig, Imported};
-pub use lightgcn::{LightGcn, LightGcnConfig};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
-pub use markov::{Markov, MarkovConfig};
-pub use mf::{Mf, MfConfig};
-pub use pop::{Pop, PopConfig};
-pub use sasrec::{SasRec, SasRecConfig, SasRecVariant};
+pub use method::{Bert4Rec, Bert4RecConfig, ComiRec, ComiRecConfig, Extraction, Gru4Rec, Gru4RecConfig, LightGcn};
+pub use method::{LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecVariant};
+pub use registry::{IdConfig, Trained, fit, load};
+pub use text::{AlphaRec, AlphaRecConfig, FeatureMap, FittedAlphaRec, FittedUniSRec, UniSRec, UniSRecConfig};
 pub use train::{Job, TrainConfig, Validate, train};
-pub use unisrec::{FittedUniSRec, UniSRec, UniSRecConfig};

@@ -1,6 +1,6 @@
 //! Methods that read a history.
 use super::{Arrays, Case, Ragged, array, gradients};
-use crate::sequence::ends;
+use crate::method::sequence::ends;
 use crate::{Bert4RecConfig, Gru4RecConfig, Loss, SasRecConfig};
 use burn::tensor::{Int, Tensor};
 use ra_core::{IdModel, Recommender, TrainBatch};

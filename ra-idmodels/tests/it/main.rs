@@ -10,8 +10,8 @@ use ra_core::{
 };
 use ra_idmodels::{
     AlphaRecConfig, Bert4RecConfig, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig, IdConfig,
-    ImportConfig, Job, LightGcnConfig, Loss, MarkovConfig, MfConfig, Pop, SasRecConfig, SasRecVariant, TrainConfig,
-    Trained, UniSRecConfig, golden,
+    ImportConfig, Job, LightGcnConfig, Loss, MarkovConfig, MfConfig, Popularity, SasRecConfig, SasRecVariant,
+    TrainConfig, Trained, UniSRecConfig, golden,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -330,7 +330,7 @@ fn a_config_that_makes_no_sense_is_refused_by_its_key() {
 #[test]
 fn popularity_counts_training_interactions() {
     let data = ring(4);
-    let pop = Pop::new(&data, &device());
+    let pop = Popularity::new(&data, &device());
     check_recommender(&pop, &[History { user: 0, items: &[] }], &[1, 2, 3, 4]);
     let counts: Vec<f32> = pop.items(&[1, 2]).into_data().iter().collect();
     assert_eq!(counts, data.popularity()[1..3].iter().map(|&c| c as f32).collect::<Vec<_>>());

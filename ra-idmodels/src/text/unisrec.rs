@@ -1,9 +1,9 @@
 //! A sequence model over a frozen language model's vectors, after UniSRec (Hou et al., KDD 2022): SASRec whose items are
 //! mapped from text, without the mixture of experts and the pretraining on other data.
-use crate::features::{MappedFeatures, on_sphere};
+use super::features::{MappedFeatures, on_sphere};
 use crate::loss::whole_catalogue;
-use crate::sasrec::Encoder;
-use crate::sequence::{histories, item_rows};
+use crate::method::sasrec::Encoder;
+use crate::method::sequence::{histories, item_rows};
 use crate::{FeatureMap, NextItem, SasRecConfig, SasRecVariant, TrainConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

@@ -1,9 +1,9 @@
 //! AlphaRec (Sheng et al., "Language Representations Can be What Recommenders Need", ICLR 2025), without its graph: items
 //! are mapped from a language model's vectors, a user is the mean of their items.
-use crate::config::{LONGEST, WIDEST};
-use crate::features::{MappedFeatures, on_sphere};
+use super::features::{MappedFeatures, on_sphere};
+use crate::limits::{LONGEST, WIDEST};
 use crate::loss::whole_catalogue;
-use crate::sequence::{histories, item_rows};
+use crate::method::sequence::{histories, item_rows};
 use crate::{FeatureMap, NextItem, TrainConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

@@ -1,5 +1,5 @@
 //! Item vectors that are given, not learned: what a frozen language model makes of titles.
-use crate::sequence::linear_of;
+use crate::method::sequence::linear_of;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::leaky_relu;

@@ -1,9 +1,9 @@
 //! GRU4Rec (Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016), scored by the
 //! table of the items it reads.
-use crate::config::{LONGEST, MOST, WIDEST};
-use crate::golden::{Parameter, linear};
+use super::parameters::{Parameter, linear};
+use super::sequence::{histories, ints, item_rows, linear_of};
+use crate::limits::{LONGEST, MOST, WIDEST};
 use crate::loss::ItemLoss;
-use crate::sequence::{histories, ints, item_rows, linear_of};
 use crate::{Loss, NextItem, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::Linear;

@@ -1,5 +1,5 @@
 //! LightGCN (He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020).
-use crate::config::{MOST, WIDEST};
+use crate::limits::{MOST, WIDEST};
 use crate::loss::{bpr, columns, square_norm};
 use crate::{Pairs, TrainConfig};
 use burn::module::{Module, Param};

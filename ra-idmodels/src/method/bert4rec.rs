@@ -1,9 +1,9 @@
 //! BERT4Rec (Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
 //! Transformer", CIKM 2019), put together as RecBole does.
-use crate::config::{LONGEST, MOST, WIDEST, not_divided};
-use crate::golden::{Parameter, linear, norm};
+use super::parameters::{Parameter, linear, norm};
+use super::sequence::{histories, ints, linear_of, normed};
+use crate::limits::{LONGEST, MOST, WIDEST, not_divided};
 use crate::loss::whole_catalogue;
-use crate::sequence::{histories, ints, linear_of, normed};
 use crate::{Cloze, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};

@@ -1,5 +1,5 @@
 //! The run-time choice of a method: one tagged enum, one match.
-use crate::known_users::KnownUsers;
+use crate::method::KnownUsers;
 use crate::*;
 use burn::tensor::{Device, Tensor};
 use ra_core::{Curve, Dataset, IdModel, LedgerRow, Problem, Recommender, Result, ledger, load_module, save_module};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum IdConfig {
     /// Popularity.
-    Pop(PopConfig),
+    Pop(PopularityConfig),
     /// First-order Markov chain.
     Markov(MarkovConfig),
     /// EASE.
@@ -190,21 +190,6 @@ impl IdConfig {
     }
 }
 
-/// Widths above this are slips of the keyboard: a matrix of such a width squared has 16 GiB.
-pub(crate) const WIDEST: usize = 1 << 16;
-
-/// The longest history that a method reads, for the same reason.
-pub(crate) const LONGEST: usize = 1 << 16;
-
-/// The most layers, or interests of a user.
-pub(crate) const MOST: usize = 1 << 8;
-
-/// The problem of a width that does not fall into `heads` of one size.
-pub(crate) fn not_divided(dim: usize, heads: usize) -> Option<Problem> {
-    let told = || Problem::new("dim", format!("is {dim}, it must be a multiple of heads, {heads}"));
-    (heads > 0 && !dim.is_multiple_of(heads)).then(told)
-}
-
 /// A trained ID method.
 #[derive(Debug)]
 pub struct Trained {
@@ -271,7 +256,7 @@ pub fn fit(config: &IdConfig, job: &Job<'_>) -> Result<Trained> {
     let device = job.device.clone().autodiff();
     let items = job.dataset.catalog.len();
     match config {
-        IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(job.dataset, job.device))),
+        IdConfig::Pop(_) => Ok(Trained::counted(Popularity::new(job.dataset, job.device))),
         IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(job.dataset, job.device))),
         IdConfig::Ease(c) => Ok(Trained::solved(c.solve(job.dataset, job.device)?)),
         IdConfig::Mf(c) => {
@@ -325,7 +310,7 @@ pub fn load(
 ) -> Result<Trained> {
     let (users, items) = (dataset.users.len(), dataset.catalog.len());
     match config {
-        IdConfig::Pop(_) => Ok(Trained::counted(Pop::new(dataset, device))),
+        IdConfig::Pop(_) => Ok(Trained::counted(Popularity::new(dataset, device))),
         IdConfig::Markov(_) => Ok(Trained::counted(Markov::new(dataset, device))),
         IdConfig::Ease(c) => Ok(Trained::solved(load_module(c.init(items, device)?, path)?)),
         IdConfig::Mf(c) => Ok(loaded(c.init(users, items, 0, device), path)?.of_known_users(dataset)),

@@ -1,6 +1,6 @@
 //! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from what a user has to
 //! what comes next, in closed form.
-use crate::sequence::item_rows;
+use crate::method::sequence::item_rows;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side, linalg::solvers::DenseSolveCore};

@@ -1,7 +1,7 @@
 //! ComiRec (Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020): several vectors a user.
-use crate::config::{LONGEST, MOST, WIDEST};
+use super::sequence::{Grid, histories, ints, item_rows};
+use crate::limits::{LONGEST, MOST, WIDEST};
 use crate::loss::ItemLoss;
-use crate::sequence::{Grid, histories, ints, item_rows};
 use crate::{Loss, Prefixes, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;

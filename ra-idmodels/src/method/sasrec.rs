@@ -1,8 +1,8 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
-use crate::config::{LONGEST, MOST, WIDEST, not_divided};
-use crate::golden::{Parameter, linear, norm};
+use super::parameters::{Parameter, linear, norm};
+use super::sequence::{histories, ints, item_rows, linear_of, normed};
+use crate::limits::{LONGEST, MOST, WIDEST, not_divided};
 use crate::loss::ItemLoss;
-use crate::sequence::{histories, ints, item_rows, linear_of, normed};
 use crate::{Loss, NextItem, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};

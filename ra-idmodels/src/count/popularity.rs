@@ -3,26 +3,26 @@ use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{Dataset, History, Recommender};
 use serde::{Deserialize, Serialize};
 
-/// Configures [`Pop`]: nothing to choose, and a key that is not there is an error.
+/// Configures [`Popularity`]: nothing to choose, and a key that is not there is an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PopConfig {}
+pub struct PopularityConfig {}
 
 /// Scores an item by how often it occurs in the training data.
 #[derive(Debug, Clone)]
-pub struct Pop {
+pub struct Popularity {
     counts: Vec<f32>,
     device: Device,
 }
 
-impl Pop {
+impl Popularity {
     /// Counts the training interactions.
     pub fn new(dataset: &Dataset, device: &Device) -> Self {
         Self { counts: dataset.popularity().iter().map(|&c| c as f32).collect(), device: device.clone() }
     }
 }
 
-impl Recommender for Pop {
+impl Recommender for Popularity {
     fn dim(&self) -> usize {
         1
     }

@@ -1,6 +1,6 @@
 //! A first-order Markov chain over items, popularity where it has nothing to say: the floor that a sequential method
 //! must clear.
-use crate::Pop;
+use super::Popularity;
 use burn::tensor::{Device, Tensor};
 use ra_core::{Dataset, History, Recommender};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub struct MarkovConfig {}
 /// by popularity.
 #[derive(Debug, Clone)]
 pub struct Markov {
-    pop: Pop,
+    pop: Popularity,
     /// What followed an item, and how often.
     followers: Vec<Vec<(u32, f32)>>,
     /// More than any popularity: one transition outweighs it.
@@ -38,7 +38,7 @@ impl Markov {
         };
         let most = dataset.popularity().into_iter().max().unwrap_or(0);
         let followers = counts.into_iter().map(sorted).collect();
-        Self { pop: Pop::new(dataset, device), followers, step: most as f32 + 1.0 }
+        Self { pop: Popularity::new(dataset, device), followers, step: most as f32 + 1.0 }
     }
 }
 
