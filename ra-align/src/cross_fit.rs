@@ -113,7 +113,7 @@ mod tests {
         let histories: Vec<History<'_>> = (0..40).rev().map(|user| History { user, items: &[] }).collect();
         let error: f32 = (crossed.users(&histories) - whole.users(&histories)).abs().max().into_scalar();
         assert!(error < 1e-3, "{error}");
-        ra_core::contract::check_recommender(&crossed, &histories[..5], &all);
+        ra_core::testkit::contract::check_recommender(&crossed, &histories[..5], &all);
     }
 
     #[test]

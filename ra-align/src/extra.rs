@@ -2,7 +2,7 @@
 use crate::{AlignConfig, unit};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use ra_core::fused::FrozenLinear;
+use ra_core::kernels::FrozenLinear;
 use ra_core::{LanguageModel, normal, rng};
 use serde::{Deserialize, Serialize};
 

@@ -184,12 +184,12 @@ impl Aligner for Layerwise {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ra_core::contract::check_aligner;
+    use ra_core::testkit::contract::check_aligner;
     use ra_core::{Pooling, ledger, trainable_params};
 
     /// Of the back end that `RA_REC_BACKEND` names; without it the CPU's.
     fn device() -> Device {
-        ra_core::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
+        ra_core::testkit::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
     }
 
     #[test]

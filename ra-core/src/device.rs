@@ -103,7 +103,7 @@ pub fn open_devices(backend: Backend, count: usize) -> Result<Vec<Device>> {
     }
     // Without NCCL the back end panics at the first mean.
     let ones = devices.iter().map(|device| Tensor::<1>::ones([1], device)).collect();
-    let mean = std::panic::catch_unwind(|| crate::replicas::mean(ones).map(|mean| mean.into_scalar::<f32>()));
+    let mean = std::panic::catch_unwind(|| crate::train::mean(ones).map(|mean| mean.into_scalar::<f32>()));
     if mean.is_ok_and(|mean| mean == Some(1.0)) {
         return Ok(devices);
     }

@@ -24,57 +24,38 @@
 //! ```
 #![recursion_limit = "256"]
 
-mod adamw;
-mod align;
-pub mod attention;
-mod checkpoint;
-pub mod contract;
-pub mod damage;
-mod dataset;
-mod device;
-mod encode;
+mod data;
 mod error;
-mod files;
-mod fit;
-pub mod fused;
-mod id_model;
-mod language;
-mod memory;
-mod ours;
-mod precision;
+mod io;
 mod problem;
 mod progress;
-mod protocol;
 mod random;
-mod recommend;
-mod replicas;
-mod state;
-mod text;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
-pub use align::{Aligner, Prefix};
-pub use burn::tensor::{Device, Tensor};
-pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
-pub use dataset::{Catalog, Dataset, DatasetHash, PADDING, Sample, Sequences};
-pub use device::{Backend, device_name, in_host_memory, open_device, open_devices};
-pub use encode::{
-    Encoded, encode, encode_from, encode_pooled, encode_with_tokens, mean_rows, pool, pooled_text, run_layers,
-};
+#[cfg(feature = "tensor")]
+mod device;
+#[cfg(feature = "tensor")]
+mod encode;
+#[cfg(feature = "tensor")]
+pub mod kernels;
+#[cfg(feature = "tensor")]
+mod model;
+#[cfg(feature = "tensor")]
+mod train;
+
+pub use data::*;
 pub use error::{Error, Result};
-pub use files::{
-    Fingerprint, Fingerprinter, fingerprint, fingerprint_file, guarded, is_unfinished, lfs_pointer, lfs_pointer_error,
-    read_bytes, read_json, write_atomic, write_json,
-};
-pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};
-pub use id_model::{IdModel, TrainBatch};
-pub use language::{
-    LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
-};
-pub use memory::{available_mib, check_host_room, check_room, peak_mib};
-pub use ours::{MARKER, OutputFolder, refuse_inputs, refuse_inputs_within};
-pub use precision::Precision;
+pub use io::*;
 pub use problem::Problem;
 pub use progress::{POINTS, Progress, Silent, point};
-pub use protocol::{Protocol, Rules, SELECTION};
-pub use random::{SplitMix, dropout_mask, normal, normal_numbers, rng, splitmix64, uniform, xavier_normal};
-pub use recommend::{History, IdTable, Recommender, scores};
-pub use text::{BYTE_ORDER_MARK, other_encoding, read_text};
+pub use random::{SplitMix, normal_numbers, rng, splitmix64};
+
+#[cfg(feature = "tensor")]
+pub use {
+    burn::tensor::{Device, Tensor},
+    device::{Backend, device_name, in_host_memory, open_device, open_devices},
+    encode::*,
+    model::*,
+    train::*,
+};

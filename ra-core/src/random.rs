@@ -2,8 +2,6 @@
 //!
 //! Burn's generator is one per process and per back end: two tests in parallel would disturb each other and two back
 //! ends would start from different weights. Everything random here is a function of `(seed, label, step)`.
-use burn::module::Param;
-use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::Distribution;
@@ -50,68 +48,20 @@ pub fn rng(seed: u64, label: &str, step: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(splitmix64(splitmix64(seed) ^ label) ^ splitmix64(step))
 }
 
-/// A parameter of these numbers, or of zeros where no distribution could be made.
-fn parameter<const D: usize>(
-    shape: [usize; D],
-    distribution: Option<impl Distribution<f32>>,
-    rng: &mut ChaCha8Rng,
-    device: &Device,
-) -> Param<Tensor<D>> {
-    let values = numbers(shape.iter().product(), distribution, rng);
-    Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))
-}
-
-fn numbers(count: usize, distribution: Option<impl Distribution<f32>>, rng: &mut ChaCha8Rng) -> Vec<f32> {
+pub(crate) fn numbers(count: usize, distribution: Option<impl Distribution<f32>>, rng: &mut ChaCha8Rng) -> Vec<f32> {
     match distribution {
         Some(distribution) => distribution.sample_iter(rng).take(count).collect(),
         None => vec![0.0; count],
     }
 }
 
-fn around_zero(std: f32) -> Option<rand_distr::Normal<f32>> {
+pub(crate) fn around_zero(std: f32) -> Option<rand_distr::Normal<f32>> {
     rand_distr::Normal::new(0.0, std.max(0.0)).ok()
 }
 
 /// `count` numbers on the host from a normal distribution around 0; a negative or NaN `std` counts as 0.
 pub fn normal_numbers(count: usize, std: f32, rng: &mut ChaCha8Rng) -> Vec<f32> {
     numbers(count, around_zero(std), rng)
-}
-
-/// A parameter of [`normal_numbers`].
-pub fn normal<const D: usize>(shape: [usize; D], std: f32, rng: &mut ChaCha8Rng, device: &Device) -> Param<Tensor<D>> {
-    parameter(shape, around_zero(std), rng, device)
-}
-
-/// A parameter drawn uniformly from `-bound..bound`; a bound that is not positive gives zeros.
-pub fn uniform<const D: usize>(
-    shape: [usize; D],
-    bound: f32,
-    rng: &mut ChaCha8Rng,
-    device: &Device,
-) -> Param<Tensor<D>> {
-    parameter(shape, rand_distr::Uniform::new(-bound, bound).ok(), rng, device)
-}
-
-/// Xavier normal initialisation (Glorot & Bengio, AISTATS 2010): `std = sqrt(2 / (rows + columns))`.
-pub fn xavier_normal(shape: [usize; 2], rng: &mut ChaCha8Rng, device: &Device) -> Param<Tensor<2>> {
-    normal(shape, (2.0 / (shape[0] + shape[1]) as f32).sqrt(), rng, device)
-}
-
-/// An inverted-dropout mask: 0 with probability `p`, else `1 / (1 - p)`.
-///
-/// Made on the host from a counter: burn's own mask takes 16 ns an element in one thread, this one below 1.
-pub fn dropout_mask<const D: usize>(shape: [usize; D], p: f64, seed: u64, device: &Device) -> Tensor<D> {
-    let mut random = SplitMix::new(seed);
-    let keep = (1.0 / (1.0 - p)) as f32;
-    let threshold = (p * 65536.0) as u64;
-    let n: usize = shape.iter().product();
-    let mut values = Vec::with_capacity(n + 3);
-    while values.len() < n {
-        let bits = random.bits();
-        values.extend([0, 16, 32, 48].map(|shift| if (bits >> shift) & 0xFFFF < threshold { 0.0 } else { keep }));
-    }
-    values.truncate(n);
-    Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 #[cfg(test)]
@@ -126,19 +76,8 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_keeps_the_mean() {
-        let mask = dropout_mask([100, 1000], 0.2, 3, &Device::flex());
-        let mean: f32 = mask.clone().mean().into_scalar();
-        assert!((mean - 1.0).abs() < 0.01, "{mean}");
-        let zeros: f32 = mask.equal_elem(0.0).float().mean().into_scalar();
-        assert!((zeros - 0.2).abs() < 0.01, "{zeros}");
-    }
-
-    #[test]
     fn labels_and_steps_are_independent_streams() {
-        let first = |label, step| {
-            normal([4], 1.0, &mut rng(7, label, step), &Device::flex()).val().into_data().try_to_vec::<f32>().unwrap()
-        };
+        let first = |label, step| normal_numbers(4, 1.0, &mut rng(7, label, step));
         assert_eq!(first("a", 0), first("a", 0));
         assert_ne!(first("a", 0), first("a", 1));
         assert_ne!(first("a", 0), first("b", 0));

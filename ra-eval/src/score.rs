@@ -5,7 +5,7 @@ use self::on_device::Block;
 use crate::config::EvalConfig;
 use crate::rank::{Ranked, Ranking};
 use burn::tensor::{Int, Tensor, TensorData};
-use ra_core::fused::{FrozenLinear, Layout};
+use ra_core::kernels::{FrozenLinear, Layout};
 use ra_core::{History, Recommender, in_host_memory};
 use rayon::prelude::*;
 use std::ops::Range;

@@ -3,7 +3,7 @@ use crate::config::{bad_epsilon, unsupported};
 use crate::transformer::{Angles, Block, Body, Norm, Transformer, by_rows, look_up};
 use crate::{Reading, Weights};
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::fused::{Activation, FrozenLinear};
+use ra_core::kernels::{Activation, FrozenLinear};
 use ra_core::{LanguageModel, LmSpec, Pooling};
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@ use crate::config::{bad_epsilon, unsupported};
 use crate::transformer::{Angles, Block, Body, Norm, Rotary, Transformer, by_rows, look_up};
 use crate::{Reading, Weights};
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::fused::{FrozenLinear, gated_silu};
+use ra_core::kernels::{FrozenLinear, gated_silu};
 use ra_core::{LanguageModel, LmSpec, Pooling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

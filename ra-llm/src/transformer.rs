@@ -2,7 +2,7 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::attention::{merge_heads, repeat_heads, split_heads};
-use ra_core::fused::{FrozenLinear, attend, layer_norm, rms_norm, rotate};
+use ra_core::kernels::{FrozenLinear, attend, layer_norm, rms_norm, rotate};
 use ra_core::{LanguageModel, LayerInput, LmSpec, PooledText, take_rows};
 use std::fmt::Debug;
 

@@ -4,7 +4,7 @@ use crate::names::{Misfit, Spelling, one_line};
 use crate::transformer::Norm;
 use crate::{LlmError, Result, weight_files};
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::fused::{FrozenLinear, Layout};
+use ra_core::kernels::{FrozenLinear, Layout};
 use ra_core::{Error, Fingerprint, fingerprint, fingerprint_file};
 use std::collections::BTreeMap;
 use std::fs::File;

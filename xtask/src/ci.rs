@@ -1,6 +1,6 @@
 //! What must hold before a change goes in; `.ci/run` calls it.
 use anyhow::{Context, Result, bail};
-use ra_core::contract::SKIPPED;
+use ra_core::testkit::SKIPPED;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;

@@ -4,7 +4,7 @@ use crate::bench::dataset;
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Tensor, TensorData};
 use ra_align::{LayerwiseConfig, ProjectionKind};
-use ra_core::contract::{check_aligner, check_language_model, check_recommender};
+use ra_core::testkit::contract::{check_aligner, check_language_model, check_recommender};
 use ra_core::{
     Backend, Dataset, Device, History, IdTable, LmSpec, Pooling, Sequences, Silent, SplitMix, normal, open_device, rng,
     write_atomic,

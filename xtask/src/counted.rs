@@ -1,6 +1,6 @@
 //! A language model whose tokens are counted.
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::fused::FrozenLinear;
+use ra_core::kernels::FrozenLinear;
 use ra_core::{LanguageModel, LayerInput, LmSpec, PooledText};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -81,7 +81,7 @@ impl Run {
             choosing: self.choosing(),
             lm: reader.map(Text::identity),
             backend: self.recipe.backend.name(),
-            instructions: ra_core::fused::instructions(),
+            instructions: ra_core::kernels::instructions(),
         };
         key.fingerprint()
     }

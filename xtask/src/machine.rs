@@ -14,7 +14,7 @@ pub(crate) fn describe() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
     let load = if load.is_empty() { "unknown" } else { &load };
-    let units = match ra_core::fused::instructions() {
+    let units = match ra_core::kernels::instructions() {
         none if none.is_empty() => none,
         units => format!(" ({units})"),
     };

@@ -130,7 +130,7 @@ impl Text {
     }
 
     fn rows_key(&self, align: &AlignConfig) -> RowsKey {
-        let who = (self.backend, ra_core::fused::instructions(), self.identity());
+        let who = (self.backend, ra_core::kernels::instructions(), self.identity());
         RowsKey::new(align, &self.lm().spec(), who)
     }
 }

@@ -15,7 +15,7 @@ use ra_align::{
     AlignConfig, AlignLoss, AlignTrain, Altered, IdSource, Job, Layerwise, PairLoss, Placement, PromptConfig, Prompts,
     RaRec, TextCache, TextTower, Towers, with_id_score,
 };
-use ra_core::contract::{check_language_model, check_recommender};
+use ra_core::testkit::contract::{check_language_model, check_recommender};
 use ra_core::{
     Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, Prefix, Recommender,
     Sequences, Silent, TextBatch, TrainBatch, encode, ledger, load_module, normal, rng, save_module,
@@ -26,7 +26,7 @@ const ITEMS: u32 = 12;
 
 /// Of the back end that `RA_REC_BACKEND` names; without it the CPU's.
 pub(crate) fn device() -> Device {
-    ra_core::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
+    ra_core::testkit::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
 }
 
 /// Draws weights from a seed: burn's own generator is one for all tests of the process.

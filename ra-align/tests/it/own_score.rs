@@ -6,7 +6,7 @@ use ra_align::{
     AlignConfig, AlignTrain, Altered, ColdByText, CrossFitted, IdScale, IdSource, Job, LiftedCold, RaRec, user_vectors,
     with_id_score,
 };
-use ra_core::contract::check_recommender;
+use ra_core::testkit::contract::check_recommender;
 use ra_core::{Dataset, History, IdTable, Recommender, Sequences, Silent, normal, rng, scores};
 use std::cell::Cell;
 

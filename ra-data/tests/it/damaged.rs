@@ -1,7 +1,7 @@
 //! Damaged files: an error or a smaller log, never a panic, and no more memory than the file is worth. A million of them:
 //! `RA_REC_CASES=1000000 cargo test --workspace --test it -- damaged`.
 use super::{LOG, write};
-use ra_core::damage::{Trial, check_reader};
+use ra_core::testkit::damage::{Trial, check_reader};
 use ra_data::{Column, DataConfig, prepare, write_columns};
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,7 @@
 //!
 //! Chromium and chromedriver come from Debian's packages of these names; without them the tests say that they skip. axe-core,
 //! the accessibility checker, comes from npm into `axe/` of the target folder (`.ci/run` does so).
-use ra_core::contract::skipped;
+use ra_core::testkit::skipped;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

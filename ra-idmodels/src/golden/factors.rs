@@ -96,7 +96,7 @@ pub(super) fn lightgcn(case: &Case<'_>) -> Result<Arrays, String> {
     // Layer k is k + 1 times the mean of layers 0 to k, less what came before.
     let (mut before, shape) = (vec![0.0f64; (users + items) * config.dim], vec![users + items, config.dim]);
     for layer in 0..=config.layers {
-        let mean = ra_core::fused::propagate(&model.graph, layer, model.nodes.val().inner());
+        let mean = ra_core::kernels::propagate(&model.graph, layer, model.nodes.val().inner());
         let sum: Vec<f64> = array(mean).1.iter().map(|x| x * (layer + 1) as f64).collect();
         let own = sum.iter().zip(&before).map(|(sum, before)| sum - before).collect();
         out.insert(format!("layer.{layer}"), (shape.clone(), own));

@@ -1,7 +1,7 @@
 //! Losses over a catalogue.
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Int, Tensor};
-use ra_core::fused::{pair_scores, softmax_error};
+use ra_core::kernels::{pair_scores, softmax_error};
 use ra_core::{Problem, TrainBatch};
 use serde::{Deserialize, Serialize};
 

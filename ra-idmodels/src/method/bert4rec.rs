@@ -8,7 +8,7 @@ use crate::{Cloze, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::fused::{attention, dropout, gelu};
+use ra_core::kernels::{attention, dropout, gelu};
 use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use crate::loss::{bpr, columns, square_norm};
 use crate::{Pairs, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::fused::{Graph, pair_scores, propagate};
+use ra_core::kernels::{Graph, pair_scores, propagate};
 use ra_core::{Dataset, IdModel, IdTable, Problem, TrainBatch, normal, rng};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use crate::loss::{bpr, columns, square_norm};
 use crate::{Pairs, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use ra_core::fused::pair_scores;
+use ra_core::kernels::pair_scores;
 use ra_core::{IdModel, IdTable, Problem, TrainBatch, normal, rng};
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::fused::{attention, dropout, gelu};
+use ra_core::kernels::{attention, dropout, gelu};
 use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};

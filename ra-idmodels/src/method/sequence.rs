@@ -3,7 +3,7 @@ use burn::module::Param;
 use burn::nn::{LayerNorm, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::History;
-use ra_core::fused::layer_norm;
+use ra_core::kernels::layer_norm;
 use std::sync::Arc;
 
 /// Histories one after another, none of them empty.

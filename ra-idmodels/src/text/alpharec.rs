@@ -7,7 +7,7 @@ use crate::method::sequence::{histories, item_rows};
 use crate::{FeatureMap, NextItem, TrainConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use ra_core::fused::attention;
+use ra_core::kernels::attention;
 use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, rng};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

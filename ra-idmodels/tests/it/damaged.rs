@@ -1,6 +1,6 @@
 //! Vectors of others in damaged files are refused, or read for what is left of them.
 use crate::import::{ITEMS, batch, bytes, dir, fixed, ipc, items, load, parquet, plain, safetensors, texts};
-use ra_core::damage::{Trial, check_reader};
+use ra_core::testkit::damage::{Trial, check_reader};
 use safetensors::Dtype;
 
 /// A trial of a reader, whose memory is counted.

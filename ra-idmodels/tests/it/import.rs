@@ -4,7 +4,9 @@ use arrow::array::{RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Float64Type};
 use burn::tensor::{bf16, f16};
 use npyz::WriterBuilder;
-use ra_core::{Catalog, Dataset, Device, History, Recommender, Sequences, Silent, contract::check_recommender};
+use ra_core::{
+    Catalog, Dataset, Device, History, Recommender, Sequences, Silent, testkit::contract::check_recommender,
+};
 use ra_idmodels::{IdConfig, ImportConfig, Imported, Job};
 use safetensors::{Dtype, tensor::TensorView};
 use std::path::{Path, PathBuf};

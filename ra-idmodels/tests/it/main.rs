@@ -6,7 +6,8 @@ mod strangers;
 
 use burn::tensor::Tensor;
 use ra_core::{
-    Catalog, Dataset, Device, History, Recommender, Sequences, Silent, contract::check_recommender, normal, rng,
+    Catalog, Dataset, Device, History, Recommender, Sequences, Silent, normal, rng,
+    testkit::contract::check_recommender,
 };
 use ra_idmodels::{
     AlphaRecConfig, Bert4RecConfig, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig, IdConfig,
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// Of the back end that `RA_REC_BACKEND` names; without it the CPU's.
 fn device() -> Device {
-    ra_core::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
+    ra_core::testkit::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
 }
 
 /// Item `t + 1` follows item `t`, in a ring.

@@ -1,6 +1,6 @@
 //! Every architecture meets the contract; relatives of Llama against states that transformers gave; files in shards and halves.
 use crate::{device, golden_of};
-use ra_core::{LanguageModel, Pooling, TextBatch, contract::check_language_model, encode, run_layers};
+use ra_core::{LanguageModel, Pooling, TextBatch, encode, run_layers, testkit::contract::check_language_model};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 use std::path::Path;

@@ -2,7 +2,7 @@
 //! that the file cannot fill.
 use crate::{folder, golden_of};
 use ra_core::Device;
-use ra_core::damage::{Trial, check_reader};
+use ra_core::testkit::damage::{Trial, check_reader};
 use std::path::Path;
 
 /// A trial of a reader, whose memory is counted.

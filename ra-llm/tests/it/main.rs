@@ -11,12 +11,12 @@ mod real;
 mod strangers;
 mod titles;
 
-use ra_core::{Device, LanguageModel, Pooling, TextBatch, Tokenizer, contract::check_language_model, encode};
+use ra_core::{Device, LanguageModel, Pooling, TextBatch, Tokenizer, encode, testkit::contract::check_language_model};
 use std::path::{Path, PathBuf};
 
 /// Of the back end that `RA_REC_BACKEND` names; without it the CPU's.
 fn device() -> Device {
-    ra_core::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
+    ra_core::testkit::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
 }
 
 /// A file or folder of `tests/golden`, the cases that `verify` runs, or of `tests/reference`, what else we compare with.

@@ -1,6 +1,6 @@
 //! Pretrained weights, where they are at hand, against what transformers says of them (`tests/reference/make_real.py`).
 use crate::golden_of;
-use ra_core::{Device, TextBatch, Tokenizer, contract::skipped, run_layers};
+use ra_core::{Device, TextBatch, Tokenizer, run_layers, testkit::skipped};
 use ra_llm::PretrainedLm;
 use serde_json::Value;
 use std::path::PathBuf;

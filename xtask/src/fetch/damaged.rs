@@ -1,6 +1,6 @@
 //! Damaged packages: whatever lies in them is taken or refused, and nothing is written outside its folder.
 use super::wheel::{Registry, Wheel};
-use ra_core::damage::{Trial, check_reader};
+use ra_core::testkit::damage::{Trial, check_reader};
 use std::fs;
 use std::io::Write;
 use zip::write::SimpleFileOptions;

@@ -256,7 +256,7 @@ fn a_full_disk_is_one_line_and_nothing_half_written() {
     let root = Root::new();
     let Some(_disk) = SmallDisk::mount(root.path("small")) else {
         let test = "a_full_disk_is_one_line_and_nothing_half_written";
-        ra_core::contract::skipped(test, "this user cannot mount a small file system");
+        ra_core::testkit::skipped(test, "this user cannot mount a small file system");
         return;
     };
     let error = root.error(&["run", "tiny", "--out", "small/run"]);

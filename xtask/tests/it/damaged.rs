@@ -1,6 +1,6 @@
 //! A run folder that somebody else damaged.
 use crate::cli::Root;
-use ra_core::damage::{Trial, check_reader};
+use ra_core::testkit::damage::{Trial, check_reader};
 use std::path::Path;
 use std::process::Command;
 

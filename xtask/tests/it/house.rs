@@ -103,7 +103,7 @@ fn unsafe_code_is_allowed_in_one_file() {
     let allowed = ["allow(", "unsafe_code)"].concat();
     let files: Vec<PathBuf> =
         sources().into_iter().filter(|(_, text)| text.contains(&allowed)).map(|(p, _)| p).collect();
-    assert_eq!(files, [workspace().join("ra-core/src/fused/matrix_unit/amx.rs")]);
+    assert_eq!(files, [workspace().join("ra-core/src/kernels/matrix_unit/amx.rs")]);
 }
 
 /// What a library leaves to its callers: where tensors live, what is printed, what the environment says.
@@ -134,7 +134,7 @@ fn offences(text: &str) -> Vec<&'static str> {
 #[test]
 fn libraries_neither_print_nor_pick_a_device_nor_read_the_environment() {
     // The one file that opens devices, and the operators of the CPU back end.
-    let devices = ["ra-core/src/device.rs", "ra-core/src/fused/"];
+    let devices = ["ra-core/src/device.rs", "ra-core/src/kernels/"];
     let mut libraries = 0;
     for (path, text) in sources() {
         let name = path.to_string_lossy();
@@ -145,7 +145,7 @@ fn libraries_neither_print_nor_pick_a_device_nor_read_the_environment() {
         libraries += 1;
         let opens = devices.iter().any(|part| name.contains(part));
         // What a contract skips is told past the test harness.
-        let tells = name.ends_with("ra-core/src/contract.rs");
+        let tells = name.ends_with("ra-core/src/testkit/skip.rs");
         let found = offences(&text).into_iter().filter(|word| !tells || *word != "io::stderr");
         let found = found.filter(|word| !opens || *word != "Device::flex(");
         let found: Vec<&str> =

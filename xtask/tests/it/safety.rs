@@ -133,7 +133,7 @@ impl Drop for SmallDisk {
 fn a_disk_that_fails_for_a_while(test: &str, fails: fn(&SmallDisk), works: fn(&SmallDisk)) {
     let root = Root::new();
     let Some(disk) = SmallDisk::new(root.path("disk")) else {
-        ra_core::contract::skipped(test, "this user cannot mount a small file system");
+        ra_core::testkit::skipped(test, "this user cannot mount a small file system");
         return;
     };
     let done = run(&root, "disk/run", "1");

@@ -253,7 +253,7 @@ fn an_answer_that_is_lost_is_a_failure() {
         &["run", "tiny", "--out", "b", "--set", "eval.rows=['id']"],
     ] {
         let Ok(full) = full() else {
-            ra_core::contract::skipped("an_answer_that_is_lost_is_a_failure", "there is no /dev/full");
+            ra_core::testkit::skipped("an_answer_that_is_lost_is_a_failure", "there is no /dev/full");
             return;
         };
         let done = command(&root, args).stdout(full).output().unwrap();

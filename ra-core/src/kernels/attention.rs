@@ -4,7 +4,7 @@ mod head;
 use super::math::vectorized;
 use super::padded::composed;
 use super::{Matrix, Operator, apply, in_host_memory};
-use crate::attention::{attend as composed_attend, merge_heads, repeat_heads, split_heads};
+use crate::encode::attention::{attend as composed_attend, merge_heads, repeat_heads, split_heads};
 use burn::tensor::{DType, Tensor};
 use head::{Head, Size};
 use rayon::prelude::*;
@@ -231,7 +231,7 @@ impl Operator<3> for Attention {
 mod tests {
     use super::*;
     use crate::attention_bias;
-    use crate::fused::tests::{agree, random};
+    use crate::kernels::tests::{agree, random};
     use burn::tensor::Device;
 
     #[test]

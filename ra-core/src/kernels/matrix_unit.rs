@@ -5,17 +5,17 @@
 //! of a unit sixteen times as fast as the vectors give the result of a product in `f32` that adds its terms in another
 //! order, row by row the same whatever rows are beside it. What is infinite, or within 2^-8 of the largest `f32`, makes
 //! NaN, and parts, products and sums below 2^-126 count as zero.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
 mod amx;
 
-/// Elsewhere there is none that this could use.
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+/// Elsewhere, and without the feature, there is none that this could use.
+#[cfg(not(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64")))]
 mod amx {
     #[derive(Debug, Clone, Copy)]
-    pub(in crate::fused) enum Unit {}
+    pub(in crate::kernels) enum Unit {}
 
     impl Unit {
-        pub(in crate::fused) fn find() -> Option<Self> {
+        pub(in crate::kernels) fn find() -> Option<Self> {
             None
         }
 

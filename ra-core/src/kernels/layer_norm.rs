@@ -94,7 +94,7 @@ impl Operator<3> for LayerNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fused::tests::{agree, random};
+    use crate::kernels::tests::{agree, random};
 
     #[test]
     fn it_is_the_composed_form_in_value_and_gradient() {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 /// A matrix unit that is there and that the system lets this process use.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::fused) struct Unit(());
+pub(in crate::kernels) struct Unit(());
 
 /// Rows and bytes of each tile register.
 #[repr(C, align(64))]
@@ -30,7 +30,7 @@ static SHAPES: Shapes = {
 
 impl Unit {
     /// The unit of this processor, asked for once.
-    pub(in crate::fused) fn find() -> Option<Self> {
+    pub(in crate::kernels) fn find() -> Option<Self> {
         static ALLOWED: LazyLock<bool> = LazyLock::new(|| {
             const TILES_OF_BF16: u32 = 1 << 24 | 1 << 22;
             // ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA: the registers are 8 KiB that a system keeps only for processes that

@@ -1,6 +1,6 @@
 //! What encoding knows of a frozen language model.
 use crate::Result;
-use crate::fused::FrozenLinear;
+use crate::kernels::FrozenLinear;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;

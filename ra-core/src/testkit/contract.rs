@@ -6,7 +6,6 @@ use crate::{
 };
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use std::io::Write;
 
 /// How far numbers may be apart that are the same but for the order of sums.
 const TOLERANCE: f32 = 2e-4;
@@ -35,17 +34,6 @@ pub fn device(backend: Option<&str>) -> Device {
         Err(problem) => panic!("the back end of the tests: {problem}"),
     }
 }
-
-/// Says that `test` has checked nothing on this machine, and why; the test then returns. The test harness counts it
-/// among those that passed and hides what a test prints, so this goes to the error stream itself, where `cargo xtask
-/// test` counts it.
-pub fn skipped(test: &str, why: &str) {
-    // In one piece, so that tests side by side do not mix their lines. Where nobody listens there is nobody to tell.
-    let _ = std::io::stderr().write_all(format!("{SKIPPED}{test}: {why}\n").as_bytes());
-}
-
-/// What the line of a skipped test starts with.
-pub const SKIPPED: &str = "skipped: ";
 
 fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
     (a - b).abs().max().into_scalar()

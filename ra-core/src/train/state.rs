@@ -1,7 +1,7 @@
 //! The state of a training: one safetensors file from which it goes on as if it had not been cut off.
-use crate::adamw::Moments;
-use crate::checkpoint::{module_from_bytes, module_to_bytes};
-use crate::fit::At;
+use super::adamw::Moments;
+use super::checkpoint::{module_from_bytes, module_to_bytes};
+use super::fit::At;
 use crate::{Error, Result, read_bytes, write_atomic};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};

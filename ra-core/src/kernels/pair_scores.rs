@@ -100,7 +100,7 @@ impl Operator<2> for PairScores {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fused::tests::{agree, random};
+    use crate::kernels::tests::{agree, random};
     use burn::tensor::Device;
 
     #[test]

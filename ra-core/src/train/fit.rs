@@ -1,8 +1,8 @@
 //! The training loop: one for ID methods, alignment and whatever a downstream crate trains.
-use crate::adamw::AdamW;
-use crate::checkpoint::not_finite;
-use crate::replicas::gradients;
-use crate::state::{Best, State};
+use super::adamw::AdamW;
+use super::checkpoint::not_finite;
+use super::replicas::gradients;
+use super::state::{Best, State};
 use crate::{Error, Progress, Result, check_room, ledger, trainable_params};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

@@ -3,8 +3,8 @@
 //! Burn's own takes about twelve passes, which is a tenth of a step where a model is mostly an embedding table, and
 //! keys its state by random parameter ids; here the state goes by the order of the module's fields, so that a run
 //! that was cut off finds it again.
-use crate::fused::{on_host, vectorized};
 use crate::in_host_memory;
+use crate::kernels::{on_host, vectorized};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;

@@ -207,7 +207,7 @@ mod tests {
     fn the_matrix_unit_gives_the_product_row_by_row() {
         match Unit::find() {
             Some(unit) => products_are_right(Some(unit)),
-            None => crate::contract::skipped(
+            None => crate::testkit::skipped(
                 "the_matrix_unit_gives_the_product_row_by_row",
                 "this processor has no matrix unit (AMX)",
             ),

@@ -1,5 +1,5 @@
 //! Attention over sequences in its composed form: on a padded grid.
-use crate::attention::{attend, merge_heads, split_heads};
+use crate::encode::attention::{attend, merge_heads, split_heads};
 use burn::tensor::{Int, Tensor, TensorData};
 
 /// What [`super::attention`] computes, from operators that every back end has.

@@ -221,7 +221,7 @@ impl Operator<2> for GatedSilu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fused::tests::{agree, random};
+    use crate::kernels::tests::{agree, random};
 
     #[test]
     fn they_are_the_composed_forms_in_value_and_gradient() {

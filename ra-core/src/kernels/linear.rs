@@ -206,7 +206,7 @@ impl Operator<1> for Product {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fused::tests::{agree, random};
+    use crate::kernels::tests::{agree, random};
     use burn::tensor::Tolerance;
 
     #[test]

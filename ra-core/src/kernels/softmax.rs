@@ -61,7 +61,7 @@ fn composed(scores: Tensor<2>, targets: Tensor<1, Int>) -> (Tensor<2>, Tensor<1>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fused::tests::random;
+    use crate::kernels::tests::random;
     use burn::tensor::{Device, Tolerance};
 
     #[test]

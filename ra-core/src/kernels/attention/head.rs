@@ -1,5 +1,5 @@
 //! One head of attention over one sequence, on the host.
-use crate::fused::math::{Left, TALL, TILE, dot, exp, max, multiply, sum, transpose};
+use crate::kernels::math::{Left, TALL, TILE, dot, exp, max, multiply, sum, transpose};
 use std::ops::Range;
 
 /// The buffers of a head, in rows of whole tiles. What lies beyond the width of a head, or beyond the keys of a sequence,

@@ -85,7 +85,7 @@ impl Operator<1> for Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fused::tests::{agree, random};
+    use crate::kernels::tests::{agree, random};
     use burn::tensor::Device;
 
     #[test]

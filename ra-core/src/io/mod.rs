@@ -1,0 +1,15 @@
+//! Files that are whole or absent, folders that are known to be ours, and memory that is there or not. No tensors.
+mod files;
+mod memory;
+mod output_folder;
+mod text;
+
+pub use files::{
+    Fingerprint, Fingerprinter, fingerprint, fingerprint_file, guarded, is_unfinished, lfs_pointer, lfs_pointer_error,
+    read_bytes, read_json, write_atomic, write_json,
+};
+#[cfg(feature = "tensor")]
+pub use memory::check_room;
+pub use memory::{available_mib, check_host_room, peak_mib};
+pub use output_folder::{MARKER, OutputFolder, refuse_inputs, refuse_inputs_within};
+pub use text::{BYTE_ORDER_MARK, other_encoding, read_text};

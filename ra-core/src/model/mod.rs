@@ -1,0 +1,14 @@
+//! What the crates know of each other's models: frozen things are object-safe traits, trained things are modules.
+mod aligner;
+mod id_model;
+mod language;
+mod precision;
+mod recommender;
+
+pub use aligner::{Aligner, Prefix};
+pub use id_model::{IdModel, TrainBatch};
+pub use language::{
+    LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
+};
+pub use precision::Precision;
+pub use recommender::{History, IdTable, Recommender, scores};
