@@ -9,7 +9,7 @@
 //!
 //! # Example
 //! ```
-//! use ra_core::{Backend, Catalog, Dataset, History, Recommender, Sequences, Silent, open_device};
+//! use ra_core::{Backend, Catalog, Dataset, History, Recommender, Sequences, open_device};
 //! use ra_idmodels::{IdConfig, Job, SasRecConfig, TrainConfig};
 //!
 //! let data = Dataset {
@@ -23,10 +23,9 @@
 //!     split: "none".into(),
 //! };
 //! let train = TrainConfig { epochs: 60, lr: 0.01, patience: 0, ..TrainConfig::default() };
-//! let config = IdConfig::Sasrec(SasRecConfig { dim: 16, dropout: 0.0, train, ..SasRecConfig::default() });
+//! let config = IdConfig::SasRec(SasRecConfig { dim: 16, dropout: 0.0, train, ..SasRecConfig::default() });
 //! let device = open_device(Backend::Cpu)?;
-//! let job = Job { dataset: &data, device: &device, seed: 1, validate: None, progress: &Silent, features: None, state: None };
-//! let trained = ra_idmodels::fit(&config, &job)?;
+//! let trained = ra_idmodels::fit(&config, &Job::new(&data, &device))?;
 //! let scores = trained.model.users(&[History { user: 0, items: &[1, 2] }]).matmul(trained.model.items(&[1, 2, 3, 4]).transpose());
 //! assert_eq!(scores.argmax(1).into_scalar::<i64>(), 2); // item 3 follows item 2
 //! # Ok::<(), ra_core::Error>(())
@@ -34,22 +33,25 @@
 #![recursion_limit = "256"]
 
 mod batch;
+mod checks;
 mod count;
 pub mod golden;
 mod import;
-mod limits;
 mod loss;
 mod method;
 mod registry;
 mod text;
 mod train;
+mod trained;
 
 pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
+pub use checks::Check;
 pub use count::{Ease, EaseConfig, Markov, MarkovConfig, Popularity, PopularityConfig};
 pub use import::{ImportConfig, Imported};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
 pub use method::{Bert4Rec, Bert4RecConfig, ComiRec, ComiRecConfig, Extraction, Gru4Rec, Gru4RecConfig, LightGcn};
 pub use method::{LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecVariant};
-pub use registry::{IdConfig, Trained, fit, load};
+pub use registry::{IdConfig, IdMethod, fit, load};
 pub use text::{AlphaRec, AlphaRecConfig, FeatureMap, FittedAlphaRec, FittedUniSRec, UniSRec, UniSRecConfig};
 pub use train::{Job, TrainConfig, Validate, train};
+pub use trained::Trained;

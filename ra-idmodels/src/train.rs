@@ -1,7 +1,7 @@
 //! Training any ID method.
-use crate::Batches;
+use crate::{Batches, Check};
 use burn::tensor::{Device, Tensor};
-use ra_core::{Curve, Dataset, FitConfig, IdModel, Problem, Progress, Recommender, Result, fit};
+use ra_core::{Curve, Dataset, Error, FitConfig, IdModel, Problem, Progress, Recommender, Result, Silent, fit};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -42,9 +42,8 @@ impl Default for TrainConfig {
     }
 }
 
-impl TrainConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
+impl Check for TrainConfig {
+    fn problems(&self) -> Vec<Problem> {
         let numbers = [
             Problem::if_below("batch", self.batch, 1),
             Problem::unless_positive("lr", self.lr),
@@ -54,8 +53,7 @@ impl TrainConfig {
         numbers.into_iter().flatten().chain(rates).collect()
     }
 
-    /// What works and is hardly what anybody wants, by key: a reader of the figures must know of it.
-    pub fn oddities(&self) -> Vec<Problem> {
+    fn oddities(&self) -> Vec<Problem> {
         if self.epochs == 0 {
             return vec![Problem::new("epochs", "is 0: the model is untrained, as it was drawn")];
         }
@@ -65,8 +63,9 @@ impl TrainConfig {
     }
 }
 
-/// What every ID method is trained on, and how it is watched.
+/// What a method is fitted to, and how its training is watched.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Job<'a> {
     /// The data set.
     pub dataset: &'a Dataset,
@@ -79,10 +78,62 @@ pub struct Job<'a> {
     /// Hears how far training is.
     pub progress: &'a dyn Progress,
     /// Given item vectors, `[items + 1, width]` with padding in row 0, for methods that map them; see
-    /// [`crate::IdConfig::reads_features`].
+    /// [`IdMethod::reads_features`](crate::IdMethod::reads_features).
     pub features: Option<&'a Tensor<2>>,
     /// Where a training is written down while it runs, to go on from there; see [`ra_core::fit`].
     pub state: Option<&'a Path>,
+}
+
+impl<'a> Job<'a> {
+    /// A job with seed 1 and nothing else.
+    pub fn new(dataset: &'a Dataset, device: &'a Device) -> Self {
+        Self { dataset, device, seed: 1, validate: None, progress: &Silent, features: None, state: None }
+    }
+
+    /// With this [`seed`](Self::seed).
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// With this metric to choose the model by, higher is better.
+    #[must_use]
+    pub fn validate(self, validate: &'a dyn Fn(&dyn Recommender) -> f64) -> Self {
+        Self { validate: Some(validate), ..self }
+    }
+
+    /// Told to `progress`.
+    #[must_use]
+    pub fn progress(self, progress: &'a dyn Progress) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// With given item vectors, `[items + 1, width]`, padding in row 0.
+    #[must_use]
+    pub fn features(self, features: &'a Tensor<2>) -> Self {
+        Self { features: Some(features), ..self }
+    }
+
+    /// Written down at `path` while it runs, and gone on with from there.
+    #[must_use]
+    pub fn state(self, path: &'a Path) -> Self {
+        Self { state: Some(path), ..self }
+    }
+
+    /// The device that a model is trained on: the plain one with gradients.
+    pub fn training_device(&self) -> Device {
+        self.device.clone().autodiff()
+    }
+
+    /// [`features`](Self::features) for a method that cannot do without.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there are none.
+    pub fn given_features(&self) -> Result<&'a Tensor<2>> {
+        let (what, remedy) =
+            ("a vector an item".into(), "give features, such as a language model's vectors of titles".into());
+        self.features.ok_or(Error::Missing { what, remedy })
+    }
 }
 
 impl std::fmt::Debug for Job<'_> {

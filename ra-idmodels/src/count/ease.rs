@@ -1,14 +1,15 @@
 //! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from what a user has to
 //! what comes next, in closed form.
 use crate::method::sequence::item_rows;
+use crate::{Check, IdMethod, Job, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side, linalg::solvers::DenseSolveCore};
-use ra_core::{Dataset, Error, History, Problem, Recommender, Result, check_host_room, check_room};
+use ra_core::{Dataset, Error, History, Problem, Recommender, Result, check_host_room, check_room, load_module};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
-const REMEDY: &str =
-    "EASE wants the square of the catalogue: leave out rare items (data.k_core), or take another method";
+const REMEDY: &str = "EASE takes the square of the catalogue: leave out rare items, or take another method";
 
 /// Configures [`Ease`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -36,11 +37,6 @@ pub struct Ease {
 }
 
 impl EaseConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        Problem::unless_positive("l2", self.l2).into_iter().collect()
-    }
-
     /// Solves for the map.
     ///
     /// # Errors
@@ -59,7 +55,7 @@ impl EaseConfig {
         }
         // Positive definite for any l2 above 0, unless that is lost in rounding.
         let singular = |_| Error::Missing {
-            what: format!("an id.l2 above {}", self.l2),
+            what: format!("an l2 above {}", self.l2),
             remedy: "the matrix of the items has no inverse in 64 bits; 1 to 1000 is usual".into(),
         };
         let factors = gram.llt(Side::Lower).map_err(singular)?;
@@ -80,6 +76,26 @@ impl EaseConfig {
     pub fn init(&self, items: usize, device: &Device) -> Result<Ease> {
         check_room("loading ease", (items as u64 + 1).saturating_mul(items as u64), device, REMEDY)?;
         Ok(Ease { weights: Param::from_tensor(Tensor::zeros([items + 1, items], device)) })
+    }
+}
+
+impl Check for EaseConfig {
+    fn problems(&self) -> Vec<Problem> {
+        Problem::unless_positive("l2", self.l2).into_iter().collect()
+    }
+}
+
+impl IdMethod for EaseConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        Ok(Trained::solved(self.solve(job.dataset, job.device)?))
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Ok(Trained::solved(load_module(self.init(job.dataset.catalog.len(), job.device)?, path)?))
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
     }
 }
 

@@ -1,12 +1,30 @@
 //! Popularity: the same ranking for everybody, by training count.
+use crate::{Check, IdMethod, Job, Trained};
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Dataset, History, Recommender};
+use ra_core::{Dataset, History, Problem, Recommender, Result};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Configures [`Popularity`]: nothing to choose, and a key that is not there is an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PopularityConfig {}
+
+impl Check for PopularityConfig {
+    fn problems(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+}
+
+impl IdMethod for PopularityConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        Ok(Trained::counted(Popularity::new(job.dataset, job.device)))
+    }
+
+    fn load(&self, job: &Job<'_>, _: &Path) -> Result<Trained> {
+        self.fit(job)
+    }
+}
 
 /// Scores an item by how often it occurs in the training data.
 #[derive(Debug, Clone)]

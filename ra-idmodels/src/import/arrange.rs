@@ -136,13 +136,13 @@ fn by_order(side: &Side<'_>, rows: usize, wanted: &[&str]) -> Result<Vec<usize>>
         return Err(side.corrupt(format!(
             "{rows} rows without ids, but the data set has {n} {kind}s: rows are taken in the data set's own order only \
              when there are exactly {n}, or {} with padding in row 0; name the ids in a text file, one a line, as \
-             id.{kind}_ids, or make it a Parquet file with a column {kind}_id",
+             {kind}_ids, or make it a Parquet file with a column {kind}_id",
             n + 1
         )));
     };
     tracing::warn!(
         path = %side.file.display(), rows, padding,
-        "no ids: rows are taken in the data set's own order; name them as id.{kind}_ids to be sure"
+        "no ids: rows are taken in the data set's own order; name them as {kind}_ids to be sure"
     );
     Ok((padding..rows).collect())
 }

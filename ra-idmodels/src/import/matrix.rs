@@ -156,7 +156,7 @@ fn choose<'a>(side: &Side<'_>, metadata: &'a Metadata) -> Result<(String, &'a Te
         }
         return Err(Error::corrupt(
             side.file,
-            format!("no tensor {wanted}, which id.{key}_tensor names; there are: {}", list(&all)),
+            format!("no tensor {wanted}, which {key}_tensor names; there are: {}", list(&all)),
         ));
     }
     let is_matrix = |info: &TensorInfo| info.shape.len() == 2 && float(info.dtype).is_some();
@@ -169,7 +169,7 @@ fn choose<'a>(side: &Side<'_>, metadata: &'a Metadata) -> Result<(String, &'a Te
         }
         (n, last) => {
             matrices.extend(last);
-            let problem = format!("{n} matrices, name one as id.{key}_tensor: {}", list(&matrices));
+            let problem = format!("{n} matrices, name one as {key}_tensor: {}", list(&matrices));
             Err(Error::corrupt(side.file, problem))
         }
     }

@@ -4,6 +4,7 @@ mod arrange;
 mod matrix;
 mod table;
 
+use crate::{Check, IdMethod, Job, Trained};
 use arrange::{Side, arrange};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{Dataset, Error, History, IdTable, Problem, Recommender, Result};
@@ -35,32 +36,6 @@ pub struct ImportConfig {
 }
 
 impl ImportConfig {
-    /// What cannot work, by key. The files are not opened.
-    pub fn problems(&self) -> Vec<Problem> {
-        if self.items.as_os_str().is_empty() {
-            return vec![Problem::new("items", format!("is missing: the file of the item vectors, {EXTENSIONS}"))];
-        }
-        let Self { users, user_ids, users_tensor, history, .. } = self;
-        let mut found = Vec::new();
-        if users.is_none() {
-            let of_users = [("user_ids", user_ids.is_some()), ("users_tensor", users_tensor.is_some())];
-            let alone = |key| Problem::new(key, "is given without users, the file of the user vectors");
-            found.extend(of_users.into_iter().filter(|(_, given)| *given).map(|(key, _)| alone(key)));
-        } else if *history > 0 {
-            let told = format!("is {history}, it says nothing where users has the user vectors");
-            found.push(Problem::new("history", told));
-        }
-        found.extend(self.sides().filter_map(|side| side.problem()));
-        found
-    }
-
-    /// Every path, to be made absolute.
-    pub(crate) fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        [Some(&mut self.items), self.users.as_mut(), self.item_ids.as_mut(), self.user_ids.as_mut()]
-            .into_iter()
-            .flatten()
-    }
-
     fn sides(&self) -> impl Iterator<Item = Side<'_>> {
         let items = Side {
             kind: "item",
@@ -83,7 +58,7 @@ impl ImportConfig {
     ///
     /// # Errors
     /// Names the file and what is wrong with it, or the ids of the data set that have no vector.
-    pub fn load(&self, dataset: &Dataset, device: &Device) -> Result<Imported> {
+    pub fn read(&self, dataset: &Dataset, device: &Device) -> Result<Imported> {
         Problem::refuse(&self.problems()).map_err(|problem| Error::corrupt(&self.items, problem))?;
         let items: Vec<&str> = dataset.catalog.all().map(|item| dataset.catalog.id(item)).collect();
         let users: Vec<&str> = dataset.users.iter().map(String::as_str).collect();
@@ -110,6 +85,46 @@ impl ImportConfig {
             ));
         }
         Ok(Imported { table: IdTable::new(of(users), of(table)), means: None })
+    }
+}
+
+impl Check for ImportConfig {
+    /// The files are not opened.
+    fn problems(&self) -> Vec<Problem> {
+        if self.items.as_os_str().is_empty() {
+            return vec![Problem::new("items", format!("is missing: the file of the item vectors, {EXTENSIONS}"))];
+        }
+        let Self { users, user_ids, users_tensor, history, .. } = self;
+        let mut found = Vec::new();
+        if users.is_none() {
+            let of_users = [("user_ids", user_ids.is_some()), ("users_tensor", users_tensor.is_some())];
+            let alone = |key| Problem::new(key, "is given without users, the file of the user vectors");
+            found.extend(of_users.into_iter().filter(|(_, given)| *given).map(|(key, _)| alone(key)));
+        } else if *history > 0 {
+            let told = format!("is {history}, it says nothing where users has the user vectors");
+            found.push(Problem::new("history", told));
+        }
+        found.extend(self.sides().filter_map(|side| side.problem()));
+        found
+    }
+}
+
+impl IdMethod for ImportConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        Ok(Trained::counted(self.read(job.dataset, job.device)?))
+    }
+
+    fn load(&self, job: &Job<'_>, _: &Path) -> Result<Trained> {
+        self.fit(job)
+    }
+
+    fn knows_trained_users_only(&self) -> bool {
+        self.users.is_some()
+    }
+
+    fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        let others = [self.users.as_mut(), self.item_ids.as_mut(), self.user_ids.as_mut()];
+        std::iter::once(&mut self.items).chain(others.into_iter().flatten()).collect()
     }
 }
 

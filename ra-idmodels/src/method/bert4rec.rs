@@ -2,15 +2,16 @@
 //! Transformer", CIKM 2019), put together as RecBole does.
 use super::parameters::{Parameter, linear, norm};
 use super::sequence::{histories, ints, linear_of, normed};
-use crate::limits::{LONGEST, MOST, WIDEST, not_divided};
+use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
 use crate::loss::whole_catalogue;
-use crate::{Cloze, TrainConfig};
+use crate::{Check, Cloze, IdMethod, Job, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{attention, dropout, gelu};
-use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64};
+use ra_core::{History, IdModel, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Configures [`Bert4Rec`].
@@ -85,26 +86,6 @@ const EPSILON: f32 = 1e-12;
 const DEVIATION: f32 = 0.02;
 
 impl Bert4RecConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let sizes = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_below("heads", self.heads, 1),
-            Problem::unless_within("inner", self.inner, WIDEST),
-            // Of two items read, one is the mask.
-            Problem::if_below("max_length", self.max_length, 2),
-            Problem::if_above("max_length", self.max_length, LONGEST),
-            Problem::if_above("layers", self.layers, MOST),
-        ];
-        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
-        found.extend(not_divided(self.dim, self.heads));
-        found.extend(Problem::unless_share("dropout", self.dropout));
-        if !(self.mask > 0.0 && self.mask <= 1.0) {
-            found.push(Problem::new("mask", format!("is {}, it must be above 0 and at most 1", self.mask)));
-        }
-        found
-    }
-
     /// A fresh model for a catalogue of `items` items.
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> Bert4Rec {
         let (dim, random) = (self.dim, &mut rng(seed, "bert4rec", 0));
@@ -135,8 +116,53 @@ impl Bert4RecConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Cloze<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> Cloze<'a> {
         Cloze::new(job.dataset, self.train.batch, self.max_length, self.mask, job.seed, job.device)
+    }
+}
+
+impl Check for Bert4RecConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("heads", self.heads, 1),
+            Problem::unless_within("inner", self.inner, WIDEST),
+            // Of two items read, one is the mask.
+            Problem::if_below("max_length", self.max_length, 2),
+            Problem::if_above("max_length", self.max_length, LONGEST),
+            Problem::if_above("layers", self.layers, MOST),
+        ];
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
+        found.extend(not_divided(self.dim, self.heads));
+        found.extend(Problem::unless_share("dropout", self.dropout));
+        if !(self.mask > 0.0 && self.mask <= 1.0) {
+            found.push(Problem::new("mask", format!("is {}, it must be above 0 and at most 1", self.mask)));
+        }
+        found.extend(of_train(self.train.problems()));
+        found
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for Bert4RecConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
+        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
     }
 }
 

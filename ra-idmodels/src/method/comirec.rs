@@ -1,13 +1,14 @@
 //! ComiRec (Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020): several vectors a user.
 use super::sequence::{Grid, histories, ints, item_rows};
-use crate::limits::{LONGEST, MOST, WIDEST};
+use crate::checks::{LONGEST, MOST, WIDEST, of_train};
 use crate::loss::ItemLoss;
-use crate::{Loss, Prefixes, TrainConfig};
+use crate::{Check, IdMethod, Job, Loss, Prefixes, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, normal_numbers, rng, xavier_normal};
+use ra_core::{History, IdModel, Problem, Recommender, Result, TrainBatch, normal, normal_numbers, rng, xavier_normal};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// How interests are drawn from a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -75,18 +76,6 @@ pub struct ComiRec {
 }
 
 impl ComiRecConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let sizes = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::unless_within("interests", self.interests, MOST),
-            Problem::unless_within("max_length", self.max_length, LONGEST),
-        ];
-        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
-        found.extend(self.item_loss().problems());
-        found
-    }
-
     fn item_loss(&self) -> ItemLoss {
         ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
     }
@@ -108,9 +97,46 @@ impl ComiRecConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Prefixes<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> Prefixes<'a> {
         let negatives = self.item_loss().wanted();
         Prefixes::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device)
+    }
+}
+
+impl Check for ComiRecConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::unless_within("interests", self.interests, MOST),
+            Problem::unless_within("max_length", self.max_length, LONGEST),
+        ];
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
+        found.extend(self.item_loss().problems());
+        found.extend(of_train(self.train.problems()));
+        found
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for ComiRecConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
+        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
     }
 }
 

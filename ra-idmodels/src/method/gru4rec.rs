@@ -2,16 +2,17 @@
 //! table of the items it reads.
 use super::parameters::{Parameter, linear};
 use super::sequence::{histories, ints, item_rows, linear_of};
-use crate::limits::{LONGEST, MOST, WIDEST};
+use crate::checks::{LONGEST, MOST, WIDEST, of_train};
 use crate::loss::ItemLoss;
-use crate::{Loss, NextItem, TrainConfig};
+use crate::{Check, IdMethod, Job, Loss, NextItem, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::dropout;
-use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
+use ra_core::{History, IdModel, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64, xavier_normal};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Configures [`Gru4Rec`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,20 +75,6 @@ pub struct Gru4Rec {
 }
 
 impl Gru4RecConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let sizes = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::unless_within("hidden", self.hidden, WIDEST),
-            Problem::unless_within("layers", self.layers, MOST),
-            Problem::unless_within("max_length", self.max_length, LONGEST),
-        ];
-        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
-        found.extend(Problem::unless_share("dropout", self.dropout));
-        found.extend(self.item_loss().problems());
-        found
-    }
-
     fn item_loss(&self) -> ItemLoss {
         ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
     }
@@ -112,9 +99,48 @@ impl Gru4RecConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> NextItem<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> NextItem<'a> {
         let negatives = self.item_loss().wanted();
         NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device)
+    }
+}
+
+impl Check for Gru4RecConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::unless_within("hidden", self.hidden, WIDEST),
+            Problem::unless_within("layers", self.layers, MOST),
+            Problem::unless_within("max_length", self.max_length, LONGEST),
+        ];
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
+        found.extend(Problem::unless_share("dropout", self.dropout));
+        found.extend(self.item_loss().problems());
+        found.extend(of_train(self.train.problems()));
+        found
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for Gru4RecConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
+        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
     }
 }
 

@@ -1,12 +1,13 @@
 //! LightGCN (He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020).
-use crate::limits::{MOST, WIDEST};
+use crate::checks::{MOST, WIDEST, of_train};
 use crate::loss::{bpr, columns, square_norm};
-use crate::{Pairs, TrainConfig};
+use crate::{Check, IdMethod, Job, Pairs, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{Graph, pair_scores, propagate};
-use ra_core::{Dataset, IdModel, IdTable, Problem, TrainBatch, normal, rng};
+use ra_core::{Dataset, IdModel, IdTable, Problem, Result, TrainBatch, normal, rng};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Configures [`LightGcn`].
@@ -44,18 +45,6 @@ pub struct LightGcn {
 }
 
 impl LightGcnConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_above("layers", self.layers, MOST),
-            Problem::if_negative("l2", self.l2),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-
     /// A fresh model over the training interactions.
     pub fn init(&self, dataset: &Dataset, seed: u64, device: &Device) -> LightGcn {
         let users = dataset.train.len();
@@ -72,8 +61,45 @@ impl LightGcnConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Pairs<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> Pairs<'a> {
         Pairs::new(job.dataset, self.train.batch, 1, job.seed, job.device)
+    }
+}
+
+impl Check for LightGcnConfig {
+    fn problems(&self) -> Vec<Problem> {
+        [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_above("layers", self.layers, MOST),
+            Problem::if_negative("l2", self.l2),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(of_train(self.train.problems()))
+        .collect()
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for LightGcnConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.dataset, job.seed, &job.training_device());
+        Ok(Trained::fit(fresh, &mut self.batches(job), &self.train, job)?.of_known_users(job.dataset))
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Ok(Trained::load(self.init(job.dataset, 0, job.device), path)?.of_known_users(job.dataset))
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn knows_trained_users_only(&self) -> bool {
+        true
     }
 }
 

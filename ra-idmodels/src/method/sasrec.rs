@@ -1,17 +1,18 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
 use super::parameters::{Parameter, linear, norm};
 use super::sequence::{histories, ints, item_rows, linear_of, normed};
-use crate::limits::{LONGEST, MOST, WIDEST, not_divided};
+use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
 use crate::loss::ItemLoss;
-use crate::{Loss, NextItem, TrainConfig};
+use crate::{Check, IdMethod, Job, Loss, NextItem, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{attention, dropout, gelu};
-use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
+use ra_core::{History, IdModel, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64, xavier_normal};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How a block is put together.
@@ -101,23 +102,6 @@ pub(crate) struct Encoder {
 const EPSILON: f32 = 1e-8;
 
 impl SasRecConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut found: Vec<Problem> = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_below("heads", self.heads, 1),
-            Problem::if_above("blocks", self.blocks, MOST),
-            Problem::unless_within("max_length", self.max_length, LONGEST),
-            not_divided(self.dim, self.heads),
-            Problem::unless_share("dropout", self.dropout),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        found.extend(self.item_loss().problems());
-        found
-    }
-
     fn item_loss(&self) -> ItemLoss {
         ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
     }
@@ -167,9 +151,51 @@ impl SasRecConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> NextItem<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> NextItem<'a> {
         let negatives = self.item_loss().wanted();
         NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device)
+    }
+}
+
+impl Check for SasRecConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let mut found: Vec<Problem> = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("heads", self.heads, 1),
+            Problem::if_above("blocks", self.blocks, MOST),
+            Problem::unless_within("max_length", self.max_length, LONGEST),
+            not_divided(self.dim, self.heads),
+            Problem::unless_share("dropout", self.dropout),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        found.extend(self.item_loss().problems());
+        found.extend(of_train(self.train.problems()));
+        found
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for SasRecConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
+        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
     }
 }
 

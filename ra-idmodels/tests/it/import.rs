@@ -4,9 +4,7 @@ use arrow::array::{RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Float64Type};
 use burn::tensor::{bf16, f16};
 use npyz::WriterBuilder;
-use ra_core::{
-    Catalog, Dataset, Device, History, Recommender, Sequences, Silent, testkit::contract::check_recommender,
-};
+use ra_core::{Catalog, Dataset, Device, History, Recommender, Sequences, testkit::contract::check_recommender};
 use ra_idmodels::{IdConfig, ImportConfig, Imported, Job};
 use safetensors::{Dtype, tensor::TensorView};
 use std::path::{Path, PathBuf};
@@ -36,7 +34,7 @@ pub(crate) fn dir() -> (tempfile::TempDir, impl Fn(&str) -> PathBuf) {
 }
 
 pub(crate) fn load(config: &ImportConfig) -> ra_core::Result<Imported> {
-    config.load(&data(), &Device::flex())
+    config.read(&data(), &Device::flex())
 }
 
 pub(crate) fn items(items: &Path) -> ImportConfig {
@@ -221,7 +219,7 @@ fn rows_of_a_matrix_are_named_by_a_text_file_or_by_their_number() {
     assert_eq!(vectors(&load(&items(&path)).unwrap()), ITEMS);
     for rows in [2, 5] {
         plain(&path, rows, &vec![1.0; rows as usize * 2]);
-        wrong(&items(&path), &[&format!("{rows} rows"), "3 items", "or 4", "id.item_ids"]);
+        wrong(&items(&path), &[&format!("{rows} rows"), "3 items", "or 4", "as item_ids"]);
     }
     plain(&path, 3, &TURNED);
     wrong(&named, &["4 ids", "3 rows", "[PAD]"]);
@@ -266,20 +264,12 @@ fn users_are_looked_up_or_are_means_of_their_newest_items() {
     let config = with(&["v", "w", "u"], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
     let config = IdConfig::Import(config);
     let (data, device) = (data(), Device::flex());
-    let job = Job {
-        dataset: &data,
-        device: &device,
-        seed: 1,
-        validate: None,
-        progress: &Silent,
-        features: None,
-        state: None,
-    };
+    let job = Job::new(&data, &device);
     let fitted = ra_idmodels::fit(&config, &job).unwrap();
     let nowhere = at("checkpoint");
     fitted.save(&nowhere).unwrap();
     assert!(fitted.ledger.is_empty() && !nowhere.exists());
-    let loaded = ra_idmodels::load(&config, &data, None, &nowhere, &device).unwrap();
+    let loaded = ra_idmodels::load(&config, &job, &nowhere).unwrap();
     for model in [&fitted.model, &loaded.model] {
         assert_eq!(users(model, &[&[], &[1]]), [5.0, 6.0, 1.0, 2.0]);
         check_recommender(&**model, &[History { user: 1, items: &[] }, History { user: 0, items: &[2] }], &all);
@@ -298,7 +288,7 @@ fn what_a_file_lacks_is_said() {
         ("position.weight", Dtype::F32, &[2, 3], data.clone()),
     ];
     safetensors(&path, &two);
-    wrong(&items(&path), &["2 matrices", "id.items_tensor", "item.weight [3, 2]", "position.weight [2, 3]"]);
+    wrong(&items(&path), &["2 matrices", "as items_tensor", "item.weight [3, 2]", "position.weight [2, 3]"]);
     let named = |name: &str| ImportConfig { items_tensor: Some(name.into()), ..items(&path) };
     assert_eq!(vectors(&load(&named("item.weight")).unwrap()), ITEMS);
     wrong(&named("items"), &["no tensor items", "item.weight [3, 2]"]);

@@ -6,12 +6,12 @@ mod strangers;
 
 use burn::tensor::Tensor;
 use ra_core::{
-    Catalog, Dataset, Device, History, Recommender, Sequences, Silent, normal, rng,
+    Catalog, Dataset, Device, History, Problem, Recommender, Sequences, normal, rng,
     testkit::contract::check_recommender,
 };
 use ra_idmodels::{
-    AlphaRecConfig, Bert4RecConfig, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig, IdConfig,
-    ImportConfig, Job, LightGcnConfig, Loss, MarkovConfig, MfConfig, Popularity, SasRecConfig, SasRecVariant,
+    AlphaRecConfig, Bert4RecConfig, Check, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig, IdConfig,
+    IdMethod, ImportConfig, Job, LightGcnConfig, Loss, MarkovConfig, MfConfig, Popularity, SasRecConfig, SasRecVariant,
     TrainConfig, Trained, UniSRecConfig, golden,
 };
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ fn short(epochs: usize) -> TrainConfig {
 
 fn sasrec(variant: SasRecVariant, loss: Loss, negatives: usize) -> IdConfig {
     let base = SasRecConfig { dim: 16, max_length: 6, dropout: 0.1, train: short(200), ..SasRecConfig::default() };
-    IdConfig::Sasrec(SasRecConfig { variant, loss, negatives, ..base })
+    IdConfig::SasRec(SasRecConfig { variant, loss, negatives, ..base })
 }
 
 fn gru4rec(loss: Loss, negatives: usize) -> IdConfig {
@@ -82,9 +82,15 @@ fn alpharec(map: FeatureMap) -> IdConfig {
 
 fn train(config: &IdConfig, data: &Dataset, seed: u64) -> Trained {
     let features = config.reads_features().then(|| features(data.catalog.len()));
-    let features = features.as_ref();
-    let job = Job { dataset: data, device: &device(), seed, validate: None, progress: &Silent, features, state: None };
+    let device = device();
+    let mut job = Job::new(data, &device).seed(seed);
+    job.features = features.as_ref();
     ra_idmodels::fit(config, &job).unwrap()
+}
+
+/// What cannot work in a configuration, as an error.
+fn checked(config: &impl Check) -> Result<(), String> {
+    Problem::refuse(&config.problems())
 }
 
 /// The best of all items for each history, as evaluation finds it.
@@ -188,7 +194,7 @@ fn training_learns_what_follows_and_survives_a_checkpoint() {
         let path = dir.path().join("model.safetensors");
         trained.save(&path).unwrap();
         let given = features(data.catalog.len());
-        let loaded = ra_idmodels::load(&config, &data, Some(&given), &path, &device).unwrap();
+        let loaded = ra_idmodels::load(&config, &Job::new(&data, &device).features(&given), &path).unwrap();
         let all: Vec<u32> = data.catalog.all().collect();
         let histories = [History { user: 0, items: &[1, 2, 3] }, History { user: 1, items: &[5, 6] }];
         check_recommender(&*loaded.model, &histories, &all);
@@ -222,7 +228,7 @@ fn methods_without_an_order_learn_what_belongs_together() {
         let path = dir.path().join("model.safetensors");
         train(&config, &data, 1).save(&path).unwrap();
         let given = features(data.catalog.len());
-        let model = ra_idmodels::load(&config, &data, Some(&given), &path, &device()).unwrap().model;
+        let model = ra_idmodels::load(&config, &Job::new(&data, &device()).features(&given), &path).unwrap().model;
         let all: Vec<u32> = data.catalog.all().collect();
         let rows: Vec<&[u32]> = data.train.rows().collect();
         let histories: Vec<History<'_>> = (0..).zip(&rows).map(|(user, items)| History { user, items }).collect();
@@ -241,12 +247,12 @@ fn what_was_solved_is_read_and_not_solved_again() {
     solved.save(&path).unwrap();
     // Another log would be another map.
     let other = Dataset { train: Sequences::from_rows(vec![vec![1u32, 4]; 24]), ..ring(6) };
-    let loaded = ra_idmodels::load(&config, &other, None, &path, &device()).unwrap();
+    let loaded = ra_idmodels::load(&config, &Job::new(&other, &device()), &path).unwrap();
     let all: Vec<u32> = (0..7).collect();
     assert_eq!(loaded.model.items(&all).into_data(), solved.model.items(&all).into_data());
     let history = [History { user: 0, items: &[1, 2] }];
     assert_eq!(loaded.model.users(&history).into_data(), solved.model.users(&history).into_data());
-    let grown = ra_idmodels::load(&config, &ring(7), None, &path, &device()).unwrap_err().to_string();
+    let grown = ra_idmodels::load(&config, &Job::new(&ring(7), &device()), &path).unwrap_err().to_string();
     assert!(grown.contains("ease.safetensors") && grown.contains("weights"), "{grown}");
 }
 
@@ -255,18 +261,12 @@ fn a_training_goes_on_where_it_was_cut_off() {
     let (data, dir) = (ring(7), tempfile::tempdir().unwrap());
     let state = dir.path().join("state.safetensors");
     let run = |epochs: usize, state: Option<&Path>| {
-        let IdConfig::Sasrec(mut config) = sasrec(SasRecVariant::Original, Loss::Bce, 1) else { unreachable!() };
+        let IdConfig::SasRec(mut config) = sasrec(SasRecVariant::Original, Loss::Bce, 1) else { unreachable!() };
         config.train.epochs = epochs;
-        let job = Job {
-            dataset: &data,
-            device: &device(),
-            seed: 3,
-            validate: None,
-            progress: &Silent,
-            features: None,
-            state,
-        };
-        let trained = ra_idmodels::fit(&IdConfig::Sasrec(config), &job).unwrap();
+        let device = device();
+        let mut job = Job::new(&data, &device).seed(3);
+        job.state = state;
+        let trained = ra_idmodels::fit(&IdConfig::SasRec(config), &job).unwrap();
         trained.model.items(&[1, 2, 3]).into_data()
     };
     run(7, Some(&state));
@@ -317,9 +317,9 @@ fn a_config_that_makes_no_sense_is_refused_by_its_key() {
         (r#"{"kind": "lightgcn", "train": {"lr": 0}}"#, "train.lr"),
     ] {
         let config: IdConfig = serde_json::from_str(json).unwrap();
-        let message = config.check().unwrap_err();
+        let message = checked(&config).unwrap_err();
         assert!(message.contains(key), "{message}");
-        assert!(json.contains(config.name()));
+        assert!(json.contains(config.kind()));
     }
     let typo = serde_json::from_str::<IdConfig>(r#"{"kind": "bert4rec", "mash": 0.3}"#).unwrap_err().to_string();
     assert!(typo.contains("mash"), "{typo}");
@@ -356,13 +356,13 @@ fn imports_are_checked_before_any_file_is_read() {
         (ImportConfig { items_tensor: Some("e".into()), ..base.clone() }, ["items_tensor", ".safetensors"]),
         (ImportConfig { item_ids: some("i.txt"), ..items(Path::new("i.parquet")) }, ["item_ids", "its own ids"]),
     ] {
-        let message = IdConfig::Import(config).check().unwrap_err();
+        let message = checked(&config).unwrap_err();
         words.iter().for_each(|word| assert!(message.contains(word), "{word}: {message}"));
     }
     let given = serde_json::json!({"kind": "import", "items": "items.npy", "history": 2});
     let config: IdConfig = serde_json::from_value(given).unwrap();
     assert_eq!(config, IdConfig::Import(ImportConfig { history: 2, ..base }));
-    assert!(config.check().is_ok() && config.name() == "import" && config.train().is_none());
+    assert!(checked(&config).is_ok() && config.kind() == "import" && config.train().is_none());
     let again: IdConfig = serde_json::from_value(serde_json::to_value(&config).unwrap()).unwrap();
     assert_eq!(config, again);
     let typo = serde_json::from_value::<IdConfig>(serde_json::json!({"kind": "import", "item": "x"})).unwrap_err();

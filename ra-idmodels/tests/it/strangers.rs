@@ -1,5 +1,5 @@
 //! Users that nobody trained on, and sizes that no machine has.
-use crate::{ring, short, train};
+use crate::{checked, ring, short, train};
 use ra_core::{History, Sequences};
 use ra_idmodels::{IdConfig, LightGcnConfig, MfConfig};
 
@@ -14,7 +14,7 @@ fn a_user_without_a_training_interaction_has_no_vector() {
     for config in [mf, lightgcn] {
         let trained = train(&config, &data, 1);
         let norm = |user| trained.model.users(&[History { user, items: &[1] }]).abs().sum().into_scalar::<f32>();
-        assert!(norm(0) == 0.0 && norm(1) > 0.0, "{}", config.name());
+        assert!(norm(0) == 0.0 && norm(1) > 0.0, "{}", config.kind());
     }
 }
 
@@ -34,8 +34,8 @@ fn sizes_that_no_memory_holds_are_refused() {
         ("lightgcn", "layers"),
     ] {
         let config = |size: u64| serde_json::from_value::<IdConfig>(serde_json::json!({ "kind": kind, key: size }));
-        let told = config(1 << 40).unwrap().check().unwrap_err();
+        let told = checked(&config(1 << 40).unwrap()).unwrap_err();
         assert!(told.contains(&format!("{key} is {}, it must be at most", 1u64 << 40)), "{kind}: {told}");
-        assert_eq!(config(256).unwrap().check(), Ok(()), "{kind}");
+        assert_eq!(checked(&config(256).unwrap()), Ok(()), "{kind}");
     }
 }
