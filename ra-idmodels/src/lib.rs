@@ -5,7 +5,7 @@
 //!
 //! Methods: [`Popularity`] and [`Markov`], which count; [`Ease`], which solves; [`Mf`] and [`LightGcn`], which are two tables; [`SasRec`], [`Gru4Rec`],
 //! [`Bert4Rec`] and [`ComiRec`], which read a history. Each is one file with one configuration and one paper.
-//! [`AlphaRec`] and [`UniSRec`] map a language model's vectors of titles. [`Imported`] has vectors that were made elsewhere, in PyTorch, numpy or Spark.
+//! [`AlphaRec`] and [`UniSRec`] map a language model's vectors of titles. [`ImportedVectors`] has vectors that were made elsewhere, in PyTorch, numpy or Spark.
 //!
 //! # Example
 //! ```
@@ -47,7 +47,7 @@ mod trained;
 pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
 pub use checks::Check;
 pub use count::{Ease, EaseConfig, Markov, MarkovConfig, Popularity, PopularityConfig};
-pub use import::{ImportConfig, Imported};
+pub use import::{ImportConfig, ImportedVectors};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
 pub use method::{Bert4Rec, Bert4RecConfig, ComiRec, ComiRecConfig, Extraction, Gru4Rec, Gru4RecConfig, LightGcn};
 pub use method::{LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecVariant};

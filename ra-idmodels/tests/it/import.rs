@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Field, Float64Type};
 use burn::tensor::{bf16, f16};
 use npyz::WriterBuilder;
 use ra_core::{Catalog, Dataset, Device, History, Recommender, Sequences, testkit::contract::check_recommender};
-use ra_idmodels::{IdConfig, ImportConfig, Imported, Job};
+use ra_idmodels::{IdConfig, ImportConfig, ImportedVectors, Job};
 use safetensors::{Dtype, tensor::TensorView};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) fn dir() -> (tempfile::TempDir, impl Fn(&str) -> PathBuf) {
     (dir, move |name: &str| root.join(name))
 }
 
-pub(crate) fn load(config: &ImportConfig) -> ra_core::Result<Imported> {
+pub(crate) fn load(config: &ImportConfig) -> ra_core::Result<ImportedVectors> {
     config.read(&data(), &Device::flex())
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn items(items: &Path) -> ImportConfig {
     ImportConfig { items: items.into(), ..ImportConfig::default() }
 }
 
-fn vectors(model: &Imported) -> Vec<f32> {
+fn vectors(model: &ImportedVectors) -> Vec<f32> {
     model.items(&[1, 2, 3]).into_data().iter().collect()
 }
 
