@@ -1,4 +1,7 @@
-//! Runs a golden case (`id_models/`) through the models as they are trained and used.
+//! Recomputes stored reference cases through the models as they are trained and used.
+//!
+//! It is public because whoever builds for another device, back end or precision can ask on the spot whether the models
+//! still compute what the reference implementations did: losses, gradients and scores. Training needs none of it.
 mod factors;
 mod sequences;
 
@@ -197,7 +200,7 @@ impl Ragged {
     }
 
     /// `[cells, width]` back in a grid of `rows` by `columns`, zeros elsewhere.
-    fn spread(&self, x: &Tensor<2>, rows: usize, columns: usize) -> Array {
+    fn pad(&self, x: &Tensor<2>, rows: usize, columns: usize) -> Array {
         let [_, width] = x.dims();
         let mut out = vec![0.0; rows * columns * width];
         let values = x.to_data().iter::<f64>().collect::<Vec<_>>();

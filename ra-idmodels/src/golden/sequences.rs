@@ -48,7 +48,7 @@ pub(super) fn gru4rec(case: &Case<'_>) -> Result<Arrays, String> {
     let loss = model.loss(&batch);
     let mut out = Arrays::from([
         // Behind the end of a sequence both sides are zero: the case's own states are, and nothing is computed here.
-        ("gru_out".to_string(), rows.spread(&states, read.len(), read.first().map_or(0, Vec::len))),
+        ("gru_out".to_string(), rows.pad(&states, read.len(), read.first().map_or(0, Vec::len))),
         ("user".into(), array(users.clone())),
         ("logits".into(), array(users.matmul(catalogue(case, &fitted)?))),
         ("loss".into(), array(loss.clone())),
@@ -126,7 +126,7 @@ pub(super) fn sasrec(case: &Case<'_>) -> Result<Arrays, String> {
     let table = bce.table().inner();
     let logits = |ids| {
         let rows_of = (states.clone() * table.clone().select(0, ids)).sum_dim(1);
-        let (shape, values) = rows.spread(&rows_of, users, length);
+        let (shape, values) = rows.pad(&rows_of, users, length);
         (shape[..2].to_vec(), values)
     };
     let [items, dim] = table.dims();
@@ -135,7 +135,7 @@ pub(super) fn sasrec(case: &Case<'_>) -> Result<Arrays, String> {
     let last = states.clone().select(0, ends(&rows.lengths, &case.device));
     let loss = bce.loss(&batch);
     let mut out = Arrays::from([
-        ("hidden".to_string(), rows.spread(&states, users, length)),
+        ("hidden".to_string(), rows.pad(&states, users, length)),
         ("pos_logits".into(), logits(batch.positives.clone())),
         ("neg_logits".into(), logits(batch.negatives.clone().flatten(0, 1))),
         ("scores_last".into(), array(last.matmul(known.transpose()))),

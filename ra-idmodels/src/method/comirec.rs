@@ -13,6 +13,7 @@ use std::path::Path;
 /// How interests are drawn from a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Extraction {
     /// Self-attention: each interest weighs the items by a learned query (the paper's ComiRec-SA).
     #[default]
@@ -145,7 +146,7 @@ impl ComiRec {
     fn extract(&self, items: Tensor<1, Int>, lengths: &[usize]) -> Tensor<3> {
         let (grid, config) = (Grid::new(lengths, &self.items.device()), &self.config);
         let ([batch, longest], dim, k) = (grid.dims(), config.dim, config.interests);
-        let read = grid.spread(self.items.val().select(0, items)); // [batch, longest, dim]
+        let read = grid.pad(self.items.val().select(0, items)); // [batch, longest, dim]
         let bias = (grid.mask().reshape([batch, 1, longest]) - 1.0) * 1e9;
         match &self.second {
             Some(second) => {
@@ -153,7 +154,7 @@ impl ComiRec {
                 let from = |&length: &usize| (config.max_length - length..config.max_length).map(|p| p as i32);
                 let places: Vec<i32> = lengths.iter().flat_map(from).collect();
                 let places = ints(places, &self.items.device());
-                let placed = read.clone() + grid.spread(self.positions.val().select(0, places));
+                let placed = read.clone() + grid.pad(self.positions.val().select(0, places));
                 let hidden = placed.reshape([batch * longest, dim]).matmul(self.first.val()).tanh();
                 let scores: Tensor<3> = hidden.matmul(second.val()).reshape([batch, longest, k]).swap_dims(1, 2);
                 softmax(scores + bias, 2).matmul(read)

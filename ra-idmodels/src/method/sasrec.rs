@@ -18,6 +18,7 @@ use std::sync::Arc;
 /// How a block is put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum SasRecVariant {
     /// The original code: the query alone is normed, the residual is the normed query, no output projection.
     #[default]

@@ -104,7 +104,7 @@ impl Grid {
     }
 
     /// `[rows, width]` to `[sequences, longest, width]`, zeros at padding.
-    pub(crate) fn spread(&self, x: Tensor<2>) -> Tensor<3> {
+    pub(crate) fn pad(&self, x: Tensor<2>) -> Tensor<3> {
         let ([batch, longest], [_, width]) = (self.dims(), x.dims());
         x.select(0, self.cells.clone()).reshape([batch, longest, width]) * self.mask().reshape([batch, longest, 1])
     }

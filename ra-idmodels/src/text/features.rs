@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// How a given vector becomes an item's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FeatureMap {
     /// One linear layer.
     Linear,
