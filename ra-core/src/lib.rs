@@ -5,29 +5,31 @@
 //!
 //! - data: [`Dataset`], [`Sequences`], [`Sample`], [`History`]
 //! - frozen things, object-safe: [`Recommender`], [`LanguageModel`], [`Tokenizer`]
-//! - trained things, generic modules: [`IdModel`], [`Aligner`], driven by [`fit`]
+//! - trained things, generic modules: [`IdModel`], [`Aligner`], driven by [`Fit`]
 //! - the one loop over a language model's layers: [`run_layers`], and [`encode`] on top of it
 //! - the contracts that any implementation must meet: [`contract`]
 //!
 //! # Example: a recommender in ten lines
 //! ```
-//! use ra_core::{Device, History, IdTable, Recommender, open_device, Backend};
+//! use ra_core::{Backend, Device, History, IdTable, ItemId, Recommender, UserId, open_device};
 //! use burn::tensor::Tensor;
 //!
 //! let device: Device = open_device(Backend::Cpu)?;
 //! let users = Tensor::from_floats([[1.0, 0.0], [0.0, 1.0]], &device); // [users, dim]
 //! let items = Tensor::from_floats([[0.0, 0.0], [2.0, 0.0], [0.0, 3.0]], &device); // [items + 1, dim], row 0 is padding
 //! let table = IdTable::new(users, items);
-//! let scores = table.users(&[History { user: 1, items: &[1] }]).matmul(table.items(&[1, 2]).transpose());
+//! let scores = table
+//!     .users(&[History { user: UserId(1), items: &[ItemId(1)] }])
+//!     .matmul(table.items(&ItemId::list([1, 2])).transpose());
 //! assert_eq!(scores.into_data().try_to_vec::<f32>().unwrap(), vec![0.0, 3.0]);
 //! # Ok::<(), ra_core::Error>(())
 //! ```
 #![recursion_limit = "256"]
 
+mod config;
 mod data;
 mod error;
 mod io;
-mod problem;
 mod progress;
 mod random;
 #[cfg(any(test, feature = "testkit"))]
@@ -44,11 +46,11 @@ mod model;
 #[cfg(feature = "tensor")]
 mod train;
 
+pub use config::*;
 pub use data::*;
 pub use error::{Error, Result};
 pub use io::*;
-pub use problem::Problem;
-pub use progress::{POINTS, Progress, Silent, point};
+pub use progress::{NoProgress, POINTS, Progress, point};
 pub use random::{SplitMix, normal_numbers, rng, splitmix64};
 
 #[cfg(feature = "tensor")]

@@ -1,6 +1,6 @@
 //! What a long stage tells whoever started it.
 
-/// Receives the progress of one stage at a time; `xtask` draws it, a library user may ignore it with [`Silent`].
+/// Receives the progress of one stage at a time; `xtask` draws it, a library user may ignore it with [`NoProgress`].
 pub trait Progress: Sync {
     /// A stage of `total` units begins.
     fn start(&self, stage: &str, total: u64);
@@ -21,9 +21,9 @@ pub fn point(name: std::fmt::Arguments<'_>) {
 
 /// Says nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
+pub struct NoProgress;
 
-impl Progress for Silent {
+impl Progress for NoProgress {
     fn start(&self, _: &str, _: u64) {}
     fn update(&self, _: u64, _: &str) {}
     fn finish(&self) {}

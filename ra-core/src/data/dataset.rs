@@ -1,20 +1,18 @@
 //! A split data set with dense ids, and the protocol under which it is evaluated.
+use super::{ItemId, UserId};
 use crate::{Fingerprint, Fingerprinter};
 use serde::{Deserialize, Serialize};
-
-/// The item id that stands for "no item".
-pub const PADDING: u32 = 0;
 
 /// One list of items a user, in one allocation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sequences {
     offsets: Vec<usize>,
-    items: Vec<u32>,
+    items: Vec<ItemId>,
 }
 
 impl Sequences {
     /// Collects the rows in order.
-    pub fn from_rows<R: AsRef<[u32]>>(rows: impl IntoIterator<Item = R>) -> Self {
+    pub fn from_rows<R: AsRef<[ItemId]>>(rows: impl IntoIterator<Item = R>) -> Self {
         let mut all = Self { offsets: vec![0], items: Vec::new() };
         for row in rows {
             all.items.extend_from_slice(row.as_ref());
@@ -23,11 +21,16 @@ impl Sequences {
         all
     }
 
+    /// [`from_rows`](Self::from_rows) of plain numbers: `Sequences::from_numbers([vec![1, 2], vec![]])`.
+    pub fn from_numbers<R: AsRef<[u32]>>(rows: impl IntoIterator<Item = R>) -> Self {
+        Self::from_rows(rows.into_iter().map(|row| ItemId::list(row.as_ref().iter().copied())))
+    }
+
     /// Cuts `items` into rows of these lengths.
     ///
     /// # Panics
     /// When the lengths do not add up to the items.
-    pub fn new(lengths: &[usize], items: Vec<u32>) -> Self {
+    pub fn new(lengths: &[usize], items: Vec<ItemId>) -> Self {
         let mut offsets = vec![0];
         offsets.extend(lengths.iter().scan(0, |end, length| {
             *end += length;
@@ -52,21 +55,21 @@ impl Sequences {
         self.items.len()
     }
 
-    /// Row `index`, oldest item first.
+    /// The row of `user`, oldest item first.
     ///
     /// # Panics
-    /// When `index` is not below [`Sequences::len`].
-    pub fn row(&self, index: usize) -> &[u32] {
-        &self.items[self.offsets[index]..self.offsets[index + 1]]
+    /// When there is no such row: [`Sequences::len`] or above.
+    pub fn row(&self, user: UserId) -> &[ItemId] {
+        &self.items[self.offsets[user.index()]..self.offsets[user.index() + 1]]
     }
 
     /// All rows in order.
-    pub fn rows(&self) -> impl Iterator<Item = &[u32]> + Clone {
+    pub fn rows(&self) -> impl Iterator<Item = &[ItemId]> + Clone {
         self.offsets.windows(2).map(|w| &self.items[w[0]..w[1]])
     }
 }
 
-/// The items: dense id `1..=len` (0 is [`PADDING`]), the user's own id, the title.
+/// The items: dense id `1..=len` (0 is [`ItemId::PADDING`]), the user's own id, the title.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalog {
     ids: Vec<String>,
@@ -94,31 +97,31 @@ impl Catalog {
     }
 
     /// All dense ids.
-    pub fn all(&self) -> std::ops::RangeInclusive<u32> {
-        1..=self.len() as u32
+    pub fn all(&self) -> impl ExactSizeIterator<Item = ItemId> + DoubleEndedIterator + Clone + use<> {
+        ItemId::all(self.len())
     }
 
     /// The user's own id of a dense id.
     ///
     /// # Panics
     /// When `item` is padding or beyond the catalogue.
-    pub fn id(&self, item: u32) -> &str {
-        &self.ids[item as usize - 1]
+    pub fn id(&self, item: ItemId) -> &str {
+        &self.ids[item.index() - 1]
     }
 
     /// The title of a dense id; empty when there is none.
     ///
     /// # Panics
     /// When `item` is padding or beyond the catalogue.
-    pub fn title(&self, item: u32) -> &str {
-        &self.titles[item as usize - 1]
+    pub fn title(&self, item: ItemId) -> &str {
+        &self.titles[item.index() - 1]
     }
 
     /// What a person is shown of a dense id: its title, or the user's own id where that is blank.
     ///
     /// # Panics
     /// When `item` is padding or beyond the catalogue.
-    pub fn name(&self, item: u32) -> &str {
+    pub fn name(&self, item: ItemId) -> &str {
         let title = self.title(item);
         if title.trim().is_empty() { self.id(item) } else { title }
     }
@@ -133,7 +136,7 @@ impl Catalog {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sample {
     /// Dense user.
-    pub user: u32,
+    pub user: UserId,
     /// Position of the target in the user's training sequence, at least 1.
     pub position: u32,
 }
@@ -143,7 +146,7 @@ impl Sample {
     ///
     /// # Panics
     /// When the sample lies beyond the row.
-    pub fn cut(self, row: &[u32], max_history: usize) -> (&[u32], u32) {
+    pub fn cut(self, row: &[ItemId], max_history: usize) -> (&[ItemId], ItemId) {
         let at = self.position as usize;
         (&row[at.saturating_sub(max_history)..at], row[at])
     }
@@ -172,16 +175,14 @@ pub struct Dataset {
 
 impl Dataset {
     /// History of `sample`, oldest first, and its target; at most the last `max_history` items.
-    pub fn sample(&self, sample: Sample, max_history: usize) -> (&[u32], u32) {
-        sample.cut(self.train.row(sample.user as usize), max_history)
+    pub fn sample(&self, sample: Sample, max_history: usize) -> (&[ItemId], ItemId) {
+        sample.cut(self.train.row(sample.user), max_history)
     }
 
     /// Every sample of the training sequences, by user and position.
     pub fn samples(&self) -> Vec<Sample> {
-        (0..self.train.len() as u32)
-            .flat_map(|user| {
-                (1..self.train.row(user as usize).len() as u32).map(move |position| Sample { user, position })
-            })
+        UserId::all(self.train.len())
+            .flat_map(|user| (1..self.train.row(user).len() as u32).map(move |position| Sample { user, position }))
             .collect()
     }
 
@@ -189,7 +190,7 @@ impl Dataset {
     pub fn popularity(&self) -> Vec<u32> {
         let mut counts = vec![0; self.catalog.len() + 1];
         for &item in self.train.rows().flatten() {
-            counts[item as usize] += 1;
+            counts[item.index()] += 1;
         }
         counts
     }
@@ -203,7 +204,7 @@ impl Dataset {
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = DatasetHash::new(&self.users, &self.catalog);
         for part in [&self.train, &self.valid, &self.test] {
-            hash.part(part.rows().map(<[u32]>::len));
+            hash.part(part.rows().map(<[ItemId]>::len));
             part.rows().for_each(|row| hash.items(row));
         }
         hash.finish(&self.filter, &self.split)
@@ -247,8 +248,8 @@ impl DatasetHash {
     }
 
     /// The next items of the part.
-    pub fn items(&mut self, items: &[u32]) {
-        items.iter().for_each(|item| self.0.bytes(&item.to_le_bytes()));
+    pub fn items(&mut self, items: &[ItemId]) {
+        items.iter().for_each(|item| self.0.bytes(&item.0.to_le_bytes()));
     }
 
     /// Closes with filter and split in words.
@@ -274,9 +275,9 @@ mod tests {
                 vec!["a".into(), "b".into(), "c".into()],
                 vec!["A".into(), String::new(), "a ".into()],
             ),
-            train: Sequences::from_rows([vec![1, 2, 3], vec![2]]),
-            valid: Sequences::from_rows([vec![1], vec![]]),
-            test: Sequences::from_rows([vec![2], vec![]]),
+            train: Sequences::from_numbers([vec![1, 2, 3], vec![2]]),
+            valid: Sequences::from_numbers([vec![1], vec![]]),
+            test: Sequences::from_numbers([vec![2], vec![]]),
             filter: "none".into(),
             split: "leave_one_out".into(),
         }
@@ -287,10 +288,14 @@ mod tests {
         let data = tiny();
         let samples = data.samples();
         assert_eq!(samples.len(), 2);
-        assert_eq!(data.sample(samples[1], 1), (&[2][..], 3));
-        assert_eq!(data.sample(samples[1], 9), (&[1, 2][..], 3));
+        assert_eq!(data.sample(samples[1], 1), (&ItemId::list([2])[..], ItemId(3)));
+        assert_eq!(data.sample(samples[1], 9), (&ItemId::list([1, 2])[..], ItemId(3)));
         assert_eq!(data.popularity(), vec![0, 1, 2, 1]);
-        assert_eq!((data.catalog.name(1), data.catalog.name(2)), ("A", "b"), "the id where there is no title");
+        assert_eq!(
+            (data.catalog.name(ItemId(1)), data.catalog.name(ItemId(2))),
+            ("A", "b"),
+            "the id where there is no title"
+        );
     }
 
     #[test]
@@ -300,9 +305,9 @@ mod tests {
             |data| data.users[1] = "w".into(),
             |data| data.catalog.ids[1] = "d".into(),
             |data| data.catalog.titles[1] = "B".into(),
-            |data| data.train = Sequences::from_rows([vec![1, 3, 2], vec![2]]),
-            |data| data.valid = Sequences::from_rows([vec![], vec![1]]),
-            |data| data.test = Sequences::from_rows([vec![3], vec![]]),
+            |data| data.train = Sequences::from_numbers([vec![1, 3, 2], vec![2]]),
+            |data| data.valid = Sequences::from_numbers([vec![], vec![1]]),
+            |data| data.test = Sequences::from_numbers([vec![3], vec![]]),
             |data| data.filter.push('x'),
             |data| data.split.push('x'),
         ];

@@ -11,4 +11,4 @@ pub use language::{
     LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
 };
 pub use precision::Precision;
-pub use recommender::{History, IdTable, Recommender, scores};
+pub use recommender::{History, IdTable, Recommender, Validate, scores};

@@ -1,4 +1,5 @@
 //! What evaluation and serving know of a model: two towers and a dot product.
+use crate::{ItemId, UserId};
 use burn::tensor::{Int, Tensor, TensorData};
 use std::fmt::Debug;
 
@@ -6,9 +7,9 @@ use std::fmt::Debug;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct History<'a> {
     /// Dense user id; a method that only reads `items` ignores it.
-    pub user: u32,
+    pub user: UserId,
     /// Dense item ids, oldest first.
-    pub items: &'a [u32],
+    pub items: &'a [ItemId],
 }
 
 /// A trained, frozen model whose score is `<user vector, item vector>`, the largest one where a user has several.
@@ -28,13 +29,17 @@ pub trait Recommender: Debug + Send + Sync {
     fn users(&self, histories: &[History<'_>]) -> Tensor<2>;
 
     /// `[items, dim]`. Ids are dense; 0 is padding and gives a vector that nothing relies on.
-    fn items(&self, items: &[u32]) -> Tensor<2>;
+    fn items(&self, items: &[ItemId]) -> Tensor<2>;
 
     /// What a history adds to the scores of single items, beyond the product of vectors: the counts of a Markov chain.
     /// Two towers add nothing, `Vec::new()`. There is no default: a wrapper that forgot it would lose the whole signal
     /// of such a method and still compile.
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)>;
+    fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)>;
 }
+
+/// How good a model is on what is held out for choices, higher is better. Every stage that chooses takes this one type, as
+/// `Option<Validate>`: without it nothing is chosen and the last model is kept.
+pub type Validate<'a> = &'a dyn Fn(&dyn Recommender) -> f64;
 
 /// Writes methods of [`Recommender`] that a wrapper hands on as they are, inside its `impl`:
 /// `forward_recommender!(self => self.ids; dim, interests, additions);`
@@ -59,12 +64,12 @@ macro_rules! forward_recommender {
         }
     };
     (@items $this:ident, $inner:expr) => {
-        fn items(&$this, items: &[u32]) -> $crate::Tensor<2> {
+        fn items(&$this, items: &[$crate::ItemId]) -> $crate::Tensor<2> {
             $crate::Recommender::items(&$inner, items)
         }
     };
     (@additions $this:ident, $inner:expr) => {
-        fn additions(&$this, history: &$crate::History<'_>) -> Vec<(u32, f32)> {
+        fn additions(&$this, history: &$crate::History<'_>) -> Vec<($crate::ItemId, f32)> {
             $crate::Recommender::additions(&$inner, history)
         }
     };
@@ -89,7 +94,7 @@ pub fn scores<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], vec
     for (row, history) in histories.iter().enumerate() {
         for (item, own) in model.additions(history) {
             more.resize(rows * columns, 0.0f32);
-            more[row * columns + item as usize] += own;
+            more[row * columns + item.index()] += own;
         }
     }
     if more.is_empty() {
@@ -132,12 +137,12 @@ impl Recommender for IdTable {
         1
     }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        select(&self.users, histories.iter().map(|h| h.user))
+        select(&self.users, histories.iter().map(|h| h.user.0))
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
-        select(&self.items, items.iter().copied())
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
+        select(&self.items, items.iter().map(|item| item.0))
     }
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

@@ -1,8 +1,8 @@
 //! What every implementation of this crate's traits must do. Call these in a test of your own implementation; each
 //! panics with the promise that was broken.
 use crate::{
-    Aligner, Backend, History, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_from, encode_pooled,
-    ledger, normal, open_device, pooled_text, rng, run_layers,
+    Aligner, Backend, History, ItemId, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_from,
+    encode_pooled, ledger, normal, open_device, pooled_text, rng, run_layers,
 };
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -186,7 +186,7 @@ fn check_fast_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, toleranc
 /// # Panics
 /// When shapes are wrong, vectors carry autodiff or are not finite, repeat calls differ, or a vector depends on what
 /// else is in its batch.
-pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], items: &[u32]) {
+pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], items: &[ItemId]) {
     let users = model.users(histories);
     let table = model.items(items);
     let (interests, tolerance) = (model.interests(), tolerance(&users.device()));

@@ -3,10 +3,11 @@ use super::adamw::AdamW;
 use super::checkpoint::not_finite;
 use super::replicas::gradients;
 use super::state::{Best, State};
-use crate::{Error, Progress, Result, check_room, ledger, trainable_params};
+use crate::{Check, Error, NoProgress, Problem, Progress, Result, check_room, flat_config, ledger, trainable_params};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use std::fmt::{self, Debug};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,17 +16,15 @@ use std::time::{Duration, Instant};
 const STATE_EVERY: Duration = Duration::from_millis(250);
 const STATE_SHARE: u32 = 50;
 
-/// How to train.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FitConfig {
-    /// Steps at most.
-    pub steps: usize,
+/// The optimizer, AdamW, and the schedule of its rate: one block in every configuration of a training. Its keys stand beside
+/// those of the training.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct OptimConfig {
     /// Peak learning rate.
     pub lr: f64,
     /// Steps of linear warm-up.
     pub warmup: usize,
-    /// Cosine decay to zero over `steps`; else the rate stays.
+    /// Cosine decay to zero over all steps; else the rate stays.
     pub cosine: bool,
     /// Decoupled weight decay (Loshchilov & Hutter, ICLR 2019), biases included.
     pub weight_decay: f32,
@@ -36,6 +35,37 @@ pub struct FitConfig {
     /// Largest gradient norm of each parameter by itself (Burn clips so; a norm over all parameters is common elsewhere); 0
     /// is off.
     pub clip: f32,
+}
+
+flat_config!(OptimConfig { lr, warmup, cosine, weight_decay, betas, epsilon, clip });
+
+impl Default for OptimConfig {
+    fn default() -> Self {
+        Self { lr: 1e-3, warmup: 0, cosine: false, weight_decay: 0.0, betas: [0.9, 0.999], epsilon: 1e-8, clip: 0.0 }
+    }
+}
+
+impl Check for OptimConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let numbers = [
+            Problem::unless_positive("lr", self.lr),
+            Problem::if_negative("weight_decay", self.weight_decay),
+            Problem::unless_positive("epsilon", self.epsilon),
+            Problem::if_negative("clip", self.clip),
+        ];
+        let rates = self.betas.iter().filter_map(|&beta| Problem::unless_share("betas", beta));
+        numbers.into_iter().flatten().chain(rates).collect()
+    }
+}
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FitConfig {
+    /// Steps at most.
+    pub steps: usize,
+    /// The optimizer and its schedule.
+    #[serde(flatten)]
+    pub optim: OptimConfig,
     /// Steps between two validations; 0 is never.
     pub validate_every: usize,
     /// Validations without improvement before training stops; 0 is never.
@@ -47,46 +77,37 @@ pub struct FitConfig {
     pub further_devices: Vec<Device>,
 }
 
+flat_config!(FitConfig { steps, validate_every, patience }, optim: OptimConfig);
+
 impl Default for FitConfig {
     fn default() -> Self {
-        Self {
-            steps: 1000,
-            lr: 1e-3,
-            warmup: 0,
-            cosine: false,
-            weight_decay: 0.0,
-            betas: [0.9, 0.999],
-            epsilon: 1e-8,
-            clip: 0.0,
-            validate_every: 0,
-            patience: 0,
-            further_devices: Vec::new(),
-        }
+        Self { steps: 1000, optim: OptimConfig::default(), validate_every: 0, patience: 0, further_devices: Vec::new() }
     }
 }
 
 impl FitConfig {
     /// The learning rate of a step (0-based).
     pub fn rate(&self, step: usize) -> f64 {
-        if step < self.warmup {
-            return self.lr * (step + 1) as f64 / self.warmup as f64;
+        let OptimConfig { lr, warmup, cosine, .. } = self.optim;
+        if step < warmup {
+            return lr * (step + 1) as f64 / warmup as f64;
         }
-        if !self.cosine {
-            return self.lr;
+        if !cosine {
+            return lr;
         }
-        let span = self.steps.saturating_sub(self.warmup).max(1);
-        let done = (step - self.warmup) as f64 / span as f64;
-        self.lr * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
+        let span = self.steps.saturating_sub(warmup).max(1);
+        let done = (step - warmup) as f64 / span as f64;
+        lr * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
     }
 
     fn optimizer(&self) -> AdamW {
-        let Self { betas, epsilon, weight_decay, clip, .. } = *self;
+        let OptimConfig { betas, epsilon, weight_decay, clip, .. } = self.optim;
         AdamW { betas, epsilon, weight_decay, clip, time: 0, moments: Vec::new() }
     }
 
     /// What a state must have been made under to be gone on from. A training without a schedule may be made longer.
     fn key(&self, stage: &str) -> String {
-        let steps = if self.cosine { self.steps } else { 0 };
+        let steps = if self.optim.cosine { self.steps } else { 0 };
         format!("{stage} {:?}", Self { steps, patience: 0, ..self.clone() })
     }
 }
@@ -116,113 +137,152 @@ pub struct Curve {
     pub seconds: f64,
 }
 
-/// A validation metric of the model so far, higher is better.
-pub type Validation<'a, M> = &'a mut dyn FnMut(&M) -> f64;
+/// A training that is about to run: `Fit::new("align", &config).progress(..).state(..).run(model, loss)`.
+pub struct Fit<'a, M> {
+    stage: &'a str,
+    config: &'a FitConfig,
+    validate: Option<Box<dyn FnMut(&M) -> f64 + 'a>>,
+    progress: &'a dyn Progress,
+    state: Option<&'a Path>,
+}
 
-/// Minimises `loss` with AdamW and returns the model of the best validation (without validation, the last one).
-///
-/// `loss(model, number)` makes batch `number` on the device of the model it is given: that of the step or, on `n` devices, `n`
-/// times the step and the `n - 1` that follow. All that is random in it is a function of the seed and that number, so a run
-/// that starts again gives the same bits. With a `state` file the run is written down while it goes, which costs a
-/// fiftieth of its time at most, and at its end, and goes on from there; what it ends with is the same. It is for the
-/// caller to remove the file of another data set, model or seed.
-///
-/// # Errors
-/// [`Error::Memory`] when what is trained cannot fit; [`Error::NotFinite`] when the loss is no longer a number; [`Error::Io`] and [`Error::Corrupt`] for the state.
-pub fn fit<M: Module>(
-    stage: &str,
-    config: &FitConfig,
-    mut model: M,
-    mut loss: impl FnMut(&M, usize) -> Tensor<1>,
-    mut validate: Option<Validation<'_, M>>,
-    progress: &dyn Progress,
-    state: Option<&Path>,
-) -> Result<(M, Curve)> {
-    // A gradient, two moments and, where something validates, the best model so far, beside the model itself.
-    let copies = if validate.is_some() && config.validate_every > 0 { 4 } else { 3 };
-    let numbers = copies * trainable_params(&ledger(&model)) as u64;
-    let remedy = "free some, or train fewer parameters (narrower vectors, rare users and items left out)";
-    model.devices().iter().try_for_each(|device| check_room(stage, numbers, device, remedy))?;
-    let mut optimizer = config.optimizer();
-    let mut at = At::default();
-    let mut best: Option<Best<M>> = None;
-    let key = config.key(stage);
-    if let Some(path) = state.filter(|path| path.exists()) {
-        let State { at: found, model: old, best: top, moments } = State::read(path, &key, &model)?;
-        if found.step > config.steps {
-            let problem =
-                format!("holds {} steps of training, more than the {} asked for; delete it", found.step, config.steps);
-            return Err(Error::corrupt(path, problem));
-        }
-        tracing::info!(stage, step = found.step, "goes on");
-        optimizer = AdamW { time: found.step, moments, ..optimizer };
-        (at, model, best) = (found, old, top);
+impl<M> Debug for Fit<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fit").field("stage", &self.stage).field("config", self.config).finish_non_exhaustive()
     }
-    let (started, earlier) = (Instant::now(), at.seconds);
-    let (mut written, mut pause) = (started, STATE_EVERY);
-    let every = if config.validate_every == 0 { (config.steps / 20).max(1) } else { config.validate_every };
-    progress.start(stage, config.steps as u64);
-    progress.update(at.step as u64, "");
-    while at.step < config.steps && (config.patience == 0 || at.bad < config.patience) {
-        let step = at.step;
-        let (number, grads) = gradients(&model, &config.further_devices, step, &mut loss);
-        if !number.is_finite() {
-            return Err(Error::NotFinite { stage: stage.into(), step, what: format!("the loss is {number}") });
+}
+
+impl<'a, M: Module> Fit<'a, M> {
+    /// A training without validation or state that nobody watches. `stage` names it in errors and in logs.
+    pub fn new(stage: &'a str, config: &'a FitConfig) -> Self {
+        Self { stage, config, validate: None, progress: &NoProgress, state: None }
+    }
+
+    /// Keeps the model that this calls best, higher is better, instead of the last one.
+    #[must_use]
+    pub fn validate(mut self, metric: impl FnMut(&M) -> f64 + 'a) -> Self {
+        self.validate = Some(Box::new(metric));
+        self
+    }
+
+    /// Tells how far it is.
+    #[must_use]
+    pub fn progress(mut self, progress: &'a dyn Progress) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Writes the training down at `path` while it runs, and goes on from there.
+    #[must_use]
+    pub fn state(mut self, path: Option<&'a Path>) -> Self {
+        self.state = path;
+        self
+    }
+
+    /// Minimises `loss` with AdamW and returns the model of the best validation (without validation, the last one).
+    ///
+    /// `loss(model, number)` makes batch `number` on the device of the model it is given: that of the step or, on `n` devices, `n`
+    /// times the step and the `n - 1` that follow. All that is random in it is a function of the seed and that number, so a run
+    /// that starts again gives the same bits. With a `state` file the run is written down while it goes, which costs a
+    /// fiftieth of its time at most, and at its end, and goes on from there; what it ends with is the same. It is for the
+    /// caller to remove the file of another data set, model or seed.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when what is trained cannot fit; [`Error::NotFinite`] when the loss is no longer a number; [`Error::Io`] and [`Error::Corrupt`] for the state.
+    pub fn run(self, mut model: M, mut loss: impl FnMut(&M, usize) -> Tensor<1>) -> Result<(M, Curve)> {
+        let Self { stage, config, mut validate, progress, state } = self;
+        // A gradient, two moments and, where something validates, the best model so far, beside the model itself.
+        let copies = if validate.is_some() && config.validate_every > 0 { 4 } else { 3 };
+        let numbers = copies * trainable_params(&ledger(&model)) as u64;
+        let remedy = "free some, or train fewer parameters (narrower vectors, rare users and items left out)";
+        model.devices().iter().try_for_each(|device| check_room(stage, numbers, device, remedy))?;
+        let mut optimizer = config.optimizer();
+        let mut at = At::default();
+        let mut best: Option<Best<M>> = None;
+        let key = config.key(stage);
+        if let Some(path) = state.filter(|path| path.exists()) {
+            let State { at: found, model: old, best: top, moments } = State::read(path, &key, &model)?;
+            if found.step > config.steps {
+                let problem = format!(
+                    "holds {} steps of training, more than the {} asked for; delete it",
+                    found.step, config.steps
+                );
+                return Err(Error::corrupt(path, problem));
+            }
+            tracing::info!(stage, step = found.step, "goes on");
+            optimizer = AdamW { time: found.step, moments, ..optimizer };
+            (at, model, best) = (found, old, top);
         }
-        model = optimizer.step(config.rate(step), model, grads);
-        at.step += 1;
-        (at.loss, at.count) = (at.loss + f64::from(number), at.count + 1);
-        let last = at.step == config.steps;
-        if at.step % every == 0 || last {
-            let metric = match &mut validate {
-                Some(metric) if config.validate_every > 0 => Some(metric(&model)),
-                _ => None,
-            };
-            let loss = at.loss / at.count as f64;
-            at.curve.points.push(CurvePoint { step: at.step, loss, validation: metric });
-            tracing::info!(stage, step = at.step, loss, validation = metric, "fit");
-            (at.loss, at.count) = (0.0, 0);
-            if let Some(metric) = metric {
-                if best.as_ref().is_none_or(|best| metric > best.metric) {
-                    best = Some(Best { metric, model: model.clone() });
-                    at.curve.best_step = at.step;
-                    at.bad = 0;
-                } else {
-                    at.bad += 1;
+        let (started, earlier) = (Instant::now(), at.seconds);
+        let (mut written, mut pause) = (started, STATE_EVERY);
+        let every = if config.validate_every == 0 { (config.steps / 20).max(1) } else { config.validate_every };
+        progress.start(stage, config.steps as u64);
+        progress.update(at.step as u64, "");
+        while at.step < config.steps && (config.patience == 0 || at.bad < config.patience) {
+            let step = at.step;
+            let (number, grads) = gradients(&model, &config.further_devices, step, &mut loss);
+            if !number.is_finite() {
+                return Err(Error::NotFinite { stage: stage.into(), step, what: format!("the loss is {number}") });
+            }
+            model = optimizer.step(config.rate(step), model, grads);
+            at.step += 1;
+            (at.loss, at.count) = (at.loss + f64::from(number), at.count + 1);
+            let last = at.step == config.steps;
+            if at.step % every == 0 || last {
+                let metric = match &mut validate {
+                    Some(metric) if config.validate_every > 0 => Some(metric(&model)),
+                    _ => None,
+                };
+                let loss = at.loss / at.count as f64;
+                at.curve.points.push(CurvePoint { step: at.step, loss, validation: metric });
+                tracing::info!(stage, step = at.step, loss, validation = metric, "fit");
+                (at.loss, at.count) = (0.0, 0);
+                if let Some(metric) = metric {
+                    if best.as_ref().is_none_or(|best| metric > best.metric) {
+                        best = Some(Best { metric, model: model.clone() });
+                        at.curve.best_step = at.step;
+                        at.bad = 0;
+                    } else {
+                        at.bad += 1;
+                    }
                 }
             }
+            let over = last || (config.patience > 0 && at.bad >= config.patience);
+            let due = state.filter(|_| over || written.elapsed() > pause);
+            // A gradient that is no number shows in the loss one step later: too late for what is kept now.
+            if (over || due.is_some())
+                && let Some(tensor) = not_finite(&model)
+            {
+                return Err(Error::NotFinite {
+                    stage: stage.into(),
+                    step,
+                    what: format!("{tensor} is no longer finite"),
+                });
+            }
+            if let Some(path) = due {
+                let since = Instant::now();
+                at.seconds = earlier + (since - started).as_secs_f64();
+                State::write(path, &key, &at, &model, best.as_ref(), &optimizer.moments)?;
+                written = Instant::now();
+                pause = STATE_EVERY.max((written - since) * STATE_SHARE);
+            }
+            let note = match &best {
+                Some(best) => format!("loss {number:.4}, best {:.4}", best.metric),
+                None => format!("loss {number:.4}"),
+            };
+            progress.update(at.step as u64, &note);
+            crate::point(format_args!("step {}", at.step));
         }
-        let over = last || (config.patience > 0 && at.bad >= config.patience);
-        let due = state.filter(|_| over || written.elapsed() > pause);
-        // A gradient that is no number shows in the loss one step later: too late for what is kept now.
-        if (over || due.is_some())
-            && let Some(tensor) = not_finite(&model)
-        {
-            return Err(Error::NotFinite { stage: stage.into(), step, what: format!("{tensor} is no longer finite") });
-        }
-        if let Some(path) = due {
-            let since = Instant::now();
-            at.seconds = earlier + (since - started).as_secs_f64();
-            State::write(path, &key, &at, &model, best.as_ref(), &optimizer.moments)?;
-            written = Instant::now();
-            pause = STATE_EVERY.max((written - since) * STATE_SHARE);
-        }
-        let note = match &best {
-            Some(best) => format!("loss {number:.4}, best {:.4}", best.metric),
-            None => format!("loss {number:.4}"),
-        };
-        progress.update(at.step as u64, &note);
-        crate::point(format_args!("step {}", at.step));
-    }
-    progress.finish();
-    let mut curve = at.curve;
-    curve.stopped_early = at.step < config.steps;
-    curve.seconds = earlier + started.elapsed().as_secs_f64();
-    match best {
-        Some(best) => Ok((best.model, curve)),
-        None => {
-            curve.best_step = at.step;
-            Ok((model, curve))
+        progress.finish();
+        let mut curve = at.curve;
+        curve.stopped_early = at.step < config.steps;
+        curve.seconds = earlier + started.elapsed().as_secs_f64();
+        match best {
+            Some(best) => Ok((best.model, curve)),
+            None => {
+                curve.best_step = at.step;
+                Ok((model, curve))
+            }
         }
     }
 }
@@ -245,7 +305,6 @@ pub(crate) struct At {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Silent;
     use burn::module::Param;
     use burn::tensor::Tolerance;
 
@@ -254,28 +313,34 @@ mod tests {
         at: Param<Tensor<1>>,
     }
 
+    fn at(lr: f64) -> OptimConfig {
+        OptimConfig { lr, ..OptimConfig::default() }
+    }
+
     fn point() -> Point {
         Point { at: Param::from_tensor(Tensor::from_floats([4.0, -3.0], &Device::flex().autodiff())) }
     }
 
     #[test]
     fn the_best_validation_is_kept() {
-        let config = FitConfig { steps: 40, lr: 0.5, validate_every: 1, patience: 5, ..FitConfig::default() };
+        let config = FitConfig { steps: 40, optim: at(0.5), validate_every: 1, patience: 5, ..FitConfig::default() };
         let mut calls = 0;
-        let mut metric = |_: &Point| {
+        let metric = |_: &Point| {
             calls += 1;
             if calls == 3 { 1.0 } else { 0.0 }
         };
         let (_, curve) =
-            fit("test", &config, point(), |m, _| m.at.val().square().sum(), Some(&mut metric), &Silent, None).unwrap();
+            Fit::new("test", &config).validate(metric).run(point(), |m, _| m.at.val().square().sum()).unwrap();
         assert_eq!((curve.best_step, curve.stopped_early, curve.points.len()), (3, true, 8));
     }
 
     #[test]
     fn a_minimum_is_found_and_repeats_bit_for_bit() {
-        let config = FitConfig { steps: 200, lr: 0.1, cosine: true, warmup: 5, ..FitConfig::default() };
+        let config =
+            FitConfig { steps: 200, optim: OptimConfig { cosine: true, warmup: 5, ..at(0.1) }, ..FitConfig::default() };
         let run = || {
-            fit("test", &config, point(), |m, _| (m.at.val() - 1.0).square().sum(), None, &Silent, None)
+            Fit::new("test", &config)
+                .run(point(), |m, _| (m.at.val() - 1.0).square().sum())
                 .unwrap()
                 .0
                 .at
@@ -291,14 +356,19 @@ mod tests {
     fn several_devices_take_the_mean_of_their_batches() {
         let further_devices = vec![Device::flex().autodiff(); 2];
         // With such an epsilon AdamW sees how large a gradient is.
-        let config = FitConfig { steps: 30, lr: 0.1, epsilon: 1.0, further_devices, ..FitConfig::default() };
+        let config = FitConfig {
+            steps: 30,
+            optim: OptimConfig { epsilon: 1.0, ..at(0.1) },
+            further_devices,
+            ..FitConfig::default()
+        };
         let toward = |m: &Point, batch: usize| (m.at.val() - (batch % 7) as f32).square().sum();
-        let (several, curve) = fit("test", &config, point(), toward, None, &Silent, None).unwrap();
+        let (several, curve) = Fit::new("test", &config).run(point(), toward).unwrap();
         let together = |m: &Point, step: usize| {
             (0..3).map(|place| toward(m, 3 * step + place)).reduce(|a, b| a + b).unwrap() / 3.0
         };
         let alone = FitConfig { further_devices: Vec::new(), ..config };
-        let (one, expected) = fit("test", &alone, point(), together, None, &Silent, None).unwrap();
+        let (one, expected) = Fit::new("test", &alone).run(point(), together).unwrap();
         several.at.val().into_data().assert_approx_eq(&one.at.val().into_data(), Tolerance::<f32>::absolute(1e-5));
         for (a, b) in curve.points.iter().zip(&expected.points) {
             assert!((a.loss - b.loss).abs() < 1e-4 * b.loss, "{a:?} {b:?}");
@@ -315,15 +385,15 @@ mod tests {
     fn cut_off_and_resumed(further_devices: Vec<Device>) {
         let dir = tempfile::tempdir().unwrap();
         let devices = further_devices.len() + 1;
-        let base = FitConfig { lr: 0.1, validate_every: 3, further_devices, ..FitConfig::default() };
+        let base = FitConfig { optim: at(0.1), validate_every: 3, further_devices, ..FitConfig::default() };
         let config = |steps| FitConfig { steps, ..base.clone() };
         let run = |steps, stop: usize, state: Option<&Path>| {
-            let mut metric = |m: &Point| -> f64 { m.at.val().square().sum().into_scalar::<f32>().into() };
+            let metric = |m: &Point| -> f64 { m.at.val().square().sum().into_scalar::<f32>().into() };
             let loss = |m: &Point, step: usize| {
                 let noise = f32::from(crate::splitmix64(step as u64) as u8) / 255.0;
                 (m.at.val() - noise).square().sum() * if step == stop * devices { f32::NAN } else { 1.0 }
             };
-            fit("test", &config(steps), point(), loss, Some(&mut metric), &Silent, state)
+            Fit::new("test", &config(steps)).validate(metric).state(state).run(point(), loss)
         };
         let (model, curve) = run(40, 99, None).unwrap();
         let path = dir.path().join("state.safetensors");
@@ -338,8 +408,8 @@ mod tests {
             run(30, 99, Some(&path)).unwrap_err().to_string().contains("40 steps"),
             "a shorter training is another"
         );
-        let other = FitConfig { lr: 0.2, ..config(40) };
-        let error = fit("test", &other, point(), |m, _| m.at.val().sum(), None, &Silent, Some(&path)).unwrap_err();
+        let other = FitConfig { optim: at(0.2), ..config(40) };
+        let error = Fit::new("test", &other).state(Some(&path)).run(point(), |m, _| m.at.val().sum()).unwrap_err();
         assert!(error.to_string().contains("state.safetensors"), "{error}");
     }
 
@@ -353,19 +423,19 @@ mod tests {
             let at = m.at.val();
             if step == 7 { (at.clone() - at.detach()).abs().sqrt().sum() } else { at.sum() }
         };
-        fit("align", &config(5), point(), loss, None, &Silent, Some(&path)).unwrap();
+        Fit::new("align", &config(5)).state(Some(&path)).run(point(), loss).unwrap();
         let before = std::fs::read(&path).unwrap();
-        let error = fit("align", &config(8), point(), loss, None, &Silent, Some(&path)).unwrap_err().to_string();
+        let error = Fit::new("align", &config(8)).state(Some(&path)).run(point(), loss).unwrap_err().to_string();
         assert!(error.contains("at is no longer finite at step 7"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
-        assert!(fit("align", &config(8), point(), loss, None, &Silent, None).is_err(), "also without a state");
+        assert!(Fit::new("align", &config(8)).run(point(), loss).is_err(), "also without a state");
     }
 
     #[test]
     fn a_loss_that_is_no_number_stops_with_the_step() {
         let config = FitConfig { steps: 9, ..FitConfig::default() };
         let loss = |m: &Point, step: usize| m.at.val().sum() * if step == 2 { f32::NAN } else { 1.0 };
-        let message = fit("align", &config, point(), loss, None, &Silent, None).unwrap_err().to_string();
+        let message = Fit::new("align", &config).run(point(), loss).unwrap_err().to_string();
         assert!(message.contains("align") && message.contains("step 2"), "{message}");
     }
 }

@@ -7,6 +7,6 @@ mod replicas;
 mod state;
 
 pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
-pub use fit::{Curve, CurvePoint, FitConfig, Validation, fit};
+pub use fit::{Curve, CurvePoint, Fit, FitConfig, OptimConfig};
 pub use init::{dropout_mask, normal, uniform, xavier_normal};
 pub(crate) use replicas::mean;

@@ -1,5 +1,25 @@
 //! Settings that cannot work, each by its key: what a configuration says of itself before anything is read or trained.
+use crate::{Error, Result};
 use std::fmt::{self, Display};
+
+/// A configuration that says itself what cannot work, before anything is read or trained.
+pub trait Check {
+    /// What cannot work, by key.
+    fn problems(&self) -> Vec<Problem>;
+
+    /// What works and is hardly what anybody wants, by key: a reader of the figures must know of it.
+    fn oddities(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Fails with all problems in one line.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] where there is any.
+    fn check(&self) -> Result<()> {
+        Problem::refuse(&self.problems())
+    }
+}
 
 /// A setting that cannot work, or that does what hardly anybody wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,10 +86,10 @@ impl Problem {
     /// Fails with all problems in one line.
     ///
     /// # Errors
-    /// When there is any.
-    pub fn refuse(problems: &[Self]) -> Result<(), String> {
+    /// [`Error::Settings`] where there is any.
+    pub fn refuse(problems: &[Self]) -> Result<()> {
         let told: Vec<String> = problems.iter().map(Self::to_string).collect();
-        if told.is_empty() { Ok(()) } else { Err(told.join("; ")) }
+        if told.is_empty() { Ok(()) } else { Err(Error::Settings(told.join("; "))) }
     }
 }
 
@@ -91,7 +111,7 @@ mod tests {
             .map(|problem| problem.within("train"))
             .collect();
         let told = "train.batch is 0, it must be at least 1; train.lr is -0.1, it must be above 0 and finite";
-        assert_eq!(Problem::refuse(&all), Err(told.into()));
-        assert_eq!(Problem::refuse(&[]), Ok(()));
+        assert_eq!(Problem::refuse(&all).unwrap_err().to_string(), told);
+        assert!(Problem::refuse(&[]).is_ok());
     }
 }
