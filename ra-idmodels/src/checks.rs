@@ -20,14 +20,3 @@ pub(crate) fn not_divided(dim: usize, heads: usize) -> Option<Problem> {
 pub(crate) fn of_train(problems: Vec<Problem>) -> impl Iterator<Item = Problem> {
     problems.into_iter().map(|problem| problem.within("train"))
 }
-
-/// A configuration that checks itself.
-pub trait Check {
-    /// What cannot work, by key.
-    fn problems(&self) -> Vec<Problem>;
-
-    /// What works and is hardly what anybody wants, by key.
-    fn oddities(&self) -> Vec<Problem> {
-        Vec::new()
-    }
-}

@@ -34,24 +34,27 @@
 //!
 //! # Example
 //! ```
-//! use ra_core::{Backend, Catalog, Dataset, History, Recommender, Sequences, open_device};
+//! use ra_core::{Backend, Catalog, Dataset, History, ItemId, OptimConfig, Recommender, Sequences, UserId, open_device};
 //! use ra_idmodels::{Job, SasRecConfig, TrainConfig, fit};
 //!
 //! let data = Dataset {
 //!     name: "loop".into(),
 //!     users: (0..8).map(|u| u.to_string()).collect(),
 //!     catalog: Catalog::new((0..4).map(|i| i.to_string()).collect(), vec![String::new(); 4]),
-//!     train: Sequences::from_rows((0..8u32).map(|u| (0..6).map(|t| (u + t) % 4 + 1).collect::<Vec<_>>())),
-//!     valid: Sequences::from_rows(vec![vec![]; 8] as Vec<Vec<u32>>),
-//!     test: Sequences::from_rows(vec![vec![]; 8] as Vec<Vec<u32>>),
+//!     train: Sequences::from_numbers((0..8u32).map(|u| (0..6).map(|t| (u + t) % 4 + 1).collect::<Vec<_>>())),
+//!     valid: Sequences::from_rows(vec![vec![]; 8]),
+//!     test: Sequences::from_rows(vec![vec![]; 8]),
 //!     filter: "none".into(),
 //!     split: "none".into(),
 //! };
-//! let train = TrainConfig { epochs: 60, lr: 0.01, patience: 0, ..TrainConfig::default() };
+//! let train = TrainConfig { epochs: 60, optim: OptimConfig { lr: 0.01, ..OptimConfig::default() }, ..TrainConfig::default() };
 //! let config = SasRecConfig { dim: 16, dropout: 0.0, train, ..SasRecConfig::default() };
 //! let device = open_device(Backend::Cpu)?;
 //! let trained = fit(&config, &Job::new(&data, &device))?;
-//! let scores = trained.model.users(&[History { user: 0, items: &[1, 2] }]).matmul(trained.model.items(&[1, 2, 3, 4]).transpose());
+//! let scores = trained
+//!     .model
+//!     .users(&[History { user: UserId(0), items: &ItemId::list([1, 2]) }])
+//!     .matmul(trained.model.items(&ItemId::list(1..=4)).transpose());
 //! assert_eq!(scores.argmax(1).into_scalar::<i64>(), 2); // item 3 follows item 2
 //! # Ok::<(), ra_core::Error>(())
 //! ```
@@ -62,6 +65,7 @@ mod checks;
 mod count;
 pub mod golden;
 mod import;
+mod integers;
 mod loss;
 mod method;
 mod registry;
@@ -70,7 +74,6 @@ mod train;
 mod trained;
 
 pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
-pub use checks::Check;
 pub use count::{Ease, EaseConfig, Markov, MarkovConfig, Popularity, PopularityConfig};
 pub use import::{ImportConfig, ImportedVectors};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
@@ -78,5 +81,5 @@ pub use method::{Bert4Rec, Bert4RecConfig, ComiRec, ComiRecConfig, Extraction, G
 pub use method::{LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecVariant};
 pub use registry::{IdConfig, IdMethod, fit, load};
 pub use text::{AlphaRec, AlphaRecConfig, FeatureMap, FittedAlphaRec, FittedUniSRec, UniSRec, UniSRecConfig};
-pub use train::{Job, TrainConfig, Validate, train};
+pub use train::{Job, TrainConfig, train};
 pub use trained::Trained;

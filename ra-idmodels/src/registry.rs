@@ -1,6 +1,6 @@
 //! Every method by its kind: the only list of them.
 use crate::*;
-use ra_core::{Problem, Result};
+use ra_core::{Check, Problem, Result};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -62,9 +62,9 @@ pub trait IdMethod: Check + Debug + Send + Sync {
 /// Fits a method to the training part of the job's data set; imported vectors are read.
 ///
 /// # Errors
-/// [`Error::Settings`](ra_core::Error::Settings) for what [`Check::problems`] finds, and as [`IdMethod::fit`].
+/// As [`Check::check`] and [`IdMethod::fit`].
 pub fn fit(method: &dyn IdMethod, job: &Job<'_>) -> Result<Trained> {
-    Problem::refuse(&method.problems()).map_err(ra_core::Error::Settings)?;
+    method.check()?;
     method.fit(job)
 }
 

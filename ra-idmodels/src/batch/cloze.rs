@@ -1,8 +1,9 @@
 //! Hidden items of a history.
 use super::Batches;
-use super::sampler::{EpochSampler, grid, line, step_seed, with_items};
+use super::sampler::{self, EpochSampler, step_seed, with_items};
+use crate::integers::indices;
 use burn::tensor::Device;
-use ra_core::{Dataset, SplitMix, TrainBatch, splitmix64};
+use ra_core::{Dataset, ItemId, SplitMix, TrainBatch, splitmix64};
 
 /// The cloze task (Sun et al., BERT4Rec, CIKM 2019): of the last `max_length` training items of each user a share is
 /// hidden behind the mask, item `catalogue + 1`; what is hidden is to be found. The last item of a history is hidden
@@ -32,11 +33,11 @@ impl Batches for Cloze<'_> {
     fn batch(&mut self, step: usize) -> TrainBatch {
         let seed = step_seed(self.order.seed, step);
         let mut random = SplitMix::new(seed);
-        let mask = self.dataset.catalog.len() as u32 + 1;
+        let mask = ItemId(self.dataset.catalog.len() as u32 + 1);
         let mut lengths = Vec::new();
-        let [mut users, mut items, mut rows, mut positives] = [const { Vec::new() }; 4];
+        let (mut users, mut rows, [mut items, mut positives]) = (Vec::new(), Vec::new(), [const { Vec::new() }; 2]);
         for user in self.order.users(step) {
-            let row = self.dataset.train.row(user as usize);
+            let row = self.dataset.train.row(user);
             let read = &row[row.len().saturating_sub(self.max_length)..];
             let last_alone = random.below(10) == 0;
             let spare = random.below(read.len());
@@ -60,11 +61,11 @@ impl Batches for Cloze<'_> {
         let m = positives.len();
         TrainBatch {
             lengths: lengths.into(),
-            users: line(users, &self.device),
-            items: line(items, &self.device),
-            rows: Some(line(rows, &self.device)),
-            positives: line(positives, &self.device),
-            negatives: grid(Vec::new(), m, 0, &self.device),
+            users: sampler::users(&users, &self.device),
+            items: sampler::items(&items, &self.device),
+            rows: Some(indices(rows, &self.device)),
+            positives: sampler::items(&positives, &self.device),
+            negatives: sampler::item_grid(&[], m, 0, &self.device),
             dropout: Some(splitmix64(seed)),
         }
     }

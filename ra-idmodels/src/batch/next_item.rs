@@ -1,6 +1,6 @@
 //! Every next item of a history.
 use super::Batches;
-use super::sampler::{EpochSampler, NegativeSampler, grid, line, step_seed, with_items};
+use super::sampler::{self, EpochSampler, NegativeSampler, step_seed, with_items};
 use burn::tensor::Device;
 use ra_core::{Dataset, SplitMix, TrainBatch, splitmix64};
 
@@ -42,9 +42,9 @@ impl Batches for NextItem<'_> {
         let mut random = SplitMix::new(splitmix64(seed) ^ 0x6E65_6761);
         let chosen = self.order.users(step);
         let mut lengths = Vec::with_capacity(chosen.len());
-        let [mut users, mut items, mut positives, mut negatives] = [const { Vec::new() }; 4];
+        let (mut users, [mut items, mut positives, mut negatives]) = (Vec::new(), [const { Vec::new() }; 3]);
         for user in chosen {
-            let row = self.dataset.train.row(user as usize);
+            let row = self.dataset.train.row(user);
             let read = &row[row.len().saturating_sub(self.max_length + 1)..];
             let n = read.len() - 1;
             lengths.push(n);
@@ -54,11 +54,11 @@ impl Batches for NextItem<'_> {
             negatives.extend((0..n * self.negatives).map(|_| self.unseen.draw(&mut random, user)));
         }
         TrainBatch {
-            users: line(users, &self.device),
-            items: line(items, &self.device),
+            users: sampler::users(&users, &self.device),
+            items: sampler::items(&items, &self.device),
             rows: None,
-            positives: line(positives, &self.device),
-            negatives: grid(negatives, lengths.iter().sum(), self.negatives, &self.device),
+            positives: sampler::items(&positives, &self.device),
+            negatives: sampler::item_grid(&negatives, lengths.iter().sum(), self.negatives, &self.device),
             lengths: lengths.into(),
             dropout: Some(splitmix64(seed)),
         }

@@ -1,15 +1,15 @@
 //! Pairs of a user and an item.
 use super::Batches;
-use super::sampler::{NegativeSampler, grid, line, step_seed, with_items};
+use super::sampler::{self, NegativeSampler, step_seed, with_items};
 use burn::tensor::{Device, Tensor};
-use ra_core::{Dataset, SplitMix, TrainBatch, splitmix64};
+use ra_core::{Dataset, SplitMix, TrainBatch, UserId, splitmix64};
 
 /// Pairs without an order: a user drawn uniformly, one of their items, and some that are not (LightGCN's own sampler, which
 /// draws one). An epoch draws as many pairs as there are training interactions.
 #[derive(Debug)]
 pub struct Pairs<'a> {
     dataset: &'a Dataset,
-    users: Vec<u32>,
+    users: Vec<UserId>,
     unseen: NegativeSampler,
     batch: usize,
     negatives: usize,
@@ -35,21 +35,21 @@ impl Batches for Pairs<'_> {
         let mut random = SplitMix::new(seed);
         let done = step % self.steps() * self.batch;
         let n = self.batch.min(self.dataset.train.total() - done);
-        let [mut users, mut positives, mut negatives] = [const { Vec::new() }; 3];
+        let (mut users, [mut positives, mut negatives]) = (Vec::new(), [const { Vec::new() }; 2]);
         for _ in 0..n {
             let user = self.users[random.below(self.users.len())];
-            let row = self.dataset.train.row(user as usize);
+            let row = self.dataset.train.row(user);
             users.push(user);
             positives.push(row[random.below(row.len())]);
             negatives.extend((0..self.negatives).map(|_| self.unseen.draw(&mut random, user)));
         }
         TrainBatch {
             lengths: vec![1; n].into(),
-            users: line(users, &self.device),
+            users: sampler::users(&users, &self.device),
             items: Tensor::zeros([n], &self.device),
             rows: None,
-            positives: line(positives, &self.device),
-            negatives: grid(negatives, n, self.negatives, &self.device),
+            positives: sampler::items(&positives, &self.device),
+            negatives: sampler::item_grid(&negatives, n, self.negatives, &self.device),
             dropout: Some(splitmix64(seed)),
         }
     }

@@ -1,6 +1,6 @@
 //! One target a history.
-use super::sampler::{grid, line, step_seed};
-use super::{Batches, NextItem};
+use super::{Batches, NextItem, sampler, sampler::step_seed};
+use crate::integers::indices;
 use burn::tensor::Device;
 use ra_core::{Dataset, SplitMix, TrainBatch, splitmix64};
 
@@ -34,9 +34,10 @@ impl Batches for Prefixes<'_> {
         let seed = step_seed(order.seed, step);
         let mut random = SplitMix::new(seed);
         let (mut lengths, mut last) = (Vec::new(), 0);
-        let [mut users, mut items, mut rows, mut positives, mut negatives] = [const { Vec::new() }; 5];
+        let (mut users, mut rows) = (Vec::new(), Vec::new());
+        let [mut items, mut positives, mut negatives] = [const { Vec::new() }; 3];
         for user in order.users(step) {
-            let row = dataset.train.row(user as usize);
+            let row = dataset.train.row(user);
             let target = 1 + random.below(row.len() - 1);
             let read = &row[target.saturating_sub(*max_length)..target];
             lengths.push(read.len());
@@ -50,11 +51,11 @@ impl Batches for Prefixes<'_> {
         let m = positives.len();
         TrainBatch {
             lengths: lengths.into(),
-            users: line(users, device),
-            items: line(items, device),
-            rows: Some(line(rows, device)),
-            positives: line(positives, device),
-            negatives: grid(negatives, m, *wanted, device),
+            users: sampler::users(&users, device),
+            items: sampler::items(&items, device),
+            rows: Some(indices(rows, device)),
+            positives: sampler::items(&positives, device),
+            negatives: sampler::item_grid(&negatives, m, *wanted, device),
             dropout: Some(splitmix64(seed)),
         }
     }

@@ -1,20 +1,21 @@
 //! Draws that all kinds of batches share: users in the order of an epoch, and items that a user does not have.
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use ra_core::{Dataset, Sequences, SplitMix, rng, splitmix64};
+use crate::integers::{indices, int_tensor};
+use burn::tensor::{Device, Int, Tensor};
+use ra_core::{Dataset, ItemId, Sequences, SplitMix, UserId, rng, splitmix64};
 use rand::seq::SliceRandom;
 
 /// Which users make the batch of a step: every epoch visits each of them once, in an order of its own.
 #[derive(Debug)]
 pub(super) struct EpochSampler {
-    users: Vec<u32>,
+    users: Vec<UserId>,
     epoch: Option<usize>,
-    order: Vec<u32>,
+    order: Vec<UserId>,
     batch: usize,
     pub(super) seed: u64,
 }
 
 impl EpochSampler {
-    pub(super) fn new(users: Vec<u32>, batch: usize, seed: u64) -> Self {
+    pub(super) fn new(users: Vec<UserId>, batch: usize, seed: u64) -> Self {
         Self { users, epoch: None, order: Vec::new(), batch: batch.max(1), seed }
     }
 
@@ -22,7 +23,7 @@ impl EpochSampler {
         self.users.len().div_ceil(self.batch)
     }
 
-    pub(super) fn users(&mut self, step: usize) -> Vec<u32> {
+    pub(super) fn users(&mut self, step: usize) -> Vec<UserId> {
         let (epoch, index) = (step / self.steps().max(1), step % self.steps().max(1));
         if self.epoch != Some(epoch) {
             self.order.clone_from(&self.users);
@@ -43,7 +44,7 @@ pub(super) struct NegativeSampler {
 
 impl NegativeSampler {
     pub(super) fn new(dataset: &Dataset) -> Self {
-        let sorted = |row: &[u32]| {
+        let sorted = |row: &[ItemId]| {
             let mut row = row.to_vec();
             row.sort_unstable();
             row.dedup();
@@ -54,11 +55,11 @@ impl NegativeSampler {
 
     /// An item that `user` has not in the training data, uniformly; a user who has nearly everything gets any item
     /// after a few tries.
-    pub(super) fn draw(&self, random: &mut SplitMix, user: u32) -> u32 {
-        let seen = self.seen.row(user as usize);
-        let mut item = 0;
+    pub(super) fn draw(&self, random: &mut SplitMix, user: UserId) -> ItemId {
+        let seen = self.seen.row(user);
+        let mut item = ItemId::PADDING;
         for _ in 0..100 {
-            item = random.below(self.items) as u32 + 1;
+            item = ItemId(random.below(self.items) as u32 + 1);
             if seen.binary_search(&item).is_err() {
                 break;
             }
@@ -68,8 +69,8 @@ impl NegativeSampler {
 }
 
 /// Users with so many training items at least.
-pub(super) fn with_items(dataset: &Dataset, least: usize) -> Vec<u32> {
-    (0..dataset.train.len() as u32).filter(|&u| dataset.train.row(u as usize).len() >= least).collect()
+pub(super) fn with_items(dataset: &Dataset, least: usize) -> Vec<UserId> {
+    UserId::all(dataset.train.len()).filter(|&user| dataset.train.row(user).len() >= least).collect()
 }
 
 /// The seed of a step.
@@ -78,14 +79,16 @@ pub(super) fn step_seed(seed: u64, step: usize) -> u64 {
 }
 
 /// `[values]`.
-pub(super) fn line(values: Vec<u32>, device: &Device) -> Tensor<1, Int> {
-    let n = values.len();
-    let values: Vec<i32> = values.into_iter().map(|v| v as i32).collect();
-    Tensor::from_data(TensorData::new(values, [n]), device)
+pub(super) fn users(values: &[UserId], device: &Device) -> Tensor<1, Int> {
+    indices(values.iter().map(|user| user.0), device)
+}
+
+/// `[values]`.
+pub(super) fn items(values: &[ItemId], device: &Device) -> Tensor<1, Int> {
+    indices(values.iter().map(|item| item.0), device)
 }
 
 /// `[rows, width]`.
-pub(super) fn grid(values: Vec<u32>, rows: usize, width: usize, device: &Device) -> Tensor<2, Int> {
-    let values: Vec<i32> = values.into_iter().map(|v| v as i32).collect();
-    Tensor::from_data(TensorData::new(values, [rows, width]), device)
+pub(super) fn item_grid(values: &[ItemId], rows: usize, width: usize, device: &Device) -> Tensor<2, Int> {
+    int_tensor(values.iter().map(|item| item.0), [rows, width], device)
 }

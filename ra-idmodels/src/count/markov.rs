@@ -1,9 +1,9 @@
 //! A first-order Markov chain over items, popularity where it has nothing to say: the floor that a sequential method
 //! must clear.
 use super::Popularity;
-use crate::{Check, IdMethod, Job, Trained};
+use crate::{IdMethod, Job, Trained};
 use burn::tensor::{Device, Tensor};
-use ra_core::{Dataset, History, Problem, Recommender, Result};
+use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
@@ -39,7 +39,7 @@ impl IdMethod for MarkovConfig {
 pub struct Markov {
     popularity: Popularity,
     /// What followed an item, and how often.
-    followers: Vec<Vec<(u32, f32)>>,
+    followers: Vec<Vec<(ItemId, f32)>>,
     /// More than any popularity: one transition outweighs it.
     step: f32,
 }
@@ -50,11 +50,11 @@ impl Markov {
         let mut counts = vec![HashMap::new(); dataset.catalog.len() + 1];
         for row in dataset.train.rows() {
             for pair in row.windows(2) {
-                *counts[pair[0] as usize].entry(pair[1]).or_insert(0u32) += 1;
+                *counts[pair[0].index()].entry(pair[1]).or_insert(0u32) += 1;
             }
         }
-        let sorted = |counts: HashMap<u32, u32>| {
-            let mut list: Vec<(u32, f32)> = counts.into_iter().map(|(item, n)| (item, n as f32)).collect();
+        let sorted = |counts: HashMap<ItemId, u32>| {
+            let mut list: Vec<(ItemId, f32)> = counts.into_iter().map(|(item, n)| (item, n as f32)).collect();
             list.sort_unstable_by_key(|x| x.0);
             list
         };
@@ -74,11 +74,11 @@ impl Recommender for Markov {
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         self.popularity.users(histories)
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         self.popularity.items(items)
     }
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
-        let followers = history.items.last().map_or(&[][..], |&last| &self.followers[last as usize]);
+    fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
+        let followers = history.items.last().map_or(&[][..], |&last| &self.followers[last.index()]);
         followers.iter().map(|&(item, count)| (item, count * self.step)).collect()
     }
 }

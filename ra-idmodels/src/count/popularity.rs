@@ -1,7 +1,7 @@
 //! Popularity: the same ranking for everybody, by training count.
-use crate::{Check, IdMethod, Job, Trained};
+use crate::{IdMethod, Job, Trained};
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Dataset, History, Problem, Recommender, Result};
+use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -50,11 +50,11 @@ impl Recommender for Popularity {
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         Tensor::ones([histories.len(), 1], &self.device)
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
-        let counts: Vec<f32> = items.iter().map(|&i| self.counts[i as usize]).collect();
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
+        let counts: Vec<f32> = items.iter().map(|item| self.counts[item.index()]).collect();
         Tensor::from_data(TensorData::new(counts, [items.len(), 1]), &self.device)
     }
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

@@ -5,6 +5,7 @@
 mod factors;
 mod sequences;
 
+use crate::integers::indices;
 use crate::method::parameters::Parameter;
 use burn::module::Param;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
@@ -100,7 +101,7 @@ impl Case<'_> {
     }
 
     fn line(&self, values: &[i32]) -> Tensor<1, Int> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &self.device)
+        indices(values.iter().map(|&value| value as u32), &self.device)
     }
 
     /// An input of whole numbers, row by row.

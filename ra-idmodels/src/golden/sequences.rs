@@ -3,7 +3,7 @@ use super::{Arrays, Case, Ragged, array, gradients};
 use crate::method::sequence::ends;
 use crate::{Bert4RecConfig, Gru4RecConfig, Loss, SasRecConfig};
 use burn::tensor::{Int, Tensor};
-use ra_core::{IdModel, Recommender, TrainBatch};
+use ra_core::{IdModel, ItemId, Recommender, TrainBatch};
 
 /// A batch of what is read, `targets` of it at `rows`.
 fn batch(case: &Case<'_>, read: &Ragged, items: Vec<i32>, rows: Tensor<1, Int>, targets: &[i32]) -> TrainBatch {
@@ -20,7 +20,7 @@ fn batch(case: &Case<'_>, read: &Ragged, items: Vec<i32>, rows: Tensor<1, Int>, 
 
 /// Vectors of all items as evaluation sees them, `[width, items]`.
 fn catalogue(case: &Case<'_>, fitted: &dyn Recommender) -> Result<Tensor<2>, String> {
-    let all: Vec<u32> = (1..=case.size("items")? as u32).collect();
+    let all: Vec<ItemId> = ItemId::all(case.size("items")?).collect();
     Ok(fitted.items(&all).transpose())
 }
 
@@ -69,7 +69,7 @@ pub(super) fn bert4rec(case: &Case<'_>) -> Result<Arrays, String> {
     };
     let mut model = config.init(case.size("items")?, 0, &case.tracked);
     case.fill(model.original_names())?;
-    if case.size("mask_token")? as u32 != model.mask() {
+    if ItemId(case.size("mask_token")? as u32) != model.mask() {
         return Err("mask_token is not the id behind the last item".into());
     }
     let (read, labels) = (case.grid("seq")?, case.grid("label")?);

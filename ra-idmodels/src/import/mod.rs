@@ -5,10 +5,10 @@ mod matrix;
 mod table;
 mod vectors;
 
-use crate::{Check, IdMethod, Job, Trained};
+use crate::{IdMethod, Job, Trained};
 use arrange::arrange;
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Dataset, Error, History, IdTable, Problem, Recommender, Result};
+use ra_core::{Check, Dataset, Error, History, IdTable, ItemId, Problem, Recommender, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use vectors::{EXTENSIONS, VectorFile};
@@ -61,7 +61,7 @@ impl ImportConfig {
     /// # Errors
     /// Names the file and what is wrong with it, or the ids of the data set that have no vector.
     pub fn read(&self, dataset: &Dataset, device: &Device) -> Result<ImportedVectors> {
-        Problem::refuse(&self.problems()).map_err(|problem| Error::corrupt(&self.items, problem))?;
+        Problem::refuse(&self.problems()).map_err(|problem| Error::corrupt(&self.items, problem.to_string()))?;
         let items: Vec<&str> = dataset.catalog.all().map(|item| dataset.catalog.id(item)).collect();
         let users: Vec<&str> = dataset.users.iter().map(String::as_str).collect();
         let mut files = self.files();
@@ -156,7 +156,7 @@ impl Means {
             let skipped = if self.last == 0 { 0 } else { history.items.len().saturating_sub(self.last) };
             let counted = &history.items[skipped..];
             for &item in counted {
-                let row = &self.items[item as usize * dim..][..dim];
+                let row = &self.items[item.index() * dim..][..dim];
                 mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / counted.len() as f32);
             }
         }
@@ -177,10 +177,10 @@ impl Recommender for ImportedVectors {
             None => self.table.users(histories),
         }
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         self.table.items(items)
     }
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

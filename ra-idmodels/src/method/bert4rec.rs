@@ -1,15 +1,18 @@
 //! BERT4Rec (Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
 //! Transformer", CIKM 2019), put together as RecBole does.
 use super::parameters::{Parameter, linear, norm};
-use super::sequence::{histories, ints, linear_of, normed};
+use super::sequence::{histories, linear_of, normed};
 use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
+use crate::integers::indices;
 use crate::loss::whole_catalogue;
-use crate::{Check, Cloze, IdMethod, Job, TrainConfig, Trained};
+use crate::{Cloze, IdMethod, Job, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{attention, dropout, gelu};
-use ra_core::{History, IdModel, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64};
+use ra_core::{
+    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, UserId, normal, rng, splitmix64,
+};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -168,8 +171,8 @@ impl IdMethod for Bert4RecConfig {
 
 impl Bert4Rec {
     /// The id that stands for a hidden item: one more than the last item's.
-    pub fn mask(&self) -> u32 {
-        self.items.dims()[0] as u32 - 1
+    pub fn mask(&self) -> ItemId {
+        ItemId(self.items.dims()[0] as u32 - 1)
     }
 
     /// The item table with its biases, `[items + 1, dim + 1]`; row 0 is padding.
@@ -187,7 +190,7 @@ impl Bert4Rec {
             None => x,
         };
         // The first item of a history is at the first position.
-        let places = ints(lengths.iter().flat_map(|&length| 0..length as i32), &device);
+        let places = indices(lengths.iter().flat_map(|&length| 0..length as u32), &device);
         let read = self.items.val().select(0, items) + self.positions.val().select(0, places);
         let mut x = noise(normed(&self.input_norm, read, EPSILON), 0);
         for (index, layer) in self.layers.iter().enumerate() {
@@ -271,19 +274,19 @@ impl Recommender for Bert4Rec {
             let newest = &h.items[h.items.len().saturating_sub(width - 1)..];
             newest.iter().copied().chain([self.mask()]).collect()
         };
-        let rows: Vec<Vec<u32>> = all.iter().map(masked).collect();
-        let asked: Vec<History<'_>> = rows.iter().map(|items| History { user: 0, items }).collect();
+        let rows: Vec<Vec<ItemId>> = all.iter().map(masked).collect();
+        let asked: Vec<History<'_>> = rows.iter().map(|items| History { user: UserId(0), items }).collect();
         let read = histories(&asked, width, &self.items.device());
         self.vectors(read.last(self.states(read.items.clone(), &read.lengths, None)))
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
-        let rows = ints(items.iter().map(|&i| i as i32), &self.items.device());
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
+        let rows = indices(items.iter().map(|item| item.0), &self.items.device());
         let bias = self.bias.val().select(0, rows.clone()).reshape([items.len(), 1]);
         Tensor::cat(vec![self.items.val().select(0, rows), bias], 1)
     }
 
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

@@ -1,12 +1,16 @@
 //! ComiRec (Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020): several vectors a user.
-use super::sequence::{Grid, histories, ints, item_rows};
+use super::sequence::{Grid, histories, item_rows};
 use crate::checks::{LONGEST, MOST, WIDEST, of_train};
+use crate::integers::indices;
 use crate::loss::ItemLoss;
-use crate::{Check, IdMethod, Job, Loss, Prefixes, TrainConfig, Trained};
+use crate::{IdMethod, Job, Loss, Prefixes, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::{History, IdModel, Problem, Recommender, Result, TrainBatch, normal, normal_numbers, rng, xavier_normal};
+use ra_core::{
+    Check, History, IdModel, ItemId, OptimConfig, Problem, Recommender, Result, TrainBatch, normal, normal_numbers,
+    rng, xavier_normal,
+};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -54,7 +58,7 @@ impl Default for ComiRecConfig {
             loss: Loss::Softmax,
             negatives: 10,
             calibration: 0.75,
-            train: TrainConfig { betas: [0.9, 0.999], ..TrainConfig::default() },
+            train: TrainConfig { optim: OptimConfig::default(), ..TrainConfig::default() },
         }
     }
 }
@@ -151,9 +155,9 @@ impl ComiRec {
         match &self.second {
             Some(second) => {
                 // The last item of a history is at the last position.
-                let from = |&length: &usize| (config.max_length - length..config.max_length).map(|p| p as i32);
-                let places: Vec<i32> = lengths.iter().flat_map(from).collect();
-                let places = ints(places, &self.items.device());
+                let from = |&length: &usize| (config.max_length - length..config.max_length).map(|place| place as u32);
+                let places: Vec<u32> = lengths.iter().flat_map(from).collect();
+                let places = indices(places, &self.items.device());
                 let placed = read.clone() + grid.pad(self.positions.val().select(0, places));
                 let hidden = placed.reshape([batch * longest, dim]).matmul(self.first.val()).tanh();
                 let scores: Tensor<3> = hidden.matmul(second.val()).reshape([batch, longest, k]).swap_dims(1, 2);
@@ -220,11 +224,11 @@ impl Recommender for ComiRec {
         vectors.reshape([all.len() * k, self.config.dim])
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.items.val(), items)
     }
 
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

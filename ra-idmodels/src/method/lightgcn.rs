@@ -1,11 +1,11 @@
 //! LightGCN (He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020).
 use crate::checks::{MOST, WIDEST, of_train};
 use crate::loss::{bpr, columns, square_norm};
-use crate::{Check, IdMethod, Job, Pairs, TrainConfig, Trained};
+use crate::{IdMethod, Job, Pairs, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{Graph, pair_scores, propagate};
-use ra_core::{Dataset, IdModel, IdTable, Problem, Result, TrainBatch, normal, rng};
+use ra_core::{Check, Dataset, IdModel, IdTable, ItemId, OptimConfig, Problem, Result, TrainBatch, normal, rng};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub struct LightGcnConfig {
 
 impl Default for LightGcnConfig {
     fn default() -> Self {
-        let train = TrainConfig { batch: 2048, betas: [0.9, 0.999], ..TrainConfig::default() };
+        let train = TrainConfig { batch: 2048, optim: OptimConfig::default(), ..TrainConfig::default() };
         Self { dim: 64, layers: 3, l2: 1e-4, train }
     }
 }
@@ -48,8 +48,8 @@ impl LightGcnConfig {
     /// A fresh model over the training interactions.
     pub fn init(&self, dataset: &Dataset, seed: u64, device: &Device) -> LightGcn {
         let users = dataset.train.len();
-        let node = |item: u32| (users - 1) as u32 + item;
-        let row = |(user, items): (u32, &[u32])| items.iter().map(|&i| (user, node(i))).collect::<Vec<_>>();
+        let node = |item: ItemId| (users - 1) as u32 + item.0;
+        let row = |(user, items): (u32, &[ItemId])| items.iter().map(|&i| (user, node(i))).collect::<Vec<_>>();
         let edges = (0u32..).zip(dataset.train.rows()).flat_map(row);
         let nodes = users + dataset.catalog.len();
         LightGcn {

@@ -1,11 +1,11 @@
 //! Matrix factorization with BPR (Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009).
 use crate::checks::{WIDEST, of_train};
 use crate::loss::{bpr, columns, square_norm};
-use crate::{Check, IdMethod, Job, Pairs, TrainConfig, Trained};
+use crate::{IdMethod, Job, Pairs, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::kernels::pair_scores;
-use ra_core::{IdModel, IdTable, Problem, Result, TrainBatch, normal, rng};
+use ra_core::{Check, IdModel, IdTable, OptimConfig, Problem, Result, TrainBatch, normal, rng};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub struct MfConfig {
 
 impl Default for MfConfig {
     fn default() -> Self {
-        let train = TrainConfig { batch: 2048, betas: [0.9, 0.999], ..TrainConfig::default() };
+        let train = TrainConfig { batch: 2048, optim: OptimConfig::default(), ..TrainConfig::default() };
         Self { dim: 64, l2: 1e-4, negatives: 1, train }
     }
 }

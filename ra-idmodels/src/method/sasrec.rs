@@ -1,15 +1,18 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
 use super::parameters::{Parameter, linear, norm};
-use super::sequence::{histories, ints, item_rows, linear_of, normed};
+use super::sequence::{histories, item_rows, linear_of, normed};
 use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
+use crate::integers::indices;
 use crate::loss::ItemLoss;
-use crate::{Check, IdMethod, Job, Loss, NextItem, TrainConfig, Trained};
+use crate::{IdMethod, Job, Loss, NextItem, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{attention, dropout, gelu};
-use ra_core::{History, IdModel, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64, xavier_normal};
+use ra_core::{
+    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64, xavier_normal,
+};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -250,9 +253,9 @@ impl Encoder {
             attention(q, k, v, lengths, config.heads, true)
         };
         // The last item of a history is at the last position.
-        let place = |&length: &usize| (config.max_length - length..config.max_length).map(|p| p as i32);
-        let places: Vec<i32> = lengths.iter().flat_map(place).collect();
-        let places = ints(places, &device);
+        let place = |&length: &usize| (config.max_length - length..config.max_length).map(|place| place as u32);
+        let places: Vec<u32> = lengths.iter().flat_map(place).collect();
+        let places = indices(places, &device);
         let read = vectors * (config.dim as f32).sqrt();
         let mut x = noise(read + self.positions.val().select(0, places), 0);
         for (index, block) in self.blocks.iter().enumerate() {
@@ -304,11 +307,11 @@ impl Recommender for SasRec {
         read.last(self.states(read.items.clone(), &read.lengths, None))
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.items.val(), items)
     }
 
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

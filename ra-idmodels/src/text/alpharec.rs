@@ -4,11 +4,11 @@ use super::features::{MappedFeatures, on_sphere};
 use crate::checks::{LONGEST, WIDEST, of_train};
 use crate::loss::whole_catalogue;
 use crate::method::sequence::{histories, item_rows};
-use crate::{Check, FeatureMap, IdMethod, Job, NextItem, TrainConfig, Trained};
+use crate::{FeatureMap, IdMethod, Job, NextItem, TrainConfig, Trained};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ra_core::kernels::attention;
-use ra_core::{History, IdModel, Problem, Recommender, Result, TrainBatch, rng};
+use ra_core::{Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, rng};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -144,11 +144,11 @@ impl Recommender for FittedAlphaRec {
         read.last(on_sphere(means, self.config.temperature))
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.table, items)
     }
 
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

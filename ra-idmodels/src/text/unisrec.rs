@@ -5,10 +5,10 @@ use crate::checks::of_train;
 use crate::loss::whole_catalogue;
 use crate::method::sasrec::Encoder;
 use crate::method::sequence::{histories, item_rows};
-use crate::{Check, FeatureMap, IdMethod, Job, NextItem, SasRecConfig, SasRecVariant, TrainConfig, Trained};
+use crate::{FeatureMap, IdMethod, Job, NextItem, SasRecConfig, SasRecVariant, TrainConfig, Trained};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use ra_core::{History, IdModel, Problem, Recommender, Result, TrainBatch, rng};
+use ra_core::{Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, rng};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -161,11 +161,11 @@ impl Recommender for FittedUniSRec {
         read.last(on_sphere(states, self.config.temperature))
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.scored, items)
     }
 
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

@@ -4,7 +4,9 @@ use arrow::array::{RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Float64Type};
 use burn::tensor::{bf16, f16};
 use npyz::WriterBuilder;
-use ra_core::{Catalog, Dataset, Device, History, Recommender, Sequences, testkit::contract::check_recommender};
+use ra_core::{
+    Catalog, Dataset, Device, History, ItemId, Recommender, Sequences, UserId, testkit::contract::check_recommender,
+};
 use ra_idmodels::{IdConfig, ImportConfig, ImportedVectors, Job};
 use safetensors::{Dtype, tensor::TensorView};
 use std::path::{Path, PathBuf};
@@ -16,9 +18,9 @@ fn data() -> Dataset {
         name: "three".into(),
         users: vec!["u".into(), "v".into()],
         catalog: Catalog::new(["10", "20", "30"].map(String::from).to_vec(), vec![String::new(); 3]),
-        train: Sequences::from_rows([vec![1, 2, 3], vec![2]]),
-        valid: Sequences::from_rows([vec![], vec![]] as [Vec<u32>; 2]),
-        test: Sequences::from_rows([vec![], vec![]] as [Vec<u32>; 2]),
+        train: Sequences::from_numbers([vec![1, 2, 3], vec![2]]),
+        valid: Sequences::from_rows(vec![Vec::new(); 2]),
+        test: Sequences::from_rows(vec![Vec::new(); 2]),
         filter: "none".into(),
         split: "none".into(),
     }
@@ -42,11 +44,11 @@ pub(crate) fn items(items: &Path) -> ImportConfig {
 }
 
 fn vectors(model: &ImportedVectors) -> Vec<f32> {
-    model.items(&[1, 2, 3]).into_data().iter().collect()
+    model.items(&ItemId::list([1, 2, 3])).into_data().iter().collect()
 }
 
-fn users(model: &impl Recommender, histories: &[&[u32]]) -> Vec<f32> {
-    let histories: Vec<_> = (0..).zip(histories).map(|(user, items)| History { user, items }).collect();
+fn users(model: &impl Recommender, histories: &[&[ItemId]]) -> Vec<f32> {
+    let histories: Vec<_> = (0..).map(UserId).zip(histories).map(|(user, items)| History { user, items }).collect();
     model.users(&histories).into_data().iter().collect()
 }
 
@@ -243,8 +245,9 @@ fn users_are_looked_up_or_are_means_of_their_newest_items() {
     let (_dir, at) = dir();
     let (path, table) = (at("items.npy"), at("users.parquet"));
     plain(&path, 3, &ITEMS);
-    let all: Vec<u32> = vec![1, 2, 3];
-    let histories: [&[u32]; 3] = [&[1, 2], &[], &[3, 3, 1]];
+    let all = ItemId::list([1, 2, 3]);
+    let rows = [vec![1, 2], vec![], vec![3, 3, 1]].map(ItemId::list);
+    let histories = rows.each_ref().map(Vec::as_slice);
     for (history, means) in [
         (0, [2.0, -0.75, 0.0, 0.0, -3.0, 10.0 / 3.0]),
         (1, [3.0, 0.5, 0.0, 0.0, 1.0, -2.0]),
@@ -253,9 +256,9 @@ fn users_are_looked_up_or_are_means_of_their_newest_items() {
         let model = load(&ImportConfig { history, ..items(&path) }).unwrap();
         let found = users(&model, &histories);
         assert!(found.iter().zip(means).all(|(f, m)| (f - m).abs() < 1e-6), "{history}: {found:?}");
-        let histories: Vec<_> = histories.iter().map(|items| History { user: 0, items }).collect();
+        let histories: Vec<_> = histories.iter().map(|items| History { user: UserId(0), items }).collect();
         check_recommender(&model, &histories, &all);
-        assert_eq!(model.items(&[0]).into_data().iter::<f32>().collect::<Vec<_>>(), [0.0, 0.0]);
+        assert_eq!(model.items(&[ItemId::PADDING]).into_data().iter::<f32>().collect::<Vec<_>>(), [0.0, 0.0]);
     }
     let with = |ids: &[&str], numbers: &[f32], dim| {
         parquet(&table, &batch(vec![("user_id", texts(ids)), ("vector", fixed(numbers, dim))]));
@@ -271,8 +274,12 @@ fn users_are_looked_up_or_are_means_of_their_newest_items() {
     assert!(fitted.ledger.is_empty() && !nowhere.exists());
     let loaded = ra_idmodels::load(&config, &job, &nowhere).unwrap();
     for model in [&fitted.model, &loaded.model] {
-        assert_eq!(users(model, &[&[], &[1]]), [5.0, 6.0, 1.0, 2.0]);
-        check_recommender(&**model, &[History { user: 1, items: &[] }, History { user: 0, items: &[2] }], &all);
+        assert_eq!(users(model, &[&[], &[ItemId(1)]]), [5.0, 6.0, 1.0, 2.0]);
+        check_recommender(
+            &**model,
+            &[History { user: UserId(1), items: &[] }, History { user: UserId(0), items: &[ItemId(2)] }],
+            &all,
+        );
     }
     wrong(&with(&["v", "w"], &[0.0; 4], 2), &["users.parquet", "1 of the data set's 2 users", ": u;"]);
     wrong(&with(&["v", "u"], &[0.0; 6], 3), &["users.parquet", "3 numbers", "items.npy 2"]);
