@@ -1,26 +1,26 @@
 //! What a user can fix.
 
-/// What can go wrong with reports, settings and golden cases.
+/// What can go wrong with matrices, reports and golden cases.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Core(#[from] ra_core::Error),
-    /// A setting makes no sense.
-    #[error("[eval] {key}: {problem}")]
-    Config {
-        /// The key in the recipe.
-        key: String,
-        /// What is wrong, and what to do.
+    /// Matrices or lists do not fit each other.
+    #[error("{what}: {problem}")]
+    Input {
+        /// The argument.
+        what: String,
+        /// What is wrong, and what belongs there.
         problem: String,
     },
     /// Two reports may not stand in one table.
     #[error("{left} and {right} were evaluated differently and do not belong in one table: {difference}")]
     Protocols {
-        /// The first report's recipe.
+        /// Name of the first report.
         left: String,
-        /// The other report's recipe.
+        /// Name of the other one.
         right: String,
         /// Where the protocols differ.
         difference: String,
@@ -36,4 +36,10 @@ pub enum EvalError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+impl EvalError {
+    pub(crate) fn input(what: &str, problem: impl Into<String>) -> Self {
+        Self::Input { what: what.into(), problem: problem.into() }
+    }
 }

@@ -43,34 +43,24 @@
 //! ```
 #![recursion_limit = "256"]
 
-mod candidates;
-mod config;
 mod error;
-mod evaluate;
-mod experiment;
-mod golden;
-mod graded;
-mod html;
-mod markdown;
 mod metrics;
-mod plot;
+mod protocol;
 mod rank;
+mod render;
 mod report;
-mod score;
 mod significance;
 mod slices;
-mod table;
-mod titles;
 
-pub use candidates::Candidates;
-pub use config::{EvalConfig, Repeats, Seen};
 pub use error::EvalError;
-pub use evaluate::{Evaluation, Part, evaluate, evaluate_items, evaluated_users, held_out_users, item_vectors};
-pub use experiment::{Experiment, Published};
-pub use golden::{GoldenCase, verify_case};
-pub use graded::{dcg, graded_ndcg};
-pub use rank::{Ties, top_k};
-pub use report::{AuditFinding, LearningCurve, Report, Row, SampleList, SampleRecommendation, StageCost, correct};
+pub use metrics::{GoldenCase, Metric, UnknownMetric, dcg, graded_ndcg, verify_case};
+pub use protocol::{EvalConfig, EvalRules, Protocol, Repeats, SELECTION, Seen};
+pub use rank::{Candidates, Evaluation, HeldOut, Part, Ties, evaluate_scores, evaluate_vectors, top_k};
+#[cfg(feature = "tensor")]
+pub use rank::{evaluate, evaluate_items, item_vectors};
+pub use report::{
+    AuditFinding, AuditLevel, Comparison, Experiment, LearningCurve, Published, Report, Row, RowKind, SampleList,
+    SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct,
+};
 pub use significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
 pub use slices::{Slice, slices};
-pub use table::{Comparison, compare, compare_anyway};

@@ -1,8 +1,8 @@
 //! Where a model is good: accuracy on parts of the targets and of the users.
 use crate::metrics::{accuracy, mean};
 use crate::significance::{Interval, paired_bootstrap};
-use crate::{Evaluation, Part};
-use ra_core::Dataset;
+use crate::{Evaluation, HeldOut, Metric};
+use ra_core::ItemId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -19,16 +19,16 @@ pub struct Slice {
     /// Users who have one.
     pub users: usize,
     /// Means over these users of `hr@K` and `ndcg@K`, for their targets of this slice alone.
-    pub metrics: BTreeMap<String, f64>,
+    pub metrics: BTreeMap<Metric, f64>,
     /// To the baseline, with 95 % intervals over these users.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub differences: BTreeMap<String, Interval>,
+    pub differences: BTreeMap<Metric, Interval>,
 }
 
 /// Which targets belong to a slice: by the user's place in the evaluation and the item.
 struct Membership<'a> {
     name: String,
-    has: Box<dyn Fn(usize, u32) -> bool + 'a>,
+    has: Box<dyn Fn(usize, ItemId) -> bool + 'a>,
 }
 
 /// `evaluation` by parts of its targets, and the differences to `baseline` on the same users:
@@ -42,23 +42,22 @@ struct Membership<'a> {
 /// # Panics
 /// When `baseline` is of other users, or `first_seen` is not as long as the catalogue.
 pub fn slices(
-    dataset: &Dataset,
-    part: Part,
+    held_out: &HeldOut<'_>,
     evaluation: &Evaluation,
     baseline: Option<&Evaluation>,
     ks: &[usize],
     first_seen: Option<&[f64]>,
 ) -> Vec<Slice> {
     assert!(baseline.is_none_or(|other| other.users == evaluation.users), "differences are taken user by user");
-    let counts = dataset.popularity();
-    let head = highest_fifth(counts[1..].iter().map(|&count| f64::from(count)));
-    let lengths: Vec<usize> = evaluation.users.iter().map(|&user| part.history(dataset, user).len()).collect();
+    let counts = held_out.popularity();
+    let head = highest_fifth(counts.iter().map(|&count| f64::from(count)));
+    let lengths: Vec<usize> = evaluation.users.iter().map(|&user| held_out.history(user).len()).collect();
     let mut sorted = lengths.clone();
     sorted.sort_unstable();
     let median = sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0);
     let (counts, lengths, head) = (&counts, &lengths, &head);
-    let trained = move |item: u32| counts[item as usize] > 0;
-    let popular = move |item: u32| trained(item) && head[item as usize - 1];
+    let trained = move |item: ItemId| counts[item.index() - 1] > 0;
+    let popular = move |item: ItemId| trained(item) && head[item.index() - 1];
     let mut memberships = vec![
         Membership::new("head items (the most popular fifth)", move |_, item| popular(item)),
         Membership::new("tail items", move |_, item| trained(item) && !popular(item)),
@@ -67,40 +66,40 @@ pub fn slices(
         Membership::new(format!("long histories (over {median})"), move |user, _| lengths[user] > median),
     ];
     if let Some(times) = first_seen {
-        assert_eq!(times.len(), dataset.catalog.len(), "a time an item");
+        assert_eq!(times.len(), held_out.items(), "a time an item");
         let new = highest_fifth(times.iter().copied());
         let old = new.clone();
-        memberships.push(Membership::new("items new in the data (the latest fifth)", move |_, i| new[i as usize - 1]));
-        memberships.push(Membership::new("items long in the data", move |_, i| !old[i as usize - 1]));
+        memberships.push(Membership::new("items new in the data (the latest fifth)", move |_, i| new[i.index() - 1]));
+        memberships.push(Membership::new("items long in the data", move |_, i| !old[i.index() - 1]));
     }
     let slices = memberships.iter().map(|members| members.slice(evaluation, baseline, ks));
     slices.filter(|slice| slice.targets > 0).collect()
 }
 
 impl<'a> Membership<'a> {
-    fn new(name: impl Into<String>, has: impl Fn(usize, u32) -> bool + 'a) -> Self {
+    fn new(name: impl Into<String>, has: impl Fn(usize, ItemId) -> bool + 'a) -> Self {
         Self { name: name.into(), has: Box::new(has) }
     }
 
     fn slice(&self, evaluation: &Evaluation, baseline: Option<&Evaluation>, ks: &[usize]) -> Slice {
         let (own, targets) = self.per_user(evaluation, ks);
         let other = baseline.map(|baseline| self.per_user(baseline, ks).0).unwrap_or_default();
-        let difference = |(name, values): (&String, &Vec<f64>)| {
-            let values = paired_bootstrap(values, other.get(name)?, RESAMPLES, 0);
-            Some((name.clone(), values))
+        let difference = |(&metric, values): (&Metric, &Vec<f64>)| {
+            let values = paired_bootstrap(values, other.get(&metric)?, RESAMPLES, 0);
+            Some((metric, values))
         };
         Slice {
             name: self.name.clone(),
             targets,
             users: own.values().next().map_or(0, Vec::len),
-            metrics: own.iter().map(|(name, values)| (name.clone(), mean(values))).collect(),
+            metrics: own.iter().map(|(&metric, values)| (metric, mean(values))).collect(),
             differences: own.iter().filter_map(difference).collect(),
         }
     }
 
     /// The metrics of each user with a target here, and the number of these targets.
-    fn per_user(&self, evaluation: &Evaluation, ks: &[usize]) -> (BTreeMap<String, Vec<f64>>, usize) {
-        let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    fn per_user(&self, evaluation: &Evaluation, ks: &[usize]) -> (BTreeMap<Metric, Vec<f64>>, usize) {
+        let mut values: BTreeMap<Metric, Vec<f64>> = BTreeMap::new();
         let mut targets = 0;
         for (user, ranks) in evaluation.ranks.iter().enumerate() {
             let here: Vec<f64> =
@@ -108,8 +107,8 @@ impl<'a> Membership<'a> {
             targets += here.len();
             for &k in ks.iter().filter(|_| !here.is_empty()) {
                 let found = accuracy(&here, k);
-                values.entry(format!("hr@{k}")).or_default().push(found.hr);
-                values.entry(format!("ndcg@{k}")).or_default().push(found.ndcg);
+                values.entry(Metric::Hr(k)).or_default().push(found.hr);
+                values.entry(Metric::Ndcg(k)).or_default().push(found.ndcg);
             }
         }
         (values, targets)
@@ -129,7 +128,8 @@ fn highest_fifth(values: impl Iterator<Item = f64>) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ra_core::{Catalog, Sequences};
+    use crate::Part;
+    use ra_core::{Catalog, Dataset, Sequences, UserId};
 
     #[test]
     fn every_target_is_in_one_slice_of_each_kind() {
@@ -138,22 +138,28 @@ mod tests {
             name: "tiny".into(),
             users: names(3),
             catalog: Catalog::new(names(5), vec![String::new(); 5]),
-            train: Sequences::from_rows([vec![1, 2], vec![1], vec![1, 3, 4, 2]]),
-            valid: Sequences::from_rows([vec![], vec![], vec![]] as [Vec<u32>; 3]),
-            test: Sequences::from_rows([vec![1], vec![5], vec![3, 5]]),
+            train: Sequences::from_numbers([vec![1, 2], vec![1], vec![1, 3, 4, 2]]),
+            valid: Sequences::from_numbers([vec![], vec![], vec![]] as [Vec<u32>; 3]),
+            test: Sequences::from_numbers([vec![1], vec![5], vec![3, 5]]),
             filter: String::new(),
             split: String::new(),
         };
         let evaluation = |shift: f64| Evaluation {
-            users: vec![0, 1, 2],
-            ranks: vec![vec![(1, 1.0)], vec![(5, 2.0 + shift)], vec![(5, 1.0 + shift), (3, 7.0)]],
+            users: UserId::all(3).collect(),
+            ranks: vec![
+                vec![(ItemId(1), 1.0)],
+                vec![(ItemId(5), 2.0 + shift)],
+                vec![(ItemId(5), 1.0 + shift), (ItemId(3), 7.0)],
+            ],
             ..Evaluation::default()
         };
         let times = [1.0, 2.0, 3.0, 9.0, 4.0];
         let (own, other) = (evaluation(0.0), evaluation(1.0));
-        let got = slices(&dataset, Part::Test, &own, Some(&other), &[1, 5], Some(&times));
-        let told: Vec<(&str, usize, usize, f64)> =
-            got.iter().map(|s| (s.name.split(' ').next().unwrap(), s.targets, s.users, s.metrics["hr@1"])).collect();
+        let got = slices(&HeldOut::new(&dataset, Part::Test), &own, Some(&other), &[1, 5], Some(&times));
+        let told: Vec<(&str, usize, usize, f64)> = got
+            .iter()
+            .map(|s| (s.name.split(' ').next().unwrap(), s.targets, s.users, s.metrics[&Metric::Hr(1)]))
+            .collect();
         let want = [
             ("head", 1, 1, 1.0),
             ("tail", 1, 1, 0.0),
@@ -163,8 +169,8 @@ mod tests {
             ("items", 4, 3, 2.0 / 3.0),
         ];
         assert_eq!(told, want);
-        assert_eq!(got[2].differences["hr@1"].mean, 0.5);
-        assert_eq!(got[0].differences["hr@1"].mean, 0.0);
+        assert_eq!(got[2].differences[&Metric::Hr(1)].mean, 0.5);
+        assert_eq!(got[0].differences[&Metric::Hr(1)].mean, 0.0);
         assert_eq!(got[5].name, "items long in the data", "nobody asks for item 4, the newest");
     }
 }

@@ -1,22 +1,10 @@
 //! Checkpoints are safetensors files that hold exactly a trained module, and the ledger of what that is.
-use crate::{Error, Result, read_bytes, write_atomic};
+use crate::{Error, LedgerRow, Result, read_bytes, write_atomic};
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use safetensors::SafeTensors;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// One trained tensor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedgerRow {
-    /// Path of the parameter in its module.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// Its number of scalars.
-    pub params: usize,
-}
 
 /// Every parameter of a module, in the order of its fields.
 pub fn ledger<M: Module>(module: &M) -> Vec<LedgerRow> {
@@ -28,11 +16,6 @@ pub fn ledger<M: Module>(module: &M) -> Vec<LedgerRow> {
             LedgerRow { name: t.name.clone(), params: shape.iter().product(), shape }
         })
         .collect()
-}
-
-/// The sum of a ledger.
-pub fn trainable_params(ledger: &[LedgerRow]) -> usize {
-    ledger.iter().map(|row| row.params).sum()
 }
 
 /// The first parameter that holds a number which is not finite; parameters are f32.
@@ -105,6 +88,7 @@ pub fn load_module<M: Module>(module: M, path: &Path) -> Result<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trainable_params;
     use burn::nn::{Linear, LinearConfig};
     use burn::tensor::Device;
 

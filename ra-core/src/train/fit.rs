@@ -3,7 +3,10 @@ use super::adamw::AdamW;
 use super::checkpoint::not_finite;
 use super::replicas::gradients;
 use super::state::{Best, State};
-use crate::{Check, Error, NoProgress, Problem, Progress, Result, check_room, flat_config, ledger, trainable_params};
+use crate::{
+    Check, Curve, CurvePoint, Error, NoProgress, Problem, Progress, Result, check_room, flat_config, ledger,
+    trainable_params,
+};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -110,31 +113,6 @@ impl FitConfig {
         let steps = if self.optim.cosine { self.steps } else { 0 };
         format!("{stage} {:?}", Self { steps, patience: 0, ..self.clone() })
     }
-}
-
-/// A point of a learning curve.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CurvePoint {
-    /// Steps done.
-    pub step: usize,
-    /// Mean training loss since the last point.
-    pub loss: f64,
-    /// Validation metric, higher is better.
-    pub validation: Option<f64>,
-}
-
-/// A learning curve and where it was best.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Curve {
-    /// The points in order of steps.
-    pub points: Vec<CurvePoint>,
-    /// Steps done when the model that was kept was seen.
-    pub best_step: usize,
-    /// Whether patience ran out before the steps did.
-    pub stopped_early: bool,
-    /// Wall seconds of the training, those before it was cut off included.
-    #[serde(skip)]
-    pub seconds: f64,
 }
 
 /// A training that is about to run: `Fit::new("align", &config).progress(..).state(..).run(model, loss)`.

@@ -6,7 +6,7 @@ mod init;
 mod replicas;
 mod state;
 
-pub use checkpoint::{LedgerRow, ledger, load_module, save_module, trainable_params};
-pub use fit::{Curve, CurvePoint, Fit, FitConfig, OptimConfig};
-pub use init::{dropout_mask, normal, uniform, xavier_normal};
+pub use checkpoint::{ledger, load_module, save_module};
+pub use fit::{Fit, FitConfig, OptimConfig};
+pub use init::{normal, uniform, xavier_normal};
 pub(crate) use replicas::mean;

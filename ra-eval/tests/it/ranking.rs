@@ -1,29 +1,10 @@
+use crate::random::dataset;
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Catalog, Dataset, History, IdTable, Recommender, Sequences, Silent, SplitMix};
-use ra_eval::{Candidates, EvalConfig, Evaluation, Part, Repeats, Seen, Ties, evaluate, evaluate_items, item_vectors};
-
-pub(crate) fn dataset(users: usize, items: usize, seed: u64) -> Dataset {
-    let mut random = SplitMix::new(seed);
-    let mut rows = |least: usize, most: usize| -> Sequences {
-        Sequences::from_rows((0..users).map(|_| {
-            let n = least + random.below(most + 1 - least);
-            (0..n).map(|_| 1 + random.below(items) as u32).collect::<Vec<_>>()
-        }))
-    };
-    Dataset {
-        name: "random".into(),
-        users: (0..users).map(|u| format!("user {u}")).collect(),
-        catalog: Catalog::new(
-            (0..items).map(|i| format!("i{i}")).collect(),
-            (0..items).map(|i| format!("Item <b>{i}</b>")).collect(),
-        ),
-        train: rows(1, 30),
-        valid: rows(0, 1),
-        test: rows(0, 4),
-        filter: "none".into(),
-        split: "leave_one_out".into(),
-    }
-}
+use ra_core::{Dataset, History, IdTable, ItemId, NoProgress, Recommender, Sequences, SplitMix, UserId};
+use ra_eval::{
+    Candidates, EvalConfig, Evaluation, HeldOut, Metric, Part, Repeats, Seen, Ties, evaluate, evaluate_items,
+    evaluate_vectors, item_vectors,
+};
 
 fn vectors(rows: usize, dim: usize, seed: u64) -> Tensor<2> {
     let mut random = SplitMix::new(seed);
@@ -41,7 +22,12 @@ fn constant(users: usize, items: usize, value: f32) -> IdTable {
 }
 
 fn test_part(model: &IdTable, data: &Dataset, config: &EvalConfig) -> Evaluation {
-    Evaluation { seconds: 0.0, ..evaluate(model, data, Part::Test, config, None, &Silent) }
+    without_time(evaluate(model, &HeldOut::new(data, Part::Test), config, &NoProgress))
+}
+
+fn without_time(mut evaluation: Evaluation) -> Evaluation {
+    evaluation.seconds = 0.0;
+    evaluation
 }
 
 #[test]
@@ -49,18 +35,18 @@ fn a_constant_model_gets_nothing() {
     let data = dataset(50, 200, 3);
     let model = constant(50, 200, 1.0);
     let got = test_part(&model, &data, &EvalConfig { ks: vec![10], ..EvalConfig::default() });
-    assert_eq!((got.metrics["hr@10"], got.tied_share, got.tie_width, got.not_finite), (0.0, 1.0, 1.0, 0));
+    assert_eq!((got.metrics[&Metric::Hr(10)], got.tied_share, got.tie_width, got.not_finite), (0.0, 1.0, 1.0, 0));
     let flattered = EvalConfig { ties: Ties::Optimistic, ks: vec![10], ..EvalConfig::default() };
-    assert_eq!(test_part(&model, &data, &flattered).metrics["hr@10"], 1.0);
+    assert_eq!(test_part(&model, &data, &flattered).metrics[&Metric::Hr(10)], 1.0);
 }
 
 #[test]
 fn a_target_in_the_history_is_never_removed() {
     let mut data = dataset(3, 20, 4);
-    data.train = Sequences::from_rows([[5, 6], [7, 8], [9, 10]]);
-    data.valid = Sequences::from_rows([[5], [8], [11]]);
-    data.test = Sequences::from_rows([[6], [7], [11]]);
-    let scores = |user: usize, item: u32| f32::from(data.train.row(user).contains(&item) || item == 11);
+    data.train = Sequences::from_numbers([[5, 6], [7, 8], [9, 10]]);
+    data.valid = Sequences::from_numbers([[5], [8], [11]]);
+    data.test = Sequences::from_numbers([[6], [7], [11]]);
+    let scores = |user, item: u32| f32::from(data.train.row(UserId(user)).contains(&ItemId(item)) || item == 11);
     let items: Vec<f32> = (0..=20).flat_map(|i| (0..3).map(move |u| (u, i))).map(|(u, i)| scores(u, i)).collect();
     let model = IdTable::new(
         Tensor::eye(3, &Device::flex()),
@@ -69,9 +55,16 @@ fn a_target_in_the_history_is_never_removed() {
     // Only item 11 stands beside the target of users 0 and 1; it is the target of user 2.
     for (part, ranks) in [(Part::Test, [0.5, 0.5, 1.0]), (Part::Valid, [0.5, 0.5, 1.0])] {
         let config = EvalConfig { ks: vec![10], ..EvalConfig::default() };
-        assert_eq!(evaluate(&model, &data, part, &config, None, &Silent).per_user["mrr@10"], ranks, "{part:?}");
+        assert_eq!(
+            evaluate(&model, &HeldOut::new(&data, part), &config, &NoProgress).per_user[&Metric::Mrr(10)],
+            ranks,
+            "{part:?}"
+        );
         let kept = EvalConfig { seen: Seen::Kept, ..config };
-        assert_eq!(evaluate(&model, &data, part, &kept, None, &Silent).per_user["mrr@10"], [1.0 / 3.0; 3]);
+        assert_eq!(
+            evaluate(&model, &HeldOut::new(&data, part), &kept, &NoProgress).per_user[&Metric::Mrr(10)],
+            [1.0 / 3.0; 3]
+        );
     }
 }
 
@@ -82,7 +75,7 @@ fn memory_and_threads_change_no_bit() {
         let model = model(users, items, dim);
         let with = |block_mib| EvalConfig { block_mib, keep_top: 20, ..EvalConfig::default() };
         let want = test_part(&model, &data, &with(64));
-        assert!(want.metrics["hr@100"] > 0.0 && want.top.len() == want.users.len());
+        assert!(want.metrics[&Metric::Hr(100)] > 0.0 && want.top.len() == want.users.len());
         for block_mib in [0, 1, 3, 1000] {
             assert_eq!(test_part(&model, &data, &with(block_mib)), want, "{items} items, {block_mib} MiB");
         }
@@ -99,31 +92,32 @@ fn some_users_are_part_of_all() {
     let model = model(600, 400, 16);
     let config = EvalConfig::default();
     let all = test_part(&model, &data, &config);
-    let some: Vec<u32> = all.users.iter().copied().filter(|user| user % 3 == 0).collect();
-    let got = evaluate_items(&model, &item_vectors(&model, 400), &data, Part::Test, &config, Some(&some), &Silent);
+    let some: Vec<UserId> = all.users.iter().copied().filter(|user| user.0 % 3 == 0).collect();
+    let asked = HeldOut::new(&data, Part::Test).of_users(&some);
+    let got = evaluate_items(&model, &item_vectors(&model, 400), &asked, &config, &NoProgress);
     assert_eq!(got.users, some);
-    for (user, value) in got.users.iter().zip(&got.per_user["ndcg@100"]) {
+    for (user, value) in got.users.iter().zip(&got.per_user[&Metric::Ndcg(100)]) {
         let place = all.users.binary_search(user).unwrap();
-        assert_eq!(*value, all.per_user["ndcg@100"][place]);
+        assert_eq!(*value, all.per_user[&Metric::Ndcg(100)][place]);
     }
     let sample = test_part(&model, &data, &EvalConfig { users: 50, ..config });
-    assert_eq!((sample.users.len(), sample.per_user["hr@10"].len()), (50, 50));
+    assert_eq!((sample.users.len(), sample.per_user[&Metric::Hr(10)].len()), (50, 50));
 }
 
 #[test]
 fn a_model_of_nan_is_reported_and_gets_nothing() {
     let data = dataset(30, 90, 11);
     let got = test_part(&constant(30, 90, f32::NAN), &data, &EvalConfig { ks: vec![5], ..EvalConfig::default() });
-    assert_eq!((got.metrics["hr@5"], got.tied_share), (0.0, 1.0));
+    assert_eq!((got.metrics[&Metric::Hr(5)], got.tied_share), (0.0, 1.0));
     assert!(got.not_finite > 0 && got.metrics.values().all(|v| v.is_finite()));
 }
 
 #[test]
 fn nobody_held_out_is_no_panic() {
     let mut data = dataset(4, 9, 12);
-    data.test = Sequences::from_rows(vec![Vec::<u32>::new(); 4]);
+    data.test = Sequences::from_numbers(vec![Vec::<u32>::new(); 4]);
     let got = test_part(&constant(4, 9, 1.0), &data, &EvalConfig::default());
-    assert!(got.users.is_empty() && got.metrics["hr@10"] == 0.0);
+    assert!(got.users.is_empty() && got.metrics[&Metric::Hr(10)] == 0.0);
 }
 
 /// Two vectors a user, and something added to a few items.
@@ -141,15 +135,15 @@ impl Recommender for Two {
         2
     }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        let users = histories.iter().flat_map(|history| [2 * history.user, 2 * history.user + 1]);
-        self.table.users(&users.map(|user| History { user, items: &[] }).collect::<Vec<_>>())
+        let users = histories.iter().flat_map(|history| [2 * history.user.0, 2 * history.user.0 + 1]);
+        self.table.users(&users.map(|user| History { user: UserId(user), items: &[] }).collect::<Vec<_>>())
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         self.table.items(items)
     }
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
         // Among them a target of the test part, now and then, and an item twice.
-        let items = [history.user % 300 + 1, 7, 299, 7];
+        let items = [history.user.0 % 300 + 1, 7, 299, 7].map(ItemId);
         if self.more { items.into_iter().map(|item| (item, 3.5)).collect() } else { Vec::new() }
     }
 }
@@ -161,7 +155,7 @@ fn of_several_vectors_the_best_counts_and_additions_are_added() {
     for more in [false, true] {
         let model = Two { table: model(2 * users, items, dim), more };
         let config = EvalConfig { keep_top: 300, seen: Seen::Kept, ..EvalConfig::default() };
-        let got = evaluate(&model, &data, Part::Test, &config, None, &Silent);
+        let got = evaluate(&model, &HeldOut::new(&data, Part::Test), &config, &NoProgress);
         let vectors: Vec<f32> = model.items(&data.catalog.all().collect::<Vec<_>>()).into_data().iter().collect();
         for (place, &user) in got.users.iter().enumerate() {
             let history = History { user, items: &[] };
@@ -171,9 +165,9 @@ fn of_several_vectors_the_best_counts_and_additions_are_added() {
                 .chunks(dim)
                 .map(|item| own.chunks(dim).map(|interest| dot(interest, item)).fold(f32::MIN, f32::max))
                 .collect();
-            model.additions(&history).into_iter().for_each(|(item, more)| scores[item as usize - 1] += more);
+            model.additions(&history).into_iter().for_each(|(item, more)| scores[item.index() - 1] += more);
             // The products are summed in another order here: neighbours may change places, nothing else.
-            let list: Vec<f32> = got.top[place].iter().map(|&item| scores[item as usize - 1]).collect();
+            let list: Vec<f32> = got.top[place].iter().map(|&item| scores[item.index() - 1]).collect();
             assert!(list.len() == items && list.is_sorted_by(|a, b| *a >= b - 1e-4), "user {user}");
             for &(item, rank) in &got.ranks[place] {
                 let by_list = got.top[place].iter().position(|&other| other == item).unwrap() + 1;
@@ -191,12 +185,12 @@ fn a_few_sampled_candidates_inflate_and_are_always_the_same() {
     let all = test_part(&model, &data, &with(Candidates::All));
     for sampled in [Candidates::Uniform(100), Candidates::Popular(100)] {
         let got = test_part(&model, &data, &with(sampled));
-        assert!(got.metrics["hr@10"] > 4.0 * all.metrics["hr@10"], "{sampled:?} {:?}", got.metrics);
+        assert!(got.metrics[&Metric::Hr(10)] > 4.0 * all.metrics[&Metric::Hr(10)], "{sampled:?} {:?}", got.metrics);
         assert_eq!(got, test_part(&model, &data, &with(sampled)));
         for (place, &user) in got.users.iter().enumerate() {
-            let targets = data.test.row(user as usize);
+            let targets = data.test.row(user);
             let history = Part::Test.history(&data, user);
-            let drawn: Vec<&u32> = got.top[place].iter().filter(|item| !targets.contains(item)).collect();
+            let drawn: Vec<&ItemId> = got.top[place].iter().filter(|item| !targets.contains(item)).collect();
             assert_eq!(drawn.len(), 100, "user {user}");
             assert!(drawn.iter().all(|item| !history.contains(item)), "user {user}");
         }
@@ -209,15 +203,15 @@ fn a_few_sampled_candidates_inflate_and_are_always_the_same() {
 #[test]
 fn repeated_targets_can_be_left_out() {
     let mut data = dataset(4, 20, 41);
-    data.train = Sequences::from_rows([[5, 6], [7, 8], [9, 10], [1, 2]]);
-    data.valid = Sequences::from_rows([[3], [3], [3], [3]]);
-    data.test = Sequences::from_rows([vec![5], vec![4], vec![4, 10], vec![3]]);
+    data.train = Sequences::from_numbers([[5, 6], [7, 8], [9, 10], [1, 2]]);
+    data.valid = Sequences::from_numbers([[3], [3], [3], [3]]);
+    data.test = Sequences::from_numbers([vec![5], vec![4], vec![4, 10], vec![3]]);
     let model = model(4, 20, 8);
     let kept = test_part(&model, &data, &EvalConfig::default());
     let skipped = EvalConfig { repeats: Repeats::Skipped, ..EvalConfig::default() };
     let got = test_part(&model, &data, &skipped);
-    assert_eq!((kept.users.len(), got.users), (4, vec![1, 2]));
-    assert!(got.ranks.iter().all(|ranks| ranks.len() == 1 && ranks[0].0 == 4));
+    assert_eq!((kept.users.len(), got.users), (4, vec![UserId(1), UserId(2)]));
+    assert!(got.ranks.iter().all(|ranks| ranks.len() == 1 && ranks[0].0 == ItemId(4)));
     assert_ne!(skipped.protocol(&data).fingerprint, EvalConfig::default().protocol(&data).fingerprint);
 }
 
@@ -228,8 +222,37 @@ fn every_promised_metric_is_there() {
     let names =
         ["hr", "recall", "ndcg", "mrr", "map", "map_min", "precision", "coverage", "gini", "novelty", "entropy"];
     for name in names.into_iter().chain(["popularity", "ils"]) {
-        assert!(got.metrics.contains_key(&format!("{name}@5")), "{name}: {:?}", got.metrics);
+        assert!(got.metrics.contains_key(&format!("{name}@5").parse().unwrap()), "{name}: {:?}", got.metrics);
     }
     // Every title is "Item <b>N</b>": two of three words are shared.
-    assert!((got.metrics["ils@5"] - 2.0 / 3.0).abs() < 1e-9, "{}", got.metrics["ils@5"]);
+    assert!((got.metrics[&Metric::Ils(5)] - 2.0 / 3.0).abs() < 1e-9, "{}", got.metrics[&Metric::Ils(5)]);
+}
+
+#[test]
+fn matrices_are_ranked_as_a_recommender_of_the_same_vectors() {
+    let (users, items, dim) = (300, 2500, 24);
+    let data = dataset(users, items, 51);
+    // Small whole numbers: products are exact in any order, and many tie.
+    let mut random = SplitMix::new(52);
+    let mut table = |rows: usize| -> Vec<f32> { (0..rows * dim).map(|_| random.below(5) as f32 - 2.0).collect() };
+    let (user_vectors, item_vectors) = (table(users), table(items));
+    let tensor = |values: Vec<f32>| {
+        let rows = values.len() / dim;
+        Tensor::<2>::from_data(TensorData::new(values, [rows, dim]), &Device::flex())
+    };
+    let padded = [vec![0.0; dim], item_vectors.clone()].concat();
+    let model = IdTable::new(tensor(user_vectors.clone()), tensor(padded));
+    for part in [Part::Valid, Part::Test] {
+        let held_out = HeldOut::new(&data, part);
+        for (ties, seen, candidates) in [
+            (Ties::Pessimistic, Seen::Removed, Candidates::All),
+            (Ties::Expected, Seen::Kept, Candidates::Uniform(100)),
+            (Ties::ById, Seen::Removed, Candidates::Popular(50)),
+        ] {
+            let config = EvalConfig { ties, seen, candidates, keep_top: 20, block_mib: 1, ..EvalConfig::default() };
+            let want = without_time(evaluate(&model, &held_out, &config, &NoProgress));
+            let got = without_time(evaluate_vectors(&user_vectors, &item_vectors, &held_out, &config).unwrap());
+            assert_eq!(got, want, "{part:?} {ties:?}");
+        }
+    }
 }

@@ -1,65 +1,57 @@
-use crate::ranking::dataset;
-use ra_core::{Curve, CurvePoint, LedgerRow};
+use crate::random::dataset;
+use ra_core::{Curve, CurvePoint, ItemId, LedgerRow, UserId};
 use ra_eval::{
-    AuditFinding, EvalConfig, Evaluation, Experiment, LearningCurve, Part, Published, Report, Row,
-    SampleRecommendation, StageCost, compare, compare_anyway, correct, slices,
+    AuditFinding, AuditLevel, EvalConfig, Evaluation, Experiment, HeldOut, LearningCurve, Metric, Part, Published,
+    Report, Row, SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct, slices,
 };
 
 fn evaluation(hits: &[f64]) -> Evaluation {
     let mean = hits.iter().sum::<f64>() / hits.len() as f64;
-    Evaluation {
-        users: (0..hits.len() as u32).collect(),
-        metrics: [("hr@10", mean), ("ndcg@10", mean / 2.0), ("gini@10", 0.5), ("hr@100", 1.0)]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into(),
-        per_user: [("hr@10".to_owned(), hits.to_vec()), ("gini@10".to_owned(), hits.to_vec())].into(),
-        ranks: hits.iter().map(|hit| vec![(3, 20.0 - 19.0 * hit)]).collect(),
-        tied_share: 0.5,
-        seconds: 1.5,
-        ..Evaluation::default()
-    }
+    let per_user = [Metric::Hr(10), Metric::Gini(10)].map(|metric| (metric, hits.to_vec()));
+    let mut evaluation = Evaluation::of_users(UserId::all(hits.len()).collect(), per_user.into());
+    evaluation.metrics =
+        [(Metric::Hr(10), mean), (Metric::Ndcg(10), mean / 2.0), (Metric::Gini(10), 0.5), (Metric::Hr(100), 1.0)]
+            .into();
+    evaluation.ranks = hits.iter().map(|hit| vec![(ItemId(3), 20.0 - 19.0 * hit)]).collect();
+    (evaluation.tied_share, evaluation.seconds) = (0.5, 1.5);
+    evaluation
 }
 
 pub(crate) fn report(seed: u64) -> Report {
     let data = dataset(20, 9, 1);
     let hits = |hit: fn(u32) -> bool| evaluation(&(0..20).map(|user| f64::from(hit(user % 4))).collect::<Vec<_>>());
     let (weak, strong) = (hits(|user| user == 2), hits(|user| user != 3));
-    let mut rows = vec![
-        Row::new("sasrec", "id", &weak),
-        Row { trainable_params: 24576, ..Row::new("ra-rec", "ra-rec", &strong) }.against("sasrec", &strong, &weak, 1),
-    ];
-    correct(&mut rows);
-    rows[0].slices = slices(&data, Part::Test, &weak, None, &[10, 100], None);
-    rows[1].slices = slices(&data, Part::Test, &strong, Some(&weak), &[10, 100], Some(&[0.0; 9]));
+    let aligned = Row::new("ra-rec", "ra-rec", &strong);
+    let mut rows = vec![Row::new("sasrec", "id", &weak), aligned.with_baseline("sasrec", &strong, &weak, 1)];
+    rows[1].trainable_params = 24576;
+    holm_correct(&mut rows);
+    let held_out = HeldOut::new(&data, Part::Test);
+    rows[0].slices = slices(&held_out, &weak, None, &[10, 100], None);
+    rows[1].slices = slices(&held_out, &strong, Some(&weak), &[10, 100], Some(&[0.0; 9]));
     let point = |step, loss, validation| CurvePoint { step, loss, validation };
-    Report {
-        recipe: "quick <script>alert(1)</script>".into(),
-        run: format!("run-{seed}"),
-        commit: "abc".into(),
-        seed,
-        backend: "cpu".into(),
-        protocol: EvalConfig::default().protocol(&data),
-        rows,
-        ledger: vec![LedgerRow { name: "user.w".into(), shape: vec![384, 64], params: 24576 }],
-        stages: vec![StageCost { name: "align".into(), seconds: 130.0, peak_mib: Some(1500), tokens: Some(123_456) }],
-        curves: vec![LearningCurve {
-            name: "align".into(),
-            curve: Curve {
-                points: vec![point(0, 2.5, None), point(50, 2.0, Some(0.1)), point(100, 1.5, Some(0.2))],
-                best_step: 100,
-                stopped_early: false,
-                seconds: 0.0,
-            },
-        }],
-        samples: vec![SampleRecommendation::new(&data, Part::Test, 0, &[("sasrec", &[1, 2])])],
-        machine: "2 cores".into(),
-        audit: vec![AuditFinding {
-            name: "future leakage".into(),
-            level: "warning".into(),
-            told: "3 of 5 targets".into(),
-            effect: "figures are too high".into(),
-        }],
-    }
+    let protocol = EvalConfig::default().protocol(&data);
+    let mut report = Report::new("quick <script>alert(1)</script>", seed, protocol, rows);
+    report.run = format!("run-{seed}");
+    (report.commit, report.backend, report.machine) = ("abc".into(), "cpu".into(), "2 cores".into());
+    report.ledger = vec![LedgerRow { name: "user.w".into(), shape: vec![384, 64], params: 24576 }];
+    report.stages =
+        vec![StageCost { name: "align".into(), seconds: 130.0, peak_mib: Some(1500), tokens: Some(123_456) }];
+    let curve = Curve {
+        points: vec![point(0, 2.5, None), point(50, 2.0, Some(0.1)), point(100, 1.5, Some(0.2))],
+        best_step: 100,
+        stopped_early: false,
+        seconds: 0.0,
+    };
+    report.curves = vec![LearningCurve { name: "align".into(), curve }];
+    report.samples =
+        vec![SampleRecommendation::new(&data, Part::Test, UserId(0), &[("sasrec", &[ItemId(1), ItemId(2)])])];
+    report.audit = vec![AuditFinding {
+        name: "future leakage".into(),
+        level: AuditLevel::Warning,
+        told: "3 of 5 targets".into(),
+        effect: "figures are too high".into(),
+    }];
+    report
 }
 
 /// Two values on each axis; all numbers, so that the last axis may be one.
@@ -88,7 +80,7 @@ fn experiment_of(kind: &str, axes: &[&str]) -> Experiment {
         rows: vec![vec!["theirs".into(), ".1395".into()]],
         note: "other data".into(),
     };
-    Experiment::new("small", &axes, &cells).beside(Some(published))
+    Experiment::new("small", &axes, &cells).with_published(Some(published))
 }
 
 #[test]
@@ -99,6 +91,25 @@ fn an_experiment_of_any_kind_of_aligned_model_is_drawn() {
         assert_eq!(page("distilled"), page("ra-rec"), "{axes:?}");
         assert_ne!(page("probe"), page("ra-rec"), "{axes:?}");
     }
+}
+
+#[test]
+fn what_is_drawn_can_be_chosen() {
+    let cells: Vec<(Vec<String>, Report)> = (1..3)
+        .map(|share| {
+            let mut report = report(1);
+            let mut other = report.rows[1].clone();
+            (other.kind, other.name) = ("other".into(), "other".into());
+            other.metrics.values_mut().for_each(|value| *value /= 1.0 + f64::from(share));
+            report.rows.insert(1, other);
+            (vec![share.to_string()], report)
+        })
+        .collect();
+    let page = |kind: &str| Experiment::new("two", &["samples".into()], &cells).with_plotted(kind).html();
+    let first = Experiment::new("two", &["samples".into()], &cells).html();
+    assert_eq!(first, page("other"));
+    assert_eq!(first, page("is not there"));
+    assert_ne!(first, page("ra-rec"));
 }
 
 #[test]
@@ -117,6 +128,7 @@ fn the_files_are_there_and_read_back() {
 #[test]
 fn the_json_has_the_promised_keys() {
     let json = serde_json::to_value(report(1)).unwrap();
+    assert_eq!((&json["rows"][0]["kind"], &json["audit"][0]["level"]), (&"id".into(), &"warning".into()));
     for key in ["recipe", "commit", "seed", "backend", "protocol", "rows", "ledger"] {
         assert!(!json[key].is_null(), "{key}");
     }
@@ -187,7 +199,11 @@ fn only_one_protocol_in_a_table() {
     let both = compare(&reports).unwrap();
     assert!(both.markdown().contains("(seed 2)") && both.html().contains("(seed 2)"));
     // Settings of one recipe: seeds stay together, and each run has a name.
-    let other = |seed| Report { run: format!("other-{seed}"), ..report(seed) };
+    let other = |seed| {
+        let mut report = report(seed);
+        report.run = format!("other-{seed}");
+        report
+    };
     let settings = [report(1), report(2), other(1), other(2)];
     let markdown = compare(&settings).unwrap().markdown();
     assert!(markdown.contains("run-1 (seed 1)") && markdown.contains("other-1 (seed 1)"), "{markdown}");
@@ -199,7 +215,7 @@ fn only_one_protocol_in_a_table() {
     let refusal = compare(&reports).unwrap_err().to_string();
     assert!(refusal.contains("ties pessimistic and by_id"), "{refusal}");
     assert!(compare(&[]).is_ok());
-    let anyway = compare_anyway(&reports);
+    let anyway = compare_unchecked(&reports);
     for text in [anyway.markdown(), anyway.html()] {
         assert!(text.contains("do not compare") && text.matches("fingerprint").count() >= 2, "{text}");
     }
@@ -209,7 +225,7 @@ fn only_one_protocol_in_a_table() {
 #[test]
 fn seeds_are_put_together() {
     let mut reports = [report(1), report(2), report(2)];
-    reports[1].rows[1].metrics.insert("hr@10".into(), 0.5);
+    reports[1].rows[1].metrics.insert(Metric::Hr(10), 0.5);
     let text = compare(&reports).unwrap().markdown();
     assert!(text.contains("| ra-rec | 1, 2 | 0.6250 ± 0.1768 |"), "{text}");
     let json: serde_json::Value = serde_json::from_str(&compare(&reports).unwrap().json().unwrap()).unwrap();

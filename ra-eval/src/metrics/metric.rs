@@ -1,0 +1,195 @@
+//! Names of metrics.
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+use std::fmt::{self, Display};
+use std::str::FromStr;
+
+/// A metric of the first `K` places of a ranking; `hr@10` as text and in files.
+///
+/// Metrics are sorted by their text, as keys in a file are.
+///
+/// ```
+/// use ra_eval::Metric;
+/// assert_eq!("ndcg@10".parse(), Ok(Metric::Ndcg(10)));
+/// assert_eq!(Metric::Hr(100).to_string(), "hr@100");
+/// assert!("ndgc@10".parse::<Metric>().unwrap_err().to_string().contains("ndcg"));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
+pub enum Metric {
+    /// Whether any target is there.
+    Hr(usize),
+    /// Normalized discounted cumulative gain, binary (Järvelin & Kekäläinen, TOIS 2002).
+    Ndcg(usize),
+    /// One over the rank of the first target.
+    Mrr(usize),
+    /// Share of the targets that are there.
+    Recall(usize),
+    /// Share of the places that hold a target.
+    Precision(usize),
+    /// Average precision over all targets, as trec_eval and ranx have it.
+    Map(usize),
+    /// Average precision over as many targets as fit, as RecBole has it.
+    MapMin(usize),
+    /// Share of the items that are recommended to anyone.
+    Coverage(usize),
+    /// Inequality of how often items are recommended; 0 is equal.
+    Gini(usize),
+    /// Mean self-information of the recommended items, in bits.
+    Novelty(usize),
+    /// Shannon entropy of what is recommended, natural logarithm.
+    Entropy(usize),
+    /// Mean training count of the recommended items.
+    Popularity(usize),
+    /// How alike the titles of a list are (Ziegler et al., WWW 2005).
+    Ils(usize),
+}
+
+/// A metric's name and how it is made of a K.
+type Kind = (&'static str, fn(usize) -> Metric);
+
+/// In the order of a table.
+const KINDS: [Kind; 13] = [
+    ("hr", Metric::Hr),
+    ("ndcg", Metric::Ndcg),
+    ("mrr", Metric::Mrr),
+    ("recall", Metric::Recall),
+    ("precision", Metric::Precision),
+    ("map", Metric::Map),
+    ("map_min", Metric::MapMin),
+    ("coverage", Metric::Coverage),
+    ("gini", Metric::Gini),
+    ("novelty", Metric::Novelty),
+    ("entropy", Metric::Entropy),
+    ("popularity", Metric::Popularity),
+    ("ils", Metric::Ils),
+];
+
+impl Metric {
+    /// What the metric is called without its K.
+    pub fn name(self) -> &'static str {
+        KINDS[self.place()].0
+    }
+
+    /// How many places it looks at.
+    pub fn k(self) -> usize {
+        self.parts().1
+    }
+
+    /// The names of all metrics, in the order of a table.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        KINDS.into_iter().map(|(name, _)| name)
+    }
+
+    /// Its place in a table.
+    pub(crate) fn place(self) -> usize {
+        self.parts().0
+    }
+
+    /// Place in [`KINDS`], and K.
+    fn parts(self) -> (usize, usize) {
+        match self {
+            Self::Hr(k) => (0, k),
+            Self::Ndcg(k) => (1, k),
+            Self::Mrr(k) => (2, k),
+            Self::Recall(k) => (3, k),
+            Self::Precision(k) => (4, k),
+            Self::Map(k) => (5, k),
+            Self::MapMin(k) => (6, k),
+            Self::Coverage(k) => (7, k),
+            Self::Gini(k) => (8, k),
+            Self::Novelty(k) => (9, k),
+            Self::Entropy(k) => (10, k),
+            Self::Popularity(k) => (11, k),
+            Self::Ils(k) => (12, k),
+        }
+    }
+}
+
+impl Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}@{}", self.name(), self.k()))
+    }
+}
+
+impl Ord for Metric {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name().cmp(other.name()).then_with(|| self.k().to_string().cmp(&other.k().to_string()))
+    }
+}
+
+impl PartialOrd for Metric {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl From<Metric> for String {
+    fn from(metric: Metric) -> Self {
+        metric.to_string()
+    }
+}
+
+/// Text that names no metric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownMetric(String);
+
+impl Display for UnknownMetric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = Metric::names().collect();
+        write!(f, "{:?} is no metric at a K, such as ndcg@10; there are {}", self.0, names.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownMetric {}
+
+impl FromStr for Metric {
+    type Err = UnknownMetric;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMetric> {
+        let found = text.split_once('@').and_then(|(name, digits)| {
+            let (_, kind) = KINDS.into_iter().find(|(known, _)| *known == name)?;
+            let k: usize = digits.parse().ok().filter(|&k| k > 0)?;
+            // One metric has one text: no sign, no zeros in front.
+            (k.to_string() == digits).then(|| kind(k))
+        });
+        found.ok_or_else(|| UnknownMetric(text.into()))
+    }
+}
+
+impl TryFrom<String> for Metric {
+    type Error = UnknownMetric;
+
+    fn try_from(text: String) -> Result<Self, UnknownMetric> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_metric_and_its_text_are_one_thing() {
+        for (place, (name, kind)) in KINDS.into_iter().enumerate() {
+            let metric = kind(20);
+            assert_eq!((metric.name(), metric.k(), metric.place()), (name, 20, place));
+            assert_eq!(metric.to_string().parse(), Ok(metric));
+        }
+        for wrong in ["hr", "hr@", "hr@0", "hr@010", "hr@+1", "HR@10", "ndgc@10"] {
+            assert!(wrong.parse::<Metric>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn files_keep_the_order_of_their_keys() {
+        let texts = ["coverage@10", "hr@10", "hr@100", "hr@5", "ils@5", "map@10", "map@5", "map_min@10", "ndcg@10"];
+        let metrics: BTreeMap<Metric, f64> = texts.iter().map(|text| (text.parse().unwrap(), 0.5)).collect();
+        let sorted: BTreeMap<&str, f64> = texts.iter().map(|text| (*text, 0.5)).collect();
+        let json = serde_json::to_string(&metrics).unwrap();
+        assert_eq!(json, serde_json::to_string(&sorted).unwrap());
+        assert_eq!(serde_json::from_str::<BTreeMap<Metric, f64>>(&json).unwrap(), metrics);
+    }
+}

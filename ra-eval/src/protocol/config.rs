@@ -1,0 +1,215 @@
+//! What is ranked, and how it counts.
+use super::{EvalRules, Protocol};
+use crate::{Candidates, Metric, Ties};
+use ra_core::{Check, Dataset, Problem};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Items of the user's history in the ranking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    /// They are no candidates, unless they are a target.
+    #[default]
+    Removed,
+    /// They stay.
+    Kept,
+}
+
+impl Seen {
+    /// The name in configurations and protocols.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::Kept => "kept",
+        }
+    }
+}
+
+/// Targets that the user had before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repeats {
+    /// They count as any other, and are candidates.
+    #[default]
+    Kept,
+    /// They are no targets: only what is new to the user is asked for.
+    Skipped,
+}
+
+impl Repeats {
+    /// The name in configurations and protocols.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// Items that are scored at a time at least.
+const FEWEST: usize = 256;
+
+/// How to rank and what to measure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// The K of every metric.
+    pub ks: Vec<usize>,
+    /// How tied scores count.
+    pub ties: Ties,
+    /// Whether the user's history is ranked.
+    pub seen: Seen,
+    /// Whether a target may be in the history.
+    pub repeats: Repeats,
+    /// What is ranked.
+    pub candidates: Candidates,
+    /// By what models are chosen while they train: the sum of these metrics on the validation part, each times its weight. All
+    /// items are ranked for it, whatever [`candidates`](Self::candidates) says of the table.
+    pub select: BTreeMap<String, f64>,
+    /// Users with something held out for validation who are asked for that: 0 is all, else so many, drawn by the run's seed.
+    pub select_users: usize,
+    /// Users in the table: 0 is all who are given, else a sample of so many that is the same for every seed.
+    pub users: usize,
+    /// Memory for the scores that are held at a time, in MiB; at least those of 256 items. Item vectors are not counted, nor
+    /// what a GPU makes of the scores while it counts them.
+    pub block_mib: usize,
+    /// How many recommended items of each user to keep in [`crate::Evaluation::top`].
+    pub keep_top: usize,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        let (ties, seen, repeats) = (Ties::default(), Seen::default(), Repeats::default());
+        let candidates = Candidates::default();
+        let select = BTreeMap::from([("ndcg@10".into(), 1.0), ("hr@100".into(), 0.25)]);
+        let (ks, select_users, users) = (vec![10, 100], 2000, 0);
+        Self { ks, ties, seen, repeats, candidates, select, select_users, users, block_mib: 64, keep_top: 0 }
+    }
+}
+
+/// A metric that a model can be chosen by: any but [`Metric::Ils`], which is computed on the test part alone.
+fn selectable(metric: &str) -> Option<Metric> {
+    metric.parse().ok().filter(|metric| !matches!(metric, Metric::Ils(_)))
+}
+
+impl Check for EvalConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        if self.ks.is_empty() || self.ks.contains(&0) {
+            let told = format!("is {:?}, it must hold at least one K, each at least 1, such as [10, 100]", self.ks);
+            found.push(Problem::new("ks", told));
+        }
+        if let Candidates::Uniform(0) | Candidates::Popular(0) = self.candidates {
+            let told = "is 0 items beside the target, which rank it first; name how many, or \"all\"";
+            found.push(Problem::new("candidates", told));
+        }
+        if self.select.is_empty() {
+            found.push(Problem::new("select", "is empty: name a metric and its weight, as in { \"ndcg@10\" = 1.0 }"));
+        }
+        for (metric, weight) in &self.select {
+            if selectable(metric).is_none() {
+                let known: Vec<&str> = Metric::names().filter(|name| *name != "ils").collect();
+                let told = format!("is no metric at a K, such as ndcg@10; there are {}", known.join(", "));
+                found.push(Problem::new(format!("select.{metric}"), told));
+            }
+            if !weight.is_finite() || *weight == 0.0 {
+                let told = format!("is {weight}, it must be finite and not 0");
+                found.push(Problem::new(format!("select.{metric}"), told));
+            }
+        }
+        found
+    }
+}
+
+impl EvalConfig {
+    /// How models are chosen: by [`select`](Self::select), among all items and on all users they are given, whatever the table
+    /// ranks.
+    #[must_use]
+    pub fn choosing(&self) -> Self {
+        let ks: BTreeSet<usize> = self.select.keys().filter_map(|metric| Some(selectable(metric)?.k())).collect();
+        Self { ks: ks.into_iter().collect(), candidates: Candidates::All, users: 0, ..self.clone() }
+    }
+
+    /// What [`select`](Self::select) makes of the metrics of an evaluation under [`choosing`](Self::choosing).
+    pub fn criterion(&self, metrics: &BTreeMap<Metric, f64>) -> f64 {
+        let value = |metric: &String| metrics.get(&selectable(metric)?).copied();
+        self.select.iter().map(|(metric, weight)| weight * value(metric).unwrap_or(f64::NAN)).sum()
+    }
+
+    /// The criterion in words, for protocols.
+    fn selection(&self) -> String {
+        let terms: Vec<String> = self.select.iter().map(|(metric, weight)| format!("{weight} {metric}")).collect();
+        let users = if self.select_users == 0 { "all".into() } else { self.select_users.to_string() };
+        format!("{} on {users} validation users", terms.join(" + "))
+    }
+
+    /// The protocol of a table made with these settings.
+    pub fn protocol(&self, dataset: &Dataset) -> Protocol {
+        let rules = EvalRules {
+            candidates: &self.candidates.name(),
+            seen: self.seen.name(),
+            repeats: self.repeats.name(),
+            ties: self.ties.name(),
+            select: &self.selection(),
+        };
+        Protocol::new(dataset, &rules)
+    }
+
+    /// How many items are scored at a time: as many as [`block_mib`](Self::block_mib) has room for beside so many `rows`, 256 at
+    /// least and `most` at most.
+    pub(crate) fn block_width(&self, rows: usize, most: usize) -> usize {
+        ((self.block_mib << 20) / size_of::<f32>() / rows.max(1)).clamp(FEWEST, most)
+    }
+
+    pub(crate) fn sorted_ks(&self) -> Vec<usize> {
+        let mut ks: Vec<usize> = self.ks.iter().copied().filter(|&k| k > 0).collect();
+        ks.sort_unstable();
+        ks.dedup();
+        ks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_measure_nothing_are_refused() {
+        let config = EvalConfig { ks: vec![10, 0], ..EvalConfig::default() };
+        assert!(config.check().unwrap_err().to_string().contains("ks is [10, 0]"));
+        assert!(EvalConfig::default().check().is_ok());
+        assert_eq!(config.sorted_ks(), [10]);
+        let nothing = EvalConfig { candidates: Candidates::Uniform(0), ..EvalConfig::default() };
+        assert!(nothing.check().unwrap_err().to_string().contains("candidates is 0 items"));
+        let read: EvalConfig = serde_json::from_str(r#"{"ties": "by_id", "seen": "kept"}"#).unwrap();
+        assert_eq!((read.ties, read.seen, read.block_mib), (Ties::ById, Seen::Kept, 64));
+        let sampled: EvalConfig = serde_json::from_str(r#"{"candidates": {"uniform": 100}}"#).unwrap();
+        assert_eq!(sampled.candidates, Candidates::Uniform(100));
+        let of = |select: &[(&str, f64)]| EvalConfig {
+            select: select.iter().map(|(metric, weight)| (metric.to_string(), *weight)).collect(),
+            ..EvalConfig::default()
+        };
+        for wrong in
+            [("ndcg10", 1.0), ("ndgc@10", 1.0), ("ils@10", 1.0), ("hr@0", 1.0), ("hr@010", 1.0), ("hr@5", f64::NAN)]
+        {
+            let told = of(&[wrong]).problems();
+            assert!(told.len() == 1 && told[0].key == format!("select.{}", wrong.0), "{told:?}");
+        }
+        assert_eq!(of(&[]).problems()[0].key, "select");
+        let typo = serde_json::from_str::<EvalConfig>(r#"{"tie": "by_id"}"#).unwrap_err().to_string();
+        assert!(typo.contains("ties"), "{typo}");
+    }
+
+    #[test]
+    fn models_are_chosen_by_what_is_asked_for() {
+        let usual = EvalConfig { candidates: Candidates::Uniform(5), ..EvalConfig::default() };
+        assert_eq!(usual.selection(), super::super::SELECTION);
+        let choosing = usual.choosing();
+        assert_eq!((choosing.ks, choosing.candidates), (vec![10, 100], Candidates::All));
+        let metrics = BTreeMap::from([(Metric::Ndcg(10), 0.3), (Metric::Hr(100), 0.5), (Metric::Mrr(10), 9.0)]);
+        assert_eq!(usual.criterion(&metrics), 0.3 + 0.25 * 0.5);
+        let read: EvalConfig = serde_json::from_str(r#"{"select": {"mrr@5": 2.0}, "select_users": 0}"#).unwrap();
+        assert_eq!((read.choosing().ks, read.selection()), (vec![5], "2 mrr@5 on all validation users".into()));
+    }
+}

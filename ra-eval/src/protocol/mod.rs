@@ -1,0 +1,127 @@
+//! How the rows of a table came about.
+mod config;
+
+pub use config::{EvalConfig, Repeats, Seen};
+
+use ra_core::{Dataset, Fingerprint, fingerprint};
+use serde::{Deserialize, Serialize};
+
+/// How rows of a table came about; two rows compare only under the same [`Protocol::fingerprint`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protocol {
+    /// Hash of all below and of the data itself.
+    pub fingerprint: Fingerprint,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Users after filtering.
+    pub users: usize,
+    /// Items after filtering.
+    pub items: usize,
+    /// Interactions after filtering, held-out ones included.
+    pub interactions: usize,
+    /// Filter steps in words, such as `k_core=5`.
+    pub filter: String,
+    /// `leave_one_out` or `temporal`.
+    pub split: String,
+    /// What is ranked: `all` items, or so many sampled ones.
+    pub candidates: String,
+    /// Items of the user's history: `removed` from the ranking (never the target) or `kept`.
+    pub seen: String,
+    /// Targets that the user had before: `kept` or `skipped`.
+    #[serde(default = "kept")]
+    pub repeats: String,
+    /// How ties between the target and others count.
+    pub ties: String,
+    /// What models were chosen by while they trained, [`SELECTION`] where nothing else was asked for.
+    #[serde(default = "selection")]
+    pub select: String,
+}
+
+/// What models are chosen by where nothing else is asked for, in the words of [`Protocol::select`].
+pub const SELECTION: &str = "0.25 hr@100 + 1 ndcg@10 on 2000 validation users";
+
+/// Of a report that was written before there was a choice.
+fn kept() -> String {
+    "kept".into()
+}
+
+/// As [`kept`].
+fn selection() -> String {
+    SELECTION.into()
+}
+
+/// What a ranking does with candidates, histories and ties, in the words of [`Protocol`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvalRules<'a> {
+    /// As [`Protocol::candidates`].
+    pub candidates: &'a str,
+    /// As [`Protocol::seen`].
+    pub seen: &'a str,
+    /// As [`Protocol::repeats`].
+    pub repeats: &'a str,
+    /// As [`Protocol::ties`].
+    pub ties: &'a str,
+    /// As [`Protocol::select`].
+    pub select: &'a str,
+}
+
+impl Protocol {
+    /// The protocol of a table over `dataset` that was made by `rules`.
+    pub fn new(dataset: &Dataset, rules: &EvalRules<'_>) -> Self {
+        let data = dataset.fingerprint().to_string();
+        let parts = [rules.candidates, &data, &dataset.filter, &dataset.split, rules.seen, rules.ties];
+        // Left out where it is as it always was: reports keep the fingerprints they have.
+        let repeats = Some(rules.repeats).filter(|repeats| *repeats != kept());
+        let select = Some(rules.select).filter(|select| *select != SELECTION);
+        Self {
+            fingerprint: fingerprint(parts.into_iter().chain(repeats).chain(select).map(str::as_bytes)),
+            dataset: dataset.name.clone(),
+            users: dataset.users.len(),
+            items: dataset.catalog.len(),
+            interactions: dataset.interactions(),
+            filter: dataset.filter.clone(),
+            split: dataset.split.clone(),
+            candidates: rules.candidates.into(),
+            seen: rules.seen.into(),
+            repeats: rules.repeats.into(),
+            ties: rules.ties.into(),
+            select: rules.select.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::{Catalog, Sequences};
+
+    #[test]
+    fn the_fingerprint_sees_the_data_and_every_rule() {
+        let data = Dataset {
+            name: "tiny".into(),
+            users: vec!["u".into(), "v".into()],
+            catalog: Catalog::new(
+                vec!["a".into(), "b".into(), "c".into()],
+                vec!["A".into(), String::new(), "a ".into()],
+            ),
+            train: Sequences::from_numbers([vec![1, 2, 3], vec![2]]),
+            valid: Sequences::from_numbers([vec![1], vec![]]),
+            test: Sequences::from_numbers([vec![2], vec![]]),
+            filter: "none".into(),
+            split: "leave_one_out".into(),
+        };
+        let other = Dataset { test: Sequences::from_numbers([vec![3], vec![]]), ..data.clone() };
+        let rules =
+            EvalRules { candidates: "all", seen: "removed", repeats: "kept", ties: "pessimistic", select: SELECTION };
+        let others = [
+            EvalRules { candidates: "100 sampled uniformly", ..rules },
+            EvalRules { seen: "kept", ..rules },
+            EvalRules { repeats: "skipped", ..rules },
+            EvalRules { ties: "by_id", ..rules },
+            EvalRules { select: "1 ndcg@10 on 2000 validation users", ..rules },
+        ];
+        let own = Protocol::new(&data, &rules).fingerprint;
+        assert!(others.iter().all(|rules| Protocol::new(&data, rules).fingerprint != own));
+        assert_ne!(own, Protocol::new(&other, &rules).fingerprint);
+    }
+}

@@ -1,0 +1,78 @@
+//! What a user's targets are ranked among.
+use super::HeldOut;
+use super::ranking::candidates;
+use ra_core::{ItemId, SplitMix, UserId, splitmix64};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// What is ranked for a user beside the targets.
+///
+/// Ranking a few sampled items instead of all inflates every metric and can turn the order of models around (Krichene &
+/// Rendle, KDD 2020). It is here so that this can be shown, and compares with nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Candidates {
+    /// The whole catalogue.
+    #[default]
+    All,
+    /// So many items that the user never had, all equally likely.
+    Uniform(usize),
+    /// So many items that the user never had, likely as they are popular in training.
+    Popular(usize),
+}
+
+impl Candidates {
+    /// The name in protocols.
+    pub fn name(self) -> String {
+        match self {
+            Self::All => "all".into(),
+            Self::Uniform(n) => format!("{n} sampled uniformly"),
+            Self::Popular(n) => format!("{n} sampled by popularity"),
+        }
+    }
+}
+
+/// Draws candidates, for a user always the same.
+#[derive(Debug)]
+pub(crate) struct CandidateSampler {
+    how: Candidates,
+    items: usize,
+    /// The items to draw from by popularity, each as often as it was trained on.
+    popular: Vec<ItemId>,
+}
+
+impl CandidateSampler {
+    pub(crate) fn new(how: Candidates, held_out: &HeldOut<'_>) -> Self {
+        let by_popularity = matches!(how, Candidates::Popular(_));
+        let popular = if by_popularity { held_out.trained_on().collect() } else { Vec::new() };
+        Self { how, items: held_out.items(), popular }
+    }
+
+    /// The candidates of `user` as stretches of columns (column c is item c + 1): `relevant` and, as asked for, all or a sample
+    /// of what is not `blocked`. Both are columns, ascending; `had` are the items of the history.
+    pub(crate) fn draw(&self, user: UserId, relevant: &[u32], blocked: &[u32], had: &[ItemId]) -> Vec<Range<u32>> {
+        let (Candidates::Uniform(n) | Candidates::Popular(n)) = self.how else {
+            return candidates(self.items as u32, relevant, blocked);
+        };
+        let mut random = SplitMix::new(splitmix64(u64::from(user.0)));
+        let mut drawn: Vec<u32> = relevant.to_vec();
+        let mut left = n;
+        // So many draws find n items unless hardly more than n are left; then there are fewer.
+        for _ in 0..100 * n {
+            if left == 0 {
+                break;
+            }
+            let column = match self.how {
+                Candidates::Popular(_) if self.popular.is_empty() => break,
+                Candidates::Popular(_) => self.popular[random.below(self.popular.len())].0 - 1,
+                _ => random.below(self.items) as u32,
+            };
+            if !drawn.contains(&column) && !had.contains(&ItemId(column + 1)) {
+                drawn.push(column);
+                left -= 1;
+            }
+        }
+        drawn.sort_unstable();
+        drawn.into_iter().map(|column| column..column + 1).collect()
+    }
+}

@@ -1,0 +1,111 @@
+//! Exact ranking of the whole catalogue for every user, and what it is worth.
+use super::HeldOut;
+use super::candidates::CandidateSampler;
+use super::query::Query;
+use super::ranking::Ranked;
+use crate::metrics::{Metric, Tally, Titles, means, per_user};
+use crate::protocol::{EvalConfig, Seen};
+use ra_core::{ItemId, Progress, UserId};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Users that are ranked together: the more, the less often the items are laid out for their product.
+const RANKED_TOGETHER: usize = 2048;
+
+/// What the ranking of a model is worth.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The users evaluated, ascending.
+    pub users: Vec<UserId>,
+    /// Means over users at every K; [`Metric::Ils`] on the test part alone, where there are titles. All 0 without users.
+    pub metrics: BTreeMap<Metric, f64>,
+    /// The accuracy metrics of each of `users`.
+    pub per_user: BTreeMap<Metric, Vec<f64>>,
+    /// The relevant items of each of `users` with their ranks, best first.
+    pub ranks: Vec<Vec<(ItemId, f64)>>,
+    /// The fewest candidates beside the targets that any of `users` had, and their mean.
+    pub candidates: (usize, f64),
+    /// Share of the targets that tie with another candidate.
+    pub tied_share: f64,
+    /// Mean over targets of the share of the other candidates that they tie with; near 1 the model is constant.
+    pub tie_width: f64,
+    /// Scores of candidates that are NaN or infinite, over all users. NaN ranks last; any of them is a defect.
+    pub not_finite: usize,
+    /// The best [`EvalConfig::keep_top`] items of each of `users`; ties by id.
+    pub top: Vec<Vec<ItemId>>,
+    /// Seconds of wall time.
+    pub seconds: f64,
+}
+
+impl Evaluation {
+    /// The accuracy of `users` as it was kept, such as for [`Row::with_baseline`](crate::Row::with_baseline).
+    pub fn of_users(users: Vec<UserId>, per_user: BTreeMap<Metric, Vec<f64>>) -> Self {
+        Self { users, per_user, ..Self::default() }
+    }
+}
+
+/// Ranks for every user of `held_out` and measures where the targets come: `rank` ranks some users and lists so many items of
+/// each. The result does not depend on which users are ranked together.
+pub(crate) fn measure(
+    held_out: &HeldOut<'_>,
+    config: &EvalConfig,
+    progress: &dyn Progress,
+    mut rank: impl FnMut(&[Query], usize) -> Vec<Ranked>,
+) -> Evaluation {
+    let started = Instant::now();
+    let users = held_out.evaluated(config);
+    let ks = config.sorted_ks();
+    let counts = held_out.popularity().into_iter().map(f64::from);
+    let mut tally = Tally::new(&ks, counts).with_titles(held_out.titles().and_then(Titles::new));
+    let longest = ks.last().copied().unwrap_or(0).max(config.keep_top);
+    let sampler = CandidateSampler::new(config.candidates, held_out);
+    let (mut top, mut ranks, mut others) = (Vec::new(), Vec::new(), Vec::with_capacity(users.len()));
+    progress.start("rank", users.len() as u64);
+    for block in users.chunks(RANKED_TOGETHER) {
+        let queries: Vec<Query> = block.par_iter().map(|&user| query(user, held_out, &sampler, config)).collect();
+        others.extend(queries.iter().map(Query::others));
+        for ranked in rank(&queries, longest) {
+            tally.add(&ranked);
+            ranks.push(ranked.items.iter().map(|column| ItemId(column + 1)).zip(ranked.ranks).collect());
+            if config.keep_top > 0 {
+                top.push(ranked.top.iter().take(config.keep_top).map(|column| ItemId(column + 1)).collect());
+            }
+        }
+    }
+    progress.finish();
+    let per_user = per_user(&tally);
+    Evaluation {
+        metrics: means(&per_user, &tally),
+        per_user,
+        ranks,
+        candidates: (
+            others.iter().copied().min().unwrap_or(0),
+            others.iter().sum::<usize>() as f64 / users.len().max(1) as f64,
+        ),
+        users,
+        tied_share: tally.tied_share(),
+        tie_width: tally.tie_width(),
+        not_finite: tally.not_finite,
+        top,
+        seconds: started.elapsed().as_secs_f64(),
+    }
+}
+
+/// Columns of what is relevant and of the candidates; column c is item c + 1.
+fn query(user: UserId, held_out: &HeldOut<'_>, sampler: &CandidateSampler, config: &EvalConfig) -> Query {
+    let history = held_out.history(user);
+    let relevant = column_set(&held_out.relevant(user, &history, config));
+    let blocked = if config.seen == Seen::Removed { column_set(&history) } else { Vec::new() };
+    let candidates = sampler.draw(user, &relevant, &blocked, &history);
+    Query { user, history, relevant, candidates }
+}
+
+/// Items as columns, ascending and without repeats.
+fn column_set(items: &[ItemId]) -> Vec<u32> {
+    let mut columns: Vec<u32> = items.iter().filter(|&&item| item != ItemId::PADDING).map(|item| item.0 - 1).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}

@@ -1,0 +1,222 @@
+//! Rankings from plain matrices: no tensor library, no model.
+use super::HeldOut;
+use super::evaluation::{Evaluation, measure};
+use super::query::{Query, UserRanking};
+use super::ranking::{Ranked, Ranking};
+use crate::EvalError;
+use crate::protocol::EvalConfig;
+use ra_core::NoProgress;
+use rayon::prelude::*;
+
+/// Users whose scores are one product, and items at most: their scores stay in the cache until they are counted.
+const ROWS: usize = 48;
+const ITEMS: usize = 2048;
+
+/// Items beside each other in a panel, and users that meet them at a time: their sums fill the vector registers.
+const TILE: usize = 16;
+const TALL: usize = 6;
+
+/// Ranks every item for the users of `held_out` by the dot product of two vectors, as [`evaluate`](crate::evaluate) does for a
+/// recommender: `users` is `[users, dim]`, a row for every user, those with nothing held out included; `items` is
+/// `[items, dim]`, the item with id `k` in row `k - 1`.
+///
+/// A score adds its products in their order, each with one rounding, so that the result is the same on every processor,
+/// for any number of threads and any `block_mib`. A recommender's scores may be added in another order where the processor has
+/// a matrix unit or the model lives on a GPU; ranks then differ where scores agree to their last bits.
+///
+/// ```
+/// use ra_core::ItemId;
+/// use ra_eval::{EvalConfig, HeldOut, Metric, evaluate_vectors};
+/// let users = [1.0, 0.0, 0.0, 1.0]; // [2, 2]
+/// let items = [1.0, 2.0, 2.0, 3.0, 3.0, 1.0]; // [3, 2]
+/// let histories = [ItemId::list([1]), ItemId::list([2])];
+/// let targets = [ItemId::list([2]), ItemId::list([1])];
+/// let held_out = HeldOut::from_lists(3, &histories, &targets)?;
+/// let config = EvalConfig { ks: vec![1], ..EvalConfig::default() };
+/// // The first user has had item 1: item 2 scores 2, item 3 scores 3. The other has had item 2: item 1 scores 2, item 3 scores 1.
+/// let found = evaluate_vectors(&users, &items, &held_out, &config)?;
+/// assert_eq!(found.metrics.get(&Metric::Hr(1)), Some(&0.5));
+/// # Ok::<(), ra_eval::EvalError>(())
+/// ```
+///
+/// # Errors
+/// [`EvalError::Input`] when a matrix has not as many rows as `held_out` has users or items, or the widths differ.
+pub fn evaluate_vectors(
+    users: &[f32],
+    items: &[f32],
+    held_out: &HeldOut<'_>,
+    config: &EvalConfig,
+) -> Result<Evaluation, EvalError> {
+    let dim = width("items", items, held_out.items())?;
+    if users.len() != held_out.all_users() * dim {
+        let rows = held_out.all_users();
+        let problem = format!("{} numbers; {rows} users of width {dim} have {}", users.len(), rows * dim);
+        return Err(EvalError::input("users", problem));
+    }
+    let at_once = config.block_width(ROWS * rayon::current_num_threads(), ITEMS);
+    let rank = |queries: &[Query], k: usize| -> Vec<Ranked> {
+        let mut groups: Vec<Group> = (queries.par_chunks(ROWS))
+            .map(|queries| Group::new(queries, |row| &users[row * dim..][..dim], |row| &items[row * dim..][..dim], k))
+            .collect();
+        for (first, block) in (0..).step_by(at_once).zip(items.chunks(at_once * dim)) {
+            let panels = Panels::new(block, dim);
+            groups.par_iter_mut().for_each(|group| group.add(first, &panels));
+        }
+        groups.into_iter().flat_map(|group| group.users).map(|user| user.finish(config.ties)).collect()
+    };
+    Ok(measure(held_out, config, &NoProgress, rank))
+}
+
+/// Ranks by scores that are there already: `scores` is `[users, items]`, with rows as for [`evaluate_vectors`] and the item with
+/// id `k` in column `k - 1`.
+///
+/// # Errors
+/// [`EvalError::Input`] when the matrix has another size.
+pub fn evaluate_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConfig) -> Result<Evaluation, EvalError> {
+    let items = held_out.items();
+    if scores.len() != held_out.all_users() * items {
+        let problem = format!("{} numbers; there are {} users and {items} items", scores.len(), held_out.all_users());
+        return Err(EvalError::input("scores", problem));
+    }
+    let rank = |query: &Query, k: usize| {
+        let row = &scores[query.user.index() * items..][..items];
+        let targets = query.relevant.iter().map(|&column| (column, row[column as usize])).collect();
+        let mut ranking = Ranking::new(targets, query.candidates.clone(), k);
+        ranking.add(0, row);
+        ranking.finish(config.ties)
+    };
+    Ok(measure(held_out, config, &NoProgress, |queries, k| queries.par_iter().map(|query| rank(query, k)).collect()))
+}
+
+/// The width of a matrix of so many rows.
+fn width(name: &str, matrix: &[f32], rows: usize) -> Result<usize, EvalError> {
+    match matrix.len().checked_div(rows) {
+        Some(width) if width > 0 && width * rows == matrix.len() => Ok(width),
+        _ => Err(EvalError::input(name, format!("{} numbers are no {rows} rows of one width", matrix.len()))),
+    }
+}
+
+/// Users whose scores are one product.
+struct Group {
+    /// `[users, dim]`.
+    vectors: Vec<f32>,
+    users: Vec<UserRanking>,
+}
+
+impl Group {
+    fn new<'a>(
+        queries: &[Query],
+        user: impl Fn(usize) -> &'a [f32],
+        item: impl Fn(usize) -> &'a [f32],
+        k: usize,
+    ) -> Self {
+        let ranking = |query: &Query| {
+            let own = user(query.user.index());
+            let scores = query.relevant.iter().map(|&column| dot(own, item(column as usize)));
+            UserRanking::new(query, scores, Vec::new(), k)
+        };
+        let vectors = queries.iter().flat_map(|query| user(query.user.index())).copied().collect();
+        Self { vectors, users: queries.iter().map(ranking).collect() }
+    }
+
+    /// The scores of the items of `panels`, the first of which has column `first`.
+    fn add(&mut self, first: u32, panels: &Panels) {
+        let mut scores = panels.product(&self.vectors);
+        for (user, scores) in self.users.iter_mut().zip(scores.chunks_exact_mut(panels.items)) {
+            user.add(first, scores);
+        }
+    }
+}
+
+/// As a product has it, so that items with the same vector tie.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).fold(0.0, |sum, (a, b)| a.mul_add(*b, sum))
+}
+
+/// Item vectors in the order in which a product reads them: of [`TILE`] items after each other, `[dim, TILE]`; the last ones
+/// are filled up with zeros.
+struct Panels {
+    numbers: Vec<f32>,
+    dim: usize,
+    items: usize,
+}
+
+impl Panels {
+    /// `block` is `[items, dim]`.
+    fn new(block: &[f32], dim: usize) -> Self {
+        let items = block.len() / dim;
+        let mut numbers = vec![0.0; items.next_multiple_of(TILE) * dim];
+        for (panel, rows) in numbers.chunks_exact_mut(dim * TILE).zip(block.chunks(dim * TILE)) {
+            for (lane, row) in rows.chunks_exact(dim).enumerate() {
+                panel.iter_mut().skip(lane).step_by(TILE).zip(row).for_each(|(to, &x)| *to = x);
+            }
+        }
+        Self { numbers, dim, items }
+    }
+
+    /// `[rows, dim]` to `[rows, items]`.
+    fn product(&self, rows: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; rows.len() / self.dim * self.items];
+        pulp::Arch::new().dispatch(Product { rows, panels: self, out: &mut out });
+        out
+    }
+}
+
+/// A product, compiled for the vector units at hand. Not a closure: its body would not be inlined.
+struct Product<'a> {
+    rows: &'a [f32],
+    panels: &'a Panels,
+    out: &'a mut [f32],
+}
+
+impl pulp::NullaryFnOnce for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { rows, panels: Panels { numbers, dim, items }, out } = self;
+        let count = rows.len() / dim;
+        for (panel, from) in numbers.chunks_exact(dim * TILE).zip((0..).step_by(TILE)) {
+            for row in (0..count).step_by(TALL) {
+                // Beyond the end the last row is taken again, and what comes of it is dropped.
+                let read = |r: usize| &rows[(row + r).min(count - 1) * dim..][..*dim];
+                let sums = tile([read(0), read(1), read(2), read(3), read(4), read(5)], panel);
+                for (r, sums) in sums.iter().enumerate().take(count - row) {
+                    let to = &mut out[(row + r) * items..][from..(from + TILE).min(*items)];
+                    to.copy_from_slice(&sums[..to.len()]);
+                }
+            }
+        }
+    }
+}
+
+/// The products of six rows with a panel.
+#[inline(always)]
+fn tile([a, b, c, d, e, f]: [&[f32]; TALL], panel: &[f32]) -> [[f32; TILE]; TALL] {
+    let mut sums = [[0.0f32; TILE]; TALL];
+    for ((((((w, a), b), c), d), e), f) in panel.as_chunks().0.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
+        let w: &[f32; TILE] = w;
+        for (sums, x) in sums.iter_mut().zip([a, b, c, d, e, f]) {
+            (0..TILE).for_each(|j| sums[j] = x.mul_add(w[j], sums[j]));
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::SplitMix;
+
+    #[test]
+    fn a_product_is_that_of_its_rows() {
+        let mut random = SplitMix::new(3);
+        let mut numbers = |n: usize| -> Vec<f32> { (0..n).map(|_| random.below(1 << 16) as f32 / 7.0 - 4e3).collect() };
+        for (rows, dim, items) in [(1, 1, 1), (5, 3, 17), (48, 64, 2048), (50, 7, 31)] {
+            let (a, b) = (numbers(rows * dim), numbers(items * dim));
+            let got = Panels::new(&b, dim).product(&a);
+            let want: Vec<f32> = a.chunks(dim).flat_map(|a| b.chunks(dim).map(move |b| dot(a, b))).collect();
+            assert_eq!(got, want, "{rows} {dim} {items}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Where held-out items rank: scores, candidates, ties.
+//!
+//! Scores come from two matrices or one ([`evaluate_vectors`], [`evaluate_scores`]) or from a recommender; who is asked, what
+//! is a candidate and how ties count is the same for all of them.
+mod candidates;
+mod evaluation;
+mod held_out;
+mod matrices;
+mod query;
+mod ranking;
+#[cfg(feature = "tensor")]
+mod recommender;
+
+pub use candidates::Candidates;
+pub use evaluation::Evaluation;
+pub use held_out::{HeldOut, Part};
+pub use matrices::{evaluate_scores, evaluate_vectors};
+pub(crate) use ranking::{Ranked, rank_row};
+pub use ranking::{Ties, top_k};
+#[cfg(feature = "tensor")]
+pub use recommender::{evaluate, evaluate_items, item_vectors};

@@ -1,0 +1,63 @@
+//! The table of an experiment, as text.
+use crate::Metric;
+use crate::report::{Experiment, Group, Line, Row, duration, grouped};
+use crate::significance::Interval;
+
+impl Experiment {
+    /// Names of the columns of [`Line::cells`].
+    pub(crate) fn head(&self, group: &Group) -> Vec<String> {
+        let mut head: Vec<String> = self.axes.iter().map(String::as_str).chain(["model"]).map(String::from).collect();
+        head.extend(group.metrics.iter().map(ToString::to_string));
+        head.extend(group.metrics.last().map(|metric| format!("{metric} to ID (95 %)")));
+        head.extend(["samples", "parameters", "training", "evaluation"].map(String::from));
+        head
+    }
+}
+
+impl Group {
+    /// What the figures of the table are.
+    pub(crate) fn caption(&self) -> &'static str {
+        match self.lines.iter().any(|line| line.rows.len() > 1) {
+            true => "Means over seeds, with the smallest and the largest",
+            false => "Every setting",
+        }
+    }
+
+    /// What was ranked, in one line.
+    pub(crate) fn facts(&self) -> String {
+        let p = &self.protocol;
+        let evaluated = self.lines.iter().flat_map(|line| &line.rows).map(|row| row.users).max().unwrap_or(0);
+        let [users, evaluated, items, interactions] = [p.users, evaluated, p.items, p.interactions].map(grouped);
+        format!(
+            "{users} users ({evaluated} evaluated), {items} items, {interactions} interactions; split {}, candidates {}, \
+             seen {}, ties {}",
+            p.split, p.candidates, p.seen, p.ties
+        )
+    }
+}
+
+impl Line {
+    /// The cells of the table, as text.
+    pub(crate) fn cells(&self, metrics: &[Metric]) -> Vec<String> {
+        let figure = |metric: &Metric| match (self.mean(*metric), self.range(*metric)) {
+            (Some(mean), Some((low, high))) => format!("{mean:.4} ({low:.4} to {high:.4}, n {})", self.rows.len()),
+            (Some(mean), None) => format!("{mean:.4}"),
+            (None, _) => "-".into(),
+        };
+        let difference = |metric: &Metric| {
+            let found: Vec<&Interval> = self.rows.iter().filter_map(|row| row.differences.get(metric)).collect();
+            let told: Vec<String> =
+                found.iter().map(|d| format!("{:+.4} [{:+.4}, {:+.4}]", d.mean, d.low, d.high)).collect();
+            if told.is_empty() { "-".into() } else { told.join("; ") }
+        };
+        let first = self.rows.first().cloned().unwrap_or_default();
+        let seconds =
+            |of: fn(&Row) -> f64| duration(self.rows.iter().map(of).sum::<f64>() / self.rows.len().max(1) as f64);
+        let mut cells: Vec<String> = self.labels.iter().cloned().chain([self.name.clone()]).collect();
+        cells.extend(metrics.iter().map(figure));
+        cells.extend(metrics.last().map(difference));
+        cells.extend([grouped(first.train_samples), grouped(first.trainable_params)]);
+        cells.extend([seconds(|row| row.train_seconds), seconds(|row| row.eval_seconds)]);
+        cells
+    }
+}

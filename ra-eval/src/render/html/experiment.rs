@@ -1,0 +1,111 @@
+//! One recipe in several settings, with the plot that its axes ask for.
+use super::page::{figure, page, strs, table};
+use super::plot;
+use super::plotted::Shape;
+use crate::Metric;
+use crate::report::{Experiment, Group, duration, grouped};
+use maud::{Markup, html};
+
+/// A table a protocol; lines where the last axis is a number, bars along one axis, a heat map over two.
+pub(super) fn experiment(experiment: &Experiment) -> String {
+    let names: Vec<(String, String)> = match experiment.groups.len() {
+        1 => vec![("results".into(), "Results".into())],
+        _ => (1..)
+            .zip(&experiment.groups)
+            .map(|(n, g)| (format!("results-{n}"), format!("Results: {}", g.name())))
+            .collect(),
+    };
+    let mut sections: Vec<(&str, &str, Markup)> = names
+        .iter()
+        .zip(&experiment.groups)
+        .map(|((id, name), group)| (id.as_str(), name.as_str(), results(experiment, group)))
+        .collect();
+    sections.push(("costs", "Costs", costs(experiment)));
+    sections.push(("published", "Published figures", published(experiment)));
+    let origins = html! { ul { @for origin in &experiment.origins { li { (origin) } } } };
+    let lead = match experiment.origins.len() {
+        0..=3 => origins,
+        runs => html! { details { summary { (runs) " runs: recipe, commit, machine, load" } (origins) } },
+    };
+    page(&experiment.name, &lead, &sections)
+}
+
+fn results(experiment: &Experiment, group: &Group) -> Markup {
+    let head = experiment.head(group);
+    let names = experiment.axes.len() + 1;
+    let rows = html! {
+        @for line in &group.lines {
+            tr {
+                @for (place, cell) in line.cells(&group.metrics).into_iter().enumerate() {
+                    @if place < names { th scope="row" { (cell) } } @else { td { (cell) } }
+                }
+            }
+        }
+    };
+    let axes = experiment.axes.join(" and ");
+    let shape = experiment.shape(group);
+    let plot = |&metric: &Metric| {
+        let svg = match shape {
+            Shape::Lines => plot::lines(&group.series(metric)),
+            Shape::Bars => plot::bars(&group.bars(metric)),
+            Shape::Heat => {
+                let (rows, columns, values) = group.grid(metric);
+                plot::heat(&rows, &columns, &values)
+            }
+        };
+        figure(svg, &format!("{metric} by {axes}; the table below has the figures"), &format!("{metric} by {axes}"))
+    };
+    let plots: Vec<Markup> = group.metrics.iter().map(plot).collect();
+    html! {
+        @if shape != Shape::Lines {
+            // Names and figures keep their size; a small window scrolls sideways, the first metric is enough to see at once.
+            @for plot in &plots { div.scroll.wide role="region" tabindex="0" aria-label="Plot" { (plot) } }
+        } @else {
+            div.plots { @for plot in &plots { (plot) } }
+        }
+        (table(group.caption(), &strs(&head), &rows))
+        p { (group.facts()) }
+    }
+}
+
+/// What every stage of every run cost.
+fn costs(experiment: &Experiment) -> Markup {
+    let head: Vec<&str> =
+        experiment.axes.iter().map(String::as_str).chain(["stage", "time", "tokens", "peak MiB"]).collect();
+    let count = |n: Option<u64>| n.map_or("-".into(), |n| grouped(n as usize));
+    let rows = html! {
+        @for (labels, stage) in &experiment.costs {
+            tr {
+                @for label in labels { td.name { (label) } }
+                th scope="row" { (stage.name) }
+                td { (duration(stage.seconds)) }
+                td { (count(stage.tokens)) }
+                td { (count(stage.peak_mib)) }
+            }
+        }
+    };
+    let caption =
+        "Wall time, tokens that the language model read, and largest memory so far; what runs share is paid once";
+    html! {
+        @if !experiment.costs.is_empty() {
+            details { summary { "Every stage of every run" } (table(caption, &head, &rows)) }
+        }
+    }
+}
+
+fn published(experiment: &Experiment) -> Markup {
+    let Some(published) = &experiment.published else { return Markup::default() };
+    let rows = html! {
+        @for row in &published.rows {
+            tr {
+                @for (place, cell) in row.iter().enumerate() {
+                    @if place == 0 { th scope="row" { (cell) } } @else { td { (cell) } }
+                }
+            }
+        }
+    };
+    html! {
+        (table(&published.source, &strs(&published.head), &rows))
+        @if !published.note.is_empty() { p { (published.note) } }
+    }
+}

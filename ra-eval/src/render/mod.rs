@@ -1,0 +1,25 @@
+//! Reports as people read them: markdown, a terminal and, with the feature `report`, one self-contained page with plots.
+//!
+//! Renderers read [`crate::report`]; nothing there knows them.
+mod experiment;
+#[cfg(feature = "report")]
+mod html;
+mod markdown;
+mod terminal;
+
+use crate::{EvalError, Report};
+use ra_core::{write_atomic, write_json};
+use std::path::Path;
+
+impl Report {
+    /// Writes `report.json`, `report.md` and, with the feature `report`, `report.html` into `folder`, each whole or not at all.
+    ///
+    /// # Errors
+    /// [`EvalError::Core`] names the file.
+    pub fn write(&self, folder: &Path) -> Result<(), EvalError> {
+        write_atomic(&folder.join("report.md"), self.markdown().as_bytes())?;
+        #[cfg(feature = "report")]
+        write_atomic(&folder.join("report.html"), self.html().as_bytes())?;
+        Ok(write_json(&folder.join("report.json"), self)?)
+    }
+}

@@ -1,0 +1,30 @@
+//! Numbers as people read them.
+
+/// An integer with thin groups of three, such as `59,384`.
+pub(crate) fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Seconds as people say them.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 12, 999, 1000, 59384, 1234567].map(grouped), ["0", "12", "999", "1,000", "59,384", "1,234,567"]);
+        assert_eq!([3.21, 119.96, 150.0].map(duration), ["3.2 s", "120.0 s", "2.5 min"]);
+    }
+}

@@ -1,0 +1,294 @@
+//! Rows of one or several runs in one table, and what a reader must know of them.
+use super::numbers::grouped;
+use super::{Report, Row};
+use crate::metrics::mean;
+use crate::protocol::Protocol;
+use crate::{EvalError, Metric};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Several runs in one table.
+#[derive(Debug, Clone)]
+pub struct Comparison<'a> {
+    pub(crate) reports: &'a [Report],
+    /// Rows of one run against those of another.
+    pub(crate) between: Vec<Row>,
+    /// Whether they do not belong into one table and are there all the same.
+    mixed: bool,
+}
+
+/// The rows of a [`Comparison`], for programs.
+#[derive(Debug, Serialize)]
+struct Compared<'a> {
+    /// Whether rows of different protocols stand in one table.
+    mixed_protocols: bool,
+    runs: Vec<Run<'a>>,
+    between_runs: &'a [Row],
+    over_seeds: Vec<OverSeeds>,
+}
+
+#[derive(Debug, Serialize)]
+struct Run<'a> {
+    recipe: &'a str,
+    seed: u64,
+    commit: &'a str,
+    protocol: &'a Protocol,
+    rows: &'a [Row],
+}
+
+/// A row in all the seeds of its recipe.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct OverSeeds {
+    pub(crate) recipe: String,
+    pub(crate) name: String,
+    pub(crate) seeds: Vec<u64>,
+    /// Mean and standard deviation over the seeds.
+    pub(crate) metrics: BTreeMap<Metric, [f64; 2]>,
+    /// The row that the seeds' differences are taken to; their mean, and in how many seeds they are significant.
+    pub(crate) baseline: Option<String>,
+    pub(crate) differences: BTreeMap<Metric, (f64, usize)>,
+}
+
+impl Comparison<'_> {
+    /// Adds rows of one run that were compared to those of another, [`Row::with_baseline`], user by user.
+    #[must_use]
+    pub fn with_between(self, between: Vec<Row>) -> Self {
+        Self { between, ..self }
+    }
+
+    /// The comparison as JSON.
+    ///
+    /// # Errors
+    /// [`EvalError::Json`] when a figure is no number that JSON has.
+    pub fn json(&self) -> Result<String, EvalError> {
+        let runs = self.reports.iter().map(|r| Run {
+            recipe: &r.recipe,
+            seed: r.seed,
+            commit: &r.commit,
+            protocol: &r.protocol,
+            rows: &r.rows,
+        });
+        let runs = runs.collect();
+        let between_runs = &self.between;
+        let all = Compared { mixed_protocols: self.mixed, runs, between_runs, over_seeds: over_seeds(self.reports) };
+        Ok(serde_json::to_string_pretty(&all)?)
+    }
+
+    /// What a reader must know before anything else.
+    pub(crate) fn caution(&self) -> Option<&'static str> {
+        self.mixed.then_some(
+            "These runs were evaluated under different protocols: figures of different runs do not compare. They are in one \
+             table because that was asked for.",
+        )
+    }
+}
+
+/// Puts several runs into one table.
+///
+/// # Errors
+/// [`EvalError::Protocols`] when two of them were evaluated under different protocols or on other numbers of users:
+/// their figures do not compare. [`compare_unchecked`] shows them all the same.
+pub fn compare(reports: &[Report]) -> Result<Comparison<'_>, EvalError> {
+    match difference(reports) {
+        Some(refusal) => Err(refusal),
+        None => Ok(Comparison { reports, between: Vec::new(), mixed: false }),
+    }
+}
+
+/// [`compare`] for whoever wants to see what a protocol does to the figures: nothing is refused, but said.
+pub fn compare_unchecked(reports: &[Report]) -> Comparison<'_> {
+    Comparison { reports, between: Vec::new(), mixed: difference(reports).is_some() }
+}
+
+/// Why the reports do not belong into one table.
+fn difference(reports: &[Report]) -> Option<EvalError> {
+    let first = reports.first()?;
+    let refuse = |other: &Report, difference| EvalError::Protocols {
+        left: first.recipe.clone(),
+        right: other.recipe.clone(),
+        difference,
+    };
+    for other in reports {
+        if first.protocol.fingerprint != other.protocol.fingerprint {
+            return Some(refuse(other, protocol_difference(&first.protocol, &other.protocol)));
+        }
+    }
+    let users = reports.iter().flat_map(|report| &report.rows).map(|row| row.users).find(|&users| users > 0)?;
+    reports.iter().find_map(|other| {
+        let row = other.rows.iter().find(|row| row.users > 0 && row.users != users)?;
+        Some(refuse(other, format!("{} is over {} users, not {users}", row.name, row.users)))
+    })
+}
+
+/// The rows that several seeds of a recipe have, by their first appearance.
+pub(crate) fn over_seeds(reports: &[Report]) -> Vec<OverSeeds> {
+    let mut found: Vec<(OverSeeds, Vec<&Row>)> = Vec::new();
+    for report in reports {
+        for row in &report.rows {
+            let same = |(other, _): &&mut (OverSeeds, Vec<&Row>)| {
+                other.recipe == report.recipe && other.name == row.name && !other.seeds.contains(&report.seed)
+            };
+            match found.iter_mut().find(same) {
+                Some((over, rows)) => {
+                    over.seeds.push(report.seed);
+                    rows.push(row);
+                }
+                None => {
+                    let over = OverSeeds {
+                        recipe: report.recipe.clone(),
+                        name: row.name.clone(),
+                        seeds: vec![report.seed],
+                        metrics: BTreeMap::new(),
+                        baseline: row.baseline.clone(),
+                        differences: BTreeMap::new(),
+                    };
+                    found.push((over, vec![row]));
+                }
+            }
+        }
+    }
+    found.retain(|(over, _)| over.seeds.len() > 1);
+    for (over, rows) in &mut found {
+        let Some(first) = rows.first() else { continue };
+        let n = rows.len() as f64;
+        for &metric in first.metrics.keys() {
+            let values: Vec<f64> = rows.iter().filter_map(|row| row.metrics.get(&metric).copied()).collect();
+            let mean = mean(&values);
+            let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+            over.metrics.insert(metric, [mean, deviation]);
+        }
+        for &metric in first.differences.keys() {
+            let of: Vec<_> = rows.iter().filter_map(|row| row.differences.get(&metric)).collect();
+            let significant = of.iter().filter(|d| d.is_significant()).count();
+            over.differences.insert(metric, (of.iter().map(|d| d.mean).sum::<f64>() / n, significant));
+        }
+    }
+    found.into_iter().map(|(over, _)| over).collect()
+}
+
+fn protocol_difference(left: &Protocol, right: &Protocol) -> String {
+    let pairs = Report::protocol_facts(left).into_iter().zip(Report::protocol_facts(right));
+    let differing = pairs.filter(|(a, b)| a != b).map(|((name, a), (_, b))| format!("{name} {a} and {b}"));
+    differing.collect::<Vec<_>>().join(", ")
+}
+
+/// What a table is read for: `hr` and `ndcg` at every K, `mrr` at the `smallest`.
+pub(crate) fn is_headline(metric: Metric, smallest: usize) -> bool {
+    match metric {
+        Metric::Hr(_) | Metric::Ndcg(_) => true,
+        Metric::Mrr(k) => k == smallest,
+        _ => false,
+    }
+}
+
+/// What must be known of a report's protocol.
+fn cautions(report: &Report) -> Vec<String> {
+    let Report { recipe, protocol, rows, .. } = report;
+    let mut lines = Vec::new();
+    if protocol.candidates != "all" {
+        lines.push(format!(
+            "{recipe}: only {} items are ranked beside the targets. This inflates every figure; they compare with no table over \
+             the whole catalogue, and can even turn the order of models around.",
+            protocol.candidates
+        ));
+        let asked: Option<usize> = protocol.candidates.split(' ').next().and_then(|count| count.parse().ok());
+        let found = rows.iter().find_map(|row| row.candidates);
+        if let Some((asked, (fewest, mean))) = asked.zip(found).filter(|(asked, (fewest, _))| fewest < asked) {
+            lines.push(format!(
+                "{recipe}: {asked} candidates beside the targets were asked for, there were fewer: {fewest} at least and \
+                 {mean:.1} in the mean of all users."
+            ));
+        }
+    }
+    let ks = rows.iter().flat_map(|row| row.metrics.keys()).map(|metric| metric.k());
+    let beyond: BTreeSet<usize> = ks.filter(|&k| k >= protocol.items && protocol.items > 0).collect();
+    if !beyond.is_empty() {
+        let beyond: Vec<String> = beyond.iter().map(|k| format!("K = {k}")).collect();
+        lines.push(format!(
+            "{recipe}: a list of {} holds the whole catalogue, {} items: whatever is a candidate is a hit there.",
+            beyond.join(", "),
+            grouped(protocol.items)
+        ));
+    }
+    lines
+}
+
+/// The rows of one or several reports, and the metrics to show of them.
+pub(crate) struct ResultTable<'a> {
+    /// The run (only when there are several) and the row.
+    pub(crate) rows: Vec<(Option<String>, &'a Row)>,
+    /// What the table is read for: `hr`, `ndcg` at every K, `mrr` at the smallest.
+    pub(crate) headline: Vec<Metric>,
+    /// All others.
+    pub(crate) further: Vec<Metric>,
+    /// What must be known of the reports' protocols.
+    cautions: Vec<String>,
+}
+
+impl<'a> ResultTable<'a> {
+    pub(crate) fn new(reports: &'a [Report]) -> Self {
+        let several = reports.len() > 1;
+        // Runs of one recipe and seed, such as a suite's settings, are told apart by their folders.
+        let alike = |report: &Report| {
+            let same = |other: &&Report| (&other.recipe, other.seed) == (&report.recipe, report.seed);
+            reports.iter().filter(same).count() > 1
+        };
+        let run = |report: &Report| {
+            let folder = if alike(report) { format!(", {}", report.run) } else { String::new() };
+            several.then(|| format!("{}{folder} (seed {})", report.recipe, report.seed))
+        };
+        let rows = reports.iter().flat_map(|r| r.rows.iter().map(move |row| (run(r), row))).collect();
+        let mut lines: Vec<String> = Vec::new();
+        for line in reports.iter().flat_map(cautions) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        Self::of(rows, lines)
+    }
+
+    /// A table of some rows, with what must be known of their protocols.
+    pub(crate) fn of(rows: Vec<(Option<String>, &'a Row)>, cautions: Vec<String>) -> Self {
+        let mut metrics: Vec<Metric> = rows.iter().flat_map(|(_, row)| row.metrics.keys().copied()).collect();
+        metrics.sort_by_key(|metric| (metric.k(), metric.place()));
+        metrics.dedup();
+        let smallest = metrics.first().map_or(0, |metric| metric.k());
+        let (headline, further) = metrics.into_iter().partition(|&metric| is_headline(metric, smallest));
+        Self { rows, headline, further, cautions }
+    }
+
+    /// Whether `value` is the largest of its column, which there is only among several rows.
+    pub(crate) fn is_best(&self, metric: Metric, value: f64) -> bool {
+        self.rows.len() > 1 && self.rows.iter().filter_map(|(_, row)| row.metrics.get(&metric)).all(|&v| v <= value)
+    }
+
+    /// What a reader must know before believing a row.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut lines = self.cautions.clone();
+        for (_, row) in &self.rows {
+            lines.extend(row.notes.iter().map(|note| format!("{}: {note}.", row.name)));
+            if row.tie_width > 0.5 {
+                lines.push(format!(
+                    "{}: the model is nearly constant; a target scores exactly what {:.0} % of the other items score, and the \
+                     tie rule makes its figures.",
+                    row.name,
+                    100.0 * row.tie_width
+                ));
+            } else if row.tied_share > 0.1 {
+                let share = 100.0 * row.tied_share;
+                lines.push(format!(
+                    "{}: {share:.1} % of the targets tie with other items; its figures hang on the tie rule.",
+                    row.name
+                ));
+            }
+            if row.not_finite > 0 {
+                lines.push(format!(
+                    "{}: {} scores are not finite; the model is broken.",
+                    row.name,
+                    grouped(row.not_finite)
+                ));
+            }
+        }
+        lines
+    }
+}

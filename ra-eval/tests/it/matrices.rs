@@ -1,0 +1,64 @@
+//! Rankings without any model.
+use crate::random::dataset;
+use ra_core::{ItemId, Sequences, SplitMix};
+use ra_eval::{EvalConfig, Evaluation, HeldOut, Metric, Part, Ties, evaluate_scores, evaluate_vectors, slices};
+
+fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut random = SplitMix::new(seed);
+    (0..count).map(|_| random.below(1 << 20) as f32 / (1 << 19) as f32 - 1.0).collect()
+}
+
+fn without_time(mut evaluation: Evaluation) -> Evaluation {
+    evaluation.seconds = 0.0;
+    evaluation
+}
+
+#[test]
+fn memory_and_threads_change_no_bit_and_scores_say_the_same() {
+    let (users, items, dim) = (230, 5003, 40);
+    let data = dataset(users, items, 7);
+    let held_out = HeldOut::new(&data, Part::Test);
+    let (own, all) = (numbers(users * dim, 1), numbers(items * dim, 2));
+    let with = |block_mib| EvalConfig { block_mib, keep_top: 20, ..EvalConfig::default() };
+    let ranked = |config: &EvalConfig| without_time(evaluate_vectors(&own, &all, &held_out, config).unwrap());
+    let want = ranked(&with(64));
+    assert!(want.metrics[&Metric::Hr(100)] > 0.0 && want.top.len() == want.users.len());
+    assert_eq!(ranked(&with(0)), want);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    assert_eq!(pool.install(|| ranked(&with(1))), want);
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0f32, |sum, (a, b)| a.mul_add(*b, sum));
+    let scores: Vec<f32> = own.chunks(dim).flat_map(|a| all.chunks(dim).map(move |b| dot(a, b))).collect();
+    assert_eq!(without_time(evaluate_scores(&scores, &held_out, &with(64)).unwrap()), want);
+}
+
+#[test]
+fn lists_are_as_good_as_a_data_set() {
+    let (users, items, dim) = (60, 200, 8);
+    let mut data = dataset(users, items, 9);
+    data.valid = Sequences::from_numbers(vec![Vec::<u32>::new(); users]);
+    let lists = |rows: &Sequences| rows.rows().map(<[ItemId]>::to_vec).collect::<Vec<_>>();
+    let (histories, targets) = (lists(&data.train), lists(&data.test));
+    let (own, all) = (numbers(users * dim, 1), numbers(items * dim, 2));
+    let of_lists = HeldOut::from_lists(items, &histories, &targets).unwrap();
+    let of_data = HeldOut::new(&data, Part::Test);
+    let config = EvalConfig { ties: Ties::Expected, ks: vec![10], ..EvalConfig::default() };
+    let [got, mut want] =
+        [&of_lists, &of_data].map(|held_out| without_time(evaluate_vectors(&own, &all, held_out, &config).unwrap()));
+    assert!(want.metrics.remove(&Metric::Ils(10)).is_some(), "lists have no titles");
+    assert_eq!(got, want);
+    assert_eq!(slices(&of_lists, &got, None, &[10], None), slices(&of_data, &want, None, &[10], None));
+}
+
+#[test]
+fn matrices_that_do_not_fit_are_refused() {
+    let (histories, targets) = ([ItemId::list([1]), ItemId::list([2])], [ItemId::list([2]), ItemId::list([1])]);
+    let held_out = HeldOut::from_lists(3, &histories, &targets).unwrap();
+    let config = EvalConfig::default();
+    let fail =
+        |users: &[f32], items: &[f32]| evaluate_vectors(users, items, &held_out, &config).unwrap_err().to_string();
+    assert_eq!(fail(&[0.0; 4], &[0.0; 7]), "items: 7 numbers are no 3 rows of one width");
+    assert_eq!(fail(&[0.0; 6], &[0.0; 6]), "users: 6 numbers; 2 users of width 2 have 4");
+    assert!(fail(&[], &[]).starts_with("items: "));
+    let scores = evaluate_scores(&[0.0; 5], &held_out, &config).unwrap_err().to_string();
+    assert_eq!(scores, "scores: 5 numbers; there are 2 users and 3 items");
+}
