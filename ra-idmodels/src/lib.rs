@@ -1,73 +1,85 @@
-//! ID-based recommenders, trained right: the backbones that RA-Rec aligns to a language model, and baselines beside it.
+//! ID-based recommenders: models that learn from who interacted with what, and from nothing else.
 //!
-//! The crate stands apart so that a team can train SASRec without touching a language model, and so that a method of
-//! your own needs only [`ra_core::IdModel`] and [`train`].
+//! Use the crate alone to train SASRec, LightGCN or a baseline on a CPU or a GPU and rank a catalogue with it, or give
+//! what it trains to the alignment of RA-Rec. It knows no language model and no file of interactions: a method is fitted
+//! to a [`Dataset`](ra_core::Dataset) and gives a [`Recommender`](ra_core::Recommender).
 //!
-//! Methods: [`Pop`] and [`Markov`], which count; [`Ease`], which solves; [`Mf`] and [`LightGcn`], which are two tables; [`SasRec`], [`Gru4Rec`],
-//! [`Bert4Rec`] and [`ComiRec`], which read a history. Each is one file with one configuration and one paper.
-//! [`AlphaRec`] and [`UniSRec`] map a language model's vectors of titles. [`Imported`] has vectors that were made elsewhere, in PyTorch, numpy or Spark.
+//! # Methods
+//! Each is one file: a configuration, which is also the method ([`IdMethod`]), a module, its loss, and the paper it
+//! follows. [`IdConfig`] is the choice among them as a table of an experiment file names it, by `kind`.
+//!
+//! | `kind` | configuration | what it is |
+//! |---|---|---|
+//! | `sasrec` | [`SasRecConfig`] | self-attention over the history |
+//! | `gru4rec` | [`Gru4RecConfig`] | a recurrent network over the history |
+//! | `bert4rec` | [`Bert4RecConfig`] | bidirectional attention, trained to fill in hidden items |
+//! | `comirec` | [`ComiRecConfig`] | several interests for each user |
+//! | `mf` | [`MfConfig`] | matrix factorization with BPR |
+//! | `lightgcn` | [`LightGcnConfig`] | matrix factorization smoothed over the graph of users and items |
+//! | `ease` | [`EaseConfig`] | a linear map between items, in closed form |
+//! | `markov` | [`MarkovConfig`] | what followed the last item |
+//! | `pop` | [`PopularityConfig`] | the same ranking for everybody |
+//! | `alpharec` | [`AlphaRecConfig`] | items mapped from given vectors, such as those of titles; a user is their mean |
+//! | `unisrec` | [`UniSRecConfig`] | SASRec over items mapped from given vectors |
+//! | `import` | [`ImportConfig`] | vectors made elsewhere, in PyTorch, numpy or Spark |
+//!
+//! # A method of your own
+//! A module with a loss ([`IdModel`](ra_core::IdModel)) is trained by [`train`] on [`NextItem`], [`Prefixes`], [`Pairs`],
+//! [`Cloze`] or [`Batches`] of your own. With [`IdMethod`] on its configuration, [`fit`] and [`load`] take it like those
+//! above: `examples/own_method.rs` is a whole one.
+//!
+//! # Promises
+//! The same seed gives the same bits on the same machine; a training that was cut off goes on from [`Job::state`] as if it
+//! had never stopped; a checkpoint holds the parameters of the module and nothing else.
 //!
 //! # Example
 //! ```
-//! use ra_core::{Backend, Catalog, Dataset, History, Recommender, Sequences, Silent, open_device};
-//! use ra_idmodels::{IdConfig, Job, SasRecConfig, TrainConfig};
+//! use ra_core::{Backend, Catalog, Dataset, History, ItemId, OptimConfig, Recommender, Sequences, UserId, open_device};
+//! use ra_idmodels::{Job, SasRecConfig, TrainConfig, fit};
 //!
 //! let data = Dataset {
 //!     name: "loop".into(),
 //!     users: (0..8).map(|u| u.to_string()).collect(),
 //!     catalog: Catalog::new((0..4).map(|i| i.to_string()).collect(), vec![String::new(); 4]),
-//!     train: Sequences::from_rows((0..8u32).map(|u| (0..6).map(|t| (u + t) % 4 + 1).collect::<Vec<_>>())),
-//!     valid: Sequences::from_rows(vec![vec![]; 8] as Vec<Vec<u32>>),
-//!     test: Sequences::from_rows(vec![vec![]; 8] as Vec<Vec<u32>>),
+//!     train: Sequences::from_numbers((0..8u32).map(|u| (0..6).map(|t| (u + t) % 4 + 1).collect::<Vec<_>>())),
+//!     valid: Sequences::from_rows(vec![vec![]; 8]),
+//!     test: Sequences::from_rows(vec![vec![]; 8]),
 //!     filter: "none".into(),
 //!     split: "none".into(),
 //! };
-//! let train = TrainConfig { epochs: 60, lr: 0.01, patience: 0, ..TrainConfig::default() };
-//! let config = IdConfig::Sasrec(SasRecConfig { dim: 16, dropout: 0.0, train, ..SasRecConfig::default() });
+//! let train = TrainConfig { epochs: 60, optim: OptimConfig { lr: 0.01, ..OptimConfig::default() }, ..TrainConfig::default() };
+//! let config = SasRecConfig { dim: 16, dropout: 0.0, train, ..SasRecConfig::default() };
 //! let device = open_device(Backend::Cpu)?;
-//! let job = Job { dataset: &data, device: &device, seed: 1, validate: None, progress: &Silent, features: None, state: None };
-//! let trained = ra_idmodels::fit(&config, &job)?;
-//! let scores = trained.model.users(&[History { user: 0, items: &[1, 2] }]).matmul(trained.model.items(&[1, 2, 3, 4]).transpose());
+//! let trained = fit(&config, &Job::new(&data, &device))?;
+//! let scores = trained
+//!     .model
+//!     .users(&[History { user: UserId(0), items: &ItemId::list([1, 2]) }])
+//!     .matmul(trained.model.items(&ItemId::list(1..=4)).transpose());
 //! assert_eq!(scores.argmax(1).into_scalar::<i64>(), 2); // item 3 follows item 2
 //! # Ok::<(), ra_core::Error>(())
 //! ```
 #![recursion_limit = "256"]
 
-mod alpharec;
 mod batch;
-mod bert4rec;
-mod comirec;
-mod config;
-mod ease;
-mod features;
+mod checks;
+mod count;
 pub mod golden;
-mod gru4rec;
 mod import;
-mod known_users;
-mod lightgcn;
+mod integers;
 mod loss;
-mod markov;
-mod mf;
-mod pop;
-mod sasrec;
-mod sequence;
+mod method;
+mod registry;
+mod text;
 mod train;
-mod unisrec;
+mod trained;
 
-pub use alpharec::{AlphaRec, AlphaRecConfig, FittedAlphaRec};
 pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
-pub use bert4rec::{Bert4Rec, Bert4RecConfig};
-pub use comirec::{ComiRec, ComiRecConfig, Extraction};
-pub use config::{IdConfig, Trained, fit, load};
-pub use ease::{Ease, EaseConfig};
-pub use features::FeatureMap;
-pub use gru4rec::{Gru4Rec, Gru4RecConfig};
-pub use import::{ImportConfig, Imported};
-pub use lightgcn::{LightGcn, LightGcnConfig};
+pub use count::{Ease, EaseConfig, Markov, MarkovConfig, Popularity, PopularityConfig};
+pub use import::{ImportConfig, ImportedVectors};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
-pub use markov::{Markov, MarkovConfig};
-pub use mf::{Mf, MfConfig};
-pub use pop::{Pop, PopConfig};
-pub use sasrec::{SasRec, SasRecConfig, SasRecVariant};
-pub use train::{Job, TrainConfig, Validate, train};
-pub use unisrec::{FittedUniSRec, UniSRec, UniSRecConfig};
+pub use method::{Bert4Rec, Bert4RecConfig, ComiRec, ComiRecConfig, Extraction, Gru4Rec, Gru4RecConfig, LightGcn};
+pub use method::{LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecVariant};
+pub use registry::{IdConfig, IdMethod, fit, load};
+pub use text::{AlphaRec, AlphaRecConfig, FeatureMap, FittedAlphaRec, FittedUniSRec, UniSRec, UniSRecConfig};
+pub use train::{Job, TrainConfig, train};
+pub use trained::Trained;

@@ -1,16 +1,15 @@
 //! Training any ID method.
 use crate::Batches;
 use burn::tensor::{Device, Tensor};
-use ra_core::{Curve, Dataset, FitConfig, IdModel, Problem, Progress, Recommender, Result, fit};
-use serde::{Deserialize, Serialize};
+use ra_core::{
+    Check, Curve, Dataset, Error, Fit, FitConfig, IdModel, NoProgress, OptimConfig, Problem, Progress, Result,
+    Validate, flat_config,
+};
+use serde::Serialize;
 use std::path::Path;
 
-/// A validation metric of a frozen model, higher is better.
-pub type Validate<'a> = Option<&'a dyn Fn(&dyn Recommender) -> f64>;
-
 /// How an ID method is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainConfig {
     /// Users a batch; of methods that learn from pairs, pairs.
     pub batch: usize,
@@ -20,13 +19,12 @@ pub struct TrainConfig {
     pub validate_every: usize,
     /// Validations without improvement before training stops; 0 is never.
     pub patience: usize,
-    /// Learning rate.
-    pub lr: f64,
-    /// AdamW's decay rates of the two moments.
-    pub betas: [f32; 2],
-    /// Decoupled weight decay.
-    pub weight_decay: f32,
+    /// The optimizer and the schedule of its rate; its keys stand beside those above.
+    #[serde(flatten)]
+    pub optim: OptimConfig,
 }
+
+flat_config!(TrainConfig { batch, epochs, validate_every, patience }, optim: OptimConfig);
 
 impl Default for TrainConfig {
     fn default() -> Self {
@@ -35,27 +33,17 @@ impl Default for TrainConfig {
             epochs: 200,
             validate_every: 5,
             patience: 4,
-            lr: 1e-3,
-            betas: [0.9, 0.98],
-            weight_decay: 0.0,
+            optim: OptimConfig { betas: [0.9, 0.98], ..OptimConfig::default() },
         }
     }
 }
 
-impl TrainConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let numbers = [
-            Problem::if_below("batch", self.batch, 1),
-            Problem::unless_positive("lr", self.lr),
-            Problem::if_negative("weight_decay", self.weight_decay),
-        ];
-        let rates = self.betas.iter().filter_map(|&beta| Problem::unless_share("betas", beta));
-        numbers.into_iter().flatten().chain(rates).collect()
+impl Check for TrainConfig {
+    fn problems(&self) -> Vec<Problem> {
+        Problem::if_below("batch", self.batch, 1).into_iter().chain(self.optim.problems()).collect()
     }
 
-    /// What works and is hardly what anybody wants, by key: a reader of the figures must know of it.
-    pub fn oddities(&self) -> Vec<Problem> {
+    fn oddities(&self) -> Vec<Problem> {
         if self.epochs == 0 {
             return vec![Problem::new("epochs", "is 0: the model is untrained, as it was drawn")];
         }
@@ -65,8 +53,9 @@ impl TrainConfig {
     }
 }
 
-/// What every ID method is trained on, and how it is watched.
+/// What a method is fitted to, and how its training is watched.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Job<'a> {
     /// The data set.
     pub dataset: &'a Dataset,
@@ -75,14 +64,66 @@ pub struct Job<'a> {
     /// Decides initial weights, order, negatives and dropout.
     pub seed: u64,
     /// Chooses the model that is kept; without it, the last one is.
-    pub validate: Validate<'a>,
+    pub validate: Option<Validate<'a>>,
     /// Hears how far training is.
     pub progress: &'a dyn Progress,
     /// Given item vectors, `[items + 1, width]` with padding in row 0, for methods that map them; see
-    /// [`crate::IdConfig::reads_features`].
+    /// [`IdMethod::reads_features`](crate::IdMethod::reads_features).
     pub features: Option<&'a Tensor<2>>,
-    /// Where a training is written down while it runs, to go on from there; see [`ra_core::fit`].
+    /// Where a training is written down while it runs, to go on from there; see [`ra_core::Fit::state`].
     pub state: Option<&'a Path>,
+}
+
+impl<'a> Job<'a> {
+    /// A job with seed 1 and nothing else.
+    pub fn new(dataset: &'a Dataset, device: &'a Device) -> Self {
+        Self { dataset, device, seed: 1, validate: None, progress: &NoProgress, features: None, state: None }
+    }
+
+    /// With this [`seed`](Self::seed).
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// With this metric to choose the model by, higher is better.
+    #[must_use]
+    pub fn validate(self, validate: Validate<'a>) -> Self {
+        Self { validate: Some(validate), ..self }
+    }
+
+    /// Told to `progress`.
+    #[must_use]
+    pub fn progress(self, progress: &'a dyn Progress) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// With given item vectors, `[items + 1, width]`, padding in row 0.
+    #[must_use]
+    pub fn features(self, features: &'a Tensor<2>) -> Self {
+        Self { features: Some(features), ..self }
+    }
+
+    /// Written down at `path` while it runs, and gone on with from there.
+    #[must_use]
+    pub fn state(self, path: &'a Path) -> Self {
+        Self { state: Some(path), ..self }
+    }
+
+    /// The device that a model is trained on: the plain one with gradients.
+    pub fn training_device(&self) -> Device {
+        self.device.clone().autodiff()
+    }
+
+    /// [`features`](Self::features) for a method that cannot do without.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there are none.
+    pub fn given_features(&self) -> Result<&'a Tensor<2>> {
+        let (what, remedy) =
+            ("a vector an item".into(), "give features, such as a language model's vectors of titles".into());
+        self.features.ok_or(Error::Missing { what, remedy })
+    }
 }
 
 impl std::fmt::Debug for Job<'_> {
@@ -94,7 +135,7 @@ impl std::fmt::Debug for Job<'_> {
 /// Trains `model` (on an autodiff device) on `batches` and returns it as it was at the best validation.
 ///
 /// # Errors
-/// As [`ra_core::fit`].
+/// As [`ra_core::Fit::run`].
 pub fn train<M: IdModel>(
     model: M,
     batches: &mut dyn Batches,
@@ -103,15 +144,14 @@ pub fn train<M: IdModel>(
 ) -> Result<(M, Curve)> {
     let fit_config = FitConfig {
         steps: batches.steps() * config.epochs,
-        lr: config.lr,
-        weight_decay: config.weight_decay,
-        betas: config.betas,
+        optim: config.optim,
         validate_every: batches.steps() * config.validate_every,
         patience: config.patience,
         ..FitConfig::default()
     };
-    let loss = |model: &M, step: usize| model.loss(&batches.batch(step));
-    let mut metric = job.validate.map(|validate| move |model: &M| validate(&model.fitted()));
-    let metric = metric.as_mut().map(|m| m as ra_core::Validation<'_, M>);
-    fit("train id model", &fit_config, model, loss, metric, job.progress, job.state)
+    let mut fit = Fit::new("train id model", &fit_config).progress(job.progress).state(job.state);
+    if let Some(validate) = job.validate {
+        fit = fit.validate(move |model: &M| validate(&model.fitted()));
+    }
+    fit.run(model, |model, step| model.loss(&batches.batch(step)))
 }

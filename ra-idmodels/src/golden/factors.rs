@@ -3,7 +3,7 @@ use super::{Array, Arrays, Case, array};
 use crate::{LightGcnConfig, MfConfig};
 use burn::module::Param;
 use burn::tensor::Tensor;
-use ra_core::{Catalog, Dataset, History, IdModel, Recommender, Sequences, TrainBatch};
+use ra_core::{Catalog, Dataset, History, IdModel, ItemId, Recommender, Sequences, TrainBatch, UserId};
 
 /// Pairs of a case; golden items start at 0, dense ones at 1.
 fn pairs(case: &Case<'_>) -> Result<TrainBatch, String> {
@@ -22,9 +22,9 @@ fn pairs(case: &Case<'_>) -> Result<TrainBatch, String> {
 
 /// Scores of the fitted tables, as evaluation sees them.
 fn scores(case: &Case<'_>, fitted: &dyn Recommender, out: &mut Arrays) -> Result<(), String> {
-    let users: Vec<u32> = (0..case.size("users")? as u32).collect();
-    let items: Vec<u32> = (1..=case.size("items")? as u32).collect();
-    let histories: Vec<History<'_>> = users.iter().map(|&user| History { user, items: &[] }).collect();
+    let users = UserId::all(case.size("users")?);
+    let items: Vec<ItemId> = ItemId::all(case.size("items")?).collect();
+    let histories: Vec<History<'_>> = users.map(|user| History { user, items: &[] }).collect();
     let all = fitted.users(&histories).matmul(fitted.items(&items).transpose());
     let table = array(all);
     let width = items.len();
@@ -72,7 +72,7 @@ pub(super) fn lightgcn(case: &Case<'_>) -> Result<Arrays, String> {
     let (users, items) = (case.size("users")?, case.size("items")?);
     let mut rows = vec![Vec::new(); users];
     for edge in case.grid("edges")? {
-        rows[edge[0] as usize].push(edge[1] as u32 + 1);
+        rows[edge[0] as usize].push(ItemId(edge[1] as u32 + 1));
     }
     let none = || Sequences::from_rows(vec![Vec::new(); users]);
     let dataset = Dataset {

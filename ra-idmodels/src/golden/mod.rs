@@ -1,9 +1,13 @@
-//! Runs a golden case (`id_models/`) through the models as they are trained and used.
+//! Recomputes stored reference cases through the models as they are trained and used.
+//!
+//! It is public because whoever builds for another device, back end or precision can ask on the spot whether the models
+//! still compute what the reference implementations did: losses, gradients and scores. Training needs none of it.
 mod factors;
 mod sequences;
 
+use crate::integers::indices;
+use crate::method::parameters::Parameter;
 use burn::module::Param;
-use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -97,7 +101,7 @@ impl Case<'_> {
     }
 
     fn line(&self, values: &[i32]) -> Tensor<1, Int> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &self.device)
+        indices(values.iter().map(|&value| value as u32), &self.device)
     }
 
     /// An input of whole numbers, row by row.
@@ -139,28 +143,6 @@ impl Case<'_> {
         }
         Ok(())
     }
-}
-
-/// A parameter and how golden files store it.
-pub(crate) enum Parameter<'a> {
-    /// As it is.
-    Table(&'a mut Param<Tensor<2>>),
-    /// Transposed.
-    Matrix(&'a mut Param<Tensor<2>>),
-    /// As it is.
-    Vector(&'a mut Param<Tensor<1>>),
-}
-
-/// Names a linear layer's weight and bias.
-pub(crate) fn linear<'a>(all: &mut Vec<(String, Parameter<'a>)>, name: &str, layer: &'a mut Linear) {
-    all.push((format!("{name}.w"), Parameter::Matrix(&mut layer.weight)));
-    all.extend(layer.bias.as_mut().map(|b| (format!("{name}.b"), Parameter::Vector(b))));
-}
-
-/// Names a layer norm's scale and shift.
-pub(crate) fn norm<'a>(all: &mut Vec<(String, Parameter<'a>)>, name: &str, layer: &'a mut LayerNorm) {
-    all.push((format!("{name}.w"), Parameter::Vector(&mut layer.gamma)));
-    all.extend(layer.beta.as_mut().map(|b| (format!("{name}.b"), Parameter::Vector(b))));
 }
 
 /// The gradients of a model's parameters as `grad.NAME`.
@@ -219,7 +201,7 @@ impl Ragged {
     }
 
     /// `[cells, width]` back in a grid of `rows` by `columns`, zeros elsewhere.
-    fn spread(&self, x: &Tensor<2>, rows: usize, columns: usize) -> Array {
+    fn pad(&self, x: &Tensor<2>, rows: usize, columns: usize) -> Array {
         let [_, width] = x.dims();
         let mut out = vec![0.0; rows * columns * width];
         let values = x.to_data().iter::<f64>().collect::<Vec<_>>();

@@ -1,9 +1,9 @@
 //! Methods that read a history.
 use super::{Arrays, Case, Ragged, array, gradients};
-use crate::sequence::ends;
+use crate::method::sequence::ends;
 use crate::{Bert4RecConfig, Gru4RecConfig, Loss, SasRecConfig};
 use burn::tensor::{Int, Tensor};
-use ra_core::{IdModel, Recommender, TrainBatch};
+use ra_core::{IdModel, ItemId, Recommender, TrainBatch};
 
 /// A batch of what is read, `targets` of it at `rows`.
 fn batch(case: &Case<'_>, read: &Ragged, items: Vec<i32>, rows: Tensor<1, Int>, targets: &[i32]) -> TrainBatch {
@@ -20,7 +20,7 @@ fn batch(case: &Case<'_>, read: &Ragged, items: Vec<i32>, rows: Tensor<1, Int>, 
 
 /// Vectors of all items as evaluation sees them, `[width, items]`.
 fn catalogue(case: &Case<'_>, fitted: &dyn Recommender) -> Result<Tensor<2>, String> {
-    let all: Vec<u32> = (1..=case.size("items")? as u32).collect();
+    let all: Vec<ItemId> = ItemId::all(case.size("items")?).collect();
     Ok(fitted.items(&all).transpose())
 }
 
@@ -48,7 +48,7 @@ pub(super) fn gru4rec(case: &Case<'_>) -> Result<Arrays, String> {
     let loss = model.loss(&batch);
     let mut out = Arrays::from([
         // Behind the end of a sequence both sides are zero: the case's own states are, and nothing is computed here.
-        ("gru_out".to_string(), rows.spread(&states, read.len(), read.first().map_or(0, Vec::len))),
+        ("gru_out".to_string(), rows.pad(&states, read.len(), read.first().map_or(0, Vec::len))),
         ("user".into(), array(users.clone())),
         ("logits".into(), array(users.matmul(catalogue(case, &fitted)?))),
         ("loss".into(), array(loss.clone())),
@@ -69,7 +69,7 @@ pub(super) fn bert4rec(case: &Case<'_>) -> Result<Arrays, String> {
     };
     let mut model = config.init(case.size("items")?, 0, &case.tracked);
     case.fill(model.original_names())?;
-    if case.size("mask_token")? as u32 != model.mask() {
+    if ItemId(case.size("mask_token")? as u32) != model.mask() {
         return Err("mask_token is not the id behind the last item".into());
     }
     let (read, labels) = (case.grid("seq")?, case.grid("label")?);
@@ -126,7 +126,7 @@ pub(super) fn sasrec(case: &Case<'_>) -> Result<Arrays, String> {
     let table = bce.table().inner();
     let logits = |ids| {
         let rows_of = (states.clone() * table.clone().select(0, ids)).sum_dim(1);
-        let (shape, values) = rows.spread(&rows_of, users, length);
+        let (shape, values) = rows.pad(&rows_of, users, length);
         (shape[..2].to_vec(), values)
     };
     let [items, dim] = table.dims();
@@ -135,7 +135,7 @@ pub(super) fn sasrec(case: &Case<'_>) -> Result<Arrays, String> {
     let last = states.clone().select(0, ends(&rows.lengths, &case.device));
     let loss = bce.loss(&batch);
     let mut out = Arrays::from([
-        ("hidden".to_string(), rows.spread(&states, users, length)),
+        ("hidden".to_string(), rows.pad(&states, users, length)),
         ("pos_logits".into(), logits(batch.positives.clone())),
         ("neg_logits".into(), logits(batch.negatives.clone().flatten(0, 1))),
         ("scores_last".into(), array(last.matmul(known.transpose()))),

@@ -2,8 +2,7 @@
 //!
 //! Both are read in pieces, and a size that a header claims is held against the size of the file before anything is
 //! allocated.
-use super::Vectors;
-use super::arrange::Side;
+use super::vectors::{VectorFile, Vectors};
 use burn::tensor::{bf16, f16};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use ra_core::{Error, Result};
@@ -17,14 +16,14 @@ const HEADER: u64 = 32 << 20;
 
 /// How a number is stored.
 #[derive(Debug, Clone, Copy)]
-enum Number {
+enum Float {
     F16,
     Bf16,
     F32,
     F64,
 }
 
-impl Number {
+impl Float {
     fn bytes(self) -> usize {
         match self {
             Self::F16 | Self::Bf16 => 2,
@@ -47,102 +46,102 @@ impl Number {
 
 /// Where a matrix lies in its file.
 #[derive(Debug)]
-struct Place {
+struct MatrixPlace {
     start: u64,
     rows: usize,
     dim: usize,
-    number: Number,
+    float: Float,
     big_endian: bool,
     /// Columns, not rows, lie one after another.
     by_column: bool,
 }
 
-fn open(side: &Side<'_>) -> Result<(BufReader<File>, u64)> {
-    let fail = |e| Error::io(side.file, "cannot read", e);
-    let file = File::open(side.file).map_err(fail)?;
-    let length = file.metadata().map_err(fail)?.len();
-    Ok((BufReader::new(file), length))
+fn open(file: &VectorFile<'_>) -> Result<(BufReader<File>, u64)> {
+    let fail = |e| Error::io(file.path, "cannot read", e);
+    let bytes = File::open(file.path).map_err(fail)?;
+    let length = bytes.metadata().map_err(fail)?.len();
+    Ok((BufReader::new(bytes), length))
 }
 
 /// Reads the matrix at `place` of a file of `length` bytes.
-fn numbers(side: &Side<'_>, mut file: BufReader<File>, length: u64, place: &Place) -> Result<Vectors> {
-    let fail = |e| Error::io(side.file, "cannot read", e);
-    let &Place { start, rows, dim, number, .. } = place;
-    let size = number.bytes();
+fn read_matrix(file: &VectorFile<'_>, mut bytes: BufReader<File>, length: u64, place: &MatrixPlace) -> Result<Vectors> {
+    let fail = |e| Error::io(file.path, "cannot read", e);
+    let &MatrixPlace { start, rows, dim, float, .. } = place;
+    let size = float.bytes();
     let count = rows.checked_mul(dim);
     let needed = count.and_then(|n| n.checked_mul(size)).map(|n| n as u64);
     if needed.is_none_or(|needed| start.checked_add(needed).is_none_or(|end| end > length)) {
         let there = length.saturating_sub(start);
         return Err(Error::corrupt(
-            side.file,
+            file.path,
             format!("not whole: [{rows}, {dim}] of {size} bytes each do not fit in the {there} that are there"),
         ));
     }
     let count = count.unwrap_or(0);
-    file.seek(SeekFrom::Start(start)).map_err(fail)?;
+    bytes.seek(SeekFrom::Start(start)).map_err(fail)?;
     let mut values = vec![0.0; count];
     let mut piece = vec![0u8; size * (1 << 16)];
     for first in (0..count).step_by(1 << 16) {
-        let bytes = &mut piece[..size * (count - first).min(1 << 16)];
-        file.read_exact(bytes).map_err(fail)?;
-        for (offset, bytes) in bytes.chunks_exact_mut(size).enumerate() {
+        let part = &mut piece[..size * (count - first).min(1 << 16)];
+        bytes.read_exact(part).map_err(fail)?;
+        for (offset, number) in part.chunks_exact_mut(size).enumerate() {
             if place.big_endian {
-                bytes.reverse();
+                number.reverse();
             }
             let at = first + offset;
             let to = if place.by_column { at % rows * dim + at / rows } else { at };
-            values[to] = number.decode(bytes);
+            values[to] = float.decode(number);
         }
     }
     Ok(Vectors { ids: None, dim, values })
 }
 
-/// Reads the one matrix of a safetensors file, or the one that the recipe names; only that one is read.
-pub(super) fn safetensors(side: &Side<'_>) -> Result<Vectors> {
-    let fail = |e| Error::io(side.file, "cannot read", e);
-    let corrupt = |problem: String| Error::corrupt(side.file, format!("not a whole safetensors file: {problem}"));
-    let (mut file, length) = open(side)?;
+/// Reads the one matrix of a safetensors file, or the one that the configuration names; only that one is read.
+pub(super) fn safetensors(file: &VectorFile<'_>) -> Result<Vectors> {
+    let fail = |e| Error::io(file.path, "cannot read", e);
+    let corrupt = |problem: String| Error::corrupt(file.path, format!("not a whole safetensors file: {problem}"));
+    let (mut bytes, length) = open(file)?;
     let mut header = [0; 8];
     if length < 8 {
         return Err(corrupt(format!("{length} bytes")));
     }
-    file.read_exact(&mut header).map_err(fail)?;
+    bytes.read_exact(&mut header).map_err(fail)?;
     let header = u64::from_le_bytes(header);
     if header > HEADER || header > length - 8 {
         return Err(corrupt(format!("a header of {header} bytes in a file of {length}")));
     }
     let mut text = vec![0; header as usize];
-    file.read_exact(&mut text).map_err(fail)?;
+    bytes.read_exact(&mut text).map_err(fail)?;
     let metadata: Metadata = serde_json::from_slice(&text).map_err(|e| corrupt(e.to_string()))?;
-    let (name, info) = choose(side, &metadata)?;
+    let (name, info) = find_tensor(file, &metadata)?;
     let &[rows, dim] = info.shape.as_slice() else {
-        return Err(Error::corrupt(side.file, format!("{name} is {:?}, expected [rows, dim]", info.shape)));
+        return Err(Error::corrupt(file.path, format!("{name} is {:?}, expected [rows, dim]", info.shape)));
     };
-    let Some(number) = float(info.dtype) else {
+    let Some(float) = float_of(info.dtype) else {
         let found = info.dtype;
-        return Err(Error::corrupt(side.file, format!("{name} is {found:?}, expected F32, F16, BF16 or F64")));
+        return Err(Error::corrupt(file.path, format!("{name} is {found:?}, expected F32, F16, BF16 or F64")));
     };
     let (from, to) = info.data_offsets;
-    if to.checked_sub(from) != rows.checked_mul(dim).and_then(|n| n.checked_mul(number.bytes())) {
+    if to.checked_sub(from) != rows.checked_mul(dim).and_then(|n| n.checked_mul(float.bytes())) {
         return Err(corrupt(format!("{name} is {:?} in the bytes {from}..{to}", info.shape)));
     }
     let start = (8 + header).saturating_add(from as u64);
-    let place = Place { start, rows, dim, number, big_endian: false, by_column: false };
-    numbers(side, file, length, &place)
+    let place = MatrixPlace { start, rows, dim, float, big_endian: false, by_column: false };
+    read_matrix(file, bytes, length, &place)
 }
 
-fn float(dtype: Dtype) -> Option<Number> {
+fn float_of(dtype: Dtype) -> Option<Float> {
     match dtype {
-        Dtype::F16 => Some(Number::F16),
-        Dtype::BF16 => Some(Number::Bf16),
-        Dtype::F32 => Some(Number::F32),
-        Dtype::F64 => Some(Number::F64),
+        Dtype::F16 => Some(Float::F16),
+        Dtype::BF16 => Some(Float::Bf16),
+        Dtype::F32 => Some(Float::F32),
+        Dtype::F64 => Some(Float::F64),
         _ => None,
     }
 }
 
-fn choose<'a>(side: &Side<'_>, metadata: &'a Metadata) -> Result<(String, &'a TensorInfo)> {
-    let key = side.key;
+fn find_tensor<'a>(file: &VectorFile<'_>, metadata: &'a Metadata) -> Result<(String, &'a TensorInfo)> {
+    let key = file.key;
     let mut all: Vec<(String, &TensorInfo)> = metadata.tensors().into_iter().collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     let list = |tensors: &[(String, &TensorInfo)]| {
@@ -150,39 +149,39 @@ fn choose<'a>(side: &Side<'_>, metadata: &'a Metadata) -> Result<(String, &'a Te
         let more = if tensors.len() > 40 { ", ..." } else { "" };
         shown.collect::<Vec<_>>().join(", ") + more
     };
-    if let Some(wanted) = side.tensor {
+    if let Some(wanted) = file.tensor {
         if let Some(at) = all.iter().position(|(name, _)| name == wanted) {
             return Ok(all.swap_remove(at));
         }
         return Err(Error::corrupt(
-            side.file,
-            format!("no tensor {wanted}, which id.{key}_tensor names; there are: {}", list(&all)),
+            file.path,
+            format!("no tensor {wanted}, which {key}_tensor names; there are: {}", list(&all)),
         ));
     }
-    let is_matrix = |info: &TensorInfo| info.shape.len() == 2 && float(info.dtype).is_some();
+    let is_matrix = |info: &TensorInfo| info.shape.len() == 2 && float_of(info.dtype).is_some();
     let mut matrices: Vec<_> = all.iter().filter(|(_, info)| is_matrix(info)).cloned().collect();
     match (matrices.len(), matrices.pop()) {
         (1, Some(only)) => Ok(only),
         (0, _) => {
             let problem = format!("no tensor of two dimensions with floating-point numbers; there are: {}", list(&all));
-            Err(Error::corrupt(side.file, problem))
+            Err(Error::corrupt(file.path, problem))
         }
         (n, last) => {
             matrices.extend(last);
-            let problem = format!("{n} matrices, name one as id.{key}_tensor: {}", list(&matrices));
-            Err(Error::corrupt(side.file, problem))
+            let problem = format!("{n} matrices, name one as {key}_tensor: {}", list(&matrices));
+            Err(Error::corrupt(file.path, problem))
         }
     }
 }
 
 /// Reads an npy file of two dimensions.
-pub(super) fn npy(side: &Side<'_>) -> Result<Vectors> {
-    let fail = |e| Error::io(side.file, "cannot read", e);
-    let corrupt = |problem: String| Error::corrupt(side.file, format!("not a whole npy file: {problem}"));
-    let (mut file, length) = open(side)?;
+pub(super) fn npy(file: &VectorFile<'_>) -> Result<Vectors> {
+    let fail = |e| Error::io(file.path, "cannot read", e);
+    let corrupt = |problem: String| Error::corrupt(file.path, format!("not a whole npy file: {problem}"));
+    let (mut bytes, length) = open(file)?;
     // The header is looked at before it is parsed: its length is any number, and the parser goes as deep as it says.
     let mut head = vec![];
-    file.by_ref().take(12).read_to_end(&mut head).map_err(fail)?;
+    bytes.by_ref().take(12).read_to_end(&mut head).map_err(fail)?;
     let (before, told) = match head.as_slice() {
         [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, a, b, ..] => (10, u64::from(u16::from_le_bytes([*a, *b]))),
         [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, _, a, b, c, d] => {
@@ -193,31 +192,31 @@ pub(super) fn npy(side: &Side<'_>) -> Result<Vectors> {
     if told > HEADER || before + told > length {
         return Err(corrupt(format!("a header of {told} bytes in a file of {length}")));
     }
-    file.by_ref().take((before + told).saturating_sub(head.len() as u64)).read_to_end(&mut head).map_err(fail)?;
+    bytes.by_ref().take((before + told).saturating_sub(head.len() as u64)).read_to_end(&mut head).map_err(fail)?;
     let text = head.get(before as usize..).unwrap_or_default();
     if text.iter().filter(|b| b"([{".contains(b)).count() > 2 {
-        return Err(Error::corrupt(side.file, "expected an array of plain numbers, not of records"));
+        return Err(Error::corrupt(file.path, "expected an array of plain numbers, not of records"));
     }
     let header = NpyHeader::from_reader(head.as_slice()).map_err(|e| corrupt(e.to_string()))?;
     let shape: Vec<usize> = header.shape().iter().filter_map(|&n| usize::try_from(n).ok()).collect();
     let &[rows, dim] = shape.as_slice() else {
-        return Err(Error::corrupt(side.file, format!("the array is {:?}, expected [rows, dim]", header.shape())));
+        return Err(Error::corrupt(file.path, format!("the array is {:?}, expected [rows, dim]", header.shape())));
     };
     let plain = match header.dtype() {
         DType::Plain(plain) => plain,
-        other => return Err(Error::corrupt(side.file, format!("numbers are {}, expected floats", other.descr()))),
+        other => return Err(Error::corrupt(file.path, format!("numbers are {}, expected floats", other.descr()))),
     };
-    let number = match (plain.type_char(), plain.size_field()) {
-        (TypeChar::Float, 2) => Number::F16,
-        (TypeChar::Float, 4) => Number::F32,
-        (TypeChar::Float, 8) => Number::F64,
+    let float = match (plain.type_char(), plain.size_field()) {
+        (TypeChar::Float, 2) => Float::F16,
+        (TypeChar::Float, 4) => Float::F32,
+        (TypeChar::Float, 8) => Float::F64,
         _ => {
             let problem = format!("numbers are {plain}, expected f4, f8 or f2: vectors.astype(\"float32\")");
-            return Err(Error::corrupt(side.file, problem));
+            return Err(Error::corrupt(file.path, problem));
         }
     };
     let big_endian = plain.endianness() == Endianness::Big;
     let place =
-        Place { start: before + told, rows, dim, number, big_endian, by_column: header.order() == Order::Fortran };
-    numbers(side, file, length, &place)
+        MatrixPlace { start: before + told, rows, dim, float, big_endian, by_column: header.order() == Order::Fortran };
+    read_matrix(file, bytes, length, &place)
 }

@@ -3,14 +3,17 @@
 mod arrange;
 mod matrix;
 mod table;
+mod vectors;
 
-use arrange::{Side, arrange};
+use crate::{IdMethod, Job, Trained};
+use arrange::arrange;
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Dataset, Error, History, IdTable, Problem, Recommender, Result};
+use ra_core::{Check, Dataset, Error, History, IdTable, ItemId, Problem, Recommender, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use vectors::{EXTENSIONS, VectorFile};
 
-/// Configures [`Imported`]: where the vectors are. Nothing is trained.
+/// Configures [`ImportedVectors`]: where the vectors are. Nothing is trained.
 ///
 /// A file is told by its name: `.safetensors` and `.npy` hold a matrix `[rows, dim]`, `.parquet` (a folder of parts too,
 /// as Spark writes) and `.arrow`, `.ipc`, `.feather` a table with a column of ids and either a column of lists or a
@@ -35,8 +38,61 @@ pub struct ImportConfig {
 }
 
 impl ImportConfig {
-    /// What cannot work, by key. The files are not opened.
-    pub fn problems(&self) -> Vec<Problem> {
+    fn files(&self) -> impl Iterator<Item = VectorFile<'_>> {
+        let items = VectorFile {
+            kind: "item",
+            key: "items",
+            path: &self.items,
+            ids: self.item_ids.as_deref(),
+            tensor: self.items_tensor.as_deref(),
+        };
+        let users = self.users.as_deref().map(|path| VectorFile {
+            kind: "user",
+            key: "users",
+            path,
+            ids: self.user_ids.as_deref(),
+            tensor: self.users_tensor.as_deref(),
+        });
+        std::iter::once(items).chain(users)
+    }
+
+    /// Reads the vectors and puts them in the order of the data set.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it, or the ids of the data set that have no vector.
+    pub fn read(&self, dataset: &Dataset, device: &Device) -> Result<ImportedVectors> {
+        Problem::refuse(&self.problems()).map_err(|problem| Error::corrupt(&self.items, problem.to_string()))?;
+        let items: Vec<&str> = dataset.catalog.all().map(|item| dataset.catalog.id(item)).collect();
+        let users: Vec<&str> = dataset.users.iter().map(String::as_str).collect();
+        let mut files = self.files();
+        let Some(file) = files.next() else { return Err(Error::corrupt(&self.items, "no item vectors")) };
+        let (mut table, dim) = arrange(&file, &items)?;
+        // Row 0 is padding.
+        table.splice(0..0, std::iter::repeat_n(0.0, dim));
+        let of = |values: Vec<f32>| {
+            let rows = values.len() / dim;
+            Tensor::from_data(TensorData::new(values, [rows, dim]), device)
+        };
+        let Some(file) = files.next() else {
+            let means = Means { items: table.clone(), last: self.history, device: device.clone() };
+            let items = of(table);
+            return Ok(ImportedVectors { table: IdTable::new(items.clone(), items), means: Some(means) });
+        };
+        let (users, width) = arrange(&file, &users)?;
+        if width != dim {
+            let items = self.items.display();
+            return Err(Error::corrupt(
+                file.path,
+                format!("user vectors have {width} numbers, those of {items} {dim}"),
+            ));
+        }
+        Ok(ImportedVectors { table: IdTable::new(of(users), of(table)), means: None })
+    }
+}
+
+impl Check for ImportConfig {
+    /// The files are not opened.
+    fn problems(&self) -> Vec<Problem> {
         if self.items.as_os_str().is_empty() {
             return vec![Problem::new("items", format!("is missing: the file of the item vectors, {EXTENSIONS}"))];
         }
@@ -50,72 +106,33 @@ impl ImportConfig {
             let told = format!("is {history}, it says nothing where users has the user vectors");
             found.push(Problem::new("history", told));
         }
-        found.extend(self.sides().filter_map(|side| side.problem()));
+        found.extend(self.files().filter_map(|file| file.problem()));
         found
     }
+}
 
-    /// Every path, to be made absolute.
-    pub(crate) fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        [Some(&mut self.items), self.users.as_mut(), self.item_ids.as_mut(), self.user_ids.as_mut()]
-            .into_iter()
-            .flatten()
+impl IdMethod for ImportConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        Ok(Trained::counted(self.read(job.dataset, job.device)?))
     }
 
-    fn sides(&self) -> impl Iterator<Item = Side<'_>> {
-        let items = Side {
-            kind: "item",
-            key: "items",
-            file: &self.items,
-            ids: self.item_ids.as_deref(),
-            tensor: self.items_tensor.as_deref(),
-        };
-        let users = self.users.as_deref().map(|file| Side {
-            kind: "user",
-            key: "users",
-            file,
-            ids: self.user_ids.as_deref(),
-            tensor: self.users_tensor.as_deref(),
-        });
-        std::iter::once(items).chain(users)
+    fn load(&self, job: &Job<'_>, _: &Path) -> Result<Trained> {
+        self.fit(job)
     }
 
-    /// Reads the vectors and puts them in the order of the data set.
-    ///
-    /// # Errors
-    /// Names the file and what is wrong with it, or the ids of the data set that have no vector.
-    pub fn load(&self, dataset: &Dataset, device: &Device) -> Result<Imported> {
-        Problem::refuse(&self.problems()).map_err(|problem| Error::corrupt(&self.items, problem))?;
-        let items: Vec<&str> = dataset.catalog.all().map(|item| dataset.catalog.id(item)).collect();
-        let users: Vec<&str> = dataset.users.iter().map(String::as_str).collect();
-        let mut sides = self.sides();
-        let Some(side) = sides.next() else { return Err(Error::corrupt(&self.items, "no item vectors")) };
-        let (mut table, dim) = arrange(&side, &items)?;
-        // Row 0 is padding.
-        table.splice(0..0, std::iter::repeat_n(0.0, dim));
-        let of = |values: Vec<f32>| {
-            let rows = values.len() / dim;
-            Tensor::from_data(TensorData::new(values, [rows, dim]), device)
-        };
-        let Some(side) = sides.next() else {
-            let means = Means { items: table.clone(), last: self.history, device: device.clone() };
-            let items = of(table);
-            return Ok(Imported { table: IdTable::new(items.clone(), items), means: Some(means) });
-        };
-        let (users, width) = arrange(&side, &users)?;
-        if width != dim {
-            let items = self.items.display();
-            return Err(Error::corrupt(
-                side.file,
-                format!("user vectors have {width} numbers, those of {items} {dim}"),
-            ));
-        }
-        Ok(Imported { table: IdTable::new(of(users), of(table)), means: None })
+    fn knows_trained_users_only(&self) -> bool {
+        self.users.is_some()
+    }
+
+    fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        let others = [self.users.as_mut(), self.item_ids.as_mut(), self.user_ids.as_mut()];
+        std::iter::once(&mut self.items).chain(others.into_iter().flatten()).collect()
     }
 }
 
 /// Vectors that were made elsewhere, scored by their product; see [`ImportConfig`].
 #[derive(Debug, Clone)]
-pub struct Imported {
+pub struct ImportedVectors {
     /// Where users are means, nothing reads its users.
     table: IdTable,
     means: Option<Means>,
@@ -139,7 +156,7 @@ impl Means {
             let skipped = if self.last == 0 { 0 } else { history.items.len().saturating_sub(self.last) };
             let counted = &history.items[skipped..];
             for &item in counted {
-                let row = &self.items[item as usize * dim..][..dim];
+                let row = &self.items[item.index() * dim..][..dim];
                 mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / counted.len() as f32);
             }
         }
@@ -147,7 +164,7 @@ impl Means {
     }
 }
 
-impl Recommender for Imported {
+impl Recommender for ImportedVectors {
     fn dim(&self) -> usize {
         self.table.dim()
     }
@@ -160,66 +177,10 @@ impl Recommender for Imported {
             None => self.table.users(histories),
         }
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         self.table.items(items)
     }
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
-    }
-}
-
-/// What a file of vectors may end in.
-const EXTENSIONS: &str = ".safetensors, .npy, .parquet, .arrow, .ipc or .feather";
-
-/// How vectors are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Safetensors,
-    Npy,
-    Parquet,
-    Arrow,
-}
-
-impl Format {
-    /// By the name of the file. A pickle runs code when it is read, so none is.
-    fn of(path: &Path) -> std::result::Result<Self, String> {
-        let extension = path.extension().map_or_else(String::new, |e| e.to_string_lossy().to_lowercase());
-        match extension.as_str() {
-            "safetensors" => Ok(Self::Safetensors),
-            "npy" => Ok(Self::Npy),
-            "parquet" => Ok(Self::Parquet),
-            "arrow" | "ipc" | "feather" => Ok(Self::Arrow),
-            "pt" | "pth" | "ckpt" | "bin" | "pkl" | "pickle" | "joblib" => {
-                Err("a pickle, which can run code when it is read; save the matrix instead, in Python: \
-                 safetensors.torch.save_file({\"items\": model.item_emb.weight.detach().contiguous()}, \
-                 \"items.safetensors\"), or of an array: numpy.save(\"items.npy\", vectors)"
-                    .into())
-            }
-            "npz" => Err("an archive of arrays; save the one that holds the vectors, in Python: \
-                          numpy.save(\"items.npy\", numpy.load(\"items.npz\")[\"NAME\"])"
-                .into()),
-            _ => Err(format!("not a kind of file that is read: it must end in {EXTENSIONS}")),
-        }
-    }
-
-    /// Whether rows carry their ids.
-    fn has_ids(self) -> bool {
-        matches!(self, Self::Parquet | Self::Arrow)
-    }
-}
-
-/// Vectors as a file holds them.
-#[derive(Debug, Default)]
-struct Vectors {
-    /// One a row, or none at all.
-    ids: Option<Vec<String>>,
-    dim: usize,
-    /// `[rows, dim]`.
-    values: Vec<f32>,
-}
-
-impl Vectors {
-    fn rows(&self) -> usize {
-        self.values.len().checked_div(self.dim).unwrap_or(0)
     }
 }

@@ -1,6 +1,5 @@
 //! Tables: Parquet and Arrow, with a column of ids.
-use super::Vectors;
-use super::arrange::{Side, few};
+use super::vectors::{VectorFile, Vectors, few};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type, Schema};
@@ -18,13 +17,13 @@ use std::path::{Path, PathBuf};
 const BATCH: usize = 1024;
 
 /// Reads a Parquet file, or the parts in a folder by name, as Spark writes a table.
-pub(super) fn parquet(side: &Side<'_>) -> Result<Vectors> {
-    let mut table = Table::default();
-    for path in &parts(side.file)? {
+pub(super) fn parquet(vectors: &VectorFile<'_>) -> Result<Vectors> {
+    let mut table = Rows::default();
+    for path in &parts(vectors.path)? {
         let corrupt = |e: String| Error::corrupt(path, format!("not a whole Parquet file: {e}"));
         let file = File::open(path).map_err(|e| Error::io(path, "cannot read", e))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| corrupt(e.to_string()))?;
-        let columns = Columns::choose(builder.schema(), side, path)?;
+        let columns = Columns::find(builder.schema(), vectors, path)?;
         let mask = ProjectionMask::roots(builder.parquet_schema(), columns.positions());
         let reader = builder.with_projection(mask).with_batch_size(BATCH).build();
         for batch in reader.map_err(|e| corrupt(e.to_string()))? {
@@ -54,15 +53,15 @@ fn parts(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Reads an Arrow IPC file, which Feather version 2 is too.
-pub(super) fn arrow(side: &Side<'_>) -> Result<Vectors> {
-    let path = side.file;
+pub(super) fn arrow(vectors: &VectorFile<'_>) -> Result<Vectors> {
+    let path = vectors.path;
     let corrupt = |e: ArrowError| Error::corrupt(path, format!("not a whole Arrow IPC file: {e}"));
     let file = File::open(path).map_err(|e| Error::io(path, "cannot read", e))?;
     let mut file = BufReader::new(file);
     check_blocks(&mut file).map_err(corrupt)?;
     let reader = FileReader::try_new(file, None).map_err(corrupt)?;
-    let columns = Columns::choose(&reader.schema(), side, path)?;
-    let mut table = Table::default();
+    let columns = Columns::find(&reader.schema(), vectors, path)?;
+    let mut table = Rows::default();
     for batch in reader {
         table.append(&columns, &batch.map_err(corrupt)?, path)?;
     }
@@ -104,8 +103,8 @@ struct Columns {
 }
 
 impl Columns {
-    fn choose(schema: &Schema, side: &Side<'_>, path: &Path) -> Result<Self> {
-        let kind = side.kind;
+    fn find(schema: &Schema, file: &VectorFile<'_>, path: &Path) -> Result<Self> {
+        let kind = file.kind;
         let fields: Vec<(usize, &Field)> = schema.fields().iter().map(|f| f.as_ref()).enumerate().collect();
         let all = || {
             let shown: Vec<String> = fields.iter().map(|(_, f)| format!("{} {}", f.name(), f.data_type())).collect();
@@ -167,13 +166,13 @@ fn is_list(kind: &DataType) -> bool {
 
 /// What was read so far.
 #[derive(Debug, Default)]
-struct Table {
+struct Rows {
     ids: Vec<String>,
     dim: usize,
     values: Vec<f32>,
 }
 
-impl Table {
+impl Rows {
     fn append(&mut self, columns: &Columns, batch: &RecordBatch, path: &Path) -> Result<()> {
         let corrupt = |problem: String| Error::corrupt(path, problem);
         let column = |name: &str| {

@@ -5,9 +5,9 @@ use arrow::datatypes::{DataType, Field, Float64Type};
 use burn::tensor::{bf16, f16};
 use npyz::WriterBuilder;
 use ra_core::{
-    Catalog, Dataset, Device, History, Recommender, Sequences, Silent, testkit::contract::check_recommender,
+    Catalog, Dataset, Device, History, ItemId, Recommender, Sequences, UserId, testkit::contract::check_recommender,
 };
-use ra_idmodels::{IdConfig, ImportConfig, Imported, Job};
+use ra_idmodels::{IdConfig, ImportConfig, ImportedVectors, Job};
 use safetensors::{Dtype, tensor::TensorView};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,9 +18,9 @@ fn data() -> Dataset {
         name: "three".into(),
         users: vec!["u".into(), "v".into()],
         catalog: Catalog::new(["10", "20", "30"].map(String::from).to_vec(), vec![String::new(); 3]),
-        train: Sequences::from_rows([vec![1, 2, 3], vec![2]]),
-        valid: Sequences::from_rows([vec![], vec![]] as [Vec<u32>; 2]),
-        test: Sequences::from_rows([vec![], vec![]] as [Vec<u32>; 2]),
+        train: Sequences::from_numbers([vec![1, 2, 3], vec![2]]),
+        valid: Sequences::from_rows(vec![Vec::new(); 2]),
+        test: Sequences::from_rows(vec![Vec::new(); 2]),
         filter: "none".into(),
         split: "none".into(),
     }
@@ -35,20 +35,20 @@ pub(crate) fn dir() -> (tempfile::TempDir, impl Fn(&str) -> PathBuf) {
     (dir, move |name: &str| root.join(name))
 }
 
-pub(crate) fn load(config: &ImportConfig) -> ra_core::Result<Imported> {
-    config.load(&data(), &Device::flex())
+pub(crate) fn load(config: &ImportConfig) -> ra_core::Result<ImportedVectors> {
+    config.read(&data(), &Device::flex())
 }
 
 pub(crate) fn items(items: &Path) -> ImportConfig {
     ImportConfig { items: items.into(), ..ImportConfig::default() }
 }
 
-fn vectors(model: &Imported) -> Vec<f32> {
-    model.items(&[1, 2, 3]).into_data().iter().collect()
+fn vectors(model: &ImportedVectors) -> Vec<f32> {
+    model.items(&ItemId::list([1, 2, 3])).into_data().iter().collect()
 }
 
-fn users(model: &impl Recommender, histories: &[&[u32]]) -> Vec<f32> {
-    let histories: Vec<_> = (0..).zip(histories).map(|(user, items)| History { user, items }).collect();
+fn users(model: &impl Recommender, histories: &[&[ItemId]]) -> Vec<f32> {
+    let histories: Vec<_> = (0..).map(UserId).zip(histories).map(|(user, items)| History { user, items }).collect();
     model.users(&histories).into_data().iter().collect()
 }
 
@@ -221,7 +221,7 @@ fn rows_of_a_matrix_are_named_by_a_text_file_or_by_their_number() {
     assert_eq!(vectors(&load(&items(&path)).unwrap()), ITEMS);
     for rows in [2, 5] {
         plain(&path, rows, &vec![1.0; rows as usize * 2]);
-        wrong(&items(&path), &[&format!("{rows} rows"), "3 items", "or 4", "id.item_ids"]);
+        wrong(&items(&path), &[&format!("{rows} rows"), "3 items", "or 4", "as item_ids"]);
     }
     plain(&path, 3, &TURNED);
     wrong(&named, &["4 ids", "3 rows", "[PAD]"]);
@@ -245,8 +245,9 @@ fn users_are_looked_up_or_are_means_of_their_newest_items() {
     let (_dir, at) = dir();
     let (path, table) = (at("items.npy"), at("users.parquet"));
     plain(&path, 3, &ITEMS);
-    let all: Vec<u32> = vec![1, 2, 3];
-    let histories: [&[u32]; 3] = [&[1, 2], &[], &[3, 3, 1]];
+    let all = ItemId::list([1, 2, 3]);
+    let rows = [vec![1, 2], vec![], vec![3, 3, 1]].map(ItemId::list);
+    let histories = rows.each_ref().map(Vec::as_slice);
     for (history, means) in [
         (0, [2.0, -0.75, 0.0, 0.0, -3.0, 10.0 / 3.0]),
         (1, [3.0, 0.5, 0.0, 0.0, 1.0, -2.0]),
@@ -255,9 +256,9 @@ fn users_are_looked_up_or_are_means_of_their_newest_items() {
         let model = load(&ImportConfig { history, ..items(&path) }).unwrap();
         let found = users(&model, &histories);
         assert!(found.iter().zip(means).all(|(f, m)| (f - m).abs() < 1e-6), "{history}: {found:?}");
-        let histories: Vec<_> = histories.iter().map(|items| History { user: 0, items }).collect();
+        let histories: Vec<_> = histories.iter().map(|items| History { user: UserId(0), items }).collect();
         check_recommender(&model, &histories, &all);
-        assert_eq!(model.items(&[0]).into_data().iter::<f32>().collect::<Vec<_>>(), [0.0, 0.0]);
+        assert_eq!(model.items(&[ItemId::PADDING]).into_data().iter::<f32>().collect::<Vec<_>>(), [0.0, 0.0]);
     }
     let with = |ids: &[&str], numbers: &[f32], dim| {
         parquet(&table, &batch(vec![("user_id", texts(ids)), ("vector", fixed(numbers, dim))]));
@@ -266,23 +267,19 @@ fn users_are_looked_up_or_are_means_of_their_newest_items() {
     let config = with(&["v", "w", "u"], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
     let config = IdConfig::Import(config);
     let (data, device) = (data(), Device::flex());
-    let job = Job {
-        dataset: &data,
-        device: &device,
-        seed: 1,
-        validate: None,
-        progress: &Silent,
-        features: None,
-        state: None,
-    };
+    let job = Job::new(&data, &device);
     let fitted = ra_idmodels::fit(&config, &job).unwrap();
     let nowhere = at("checkpoint");
     fitted.save(&nowhere).unwrap();
     assert!(fitted.ledger.is_empty() && !nowhere.exists());
-    let loaded = ra_idmodels::load(&config, &data, None, &nowhere, &device).unwrap();
+    let loaded = ra_idmodels::load(&config, &job, &nowhere).unwrap();
     for model in [&fitted.model, &loaded.model] {
-        assert_eq!(users(model, &[&[], &[1]]), [5.0, 6.0, 1.0, 2.0]);
-        check_recommender(&**model, &[History { user: 1, items: &[] }, History { user: 0, items: &[2] }], &all);
+        assert_eq!(users(model, &[&[], &[ItemId(1)]]), [5.0, 6.0, 1.0, 2.0]);
+        check_recommender(
+            &**model,
+            &[History { user: UserId(1), items: &[] }, History { user: UserId(0), items: &[ItemId(2)] }],
+            &all,
+        );
     }
     wrong(&with(&["v", "w"], &[0.0; 4], 2), &["users.parquet", "1 of the data set's 2 users", ": u;"]);
     wrong(&with(&["v", "u"], &[0.0; 6], 3), &["users.parquet", "3 numbers", "items.npy 2"]);
@@ -298,7 +295,7 @@ fn what_a_file_lacks_is_said() {
         ("position.weight", Dtype::F32, &[2, 3], data.clone()),
     ];
     safetensors(&path, &two);
-    wrong(&items(&path), &["2 matrices", "id.items_tensor", "item.weight [3, 2]", "position.weight [2, 3]"]);
+    wrong(&items(&path), &["2 matrices", "as items_tensor", "item.weight [3, 2]", "position.weight [2, 3]"]);
     let named = |name: &str| ImportConfig { items_tensor: Some(name.into()), ..items(&path) };
     assert_eq!(vectors(&load(&named("item.weight")).unwrap()), ITEMS);
     wrong(&named("items"), &["no tensor items", "item.weight [3, 2]"]);

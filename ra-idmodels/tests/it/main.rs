@@ -6,13 +6,13 @@ mod strangers;
 
 use burn::tensor::Tensor;
 use ra_core::{
-    Catalog, Dataset, Device, History, Recommender, Sequences, Silent, normal, rng,
+    Catalog, Check, Dataset, Device, History, ItemId, OptimConfig, Recommender, Sequences, UserId, normal, rng,
     testkit::contract::check_recommender,
 };
 use ra_idmodels::{
     AlphaRecConfig, Bert4RecConfig, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig, IdConfig,
-    ImportConfig, Job, LightGcnConfig, Loss, MarkovConfig, MfConfig, Pop, SasRecConfig, SasRecVariant, TrainConfig,
-    Trained, UniSRecConfig, golden,
+    IdMethod, ImportConfig, Job, LightGcnConfig, Loss, MarkovConfig, MfConfig, Popularity, SasRecConfig, SasRecVariant,
+    TrainConfig, Trained, UniSRecConfig, golden,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,21 +29,25 @@ fn ring(items: u32) -> Dataset {
         name: "ring".into(),
         users: (0..24).map(|u| u.to_string()).collect(),
         catalog: Catalog::new((0..items).map(|i| i.to_string()).collect(), vec![String::new(); items as usize]),
-        train: Sequences::from_rows((0..24).map(|u| rows(u, 3 + u % 5))),
-        valid: Sequences::from_rows(vec![Vec::<u32>::new(); 24]),
-        test: Sequences::from_rows(vec![Vec::<u32>::new(); 24]),
+        train: Sequences::from_numbers((0..24).map(|u| rows(u, 3 + u % 5))),
+        valid: Sequences::from_rows(vec![Vec::new(); 24]),
+        test: Sequences::from_rows(vec![Vec::new(); 24]),
         filter: "none".into(),
         split: "none".into(),
     }
 }
 
+fn at(lr: f64) -> OptimConfig {
+    OptimConfig { lr, ..TrainConfig::default().optim }
+}
+
 fn short(epochs: usize) -> TrainConfig {
-    TrainConfig { epochs, lr: 0.01, batch: 12, patience: 0, ..TrainConfig::default() }
+    TrainConfig { epochs, batch: 12, patience: 0, optim: at(0.01), ..TrainConfig::default() }
 }
 
 fn sasrec(variant: SasRecVariant, loss: Loss, negatives: usize) -> IdConfig {
     let base = SasRecConfig { dim: 16, max_length: 6, dropout: 0.1, train: short(200), ..SasRecConfig::default() };
-    IdConfig::Sasrec(SasRecConfig { variant, loss, negatives, ..base })
+    IdConfig::SasRec(SasRecConfig { variant, loss, negatives, ..base })
 }
 
 fn gru4rec(loss: Loss, negatives: usize) -> IdConfig {
@@ -55,7 +59,7 @@ fn gru4rec(loss: Loss, negatives: usize) -> IdConfig {
 fn bert4rec() -> IdConfig {
     let base = Bert4RecConfig { dim: 16, inner: 32, max_length: 6, dropout: 0.1, ..Bert4RecConfig::default() };
     // A post-norm encoder does not stand the rate of the others, and the cloze task has few targets an epoch.
-    IdConfig::Bert4Rec(Bert4RecConfig { train: TrainConfig { lr: 0.003, ..short(300) }, ..base })
+    IdConfig::Bert4Rec(Bert4RecConfig { train: TrainConfig { optim: at(0.003), ..short(300) }, ..base })
 }
 
 fn comirec(extraction: Extraction) -> IdConfig {
@@ -82,13 +86,14 @@ fn alpharec(map: FeatureMap) -> IdConfig {
 
 fn train(config: &IdConfig, data: &Dataset, seed: u64) -> Trained {
     let features = config.reads_features().then(|| features(data.catalog.len()));
-    let features = features.as_ref();
-    let job = Job { dataset: data, device: &device(), seed, validate: None, progress: &Silent, features, state: None };
+    let device = device();
+    let mut job = Job::new(data, &device).seed(seed);
+    job.features = features.as_ref();
     ra_idmodels::fit(config, &job).unwrap()
 }
 
 /// The best of all items for each history, as evaluation finds it.
-fn best(model: &dyn Recommender, histories: &[History<'_>], items: &[u32]) -> Vec<u32> {
+fn best(model: &dyn Recommender, histories: &[History<'_>], items: &[ItemId]) -> Vec<ItemId> {
     let scores = model.users(histories).matmul(model.items(items).transpose());
     let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
     let own = scores.chunks(items.len() * model.interests());
@@ -96,7 +101,7 @@ fn best(model: &dyn Recommender, histories: &[History<'_>], items: &[u32]) -> Ve
         let mut merged: Vec<f32> = (0..items.len())
             .map(|i| scores.iter().skip(i).step_by(items.len()).fold(f32::MIN, |a, &b| a.max(b)))
             .collect();
-        model.additions(history).iter().for_each(|&(item, more)| merged[item as usize - 1] += more);
+        model.additions(history).iter().for_each(|&(item, more)| merged[item.index() - 1] += more);
         let top = (0..items.len()).max_by(|&a, &b| merged[a].total_cmp(&merged[b])).unwrap();
         items[top]
     };
@@ -188,13 +193,14 @@ fn training_learns_what_follows_and_survives_a_checkpoint() {
         let path = dir.path().join("model.safetensors");
         trained.save(&path).unwrap();
         let given = features(data.catalog.len());
-        let loaded = ra_idmodels::load(&config, &data, Some(&given), &path, &device).unwrap();
-        let all: Vec<u32> = data.catalog.all().collect();
-        let histories = [History { user: 0, items: &[1, 2, 3] }, History { user: 1, items: &[5, 6] }];
+        let loaded = ra_idmodels::load(&config, &Job::new(&data, &device).features(&given), &path).unwrap();
+        let all: Vec<ItemId> = data.catalog.all().collect();
+        let rows = [vec![1, 2, 3], vec![5, 6]].map(ItemId::list);
+        let histories = [0, 1].map(|user| History { user: UserId(user), items: &rows[user as usize] });
         check_recommender(&*loaded.model, &histories, &all);
         let vectors = |model: &dyn Recommender| (model.users(&histories).into_data(), model.items(&all).into_data());
         assert_eq!(vectors(&*loaded.model), vectors(&*trained.model), "a checkpoint is the model, bit for bit");
-        assert_eq!(best(&*loaded.model, &histories, &all), vec![4, 7], "{config:?}");
+        assert_eq!(best(&*loaded.model, &histories, &all), ItemId::list([4, 7]), "{config:?}");
     }
 }
 
@@ -205,7 +211,7 @@ fn methods_without_an_order_learn_what_belongs_together() {
     let rows = |u: u32| (0..3).map(|t| u % 2 * 6 + (u / 2 + t) % 6 + 1).collect::<Vec<u32>>();
     let data = Dataset {
         catalog: Catalog::new((0..12).map(|i| i.to_string()).collect(), vec![String::new(); 12]),
-        train: Sequences::from_rows((0..users).map(rows)),
+        train: Sequences::from_numbers((0..users).map(rows)),
         ..ring(12)
     };
     let dir = tempfile::tempdir().unwrap();
@@ -222,12 +228,13 @@ fn methods_without_an_order_learn_what_belongs_together() {
         let path = dir.path().join("model.safetensors");
         train(&config, &data, 1).save(&path).unwrap();
         let given = features(data.catalog.len());
-        let model = ra_idmodels::load(&config, &data, Some(&given), &path, &device()).unwrap().model;
-        let all: Vec<u32> = data.catalog.all().collect();
-        let rows: Vec<&[u32]> = data.train.rows().collect();
-        let histories: Vec<History<'_>> = (0..).zip(&rows).map(|(user, items)| History { user, items }).collect();
+        let model = ra_idmodels::load(&config, &Job::new(&data, &device()).features(&given), &path).unwrap().model;
+        let all: Vec<ItemId> = data.catalog.all().collect();
+        let rows: Vec<&[ItemId]> = data.train.rows().collect();
+        let histories: Vec<History<'_>> =
+            (0..).map(UserId).zip(&rows).map(|(user, items)| History { user, items }).collect();
         check_recommender(&*model, &histories, &all);
-        let right = (0..users).zip(best(&*model, &histories, &all)).filter(|(u, item)| (item - 1) / 6 == u % 2);
+        let right = (0..users).zip(best(&*model, &histories, &all)).filter(|(u, item)| (item.0 - 1) / 6 == u % 2);
         assert!(right.count() >= 22, "{config:?}");
     }
 }
@@ -240,13 +247,13 @@ fn what_was_solved_is_read_and_not_solved_again() {
     assert!(solved.ledger.is_empty(), "nothing of it is trained");
     solved.save(&path).unwrap();
     // Another log would be another map.
-    let other = Dataset { train: Sequences::from_rows(vec![vec![1u32, 4]; 24]), ..ring(6) };
-    let loaded = ra_idmodels::load(&config, &other, None, &path, &device()).unwrap();
-    let all: Vec<u32> = (0..7).collect();
+    let other = Dataset { train: Sequences::from_numbers(vec![vec![1, 4]; 24]), ..ring(6) };
+    let loaded = ra_idmodels::load(&config, &Job::new(&other, &device()), &path).unwrap();
+    let all = ItemId::list(0..7);
     assert_eq!(loaded.model.items(&all).into_data(), solved.model.items(&all).into_data());
-    let history = [History { user: 0, items: &[1, 2] }];
+    let history = [History { user: UserId(0), items: &[ItemId(1), ItemId(2)] }];
     assert_eq!(loaded.model.users(&history).into_data(), solved.model.users(&history).into_data());
-    let grown = ra_idmodels::load(&config, &ring(7), None, &path, &device()).unwrap_err().to_string();
+    let grown = ra_idmodels::load(&config, &Job::new(&ring(7), &device()), &path).unwrap_err().to_string();
     assert!(grown.contains("ease.safetensors") && grown.contains("weights"), "{grown}");
 }
 
@@ -255,19 +262,13 @@ fn a_training_goes_on_where_it_was_cut_off() {
     let (data, dir) = (ring(7), tempfile::tempdir().unwrap());
     let state = dir.path().join("state.safetensors");
     let run = |epochs: usize, state: Option<&Path>| {
-        let IdConfig::Sasrec(mut config) = sasrec(SasRecVariant::Original, Loss::Bce, 1) else { unreachable!() };
+        let IdConfig::SasRec(mut config) = sasrec(SasRecVariant::Original, Loss::Bce, 1) else { unreachable!() };
         config.train.epochs = epochs;
-        let job = Job {
-            dataset: &data,
-            device: &device(),
-            seed: 3,
-            validate: None,
-            progress: &Silent,
-            features: None,
-            state,
-        };
-        let trained = ra_idmodels::fit(&IdConfig::Sasrec(config), &job).unwrap();
-        trained.model.items(&[1, 2, 3]).into_data()
+        let device = device();
+        let mut job = Job::new(&data, &device).seed(3);
+        job.state = state;
+        let trained = ra_idmodels::fit(&IdConfig::SasRec(config), &job).unwrap();
+        trained.model.items(&ItemId::list([1, 2, 3])).into_data()
     };
     run(7, Some(&state));
     assert_eq!(run(20, Some(&state)), run(20, None));
@@ -277,7 +278,7 @@ fn a_training_goes_on_where_it_was_cut_off() {
 fn the_same_seed_gives_the_same_bits() {
     let data = ring(5);
     for config in [sasrec(SasRecVariant::Modern, Loss::Softmax, 0), gru4rec(Loss::Bce, 2), bert4rec()] {
-        let vectors = |seed| train(&config, &data, seed).model.items(&[1, 2, 3, 4, 5]).into_data();
+        let vectors = |seed| train(&config, &data, seed).model.items(&ItemId::list(1..=5)).into_data();
         assert_eq!(vectors(1), vectors(1));
         assert_ne!(vectors(1), vectors(2));
     }
@@ -286,12 +287,16 @@ fn the_same_seed_gives_the_same_bits() {
 #[test]
 fn a_long_history_counts_by_its_newest_items_and_an_empty_one_is_no_panic() {
     let (data, device) = (ring(5), device());
-    let long: Vec<u32> = (0..200).map(|t| t % 5 + 1).collect();
+    let long = ItemId::list((0..200).map(|t| t % 5 + 1));
     let items = data.catalog.len();
     let check = |model: &dyn Recommender, read: usize| {
-        let vector = |items: &[u32]| model.users(&[History { user: 0, items }]).into_data();
+        let vector = |items: &[ItemId]| model.users(&[History { user: UserId(0), items }]).into_data();
         assert_eq!(vector(&long), vector(&long[long.len() - read..]));
-        check_recommender(model, &[History { user: 0, items: &[] }, History { user: 1, items: &long }], &[1, 5]);
+        check_recommender(
+            model,
+            &[History { user: UserId(0), items: &[] }, History { user: UserId(1), items: &long }],
+            &[ItemId(1), ItemId(5)],
+        );
     };
     let (sasrec, gru4rec, bert4rec) = (SasRecConfig::default(), Gru4RecConfig::default(), Bert4RecConfig::default());
     check(&sasrec.init(items, 1, &device), sasrec.max_length);
@@ -317,9 +322,9 @@ fn a_config_that_makes_no_sense_is_refused_by_its_key() {
         (r#"{"kind": "lightgcn", "train": {"lr": 0}}"#, "train.lr"),
     ] {
         let config: IdConfig = serde_json::from_str(json).unwrap();
-        let message = config.check().unwrap_err();
+        let message = config.check().unwrap_err().to_string();
         assert!(message.contains(key), "{message}");
-        assert!(json.contains(config.name()));
+        assert!(json.contains(config.kind()));
     }
     let typo = serde_json::from_str::<IdConfig>(r#"{"kind": "bert4rec", "mash": 0.3}"#).unwrap_err().to_string();
     assert!(typo.contains("mash"), "{typo}");
@@ -331,9 +336,9 @@ fn a_config_that_makes_no_sense_is_refused_by_its_key() {
 #[test]
 fn popularity_counts_training_interactions() {
     let data = ring(4);
-    let pop = Pop::new(&data, &device());
-    check_recommender(&pop, &[History { user: 0, items: &[] }], &[1, 2, 3, 4]);
-    let counts: Vec<f32> = pop.items(&[1, 2]).into_data().iter().collect();
+    let pop = Popularity::new(&data, &device());
+    check_recommender(&pop, &[History { user: UserId(0), items: &[] }], &ItemId::list(1..=4));
+    let counts: Vec<f32> = pop.items(&ItemId::list([1, 2])).into_data().iter().collect();
     assert_eq!(counts, data.popularity()[1..3].iter().map(|&c| c as f32).collect::<Vec<_>>());
 }
 
@@ -356,13 +361,13 @@ fn imports_are_checked_before_any_file_is_read() {
         (ImportConfig { items_tensor: Some("e".into()), ..base.clone() }, ["items_tensor", ".safetensors"]),
         (ImportConfig { item_ids: some("i.txt"), ..items(Path::new("i.parquet")) }, ["item_ids", "its own ids"]),
     ] {
-        let message = IdConfig::Import(config).check().unwrap_err();
+        let message = config.check().unwrap_err().to_string();
         words.iter().for_each(|word| assert!(message.contains(word), "{word}: {message}"));
     }
     let given = serde_json::json!({"kind": "import", "items": "items.npy", "history": 2});
     let config: IdConfig = serde_json::from_value(given).unwrap();
     assert_eq!(config, IdConfig::Import(ImportConfig { history: 2, ..base }));
-    assert!(config.check().is_ok() && config.name() == "import" && config.train().is_none());
+    assert!(config.check().is_ok() && config.kind() == "import" && config.train().is_none());
     let again: IdConfig = serde_json::from_value(serde_json::to_value(&config).unwrap()).unwrap();
     assert_eq!(config, again);
     let typo = serde_json::from_value::<IdConfig>(serde_json::json!({"kind": "import", "item": "x"})).unwrap_err();

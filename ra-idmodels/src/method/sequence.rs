@@ -1,9 +1,10 @@
 //! What methods that read a history have in common.
+use crate::integers::indices;
 use burn::module::Param;
 use burn::nn::{LayerNorm, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use ra_core::History;
 use ra_core::kernels::layer_norm;
+use ra_core::{History, ItemId};
 use std::sync::Arc;
 
 /// Histories one after another, none of them empty.
@@ -19,13 +20,13 @@ pub(crate) struct Histories {
 /// The newest `max_length` items of each history.
 pub(crate) fn histories(all: &[History<'_>], max_length: usize, device: &Device) -> Histories {
     let read = |h: &History<'_>| match &h.items[h.items.len().saturating_sub(max_length)..] {
-        [] => vec![0],
-        items => items.iter().map(|&i| i as i32).collect(),
+        [] => vec![ItemId::PADDING.0],
+        items => items.iter().map(|item| item.0).collect(),
     };
-    let rows: Vec<Vec<i32>> = all.iter().map(read).collect();
+    let rows: Vec<Vec<u32>> = all.iter().map(read).collect();
     let known: Vec<f32> = all.iter().map(|h| if h.items.is_empty() { 0.0 } else { 1.0 }).collect();
     Histories {
-        items: ints(rows.concat(), device),
+        items: indices(rows.concat(), device),
         lengths: rows.iter().map(Vec::len).collect(),
         known: Tensor::from_data(TensorData::new(known, [all.len(), 1]), device),
     }
@@ -39,15 +40,8 @@ impl Histories {
 }
 
 /// The rows of `items` in a table that starts with padding.
-pub(crate) fn item_rows(table: &Tensor<2>, items: &[u32]) -> Tensor<2> {
-    table.clone().select(0, ints(items.iter().map(|&i| i as i32), &table.device()))
-}
-
-/// Whole numbers as a tensor.
-pub(crate) fn ints(values: impl IntoIterator<Item = i32>, device: &Device) -> Tensor<1, Int> {
-    let values: Vec<i32> = values.into_iter().collect();
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), device)
+pub(crate) fn item_rows(table: &Tensor<2>, items: &[ItemId]) -> Tensor<2> {
+    table.clone().select(0, indices(items.iter().map(|item| item.0), &table.device()))
 }
 
 /// A linear layer with this weight, `[in, out]`, and a bias of zeros.
@@ -67,11 +61,11 @@ pub(crate) fn normed(norm: &LayerNorm, x: Tensor<2>, epsilon: f32) -> Tensor<2> 
 
 /// The last row of each sequence.
 pub(crate) fn ends(lengths: &[usize], device: &Device) -> Tensor<1, Int> {
-    let end = |end: &mut i32, &n: &usize| {
-        *end += n as i32;
-        Some(*end)
+    let end = |end: &mut u32, &n: &usize| {
+        *end += n as u32;
+        Some(*end - 1)
     };
-    ints(lengths.iter().scan(-1, end), device)
+    indices(lengths.iter().scan(0, end), device)
 }
 
 /// Where the rows of sequences stand in a grid that is padded on the right to the longest.
@@ -90,7 +84,7 @@ impl Grid {
                 row += 1;
             }
         }
-        Self { cells: ints(cells, device), mask: Tensor::from_data(TensorData::new(mask, [batch, longest]), device) }
+        Self { cells: indices(cells, device), mask: Tensor::from_data(TensorData::new(mask, [batch, longest]), device) }
     }
 
     /// Sequences and their longest length.
@@ -104,7 +98,7 @@ impl Grid {
     }
 
     /// `[rows, width]` to `[sequences, longest, width]`, zeros at padding.
-    pub(crate) fn spread(&self, x: Tensor<2>) -> Tensor<3> {
+    pub(crate) fn pad(&self, x: Tensor<2>) -> Tensor<3> {
         let ([batch, longest], [_, width]) = (self.dims(), x.dims());
         x.select(0, self.cells.clone()).reshape([batch, longest, width]) * self.mask().reshape([batch, longest, 1])
     }

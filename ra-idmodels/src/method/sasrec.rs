@@ -1,22 +1,27 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
-use crate::config::{LONGEST, MOST, WIDEST, not_divided};
-use crate::golden::{Parameter, linear, norm};
+use super::parameters::{Parameter, linear, norm};
+use super::sequence::{histories, item_rows, linear_of, normed};
+use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
+use crate::integers::indices;
 use crate::loss::ItemLoss;
-use crate::sequence::{histories, ints, item_rows, linear_of, normed};
-use crate::{Loss, NextItem, TrainConfig};
+use crate::{IdMethod, Job, Loss, NextItem, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{attention, dropout, gelu};
-use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
+use ra_core::{
+    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64, xavier_normal,
+};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How a block is put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum SasRecVariant {
     /// The original code: the query alone is normed, the residual is the normed query, no output projection.
     #[default]
@@ -101,23 +106,6 @@ pub(crate) struct Encoder {
 const EPSILON: f32 = 1e-8;
 
 impl SasRecConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut found: Vec<Problem> = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_below("heads", self.heads, 1),
-            Problem::if_above("blocks", self.blocks, MOST),
-            Problem::unless_within("max_length", self.max_length, LONGEST),
-            not_divided(self.dim, self.heads),
-            Problem::unless_share("dropout", self.dropout),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        found.extend(self.item_loss().problems());
-        found
-    }
-
     fn item_loss(&self) -> ItemLoss {
         ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
     }
@@ -167,9 +155,51 @@ impl SasRecConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> NextItem<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> NextItem<'a> {
         let negatives = self.item_loss().wanted();
         NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device)
+    }
+}
+
+impl Check for SasRecConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let mut found: Vec<Problem> = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("heads", self.heads, 1),
+            Problem::if_above("blocks", self.blocks, MOST),
+            Problem::unless_within("max_length", self.max_length, LONGEST),
+            not_divided(self.dim, self.heads),
+            Problem::unless_share("dropout", self.dropout),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        found.extend(self.item_loss().problems());
+        found.extend(of_train(self.train.problems()));
+        found
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for SasRecConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
+        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
     }
 }
 
@@ -223,9 +253,9 @@ impl Encoder {
             attention(q, k, v, lengths, config.heads, true)
         };
         // The last item of a history is at the last position.
-        let place = |&length: &usize| (config.max_length - length..config.max_length).map(|p| p as i32);
-        let places: Vec<i32> = lengths.iter().flat_map(place).collect();
-        let places = ints(places, &device);
+        let place = |&length: &usize| (config.max_length - length..config.max_length).map(|place| place as u32);
+        let places: Vec<u32> = lengths.iter().flat_map(place).collect();
+        let places = indices(places, &device);
         let read = vectors * (config.dim as f32).sqrt();
         let mut x = noise(read + self.positions.val().select(0, places), 0);
         for (index, block) in self.blocks.iter().enumerate() {
@@ -277,11 +307,11 @@ impl Recommender for SasRec {
         read.last(self.states(read.items.clone(), &read.lengths, None))
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.items.val(), items)
     }
 
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

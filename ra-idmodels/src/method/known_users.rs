@@ -21,7 +21,7 @@ impl<R: Recommender> Recommender for KnownUsers<R> {
 
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         let vectors = self.model.users(histories);
-        let known = |history: &History<'_>| self.known.get(history.user as usize).copied().unwrap_or(false);
+        let known = |history: &History<'_>| self.known.get(history.user.index()).copied().unwrap_or(false);
         if histories.iter().all(known) {
             return vectors;
         }

@@ -1,5 +1,5 @@
 //! Item vectors that are given, not learned: what a frozen language model makes of titles.
-use crate::sequence::linear_of;
+use crate::method::sequence::linear_of;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::leaky_relu;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// How a given vector becomes an item's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FeatureMap {
     /// One linear layer.
     Linear,

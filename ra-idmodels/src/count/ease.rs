@@ -1,14 +1,17 @@
 //! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from what a user has to
 //! what comes next, in closed form.
-use crate::sequence::item_rows;
+use crate::method::sequence::item_rows;
+use crate::{IdMethod, Job, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side, linalg::solvers::DenseSolveCore};
-use ra_core::{Dataset, Error, History, Problem, Recommender, Result, check_host_room, check_room};
+use ra_core::{
+    Check, Dataset, Error, History, ItemId, Problem, Recommender, Result, check_host_room, check_room, load_module,
+};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
-const REMEDY: &str =
-    "EASE wants the square of the catalogue: leave out rare items (data.k_core), or take another method";
+const REMEDY: &str = "EASE takes the square of the catalogue: leave out rare items, or take another method";
 
 /// Configures [`Ease`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -36,11 +39,6 @@ pub struct Ease {
 }
 
 impl EaseConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        Problem::unless_positive("l2", self.l2).into_iter().collect()
-    }
-
     /// Solves for the map.
     ///
     /// # Errors
@@ -59,7 +57,7 @@ impl EaseConfig {
         }
         // Positive definite for any l2 above 0, unless that is lost in rounding.
         let singular = |_| Error::Missing {
-            what: format!("an id.l2 above {}", self.l2),
+            what: format!("an l2 above {}", self.l2),
             remedy: "the matrix of the items has no inverse in 64 bits; 1 to 1000 is usual".into(),
         };
         let factors = gram.llt(Side::Lower).map_err(singular)?;
@@ -83,9 +81,30 @@ impl EaseConfig {
     }
 }
 
+impl Check for EaseConfig {
+    fn problems(&self) -> Vec<Problem> {
+        Problem::unless_positive("l2", self.l2).into_iter().collect()
+    }
+}
+
+impl IdMethod for EaseConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        Ok(Trained::solved(self.solve(job.dataset, job.device)?))
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Ok(Trained::solved(load_module(self.init(job.dataset.catalog.len(), job.device)?, path)?))
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
+    }
+}
+
 /// The distinct items of a history, counted from 0.
-fn set(items: &[u32]) -> Vec<usize> {
-    let mut own: Vec<usize> = items.iter().filter(|&&item| item > 0).map(|&item| item as usize - 1).collect();
+fn set(items: &[ItemId]) -> Vec<usize> {
+    let mut own: Vec<usize> =
+        items.iter().filter(|&&item| item != ItemId::PADDING).map(|item| item.index() - 1).collect();
     own.sort_unstable();
     own.dedup();
     own
@@ -106,10 +125,10 @@ impl Recommender for Ease {
         }
         Tensor::from_data(TensorData::new(sets, [histories.len(), n]), &self.weights.device())
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.weights.val(), items)
     }
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }
@@ -117,19 +136,19 @@ impl Recommender for Ease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ra_core::{Catalog, Sequences};
+    use ra_core::{Catalog, Sequences, UserId};
 
     /// The Lagrangian of the constrained least squares is flat off the diagonal: `X^T X B - X^T X + l2 B` is diagonal.
     #[test]
     fn it_is_the_least_squares_map_with_a_zero_diagonal() {
-        let rows: [&[u32]; 5] = [&[1, 2, 3, 3], &[2, 3], &[1, 4], &[3, 4, 1], &[2]];
+        let rows = [vec![1, 2, 3, 3], vec![2, 3], vec![1, 4], vec![3, 4, 1], vec![2]].map(ItemId::list);
         let names = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
-        let none = Sequences::from_rows(vec![Vec::<u32>::new(); 5]);
+        let none = Sequences::from_rows(vec![Vec::new(); 5]);
         let dataset = Dataset {
             name: "tiny".into(),
             users: names(5),
             catalog: Catalog::new(names(5), names(5)),
-            train: Sequences::from_rows(rows),
+            train: Sequences::from_rows(&rows),
             valid: none.clone(),
             test: none,
             filter: String::new(),
@@ -137,8 +156,8 @@ mod tests {
         };
         let (config, device) = (EaseConfig { l2: 0.5 }, Device::flex());
         let ease = config.solve(&dataset, &device).unwrap();
-        let b = ease.items(&[1, 2, 3, 4, 5]).transpose();
-        let histories: Vec<History<'_>> = rows.iter().map(|items| History { user: 0, items }).collect();
+        let b = ease.items(&ItemId::list(1..=5)).transpose();
+        let histories: Vec<History<'_>> = rows.iter().map(|items| History { user: UserId(0), items }).collect();
         let x = ease.users(&histories);
         let gram = x.clone().transpose().matmul(x);
         let flat = gram.clone().matmul(b.clone()) - gram + b.clone() * config.l2;

@@ -1,16 +1,20 @@
 //! BERT4Rec (Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
 //! Transformer", CIKM 2019), put together as RecBole does.
-use crate::config::{LONGEST, MOST, WIDEST, not_divided};
-use crate::golden::{Parameter, linear, norm};
+use super::parameters::{Parameter, linear, norm};
+use super::sequence::{histories, linear_of, normed};
+use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
+use crate::integers::indices;
 use crate::loss::whole_catalogue;
-use crate::sequence::{histories, ints, linear_of, normed};
-use crate::{Cloze, TrainConfig};
+use crate::{Cloze, IdMethod, Job, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{attention, dropout, gelu};
-use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64};
+use ra_core::{
+    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, UserId, normal, rng, splitmix64,
+};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Configures [`Bert4Rec`].
@@ -85,26 +89,6 @@ const EPSILON: f32 = 1e-12;
 const DEVIATION: f32 = 0.02;
 
 impl Bert4RecConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let sizes = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_below("heads", self.heads, 1),
-            Problem::unless_within("inner", self.inner, WIDEST),
-            // Of two items read, one is the mask.
-            Problem::if_below("max_length", self.max_length, 2),
-            Problem::if_above("max_length", self.max_length, LONGEST),
-            Problem::if_above("layers", self.layers, MOST),
-        ];
-        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
-        found.extend(not_divided(self.dim, self.heads));
-        found.extend(Problem::unless_share("dropout", self.dropout));
-        if !(self.mask > 0.0 && self.mask <= 1.0) {
-            found.push(Problem::new("mask", format!("is {}, it must be above 0 and at most 1", self.mask)));
-        }
-        found
-    }
-
     /// A fresh model for a catalogue of `items` items.
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> Bert4Rec {
         let (dim, random) = (self.dim, &mut rng(seed, "bert4rec", 0));
@@ -135,15 +119,60 @@ impl Bert4RecConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Cloze<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> Cloze<'a> {
         Cloze::new(job.dataset, self.train.batch, self.max_length, self.mask, job.seed, job.device)
+    }
+}
+
+impl Check for Bert4RecConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("heads", self.heads, 1),
+            Problem::unless_within("inner", self.inner, WIDEST),
+            // Of two items read, one is the mask.
+            Problem::if_below("max_length", self.max_length, 2),
+            Problem::if_above("max_length", self.max_length, LONGEST),
+            Problem::if_above("layers", self.layers, MOST),
+        ];
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
+        found.extend(not_divided(self.dim, self.heads));
+        found.extend(Problem::unless_share("dropout", self.dropout));
+        if !(self.mask > 0.0 && self.mask <= 1.0) {
+            found.push(Problem::new("mask", format!("is {}, it must be above 0 and at most 1", self.mask)));
+        }
+        found.extend(of_train(self.train.problems()));
+        found
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for Bert4RecConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
+        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
     }
 }
 
 impl Bert4Rec {
     /// The id that stands for a hidden item: one more than the last item's.
-    pub fn mask(&self) -> u32 {
-        self.items.dims()[0] as u32 - 1
+    pub fn mask(&self) -> ItemId {
+        ItemId(self.items.dims()[0] as u32 - 1)
     }
 
     /// The item table with its biases, `[items + 1, dim + 1]`; row 0 is padding.
@@ -161,7 +190,7 @@ impl Bert4Rec {
             None => x,
         };
         // The first item of a history is at the first position.
-        let places = ints(lengths.iter().flat_map(|&length| 0..length as i32), &device);
+        let places = indices(lengths.iter().flat_map(|&length| 0..length as u32), &device);
         let read = self.items.val().select(0, items) + self.positions.val().select(0, places);
         let mut x = noise(normed(&self.input_norm, read, EPSILON), 0);
         for (index, layer) in self.layers.iter().enumerate() {
@@ -245,19 +274,19 @@ impl Recommender for Bert4Rec {
             let newest = &h.items[h.items.len().saturating_sub(width - 1)..];
             newest.iter().copied().chain([self.mask()]).collect()
         };
-        let rows: Vec<Vec<u32>> = all.iter().map(masked).collect();
-        let asked: Vec<History<'_>> = rows.iter().map(|items| History { user: 0, items }).collect();
+        let rows: Vec<Vec<ItemId>> = all.iter().map(masked).collect();
+        let asked: Vec<History<'_>> = rows.iter().map(|items| History { user: UserId(0), items }).collect();
         let read = histories(&asked, width, &self.items.device());
         self.vectors(read.last(self.states(read.items.clone(), &read.lengths, None)))
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
-        let rows = ints(items.iter().map(|&i| i as i32), &self.items.device());
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
+        let rows = indices(items.iter().map(|item| item.0), &self.items.device());
         let bias = self.bias.val().select(0, rows.clone()).reshape([items.len(), 1]);
         Tensor::cat(vec![self.items.val().select(0, rows), bias], 1)
     }
 
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

@@ -1,15 +1,16 @@
 //! AlphaRec (Sheng et al., "Language Representations Can be What Recommenders Need", ICLR 2025), without its graph: items
 //! are mapped from a language model's vectors, a user is the mean of their items.
-use crate::config::{LONGEST, WIDEST};
-use crate::features::{MappedFeatures, on_sphere};
+use super::features::{MappedFeatures, on_sphere};
+use crate::checks::{LONGEST, WIDEST, of_train};
 use crate::loss::whole_catalogue;
-use crate::sequence::{histories, item_rows};
-use crate::{FeatureMap, NextItem, TrainConfig};
+use crate::method::sequence::{histories, item_rows};
+use crate::{FeatureMap, IdMethod, Job, NextItem, TrainConfig, Trained};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ra_core::kernels::attention;
-use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, rng};
+use ra_core::{Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, rng};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Configures [`AlphaRec`].
@@ -44,16 +45,6 @@ pub struct AlphaRec {
 }
 
 impl AlphaRecConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let found = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::unless_within("max_length", self.max_length, LONGEST),
-            Problem::unless_positive("temperature", self.temperature),
-        ];
-        found.into_iter().flatten().collect()
-    }
-
     /// A fresh model over the vectors `features`, `[items + 1, width]`.
     pub fn init(&self, features: &Tensor<2>, seed: u64, device: &Device) -> AlphaRec {
         let random = &mut rng(seed, "alpharec", 0);
@@ -61,8 +52,46 @@ impl AlphaRecConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> NextItem<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> NextItem<'a> {
         NextItem::new(job.dataset, self.train.batch, self.max_length, 0, job.seed, job.device)
+    }
+}
+
+impl Check for AlphaRecConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let found = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::unless_within("max_length", self.max_length, LONGEST),
+            Problem::unless_positive("temperature", self.temperature),
+        ];
+        found.into_iter().flatten().chain(of_train(self.train.problems())).collect()
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for AlphaRecConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.given_features()?, job.seed, &job.training_device());
+        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Trained::load(self.init(job.given_features()?, 0, job.device), path)
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
+    }
+
+    fn reads_features(&self) -> bool {
+        true
     }
 }
 
@@ -115,11 +144,11 @@ impl Recommender for FittedAlphaRec {
         read.last(on_sphere(means, self.config.temperature))
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.table, items)
     }
 
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

@@ -1,23 +1,45 @@
 //! A first-order Markov chain over items, popularity where it has nothing to say: the floor that a sequential method
 //! must clear.
-use crate::Pop;
+use super::Popularity;
+use crate::{IdMethod, Job, Trained};
 use burn::tensor::{Device, Tensor};
-use ra_core::{Dataset, History, Recommender};
+use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::path::Path;
 
 /// Configures [`Markov`]: nothing to choose, and a key that is not there is an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarkovConfig {}
 
+impl Check for MarkovConfig {
+    fn problems(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+}
+
+impl IdMethod for MarkovConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        Ok(Trained::counted(Markov::new(job.dataset, job.device)))
+    }
+
+    fn load(&self, job: &Job<'_>, _: &Path) -> Result<Trained> {
+        self.fit(job)
+    }
+
+    fn adds_to_scores(&self) -> bool {
+        true
+    }
+}
+
 /// Scores an item by how often it followed the last item of the history; between equal counts, and for the others,
 /// by popularity.
 #[derive(Debug, Clone)]
 pub struct Markov {
-    pop: Pop,
+    popularity: Popularity,
     /// What followed an item, and how often.
-    followers: Vec<Vec<(u32, f32)>>,
+    followers: Vec<Vec<(ItemId, f32)>>,
     /// More than any popularity: one transition outweighs it.
     step: f32,
 }
@@ -28,35 +50,35 @@ impl Markov {
         let mut counts = vec![HashMap::new(); dataset.catalog.len() + 1];
         for row in dataset.train.rows() {
             for pair in row.windows(2) {
-                *counts[pair[0] as usize].entry(pair[1]).or_insert(0u32) += 1;
+                *counts[pair[0].index()].entry(pair[1]).or_insert(0u32) += 1;
             }
         }
-        let sorted = |counts: HashMap<u32, u32>| {
-            let mut list: Vec<(u32, f32)> = counts.into_iter().map(|(item, n)| (item, n as f32)).collect();
+        let sorted = |counts: HashMap<ItemId, u32>| {
+            let mut list: Vec<(ItemId, f32)> = counts.into_iter().map(|(item, n)| (item, n as f32)).collect();
             list.sort_unstable_by_key(|x| x.0);
             list
         };
         let most = dataset.popularity().into_iter().max().unwrap_or(0);
         let followers = counts.into_iter().map(sorted).collect();
-        Self { pop: Pop::new(dataset, device), followers, step: most as f32 + 1.0 }
+        Self { popularity: Popularity::new(dataset, device), followers, step: most as f32 + 1.0 }
     }
 }
 
 impl Recommender for Markov {
     fn dim(&self) -> usize {
-        self.pop.dim()
+        self.popularity.dim()
     }
     fn interests(&self) -> usize {
         1
     }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        self.pop.users(histories)
+        self.popularity.users(histories)
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
-        self.pop.items(items)
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
+        self.popularity.items(items)
     }
-    fn additions(&self, history: &History<'_>) -> Vec<(u32, f32)> {
-        let followers = history.items.last().map_or(&[][..], |&last| &self.followers[last as usize]);
+    fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
+        let followers = history.items.last().map_or(&[][..], |&last| &self.followers[last.index()]);
         followers.iter().map(|&(item, count)| (item, count * self.step)).collect()
     }
 }

@@ -1,28 +1,46 @@
 //! Popularity: the same ranking for everybody, by training count.
+use crate::{IdMethod, Job, Trained};
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Dataset, History, Recommender};
+use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
-/// Configures [`Pop`]: nothing to choose, and a key that is not there is an error.
+/// Configures [`Popularity`]: nothing to choose, and a key that is not there is an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PopConfig {}
+pub struct PopularityConfig {}
+
+impl Check for PopularityConfig {
+    fn problems(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+}
+
+impl IdMethod for PopularityConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        Ok(Trained::counted(Popularity::new(job.dataset, job.device)))
+    }
+
+    fn load(&self, job: &Job<'_>, _: &Path) -> Result<Trained> {
+        self.fit(job)
+    }
+}
 
 /// Scores an item by how often it occurs in the training data.
 #[derive(Debug, Clone)]
-pub struct Pop {
+pub struct Popularity {
     counts: Vec<f32>,
     device: Device,
 }
 
-impl Pop {
+impl Popularity {
     /// Counts the training interactions.
     pub fn new(dataset: &Dataset, device: &Device) -> Self {
         Self { counts: dataset.popularity().iter().map(|&c| c as f32).collect(), device: device.clone() }
     }
 }
 
-impl Recommender for Pop {
+impl Recommender for Popularity {
     fn dim(&self) -> usize {
         1
     }
@@ -32,11 +50,11 @@ impl Recommender for Pop {
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         Tensor::ones([histories.len(), 1], &self.device)
     }
-    fn items(&self, items: &[u32]) -> Tensor<2> {
-        let counts: Vec<f32> = items.iter().map(|&i| self.counts[i as usize]).collect();
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
+        let counts: Vec<f32> = items.iter().map(|item| self.counts[item.index()]).collect();
         Tensor::from_data(TensorData::new(counts, [items.len(), 1]), &self.device)
     }
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

@@ -1,17 +1,21 @@
 //! GRU4Rec (Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016), scored by the
 //! table of the items it reads.
-use crate::config::{LONGEST, MOST, WIDEST};
-use crate::golden::{Parameter, linear};
+use super::parameters::{Parameter, linear};
+use super::sequence::{histories, item_rows, linear_of};
+use crate::checks::{LONGEST, MOST, WIDEST, of_train};
+use crate::integers::indices;
 use crate::loss::ItemLoss;
-use crate::sequence::{histories, ints, item_rows, linear_of};
-use crate::{Loss, NextItem, TrainConfig};
+use crate::{IdMethod, Job, Loss, NextItem, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::dropout;
-use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, rng, splitmix64, xavier_normal};
+use ra_core::{
+    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64, xavier_normal,
+};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Configures [`Gru4Rec`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,20 +78,6 @@ pub struct Gru4Rec {
 }
 
 impl Gru4RecConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let sizes = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::unless_within("hidden", self.hidden, WIDEST),
-            Problem::unless_within("layers", self.layers, MOST),
-            Problem::unless_within("max_length", self.max_length, LONGEST),
-        ];
-        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
-        found.extend(Problem::unless_share("dropout", self.dropout));
-        found.extend(self.item_loss().problems());
-        found
-    }
-
     fn item_loss(&self) -> ItemLoss {
         ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
     }
@@ -112,9 +102,48 @@ impl Gru4RecConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> NextItem<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> NextItem<'a> {
         let negatives = self.item_loss().wanted();
         NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device)
+    }
+}
+
+impl Check for Gru4RecConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::unless_within("hidden", self.hidden, WIDEST),
+            Problem::unless_within("layers", self.layers, MOST),
+            Problem::unless_within("max_length", self.max_length, LONGEST),
+        ];
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
+        found.extend(Problem::unless_share("dropout", self.dropout));
+        found.extend(self.item_loss().problems());
+        found.extend(of_train(self.train.problems()));
+        found
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for Gru4RecConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
+        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
     }
 }
 
@@ -125,9 +154,9 @@ struct Steps {
     /// Sequences that are still read, a step; never grows.
     sizes: Vec<usize>,
     /// Where each row of the turned order comes from.
-    order: Vec<i32>,
+    order: Vec<u32>,
     /// Where each row went.
-    places: Vec<i32>,
+    places: Vec<u32>,
 }
 
 impl Steps {
@@ -144,8 +173,8 @@ impl Steps {
         for step in 0..lengths.iter().copied().max().unwrap_or(0) {
             let size = longest_first.partition_point(|&row| lengths[row] > step);
             for &row in &longest_first[..size] {
-                places[starts[row] + step] = order.len() as i32;
-                order.push((starts[row] + step) as i32);
+                places[starts[row] + step] = order.len() as u32;
+                order.push((starts[row] + step) as u32);
             }
             sizes.push(size);
         }
@@ -208,12 +237,12 @@ impl Gru4Rec {
             None => x,
         };
         let (device, steps) = (items.device(), Steps::of(lengths));
-        let read = items.select(0, ints(steps.order, &device));
+        let read = items.select(0, indices(steps.order, &device));
         let mut x = noise(self.items.val().select(0, read), 0);
         for (site, layer) in (1..).zip(&self.layers) {
             x = noise(layer.states(x, &steps.sizes), site);
         }
-        x.select(0, ints(steps.places, &device))
+        x.select(0, indices(steps.places, &device))
     }
 
     /// User vectors `[rows, dim]` of recurrent states `[rows, hidden]`.
@@ -261,11 +290,11 @@ impl Recommender for Gru4Rec {
         read.last(self.vectors(self.states(read.items.clone(), &read.lengths, None)))
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.items.val(), items)
     }
 
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }
@@ -279,7 +308,7 @@ mod tests {
         let steps = Steps::of(&[1, 3, 0, 2]);
         assert_eq!(steps.sizes, [3, 2, 1]);
         assert_eq!(steps.order, [1, 4, 0, 2, 5, 3]);
-        let back: Vec<i32> = steps.places.iter().map(|&place| steps.order[place as usize]).collect();
+        let back: Vec<u32> = steps.places.iter().map(|&place| steps.order[place as usize]).collect();
         assert_eq!(back, [0, 1, 2, 3, 4, 5]);
     }
 
@@ -287,10 +316,10 @@ mod tests {
     fn layers_of_a_batch_are_those_of_each_sequence_alone() {
         let device = Device::flex();
         let model = Gru4RecConfig { dim: 6, hidden: 5, layers: 2, ..Gru4RecConfig::default() }.init(9, 4, &device);
-        let rows: [&[i32]; 4] = [&[3], &[1, 5, 9, 2], &[7, 7], &[8, 1, 4]];
+        let rows: [&[u32]; 4] = [&[3], &[1, 5, 9, 2], &[7, 7], &[8, 1, 4]];
         let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
-        let together = model.states(ints(rows.concat(), &device), &lengths, None);
-        let alone = rows.map(|row| model.states(ints(row.iter().copied(), &device), &[row.len()], None)).to_vec();
+        let together = model.states(indices(rows.concat(), &device), &lengths, None);
+        let alone = rows.map(|row| model.states(indices(row.iter().copied(), &device), &[row.len()], None)).to_vec();
         let tolerance = burn::tensor::Tolerance::<f32>::absolute(1e-6);
         together.into_data().assert_approx_eq(&Tensor::cat(alone, 0).into_data(), tolerance);
     }

@@ -1,17 +1,23 @@
 //! ComiRec (Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020): several vectors a user.
-use crate::config::{LONGEST, MOST, WIDEST};
+use super::sequence::{Grid, histories, item_rows};
+use crate::checks::{LONGEST, MOST, WIDEST, of_train};
+use crate::integers::indices;
 use crate::loss::ItemLoss;
-use crate::sequence::{Grid, histories, ints, item_rows};
-use crate::{Loss, Prefixes, TrainConfig};
+use crate::{IdMethod, Job, Loss, Prefixes, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, normal, normal_numbers, rng, xavier_normal};
+use ra_core::{
+    Check, History, IdModel, ItemId, OptimConfig, Problem, Recommender, Result, TrainBatch, normal, normal_numbers,
+    rng, xavier_normal,
+};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// How interests are drawn from a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Extraction {
     /// Self-attention: each interest weighs the items by a learned query (the paper's ComiRec-SA).
     #[default]
@@ -52,7 +58,7 @@ impl Default for ComiRecConfig {
             loss: Loss::Softmax,
             negatives: 10,
             calibration: 0.75,
-            train: TrainConfig { betas: [0.9, 0.999], ..TrainConfig::default() },
+            train: TrainConfig { optim: OptimConfig::default(), ..TrainConfig::default() },
         }
     }
 }
@@ -75,18 +81,6 @@ pub struct ComiRec {
 }
 
 impl ComiRecConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let sizes = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::unless_within("interests", self.interests, MOST),
-            Problem::unless_within("max_length", self.max_length, LONGEST),
-        ];
-        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
-        found.extend(self.item_loss().problems());
-        found
-    }
-
     fn item_loss(&self) -> ItemLoss {
         ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
     }
@@ -108,9 +102,46 @@ impl ComiRecConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Prefixes<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> Prefixes<'a> {
         let negatives = self.item_loss().wanted();
         Prefixes::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device)
+    }
+}
+
+impl Check for ComiRecConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let sizes = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::unless_within("interests", self.interests, MOST),
+            Problem::unless_within("max_length", self.max_length, LONGEST),
+        ];
+        let mut found: Vec<Problem> = sizes.into_iter().flatten().collect();
+        found.extend(self.item_loss().problems());
+        found.extend(of_train(self.train.problems()));
+        found
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for ComiRecConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
+        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
     }
 }
 
@@ -119,15 +150,15 @@ impl ComiRec {
     fn extract(&self, items: Tensor<1, Int>, lengths: &[usize]) -> Tensor<3> {
         let (grid, config) = (Grid::new(lengths, &self.items.device()), &self.config);
         let ([batch, longest], dim, k) = (grid.dims(), config.dim, config.interests);
-        let read = grid.spread(self.items.val().select(0, items)); // [batch, longest, dim]
+        let read = grid.pad(self.items.val().select(0, items)); // [batch, longest, dim]
         let bias = (grid.mask().reshape([batch, 1, longest]) - 1.0) * 1e9;
         match &self.second {
             Some(second) => {
                 // The last item of a history is at the last position.
-                let from = |&length: &usize| (config.max_length - length..config.max_length).map(|p| p as i32);
-                let places: Vec<i32> = lengths.iter().flat_map(from).collect();
-                let places = ints(places, &self.items.device());
-                let placed = read.clone() + grid.spread(self.positions.val().select(0, places));
+                let from = |&length: &usize| (config.max_length - length..config.max_length).map(|place| place as u32);
+                let places: Vec<u32> = lengths.iter().flat_map(from).collect();
+                let places = indices(places, &self.items.device());
+                let placed = read.clone() + grid.pad(self.positions.val().select(0, places));
                 let hidden = placed.reshape([batch * longest, dim]).matmul(self.first.val()).tanh();
                 let scores: Tensor<3> = hidden.matmul(second.val()).reshape([batch, longest, k]).swap_dims(1, 2);
                 softmax(scores + bias, 2).matmul(read)
@@ -193,11 +224,11 @@ impl Recommender for ComiRec {
         vectors.reshape([all.len() * k, self.config.dim])
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.items.val(), items)
     }
 
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

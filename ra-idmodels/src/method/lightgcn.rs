@@ -1,12 +1,13 @@
 //! LightGCN (He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020).
-use crate::config::{MOST, WIDEST};
+use crate::checks::{MOST, WIDEST, of_train};
 use crate::loss::{bpr, columns, square_norm};
-use crate::{Pairs, TrainConfig};
+use crate::{IdMethod, Job, Pairs, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{Graph, pair_scores, propagate};
-use ra_core::{Dataset, IdModel, IdTable, Problem, TrainBatch, normal, rng};
+use ra_core::{Check, Dataset, IdModel, IdTable, ItemId, OptimConfig, Problem, Result, TrainBatch, normal, rng};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Configures [`LightGcn`].
@@ -25,7 +26,7 @@ pub struct LightGcnConfig {
 
 impl Default for LightGcnConfig {
     fn default() -> Self {
-        let train = TrainConfig { batch: 2048, betas: [0.9, 0.999], ..TrainConfig::default() };
+        let train = TrainConfig { batch: 2048, optim: OptimConfig::default(), ..TrainConfig::default() };
         Self { dim: 64, layers: 3, l2: 1e-4, train }
     }
 }
@@ -44,23 +45,11 @@ pub struct LightGcn {
 }
 
 impl LightGcnConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_above("layers", self.layers, MOST),
-            Problem::if_negative("l2", self.l2),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-
     /// A fresh model over the training interactions.
     pub fn init(&self, dataset: &Dataset, seed: u64, device: &Device) -> LightGcn {
         let users = dataset.train.len();
-        let node = |item: u32| (users - 1) as u32 + item;
-        let row = |(user, items): (u32, &[u32])| items.iter().map(|&i| (user, node(i))).collect::<Vec<_>>();
+        let node = |item: ItemId| (users - 1) as u32 + item.0;
+        let row = |(user, items): (u32, &[ItemId])| items.iter().map(|&i| (user, node(i))).collect::<Vec<_>>();
         let edges = (0u32..).zip(dataset.train.rows()).flat_map(row);
         let nodes = users + dataset.catalog.len();
         LightGcn {
@@ -72,8 +61,45 @@ impl LightGcnConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Pairs<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> Pairs<'a> {
         Pairs::new(job.dataset, self.train.batch, 1, job.seed, job.device)
+    }
+}
+
+impl Check for LightGcnConfig {
+    fn problems(&self) -> Vec<Problem> {
+        [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_above("layers", self.layers, MOST),
+            Problem::if_negative("l2", self.l2),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(of_train(self.train.problems()))
+        .collect()
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for LightGcnConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.dataset, job.seed, &job.training_device());
+        Ok(Trained::fit(fresh, &mut self.batches(job), &self.train, job)?.of_known_users(job.dataset))
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Ok(Trained::load(self.init(job.dataset, 0, job.device), path)?.of_known_users(job.dataset))
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn knows_trained_users_only(&self) -> bool {
+        true
     }
 }
 

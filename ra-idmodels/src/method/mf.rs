@@ -1,12 +1,13 @@
 //! Matrix factorization with BPR (Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009).
-use crate::config::WIDEST;
+use crate::checks::{WIDEST, of_train};
 use crate::loss::{bpr, columns, square_norm};
-use crate::{Pairs, TrainConfig};
+use crate::{IdMethod, Job, Pairs, TrainConfig, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::kernels::pair_scores;
-use ra_core::{IdModel, IdTable, Problem, TrainBatch, normal, rng};
+use ra_core::{Check, IdModel, IdTable, OptimConfig, Problem, Result, TrainBatch, normal, rng};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Configures [`Mf`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ pub struct MfConfig {
 
 impl Default for MfConfig {
     fn default() -> Self {
-        let train = TrainConfig { batch: 2048, betas: [0.9, 0.999], ..TrainConfig::default() };
+        let train = TrainConfig { batch: 2048, optim: OptimConfig::default(), ..TrainConfig::default() };
         Self { dim: 64, l2: 1e-4, negatives: 1, train }
     }
 }
@@ -41,16 +42,6 @@ pub struct Mf {
 }
 
 impl MfConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        let found = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_below("negatives", self.negatives, 1),
-            Problem::if_negative("l2", self.l2),
-        ];
-        found.into_iter().flatten().collect()
-    }
-
     /// A fresh model.
     pub fn init(&self, users: usize, items: usize, seed: u64, device: &Device) -> Mf {
         let random = &mut rng(seed, "mf", 0);
@@ -63,8 +54,43 @@ impl MfConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> Pairs<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> Pairs<'a> {
         Pairs::new(job.dataset, self.train.batch, self.negatives, job.seed, job.device)
+    }
+}
+
+impl Check for MfConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let found = [
+            Problem::unless_within("dim", self.dim, WIDEST),
+            Problem::if_below("negatives", self.negatives, 1),
+            Problem::if_negative("l2", self.l2),
+        ];
+        found.into_iter().flatten().chain(of_train(self.train.problems())).collect()
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for MfConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.dataset.users.len(), job.dataset.catalog.len(), job.seed, &job.training_device());
+        Ok(Trained::fit(fresh, &mut self.batches(job), &self.train, job)?.of_known_users(job.dataset))
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Ok(Trained::load(self.init(job.dataset.users.len(), job.dataset.catalog.len(), 0, job.device), path)?
+            .of_known_users(job.dataset))
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn knows_trained_users_only(&self) -> bool {
+        true
     }
 }
 

@@ -1,14 +1,16 @@
 //! A sequence model over a frozen language model's vectors, after UniSRec (Hou et al., KDD 2022): SASRec whose items are
 //! mapped from text, without the mixture of experts and the pretraining on other data.
-use crate::features::{MappedFeatures, on_sphere};
+use super::features::{MappedFeatures, on_sphere};
+use crate::checks::of_train;
 use crate::loss::whole_catalogue;
-use crate::sasrec::Encoder;
-use crate::sequence::{histories, item_rows};
-use crate::{FeatureMap, NextItem, SasRecConfig, SasRecVariant, TrainConfig};
+use crate::method::sasrec::Encoder;
+use crate::method::sequence::{histories, item_rows};
+use crate::{FeatureMap, IdMethod, Job, NextItem, SasRecConfig, SasRecVariant, TrainConfig, Trained};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use ra_core::{History, IdModel, Problem, Recommender, TrainBatch, rng};
+use ra_core::{Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, rng};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Configures [`UniSRec`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,11 +62,6 @@ pub struct UniSRec {
 }
 
 impl UniSRecConfig {
-    /// What cannot work, by key.
-    pub fn problems(&self) -> Vec<Problem> {
-        Problem::unless_positive("temperature", self.temperature).into_iter().chain(self.sasrec().problems()).collect()
-    }
-
     fn sasrec(&self) -> SasRecConfig {
         let Self { variant, dim, blocks, heads, max_length, dropout, .. } = *self;
         SasRecConfig { variant, dim, blocks, heads, max_length, dropout, ..SasRecConfig::default() }
@@ -81,8 +78,42 @@ impl UniSRecConfig {
     }
 
     /// Its batches.
-    pub fn batches<'a>(&self, job: &crate::Job<'a>) -> NextItem<'a> {
+    pub fn batches<'a>(&self, job: &Job<'a>) -> NextItem<'a> {
         NextItem::new(job.dataset, self.train.batch, self.max_length, 0, job.seed, job.device)
+    }
+}
+
+impl Check for UniSRecConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let own = Problem::unless_positive("temperature", self.temperature);
+        own.into_iter().chain(self.sasrec().problems()).chain(of_train(self.train.problems())).collect()
+    }
+
+    fn oddities(&self) -> Vec<Problem> {
+        of_train(self.train.oddities()).collect()
+    }
+}
+
+impl IdMethod for UniSRecConfig {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.init(job.given_features()?, job.seed, &job.training_device());
+        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Trained::load(self.init(job.given_features()?, 0, job.device), path)
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
+    }
+
+    fn reads_features(&self) -> bool {
+        true
     }
 }
 
@@ -130,11 +161,11 @@ impl Recommender for FittedUniSRec {
         read.last(on_sphere(states, self.config.temperature))
     }
 
-    fn items(&self, items: &[u32]) -> Tensor<2> {
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.scored, items)
     }
 
-    fn additions(&self, _: &History<'_>) -> Vec<(u32, f32)> {
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
 }

@@ -1,0 +1,81 @@
+//! Losses over a catalogue: what a configuration chooses from.
+mod sampled;
+mod softmax;
+
+pub use sampled::{binary_cross_entropy, bpr, gbce_weight, sampled_softmax};
+pub use softmax::softmax_cross_entropy;
+pub(crate) use softmax::whole_catalogue;
+
+use burn::tensor::{Int, Tensor};
+use ra_core::kernels::pair_scores;
+use ra_core::{Problem, TrainBatch};
+use serde::{Deserialize, Serialize};
+
+/// What a method that reads a history minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Loss {
+    /// Cross-entropy over the whole catalogue.
+    #[default]
+    Softmax,
+    /// Cross-entropy over the target and the negatives.
+    SampledSoftmax,
+    /// Binary cross-entropy over the target and the negatives (Kang & McAuley, ICDM 2018, eq. 7).
+    Bce,
+    /// BCE whose positives are calibrated for the number of negatives (Petrov & Macdonald, gSASRec, RecSys 2023, eq. 9).
+    Gbce,
+    /// Bayesian personalised ranking against each negative (Rendle et al., UAI 2009).
+    Bpr,
+}
+
+/// A loss and what it needs to know.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ItemLoss {
+    pub(crate) loss: Loss,
+    /// Negatives a row; the softmax needs none.
+    pub(crate) negatives: usize,
+    /// gSASRec's calibration, 0 (plain BCE) to 1 (as if the sample were the catalogue).
+    pub(crate) calibration: f64,
+}
+
+impl ItemLoss {
+    /// Negatives that a batch must bring.
+    pub(crate) fn wanted(&self) -> usize {
+        if self.loss == Loss::Softmax { 0 } else { self.negatives }
+    }
+
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let few = (self.loss != Loss::Softmax && self.negatives == 0)
+            .then(|| Problem::new("negatives", "is 0, a loss on negatives needs at least 1"));
+        let calibration = (!(0.0..=1.0).contains(&self.calibration))
+            .then(|| Problem::new("calibration", format!("is {}, it must be from 0 to 1", self.calibration)));
+        few.into_iter().chain(calibration).collect()
+    }
+
+    /// The loss of `hidden`, `[m, dim]`, on the batch's targets in `table`, `[items + 1, dim]`.
+    pub(crate) fn of(&self, hidden: Tensor<2>, table: Tensor<2>, batch: &TrainBatch) -> Tensor<1> {
+        if self.loss == Loss::Softmax {
+            return whole_catalogue(hidden, table, batch);
+        }
+        let items = table.dims()[0] - 1;
+        let scores = pair_scores(hidden, None, table, columns(batch));
+        match self.loss {
+            Loss::SampledSoftmax => sampled_softmax(scores),
+            Loss::Bpr => bpr(scores),
+            Loss::Gbce => binary_cross_entropy(scores, gbce_weight(self.negatives, items, self.calibration)),
+            Loss::Bce | Loss::Softmax => binary_cross_entropy(scores, 1.0),
+        }
+    }
+}
+
+/// The target and then the negatives of each row, `[m, 1 + k]`.
+pub(crate) fn columns(batch: &TrainBatch) -> Tensor<2, Int> {
+    let m = batch.positives.dims()[0];
+    Tensor::cat(vec![batch.positives.clone().reshape([m, 1]), batch.negatives.clone()], 1)
+}
+
+/// The sum of squares of the chosen rows.
+pub(crate) fn square_norm(table: Tensor<2>, rows: Tensor<1, Int>) -> Tensor<1> {
+    table.select(0, rows).square().sum()
+}

@@ -1,0 +1,78 @@
+//! The softmax over the whole catalogue.
+use burn::tensor::{Int, Tensor};
+use ra_core::TrainBatch;
+use ra_core::kernels::softmax_error;
+
+/// The cross-entropy of `hidden`, `[m, dim]`, on the batch's targets among all of `table`, `[items + 1, dim]`.
+pub(crate) fn whole_catalogue(hidden: Tensor<2>, table: Tensor<2>, batch: &TrainBatch) -> Tensor<1> {
+    // At most 16 MiB of scores at a time: they stay in the cache between the three products.
+    let chunk = ((1 << 22) / table.dims()[0]).clamp(16, 1024);
+    softmax_cross_entropy(hidden, table, batch.positives.clone(), chunk)
+}
+
+/// Cross-entropy of the softmax over all items but padding (row 0), mean over rows.
+///
+/// The gradient is written by hand, `softmax - one-hot`, and made a `chunk` of rows at a time on the plain device: no
+/// `[n, items]` tensor is kept for backward.
+///
+/// # Shapes
+/// `hidden` is `[n, dim]`, `table` is `[items + 1, dim]`, `targets` is `[n]`, from 1 on; the result is `[1]`.
+pub fn softmax_cross_entropy(hidden: Tensor<2>, table: Tensor<2>, targets: Tensor<1, Int>, chunk: usize) -> Tensor<1> {
+    let ([n, dim], [rows, _]) = (hidden.dims(), table.dims());
+    let plain = |x: &Tensor<2>| if x.is_autodiff() { x.clone().inner() } else { x.clone() };
+    let (h, items) = (plain(&hidden), plain(&table).slice([1..rows]));
+    let targets = if targets.is_autodiff() { targets.inner() } else { targets } - 1;
+    let device = h.device();
+    let mut item_grad = items.zeros_like();
+    let mut hidden_grads = Vec::new();
+    let mut total = Tensor::<1>::zeros([1], &device);
+    for start in (0..n).step_by(chunk.max(1)) {
+        let part = start..(start + chunk.max(1)).min(n);
+        let h = h.clone().slice([part.clone()]);
+        let scores = h.clone().matmul(items.clone().transpose());
+        let (error, loss) = softmax_error(scores, targets.clone().slice([part]));
+        total = total + loss;
+        item_grad = item_grad + error.clone().transpose().matmul(h);
+        hidden_grads.push(error.matmul(items.clone()));
+    }
+    let loss = total / n as f32;
+    if !hidden.is_autodiff() && !table.is_autodiff() {
+        return loss;
+    }
+    // A linear form with these gradients, shifted to the loss's value.
+    let attach = |x: Tensor<2>, grad: Tensor<2>| (x * Tensor::from_inner(grad / n as f32)).sum();
+    let table_grad = Tensor::cat(vec![Tensor::zeros([1, dim], &device), item_grad], 0);
+    let linear = attach(hidden, Tensor::cat(hidden_grads, 0)) + attach(table, table_grad);
+    linear.clone() - linear.detach() + Tensor::from_inner(loss)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Tolerance, activation::log_softmax};
+    use ra_core::{normal, rng};
+
+    #[test]
+    fn the_chunked_softmax_is_the_composed_one_in_value_and_gradient() {
+        let device = Device::flex().autodiff();
+        let make = || {
+            let h = normal([7, 4], 1.0, &mut rng(1, "h", 0), &device).val().detach().require_grad();
+            let e = normal([6, 4], 1.0, &mut rng(1, "e", 0), &device).val().detach().require_grad();
+            (h, e)
+        };
+        let targets = Tensor::<1, Int>::from_ints([1, 5, 2, 2, 3, 4, 1], &device);
+        let (h, e) = make();
+        let logits = h.clone().matmul(e.clone().slice([1..6]).transpose());
+        let composed = log_softmax(logits, 1).gather(1, (targets.clone() - 1).reshape([7, 1])).mean().neg();
+        let expected = composed.backward();
+        for chunk in [2, 7, 100] {
+            let (h2, e2) = make();
+            let loss = softmax_cross_entropy(h2.clone(), e2.clone(), targets.clone(), chunk);
+            let tolerance = Tolerance::<f32>::absolute(1e-6);
+            loss.to_data().assert_approx_eq(&composed.to_data(), tolerance);
+            let grads = loss.backward();
+            h2.grad(&grads).unwrap().into_data().assert_approx_eq(&h.grad(&expected).unwrap().into_data(), tolerance);
+            e2.grad(&grads).unwrap().into_data().assert_approx_eq(&e.grad(&expected).unwrap().into_data(), tolerance);
+        }
+    }
+}
