@@ -4,8 +4,8 @@ use crate::recipe::Recipe;
 use crate::stages::Data;
 use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
 use anyhow::Result;
-use ra_core::{Dataset, Device, Progress, Recommender, Silent, open_devices, splitmix64};
-use ra_eval::{EvalConfig, Part, StageCost, evaluate, evaluated_users};
+use ra_core::{Dataset, Device, NoProgress, Progress, Recommender, UserId, open_devices, splitmix64};
+use ra_eval::{EvalConfig, HeldOut, Part, StageCost, evaluate};
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub trait Output: Progress + Debug {
     fn say(&self, line: &str);
 }
 
-impl Output for Silent {
+impl Output for NoProgress {
     fn say(&self, _: &str) {}
 }
 
@@ -61,7 +61,7 @@ impl Context {
             root: root.into(),
             devices: open_devices(recipe.backend, recipe.devices)?,
             store: Store::new(out.into(), earlier, member),
-            progress: Box::new(Silent),
+            progress: Box::new(NoProgress),
             costs: Costs::default(),
             validator: Validator { eval: recipe.eval.clone(), seed: recipe.seed },
         })
@@ -123,9 +123,10 @@ pub(crate) struct Validator {
 
 impl Validator {
     /// The users whom a stage is validated on while it trains, `eval.select_users` of them, chosen once by seed.
-    pub(crate) fn users(&self, dataset: &Dataset) -> Vec<u32> {
-        let mut users = evaluated_users(dataset, Part::Valid, &EvalConfig { users: 0, ..self.eval.clone() });
-        users.sort_by_key(|&user| splitmix64(self.seed ^ u64::from(user)));
+    pub(crate) fn users(&self, dataset: &Dataset) -> Vec<UserId> {
+        let all = EvalConfig { users: 0, ..self.eval.clone() };
+        let mut users = HeldOut::new(dataset, Part::Valid).evaluated(&all);
+        users.sort_by_key(|&user| splitmix64(self.seed ^ u64::from(user.0)));
         if self.eval.select_users > 0 {
             users.truncate(self.eval.select_users);
         }
@@ -136,10 +137,9 @@ impl Validator {
     /// How good a model is on the validation part of `data`, higher is better; nothing where nothing is held out for it.
     pub(crate) fn of<'a>(&self, data: &'a Data) -> Option<impl Fn(&dyn Recommender) -> f64 + use<'a>> {
         let eval = self.choosing();
-        let metric = move |model: &dyn Recommender| {
-            let users = Some(&data.validation[..]);
-            eval.criterion(&evaluate(model, &data.dataset, Part::Valid, &eval, users, &Silent).metrics)
-        };
+        let held_out = HeldOut::new(&data.dataset, Part::Valid).of_users(&data.validation);
+        let metric =
+            move |model: &dyn Recommender| eval.criterion(&evaluate(model, &held_out, &eval, &NoProgress).metrics);
         (!data.validation.is_empty()).then_some(metric)
     }
 

@@ -5,7 +5,7 @@ use super::time::{Seconds, beyond, least};
 use anyhow::Result;
 use burn::tensor::Tensor;
 use ra_align::{AlignConfig, AlignLoss, AlignTrain, Job, PromptConfig, Prompts, TextTower};
-use ra_core::{Catalog, Dataset, IdTable, LanguageModel, Sequences, Silent, SplitMix, Tokenizer, normal, rng};
+use ra_core::{Catalog, Dataset, IdTable, LanguageModel, NoProgress, Sequences, SplitMix, Tokenizer, normal, rng};
 use std::sync::Arc;
 
 const ITEMS: usize = 512;
@@ -33,12 +33,12 @@ fn dataset(users: usize) -> Dataset {
     let titles = (0..ITEMS).map(|_| title()).collect();
     let mut random = SplitMix::new(4);
     let mut row = |_| (0..7).map(|_| random.below(ITEMS) as u32 + 1).collect::<Vec<_>>();
-    let none = || Sequences::from_rows(vec![Vec::<u32>::new(); users]);
+    let none = || Sequences::from_numbers(vec![Vec::new(); users]);
     Dataset {
         name: "random".into(),
         users: (0..users).map(|u| u.to_string()).collect(),
         catalog: Catalog::new((0..ITEMS).map(|i| i.to_string()).collect(), titles),
-        train: Sequences::from_rows((0..users).map(&mut row).collect::<Vec<_>>()),
+        train: Sequences::from_numbers((0..users).map(&mut row).collect::<Vec<_>>()),
         valid: none(),
         test: none(),
         filter: "none".into(),
@@ -80,7 +80,7 @@ pub(super) fn step(step: &Step, at: &At) -> Result<Seconds> {
     let samples: Vec<_> = data.samples().into_iter().filter(|s| s.position == 6).collect();
     let fit = |steps| {
         let train = AlignTrain { batch, chunk, steps, validate_every: 0, ..AlignTrain::default() };
-        ra_align::fit(Job::new(&ids, &text, &data, &samples, &align, &train), None, &Silent)?;
+        ra_align::fit(Job::new(&ids, &text, &data, &samples, &align, &train), None, &NoProgress)?;
         Ok(())
     };
     beyond([1, 3], |steps| least(1, || fit(steps)))

@@ -10,7 +10,7 @@ mod time;
 
 use align::{Step, TWO_LAYERS};
 use anyhow::{Result, bail};
-use ra_core::{Backend, Catalog, Dataset, Device, Precision, Sequences, Silent, SplitMix, open_device};
+use ra_core::{Backend, Catalog, Dataset, Device, Precision, Sequences, SplitMix, open_device};
 use ra_idmodels::{IdConfig, Job, LightGcnConfig, Loss, SasRecConfig};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -131,7 +131,7 @@ fn measure(
     at: &At,
 ) -> Result<Seconds> {
     let device = &at.device;
-    let job = Job { dataset: data, device, seed: 1, validate: None, progress: &Silent, features: None, state: None };
+    let job = Job::new(data, device);
     let fit = |epochs| {
         ra_idmodels::fit(&config(epochs), &job)?;
         Ok(())
@@ -159,11 +159,11 @@ fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], at: &At) -> Result<Se
     let (users, items, mut random) = (128, 12_000, SplitMix::new(1));
     let row =
         |user: usize| (0..=lengths[user % lengths.len()]).map(|_| random.below(items) as u32 + 1).collect::<Vec<_>>();
-    let data = dataset(users, items, Sequences::from_rows((0..users).map(row).collect::<Vec<_>>()));
+    let data = dataset(users, items, Sequences::from_numbers((0..users).map(row).collect::<Vec<_>>()));
     let config = |epochs| {
         let mut config = SasRecConfig { loss, negatives, dropout: 0.2, ..SasRecConfig::default() };
         (config.train.epochs, config.train.patience) = (epochs, 0);
-        IdConfig::Sasrec(config)
+        IdConfig::SasRec(config)
     };
     measure(config, &data, 1, [3, 18], at)
 }
@@ -176,7 +176,7 @@ fn lightgcn(at: &At) -> Result<Seconds> {
         let item = (random.unit().powi(3) * items as f64) as u32 + 1;
         rows[k % users].push(item);
     }
-    let data = dataset(users, items, Sequences::from_rows(rows));
+    let data = dataset(users, items, Sequences::from_numbers(rows));
     let config = |epochs: usize| {
         let mut config = LightGcnConfig::default();
         (config.train.epochs, config.train.batch) = (epochs, 2048);

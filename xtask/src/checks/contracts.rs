@@ -6,11 +6,11 @@ use burn::tensor::{Tensor, TensorData};
 use ra_align::{LayerwiseConfig, ProjectionKind};
 use ra_core::testkit::contract::{check_aligner, check_language_model, check_recommender};
 use ra_core::{
-    Backend, Dataset, Device, History, IdTable, LmSpec, Pooling, Sequences, Silent, SplitMix, normal, open_device, rng,
-    write_atomic,
+    Backend, Dataset, Device, History, IdTable, LmSpec, NoProgress, Pooling, Sequences, SplitMix, UserId, normal,
+    open_device, rng, write_atomic,
 };
-use ra_eval::{EvalConfig, Evaluation, Part, Seen, evaluate};
-use ra_idmodels::{IdConfig, Job};
+use ra_eval::{EvalConfig, HeldOut, Part, Seen, evaluate};
+use ra_idmodels::{IdConfig, IdMethod, Job};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -121,7 +121,7 @@ fn language_model(folder: &Path, pooling: Pooling, device: &Device) -> Result<()
 }
 
 fn id_method(kind: &str, device: &Device) -> Result<()> {
-    let train = Sequences::from_rows((0..ITEMS).map(|u| (u..u + 5).map(|t| t % ITEMS + 1).collect::<Vec<_>>()));
+    let train = Sequences::from_numbers((0..ITEMS).map(|u| (u..u + 5).map(|t| t % ITEMS + 1).collect::<Vec<_>>()));
     let data = dataset(ITEMS as usize, ITEMS as usize, train);
     let folder = tempfile::tempdir()?;
     let vectors = normal([ITEMS as usize + 1, 8], 1.0, &mut rng(1, "vectors", 0), device).val();
@@ -137,10 +137,11 @@ fn id_method(kind: &str, device: &Device) -> Result<()> {
     }
     let config = read(config)?;
     let features = config.reads_features().then_some(&vectors);
-    let job = Job { dataset: &data, device, seed: 1, validate: None, progress: &Silent, features, state: None };
+    let job = Job::new(&data, device);
+    let job = features.map_or(job, |features| job.features(features));
     let trained = ra_idmodels::fit(&config, &job)?;
-    let rows: Vec<&[u32]> = data.train.rows().collect();
-    let histories: Vec<History<'_>> = (0..).zip(&rows).map(|(user, items)| History { user, items }).collect();
+    let users = UserId::all(data.users.len()).zip(data.train.rows());
+    let histories: Vec<History<'_>> = users.map(|(user, items)| History { user, items }).collect();
     check_recommender(&*trained.model, &histories, &data.catalog.all().collect::<Vec<_>>());
     Ok(())
 }
@@ -161,7 +162,7 @@ fn ranking(device: &Device) -> Result<()> {
     let mut random = SplitMix::new(2);
     let mut rows = |most: usize| {
         let row = |user| (0..1 + user % most).map(|_| random.below(ITEMS) as u32 + 1).collect::<Vec<_>>();
-        Sequences::from_rows((0..USERS).map(row).collect::<Vec<_>>())
+        Sequences::from_numbers((0..USERS).map(row).collect::<Vec<_>>())
     };
     let (train, valid, test) = (rows(40), rows(1), rows(3));
     let data = Dataset { valid, test, ..dataset(USERS, ITEMS, train) };
@@ -171,7 +172,9 @@ fn ranking(device: &Device) -> Result<()> {
         };
         let model = IdTable::new(table(users, USERS), table(items, ITEMS + 1));
         let config = EvalConfig { keep_top: 50, seen, block_mib: 1, ..EvalConfig::default() };
-        Evaluation { seconds: 0.0, ..evaluate(&model, &data, Part::Test, &config, None, &Silent) }
+        let mut found = evaluate(&model, &HeldOut::new(&data, Part::Test), &config, &NoProgress);
+        found.seconds = 0.0;
+        found
     };
     let mut random = SplitMix::new(1);
     let mut table = |rows: usize| (0..rows * 8).map(|_| random.below(7) as f32 - 3.0).collect::<Vec<_>>();

@@ -1,10 +1,11 @@
 //! `cargo xtask data`: looking at a data set, and handing it on.
-use crate::recipe::settings;
+use crate::recipe::{MAX_HISTORY, settings};
 use crate::{fetch, machine};
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
-use ra_data::{CurateConfig, DataConfig, Prepared};
+use ra_core::Check;
+use ra_data::{CurateConfig, DataConfig, Prepared, SampleExport};
 use serde::Serialize;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -54,8 +55,16 @@ pub(crate) struct Source {
     sets: Vec<String>,
 }
 
+/// What the keys that are set come to.
+struct Asked {
+    config: DataConfig,
+    curate: Option<CurateConfig>,
+    /// Items of a sample's history at most.
+    max_history: usize,
+}
+
 impl Source {
-    fn config(&self, root: &Path) -> Result<(DataConfig, Option<CurateConfig>)> {
+    fn asked(&self, root: &Path) -> Result<Asked> {
         let mut table = Table::new();
         self.sets.iter().try_for_each(|set| settings::apply(&mut table, set))?;
         for (key, is_given) in [("interactions", true), ("items", self.items.is_some())] {
@@ -65,11 +74,12 @@ impl Source {
         }
         let mut wrong = Vec::new();
         let curate: Option<CurateConfig> = settings::take(&mut table, "curate", "", &mut wrong);
+        let max_history = settings::take(&mut table, "max_history", "", &mut wrong).unwrap_or(MAX_HISTORY);
         let mut config: DataConfig = settings::section(table, "", &mut wrong);
         if !wrong.is_empty() {
             bail!("--set {}", wrong.join("; "));
         }
-        curate.as_ref().map_or(Ok(()), CurateConfig::check)?;
+        curate.as_ref().map_or(Ok(()), Check::check)?;
         config.strict |= self.strict;
         config.items = self.items.clone().or(config.items);
         let (path, name) = (&self.data, self.name());
@@ -84,7 +94,7 @@ impl Source {
         } else {
             DataConfig { interactions: Some(path.clone()), ..config }
         };
-        Ok((config, curate))
+        Ok(Asked { config, curate, max_history })
     }
 
     /// What the data set is called in messages.
@@ -93,7 +103,7 @@ impl Source {
     }
 
     fn read(&self, root: &Path) -> Result<Prepared> {
-        Ok(ra_data::read(&self.name(), &self.config(root)?.0)?)
+        Ok(ra_data::prepare(&self.name(), &self.asked(root)?.config)?)
     }
 }
 
@@ -101,15 +111,15 @@ pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
     match command {
         Data::Describe(args) => {
             let prepared = args.source.read(root)?;
-            args.show(&ra_data::Description { span: prepared.span(), ..ra_data::describe(&prepared.dataset) })
+            args.show(&ra_data::describe(&prepared))
         }
         Data::Audit(args) => args.show(&ra_data::audit(&args.source.read(root)?)),
         Data::Export { source, out, memory } => {
-            let (config, curate) = source.config(root)?;
-            let (name, curate) = (source.name(), curate.as_ref());
+            let Asked { config, curate, max_history } = source.asked(root)?;
+            let samples = curate.as_ref().map(|curate| SampleExport { curate, max_history, seed: SEED });
             match memory {
-                Some(memory) => export_within(&name, &config, curate, *memory, out)?,
-                None => export(&name, &config, curate, out)?,
+                Some(memory) => export_within(&source.name(), &config, samples, *memory, out)?,
+                None => export(&source.name(), &config, samples, out)?,
             }
             say!("{}", out.display());
             Ok(())
@@ -120,30 +130,33 @@ pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
 /// Samples are drawn by this seed.
 const SEED: u64 = 1;
 
-fn export(name: &str, config: &DataConfig, curate: Option<&CurateConfig>, out: &Path) -> Result<()> {
+fn export(name: &str, config: &DataConfig, samples: Option<SampleExport<'_>>, out: &Path) -> Result<()> {
     // Whatever can be refused is refused before a long log is read.
     ra_data::check_export(config, false, out)?;
-    let prepared = ra_data::read(name, config)?;
-    let chosen = |curate| ra_data::curate(&prepared.dataset, curate, config.max_history, SEED, None);
-    let curated = curate.map(chosen).transpose()?;
+    let prepared = ra_data::prepare(name, config)?;
+    let chosen = |samples: SampleExport<'_>| {
+        let SampleExport { curate, max_history, seed } = samples;
+        ra_data::curate(&prepared.dataset, curate, max_history, seed).map(|curated| (curated, max_history))
+    };
+    let curated = samples.map(chosen).transpose()?;
     ra_data::to_parquet(&prepared, out)?;
-    if let Some(curated) = curated {
+    if let Some((curated, max_history)) = curated {
         say!("{curated}");
-        ra_data::samples_to_parquet(&prepared, &curated.samples, config.max_history, &out.join("samples.parquet"))?;
+        ra_data::samples_to_parquet(&prepared, &curated.samples, max_history, &out.join("samples.parquet"))?;
     }
-    say!("{}\nfingerprint {}", ra_data::describe(&prepared.dataset), prepared.dataset.fingerprint());
+    say!("{}\nfingerprint {}", ra_data::describe(&prepared), prepared.dataset.fingerprint());
     Ok(())
 }
 
 fn export_within(
     name: &str,
     config: &DataConfig,
-    curate: Option<&CurateConfig>,
+    samples: Option<SampleExport<'_>>,
     memory: ByteSize,
     out: &Path,
 ) -> Result<()> {
     let memory = usize::try_from(memory.as_u64()).context("--memory")?;
-    let bounded = ra_data::to_parquet_within(name, config, curate.map(|curate| (curate, SEED)), memory, out)?;
+    let bounded = ra_data::to_parquet_within(name, config, samples, memory, out)?;
     if let Some(curated) = &bounded.curated {
         say!("{curated}");
     }

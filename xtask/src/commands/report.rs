@@ -1,7 +1,7 @@
 //! Several runs in one table.
 use crate::store::read_users;
 use anyhow::{Context, Result, bail};
-use ra_eval::{Report, Row, correct};
+use ra_eval::{Report, Row, holm_correct};
 use serde_json::Value;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,7 +116,9 @@ fn between(runs: &[PathBuf], reports: &[Report], to: Option<&str>) -> Result<Vec
         match (read_users(run, &row.name)?, others) {
             (Some(own), Some(others)) if own.0 == others.0 => {
                 let baseline = if to.is_some() { full(base, other) } else { short(base) };
-                rows.push(Row { name: full(run, row), ..row.clone() }.against(&baseline, &own.1, &others.1, seed));
+                let mut row = row.clone();
+                row.name = full(run, &row);
+                rows.push(row.with_baseline(&baseline, &own.1, &others.1, seed));
             }
             _ => left_out.push(full(run, row)),
         }
@@ -132,13 +134,13 @@ fn between(runs: &[PathBuf], reports: &[Report], to: Option<&str>) -> Result<Vec
             );
         }
     }
-    correct(&mut rows);
+    holm_correct(&mut rows);
     Ok(rows)
 }
 
 /// The row of each seed that `to` means: a kind, a name, or a run's folder and a name.
 fn called<'a>(all: &[Of<'a>], to: &str) -> Result<Vec<Of<'a>>> {
-    let is_meant = |(run, _, row): &&Of<'_>| row.kind == to || row.name == to || full(run, row) == to;
+    let is_meant = |(run, _, row): &&Of<'_>| row.kind.as_str() == to || row.name == to || full(run, row) == to;
     let mut found: Vec<Of<'a>> = Vec::new();
     for row in all.iter().filter(is_meant) {
         match found.iter().find(|(_, seed, _)| *seed == row.1) {

@@ -1,8 +1,8 @@
 //! What cannot work: of every table of a recipe, and of tables beside each other.
 use super::{Recipe, rows};
 use anyhow::Result;
-use ra_core::Problem;
-use ra_idmodels::IdConfig;
+use ra_core::{Check, Problem};
+use ra_idmodels::{IdConfig, IdMethod};
 
 impl Recipe {
     /// What cannot work, by key: of every table, and of tables beside each other.
@@ -14,18 +14,20 @@ impl Recipe {
         }
         for (index, id) in self.ids.iter().enumerate() {
             found.extend(within("id", id.problems()).map(|problem| self.of_method(problem, id)));
-            if self.ids[..index].iter().any(|other| other.name() == id.name()) {
+            if self.ids[..index].iter().any(|other| other.kind() == id.kind()) {
                 let told =
-                    format!("is {} in two tables: a run holds one of each; make two runs and compare them", id.name());
+                    format!("is {} in two tables: a run holds one of each; make two runs and compare them", id.kind());
                 found.push(Problem::new("id.kind", told));
             }
         }
         if self.max_history == 0 {
-            found.push(Problem::new("data.max_history:", "0 leaves no history to predict from; give at least 1"));
+            found.push(Problem::new(
+                "data.max_history",
+                "is 0, which leaves no history to predict from; give at least 1",
+            ));
         }
-        let curate = self.curate.problems().into_iter().map(|(key, told)| (format!("curate.{key}"), told));
-        let data = self.data.problems().into_iter().chain(curate);
-        found.extend(data.map(|(key, told)| Problem::new(format!("data.{key}:"), told)));
+        found.extend(within("data", self.data.problems()));
+        found.extend(within("data.curate", self.curate.problems()));
         found.extend(within("prompt", self.prompt.problems()));
         found.extend(within("align", self.align.problems()));
         found.extend(within("train", self.train.problems()));
@@ -41,7 +43,7 @@ impl Recipe {
         let cross_fits = aligns.any(|align| align.departures.cross_fit > 0);
         if let Some(id) = self.ids.last().filter(|id| cross_fits && !id.reads_histories()) {
             let told = "is above 0, which needs an ID method that learns to read histories, such as sasrec or ease";
-            let told = format!("{told}; {} does not", id.name());
+            let told = format!("{told}; {} does not", id.kind());
             found.push(Problem::new("align.cross_fit", told));
         }
         let aligned = self.variants.iter().find(|variant| variant.align.reads_ids());
@@ -49,7 +51,7 @@ impl Recipe {
             let told = format!(
                 "is {} in the last table, whose score is counts beside its vectors, and vectors are all that {} reads: put \
                  another [[id]] behind it, such as sasrec or ease, or set eval.rows = [\"id\"]",
-                id.name(),
+                id.kind(),
                 variant.name
             );
             found.push(Problem::new("id.kind", told));
@@ -71,12 +73,12 @@ impl Recipe {
 
     /// `problem` with the method it is of, where there are several.
     pub(crate) fn of_method(&self, problem: Problem, id: &IdConfig) -> Problem {
-        let told = if self.ids.len() > 1 { format!("{} (of kind {})", problem.told, id.name()) } else { problem.told };
+        let told = if self.ids.len() > 1 { format!("{} (of kind {})", problem.told, id.kind()) } else { problem.told };
         Problem { told, ..problem }
     }
 }
 
 /// All problems in one error.
 pub(super) fn refuse(problems: &[Problem]) -> Result<()> {
-    Problem::refuse(problems).map_err(anyhow::Error::msg)
+    Ok(Problem::refuse(problems)?)
 }

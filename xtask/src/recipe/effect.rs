@@ -2,7 +2,7 @@
 use super::{Recipe, rows};
 use ra_align::{AlignConfig, AlignLoss, PairLoss, ProjectionKind, Tuning};
 use ra_core::Problem;
-use ra_idmodels::{IdConfig, Loss};
+use ra_idmodels::{IdConfig, IdMethod, Loss};
 
 /// A key without effect, and the keys that may take the effect from it.
 struct Idle {
@@ -107,7 +107,7 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
     idle.extend(found.drain(..).filter(|(is_idle, ..)| *is_idle).map(of(None)));
     for (at, id) in recipe.ids.iter().enumerate() {
         let of_loss = match id {
-            IdConfig::Sasrec(config) => Some(config.loss),
+            IdConfig::SasRec(config) => Some(config.loss),
             IdConfig::Gru4Rec(config) => Some(config.loss),
             IdConfig::ComiRec(config) => Some(config.loss),
             _ => None,

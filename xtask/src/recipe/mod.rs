@@ -19,7 +19,7 @@ use ra_align::{AlignConfig, AlignLoss, AlignTrain, PromptConfig};
 use ra_core::{Backend, Pooling, Precision};
 use ra_data::{CurateConfig, DataConfig};
 use ra_eval::EvalConfig;
-use ra_idmodels::IdConfig;
+use ra_idmodels::{IdConfig, IdMethod};
 use serde::{Deserialize, Serialize};
 use settings::{apply, lookup, section, sub_table, take};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use toml::{Table, Value};
 use variant::VariantTable;
 
 /// The longest history of a training sample of the alignment where a recipe does not say.
-const MAX_HISTORY: usize = 50;
+pub(crate) const MAX_HISTORY: usize = 50;
 
 /// What is to be done: a recipe with every default filled in.
 #[derive(Debug, Clone)]
@@ -172,7 +172,7 @@ impl Recipe {
 
     /// Whether a language model takes part.
     pub(crate) fn reads_text(&self) -> bool {
-        self.aligns() || self.ids.iter().any(IdConfig::reads_features)
+        self.aligns() || self.ids.iter().any(IdMethod::reads_features)
     }
 
     /// Reads a resolved recipe, as a manifest holds it.
@@ -188,7 +188,7 @@ impl Recipe {
     /// Makes paths absolute, so that a run folder can be used from anywhere.
     fn absolute(mut self) -> Result<Self> {
         let data = [&mut self.data.interactions, &mut self.data.items, &mut self.data.test, &mut self.lm.path];
-        for path in data.into_iter().flatten().chain(self.ids.iter_mut().flat_map(IdConfig::paths_mut)) {
+        for path in data.into_iter().flatten().chain(self.ids.iter_mut().flat_map(IdMethod::paths_mut)) {
             *path = std::path::absolute(&*path).with_context(|| format!("{}: not a path", path.display()))?;
         }
         Ok(self)
@@ -277,7 +277,7 @@ impl Recipe {
 
     /// The resolved recipe of the same ID methods with nothing else said.
     fn usual(&self) -> Result<Table> {
-        let kind = |id: &IdConfig| Value::Table(Table::from_iter([("kind".to_owned(), Value::from(id.name()))]));
+        let kind = |id: &IdConfig| Value::Table(Table::from_iter([("kind".to_owned(), Value::from(id.kind()))]));
         let ids = Value::Array(self.ids.iter().map(kind).collect());
         Self::from_table("usual".into(), Table::from_iter([("id".to_owned(), ids)]))?.to_table()
     }

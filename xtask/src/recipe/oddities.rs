@@ -1,7 +1,6 @@
 //! Settings that work and are hardly what anybody wants: they run, and say so.
 use super::{Recipe, rows};
-use ra_core::Problem;
-use ra_data::Budget;
+use ra_core::{Check, Problem};
 use ra_idmodels::IdConfig;
 
 impl Recipe {
@@ -26,17 +25,16 @@ impl Recipe {
     }
 
     fn align_oddities(&self) -> Vec<Problem> {
-        let one = (self.curate.budget == Budget::Count(1))
-            .then(|| Problem::new("data.curate.budget", "is 1: one sample, not a share; 1.0 is all of them"));
+        let curate = self.curate.oddities().into_iter().map(|problem| problem.within("data.curate"));
         let prompt = self.prompt.oddities().into_iter().map(|problem| problem.within("prompt"));
         let train = self.train.oddities().into_iter().map(|problem| problem.within("train"));
-        prompt.chain(train).chain(one).collect()
+        prompt.chain(train).chain(curate).collect()
     }
 
     /// What a reader of a report's row must know of how it was made: the oddities that concern it.
     pub(crate) fn notes(&self, name: &str, kind: &str) -> Vec<String> {
         let found = match kind {
-            rows::ID => self.ids.iter().find(|id| id.name() == name).map(|id| self.id_oddities(id)).unwrap_or_default(),
+            rows::ID => self.ids.iter().find(|id| id.kind() == name).map(|id| self.id_oddities(id)).unwrap_or_default(),
             rows::TEXT => self.prompt.oddities().into_iter().map(|problem| problem.within("prompt")).collect(),
             _ => self.align_oddities(),
         };

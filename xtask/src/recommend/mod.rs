@@ -9,9 +9,9 @@ use crate::stages::{FrozenText, load, read};
 use crate::store::{RunFolder, id_fingerprint};
 use crate::terminal::printable;
 use anyhow::{Context, Result, bail};
-use ra_core::{Catalog, History, Recommender, open_device};
-use ra_eval::{Report, item_vectors};
-use ra_idmodels::IdConfig;
+use ra_core::{Catalog, History, ItemId, Recommender, open_device};
+use ra_eval::{Metric, Report, item_vectors};
+use ra_idmodels::{IdConfig, IdMethod, Job};
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
@@ -58,7 +58,7 @@ pub struct Item {
 }
 
 impl Item {
-    fn new(catalog: &Catalog, item: u32) -> Self {
+    fn new(catalog: &Catalog, item: ItemId) -> Self {
         Self { id: catalog.id(item).to_owned(), title: catalog.title(item).to_owned() }
     }
 }
@@ -126,9 +126,9 @@ pub fn recommend(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Pa
     if let Who::User(id) = who
         && source.reads_users()
         && config.knows_trained_users_only()
-        && dataset.train.row(user as usize).is_empty()
+        && dataset.train.row(user).is_empty()
     {
-        bail!("user {id:?} has no training interaction, and {} knows only users it was trained on", config.name());
+        bail!("user {id:?} has no training interaction, and {} knows only users it was trained on", config.kind());
     }
 
     let device = open_device(recipe.backend)?;
@@ -138,9 +138,11 @@ pub fn recommend(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Pa
     text.iter().try_for_each(|text| manifest.check_lm(&text.identity()))?;
     let reader = text.as_ref().filter(|_| config.reads_features());
     let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
-    folder.id_mark(config.name(), config)?;
-    let checkpoint = folder.id_checkpoint(config.name());
-    let backbone = ra_idmodels::load(config, &dataset, features, &checkpoint, &device)?;
+    folder.id_mark(config.kind(), config)?;
+    let checkpoint = folder.id_checkpoint(config.kind());
+    let job = Job::new(&dataset, &device);
+    let job = features.map_or(job, |features| job.features(features));
+    let backbone = ra_idmodels::load(config, &job, &checkpoint)?;
     let text = || text.as_ref().context("a language model is loaded for every row that reads text");
     let catalog = &dataset.catalog;
     let (tower, aligned);
@@ -164,7 +166,7 @@ pub fn recommend(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Pa
         _ => None,
     };
     let vectors = kept.unwrap_or_else(|| item_vectors(model, n));
-    let blocked: Vec<u32> = items.iter().copied().chain([ra_core::PADDING]).collect();
+    let blocked: Vec<ItemId> = items.iter().copied().chain([ItemId::PADDING]).collect();
     let scores = ra_core::scores(model, &[History { user, items: &items }], &vectors);
     let scores: Vec<f32> = scores.into_data().iter().collect();
     if scores[1..].iter().any(|score| !score.is_finite()) {
@@ -189,16 +191,19 @@ pub fn recommend(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Pa
 /// The rows of a report that can recommend.
 fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
     let model = |row: &ra_eval::Row| match row.kind.as_str() {
-        rows::ID => recipe.ids.iter().find(|id| id.name() == row.name).cloned().map(Model::Id),
+        rows::ID => recipe.ids.iter().find(|id| id.kind() == row.name).cloned().map(Model::Id),
         rows::TEXT => Some(Model::Text),
         kind => recipe.variants().iter().find(|variant| variant.name == kind).cloned().map(Model::Aligned),
     };
     let figure = |row: &ra_eval::Row| {
-        let at = |(key, value): (&String, &f64)| Some((key.strip_prefix("ndcg@")?.parse::<usize>().ok()?, *value));
+        let at = |(metric, value): (&Metric, &f64)| match metric {
+            Metric::Ndcg(k) => Some((*k, *value)),
+            _ => None,
+        };
         row.metrics.iter().filter_map(at).min_by_key(|(k, _)| *k).map_or(f64::NEG_INFINITY, |(_, value)| value)
     };
     let source = |row: &ra_eval::Row| {
-        Some(Source { name: row.name.clone(), kind: row.kind.clone(), figure: figure(row), model: model(row)? })
+        Some(Source { name: row.name.clone(), kind: row.kind.as_str().into(), figure: figure(row), model: model(row)? })
     };
     report.rows.iter().filter_map(source).collect()
 }
@@ -218,7 +223,7 @@ fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Re
     let meant: Vec<&Source> = all.iter().filter(|s| s.kind == asked || s.name == asked).copied().collect();
     match meant[..] {
         [source] => Ok(source),
-        [] if report.rows.iter().any(|row| row.kind == kind || row.name == kind) => {
+        [] if report.rows.iter().any(|row| row.kind.as_str() == kind || row.name == kind) => {
             bail!("--row {asked:?}: is in the report, but its model is not kept; there are {}", names(&all))
         }
         [] => bail!("--row {asked:?}: no row of that kind or name recommends; there are {}", names(&all)),
@@ -242,7 +247,7 @@ fn refuse_strangers(source: &Source, config: &IdConfig, who: &Who, all: &[Source
     bail!(
         "{}: {} knows only the users it was trained on, and a history is none of them; name a user by --user{otherwise}",
         source.name,
-        config.name()
+        config.kind()
     )
 }
 

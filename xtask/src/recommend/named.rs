@@ -1,6 +1,6 @@
 //! Users and items as people name them on the command line: by id or by title.
 use anyhow::{Context, Result, bail};
-use ra_core::Dataset;
+use ra_core::{Dataset, ItemId, UserId};
 use std::collections::{HashMap, HashSet};
 
 /// Letters of a title that an error shows.
@@ -21,20 +21,26 @@ pub enum Who {
 }
 
 /// A user's number and all that is known of them, oldest first.
-fn of_user(dataset: &Dataset, id: &str) -> Result<(u32, Vec<u32>)> {
+fn of_user(dataset: &Dataset, id: &str) -> Result<(UserId, Vec<ItemId>)> {
     let user = dataset.users.iter().position(|user| user == id);
     let trimmed = dataset.users.iter().any(|user| user == id.trim());
     let hint = if trimmed { format!("; did you mean {:?}?", id.trim()) } else { String::new() };
     let user = user.with_context(|| format!("user {id:?} is not in {}{hint}", dataset.name))?;
     let parts = [&dataset.train, &dataset.valid, &dataset.test];
-    Ok((user as u32, parts.iter().flat_map(|part| part.row(user)).copied().collect()))
+    let user = UserId(user as u32);
+    Ok((user, parts.iter().flat_map(|part| part.row(user)).copied().collect()))
 }
 
 impl Who {
     /// The number of a user, 0 for nobody of the data set, and their items. Items that are named more than once stay,
     /// as repeats of a log do, unless the data set was read with `dedupe`; either is added to the `notes`, and so is a
     /// name that could mean two items.
-    pub(crate) fn history(&self, dataset: &Dataset, dedupe: bool, notes: &mut Vec<String>) -> Result<(u32, Vec<u32>)> {
+    pub(crate) fn history(
+        &self,
+        dataset: &Dataset,
+        dedupe: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<(UserId, Vec<ItemId>)> {
         let names = Names::of(dataset);
         let mut items = match self {
             Self::User(id) => return of_user(dataset, id),
@@ -46,8 +52,8 @@ impl Who {
             bail!("the history names no item; give titles or ids, oldest first, as --item ID --item \"TITLE\"");
         }
         let mut seen = HashSet::new();
-        let repeated: Vec<u32> = items.iter().copied().filter(|item| !seen.insert(*item)).collect();
-        let told: HashSet<u32> = repeated.iter().copied().collect();
+        let repeated: Vec<ItemId> = items.iter().copied().filter(|item| !seen.insert(*item)).collect();
+        let told: HashSet<ItemId> = repeated.iter().copied().collect();
         if !told.is_empty() {
             let mut ids: Vec<&str> = told.iter().map(|&item| dataset.catalog.id(item)).collect();
             ids.sort_unstable();
@@ -58,22 +64,22 @@ impl Who {
             seen.clear();
             items.retain(|item| seen.insert(*item));
         }
-        Ok((0, items))
+        Ok((UserId(0), items))
     }
 }
 
 /// How the items of a data set are called.
 struct Names<'a> {
     dataset: &'a Dataset,
-    ids: HashMap<&'a str, u32>,
+    ids: HashMap<&'a str, ItemId>,
     /// By lower-case title without blanks around it: twins share one.
-    titles: HashMap<String, Vec<u32>>,
+    titles: HashMap<String, Vec<ItemId>>,
 }
 
 impl<'a> Names<'a> {
     fn of(dataset: &'a Dataset) -> Self {
         let catalog = &dataset.catalog;
-        let mut titles: HashMap<String, Vec<u32>> = HashMap::new();
+        let mut titles: HashMap<String, Vec<ItemId>> = HashMap::new();
         for item in catalog.all().filter(|&item| !catalog.title(item).trim().is_empty()) {
             titles.entry(plain(catalog.title(item))).or_default().push(item);
         }
@@ -81,7 +87,7 @@ impl<'a> Names<'a> {
     }
 
     /// The item of a title, if there is one.
-    fn by_title(&self, title: &str) -> Result<Option<u32>> {
+    fn by_title(&self, title: &str) -> Result<Option<ItemId>> {
         match self.titles.get(&plain(title)).map(Vec::as_slice) {
             None => Ok(None),
             Some([item]) => Ok(Some(*item)),
@@ -99,12 +105,12 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn by_id(&self, name: &str) -> Option<u32> {
+    fn by_id(&self, name: &str) -> Option<ItemId> {
         self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied()
     }
 
     /// By id, else by title.
-    fn item(&self, name: &str, notes: &mut Vec<String>) -> Result<u32> {
+    fn item(&self, name: &str, notes: &mut Vec<String>) -> Result<ItemId> {
         let Some(item) = self.by_id(name) else { return self.by_title(name)?.with_context(|| self.unknown(name)) };
         if self.titles.get(&plain(name)).is_some_and(|titled| titled.iter().any(|other| *other != item)) {
             notes.push(format!(
@@ -115,7 +121,7 @@ impl<'a> Names<'a> {
     }
 
     /// By title alone.
-    fn titled(&self, title: &str) -> Result<u32> {
+    fn titled(&self, title: &str) -> Result<ItemId> {
         let unknown = || match self.ids.contains_key(title.trim()) {
             true => format!("{:?} is no title but the id of an item: name it by --item", title.trim()),
             false => self.unknown(title),
@@ -125,7 +131,7 @@ impl<'a> Names<'a> {
 
     /// Titles or ids between semicolons. A title may hold semicolons itself: of what begins at a place, the longest that is
     /// a title or an id is taken; `\;` never separates.
-    fn history(&self, text: &str, notes: &mut Vec<String>) -> Result<Vec<u32>> {
+    fn history(&self, text: &str, notes: &mut Vec<String>) -> Result<Vec<ItemId>> {
         let parts = split(text);
         let mut items = Vec::new();
         let mut from = 0;
@@ -134,7 +140,8 @@ impl<'a> Names<'a> {
                 from += 1;
                 continue;
             }
-            let known = |name: &str| -> Result<Option<u32>> { Ok(self.by_title(name)?.or_else(|| self.by_id(name))) };
+            let known =
+                |name: &str| -> Result<Option<ItemId>> { Ok(self.by_title(name)?.or_else(|| self.by_id(name))) };
             let longest = (from + 1..=parts.len())
                 .rev()
                 .find_map(|to| known(&parts[from..to].join(";")).map(|found| found.map(|item| (item, to))).transpose());
@@ -187,10 +194,10 @@ fn near(dataset: &Dataset, wanted: &str) -> String {
         shared + if title.contains(wanted) { words.len() } else { 0 }
     };
     let catalog = &dataset.catalog;
-    let mut close: Vec<(usize, u32)> =
+    let mut close: Vec<(usize, ItemId)> =
         catalog.all().map(|item| (likeness(catalog.title(item)), item)).filter(|(likeness, _)| *likeness > 0).collect();
     close.sort_by_key(|&(likeness, item)| (std::cmp::Reverse(likeness), catalog.title(item).len()));
-    let told = |&(_, item): &(usize, u32)| {
+    let told = |&(_, item): &(usize, ItemId)| {
         let title: String = catalog.title(item).chars().take(TOLD).collect();
         format!("{title:?} (--item {})", catalog.id(item))
     };
@@ -212,15 +219,15 @@ mod tests {
                 text(&["a", "b", "c", "d", "e", "f"]),
                 text(&["Salt; pepper", "Bread", "Twin", "twin ", "", "B"]),
             ),
-            train: Sequences::from_rows([vec![1, 2], vec![2]]),
-            valid: Sequences::from_rows([vec![3], vec![]]),
-            test: Sequences::from_rows([vec![4], vec![]]),
+            train: Sequences::from_numbers([vec![1, 2], vec![2]]),
+            valid: Sequences::from_numbers([vec![3], vec![]]),
+            test: Sequences::from_numbers([vec![4], vec![]]),
             filter: String::new(),
             split: "leave_one_out".into(),
         }
     }
 
-    fn items(who: &Who) -> Result<Vec<u32>> {
+    fn items(who: &Who) -> Result<Vec<ItemId>> {
         who.history(&dataset(), false, &mut Vec::new()).map(|(_, items)| items)
     }
 

@@ -6,8 +6,8 @@ use crate::stages::{Data, FrozenText, IdModels, Samples};
 use crate::store::{RunFolder, TowersMark};
 use crate::terminal::table;
 use anyhow::{Context as _, Result};
-use ra_align::{AlignConfig, CrossFitIds, Fit, Job, PerturbedIds, RaRec, Validate, with_id_score};
-use ra_core::{Catalog, Dataset, LanguageModel, LedgerRow, Recommender, ledger};
+use ra_align::{AlignConfig, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score};
+use ra_core::{Catalog, Dataset, ItemId, LanguageModel, LedgerRow, Recommender, Validate, ledger};
 use ra_eval::LearningCurve;
 use std::time::Instant;
 
@@ -155,7 +155,7 @@ fn train<'a>(
     let Parts { recipe, data, ids, text, cx } = parts;
     let folds = ids.folds(variant.align.departures.cross_fit);
     let since = Instant::now();
-    let all: Vec<u32> = data.dataset.catalog.all().collect();
+    let all: Vec<ItemId> = data.dataset.catalog.all().collect();
     let is_crossed = !folds.is_empty();
     let crossed = CrossFitIds::new(parts.backbone(), folds, &all);
     let source = variant.align.departures.ids;
@@ -177,7 +177,7 @@ fn train<'a>(
     };
     cx.store.begin(&variant.name)?;
     let validate = metric.as_ref().map(|metric| metric as Validate<'_>);
-    let Fit { model, curve, samples } = ra_align::fit(job, validate, &*cx.progress)?;
+    let FitResult { model, curve, samples } = ra_align::fit(job, validate, &*cx.progress)?;
     let seconds = cx.costs.add(&format!("align {}", variant.name), since).max(curve.seconds);
     let (scale, lm) = (model.normalizer().clone(), text.identity());
     let mark = TowersMark { scale, curve, seconds, samples, lm, ids: ids.identity.clone() };

@@ -3,10 +3,10 @@ use crate::context::Context;
 use crate::fetch;
 use crate::recipe::{Recipe, rows};
 use anyhow::{Result, bail};
-use ra_core::Dataset;
-use ra_data::Prepared;
-use ra_eval::{AuditFinding, EvalConfig, Part, Repeats, evaluated_users};
-use ra_idmodels::IdConfig;
+use ra_core::{Dataset, ItemId, UserId};
+use ra_data::{Prepared, Severity};
+use ra_eval::{AuditFinding, AuditLevel, EvalConfig, HeldOut, Part, Repeats};
+use ra_idmodels::IdMethod;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -21,19 +21,19 @@ pub struct Data {
     /// When each item of the catalogue was first seen, where there is a clock.
     pub first_seen: Option<Vec<f64>>,
     /// The users whom stages are validated on, by their numbers; nobody where nothing is held out for it.
-    pub validation: Vec<u32>,
+    pub validation: Vec<UserId>,
 }
 
 /// Reads, filters and splits the data of a recipe, and refuses what the recipe's report could not be made from.
 ///
 /// # Errors
-/// As [`ra_data::read`]; when nobody could be evaluated, and when the recipe asks for titles, a validation part or cold items
+/// As [`ra_data::prepare`]; when nobody could be evaluated, and when the recipe asks for titles, a validation part or cold items
 /// that are not there.
 pub fn data(recipe: &Recipe, cx: &Context) -> Result<Data> {
     let prepared = read(recipe, &cx.root)?;
+    cx.say(ra_data::describe(&prepared));
     let (audit, first_seen) = (audit(&prepared), prepared.first_seen());
     let dataset = prepared.dataset;
-    cx.say(ra_data::describe(&dataset));
     check_support(recipe, &dataset)?;
     warn_of_full_users(&dataset);
     recipe.oddities().iter().for_each(|problem| tracing::warn!("{problem}"));
@@ -48,14 +48,18 @@ pub(crate) fn read(recipe: &Recipe, root: &Path) -> Result<Prepared> {
         Some(_) => recipe.data.clone(),
         None => fetch::locate_data(&recipe.data_name, root)?.into_config(recipe.data.clone()),
     };
-    Ok(ra_data::read(&recipe.data_name, &config)?)
+    Ok(ra_data::prepare(&recipe.data_name, &config)?)
 }
 
 /// What is wrong with the data, for the report.
 fn audit(prepared: &Prepared) -> Vec<AuditFinding> {
-    let finding = |found: ra_data::Finding| AuditFinding {
+    let finding = |found: ra_data::AuditFinding| AuditFinding {
         name: found.name.into(),
-        level: format!("{:?}", found.level).to_lowercase(),
+        level: match found.level {
+            Severity::Fine => AuditLevel::Fine,
+            Severity::Note => AuditLevel::Note,
+            Severity::Warning => AuditLevel::Warning,
+        },
         told: found.told,
         effect: found.effect.into(),
     };
@@ -64,9 +68,10 @@ fn audit(prepared: &Prepared) -> Vec<AuditFinding> {
 
 /// Refuses figures that would be over nobody, and rows that would read titles where there are none.
 fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
-    let users = evaluated_users(dataset, Part::Test, &recipe.eval);
+    let held_out = HeldOut::new(dataset, Part::Test);
+    let users = held_out.evaluated(&recipe.eval);
     if users.is_empty() {
-        let none = evaluated_users(dataset, Part::Test, &EvalConfig { repeats: Repeats::Kept, ..recipe.eval.clone() });
+        let none = held_out.evaluated(&EvalConfig { repeats: Repeats::Kept, ..recipe.eval.clone() });
         match none.is_empty() {
             true => bail!("no user has a test interaction to be ranked by; hold more out ({})", dataset.split),
             false => bail!(
@@ -75,16 +80,16 @@ fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
             ),
         }
     }
-    let strangers = users.iter().filter(|&&user| dataset.train.row(user as usize).is_empty()).count();
+    let strangers = users.iter().filter(|&&user| dataset.train.row(user).is_empty()).count();
     if let (true, Some(id)) = (strangers > 0, recipe.ids.iter().find(|id| id.knows_trained_users_only())) {
         tracing::warn!(
             users = strangers,
             of = users.len(),
             "users who are evaluated have no training interaction: {} has no vector for them, so that the tie rule decides",
-            id.name()
+            id.kind()
         );
     }
-    if recipe.reads_titles() || recipe.ids.iter().any(IdConfig::reads_features) {
+    if recipe.reads_titles() || recipe.ids.iter().any(IdMethod::reads_features) {
         let titled = dataset.catalog.titles().iter().filter(|title| !title.trim().is_empty()).count();
         if titled == 0 {
             bail!(
@@ -100,7 +105,7 @@ fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
 /// Tells of users who had every item in training: what is drawn as a negative for them is an item that they had.
 fn warn_of_full_users(dataset: &Dataset) {
     let items = dataset.catalog.len();
-    let has_all = |row: &&[u32]| row.len() >= items && row.iter().collect::<HashSet<_>>().len() == items;
+    let has_all = |row: &&[ItemId]| row.len() >= items && row.iter().collect::<HashSet<_>>().len() == items;
     let users = dataset.train.rows().filter(has_all).count();
     if users > 0 {
         let of = dataset.users.len();

@@ -6,10 +6,11 @@ use crate::stages::{Aligned, Data, FrozenText, IdModels};
 use anyhow::Result;
 use burn::tensor::Tensor;
 use ra_align::{
-    ColdItemBoost, IdNormalizer, IdSource, PerturbedIds, PromptConfig, RaRec, TextForColdItems, Validate, encode_users,
+    ColdItemBoost, IdNormalizer, IdSource, PerturbedIds, PromptConfig, RaRec, TextForColdItems, encode_users,
 };
-use ra_core::{History, LedgerRow, Recommender, trainable_params};
-use ra_eval::{EvalConfig, Evaluation, LearningCurve, Part, evaluate_items, item_vectors};
+use ra_core::{History, ItemId, LedgerRow, Recommender, UserId, Validate, trainable_params};
+use ra_eval::{EvalConfig, Evaluation, HeldOut, LearningCurve, Part, evaluate_items, item_vectors};
+use ra_idmodels::IdMethod;
 use std::time::Instant;
 
 /// Recommended titles that a report shows.
@@ -53,7 +54,7 @@ pub fn evaluate(
             let samples = if reads_histories { data.dataset.samples().len() } else { data.dataset.train.total() };
             let params = trainable_params(method.ledger());
             let costs = Training { samples, params, seconds: method.seconds() };
-            table.add(method.config.name(), rows::ID, method.model(), costs)?;
+            table.add(method.config.kind(), rows::ID, method.model(), costs)?;
         }
         table.found.curves.extend(method.curve());
     }
@@ -61,7 +62,7 @@ pub fn evaluate(
     if recipe.has_row(rows::TEXT) {
         table.add("text-only", rows::TEXT, &*aligned.text, Training::default())?;
     }
-    let (name, lm) = (ids.backbone().config.name(), recipe.lm_name());
+    let (name, lm) = (ids.backbone().config.kind(), recipe.lm_name());
     for own in aligned.variants {
         let variant = &own.variant;
         let of = if variant.reads_ids() { format!("{name}, {lm}") } else { lm.clone() };
@@ -98,7 +99,8 @@ impl Rows<'_> {
         let keep_top = if recipe.eval.keep_top > 0 { recipe.eval.keep_top } else { SHOWN };
         let config = EvalConfig { keep_top, ..recipe.eval.clone() };
         let items = item_vectors(model, data.dataset.catalog.len());
-        let mut evaluation = evaluate_items(model, &items, &data.dataset, Part::Test, &config, None, &*cx.progress);
+        let held_out = HeldOut::new(&data.dataset, Part::Test);
+        let mut evaluation = evaluate_items(model, &items, &held_out, &config, &*cx.progress);
         evaluation.seconds = cx.costs.add(&format!("evaluate {name}"), since);
         cx.store.folder()?.save_users(name, &data.dataset, &evaluation)?;
         let mut row = ra_eval::Row::new(name, kind, &evaluation);
@@ -120,9 +122,11 @@ fn probe(table: &mut Rows<'_>, own: &AlignedVariant<'_>, ids: &IdModels, text: &
     for (what, source) in [("zero", IdSource::Zero), ("permuted", IdSource::Permuted), ("random", IdSource::Random)] {
         // Not the order of `align.ids`, and on the scale that the towers know: the probe is of content.
         let ids = PerturbedIds::new(backbone, source, dataset, !recipe.seed);
-        let histories: Vec<History<'_>> =
-            (0..).zip(dataset.train.rows()).map(|(user, items)| History { user, items }).collect();
-        let all: Vec<u32> = dataset.catalog.all().collect();
+        let histories: Vec<History<'_>> = UserId::all(dataset.users.len())
+            .zip(dataset.train.rows())
+            .map(|(user, items)| History { user, items })
+            .collect();
+        let all: Vec<ItemId> = dataset.catalog.all().collect();
         let scale = IdNormalizer::measure(encode_users(&ids, &histories), ids.items(&all));
         let probe = RaRec::new(ids, scale, model.text().clone(), model.towers().clone());
         table.add(&format!("{name}, {what} IDs"), rows::PROBE, &probe, costs)?;

@@ -5,10 +5,10 @@ use crate::stages::{Data, FrozenText};
 use crate::store::shared::IdKey;
 use crate::store::{IdMark, id_fingerprint};
 use anyhow::{Context as _, Result, bail};
-use ra_align::{Validate, without_fold};
-use ra_core::{LedgerRow, Recommender};
+use ra_align::without_fold;
+use ra_core::{LedgerRow, Recommender, Validate};
 use ra_eval::LearningCurve;
-use ra_idmodels::{IdConfig, Trained};
+use ra_idmodels::{IdConfig, IdMethod as _, Job, Trained};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -46,7 +46,7 @@ impl IdMethod {
     /// Its learning curve; nothing where it only counts.
     pub(crate) fn curve(&self) -> Option<LearningCurve> {
         let curve = &self.mark.curve;
-        (!curve.points.is_empty()).then(|| LearningCurve { name: self.config.name().into(), curve: curve.clone() })
+        (!curve.points.is_empty()).then(|| LearningCurve { name: self.config.kind().into(), curve: curve.clone() })
     }
 }
 
@@ -79,7 +79,7 @@ pub fn id_models(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &C
             folds.insert(of, (0..of).map(fold).collect::<Result<_>>()?);
         }
     }
-    let checkpoint = cx.store.folder()?.id_checkpoint(backbone.config.name());
+    let checkpoint = cx.store.folder()?.id_checkpoint(backbone.config.kind());
     let identity = id_fingerprint(backbone.model(), &data.dataset, &checkpoint)?;
     Ok(IdModels { methods, folds, identity })
 }
@@ -105,8 +105,8 @@ fn method(
     let features = reader.map(|text| text.features(&data.dataset.catalog)).transpose()?;
     let lm = reader.map(FrozenText::identity);
     let name = match fold {
-        None => config.name().to_string(),
-        Some(Fold { index, of }) => format!("{}-fold-{}-of-{of}", config.name(), index + 1),
+        None => config.kind().to_string(),
+        Some(Fold { index, of }) => format!("{}-fold-{}-of-{of}", config.kind(), index + 1),
     };
     let key = || IdKey {
         version: env!("CARGO_PKG_VERSION"),
@@ -125,26 +125,20 @@ fn method(
     }
     let part = fold.map(|Fold { index, of }| without_fold(&data.dataset, index, of));
     let dataset = part.as_ref().unwrap_or(&data.dataset);
+    let job = Job::new(dataset, cx.device()).seed(recipe.seed).progress(&*cx.progress);
+    let job = features.map_or(job, |features| job.features(features));
     if let Some(mark) = folder.id_mark(&name, config)? {
         let path = folder.id_checkpoint(&name);
         if mark.lm != lm {
             bail!("{}: trained over another language model's vectors; run again without --resume", path.display());
         }
-        let trained = ra_idmodels::load(config, dataset, features, &path, cx.device())?;
+        let trained = ra_idmodels::load(config, &job, &path)?;
         return Ok(IdMethod { config: config.clone(), trained, mark });
     }
     let since = Instant::now();
     let metric = cx.validator.of(data);
     let state = folder.id_state(&name)?;
-    let job = ra_idmodels::Job {
-        dataset,
-        device: cx.device(),
-        seed: recipe.seed,
-        validate: metric.as_ref().map(|metric| metric as Validate<'_>),
-        progress: &*cx.progress,
-        features,
-        state: Some(&state),
-    };
+    let job = metric.as_ref().map_or(job, |metric| job.validate(metric as Validate<'_>)).state(&state);
     cx.store.begin(&name)?;
     let trained = ra_idmodels::fit(config, &job)?;
     // A stage that goes on tells what it cost in all.

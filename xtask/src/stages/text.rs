@@ -70,7 +70,7 @@ impl FrozenText {
             misfits.extend(own.collect::<Vec<_>>());
         }
         let misfits: Vec<Problem> = misfits.into_iter().map(|problem| problem.within("align")).collect();
-        Problem::refuse(&misfits).map_err(anyhow::Error::msg)?;
+        Problem::refuse(&misfits)?;
         let (backend, cache) = (recipe.backend.name(), root.join("cache"));
         Ok(Self { lm, replicas, backend, precision, cache, features: OnceCell::new() })
     }

@@ -8,12 +8,12 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_align::{IdNormalizer, Layerwise, Towers};
 use ra_core::{
-    Curve, Dataset, OutputFolder, Recommender, fingerprint, fingerprint_file, read_bytes, read_json, save_module,
-    write_atomic, write_json,
+    Curve, Dataset, ItemId, OutputFolder, Recommender, UserId, fingerprint, fingerprint_file, read_bytes, read_json,
+    save_module, write_atomic, write_json,
 };
 use ra_data::Column;
-use ra_eval::Evaluation;
-use ra_idmodels::{IdConfig, Trained};
+use ra_eval::{Evaluation, Metric};
+use ra_idmodels::{IdConfig, IdMethod, Trained};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -282,9 +282,11 @@ impl RunFolder {
 
     /// Accuracy of every evaluated user, for paired tests.
     pub(crate) fn save_users(&self, row: &str, dataset: &Dataset, evaluation: &Evaluation) -> Result<()> {
-        let users = evaluation.users.iter().map(|&u| dataset.users[u as usize].clone()).collect();
+        let users = evaluation.users.iter().map(|user| dataset.users[user.index()].clone()).collect();
         let mut columns = vec![("user", Column::Text(users))];
-        columns.extend(evaluation.per_user.iter().map(|(k, v)| (k.as_str(), Column::Numbers(v.clone()))));
+        let metrics: Vec<String> = evaluation.per_user.keys().map(Metric::to_string).collect();
+        let numbers = evaluation.per_user.values().map(|values| Column::Numbers(values.clone()));
+        columns.extend(metrics.iter().map(String::as_str).zip(numbers));
         Ok(ra_data::write_columns(&self.claimed(&users_name(row))?, &columns)?)
     }
 
@@ -367,7 +369,9 @@ pub(crate) fn read_users(run: &Path, row: &str) -> Result<Option<(Vec<String>, E
         return Ok(None);
     }
     let (users, per_user) = ra_data::read_columns(&file, "user")?;
-    let evaluation = Evaluation { users: (0..users.len() as u32).collect(), per_user, ..Evaluation::default() };
+    let metric = |(name, values): (String, Vec<f64>)| Ok((name.parse::<Metric>()?, values));
+    let per_user = per_user.into_iter().map(metric).collect::<Result<_>>()?;
+    let evaluation = Evaluation::of_users(UserId::all(users.len()).collect(), per_user);
     Ok(Some((users, evaluation)))
 }
 
@@ -385,7 +389,7 @@ pub(crate) fn id_fingerprint(model: &dyn Recommender, dataset: &Dataset, checkpo
     if checkpoint.exists() {
         return Ok(fingerprint_file(checkpoint)?.to_string());
     }
-    let items: Vec<u32> = dataset.catalog.all().collect();
+    let items: Vec<ItemId> = dataset.catalog.all().collect();
     let bytes: Vec<u8> = model.items(&items).into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
     Ok(fingerprint([bytes.as_slice()]).to_string())
 }

@@ -2,6 +2,7 @@
 use crate::recipe::Recipe;
 use anyhow::{Context, Result, bail};
 use ra_core::{Dataset, fingerprint, fingerprint_file, read_json};
+use ra_idmodels::IdMethod;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -254,7 +255,12 @@ pub(crate) fn inputs(recipe: &Recipe) -> Vec<PathBuf> {
 
 fn imported(recipe: &Recipe) -> Vec<PathBuf> {
     // The configurations give their paths to be changed; these are copies.
-    recipe.ids.clone().iter_mut().flat_map(|id| id.paths_mut().map(|path| path.clone()).collect::<Vec<_>>()).collect()
+    recipe
+        .ids
+        .clone()
+        .iter_mut()
+        .flat_map(|id| id.paths_mut().into_iter().map(|path| path.clone()).collect::<Vec<_>>())
+        .collect()
 }
 
 /// Fingerprint of what the imported files hold.

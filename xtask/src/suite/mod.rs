@@ -305,7 +305,8 @@ fn write_page(suite: &Contents, name: &str, cells: &[(Vec<String>, Report)], out
         Some(_) => vec!["recipe".into()],
         None => suite.axis.iter().map(|axis| axis.name.clone()).collect(),
     };
-    let experiment = Experiment::new(name, &axes, cells).beside(suite.published.clone());
+    let experiment =
+        Experiment::new(name, &axes, cells).with_published(suite.published.clone()).with_plotted(recipe::OWN);
     for (page, text) in PAGES.iter().zip([experiment.markdown(), experiment.html(), experiment.json()?]) {
         write_atomic(&out.join(page), text.as_bytes())?;
     }

@@ -1,6 +1,6 @@
 //! What a run says when it is done, in lines.
 use ra_core::{LedgerRow, trainable_params};
-use ra_eval::Report;
+use ra_eval::{Metric, Report};
 use std::collections::BTreeSet;
 
 /// Every trained tensor, and their share of the frozen model's parameters.
@@ -19,10 +19,10 @@ pub(crate) fn table(report: &Report) -> Vec<String> {
     let users: Vec<String> = users.iter().map(usize::to_string).collect();
     let (dataset, items) = (&report.protocol.dataset, report.protocol.items);
     let title = format!("\n{dataset}: {} users evaluated, {items} items", users.join(" or "));
-    let head: String = names.iter().map(|name| format!("{name:>10}")).collect();
+    let head: String = names.iter().map(|name| format!("{:>10}", name.to_string())).collect();
     let head = format!("{:<28}{head}   trained params", "");
     let row = |row: &ra_eval::Row| {
-        let figure = |name: &String| match row.metrics.get(name) {
+        let figure = |metric: &Metric| match row.metrics.get(metric) {
             Some(value) => format!("{value:>10.4}"),
             None => format!("{:>10}", "-"),
         };
@@ -33,8 +33,8 @@ pub(crate) fn table(report: &Report) -> Vec<String> {
 }
 
 /// HR and NDCG at every K that there is, the smallest first.
-fn columns(report: &Report) -> Vec<String> {
+fn columns(report: &Report) -> Vec<Metric> {
     let keys = report.rows.iter().flat_map(|row| row.metrics.keys());
-    let ks: BTreeSet<usize> = keys.filter_map(|key| key.split_once('@')?.1.parse().ok()).collect();
-    ks.into_iter().flat_map(|k| [format!("hr@{k}"), format!("ndcg@{k}")]).collect()
+    let ks: BTreeSet<usize> = keys.map(|metric| metric.k()).collect();
+    ks.into_iter().flat_map(|k| [Metric::Hr(k), Metric::Ndcg(k)]).collect()
 }
