@@ -1,65 +1,74 @@
-//! ID representation alignment (Yu et al., arXiv 2402.04527): pretrained ID embeddings enter every layer of a frozen
-//! language model as soft prompts, and a small alignment module is all that is trained.
+//! ID representation alignment (RA-Rec, Yu et al., arXiv 2402.04527): pretrained ID embeddings enter every layer of a
+//! frozen language model as soft prompts, and a small alignment module is all that is trained.
 //!
-//! The crate stands apart because it is the method itself: it knows neither files nor weights nor any particular ID
-//! method or language model, only the traits of `ra-core`.
-//!
-//! - [`Layerwise`]: the alignment module; [`Towers`]: one for users, one for items, and nothing else
-//! - [`Extra`], [`Tuning`]: what departs from the paper, and rivals that tune the language model itself
-//! - [`Prompts`]: hard prompts from titles; [`TextCache`]: what a prompt contributes, computed once
-//! - [`Altered`]: IDs put out of order, [`title_vectors`]: titles alone; for ablations and rivals
-//! - [`CrossFitted`]: ID vectors of training users from models that never saw them
-//! - [`fit`]: training; [`RaRec`]: the result, a [`ra_core::Recommender`] like any other
+//! The crate stands apart because it is the method itself. It knows neither files nor weights nor any particular ID
+//! method or language model, only the traits of [`ra_core`]: what comes in is a [`Recommender`](ra_core::Recommender),
+//! a [`LanguageModel`](ra_core::LanguageModel), a [`Tokenizer`](ra_core::Tokenizer) and a
+//! [`Dataset`](ra_core::Dataset), and what goes out is a recommender again.
 //!
 //! # Example
 //! ```
-//! use ra_align::{LayerwiseConfig, ProjectionKind};
-//! use ra_core::{Aligner, Backend, LmSpec, Pooling, ledger, open_device, trainable_params};
-//! use burn::tensor::Tensor;
+//! use ra_align::{AlignConfig, AlignTrain, Alignment};
+//! use ra_core::{Dataset, LanguageModel, Recommender, Result, Tokenizer};
 //!
-//! let device = open_device(Backend::Cpu)?;
-//! let minilm = LmSpec { layers: 6, width: 384, max_tokens: 512, causal: false, pooling: Pooling::First };
-//! let projection = ProjectionKind::Dense;
-//! let config = LayerwiseConfig { projection, dim: 64, n_tok: 1, n_ctx: 4, first_layer: 0, init_std: 0.1 };
-//! let tower = config.init(&minilm, "user", 1, &device);
-//! let prefix = tower.prefix(Tensor::ones([2, 1, 64], &device)); // two users, a vector each
-//! assert_eq!(prefix.layer(5).unwrap().dims(), [2, 5, 384]); // four instruction rows, one projected row
-//! assert_eq!(trainable_params(&ledger(&tower)), 6 * (384 * 64 + 384 + 4 * 384));
-//! # Ok::<(), ra_core::Error>(())
+//! fn align(
+//!     ids: impl Recommender,
+//!     lm: impl LanguageModel,
+//!     tokenizer: &dyn Tokenizer,
+//!     dataset: &Dataset,
+//! ) -> Result<impl Recommender> {
+//!     let two_layers = AlignConfig::recommended().with(|config| config.module.first_layer = -2);
+//!     let train = AlignTrain { steps: 300, ..AlignTrain::recommended() };
+//!     let fit = Alignment::new(ids, lm, tokenizer, dataset).config(two_layers).train(train).fit()?;
+//!     Ok(fit.model)
+//! }
 //! ```
+//! `examples/own_parts.rs` does so with an ID method and a language model of its own.
+//!
+//! # Map
+//! | what | where | equation of the paper |
+//! |---|---|---|
+//! | hard prompts of titles | [`Prompts`] | |
+//! | projection and instruction of a layer | [`Layerwise`] | `p^(l) = W^(l) e + b^(l)`, `d^(l) = [c^(l) ; p^(l)]` |
+//! | a tower for users, one for items: all that is trained | [`Towers`] | |
+//! | the layers that read a prefix | [`ra_core::encode`] | `K = W_k [d^(l) ; a]`, `V = W_v [d^(l) ; a]` |
+//! | what a text contributes, computed once | [`TextCache`] | |
+//! | the text-only baseline, the frozen half | [`TextTower`] | |
+//! | the recommender | [`RaRec`] | `y(u, i) = <h_u, h_i>` |
+//! | losses over pairs | [`bpr_in_batch`], [`bpr_sampled`], [`softmax_in_batch`] | `L_p = -ln sigma(y_ui+ - y_ui-)` |
+//! | losses between a layer's prefix and its text | [`info_nce`], [`mmd`], [`mse`] | `L_ua`, `L_ia` |
+//! | training | [`Alignment`], [`Job`], [`fit()`] | `L = L_p + lambda (L_ua + L_ia)` |
+//! | which samples are learned from | [`coverage`], [`highest_loss`] | |
+//!
+//! Beside the method stand its departures and rivals: the ID method's own score ([`with_id_score`]), ID vectors of
+//! training users from models that never saw them ([`CrossFitIds`]), items that nobody was seen with
+//! ([`TextForColdItems`], [`ColdItemBoost`]), IDs out of order for ablations ([`PerturbedIds`]), titles alone
+//! ([`encode_titles`]), and a language model that is tuned itself ([`Tuning`]).
 #![recursion_limit = "256"]
 
-mod alter;
+mod alignment;
 mod cache;
-mod choose;
-mod chunked;
-mod cold;
 mod config;
-mod cross_fit;
-mod extra;
-mod id_score;
-mod layerwise;
-mod loss;
-mod order;
-mod prompt;
-mod rarec;
-mod standardize;
-mod store;
-mod teacher;
-mod title;
+mod method;
+mod select;
 mod train;
+mod validate;
+mod variants;
 
-pub use alter::{Altered, IdSource};
+pub use alignment::Alignment;
 pub use cache::TextCache;
-pub use cold::{ColdByText, LiftedCold, check_cold};
-pub use config::{AlignConfig, AlignLoss, AlignTrain, PairLoss, Placement};
-pub use cross_fit::{CrossFitted, without_fold};
-pub use extra::{Extra, Tuning};
-pub use id_score::with_id_score;
-pub use layerwise::{Layerwise, LayerwiseConfig, ProjectionKind};
-pub use loss::{Candidates, bpr_in_batch, bpr_sampled, distill, info_nce, mmd, mse, softmax_in_batch, unit};
-pub use prompt::{PromptConfig, Prompts};
-pub use rarec::{RaRec, TextTower, Towers};
-pub use standardize::{IdScale, user_vectors};
-pub use title::title_vectors;
-pub use train::{Job, Metric, Validate, fit};
+pub use config::{
+    AlignConfig, AlignLoss, AlignTrain, DepartureConfig, IdSource, LossConfig, ModuleConfig, PairLoss, Placement,
+    ProjectionKind, RegularizeConfig, Tuning, TuningConfig,
+};
+pub use method::{
+    Departures, IdNormalizer, Layerwise, LayerwiseConfig, PromptConfig, Prompts, RaRec, TextTower, Towers,
+    encode_users, l2_normalize,
+};
+pub use select::{coverage, highest_loss};
+pub use train::{
+    Candidates, FitResult, Job, bpr_in_batch, bpr_sampled, distill, fit, info_nce, mmd, mse, softmax_in_batch,
+};
+pub use variants::{
+    ColdItemBoost, CrossFitIds, PerturbedIds, TextForColdItems, check_cold, encode_titles, with_id_score, without_fold,
+};

@@ -85,7 +85,7 @@ pub fn open_device(backend: Backend) -> Result<Device> {
 /// as it is asked for, which serves tests; of GPUs only CUDA's can take a mean together, by NVIDIA's NCCL.
 ///
 /// # Errors
-/// As [`open_device`]; [`Error::Devices`] when there are fewer, [`Error::Missing`] when they cannot reach each other.
+/// As [`open_device`]; [`Error::Devices`] when there are fewer, [`Error::Exchange`] when they cannot reach each other.
 pub fn open_devices(backend: Backend, count: usize) -> Result<Vec<Device>> {
     let first = open_device(backend)?;
     let (all, why) = match backend {
@@ -107,9 +107,11 @@ pub fn open_devices(backend: Backend, count: usize) -> Result<Vec<Device>> {
     if mean.is_ok_and(|mean| mean == Some(1.0)) {
         return Ok(devices);
     }
-    Err(Error::Missing {
-        what: format!("backend {}: NVIDIA's NCCL (libnccl.so.2), for {count} devices together", backend.name()),
-        remedy: "install it (pip has it as nvidia-nccl-cu13), or set device.count to 1".into(),
+    Err(Error::Exchange {
+        wanted: backend.name(),
+        asked: count,
+        needs: "NVIDIA's NCCL (libnccl.so.2)",
+        remedy: "install it (pip has it as nvidia-nccl-cu13)",
     })
 }
 

@@ -53,7 +53,10 @@ pub enum Error {
         remedy: &'static str,
     },
     /// Fewer devices than asked for can work together.
-    #[error("backend {wanted}: {asked} devices asked for, {usable} can be used together{why}; lower device.count")]
+    #[error(
+        "backend {wanted}: {asked} devices asked for, {usable} can be used together{why}; ask for at \
+             most {usable}"
+    )]
     Devices {
         /// The back end.
         wanted: &'static str,
@@ -63,6 +66,26 @@ pub enum Error {
         usable: usize,
         /// Why, in brackets, where that is not their number.
         why: &'static str,
+    },
+    /// Several devices were asked for and cannot exchange what they computed.
+    #[error("backend {wanted}: {needs} is needed for {asked} devices together: {remedy}, or ask for one device")]
+    Exchange {
+        /// The back end.
+        wanted: &'static str,
+        /// How many were asked for.
+        asked: usize,
+        /// What is missing.
+        needs: &'static str,
+        /// What to do to have them all.
+        remedy: &'static str,
+    },
+    /// A language model's matrices cannot be kept in the numbers asked for.
+    #[error("precision {wanted}: {problem}; ask for f32")]
+    Precision {
+        /// The numbers asked for.
+        wanted: &'static str,
+        /// What stands against it.
+        problem: String,
     },
     /// A text cannot be cut into tokens.
     #[error("the text {text:?} cannot be cut into tokens: {problem}")]

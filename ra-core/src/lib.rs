@@ -40,6 +40,8 @@ mod device;
 #[cfg(feature = "tensor")]
 mod encode;
 #[cfg(feature = "tensor")]
+mod int_tensor;
+#[cfg(feature = "tensor")]
 pub mod kernels;
 #[cfg(feature = "tensor")]
 mod model;
@@ -58,6 +60,7 @@ pub use {
     burn::tensor::{Device, Tensor},
     device::{Backend, device_name, in_host_memory, open_device, open_devices},
     encode::*,
+    int_tensor::int_tensor,
     model::*,
     train::*,
 };

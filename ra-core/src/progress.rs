@@ -1,6 +1,7 @@
 //! What a long stage tells whoever started it.
 
-/// Receives the progress of one stage at a time; `xtask` draws it, a library user may ignore it with [`NoProgress`].
+/// Receives the progress of one stage at a time; a command line draws it, a library user may ignore it with
+/// [`NoProgress`].
 pub trait Progress: Sync {
     /// A stage of `total` units begins.
     fn start(&self, stage: &str, total: u64);

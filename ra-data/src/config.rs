@@ -1,5 +1,6 @@
-//! The `[data]` table of a recipe.
+//! Where a data set comes from, and how it is filtered and split.
 use crate::{DataError, Result, time};
+use ra_core::{Check, Problem};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -43,14 +44,12 @@ pub struct DataConfig {
     pub temporal_test: f64,
     /// When a temporal split begins to hold out for choices, instead of a share: a date as `"2014-07-01"`, or a
     /// number, of seconds since 1970 or in another of the units that times are read in.
-    pub temporal_valid_from: Option<When>,
+    pub temporal_valid_from: Option<TimePoint>,
     /// When a temporal split begins to hold out for the final table, instead of a share.
-    pub temporal_test_from: Option<When>,
+    pub temporal_test_from: Option<TimePoint>,
     /// Share of the items, chosen by their ids, that nobody has in the training part: strictly cold ones. They stay
     /// in the catalogue and among what is held out.
     pub cold_items: f64,
-    /// The longest history of a training sample of the alignment. Evaluation and ID methods cut for themselves.
-    pub max_history: usize,
 }
 
 impl Default for DataConfig {
@@ -73,7 +72,6 @@ impl Default for DataConfig {
             temporal_valid_from: None,
             temporal_test_from: None,
             cold_items: 0.0,
-            max_history: 50,
         }
     }
 }
@@ -110,7 +108,7 @@ pub enum TitleParts {
 /// A point in time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum When {
+pub enum TimePoint {
     /// Seconds since 1970, a larger number of milliseconds and so on, or a day as in `20140701`; of a log without a
     /// clock a place in its order.
     Number(f64),
@@ -118,7 +116,7 @@ pub enum When {
     Text(String),
 }
 
-impl When {
+impl TimePoint {
     /// Seconds since 1970, or a place in an order.
     pub(crate) fn seconds(&self) -> Option<f64> {
         let text = match self {
@@ -132,7 +130,7 @@ impl When {
     }
 }
 
-impl fmt::Display for When {
+impl fmt::Display for TimePoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
@@ -170,13 +168,12 @@ impl fmt::Display for Split {
     }
 }
 
-impl DataConfig {
-    /// Every key whose value cannot work, or that has no effect beside the others: its name, and what is wrong with
-    /// it and allowed instead. A key at its default counts as left out.
-    pub fn problems(&self) -> Vec<(String, String)> {
+impl Check for DataConfig {
+    /// A key that has no effect beside the others is among them; a key at its default counts as left out.
+    fn problems(&self) -> Vec<Problem> {
         let plain = Self::default();
         let mut found = Vec::new();
-        let mut wrong = |key: &str, problem: String| found.push((key.to_owned(), problem));
+        let mut wrong = |key: &str, problem: String| found.push(Problem::new(key, problem));
         let shares = [
             ("temporal_valid", self.temporal_valid, plain.temporal_valid, Split::Temporal),
             ("temporal_test", self.temporal_test, plain.temporal_test, Split::Temporal),
@@ -184,7 +181,8 @@ impl DataConfig {
             ("ratio_test", self.ratio_test, plain.ratio_test, Split::Ratio),
         ];
         let is_share = |share: f64| (0.0..1.0).contains(&share);
-        let not_a_share = |share: f64| format!("{share} is not a share; give one from 0 up to, not including, 1");
+        let not_a_share =
+            |share: f64| format!("is {share}, which is not a share; give one from 0 up to, not including, 1");
         let without_effect = |split: Split| {
             format!("has no effect under split = \"{}\"; leave it out, or set split = \"{split}\"", self.split)
         };
@@ -204,23 +202,32 @@ impl DataConfig {
         ] {
             if is_share(valid) && is_share(test) && valid + test >= 1.0 {
                 let other = key.replace("test", "valid");
-                wrong(key, format!("{test} and {other} = {valid} leave nothing to train on; their sum is below 1"));
+                wrong(
+                    key,
+                    format!("is {test}, and {other} = {valid}: nothing is left to train on; their sum must be below 1"),
+                );
             }
         }
         if self.leave_n == 0 {
-            wrong("leave_n", "0 holds nothing out; give at least 1".into());
+            wrong("leave_n", "is 0, which holds nothing out; give at least 1".into());
         } else if self.leave_n != plain.leave_n && self.split != Split::LeaveLastN {
             wrong("leave_n", without_effect(Split::LeaveLastN));
         }
         self.wrong_dates(&mut wrong);
         if self.interactions.is_some() && (self.split == Split::Given) != self.test.is_some() {
-            wrong("test", "a file of test interactions and split = \"given\" go together".into());
+            wrong(
+                "test",
+                "and split = \"given\" go together: a file of test interactions, and nothing else held out".into(),
+            );
         }
         if self.split == Split::Given && (self.dedupe || self.k_core > 0 || self.min_rating.is_some()) {
-            wrong("split", "given files are taken as they are; leave k_core, dedupe and min_rating out".into());
+            wrong(
+                "split",
+                "is \"given\", and given files are taken as they are; leave k_core, dedupe and min_rating out".into(),
+            );
         }
         match self.min_rating {
-            Some(least) if !least.is_finite() => wrong("min_rating", format!("{least} is no number to compare with")),
+            Some(least) if !least.is_finite() => wrong("min_rating", format!("is {least}, no number to compare with")),
             None if self.columns.rating.is_some() => {
                 wrong("columns.rating", "has no effect without min_rating; leave it out, or set min_rating".into());
             }
@@ -232,12 +239,11 @@ impl DataConfig {
         if self.columns.user.is_some() && self.columns.user == self.columns.item {
             wrong("columns.item", "is the column of the users too; name another".into());
         }
-        if self.max_history == 0 {
-            wrong("max_history", "0 leaves no history to predict from; give at least 1".into());
-        }
         found
     }
+}
 
+impl DataConfig {
     /// The dates of a temporal split.
     fn wrong_dates(&self, wrong: &mut impl FnMut(&str, String)) {
         let dates =
@@ -245,9 +251,8 @@ impl DataConfig {
         for (key, date) in dates {
             let Some(date) = date else { continue };
             if date.seconds().is_none() {
-                let told =
-                    "is not a date; write it as \"2014-07-01\" or \"2014-07-01T12:00:00\", or in seconds since 1970";
-                wrong(key, format!("{date} {told}"));
+                let told = "which is not a date; write it as \"2014-07-01\" or \"2014-07-01T12:00:00\", or in seconds since 1970";
+                wrong(key, format!("is {date}, {told}"));
             } else if self.split != Split::Temporal {
                 let split = self.split;
                 wrong(
@@ -257,13 +262,16 @@ impl DataConfig {
             }
         }
         match (&self.temporal_valid_from, &self.temporal_test_from) {
-            (Some(_), None) => wrong("temporal_test_from", "temporal_valid_from needs it: give both dates".into()),
+            (Some(_), None) => {
+                wrong("temporal_test_from", "is missing beside temporal_valid_from: give both dates".into())
+            }
             (valid, Some(test)) => {
                 if let Some(valid) = valid
                     && let (Some(from), Some(to)) = (valid.seconds(), test.seconds())
                     && from >= to
                 {
-                    let problem = format!("{valid} is not before temporal_test_from = {test}; give the earlier date");
+                    let problem =
+                        format!("is {valid}, which is not before temporal_test_from = {test}; give the earlier date");
                     wrong("temporal_valid_from", problem);
                 }
                 let plain = Self::default();
@@ -280,19 +288,11 @@ impl DataConfig {
         }
     }
 
-    /// Refuses values that cannot work before any file is read.
-    pub(crate) fn check(&self) -> Result<()> {
-        match self.problems() {
-            problems if problems.is_empty() => Ok(()),
-            problems => Err(DataError::Settings(problems)),
-        }
-    }
-
     /// Refuses what wants the whole log in memory.
     pub(crate) fn check_one_pass(&self) -> Result<()> {
         if self.cold_items > 0.0 {
             let problem = "needs the log in memory; leave `cold_items` out, or read without a bound";
-            return Err(DataError::Config { key: "cold_items", problem: problem.into() });
+            return Err(DataError::setting("cold_items", problem));
         }
         Ok(())
     }

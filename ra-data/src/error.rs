@@ -1,4 +1,6 @@
 //! What can go wrong with data, and what a person does about it.
+use crate::{CurateConfig, CurateMethod, DataConfig};
+use ra_core::{Check, Problem};
 use std::path::PathBuf;
 
 /// A result whose error names the file, the row or the key to look at.
@@ -11,17 +13,39 @@ pub enum DataError {
     /// A file cannot be read or written, or is not what its name says.
     #[error(transparent)]
     File(#[from] ra_core::Error),
-    /// A key of the `[data]` table has a value that cannot work.
-    #[error("data.{key}: {problem}")]
-    Config {
-        /// The key.
-        key: &'static str,
-        /// What is wrong, and what to do.
+    /// Keys of a [`DataConfig`](crate::DataConfig) whose values cannot work.
+    #[error("{}", told(.0))]
+    Settings(Vec<Problem>),
+    /// Keys of a [`CurateConfig`](crate::CurateConfig) whose values cannot work.
+    #[error("{}", told(.0))]
+    Curation(Vec<Problem>),
+    /// Samples are to be chosen by a trained model, which [`curate`](crate::curate) has none of: see
+    /// [`candidates`](crate::candidates).
+    #[error("method {} reads a trained ID method, and there is none here; use random or paper", .0.name())]
+    NeedsModel(CurateMethod),
+    /// A bound of memory within which the work cannot be done.
+    #[error("memory: {problem}")]
+    Bound {
+        /// What is needed.
         problem: String,
     },
-    /// Keys of the `[data]` table, each with what is wrong with it and what is allowed.
-    #[error("{}", told(.0))]
-    Settings(Vec<(String, String)>),
+    /// A log whose list of rows does not fit into memory.
+    #[error(
+        "reading interactions takes {needed} MiB at least, {available} MiB are free; raise min_rating, read a part of the \
+         log, or write its tables within a bound of memory"
+    )]
+    LogTooLarge {
+        /// What it takes at least, in MiB.
+        needed: u64,
+        /// What there is, in MiB.
+        available: u64,
+    },
+    /// Arrays of users, items and times that are no log.
+    #[error("users, items and times: {problem}")]
+    Arrays {
+        /// What is wrong with them.
+        problem: &'static str,
+    },
     /// A file has no column for something that is needed.
     #[error(
         "{}: no {role} column: found {found}; accepted: {accepted}; name another one by `columns.{role}`",
@@ -61,12 +85,33 @@ pub enum DataError {
 }
 
 /// Every key with its problem, in one line.
-fn told(problems: &[(String, String)]) -> String {
-    let told: Vec<String> = problems.iter().map(|(key, problem)| format!("data.{key}: {problem}")).collect();
-    told.join("; ")
+fn told(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl DataError {
+    /// A key of [`DataConfig`](crate::DataConfig) with what is wrong with it.
+    pub(crate) fn setting(key: &str, told: impl Into<String>) -> Self {
+        Self::Settings(vec![Problem::new(key, told)])
+    }
+
+    /// A key of [`CurateConfig`](crate::CurateConfig) with what is wrong with it.
+    pub(crate) fn curation(key: &str, told: impl Into<String>) -> Self {
+        Self::Curation(vec![Problem::new(key, told)])
+    }
+
+    /// Refuses values that cannot work before any file is read.
+    pub(crate) fn refuse_settings(config: &DataConfig) -> Result<()> {
+        let problems = config.problems();
+        if problems.is_empty() { Ok(()) } else { Err(Self::Settings(problems)) }
+    }
+
+    /// The same of how samples are chosen.
+    pub(crate) fn refuse_curation(config: &CurateConfig) -> Result<()> {
+        let problems = config.problems();
+        if problems.is_empty() { Ok(()) } else { Err(Self::Curation(problems)) }
+    }
+
     /// A file whose content is wrong as a whole.
     pub(crate) fn corrupt(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
         Self::File(ra_core::Error::corrupt(path, problem))

@@ -1,12 +1,12 @@
 //! Golden cases of data construction, through the code that prepares every data set.
 use crate::config::DataConfig;
-use crate::curate::{Draw, Judge, popularity_buckets};
+use crate::curate::words::words;
+use crate::curate::{NoiseFilter, StratifiedSampler, popularity_buckets};
 use crate::interactions::Interactions;
 use crate::prepare::{Steps, keep};
 use crate::split::split;
-use crate::words::words;
 use crate::{CurateConfig, CurateMethod, DataError, Result};
-use ra_core::{Catalog, Dataset, Sample, Sequences};
+use ra_core::{Catalog, Dataset, ItemId, Sample, Sequences};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -70,16 +70,16 @@ fn number(id: &str) -> Value {
 }
 
 fn sequences(dataset: &Dataset) -> Map<String, Value> {
-    let item = |&item: &u32| number(dataset.catalog.id(item));
-    let users = |part: &Sequences, value: &dyn Fn(&[u32]) -> Value| {
+    let item = |&item: &ItemId| number(dataset.catalog.id(item));
+    let users = |part: &Sequences, value: &dyn Fn(&[ItemId]) -> Value| {
         let rows = dataset.users.iter().zip(part.rows()).filter(|(_, row)| !row.is_empty());
         Value::Object(rows.map(|(user, row)| (user.clone(), value(row))).collect())
     };
-    let list = |row: &[u32]| row.iter().map(item).collect();
-    let single = |row: &[u32]| item(&row[0]);
+    let list = |row: &[ItemId]| row.iter().map(item).collect();
+    let single = |row: &[ItemId]| item(&row[0]);
     let counts = dataset.popularity();
-    let popularity = dataset.catalog.all().filter(|&i| counts[i as usize] > 0);
-    let popularity = popularity.map(|i| (dataset.catalog.id(i).to_owned(), json!(counts[i as usize])));
+    let popularity = dataset.catalog.all().filter(|&i| counts[i.index()] > 0);
+    let popularity = popularity.map(|i| (dataset.catalog.id(i).to_owned(), json!(counts[i.index()])));
     Map::from_iter([
         ("train".into(), users(&dataset.train, &list)),
         ("valid".into(), users(&dataset.valid, &single)),
@@ -97,34 +97,34 @@ fn curation(dataset: &Dataset, params: &Params) -> Map<String, Value> {
         pop_buckets: params.n_pop_buckets,
         ..CurateConfig::default()
     };
-    let judge = Judge::new(dataset.catalog.titles(), &dataset.popularity(), &config);
-    let mut draw = Draw::new(params.m, params.seed);
-    let id = |item: u32| number(dataset.catalog.id(item));
+    let filter = NoiseFilter::new(dataset.catalog.titles(), &dataset.popularity(), &config);
+    let mut sampler = StratifiedSampler::new(params.m, params.seed);
+    let id = |item: ItemId| number(dataset.catalog.id(item));
     let mut show = |(index, sample): (usize, Sample)| {
         let (history, target) = dataset.sample(sample, params.max_hist);
-        let (cell, place) = (judge.cell(history, target), judge.place(history, target));
-        if let Some(cell) = cell {
-            draw.offer(index, cell, sample);
+        let (stratum, any) = (filter.stratum(history, target), filter.any_stratum(history, target));
+        if let Some(stratum) = stratum {
+            sampler.insert(index, stratum, sample);
         }
         json!({
             "index": index,
-            "user": number(&dataset.users[sample.user as usize]),
+            "user": number(&dataset.users[sample.user.index()]),
             "history": history.iter().map(|&i| id(i)).collect::<Vec<_>>(),
             "target": id(target),
-            "overlap": judge.overlap(history, target),
-            "keep": cell.is_some(),
-            "len_bucket": place.0,
-            "pop_bucket": place.1,
+            "overlap": filter.overlap(history, target),
+            "keep": stratum.is_some(),
+            "len_bucket": any.0,
+            "pop_bucket": any.1,
         })
     };
     let samples: Vec<Value> = dataset.samples().into_iter().enumerate().map(&mut show).collect();
-    let (chosen, cells) = draw.finish();
+    let (chosen, cells) = sampler.finish();
     let cells = cells.into_iter().map(|((length, pop), count)| (format!("{length},{pop}"), json!(count)));
     let chosen: Vec<usize> = chosen.into_iter().map(|(index, _)| index).collect();
     let counts = dataset.popularity();
     let buckets = popularity_buckets(&dataset.popularity(), params.n_pop_buckets);
-    let bucketed = dataset.catalog.all().filter(|&i| counts[i as usize] > 0);
-    let bucketed = bucketed.map(|i| (dataset.catalog.id(i).to_owned(), json!(buckets[i as usize])));
+    let bucketed = dataset.catalog.all().filter(|&i| counts[i.index()] > 0);
+    let bucketed = bucketed.map(|i| (dataset.catalog.id(i).to_owned(), json!(buckets[i.index()])));
     Map::from_iter([
         ("samples".into(), json!(samples)),
         ("cells".into(), Value::Object(cells.collect())),

@@ -1,4 +1,5 @@
 //! An id is one value, exact to the digit, and written one way in every format.
+use crate::format::row::Role;
 use std::collections::BTreeMap;
 
 /// An id in the one way it is written, or why `text` is none.
@@ -94,7 +95,7 @@ impl Odd {
     }
 
     /// Why the ids of the column cannot be told apart.
-    pub(crate) fn refused(&self, column: &str) -> Option<String> {
+    pub(crate) fn refused(&self, column: Role) -> Option<String> {
         (self.decimals > 0 && self.fractions > 0).then(|| {
             format!(
                 "`{column}` holds decimals such as 1.0 beside others such as 1.5, so that it cannot be told whether 1.0 is 1; \
@@ -104,7 +105,7 @@ impl Odd {
     }
 
     /// What makes numbers wrong unless it is meant.
-    pub(crate) fn doubts(&self, column: &str) -> Vec<String> {
+    pub(crate) fn doubts(&self, column: Role) -> Vec<String> {
         let (rows, most) = (self.rows, |count: usize| count > 1 && 100 * count >= self.rows);
         let words = self.words.iter().filter(|(_, count)| most(**count));
         let nested = (2 * self.nested > rows).then(|| {
@@ -155,15 +156,15 @@ mod tests {
         for (odd, told) in [("NA", "\"NA\" in 2 of 3"), ("i1|i9", "lists"), ("i1 i9 i8", "lists"), ("b'i1'", "lists")] {
             let mut ids = Odd::default();
             [odd, odd, "i2"].into_iter().for_each(|id| ids.count(id));
-            assert!(ids.doubts("item")[0].contains(told), "{odd}: {ids:?}");
+            assert!(ids.doubts(Role::Item)[0].contains(told), "{odd}: {ids:?}");
         }
         let mut ids = Odd::default();
         ["1.0", "none", "The Beatles", "Smith, John", "f(x)", "a-1"].into_iter().for_each(|id| ids.count(id));
-        assert!(ids.doubts("item").is_empty() && ids.decimals() == 1, "{ids:?}");
+        assert!(ids.doubts(Role::Item).is_empty() && ids.decimals() == 1, "{ids:?}");
         ids.count("7");
-        assert!(ids.doubts("item")[0].contains("read as one") && ids.refused("item").is_none());
+        assert!(ids.doubts(Role::Item)[0].contains("read as one") && ids.refused(Role::Item).is_none());
         ids.count("1.5");
-        assert!(ids.refused("item").unwrap().contains("cannot be told whether 1.0 is 1"));
+        assert!(ids.refused(Role::Item).unwrap().contains("cannot be told whether 1.0 is 1"));
     }
 
     #[test]

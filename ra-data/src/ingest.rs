@@ -1,11 +1,13 @@
-//! From files to interactions and titles.
-use crate::calendar::{Calendar, Times};
+//! From tables to interactions and titles.
 use crate::config::{DataConfig, TitleParts};
+use crate::format::row::{ColumnSpec, RejectedRows, Role};
 use crate::interactions::{Builder, Interactions};
-use crate::records::{Skipped, Wanted};
-use crate::source::doubt;
+use crate::source::file::doubt;
+use crate::source::folder;
+use crate::source::read::{Inputs, read};
+use crate::time::calendar::{Calendar, Times};
 use crate::time::is_order;
-use crate::{DataError, Result, folder, ids};
+use crate::{DataError, Result, ids};
 use foldhash::fast::RandomState;
 use ra_core::check_host_room;
 use std::collections::HashMap;
@@ -19,7 +21,7 @@ const RATING: [&str; 2] = ["rating", "overall"];
 
 /// What is known of the interactions that were shown.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct ScanReport {
     /// How many of them are not of the file of test interactions.
     pub(crate) train_rows: usize,
     /// The time column, where it is an order without clock time.
@@ -32,9 +34,6 @@ pub(crate) struct Told {
     pub(crate) rated: usize,
 }
 
-/// For a log that does not fit into memory.
-const REMEDY: &str = "raise data.min_rating or read a part of the log; `cargo xtask data export --memory 2GiB` reads a log of any length";
-
 /// The files that `config` names, and the folders that it names for theirs.
 pub(crate) fn files(config: &DataConfig) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
@@ -45,15 +44,46 @@ pub(crate) fn files(config: &DataConfig) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The columns of a log that `config` reads.
+pub(crate) fn log_columns(config: &DataConfig) -> Vec<ColumnSpec> {
+    let columns = &config.columns;
+    let mut wanted = vec![
+        ColumnSpec::new(Role::User, columns.user.as_ref(), &USER),
+        ColumnSpec::new(Role::Item, columns.item.as_ref(), &ITEM),
+        ColumnSpec::new(Role::Time, columns.time.as_ref(), &TIME),
+    ];
+    if config.min_rating.is_some() {
+        wanted.push(ColumnSpec::new(Role::Rating, columns.rating.as_ref(), &RATING));
+    }
+    wanted
+}
+
+/// The columns of a table of titles that `config` reads.
+pub(crate) fn title_columns(config: &DataConfig) -> Vec<ColumnSpec> {
+    let mut wanted = vec![ColumnSpec::new(Role::Item, config.columns.item.as_ref(), &ITEM)];
+    match &config.columns.title {
+        None => wanted.push(ColumnSpec::new(Role::Title, None, &TITLE)),
+        Some(TitleParts::One(name)) => wanted.push(ColumnSpec::new(Role::Title, Some(name), &[])),
+        Some(TitleParts::Several(names)) => {
+            wanted.extend(names.iter().map(|name| ColumnSpec::new(Role::Title, Some(name), &[]).optional()));
+        }
+    }
+    wanted
+}
+
 /// The interactions of `config`, rated well enough, in memory.
 ///
 /// # Errors
-/// [`ra_core::Error::Memory`] before the list of rows asks for more than the machine has left.
-pub(crate) fn read_interactions(config: &DataConfig, skipped: &mut Skipped) -> Result<(Interactions, Told)> {
+/// [`DataError::LogTooLarge`] before the list of rows asks for more than the machine has left.
+pub(crate) fn read_interactions(
+    inputs: Inputs<'_>,
+    config: &DataConfig,
+    rejected: &mut RejectedRows,
+) -> Result<(Interactions, ScanReport)> {
     let mut builder = Builder::default();
-    let told = scan(config, skipped, |user, item, time| {
+    let told = scan(inputs, config, rejected, |user, item, time| {
         if let Some(bytes) = builder.growth() {
-            check_host_room("read interactions", bytes as u64, REMEDY)?;
+            room(bytes)?;
         }
         builder.push(user, item, time);
         Ok(())
@@ -71,29 +101,31 @@ pub(crate) fn read_interactions(config: &DataConfig, skipped: &mut Skipped) -> R
     Ok((log, told))
 }
 
-/// Shows the interactions of `config`, rated well enough: user, item, and time in seconds, which [`Told::calendar`]
+/// Refuses a list of rows that the machine has no room for.
+fn room(bytes: usize) -> Result<()> {
+    match check_host_room("read interactions", bytes as u64, "") {
+        Err(ra_core::Error::Memory { needed, available, .. }) => Err(DataError::LogTooLarge { needed, available }),
+        other => Ok(other?),
+    }
+}
+
+/// Shows the interactions of `config`, rated well enough: user, item, and time in seconds, which [`ScanReport::calendar`]
 /// settles. Then those to test on, if they have a file of their own.
 pub(crate) fn scan(
+    inputs: Inputs<'_>,
     config: &DataConfig,
-    skipped: &mut Skipped,
+    rejected: &mut RejectedRows,
     mut each: impl FnMut(&str, &str, f64) -> Result<()>,
-) -> Result<Told> {
-    let missing = || DataError::Config { key: "interactions", problem: "no file is named; give its path".into() };
-    let path = config.interactions.as_ref().ok_or_else(missing)?;
-    let columns = &config.columns;
-    let mut wanted = vec![
-        Wanted::new("user", columns.user.as_ref(), &USER),
-        Wanted::new("item", columns.item.as_ref(), &ITEM),
-        Wanted::new("time", columns.time.as_ref(), &TIME),
-    ];
-    if config.min_rating.is_some() {
-        wanted.push(Wanted::new("rating", columns.rating.as_ref(), &RATING));
-    }
+) -> Result<ScanReport> {
+    let missing = || DataError::setting("interactions", "names no file; give its path");
+    let log = inputs.log.ok_or_else(missing)?;
+    let wanted = log_columns(config);
     let (mut rows, mut time, mut train_rows) = (0, String::new(), 0);
-    let (mut times, before) = (Times::default(), skipped.read);
-    for (path, trains) in [(Some(path), true), (config.test.as_ref(), false)] {
-        let Some(path) = path else { continue };
-        skipped.read(path, &wanted, config.strict, |row| {
+    let (mut times, before) = (Times::default(), rejected.read);
+    for (input, trains) in [(Some(log), true), (inputs.test, false)] {
+        let Some(input) = input else { continue };
+        let path = input.path();
+        read(input, &wanted, config.strict, rejected, |row| {
             let liked = match config.min_rating {
                 Some(least) => row.number(3)? >= least,
                 None => true,
@@ -113,8 +145,8 @@ pub(crate) fn scan(
             Ok(())
         })?;
         if time.is_empty() {
-            let problem = match skipped.examples.first() {
-                Some(first) => format!("none of its {} rows can be read; the first: {first}", skipped.rows),
+            let problem = match rejected.examples.first() {
+                Some(first) => format!("none of its {} rows can be read; the first: {first}", rejected.rows),
                 None => "nothing follows the header".into(),
             };
             return Err(DataError::corrupt(path, format!("no interactions: {problem}")));
@@ -123,39 +155,39 @@ pub(crate) fn scan(
             train_rows = rows;
         }
     }
+    let path = log.path();
     if let Some(problem) = times.refused(&time) {
         return Err(DataError::corrupt(path, problem));
     }
     times.doubts(&time).into_iter().try_for_each(|problem| doubt(config.strict, path, problem))?;
-    let (calendar, unreadable, read) = (times.calendar(), times.unreadable(), skipped.read - before);
+    let (calendar, unreadable, read) = (times.calendar(), times.unreadable(), rejected.read - before);
     if let Some(first) = times.first_unreadable() {
-        skipped.unreadable(unreadable, first, config.strict)?;
+        rejected.unreadable(unreadable, first, config.strict)?;
     }
     let order_only = Some(time).filter(|name| is_order(name));
-    Ok(Told { train_rows, order_only, calendar, read, rated: rows - unreadable })
+    Ok(ScanReport { train_rows, order_only, calendar, read, rated: rows - unreadable })
 }
 
 /// The titles of the items with these ids; of several rows for one item the first counts, and an item without one has
 /// an empty title. What HTML writes as `&amp;` becomes `&`.
-pub(crate) fn read_titles(ids: &[String], config: &DataConfig, skipped: &mut Skipped) -> Result<Vec<String>> {
+pub(crate) fn read_titles(
+    ids: &[String],
+    inputs: Inputs<'_>,
+    config: &DataConfig,
+    rejected: &mut RejectedRows,
+) -> Result<Vec<String>> {
     // What filters left of the log is told by whoever asks for it.
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let mut titles: Vec<Option<String>> = vec![None; ids.len()];
-    let Some(path) = &config.items else { return Ok(vec![String::new(); ids.len()]) };
+    let Some(input) = inputs.items else { return Ok(vec![String::new(); ids.len()]) };
+    let path = input.path();
     let places: HashMap<&str, usize, RandomState> = ids.iter().map(String::as_str).zip(0..).collect();
-    let mut wanted = vec![Wanted::new("item", config.columns.item.as_ref(), &ITEM)];
-    match &config.columns.title {
-        None => wanted.push(Wanted::new("title", None, &TITLE)),
-        Some(TitleParts::One(name)) => wanted.push(Wanted::new("title", Some(name), &[])),
-        Some(TitleParts::Several(names)) => {
-            wanted.extend(names.iter().map(|name| Wanted::new("title", Some(name), &[]).optional()));
-        }
-    }
+    let wanted = title_columns(config);
     let (mut repeated, mut conflicting, mut strangers) = (0, 0, Vec::new());
     let mut found = vec![false; wanted.len()];
-    skipped.read(path, &wanted, config.strict, |row| {
+    read(input, &wanted, config.strict, rejected, |row| {
         found.iter_mut().zip(row.names).for_each(|(found, name)| *found |= !name.is_empty());
         let id = row.id(0)?;
         let Some(&place) = places.get(id) else {

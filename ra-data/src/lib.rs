@@ -1,83 +1,78 @@
 //! From raw interaction logs to clean, split and curated data sets.
 //!
-//! The crate stands apart because clean, leak-free, well-chosen training data is worth having without any model, and
-//! because nothing else in the workspace may depend on arrow, parquet or polars.
+//! Give it a log as it lies on disk and it gives back a [`Dataset`](ra_core::Dataset): filtered, split, with dense ids for a
+//! model and the log's own ids beside them. It knows no model and builds no tensor library, so that leak-free, well-chosen
+//! data can be had by anybody; nothing needs to be known of a file but its path.
 //!
-//! - [`prepare`]: files (tsv, csv, jsonl, parquet, arrow, RecBole, MovieLens, Amazon's reviews; plain, `.gz`, `.zst`) to a
-//!   [`ra_core::Dataset`]: filtered, split, with dense ids and the users' own; [`read`] tells times and unreadable rows too
-//! - [`prepare_coded`]: the same from arrays of numbers, without a file
-//! - [`curate`]: the samples worth training on
-//! - [`describe`]: what the data looks like; [`audit`]: what is wrong with it, and what that does to a metric
-//! - [`to_parquet`], [`samples_to_parquet`], [`write_columns`]: tables for other tools, which [`read_columns`] reads
-//!   again; [`to_parquet_within`] the same from logs that are larger than memory; with the feature `ballista`, `cluster::to_parquet_on` by many machines
+//! | to | call |
+//! |---|---|
+//! | read, filter and split files | [`prepare`]; formats are those of [`DataConfig::interactions`] |
+//! | do the same with arrays of numbers, without a file | [`split_indexed`] |
+//! | do the same with data frames (feature `polars`) | `frames::prepare` |
+//! | know what the data looks like | [`describe`] |
+//! | know what is wrong with it, and what that does to a metric | [`audit`] |
+//! | choose the samples that are worth training on | [`curate`]; by a trained model, from [`candidates`] |
+//! | write tables for other tools | [`to_parquet`], [`samples_to_parquet`], [`write_columns`] |
+//! | do all of it with a log that is larger than memory | [`to_parquet_within`] |
+//! | do all of it by many machines (feature `ballista`) | `cluster::to_parquet_on` |
+//!
+//! Errors name the file, the row and the remedy; a row that cannot be read is counted in [`Prepared::rejected`], or an error
+//! where [`DataConfig::strict`].
 //!
 //! # Example
 //! ```
-//! use ra_data::{DataConfig, prepare};
+//! use ra_core::UserId;
+//! use ra_data::{DataConfig, audit, prepare};
 //!
 //! let dir = tempfile::tempdir()?;
 //! let (log, titles) = (dir.path().join("log.tsv"), dir.path().join("items.tsv"));
 //! std::fs::write(&log, "user\titem\tts\nann\theat\t4\nann\tronin\t1\nann\ttaxi\t2\nann\tronin\t3\nbob\theat\t5\n")?;
 //! std::fs::write(&titles, "item\ttitle\nheat\tHeat (1995)\nronin\tRonin (1998)\ntaxi\tTaxi Driver (1976)\n")?;
 //! let config = DataConfig { interactions: Some(log), items: Some(titles), ..DataConfig::default() };
-//! let data = prepare("films", &config)?;
+//! let prepared = prepare("films", &config)?;
+//! let data = &prepared.dataset;
 //! assert_eq!(data.users, ["ann", "bob"]);
-//! assert_eq!(data.catalog.title(data.test.row(0)[0]), "Heat (1995)"); // ann's latest is held out
+//! assert_eq!(data.catalog.title(data.test.row(UserId(0))[0]), "Heat (1995)"); // ann's latest is held out
+//! assert_eq!(audit(&prepared).findings.len(), 13);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//! - `polars`: logs from data frames, data sets and samples as such, over the same memory (module `frames`)
+//! - `ballista`: filters, splits and draws as SQL on DataFusion and Ballista (module `cluster`, binary `ra-cluster`)
 
-mod arrays;
-mod arrow_file;
 mod audit;
 mod bounded;
-mod calendar;
 #[cfg(feature = "ballista")]
 pub mod cluster;
-mod coded;
 mod config;
 mod curate;
-mod delimited;
 mod describe;
-mod draft;
 mod error;
-mod export;
 mod filter;
-mod first_bytes;
-mod folder;
+mod format;
 pub mod golden;
-mod header;
 mod ids;
 mod ingest;
 mod interactions;
-mod json;
-mod lists;
-mod output;
-mod partitions;
 mod prepare;
-mod prune;
-mod python;
-mod quotes;
-mod read_columns;
-mod records;
 mod source;
-mod spill;
 mod split;
 mod table;
 mod time;
-mod typed;
-mod unpack;
-mod words;
 
-pub use audit::{Audit, Finding, Level, PopularityFloor, audit};
-pub use bounded::{Bounded, to_parquet_within};
-pub use coded::{Coded, prepare_coded};
-pub use config::{Columns, DataConfig, Split, TitleParts, When};
-pub use curate::{Budget, CurateConfig, CurateMethod, Curated, curate, popularity_buckets};
-pub use describe::{Description, Spread, describe};
-pub use draft::check_export;
+pub use audit::{Audit, AuditFinding, PopularityFloor, Severity, audit};
+pub use bounded::{ExportSummary, SampleExport, to_parquet_within};
+pub use config::{Columns, DataConfig, Split, TimePoint, TitleParts};
+pub use curate::{Budget, Candidates, CurateConfig, CurateMethod, Curated, candidates, curate, popularity_buckets};
+pub use describe::{Description, NumberSummary, describe};
 pub use error::{DataError, Result};
-pub use export::{samples_to_parquet, to_parquet};
-pub use prepare::{Prepared, prepare, read};
-pub use read_columns::{NumberColumns, read_columns};
-pub use records::Skipped;
+pub use format::row::RejectedRows;
+pub use prepare::{Prepared, prepare};
+pub use split::indexed::{IndexedSplit, split_indexed};
+pub use table::draft::check_export;
+pub use table::export::{samples_to_parquet, to_parquet};
+#[cfg(feature = "polars")]
+pub use table::frames;
+pub use table::read::{NumberColumns, read_columns};
 pub use table::{Column, write_columns};

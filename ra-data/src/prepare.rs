@@ -1,12 +1,13 @@
 //! The stage function: raw files to a split data set.
 use crate::config::{DataConfig, Split};
-use crate::ingest::{Told, read_interactions, read_titles};
+use crate::format::row::RejectedRows;
+use crate::ingest::{ScanReport, read_interactions, read_titles};
 use crate::interactions::Interactions;
-use crate::records::Skipped;
-use crate::source::doubt;
+use crate::source::file::doubt;
+use crate::source::read::{Input, Inputs};
 use crate::split::{Parts, split, temporal_cuts};
 use crate::{DataError, Result, filter, ingest, time};
-use ra_core::{Catalog, Dataset, Sequences};
+use ra_core::{Catalog, Dataset, ItemId, Sequences, UserId};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -16,7 +17,7 @@ pub struct Prepared {
     /// The data set.
     pub dataset: Dataset,
     /// Rows that could not be read.
-    pub skipped: Skipped,
+    pub rejected: RejectedRows,
     /// The time of every interaction of the training, validation and test parts, user by user in the order of their
     /// sequences: seconds since 1970, or places in an order.
     pub times: [Vec<f64>; 3],
@@ -29,8 +30,8 @@ pub struct Prepared {
 /// Equal is what was read, whichever files it came from.
 impl PartialEq for Prepared {
     fn eq(&self, other: &Self) -> bool {
-        (&self.dataset, &self.skipped, &self.times, &self.order_only)
-            == (&other.dataset, &other.skipped, &other.times, &other.order_only)
+        (&self.dataset, &self.rejected, &self.times, &self.order_only)
+            == (&other.dataset, &other.rejected, &other.times, &other.order_only)
     }
 }
 
@@ -55,7 +56,7 @@ impl Prepared {
         let mut first = vec![f64::INFINITY; data.catalog.len()];
         for (part, times) in [&data.train, &data.valid, &data.test].into_iter().zip(&self.times) {
             for (&item, &time) in part.rows().flatten().zip(times) {
-                let first = &mut first[item as usize - 1];
+                let first = &mut first[item.index() - 1];
                 *first = first.min(time);
             }
         }
@@ -63,48 +64,50 @@ impl Prepared {
     }
 }
 
-/// Reads, filters and splits a data set. Dense ids follow the ascending order of the users' own ids; the catalogue
-/// holds the items that occur in an interaction that was kept.
+/// Reads, filters and splits the data set that is called `name`. Dense ids follow the ascending order of the users' own
+/// ids; the catalogue holds the items that occur in an interaction that was kept.
 ///
 /// # Errors
 /// [`DataError`] names the file, the row, the column or the key, and says what to do.
-pub fn prepare(name: &str, config: &DataConfig) -> Result<Dataset> {
-    Ok(read(name, config)?.dataset)
+pub fn prepare(name: &str, config: &DataConfig) -> Result<Prepared> {
+    DataError::refuse_settings(config)?;
+    prepare_from(name, config, Inputs::files(config), ingest::files(config)?)
 }
 
-/// [`prepare`], with what else is known.
-///
-/// # Errors
-/// As [`prepare`].
-pub fn read(name: &str, config: &DataConfig) -> Result<Prepared> {
-    config.check()?;
-    let mut skipped = Skipped::default();
-    let files = ingest::files(config)?;
-    let (interactions, told) = read_interactions(config, &mut skipped)?;
+/// [`prepare`] of any tables, `files` being those that must not be written over.
+pub(crate) fn prepare_from(
+    name: &str,
+    config: &DataConfig,
+    inputs: Inputs<'_>,
+    files: Vec<PathBuf>,
+) -> Result<Prepared> {
+    let mut rejected = RejectedRows::default();
+    let (interactions, told) = read_interactions(inputs, config, &mut rejected)?;
     needs_clock(config, told.order_only.as_ref())?;
     let mut steps = Steps::new(config, told.read, told.rated);
     let Interactions { users, items, rows } = keep(interactions, config, &mut steps);
-    let Told { train_rows, order_only, .. } = told;
-    let titles = read_titles(&items, config, &mut skipped)?;
+    let ScanReport { train_rows, order_only, .. } = told;
+    let titles = read_titles(&items, inputs, config, &mut rejected)?;
     let cuts = temporal_cuts(&rows, config)?;
     let parts = split(rows, users.len(), config, train_rows, cuts);
     let Parts { train, valid, test, times } =
         if config.cold_items > 0.0 { parts.warm(&cold(&items, config)) } else { parts };
-    let longest = train.rows().map(<[u32]>::len).max().unwrap_or(0);
+    let longest = train.rows().map(<[ItemId]>::len).max().unwrap_or(0);
     anything_left(name, config, &steps, longest, test.total())?;
     let (filter, split) = protocol(config);
     let catalog = Catalog::new(items, titles);
     let dataset = Dataset { name: name.into(), users, catalog, train, valid, test, filter, split };
-    let prepared = Prepared { dataset, skipped, times, order_only, files };
+    let prepared = Prepared { dataset, rejected, times, order_only, files };
     let doubled = (prepared.doubled_rows(), prepared.dataset.interactions());
-    tell_doubts(config, doubled, shared_ids(&prepared.dataset.users, &prepared.dataset.catalog))?;
+    let shared = shared_ids(&prepared.dataset.users, &prepared.dataset.catalog);
+    tell_doubts(inputs, config.strict, doubled, shared)?;
     Ok(prepared)
 }
 
 /// Interactions that are there before with the same user, item and time.
 pub(crate) fn doubled_rows(parts: [&Sequences; 3], times: &[Vec<f64>; 3]) -> usize {
     let (mut places, mut doubled, mut seen) = ([0; 3], 0, HashSet::new());
-    for user in 0..parts[0].len() {
+    for user in UserId::all(parts[0].len()) {
         seen.clear();
         for (part, place) in parts.into_iter().zip(0..) {
             for &item in part.row(user) {
@@ -125,20 +128,25 @@ pub(crate) fn shared_ids(users: &[String], catalog: &Catalog) -> (usize, usize) 
 
 /// Tells of a log that looks like two, by its [`doubled_rows`], or like none, by its [`shared_ids`]; each with out of how
 /// many.
-pub(crate) fn tell_doubts(config: &DataConfig, doubled: (usize, usize), shared: (usize, usize)) -> Result<()> {
-    let Some(path) = &config.interactions else { return Ok(()) };
+pub(crate) fn tell_doubts(
+    inputs: Inputs<'_>,
+    strict: bool,
+    doubled: (usize, usize),
+    shared: (usize, usize),
+) -> Result<()> {
+    let Some(path) = inputs.log.map(Input::path) else { return Ok(()) };
     let (rows, of) = doubled;
     if 5 * rows >= of && rows > 0 {
         let problem = format!(
             "{rows} of {of} interactions are there before with the same user, item and time; is one log read twice?"
         );
-        doubt(config.strict, path, problem)?;
+        doubt(strict, path, problem)?;
     }
     let (users, of) = shared;
     if 10 * users >= of && users > 0 {
         let problem =
             format!("{users} of {of} users have the id of an item; is a column the wrong one, or the file no log?");
-        doubt(config.strict, path, problem)?;
+        doubt(strict, path, problem)?;
     }
     Ok(())
 }
@@ -203,13 +211,13 @@ fn cold(items: &[String], config: &DataConfig) -> Vec<bool> {
 /// Refuses a temporal split of a log whose time column `order_only` is no clock.
 pub(crate) fn needs_clock(config: &DataConfig, order_only: Option<&String>) -> Result<()> {
     match order_only {
-        Some(column) if config.split == Split::Temporal => Err(DataError::Config {
-            key: "split",
-            problem: format!(
-                "`{column}` orders each user's own interactions and is no clock: a temporal split needs real times; use \
+        Some(column) if config.split == Split::Temporal => Err(DataError::setting(
+            "split",
+            format!(
+                "is \"temporal\" and needs real times: `{column}` orders each user's own interactions and is no clock; use \
                  leave_one_out or name a time column"
             ),
-        }),
+        )),
         _ => Ok(()),
     }
 }
@@ -263,8 +271,8 @@ pub(crate) fn protocol(config: &DataConfig) -> (String, String) {
         Split::Ratio => format!("ratio valid={} test={}", config.ratio_valid, config.ratio_test),
         Split::Given => "given".into(),
         Split::Temporal => {
-            let from = |date: &Option<crate::When>, share: f64| {
-                date.as_ref().and_then(crate::When::seconds).map_or_else(|| share.to_string(), time::written)
+            let from = |date: &Option<crate::TimePoint>, share: f64| {
+                date.as_ref().and_then(crate::TimePoint::seconds).map_or_else(|| share.to_string(), time::written)
             };
             let valid = from(&config.temporal_valid_from, config.temporal_valid);
             format!("temporal valid={valid} test={}", from(&config.temporal_test_from, config.temporal_test))

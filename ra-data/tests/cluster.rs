@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ra_core::SplitMix;
-use ra_data::{Budget, CurateConfig, CurateMethod, DataConfig, Split, to_parquet_within};
+use ra_data::{Budget, CurateConfig, CurateMethod, DataConfig, SampleExport, Split, to_parquet_within};
 use std::fmt::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SEED: u64 = 9;
+
+const HISTORY: usize = 8;
 
 /// Processes that end with the test.
 struct Cluster(Vec<Child>);
@@ -71,7 +73,7 @@ fn log(dir: &Path) -> DataConfig {
     let (log, items) = (dir.join("log.tsv"), dir.join("items.tsv"));
     std::fs::write(&log, rows).unwrap();
     std::fs::write(&items, format!("item\ttitle\n{titles}")).unwrap();
-    DataConfig { interactions: Some(log), items: Some(items), k_core: 5, max_history: 8, ..DataConfig::default() }
+    DataConfig { interactions: Some(log), items: Some(items), k_core: 5, ..DataConfig::default() }
 }
 
 fn table(path: &Path) -> RecordBatch {
@@ -91,6 +93,7 @@ fn table(path: &Path) -> RecordBatch {
 fn build(config: &DataConfig, curate: &CurateConfig, scheduler: Option<&str>, out: &Path) -> serde_json::Value {
     let mut data = serde_json::to_value(config).unwrap();
     data["curate"] = serde_json::to_value(curate).unwrap();
+    data["max_history"] = HISTORY.into();
     let mut command = ra_cluster(&["build", "--seed", &SEED.to_string(), "--data", &data.to_string(), "--out"]);
     command.arg(out).args(scheduler.into_iter().flat_map(|url| ["--scheduler", url]));
     let output = command.output().unwrap();
@@ -115,7 +118,14 @@ fn one_process_and_a_cluster_build_the_same_data_set() {
     ];
     for (case, config, curate) in cases {
         let own = dir.path().join("own");
-        let expected = to_parquet_within("cluster", &config, Some((curate, SEED)), 16 << 20, &own).unwrap();
+        let expected = to_parquet_within(
+            "cluster",
+            &config,
+            Some(SampleExport { curate, max_history: HISTORY, seed: SEED }),
+            16 << 20,
+            &own,
+        )
+        .unwrap();
         for (name, scheduler) in [("datafusion", None), ("ballista", Some(url.as_str()))] {
             let (since, out) = (Instant::now(), dir.path().join(name));
             let built = build(&config, curate, scheduler, &out);

@@ -21,6 +21,14 @@ pub enum LlmError {
         /// Those that are.
         supported: &'static str,
     },
+    /// The model's own files ask for a pooling that is not built in, and the caller for none.
+    #[error("{}: it asks for the pooling {asked}, which is not supported; choose first, last or mean instead", path.display())]
+    Pooling {
+        /// The file that asks.
+        path: PathBuf,
+        /// What it asks for, by its name there.
+        asked: String,
+    },
     /// Tensors are missing, left over or of the wrong shape or type.
     #[error("{}: the weights do not fit the configuration: {problems}", path.display())]
     Weights {

@@ -1,13 +1,21 @@
-//! Frozen pretrained language models as people have them: a Hugging Face folder in, a [`ra_core::LanguageModel`] and a
-//! [`ra_core::Tokenizer`] out.
+//! Frozen pretrained language models: a folder or a file in, a [`ra_core::LanguageModel`] and a [`ra_core::Tokenizer`]
+//! out.
 //!
-//! The crate stands apart because loading weights is a trade of its own (names, shapes, number formats, tokenizers) and
-//! because nothing else in the workspace may depend on `tokenizers`. No Python, no pickles: weights are safetensors.
+//! Loading weights is a trade of its own (names, shapes, number formats, tokenizers), so it is a crate of its own, the
+//! only one here that depends on `tokenizers`. Nothing runs Python, and no pickle is opened.
 //!
-//! Architectures: BERT (MiniLM and other sentence encoders), GPT-2, Llama, Mistral, Qwen2 and Qwen3. Files: a Hugging Face
-//! folder (`config.json`, `model.safetensors` or shards, `tokenizer.json` or BERT's `vocab.txt`; f32, f16, bf16), a folder
-//! of sentence-transformers around one, whose pooling and longest text hold, or GGUF with everything in it, whole or in
-//! parts.
+//! # What it reads
+//!
+//! | | |
+//! |---|---|
+//! | architectures | BERT (MiniLM and most sentence encoders), GPT-2, Llama, Mistral, Qwen2, Qwen3 |
+//! | Hugging Face folder | `config.json`, `model.safetensors` or shards (f32, f16, bf16), a tokenizer or word list |
+//! | sentence-transformers | such a folder with `modules.json`: its pooling, longest text and lower case hold |
+//! | GGUF | one file, or all parts of one: weights (11 number formats), configuration and tokenizer |
+//!
+//! A model of any other kind is an implementation of [`ra_core::LanguageModel`] in your own crate. What a file asks for
+//! and this crate does not compute is an error that names the file and the key, never a silent approximation; every
+//! problem of the weights is told in one error.
 //!
 //! # Example
 //! ```no_run
@@ -15,39 +23,34 @@
 //!
 //! let device = open_device(Backend::Cpu)?;
 //! let lm = ra_llm::load("models/minilm".as_ref(), None, &device)?;
-//! let (open, close) = lm.tokenizer.frame();
+//! let (open, close) = lm.tokenizer.special_tokens();
 //! let words = lm.tokenizer.tokenize(&["Toy Story"])?.remove(0);
 //! let text: Vec<u32> = [open, words, close].concat();
 //! let vector = encode(&lm.model, &TextBatch::from_rows(&[&text], &device), None).pooled; // [1, width]
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//! `examples/encode_titles.rs` compares titles by such vectors.
+//!
+//! # Features
+//! - `matrix-unit` (default): products on the processor's matrix unit, where it has one.
+//! - `untrained`: `write_untrained_gpt2` makes a small GPT-2 of random weights, for examples and as a floor.
 #![recursion_limit = "256"]
 
-mod bert;
-mod config;
-mod document;
+mod arch;
 mod error;
 mod folder;
-mod format;
 mod gguf;
-mod gguf_model;
-mod gguf_parts;
-mod gguf_tokenizer;
-mod gpt2;
-mod llama;
 mod load;
-mod names;
+mod reading;
 mod tokenizer;
 mod transformer;
+#[cfg(feature = "untrained")]
 mod untrained;
-mod weight_files;
 mod weights;
 
-pub use bert::BertConfig;
 pub use error::{LlmError, Result};
-pub use gpt2::Gpt2Config;
-pub use llama::LlamaConfig;
-pub use load::{PretrainedLm, Reading, load, load_weights};
+pub use load::{PretrainedLm, load, load_weights};
+pub use reading::Reading;
 pub use tokenizer::HfTokenizer;
+#[cfg(feature = "untrained")]
 pub use untrained::{UNTRAINED_GPT2_FILES, write_untrained_gpt2};
-pub use weights::Weights;

@@ -1,11 +1,12 @@
 //! From a model folder or file to a frozen model.
-use crate::config::Config;
-use crate::folder::{AskedPooling, Folder};
-use crate::gguf::Gguf;
-use crate::{HfTokenizer, LlmError, Result, Weights, gguf_model, gguf_parts};
+use crate::arch::Config;
+use crate::folder::{self, Folder};
+use crate::gguf::{self, Gguf};
+use crate::reading::{Reading, RequestedPooling};
+use crate::weights::Weights;
+use crate::{HfTokenizer, LlmError, Result};
 use burn::tensor::Device;
 use ra_core::{Error, Fingerprint, LanguageModel, Pooling, check_room, fingerprint};
-use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// A frozen language model with its tokenizer.
@@ -26,22 +27,6 @@ pub struct PretrainedLm {
     pub asked: Reading,
     /// Parameters of the model, frozen all of them.
     pub params: usize,
-}
-
-/// How a text is read: what the caller, or else the model's own files, ask for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Reading {
-    /// How a text becomes one vector; the architecture's own way where nobody asks.
-    pub pooling: Option<Pooling>,
-    /// Longest text in tokens; what the architecture can read where nobody asks.
-    pub max_tokens: Option<usize>,
-}
-
-impl Reading {
-    /// The longest text of an architecture that can read `most` tokens.
-    pub(crate) fn at_most(self, most: usize) -> usize {
-        self.max_tokens.map_or(most, |asked| asked.min(most))
-    }
 }
 
 /// Loads a language model: a Hugging Face folder (`config.json`, `model.safetensors` or shards of it, `tokenizer.json`
@@ -94,16 +79,16 @@ struct Built {
 
 impl Opened {
     fn open(path: &Path) -> Result<Self> {
-        let (config, source, from) = match gguf_parts::find(path)? {
+        let (config, source, from) = match gguf::find(path)? {
             Some(files) => {
                 let gguf = Gguf::open(&files)?;
                 let from = gguf.path().to_path_buf();
-                (gguf_model::config(&gguf)?, Source::Gguf(gguf), from)
+                (gguf::config(&gguf)?, Source::Gguf(gguf), from)
             }
             None => {
                 let folder = Folder::open(path)?;
                 let from = folder.config();
-                (Config::read(&from)?, Source::Folder(folder), from)
+                (folder::read_config(&from)?, Source::Folder(folder), from)
             }
         };
         config.check().map_err(|problem| Error::corrupt(from, problem))?;
@@ -132,16 +117,16 @@ impl Opened {
     }
 
     /// The pooling that the model's own files ask for, and the file that says so.
-    fn asked_pooling(&self) -> Option<(AskedPooling, PathBuf)> {
+    fn asked_pooling(&self) -> Option<(RequestedPooling, PathBuf)> {
         match &self.source {
-            Source::Gguf(gguf) => Some((gguf_model::pooling(gguf)?, gguf.path().into())),
+            Source::Gguf(gguf) => Some((gguf::pooling(gguf)?, gguf.path().into())),
             Source::Folder(folder) => folder.pooling.clone(),
         }
     }
 
     fn asked(&self) -> Reading {
         let pooling = match self.asked_pooling() {
-            Some((AskedPooling::Known(pooling), _)) => Some(pooling),
+            Some((RequestedPooling::Known(pooling), _)) => Some(pooling),
             _ => None,
         };
         let max_tokens = if let Source::Folder(folder) = &self.source { folder.max_tokens } else { None };
@@ -151,15 +136,10 @@ impl Opened {
     /// Checks that there is code for the pooling that is asked for, unless another one is `wanted`.
     ///
     /// # Errors
-    /// Names the pooling and the file.
+    /// [`LlmError::Pooling`].
     fn check_pooling(&self, wanted: Option<Pooling>) -> Result<()> {
         match (self.asked_pooling(), wanted) {
-            (Some((AskedPooling::Unknown(asked), file)), None) => {
-                let problem = format!(
-                    "it asks for the pooling {asked}, which is not supported; choose first, last or mean instead"
-                );
-                Err(Error::corrupt(file, problem).into())
-            }
+            (Some((RequestedPooling::Unknown(asked), path)), None) => Err(LlmError::Pooling { path, asked }),
             _ => Ok(()),
         }
     }
@@ -170,21 +150,17 @@ impl Opened {
         let reading = Reading { pooling: pooling.or(asked.pooling), ..asked };
         let Self { config, source } = self;
         let weights = match source {
-            Source::Gguf(gguf) => gguf_model::weights(gguf, &config)?,
-            Source::Folder(folder) => Weights::open(&folder.model, config.token_table())?,
+            Source::Gguf(gguf) => gguf::weights(gguf, &config)?,
+            Source::Folder(folder) => folder::open_weights(&folder.model, &config)?,
         };
         build(&config, weights, reading, device)
     }
 }
 
 fn build(config: &Config, mut weights: Weights, reading: Reading, device: &Device) -> Result<Built> {
-    if let (Config::Bert(_), Some(relative)) = (config, weights.relative_of_bert()) {
-        let problem = format!("its tensors are those of {relative}, a relative of bert that is not supported");
-        return Err(Error::corrupt(weights.path(), problem).into());
-    }
     let params = weights.params();
     // What is missing is made of zeros until all is told: not for a configuration that is another model's, or a lie.
-    let asked = config.numbers();
+    let asked = config.large_params();
     if asked.is_none_or(|asked| asked / 2 > params as u64) {
         let asked = asked.map_or("more".into(), |n| n.to_string());
         let problem =

@@ -1,5 +1,5 @@
 //! Tokenizers in the Hugging Face format, and those that a folder keeps as the word list of BERT.
-use crate::document::read_optional;
+use crate::folder::document::read_optional;
 use crate::{LlmError, Result};
 use ra_core::{Error, Fingerprint, fingerprint, guarded, read_text};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ const LONGEST_SHOWN: usize = 80;
 /// A `tokenizer.json`, without the padding and truncation that may be baked into it.
 ///
 /// The names of special tokens in a text, such as `[SEP]` or `<|endoftext|>`, are words like any other there; what
-/// stands around a text is added apart, as [`Tokenizer::frame`](ra_core::Tokenizer::frame) says.
+/// stands around a text is added apart, as [`Tokenizer::special_tokens`](ra_core::Tokenizer::special_tokens) says.
 #[derive(Debug)]
 pub struct HfTokenizer {
     inner: tokenizers::Tokenizer,
@@ -182,7 +182,7 @@ impl ra_core::Tokenizer for HfTokenizer {
         texts.iter().map(|text| self.tokens(text)).collect()
     }
 
-    fn frame(&self) -> (Vec<u32>, Vec<u32>) {
+    fn special_tokens(&self) -> (Vec<u32>, Vec<u32>) {
         (self.open.clone(), self.close.clone())
     }
 }

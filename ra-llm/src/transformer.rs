@@ -3,35 +3,35 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::attention::{merge_heads, repeat_heads, split_heads};
 use ra_core::kernels::{FrozenLinear, attend, layer_norm, rms_norm, rotate};
-use ra_core::{LanguageModel, LayerInput, LmSpec, PooledText, take_rows};
+use ra_core::{LanguageModel, LayerInput, LmSpec, PooledPath, PooledText, TunableMatrices, gather_rows};
 use std::fmt::Debug;
 
 /// One layer of an architecture, without the attention itself.
-pub(crate) trait Block: Debug + Clone + Send + Sync {
+pub(crate) trait TransformerBlock: Debug + Clone + Send + Sync {
     /// Its weight matrices.
     fn linears(&mut self) -> Vec<&mut FrozenLinear>;
 
     /// What queries, keys and values are made of, `[batch, rows, width]`: the normed state in pre-norm models, the state
     /// itself in post-norm ones. A prefix stands beside it and is not normed.
-    fn read(&self, hidden: Tensor<3>) -> Tensor<3>;
+    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3>;
 
     /// `[batch, rows, heads * head]`.
     fn query(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3>;
 
-    /// `[batch, rows, shared heads * head]`; a prefix has no position, and no angles.
+    /// `[batch, rows, kv heads * head]`; a prefix has no position, and no angles.
     fn key(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3>;
 
-    /// `[batch, rows, shared heads * head]`.
+    /// `[batch, rows, kv heads * head]`.
     fn value(&self, read: Tensor<3>) -> Tensor<3>;
 
     /// From the state that entered the layer and what was attended, `[batch, rows, heads * head]`, to its output.
-    fn close(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3>;
+    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3>;
 }
 
 /// An architecture: its layers, and what is before and after them.
-pub(crate) trait Body: Debug + Clone + Send + Sync {
+pub(crate) trait Architecture: Debug + Clone + Send + Sync {
     /// Its layers' kind.
-    type Block: Block;
+    type Block: TransformerBlock;
 
     /// Its layers.
     fn blocks(&self) -> &[Self::Block];
@@ -55,20 +55,20 @@ pub(crate) trait Body: Debug + Clone + Send + Sync {
 
 /// A frozen transformer of any architecture here.
 #[derive(Debug, Clone)]
-pub(crate) struct Transformer<B> {
-    pub(crate) body: B,
+pub(crate) struct Transformer<A> {
+    pub(crate) architecture: A,
     pub(crate) heads: usize,
     /// Heads of keys and values.
-    pub(crate) shared_heads: usize,
+    pub(crate) kv_heads: usize,
     pub(crate) spec: LmSpec,
     pub(crate) device: Device,
 }
 
-impl<B: Body> Transformer<B> {
+impl<A: Architecture> Transformer<A> {
     /// Keys and values of `[prefix ; text]`.
     fn memory(
         &self,
-        block: &B::Block,
+        block: &A::Block,
         read: Tensor<3>,
         prefix: Option<Tensor<3>>,
         at: Option<&Angles>,
@@ -81,12 +81,17 @@ impl<B: Body> Transformer<B> {
         [Tensor::cat(vec![own_key, key], 1), Tensor::cat(vec![own_value, value], 1)]
     }
 
-    fn angles(&self, positions: Tensor<2, Int>) -> Option<Angles> {
-        self.body.rotary().map(|rotary| rotary.at(positions))
+    fn last(&self) -> &A::Block {
+        &self.architecture.blocks()[self.spec.layers - 1]
     }
 
-    fn shared(&self, x: Tensor<3>) -> Tensor<4> {
-        repeat_heads(split_heads(x, self.shared_heads), self.heads)
+    fn angles(&self, positions: Tensor<2, Int>) -> Option<Angles> {
+        self.architecture.rotary().map(|rotary| rotary.at(positions))
+    }
+
+    /// `[batch, rows, kv heads * head]` as `[batch, heads, rows, head]`: what queries share is repeated.
+    fn per_query_head(&self, x: Tensor<3>) -> Tensor<4> {
+        repeat_heads(split_heads(x, self.kv_heads), self.heads)
     }
 }
 
@@ -110,7 +115,7 @@ pub(crate) fn by_rows(x: Tensor<3>, each: impl FnOnce(Tensor<2>) -> Tensor<2>) -
     y.reshape([batch, rows, width])
 }
 
-impl<B: Body + 'static> LanguageModel for Transformer<B> {
+impl<A: Architecture + 'static> LanguageModel for Transformer<A> {
     fn spec(&self) -> LmSpec {
         self.spec
     }
@@ -120,62 +125,72 @@ impl<B: Body + 'static> LanguageModel for Transformer<B> {
     }
 
     fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
-        self.body.embed(tokens, positions)
+        self.architecture.embed(tokens, positions)
     }
 
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.body.finish(hidden)
+        self.architecture.finish(hidden)
     }
 
     fn layer(&self, index: usize, input: LayerInput) -> Tensor<3> {
-        let block = &self.body.blocks()[index];
-        let (read, at) = (block.read(input.hidden.clone()), self.angles(input.positions));
+        let block = &self.architecture.blocks()[index];
+        let (read, at) = (block.attention_input(input.hidden.clone()), self.angles(input.positions));
         let [key, value] = self.memory(block, read.clone(), input.prefix, at.as_ref());
         let query = block.query(read, at.as_ref());
-        block.close(input.hidden, attend(query, key, value, input.bias, self.heads, self.spec.causal))
+        block.finish_layer(input.hidden, attend(query, key, value, input.bias, self.heads, self.spec.causal))
     }
 
-    fn layer_at(&self, index: usize, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
-        let block = &self.body.blocks()[index];
-        let (read, at) = (block.read(input.hidden.clone()), self.angles(input.positions.clone()));
+    fn pooled(&self) -> Option<&dyn PooledPath> {
+        Some(self)
+    }
+
+    fn tunable(&self) -> Option<&dyn TunableMatrices> {
+        Some(self)
+    }
+}
+
+impl<A: Architecture + 'static> PooledPath for Transformer<A> {
+    fn last_layer_at(&self, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
+        let block = self.last();
+        let (read, at) = (block.attention_input(input.hidden.clone()), self.angles(input.positions.clone()));
         let bias = bias_at(input.bias, rows.clone());
         let here = self.angles(positions_at(input.positions, rows.clone()));
-        let query = block.query(take_rows(read.clone(), rows.clone()), here.as_ref());
+        let query = block.query(gather_rows(read.clone(), rows.clone()), here.as_ref());
         let [key, value] = self.memory(block, read, input.prefix, at.as_ref());
         // One query: the bias says what it reads, whether or not the model is causal.
-        block.close(take_rows(input.hidden, rows), attend(query, key, value, bias, self.heads, false))
+        block.finish_layer(gather_rows(input.hidden, rows), attend(query, key, value, bias, self.heads, false))
     }
 
-    fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> Option<PooledText> {
-        let block = self.body.blocks().last()?;
+    fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> PooledText {
+        let block = self.last();
         let [batch, ..] = input.bias.dims();
-        let (read, at) = (block.read(input.hidden.clone()), self.angles(input.positions.clone()));
+        let (read, at) = (block.attention_input(input.hidden.clone()), self.angles(input.positions.clone()));
         let here = self.angles(positions_at(input.positions, rows.clone()));
-        let query = split_heads(block.query(take_rows(read.clone(), rows.clone()), here.as_ref()), self.heads);
+        let query = split_heads(block.query(gather_rows(read.clone(), rows.clone()), here.as_ref()), self.heads);
         let scale = 1.0 / (query.dims()[3] as f32).sqrt();
         let query = query * scale; // [batch, heads, 1, head]
-        let [key, value] = self.memory(block, read, None, at.as_ref()).map(|x| self.shared(x));
+        let [key, value] = self.memory(block, read, None, at.as_ref()).map(|x| self.per_query_head(x));
         let bias = bias_at(input.bias, rows.clone());
         let scores = query.clone().matmul(key.swap_dims(2, 3)) + bias;
         let top = scores.clone().max_dim(3);
         let score = (scores.clone() - top.clone()).exp().sum_dim(3).log() + top;
         let context = softmax(scores, 3).matmul(value);
-        Some(PooledText {
-            hidden: take_rows(input.hidden, rows).squeeze_dim(1),
+        PooledText {
+            hidden: gather_rows(input.hidden, rows).squeeze_dim(1),
             query: query.squeeze_dim(2),
             context: context.squeeze_dim(2),
             score: score.reshape([batch, self.heads]),
-        })
+        }
     }
 
     fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
-        let Some(block) = self.body.blocks().last() else { return text.hidden.clone() };
+        let block = self.last();
         let [batch, heads, head] = text.query.dims();
         let attended = match prefix {
             None => text.context.clone().reshape([batch, 1, heads * head]),
             Some(prefix) => {
-                let key = self.shared(block.key(prefix.clone(), None)); // [batch, heads, rows, head]
-                let value = self.shared(block.value(prefix));
+                let key = self.per_query_head(block.key(prefix.clone(), None)); // [batch, heads, rows, head]
+                let value = self.per_query_head(block.value(prefix));
                 let scores = text.query.clone().unsqueeze_dim::<4>(2).matmul(key.swap_dims(2, 3));
                 let slot = text.score.clone().reshape([batch, heads, 1, 1]);
                 let weights = softmax(Tensor::cat(vec![slot, scores], 3), 3);
@@ -183,19 +198,21 @@ impl<B: Body + 'static> LanguageModel for Transformer<B> {
                 merge_heads(weights.matmul(values))
             }
         };
-        block.close(text.hidden.clone().unsqueeze_dim(1), attended).squeeze_dim(1)
+        block.finish_layer(text.hidden.clone().unsqueeze_dim(1), attended).squeeze_dim(1)
     }
+}
 
+impl<A: Architecture + 'static> TunableMatrices for Transformer<A> {
     fn with_linears(
         &self,
         first: usize,
         change: &mut dyn FnMut(&FrozenLinear) -> FrozenLinear,
-    ) -> Option<Box<dyn LanguageModel>> {
+    ) -> Box<dyn LanguageModel> {
         let mut own = self.clone();
-        for linear in own.body.blocks_mut().iter_mut().skip(first).flat_map(Block::linears) {
+        for linear in own.architecture.blocks_mut().iter_mut().skip(first).flat_map(TransformerBlock::linears) {
             *linear = change(linear);
         }
-        Some(Box::new(own))
+        Box::new(own)
     }
 }
 
@@ -255,7 +272,7 @@ impl Rotary {
 
 impl Angles {
     /// Turns every head of `x`, `[batch, rows, heads * head]`.
-    pub(crate) fn turn(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(crate) fn apply_rotary(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, rows, width] = x.dims();
         let lift = |a: &Tensor<2>| if x.is_autodiff() { Tensor::from_inner(a.clone()) } else { a.clone() };
         let (cos, sin) = (lift(&self.cos), lift(&self.sin));
@@ -264,7 +281,7 @@ impl Angles {
 }
 
 /// The rows of a frozen table, `[batch, tokens, width]`.
-pub(crate) fn look_up(table: &Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
+pub(crate) fn embedding(table: &Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
     let ([batch, tokens], [_, width]) = (ids.dims(), table.dims());
     table.clone().select(0, ids.flatten(0, 1)).reshape([batch, tokens, width])
 }

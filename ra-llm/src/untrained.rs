@@ -1,5 +1,5 @@
 //! Models that nobody trained: the floor that a pretrained one must clear.
-use crate::gguf_tokenizer::{CUTS, byte_pairs};
+use crate::gguf::tokenizer::{CUTS, byte_pairs};
 use crate::{LlmError, Result};
 use ra_core::{Error, normal_numbers, read_bytes, read_json, rng, write_atomic, write_json};
 use safetensors::tensor::{Dtype, TensorView};

@@ -1,14 +1,14 @@
 //! A language model whose tokens are counted.
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::FrozenLinear;
-use ra_core::{LanguageModel, LayerInput, LmSpec, PooledText};
+use ra_core::{LanguageModel, LayerInput, LmSpec, PooledPath, TunableMatrices};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts the tokens that enter; all else is the model's own.
 #[derive(Debug)]
 pub(crate) struct Counted {
-    pub(crate) lm: Box<dyn LanguageModel>,
+    pub(crate) lm: Arc<dyn LanguageModel>,
     pub(crate) tokens: Arc<AtomicU64>,
 }
 
@@ -27,24 +27,28 @@ impl LanguageModel for Counted {
     fn layer(&self, index: usize, input: LayerInput) -> Tensor<3> {
         self.lm.layer(index, input)
     }
-    fn layer_at(&self, index: usize, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
-        self.lm.layer_at(index, input, rows)
-    }
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.lm.finish(hidden)
     }
-    fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> Option<PooledText> {
-        self.lm.pooled_text(input, rows)
+    fn pooled(&self) -> Option<&dyn PooledPath> {
+        self.lm.pooled()
     }
-    fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
-        self.lm.pooled_layer(text, prefix)
+    fn tunable(&self) -> Option<&dyn TunableMatrices> {
+        self.lm.tunable().map(|_| self as &dyn TunableMatrices)
     }
+}
+
+impl TunableMatrices for Counted {
     fn with_linears(
         &self,
         first: usize,
         change: &mut dyn FnMut(&FrozenLinear) -> FrozenLinear,
-    ) -> Option<Box<dyn LanguageModel>> {
-        let lm = self.lm.with_linears(first, change)?;
-        Some(Box::new(Self { lm, tokens: self.tokens.clone() }))
+    ) -> Box<dyn LanguageModel> {
+        let lm = match self.lm.tunable() {
+            Some(matrices) => matrices.with_linears(first, change).into(),
+            // It shows no matrices, so none of them changes.
+            None => self.lm.clone(),
+        };
+        Box::new(Self { lm, tokens: self.tokens.clone() })
     }
 }

@@ -42,7 +42,7 @@ impl Text {
         let on = |device: &Device| -> Result<PretrainedLm> {
             let mut lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
             let model = precision.of_matrices(lm.model, device)?;
-            lm.model = Box::new(Counted { lm: model, tokens: tokens.clone() });
+            lm.model = Box::new(Counted { lm: model.into(), tokens: tokens.clone() });
             Ok(lm)
         };
         let (first, further) = devices.split_first().context("a language model needs a device")?;

@@ -1,4 +1,5 @@
-//! An ID method from another crate: what CONTRIBUTING.md shows. Matrix factorization with BPR (Rendle et al., UAI 2009).
+//! An ID method from another crate: what CONTRIBUTING.md shows. Matrix factorization with BPR (Rendle et al., UAI
+//! 2009).
 use burn::module::{Module, Param};
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Device, Int, Tensor};

@@ -1,25 +1,29 @@
-//! A step that keeps the graph of a few texts at a time is the same step; so is one of several devices, but for its samples.
+//! A step that keeps the graph of a few texts at a time is the same step; so is one of several devices, but for its
+//! samples.
 use super::{acme, dataset, device, ring_ids, text};
-use ra_align::{AlignConfig, AlignLoss, AlignTrain, Job, Placement};
-use ra_core::{Silent, save_module};
+use ra_align::{AlignConfig, AlignLoss, AlignTrain, FitResult, Job, Placement};
+use ra_core::{NoProgress, save_module};
 
 /// All numbers of the towers after a few steps, and the mean loss of each step.
 fn trained(align: &AlignConfig, chunk: usize, replicas: &[u64]) -> (Vec<f32>, Vec<f64>) {
     let (device, data) = (device(), dataset());
     let (ids, text) = (ring_ids(&device), text(align, 2, &device));
-    let train = AlignTrain { batch: 12, chunk, steps: 4, warmup: 0, lr: 0.01, ..AlignTrain::default() };
+    let train = AlignTrain { batch: 12, chunk, steps: 4, ..AlignTrain::default() }.with(|train| train.optim.warmup = 0);
     let samples = data.samples();
     let replicas: Vec<_> = replicas.iter().map(|&seed| acme(2, seed, &device)).collect();
     let job = Job { max_history: 9, replicas: &replicas, ..Job::new(&ids, &text, &data, &samples, align, &train) };
-    let (towers, _, curve) = ra_align::fit(&job, None, &Silent).unwrap();
+    let FitResult { model, curve, .. } = ra_align::fit(job, None, &NoProgress).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("towers.safetensors");
-    save_module(&towers, &path).unwrap();
+    save_module(model.towers(), &path).unwrap();
     (super::numbers(&path), curve.points.iter().map(|point| point.loss).collect())
 }
 
 fn base() -> AlignConfig {
-    AlignConfig { extra_negatives: 4, temperature: 0.2, n_tok: 2, loss: AlignLoss::None, ..AlignConfig::default() }
+    AlignConfig::default().with(|align| {
+        align.module.n_tok = 2;
+        (align.loss.loss, align.loss.extra_negatives, align.loss.temperature) = (AlignLoss::None, 4, 0.2);
+    })
 }
 
 #[test]
@@ -27,11 +31,11 @@ fn it_learns_what_the_whole_batch_learns() {
     let settings = [
         base(),
         // Beside the other losses a gradient of another size is another direction.
-        AlignConfig { loss: AlignLoss::InfoNce, ..base() },
-        AlignConfig { head: true, learn_temperature: true, ..base() },
-        AlignConfig { first_layer: -1, ..base() },
+        base().with(|align| align.loss.loss = AlignLoss::InfoNce),
+        base().with(|align| (align.departures.head, align.loss.learn_temperature) = (true, true)),
+        base().with(|align| align.module.first_layer = -1),
         // Rows that are tokens of the input.
-        AlignConfig { placement: Placement::Input, ..base() },
+        base().with(|align| align.module.placement = Placement::Input),
     ];
     for align in settings {
         let (whole, losses) = trained(&align, 0, &[]);

@@ -8,7 +8,7 @@ impl Tokenizer for Letters {
     fn tokenize(&self, texts: &[&str]) -> ra_core::Result<Vec<Vec<u32>>> {
         Ok(texts.iter().map(|t| t.bytes().map(|b| u32::from(b % 40) + 5).collect()).collect())
     }
-    fn frame(&self) -> (Vec<u32>, Vec<u32>) {
+    fn special_tokens(&self) -> (Vec<u32>, Vec<u32>) {
         (vec![1], vec![2])
     }
 }

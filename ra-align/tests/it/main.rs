@@ -9,16 +9,17 @@ mod own_score;
 use acme_lm::AcmeLm;
 use acme_mf::Mf;
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use letters::Letters;
 use ra_align::{
-    AlignConfig, AlignLoss, AlignTrain, Altered, IdSource, Job, Layerwise, PairLoss, Placement, PromptConfig, Prompts,
-    RaRec, TextCache, TextTower, Towers, with_id_score,
+    AlignConfig, AlignLoss, AlignTrain, Alignment, FitResult, IdSource, Job, PairLoss, PerturbedIds, Placement,
+    PromptConfig, Prompts, RaRec, TextCache, TextTower, Towers, Tuning, with_id_score,
 };
 use ra_core::testkit::contract::{check_language_model, check_recommender};
 use ra_core::{
-    Aligner, Catalog, Curve, Dataset, Device, FitConfig, History, IdModel, IdTable, LanguageModel, Prefix, Recommender,
-    Sequences, Silent, TextBatch, TrainBatch, encode, ledger, load_module, normal, rng, save_module,
+    Aligner, Catalog, Dataset, Device, FitConfig, History, IdModel, IdTable, ItemId, LanguageModel, NoProgress,
+    OptimConfig, Prefix, Recommender, Sequences, TextBatch, TrainBatch, UserId, encode, int_tensor, ledger, normal,
+    rng, save_module,
 };
 use std::sync::Arc;
 
@@ -58,9 +59,9 @@ fn dataset() -> Dataset {
         name: "ring".into(),
         users: (0..ITEMS).map(|u| u.to_string()).collect(),
         catalog: Catalog::new((0..ITEMS).map(|i| i.to_string()).collect(), titles.map(String::from).to_vec()),
-        train: Sequences::from_rows((0..ITEMS).map(|u| (u..u + 4).map(|t| t % ITEMS + 1).collect::<Vec<_>>())),
-        valid: Sequences::from_rows((0..ITEMS).map(|u| vec![(u + 4) % ITEMS + 1])),
-        test: Sequences::from_rows((0..ITEMS).map(|u| vec![(u + 5) % ITEMS + 1])),
+        train: Sequences::from_numbers((0..ITEMS).map(|u| (u..u + 4).map(|t| t % ITEMS + 1).collect::<Vec<_>>())),
+        valid: Sequences::from_numbers((0..ITEMS).map(|u| vec![(u + 4) % ITEMS + 1])),
+        test: Sequences::from_numbers((0..ITEMS).map(|u| vec![(u + 5) % ITEMS + 1])),
         filter: "none".into(),
         split: "leave_one_out".into(),
     }
@@ -81,16 +82,16 @@ fn text(align: &AlignConfig, layers: usize, device: &Device) -> Arc<TextTower<Ac
     let lm = acme(layers, 0, device);
     let config = PromptConfig { user: "u".into(), item: "i".into(), titles: 3, ..PromptConfig::default() };
     let prompts = Prompts::new(&Letters, &dataset().catalog, &config, lm.spec().max_tokens).unwrap();
-    let cache = TextCache::new(&lm, align);
-    Arc::new(TextTower { lm, prompts, cache, normalize: align.normalize })
+    Arc::new(TextTower::new(lm, prompts, align))
 }
 
-fn fit(align: &AlignConfig, text: &Arc<TextTower<AcmeLm>>, seed: u64) -> (Towers<Layerwise>, ra_align::IdScale, Curve) {
-    let (data, train) = (dataset(), AlignTrain { batch: 12, steps: 80, lr: 0.05, ..AlignTrain::default() });
+/// Of [`ring_ids`].
+fn fit(align: &AlignConfig, text: &Arc<TextTower<AcmeLm>>, seed: u64) -> FitResult<IdTable, AcmeLm> {
+    let data = dataset();
+    let train = AlignTrain::default().with(|train| (train.batch, train.steps, train.optim.lr) = (12, 80, 0.05));
     let samples = data.samples();
-    let ids = ring_ids(&device());
-    let job = Job { max_history: 9, seed, ..Job::new(&ids, text, &data, &samples, align, &train) };
-    ra_align::fit(&job, None, &Silent).unwrap()
+    let job = Job { max_history: 9, seed, ..Job::new(ring_ids(&device()), text, &data, &samples, align, &train) };
+    ra_align::fit(job, None, &NoProgress).unwrap()
 }
 
 #[test]
@@ -101,29 +102,27 @@ fn a_language_model_of_another_crate_meets_the_contract() {
 #[test]
 fn an_id_method_of_another_crate_trains() {
     let (data, device) = (dataset(), device());
-    let ints = |values: Vec<i32>| {
-        let n = values.len();
-        Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device)
-    };
     let users = data.users.len();
-    let rows = |from: usize| {
-        ints(data.train.rows().flat_map(|r| r[from..from + 3].iter().map(|&i| i as i32).collect::<Vec<_>>()).collect())
+    let n = users * 3;
+    let three = |from: usize| {
+        let items = data.train.rows().flat_map(|row| row[from..from + 3].iter().map(|item| item.0));
+        int_tensor(items, [n], &device)
     };
-    let n = users as i32 * 3;
     let batch = TrainBatch {
         lengths: vec![3; users].into(),
-        users: ints((0..n).map(|k| k / 3).collect()),
-        items: rows(0),
+        users: int_tensor((0..n).map(|k| k / 3), [n], &device),
+        items: three(0),
         rows: None,
-        positives: rows(1),
-        negatives: ints((0..n).map(|k| (k / 3 + 6) % ITEMS as i32 + 1).collect()).reshape([n as usize, 1]),
+        positives: three(1),
+        negatives: int_tensor((0..n).map(|k| (k / 3 + 6) % ITEMS as usize + 1), [n, 1], &device),
         dropout: None,
     };
-    let config = FitConfig { steps: 60, lr: 0.05, ..FitConfig::default() };
+    let optim = OptimConfig { lr: 0.05, ..OptimConfig::default() };
+    let config = FitConfig { steps: 60, optim, ..FitConfig::default() };
     let fresh = Mf::new(users, ITEMS as usize, 8, 1, &device.clone().autodiff());
-    let (mf, curve) = ra_core::fit("mf", &config, fresh, |m, _| m.loss(&batch), None, &Silent, None).unwrap();
+    let (mf, curve) = ra_core::Fit::new("mf", &config).run(fresh, |m, _| m.loss(&batch)).unwrap();
     assert!(curve.points.last().unwrap().loss < 0.3 * curve.points[0].loss, "{curve:?}");
-    check_recommender(&mf.fitted(), &[History { user: 0, items: &[] }, History { user: 5, items: &[] }], &[1, 2, 3]);
+    check_recommender(&mf.fitted(), &[empty(0), empty(5)], &items([1, 2, 3]));
 }
 
 #[test]
@@ -136,50 +135,44 @@ fn every_loss_learns_what_only_the_ids_know_and_the_lm_stays_as_it_was() {
         (PairLoss::SoftmaxInBatch, AlignLoss::Mmd, 0, 0.9),
         (PairLoss::SoftmaxInBatch, AlignLoss::Mse, 0, 0.9),
     ] {
-        let align = AlignConfig {
-            pair_loss,
-            loss,
-            first_layer,
-            extra_negatives: 4,
-            temperature: 0.2,
-            init_std: 1.0,
-            n_tok: 2,
-            normalize: pair_loss == PairLoss::SoftmaxInBatch,
-            ..AlignConfig::default()
-        };
+        let align = by_id().with(|align| {
+            align.module.first_layer = first_layer;
+            (align.loss.pair_loss, align.loss.loss) = (pair_loss, loss);
+            align.loss.normalize = pair_loss == PairLoss::SoftmaxInBatch;
+        });
         let text = text(&align, 2, &device);
         let probe = TextBatch::from_rows(&[&[1, 7, 9]], &device);
-        let before = encode(&text.lm, &probe, None).last.into_data();
-        let (_, _, curve) = fit(&align, &text, 1);
+        let before = encode(text.lm(), &probe, None).last.into_data();
+        let curve = fit(&align, &text, 1).curve;
         assert!(curve.points.last().unwrap().loss < left * curve.points[0].loss, "{pair_loss:?}: {curve:?}");
-        assert_eq!(encode(&text.lm, &probe, None).last.into_data(), before, "the language model was touched");
+        assert_eq!(encode(text.lm(), &probe, None).last.into_data(), before, "the language model was touched");
     }
 }
 
 #[test]
 fn the_checkpoint_is_the_ledger_and_gives_the_same_recommender() {
-    let (device, align) = (device(), AlignConfig { n_ctx: 2, ..AlignConfig::default() });
+    let (device, align) = (device(), AlignConfig::default().with(|align| align.module.n_ctx = 2));
     let text = text(&align, 3, &device);
-    let (towers, scale, _) = fit(&align, &text, 1);
-    let rows = ledger(&towers);
+    let model = fit(&align, &text, 1).model;
+    let rows = ledger(model.towers());
     assert_eq!(rows.len(), 2 * 3 * 3, "two towers, three layers, W b c: {rows:?}");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("towers.safetensors");
-    save_module(&towers, &path).unwrap();
-    let fresh = align.towers(ITEMS as usize, &text.lm, 9, &device);
-    let loaded = load_module(fresh, &path).unwrap();
-    let model = |towers| RaRec { ids: ring_ids(&device), scale: scale.clone(), text: text.clone(), towers };
-    let histories = [History { user: 0, items: &[1, 2, 3, 4] }, History { user: 3, items: &[] }];
-    assert_eq!(model(towers).users(&histories).into_data(), model(loaded.clone()).users(&histories).into_data());
-    check_recommender(&model(loaded), &histories, &[1, 2, 12]);
+    save_module(model.towers(), &path).unwrap();
+    let loaded = RaRec::load(ring_ids(&device), model.normalizer().clone(), text, &align, &path).unwrap();
+    let histories = [History { user: UserId(0), items: &items([1, 2, 3, 4]) }, empty(3)];
+    assert_eq!(model.users(&histories).into_data(), loaded.users(&histories).into_data());
+    check_recommender(&loaded, &histories, &items([1, 2, 12]));
 }
 
 #[test]
 fn the_same_seed_gives_the_same_bits_whatever_is_cached() {
-    let align =
-        AlignConfig { id_noise: 1.0, id_dropout: 0.2, id_drop: 0.1, item_id_drop: 0.1, ..AlignConfig::default() };
+    let align = AlignConfig::default().with(|align| {
+        (align.regularize.id_noise, align.regularize.id_dropout) = (1.0, 0.2);
+        (align.regularize.id_drop, align.regularize.item_id_drop) = (0.1, 0.1);
+    });
     let text = text(&align, 2, &device());
-    let weights = |seed| fit(&align, &text, seed).0.user.parts()[0].0.to_data();
+    let weights = |seed| fit(&align, &text, seed).model.towers().user.parts()[0].0.to_data();
     let first = weights(1);
     assert_eq!(first, weights(1), "the second run finds every text in the cache");
     assert_ne!(first, weights(2));
@@ -187,16 +180,15 @@ fn the_same_seed_gives_the_same_bits_whatever_is_cached() {
 
 #[test]
 fn a_text_that_no_step_comes_to_is_not_read() {
-    let (align, data) = (AlignConfig { first_layer: -1, ..AlignConfig::default() }, dataset());
+    let (align, data) = (AlignConfig::default().with(|align| align.module.first_layer = -1), dataset());
     let (ids, samples) = (ring_ids(&device()), data.samples());
     let second = [acme(2, 0, &device())];
     for (steps, replicas, histories) in [(1, &[][..], 5), (3, &[], 15), (3, &second, 30), (100, &[], samples.len())] {
         let text = text(&align, 2, &device());
         let train = AlignTrain { batch: 5, steps, ..AlignTrain::default() };
         let job = Job { max_history: 9, replicas, ..Job::new(&ids, &text, &data, &samples, &align, &train) };
-        ra_align::fit(&job, None, &Silent).unwrap();
-        assert_eq!(job.reach().len(), histories);
-        assert_eq!(text.cache.len(), histories + data.catalog.len(), "{steps} steps, {} replicas", replicas.len());
+        assert_eq!(ra_align::fit(job, None, &NoProgress).unwrap().samples, histories);
+        assert_eq!(text.cache().len(), histories + data.catalog.len(), "{steps} steps, {} replicas", replicas.len());
     }
 }
 
@@ -207,12 +199,12 @@ fn the_cache_agrees_with_the_plain_path_with_and_without_room() {
     let texts = vec![vec![1, 7, 8, 9, 2], vec![1, 30, 2], vec![1, 11, 12, 2]];
     let slices: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
     for first_layer in [0, 2] {
-        let align = AlignConfig { first_layer, ..AlignConfig::default() };
-        let tower = align.towers(4, &lm, 1, &device).user;
+        let align = AlignConfig::default().with(|align| align.module.first_layer = first_layer);
+        let tower = Towers::init(&align, 4, &lm, 1, &device).user;
         let prefix: Prefix = tower.prefix(Tensor::ones([3, 1, 4], &device));
         let plain = encode(&lm, &TextBatch::from_rows(&slices, &device), Some(&prefix)).pooled;
         for mib in [0, 64] {
-            let cache = TextCache::new(&lm, &AlignConfig { cache_mib: mib, ..align.clone() });
+            let cache = TextCache::new(&lm, &align.clone().with(|align| align.cache_mib = mib));
             for round in 0..2 {
                 let cached = cache.encode(&lm, &texts, Some(&prefix));
                 let error: f32 = (cached - plain.clone()).abs().max().into_scalar();
@@ -229,7 +221,11 @@ fn a_cache_in_a_file_is_read_again_and_never_computed_twice() {
     let lm = acme(2, 0, &device);
     let texts = vec![vec![1, 7, 8, 2], vec![1, 30, 2], vec![1, 9, 2]];
     let path = dir.path().join("text.rows");
-    let open = || TextCache::new(&lm, &AlignConfig::default()).keep_in(&path, "acme").unwrap();
+    let open = || {
+        let mut cache = TextCache::new(&lm, &AlignConfig::default());
+        cache.keep_in(&path, "acme").unwrap();
+        cache
+    };
     let plain = TextCache::new(&lm, &AlignConfig::default()).encode(&lm, &texts, None).into_data();
     let cache = open();
     assert_eq!(cache.encode(&lm, &texts, None).into_data(), plain);
@@ -241,45 +237,53 @@ fn a_cache_in_a_file_is_read_again_and_never_computed_twice() {
     assert_eq!(std::fs::metadata(&path).unwrap().len(), size, "nothing was computed again");
 }
 
+/// Items by their numbers.
+fn items<const N: usize>(numbers: [u32; N]) -> [ItemId; N] {
+    numbers.map(ItemId)
+}
+
+/// Of a user who did nothing so far.
+fn empty(user: u32) -> History<'static> {
+    History { user: UserId(user), items: &[] }
+}
+
 /// Whole histories of all users.
 fn histories(data: &Dataset) -> Vec<History<'_>> {
-    (0..ITEMS).map(|user| History { user, items: data.train.row(user as usize) }).collect()
+    UserId::all(data.users.len()).map(|user| History { user, items: data.train.row(user) }).collect()
 }
 
 /// Towers that soon read the ID.
 fn by_id() -> AlignConfig {
-    AlignConfig {
-        loss: AlignLoss::None,
-        extra_negatives: 4,
-        temperature: 0.2,
-        init_std: 1.0,
-        n_tok: 2,
-        ..AlignConfig::default()
-    }
+    AlignConfig::default().with(|align| {
+        (align.module.init_std, align.module.n_tok) = (1.0, 2);
+        (align.loss.loss, align.loss.extra_negatives, align.loss.temperature) = (AlignLoss::None, 4, 0.2);
+    })
 }
 
 #[test]
 fn ids_put_out_of_order_lose_what_only_they_knew() {
     let (device, data) = (device(), dataset());
     let histories = histories(&data);
-    let all: Vec<u32> = data.catalog.all().collect();
+    let all: Vec<ItemId> = data.catalog.all().collect();
     let align = by_id();
     let text = text(&align, 2, &device);
-    let (towers, scale, _) = fit(&align, &text, 1);
+    let trained = fit(&align, &text, 1).model;
     // How far a user's own items stand above the others.
     let margin = |source| {
-        let ids = Altered::new(ring_ids(&device), source, &data, 3);
+        let ids = PerturbedIds::new(ring_ids(&device), source, &data, 3);
         check_recommender(&ids, &histories, &all);
-        let model = RaRec { ids, scale: scale.clone(), text: text.clone(), towers: towers.clone() };
+        let (normalizer, towers) = (trained.normalizer().clone(), trained.towers().clone());
+        let model = RaRec::new(ids, normalizer, text.clone(), towers);
         let scores = model.users(&histories).matmul(model.items(&all).transpose()).into_data();
-        let cells = scores.iter::<f32>().zip((0..ITEMS).flat_map(|u| all.iter().map(move |&i| (u, i))));
+        let cells =
+            scores.iter::<f32>().zip(UserId::all(12).flat_map(|user| all.iter().map(move |&item| (user, item))));
         let (mut own, mut other) = (0.0, 0.0);
         for (score, (user, item)) in cells {
-            if data.train.row(user as usize).contains(&item) { own += score / 48.0 } else { other += score / 96.0 }
+            if data.train.row(user).contains(&item) { own += score / 48.0 } else { other += score / 96.0 }
         }
         own - other
     };
-    let own = margin(IdSource::Own);
+    let own = margin(IdSource::Original);
     for source in [IdSource::Zero, IdSource::Permuted, IdSource::Random] {
         assert!(margin(source).abs() < 0.5 * own, "{source:?}: {} against {own}", margin(source));
     }
@@ -288,24 +292,14 @@ fn ids_put_out_of_order_lose_what_only_they_knew() {
 #[test]
 fn ids_as_tokens_of_the_input_are_learned_and_do_not_depend_on_the_batch() {
     let (device, data) = (device(), dataset());
-    let align = AlignConfig {
-        placement: Placement::Input,
-        loss: AlignLoss::None,
-        init_std: 1.0,
-        n_ctx: 0,
-        n_tok: 2,
-        temperature: 0.2,
-        extra_negatives: 4,
-        ..AlignConfig::default()
-    };
-    let text = text(&align, 2, &device);
-    let (towers, scale, curve) = fit(&align, &text, 1);
+    let align = by_id().with(|align| (align.module.placement, align.module.n_ctx) = (Placement::Input, 0));
+    let FitResult { model, curve, .. } = fit(&align, &text(&align, 2, &device), 1);
     assert!(curve.points.last().unwrap().loss < curve.points[0].loss - 0.1, "{curve:?}");
-    assert_eq!(ledger(&towers).len(), 2 * 2, "two towers, W and b once: {:?}", ledger(&towers));
-    let model = RaRec { ids: ring_ids(&device), scale, text, towers };
+    let rows = ledger(model.towers());
+    assert_eq!(rows.len(), 2 * 2, "two towers, W and b once: {rows:?}");
     let histories: Vec<History<'_>> =
-        (0..3).map(|user| History { user, items: &data.train.row(user as usize)[..=user as usize] }).collect();
-    check_recommender(&model, &histories, &[1, 2, 12]);
+        UserId::all(3).map(|user| History { user, items: &data.train.row(user)[..=user.index()] }).collect();
+    check_recommender(&model, &histories, &items([1, 2, 12]));
 }
 
 #[test]
@@ -314,12 +308,11 @@ fn distilled_towers_score_as_the_id_method_does() {
     let align = by_id();
     let text = text(&align, 2, &device);
     let histories = histories(&data);
-    let all: Vec<u32> = data.catalog.all().collect();
+    let all: Vec<ItemId> = data.catalog.all().collect();
     let scores = |model: &dyn Recommender| model.users(&histories).matmul(model.items(&all).transpose());
     let divergence = |distill: f32| -> f32 {
-        let (towers, scale, _) = fit(&AlignConfig { distill, ..align.clone() }, &text, 1);
-        let model = RaRec { ids: ring_ids(&device), scale, text: text.clone(), towers };
-        ra_align::distill(scores(&model) / align.temperature, scores(&ring_ids(&device))).into_scalar()
+        let model = fit(&align.clone().with(|align| align.departures.distill = distill), &text, 1).model;
+        ra_align::distill(scores(&model) / align.loss.temperature, scores(&ring_ids(&device))).into_scalar()
     };
     let (without, with) = (divergence(0.0), divergence(4.0));
     assert!(with < 0.5 * without, "{with} {without}");
@@ -328,38 +321,70 @@ fn distilled_towers_score_as_the_id_method_does() {
 #[test]
 fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
     let device = device();
-    let align = AlignConfig { loss: AlignLoss::None, extra_negatives: 4, ..AlignConfig::default() };
+    let align =
+        AlignConfig::default().with(|align| (align.loss.loss, align.loss.extra_negatives) = (AlignLoss::None, 4));
     let text_tower = text(&align, 2, &device);
-    let (plain, scale, _) = fit(&align, &text_tower, 1);
-    let trained = AlignConfig { learn_temperature: true, head: true, ..align.clone() };
-    let more = AlignConfig { id_residual: true, ..trained.clone() };
-    let (towers, _, curve) = fit(&trained, &text_tower, 1);
+    let plain = fit(&align, &text_tower, 1).model;
+    let trained = align.clone().with(|align| (align.loss.learn_temperature, align.departures.head) = (true, true));
+    let more = trained.clone().with(|align| align.departures.id_residual = true);
+    let FitResult { model, curve, .. } = fit(&trained, &text_tower, 1);
     assert!(curve.points.last().unwrap().loss < 0.9 * curve.points[0].loss, "{curve:?}");
-    assert_eq!(ledger(&towers).len(), ledger(&plain).len() + 3, "a temperature, two heads");
-    let model = |towers| RaRec { ids: ring_ids(&device), scale: scale.clone(), text: text_tower.clone(), towers };
-    assert!(with_id_score(model(towers.clone()), None).unwrap_err().to_string().contains("id_residual"));
-    let history = History { user: 0, items: &[1, 2, 3, 4] };
+    let rows = ledger(plain.towers()).len();
+    assert_eq!(ledger(model.towers()).len(), rows + 3, "a temperature, two heads");
+    let beside = |towers| RaRec::new(ring_ids(&device), plain.normalizer().clone(), text_tower.clone(), towers);
+    let refused = with_id_score(beside(model.towers().clone()), None).unwrap_err().to_string();
+    assert!(refused.contains("id_residual"), "{refused}");
+    let history = History { user: UserId(0), items: &items([1, 2, 3, 4]) };
     // A metric that likes the weight of a half.
     let weight = |model: &dyn Recommender| -> f32 {
         let own = |x: Tensor<2>| x.slice_dim(1, 16..16 + ITEMS as usize);
-        let unweighed = scale.users(&ring_ids(&device), &[history]);
+        let unweighed = plain.normalizer().users(&ring_ids(&device), &[history]);
         (own(model.users(&[history])).abs().sum() / unweighed.abs().sum()).into_scalar()
     };
     let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| -f64::from((weight(model) - 0.5).abs());
-    let towers = with_id_score(model(towers), Some(metric)).unwrap().towers;
-    assert_eq!(ledger(&towers).len(), ledger(&plain).len() + 4, "and the weight of the ID's own score");
+    let model = with_id_score(model, Some(metric)).unwrap();
+    assert_eq!(ledger(model.towers()).len(), rows + 4, "and the weight of the ID's own score");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("towers.safetensors");
-    save_module(&towers, &path).unwrap();
-    let fresh = |align: &AlignConfig| align.towers(ITEMS as usize, &text_tower.lm, 9, &device);
-    let loaded = load_module(fresh(&more), &path).unwrap();
-    let histories = [history, History { user: 3, items: &[] }];
-    let trained = model(towers);
-    assert!((weight(&trained) - 0.5).abs() < 1e-5, "{}", weight(&trained));
-    assert_eq!(trained.dim(), 16 + ITEMS as usize, "the ID vector stands beside the language model's");
-    assert_eq!(trained.users(&histories).into_data(), model(loaded.clone()).users(&histories).into_data());
-    check_recommender(&model(loaded), &histories, &[1, 2, 12]);
+    save_module(model.towers(), &path).unwrap();
+    let normalizer = model.normalizer().clone();
+    let loaded = RaRec::load(ring_ids(&device), normalizer, text_tower.clone(), &more, &path).unwrap();
+    let histories = [history, empty(3)];
+    assert!((weight(&model) - 0.5).abs() < 1e-5, "{}", weight(&model));
+    assert_eq!(model.dim(), 16 + ITEMS as usize, "the ID vector stands beside the language model's");
+    assert_eq!(model.users(&histories).into_data(), loaded.users(&histories).into_data());
+    check_recommender(&loaded, &histories, &items([1, 2, 12]));
     // Before the first step they say nothing: the vectors are those of the plain towers.
-    let begun = model(fresh(&more)).users(&histories).slice([0..2, 0..16]);
-    assert_eq!(begun.into_data(), model(fresh(&align)).users(&histories).into_data());
+    let fresh = |align: &AlignConfig| beside(Towers::init(align, ITEMS as usize, text_tower.lm(), 9, &device));
+    let begun = fresh(&more).users(&histories).slice([0..2, 0..16]);
+    assert_eq!(begun.into_data(), fresh(&align).users(&histories).into_data());
+}
+
+#[test]
+fn four_parts_are_enough_and_a_text_tower_of_other_settings_is_refused() {
+    let (device, data) = (device(), dataset());
+    let train = AlignTrain { steps: 60, batch: 12, ..AlignTrain::recommended() };
+    let alignment = Alignment::new(ring_ids(&device), acme(2, 0, &device), &Letters, &data).train(train.clone());
+    let FitResult { model, curve, samples } = alignment.fit().unwrap();
+    assert!(curve.points.last().unwrap().loss < 0.8 * curve.points[0].loss, "{curve:?}");
+    assert_eq!((samples, model.text().cache().len()), (36, 36 + 12), "each text once");
+    check_recommender(&model, &histories(&data)[..3], &items([1, 2, 12]));
+
+    let long = PromptConfig { user: "x".repeat(99), ..PromptConfig::default() };
+    let alignment = Alignment::new(ring_ids(&device), acme(2, 0, &device), &Letters, &data).prompt(long);
+    assert!(alignment.fit().unwrap_err().to_string().contains("64 tokens"));
+    let samples = data.samples();
+    let text = text(&AlignConfig::recommended(), 2, &device);
+    let changes: [fn(&mut AlignConfig); 4] = [
+        |align| align.module.first_layer = 0,
+        |align| align.loss.normalize = false,
+        |align| align.loss.loss = AlignLoss::Mse,
+        |align| align.tuning.tune = Tuning::Full,
+    ];
+    for change in changes {
+        let align = AlignConfig::recommended().with(change);
+        let job = Job::new(ring_ids(&device), &text, &data, &samples, &align, &train);
+        let told = ra_align::fit(job, None, &NoProgress).unwrap_err().to_string();
+        assert!(told.contains("the text tower was made for another"), "{align:?}: {told}");
+    }
 }

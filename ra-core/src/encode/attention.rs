@@ -1,4 +1,4 @@
-//! Scaled dot-product attention in its composed form; [`crate::fused`] has the one that models call.
+//! Scaled dot-product attention in its composed form; [`crate::kernels`] has the one that models call.
 use burn::tensor::{Tensor, activation::softmax};
 
 /// `[batch, length, heads * head_dim]` to `[batch, heads, length, head_dim]`.

@@ -1,5 +1,7 @@
 //! Running texts through a frozen language model: the only loop over layers in the workspace.
-use crate::{LanguageModel, LayerInput, PooledText, Pooling, Prefix, TextBatch, attention_bias, take_rows};
+use crate::{
+    LanguageModel, LayerInput, PooledPath, PooledText, Pooling, Prefix, TextBatch, attention_bias, gather_rows,
+};
 use burn::tensor::{Int, Tensor};
 use std::ops::Range;
 
@@ -118,7 +120,12 @@ fn pooled_from<L: LanguageModel + ?Sized>(
         Some(rows) if first < spec.layers => {
             let (last, inputs) = (spec.layers - 1, Inputs::new(lm, text, prefix));
             let hidden = inputs.run(lm, first..last, hidden, |_, _| ());
-            lm.finish(lm.layer_at(last, inputs.layer(last, hidden), rows)).squeeze_dim(1)
+            let input = inputs.layer(last, hidden);
+            let row = match lm.pooled() {
+                Some(path) => path.last_layer_at(input, rows),
+                None => gather_rows(lm.layer(last, input), rows),
+            };
+            lm.finish(row).squeeze_dim(1)
         }
         _ => {
             let last = run_layers(lm, first..spec.layers, hidden, text, prefix, |_, _| ());
@@ -142,7 +149,7 @@ pub(crate) fn pooled_rows(pooling: Pooling, mask: &Tensor<2>) -> Option<Tensor<1
 /// `[batch, tokens, width]` to `[batch, width]`; padding never counts.
 pub fn pool(pooling: Pooling, hidden: Tensor<3>, mask: &Tensor<2>) -> Tensor<2> {
     match pooled_rows(pooling, mask) {
-        Some(rows) => take_rows(hidden, rows).squeeze_dim(1),
+        Some(rows) => gather_rows(hidden, rows).squeeze_dim(1),
         None => mean_rows(hidden, mask),
     }
 }
@@ -156,15 +163,15 @@ pub fn mean_rows(hidden: Tensor<3>, mask: &Tensor<2>) -> Tensor<2> {
 
 /// The constants of the last layer's pooled row (see [`PooledText`]) from the state that enters that layer,
 /// `[batch, tokens, width]`: everything a text contributes when only the last layer has a prefix. `None` when the pooling
-/// reads every row or the model has no such path.
-pub fn pooled_text<L: LanguageModel + ?Sized>(lm: &L, hidden: Tensor<3>, text: &TextBatch) -> Option<PooledText> {
+/// reads every row.
+pub fn pooled_text<L: PooledPath + ?Sized>(lm: &L, hidden: Tensor<3>, text: &TextBatch) -> Option<PooledText> {
     let spec = lm.spec();
     let rows = pooled_rows(spec.pooling, &text.mask)?;
     let bias = attention_bias(&text.mask, 0, spec.causal);
-    lm.pooled_text(LayerInput::new(hidden, None, bias, text.positions()), rows)
+    Some(lm.pooled_text(LayerInput::new(hidden, None, bias, text.positions()), rows))
 }
 
 /// The text's vector, `[batch, width]`, from [`pooled_text`]'s constants and the last layer's prefix.
-pub fn encode_pooled<L: LanguageModel + ?Sized>(lm: &L, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
+pub fn encode_pooled<L: PooledPath + ?Sized>(lm: &L, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
     lm.finish(lm.pooled_layer(text, prefix).unsqueeze_dim(1)).squeeze_dim(1)
 }

@@ -57,8 +57,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_told_before_it_is_tried() {
         assert!(room("train", 100, 100, "").is_ok());
-        let told = room("train", 101, 100, "lower id.dim").unwrap_err().to_string();
-        assert!(["train", "101 MiB", "100 MiB", "lower id.dim"].iter().all(|word| told.contains(word)), "{told}");
+        let told = room("train", 101, 100, "lower dim").unwrap_err().to_string();
+        assert!(["train", "101 MiB", "100 MiB", "lower dim"].iter().all(|word| told.contains(word)), "{told}");
         // A process of this size runs here; one of a billion GiB does not.
         assert!(check_host_room("small", 1 << 10, "").is_ok());
         if available_mib().is_some() {

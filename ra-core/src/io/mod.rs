@@ -2,6 +2,7 @@
 mod files;
 mod memory;
 mod output_folder;
+mod safetensors_header;
 mod text;
 
 pub use files::{
@@ -12,4 +13,5 @@ pub use files::{
 pub use memory::check_room;
 pub use memory::{available_mib, check_host_room, peak_mib};
 pub use output_folder::{MARKER, OutputFolder, refuse_inputs, refuse_inputs_within};
+pub use safetensors_header::{SafetensorsHeader, TensorHeader};
 pub use text::{BYTE_ORDER_MARK, other_encoding, read_text};

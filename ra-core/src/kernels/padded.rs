@@ -1,28 +1,27 @@
 //! Attention over sequences in its composed form: on a padded grid.
 use crate::encode::attention::{attend, merge_heads, split_heads};
-use burn::tensor::{Int, Tensor, TensorData};
+use crate::int_tensor;
+use burn::tensor::{Tensor, TensorData};
 
 /// What [`super::attention`] computes, from operators that every back end has.
 pub(super) fn composed(inputs: [Tensor<2>; 3], lengths: &[usize], heads: usize, causal: bool) -> Tensor<2> {
     let (batch, longest) = (lengths.len(), lengths.iter().copied().max().unwrap_or(0));
     let device = inputs[0].device();
-    let ints = |values: Vec<i32>| {
-        let n = values.len();
-        Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device)
-    };
     // Where each cell of the padded grid comes from, and where each row stands in it.
-    let (mut cells, mut places) = (vec![0i32; batch * longest], Vec::new());
+    let (mut cells, mut places) = (vec![0; batch * longest], Vec::new());
     let mut bias = vec![-1e9f32; batch * longest * longest];
     for (row, &length) in lengths.iter().enumerate() {
         for at in 0..length {
             let cell = row * longest + at;
-            cells[cell] = places.len() as i32;
-            places.push(cell as i32);
+            cells[cell] = places.len();
+            places.push(cell);
             let seen = if causal { at + 1 } else { length };
             bias[cell * longest..][..seen].fill(0.0);
         }
     }
-    let (cells, places) = (ints(cells), ints(places));
+    let rows = places.len();
+    let cells = int_tensor(cells, [batch * longest], &device);
+    let places = int_tensor(places, [rows], &device);
     let bias = Tensor::<4>::from_data(TensorData::new(bias, [batch, 1, longest, longest]), &device);
     let width = inputs[0].dims()[1];
     let [q, k, v] = inputs.map(|x| split_heads(x.select(0, cells.clone()).reshape([batch, longest, width]), heads));

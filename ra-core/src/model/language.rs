@@ -1,6 +1,7 @@
 //! What encoding knows of a frozen language model.
-use crate::Result;
+use super::forward::forward_pointers;
 use crate::kernels::FrozenLinear;
+use crate::{Result, int_tensor};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -45,17 +46,17 @@ impl TextBatch {
     /// Pads `texts` on the right to the longest.
     pub fn from_rows(texts: &[&[u32]], device: &Device) -> Self {
         let longest = texts.iter().map(|t| t.len()).max().unwrap_or(0).max(1);
-        let mut tokens = vec![0i32; texts.len() * longest];
+        let mut tokens = vec![0u32; texts.len() * longest];
         let mut mask = vec![0f32; texts.len() * longest];
         for (row, text) in texts.iter().enumerate() {
             for (column, &token) in text.iter().enumerate() {
-                tokens[row * longest + column] = token as i32;
+                tokens[row * longest + column] = token;
                 mask[row * longest + column] = 1.0;
             }
         }
         let shape = [texts.len(), longest];
         Self {
-            tokens: Tensor::from_data(TensorData::new(tokens, shape), device),
+            tokens: int_tensor(tokens, shape, device),
             mask: Tensor::from_data(TensorData::new(mask, shape), device),
         }
     }
@@ -81,7 +82,7 @@ pub struct LayerInput {
 }
 
 /// One row a text: `[batch, tokens, width]` at `rows`, `[batch]`, gives `[batch, 1, width]`.
-pub fn take_rows(x: Tensor<3>, rows: Tensor<1, Int>) -> Tensor<3> {
+pub fn gather_rows(x: Tensor<3>, rows: Tensor<1, Int>) -> Tensor<3> {
     let [batch, _, width] = x.dims();
     x.gather(1, rows.reshape([batch, 1, 1]).expand([batch, 1, width]))
 }
@@ -132,7 +133,8 @@ pub struct PooledText {
 ///
 /// Object-safe, without parameters that anybody could train by accident: it lives on the plain device, where it is a
 /// constant to autodiff, and must not apply dropout. An implementation adds a prefix by one line in `layer`:
-/// keys and values read [`LayerInput::context`].
+/// keys and values read [`LayerInput::context`]. Five methods make a model; what a model can do beyond that, it tells by
+/// [`pooled`](Self::pooled) and [`tunable`](Self::tunable).
 pub trait LanguageModel: Debug + Send + Sync {
     /// The shape.
     fn spec(&self) -> LmSpec;
@@ -146,110 +148,58 @@ pub trait LanguageModel: Debug + Send + Sync {
     /// Layer `index`, `[batch, tokens, width]`.
     fn layer(&self, index: usize, input: LayerInput) -> Tensor<3>;
 
-    /// Layer `index` at one row a text, `[batch, 1, width]`: what the last layer is asked for where one row is pooled.
-    /// `rows` is `[batch]`. A model that can spare the other rows their queries and all that follows does so here.
-    fn layer_at(&self, index: usize, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
-        take_rows(self.layer(index, input), rows)
-    }
+    /// What follows the last layer, such as a final norm; works row by row. A model without gives `hidden` back.
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3>;
 
-    /// What follows the last layer, such as a final norm; works row by row.
-    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
-        hidden
-    }
-
-    /// The constants of the last layer's pooled row (fast path), or `None` when the model has no such path.
-    /// `rows` is `[batch]`, the pooled position of each text; `input` has no prefix.
-    fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> Option<PooledText> {
-        let _ = (input, rows);
+    /// The fast path of the last layer, if the model has one: `Some(self)`.
+    fn pooled(&self) -> Option<&dyn PooledPath> {
         None
     }
 
-    /// The last layer's output at the pooled row, `[batch, width]`, before [`LanguageModel::finish`].
-    /// Called only with what [`LanguageModel::pooled_text`] returned; `prefix` is `[batch, rows, width]`.
-    fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
-        let _ = prefix;
-        text.hidden.clone()
-    }
-
-    /// This model with other weight matrices, for rivals that do tune it: `change` sees the matrices of the layers from
-    /// `first` up, in a fixed order, and gives what takes their place. `None` from a model that does not show them.
-    fn with_linears(
-        &self,
-        first: usize,
-        change: &mut dyn FnMut(&FrozenLinear) -> FrozenLinear,
-    ) -> Option<Box<dyn LanguageModel>> {
-        let _ = (first, change);
+    /// The weight matrices, if the model shows them: `Some(self)`.
+    fn tunable(&self) -> Option<&dyn TunableMatrices> {
         None
     }
 }
 
-impl<T: LanguageModel + ?Sized> LanguageModel for Box<T> {
-    fn spec(&self) -> LmSpec {
-        (**self).spec()
-    }
-    fn device(&self) -> Device {
-        (**self).device()
-    }
-    fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
-        (**self).embed(tokens, positions)
-    }
-    fn layer(&self, index: usize, input: LayerInput) -> Tensor<3> {
-        (**self).layer(index, input)
-    }
-    fn layer_at(&self, index: usize, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
-        (**self).layer_at(index, input, rows)
-    }
-    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
-        (**self).finish(hidden)
-    }
-    fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> Option<PooledText> {
-        (**self).pooled_text(input, rows)
-    }
-    fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
-        (**self).pooled_layer(text, prefix)
-    }
-    fn with_linears(
-        &self,
-        first: usize,
-        change: &mut dyn FnMut(&FrozenLinear) -> FrozenLinear,
-    ) -> Option<Box<dyn LanguageModel>> {
-        (**self).with_linears(first, change)
-    }
+/// The last layer of a language model at the one row a text that first- and last-token pooling read.
+///
+/// Nothing here changes a result: `check_language_model` of the contracts holds each method to
+/// [`LanguageModel::layer`].
+pub trait PooledPath: LanguageModel {
+    /// The last layer's output at one row a text, `[batch, 1, width]`, before [`LanguageModel::finish`]; the other rows
+    /// are spared their queries and all that follows. `rows` is `[batch]`.
+    fn last_layer_at(&self, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3>;
+
+    /// The constants of the last layer's pooled row. `rows` is `[batch]`, the pooled position of each text; `input` has
+    /// no prefix.
+    fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> PooledText;
+
+    /// The last layer's output at the pooled row, `[batch, width]`, before [`LanguageModel::finish`], from what
+    /// [`pooled_text`](Self::pooled_text) gave and a prefix, `[batch, rows, width]`.
+    fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2>;
 }
 
-impl<T: LanguageModel + ?Sized> LanguageModel for &T {
-    fn spec(&self) -> LmSpec {
-        (**self).spec()
-    }
-    fn device(&self) -> Device {
-        (**self).device()
-    }
-    fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
-        (**self).embed(tokens, positions)
-    }
-    fn layer(&self, index: usize, input: LayerInput) -> Tensor<3> {
-        (**self).layer(index, input)
-    }
-    fn layer_at(&self, index: usize, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
-        (**self).layer_at(index, input, rows)
-    }
-    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
-        (**self).finish(hidden)
-    }
-    fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> Option<PooledText> {
-        (**self).pooled_text(input, rows)
-    }
-    fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
-        (**self).pooled_layer(text, prefix)
-    }
+/// A language model whose weight matrices can be replaced: to tune it, or to keep it in another precision.
+pub trait TunableMatrices: LanguageModel {
+    /// This model with other weight matrices: `change` sees the matrices of the layers from `first` up, in a fixed
+    /// order, and gives what takes their place.
     fn with_linears(
         &self,
         first: usize,
         change: &mut dyn FnMut(&FrozenLinear) -> FrozenLinear,
-    ) -> Option<Box<dyn LanguageModel>> {
-        (**self).with_linears(first, change)
-    }
+    ) -> Box<dyn LanguageModel>;
 }
+
+forward_pointers!(impl LanguageModel {
+    fn spec(&self) -> LmSpec;
+    fn device(&self) -> Device;
+    fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3>;
+    fn layer(&self, index: usize, input: LayerInput) -> Tensor<3>;
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3>;
+    fn pooled(&self) -> Option<&dyn PooledPath>;
+    fn tunable(&self) -> Option<&dyn TunableMatrices>;
+});
 
 /// Cuts text into a language model's tokens.
 pub trait Tokenizer: Debug + Send + Sync {
@@ -260,7 +210,7 @@ pub trait Tokenizer: Debug + Send + Sync {
     fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>>;
 
     /// Special tokens that open and close a text.
-    fn frame(&self) -> (Vec<u32>, Vec<u32>);
+    fn special_tokens(&self) -> (Vec<u32>, Vec<u32>);
 }
 
 /// `[batch, 1, tokens, rows + tokens]`: 0 where a query may read a key, a large negative number elsewhere. Every query

@@ -1,5 +1,6 @@
 //! What the crates know of each other's models: frozen things are object-safe traits, trained things are modules.
 mod aligner;
+mod forward;
 mod id_model;
 mod language;
 mod precision;
@@ -8,7 +9,8 @@ mod recommender;
 pub use aligner::{Aligner, Prefix};
 pub use id_model::{IdModel, TrainBatch};
 pub use language::{
-    LanguageModel, LayerInput, LmSpec, PooledText, Pooling, TextBatch, Tokenizer, attention_bias, take_rows,
+    LanguageModel, LayerInput, LmSpec, PooledPath, PooledText, Pooling, TextBatch, Tokenizer, TunableMatrices,
+    attention_bias, gather_rows,
 };
 pub use precision::Precision;
 pub use recommender::{History, IdTable, Recommender, Validate, scores};

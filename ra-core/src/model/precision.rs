@@ -19,7 +19,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The name in recipes.
+    /// The name in settings.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -42,28 +42,29 @@ impl Precision {
     /// Whether `device` computes in these numbers.
     ///
     /// # Errors
-    /// [`Error::Missing`] when it does not.
+    /// [`Error::Precision`] when it does not.
     pub fn check(self, device: &Device) -> Result<()> {
         if device.supports_dtype(self.dtype()) {
             return Ok(());
         }
-        let what = format!("a device with {} (not {})", self.name(), device_name(device));
-        Err(Error::Missing { what, remedy: "set lm.precision to f32".into() })
+        let problem = format!("{} does not compute in it", device_name(device));
+        Err(Error::Precision { wanted: self.name(), problem })
     }
 
     /// `lm`, which lives on `device`, with its weight matrices in these numbers.
     ///
     /// # Errors
-    /// [`Error::Missing`] when the device does not compute in them, or the model does not show its matrices.
+    /// [`Error::Precision`] when the device does not compute in them, or the model does not show its matrices.
     pub fn of_matrices(self, lm: Box<dyn LanguageModel>, device: &Device) -> Result<Box<dyn LanguageModel>> {
         if self == Self::F32 {
             return Ok(lm);
         }
         self.check(device)?;
-        lm.with_linears(0, &mut |linear| linear.in_precision(self)).ok_or_else(|| Error::Missing {
-            what: "a language model that shows its matrices".into(),
-            remedy: "set lm.precision to f32".into(),
-        })
+        let matrices = lm.tunable().ok_or_else(|| Error::Precision {
+            wanted: self.name(),
+            problem: "the language model does not show its matrices".into(),
+        })?;
+        Ok(matrices.with_linears(0, &mut |linear| linear.in_precision(self)))
     }
 }
 

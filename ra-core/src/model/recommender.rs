@@ -1,6 +1,7 @@
 //! What evaluation and serving know of a model: two towers and a dot product.
-use crate::{ItemId, UserId};
-use burn::tensor::{Int, Tensor, TensorData};
+use super::forward::forward_pointers;
+use crate::{ItemId, UserId, int_tensor};
+use burn::tensor::{Tensor, TensorData};
 use std::fmt::Debug;
 
 /// What a user did so far.
@@ -75,13 +76,13 @@ macro_rules! forward_recommender {
     };
 }
 
-impl<T: Recommender + ?Sized> Recommender for Box<T> {
-    forward_recommender!(self => **self; dim, interests, users, items, additions);
-}
-
-impl<T: Recommender + ?Sized> Recommender for &T {
-    forward_recommender!(self => **self; dim, interests, users, items, additions);
-}
+forward_pointers!(impl Recommender {
+    fn dim(&self) -> usize;
+    fn interests(&self) -> usize;
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2>;
+    fn items(&self, items: &[ItemId]) -> Tensor<2>;
+    fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)>;
+});
 
 /// The scores of histories as the model itself has them, `[histories, items + 1]`: the best of the products of a
 /// history's vectors, and what the model adds. `vectors` are those of items, `[items + 1, dim]`, in the order of their
@@ -122,11 +123,9 @@ impl IdTable {
     }
 }
 
-fn select(table: &Tensor<2>, rows: impl Iterator<Item = u32>) -> Tensor<2> {
-    let rows: Vec<i32> = rows.map(|r| r as i32).collect();
-    let n = rows.len();
-    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [n]), &table.device());
-    table.clone().select(0, rows)
+fn select(table: &Tensor<2>, rows: impl ExactSizeIterator<Item = u32>) -> Tensor<2> {
+    let count = rows.len();
+    table.clone().select(0, int_tensor(rows, [count], &table.device()))
 }
 
 impl Recommender for IdTable {

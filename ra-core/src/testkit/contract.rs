@@ -1,11 +1,13 @@
 //! What every implementation of this crate's traits must do. Call these in a test of your own implementation; each
 //! panics with the promise that was broken.
+use crate::encode::layers::pooled_rows;
 use crate::{
-    Aligner, Backend, History, ItemId, LanguageModel, Prefix, Recommender, TextBatch, encode, encode_from,
-    encode_pooled, ledger, normal, open_device, pooled_text, rng, run_layers,
+    Aligner, Backend, History, ItemId, LanguageModel, LayerInput, Pooling, Prefix, Recommender, TextBatch,
+    attention_bias, encode, encode_from, encode_pooled, gather_rows, int_tensor, ledger, normal, open_device,
+    pooled_text, rng, run_layers,
 };
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// How far numbers may be apart that are the same but for the order of sums.
 const TOLERANCE: f32 = 2e-4;
@@ -49,10 +51,9 @@ fn texts(rows: &[&[u32]], left: bool, device: &Device) -> TextBatch {
         rows.iter().flat_map(|r| std::iter::repeat_n(0, longest - r.len()).chain(r.iter().map(|&t| value(t)))).collect()
     };
     let shape = [rows.len(), longest];
-    let tokens: Vec<i32> = padded(&|t| t).iter().map(|&t| t as i32).collect();
     let mask: Vec<f32> = padded(&|_| 1).iter().map(|&m| m as f32).collect();
     TextBatch {
-        tokens: Tensor::<2, Int>::from_data(TensorData::new(tokens, shape), device),
+        tokens: int_tensor(padded(&|token| token), shape, device),
         mask: Tensor::from_data(TensorData::new(mask, shape), device),
     }
 }
@@ -93,23 +94,23 @@ pub fn check_language_model<L: LanguageModel + ?Sized>(lm: &L, vocabulary: u32) 
     }
     check_reading_order(lm, &long, word(33));
     check_prefix(lm, &alone, &prefix_1, tolerance);
-    check_fast_path(lm, &texts(&[&short, &long], false, &device), tolerance);
+    check_pooled_path(lm, &texts(&[&short, &long], false, &device), tolerance);
     check_linears(lm, &alone);
 }
 
 fn check_linears<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch) {
     let plain = encode(lm, text, None).pooled;
-    let Some(same) = lm.with_linears(0, &mut Clone::clone) else { return };
+    let Some(matrices) = lm.tunable() else { return };
+    let same = matrices.with_linears(0, &mut Clone::clone);
     assert!(encode(&same, text, None).pooled.to_data() == plain.to_data(), "the same matrices give other vectors");
     let tracked = lm.device().autodiff();
     let mut deltas: Vec<Tensor<2>> = Vec::new();
-    let changed = lm.with_linears(0, &mut |linear| {
+    let changed = matrices.with_linears(0, &mut |linear| {
         let mut random = rng(5, "delta", deltas.len() as u64);
         let delta = normal(linear.dims(), 0.01, &mut random, &tracked).val().detach().require_grad();
         deltas.push(delta.clone());
         linear.plus(delta)
     });
-    let Some(changed) = changed else { return };
     let prefix = random_prefix(lm, 0, text.tokens.dims()[0], 1, &tracked);
     let direction = normal(plain.dims(), 1.0, &mut rng(4, "direction", 0), &lm.device()).val();
     let grads = (encode(&changed, text, Some(&prefix)).pooled * Tensor::from_inner(direction)).sum().backward();
@@ -168,15 +169,30 @@ fn check_prefix<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: &Pr
     }
 }
 
-fn check_fast_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, tolerance: f32) {
-    let last = lm.spec().layers - 1;
+fn check_pooled_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, tolerance: f32) {
+    let Some(path) = lm.pooled() else { return };
+    let (spec, last) = (lm.spec(), lm.spec().layers - 1);
     let entering = run_layers(lm, 0..last, lm.embed(text.tokens.clone(), text.positions()), text, None, |_, _| ());
-    let Some(constants) = pooled_text(lm, entering, text) else { return };
     let prefix = random_prefix(lm, last, text.tokens.dims()[0], 2, &lm.device());
     for prefix in [None, Some(&prefix)] {
-        let plain = encode(lm, text, prefix).pooled;
-        let fast = encode_pooled(lm, &constants, prefix.and_then(|p| p.layer(last)).cloned());
-        let d = distance(plain, fast);
+        let own = prefix.and_then(|prefix| prefix.layer(last)).cloned();
+        let input = |prefix: Option<Tensor<3>>| {
+            let rows = prefix.as_ref().map_or(0, |prefix| prefix.dims()[1]);
+            let bias = attention_bias(&text.mask, rows, spec.causal);
+            LayerInput::new(entering.clone(), prefix, bias, text.positions())
+        };
+        // Whatever the model pools, its path is that of any row.
+        for rows in [Pooling::First, Pooling::Last].into_iter().filter_map(|which| pooled_rows(which, &text.mask)) {
+            let plain = lm.finish(gather_rows(lm.layer(last, input(own.clone())), rows.clone()));
+            let one = lm.finish(path.last_layer_at(input(own.clone()), rows.clone()));
+            let d = distance(plain.clone(), one);
+            assert!(d < tolerance, "the last layer at one row differs from all of it by {d}");
+            let fast = encode_pooled(path, &path.pooled_text(input(None), rows), own.clone());
+            let d = distance(plain, fast.unsqueeze_dim(1));
+            assert!(d < tolerance, "the fast path of the last layer differs by {d}");
+        }
+        let Some(constants) = pooled_text(path, entering.clone(), text) else { continue };
+        let d = distance(encode(lm, text, prefix).pooled, encode_pooled(path, &constants, own));
         assert!(d < tolerance, "the fast path of the last layer differs by {d}");
     }
 }

@@ -88,6 +88,7 @@ pub fn load_module<M: Module>(module: M, path: &Path) -> Result<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trainable_params;
     use burn::nn::{Linear, LinearConfig};
     use burn::tensor::Device;
 

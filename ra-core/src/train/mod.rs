@@ -8,5 +8,5 @@ mod state;
 
 pub use checkpoint::{ledger, load_module, save_module};
 pub use fit::{Fit, FitConfig, OptimConfig};
-pub use init::{dropout_mask, normal, uniform, xavier_normal};
+pub use init::{normal, uniform, xavier_normal};
 pub(crate) use replicas::mean;

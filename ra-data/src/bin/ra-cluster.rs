@@ -8,7 +8,7 @@ use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::start_server;
 use clap::Parser;
 use datafusion::prelude::SessionContext;
-use ra_data::{CurateConfig, DataConfig, cluster};
+use ra_data::{CurateConfig, DataConfig, SampleExport, cluster};
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ enum Command {
         /// A scheduler, as in df://localhost:50050; without one everything runs in this process.
         #[arg(long)]
         scheduler: Option<String>,
-        /// What a recipe has under [data], as JSON; `curate` may be in it.
+        /// What is read and how, as JSON: the keys of a `DataConfig`, and `curate` and `max_history` for samples.
         #[arg(long)]
         data: String,
         /// Seed of the draw.
@@ -85,13 +85,14 @@ async fn start(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Build { scheduler, data, seed, out } => {
             let mut data: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&data)?;
             let curate: Option<CurateConfig> = data.remove("curate").map(serde_json::from_value).transpose()?;
+            let max_history = data.remove("max_history").map(serde_json::from_value).transpose()?.unwrap_or(50);
             let config: DataConfig = serde_json::from_value(data.into())?;
             let context = match scheduler {
                 Some(url) => SessionContext::remote(&url).await?,
                 None => SessionContext::new(),
             };
-            let curate = curate.as_ref().map(|curate| (curate, seed));
-            let built = cluster::to_parquet_on(&context, "cluster", &config, curate, &out).await?;
+            let samples = curate.as_ref().map(|curate| SampleExport { curate, max_history, seed });
+            let built = cluster::to_parquet_on(&context, "cluster", &config, samples, &out).await?;
             println!("{}", serde_json::to_string_pretty(&built)?);
         }
     }

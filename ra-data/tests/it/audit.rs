@@ -1,10 +1,8 @@
-//! What the audit finds, and samples chosen by a trained method.
-use super::{config, write};
-use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::IdTable;
-use ra_data::{Budget, CurateConfig, CurateMethod, Level, Split, audit, curate, prepare, read};
+//! What the audit finds, and what a trained method chooses samples from.
+use super::{config, dataset, write};
+use ra_data::{Budget, CurateConfig, CurateMethod, DataError, Severity, Split, audit, candidates, curate, prepare};
 
-fn finding(audit: &ra_data::Audit, name: &str) -> (Option<usize>, Level) {
+fn finding(audit: &ra_data::Audit, name: &str) -> (Option<usize>, Severity) {
     let found = audit.findings.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("no finding {name}"));
     (found.count, found.level)
 }
@@ -17,23 +15,23 @@ fn planted_faults_are_found_and_counted() {
                 w\tb\t20\nw\ta\t21\nw\ta\t22\nw\tc\t23\nw\tb\t23\nx\ta\t30\nx\tb\t31\n";
     let titles = "item\ttitle\na\tSame\nb\tsame \nc\t\nz\tZed\n";
     let (log, titles) = (write(dir.path(), "l.tsv", rows), write(dir.path(), "t.tsv", titles));
-    let found = audit(&read("planted", &config(log.clone(), Some(titles.clone()))).unwrap());
-    assert_eq!(finding(&found, "future leakage"), (Some(3), Level::Warning), "x trains after all targets");
-    assert_eq!(finding(&found, "target in history"), (Some(2), Level::Note), "u's a, w's b");
+    let found = audit(&prepare("planted", &config(log.clone(), Some(titles.clone()))).unwrap());
+    assert_eq!(finding(&found, "future leakage"), (Some(3), Severity::Warning), "x trains after all targets");
+    assert_eq!(finding(&found, "target in history"), (Some(2), Severity::Note), "u's a, w's b");
     assert_eq!(finding(&found, "repeats").0, Some(1));
     assert_eq!(finding(&found, "time ties").0, Some(1));
     assert_eq!(finding(&found, "cold targets").0, Some(1));
     assert_eq!(finding(&found, "duplicate titles").0, Some(2));
-    assert_eq!(finding(&found, "empty titles"), (Some(1), Level::Warning));
+    assert_eq!(finding(&found, "empty titles"), (Some(1), Severity::Warning));
     assert_eq!(finding(&found, "users who only train").0, Some(1));
-    assert_eq!(finding(&found, "unreadable rows"), (Some(0), Level::Fine));
+    assert_eq!(finding(&found, "unreadable rows"), (Some(0), Severity::Fine));
     assert!(found.popularity_with_leak.ndcg >= found.popularity.ndcg);
     let text = found.to_string();
     assert!(text.contains("WARN  future leakage") && text.contains("split = \"temporal\""), "{text}");
     let temporal = ra_data::DataConfig { split: Split::Temporal, temporal_test: 0.2, ..config(log, Some(titles)) };
-    assert_eq!(finding(&audit(&read("planted", &temporal).unwrap()), "future leakage"), (Some(0), Level::Fine));
+    assert_eq!(finding(&audit(&prepare("planted", &temporal).unwrap()), "future leakage"), (Some(0), Severity::Fine));
     let order = write(dir.path(), "o.tsv", &rows.replace("\tts", "\tpos"));
-    assert_eq!(finding(&audit(&read("planted", &config(order, None)).unwrap()), "future leakage").0, None);
+    assert_eq!(finding(&audit(&prepare("planted", &config(order, None)).unwrap()), "future leakage").0, None);
 }
 
 #[test]
@@ -45,7 +43,7 @@ fn the_popularity_floor_counts_ties_against_us_and_leaves_seen_items_out() {
         (0..4).for_each(|user| rows += &format!("p{user}\tpop{item}\t{item}\n"));
     }
     rows += "q\tt\t0\nq\ts\t1\nu\tpop0\t0\nu\tpop1\t1\nu\tt\t2\n";
-    let found = audit(&read("floor", &config(write(dir.path(), "l.tsv", &rows), None)).unwrap());
+    let found = audit(&prepare("floor", &config(write(dir.path(), "l.tsv", &rows), None)).unwrap());
     // Before pop9 stand t and s, all else is seen; before t stand pop2 to pop7 and, against us, s.
     let gain = |rank: f64| 1.0 / (rank + 1.0).log2();
     let ndcg = (4.0 * gain(3.0) + gain(8.0)) / 5.0;
@@ -56,39 +54,24 @@ fn the_popularity_floor_counts_ties_against_us_and_leaves_seen_items_out() {
 }
 
 #[test]
-fn a_trained_method_chooses_what_covers_and_what_is_hard() {
+fn a_method_that_reads_a_model_chooses_from_what_there_is() {
     let dir = tempfile::tempdir().unwrap();
-    // Two groups of items; most users stay in the first.
-    let mut rows = String::from("user\titem\tpos\n");
-    for user in 0..20 {
-        let group = if user < 18 { 0 } else { 4 };
-        (0..6).for_each(|at| rows += &format!("{user:02}\ti{}\t{at}\n", group + (user + at) % 4));
+    let rows = (0..60).map(|k| format!("{}\ti{}\t{k}\n", k % 10, k % 7)).collect::<String>();
+    let log = write(dir.path(), "l.tsv", &format!("user\titem\tpos\n{rows}"));
+    let data = dataset("log", &config(log, None)).unwrap();
+    let with = |method, budget| CurateConfig { method, budget, ..CurateConfig::default() };
+    let hard = with(CurateMethod::Hard, Budget::Count(4));
+    let from = candidates(&data, &hard).unwrap();
+    assert_eq!((&from.samples, from.budget), (&data.samples(), 4));
+    let chosen = from.chosen(from.samples[..4].to_vec());
+    assert_eq!((chosen.samples.len(), chosen.total, chosen.denoised), (4, from.samples.len(), 0));
+    for method in [CurateMethod::Hard, CurateMethod::Coverage] {
+        let refused = curate(&data, &with(method, Budget::Share(1.0)), 50, 1).unwrap_err();
+        assert!(matches!(refused, DataError::NeedsModel(needs) if needs == method && method.needs_model()));
+        assert!(refused.to_string().contains("trained ID method"), "{refused}");
     }
-    let data = prepare("groups", &config(write(dir.path(), "l.tsv", &rows), None)).unwrap();
-    let device = Device::flex();
-    let cells = |rows: Vec<[f32; 2]>| {
-        let n = rows.len();
-        Tensor::<2>::from_data(TensorData::new(rows.concat(), [n, 2]), &device)
-    };
-    let items: Vec<[f32; 2]> = (0..9).map(|i| if i < 5 { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
-    // The method knows the first group's users and takes the others for the first group's too.
-    let method = IdTable::new(cells(vec![[3.0, 0.0]; 20]), cells(items));
-    let choose = |method_, budget, seed| {
-        let config = CurateConfig { method: method_, budget: Budget::Count(budget), ..CurateConfig::default() };
-        curate(&data, &config, 50, seed, Some(&method)).unwrap().samples
-    };
-    let second = |samples: &[ra_core::Sample]| samples.iter().filter(|s| s.user >= 18).count();
-    let covering = choose(CurateMethod::Coverage, 2, 1);
-    assert_eq!(second(&covering), 1, "one of each group covers everything: {covering:?}");
-    assert_eq!(covering, choose(CurateMethod::Coverage, 2, 1));
-    assert_eq!(choose(CurateMethod::Coverage, 60, 1).len(), 60);
-    let hard = choose(CurateMethod::Hard, 4, 1);
-    assert_eq!(hard.len(), 4);
-    assert_eq!(
-        second(&choose(CurateMethod::Hard, 54, 1)),
-        0,
-        "six of sixty are the worst tenth: all of the second group"
-    );
-    let config = CurateConfig { method: CurateMethod::Hard, ..CurateConfig::default() };
-    assert!(curate(&data, &config, 50, 1, None).unwrap_err().to_string().contains("trained ID method"));
+    for budget in [Budget::Count(0), Budget::Share(-1.0), Budget::Share(f64::NAN)] {
+        let refused = candidates(&data, &with(CurateMethod::Hard, budget)).unwrap_err();
+        assert!(matches!(&refused, DataError::Curation(keys) if keys[0].key == "budget"), "{budget:?}: {refused}");
+    }
 }

@@ -5,12 +5,14 @@ use arrow::compute::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ra_core::SplitMix;
 use ra_data::{
-    Budget, CurateConfig, CurateMethod, DataConfig, Split, When, curate, read, samples_to_parquet, to_parquet,
-    to_parquet_within,
+    Budget, CurateConfig, CurateMethod, DataConfig, SampleExport, Split, TimePoint, curate, prepare,
+    samples_to_parquet, to_parquet, to_parquet_within,
 };
 use std::path::{Path, PathBuf};
 
 const MEMORY: usize = 400_000;
+
+const HISTORY: usize = 50;
 
 /// Repeats, equal times, users and items that fall out, an item without a title.
 fn log(dir: &Path) -> DataConfig {
@@ -55,8 +57,8 @@ fn every_split_and_filter_gives_the_tables_of_the_log_in_memory() {
         with(&|c| (c.k_core, c.split) = (6, Split::Temporal)),
         with(&|c| {
             c.split = Split::Temporal;
-            c.temporal_valid_from = Some(When::Number(2_000.0));
-            c.temporal_test_from = Some(When::Number(3_000.0));
+            c.temporal_valid_from = Some(TimePoint::Number(2_000.0));
+            c.temporal_test_from = Some(TimePoint::Number(3_000.0));
         }),
         with(&|c| (c.split, c.test) = (Split::Given, Some(test.clone()))),
     ];
@@ -65,9 +67,16 @@ fn every_split_and_filter_gives_the_tables_of_the_log_in_memory() {
     for (config, choice) in configs.iter().zip([&paper, &random].into_iter().cycle()) {
         let (small, large) = (dir.path().join("small"), dir.path().join("large"));
         std::fs::create_dir_all(&large).unwrap();
-        let bounded = to_parquet_within("log", config, Some((choice, 9)), MEMORY, &small).unwrap();
+        let bounded = to_parquet_within(
+            "log",
+            config,
+            Some(SampleExport { curate: choice, max_history: HISTORY, seed: 9 }),
+            MEMORY,
+            &small,
+        )
+        .unwrap();
         assert!(bounded.partitions > 3, "the bound binds: {bounded:?}");
-        let whole = read("log", config).unwrap();
+        let whole = prepare("log", config).unwrap();
         to_parquet(&whole, &large).unwrap();
         let data = &whole.dataset;
         assert_eq!(bounded.fingerprint, data.fingerprint());
@@ -80,8 +89,8 @@ fn every_split_and_filter_gives_the_tables_of_the_log_in_memory() {
         let parts = concat_batches(&parts[0].schema(), &parts).unwrap();
         assert_eq!(parts, table(&large.join("interactions.parquet")), "{}", data.split);
         assert_eq!(table(&small.join("items.parquet")), table(&large.join("items.parquet")));
-        let chosen = curate(data, choice, config.max_history, 9, None).unwrap();
-        samples_to_parquet(&whole, &chosen.samples, config.max_history, &large.join("samples.parquet")).unwrap();
+        let chosen = curate(data, choice, HISTORY, 9).unwrap();
+        samples_to_parquet(&whole, &chosen.samples, HISTORY, &large.join("samples.parquet")).unwrap();
         assert_eq!(table(&small.join("samples.parquet")), table(&large.join("samples.parquet")), "{}", data.split);
         assert_eq!(bounded.curated.unwrap(), chosen);
         let left = files(&small).iter().map(|p| p.file_name().unwrap().to_owned()).collect::<Vec<_>>();
@@ -97,17 +106,20 @@ fn every_split_and_filter_gives_the_tables_of_the_log_in_memory() {
 fn what_cannot_fit_or_be_is_said_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let (config, out) = (log(dir.path()), dir.path().join("out"));
-    let error = |config: &DataConfig, curate, memory| {
-        let error = to_parquet_within("log", config, curate, memory, &out).unwrap_err().to_string();
+    let error = |config: &DataConfig, samples, memory| {
+        let error = to_parquet_within("log", config, samples, memory, &out).unwrap_err().to_string();
         assert!(files(&out).is_empty(), "{error}");
         error
     };
-    assert!(error(&config, None, 4_000).contains("data.memory"), "ids alone need more");
+    assert!(error(&config, None, 4_000).contains("memory"), "ids alone need more");
     let need = error(&config, None, 60_000);
-    assert!(need.contains("data.memory") && need.contains("MiB at least"), "{need}");
+    assert!(need.contains("memory") && need.contains("MiB at least"), "{need}");
     assert!(error(&DataConfig { k_core: 5_000, ..config.clone() }, None, MEMORY).contains("k_core = 5000"));
+    fn sampled(curate: &CurateConfig) -> SampleExport<'_> {
+        SampleExport { curate, max_history: HISTORY, seed: 1 }
+    }
     let hard = CurateConfig { method: CurateMethod::Hard, ..CurateConfig::default() };
-    assert!(error(&config, Some((&hard, 1)), MEMORY).contains("data.curate.method"));
+    assert!(error(&config, Some(sampled(&hard)), MEMORY).contains("method is hard"));
     let all = CurateConfig { method: CurateMethod::Random, ..CurateConfig::default() };
-    assert!(error(&config, Some((&all, 1)), MEMORY).contains("data.curate.budget"));
+    assert!(error(&config, Some(sampled(&all)), MEMORY).contains("budget is"));
 }

@@ -1,8 +1,8 @@
 //! Damaged files: an error or a smaller log, never a panic, and no more memory than the file is worth. A million of them:
 //! `RA_REC_CASES=1000000 cargo test --workspace --test it -- damaged`.
-use super::{LOG, write};
+use super::{LOG, dataset, write};
 use ra_core::testkit::damage::{Trial, check_reader};
-use ra_data::{Column, DataConfig, prepare, write_columns};
+use ra_data::{Column, DataConfig, write_columns};
 use std::path::{Path, PathBuf};
 
 /// A trial of a reader, whose memory is counted.
@@ -55,7 +55,7 @@ fn damaged_files_are_errors_or_smaller_logs() {
     let read = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(format!("case-{name}"));
         std::fs::write(&path, bytes).unwrap();
-        prepare("case", &DataConfig { interactions: Some(path), ..DataConfig::default() }).is_ok()
+        dataset("case", &DataConfig { interactions: Some(path), ..DataConfig::default() }).is_ok()
     };
     let taken = check_reader(&files, trial(3_000), read);
     println!("{taken} damaged logs are still logs");

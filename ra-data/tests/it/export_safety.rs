@@ -1,7 +1,7 @@
 //! An export replaces what an earlier one wrote, and nothing else of anybody's.
 use super::{LOG, TITLES, config, write};
 use ra_data::{
-    CurateConfig, CurateMethod, DataConfig, check_export, read, samples_to_parquet, to_parquet, to_parquet_within,
+    CurateConfig, CurateMethod, DataConfig, check_export, prepare, samples_to_parquet, to_parquet, to_parquet_within,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ fn names(folder: &Path) -> Vec<String> {
 /// What an export says that is refused: in memory, within a bound, and asked beforehand alike, with nothing written.
 fn refused(config: &DataConfig, within: &Path, out: &Path) -> [String; 2] {
     let before = snapshot(within);
-    let whole = to_parquet(&read("log", config).unwrap(), out).unwrap_err().to_string();
+    let whole = to_parquet(&prepare("log", config).unwrap(), out).unwrap_err().to_string();
     assert_eq!(check_export(config, false, out).unwrap_err().to_string(), whole);
     let parts = to_parquet_within("log", config, None, MEMORY, out).unwrap_err().to_string();
     assert_eq!(snapshot(within), before, "{whole}; {parts}");
@@ -39,7 +39,7 @@ fn an_output_among_the_inputs_is_refused_by_whatever_name() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let (first, parts) = (dir.join("first"), dir.join("parts"));
-    to_parquet(&read("log", &config(write(dir, "l.tsv", LOG), Some(write(dir, "t.tsv", TITLES)))).unwrap(), &first)
+    to_parquet(&prepare("log", &config(write(dir, "l.tsv", LOG), Some(write(dir, "t.tsv", TITLES)))).unwrap(), &first)
         .unwrap();
     let (log, titles) = (first.join("interactions.parquet"), first.join("items.parquet"));
     let again = config(log.clone(), Some(titles));
@@ -125,11 +125,11 @@ fn an_export_takes_the_place_of_an_earlier_one_of_any_form() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let (data, out) = (config(write(dir, "l.tsv", LOG), None), dir.join("out"));
-    let prepared = read("log", &data).unwrap();
+    let prepared = prepare("log", &data).unwrap();
     let random = CurateConfig { method: CurateMethod::Random, ..CurateConfig::default() };
     let whole = || {
         to_parquet(&prepared, &out).unwrap();
-        let samples = ra_data::curate(&prepared.dataset, &random, 50, 1, None).unwrap().samples;
+        let samples = ra_data::curate(&prepared.dataset, &random, 50, 1).unwrap().samples;
         samples_to_parquet(&prepared, &samples, 50, &out.join("samples.parquet")).unwrap();
     };
     whole();
@@ -161,7 +161,7 @@ fn what_a_killed_export_left_goes_and_one_at_work_is_let_work() {
     let told = to_parquet_within("log", &data, None, MEMORY, &out).unwrap_err().to_string();
     assert!(told.contains("another export writes here") && left.exists(), "{told}");
     drop(held);
-    to_parquet(&read("log", &data).unwrap(), &out).unwrap();
+    to_parquet(&prepare("log", &data).unwrap(), &out).unwrap();
     assert_eq!(names(&out), [".ra-rec.json", "interactions.parquet", "items.parquet"]);
     // Killed between two renames: the marker knows what is missing, and the next export has all of it.
     std::fs::remove_file(out.join("interactions.parquet")).unwrap();
@@ -176,6 +176,6 @@ fn a_relative_folder_is_a_folder() {
     let out = PathBuf::from(dir.path().file_name().unwrap()).join("out");
     let data = config(write(dir.path(), "l.tsv", LOG), None);
     to_parquet_within("log", &data, None, MEMORY, &out).unwrap();
-    to_parquet(&read("log", &data).unwrap(), &out).unwrap();
+    to_parquet(&prepare("log", &data).unwrap(), &out).unwrap();
     assert_eq!(names(&out), [".ra-rec.json", "interactions.parquet", "items.parquet"]);
 }

@@ -4,6 +4,8 @@ mod audit;
 mod bounded;
 mod damaged;
 mod export_safety;
+#[cfg(feature = "polars")]
+mod frames;
 mod readers;
 mod settings;
 mod strangers_rows;
@@ -11,7 +13,8 @@ mod strangers_text;
 mod strangers_typed;
 mod times;
 
-use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, curate, golden, prepare};
+use ra_core::{Dataset, ItemId, UserId};
+use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Result, Split, curate, golden, prepare};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -34,8 +37,12 @@ fn config(log: PathBuf, titles: Option<PathBuf>) -> DataConfig {
     DataConfig { interactions: Some(log), items: titles, ..DataConfig::default() }
 }
 
+fn dataset(name: &str, config: &DataConfig) -> Result<Dataset> {
+    Ok(prepare(name, config)?.dataset)
+}
+
 fn message(config: &DataConfig) -> String {
-    prepare("test", config).unwrap_err().to_string()
+    dataset("test", config).unwrap_err().to_string()
 }
 
 #[test]
@@ -76,10 +83,10 @@ fn every_format_and_packing_gives_the_same_data_set() {
         let text = text.replacen("user\titem\tpos", "user_id:token\titem_id:token\ttimestamp:float", 1);
         text.replacen("item\ttitle", "item_id:token\tmovie_title:token_seq", 1)
     };
-    let plain = prepare("test", &config(write(dir, "l.tsv", LOG), Some(write(dir, "t.tsv", TITLES)))).unwrap();
+    let plain = dataset("test", &config(write(dir, "l.tsv", LOG), Some(write(dir, "t.tsv", TITLES)))).unwrap();
     assert_eq!(plain.users, ["2", "10"]);
-    assert_eq!(plain.train.row(1), [1, 3], "10 read a, then c; b and a are held out");
-    assert_eq!(plain.catalog.title(1), "Über \"A\", the first");
+    assert_eq!(plain.train.row(UserId(1)), ItemId::list([1, 3]), "10 read a, then c; b and a are held out");
+    assert_eq!(plain.catalog.title(ItemId(1)), "Über \"A\", the first");
     let logs = [
         write(dir, "l.tsv.gz", LOG),
         write(dir, "l.tsv.zst", LOG),
@@ -96,7 +103,7 @@ fn every_format_and_packing_gives_the_same_data_set() {
             n if n.contains(".inter") => write(dir, "t.item", &typed(TITLES)),
             _ => write(dir, "t.tsv.zst", TITLES),
         };
-        assert_eq!(prepare("test", &config(log, Some(titles))).unwrap(), plain, "{name}");
+        assert_eq!(dataset("test", &config(log, Some(titles))).unwrap(), plain, "{name}");
     }
 }
 
@@ -105,8 +112,8 @@ fn the_order_of_rows_does_not_matter() {
     let dir = tempfile::tempdir().unwrap();
     let mut lines: Vec<&str> = LOG.lines().collect();
     lines[1..].reverse();
-    let forward = prepare("test", &config(write(dir.path(), "f.tsv", LOG), None)).unwrap();
-    let backward = prepare("test", &config(write(dir.path(), "b.tsv", &(lines.join("\n") + "\n")), None)).unwrap();
+    let forward = dataset("test", &config(write(dir.path(), "f.tsv", LOG), None)).unwrap();
+    let backward = dataset("test", &config(write(dir.path(), "b.tsv", &(lines.join("\n") + "\n")), None)).unwrap();
     assert_eq!(forward, backward);
 }
 
@@ -162,7 +169,7 @@ fn filters_that_leave_nobody_say_which_key_to_lower() {
     assert!(error.contains("`pos`") && error.contains("leave_one_out"), "{error}");
     let columns = Columns { time: Some("when".into()), ..Columns::default() };
     assert!(message(&DataConfig { columns, ..config(log, None) }).contains("`when`"));
-    assert!(message(&DataConfig::default()).contains("data.interactions"));
+    assert!(message(&DataConfig::default()).contains("interactions names no file"));
 }
 
 #[test]
@@ -172,9 +179,9 @@ fn curation_is_a_function_of_the_seed_and_explains_itself() {
     let titles = (0..31).map(|i| format!("{i}\tword{} thing{}\n", i % 3, i % 5)).collect::<String>();
     let log = write(dir.path(), "l.tsv", &format!("user\titem\tpos\n{rows}"));
     let data =
-        prepare("test", &config(log, Some(write(dir.path(), "t.tsv", &format!("item\ttitle\n{titles}"))))).unwrap();
+        dataset("test", &config(log, Some(write(dir.path(), "t.tsv", &format!("item\ttitle\n{titles}"))))).unwrap();
     let paper = CurateConfig { method: CurateMethod::Paper, budget: Budget::Share(0.25), ..CurateConfig::default() };
-    let chosen_by = |config: &CurateConfig, seed| curate(&data, config, 50, seed, None).unwrap();
+    let chosen_by = |config: &CurateConfig, seed| curate(&data, config, 50, seed).unwrap();
     let chosen = chosen_by(&paper, 7);
     assert_eq!(chosen, chosen_by(&paper, 7));
     assert_ne!(chosen.samples, chosen_by(&paper, 8).samples);

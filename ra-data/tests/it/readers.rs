@@ -1,6 +1,7 @@
 //! The files that people have, as they have them.
-use super::{LOG, config, message, write};
-use ra_data::{DataConfig, Skipped, Split, TitleParts, prepare, read, to_parquet, write_columns};
+use super::{LOG, config, dataset, message, write};
+use ra_core::{ItemId, UserId};
+use ra_data::{DataConfig, RejectedRows, Split, TitleParts, prepare, to_parquet, write_columns};
 use std::path::Path;
 
 /// `LOG` as ratings with a clock: user, item, rating, seconds.
@@ -16,7 +17,7 @@ fn ratings(separator: &str) -> String {
 fn movielens_is_read_as_it_comes() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let plain = prepare("ml", &config(write(dir, "plain.tsv", LOG), None)).unwrap();
+    let plain = dataset("ml", &config(write(dir, "plain.tsv", LOG), None)).unwrap();
     let films = "a::Ant, The (1998)::Family\nb::Bee::Comedy|Drama\nc::Caf\u{e9}::Drama\n";
     let latin: Vec<u8> = films.chars().map(|c| c as u8).collect();
     std::fs::write(dir.join("movies.dat"), latin).unwrap();
@@ -37,7 +38,7 @@ fn movielens_is_read_as_it_comes() {
         ),
     ] {
         let name = log.display().to_string();
-        let data = read("ml", &DataConfig { strict: true, ..config(log, Some(titles)) }).unwrap();
+        let data = prepare("ml", &DataConfig { strict: true, ..config(log, Some(titles)) }).unwrap();
         assert_eq!((&data.dataset.train, &data.dataset.test), (&plain.train, &plain.test), "{name}");
         assert_eq!(data.dataset.catalog.titles(), ["Ant, The (1998)", "Bee", "Café"], "{name}");
         assert_eq!(data.span(), Some([978_300_000.0, 978_300_000.0 + 3.0 * 86_400.0]), "{name}");
@@ -63,7 +64,7 @@ fn amazon_reviews_of_every_year_are_read_as_they_come() {
     let meta_2018 = "{\"asin\": \"a\", \"title\": \"Ant's &amp; Co\", \"category\": [\"Toys\", \"Farm\"]}\n\
                      {\"asin\": \"b\", \"category\": [\"Toys\"], \"brand\": \"Bee\"}\n{\"asin\": \"c\", \"title\": \"Café\"}\n";
     let parts = |category: &str| Some(TitleParts::Several(["title", category, "brand"].map(String::from).to_vec()));
-    let plain = prepare("amazon", &config(write(dir, "plain.tsv", LOG), None)).unwrap();
+    let plain = dataset("amazon", &config(write(dir, "plain.tsv", LOG), None)).unwrap();
     for (log, meta, category) in [
         (
             write(dir, "reviews_Farm_5.json.gz", &objects("reviewerID", "asin", "unixReviewTime")),
@@ -78,7 +79,7 @@ fn amazon_reviews_of_every_year_are_read_as_they_come() {
     ] {
         let mut config = DataConfig { strict: true, ..config(log, Some(meta)) };
         config.columns.title = parts(category);
-        let data = read("amazon", &config).unwrap();
+        let data = prepare("amazon", &config).unwrap();
         assert_eq!((&data.dataset.train, &data.dataset.test), (&plain.train, &plain.test));
         assert_eq!(data.dataset.catalog.titles(), ["Ant's & Co Toys Farm", "Toys Bee", "Café"]);
         // What a person then keeps beside their recipes says the same.
@@ -86,7 +87,7 @@ fn amazon_reviews_of_every_year_are_read_as_they_come() {
         std::fs::create_dir_all(&out).unwrap();
         to_parquet(&data, &out).unwrap();
         let files = super::config(out.join("interactions.parquet"), Some(out.join("items.parquet")));
-        let again = read("amazon", &files).unwrap();
+        let again = prepare("amazon", &files).unwrap();
         assert_eq!((again.dataset, again.times), (data.dataset, data.times));
     }
 }
@@ -94,26 +95,26 @@ fn amazon_reviews_of_every_year_are_read_as_they_come() {
 #[test]
 fn lists_and_pairs_in_a_text_file_are_one_log() {
     let dir = tempfile::tempdir().unwrap();
-    let lists = prepare("t", &config(write(dir.path(), "lists.txt", "1 5 6 7\n2 6 5 7 8\n"), None)).unwrap();
+    let lists = dataset("t", &config(write(dir.path(), "lists.txt", "1 5 6 7\n2 6 5 7 8\n"), None)).unwrap();
     let pairs =
-        prepare("t", &config(write(dir.path(), "pairs.txt", "1 5\n1 6\n2 6\n2 5\n1 7\n2 7\n2 8\n"), None)).unwrap();
+        dataset("t", &config(write(dir.path(), "pairs.txt", "1 5\n1 6\n2 6\n2 5\n1 7\n2 7\n2 8\n"), None)).unwrap();
     assert_eq!(lists, pairs);
-    assert_eq!(lists.test.row(1), [4]);
+    assert_eq!(lists.test.row(UserId(1)), [ItemId(4)]);
 }
 
 #[test]
 fn a_folder_or_a_pattern_is_one_log() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let whole = prepare("log", &config(write(dir, "whole.tsv", LOG), None)).unwrap();
+    let whole = dataset("log", &config(write(dir, "whole.tsv", LOG), None)).unwrap();
     let parts = dir.join("parts");
     std::fs::create_dir(&parts).unwrap();
     let rows: Vec<&str> = LOG.lines().skip(1).collect();
     write(&parts, "1.tsv.gz", &format!("user\titem\tpos\n{}\n", rows[..3].join("\n")));
     write(&parts, "2.csv", &format!("user,item,pos\n{}\n", rows[3..].join("\n").replace('\t', ",")));
     write(&parts, "notes.md", "not a log");
-    assert_eq!(prepare("log", &config(parts.clone(), None)).unwrap(), whole);
-    assert_eq!(prepare("log", &config(parts.join("[12].*"), None)).unwrap(), whole);
+    assert_eq!(dataset("log", &config(parts.clone(), None)).unwrap(), whole);
+    assert_eq!(dataset("log", &config(parts.join("[12].*"), None)).unwrap(), whole);
     assert!(message(&config(parts.join("*.parquet"), None)).contains("no file here"));
 }
 
@@ -122,11 +123,11 @@ fn rows_that_cannot_be_read_are_counted_and_shown() {
     let dir = tempfile::tempdir().unwrap();
     let broken = format!("{LOG}2\tb\n10\t\t7\n");
     let path = write(dir.path(), "l.tsv", &broken);
-    let data = read("log", &config(path.clone(), None)).unwrap();
-    let Skipped { read, rows, examples } = data.skipped;
+    let data = prepare("log", &config(path.clone(), None)).unwrap();
+    let RejectedRows { read, rows, examples } = data.rejected;
     assert_eq!((read, rows), (7, 2));
     assert!(examples[0].contains("row 9: 2 fields") && examples[1].contains("row 10: `item` is empty"), "{examples:?}");
-    assert_eq!(data.dataset, prepare("log", &config(write(dir.path(), "whole.tsv", LOG), None)).unwrap());
+    assert_eq!(data.dataset, dataset("log", &config(write(dir.path(), "whole.tsv", LOG), None)).unwrap());
     assert!(message(&DataConfig { strict: true, ..config(path, None) }).contains("row 9"));
 }
 
@@ -138,14 +139,17 @@ fn a_temporal_split_is_cut_by_dates() {
     let log = write(dir.path(), "l.csv", rows);
     let dated = |valid: &str, test: &str| DataConfig {
         split: Split::Temporal,
-        temporal_valid_from: Some(ra_data::When::Text(valid.into())),
-        temporal_test_from: Some(ra_data::When::Text(test.into())),
+        temporal_valid_from: Some(ra_data::TimePoint::Text(valid.into())),
+        temporal_test_from: Some(ra_data::TimePoint::Text(test.into())),
         ..config(log.clone(), None)
     };
-    let data = prepare("log", &dated("2014-03-01", "2014-03-15")).unwrap();
-    assert_eq!((data.train.row(0), data.valid.row(0), data.test.row(1)), (&[1, 2][..], &[3][..], &[2][..]));
+    let data = dataset("log", &dated("2014-03-01", "2014-03-15")).unwrap();
+    assert_eq!(
+        (data.train.row(UserId(0)), data.valid.row(UserId(0)), data.test.row(UserId(1))),
+        (&ItemId::list([1, 2])[..], &[ItemId(3)][..], &[ItemId(2)][..])
+    );
     assert!(data.split.contains("2014-03-15"));
-    assert!(message(&dated("soon", "2014-03-15")).contains("data.temporal_valid_from"));
+    assert!(message(&dated("soon", "2014-03-15")).contains("temporal_valid_from is"));
 }
 
 #[test]
@@ -155,19 +159,20 @@ fn cold_items_are_held_out_of_training_and_nothing_else() {
         (0..200).flat_map(|u| (0..8).map(move |t| format!("u{u}\ti{}\t{t}\n", (u * 7 + t * 13) % 60))).collect();
     let log = write(dir.path(), "l.tsv", &format!("user\titem\tpos\n{rows}"));
     let with = |cold_items| DataConfig { cold_items, ..config(log.clone(), None) };
-    let (all, some) = (read("log", &with(0.0)).unwrap(), read("log", &with(0.3)).unwrap());
+    let (all, some) = (prepare("log", &with(0.0)).unwrap(), prepare("log", &with(0.3)).unwrap());
     let (data, whole) = (&some.dataset, &all.dataset);
     let cold: Vec<bool> = data.popularity().iter().map(|&count| count == 0).collect();
     let count = cold[1..].iter().filter(|&&cold| cold).count();
     assert!((8..29).contains(&count), "about 18 of 60: {count}");
-    let kept =
-        |user: usize| whole.train.row(user).iter().copied().filter(|&item| !cold[item as usize]).collect::<Vec<_>>();
-    assert!((0..200).all(|user| data.train.row(user) == kept(user) && data.test.row(user) == whole.test.row(user)));
+    let kept = |user| whole.train.row(user).iter().copied().filter(|&item| !cold[item.index()]).collect::<Vec<_>>();
+    assert!(
+        UserId::all(200).all(|user| data.train.row(user) == kept(user) && data.test.row(user) == whole.test.row(user))
+    );
     assert_eq!((&data.catalog, data.train.total()), (&whole.catalog, some.times[0].len()));
-    assert!(data.test.rows().flatten().any(|&item| cold[item as usize]), "they are asked for");
+    assert!(data.test.rows().flatten().any(|&item| cold[item.index()]), "they are asked for");
     assert!(data.fingerprint() != whole.fingerprint() && data.filter.contains("cold_items=0.3"));
     let refused = ra_data::to_parquet_within("log", &with(0.3), None, 1 << 20, dir.path()).unwrap_err().to_string();
-    assert!(refused.contains("cold_items") && message(&with(1.0)).contains("data.cold_items"), "{refused}");
+    assert!(refused.contains("cold_items") && message(&with(1.0)).contains("cold_items is"), "{refused}");
 }
 
 #[test]
@@ -177,9 +182,9 @@ fn unusual_logs_are_logs() {
     (0..2314).for_each(|at| rows += &format!("Ünï\u{1f600}\titem {}\t{at}\n", at % 700));
     let titles = (0..700).map(|i| format!("item {i}\tτίτλος {i} 题\n")).collect::<String>();
     let titles = write(dir.path(), "t.tsv", &format!("item\ttitle\n{titles}"));
-    let data = prepare("log", &config(write(dir.path(), "l.tsv", &rows), Some(titles))).unwrap();
+    let data = dataset("log", &config(write(dir.path(), "l.tsv", &rows), Some(titles))).unwrap();
     assert_eq!(data.users, ["lone", "Ünï\u{1f600}"]);
-    assert_eq!((data.train.row(0).len(), data.train.row(1).len()), (1, 2312));
+    assert_eq!((data.train.row(UserId(0)).len(), data.train.row(UserId(1)).len()), (1, 2312));
     assert!(data.catalog.titles().iter().filter(|t| t.contains('题')).count() == 700);
 }
 
@@ -195,8 +200,8 @@ fn an_arrow_file_is_a_log_like_any_other() {
         ("pos", Column::Numbers(fields(2).map(|at| at.parse().unwrap()).collect())),
     ];
     write_columns(&parquet, &columns).unwrap();
-    let plain = prepare("log", &config(write(dir.path(), "l.tsv", LOG), None)).unwrap();
-    assert_eq!(prepare("log", &config(parquet.clone(), None)).unwrap(), plain);
+    let plain = dataset("log", &config(write(dir.path(), "l.tsv", LOG), None)).unwrap();
+    assert_eq!(dataset("log", &config(parquet.clone(), None)).unwrap(), plain);
     let batch =
         parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&parquet).unwrap());
     let batch = batch.unwrap().build().unwrap().next().unwrap().unwrap();
@@ -209,6 +214,6 @@ fn an_arrow_file_is_a_log_like_any_other() {
     streamed.write(&batch).unwrap();
     streamed.finish().unwrap();
     for name in ["l.arrow", "l.feather"] {
-        assert_eq!(prepare("log", &config(path(name), None)).unwrap(), plain, "{name}");
+        assert_eq!(dataset("log", &config(path(name), None)).unwrap(), plain, "{name}");
     }
 }

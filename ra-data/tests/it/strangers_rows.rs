@@ -1,7 +1,8 @@
 //! JSON, ids and folders as strangers have them: read as the plain log, or refused in one true line.
-use super::config;
 use super::strangers_text::{is_plain, objects, put, refused, rows, strict, table};
-use ra_data::{DataConfig, prepare, read};
+use super::{config, dataset};
+use ra_core::ItemId;
+use ra_data::{DataConfig, prepare};
 
 #[test]
 fn json_is_read_in_every_layout_of_rows() {
@@ -40,7 +41,7 @@ fn json_is_read_in_every_layout_of_rows() {
     }
     // A broken line is one row, whatever it opens.
     let broken = all.join("\n") + "\n{\"user\": \"u1\", \"item\n{\"user\": {\n";
-    let found = read("log", &config(put(dir, "broken.jsonl", broken), None)).unwrap().skipped;
+    let found = prepare("log", &config(put(dir, "broken.jsonl", broken), None)).unwrap().rejected;
     assert_eq!((found.read, found.rows), (20, 2));
 }
 
@@ -60,23 +61,23 @@ fn an_id_is_one_value_exact_to_the_digit() {
         text.lines().map(object).collect()
     };
     let long = csv(&|k| ids[k].into());
-    let text = prepare("log", &strict(put(dir, "long.csv", format!("user,item,ts\n{long}")))).unwrap();
+    let text = dataset("log", &strict(put(dir, "long.csv", format!("user,item,ts\n{long}")))).unwrap();
     assert_eq!((text.users.len(), text.catalog.len()), (4, 4));
     let titles: String = ids.iter().map(|id| format!("{{\"item\": {id}, \"title\": \"of {id}\"}}\n")).collect();
     let titles = put(dir, "items.jsonl", titles);
     let titled = DataConfig { items: Some(titles), ..strict(put(dir, "long.jsonl", jsonl(&long))) };
-    let json = prepare("log", &titled).unwrap();
+    let json = dataset("log", &titled).unwrap();
     assert_eq!((&json.users, &json.train), (&text.users, &text.train));
     assert!(json.catalog.all().all(|item| json.catalog.title(item) == format!("of {}", json.catalog.id(item))));
     let python = jsonl(&long).replace('"', "'");
-    assert_eq!(prepare("log", &strict(put(dir, "python.json", python))).unwrap(), text);
+    assert_eq!(dataset("log", &strict(put(dir, "python.json", python))).unwrap(), text);
 
     // A float of a whole number is the number, in every format.
     let whole =
-        prepare("log", &strict(put(dir, "w.csv", format!("user,item,ts\n{}", csv(&|k| k.to_string()))))).unwrap();
+        dataset("log", &strict(put(dir, "w.csv", format!("user,item,ts\n{}", csv(&|k| k.to_string()))))).unwrap();
     let floats = csv(&|k| format!("{k}.0"));
     for (name, text) in [("f.csv", format!("user,item,ts\n{floats}")), ("f.jsonl", jsonl(&floats))] {
-        assert_eq!(prepare("log", &strict(put(dir, name, text))).unwrap(), whole, "{name}");
+        assert_eq!(dataset("log", &strict(put(dir, name, text))).unwrap(), whole, "{name}");
     }
 
     for (id, told) in [
@@ -92,7 +93,7 @@ fn an_id_is_one_value_exact_to_the_digit() {
     ] {
         let row = format!("{{\"user\": {id}, \"item\": 1, \"ts\": 1}}\n");
         refused(&strict(put(dir, "bad.jsonl", &row)), &["bad.jsonl: row 1", told]);
-        let found = read("log", &config(put(dir, "some.jsonl", jsonl(&long) + &row), None)).unwrap().skipped;
+        let found = prepare("log", &config(put(dir, "some.jsonl", jsonl(&long) + &row), None)).unwrap().rejected;
         assert_eq!((found.read, found.rows), (20, 1), "{id}");
     }
     for (id, told) in [
@@ -109,12 +110,12 @@ fn an_id_is_one_value_exact_to_the_digit() {
     refused(&strict(listed), &["listed.csv", "lists or objects as text in 20 of 20 rows"]);
     let words =
         format!("user,item,ts\n{long}null,7,1\n\\N,7,1\nNaN,7,1\n7,\"['a', 'b']\",1\n1.8446744073709552e+19,7,1\n");
-    let found = read("log", &config(put(dir, "words.csv", words), None)).unwrap().skipped;
+    let found = prepare("log", &config(put(dir, "words.csv", words), None)).unwrap().rejected;
     assert_eq!((found.read, found.rows), (20, 5), "{:?}", found.examples);
     let nested: String = jsonl(&long).replace("\"user\": ", "\"user\": {\"id\": ").replace(", \"item\"", "}, \"item\"");
     let mut inside = strict(put(dir, "nested.jsonl", nested));
     inside.columns.user = Some("user.id".into());
-    assert_eq!(prepare("log", &inside).unwrap(), text);
+    assert_eq!(dataset("log", &inside).unwrap(), text);
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn a_folder_is_the_files_of_its_log() {
     is_plain(&config(dir.path().join("mac/*part*.csv"), None));
     is_plain(&config(dir.path().join("hive/**/*.csv"), None));
     let titled = DataConfig { items: Some(dir.path().join("titles")), ..config(dir.path().join("titles"), None) };
-    assert_eq!(prepare("log", &titled).unwrap().catalog.title(1), "A");
+    assert_eq!(dataset("log", &titled).unwrap().catalog.title(ItemId(1)), "A");
 
     let tags = "user,item,tag,ts\nu0,i0,nice,1\n";
     for (name, files, told) in [
@@ -252,7 +253,7 @@ fn movielens_folders_are_read_or_told_which_file_to_name() {
         let folder = dir.path().join(folder);
         is_plain(&config(folder.clone(), None));
         let titled = DataConfig { items: Some(folder.clone()), ..config(folder, None) };
-        assert_eq!(prepare("log", &titled).unwrap().catalog.title(1), "A");
+        assert_eq!(dataset("log", &titled).unwrap().catalog.title(ItemId(1)), "A");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Text files and folders as strangers have them: read as the plain log, or refused in one true line.
-use super::{config, message, write};
-use ra_data::{Columns, DataConfig, prepare, read};
+use super::{config, dataset, message, write};
+use ra_data::{Columns, DataConfig, prepare};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -43,10 +43,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 #[track_caller]
 pub(crate) fn is_plain(config: &DataConfig) {
     let dir = tempfile::tempdir().unwrap();
-    let plain = read("log", &super::config(put(dir.path(), "plain.tsv", table("\t")), None)).unwrap();
-    let found = read("log", config).unwrap();
+    let plain = prepare("log", &super::config(put(dir.path(), "plain.tsv", table("\t")), None)).unwrap();
+    let found = prepare("log", config).unwrap();
     assert_eq!(found.dataset, plain.dataset, "{:?}", config.interactions);
-    assert_eq!((found.times, found.skipped), (plain.times, plain.skipped), "{:?}", config.interactions);
+    assert_eq!((found.times, found.rejected), (plain.times, plain.rejected), "{:?}", config.interactions);
 }
 
 #[track_caller]
@@ -80,14 +80,14 @@ fn a_byte_order_mark_is_no_part_of_the_first_row() {
         ("ratings.dat", numbers("::", "::5::T")),
         ("u.data", numbers("\t", "\t5\tT")),
     ] {
-        let without = prepare("log", &config(put(dir, name, &text), None)).unwrap();
+        let without = dataset("log", &config(put(dir, name, &text), None)).unwrap();
         let marked = format!("\u{feff}{text}");
         for bytes in [marked.clone().into_bytes(), gzip(marked.as_bytes())] {
-            assert_eq!(prepare("log", &strict(put(dir, name, bytes))).unwrap(), without, "{name}");
+            assert_eq!(dataset("log", &strict(put(dir, name, bytes))).unwrap(), without, "{name}");
         }
         // As `cat` leaves it between two files.
         let later = text.replacen('\n', "\n\u{feff}", 1);
-        assert_eq!(prepare("log", &strict(put(dir, name, later))).unwrap(), without, "{name}");
+        assert_eq!(dataset("log", &strict(put(dir, name, later))).unwrap(), without, "{name}");
     }
 }
 
@@ -161,7 +161,7 @@ fn a_file_is_read_by_its_content_or_named_for_what_it_is() {
 #[test]
 fn a_parquet_file_is_one_under_any_name() {
     let dir = tempfile::tempdir().unwrap();
-    let prepared = read("log", &config(put(dir.path(), "log.tsv", table("\t")), None)).unwrap();
+    let prepared = prepare("log", &config(put(dir.path(), "log.tsv", table("\t")), None)).unwrap();
     let out = dir.path().join("out");
     std::fs::create_dir(&out).unwrap();
     ra_data::to_parquet(&prepared, &out).unwrap();
@@ -171,7 +171,7 @@ fn a_parquet_file_is_one_under_any_name() {
     // The folder that an export wrote is data: its table of items is none of the log.
     is_plain(&config(out.clone(), None));
     let titled = DataConfig { items: Some(out.clone()), ..config(out, None) };
-    assert_eq!(prepare("log", &titled).unwrap().catalog.len(), 8);
+    assert_eq!(dataset("log", &titled).unwrap().catalog.len(), 8);
 }
 
 #[cfg(unix)]
@@ -227,7 +227,7 @@ fn rows_are_cut_by_what_the_header_shows() {
     let artists: Vec<u8> = format!("artistID\tname\turl\n{artists}").chars().map(|c| c as u8).collect();
     let mut titled = DataConfig { items: Some(put(dir, "artists.dat", artists)), ..hetrec };
     titled.columns.title = Some(ra_data::TitleParts::One("name".into()));
-    assert!(prepare("log", &titled).unwrap().catalog.titles().contains(&"Café 1".to_owned()));
+    assert!(dataset("log", &titled).unwrap().catalog.titles().contains(&"Café 1".to_owned()));
     titled.columns.time = None;
     titled.interactions = Some(put(dir, "no-time.dat", "userID\tartistID\tweight\n1\t2\t3\n"));
     refused(&titled, &["no time column", "`userID`, `artistID`, `weight`"]);
@@ -305,7 +305,7 @@ fn a_quote_that_never_closes_is_told_with_its_row() {
         ..strict(put(dir, "log.tsv", table("\t")))
     };
     refused(&titled("i0,a\ni1,\"b\ni2,c\"\ni3,d"), &["shut-items.csv: row 3", "look like rows"]);
-    prepare("log", &titled("i0,a\ni1,\"b\nc, d\"\ni3,d\ni4,e\ni5,f")).unwrap();
+    dataset("log", &titled("i0,a\ni1,\"b\nc, d\"\ni3,d\ni4,e\ni5,f")).unwrap();
     refused(&config(put(dir, "header.csv", table(",").replacen("ts", "\"ts", 1)), None), &["row 1: a quote opens"]);
     let log = put(dir, "log.tsv", table("\t"));
     let titles = put(dir, "items.csv", "item,title\ni0,a\ni1,\"b\ni2,c\ni3,d\n");
@@ -340,7 +340,7 @@ fn a_header_is_told_what_it_has_twice_and_lists() {
         let titles = (0..8).map(|k| format!("i{k},{blank}\n")).collect::<String>();
         let titles = put(dir, "blank.csv", format!("item,title\n{titles}"));
         let blank = config(put(dir, "log.tsv", table("\t")), Some(titles));
-        assert!(prepare("log", &blank).unwrap().catalog.titles().iter().all(String::is_empty));
+        assert!(dataset("log", &blank).unwrap().catalog.titles().iter().all(String::is_empty));
         refused(&DataConfig { strict: true, ..blank }, &["blank.csv", "none of the items has a title"]);
     }
     let mut listed = config(log, None);
@@ -356,10 +356,10 @@ fn a_table_is_no_list_of_items() {
         (0..20).map(|k| format!("{} {}{}\n", k % 4, (k + k / 4) % 8, more(k))).collect()
     };
     let pairs = numbers(&|_| String::new());
-    let right = prepare("log", &config(put(dir, "pairs.txt", &pairs), None)).unwrap();
+    let right = dataset("log", &config(put(dir, "pairs.txt", &pairs), None)).unwrap();
     assert_eq!((right.users.len(), right.catalog.len(), right.interactions()), (4, 8, 20));
     let headed = put(dir, "headed.txt", format!("user_id item_id\n{pairs}"));
-    assert_eq!(prepare("log", &config(headed, None)).unwrap(), right);
+    assert_eq!(dataset("log", &config(headed, None)).unwrap(), right);
     for (name, text, told) in [
         ("ratings.txt", numbers(&|k| format!(" {}", k % 5)), "more than one item in row 1 and again in row 5"),
         ("decimals.txt", numbers(&|k| format!(" {}.5", k % 5)), "`0.5`"),
@@ -382,7 +382,7 @@ fn a_table_is_no_list_of_items() {
 fn formats_agree_within_a_memory_bound_too() {
     let dir = tempfile::tempdir().unwrap();
     let log = put(dir.path(), "log.json", format!("[{}]", objects().join(",")));
-    let in_memory = prepare("log", &config(write(dir.path(), "log.tsv.zst", &table("\t")), None)).unwrap();
+    let in_memory = dataset("log", &config(write(dir.path(), "log.tsv.zst", &table("\t")), None)).unwrap();
     let out = dir.path().join("out");
     let bounded = ra_data::to_parquet_within("log", &strict(log), None, 64 << 20, &out).unwrap();
     assert_eq!(bounded.fingerprint, in_memory.fingerprint());

@@ -1,5 +1,5 @@
 //! Parquet and Arrow as other people's tools write them: read like the plain log, or refused in one true line.
-use super::{config, message, write};
+use super::{config, dataset, message, write};
 use arrow::array::types::{Int64Type, TimestampMicrosecondType};
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, FixedSizeBinaryArray,
@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use ra_core::Dataset;
-use ra_data::{Columns, DataConfig, Level, audit, describe, prepare, read};
+use ra_data::{Columns, DataConfig, Severity, audit, describe, prepare};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ fn with(dir: &Path, place: usize, column: ArrayRef) -> PathBuf {
 }
 
 pub(super) fn plain(dir: &Path) -> Dataset {
-    prepare("log", &config(write(dir, "plain.csv", &csv(|at| at.to_string())), None)).unwrap()
+    dataset("log", &config(write(dir, "plain.csv", &csv(|at| at.to_string())), None)).unwrap()
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn every_codec_is_read() {
     ] {
         let columns = [("user", users()), ("item", items()), ("ts", times())];
         let log = parquet_of(dir.path(), "codec.parquet", columns, codec);
-        assert_eq!(prepare("log", &config(log, None)).unwrap(), plain, "{codec}");
+        assert_eq!(dataset("log", &config(log, None)).unwrap(), plain, "{codec}");
     }
     let log = with(dir.path(), 2, times());
     let bytes = std::fs::read(&log).unwrap();
@@ -118,33 +118,33 @@ fn ids_are_read_from_any_scalar_type() {
             arrow::ipc::writer::FileWriter::try_new(std::fs::File::create(&path).unwrap(), &batch.schema()).unwrap();
         file.write(&batch).unwrap();
         file.finish().unwrap();
-        assert_eq!(prepare("log", &config(path, None)).unwrap(), plain, "{kind}");
+        assert_eq!(dataset("log", &config(path, None)).unwrap(), plain, "{kind}");
     }
     // Numbers, as integers or decimals, are the digits of the plain log.
     let number = |at: i64| at * 3 % 8 + 1;
     let numbered = rows().zip(0..).fold("user,item,ts\n".to_owned(), |text, ((user, _, time), at)| {
         text + &format!("{user},{},{time}\n", number(at))
     });
-    let numbered = prepare("log", &config(write(dir, "numbers.csv", &numbered), None)).unwrap();
+    let numbered = dataset("log", &config(write(dir, "numbers.csv", &numbered), None)).unwrap();
     let integers = Int64Array::from_iter_values((0..20).map(number));
     let decimals = Decimal128Array::from_iter_values((0..20).map(|at| i128::from(number(at))))
         .with_precision_and_scale(20, 0)
         .unwrap();
     for column in [Arc::new(integers) as ArrayRef, Arc::new(decimals)] {
-        assert_eq!(prepare("log", &config(with(dir, 1, column), None)).unwrap(), numbered);
+        assert_eq!(dataset("log", &config(with(dir, 1, column), None)).unwrap(), numbered);
     }
     // UUIDs are their 36 characters, with or without a word of what they are.
     let uuid = |at: i64| format!("00112233-4455-6677-8899-aabbccddee{:02x}", number(at));
     let text = rows().zip(0..).fold("user,item,ts\n".to_owned(), |text, ((user, _, time), at)| {
         text + &format!("{user},{},{time}\n", uuid(at))
     });
-    let uuids = prepare("log", &config(write(dir, "uuids.csv", &text), None)).unwrap();
+    let uuids = dataset("log", &config(write(dir, "uuids.csv", &text), None)).unwrap();
     let raw = |at: i64| {
         let hex = uuid(at).replace('-', "");
         (0..16).map(|byte| u8::from_str_radix(&hex[2 * byte..2 * byte + 2], 16).unwrap()).collect::<Vec<u8>>()
     };
     let column = FixedSizeBinaryArray::try_from_iter((0..20).map(raw)).unwrap();
-    assert_eq!(prepare("log", &config(with(dir, 1, Arc::new(column)), None)).unwrap(), uuids);
+    assert_eq!(dataset("log", &config(with(dir, 1, Arc::new(column)), None)).unwrap(), uuids);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_row_with_lists_is_a_session() {
         let log = parquet_of(dir, "sessions.parquet", columns, Compression::SNAPPY);
         let names =
             Columns { item: Some("item_id-list".into()), time: Some("timestamp-list".into()), ..Columns::default() };
-        assert_eq!(prepare("log", &DataConfig { columns: names, strict: true, ..config(log, None) }).unwrap(), plain);
+        assert_eq!(dataset("log", &DataConfig { columns: names, strict: true, ..config(log, None) }).unwrap(), plain);
     }
     // One time for all of a basket's items; lists of two lengths are unreadable rows.
     let days: ArrayRef = Arc::new(Date32Array::from(vec![16_000, 16_001, 16_002, 16_003]));
@@ -209,7 +209,7 @@ fn a_row_with_lists_is_a_session() {
         [("user", users.clone()), ("item", items.clone()), ("ts", days)],
         Compression::SNAPPY,
     );
-    assert_eq!(prepare("log", &config(baskets, None)).unwrap().interactions(), 20);
+    assert_eq!(dataset("log", &config(baskets, None)).unwrap().interactions(), 20);
     let mut gaps = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new());
     (0..4).for_each(|at| gaps.append(at != 1));
     let columns = [("user", users.clone()), ("item", Arc::new(gaps.finish()) as ArrayRef), ("ts", times.clone())];
@@ -222,7 +222,7 @@ fn a_row_with_lists_is_a_session() {
         [("user", users), ("item", items), ("ts", Arc::new(short))],
         Compression::SNAPPY,
     );
-    let told = read("log", &config(uneven, None)).unwrap().skipped;
+    let told = prepare("log", &config(uneven, None)).unwrap().rejected;
     assert_eq!(told.rows, 2);
     assert!(told.examples[0].contains("row 1: its lists have different lengths"), "{told:?}");
 }
@@ -241,32 +241,32 @@ fn pairs_are_counted_once_and_doubts_are_told() {
     plain(dir);
     let log = dir.join("plain.csv");
     let finding = |config: &DataConfig, name: &str| {
-        let found = audit(&read("log", config).unwrap());
+        let found = audit(&prepare("log", config).unwrap());
         found.findings.into_iter().find(|finding| finding.name == name).map(|f| (f.count, f.level)).unwrap()
     };
-    assert_eq!(finding(&config(log.clone(), None), "empty titles"), (Some(8), Level::Warning));
+    assert_eq!(finding(&config(log.clone(), None), "empty titles"), (Some(8), Severity::Warning));
     let strangers = write(dir, "titles.csv", "item,title\n1,One\n2,Two\n3,Three\n");
     let told = message(&strict(log.clone(), Some(strangers.clone())));
     assert!(
         told.contains("has 0 of the 8 items of the log, such as `i1`, `i2`") && told.contains("`1`, `2`"),
         "{told}"
     );
-    assert!(read("log", &config(log.clone(), Some(strangers))).is_ok());
+    assert!(prepare("log", &config(log.clone(), Some(strangers))).is_ok());
 
     let swapped = csv(|at| at.to_string()).replace(",i", ",u").replacen("utem", "item", 1);
     let swapped = write(dir, "people.csv", &swapped);
-    assert_eq!(finding(&config(swapped.clone(), None), "shared ids"), (Some(4), Level::Warning));
+    assert_eq!(finding(&config(swapped.clone(), None), "shared ids"), (Some(4), Severity::Warning));
     assert!(message(&strict(swapped, None)).contains("4 of 4 users have the id of an item"));
     let numbers = write(
         dir,
         "numbers.csv",
         &csv(|at| at.to_string()).replace(['u', 'i'], "").replacen("ser,tem", "user,item", 1),
     );
-    assert_eq!(finding(&strict(numbers, None), "shared ids"), (Some(0), Level::Fine));
+    assert_eq!(finding(&strict(numbers, None), "shared ids"), (Some(0), Severity::Fine));
 
     let text = csv(|at| at.to_string());
     let twice = write(dir, "twice.csv", &(text.clone() + text.split_once('\n').unwrap().1));
-    assert_eq!(finding(&config(twice.clone(), None), "rows twice"), (Some(20), Level::Warning));
+    assert_eq!(finding(&config(twice.clone(), None), "rows twice"), (Some(20), Severity::Warning));
     let bounded = ra_data::to_parquet_within("log", &strict(twice.clone(), None), None, 1 << 22, &dir.join("out"));
     assert!(bounded.unwrap_err().to_string().contains("is one log read twice"));
     assert!(message(&strict(twice, None)).contains("is one log read twice"));

@@ -1,20 +1,20 @@
 //! Times in every unit and spelling: one instant is one number.
 use super::strangers_typed::{DAY, START, csv, items, parquet_of, plain, rows, users};
-use super::{config, message, write};
+use super::{config, dataset, message, write};
 use arrow::array::{
     ArrayRef, Date32Array, Date64Array, Int64Array, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
     TimestampNanosecondArray, TimestampSecondArray,
 };
 use parquet::basic::Compression;
-use ra_data::{DataConfig, Split, When, describe, prepare, read, to_parquet, to_parquet_within};
+use ra_data::{DataConfig, Split, TimePoint, describe, prepare, to_parquet, to_parquet_within};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 fn by_dates(log: PathBuf, valid: &str, test: &str) -> DataConfig {
     DataConfig {
         split: Split::Temporal,
-        temporal_valid_from: Some(When::Text(valid.into())),
-        temporal_test_from: Some(When::Text(test.into())),
+        temporal_valid_from: Some(TimePoint::Text(valid.into())),
+        temporal_test_from: Some(TimePoint::Text(test.into())),
         ..config(log, None)
     }
 }
@@ -54,16 +54,16 @@ fn a_time_is_read_in_whatever_unit_it_comes() {
         parquet_of(dir, &format!("{at}.parquet"), columns, Compression::SNAPPY)
     });
     let whole = plain(dir);
-    let parts = prepare("log", &by_dates(dir.join("plain.csv"), "2014-05-01", "2014-06-15")).unwrap();
+    let parts = dataset("log", &by_dates(dir.join("plain.csv"), "2014-05-01", "2014-06-15")).unwrap();
     assert_eq!([&parts.train, &parts.valid, &parts.test].map(ra_core::Sequences::total), [12, 5, 3]);
     for file in texts.into_iter().chain(files) {
         let name = file.display().to_string();
-        let data = read("log", &DataConfig { strict: true, ..config(file.clone(), None) }).unwrap();
+        let data = prepare("log", &DataConfig { strict: true, ..config(file.clone(), None) }).unwrap();
         assert_eq!(data.dataset, whole, "{name}");
         assert_eq!(data.span(), Some([START as f64, (START + 190 * DAY) as f64]), "{name}");
-        let told = ra_data::Description { span: data.span(), ..describe(&data.dataset) }.to_string();
+        let told = describe(&data).to_string();
         assert!(told.contains("from 2014-01-01 (1388534400) to 2014-07-10 (1404950400)"), "{name}: {told}");
-        assert_eq!(prepare("log", &by_dates(file.clone(), "2014-05-01", "2014-06-15")).unwrap(), parts, "{name}");
+        assert_eq!(dataset("log", &by_dates(file.clone(), "2014-05-01", "2014-06-15")).unwrap(), parts, "{name}");
         // What is exported, in memory or not, is the same log in seconds.
         for (out, in_parts) in [(dir.join("whole"), false), (dir.join("parts"), true)] {
             let log = if in_parts {
@@ -73,7 +73,7 @@ fn a_time_is_read_in_whatever_unit_it_comes() {
                 to_parquet(&data, &out).unwrap();
                 out.join("interactions.parquet")
             };
-            let again = read("log", &config(log, None)).unwrap();
+            let again = prepare("log", &config(log, None)).unwrap();
             assert_eq!((&again.dataset, &again.times), (&whole, &data.times), "{name}");
         }
     }
@@ -95,18 +95,18 @@ fn one_instant_has_one_fingerprint() {
     let dir = tempfile::tempdir().unwrap();
     plain(dir.path());
     let log = dir.path().join("plain.csv");
-    let cuts = |valid: When| {
+    let cuts = |valid: TimePoint| {
         let config = DataConfig { temporal_valid_from: Some(valid), ..by_dates(log.clone(), "", "2014-06-15") };
-        prepare("log", &config).unwrap().fingerprint()
+        dataset("log", &config).unwrap().fingerprint()
     };
-    let day = cuts(When::Text("2014-05-01".into()));
+    let day = cuts(TimePoint::Text("2014-05-01".into()));
     for same in ["2014-05-01T00:00:00", "2014-05-01 02:00+02:00", "1398902400", "20140501"] {
-        assert_eq!(cuts(When::Text(same.into())), day, "{same}");
+        assert_eq!(cuts(TimePoint::Text(same.into())), day, "{same}");
     }
     for same in [1_398_902_400.0, 1_398_902_400_000.0, 20_140_501.0] {
-        assert_eq!(cuts(When::Number(same)), day, "{same}");
+        assert_eq!(cuts(TimePoint::Number(same)), day, "{same}");
     }
-    assert_ne!(cuts(When::Text("2014-05-01T00:00:01".into())), day);
+    assert_ne!(cuts(TimePoint::Text("2014-05-01T00:00:01".into())), day);
     // Cuts that hold nothing out are told of with the time that the log spans.
     let told = message(&by_dates(log.clone(), "2014-05-01", "2019-01-01"));
     assert!(told.contains("temporal_test_from: 2019-01-01") && told.contains("2014-01-01 to 2014-07-10"), "{told}");
@@ -121,7 +121,7 @@ fn times_are_ordered_by_the_instant() {
     let log = |name: &str, times: [&str; 4]| {
         let row = |(item, time): (usize, &str)| format!("u,i{item},{time}\n");
         let rows: String = times.into_iter().enumerate().map(row).collect();
-        prepare("log", &config(write(dir, name, &format!("user,item,ts\n{rows}")), None)).unwrap()
+        dataset("log", &config(write(dir, name, &format!("user,item,ts\n{rows}")), None)).unwrap()
     };
     let spelled =
         ["2014-01-01T14:00:00+14:00", "2013-12-31T14:00:00-11:00", "2014-01-01T02:00:00Z", "2014-01-01 03:00"];
@@ -136,10 +136,10 @@ fn times_are_ordered_by_the_instant() {
     assert!(told.contains("1 in seconds, 1 in milliseconds, 1 in microseconds, 1 as dates"), "{told}");
     // Places in an order are never times.
     let order = write(dir, "order.csv", "user,item,pos\nu,a,20140101\nu,b,99\nu,c,1389398400000\nu,d,0\n");
-    let data = read("log", &strict(order)).unwrap();
-    assert_eq!((data.times, data.skipped.rows), ([vec![0.0, 99.0], vec![20_140_101.0], vec![1_389_398_400_000.0]], 0));
+    let data = prepare("log", &strict(order)).unwrap();
+    assert_eq!((data.times, data.rejected.rows), ([vec![0.0, 99.0], vec![20_140_101.0], vec![1_389_398_400_000.0]], 0));
     let small = |rows: &str| strict(write(dir, "small.csv", &format!("user,item,ts\n{rows}")));
-    assert_eq!(read("log", &small("u,a,0\nu,b,-1\nu,c,2014010\nu,d,7\n")).unwrap().skipped.rows, 0);
+    assert_eq!(prepare("log", &small("u,a,0\nu,b,-1\nu,c,2014010\nu,d,7\n")).unwrap().rejected.rows, 0);
     let told = message(&small("u,a,5\nu,b,7\nu,c,20140101\nu,d,8\n"));
     assert!(told.contains("3 in seconds, 1 as numbers such as 20140101, which are read as seconds"), "{told}");
 }
@@ -159,7 +159,7 @@ fn what_is_no_time_is_counted_and_the_forms_are_named() {
         assert!(told.contains(time) && told.contains("none of its 20 rows") && forms && !told.contains('\n'), "{told}");
     }
     let dates: fn(i64) -> String = |at| format!("Wed Jan 01 {:02}:00:00 -0800 2014", (at - START) / (10 * DAY));
-    assert_eq!(prepare("log", &config(write(dir, "words.csv", &csv(dates)), None)).unwrap(), plain(dir));
+    assert_eq!(dataset("log", &config(write(dir, "words.csv", &csv(dates)), None)).unwrap(), plain(dir));
     // Of a log with a clock, what stands for "unknown" is left out, and the rest is what it is without.
     let good = csv(|at| at.to_string());
     let plain = plain(dir);
@@ -178,22 +178,25 @@ fn what_is_no_time_is_counted_and_the_forms_are_named() {
         "2099-12-31",
     ] {
         let log = write(dir, "unknown.csv", &format!("{good}u1,i7,{unknown}\nu9,i9,{unknown}\n"));
-        let data = read("log", &config(log.clone(), None)).unwrap();
-        assert_eq!((&data.dataset, data.skipped.rows, data.skipped.read), (&plain, 2, 20), "{unknown}");
-        assert!(data.skipped.examples[0].contains("row 22") && data.skipped.examples[0].contains(unknown), "{data:?}");
+        let data = prepare("log", &config(log.clone(), None)).unwrap();
+        assert_eq!((&data.dataset, data.rejected.rows, data.rejected.read), (&plain, 2, 20), "{unknown}");
+        assert!(
+            data.rejected.examples[0].contains("row 22") && data.rejected.examples[0].contains(unknown),
+            "{data:?}"
+        );
         assert!(message(&DataConfig { strict: true, ..config(log.clone(), None) }).contains("row 22"), "{unknown}");
         let bounded = to_parquet_within("log", &config(log, None), None, 1 << 22, &dir.join("out")).unwrap();
-        assert_eq!((bounded.fingerprint, bounded.skipped.rows), (plain.fingerprint(), 2), "{unknown}");
+        assert_eq!((bounded.fingerprint, bounded.rejected.rows), (plain.fingerprint(), 2), "{unknown}");
     }
     // Of days in numbers, what is no day.
     let days = csv(|at| day_of(at).replace('-', ""));
     for wrong in ["99991231", "20140230", "5", "0", "19000101"] {
         let log = write(dir, "wrong-day.csv", &format!("{days}u1,i7,{wrong}\n"));
-        let data = read("log", &config(log.clone(), None)).unwrap();
-        assert_eq!((&data.dataset, data.skipped.rows), (&plain, 1), "{wrong}");
+        let data = prepare("log", &config(log.clone(), None)).unwrap();
+        assert_eq!((&data.dataset, data.rejected.rows), (&plain, 1), "{wrong}");
         assert!(message(&DataConfig { strict: true, ..config(log.clone(), None) }).contains("row 22"), "{wrong}");
         let bounded = to_parquet_within("log", &config(log, None), None, 1 << 22, &dir.join("out")).unwrap();
-        assert_eq!((bounded.fingerprint, bounded.skipped.rows), (plain.fingerprint(), 1), "{wrong}");
+        assert_eq!((bounded.fingerprint, bounded.rejected.rows), (plain.fingerprint(), 1), "{wrong}");
     }
     let nulls = TimestampMicrosecondArray::from_iter(rows().map(|(.., at)| Some(at * 1_000_000)).chain([None]));
     let columns = [(0, users()), (1, items())].map(|(_, column)| {
@@ -201,9 +204,9 @@ fn what_is_no_time_is_counted_and_the_forms_are_named() {
     });
     let [users, items] = columns;
     let columns = [("user", users), ("item", items), ("ts", Arc::new(nulls) as ArrayRef)];
-    let data = read("log", &config(parquet_of(dir, "n.parquet", columns, Compression::SNAPPY), None)).unwrap();
-    assert_eq!((data.dataset, data.skipped.rows), (plain, 1));
-    assert!(data.skipped.examples[0].contains("`ts` is empty"), "{:?}", data.skipped);
+    let data = prepare("log", &config(parquet_of(dir, "n.parquet", columns, Compression::SNAPPY), None)).unwrap();
+    assert_eq!((data.dataset, data.rejected.rows), (plain, 1));
+    assert!(data.rejected.examples[0].contains("`ts` is empty"), "{:?}", data.rejected);
 }
 
 #[test]

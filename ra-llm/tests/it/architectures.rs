@@ -1,9 +1,12 @@
 //! Every architecture meets the contract; relatives of Llama against states that transformers gave; files in shards and halves.
 use crate::{device, golden_of};
-use ra_core::{LanguageModel, Pooling, TextBatch, encode, run_layers, testkit::contract::check_language_model};
+use burn::tensor::{Device, Int, Tensor};
+use ra_core::testkit::contract::check_language_model;
+use ra_core::{LanguageModel, LayerInput, LmSpec, PooledPath, PooledText, Pooling, TextBatch, encode, run_layers};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
 
 fn load(folder: &Path) -> Box<dyn LanguageModel> {
     ra_llm::load_weights(folder, None, &device()).unwrap()
@@ -17,6 +20,68 @@ fn gpt2_llama_and_its_relatives_meet_the_contract_under_every_pooling() {
             check_language_model(&lm, words);
         }
         assert_eq!(load(&golden_of(name)).spec().pooling, Pooling::Last);
+    }
+}
+
+/// A model whose fast path forgets the prefix.
+#[derive(Debug)]
+struct Forgetful(Box<dyn LanguageModel>);
+
+impl Forgetful {
+    fn path(&self) -> &dyn PooledPath {
+        self.0.pooled().unwrap()
+    }
+}
+
+impl LanguageModel for Forgetful {
+    fn spec(&self) -> LmSpec {
+        self.0.spec()
+    }
+    fn device(&self) -> Device {
+        self.0.device()
+    }
+    fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
+        self.0.embed(tokens, positions)
+    }
+    fn layer(&self, index: usize, input: LayerInput) -> Tensor<3> {
+        self.0.layer(index, input)
+    }
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.0.finish(hidden)
+    }
+    fn pooled(&self) -> Option<&dyn PooledPath> {
+        Some(self)
+    }
+}
+
+impl PooledPath for Forgetful {
+    fn last_layer_at(&self, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
+        self.path().last_layer_at(input, rows)
+    }
+    fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> PooledText {
+        self.path().pooled_text(input, rows)
+    }
+    fn pooled_layer(&self, text: &PooledText, _: Option<Tensor<3>>) -> Tensor<2> {
+        self.path().pooled_layer(text, None)
+    }
+}
+
+#[test]
+fn a_fast_path_that_forgets_the_prefix_is_found_whatever_is_pooled() {
+    for pooling in [Pooling::Last, Pooling::Mean] {
+        let lm = Forgetful(ra_llm::load_weights(&golden_of("gpt2/model"), Some(pooling), &device()).unwrap());
+        let check = std::panic::AssertUnwindSafe(|| check_language_model(&lm, 97));
+        let told = *std::panic::catch_unwind(check).unwrap_err().downcast::<String>().unwrap();
+        assert!(told.contains("the fast path of the last layer differs by"), "{told}");
+    }
+}
+
+#[test]
+fn a_pointer_to_a_model_has_all_that_the_model_has() {
+    let lm: Arc<dyn LanguageModel> = load(&golden_of("gpt2/model")).into();
+    let pointers: [&dyn LanguageModel; 3] = [&lm, &Box::new(lm.clone()), &&*lm];
+    for pointer in pointers {
+        assert!(pointer.pooled().is_some() && pointer.tunable().is_some() && pointer.spec() == lm.spec());
     }
 }
 

@@ -21,13 +21,13 @@ fn a_gguf_file_is_the_model_of_the_folder_bit_for_bit() {
 #[test]
 fn tokenizers_come_from_the_keys() {
     let bytes = ra_llm::load(&golden_of("gpt2.gguf"), None, &Device::flex()).unwrap().tokenizer;
-    assert_eq!(bytes.frame(), (vec![], vec![]));
+    assert_eq!(bytes.special_tokens(), (vec![], vec![]));
     // Tokens 0..94 are "!".."~", then "Ġ", "to", "Ġto".
     let id = |c: char| c as u32 - 33;
     assert_eq!(bytes.tokenize(&["to be to"]).unwrap(), [vec![95, 94, id('b'), id('e'), 96]]);
 
     let pieces = ra_llm::load(&golden_of("llama.gguf"), None, &Device::flex()).unwrap().tokenizer;
-    assert_eq!(pieces.frame(), (vec![1], vec![]));
+    assert_eq!(pieces.special_tokens(), (vec![1], vec![]));
     // "to" scores above "▁t": "▁" + "to" become "▁to"; "▁to" + "y" become "▁toy"; "A" is the byte 65.
     assert_eq!(pieces.tokenize(&["toy to", "A"]).unwrap(), [vec![10, 8], vec![3, 11 + 65 - 60]]);
 }

@@ -71,7 +71,7 @@ fn bert_meets_the_contract_under_every_pooling() {
 fn baked_padding_and_truncation_are_gone_and_the_frame_is_known() {
     let dir = folder();
     let lm = ra_llm::load(dir.path(), None, &device()).unwrap();
-    assert_eq!(lm.tokenizer.frame(), (vec![2], vec![3]));
+    assert_eq!(lm.tokenizer.special_tokens(), (vec![2], vec![3]));
     assert_eq!(lm.tokenizer.tokenize(&["Toy story toy story toy", ""]).unwrap(), vec![vec![5, 6, 5, 6, 5], vec![]]);
     let text = TextBatch::from_rows(&[&[2, 5, 6, 3]], &device());
     assert_eq!(encode(&lm.model, &text, None).pooled.dims(), [1, 32]);

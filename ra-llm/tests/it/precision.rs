@@ -28,7 +28,7 @@ fn half_the_numbers_move_vectors_and_gradients_by_their_rounding() {
                 println!("{name}: no {} here", precision.name());
                 continue;
             }
-            let coarse = lm.with_linears(0, &mut |linear| linear.in_precision(precision)).unwrap();
+            let coarse = lm.tunable().unwrap().with_linears(0, &mut |linear| linear.in_precision(precision));
             let found = vectors_and_gradient(&coarse);
             for (what, exact, found) in [("vectors", &exact[0], &found[0]), ("gradient", &exact[1], &found[1])] {
                 let top = exact.iter().fold(0f32, |top, x| top.max(x.abs()));
@@ -38,7 +38,7 @@ fn half_the_numbers_move_vectors_and_gradients_by_their_rounding() {
                 assert!(error > 1e-6, "{name}, {}: nothing was rounded", precision.name());
             }
         }
-        let same = lm.with_linears(0, &mut |linear| linear.in_precision(Precision::F32)).unwrap();
+        let same = lm.tunable().unwrap().with_linears(0, &mut |linear| linear.in_precision(Precision::F32));
         assert_eq!(vectors_and_gradient(&same), exact, "f32 is what it was");
     }
 }

@@ -22,7 +22,7 @@ fn reference() -> Value {
 
 /// Token ids are equal, and the states after every layer within 2e-5 of the layer's largest number.
 fn agrees(lm: &PretrainedLm, cases: &Value) {
-    let (open, close) = lm.tokenizer.frame();
+    let (open, close) = lm.tokenizer.special_tokens();
     for case in cases.as_array().unwrap() {
         let text = case["text"].as_str().unwrap();
         let ids = [open.clone(), lm.tokenizer.tokenize(&[text]).unwrap().remove(0), close.clone()].concat();
@@ -51,7 +51,7 @@ fn want_count(case: &Value) -> usize {
 }
 
 fn cosine(lm: &PretrainedLm, a: &str, b: &str) -> f64 {
-    let (open, close) = lm.tokenizer.frame();
+    let (open, close) = lm.tokenizer.special_tokens();
     let vector = |text: &str| -> Vec<f64> {
         let ids = [open.clone(), lm.tokenizer.tokenize(&[text]).unwrap().remove(0), close.clone()].concat();
         let batch = TextBatch::from_rows(&[&ids], &Device::flex());

@@ -42,7 +42,11 @@ fn special_tokens_in_a_title_are_words() {
         assert_eq!((ids[0][0], ids[0][ids[0].len() - 1]), (5, 6), "{cut}");
         assert_eq!(ids[2], [5, 1, 6], "{cut}: an unknown word stays one");
         assert_eq!((ids[3][1], ids[3][ids[3].len() - 1]), (1, 1), "{cut}: beside its token's name too");
-        assert_eq!(lm.tokenizer.frame(), (vec![2], vec![3]), "{cut}: what stands around a text is there all the same");
+        assert_eq!(
+            lm.tokenizer.special_tokens(),
+            (vec![2], vec![3]),
+            "{cut}: what stands around a text is there all the same"
+        );
     }
 }
 
@@ -85,7 +89,7 @@ fn a_word_list_alone_is_the_tokenizer_of_bert() {
         std::fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
         std::fs::write(dir.path().join("vocab.txt"), list(&words, end)).unwrap();
         let lm = load(dir.path());
-        assert_eq!(lm.tokenizer.frame(), (vec![2], vec![3]));
+        assert_eq!(lm.tokenizer.special_tokens(), (vec![2], vec![3]));
         let ids = lm.tokenizer.tokenize(&["Toy Storys: á玩", "[SEP]", "\u{0}"]).unwrap();
         assert_eq!(ids[0], [5, 6, 7, 8, 9, 10], "lower case, no accents, a word is cut, a Chinese character is one");
         assert!(!ids[1].contains(&3) && ids[2].is_empty(), "{ids:?}");

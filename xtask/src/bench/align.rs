@@ -22,7 +22,7 @@ impl Tokenizer for Words {
         let token = |word: &str| 1000 + word.bytes().fold(7, |h: u32, b| (h * 31 + u32::from(b)) % 20_000);
         Ok(texts.iter().map(|text| text.split(' ').map(token).collect()).collect())
     }
-    fn frame(&self) -> (Vec<u32>, Vec<u32>) {
+    fn special_tokens(&self) -> (Vec<u32>, Vec<u32>) {
         (vec![101], vec![102])
     }
 }

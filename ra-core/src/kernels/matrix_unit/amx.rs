@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 /// A matrix unit that is there and that the system lets this process use.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::kernels) struct Unit(());
+pub(super) struct Amx(());
 
 /// Rows and bytes of each tile register.
 #[repr(C, align(64))]
@@ -28,9 +28,9 @@ static SHAPES: Shapes = {
     Shapes { palette: 1, none: [0; 15], bytes, rows }
 };
 
-impl Unit {
+impl Amx {
     /// The unit of this processor, asked for once.
-    pub(in crate::kernels) fn find() -> Option<Self> {
+    pub(super) fn find() -> Option<Self> {
         static ALLOWED: LazyLock<bool> = LazyLock::new(|| {
             const TILES_OF_BF16: u32 = 1 << 24 | 1 << 22;
             // ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA: the registers are 8 KiB that a system keeps only for processes that
@@ -49,7 +49,7 @@ impl Unit {
     pub(super) fn multiply(self, rows: &[Cut], columns: &[Cut], sums: &mut [Sums]) {
         let deep = rows.len();
         assert!(deep > 0 && columns.len() == deep * sums.len());
-        // SAFETY: a `Unit` is only made where the instructions run. No tile register is in use outside of this function, which
+        // SAFETY: an `Amx` is only made where the instructions run. No tile register is in use outside of this function, which
         // says their shapes first and gives them back at last, nor does the compiler ever use one in between.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
         for (columns, sums) in columns.chunks_exact(deep).zip(sums) {

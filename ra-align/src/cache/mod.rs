@@ -1,0 +1,375 @@
+//! Frozen work once: what a text contributes does not depend on any trained parameter.
+mod store;
+
+use crate::config::{AlignConfig, AlignLoss, Placement, Tuning};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use ra_core::{
+    LanguageModel, LmSpec, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
+    encode_with_tokens, int_tensor, mean_rows, pooled_text, run_layers,
+};
+use rayon::prelude::*;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use store::{Place, Store};
+
+/// Texts per batch while the cache is filled.
+const BATCH: usize = 32;
+
+type Rows = HashMap<Box<[u32]>, Arc<[f32]>>;
+
+/// Where a text's numbers are.
+#[derive(Debug, Clone)]
+enum Row {
+    Held(Arc<[f32]>),
+    Stored(Place),
+}
+
+/// Constants of texts under a frozen language model with a prefix from `first_layer` up, each computed once.
+///
+/// With one injected layer and first- or last-token pooling a text's constants are the `3 * width + heads` numbers of
+/// [`PooledText`]; otherwise the hidden states that enter the first injected layer. The means of the text-only states
+/// after each injected layer (the targets of InfoNCE) follow when asked for. Texts of one length make a batch: no
+/// padding.
+#[derive(Debug)]
+pub struct TextCache {
+    first_layer: usize,
+    /// Heads and their width, where a text is the constants of [`PooledText`].
+    pooled: Option<[usize; 2]>,
+    means: bool,
+    placement: Placement,
+    /// Numbers that may be added, and that were.
+    budget: usize,
+    added: AtomicUsize,
+    rows: Mutex<HashMap<Box<[u32]>, Row>>,
+    store: Option<Store>,
+}
+
+impl TextCache {
+    /// A cache for what `align` injects into `lm`. It adds at most `cache_mib` of rows; what does not fit is
+    /// computed again when needed.
+    pub fn new<L: LanguageModel + ?Sized>(lm: &L, align: &AlignConfig) -> Self {
+        let spec = lm.spec();
+        let (first_layer, means) = (align.module.first_layer(&spec), align.loss.loss != AlignLoss::None);
+        // Layers that are trained leave no constant.
+        let alone = first_layer + 1 == spec.layers
+            && spec.pooling != Pooling::Mean
+            && align.module.placement == Placement::Layers
+            && align.tuning.tune == Tuning::None;
+        let pooled = if alone { pooled_path(lm) } else { None };
+        let rows = Mutex::new(HashMap::new());
+        // What enters layer 0 is looked up faster than it is read.
+        let budget = if first_layer == 0 && pooled.is_none() && !means { 0 } else { align.cache_mib << 18 };
+        Self {
+            first_layer,
+            pooled,
+            means,
+            placement: align.module.placement,
+            budget,
+            added: AtomicUsize::new(0),
+            rows,
+            store: None,
+        }
+    }
+
+    /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another
+    /// cache has the file, new rows go to one of its own beside it (`text.1.rows`), which later caches read too.
+    ///
+    /// `maker` names all that rows depend on beside their text: the weights, the layer, what is asked of them.
+    ///
+    /// # Errors
+    /// Names the path; delete a file that is not a cache of this version, or of another maker.
+    pub fn keep_in(&mut self, path: &Path, maker: &str) -> Result<()> {
+        let (store, index) = Store::open(path, maker)?;
+        self.lock().extend(index.into_iter().map(|(text, place)| (text, Row::Stored(place))));
+        self.store = Some(store);
+        Ok(())
+    }
+
+    /// Whether what it keeps is what `align` asks of a text.
+    pub(crate) fn serves<L: LanguageModel + ?Sized>(&self, lm: &L, align: &AlignConfig) -> bool {
+        self.first_layer == align.module.first_layer(&lm.spec())
+            && self.placement == align.module.placement
+            && (self.means || align.loss.loss == AlignLoss::None)
+            && (self.pooled.is_none() || align.tuning.tune == Tuning::None)
+    }
+
+    /// Numbers that a text of so many tokens takes.
+    fn size(&self, spec: &LmSpec, tokens: usize) -> usize {
+        let own = match self.pooled {
+            Some([heads, head]) => spec.width + 2 * heads * head + heads,
+            None => tokens * spec.width,
+        };
+        own + if self.means { (spec.layers - self.first_layer) * spec.width } else { 0 }
+    }
+
+    /// Texts held.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u32]>, Row>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Computes the texts that are not held yet, as long as the budget has room for them.
+    pub fn fill<L: LanguageModel + ?Sized, T: AsRef<[u32]>>(
+        &self,
+        lm: &L,
+        texts: &[T],
+        stage: &str,
+        progress: &dyn Progress,
+    ) {
+        let missing = self.missing(texts);
+        let numbers = missing.iter().map(|text| self.size(&lm.spec(), text.len())).sum::<usize>();
+        if numbers == 0 || self.budget == 0 {
+            return;
+        }
+        let mib = |numbers: usize| numbers.div_ceil(1 << 18);
+        let free = self.budget.saturating_sub(self.added.load(Ordering::Relaxed));
+        if numbers > free {
+            let (needed, free) = (mib(numbers), mib(free));
+            tracing::warn!(stage, needed, free, "MiB for texts: what has no room is computed anew; see cache_mib");
+        }
+        progress.start(&format!("{stage}, {} MiB", mib(numbers.min(free))), missing.len() as u64);
+        self.make(lm, missing, false, progress);
+        progress.finish();
+    }
+
+    fn missing<'a, T: AsRef<[u32]>>(&self, texts: &'a [T]) -> Vec<&'a [u32]> {
+        let rows = self.lock();
+        let unique: HashSet<&[u32]> = texts.iter().map(AsRef::as_ref).filter(|t| !rows.contains_key(*t)).collect();
+        unique.into_iter().collect()
+    }
+
+    /// Computes `missing`, keeps what has room and gives back the rest when it is `needed`.
+    fn make<L: LanguageModel + ?Sized>(
+        &self,
+        lm: &L,
+        missing: Vec<&[u32]>,
+        needed: bool,
+        progress: &dyn Progress,
+    ) -> Rows {
+        let uncached = Mutex::new(Rows::new());
+        let done = AtomicUsize::new(0);
+        same_length(missing).par_iter().for_each(|batch| {
+            let size = batch.len() * self.size(&lm.spec(), batch[0].len());
+            let room = self.added.fetch_add(size, Ordering::Relaxed) + size <= self.budget;
+            if !room {
+                self.added.fetch_sub(size, Ordering::Relaxed);
+            }
+            if room || needed {
+                let made = self.compute(lm, batch);
+                if room {
+                    self.keep(batch, made);
+                } else {
+                    let made = batch.iter().map(|t| Box::from(*t)).zip(made);
+                    uncached.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+                }
+            }
+            progress.update((done.fetch_add(batch.len(), Ordering::Relaxed) + batch.len()) as u64, "texts");
+        });
+        uncached.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, batch: &[&[u32]], made: Vec<Arc<[f32]>>) {
+        let stored =
+            self.store.as_ref().map(|store| store.append(batch.iter().copied().zip(made.iter().map(|r| &**r))));
+        let rows: Vec<Row> = match stored {
+            Some(Ok(places)) => places.into_iter().map(Row::Stored).collect(),
+            other => {
+                if let Some(Err(error)) = other {
+                    tracing::warn!(%error, "texts stay in memory");
+                }
+                made.into_iter().map(Row::Held).collect()
+            }
+        };
+        self.lock().extend(batch.iter().map(|t| Box::from(*t)).zip(rows));
+    }
+
+    fn compute<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[&[u32]]) -> Vec<Arc<[f32]>> {
+        let layers = lm.spec().layers;
+        let batch = TextBatch::from_rows(texts, &lm.device());
+        let hidden = lm.embed(batch.tokens.clone(), batch.positions());
+        let hidden = run_layers(lm, 0..self.first_layer, hidden, &batch, None, |_, _| ());
+        let path = self.pooled.and(lm.pooled());
+        let constants = path.and_then(|path| pooled_text(path, hidden.clone(), &batch));
+        let mut parts: Vec<Tensor<2>> = match constants {
+            Some(text) => vec![text.hidden, flat(text.query), flat(text.context), text.score],
+            None => vec![flat(hidden.clone())],
+        };
+        if self.means {
+            run_layers(lm, self.first_layer..layers, hidden, &batch, None, |_, state| {
+                parts.push(mean_rows(state.clone(), &batch.mask));
+            });
+        }
+        let values: Vec<f32> = Tensor::cat(parts, 1).into_data().iter::<f32>().collect();
+        values.chunks_exact(values.len() / texts.len()).map(Arc::from).collect()
+    }
+
+    fn rows<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Arc<[f32]>> {
+        let mut uncached = self.make(lm, self.missing(texts), true, &ra_core::NoProgress);
+        let found: Vec<Option<Row>> = {
+            let rows = self.lock();
+            texts.iter().map(|t| rows.get(t.as_slice()).cloned()).collect()
+        };
+        let mut row = |(text, found): (&Vec<u32>, Option<Row>)| match (found, &self.store) {
+            (Some(Row::Held(row)), _) => row,
+            (Some(Row::Stored(place)), Some(store)) => match store.read(place) {
+                Ok(row) => row.into(),
+                Err(error) => {
+                    tracing::warn!(%error, "a text is computed anew");
+                    self.compute(lm, &[text]).swap_remove(0)
+                }
+            },
+            _ => uncached
+                .entry(text.as_slice().into())
+                .or_insert_with(|| self.compute(lm, &[text]).swap_remove(0))
+                .clone(),
+        };
+        texts.iter().zip(found).map(&mut row).collect()
+    }
+
+    /// The texts' vectors under `prefix`, `[texts, width]`; without one, those of the untouched language model.
+    pub fn encode<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], prefix: Option<&Prefix>) -> Tensor<2> {
+        let rows = self.rows(lm, texts);
+        let (spec, device) = (lm.spec(), lm.device());
+        if let (Some(heads), Some(path)) = (self.pooled, lm.pooled()) {
+            let text = unpack(&rows, spec.width, heads, &device);
+            return encode_pooled(path, &text, prefix.and_then(|p| p.layer(self.first_layer)).cloned());
+        }
+        if texts.is_empty() {
+            return Tensor::zeros([0, spec.width], &device);
+        }
+        // Texts of nearly one length go together, and come back in the order they were asked for.
+        let groups = near_length(texts);
+        let part = |group: &Vec<usize>| {
+            let slices: Vec<&[u32]> = group.iter().map(|&at| texts[at].as_slice()).collect();
+            let batch = TextBatch::from_rows(&slices, &device);
+            let [count, longest] = batch.tokens.dims();
+            let mut states = vec![0.0; count * longest * spec.width];
+            for (&at, state) in group.iter().zip(states.chunks_exact_mut(longest * spec.width)) {
+                let filled = texts[at].len() * spec.width;
+                state[..filled].copy_from_slice(&rows[at][..filled]);
+            }
+            let hidden = Tensor::from_data(TensorData::new(states, [count, longest, spec.width]), &device);
+            let own = prefix.map(|prefix| prefix.select(&indices(group.iter().copied(), &device)));
+            match (self.placement, own.as_ref().and_then(|own| own.layer(0))) {
+                (Placement::Input, Some(rows)) => encode_with_tokens(lm, hidden, &batch, rows.clone()),
+                _ => encode_from(lm, self.first_layer, hidden, &batch, own.as_ref()),
+            }
+        };
+        in_order(Tensor::cat(groups.iter().map(part).collect(), 0), &groups.concat())
+    }
+
+    /// Means of the text-only states after each injected layer, `[texts, width]` each.
+    ///
+    /// # Panics
+    /// When the cache was made without means.
+    pub fn means<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Tensor<2>> {
+        assert!(self.means, "the cache was made without means");
+        let rows = self.rows(lm, texts);
+        let (spec, device) = (lm.spec(), lm.device());
+        let injected = spec.layers - self.first_layer;
+        let layer = |l: usize| {
+            let cut = |row: &Arc<[f32]>| {
+                let start = row.len() - (injected - l) * spec.width;
+                row[start..start + spec.width].to_vec()
+            };
+            let values: Vec<f32> = rows.iter().flat_map(cut).collect();
+            Tensor::from_data(TensorData::new(values, [rows.len(), spec.width]), &device)
+        };
+        (0..injected).map(layer).collect()
+    }
+}
+
+/// Heads and their width of a model that has the fast path of the last layer.
+fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
+    let path = lm.pooled()?;
+    let probe = TextBatch::from_rows(&[&[0]], &lm.device());
+    let hidden = lm.embed(probe.tokens.clone(), probe.positions());
+    pooled_text(path, hidden, &probe).map(|text| {
+        let [_, heads, head] = text.query.dims();
+        [heads, head]
+    })
+}
+
+/// Row numbers as a tensor.
+pub(crate) fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
+    let rows: Vec<usize> = rows.collect();
+    let n = rows.len();
+    int_tensor(rows, [n], device)
+}
+
+/// Rows that were computed in `order`, as they were asked for.
+pub(crate) fn in_order<const D: usize>(rows: Tensor<D>, order: &[usize]) -> Tensor<D> {
+    let mut places = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(place, &at)| places[at] = place);
+    let places = indices(places.into_iter(), &rows.device());
+    rows.select(0, places)
+}
+
+/// Groups of texts, by their places, in which the longest is at most an eighth longer than the shortest: at most a
+/// ninth of a group's tokens are padding, and far fewer of a batch's.
+pub(crate) fn near_length(texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..texts.len()).collect();
+    order.sort_by_key(|&at| texts[at].len());
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for at in order {
+        match groups.last_mut() {
+            Some(group) if texts[at].len() * 8 <= texts[group[0]].len() * 9 => group.push(at),
+            _ => groups.push(vec![at]),
+        }
+    }
+    groups
+}
+
+fn flat(x: Tensor<3>) -> Tensor<2> {
+    let [batch, a, b] = x.dims();
+    x.reshape([batch, a * b])
+}
+
+fn same_length(mut texts: Vec<&[u32]>) -> Vec<Vec<&[u32]>> {
+    texts.sort_unstable_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    texts.chunk_by(|a, b| a.len() == b.len()).flat_map(|run| run.chunks(BATCH)).map(<[_]>::to_vec).collect()
+}
+
+fn unpack(rows: &[Arc<[f32]>], width: usize, [heads, head]: [usize; 2], device: &Device) -> PooledText {
+    let batch = rows.len();
+    let cut = |from: usize, size: usize| {
+        let values: Vec<f32> = rows.iter().flat_map(|r| r[from..from + size].iter().copied()).collect();
+        Tensor::<2>::from_data(TensorData::new(values, [batch, size]), device)
+    };
+    let inner = heads * head;
+    PooledText {
+        hidden: cut(0, width),
+        query: cut(width, inner).reshape([batch, heads, head]),
+        context: cut(width + inner, inner).reshape([batch, heads, head]),
+        score: cut(width + 2 * inner, heads),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_nearly_one_length_go_together() {
+        let mut random = ra_core::SplitMix::new(1);
+        let texts: Vec<Vec<u32>> = (0..256).map(|_| vec![1; 8 + random.below(72)]).collect();
+        let groups = near_length(&texts);
+        let mut all = groups.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..256).collect::<Vec<_>>(), "each text once");
+        let padded: usize = groups.iter().map(|g| g.len() * texts[g[g.len() - 1]].len()).sum();
+        let tokens: usize = texts.iter().map(Vec::len).sum();
+        assert!(padded * 10 < tokens * 11, "{padded} cells for {tokens} tokens");
+        assert!(near_length(&[]).is_empty());
+    }
+}

@@ -1,0 +1,80 @@
+//! What departs from the paper: off by default, kept with the towers, reported in rows of its own.
+use crate::config::AlignConfig;
+use crate::method::Side;
+use crate::method::normalize::l2_normalize;
+use crate::method::tuning::{self, Delta};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use ra_core::LanguageModel;
+
+/// Parameters beside the towers; with the paper's settings there are none.
+#[derive(Module, Debug, Default)]
+pub struct Departures {
+    /// `ln` of the softmax's temperature over `temperature` of the configuration.
+    temperature: Option<Param<Tensor<1>>>,
+    /// Weight of the ID method's own score, chosen rather than trained: see [`crate::with_id_score`].
+    residual: Option<Param<Tensor<1>>>,
+    /// What is added to the identity, `[width, width]`, after pooling: for users, for items.
+    heads: Vec<Param<Tensor<2>>>,
+    /// What is added to each weight matrix of the language model.
+    deltas: Vec<Delta>,
+    #[module(skip)]
+    scale: f32,
+    #[module(skip)]
+    first_layer: usize,
+}
+
+impl Departures {
+    /// What `align` asks for beside the towers.
+    ///
+    /// # Panics
+    /// When the language model is to be tuned and does not show its weights; see [`AlignConfig::check_beside`].
+    pub(crate) fn new<L: LanguageModel + ?Sized>(align: &AlignConfig, lm: &L, seed: u64, device: &Device) -> Self {
+        let spec = lm.spec();
+        let zero = || Param::from_tensor(Tensor::zeros([1], device));
+        let zeros = |shape: [usize; 2]| Param::from_tensor(Tensor::zeros(shape, device));
+        let first_layer = align.module.first_layer(&spec);
+        let square = [spec.width; 2];
+        Self {
+            temperature: align.loss.learn_temperature.then(zero),
+            residual: align.departures.id_residual.then(zero),
+            heads: if align.departures.head { vec![zeros(square), zeros(square)] } else { Vec::new() },
+            deltas: tuning::init(align.tuning.tune, first_layer, lm, seed, device),
+            scale: align.tuning.tune_scale,
+            first_layer,
+        }
+    }
+
+    /// Adds the ID method's own score with a weight, `[1]`.
+    pub(crate) fn set_id_weight(&mut self, weight: Tensor<1>) {
+        self.residual = Some(Param::from_tensor(weight));
+    }
+
+    /// The weight of the ID method's own score, `[1]`, where it is added.
+    pub fn id_weight(&self) -> Option<Tensor<1>> {
+        self.residual.as_ref().map(Param::val)
+    }
+
+    /// `lm`, tuned as far as it is.
+    pub(crate) fn language_model<'a, L: LanguageModel>(&self, lm: &'a L) -> Box<dyn LanguageModel + 'a> {
+        tuning::apply(&self.deltas, self.scale, self.first_layer, lm)
+    }
+
+    /// From pooled states, `[texts, width]`, to the vectors that are scored, of the same shape.
+    pub(crate) fn project_out(&self, side: Side, pooled: Tensor<2>, normalize: bool) -> Tensor<2> {
+        let pooled = match self.heads.get(side as usize) {
+            Some(head) => pooled.clone() + pooled.matmul(head.val()),
+            None => pooled,
+        };
+        if normalize { l2_normalize(pooled) } else { pooled }
+    }
+
+    /// Scores over the temperature.
+    pub(crate) fn over_temperature(&self, scores: Tensor<2>, temperature: f32) -> Tensor<2> {
+        let scores = scores / temperature;
+        match &self.temperature {
+            Some(learned) => scores * learned.val().neg().exp().unsqueeze(),
+            None => scores,
+        }
+    }
+}

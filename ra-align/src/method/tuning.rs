@@ -1,0 +1,68 @@
+//! Changes of the language model's own weights, for rivals that tune it.
+use crate::config::Tuning;
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use ra_core::kernels::FrozenLinear;
+use ra_core::{LanguageModel, normal, rng};
+
+/// What is added to a weight matrix: `scale * down up`, or `scale * up`; zero at the start.
+#[derive(Module, Debug)]
+pub(crate) struct Delta {
+    down: Option<Param<Tensor<2>>>,
+    up: Param<Tensor<2>>,
+}
+
+/// A change for each weight matrix of the layers of `lm` from `first_layer` up.
+///
+/// # Panics
+/// When `lm` does not show its weights.
+pub(crate) fn init<L: LanguageModel + ?Sized>(
+    tune: Tuning,
+    first_layer: usize,
+    lm: &L,
+    seed: u64,
+    device: &Device,
+) -> Vec<Delta> {
+    let random = &mut rng(seed, "lora", 0);
+    let zeros = |shape: [usize; 2]| Param::from_tensor(Tensor::zeros(shape, device));
+    let mut deltas = Vec::new();
+    let mut add = |linear: &FrozenLinear| {
+        let [input, output] = linear.dims();
+        deltas.push(match tune {
+            Tuning::Lora(rank) => {
+                Delta { down: Some(normal([input, rank], 1.0, random, device)), up: zeros([rank, output]) }
+            }
+            _ => Delta { down: None, up: zeros([input, output]) },
+        });
+        linear.clone()
+    };
+    if tune != Tuning::None {
+        let shown = lm.tunable().map(|matrices| matrices.with_linears(first_layer, &mut add));
+        assert!(shown.is_some(), "tune needs a language model that shows its weights");
+    }
+    deltas
+}
+
+/// `lm` with `scale` times each of `deltas` added to its matrices, in the order of [`init`].
+pub(crate) fn apply<'a, L: LanguageModel>(
+    deltas: &[Delta],
+    scale: f32,
+    first_layer: usize,
+    lm: &'a L,
+) -> Box<dyn LanguageModel + 'a> {
+    let mut next = deltas.iter();
+    let mut change = |linear: &FrozenLinear| match next.next() {
+        Some(Delta { down, up }) => {
+            let delta = match down {
+                Some(down) => down.val().matmul(up.val()),
+                None => up.val(),
+            };
+            linear.plus(delta * scale)
+        }
+        None => linear.clone(),
+    };
+    match lm.tunable() {
+        Some(matrices) if !deltas.is_empty() => matrices.with_linears(first_layer, &mut change),
+        _ => Box::new(lm),
+    }
+}

@@ -1,0 +1,137 @@
+//! One training, from what it reads to the recommender that it makes.
+use crate::config::{AlignConfig, AlignTrain};
+use crate::method::{Layerwise, RaRec, TextTower, Towers, require_vectors};
+use crate::train::inputs::Inputs;
+use crate::train::sampler::EpochSampler;
+use crate::validate::require_validation;
+use crate::variants::{id_score, with_id_score};
+use burn::module::Module;
+use ra_core::{
+    Check, Curve, Dataset, Error, Fit, FitConfig, History, ItemId, LanguageModel, Progress, Recommender, Result,
+    Sample, Validate,
+};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What is aligned with what, on which samples: for those who share a text tower among trainings. [`crate::Alignment`]
+/// puts one together from its parts.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a, I, L> {
+    /// The ID method, frozen.
+    pub ids: I,
+    /// Whose user vectors the towers are trained on instead of those of `ids`, such as [`crate::CrossFitIds`].
+    pub training_ids: Option<&'a dyn Recommender>,
+    /// The language model with its prompts, frozen.
+    pub text: &'a Arc<TextTower<L>>,
+    /// The data set.
+    pub dataset: &'a Dataset,
+    /// The samples to learn from.
+    pub samples: &'a [Sample],
+    /// Items of a history at most.
+    pub max_history: usize,
+    /// The alignment.
+    pub align: &'a AlignConfig,
+    /// The training.
+    pub train: &'a AlignTrain,
+    /// Decides initial weights, order, negatives and noise.
+    pub seed: u64,
+    /// Where a training is written down while it runs, to go on from there; see [`Fit::run`].
+    pub state: Option<&'a Path>,
+    /// The language model of `text` once more on each further device; see [`FitConfig::further_devices`].
+    pub replicas: &'a [L],
+}
+
+impl<'a, I, L> Job<'a, I, L> {
+    /// A job on `samples` with histories of up to 50 items and seed 1, which is not written down while it runs.
+    pub fn new(
+        ids: I,
+        text: &'a Arc<TextTower<L>>,
+        dataset: &'a Dataset,
+        samples: &'a [Sample],
+        align: &'a AlignConfig,
+        train: &'a AlignTrain,
+    ) -> Self {
+        let (training_ids, max_history, seed, state, replicas) = (None, 50, 1, None, &[][..]);
+        Self { ids, training_ids, text, dataset, samples, max_history, align, train, seed, state, replicas }
+    }
+
+    /// What was read before a sample's target, and the target.
+    pub(crate) fn sample(&self, sample: &Sample) -> (History<'a>, ItemId) {
+        let (items, target) = self.dataset.sample(*sample, self.max_history);
+        (History { user: sample.user, items }, target)
+    }
+
+    fn sampler(&self) -> EpochSampler {
+        EpochSampler::new(self.samples.len(), self.train.batch, self.seed)
+    }
+
+    /// Samples, by their places, that the planned steps come to: no batch holds the others.
+    pub(crate) fn visited_samples(&self) -> Vec<usize> {
+        self.sampler().samples_in(self.train.steps.saturating_mul(1 + self.replicas.len()))
+    }
+}
+
+/// What a training gives.
+#[derive(Debug)]
+pub struct FitResult<I, L> {
+    /// The recommender, on the plain device, as it was at the best validation.
+    pub model: RaRec<I, L>,
+    /// Its learning curve.
+    pub curve: Curve,
+    /// Samples that its steps could come to.
+    pub samples: usize,
+}
+
+/// Trains the towers and gives the recommender that they make of the ID method and the language model.
+///
+/// # Errors
+/// As [`Fit::run`], [`AlignConfig::check_beside`], [`Check::check`] of [`AlignTrain`], and [`with_id_score`] for
+/// `id_residual`; [`Error::Settings`] for a text tower that was made for another configuration; and [`Error::Missing`]
+/// without samples, or for an ID method with [`Recommender::additions`]: its vectors are what is left of it.
+///
+/// # Panics
+/// When a sample points outside the data set.
+pub fn fit<I: Recommender, L: LanguageModel>(
+    job: Job<'_, I, L>,
+    validate: Option<Validate<'_>>,
+    progress: &dyn Progress,
+) -> Result<FitResult<I, L>> {
+    if job.samples.is_empty() {
+        let remedy = "each user of the training part gives as many as their interactions but one";
+        return Err(Error::Missing { what: "a sample to learn from".into(), remedy: remedy.into() });
+    }
+    let lm = job.text.lm();
+    job.align.check_beside(&lm.spec())?;
+    job.train.check()?;
+    job.text.check(job.align)?;
+    let adds_id_score = job.align.departures.id_residual;
+    if adds_id_score {
+        require_validation(validate, id_score::REMEDY)?;
+    }
+    if job.align.reads_ids() {
+        require_vectors(&job.ids, job.samples.iter().map(|sample| job.sample(sample).0))?;
+    }
+    let inputs = Inputs::prepare(&job, progress);
+    // The weight of the ID method's own score is no part of the training: it is chosen afterwards.
+    let align = job.align.clone().with(|align| align.departures.id_residual = false);
+    let towers = Towers::init(&align, job.ids.dim(), lm, job.seed, &lm.device().autodiff());
+    let mut sampler = job.sampler();
+    if sampler.batches_per_epoch() <= job.replicas.len() {
+        let batch = sampler.batch_size();
+        tracing::warn!(batch, "some devices share a batch: there are fewer batches than devices; lower batch");
+    }
+    let loss = |towers: &Towers<Layerwise>, number: usize| inputs.loss(&job, towers, sampler.batch(number), number);
+    let model = |towers| RaRec::new(&job.ids, inputs.normalizer.clone(), job.text.clone(), towers);
+    let further_devices = job.replicas.iter().map(|lm| lm.device().autodiff()).collect();
+    let config = FitConfig { further_devices, ..job.train.fit_config() };
+    let training = Fit::new("align", &config).progress(progress).state(job.state);
+    let training = match validate {
+        Some(validate) => training.validate(|towers: &Towers<Layerwise>| validate(&model(towers.valid()))),
+        None => training,
+    };
+    let (towers, curve) = training.run(towers, loss)?;
+    let samples = job.visited_samples().len();
+    let model = RaRec::new(job.ids, inputs.normalizer, job.text.clone(), towers.valid());
+    let model = if adds_id_score { with_id_score(model, validate)? } else { model };
+    Ok(FitResult { model, curve, samples })
+}

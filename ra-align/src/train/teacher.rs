@@ -1,0 +1,133 @@
+//! The ID method as a teacher of the towers.
+use crate::cache::indices;
+use crate::method::IdNormalizer;
+use crate::train::loss::OUT;
+use burn::tensor::activation::softmax;
+use burn::tensor::{Tensor, TensorData};
+use ra_core::ItemId;
+
+/// The range of exponents of two, to both sides of zero, and how often it is halved; it ends .0012 wide.
+const RANGE: f32 = 10.0;
+const HALVINGS: usize = 14;
+
+/// At most `most` of `0..of`, evenly spread.
+pub(crate) fn evenly_spaced(of: usize, most: usize) -> impl Iterator<Item = usize> {
+    (0..of).step_by(of.div_ceil(most).max(1))
+}
+
+/// The factor that makes logits of an ID method's scores: under it the softmax over the catalogue gives `targets` the
+/// greatest likelihood. The method has mostly seen these targets in its own training, so the factor is too large for
+/// one that overfits them. `users` are their scaled vectors, `[samples, interests, dim]`, `items` those of the
+/// catalogue, `[items + 1, dim]`, with padding in row 0; of a large catalogue some items stand for all.
+pub(crate) fn fitted_scale(ids: &IdNormalizer, users: Tensor<3>, items: Tensor<2>, targets: &[ItemId]) -> f32 {
+    let (n, catalog, device) = (targets.len(), items.dims()[0] - 1, items.device());
+    let others: Vec<ItemId> = evenly_spaced(catalog, 2048).map(|row| ItemId(row as u32 + 1)).collect();
+    let columns = targets.iter().chain(&others).map(|item| item.index());
+    let scores = ids.scores(users, items.select(0, indices(columns, &device)));
+    let own = scores.clone().gather(1, indices(0..n, &device).reshape([n, 1]));
+    let scores = Tensor::cat(vec![own, scores.slice_dim(1, n..n + others.len())], 1);
+    let weight = (catalog as f32 / others.len() as f32).ln();
+    let row = |&target: &ItemId| {
+        let other = move |&item: &ItemId| if item == target { OUT } else { weight };
+        std::iter::once(0.0).chain(others.iter().map(other))
+    };
+    let offset: Vec<f32> = targets.iter().flat_map(row).collect();
+    likeliest_scale(&scores, &Tensor::from_data(TensorData::new(offset, scores.dims()), &device))
+}
+
+/// The factor on `scores`, `[samples, candidates]`, under which their softmax gives the first candidate of each row the
+/// greatest likelihood (temperature scaling, Guo et al., ICML 2017). `offset`, `[samples, candidates]`, is added after
+/// it: the logarithm of how many items a candidate stands for, or a large negative number where there is none.
+///
+/// The likelihood is concave in the factor, so its slope is followed to zero. Where no factor is too large, as for a
+/// method that puts every target first, or none too small, as for one that ranks them worse than chance, it ends a
+/// thousand times above or below one over the scores' deviation, and warns.
+fn likeliest_scale(scores: &Tensor<2>, offset: &Tensor<2>) -> f32 {
+    // A softmax does not see what all candidates of a row have in common; sums of large numbers do.
+    let scores = scores.clone() - scores.clone().mean_dim(1);
+    let deviation = scores.clone().square().mean().sqrt().into_scalar::<f32>();
+    if deviation == 0.0 {
+        return 1.0;
+    }
+    let target = scores.clone().slice_dim(1, 0..1);
+    let slope = |scale: f32| {
+        let shares = softmax(scores.clone() * scale + offset.clone(), 1);
+        (target.clone() - (shares * scores.clone()).sum_dim(1)).mean().into_scalar::<f32>()
+    };
+    let (mut low, mut high) = (-RANGE, RANGE);
+    for _ in 0..HALVINGS {
+        let middle = (low + high) / 2.0;
+        if slope(middle.exp2() / deviation) >= 0.0 { low = middle } else { high = middle }
+    }
+    if low == -RANGE || high == RANGE {
+        tracing::warn!(
+            "no factor makes logits of the ID method's scores: it ranks the targets {}; set distill_scale to a number, \
+             or leave distillation out",
+            if high == RANGE { "first always" } else { "no better than chance" }
+        );
+    }
+    low.exp2() / deviation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+    use ra_core::SplitMix;
+
+    #[test]
+    fn scores_that_are_logits_divided_by_a_number_get_that_number_back() {
+        let (device, mut random) = (Device::flex(), SplitMix::new(7));
+        let (rows, columns) = (4000, 8);
+        let mut uniform = || (random.below(1 << 20) as f32 + 0.5) / (1 << 20) as f32;
+        let mut cells = Vec::new();
+        for _ in 0..rows {
+            let logits: Vec<f32> = (0..columns).map(|_| 4.0 * uniform() - 2.0).collect();
+            // The Gumbel trick: a candidate drawn by the softmax, which is put first.
+            let key: Vec<f32> = logits.iter().map(|x| x - (-uniform().ln()).ln()).collect();
+            let drawn = (0..columns).max_by(|&a, &b| key[a].total_cmp(&key[b])).unwrap();
+            cells.push(logits[drawn]);
+            cells.extend((0..columns).filter(|&j| j != drawn).map(|j| logits[j]));
+        }
+        let logits = Tensor::<2>::from_data(TensorData::new(cells, [rows, columns]), &device);
+        for divisor in [0.05f32, 1.0, 30.0] {
+            let scale = likeliest_scale(&(logits.clone() / divisor), &logits.zeros_like());
+            assert!((scale / divisor - 1.0).abs() < 0.1, "{scale} for {divisor}");
+        }
+        let shifted = logits.clone() + Tensor::arange(0..rows as i64, &device).float().reshape([rows, 1]);
+        assert!(
+            (likeliest_scale(&shifted, &logits.zeros_like()) - 1.0).abs() < 0.1,
+            "what a user's scores have in common"
+        );
+        assert_eq!(likeliest_scale(&logits.zeros_like(), &logits.zeros_like()), 1.0, "constant scores");
+        let rest = logits.clone().slice_dim(1, 1..columns);
+        let best = Tensor::cat(vec![rest.clone().max_dim(1) + 1.0, rest.clone()], 1);
+        assert!(likeliest_scale(&best, &logits.zeros_like()) > 100.0, "every target first");
+        let worst = Tensor::cat(vec![rest.clone().min_dim(1) - 1.0, rest], 1);
+        assert!(likeliest_scale(&worst, &logits.zeros_like()) < 0.01, "every target last");
+    }
+
+    #[test]
+    fn the_scale_is_found_among_all_items_once_each_and_over_several_interests() {
+        let (device, mut random) = (Device::flex(), SplitMix::new(3));
+        let mut uniform = || (random.below(1 << 20) as f32 + 0.5) / (1 << 20) as f32;
+        let (samples, interests, items, dim) = (1500, 2, 2100, 4);
+        let mut table = |rows: usize| {
+            TensorData::new((0..rows * dim).map(|_| 2.0 * uniform() - 1.0).collect::<Vec<_>>(), [rows, dim])
+        };
+        let users = Tensor::<2>::from_data(table(samples * interests), &device);
+        let catalog = Tensor::<2>::from_data(table(items + 1), &device);
+        let ids = IdNormalizer::measure(users.clone(), catalog.clone());
+        let users = users.reshape([samples, interests, dim]);
+        let scores = ids.scores(users.clone(), catalog.clone().slice_dim(0, 1..items + 1)).into_data();
+        let scores = scores.try_to_vec::<f32>().unwrap();
+        let true_scale = 3.0;
+        let drawn = |row: &[f32]| {
+            let key: Vec<f32> = row.iter().map(|x| true_scale * x - (-uniform().ln()).ln()).collect();
+            ItemId((0..items).max_by(|&a, &b| key[a].total_cmp(&key[b])).unwrap() as u32 + 1)
+        };
+        let targets: Vec<ItemId> = scores.chunks(items).map(drawn).collect();
+        let scale = fitted_scale(&ids, users, catalog, &targets);
+        assert!((scale / true_scale - 1.0).abs() < 0.1, "{scale}");
+    }
+}

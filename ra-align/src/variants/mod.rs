@@ -1,0 +1,13 @@
+//! What is compared with the method, or added to it: the ID method's own score, cross-fitted, perturbed and cold IDs,
+//! and titles alone.
+mod cold;
+mod cross_fit;
+pub(crate) mod id_score;
+mod perturb;
+mod titles;
+
+pub use cold::{ColdItemBoost, TextForColdItems, check_cold};
+pub use cross_fit::{CrossFitIds, without_fold};
+pub use id_score::with_id_score;
+pub use perturb::PerturbedIds;
+pub use titles::encode_titles;

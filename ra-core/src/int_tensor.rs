@@ -1,0 +1,30 @@
+//! Ids, places and row numbers as tensors.
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Whole numbers as a tensor of `shape`, row-major, 32 bits each. One that has no place in them becomes `i32::MAX`, which
+/// is the index of nothing.
+///
+/// # Panics
+/// When there are not as many `values` as `shape` has places.
+pub fn int_tensor<const D: usize, N: TryInto<i32>>(
+    values: impl IntoIterator<Item = N>,
+    shape: [usize; D],
+    device: &Device,
+) -> Tensor<D, Int> {
+    let values: Vec<i32> = values.into_iter().map(|value| value.try_into().unwrap_or(i32::MAX)).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_kind_keep_their_order() {
+        let device = Device::flex();
+        let values = |tensor: Tensor<2, Int>| tensor.into_data().iter::<i64>().collect::<Vec<_>>();
+        assert_eq!(values(int_tensor([1usize, 2, 3, 4, 5, 6], [2, 3], &device)), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(values(int_tensor(vec![7u32, u32::MAX], [1, 2], &device)), [7, i64::from(i32::MAX)]);
+        assert_eq!(values(int_tensor([-1i32].into_iter().chain([4]), [2, 1], &device)), [-1, 4]);
+    }
+}

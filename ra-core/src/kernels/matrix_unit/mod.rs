@@ -1,0 +1,322 @@
+//! Products on the matrix unit of a processor (Intel's AMX), at the precision of `f32`.
+//!
+//! The unit multiplies `bf16` and adds in `f32`. An `f32` is the sum of three `bf16`, of 8 bits each, and the product of two
+//! such sums is that of six pairs of parts: all but the smallest three, which together are about 2^-24 of it. Six passes
+//! of a unit sixteen times as fast as the vectors give the result of a product in `f32` that adds its terms in another
+//! order, row by row the same whatever rows are beside it. What is infinite, or within 2^-8 of the largest `f32`, makes
+//! NaN, and parts, products and sums below 2^-126 count as zero.
+#[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
+mod amx;
+#[cfg(test)]
+mod model;
+
+use super::math::{TILE, vectorized};
+use super::panels::Panels;
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// Tiles of rows, and panels, that meet at once: their sums take half of the unit's registers.
+const PAIR: usize = 2;
+
+/// Inputs of a tile: those of the first half lie in the low halves of its lanes, those of the second in the high ones.
+const INNER: usize = 2 * TILE;
+
+/// Cuts of a row that are gone through before the next ones come, at most: more of them, and fewer columns would stay cached.
+const DEEP: usize = 12;
+
+/// Bytes of the columns that rows meet once they are cut: with those they stay in the second cache, 2 MiB wherever there is a
+/// unit.
+const CACHED: usize = 3 << 19;
+
+/// Columns that fill a pair of panels.
+const WIDE: usize = PAIR * TILE;
+
+/// Rows that fill a pair of tiles.
+pub(super) const TALL: usize = PAIR * TILE;
+
+/// 16 rows of 16 pairs of `bf16`: 16 rows of the left matrix, or 16 pairs of inputs of a panel.
+type Tile = [[u32; TILE]; TILE];
+
+/// Two tiles, neighbours in rows or panels, in three parts each, the largest first.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Cut([[Tile; 3]; PAIR]);
+
+/// The products of two tiles of rows with two panels.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Sums([[[[f32; TILE]; TILE]; PAIR]; PAIR]);
+
+/// What multiplies tiles: nothing at all in a build without the feature `matrix-unit`, or for another kind of processor.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unit {
+    /// The processor's own.
+    #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
+    Amx(amx::Amx),
+    /// Its instructions in plain Rust.
+    #[cfg(test)]
+    Model,
+}
+
+impl Unit {
+    /// The unit of this processor, where there is one and the system lets this process use it.
+    pub(super) fn find() -> Option<Self> {
+        #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
+        return amx::Amx::find().map(Self::Amx);
+        #[cfg(not(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64")))]
+        None
+    }
+
+    /// The products of a pair of rows with pairs of columns, all of one depth.
+    #[allow(unused_variables)] // Where there is no unit.
+    fn multiply(self, rows: &[Cut], columns: &[Cut], sums: &mut [Sums]) {
+        match self {
+            #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
+            Self::Amx(unit) => unit.multiply(rows, columns, sums),
+            #[cfg(test)]
+            Self::Model => model::multiply(rows, columns, sums),
+        }
+    }
+}
+
+/// A right matrix, cut as it is met.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Columns<'a> {
+    pub(super) unit: Unit,
+    pub(super) panels: &'a Panels,
+    /// Whether rows meet the matrix transposed: they have a number for every output.
+    pub(super) transposed: bool,
+}
+
+impl Columns<'_> {
+    /// The product of rows with this matrix, and `bias`. `finish` sees each [`TALL`] rows once they are made.
+    pub(super) fn product(&self, a: &[f32], bias: &[f32], finish: impl Fn(&mut [f32])) -> Vec<f32> {
+        let [inner, width] = self.panels.sides(self.transposed);
+        let mut out = Vec::with_capacity(a.len() / inner * width);
+        let deep = even(inner.div_ceil(INNER), DEEP);
+        let wide = even(width.div_ceil(WIDE), CACHED / (deep * size_of::<Cut>())) * WIDE;
+        ROOM.with_borrow_mut(|Room { rows, columns, sums }| {
+            for from in (0..inner).step_by(deep * INNER) {
+                let piece = from..(from + deep * INNER).min(inner);
+                let deep = piece.len().div_ceil(INNER);
+                rows.resize(deep, Cut::NONE);
+                for first in (0..width).step_by(wide) {
+                    let pairs = (width - first).min(wide).div_ceil(WIDE);
+                    columns.resize(pairs * deep, Cut::NONE);
+                    sums.resize(pairs, Sums::NONE);
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for (pair, cut) in columns.chunks_exact_mut(deep).enumerate() {
+                                self.cut(cut, from, first + pair * WIDE);
+                            }
+                        },
+                    );
+                    for (index, a) in a.chunks(TALL * inner).enumerate() {
+                        let (start, many) = (index * TALL * width, a.len() / inner);
+                        if out.len() == start {
+                            (0..many).for_each(|_| out.extend_from_slice(&bias[..width]));
+                        }
+                        let out = &mut out[start..start + many * width];
+                        vectorized(
+                            #[inline(always)]
+                            || cut_rows(rows, a, inner, piece.clone()),
+                        );
+                        self.unit.multiply(rows, columns, sums);
+                        vectorized(
+                            #[inline(always)]
+                            || add(out, width, first, sums),
+                        );
+                        if piece.end == inner && first + wide >= width {
+                            finish(out);
+                        }
+                    }
+                }
+            }
+        });
+        out
+    }
+
+    /// Cuts of two panels, from input `from` and `column` on.
+    #[inline(always)]
+    fn cut(&self, cut: &mut [Cut], from: usize, column: usize) {
+        for (from, cut) in (from..).step_by(INNER).zip(cut) {
+            for which in 0..PAIR {
+                let column = column + which * TILE;
+                let blocks;
+                let [low, high] = match self.panels.lanes(from, column).as_chunks::<TILE>().0 {
+                    // Where they lie, without a copy.
+                    [low, high, ..] if !self.transposed => [low, high],
+                    _ => {
+                        blocks = [
+                            self.panels.block(from, column, self.transposed),
+                            self.panels.block(from + TILE, column, self.transposed),
+                        ];
+                        blocks.each_ref()
+                    }
+                };
+                for lane in 0..TILE {
+                    cut.set(which, lane, &low[lane], &high[lane]);
+                }
+            }
+        }
+    }
+}
+
+thread_local! {
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
+/// What a product needs by the way. Each thread keeps it, a few MiB: to make it anew would cost a product's twentieth.
+#[derive(Debug, Default)]
+struct Room {
+    rows: Vec<Cut>,
+    columns: Vec<Cut>,
+    sums: Vec<Sums>,
+}
+
+impl Cut {
+    const NONE: Self = Self([[[[0; TILE]; TILE]; 3]; PAIR]);
+
+    /// Cuts each number into three of 8 bits: together they are the number, where none is too small to count.
+    #[inline(always)]
+    fn set(&mut self, which: usize, lane: usize, low: &[f32; TILE], high: &[f32; TILE]) {
+        let (mut low, mut high) = (*low, *high);
+        for i in 0..TILE {
+            // Other forms of NaN would be rounded over the sign, to zero.
+            low[i] = if low[i].is_nan() { f32::NAN } else { low[i] };
+            high[i] = if high[i].is_nan() { f32::NAN } else { high[i] };
+        }
+        for part in &mut self.0[which] {
+            for i in 0..TILE {
+                let (a, b) = (nearest(low[i]), nearest(high[i]));
+                low[i] -= f32::from_bits(a);
+                high[i] -= f32::from_bits(b);
+                part[lane][i] = a >> 16 | b;
+            }
+        }
+    }
+}
+
+impl Sums {
+    const NONE: Self = Self([[[[0.0; TILE]; TILE]; PAIR]; PAIR]);
+}
+
+/// The nearest number of 8 bits: half of its last place is added, and what is below that place dropped.
+#[inline(always)]
+fn nearest(x: f32) -> u32 {
+    x.to_bits().wrapping_add(0x8000) & 0xffff_0000
+}
+
+/// How many of `all` are best gone through at once, where `most` can be: as equal shares as there can be, and one at least.
+fn even(all: usize, most: usize) -> usize {
+    all.div_ceil(all.div_ceil(most).max(1)).max(1)
+}
+
+/// A piece of at most [`TALL`] rows of `a`.
+#[inline(always)]
+fn cut_rows(cut: &mut [Cut], a: &[f32], inner: usize, piece: Range<usize>) {
+    for (number, row) in a.chunks_exact(inner).enumerate() {
+        let (which, lane) = (number / TILE, number % TILE);
+        for (cut, x) in cut.iter_mut().zip(row[piece.clone()].chunks(INNER)) {
+            let mut rest = [0.0; INNER];
+            let (x, _) = match x.first_chunk::<INNER>() {
+                Some(x) => x.as_chunks::<TILE>(),
+                None => {
+                    rest[..x.len()].copy_from_slice(x);
+                    rest.as_chunks()
+                }
+            };
+            cut.set(which, lane, &x[0], &x[1]);
+        }
+    }
+}
+
+/// Adds sums to the columns of `out` that begin at `first`.
+#[inline(always)]
+fn add(out: &mut [f32], width: usize, first: usize, sums: &[Sums]) {
+    for (row, out) in out.chunks_exact_mut(width).enumerate() {
+        let panels = sums.iter().flat_map(|Sums(tiles)| &tiles[row / TILE]);
+        for (out, panel) in out[first..].chunks_mut(TILE).zip(panels) {
+            let sums = &panel[row % TILE];
+            match out.first_chunk_mut::<TILE>() {
+                Some(out) => (0..TILE).for_each(|j| out[j] += sums[j]),
+                None => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SplitMix;
+
+    /// The three parts of each number, from the low and the high half of a lane.
+    fn parts(low: [f32; TILE], high: [f32; TILE]) -> [[[f64; TILE]; 3]; 2] {
+        let mut cut = Cut::NONE;
+        cut.set(1, 5, &low, &high);
+        let number = |bits: u32| f64::from(f32::from_bits(bits));
+        let half = |take: fn(u32) -> u32| cut.0[1].map(|part| part[5].map(|pair| number(take(pair))));
+        [half(|pair| pair << 16), half(|pair| pair & 0xffff_0000)]
+    }
+
+    #[test]
+    fn the_unit_does_what_its_model_does() {
+        let Some(unit) = Unit::find() else {
+            return crate::testkit::skipped(
+                "the_unit_does_what_its_model_does",
+                "this processor has no matrix unit (AMX), or the build leaves it out",
+            );
+        };
+        let mut random = SplitMix::new(3);
+        let mut cut = || {
+            let mut cut = Cut::NONE;
+            for (which, lane) in (0..PAIR).flat_map(|which| (0..TILE).map(move |lane| (which, lane))) {
+                let mut numbers = || std::array::from_fn(|_| random.unit() as f32 - 0.5);
+                cut.set(which, lane, &numbers(), &numbers());
+            }
+            cut
+        };
+        let (rows, columns) = ([cut(), cut()], [cut(), cut(), cut(), cut()]);
+        let sums = |unit: Unit| {
+            let mut sums = [Sums::NONE; 2];
+            unit.multiply(&rows, &columns, &mut sums);
+            sums.map(|Sums(tiles)| tiles.as_flattened().as_flattened().as_flattened().to_vec()).concat()
+        };
+        for (own, model) in sums(unit).into_iter().zip(sums(Unit::Model)) {
+            // 64 products of at most a quarter: the sums may be added in another order.
+            assert!((own - model).abs() < 64.0 / 4.0 * f32::EPSILON, "{own} {model}");
+        }
+    }
+
+    #[test]
+    fn three_parts_are_the_number() {
+        let mut random = SplitMix::new(1);
+        for _ in 0..10_000 {
+            // So large that the last part is no subnormal number, and so small that the first is finite.
+            let exponent = 25 + random.below(227) as u32;
+            let mut number = || f32::from_bits(random.bits() as u32 & 0x807f_ffff | exponent << 23);
+            let given = [std::array::from_fn(|_| number()), std::array::from_fn(|_| number())];
+            for (given, [first, second, third]) in given.into_iter().zip(parts(given[0], given[1])) {
+                for (i, x) in given.into_iter().enumerate() {
+                    assert_eq!(first[i] + second[i] + third[i], f64::from(x), "{x:e}");
+                    assert!(second[i].abs() <= first[i].abs() / 256.0 && third[i].abs() <= first[i].abs() / 65_536.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_three_parts_is_not_a_number() {
+        for x in
+            [f32::NAN, -f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN]
+        {
+            let [low, high] = parts([x; TILE], [x; TILE]);
+            for [first, second, third] in [low, high] {
+                assert!((first[0] + second[0] + third[0]).is_nan(), "{x:e}");
+            }
+        }
+        assert_eq!(parts([0.0; TILE], [0.0; TILE]), [[[0.0; TILE]; 3]; 2]);
+    }
+}

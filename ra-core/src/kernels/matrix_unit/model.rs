@@ -1,0 +1,46 @@
+//! The unit's products in plain Rust, for tests on any processor: the order of sums that Intel's manual gives for
+//! `TDPBF16PS` (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2), so that all around the
+//! instructions is held to the same results where there is no unit.
+use super::{Cut, PAIR, Sums, TILE, Tile};
+
+/// Which parts of a number meet, left and right, in the order of the instructions.
+const MEET: [(usize, usize); 6] = [(0, 2), (0, 1), (1, 1), (1, 0), (0, 0), (2, 0)];
+
+/// The products of a pair of rows with pairs of columns, all of one depth.
+pub(super) fn multiply(rows: &[Cut], columns: &[Cut], sums: &mut [Sums]) {
+    let deep = rows.len();
+    assert!(deep > 0 && columns.len() == deep * sums.len());
+    for (columns, sums) in columns.chunks_exact(deep).zip(sums) {
+        *sums = Sums::NONE;
+        for (Cut(a), Cut(b)) in rows.iter().zip(columns) {
+            for (left, right) in MEET {
+                for row in 0..PAIR {
+                    for panel in 0..PAIR {
+                        add_products(&mut sums.0[row][panel], &a[row][left], &b[panel][right]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `TDPBF16PS`: the products of low halves and those of high halves have a sum each, and both are added at last.
+fn add_products(sums: &mut [[f32; TILE]; TILE], a: &Tile, b: &Tile) {
+    let halves = |pair: u32| [pair << 16, pair & 0xffff_0000].map(|bits| flushed(f32::from_bits(bits)));
+    for (sums, a) in sums.iter_mut().zip(a) {
+        for (n, sum) in sums.iter_mut().enumerate() {
+            let mut two = [0.0f32; 2];
+            for (&a, b) in a.iter().zip(b) {
+                for (half, (a, b)) in two.iter_mut().zip(halves(a).into_iter().zip(halves(b[n]))) {
+                    *half = flushed(a.mul_add(b, *half));
+                }
+            }
+            *sum = flushed(*sum + flushed(two[0] + two[1]));
+        }
+    }
+}
+
+/// Subnormal numbers count as zero.
+fn flushed(x: f32) -> f32 {
+    if x.is_subnormal() { 0.0f32.copysign(x) } else { x }
+}

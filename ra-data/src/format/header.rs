@@ -1,0 +1,403 @@
+//! How the rows of a text are written: told by the first of them, not by the name of the file.
+use crate::format::row::{ColumnSpec, FoundColumns, Role, plain};
+use crate::source::file::{Format, Source};
+use crate::source::first_bytes::is_text;
+use crate::{DataError, Result, time};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+/// What stands between two fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Separator {
+    /// One character; a field may stand in quotes.
+    Quoted(u8),
+    /// These characters; a quote is a quote, as in RecBole's files.
+    Plain(&'static str),
+    Space,
+}
+
+const TAB: Separator = Separator::Plain("\t");
+
+/// All that are tried.
+const SEPARATORS: [Separator; 7] = [
+    TAB,
+    Separator::Quoted(b','),
+    Separator::Quoted(b';'),
+    Separator::Quoted(b'|'),
+    Separator::Quoted(b'\t'),
+    Separator::Plain("::"),
+    Separator::Space,
+];
+
+impl Separator {
+    /// The fields of a line.
+    pub(crate) fn fields(self, line: &str) -> Vec<Cow<'_, str>> {
+        match self {
+            Self::Plain(separator) => line.split(separator).map(Cow::from).collect(),
+            Self::Space => line.split_whitespace().map(Cow::from).collect(),
+            Self::Quoted(separator) => {
+                let mut reader = csv::ReaderBuilder::new();
+                let mut reader = reader.delimiter(separator).has_headers(false).from_reader(line.as_bytes());
+                let mut record = csv::StringRecord::new();
+                match reader.read_record(&mut record) {
+                    Ok(true) => record.iter().map(|field| Cow::from(field.to_owned())).collect(),
+                    _ => Vec::new(),
+                }
+            }
+        }
+    }
+
+    /// Its name in a message.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Quoted(b',') => "commas",
+            Self::Quoted(b';') => "semicolons",
+            Self::Quoted(b'|') => "bars",
+            Self::Quoted(_) | Self::Plain("\t") => "tabs",
+            Self::Plain(_) => "`::`",
+            Self::Space => "spaces",
+        }
+    }
+}
+
+/// How the rows of a text are written, and where in them the wanted columns are.
+#[derive(Debug)]
+pub(crate) enum Layout {
+    /// `width` fields a row, under a header.
+    Table {
+        separator: Separator,
+        columns: FoundColumns,
+        width: usize,
+    },
+    /// Fields that are known by their place; further ones are not looked at.
+    Bare {
+        separator: &'static str,
+        columns: FoundColumns,
+        width: usize,
+    },
+    /// A user and one item or more, in their order.
+    Lists {
+        columns: FoundColumns,
+        header: bool,
+    },
+    Json,
+}
+
+/// How the text is written that begins with `head`.
+///
+/// # Errors
+/// When a wanted column is lacking, or the first row is none of a header's.
+pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[ColumnSpec]) -> Result<Layout> {
+    let named = source.named();
+    if is_json(head, named == Some(Format::Json)) {
+        return Ok(Layout::Json);
+    }
+    let lines = first_lines(head);
+    let first = lines.first().map_or("", AsRef::as_ref);
+    let tried = every_cut(named, first);
+    let found = table(source, &tried, wanted);
+    // Where fields may stand in quotes, a carriage return ends a row as well.
+    if first.contains('\r') && !matches!(found, Some((Separator::Quoted(_), _))) {
+        return Err(source.wrong("its lines end in carriage returns alone; convert it (`tr '\\r' '\\n' < OLD > NEW`)"));
+    }
+    if let Some((separator, header)) = found {
+        let columns = checked(source, wanted, header)?;
+        return Ok(Layout::Table { separator: *separator, columns, width: header.len() });
+    }
+    if first.starts_with("sep=") {
+        return Err(source.wrong("row 1 (`sep=`) tells Excel how fields are separated and is no header; remove it"));
+    }
+    if first.starts_with('#') {
+        return Err(source.wrong("row 1 is a comment and no header; remove the comments above the table"));
+    }
+    match named {
+        Some(Format::Bare { separator, header }) if first.contains(separator) => {
+            let fields: Vec<&str> = first.split(separator).collect();
+            if header.contains(&"rating") && fields.len() >= header.len() && !fields.iter().any(|f| is_value(f)) {
+                // A header of other names, as in `UserID::MovieID::Rating::Timestamp`.
+                FoundColumns::find(source.path(), wanted, &fields)?;
+            }
+            Ok(Layout::Bare {
+                separator,
+                columns: FoundColumns::find(source.path(), wanted, header)?,
+                width: header.len(),
+            })
+        }
+        Some(Format::Lists) => lists(source, &lines, wanted),
+        _ => Err(no_header(source, &tried, wanted)),
+    }
+}
+
+/// A line cut by each separator, the one that the name of its file makes likely first.
+type Cuts<'a> = Vec<(Separator, Vec<Cow<'a, str>>)>;
+
+fn every_cut(named: Option<Format>, line: &str) -> Cuts<'_> {
+    let likely = match named {
+        Some(Format::Bare { separator, .. }) => Separator::Plain(separator),
+        Some(Format::Commas) => Separator::Quoted(b','),
+        _ => TAB,
+    };
+    let rest = SEPARATORS.into_iter().filter(|separator| *separator != likely);
+    std::iter::once(likely).chain(rest).map(|separator| (separator, separator.fields(line))).collect()
+}
+
+/// The cut that makes a header with all wanted columns.
+fn table<'c, 'a>(
+    source: &Source,
+    cuts: &'c Cuts<'a>,
+    wanted: &[ColumnSpec],
+) -> Option<&'c (Separator, Vec<Cow<'a, str>>)> {
+    cuts.iter().find(|(_, header)| header.len() > 1 && FoundColumns::find(source.path(), wanted, header).is_ok())
+}
+
+/// Whether a file is of the table that is asked for.
+#[derive(Debug)]
+pub(crate) enum Fit {
+    /// It has the wanted columns, with these names in all; without names where they may differ from row to row.
+    Has(BTreeSet<String>),
+    Lacks(DataError),
+    Unknown,
+}
+
+/// Whether the text that begins with `head` has the wanted columns; `keys` lists those of JSON.
+pub(crate) fn fit(source: &Source, head: &[u8], wanted: &[ColumnSpec], keys: impl Fn(&[u8]) -> Vec<String>) -> Fit {
+    let named = source.named();
+    if is_json(head, named == Some(Format::Json)) {
+        return match FoundColumns::find(source.path(), wanted, &keys(head)) {
+            Ok(_) => Fit::Has(BTreeSet::new()),
+            Err(error) => Fit::Lacks(error),
+        };
+    }
+    let lines = first_lines(head);
+    let first = lines.first().map_or("", AsRef::as_ref);
+    let cuts = every_cut(named, first);
+    match (table(source, &cuts, wanted), named) {
+        (Some((_, header)), _) => Fit::Has(header.iter().map(|name| plain(name).to_owned()).collect()),
+        (None, Some(Format::Lists)) => Fit::Unknown,
+        (None, Some(Format::Bare { separator, header })) if first.contains(separator) => {
+            let fields: Vec<&str> = first.split(separator).collect();
+            let found = FoundColumns::find(source.path(), wanted, header);
+            // MovieLens's tags lie beside its ratings with as many fields, its users with one more.
+            let is_rating = header[2..].first() != Some(&"rating")
+                || (fields.len() == header.len() && fields[2].trim().parse::<f64>().is_ok());
+            match found {
+                Ok(_) if is_rating => Fit::Has(header.iter().map(|&name| name.to_owned()).collect()),
+                Ok(_) => Fit::Lacks(source.wrong("not of the form `user::item::rating::timestamp`")),
+                Err(error) => Fit::Lacks(error),
+            }
+        }
+        (None, _) => Fit::Lacks(no_header(source, &cuts, wanted)),
+    }
+}
+
+/// A name that says JSON is believed where the first character may begin a value; any other name only where nothing else
+/// begins so.
+fn is_json(head: &[u8], named: bool) -> bool {
+    let head = head.trim_ascii_start();
+    let [open @ (b'{' | b'['), rest @ ..] = head else { return false };
+    let next = rest.trim_ascii_start().first();
+    named || matches!((open, next), (b'{', Some(b'"' | b'\'' | b'}')) | (b'[', Some(b'{' | b'[' | b']')))
+}
+
+/// The lines at the start that are not empty, of which the last may be cut; what is not UTF-8 is replaced.
+fn first_lines(head: &[u8]) -> Vec<Cow<'_, str>> {
+    let lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.filter(|line| !line.is_empty()).take(50).map(String::from_utf8_lossy).collect()
+}
+
+/// The wanted columns of a `header`, where it is one.
+fn checked(source: &Source, wanted: &[ColumnSpec], header: &[Cow<'_, str>]) -> Result<FoundColumns> {
+    let columns = FoundColumns::find(source.path(), wanted, header)?;
+    let found: Vec<usize> = columns.positions.iter().flatten().copied().collect();
+    if !is_numbered(header) && found.iter().any(|&at| is_value(&header[at])) {
+        return Err(looks_like_data(source, header));
+    }
+    for (wanted, at) in wanted.iter().zip(&columns.positions).filter_map(|(w, p)| Some((w, (*p)?))) {
+        if is_list(&header[at]) && !wanted.takes_lists() {
+            let role = wanted.role();
+            let problem = format!(
+                "`{}` holds lists, not one {role} a row; name a column with one by `columns.{role}`",
+                header[at]
+            );
+            return Err(source.wrong(problem));
+        }
+    }
+    tell_twice(source, &columns, header)?;
+    if wanted.iter().any(|wanted| wanted.role() == Role::User) {
+        tell_ignored(source, &found, header)?;
+    }
+    Ok(columns)
+}
+
+/// Tells of a wanted column whose name the `header` has more than once.
+pub(crate) fn tell_twice<S: AsRef<str>>(source: &Source, columns: &FoundColumns, header: &[S]) -> Result<()> {
+    for name in columns.names.iter().filter(|name| !name.is_empty()) {
+        let times = header.iter().filter(|other| plain(other.as_ref()) == name).count();
+        if times > 1 {
+            source.doubt(format!("the header has `{name}` {times} times; the first is read"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells of columns of a log that are not read and may be missed.
+fn tell_ignored(source: &Source, found: &[usize], header: &[Cow<'_, str>]) -> Result<()> {
+    let rest = || header.iter().enumerate().filter(|(at, _)| !found.contains(at)).map(|(_, name)| name.as_ref());
+    let lists: Vec<&str> = rest().filter(|name| is_list(name)).collect();
+    if !lists.is_empty() {
+        let lists = lists.join(", ");
+        source.doubt(format!(
+            "columns of lists are not read: {lists}; each row counts as one interaction with its item"
+        ))?;
+    }
+    if rest().any(|name| plain(name) == "label") {
+        let problem = "`label` is not read: rows with label 0, shown and not taken, count as interactions; \
+                       `columns.rating=label` with `min_rating=1` leaves them out";
+        source.doubt(problem.into())?;
+    }
+    Ok(())
+}
+
+/// The error for a first row that has not the wanted columns by any separator.
+fn no_header(source: &Source, tried: &Cuts<'_>, wanted: &[ColumnSpec]) -> DataError {
+    let is_data = |fields: &[Cow<'_, str>]| !is_numbered(fields) && fields.iter().any(|field| is_value(field));
+    // The first of those that cut it into most fields, the likely one first: `max_by_key` would take the last.
+    let most = tried.iter().filter(|(separator, _)| *separator != Separator::Space).map(|(_, f)| f.len()).max();
+    let Some((_, fields)) = tried.iter().find(|(_, fields)| Some(fields.len()) == most && fields.len() > 1) else {
+        let words = tried.iter().find(|(separator, _)| *separator == Separator::Space);
+        return match (source.named(), FoundColumns::find(source.path(), wanted, &tried[0].1), words) {
+            (Some(Format::Json), ..) => source.wrong("is not JSON: it begins with neither `{` nor `[`"),
+            (_, _, Some((_, words))) if is_data(words) => looks_like_data(source, words),
+            (Some(_), Err(error), _) => error,
+            _ => source.unknown(),
+        };
+    };
+    match FoundColumns::find(source.path(), wanted, fields) {
+        Err(error) if !is_data(fields) => error,
+        _ => looks_like_data(source, fields),
+    }
+}
+
+fn looks_like_data(source: &Source, fields: &[Cow<'_, str>]) -> DataError {
+    let shown: Vec<String> = fields.iter().take(5).map(|field| format!("`{}`", shortened(field))).collect();
+    source.wrong(format!(
+        "the first row looks like data ({}), not like a header; add a first row that names the columns, such as \
+         `user,item,rating,ts` in their order",
+        shown.join(", ")
+    ))
+}
+
+/// The start of a long text.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}..", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+/// A user and their items in each line, or a user and one item.
+fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[ColumnSpec]) -> Result<Layout> {
+    let first = lines.first().map_or("", AsRef::as_ref);
+    let words: Vec<&str> = first.split_whitespace().collect();
+    if first.starts_with('%') {
+        return Err(source.wrong("row 1 is a comment; remove it, and give a table a header and the ending .tsv"));
+    }
+    let ends_a_sentence = |word: &&str| word.len() > 1 && word.ends_with(['.', '!', '?']);
+    if let Some(word) = lines.iter().flat_map(|line| line.split_whitespace()).find(ends_a_sentence) {
+        source.doubt(format!(
+            "holds `{}`: is it prose? Every word after the first of a line is an item",
+            shortened(word)
+        ))?;
+    }
+    let others = SEPARATORS.into_iter().filter(|s| !matches!(s, Separator::Space | Separator::Plain("\t")));
+    let cut = others.map(|s| (s, s.fields(first))).find(|(_, fields)| fields.len() > 1);
+    if let (Some((separator, fields)), true) =
+        (cut, words.len() == 1 || words.first().is_some_and(|word| word.ends_with([',', ';', '|'])))
+    {
+        let name = separator.name();
+        return Err(match FoundColumns::find(source.path(), wanted, &fields) {
+            Err(error) if !fields.iter().any(|field| is_value(field)) => error,
+            _ => source.wrong(format!(
+                "{name} separate the fields, which is no `user item item ..` list; add a first row that names the \
+                 columns, such as `user,item,rating,ts`"
+            )),
+        });
+    }
+    let has = |role| wanted.iter().any(|wanted| wanted.role() == role && wanted.position(&words).is_some());
+    let header = has(Role::User) && has(Role::Item);
+    if header && words.len() > 2 {
+        FoundColumns::find(source.path(), wanted, &words)?;
+    }
+    let is_number = |line: &str| line.split_whitespace().nth(1).is_some_and(|word| word.parse::<i64>().is_ok());
+    let rest = lines.get(1..).unwrap_or_default();
+    if !header && rest.len() > 2 && !is_number(first) && rest.iter().all(|line| is_number(line)) {
+        let problem =
+            format!("row 1 (`{}`) looks like a header, which such a list has not; remove it", shortened(first));
+        return Err(source.wrong(problem));
+    }
+    Ok(Layout::Lists { columns: FoundColumns::find(source.path(), wanted, &["user", "item", "pos"])?, header })
+}
+
+/// Whether a RecBole column such as `item_id_list:token_seq` holds several values a row.
+fn is_list(name: &str) -> bool {
+    name.ends_with(":token_seq") || name.ends_with(":float_seq")
+}
+
+/// Whether columns are named by their number, as pandas and R do; one or two of them may have been left out.
+fn is_numbered(header: &[Cow<'_, str>]) -> bool {
+    let numbers: Vec<&str> = header.iter().map(AsRef::as_ref).filter(|name| is_value(name)).collect();
+    let Ok(places) = numbers.iter().map(|name| name.parse::<usize>()).collect::<std::result::Result<Vec<_>, _>>()
+    else {
+        return false;
+    };
+    let ascends = places.windows(2).all(|pair| pair[0] < pair[1]);
+    let [first, .., last] = places[..] else { return places == [0] };
+    ascends && first <= 1 && last <= places.len() + 1
+}
+
+/// Whether a text is a number or a date rather than a name.
+pub(crate) fn is_value(text: &str) -> bool {
+    let text = text.trim();
+    text.parse::<f64>().is_ok_and(f64::is_finite) || is_date(text)
+}
+
+/// As in `2014-07-23`, `2014-07-23T10:00:00Z` or, though such a time is not read, `23/07/2014`.
+pub(crate) fn is_date(text: &str) -> bool {
+    if !text.contains(['-', '/', ':', ' ']) {
+        return false;
+    }
+    let digits = |part: &str, most| (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let day: Vec<&str> = text.split(['T', ' ']).next().unwrap_or(text).split(['/', '-']).collect();
+    let is_year_last = matches!(day[..], [one, two, year] if digits(one, 2) && digits(two, 2) && digits(year, 4));
+    is_year_last || matches!(time::instant(text), Some((_, time::Form::Date)))
+}
+
+/// Whether all lines at the start of a text have as many fields, `least` or more.
+pub(crate) fn is_tabular(head: &[u8], least: usize) -> bool {
+    let lines = first_lines(head);
+    // The last one may be cut.
+    let whole = &lines[..lines.len() - usize::from(lines.len() > 1)];
+    is_text(head)
+        && SEPARATORS.iter().filter(|separator| **separator != Separator::Space).any(|separator| {
+            let mut counts = whole.iter().map(|line| separator.fields(line).len());
+            counts.next().is_some_and(|first| first >= least && counts.all(|count| count == first))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_from_values() {
+        for value in ["1", "5.0", "-97.70", "1388534400", "1e9", "2014-07-23", "2014-07-23T10:00:00Z", "7/23/2014"] {
+            assert!(is_value(value), "{value}");
+        }
+        for name in ["", "user", "ts", "A1XQ", "B001", "nan", "user_id:token", "2014", "1-2", "978-0-306-40615-7"] {
+            assert_eq!(is_value(name), name == "2014", "{name}");
+        }
+        let numbered = |names: &[&str]| is_numbered(&names.iter().map(|&name| name.into()).collect::<Vec<_>>());
+        assert!(numbered(&["", "0", "1", "2"]) && numbered(&["1", "2", "x"]));
+        assert!(!numbered(&["A1XQ", "5.0"]) && !numbered(&["7", "8"]) && !numbered(&["user"]));
+    }
+}

@@ -1,0 +1,195 @@
+//! What a column of times is, as far as one row cannot tell: `20140101` is a day where most small numbers of the column
+//! are days, and 0, -1 and the last second of 32 bits mean "unknown" where the column holds times of a calendar.
+use crate::DataError;
+use crate::format::row::Record;
+use crate::time::{self, CLOCK, Form, day_number};
+
+/// What stands for "unknown" or "never" in a column of times: 0 and -1, the ends of 32 bits, and the first and the last
+/// day that people think of, as instants and as numbers such as 20991231.
+pub(crate) const UNKNOWN: [f64; 10] = [
+    0.0,
+    -1.0,
+    2_147_483_647.0,
+    -2_147_483_648.0,
+    -2_208_988_800.0,
+    4_102_358_400.0,
+    4_102_444_799.0,
+    4_102_444_800.0,
+    19_000_101.0,
+    20_991_231.0,
+];
+
+/// Ratings have so few values; a log of more than [`SHORT`] rows has more times.
+const FEW: usize = 10;
+const SHORT: usize = 50;
+
+/// Times whose last written digit stands for so many seconds are rounded.
+const ROUNDED: f64 = 1_000.0;
+
+/// What the rows of a time column are, counted while they are read.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    seconds: usize,
+    milliseconds: usize,
+    microseconds: usize,
+    nanoseconds: usize,
+    dates: usize,
+    /// Bare numbers that are days, as in `20140101`.
+    days: usize,
+    /// Other small numbers: places in an order, or seconds of the years around 1970.
+    small: usize,
+    /// Those of [`UNKNOWN`].
+    unknown: usize,
+    /// Numbers such as `2014010109` and `201401010930`.
+    stamps: usize,
+    /// Numbers in the form of `1.39E+09`, which has lost what tells one hour from the next.
+    rounded: usize,
+    /// The different small numbers, one more than [`FEW`] at most.
+    different: Vec<f64>,
+    first_unknown: Option<DataError>,
+    first_small: Option<DataError>,
+    first_stamp: Option<String>,
+    first_rounded: Option<String>,
+}
+
+/// What is made of the times of a column when all of them are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Calendar {
+    /// Numbers are days, as in `20140101`, and small ones that are no days cannot be read.
+    pub(crate) days: bool,
+    /// Rows whose time is one of [`UNKNOWN`] cannot be read.
+    pub(crate) unknown: bool,
+}
+
+impl Times {
+    /// Counts a row.
+    pub(crate) fn count(&mut self, (time, form): (f64, Form), row: &Record<'_>, column: usize) {
+        let text = || row.fields[column].trim();
+        let broken = |problem: &str| {
+            DataError::row(row.path, row.row, format!("`{}` is {}, which is {problem}", row.names[column], text()))
+        };
+        if form != Form::Order && time.abs() < CLOCK && self.different.len() <= FEW && !self.different.contains(&time) {
+            self.different.push(time);
+        }
+        match form {
+            Form::Order => return,
+            _ if UNKNOWN.contains(&time) => {
+                self.unknown += 1;
+                self.first_unknown.get_or_insert_with(|| broken("no time"));
+                return;
+            }
+            Form::Seconds if day_number(time).is_some() => self.days += 1,
+            Form::Seconds if time.abs() < CLOCK => {
+                self.small += 1;
+                self.first_small
+                    .get_or_insert_with(|| broken("no day as in 20140101, as the column's other numbers are"));
+            }
+            Form::Seconds => self.seconds += 1,
+            Form::Milliseconds => self.milliseconds += 1,
+            Form::Microseconds => self.microseconds += 1,
+            Form::Nanoseconds => self.nanoseconds += 1,
+            Form::Date => self.dates += 1,
+        }
+        if time::is_stamp(time, form) {
+            self.stamps += 1;
+            self.first_stamp.get_or_insert_with(|| text().into());
+        }
+        if time.abs() >= CLOCK && time::last_digit(text(), form).is_some_and(|seconds| seconds >= ROUNDED) {
+            self.rounded += 1;
+            self.first_rounded.get_or_insert_with(|| text().into());
+        }
+    }
+
+    /// Rows that are instants of the calendar, numbers of days left out.
+    fn clock(&self) -> usize {
+        self.seconds + self.milliseconds + self.microseconds + self.nanoseconds + self.dates
+    }
+
+    /// What the column is.
+    pub(crate) fn calendar(&self) -> Calendar {
+        let days = self.days > self.small;
+        let clock = self.clock() + if days { self.days } else { 0 };
+        Calendar { days, unknown: self.unknown > 0 && clock > self.small }
+    }
+
+    /// How many rows have no time.
+    pub(crate) fn unreadable(&self) -> usize {
+        let Calendar { days, unknown } = self.calendar();
+        (if unknown { self.unknown } else { 0 }) + if days { self.small } else { 0 }
+    }
+
+    /// Why the first of them has none.
+    pub(crate) fn first_unreadable(self) -> Option<DataError> {
+        let Calendar { days, unknown } = self.calendar();
+        self.first_small.filter(|_| days).or(self.first_unknown.filter(|_| unknown))
+    }
+
+    /// Why the times of the column `name` cannot be what they would be read as.
+    pub(crate) fn refused(&self, name: &str) -> Option<String> {
+        let first = self.first_stamp.as_ref().filter(|_| 2 * self.stamps > self.clock())?;
+        Some(format!(
+            "`{name}` holds numbers such as {first}, which look like year, month, day and hour; write them as \
+             2014-01-01 09:30, or in seconds since 1970"
+        ))
+    }
+
+    /// What is odd in the times of the column `name`.
+    pub(crate) fn doubts(&self, name: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(mixture) = self.mixture() {
+            found.push(format!("`{name}` holds times of several kinds: {mixture}; is one of them wrong?"));
+        }
+        if let Some(first) = self.first_rounded.as_ref().filter(|_| 2 * self.rounded > self.clock()) {
+            found.push(format!(
+                "`{name}` holds rounded times such as {first}, as Excel writes them, {} of {}: the order of rows is lost; \
+                 export the column again with all digits",
+                self.rounded,
+                self.clock()
+            ));
+        }
+        let (rows, different) = (self.small + self.unknown, self.different.len());
+        if self.clock() + self.days == 0 && rows > SHORT && different <= FEW {
+            found.push(format!(
+                "`{name}` has {different} different values in {rows} rows, none of which is a clock time: are they ratings? \
+                 Name the time column by `columns.time`, or call the column `pos` if it is an order"
+            ));
+        }
+        found
+    }
+
+    /// The units of a column that has several, with the rows of each.
+    fn mixture(&self) -> Option<String> {
+        let are_days = self.calendar().days;
+        // Seconds of the years around 1970 look like a day now and then.
+        let told = are_days || 10 * self.days >= self.small;
+        let small = if are_days { 0 } else { self.small } + if told { 0 } else { self.days };
+        let kinds = [
+            (self.seconds + small, "in seconds"),
+            (self.milliseconds, "in milliseconds"),
+            (self.microseconds, "in microseconds"),
+            (self.nanoseconds, "in nanoseconds"),
+            (self.dates, "as dates"),
+            (if are_days { self.days } else { 0 }, "as numbers such as 20140101"),
+            (if told && !are_days { self.days } else { 0 }, "as numbers such as 20140101, which are read as seconds"),
+        ];
+        let found: Vec<String> =
+            kinds.iter().filter(|(rows, _)| *rows > 0).map(|(rows, unit)| format!("{rows} {unit}")).collect();
+        (found.len() > 1).then(|| found.join(", "))
+    }
+}
+
+impl Calendar {
+    /// Whether a time is any other than it was read as.
+    pub(crate) fn changes(self) -> bool {
+        self.days || self.unknown
+    }
+
+    /// The time of a row, or nothing where it has none.
+    pub(crate) fn settled(self, time: f64) -> Option<f64> {
+        match time {
+            time if self.unknown && UNKNOWN.contains(&time) => None,
+            time if self.days && time.abs() < CLOCK => day_number(time),
+            time => Some(time),
+        }
+    }
+}

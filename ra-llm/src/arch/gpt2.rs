@@ -1,0 +1,184 @@
+//! GPT-2 (Radford et al., 2019): pre-norm, causal, learned positions.
+use super::limits::{bad_epsilon, unsupported};
+use crate::reading::Reading;
+use crate::transformer::{Angles, Architecture, Norm, Transformer, TransformerBlock, by_rows, embedding};
+use crate::weights::Weights;
+use burn::tensor::{Device, Int, Tensor};
+use ra_core::kernels::{Activation, FrozenLinear, Layout};
+use ra_core::{LanguageModel, LmSpec, Pooling};
+use serde::{Deserialize, Serialize};
+
+/// The part of a GPT-2 `config.json` that decides the computation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Gpt2Config {
+    /// Rows of the token table.
+    pub(crate) vocab_size: usize,
+    /// Width.
+    pub(crate) n_embd: usize,
+    /// Layers.
+    pub(crate) n_layer: usize,
+    /// Attention heads.
+    pub(crate) n_head: usize,
+    /// Longest text.
+    #[serde(default = "positions")]
+    pub(crate) n_positions: usize,
+    /// Inner width of the feed-forward block; four times the width where it is not given.
+    #[serde(default)]
+    pub(crate) n_inner: Option<usize>,
+    /// Stabiliser of the layer norms.
+    #[serde(default = "epsilon")]
+    pub(crate) layer_norm_epsilon: f64,
+    /// Activation; `gelu_new` is the approximation by a hyperbolic tangent.
+    #[serde(default = "activation")]
+    pub(crate) activation_function: String,
+    /// A variant that is not supported.
+    #[serde(default)]
+    pub(crate) scale_attn_by_inverse_layer_idx: bool,
+    /// Whether scores are divided by the root of a head's width; what does not is not supported.
+    #[serde(default = "scaled")]
+    pub(crate) scale_attn_weights: bool,
+}
+
+fn positions() -> usize {
+    1024
+}
+
+fn epsilon() -> f64 {
+    1e-5
+}
+
+fn activation() -> String {
+    "gelu_new".into()
+}
+
+fn scaled() -> bool {
+    true
+}
+
+#[derive(Debug, Clone)]
+struct Gpt2 {
+    tokens: Tensor<2>,
+    positions: Tensor<2>,
+    layers: Vec<Layer>,
+    norm: Norm,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    attention_norm: Norm,
+    query: FrozenLinear,
+    key: FrozenLinear,
+    value: FrozenLinear,
+    output: FrozenLinear,
+    inner_norm: Norm,
+    up: FrozenLinear,
+    down: FrozenLinear,
+}
+
+impl Gpt2Config {
+    /// What this crate cannot compute, in words a person can act on.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let tanh = matches!(self.activation_function.as_str(), "gelu_new" | "gelu_pytorch_tanh");
+        unsupported(&[
+            (!tanh, format!("activation_function {:?} (supported: gelu_new)", self.activation_function)),
+            (!self.scale_attn_weights, "scale_attn_weights false (supported: true)".into()),
+            (self.scale_attn_by_inverse_layer_idx, "scale_attn_by_inverse_layer_idx (supported: false)".into()),
+            (
+                self.n_head == 0 || !self.n_embd.is_multiple_of(self.n_head.max(1)),
+                format!("n_embd {} with {} heads (it must be a multiple)", self.n_embd, self.n_head),
+            ),
+            bad_epsilon("layer_norm_epsilon", self.layer_norm_epsilon),
+            (self.n_layer == 0, "a model without layers".into()),
+        ])
+    }
+
+    /// Takes the tensors out of `weights`; what did not fit is told by [`Weights::finish`].
+    pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
+        let (width, epsilon) = (self.n_embd, self.layer_norm_epsilon as f32);
+        let inner = self.n_inner.unwrap_or(4 * width);
+        let layer = |weights: &mut Weights, index: usize| {
+            let name = |part: &str| format!("h.{index}.{part}");
+            let [query, key, value] = split(weights, &name("attn.c_attn"), width, device);
+            let mut linear = |part: &str, [from, to]: [usize; 2]| {
+                let weight = weights.take(&name(&format!("{part}.weight")), &[from, to]);
+                let bias = weights.take(&name(&format!("{part}.bias")), &[to]);
+                FrozenLinear::new(&weight, Layout::InOut, Some(bias), [from, to], device)
+            };
+            let output = linear("attn.c_proj", [width, width]);
+            let (up, down) = (linear("mlp.c_fc", [width, inner]), linear("mlp.c_proj", [inner, width]));
+            let [attention_norm, inner_norm] =
+                ["ln_1", "ln_2"].map(|part| weights.layer_norm(&name(part), width, epsilon, device));
+            Layer { attention_norm, query, key, value, output, inner_norm, up, down }
+        };
+        let architecture = Gpt2 {
+            tokens: weights.tensor("wte.weight", [self.vocab_size, width], device),
+            positions: weights.tensor("wpe.weight", [self.n_positions, width], device),
+            layers: (0..self.n_layer).map(|index| layer(weights, index)).collect(),
+            norm: weights.layer_norm("ln_f", width, epsilon, device),
+        };
+        // The head is the token table, or not used; the causal mask is made, not read.
+        weights.ignore(|name| {
+            name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
+        });
+        let spec = LmSpec {
+            layers: self.n_layer,
+            width,
+            max_tokens: reading.at_most(self.n_positions),
+            causal: true,
+            pooling: reading.pooling.unwrap_or(Pooling::Last),
+        };
+        Box::new(Transformer { architecture, heads: self.n_head, kv_heads: self.n_head, spec, device: device.clone() })
+    }
+}
+
+/// Queries, keys and values out of one matrix, `[width, 3 * width]`.
+fn split(weights: &mut Weights, name: &str, width: usize, device: &Device) -> [FrozenLinear; 3] {
+    let weight = weights.take(&format!("{name}.weight"), &[width, 3 * width]);
+    let bias = weights.take(&format!("{name}.bias"), &[3 * width]);
+    [0, 1, 2].map(|part| {
+        let columns = part * width..(part + 1) * width;
+        let own: Vec<f32> = weight.chunks_exact(3 * width).flat_map(|row| &row[columns.clone()]).copied().collect();
+        FrozenLinear::new(&own, Layout::InOut, Some(bias[columns].to_vec()), [width, width], device)
+    })
+}
+
+impl Architecture for Gpt2 {
+    type Block = Layer;
+
+    fn blocks(&self) -> &[Layer] {
+        &self.layers
+    }
+    fn blocks_mut(&mut self) -> &mut [Layer] {
+        &mut self.layers
+    }
+    fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
+        embedding(&self.tokens, tokens) + embedding(&self.positions, positions)
+    }
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.norm.forward(hidden)
+    }
+}
+
+impl TransformerBlock for Layer {
+    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
+        let Self { query, key, value, output, up, down, .. } = self;
+        vec![query, key, value, output, up, down]
+    }
+    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.attention_norm.forward(hidden)
+    }
+    fn query(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
+        self.query.project(read)
+    }
+    fn key(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
+        self.key.project(read)
+    }
+    fn value(&self, read: Tensor<3>) -> Tensor<3> {
+        self.value.project(read)
+    }
+    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
+        let hidden = self.output.project(attended) + hidden;
+        let read = self.inner_norm.forward(hidden.clone());
+        by_rows(read, |x| self.down.forward(self.up.activated(x, Activation::GeluTanh))) + hidden
+    }
+}

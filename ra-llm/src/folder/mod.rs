@@ -1,0 +1,11 @@
+//! A model as a folder: `config.json`, weights in safetensors, a tokenizer, and what sentence-transformers puts around
+//! them.
+mod config;
+pub(crate) mod document;
+mod names;
+mod sentence_encoder;
+mod weight_files;
+
+pub(crate) use config::read as read_config;
+pub(crate) use sentence_encoder::Folder;
+pub(crate) use weight_files::open as open_weights;

@@ -1,0 +1,79 @@
+//! What tensors are called: by their architecture, and by those who saved them.
+
+/// The names of a file in the spelling of its architecture.
+#[derive(Debug, Default)]
+pub(crate) struct Spelling {
+    /// What stands before every name of the model: `bert.` in a model with a head, `_orig_mod.` after torch.compile,
+    /// `module.` after DataParallel, whatever a trainer calls its model, or several of these.
+    prefix: String,
+}
+
+/// What relatives of BERT call themselves before the names of their tensors.
+const RELATIVES: [&str; 9] =
+    ["roberta", "electra", "albert", "distilbert", "deberta", "mpnet", "longformer", "layoutlm", "ernie"];
+
+impl Spelling {
+    /// Told by the token table, which every model has once.
+    ///
+    /// # Errors
+    /// When the file holds several models.
+    pub(crate) fn of<'a>(names: impl Iterator<Item = &'a str>, token_table: &str) -> Result<Self, String> {
+        let before = |name: &'a str| {
+            let prefix = name.strip_suffix(token_table)?;
+            (prefix.is_empty() || prefix.ends_with('.')).then_some(prefix)
+        };
+        let mut prefixes: Vec<&str> = names.filter_map(before).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        match prefixes[..] {
+            [] => Ok(Self::default()),
+            [prefix] => Ok(Self { prefix: prefix.into() }),
+            [first, second, ..] => {
+                Err(format!("there are several models: {first}{token_table} and {second}{token_table}; save one alone"))
+            }
+        }
+    }
+
+    /// The architecture's own name; `None` for what stands outside the model, such as a head.
+    pub(crate) fn own(&self, name: &str) -> Option<String> {
+        let own = name.strip_prefix(&self.prefix)?;
+        // TensorFlow's words for the parameters of a layer norm, which the first published BERT models kept.
+        let today = [(".gamma", ".weight"), (".beta", ".bias")];
+        let renamed = today.iter().find_map(|(then, now)| Some(format!("{}{now}", own.strip_suffix(then)?)));
+        Some(renamed.unwrap_or_else(|| own.to_string()))
+    }
+
+    /// The relative of BERT whose tensors these are: they are called alike but used otherwise.
+    pub(crate) fn relative_of_bert(&self) -> Option<&str> {
+        self.prefix.split('.').find(|part| RELATIVES.contains(part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "embeddings.word_embeddings.weight";
+
+    #[test]
+    fn whatever_stands_before_the_token_table_stands_before_every_name() {
+        for prefix in ["", "bert.", "_orig_mod.", "module.", "model.bert.", "_orig_mod.module.bert.", "0.auto_model."] {
+            let table = format!("{prefix}{TABLE}");
+            let head = format!("{}cls.predictions.bias", prefix.strip_suffix("bert.").unwrap_or("other."));
+            let spelling = Spelling::of([table.as_str(), &head].into_iter(), TABLE).unwrap();
+            assert_eq!(spelling.own(&table).unwrap(), TABLE);
+            assert_eq!(spelling.own(&head).is_none(), !prefix.is_empty(), "{head}");
+            let norm = spelling.own(&format!("{prefix}embeddings.LayerNorm.gamma")).unwrap();
+            assert_eq!(norm, "embeddings.LayerNorm.weight");
+            assert_eq!(spelling.own(&format!("{prefix}a.beta")).unwrap(), "a.bias");
+            assert_eq!(spelling.relative_of_bert(), None);
+        }
+        let two = [format!("query.{TABLE}"), format!("document.{TABLE}")];
+        assert!(Spelling::of(two.iter().map(String::as_str), TABLE).unwrap_err().contains("several models"));
+        // Not a token table of its own: a name that only ends alike.
+        let other = format!("my{TABLE}");
+        assert_eq!(Spelling::of([other.as_str()].into_iter(), TABLE).unwrap().own(&other).unwrap(), other);
+        let roberta = format!("roberta.{TABLE}");
+        assert_eq!(Spelling::of([roberta.as_str()].into_iter(), TABLE).unwrap().relative_of_bert(), Some("roberta"));
+    }
+}

@@ -1,0 +1,186 @@
+//! What the folder of a sentence encoder says beside the model itself: where it lies, how its states become one vector,
+//! how long texts may be. The layout is that of sentence-transformers; a plain model folder says nothing of the kind.
+use super::document::{read_json, read_optional};
+use crate::reading::RequestedPooling;
+use crate::{LlmError, Result};
+use ra_core::{Error, Pooling};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::path::{Component, Path, PathBuf};
+
+/// A folder that holds a model, and what the files around it ask for.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    /// Where `config.json`, the weights and the tokenizer lie.
+    pub(crate) model: PathBuf,
+    /// The pooling it asks for, and the file that says so.
+    pub(crate) pooling: Option<(RequestedPooling, PathBuf)>,
+    /// Longest text in tokens.
+    pub(crate) max_tokens: Option<usize>,
+    /// Whether texts are made lower case before they are cut into tokens.
+    pub(crate) lowercase: bool,
+}
+
+#[derive(Deserialize)]
+struct Module {
+    #[serde(default)]
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl Module {
+    /// The class, without the modules of Python around it.
+    fn class(&self) -> &str {
+        self.kind.rsplit('.').next().unwrap_or_default()
+    }
+
+    fn is_transformer(&self) -> bool {
+        // The first versions had a class for each architecture.
+        matches!(
+            self.class(),
+            "Transformer" | "BERT" | "RoBERTa" | "DistilBERT" | "ALBERT" | "XLMRoBERTa" | "CamemBERT"
+        )
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Limits {
+    max_seq_length: Option<usize>,
+    do_lower_case: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Instructions {
+    prompts: Map<String, Value>,
+    default_prompt_name: Option<String>,
+}
+
+impl Folder {
+    /// Looks around in `path`: a model folder, one of sentence-transformers, or the `0_Transformer` in one.
+    ///
+    /// # Errors
+    /// Names the file that is damaged, or what a folder without a model holds instead.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let root = around(path)?;
+        let file = root.join("modules.json");
+        let modules: Vec<Module> = read_optional(&file)?.unwrap_or_default();
+        let mut folder = Self { model: path.into(), pooling: None, max_tokens: None, lowercase: false };
+        let mut pooling = root.join("1_Pooling/config.json");
+        for (place, module) in modules.iter().enumerate() {
+            let own = inside(&root, &module.path)
+                .ok_or_else(|| Error::corrupt(&file, format!("{:?} leads out of the folder", module.path)))?;
+            match module.class() {
+                _ if module.is_transformer() => folder.model = own,
+                "Pooling" => pooling = own.join("config.json"),
+                // Lengths are a matter of `normalize`, and dropout one of training.
+                "Normalize" | "Dropout" => {}
+                class if place == 0 => {
+                    let problem =
+                        format!("the model begins with {class}, which is not supported (supported: Transformer)");
+                    return Err(Error::corrupt(&file, problem).into());
+                }
+                class => tracing::warn!(
+                    "{}: {} ({class}) is not applied: vectors are those of the transformer after pooling",
+                    root.display(),
+                    module.path
+                ),
+            }
+        }
+        if modules.is_empty() && !folder.has_config() && path.join("0_Transformer/config.json").is_file() {
+            folder.model = path.join("0_Transformer");
+        }
+        if !folder.has_config() {
+            return Err(nothing_in(&folder.model));
+        }
+        if pooling.is_file() {
+            folder.pooling = Some((requested_pooling(&pooling)?, pooling));
+        }
+        for name in ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"] {
+            let limits: Option<Limits> = read_optional(&folder.model.join(format!("sentence_{name}_config.json")))?;
+            if let Some(limits) = limits {
+                folder.max_tokens = limits.max_seq_length;
+                folder.lowercase = limits.do_lower_case.unwrap_or(false);
+                break;
+            }
+        }
+        let instructions: Instructions =
+            read_optional(&root.join("config_sentence_transformers.json"))?.unwrap_or_default();
+        let prompt = instructions
+            .default_prompt_name
+            .and_then(|name| instructions.prompts.get(&name)?.as_str().map(String::from));
+        if let Some(prompt) = prompt.filter(|prompt| !prompt.is_empty()) {
+            tracing::warn!("{}: it asks for {prompt:?} before every text, which is not added", root.display());
+        }
+        Ok(folder)
+    }
+
+    /// Whether there is a configuration, under today's name or under Google's.
+    fn has_config(&self) -> bool {
+        self.config().is_file()
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        let [today, google] = ["config.json", "bert_config.json"].map(|name| self.model.join(name));
+        if !today.is_file() && google.is_file() { google } else { today }
+    }
+}
+
+/// The folder of sentence-transformers that `path` is, or that it is the transformer of.
+fn around(path: &Path) -> Result<PathBuf> {
+    if path.join("modules.json").is_file() {
+        return Ok(path.into());
+    }
+    let whole = path.canonicalize().map_err(|e| Error::io(path, "cannot read", e))?;
+    let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) else { return Ok(path.into()) };
+    let modules: Vec<Module> = read_optional(&parent.join("modules.json")).ok().flatten().unwrap_or_default();
+    let ours = modules.iter().any(|module| module.is_transformer() && Path::new(&module.path) == Path::new(name));
+    Ok(if ours { parent.into() } else { path.into() })
+}
+
+/// `path` under `root`, unless it leaves it.
+fn inside(root: &Path, path: &str) -> Option<PathBuf> {
+    let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    plain.then(|| if path.is_empty() { root.into() } else { root.join(path) })
+}
+
+/// What a file of a pooling module asks for.
+fn requested_pooling(file: &Path) -> Result<RequestedPooling> {
+    let config: Map<String, Value> = read_json(file)?;
+    let mut modes: Vec<String> = match config.get("pooling_mode") {
+        Some(Value::String(mode)) => vec![mode.clone()],
+        Some(Value::Array(modes)) => modes.iter().map(|m| m.as_str().unwrap_or_default().to_string()).collect(),
+        _ => {
+            let on = config.iter().filter(|(_, value)| value.as_bool() == Some(true));
+            on.filter_map(|(key, _)| key.strip_prefix("pooling_mode_").map(String::from)).collect()
+        }
+    };
+    modes.sort();
+    Ok(match modes.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["cls" | "cls_token"] => RequestedPooling::Known(Pooling::First),
+        ["lasttoken" | "last_token"] => RequestedPooling::Known(Pooling::Last),
+        ["mean" | "mean_tokens"] | [] => RequestedPooling::Known(Pooling::Mean),
+        _ => RequestedPooling::Unknown(modes.join(" + ")),
+    })
+}
+
+/// Why a folder without a configuration is no model, by what it holds.
+fn nothing_in(folder: &Path) -> LlmError {
+    let config = folder.join("config.json");
+    let mut within: Vec<PathBuf> = Vec::new();
+    for place in [folder.to_path_buf(), folder.join("snapshots")] {
+        let entries = std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
+        within.extend(entries.filter(|path| path.join("config.json").is_file()));
+    }
+    within.sort();
+    match within.first() {
+        Some(first) => Error::corrupt(config, format!("it is not there; name the folder {}", first.display())).into(),
+        None => {
+            let remedy = "it is not there; name a Hugging Face folder (config.json, model.safetensors, tokenizer.json) \
+                          or a GGUF file";
+            Error::corrupt(config, remedy).into()
+        }
+    }
+}

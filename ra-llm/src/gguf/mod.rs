@@ -1,0 +1,9 @@
+//! A model as GGUF, with everything in it: one file, or the parts of one.
+mod file;
+mod model;
+mod parts;
+pub(crate) mod tokenizer;
+
+pub(crate) use file::Gguf;
+pub(crate) use model::{config, pooling, weights};
+pub(crate) use parts::find;

@@ -1,0 +1,193 @@
+//! Named tensors of weight files, read one by one, with every problem told at once.
+mod format;
+mod misfit;
+
+pub(crate) use format::{Format, ggml_formats_read, ggml_name};
+
+use crate::transformer::Norm;
+use crate::{LlmError, Result};
+use burn::tensor::{Device, Tensor, TensorData};
+use misfit::{Misfit, one_line};
+use ra_core::kernels::{FrozenLinear, Layout};
+use ra_core::{Error, Fingerprint, fingerprint, fingerprint_file};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// The tensors of a model that have not been taken yet. They stay on disk until they are taken, so that a model costs
+/// little more memory than itself while it is loaded.
+///
+/// A tensor that is missing or of the wrong shape is noted and replaced by zeros, so that [`Weights::finish`] tells
+/// what is wrong with a file in one error.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    path: PathBuf,
+    files: Vec<File>,
+    entries: BTreeMap<String, Entry>,
+    /// Tensors in number formats that are not read: how many numbers they have, and what to say if one is wanted.
+    unread: BTreeMap<String, (usize, String)>,
+    misfits: Vec<Misfit>,
+    fingerprint: Fingerprint,
+}
+
+/// Where a tensor lies.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) file: usize,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) format: Format,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    pub(crate) order: Order,
+}
+
+/// In what order the numbers of a tensor are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Row-major, as its shape says.
+    Plain,
+    /// Row-major, as its shape says backwards.
+    Transposed,
+    /// The rows of this many heads in the order of interleaved rotary pairs, `0, half, 1, half + 1, ..`.
+    Interleaved(usize),
+}
+
+impl Weights {
+    /// The tensors of `files`, whose heads somebody else has read; errors name `path`.
+    ///
+    /// # Errors
+    /// Names the file that cannot be read.
+    pub(crate) fn new(path: PathBuf, files: &[PathBuf], entries: BTreeMap<String, Entry>) -> Result<Self> {
+        let open = |path: &PathBuf| File::open(path).map_err(|e| Error::io(path, "cannot read", e));
+        Ok(Self {
+            path,
+            files: files.iter().map(open).collect::<ra_core::Result<_>>()?,
+            entries,
+            unread: BTreeMap::new(),
+            misfits: Vec::new(),
+            fingerprint: fingerprint_files(files)?,
+        })
+    }
+
+    /// Adds tensors in number formats that are not read: how many numbers they have, and what to say if one is wanted.
+    pub(crate) fn with_unread(mut self, unread: BTreeMap<String, (usize, String)>) -> Self {
+        self.unread = unread;
+        self
+    }
+
+    /// Adds a problem that [`finish`](Self::finish) tells among the others.
+    pub(crate) fn note(&mut self, problem: String) {
+        self.misfits.push(Misfit::Other(problem));
+    }
+
+    /// The file, or the index of shards.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The fingerprint of the file, or of all shards.
+    pub(crate) fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// Numbers in all tensors not taken yet.
+    pub(crate) fn params(&self) -> usize {
+        let read = self.entries.values().map(|entry| entry.shape.iter().product::<usize>());
+        read.chain(self.unread.values().map(|(numbers, _)| *numbers)).sum()
+    }
+
+    /// The numbers of a tensor, row-major, as f32.
+    pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
+        let misfit = match self.entries.remove(name) {
+            Some(entry) if entry.shape == shape => match self.read(&entry) {
+                Ok(values) => match values.iter().position(|value| !value.is_finite()) {
+                    None => return values,
+                    Some(at) => Misfit::Other(format!("{name} holds {} at number {at}", values[at])),
+                },
+                Err(error) => Misfit::Other(format!("{name} cannot be read: {error}")),
+            },
+            Some(entry) => Misfit::Other(format!("{name} is {:?}, expected {shape:?}", entry.shape)),
+            None => self.unread.remove(name).map_or(Misfit::Missing(name.into()), |(_, told)| Misfit::Other(told)),
+        };
+        self.misfits.push(misfit);
+        vec![0.0; shape.iter().product()]
+    }
+
+    fn read(&mut self, entry: &Entry) -> std::io::Result<Vec<f32>> {
+        let file = &mut self.files[entry.file];
+        file.seek(SeekFrom::Start(entry.offset))?;
+        let mut bytes = vec![0; entry.bytes as usize];
+        file.read_exact(&mut bytes)?;
+        let values = entry.format.decode(&bytes);
+        let [rows, columns] = [entry.shape.first(), entry.shape.get(1)].map(|n| n.copied().unwrap_or(1));
+        let row = |at: usize| &values[at * columns..(at + 1) * columns];
+        Ok(match entry.order {
+            Order::Plain => values,
+            Order::Transposed => (0..values.len()).map(|at| values[at % columns * rows + at / columns]).collect(),
+            Order::Interleaved(heads) => {
+                let head = rows / heads;
+                let stored = |at: usize| at / head * head + at % head % (head / 2) * 2 + at % head / (head / 2);
+                (0..rows).flat_map(|at| row(stored(at))).copied().collect()
+            }
+        })
+    }
+
+    /// A tensor on a device.
+    pub(crate) fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D], device: &Device) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(self.take(name, &shape), shape), device)
+    }
+
+    /// A linear layer from `input` to `output`, stored as `weight [output, input]` and, if it has one, `bias [output]`.
+    pub(crate) fn linear(
+        &mut self,
+        name: &str,
+        [input, output]: [usize; 2],
+        bias: bool,
+        device: &Device,
+    ) -> FrozenLinear {
+        let weight = self.take(&format!("{name}.weight"), &[output, input]);
+        let bias = bias.then(|| self.take(&format!("{name}.bias"), &[output]));
+        FrozenLinear::new(&weight, Layout::OutIn, bias, [input, output], device)
+    }
+
+    /// A layer norm stored as `weight` and `bias`.
+    pub(crate) fn layer_norm(&mut self, name: &str, width: usize, epsilon: f32, device: &Device) -> Norm {
+        let gamma = self.tensor(&format!("{name}.weight"), [width], device);
+        Norm { gamma, beta: Some(self.tensor(&format!("{name}.bias"), [width], device)), epsilon }
+    }
+
+    /// A root mean square norm stored as `weight`.
+    pub(crate) fn rms_norm(&mut self, name: &str, width: usize, epsilon: f32, device: &Device) -> Norm {
+        Norm { gamma: self.tensor(&format!("{name}.weight"), [width], device), beta: None, epsilon }
+    }
+
+    /// Drops tensors that the architecture has but a frozen encoder does not use.
+    pub(crate) fn ignore(&mut self, unused: impl Fn(&str) -> bool) {
+        self.entries.retain(|name, _| !unused(name));
+        self.unread.retain(|name, _| !unused(name));
+    }
+
+    /// Checks that everything was there and nothing is left.
+    ///
+    /// # Errors
+    /// [`LlmError::Weights`] names the first tensors that are missing, left over or of the wrong shape or type, and
+    /// counts the others.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.misfits.extend(self.entries.into_keys().chain(self.unread.into_keys()).map(Misfit::LeftOver));
+        if self.misfits.is_empty() {
+            return Ok(());
+        }
+        Err(LlmError::Weights { path: self.path, problems: one_line(&self.misfits) })
+    }
+}
+
+/// The fingerprint of a file's content, or of all files' in their order.
+fn fingerprint_files(files: &[PathBuf]) -> ra_core::Result<Fingerprint> {
+    let prints = files.iter().map(|file| fingerprint_file(file)).collect::<ra_core::Result<Vec<_>>>()?;
+    if let [one] = &prints[..] {
+        return Ok(one.clone());
+    }
+    let names: Vec<String> = prints.iter().map(ToString::to_string).collect();
+    Ok(fingerprint(names.iter().map(String::as_bytes)))
+}
