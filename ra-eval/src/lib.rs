@@ -57,8 +57,8 @@ mod slices;
 
 pub use error::EvalError;
 pub use metrics::{GoldenCase, Metric, UnknownMetric, dcg, graded_ndcg, verify_case};
-pub use protocol::{EvalConfig, EvalRules, Protocol, Repeats, SELECTION, Seen};
-pub use rank::{Candidates, Evaluation, HeldOut, Part, Ties, evaluate_scores, evaluate_vectors, top_k};
+pub use protocol::{Candidates, EvalConfig, EvalRules, Protocol, Repeats, SELECTION, Seen, Ties};
+pub use rank::{Evaluation, HeldOut, Part, evaluate_scores, evaluate_vectors, top_k};
 #[cfg(feature = "tensor")]
 pub use rank::{evaluate, evaluate_items, item_vectors};
 pub use report::{

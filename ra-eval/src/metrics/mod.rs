@@ -9,7 +9,7 @@ pub use graded::{dcg, graded_ndcg};
 pub use metric::{Metric, UnknownMetric};
 pub(crate) use titles::Titles;
 
-use crate::rank::Ranked;
+use crate::rank::ranking::Ranked;
 use std::collections::BTreeMap;
 
 /// Accuracy of one user's ranking within its first K.
