@@ -7,7 +7,7 @@ use crate::store::{RunFolder, TowersMark};
 use crate::terminal::table;
 use anyhow::{Context as _, Result};
 use ra_align::{AlignConfig, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score};
-use ra_core::{Catalog, Dataset, ItemId, LanguageModel, LedgerRow, Recommender, Validate, ledger};
+use ra_core::{Dataset, ItemId, LanguageModel, LedgerRow, Recommender, Validate, ledger};
 use ra_eval::LearningCurve;
 use std::time::Instant;
 
@@ -160,7 +160,7 @@ fn train<'a>(
     let crossed = CrossFitIds::new(parts.backbone(), folds, &all);
     let source = variant.align.departures.ids;
     let crossed = PerturbedIds::new(&crossed as &dyn Recommender, source, &data.dataset, recipe.seed);
-    let (metric, folder) = (cx.validator.of(data), cx.store.folder()?);
+    let (metric, folder) = (cx.validator.over(&data.dataset, &data.validation), cx.store.folder()?);
     let state = folder.towers_state(&variant.name)?;
     let job = Job {
         ids: parts.ids_of(variant),
@@ -196,7 +196,7 @@ fn take_over<'a>(
     let since = Instant::now();
     let (scale, towers) = (other.mark.scale.clone(), other.model.towers().clone());
     let model = RaRec::new(parts.ids_of(variant), scale, tower, towers);
-    let metric = cx.validator.of(parts.data);
+    let metric = cx.validator.over(&parts.data.dataset, &parts.data.validation);
     let validate = metric.as_ref().map(|metric| metric as Validate<'_>);
     let model = if variant.align.departures.id_residual { with_id_score(model, validate)? } else { model };
     let seconds = other.mark.seconds + cx.costs.add(&format!("align {}", variant.name), since);
@@ -225,10 +225,4 @@ pub(crate) fn load<'a>(
     let ids = PerturbedIds::new(backbone, align.departures.ids, dataset, recipe.seed);
     let tower = text.tower(&dataset.catalog, *items, &recipe.prompt, align, backbone.interests())?;
     Ok(Some(RaRec::load(ids, mark.scale, tower, align, &path)?))
-}
-
-/// A catalogue whose items are called by their numbers, as P5 does.
-pub(crate) fn numbered(catalog: &Catalog) -> Catalog {
-    let all = || catalog.all();
-    Catalog::new(all().map(|i| catalog.id(i).to_owned()).collect(), all().map(|i| format!("item_{i}")).collect())
 }

@@ -136,7 +136,7 @@ fn method(
         return Ok(IdMethod { config: config.clone(), trained, mark });
     }
     let since = Instant::now();
-    let metric = cx.validator.of(data);
+    let metric = cx.validator.over(&data.dataset, &data.validation);
     let state = folder.id_state(&name)?;
     let job = metric.as_ref().map_or(job, |metric| job.validate(metric as Validate<'_>)).state(&state);
     cx.store.begin(&name)?;

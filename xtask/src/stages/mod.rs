@@ -15,5 +15,5 @@ pub use report::report;
 pub use samples::{Samples, samples};
 pub use text::{FrozenText, text};
 
-pub(crate) use align::{load, numbered};
+pub(crate) use align::load;
 pub(crate) use data::read;

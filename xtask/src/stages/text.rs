@@ -4,7 +4,7 @@ mod counted;
 use crate::context::{Context, Costs};
 use crate::fetch;
 use crate::recipe::{ItemNames, Recipe};
-use crate::stages::{Data, numbered};
+use crate::stages::Data;
 use anyhow::{Context as _, Result};
 use burn::tensor::Tensor;
 use counted::Counted;
@@ -144,6 +144,12 @@ impl FrozenText {
         let who = (self.backend, ra_core::kernels::instructions(), self.identity());
         RowsKey::new(align, &self.lm().spec(), who)
     }
+}
+
+/// A catalogue whose items are called by their numbers, as P5 does.
+fn numbered(catalog: &Catalog) -> Catalog {
+    let all = || catalog.all();
+    Catalog::new(all().map(|i| catalog.id(i).to_owned()).collect(), all().map(|i| format!("item_{i}")).collect())
 }
 
 /// What the vectors of a language model depend on: configuration, tokenizer and weights ([`PretrainedLm::fingerprint`]), how
