@@ -17,7 +17,7 @@ pub fn run(recipe: &Recipe, cx: &Context) -> Result<Report> {
 
 fn stages(recipe: &Recipe, cx: &Context) -> Result<Report> {
     let data = stages::data(recipe, cx)?;
-    let text = stages::text(recipe, &data, cx)?;
+    let text = stages::text(recipe, cx)?;
     if let Some(report) = begin(recipe, &data, text.as_ref(), cx)? {
         return Ok(report);
     }

@@ -2,12 +2,12 @@
 use crate::context::Context;
 use crate::recipe::{ItemNames, Recipe, TowersFrom, Variant};
 use crate::stages::text::Tower;
-use crate::stages::{Data, FrozenText, IdModels, Samples};
+use crate::stages::{Data, FrozenText, IdModels};
 use crate::store::{RunFolder, TowersMark};
 use crate::terminal::table;
 use anyhow::{Context as _, Result};
 use ra_align::{AlignConfig, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score};
-use ra_core::{Dataset, ItemId, LanguageModel, LedgerRow, Recommender, Validate, ledger};
+use ra_core::{Dataset, ItemId, LanguageModel, LedgerRow, Recommender, Sample, Validate, ledger};
 use ra_eval::LearningCurve;
 use std::time::Instant;
 
@@ -22,9 +22,21 @@ pub struct Aligned<'a> {
     pub(crate) variants: Vec<AlignedVariant<'a>>,
 }
 
+impl Aligned<'_> {
+    /// The untouched language model on the prompts of the recipe.
+    pub fn text(&self) -> &dyn Recommender {
+        &*self.text
+    }
+
+    /// Every variant with its model, in the order of the report.
+    pub fn variants(&self) -> impl Iterator<Item = (&Variant, &dyn Recommender)> {
+        self.variants.iter().map(|own| (&own.variant, &own.model as &dyn Recommender))
+    }
+}
+
 /// A variant with its towers.
 #[derive(Debug)]
-pub struct AlignedVariant<'a> {
+pub(crate) struct AlignedVariant<'a> {
     pub(crate) variant: Variant,
     pub(crate) model: Model<'a>,
     pub(crate) ledger: Vec<LedgerRow>,
@@ -57,7 +69,7 @@ pub fn align<'a>(
     data: &Data,
     ids: &'a IdModels,
     text: Option<&'a FrozenText>,
-    samples: &Samples,
+    samples: &[Sample],
     cx: &Context,
 ) -> Result<Option<Aligned<'a>>> {
     let Some(text) = text.filter(|_| recipe.aligns()) else { return Ok(None) };
@@ -150,7 +162,7 @@ fn train<'a>(
     variant: &Variant,
     parts: Parts<'_, 'a>,
     tower: Tower<'a>,
-    samples: &Samples,
+    samples: &[Sample],
 ) -> Result<(Model<'a>, TowersMark)> {
     let Parts { recipe, data, ids, text, cx } = parts;
     let folds = ids.folds(variant.align.departures.cross_fit);
@@ -167,7 +179,7 @@ fn train<'a>(
         training_ids: is_crossed.then_some(&crossed as &dyn Recommender),
         text: &tower,
         dataset: &data.dataset,
-        samples: &samples.0,
+        samples,
         max_history: recipe.max_history,
         align: &variant.align,
         train: &recipe.train,

@@ -51,6 +51,11 @@ impl IdMethod {
 }
 
 impl IdModels {
+    /// Every method by its kind.
+    pub fn recommenders(&self) -> impl Iterator<Item = (&str, &dyn Recommender)> {
+        self.methods.iter().map(|method| (method.config.kind(), method.model()))
+    }
+
     /// The method that is aligned: the last one.
     pub(crate) fn backbone(&self) -> &IdMethod {
         &self.methods[self.methods.len() - 1]
