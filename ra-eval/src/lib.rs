@@ -67,3 +67,7 @@ pub use report::{
 };
 pub use significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
 pub use slices::{Slice, slices};
+
+#[cfg(all(doctest, feature = "tensor"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
