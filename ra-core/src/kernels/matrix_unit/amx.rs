@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 /// A matrix unit that is there and that the system lets this process use.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Amx(());
+pub(in crate::kernels) struct Amx(());
 
 /// Rows and bytes of each tile register.
 #[repr(C, align(64))]
