@@ -72,3 +72,7 @@ pub use train::{
 pub use variants::{
     ColdItemBoost, CrossFitIds, PerturbedIds, TextForColdItems, check_cold, encode_titles, with_id_score, without_fold,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -64,3 +64,7 @@ pub use {
     model::*,
     train::*,
 };
+
+#[cfg(all(doctest, feature = "tensor"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -76,3 +76,7 @@ pub use table::export::{samples_to_parquet, to_parquet};
 pub use table::frames;
 pub use table::read::{NumberColumns, read_columns};
 pub use table::{Column, write_columns};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

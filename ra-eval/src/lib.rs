@@ -1,46 +1,49 @@
-//! Exact full-catalogue ranking, metrics and reports.
+//! Ranks all items for every user, measures where the held-out ones come, says how sure a difference is, and reports it.
 //!
-//! It stands apart because it knows one trait only, [`ra_core::Recommender`]: an ID method, a text tower and RA-Rec are
-//! measured by the same lines of code, and so is a model that you bring yourself.
+//! Bring two matrices, or any model with the trait `ra_core::Recommender`; both are measured by the same lines of code, so
+//! that the rows of a table compare. What is ranked, how ties count and whom the figures are of is declared in a
+//! [`Protocol`], and two reports of other protocols do not share a table.
 //!
-//! - [`evaluate`] ranks *all* items for every user; [`Ties`], [`Seen`] and [`Repeats`] are declared choices, and sampled
-//!   [`Candidates`] are there to show what they do to a figure
-//! - [`paired_bootstrap`], [`permutation_test`], [`holm`] and [`detectable`] say how sure a difference is; [`slices`] says where
-//! - [`dcg`] and [`graded_ndcg`] are for relevance in degrees
-//! - [`Report`] is one run as JSON, markdown and one self-contained page; [`compare`] sets several runs side by side,
-//!   [`Experiment`] one recipe in several settings
-//! - [`verify_case`] runs the same code on golden cases
-//!
-//! # Example: a table of vectors, ranked
+//! # Example: two matrices
 //! ```
-//! use ra_core::{Backend, Catalog, Dataset, IdTable, Sequences, Silent, open_device};
-//! use ra_eval::{EvalConfig, Part, evaluate};
-//! use burn::tensor::Tensor;
+//! use ra_core::ItemId;
+//! use ra_eval::{EvalConfig, HeldOut, Metric, evaluate_vectors, paired_bootstrap};
 //!
-//! let names = |names: &[&str]| -> Vec<String> { names.iter().map(|s| s.to_string()).collect() };
-//! let dataset = Dataset {
-//!     name: "tiny".into(),
-//!     users: names(&["ann", "bob"]),
-//!     catalog: Catalog::new(names(&["a", "b", "c"]), names(&["Alpha", "Beta", "Gamma"])),
-//!     train: Sequences::from_rows([[1], [2]]),
-//!     valid: Sequences::from_rows([[2], [3]]),
-//!     test: Sequences::from_rows([[3], [1]]),
-//!     filter: "none".into(),
-//!     split: "leave_one_out".into(),
-//! };
-//! let device = open_device(Backend::Cpu)?;
-//! let users = Tensor::from_floats([[1.0, 0.0], [0.0, 1.0]], &device);
-//! let items = Tensor::from_floats([[0.0, 0.0], [1.0, 2.0], [2.0, 3.0], [3.0, 1.0]], &device); // row 0 is padding
-//! let model = IdTable::new(users, items);
+//! let users = [1.0, 0.0, 0.0, 1.0]; // [2 users, 2 numbers]
+//! let items = [1.0, 2.0, 2.0, 3.0, 3.0, 1.0]; // [3 items, 2 numbers]; their ids are 1, 2, 3
+//! let histories = [ItemId::list([1]), ItemId::list([2])]; // no candidates any more
+//! let targets = [ItemId::list([3]), ItemId::list([1])]; // to be found
 //!
+//! let held_out = HeldOut::from_lists(3, &histories, &targets)?;
 //! let config = EvalConfig { ks: vec![1], ..EvalConfig::default() };
-//! let valid = evaluate(&model, &dataset, Part::Valid, &config, None, &Silent);
-//! // ann has seen a: b scores 2, c scores 3. bob has seen b: a scores 2, c scores 1.
-//! assert_eq!(valid.metrics["hr@1"], 0.0);
-//! let test = evaluate(&model, &dataset, Part::Test, &config, None, &Silent);
-//! assert_eq!(test.metrics["hr@1"], 1.0);
-//! # Ok::<(), ra_core::Error>(())
+//! let found = evaluate_vectors(&users, &items, &held_out, &config)?;
+//! assert_eq!(found.metrics.get(&Metric::Hr(1)), Some(&1.0));
+//!
+//! // Another model, user by user: constant scores, under a tie rule that gives them nothing.
+//! let other = evaluate_vectors(&[0.0; 4], &items, &held_out, &config)?;
+//! let (own, theirs) = (&found.per_user[&Metric::Hr(1)], &other.per_user[&Metric::Hr(1)]);
+//! assert_eq!(paired_bootstrap(own, theirs, 1000, 1).mean, 1.0);
+//! # Ok::<(), ra_eval::EvalError>(())
 //! ```
+//!
+//! # What is here
+//! - **Whom to ask**: a [`HeldOut`] of a [`Dataset`](ra_core::Dataset) and a [`Part`] of its split, or of lists of ids.
+//! - **Ranking**: [`evaluate_vectors`], [`evaluate_scores`] and, with the feature `tensor`, `evaluate` for a recommender.
+//!   [`Ties`], [`Seen`] and [`Repeats`] are declared choices of an [`EvalConfig`]; sampled [`Candidates`] are there to show what
+//!   they do to a figure. Scores are counted as they are made and never stored.
+//! - **Metrics**: a [`Metric`] at every K, in an [`Evaluation`]; [`dcg`] and [`graded_ndcg`] for relevance in degrees.
+//! - **Significance**: [`paired_bootstrap`], [`permutation_test`], [`holm`] and [`detectable`] say how sure a difference is;
+//!   [`slices`] says where it is.
+//! - **Reports**: a [`Report`] is one run as JSON, markdown, lines on a terminal and, with the feature `report`, one page that
+//!   needs nothing else; [`compare`] sets several runs side by side, an [`Experiment`] one recipe in several settings.
+//! - **Golden cases**: [`verify_case`] runs the same code on figures of other implementations.
+//!
+//! # Features
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `tensor` | yes | `evaluate` of recommenders, whose vectors are Burn's tensors; without it there is no tensor library |
+//! | `matrix-unit` | yes | products of tensors on the matrix unit of an Intel processor (AMX), where there is one |
+//! | `report` | yes | reports as pages with plots |
 #![recursion_limit = "256"]
 
 mod error;
@@ -54,8 +57,8 @@ mod slices;
 
 pub use error::EvalError;
 pub use metrics::{GoldenCase, Metric, UnknownMetric, dcg, graded_ndcg, verify_case};
-pub use protocol::{EvalConfig, EvalRules, Protocol, Repeats, SELECTION, Seen};
-pub use rank::{Candidates, Evaluation, HeldOut, Part, Ties, evaluate_scores, evaluate_vectors, top_k};
+pub use protocol::{Candidates, EvalConfig, EvalRules, Protocol, Repeats, SELECTION, Seen, Ties};
+pub use rank::{Evaluation, HeldOut, Part, evaluate_scores, evaluate_vectors, top_k};
 #[cfg(feature = "tensor")]
 pub use rank::{evaluate, evaluate_items, item_vectors};
 pub use report::{
@@ -64,3 +67,7 @@ pub use report::{
 };
 pub use significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
 pub use slices::{Slice, slices};
+
+#[cfg(all(doctest, feature = "tensor"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

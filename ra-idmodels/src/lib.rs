@@ -83,3 +83,7 @@ pub use registry::{IdConfig, IdMethod, fit, load};
 pub use text::{AlphaRec, AlphaRecConfig, FeatureMap, FittedAlphaRec, FittedUniSRec, UniSRec, UniSRecConfig};
 pub use train::{Job, TrainConfig, train};
 pub use trained::Trained;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -54,3 +54,7 @@ pub use reading::Reading;
 pub use tokenizer::HfTokenizer;
 #[cfg(feature = "untrained")]
 pub use untrained::{UNTRAINED_GPT2_FILES, write_untrained_gpt2};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -21,8 +21,11 @@ pub(crate) fn describe() -> String {
     format!("{cores} cores, {}{units}, load {load}", std::env::consts::ARCH)
 }
 
-/// The commit of the working tree, or `unknown` outside a checkout.
+/// The commit of the project's working tree, or `unknown` where `root` is no checkout of it.
 pub(crate) fn commit(root: &std::path::Path) -> String {
+    if !root.join("xtask/Cargo.toml").exists() {
+        return "unknown".into();
+    }
     let git = |args: &[&str]| {
         std::process::Command::new("git").arg("-C").arg(root).args(args).output().ok().filter(|o| o.status.success())
     };

@@ -174,6 +174,27 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// A data set of training sequences alone, a row a user, over items `1..=items`: users and items are named by their
+    /// numbers, nothing has a title and nothing is held out. The other fields are there to be filled in.
+    ///
+    /// # Panics
+    /// When a row has an item beyond the catalogue, or padding.
+    pub fn from_sequences(name: &str, items: usize, train: Sequences) -> Self {
+        let known = |item: &ItemId| *item != ItemId::PADDING && item.index() <= items;
+        assert!(train.rows().flatten().all(known), "an item of a sequence is not one of the {items} of the catalogue");
+        let nothing = Sequences::from_rows(vec![Vec::new(); train.len()]);
+        Self {
+            name: name.into(),
+            users: UserId::all(train.len()).map(|user| user.to_string()).collect(),
+            catalog: Catalog::new(ItemId::all(items).map(|item| item.to_string()).collect(), vec![String::new(); items]),
+            train,
+            valid: nothing.clone(),
+            test: nothing,
+            filter: "none".into(),
+            split: "none".into(),
+        }
+    }
+
     /// History of `sample`, oldest first, and its target; at most the last `max_history` items.
     pub fn sample(&self, sample: Sample, max_history: usize) -> (&[ItemId], ItemId) {
         sample.cut(self.train.row(sample.user), max_history)

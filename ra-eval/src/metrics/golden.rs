@@ -4,7 +4,8 @@
 //! but not for accuracy.
 use super::{Accuracy, Tally, mean};
 use crate::EvalError;
-use crate::rank::{Ranked, Ties, rank_row};
+use crate::protocol::Ties;
+use crate::rank::ranking::{Ranked, rank_row};
 use serde_json::{Map, Value, json};
 
 /// What this crate computes for a case.

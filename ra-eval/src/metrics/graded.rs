@@ -1,6 +1,6 @@
 //! Discounted cumulative gain where relevance has degrees.
 use super::discount;
-use crate::rank::Ties;
+use crate::protocol::Ties;
 
 /// Discounted cumulative gain of the first `k` by `scores`, with `gains` as they are: `sum gain / log2(place + 1)` (Järvelin &
 /// Kekäläinen, TOIS 2002). For the exponential form give `2^gain - 1`.

@@ -9,7 +9,7 @@ pub use graded::{dcg, graded_ndcg};
 pub use metric::{Metric, UnknownMetric};
 pub(crate) use titles::Titles;
 
-use crate::rank::Ranked;
+use crate::rank::ranking::Ranked;
 use std::collections::BTreeMap;
 
 /// Accuracy of one user's ranking within its first K.
@@ -54,12 +54,12 @@ pub(crate) fn accuracy(ranks: &[f64], k: usize) -> Accuracy {
     }
 }
 
-/// One metric of one user.
-type Column = fn(&Accuracy) -> f64;
+/// A metric: its name in the golden cases, what it is at a K, and its value for one user.
+type Column = (&'static str, fn(usize) -> Metric, fn(&Accuracy) -> f64);
 
 impl Accuracy {
     /// All metrics, with the names that the golden cases have for them.
-    pub(crate) const COLUMNS: [(&'static str, fn(usize) -> Metric, Column); 7] = [
+    pub(crate) const COLUMNS: [Column; 7] = [
         ("hr", Metric::Hr, |a| a.hr),
         ("recall", Metric::Recall, |a| a.recall),
         ("ndcg", Metric::Ndcg, |a| a.ndcg),

@@ -1,51 +1,10 @@
 //! What is ranked, and how it counts.
+use super::{Candidates, Repeats, Seen, Ties};
 use super::{EvalRules, Protocol};
-use crate::{Candidates, Metric, Ties};
+use crate::metrics::Metric;
 use ra_core::{Check, Dataset, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Items of the user's history in the ranking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Seen {
-    /// They are no candidates, unless they are a target.
-    #[default]
-    Removed,
-    /// They stay.
-    Kept,
-}
-
-impl Seen {
-    /// The name in configurations and protocols.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Removed => "removed",
-            Self::Kept => "kept",
-        }
-    }
-}
-
-/// Targets that the user had before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Repeats {
-    /// They count as any other, and are candidates.
-    #[default]
-    Kept,
-    /// They are no targets: only what is new to the user is asked for.
-    Skipped,
-}
-
-impl Repeats {
-    /// The name in configurations and protocols.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kept => "kept",
-            Self::Skipped => "skipped",
-        }
-    }
-}
 
 /// Items that are scored at a time at least.
 const FEWEST: usize = 256;

@@ -1,7 +1,9 @@
 //! How the rows of a table came about.
+mod choices;
 mod config;
 
-pub use config::{EvalConfig, Repeats, Seen};
+pub use choices::{Candidates, Repeats, Seen, Ties};
+pub use config::EvalConfig;
 
 use ra_core::{Dataset, Fingerprint, fingerprint};
 use serde::{Deserialize, Serialize};

@@ -1,36 +1,9 @@
-//! What a user's targets are ranked among.
+//! The items that a user's targets are ranked among.
 use super::HeldOut;
 use super::ranking::candidates;
+use crate::protocol::Candidates;
 use ra_core::{ItemId, SplitMix, UserId, splitmix64};
-use serde::{Deserialize, Serialize};
 use std::ops::Range;
-
-/// What is ranked for a user beside the targets.
-///
-/// Ranking a few sampled items instead of all inflates every metric and can turn the order of models around (Krichene &
-/// Rendle, KDD 2020). It is here so that this can be shown, and compares with nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Candidates {
-    /// The whole catalogue.
-    #[default]
-    All,
-    /// So many items that the user never had, all equally likely.
-    Uniform(usize),
-    /// So many items that the user never had, likely as they are popular in training.
-    Popular(usize),
-}
-
-impl Candidates {
-    /// The name in protocols.
-    pub fn name(self) -> String {
-        match self {
-            Self::All => "all".into(),
-            Self::Uniform(n) => format!("{n} sampled uniformly"),
-            Self::Popular(n) => format!("{n} sampled by popularity"),
-        }
-    }
-}
 
 /// Draws candidates, for a user always the same.
 #[derive(Debug)]

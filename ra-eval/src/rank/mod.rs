@@ -7,15 +7,13 @@ mod evaluation;
 mod held_out;
 mod matrices;
 mod query;
-mod ranking;
+pub(crate) mod ranking;
 #[cfg(feature = "tensor")]
 mod recommender;
 
-pub use candidates::Candidates;
 pub use evaluation::Evaluation;
 pub use held_out::{HeldOut, Part};
 pub use matrices::{evaluate_scores, evaluate_vectors};
-pub(crate) use ranking::{Ranked, rank_row};
-pub use ranking::{Ties, top_k};
+pub use ranking::top_k;
 #[cfg(feature = "tensor")]
 pub use recommender::{evaluate, evaluate_items, item_vectors};

@@ -1,5 +1,6 @@
 //! One user who is ranked for, while blocks of scores go by.
-use super::ranking::{Ranked, Ranking, Ties};
+use super::ranking::{Ranked, Ranking};
+use crate::protocol::Ties;
 use ra_core::{ItemId, UserId};
 use std::ops::Range;
 

@@ -2,41 +2,11 @@
 //!
 //! Scores come in blocks of items and are not kept: a target's rank is a count of what scores above it, the list a bounded
 //! heap. Candidates are stretches of items, so that the inner loops run over plain slices.
+use crate::protocol::Ties;
 use ra_core::ItemId;
-use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::ops::Range;
-
-/// How candidates count that score exactly as much as a target.
-///
-/// Relevant items that tie with each other never share a rank: they follow each other, spaced over their ties.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ties {
-    /// All tied others stand before the target: a constant model gets nothing.
-    #[default]
-    Pessimistic,
-    /// All tied others stand behind the target: flatters constant models; for comparison with code that does this.
-    Optimistic,
-    /// The mean rank over all orders of the tied items, so half of them stand before a single target. The rank may be a
-    /// fraction; it counts within the first K when it is at most K.
-    Expected,
-    /// Smaller ids first, as a sort by (score, id) has it. Ids often follow popularity, so this is not neutral.
-    ById,
-}
-
-impl Ties {
-    /// The name in recipes and protocols.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pessimistic => "pessimistic",
-            Self::Optimistic => "optimistic",
-            Self::Expected => "expected",
-            Self::ById => "by_id",
-        }
-    }
-}
 
 /// What the scores say about one user.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -2,7 +2,7 @@ use crate::random::dataset;
 use ra_core::{Curve, CurvePoint, ItemId, LedgerRow, UserId};
 use ra_eval::{
     AuditFinding, AuditLevel, EvalConfig, Evaluation, Experiment, HeldOut, LearningCurve, Metric, Part, Published,
-    Report, Row, SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct, slices,
+    Report, Row, RowKind, SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct, slices,
 };
 
 fn evaluation(hits: &[f64]) -> Evaluation {
@@ -123,6 +123,30 @@ fn the_files_are_there_and_read_back() {
     assert!(folder.join("report.md").exists() && folder.join("report.html").exists());
     let missing = Report::read(&folder.join("nowhere")).unwrap_err().to_string();
     assert!(missing.contains("nowhere"), "{missing}");
+}
+
+/// `tests/golden/report.json` is the report of a run of the commit 3bd6641, with shorter lists.
+#[test]
+fn a_report_of_an_earlier_run_reads_and_is_written_as_it_was() {
+    let file = std::path::Path::new("tests/golden/report.json");
+    let report = Report::read(file).unwrap();
+    assert_eq!(report.rows[1].kind, RowKind::Text);
+    assert_eq!(report.rows[2].kind, RowKind::Variant("ra-rec".into()));
+    assert_eq!(report.audit[0].level, AuditLevel::Warning);
+    assert!(report.rows[2].metrics.contains_key(&Metric::MapMin(10)), "{:?}", report.rows[2].metrics.keys());
+    assert_eq!(serde_json::to_string_pretty(&report).unwrap() + "\n", std::fs::read_to_string(file).unwrap());
+}
+
+#[test]
+fn a_terminal_shows_hits_and_ndcg_at_every_k() {
+    let mut report = report(1);
+    report.rows[0].metrics.remove(&Metric::Ndcg(10));
+    let text = report.terminal();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "random: 20 users evaluated, 9 items");
+    assert_eq!(lines[1], format!("{:<28}     hr@10   ndcg@10    hr@100  ndcg@100   trained params", ""));
+    assert_eq!(lines[2], format!("{:<28}    0.2500         -    1.0000         -   0", "sasrec"));
+    assert!(lines[4].starts_with("note: "), "{text}");
 }
 
 #[test]

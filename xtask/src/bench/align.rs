@@ -4,8 +4,8 @@ use super::lm::MINILM;
 use super::time::{Seconds, beyond, least};
 use anyhow::Result;
 use burn::tensor::Tensor;
-use ra_align::{AlignConfig, AlignLoss, AlignTrain, Job, PromptConfig, Prompts, TextCache, TextTower};
-use ra_core::{Catalog, Dataset, IdTable, LanguageModel, Sequences, Silent, SplitMix, Tokenizer, normal, rng};
+use ra_align::{AlignConfig, AlignLoss, AlignTrain, Job, PromptConfig, Prompts, TextTower};
+use ra_core::{Catalog, Dataset, IdTable, LanguageModel, NoProgress, Sequences, SplitMix, Tokenizer, normal, rng};
 use std::sync::Arc;
 
 const ITEMS: usize = 512;
@@ -33,12 +33,12 @@ fn dataset(users: usize) -> Dataset {
     let titles = (0..ITEMS).map(|_| title()).collect();
     let mut random = SplitMix::new(4);
     let mut row = |_| (0..7).map(|_| random.below(ITEMS) as u32 + 1).collect::<Vec<_>>();
-    let none = || Sequences::from_rows(vec![Vec::<u32>::new(); users]);
+    let none = || Sequences::from_numbers(vec![Vec::new(); users]);
     Dataset {
         name: "random".into(),
         users: (0..users).map(|u| u.to_string()).collect(),
         catalog: Catalog::new((0..ITEMS).map(|i| i.to_string()).collect(), titles),
-        train: Sequences::from_rows((0..users).map(&mut row).collect::<Vec<_>>()),
+        train: Sequences::from_numbers((0..users).map(&mut row).collect::<Vec<_>>()),
         valid: none(),
         test: none(),
         filter: "none".into(),
@@ -67,19 +67,20 @@ pub(super) fn step(step: &Step, at: &At) -> Result<Seconds> {
     let table =
         |rows: usize, label: &str| -> Tensor<2> { normal([rows, DIM], 1.0, &mut rng(1, label, 0), &at.device).val() };
     let ids = IdTable::new(table(batch, "users"), table(ITEMS + 1, "items"));
-    let loss = AlignLoss::None;
-    let align = AlignConfig { first_layer, n_tok: 2, extra_negatives, loss, ..AlignConfig::default() };
+    let align = AlignConfig::default().with(|align| {
+        (align.module.first_layer, align.module.n_tok) = (first_layer, 2);
+        (align.loss.loss, align.loss.extra_negatives) = (AlignLoss::None, extra_negatives);
+    });
     let lm = MINILM.load(at)?;
     let lm: &dyn LanguageModel = &*lm;
     let prompts =
         Prompts::new(&Words, &data.catalog, &PromptConfig { titles, ..PromptConfig::default() }, lm.spec().max_tokens)?;
-    let cache = TextCache::new(lm, &align);
-    let text = Arc::new(TextTower { lm, prompts, cache, normalize: true });
+    let text = Arc::new(TextTower::new(lm, prompts, &align));
     // The last step of each user: histories of six items.
     let samples: Vec<_> = data.samples().into_iter().filter(|s| s.position == 6).collect();
     let fit = |steps| {
         let train = AlignTrain { batch, chunk, steps, validate_every: 0, ..AlignTrain::default() };
-        ra_align::fit(&Job::new(&ids, &text, &data, &samples, &align, &train), None, &Silent)?;
+        ra_align::fit(Job::new(&ids, &text, &data, &samples, &align, &train), None, &NoProgress)?;
         Ok(())
     };
     beyond([1, 3], |steps| least(1, || fit(steps)))

@@ -2,7 +2,7 @@
 use super::time::{Seconds, least};
 use anyhow::{Context, Result};
 use ra_core::{Sequences, SplitMix};
-use ra_data::{Column, DataConfig, popularity_buckets, prepare, prepare_coded, write_columns};
+use ra_data::{Column, DataConfig, popularity_buckets, prepare, split_indexed, write_columns};
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ pub(super) fn memory() -> Result<Seconds> {
     let (users, items, times) = log();
     let mut first = true;
     least(3, || {
-        let coded = prepare_coded(&users, &items, &times, &config())?;
+        let coded = split_indexed(&users, &items, &times, &config())?;
         let found = told([&coded.train, &coded.valid, &coded.test], &coded.popularity);
         if std::mem::take(&mut first) {
             say!("{found}");
@@ -83,7 +83,7 @@ fn path(ending: &str) -> Result<PathBuf> {
 pub(super) fn file(ending: &str) -> Result<Seconds> {
     let config = DataConfig { interactions: Some(path(ending)?), ..config() };
     least(1, || {
-        let data = prepare("bench", &config)?;
+        let data = prepare("bench", &config)?.dataset;
         say!("{}", told([&data.train, &data.valid, &data.test], &data.popularity()));
         Ok(())
     })

@@ -3,8 +3,8 @@ use super::time::{Seconds, least};
 use super::{At, dataset};
 use anyhow::Result;
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{IdTable, Sequences, Silent, SplitMix};
-use ra_eval::{EvalConfig, Part, evaluate_items};
+use ra_core::{IdTable, NoProgress, Sequences, SplitMix};
+use ra_eval::{EvalConfig, HeldOut, Part, evaluate_items};
 
 /// CPU and wall seconds a user: the best 100 of `items` for each of `users`, through the call that makes every row of a report.
 pub(super) fn users(users: usize, items: usize, dim: usize, at: &At) -> Result<Seconds> {
@@ -17,14 +17,15 @@ pub(super) fn users(users: usize, items: usize, dim: usize, at: &At) -> Result<S
     let mut random = SplitMix::new(2);
     let mut rows = |n: usize| {
         let row = |_| (0..n).map(|_| random.below(items) as u32 + 1).collect::<Vec<_>>();
-        Sequences::from_rows((0..users).map(row).collect::<Vec<_>>())
+        Sequences::from_numbers((0..users).map(row).collect::<Vec<_>>())
     };
     let (train, test) = (rows(20), rows(1));
     let data = ra_core::Dataset { test, ..dataset(users, items, train) };
+    let held_out = HeldOut::new(&data, Part::Test);
     let model = IdTable::new(vectors, columns.clone());
     let config = EvalConfig { ks: vec![100], ..EvalConfig::default() };
     let (cpu, wall) = least(2, || {
-        evaluate_items(&model, &columns, &data, Part::Test, &config, None, &Silent);
+        evaluate_items(&model, &columns, &held_out, &config, &NoProgress);
         Ok(())
     })?;
     Ok((cpu / users as f64, wall / users as f64))

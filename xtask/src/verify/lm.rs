@@ -4,7 +4,8 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Int, Tensor, TensorData};
 use ra_align::{Candidates, Layerwise, Towers, bpr_in_batch, bpr_sampled, info_nce};
 use ra_core::{
-    Aligner, Device, FitConfig, LanguageModel, Pooling, Prefix, Silent, TextBatch, mean_rows, pool, run_layers,
+    Aligner, Device, Fit, FitConfig, LanguageModel, OptimConfig, Pooling, Prefix, TextBatch, mean_rows, pool,
+    run_layers,
 };
 use ra_idmodels::golden::Array;
 use serde_json::Value;
@@ -213,14 +214,17 @@ impl Case {
             serde_json::from_value(adamw["trajectory"].clone()).context("case.json: adamw.trajectory")?;
         let config = FitConfig {
             steps: want.len(),
-            lr: number("/lr")?,
-            betas: [number("/betas/0")? as f32, number("/betas/1")? as f32],
-            epsilon: number("/eps")? as f32,
-            weight_decay: number("/weight_decay")? as f32,
+            optim: OptimConfig {
+                lr: number("/lr")?,
+                betas: [number("/betas/0")? as f32, number("/betas/1")? as f32],
+                epsilon: number("/eps")? as f32,
+                weight_decay: number("/weight_decay")? as f32,
+                ..OptimConfig::default()
+            },
             ..FitConfig::default()
         };
         let loss = |towers: &Towers<Layerwise>, _| self.total(towers, self.sampled(towers).0);
-        let (_, curve) = ra_core::fit("trajectory", &config, self.towers.clone(), loss, None, &Silent, None)?;
+        let (_, curve) = Fit::new("trajectory", &config).run(self.towers.clone(), loss)?;
         let got: Vec<f64> = curve.points.iter().map(|p| p.loss).collect();
         if got.len() != want.len() {
             bail!("the trajectory has {} steps, expected {}", got.len(), want.len());

@@ -209,7 +209,8 @@ fn places(hidden: &[Vec<u32>], first: u32, scores: &Tensor<2>) -> Tensor<2, Bool
 mod tests {
     use super::super::{Group, Query, columns, relevant};
     use super::Block;
-    use crate::rank::ranking::{Ranked, Ties, candidates};
+    use crate::protocol::Ties;
+    use crate::rank::ranking::{Ranked, candidates};
     use burn::tensor::{Device, Tensor, TensorData};
     use ra_core::{History, ItemId, Recommender, SplitMix, UserId};
 

@@ -1,0 +1,10 @@
+//! `ra-rec`: runs recipes and recommends from what they left behind.
+use std::process::ExitCode;
+
+/// Burn allocates and frees a tensor an operation; glibc gives large ones back to the system every time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    ra_rec::commands::ra_rec()
+}

@@ -1,0 +1,183 @@
+//! `cargo xtask data`: looking at a data set, and handing it on.
+use crate::recipe::{MAX_HISTORY, settings};
+use crate::{fetch, machine};
+use anyhow::{Context, Result, bail};
+use bytesize::ByteSize;
+use clap::{Args, Subcommand};
+use ra_core::Check;
+use ra_data::{CurateConfig, DataConfig, Prepared, SampleExport};
+use serde::Serialize;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use toml::Table;
+
+#[derive(Subcommand)]
+pub(crate) enum Data {
+    /// Counts, histories, popularity and titles.
+    Describe(Shown),
+    /// Leaks, overlaps, ties and gaps, and what each does to a metric.
+    Audit(Shown),
+    /// Write `interactions.parquet` and `items.parquet`, filtered and split; with `--set curate.method=..` also `samples.parquet`.
+    Export {
+        #[command(flatten)]
+        source: Source,
+        /// The folder to write into.
+        #[arg(long)]
+        out: PathBuf,
+        /// Keep the log in files and about so much of it in memory, as in 2GiB; writes `interactions/part-*.parquet`.
+        #[arg(long)]
+        memory: Option<ByteSize>,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Shown {
+    #[command(flatten)]
+    source: Source,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where a data set is.
+#[derive(Args)]
+pub(crate) struct Source {
+    /// A name that fetch knows, or the interactions: a file, a folder or a pattern such as 'logs/*.parquet'.
+    data: PathBuf,
+    /// The titles, beside a file of interactions.
+    #[arg(long)]
+    items: Option<PathBuf>,
+    /// A row that cannot be read is an error, not a row left out.
+    #[arg(long)]
+    strict: bool,
+    /// Change a key of a recipe's [data] table, as in k_core=5 or columns.user=who.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+/// What the keys that are set come to.
+struct Asked {
+    config: DataConfig,
+    curate: Option<CurateConfig>,
+    /// Items of a sample's history at most.
+    max_history: usize,
+}
+
+impl Source {
+    fn asked(&self, root: &Path) -> Result<Asked> {
+        let mut table = Table::new();
+        self.sets.iter().try_for_each(|set| settings::apply(&mut table, set))?;
+        for (key, is_given) in [("interactions", true), ("items", self.items.is_some())] {
+            if is_given && table.contains_key(key) {
+                bail!("--set {key}=..: the command line names the {key} already; leave one of them out");
+            }
+        }
+        let mut wrong = Vec::new();
+        let curate: Option<CurateConfig> = settings::take(&mut table, "curate", "", &mut wrong);
+        let max_history = settings::take(&mut table, "max_history", "", &mut wrong).unwrap_or(MAX_HISTORY);
+        let mut config: DataConfig = settings::section(table, "", &mut wrong);
+        if !wrong.is_empty() {
+            bail!("--set {}", wrong.join("; "));
+        }
+        curate.as_ref().map_or(Ok(()), Check::check)?;
+        config.strict |= self.strict;
+        config.items = self.items.clone().or(config.items);
+        let (path, name) = (&self.data, self.name());
+        let named = fetch::list().iter().any(|entry| entry.name == name);
+        if !named && !path.exists() && !name.contains(['*', '?', '[']) {
+            let known: Vec<&str> =
+                fetch::list().iter().filter(|e| e.kind == fetch::Kind::Data).map(|e| e.name).collect();
+            bail!("{name}: no such file, nor the name of a data set; known are {}", known.join(", "));
+        }
+        let config = if named && !path.exists() {
+            fetch::locate_data(&name, root)?.into_config(config)
+        } else {
+            DataConfig { interactions: Some(path.clone()), ..config }
+        };
+        Ok(Asked { config, curate, max_history })
+    }
+
+    /// What the data set is called in messages.
+    fn name(&self) -> String {
+        self.data.display().to_string()
+    }
+
+    fn read(&self, root: &Path) -> Result<Prepared> {
+        Ok(ra_data::prepare(&self.name(), &self.asked(root)?.config)?)
+    }
+}
+
+pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
+    match command {
+        Data::Describe(args) => {
+            let prepared = args.source.read(root)?;
+            args.show(&ra_data::describe(&prepared))
+        }
+        Data::Audit(args) => args.show(&ra_data::audit(&args.source.read(root)?)),
+        Data::Export { source, out, memory } => {
+            let Asked { config, curate, max_history } = source.asked(root)?;
+            let samples = curate.as_ref().map(|curate| SampleExport { curate, max_history, seed: SEED });
+            match memory {
+                Some(memory) => export_within(&source.name(), &config, samples, *memory, out)?,
+                None => export(&source.name(), &config, samples, out)?,
+            }
+            say!("{}", out.display());
+            Ok(())
+        }
+    }
+}
+
+/// Samples are drawn by this seed.
+const SEED: u64 = 1;
+
+fn export(name: &str, config: &DataConfig, samples: Option<SampleExport<'_>>, out: &Path) -> Result<()> {
+    // Whatever can be refused is refused before a long log is read.
+    ra_data::check_export(config, false, out)?;
+    let prepared = ra_data::prepare(name, config)?;
+    let chosen = |samples: SampleExport<'_>| {
+        let SampleExport { curate, max_history, seed } = samples;
+        ra_data::curate(&prepared.dataset, curate, max_history, seed).map(|curated| (curated, max_history))
+    };
+    let curated = samples.map(chosen).transpose()?;
+    ra_data::to_parquet(&prepared, out)?;
+    if let Some((curated, max_history)) = curated {
+        say!("{curated}");
+        ra_data::samples_to_parquet(&prepared, &curated.samples, max_history, &out.join("samples.parquet"))?;
+    }
+    say!("{}\nfingerprint {}", ra_data::describe(&prepared), prepared.dataset.fingerprint());
+    Ok(())
+}
+
+fn export_within(
+    name: &str,
+    config: &DataConfig,
+    samples: Option<SampleExport<'_>>,
+    memory: ByteSize,
+    out: &Path,
+) -> Result<()> {
+    let memory = usize::try_from(memory.as_u64()).context("--memory")?;
+    let bounded = ra_data::to_parquet_within(name, config, samples, memory, out)?;
+    if let Some(curated) = &bounded.curated {
+        say!("{curated}");
+    }
+    let [train, valid, test] = bounded.interactions;
+    say!(
+        "{name}: {} users, {} items, {train} interactions train, {valid} validate, {test} test",
+        bounded.users,
+        bounded.items
+    );
+    let peak = machine::peak_mib().map_or_else(|| "unknown".into(), |mib| format!("{mib} MiB"));
+    say!("{} partitions, peak memory {peak}\nfingerprint {}", bounded.partitions, bounded.fingerprint);
+    Ok(())
+}
+
+impl Shown {
+    fn show<T: Serialize + Display>(&self, what: &T) -> Result<()> {
+        if self.json {
+            say!("{}", serde_json::to_string_pretty(what)?);
+        } else {
+            say!("{what}");
+        }
+        Ok(())
+    }
+}

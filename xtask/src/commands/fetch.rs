@@ -1,0 +1,24 @@
+//! Data and models by name.
+use crate::fetch;
+use anyhow::Result;
+use std::path::Path;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// What to bring.
+    names: Vec<String>,
+    /// Say what there is, with sizes and terms.
+    #[arg(long)]
+    list: bool,
+}
+
+pub(super) fn fetch(args: &Args, root: &Path) -> Result<()> {
+    if args.list || args.names.is_empty() {
+        fetch::print_list();
+        return Ok(());
+    }
+    args.names.iter().try_for_each(|name| {
+        say!("{}", fetch::fetch(name, root)?.display());
+        Ok(())
+    })
+}

@@ -1,0 +1,58 @@
+//! What a finished run recommends.
+use crate::recommend::{self, Who};
+use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A finished run folder.
+    #[arg(long)]
+    run: PathBuf,
+    /// A user of the data set.
+    #[arg(long)]
+    user: Option<String>,
+    /// An item of a history, by its id or its title; may be given several times, oldest first.
+    #[arg(long, value_name = "ID")]
+    item: Vec<String>,
+    /// An item of a history, by its title alone; may be given several times, oldest first.
+    #[arg(long)]
+    title: Vec<String>,
+    /// Titles or ids, oldest first, separated by semicolons; write `\;` for a semicolon within a title.
+    #[arg(long)]
+    history: Option<String>,
+    /// A row of the report, by its kind, such as `distilled`, or its name; RA-Rec by default, else the best one.
+    #[arg(long)]
+    row: Option<String>,
+    /// How many items.
+    #[arg(long, default_value_t = 10)]
+    top: usize,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    /// For whom, which is said in one of four ways.
+    fn who(&self) -> Result<Who> {
+        let Self { user, item, title, history, .. } = self;
+        match (user, item.is_empty(), title.is_empty(), history) {
+            (Some(user), true, true, None) => Ok(Who::User(user.clone())),
+            (None, false, true, None) => Ok(Who::Items(item.clone())),
+            (None, true, false, None) => Ok(Who::Titles(title.clone())),
+            (None, true, true, Some(history)) => Ok(Who::History(history.clone())),
+            _ => bail!(
+                "say for whom in one way: --user ID, --item ID .., --title TITLE .., or --history \"TITLE; TITLE\""
+            ),
+        }
+    }
+}
+
+pub(super) fn recommend(args: &Args, root: &Path) -> Result<()> {
+    let found = recommend::recommend(&args.run, &args.who()?, args.row.as_deref(), args.top, root)?;
+    match args.json {
+        // By way of a value, whose keys are in the order of the alphabet.
+        true => say!("{}", serde_json::to_string_pretty(&serde_json::to_value(&found)?)?),
+        false => say!("{found}"),
+    }
+    Ok(())
+}

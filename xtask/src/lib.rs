@@ -1,0 +1,27 @@
+//! RA-Rec as a whole: recipes, the stages of a run, and what a finished run recommends.
+//!
+//! A [`Recipe`] says what is to be done, a [`Context`] where and with what, and [`run`] does it: from raw files to the
+//! report. Each stage is one function of [`stages`], which [`run`] chains; [`suite`] calls it for many recipes, and
+//! [`recommend`] reads what it left behind.
+#[macro_use]
+mod terminal;
+
+mod bench;
+mod checks;
+pub mod commands;
+mod context;
+mod fetch;
+mod machine;
+mod recipe;
+mod recommend;
+mod run;
+pub mod stages;
+mod store;
+pub mod suite;
+mod verify;
+
+pub use context::{Context, Output};
+pub use recipe::{ItemNames, Recipe, TowersFrom, Variant};
+pub use recommend::{Item, Recommendation, Recommended, RowName, Who, recommend};
+pub use run::run;
+pub use store::Earlier;

@@ -1,0 +1,84 @@
+//! What cannot work: of every table of a recipe, and of tables beside each other.
+use super::{Recipe, rows};
+use anyhow::Result;
+use ra_core::{Check, Problem};
+use ra_idmodels::{IdConfig, IdMethod};
+
+impl Recipe {
+    /// What cannot work, by key: of every table, and of tables beside each other.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let within = |table: &'static str, found: Vec<Problem>| found.into_iter().map(move |p| p.within(table));
+        let mut found: Vec<Problem> = Problem::unless_within("device.count", self.devices, 64).into_iter().collect();
+        if self.ids.is_empty() {
+            found.push(Problem::new("[[id]]", "is missing: name at least one ID method, the last one is aligned"));
+        }
+        for (index, id) in self.ids.iter().enumerate() {
+            found.extend(within("id", id.problems()).map(|problem| self.of_method(problem, id)));
+            if self.ids[..index].iter().any(|other| other.kind() == id.kind()) {
+                let told =
+                    format!("is {} in two tables: a run holds one of each; make two runs and compare them", id.kind());
+                found.push(Problem::new("id.kind", told));
+            }
+        }
+        if self.max_history == 0 {
+            found.push(Problem::new(
+                "data.max_history",
+                "is 0, which leaves no history to predict from; give at least 1",
+            ));
+        }
+        found.extend(within("data", self.data.problems()));
+        found.extend(within("data.curate", self.curate.problems()));
+        found.extend(within("prompt", self.prompt.problems()));
+        found.extend(within("align", self.align.problems()));
+        found.extend(within("train", self.train.problems()));
+        found.extend(within("eval", self.eval.problems()));
+        for variant in &self.variants {
+            // What is wrong with [align] itself has been said.
+            let own = variant.align.problems().into_iter().filter(|problem| !self.align.problems().contains(problem));
+            let told =
+                |problem: Problem| Problem { told: format!("{} (of {})", problem.told, variant.name), ..problem };
+            found.extend(within("align", own.collect()).map(told));
+        }
+        let mut aligns = std::iter::once(&self.align).chain(self.variants.iter().map(|variant| &variant.align));
+        let cross_fits = aligns.any(|align| align.departures.cross_fit > 0);
+        if let Some(id) = self.ids.last().filter(|id| cross_fits && !id.reads_histories()) {
+            let told = "is above 0, which needs an ID method that learns to read histories, such as sasrec or ease";
+            let told = format!("{told}; {} does not", id.kind());
+            found.push(Problem::new("align.cross_fit", told));
+        }
+        let aligned = self.variants.iter().find(|variant| variant.align.reads_ids());
+        if let (Some(id), Some(variant)) = (self.ids.last().filter(|id| id.adds_to_scores()), aligned) {
+            let told = format!(
+                "is {} in the last table, whose score is counts beside its vectors, and vectors are all that {} reads: put \
+                 another [[id]] behind it, such as sasrec or ease, or set eval.rows = [\"id\"]",
+                id.kind(),
+                variant.name
+            );
+            found.push(Problem::new("id.kind", told));
+        }
+        if self.rows.is_empty() {
+            found.push(Problem::new("eval.rows", "is empty: name at least one row, such as \"id\""));
+        }
+        for row in [rows::PROBES, rows::COLD_LIFT].into_iter().filter(|row| self.has_row(row)) {
+            if self.probes_of.is_empty() {
+                found.push(Problem::new("eval.probes_of", format!("is empty, and eval.rows has {row}")));
+            }
+            for name in self.probes_of.iter().filter(|name| !self.variants.iter().any(|variant| variant.name == **name))
+            {
+                found.push(Problem::new("eval.rows", format!("has {row} but no {name}, whose towers it needs")));
+            }
+        }
+        found
+    }
+
+    /// `problem` with the method it is of, where there are several.
+    pub(crate) fn of_method(&self, problem: Problem, id: &IdConfig) -> Problem {
+        let told = if self.ids.len() > 1 { format!("{} (of kind {})", problem.told, id.kind()) } else { problem.told };
+        Problem { told, ..problem }
+    }
+}
+
+/// All problems in one error.
+pub(super) fn refuse(problems: &[Problem]) -> Result<()> {
+    Ok(Problem::refuse(problems)?)
+}

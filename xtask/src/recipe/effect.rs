@@ -1,0 +1,127 @@
+//! Keys of a recipe that do nothing beside the others: whoever sets one expects that it does something.
+use super::{Recipe, rows};
+use ra_align::{AlignConfig, AlignLoss, PairLoss, ProjectionKind, Tuning};
+use ra_core::Problem;
+use ra_idmodels::{IdConfig, IdMethod, Loss};
+
+/// A key without effect, and the keys that may take the effect from it.
+struct Idle {
+    key: &'static str,
+    /// Of which `[[id]]` table, counted from 0; nothing for other keys.
+    method: Option<usize>,
+    by: &'static [&'static str],
+    why: &'static str,
+}
+
+/// The keys that are `given`, in the recipe or by `sets`, and have no effect: errors first, then what is only told.
+///
+/// A key of the recipe that a `--set` leaves without effect is told and no more: the settings of a suite would need
+/// recipes of their own.
+pub(crate) fn without_effect(
+    recipe: &Recipe,
+    given: impl Fn(&str, Option<usize>) -> bool,
+    sets: &[String],
+) -> (Vec<Problem>, Vec<Problem>) {
+    let is_set = |key: &str, method: Option<usize>| {
+        // A key of methods is that of the last one; `id` is all of them.
+        let is_last = method.is_none_or(|at| at + 1 == recipe.ids.len());
+        let own = sets.iter().filter_map(|set| set.split_once('=')).map(|(own, _)| own.trim());
+        own.filter(|own| is_last || *own == "id").any(|own| covers(own, key))
+    };
+    let found = idle(recipe).into_iter().filter(|idle| given(idle.key, idle.method));
+    let (told, wrong): (Vec<Idle>, Vec<Idle>) =
+        found.partition(|idle| idle.by.iter().any(|by| is_set(by, idle.method)) && !is_set(idle.key, idle.method));
+    let problem = |idle: Idle| {
+        let problem = Problem::new(idle.key, format!("has no effect: {}; leave it out", idle.why));
+        match idle.method {
+            Some(at) => recipe.of_method(problem, &recipe.ids[at]),
+            None => problem,
+        }
+    };
+    (wrong.into_iter().map(problem).collect(), told.into_iter().map(problem).collect())
+}
+
+/// Whether setting `outer` sets `key` as well.
+fn covers(outer: &str, key: &str) -> bool {
+    key.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// All keys that have no effect in this recipe, given or not.
+fn idle(recipe: &Recipe) -> Vec<Idle> {
+    let (align, train) = (&recipe.align, &recipe.train);
+    let variants: Vec<&AlignConfig> = recipe.variants().iter().map(|variant| &variant.align).collect();
+    // The recipe's own, and what variants make of it.
+    let any = |has: &dyn Fn(&AlignConfig) -> bool| has(align) || variants.iter().any(|variant| has(variant));
+    let tunes = any(&|align| align.tuning.tune != Tuning::None);
+    let distills = any(&|align| align.departures.distill > 0.0);
+    let ties = any(&|align| align.loss.loss != AlignLoss::None);
+    let contrasts = any(&|align| align.loss.loss == AlignLoss::InfoNce);
+    let is_softmax = any(&|align| align.loss.pair_loss == PairLoss::SoftmaxInBatch);
+    let projects = variants.iter().any(|variant| variant.module.projection != ProjectionKind::None);
+    let crosses = variants.iter().any(|variant| variant.departures.cross_fit > 0 && variant.reads_ids());
+    // A row without IDs has the rows of the ID as rows of its instruction.
+    let has_n_tok = projects || variants.iter().any(|variant| variant.module.n_ctx != align.module.n_ctx);
+    let looks_closer = recipe.has_row(rows::PROBES) || recipe.has_row(rows::COLD_LIFT);
+    let never = train.patience > 0 && train.validate_every == 0;
+    let late = train.patience > 0 && train.validate_every > train.steps;
+    let (other_loss, no_loss) = ("align.pair_loss is not softmax_in_batch", "align.loss is none");
+    let no_id = "no row of eval.rows reads IDs by align.projection";
+    let (of_pairs, of_ids): (&[&str], &[&str]) = (&["align.pair_loss"], &["align.projection", "eval.rows"]);
+    let of_texts: &[&str] = &["align.loss"];
+    let mut found: Vec<(bool, &str, &[&str], &str)> = vec![
+        (align.loss.extra_negatives > 0 && !is_softmax, "align.extra_negatives", of_pairs, other_loss),
+        (!is_softmax, "align.temperature", of_pairs, other_loss),
+        (align.loss.learn_temperature && !is_softmax, "align.learn_temperature", of_pairs, other_loss),
+        (!ties, "align.lambda", of_texts, no_loss),
+        (!contrasts, "align.tau", of_texts, "align.loss is not infonce"),
+        (
+            !distills,
+            "align.distill_scale",
+            &["align.distill", "eval.rows"],
+            "nothing is distilled (align.distill, eval.rows)",
+        ),
+        (!tunes, "align.tune_scale", &["align.tune", "eval.rows"], "nothing is tuned (align.tune, eval.rows)"),
+        (
+            align.departures.cross_fit > 0 && !crosses,
+            "align.cross_fit",
+            of_ids,
+            "no row of eval.rows reads IDs while it trains",
+        ),
+        (!projects, "align.id_noise", of_ids, no_id),
+        (!projects, "align.id_dropout", of_ids, no_id),
+        (!projects, "align.id_drop", of_ids, no_id),
+        (!projects, "align.item_id_drop", of_ids, no_id),
+        (!has_n_tok, "align.n_tok", of_ids, no_id),
+        (!looks_closer, "eval.probes_of", &["eval.rows"], "eval.rows has neither probes nor cold-lift"),
+        (never, "train.patience", &["train.validate_every"], "train.validate_every is 0: nothing is validated"),
+        (
+            late,
+            "train.patience",
+            &["train.validate_every", "train.steps"],
+            "train.validate_every is above train.steps: the end alone is validated",
+        ),
+        (recipe.lm.path.is_some(), "lm.name", &["lm.path"], "lm.path names the model"),
+    ];
+    let mut idle: Vec<Idle> = Vec::new();
+    let of = |method| move |(_, key, by, why)| Idle { key, method, by, why };
+    idle.extend(found.drain(..).filter(|(is_idle, ..)| *is_idle).map(of(None)));
+    for (at, id) in recipe.ids.iter().enumerate() {
+        let of_loss = match id {
+            IdConfig::SasRec(config) => Some(config.loss),
+            IdConfig::Gru4Rec(config) => Some(config.loss),
+            IdConfig::ComiRec(config) => Some(config.loss),
+            _ => None,
+        };
+        if let Some(loss) = of_loss {
+            found.push((loss == Loss::Softmax, "id.negatives", &["id.loss"], "id.loss is softmax, over all items"));
+            found.push((loss != Loss::Gbce, "id.calibration", &["id.loss"], "id.loss is not gbce"));
+        }
+        if let Some(train) = id.train() {
+            let never = train.patience > 0 && train.validate_every == 0;
+            let why = "id.train.validate_every is 0: nothing is validated";
+            found.push((never, "id.train.patience", &["id.train.validate_every"], why));
+        }
+        idle.extend(found.drain(..).filter(|(is_idle, ..)| *is_idle).map(of(Some(at))));
+    }
+    idle
+}

@@ -1,0 +1,380 @@
+//! Recipes: TOML files in which a typo is an error that lists what is allowed.
+mod check;
+mod effect;
+mod known;
+mod oddities;
+pub(crate) mod rows;
+pub(crate) mod settings;
+mod variant;
+
+pub use variant::{ItemNames, TowersFrom, Variant};
+
+pub(crate) use known::read;
+pub(crate) use variant::OWN;
+
+use anyhow::{Context, Result, bail};
+use check::refuse;
+use effect::without_effect;
+use ra_align::{AlignConfig, AlignLoss, AlignTrain, PromptConfig};
+use ra_core::{Backend, Pooling, Precision};
+use ra_data::{CurateConfig, DataConfig};
+use ra_eval::EvalConfig;
+use ra_idmodels::{IdConfig, IdMethod};
+use serde::{Deserialize, Serialize};
+use settings::{apply, lookup, section, sub_table, take};
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+use variant::VariantTable;
+
+/// The longest history of a training sample of the alignment where a recipe does not say.
+pub(crate) const MAX_HISTORY: usize = 50;
+
+/// What is to be done: a recipe with every default filled in.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    pub(crate) name: String,
+    pub(crate) seed: u64,
+    pub(crate) backend: Backend,
+    /// Devices that train the alignment together, each on batches of its own.
+    pub(crate) devices: usize,
+    pub(crate) data_name: String,
+    pub(crate) data: DataConfig,
+    /// The longest history of a training sample of the alignment. Evaluation and ID methods cut for themselves.
+    pub(crate) max_history: usize,
+    pub(crate) curate: CurateConfig,
+    pub(crate) ids: Vec<IdConfig>,
+    pub(crate) lm: LmConfig,
+    pub(crate) prompt: PromptConfig,
+    pub(crate) align: AlignConfig,
+    pub(crate) train: AlignTrain,
+    pub(crate) eval: EvalConfig,
+    /// What the report has rows for, in its order.
+    pub(crate) rows: Vec<String>,
+    /// The variants that are probed, and whose scores of cold items are lifted, where `rows` asks for either.
+    pub(crate) probes_of: Vec<String>,
+    /// The variants among `rows`, in that order.
+    variants: Vec<Variant>,
+    /// The `[[variant]]` tables.
+    tables: Vec<VariantTable>,
+}
+
+/// The `[lm]` table: a name that `fetch` knows, or a folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LmConfig {
+    pub(crate) name: String,
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) pooling: Option<Pooling>,
+    /// Of its weight matrices.
+    pub(crate) precision: Precision,
+}
+
+/// The language model of the quickstart. Its folder asks for the mean; by its name it is pooled by the first token, as
+/// all published figures are.
+const FETCHED_LM: &str = "minilm";
+
+impl Default for LmConfig {
+    fn default() -> Self {
+        Self { name: FETCHED_LM.into(), path: None, pooling: None, precision: Precision::F32 }
+    }
+}
+
+impl Recipe {
+    /// Reads `recipe`, a path or the name of one, and applies `key=value` settings. Names are those of `xtask/recipes/` under
+    /// `root`, or, where there is no such folder, those of the project.
+    ///
+    /// # Errors
+    /// Names the recipe and every key that cannot work, with its value and what is allowed.
+    pub fn load(recipe: impl AsRef<Path>, sets: &[String], root: &Path) -> Result<Self> {
+        let (path, table) = read(recipe, root)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let made = Self::checked(name, table, sets).and_then(Self::absolute);
+        made.with_context(|| format!("recipe {}", path.display()))
+    }
+
+    /// The recipe in `table` under `sets`, with all its problems in one error.
+    fn checked(name: String, mut table: Table, sets: &[String]) -> Result<Self> {
+        sets.iter().try_for_each(|set| apply(&mut table, set))?;
+        let recipe = Self::from_table(name, table.clone())?;
+        let is_usual = {
+            let (own, usual) = (recipe.to_table()?, recipe.usual()?);
+            move |key: &str, method| lookup(&own, key, method) == lookup(&usual, key, method)
+        };
+        // What a resolved recipe writes out is as good as not said.
+        let given = |key: &str, method| lookup(&table, key, method).is_some() && !is_usual(key, method);
+        let (idle, told) = without_effect(&recipe, given, sets);
+        refuse(&[recipe.problems(), idle].concat())?;
+        told.iter().for_each(|problem| tracing::warn!("{problem}"));
+        Ok(recipe)
+    }
+
+    /// The same on another back end, where one is given.
+    #[must_use]
+    pub fn on(self, backend: Option<Backend>) -> Self {
+        Self { backend: backend.unwrap_or(self.backend), ..self }
+    }
+
+    /// The variants that are aligned, in the order of the report.
+    pub fn variants(&self) -> &[Variant] {
+        &self.variants
+    }
+
+    /// How the row of a variant of these is called.
+    pub(crate) fn label(&self, variant: &Variant, of: &str) -> String {
+        match self.drops_loss(variant) {
+            true => format!("{}({of}, without align.loss)", variant.name),
+            false => format!("{}({of})", variant.name),
+        }
+    }
+
+    /// How the row of a variant with lifted cold items is called.
+    pub(crate) fn cold_lift_label(&self, variant: &Variant, of: &str) -> String {
+        match self.probes_of.len() {
+            1 => format!("{}({of})", rows::COLD_LIFT),
+            _ => format!("{}({}, {of})", rows::COLD_LIFT, variant.name),
+        }
+    }
+
+    /// What the language model is called in names of rows.
+    pub(crate) fn lm_name(&self) -> String {
+        match &self.lm.path {
+            Some(path) => path.file_name().map_or_else(|| "lm".into(), |name| name.to_string_lossy().into_owned()),
+            None => self.lm.name.clone(),
+        }
+    }
+
+    /// Whether rows beside those of ID methods are asked for.
+    pub(crate) fn aligns(&self) -> bool {
+        self.rows.iter().any(|row| row != rows::ID)
+    }
+
+    /// Whether a variant is trained without the loss that the recipe ties prefixes to texts by, which is then said in its
+    /// name.
+    pub(crate) fn drops_loss(&self, variant: &Variant) -> bool {
+        self.align.loss.loss != AlignLoss::None && variant.align.loss.loss == AlignLoss::None
+    }
+
+    /// Whether the report has a row, or rows, called `name`.
+    pub(crate) fn has_row(&self, name: &str) -> bool {
+        self.rows.iter().any(|row| row == name)
+    }
+
+    /// Whether rows called `name`, which look closer at variants, are asked for of `variant`.
+    pub(crate) fn looks_closer(&self, name: &str, variant: &Variant) -> bool {
+        self.has_row(name) && self.probes_of.contains(&variant.name)
+    }
+
+    /// Whether a row reads the titles of items: all do but those of ID methods and of variants that call items otherwise.
+    pub(crate) fn reads_titles(&self) -> bool {
+        let titled = |variant: &Variant| variant.items == ItemNames::Title;
+        self.has_row(rows::TEXT) || self.variants.iter().any(titled)
+    }
+
+    /// Whether a language model takes part.
+    pub(crate) fn reads_text(&self) -> bool {
+        self.aligns() || self.ids.iter().any(IdMethod::reads_features)
+    }
+
+    /// Reads a resolved recipe, as a manifest holds it.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub fn resolved(text: &str) -> Result<Self> {
+        let recipe = Self::from_table("resolved".into(), text.parse()?)?;
+        refuse(&recipe.problems())?;
+        Ok(recipe)
+    }
+
+    /// Makes paths absolute, so that a run folder can be used from anywhere.
+    fn absolute(mut self) -> Result<Self> {
+        let data = [&mut self.data.interactions, &mut self.data.items, &mut self.data.test, &mut self.lm.path];
+        for path in data.into_iter().flatten().chain(self.ids.iter_mut().flat_map(IdMethod::paths_mut)) {
+            *path = std::path::absolute(&*path).with_context(|| format!("{}: not a path", path.display()))?;
+        }
+        Ok(self)
+    }
+
+    /// What stands in `table`, whether it makes sense or not.
+    fn from_table(name: String, mut table: Table) -> Result<Self> {
+        let wrong = &mut Vec::new();
+        let mut data = sub_table(&mut table, "data", wrong);
+        let mut eval = sub_table(&mut table, "eval", wrong);
+        let mut device = sub_table(&mut table, "device", wrong);
+        let tables: Vec<VariantTable> = take(&mut table, "variant", "", wrong).unwrap_or_default();
+        let asked: Option<Vec<String>> = take(&mut eval, "rows", "eval.", wrong);
+        let asked = asked.unwrap_or_else(|| rows::usual(&tables));
+        let mut recipe = Self {
+            name,
+            seed: take(&mut table, "seed", "", wrong).unwrap_or(1),
+            backend: take(&mut device, "backend", "device.", wrong).unwrap_or_default(),
+            devices: take(&mut device, "count", "device.", wrong).unwrap_or(1),
+            data_name: take(&mut data, "name", "data.", wrong).unwrap_or_else(|| "custom".into()),
+            curate: take(&mut data, "curate", "data.", wrong).unwrap_or_default(),
+            max_history: take(&mut data, "max_history", "data.", wrong).unwrap_or(MAX_HISTORY),
+            data: section(data, "data", wrong),
+            ids: take(&mut table, "id", "", wrong).unwrap_or_default(),
+            lm: take(&mut table, "lm", "", wrong).unwrap_or_default(),
+            prompt: take(&mut table, "prompt", "", wrong).unwrap_or_default(),
+            align: take(&mut table, "align", "", wrong).unwrap_or_default(),
+            train: take(&mut table, "train", "", wrong).unwrap_or_default(),
+            rows: rows::ordered(&asked, &tables).map_err(|told| wrong.push(told)).unwrap_or_default(),
+            probes_of: take(&mut eval, "probes_of", "eval.", wrong).unwrap_or_else(|| vec![OWN.into()]),
+            eval: section(eval, "eval", wrong),
+            variants: Vec::new(),
+            tables,
+        };
+        recipe.variants = variant::resolve(&recipe.rows, &recipe.align, &recipe.tables, wrong)?;
+        if recipe.lm.path.is_none() && recipe.lm.name == FETCHED_LM {
+            recipe.lm.pooling.get_or_insert(Pooling::First);
+        }
+        wrong.extend(device.keys().map(|key| format!("unknown key device.{key}; allowed: backend, count")));
+        let allowed = "seed, device, data, id, lm, prompt, align, train, variant, eval";
+        wrong.extend(table.keys().map(|key| format!("unknown key {key}; allowed: {allowed}")));
+        if !wrong.is_empty() {
+            bail!("{}", wrong.join("; "));
+        }
+        Ok(recipe)
+    }
+
+    /// The resolved recipe, all defaults written out; reading it gives the same recipe.
+    ///
+    /// # Errors
+    /// When a value has no form in TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        Ok(toml::to_string_pretty(&self.to_table()?)?)
+    }
+
+    /// [`to_toml`](Self::to_toml) as a table.
+    fn to_table(&self) -> Result<Table> {
+        let mut data = table_of(&self.data)?;
+        data.insert("name".into(), Value::String(self.data_name.clone()));
+        data.insert("max_history".into(), Value::try_from(self.max_history)?);
+        data.insert("curate".into(), Value::try_from(&self.curate)?);
+        let mut eval = table_of(&self.eval)?;
+        eval.insert("rows".into(), Value::try_from(&self.rows)?);
+        if self.probes_of != [OWN] {
+            eval.insert("probes_of".into(), Value::try_from(&self.probes_of)?);
+        }
+        let mut table = Table::new();
+        table.insert("seed".into(), Value::try_from(self.seed)?);
+        let device = [("backend", Value::try_from(self.backend)?), ("count", Value::try_from(self.devices)?)];
+        table.insert(
+            "device".into(),
+            Value::Table(device.map(|(key, value)| (key.into(), value)).into_iter().collect()),
+        );
+        table.insert("data".into(), Value::Table(data));
+        table.insert("id".into(), Value::try_from(&self.ids)?);
+        table.insert("lm".into(), Value::try_from(&self.lm)?);
+        table.insert("prompt".into(), Value::try_from(&self.prompt)?);
+        table.insert("align".into(), Value::try_from(&self.align)?);
+        table.insert("train".into(), Value::try_from(&self.train)?);
+        table.insert("eval".into(), Value::Table(eval));
+        if !self.tables.is_empty() {
+            table.insert("variant".into(), Value::try_from(&self.tables)?);
+        }
+        Ok(table)
+    }
+
+    /// The resolved recipe of the same ID methods with nothing else said.
+    fn usual(&self) -> Result<Table> {
+        let kind = |id: &IdConfig| Value::Table(Table::from_iter([("kind".to_owned(), Value::from(id.kind()))]));
+        let ids = Value::Array(self.ids.iter().map(kind).collect());
+        Self::from_table("usual".into(), Table::from_iter([("id".to_owned(), ids)]))?.to_table()
+    }
+}
+
+fn table_of<T: Serialize>(value: &T) -> Result<Table> {
+    match Value::try_from(value)? {
+        Value::Table(table) => Ok(table),
+        other => bail!("{other} is not a table"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(text: &str, sets: &[&str]) -> Result<Recipe> {
+        let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+        Recipe::checked("test".into(), text.parse()?, &sets)
+    }
+
+    #[test]
+    fn unknown_keys_list_what_is_allowed() {
+        for (text, wrong, allowed) in [
+            ("[[id]]\nkind='pop'\n[align]\nn_tokk = 2", "n_tokk", "n_tok"),
+            ("[[id]]\nkind='pop'\n[data]\nk_cor = 2", "k_cor", "k_core"),
+            ("[[id]]\nkind='sasrek'", "sasrek", "sasrec"),
+            ("[[id]]\nkind='sasrec'\ndimm = 3", "dimm", "dim"),
+            ("[[id]]\nkind='pop'\n[evall]", "evall", "eval"),
+            ("[[id]]\nkind='pop'\n[eval]\nrows=['id','p5']", "p5", "ra-rec"),
+        ] {
+            let message = format!("{:#}", recipe(text, &[]).unwrap_err());
+            assert!(message.contains(wrong) && message.contains(allowed), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_model_of_the_figures_is_pooled_as_they_were_and_others_as_they_ask() {
+        let pooling = |sets: &[&str]| recipe("[[id]]\nkind='pop'", sets).unwrap().lm.pooling;
+        assert_eq!(pooling(&[]), Some(Pooling::First));
+        assert_eq!(pooling(&["lm.name=minilm", "lm.pooling=mean"]), Some(Pooling::Mean));
+        assert_eq!(pooling(&["lm.name=smollm2"]), None);
+        assert_eq!(pooling(&["lm.path=models/minilm"]), None, "a folder says how");
+        let resolved = recipe("[[id]]\nkind='pop'", &[]).unwrap().to_toml().unwrap();
+        assert!(resolved.contains("pooling = \"first\""), "{resolved}");
+    }
+
+    #[test]
+    fn every_table_is_checked_and_all_is_told_at_once() {
+        let sets = ["train.lr=-1", "data.curate.budget=-3", "data.ratio_test=0.2", "id.dim=0", "prompt.item_tokens=0"];
+        let told = recipe("[[id]]\nkind='mf'", &sets).unwrap_err().to_string();
+        for key in ["train.lr is", "data.curate.budget: -3", "data.ratio_test: ", "id.dim is", "prompt.item_tokens is"]
+        {
+            assert!(told.contains(key), "{key}: {told}");
+        }
+        assert!(
+            recipe("[[id]]\nkind='pop'", &["data.curate.budget=0.5"]).unwrap_err().to_string().contains("no effect")
+        );
+    }
+
+    #[test]
+    fn paths_of_imported_vectors_become_absolute() {
+        let text = "[[id]]\nkind='import'\nitems='items.npy'\nuser_ids='users.txt'\nusers='users.npy'";
+        let made = recipe(text, &[]).unwrap().absolute().unwrap();
+        let IdConfig::Import(config) = &made.ids[0] else { panic!("{:?}", made.ids) };
+        let paths = [&config.items, config.users.as_ref().unwrap(), config.user_ids.as_ref().unwrap()];
+        assert!(paths.iter().all(|path| path.is_absolute()), "{paths:?}");
+        assert_eq!(format!("{made:?}"), format!("{:?}", recipe(&made.to_toml().unwrap(), &[]).unwrap()));
+        assert!(recipe("[[id]]\nkind='import'\nitems='model.pt'", &[]).unwrap_err().to_string().contains("numpy.save"));
+    }
+
+    #[test]
+    fn settings_reach_every_table_and_the_resolved_recipe_is_the_same() {
+        let text = "[[id]]\nkind='pop'\n[[id]]\nkind='sasrec'";
+        let sets =
+            ["seed=7", "align.n_tok=3", "id.dim=32", "data.name=ml-100k", "train.lr=0.5", "data.curate.method=random"];
+        let made = recipe(text, &sets).unwrap();
+        assert_eq!((made.seed, made.align.n_tok, made.data_name.as_str(), made.train.lr), (7, 3, "ml-100k", 0.5));
+        let again = recipe(&made.to_toml().unwrap(), &[]).unwrap();
+        assert_eq!(format!("{made:?}"), format!("{again:?}"));
+    }
+
+    #[test]
+    fn damaged_recipes_are_taken_or_refused() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+        let file = |name: &str| (name.to_owned(), std::fs::read(folder.join(name)).unwrap());
+        let files = ["quickstart.toml", "tuned.toml", "id-ml-1m.toml", "ablations.toml", "paper-main.toml"].map(file);
+        let held = |read: &mut dyn FnMut()| allocation_counter::measure(read).bytes_max;
+        let trial = ra_core::testkit::damage::Trial::new(2_000, |name| std::env::var(name).ok(), held);
+        ra_core::testkit::damage::check_reader(&files, trial, |_, bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let Ok(table) = text.parse::<Table>() else { return false };
+            let made = Recipe::checked("damaged".into(), table, &[]);
+            if let Ok(recipe) = &made {
+                Recipe::resolved(&recipe.to_toml().unwrap()).unwrap();
+            }
+            made.is_ok()
+        });
+    }
+}

@@ -1,0 +1,326 @@
+//! The text of settings: recipe files as people have them, and `--set key=value`.
+use crate::terminal::words;
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+/// The tables of a recipe; a path of Windows in double quotes is told how to be written.
+pub(super) fn parsed(text: &str) -> Result<Table> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let told = words(&error);
+        let is_escape = ["escape", "unicode value"].iter().any(|word| told.contains(word));
+        let hint = if is_escape && told.contains('\\') {
+            "; within double quotes \\ begins an escape: write a path in single quotes, or with /"
+        } else {
+            ""
+        };
+        anyhow::anyhow!("{told}{hint}")
+    })
+}
+
+/// The text of a file, which is UTF-8 with or without a byte order mark.
+pub(super) fn decoded(bytes: &[u8]) -> Result<&str> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || bytes.contains(&0) {
+        bail!("the file is UTF-16 text, or none at all; save it as UTF-8");
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let (line, column) = (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or("").chars().count() + 1);
+        let byte = bytes[error.valid_up_to()];
+        anyhow::anyhow!(
+            "line {line}, column {column}: the byte {byte:#04x} is not UTF-8, as in Latin-1 or Windows-1252; save the file as UTF-8"
+        )
+    })
+}
+
+/// Applies `path.to.key=value`; the value is TOML, or a bare word.
+///
+/// # Errors
+/// Names the key.
+pub(crate) fn apply(table: &mut Table, set: &str) -> Result<()> {
+    let expected = || format!("--set {set}: expected key=value, as in train.lr=0.01");
+    let (path, text) = set.split_once('=').with_context(expected)?;
+    let (path, text) = (path.trim(), text.trim());
+    let keys: Vec<&str> = path.split('.').map(str::trim).collect();
+    if keys.iter().any(|key| key.is_empty()) {
+        bail!(expected());
+    }
+    let value = value(path, text)?;
+    let Some((last, parents)) = keys.split_last() else { bail!(expected()) };
+    let mut at = table;
+    for key in parents {
+        let next = at.entry(*key).or_insert_with(|| Value::Table(Table::new()));
+        at = match next {
+            Value::Table(table) => table,
+            // [[id]] is a list; the last method is the one that is aligned.
+            Value::Array(list) => match list.last_mut() {
+                Some(Value::Table(table)) => table,
+                _ => bail!("--set {set}: {key} is not a list of tables"),
+            },
+            other => bail!("--set {set}: {key} is {other}, not a table"),
+        };
+    }
+    at.insert((*last).into(), value);
+    Ok(())
+}
+
+/// What `text` means as the value of the key `path`.
+fn value(path: &str, text: &str) -> Result<Value> {
+    let mut value = match format!("x = {text}").parse::<Table>() {
+        Ok(mut table) if table.len() == 1 => table.remove("x").unwrap_or_else(|| Value::String(text.into())),
+        // Whoever opens a list, a table or a quote means TOML.
+        Err(error) if text.starts_with(['[', '{', '"', '\'']) => {
+            bail!("--set {path}: {text} is no TOML value: {}", words(&error.message()))
+        }
+        _ => Value::String(text.into()),
+    };
+    if is_bare(&value) && takes_text(path) {
+        return Ok(Value::String(text.into()));
+    }
+    // Lists and tables have their keys below.
+    quote_one(&mut value, path).with_context(|| format!("--set {path}"))?;
+    Ok(value)
+}
+
+/// Makes whole numbers and dates texts where a key takes nothing else: a column named `1`, a file named `2024`.
+///
+/// # Errors
+/// Names a key that has a decimal number: how it was written, 1.10 or 1.1, is not known any more.
+pub(super) fn quote(table: &mut Table, within: &str) -> Result<()> {
+    table.iter_mut().try_for_each(|(key, value)| {
+        let path = if within.is_empty() { key.clone() } else { format!("{within}.{key}") };
+        quote_one(value, &path)
+    })
+}
+
+fn quote_one(value: &mut Value, path: &str) -> Result<()> {
+    match value {
+        Value::Table(table) => return quote(table, path),
+        Value::Array(list) => return list.iter_mut().try_for_each(|value| quote_one(value, path)),
+        Value::Float(number) if takes_text(path) => bail!("{path} is the number {number}: put quotes round it"),
+        bare if is_bare(bare) && takes_text(path) => *bare = Value::String(bare.to_string()),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn is_bare(value: &Value) -> bool {
+    matches!(value, Value::Integer(_) | Value::Float(_) | Value::Datetime(_))
+}
+
+/// Whether a key takes text alone: names, paths, sentences and columns.
+fn takes_text(path: &str) -> bool {
+    let own = path.strip_prefix("data.").unwrap_or(path);
+    let files = ["interactions", "items", "test", "id.items", "id.users", "id.item_ids", "id.user_ids"];
+    let tensors = ["id.items_tensor", "id.users_tensor"];
+    let words = ["name", "lm.name", "lm.path", "prompt.user", "prompt.item"];
+    let variants = ["variant.name", "variant.base", "variant.towers"];
+    own.starts_with("columns.")
+        || files.contains(&own)
+        || tensors.contains(&own)
+        || words.contains(&own)
+        || variants.contains(&own)
+}
+
+/// The value of a key such as `id.train.lr`; of a list of tables that of the one at `place`, or of the last one, as for
+/// [`apply`].
+pub(crate) fn lookup<'a>(table: &'a Table, key: &str, place: Option<usize>) -> Option<&'a Value> {
+    let Some((first, rest)) = key.split_once('.') else { return table.get(key) };
+    match table.get(first)? {
+        Value::Table(inner) => lookup(inner, rest, place),
+        Value::Array(list) => lookup(list.get(place.unwrap_or(list.len().checked_sub(1)?))?.as_table()?, rest, place),
+        _ => None,
+    }
+}
+
+/// Takes the value of `key`; one of the wrong kind is added to what is `wrong`, under its key with `path` before it.
+pub(crate) fn take<T: DeserializeOwned>(
+    table: &mut Table,
+    key: &str,
+    path: &str,
+    wrong: &mut Vec<String>,
+) -> Option<T> {
+    let value = table.remove(key)?;
+    let faults = |error| faults::<T>(&value, &format!("{path}{key}"), &error);
+    value.clone().try_into().map_err(|error| wrong.extend(faults(error))).ok()
+}
+
+/// The table of `key`, empty where there is none.
+pub(crate) fn sub_table(table: &mut Table, key: &str, wrong: &mut Vec<String>) -> Table {
+    match table.remove(key) {
+        None => Table::new(),
+        Some(Value::Table(table)) => table,
+        Some(other) => {
+            wrong.push(format!("{key} is {other}, it must be a table"));
+            Table::new()
+        }
+    }
+}
+
+/// All of `table` as the section `name` of a recipe.
+pub(crate) fn section<T: DeserializeOwned + Default>(table: Table, name: &str, wrong: &mut Vec<String>) -> T {
+    let value = Value::Table(table);
+    value.clone().try_into().unwrap_or_else(|error| {
+        wrong.extend(faults::<T>(&value, name, &error));
+        T::default()
+    })
+}
+
+/// Every key of `value` that cannot be read by itself; where it is not the keys, the error of all.
+fn faults<T: DeserializeOwned>(value: &Value, path: &str, error: &toml::de::Error) -> Vec<String> {
+    let found: Vec<String> = match value {
+        Value::Table(own) => {
+            let keys = alone(own).into_iter();
+            keys.filter_map(|(key, one)| fault::<T>(Value::Table(one), path, &key)).collect()
+        }
+        // Methods: a list of tables, each read by itself.
+        Value::Array(list) => {
+            let unknown: Vec<String> = list.iter().filter_map(|one| unknown_kind::<T>(one, path)).collect();
+            if !unknown.is_empty() {
+                return unknown;
+            }
+            let keys = list.iter().filter_map(Value::as_table).flat_map(alone);
+            let one = |one| Value::Array(vec![Value::Table(one)]);
+            keys.filter_map(|(key, table)| fault::<T>(one(table), path, &key)).collect()
+        }
+        _ => Vec::new(),
+    };
+    if found.is_empty() { vec![told(path, error)] } else { found }
+}
+
+fn fault<T: DeserializeOwned>(value: Value, path: &str, key: &str) -> Option<String> {
+    let error = value.try_into::<T>().err()?;
+    let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    Some(format!("{path}: {}", message(&error)))
+}
+
+/// What is wrong with the kind of a method: then nothing can be said of its other keys.
+fn unknown_kind<T: DeserializeOwned>(method: &Value, path: &str) -> Option<String> {
+    let kind = Table::from_iter([("kind".to_owned(), method.get("kind")?.clone())]);
+    fault::<T>(Value::Array(vec![Value::Table(kind)]), path, "kind").filter(|told| !told.contains("missing field"))
+}
+
+/// Each key of a table, those of tables within it too, as a table that holds no other; but `kind`, which says what keys
+/// there are, is in all of them.
+fn alone(table: &Table) -> Vec<(String, Table)> {
+    let kind = table.get("kind").map(|kind| ("kind".to_owned(), kind.clone()));
+    let mut found = Vec::new();
+    for (key, value) in table.iter().filter(|(key, _)| *key != "kind" || table.len() == 1) {
+        let one = |value: Value| kind.iter().cloned().chain([(key.clone(), value)]).collect::<Table>();
+        match value {
+            Value::Table(inner) if !inner.is_empty() => {
+                let inner = alone(inner).into_iter();
+                found.extend(inner.map(|(name, inner)| (format!("{key}.{name}"), one(Value::Table(inner)))));
+            }
+            _ => found.push((key.clone(), one(value.clone()))),
+        }
+    }
+    found
+}
+
+/// What the reader of a value says, under the key that it is about.
+fn told(path: &str, error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let inner = text.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    let path = match inner {
+        Some(inner) if path.is_empty() => inner.to_owned(),
+        Some(inner) => format!("{path}.{inner}"),
+        None => path.to_owned(),
+    };
+    let message = message(error);
+    if path.is_empty() { message } else { format!("{path}: {message}") }
+}
+
+/// What the reader of a value says, in words for people who write settings.
+fn message(error: &toml::de::Error) -> String {
+    let mut message = words(&error.message());
+    for (kind, people) in [
+        ("expected usize", "expected a whole number, 0 or above"),
+        ("expected u64", "expected a whole number, 0 or above"),
+        ("expected u32", "expected a whole number, 0 or above"),
+        ("expected isize", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        ("expected f32", "expected a number"),
+        ("expected a string", "expected text: put quotes round it"),
+        ("expected path string", "expected text: put quotes round it"),
+        ("expected a boolean", "expected true or false"),
+    ] {
+        if let Some(start) = message.strip_suffix(kind) {
+            message = format!("{start}{people}");
+        }
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(text: &str) -> Result<Value> {
+        let mut table = Table::new();
+        apply(&mut table, text)?;
+        let mut keys = text.split_once('=').unwrap().0.trim().split('.');
+        let first = table.remove(keys.next().unwrap()).unwrap();
+        Ok(keys.fold(first, |value, key| value.get(key).unwrap().clone()))
+    }
+
+    #[test]
+    fn a_path_of_windows_is_told_how_to_be_written() {
+        for path in [r"C:\Users\me\log.tsv", r"D:\data\log.tsv"] {
+            let told = parsed(&format!("[data]\ninteractions = \"{path}\"\n")).unwrap_err().to_string();
+            assert!(told.contains("line 2") && told.ends_with("in single quotes, or with /"), "{told}");
+            assert!(parsed(&format!("[data]\ninteractions = '{path}'\n")).is_ok());
+        }
+        assert!(!parsed("[data").unwrap_err().to_string().contains("escape"));
+    }
+
+    #[test]
+    fn a_key_that_takes_text_needs_no_quotes() {
+        let text = |text: &str| Value::String(text.into());
+        for (given, means) in [
+            ("columns.item=1", text("1")),
+            ("data.columns.user=007", text("007")),
+            ("columns.time=1e3", text("1e3")),
+            ("data.name=2014-05-01", text("2014-05-01")),
+            ("lm.path=2024", text("2024")),
+            ("id.items_tensor=0", text("0")),
+            ("prompt.user=", text("")),
+            ("columns.user=who", text("who")),
+            ("columns.user='1'", text("1")),
+            ("columns={ item = 1 }", Value::Table(Table::from_iter([("item".to_owned(), text("1"))]))),
+            ("columns.title=['a', 1]", Value::Array(vec![text("a"), text("1")])),
+            ("seed=3", Value::Integer(3)),
+            ("data.k_core=5", Value::Integer(5)),
+            ("data.name=true", Value::Boolean(true)),
+            (" train.lr = 0.5 ", Value::Float(0.5)),
+            ("data.split=temporal", text("temporal")),
+        ] {
+            assert_eq!(set(given).unwrap(), means, "{given}");
+        }
+        for wrong in [
+            "train.lr",
+            "=3",
+            ".lr=3",
+            "train..lr=3",
+            "eval.ks=[18446744073709551615]",
+            "eval.ks=[1",
+            "a='b",
+            "columns.title=[1.10]",
+        ] {
+            let told = format!("{:#}", set(wrong).unwrap_err());
+            assert!(told.contains("--set") && !told.contains('\n'), "{wrong}: {told}");
+        }
+    }
+
+    #[test]
+    fn files_are_taken_as_editors_write_them() {
+        assert_eq!(decoded(b"\xef\xbb\xbfseed = 1").unwrap(), "seed = 1");
+        let utf16: Vec<u8> = "seed".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for bytes in [&b"\xff\xfes\0"[..], b"\xfe\xff\0s", &utf16] {
+            assert!(decoded(bytes).unwrap_err().to_string().contains("UTF-16"));
+        }
+        let latin = decoded(b"seed = 1\n# caf\xe9\n").unwrap_err().to_string();
+        assert!(latin.contains("line 2, column 6") && latin.contains("0xe9"), "{latin}");
+    }
+}

@@ -1,0 +1,234 @@
+//! Variants: the ways to align that a report compares. All that sets one apart is data.
+use super::settings::section;
+use super::table_of;
+use anyhow::Result;
+use ra_align::{AlignConfig, AlignLoss, Placement, ProjectionKind, Tuning};
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// What a recipe's own `[align]` is called, and what a `[[variant]]` starts from that says nothing else.
+pub(crate) const OWN: &str = "ra-rec";
+
+/// The rank of the built-in variants that tune by LoRA.
+const LORA_RANK: usize = 8;
+
+/// One way to align the last ID method to the language model: a row of the report, with towers of its own.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Variant {
+    /// Names its row and its files.
+    pub name: String,
+    /// What is aligned, and against what.
+    pub align: AlignConfig,
+    /// What items are called in prompts.
+    pub items: ItemNames,
+    /// Where its towers come from.
+    pub towers: TowersFrom,
+}
+
+/// What items are called in prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ItemNames {
+    /// By their titles.
+    #[default]
+    Title,
+    /// By their numbers in the catalogue, as P5 does.
+    Number,
+}
+
+/// Where the towers of a variant come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TowersFrom {
+    /// They are trained.
+    #[default]
+    Training,
+    /// They are those of the variant of this name, which comes before it.
+    Variant(String),
+}
+
+impl Variant {
+    /// Whether the ID method takes part: its vectors, or its own score.
+    pub(crate) fn reads_ids(&self) -> bool {
+        self.align.reads_ids() || self.align.departures.id_residual
+    }
+
+    /// Whether what the ID method says of a user takes part.
+    pub(crate) fn reads_users(&self) -> bool {
+        self.align.module.projection != ProjectionKind::None || self.align.departures.id_residual
+    }
+
+    /// Whether its towers are trained for it.
+    pub(crate) fn trains(&self) -> bool {
+        self.towers == TowersFrom::Training
+    }
+}
+
+/// A variant that is known by name: how it departs from a recipe's own `[align]`.
+struct BuiltIn {
+    name: &'static str,
+    change: fn(&mut AlignConfig),
+    items: ItemNames,
+    /// Whose towers it takes where that variant is in the report too; its own are trained otherwise.
+    towers_of: Option<&'static str>,
+}
+
+impl BuiltIn {
+    const fn new(name: &'static str, change: fn(&mut AlignConfig)) -> Self {
+        Self { name, change, items: ItemNames::Title, towers_of: None }
+    }
+}
+
+const BUILT_IN: [BuiltIn; 11] = [
+    BuiltIn::new(OWN, |_| {}),
+    // Titles with a trained prefix and no ID: ID translation by prefix tuning.
+    BuiltIn::new("prefix-only", without_ids),
+    // The same of items called by their number: ID direct usage (P5).
+    BuiltIn { items: ItemNames::Number, ..BuiltIn::new("id-direct", without_ids) },
+    // The ID as tokens of the input alone (CoLLM, LLaRA, E4SRec).
+    BuiltIn::new("soft-token", |align| {
+        (align.module.placement, align.module.first_layer) = (Placement::Input, 0);
+    }),
+    // Its score and the ID method's own.
+    BuiltIn { towers_of: Some(OWN), ..BuiltIn::new("id-residual", |align| align.departures.id_residual = true) },
+    // Its training asks for the ID method's own scores too; its score is the paper's.
+    BuiltIn::new("distilled", |align| {
+        if align.departures.distill <= 0.0 {
+            align.departures.distill = AlignConfig::DISTILL;
+        }
+    }),
+    // With a trained linear map after pooling.
+    BuiltIn::new("head", |align| align.departures.head = true),
+    // Its language model is tuned too, or trained in full.
+    BuiltIn::new("lora", |align| tuned(align, Tuning::Lora(LORA_RANK))),
+    // The same without the ID: a text tower tuned by LoRA, and one trained in full (TwinBERT, arXiv 2002.06275).
+    BuiltIn::new("lora-text", |align| {
+        without_ids(align);
+        tuned(align, Tuning::Lora(LORA_RANK));
+    }),
+    BuiltIn::new("fine-tuned", |align| tuned(align, Tuning::Full)),
+    BuiltIn::new("fine-tuned-text", |align| {
+        without_ids(align);
+        tuned(align, Tuning::Full);
+    }),
+];
+
+/// As many rows as there are for a user of one interest, all of them an instruction.
+fn without_ids(align: &mut AlignConfig) {
+    (align.module.projection, align.module.n_ctx) = (ProjectionKind::None, align.module.n_ctx + align.module.n_tok);
+    (align.departures.cross_fit, align.departures.distill) = (0, 0.0);
+}
+
+/// A tuned language model changes the texts that the loss ties prefixes to.
+fn tuned(align: &mut AlignConfig, tune: Tuning) {
+    (align.tuning.tune, align.loss.loss) = (tune, AlignLoss::None);
+}
+
+/// The names of the built-in variants, in the order of a report.
+pub(crate) fn built_in_names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|variant| variant.name)
+}
+
+/// A `[[variant]]` table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct VariantTable {
+    /// Names its row.
+    pub(crate) name: String,
+    /// The variant that it starts from: a built-in one, or one of a table above.
+    pub(crate) base: String,
+    /// What items are called; as in `base` where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) items: Option<ItemNames>,
+    /// The variant whose towers it takes; trained where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) towers: Option<String>,
+    /// Keys of `[align]` that it has otherwise than `base`.
+    pub(crate) set: Table,
+}
+
+impl Default for VariantTable {
+    fn default() -> Self {
+        Self { name: String::new(), base: OWN.into(), items: None, towers: None, set: Table::new() }
+    }
+}
+
+/// The variants that `rows` ask for, in the order of the report: the built-in ones and those of `tables`, all of them by
+/// the recipe's own `align`. What is wrong with a table is added to `wrong`.
+pub(crate) fn resolve(
+    rows: &[String],
+    align: &AlignConfig,
+    tables: &[VariantTable],
+    wrong: &mut Vec<String>,
+) -> Result<Vec<Variant>> {
+    let asked = |name: &str| rows.iter().any(|row| row == name);
+    let mut known: Vec<Variant> = Vec::new();
+    for BuiltIn { name, change, items, towers_of } in &BUILT_IN {
+        let own = align.clone().with(change);
+        let taken = towers_of.filter(|of| asked(of) && own != *align);
+        let towers = taken.map_or(TowersFrom::Training, |of| TowersFrom::Variant(of.into()));
+        known.push(Variant { name: (*name).into(), align: own, items: *items, towers });
+    }
+    for table in tables {
+        let base = known.iter().find(|variant| variant.name == table.base).cloned();
+        let found = match base {
+            _ if !is_name(&table.name) => Err("name must be of letters, digits and -".to_owned()),
+            _ if known.iter().any(|variant| variant.name == table.name) => {
+                Err("there is a variant of that name already".to_owned())
+            }
+            None => {
+                let names: Vec<&str> = known.iter().map(|variant| variant.name.as_str()).collect();
+                Err(format!("base is {:?}; allowed: {}", table.base, names.join(", ")))
+            }
+            Some(base) => Ok(base),
+        };
+        match found {
+            Ok(base) => known.extend(changed(&base, table, wrong)?),
+            Err(told) => wrong.push(format!("variant {:?}: {told}", table.name)),
+        }
+    }
+    for variant in known.iter().filter(|variant| asked(&variant.name)) {
+        let TowersFrom::Variant(of) = &variant.towers else { continue };
+        if let Err(told) = may_take(variant, of, &known, asked(of)) {
+            wrong.push(format!("variant {:?}: towers is {of:?}: {told}", variant.name));
+        }
+    }
+    known.retain(|variant| asked(&variant.name));
+    Ok(known)
+}
+
+/// `base` as a table changes it; nothing where the table is wrong.
+fn changed(base: &Variant, table: &VariantTable, wrong: &mut Vec<String>) -> Result<Option<Variant>> {
+    let mut keys = table_of(&base.align)?;
+    keys.extend(table.set.clone());
+    let mut own = Vec::new();
+    let align: AlignConfig = section(keys, "set", &mut own);
+    let is_right = own.is_empty();
+    wrong.extend(own.into_iter().map(|told| format!("variant {:?}: {told}", table.name)));
+    let items = table.items.unwrap_or(base.items);
+    let towers = table.towers.clone().map_or(TowersFrom::Training, TowersFrom::Variant);
+    Ok(is_right.then(|| Variant { name: table.name.clone(), align, items, towers }))
+}
+
+/// Whether `variant` may take the towers of the one called `of`: what it is trained by must be the same.
+fn may_take(variant: &Variant, of: &str, known: &[Variant], is_asked: bool) -> Result<(), String> {
+    let before = known.iter().take_while(|other| other.name != variant.name).find(|other| other.name == of);
+    let Some(other) = before else { return Err("no variant of that name comes before it".into()) };
+    if !is_asked {
+        return Err("eval.rows does not name that variant".into());
+    }
+    if !other.trains() {
+        return Err("that variant has no towers of its own".into());
+    }
+    let plain = |variant: &Variant| variant.align.clone().with(|align| align.departures.id_residual = false);
+    let weighs_already = other.align.departures.id_residual;
+    if weighs_already || plain(variant) != plain(other) {
+        return Err("that variant is trained otherwise; of all keys of set, id_residual alone may differ".into());
+    }
+    Ok(())
+}
+
+/// Whether a name may stand in file names, and is none of another row.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}

@@ -1,0 +1,278 @@
+//! What a row of a finished run recommends, with ids, titles and scores.
+mod named;
+
+pub use named::Who;
+
+use crate::context::Costs;
+use crate::recipe::{OWN, Recipe, Variant, rows};
+use crate::stages::{FrozenText, load, read};
+use crate::store::{RunFolder, id_fingerprint};
+use crate::terminal::printable;
+use anyhow::{Context, Result, bail};
+use ra_core::{Catalog, History, ItemId, Recommender, open_device};
+use ra_eval::{Metric, Report, item_vectors};
+use ra_idmodels::{IdConfig, IdMethod, Job};
+use serde::Serialize;
+use std::fmt::{self, Display, Formatter};
+use std::path::Path;
+
+/// Items of a history that are shown, the latest ones, and letters of a title.
+const SHOWN: usize = 10;
+const LETTERS: usize = 160;
+
+/// What a row of a finished run recommends to somebody.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Recommendation {
+    /// The row of the report.
+    pub row: RowName,
+    /// The user, where one of the data set was asked for.
+    pub user: Option<String>,
+    /// What is known of them, oldest first.
+    pub history: Vec<Item>,
+    /// The best first.
+    pub recommended: Vec<Recommended>,
+    /// What must be known of it.
+    pub notes: Vec<String>,
+}
+
+/// A row of a report.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct RowName {
+    /// As the report has it.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+}
+
+/// An item of a catalogue.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Item {
+    /// As the log has it.
+    #[serde(rename = "item")]
+    pub id: String,
+    /// Empty where it has none.
+    pub title: String,
+}
+
+impl Item {
+    fn new(catalog: &Catalog, item: ItemId) -> Self {
+        Self { id: catalog.id(item).to_owned(), title: catalog.title(item).to_owned() }
+    }
+}
+
+/// An item with its score.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Recommended {
+    /// The item.
+    #[serde(flatten)]
+    pub item: Item,
+    /// Of the row's model; comparable within one list.
+    pub score: f32,
+}
+
+/// A row of a report that can recommend, and what it is made of.
+struct Source {
+    /// As the report has it.
+    name: String,
+    kind: String,
+    /// NDCG at the smallest K of the report, to choose among rows; below all where there is none.
+    figure: f64,
+    model: Model,
+}
+
+impl Source {
+    /// Whether the ID method's vectors of users enter.
+    fn reads_users(&self) -> bool {
+        match &self.model {
+            Model::Id(_) => true,
+            Model::Text => false,
+            Model::Aligned(variant) => variant.reads_users(),
+        }
+    }
+}
+
+enum Model {
+    Id(IdConfig),
+    Text,
+    Aligned(Variant),
+}
+
+/// The `top` items that the run in the folder `run` recommends to `who`, by a `row` of its report, called by kind or name; by
+/// default RA-Rec's, else the best one. Data, models and caches lie under `root`.
+///
+/// # Errors
+/// When the run is not finished, or what it was made from is not as it was; when the row or the user is not known, or the row
+/// cannot speak for them.
+pub fn recommend(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path) -> Result<Recommendation> {
+    if top == 0 {
+        bail!("--top is 0, it must be at least 1");
+    }
+    let (folder, manifest) = RunFolder::finished(run)?;
+    let recipe = manifest.recipe()?;
+    let report = Report::read(run)?;
+    let sources = sources(&report, &recipe);
+    let source = chosen(&sources, &report, row).with_context(|| run.display().to_string())?;
+    let aligned_to = recipe.ids.last().context("the run has no ID method")?;
+    let config = if let Model::Id(config) = &source.model { config } else { aligned_to };
+    refuse_strangers(source, config, who, &sources)?;
+    let dataset = read(&recipe, root)?.dataset;
+    manifest.check(&dataset)?;
+    let mut notes = Vec::new();
+    let (user, items) = who.history(&dataset, recipe.data.dedupe, &mut notes)?;
+    if let Who::User(id) = who
+        && source.reads_users()
+        && config.knows_trained_users_only()
+        && dataset.train.row(user).is_empty()
+    {
+        bail!("user {id:?} has no training interaction, and {} knows only users it was trained on", config.kind());
+    }
+
+    let device = open_device(recipe.backend)?;
+    let reads_text = config.reads_features() || !matches!(source.model, Model::Id(_));
+    let load_text = || FrozenText::load(&recipe, std::slice::from_ref(&device), root, &Costs::default());
+    let text = reads_text.then(load_text).transpose()?;
+    text.iter().try_for_each(|text| manifest.check_lm(&text.identity()))?;
+    let reader = text.as_ref().filter(|_| config.reads_features());
+    let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
+    folder.id_mark(config.kind(), config)?;
+    let checkpoint = folder.id_checkpoint(config.kind());
+    let job = Job::new(&dataset, &device);
+    let job = features.map_or(job, |features| job.features(features));
+    let backbone = ra_idmodels::load(config, &job, &checkpoint)?;
+    let text = || text.as_ref().context("a language model is loaded for every row that reads text");
+    let catalog = &dataset.catalog;
+    let (tower, aligned);
+    let model: &dyn Recommender = match &source.model {
+        Model::Id(_) => &*backbone.model,
+        Model::Text => {
+            let interests = backbone.model.interests();
+            tower = text()?.tower(catalog, Default::default(), &recipe.prompt, &recipe.align, interests)?;
+            &*tower
+        }
+        Model::Aligned(variant) => {
+            let identity = id_fingerprint(&*backbone.model, &dataset, &checkpoint)?;
+            let found = load(&folder, &recipe, variant, &dataset, &*backbone.model, &identity, text()?)?;
+            aligned = found.with_context(|| format!("{}: the row {} was not kept", run.display(), source.name))?;
+            &aligned
+        }
+    };
+    let n = catalog.len();
+    let kept = match &source.model {
+        Model::Aligned(_) => folder.items(&source.kind, [n + 1, model.dim()], &device)?,
+        _ => None,
+    };
+    let vectors = kept.unwrap_or_else(|| item_vectors(model, n));
+    let blocked: Vec<ItemId> = items.iter().copied().chain([ItemId::PADDING]).collect();
+    let scores = ra_core::scores(model, &[History { user, items: &items }], &vectors);
+    let scores: Vec<f32> = scores.into_data().iter().collect();
+    if scores[1..].iter().any(|score| !score.is_finite()) {
+        bail!("{}: {} gives scores that are no numbers: the model is broken", run.display(), source.name);
+    }
+    let found = ra_eval::top_k(&scores, top, &blocked);
+    if found.is_empty() {
+        notes.push("nothing is left to recommend: the history holds every item".into());
+    } else if found.len() < top {
+        notes.push(format!("only {} items are left that the history does not hold", found.len()));
+    }
+    let recommended = |(item, score)| Recommended { item: Item::new(catalog, item), score };
+    Ok(Recommendation {
+        row: RowName { name: source.name.clone(), kind: source.kind.clone() },
+        user: if let Who::User(id) = who { Some(id.clone()) } else { None },
+        history: items.iter().map(|&item| Item::new(catalog, item)).collect(),
+        recommended: found.into_iter().map(recommended).collect(),
+        notes,
+    })
+}
+
+/// The rows of a report that can recommend.
+fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
+    let model = |row: &ra_eval::Row| match row.kind.as_str() {
+        rows::ID => recipe.ids.iter().find(|id| id.kind() == row.name).cloned().map(Model::Id),
+        rows::TEXT => Some(Model::Text),
+        kind => recipe.variants().iter().find(|variant| variant.name == kind).cloned().map(Model::Aligned),
+    };
+    let figure = |row: &ra_eval::Row| {
+        let at = |(metric, value): (&Metric, &f64)| match metric {
+            Metric::Ndcg(k) => Some((*k, *value)),
+            _ => None,
+        };
+        row.metrics.iter().filter_map(at).min_by_key(|(k, _)| *k).map_or(f64::NEG_INFINITY, |(_, value)| value)
+    };
+    let source = |row: &ra_eval::Row| {
+        Some(Source { name: row.name.clone(), kind: row.kind.as_str().into(), figure: figure(row), model: model(row)? })
+    };
+    report.rows.iter().filter_map(source).collect()
+}
+
+/// The row that is asked for by kind or name; without, RA-Rec, else the one that evaluated best.
+fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Result<&'a Source> {
+    let names = |of: &[&Source]| of.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join("; ");
+    let all: Vec<&Source> = sources.iter().collect();
+    let Some(asked) = asked else {
+        let best = || sources.iter().max_by(|a, b| a.figure.total_cmp(&b.figure));
+        let found = sources.iter().find(|source| source.kind == OWN).or_else(best);
+        return found
+            .context("the report has no row to recommend from; run a recipe with eval.rows = [\"id\"] at least");
+    };
+    // What `eval.rows` calls probes are rows of the kind probe.
+    let kind = if asked == rows::PROBES { rows::PROBE } else { asked };
+    let meant: Vec<&Source> = all.iter().filter(|s| s.kind == asked || s.name == asked).copied().collect();
+    match meant[..] {
+        [source] => Ok(source),
+        [] if report.rows.iter().any(|row| row.kind.as_str() == kind || row.name == kind) => {
+            bail!("--row {asked:?}: is in the report, but its model is not kept; there are {}", names(&all))
+        }
+        [] => bail!("--row {asked:?}: no row of that kind or name recommends; there are {}", names(&all)),
+        _ => bail!("--row {asked:?}: this may be {}; say which by its name", names(&meant)),
+    }
+}
+
+/// Refuses a history where only a user that training knows has a vector: nobody else's may stand in for it.
+fn refuse_strangers(source: &Source, config: &IdConfig, who: &Who, all: &[Source]) -> Result<()> {
+    if matches!(who, Who::User(_)) || !source.reads_users() || !config.knows_trained_users_only() {
+        return Ok(());
+    }
+    let others = all.iter().filter(|other| match &other.model {
+        Model::Id(own) => !own.knows_trained_users_only(),
+        Model::Text => true,
+        Model::Aligned(variant) => !variant.reads_users(),
+    });
+    let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
+    let otherwise =
+        if others.is_empty() { String::new() } else { format!(", or a row by --row: {}", others.join("; ")) };
+    bail!(
+        "{}: {} knows only the users it was trained on, and a history is none of them; name a user by --user{otherwise}",
+        source.name,
+        config.kind()
+    )
+}
+
+impl Display for Recommendation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let shown = &self.history[self.history.len().saturating_sub(SHOWN)..];
+        let all = shown.iter().chain(self.recommended.iter().map(|found| &found.item));
+        let width = all.map(|item| printable(&item.id).chars().count()).max().unwrap_or(0).min(24);
+        let line = |item: &Item| {
+            // As the catalogue names it: by its id where it has no title.
+            let name = if item.title.trim().is_empty() { &item.id } else { &item.title };
+            let title = match printable(name) {
+                long if long.chars().count() > LETTERS => long.chars().take(LETTERS).chain("..".chars()).collect(),
+                whole => whole,
+            };
+            format!("{:<width$}  {title}", printable(&item.id))
+        };
+        writeln!(f, "row {}", printable(&self.row.name))?;
+        match self.history.len() - shown.len() {
+            0 => writeln!(f, "after")?,
+            earlier => writeln!(f, "after {earlier} earlier items and")?,
+        }
+        shown.iter().try_for_each(|item| writeln!(f, "           {}", line(item)))?;
+        write!(f, "recommended")?;
+        self.recommended.iter().try_for_each(|found| write!(f, "\n  {:>7.4}  {}", found.score, line(&found.item)))?;
+        self.notes.iter().try_for_each(|note| write!(f, "\nnote: {}", printable(note)))
+    }
+}

@@ -1,0 +1,284 @@
+//! Users and items as people name them on the command line: by id or by title.
+use anyhow::{Context, Result, bail};
+use ra_core::{Dataset, ItemId, UserId};
+use std::collections::{HashMap, HashSet};
+
+/// Letters of a title that an error shows.
+const TOLD: usize = 100;
+
+/// For whom a recommendation is.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Who {
+    /// A user of the data set, by their own id.
+    User(String),
+    /// Ids or titles of a history, oldest first.
+    Items(Vec<String>),
+    /// Titles of a history, oldest first.
+    Titles(Vec<String>),
+    /// Titles or ids of a history, oldest first, separated by semicolons.
+    History(String),
+}
+
+/// A user's number and all that is known of them, oldest first.
+fn of_user(dataset: &Dataset, id: &str) -> Result<(UserId, Vec<ItemId>)> {
+    let user = dataset.users.iter().position(|user| user == id);
+    let trimmed = dataset.users.iter().any(|user| user == id.trim());
+    let hint = if trimmed { format!("; did you mean {:?}?", id.trim()) } else { String::new() };
+    let user = user.with_context(|| format!("user {id:?} is not in {}{hint}", dataset.name))?;
+    let parts = [&dataset.train, &dataset.valid, &dataset.test];
+    let user = UserId(user as u32);
+    Ok((user, parts.iter().flat_map(|part| part.row(user)).copied().collect()))
+}
+
+impl Who {
+    /// The number of a user, 0 for nobody of the data set, and their items. Items that are named more than once stay,
+    /// as repeats of a log do, unless the data set was read with `dedupe`; either is added to the `notes`, and so is a
+    /// name that could mean two items.
+    pub(crate) fn history(
+        &self,
+        dataset: &Dataset,
+        dedupe: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<(UserId, Vec<ItemId>)> {
+        let names = Names::of(dataset);
+        let mut items = match self {
+            Self::User(id) => return of_user(dataset, id),
+            Self::Items(given) => given.iter().map(|name| names.item(name, notes)).collect::<Result<Vec<_>>>()?,
+            Self::Titles(given) => given.iter().map(|title| names.titled(title)).collect::<Result<Vec<_>>>()?,
+            Self::History(text) => names.history(text, notes)?,
+        };
+        if items.is_empty() {
+            bail!("the history names no item; give titles or ids, oldest first, as --item ID --item \"TITLE\"");
+        }
+        let mut seen = HashSet::new();
+        let repeated: Vec<ItemId> = items.iter().copied().filter(|item| !seen.insert(*item)).collect();
+        let told: HashSet<ItemId> = repeated.iter().copied().collect();
+        if !told.is_empty() {
+            let mut ids: Vec<&str> = told.iter().map(|&item| dataset.catalog.id(item)).collect();
+            ids.sort_unstable();
+            let how = if dedupe { "the first time counts, as data.dedupe has it" } else { "every time counts" };
+            notes.push(format!("named more than once: {}; {how}", ids.join(", ")));
+        }
+        if dedupe {
+            seen.clear();
+            items.retain(|item| seen.insert(*item));
+        }
+        Ok((UserId(0), items))
+    }
+}
+
+/// How the items of a data set are called.
+struct Names<'a> {
+    dataset: &'a Dataset,
+    ids: HashMap<&'a str, ItemId>,
+    /// By lower-case title without blanks around it: twins share one.
+    titles: HashMap<String, Vec<ItemId>>,
+}
+
+impl<'a> Names<'a> {
+    fn of(dataset: &'a Dataset) -> Self {
+        let catalog = &dataset.catalog;
+        let mut titles: HashMap<String, Vec<ItemId>> = HashMap::new();
+        for item in catalog.all().filter(|&item| !catalog.title(item).trim().is_empty()) {
+            titles.entry(plain(catalog.title(item))).or_default().push(item);
+        }
+        Self { dataset, ids: catalog.all().map(|item| (catalog.id(item), item)).collect(), titles }
+    }
+
+    /// The item of a title, if there is one.
+    fn by_title(&self, title: &str) -> Result<Option<ItemId>> {
+        match self.titles.get(&plain(title)).map(Vec::as_slice) {
+            None => Ok(None),
+            Some([item]) => Ok(Some(*item)),
+            Some(twins) => {
+                let ids: Vec<&str> = twins.iter().take(5).map(|&item| self.dataset.catalog.id(item)).collect();
+                let more = if twins.len() > ids.len() { ", .." } else { "" };
+                bail!(
+                    "{:?} is the title of {} items: {}{more}; name the one that is meant by its id, as --item {}",
+                    title.trim(),
+                    twins.len(),
+                    ids.join(", "),
+                    ids[0]
+                )
+            }
+        }
+    }
+
+    fn by_id(&self, name: &str) -> Option<ItemId> {
+        self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied()
+    }
+
+    /// By id, else by title.
+    fn item(&self, name: &str, notes: &mut Vec<String>) -> Result<ItemId> {
+        let Some(item) = self.by_id(name) else { return self.by_title(name)?.with_context(|| self.unknown(name)) };
+        if self.titles.get(&plain(name)).is_some_and(|titled| titled.iter().any(|other| *other != item)) {
+            notes.push(format!(
+                "{name:?} is the id of one item and the title of another; the id counts, --title takes the title"
+            ));
+        }
+        Ok(item)
+    }
+
+    /// By title alone.
+    fn titled(&self, title: &str) -> Result<ItemId> {
+        let unknown = || match self.ids.contains_key(title.trim()) {
+            true => format!("{:?} is no title but the id of an item: name it by --item", title.trim()),
+            false => self.unknown(title),
+        };
+        self.by_title(title)?.with_context(unknown)
+    }
+
+    /// Titles or ids between semicolons. A title may hold semicolons itself: of what begins at a place, the longest that is
+    /// a title or an id is taken; `\;` never separates.
+    fn history(&self, text: &str, notes: &mut Vec<String>) -> Result<Vec<ItemId>> {
+        let parts = split(text);
+        let mut items = Vec::new();
+        let mut from = 0;
+        while from < parts.len() {
+            if parts[from].trim().is_empty() {
+                from += 1;
+                continue;
+            }
+            let known =
+                |name: &str| -> Result<Option<ItemId>> { Ok(self.by_title(name)?.or_else(|| self.by_id(name))) };
+            let longest = (from + 1..=parts.len())
+                .rev()
+                .find_map(|to| known(&parts[from..to].join(";")).map(|found| found.map(|item| (item, to))).transpose());
+            let (item, to) = longest.with_context(|| self.unknown(&parts[from]))??;
+            let name = parts[from..to].join(";");
+            if self.by_id(&name).is_some_and(|other| other != item) {
+                let name = name.trim();
+                notes.push(format!(
+                    "{name:?} is the title of one item and the id of another; the title counts, --item takes the id"
+                ));
+            }
+            items.push(item);
+            from = to;
+        }
+        Ok(items)
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let near = near(self.dataset, &plain(name));
+        format!("{:?} is no title and no item id of {}{near}", name.trim(), self.dataset.name)
+    }
+}
+
+/// A title as it is looked up: in lower case, on one line.
+fn plain(title: &str) -> String {
+    title.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+/// The pieces between semicolons that no backslash stands before.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let last = parts.len() - 1;
+        match c {
+            '\\' if rest.peek() == Some(&';') => parts[last].extend(rest.next()),
+            ';' => parts.push(String::new()),
+            c => parts[last].push(c),
+        }
+    }
+    parts
+}
+
+/// Titles that contain what was asked for, or share most words with it.
+fn near(dataset: &Dataset, wanted: &str) -> String {
+    let words: HashSet<&str> = wanted.split_whitespace().collect();
+    let likeness = |title: &str| {
+        let title = title.to_lowercase();
+        let shared = title.split_whitespace().filter(|word| words.contains(word)).count();
+        shared + if title.contains(wanted) { words.len() } else { 0 }
+    };
+    let catalog = &dataset.catalog;
+    let mut close: Vec<(usize, ItemId)> =
+        catalog.all().map(|item| (likeness(catalog.title(item)), item)).filter(|(likeness, _)| *likeness > 0).collect();
+    close.sort_by_key(|&(likeness, item)| (std::cmp::Reverse(likeness), catalog.title(item).len()));
+    let told = |&(_, item): &(usize, ItemId)| {
+        let title: String = catalog.title(item).chars().take(TOLD).collect();
+        format!("{title:?} (--item {})", catalog.id(item))
+    };
+    let some: Vec<String> = close.iter().take(3).map(told).collect();
+    if some.is_empty() { String::new() } else { format!("; did you mean {}?", some.join(" or ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::{Catalog, Sequences};
+
+    fn dataset() -> Dataset {
+        let text = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        Dataset {
+            name: "tiny".into(),
+            users: text(&["u", "v"]),
+            catalog: Catalog::new(
+                text(&["a", "b", "c", "d", "e", "f"]),
+                text(&["Salt; pepper", "Bread", "Twin", "twin ", "", "B"]),
+            ),
+            train: Sequences::from_numbers([vec![1, 2], vec![2]]),
+            valid: Sequences::from_numbers([vec![3], vec![]]),
+            test: Sequences::from_numbers([vec![4], vec![]]),
+            filter: String::new(),
+            split: "leave_one_out".into(),
+        }
+    }
+
+    fn items(who: &Who) -> Result<Vec<ItemId>> {
+        who.history(&dataset(), false, &mut Vec::new()).map(|(_, items)| items)
+    }
+
+    #[test]
+    fn items_go_by_id_or_title_and_a_title_may_hold_a_semicolon() {
+        let text = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        for (history, wanted) in [
+            ("bread", vec![2]),
+            ("Salt; pepper", vec![1]),
+            ("Salt\\; pepper", vec![1]),
+            ("bread; salt; PEPPER; e;", vec![2, 1, 5]),
+            ("c; d", vec![3, 4]),
+            (" salt;  pepper ", vec![1]),
+        ] {
+            assert_eq!(items(&Who::History(history.into())).unwrap(), wanted, "{history}");
+        }
+        assert_eq!(items(&Who::Items(text(&["a", "Bread", "e"]))).unwrap(), [1, 2, 5]);
+        assert_eq!(items(&Who::Titles(text(&["Salt; pepper"]))).unwrap(), [1]);
+        let error = |who: Who| format!("{:#}", items(&who).unwrap_err());
+        for twins in [error(Who::History("twin".into())), error(Who::Items(text(&["TWIN"])))] {
+            assert!(twins.contains("title of 2 items: c, d") && twins.contains("--item c"), "{twins}");
+        }
+        assert!(error(Who::Titles(text(&["a"]))).contains("by --item"));
+        assert!(error(Who::History("brown bread".into())).contains("did you mean \"Bread\""));
+        for nothing in ["", " ; ;", "; "] {
+            assert!(error(Who::History(nothing.into())).contains("names no item"), "{nothing:?}");
+        }
+        assert!(error(Who::Titles(text(&[" "]))).contains("no title"), "an item without a title has no name here");
+    }
+
+    #[test]
+    fn repeats_count_as_in_a_log_unless_it_was_read_without() {
+        let who = Who::Items(vec!["a".into(), "b".into(), "a".into()]);
+        let mut notes = Vec::new();
+        assert_eq!(who.history(&dataset(), false, &mut notes).unwrap().1, [1, 2, 1]);
+        assert!(notes[0].contains("\"b\" is the id of one item and the title of another; the id counts"), "{notes:?}");
+        assert!(notes[1].contains("a; every time counts"), "{notes:?}");
+        notes.clear();
+        assert_eq!(who.history(&dataset(), true, &mut notes).unwrap().1, [1, 2]);
+        assert!(notes[1].contains("data.dedupe"), "{notes:?}");
+        notes.clear();
+        assert_eq!(Who::History("b; a".into()).history(&dataset(), false, &mut notes).unwrap().1, [6, 1]);
+        assert!(
+            notes[0].contains("\"b\" is the title of one item and the id of another; the title counts"),
+            "{notes:?}"
+        );
+    }
+
+    #[test]
+    fn a_user_is_all_that_is_known_of_them() {
+        assert_eq!(of_user(&dataset(), "u").unwrap(), (0, vec![1, 2, 3, 4]));
+        assert!(of_user(&dataset(), "u ").unwrap_err().to_string().contains("did you mean \"u\"?"));
+    }
+}

@@ -1,0 +1,139 @@
+//! From raw files to a data set that is filtered, split and looked at.
+use crate::context::Context;
+use crate::fetch;
+use crate::recipe::{Recipe, rows};
+use anyhow::{Result, bail};
+use ra_core::{Dataset, ItemId, UserId};
+use ra_data::{Prepared, Severity};
+use ra_eval::{AuditFinding, AuditLevel, EvalConfig, HeldOut, Part, Repeats};
+use ra_idmodels::IdMethod;
+use std::collections::HashSet;
+use std::path::Path;
+
+/// What a run learns from and is measured by.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Data {
+    /// Filtered and split.
+    pub dataset: Dataset,
+    /// What is doubtful about it, for the report.
+    pub audit: Vec<AuditFinding>,
+    /// When each item of the catalogue was first seen, where there is a clock.
+    pub first_seen: Option<Vec<f64>>,
+    /// The users whom stages are validated on, by their numbers; nobody where nothing is held out for it.
+    pub validation: Vec<UserId>,
+}
+
+/// Reads, filters and splits the data of a recipe, and refuses what the recipe's report could not be made from.
+///
+/// # Errors
+/// As [`ra_data::prepare`]; when nobody could be evaluated, and when the recipe asks for titles, a validation part or cold items
+/// that are not there.
+pub fn data(recipe: &Recipe, cx: &Context) -> Result<Data> {
+    let prepared = read(recipe, &cx.root)?;
+    cx.say(ra_data::describe(&prepared));
+    let (audit, first_seen) = (audit(&prepared), prepared.first_seen());
+    let dataset = prepared.dataset;
+    check_support(recipe, &dataset)?;
+    warn_of_full_users(&dataset);
+    recipe.oddities().iter().for_each(|problem| tracing::warn!("{problem}"));
+    let data = Data { validation: cx.validator.users(&dataset), dataset, audit, first_seen };
+    check_choices(recipe, &data)?;
+    Ok(data)
+}
+
+/// Locates, reads, filters and splits the data of a recipe.
+pub(crate) fn read(recipe: &Recipe, root: &Path) -> Result<Prepared> {
+    let config = match recipe.data.interactions {
+        Some(_) => recipe.data.clone(),
+        None => fetch::locate_data(&recipe.data_name, root)?.into_config(recipe.data.clone()),
+    };
+    Ok(ra_data::prepare(&recipe.data_name, &config)?)
+}
+
+/// What is wrong with the data, for the report.
+fn audit(prepared: &Prepared) -> Vec<AuditFinding> {
+    let finding = |found: ra_data::AuditFinding| AuditFinding {
+        name: found.name.into(),
+        level: match found.level {
+            Severity::Fine => AuditLevel::Fine,
+            Severity::Note => AuditLevel::Note,
+            Severity::Warning => AuditLevel::Warning,
+        },
+        told: found.told,
+        effect: found.effect.into(),
+    };
+    ra_data::audit(prepared).findings.into_iter().map(finding).collect()
+}
+
+/// Refuses figures that would be over nobody, and rows that would read titles where there are none.
+fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
+    let held_out = HeldOut::new(dataset, Part::Test);
+    let users = held_out.evaluated(&recipe.eval);
+    if users.is_empty() {
+        let none = held_out.evaluated(&EvalConfig { repeats: Repeats::Kept, ..recipe.eval.clone() });
+        match none.is_empty() {
+            true => bail!("no user has a test interaction to be ranked by; hold more out ({})", dataset.split),
+            false => bail!(
+                "eval.repeats is skipped and every target is an item that its user had before: nobody is left to \
+                 evaluate; set eval.repeats to \"kept\""
+            ),
+        }
+    }
+    let strangers = users.iter().filter(|&&user| dataset.train.row(user).is_empty()).count();
+    if let (true, Some(id)) = (strangers > 0, recipe.ids.iter().find(|id| id.knows_trained_users_only())) {
+        tracing::warn!(
+            users = strangers,
+            of = users.len(),
+            "users who are evaluated have no training interaction: {} has no vector for them, so that the tie rule decides",
+            id.kind()
+        );
+    }
+    if recipe.reads_titles() || recipe.ids.iter().any(IdMethod::reads_features) {
+        let titled = dataset.catalog.titles().iter().filter(|title| !title.trim().is_empty()).count();
+        if titled == 0 {
+            bail!(
+                "not one of the {} items has a title, and a row of eval.rows or an ID method reads titles; name the file \
+                 of titles by data.items (its ids must be those of the log), or set eval.rows to [\"id\"]",
+                dataset.catalog.len()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Tells of users who had every item in training: what is drawn as a negative for them is an item that they had.
+fn warn_of_full_users(dataset: &Dataset) {
+    let items = dataset.catalog.len();
+    let has_all = |row: &&[ItemId]| row.len() >= items && row.iter().collect::<HashSet<_>>().len() == items;
+    let users = dataset.train.rows().filter(has_all).count();
+    if users > 0 {
+        let of = dataset.users.len();
+        tracing::warn!(
+            users,
+            of,
+            "users had every item in training: what is drawn as a negative for them is one they had"
+        );
+    }
+}
+
+/// Refuses rows that are chosen on validation where nothing is held out for it, and the lift of cold items where none is cold.
+fn check_choices(recipe: &Recipe, data: &Data) -> Result<()> {
+    let lifts = recipe.has_row(rows::COLD_LIFT);
+    let weighs = |align: &ra_align::AlignConfig| align.departures.id_residual;
+    let weighs = weighs(&recipe.align) || recipe.variants().iter().any(|variant| weighs(&variant.align));
+    let chosen = [
+        (weighs, "the weight of the ID's own score", "id-residual out of eval.rows and align.id_residual off"),
+        (lifts, "the lift of cold items", "cold-lift out of eval.rows"),
+    ];
+    if let Some((_, what, leave)) = chosen.iter().find(|(asked, ..)| *asked && data.validation.is_empty()) {
+        bail!(
+            "{what} is chosen on validation, and the split {:?} holds nothing out for it; take another split, or leave {leave}",
+            data.dataset.split
+        );
+    }
+    if lifts {
+        ra_align::check_cold(&data.dataset)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! Every model of a run on the test part: ID methods, the language model alone, variants, and what looks closer at them.
+use crate::context::Context;
+use crate::recipe::{ItemNames, Recipe, rows};
+use crate::stages::align::AlignedVariant;
+use crate::stages::{Aligned, Data, FrozenText, IdModels};
+use anyhow::Result;
+use burn::tensor::Tensor;
+use ra_align::{
+    ColdItemBoost, IdNormalizer, IdSource, PerturbedIds, PromptConfig, RaRec, TextForColdItems, encode_users,
+};
+use ra_core::{History, ItemId, LedgerRow, Recommender, UserId, Validate, trainable_params};
+use ra_eval::{EvalConfig, Evaluation, HeldOut, LearningCurve, Part, evaluate_items, item_vectors};
+use ra_idmodels::IdMethod;
+use std::time::Instant;
+
+/// Recommended titles that a report shows.
+const SHOWN: usize = 10;
+
+/// How good every model is.
+#[derive(Debug, Default)]
+pub struct Evaluated {
+    /// A row of the report a model, and what it was made from.
+    pub rows: Vec<(ra_eval::Row, Evaluation)>,
+    /// Of all that was trained.
+    pub curves: Vec<LearningCurve>,
+    /// Every tensor that the first variant trained.
+    pub ledger: Vec<LedgerRow>,
+}
+
+/// What training a row cost.
+#[derive(Debug, Clone, Copy, Default)]
+struct Training {
+    samples: usize,
+    params: usize,
+    seconds: f64,
+}
+
+/// Evaluates the models that the recipe has rows for, and keeps the item vectors of each variant.
+///
+/// # Errors
+/// When the run folder cannot be written.
+pub fn evaluate(
+    recipe: &Recipe,
+    data: &Data,
+    ids: &IdModels,
+    text: Option<&FrozenText>,
+    aligned: Option<Aligned<'_>>,
+    cx: &Context,
+) -> Result<Evaluated> {
+    let mut table = Rows { recipe, data, cx, found: Evaluated::default() };
+    for method in &ids.methods {
+        if recipe.has_row(rows::ID) {
+            let reads_histories = method.config.reads_histories();
+            let samples = if reads_histories { data.dataset.samples().len() } else { data.dataset.train.total() };
+            let params = trainable_params(method.ledger());
+            let costs = Training { samples, params, seconds: method.seconds() };
+            table.add(method.config.kind(), rows::ID, method.model(), costs)?;
+        }
+        table.found.curves.extend(method.curve());
+    }
+    let (Some(text), Some(aligned)) = (text, aligned) else { return Ok(table.found) };
+    if recipe.has_row(rows::TEXT) {
+        table.add("text-only", rows::TEXT, &*aligned.text, Training::default())?;
+    }
+    let (name, lm) = (ids.backbone().config.kind(), recipe.lm_name());
+    for own in aligned.variants {
+        let variant = &own.variant;
+        let of = if variant.reads_ids() { format!("{name}, {lm}") } else { lm.clone() };
+        let costs = Training { samples: own.samples(), params: trainable_params(&own.ledger), seconds: own.seconds() };
+        let items = table.add(&recipe.label(variant, &of), &variant.name, &own.model, costs)?;
+        cx.store.folder()?.save_items(&variant.name, items)?;
+        table.found.curves.extend(own.curve());
+        if recipe.looks_closer(rows::PROBES, variant) {
+            probe(&mut table, &own, ids, text)?;
+        }
+        if recipe.looks_closer(rows::COLD_LIFT, variant) {
+            lift_cold(&mut table, &own, ids, &format!("{name}, {lm}"), costs)?;
+        }
+        if table.found.ledger.is_empty() {
+            table.found.ledger = own.ledger;
+        }
+    }
+    Ok(table.found)
+}
+
+/// The rows of a report while they are made.
+struct Rows<'r> {
+    recipe: &'r Recipe,
+    data: &'r Data,
+    cx: &'r Context,
+    found: Evaluated,
+}
+
+impl Rows<'_> {
+    /// Evaluates a model on the test part, makes its row and gives back its item vectors, `[items + 1, dim]`.
+    fn add(&mut self, name: &str, kind: &str, model: &dyn Recommender, trained: Training) -> Result<Tensor<2>> {
+        let Self { recipe, data, cx, found } = self;
+        let since = Instant::now();
+        let keep_top = if recipe.eval.keep_top > 0 { recipe.eval.keep_top } else { SHOWN };
+        let config = EvalConfig { keep_top, ..recipe.eval.clone() };
+        let items = item_vectors(model, data.dataset.catalog.len());
+        let held_out = HeldOut::new(&data.dataset, Part::Test);
+        let mut evaluation = evaluate_items(model, &items, &held_out, &config, &*cx.progress);
+        evaluation.seconds = cx.costs.add(&format!("evaluate {name}"), since);
+        cx.store.folder()?.save_users(name, &data.dataset, &evaluation)?;
+        let mut row = ra_eval::Row::new(name, kind, &evaluation);
+        (row.train_samples, row.trainable_params, row.train_seconds) =
+            (trained.samples, trained.params, trained.seconds);
+        row.notes = recipe.notes(name, kind);
+        found.rows.push((row, evaluation));
+        Ok(items)
+    }
+}
+
+/// Evaluates a variant on ID vectors that are not the user's and item's own, and on titles out of order: what it loses is
+/// what it read from them. And with cold items told by their titles alone.
+fn probe(table: &mut Rows<'_>, own: &AlignedVariant<'_>, ids: &IdModels, text: &FrozenText) -> Result<()> {
+    let (recipe, data) = (table.recipe, table.data);
+    let (name, model) = (&own.variant.name, &own.model);
+    let backbone = ids.backbone().model();
+    let (costs, dataset) = (Training::default(), &data.dataset);
+    for (what, source) in [("zero", IdSource::Zero), ("permuted", IdSource::Permuted), ("random", IdSource::Random)] {
+        // Not the order of `align.ids`, and on the scale that the towers know: the probe is of content.
+        let ids = PerturbedIds::new(backbone, source, dataset, !recipe.seed);
+        let histories: Vec<History<'_>> = UserId::all(dataset.users.len())
+            .zip(dataset.train.rows())
+            .map(|(user, items)| History { user, items })
+            .collect();
+        let all: Vec<ItemId> = dataset.catalog.all().collect();
+        let scale = IdNormalizer::measure(encode_users(&ids, &histories), ids.items(&all));
+        let probe = RaRec::new(ids, scale, model.text().clone(), model.towers().clone());
+        table.add(&format!("{name}, {what} IDs"), rows::PROBE, &probe, costs)?;
+    }
+    if dataset.popularity()[1..].contains(&0) {
+        let model = cold_by_title(own, backbone, recipe, data);
+        table.add(&format!("{name}, cold items by title"), rows::PROBE, &model, costs)?;
+    }
+    let variant = &own.variant;
+    // Numbers have no words to be shuffled.
+    if variant.items == ItemNames::Title {
+        let prompt = PromptConfig { shuffle: true, ..recipe.prompt.clone() };
+        let tower = text.tower(&dataset.catalog, variant.items, &prompt, &variant.align, backbone.interests())?;
+        let ids = PerturbedIds::new(backbone, variant.align.departures.ids, dataset, recipe.seed);
+        let probe = RaRec::new(ids, model.normalizer().clone(), tower, model.towers().clone());
+        table.add(&format!("{name}, shuffled titles"), rows::PROBE, &probe, costs)?;
+    }
+    Ok(())
+}
+
+/// A variant that has no ID of cold items.
+fn cold_by_title<'a>(
+    own: &AlignedVariant<'a>,
+    backbone: &'a dyn Recommender,
+    recipe: &Recipe,
+    data: &Data,
+) -> impl Recommender + use<'a> {
+    let ids = TextForColdItems::new(backbone, &data.dataset);
+    let ids = PerturbedIds::new(ids, own.variant.align.departures.ids, &data.dataset, recipe.seed);
+    RaRec::new(ids, own.model.normalizer().clone(), own.model.text().clone(), own.model.towers().clone())
+}
+
+/// Evaluates a variant with cold items told by their titles, and their scores lifted by the number that validates best.
+fn lift_cold<'a>(
+    table: &mut Rows<'_>,
+    own: &AlignedVariant<'a>,
+    ids: &'a IdModels,
+    of: &str,
+    costs: Training,
+) -> Result<()> {
+    let (recipe, data, cx) = (table.recipe, table.data, table.cx);
+    let since = Instant::now();
+    let model = cold_by_title(own, ids.backbone().model(), recipe, data);
+    let metric = cx.validator.of(data);
+    let lifted = ColdItemBoost::fit(model, &data.dataset, metric.as_ref().map(|metric| metric as Validate<'_>))?;
+    cx.costs.add("choose the lift of cold items", since);
+    table.add(&recipe.cold_lift_label(&own.variant, of), rows::COLD_LIFT, &lifted, costs)?;
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! The stages of a run: one function each, with values in and values out. [`crate::run`] chains them.
+mod align;
+mod data;
+mod evaluate;
+mod id_models;
+mod report;
+mod samples;
+mod text;
+
+pub use align::{Aligned, AlignedVariant, align};
+pub use data::{Data, data};
+pub use evaluate::{Evaluated, evaluate};
+pub use id_models::{IdModels, id_models};
+pub use report::report;
+pub use samples::{Samples, samples};
+pub use text::{FrozenText, text};
+
+pub(crate) use align::{load, numbered};
+pub(crate) use data::read;

@@ -1,0 +1,42 @@
+//! Which samples the towers learn from. It comes after the ID methods: some selections read a trained one.
+use crate::context::Context;
+use crate::recipe::{Recipe, Variant};
+use crate::stages::{Data, IdModels};
+use anyhow::{Result, bail};
+use ra_core::Sample;
+use ra_data::{CurateMethod, Curated};
+
+/// The samples that every variant learns from.
+#[derive(Debug, Default)]
+pub struct Samples(pub(crate) Vec<Sample>);
+
+/// Selects samples, within the budget of a recipe; none where it trains no variant.
+///
+/// # Errors
+/// When nothing is left of them.
+pub fn samples(recipe: &Recipe, data: &Data, ids: &IdModels, cx: &Context) -> Result<Samples> {
+    if !recipe.variants().iter().any(Variant::trains) {
+        return Ok(Samples::default());
+    }
+    let curated = curated(recipe, data, ids)?;
+    cx.say(&curated);
+    if curated.samples.is_empty() {
+        bail!("data.curate leaves no sample; raise its budget or switch denoise off");
+    }
+    Ok(Samples(curated.samples))
+}
+
+fn curated(recipe: &Recipe, data: &Data, ids: &IdModels) -> Result<Curated> {
+    let Recipe { curate, max_history, seed, .. } = recipe;
+    let (dataset, trained) = (&data.dataset, ids.backbone().model());
+    if !curate.method.needs_model() {
+        return Ok(ra_data::curate(dataset, curate, *max_history, *seed)?);
+    }
+    let from = ra_data::candidates(dataset, curate)?;
+    let (all, budget) = (&from.samples, from.budget);
+    let chosen = match curate.method {
+        CurateMethod::Coverage => ra_align::coverage(dataset, all, trained, budget, *seed),
+        _ => ra_align::highest_loss(dataset, all, trained, *max_history, budget),
+    };
+    Ok(from.chosen(chosen))
+}

@@ -1,0 +1,254 @@
+//! The language model of a run and the text towers over it.
+mod counted;
+
+use crate::context::{Context, Costs};
+use crate::fetch;
+use crate::recipe::{ItemNames, Recipe};
+use crate::stages::{Data, numbered};
+use anyhow::{Context as _, Result};
+use burn::tensor::Tensor;
+use counted::Counted;
+use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, TextTower, Tuning};
+use ra_core::{Catalog, Device, Fingerprint, LanguageModel, LmSpec, Precision, Problem};
+use ra_llm::PretrainedLm;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A text tower that borrows its language model.
+pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
+
+/// The frozen language model.
+#[derive(Debug)]
+pub struct FrozenText {
+    lm: PretrainedLm,
+    /// Its model once more on each further device; nothing where that is the same one.
+    replicas: Vec<Option<Box<dyn LanguageModel>>>,
+    backend: &'static str,
+    precision: Precision,
+    /// `cache/` of the root.
+    cache: PathBuf,
+    /// Its vectors of titles, once a method has asked for them: a run has one catalogue.
+    features: OnceCell<Tensor<2>>,
+}
+
+/// Loads the language model of a recipe, where a row or an ID method of it reads texts.
+///
+/// # Errors
+/// As [`ra_llm::load`], and when the alignment of the recipe does not fit its shape.
+pub fn text(recipe: &Recipe, _: &Data, cx: &Context) -> Result<Option<FrozenText>> {
+    let since = Instant::now();
+    let load = || FrozenText::load(recipe, &cx.devices, &cx.root, &cx.costs);
+    let text = recipe.reads_text().then(load).transpose()?;
+    cx.costs.add("load language model", since);
+    Ok(text)
+}
+
+impl FrozenText {
+    /// Loads the language model of a recipe onto each of `devices`, one at least; `costs` counts what it reads.
+    pub(crate) fn load(recipe: &Recipe, devices: &[Device], root: &Path, costs: &Costs) -> Result<Self> {
+        let path = match &recipe.lm.path {
+            Some(path) => path.clone(),
+            None => fetch::locate_model(&recipe.lm.name, root)?,
+        };
+        let precision = recipe.lm.precision;
+        let on = |device: &Device| -> Result<PretrainedLm> {
+            let mut lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
+            let model = precision.of_matrices(lm.model, device)?;
+            lm.model = Box::new(Counted { lm: model.into(), tokens: costs.tokens().clone() });
+            Ok(lm)
+        };
+        let (first, further) = devices.split_first().context("a language model needs a device")?;
+        let lm = on(first)?;
+        let other = |device: &Device| (device != first).then(|| Ok(on(device)?.model)).transpose();
+        let replicas = further.iter().map(other).collect::<Result<_>>()?;
+        let spec = lm.model.spec();
+        let mut misfits = recipe.align.misfits(&spec);
+        for variant in recipe.variants() {
+            let own = variant.align.misfits(&spec).into_iter().filter(|problem| !misfits.contains(problem));
+            misfits.extend(own.collect::<Vec<_>>());
+        }
+        let misfits: Vec<Problem> = misfits.into_iter().map(|problem| problem.within("align")).collect();
+        Problem::refuse(&misfits)?;
+        let (backend, cache) = (recipe.backend.name(), root.join("cache"));
+        Ok(Self { lm, replicas, backend, precision, cache, features: OnceCell::new() })
+    }
+
+    pub(crate) fn lm(&self) -> &dyn LanguageModel {
+        &*self.lm.model
+    }
+
+    /// The language model on each further device.
+    pub(crate) fn replicas(&self) -> Vec<&dyn LanguageModel> {
+        self.replicas.iter().map(|lm| lm.as_deref().unwrap_or(self.lm())).collect()
+    }
+
+    /// What its vectors depend on, as [`identity`].
+    pub(crate) fn identity(&self) -> String {
+        identity(&self.lm.fingerprint, &self.lm().spec(), self.precision)
+    }
+
+    /// Tells the log how texts are read, and what the model's own files ask for.
+    pub(crate) fn log_reading(&self) {
+        let (spec, asked) = (self.lm().spec(), self.lm.asked);
+        tracing::info!(
+            pooling = ?spec.pooling,
+            max_tokens = spec.max_tokens,
+            asked_pooling = ?asked.pooling,
+            asked_max_tokens = ?asked.max_tokens,
+            "language model"
+        );
+    }
+
+    pub(crate) fn params(&self) -> usize {
+        self.lm.params
+    }
+
+    /// A tower over a catalogue, for an ID method of so many `interests`. What it computes of its texts stays in `cache/`.
+    pub(crate) fn tower(
+        &self,
+        catalog: &Catalog,
+        items: ItemNames,
+        prompt: &PromptConfig,
+        align: &AlignConfig,
+        interests: usize,
+    ) -> Result<Tower<'_>> {
+        let own = (items == ItemNames::Number).then(|| numbered(catalog));
+        let catalog = own.as_ref().unwrap_or(catalog);
+        let mut tower = TextTower::of_titles(self.lm(), &self.lm.tokenizer, catalog, prompt, align, interests)?;
+        let maker = self.rows_key(align).maker();
+        let path = self.cache.join(format!("text-{}.rows", ra_core::fingerprint([maker.as_bytes()])));
+        if let Err(error) = tower.keep_in(&path, &maker) {
+            tracing::warn!(%error, "texts stay in memory");
+        }
+        Ok(Arc::new(tower))
+    }
+
+    /// All that sets the towers of one run's catalogue and prompts apart.
+    pub(crate) fn tower_key(&self, items: ItemNames, align: &AlignConfig, interests: usize) -> String {
+        let (rows, normalize) = (align.module.input_tokens(interests), align.loss.normalize);
+        format!("{} {items:?} {rows} {normalize} {}", self.rows_key(align).maker(), align.cache_mib)
+    }
+
+    /// Its vectors of the titles of the run's catalogue.
+    pub(crate) fn features(&self, catalog: &Catalog) -> Result<&Tensor<2>> {
+        if let Some(known) = self.features.get() {
+            return Ok(known);
+        }
+        let vectors = ra_align::encode_titles(self.lm(), &self.lm.tokenizer, catalog)?;
+        Ok(self.features.get_or_init(|| vectors))
+    }
+
+    fn rows_key(&self, align: &AlignConfig) -> RowsKey {
+        let who = (self.backend, ra_core::kernels::instructions(), self.identity());
+        RowsKey::new(align, &self.lm().spec(), who)
+    }
+}
+
+/// What the vectors of a language model depend on: configuration, tokenizer and weights ([`PretrainedLm::fingerprint`]), how
+/// a text is pooled, how long it may be, and the numbers that matrices are kept in.
+fn identity(own: &Fingerprint, spec: &LmSpec, precision: Precision) -> String {
+    let parts = [own.to_string(), format!("{:?}", spec.pooling), spec.max_tokens.to_string(), precision.name().into()];
+    ra_core::fingerprint(parts.iter().map(String::as_bytes)).to_string()
+}
+
+/// All that the cached constants of a text depend on, beside its tokens.
+#[derive(Debug)]
+struct RowsKey {
+    /// Of this program, which says what the constants are.
+    version: &'static str,
+    /// Who computes: numbers differ in their last bits.
+    backend: &'static str,
+    instructions: String,
+    /// The language model, [`FrozenText::identity`].
+    lm: String,
+    /// The first layer with a prefix: constants are of what lies below.
+    first_layer: usize,
+    /// Whether the means of the layers above are asked for too.
+    means: bool,
+    placement: Placement,
+    /// Whether the language model is trained above.
+    tuned: bool,
+}
+
+impl RowsKey {
+    fn new(align: &AlignConfig, spec: &LmSpec, (backend, instructions, lm): (&'static str, String, String)) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            backend,
+            instructions,
+            lm,
+            first_layer: align.module.first_layer(spec),
+            means: align.loss.loss != AlignLoss::None,
+            placement: align.module.placement,
+            tuned: align.tuning.tune != Tuning::None,
+        }
+    }
+
+    fn maker(&self) -> String {
+        // Taken apart, so that no field is forgotten.
+        let Self { version, backend, instructions, lm, first_layer, means, placement, tuned } = self;
+        format!(
+            "{version} {backend} {instructions:?} {lm} layer {first_layer} means {means} {placement:?} tuned {tuned}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::Pooling;
+
+    #[test]
+    fn a_change_of_anything_changes_the_key_of_cached_rows() {
+        let align = AlignConfig::default();
+        let key = |align: &AlignConfig, who: (&'static str, &str, &str)| {
+            RowsKey::new(align, &SPEC, (who.0, who.1.into(), who.2.into())).maker()
+        };
+        let who = ("cpu", "AVX", "lm");
+        let base = key(&align, who);
+        for other in [("cuda", "AVX", "lm"), ("cpu", "AVX, AMX", "lm"), ("cpu", "AVX", "another lm")] {
+            assert_ne!(key(&align, other), base, "{other:?}");
+        }
+        let changed: [fn(&mut AlignConfig); 6] = [
+            |align| align.module.first_layer = 1,
+            |align| align.module.first_layer = -1,
+            |align| align.loss.loss = AlignLoss::None,
+            |align| align.module.placement = Placement::Input,
+            |align| align.tuning.tune = Tuning::Full,
+            |align| align.tuning.tune = Tuning::Lora(2),
+        ];
+        for change in changed {
+            let other = align.clone().with(change);
+            assert_ne!(key(&other, who), base, "{other:?}");
+        }
+        // What is trained over the constants does not change them.
+        let same: [fn(&mut AlignConfig); 2] = [
+            |align| align.module.first_layer = -3,
+            |align| {
+                (align.module.n_tok, align.module.n_ctx, align.loss.tau) = (7, 9, 0.5);
+                (align.departures.distill, align.loss.loss) = (2.0, AlignLoss::Mse);
+            },
+        ];
+        for change in same {
+            let other = align.clone().with(change);
+            assert_eq!(key(&other, who), base, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_model_or_of_how_it_reads_changes_its_identity() {
+        let own = |content: &[u8]| ra_core::fingerprint([content]);
+        let base = identity(&own(b"model"), &SPEC, Precision::F32);
+        let others = [
+            identity(&own(b"other"), &SPEC, Precision::F32),
+            identity(&own(b"model"), &LmSpec { pooling: Pooling::Mean, ..SPEC }, Precision::F32),
+            identity(&own(b"model"), &LmSpec { max_tokens: 8, ..SPEC }, Precision::F32),
+            identity(&own(b"model"), &SPEC, Precision::Bf16),
+        ];
+        assert!(others.iter().all(|other| *other != base));
+    }
+
+    const SPEC: LmSpec = LmSpec { layers: 3, width: 4, max_tokens: 9, causal: false, pooling: Pooling::First };
+}

@@ -1,0 +1,395 @@
+//! The run folder: what a run leaves behind, and what it may be resumed from.
+use super::lock;
+use super::manifest::Manifest;
+use super::shared::Shared;
+use super::tensorboard;
+use crate::terminal::program;
+use anyhow::{Context, Result, bail};
+use burn::tensor::{Device, Tensor, TensorData};
+use ra_align::{IdNormalizer, Layerwise, Towers};
+use ra_core::{
+    Curve, Dataset, ItemId, OutputFolder, Recommender, UserId, fingerprint, fingerprint_file, read_bytes, read_json,
+    save_module, write_atomic, write_json,
+};
+use ra_data::Column;
+use ra_eval::{Evaluation, Metric};
+use ra_idmodels::{IdConfig, IdMethod, Trained};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// What a run folder is called in its marker.
+pub(crate) const KIND: &str = "run";
+
+/// What a finished run tells.
+const REPORTS: [&str; 3] = ["report.json", "report.md", "report.html"];
+
+/// What every run writes beside them.
+const FILES: [&str; 3] = ["manifest.json", "recipe.toml", "log.jsonl"];
+
+/// Says what item vectors were computed by, in the metadata of their file.
+const MADE_BY: &str = "made_by";
+
+/// Beside an ID model's checkpoint.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct IdMark {
+    pub(crate) curve: Curve,
+    pub(crate) seconds: f64,
+    /// Epochs that were asked for; a run resumed with more goes on from its training state.
+    pub(crate) epochs: Option<usize>,
+    /// The language model whose vectors it reads, if it reads any: `FrozenText::identity`.
+    #[serde(default)]
+    pub(crate) lm: Option<String>,
+    /// Fingerprint of the checkpoint beside it; a method that only counts has none.
+    #[serde(default)]
+    pub(crate) checkpoint: Option<String>,
+}
+
+/// Beside the towers' checkpoint: what they were trained against.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TowersMark {
+    pub(crate) scale: IdNormalizer,
+    pub(crate) curve: Curve,
+    pub(crate) seconds: f64,
+    pub(crate) samples: usize,
+    /// The language model, `FrozenText::identity`.
+    pub(crate) lm: String,
+    /// The ID method, [`id_fingerprint`].
+    pub(crate) ids: String,
+}
+
+/// What becomes of an earlier run in the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Earlier {
+    /// It is made again where it is the very run that is asked for; another one is in the way.
+    #[default]
+    Kept,
+    /// It is gone on with.
+    Resumed,
+    /// It is replaced, whatever it is.
+    Replaced,
+}
+
+/// A run folder that belongs to one recipe and data set.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    path: PathBuf,
+    /// Which files are ours. A file is claimed before it is written; all others stay as they are.
+    files: RefCell<OutputFolder>,
+    /// Held while a run writes.
+    _lock: Option<File>,
+}
+
+impl RunFolder {
+    /// Opens `path` for the run of `manifest`. Of what is there only files of ours are removed or replaced.
+    ///
+    /// # Errors
+    /// When the folder holds files and no run of ours, or a run that is another one, or another process runs there.
+    pub(crate) fn open(path: &Path, manifest: &Manifest, earlier: Earlier) -> Result<Self> {
+        let (files, lock) = lock::take(path, KIND)?;
+        let folder = Self { path: path.into(), files: RefCell::new(files), _lock: Some(lock) };
+        let found = if earlier == Earlier::Replaced { None } else { folder.found()? };
+        folder.files.borrow().sweep()?;
+        let finished = found.is_some() && folder.file(REPORTS[0]).exists();
+        let goes_on = found.is_some() && earlier == Earlier::Resumed;
+        match &found {
+            Some(found) if goes_on => found.may_become(manifest, &folder.file("manifest.json"))?,
+            Some(found) if finished => found.may_be_replaced(manifest, path)?,
+            Some(found) if found.is(manifest) => {
+                tracing::warn!("an unfinished run of this recipe begins anew; --resume would have gone on");
+            }
+            Some(found) => {
+                let told = found.difference(manifest)?;
+                tracing::warn!("an unfinished run that is another is replaced: {told}");
+            }
+            None => {}
+        }
+        // What a finished run tells stays until there is something new to tell; a kill before that loses none of it.
+        let manifest = manifest.clone().under_way(finished);
+        let write = || write_json(&folder.file("manifest.json"), &manifest);
+        if finished {
+            write()?;
+        }
+        if !goes_on {
+            let stays = |name: &str| name == "manifest.json" || REPORTS.contains(&name) || name.starts_with("metrics/");
+            folder.remove(|name| !finished || !stays(name))?;
+        }
+        folder.files.borrow_mut().claim(&[&FILES[..], &REPORTS[..]].concat())?;
+        write()?;
+        write_atomic(&folder.file("recipe.toml"), manifest.recipe.as_bytes())?;
+        Ok(folder)
+    }
+
+    /// Says that what the folder reports is of the run as it is now.
+    pub(crate) fn finish(&self) -> Result<()> {
+        let file = self.file("manifest.json");
+        let manifest = Manifest::read(&file)?;
+        if manifest.is_under_way() {
+            write_json(&file, &manifest.under_way(false))?;
+        }
+        Ok(())
+    }
+
+    /// The manifest of the run that is there, if there is one.
+    fn found(&self) -> Result<Option<Manifest>> {
+        let file = self.file("manifest.json");
+        if !self.files.borrow().owns("manifest.json") || !file.exists() {
+            return Ok(None);
+        }
+        let remedy = || "which run this is cannot be read; name another folder by --out, or replace it by --force";
+        Manifest::read(&file).with_context(remedy).map(Some)
+    }
+
+    fn remove(&self, unwanted: impl Fn(&str) -> bool) -> Result<()> {
+        Ok(self.files.borrow_mut().remove(unwanted)?)
+    }
+
+    /// The path of a file that is about to be written, which is ours from now on.
+    fn claimed(&self, name: &str) -> Result<PathBuf> {
+        self.files.borrow_mut().claim(&[name])?;
+        Ok(self.file(name))
+    }
+
+    /// A new file for learning curves.
+    pub(crate) fn curves(&self) -> Result<PathBuf> {
+        let name = |number| format!("tensorboard/{}", tensorboard::file_name(number));
+        let free = (1..).map(name).find(|name| !self.file(name).exists());
+        self.claimed(&free.context("no number is left for a file of curves")?)
+    }
+
+    /// Opens a finished run for use, with its resolved recipe.
+    pub(crate) fn finished(path: &Path) -> Result<(Self, Manifest)> {
+        let files = RefCell::new(OutputFolder::open(path, KIND)?);
+        let folder = Self { path: path.into(), files, _lock: None };
+        let manifest = Manifest::read(&folder.file("manifest.json")).with_context(|| {
+            format!("{}: not a run folder; make one with `{} run RECIPE`", path.display(), program())
+        })?;
+        if manifest.is_under_way() || !folder.file(REPORTS[0]).exists() {
+            bail!("{}: the run is not finished; finish it with `{} run RECIPE --resume`", path.display(), program());
+        }
+        Ok((folder, manifest))
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The checkpoint of an ID method.
+    pub(crate) fn id_checkpoint(&self, name: &str) -> PathBuf {
+        self.file(&id_name(name, "safetensors"))
+    }
+
+    /// Where the training of an ID method is written down while it runs.
+    pub(crate) fn id_state(&self, name: &str) -> Result<PathBuf> {
+        self.claimed(&id_name(name, "state.safetensors"))
+    }
+
+    /// The mark of a finished ID stage, written after its checkpoint.
+    ///
+    /// # Errors
+    /// When the checkpoint is not the one that was written beside it.
+    pub(crate) fn id_mark(&self, name: &str, config: &IdConfig) -> Result<Option<IdMark>> {
+        let file = self.file(&id_name(name, "json"));
+        let mark: Option<IdMark> = if file.exists() { Some(read_json(&file)?) } else { None };
+        let mark = mark.filter(|mark| mark.epochs == config.train().map(|train| train.epochs));
+        if let Some(known) = mark.as_ref().and_then(|mark| mark.checkpoint.as_ref()) {
+            let checkpoint = self.id_checkpoint(name);
+            if *known != fingerprint_file(&checkpoint)?.to_string() {
+                let told = "not the checkpoint that this run trained; bring it back, or make the run again";
+                bail!("{}: {told}", checkpoint.display());
+            }
+        }
+        Ok(mark)
+    }
+
+    pub(crate) fn save_id(&self, name: &str, trained: &Trained, mark: &IdMark) -> Result<()> {
+        let checkpoint = self.claimed(&id_name(name, "safetensors"))?;
+        trained.save(&checkpoint)?;
+        let own = checkpoint.exists().then(|| fingerprint_file(&checkpoint)).transpose()?;
+        let mark = IdMark { checkpoint: own.map(|own| own.to_string()), ..mark.clone() };
+        Ok(write_json(&self.claimed(&id_name(name, "json"))?, &mark)?)
+    }
+
+    /// Takes over a finished ID method that another run of the suite shares.
+    pub(crate) fn take_id(&self, name: &str, config: &IdConfig, shared: &Shared) -> Result<()> {
+        if self.id_mark(name, config)?.is_some() {
+            return Ok(());
+        }
+        let [Some(model), Some(mark)] = [shared.found("model.safetensors")?, shared.found("mark.json")?] else {
+            return Ok(());
+        };
+        if mark.exists() {
+            copy(&model, &self.claimed(&id_name(name, "safetensors"))?)?;
+            copy(&mark, &self.claimed(&id_name(name, "json"))?)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a finished ID method where other runs of the suite find it.
+    pub(crate) fn give_id(&self, name: &str, shared: &Shared) -> Result<()> {
+        copy(&self.id_checkpoint(name), &shared.claimed("model.safetensors")?)?;
+        copy(&self.file(&id_name(name, "json")), &shared.claimed("mark.json")?)
+    }
+
+    /// Removes what was aligned to ID vectors that are no more.
+    pub(crate) fn forget_towers(&self) -> Result<()> {
+        self.remove(|name| name.starts_with("checkpoints/towers"))
+    }
+
+    /// Where an alignment is written down while it runs.
+    pub(crate) fn towers_state(&self, row: &str) -> Result<PathBuf> {
+        self.claimed(&towers_name(row, "state.safetensors"))
+    }
+
+    /// The mark of a finished alignment, written after its checkpoint.
+    pub(crate) fn towers_mark(&self, row: &str) -> Result<Option<TowersMark>> {
+        let file = self.file(&towers_name(row, "json"));
+        Ok(if file.exists() { Some(read_json(&file)?) } else { None })
+    }
+
+    pub(crate) fn save_towers(&self, row: &str, towers: &Towers<Layerwise>, mark: &TowersMark) -> Result<()> {
+        save_module(towers, &self.claimed(&towers_name(row, "safetensors"))?)?;
+        Ok(write_json(&self.claimed(&towers_name(row, "json"))?, mark)?)
+    }
+
+    /// The checkpoint of the towers of a row.
+    ///
+    /// # Errors
+    /// When they were trained against other ID vectors than `ids`, or another language model than `lm`.
+    pub(crate) fn towers(&self, row: &str, mark: &TowersMark, ids: &str, lm: &str) -> Result<PathBuf> {
+        let path = self.file(&towers_name(row, "safetensors"));
+        if mark.lm != lm {
+            bail!(
+                "{}: aligned to another language model; set lm.path to the one of the run, or run again",
+                path.display()
+            );
+        }
+        if mark.ids != ids {
+            bail!(
+                "{}: aligned to other ID vectors; bring checkpoints/ back as the run left it, or run again",
+                path.display()
+            );
+        }
+        Ok(path)
+    }
+
+    /// Accuracy of every evaluated user, for paired tests.
+    pub(crate) fn save_users(&self, row: &str, dataset: &Dataset, evaluation: &Evaluation) -> Result<()> {
+        let users = evaluation.users.iter().map(|user| dataset.users[user.index()].clone()).collect();
+        let mut columns = vec![("user", Column::Text(users))];
+        let metrics: Vec<String> = evaluation.per_user.keys().map(Metric::to_string).collect();
+        let numbers = evaluation.per_user.values().map(|values| Column::Numbers(values.clone()));
+        columns.extend(metrics.iter().map(String::as_str).zip(numbers));
+        Ok(ra_data::write_columns(&self.claimed(&users_name(row))?, &columns)?)
+    }
+
+    /// Keeps the item vectors of an aligned row: a recommendation needs one pass for the user and none for the items.
+    pub(crate) fn save_items(&self, row: &str, items: Tensor<2>) -> Result<()> {
+        let shape = items.dims().to_vec();
+        let bytes: Vec<u8> = items.into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
+        let view = TensorView::new(Dtype::F32, shape, &bytes)?;
+        let notes = HashMap::from([(MADE_BY.to_owned(), self.made_by(row)?)]);
+        let file = safetensors::serialize([("items", view)], Some(notes))?;
+        Ok(write_atomic(&self.claimed(&items_name(row))?, &file)?)
+    }
+
+    /// What the item vectors of a row depend on that may change within a run: its towers, and what those were aligned to.
+    fn made_by(&self, row: &str) -> Result<String> {
+        let mark = self.towers_mark(row)?.with_context(|| format!("{}: no {row} was trained", self.path.display()))?;
+        let towers = read_bytes(&self.file(&towers_name(row, "safetensors")))?;
+        Ok(fingerprint([towers.as_slice(), mark.lm.as_bytes(), mark.ids.as_bytes()]).to_string())
+    }
+
+    /// `[items + 1, dim]`, row 0 padding, as the model of a row and the catalogue of the run have them; nothing where the
+    /// row keeps none.
+    pub(crate) fn items(&self, row: &str, [rows, dim]: [usize; 2], device: &Device) -> Result<Option<Tensor<2>>> {
+        let path = self.file(&items_name(row));
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = read_bytes(&path)?;
+        let damaged = || format!("{}: not whole, or of another run; make the run again", path.display());
+        let (_, header) = SafeTensors::read_metadata(&bytes).with_context(damaged)?;
+        if header.metadata().as_ref().and_then(|notes| notes.get(MADE_BY)) != Some(&self.made_by(row)?) {
+            bail!("{}: of other towers than those of the run; go on with the run by --resume", path.display());
+        }
+        let file = SafeTensors::deserialize(&bytes).with_context(damaged)?;
+        let view = file.tensor("items").with_context(damaged)?;
+        if view.dtype() != Dtype::F32 || view.shape() != [rows, dim] {
+            bail!("{}: {} {:?} instead of F32 {:?}", damaged(), view.dtype(), view.shape(), [rows, dim]);
+        }
+        let values: Vec<f32> =
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        Ok(Some(Tensor::from_data(TensorData::new(values, [rows, dim]), device)))
+    }
+}
+
+/// Whether the run in `path` is finished and is the one of this manifest.
+pub(crate) fn is_finished(path: &Path, asked: &Manifest) -> Result<bool> {
+    let files = OutputFolder::open(path, KIND)?;
+    let whole = ["manifest.json", REPORTS[0]].iter().all(|name| files.owns(name) && path.join(name).exists());
+    if !whole {
+        return Ok(false);
+    }
+    let found = Manifest::read(&path.join("manifest.json"))?;
+    Ok(!found.is_under_way() && found.is(asked))
+}
+
+fn id_name(name: &str, ending: &str) -> String {
+    format!("checkpoints/id-{name}.{ending}")
+}
+
+/// `towers` for RA-Rec, `towers-prefix-only` for a rival.
+fn towers_name(row: &str, ending: &str) -> String {
+    let name = if row == "ra-rec" { "towers".into() } else { format!("towers-{row}") };
+    format!("checkpoints/{name}.{ending}")
+}
+
+fn items_name(row: &str) -> String {
+    if row == "ra-rec" { "vectors/items.safetensors".into() } else { format!("vectors/items-{row}.safetensors") }
+}
+
+/// Where a run keeps the accuracy of every user under a row.
+fn users_name(row: &str) -> String {
+    let name: String = row.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    format!("metrics/{}.parquet", name.trim_end_matches('_'))
+}
+
+/// The users of a row by their own ids, and their accuracy, as a run wrote them down; nothing where it did not.
+pub(crate) fn read_users(run: &Path, row: &str) -> Result<Option<(Vec<String>, Evaluation)>> {
+    let file = run.join(users_name(row));
+    if !file.exists() {
+        return Ok(None);
+    }
+    let (users, per_user) = ra_data::read_columns(&file, "user")?;
+    let metric = |(name, values): (String, Vec<f64>)| Ok((name.parse::<Metric>()?, values));
+    let per_user = per_user.into_iter().map(metric).collect::<Result<_>>()?;
+    let evaluation = Evaluation::of_users(UserId::all(users.len()).collect(), per_user);
+    Ok(Some((users, evaluation)))
+}
+
+/// Copies a file, if there is one: a method that only counts has no checkpoint.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if from.exists() {
+        write_atomic(to, &read_bytes(from)?)?;
+    }
+    Ok(())
+}
+
+/// Fingerprint of an ID method, to which towers are aligned: its checkpoint, or, where it has none, what it says of
+/// every item.
+pub(crate) fn id_fingerprint(model: &dyn Recommender, dataset: &Dataset, checkpoint: &Path) -> Result<String> {
+    if checkpoint.exists() {
+        return Ok(fingerprint_file(checkpoint)?.to_string());
+    }
+    let items: Vec<ItemId> = dataset.catalog.all().collect();
+    let bytes: Vec<u8> = model.items(&items).into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
+    Ok(fingerprint([bytes.as_slice()]).to_string())
+}

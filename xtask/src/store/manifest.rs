@@ -1,0 +1,337 @@
+//! What a run was made from: a stage's file is used again only under the same manifest.
+use crate::recipe::Recipe;
+use anyhow::{Context, Result, bail};
+use ra_core::{Dataset, fingerprint, fingerprint_file, read_json};
+use ra_idmodels::IdMethod;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use toml::Value;
+
+/// Differences that a message lists; of the others it gives the number.
+const LISTED: usize = 6;
+
+/// The identity of a run. Whatever its results depend on is here, by content where the recipe has only a path.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// The name of the recipe, for messages: two recipes that resolve alike are one.
+    #[serde(default)]
+    name: String,
+    /// The resolved recipe.
+    pub(crate) recipe: String,
+    /// Users, items, titles and interactions after filter and split.
+    dataset: String,
+    /// When each item was first seen, which tables by age tell.
+    #[serde(default)]
+    clock: Option<String>,
+    /// The language model, `FrozenText::identity`.
+    #[serde(default)]
+    lm: Option<String>,
+    /// Content of the files that ID methods import.
+    #[serde(default)]
+    imports: Option<String>,
+    /// Version of this program.
+    version: String,
+    /// Whether the run has begun over a finished one and is not finished again: what the folder reports is of before.
+    #[serde(default)]
+    under_way: bool,
+}
+
+impl Manifest {
+    pub(crate) fn of(
+        recipe: &Recipe,
+        dataset: &Dataset,
+        first_seen: Option<&[f64]>,
+        lm: Option<String>,
+    ) -> Result<Self> {
+        let clock = |times: &[f64]| {
+            let bytes: Vec<u8> = times.iter().flat_map(|time| time.to_le_bytes()).collect();
+            fingerprint([bytes.as_slice()]).to_string()
+        };
+        Ok(Self {
+            name: recipe.name.clone(),
+            recipe: recipe.to_toml()?,
+            dataset: dataset.fingerprint().to_string(),
+            clock: first_seen.map(clock),
+            lm,
+            imports: imports(recipe)?,
+            version: env!("CARGO_PKG_VERSION").into(),
+            under_way: false,
+        })
+    }
+
+    /// Reads a manifest. Keys of a recipe that came after it was written have their defaults, as the run had them.
+    pub(crate) fn read(file: &Path) -> Result<Self> {
+        let found: Self = read_json(file)?;
+        let today = Recipe::resolved(&found.recipe).and_then(|recipe| recipe.to_toml());
+        Ok(Self { recipe: today.unwrap_or(found.recipe), ..found })
+    }
+
+    /// Whether a finished run has begun anew, or goes on, and is not finished again.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way
+    }
+
+    pub(crate) fn under_way(self, under_way: bool) -> Self {
+        Self { under_way, ..self }
+    }
+
+    /// The recipe that the run was made by.
+    pub(crate) fn recipe(&self) -> Result<Recipe> {
+        Recipe::resolved(&self.recipe)
+    }
+
+    /// Whether both stand for the same results.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.causes(other).is_empty() && self.recipe == other.recipe
+    }
+
+    /// Refuses to go on with the run of `self`, whose manifest is `file`, as that of `asked`. A training may be made longer.
+    pub(crate) fn may_become(&self, asked: &Self, file: &Path) -> Result<()> {
+        let mut causes = self.causes(asked);
+        let (epochs, keys): (Vec<Difference>, Vec<Difference>) =
+            self.keys(asked)?.into_iter().partition(|found| is_epochs(&found.key));
+        if let Some(fewer) = epochs.iter().find(|found| found.is_less()) {
+            bail!(
+                "{}: {fewer}: a training that is done is not made shorter; name another folder by --out, or start again by \
+                 --force instead of --resume",
+                file.display()
+            );
+        }
+        let keys: Vec<String> = keys.iter().map(Difference::to_string).collect();
+        if !keys.is_empty() {
+            causes.push("by another recipe");
+        }
+        if causes.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "{}: the run was made {}: {}; name another folder by --out, or start again by --force instead of --resume",
+            file.display(),
+            causes.join(" and "),
+            self.both(asked, keys)
+        )
+    }
+
+    /// Refuses to put the run of `asked` in the place of `self`, a finished run in `folder`, unless it is the same one.
+    pub(crate) fn may_be_replaced(&self, asked: &Self, folder: &Path) -> Result<()> {
+        if self.is(asked) {
+            return Ok(());
+        }
+        bail!(
+            "{}: holds a finished run that is another: {}; name another folder by --out, or replace it by --force",
+            folder.display(),
+            self.difference(asked)?
+        )
+    }
+
+    /// Both runs, and where their recipes differ.
+    pub(crate) fn difference(&self, asked: &Self) -> Result<String> {
+        let keys = self.keys(asked)?.iter().map(Difference::to_string).collect();
+        Ok(self.both(asked, keys))
+    }
+
+    /// Refuses a data set and imported files that are not those the run was made from.
+    pub(crate) fn check(&self, dataset: &Dataset) -> Result<()> {
+        if self.dataset != dataset.fingerprint().to_string() {
+            bail!(
+                "the data set {} is not the one this run was made from; bring the old files back or run again",
+                dataset.name
+            );
+        }
+        if self.imports != imports(&self.recipe()?)? {
+            bail!("the imported files are not those this run was made from; bring the old ones back or run again");
+        }
+        Ok(())
+    }
+
+    /// Refuses a language model that is not the one the run was made with: a row without towers has no mark of its own.
+    pub(crate) fn check_lm(&self, identity: &str) -> Result<()> {
+        if self.lm.as_deref() != Some(identity) {
+            bail!("the run was made with another language model; bring its files back as they were, or run again");
+        }
+        Ok(())
+    }
+
+    /// How the run of `asked` would be made otherwise, keys of the recipe aside.
+    fn causes(&self, asked: &Self) -> Vec<&'static str> {
+        // Taken apart, so that no field is forgotten.
+        let Self { name: _, recipe: _, dataset, clock, lm, imports, version, under_way: _ } = self;
+        let all = [
+            (*dataset != asked.dataset || *clock != asked.clock, "from other data"),
+            (*lm != asked.lm, "with another language model"),
+            (*imports != asked.imports, "from other imported files"),
+            (*version != asked.version, "by another version of this program"),
+        ];
+        all.into_iter().filter(|(differs, _)| *differs).map(|(_, cause)| cause).collect()
+    }
+
+    /// The keys of the recipe that differ, each with both values in words.
+    fn keys(&self, asked: &Self) -> Result<Vec<Difference>> {
+        let read = |recipe: &str| -> Result<BTreeMap<String, String>> {
+            let mut keys = BTreeMap::new();
+            flatten("", &Value::Table(recipe.parse()?), &mut keys);
+            Ok(keys)
+        };
+        let [found, asked] = [read(&self.recipe).context("manifest.json: the recipe")?, read(&asked.recipe)?];
+        let all: BTreeSet<&String> = found.keys().chain(asked.keys()).collect();
+        let value = |keys: &BTreeMap<String, String>, key: &str| keys.get(key).map_or("not set".into(), Clone::clone);
+        let pair = |key: &String| Difference { key: key.clone(), there: value(&found, key), here: value(&asked, key) };
+        Ok(all.into_iter().map(pair).filter(|found| found.there != found.here).collect())
+    }
+
+    /// Both runs and what sets them apart, in words.
+    fn both(&self, asked: &Self, keys: Vec<String>) -> String {
+        let more = keys.len().saturating_sub(LISTED);
+        let mut told = vec![format!("there {self}, here {asked}")];
+        told.extend(keys.into_iter().take(LISTED));
+        told.extend((more > 0).then(|| format!("and {more} more keys")));
+        told.join("; ")
+    }
+}
+
+/// A key of the recipe that two runs have otherwise.
+struct Difference {
+    key: String,
+    there: String,
+    here: String,
+}
+
+impl Difference {
+    fn is_less(&self) -> bool {
+        matches!((self.there.parse::<u64>(), self.here.parse::<u64>()), (Ok(there), Ok(here)) if here < there)
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is {} there and {} here", self.key, self.there, self.here)
+    }
+}
+
+impl std::fmt::Display for Manifest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seed = self.recipe.parse::<toml::Table>().ok().and_then(|table| Some(table.get("seed")?.to_string()));
+        let name = if self.name.is_empty() { "a recipe" } else { &self.name };
+        write!(f, "{name} (seed {}, data {}", seed.unwrap_or_default(), short(&self.dataset))?;
+        if let Some(lm) = &self.lm {
+            write!(f, ", language model {}", short(lm))?;
+        }
+        write!(f, ")")
+    }
+}
+
+/// Enough of a fingerprint to tell two apart.
+fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..8).unwrap_or(fingerprint)
+}
+
+/// Whether a key is the number of epochs of an ID method.
+fn is_epochs(key: &str) -> bool {
+    key.starts_with("id.") && key.ends_with(".train.epochs")
+}
+
+/// Every key below `value` with its path, and what it is. An ID method goes by its kind.
+fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value {
+        Value::Table(table) => table.iter().for_each(|(key, value)| flatten(&below(key), value, into)),
+        Value::Array(list) if list.iter().any(Value::is_table) => {
+            for (index, value) in list.iter().enumerate() {
+                let kind = value.get("kind").and_then(Value::as_str).map(str::to_owned);
+                flatten(&below(&kind.unwrap_or_else(|| index.to_string())), value, into);
+            }
+        }
+        other => drop(into.insert(path.to_owned(), other.to_string())),
+    }
+}
+
+/// Every file and folder that a recipe reads by its path.
+pub(crate) fn inputs(recipe: &Recipe) -> Vec<PathBuf> {
+    let data = &recipe.data;
+    let named = [&data.interactions, &data.items, &data.test, &recipe.lm.path];
+    named.into_iter().flatten().cloned().chain(imported(recipe)).collect()
+}
+
+fn imported(recipe: &Recipe) -> Vec<PathBuf> {
+    // The configurations give their paths to be changed; these are copies.
+    recipe
+        .ids
+        .clone()
+        .iter_mut()
+        .flat_map(|id| id.paths_mut().into_iter().map(|path| path.clone()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Fingerprint of what the imported files hold.
+fn imports(recipe: &Recipe) -> Result<Option<String>> {
+    let files = imported(recipe);
+    let contents = files.iter().map(|file| Ok(fingerprint_file(file)?.to_string())).collect::<Result<Vec<_>>>()?;
+    Ok((!files.is_empty()).then(|| fingerprint(contents.iter().map(String::as_bytes)).to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(recipe: &str) -> Manifest {
+        Manifest {
+            name: "mine".into(),
+            recipe: recipe.into(),
+            dataset: "0123456789".into(),
+            clock: Some("c".into()),
+            lm: Some("l".into()),
+            imports: Some("i".into()),
+            version: "1".into(),
+            under_way: false,
+        }
+    }
+
+    const RECIPE: &str =
+        "seed = 1\n[train]\nlr = 0.1\n[[id]]\nkind = 'pop'\n[[id]]\nkind = 'mf'\n[id.train]\nepochs = 3";
+
+    #[test]
+    fn whatever_changes_makes_another_run() {
+        let base = manifest(RECIPE);
+        type Change = (fn(&mut Manifest), &'static str);
+        let changes: [Change; 7] = [
+            (|m| m.recipe = m.recipe.replace("seed = 1", "seed = 5"), "seed is 1 there and 5 here"),
+            (|m| m.recipe = m.recipe.replace("[train]\nlr = 0.1", ""), "train.lr is 0.1 there and not set here"),
+            (|m| m.dataset = "9876543210".into(), "data 01234567"),
+            (|m| m.clock = None, "other data"),
+            (|m| m.lm = Some("other".into()), "another language model"),
+            (|m| m.imports = None, "other imported files"),
+            (|m| m.version = "2".into(), "another version"),
+        ];
+        for (change, told) in changes {
+            let mut other = base.clone();
+            change(&mut other);
+            assert!(!base.is(&other), "{told}");
+            let file = Path::new("runs/a/manifest.json");
+            let [resumed, replaced] = [
+                base.may_become(&other, file).unwrap_err().to_string(),
+                base.may_be_replaced(&other, Path::new("runs/a")).unwrap_err().to_string(),
+            ];
+            assert!(resumed.contains(told) && resumed.contains("--force") && resumed.contains("--out"), "{resumed}");
+            assert!(
+                replaced.contains("there mine (seed 1, data 01234567") && replaced.contains("--force"),
+                "{replaced}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_name_and_more_epochs_make_no_other_run() {
+        let base = manifest(RECIPE);
+        assert!(base.is(&Manifest { name: "other".into(), ..base.clone() }));
+        let longer = manifest(&RECIPE.replace("epochs = 3", "epochs = 9"));
+        assert!(base.may_become(&longer, Path::new("m")).is_ok(), "a training may be made longer");
+        let error = longer.may_become(&base, Path::new("m")).unwrap_err().to_string();
+        assert!(error.contains("id.mf.train.epochs is 9 there and 3 here") && error.contains("--force"), "{error}");
+        let error = base.may_be_replaced(&longer, Path::new("runs/a")).unwrap_err().to_string();
+        assert!(error.contains("id.mf.train.epochs is 3 there and 9 here"), "{error}");
+        let many = (0..9).map(|key| format!("k{key} = 1\n")).collect::<String>() + RECIPE;
+        let error = base.may_become(&manifest(&many), Path::new("m")).unwrap_err().to_string();
+        assert!(error.contains("k5 is not set there and 1 here; and 3 more keys"), "{error}");
+    }
+}

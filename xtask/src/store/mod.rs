@@ -1,0 +1,88 @@
+//! What runs leave behind: their folders, what they were made from, and their logs.
+mod folder;
+pub(crate) mod lock;
+pub(crate) mod log;
+mod manifest;
+pub(crate) mod shared;
+mod stop;
+mod tensorboard;
+
+pub use folder::Earlier;
+
+pub(crate) use folder::{IdMark, KIND, RunFolder, TowersMark, id_fingerprint, read_users};
+pub(crate) use manifest::{Manifest, inputs};
+
+use anyhow::{Context, Result};
+use log::Log;
+use ra_eval::Report;
+use shared::Shared;
+use std::cell::OnceCell;
+use std::fmt;
+use std::path::PathBuf;
+
+/// What a run of a suite has to know of it.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// The folder of the suite, where its runs keep the ID methods they share.
+    pub(crate) suite: PathBuf,
+    /// Whether the suite has made this run already.
+    pub(crate) done: bool,
+}
+
+/// Where a run writes, and what it finds there of itself. It is opened once it is known what the run is made from.
+pub(crate) struct Store {
+    path: PathBuf,
+    earlier: Earlier,
+    /// The suite that it is a run of.
+    member: Option<Member>,
+    open: OnceCell<(RunFolder, Log)>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).field("earlier", &self.earlier).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    pub(crate) fn new(path: PathBuf, earlier: Earlier, member: Option<Member>) -> Self {
+        Self { path, earlier, member, open: OnceCell::new() }
+    }
+
+    /// The report of the run of `manifest`, where the suite has finished it already.
+    pub(crate) fn done(&self, manifest: &Manifest) -> Result<Option<Report>> {
+        let is_done = self.member.as_ref().is_some_and(|member| member.done);
+        let found = is_done && folder::is_finished(&self.path, manifest)?;
+        Ok(found.then(|| Report::read(&self.path)).transpose()?)
+    }
+
+    /// Takes the folder for the run of `manifest`, and listens to what it tells.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`].
+    pub(crate) fn open(&self, manifest: &Manifest) -> Result<()> {
+        let folder = RunFolder::open(&self.path, manifest, self.earlier)?;
+        let log = Log::open(&folder.file("log.jsonl"), &folder.curves()?)?;
+        self.open.set((folder, log)).ok().context("a context is of one run: make another one for the next")
+    }
+
+    /// The folder of the run.
+    pub(crate) fn folder(&self) -> Result<&RunFolder> {
+        Ok(&self.opened()?.0)
+    }
+
+    /// Says that `part` begins to train.
+    pub(crate) fn begin(&self, part: &str) -> Result<()> {
+        self.opened()?.1.begin(part);
+        Ok(())
+    }
+
+    /// Where the runs of the suite keep the ID method of `key`; nothing outside of a suite.
+    pub(crate) fn shared(&self, key: impl FnOnce() -> String) -> Option<Shared> {
+        self.member.as_ref().map(|member| Shared { suite: member.suite.clone(), key: key() })
+    }
+
+    fn opened(&self) -> Result<&(RunFolder, Log)> {
+        self.open.get().context("the stages of a run begin with its data and its language model")
+    }
+}

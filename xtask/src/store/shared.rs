@@ -1,0 +1,109 @@
+//! What the runs of a suite share: ID methods, each under the key of all that its training depends on.
+use anyhow::Result;
+use ra_core::{Fingerprint, OutputFolder, fingerprint};
+use ra_eval::EvalConfig;
+use ra_idmodels::IdConfig;
+use std::path::PathBuf;
+
+/// What the folder of a suite is called in its marker.
+pub(crate) const KIND: &str = "suite";
+
+/// Where the ID methods lie in it.
+pub(crate) const ID_MODELS: &str = "id-models";
+
+/// All that the training of an ID method depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct IdKey<'a> {
+    pub(crate) version: &'a str,
+    /// Of the whole data set: users, items, titles, interactions, split.
+    pub(crate) data: Fingerprint,
+    /// Of the method, with the fold of users that it does without.
+    pub(crate) name: &'a str,
+    pub(crate) config: &'a IdConfig,
+    pub(crate) seed: u64,
+    /// How the best epoch is chosen.
+    pub(crate) choosing: EvalConfig,
+    /// The language model whose vectors it reads: `FrozenText::identity`.
+    pub(crate) lm: Option<String>,
+    /// Who computes: numbers differ in their last bits.
+    pub(crate) backend: &'a str,
+    pub(crate) instructions: String,
+}
+
+impl IdKey<'_> {
+    pub(crate) fn fingerprint(&self) -> String {
+        // Taken apart, so that no field is forgotten.
+        let Self { version, data, name, config, seed, choosing, lm, backend, instructions } = self;
+        let key = format!("{version} {data} {name} {config:?} {seed} {choosing:?} {lm:?} {backend} {instructions:?}");
+        fingerprint([key.as_bytes()]).to_string()
+    }
+}
+
+/// An ID method that the runs of a suite share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The folder of the suite.
+    pub(crate) suite: PathBuf,
+    /// All that its training depends on.
+    pub(crate) key: String,
+}
+
+impl Shared {
+    fn name(&self, file: &str) -> String {
+        format!("{}/{}/{file}", ID_MODELS, self.key)
+    }
+
+    /// A file of it, where it is one of the suite's own.
+    pub(crate) fn found(&self, file: &str) -> Result<Option<PathBuf>> {
+        let name = self.name(file);
+        let ours = OutputFolder::open(&self.suite, KIND)?.owns(&name);
+        Ok(ours.then(|| self.suite.join(name)))
+    }
+
+    /// The path of a file of it that is about to be written, which is the suite's own from now on.
+    pub(crate) fn claimed(&self, file: &str) -> Result<PathBuf> {
+        let name = self.name(file);
+        OutputFolder::open(&self.suite, KIND)?.claim(&[&name])?;
+        Ok(self.suite.join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_anything_changes_the_key() {
+        let (pop, mf): (IdConfig, IdConfig) =
+            (toml::from_str("kind = 'pop'").unwrap(), toml::from_str("kind = 'mf'").unwrap());
+        let longer: IdConfig = toml::from_str("kind = 'mf'\ntrain = { lr = 0.5 }").unwrap();
+        let base = IdKey {
+            version: "1",
+            data: fingerprint([&b"data"[..]]),
+            name: "mf",
+            config: &mf,
+            seed: 1,
+            choosing: EvalConfig::default(),
+            lm: Some("lm".into()),
+            backend: "cpu",
+            instructions: "AVX".into(),
+        };
+        let changed = [
+            IdKey { version: "2", ..base.clone() },
+            IdKey { data: fingerprint([&b"other"[..]]), ..base.clone() },
+            IdKey { name: "mf-fold-1-of-2", ..base.clone() },
+            IdKey { config: &pop, ..base.clone() },
+            IdKey { config: &longer, ..base.clone() },
+            IdKey { seed: 2, ..base.clone() },
+            IdKey { choosing: EvalConfig { ks: vec![5], ..EvalConfig::default() }, ..base.clone() },
+            IdKey { lm: Some("other".into()), ..base.clone() },
+            IdKey { lm: None, ..base.clone() },
+            IdKey { backend: "cuda", ..base.clone() },
+            IdKey { instructions: String::new(), ..base.clone() },
+        ];
+        assert_eq!(base.fingerprint(), base.clone().fingerprint());
+        for other in changed {
+            assert_ne!(other.fingerprint(), base.fingerprint(), "{other:?}");
+        }
+    }
+}
