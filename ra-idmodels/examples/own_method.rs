@@ -1,13 +1,14 @@
-//! A method of another crate: a factorized Markov chain, without users, after FPMC (Rendle et al., WWW 2010). The module with its
-//! loss is all that training wants; with `IdMethod` on its configuration, `fit` and `load` take it like any other.
+//! A method of another crate: a factorized Markov chain, FPMC (Rendle et al., WWW 2010) without its users. The module
+//! with its loss is all that training wants; with `IdMethod` on its configuration, `fit` and `load` take it like any
+//! other.
 //!
 //! `cargo run -p ra-idmodels --example own_method`
 #![allow(clippy::print_stdout)]
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::{
-    Backend, Catalog, Check, Dataset, History, IdModel, ItemId, Problem, Recommender, Result, Sequences, TrainBatch,
-    UserId, int_tensor, normal, open_device, rng,
+    Backend, Check, Dataset, History, IdModel, ItemId, Problem, Recommender, Result, Sequences, TrainBatch, UserId,
+    int_tensor, normal, open_device, rng,
 };
 use ra_idmodels::{IdMethod, Job, NextItem, TrainConfig, Trained, fit, softmax_cross_entropy};
 use std::path::Path;
@@ -88,16 +89,7 @@ impl IdMethod for ChainConfig {
 fn main() -> Result<()> {
     let (users, items) = (100, 8);
     let walk = |user: u32| (0..6).map(|step| (user + step) % items + 1).collect::<Vec<_>>();
-    let data = Dataset {
-        name: "ring".into(),
-        users: (0..users).map(|user| user.to_string()).collect(),
-        catalog: Catalog::new((1..=items).map(|item| item.to_string()).collect(), vec![String::new(); items as usize]),
-        train: Sequences::from_numbers((0..users).map(walk)),
-        valid: Sequences::from_rows(vec![Vec::new(); users as usize]),
-        test: Sequences::from_rows(vec![Vec::new(); users as usize]),
-        filter: "none".into(),
-        split: "none".into(),
-    };
+    let data = Dataset::from_sequences("ring", items as usize, Sequences::from_numbers((0..users).map(walk)));
     let train = TrainConfig { epochs: 100, ..TrainConfig::default() };
     let method: Box<dyn IdMethod> = Box::new(ChainConfig { dim: 16, train });
     let device = open_device(Backend::Cpu)?;

@@ -1,24 +1,15 @@
-//! SASRec on a made-up data set, in which everybody walks round a ring of twelve items: trained in seconds on a CPU, then
-//! asked what follows the items 3, 4 and 5.
+//! SASRec on a made-up data set, in which everybody walks round a ring of twelve items: trained in seconds on a CPU,
+//! then asked what follows the items 3, 4 and 5.
 //!
 //! `cargo run -p ra-idmodels --example sasrec`
 #![allow(clippy::print_stdout)]
-use ra_core::{Backend, Catalog, Dataset, History, ItemId, OptimConfig, Sequences, UserId, open_device, scores};
+use ra_core::{Backend, Dataset, History, ItemId, OptimConfig, Sequences, UserId, open_device, scores};
 use ra_idmodels::{Job, SasRecConfig, TrainConfig, fit};
 
 fn main() -> ra_core::Result<()> {
     let (users, items) = (200, 12);
     let walk = |user: u32| (0..10).map(|step| (5 * user + step) % items + 1).collect::<Vec<_>>();
-    let data = Dataset {
-        name: "ring".into(),
-        users: (0..users).map(|user| format!("user {user}")).collect(),
-        catalog: Catalog::new((1..=items).map(|item| item.to_string()).collect(), vec![String::new(); items as usize]),
-        train: Sequences::from_numbers((0..users).map(walk)),
-        valid: Sequences::from_rows(vec![Vec::new(); users as usize]),
-        test: Sequences::from_rows(vec![Vec::new(); users as usize]),
-        filter: "none".into(),
-        split: "none".into(),
-    };
+    let data = Dataset::from_sequences("ring", items as usize, Sequences::from_numbers((0..users).map(walk)));
     let optim = OptimConfig { lr: 0.005, ..OptimConfig::default() };
     let train = TrainConfig { epochs: 30, batch: 32, optim, ..TrainConfig::default() };
     let config = SasRecConfig { dim: 16, max_length: 10, train, ..SasRecConfig::default() };
