@@ -1,5 +1,5 @@
-//! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from what a user has to
-//! what comes next, in closed form.
+//! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from what a user has
+//! to what comes next, in closed form.
 use crate::method::sequence::item_rows;
 use crate::{IdMethod, Job, Trained};
 use burn::module::{Module, Param};
@@ -42,7 +42,8 @@ impl EaseConfig {
     /// Solves for the map.
     ///
     /// # Errors
-    /// [`Error::Memory`] for a catalogue whose square does not fit, [`Error::Missing`] for an `l2` that is lost in rounding.
+    /// [`Error::Memory`] for a catalogue whose square does not fit, [`Error::Missing`] for an `l2` that is lost in
+    /// rounding.
     pub fn solve(&self, dataset: &Dataset, device: &Device) -> Result<Ease> {
         let n = dataset.catalog.len();
         // In f64: the factor, the inverse and faer's scratch, after the matrix itself is gone.

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod damaged;
 mod import;
+mod outside;
 mod strangers;
 
 use burn::tensor::Tensor;
