@@ -1,7 +1,6 @@
 //! What all stages of a run share.
 use crate::machine;
-use crate::recipe::Recipe;
-use crate::stages::Data;
+use crate::recipe::{Recipe, remedies};
 use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
 use anyhow::Result;
 use ra_core::{Dataset, Device, NoProgress, Progress, Recommender, UserId, open_devices, splitmix64};
@@ -59,7 +58,7 @@ impl Context {
         lock::check(out, KIND)?;
         Ok(Self {
             root: root.into(),
-            devices: open_devices(recipe.backend, recipe.devices)?,
+            devices: open_devices(recipe.backend, recipe.devices).map_err(|error| remedies::in_recipe(error.into()))?,
             store: Store::new(out.into(), earlier, member),
             progress: Box::new(NoProgress),
             costs: Costs::default(),
@@ -134,13 +133,17 @@ impl Validator {
         users
     }
 
-    /// How good a model is on the validation part of `data`, higher is better; nothing where nothing is held out for it.
-    pub(crate) fn of<'a>(&self, data: &'a Data) -> Option<impl Fn(&dyn Recommender) -> f64 + use<'a>> {
+    /// How good a model is on the validation part of a data set for these users, higher is better; nothing without users.
+    pub(crate) fn over<'a>(
+        &self,
+        dataset: &'a Dataset,
+        users: &[UserId],
+    ) -> Option<impl Fn(&dyn Recommender) -> f64 + use<'a>> {
         let eval = self.choosing();
-        let held_out = HeldOut::new(&data.dataset, Part::Valid).of_users(&data.validation);
+        let held_out = HeldOut::new(dataset, Part::Valid).of_users(users);
         let metric =
             move |model: &dyn Recommender| eval.criterion(&evaluate(model, &held_out, &eval, &NoProgress).metrics);
-        (!data.validation.is_empty()).then_some(metric)
+        (!users.is_empty()).then_some(metric)
     }
 
     /// How models are chosen.

@@ -1,6 +1,6 @@
 //! A whole run: the stages, one after another.
 use crate::context::Context;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, remedies};
 use crate::stages::{self, Data, FrozenText};
 use crate::store::Manifest;
 use anyhow::Result;
@@ -12,8 +12,12 @@ use ra_eval::Report;
 /// # Errors
 /// As the stages; what cannot be done is told with where and with what to do.
 pub fn run(recipe: &Recipe, cx: &Context) -> Result<Report> {
+    stages(recipe, cx).map_err(remedies::in_recipe)
+}
+
+fn stages(recipe: &Recipe, cx: &Context) -> Result<Report> {
     let data = stages::data(recipe, cx)?;
-    let text = stages::text(recipe, &data, cx)?;
+    let text = stages::text(recipe, cx)?;
     if let Some(report) = begin(recipe, &data, text.as_ref(), cx)? {
         return Ok(report);
     }

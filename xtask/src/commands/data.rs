@@ -1,10 +1,10 @@
 //! `cargo xtask data`: looking at a data set, and handing it on.
-use crate::recipe::{MAX_HISTORY, settings};
+use crate::recipe::{MAX_HISTORY, remedies, settings};
 use crate::{fetch, machine};
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
-use ra_core::Check;
+use ra_core::{Check, Problem};
 use ra_data::{CurateConfig, DataConfig, Prepared, SampleExport};
 use serde::Serialize;
 use std::fmt::Display;
@@ -79,7 +79,8 @@ impl Source {
         if !wrong.is_empty() {
             bail!("--set {}", wrong.join("; "));
         }
-        curate.as_ref().map_or(Ok(()), Check::check)?;
+        let problems = curate.iter().flat_map(Check::problems).map(|problem| problem.within("curate"));
+        Problem::refuse(&problems.collect::<Vec<_>>())?;
         config.strict |= self.strict;
         config.items = self.items.clone().or(config.items);
         let (path, name) = (&self.data, self.name());
@@ -107,7 +108,11 @@ impl Source {
     }
 }
 
-pub(crate) fn data(command: &Data, root: &Path) -> Result<()> {
+pub(super) fn data(command: &Data, root: &Path) -> Result<()> {
+    start(command, root).map_err(remedies::in_data)
+}
+
+fn start(command: &Data, root: &Path) -> Result<()> {
     match command {
         Data::Describe(args) => {
             let prepared = args.source.read(root)?;

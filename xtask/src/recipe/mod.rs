@@ -3,6 +3,7 @@ mod check;
 mod effect;
 mod known;
 mod oddities;
+pub(crate) mod remedies;
 pub(crate) mod rows;
 pub(crate) mod settings;
 mod variant;

@@ -232,3 +232,104 @@ fn may_take(variant: &Variant, of: &str, known: &[Variant], is_asked: bool) -> R
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Recipe;
+
+    fn resolved(text: &str) -> Result<Recipe> {
+        Recipe::resolved(&format!("[[id]]\nkind = 'sasrec'\n{text}"))
+    }
+
+    fn names(recipe: &Recipe) -> Vec<&str> {
+        recipe.variants().iter().map(|variant| variant.name.as_str()).collect()
+    }
+
+    fn refused(text: &str) -> String {
+        format!("{:#}", resolved(text).unwrap_err())
+    }
+
+    #[test]
+    fn rows_come_in_the_order_of_a_report_and_each_once() {
+        let recipe = resolved("[eval]\nrows = ['head', 'probes', 'id', 'ra-rec', 'lora-text', 'head']").unwrap();
+        assert_eq!(recipe.rows, ["id", "ra-rec", "probes", "head", "lora-text"]);
+        assert_eq!(names(&recipe), ["ra-rec", "head", "lora-text"]);
+        assert_eq!(resolved("").unwrap().rows, ["id", "text", "ra-rec"]);
+        let told = refused("[eval]\nrows = ['p5']");
+        assert!(
+            told.contains("p5") && told.contains("allowed: id, text, ra-rec, probes, cold-lift, prefix-only"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn built_in_variants_are_changes_of_the_recipes_own_alignment() {
+        let all = "[align]\nn_tok = 3\ncross_fit = 2\ndistill = 0.5\n[eval]\nrows = ['ra-rec', 'prefix-only', 'id-direct', \
+                   'soft-token', 'id-residual', 'distilled', 'head', 'lora', 'fine-tuned-text']";
+        let recipe = resolved(all).unwrap();
+        let of = |name: &str| recipe.variants().iter().find(|variant| variant.name == name).unwrap();
+        assert_eq!(of("ra-rec").align, recipe.align);
+        let text = &of("prefix-only").align;
+        assert_eq!((text.module.projection, text.module.n_ctx), (ProjectionKind::None, recipe.align.module.n_ctx + 3));
+        assert_eq!((text.departures.cross_fit, text.departures.distill), (0, 0.0));
+        assert_eq!(of("id-direct").items, ItemNames::Number);
+        assert!(!of("prefix-only").reads_ids() && of("id-residual").reads_users());
+        assert_eq!(of("soft-token").align.module.placement, Placement::Input);
+        assert_eq!(of("id-residual").towers, TowersFrom::Variant("ra-rec".into()));
+        assert_eq!(of("distilled").align.departures.distill, 0.5, "what the recipe says");
+        assert!(recipe.drops_loss(of("lora")) && !recipe.drops_loss(of("head")));
+        assert_eq!(recipe.label(of("lora"), "lm"), "lora(lm, without align.loss)");
+        let alone = resolved("[eval]\nrows = ['id-residual']").unwrap();
+        assert!(alone.variants()[0].trains(), "whose towers it would take is not in the report");
+        let weighed = resolved("[align]\nid_residual = true\n[eval]\nrows = ['ra-rec', 'id-residual']").unwrap();
+        assert!(weighed.variants()[1].trains(), "the recipe's own is weighed already");
+    }
+
+    #[test]
+    fn a_recipe_describes_variants_of_its_own() {
+        let text = "[align]\nn_tok = 3\n[[variant]]\nname = 'two'\nbase = 'distilled'\nset = { n_tok = 2 }\n[[variant]]\nname = \
+                    'numbers'\nbase = 'two'\nitems = 'number'\n[[variant]]\nname = 'weighed'\ntowers = 'ra-rec'\nset = { \
+                    id_residual = true }";
+        let recipe = resolved(text).unwrap();
+        assert_eq!(names(&recipe), ["ra-rec", "two", "numbers", "weighed"], "all of them where rows are not said");
+        let [own, two, numbers, weighed] = recipe.variants() else { panic!("four variants") };
+        assert_eq!((own.align.module.n_tok, two.align.module.n_tok, numbers.align.module.n_tok), (3, 2, 2));
+        assert_eq!(two.align.departures.distill, AlignConfig::DISTILL);
+        assert_eq!((numbers.items, two.items), (ItemNames::Number, ItemNames::Title));
+        assert_eq!(weighed.towers, TowersFrom::Variant("ra-rec".into()));
+        let again = Recipe::resolved(&recipe.to_toml().unwrap()).unwrap();
+        assert_eq!((again.variants(), &again.rows), (recipe.variants(), &recipe.rows));
+        let some = resolved(&format!("{text}\n[eval]\nrows = ['id', 'two', 'probes']\nprobes_of = ['two']")).unwrap();
+        assert_eq!(names(&some), ["two"]);
+        assert!(
+            some.looks_closer("probes", &some.variants()[0]) && !some.looks_closer("cold-lift", &some.variants()[0])
+        );
+        assert!(!resolved("").unwrap().to_toml().unwrap().contains("variant"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_variant_is_told_with_what_is_allowed() {
+        let one = |rest: &str| refused(&format!("[[variant]]\n{rest}"));
+        for (rest, told) in [
+            ("name = 'a'\nset = { n_tokk = 2 }", "n_tok"),
+            ("name = 'a'\nset = { n_tok = 'x' }", "variant \"a\""),
+            ("name = 'a'\nset = { n_tok = 0 }", "align.n_tok is 0"),
+            ("name = 'a'\nbase = 'b'", "allowed: ra-rec, prefix-only"),
+            ("name = 'lora'", "that name already"),
+            ("name = 'probes'", "take another"),
+            ("name = 'a b'", "letters, digits"),
+            ("set = { n_tok = 2 }", "letters, digits"),
+            ("nam = 'a'", "name"),
+            ("name = 'a'\nitems = 'colour'", "title"),
+            ("name = 'a'\ntowers = 'b'", "comes before it"),
+            ("name = 'a'\ntowers = 'ra-rec'\nset = { n_tok = 9 }", "id_residual alone"),
+            ("name = 'a'\ntowers = 'ra-rec'\n[eval]\nrows = ['id', 'a']", "eval.rows does not name"),
+        ] {
+            let found = one(rest);
+            assert!(found.contains(told), "{rest}: {found}");
+        }
+        let none = refused("[eval]\nrows = ['id', 'lora', 'probes']");
+        assert!(none.contains("probes but no ra-rec"), "{none}");
+    }
+}

@@ -4,7 +4,7 @@ mod named;
 pub use named::Who;
 
 use crate::context::Costs;
-use crate::recipe::{OWN, Recipe, Variant, rows};
+use crate::recipe::{OWN, Recipe, Variant, remedies, rows};
 use crate::stages::{FrozenText, load, read};
 use crate::store::{RunFolder, id_fingerprint};
 use crate::terminal::printable;
@@ -108,6 +108,10 @@ enum Model {
 /// When the run is not finished, or what it was made from is not as it was; when the row or the user is not known, or the row
 /// cannot speak for them.
 pub fn recommend(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path) -> Result<Recommendation> {
+    recommended(run, who, row, top, root).map_err(remedies::in_recipe)
+}
+
+fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path) -> Result<Recommendation> {
     if top == 0 {
         bail!("--top is 0, it must be at least 1");
     }

@@ -2,12 +2,12 @@
 use crate::context::Context;
 use crate::recipe::{ItemNames, Recipe, TowersFrom, Variant};
 use crate::stages::text::Tower;
-use crate::stages::{Data, FrozenText, IdModels, Samples};
+use crate::stages::{Data, FrozenText, IdModels};
 use crate::store::{RunFolder, TowersMark};
 use crate::terminal::table;
 use anyhow::{Context as _, Result};
 use ra_align::{AlignConfig, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score};
-use ra_core::{Catalog, Dataset, ItemId, LanguageModel, LedgerRow, Recommender, Validate, ledger};
+use ra_core::{Dataset, ItemId, LanguageModel, LedgerRow, Recommender, Sample, Validate, ledger};
 use ra_eval::LearningCurve;
 use std::time::Instant;
 
@@ -22,9 +22,21 @@ pub struct Aligned<'a> {
     pub(crate) variants: Vec<AlignedVariant<'a>>,
 }
 
+impl Aligned<'_> {
+    /// The untouched language model on the prompts of the recipe.
+    pub fn text(&self) -> &dyn Recommender {
+        &*self.text
+    }
+
+    /// Every variant with its model, in the order of the report.
+    pub fn variants(&self) -> impl Iterator<Item = (&Variant, &dyn Recommender)> {
+        self.variants.iter().map(|own| (&own.variant, &own.model as &dyn Recommender))
+    }
+}
+
 /// A variant with its towers.
 #[derive(Debug)]
-pub struct AlignedVariant<'a> {
+pub(crate) struct AlignedVariant<'a> {
     pub(crate) variant: Variant,
     pub(crate) model: Model<'a>,
     pub(crate) ledger: Vec<LedgerRow>,
@@ -57,7 +69,7 @@ pub fn align<'a>(
     data: &Data,
     ids: &'a IdModels,
     text: Option<&'a FrozenText>,
-    samples: &Samples,
+    samples: &[Sample],
     cx: &Context,
 ) -> Result<Option<Aligned<'a>>> {
     let Some(text) = text.filter(|_| recipe.aligns()) else { return Ok(None) };
@@ -150,7 +162,7 @@ fn train<'a>(
     variant: &Variant,
     parts: Parts<'_, 'a>,
     tower: Tower<'a>,
-    samples: &Samples,
+    samples: &[Sample],
 ) -> Result<(Model<'a>, TowersMark)> {
     let Parts { recipe, data, ids, text, cx } = parts;
     let folds = ids.folds(variant.align.departures.cross_fit);
@@ -160,14 +172,14 @@ fn train<'a>(
     let crossed = CrossFitIds::new(parts.backbone(), folds, &all);
     let source = variant.align.departures.ids;
     let crossed = PerturbedIds::new(&crossed as &dyn Recommender, source, &data.dataset, recipe.seed);
-    let (metric, folder) = (cx.validator.of(data), cx.store.folder()?);
+    let (metric, folder) = (cx.validator.over(&data.dataset, &data.validation), cx.store.folder()?);
     let state = folder.towers_state(&variant.name)?;
     let job = Job {
         ids: parts.ids_of(variant),
         training_ids: is_crossed.then_some(&crossed as &dyn Recommender),
         text: &tower,
         dataset: &data.dataset,
-        samples: &samples.0,
+        samples,
         max_history: recipe.max_history,
         align: &variant.align,
         train: &recipe.train,
@@ -196,7 +208,7 @@ fn take_over<'a>(
     let since = Instant::now();
     let (scale, towers) = (other.mark.scale.clone(), other.model.towers().clone());
     let model = RaRec::new(parts.ids_of(variant), scale, tower, towers);
-    let metric = cx.validator.of(parts.data);
+    let metric = cx.validator.over(&parts.data.dataset, &parts.data.validation);
     let validate = metric.as_ref().map(|metric| metric as Validate<'_>);
     let model = if variant.align.departures.id_residual { with_id_score(model, validate)? } else { model };
     let seconds = other.mark.seconds + cx.costs.add(&format!("align {}", variant.name), since);
@@ -225,10 +237,4 @@ pub(crate) fn load<'a>(
     let ids = PerturbedIds::new(backbone, align.departures.ids, dataset, recipe.seed);
     let tower = text.tower(&dataset.catalog, *items, &recipe.prompt, align, backbone.interests())?;
     Ok(Some(RaRec::load(ids, mark.scale, tower, align, &path)?))
-}
-
-/// A catalogue whose items are called by their numbers, as P5 does.
-pub(crate) fn numbered(catalog: &Catalog) -> Catalog {
-    let all = || catalog.all();
-    Catalog::new(all().map(|i| catalog.id(i).to_owned()).collect(), all().map(|i| format!("item_{i}")).collect())
 }

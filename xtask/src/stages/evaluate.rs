@@ -170,7 +170,7 @@ fn lift_cold<'a>(
     let (recipe, data, cx) = (table.recipe, table.data, table.cx);
     let since = Instant::now();
     let model = cold_by_title(own, ids.backbone().model(), recipe, data);
-    let metric = cx.validator.of(data);
+    let metric = cx.validator.over(&data.dataset, &data.validation);
     let lifted = ColdItemBoost::fit(model, &data.dataset, metric.as_ref().map(|metric| metric as Validate<'_>))?;
     cx.costs.add("choose the lift of cold items", since);
     table.add(&recipe.cold_lift_label(&own.variant, of), rows::COLD_LIFT, &lifted, costs)?;

@@ -51,6 +51,11 @@ impl IdMethod {
 }
 
 impl IdModels {
+    /// Every method by its kind.
+    pub fn recommenders(&self) -> impl Iterator<Item = (&str, &dyn Recommender)> {
+        self.methods.iter().map(|method| (method.config.kind(), method.model()))
+    }
+
     /// The method that is aligned: the last one.
     pub(crate) fn backbone(&self) -> &IdMethod {
         &self.methods[self.methods.len() - 1]
@@ -136,7 +141,7 @@ fn method(
         return Ok(IdMethod { config: config.clone(), trained, mark });
     }
     let since = Instant::now();
-    let metric = cx.validator.of(data);
+    let metric = cx.validator.over(&data.dataset, &data.validation);
     let state = folder.id_state(&name)?;
     let job = metric.as_ref().map_or(job, |metric| job.validate(metric as Validate<'_>)).state(&state);
     cx.store.begin(&name)?;

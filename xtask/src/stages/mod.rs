@@ -7,13 +7,13 @@ mod report;
 mod samples;
 mod text;
 
-pub use align::{Aligned, AlignedVariant, align};
+pub use align::{Aligned, align};
 pub use data::{Data, data};
 pub use evaluate::{Evaluated, evaluate};
 pub use id_models::{IdModels, id_models};
 pub use report::report;
-pub use samples::{Samples, samples};
+pub use samples::samples;
 pub use text::{FrozenText, text};
 
-pub(crate) use align::{load, numbered};
+pub(crate) use align::load;
 pub(crate) use data::read;

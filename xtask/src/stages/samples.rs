@@ -6,24 +6,20 @@ use anyhow::{Result, bail};
 use ra_core::Sample;
 use ra_data::{CurateMethod, Curated};
 
-/// The samples that every variant learns from.
-#[derive(Debug, Default)]
-pub struct Samples(pub(crate) Vec<Sample>);
-
-/// Selects samples, within the budget of a recipe; none where it trains no variant.
+/// Selects the samples that every variant learns from, within the budget of a recipe; none where it trains no variant.
 ///
 /// # Errors
 /// When nothing is left of them.
-pub fn samples(recipe: &Recipe, data: &Data, ids: &IdModels, cx: &Context) -> Result<Samples> {
+pub fn samples(recipe: &Recipe, data: &Data, ids: &IdModels, cx: &Context) -> Result<Vec<Sample>> {
     if !recipe.variants().iter().any(Variant::trains) {
-        return Ok(Samples::default());
+        return Ok(Vec::new());
     }
     let curated = curated(recipe, data, ids)?;
     cx.say(&curated);
     if curated.samples.is_empty() {
         bail!("data.curate leaves no sample; raise its budget or switch denoise off");
     }
-    Ok(Samples(curated.samples))
+    Ok(curated.samples)
 }
 
 fn curated(recipe: &Recipe, data: &Data, ids: &IdModels) -> Result<Curated> {

@@ -4,7 +4,6 @@ mod counted;
 use crate::context::{Context, Costs};
 use crate::fetch;
 use crate::recipe::{ItemNames, Recipe};
-use crate::stages::{Data, numbered};
 use anyhow::{Context as _, Result};
 use burn::tensor::Tensor;
 use counted::Counted;
@@ -37,7 +36,7 @@ pub struct FrozenText {
 ///
 /// # Errors
 /// As [`ra_llm::load`], and when the alignment of the recipe does not fit its shape.
-pub fn text(recipe: &Recipe, _: &Data, cx: &Context) -> Result<Option<FrozenText>> {
+pub fn text(recipe: &Recipe, cx: &Context) -> Result<Option<FrozenText>> {
     let since = Instant::now();
     let load = || FrozenText::load(recipe, &cx.devices, &cx.root, &cx.costs);
     let text = recipe.reads_text().then(load).transpose()?;
@@ -75,7 +74,8 @@ impl FrozenText {
         Ok(Self { lm, replicas, backend, precision, cache, features: OnceCell::new() })
     }
 
-    pub(crate) fn lm(&self) -> &dyn LanguageModel {
+    /// The model itself.
+    pub fn lm(&self) -> &dyn LanguageModel {
         &*self.lm.model
     }
 
@@ -144,6 +144,12 @@ impl FrozenText {
         let who = (self.backend, ra_core::kernels::instructions(), self.identity());
         RowsKey::new(align, &self.lm().spec(), who)
     }
+}
+
+/// A catalogue whose items are called by their numbers, as P5 does.
+fn numbered(catalog: &Catalog) -> Catalog {
+    let all = || catalog.all();
+    Catalog::new(all().map(|i| catalog.id(i).to_owned()).collect(), all().map(|i| format!("item_{i}")).collect())
 }
 
 /// What the vectors of a language model depend on: configuration, tokenizer and weights ([`PretrainedLm::fingerprint`]), how
