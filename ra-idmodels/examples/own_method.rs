@@ -7,8 +7,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::{
-    Backend, Check, Dataset, History, IdModel, ItemId, Problem, Recommender, Result, Sequences, TrainBatch, UserId,
-    int_tensor, normal, open_device, rng,
+    Backend, Check, Dataset, History, IdModel, ItemId, OptimConfig, Problem, Recommender, Result, Sequences,
+    TrainBatch, UserId, int_tensor, normal, open_device, rng,
 };
 use ra_idmodels::{IdMethod, Job, NextItem, TrainConfig, Trained, fit, softmax_cross_entropy};
 use std::path::Path;
@@ -90,7 +90,8 @@ fn main() -> Result<()> {
     let (users, items) = (100, 8);
     let walk = |user: u32| (0..6).map(|step| (user + step) % items + 1).collect::<Vec<_>>();
     let data = Dataset::from_sequences("ring", items as usize, Sequences::from_numbers((0..users).map(walk)));
-    let train = TrainConfig { epochs: 100, ..TrainConfig::default() };
+    let optim = OptimConfig { lr: 0.03, ..OptimConfig::default() };
+    let train = TrainConfig { epochs: 100, optim, ..TrainConfig::default() };
     let method: Box<dyn IdMethod> = Box::new(ChainConfig { dim: 16, train });
     let device = open_device(Backend::Cpu)?;
     let trained = fit(&*method, &Job::new(&data, &device))?;

@@ -186,7 +186,10 @@ impl Dataset {
         Self {
             name: name.into(),
             users: UserId::all(train.len()).map(|user| user.to_string()).collect(),
-            catalog: Catalog::new(ItemId::all(items).map(|item| item.to_string()).collect(), vec![String::new(); items]),
+            catalog: Catalog::new(
+                ItemId::all(items).map(|item| item.to_string()).collect(),
+                vec![String::new(); items],
+            ),
             train,
             valid: nothing.clone(),
             test: nothing,

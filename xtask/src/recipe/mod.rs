@@ -356,7 +356,10 @@ mod tests {
         let sets =
             ["seed=7", "align.n_tok=3", "id.dim=32", "data.name=ml-100k", "train.lr=0.5", "data.curate.method=random"];
         let made = recipe(text, &sets).unwrap();
-        assert_eq!((made.seed, made.align.n_tok, made.data_name.as_str(), made.train.lr), (7, 3, "ml-100k", 0.5));
+        assert_eq!(
+            (made.seed, made.align.module.n_tok, made.data_name.as_str(), made.train.optim.lr),
+            (7, 3, "ml-100k", 0.5)
+        );
         let again = recipe(&made.to_toml().unwrap(), &[]).unwrap();
         assert_eq!(format!("{made:?}"), format!("{again:?}"));
     }

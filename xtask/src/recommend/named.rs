@@ -227,8 +227,12 @@ mod tests {
         }
     }
 
-    fn items(who: &Who) -> Result<Vec<ItemId>> {
-        who.history(&dataset(), false, &mut Vec::new()).map(|(_, items)| items)
+    fn items(who: &Who) -> Result<Vec<u32>> {
+        who.history(&dataset(), false, &mut Vec::new()).map(|(_, items)| numbers(&items))
+    }
+
+    fn numbers(items: &[ItemId]) -> Vec<u32> {
+        items.iter().map(|item| item.0).collect()
     }
 
     #[test]
@@ -262,14 +266,15 @@ mod tests {
     fn repeats_count_as_in_a_log_unless_it_was_read_without() {
         let who = Who::Items(vec!["a".into(), "b".into(), "a".into()]);
         let mut notes = Vec::new();
-        assert_eq!(who.history(&dataset(), false, &mut notes).unwrap().1, [1, 2, 1]);
+        assert_eq!(numbers(&who.history(&dataset(), false, &mut notes).unwrap().1), [1, 2, 1]);
         assert!(notes[0].contains("\"b\" is the id of one item and the title of another; the id counts"), "{notes:?}");
         assert!(notes[1].contains("a; every time counts"), "{notes:?}");
         notes.clear();
-        assert_eq!(who.history(&dataset(), true, &mut notes).unwrap().1, [1, 2]);
+        assert_eq!(numbers(&who.history(&dataset(), true, &mut notes).unwrap().1), [1, 2]);
         assert!(notes[1].contains("data.dedupe"), "{notes:?}");
         notes.clear();
-        assert_eq!(Who::History("b; a".into()).history(&dataset(), false, &mut notes).unwrap().1, [6, 1]);
+        let twins = Who::History("b; a".into());
+        assert_eq!(numbers(&twins.history(&dataset(), false, &mut notes).unwrap().1), [6, 1]);
         assert!(
             notes[0].contains("\"b\" is the title of one item and the id of another; the title counts"),
             "{notes:?}"
@@ -278,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_user_is_all_that_is_known_of_them() {
-        assert_eq!(of_user(&dataset(), "u").unwrap(), (0, vec![1, 2, 3, 4]));
+        assert_eq!(of_user(&dataset(), "u").unwrap(), (UserId(0), ItemId::list([1, 2, 3, 4])));
         assert!(of_user(&dataset(), "u ").unwrap_err().to_string().contains("did you mean \"u\"?"));
     }
 }

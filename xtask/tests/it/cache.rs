@@ -1,6 +1,6 @@
 //! The cache of frozen work against the plain passes, on a model with the pooled-row path.
 use burn::tensor::Tensor;
-use ra_align::{AlignConfig, AlignLoss, TextCache};
+use ra_align::{AlignConfig, AlignLoss, TextCache, Towers};
 use ra_core::{Aligner, Device, LanguageModel, Pooling, Prefix, TextBatch, encode, mean_rows, run_layers};
 use std::path::Path;
 
@@ -19,8 +19,10 @@ fn cached_vectors_and_means_are_those_of_the_plain_passes() {
         let lm = ra_llm::load_weights(golden, Some(pooling), &device).unwrap();
         for (first_layer, means) in [(0, true), (1, false), (2, false), (2, true)] {
             let loss = if means { AlignLoss::InfoNce } else { AlignLoss::None };
-            let config = AlignConfig { first_layer, n_tok: 2, loss, ..AlignConfig::default() };
-            let tower = config.towers(4, &lm, 1, &device).user;
+            let config = AlignConfig::default().with(|config| {
+                (config.module.first_layer, config.module.n_tok, config.loss.loss) = (first_layer, 2, loss);
+            });
+            let tower = Towers::init(&config, 4, &lm, 1, &device).user;
             let prefix: Prefix = tower.prefix(Tensor::ones([3, 1, 4], &device));
             let cache = TextCache::new(&lm, &config);
             for prefix in [None, Some(&prefix)] {
