@@ -6,7 +6,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side, linalg::solvers::DenseSolveCore};
 use ra_core::{
-    Check, Dataset, Error, History, ItemId, Problem, Recommender, Result, check_host_room, check_room, load_module,
+    Check, Dataset, Error, History, ItemId, Problem, Recommender, Result, ensure_host_memory, ensure_memory,
+    load_module,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -47,7 +48,7 @@ impl EaseConfig {
     pub fn solve(&self, dataset: &Dataset, device: &Device) -> Result<Ease> {
         let n = dataset.catalog.len();
         // In f64: the factor, the inverse and faer's scratch, after the matrix itself is gone.
-        check_host_room("solving ease", 24 * (n as u64).saturating_mul(n as u64), REMEDY)?;
+        ensure_host_memory("solving ease", 24 * (n as u64).saturating_mul(n as u64), REMEDY)?;
         let mut gram = Mat::<f64>::zeros(n, n);
         (0..n).for_each(|i| gram[(i, i)] = self.l2);
         for row in dataset.train.rows() {
@@ -77,7 +78,7 @@ impl EaseConfig {
     /// # Errors
     /// [`Error::Memory`] for a catalogue whose square does not fit.
     pub fn init(&self, items: usize, device: &Device) -> Result<Ease> {
-        check_room("loading ease", (items as u64 + 1).saturating_mul(items as u64), device, REMEDY)?;
+        ensure_memory("loading ease", (items as u64 + 1).saturating_mul(items as u64), device, REMEDY)?;
         Ok(Ease { weights: Param::from_tensor(Tensor::zeros([items + 1, items], device)) })
     }
 }
