@@ -3,6 +3,21 @@
 //! A [`Recipe`] says what is to be done, a [`Context`] where and with what, and [`run`] does it: from raw files to the
 //! report. Each stage is one function of [`stages`], which [`run`] chains; [`suite`] calls it for many recipes, and
 //! [`recommend`] reads what it left behind.
+//!
+//! ```no_run
+//! use ra_rec::{Context, Earlier, Recipe, Who, recommend, run};
+//! use std::path::Path;
+//!
+//! let root = Path::new("."); // data, models, caches and runs lie here
+//! let out = root.join("runs/quickstart");
+//! let recipe = Recipe::load("quickstart", &["train.steps=100".into()], root)?;
+//! let report = run(&recipe, &Context::new(&recipe, root, &out, Earlier::Kept)?)?;
+//! println!("{} rows", report.rows.len());
+//!
+//! let history = Who::Titles(vec!["Toy Story (1995)".into()]);
+//! println!("{}", recommend(&out, &history, None, 10, root)?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #[macro_use]
 mod terminal;
 
