@@ -1,4 +1,5 @@
 //! A csv to a split: `cargo run -p ra-data --example split [LOG.csv]`.
+#![allow(clippy::print_stdout)]
 use ra_core::UserId;
 use ra_data::{DataConfig, Split, describe, prepare, to_parquet};
 use std::path::PathBuf;
@@ -18,12 +19,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let prepared = prepare("my shop", &config)?;
     let data = &prepared.dataset;
     println!("{}", describe(&prepared));
-    println!(
-        "{} learned from {:?}, tested on {:?}",
-        data.users[0],
-        data.train.row(UserId(0)),
-        data.test.row(UserId(0))
-    );
+    let held_out: Vec<&str> = data.test.row(UserId(0)).iter().map(|&item| data.catalog.id(item)).collect();
+    println!("{} is tested on {held_out:?}", data.users[0]);
     to_parquet(&prepared, &dir.path().join("split"))?; // interactions.parquet and items.parquet
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::time::calendar::{Calendar, Times};
 use crate::time::is_order;
 use crate::{DataError, Result, ids};
 use foldhash::fast::RandomState;
-use ra_core::check_host_room;
+use ra_core::ensure_host_memory;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -103,7 +103,7 @@ pub(crate) fn read_interactions(
 
 /// Refuses a list of rows that the machine has no room for.
 fn room(bytes: usize) -> Result<()> {
-    match check_host_room("read interactions", bytes as u64, "") {
+    match ensure_host_memory("read interactions", bytes as u64, "") {
         Err(ra_core::Error::Memory { needed, available, .. }) => Err(DataError::LogTooLarge { needed, available }),
         other => Ok(other?),
     }

@@ -1,8 +1,8 @@
 //! ID-based recommenders: models that learn from who interacted with what, and from nothing else.
 //!
 //! Use the crate alone to train SASRec, LightGCN or a baseline on a CPU or a GPU and rank a catalogue with it, or give
-//! what it trains to the alignment of RA-Rec. It knows no language model and no file of interactions: a method is fitted
-//! to a [`Dataset`](ra_core::Dataset) and gives a [`Recommender`](ra_core::Recommender).
+//! what it trains to the alignment of RA-Rec. It knows no language model and no file of interactions: a method is
+//! fitted to a [`Dataset`](ra_core::Dataset) and gives a [`Recommender`](ra_core::Recommender).
 //!
 //! # Methods
 //! Each is one file: a configuration, which is also the method ([`IdMethod`]), a module, its loss, and the paper it
@@ -24,37 +24,29 @@
 //! | `import` | [`ImportConfig`] | vectors made elsewhere, in PyTorch, numpy or Spark |
 //!
 //! # A method of your own
-//! A module with a loss ([`IdModel`](ra_core::IdModel)) is trained by [`train`] on [`NextItem`], [`Prefixes`], [`Pairs`],
-//! [`Cloze`] or [`Batches`] of your own. With [`IdMethod`] on its configuration, [`fit`] and [`load`] take it like those
-//! above: `examples/own_method.rs` is a whole one.
+//! A module with a loss ([`IdModel`](ra_core::IdModel)) is trained by [`train`] on [`NextItem`], [`Prefixes`],
+//! [`Pairs`], [`Cloze`] or [`Batches`] of your own. With [`IdMethod`] on its configuration, [`fit`] and [`load`] take
+//! it like those above: `examples/own_method.rs` is a whole one.
 //!
 //! # Promises
-//! The same seed gives the same bits on the same machine; a training that was cut off goes on from [`Job::state`] as if it
-//! had never stopped; a checkpoint holds the parameters of the module and nothing else.
+//! The same seed gives the same bits on the same machine; a training that was cut off goes on from [`Job::state`] as if
+//! it had never stopped; a checkpoint holds the parameters of the module and nothing else.
 //!
 //! # Example
 //! ```
-//! use ra_core::{Backend, Catalog, Dataset, History, ItemId, OptimConfig, Recommender, Sequences, UserId, open_device};
+//! use ra_core::{Backend, Dataset, History, ItemId, OptimConfig, Recommender, Sequences, UserId, open_device};
 //! use ra_idmodels::{Job, SasRecConfig, TrainConfig, fit};
 //!
-//! let data = Dataset {
-//!     name: "loop".into(),
-//!     users: (0..8).map(|u| u.to_string()).collect(),
-//!     catalog: Catalog::new((0..4).map(|i| i.to_string()).collect(), vec![String::new(); 4]),
-//!     train: Sequences::from_numbers((0..8u32).map(|u| (0..6).map(|t| (u + t) % 4 + 1).collect::<Vec<_>>())),
-//!     valid: Sequences::from_rows(vec![vec![]; 8]),
-//!     test: Sequences::from_rows(vec![vec![]; 8]),
-//!     filter: "none".into(),
-//!     split: "none".into(),
-//! };
-//! let train = TrainConfig { epochs: 60, optim: OptimConfig { lr: 0.01, ..OptimConfig::default() }, ..TrainConfig::default() };
+//! // Eight users walk round four items.
+//! let walk = |user: u32| (0..6).map(|step| (user + step) % 4 + 1).collect::<Vec<_>>();
+//! let data = Dataset::from_sequences("loop", 4, Sequences::from_numbers((0..8).map(walk)));
+//! let optim = OptimConfig { lr: 0.01, ..OptimConfig::default() };
+//! let train = TrainConfig { epochs: 60, optim, ..TrainConfig::default() };
 //! let config = SasRecConfig { dim: 16, dropout: 0.0, train, ..SasRecConfig::default() };
 //! let device = open_device(Backend::Cpu)?;
-//! let trained = fit(&config, &Job::new(&data, &device))?;
-//! let scores = trained
-//!     .model
-//!     .users(&[History { user: UserId(0), items: &ItemId::list([1, 2]) }])
-//!     .matmul(trained.model.items(&ItemId::list(1..=4)).transpose());
+//! let model = fit(&config, &Job::new(&data, &device))?.model;
+//! let users = model.users(&[History { user: UserId(0), items: &ItemId::list([1, 2]) }]);
+//! let scores = users.matmul(model.items(&ItemId::list(1..=4)).transpose());
 //! assert_eq!(scores.argmax(1).into_scalar::<i64>(), 2); // item 3 follows item 2
 //! # Ok::<(), ra_core::Error>(())
 //! ```

@@ -30,14 +30,15 @@ pub trait IdMethod: Check + Debug + Send + Sync {
         None
     }
 
-    /// Whether training teaches it to read histories, so that it can be trained on some users and read the others. What is
-    /// counted, imported or learned for each user alone (popularity, a Markov chain, MF, LightGCN) is none of these.
+    /// Whether training teaches it to read histories, so that it can be trained on some users and read the others. What
+    /// is counted, imported or learned for each user alone (popularity, a Markov chain, MF, LightGCN) is none of these.
     fn reads_histories(&self) -> bool {
         false
     }
 
-    /// Whether a user is what training made of them: somebody it was not trained on has no vector. Popularity and a Markov
-    /// chain have one for everybody, though no training teaches them to read ([`reads_histories`](Self::reads_histories)).
+    /// Whether a user is what training made of them: somebody it was not trained on has no vector. Popularity and a
+    /// Markov chain have one for everybody, though no training teaches them to read
+    /// ([`reads_histories`](Self::reads_histories)).
     fn knows_trained_users_only(&self) -> bool {
         false
     }
@@ -68,8 +69,8 @@ pub fn fit(method: &dyn IdMethod, job: &Job<'_>) -> Result<Trained> {
     method.fit(job)
 }
 
-/// Loads what [`Trained::save`] wrote, for the data set and the features it was fitted to; imported vectors are read from
-/// where they are, and what is counted is counted again.
+/// Loads what [`Trained::save`] wrote, for the data set and the features it was fitted to; imported vectors are read
+/// from where they are, and what is counted is counted again.
 ///
 /// # Errors
 /// As [`IdMethod::load`].
@@ -80,8 +81,9 @@ pub fn load(method: &dyn IdMethod, job: &Job<'_>, path: &Path) -> Result<Trained
 /// Writes the enum of all methods, what files call them, and the one dispatch.
 macro_rules! methods {
     ($($(#[$doc:meta])* $kind:literal => $name:ident($config:ty),)+) => {
-        /// One method of this crate with its settings, as a table with a key `kind`. A key that is left out has the method's
-        /// own default, in the table `train` too; a key or a kind that does not exist is an error that lists those that do.
+        /// One method of this crate with its settings, as a table with a key `kind`. A key that is left out has the
+        /// method's own default, in the table `train` too; a key or a kind that does not exist is an error that lists
+        /// those that do.
         #[derive(Debug, Clone, PartialEq, Serialize)]
         #[serde(tag = "kind")]
         #[non_exhaustive]

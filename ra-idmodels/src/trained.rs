@@ -2,7 +2,7 @@
 use crate::method::KnownUsers;
 use crate::{Batches, Job, TrainConfig, train};
 use burn::module::Module;
-use ra_core::{Curve, Dataset, IdModel, LedgerRow, Recommender, Result, ledger, load_module, save_module};
+use ra_core::{Curve, Dataset, IdModel, ParamRow, Recommender, Result, load_module, parameter_table, save_module};
 use std::path::Path;
 
 /// A method that was fitted: its frozen model, and what training leaves beside it.
@@ -14,7 +14,7 @@ pub struct Trained {
     /// How training went.
     pub curve: Curve,
     /// What was trained.
-    pub ledger: Vec<LedgerRow>,
+    pub parameters: Vec<ParamRow>,
     checkpoint: Option<Box<dyn Checkpoint>>,
 }
 
@@ -32,10 +32,10 @@ impl<M: Module> Checkpoint for M {
 impl Trained {
     /// A model that is counted from its data set, or read from where it is: it has no checkpoint.
     pub fn counted(model: impl Recommender + 'static) -> Self {
-        Self { model: Box::new(model), curve: Curve::default(), ledger: Vec::new(), checkpoint: None }
+        Self { model: Box::new(model), curve: Curve::default(), parameters: Vec::new(), checkpoint: None }
     }
 
-    /// A model that is solved, not trained: it has a checkpoint and nothing in the ledger.
+    /// A model that is solved, not trained: it has a checkpoint and no trained parameters.
     pub fn solved<M: Module + Recommender + 'static>(model: M) -> Self {
         Self { checkpoint: Some(Box::new(model.clone())), ..Self::counted(model) }
     }
@@ -63,8 +63,8 @@ impl Trained {
     }
 
     fn learned<M: IdModel + 'static>(model: &M, curve: Curve) -> Self {
-        let ledger = ledger(model);
-        Self { model: Box::new(model.fitted()), curve, ledger, checkpoint: Some(Box::new(model.valid())) }
+        let parameters = parameter_table(model);
+        Self { model: Box::new(model.fitted()), curve, parameters, checkpoint: Some(Box::new(model.valid())) }
     }
 
     /// The same without vectors of users who have no training interaction.

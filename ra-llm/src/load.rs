@@ -6,7 +6,7 @@ use crate::reading::{Reading, RequestedPooling};
 use crate::weights::Weights;
 use crate::{HfTokenizer, LlmError, Result};
 use burn::tensor::Device;
-use ra_core::{Error, Fingerprint, LanguageModel, Pooling, check_room, fingerprint};
+use ra_core::{Error, Fingerprint, LanguageModel, Pooling, ensure_memory, fingerprint};
 use std::path::{Path, PathBuf};
 
 /// A frozen language model with its tokenizer.
@@ -168,7 +168,7 @@ fn build(config: &Config, mut weights: Weights, reading: Reading, device: &Devic
         return Err(LlmError::Weights { path: weights.path().into(), problems: problem });
     }
     let remedy = "free some, or take a smaller language model";
-    check_room(&format!("loading {}", weights.path().display()), params as u64, device, remedy)?;
+    ensure_memory(&format!("loading {}", weights.path().display()), params as u64, device, remedy)?;
     let model = config.build(&mut weights, reading, device);
     let fingerprint = weights.fingerprint().clone();
     weights.finish()?;

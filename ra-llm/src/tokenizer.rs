@@ -1,7 +1,7 @@
 //! Tokenizers in the Hugging Face format, and those that a folder keeps as the word list of BERT.
 use crate::folder::document::read_optional;
 use crate::{LlmError, Result};
-use ra_core::{Error, Fingerprint, fingerprint, guarded, read_text};
+use ra_core::{Error, Fingerprint, catch_panic, fingerprint, read_text};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ impl HfTokenizer {
     /// # Errors
     /// Names the path and what is wrong with the file.
     pub fn read(path: &Path) -> Result<Self> {
-        guarded(path, || {
+        catch_panic(path, || {
             let json = read_text(path)?;
             let corrupt = |e: tokenizers::Error| Error::corrupt(path, format!("not a whole tokenizer.json: {e}"));
             let mut inner = tokenizers::Tokenizer::from_bytes(&json).map_err(corrupt)?;
@@ -110,7 +110,7 @@ impl HfTokenizer {
 
     /// A tokenizer put together from what `path` holds, with its special tokens known.
     pub(crate) fn from_json(path: &Path, json: &Value, open: Vec<u32>, close: Vec<u32>) -> Result<Self> {
-        guarded(path, || {
+        catch_panic(path, || {
             let json = json.to_string();
             let inner = tokenizers::Tokenizer::from_bytes(&json);
             let inner =

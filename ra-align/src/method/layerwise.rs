@@ -48,7 +48,7 @@ impl Projection {
 /// ```
 /// use burn::tensor::Tensor;
 /// use ra_align::{LayerwiseConfig, ProjectionKind};
-/// use ra_core::{Aligner, Backend, LmSpec, Pooling, ledger, open_device, trainable_params};
+/// use ra_core::{Aligner, Backend, LmSpec, Pooling, open_device, parameter_table, trainable_params};
 ///
 /// let device = open_device(Backend::Cpu)?;
 /// let minilm = LmSpec { layers: 6, width: 384, max_tokens: 512, causal: false, pooling: Pooling::First };
@@ -57,7 +57,7 @@ impl Projection {
 /// let tower = config.init(&minilm, "user", 1, &device);
 /// let prefix = tower.prefix(Tensor::ones([2, 1, 64], &device)); // two users, a vector each
 /// assert_eq!(prefix.layer(5).unwrap().dims(), [2, 5, 384]); // four instruction rows, one projected row
-/// assert_eq!(trainable_params(&ledger(&tower)), 6 * (384 * 64 + 384 + 4 * 384));
+/// assert_eq!(trainable_params(&parameter_table(&tower)), 6 * (384 * 64 + 384 + 4 * 384));
 /// # Ok::<(), ra_core::Error>(())
 /// ```
 #[derive(Module, Debug)]
@@ -187,7 +187,7 @@ impl Aligner for Layerwise {
 mod tests {
     use super::*;
     use ra_core::testkit::contract::check_aligner;
-    use ra_core::{Pooling, ledger, trainable_params};
+    use ra_core::{Pooling, parameter_table, trainable_params};
 
     /// Of the back end that `RA_REC_BACKEND` names; without it the CPU's.
     fn device() -> Device {
@@ -219,13 +219,13 @@ mod tests {
                     ProjectionKind::Shared => n_tok * 6 * 5 + n_tok * 6,
                     ProjectionKind::None => 0,
                 };
-                let rows = ledger(&aligner);
+                let rows = parameter_table(&aligner);
                 assert_eq!(trainable_params(&rows), own + layers * n_ctx * 6, "{projection:?} {rows:?}");
             }
         }
         let config =
             LayerwiseConfig { projection: kinds[0], dim: 5, n_tok: 2, n_ctx: 0, first_layer: 0, init_std: 0.1 };
-        let rows = ledger(&config.init(&spec, "user", 1, &device));
+        let rows = parameter_table(&config.init(&spec, "user", 1, &device));
         assert_eq!((rows[0].name.as_str(), &rows[0].shape), ("project.0.weight", &vec![12, 5]));
     }
 
@@ -250,7 +250,11 @@ mod tests {
             first_layer: 0,
             init_std: 0.1,
         };
-        assert_eq!(trainable_params(&ledger(&config.init(&spec, "user", 1, &device))), 3 * 4, "instructions alone");
+        assert_eq!(
+            trainable_params(&parameter_table(&config.init(&spec, "user", 1, &device))),
+            3 * 4,
+            "instructions alone"
+        );
         let (one, two) = (prefix(ProjectionKind::None, 1.0), prefix(ProjectionKind::None, 2.0));
         assert_eq!(one.rows(), 1);
         assert_eq!(one.layer(1).unwrap().to_data(), two.layer(1).unwrap().to_data());
@@ -267,7 +271,7 @@ mod tests {
             first_layer: 0,
             init_std: 0.1,
         };
-        let tower = ledger(&config.init(&gpt2_large, "user", 1, &device()));
+        let tower = parameter_table(&config.init(&gpt2_large, "user", 1, &device()));
         assert_eq!(2 * trainable_params(&tower), 18_432);
     }
 }

@@ -37,7 +37,7 @@ pub struct Job<'a, I, L> {
     pub seed: u64,
     /// Where a training is written down while it runs, to go on from there; see [`Fit::run`].
     pub state: Option<&'a Path>,
-    /// The language model of `text` once more on each further device; see [`FitConfig::further_devices`].
+    /// The language model of `text` once more on each further device; see [`FitConfig::replica_devices`].
     pub replicas: &'a [L],
 }
 
@@ -122,8 +122,8 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     }
     let loss = |towers: &Towers<Layerwise>, number: usize| inputs.loss(&job, towers, sampler.batch(number), number);
     let model = |towers| RaRec::new(&job.ids, inputs.normalizer.clone(), job.text.clone(), towers);
-    let further_devices = job.replicas.iter().map(|lm| lm.device().autodiff()).collect();
-    let config = FitConfig { further_devices, ..job.train.fit_config() };
+    let replica_devices = job.replicas.iter().map(|lm| lm.device().autodiff()).collect();
+    let config = FitConfig { replica_devices, ..job.train.fit_config() };
     let training = Fit::new("align", &config).progress(progress).state(job.state);
     let training = match validate {
         Some(validate) => training.validate(|towers: &Towers<Layerwise>| validate(&model(towers.valid()))),

@@ -18,8 +18,8 @@ use ra_align::{
 use ra_core::testkit::contract::{check_language_model, check_recommender};
 use ra_core::{
     Aligner, Catalog, Dataset, Device, FitConfig, History, IdModel, IdTable, ItemId, LanguageModel, NoProgress,
-    OptimConfig, Prefix, Recommender, Sequences, TextBatch, TrainBatch, UserId, encode, int_tensor, ledger, normal,
-    rng, save_module,
+    OptimConfig, Prefix, Recommender, Sequences, TextBatch, TrainBatch, UserId, encode, int_tensor, normal,
+    parameter_table, rng, save_module,
 };
 use std::sync::Arc;
 
@@ -154,7 +154,7 @@ fn the_checkpoint_is_the_ledger_and_gives_the_same_recommender() {
     let (device, align) = (device(), AlignConfig::default().with(|align| align.module.n_ctx = 2));
     let text = text(&align, 3, &device);
     let model = fit(&align, &text, 1).model;
-    let rows = ledger(model.towers());
+    let rows = parameter_table(model.towers());
     assert_eq!(rows.len(), 2 * 3 * 3, "two towers, three layers, W b c: {rows:?}");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("towers.safetensors");
@@ -295,7 +295,7 @@ fn ids_as_tokens_of_the_input_are_learned_and_do_not_depend_on_the_batch() {
     let align = by_id().with(|align| (align.module.placement, align.module.n_ctx) = (Placement::Input, 0));
     let FitResult { model, curve, .. } = fit(&align, &text(&align, 2, &device), 1);
     assert!(curve.points.last().unwrap().loss < curve.points[0].loss - 0.1, "{curve:?}");
-    let rows = ledger(model.towers());
+    let rows = parameter_table(model.towers());
     assert_eq!(rows.len(), 2 * 2, "two towers, W and b once: {rows:?}");
     let histories: Vec<History<'_>> =
         UserId::all(3).map(|user| History { user, items: &data.train.row(user)[..=user.index()] }).collect();
@@ -329,8 +329,8 @@ fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
     let more = trained.clone().with(|align| align.departures.id_residual = true);
     let FitResult { model, curve, .. } = fit(&trained, &text_tower, 1);
     assert!(curve.points.last().unwrap().loss < 0.9 * curve.points[0].loss, "{curve:?}");
-    let rows = ledger(plain.towers()).len();
-    assert_eq!(ledger(model.towers()).len(), rows + 3, "a temperature, two heads");
+    let rows = parameter_table(plain.towers()).len();
+    assert_eq!(parameter_table(model.towers()).len(), rows + 3, "a temperature, two heads");
     let beside = |towers| RaRec::new(ring_ids(&device), plain.normalizer().clone(), text_tower.clone(), towers);
     let refused = with_id_score(beside(model.towers().clone()), None).unwrap_err().to_string();
     assert!(refused.contains("id_residual"), "{refused}");
@@ -343,7 +343,7 @@ fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
     };
     let metric: &dyn Fn(&dyn Recommender) -> f64 = &|model| -f64::from((weight(model) - 0.5).abs());
     let model = with_id_score(model, Some(metric)).unwrap();
-    assert_eq!(ledger(model.towers()).len(), rows + 4, "and the weight of the ID's own score");
+    assert_eq!(parameter_table(model.towers()).len(), rows + 4, "and the weight of the ID's own score");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("towers.safetensors");
     save_module(model.towers(), &path).unwrap();

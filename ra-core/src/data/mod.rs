@@ -5,4 +5,4 @@ mod training;
 
 pub use dataset::{Catalog, Dataset, DatasetHash, Sample, Sequences};
 pub use ids::{ItemId, UserId};
-pub use training::{Curve, CurvePoint, LedgerRow, trainable_params};
+pub use training::{Curve, CurvePoint, ParamRow, trainable_params};

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 /// One trained tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedgerRow {
+pub struct ParamRow {
     /// Path of the parameter in its module.
     pub name: String,
     /// Its shape.
@@ -12,9 +12,9 @@ pub struct LedgerRow {
     pub params: usize,
 }
 
-/// The sum of a ledger.
-pub fn trainable_params(ledger: &[LedgerRow]) -> usize {
-    ledger.iter().map(|row| row.params).sum()
+/// The sum of a table of parameters.
+pub fn trainable_params(table: &[ParamRow]) -> usize {
+    table.iter().map(|row| row.params).sum()
 }
 
 /// A point of a learning curve.

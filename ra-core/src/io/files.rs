@@ -70,7 +70,7 @@ pub fn lfs_pointer_error(path: &Path) -> Error {
 ///
 /// # Errors
 /// Those of `read`, and [`Error::Corrupt`] in place of a panic.
-pub fn guarded<T, E: From<Error>>(path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+pub fn catch_panic<T, E: From<Error>>(path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     // Nothing that is left half done is looked at afterwards.
     catch_unwind(AssertUnwindSafe(read))
         .unwrap_or_else(|_| Err(Error::corrupt(path, "damaged: its reader gave up; fetch it again").into()))

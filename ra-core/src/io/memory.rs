@@ -29,7 +29,7 @@ pub fn available_mib() -> Option<u64> {
 ///
 /// # Errors
 /// [`Error::Memory`], with both figures and `remedy`.
-pub fn check_host_room(stage: &str, bytes: u64, remedy: &'static str) -> Result<()> {
+pub fn ensure_host_memory(stage: &str, bytes: u64, remedy: &'static str) -> Result<()> {
     room(stage, bytes >> 20, available_mib().unwrap_or(u64::MAX), remedy)
 }
 
@@ -37,10 +37,10 @@ pub fn check_host_room(stage: &str, bytes: u64, remedy: &'static str) -> Result<
 /// asked.
 ///
 /// # Errors
-/// As [`check_host_room`].
+/// As [`ensure_host_memory`].
 #[cfg(feature = "tensor")]
-pub fn check_room(stage: &str, numbers: u64, device: &burn::tensor::Device, remedy: &'static str) -> Result<()> {
-    if crate::in_host_memory(device) { check_host_room(stage, numbers.saturating_mul(4), remedy) } else { Ok(()) }
+pub fn ensure_memory(stage: &str, numbers: u64, device: &burn::tensor::Device, remedy: &'static str) -> Result<()> {
+    if crate::in_host_memory(device) { ensure_host_memory(stage, numbers.saturating_mul(4), remedy) } else { Ok(()) }
 }
 
 fn room(stage: &str, needed: u64, available: u64, remedy: &'static str) -> Result<()> {
@@ -60,9 +60,9 @@ mod tests {
         let told = room("train", 101, 100, "lower dim").unwrap_err().to_string();
         assert!(["train", "101 MiB", "100 MiB", "lower dim"].iter().all(|word| told.contains(word)), "{told}");
         // A process of this size runs here; one of a billion GiB does not.
-        assert!(check_host_room("small", 1 << 10, "").is_ok());
+        assert!(ensure_host_memory("small", 1 << 10, "").is_ok());
         if available_mib().is_some() {
-            assert!(check_host_room("large", u64::MAX, "").is_err());
+            assert!(ensure_host_memory("large", u64::MAX, "").is_err());
         }
     }
 
@@ -70,9 +70,9 @@ mod tests {
     #[test]
     fn a_tracked_device_of_the_processor_is_in_host_memory() {
         let device = burn::tensor::Device::flex();
-        assert!(check_room("small", 1 << 10, &device.clone().autodiff(), "").is_ok());
+        assert!(ensure_memory("small", 1 << 10, &device.clone().autodiff(), "").is_ok());
         if available_mib().is_some() {
-            assert!(check_room("large", u64::MAX, &device, "").is_err());
+            assert!(ensure_memory("large", u64::MAX, &device, "").is_err());
         }
     }
 }

@@ -6,12 +6,12 @@ mod safetensors_header;
 mod text;
 
 pub use files::{
-    Fingerprint, Fingerprinter, fingerprint, fingerprint_file, guarded, is_unfinished, lfs_pointer, lfs_pointer_error,
-    read_bytes, read_json, write_atomic, write_json,
+    Fingerprint, Fingerprinter, catch_panic, fingerprint, fingerprint_file, is_unfinished, lfs_pointer,
+    lfs_pointer_error, read_bytes, read_json, write_atomic, write_json,
 };
 #[cfg(feature = "tensor")]
-pub use memory::check_room;
-pub use memory::{available_mib, check_host_room, peak_mib};
+pub use memory::ensure_memory;
+pub use memory::{available_mib, ensure_host_memory, peak_mib};
 pub use output_folder::{MARKER, OutputFolder, refuse_inputs, refuse_inputs_within};
 pub use safetensors_header::{SafetensorsHeader, TensorHeader};
 pub use text::{BYTE_ORDER_MARK, other_encoding, read_text};

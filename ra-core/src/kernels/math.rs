@@ -152,8 +152,8 @@ pub(crate) fn transpose(tile: &[[f32; TILE]; TILE]) -> [[f32; TILE]; TILE] {
     turned
 }
 
-/// Rows that meet a tile of columns at once: their sums fill the vector registers of AVX2.
-pub(crate) const TALL: usize = 6;
+/// Rows (MR in the terms of BLIS) that meet a tile of columns at once: their sums fill the vector registers of AVX2.
+pub(crate) const MR: usize = 6;
 
 /// The left matrix of a product, row-major with the width given, as it is or transposed.
 #[derive(Debug, Clone, Copy)]
@@ -163,7 +163,7 @@ pub(crate) enum Left<'a> {
     Transposed(&'a [f32], usize),
 }
 
-/// `c = a b` over the columns of `a` that `inner` gives for [`TALL`] rows from one on and the columns of `c` that
+/// `c = a b` over the columns of `a` that `inner` gives for [`MR`] rows from one on and the columns of `c` that
 /// `columns` gives, rounded up to whole tiles.
 ///
 /// All matrices are row-major with the widths given; `c` has as many rows as there are to make.
@@ -176,10 +176,10 @@ pub(crate) fn multiply(
     columns: impl Fn(usize) -> std::ops::Range<usize>,
 ) {
     let rows = c.len() / c_width;
-    for row in (0..rows).step_by(TALL) {
+    for row in (0..rows).step_by(MR) {
         let inner = inner(row);
         for column in columns(row).step_by(TILE) {
-            let mut sums = [[0.0f32; TILE]; TALL];
+            let mut sums = [[0.0f32; TILE]; MR];
             // Cut off line by line: an iterator over the lines would begin with a division.
             let mut b = b.get(inner.start * b_width + column..).unwrap_or_default();
             match a {
@@ -195,7 +195,7 @@ pub(crate) fn multiply(
                     }
                 }
                 Left::Transposed(a, width) => {
-                    let end = inner.end.saturating_sub(1) * width + row + TALL;
+                    let end = inner.end.saturating_sub(1) * width + row + MR;
                     assert!(inner.is_empty() || a.len() >= end, "a tile more than its rows can be read");
                     let mut a = a.get(inner.start * width + row..).unwrap_or_default();
                     for _ in inner.clone() {
@@ -214,7 +214,7 @@ pub(crate) fn multiply(
 
 /// `sums += x w` for each row of sums. Written out row by row: in a loop over the rows the sums would not stay in registers.
 #[inline(always)]
-pub(crate) fn add_rows(sums: &mut [[f32; TILE]; TALL], [u, v, w, x, y, z]: [f32; TALL], b: &[f32; TILE]) {
+pub(crate) fn add_rows(sums: &mut [[f32; TILE]; MR], [u, v, w, x, y, z]: [f32; MR], b: &[f32; TILE]) {
     add_scaled(&mut sums[0], u, b);
     add_scaled(&mut sums[1], v, b);
     add_scaled(&mut sums[2], w, b);
@@ -268,13 +268,13 @@ mod tests {
             let mut c = vec![1.0; m * n];
             vectorized(
                 #[inline(always)]
-                || multiply((&mut c, n), left, (&b, n), |row| row..k - 3, |row| 0..row + TALL),
+                || multiply((&mut c, n), left, (&b, n), |row| row..k - 3, |row| 0..row + MR),
             );
             for row in 0..m {
-                let first = row / TALL * TALL;
+                let first = row / MR * MR;
                 for column in 0..n {
                     let sum: f32 = (first..k - 3).map(|i| a[row * k + i] * b[i * n + column]).sum();
-                    let expected = if column < (first + TALL).next_multiple_of(TILE) { sum } else { 1.0 };
+                    let expected = if column < (first + MR).next_multiple_of(TILE) { sum } else { 1.0 };
                     assert_eq!(c[row * n + column], expected, "{left:?} {row} {column}");
                 }
             }

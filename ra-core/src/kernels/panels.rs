@@ -1,14 +1,14 @@
 //! A matrix in the order in which a product reads it.
 use super::Layout;
-use super::math::{TALL, TILE, add_rows, transpose, vectorized};
+use super::math::{MR, TILE, add_rows, transpose, vectorized};
 use super::matrix_unit::{self, Columns, Unit};
 use rayon::prelude::*;
 
-/// Rows of a task: what it reads of `x` stays in the cache while the weight goes by.
-const BLOCK: usize = 48;
+/// Rows of a task (MC in the terms of BLIS): what it reads of `x` stays in the cache while the weight goes by.
+const MC: usize = 48;
 
-/// Inputs that are gone through before the next panel comes: the piece of a panel stays in the cache beside the rows.
-const DEPTH: usize = 1536;
+/// Inputs (KC) that are gone through before the next panel comes: the piece of a panel stays in the cache beside the rows.
+const KC: usize = 1536;
 
 /// A weight cut into panels of [`TILE`] outputs, each `[input, TILE]`; the last one is filled up with zeros.
 #[derive(Debug)]
@@ -103,15 +103,15 @@ impl Panels {
         let [inner, width] = self.sides(transposed);
         if let Some(unit) = unit {
             let columns = Columns { unit, panels: self, transposed };
-            return in_parts(a, inner, matrix_unit::TALL, |a| columns.product(a, bias, &finish));
+            return in_parts(a, inner, matrix_unit::UNIT_ROWS, |a| columns.product(a, bias, &finish));
         }
         let turned = transposed.then(|| self.transposed());
         let panels = turned.as_ref().unwrap_or(&self.numbers);
-        in_parts(a, inner, BLOCK, |a| {
+        in_parts(a, inner, MC, |a| {
             // A block is made where it stays in the cache and then goes out once: no zeros are written before it.
             let mut out = Vec::with_capacity(a.len() / inner * width);
-            let mut made = vec![0.0; BLOCK * width];
-            for a in a.chunks(BLOCK * inner) {
+            let mut made = vec![0.0; MC * width];
+            for a in a.chunks(MC * inner) {
                 let made = &mut made[..a.len() / inner * width];
                 vectorized(
                     #[inline(always)]
@@ -153,12 +153,12 @@ fn in_parts(a: &[f32], inner: usize, step: usize, part: impl Fn(&[f32]) -> Vec<f
 fn block(out: &mut [f32], a: &[f32], inner: usize, panels: &[f32], width: usize, bias: &[f32]) {
     let rows = a.len() / inner;
     let (bias, _) = bias.as_chunks::<TILE>();
-    for start in (0..inner).step_by(DEPTH) {
-        let end = (start + DEPTH).min(inner);
+    for start in (0..inner).step_by(KC) {
+        let end = (start + KC).min(inner);
         for (index, (panel, bias)) in panels.chunks_exact(inner * TILE).zip(bias).enumerate() {
             let (piece, _) = panel[start * TILE..end * TILE].as_chunks::<TILE>();
             let columns = index * TILE..((index + 1) * TILE).min(width);
-            for row in (0..rows).step_by(TALL) {
+            for row in (0..rows).step_by(MR) {
                 // Beyond the end the last row is taken again, and what comes of it is dropped.
                 let read = |r: usize| &a[(row + r).min(rows - 1) * inner..][start..end];
                 let sums = tile([read(0), read(1), read(2), read(3), read(4), read(5)], piece);
@@ -184,8 +184,8 @@ fn padded(x: &[f32]) -> [f32; TILE] {
 
 /// The products of six rows with a piece of a panel.
 #[inline(always)]
-fn tile([a, b, c, d, e, f]: [&[f32]; TALL], piece: &[[f32; TILE]]) -> [[f32; TILE]; TALL] {
-    let mut sums = [[0.0f32; TILE]; TALL];
+fn tile([a, b, c, d, e, f]: [&[f32]; MR], piece: &[[f32; TILE]]) -> [[f32; TILE]; MR] {
+    let mut sums = [[0.0f32; TILE]; MR];
     for ((((((w, a), b), c), d), e), f) in piece.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
         add_rows(&mut sums, [*a, *b, *c, *d, *e, *f], w);
     }

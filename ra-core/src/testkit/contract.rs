@@ -3,7 +3,7 @@
 use crate::encode::layers::pooled_rows;
 use crate::{
     Aligner, Backend, History, ItemId, LanguageModel, LayerInput, Pooling, Prefix, Recommender, TextBatch,
-    attention_bias, encode, encode_from, encode_pooled, gather_rows, int_tensor, ledger, normal, open_device,
+    attention_bias, encode, encode_from, encode_pooled, gather_rows, int_tensor, normal, open_device, parameter_table,
     pooled_text, rng, run_layers,
 };
 use burn::optim::GradientsParams;
@@ -247,5 +247,5 @@ pub fn check_aligner<A: Aligner>(aligner: &A, dim: usize, layers: usize, width: 
     let total = prefix.layers().iter().map(|l| l.clone().square().sum()).reduce(|a, b| a + b);
     let grads = total.map(|t| GradientsParams::from_grads(t.backward(), aligner));
     let reached = grads.map_or(0, |g| g.len());
-    assert_eq!(reached, ledger(aligner).len(), "every trained parameter gets a gradient");
+    assert_eq!(reached, parameter_table(aligner).len(), "every trained parameter gets a gradient");
 }

@@ -30,21 +30,21 @@ impl Trial {
 
 /// Flips, sets, cuts, doubles and overwrites a few bytes.
 fn damage(bytes: &mut Vec<u8>, random: &mut SplitMix) {
-    const TELLING: [u8; 12] = [0, 1, 0x7f, 0x80, 0xff, b'\n', b'\t', b'"', b'{', b'[', b'\'', b':'];
+    const INTERESTING_BYTES: [u8; 12] = [0, 1, 0x7f, 0x80, 0xff, b'\n', b'\t', b'"', b'{', b'[', b'\'', b':'];
     for _ in 0..=random.below(6) {
         let at = random.below(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
         let end = (at + 1 + random.below(16)).min(bytes.len());
         match (bytes.is_empty(), random.below(6)) {
             (true, _) => bytes.push(random.below(256) as u8),
             (_, 0) => bytes[at] ^= 1 << random.below(8),
-            (_, 1) => bytes[at] = TELLING[random.below(TELLING.len())],
+            (_, 1) => bytes[at] = INTERESTING_BYTES[random.below(INTERESTING_BYTES.len())],
             (_, 2) => bytes.truncate(at),
             (_, 3) => bytes.insert(at, random.below(256) as u8),
             (_, 4) => {
                 let piece = bytes[at..end].to_vec();
                 bytes.splice(at..at, piece);
             }
-            _ => bytes[at..end].fill(TELLING[random.below(TELLING.len())]),
+            _ => bytes[at..end].fill(INTERESTING_BYTES[random.below(INTERESTING_BYTES.len())]),
         }
     }
 }
@@ -55,7 +55,7 @@ fn damage(bytes: &mut Vec<u8>, random: &mut SplitMix) {
 /// # Panics
 /// When `read` panics, holds half a GiB of memory, or takes all files or none. The file is then left in the system's
 /// temporary folder. A reader that does not end is not found out here: the test does not end either.
-pub fn check_reader(files: &[(String, Vec<u8>)], trial: Trial, read: impl Fn(&str, &[u8]) -> bool) -> usize {
+pub fn fuzz_reader(files: &[(String, Vec<u8>)], trial: Trial, read: impl Fn(&str, &[u8]) -> bool) -> usize {
     let (mut random, mut taken) = (SplitMix::new(trial.seed), 0);
     for case in 0..trial.cases {
         let (name, content) = &files[case % files.len()];
@@ -87,7 +87,7 @@ mod tests {
 
     fn told(trial: Trial, read: fn(&str, &[u8]) -> bool) -> String {
         let files = [("seven".to_owned(), vec![7; 40])];
-        match catch_unwind(|| check_reader(&files, trial, read)) {
+        match catch_unwind(|| fuzz_reader(&files, trial, read)) {
             Ok(taken) => format!("takes {taken}"),
             Err(panic) => panic.downcast_ref::<String>().cloned().unwrap_or_default(),
         }

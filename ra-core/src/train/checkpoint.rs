@@ -1,5 +1,5 @@
-//! Checkpoints are safetensors files that hold exactly a trained module, and the ledger of what that is.
-use crate::{Error, LedgerRow, Result, read_bytes, write_atomic};
+//! Checkpoints are safetensors files that hold exactly a trained module, and the table of its parameters.
+use crate::{Error, ParamRow, Result, read_bytes, write_atomic};
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use safetensors::SafeTensors;
@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Every parameter of a module, in the order of its fields.
-pub fn ledger<M: Module>(module: &M) -> Vec<LedgerRow> {
+pub fn parameter_table<M: Module>(module: &M) -> Vec<ParamRow> {
     let tensors = module.collect(None, None, false);
     tensors
         .iter()
         .map(|t| {
             let shape: Vec<usize> = t.shape.iter().copied().collect();
-            LedgerRow { name: t.name.clone(), params: shape.iter().product(), shape }
+            ParamRow { name: t.name.clone(), params: shape.iter().product(), shape }
         })
         .collect()
 }
@@ -51,7 +51,7 @@ pub(crate) fn module_from_bytes<M: Module>(mut module: M, bytes: Vec<u8>, path: 
         .map_err(|e| Error::corrupt(path, format!("not a whole safetensors file: {e}")))?;
     let mut found: BTreeMap<&str, Vec<usize>> = file.iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
     let mut problems = Vec::new();
-    for row in ledger(&module) {
+    for row in parameter_table(&module) {
         match found.remove(row.name.as_str()) {
             None => problems.push(format!("{} is missing", row.name)),
             Some(shape) if shape != row.shape => {
@@ -104,7 +104,7 @@ mod tests {
         save_module(&saved, &path).unwrap();
         let loaded = load_module(linear(3, 2), &path).unwrap();
         assert_eq!(loaded.weight.val().into_data(), saved.weight.val().into_data());
-        assert_eq!(trainable_params(&ledger(&loaded)), 8);
+        assert_eq!(trainable_params(&parameter_table(&loaded)), 8);
         let first = std::fs::read(&path).unwrap();
         for _ in 0..8 {
             save_module(&saved, &path).unwrap();

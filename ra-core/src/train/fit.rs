@@ -4,8 +4,8 @@ use super::checkpoint::not_finite;
 use super::replicas::gradients;
 use super::state::{Best, State};
 use crate::{
-    Check, Curve, CurvePoint, Error, NoProgress, Problem, Progress, Result, check_room, flat_config, ledger,
-    trainable_params,
+    Check, Curve, CurvePoint, Error, NoProgress, Problem, Progress, Result, ensure_memory, flat_config,
+    parameter_table, trainable_params,
 };
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -77,14 +77,14 @@ pub struct FitConfig {
     /// gradients is the step's (data parallel). Rate and steps stay, so that `n` devices see `n` times the samples. CUDA's,
     /// with NCCL, or the CPU as often as a test likes.
     #[serde(skip)]
-    pub further_devices: Vec<Device>,
+    pub replica_devices: Vec<Device>,
 }
 
 flat_config!(FitConfig { steps, validate_every, patience }, optim: OptimConfig);
 
 impl Default for FitConfig {
     fn default() -> Self {
-        Self { steps: 1000, optim: OptimConfig::default(), validate_every: 0, patience: 0, further_devices: Vec::new() }
+        Self { steps: 1000, optim: OptimConfig::default(), validate_every: 0, patience: 0, replica_devices: Vec::new() }
     }
 }
 
@@ -171,11 +171,11 @@ impl<'a, M: Module> Fit<'a, M> {
         let Self { stage, config, mut validate, progress, state } = self;
         // A gradient, two moments and, where something validates, the best model so far, beside the model itself.
         let copies = if validate.is_some() && config.validate_every > 0 { 4 } else { 3 };
-        let numbers = copies * trainable_params(&ledger(&model)) as u64;
+        let numbers = copies * trainable_params(&parameter_table(&model)) as u64;
         let remedy = "free some, or train fewer parameters (narrower vectors, rare users and items left out)";
-        model.devices().iter().try_for_each(|device| check_room(stage, numbers, device, remedy))?;
+        model.devices().iter().try_for_each(|device| ensure_memory(stage, numbers, device, remedy))?;
         let mut optimizer = config.optimizer();
-        let mut at = At::default();
+        let mut at = FitCursor::default();
         let mut best: Option<Best<M>> = None;
         let key = config.key(stage);
         if let Some(path) = state.filter(|path| path.exists()) {
@@ -198,7 +198,7 @@ impl<'a, M: Module> Fit<'a, M> {
         progress.update(at.step as u64, "");
         while at.step < config.steps && (config.patience == 0 || at.bad < config.patience) {
             let step = at.step;
-            let (number, grads) = gradients(&model, &config.further_devices, step, &mut loss);
+            let (number, grads) = gradients(&model, &config.replica_devices, step, &mut loss);
             if !number.is_finite() {
                 return Err(Error::NotFinite { stage: stage.into(), step, what: format!("the loss is {number}") });
             }
@@ -267,7 +267,7 @@ impl<'a, M: Module> Fit<'a, M> {
 
 /// How far a training is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct At {
+pub(crate) struct FitCursor {
     pub(crate) step: usize,
     /// Sum and number of losses since the last point of the curve.
     loss: f64,
@@ -332,12 +332,12 @@ mod tests {
 
     #[test]
     fn several_devices_take_the_mean_of_their_batches() {
-        let further_devices = vec![Device::flex().autodiff(); 2];
+        let replica_devices = vec![Device::flex().autodiff(); 2];
         // With such an epsilon AdamW sees how large a gradient is.
         let config = FitConfig {
             steps: 30,
             optim: OptimConfig { epsilon: 1.0, ..at(0.1) },
-            further_devices,
+            replica_devices,
             ..FitConfig::default()
         };
         let toward = |m: &Point, batch: usize| (m.at.val() - (batch % 7) as f32).square().sum();
@@ -345,7 +345,7 @@ mod tests {
         let together = |m: &Point, step: usize| {
             (0..3).map(|place| toward(m, 3 * step + place)).reduce(|a, b| a + b).unwrap() / 3.0
         };
-        let alone = FitConfig { further_devices: Vec::new(), ..config };
+        let alone = FitConfig { replica_devices: Vec::new(), ..config };
         let (one, expected) = Fit::new("test", &alone).run(point(), together).unwrap();
         several.at.val().into_data().assert_approx_eq(&one.at.val().into_data(), Tolerance::<f32>::absolute(1e-5));
         for (a, b) in curve.points.iter().zip(&expected.points) {
@@ -360,10 +360,10 @@ mod tests {
         }
     }
 
-    fn cut_off_and_resumed(further_devices: Vec<Device>) {
+    fn cut_off_and_resumed(replica_devices: Vec<Device>) {
         let dir = tempfile::tempdir().unwrap();
-        let devices = further_devices.len() + 1;
-        let base = FitConfig { optim: at(0.1), validate_every: 3, further_devices, ..FitConfig::default() };
+        let devices = replica_devices.len() + 1;
+        let base = FitConfig { optim: at(0.1), validate_every: 3, replica_devices, ..FitConfig::default() };
         let config = |steps| FitConfig { steps, ..base.clone() };
         let run = |steps, stop: usize, state: Option<&Path>| {
             let metric = |m: &Point| -> f64 { m.at.val().square().sum().into_scalar::<f32>().into() };

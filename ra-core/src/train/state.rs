@@ -1,7 +1,7 @@
 //! The state of a training: one safetensors file from which it goes on as if it had not been cut off.
 use super::adamw::Moments;
 use super::checkpoint::{module_from_bytes, module_to_bytes};
-use super::fit::At;
+use super::fit::FitCursor;
 use crate::{Error, Result, read_bytes, write_atomic};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -20,7 +20,7 @@ pub(crate) struct Best<M> {
 /// All that a training needs to go on.
 #[derive(Debug)]
 pub(crate) struct State<M> {
-    pub(crate) at: At,
+    pub(crate) at: FitCursor,
     pub(crate) model: M,
     pub(crate) best: Option<Best<M>>,
     pub(crate) moments: Vec<Option<Moments>>,
@@ -28,9 +28,9 @@ pub(crate) struct State<M> {
 
 /// What is not a tensor, as JSON in the file's metadata.
 #[derive(Debug, Serialize, Deserialize)]
-struct Notes {
+struct StateHeader {
     key: String,
-    at: At,
+    at: FitCursor,
     best: Option<f64>,
     parameters: usize,
 }
@@ -40,13 +40,14 @@ impl<M: Module> State<M> {
     pub(crate) fn write(
         path: &Path,
         key: &str,
-        at: &At,
+        at: &FitCursor,
         model: &M,
         best: Option<&Best<M>>,
         moments: &[Option<Moments>],
     ) -> Result<()> {
         let fail = |e: String| Error::corrupt(path, format!("the state cannot be written: {e}"));
-        let notes = Notes { key: key.into(), at: at.clone(), best: best.map(|b| b.metric), parameters: moments.len() };
+        let notes =
+            StateHeader { key: key.into(), at: at.clone(), best: best.map(|b| b.metric), parameters: moments.len() };
         let notes = serde_json::to_string(&notes).map_err(|e| fail(e.to_string()))?;
         let mut parts = vec![("model".to_string(), Dtype::U8, module_to_bytes(model, path)?)];
         if let Some(best) = best {
@@ -78,7 +79,7 @@ impl<M: Module> State<M> {
             |e: String| Error::corrupt(path, format!("not a whole training state: {e}; remove it to start again"));
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(e.to_string()))?;
         let notes = header.metadata().as_ref().and_then(|m| m.get("notes")).ok_or_else(|| broken("no notes".into()))?;
-        let notes: Notes = serde_json::from_str(notes).map_err(|e| broken(e.to_string()))?;
+        let notes: StateHeader = serde_json::from_str(notes).map_err(|e| broken(e.to_string()))?;
         if notes.key != key {
             return Err(Error::corrupt(
                 path,

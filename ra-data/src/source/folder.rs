@@ -241,8 +241,8 @@ fn of_one_table(
 fn look(source: &Source, wanted: &[ColumnSpec]) -> Fit {
     let names = match source.open() {
         Ok(Opened::Text(text)) => return fit(source, text.head(), wanted, json::keys),
-        Ok(Opened::Parquet) => ra_core::guarded(source.path(), || columnar::parquet_names(source)),
-        Ok(Opened::Arrow) => ra_core::guarded(source.path(), || columnar::arrow_names(source)),
+        Ok(Opened::Parquet) => ra_core::catch_panic(source.path(), || columnar::parquet_names(source)),
+        Ok(Opened::Arrow) => ra_core::catch_panic(source.path(), || columnar::arrow_names(source)),
         _ => return Fit::Unknown,
     };
     names.map_or(Fit::Unknown, |names| match FoundColumns::find(source.path(), wanted, &names) {

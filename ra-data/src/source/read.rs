@@ -6,7 +6,7 @@ use crate::source::file::{Opened, Source, Text, doubt};
 use crate::source::folder;
 use crate::{DataConfig, DataError, Result, ids};
 use arrow::array::RecordBatch;
-use ra_core::guarded;
+use ra_core::catch_panic;
 use std::path::Path;
 
 /// A table that rows are read from.
@@ -102,8 +102,8 @@ fn read_files(path: &Path, wanted: &[ColumnSpec], strict: bool, visit: &mut RowV
                 if empty == files { Err(source.empty()) } else { Ok(()) }
             }
             Opened::Text(text) => read_text(&source, text, wanted, visit),
-            Opened::Parquet => guarded(source.path(), || columnar::read_parquet(&source, wanted, visit)),
-            Opened::Arrow => guarded(source.path(), || columnar::read_arrow(&source, wanted, visit)),
+            Opened::Parquet => catch_panic(source.path(), || columnar::read_parquet(&source, wanted, visit)),
+            Opened::Arrow => catch_panic(source.path(), || columnar::read_arrow(&source, wanted, visit)),
         }?;
     }
     Ok(())

@@ -110,11 +110,11 @@ pub(crate) fn cuts(
             Err(DataError::setting(key, format!("is {}, {told}: {span}", time::written(at))))
         };
         if let Some(test) = given_test.filter(|&test| test > last) {
-            return wrong("temporal_test_from", test, "after every interaction, so that none tests");
+            return wrong("temporal_test_from", test, "which is after every interaction, so that none tests");
         }
         if let Some(valid) = given_valid.or(given_test).filter(|&valid| valid <= first) {
             let key = if given_valid.is_some() { "temporal_valid_from" } else { "temporal_test_from" };
-            return wrong(key, valid, "not after any interaction, so that none trains");
+            return wrong(key, valid, "which is not after any interaction, so that none trains");
         }
     }
     let mut cut = |given: Option<f64>, held: usize| match given {

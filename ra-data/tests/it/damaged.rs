@@ -1,7 +1,7 @@
 //! Damaged files: an error or a smaller log, never a panic, and no more memory than the file is worth. A million of them:
 //! `RA_REC_CASES=1000000 cargo test --workspace --test it -- damaged`.
 use super::{LOG, dataset, write};
-use ra_core::testkit::damage::{Trial, check_reader};
+use ra_core::testkit::damage::{Trial, fuzz_reader};
 use ra_data::{Column, DataConfig, write_columns};
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,6 @@ fn damaged_files_are_errors_or_smaller_logs() {
         std::fs::write(&path, bytes).unwrap();
         dataset("case", &DataConfig { interactions: Some(path), ..DataConfig::default() }).is_ok()
     };
-    let taken = check_reader(&files, trial(3_000), read);
+    let taken = fuzz_reader(&files, trial(3_000), read);
     println!("{taken} damaged logs are still logs");
 }

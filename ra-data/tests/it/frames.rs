@@ -103,7 +103,10 @@ fn memory_is_shared_in_both_directions() {
         assert_eq!(own.as_ptr(), other.as_slice().as_ptr(), "text");
     }
     let views = users.views().as_slice().as_ptr() as usize;
-    assert!(views % 16 != 0 || texts.views().as_ptr() as usize == views, "views, where they lie on sixteen bytes");
+    assert!(
+        !views.is_multiple_of(16) || texts.views().as_ptr() as usize == views,
+        "views, where they lie on sixteen bytes"
+    );
 
     let numbers = UInt32Array::from(vec![1, 2, 3]);
     let texts = StringViewArray::from_iter_values(["a text of more than twelve bytes", "b", "c"]);

@@ -14,7 +14,7 @@ const ITEMS: usize = 2048;
 
 /// Items beside each other in a panel, and users that meet them at a time: their sums fill the vector registers.
 const TILE: usize = 16;
-const TALL: usize = 6;
+const MR: usize = 6;
 
 /// Ranks every item for the users of `held_out` by the dot product of two vectors, as [`evaluate`](crate::evaluate) does for a
 /// recommender: `users` is `[users, dim]`, a row for every user, those with nothing held out included; `items` is
@@ -177,7 +177,7 @@ impl pulp::NullaryFnOnce for Product<'_> {
         let Self { rows, panels: Panels { numbers, dim, items }, out } = self;
         let count = rows.len() / dim;
         for (panel, from) in numbers.chunks_exact(dim * TILE).zip((0..).step_by(TILE)) {
-            for row in (0..count).step_by(TALL) {
+            for row in (0..count).step_by(MR) {
                 // Beyond the end the last row is taken again, and what comes of it is dropped.
                 let read = |r: usize| &rows[(row + r).min(count - 1) * dim..][..*dim];
                 let sums = tile([read(0), read(1), read(2), read(3), read(4), read(5)], panel);
@@ -192,8 +192,8 @@ impl pulp::NullaryFnOnce for Product<'_> {
 
 /// The products of six rows with a panel.
 #[inline(always)]
-fn tile([a, b, c, d, e, f]: [&[f32]; TALL], panel: &[f32]) -> [[f32; TILE]; TALL] {
-    let mut sums = [[0.0f32; TILE]; TALL];
+fn tile([a, b, c, d, e, f]: [&[f32]; MR], panel: &[f32]) -> [[f32; TILE]; MR] {
+    let mut sums = [[0.0f32; TILE]; MR];
     for ((((((w, a), b), c), d), e), f) in panel.as_chunks().0.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
         let w: &[f32; TILE] = w;
         for (sums, x) in sums.iter_mut().zip([a, b, c, d, e, f]) {

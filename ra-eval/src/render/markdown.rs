@@ -39,7 +39,7 @@ fn report(report: &Report) -> String {
     let count = |n: Option<u64>| n.map_or("-".into(), |n| grouped(n as usize));
     let stage = |s: &crate::StageCost| vec![plain(&s.name), duration(s.seconds), count(s.tokens), count(s.peak_mib)];
     section(&mut out, "Costs", &["stage", "time", "tokens", "peak MiB"], report.stages.iter().map(stage));
-    let tensor = |row: &ra_core::LedgerRow| vec![plain(&row.name), format!("{:?}", row.shape), grouped(row.params)];
+    let tensor = |row: &ra_core::ParamRow| vec![plain(&row.name), format!("{:?}", row.shape), grouped(row.params)];
     section(&mut out, "Parameters trained", &["tensor", "shape", "scalars"], report.ledger.iter().map(tensor));
     let total: usize = report.ledger.iter().map(|row| row.params).sum();
     if total > 0 {

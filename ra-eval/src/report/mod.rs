@@ -15,7 +15,7 @@ pub(crate) use table::{ResultTable, is_headline, over_seeds};
 use crate::significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
 use crate::slices::Slice;
 use crate::{EvalError, Evaluation, Metric, Part, Protocol};
-use ra_core::{Curve, Dataset, ItemId, LedgerRow, UserId, read_json};
+use ra_core::{Curve, Dataset, ItemId, ParamRow, UserId, read_json};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,7 +47,7 @@ pub struct Report {
     /// The result table.
     pub rows: Vec<Row>,
     /// What was trained.
-    pub ledger: Vec<LedgerRow>,
+    pub ledger: Vec<ParamRow>,
     /// What each stage cost.
     #[serde(default)]
     pub stages: Vec<StageCost>,

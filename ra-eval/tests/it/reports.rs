@@ -1,5 +1,5 @@
 use crate::random::dataset;
-use ra_core::{Curve, CurvePoint, ItemId, LedgerRow, UserId};
+use ra_core::{Curve, CurvePoint, ItemId, ParamRow, UserId};
 use ra_eval::{
     AuditFinding, AuditLevel, EvalConfig, Evaluation, Experiment, HeldOut, LearningCurve, Metric, Part, Published,
     Report, Row, RowKind, SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct, slices,
@@ -33,7 +33,7 @@ pub(crate) fn report(seed: u64) -> Report {
     let mut report = Report::new("quick <script>alert(1)</script>", seed, protocol, rows);
     report.run = format!("run-{seed}");
     (report.commit, report.backend, report.machine) = ("abc".into(), "cpu".into(), "2 cores".into());
-    report.ledger = vec![LedgerRow { name: "user.w".into(), shape: vec![384, 64], params: 24576 }];
+    report.ledger = vec![ParamRow { name: "user.w".into(), shape: vec![384, 64], params: 24576 }];
     report.stages =
         vec![StageCost { name: "align".into(), seconds: 130.0, peak_mib: Some(1500), tokens: Some(123_456) }];
     let curve = Curve {

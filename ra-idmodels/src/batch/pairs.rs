@@ -4,8 +4,8 @@ use super::sampler::{self, NegativeSampler, step_seed, with_items};
 use burn::tensor::{Device, Tensor};
 use ra_core::{Dataset, SplitMix, TrainBatch, UserId, splitmix64};
 
-/// Pairs without an order: a user drawn uniformly, one of their items, and some that are not (LightGCN's own sampler, which
-/// draws one). An epoch draws as many pairs as there are training interactions.
+/// Pairs without an order: a user drawn uniformly, one of their items, and some that are not (LightGCN's own sampler,
+/// which draws one). An epoch draws as many pairs as there are training interactions.
 #[derive(Debug)]
 pub struct Pairs<'a> {
     dataset: &'a Dataset,

@@ -1,12 +1,13 @@
-//! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from what a user has to
-//! what comes next, in closed form.
+//! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from what a user has
+//! to what comes next, in closed form.
 use crate::method::sequence::item_rows;
 use crate::{IdMethod, Job, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side, linalg::solvers::DenseSolveCore};
 use ra_core::{
-    Check, Dataset, Error, History, ItemId, Problem, Recommender, Result, check_host_room, check_room, load_module,
+    Check, Dataset, Error, History, ItemId, Problem, Recommender, Result, ensure_host_memory, ensure_memory,
+    load_module,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -42,11 +43,12 @@ impl EaseConfig {
     /// Solves for the map.
     ///
     /// # Errors
-    /// [`Error::Memory`] for a catalogue whose square does not fit, [`Error::Missing`] for an `l2` that is lost in rounding.
+    /// [`Error::Memory`] for a catalogue whose square does not fit, [`Error::Missing`] for an `l2` that is lost in
+    /// rounding.
     pub fn solve(&self, dataset: &Dataset, device: &Device) -> Result<Ease> {
         let n = dataset.catalog.len();
         // In f64: the factor, the inverse and faer's scratch, after the matrix itself is gone.
-        check_host_room("solving ease", 24 * (n as u64).saturating_mul(n as u64), REMEDY)?;
+        ensure_host_memory("solving ease", 24 * (n as u64).saturating_mul(n as u64), REMEDY)?;
         let mut gram = Mat::<f64>::zeros(n, n);
         (0..n).for_each(|i| gram[(i, i)] = self.l2);
         for row in dataset.train.rows() {
@@ -76,7 +78,7 @@ impl EaseConfig {
     /// # Errors
     /// [`Error::Memory`] for a catalogue whose square does not fit.
     pub fn init(&self, items: usize, device: &Device) -> Result<Ease> {
-        check_room("loading ease", (items as u64 + 1).saturating_mul(items as u64), device, REMEDY)?;
+        ensure_memory("loading ease", (items as u64 + 1).saturating_mul(items as u64), device, REMEDY)?;
         Ok(Ease { weights: Param::from_tensor(Tensor::zeros([items + 1, items], device)) })
     }
 }

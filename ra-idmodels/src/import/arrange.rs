@@ -1,7 +1,7 @@
 //! From the order of a file to the order of a data set, by id.
 use super::vectors::{Format, VectorFile, Vectors, few};
 use super::{matrix, table};
-use ra_core::{Error, Result, guarded};
+use ra_core::{Error, Result, catch_panic};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -12,8 +12,8 @@ fn read(file: &VectorFile<'_>) -> Result<Vectors> {
     let mut vectors = match Format::of(file.path).map_err(|problem| file.corrupt(problem))? {
         Format::Safetensors => matrix::safetensors(file)?,
         Format::Npy => matrix::npy(file)?,
-        Format::Parquet => guarded(file.path, || table::parquet(file))?,
-        Format::Arrow => guarded(file.path, || table::arrow(file))?,
+        Format::Parquet => catch_panic(file.path, || table::parquet(file))?,
+        Format::Arrow => catch_panic(file.path, || table::arrow(file))?,
     };
     if vectors.dim == 0 {
         return Err(file.corrupt("there are no vectors in it"));

@@ -5,9 +5,8 @@
 use super::vectors::{VectorFile, Vectors};
 use burn::tensor::{bf16, f16};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
-use ra_core::{Error, Result};
+use ra_core::{Error, Result, SafetensorsHeader, TensorHeader};
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
@@ -98,22 +97,8 @@ fn read_matrix(file: &VectorFile<'_>, mut bytes: BufReader<File>, length: u64, p
 
 /// Reads the one matrix of a safetensors file, or the one that the configuration names; only that one is read.
 pub(super) fn safetensors(file: &VectorFile<'_>) -> Result<Vectors> {
-    let fail = |e| Error::io(file.path, "cannot read", e);
-    let corrupt = |problem: String| Error::corrupt(file.path, format!("not a whole safetensors file: {problem}"));
-    let (mut bytes, length) = open(file)?;
-    let mut header = [0; 8];
-    if length < 8 {
-        return Err(corrupt(format!("{length} bytes")));
-    }
-    bytes.read_exact(&mut header).map_err(fail)?;
-    let header = u64::from_le_bytes(header);
-    if header > HEADER || header > length - 8 {
-        return Err(corrupt(format!("a header of {header} bytes in a file of {length}")));
-    }
-    let mut text = vec![0; header as usize];
-    bytes.read_exact(&mut text).map_err(fail)?;
-    let metadata: Metadata = serde_json::from_slice(&text).map_err(|e| corrupt(e.to_string()))?;
-    let (name, info) = find_tensor(file, &metadata)?;
+    let header = SafetensorsHeader::read(file.path)?;
+    let (name, info) = find_tensor(file, &header)?;
     let &[rows, dim] = info.shape.as_slice() else {
         return Err(Error::corrupt(file.path, format!("{name} is {:?}, expected [rows, dim]", info.shape)));
     };
@@ -121,12 +106,8 @@ pub(super) fn safetensors(file: &VectorFile<'_>) -> Result<Vectors> {
         let found = info.dtype;
         return Err(Error::corrupt(file.path, format!("{name} is {found:?}, expected F32, F16, BF16 or F64")));
     };
-    let (from, to) = info.data_offsets;
-    if to.checked_sub(from) != rows.checked_mul(dim).and_then(|n| n.checked_mul(float.bytes())) {
-        return Err(corrupt(format!("{name} is {:?} in the bytes {from}..{to}", info.shape)));
-    }
-    let start = (8 + header).saturating_add(from as u64);
-    let place = MatrixPlace { start, rows, dim, float, big_endian: false, by_column: false };
+    let place = MatrixPlace { start: info.offset, rows, dim, float, big_endian: false, by_column: false };
+    let (bytes, length) = open(file)?;
     read_matrix(file, bytes, length, &place)
 }
 
@@ -140,26 +121,25 @@ fn float_of(dtype: Dtype) -> Option<Float> {
     }
 }
 
-fn find_tensor<'a>(file: &VectorFile<'_>, metadata: &'a Metadata) -> Result<(String, &'a TensorInfo)> {
+fn find_tensor<'a>(file: &VectorFile<'_>, header: &'a SafetensorsHeader) -> Result<(&'a str, &'a TensorHeader)> {
     let key = file.key;
-    let mut all: Vec<(String, &TensorInfo)> = metadata.tensors().into_iter().collect();
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    let list = |tensors: &[(String, &TensorInfo)]| {
+    let all: Vec<(&str, &TensorHeader)> = header.tensors.iter().map(|(name, info)| (name.as_str(), info)).collect();
+    let list = |tensors: &[(&str, &TensorHeader)]| {
         let shown = tensors.iter().take(40).map(|(name, info)| format!("{name} {:?}", info.shape));
         let more = if tensors.len() > 40 { ", ..." } else { "" };
         shown.collect::<Vec<_>>().join(", ") + more
     };
     if let Some(wanted) = file.tensor {
-        if let Some(at) = all.iter().position(|(name, _)| name == wanted) {
-            return Ok(all.swap_remove(at));
+        if let Some(found) = all.iter().find(|(name, _)| *name == wanted) {
+            return Ok(*found);
         }
         return Err(Error::corrupt(
             file.path,
             format!("no tensor {wanted}, which {key}_tensor names; there are: {}", list(&all)),
         ));
     }
-    let is_matrix = |info: &TensorInfo| info.shape.len() == 2 && float_of(info.dtype).is_some();
-    let mut matrices: Vec<_> = all.iter().filter(|(_, info)| is_matrix(info)).cloned().collect();
+    let is_matrix = |info: &TensorHeader| info.shape.len() == 2 && float_of(info.dtype).is_some();
+    let mut matrices: Vec<_> = all.iter().filter(|(_, info)| is_matrix(info)).copied().collect();
     match (matrices.len(), matrices.pop()) {
         (1, Some(only)) => Ok(only),
         (0, _) => {

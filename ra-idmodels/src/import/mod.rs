@@ -15,9 +15,9 @@ use vectors::{EXTENSIONS, VectorFile};
 
 /// Configures [`ImportedVectors`]: where the vectors are. Nothing is trained.
 ///
-/// A file is told by its name: `.safetensors` and `.npy` hold a matrix `[rows, dim]`, `.parquet` (a folder of parts too,
-/// as Spark writes) and `.arrow`, `.ipc`, `.feather` a table with a column of ids and either a column of lists or a
-/// column of numbers a dimension.
+/// A file is told by its name: `.safetensors` and `.npy` hold a matrix `[rows, dim]`, `.parquet` (a folder of parts
+/// too, as Spark writes) and `.arrow`, `.ipc`, `.feather` a table with a column of ids and either a column of lists or
+/// a column of numbers a dimension.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportConfig {

@@ -23,7 +23,8 @@ pub enum Loss {
     SampledSoftmax,
     /// Binary cross-entropy over the target and the negatives (Kang & McAuley, ICDM 2018, eq. 7).
     Bce,
-    /// BCE whose positives are calibrated for the number of negatives (Petrov & Macdonald, gSASRec, RecSys 2023, eq. 9).
+    /// BCE whose positives are calibrated for the number of negatives (Petrov & Macdonald, gSASRec, RecSys 2023,
+    /// eq. 9).
     Gbce,
     /// Bayesian personalised ranking against each negative (Rendle et al., UAI 2009).
     Bpr,

@@ -2,8 +2,8 @@
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Dataset, History, Recommender, forward_recommender};
 
-/// A method with a vector for each user, which gives none to users without a training interaction: theirs is still the one
-/// that training began with, and a rank by it would be luck. Their scores are all 0, so that the tie rule decides.
+/// A method with a vector for each user, which gives none to users without a training interaction: theirs is still the
+/// one that training began with, and a rank by it would be luck. Their scores are all 0, so that the tie rule decides.
 #[derive(Debug)]
 pub(crate) struct KnownUsers<R> {
     model: R,

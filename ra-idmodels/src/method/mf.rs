@@ -1,4 +1,5 @@
-//! Matrix factorization with BPR (Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009).
+//! Matrix factorization with BPR (Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback",
+//! UAI 2009).
 use crate::checks::{WIDEST, of_train};
 use crate::loss::{bpr, columns, square_norm};
 use crate::{IdMethod, Job, Pairs, TrainConfig, Trained};

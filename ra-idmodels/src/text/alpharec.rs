@@ -1,5 +1,5 @@
-//! AlphaRec (Sheng et al., "Language Representations Can be What Recommenders Need", ICLR 2025), without its graph: items
-//! are mapped from a language model's vectors, a user is the mean of their items.
+//! AlphaRec (Sheng et al., "Language Representations Can be What Recommenders Need", ICLR 2025), without its graph:
+//! items are mapped from a language model's vectors, a user is the mean of their items.
 use super::features::{MappedFeatures, on_sphere};
 use crate::checks::{LONGEST, WIDEST, of_train};
 use crate::loss::whole_catalogue;

@@ -1,5 +1,5 @@
-//! A sequence model over a frozen language model's vectors, after UniSRec (Hou et al., KDD 2022): SASRec whose items are
-//! mapped from text, without the mixture of experts and the pretraining on other data.
+//! A sequence model over a frozen language model's vectors, after UniSRec (Hou et al., KDD 2022): SASRec whose items
+//! are mapped from text, without the mixture of experts and the pretraining on other data.
 use super::features::{MappedFeatures, on_sphere};
 use crate::checks::of_train;
 use crate::loss::whole_catalogue;

@@ -1,6 +1,6 @@
 //! Vectors of others in damaged files are refused, or read for what is left of them.
 use crate::import::{ITEMS, batch, bytes, dir, fixed, ipc, items, load, parquet, plain, safetensors, texts};
-use ra_core::testkit::damage::{Trial, check_reader};
+use ra_core::testkit::damage::{Trial, fuzz_reader};
 use safetensors::Dtype;
 
 /// A trial of a reader, whose memory is counted.
@@ -18,7 +18,7 @@ fn damaged_vectors_are_refused_by_name() {
     ipc(&at("items.arrow"), &table);
     let names = ["items.npy", "items.safetensors", "items.parquet", "items.arrow"];
     let files = names.map(|name| (name.to_owned(), std::fs::read(at(name)).unwrap()));
-    check_reader(&files, trial(2_000), |name, bytes| {
+    fuzz_reader(&files, trial(2_000), |name, bytes| {
         let path = at(&format!("case-{name}"));
         std::fs::write(&path, bytes).unwrap();
         match load(&items(&path)) {

@@ -271,7 +271,7 @@ fn users_are_looked_up_or_are_means_of_their_newest_items() {
     let fitted = ra_idmodels::fit(&config, &job).unwrap();
     let nowhere = at("checkpoint");
     fitted.save(&nowhere).unwrap();
-    assert!(fitted.ledger.is_empty() && !nowhere.exists());
+    assert!(fitted.parameters.is_empty() && !nowhere.exists());
     let loaded = ra_idmodels::load(&config, &job, &nowhere).unwrap();
     for model in [&fitted.model, &loaded.model] {
         assert_eq!(users(model, &[&[], &[ItemId(1)]]), [5.0, 6.0, 1.0, 2.0]);

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod damaged;
 mod import;
+mod outside;
 mod strangers;
 
 use burn::tensor::Tensor;
@@ -244,7 +245,7 @@ fn what_was_solved_is_read_and_not_solved_again() {
     let (data, dir) = (ring(6), tempfile::tempdir().unwrap());
     let (config, path) = (IdConfig::Ease(EaseConfig { l2: 1.0 }), dir.path().join("ease.safetensors"));
     let solved = train(&config, &data, 1);
-    assert!(solved.ledger.is_empty(), "nothing of it is trained");
+    assert!(solved.parameters.is_empty(), "nothing of it is trained");
     solved.save(&path).unwrap();
     // Another log would be another map.
     let other = Dataset { train: Sequences::from_numbers(vec![vec![1, 4]; 24]), ..ring(6) };

@@ -2,7 +2,7 @@
 //! that the file cannot fill.
 use crate::{folder, golden_of};
 use ra_core::Device;
-use ra_core::testkit::damage::{Trial, check_reader};
+use ra_core::testkit::damage::{Trial, fuzz_reader};
 use std::path::Path;
 
 /// A trial of a reader, whose memory is counted.
@@ -28,12 +28,12 @@ fn damaged_gguf_files_are_refused_by_name() {
     let files = ["llama.gguf", "gpt2.gguf"].map(|name| (name.to_owned(), std::fs::read(golden_of(name)).unwrap()));
     // All that is not weights lies in the first part: damage there tells more.
     let heads = files.each_ref().map(|(name, bytes)| (name.clone(), bytes[..bytes.len().min(12_000)].to_vec()));
-    check_reader(&heads, trial(800), |name, head| {
+    fuzz_reader(&heads, trial(800), |name, head| {
         let whole = &files.iter().find(|(own, _)| own == name).unwrap().1;
         std::fs::write(&path, [head, &whole[whole.len().min(12_000)..]].concat()).unwrap();
         loads(&path, "model.gguf")
     });
-    check_reader(&files, trial(100), |_, bytes| {
+    fuzz_reader(&files, trial(100), |_, bytes| {
         std::fs::write(&path, bytes).unwrap();
         loads(&path, "model.gguf")
     });
@@ -44,7 +44,7 @@ fn a_damaged_model_folder_is_refused_by_name() {
     let dir = folder();
     let names = ["config.json", "tokenizer.json", "model.safetensors"];
     let files = names.map(|name| (name.to_owned(), std::fs::read(dir.path().join(name)).unwrap()));
-    check_reader(&files, trial(900), |name, bytes| {
+    fuzz_reader(&files, trial(900), |name, bytes| {
         std::fs::write(dir.path().join(name), bytes).unwrap();
         let loaded = loads(dir.path(), dir.path().to_str().unwrap());
         let whole = &files.iter().find(|(own, _)| own == name).unwrap().1;

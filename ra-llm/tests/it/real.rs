@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 /// A model that `cargo xtask fetch` brought, for `test`.
-fn at_hand(name: &str, test: &str) -> Option<PretrainedLm> {
+fn available(name: &str, test: &str) -> Option<PretrainedLm> {
     let root = std::env::var_os("RA_REC_ROOT").map_or_else(|| PathBuf::from(".."), PathBuf::from);
     let folder = root.join("models").join(name);
     if !folder.exists() {
@@ -65,7 +65,7 @@ fn cosine(lm: &PretrainedLm, a: &str, b: &str) -> f64 {
 
 #[test]
 fn minilm_layer_by_layer_and_its_cosines() {
-    let Some(lm) = at_hand("minilm", "minilm_layer_by_layer_and_its_cosines") else { return };
+    let Some(lm) = available("minilm", "minilm_layer_by_layer_and_its_cosines") else { return };
     agrees(&lm, &reference()["minilm"]);
     // Titles as MovieLens has them.
     let others =
@@ -78,7 +78,7 @@ fn minilm_layer_by_layer_and_its_cosines() {
 
 #[test]
 fn smollm2_layer_by_layer_and_how_it_goes_on() {
-    let Some(lm) = at_hand("smollm2", "smollm2_layer_by_layer_and_how_it_goes_on") else { return };
+    let Some(lm) = available("smollm2", "smollm2_layer_by_layer_and_how_it_goes_on") else { return };
     let reference = reference();
     agrees(&lm, &reference["smollm2"]);
     // The head is the token table: the next token has the largest product with the last state.
@@ -94,7 +94,7 @@ fn smollm2_layer_by_layer_and_how_it_goes_on() {
 
 #[test]
 fn gpt2s_vocabulary_cuts_known_strings() {
-    let Some(lm) = at_hand("gpt2-untrained", "gpt2s_vocabulary_cuts_known_strings") else { return };
+    let Some(lm) = available("gpt2-untrained", "gpt2s_vocabulary_cuts_known_strings") else { return };
     let ids =
         lm.tokenizer.tokenize(&["Hello world", "Hello, world!", " the quick brown fox", "2 x 1/4-inch très"]).unwrap();
     assert_eq!(ids[0], [15496, 995]);

@@ -158,7 +158,7 @@ pub(super) fn backward(shape: &Shape, whole: bool, at: &At) -> Result<Seconds> {
 }
 
 /// A model that `fetch` brought.
-fn at_hand(name: &str, at: &At) -> Result<std::path::PathBuf> {
+fn available(name: &str, at: &At) -> Result<std::path::PathBuf> {
     let folder = at.root.join("models").join(name);
     anyhow::ensure!(folder.exists(), "{} is not there; {} fetch {name}", folder.display(), crate::terminal::program());
     Ok(folder)
@@ -166,7 +166,7 @@ fn at_hand(name: &str, at: &At) -> Result<std::path::PathBuf> {
 
 /// Reading a model from disk, up to a model that can be used.
 pub(super) fn load(name: &str, at: &At) -> Result<Seconds> {
-    let folder = at_hand(name, at)?;
+    let folder = available(name, at)?;
     warm(|| {
         ra_llm::load(&folder, None, &at.device)?;
         Ok(())
@@ -177,7 +177,7 @@ pub(super) fn load(name: &str, at: &At) -> Result<Seconds> {
 pub(super) fn tokens(name: &str, at: &At) -> Result<Seconds> {
     const WORDS: &str = "stainless steel replacement filter pack inch digital thermometer with probe black large safety glasses \
         laboratory beaker 250ml borosilicate scale 3M tape industrial heavy duty adhesive Scotch-Brite nitrile gloves disposable";
-    let lm = ra_llm::load(&at_hand(name, at)?, None, &Device::flex())?;
+    let lm = ra_llm::load(&available(name, at)?, None, &Device::flex())?;
     let (words, mut random): (Vec<&str>, _) = (WORDS.split_whitespace().collect(), SplitMix::new(4));
     let title = |_| (0..8).map(|_| words[random.below(words.len())]).collect::<Vec<_>>().join(" ");
     let titles: Vec<String> = (0..100_000).map(title).collect();

@@ -92,7 +92,14 @@ impl std::fmt::Display for Tests {
 const WGPU: [&str; 10] =
     ["run", "--quiet", "--package", "xtask", "--features", "wgpu", "--", "gpu-check", "--backend=wgpu", "--quick"];
 
-/// Formatting, lints, tests, documentation, the WGPU back end, dependencies; stops at the first that fails.
+/// Every crate as it would be published: its files are complete, and each one names what it depends on by version.
+const PACKAGE: [&str; 6] = ["package", "--quiet", "--workspace", "--exclude=xtask", "--no-verify", "--allow-dirty"];
+
+/// A team's workspace that takes crates by path, with its own profile.
+const OUTSIDE: &str = "xtask/tests/outside";
+
+/// Formatting, lints, tests, documentation, packages, an outside workspace, the WGPU back end, dependencies; stops at the first
+/// that fails.
 ///
 /// # Errors
 /// Names the step that failed.
@@ -102,16 +109,41 @@ pub(crate) fn ci() -> Result<()> {
     report.step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], None))?;
     report.step("test", test)?;
     report.step("doc", || cargo(&["doc", "--workspace", "--no-deps"], Some(("RUSTDOCFLAGS", "-D warnings"))))?;
+    report.step("features", || {
+        cargo(&["check", "--quiet", "-p", "ra-core", "-p", "ra-eval", "--no-default-features"], None)
+    })?;
+    report.step("package", || cargo(&PACKAGE, None))?;
+    report.step("outside", outside)?;
     if has_vulkan() {
-        report.step("features", same_features)?;
+        report.step("once", same_features)?;
         report.step("wgpu", || cargo(&WGPU, None))?;
     } else {
         report.skip("wgpu", "no Vulkan driver is here; Mesa's will do: apt-get install mesa-vulkan-drivers libvulkan1");
     }
     report.tool("deny", &["deny", "--workspace", "check", "licenses", "bans", "sources"])?;
     report.tool("machete", &["machete"])?;
+    match last_tag()? {
+        Some(tag) => report
+            .tool("semver-checks", &["semver-checks", "--workspace", "--exclude=xtask", "--baseline-rev", &tag])?,
+        None => report.skip("semver-checks", "there is no tag of a version yet to compare with"),
+    }
     say!("ci: all well\n{}", report.lines.join("\n"));
     Ok(())
+}
+
+/// The last tag of a version, `v0.1.0` say.
+fn last_tag() -> Result<Option<String>> {
+    let output =
+        Command::new("git").args(["describe", "--tags", "--abbrev=0", "--match=v*"]).stderr(Stdio::null()).output();
+    let output = output.context("git describe: cannot be started")?;
+    Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+}
+
+/// Tests of a workspace that depends on crates by path, with the versions of this one.
+fn outside() -> Result<()> {
+    let lock = Path::new(OUTSIDE).join("Cargo.lock");
+    std::fs::copy("Cargo.lock", &lock).with_context(|| format!("{}: cannot be written", lock.display()))?;
+    cargo(&["test", "--quiet", "--manifest-path", &format!("{OUTSIDE}/Cargo.toml")], None)
 }
 
 /// That other packages than Burn's have the same features in a build for a GPU as without: each that has not is built

@@ -23,7 +23,7 @@ const LARGE: &str = "many-pooled";
 
 /// What the command line asks for.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct CheckArgs {
     pub(crate) backend: Backend,
     /// Folders of golden cases; the first holds language models.
     pub(crate) cases: Vec<PathBuf>,
@@ -50,7 +50,7 @@ struct Line {
 ///
 /// # Errors
 /// When a part fails on the back end, or it cannot be opened.
-pub(crate) fn gpu_check(asked: &Asked, root: &Path) -> Result<()> {
+pub(crate) fn gpu_check(asked: &CheckArgs, root: &Path) -> Result<()> {
     let device = open_device(asked.backend)?;
     let name = device_name(&device);
     say!("gpu-check: {} is {name}; {}", asked.backend.name(), crate::machine::describe());
@@ -94,14 +94,14 @@ fn or_a_line(what: &str, lines: Result<Vec<Line>>) -> Vec<Line> {
 }
 
 /// How a started command ended.
-struct Ended {
+struct CheckResult {
     stdout: String,
     seconds: f64,
     problem: Option<String>,
 }
 
 struct Check<'a> {
-    asked: &'a Asked,
+    asked: &'a CheckArgs,
     root: &'a Path,
 }
 
@@ -111,7 +111,7 @@ impl Check<'_> {
         self.asked.cases.first().map_or(self.root, PathBuf::as_path)
     }
 
-    fn start(&self, root: &Path, backend: Backend, args: &[&str]) -> Result<Ended> {
+    fn start(&self, root: &Path, backend: Backend, args: &[&str]) -> Result<CheckResult> {
         say!("gpu-check: {} on {} ..", args[..2.min(args.len())].join(" "), backend.name());
         let started = Instant::now();
         let own = std::env::current_exe().context("this command cannot find itself")?;
@@ -123,10 +123,10 @@ impl Check<'_> {
         let problem = (!output.status.success())
             .then(|| line.map_or_else(|| output.status.to_string(), |l| l.trim_start_matches("error: ").to_owned()));
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(Ended { stdout, seconds: started.elapsed().as_secs_f64(), problem })
+        Ok(CheckResult { stdout, seconds: started.elapsed().as_secs_f64(), problem })
     }
 
-    fn both(&self, root: &Path, args: &[&str]) -> Result<[Ended; 2]> {
+    fn both(&self, root: &Path, args: &[&str]) -> Result<[CheckResult; 2]> {
         Ok([self.start(root, Backend::Cpu, args)?, self.start(root, self.asked.backend, args)?])
     }
 
@@ -158,8 +158,8 @@ impl Check<'_> {
         let what = "contracts kept".to_owned();
         match self.both(self.root, &["contracts", &cases]) {
             Ok(both) => {
-                let kept = |ended: &Ended| ended.stdout.lines().filter(|l| l.starts_with("ok ")).count();
-                let told = |ended: &Ended| {
+                let kept = |ended: &CheckResult| ended.stdout.lines().filter(|l| l.starts_with("ok ")).count();
+                let told = |ended: &CheckResult| {
                     let broken = ended.stdout.lines().filter(|l| l.starts_with("FAIL")).count();
                     format!("{} of {}, {:.0} s", kept(ended), kept(ended) + broken, ended.seconds)
                 };
@@ -175,15 +175,15 @@ impl Check<'_> {
     /// A whole run on either side, row by row, and on the back end with coarser matrices.
     fn run(&self, coarser: &[Precision]) -> Result<Vec<Line>> {
         let temporary = tempfile::tempdir()?;
-        let at_hand = |name: &str| fetch::list().iter().any(|e| e.name == name && e.at_hand(self.root).is_some());
-        let whole = !self.asked.quick && at_hand("ml-100k") && at_hand("minilm");
+        let available = |name: &str| fetch::list().iter().any(|e| e.name == name && e.available(self.root).is_some());
+        let whole = !self.asked.quick && available("ml-100k") && available("minilm");
         let (root, recipe) = if whole {
             (self.root, "quickstart")
         } else {
             tiny::write(temporary.path(), self.models())?;
             (temporary.path(), "tiny")
         };
-        let run = |backend: Backend, precision: Precision| -> Result<(Ended, Value)> {
+        let run = |backend: Backend, precision: Precision| -> Result<(CheckResult, Value)> {
             let out = temporary.path().join(backend.name()).join(precision.name());
             let set = format!("lm.precision={}", precision.name());
             let ended = self.start(root, backend, &["run", recipe, "--out", &out.to_string_lossy(), "--set", &set])?;

@@ -56,7 +56,7 @@ pub(crate) struct Source {
 }
 
 /// What the keys that are set come to.
-struct Asked {
+struct Request {
     config: DataConfig,
     curate: Option<CurateConfig>,
     /// Items of a sample's history at most.
@@ -64,7 +64,7 @@ struct Asked {
 }
 
 impl Source {
-    fn asked(&self, root: &Path) -> Result<Asked> {
+    fn request(&self, root: &Path) -> Result<Request> {
         let mut table = Table::new();
         self.sets.iter().try_for_each(|set| settings::apply(&mut table, set))?;
         for (key, is_given) in [("interactions", true), ("items", self.items.is_some())] {
@@ -95,7 +95,7 @@ impl Source {
         } else {
             DataConfig { interactions: Some(path.clone()), ..config }
         };
-        Ok(Asked { config, curate, max_history })
+        Ok(Request { config, curate, max_history })
     }
 
     /// What the data set is called in messages.
@@ -120,7 +120,7 @@ fn start(command: &Data, root: &Path) -> Result<()> {
         }
         Data::Audit(args) => args.show(&ra_data::audit(&args.source.read(root)?)),
         Data::Export { source, out, memory } => {
-            let Asked { config, curate, max_history } = source.asked(root)?;
+            let Request { config, curate, max_history } = source.request(root)?;
             let samples = curate.as_ref().map(|curate| SampleExport { curate, max_history, seed: SEED });
             match memory {
                 Some(memory) => export_within(&source.name(), &config, samples, *memory, out)?,

@@ -58,7 +58,7 @@ pub(super) fn start(command: Command, root: &Path) -> Result<()> {
         Command::Contracts { dir, backend } => contracts::contracts(&dir, backend),
         Command::GpuCheck { backend, cases, quick } => {
             let cases = if cases.is_empty() { gpu_check::own_cases(root) } else { cases };
-            gpu_check::gpu_check(&gpu_check::Asked { backend, cases, quick }, root)
+            gpu_check::gpu_check(&gpu_check::CheckArgs { backend, cases, quick }, root)
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn doctor(root: &Path) -> Result<()> {
     let pip = first_line("python3", &["-m", "pip", "--disable-pip-version-check", "--version"], 0);
     say!("pip         {}", pip.as_deref().unwrap_or("missing; install it to fetch data and models"));
     for entry in fetch::list() {
-        match entry.at_hand(root) {
+        match entry.available(root) {
             Some(folder) => say!("{:<18} {}", entry.name, folder.display()),
             None => say!("{:<18} missing: {}", entry.name, entry.advice()),
         }

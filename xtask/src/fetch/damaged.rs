@@ -1,6 +1,6 @@
 //! Damaged packages: whatever lies in them is taken or refused, and nothing is written outside its folder.
 use super::wheel::{Registry, Wheel};
-use ra_core::testkit::damage::{Trial, check_reader};
+use ra_core::testkit::damage::{Trial, fuzz_reader};
 use std::fs;
 use std::io::Write;
 use zip::write::SimpleFileOptions;
@@ -54,7 +54,7 @@ fn damaged_packages_are_taken_or_refused_and_stay_in_their_folder() {
     let (file, place) = (root.path().join("package"), root.path().join("place"));
     let files = [("stored.whl", zipped(true)), ("packed.whl", zipped(false)), ("plain.tgz", tarred())];
     let files = files.map(|(name, bytes)| (name.to_owned(), bytes));
-    check_reader(&files, trial(3_000), |name, bytes| {
+    fuzz_reader(&files, trial(3_000), |name, bytes| {
         let registry = if name.ends_with("tgz") { Registry::Npm } else { Registry::Pypi };
         // A tar is damaged before it is packed: what is damaged after that, gzip's checksum finds.
         let bytes = match registry {

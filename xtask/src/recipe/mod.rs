@@ -371,7 +371,7 @@ mod tests {
         let files = ["quickstart.toml", "tuned.toml", "id-ml-1m.toml", "ablations.toml", "paper-main.toml"].map(file);
         let held = |read: &mut dyn FnMut()| allocation_counter::measure(read).bytes_max;
         let trial = ra_core::testkit::damage::Trial::new(2_000, |name| std::env::var(name).ok(), held);
-        ra_core::testkit::damage::check_reader(&files, trial, |_, bytes| {
+        ra_core::testkit::damage::fuzz_reader(&files, trial, |_, bytes| {
             let text = String::from_utf8_lossy(bytes);
             let Ok(table) = text.parse::<Table>() else { return false };
             let made = Recipe::checked("damaged".into(), table, &[]);

@@ -142,7 +142,7 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     text.iter().try_for_each(|text| manifest.check_lm(&text.identity()))?;
     let reader = text.as_ref().filter(|_| config.reads_features());
     let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
-    folder.id_mark(config.kind(), config)?;
+    folder.id_manifest(config.kind(), config)?;
     let checkpoint = folder.id_checkpoint(config.kind());
     let job = Job::new(&dataset, &device);
     let job = features.map_or(job, |features| job.features(features));

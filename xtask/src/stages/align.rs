@@ -3,11 +3,11 @@ use crate::context::Context;
 use crate::recipe::{ItemNames, Recipe, TowersFrom, Variant};
 use crate::stages::text::Tower;
 use crate::stages::{Data, FrozenText, IdModels};
-use crate::store::{RunFolder, TowersMark};
+use crate::store::{RunFolder, TowersManifest};
 use crate::terminal::table;
 use anyhow::{Context as _, Result};
 use ra_align::{AlignConfig, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score};
-use ra_core::{Dataset, ItemId, LanguageModel, LedgerRow, Recommender, Sample, Validate, ledger};
+use ra_core::{Dataset, ItemId, LanguageModel, ParamRow, Recommender, Sample, Validate, parameter_table};
 use ra_eval::LearningCurve;
 use std::time::Instant;
 
@@ -39,8 +39,8 @@ impl Aligned<'_> {
 pub(crate) struct AlignedVariant<'a> {
     pub(crate) variant: Variant,
     pub(crate) model: Model<'a>,
-    pub(crate) ledger: Vec<LedgerRow>,
-    mark: TowersMark,
+    pub(crate) ledger: Vec<ParamRow>,
+    mark: TowersManifest,
 }
 
 impl AlignedVariant<'_> {
@@ -81,7 +81,7 @@ pub fn align<'a>(
     let mut variants: Vec<AlignedVariant<'a>> = Vec::new();
     for variant in recipe.variants() {
         let tower = towers.of(variant.items, &variant.align)?;
-        let (model, mark) = match (folder.towers_mark(&variant.name)?, &variant.towers) {
+        let (model, mark) = match (folder.towers_manifest(&variant.name)?, &variant.towers) {
             (Some(mark), _) => {
                 let path = folder.towers(&variant.name, &mark, &ids.identity, &text.identity())?;
                 (RaRec::load(parts.ids_of(variant), mark.scale.clone(), tower, &variant.align, &path)?, mark)
@@ -94,7 +94,7 @@ pub fn align<'a>(
                 take_over(variant, other, parts, tower)?
             }
         };
-        let ledger = ledger(model.towers());
+        let ledger = parameter_table(model.towers());
         variants.push(AlignedVariant { variant: variant.clone(), model, ledger, mark });
     }
     if let Some(first) = variants.first() {
@@ -163,7 +163,7 @@ fn train<'a>(
     parts: Parts<'_, 'a>,
     tower: Tower<'a>,
     samples: &[Sample],
-) -> Result<(Model<'a>, TowersMark)> {
+) -> Result<(Model<'a>, TowersManifest)> {
     let Parts { recipe, data, ids, text, cx } = parts;
     let folds = ids.folds(variant.align.departures.cross_fit);
     let since = Instant::now();
@@ -192,7 +192,7 @@ fn train<'a>(
     let FitResult { model, curve, samples } = ra_align::fit(job, validate, &*cx.progress)?;
     let seconds = cx.costs.add(&format!("align {}", variant.name), since).max(curve.seconds);
     let (scale, lm) = (model.normalizer().clone(), text.identity());
-    let mark = TowersMark { scale, curve, seconds, samples, lm, ids: ids.identity.clone() };
+    let mark = TowersManifest { scale, curve, seconds, samples, lm, ids: ids.identity.clone() };
     folder.save_towers(&variant.name, model.towers(), &mark)?;
     Ok((model, mark))
 }
@@ -203,7 +203,7 @@ fn take_over<'a>(
     other: &AlignedVariant<'a>,
     parts: Parts<'_, 'a>,
     tower: Tower<'a>,
-) -> Result<(Model<'a>, TowersMark)> {
+) -> Result<(Model<'a>, TowersManifest)> {
     let cx = parts.cx;
     let since = Instant::now();
     let (scale, towers) = (other.mark.scale.clone(), other.model.towers().clone());
@@ -212,7 +212,7 @@ fn take_over<'a>(
     let validate = metric.as_ref().map(|metric| metric as Validate<'_>);
     let model = if variant.align.departures.id_residual { with_id_score(model, validate)? } else { model };
     let seconds = other.mark.seconds + cx.costs.add(&format!("align {}", variant.name), since);
-    let mark = TowersMark { seconds, ..other.mark.clone() };
+    let mark = TowersManifest { seconds, ..other.mark.clone() };
     cx.store.folder()?.save_towers(&variant.name, model.towers(), &mark)?;
     Ok((model, mark))
 }
@@ -231,7 +231,7 @@ pub(crate) fn load<'a>(
     identity: &str,
     text: &'a FrozenText,
 ) -> Result<Option<Model<'a>>> {
-    let Some(mark) = folder.towers_mark(&variant.name)? else { return Ok(None) };
+    let Some(mark) = folder.towers_manifest(&variant.name)? else { return Ok(None) };
     let path = folder.towers(&variant.name, &mark, identity, &text.identity())?;
     let Variant { align, items, .. } = variant;
     let ids = PerturbedIds::new(backbone, align.departures.ids, dataset, recipe.seed);

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use ra_align::{
     ColdItemBoost, IdNormalizer, IdSource, PerturbedIds, PromptConfig, RaRec, TextForColdItems, encode_users,
 };
-use ra_core::{History, ItemId, LedgerRow, Recommender, UserId, Validate, trainable_params};
+use ra_core::{History, ItemId, ParamRow, Recommender, UserId, Validate, trainable_params};
 use ra_eval::{EvalConfig, Evaluation, HeldOut, LearningCurve, Part, evaluate_items, item_vectors};
 use ra_idmodels::IdMethod;
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub struct Evaluated {
     /// Of all that was trained.
     pub curves: Vec<LearningCurve>,
     /// Every tensor that the first variant trained.
-    pub ledger: Vec<LedgerRow>,
+    pub ledger: Vec<ParamRow>,
 }
 
 /// What training a row cost.
@@ -52,7 +52,7 @@ pub fn evaluate(
         if recipe.has_row(rows::ID) {
             let reads_histories = method.config.reads_histories();
             let samples = if reads_histories { data.dataset.samples().len() } else { data.dataset.train.total() };
-            let params = trainable_params(method.ledger());
+            let params = trainable_params(method.parameters());
             let costs = Training { samples, params, seconds: method.seconds() };
             table.add(method.config.kind(), rows::ID, method.model(), costs)?;
         }

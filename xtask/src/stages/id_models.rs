@@ -3,10 +3,10 @@ use crate::context::Context;
 use crate::recipe::Recipe;
 use crate::stages::{Data, FrozenText};
 use crate::store::shared::IdKey;
-use crate::store::{IdMark, id_fingerprint};
+use crate::store::{IdManifest, id_fingerprint};
 use anyhow::{Context as _, Result, bail};
 use ra_align::without_fold;
-use ra_core::{LedgerRow, Recommender, Validate};
+use ra_core::{ParamRow, Recommender, Validate};
 use ra_eval::LearningCurve;
 use ra_idmodels::{IdConfig, IdMethod as _, Job, Trained};
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub struct IdModels {
 pub(crate) struct IdMethod {
     pub(crate) config: IdConfig,
     pub(crate) trained: Trained,
-    mark: IdMark,
+    mark: IdManifest,
 }
 
 impl IdMethod {
@@ -35,8 +35,8 @@ impl IdMethod {
         &*self.trained.model
     }
 
-    pub(crate) fn ledger(&self) -> &[LedgerRow] {
-        &self.trained.ledger
+    pub(crate) fn parameter_table(&self) -> &[ParamRow] {
+        &self.trained.parameters
     }
 
     pub(crate) fn seconds(&self) -> f64 {
@@ -126,13 +126,13 @@ fn method(
     };
     let shared = cx.store.shared(|| key().fingerprint());
     if let Some(shared) = &shared {
-        folder.take_id(&name, config, shared)?;
+        folder.import_id(&name, config, shared)?;
     }
     let part = fold.map(|Fold { index, of }| without_fold(&data.dataset, index, of));
     let dataset = part.as_ref().unwrap_or(&data.dataset);
     let job = Job::new(dataset, cx.device()).seed(recipe.seed).progress(&*cx.progress);
     let job = features.map_or(job, |features| job.features(features));
-    if let Some(mark) = folder.id_mark(&name, config)? {
+    if let Some(mark) = folder.id_manifest(&name, config)? {
         let path = folder.id_checkpoint(&name);
         if mark.lm != lm {
             bail!("{}: trained over another language model's vectors; run again without --resume", path.display());
@@ -149,11 +149,11 @@ fn method(
     // A stage that goes on tells what it cost in all.
     let seconds = cx.costs.add(&format!("train {name}"), since).max(trained.curve.seconds);
     let epochs = config.train().map(|train| train.epochs);
-    let mark = IdMark { curve: trained.curve.clone(), seconds, epochs, lm, checkpoint: None };
+    let mark = IdManifest { curve: trained.curve.clone(), seconds, epochs, lm, checkpoint: None };
     folder.forget_towers()?;
     folder.save_id(&name, &trained, &mark)?;
     if let Some(shared) = &shared {
-        folder.give_id(&name, shared)?;
+        folder.publish_id(&name, shared)?;
     }
     Ok(IdMethod { config: config.clone(), trained, mark })
 }

@@ -35,7 +35,7 @@ const MADE_BY: &str = "made_by";
 
 /// Beside an ID model's checkpoint.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct IdMark {
+pub(crate) struct IdManifest {
     pub(crate) curve: Curve,
     pub(crate) seconds: f64,
     /// Epochs that were asked for; a run resumed with more goes on from its training state.
@@ -50,7 +50,7 @@ pub(crate) struct IdMark {
 
 /// Beside the towers' checkpoint: what they were trained against.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct TowersMark {
+pub(crate) struct TowersManifest {
     pub(crate) scale: IdNormalizer,
     pub(crate) curve: Curve,
     pub(crate) seconds: f64,
@@ -195,9 +195,9 @@ impl RunFolder {
     ///
     /// # Errors
     /// When the checkpoint is not the one that was written beside it.
-    pub(crate) fn id_mark(&self, name: &str, config: &IdConfig) -> Result<Option<IdMark>> {
+    pub(crate) fn id_manifest(&self, name: &str, config: &IdConfig) -> Result<Option<IdManifest>> {
         let file = self.file(&id_name(name, "json"));
-        let mark: Option<IdMark> = if file.exists() { Some(read_json(&file)?) } else { None };
+        let mark: Option<IdManifest> = if file.exists() { Some(read_json(&file)?) } else { None };
         let mark = mark.filter(|mark| mark.epochs == config.train().map(|train| train.epochs));
         if let Some(known) = mark.as_ref().and_then(|mark| mark.checkpoint.as_ref()) {
             let checkpoint = self.id_checkpoint(name);
@@ -209,17 +209,17 @@ impl RunFolder {
         Ok(mark)
     }
 
-    pub(crate) fn save_id(&self, name: &str, trained: &Trained, mark: &IdMark) -> Result<()> {
+    pub(crate) fn save_id(&self, name: &str, trained: &Trained, mark: &IdManifest) -> Result<()> {
         let checkpoint = self.claimed(&id_name(name, "safetensors"))?;
         trained.save(&checkpoint)?;
         let own = checkpoint.exists().then(|| fingerprint_file(&checkpoint)).transpose()?;
-        let mark = IdMark { checkpoint: own.map(|own| own.to_string()), ..mark.clone() };
+        let mark = IdManifest { checkpoint: own.map(|own| own.to_string()), ..mark.clone() };
         Ok(write_json(&self.claimed(&id_name(name, "json"))?, &mark)?)
     }
 
     /// Takes over a finished ID method that another run of the suite shares.
-    pub(crate) fn take_id(&self, name: &str, config: &IdConfig, shared: &Shared) -> Result<()> {
-        if self.id_mark(name, config)?.is_some() {
+    pub(crate) fn import_id(&self, name: &str, config: &IdConfig, shared: &Shared) -> Result<()> {
+        if self.id_manifest(name, config)?.is_some() {
             return Ok(());
         }
         let [Some(model), Some(mark)] = [shared.found("model.safetensors")?, shared.found("mark.json")?] else {
@@ -233,7 +233,7 @@ impl RunFolder {
     }
 
     /// Puts a finished ID method where other runs of the suite find it.
-    pub(crate) fn give_id(&self, name: &str, shared: &Shared) -> Result<()> {
+    pub(crate) fn publish_id(&self, name: &str, shared: &Shared) -> Result<()> {
         copy(&self.id_checkpoint(name), &shared.claimed("model.safetensors")?)?;
         copy(&self.file(&id_name(name, "json")), &shared.claimed("mark.json")?)
     }
@@ -249,12 +249,12 @@ impl RunFolder {
     }
 
     /// The mark of a finished alignment, written after its checkpoint.
-    pub(crate) fn towers_mark(&self, row: &str) -> Result<Option<TowersMark>> {
+    pub(crate) fn towers_manifest(&self, row: &str) -> Result<Option<TowersManifest>> {
         let file = self.file(&towers_name(row, "json"));
         Ok(if file.exists() { Some(read_json(&file)?) } else { None })
     }
 
-    pub(crate) fn save_towers(&self, row: &str, towers: &Towers<Layerwise>, mark: &TowersMark) -> Result<()> {
+    pub(crate) fn save_towers(&self, row: &str, towers: &Towers<Layerwise>, mark: &TowersManifest) -> Result<()> {
         save_module(towers, &self.claimed(&towers_name(row, "safetensors"))?)?;
         Ok(write_json(&self.claimed(&towers_name(row, "json"))?, mark)?)
     }
@@ -263,7 +263,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When they were trained against other ID vectors than `ids`, or another language model than `lm`.
-    pub(crate) fn towers(&self, row: &str, mark: &TowersMark, ids: &str, lm: &str) -> Result<PathBuf> {
+    pub(crate) fn towers(&self, row: &str, mark: &TowersManifest, ids: &str, lm: &str) -> Result<PathBuf> {
         let path = self.file(&towers_name(row, "safetensors"));
         if mark.lm != lm {
             bail!(
@@ -302,7 +302,8 @@ impl RunFolder {
 
     /// What the item vectors of a row depend on that may change within a run: its towers, and what those were aligned to.
     fn made_by(&self, row: &str) -> Result<String> {
-        let mark = self.towers_mark(row)?.with_context(|| format!("{}: no {row} was trained", self.path.display()))?;
+        let mark =
+            self.towers_manifest(row)?.with_context(|| format!("{}: no {row} was trained", self.path.display()))?;
         let towers = read_bytes(&self.file(&towers_name(row, "safetensors")))?;
         Ok(fingerprint([towers.as_slice(), mark.lm.as_bytes(), mark.ids.as_bytes()]).to_string())
     }

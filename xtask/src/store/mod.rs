@@ -9,7 +9,7 @@ mod tensorboard;
 
 pub use folder::Earlier;
 
-pub(crate) use folder::{IdMark, KIND, RunFolder, TowersMark, id_fingerprint, read_users};
+pub(crate) use folder::{IdManifest, KIND, RunFolder, TowersManifest, id_fingerprint, read_users};
 pub(crate) use manifest::{Manifest, inputs};
 
 use anyhow::{Context, Result};

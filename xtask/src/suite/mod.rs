@@ -399,7 +399,7 @@ mod tests {
         let files = ["ablations.toml", "paper-main.toml", "paper-grid.toml"].map(file);
         let held = |read: &mut dyn FnMut()| allocation_counter::measure(read).bytes_max;
         let trial = ra_core::testkit::damage::Trial::new(2_000, |name| std::env::var(name).ok(), held);
-        ra_core::testkit::damage::check_reader(&files, trial, |_, bytes| {
+        ra_core::testkit::damage::fuzz_reader(&files, trial, |_, bytes| {
             let Ok(table) = String::from_utf8_lossy(bytes).parse::<Table>() else { return false };
             Contents::read(table).is_ok_and(|suite| suite.is_some_and(|suite| !suite.members().is_empty()))
         });

@@ -1,11 +1,11 @@
 //! What a run says when it is done, in lines.
-use ra_core::{LedgerRow, trainable_params};
+use ra_core::{ParamRow, trainable_params};
 use ra_eval::{Metric, Report};
 use std::collections::BTreeSet;
 
 /// Every trained tensor, and their share of the frozen model's parameters.
-pub(crate) fn ledger(rows: &[LedgerRow], frozen: usize) -> Vec<String> {
-    let row = |row: &LedgerRow| format!("  {:<28} {:<14} {:>10}", row.name, format!("{:?}", row.shape), row.params);
+pub(crate) fn parameter_table(rows: &[ParamRow], frozen: usize) -> Vec<String> {
+    let row = |row: &ParamRow| format!("  {:<28} {:<14} {:>10}", row.name, format!("{:?}", row.shape), row.params);
     let total = trainable_params(rows);
     let share = 100.0 * total as f64 / frozen as f64;
     let sum = format!("  {total} in all, {share:.2} % of the language model's {frozen}");

@@ -1,6 +1,6 @@
 //! A run folder that somebody else damaged.
 use crate::cli::Root;
-use ra_core::testkit::damage::{Trial, check_reader};
+use ra_core::testkit::damage::{Trial, fuzz_reader};
 use std::path::Path;
 use std::process::Command;
 
@@ -40,7 +40,7 @@ fn damaged_run_folders_are_taken_or_refused_in_a_line() {
         &["report", "run"],
         &["run", "tiny", "--out", "run", "--resume"],
     ];
-    check_reader(&files, trial(12 * files.len()), |name, bytes| {
+    fuzz_reader(&files, trial(12 * files.len()), |name, bytes| {
         let mut whole = true;
         for args in commands {
             let file = root.path("run").join(name);

@@ -1,5 +1,5 @@
 //! One head of attention over one sequence, on the host.
-use crate::kernels::math::{Left, TALL, TILE, dot, exp, max, multiply, sum, transpose};
+use crate::kernels::math::{Left, MR, TILE, dot, exp, max, multiply, sum, transpose};
 use std::ops::Range;
 
 /// The buffers of a head, in rows of whole tiles. What lies beyond the width of a head, or beyond the keys of a sequence,
@@ -30,7 +30,7 @@ impl Size {
         self.keys.next_multiple_of(TILE)
     }
 
-    /// Floats that the weights take: their rows, and a tile so that [`TALL`] columns can be read from any.
+    /// Floats that the weights take: their rows, and a tile so that [`MR`] columns can be read from any.
     #[inline(always)]
     pub(super) fn weights(self) -> usize {
         self.queries * self.columns() + TILE
@@ -151,7 +151,7 @@ impl Head {
         load(&mut self.rows, x[2], shared, size, 1.0);
         let tall = turn(&mut self.turned, x[1], shared, size, 1.0 / (size.width as f32).sqrt());
         let q = Left::Straight(&x[0][own.1..], own.0);
-        let (all, read) = (|_| 0..size.width, |row| size.read(row, TALL - 1));
+        let (all, read) = (|_| 0..size.width, |row| size.read(row, MR - 1));
         let scores = &mut weights[..size.queries * tall];
         multiply((scores, tall), q, (&self.turned, tall), all, read);
         softmax(scores, bias, size);
@@ -176,7 +176,7 @@ impl Head {
         }
         let scale = 1.0 / (size.width as f32).sqrt();
         let (wide, columns) = (size.wide(), size.columns());
-        let (all, read) = (|_| 0..size.width, |row| size.read(row, TALL - 1));
+        let (all, read) = (|_| 0..size.width, |row| size.read(row, MR - 1));
         let readers = |row| size.readers(row);
         let [dq, dk, dv] = out;
         load(&mut self.grad, grad, own, size, 1.0);

@@ -1,13 +1,13 @@
 //! The instructions themselves: the only `unsafe` code of the workspace. Rust has no stable name for them yet.
 #![allow(unsafe_code)]
 
-use super::{Cut, Sums, TILE};
+use super::{Accumulators, SplitTiles, TILE};
 use std::arch::{asm, x86_64::__cpuid_count};
 use std::sync::LazyLock;
 
 /// A matrix unit that is there and that the system lets this process use.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Amx(());
+pub(in crate::kernels) struct Amx(());
 
 /// Rows and bytes of each tile register.
 #[repr(C, align(64))]
@@ -46,7 +46,7 @@ impl Amx {
     }
 
     /// The products of a pair of rows with pairs of columns, all of one depth.
-    pub(super) fn multiply(self, rows: &[Cut], columns: &[Cut], sums: &mut [Sums]) {
+    pub(super) fn multiply(self, rows: &[SplitTiles], columns: &[SplitTiles], sums: &mut [Accumulators]) {
         let deep = rows.len();
         assert!(deep > 0 && columns.len() == deep * sums.len());
         // SAFETY: an `Amx` is only made where the instructions run. No tile register is in use outside of this function, which

@@ -22,17 +22,17 @@ const PAIR: usize = 2;
 const INNER: usize = 2 * TILE;
 
 /// Cuts of a row that are gone through before the next ones come, at most: more of them, and fewer columns would stay cached.
-const DEEP: usize = 12;
+const MAX_DEPTH: usize = 12;
 
 /// Bytes of the columns that rows meet once they are cut: with those they stay in the second cache, 2 MiB wherever there is a
 /// unit.
 const CACHED: usize = 3 << 19;
 
 /// Columns that fill a pair of panels.
-const WIDE: usize = PAIR * TILE;
+const UNIT_COLUMNS: usize = PAIR * TILE;
 
 /// Rows that fill a pair of tiles.
-pub(super) const TALL: usize = PAIR * TILE;
+pub(super) const UNIT_ROWS: usize = PAIR * TILE;
 
 /// 16 rows of 16 pairs of `bf16`: 16 rows of the left matrix, or 16 pairs of inputs of a panel.
 type Tile = [[u32; TILE]; TILE];
@@ -40,12 +40,12 @@ type Tile = [[u32; TILE]; TILE];
 /// Two tiles, neighbours in rows or panels, in three parts each, the largest first.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-struct Cut([[Tile; 3]; PAIR]);
+struct SplitTiles([[Tile; 3]; PAIR]);
 
 /// The products of two tiles of rows with two panels.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-struct Sums([[[[f32; TILE]; TILE]; PAIR]; PAIR]);
+struct Accumulators([[[[f32; TILE]; TILE]; PAIR]; PAIR]);
 
 /// What multiplies tiles: nothing at all in a build without the feature `matrix-unit`, or for another kind of processor.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +69,7 @@ impl Unit {
 
     /// The products of a pair of rows with pairs of columns, all of one depth.
     #[allow(unused_variables)] // Where there is no unit.
-    fn multiply(self, rows: &[Cut], columns: &[Cut], sums: &mut [Sums]) {
+    fn multiply(self, rows: &[SplitTiles], columns: &[SplitTiles], sums: &mut [Accumulators]) {
         match self {
             #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
             Self::Amx(unit) => unit.multiply(rows, columns, sums),
@@ -89,31 +89,31 @@ pub(super) struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// The product of rows with this matrix, and `bias`. `finish` sees each [`TALL`] rows once they are made.
+    /// The product of rows with this matrix, and `bias`. `finish` sees each [`UNIT_ROWS`] rows once they are made.
     pub(super) fn product(&self, a: &[f32], bias: &[f32], finish: impl Fn(&mut [f32])) -> Vec<f32> {
         let [inner, width] = self.panels.sides(self.transposed);
         let mut out = Vec::with_capacity(a.len() / inner * width);
-        let deep = even(inner.div_ceil(INNER), DEEP);
-        let wide = even(width.div_ceil(WIDE), CACHED / (deep * size_of::<Cut>())) * WIDE;
-        ROOM.with_borrow_mut(|Room { rows, columns, sums }| {
+        let deep = even(inner.div_ceil(INNER), MAX_DEPTH);
+        let wide = even(width.div_ceil(UNIT_COLUMNS), CACHED / (deep * size_of::<SplitTiles>())) * UNIT_COLUMNS;
+        SCRATCH.with_borrow_mut(|Scratch { rows, columns, sums }| {
             for from in (0..inner).step_by(deep * INNER) {
                 let piece = from..(from + deep * INNER).min(inner);
                 let deep = piece.len().div_ceil(INNER);
-                rows.resize(deep, Cut::NONE);
+                rows.resize(deep, SplitTiles::NONE);
                 for first in (0..width).step_by(wide) {
-                    let pairs = (width - first).min(wide).div_ceil(WIDE);
-                    columns.resize(pairs * deep, Cut::NONE);
-                    sums.resize(pairs, Sums::NONE);
+                    let pairs = (width - first).min(wide).div_ceil(UNIT_COLUMNS);
+                    columns.resize(pairs * deep, SplitTiles::NONE);
+                    sums.resize(pairs, Accumulators::NONE);
                     vectorized(
                         #[inline(always)]
                         || {
                             for (pair, cut) in columns.chunks_exact_mut(deep).enumerate() {
-                                self.cut(cut, from, first + pair * WIDE);
+                                self.cut(cut, from, first + pair * UNIT_COLUMNS);
                             }
                         },
                     );
-                    for (index, a) in a.chunks(TALL * inner).enumerate() {
-                        let (start, many) = (index * TALL * width, a.len() / inner);
+                    for (index, a) in a.chunks(UNIT_ROWS * inner).enumerate() {
+                        let (start, many) = (index * UNIT_ROWS * width, a.len() / inner);
                         if out.len() == start {
                             (0..many).for_each(|_| out.extend_from_slice(&bias[..width]));
                         }
@@ -139,7 +139,7 @@ impl Columns<'_> {
 
     /// Cuts of two panels, from input `from` and `column` on.
     #[inline(always)]
-    fn cut(&self, cut: &mut [Cut], from: usize, column: usize) {
+    fn cut(&self, cut: &mut [SplitTiles], from: usize, column: usize) {
         for (from, cut) in (from..).step_by(INNER).zip(cut) {
             for which in 0..PAIR {
                 let column = column + which * TILE;
@@ -164,18 +164,18 @@ impl Columns<'_> {
 }
 
 thread_local! {
-    static ROOM: RefCell<Room> = RefCell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// What a product needs by the way. Each thread keeps it, a few MiB: to make it anew would cost a product's twentieth.
 #[derive(Debug, Default)]
-struct Room {
-    rows: Vec<Cut>,
-    columns: Vec<Cut>,
-    sums: Vec<Sums>,
+struct Scratch {
+    rows: Vec<SplitTiles>,
+    columns: Vec<SplitTiles>,
+    sums: Vec<Accumulators>,
 }
 
-impl Cut {
+impl SplitTiles {
     const NONE: Self = Self([[[[0; TILE]; TILE]; 3]; PAIR]);
 
     /// Cuts each number into three of 8 bits: together they are the number, where none is too small to count.
@@ -198,7 +198,7 @@ impl Cut {
     }
 }
 
-impl Sums {
+impl Accumulators {
     const NONE: Self = Self([[[[0.0; TILE]; TILE]; PAIR]; PAIR]);
 }
 
@@ -213,9 +213,9 @@ fn even(all: usize, most: usize) -> usize {
     all.div_ceil(all.div_ceil(most).max(1)).max(1)
 }
 
-/// A piece of at most [`TALL`] rows of `a`.
+/// A piece of at most [`UNIT_ROWS`] rows of `a`.
 #[inline(always)]
-fn cut_rows(cut: &mut [Cut], a: &[f32], inner: usize, piece: Range<usize>) {
+fn cut_rows(cut: &mut [SplitTiles], a: &[f32], inner: usize, piece: Range<usize>) {
     for (number, row) in a.chunks_exact(inner).enumerate() {
         let (which, lane) = (number / TILE, number % TILE);
         for (cut, x) in cut.iter_mut().zip(row[piece.clone()].chunks(INNER)) {
@@ -234,9 +234,9 @@ fn cut_rows(cut: &mut [Cut], a: &[f32], inner: usize, piece: Range<usize>) {
 
 /// Adds sums to the columns of `out` that begin at `first`.
 #[inline(always)]
-fn add(out: &mut [f32], width: usize, first: usize, sums: &[Sums]) {
+fn add(out: &mut [f32], width: usize, first: usize, sums: &[Accumulators]) {
     for (row, out) in out.chunks_exact_mut(width).enumerate() {
-        let panels = sums.iter().flat_map(|Sums(tiles)| &tiles[row / TILE]);
+        let panels = sums.iter().flat_map(|Accumulators(tiles)| &tiles[row / TILE]);
         for (out, panel) in out[first..].chunks_mut(TILE).zip(panels) {
             let sums = &panel[row % TILE];
             match out.first_chunk_mut::<TILE>() {
@@ -254,7 +254,7 @@ mod tests {
 
     /// The three parts of each number, from the low and the high half of a lane.
     fn parts(low: [f32; TILE], high: [f32; TILE]) -> [[[f64; TILE]; 3]; 2] {
-        let mut cut = Cut::NONE;
+        let mut cut = SplitTiles::NONE;
         cut.set(1, 5, &low, &high);
         let number = |bits: u32| f64::from(f32::from_bits(bits));
         let half = |take: fn(u32) -> u32| cut.0[1].map(|part| part[5].map(|pair| number(take(pair))));
@@ -271,7 +271,7 @@ mod tests {
         };
         let mut random = SplitMix::new(3);
         let mut cut = || {
-            let mut cut = Cut::NONE;
+            let mut cut = SplitTiles::NONE;
             for (which, lane) in (0..PAIR).flat_map(|which| (0..TILE).map(move |lane| (which, lane))) {
                 let mut numbers = || std::array::from_fn(|_| random.unit() as f32 - 0.5);
                 cut.set(which, lane, &numbers(), &numbers());
@@ -280,9 +280,9 @@ mod tests {
         };
         let (rows, columns) = ([cut(), cut()], [cut(), cut(), cut(), cut()]);
         let sums = |unit: Unit| {
-            let mut sums = [Sums::NONE; 2];
+            let mut sums = [Accumulators::NONE; 2];
             unit.multiply(&rows, &columns, &mut sums);
-            sums.map(|Sums(tiles)| tiles.as_flattened().as_flattened().as_flattened().to_vec()).concat()
+            sums.map(|Accumulators(tiles)| tiles.as_flattened().as_flattened().as_flattened().to_vec()).concat()
         };
         for (own, model) in sums(unit).into_iter().zip(sums(Unit::Model)) {
             // 64 products of at most a quarter: the sums may be added in another order.

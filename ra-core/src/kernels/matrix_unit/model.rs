@@ -1,18 +1,18 @@
 //! The unit's products in plain Rust, for tests on any processor: the order of sums that Intel's manual gives for
 //! `TDPBF16PS` (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2), so that all around the
 //! instructions is held to the same results where there is no unit.
-use super::{Cut, PAIR, Sums, TILE, Tile};
+use super::{Accumulators, PAIR, SplitTiles, TILE, Tile};
 
 /// Which parts of a number meet, left and right, in the order of the instructions.
 const MEET: [(usize, usize); 6] = [(0, 2), (0, 1), (1, 1), (1, 0), (0, 0), (2, 0)];
 
 /// The products of a pair of rows with pairs of columns, all of one depth.
-pub(super) fn multiply(rows: &[Cut], columns: &[Cut], sums: &mut [Sums]) {
+pub(super) fn multiply(rows: &[SplitTiles], columns: &[SplitTiles], sums: &mut [Accumulators]) {
     let deep = rows.len();
     assert!(deep > 0 && columns.len() == deep * sums.len());
     for (columns, sums) in columns.chunks_exact(deep).zip(sums) {
-        *sums = Sums::NONE;
-        for (Cut(a), Cut(b)) in rows.iter().zip(columns) {
+        *sums = Accumulators::NONE;
+        for (SplitTiles(a), SplitTiles(b)) in rows.iter().zip(columns) {
             for (left, right) in MEET {
                 for row in 0..PAIR {
                     for panel in 0..PAIR {

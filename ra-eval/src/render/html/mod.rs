@@ -42,7 +42,7 @@ fn report(report: &Report) -> String {
         ("curves", "Learning curves", parts::curves(&report.curves)),
         ("samples", "Sample recommendations", parts::samples(&report.samples)),
         ("costs", "Costs", parts::costs(report)),
-        ("ledger", "Parameters trained", parts::ledger(report)),
+        ("ledger", "Parameters trained", parts::parameter_table(report)),
         ("protocol", "Protocol", parts::protocol(report)),
         ("data", "Data audit", parts::audit(report)),
     ];

@@ -125,7 +125,7 @@ pub(super) fn costs(report: &Report) -> Markup {
 }
 
 /// Every trained tensor.
-pub(super) fn ledger(report: &Report) -> Markup {
+pub(super) fn parameter_table(report: &Report) -> Markup {
     let total: usize = report.ledger.iter().map(|row| row.params).sum();
     let caption = format!("All that was trained: {} scalars", grouped(total));
     let rows = html! {
