@@ -49,6 +49,22 @@ fn a_leaf_depends_on_ra_core_and_on_no_other_leaf() {
 }
 
 #[test]
+fn data_and_rankings_build_without_a_tensor_library() {
+    let optional = |member: &str, package: &str| {
+        let how = manifest(member)["dependencies"].get(package)?.get("optional").cloned();
+        Some(how == Some(Value::Boolean(true)))
+    };
+    assert_eq!(optional("ra-data", "burn"), None);
+    for (member, package) in [("ra-core", "burn"), ("ra-core", "gemm"), ("ra-eval", "burn"), ("ra-data", "polars")] {
+        assert_eq!(optional(member, package), Some(true), "{member}: {package} comes by a feature");
+    }
+    for member in ["ra-data", "ra-eval"] {
+        let core = manifest(member)["dependencies"]["ra-core"].clone();
+        assert_eq!(core.get("features"), None, "{member} takes the core without its tensors");
+    }
+}
+
+#[test]
 fn heavy_dependencies_live_where_they_are_used() {
     // Tables are read in two places: logs by the one, vectors made elsewhere by the other.
     let tables = &["ra-data", "ra-idmodels"][..];
@@ -71,7 +87,7 @@ fn every_version_is_chosen_once_for_the_workspace() {
 
 #[test]
 fn back_ends_are_chosen_in_one_file() {
-    let back_ends = ["cpu", "wgpu", "vulkan", "cuda", "cuda-nvrtc", "fused", "tuned"];
+    let back_ends = ["cpu", "wgpu", "vulkan", "cuda", "cuda-nvrtc", "kernel-fusion", "tuned"];
     let names = back_ends.map(|name| ["feature", &format!(" = \"{name}\"")].concat());
     for (path, text) in sources() {
         let chooses = |line: &str| line.contains("cfg") && names.iter().any(|name| line.contains(name));
