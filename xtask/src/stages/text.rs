@@ -141,8 +141,8 @@ impl FrozenText {
     }
 
     fn rows_key(&self, align: &AlignConfig) -> RowsKey {
-        let who = (self.backend, ra_core::kernels::instructions(), self.identity());
-        RowsKey::new(align, &self.lm().spec(), who)
+        let instructions = ra_core::kernels::instructions();
+        RowsKey::new(align, &self.lm().spec(), self.backend, instructions, self.identity())
     }
 }
 
@@ -179,7 +179,7 @@ struct RowsKey {
 }
 
 impl RowsKey {
-    fn new(align: &AlignConfig, spec: &LmSpec, (backend, instructions, lm): (&'static str, String, String)) -> Self {
+    fn new(align: &AlignConfig, spec: &LmSpec, backend: &'static str, instructions: String, lm: String) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             backend,
@@ -210,7 +210,7 @@ mod tests {
     fn a_change_of_anything_changes_the_key_of_cached_rows() {
         let align = AlignConfig::default();
         let key = |align: &AlignConfig, who: (&'static str, &str, &str)| {
-            RowsKey::new(align, &SPEC, (who.0, who.1.into(), who.2.into())).maker()
+            RowsKey::new(align, &SPEC, who.0, who.1.into(), who.2.into()).maker()
         };
         let who = ("cpu", "AVX", "lm");
         let base = key(&align, who);
