@@ -76,6 +76,7 @@ impl Source {
         let curate: Option<CurateConfig> = settings::take(&mut table, "curate", "", &mut wrong);
         let max_history = settings::take(&mut table, "max_history", "", &mut wrong).unwrap_or(MAX_HISTORY);
         let mut config: DataConfig = settings::section(table, "", &mut wrong);
+        wrong.extend(Problem::if_below("max_history", max_history, 1).map(|problem| problem.to_string()));
         if !wrong.is_empty() {
             bail!("--set {}", wrong.join("; "));
         }

@@ -3,7 +3,7 @@ use crate::context::Context;
 use crate::recipe::{ItemNames, Recipe, TowersFrom, Variant};
 use crate::stages::text::Tower;
 use crate::stages::{Data, FrozenText, IdModels};
-use crate::store::{RunFolder, TowersManifest};
+use crate::store::{RunFolder, TowersManifest, id_fingerprint};
 use crate::terminal::table;
 use anyhow::{Context as _, Result};
 use ra_align::{AlignConfig, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score};
@@ -73,17 +73,19 @@ pub fn align<'a>(
     cx: &Context,
 ) -> Result<Option<Aligned<'a>>> {
     let Some(text) = text.filter(|_| recipe.aligns()) else { return Ok(None) };
-    let parts = Parts { recipe, data, ids, text, cx };
+    let folder = cx.store.folder()?;
+    let checkpoint = folder.id_checkpoint(ids.backbone().config.kind());
+    let identity = id_fingerprint(ids.backbone().model(), &data.dataset, &checkpoint)?;
+    let parts = Parts { recipe, data, ids, identity: &identity, text, cx };
     let mut towers = TextTowers { parts, known: Vec::new() };
     let untouched = towers.of(ItemNames::Title, &recipe.align)?;
     warn_of_losses(recipe);
-    let folder = cx.store.folder()?;
     let mut variants: Vec<AlignedVariant<'a>> = Vec::new();
     for variant in recipe.variants() {
         let tower = towers.of(variant.items, &variant.align)?;
         let (model, mark) = match (folder.towers_manifest(&variant.name)?, &variant.towers) {
             (Some(mark), _) => {
-                let path = folder.towers(&variant.name, &mark, &ids.identity, &text.identity())?;
+                let path = folder.towers(&variant.name, &mark, &identity, &text.identity())?;
                 (RaRec::load(parts.ids_of(variant), mark.scale.clone(), tower, &variant.align, &path)?, mark)
             }
             (None, TowersFrom::Training) => train(variant, parts, tower, samples)?,
@@ -109,6 +111,8 @@ struct Parts<'r, 'a> {
     recipe: &'r Recipe,
     data: &'r Data,
     ids: &'a IdModels,
+    /// The last of them as towers know it: what is aligned to it fits no other.
+    identity: &'r str,
     text: &'a FrozenText,
     cx: &'r Context,
 }
@@ -164,7 +168,7 @@ fn train<'a>(
     tower: Tower<'a>,
     samples: &[Sample],
 ) -> Result<(Model<'a>, TowersManifest)> {
-    let Parts { recipe, data, ids, text, cx } = parts;
+    let Parts { recipe, data, ids, identity, text, cx } = parts;
     let folds = ids.folds(variant.align.departures.cross_fit);
     let since = Instant::now();
     let all: Vec<ItemId> = data.dataset.catalog.all().collect();
@@ -192,7 +196,7 @@ fn train<'a>(
     let FitResult { model, curve, samples } = ra_align::fit(job, validate, &*cx.progress)?;
     let seconds = cx.costs.add(&format!("align {}", variant.name), since).max(curve.seconds);
     let (scale, lm) = (model.normalizer().clone(), text.identity());
-    let mark = TowersManifest { scale, curve, seconds, samples, lm, ids: ids.identity.clone() };
+    let mark = TowersManifest { scale, curve, seconds, samples, lm, ids: identity.into() };
     folder.save_towers(&variant.name, model.towers(), &mark)?;
     Ok((model, mark))
 }

@@ -2,8 +2,8 @@
 use crate::context::Context;
 use crate::recipe::Recipe;
 use crate::stages::{Data, FrozenText};
+use crate::store::IdManifest;
 use crate::store::shared::IdKey;
-use crate::store::{IdManifest, id_fingerprint};
 use anyhow::{Context as _, Result, bail};
 use ra_align::without_fold;
 use ra_core::{ParamRow, Recommender, Validate};
@@ -18,8 +18,6 @@ pub struct IdModels {
     pub(crate) methods: Vec<IdMethod>,
     /// The last method, trained without each of so many folds of users.
     folds: BTreeMap<usize, Vec<Trained>>,
-    /// The last method as towers know it: what is aligned to it fits no other.
-    pub(crate) identity: String,
 }
 
 /// A trained ID method.
@@ -84,9 +82,7 @@ pub fn id_models(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &C
             folds.insert(of, (0..of).map(fold).collect::<Result<_>>()?);
         }
     }
-    let checkpoint = cx.store.folder()?.id_checkpoint(backbone.config.kind());
-    let identity = id_fingerprint(backbone.model(), &data.dataset, &checkpoint)?;
-    Ok(IdModels { methods, folds, identity })
+    Ok(IdModels { methods, folds })
 }
 
 /// A fold of users that a model is trained without, and how many there are.
