@@ -1,4 +1,4 @@
-//! Back ends: the only file in the workspace with `cfg(feature)`.
+//! Back ends: the only file in the workspace with the `cfg` of one.
 use crate::{Error, Result};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};

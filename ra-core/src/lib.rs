@@ -7,7 +7,7 @@
 //! - frozen things, object-safe: [`Recommender`], [`LanguageModel`], [`Tokenizer`]
 //! - trained things, generic modules: [`IdModel`], [`Aligner`], driven by [`Fit`]
 //! - the one loop over a language model's layers: [`run_layers`], and [`encode`] on top of it
-//! - the contracts that any implementation must meet: [`contract`]
+//! - the contracts that any implementation must meet: `testkit::contract`, with the feature `testkit`
 //!
 //! # Example: a recommender in ten lines
 //! ```

@@ -3,7 +3,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
 /// Layer-wise soft prompts of a batch: `d^(l) = [c^(l) ; p^(l)]`, `[batch, rows, width]` for each injected layer
-/// (RA-Rec, section 4 of the method notes).
+/// (RA-Rec, section 4).
 #[derive(Debug, Clone)]
 pub struct Prefix {
     first_layer: usize,

@@ -147,7 +147,7 @@ fn outside() -> Result<()> {
 }
 
 /// That other packages than Burn's have the same features in a build for a GPU as without: each that has not is built
-/// twice, and all that stands on it, such as polars.
+/// twice, and all that stands on it.
 fn same_features() -> Result<()> {
     let twice = built_twice(&features(&[])?, &features(&["--features=wgpu"])?);
     if twice.is_empty() {

@@ -1,7 +1,7 @@
 //! What is killed and begun again ends as if it had not been.
 //!
 //! A kill is at a point that has a name, which the process reaches on any machine: it is told by `RA_REC_STOP_AT` where to
-//! abort (`xtask/src/stop.rs`). After so many milliseconds a quick machine is done, and a slow one has only begun.
+//! abort (`xtask/src/store/stop.rs`). After so many milliseconds a quick machine is done, and a slow one has only begun.
 use crate::cli::Root;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
