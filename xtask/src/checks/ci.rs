@@ -112,6 +112,9 @@ pub(crate) fn ci() -> Result<()> {
     report.step("features", || {
         cargo(&["check", "--quiet", "-p", "ra-core", "-p", "ra-eval", "--no-default-features"], None)
     })?;
+    report.step("polars", || {
+        cargo(&["test", "--quiet", "-p", "ra-data", "--features=polars", "--test=it", "frames"], None)
+    })?;
     report.step("package", || cargo(&PACKAGE, None))?;
     report.step("outside", outside)?;
     if has_vulkan() {

@@ -7,9 +7,9 @@ use super::evaluation::{Evaluation, measure};
 use super::query::{Query, UserRanking};
 use super::ranking::Ranked;
 use crate::protocol::EvalConfig;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use ra_core::kernels::{FrozenLinear, Layout};
-use ra_core::{History, ItemId, Progress, Recommender, in_host_memory};
+use ra_core::{History, ItemId, Progress, Recommender, in_host_memory, int_tensor};
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -148,7 +148,7 @@ fn relevant(vectors: &Tensor<2>, interests: usize, items: &Tensor<2>, queries: &
         return Vec::new();
     }
     let all = wanted.len();
-    let ids = Tensor::<1, Int>::from_data(TensorData::new(wanted, [all]), &items.device());
+    let ids = int_tensor(wanted, [all], &items.device());
     let mut scores = host(columns(items.clone().select(0, ids)).forward(vectors.clone()));
     let mut place = 0;
     let own = |(query, scores): (&Query, &mut [f32])| {

@@ -4,6 +4,7 @@
 //! all finite, which tensors have no order for.
 use super::{Group, Query, UserRanking, best_interest, host};
 use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData, Transaction};
+use ra_core::int_tensor;
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -70,8 +71,7 @@ pub(super) fn relevant(
             row.repeat(interests)
         };
         let places: Vec<i32> = queries.iter().zip(&own).flat_map(row).collect();
-        let places = TensorData::new(places, [queries.len() * interests, most]);
-        let places = Tensor::<2, Int>::from_data(places, &vectors.device());
+        let places = int_tensor(places, [queries.len() * interests, most], &vectors.device());
         let mut found = host(block.scores(vectors).gather(1, places));
         for ((relevant, own), found) in relevant.iter_mut().zip(own).zip(found.chunks_exact_mut(most * interests)) {
             let count = own.len();
@@ -141,7 +141,7 @@ impl Group {
             };
             let (column, score): (Vec<i32>, Vec<f32>) = self.users.iter().map(target).unzip();
             let score = Tensor::<2>::from_data(TensorData::new(score, [users, 1]), &device);
-            let column = Tensor::<2, Int>::from_data(TensorData::new(column, [users, 1]), &device);
+            let column = int_tensor(column, [users, 1], &device);
             let equal = scores.clone().equal(score.clone());
             counts.push(count(scores.clone().greater(score)));
             counts.push(count(equal.clone()));
@@ -177,7 +177,7 @@ fn best(scores: Tensor<2>, k: usize, bars: &[f32]) -> Vec<Vec<(u32, f32)>> {
     if count == 0 {
         return vec![Vec::new(); rows];
     }
-    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
+    let places = int_tensor(places, [count], &device);
     let found: Vec<f32> = scores.select(0, places).into_data().iter().collect();
     let mut found = found.chunks_exact(STRETCH);
     let row = |wanted: &Vec<u32>| {
@@ -199,7 +199,7 @@ fn places(hidden: &[Vec<u32>], first: u32, scores: &Tensor<2>) -> Tensor<2, Bool
         own.into_iter().chain(std::iter::repeat(width as i32)).take(longest)
     };
     let columns: Vec<i32> = hidden.iter().flat_map(row).collect();
-    let columns = Tensor::<2, Int>::from_data(TensorData::new(columns, [users, longest]), &device);
+    let columns = int_tensor(columns, [users, longest], &device);
     let marks = Tensor::<2>::ones([users, longest], &device);
     let marked = Tensor::zeros([users, width + 1], &device).scatter(1, columns, marks, IndexingUpdateOp::Add);
     marked.slice([0..users, 0..width]).greater_elem(0.0)
