@@ -105,7 +105,7 @@ impl Source {
     }
 
     fn read(&self, root: &Path) -> Result<Prepared> {
-        Ok(ra_data::prepare(&self.name(), &self.asked(root)?.config)?)
+        Ok(ra_data::prepare(&self.name(), &self.request(root)?.config)?)
     }
 }
 

@@ -100,7 +100,7 @@ pub fn align<'a>(
         variants.push(AlignedVariant { variant: variant.clone(), model, ledger, mark });
     }
     if let Some(first) = variants.first() {
-        table::ledger(&first.ledger, text.params()).iter().for_each(|line| cx.say(line));
+        table::parameter_table(&first.ledger, text.params()).iter().for_each(|line| cx.say(line));
     }
     Ok(Some(Aligned { text: untouched, variants }))
 }

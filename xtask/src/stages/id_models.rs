@@ -33,7 +33,7 @@ impl IdMethod {
         &*self.trained.model
     }
 
-    pub(crate) fn parameter_table(&self) -> &[ParamRow] {
+    pub(crate) fn parameters(&self) -> &[ParamRow] {
         &self.trained.parameters
     }
 

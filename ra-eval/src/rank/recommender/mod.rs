@@ -7,7 +7,7 @@ use super::evaluation::{Evaluation, measure};
 use super::query::{Query, UserRanking};
 use super::ranking::Ranked;
 use crate::protocol::EvalConfig;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use ra_core::kernels::{FrozenLinear, Layout};
 use ra_core::{History, ItemId, Progress, Recommender, in_host_memory, int_tensor};
 use rayon::prelude::*;
