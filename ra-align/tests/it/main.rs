@@ -364,9 +364,16 @@ fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
 fn four_parts_are_enough_and_a_text_tower_of_other_settings_is_refused() {
     let (device, data) = (device(), dataset());
     let train = AlignTrain { steps: 60, batch: 12, ..AlignTrain::recommended() };
-    let alignment = Alignment::new(ring_ids(&device), acme(2, 0, &device), &Letters, &data).train(train.clone());
+    // Negatives beyond those of the batch would mostly be targets, of so few items; and without noise the loss falls soon.
+    let few = AlignConfig::recommended().with(|config| {
+        config.loss.extra_negatives = 0;
+        (config.regularize.id_noise, config.regularize.id_dropout) = (0.0, 0.0);
+    });
+    let alignment =
+        Alignment::new(ring_ids(&device), acme(2, 0, &device), &Letters, &data).config(few).train(train.clone());
     let FitResult { model, curve, samples } = alignment.fit().unwrap();
-    assert!(curve.points.last().unwrap().loss < 0.8 * curve.points[0].loss, "{curve:?}");
+    let guess = 12f64.ln(); // among the targets of a batch
+    assert!(curve.points.last().unwrap().loss < 0.95 * guess, "{curve:?}");
     assert_eq!((samples, model.text().cache().len()), (36, 36 + 12), "each text once");
     check_recommender(&model, &histories(&data)[..3], &items([1, 2, 12]));
 

@@ -32,7 +32,8 @@ fn add_products(sums: &mut [[f32; TILE]; TILE], a: &Tile, b: &Tile) {
             let mut two = [0.0f32; 2];
             for (&a, b) in a.iter().zip(b) {
                 for (half, (a, b)) in two.iter_mut().zip(halves(a).into_iter().zip(halves(b[n]))) {
-                    *half = flushed(a.mul_add(b, *half));
+                    // As fused: the product of two numbers of 8 bits each is exact.
+                    *half = flushed(a * b + *half);
                 }
             }
             *sum = flushed(*sum + flushed(two[0] + two[1]));
