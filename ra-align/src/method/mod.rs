@@ -19,3 +19,4 @@ pub use towers::Towers;
 
 pub(crate) use normalize::require_vectors;
 pub(crate) use towers::Side;
+pub(crate) use tuning::require_tunable;

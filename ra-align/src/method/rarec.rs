@@ -1,6 +1,6 @@
 //! RA-Rec as a recommender: two towers over one frozen language model.
 use crate::config::AlignConfig;
-use crate::method::{IdNormalizer, Layerwise, Side, TextTower, Towers};
+use crate::method::{IdNormalizer, Layerwise, Side, TextTower, Towers, require_tunable};
 use burn::tensor::Tensor;
 use ra_core::{Aligner, History, ItemId, LanguageModel, Recommender, Result, load_module};
 use std::path::Path;
@@ -24,7 +24,8 @@ impl<I: Recommender, L: LanguageModel> RaRec<I, L> {
     /// [`ra_core::save_module`] in the file `towers`.
     ///
     /// # Errors
-    /// As [`load_module`]: what is missing, left over or of another shape.
+    /// As [`load_module`]: what is missing, left over or of another shape; [`ra_core::Error::Missing`] where the language model
+    /// was tuned and this one does not show its weights.
     pub fn load(
         ids: I,
         normalizer: IdNormalizer,
@@ -33,6 +34,7 @@ impl<I: Recommender, L: LanguageModel> RaRec<I, L> {
         towers: &Path,
     ) -> Result<Self> {
         let lm = text.lm();
+        require_tunable(align.tuning.tune, lm)?;
         let towers = load_module(Towers::init(align, ids.dim(), lm, 0, &lm.device()), towers)?;
         Ok(Self::new(ids, normalizer, text, towers))
     }

@@ -3,7 +3,7 @@ use crate::config::Tuning;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::kernels::FrozenLinear;
-use ra_core::{LanguageModel, normal, rng};
+use ra_core::{Error, LanguageModel, Result, normal, rng};
 
 /// What is added to a weight matrix: `scale * down up`, or `scale * up`; zero at the start.
 #[derive(Module, Debug)]
@@ -41,6 +41,18 @@ pub(crate) fn init<L: LanguageModel + ?Sized>(
         assert!(shown.is_some(), "tune needs a language model that shows its weights");
     }
     deltas
+}
+
+/// Fails where a language model is to be tuned that does not show its weights.
+///
+/// # Errors
+/// [`Error::Missing`].
+pub(crate) fn require_tunable<L: LanguageModel + ?Sized>(tune: Tuning, lm: &L) -> Result<()> {
+    if tune == Tuning::None || lm.tunable().is_some() {
+        return Ok(());
+    }
+    let remedy = "set tune to none, or implement ra_core::TunableMatrices for this one";
+    Err(Error::Missing { what: "a language model that shows its weights".into(), remedy: remedy.into() })
 }
 
 /// `lm` with `scale` times each of `deltas` added to its matrices, in the order of [`init`].

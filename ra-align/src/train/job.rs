@@ -1,6 +1,6 @@
 //! One training, from what it reads to the recommender that it makes.
 use crate::config::{AlignConfig, AlignTrain};
-use crate::method::{Layerwise, RaRec, TextTower, Towers, require_vectors};
+use crate::method::{Layerwise, RaRec, TextTower, Towers, require_tunable, require_vectors};
 use crate::train::inputs::Inputs;
 use crate::train::sampler::EpochSampler;
 use crate::validate::require_validation;
@@ -102,6 +102,7 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     }
     let lm = job.text.lm();
     job.align.check_beside(&lm.spec())?;
+    require_tunable(job.align.tuning.tune, lm)?;
     job.train.check()?;
     job.text.check(job.align)?;
     let adds_id_score = job.align.departures.id_residual;

@@ -382,11 +382,10 @@ fn four_parts_are_enough_and_a_text_tower_of_other_settings_is_refused() {
     assert!(alignment.fit().unwrap_err().to_string().contains("64 tokens"));
     let samples = data.samples();
     let text = text(&AlignConfig::recommended(), 2, &device);
-    let changes: [fn(&mut AlignConfig); 4] = [
+    let changes: [fn(&mut AlignConfig); 3] = [
         |align| align.module.first_layer = 0,
         |align| align.loss.normalize = false,
         |align| align.loss.loss = AlignLoss::Mse,
-        |align| align.tuning.tune = Tuning::Full,
     ];
     for change in changes {
         let align = AlignConfig::recommended().with(change);
@@ -394,4 +393,8 @@ fn four_parts_are_enough_and_a_text_tower_of_other_settings_is_refused() {
         let told = ra_align::fit(job, None, &NoProgress).unwrap_err().to_string();
         assert!(told.contains("the text tower was made for another"), "{align:?}: {told}");
     }
+    let tuned = AlignConfig::recommended().with(|align| align.tuning.tune = Tuning::Full);
+    let job = Job::new(ring_ids(&device), &text, &data, &samples, &tuned, &train);
+    let told = ra_align::fit(job, None, &NoProgress).unwrap_err().to_string();
+    assert!(told.contains("shows its weights") && told.contains("TunableMatrices"), "{told}");
 }

@@ -125,10 +125,10 @@ fn the_files_are_there_and_read_back() {
     assert!(missing.contains("nowhere"), "{missing}");
 }
 
-/// `tests/golden/report.json` is the report of a run of the commit 3bd6641, with shorter lists.
+/// `tests/report.json` is the report of a run of the commit 3bd6641, with shorter lists.
 #[test]
 fn a_report_of_an_earlier_run_reads_and_is_written_as_it_was() {
-    let file = std::path::Path::new("tests/golden/report.json");
+    let file = std::path::Path::new("tests/report.json");
     let report = Report::read(file).unwrap();
     assert_eq!(report.rows[1].kind, RowKind::Text);
     assert_eq!(report.rows[2].kind, RowKind::Variant("ra-rec".into()));

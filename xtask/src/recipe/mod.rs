@@ -330,7 +330,8 @@ mod tests {
     fn every_table_is_checked_and_all_is_told_at_once() {
         let sets = ["train.lr=-1", "data.curate.budget=-3", "data.ratio_test=0.2", "id.dim=0", "prompt.item_tokens=0"];
         let told = recipe("[[id]]\nkind='mf'", &sets).unwrap_err().to_string();
-        for key in ["train.lr is", "data.curate.budget: -3", "data.ratio_test: ", "id.dim is", "prompt.item_tokens is"]
+        for key in
+            ["train.lr is", "data.curate.budget is -3", "data.ratio_test has", "id.dim is", "prompt.item_tokens is"]
         {
             assert!(told.contains(key), "{key}: {told}");
         }

@@ -305,7 +305,7 @@ mod tests {
         assert!(
             some.looks_closer("probes", &some.variants()[0]) && !some.looks_closer("cold-lift", &some.variants()[0])
         );
-        assert!(!resolved("").unwrap().to_toml().unwrap().contains("variant"));
+        assert!(!resolved("").unwrap().to_toml().unwrap().contains("[[variant"));
     }
 
     #[test]

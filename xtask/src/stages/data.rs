@@ -2,7 +2,7 @@
 use crate::context::Context;
 use crate::fetch;
 use crate::recipe::{Recipe, rows};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use ra_core::{Dataset, ItemId, UserId};
 use ra_data::{Prepared, Severity};
 use ra_eval::{AuditFinding, AuditLevel, EvalConfig, HeldOut, Part, Repeats};
@@ -133,7 +133,7 @@ fn check_choices(recipe: &Recipe, data: &Data) -> Result<()> {
         );
     }
     if lifts {
-        ra_align::check_cold(&data.dataset)?;
+        ra_align::check_cold(&data.dataset).context("cold-lift needs data.cold_items above 0, or a later test part")?;
     }
     Ok(())
 }
