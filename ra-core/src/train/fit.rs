@@ -115,11 +115,14 @@ impl FitConfig {
     }
 }
 
+/// How good the model is so far.
+type Metric<'a, M> = Box<dyn FnMut(&M) -> f64 + 'a>;
+
 /// A training that is about to run: `Fit::new("align", &config).progress(..).state(..).run(model, loss)`.
 pub struct Fit<'a, M> {
     stage: &'a str,
     config: &'a FitConfig,
-    validate: Option<Box<dyn FnMut(&M) -> f64 + 'a>>,
+    validate: Option<Metric<'a, M>>,
     progress: &'a dyn Progress,
     state: Option<&'a Path>,
 }

@@ -1,7 +1,7 @@
 //! The unit's products in plain Rust, for tests on any processor: the order of sums that Intel's manual gives for
 //! `TDPBF16PS` (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2), so that all around the
 //! instructions is held to the same results where there is no unit.
-use super::{Accumulators, PAIR, SplitTiles, TILE, Tile};
+use super::{Accumulators, SplitTiles, TILE, Tile};
 
 /// Which parts of a number meet, left and right, in the order of the instructions.
 const MEET: [(usize, usize); 6] = [(0, 2), (0, 1), (1, 1), (1, 0), (0, 0), (2, 0)];
@@ -14,9 +14,9 @@ pub(super) fn multiply(rows: &[SplitTiles], columns: &[SplitTiles], sums: &mut [
         *sums = Accumulators::NONE;
         for (SplitTiles(a), SplitTiles(b)) in rows.iter().zip(columns) {
             for (left, right) in MEET {
-                for row in 0..PAIR {
-                    for panel in 0..PAIR {
-                        add_products(&mut sums.0[row][panel], &a[row][left], &b[panel][right]);
+                for (sums, a) in sums.0.iter_mut().zip(a) {
+                    for (sums, b) in sums.iter_mut().zip(b) {
+                        add_products(sums, &a[left], &b[right]);
                     }
                 }
             }
