@@ -2,7 +2,7 @@
 use crate::config::{AlignConfig, AlignTrain};
 use crate::method::{PromptConfig, TextTower};
 use crate::train::{FitResult, Job, fit};
-use ra_core::{Dataset, LanguageModel, NoProgress, Progress, Recommender, Result, Sample, Tokenizer, Validate};
+use ra_core::{Check, Dataset, LanguageModel, NoProgress, Progress, Recommender, Result, Sample, Tokenizer, Validate};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
@@ -94,6 +94,8 @@ impl<'a, I: Recommender, L: LanguageModel> Alignment<'a, I, L> {
     /// When a sample points outside the data set.
     pub fn fit(self) -> Result<FitResult<I, L>> {
         let Self { ids, lm, tokenizer, dataset, prompt, config, train, samples, validate, progress, seed } = self;
+        config.check_beside(&lm.spec())?;
+        train.check()?;
         let text = TextTower::of_titles(lm, tokenizer, &dataset.catalog, &prompt, &config, ids.interests())?;
         let (text, samples) = (Arc::new(text), samples.unwrap_or_else(|| dataset.samples()));
         let job = Job { seed, ..Job::new(ids, &text, dataset, &samples, &config, &train) };

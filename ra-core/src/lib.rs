@@ -48,6 +48,10 @@ mod model;
 #[cfg(feature = "tensor")]
 mod train;
 
+// For `flat_config!`.
+#[doc(hidden)]
+pub use serde;
+
 pub use config::*;
 pub use data::*;
 pub use error::{Error, Result};

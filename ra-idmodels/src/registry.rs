@@ -73,8 +73,9 @@ pub fn fit(method: &dyn IdMethod, job: &Job<'_>) -> Result<Trained> {
 /// from where they are, and what is counted is counted again.
 ///
 /// # Errors
-/// As [`IdMethod::load`].
+/// As [`Check::check`] and [`IdMethod::load`].
 pub fn load(method: &dyn IdMethod, job: &Job<'_>, path: &Path) -> Result<Trained> {
+    method.check()?;
     method.load(job, path)
 }
 

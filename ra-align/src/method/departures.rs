@@ -28,7 +28,7 @@ impl Departures {
     /// What `align` asks for beside the towers.
     ///
     /// # Panics
-    /// When the language model is to be tuned and does not show its weights; see [`AlignConfig::check_beside`].
+    /// When the language model is to be tuned and does not show its weights; see [`require_tunable`](super::require_tunable).
     pub(crate) fn new<L: LanguageModel + ?Sized>(align: &AlignConfig, lm: &L, seed: u64, device: &Device) -> Self {
         let spec = lm.spec();
         let zero = || Param::from_tensor(Tensor::zeros([1], device));

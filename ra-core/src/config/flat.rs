@@ -30,8 +30,11 @@ pub fn read_flat<'de, T: FlatKeys, D: Deserializer<'de>>(table: D) -> Result<T, 
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
-            let mut value = T::default();
+            let (mut value, mut seen) = (T::default(), Vec::new());
             while let Some(key) = map.next_key::<String>()? {
+                if seen.contains(&key) {
+                    return Err(A::Error::custom(format!("duplicate field `{key}`")));
+                }
                 if !value.read_key(&key, &mut map)? {
                     let allowed: Vec<String> = T::keys().iter().map(|key| format!("`{key}`")).collect();
                     return Err(A::Error::custom(format!(
@@ -39,6 +42,7 @@ pub fn read_flat<'de, T: FlatKeys, D: Deserializer<'de>>(table: D) -> Result<T, 
                         allowed.join(", ")
                     )));
                 }
+                seen.push(key);
             }
             Ok(value)
         }
@@ -61,7 +65,7 @@ macro_rules! flat_config {
                 keys
             }
 
-            fn read_key<'de, A: serde::de::MapAccess<'de>>(
+            fn read_key<'de, A: $crate::serde::de::MapAccess<'de>>(
                 &mut self,
                 key: &str,
                 map: &mut A,
@@ -75,8 +79,8 @@ macro_rules! flat_config {
             }
         }
 
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(table: D) -> ::std::result::Result<Self, D::Error> {
+        impl<'de> $crate::serde::Deserialize<'de> for $type {
+            fn deserialize<D: $crate::serde::Deserializer<'de>>(table: D) -> ::std::result::Result<Self, D::Error> {
                 $crate::read_flat(table)
             }
         }
@@ -132,6 +136,7 @@ mod tests {
     fn an_unknown_key_lists_all_that_are_allowed_and_a_wrong_value_is_told() {
         let told = read(r#"{"lrr": 1}"#).unwrap_err();
         assert!(told.contains("unknown field `lrr`, expected one of `steps`, `lr`, `name`"), "{told}");
+        assert!(read(r#"{"lr": 1, "lr": 2}"#).unwrap_err().contains("duplicate field `lr`"));
         assert!(read(r#"{"lr": "x"}"#).unwrap_err().contains("expected f32"));
         assert!(read("3").unwrap_err().contains("expected a table"));
     }

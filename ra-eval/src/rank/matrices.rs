@@ -5,7 +5,7 @@ use super::query::{Query, UserRanking};
 use super::ranking::{Ranked, Ranking};
 use crate::EvalError;
 use crate::protocol::EvalConfig;
-use ra_core::NoProgress;
+use ra_core::{Check, NoProgress};
 use rayon::prelude::*;
 
 /// Users whose scores are one product, and items at most: their scores stay in the cache until they are counted.
@@ -40,13 +40,14 @@ const MR: usize = 6;
 /// ```
 ///
 /// # Errors
-/// [`EvalError::Input`] when a matrix has not as many rows as `held_out` has users or items, or the widths differ.
+/// As [`Check::check`] of the configuration; [`EvalError::Input`] when a matrix has not as many rows as `held_out` has users or items, or the widths differ.
 pub fn evaluate_vectors(
     users: &[f32],
     items: &[f32],
     held_out: &HeldOut<'_>,
     config: &EvalConfig,
 ) -> Result<Evaluation, EvalError> {
+    config.check()?;
     let dim = width("items", items, held_out.items())?;
     if users.len() != held_out.all_users() * dim {
         let rows = held_out.all_users();
@@ -71,8 +72,9 @@ pub fn evaluate_vectors(
 /// id `k` in column `k - 1`.
 ///
 /// # Errors
-/// [`EvalError::Input`] when the matrix has another size.
+/// As [`Check::check`] of the configuration; [`EvalError::Input`] when the matrix has another size.
 pub fn evaluate_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConfig) -> Result<Evaluation, EvalError> {
+    config.check()?;
     let items = held_out.items();
     if scores.len() != held_out.all_users() * items {
         let problem = format!("{} numbers; there are {} users and {items} items", scores.len(), held_out.all_users());

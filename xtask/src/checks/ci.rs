@@ -3,7 +3,7 @@ use anyhow::{Context, Result, bail};
 use ra_core::testkit::SKIPPED;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -109,9 +109,7 @@ pub(crate) fn ci() -> Result<()> {
     report.step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], None))?;
     report.step("test", test)?;
     report.step("doc", || cargo(&["doc", "--workspace", "--no-deps"], Some(("RUSTDOCFLAGS", "-D warnings"))))?;
-    report.step("features", || {
-        cargo(&["check", "--quiet", "-p", "ra-core", "-p", "ra-eval", "--no-default-features"], None)
-    })?;
+    report.step("features", features_apart)?;
     report.step("polars", || {
         cargo(&["test", "--quiet", "-p", "ra-data", "--features=polars", "--test=it", "frames"], None)
     })?;
@@ -134,6 +132,36 @@ pub(crate) fn ci() -> Result<()> {
     Ok(())
 }
 
+/// What a crate builds alone: data and rankings by themselves, and models on a processor whose matrix unit is left alone.
+fn features_apart() -> Result<()> {
+    let without: [&[&str]; 4] = [
+        &["-p", "ra-core"],
+        &["-p", "ra-eval"],
+        &["-p", "ra-eval", "--features=report"],
+        &["-p", "ra-idmodels", "-p", "ra-llm", "-p", "ra-align"],
+    ];
+    for packages in without {
+        cargo(&[&["check", "--quiet", "--no-default-features"], packages].concat(), None)?;
+    }
+    for (package, args) in [("ra-data", &[][..]), ("ra-eval", &["--no-default-features"])] {
+        let tree = tree(&[&["--package", package, "--edges=normal", "--prefix=none"], args].concat())?;
+        if let Some(heavy) = tree.lines().find(|line| line.starts_with("burn") || line.starts_with("cubecl")) {
+            bail!("{package} builds a tensor library: {heavy}");
+        }
+    }
+    Ok(())
+}
+
+/// What `cargo tree` says.
+fn tree(args: &[&str]) -> Result<String> {
+    let output = Command::new("cargo").arg("tree").args(args).stderr(Stdio::inherit()).output();
+    let output = output.context("cargo tree: cannot be started")?;
+    if !output.status.success() {
+        bail!("cargo tree: {}", output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// The last tag of a version, `v0.1.0` say.
 fn last_tag() -> Result<Option<String>> {
     let output =
@@ -144,9 +172,14 @@ fn last_tag() -> Result<Option<String>> {
 
 /// Tests of a workspace that depends on crates by path, with the versions of this one.
 fn outside() -> Result<()> {
-    let lock = Path::new(OUTSIDE).join("Cargo.lock");
-    std::fs::copy("Cargo.lock", &lock).with_context(|| format!("{}: cannot be written", lock.display()))?;
-    cargo(&["test", "--quiet", "--manifest-path", &format!("{OUTSIDE}/Cargo.toml")], None)
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = root.join(OUTSIDE);
+    let lock = folder.join("Cargo.lock");
+    std::fs::copy(root.join("Cargo.lock"), &lock).with_context(|| format!("{}: cannot be written", lock.display()))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let (manifest, target) = (folder.join("Cargo.toml"), target.join("outside"));
+    let of = |path: &Path| path.to_string_lossy().into_owned();
+    cargo(&["test", "--quiet", "--manifest-path", &of(&manifest), "--target-dir", &of(&target)], None)
 }
 
 /// That other packages than Burn's have the same features in a build for a GPU as without: each that has not is built
@@ -173,14 +206,9 @@ type Features = BTreeMap<String, BTreeSet<String>>;
 
 /// The packages of xtask.
 fn features(more: &[&str]) -> Result<Features> {
-    let args = ["tree", "--package=xtask", "--edges=normal,build", "--prefix=none", "--format={p}|{f}|"];
-    let output = Command::new("cargo").args(args).args(more).stderr(Stdio::inherit()).output();
-    let output = output.context("cargo tree: cannot be started")?;
-    if !output.status.success() {
-        bail!("cargo tree: {}", output.status);
-    }
+    let args = ["--package=xtask", "--edges=normal,build", "--prefix=none", "--format={p}|{f}|"];
     let mut all = Features::new();
-    for line in String::from_utf8(output.stdout)?.lines() {
+    for line in tree(&[&args, more].concat())?.lines() {
         let mut parts = line.split('|');
         let (package, features) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         // A package without features may be there beside the same one with: a macro's own, for one, on the host.

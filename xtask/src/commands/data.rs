@@ -1,4 +1,4 @@
-//! `cargo xtask data`: looking at a data set, and handing it on.
+//! `data`: looking at a data set, and handing it on.
 use crate::recipe::{MAX_HISTORY, remedies, settings};
 use crate::{fetch, machine};
 use anyhow::{Context, Result, bail};

@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what this machine offers.
+//! `doctor`: what this machine offers.
 use crate::{fetch, machine};
 use anyhow::Result;
 use ra_core::{Backend, device_name, open_device};

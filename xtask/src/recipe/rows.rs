@@ -1,5 +1,6 @@
 //! `eval.rows`: what a report has a row for.
 use super::variant::{self, OWN, VariantTable};
+use ra_idmodels::IdConfig;
 
 /// Every `[[id]]` method.
 pub(crate) const ID: &str = "id";
@@ -34,7 +35,9 @@ pub(crate) fn usual(tables: &[VariantTable]) -> Vec<String> {
 /// # Errors
 /// Names the first that nothing is known of, and all that are allowed.
 pub(crate) fn ordered(rows: &[String], tables: &[VariantTable]) -> Result<Vec<String>, String> {
-    let taken = |table: &&VariantTable| [ID, TEXT, PROBES, COLD_LIFT, PROBE].contains(&table.name.as_str());
+    let taken = |table: &&VariantTable| {
+        [ID, TEXT, PROBES, COLD_LIFT, PROBE].iter().chain(IdConfig::KINDS).any(|name| *name == table.name)
+    };
     if let Some(table) = tables.iter().find(taken) {
         return Err(format!("variant.name is {:?}, which other rows are called; take another", table.name));
     }

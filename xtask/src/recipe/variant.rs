@@ -318,6 +318,7 @@ mod tests {
             ("name = 'a'\nbase = 'b'", "allowed: ra-rec, prefix-only"),
             ("name = 'lora'", "that name already"),
             ("name = 'probes'", "take another"),
+            ("name = 'sasrec'", "take another"),
             ("name = 'a b'", "letters, digits"),
             ("set = { n_tok = 2 }", "letters, digits"),
             ("nam = 'a'", "name"),

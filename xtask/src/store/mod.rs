@@ -83,6 +83,6 @@ impl Store {
     }
 
     fn opened(&self) -> Result<&(RunFolder, Log)> {
-        self.open.get().context("the stages of a run begin with its data and its language model")
+        self.open.get().context("the run folder is not open: stages::open comes after the data and the language model")
     }
 }

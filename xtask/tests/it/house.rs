@@ -26,7 +26,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     let mut folders: Vec<PathBuf> = LEAVES.iter().chain(&["ra-core", "xtask"]).map(|m| workspace().join(m)).collect();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
-            if entry.is_dir() {
+            if entry.is_dir() && !entry.ends_with("target") {
                 folders.push(entry);
             } else if entry.extension().is_some_and(|e| e == "rs") {
                 let text = std::fs::read_to_string(&entry).unwrap();
@@ -111,7 +111,7 @@ fn room(name: &str) -> Vec<(String, String)> {
 
 #[test]
 fn no_stage_calls_another() {
-    let stages = ["data", "text", "id_models", "samples", "align", "evaluate", "report"];
+    let stages = ["data", "text", "open", "id_models", "samples", "align", "evaluate", "report"];
     let mut seen = 0;
     for (file, code) in room("stages/") {
         seen += stages.iter().filter(|stage| file == format!("{stage}.rs")).count();

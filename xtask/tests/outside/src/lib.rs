@@ -9,10 +9,10 @@ mod tests {
     fn a_log_is_split_and_ranked_without_a_tensor_library() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log.csv");
-        std::fs::write(&log, "user,item,ts\nann,ball,1\nann,cap,2\nann,kite,3\nbob,cap,1\nbob,kite,2\nbob,ball,3\n").unwrap();
+        std::fs::write(&log, "user,item,ts\nann,ball,1\nann,cap,2\nann,hat,3\nann,kite,4\nbob,cap,1\nbob,kite,2\nbob,ball,3\nbob,hat,4\n").unwrap();
         let prepared = prepare("shop", &DataConfig { interactions: Some(log), ..DataConfig::default() }).unwrap();
         let data = &prepared.dataset;
-        assert_eq!((data.users.len(), data.catalog.len()), (2, 3));
+        assert_eq!((data.users.len(), data.catalog.len()), (2, 4));
 
         let counts: Vec<f32> = data.popularity()[1..].iter().map(|&count| count as f32).collect(); // [items]
         let scores = counts.repeat(data.users.len()); // [users, items]

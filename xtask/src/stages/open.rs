@@ -1,0 +1,27 @@
+//! The run folder: what a run is made from is known now, and is written down before anything is trained.
+use crate::context::Context;
+use crate::recipe::Recipe;
+use crate::stages::{Data, FrozenText};
+use crate::store::Manifest;
+use anyhow::Result;
+use ra_eval::Report;
+
+/// Opens the run folder for a run that is made from these; the stages that follow write into it. Gives the report instead where
+/// the suite has made this very run already.
+///
+/// # Errors
+/// When the folder is another run's, another process writes there, or the manifest cannot be written.
+pub fn open(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &Context) -> Result<Option<Report>> {
+    let lm = text.map(FrozenText::identity);
+    let manifest = Manifest::of(recipe, &data.dataset, data.first_seen.as_deref(), lm)?;
+    if let Some(report) = cx.store.done(&manifest)? {
+        return Ok(Some(report));
+    }
+    cx.store.open(&manifest)?;
+    tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = data.dataset.name, "run");
+    text.iter().for_each(|text| text.log_reading());
+    if data.validation.is_empty() {
+        tracing::warn!("nothing is held out for validation: every stage runs to its last step");
+    }
+    Ok(None)
+}
