@@ -48,6 +48,11 @@ mod model;
 #[cfg(feature = "tensor")]
 mod train;
 
+/// Burn, as this crate builds it: a module of your own derives `burn::module::Module`, and needs the package `burn` of this very
+/// version beside it.
+#[cfg(feature = "tensor")]
+pub use burn;
+
 // For `flat_config!`.
 #[doc(hidden)]
 pub use serde;

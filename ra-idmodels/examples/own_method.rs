@@ -70,11 +70,20 @@ impl Recommender for Chain {
 
 impl Check for ChainConfig {
     fn problems(&self) -> Vec<Problem> {
-        Problem::if_below("dim", self.dim, 1).into_iter().collect()
+        let training = self.train.problems().into_iter().map(|problem| problem.within("train"));
+        Problem::if_below("dim", self.dim, 1).into_iter().chain(training).collect()
     }
 }
 
 impl IdMethod for ChainConfig {
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(&self.train)
+    }
+
+    fn reads_histories(&self) -> bool {
+        true
+    }
+
     fn fit(&self, job: &Job<'_>) -> Result<Trained> {
         let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
         let mut batches = NextItem::new(job.dataset, self.train.batch, 50, 0, job.seed, job.device);

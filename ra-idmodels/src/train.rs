@@ -104,7 +104,8 @@ impl<'a> Job<'a> {
         Self { features: Some(features), ..self }
     }
 
-    /// Written down at `path` while it runs, and gone on with from there.
+    /// Written down at `path` while it runs, and gone on with from there. A state of another seed, data set or training
+    /// configuration is an error.
     #[must_use]
     pub fn state(self, path: &'a Path) -> Self {
         Self { state: Some(path), ..self }
@@ -142,6 +143,10 @@ pub fn train<M: IdModel>(
     config: &TrainConfig,
     job: &Job<'_>,
 ) -> Result<(M, Curve)> {
+    if batches.steps() == 0 {
+        let remedy = "give somebody two training interactions, or hold less out";
+        return Err(Error::Missing { what: "a training sample".into(), remedy: remedy.into() });
+    }
     let fit_config = FitConfig {
         steps: batches.steps() * config.epochs,
         optim: config.optim,
@@ -150,6 +155,9 @@ pub fn train<M: IdModel>(
         ..FitConfig::default()
     };
     let mut fit = Fit::new("train id model", &fit_config).progress(job.progress).state(job.state);
+    if job.state.is_some() {
+        fit = fit.of(format!("seed {}, data {}", job.seed, job.dataset.fingerprint()));
+    }
     if let Some(validate) = job.validate {
         fit = fit.validate(move |model: &M| validate(&model.fitted()));
     }

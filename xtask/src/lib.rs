@@ -36,6 +36,7 @@ pub mod suite;
 mod verify;
 
 pub use context::{Context, Output};
+pub use ra_eval::{Metric, Report, Row, RowKind};
 pub use recipe::{ItemNames, Recipe, TowersFrom, Variant};
 pub use recommend::{Item, Recommendation, Recommended, RowName, Who, recommend};
 pub use run::run;

@@ -126,6 +126,10 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     let replica_devices = job.replicas.iter().map(|lm| lm.device().autodiff()).collect();
     let config = FitConfig { replica_devices, ..job.train.fit_config() };
     let training = Fit::new("align", &config).progress(progress).state(job.state);
+    let training = match job.state {
+        Some(_) => training.of(format!("seed {}, data {}, {align:?}", job.seed, job.dataset.fingerprint())),
+        None => training,
+    };
     let training = match validate {
         Some(validate) => training.validate(|towers: &Towers<Layerwise>| validate(&model(towers.valid()))),
         None => training,

@@ -78,15 +78,20 @@ pub fn check_language_model<L: LanguageModel + ?Sized>(lm: &L, vocabulary: u32) 
     let long: Vec<u32> = (10..19).map(word).collect();
     let alone = texts(&[&short], false, &device);
     let prefix_1 = random_prefix(lm, 0, 1, 1, &device);
-    let twice = Prefix::new(0, prefix_1.layers().iter().map(|l| l.clone().repeat_dim(0, 2)).collect());
+    let alone_2 = texts(&[&long], false, &device);
+    let prefix_2 = random_prefix(lm, 0, 1, 7, &device);
+    let beside = prefix_1.layers().iter().zip(prefix_2.layers());
+    let each = Prefix::new(0, beside.map(|(a, b)| Tensor::cat(vec![a.clone(), b.clone()], 0)).collect());
 
     for (left, side) in [(false, "right"), (true, "left")] {
         let both = texts(&[&short, &long], left, &device);
-        for (one, two) in [(None, None), (Some(&prefix_1), Some(&twice))] {
+        for (one, other, two) in [(None, None, None), (Some(&prefix_1), Some(&prefix_2), Some(&each))] {
             let expected = encode(lm, &alone, one).pooled;
-            let padded = encode(lm, &both, two).pooled.slice([0..1]);
-            let d = distance(expected.clone(), padded);
+            let together = encode(lm, &both, two).pooled;
+            let d = distance(expected.clone(), together.clone().slice([0..1]));
             assert!(d < tolerance, "padding on the {side} moves a text's vector by {d}");
+            let d = distance(encode(lm, &alone_2, other).pooled, together.slice([1..2]));
+            assert!(d < tolerance, "a text beside another, each with its own prefix, is moved by {d}");
             let embedded = lm.embed(both.tokens.clone(), both.positions());
             let d = distance(expected, encode_from(lm, 0, embedded, &both, two).slice([0..1]));
             assert!(d < tolerance, "the last layer at one row differs from all of it by {d}");
@@ -164,8 +169,9 @@ fn check_prefix<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: &Pr
     let direction = normal(with_grad.pooled.dims(), 1.0, &mut rng(4, "direction", 0), &device).val();
     let grads = (with_grad.pooled * direction).sum().backward();
     for (index, layer) in tracked.iter().enumerate() {
-        let norm: f32 = layer.grad(&grads).map_or(0.0, |g| g.abs().sum().into_scalar());
-        assert!(norm > 0.0, "no gradient reaches the prefix of layer {index}");
+        let norms = layer.grad(&grads).map(|g| g.abs().sum_dim(2).into_data().iter::<f32>().collect::<Vec<_>>());
+        let reached = norms.as_ref().is_some_and(|norms| norms.iter().all(|&norm| norm > 0.0));
+        assert!(reached, "no gradient reaches a row of the prefix of layer {index}: {norms:?}");
     }
 }
 
@@ -187,9 +193,23 @@ fn check_pooled_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, tolera
             let one = lm.finish(path.last_layer_at(input(own.clone()), rows.clone()));
             let d = distance(plain.clone(), one);
             assert!(d < tolerance, "the last layer at one row differs from all of it by {d}");
-            let fast = encode_pooled(path, &path.pooled_text(input(None), rows), own.clone());
+            let fast = encode_pooled(path, &path.pooled_text(input(None), rows.clone()), own.clone());
             let d = distance(plain, fast.unsqueeze_dim(1));
             assert!(d < tolerance, "the fast path of the last layer differs by {d}");
+            let Some(own) = &own else { continue };
+            let tracked = || Tensor::<3>::from_data(own.to_data(), &lm.device().autodiff()).require_grad();
+            let reached = |prefix: Tensor<3>, result: Tensor<2>| {
+                let direction = normal(result.dims(), 1.0, &mut rng(4, "direction", 0), &lm.device()).val();
+                let grads = result.is_autodiff().then(|| (result * Tensor::from_inner(direction)).sum().backward());
+                let gradient = grads.and_then(|grads| prefix.grad(&grads));
+                gradient.is_some_and(|gradient| gradient.abs().sum().into_scalar::<f32>() > 0.0)
+            };
+            let prefix = tracked();
+            let one = lm.finish(path.last_layer_at(input(Some(prefix.clone())), rows.clone())).squeeze_dim::<2>(1);
+            assert!(reached(prefix, one), "no gradient reaches the prefix through the last layer at one row");
+            let prefix = tracked();
+            let fast = encode_pooled(path, &path.pooled_text(input(None), rows), Some(prefix.clone()));
+            assert!(reached(prefix, fast), "no gradient reaches the prefix through the fast path");
         }
         let Some(constants) = pooled_text(path, entering.clone(), text) else { continue };
         let d = distance(encode(lm, text, prefix).pooled, encode_pooled(path, &constants, own));
@@ -200,8 +220,8 @@ fn check_pooled_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, tolera
 /// Checks a frozen recommender on real histories and items.
 ///
 /// # Panics
-/// When shapes are wrong, vectors carry autodiff or are not finite, repeat calls differ, or a vector depends on what
-/// else is in its batch.
+/// When shapes are wrong, vectors carry autodiff or are not finite, repeat calls differ, a vector depends on what else is in its
+/// batch, or additions are of padding, not finite, or two of one item.
 pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], items: &[ItemId]) {
     let users = model.users(histories);
     let table = model.items(items);
@@ -217,6 +237,17 @@ pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[Histor
     for (row, history) in histories.iter().enumerate() {
         let d = distance(users.clone().slice([row * interests..(row + 1) * interests]), model.users(&[*history]));
         assert!(d < tolerance, "user vector {row} depends on its batch (by {d})");
+    }
+    for history in histories {
+        let added = model.additions(history);
+        assert!(added == model.additions(history), "two calls add differently");
+        let mut places: Vec<ItemId> = added.iter().map(|(item, _)| *item).collect();
+        assert!(
+            added.iter().all(|(item, more)| *item != ItemId::PADDING && more.is_finite()),
+            "what is added: {added:?}"
+        );
+        places.sort_unstable();
+        assert!(places.windows(2).all(|pair| pair[0] != pair[1]), "an item is added to twice: {added:?}");
     }
     for (row, item) in items.iter().enumerate() {
         let d = distance(table.clone().slice([row..row + 1]), model.items(&[*item]));

@@ -108,10 +108,11 @@ impl FitConfig {
         AdamW { betas, epsilon, weight_decay, clip, time: 0, moments: Vec::new() }
     }
 
-    /// What a state must have been made under to be gone on from. A training without a schedule may be made longer.
-    fn key(&self, stage: &str) -> String {
+    /// What a state must have been made under to be gone on from: beside the settings, what the training is `of`. A training
+    /// without a schedule may be made longer.
+    fn key(&self, stage: &str, of: &str) -> String {
         let steps = if self.optim.cosine { self.steps } else { 0 };
-        format!("{stage} {:?}", Self { steps, patience: 0, ..self.clone() })
+        format!("{stage} {of} {:?}", Self { steps, patience: 0, ..self.clone() })
     }
 }
 
@@ -125,6 +126,7 @@ pub struct Fit<'a, M> {
     validate: Option<Metric<'a, M>>,
     progress: &'a dyn Progress,
     state: Option<&'a Path>,
+    of: String,
 }
 
 impl<M> Debug for Fit<'_, M> {
@@ -136,7 +138,7 @@ impl<M> Debug for Fit<'_, M> {
 impl<'a, M: Module> Fit<'a, M> {
     /// A training without validation or state that nobody watches. `stage` names it in errors and in logs.
     pub fn new(stage: &'a str, config: &'a FitConfig) -> Self {
-        Self { stage, config, validate: None, progress: &NoProgress, state: None }
+        Self { stage, config, validate: None, progress: &NoProgress, state: None, of: String::new() }
     }
 
     /// Keeps the model that this calls best, higher is better, instead of the last one.
@@ -160,18 +162,30 @@ impl<'a, M: Module> Fit<'a, M> {
         self
     }
 
+    /// Says what is trained, such as its seed and the fingerprint of its data: a state that was written for something else is
+    /// refused.
+    #[must_use]
+    pub fn of(mut self, what: impl Into<String>) -> Self {
+        self.of = what.into();
+        self
+    }
+
     /// Minimises `loss` with AdamW and returns the model of the best validation (without validation, the last one).
     ///
     /// `loss(model, number)` makes batch `number` on the device of the model it is given: that of the step or, on `n` devices, `n`
     /// times the step and the `n - 1` that follow. All that is random in it is a function of the seed and that number, so a run
     /// that starts again gives the same bits. With a `state` file the run is written down while it goes, which costs a
-    /// fiftieth of its time at most, and at its end, and goes on from there; what it ends with is the same. It is for the
-    /// caller to remove the file of another data set, model or seed.
+    /// fiftieth of its time at most, and at its end, and goes on from there; what it ends with is the same. A
+    /// state of other settings, or of what [`of`](Self::of) says is something else, is an error.
     ///
     /// # Errors
-    /// [`Error::Memory`] when what is trained cannot fit; [`Error::NotFinite`] when the loss is no longer a number; [`Error::Io`] and [`Error::Corrupt`] for the state.
+    /// [`Error::Settings`] for a model on a plain device; [`Error::Memory`] when what is trained cannot fit; [`Error::NotFinite`] when the loss is no longer a number; [`Error::Io`] and [`Error::Corrupt`] for the state.
     pub fn run(self, mut model: M, mut loss: impl FnMut(&M, usize) -> Tensor<1>) -> Result<(M, Curve)> {
-        let Self { stage, config, mut validate, progress, state } = self;
+        let Self { stage, config, mut validate, progress, state, of } = self;
+        if model.devices().iter().any(|device| !device.is_autodiff()) {
+            let told = "the model lives on a plain device, where nothing learns: make it on device.autodiff()";
+            return Err(Error::Settings(format!("{stage}: {told}")));
+        }
         // A gradient, two moments and, where something validates, the best model so far, beside the model itself.
         let copies = if validate.is_some() && config.validate_every > 0 { 4 } else { 3 };
         let numbers = copies * trainable_params(&parameter_table(&model)) as u64;
@@ -180,7 +194,7 @@ impl<'a, M: Module> Fit<'a, M> {
         let mut optimizer = config.optimizer();
         let mut at = FitCursor::default();
         let mut best: Option<Best<M>> = None;
-        let key = config.key(stage);
+        let key = config.key(stage, &of);
         if let Some(path) = state.filter(|path| path.exists()) {
             let State { at: found, model: old, best: top, moments } = State::read(path, &key, &model)?;
             if found.step > config.steps {

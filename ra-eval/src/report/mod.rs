@@ -127,6 +127,12 @@ impl RowKind {
     }
 }
 
+impl std::fmt::Display for RowKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Default for RowKind {
     /// A variant without a name.
     fn default() -> Self {

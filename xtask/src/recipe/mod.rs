@@ -82,7 +82,8 @@ impl Default for LmConfig {
 
 impl Recipe {
     /// Reads `recipe`, a path or the name of one, and applies `key=value` settings. Names are those of `xtask/recipes/` under
-    /// `root`, or, where there is no such folder, those of the project.
+    /// `root`, or, where there is no such folder, those of the project. Paths in it are those of the current folder, as on a
+    /// command line. An error tells all of it by `{:#}`.
     ///
     /// # Errors
     /// Names the recipe and every key that cannot work, with its value and what is allowed.
