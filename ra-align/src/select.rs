@@ -1,9 +1,8 @@
 //! Choosing samples by what a trained ID method says of them: what the alignment learns from when it is given fewer.
-use crate::cache::indices;
 use crate::method::l2_normalize;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{Dataset, History, ItemId, Recommender, Sample, SplitMix, scores};
+use ra_core::{Dataset, History, ItemId, Recommender, Sample, SplitMix, indices, scores};
 
 /// Items of a history that a sample stands for, beside its target.
 const LATEST: usize = 5;
@@ -31,7 +30,7 @@ pub fn coverage(
         let weights = history.iter().map(|&item| (item, share)).chain([(target, 1.0)]);
         let (items, weights): (Vec<usize>, Vec<f32>) = weights.map(|(item, weight)| (item.index() - 1, weight)).unzip();
         let n = items.len();
-        let rows = table.clone().select(0, indices(items.into_iter(), &device));
+        let rows = table.clone().select(0, indices(items, &device));
         (rows * Tensor::from_data(TensorData::new(weights, [n, 1]), &device)).sum_dim(0)
     };
     let near = |drawn: &[usize]| {
@@ -83,7 +82,7 @@ pub fn highest_loss(
             .unzip();
         // The first column is padding.
         let scores = scores(trained, &histories, &table).slice_dim(1, 1..items.len());
-        let own = indices(targets.into_iter(), &scores.device()).reshape([block.len(), 1]);
+        let own = indices(targets, &scores.device()).reshape([block.len(), 1]);
         log_softmax(scores, 1).gather(1, own).neg().into_data().iter::<f32>().collect::<Vec<_>>()
     });
     let losses: Vec<f32> = losses.collect();

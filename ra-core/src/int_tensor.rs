@@ -15,6 +15,13 @@ pub fn int_tensor<const D: usize, N: TryInto<i32>>(
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
+/// [`int_tensor`] of as many `values` as there are, `[values]`: rows to select, or places.
+pub fn indices<N: TryInto<i32>>(values: impl IntoIterator<Item = N>, device: &Device) -> Tensor<1, Int> {
+    let values: Vec<N> = values.into_iter().collect();
+    let n = values.len();
+    int_tensor(values, [n], device)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

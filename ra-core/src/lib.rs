@@ -69,7 +69,7 @@ pub use {
     burn::tensor::{Device, Tensor},
     device::{Backend, device_name, in_host_memory, open_device, open_devices},
     encode::*,
-    int_tensor::int_tensor,
+    int_tensor::{indices, int_tensor},
     model::*,
     train::*,
 };

@@ -1,5 +1,5 @@
 //! A method of another crate: a factorized Markov chain, FPMC (Rendle et al., WWW 2010) without its users. The module
-//! with its loss is all that training wants; with `IdMethod` on its configuration, `fit` and `load` take it like any
+//! with its loss is all that training wants; with `LearnedMethod` on its configuration, `fit` and `load` take it like any
 //! other.
 //!
 //! `cargo run -p ra-idmodels --example own_method`
@@ -10,8 +10,7 @@ use ra_core::{
     Backend, Check, Dataset, History, IdModel, ItemId, OptimConfig, Problem, Recommender, Result, Sequences,
     TrainBatch, UserId, int_tensor, normal, open_device, rng,
 };
-use ra_idmodels::{IdMethod, Job, NextItem, TrainConfig, Trained, fit, softmax_cross_entropy};
-use std::path::Path;
+use ra_idmodels::{Batches, IdMethod, Job, LearnedMethod, NextItem, TrainConfig, fit, softmax_cross_entropy};
 
 /// Configures [`Chain`].
 #[derive(Debug)]
@@ -75,23 +74,19 @@ impl Check for ChainConfig {
     }
 }
 
-impl IdMethod for ChainConfig {
-    fn train(&self) -> Option<&TrainConfig> {
-        Some(&self.train)
+impl LearnedMethod for ChainConfig {
+    type Model = Chain;
+
+    fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<Chain> {
+        Ok(self.init(job.dataset.catalog.len(), seed, device))
     }
 
-    fn reads_histories(&self) -> bool {
-        true
+    fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
+        Box::new(NextItem::new(job.dataset, self.train.batch, 50, 0, job.seed, job.device))
     }
 
-    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
-        let mut batches = NextItem::new(job.dataset, self.train.batch, 50, 0, job.seed, job.device);
-        Trained::fit(fresh, &mut batches, &self.train, job)
-    }
-
-    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        Trained::load(self.init(job.dataset.catalog.len(), job.seed, job.device), path)
+    fn training(&self) -> &TrainConfig {
+        &self.train
     }
 }
 

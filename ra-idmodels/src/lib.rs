@@ -25,7 +25,7 @@
 //!
 //! # A method of your own
 //! A module with a loss ([`IdModel`](ra_core::IdModel)) is trained by [`train`] on [`NextItem`], [`Prefixes`],
-//! [`Pairs`], [`Cloze`] or [`Batches`] of your own. With [`IdMethod`] on its configuration, [`fit`] and [`load`] take
+//! [`Pairs`], [`Cloze`] or [`Batches`] of your own. With [`LearnedMethod`] on its configuration, [`fit`] and [`load`] take
 //! it like those above: `examples/own_method.rs` is a whole one.
 //!
 //! # Promises
@@ -57,7 +57,6 @@ mod checks;
 mod count;
 pub mod golden;
 mod import;
-mod integers;
 mod loss;
 mod method;
 mod registry;
@@ -71,7 +70,7 @@ pub use import::{ImportConfig, ImportedVectors};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
 pub use method::{Bert4Rec, Bert4RecConfig, ComiRec, ComiRecConfig, Extraction, Gru4Rec, Gru4RecConfig, LightGcn};
 pub use method::{LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecVariant};
-pub use registry::{IdConfig, IdMethod, fit, load};
+pub use registry::{IdConfig, IdMethod, LearnedMethod, fit, load};
 pub use text::{AlphaRec, AlphaRecConfig, FeatureMap, FittedAlphaRec, FittedUniSRec, UniSRec, UniSRecConfig};
 pub use train::{Job, TrainConfig, train};
 pub use trained::Trained;

@@ -1,19 +1,20 @@
 //! Every method by its kind: the only list of them.
 use crate::*;
-use ra_core::{Check, Problem, Result};
+use burn::tensor::Device;
+use ra_core::{Check, IdModel, Problem, Result};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-/// A method, as its configuration: what it is told, and how it is fitted and loaded.
+/// A method, as its configuration: what it is told, and how it is fitted and loaded. A method with a module of its own
+/// implements [`LearnedMethod`] instead.
 ///
 /// Object-safe, so that methods of other crates stand beside those of this one: whoever reads experiment files matches
 /// kinds of its own first, hands the others to [`IdConfig`], and has a `Box<dyn IdMethod>` either way.
 pub trait IdMethod: Check + Debug + Send + Sync {
-    /// Fits the method to the training part of the job's data set. [`Trained::fit`] does it for an
-    /// [`IdModel`](ra_core::IdModel).
+    /// Fits the method to the training part of the job's data set.
     ///
     /// # Errors
     /// What the method says, such as [`Error::Missing`](ra_core::Error::Missing) for vectors that it reads.
@@ -57,6 +58,58 @@ pub trait IdMethod: Check + Debug + Send + Sync {
     /// Every path in it, to be made absolute.
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         Vec::new()
+    }
+}
+
+/// A method that learns: a module of its own, and batches that it learns from. [`IdMethod`] follows from it.
+pub trait LearnedMethod: Check + Debug + Send + Sync {
+    /// The module that is trained.
+    type Model: IdModel + 'static;
+
+    /// [`IdMethod::reads_histories`]. What does not has learned a vector for each user alone, and nobody else has one:
+    /// [`IdMethod::knows_trained_users_only`].
+    const READS_HISTORIES: bool = true;
+
+    /// [`IdMethod::reads_features`].
+    const READS_FEATURES: bool = false;
+
+    /// A fresh model, whose parameters are drawn by `seed`, on `device`.
+    ///
+    /// # Errors
+    /// What the method says, such as [`Error::Missing`](ra_core::Error::Missing) for vectors that it reads.
+    fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<Self::Model>;
+
+    /// What it learns from.
+    fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a>;
+
+    /// How it is trained.
+    fn training(&self) -> &TrainConfig;
+}
+
+impl<M: LearnedMethod> IdMethod for M {
+    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        let fresh = self.fresh(job, job.seed, &job.training_device())?;
+        Ok(Trained::fit(fresh, &mut *self.batches(job), self.training(), job)?.for_users_of::<M>(job))
+    }
+
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        Ok(Trained::load(self.fresh(job, 0, job.device)?, path)?.for_users_of::<M>(job))
+    }
+
+    fn train(&self) -> Option<&TrainConfig> {
+        Some(self.training())
+    }
+
+    fn reads_histories(&self) -> bool {
+        M::READS_HISTORIES
+    }
+
+    fn knows_trained_users_only(&self) -> bool {
+        !M::READS_HISTORIES
+    }
+
+    fn reads_features(&self) -> bool {
+        M::READS_FEATURES
     }
 }
 

@@ -1,8 +1,8 @@
 //! What fitting a method gives.
 use crate::method::KnownUsers;
-use crate::{Batches, Job, TrainConfig, train};
+use crate::{Batches, Job, LearnedMethod, TrainConfig, train};
 use burn::module::Module;
-use ra_core::{Curve, Dataset, IdModel, ParamRow, Recommender, Result, load_module, parameter_table, save_module};
+use ra_core::{Curve, IdModel, ParamRow, Recommender, Result, load_module, parameter_table, save_module};
 use std::path::Path;
 
 /// A method that was fitted: its frozen model, and what training leaves beside it.
@@ -67,9 +67,13 @@ impl Trained {
         Self { model: Box::new(model.fitted()), curve, parameters, checkpoint: Some(Box::new(model.valid())) }
     }
 
-    /// The same without vectors of users who have no training interaction.
-    pub(crate) fn of_known_users(self, dataset: &Dataset) -> Self {
-        Self { model: Box::new(KnownUsers::new(self.model, dataset)), ..self }
+    /// The same without vectors of users who have no training interaction, where the method has learned one for each user
+    /// alone.
+    pub(crate) fn for_users_of<M: LearnedMethod>(self, job: &Job<'_>) -> Self {
+        if M::READS_HISTORIES {
+            return self;
+        }
+        Self { model: Box::new(KnownUsers::new(self.model, job.dataset)), ..self }
     }
 
     /// Writes the trained parameters; a method without any writes nothing.

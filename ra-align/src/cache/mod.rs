@@ -2,10 +2,10 @@
 mod store;
 
 use crate::config::{AlignConfig, AlignLoss, Placement, Tuning};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{
     LanguageModel, LmSpec, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
-    encode_with_tokens, int_tensor, mean_rows, pooled_text, run_layers,
+    encode_with_tokens, indices, mean_rows, pooled_text, run_layers,
 };
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -300,18 +300,11 @@ fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
     })
 }
 
-/// Row numbers as a tensor.
-pub(crate) fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
-    let rows: Vec<usize> = rows.collect();
-    let n = rows.len();
-    int_tensor(rows, [n], device)
-}
-
 /// Rows that were computed in `order`, as they were asked for.
 pub(crate) fn in_order<const D: usize>(rows: Tensor<D>, order: &[usize]) -> Tensor<D> {
     let mut places = vec![0; order.len()];
     order.iter().enumerate().for_each(|(place, &at)| places[at] = place);
-    let places = indices(places.into_iter(), &rows.device());
+    let places = indices(places, &rows.device());
     rows.select(0, places)
 }
 

@@ -76,7 +76,7 @@ impl IdNormalizer {
         self.scaled_users(ids.users(histories))
     }
 
-    /// The same of vectors that are at hand, `[batch * interests, dim]`.
+    /// The same of given vectors, `[batch * interests, dim]`.
     pub fn scaled_users(&self, users: Tensor<2>) -> Tensor<2> {
         users / self.user_norm
     }

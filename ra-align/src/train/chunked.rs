@@ -1,7 +1,7 @@
 //! Training with the graph of a few texts at a time.
-use crate::cache::{TextCache, in_order, indices, near_length};
+use crate::cache::{TextCache, in_order, near_length};
 use burn::tensor::Tensor;
-use ra_core::{LanguageModel, Prefix};
+use ra_core::{LanguageModel, Prefix, indices};
 
 /// One side of a step: texts, and the prefix of each.
 pub(crate) type TextSide<'a> = (&'a [Vec<u32>], &'a Prefix);

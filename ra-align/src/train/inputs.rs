@@ -1,5 +1,4 @@
 //! What a training reads and never changes, and the loss of a step over it.
-use crate::cache::indices;
 use crate::config::{AlignConfig, AlignLoss, LossConfig, PairLoss, Tuning};
 use crate::method::{Departures, IdNormalizer, Layerwise, Side, Towers, encode_users};
 use crate::train::Job;
@@ -9,8 +8,8 @@ use crate::train::regularize::{drop_ids, dropout};
 use crate::train::teacher::{evenly_spaced, fitted_scale};
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{
-    Aligner, Device, History, ItemId, LanguageModel, Prefix, Progress, Recommender, SplitMix, UserId, normal, rng,
-    splitmix64,
+    Aligner, Device, History, ItemId, LanguageModel, Prefix, Progress, Recommender, SplitMix, UserId, indices, normal,
+    rng, splitmix64,
 };
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ pub(crate) struct EpochSampler {
     samples: usize,
     batch: usize,
     seed: u64,
-    /// The epoch at hand and its order.
+    /// The current epoch and its order.
     epoch: Option<(usize, Vec<usize>)>,
 }
 

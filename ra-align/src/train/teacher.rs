@@ -1,10 +1,9 @@
 //! The ID method as a teacher of the towers.
-use crate::cache::indices;
 use crate::method::IdNormalizer;
 use crate::train::loss::OUT;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, TensorData};
-use ra_core::ItemId;
+use ra_core::{ItemId, indices};
 
 /// The range of exponents of two, to both sides of zero, and how often it is halved; it ends .0012 wide.
 const RANGE: f32 = 10.0;

@@ -1,7 +1,6 @@
 //! ID vectors of training users from models that never saw them.
-use crate::cache::indices;
 use burn::tensor::Tensor;
-use ra_core::{Dataset, History, ItemId, Recommender, Sequences, UserId, forward_recommender, splitmix64};
+use ra_core::{Dataset, History, ItemId, Recommender, Sequences, UserId, forward_recommender, indices, splitmix64};
 
 /// Steps of the iteration for a rotation; singular values down to a millionth of the largest arrive.
 const STEPS: usize = 60;
@@ -80,7 +79,7 @@ impl Recommender for CrossFitIds<'_> {
         }
         let all = Tensor::cat(parts, 0);
         let device = all.device();
-        all.select(0, indices(places.into_iter(), &device))
+        all.select(0, indices(places, &device))
     }
     fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
         match self.folds.len() {

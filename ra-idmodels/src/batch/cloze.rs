@@ -1,9 +1,8 @@
 //! Hidden items of a history.
 use super::Batches;
 use super::sampler::{self, EpochSampler, step_seed, with_items};
-use crate::integers::indices;
 use burn::tensor::Device;
-use ra_core::{Dataset, ItemId, SplitMix, TrainBatch, splitmix64};
+use ra_core::{Dataset, ItemId, SplitMix, TrainBatch, indices, splitmix64};
 
 /// The cloze task (Sun et al., BERT4Rec, CIKM 2019): of the last `max_length` training items of each user a share is
 /// hidden behind the mask, item `catalogue + 1`; what is hidden is to be found. The last item of a history is hidden

@@ -1,8 +1,7 @@
 //! One target a history.
 use super::{Batches, NextItem, sampler, sampler::step_seed};
-use crate::integers::indices;
 use burn::tensor::Device;
-use ra_core::{Dataset, SplitMix, TrainBatch, splitmix64};
+use ra_core::{Dataset, SplitMix, TrainBatch, indices, splitmix64};
 
 /// One sample a user and epoch: a training item at random is the target, the `max_length` items before it are read.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! Draws that all kinds of batches share: users in the order of an epoch, and items that a user does not have.
-use crate::integers::indices;
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::{Dataset, ItemId, Sequences, SplitMix, UserId, int_tensor, rng, splitmix64};
+use ra_core::{Dataset, ItemId, Sequences, SplitMix, UserId, indices, int_tensor, rng, splitmix64};
 use rand::seq::SliceRandom;
 
 /// Which users make the batch of a step: every epoch visits each of them once, in an order of its own.

@@ -5,10 +5,10 @@
 mod factors;
 mod sequences;
 
-use crate::integers::indices;
 use crate::method::parameters::Parameter;
 use burn::module::Param;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use ra_core::indices;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;

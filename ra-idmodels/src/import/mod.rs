@@ -138,7 +138,7 @@ pub struct ImportedVectors {
     means: Option<Means>,
 }
 
-/// Users as means of items. They are summed where the rows are at hand, history by history, so that a mean depends on
+/// Users as means of items. They are summed where the rows lie, history by history, so that a mean depends on
 /// nothing else in its batch.
 #[derive(Debug, Clone)]
 struct Means {

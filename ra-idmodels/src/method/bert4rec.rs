@@ -3,18 +3,16 @@
 use super::parameters::{Parameter, linear, norm};
 use super::sequence::{histories, linear_of, normed};
 use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
-use crate::integers::indices;
 use crate::loss::whole_catalogue;
-use crate::{Cloze, IdMethod, Job, TrainConfig, Trained};
+use crate::{Batches, Cloze, Job, LearnedMethod, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{attention, dropout, gelu};
 use ra_core::{
-    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, UserId, normal, rng, splitmix64,
+    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, UserId, indices, normal, rng, splitmix64,
 };
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use std::sync::Arc;
 
 /// Configures [`Bert4Rec`].
@@ -117,11 +115,6 @@ impl Bert4RecConfig {
             config: self.clone(),
         }
     }
-
-    /// Its batches.
-    pub fn batches<'a>(&self, job: &Job<'a>) -> Cloze<'a> {
-        Cloze::new(job.dataset, self.train.batch, self.max_length, self.mask, job.seed, job.device)
-    }
 }
 
 impl Check for Bert4RecConfig {
@@ -150,22 +143,19 @@ impl Check for Bert4RecConfig {
     }
 }
 
-impl IdMethod for Bert4RecConfig {
-    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
-        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+impl LearnedMethod for Bert4RecConfig {
+    type Model = Bert4Rec;
+
+    fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<Bert4Rec> {
+        Ok(self.init(job.dataset.catalog.len(), seed, device))
     }
 
-    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
+        Box::new(Cloze::new(job.dataset, self.train.batch, self.max_length, self.mask, job.seed, job.device))
     }
 
-    fn train(&self) -> Option<&TrainConfig> {
-        Some(&self.train)
-    }
-
-    fn reads_histories(&self) -> bool {
-        true
+    fn training(&self) -> &TrainConfig {
+        &self.train
     }
 }
 

@@ -1,18 +1,16 @@
 //! ComiRec (Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020): several vectors a user.
 use super::sequence::{Grid, histories, item_rows};
 use crate::checks::{LONGEST, MOST, WIDEST, of_train};
-use crate::integers::indices;
 use crate::loss::ItemLoss;
-use crate::{IdMethod, Job, Loss, Prefixes, TrainConfig, Trained};
+use crate::{Batches, Job, LearnedMethod, Loss, Prefixes, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::{
-    Check, History, IdModel, ItemId, OptimConfig, Problem, Recommender, Result, TrainBatch, normal, normal_numbers,
-    rng, xavier_normal,
+    Check, History, IdModel, ItemId, OptimConfig, Problem, Recommender, Result, TrainBatch, indices, normal,
+    normal_numbers, rng, xavier_normal,
 };
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// How interests are drawn from a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -100,12 +98,6 @@ impl ComiRecConfig {
             config: self.clone(),
         }
     }
-
-    /// Its batches.
-    pub fn batches<'a>(&self, job: &Job<'a>) -> Prefixes<'a> {
-        let negatives = self.item_loss().wanted();
-        Prefixes::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device)
-    }
 }
 
 impl Check for ComiRecConfig {
@@ -126,22 +118,20 @@ impl Check for ComiRecConfig {
     }
 }
 
-impl IdMethod for ComiRecConfig {
-    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
-        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+impl LearnedMethod for ComiRecConfig {
+    type Model = ComiRec;
+
+    fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<ComiRec> {
+        Ok(self.init(job.dataset.catalog.len(), seed, device))
     }
 
-    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
+        let negatives = self.item_loss().wanted();
+        Box::new(Prefixes::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device))
     }
 
-    fn train(&self) -> Option<&TrainConfig> {
-        Some(&self.train)
-    }
-
-    fn reads_histories(&self) -> bool {
-        true
+    fn training(&self) -> &TrainConfig {
+        &self.train
     }
 }
 

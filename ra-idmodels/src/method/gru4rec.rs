@@ -3,19 +3,18 @@
 use super::parameters::{Parameter, linear};
 use super::sequence::{histories, item_rows, linear_of};
 use crate::checks::{LONGEST, MOST, WIDEST, of_train};
-use crate::integers::indices;
 use crate::loss::ItemLoss;
-use crate::{IdMethod, Job, Loss, NextItem, TrainConfig, Trained};
+use crate::{Batches, Job, LearnedMethod, Loss, NextItem, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::dropout;
 use ra_core::{
-    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64, xavier_normal,
+    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, indices, normal, rng, splitmix64,
+    xavier_normal,
 };
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// Configures [`Gru4Rec`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,12 +99,6 @@ impl Gru4RecConfig {
             config: self.clone(),
         }
     }
-
-    /// Its batches.
-    pub fn batches<'a>(&self, job: &Job<'a>) -> NextItem<'a> {
-        let negatives = self.item_loss().wanted();
-        NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device)
-    }
 }
 
 impl Check for Gru4RecConfig {
@@ -128,22 +121,20 @@ impl Check for Gru4RecConfig {
     }
 }
 
-impl IdMethod for Gru4RecConfig {
-    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
-        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+impl LearnedMethod for Gru4RecConfig {
+    type Model = Gru4Rec;
+
+    fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<Gru4Rec> {
+        Ok(self.init(job.dataset.catalog.len(), seed, device))
     }
 
-    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
+        let negatives = self.item_loss().wanted();
+        Box::new(NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device))
     }
 
-    fn train(&self) -> Option<&TrainConfig> {
-        Some(&self.train)
-    }
-
-    fn reads_histories(&self) -> bool {
-        true
+    fn training(&self) -> &TrainConfig {
+        &self.train
     }
 }
 

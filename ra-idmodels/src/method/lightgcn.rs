@@ -1,13 +1,12 @@
 //! LightGCN (He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020).
 use crate::checks::{MOST, WIDEST, of_train};
 use crate::loss::{bpr, columns, square_norm};
-use crate::{IdMethod, Job, Pairs, TrainConfig, Trained};
+use crate::{Batches, Job, LearnedMethod, Pairs, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{Graph, pair_scores, propagate};
 use ra_core::{Check, Dataset, IdModel, IdTable, ItemId, OptimConfig, Problem, Result, TrainBatch, normal, rng};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use std::sync::Arc;
 
 /// Configures [`LightGcn`].
@@ -59,11 +58,6 @@ impl LightGcnConfig {
             config: self.clone(),
         }
     }
-
-    /// Its batches.
-    pub fn batches<'a>(&self, job: &Job<'a>) -> Pairs<'a> {
-        Pairs::new(job.dataset, self.train.batch, 1, job.seed, job.device)
-    }
 }
 
 impl Check for LightGcnConfig {
@@ -84,22 +78,20 @@ impl Check for LightGcnConfig {
     }
 }
 
-impl IdMethod for LightGcnConfig {
-    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        let fresh = self.init(job.dataset, job.seed, &job.training_device());
-        Ok(Trained::fit(fresh, &mut self.batches(job), &self.train, job)?.of_known_users(job.dataset))
+impl LearnedMethod for LightGcnConfig {
+    type Model = LightGcn;
+    const READS_HISTORIES: bool = false;
+
+    fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<LightGcn> {
+        Ok(self.init(job.dataset, seed, device))
     }
 
-    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        Ok(Trained::load(self.init(job.dataset, 0, job.device), path)?.of_known_users(job.dataset))
+    fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
+        Box::new(Pairs::new(job.dataset, self.train.batch, 1, job.seed, job.device))
     }
 
-    fn train(&self) -> Option<&TrainConfig> {
-        Some(&self.train)
-    }
-
-    fn knows_trained_users_only(&self) -> bool {
-        true
+    fn training(&self) -> &TrainConfig {
+        &self.train
     }
 }
 

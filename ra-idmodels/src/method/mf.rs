@@ -2,13 +2,12 @@
 //! UAI 2009).
 use crate::checks::{WIDEST, of_train};
 use crate::loss::{bpr, columns, square_norm};
-use crate::{IdMethod, Job, Pairs, TrainConfig, Trained};
+use crate::{Batches, Job, LearnedMethod, Pairs, TrainConfig};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::kernels::pair_scores;
 use ra_core::{Check, IdModel, IdTable, OptimConfig, Problem, Result, TrainBatch, normal, rng};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// Configures [`Mf`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,11 +52,6 @@ impl MfConfig {
             negatives: self.negatives,
         }
     }
-
-    /// Its batches.
-    pub fn batches<'a>(&self, job: &Job<'a>) -> Pairs<'a> {
-        Pairs::new(job.dataset, self.train.batch, self.negatives, job.seed, job.device)
-    }
 }
 
 impl Check for MfConfig {
@@ -75,23 +69,20 @@ impl Check for MfConfig {
     }
 }
 
-impl IdMethod for MfConfig {
-    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        let fresh = self.init(job.dataset.users.len(), job.dataset.catalog.len(), job.seed, &job.training_device());
-        Ok(Trained::fit(fresh, &mut self.batches(job), &self.train, job)?.of_known_users(job.dataset))
+impl LearnedMethod for MfConfig {
+    type Model = Mf;
+    const READS_HISTORIES: bool = false;
+
+    fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<Mf> {
+        Ok(self.init(job.dataset.users.len(), job.dataset.catalog.len(), seed, device))
     }
 
-    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        Ok(Trained::load(self.init(job.dataset.users.len(), job.dataset.catalog.len(), 0, job.device), path)?
-            .of_known_users(job.dataset))
+    fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
+        Box::new(Pairs::new(job.dataset, self.train.batch, self.negatives, job.seed, job.device))
     }
 
-    fn train(&self) -> Option<&TrainConfig> {
-        Some(&self.train)
-    }
-
-    fn knows_trained_users_only(&self) -> bool {
-        true
+    fn training(&self) -> &TrainConfig {
+        &self.train
     }
 }
 

@@ -2,20 +2,19 @@
 use super::parameters::{Parameter, linear, norm};
 use super::sequence::{histories, item_rows, linear_of, normed};
 use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
-use crate::integers::indices;
 use crate::loss::ItemLoss;
-use crate::{IdMethod, Job, Loss, NextItem, TrainConfig, Trained};
+use crate::{Batches, Job, LearnedMethod, Loss, NextItem, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{attention, dropout, gelu};
 use ra_core::{
-    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64, xavier_normal,
+    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, indices, normal, rng, splitmix64,
+    xavier_normal,
 };
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use std::sync::Arc;
 
 /// How a block is put together.
@@ -153,12 +152,6 @@ impl SasRecConfig {
             config: self.clone(),
         }
     }
-
-    /// Its batches.
-    pub fn batches<'a>(&self, job: &Job<'a>) -> NextItem<'a> {
-        let negatives = self.item_loss().wanted();
-        NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device)
-    }
 }
 
 impl Check for SasRecConfig {
@@ -184,22 +177,20 @@ impl Check for SasRecConfig {
     }
 }
 
-impl IdMethod for SasRecConfig {
-    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        let fresh = self.init(job.dataset.catalog.len(), job.seed, &job.training_device());
-        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+impl LearnedMethod for SasRecConfig {
+    type Model = SasRec;
+
+    fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<SasRec> {
+        Ok(self.init(job.dataset.catalog.len(), seed, device))
     }
 
-    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        Trained::load(self.init(job.dataset.catalog.len(), 0, job.device), path)
+    fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
+        let negatives = self.item_loss().wanted();
+        Box::new(NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device))
     }
 
-    fn train(&self) -> Option<&TrainConfig> {
-        Some(&self.train)
-    }
-
-    fn reads_histories(&self) -> bool {
-        true
+    fn training(&self) -> &TrainConfig {
+        &self.train
     }
 }
 

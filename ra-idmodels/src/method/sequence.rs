@@ -1,10 +1,9 @@
 //! What methods that read a history have in common.
-use crate::integers::indices;
 use burn::module::Param;
 use burn::nn::{LayerNorm, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::kernels::layer_norm;
-use ra_core::{History, ItemId};
+use ra_core::{History, ItemId, indices};
 use std::sync::Arc;
 
 /// Histories one after another, none of them empty.

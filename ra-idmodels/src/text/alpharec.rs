@@ -4,13 +4,12 @@ use super::features::{MappedFeatures, on_sphere};
 use crate::checks::{LONGEST, WIDEST, of_train};
 use crate::loss::whole_catalogue;
 use crate::method::sequence::{histories, item_rows};
-use crate::{FeatureMap, IdMethod, Job, NextItem, TrainConfig, Trained};
+use crate::{Batches, FeatureMap, Job, LearnedMethod, NextItem, TrainConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ra_core::kernels::attention;
 use ra_core::{Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, rng};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use std::sync::Arc;
 
 /// Configures [`AlphaRec`].
@@ -50,11 +49,6 @@ impl AlphaRecConfig {
         let random = &mut rng(seed, "alpharec", 0);
         AlphaRec { items: MappedFeatures::init(self.map, self.dim, features, random, device), config: self.clone() }
     }
-
-    /// Its batches.
-    pub fn batches<'a>(&self, job: &Job<'a>) -> NextItem<'a> {
-        NextItem::new(job.dataset, self.train.batch, self.max_length, 0, job.seed, job.device)
-    }
 }
 
 impl Check for AlphaRecConfig {
@@ -72,26 +66,20 @@ impl Check for AlphaRecConfig {
     }
 }
 
-impl IdMethod for AlphaRecConfig {
-    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        let fresh = self.init(job.given_features()?, job.seed, &job.training_device());
-        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+impl LearnedMethod for AlphaRecConfig {
+    type Model = AlphaRec;
+    const READS_FEATURES: bool = true;
+
+    fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<AlphaRec> {
+        Ok(self.init(job.given_features()?, seed, device))
     }
 
-    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        Trained::load(self.init(job.given_features()?, 0, job.device), path)
+    fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
+        Box::new(NextItem::new(job.dataset, self.train.batch, self.max_length, 0, job.seed, job.device))
     }
 
-    fn train(&self) -> Option<&TrainConfig> {
-        Some(&self.train)
-    }
-
-    fn reads_histories(&self) -> bool {
-        true
-    }
-
-    fn reads_features(&self) -> bool {
-        true
+    fn training(&self) -> &TrainConfig {
+        &self.train
     }
 }
 

@@ -5,12 +5,11 @@ use crate::checks::of_train;
 use crate::loss::whole_catalogue;
 use crate::method::sasrec::Encoder;
 use crate::method::sequence::{histories, item_rows};
-use crate::{FeatureMap, IdMethod, Job, NextItem, SasRecConfig, SasRecVariant, TrainConfig, Trained};
+use crate::{Batches, FeatureMap, Job, LearnedMethod, NextItem, SasRecConfig, SasRecVariant, TrainConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ra_core::{Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, rng};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// Configures [`UniSRec`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,11 +75,6 @@ impl UniSRecConfig {
             config: self.clone(),
         }
     }
-
-    /// Its batches.
-    pub fn batches<'a>(&self, job: &Job<'a>) -> NextItem<'a> {
-        NextItem::new(job.dataset, self.train.batch, self.max_length, 0, job.seed, job.device)
-    }
 }
 
 impl Check for UniSRecConfig {
@@ -94,26 +88,20 @@ impl Check for UniSRecConfig {
     }
 }
 
-impl IdMethod for UniSRecConfig {
-    fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        let fresh = self.init(job.given_features()?, job.seed, &job.training_device());
-        Trained::fit(fresh, &mut self.batches(job), &self.train, job)
+impl LearnedMethod for UniSRecConfig {
+    type Model = UniSRec;
+    const READS_FEATURES: bool = true;
+
+    fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<UniSRec> {
+        Ok(self.init(job.given_features()?, seed, device))
     }
 
-    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        Trained::load(self.init(job.given_features()?, 0, job.device), path)
+    fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
+        Box::new(NextItem::new(job.dataset, self.train.batch, self.max_length, 0, job.seed, job.device))
     }
 
-    fn train(&self) -> Option<&TrainConfig> {
-        Some(&self.train)
-    }
-
-    fn reads_histories(&self) -> bool {
-        true
-    }
-
-    fn reads_features(&self) -> bool {
-        true
+    fn training(&self) -> &TrainConfig {
+        &self.train
     }
 }
 

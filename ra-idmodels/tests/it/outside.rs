@@ -1,7 +1,7 @@
 //! A method of another crate beside those of this one.
 use crate::{at, device, ring, short};
 use ra_core::{Check, ItemId, Problem, Result};
-use ra_idmodels::{IdConfig, IdMethod, Job, MarkovConfig, MfConfig, TrainConfig, Trained};
+use ra_idmodels::{IdConfig, IdMethod, Job, LearnedMethod, MarkovConfig, MfConfig, TrainConfig, Trained};
 use std::path::Path;
 
 /// Matrix factorization under another name.
@@ -17,7 +17,7 @@ impl Check for Theirs {
 impl IdMethod for Theirs {
     fn fit(&self, job: &Job<'_>) -> Result<Trained> {
         let fresh = self.0.init(job.dataset.users.len(), job.dataset.catalog.len(), job.seed, &job.training_device());
-        Trained::fit(fresh, &mut self.0.batches(job), &self.0.train, job)
+        Trained::fit(fresh, &mut *self.0.batches(job), &self.0.train, job)
     }
 
     fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
