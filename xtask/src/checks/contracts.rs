@@ -1,4 +1,4 @@
-//! `cargo xtask contracts`: the contract of every model at hand, on a back end. It is what the tests check, for machines
+//! `cargo xtask contracts`: the contract of every model of a folder, on a back end. It is what the tests check, for machines
 //! that have this command but no cargo.
 use crate::bench::dataset;
 use anyhow::{Context, Result, bail, ensure};

@@ -8,27 +8,27 @@ use anyhow::{Context as _, Result, bail};
 use ra_align::without_fold;
 use ra_core::{ParamRow, Recommender, Validate};
 use ra_eval::LearningCurve;
-use ra_idmodels::{IdConfig, IdMethod as _, Job, Trained};
+use ra_idmodels::{IdConfig, IdMethod, Job, Trained};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// The trained ID methods, in the order of the recipe.
 #[derive(Debug)]
 pub struct IdModels {
-    pub(crate) methods: Vec<IdMethod>,
+    pub(crate) methods: Vec<TrainedMethod>,
     /// The last method, trained without each of so many folds of users.
     folds: BTreeMap<usize, Vec<Trained>>,
 }
 
 /// A trained ID method.
 #[derive(Debug)]
-pub(crate) struct IdMethod {
+pub(crate) struct TrainedMethod {
     pub(crate) config: IdConfig,
     pub(crate) trained: Trained,
     mark: IdManifest,
 }
 
-impl IdMethod {
+impl TrainedMethod {
     pub(crate) fn model(&self) -> &dyn Recommender {
         &*self.trained.model
     }
@@ -55,7 +55,7 @@ impl IdModels {
     }
 
     /// The method that is aligned: the last one.
-    pub(crate) fn backbone(&self) -> &IdMethod {
+    pub(crate) fn backbone(&self) -> &TrainedMethod {
         &self.methods[self.methods.len() - 1]
     }
 
@@ -72,7 +72,7 @@ impl IdModels {
 /// As [`ra_idmodels::fit`] and [`ra_idmodels::load`].
 pub fn id_models(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &Context) -> Result<IdModels> {
     let train = |config: &IdConfig| method(recipe, config, None, data, text, cx);
-    let methods: Vec<IdMethod> = recipe.ids.iter().map(train).collect::<Result<_>>()?;
+    let methods: Vec<TrainedMethod> = recipe.ids.iter().map(train).collect::<Result<_>>()?;
     let backbone = methods.last().context("a recipe has at least one [[id]] table")?;
     let mut folds = BTreeMap::new();
     for variant in recipe.variants().iter().filter(|variant| variant.trains()) {
@@ -100,7 +100,7 @@ fn method(
     data: &Data,
     text: Option<&FrozenText>,
     cx: &Context,
-) -> Result<IdMethod> {
+) -> Result<TrainedMethod> {
     let folder = cx.store.folder()?;
     let reader = text.filter(|_| config.reads_features());
     let features = reader.map(|text| text.features(&data.dataset.catalog)).transpose()?;
@@ -134,7 +134,7 @@ fn method(
             bail!("{}: trained over another language model's vectors; run again without --resume", path.display());
         }
         let trained = ra_idmodels::load(config, &job, &path)?;
-        return Ok(IdMethod { config: config.clone(), trained, mark });
+        return Ok(TrainedMethod { config: config.clone(), trained, mark });
     }
     let since = Instant::now();
     let metric = cx.validator.over(&data.dataset, &data.validation);
@@ -151,5 +151,5 @@ fn method(
     if let Some(shared) = &shared {
         folder.publish_id(&name, shared)?;
     }
-    Ok(IdMethod { config: config.clone(), trained, mark })
+    Ok(TrainedMethod { config: config.clone(), trained, mark })
 }

@@ -3,7 +3,6 @@ use crate::context::Context;
 use crate::machine;
 use crate::recipe::Recipe;
 use crate::stages::{Data, Evaluated};
-use crate::terminal::table;
 use anyhow::Result;
 use ra_core::ItemId;
 use ra_eval::{Evaluation, HeldOut, Part, Report, RowKind, SampleRecommendation, holm_correct, slices};
@@ -41,7 +40,8 @@ pub fn report(recipe: &Recipe, data: &Data, found: Evaluated, cx: &Context) -> R
     let folder = cx.store.folder()?;
     report.write(folder.path())?;
     folder.finish()?;
-    table::table(&report).iter().for_each(|line| cx.say(line));
+    cx.say("");
+    report.terminal().lines().for_each(|line| cx.say(line));
     cx.say(format_args!("\nreport: {}", folder.file("report.html").display()));
     Ok(report)
 }
