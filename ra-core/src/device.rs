@@ -8,7 +8,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// Burn's pure Rust CPU back end, always at hand.
+    /// Burn's pure Rust CPU back end, always there.
     #[default]
     Cpu,
     /// Any GPU through WGPU (Cargo feature `wgpu`), or a processor through a software Vulkan driver.

@@ -31,7 +31,7 @@ pub enum Error {
     Backend {
         /// The back end asked for.
         wanted: &'static str,
-        /// Those at hand.
+        /// Those that are built in.
         built: String,
     },
     /// The machine has no device of this kind.

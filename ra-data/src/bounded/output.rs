@@ -75,7 +75,7 @@ impl<'a> Output<'a> {
         self.log.as_mut().map_or(Ok(()), |log| log.push(user, item, time, part))
     }
 
-    /// Ends the file at hand; the next row begins another.
+    /// Ends the current file; the next row begins another.
     pub(crate) fn close(&mut self) -> Result<()> {
         if let Some(log) = self.log.take() {
             log.finish()?.sync_all().map_err(|e| cannot_write(&self.folder, e))?;

@@ -164,7 +164,7 @@ impl Panels {
     }
 }
 
-/// A product, compiled for the vector units at hand. Not a closure: its body would not be inlined.
+/// A product, compiled for the vector units of this processor. Not a closure: its body would not be inlined.
 struct Product<'a> {
     rows: &'a [f32],
     panels: &'a Panels,

@@ -217,7 +217,7 @@ impl Ranking {
     }
 }
 
-/// A stretch of scores to go through, compiled for the vector units at hand. Not a closure: its body would not be inlined.
+/// A stretch of scores to go through, compiled for the vector units of this processor. Not a closure: its body would not be inlined.
 struct Pass<'a> {
     ranking: &'a mut Ranking,
     first: u32,

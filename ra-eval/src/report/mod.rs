@@ -33,7 +33,7 @@ const HISTORY_SHOWN: usize = 8;
 pub struct Report {
     /// Name of the recipe.
     pub recipe: String,
-    /// Name of the folder that it was read from; empty for a run at hand, and never written.
+    /// Name of the folder that it was read from; empty for a run of this process, and never written.
     #[serde(skip)]
     pub run: String,
     /// Commit of the code, empty when unknown.

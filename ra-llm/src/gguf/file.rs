@@ -1,6 +1,6 @@
 //! GGUF, versions 2 and 3: one file, or the parts of one, with metadata, tokenizer and tensors.
 //!
-//! Read by our own code because no crate at hand reads all of it within bounds: a count or a length in the file is
+//! Read by our own code because no crate that we know reads all of it within bounds: a count or a length in the file is
 //! believed only as far as the file is long.
 use crate::weights::{Entry, Format, Order, ggml_formats_read, ggml_name};
 use crate::{LlmError, Result};

@@ -1,4 +1,4 @@
-//! Pretrained weights, where they are at hand, against what transformers says of them (`tests/reference/make_real.py`).
+//! Pretrained weights, where they were fetched, against what transformers says of them (`tests/reference/make_real.py`).
 use crate::golden_of;
 use ra_core::{Device, TextBatch, Tokenizer, run_layers, testkit::skipped};
 use ra_llm::PretrainedLm;

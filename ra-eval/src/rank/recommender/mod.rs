@@ -65,7 +65,7 @@ pub fn evaluate(
     evaluation
 }
 
-/// [`evaluate`] with item vectors at hand, `[items + 1, dim]` as of [`item_vectors`], so that an item tower runs once.
+/// [`evaluate`] with given item vectors, `[items + 1, dim]` as of [`item_vectors`], so that an item tower runs once.
 ///
 /// # Panics
 /// As [`evaluate`].
