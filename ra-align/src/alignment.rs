@@ -94,7 +94,6 @@ impl<'a, I: Recommender, L: LanguageModel> Alignment<'a, I, L> {
     /// When a sample points outside the data set.
     pub fn fit(self) -> Result<FitResult<I, L>> {
         let Self { ids, lm, tokenizer, dataset, prompt, config, train, samples, validate, progress, seed } = self;
-        config.check_beside(&lm.spec())?;
         train.check()?;
         let text = TextTower::of_titles(lm, tokenizer, &dataset.catalog, &prompt, &config, ids.interests())?;
         let (text, samples) = (Arc::new(text), samples.unwrap_or_else(|| dataset.samples()));

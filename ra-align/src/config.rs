@@ -518,9 +518,7 @@ impl Check for AlignTrain {
             );
             Problem::new("warmup", told)
         });
-        let early = (self.patience == 1 && self.validate_every > 0)
-            .then(|| Problem::new("patience", "is 1: training stops at the first validation that is no better"));
-        cold.into_iter().chain(early).collect()
+        cold.into_iter().chain(Problem::if_impatient(self.patience, self.validate_every)).collect()
     }
 }
 

@@ -129,7 +129,10 @@ impl Odd {
 /// The words that [`stands_for_nothing`] lacks because they may be names.
 fn may_stand_for_nothing(text: &str) -> bool {
     const WORDS: [&str; 9] = ["na", "n/a", "#n/a", "none", "nan", "null", "(null)", "nil", "undefined"];
-    text.len() < 10 && WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
+    // Every id is looked at: most are told by their first letter.
+    matches!(text.as_bytes().first(), Some(b'n' | b'N' | b'u' | b'U' | b'#' | b'('))
+        && text.len() < 10
+        && WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// As in `i1|i9`, `i1,i9`, `i1 i9`, `('i1', 'i9')`, `tensor(1)` or `b'i1'`.

@@ -211,7 +211,10 @@ pub(crate) fn read_titles(
     })?;
     if let (Some(lacking), true) = (found.iter().position(|found| !found), found[0]) {
         let name = wanted[lacking].names.join(", ");
-        return Err(DataError::corrupt(path, format!("no column `{name}`, which `columns.title` names")));
+        return Err(DataError::corrupt(
+            path,
+            format!("no column `{name}`, which `columns.title` names; name one that is there, or leave it out"),
+        ));
     }
     if conflicting > 0 {
         let problem = format!("{conflicting} rows give an item another title than the first, which is kept");

@@ -126,6 +126,16 @@ pub(crate) fn shared_ids(users: &[String], catalog: &Catalog) -> (usize, usize) 
     (named().filter(|user| items.contains(user.as_str())).count(), named().count())
 }
 
+/// Whether so many [`doubled_rows`](Prepared::doubled_rows) of all are a log that is read twice.
+pub(crate) fn is_doubled(rows: usize, of: usize) -> bool {
+    rows > 0 && 5 * rows >= of
+}
+
+/// Whether so many [`shared_ids`] of all are a log whose columns are mixed up.
+pub(crate) fn is_shared(users: usize, of: usize) -> bool {
+    users > 0 && 10 * users >= of
+}
+
 /// Tells of a log that looks like two, by its [`doubled_rows`], or like none, by its [`shared_ids`]; each with out of how
 /// many.
 pub(crate) fn tell_doubts(
@@ -136,14 +146,14 @@ pub(crate) fn tell_doubts(
 ) -> Result<()> {
     let Some(path) = inputs.log.map(Input::path) else { return Ok(()) };
     let (rows, of) = doubled;
-    if 5 * rows >= of && rows > 0 {
+    if is_doubled(rows, of) {
         let problem = format!(
             "{rows} of {of} interactions are there before with the same user, item and time; is one log read twice?"
         );
         doubt(strict, path, problem)?;
     }
     let (users, of) = shared;
-    if 10 * users >= of && users > 0 {
+    if is_shared(users, of) {
         let problem =
             format!("{users} of {of} users have the id of an item; is a column the wrong one, or the file no log?");
         doubt(strict, path, problem)?;

@@ -8,7 +8,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::{
     Backend, Check, Dataset, History, IdModel, ItemId, OptimConfig, Problem, Recommender, Result, Sequences,
-    TrainBatch, UserId, int_tensor, normal, open_device, rng,
+    TrainBatch, UserId, indices, normal, open_device, rng,
 };
 use ra_idmodels::{Batches, IdMethod, Job, LearnedMethod, NextItem, TrainConfig, fit, softmax_cross_entropy};
 
@@ -56,11 +56,11 @@ impl Recommender for Chain {
     }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
         let last = histories.iter().map(|history| history.items.last().map_or(0, |item| item.0));
-        self.last.val().select(0, int_tensor(last, [histories.len()], &self.last.device()))
+        self.last.val().select(0, indices(last, &self.last.device()))
     }
     fn items(&self, items: &[ItemId]) -> Tensor<2> {
         let rows = items.iter().map(|item| item.0);
-        self.next.val().select(0, int_tensor(rows, [items.len()], &self.next.device()))
+        self.next.val().select(0, indices(rows, &self.next.device()))
     }
     fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()

@@ -47,9 +47,7 @@ impl Check for TrainConfig {
         if self.epochs == 0 {
             return vec![Problem::new("epochs", "is 0: the model is untrained, as it was drawn")];
         }
-        let early = (self.patience == 1 && self.validate_every > 0)
-            .then(|| Problem::new("patience", "is 1: training stops at the first validation that is no better"));
-        early.into_iter().collect()
+        Problem::if_impatient(self.patience, self.validate_every).into_iter().collect()
     }
 }
 
@@ -104,8 +102,8 @@ impl<'a> Job<'a> {
         Self { features: Some(features), ..self }
     }
 
-    /// Written down at `path` while it runs, and gone on with from there. A state of another seed, data set or training
-    /// configuration is an error.
+    /// Written down at `path` while it runs, and gone on with from there. A state of another seed, data set, batch or
+    /// optimizer is an error, and so is one whose parameters have other shapes.
     #[must_use]
     pub fn state(self, path: &'a Path) -> Self {
         Self { state: Some(path), ..self }
@@ -156,7 +154,7 @@ pub fn train<M: IdModel>(
     };
     let mut fit = Fit::new("train id model", &fit_config).progress(job.progress).state(job.state);
     if job.state.is_some() {
-        fit = fit.of(format!("seed {}, data {}", job.seed, job.dataset.fingerprint()));
+        fit = fit.of(format!("seed {}, data {}, batch {}", job.seed, job.dataset.fingerprint(), config.batch));
     }
     if let Some(validate) = job.validate {
         fit = fit.validate(move |model: &M| validate(&model.fitted()));

@@ -34,6 +34,8 @@ impl<I: Recommender, L: LanguageModel> RaRec<I, L> {
         towers: &Path,
     ) -> Result<Self> {
         let lm = text.lm();
+        align.check_beside(&lm.spec())?;
+        text.check(align)?;
         require_tunable(align.tuning.tune, lm)?;
         let towers = load_module(Towers::init(align, ids.dim(), lm, 0, &lm.device()), towers)?;
         Ok(Self::new(ids, normalizer, text, towers))

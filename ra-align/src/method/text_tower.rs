@@ -40,7 +40,7 @@ impl<L: LanguageModel> TextTower<L> {
         interests: usize,
     ) -> Result<Self> {
         prompt.check()?;
-        align.check()?;
+        align.check_beside(&lm.spec())?;
         let room = lm.spec().max_tokens.saturating_sub(align.module.input_tokens(interests));
         let prompts = Prompts::new(tokenizer, catalog, prompt, room)?;
         if prompts.user(&History { user: UserId(0), items: &[] }).len() > room {

@@ -7,8 +7,8 @@ use crate::validate::require_validation;
 use crate::variants::{id_score, with_id_score};
 use burn::module::Module;
 use ra_core::{
-    Check, Curve, Dataset, Error, Fit, FitConfig, History, ItemId, LanguageModel, Progress, Recommender, Result,
-    Sample, Validate,
+    Check, Curve, Dataset, Error, Fingerprinter, Fit, FitConfig, History, ItemId, LanguageModel, Progress, Recommender,
+    Result, Sample, Validate,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -63,6 +63,23 @@ impl<'a, I, L> Job<'a, I, L> {
 
     fn sampler(&self) -> EpochSampler {
         EpochSampler::new(self.samples.len(), self.train.batch, self.seed)
+    }
+
+    /// What decides the bits of the training beside its optimizer: a state of anything else is not gone on from.
+    fn key(&self, align: &AlignConfig) -> String {
+        let align = AlignConfig { cache_mib: 0, ..align.clone() };
+        let AlignTrain { batch, chunk, .. } = *self.train;
+        let mut samples = Fingerprinter::default();
+        for Sample { user, position } in self.samples {
+            samples.part(8);
+            samples.bytes(&user.0.to_le_bytes());
+            samples.bytes(&position.to_le_bytes());
+        }
+        let (data, samples) = (self.dataset.fingerprint(), samples.finish());
+        let Self { seed, max_history, .. } = self;
+        format!(
+            "seed {seed}, data {data}, samples {samples}, max_history {max_history}, batch {batch}, chunk {chunk}, {align:?}"
+        )
     }
 
     /// Samples, by their places, that the planned steps come to: no batch holds the others.
@@ -127,7 +144,7 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     let config = FitConfig { replica_devices, ..job.train.fit_config() };
     let training = Fit::new("align", &config).progress(progress).state(job.state);
     let training = match job.state {
-        Some(_) => training.of(format!("seed {}, data {}, {align:?}", job.seed, job.dataset.fingerprint())),
+        Some(_) => training.of(job.key(&align)),
         None => training,
     };
     let training = match validate {

@@ -48,6 +48,12 @@ impl Problem {
         Self { key: format!("{table}.{}", self.key), ..self }
     }
 
+    /// A `patience` that ends a training, validated every so many steps or epochs, at the first step back.
+    pub fn if_impatient(patience: usize, validate_every: usize) -> Option<Self> {
+        let told = "is 1: training stops at the first validation that is no better";
+        (patience == 1 && validate_every > 0).then(|| Self::new("patience", told))
+    }
+
     /// A number that must be above 0 and finite.
     pub fn unless_positive<T: Copy + Display + Into<f64>>(key: &str, value: T) -> Option<Self> {
         let number: f64 = value.into();

@@ -1,6 +1,6 @@
 //! Attention over sequences in its composed form: on a padded grid.
 use crate::encode::attention::{attend, merge_heads, split_heads};
-use crate::int_tensor;
+use crate::indices;
 use burn::tensor::{Tensor, TensorData};
 
 /// What [`super::attention`] computes, from operators that every back end has.
@@ -19,9 +19,8 @@ pub(super) fn composed(inputs: [Tensor<2>; 3], lengths: &[usize], heads: usize, 
             bias[cell * longest..][..seen].fill(0.0);
         }
     }
-    let rows = places.len();
-    let cells = int_tensor(cells, [batch * longest], &device);
-    let places = int_tensor(places, [rows], &device);
+    let cells = indices(cells, &device);
+    let places = indices(places, &device);
     let bias = Tensor::<4>::from_data(TensorData::new(bias, [batch, 1, longest, longest]), &device);
     let width = inputs[0].dims()[1];
     let [q, k, v] = inputs.map(|x| split_heads(x.select(0, cells.clone()).reshape([batch, longest, width]), heads));

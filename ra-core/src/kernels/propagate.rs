@@ -1,7 +1,7 @@
 //! Message passing over a graph: a sparse matrix times a dense one.
 use super::math::vectorized;
 use super::{Matrix, Operator, apply};
-use crate::int_tensor;
+use crate::indices;
 use burn::tensor::{IndexingUpdateOp, Tensor, TensorData};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -117,10 +117,9 @@ pub fn propagate(graph: &Arc<Graph>, layers: usize, x: Tensor<2>) -> Tensor<2> {
 
 fn composed(graph: &Graph, layers: usize, x: Tensor<2>) -> Tensor<2> {
     let device = x.device();
-    let edges = graph.neighbours.len();
-    let from = int_tensor(graph.neighbours.iter().copied(), [edges], &device);
+    let from = indices(graph.neighbours.iter().copied(), &device);
     let to = graph.offsets.windows(2).zip(0i32..).flat_map(|(w, node)| std::iter::repeat_n(node, w[1] - w[0]));
-    let to = int_tensor(to, [edges], &device);
+    let to = indices(to, &device);
     let weights = Tensor::<2>::from_data(TensorData::new(graph.weights.clone(), [graph.weights.len(), 1]), &device);
     let (mut layer, mut sum) = (x.clone(), x);
     for _ in 0..layers {

@@ -1,6 +1,6 @@
 //! What evaluation and serving know of a model: two towers and a dot product.
 use super::forward::forward_pointers;
-use crate::{ItemId, UserId, int_tensor};
+use crate::{ItemId, UserId, indices};
 use burn::tensor::{Tensor, TensorData};
 use std::fmt::Debug;
 
@@ -123,9 +123,8 @@ impl IdTable {
     }
 }
 
-fn select(table: &Tensor<2>, rows: impl ExactSizeIterator<Item = u32>) -> Tensor<2> {
-    let count = rows.len();
-    table.clone().select(0, int_tensor(rows, [count], &table.device()))
+fn select(table: &Tensor<2>, rows: impl Iterator<Item = u32>) -> Tensor<2> {
+    table.clone().select(0, indices(rows, &table.device()))
 }
 
 impl Recommender for IdTable {

@@ -62,12 +62,11 @@ impl Check for OptimConfig {
 }
 
 /// How to train.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FitConfig {
     /// Steps at most.
     pub steps: usize,
     /// The optimizer and its schedule.
-    #[serde(flatten)]
     pub optim: OptimConfig,
     /// Steps between two validations; 0 is never.
     pub validate_every: usize,
@@ -76,11 +75,8 @@ pub struct FitConfig {
     /// Devices beside the model's own, with autodiff, each once: each takes a batch of its own a step, and the mean of all
     /// gradients is the step's (data parallel). Rate and steps stay, so that `n` devices see `n` times the samples. CUDA's,
     /// with NCCL, or the CPU as often as a test likes.
-    #[serde(skip)]
     pub replica_devices: Vec<Device>,
 }
-
-flat_config!(FitConfig { steps, validate_every, patience }, optim: OptimConfig);
 
 impl Default for FitConfig {
     fn default() -> Self {
@@ -327,6 +323,23 @@ mod tests {
         let (_, curve) =
             Fit::new("test", &config).validate(metric).run(point(), |m, _| m.at.val().square().sum()).unwrap();
         assert_eq!((curve.best_step, curve.stopped_early, curve.points.len()), (3, true, 8));
+    }
+
+    #[test]
+    fn a_state_of_something_else_is_refused_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.state.safetensors");
+        let run = |of: &str, steps: usize| {
+            let config = FitConfig { steps, optim: at(0.1), ..FitConfig::default() };
+            let fit = Fit::new("test", &config).state(Some(&path)).of(of);
+            fit.run(point(), |m, _| (m.at.val() - 1.0).square().sum())
+        };
+        run("seed 1", 3).unwrap();
+        let written = std::fs::read(&path).unwrap();
+        let error = run("seed 2", 3).unwrap_err().to_string();
+        assert!(error.contains("a.state.safetensors"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), written);
+        run("seed 1", 5).unwrap();
     }
 
     #[test]

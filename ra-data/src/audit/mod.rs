@@ -1,5 +1,6 @@
 //! What is wrong with a data set, and what it does to a metric.
 use crate::Prepared;
+use crate::prepare::{is_doubled, is_shared};
 use ra_core::{Dataset, ItemId, Sequences, UserId};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -203,8 +204,8 @@ fn doubled_rows(prepared: &Prepared) -> AuditFinding {
     let (found, of) = (prepared.doubled_rows(), prepared.dataset.interactions());
     let level = match found {
         0 => Severity::Fine,
-        _ if 5 * found < of => Severity::Note,
-        _ => Severity::Warning,
+        _ if is_doubled(found, of) => Severity::Warning,
+        _ => Severity::Note,
     };
     AuditFinding {
         name: "rows twice",
@@ -221,8 +222,8 @@ fn shared_ids(prepared: &Prepared) -> AuditFinding {
     let (found, of) = crate::prepare::shared_ids(&prepared.dataset.users, &prepared.dataset.catalog);
     let level = match found {
         0 => Severity::Fine,
-        _ if 10 * found < of => Severity::Note,
-        _ => Severity::Warning,
+        _ if is_shared(found, of) => Severity::Warning,
+        _ => Severity::Note,
     };
     AuditFinding {
         name: "shared ids",

@@ -9,6 +9,7 @@ use crate::interactions::used;
 use crate::prepare::{Steps, anything_left, doubled_rows, needs_clock, shared_ids, tell_doubts};
 use crate::source::read::Inputs;
 use crate::split::{Parts, split};
+use crate::table::cannot_write;
 use crate::table::draft::{Draft, Form, SAMPLES};
 use crate::table::export::{SampleWriter, each_row, in_order, items_to_parquet};
 use crate::{CurateConfig, Curated, DataError, Result, filter};
@@ -192,7 +193,7 @@ impl FilteredLog<'_> {
         }
         let (chosen, cells) = sampler.finish();
         let chosen: Vec<Sample> = chosen.into_iter().map(|(_, sample)| sample).collect();
-        let file = File::create(path).map_err(|e| ra_core::Error::io(path, "cannot write", e))?;
+        let file = File::create(path).map_err(|e| cannot_write(path, e))?;
         let mut table = SampleWriter::new(file, path);
         let (mut placed, mut next) = (in_order(&chosen).into_iter().peekable(), 0);
         for partition in 0..self.log.partitions.len() {

@@ -1,17 +1,14 @@
 //! The tables of a data set that is not in memory at once, and its fingerprint.
+use crate::Result;
 use crate::config::DataConfig;
 use crate::prepare::protocol;
+use crate::table::cannot_write;
 use crate::table::draft::PARTS;
 use crate::table::export::LogWriter;
-use crate::{DataError, Result};
 use ra_core::{Catalog, DatasetHash, Fingerprint, ItemId, UserId};
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-
-fn cannot_write(path: &Path, error: std::io::Error) -> DataError {
-    ra_core::Error::io(path, "cannot write (is the disk full or the folder read-only?)", error).into()
-}
 
 /// Takes rows by user, of each user by part and time.
 pub(crate) struct Output<'a> {

@@ -5,7 +5,7 @@ use crate::format::row::RejectedRows;
 use crate::ingest::{ScanReport, scan};
 use crate::interactions::{Coder, Row};
 use crate::source::read::Inputs;
-use crate::split::{cuts, test_begin};
+use crate::split::{counted_from, cuts};
 use crate::{DataError, Result};
 use std::path::Path;
 
@@ -149,7 +149,7 @@ impl PartitionedLog {
             return Ok([f64::INFINITY; 2]);
         }
         let mut tested = 0;
-        if let Some(at) = test_begin(config) {
+        if let Some(at) = counted_from(config) {
             for partition in &self.partitions {
                 for block in partition.blocks()? {
                     tested += block?.iter().filter(|row| row.time >= at).count();

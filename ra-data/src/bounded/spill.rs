@@ -1,6 +1,6 @@
 //! Rows of a log on disk, for logs that do not fit into memory.
 use crate::interactions::Row;
-use crate::table::{Table, plain};
+use crate::table::{Table, cannot_write, plain};
 use crate::{DataError, Result};
 use arrow::array::types::{Float64Type, UInt32Type};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, UInt32Array};
@@ -21,7 +21,7 @@ pub(crate) struct SpillWriter {
 
 impl SpillWriter {
     pub(crate) fn new(path: PathBuf, block: usize) -> Result<Self> {
-        let fail = |e| ra_core::Error::io(&path, "cannot write (is the disk full or the folder read-only?)", e);
+        let fail = |e| cannot_write(&path, e);
         let file = File::create(&path).map_err(fail)?;
         Ok(Self { table: Table::new(file, &path, plain()), path, block, held: Vec::new(), rows: 0 })
     }

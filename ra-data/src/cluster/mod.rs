@@ -9,10 +9,10 @@ use crate::format::row::RejectedRows;
 use crate::ingest::{self, ScanReport, read_titles, scan};
 use crate::prepare::{Steps, anything_left, needs_clock, shared_ids, tell_doubts};
 use crate::source::read::Inputs;
-use crate::split::{cuts, held, test_begin};
+use crate::split::{counted_from, cuts, held};
 use crate::table::draft::{Draft, Form, SAMPLES};
 use crate::table::export::{SampleWriter, items_to_parquet};
-use crate::table::{Table, packed};
+use crate::table::{Table, cannot_write, packed};
 use crate::time::calendar::UNKNOWN;
 use crate::{
     Column, CurateConfig, CurateMethod, Curated, DataError, ExportSummary, Result, SampleExport, write_columns,
@@ -57,7 +57,7 @@ pub async fn to_parquet_on(
         return Err(DataError::setting("split", problem));
     }
     samples.map_or(Ok(()), |samples| samples.check())?;
-    let fail = |e| ra_core::Error::io(folder, "cannot write (is the disk full or the folder read-only?)", e);
+    let fail = |e| cannot_write(folder, e);
     let draft = Draft::begin(&ingest::files(config)?, Form::Parts, folder)?;
     let mut rejected = RejectedRows::default();
     let mut sql = Sql { context, folder: std::path::absolute(draft.path()).map_err(fail)?, step: 0 };
@@ -121,7 +121,7 @@ impl Sql<'_> {
         let mut first = 0;
         let mut write = |(users, items, times): (Vec<String>, Vec<String>, Vec<f64>)| -> Result<()> {
             let path = folder.join(format!("{first:012}.parquet"));
-            let file = File::create(&path).map_err(|e| ra_core::Error::io(&path, "cannot write", e))?;
+            let file = File::create(&path).map_err(|e| cannot_write(&path, e))?;
             let places = Int64Array::from_iter_values(first..first + times.len() as i64);
             first += times.len() as i64;
             let mut table = Table::new(file, &path, packed());
@@ -237,7 +237,7 @@ impl Sql<'_> {
 
     async fn cuts(&self, config: &DataConfig) -> Result<[f64; 2]> {
         let rows = self.number("SELECT count(*) FROM numbered").await? as usize;
-        let tested = match test_begin(config) {
+        let tested = match counted_from(config) {
             Some(at) => self.number(&format!("SELECT count(*) FROM numbered WHERE ts >= {at:?}")).await? as usize,
             None => 0,
         };
@@ -333,7 +333,7 @@ impl Sql<'_> {
             Ok(())
         })
         .await?;
-        let file = File::create(path).map_err(|e| ra_core::Error::io(path, "cannot write", e))?;
+        let file = File::create(path).map_err(|e| cannot_write(path, e))?;
         let (mut table, mut chosen) = (SampleWriter::new(file, path), Vec::new());
         let histories = "SELECT d.uid, d.place, d.draw, h.items FROM drawn d JOIN (SELECT uid, \
                          array_agg(iid ORDER BY place) AS items FROM parts WHERE part = 0 GROUP BY uid) h \

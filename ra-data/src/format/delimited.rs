@@ -195,6 +195,10 @@ fn swallows_rows(
     width: usize,
     wanted: &[ColumnSpec],
 ) -> bool {
+    let breaks = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    if !record.as_slice().iter().any(breaks) {
+        return false;
+    }
     let is_timed = wanted.iter().any(|wanted| wanted.role() == Role::Time);
     let is_row = |line: &[u8]| {
         let line = String::from_utf8_lossy(line.trim_ascii_end());
@@ -209,8 +213,8 @@ fn swallows_rows(
             })
     };
     let fields: Vec<&[u8]> = record.iter().collect();
-    (0..fields.len()).filter(|&at| fields[at].iter().any(|byte| matches!(byte, b'\n' | b'\r'))).any(|at| {
+    (0..fields.len()).filter(|&at| fields[at].iter().any(breaks)).any(|at| {
         let last = fields[at..].join(&separator);
-        last.split(|byte| matches!(byte, b'\n' | b'\r')).skip(1).any(is_row)
+        last.split(breaks).skip(1).any(is_row)
     })
 }

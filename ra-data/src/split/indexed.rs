@@ -1,7 +1,7 @@
 //! Logs whose users and items are numbers already: arrays of another library, a data base's keys.
 use crate::interactions::Row;
 use crate::split::{split, temporal_cuts};
-use crate::{DataConfig, DataError, Result, filter};
+use crate::{DataConfig, DataError, Result, Split, filter};
 use ra_core::Sequences;
 
 /// A filtered and split log of numbered users and items. Numbers stay what they were but for items, which begin at 1:
@@ -28,6 +28,15 @@ pub struct IndexedSplit {
 /// [`DataError::Arrays`] for columns of different lengths, [`DataError::Settings`] for values that cannot work.
 pub fn split_indexed(users: &[u32], items: &[u32], times: &[f64], config: &DataConfig) -> Result<IndexedSplit> {
     DataError::refuse_settings(config)?;
+    if config.split == Split::Given {
+        return Err(DataError::setting(
+            "split",
+            "is \"given\", which needs a table of test interactions; take another one",
+        ));
+    }
+    if config.min_rating.is_some() {
+        return Err(DataError::setting("min_rating", "needs a column of ratings, which arrays lack; leave it out"));
+    }
     if config.cold_items > 0.0 {
         let problem = "makes items cold by their own ids, which numbered ones lack; leave it out";
         return Err(DataError::setting("cold_items", problem));
@@ -35,8 +44,11 @@ pub fn split_indexed(users: &[u32], items: &[u32], times: &[f64], config: &DataC
     if users.len() != items.len() || users.len() != times.len() {
         return Err(DataError::Arrays { problem: "they differ in length" });
     }
-    if users.len() > u32::MAX as usize || times.iter().any(|time| !time.is_finite()) {
-        return Err(DataError::Arrays { problem: "more than 4,294,967,295 rows, or a time that is no number" });
+    if users.len() > u32::MAX as usize {
+        return Err(DataError::Arrays { problem: "they have more than 4,294,967,295 rows" });
+    }
+    if times.iter().any(|time| !time.is_finite()) {
+        return Err(DataError::Arrays { problem: "a time is no number" });
     }
     let row = |(index, ((&user, &item), &time))| Row { user, item, index, time };
     let mut rows: Vec<Row> = (0..).zip(users.iter().zip(items).zip(times)).map(row).collect();

@@ -67,7 +67,7 @@ pub(crate) fn temporal_cuts(rows: &[Row], config: &DataConfig) -> Result<[f64; 2
     }
     let mut times: Vec<f64> = rows.iter().map(|r| r.time).collect();
     times.sort_unstable_by(f64::total_cmp);
-    let tested = test_begin(config).map_or(0, |at| times.iter().filter(|&&time| time >= at).count());
+    let tested = counted_from(config).map_or(0, |at| times.iter().filter(|&&time| time >= at).count());
     cuts(config, times.len(), tested, |held| Ok(times[times.len() - held]))
 }
 
@@ -76,8 +76,13 @@ fn given(date: Option<&TimePoint>) -> Option<f64> {
 }
 
 /// The time from which on interactions test, where it is given.
-pub(crate) fn test_begin(config: &DataConfig) -> Option<f64> {
+fn test_begin(config: &DataConfig) -> Option<f64> {
     given(config.temporal_test_from.as_ref())
+}
+
+/// The time from which on interactions must be counted, for [`cuts`] to know what the share that validates is of.
+pub(crate) fn counted_from(config: &DataConfig) -> Option<f64> {
+    test_begin(config).filter(|_| config.temporal_valid_from.is_none())
 }
 
 /// How many of the latest of `rows` interactions are held out by the shares, and how many of them test; `tested` of them

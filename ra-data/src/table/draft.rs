@@ -1,5 +1,6 @@
 //! An export while it is made: its tables lie in a folder of their own beside the result, and take their places at
 //! the end.
+use crate::table::cannot_write;
 use crate::table::spill_folder::SpillFolder;
 use crate::{DataConfig, DataError, Result, ingest};
 use ra_core::OutputFolder;
@@ -92,8 +93,7 @@ impl Draft {
     /// anything comes and go at the end: a killed export leaves no interactions beside another table of items, and of one
     /// that fails the earlier files come back.
     pub(crate) fn finish(mut self) -> Result<()> {
-        let fail =
-            |e| ra_core::Error::io(self.out.path(), "cannot write (is the disk full or the folder read-only?)", e);
+        let fail = |e| cannot_write(self.out.path(), e);
         let is_there = |name: &&str| self.spill.path().join(name).exists();
         let written: Vec<&str> = [ITEMS, SAMPLES, INTERACTIONS, PARTS].into_iter().filter(is_there).collect();
         let mut files: Vec<String> =
@@ -113,8 +113,13 @@ impl Draft {
         moves.extend(written.iter().map(|name| [new.join(name), folder.join(name)]));
         for (at, [from, to]) in moves.iter().enumerate() {
             if let Err(error) = moved(from, to, &folder) {
-                moves[..at].iter().rev().for_each(|[from, to]| drop(moved(to, from, &folder)));
-                return Err(ra_core::Error::io(to, "cannot write", error).into());
+                let back: Vec<bool> =
+                    moves[..at].iter().rev().map(|[from, to]| moved(to, from, &folder).is_ok()).collect();
+                if back.contains(&false) {
+                    // The earlier files lie there, and are not ours to lose.
+                    self.spill.keep();
+                }
+                return Err(cannot_write(to, error).into());
             }
         }
         Ok(self.out.remove(|name| !files.contains(&name))?)

@@ -69,6 +69,11 @@ pub(crate) fn each_row(
     Ok(())
 }
 
+/// The column of times, or of places in an order.
+pub(crate) fn time_column(order_only: bool) -> &'static str {
+    if order_only { "pos" } else { "ts" }
+}
+
 /// The first table of [`to_parquet`], or a part of it.
 pub(crate) struct LogWriter<'a, W: Write + Send> {
     table: Table<W>,
@@ -80,7 +85,7 @@ pub(crate) struct LogWriter<'a, W: Write + Send> {
 
 impl<'a, W: Write + Send> LogWriter<'a, W> {
     pub(crate) fn new(out: W, path: &Path, users: &'a [String], catalog: &'a Catalog, order_only: bool) -> Self {
-        let time = if order_only { "pos" } else { "ts" };
+        let time = time_column(order_only);
         Self { table: Table::new(out, path, packed()), users, catalog, time, rows: Default::default() }
     }
 

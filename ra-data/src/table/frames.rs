@@ -29,7 +29,7 @@ use crate::format::row::{ColumnSpec, FoundColumns};
 use crate::ingest::{log_columns, title_columns};
 use crate::prepare::prepare_from;
 use crate::source::read::{Input, Inputs};
-use crate::table::export::{PARTS, each_row, in_order};
+use crate::table::export::{PARTS, each_row, in_order, time_column};
 use crate::{DataConfig, DataError, Prepared, Result, Split};
 use arrow::array::{
     ArrayRef, Float64Array, LargeListBuilder, RecordBatch, StringViewArray, UInt32Array, UInt32Builder,
@@ -71,7 +71,12 @@ pub fn prepare(name: &str, config: &DataConfig, frames: Frames<'_>) -> Result<Pr
     }
     DataError::refuse_settings(config)?;
     if (config.split == Split::Given) != frames.test.is_some() {
-        let problem = "is \"given\" where there is a frame of test interactions, and only there";
+        let problem = match frames.test {
+            Some(_) => {
+                "is not \"given\", and there is a frame of test interactions: set it to \"given\", or leave the frame out"
+            }
+            None => "is \"given\", and there is no frame of test interactions: give one, or take another split",
+        };
         return Err(DataError::setting("split", problem));
     }
     let read = |frame, path, wanted: &[ColumnSpec]| batches(frame, Path::new(path), Some(wanted));
@@ -150,7 +155,7 @@ pub fn to_frame(batch: &RecordBatch) -> Result<DataFrame> {
 /// # Errors
 /// None that is known: what this crate makes has a place in a data frame.
 pub fn interactions(prepared: &Prepared) -> Result<DataFrame> {
-    let time = if prepared.order_only.is_some() { "pos" } else { "ts" };
+    let time = time_column(prepared.order_only.is_some());
     let times = |rows: &Rows| Arc::new(Float64Array::from(rows.times.clone())) as ArrayRef;
     frame_of_rows(&prepared.dataset, &prepared.times, time, times)
 }

@@ -116,6 +116,11 @@ impl<W: Write + Send> Table<W> {
     }
 }
 
+/// The error of a file or folder that cannot be written.
+pub(crate) fn cannot_write(path: &Path, error: std::io::Error) -> ra_core::Error {
+    ra_core::Error::io(path, "cannot write (is the disk full or the folder read-only?)", error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,5 @@
 //! The folder that an export is made in, beside its place.
+use crate::table::cannot_write;
 use crate::{DataError, Result};
 use ra_core::{OutputFolder, is_unfinished};
 use std::fs::{DirEntry, File, TryLockError};
@@ -17,7 +18,7 @@ impl SpillFolder {
     /// Makes one within `into`, which one export at a time writes to. Those that killed exports left go: their marker
     /// says that they are ours, and their lock that nobody is at work.
     pub(crate) fn within(into: &Path) -> Result<Self> {
-        let fail = |e| ra_core::Error::io(into, "cannot write (is the disk full or the folder read-only?)", e);
+        let fail = |e| cannot_write(into, e);
         std::fs::create_dir_all(into).map_err(|e| match e.kind() {
             ErrorKind::NotADirectory => ra_core::Error::corrupt(into, "lies under a file; name another folder"),
             ErrorKind::AlreadyExists => {
@@ -61,6 +62,11 @@ impl SpillFolder {
             }
         }
         Ok(Self { _lock: lock, folder })
+    }
+
+    /// Leaves the folder where it is when this value goes.
+    pub(crate) fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
     }
 
     pub(crate) fn path(&self) -> &Path {

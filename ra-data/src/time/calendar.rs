@@ -1,5 +1,5 @@
 //! What a column of times is, as far as one row cannot tell: `20140101` is a day where most small numbers of the column
-//! are days, and 0, -1 and the last second of 32 bits mean "unknown" where the column holds times of a calendar.
+//! are days, and the times of [`UNKNOWN`] mean "unknown" where the column holds times of a calendar.
 use crate::DataError;
 use crate::format::row::Record;
 use crate::time::{self, CLOCK, Form, day_number};
@@ -38,6 +38,8 @@ pub(crate) struct Times {
     days: usize,
     /// Other small numbers: places in an order, or seconds of the years around 1970.
     small: usize,
+    /// Dates of the years around 1970, whose seconds pass for numbers of days.
+    early: usize,
     /// Those of [`UNKNOWN`].
     unknown: usize,
     /// Numbers such as `2014010109` and `201401010930`.
@@ -48,6 +50,7 @@ pub(crate) struct Times {
     different: Vec<f64>,
     first_unknown: Option<DataError>,
     first_small: Option<DataError>,
+    first_early: Option<DataError>,
     first_stamp: Option<String>,
     first_rounded: Option<String>,
 }
@@ -88,7 +91,13 @@ impl Times {
             Form::Milliseconds => self.milliseconds += 1,
             Form::Microseconds => self.microseconds += 1,
             Form::Nanoseconds => self.nanoseconds += 1,
-            Form::Date => self.dates += 1,
+            Form::Date => {
+                self.dates += 1;
+                if time.abs() < CLOCK && day_number(time).is_none() {
+                    self.early += 1;
+                    self.first_early.get_or_insert_with(|| broken("too early for a column of numbers of days"));
+                }
+            }
         }
         if time::is_stamp(time, form) {
             self.stamps += 1;
@@ -115,13 +124,13 @@ impl Times {
     /// How many rows have no time.
     pub(crate) fn unreadable(&self) -> usize {
         let Calendar { days, unknown } = self.calendar();
-        (if unknown { self.unknown } else { 0 }) + if days { self.small } else { 0 }
+        (if unknown { self.unknown } else { 0 }) + if days { self.small + self.early } else { 0 }
     }
 
     /// Why the first of them has none.
     pub(crate) fn first_unreadable(self) -> Option<DataError> {
         let Calendar { days, unknown } = self.calendar();
-        self.first_small.filter(|_| days).or(self.first_unknown.filter(|_| unknown))
+        self.first_small.or(self.first_early).filter(|_| days).or(self.first_unknown.filter(|_| unknown))
     }
 
     /// Why the times of the column `name` cannot be what they would be read as.

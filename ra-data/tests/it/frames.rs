@@ -146,4 +146,9 @@ fn nulls_lists_and_what_is_wrong_are_told_as_of_files() {
     assert!(error(&strict, &empty).contains("log: row 2: `user` is empty"));
     let file = DataConfig { interactions: Some("l.tsv".into()), ..DataConfig::default() };
     assert!(error(&file, &who).contains("interactions names a file"));
+    let (_, log) = log();
+    let given = DataConfig { split: Split::Given, ..DataConfig::default() };
+    assert!(error(&given, &log).contains("there is no frame of test interactions"));
+    let both = frames::prepare("log", &DataConfig::default(), Frames { test: Some(&log), ..(&log).into() });
+    assert!(both.unwrap_err().to_string().contains("set it to \"given\", or leave the frame out"));
 }

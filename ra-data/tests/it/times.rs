@@ -228,3 +228,15 @@ fn numbers_that_only_look_like_times_are_told_of() {
     let rating = told(&|at| (at / DAY % 5).to_string());
     assert!(rating.contains("different values in 60 rows") && rating.contains("are they ratings?"), "{rating}");
 }
+
+#[test]
+fn a_date_too_early_for_numbers_of_days_is_not_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let numbers: String = (0..20).map(|k| format!("u{},i{},{}\n", k % 4, k % 5, 20_140_101 + k)).collect();
+    let log = write(dir.path(), "log.csv", &format!("user,item,ts\n{numbers}u1,i9,1971-05-05\n"));
+    let data = prepare("log", &config(log.clone(), None)).unwrap();
+    assert_eq!(data.dataset.interactions(), 20, "the date is rejected, and not taken for one of the numbers");
+    assert_eq!(data.rejected.rows, 1);
+    let told = &data.rejected.examples[0];
+    assert!(told.contains("row 22") && told.contains("too early for a column of numbers of days"), "{told}");
+}

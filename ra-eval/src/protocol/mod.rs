@@ -23,7 +23,7 @@ pub struct Protocol {
     pub interactions: usize,
     /// Filter steps in words, such as `k_core=5`.
     pub filter: String,
-    /// `leave_one_out` or `temporal`.
+    /// How interactions were held out, in words, such as `leave_one_out`.
     pub split: String,
     /// What is ranked: `all` items, or so many sampled ones.
     pub candidates: String,

@@ -85,12 +85,8 @@ impl<'a> HeldOut<'a> {
     }
 
     fn of(source: Source<'a>) -> Self {
-        let users = match source {
-            Source::Split(dataset, _) => dataset.users.len(),
-            Source::Lists { targets, .. } => targets.len(),
-        };
         let mut all = Self { source, users: Vec::new() };
-        all.users = UserId::all(users).filter(|&user| !all.targets(user).is_empty()).collect();
+        all.users = UserId::all(all.all_users()).filter(|&user| !all.targets(user).is_empty()).collect();
         all
     }
 
@@ -137,7 +133,9 @@ impl<'a> HeldOut<'a> {
     /// nobody are none: ask before anything is trained.
     pub fn evaluated(&self, config: &EvalConfig) -> Vec<UserId> {
         let mut users = self.sample(config.users);
-        users.retain(|&user| !self.relevant(user, &self.history(user), config).is_empty());
+        if config.repeats == Repeats::Skipped {
+            users.retain(|&user| !self.relevant(user, &self.history(user), config).is_empty());
+        }
         users
     }
 

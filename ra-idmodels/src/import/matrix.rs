@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 /// The longest header that is believed; the one of a model with a hundred thousand tensors is shorter.
-const HEADER: u64 = 32 << 20;
+const NPY_HEADER: u64 = 32 << 20;
 
 /// How a number is stored.
 #[derive(Debug, Clone, Copy)]
@@ -169,7 +169,7 @@ pub(super) fn npy(file: &VectorFile<'_>) -> Result<Vectors> {
         }
         _ => return Err(corrupt("it does not begin as one".into())),
     };
-    if told > HEADER || before + told > length {
+    if told > NPY_HEADER || before + told > length {
         return Err(corrupt(format!("a header of {told} bytes in a file of {length}")));
     }
     bytes.by_ref().take((before + told).saturating_sub(head.len() as u64)).read_to_end(&mut head).map_err(fail)?;

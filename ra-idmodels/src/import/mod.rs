@@ -61,7 +61,7 @@ impl ImportConfig {
     /// # Errors
     /// Names the file and what is wrong with it, or the ids of the data set that have no vector.
     pub fn read(&self, dataset: &Dataset, device: &Device) -> Result<ImportedVectors> {
-        Problem::refuse(&self.problems()).map_err(|problem| Error::corrupt(&self.items, problem.to_string()))?;
+        self.check().map_err(|problem| Error::corrupt(&self.items, problem.to_string()))?;
         let items: Vec<&str> = dataset.catalog.all().map(|item| dataset.catalog.id(item)).collect();
         let users: Vec<&str> = dataset.users.iter().map(String::as_str).collect();
         let mut files = self.files();

@@ -66,9 +66,11 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
         ),
     ] {
         if differs {
-            return Err(
-                Error::corrupt(gguf.path(), format!("{architecture}.{key} is set, which is not supported")).into()
-            );
+            return Err(Error::corrupt(
+                gguf.path(),
+                format!("{architecture}.{key} is set, which is not supported; take another model"),
+            )
+            .into());
         }
     }
     if LLAMA_LIKE.contains(&architecture.as_str()) {

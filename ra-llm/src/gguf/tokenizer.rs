@@ -38,7 +38,9 @@ impl HfTokenizer {
     pub(crate) fn from_gguf(gguf: &Gguf) -> Result<Self> {
         let corrupt = |problem: String| Error::corrupt(gguf.path(), problem);
         let key = |name: &str| format!("tokenizer.ggml.{name}");
-        let tokens = gguf.texts(&key("tokens")).ok_or_else(|| corrupt("it holds no tokenizer.ggml.tokens".into()))?;
+        let tokens = gguf.texts(&key("tokens")).ok_or_else(|| {
+            corrupt("it holds no tokenizer.ggml.tokens; convert the model again, or take its folder".into())
+        })?;
         let kind = gguf.text(&key("model")).unwrap_or("none");
         let json = match kind {
             "gpt2" => {
@@ -48,13 +50,15 @@ impl HfTokenizer {
                 let (_, cuts) = known.ok_or_else(|| {
                     corrupt(format!("tokenizer.ggml.pre {cut:?} is not supported (supported: {names})"))
                 })?;
-                let merges =
-                    gguf.texts(&key("merges")).ok_or_else(|| corrupt("it holds no tokenizer.ggml.merges".into()))?;
+                let merges = gguf.texts(&key("merges")).ok_or_else(|| {
+                    corrupt("it holds no tokenizer.ggml.merges; convert the model again, or take its folder".into())
+                })?;
                 byte_pairs(tokens, merges, cuts)
             }
             "llama" => {
-                let scores =
-                    gguf.numbers(&key("scores")).ok_or_else(|| corrupt("it holds no tokenizer.ggml.scores".into()))?;
+                let scores = gguf.numbers(&key("scores")).ok_or_else(|| {
+                    corrupt("it holds no tokenizer.ggml.scores; convert the model again, or take its folder".into())
+                })?;
                 sentence_pieces(tokens, scores)
             }
             other => {

@@ -4,7 +4,7 @@
 //! all finite, which tensors have no order for.
 use super::{Group, Query, UserRanking, best_interest, host};
 use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData, Transaction};
-use ra_core::int_tensor;
+use ra_core::{indices, int_tensor};
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -173,11 +173,10 @@ fn best(scores: Tensor<2>, k: usize, bars: &[f32]) -> Vec<Vec<(u32, f32)>> {
         wanted.iter().map(|&stretch| (row * stretches) as i32 + stretch as i32).collect::<Vec<_>>()
     };
     let places: Vec<i32> = wanted.iter().enumerate().flat_map(place).collect();
-    let count = places.len();
-    if count == 0 {
+    if places.is_empty() {
         return vec![Vec::new(); rows];
     }
-    let places = int_tensor(places, [count], &device);
+    let places = indices(places, &device);
     let found: Vec<f32> = scores.select(0, places).into_data().iter().collect();
     let mut found = found.chunks_exact(STRETCH);
     let row = |wanted: &Vec<u32>| {
