@@ -27,6 +27,7 @@ pub mod commands;
 mod context;
 mod fetch;
 mod machine;
+mod pages;
 mod recipe;
 mod recommend;
 mod run;
@@ -41,3 +42,20 @@ pub use recipe::{ItemNames, Recipe, TowersFrom, Variant};
 pub use recommend::{Item, Recommendation, Recommended, RowName, Who, recommend};
 pub use run::run;
 pub use store::Earlier;
+
+/// Blocks of Rust in the README and the guide are compiled, and run where they can.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/guide/src/quick-start.md")]
+    struct QuickStart;
+    #[doc = include_str!("../../docs/guide/src/id-methods.md")]
+    struct IdMethods;
+    #[doc = include_str!("../../docs/guide/src/language-models.md")]
+    struct LanguageModels;
+    #[doc = include_str!("../../docs/guide/src/serving.md")]
+    struct Serving;
+    #[doc = include_str!("../../docs/guide/src/backbones.md")]
+    struct Backbones;
+}

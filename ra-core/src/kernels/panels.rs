@@ -1,6 +1,6 @@
 //! A matrix in the order in which a product reads it.
 use super::Layout;
-use super::math::{MR, TILE, add_rows, transpose, vectorized};
+use super::math::{MR, TILE, add_rows, transpose, vectorized, vectors};
 use super::matrix_unit::{self, Columns, Unit};
 use rayon::prelude::*;
 
@@ -107,15 +107,18 @@ impl Panels {
         }
         let turned = transposed.then(|| self.transposed());
         let panels = turned.as_ref().unwrap_or(&self.numbers);
+        // AVX-512 has twice the registers: the sums of two panels stay in them, and hide how long one takes.
+        let wide = vectors() == Some("AVX-512");
         in_parts(a, inner, MC, |a| {
             // A block is made where it stays in the cache and then goes out once: no zeros are written before it.
             let mut out = Vec::with_capacity(a.len() / inner * width);
             let mut made = vec![0.0; MC * width];
             for a in a.chunks(MC * inner) {
                 let made = &mut made[..a.len() / inner * width];
+                let weight = Weight { panels, width, bias };
                 vectorized(
                     #[inline(always)]
-                    || block(made, a, inner, panels, width, bias),
+                    || if wide { block::<2>(made, a, inner, weight) } else { block::<1>(made, a, inner, weight) },
                 );
                 finish(made);
                 out.extend_from_slice(made);
@@ -149,26 +152,47 @@ fn in_parts(a: &[f32], inner: usize, step: usize, part: impl Fn(&[f32]) -> Vec<f
     if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
 }
 
+/// The panels of a weight, `width` columns of them, and its bias.
+#[derive(Debug, Clone, Copy)]
+struct Weight<'a> {
+    panels: &'a [f32],
+    width: usize,
+    bias: &'a [f32],
+}
+
+/// `AT_ONCE` panels meet the same rows at a time: each term of a sum is added in the same order whatever that is.
 #[inline(always)]
-fn block(out: &mut [f32], a: &[f32], inner: usize, panels: &[f32], width: usize, bias: &[f32]) {
+fn block<const AT_ONCE: usize>(out: &mut [f32], a: &[f32], inner: usize, weight: Weight<'_>) {
     let rows = a.len() / inner;
-    let (bias, _) = bias.as_chunks::<TILE>();
+    let (bias, _) = weight.bias.as_chunks::<TILE>();
     for start in (0..inner).step_by(KC) {
         let end = (start + KC).min(inner);
-        for (index, (panel, bias)) in panels.chunks_exact(inner * TILE).zip(bias).enumerate() {
-            let (piece, _) = panel[start * TILE..end * TILE].as_chunks::<TILE>();
-            let columns = index * TILE..((index + 1) * TILE).min(width);
+        let panels = weight.panels.chunks(inner * TILE * AT_ONCE);
+        for (index, (panels, bias)) in panels.zip(bias.chunks(AT_ONCE)).enumerate() {
+            let column = index * AT_ONCE * TILE;
+            let piece = |which: usize| panels[which * inner * TILE..][start * TILE..end * TILE].as_chunks::<TILE>().0;
             for row in (0..rows).step_by(MR) {
                 // Beyond the end the last row is taken again, and what comes of it is dropped.
                 let read = |r: usize| &a[(row + r).min(rows - 1) * inner..][start..end];
-                let sums = tile([read(0), read(1), read(2), read(3), read(4), read(5)], piece);
-                for (r, sums) in sums.iter().enumerate().take(rows - row) {
-                    let out = &mut out[(row + r) * width..][columns.clone()];
-                    let before = if start == 0 { bias } else { &padded(out) };
-                    match out.first_chunk_mut::<TILE>() {
-                        Some(out) => (0..TILE).for_each(|j| out[j] = before[j] + sums[j]),
-                        None => out.iter_mut().zip(before).zip(sums).for_each(|((out, b), sum)| *out = b + sum),
+                let a = [read(0), read(1), read(2), read(3), read(4), read(5)];
+                let mut put = |which: usize, sums: [[f32; TILE]; MR]| {
+                    let column = column + which * TILE;
+                    let columns = column..(column + TILE).min(weight.width);
+                    for (r, sums) in sums.iter().enumerate().take(rows - row) {
+                        let out = &mut out[(row + r) * weight.width..][columns.clone()];
+                        let before = if start == 0 { &bias[which] } else { &padded(out) };
+                        match out.first_chunk_mut::<TILE>() {
+                            Some(out) => (0..TILE).for_each(|j| out[j] = before[j] + sums[j]),
+                            None => out.iter_mut().zip(before).zip(sums).for_each(|((out, b), sum)| *out = b + sum),
+                        }
                     }
+                };
+                if bias.len() == 2 {
+                    let [first, second] = tiles(a, [piece(0), piece(1)]);
+                    put(0, first);
+                    put(1, second);
+                } else {
+                    put(0, tile(a, piece(0)));
                 }
             }
         }
@@ -190,6 +214,18 @@ fn tile([a, b, c, d, e, f]: [&[f32]; MR], piece: &[[f32; TILE]]) -> [[f32; TILE]
         add_rows(&mut sums, [*a, *b, *c, *d, *e, *f], w);
     }
     sums
+}
+
+/// The same with pieces of two panels.
+#[inline(always)]
+fn tiles([a, b, c, d, e, f]: [&[f32]; MR], [left, right]: [&[[f32; TILE]]; 2]) -> [[[f32; TILE]; MR]; 2] {
+    let (mut first, mut second) = ([[0.0f32; TILE]; MR], [[0.0f32; TILE]; MR]);
+    for (((((((v, w), a), b), c), d), e), f) in left.iter().zip(right).zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
+        let x = [*a, *b, *c, *d, *e, *f];
+        add_rows(&mut first, x, v);
+        add_rows(&mut second, x, w);
+    }
+    [first, second]
 }
 
 #[cfg(test)]

@@ -18,31 +18,36 @@ use std::str::FromStr;
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum Metric {
-    /// Whether any target is there.
+    /// 1 if any target is among the first K, else 0.
     Hr(usize),
-    /// Normalized discounted cumulative gain, binary (Järvelin & Kekäläinen, TOIS 2002).
+    /// Normalized discounted cumulative gain with binary gains: the sum of `1 / log2(1 + r(t))` over the targets with
+    /// `r(t) <= K`, divided by the sum of `1 / log2(1 + i)` for `i` from 1 to `min(|T|, K)` (Järvelin & Kekäläinen, TOIS 2002).
     Ndcg(usize),
-    /// One over the rank of the first target.
+    /// Reciprocal rank: `1 / r` of the best-ranked target if `r <= K`, else 0.
     Mrr(usize),
-    /// Share of the targets that are there.
+    /// The number of targets among the first K, divided by `|T|`.
     Recall(usize),
-    /// Share of the places that hold a target.
+    /// The number of targets among the first K, divided by `K`.
     Precision(usize),
-    /// Average precision over all targets, as trec_eval and ranx have it.
+    /// Average precision: the sum of `hits(r(t)) / r(t)` over the targets with `r(t) <= K`, divided by `|T|`, as trec_eval and
+    /// ranx define it.
     Map(usize),
-    /// Average precision over as many targets as fit, as RecBole has it.
+    /// The same sum divided by `min(|T|, K)`, as RecBole defines it.
     MapMin(usize),
-    /// Share of the items that are recommended to anyone.
+    /// The share of the catalogue that is recommended to at least one user. It is one figure for all users.
     Coverage(usize),
-    /// Inequality of how often items are recommended; 0 is equal.
+    /// The Gini coefficient of how often each item is recommended, items that never are included; 0 means equally often. It
+    /// is one figure for all users.
     Gini(usize),
-    /// Mean self-information of the recommended items, in bits.
+    /// The mean over the list of `-log2(n / N)`: `n` is the number of training interactions of the item, at least 1, and `N` that
+    /// of all items. It is in bits.
     Novelty(usize),
-    /// Shannon entropy of what is recommended, natural logarithm.
+    /// The Shannon entropy, with the natural logarithm, of how often each item is recommended. It is one figure for all users.
     Entropy(usize),
-    /// Mean training count of the recommended items.
+    /// The mean number of training interactions of the items in the list.
     Popularity(usize),
-    /// How alike the titles of a list are (Ziegler et al., WWW 2005).
+    /// Intra-list similarity: the mean over all pairs of the list of the cosine between the sets of words of their titles
+    /// (Ziegler et al., WWW 2005).
     Ils(usize),
 }
 

@@ -1,4 +1,4 @@
-//! Data construction at the size of a real log; `docs/bench_data.py` times other tools on the very same rows.
+//! Data construction at the size of a real log; `docs/lab/peers/bench_data.py` times other tools on the very same rows.
 use super::time::{Seconds, least};
 use anyhow::{Context, Result};
 use ra_core::{Sequences, SplitMix};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 const ROWS: usize = 10_000_000;
 
-/// Users and items with long tails, times without order, as `docs/bench_data.py` draws them.
+/// Users and items with long tails, times without order, as `docs/lab/peers/bench_data.py` draws them.
 fn log() -> (Vec<u32>, Vec<u32>, Vec<f64>) {
     let mut random = SplitMix::new(0);
     let mut tail = |power: f64, scale: f64, codes: u64| {

@@ -1,6 +1,7 @@
 //! What the development of the project needs beside the commands of everybody.
 use crate::bench;
 use crate::checks::{ci, contracts, gpu_check};
+use crate::pages;
 use anyhow::Result;
 use clap::Subcommand;
 use ra_core::{Backend, Precision};
@@ -12,6 +13,23 @@ pub(super) enum Command {
     Test,
     /// Format, lints, tests, the WGPU back end, documentation, dependency checks.
     Ci,
+    /// Write the pages that are made of the source and of published reports.
+    Pages {
+        /// Write nothing; fail if a page is out of date or has a figure that no published report has.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Copy the report of a finished run into docs/results.
+    Publish {
+        /// The run folder.
+        run: PathBuf,
+        /// What the report is called there.
+        #[arg(long)]
+        name: String,
+        /// The command that made it.
+        #[arg(long)]
+        command: String,
+    },
     /// Measure the promised figures.
     Bench {
         /// A bench, or the start of several names; all without it.
@@ -52,6 +70,8 @@ pub(super) fn start(command: Command, root: &Path) -> Result<()> {
     match command {
         Command::Test => ci::test(),
         Command::Ci => ci::ci(),
+        Command::Pages { check } => pages::pages(root, check),
+        Command::Publish { run, name, command } => pages::publish(&run, &name, &command, root),
         Command::Bench { name, backend, precision, json } => {
             bench::bench(name.as_deref(), backend, precision, json, root)
         }

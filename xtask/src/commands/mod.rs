@@ -8,10 +8,12 @@ mod report;
 mod run;
 mod verify;
 
+use crate::pages;
 use crate::store::log;
 use crate::terminal;
 use anyhow::{Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -49,6 +51,16 @@ enum Command {
     Verify(verify::Args),
     /// What this machine offers.
     Doctor,
+    /// Print what a shell completes.
+    Completions {
+        /// bash, elvish, fish, powershell or zsh.
+        shell: Shell,
+    },
+    /// Write man pages into a folder.
+    Man {
+        /// The folder, which is made if it is not there.
+        dir: PathBuf,
+    },
 }
 
 /// These, and what the development of the project needs.
@@ -58,6 +70,20 @@ enum All {
     Everybody(Command),
     #[command(flatten)]
     Development(development::Command),
+}
+
+/// The command line of `ra-rec`.
+pub(crate) fn everybody() -> clap::Command {
+    let mut command = RaRec::command();
+    command.build();
+    command
+}
+
+/// The command line of `cargo xtask`.
+pub(crate) fn everything() -> clap::Command {
+    let mut command = Xtask::command();
+    command.build();
+    command
 }
 
 /// `cargo xtask`: the commands of [`ra_rec`] and those of the project's development. Recipes, data, models, caches and runs
@@ -84,6 +110,16 @@ fn start(command: Command, root: &Path) -> Result<()> {
         Command::Fetch(args) => fetch::fetch(&args, root),
         Command::Verify(args) => verify::verify(&args),
         Command::Doctor => doctor::doctor(root),
+        Command::Completions { shell } => {
+            let script = pages::completions(shell)?;
+            say!("{script}");
+            Ok(())
+        }
+        Command::Man { dir } => {
+            let pages = pages::man_pages(&dir)?;
+            say!("{pages} pages in {}", dir.display());
+            Ok(())
+        }
     }
 }
 

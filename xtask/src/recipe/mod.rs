@@ -3,6 +3,7 @@ mod check;
 mod effect;
 mod known;
 mod oddities;
+pub(crate) mod reference;
 pub(crate) mod remedies;
 pub(crate) mod rows;
 pub(crate) mod settings;
@@ -34,10 +35,13 @@ pub(crate) const MAX_HISTORY: usize = 50;
 #[derive(Debug, Clone)]
 pub struct Recipe {
     pub(crate) name: String,
+    /// Decides every draw: initial weights, order, negatives, noise and samples.
     pub(crate) seed: u64,
+    /// Where tensors live.
     pub(crate) backend: Backend,
     /// Devices that train the alignment together, each on batches of its own.
     pub(crate) devices: usize,
+    /// A data set that `fetch` knows. Instead of it, give `interactions`; the name is then only what the report calls it.
     pub(crate) data_name: String,
     pub(crate) data: DataConfig,
     /// The longest history of a training sample of the alignment. Evaluation and ID methods cut for themselves.
@@ -49,7 +53,7 @@ pub struct Recipe {
     pub(crate) align: AlignConfig,
     pub(crate) train: AlignTrain,
     pub(crate) eval: EvalConfig,
-    /// What the report has rows for, in its order.
+    /// The rows of the report: `id`, `text`, `probes`, `cold-lift`, and the names of variants.
     pub(crate) rows: Vec<String>,
     /// The variants that are probed, and whose scores of cold items are lifted, where `rows` asks for either.
     pub(crate) probes_of: Vec<String>,
@@ -63,10 +67,13 @@ pub struct Recipe {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LmConfig {
+    /// A model that `fetch` knows.
     pub(crate) name: String,
+    /// A Hugging Face folder or a GGUF file, instead of `name`.
     pub(crate) path: Option<PathBuf>,
+    /// How the states of a text become one vector. Without it the folder's own setting holds, else the mean.
     pub(crate) pooling: Option<Pooling>,
-    /// Of its weight matrices.
+    /// The number format of its weight matrices.
     pub(crate) precision: Precision,
 }
 

@@ -147,7 +147,7 @@ fn what_the_documents_refer_to_is_there() {
         }
     }
     assert!(checked > 60, "{checked} references");
-    for absent in ["docs/nowhere.md", "figures.md#no-such-heading", "bench_nowhere.py", "../shared/fixtures"] {
+    for absent in ["docs/nowhere.md", "lab/README.md#no-such-heading", "bench_nowhere.py", "../shared/fixtures"] {
         assert!(!is_there(absent, "", &workspace().join("docs"), &files), "{absent}");
     }
 }

@@ -7,6 +7,7 @@ mod cli;
 mod damaged;
 mod documents;
 mod evaluation;
+mod guide;
 mod house;
 mod kill;
 mod safety;

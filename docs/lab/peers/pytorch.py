@@ -1,7 +1,8 @@
-"""What `cargo xtask bench many-pooled` measures, in PyTorch: forward and backward of MiniLM's shape (6 layers of 384, 12 heads)
-with 8 prefix rows in every layer, 1,024 texts of 64 tokens, to the prefixes alone, the last layer at the pooled row.
+"""What `cargo xtask bench many-pooled` measures, in PyTorch: forward and backward of MiniLM's shape (6 layers of 384,
+12 heads) with 8 prefix rows in every layer, 1,024 texts of 64 tokens, to the prefixes alone, the last layer at the
+pooled row.
 
-    python3 pytorch.py [cuda|cpu] [texts]
+    python3 docs/lab/peers/pytorch.py [cuda|cpu] [texts]
 
 Prints the least of seven steps, eager and compiled, in f32, TF32 and bf16 (autocast; the prefixes stay f32).
 """

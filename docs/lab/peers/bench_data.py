@@ -2,8 +2,8 @@
 
     RA_REC_BENCH=DIR cargo xtask bench data     # writes DIR/log.parquet and DIR/log.csv.zst
     pip install duckdb polars pandas pyarrow zstandard
-    python docs/bench_data.py DIR [duckdb|polars|pandas]
-    python docs/bench_data.py DIR rows 100     # writes DIR/log-100.parquet, 100 million rows of the same kind
+    python docs/lab/peers/bench_data.py DIR [duckdb|polars|pandas]
+    python docs/lab/peers/bench_data.py DIR rows 100     # writes DIR/log-100.parquet, 100 million rows of the same kind
 
 5-core, leave-one-out by time and row, five buckets of training popularity: in memory, and with reading. One thread.
 """

@@ -1,8 +1,10 @@
-"""LightGCN on Gowalla in PyTorch, with the loss, sampler and start of LightGCN-PyTorch, to compare ours with epoch by epoch.
+"""LightGCN on Gowalla in PyTorch, with the loss, sampler and initialisation of LightGCN-PyTorch.
 
-    pip install torch numpy; python docs/lightgcn.py FOLDER    # train.txt.zst and test.txt.zst, four minutes an epoch on a core
+    pip install torch numpy
+    python docs/lab/peers/lightgcn.py FOLDER    # train.txt.zst and test.txt.zst; four minutes per epoch on one core
 
-Ranks twice: by the score, and by its sigmoid in f32 as LightGCN-PyTorch does, where large scores become equal.
+It prints one line per epoch, to compare ours with. It ranks twice: by the score, and by its sigmoid in f32 as
+LightGCN-PyTorch does, where large scores become equal.
 """
 import subprocess
 import sys

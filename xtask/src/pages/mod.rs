@@ -1,0 +1,81 @@
+//! Pages that are made of the source and of published reports, so that they cannot go stale: the reference and the
+//! results of the guide, and every table of figures in a document.
+mod commands;
+mod metrics;
+mod results;
+pub(crate) mod source;
+
+pub(crate) use commands::{completions, man_pages};
+pub(crate) use results::publish;
+
+use crate::recipe::reference;
+use anyhow::{Context, Result, bail};
+use ra_core::write_atomic;
+use source::Source;
+use std::path::{Path, PathBuf};
+
+/// Where generated pages of the guide lie.
+const GUIDE: &str = "docs/guide/src";
+
+/// Writes every page that is made, or only tells which ones differ from what they would be.
+///
+/// # Errors
+/// When a page cannot be made or written; with `check`, when one differs or a figure is of no published report.
+pub(crate) fn pages(root: &Path, check: bool) -> Result<()> {
+    let results = results::Results::read(root)?;
+    let mut stale = Vec::new();
+    for (path, text) in made(root, &results)? {
+        if std::fs::read_to_string(&path).ok().as_ref() == Some(&text) {
+            continue;
+        }
+        if check {
+            stale.push(path.display().to_string());
+        } else {
+            write_atomic(&path, text.as_bytes())?;
+            say!("{}", path.display());
+        }
+    }
+    if !stale.is_empty() {
+        bail!("{}: not what they are made of; call cargo xtask pages", stale.join(", "));
+    }
+    let strangers = results.strangers(root)?;
+    if check && !strangers.is_empty() {
+        bail!("figures of no published report: {}; publish a report, or name none", strangers.join("; "));
+    }
+    Ok(())
+}
+
+/// Every page, with its path.
+fn made(root: &Path, results: &results::Results) -> Result<Vec<(PathBuf, String)>> {
+    let folders: Vec<PathBuf> = ["ra-core", "ra-data", "ra-idmodels", "ra-llm", "ra-align", "ra-eval"]
+        .map(|name| root.join(name).join("src"))
+        .into();
+    let recipe = root.join("xtask/src/recipe");
+    let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).chain([recipe.as_path()]).collect();
+    let source = Source::read(&folders)?;
+    let reference = root.join(GUIDE).join("reference");
+    let mut pages = vec![
+        (reference.join("recipe.md"), reference::page(&source)?),
+        (reference.join("commands.md"), commands::page()),
+        (reference.join("metrics.md"), metrics::page(&source)?),
+        (root.join(GUIDE).join("results.md"), results.page()?),
+    ];
+    for path in documents(root)? {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{}: cannot read", path.display()))?;
+        let filled = results.filled(&text).with_context(|| path.display().to_string())?;
+        pages.push((path, filled));
+    }
+    Ok(pages)
+}
+
+/// Documents that may hold figures of published reports.
+fn documents(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = vec![root.join("README.md")];
+    let folder = root.join(GUIDE);
+    let entries = folder.read_dir().with_context(|| format!("{}: cannot read", folder.display()))?;
+    found.extend(entries.flatten().map(|entry| entry.path()).filter(|path| {
+        path.extension().is_some_and(|end| end == "md") && path.file_name().is_none_or(|name| name != "results.md")
+    }));
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,256 @@
+//! Published reports, `docs/results/NAME/report.json`, and what pages take from them.
+use super::GUIDE;
+use anyhow::{Context, Result, bail};
+use ra_core::{read_json, write_atomic};
+use ra_eval::{Metric, Report, Row, RowKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+
+/// Where they lie.
+const FOLDER: &str = "docs/results";
+
+/// Beside a report: the command that made it.
+const COMMAND: &str = "command.txt";
+
+/// Marks a table that is filled in: a line each of `report/row: what it is called` follow, then `-->`, the table and [`END`].
+const BEGIN: &str = "<!-- results ";
+const END: &str = "<!-- results end -->";
+
+/// Published reports by name, each with the command that made it.
+pub(super) struct Results(BTreeMap<String, (Report, String)>);
+
+impl Results {
+    pub(super) fn read(root: &Path) -> Result<Self> {
+        let mut found = BTreeMap::new();
+        let folder = root.join(FOLDER);
+        let Ok(entries) = folder.read_dir() else { return Ok(Self(found)) };
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+            let command = path.join(COMMAND);
+            let command =
+                std::fs::read_to_string(&command).with_context(|| format!("{}: cannot read", command.display()))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.insert(name, (read_json(&path.join("report.json"))?, command.trim().to_owned()));
+        }
+        Ok(Self(found))
+    }
+
+    /// `name/row`: the row that is called so, whatever stands behind it in parentheses.
+    fn row(&self, place: &str) -> Result<&Row> {
+        let (name, row) = place.split_once('/').with_context(|| format!("{place:?} is no report/row"))?;
+        let (report, _) = self.0.get(name).with_context(|| format!("{FOLDER}/{name} is not there"))?;
+        let called = |known: &&Row| known.name == row || known.name.split('(').next() == Some(row);
+        report.rows.iter().find(called).with_context(|| format!("{FOLDER}/{name} has no row {row}"))
+    }
+
+    /// `text` with every marked table filled in.
+    pub(super) fn filled(&self, text: &str) -> Result<String> {
+        let mut filled = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once(BEGIN) {
+            let (spec, after) = after.split_once("-->").context("a marked table is not closed by -->")?;
+            let (_, after) =
+                after.split_once(END).with_context(|| format!("a marked table does not end with {END}"))?;
+            write!(filled, "{before}{BEGIN}{spec}-->\n{}{END}", self.table(spec)?)?;
+            rest = after;
+        }
+        Ok(filled + rest)
+    }
+
+    /// `metrics: hr@10 hr@100`, then a line each of `report/row: label`.
+    fn table(&self, spec: &str) -> Result<String> {
+        let mut lines = spec.trim().lines();
+        let metrics = lines.next().unwrap_or_default().trim().trim_start_matches("metrics:");
+        let metrics: Vec<Metric> = metrics
+            .split_whitespace()
+            .map(|name| name.parse().with_context(|| name.to_owned()))
+            .collect::<Result<_>>()?;
+        let names: Vec<String> = metrics.iter().map(|metric| spelled(*metric)).collect();
+        let mut table = format!("| | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(metrics.len()));
+        let rows: Vec<(&str, &Row)> = lines
+            .map(|line| {
+                let (place, label) = line.split_once(':').with_context(|| format!("{line:?}: no label"))?;
+                Ok((label.trim(), self.row(place.trim())?))
+            })
+            .collect::<Result<_>>()?;
+        for (label, row) in &rows {
+            let cells: Vec<String> = metrics
+                .iter()
+                .map(|metric| {
+                    let value = row.metrics.get(metric).with_context(|| format!("{} has no {metric}", row.name))?;
+                    let best =
+                        rows.iter().filter_map(|(_, row)| row.metrics.get(metric)).fold(f64::MIN, |a, b| a.max(*b));
+                    Ok(if *value >= best { format!("**{}**", figure(*value)) } else { figure(*value) })
+                })
+                .collect::<Result<_>>()?;
+            writeln!(table, "| {label} | {} |", cells.join(" | "))?;
+        }
+        Ok(table)
+    }
+
+    /// The page of the guide.
+    pub(super) fn page(&self) -> Result<String> {
+        let mut page = String::from(
+            "# Results\n\n\
+             Every table here is made of the `report.json` of one run, which lies in `docs/results/`. All items are ranked for \
+             all\nusers, items of the history are left out, ties count against the model, and choices were made on the \
+             validation part.\nThe strongest figure of a column is bold. Differences are to the row that is named, with 95 % \
+             intervals over users\n(paired bootstrap) and *p* by permutation with Holm's correction over the whole table.\n",
+        );
+        for (name, (report, command)) in &self.0 {
+            let protocol = &report.protocol;
+            writeln!(page, "\n## {name}\n\n```sh,long\n{command}\n```\n")?;
+            writeln!(
+                page,
+                "{}: {} users, {} items, {} interactions; split {}. Seed {}, backend {}, commit {}, {}.\n",
+                protocol.dataset,
+                protocol.users,
+                protocol.items,
+                protocol.interactions,
+                protocol.split,
+                report.seed,
+                report.backend,
+                report.commit,
+                report.machine.replace('_', "\\_"),
+            )?;
+            let shown: Vec<Metric> =
+                ["hr@10", "ndcg@10", "hr@100", "ndcg@100"].iter().filter_map(|m| m.parse().ok()).collect();
+            let names: Vec<String> = shown.iter().map(|metric| spelled(*metric)).collect();
+            writeln!(page, "| row | {} | trained numbers | samples | training |", names.join(" | "))?;
+            writeln!(page, "|---|{}---|---|---|", "---|".repeat(shown.len()))?;
+            for row in &report.rows {
+                let best = |metric: &Metric| {
+                    let rows = report.rows.iter().filter(|row| row.kind != RowKind::Probe);
+                    rows.filter_map(|row| row.metrics.get(metric)).fold(f64::MIN, |a, b| a.max(*b))
+                };
+                let cells = shown.iter().map(|metric| match row.metrics.get(metric) {
+                    Some(value) if *value >= best(metric) => format!("**{}**", figure(*value)),
+                    Some(value) => figure(*value),
+                    None => String::new(),
+                });
+                let cells = cells.collect::<Vec<_>>().join(" | ");
+                let (trained, samples) = (row.trainable_params, row.train_samples);
+                writeln!(page, "| {} | {cells} | {trained} | {samples} | {:.0} s |", row.name, row.train_seconds)?;
+            }
+            let compared: Vec<&Row> = report.rows.iter().filter(|row| !row.differences.is_empty()).collect();
+            if let Some(baseline) = compared.first().and_then(|row| row.baseline.as_deref()) {
+                writeln!(page, "\n| difference to {baseline} | {} |", names.join(" | "))?;
+                writeln!(page, "|---|{}", "---|".repeat(shown.len()))?;
+                for row in compared {
+                    let cells = shown.iter().map(|metric| match row.differences.get(metric) {
+                        Some(found) => {
+                            let p = found.p_holm.or(found.p).map(|p| format!(", p {}", p_value(p))).unwrap_or_default();
+                            let [mean, low, high] = [found.mean, found.low, found.high].map(signed);
+                            format!("{mean} ({low} to {high}{p})")
+                        }
+                        None => String::new(),
+                    });
+                    writeln!(page, "| {} | {} |", row.name, cells.collect::<Vec<_>>().join(" | "))?;
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    /// Figures of four digits, `.1234` or `0.1234`, in documents and recipes that no published report has.
+    pub(super) fn strangers(&self, root: &Path) -> Result<Vec<String>> {
+        let published: BTreeSet<String> = self
+            .0
+            .values()
+            .flat_map(|(report, _)| &report.rows)
+            .flat_map(|row| {
+                let ends = row.differences.values().flat_map(|d| [d.mean, d.low, d.high]);
+                let sliced = row.slices.iter().flat_map(|slice| slice.metrics.values().copied());
+                row.metrics
+                    .values()
+                    .copied()
+                    .chain(ends)
+                    .chain(sliced)
+                    .map(|value| figure(value.abs()))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let recipes = root.join("xtask/recipes");
+        let mut files = super::documents(root)?;
+        let entries = recipes.read_dir().with_context(|| format!("{}: cannot read", recipes.display()))?;
+        files.extend(entries.flatten().map(|entry| entry.path()));
+        let mut strangers = Vec::new();
+        for path in files {
+            let text = std::fs::read_to_string(&path).with_context(|| format!("{}: cannot read", path.display()))?;
+            for (number, line) in (1..).zip(text.lines()) {
+                // A recipe's keys are settings; its comments may hold figures.
+                let is_recipe = path.extension().is_some_and(|end| end == "toml");
+                let line = if is_recipe { line.split_once('#').map_or("", |(_, comment)| comment) } else { line };
+                let unknown = figures(line).filter(|figure| !published.contains(*figure));
+                strangers.extend(unknown.map(|figure| format!("{}:{number}: {figure}", path.display())));
+            }
+        }
+        Ok(strangers)
+    }
+}
+
+/// Copies the report of a finished run into the repository, without the recommendations that it shows: they hold titles of
+/// the data set.
+///
+/// # Errors
+/// When the run has no report, or the folder cannot be written.
+pub(crate) fn publish(run: &Path, name: &str, command: &str, root: &Path) -> Result<()> {
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        bail!("{name:?} is no name for a report: letters, digits and - are allowed");
+    }
+    let mut report: Report = read_json(&run.join("report.json"))?;
+    report.samples.clear();
+    let folder = root.join(FOLDER).join(name);
+    std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+    write_atomic(&folder.join("report.json"), serde_json::to_string(&report)?.as_bytes())?;
+    write_atomic(&folder.join(COMMAND), format!("{command}\n").as_bytes())?;
+    say!("{}; call cargo xtask pages, which writes {GUIDE}/results.md", folder.display());
+    Ok(())
+}
+
+/// `HR@10`.
+fn spelled(metric: Metric) -> String {
+    metric.to_string().to_uppercase()
+}
+
+/// `.1234`, as papers have it.
+fn figure(value: f64) -> String {
+    format!("{value:.4}").trim_start_matches('0').to_owned()
+}
+
+fn signed(value: f64) -> String {
+    let sign = if value < 0.0 { "-" } else { "+" };
+    format!("{sign}{}", figure(value.abs()))
+}
+
+fn p_value(p: f64) -> String {
+    if p < 0.001 { "below .001".into() } else { format!("{p:.3}").trim_start_matches('0').to_owned() }
+}
+
+/// What looks like a figure: a point and four digits, and nothing of a number around it but a leading 0.
+fn figures(line: &str) -> impl Iterator<Item = &str> {
+    let bytes = line.as_bytes();
+    line.match_indices('.').filter_map(move |(at, _)| {
+        let digits = bytes[at + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let behind = bytes.get(at + 1 + digits);
+        let leads = |b: &u8| b.is_ascii_alphanumeric() || *b == b'.';
+        let before = match at.checked_sub(1).map(|at| bytes[at]) {
+            Some(b'0') => at.checked_sub(2).map(|at| bytes[at]),
+            other => other,
+        };
+        let apart = before.is_none_or(|b| !leads(&b)) && behind.is_none_or(|b| !b.is_ascii_alphabetic());
+        (digits == 4 && apart).then(|| &line[at..at + 5])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_told_from_versions_and_settings() {
+        let found = |line| figures(line).collect::<Vec<_>>();
+        assert_eq!(found("HR@10 .1941, or 0.1941 (+.0999)"), [".1941", ".1941", ".0999"]);
+        assert!(found("version 0.22.2024, arXiv 2402.04527, 12.3456, lr = 0.03, .12345, v.1234a").is_empty());
+    }
+}

@@ -1,0 +1,220 @@
+//! The page of all recipe keys, from the structs that read them: types and meaning from their source, defaults from their
+//! values, and what is allowed from what they refuse.
+use super::Recipe;
+use crate::pages::source::{Field, Kind, Source};
+use ra_idmodels::IdConfig;
+use std::fmt::Write;
+use toml::{Table, Value};
+
+/// One table of the page.
+struct Section {
+    /// As a recipe has it: `[data.columns]`.
+    title: String,
+    /// Where its keys stand in a recipe: `data.columns`.
+    place: &'static str,
+    /// What the table is for.
+    told: String,
+    /// The struct that reads it.
+    of: &'static str,
+    /// Keys that belong to the recipe itself, and the fields of [`Recipe`] that hold them.
+    own: &'static [(&'static str, &'static str)],
+    /// The method that keys are of.
+    kind: Option<&'static str>,
+}
+
+/// The page.
+///
+/// # Errors
+/// When a struct is not where it is looked for.
+pub(crate) fn page(source: &Source) -> anyhow::Result<String> {
+    let mut page = String::from(
+        "# Recipe keys\n\n\
+         A recipe is a TOML file. Every key is optional unless the text says otherwise, an unknown key is an error that \
+         lists the\nallowed ones, and `--set table.key=value` changes a key from the command line. A key without effect is an \
+         error too.\n\n\
+         This page is generated from the source. *Default* is what a recipe gets that leaves the key out; *Allowed* is what \
+         the\nprogram accepts.\n",
+    );
+    for section in sections(source)? {
+        write(&mut page, &section, source)?;
+    }
+    Ok(page)
+}
+
+fn sections(source: &Source) -> anyhow::Result<Vec<Section>> {
+    let plain = |title: &str, place, told: &str, of, own| Section {
+        title: title.into(),
+        place,
+        told: told.into(),
+        of,
+        own,
+        kind: None,
+    };
+    let mut all = vec![
+        plain("Top level", "", "", "", &[("seed", "seed")]),
+        plain("`[device]`", "device", "", "", &[("backend", "backend"), ("count", "devices")]),
+        plain(
+            "`[data]`",
+            "data",
+            "The log, the items, the filters and the split. Give `name`, or `interactions` and `items`.",
+            "DataConfig",
+            &[("name", "data_name"), ("max_history", "max_history")],
+        ),
+        plain("`[data.columns]`", "data.columns", "The names of columns, if yours are others.", "Columns", &[]),
+        plain("`[data.curate]`", "data.curate", "Which samples the alignment is trained on.", "CurateConfig", &[]),
+        plain("`[lm]`", "lm", "The frozen language model.", "LmConfig", &[]),
+        plain("`[prompt]`", "prompt", "How users and items are put into words.", "PromptConfig", &[]),
+        plain("`[align]`", "align", "The alignment module and its losses.", "AlignConfig", &[]),
+        plain("`[train]`", "train", "The training of the alignment.", "AlignTrain", &[]),
+        plain(
+            "`[eval]`",
+            "eval",
+            "The protocol, the metrics and the rows of the report.",
+            "EvalConfig",
+            &[("rows", "rows"), ("probes_of", "probes_of")],
+        ),
+        plain("`[[variant]]`", "variant", "A row that departs from `[align]`.", "VariantTable", &[]),
+    ];
+    let told = "One table per ID method, told apart by `kind`. The last one is aligned. The kinds:";
+    let kinds: Vec<String> = source.methods.iter().map(|m| format!("- `{}`: {}", m.kind, m.doc)).collect();
+    all.push(plain("`[[id]]`", "id", &format!("{told}\n\n{}", kinds.join("\n")), "", &[]));
+    for method in &source.methods {
+        let title = format!("`[[id]]` with `kind = \"{}\"`", method.kind);
+        let kind = IdConfig::KINDS.iter().find(|kind| **kind == method.kind).copied();
+        let of: &'static str = Box::leak(method.config.clone().into_boxed_str());
+        all.push(Section { title, place: "id", told: String::new(), of, own: &[], kind });
+    }
+    let shared = "How methods that learn are trained. A method may have other defaults: \
+                  `cargo xtask run RECIPE` writes all of them to `recipe.toml` in the run folder.";
+    all.push(Section { kind: Some("sasrec"), ..plain("`[id.train]`", "id.train", shared, "TrainConfig", &[]) });
+    Ok(all)
+}
+
+fn write(page: &mut String, section: &Section, source: &Source) -> anyhow::Result<()> {
+    writeln!(page, "\n## {}\n", section.title)?;
+    if !section.told.is_empty() {
+        writeln!(page, "{}\n", section.told)?;
+    }
+    let recipe = source.fields("Recipe")?;
+    let own = section.own.iter().filter_map(|(key, name)| {
+        let field = recipe.iter().find(|field| field.name == *name)?;
+        let mut field = field.clone();
+        field.name = (*key).into();
+        Some(field)
+    });
+    let mut fields: Vec<Field> = own.collect();
+    if !section.of.is_empty() {
+        fields.extend(source.keys(section.of)?);
+    }
+    let fields: Vec<Field> = fields.into_iter().filter(|field| !is_table(field, section)).collect();
+    if fields.is_empty() {
+        if section.kind.is_some() {
+            writeln!(page, "It has no keys.")?;
+        }
+        return Ok(());
+    }
+    let usual = base(section.kind)?;
+    let usual = Recipe::from_table("usual".into(), usual)?.to_table()?;
+    writeln!(page, "| key | type | default | allowed | meaning |\n|---|---|---|---|---|")?;
+    for field in &fields {
+        let default = value(&usual, section.place, &field.name).map_or_else(|| "unset".into(), |v| shown(&v));
+        let allowed = allowed(field, section, source)?;
+        let kind = source.kind(&field.of);
+        let more = match &kind {
+            Kind::Choice(names) => names
+                .iter()
+                .filter(|(_, told)| !told.is_empty())
+                .map(|(name, told)| format!(" `{name}`: {told}"))
+                .collect(),
+            Kind::Other(told) if *told != field.doc => format!(" {told}"),
+            _ => String::new(),
+        };
+        writeln!(page, "| `{}` | {} | {default} | {allowed} | {}{more} |", field.name, kind.told(), field.doc)?;
+    }
+    Ok(())
+}
+
+/// A value as a person would write it.
+fn shown(value: &Value) -> String {
+    let number = |x: f64| {
+        // Most are kept in half the digits.
+        let short = x as f32;
+        if f64::from(short) == x { format!("{short:?}") } else { format!("{x:?}") }
+    };
+    match value {
+        Value::Float(x) => format!("`{}`", number(*x)),
+        Value::Array(all) if all.iter().all(Value::is_float) => {
+            let all: Vec<String> = all.iter().filter_map(Value::as_float).map(number).collect();
+            format!("`[{}]`", all.join(", "))
+        }
+        Value::String(text) if text.is_empty() => "required".into(),
+        other => format!("`{other}`"),
+    }
+}
+
+/// Whether a field has a section of its own.
+fn is_table(field: &Field, section: &Section) -> bool {
+    let own = [("data", "columns"), ("id", "train")];
+    own.iter().any(|(place, name)| section.place == *place && field.name == *name)
+}
+
+fn base(kind: Option<&str>) -> anyhow::Result<Table> {
+    Ok(format!("[[id]]\nkind = {:?}", kind.unwrap_or("sasrec")).parse()?)
+}
+
+/// What stands under `place` and `key` in a recipe.
+fn value(table: &Table, place: &str, key: &str) -> Option<Value> {
+    let mut table = table;
+    for part in place.split('.').filter(|part| !part.is_empty()) {
+        table = match table.get(part)? {
+            Value::Table(table) => table,
+            Value::Array(tables) => tables.first()?.as_table()?,
+            _ => return None,
+        };
+    }
+    table.get(key).cloned()
+}
+
+/// What a key may be: the names of a choice, or what is said of numbers that are refused.
+fn allowed(field: &Field, section: &Section, source: &Source) -> anyhow::Result<String> {
+    let kind = source.kind(&field.of);
+    if let Kind::Choice(names) = &kind {
+        return Ok(names.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", "));
+    }
+    let probes: Vec<Value> = match kind {
+        Kind::Whole => [0, 1 << 40].map(Value::Integer).into(),
+        Kind::Number => [-1.0, 0.0, 1.0, 2.0, f64::INFINITY].map(Value::Float).into(),
+        _ => return Ok(String::new()),
+    };
+    let mut found: Vec<String> = Vec::new();
+    for probe in probes {
+        let Some(told) = refusal(field, section, probe)? else { continue };
+        if let Some((_, must)) = told.split_once("it must be ")
+            && !found.iter().any(|known| known == must)
+        {
+            found.push(must.to_owned());
+        }
+    }
+    Ok(found.join("; "))
+}
+
+/// What is said of a recipe that has this value.
+fn refusal(field: &Field, section: &Section, probe: Value) -> anyhow::Result<Option<String>> {
+    let mut table = base(section.kind)?;
+    let mut at = &mut table;
+    for part in section.place.split('.').filter(|part| !part.is_empty()) {
+        let next = at.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        at = match next {
+            Value::Table(table) => table,
+            Value::Array(tables) => match tables.first_mut().and_then(Value::as_table_mut) {
+                Some(table) => table,
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+    }
+    at.insert(field.name.clone(), probe);
+    let Ok(recipe) = Recipe::from_table("probe".into(), table) else { return Ok(None) };
+    let key = if section.place.is_empty() { field.name.clone() } else { format!("{}.{}", section.place, field.name) };
+    Ok(recipe.problems().into_iter().find(|problem| problem.key == key).map(|problem| problem.told))
+}
