@@ -108,6 +108,7 @@ pub(crate) fn ci() -> Result<()> {
     report.step("fmt", || cargo(&["fmt", "--all", "--check"], None))?;
     report.step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], None))?;
     report.step("test", test)?;
+    guide(&mut report)?;
     report.step("doc", || cargo(&["doc", "--workspace", "--no-deps"], Some(("RUSTDOCFLAGS", "-D warnings"))))?;
     report.step("features", features_apart)?;
     report.step("polars", || {
@@ -130,6 +131,36 @@ pub(crate) fn ci() -> Result<()> {
     }
     say!("ci: all well\n{}", report.lines.join("\n"));
     Ok(())
+}
+
+/// The guide as a book, and its quick start, where both can be had.
+fn guide(report: &mut Report) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let mdbook = |args: &[&str]| Command::new("mdbook").args(args).current_dir(root.join("docs/guide")).status();
+    if Command::new("mdbook").arg("--version").output().is_ok() {
+        let book = target.join("guide");
+        report.step("book", || {
+            let status = mdbook(&["build", "--dest-dir", &book.to_string_lossy()]).context("mdbook: cannot be started")?;
+            if status.success() { Ok(()) } else { bail!("mdbook build docs/guide: {status}") }
+        })?;
+    } else {
+        report.skip("book", "mdbook is not installed: cargo install mdbook");
+    }
+    // Kept beside the build, so that they are downloaded once.
+    let fetched = target.join("fetched");
+    let mut fetch = Command::new("cargo");
+    fetch.args(["run", "--quiet", "--package", "xtask", "--", "fetch", "ml-100k", "minilm"]).env("RA_REC_ROOT", &fetched);
+    match fetch.status() {
+        Ok(status) if status.success() => report.step("start", || {
+            const TEST: [&str; 6] = ["test", "--quiet", "--workspace", "--test=it", "guide::the_quick_start_runs", "--"];
+            cargo(&[&TEST[..], &["--nocapture"]].concat(), Some(("RA_REC_GUIDE", &fetched.to_string_lossy())))
+        }),
+        _ => {
+            report.skip("start", "the data and the language model of the quickstart cannot be downloaded");
+            Ok(())
+        }
+    }
 }
 
 /// What a crate builds alone: data and rankings by themselves, and models on a processor whose matrix unit is left alone.
