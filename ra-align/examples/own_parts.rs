@@ -1,4 +1,4 @@
-//! A team's own ID method (`acme_mf`) and language model (`acme_lm`) become one recommender.
+//! A team makes one recommender of its own ID method (`acme_mf`) and language model (`acme_lm`).
 //!
 //! ```text
 //! cargo run -p ra-align --example own_parts
@@ -17,7 +17,7 @@ use ra_core::{Backend, Catalog, Dataset, History, IdModel, ItemId, Recommender, 
 fn main() -> Result<(), ra_core::Error> {
     let device = ra_core::open_device(Backend::Cpu)?;
     let dataset = shop();
-    let ids = acme_mf::Mf::new(12, 6, 8, 1, &device).fitted(); // train it as you are used to
+    let ids = acme_mf::Mf::new(12, 6, 8, 1, &device).fitted(); // train it as usual
     let lm = acme_lm::AcmeLm::new(60, 16, 2, &device);
 
     let train = AlignTrain { steps: 60, batch: 12, ..AlignTrain::recommended() };

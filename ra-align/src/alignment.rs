@@ -1,4 +1,4 @@
-//! The way in: four parts, and a recommender comes out.
+//! The entry point: makes a recommender of four parts.
 use crate::config::{AlignConfig, AlignTrain};
 use crate::method::{PromptConfig, TextTower};
 use crate::train::{FitResult, Job, fit};
@@ -6,10 +6,10 @@ use ra_core::{Check, Dataset, LanguageModel, NoProgress, Progress, Recommender, 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
-/// An alignment of an ID method to a language model, which [`fit`](Alignment::fit) carries out.
+/// A builder that aligns an ID method to a language model; [`fit`](Alignment::fit) trains it.
 ///
-/// All but its four parts has a default: [`AlignConfig::recommended`], [`AlignTrain::recommended`], every training
-/// sample of the data set, no validation, seed 1. Trainings that are to share their texts are [`Job`]s over one
+/// Everything except its four parts has a default: [`AlignConfig::recommended`], [`AlignTrain::recommended`], all
+/// training samples of the data set, no validation, seed 1. To share texts between trainings, use [`Job`]s over one
 /// [`TextTower`].
 pub struct Alignment<'a, I, L> {
     ids: I,
@@ -26,7 +26,7 @@ pub struct Alignment<'a, I, L> {
 }
 
 impl<'a, I: Recommender, L: LanguageModel> Alignment<'a, I, L> {
-    /// Of `ids`, trained on the training part of `dataset`, to `lm`, which reads what `tokenizer` makes of its titles.
+    /// Aligns `ids`, trained on the training part of `dataset`, to `lm`, which reads titles as cut by `tokenizer`.
     pub fn new(ids: I, lm: L, tokenizer: &'a dyn Tokenizer, dataset: &'a Dataset) -> Self {
         Self {
             ids,
@@ -43,43 +43,43 @@ impl<'a, I: Recommender, L: LanguageModel> Alignment<'a, I, L> {
         }
     }
 
-    /// What is aligned with what.
+    /// Sets the alignment.
     #[must_use]
     pub fn config(self, config: AlignConfig) -> Self {
         Self { config, ..self }
     }
 
-    /// How the towers are trained.
+    /// Sets the training of the towers.
     #[must_use]
     pub fn train(self, train: AlignTrain) -> Self {
         Self { train, ..self }
     }
 
-    /// What the language model is told.
+    /// Sets the prompts of the language model.
     #[must_use]
     pub fn prompt(self, prompt: PromptConfig) -> Self {
         Self { prompt, ..self }
     }
 
-    /// The samples to learn from, such as those of [`crate::coverage`].
+    /// Sets the samples to learn from, such as those of [`crate::coverage`].
     #[must_use]
     pub fn samples(self, samples: Vec<Sample>) -> Self {
         Self { samples: Some(samples), ..self }
     }
 
-    /// What the best of the training is found by.
+    /// Sets the metric that selects the best point of the training.
     #[must_use]
     pub fn validate(self, validate: Validate<'a>) -> Self {
         Self { validate: Some(validate), ..self }
     }
 
-    /// Who is told how far it is.
+    /// Sets the receiver of progress reports.
     #[must_use]
     pub fn progress(self, progress: &'a dyn Progress) -> Self {
         Self { progress, ..self }
     }
 
-    /// Decides initial weights, order, negatives and noise.
+    /// Sets the seed of initial weights, order, negatives and noise.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
@@ -91,7 +91,7 @@ impl<'a, I: Recommender, L: LanguageModel> Alignment<'a, I, L> {
     /// As [`fit()`] and [`TextTower::of_titles`].
     ///
     /// # Panics
-    /// When a sample points outside the data set.
+    /// If a sample points outside the data set.
     pub fn fit(self) -> Result<FitResult<I, L>> {
         let Self { ids, lm, tokenizer, dataset, prompt, config, train, samples, validate, progress, seed } = self;
         train.check()?;

@@ -1,67 +1,69 @@
-//! What is aligned with what, and how it is trained.
+//! The configuration of an alignment and of its training.
 use ra_core::{Check, FitConfig, LmSpec, OptimConfig, Problem, Result, flat_config};
 use serde::{Deserialize, Serialize};
 
-/// The most folds: each trains the ID method once more.
+/// The maximum number of folds. Each fold trains the ID method once more.
 const MOST_FOLDS: usize = 100;
 
-/// The most rows that carry an ID, or an instruction, in a layer: every text pays for each.
+/// The maximum number of ID rows, and of instruction rows, per layer. Every text pays for each row.
 const MOST_ROWS: usize = 1 << 8;
 
-/// A warm-up so many times as long as the training changes nothing: the rate never comes to a hundredth of its peak.
+/// The longest warm-up, as a multiple of the training's length. With a longer one the rate never reaches a hundredth of
+/// its peak, so nothing changes.
 const LONGEST_WARMUP: usize = 100;
 
-/// The highest rank of a map: wider ones do not occur.
+/// The maximum rank of a map. Higher ranks do not occur.
 const HIGHEST_RANK: usize = 1 << 16;
 
-/// How an ID vector `e` becomes the rows `p^(l)` of layer `l`'s prefix.
+/// The map from an ID vector `e` to the rows `p^(l)` of layer `l`'s prefix: `dense`, `diagonal`, `vector`, `shared`,
+/// `none` or `{ low_rank = RANK }`.
 ///
-/// `R` is a lift that is not trained: a random matrix that follows from its shape alone.
+/// `R` is an untrained lift: a random matrix that depends only on its shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectionKind {
     /// `W^(l) e + b^(l)` (the paper).
     #[default]
     Dense,
-    /// `A^(l) B e + b^(l)` with `B` of this many rows, common to all layers.
+    /// `A^(l) B e + b^(l)`, where `B` has this many rows and is shared by all layers.
     LowRank(usize),
     /// `s^(l) * (R e) + b^(l)`: a scale and a shift for each number of the prefix.
     Diagonal,
-    /// `R (s^(l) * e + b^(l))`: a scale and a shift for each number of the ID. With 128 of them, 36 layers and two
-    /// towers these are 18,432: the only reading under which the paper's count beside GPT-2-large can be met.
+    /// `R (s^(l) * e + b^(l))`: a scale and a shift for each number of the ID. With 128 numbers, 36 layers and two
+    /// towers that is 18,432 parameters: the only reading that meets the paper's count for GPT-2-large.
     Vector,
     /// `W e + b`, the same in all layers (the paper's "uniform" ablation).
     Shared,
-    /// No rows at all, the ID is not read: prefix tuning (the paper's ablation "no ID").
+    /// No ID rows; the ID is not read. This is prefix tuning (the paper's "no ID" ablation).
     None,
 }
 
-/// What the alignment module is told of an ID.
+/// The ID vectors that the alignment module reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IdSource {
-    /// What the ID method says.
+    /// The vector that the ID method returns.
     #[default]
     #[serde(rename = "own")]
     Original,
-    /// Nothing: zeros.
+    /// Zeros.
     Zero,
-    /// What the ID method says of somebody else; users and items are exchanged independently of each other.
+    /// The vector of another user or item. Users and items are permuted independently of each other.
     Permuted,
     /// A random vector, always the same for the same item or history.
     Random,
 }
 
-/// How far the language model itself is trained, for rivals that do: its layers from `first_layer` up.
+/// How the layers of the language model from `first_layer` up are trained: `none`, `full` or `{ lora = RANK }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tuning {
-    /// Not at all (the paper).
+    /// Not trained (the paper).
     #[default]
     None,
-    /// A sum of this many outer products beside every weight matrix (LoRA, arXiv 2106.09685).
+    /// A sum of this many outer products is added to every weight matrix (LoRA, arXiv 2106.09685).
     Lora(usize),
-    /// Every number of every weight matrix.
+    /// Every number of every weight matrix is trained.
     Full,
 }
 
@@ -76,49 +78,49 @@ pub enum AlignLoss {
     Mmd,
     /// Mean squared difference per layer.
     Mse,
-    /// The pair loss alone.
+    /// No such loss: only the pair loss is minimized.
     None,
 }
 
-/// The loss over pairs of users and items.
+/// The loss over pairs of a user and an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairLoss {
     /// BPR against the other targets of the batch (the paper).
     BprInBatch,
-    /// BPR against one uniform item.
+    /// BPR against one uniformly drawn item.
     BprSampled,
-    /// Softmax over the targets of the batch and `extra_negatives` uniform items.
+    /// Softmax over the targets of the batch and `extra_negatives` uniformly drawn items.
     #[default]
     SoftmaxInBatch,
 }
 
-/// Where the rows of the alignment module enter.
+/// Where prefix rows enter the language model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
-    /// Beside keys and values of every layer from `first_layer` up (the paper).
+    /// Next to the keys and values of every layer from `first_layer` up (the paper).
     #[default]
     Layers,
     /// Once, as tokens of the input (CoLLM, LLaRA, E4SRec).
     Input,
 }
 
-/// What the alignment module looks like and where it stands.
+/// The shape and place of the alignment module.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ModuleConfig {
-    /// Where prefix rows enter.
+    /// Where prefix rows enter the language model.
     pub placement: Placement,
-    /// How an ID becomes prefix rows.
+    /// How an ID vector becomes prefix rows.
     pub projection: ProjectionKind,
-    /// Projected rows per layer.
+    /// The number of prefix rows per layer that are projected from an ID vector.
     pub n_tok: usize,
-    /// Instruction rows per layer.
+    /// The number of instruction rows per layer, which are the same for all users or items.
     pub n_ctx: usize,
-    /// First layer with a prefix; negative counts from the end, -1 is the last layer.
+    /// The first layer with a prefix. Negative numbers count from the end: -1 is the last layer.
     pub first_layer: isize,
-    /// Standard deviation of the projection's weights at the start.
+    /// The initial standard deviation of the projection's weights.
     pub init_std: f32,
 }
 
@@ -143,35 +145,35 @@ impl ModuleConfig {
         self.first_layer.rem_euclid(spec.layers as isize) as usize
     }
 
-    /// Tokens of the language model's input that prefix rows of a user with so many `interests` take the place of: none
-    /// where they stand beside the layers.
+    /// The number of input tokens that prefix rows of a user with this many `interests` replace: 0 if the rows enter at
+    /// the layers.
     pub fn input_tokens(&self, interests: usize) -> usize {
         if self.placement == Placement::Input { self.n_ctx + self.n_tok * interests } else { 0 }
     }
 }
 
-/// What is minimised: `L = L_p + lambda (L_ua + L_ia)`.
+/// The losses: `L = L_p + lambda (L_ua + L_ia)`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LossConfig {
     /// The loss that ties a layer's prefix to its text, `L_ua` and `L_ia`.
     pub loss: AlignLoss,
-    /// Weight of that loss.
+    /// The weight of `loss`.
     pub lambda: f32,
-    /// Its temperature.
+    /// The temperature of InfoNCE.
     pub tau: f32,
-    /// The loss over pairs of users and items, `L_p`.
+    /// The loss over pairs of a user and an item, `L_p`.
     pub pair_loss: PairLoss,
-    /// Temperature of its softmax.
+    /// The temperature of the softmax in `pair_loss`.
     pub temperature: f32,
-    /// Whether that temperature is trained, from `temperature` on. Not in the paper.
+    /// Trains the temperature, starting from `temperature`. Not in the paper.
     pub learn_temperature: bool,
-    /// Corrects the softmax for how often an item is drawn.
+    /// Corrects the softmax for how often each item is drawn (logQ correction).
     pub logq: bool,
-    /// Uniform items beside the targets of the batch.
+    /// The number of uniformly drawn items per batch that are candidates in addition to the batch's targets.
     pub extra_negatives: usize,
-    /// Scores by cosine instead of the dot product. The paper's score is the dot product: set it to false beside the
-    /// paper's BPR, which has no temperature.
+    /// Scores by cosine instead of the paper's dot product. Set it to false with the paper's BPR, which has no
+    /// temperature.
     pub normalize: bool,
 }
 
@@ -203,44 +205,52 @@ impl Default for LossConfig {
     }
 }
 
-/// What keeps the towers from trusting ID vectors too much, while training: the ID method has seen the targets that
-/// they learn from. Not in the paper.
+/// Noise and dropout on ID vectors in training, so that the towers do not trust them too much: the ID method has seen
+/// the targets that the towers learn from. Not in the paper.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RegularizeConfig {
-    /// Gaussian noise on user vectors, in standard deviations of each dimension.
+    /// The Gaussian noise on user vectors, in standard deviations of each dimension.
     pub id_noise: f32,
-    /// Dropout on ID vectors.
+    /// The dropout rate on ID vectors.
     pub id_dropout: f64,
-    /// Share of samples that are trained without their user's ID.
+    /// The share of samples that are trained without their user's ID.
     pub id_drop: f64,
-    /// Share of a step's items that are trained without their ID, by their titles: see [`crate::ColdItemBoost`].
+    /// The share of items in each step that are trained by title alone, without their ID.
+    ///
+    /// See [`crate::ColdItemBoost`].
     pub item_id_drop: f64,
 }
 
 flat_config!(RegularizeConfig { id_noise, id_dropout, id_drop, item_id_drop });
 
-/// What departs from the paper in what is read, learned or scored; all of it off by default.
+/// Departures from the paper in what is read, learned or scored. All are off by default.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DepartureConfig {
-    /// Whose ID vectors are read.
+    /// The ID vectors that the towers read; all but `own` are ablations.
     pub ids: IdSource,
-    /// Folds of users whose ID vectors, in training, come from a model that never saw them; 0 is off. See
-    /// [`crate::CrossFitIds`].
+    /// The number of folds for cross-fitting, in which the ID vectors of a training user come from a model that never
+    /// saw that user; 0 turns it off.
+    ///
+    /// See [`crate::CrossFitIds`].
     pub cross_fit: usize,
-    /// Weight of a loss that asks for the ID method's own scores of the same candidates, read as logits: what a
-    /// projection of few samples loses of the ID. [`AlignConfig::DISTILL`] is what our figures are of. See
-    /// [`distill`](crate::distill).
+    /// The weight of a distillation loss towards the ID method's own scores, read as logits of the same candidates; 0
+    /// turns it off. It restores what a projection trained on few samples loses of the ID.
+    ///
+    /// Our published figures use [`AlignConfig::DISTILL`]. See [`distill`](crate::distill).
     pub distill: f32,
-    /// Factor on the ID method's scores before their softmax in that loss: 1 leaves them as they are, which a method
-    /// trained by a softmax asks for; 0 fits it to the targets of the samples, for scores of any other kind. The method
-    /// was mostly trained on these targets, so the fit is too large for one that overfits them.
+    /// The factor on the ID method's scores before the softmax of the distillation loss. 1 leaves them unchanged, as
+    /// suits methods trained by a softmax; 0 fits the factor to the targets of the samples, for scores of other kinds.
+    ///
+    /// The method was mostly trained on these targets, so the fitted factor is too large for one that overfits them.
     pub distill_scale: f32,
-    /// Whether the ID method's own score is added, with the weight that validates best; of several interests, the best
-    /// one's. See [`crate::with_id_score`].
+    /// Adds the ID method's own score (that of the best interest, if there are several), with the weight that validates
+    /// best.
+    ///
+    /// See [`crate::with_id_score`].
     pub id_residual: bool,
-    /// Whether a trained linear map follows the pooled state, in each tower.
+    /// Adds a trained linear map after pooling, in each tower.
     pub head: bool,
 }
 
@@ -253,13 +263,13 @@ impl Default for DepartureConfig {
     }
 }
 
-/// Whether the language model is trained too, as rivals of the method do.
+/// How the language model is trained too, as rival methods do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TuningConfig {
     /// How far the language model itself is trained.
     pub tune: Tuning,
-    /// What stands before such a change of the weights: the learning rate times `tune_scale` is its own learning rate.
+    /// The factor on the change of the language model's weights; their learning rate is `lr` times `tune_scale`.
     pub tune_scale: f32,
 }
 
@@ -271,10 +281,10 @@ impl Default for TuningConfig {
     }
 }
 
-/// What is aligned, and against what. In a file its keys are flat, whatever group they stand in here: `n_tok = 2`.
+/// The alignment: module, losses and departures. In a file all keys are flat, without the groups: `n_tok = 2`.
 ///
-/// [`AlignConfig::paper`] is the method as it was published, [`AlignConfig::recommended`] the form that our published
-/// figures speak for. [`AlignConfig::default`] is neither: it is what a file leaves unsaid.
+/// [`AlignConfig::paper`] is the published method, and [`AlignConfig::recommended`] the form behind our published
+/// figures. [`AlignConfig::default`] is neither: it provides the values of keys that a file leaves out.
 ///
 /// ```
 /// use ra_align::{AlignConfig, ProjectionKind};
@@ -287,19 +297,19 @@ pub struct AlignConfig {
     /// The alignment module.
     #[serde(flatten)]
     pub module: ModuleConfig,
-    /// What is minimised.
+    /// The losses.
     #[serde(flatten)]
     pub loss: LossConfig,
     /// Noise and dropout on ID vectors.
     #[serde(flatten)]
     pub regularize: RegularizeConfig,
-    /// What departs from the paper.
+    /// Departures from the paper.
     #[serde(flatten)]
     pub departures: DepartureConfig,
-    /// Whether the language model is trained too.
+    /// How the language model is trained too.
     #[serde(flatten)]
     pub tuning: TuningConfig,
-    /// MiB of texts that a run may add to its cache.
+    /// The maximum size, in MiB, of the text constants that a run adds to its cache.
     pub cache_mib: usize,
 }
 
@@ -313,8 +323,8 @@ flat_config!(
 );
 
 impl Default for AlignConfig {
-    /// What a file leaves unsaid: the paper's module in every layer and its InfoNCE, but a softmax of cosines with logQ
-    /// correction over the batch and 256 uniform items instead of the paper's BPR of dot products.
+    /// The values of keys that a file leaves out: the paper's module in every layer and its InfoNCE, but a softmax of
+    /// cosines with logQ correction over the batch and 256 uniform items instead of the paper's BPR of dot products.
     fn default() -> Self {
         Self {
             module: ModuleConfig::default(),
@@ -328,12 +338,11 @@ impl Default for AlignConfig {
 }
 
 impl AlignConfig {
-    /// The weight of `distill` that validated well where it was tried.
+    /// The weight of `distill` that validated well in our experiments.
     pub const DISTILL: f32 = 4.0;
 
-    /// What the paper says: a dense projection and an instruction of their own for every layer, dot products, BPR
-    /// against the other targets of the batch, InfoNCE per layer. Numbers that the paper leaves open are those of the
-    /// default.
+    /// The method of the paper: a separate dense projection and instruction for every layer, dot products, BPR against
+    /// the other targets of the batch, InfoNCE per layer. Numbers that the paper leaves open have their default.
     pub fn paper() -> Self {
         Self::default().with(|config| {
             let loss = &mut config.loss;
@@ -341,9 +350,9 @@ impl AlignConfig {
         })
     }
 
-    /// What our published figures speak for where time counts: the prefix in the last layer alone, where a text is
-    /// computed once, a softmax of cosines, no InfoNCE, noise and dropout on ID vectors, and the ID method's scores as
-    /// a teacher. The training that goes with it is [`AlignTrain::recommended`]. Two layers (`first_layer = -2`,
+    /// The form that our published figures support if time matters: the prefix in the last layer only, so that each
+    /// text is computed once, a softmax of cosines, no InfoNCE, noise and dropout on ID vectors, and the ID method's
+    /// scores as a teacher. It goes with [`AlignTrain::recommended`]. Two layers (`first_layer = -2`,
     /// `projection = shared`) are better and cost a dozen times as much.
     pub fn recommended() -> Self {
         Self::default().with(|config| {
@@ -354,18 +363,18 @@ impl AlignConfig {
         })
     }
 
-    /// This configuration after `change`.
+    /// Returns this configuration after `change`.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
     }
 
-    /// What cannot work with a language model of this shape, by key.
+    /// Returns the keys that cannot work with a language model of this shape.
     pub fn misfits(&self, spec: &LmSpec) -> Vec<Problem> {
         let (module, layers) = (&self.module, spec.layers as isize);
         if !(-layers..layers).contains(&module.first_layer) {
-            let told = format!("is {}, the language model has {layers} layers", module.first_layer);
+            let told = format!("is {}, but the language model has {layers} layers", module.first_layer);
             return vec![Problem::new("first_layer", told)];
         }
         let deep = module.placement == Placement::Input && module.first_layer(spec) != 0;
@@ -373,22 +382,22 @@ impl AlignConfig {
         deep.then(|| Problem::new("first_layer", told())).into_iter().collect()
     }
 
-    /// [`problems`](Check::problems) and [`misfits`](Self::misfits) as an error.
+    /// Returns [`problems`](Check::problems) and [`misfits`](Self::misfits) as an error.
     ///
     /// # Errors
-    /// [`ra_core::Error::Settings`]: the keys, their values and what is allowed.
+    /// [`ra_core::Error::Settings`] with the keys, their values and what is allowed.
     pub fn check_beside(&self, spec: &LmSpec) -> Result<()> {
         Problem::refuse(&[self.problems(), self.misfits(spec)].concat())
     }
 
-    /// Whether the ID method's vectors are read at all.
+    /// Returns whether the ID method's vectors are read at all.
     pub fn reads_ids(&self) -> bool {
         self.module.projection != ProjectionKind::None || self.departures.distill > 0.0
     }
 }
 
 impl Check for AlignConfig {
-    /// What cannot work whatever the language model is.
+    /// Returns the keys that cannot work with any language model.
     fn problems(&self) -> Vec<Problem> {
         let Self { module, loss, regularize, departures, tuning, cache_mib: _ } = self;
         let problem = |wrong: bool, key: &str, told: &str| wrong.then(|| Problem::new(key, told));
@@ -434,22 +443,22 @@ impl Check for AlignConfig {
     }
 }
 
-/// How the towers are trained.
+/// The training of the towers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AlignTrain {
-    /// Samples per batch, on each device.
+    /// The number of samples per batch, on each device.
     pub batch: usize,
-    /// Texts of a step whose graph is kept at a time, at the price of a second forward pass; 0 keeps all, as a training
-    /// that tunes the language model does in any case.
+    /// The number of texts per step whose graph is kept at a time, at the price of a second forward pass. 0 keeps all
+    /// graphs, as does a training that tunes the language model.
     pub chunk: usize,
-    /// Steps at most.
+    /// The maximum number of steps.
     pub steps: usize,
     /// The optimizer and its schedule.
     #[serde(flatten)]
     pub optim: OptimConfig,
-    /// Steps between two validations; 0 is never.
+    /// The number of steps between two validations; 0 never validates.
     pub validate_every: usize,
-    /// Validations without improvement before training stops; 0 is never.
+    /// The number of validations without improvement after which training stops; 0 never stops early.
     pub patience: usize,
 }
 
@@ -477,12 +486,12 @@ impl Default for AlignTrain {
 }
 
 impl AlignTrain {
-    /// The training that goes with [`AlignConfig::recommended`].
+    /// Returns the training that goes with [`AlignConfig::recommended`].
     pub fn recommended() -> Self {
         Self::default().with(|train| (train.optim.lr, train.optim.weight_decay) = (0.03, 0.05))
     }
 
-    /// This configuration after `change`.
+    /// Returns this configuration after `change`.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
@@ -508,12 +517,12 @@ impl Check for AlignTrain {
 
     fn oddities(&self) -> Vec<Problem> {
         if self.steps == 0 {
-            return vec![Problem::new("steps", "is 0: what would be aligned is untrained, as it was drawn")];
+            return vec![Problem::new("steps", "is 0: the towers stay untrained, as they were drawn")];
         }
         let cold = (self.optim.warmup > self.steps).then(|| {
             let share = 100.0 * self.steps as f64 / self.optim.warmup as f64;
             let told = format!(
-                "is {}, longer than the training, steps = {}: the rate comes to {share:.0} % of lr and no further",
+                "is {}, longer than the training, steps = {}: the rate reaches only {share:.0} % of lr",
                 self.optim.warmup, self.steps
             );
             Problem::new("warmup", told)

@@ -1,10 +1,10 @@
 //! ID representation alignment (RA-Rec, Yu et al., arXiv 2402.04527): pretrained ID embeddings enter every layer of a
-//! frozen language model as soft prompts, and a small alignment module is all that is trained.
+//! frozen language model as soft prompts, and only a small alignment module is trained.
 //!
-//! The crate stands apart because it is the method itself. It knows neither files nor weights nor any particular ID
-//! method or language model, only the traits of [`ra_core`]: what comes in is a [`Recommender`](ra_core::Recommender),
-//! a [`LanguageModel`](ra_core::LanguageModel), a [`Tokenizer`](ra_core::Tokenizer) and a
-//! [`Dataset`](ra_core::Dataset), and what goes out is a recommender again.
+//! This crate is the method itself. It knows no files, no weights and no particular ID method or language model, only
+//! the traits of [`ra_core`]: it takes a [`Recommender`](ra_core::Recommender), a
+//! [`LanguageModel`](ra_core::LanguageModel), a [`Tokenizer`](ra_core::Tokenizer) and a
+//! [`Dataset`](ra_core::Dataset), and returns a recommender.
 //!
 //! # Example
 //! ```
@@ -23,27 +23,27 @@
 //!     Ok(fit.model)
 //! }
 //! ```
-//! `examples/own_parts.rs` does so with an ID method and a language model of its own.
+//! `examples/own_parts.rs` does this with its own ID method and language model.
 //!
 //! # Map
 //! | what | where | equation of the paper |
 //! |---|---|---|
 //! | hard prompts of titles | [`Prompts`] | |
 //! | projection and instruction of a layer | [`Layerwise`] | `p^(l) = W^(l) e + b^(l)`, `d^(l) = [c^(l) ; p^(l)]` |
-//! | a tower for users, one for items: all that is trained | [`Towers`] | |
+//! | a tower for users and one for items: all trained parameters | [`Towers`] | |
 //! | the layers that read a prefix | [`ra_core::encode`] | `K = W_k [d^(l) ; a]`, `V = W_v [d^(l) ; a]` |
-//! | what a text contributes, computed once | [`TextCache`] | |
-//! | the text-only baseline, the frozen half | [`TextTower`] | |
+//! | the constants of each text, computed once | [`TextCache`] | |
+//! | the text-only baseline, the frozen half of RA-Rec | [`TextTower`] | |
 //! | the recommender | [`RaRec`] | `y(u, i) = <h_u, h_i>` |
 //! | losses over pairs | [`bpr_in_batch`], [`bpr_sampled`], [`softmax_in_batch`] | `L_p = -ln sigma(y_ui+ - y_ui-)` |
 //! | losses between a layer's prefix and its text | [`info_nce`], [`mmd`], [`mse`] | `L_ua`, `L_ia` |
 //! | training | [`Alignment`], [`Job`], [`fit()`] | `L = L_p + lambda (L_ua + L_ia)` |
-//! | which samples are learned from | [`coverage`], [`highest_loss`] | |
+//! | the choice of training samples | [`coverage`], [`highest_loss`] | |
 //!
-//! Beside the method stand its departures and rivals: the ID method's own score ([`with_id_score`]), ID vectors of
-//! training users from models that never saw them ([`CrossFitIds`]), items that nobody was seen with
-//! ([`TextForColdItems`], [`ColdItemBoost`]), IDs out of order for ablations ([`PerturbedIds`]), titles alone
-//! ([`encode_titles`]), and a language model that is tuned itself ([`Tuning`]).
+//! The crate also holds departures from the method and its rivals: the ID method's own score ([`with_id_score`]), ID
+//! vectors of training users from models that never saw them ([`CrossFitIds`]), items without training interactions
+//! ([`TextForColdItems`], [`ColdItemBoost`]), permuted IDs for ablations ([`PerturbedIds`]), titles alone
+//! ([`encode_titles`]), and tuning of the language model itself ([`Tuning`]).
 #![recursion_limit = "256"]
 
 mod alignment;

@@ -1,19 +1,21 @@
-//! Choosing samples by what a trained ID method says of them: what the alignment learns from when it is given fewer.
+//! Selection of training samples by a trained ID method, for an alignment that learns from fewer of them.
 use crate::method::l2_normalize;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Dataset, History, ItemId, Recommender, Sample, SplitMix, indices, scores};
 
-/// Items of a history that a sample stands for, beside its target.
+/// The number of history items that represent a sample, besides its target.
 const LATEST: usize = 5;
 
-/// Users scored at once.
+/// The number of users scored at once.
 const BLOCK: usize = 256;
 
-/// `budget` of `samples`, or all when there are fewer, that cover the catalogue: each step takes the one of a few
-/// random samples that brings the items nearest to something chosen (facility location by stochastic greedy,
-/// Mirzasoleiman et al., AAAI 2015; a tenth of the optimum is risked for a cost that does not depend on the budget). A
-/// sample is where its target and its latest items are among the items' vectors, by cosine.
+/// Selects `budget` of `samples`, or all if there are fewer, that cover the catalogue.
+///
+/// Each step takes, out of a few random samples, the one that brings the items nearest to something selected (facility
+/// location by stochastic greedy, Mirzasoleiman et al., AAAI 2015; it risks a tenth of the optimum for a cost that does
+/// not depend on the budget). The place of a sample is that of its target and its latest items among the items'
+/// vectors, by cosine.
 pub fn coverage(
     dataset: &Dataset,
     samples: &[Sample],
@@ -43,7 +45,7 @@ pub fn coverage(
     let draws = (samples.len() as f64 / budget.max(1) as f64 * 10f64.ln()).ceil() as usize;
     let mut chosen = Vec::with_capacity(budget.min(samples.len()));
     while chosen.len() < budget && !left.is_empty() {
-        // The drawn ones stand at the end.
+        // The drawn samples are at the end.
         let drawn = draws.clamp(1, left.len());
         for place in (left.len() - drawn..left.len()).rev() {
             left.swap(place, random.below(place + 1));
@@ -60,8 +62,8 @@ pub fn coverage(
     chosen
 }
 
-/// `budget` of `samples`, or all when there are fewer: those with the largest loss of the ID method, softmax over the
-/// catalogue, but for the worst tenth of all as far as the budget lets them go. Histories hold up to `max_history`
+/// Selects `budget` of `samples`, or all if there are fewer: those with the largest loss of the ID method, a softmax
+/// over the catalogue, without the worst tenth of all as far as the budget allows. Histories hold up to `max_history`
 /// items.
 pub fn highest_loss(
     dataset: &Dataset,
@@ -98,7 +100,7 @@ mod tests {
     use super::*;
     use ra_core::{Catalog, Device, IdTable, Sequences, UserId, forward_recommender};
 
-    /// Items alike but for the one that follows the last in a ring of four.
+    /// A model whose items are alike, except for the one that follows the last item in a ring of four.
     #[derive(Debug)]
     struct Chain(IdTable);
 
@@ -109,7 +111,7 @@ mod tests {
         }
     }
 
-    /// A training part, and nothing else.
+    /// A data set with only a training part.
     fn dataset(items: usize, train: Vec<Vec<u32>>) -> Dataset {
         let users = train.len();
         let none = || Sequences::from_numbers(vec![Vec::<u32>::new(); users]);
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_a_method_adds_beyond_its_vectors_decides_what_is_hard_for_it() {
-        // One user goes round the ring, the other back.
+        // One user goes around the ring, the other goes backwards.
         let data = dataset(4, vec![vec![1, 2, 3, 4], vec![4, 3, 2, 1]]);
         let ones = |rows| Tensor::ones([rows, 1], &Device::flex());
         let found = highest_loss(&data, &data.samples(), &Chain(IdTable::new(ones(2), ones(5))), 9, 3);
@@ -136,7 +138,8 @@ mod tests {
 
     #[test]
     fn a_trained_method_chooses_what_covers_and_what_is_hard() {
-        // Two groups of items; most users stay in the first. Each has three samples: all but the first of four items.
+        // Two groups of items; most users stay in the first. Each user has three samples: all but the first of four
+        // items.
         let row = |user: u32| (0..4).map(|at| if user < 18 { 0 } else { 4 } + (user + at) % 4 + 1).collect();
         let data = dataset(8, (0..20).map(row).collect());
         let cells = |rows: Vec<[f32; 2]>| {
@@ -144,7 +147,7 @@ mod tests {
             Tensor::<2>::from_data(TensorData::new(rows.concat(), [n, 2]), &Device::flex())
         };
         let items: Vec<[f32; 2]> = (0..9).map(|i| if i < 5 { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
-        // The method knows the first group's users and takes the others for the first group's too.
+        // The method knows the users of the first group and takes the others for users of that group too.
         let method = IdTable::new(cells(vec![[3.0, 0.0]; 20]), cells(items));
         let samples = data.samples();
         let second = |samples: &[Sample]| samples.iter().filter(|s| s.user >= UserId(18)).count();

@@ -1,12 +1,11 @@
-//! Validation, in one place: the metric that a training is stopped by, and that one number beside finished towers is
-//! chosen by.
+//! Validation: the metric that stops a training and that chooses a single number for finished towers.
 use burn::tensor::Tensor;
 use ra_core::{Error, History, ItemId, Recommender, Result, UserId, Validate, forward_recommender};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
-/// The one of `tried`, in ascending order, whose metric is highest; of equals the first. `what` is said in the log.
+/// Returns the number in `tried` (ascending) with the highest metric, the first one on a tie. The log names it `what`.
 pub(crate) fn grid_search(what: &str, tried: &[f32], mut metric: impl FnMut(f32) -> f64) -> f32 {
     let mut best = (f64::NEG_INFINITY, 0.0);
     for &number in tried {
@@ -16,25 +15,25 @@ pub(crate) fn grid_search(what: &str, tried: &[f32], mut metric: impl FnMut(f32)
         }
     }
     if tried.last() == Some(&best.1) {
-        tracing::warn!(number = best.1, "{what} may want a larger number than any that is tried");
+        tracing::warn!(number = best.1, "{what}: the best number may be larger than any that was tried");
     }
     tracing::info!(number = best.1, validation = best.0, "{what}");
     best.1
 }
 
-/// The metric that a number is chosen by.
+/// Returns the metric that a number is chosen by.
 ///
 /// # Errors
-/// [`Error::Missing`] with `remedy` when there is none.
+/// [`Error::Missing`] with `remedy` if there is none.
 pub(crate) fn require_validation<'a>(validate: Option<Validate<'a>>, remedy: &str) -> Result<Validate<'a>> {
     validate.ok_or_else(|| Error::Missing { what: "a validation metric".into(), remedy: remedy.into() })
 }
 
-/// Vectors by what was asked for.
+/// Vectors by their histories or items.
 type Known<K> = Mutex<HashMap<K, Tensor<2>>>;
 
-/// A model that computes the vectors of the same histories and items once: what is tried beside it does not change
-/// them, and every trial validates on the same users.
+/// A model that computes the vectors of the same histories and items only once. The numbers that are tried do not
+/// change them, and every trial validates on the same users.
 #[derive(Debug)]
 pub(crate) struct Memoized<R> {
     model: R,
@@ -74,7 +73,7 @@ mod tests {
     use ra_core::Device;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// Its vectors tell how often it was asked.
+    /// A model whose vectors count the calls.
     #[derive(Debug, Default)]
     struct Counting(AtomicU32);
 

@@ -1,9 +1,9 @@
-//! A recommender of your own keeps its contract: `cargo run -p ra-core --features testkit --example contract`.
+//! Checks that a custom recommender meets its contract: `cargo run -p ra-core --features testkit --example contract`.
 #![allow(clippy::print_stdout)]
 use ra_core::testkit::contract::check_recommender;
 use ra_core::{Backend, Device, History, ItemId, Recommender, Tensor, UserId, open_device};
 
-/// Scores an item by how near its number is to the last one of the history.
+/// Scores an item by how close its number is to that of the last item in the history.
 #[derive(Debug)]
 struct Neighbour {
     device: Device,

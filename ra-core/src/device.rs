@@ -1,24 +1,24 @@
-//! Back ends: the only file in the workspace with the `cfg` of one.
+//! Back ends: the only file in the workspace with `cfg` attributes for them.
 use crate::{Error, Result};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
-/// Where tensors live.
+/// The back end that holds tensors and computes with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// Burn's pure Rust CPU back end, always there.
+    /// Burn's pure Rust CPU back end; always available.
     #[default]
     Cpu,
-    /// Any GPU through WGPU (Cargo feature `wgpu`), or a processor through a software Vulkan driver.
+    /// Any GPU through WGPU (Cargo feature `wgpu`), or the CPU through a software Vulkan driver.
     Wgpu,
     /// An NVIDIA GPU through CUDA (Cargo feature `cuda`).
     Cuda,
 }
 
 impl Backend {
-    /// All of them, in this build or not.
+    /// All back ends, whether in this build or not.
     pub const ALL: [Self; 3] = [Self::Cpu, Self::Wgpu, Self::Cuda];
 
     /// The name in recipes and on the command line.
@@ -46,29 +46,30 @@ impl FromStr for Backend {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|backend| backend.name() == name);
-        found.ok_or_else(|| format!("no backend {name:?}; there are {}", Self::ALL.map(Self::name).join(", ")))
+        found.ok_or_else(|| format!("unknown backend {name:?}; choose one of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 
-/// Opens the plain (not autodiff) device of a back end: the first GPU, or what the back end's own environment variables
-/// choose.
+/// Opens the plain (not autodiff) device of a back end: the first GPU, or the one that the back end's own environment
+/// variables select.
 ///
 /// # Errors
-/// [`Error::Backend`] when the build lacks it, [`Error::NoDevice`] when the machine does.
+/// [`Error::Backend`] if this build lacks the back end, [`Error::NoDevice`] if the machine has no device for it,
+/// [`Error::NoKernels`] if the device cannot run a kernel.
 pub fn open_device(backend: Backend) -> Result<Device> {
     match backend {
         Backend::Cpu => Ok(Device::flex()),
         #[cfg(feature = "wgpu")]
         Backend::Wgpu => {
             use burn::tensor::{DeviceKind, DeviceType};
-            let remedy = "install a Vulkan driver (the GPU's own, or Mesa's for the processor: apt-get install \
+            let remedy = "install a Vulkan driver (the GPU's own, or Mesa's for the CPU: apt-get install \
                           mesa-vulkan-drivers libvulkan1)";
             found(backend, DeviceType::Wgpu, Device::wgpu(DeviceKind::DefaultDevice), remedy)
         }
         #[cfg(feature = "cuda")]
         Backend::Cuda => {
-            let remedy = "install NVIDIA's driver, and NVRTC of the CUDA toolkit (libnvrtc.so, on LD_LIBRARY_PATH) for a \
-                          build that compiles with it; nvidia-smi shows the GPU";
+            let remedy = "install NVIDIA's driver and, for a build with `cuda-nvrtc`, NVRTC from the CUDA toolkit \
+                          (libnvrtc.so, on LD_LIBRARY_PATH); nvidia-smi shows the GPU";
             #[cfg(feature = "cuda-nvrtc")]
             check_headers()?;
             found(backend, burn::tensor::DeviceType::Cuda, Device::cuda(0usize), remedy)
@@ -81,18 +82,20 @@ pub fn open_device(backend: Backend) -> Result<Device> {
     }
 }
 
-/// Opens `count` devices of a back end for data-parallel training, [`open_device`]'s first. The CPU is one device as often
-/// as it is asked for, which serves tests; of GPUs only CUDA's can take a mean together, by NVIDIA's NCCL.
+/// Opens `count` devices of a back end for data-parallel training, starting with that of [`open_device`]. The CPU is
+/// the same device `count` times, which is useful in tests. Of the GPU back ends, only CUDA can average across devices
+/// (through NVIDIA's NCCL).
 ///
 /// # Errors
-/// As [`open_device`]; [`Error::Devices`] when there are fewer, [`Error::Exchange`] when they cannot reach each other.
+/// Those of [`open_device`]; [`Error::Devices`] if there are fewer devices, [`Error::Exchange`] if they cannot
+/// communicate.
 pub fn open_devices(backend: Backend, count: usize) -> Result<Vec<Device>> {
     let first = open_device(backend)?;
     let (all, why) = match backend {
         Backend::Cpu => (vec![first; count], ""),
         #[cfg(feature = "cuda")]
         Backend::Cuda => (Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(), ""),
-        _ => (vec![first], " (Burn's collective operations are CUDA's)"),
+        _ => (vec![first], " (Burn's collective operations need CUDA)"),
     };
     if count > all.len() {
         return Err(Error::Devices { wanted: backend.name(), asked: count, usable: all.len(), why });
@@ -111,14 +114,15 @@ pub fn open_devices(backend: Backend, count: usize) -> Result<Vec<Device>> {
         wanted: backend.name(),
         asked: count,
         needs: "NVIDIA's NCCL (libnccl.so.2)",
-        remedy: "install it (pip has it as nvidia-nccl-cu13)",
+        remedy: "install it (pip package nvidia-nccl-cu13)",
     })
 }
 
-/// NVRTC compiles kernels against CUDA's headers; the back end panics at the first kernel where there are none.
+/// Checks for CUDA's headers, which NVRTC needs to compile kernels; without them the back end panics at the first
+/// kernel.
 ///
 /// # Errors
-/// [`Error::Missing`] when they are not where the back end looks for them.
+/// [`Error::Missing`] if they are not where the back end looks for them.
 #[cfg(feature = "cuda-nvrtc")]
 fn check_headers() -> Result<()> {
     let folder = cubecl_cuda::install::cuda_path();
@@ -134,13 +138,14 @@ fn check_headers() -> Result<()> {
     })
 }
 
-/// The device, if the machine has one of its kind: the back ends themselves panic at the first tensor where it has none.
+/// Returns the device if the machine has one of its kind. Without one, the back ends themselves panic at the first
+/// tensor.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn found(backend: Backend, kind: burn::tensor::DeviceType, device: Device, remedy: &'static str) -> Result<Device> {
     if Device::enumerate(kind).into_vec().is_empty() {
         return Err(Error::NoDevice { wanted: backend.name(), remedy });
     }
-    // The compiler of its kernels is first looked for when there is one to compile.
+    // The back end looks for its kernel compiler only when there is a kernel to compile.
     let four = Tensor::<1>::full([64], 2.0, &device).square().try_into_data();
     if !four.is_ok_and(|four| four.iter::<f32>().all(|x| x == 4.0)) {
         return Err(Error::NoKernels { wanted: backend.name(), device: device_name(&device), remedy });
@@ -148,13 +153,13 @@ fn found(backend: Backend, kind: burn::tensor::DeviceType, device: Device, remed
     Ok(device)
 }
 
-/// Whether tensors of a device, tracked or not, lie in host memory: the CPU back end's.
+/// Whether a device's tensors, tracked or not, are in host memory, as those of the CPU back end are.
 pub fn in_host_memory(device: &Device) -> bool {
-    // Equal where the hardware is, tracked or not.
+    // Devices are equal if their hardware is, tracked or not.
     *device == Device::flex()
 }
 
-/// What a device calls itself, such as a GPU's name.
+/// The device's name, such as the GPU's.
 pub fn device_name(device: &Device) -> String {
     #[cfg(any(feature = "wgpu", feature = "cuda"))]
     if let Some(identity) = device.identity() {
@@ -172,14 +177,16 @@ mod tests {
         for backend in Backend::ALL {
             assert_eq!(backend.name().parse(), Ok(backend));
         }
-        assert_eq!("gpu".parse::<Backend>().unwrap_err(), "no backend \"gpu\"; there are cpu, wgpu, cuda");
+        assert_eq!("gpu".parse::<Backend>().unwrap_err(), "unknown backend \"gpu\"; choose one of cpu, wgpu, cuda");
     }
 
     #[test]
     fn several_devices_are_the_first_and_others_like_it() {
         assert_eq!(open_devices(Backend::Cpu, 3).unwrap(), vec![Device::flex(); 3]);
         if Backend::built().contains(&Backend::Wgpu) && open_device(Backend::Wgpu).is_ok() {
-            assert!(open_devices(Backend::Wgpu, 2).unwrap_err().to_string().contains("2 devices asked for, 1 can"));
+            assert!(
+                open_devices(Backend::Wgpu, 2).unwrap_err().to_string().contains("2 devices requested, but only 1 can")
+            );
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 /// A result whose error a user can act on.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong with files, devices and numbers that every crate shares.
+/// Errors of files, devices and numbers that all crates share.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -13,12 +13,13 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried, as in "cannot read".
+        /// The action that failed, such as "cannot read".
         action: &'static str,
-        /// What the system says. It is part of the message, so it is no `source`: a chain of errors would say it twice.
+        /// The operating system's error. The message includes it, so it is not a `source`: an error chain would print
+        /// it twice.
         cause: std::io::Error,
     },
-    /// A file's content is not what it should be.
+    /// A file has the wrong content.
     #[error("{}: {problem}", path.display())]
     Corrupt {
         /// The file.
@@ -27,75 +28,75 @@ pub enum Error {
         problem: String,
     },
     /// The back end is not part of this build.
-    #[error("backend {wanted}: not in this build; build with `--features {wanted}` (built in: {built})")]
+    #[error("backend {wanted}: not in this build; rebuild with `--features {wanted}` (built in: {built})")]
     Backend {
-        /// The back end asked for.
+        /// The requested back end.
         wanted: &'static str,
-        /// Those that are built in.
+        /// The back ends that are built in.
         built: String,
     },
-    /// The machine has no device of this kind.
-    #[error("backend {wanted}: this machine shows no device for it; {remedy}")]
+    /// The machine has no device for this back end.
+    #[error("backend {wanted}: this machine has no device for it; {remedy}")]
     NoDevice {
-        /// The back end asked for.
+        /// The requested back end.
         wanted: &'static str,
         /// What to do.
         remedy: &'static str,
     },
-    /// There is a device, but no operation runs on it.
+    /// There is a device, but it cannot run any kernel.
     #[error("backend {wanted}: no kernel runs on {device}: its compiler is missing or its driver is too old; {remedy}")]
     NoKernels {
-        /// The back end asked for.
+        /// The requested back end.
         wanted: &'static str,
-        /// What the device calls itself.
+        /// The device's name.
         device: String,
         /// What to do.
         remedy: &'static str,
     },
-    /// Fewer devices than asked for can work together.
+    /// Fewer devices than requested can work together.
     #[error(
-        "backend {wanted}: {asked} devices asked for, {usable} can be used together{why}; ask for at \
-             most {usable}"
+        "backend {wanted}: {asked} devices requested, but only {usable} can be used together{why}; request at most \
+         {usable}"
     )]
     Devices {
         /// The back end.
         wanted: &'static str,
-        /// How many were asked for.
+        /// The number of devices requested.
         asked: usize,
-        /// How many there are.
+        /// The number of devices that can be used together.
         usable: usize,
-        /// Why, in brackets, where that is not their number.
+        /// The reason, in parentheses, if it is not their number.
         why: &'static str,
     },
-    /// Several devices were asked for and cannot exchange what they computed.
-    #[error("backend {wanted}: {needs} is needed for {asked} devices together: {remedy}, or ask for one device")]
+    /// Several devices were requested, but they cannot exchange their results.
+    #[error("backend {wanted}: {asked} devices need {needs} to work together: {remedy}, or request one device")]
     Exchange {
         /// The back end.
         wanted: &'static str,
-        /// How many were asked for.
+        /// The number of devices requested.
         asked: usize,
         /// What is missing.
         needs: &'static str,
-        /// What to do to have them all.
+        /// What to do to get what is missing.
         remedy: &'static str,
     },
-    /// A language model's matrices cannot be kept in the numbers asked for.
-    #[error("precision {wanted}: {problem}; ask for f32")]
+    /// A language model's matrices cannot be kept in the requested precision.
+    #[error("precision {wanted}: {problem}; use f32")]
     Precision {
-        /// The numbers asked for.
+        /// The requested precision.
         wanted: &'static str,
-        /// What stands against it.
+        /// What prevents it.
         problem: String,
     },
-    /// A text cannot be cut into tokens.
-    #[error("the text {text:?} cannot be cut into tokens: {problem}")]
+    /// A text cannot be tokenized.
+    #[error("the text {text:?} cannot be tokenized: {problem}")]
     Text {
-        /// The text, a title for instance; its beginning where it is long.
+        /// The text, such as a title; only its beginning if it is long.
         text: String,
-        /// What the tokenizer says.
+        /// The tokenizer's error.
         problem: String,
     },
-    /// Something that is needed was not given.
+    /// Something required was not given.
     #[error("{what} is needed: {remedy}")]
     Missing {
         /// What is missing.
@@ -106,29 +107,29 @@ pub enum Error {
     /// Settings that cannot work.
     #[error("{0}")]
     Settings(String),
-    /// A stage takes more memory than there is.
-    #[error("{stage}: takes {needed} MiB at least, {available} MiB are free; {remedy}")]
+    /// A stage needs more memory than is free.
+    #[error("{stage}: needs at least {needed} MiB, but {available} MiB are free; {remedy}")]
     Memory {
-        /// The stage that was not begun.
+        /// The stage that was not started.
         stage: String,
-        /// What it takes at least, in MiB.
+        /// The least memory that it needs, in MiB.
         needed: u64,
-        /// What there is, in MiB.
+        /// The free memory, in MiB.
         available: u64,
         /// What to do.
         remedy: &'static str,
     },
-    /// A loss or gradient is no longer a finite number.
+    /// A loss or gradient is not a finite number.
     #[error(
-        "{stage}: {what} at step {step}; lower the learning rate or look for NaN in what was loaded. What was written down \
-         before is whole"
+        "{stage}: {what} at step {step}; lower the learning rate, or look for NaN in the loaded files. Files written \
+         before are intact"
     )]
     NotFinite {
         /// The stage that stopped.
         stage: String,
         /// The step at which it stopped.
         step: usize,
-        /// The loss, or the parameter, that is none.
+        /// The loss or parameter that is not finite.
         what: String,
     },
 }

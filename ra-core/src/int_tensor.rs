@@ -1,11 +1,11 @@
-//! Ids, places and row numbers as tensors.
+//! Ids, positions and row numbers as tensors.
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// Whole numbers as a tensor of `shape`, row-major, 32 bits each. One that has no place in them becomes `i32::MAX`, which
-/// is the index of nothing.
+/// Builds a row-major 32-bit integer tensor of `shape`. A value that does not fit into `i32` becomes `i32::MAX`, which
+/// is never a valid index.
 ///
 /// # Panics
-/// When there are not as many `values` as `shape` has places.
+/// If the number of `values` is not that of `shape`.
 pub fn int_tensor<const D: usize, N: TryInto<i32>>(
     values: impl IntoIterator<Item = N>,
     shape: [usize; D],
@@ -15,7 +15,7 @@ pub fn int_tensor<const D: usize, N: TryInto<i32>>(
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// [`int_tensor`] of as many `values` as there are, `[values]`: rows to select, or places.
+/// [`int_tensor`] with one dimension, `[values]`: row numbers to select, or positions.
 pub fn indices<N: TryInto<i32>>(values: impl IntoIterator<Item = N>, device: &Device) -> Tensor<1, Int> {
     let values: Vec<N> = values.into_iter().collect();
     let n = values.len();

@@ -1,13 +1,13 @@
-//! The shared vocabulary of RA-Rec: what every other crate speaks, and nothing that only one of them needs.
+//! The shared vocabulary of RA-Rec: the types and traits that the other crates have in common.
 //!
-//! It stands apart so that an ID method, a language model, a data reader and an evaluation can be written, used and
-//! replaced without knowing each other: a leaf crate depends on this one and on no other leaf.
+//! ID methods, language models, data readers and evaluation can be written, used and replaced without knowing each
+//! other: each leaf crate depends on this one and on no other leaf.
 //!
 //! - data: [`Dataset`], [`Sequences`], [`Sample`], [`History`]
-//! - frozen things, object-safe: [`Recommender`], [`LanguageModel`], [`Tokenizer`]
-//! - trained things, generic modules: [`IdModel`], [`Aligner`], driven by [`Fit`]
+//! - frozen models, as object-safe traits: [`Recommender`], [`LanguageModel`], [`Tokenizer`]
+//! - trained models, as generic modules: [`IdModel`], [`Aligner`], driven by [`Fit`]
 //! - the one loop over a language model's layers: [`run_layers`], and [`encode`] on top of it
-//! - the contracts that any implementation must meet: `testkit::contract`, with the feature `testkit`
+//! - the contracts that every implementation must meet: `testkit::contract` (feature `testkit`)
 //!
 //! # Example: a recommender in ten lines
 //! ```
@@ -16,7 +16,7 @@
 //!
 //! let device: Device = open_device(Backend::Cpu)?;
 //! let users = Tensor::from_floats([[1.0, 0.0], [0.0, 1.0]], &device); // [users, dim]
-//! let items = Tensor::from_floats([[0.0, 0.0], [2.0, 0.0], [0.0, 3.0]], &device); // [items + 1, dim], row 0 is padding
+//! let items = Tensor::from_floats([[0.0, 0.0], [2.0, 0.0], [0.0, 3.0]], &device); // [items + 1, dim], row 0: padding
 //! let table = IdTable::new(users, items);
 //! let scores = table
 //!     .users(&[History { user: UserId(1), items: &[ItemId(1)] }])
@@ -48,8 +48,8 @@ mod model;
 #[cfg(feature = "tensor")]
 mod train;
 
-/// Burn, as this crate builds it: a module of your own derives `burn::module::Module`, and needs the package `burn` of this very
-/// version beside it.
+/// Burn, as this crate builds it. To derive `burn::module::Module` for your own module, depend on the package `burn` in
+/// exactly this version.
 #[cfg(feature = "tensor")]
 pub use burn;
 

@@ -1,26 +1,26 @@
-//! What a long stage tells whoever started it.
+//! Progress reports of long stages.
 
-/// Receives the progress of one stage at a time; a command line draws it, a library user may ignore it with
+/// Receives the progress of one stage at a time. A command line draws it; a library user may ignore it with
 /// [`NoProgress`].
 pub trait Progress: Sync {
     /// A stage of `total` units begins.
     fn start(&self, stage: &str, total: u64);
-    /// `done` units of the current stage are finished; `note` is a short state such as a loss.
+    /// `done` units of the current stage are finished; `note` is a short status such as the loss.
     fn update(&self, done: u64, note: &str);
     /// The current stage is over.
     fn finish(&self);
 }
 
-/// The target of what [`point`] says.
+/// The tracing target of [`point`]'s events.
 pub const POINTS: &str = "ra_core::point";
 
-/// Says that the process stands at a point that has a name, such as `rename report.json`. Tests of what a kill does stop the
-/// process there; whoever does not listen to [`POINTS`] pays for one comparison.
+/// Emits a trace event that the process has reached a named point, such as `rename report.json`. Tests of crash safety
+/// kill the process there. If nobody listens to [`POINTS`], the cost is one comparison.
 pub fn point(name: std::fmt::Arguments<'_>) {
     tracing::trace!(target: POINTS, "{name}");
 }
 
-/// Says nothing.
+/// Ignores all progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;
 

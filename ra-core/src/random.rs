@@ -1,7 +1,7 @@
-//! Randomness from explicit seeds on the host.
+//! Randomness on the host from explicit seeds.
 //!
-//! Burn's generator is one per process and per back end: two tests in parallel would disturb each other and two back
-//! ends would start from different weights. Everything random here is a function of `(seed, label, step)`.
+//! Burn has one generator per process and back end: two tests in parallel would disturb each other, and two back ends
+//! would start from different weights. Here every random number is a function of `(seed, label, step)`.
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::Distribution;
@@ -42,7 +42,7 @@ impl SplitMix {
     }
 }
 
-/// The generator for one purpose at one step.
+/// Returns the generator for one purpose at one step.
 pub fn rng(seed: u64, label: &str, step: u64) -> ChaCha8Rng {
     let label = label.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3));
     ChaCha8Rng::seed_from_u64(splitmix64(splitmix64(seed) ^ label) ^ splitmix64(step))
@@ -59,7 +59,7 @@ pub(crate) fn around_zero(std: f32) -> Option<rand_distr::Normal<f32>> {
     rand_distr::Normal::new(0.0, std.max(0.0)).ok()
 }
 
-/// `count` numbers on the host from a normal distribution around 0; a negative or NaN `std` counts as 0.
+/// Draws `count` numbers on the host from a normal distribution around 0; a negative or NaN `std` counts as 0.
 pub fn normal_numbers(count: usize, std: f32, rng: &mut ChaCha8Rng) -> Vec<f32> {
     numbers(count, around_zero(std), rng)
 }

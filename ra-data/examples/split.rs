@@ -1,4 +1,4 @@
-//! A csv to a split: `cargo run -p ra-data --example split [LOG.csv]`.
+//! Splits a csv file: `cargo run -p ra-data --example split [LOG.csv]`.
 #![allow(clippy::print_stdout)]
 use ra_core::UserId;
 use ra_data::{DataConfig, Split, describe, prepare, to_parquet};

@@ -9,46 +9,49 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The interactions: a file, a folder, or a pattern such as `logs/*.parquet`. Known are tsv, csv, jsonl, parquet,
-    /// arrow, RecBole's `.inter`, MovieLens's `ratings.dat`, `ratings.csv` and `u.data`, Amazon's reviews, and `.txt`
-    /// with a user and their items, oldest first, in each line, or a user and one item; text also with `.gz` or
-    /// `.zst`.
+    /// The interactions: a file, a folder, or a pattern such as `logs/*.parquet`. Accepted formats: tsv, csv, jsonl,
+    /// parquet, arrow, RecBole's `.inter`, MovieLens's `ratings.dat`, `ratings.csv` and `u.data`, Amazon's reviews, and
+    /// `.txt` with either a user and their items (oldest first) or a user and one item per line; text files may be
+    /// compressed (`.gz`, `.zst`).
     pub interactions: Option<PathBuf>,
-    /// The titles of items, in the same formats, RecBole's `.item`, MovieLens's `movies.dat` and `u.item`, and Amazon's
-    /// metadata; without it all titles are empty.
+    /// The item titles, in the same formats or as RecBole's `.item`, MovieLens's `movies.dat` and `u.item`, or Amazon's
+    /// metadata. Without this file all titles are empty.
     pub items: Option<PathBuf>,
-    /// The file of test interactions, for `split = "given"`: `interactions` then holds those to learn from.
+    /// The file of test interactions for `split = "given"`; `interactions` then holds the training interactions.
     pub test: Option<PathBuf>,
-    /// Which column is what.
+    /// The names of the columns.
     pub columns: Columns,
-    /// Whether a row that cannot be read is an error; otherwise it is left out, counted and shown.
+    /// Whether an unreadable row is an error. Otherwise unreadable rows are skipped, counted and reported.
     pub strict: bool,
-    /// Keep only the first interaction of a user with an item. Off: real logs repeat, and repeats are signal.
+    /// Whether to keep only a user's first interaction with each item. Off by default, because real logs contain
+    /// repeats and repeats are signal.
     pub dedupe: bool,
-    /// Keep users and items with at least this many interactions, to a fixed point; 0 is off.
+    /// Keep only users and items with at least this many interactions, filtering repeatedly until nothing changes. 0
+    /// turns the filter off.
     pub k_core: usize,
-    /// Keep interactions rated at least this; needs a rating column.
+    /// Keep only interactions with at least this rating; needs a rating column.
     pub min_rating: Option<f64>,
-    /// How interactions are held out.
+    /// How interactions are held out for validation and test.
     pub split: Split,
-    /// Interactions of each user that `leave_last_n` holds out for the final table, and again for choices.
+    /// The number of each user's last interactions that `leave_last_n` holds out for test; as many before them are held
+    /// out for validation.
     pub leave_n: usize,
-    /// Share of each user's interactions just before the test ones that a ratio split holds out for choices.
+    /// The share of each user's interactions that a `ratio` split holds out for validation, just before the test ones.
     pub ratio_valid: f64,
-    /// Share of each user's latest interactions that a ratio split holds out for the final table.
+    /// The share of each user's latest interactions that a `ratio` split holds out for test.
     pub ratio_test: f64,
-    /// Share of the interactions just before the test ones that a temporal split holds out for choices; beside
-    /// `temporal_test_from` a share of those before it.
+    /// The share of all interactions that a `temporal` split holds out for validation, just before the test ones. With
+    /// `temporal_test_from` set, it is a share of the interactions before that date.
     pub temporal_valid: f64,
-    /// Share of the latest interactions that a temporal split holds out for the final table.
+    /// The share of the latest interactions that a `temporal` split holds out for test.
     pub temporal_test: f64,
-    /// When a temporal split begins to hold out for choices, instead of a share: a date as `"2014-07-01"`, or a
-    /// number, of seconds since 1970 or in another of the units that times are read in.
+    /// The start of the validation part of a `temporal` split, in place of `temporal_valid`: a date such as
+    /// `"2014-07-01"`, or a number of seconds since 1970 (or any other time unit that logs may use).
     pub temporal_valid_from: Option<TimePoint>,
-    /// When a temporal split begins to hold out for the final table, instead of a share.
+    /// The start of the test part of a `temporal` split, in place of `temporal_test`.
     pub temporal_test_from: Option<TimePoint>,
-    /// Share of the items, chosen by their ids, that nobody has in the training part: strictly cold ones. They stay
-    /// in the catalogue and among what is held out.
+    /// The share of items, chosen by their ids, that are removed from the training part to make them strictly cold.
+    /// They stay in the catalogue and in the held-out parts.
     pub cold_items: f64,
 }
 
@@ -76,22 +79,22 @@ impl Default for DataConfig {
     }
 }
 
-/// The user's names of columns, where they are not among the usual ones.
+/// The names of the columns, if they differ from the usual ones.
 ///
-/// A typed header of RecBole such as `user_id:token` is known by the part before the colon.
+/// A typed RecBole header such as `user_id:token` matches by the part before the colon.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Columns {
-    /// Who; by default `user`, `user_id`, `userId` or `reviewerID`.
+    /// The user column; by default `user`, `user_id`, `userId` or `reviewerID`.
     pub user: Option<String>,
-    /// What; by default `item`, `item_id`, `movieId`, `parent_asin` or `asin`.
+    /// The item column; by default `item`, `item_id`, `movieId`, `parent_asin` or `asin`.
     pub item: Option<String>,
-    /// When; by default `ts`, `pos` (an order without clock time), `timestamp`, `time` or `unixReviewTime`.
+    /// The time column; by default `ts`, `pos` (an order without clock time), `timestamp`, `time` or `unixReviewTime`.
     pub time: Option<String>,
-    /// The title of an item; by default `title` or `movie_title`. A list of columns is put together, as in
-    /// `["title", "categories", "brand"]`; an item may lack some of them.
+    /// The column with an item's title; by default `title` or `movie_title`. Several columns, such as `["title",
+    /// "categories", "brand"]`, are joined; an item may lack some of them.
     pub title: Option<TitleParts>,
-    /// How well it was liked, read only for `min_rating`; by default `rating` or `overall`.
+    /// The rating column, read only if `min_rating` is set; by default `rating` or `overall`.
     pub rating: Option<String>,
 }
 
@@ -99,9 +102,9 @@ pub struct Columns {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum TitleParts {
-    /// One.
+    /// One column.
     One(String),
-    /// Several, one after the other.
+    /// Several columns, joined in this order.
     Several(Vec<String>),
 }
 
@@ -109,15 +112,15 @@ pub enum TitleParts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum TimePoint {
-    /// Seconds since 1970, a larger number of milliseconds and so on, or a day as in `20140701`; of a log without a
-    /// clock a place in its order.
+    /// Seconds since 1970 (milliseconds, microseconds or nanoseconds if the number is that large), a day such as
+    /// `20140701`, or, for a log without a clock, a place in its order.
     Number(f64),
     /// A date, or a date and time.
     Text(String),
 }
 
 impl TimePoint {
-    /// Seconds since 1970, or a place in an order.
+    /// Returns seconds since 1970, or a place in an order.
     pub(crate) fn seconds(&self) -> Option<f64> {
         let text = match self {
             Self::Number(number) => return time::point(*number),
@@ -139,20 +142,22 @@ impl fmt::Display for TimePoint {
     }
 }
 
-/// How interactions are held out.
+/// How interactions are held out for validation and test.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// Of each user the last interaction tests, the one before validates; users with fewer than 3 only train.
+    /// Each user's last interaction is for test and the one before it for validation; users with fewer than 3
+    /// interactions are only trained on.
     #[default]
     LeaveOneOut,
-    /// Of each user the last `leave_n` test, as many before validate; users with fewer than `2 leave_n + 1` only train.
+    /// Each user's last `leave_n` interactions are for test and as many before them for validation; users with fewer
+    /// than `2 leave_n + 1` are only trained on.
     LeaveLastN,
-    /// Of each user the latest shares `ratio_test` and `ratio_valid`, rounded down.
+    /// Each user's latest interactions are held out by the shares `ratio_test` and `ratio_valid`, rounded down.
     Ratio,
-    /// Two points in time cut the interactions of all users: nothing learned from lies after what is predicted.
+    /// Two points in time split the interactions of all users, so training never sees the future of what is predicted.
     Temporal,
-    /// Two files cut by somebody else: `interactions` trains, `test` tests, nothing validates.
+    /// The two given files are used as they are: `interactions` for training and `test` for test, without validation.
     Given,
 }
 
@@ -169,7 +174,7 @@ impl fmt::Display for Split {
 }
 
 impl Check for DataConfig {
-    /// A key that has no effect beside the others is among them; a key at its default counts as left out.
+    /// Also reports keys that have no effect with the others; a key at its default counts as unset.
     fn problems(&self) -> Vec<Problem> {
         let plain = Self::default();
         let mut found = Vec::new();
@@ -181,8 +186,7 @@ impl Check for DataConfig {
             ("ratio_test", self.ratio_test, plain.ratio_test, Split::Ratio),
         ];
         let is_share = |share: f64| (0.0..1.0).contains(&share);
-        let not_a_share =
-            |share: f64| format!("is {share}, which is not a share; give one from 0 up to, not including, 1");
+        let not_a_share = |share: f64| format!("is {share}, which is not a share; give a number from 0 to below 1");
         let without_effect = |split: Split| {
             format!("has no effect under split = \"{}\"; leave it out, or set split = \"{split}\"", self.split)
         };
@@ -215,36 +219,33 @@ impl Check for DataConfig {
         }
         self.wrong_dates(&mut wrong);
         if self.interactions.is_some() && (self.split == Split::Given) != self.test.is_some() {
-            wrong(
-                "test",
-                "and split = \"given\" go together: a file of test interactions, and nothing else held out".into(),
-            );
+            wrong("test", "and split = \"given\" go together; set both, or neither".into());
         }
         if self.split == Split::Given && (self.dedupe || self.k_core > 0 || self.min_rating.is_some()) {
             wrong(
                 "split",
-                "is \"given\", and given files are taken as they are; leave k_core, dedupe and min_rating out".into(),
+                "is \"given\", and given files are used as they are; leave k_core, dedupe and min_rating out".into(),
             );
         }
         match self.min_rating {
-            Some(least) if !least.is_finite() => wrong("min_rating", format!("is {least}, no number to compare with")),
+            Some(least) if !least.is_finite() => wrong("min_rating", format!("is {least}, which is not finite")),
             None if self.columns.rating.is_some() => {
                 wrong("columns.rating", "has no effect without min_rating; leave it out, or set min_rating".into());
             }
             _ => {}
         }
         if self.columns.title.is_some() && self.interactions.is_some() && self.items.is_none() {
-            wrong("columns.title", "has no effect without a file of titles; leave it out, or name items".into());
+            wrong("columns.title", "has no effect without a file of titles; leave it out, or set items".into());
         }
         if self.columns.user.is_some() && self.columns.user == self.columns.item {
-            wrong("columns.item", "is the column of the users too; name another".into());
+            wrong("columns.item", "is also the user column; name another".into());
         }
         found
     }
 }
 
 impl DataConfig {
-    /// The dates of a temporal split.
+    /// Checks the dates of a temporal split.
     fn wrong_dates(&self, wrong: &mut impl FnMut(&str, String)) {
         let dates =
             [("temporal_valid_from", &self.temporal_valid_from), ("temporal_test_from", &self.temporal_test_from)];
@@ -263,7 +264,7 @@ impl DataConfig {
         }
         match (&self.temporal_valid_from, &self.temporal_test_from) {
             (Some(_), None) => {
-                wrong("temporal_test_from", "is missing beside temporal_valid_from: give both dates".into())
+                wrong("temporal_test_from", "is missing, but temporal_valid_from is set; give both dates".into())
             }
             (valid, Some(test)) => {
                 if let Some(valid) = valid
@@ -288,7 +289,7 @@ impl DataConfig {
         }
     }
 
-    /// Refuses what wants the whole log in memory.
+    /// Refuses settings that need the whole log in memory.
     pub(crate) fn check_one_pass(&self) -> Result<()> {
         if self.cold_items > 0.0 {
             let problem = "needs the log in memory; leave `cold_items` out, or read without a bound";

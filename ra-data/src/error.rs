@@ -1,52 +1,52 @@
-//! What can go wrong with data, and what a person does about it.
+//! The errors of data preparation, each with its remedy.
 use crate::{CurateConfig, CurateMethod, DataConfig};
 use ra_core::{Check, Problem};
 use std::path::PathBuf;
 
-/// A result whose error names the file, the row or the key to look at.
+/// A result whose error names the file, the row or the key at fault.
 pub type Result<T, E = DataError> = std::result::Result<T, E>;
 
-/// What can go wrong between raw files and samples.
+/// An error between raw files and samples.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// A file cannot be read or written, or is not what its name says.
+    /// A file cannot be read or written, or its content does not match its name.
     #[error(transparent)]
     File(#[from] ra_core::Error),
-    /// Keys of a [`DataConfig`](crate::DataConfig) whose values cannot work.
+    /// Keys of a [`DataConfig`](crate::DataConfig) have invalid values.
     #[error("{}", told(.0))]
     Settings(Vec<Problem>),
-    /// Keys of a [`CurateConfig`](crate::CurateConfig) whose values cannot work.
+    /// Keys of a [`CurateConfig`](crate::CurateConfig) have invalid values.
     #[error("{}", told(.0))]
     Curation(Vec<Problem>),
-    /// Samples are to be chosen by a trained model, which [`curate`](crate::curate) has none of: see
+    /// The method needs a trained model, which [`curate`](crate::curate) does not have; use
     /// [`candidates`](crate::candidates).
-    #[error("method {} reads a trained ID method, and there is none here; use random or paper", .0.name())]
+    #[error("method {} needs a trained ID method, which is not available here; use random or paper", .0.name())]
     NeedsModel(CurateMethod),
-    /// A bound of memory within which the work cannot be done.
+    /// The work cannot be done within the given memory bound.
     #[error("memory: {problem}")]
     Bound {
         /// What is needed.
         problem: String,
     },
-    /// A log whose list of rows does not fit into memory.
+    /// The rows of the log do not fit into memory.
     #[error(
-        "reading interactions takes {needed} MiB at least, {available} MiB are free; raise min_rating, read a part of the \
-         log, or write its tables within a bound of memory"
+        "reading the interactions takes at least {needed} MiB, but only {available} MiB are free; raise min_rating, \
+         read a part of the log, or write its tables within a memory bound"
     )]
     LogTooLarge {
-        /// What it takes at least, in MiB.
+        /// The least memory needed, in MiB.
         needed: u64,
-        /// What there is, in MiB.
+        /// The free memory, in MiB.
         available: u64,
     },
-    /// Arrays of users, items and times that are no log.
+    /// Arrays of users, items and times that do not form a log.
     #[error("users, items and times: {problem}")]
     Arrays {
         /// What is wrong with them.
         problem: &'static str,
     },
-    /// A file has no column for something that is needed.
+    /// A file lacks a required column.
     #[error(
         "{}: no {role} column: found {found}; accepted: {accepted}; name another one by `columns.{role}`",
         path.display()
@@ -56,68 +56,68 @@ pub enum DataError {
         path: PathBuf,
         /// What the column is for, such as `user`.
         role: &'static str,
-        /// The columns that are there.
+        /// The columns that the file has.
         found: String,
-        /// The names that would do.
+        /// The accepted column names.
         accepted: String,
     },
-    /// One row of a file is broken.
+    /// A row of a file cannot be read.
     #[error("{}: row {row}: {problem}", path.display())]
     Row {
         /// The file.
         path: PathBuf,
-        /// The row, counted from 1 with the header line included.
+        /// The row number, counted from 1 and including the header line.
         row: usize,
         /// What is wrong with it.
         problem: String,
     },
-    /// Filters or the split left nothing to work with.
+    /// The filters or the split left nothing to work with.
     #[error("{dataset}: {problem}")]
     NothingLeft {
-        /// The data set.
+        /// The name of the data set.
         dataset: String,
         /// What is missing, and what to do.
         problem: String,
     },
-    /// A golden case is not of the layout expected.
+    /// A golden case does not have the expected layout.
     #[error("golden case: {0}")]
     Case(String),
 }
 
-/// Every key with its problem, in one line.
+/// Joins all problems into one line.
 fn told(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl DataError {
-    /// A key of [`DataConfig`](crate::DataConfig) with what is wrong with it.
+    /// Reports a problem with a key of [`DataConfig`](crate::DataConfig).
     pub(crate) fn setting(key: &str, told: impl Into<String>) -> Self {
         Self::Settings(vec![Problem::new(key, told)])
     }
 
-    /// A key of [`CurateConfig`](crate::CurateConfig) with what is wrong with it.
+    /// Reports a problem with a key of [`CurateConfig`](crate::CurateConfig).
     pub(crate) fn curation(key: &str, told: impl Into<String>) -> Self {
         Self::Curation(vec![Problem::new(key, told)])
     }
 
-    /// Refuses values that cannot work before any file is read.
+    /// Refuses invalid settings before any file is read.
     pub(crate) fn refuse_settings(config: &DataConfig) -> Result<()> {
         let problems = config.problems();
         if problems.is_empty() { Ok(()) } else { Err(Self::Settings(problems)) }
     }
 
-    /// The same of how samples are chosen.
+    /// Refuses invalid curation settings before any file is read.
     pub(crate) fn refuse_curation(config: &CurateConfig) -> Result<()> {
         let problems = config.problems();
         if problems.is_empty() { Ok(()) } else { Err(Self::Curation(problems)) }
     }
 
-    /// A file whose content is wrong as a whole.
+    /// Reports a file whose content is wrong as a whole.
     pub(crate) fn corrupt(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
         Self::File(ra_core::Error::corrupt(path, problem))
     }
 
-    /// A broken row.
+    /// Reports a broken row.
     pub(crate) fn row(path: impl Into<PathBuf>, row: usize, problem: impl Into<String>) -> Self {
         Self::Row { path: path.into(), row, problem: problem.into() }
     }

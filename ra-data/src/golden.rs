@@ -1,4 +1,4 @@
-//! Golden cases of data construction, through the code that prepares every data set.
+//! Golden cases of data construction, run through the code that prepares every data set.
 use crate::config::DataConfig;
 use crate::curate::words::words;
 use crate::curate::{NoiseFilter, StratifiedSampler, popularity_buckets};
@@ -29,10 +29,10 @@ struct Params {
     m: usize,
 }
 
-/// Computes everything that a case's expected file holds.
+/// Computes everything that the expected file of a case holds.
 ///
 /// # Errors
-/// [`DataError::Case`] when the input is not of the layout.
+/// [`DataError::Case`] if the input does not have the expected layout.
 pub fn verify_case(input: &Value) -> Result<Value> {
     let case = Case::deserialize(input).map_err(|e| DataError::Case(e.to_string()))?;
     let ids: Vec<(String, String, f64)> =
@@ -64,7 +64,7 @@ pub fn verify_case(input: &Value) -> Result<Value> {
     Ok(out)
 }
 
-/// The user's own id, which is a number in golden cases.
+/// Returns the original id as a number, which every id is in golden cases.
 fn number(id: &str) -> Value {
     json!(id.parse::<u64>().unwrap_or_default())
 }

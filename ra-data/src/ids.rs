@@ -1,17 +1,17 @@
-//! An id is one value, exact to the digit, and written one way in every format.
+//! Ids: one spelling per value, exact to the digit, in every format.
 use crate::format::row::Role;
 use std::collections::BTreeMap;
 
-/// An id in the one way it is written, or why `text` is none.
+/// Returns the canonical spelling of an id, or the reason why `text` is not an id.
 ///
-/// A whole number that came as a decimal is that number, in a log as in titles: pandas makes `1.0` of `1` as soon as a column
-/// lacks one value. Everything else stays as the file has it.
+/// A whole number written as a decimal is that number, in logs and in titles: pandas turns `1` into `1.0` as soon as a
+/// column has a missing value. Everything else stays as it is in the file.
 pub(crate) fn check(text: &str) -> Result<&str, String> {
     match text {
         _ if text.trim().is_empty() => Err("is empty".into()),
-        _ if stands_for_nothing(text) => Err(format!("is \"{text}\", which stands for no id")),
+        _ if stands_for_nothing(text) => Err(format!("is \"{text}\", which stands for a missing id")),
         _ if is_nested(text) => {
-            Err(format!("is {}, which is no single value", text.chars().take(40).collect::<String>()))
+            Err(format!("is {}, which is not a single value", text.chars().take(40).collect::<String>()))
         }
         _ if is_rounded(text) => {
             Err(format!("is {text}, a float that may have lost digits; write ids as whole numbers or text"))
@@ -20,7 +20,7 @@ pub(crate) fn check(text: &str) -> Result<&str, String> {
     }
 }
 
-/// `1.0` is `1`; what is no whole number with a zero fraction is itself.
+/// Turns `1.0` into `1`; returns anything but a whole number with a zero fraction unchanged.
 pub(crate) fn canonical(text: &str) -> &str {
     match text.split_once('.') {
         Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') && is_whole(whole) => whole,
@@ -28,23 +28,24 @@ pub(crate) fn canonical(text: &str) -> &str {
     }
 }
 
-/// The words by which databases, pandas and Python write that nothing is there.
+/// Returns whether `text` is a word that databases, pandas or Python write for a missing value.
 pub(crate) fn stands_for_nothing(text: &str) -> bool {
     matches!(text, "null" | "NULL" | "Null" | "NaN" | "nan" | "None" | "\\N" | "<NA>" | "NaT")
 }
 
-/// A list, as in `['a', 'b']`, or an object that became text on its way.
+/// Returns whether `text` is a list, as in `['a', 'b']`, or an object that was turned into text.
 fn is_nested(text: &str) -> bool {
     let within = |open, close| text.len() > 1 && text.starts_with(open) && text.ends_with(close);
-    // A key in braces, as Windows writes it, is no object.
+    // A key in braces, as Windows writes it, is not an object.
     within('[', ']') || (within('{', '}') && text.contains([':', '\'', '"']))
 }
 
-/// From here on not every whole number is a float of 64 bits.
+/// From here on, 64-bit floats no longer represent every whole number.
 const INEXACT: u64 = 1 << 53;
 
-/// A float that a whole number was, or may have been, rounded to: `1.8446744073709552e+19`, `18446744073709551617.0`, or
-/// `1e+05` as R writes 100000. `12e4` and `6e16` without a sign are names, such as hexadecimal ones.
+/// Returns whether `text` is a float that a whole number was, or may have been, rounded to: `1.8446744073709552e+19`,
+/// `18446744073709551617.0`, or `1e+05`, which R writes for 100000. Without a sign, `12e4` and `6e16` are names, such
+/// as hexadecimal ones.
 fn is_rounded(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let text = text.strip_prefix('-').unwrap_or(text);
@@ -59,17 +60,17 @@ fn is_rounded(text: &str) -> bool {
     }
 }
 
-/// What is odd about the ids of a column, each of which is an id by itself.
+/// Counts oddities among the ids of a column, each of which is a valid id by itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Odd {
     rows: usize,
-    /// Decimals that were read as whole numbers, whole numbers, and decimals that are none.
+    /// Decimals that were read as whole numbers, plain whole numbers, and decimals with a fraction.
     decimals: usize,
     wholes: usize,
     fractions: usize,
     /// Lists and objects that were written as text.
     nested: usize,
-    /// Words that may stand for nothing.
+    /// Words that may stand for a missing value.
     words: BTreeMap<String, usize>,
 }
 
@@ -89,22 +90,22 @@ impl Odd {
         }
     }
 
-    /// How many decimals were read as whole numbers.
+    /// Returns how many decimals were read as whole numbers.
     pub(crate) fn decimals(&self) -> usize {
         self.decimals
     }
 
-    /// Why the ids of the column cannot be told apart.
+    /// Returns the reason why the ids of the column are ambiguous, if they are.
     pub(crate) fn refused(&self, column: Role) -> Option<String> {
         (self.decimals > 0 && self.fractions > 0).then(|| {
             format!(
-                "`{column}` holds decimals such as 1.0 beside others such as 1.5, so that it cannot be told whether 1.0 is 1; \
+                "`{column}` holds decimals such as 1.0 and others such as 1.5, so it is unclear whether 1.0 is 1; \
                  write ids as text without a decimal point"
             )
         })
     }
 
-    /// What makes numbers wrong unless it is meant.
+    /// Returns oddities that distort the metrics unless they are intended.
     pub(crate) fn doubts(&self, column: Role) -> Vec<String> {
         let (rows, most) = (self.rows, |count: usize| count > 1 && 100 * count >= self.rows);
         let words = self.words.iter().filter(|(_, count)| most(**count));
@@ -115,10 +116,10 @@ impl Odd {
             )
         });
         let both = (self.decimals > 0 && self.wholes > 0)
-            .then(|| format!("`{column}` holds ids such as 1 and ids such as 1.0, which are read as one"));
+            .then(|| format!("`{column}` holds ids such as 1 and ids such as 1.0, which are read as the same id"));
         words
             .map(|(word, count)| {
-                format!("`{column}` is \"{word}\" in {count} of {rows} rows: does it stand for no id?")
+                format!("`{column}` is \"{word}\" in {count} of {rows} rows: does it stand for a missing id?")
             })
             .chain(nested)
             .chain(both)
@@ -126,16 +127,16 @@ impl Odd {
     }
 }
 
-/// The words that [`stands_for_nothing`] lacks because they may be names.
+/// Returns whether `text` is a word that [`stands_for_nothing`] leaves out because it may be a name.
 fn may_stand_for_nothing(text: &str) -> bool {
     const WORDS: [&str; 9] = ["na", "n/a", "#n/a", "none", "nan", "null", "(null)", "nil", "undefined"];
-    // Every id is looked at: most are told by their first letter.
+    // This runs for every id: the first letter rules out most of them.
     matches!(text.as_bytes().first(), Some(b'n' | b'N' | b'u' | b'U' | b'#' | b'('))
         && text.len() < 10
         && WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
-/// As in `i1|i9`, `i1,i9`, `i1 i9`, `('i1', 'i9')`, `tensor(1)` or `b'i1'`.
+/// Returns whether `text` looks like `i1|i9`, `i1,i9`, `i1 i9`, `('i1', 'i9')`, `tensor(1)` or `b'i1'`.
 fn may_be_nested(text: &str) -> bool {
     let wraps = [("(", ")"), ("tensor(", ")"), ("array(", ")"), ("b'", "'"), ("b\"", "\"")];
     let parts = || text.split(['|', ',', ';', ' ']).filter(|part| !part.is_empty());
@@ -165,9 +166,9 @@ mod tests {
         ["1.0", "none", "The Beatles", "Smith, John", "f(x)", "a-1"].into_iter().for_each(|id| ids.count(id));
         assert!(ids.doubts(Role::Item).is_empty() && ids.decimals() == 1, "{ids:?}");
         ids.count("7");
-        assert!(ids.doubts(Role::Item)[0].contains("read as one") && ids.refused(Role::Item).is_none());
+        assert!(ids.doubts(Role::Item)[0].contains("read as the same id") && ids.refused(Role::Item).is_none());
         ids.count("1.5");
-        assert!(ids.refused(Role::Item).unwrap().contains("cannot be told whether 1.0 is 1"));
+        assert!(ids.refused(Role::Item).unwrap().contains("unclear whether 1.0 is 1"));
     }
 
     #[test]

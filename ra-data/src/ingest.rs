@@ -1,4 +1,4 @@
-//! From tables to interactions and titles.
+//! Turns tables into interactions and titles.
 use crate::config::{DataConfig, TitleParts};
 use crate::format::row::{ColumnSpec, RejectedRows, Role};
 use crate::interactions::{Builder, Interactions};
@@ -19,22 +19,22 @@ const TIME: [&str; 5] = ["ts", "pos", "timestamp", "time", "unixReviewTime"];
 const TITLE: [&str; 2] = ["title", "movie_title"];
 const RATING: [&str; 2] = ["rating", "overall"];
 
-/// What is known of the interactions that were shown.
+/// What [`scan`] found out about the interactions.
 #[derive(Debug)]
 pub(crate) struct ScanReport {
-    /// How many of them are not of the file of test interactions.
+    /// The number of interactions that do not come from the file of test interactions.
     pub(crate) train_rows: usize,
-    /// The time column, where it is an order without clock time.
+    /// The time column, if it is an order without clock time.
     pub(crate) order_only: Option<String>,
-    /// What their times are.
+    /// How to interpret their times.
     pub(crate) calendar: Calendar,
-    /// Rows that were read, those with a low rating included.
+    /// The number of rows read, including those with a low rating.
     pub(crate) read: usize,
-    /// Rows that are rated well enough and whose time is known.
+    /// The number of rows with a sufficient rating and a known time.
     pub(crate) rated: usize,
 }
 
-/// The files that `config` names, and the folders that it names for theirs.
+/// Returns the files that `config` names, and the folders it names in place of their files.
 pub(crate) fn files(config: &DataConfig) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in [&config.interactions, &config.items, &config.test].into_iter().flatten() {
@@ -44,7 +44,7 @@ pub(crate) fn files(config: &DataConfig) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The columns of a log that `config` reads.
+/// Returns the columns of a log that `config` reads.
 pub(crate) fn log_columns(config: &DataConfig) -> Vec<ColumnSpec> {
     let columns = &config.columns;
     let mut wanted = vec![
@@ -58,7 +58,7 @@ pub(crate) fn log_columns(config: &DataConfig) -> Vec<ColumnSpec> {
     wanted
 }
 
-/// The columns of a table of titles that `config` reads.
+/// Returns the columns of a table of titles that `config` reads.
 pub(crate) fn title_columns(config: &DataConfig) -> Vec<ColumnSpec> {
     let mut wanted = vec![ColumnSpec::new(Role::Item, config.columns.item.as_ref(), &ITEM)];
     match &config.columns.title {
@@ -71,10 +71,10 @@ pub(crate) fn title_columns(config: &DataConfig) -> Vec<ColumnSpec> {
     wanted
 }
 
-/// The interactions of `config`, rated well enough, in memory.
+/// Reads the interactions with a sufficient rating into memory.
 ///
 /// # Errors
-/// [`DataError::LogTooLarge`] before the list of rows asks for more than the machine has left.
+/// [`DataError::LogTooLarge`] before the list of rows needs more memory than the machine has left.
 pub(crate) fn read_interactions(
     inputs: Inputs<'_>,
     config: &DataConfig,
@@ -101,7 +101,7 @@ pub(crate) fn read_interactions(
     Ok((log, told))
 }
 
-/// Refuses a list of rows that the machine has no room for.
+/// Refuses a list of rows that does not fit into the free memory.
 fn room(bytes: usize) -> Result<()> {
     match ensure_host_memory("read interactions", bytes as u64, "") {
         Err(ra_core::Error::Memory { needed, available, .. }) => Err(DataError::LogTooLarge { needed, available }),
@@ -109,8 +109,8 @@ fn room(bytes: usize) -> Result<()> {
     }
 }
 
-/// Shows the interactions of `config`, rated well enough: user, item, and time in seconds, which [`ScanReport::calendar`]
-/// settles. Then those to test on, if they have a file of their own.
+/// Passes every interaction with a sufficient rating to the visitor: user, item, and time in seconds, yet to be settled
+/// by [`ScanReport::calendar`]. Test interactions from a separate file come last.
 pub(crate) fn scan(
     inputs: Inputs<'_>,
     config: &DataConfig,
@@ -135,7 +135,7 @@ pub(crate) fn scan(
                 time.clone_from(&row.names[2]);
             }
             if rows == u32::MAX as usize {
-                return Err(DataError::corrupt(path, "more interactions than the 4,294,967,295 that have a number"));
+                return Err(DataError::corrupt(path, "more than 4,294,967,295 interactions, which is the limit"));
             }
             if liked {
                 rows += 1;
@@ -168,15 +168,15 @@ pub(crate) fn scan(
     Ok(ScanReport { train_rows, order_only, calendar, read, rated: rows - unreadable })
 }
 
-/// The titles of the items with these ids; of several rows for one item the first counts, and an item without one has
-/// an empty title. What HTML writes as `&amp;` becomes `&`.
+/// Returns the titles of the items with these ids. If an item has several rows, the first counts; an item without a row
+/// gets an empty title. HTML entities such as `&amp;` are decoded.
 pub(crate) fn read_titles(
     ids: &[String],
     inputs: Inputs<'_>,
     config: &DataConfig,
     rejected: &mut RejectedRows,
 ) -> Result<Vec<String>> {
-    // What filters left of the log is told by whoever asks for it.
+    // The caller reports what the filters left of the log.
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -197,7 +197,7 @@ pub(crate) fn read_titles(
             return Ok(());
         };
         let parts: Vec<&str> = row.fields[1..].iter().map(|part| part.trim()).filter(|part| !part.is_empty()).collect();
-        // Of a single column not even the space around it is changed.
+        // A single column is kept exactly, including surrounding space.
         let title = if row.fields.len() == 2 { row.fields[1].to_owned() } else { parts.join(" ") };
         let title = html_escape::decode_html_entities(&title).into_owned();
         match &titles[place] {
@@ -213,22 +213,22 @@ pub(crate) fn read_titles(
         let name = wanted[lacking].names.join(", ");
         return Err(DataError::corrupt(
             path,
-            format!("no column `{name}`, which `columns.title` names; name one that is there, or leave it out"),
+            format!("no column `{name}`, which `columns.title` names; name an existing column, or leave it out"),
         ));
     }
     if conflicting > 0 {
-        let problem = format!("{conflicting} rows give an item another title than the first, which is kept");
+        let problem = format!("{conflicting} rows give an item a different title than its first one, which is kept");
         doubt(config.strict, path, problem)?;
     } else if repeated > 0 {
         tracing::warn!(path = %path.display(), rows = repeated, "items occur more than once; the first title is kept");
     }
     let found = titles.iter().flatten().count();
-    // Titles of some items, all of them of the log, are no sign of another data set.
+    // If only some items have titles but all of these are in the log, nothing suggests another data set.
     if found == 0 || (2 * found < titles.len() && !strangers.is_empty()) {
         let list = |ids: &[String]| ids.iter().take(2).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
         let problem = format!(
-            "has {found} of the {} items of the log, such as {}; its own that the log has not: {}; are both files of \
-             one data set, with ids of one kind?",
+            "has {found} of the {} items of the log, such as {}; items that are not in the log: {}; do both files \
+             belong to the same data set, with the same kind of ids?",
             titles.len(),
             list(ids),
             if strangers.is_empty() { "none".into() } else { list(&strangers) },
@@ -236,11 +236,11 @@ pub(crate) fn read_titles(
         doubt(config.strict, path, problem)?;
     }
     let mut titles: Vec<String> = titles.into_iter().map(Option::unwrap_or_default).collect();
-    // A whole column of them is none of titles.
+    // A column of nothing but such words holds no titles.
     let is_nothing = |title: &String| title.trim().is_empty() || ids::stands_for_nothing(title.trim());
     if titles.iter().all(is_nothing) {
         titles.iter_mut().for_each(String::clear);
-        doubt(config.strict, path, "none of the items has a title: the language model reads empty ones".into())?;
+        doubt(config.strict, path, "none of the items has a title: the language model reads empty titles".into())?;
     }
     let untitled = titles.iter().filter(|title| title.trim().is_empty()).count();
     if (1..titles.len()).contains(&untitled) {

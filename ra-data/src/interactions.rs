@@ -9,13 +9,14 @@ pub(crate) struct Row {
     pub(crate) user: u32,
     /// Index into [`Interactions::items`].
     pub(crate) item: u32,
-    /// Place in the file, counted from 0; decides between equal times.
+    /// The place in the file, counted from 0; breaks ties between equal times.
     pub(crate) index: u32,
-    /// Seconds, or a place in an order.
+    /// The time in seconds, or a place in an order.
     pub(crate) time: f64,
 }
 
-/// A log: the users' and items' own ids in ascending order (by number where all are numbers), and rows that point there.
+/// A log: the original user and item ids in ascending order (numerically if all are numbers), and rows that point to
+/// them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interactions {
     pub(crate) users: Vec<String>,
@@ -23,7 +24,7 @@ pub(crate) struct Interactions {
     pub(crate) rows: Vec<Row>,
 }
 
-/// Interactions while they are read.
+/// Collects interactions while they are read.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     users: Coder,
@@ -32,7 +33,7 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Bytes that the next row makes it ask for, when they are many.
+    /// Returns the number of bytes that the next row makes it allocate, if they are many.
     pub(crate) fn growth(&self) -> Option<usize> {
         const MANY: usize = 1 << 20;
         let rows = self.rows.capacity();
@@ -44,7 +45,7 @@ impl Builder {
         self.rows.push(Row { user, item, index, time });
     }
 
-    /// Codes in the ascending order of ids.
+    /// Assigns codes in ascending order of ids.
     pub(crate) fn finish(mut self) -> Interactions {
         let ((users, user_codes), (items, item_codes)) = (self.users.sorted(), self.items.sorted());
         for row in &mut self.rows {
@@ -54,17 +55,17 @@ impl Builder {
     }
 }
 
-/// Codes of ids in the order in which they were first met.
+/// Assigns codes to ids in order of first occurrence.
 #[derive(Debug, Default)]
 pub(crate) struct Coder {
-    /// Ids that are numbers as people write them: most are, and they are found faster so.
+    /// Ids that are plain decimal numbers: most ids are, and they are faster to look up this way.
     numbers: HashMap<u64, u32, RandomState>,
     texts: HashMap<Box<str>, u32, RandomState>,
-    /// Bytes of all texts.
+    /// The total number of bytes of all texts.
     text_bytes: usize,
 }
 
-/// The number that is written as `id`, and as nothing else.
+/// Returns the number whose only spelling is `id`.
 fn numeral(id: &str) -> Option<u64> {
     let digits = id.as_bytes();
     let plain = matches!(digits, [b'1'..=b'9', ..] | [b'0']) && digits.len() < 19;
@@ -88,7 +89,7 @@ impl Coder {
         fresh
     }
 
-    /// What it takes, about, while it is put in order: as keys of a table, and as a list that is sorted.
+    /// Returns roughly the bytes needed while sorting: keys of a table plus the list that is sorted.
     pub(crate) fn bytes(&self) -> usize {
         const LISTED: usize = size_of::<(Option<u64>, String, u32)>() + 16;
         self.numbers.capacity() * 17
@@ -98,7 +99,7 @@ impl Coder {
             + 2 * self.text_bytes
     }
 
-    /// The ids in ascending order, and the place there of each code.
+    /// Returns the ids in ascending order, and the place of each code in that order.
     pub(crate) fn sorted(self) -> (Vec<String>, Vec<u32>) {
         let texts = self.texts.into_iter().map(|(id, code)| (id.parse().ok(), id.into(), code));
         let numbers = self.numbers.into_iter().map(|(number, code)| (Some(number), number.to_string(), code));
@@ -106,7 +107,7 @@ impl Coder {
         if ids.iter().any(|(number, ..)| number.is_none()) {
             ids.iter_mut().for_each(|(number, ..)| *number = None);
         }
-        // "7" and "07" are two ids of one number.
+        // "7" and "07" are two ids with the same number.
         ids.sort_unstable();
         let mut places = vec![0; ids.len()];
         ids.iter().zip(0..).for_each(|((.., code), place)| places[*code as usize] = place);
@@ -115,7 +116,7 @@ impl Coder {
 }
 
 impl Interactions {
-    /// Codes `(user, item, time)` rows.
+    /// Assigns codes to `(user, item, time)` rows.
     pub(crate) fn from_rows(rows: &[(&str, &str, f64)]) -> Self {
         let mut builder = Builder::default();
         rows.iter().for_each(|&(user, item, time)| builder.push(user, item, time));
@@ -135,7 +136,7 @@ impl Interactions {
     }
 }
 
-/// The ids that have a row; their counts become their new codes.
+/// Returns the ids that have a row, and replaces their counts by their new codes.
 pub(crate) fn used(ids: Vec<String>, counts: &mut [u32]) -> Vec<String> {
     let mut kept = Vec::new();
     for (id, code) in ids.into_iter().zip(counts) {
@@ -147,14 +148,14 @@ pub(crate) fn used(ids: Vec<String>, counts: &mut [u32]) -> Vec<String> {
     kept
 }
 
-/// Rows of each of `codes` codes.
+/// Counts the rows of each of `codes` codes.
 pub(crate) fn counts(rows: &[Row], codes: usize, code: impl Fn(&Row) -> u32) -> Vec<u32> {
     let mut counts = vec![0; codes];
     rows.iter().for_each(|row| counts[code(row) as usize] += 1);
     counts
 }
 
-/// Rows by user, each user's by time and then by place in the file.
+/// Rows grouped by user, each user's sorted by time and then by place in the file.
 #[derive(Debug)]
 pub(crate) struct ByUser {
     starts: Vec<usize>,
@@ -162,7 +163,7 @@ pub(crate) struct ByUser {
 }
 
 impl ByUser {
-    /// Takes the rows, so that no more than two copies of them are ever held.
+    /// Takes ownership of the rows, so that memory never holds more than two copies of them.
     pub(crate) fn new(rows: Vec<Row>, users: usize) -> Self {
         let mut starts = vec![0; users + 1];
         rows.iter().for_each(|row| starts[row.user as usize + 1] += 1);
@@ -181,7 +182,7 @@ impl ByUser {
         Self { starts, rows: sorted }
     }
 
-    /// Every user's rows, oldest first.
+    /// Returns each user's rows, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[Row]> {
         self.starts.windows(2).map(|own| &self.rows[own[0]..own[1]])
     }

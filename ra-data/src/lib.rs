@@ -1,23 +1,23 @@
-//! From raw interaction logs to clean, split and curated data sets.
+//! Turns raw interaction logs into clean, split and curated data sets.
 //!
-//! Give it a log as it lies on disk and it gives back a [`Dataset`](ra_core::Dataset): filtered, split, with dense ids for a
-//! model and the log's own ids beside them. It knows no model and builds no tensor library, so that leak-free, well-chosen
-//! data can be had by anybody; nothing needs to be known of a file but its path.
+//! Give it the path of a log and it returns a [`Dataset`](ra_core::Dataset): filtered and split, with dense ids for a
+//! model beside the log's original ids. It contains no model and depends on no tensor library, so anybody can use it to
+//! get leak-free, well-chosen data.
 //!
 //! | to | call |
 //! |---|---|
-//! | read, filter and split files | [`prepare`]; formats are those of [`DataConfig::interactions`] |
+//! | read, filter and split files | [`prepare`]; see [`DataConfig::interactions`] for the formats |
 //! | do the same with arrays of numbers, without a file | [`split_indexed`] |
 //! | do the same with data frames (feature `polars`) | `frames::prepare` |
-//! | know what the data looks like | [`describe`] |
-//! | know what is wrong with it, and what that does to a metric | [`audit`] |
-//! | choose the samples that are worth training on | [`curate`]; by a trained model, from [`candidates`] |
+//! | see what the data looks like | [`describe`] |
+//! | find out what is wrong with it, and how that distorts metrics | [`audit`] |
+//! | choose the samples that are worth training on | [`curate`]; [`candidates`] to choose with a trained model |
 //! | write tables for other tools | [`to_parquet`], [`samples_to_parquet`], [`write_columns`] |
-//! | do all of it with a log that is larger than memory | [`to_parquet_within`] |
-//! | do all of it by many machines (feature `ballista`) | `cluster::to_parquet_on` |
+//! | process a log that is larger than memory | [`to_parquet_within`] |
+//! | process a log on many machines (feature `ballista`) | `cluster::to_parquet_on` |
 //!
-//! Errors name the file, the row and the remedy; a row that cannot be read is counted in [`Prepared::rejected`], or an error
-//! where [`DataConfig::strict`].
+//! Errors name the file, the row and the remedy. An unreadable row is counted in [`Prepared::rejected`], or is an error
+//! if [`DataConfig::strict`] is set.
 //!
 //! # Example
 //! ```
@@ -38,7 +38,7 @@
 //! ```
 //!
 //! # Features
-//! - `polars`: logs from data frames, data sets and samples as such, over the same memory (module `frames`)
+//! - `polars`: logs from data frames, and data sets and samples as data frames, without copying (module `frames`)
 //! - `ballista`: filters, splits and draws as SQL on DataFusion and Ballista (module `cluster`, binary `ra-cluster`)
 
 mod audit;

@@ -1,4 +1,4 @@
-//! The stage function: raw files to a split data set.
+//! Prepares a data set: from raw files to a split.
 use crate::config::{DataConfig, Split};
 use crate::format::row::RejectedRows;
 use crate::ingest::{ScanReport, read_interactions, read_titles};
@@ -11,23 +11,23 @@ use ra_core::{Catalog, Dataset, ItemId, Sequences, UserId};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-/// A split data set, and what its files said beside.
+/// A split data set, and what its files revealed.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     /// The data set.
     pub dataset: Dataset,
-    /// Rows that could not be read.
+    /// The rows that could not be read.
     pub rejected: RejectedRows,
     /// The time of every interaction of the training, validation and test parts, user by user in the order of their
     /// sequences: seconds since 1970, or places in an order.
     pub times: [Vec<f64>; 3],
-    /// The time column, where it is an order without clock time.
+    /// The time column, if it is an order without clock time.
     pub order_only: Option<String>,
-    /// The files that were read, and the folders that were named for theirs.
+    /// The files that were read, and the folders that were named in place of their files.
     pub files: Vec<PathBuf>,
 }
 
-/// Equal is what was read, whichever files it came from.
+/// Compares what was read, regardless of the files it came from.
 impl PartialEq for Prepared {
     fn eq(&self, other: &Self) -> bool {
         (&self.dataset, &self.rejected, &self.times, &self.order_only)
@@ -36,20 +36,20 @@ impl PartialEq for Prepared {
 }
 
 impl Prepared {
-    /// The first and the last time, where there is a clock.
+    /// Returns the first and the last time, or `None` if the log has no clock.
     pub fn span(&self) -> Option<[f64; 2]> {
         let all = || self.times.iter().flatten().copied();
         let found = self.order_only.is_none() && all().next().is_some();
         found.then(|| [all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max)])
     }
 
-    /// Interactions that are there before with the same user, item and time.
+    /// Counts interactions that repeat the user, item and time of an earlier one.
     pub(crate) fn doubled_rows(&self) -> usize {
         let data = &self.dataset;
         doubled_rows([&data.train, &data.valid, &data.test], &self.times)
     }
 
-    /// The earliest time of each item of the catalogue among the interactions that were kept, where there is a clock.
+    /// Returns the earliest time of each catalogue item among the kept interactions, or `None` if the log has no clock.
     pub fn first_seen(&self) -> Option<Vec<f64>> {
         self.span()?;
         let data = &self.dataset;
@@ -64,17 +64,17 @@ impl Prepared {
     }
 }
 
-/// Reads, filters and splits the data set that is called `name`. Dense ids follow the ascending order of the users' own
-/// ids; the catalogue holds the items that occur in an interaction that was kept.
+/// Reads, filters and splits the data set called `name`. Dense ids follow the ascending order of the original ids; the
+/// catalogue holds the items that occur in a kept interaction.
 ///
 /// # Errors
-/// [`DataError`] names the file, the row, the column or the key, and says what to do.
+/// [`DataError`] naming the file, row, column or key at fault, and the remedy.
 pub fn prepare(name: &str, config: &DataConfig) -> Result<Prepared> {
     DataError::refuse_settings(config)?;
     prepare_from(name, config, Inputs::files(config), ingest::files(config)?)
 }
 
-/// [`prepare`] of any tables, `files` being those that must not be written over.
+/// [`prepare`] for any tables; `files` are those that must not be overwritten.
 pub(crate) fn prepare_from(
     name: &str,
     config: &DataConfig,
@@ -104,7 +104,7 @@ pub(crate) fn prepare_from(
     Ok(prepared)
 }
 
-/// Interactions that are there before with the same user, item and time.
+/// Counts interactions that repeat the user, item and time of an earlier one.
 pub(crate) fn doubled_rows(parts: [&Sequences; 3], times: &[Vec<f64>; 3]) -> usize {
     let (mut places, mut doubled, mut seen) = ([0; 3], 0, HashSet::new());
     for user in UserId::all(parts[0].len()) {
@@ -119,25 +119,26 @@ pub(crate) fn doubled_rows(parts: [&Sequences; 3], times: &[Vec<f64>; 3]) -> usi
     doubled
 }
 
-/// Users with the id of an item, out of those whose id is no number: numbers are given to users and items alike.
+/// Counts the users with the id of an item, and the users whose id is not a number, which the first count is out of.
+/// Numeric ids do not count, because users and items may share numbers.
 pub(crate) fn shared_ids(users: &[String], catalog: &Catalog) -> (usize, usize) {
     let items: HashSet<&str> = catalog.all().map(|item| catalog.id(item)).collect();
     let named = || users.iter().filter(|user| user.parse::<f64>().is_err());
     (named().filter(|user| items.contains(user.as_str())).count(), named().count())
 }
 
-/// Whether so many [`doubled_rows`](Prepared::doubled_rows) of all are a log that is read twice.
+/// Returns whether this many [`doubled_rows`](Prepared::doubled_rows) suggest that a log was read twice.
 pub(crate) fn is_doubled(rows: usize, of: usize) -> bool {
     rows > 0 && 5 * rows >= of
 }
 
-/// Whether so many [`shared_ids`] of all are a log whose columns are mixed up.
+/// Returns whether this many [`shared_ids`] suggest that the columns are mixed up.
 pub(crate) fn is_shared(users: usize, of: usize) -> bool {
     users > 0 && 10 * users >= of
 }
 
-/// Tells of a log that looks like two, by its [`doubled_rows`], or like none, by its [`shared_ids`]; each with out of how
-/// many.
+/// Warns about a log that seems to be read twice, by its [`doubled_rows`], or to be no log, by its [`shared_ids`]. Each
+/// pair is (count, total).
 pub(crate) fn tell_doubts(
     inputs: Inputs<'_>,
     strict: bool,
@@ -148,20 +149,20 @@ pub(crate) fn tell_doubts(
     let (rows, of) = doubled;
     if is_doubled(rows, of) {
         let problem = format!(
-            "{rows} of {of} interactions are there before with the same user, item and time; is one log read twice?"
+            "{rows} of {of} interactions repeat an earlier one with the same user, item and time; was a log read twice?"
         );
         doubt(strict, path, problem)?;
     }
     let (users, of) = shared;
     if is_shared(users, of) {
         let problem =
-            format!("{users} of {of} users have the id of an item; is a column the wrong one, or the file no log?");
+            format!("{users} of {of} users have the id of an item; is a column wrong, or is the file not a log?");
         doubt(strict, path, problem)?;
     }
     Ok(())
 }
 
-/// Filters in the order the protocol names them.
+/// Applies the filters in the order that the protocol names them.
 pub(crate) fn keep(mut log: Interactions, config: &DataConfig, steps: &mut Steps) -> Interactions {
     if config.dedupe {
         filter::dedupe(&mut log.rows);
@@ -172,7 +173,7 @@ pub(crate) fn keep(mut log: Interactions, config: &DataConfig, steps: &mut Steps
     log.compact()
 }
 
-/// How many interactions each filter left, for the error when nothing is left.
+/// The number of interactions that each filter left, for the error if nothing is left.
 #[derive(Debug)]
 pub(crate) struct Steps {
     read: usize,
@@ -180,7 +181,7 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Of a log of which `read` rows were read, and `rated` of them well enough.
+    /// Starts with a log of which `read` rows were read, `rated` of them with a sufficient rating.
     pub(crate) fn new(config: &DataConfig, read: usize, rated: usize) -> Self {
         let rated = config.min_rating.map(|least| (format!("min_rating = {least}"), rated));
         Self { read, filters: rated.into_iter().collect() }
@@ -196,7 +197,7 @@ impl Steps {
         }
     }
 
-    /// What the filters did, where they did anything.
+    /// Describes what the filters did, if anything.
     fn told(&self) -> String {
         let left: Vec<String> = self.filters.iter().map(|(filter, left)| format!("{filter} left {left}")).collect();
         match self.filters.last() {
@@ -205,26 +206,26 @@ impl Steps {
         }
     }
 
-    /// The filter that left nothing.
+    /// Returns the first filter that left nothing.
     fn emptied(&self) -> Option<&str> {
         self.filters.iter().find(|(_, left)| *left == 0).map(|(filter, _)| filter.as_str())
     }
 }
 
-/// Which items are to be cold, by dense id: a share of them that depends on nothing but their own ids.
+/// Chooses the cold items, by dense id: a share of the items that depends only on their original ids.
 fn cold(items: &[String], config: &DataConfig) -> Vec<bool> {
     let hash = |id: &String| id.bytes().fold(0, |hash, byte| ra_core::splitmix64(hash ^ u64::from(byte)));
     let is_cold = |id| ra_core::SplitMix::new(hash(id)).unit() < config.cold_items;
     std::iter::once(false).chain(items.iter().map(is_cold)).collect()
 }
 
-/// Refuses a temporal split of a log whose time column `order_only` is no clock.
+/// Refuses a temporal split of a log whose time column `order_only` is not a clock.
 pub(crate) fn needs_clock(config: &DataConfig, order_only: Option<&String>) -> Result<()> {
     match order_only {
         Some(column) if config.split == Split::Temporal => Err(DataError::setting(
             "split",
             format!(
-                "is \"temporal\" and needs real times: `{column}` orders each user's own interactions and is no clock; use \
+                "is \"temporal\" and needs real times: `{column}` only orders each user's own interactions; use \
                  leave_one_out or name a time column"
             ),
         )),
@@ -232,8 +233,8 @@ pub(crate) fn needs_clock(config: &DataConfig, order_only: Option<&String>) -> R
     }
 }
 
-/// Refuses a split without rows, without a test target, or without a user whose training part, at most `longest`, has
-/// two.
+/// Refuses a split without rows or test targets, or one in which no user has two training interactions; the longest
+/// training history has `longest`.
 pub(crate) fn anything_left(
     name: &str,
     config: &DataConfig,
@@ -243,22 +244,22 @@ pub(crate) fn anything_left(
 ) -> Result<()> {
     let filters = steps.told();
     let needs = |rows: usize| {
-        format!("{} needs {rows} interactions of one user, and nobody has more than {longest}", config.split)
+        format!("{} needs {rows} interactions of one user, but nobody has more than {longest}", config.split)
     };
     let problem = if let Some(filter) = steps.emptied() {
-        format!("no user is left{filters}; {filter} takes the last of them: lower it or leave it out")
+        format!("no user is left{filters}; {filter} removes the last ones: lower it or leave it out")
     } else if targets == 0 {
         let reason = match config.split {
             Split::LeaveOneOut => needs(3),
             Split::LeaveLastN => needs(2 * config.leave_n + 1),
             Split::Ratio => {
                 format!(
-                    "ratio_test = {} of the longest history, {longest} interactions, is less than one",
+                    "ratio_test = {} of the longest history ({longest} interactions) is less than one",
                     config.ratio_test
                 )
             }
             Split::Temporal => format!("temporal_test = {} is less than one interaction", config.temporal_test),
-            Split::Given => "the file of test interactions has none that was read".into(),
+            Split::Given => "no interaction was read from the file of test interactions".into(),
         };
         format!("no user has a test interaction: {reason}{filters}")
     } else if longest < 2 {
@@ -269,7 +270,7 @@ pub(crate) fn anything_left(
     Err(DataError::NothingLeft { dataset: name.into(), problem })
 }
 
-/// Filter and split in words; an instant has one spelling.
+/// Returns the filters and the split as text; each instant has one spelling.
 pub(crate) fn protocol(config: &DataConfig) -> (String, String) {
     let mut filters = vec![format!("k_core={}", config.k_core)];
     filters.extend(config.dedupe.then(|| "dedupe".into()));

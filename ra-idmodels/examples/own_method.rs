@@ -1,6 +1,6 @@
-//! A method of another crate: a factorized Markov chain, FPMC (Rendle et al., WWW 2010) without its users. The module
-//! with its loss is all that training wants; with `LearnedMethod` on its configuration, `fit` and `load` take it like any
-//! other.
+//! A method in another crate: a factorized Markov chain, which is FPMC (Rendle et al., WWW 2010) without its users.
+//! Training only needs the module with its loss; with `LearnedMethod` on its configuration, `fit` and `load` accept it
+//! like any other method.
 //!
 //! `cargo run -p ra-idmodels --example own_method`
 #![allow(clippy::print_stdout)]
@@ -19,7 +19,8 @@ struct ChainConfig {
     train: TrainConfig,
 }
 
-/// An item has one vector as the last item of a history and one as the next, each `[items + 1, dim]`.
+/// Each item has two vectors, one as the last item of a history and one as the next item; both tables are `[items + 1,
+/// dim]`.
 #[derive(Module, Debug)]
 struct Chain {
     last: Param<Tensor<2>>,

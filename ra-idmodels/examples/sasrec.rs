@@ -1,5 +1,5 @@
-//! SASRec on a made-up data set, in which everybody walks round a ring of twelve items: trained in seconds on a CPU,
-//! then asked what follows the items 3, 4 and 5.
+//! Trains SASRec in seconds on a CPU, on a made-up data set in which every user walks around a ring of twelve items,
+//! then asks it what follows the items 3, 4 and 5.
 //!
 //! `cargo run -p ra-idmodels --example sasrec`
 #![allow(clippy::print_stdout)]

@@ -1,43 +1,43 @@
-//! ID-based recommenders: models that learn from who interacted with what, and from nothing else.
+//! ID-based recommenders: models that learn only from who interacted with what.
 //!
-//! Use the crate alone to train SASRec, LightGCN or a baseline on a CPU or a GPU and rank a catalogue with it, or give
-//! what it trains to the alignment of RA-Rec. It knows no language model and no file of interactions: a method is
-//! fitted to a [`Dataset`](ra_core::Dataset) and gives a [`Recommender`](ra_core::Recommender).
+//! Use this crate alone to train SASRec, LightGCN or a baseline on a CPU or a GPU and rank a catalogue with it, or feed
+//! the result to the alignment of RA-Rec. It knows neither language models nor interaction files: a method is fitted to
+//! a [`Dataset`](ra_core::Dataset) and returns a [`Recommender`](ra_core::Recommender).
 //!
 //! # Methods
-//! Each is one file: a configuration, which is also the method ([`IdMethod`]), a module, its loss, and the paper it
-//! follows. [`IdConfig`] is the choice among them as a table of an experiment file names it, by `kind`.
+//! Each method is one file: a configuration, which is also the method ([`IdMethod`]), a module, its loss, and the paper
+//! it follows. [`IdConfig`] chooses among them by `kind`, as a table of an experiment file does.
 //!
 //! | `kind` | configuration | what it is |
 //! |---|---|---|
 //! | `sasrec` | [`SasRecConfig`] | self-attention over the history |
 //! | `gru4rec` | [`Gru4RecConfig`] | a recurrent network over the history |
 //! | `bert4rec` | [`Bert4RecConfig`] | bidirectional attention, trained to fill in hidden items |
-//! | `comirec` | [`ComiRecConfig`] | several interests for each user |
+//! | `comirec` | [`ComiRecConfig`] | several interests per user |
 //! | `mf` | [`MfConfig`] | matrix factorization with BPR |
 //! | `lightgcn` | [`LightGcnConfig`] | matrix factorization smoothed over the graph of users and items |
 //! | `ease` | [`EaseConfig`] | a linear map between items, in closed form |
-//! | `markov` | [`MarkovConfig`] | what followed the last item |
-//! | `pop` | [`PopularityConfig`] | the same ranking for everybody |
+//! | `markov` | [`MarkovConfig`] | the items that followed the last item |
+//! | `pop` | [`PopularityConfig`] | the same ranking for every user |
 //! | `alpharec` | [`AlphaRecConfig`] | items mapped from given vectors, such as those of titles; a user is their mean |
 //! | `unisrec` | [`UniSRecConfig`] | SASRec over items mapped from given vectors |
 //! | `import` | [`ImportConfig`] | vectors made elsewhere, in PyTorch, numpy or Spark |
 //!
 //! # A method of your own
-//! A module with a loss ([`IdModel`](ra_core::IdModel)) is trained by [`train`] on [`NextItem`], [`Prefixes`],
-//! [`Pairs`], [`Cloze`] or [`Batches`] of your own. With [`LearnedMethod`] on its configuration, [`fit`] and [`load`] take
-//! it like those above: `examples/own_method.rs` is a whole one.
+//! [`train`] trains a module with a loss ([`IdModel`](ra_core::IdModel)) on [`NextItem`], [`Prefixes`], [`Pairs`],
+//! [`Cloze`] or your own [`Batches`]. With [`LearnedMethod`] on its configuration, [`fit`] and [`load`] accept it like
+//! those above; see `examples/own_method.rs` for a complete one.
 //!
-//! # Promises
-//! The same seed gives the same bits on the same machine; a training that was cut off goes on from [`Job::state`] as if
-//! it had never stopped; a checkpoint holds the parameters of the module and nothing else.
+//! # Guarantees
+//! The same seed gives the same bits on the same machine. An interrupted training resumes from [`Job::state`] as if it
+//! had never stopped. A checkpoint holds the parameters of the module and nothing else.
 //!
 //! # Example
 //! ```
 //! use ra_core::{Backend, Dataset, History, ItemId, OptimConfig, Recommender, Sequences, UserId, open_device};
 //! use ra_idmodels::{Job, SasRecConfig, TrainConfig, fit};
 //!
-//! // Eight users walk round four items.
+//! // Eight users walk around a ring of four items.
 //! let walk = |user: u32| (0..6).map(|step| (user + step) % 4 + 1).collect::<Vec<_>>();
 //! let data = Dataset::from_sequences("loop", 4, Sequences::from_numbers((0..8).map(walk)));
 //! let optim = OptimConfig { lr: 0.01, ..OptimConfig::default() };

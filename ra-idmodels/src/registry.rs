@@ -1,4 +1,4 @@
-//! Every method by its kind: the only list of them.
+//! The only list of all methods, by kind.
 use crate::*;
 use burn::tensor::Device;
 use ra_core::{Check, IdModel, Problem, Result};
@@ -8,81 +8,85 @@ use serde_json::{Map, Value};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-/// A method, as its configuration: what it is told, and how it is fitted and loaded. A method with a module of its own
+/// A method as its configuration: its settings, and how it is fitted and loaded. A method with a trained module
 /// implements [`LearnedMethod`] instead.
 ///
-/// Object-safe, so that methods of other crates stand beside those of this one: whoever reads experiment files matches
-/// kinds of its own first, hands the others to [`IdConfig`], and has a `Box<dyn IdMethod>` either way.
+/// The trait is object-safe, so that methods of other crates can stand beside those of this one: code that reads
+/// experiment files matches its own kinds first and passes the others to [`IdConfig`], and gets a `Box<dyn IdMethod>`
+/// either way.
 pub trait IdMethod: Check + Debug + Send + Sync {
     /// Fits the method to the training part of the job's data set.
     ///
     /// # Errors
-    /// What the method says, such as [`Error::Missing`](ra_core::Error::Missing) for vectors that it reads.
+    /// Errors of the method, such as [`Error::Missing`](ra_core::Error::Missing) if vectors that it reads are not
+    /// given.
     fn fit(&self, job: &Job<'_>) -> Result<Trained>;
 
-    /// Loads what [`Trained::save`] wrote to `path`, for the data set and the features that it was fitted to.
+    /// Loads what [`Trained::save`] wrote to `path`, for the data set and features that it was fitted to.
     ///
     /// # Errors
-    /// What the method says of the file.
+    /// Errors of the method about the file.
     fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained>;
 
-    /// How it is trained, if it is.
+    /// Returns the training settings, if the method is trained.
     fn train(&self) -> Option<&TrainConfig> {
         None
     }
 
-    /// Whether training teaches it to read histories, so that it can be trained on some users and read the others. What
-    /// is counted, imported or learned for each user alone (popularity, a Markov chain, MF, LightGCN) is none of these.
+    /// Returns whether training teaches the method to read histories, so that it can be trained on some users and
+    /// applied to others. This is false for methods that count, import or learn a vector for each user separately
+    /// (popularity, a Markov chain, MF, LightGCN).
     fn reads_histories(&self) -> bool {
         false
     }
 
-    /// Whether a user is what training made of them: somebody it was not trained on has no vector. Popularity and a
-    /// Markov chain have one for everybody, though no training teaches them to read
+    /// Returns whether only users that it was trained on have a vector. Popularity and a Markov chain have one for
+    /// every user, although training does not teach them to read histories
     /// ([`reads_histories`](Self::reads_histories)).
     fn knows_trained_users_only(&self) -> bool {
         false
     }
 
-    /// Whether it adds to scores beyond the product of its vectors ([`Recommender::additions`](
-    /// ra_core::Recommender::additions)), so that its vectors alone are not the method and cannot be aligned.
+    /// Returns whether scores contain more than the dot product of the vectors ([`Recommender::additions`](
+    /// ra_core::Recommender::additions)), so that the vectors alone cannot represent the method and cannot be aligned.
     fn adds_to_scores(&self) -> bool {
         false
     }
 
-    /// Whether it needs given item vectors, [`Job::features`].
+    /// Returns whether the method needs given item vectors ([`Job::features`]).
     fn reads_features(&self) -> bool {
         false
     }
 
-    /// Every path in it, to be made absolute.
+    /// Returns every path in the settings, so that the caller can make it absolute.
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         Vec::new()
     }
 }
 
-/// A method that learns: a module of its own, and batches that it learns from. [`IdMethod`] follows from it.
+/// A method that learns: its module, and the batches to train it on. Implements [`IdMethod`].
 pub trait LearnedMethod: Check + Debug + Send + Sync {
-    /// The module that is trained.
+    /// The trained module.
     type Model: IdModel + 'static;
 
-    /// [`IdMethod::reads_histories`]. What does not has learned a vector for each user alone, and nobody else has one:
-    /// [`IdMethod::knows_trained_users_only`].
+    /// The value of [`IdMethod::reads_histories`]. If `false`, the method learns a vector for each user separately, and
+    /// other users have none: [`IdMethod::knows_trained_users_only`].
     const READS_HISTORIES: bool = true;
 
-    /// [`IdMethod::reads_features`].
+    /// The value of [`IdMethod::reads_features`].
     const READS_FEATURES: bool = false;
 
-    /// A fresh model, whose parameters are drawn by `seed`, on `device`.
+    /// Creates a model on `device` with initial parameters drawn from `seed`.
     ///
     /// # Errors
-    /// What the method says, such as [`Error::Missing`](ra_core::Error::Missing) for vectors that it reads.
+    /// Errors of the method, such as [`Error::Missing`](ra_core::Error::Missing) if vectors that it reads are not
+    /// given.
     fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<Self::Model>;
 
-    /// What it learns from.
+    /// Returns the training batches.
     fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a>;
 
-    /// How it is trained.
+    /// Returns the training settings.
     fn training(&self) -> &TrainConfig;
 }
 
@@ -113,31 +117,30 @@ impl<M: LearnedMethod> IdMethod for M {
     }
 }
 
-/// Fits a method to the training part of the job's data set; imported vectors are read.
+/// Fits a method to the training part of the job's data set; imported vectors are read from their files.
 ///
 /// # Errors
-/// As [`Check::check`] and [`IdMethod::fit`].
+/// Those of [`Check::check`] and [`IdMethod::fit`].
 pub fn fit(method: &dyn IdMethod, job: &Job<'_>) -> Result<Trained> {
     method.check()?;
     method.fit(job)
 }
 
-/// Loads what [`Trained::save`] wrote, for the data set and the features it was fitted to; imported vectors are read
-/// from where they are, and what is counted is counted again.
+/// Loads what [`Trained::save`] wrote, for the data set and features that it was fitted to; imported vectors are read
+/// from their files again, and counts are counted again.
 ///
 /// # Errors
-/// As [`Check::check`] and [`IdMethod::load`].
+/// Those of [`Check::check`] and [`IdMethod::load`].
 pub fn load(method: &dyn IdMethod, job: &Job<'_>, path: &Path) -> Result<Trained> {
     method.check()?;
     method.load(job, path)
 }
 
-/// Writes the enum of all methods, what files call them, and the one dispatch.
+/// Defines the enum of all methods, their names in files, and the dispatch to them.
 macro_rules! methods {
     ($($(#[$doc:meta])* $kind:literal => $name:ident($config:ty),)+) => {
-        /// One method of this crate with its settings, as a table with a key `kind`. A key that is left out has the
-        /// method's own default, in the table `train` too; a key or a kind that does not exist is an error that lists
-        /// those that do.
+        /// A method of this crate with its settings, as a table with a key `kind`. An omitted key has the method's own
+        /// default, also in the table `train`; an unknown key or kind is an error that lists the known ones.
         #[derive(Debug, Clone, PartialEq, Serialize)]
         #[serde(tag = "kind")]
         #[non_exhaustive]
@@ -146,10 +149,10 @@ macro_rules! methods {
         }
 
         impl IdConfig {
-            /// Every `kind`.
+            /// All values of `kind`.
             pub const KINDS: &[&str] = &[$($kind),+];
 
-            /// What files and tables call the method.
+            /// Returns the name of the method in files and tables.
             pub fn kind(&self) -> &'static str {
                 match self {
                     $(Self::$name(_) => $kind,)+
@@ -197,7 +200,7 @@ methods! {
     "bert4rec" => Bert4Rec(Bert4RecConfig),
     /// ComiRec.
     "comirec" => ComiRec(ComiRecConfig),
-    /// AlphaRec: items mapped from given vectors, users their mean.
+    /// AlphaRec: items mapped from given vectors; a user is the mean of their items.
     "alpharec" => AlphaRec(AlphaRecConfig),
     /// UniSRec: SASRec over items mapped from given vectors.
     "unisrec" => UniSRec(UniSRecConfig),
@@ -221,7 +224,7 @@ fn over_defaults<C: Default + Serialize + DeserializeOwned>(keys: Map<String, Va
     serde_json::from_value(all)
 }
 
-/// Puts what is given over the defaults, tables within tables.
+/// Overwrites the defaults with the given values, including nested tables.
 fn merge(into: &mut Value, given: Value) {
     match (into, given) {
         (Value::Object(into), Value::Object(given)) => {

@@ -1,4 +1,4 @@
-//! Training any ID method.
+//! Training of ID methods.
 use crate::Batches;
 use burn::tensor::{Device, Tensor};
 use ra_core::{
@@ -11,15 +11,15 @@ use std::path::Path;
 /// How an ID method is trained.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainConfig {
-    /// Users a batch; of methods that learn from pairs, pairs.
+    /// The number of users per batch, or of pairs for methods that learn from pairs.
     pub batch: usize,
-    /// Epochs at most.
+    /// The highest number of epochs.
     pub epochs: usize,
-    /// Epochs between two validations.
+    /// The number of epochs between two validations.
     pub validate_every: usize,
-    /// Validations without improvement before training stops; 0 is never.
+    /// The number of validations without improvement after which training stops; 0 turns early stopping off.
     pub patience: usize,
-    /// The optimizer and the schedule of its rate; its keys stand beside those above.
+    /// The optimizer and its learning-rate schedule; its keys are in the same table as those above.
     #[serde(flatten)]
     pub optim: OptimConfig,
 }
@@ -45,82 +45,82 @@ impl Check for TrainConfig {
 
     fn oddities(&self) -> Vec<Problem> {
         if self.epochs == 0 {
-            return vec![Problem::new("epochs", "is 0: the model is untrained, as it was drawn")];
+            return vec![Problem::new("epochs", "is 0: the model is untrained and keeps its initial weights")];
         }
         Problem::if_impatient(self.patience, self.validate_every).into_iter().collect()
     }
 }
 
-/// What a method is fitted to, and how its training is watched.
+/// The data, device and options for fitting a method.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Job<'a> {
     /// The data set.
     pub dataset: &'a Dataset,
-    /// The plain device.
+    /// The plain device, without autodiff.
     pub device: &'a Device,
-    /// Decides initial weights, order, negatives and dropout.
+    /// Determines initial weights, order, negatives and dropout.
     pub seed: u64,
-    /// Chooses the model that is kept; without it, the last one is.
+    /// The metric that selects the best model; without it, the last one is kept.
     pub validate: Option<Validate<'a>>,
-    /// Hears how far training is.
+    /// Receives progress reports.
     pub progress: &'a dyn Progress,
     /// Given item vectors, `[items + 1, width]` with padding in row 0, for methods that map them; see
     /// [`IdMethod::reads_features`](crate::IdMethod::reads_features).
     pub features: Option<&'a Tensor<2>>,
-    /// Where a training is written down while it runs, to go on from there; see [`ra_core::Fit::state`].
+    /// The file that training saves its state to and resumes from; see [`ra_core::Fit::state`].
     pub state: Option<&'a Path>,
 }
 
 impl<'a> Job<'a> {
-    /// A job with seed 1 and nothing else.
+    /// Creates a job with seed 1 and no options.
     pub fn new(dataset: &'a Dataset, device: &'a Device) -> Self {
         Self { dataset, device, seed: 1, validate: None, progress: &NoProgress, features: None, state: None }
     }
 
-    /// With this [`seed`](Self::seed).
+    /// Sets the [`seed`](Self::seed).
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// With this metric to choose the model by, higher is better.
+    /// Sets the metric that selects the best model; higher is better.
     #[must_use]
     pub fn validate(self, validate: Validate<'a>) -> Self {
         Self { validate: Some(validate), ..self }
     }
 
-    /// Told to `progress`.
+    /// Sets the receiver of progress reports.
     #[must_use]
     pub fn progress(self, progress: &'a dyn Progress) -> Self {
         Self { progress, ..self }
     }
 
-    /// With given item vectors, `[items + 1, width]`, padding in row 0.
+    /// Sets the given item vectors, `[items + 1, width]` with padding in row 0.
     #[must_use]
     pub fn features(self, features: &'a Tensor<2>) -> Self {
         Self { features: Some(features), ..self }
     }
 
-    /// Written down at `path` while it runs, and gone on with from there. A state of another seed, data set, batch or
-    /// optimizer is an error, and so is one whose parameters have other shapes.
+    /// Saves the training state to `path` while it runs, and resumes from there. A state of another seed, data set,
+    /// batch size or optimizer, or with parameters of other shapes, is an error.
     #[must_use]
     pub fn state(self, path: &'a Path) -> Self {
         Self { state: Some(path), ..self }
     }
 
-    /// The device that a model is trained on: the plain one with gradients.
+    /// Returns the device to train on: the plain one with autodiff.
     pub fn training_device(&self) -> Device {
         self.device.clone().autodiff()
     }
 
-    /// [`features`](Self::features) for a method that cannot do without.
+    /// Returns [`features`](Self::features) for a method that requires them.
     ///
     /// # Errors
-    /// [`Error::Missing`] when there are none.
+    /// [`Error::Missing`] if there are none.
     pub fn given_features(&self) -> Result<&'a Tensor<2>> {
         let (what, remedy) =
-            ("a vector an item".into(), "give features, such as a language model's vectors of titles".into());
+            ("a vector for each item".into(), "give features, such as a language model's vectors of titles".into());
         self.features.ok_or(Error::Missing { what, remedy })
     }
 }
@@ -131,10 +131,10 @@ impl std::fmt::Debug for Job<'_> {
     }
 }
 
-/// Trains `model` (on an autodiff device) on `batches` and returns it as it was at the best validation.
+/// Trains `model` (on an autodiff device) on `batches` and returns the version with the best validation.
 ///
 /// # Errors
-/// As [`ra_core::Fit::run`].
+/// Those of [`ra_core::Fit::run`].
 pub fn train<M: IdModel>(
     model: M,
     batches: &mut dyn Batches,

@@ -1,24 +1,24 @@
-//! What fitting a method gives.
+//! The result of fitting a method.
 use crate::method::KnownUsers;
 use crate::{Batches, Job, LearnedMethod, TrainConfig, train};
 use burn::module::Module;
 use ra_core::{Curve, IdModel, ParamRow, Recommender, Result, load_module, parameter_table, save_module};
 use std::path::Path;
 
-/// A method that was fitted: its frozen model, and what training leaves beside it.
+/// A fitted method: its frozen model, and records of its training.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Trained {
     /// The frozen model.
     pub model: Box<dyn Recommender>,
-    /// How training went.
+    /// The training curve.
     pub curve: Curve,
-    /// What was trained.
+    /// The trained parameters.
     pub parameters: Vec<ParamRow>,
     checkpoint: Option<Box<dyn Checkpoint>>,
 }
 
-/// A module that can be written down.
+/// A module that can be saved.
 trait Checkpoint: std::fmt::Debug {
     fn save(&self, path: &Path) -> Result<()>;
 }
@@ -30,20 +30,20 @@ impl<M: Module> Checkpoint for M {
 }
 
 impl Trained {
-    /// A model that is counted from its data set, or read from where it is: it has no checkpoint.
+    /// Wraps a model that is counted from its data set or read from its own files: it has no checkpoint.
     pub fn counted(model: impl Recommender + 'static) -> Self {
         Self { model: Box::new(model), curve: Curve::default(), parameters: Vec::new(), checkpoint: None }
     }
 
-    /// A model that is solved, not trained: it has a checkpoint and no trained parameters.
+    /// Wraps a model that is solved, not trained: it has a checkpoint but no trained parameters.
     pub fn solved<M: Module + Recommender + 'static>(model: M) -> Self {
         Self { checkpoint: Some(Box::new(model.clone())), ..Self::counted(model) }
     }
 
-    /// Trains `fresh`, on [`Job::training_device`], by [`train`].
+    /// Trains `fresh`, on [`Job::training_device`], with [`train`].
     ///
     /// # Errors
-    /// As [`train`].
+    /// Those of [`train`].
     pub fn fit<M: IdModel + 'static>(
         fresh: M,
         batches: &mut dyn Batches,
@@ -57,7 +57,7 @@ impl Trained {
     /// Reads the checkpoint at `path` into `fresh`, on the plain device.
     ///
     /// # Errors
-    /// As [`load_module`].
+    /// Those of [`load_module`].
     pub fn load<M: IdModel + 'static>(fresh: M, path: &Path) -> Result<Self> {
         Ok(Self::learned(&load_module(fresh, path)?, Curve::default()))
     }
@@ -67,8 +67,7 @@ impl Trained {
         Self { model: Box::new(model.fitted()), curve, parameters, checkpoint: Some(Box::new(model.valid())) }
     }
 
-    /// The same without vectors of users who have no training interaction, where the method has learned one for each user
-    /// alone.
+    /// Removes the vectors of users without a training interaction, if the method learns one for each user separately.
     pub(crate) fn for_users_of<M: LearnedMethod>(self, job: &Job<'_>) -> Self {
         if M::READS_HISTORIES {
             return self;
@@ -76,10 +75,10 @@ impl Trained {
         Self { model: Box::new(KnownUsers::new(self.model, job.dataset)), ..self }
     }
 
-    /// Writes the trained parameters; a method without any writes nothing.
+    /// Saves the trained parameters; a method without any writes nothing.
     ///
     /// # Errors
-    /// As [`save_module`].
+    /// Those of [`save_module`].
     pub fn save(&self, path: &Path) -> Result<()> {
         self.checkpoint.as_ref().map_or(Ok(()), |module| module.save(path))
     }

@@ -1,5 +1,5 @@
 //! Which titles are alike? `cargo run -p ra-llm --features untrained --example encode_titles -- models/minilm`; without
-//! a folder it makes a tiny model that nobody trained, whose answers mean little.
+//! a folder it makes a tiny untrained model, whose answers mean little.
 #![allow(clippy::print_stdout)]
 use ra_core::{Backend, Tensor, TextBatch, Tokenizer, encode, open_device, write_json};
 use std::{collections::HashMap, env, error::Error, fs, path::Path};
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A GPT-2 of random weights whose tokens are letters; `Ġ` is how GPT-2 writes a space.
+/// A GPT-2 with random weights whose tokens are letters; `Ġ` is how GPT-2 writes a space.
 fn write_tiny_model(folder: &Path) -> Result<(), Box<dyn Error>> {
     let letters = "Ġabcdefghijklmnopqrstuvwxyz".chars().map(String::from).zip(0..);
     write_json(&folder.join("encoder.json"), &letters.collect::<HashMap<String, u32>>())?;

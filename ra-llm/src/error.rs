@@ -1,32 +1,39 @@
-//! What can be wrong with a model folder.
+//! Errors of model folders.
 use std::path::PathBuf;
 
 /// A result whose error a user can act on.
 pub type Result<T, E = LlmError> = std::result::Result<T, E>;
 
-/// What can be wrong with a model folder.
+/// An error of a model folder or file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LlmError {
-    /// A file is missing, unreadable or not what it should be.
+    /// A file is missing, unreadable or invalid.
     #[error(transparent)]
     File(#[from] ra_core::Error),
     /// The folder holds an architecture that is not built in.
-    #[error("{}: architecture {found:?} is not supported (supported: {supported}); other models implement ra_core::LanguageModel", path.display())]
+    #[error(
+        "{}: architecture {found:?} is not supported (supported: {supported}); for another model, implement \
+         ra_core::LanguageModel",
+        path.display()
+    )]
     Architecture {
         /// The configuration file.
         path: PathBuf,
         /// The `model_type` found.
         found: String,
-        /// Those that are.
+        /// The supported architectures.
         supported: &'static str,
     },
-    /// The model's own files ask for a pooling that is not built in, and the caller for none.
-    #[error("{}: it asks for the pooling {asked}, which is not supported; choose first, last or mean instead", path.display())]
+    /// The model's own files ask for an unsupported pooling, and the caller did not choose one.
+    #[error(
+        "{}: it asks for the pooling {asked}, which is not supported; choose first, last or mean instead",
+        path.display()
+    )]
     Pooling {
-        /// The file that asks.
+        /// The file that asks for it.
         path: PathBuf,
-        /// What it asks for, by its name there.
+        /// The pooling's name in that file.
         asked: String,
     },
     /// Tensors are missing, left over or of the wrong shape or type.
@@ -34,7 +41,7 @@ pub enum LlmError {
     Weights {
         /// The weight file.
         path: PathBuf,
-        /// Every problem, by tensor.
+        /// All problems, by tensor.
         problems: String,
     },
 }

@@ -1,8 +1,8 @@
-//! Frozen pretrained language models: a folder or a file in, a [`ra_core::LanguageModel`] and a [`ra_core::Tokenizer`]
-//! out.
+//! Frozen pretrained language models: loads a folder or file as a [`ra_core::LanguageModel`] and a
+//! [`ra_core::Tokenizer`].
 //!
-//! Loading weights is a trade of its own (names, shapes, number formats, tokenizers), so it is a crate of its own, the
-//! only one here that depends on `tokenizers`. Nothing runs Python, and no pickle is opened.
+//! Loading weights (names, shapes, number formats, tokenizers) is a task of its own, so it has its own crate, the only
+//! one of the workspace that depends on `tokenizers`. Nothing runs Python, and no pickle is opened.
 //!
 //! # What it reads
 //!
@@ -10,12 +10,11 @@
 //! |---|---|
 //! | architectures | BERT (MiniLM and most sentence encoders), GPT-2, Llama, Mistral, Qwen2, Qwen3 |
 //! | Hugging Face folder | `config.json`, `model.safetensors` or shards (f32, f16, bf16), a tokenizer or word list |
-//! | sentence-transformers | such a folder with `modules.json`: its pooling, longest text and lower case hold |
-//! | GGUF | one file, or all parts of one: weights (11 number formats), configuration and tokenizer |
+//! | sentence-transformers | a folder with `modules.json`: its pooling, maximum length and lower-casing apply |
 //!
-//! A model of any other kind is an implementation of [`ra_core::LanguageModel`] in your own crate. What a file asks for
-//! and this crate does not compute is an error that names the file and the key, never a silent approximation; every
-//! problem of the weights is told in one error.
+//! To use any other model, implement [`ra_core::LanguageModel`] in your own crate. If a file asks for something that
+//! this crate cannot compute, you get an error that names the file and the key, never a silent approximation. One error
+//! lists all problems of the weights.
 //!
 //! # Example
 //! ```no_run
@@ -32,8 +31,8 @@
 //! `examples/encode_titles.rs` compares titles by such vectors.
 //!
 //! # Features
-//! - `matrix-unit` (default): products on the processor's matrix unit, where it has one.
-//! - `untrained`: `write_untrained_gpt2` makes a small GPT-2 of random weights, for examples and as a floor.
+//! - `matrix-unit` (default): matrix products on the processor's matrix unit, if it has one.
+//! - `untrained`: `write_untrained_gpt2` makes a small GPT-2 with random weights, for examples and as a baseline.
 #![recursion_limit = "256"]
 
 mod arch;

@@ -1,4 +1,4 @@
-//! From a model folder or file to a frozen model.
+//! Loads a frozen model from a folder or file.
 use crate::arch::Config;
 use crate::folder::{self, Folder};
 use crate::gguf::{self, Gguf};
@@ -16,25 +16,25 @@ pub struct PretrainedLm {
     pub model: Box<dyn LanguageModel>,
     /// Its tokenizer.
     pub tokenizer: HfTokenizer,
-    /// The identity of the model: of everything in its files that can change a number.
+    /// The model's identity: a fingerprint of everything in its files that can change a result.
     ///
-    /// It covers the configuration as it was understood, defaults filled in (how its file is written does not count);
-    /// the tokenizer; the content of all weight files (of a GGUF model that is everything); and what the folder around
-    /// the model asks for: pooling, longest text, lower case. It does not cover what the caller chooses: the pooling given
-    /// to [`load`], precision and device.
+    /// It covers the configuration as understood, with defaults filled in (not how its file is written); the tokenizer;
+    /// the content of all weight files (of a GGUF model that is everything); and what the folder around the model asks
+    /// for: pooling, maximum length, lower-casing. It does not cover the caller's choices: the pooling given to
+    /// [`load`], precision and device.
     pub fingerprint: Fingerprint,
     /// What the model's own files ask for. The caller's pooling takes precedence.
     pub asked: Reading,
-    /// Parameters of the model, frozen all of them.
+    /// The number of the model's parameters, all of them frozen.
     pub params: usize,
 }
 
-/// Loads a language model: a Hugging Face folder (`config.json`, `model.safetensors` or shards of it, `tokenizer.json`
-/// or `vocab.txt`), a folder of sentence-transformers, a GGUF file or a part of one, or a folder with one such model.
-/// `pooling` overrides the one that the folder asks for, and the architecture's own.
+/// Loads a language model: a Hugging Face folder (`config.json`, `model.safetensors` or its shards, `tokenizer.json` or
+/// `vocab.txt`), a sentence-transformers folder, a GGUF file or a part of one, or a folder with one such model.
+/// `pooling` overrides that of the folder and of the architecture.
 ///
 /// # Errors
-/// [`LlmError`] names the file and what does not fit.
+/// [`LlmError`] with the file and what is wrong with it.
 pub fn load(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<PretrainedLm> {
     let opened = Opened::open(path)?;
     let (tokenizer, from) = opened.tokenizer()?;
@@ -54,12 +54,12 @@ pub fn load(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Pr
 /// Loads a model without its tokenizer.
 ///
 /// # Errors
-/// As [`load`].
+/// Those of [`load`].
 pub fn load_weights(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Box<dyn LanguageModel>> {
     Ok(Opened::open(path)?.build(pooling, device)?.model)
 }
 
-/// What a path holds, looked at and found to be computable; its weights are still on disk.
+/// An inspected and supported model, whose weights are still on disk.
 struct Opened {
     config: Config,
     source: Source,
@@ -73,7 +73,7 @@ enum Source {
 struct Built {
     model: Box<dyn LanguageModel>,
     params: usize,
-    /// Of the weight files.
+    /// The fingerprint of the weight files.
     fingerprint: Fingerprint,
 }
 
@@ -95,7 +95,7 @@ impl Opened {
         Ok(Self { config, source })
     }
 
-    /// The tokenizer, and the file that it is from.
+    /// The tokenizer and the file that it comes from.
     fn tokenizer(&self) -> Result<(HfTokenizer, PathBuf)> {
         match &self.source {
             Source::Gguf(gguf) => Ok((HfTokenizer::from_gguf(gguf)?, gguf.path().into())),
@@ -108,7 +108,7 @@ impl Opened {
     /// What the files around the model ask for, as part of its identity.
     fn asked_around(&self) -> String {
         match &self.source {
-            // It is in the file.
+            // Already part of the file.
             Source::Gguf(_) => String::new(),
             Source::Folder(Folder { pooling, max_tokens, lowercase, .. }) => {
                 format!("{:?} {max_tokens:?} {lowercase}", pooling.as_ref().map(|(asked, _)| asked))
@@ -133,10 +133,10 @@ impl Opened {
         Reading { pooling, max_tokens }
     }
 
-    /// Checks that there is code for the pooling that is asked for, unless another one is `wanted`.
+    /// Checks that the requested pooling is supported, unless the caller `wanted` another one.
     ///
     /// # Errors
-    /// [`LlmError::Pooling`].
+    /// [`LlmError::Pooling`] if it is not.
     fn check_pooling(&self, wanted: Option<Pooling>) -> Result<()> {
         match (self.asked_pooling(), wanted) {
             (Some((RequestedPooling::Unknown(asked), path)), None) => Err(LlmError::Pooling { path, asked }),
@@ -159,7 +159,8 @@ impl Opened {
 
 fn build(config: &Config, mut weights: Weights, reading: Reading, device: &Device) -> Result<Built> {
     let params = weights.params();
-    // What is missing is made of zeros until all is told: not for a configuration that is another model's, or a lie.
+    // Missing tensors are replaced by zeros until all problems are reported, so first refuse a configuration that needs
+    // far more numbers than the files have.
     let asked = config.large_params();
     if asked.is_none_or(|asked| asked / 2 > params as u64) {
         let asked = asked.map_or("more".into(), |n| n.to_string());
@@ -167,13 +168,13 @@ fn build(config: &Config, mut weights: Weights, reading: Reading, device: &Devic
             format!("the configuration asks for {asked} numbers, the weights have {params}; is it another model's?");
         return Err(LlmError::Weights { path: weights.path().into(), problems: problem });
     }
-    let remedy = "free some, or take a smaller language model";
+    let remedy = "free some memory, or use a smaller language model";
     ensure_memory(&format!("loading {}", weights.path().display()), params as u64, device, remedy)?;
     let model = config.build(&mut weights, reading, device);
     let fingerprint = weights.fingerprint().clone();
     weights.finish()?;
     if model.spec().causal && model.spec().pooling == Pooling::First {
-        tracing::warn!("pooling first: the first token of a causal model reads nothing of the text; use last or mean");
+        tracing::warn!("pooling first: the first token of a causal model sees nothing of the text; use last or mean");
     }
     Ok(Built { model, params, fingerprint })
 }

@@ -1,18 +1,18 @@
-//! How a text is read: what a model's own files ask for, and what the caller does.
+//! How a text is encoded: what a model's own files ask for, and what the caller asks for.
 use ra_core::Pooling;
 use serde::Serialize;
 
-/// How a text is read: what the caller, or else the model's own files, ask for.
+/// How a text is encoded, as the caller or else the model's own files ask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Reading {
-    /// How a text becomes one vector; the architecture's own way where nobody asks.
+    /// How a text becomes one vector; `None` for the architecture's default.
     pub pooling: Option<Pooling>,
-    /// Longest text in tokens; what the architecture can read where nobody asks.
+    /// The maximum length of a text in tokens; `None` for what the architecture can read.
     pub max_tokens: Option<usize>,
 }
 
 impl Reading {
-    /// The longest text of an architecture that can read `most` tokens.
+    /// The maximum length for an architecture that can read `most` tokens.
     pub(crate) fn at_most(self, most: usize) -> usize {
         self.max_tokens.map_or(most, |asked| asked.min(most))
     }
@@ -22,6 +22,6 @@ impl Reading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RequestedPooling {
     Known(Pooling),
-    /// One that this crate has no code for, by the name it has there.
+    /// A pooling that this crate does not support, by its name in the file.
     Unknown(String),
 }

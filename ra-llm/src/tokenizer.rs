@@ -1,4 +1,4 @@
-//! Tokenizers in the Hugging Face format, and those that a folder keeps as the word list of BERT.
+//! Tokenizers in the Hugging Face format, and BERT's word lists.
 use crate::folder::document::read_optional;
 use crate::{LlmError, Result};
 use ra_core::{Error, Fingerprint, catch_panic, fingerprint, read_text};
@@ -7,17 +7,17 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Longest text that an error repeats, in characters.
+/// The most characters of a text that an error repeats.
 const LONGEST_SHOWN: usize = 80;
 
-/// A `tokenizer.json`, without the padding and truncation that may be baked into it.
+/// A `tokenizer.json`, without any padding and truncation that it configures.
 ///
-/// The names of special tokens in a text, such as `[SEP]` or `<|endoftext|>`, are words like any other there; what
-/// stands around a text is added apart, as [`Tokenizer::special_tokens`](ra_core::Tokenizer::special_tokens) says.
+/// The names of special tokens within a text, such as `[SEP]` or `<|endoftext|>`, are ordinary words. The special
+/// tokens around a text are added separately; see [`Tokenizer::special_tokens`](ra_core::Tokenizer::special_tokens).
 #[derive(Debug)]
 pub struct HfTokenizer {
     inner: tokenizers::Tokenizer,
-    /// Names of special tokens, but for the one that stands for every unknown word.
+    /// The names of special tokens, except the one that stands for every unknown word.
     special: HashMap<u32, String>,
     open: Vec<u32>,
     close: Vec<u32>,
@@ -33,17 +33,18 @@ impl HfTokenizer {
     pub fn read(path: &Path) -> Result<Self> {
         catch_panic(path, || {
             let json = read_text(path)?;
-            let corrupt = |e: tokenizers::Error| Error::corrupt(path, format!("not a whole tokenizer.json: {e}"));
+            let corrupt = |e: tokenizers::Error| Error::corrupt(path, format!("not a valid tokenizer.json: {e}"));
             let mut inner = tokenizers::Tokenizer::from_bytes(&json).map_err(corrupt)?;
-            // Sentence encoders ship padding to 128 and truncation at 128; prompts are cut by whole titles instead.
+            // Sentence encoders ship with padding to 128 and truncation at 128; prompts are truncated by whole titles
+            // instead.
             inner.with_padding(None);
             inner.with_truncation(None).map_err(corrupt)?;
-            // Special tokens stand where an ordinary word does not.
+            // Special tokens are those around an ordinary word.
             let bare = inner.encode("a", false).map_err(corrupt)?;
             let framed = inner.encode("a", true).map_err(corrupt)?;
             let ids = framed.get_ids();
             let at = ids.windows(bare.len().max(1)).position(|w| w == bare.get_ids()).ok_or_else(|| {
-                let problem = "its special tokens do not stand around the text; such a tokenizer is not supported";
+                let problem = "its special tokens are not around the text, which is not supported";
                 Error::corrupt(path, problem)
             })?;
             let (open, close) = (ids[..at].to_vec(), ids[at + bare.len()..].to_vec());
@@ -51,13 +52,13 @@ impl HfTokenizer {
         })
     }
 
-    /// The tokenizer of a model folder, and the file that it is from: `tokenizer.json`, or the `vocab.txt` of a BERT.
+    /// Reads the tokenizer of a model folder and returns it with its file: `tokenizer.json`, or a BERT's `vocab.txt`.
     pub(crate) fn of_folder(folder: &Path, bert: bool, lowercase: bool) -> Result<(Self, PathBuf)> {
         let [today, words] = ["tokenizer.json", "vocab.txt"].map(|name| folder.join(name));
         let (tokenizer, from) = if !today.is_file() && bert && words.is_file() {
             (Self::from_words(&words)?, words)
         } else if !today.exists() {
-            let problem = "it is not there; make it by `python3 -c \"from transformers import AutoTokenizer; \
+            let problem = "not found; create it with `python3 -c \"from transformers import AutoTokenizer; \
                            AutoTokenizer.from_pretrained('.').save_pretrained('.')\"` in its folder";
             return Err(Error::corrupt(today, problem).into());
         } else {
@@ -66,8 +67,8 @@ impl HfTokenizer {
         Ok((Self { lowercase, ..tokenizer }, from))
     }
 
-    /// The tokenizer of BERT over a list of its words, one a line; `tokenizer_config.json` beside it says whether text
-    /// is made lower case, and where it does not, a list with a capital letter in it is of a model that knows capitals.
+    /// Builds BERT's tokenizer from its word list, one word per line. `tokenizer_config.json` beside it says whether
+    /// text is lower-cased; if it does not, a list with a capital letter belongs to a cased model.
     fn from_words(path: &Path) -> Result<Self> {
         #[derive(Deserialize, Default)]
         #[serde(default)]
@@ -81,9 +82,7 @@ impl HfTokenizer {
             text.lines().enumerate().map(|(id, word)| (word.to_string(), id.into())).collect();
         let id = |word: &str| {
             let id = words.get(word).and_then(Value::as_u64).map(|id| id as u32);
-            id.ok_or_else(|| {
-                LlmError::from(Error::corrupt(path, format!("it is no list of BERT's words: {word} is missing")))
-            })
+            id.ok_or_else(|| LlmError::from(Error::corrupt(path, format!("not a BERT word list: {word} is missing"))))
         };
         let (_, open, close) = (id("[UNK]")?, id("[CLS]")?, id("[SEP]")?);
         let file = path.with_file_name("tokenizer_config.json");
@@ -108,13 +107,12 @@ impl HfTokenizer {
         Self::from_json(path, &json, vec![open], vec![close])
     }
 
-    /// A tokenizer put together from what `path` holds, with its special tokens known.
+    /// Builds a tokenizer from the content of `path`, with known special tokens.
     pub(crate) fn from_json(path: &Path, json: &Value, open: Vec<u32>, close: Vec<u32>) -> Result<Self> {
         catch_panic(path, || {
             let json = json.to_string();
             let inner = tokenizers::Tokenizer::from_bytes(&json);
-            let inner =
-                inner.map_err(|e| Error::corrupt(path, format!("its tokenizer cannot be put together: {e}")))?;
+            let inner = inner.map_err(|e| Error::corrupt(path, format!("its tokenizer cannot be built: {e}")))?;
             Ok(Self::new(inner, json.as_bytes(), open, close))
         })
     }
@@ -131,12 +129,12 @@ impl HfTokenizer {
         Self { inner, special, open, close, lowercase: false, fingerprint }
     }
 
-    /// Rows that a token table needs for this vocabulary.
+    /// The number of rows that a token table needs for this vocabulary.
     pub fn vocabulary(&self) -> usize {
         self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
     }
 
-    /// Of what it was made from.
+    /// The fingerprint of what it was made from.
     pub(crate) fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
@@ -149,14 +147,13 @@ impl HfTokenizer {
             let text = text.chars().take(LONGEST_SHOWN).collect();
             Error::Text { text, problem: error.to_string() }
         })?;
-        // A model that takes the name of a special token for one of its words gives its id all the same: such a word is
-        // left out.
+        // A model whose vocabulary has a special token's name as a word still returns its id; drop such words.
         let named = |id: &u32| self.special.get(id).is_some_and(|name| text.contains(name.as_str()));
         Ok(encoding.get_ids().iter().copied().filter(|id| !named(id)).collect())
     }
 }
 
-/// What a `tokenizer.json` says of the token for words it does not know: its name, or its id in a SentencePiece model.
+/// The token for unknown words in a `tokenizer.json`: its name, or its id in a SentencePiece model.
 #[derive(Deserialize, Default)]
 struct Unknown {
     model: UnknownToken,
@@ -169,7 +166,7 @@ struct UnknownToken {
     unk_id: Value,
 }
 
-/// A special token in the words of a `tokenizer.json`.
+/// A special token as an entry of a `tokenizer.json`.
 pub(crate) fn special_token(id: &Value, content: &str) -> Value {
     json!({
         "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,

@@ -1,4 +1,4 @@
-//! What the architectures share: where a prefix enters, who reads whom, the last layer at one row.
+//! The common part of the architectures: prefixes, attention, and the last layer at one row.
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::attention::{merge_heads, repeat_heads, split_heads};
@@ -11,8 +11,8 @@ pub(crate) trait TransformerBlock: Debug + Clone + Send + Sync {
     /// Its weight matrices.
     fn linears(&mut self) -> Vec<&mut FrozenLinear>;
 
-    /// What queries, keys and values are made of, `[batch, rows, width]`: the normed state in pre-norm models, the state
-    /// itself in post-norm ones. A prefix stands beside it and is not normed.
+    /// The input of queries, keys and values, `[batch, rows, width]`: the normed state in pre-norm models, the state
+    /// itself in post-norm ones. A prefix is added next to it and is not normed.
     fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3>;
 
     /// `[batch, rows, heads * head]`.
@@ -24,19 +24,19 @@ pub(crate) trait TransformerBlock: Debug + Clone + Send + Sync {
     /// `[batch, rows, kv heads * head]`.
     fn value(&self, read: Tensor<3>) -> Tensor<3>;
 
-    /// From the state that entered the layer and what was attended, `[batch, rows, heads * head]`, to its output.
+    /// Computes the layer's output from its input and the attended values, `[batch, rows, heads * head]`.
     fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3>;
 }
 
-/// An architecture: its layers, and what is before and after them.
+/// An architecture: its layers, and what comes before and after them.
 pub(crate) trait Architecture: Debug + Clone + Send + Sync {
-    /// Its layers' kind.
+    /// The type of its layers.
     type Block: TransformerBlock;
 
     /// Its layers.
     fn blocks(&self) -> &[Self::Block];
 
-    /// Its layers, to change them.
+    /// Its layers, mutable.
     fn blocks_mut(&mut self) -> &mut [Self::Block];
 
     /// See [`LanguageModel::embed`].
@@ -47,25 +47,25 @@ pub(crate) trait Architecture: Debug + Clone + Send + Sync {
         hidden
     }
 
-    /// The angles of positions, where positions are angles.
+    /// The rotary angles, if the architecture has rotary positions.
     fn rotary(&self) -> Option<&Rotary> {
         None
     }
 }
 
-/// A frozen transformer of any architecture here.
+/// A frozen transformer of any supported architecture.
 #[derive(Debug, Clone)]
 pub(crate) struct Transformer<A> {
     pub(crate) architecture: A,
     pub(crate) heads: usize,
-    /// Heads of keys and values.
+    /// The number of key and value heads.
     pub(crate) kv_heads: usize,
     pub(crate) spec: LmSpec,
     pub(crate) device: Device,
 }
 
 impl<A: Architecture> Transformer<A> {
-    /// Keys and values of `[prefix ; text]`.
+    /// The keys and values of `[prefix ; text]`.
     fn memory(
         &self,
         block: &A::Block,
@@ -89,25 +89,25 @@ impl<A: Architecture> Transformer<A> {
         self.architecture.rotary().map(|rotary| rotary.at(positions))
     }
 
-    /// `[batch, rows, kv heads * head]` as `[batch, heads, rows, head]`: what queries share is repeated.
+    /// Reshapes `[batch, rows, kv heads * head]` to `[batch, heads, rows, head]`, repeating heads that queries share.
     fn per_query_head(&self, x: Tensor<3>) -> Tensor<4> {
         repeat_heads(split_heads(x, self.kv_heads), self.heads)
     }
 }
 
-/// `[batch, tokens]` at one column a row, `[batch, 1]`.
+/// Gathers one column per row: `[batch, tokens]` to `[batch, 1]`.
 fn positions_at(positions: Tensor<2, Int>, rows: Tensor<1, Int>) -> Tensor<2, Int> {
     let [batch, _] = positions.dims();
     positions.gather(1, rows.reshape([batch, 1]))
 }
 
-/// `[batch, 1, tokens, keys]` at one query a row, `[batch, 1, 1, keys]`.
+/// Gathers one query per row: `[batch, 1, tokens, keys]` to `[batch, 1, 1, keys]`.
 fn bias_at(bias: Tensor<4>, rows: Tensor<1, Int>) -> Tensor<4> {
     let [batch, _, _, keys] = bias.dims();
     bias.gather(2, rows.reshape([batch, 1, 1, 1]).expand([batch, 1, 1, keys]))
 }
 
-/// What works row by row, on `[batch, rows, width]`.
+/// Applies a row-wise operation to `[batch, rows, width]`.
 pub(crate) fn by_rows(x: Tensor<3>, each: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<3> {
     let [batch, rows, width] = x.dims();
     let y = each(x.reshape([batch * rows, width]));
@@ -157,7 +157,7 @@ impl<A: Architecture + 'static> PooledPath for Transformer<A> {
         let here = self.angles(positions_at(input.positions, rows.clone()));
         let query = block.query(gather_rows(read.clone(), rows.clone()), here.as_ref());
         let [key, value] = self.memory(block, read, input.prefix, at.as_ref());
-        // One query: the bias says what it reads, whether or not the model is causal.
+        // There is one query, and the bias says what it reads, whether or not the model is causal.
         block.finish_layer(gather_rows(input.hidden, rows), attend(query, key, value, bias, self.heads, false))
     }
 
@@ -216,7 +216,7 @@ impl<A: Architecture + 'static> TunableMatrices for Transformer<A> {
     }
 }
 
-/// A norm that is never trained: a layer norm, or without `beta` a root mean square norm.
+/// A norm that is never trained: a layer norm, or a root mean square norm if there is no `beta`.
 #[derive(Debug, Clone)]
 pub(crate) struct Norm {
     pub(crate) gamma: Tensor<1>,
@@ -225,7 +225,7 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    /// Norms rows as wide as `gamma`; a wider `x` is cut into such rows, as head norms ask for.
+    /// Norms rows as wide as `gamma`; a wider `x` is split into such rows, as head norms need.
     pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let (shape, [width]) = (x.dims(), self.gamma.dims());
         let rows = x.reshape([shape[0] * shape[1] * shape[2] / width, width]);
@@ -238,14 +238,14 @@ impl Norm {
     }
 }
 
-/// Cosines and sines of every position.
+/// The cosines and sines of all positions.
 #[derive(Debug, Clone)]
 pub(crate) struct Rotary {
     cos: Tensor<2>,
     sin: Tensor<2>,
 }
 
-/// Cosines and sines of the positions of a batch, `[batch * rows, head / 2]` each.
+/// The cosines and sines of a batch's positions, `[batch * rows, head / 2]` each.
 #[derive(Debug)]
 pub(crate) struct Angles {
     cos: Tensor<2>,
@@ -253,7 +253,7 @@ pub(crate) struct Angles {
 }
 
 impl Rotary {
-    /// `theta^(-2j / head) * position`, in double precision, for positions below `positions`.
+    /// Computes `theta^(-2j / head) * position` in double precision, for positions below `positions`.
     pub(crate) fn new(positions: usize, head: usize, theta: f64, device: &Device) -> Self {
         let half = head / 2;
         let angle = |at: usize| (at / half) as f64 * theta.powf(-2.0 * (at % half) as f64 / head as f64);
@@ -271,7 +271,7 @@ impl Rotary {
 }
 
 impl Angles {
-    /// Turns every head of `x`, `[batch, rows, heads * head]`.
+    /// Rotates every head of `x`, `[batch, rows, heads * head]`.
     pub(crate) fn apply_rotary(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, rows, width] = x.dims();
         let lift = |a: &Tensor<2>| if x.is_autodiff() { Tensor::from_inner(a.clone()) } else { a.clone() };
@@ -280,7 +280,7 @@ impl Angles {
     }
 }
 
-/// The rows of a frozen table, `[batch, tokens, width]`.
+/// Looks up rows of a frozen table: `[batch, tokens, width]`.
 pub(crate) fn embedding(table: &Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
     let ([batch, tokens], [_, width]) = (ids.dims(), table.dims());
     table.clone().select(0, ids.flatten(0, 1)).reshape([batch, tokens, width])

@@ -1,4 +1,4 @@
-//! Models that nobody trained: the floor that a pretrained one must clear.
+//! Untrained models: a baseline that a pretrained model must beat.
 use crate::gguf::tokenizer::{CUTS, byte_pairs};
 use crate::{LlmError, Result};
 use ra_core::{Error, normal_numbers, read_bytes, read_json, rng, write_atomic, write_json};
@@ -7,19 +7,20 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Width, layers and heads of the model that [`write_untrained_gpt2`] writes: a sixth of GPT-2's width and a third of its
-/// depth, enough to run and too little to mistake for the real one.
+/// Width, layers and heads of the model that [`write_untrained_gpt2`] writes: a sixth of GPT-2's width and a third of
+/// its depth. It is large enough to run and too small to be mistaken for the real one.
 const SHAPE: [usize; 3] = [128, 4, 4];
 const POSITIONS: usize = 1024;
 
 /// The files that [`write_untrained_gpt2`] writes.
 pub const UNTRAINED_GPT2_FILES: [&str; 3] = ["tokenizer.json", "config.json", "model.safetensors"];
 
-/// Makes a Hugging Face folder of GPT-2's tokenizer and a small GPT-2 of random weights (normal, deviation 0.02, as GPT-2
-/// begins) out of a folder that holds the vocabulary as `encoder.json` and `vocab.bpe`.
+/// Writes a Hugging Face folder with GPT-2's tokenizer and a small GPT-2 with random weights (normal, standard
+/// deviation 0.02, as GPT-2's initialisation) into `folder`, which must hold the vocabulary as `encoder.json` and
+/// `vocab.bpe`.
 ///
 /// # Errors
-/// Names the file that is missing or not what it should be.
+/// Names the file that is missing or invalid.
 pub fn write_untrained_gpt2(folder: &Path, seed: u64) -> Result<()> {
     let [tokenizer_file, config_file, weights_file] = UNTRAINED_GPT2_FILES.map(|name| folder.join(name));
     let (encoder, merges) = (folder.join("encoder.json"), folder.join("vocab.bpe"));

@@ -1,4 +1,4 @@
-//! What all stages of a run share.
+//! The context that all stages of a run share.
 use crate::machine;
 use crate::recipe::{Recipe, remedies};
 use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Where a run tells how far it is, and what it found.
+/// A receiver of a run's progress and findings.
 pub trait Output: Progress + Debug {
-    /// A line of what was found.
+    /// Reports a line.
     fn say(&self, line: &str);
 }
 
@@ -22,13 +22,13 @@ impl Output for NoProgress {
     fn say(&self, _: &str) {}
 }
 
-/// What all stages of one run share, and nothing of what they make: devices, the folder that it writes into, progress, costs
-/// and how models are chosen.
+/// The context that all stages of a run share: devices, the output folder, progress, costs and validation. It holds
+/// nothing that the stages produce.
 #[derive(Debug)]
 pub struct Context {
-    /// Where data, models and caches lie.
+    /// The root folder of data, models and caches.
     pub(crate) root: PathBuf,
-    /// One at least.
+    /// The devices, at least one.
     pub(crate) devices: Vec<Device>,
     pub(crate) store: Store,
     pub(crate) progress: Box<dyn Output>,
@@ -37,12 +37,12 @@ pub struct Context {
 }
 
 impl Context {
-    /// For a run of `recipe` with data, models and caches under `root` that writes into `out`, and takes what is there as
-    /// `earlier` says. It says nothing of how far it is; see [`Context::telling`].
+    /// Creates the context of a run of `recipe`. Data, models and caches are under `root`; the run writes into `out`,
+    /// and `earlier` decides about an earlier run there. It reports no progress; see [`Context::telling`].
     ///
     /// # Errors
-    /// When `out` holds files that are none of a run, or inputs of this one, or another process runs there, or the back end
-    /// cannot be opened. Whatever can be refused is refused before anything long is read.
+    /// If `out` holds files that do not belong to a run, or inputs of this run, if another process runs there, or if
+    /// the back end cannot be opened. Whatever can fail early fails before anything long is read.
     pub fn new(recipe: &Recipe, root: &Path, out: &Path, earlier: Earlier) -> Result<Self> {
         Self::of_member(recipe, root, out, earlier, None)
     }
@@ -66,13 +66,13 @@ impl Context {
         })
     }
 
-    /// The same that tells `output` how far it is.
+    /// Reports progress to `output`.
     #[must_use]
     pub fn telling(self, output: Box<dyn Output>) -> Self {
         Self { progress: output, ..self }
     }
 
-    /// The device of all but further devices of an alignment.
+    /// Returns the device of everything except further devices of an alignment.
     pub(crate) fn device(&self) -> &Device {
         &self.devices[0]
     }
@@ -82,22 +82,22 @@ impl Context {
     }
 }
 
-/// What the stages of a run cost.
+/// The costs of the stages of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Costs {
     stages: RefCell<Vec<StageCost>>,
-    /// Tokens that the language model has read, and how many of them stages account for.
+    /// The number of tokens that the language model has read, and how many of them are attributed to stages.
     tokens: Arc<AtomicU64>,
     told: Cell<u64>,
 }
 
 impl Costs {
-    /// Where tokens are counted.
+    /// Returns the token counter.
     pub(crate) fn tokens(&self) -> &Arc<AtomicU64> {
         &self.tokens
     }
 
-    /// Writes down that `stage` took the time `since` then, and gives it in seconds.
+    /// Records the time of `stage` since `since`, and returns it in seconds.
     pub(crate) fn add(&self, stage: &str, since: Instant) -> f64 {
         let seconds = since.elapsed().as_secs_f64();
         tracing::info!(stage, seconds, "done");
@@ -113,7 +113,7 @@ impl Costs {
     }
 }
 
-/// How models are chosen: by `eval.select` over users of the validation part.
+/// The validation of models: by `eval.select` over users of the validation part.
 #[derive(Debug)]
 pub(crate) struct Validator {
     eval: EvalConfig,
@@ -121,7 +121,7 @@ pub(crate) struct Validator {
 }
 
 impl Validator {
-    /// The users whom a stage is validated on while it trains, `eval.select_users` of them, chosen once by seed.
+    /// Returns the users that a stage validates on during training: `eval.select_users` of them, drawn once by seed.
     pub(crate) fn users(&self, dataset: &Dataset) -> Vec<UserId> {
         let all = EvalConfig { users: 0, ..self.eval.clone() };
         let mut users = HeldOut::new(dataset, Part::Valid).evaluated(&all);
@@ -133,7 +133,8 @@ impl Validator {
         users
     }
 
-    /// How good a model is on the validation part of a data set for these users, higher is better; nothing without users.
+    /// Returns the metric of a model on the validation part of a data set for these users, higher is better; nothing
+    /// without users.
     pub(crate) fn over<'a>(
         &self,
         dataset: &'a Dataset,
@@ -146,7 +147,7 @@ impl Validator {
         (!users.is_empty()).then_some(metric)
     }
 
-    /// How models are chosen.
+    /// Returns how models are chosen.
     pub(crate) fn choosing(&self) -> EvalConfig {
         self.eval.choosing()
     }

@@ -1,8 +1,8 @@
-//! RA-Rec as a whole: recipes, the stages of a run, and what a finished run recommends.
+//! RA-Rec as a whole: recipes, the stages of a run, and recommendations from finished runs.
 //!
-//! A [`Recipe`] says what is to be done, a [`Context`] where and with what, and [`run`] does it: from raw files to the
-//! report. Each stage is one function of [`stages`], which [`run`] chains; [`suite`] calls it for many recipes, and
-//! [`recommend`] reads what it left behind.
+//! A [`Recipe`] describes what to do, a [`Context`] where and with which devices, and [`run`] does it, from raw files
+//! to the report. Each stage is one function of [`stages`], and [`run`] chains them. [`suite`] calls it for many
+//! recipes, and [`recommend`] reads the run folder that it leaves behind.
 //!
 //! ```no_run
 //! use ra_rec::{Context, Earlier, Recipe, Who, recommend, run};
@@ -43,7 +43,7 @@ pub use recommend::{Item, Recommendation, Recommended, RowName, Who, recommend};
 pub use run::run;
 pub use store::Earlier;
 
-/// Blocks of Rust in the README and the guide are compiled, and run where they can.
+/// Compiles the Rust blocks of the README and the guide, and runs them if they can run.
 #[cfg(doctest)]
 mod guide {
     #[doc = include_str!("../../README.md")]

@@ -1,14 +1,14 @@
-//! What this machine says of itself.
+//! Information about this machine.
 
 pub(crate) use ra_core::peak_mib;
 
-/// Lets [`peak_mib`] begin anew, where the system can.
+/// Resets [`peak_mib`], if the system supports it.
 pub(crate) fn forget_peak() {
-    // Where it cannot, the peak is that of the whole process.
+    // If it does not, the peak is that of the whole process.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// Cores, their instructions, and load, for the foot of a report.
+/// Returns the cores, their instruction sets and the load, for the foot of a report.
 pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -21,7 +21,7 @@ pub(crate) fn describe() -> String {
     format!("{cores} cores, {}{units}, load {load}", std::env::consts::ARCH)
 }
 
-/// The commit of the project's working tree, or `unknown` where `root` is no checkout of it.
+/// Returns the commit of the project's working tree, or `unknown` if `root` is not a checkout of it.
 pub(crate) fn commit(root: &std::path::Path) -> String {
     if !root.join("xtask/Cargo.toml").exists() {
         return "unknown".into();

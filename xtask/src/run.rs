@@ -1,15 +1,15 @@
-//! A whole run: the stages, one after another.
+//! A whole run: the stages in order.
 use crate::context::Context;
 use crate::recipe::{Recipe, remedies};
 use crate::stages;
 use anyhow::Result;
 use ra_eval::Report;
 
-/// Runs a recipe from raw files to the report. Each stage leaves a file in the run folder, and a run that goes on starts
-/// after the last one that is there; a training that was cut off goes on from its state, so that the result is the same.
+/// Runs a recipe from raw files to the report. Each stage leaves a file in the run folder, and a resumed run starts
+/// after the last one. An interrupted training continues from its saved state, so the result is the same.
 ///
 /// # Errors
-/// As the stages; what cannot be done is told with where and with what to do.
+/// As the stages; each error says what is wrong, where, and what to do.
 pub fn run(recipe: &Recipe, cx: &Context) -> Result<Report> {
     stages(recipe, cx).map_err(remedies::in_recipe)
 }

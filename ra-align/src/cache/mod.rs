@@ -1,4 +1,4 @@
-//! Frozen work once: what a text contributes does not depend on any trained parameter.
+//! A cache of frozen work: what a text contributes does not depend on any trained parameter.
 mod store;
 
 use crate::config::{AlignConfig, AlignLoss, Placement, Tuning};
@@ -14,32 +14,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{Place, Store};
 
-/// Texts per batch while the cache is filled.
+/// The number of texts per batch when the cache is filled.
 const BATCH: usize = 32;
 
 type Rows = HashMap<Box<[u32]>, Arc<[f32]>>;
 
-/// Where a text's numbers are.
+/// The place of a text's numbers.
 #[derive(Debug, Clone)]
 enum Row {
     Held(Arc<[f32]>),
     Stored(Place),
 }
 
-/// Constants of texts under a frozen language model with a prefix from `first_layer` up, each computed once.
+/// The constants of texts under a frozen language model with a prefix from `first_layer` up, each computed once.
 ///
-/// With one injected layer and first- or last-token pooling a text's constants are the `3 * width + heads` numbers of
-/// [`PooledText`]; otherwise the hidden states that enter the first injected layer. The means of the text-only states
-/// after each injected layer (the targets of InfoNCE) follow when asked for. Texts of one length make a batch: no
-/// padding.
+/// With one injected layer and first- or last-token pooling, the constants of a text are the `3 * width + heads`
+/// numbers of [`PooledText`]; otherwise they are the hidden states that enter the first injected layer. On request, the
+/// means of the text-only states after each injected layer (the targets of InfoNCE) follow. Texts of equal length form
+/// a batch, so there is no padding.
 #[derive(Debug)]
 pub struct TextCache {
     first_layer: usize,
-    /// Heads and their width, where a text is the constants of [`PooledText`].
+    /// The number of heads and their width, if the constants of a text are those of [`PooledText`].
     pooled: Option<[usize; 2]>,
     means: bool,
     placement: Placement,
-    /// Numbers that may be added, and that were.
+    /// The maximum number of values to add, and the number added so far.
     budget: usize,
     added: AtomicUsize,
     rows: Mutex<HashMap<Box<[u32]>, Row>>,
@@ -47,19 +47,19 @@ pub struct TextCache {
 }
 
 impl TextCache {
-    /// A cache for what `align` injects into `lm`. It adds at most `cache_mib` of rows; what does not fit is
-    /// computed again when needed.
+    /// Creates a cache for what `align` injects into `lm`. It adds at most `cache_mib` of rows; the rest is computed
+    /// again when needed.
     pub fn new<L: LanguageModel + ?Sized>(lm: &L, align: &AlignConfig) -> Self {
         let spec = lm.spec();
         let (first_layer, means) = (align.module.first_layer(&spec), align.loss.loss != AlignLoss::None);
-        // Layers that are trained leave no constant.
+        // Trained layers leave no constants.
         let alone = first_layer + 1 == spec.layers
             && spec.pooling != Pooling::Mean
             && align.module.placement == Placement::Layers
             && align.tuning.tune == Tuning::None;
         let pooled = if alone { pooled_path(lm) } else { None };
         let rows = Mutex::new(HashMap::new());
-        // What enters layer 0 is looked up faster than it is read.
+        // Looking up the input of layer 0 is faster than reading it.
         let budget = if first_layer == 0 && pooled.is_none() && !means { 0 } else { align.cache_mib << 18 };
         Self {
             first_layer,
@@ -73,13 +73,14 @@ impl TextCache {
         }
     }
 
-    /// Keeps rows in the file `path` from now on instead of in memory, and takes over what it holds. While another
-    /// cache has the file, new rows go to one of its own beside it (`text.1.rows`), which later caches read too.
+    /// Keeps rows in the file `path` instead of memory from now on, and reads the rows that it holds. While another
+    /// cache uses the file, new rows go to a separate file next to it (`text.1.rows`), which later caches read too.
     ///
-    /// `maker` names all that rows depend on beside their text: the weights, the layer, what is asked of them.
+    /// `maker` names everything that rows depend on besides their text: the weights, the layer and the kind of
+    /// constants.
     ///
     /// # Errors
-    /// Names the path; delete a file that is not a cache of this version, or of another maker.
+    /// Names the path. Delete a file that is not a cache of this version, or that has another maker.
     pub fn keep_in(&mut self, path: &Path, maker: &str) -> Result<()> {
         let (store, index) = Store::open(path, maker)?;
         self.lock().extend(index.into_iter().map(|(text, place)| (text, Row::Stored(place))));
@@ -87,7 +88,7 @@ impl TextCache {
         Ok(())
     }
 
-    /// Whether what it keeps is what `align` asks of a text.
+    /// Returns whether the cache holds what `align` needs of a text.
     pub(crate) fn serves<L: LanguageModel + ?Sized>(&self, lm: &L, align: &AlignConfig) -> bool {
         self.first_layer == align.module.first_layer(&lm.spec())
             && self.placement == align.module.placement
@@ -95,7 +96,7 @@ impl TextCache {
             && (self.pooled.is_none() || align.tuning.tune == Tuning::None)
     }
 
-    /// Numbers that a text of so many tokens takes.
+    /// Returns how many values a text of this many tokens takes.
     fn size(&self, spec: &LmSpec, tokens: usize) -> usize {
         let own = match self.pooled {
             Some([heads, head]) => spec.width + 2 * heads * head + heads,
@@ -104,12 +105,12 @@ impl TextCache {
         own + if self.means { (spec.layers - self.first_layer) * spec.width } else { 0 }
     }
 
-    /// Texts held.
+    /// Returns the number of cached texts.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether nothing is held.
+    /// Returns whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -118,7 +119,7 @@ impl TextCache {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Computes the texts that are not held yet, as long as the budget has room for them.
+    /// Computes the texts that are not cached yet, as far as the budget allows.
     pub fn fill<L: LanguageModel + ?Sized, T: AsRef<[u32]>>(
         &self,
         lm: &L,
@@ -135,7 +136,7 @@ impl TextCache {
         let free = self.budget.saturating_sub(self.added.load(Ordering::Relaxed));
         if numbers > free {
             let (needed, free) = (mib(numbers), mib(free));
-            tracing::warn!(stage, needed, free, "MiB for texts: what has no room is computed anew; see cache_mib");
+            tracing::warn!(stage, needed, free, "too few MiB for texts: the rest is computed again; see cache_mib");
         }
         progress.start(&format!("{stage}, {} MiB", mib(numbers.min(free))), missing.len() as u64);
         self.make(lm, missing, false, progress);
@@ -148,7 +149,7 @@ impl TextCache {
         unique.into_iter().collect()
     }
 
-    /// Computes `missing`, keeps what has room and gives back the rest when it is `needed`.
+    /// Computes `missing`, keeps what fits into the budget and, if `needed`, returns the rest.
     fn make<L: LanguageModel + ?Sized>(
         &self,
         lm: &L,
@@ -185,7 +186,7 @@ impl TextCache {
             Some(Ok(places)) => places.into_iter().map(Row::Stored).collect(),
             other => {
                 if let Some(Err(error)) = other {
-                    tracing::warn!(%error, "texts stay in memory");
+                    tracing::warn!(%error, "the text cache cannot be written: texts stay in memory");
                 }
                 made.into_iter().map(Row::Held).collect()
             }
@@ -224,7 +225,7 @@ impl TextCache {
             (Some(Row::Stored(place)), Some(store)) => match store.read(place) {
                 Ok(row) => row.into(),
                 Err(error) => {
-                    tracing::warn!(%error, "a text is computed anew");
+                    tracing::warn!(%error, "a cached text cannot be read and is computed again");
                     self.compute(lm, &[text]).swap_remove(0)
                 }
             },
@@ -236,7 +237,8 @@ impl TextCache {
         texts.iter().zip(found).map(&mut row).collect()
     }
 
-    /// The texts' vectors under `prefix`, `[texts, width]`; without one, those of the untouched language model.
+    /// Returns the vectors of the texts under `prefix`, `[texts, width]`; without a prefix, those of the untouched
+    /// language model.
     pub fn encode<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], prefix: Option<&Prefix>) -> Tensor<2> {
         let rows = self.rows(lm, texts);
         let (spec, device) = (lm.spec(), lm.device());
@@ -247,7 +249,7 @@ impl TextCache {
         if texts.is_empty() {
             return Tensor::zeros([0, spec.width], &device);
         }
-        // Texts of nearly one length go together, and come back in the order they were asked for.
+        // Texts of similar length are computed together and returned in the requested order.
         let groups = near_length(texts);
         let part = |group: &Vec<usize>| {
             let slices: Vec<&[u32]> = group.iter().map(|&at| texts[at].as_slice()).collect();
@@ -268,10 +270,10 @@ impl TextCache {
         in_order(Tensor::cat(groups.iter().map(part).collect(), 0), &groups.concat())
     }
 
-    /// Means of the text-only states after each injected layer, `[texts, width]` each.
+    /// Returns the means of the text-only states after each injected layer, each `[texts, width]`.
     ///
     /// # Panics
-    /// When the cache was made without means.
+    /// If the cache was created without means.
     pub fn means<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Tensor<2>> {
         assert!(self.means, "the cache was made without means");
         let rows = self.rows(lm, texts);
@@ -289,7 +291,7 @@ impl TextCache {
     }
 }
 
-/// Heads and their width of a model that has the fast path of the last layer.
+/// Returns the number of heads and their width, if the model has the fast path of the last layer.
 fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
     let path = lm.pooled()?;
     let probe = TextBatch::from_rows(&[&[0]], &lm.device());
@@ -300,7 +302,7 @@ fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
     })
 }
 
-/// Rows that were computed in `order`, as they were asked for.
+/// Returns rows that were computed in `order` in their original order.
 pub(crate) fn in_order<const D: usize>(rows: Tensor<D>, order: &[usize]) -> Tensor<D> {
     let mut places = vec![0; order.len()];
     order.iter().enumerate().for_each(|(place, &at)| places[at] = place);
@@ -308,8 +310,8 @@ pub(crate) fn in_order<const D: usize>(rows: Tensor<D>, order: &[usize]) -> Tens
     rows.select(0, places)
 }
 
-/// Groups of texts, by their places, in which the longest is at most an eighth longer than the shortest: at most a
-/// ninth of a group's tokens are padding, and far fewer of a batch's.
+/// Returns groups of texts, by index, in which the longest text is at most an eighth longer than the shortest. At most
+/// a ninth of a group's tokens are padding, far fewer than in a batch.
 pub(crate) fn near_length(texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by_key(|&at| texts[at].len());

@@ -1,9 +1,8 @@
-//! Files of rows that only grow: what frozen work gave, kept from run to run.
+//! Append-only files of rows, which keep the results of frozen work from run to run.
 //!
 //! A record is the number of tokens and of values (`u32` each), a checksum (`u64`), the tokens (`u32`) and the values
-//! (`f32`), little-endian. A run that is killed leaves at most one torn record, at the end, and it is cut off by the
-//! next run that appends to the file. Rows are read where they stand, so that the operating system decides how much of
-//! the file is in memory.
+//! (`f32`), little-endian. A killed run leaves at most one torn record, at the end; the next run that appends to the
+//! file cuts it off. Rows are read in place, so the operating system decides how much of the file is in memory.
 use ra_core::{Error, Result, splitmix64};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -12,11 +11,11 @@ use std::sync::{Mutex, PoisonError};
 
 /// The first bytes of a file: its kind and version.
 const MAGIC: &[u8; 8] = b"RATEXT2\n";
-/// They are followed by the fingerprint of what made the rows.
+/// The length of the file's head: `MAGIC`, then the fingerprint of the maker of the rows.
 const START: usize = MAGIC.len() + 8;
 const HEAD: usize = 16;
 
-/// Where a row's values stand.
+/// The position of a row's values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     file: usize,
@@ -24,22 +23,22 @@ pub(crate) struct Place {
     values: usize,
 }
 
-/// Open files of rows: one that is appended to, and those of other runs, of which what was there is read. So runs at
-/// once neither wait for each other nor lose what they computed.
+/// Open files of rows: one to append to, and those of other runs, of which the rows found at opening are read.
+/// Concurrent runs therefore neither wait for each other nor lose what they computed.
 #[derive(Debug)]
 pub(crate) struct Store {
     files: Vec<(PathBuf, Mutex<File>)>,
-    /// The one that is appended to; nobody else has its lock.
+    /// The index of the file to append to, whose lock nobody else holds.
     own: usize,
 }
 
-/// The tokens of a text and where its row stands.
+/// The tokens of each text and the position of its row.
 pub(crate) type Index = Vec<(Box<[u32]>, Place)>;
 
 impl Store {
-    /// Opens `path` and those that runs at the same time left beside it (`.1`, `.2` and on before its extension), makes
-    /// one where all are in use, and gives them with what they hold. `maker` says what rows depend on beside their
-    /// text.
+    /// Opens `path` and the files that concurrent runs left next to it (`.1`, `.2` and so on before its extension),
+    /// creates a new one if all are in use, and returns them with their contents. `maker` names what rows depend on
+    /// besides their text.
     pub(crate) fn open(path: &Path, maker: &str) -> Result<(Self, Index)> {
         let fail = |e| Error::io(path, "cannot be used as a text cache", e);
         if let Some(folder) = path.parent() {
@@ -70,7 +69,7 @@ impl Store {
         Ok((Self { files, own: own.unwrap_or_default() }, index))
     }
 
-    /// Appends rows by one write.
+    /// Appends rows in a single write.
     pub(crate) fn append<'a>(&self, rows: impl Iterator<Item = (&'a [u32], &'a [f32])>) -> Result<Vec<Place>> {
         let (path, file) = &self.files[self.own];
         let fail = |e| Error::io(path, "cannot be written (is the disk full or the folder read-only?)", e);
@@ -93,7 +92,7 @@ impl Store {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         ra_core::point(format_args!("append {name}"));
         if let Err(error) = file.write_all(&bytes) {
-            // What was torn would hide all that follows it.
+            // A torn record would hide all records after it.
             let _ = file.set_len(start);
             return Err(fail(error));
         }
@@ -113,13 +112,13 @@ impl Store {
     }
 }
 
-/// What a file holds. One of one's `own` gets its head when it is new, and loses what a kill tore off after the last
-/// whole record; what follows that in another's is being written.
+/// Reads the contents of a file. An `own` file gets its head if it is new, and loses a torn record after the last whole
+/// one; the end of another run's file may still be being written.
 fn read_index(path: &Path, file: &mut File, start: &[u8], own: bool, number: usize) -> Result<Index> {
     let fail = |e| Error::io(path, "cannot be used as a text cache", e);
     let size = file.metadata().map_err(fail)?.len();
     if size < START as u64 {
-        // The head of a cache that was cut off, or somebody else's few bytes.
+        // The torn head of a cache, or a few bytes that are not ours.
         let mut found = Vec::new();
         (&*file).take(START as u64).read_to_end(&mut found).map_err(fail)?;
         if !start.starts_with(&found) {
@@ -149,10 +148,10 @@ fn read_index(path: &Path, file: &mut File, start: &[u8], own: bool, number: usi
 }
 
 fn not_ours(path: &Path) -> Error {
-    Error::corrupt(path, "not a text cache of this version, language model and layer; delete it, it will be made again")
+    Error::corrupt(path, "not a text cache of this version, language model and layer; delete it, and it is made again")
 }
 
-/// The next whole record: its tokens and the number of its values. `left` bounds what a damaged head may ask for.
+/// Reads the next whole record: its tokens and the number of its values. `left` bounds what a damaged head may request.
 fn record(reader: &mut impl Read, left: u64) -> std::io::Result<Option<(Box<[u32]>, usize)>> {
     let mut head = [0; HEAD];
     let mut body = Vec::new();
@@ -176,7 +175,7 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
     bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
-/// Never that of zeros alone: a hole in a file is no record.
+/// Returns a checksum that zeros alone never have, so a hole in a file is not a record.
 fn checksum(tokens: usize, bytes: &[u8]) -> u64 {
     let start = splitmix64((tokens as u64) << 32 | bytes.len() as u64);
     words(bytes).fold(start, |sum, word| splitmix64(sum ^ u64::from(word)))
@@ -210,7 +209,7 @@ mod tests {
             let (store, index) = open(&path).unwrap();
             let kept = if lost == 0 { 2 } else { usize::from(lost <= HEAD + 8) };
             assert_eq!(texts(&index), rows[..kept].iter().map(|r| r.0.to_vec()).collect::<Vec<_>>(), "{lost} lost");
-            // It goes on where it was cut.
+            // Appending continues at the cut.
             let place = store.append([(&[4u32, 4][..], &[2.5f32][..])].into_iter()).unwrap()[0];
             assert_eq!(store.read(place).unwrap(), [2.5]);
             drop(store);
@@ -254,7 +253,7 @@ mod tests {
         append(&first, row(3));
         assert_eq!(second.read(place).unwrap(), [1.0]);
         drop((first, second));
-        // The first file is free again and is gone on with; the second's rows are read where they stand.
+        // The first file is free again and is appended to; the rows of the second are read in place.
         let (third, all) = open(&path).unwrap();
         assert_eq!(texts(&all), [[1], [3], [2]]);
         let values: Vec<f32> = all.iter().map(|(_, place)| third.read(*place).unwrap()[0]).collect();

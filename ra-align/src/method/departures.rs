@@ -1,4 +1,4 @@
-//! What departs from the paper: off by default, kept with the towers, reported in rows of its own.
+//! Departures from the paper: off by default, saved with the towers, reported in separate rows.
 use crate::config::AlignConfig;
 use crate::method::Side;
 use crate::method::normalize::l2_normalize;
@@ -7,16 +7,16 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::LanguageModel;
 
-/// Parameters beside the towers; with the paper's settings there are none.
+/// The parameters besides the towers. With the paper's settings there are none.
 #[derive(Module, Debug, Default)]
 pub struct Departures {
-    /// `ln` of the softmax's temperature over `temperature` of the configuration.
+    /// `ln` of the ratio of the softmax's temperature to the configured `temperature`.
     temperature: Option<Param<Tensor<1>>>,
-    /// Weight of the ID method's own score, chosen rather than trained: see [`crate::with_id_score`].
+    /// The weight of the ID method's own score, chosen rather than trained: see [`crate::with_id_score`].
     residual: Option<Param<Tensor<1>>>,
-    /// What is added to the identity, `[width, width]`, after pooling: for users, for items.
+    /// The matrices, `[width, width]`, that are added to the identity after pooling: for users, then for items.
     heads: Vec<Param<Tensor<2>>>,
-    /// What is added to each weight matrix of the language model.
+    /// The changes of the language model's weight matrices.
     deltas: Vec<Delta>,
     #[module(skip)]
     scale: f32,
@@ -25,10 +25,11 @@ pub struct Departures {
 }
 
 impl Departures {
-    /// What `align` asks for beside the towers.
+    /// Creates the parameters that `align` needs besides the towers.
     ///
     /// # Panics
-    /// When the language model is to be tuned and does not show its weights; see [`require_tunable`](super::require_tunable).
+    /// If the language model is to be tuned and does not expose its weights; see
+    /// [`require_tunable`](super::require_tunable).
     pub(crate) fn new<L: LanguageModel + ?Sized>(align: &AlignConfig, lm: &L, seed: u64, device: &Device) -> Self {
         let spec = lm.spec();
         let zero = || Param::from_tensor(Tensor::zeros([1], device));
@@ -50,17 +51,17 @@ impl Departures {
         self.residual = Some(Param::from_tensor(weight));
     }
 
-    /// The weight of the ID method's own score, `[1]`, where it is added.
+    /// Returns the weight of the ID method's own score, `[1]`, if it is added.
     pub fn id_weight(&self) -> Option<Tensor<1>> {
         self.residual.as_ref().map(Param::val)
     }
 
-    /// `lm`, tuned as far as it is.
+    /// Returns `lm` with its tuning applied.
     pub(crate) fn language_model<'a, L: LanguageModel>(&self, lm: &'a L) -> Box<dyn LanguageModel + 'a> {
         tuning::apply(&self.deltas, self.scale, self.first_layer, lm)
     }
 
-    /// From pooled states, `[texts, width]`, to the vectors that are scored, of the same shape.
+    /// Maps pooled states, `[texts, width]`, to the vectors that are scored, of the same shape.
     pub(crate) fn project_out(&self, side: Side, pooled: Tensor<2>, normalize: bool) -> Tensor<2> {
         let pooled = match self.heads.get(side as usize) {
             Some(head) => pooled.clone() + pooled.matmul(head.val()),
@@ -69,7 +70,7 @@ impl Departures {
         if normalize { l2_normalize(pooled) } else { pooled }
     }
 
-    /// Scores over the temperature.
+    /// Divides scores by the temperature.
     pub(crate) fn over_temperature(&self, scores: Tensor<2>, temperature: f32) -> Tensor<2> {
         let scores = scores / temperature;
         match &self.temperature {

@@ -1,27 +1,27 @@
-//! The alignment module (RA-Rec, section 4): a projection and an instruction of its own for every layer.
+//! The alignment module (RA-Rec, section 4): a separate projection and instruction for every layer.
 use crate::config::{ModuleConfig, ProjectionKind};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use ra_core::{Aligner, LmSpec, Prefix, normal, rng};
 
-/// Shape and initialisation of [`Layerwise`].
+/// The shape and initialization of [`Layerwise`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerwiseConfig {
-    /// How an ID becomes rows.
+    /// How an ID vector becomes prefix rows.
     pub projection: ProjectionKind,
-    /// Width of the ID vectors.
+    /// The width of the ID vectors.
     pub dim: usize,
-    /// Projected rows per layer.
+    /// The number of projected rows per layer.
     pub n_tok: usize,
-    /// Instruction rows per layer.
+    /// The number of instruction rows per layer.
     pub n_ctx: usize,
     /// The first layer with a prefix.
     pub first_layer: usize,
-    /// Standard deviation at the start of `W`, and of `R`.
+    /// The initial standard deviation of `W` and `R`.
     pub init_std: f32,
 }
 
-/// `W [out, in]` and `b [out]`; of a projection by elements, `s` as `[1, numbers]`.
+/// `W [out, in]` and `b [out]`; for an elementwise projection, `s` as `[1, numbers]`.
 #[derive(Module, Debug)]
 struct Projection {
     weight: Param<Tensor<2>>,
@@ -38,11 +38,11 @@ impl Projection {
     }
 }
 
-/// The alignment module: `d^(l) = [c^(l) ; p^(l)]`, `n_ctx` instruction rows that everybody shares, then `n_tok` rows
-/// projected from the ID.
+/// The alignment module: `d^(l) = [c^(l) ; p^(l)]`, `n_ctx` shared instruction rows, then `n_tok` rows projected from
+/// the ID.
 ///
-/// Row `t` of `p^(l)` are the numbers `t * width .. (t + 1) * width` of what [`ProjectionKind`] gives; of several
-/// vectors `e` the rows follow each other.
+/// Row `t` of `p^(l)` is the numbers `t * width .. (t + 1) * width` of the output of [`ProjectionKind`]. The rows of
+/// several vectors `e` follow each other.
 ///
 /// # Example
 /// ```
@@ -64,7 +64,7 @@ impl Projection {
 pub struct Layerwise {
     /// `B [rank, dim]` of a low-rank projection.
     down: Option<Param<Tensor<2>>>,
-    /// One per layer, or one for all.
+    /// One per layer, or a single one for all.
     project: Vec<Projection>,
     instruction: Vec<Param<Tensor<2>>>,
     /// `R [n_tok * width, dim]`, frozen.
@@ -80,13 +80,13 @@ pub struct Layerwise {
 }
 
 impl LayerwiseConfig {
-    /// What `module` asks for beside a language model, for ID vectors of width `dim`.
+    /// Returns the configuration for `module`, a language model and ID vectors of width `dim`.
     pub fn new(module: &ModuleConfig, dim: usize, spec: &LmSpec) -> Self {
         let ModuleConfig { projection, n_tok, n_ctx, init_std, .. } = *module;
         Self { projection, dim, n_tok, n_ctx, first_layer: module.first_layer(spec), init_std }
     }
 
-    /// A fresh module for a language model: `W ~ N(0, init_std)`, `s = 1`, `b = 0`, `c ~ N(0, 0.02)`.
+    /// Creates a fresh module for a language model: `W ~ N(0, init_std)`, `s = 1`, `b = 0`, `c ~ N(0, 0.02)`.
     pub fn init(&self, spec: &LmSpec, label: &str, seed: u64, device: &Device) -> Layerwise {
         use ProjectionKind::{Dense, Diagonal, LowRank, None as NoId, Shared, Vector};
         let random = &mut rng(seed, label, 0);
@@ -123,8 +123,8 @@ impl LayerwiseConfig {
 }
 
 impl Layerwise {
-    /// The dense module from given parameters: for each layer `W [n_tok * width, dim]`, `b [n_tok * width]` and, unless
-    /// there are no instruction rows, `c [n_ctx, width]`.
+    /// Creates the dense module from given parameters: for each layer `W [n_tok * width, dim]`, `b [n_tok * width]`
+    /// and, if there are instruction rows, `c [n_ctx, width]`.
     pub fn from_parts(
         first_layer: usize,
         n_tok: usize,
@@ -141,13 +141,14 @@ impl Layerwise {
         Self { down: None, project, instruction, lift: None, kind, width, first_layer, layers: count }
     }
 
-    /// `W` (or `A`, or `s`), `b` and `c` of each projection.
+    /// Returns `W` (or `A`, or `s`), `b` and `c` of each projection.
     pub fn parts(&self) -> Vec<(Tensor<2>, Tensor<1>, Option<Tensor<2>>)> {
         let instruction = |l: usize| self.instruction.get(l).map(Param::val);
         self.project.iter().enumerate().map(|(l, p)| (p.weight.val(), p.bias.val(), instruction(l))).collect()
     }
 
-    /// What layer `l` projects, `[vectors, n_tok * width]`, from what all layers read; nothing without an ID.
+    /// Returns the projection of layer `l`, `[vectors, n_tok * width]`, given the input that all layers share; `None`
+    /// without an ID.
     fn projected(&self, l: usize, read: &Tensor<2>) -> Option<Tensor<2>> {
         let own = self.project.get(l).or(self.project.first())?;
         let read = read.clone();
@@ -189,7 +190,7 @@ mod tests {
     use ra_core::testkit::contract::check_aligner;
     use ra_core::{Pooling, parameter_table, trainable_params};
 
-    /// Of the back end that `RA_REC_BACKEND` names; without it the CPU's.
+    /// Opens the back end that `RA_REC_BACKEND` names, by default the CPU's.
     fn device() -> Device {
         ra_core::testkit::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
     }

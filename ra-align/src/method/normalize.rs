@@ -1,34 +1,35 @@
-//! ID vectors on a common scale, and rows of length 1.
+//! Scaling of ID vectors to a common scale, and of rows to length 1.
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{Error, History, ItemId, Recommender, Result};
 use serde::{Deserialize, Serialize};
 
-/// Shift and scale of ID vectors, measured on training states only and kept with the checkpoint.
+/// The shift and scale of ID vectors, measured on training states only and saved with the checkpoint.
 ///
-/// Users: `e = u / mean |u|`; items: `e = (i - mean i) / mean |i - mean i|` (ours: the paper does not say how ID
+/// Users: `e = u / mean |u|`; items: `e = (i - mean i) / mean |i - mean i|`. This is our choice: the paper does not say
+/// how ID vectors are scaled.
 /// vectors are scaled).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IdNormalizer {
     user_norm: f32,
     item_norm: f32,
     item_mean: Vec<f32>,
-    /// Standard deviation of each dimension of the scaled user vectors, for noise while training.
+    /// The standard deviation of each dimension of the scaled user vectors, for noise in training.
     user_std: Vec<f32>,
 }
 
-/// Histories per block when many users are asked for at once.
+/// The number of histories per block when many users are requested at once.
 const BLOCK: usize = 512;
 
-/// The user vectors of any number of histories, `[histories * interests, dim]`.
+/// Returns the user vectors of any number of histories, `[histories * interests, dim]`.
 pub fn encode_users<I: Recommender + ?Sized>(ids: &I, histories: &[History<'_>]) -> Tensor<2> {
     Tensor::cat(histories.chunks(BLOCK).map(|block| ids.users(block)).collect(), 0)
 }
 
-/// Whether the method's vectors are the method: nothing else can be aligned. Those of a Markov chain are plain
-/// popularity, its counts are additions.
+/// Checks that the method's vectors are all of the method, since nothing else can be aligned. A Markov chain fails: its
+/// vectors are plain popularity, and its counts are additions.
 ///
 /// # Errors
-/// [`Error::Missing`] where it adds to the scores of one of `histories`.
+/// [`Error::Missing`] if the method adds to the scores of one of `histories`.
 pub(crate) fn require_vectors<'a>(
     ids: &impl Recommender,
     mut histories: impl Iterator<Item = History<'a>>,
@@ -38,15 +39,15 @@ pub(crate) fn require_vectors<'a>(
     }
     Err(Error::Missing {
         what: "an ID method whose score is the product of its vectors".into(),
-        remedy: "this one adds to the scores of single items, as a Markov chain adds its counts, which no alignment \
-                 reads; align another, such as sasrec or ease"
+        remedy: "this one also adds to the scores of single items, as a Markov chain adds its counts, and an \
+                 alignment reads only vectors; align another, such as sasrec or ease"
             .into(),
     })
 }
 
-/// Rows, `[n, width]`, scaled to length 1.
+/// Scales rows, `[n, width]`, to length 1.
 pub fn l2_normalize(x: Tensor<2>) -> Tensor<2> {
-    // Clamped before the root, whose slope at 0 is infinite.
+    // Clamped before the root, because its slope at 0 is infinite.
     let norm = x.clone().square().sum_dim(1).clamp_min(1e-24).sqrt();
     x / norm
 }
@@ -71,43 +72,44 @@ impl IdNormalizer {
         Self { user_norm, item_norm, item_mean: host(item_mean), user_std }
     }
 
-    /// Scaled user vectors, `[batch * interests, dim]`.
+    /// Returns scaled user vectors, `[batch * interests, dim]`.
     pub fn users<I: Recommender + ?Sized>(&self, ids: &I, histories: &[History<'_>]) -> Tensor<2> {
         self.scaled_users(ids.users(histories))
     }
 
-    /// The same of given vectors, `[batch * interests, dim]`.
+    /// Scales given user vectors, `[batch * interests, dim]`.
     pub fn scaled_users(&self, users: Tensor<2>) -> Tensor<2> {
         users / self.user_norm
     }
 
-    /// Scaled item vectors, `[batch, dim]`.
+    /// Returns scaled item vectors, `[batch, dim]`.
     pub fn items<I: Recommender + ?Sized>(&self, ids: &I, items: &[ItemId]) -> Tensor<2> {
         let vectors = ids.items(items);
         let mean = row(&self.item_mean, &vectors.device());
         (vectors - mean) / self.item_norm
     }
 
-    /// The ID method's own scores, `[batch, items]`, of scaled `users`, `[batch, interests, dim]`, and `items`,
-    /// `[items, dim]`: the maximum over interests.
+    /// Returns the ID method's own scores, `[batch, items]`, for scaled `users`, `[batch, interests, dim]`, and
+    /// `items`, `[items, dim]`: the maximum over interests.
     pub(crate) fn scores(&self, users: Tensor<3>, items: Tensor<2>) -> Tensor<2> {
         let items = self.uncentred(items) * self.item_norm;
         (users * self.user_norm).matmul(items.transpose().unsqueeze()).max_dim(1).squeeze_dim(1)
     }
 
-    /// Scaled `items`, `[items, dim]`, with their mean: of products with several interests of a user the largest is
-    /// then the method's own largest.
+    /// Returns scaled `items`, `[items, dim]`, with their mean added back, so that the interest with the largest
+    /// product is the method's own.
     pub(crate) fn uncentred(&self, items: Tensor<2>) -> Tensor<2> {
         let mean = row(&self.item_mean, &items.device());
         items + mean / self.item_norm
     }
 
-    /// What the method adds to a score, on the scale of products of scaled users and [`IdNormalizer::uncentred`] items.
+    /// Converts an addition of the method to the scale of products of scaled users and [`IdNormalizer::uncentred`]
+    /// items.
     pub(crate) fn addition(&self, own: f32) -> f32 {
         own / (self.user_norm * self.item_norm)
     }
 
-    /// Per-dimension deviation of scaled user vectors, `[1, dim]`.
+    /// Returns the standard deviation of each dimension of scaled user vectors, `[1, dim]`.
     pub fn user_std(&self, device: &Device) -> Tensor<2> {
         row(&self.user_std, device)
     }
@@ -124,7 +126,7 @@ mod tests {
     #[test]
     fn scores_of_scaled_vectors_are_those_of_the_vectors() {
         let device = Device::flex();
-        // Two users of two interests, three items off the centre.
+        // Two users with two interests each, three items away from the centre.
         let users = Tensor::<2>::from_floats([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [0.0, -5.0]], &device);
         let items = Tensor::<2>::from_floats([[2.0, 1.0], [4.0, -3.0], [6.0, 8.0]], &device);
         let scale = IdNormalizer::measure(users.clone(), items.clone());

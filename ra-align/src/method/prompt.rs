@@ -1,9 +1,9 @@
-//! Hard prompts: a task sentence and titles, cut by whole titles.
+//! Hard prompts: a task sentence and titles, truncated to whole titles.
 use ra_core::{Catalog, Check, History, ItemId, Problem, Result, Tokenizer, rng};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-/// What the language model is told.
+/// The hard prompts of the language model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PromptConfig {
@@ -11,13 +11,13 @@ pub struct PromptConfig {
     pub user: String,
     /// The task sentence before an item.
     pub item: String,
-    /// Newest titles of a history at most.
+    /// The maximum number of titles of a history; the newest are kept.
     pub titles: usize,
-    /// Tokens of a title in a history at most.
+    /// The maximum number of tokens per title in a history.
     pub title_tokens: usize,
-    /// Tokens of a title in the item prompt at most.
+    /// The maximum number of tokens of the title in an item prompt.
     pub item_tokens: usize,
-    /// Puts the titles of a history out of order, always in the same way: does the model read their order?
+    /// Shuffles the titles of a history, always in the same way, to test whether the model reads their order.
     pub shuffle: bool,
 }
 
@@ -43,12 +43,12 @@ impl Check for PromptConfig {
     }
 
     fn oddities(&self) -> Vec<Problem> {
-        let told = "is 0: the language model is told nothing of a history";
+        let told = "is 0: prompts say nothing about a history";
         (self.titles == 0).then(|| Problem::new("titles", told)).into_iter().collect()
     }
 }
 
-/// Tokenized sentences and titles of a catalogue, from which prompts are put together without tokenizing again.
+/// The tokenized sentences and titles of a catalogue, from which prompts are assembled without tokenizing again.
 #[derive(Debug)]
 pub struct Prompts {
     open: Vec<u32>,
@@ -62,10 +62,10 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// Tokenizes a catalogue once. `max_tokens` is what the language model can read.
+    /// Tokenizes a catalogue once. `max_tokens` is the longest prompt that the language model can read.
     ///
     /// # Errors
-    /// Names the title or sentence that cannot be cut into tokens.
+    /// Names the title or sentence that cannot be tokenized.
     pub fn new(tokenizer: &dyn Tokenizer, catalog: &Catalog, config: &PromptConfig, max_tokens: usize) -> Result<Self> {
         let (open, close) = tokenizer.special_tokens();
         let mut sentences = tokenizer.tokenize(&[&config.user, &config.item, ";"])?.into_iter();
@@ -81,18 +81,18 @@ impl Prompts {
         &title[..title.len().min(limit)]
     }
 
-    /// The item tower's prompt: task sentence and title.
+    /// Returns the item tower's prompt: task sentence and title.
     ///
     /// # Panics
-    /// When `item` is padding or beyond the catalogue.
+    /// If `item` is padding or beyond the catalogue.
     pub fn item(&self, item: ItemId) -> Vec<u32> {
         let room = self.budget.saturating_sub(self.open.len() + self.close.len() + self.item.len());
         let title = self.title(item, self.config.item_tokens.min(room));
         [&self.open, &self.item, title, &self.close].concat()
     }
 
-    /// The user tower's prompt: task sentence and the newest titles, newest last; when they do not fit, the oldest are
-    /// dropped whole, never the task sentence.
+    /// Returns the user tower's prompt: task sentence and the newest titles, newest last. If they do not fit, the
+    /// oldest titles are dropped whole, never the task sentence.
     pub fn user(&self, history: &History<'_>) -> Vec<u32> {
         let mut room = self.budget.saturating_sub(self.open.len() + self.close.len() + self.user.len());
         let mut kept: Vec<&[u32]> = Vec::new();

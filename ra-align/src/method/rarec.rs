@@ -6,11 +6,10 @@ use ra_core::{Aligner, History, ItemId, LanguageModel, Recommender, Result, load
 use std::path::Path;
 use std::sync::Arc;
 
-/// An ID method aligned to a language model. Generic for library users; with `Box<dyn ..>` parts for recipes.
+/// An ID method aligned to a language model. It is generic for library users; recipes use `Box<dyn ..>` parts.
 ///
-/// Its score is `<h_u, h_i>`; with a weight `beta` of the ID method's own score ([`crate::with_id_score`]) it is
-/// `<h_u, h_i> + beta s(u, i)`, `s` being what the method itself scores by: the best of its interests, and its
-/// additions.
+/// Its score is `<h_u, h_i>`. With a weight `beta` on the ID method's own score ([`crate::with_id_score`]) it is
+/// `<h_u, h_i> + beta s(u, i)`, where `s` is the method's score: that of its best interest, plus its additions.
 #[derive(Debug)]
 pub struct RaRec<I, L, A = Layerwise> {
     ids: I,
@@ -20,12 +19,12 @@ pub struct RaRec<I, L, A = Layerwise> {
 }
 
 impl<I: Recommender, L: LanguageModel> RaRec<I, L> {
-    /// The model whose towers were trained with `align`, beside `ids` and `text`, and saved with
-    /// [`ra_core::save_module`] in the file `towers`.
+    /// Loads a model with `ids`, `text` and the file `towers`, whose towers were trained with `align` and saved with
+    /// [`ra_core::save_module`].
     ///
     /// # Errors
-    /// As [`load_module`]: what is missing, left over or of another shape; [`ra_core::Error::Missing`] where the language model
-    /// was tuned and this one does not show its weights.
+    /// As [`load_module`], which names what is missing, left over or of another shape; [`ra_core::Error::Missing`] if
+    /// the language model was tuned and this one does not expose its weights.
     pub fn load(
         ids: I,
         normalizer: IdNormalizer,
@@ -43,34 +42,34 @@ impl<I: Recommender, L: LanguageModel> RaRec<I, L> {
 }
 
 impl<I, L, A> RaRec<I, L, A> {
-    /// `towers` that were trained for `ids`, normalized so, and `text`.
+    /// Combines `towers` with the `ids`, the `normalizer` and the `text` that they were trained with.
     pub fn new(ids: I, normalizer: IdNormalizer, text: Arc<TextTower<L>>, towers: Towers<A>) -> Self {
         Self { ids, normalizer, text, towers }
     }
 
-    /// The ID method, frozen.
+    /// Returns the ID method, frozen.
     pub fn ids(&self) -> &I {
         &self.ids
     }
 
-    /// Scale of its vectors.
+    /// Returns the scale of the ID method's vectors.
     pub fn normalizer(&self) -> &IdNormalizer {
         &self.normalizer
     }
 
-    /// The language model with its prompts, frozen.
+    /// Returns the language model with its prompts, frozen.
     pub fn text(&self) -> &Arc<TextTower<L>> {
         &self.text
     }
 
-    /// What was trained, and all that a checkpoint holds: [`ra_core::save_module`].
+    /// Returns the trained parameters, which are all that a checkpoint holds: [`ra_core::save_module`].
     pub fn towers(&self) -> &Towers<A> {
         &self.towers
     }
 }
 
 impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> RaRec<I, L, A> {
-    /// The vectors of `texts`, `[texts, width]`, from the prefixes of `ids`, `[texts, vectors, dim]`.
+    /// Encodes `texts` with the prefixes of `ids`, `[texts, vectors, dim]`, as `[texts, width]`.
     fn encode(&self, side: Side, texts: &[Vec<u32>], ids: Tensor<3>) -> Tensor<2> {
         let Towers { user, item, extra } = &self.towers;
         let prefix = match side {
@@ -87,7 +86,7 @@ impl<I: Recommender, L: LanguageModel, A: Aligner + Sync> Recommender for RaRec<
         self.text.dim() + self.towers.extra.id_weight().map_or(0, |_| self.ids.dim())
     }
 
-    /// With the ID method's own score a user has a vector per interest, of which that with the best product counts.
+    /// With the ID method's own score, a user has one vector per interest, and the one with the largest product counts.
     fn interests(&self) -> usize {
         self.towers.extra.id_weight().map_or(1, |_| self.ids.interests())
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// The untouched language model on the same prompts: the text-only baseline, and the frozen half of RA-Rec.
 ///
-/// Trainings of one module placement and loss may share it, and with it all frozen work.
+/// Trainings with the same module placement and loss can share it, and with it all frozen work.
 #[derive(Debug)]
 pub struct TextTower<L> {
     lm: L,
@@ -19,18 +19,18 @@ pub struct TextTower<L> {
 }
 
 impl<L: LanguageModel> TextTower<L> {
-    /// `lm` on `prompts`, for towers of `align`: its vectors have length 1 where `normalize` says so, and its cache
-    /// holds what that module asks of a text.
+    /// Creates a text tower of `lm` on `prompts` for towers of `align`. Its vectors have length 1 if `normalize` is
+    /// set, and its cache holds what that module needs of a text.
     pub fn new(lm: L, prompts: Prompts, align: &AlignConfig) -> Self {
         let cache = TextCache::new(&lm, align);
         Self { lm, prompts, cache, normalize: align.loss.normalize }
     }
 
-    /// The same, with prompts of a catalogue's titles that fit into `lm` beside what `align` puts into its input for an
-    /// ID method of so many `interests`.
+    /// Creates a text tower whose prompts hold titles of a catalogue. They fit into `lm` together with what `align`
+    /// adds to its input for an ID method with this many `interests`.
     ///
     /// # Errors
-    /// As [`Prompts::new`], and [`Error::Settings`] for a prompt that cannot be, or does not fit even without titles.
+    /// As [`Prompts::new`]; [`Error::Settings`] for a prompt that is invalid or does not fit even without titles.
     pub fn of_titles(
         lm: L,
         tokenizer: &dyn Tokenizer,
@@ -50,28 +50,28 @@ impl<L: LanguageModel> TextTower<L> {
         Ok(Self::new(lm, prompts, align))
     }
 
-    /// Keeps what is computed of texts in the file `path`; see [`TextCache::keep_in`].
+    /// Caches what is computed of texts in the file `path`; see [`TextCache::keep_in`].
     ///
     /// # Errors
-    /// As [`TextCache::keep_in`]; the tower is as it was.
+    /// As [`TextCache::keep_in`]; the tower is unchanged then.
     pub fn keep_in(&mut self, path: &Path, maker: &str) -> Result<()> {
         self.cache.keep_in(path, maker)
     }
 
-    /// The language model.
+    /// Returns the language model.
     pub fn lm(&self) -> &L {
         &self.lm
     }
 
-    /// What is known of each prompt already.
+    /// Returns the cache of the prompts' constants.
     pub fn cache(&self) -> &TextCache {
         &self.cache
     }
 
-    /// Whether towers of `align` read of texts what is kept here, and score by the same product.
+    /// Checks that towers of `align` need of texts what the cache holds, and score by the same product.
     ///
     /// # Errors
-    /// [`Error::Settings`] where it was made for others.
+    /// [`Error::Settings`] if the text tower was made for others.
     pub(crate) fn check(&self, align: &AlignConfig) -> Result<()> {
         if self.normalize == align.loss.normalize && self.cache.serves(&self.lm, align) {
             return Ok(());
@@ -81,17 +81,17 @@ impl<L: LanguageModel> TextTower<L> {
         Err(Error::Settings(told.into()))
     }
 
-    /// The user tower's prompts.
+    /// Returns the user tower's prompts.
     pub fn user_texts(&self, histories: &[History<'_>]) -> Vec<Vec<u32>> {
         histories.iter().map(|h| self.prompts.user(h)).collect()
     }
 
-    /// The item tower's prompts; padding gets the prompt of item 1, whose vector nobody reads.
+    /// Returns the item tower's prompts. Padding gets the prompt of item 1; its vector is never read.
     pub fn item_texts(&self, items: &[ItemId]) -> Vec<Vec<u32>> {
         items.iter().map(|&i| self.prompts.item(i.max(ItemId(1)))).collect()
     }
 
-    /// Whether vectors are scaled to length 1.
+    /// Returns whether vectors are scaled to length 1.
     pub(crate) fn normalizes(&self) -> bool {
         self.normalize
     }

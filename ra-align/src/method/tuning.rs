@@ -5,17 +5,17 @@ use burn::tensor::{Device, Tensor};
 use ra_core::kernels::FrozenLinear;
 use ra_core::{Error, LanguageModel, Result, normal, rng};
 
-/// What is added to a weight matrix: `scale * down up`, or `scale * up`; zero at the start.
+/// The change of a weight matrix: `scale * down up`, or `scale * up`; zero at the start.
 #[derive(Module, Debug)]
 pub(crate) struct Delta {
     down: Option<Param<Tensor<2>>>,
     up: Param<Tensor<2>>,
 }
 
-/// A change for each weight matrix of the layers of `lm` from `first_layer` up.
+/// Creates a change for each weight matrix of the layers of `lm` from `first_layer` up.
 ///
 /// # Panics
-/// When `lm` does not show its weights.
+/// If `lm` does not expose its weights.
 pub(crate) fn init<L: LanguageModel + ?Sized>(
     tune: Tuning,
     first_layer: usize,
@@ -43,10 +43,10 @@ pub(crate) fn init<L: LanguageModel + ?Sized>(
     deltas
 }
 
-/// Fails where a language model is to be tuned that does not show its weights.
+/// Checks that a language model that is to be tuned exposes its weights.
 ///
 /// # Errors
-/// [`Error::Missing`].
+/// [`Error::Missing`] if it does not.
 pub(crate) fn require_tunable<L: LanguageModel + ?Sized>(tune: Tuning, lm: &L) -> Result<()> {
     if tune == Tuning::None || lm.tunable().is_some() {
         return Ok(());
@@ -55,7 +55,7 @@ pub(crate) fn require_tunable<L: LanguageModel + ?Sized>(tune: Tuning, lm: &L) -
     Err(Error::Missing { what: "a language model that shows its weights".into(), remedy: remedy.into() })
 }
 
-/// `lm` with `scale` times each of `deltas` added to its matrices, in the order of [`init`].
+/// Returns `lm` with `scale` times each of `deltas` added to its matrices, in the order of [`init`].
 pub(crate) fn apply<'a, L: LanguageModel>(
     deltas: &[Delta],
     scale: f32,

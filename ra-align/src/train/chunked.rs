@@ -1,19 +1,19 @@
-//! Training with the graph of a few texts at a time.
+//! Training with the graph of only a few texts at a time.
 use crate::cache::{TextCache, in_order, near_length};
 use burn::tensor::Tensor;
 use ra_core::{LanguageModel, Prefix, indices};
 
-/// One side of a step: texts, and the prefix of each.
+/// One side of a step: the texts and the prefix of each.
 pub(crate) type TextSide<'a> = (&'a [Vec<u32>], &'a Prefix);
 
-/// `loss` of both sides' vectors, its gradient included, while the language model keeps the states of at most `size`
-/// texts.
+/// Returns `loss` of both sides' vectors, including its gradient, while the language model keeps the states of at most
+/// `size` texts.
 ///
-/// All that a text needs of the others for its gradient is what the loss asks of its own vector. So vectors are
-/// computed without a graph, the loss says what it asks of each, and then a few texts at a time are computed once more
-/// with one (Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, RepL4NLP 2021).
-/// Negatives stay those of the whole batch; the price is a second forward pass, from below for texts that the cache has
-/// no room for.
+/// The gradient of a text depends on the others only through the loss's gradient of its own vector. Vectors are
+/// therefore computed without a graph, the loss gives the gradient of each vector, and then a few texts at a time are
+/// computed again with a graph (Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
+/// RepL4NLP 2021). The negatives are still those of the whole batch. The price is a second forward pass, from the first
+/// layer for texts that do not fit into the cache.
 pub(crate) fn by_chunks<L: LanguageModel + ?Sized>(
     lm: &L,
     cache: &TextCache,
@@ -24,13 +24,13 @@ pub(crate) fn by_chunks<L: LanguageModel + ?Sized>(
     let sides = sides.map(|side| Chunks::new(side, size));
     let leaves = sides.each_ref().map(|side| Tensor::from_inner(side.vectors(lm, cache)).require_grad());
     let mut asked = loss(leaves.clone()).backward();
-    // What else the loss reads, a temperature or a head, has its gradient here.
+    // Anything else that the loss reads, such as a temperature or a head, gets its gradient here.
     let mut total = loss(leaves.clone().map(Tensor::detach));
     for (side, leaf) in sides.iter().zip(leaves) {
         if let Some(asked) = leaf.grad_remove(&mut asked) {
             for (layer, slope) in side.prefix.layers().iter().zip(side.slopes(lm, cache, &asked)) {
                 let linear = (layer.clone() * Tensor::from_inner(slope)).sum();
-                // A gradient, and the number 0.
+                // Adds a gradient and the value 0.
                 total = total + (linear.clone() - linear.detach());
             }
         }
@@ -38,7 +38,7 @@ pub(crate) fn by_chunks<L: LanguageModel + ?Sized>(
     total
 }
 
-/// A side cut into texts that are computed together.
+/// One side, divided into texts that are computed together.
 struct Chunks<'a> {
     texts: &'a [Vec<u32>],
     prefix: &'a Prefix,
@@ -51,7 +51,7 @@ impl<'a> Chunks<'a> {
         Self { texts, prefix, chunks }
     }
 
-    /// The texts of a chunk, and their prefix off the graph.
+    /// Returns the texts of a chunk, and their prefix detached from the graph.
     fn part(&self, chunk: &[usize]) -> (Vec<Vec<u32>>, Prefix) {
         let plain = each_layer(self.prefix, |layer| {
             let layer = layer.clone().inner();
@@ -61,7 +61,7 @@ impl<'a> Chunks<'a> {
         (chunk.iter().map(|&at| self.texts[at].clone()).collect(), plain)
     }
 
-    /// The texts' vectors without a graph, `[texts, width]`.
+    /// Returns the vectors of the texts without a graph, `[texts, width]`.
     fn vectors<L: LanguageModel + ?Sized>(&self, lm: &L, cache: &TextCache) -> Tensor<2> {
         let part = |chunk: &Vec<usize>| {
             let (texts, prefix) = self.part(chunk);
@@ -70,7 +70,7 @@ impl<'a> Chunks<'a> {
         in_order(Tensor::cat(self.chunks.iter().map(part).collect(), 0), &self.chunks.concat())
     }
 
-    /// The gradient of `sum(vectors * asked)` to each layer of the prefix, `[texts, rows, width]`.
+    /// Returns the gradient of `sum(vectors * asked)` for each layer of the prefix, `[texts, rows, width]`.
     fn slopes<L: LanguageModel + ?Sized>(&self, lm: &L, cache: &TextCache, asked: &Tensor<2>) -> Vec<Tensor<3>> {
         let mut found: Vec<Vec<Tensor<3>>> = vec![Vec::new(); self.prefix.layers().len()];
         for chunk in &self.chunks {
@@ -80,7 +80,7 @@ impl<'a> Chunks<'a> {
             let vectors = cache.encode(lm, &texts, Some(&own));
             let grads = (vectors * Tensor::from_inner(asked)).sum().backward();
             for (found, layer) in found.iter_mut().zip(own.layers()) {
-                // A layer that nothing reads has none.
+                // A layer that nothing reads has no gradient.
                 found.push(layer.grad(&grads).unwrap_or_else(|| layer.clone().inner().zeros_like()));
             }
         }

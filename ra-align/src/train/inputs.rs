@@ -1,4 +1,4 @@
-//! What a training reads and never changes, and the loss of a step over it.
+//! The constant inputs of a training, and the loss of a step over them.
 use crate::config::{AlignConfig, AlignLoss, LossConfig, PairLoss, Tuning};
 use crate::method::{Departures, IdNormalizer, Layerwise, Side, Towers, encode_users};
 use crate::train::Job;
@@ -13,20 +13,20 @@ use ra_core::{
 };
 use std::collections::BTreeMap;
 
-/// All that training reads and never changes.
+/// Everything that training reads and never changes.
 pub(crate) struct Inputs<'a> {
     histories: Vec<History<'a>>,
     targets: Vec<ItemId>,
     user_texts: Vec<Vec<u32>>,
     interests: usize,
-    /// On each device.
+    /// One per device.
     vectors: Vec<Vectors>,
-    /// How often an item is the target of a sample, as a share.
+    /// The share of samples whose target is this item.
     shares: BTreeMap<ItemId, f32>,
     pub(crate) normalizer: IdNormalizer,
-    /// Factor on the ID method's scores before their softmax, `distill_scale`.
+    /// The factor on the ID method's scores before their softmax, `distill_scale`.
     teacher_scale: f32,
-    /// Texts whose graph is kept at a time; 0 is all.
+    /// The number of texts whose graph is kept at a time; 0 keeps all.
     chunk: usize,
 }
 
@@ -39,7 +39,7 @@ struct Vectors {
 }
 
 impl<'a> Inputs<'a> {
-    /// Asks the ID method for its vectors, and the language model for what it makes of each text that a step comes to.
+    /// Computes the ID method's vectors, and the language model's constants of each text that a step may need.
     pub(crate) fn prepare<I: Recommender, L: LanguageModel>(job: &Job<'a, I, L>, progress: &dyn Progress) -> Self {
         let (histories, targets): (Vec<_>, Vec<ItemId>) = job.samples.iter().map(|s| job.sample(s)).unzip();
         let own = || encode_users(&job.ids, &histories);
@@ -47,7 +47,7 @@ impl<'a> Inputs<'a> {
         let all: Vec<ItemId> = job.dataset.catalog.all().collect();
         let normalizer = IdNormalizer::measure(raw_users.clone(), job.ids.items(&all));
         let users = normalizer.scaled_users(raw_users);
-        // Row 0 stands for padding and is never drawn.
+        // Row 0 is padding and is never drawn.
         let with_padding: Vec<ItemId> = std::iter::once(ItemId(1)).chain(all.iter().copied()).collect();
         let items = normalizer.items(&job.ids, &with_padding);
         let user_texts = job.text.user_texts(&histories);
@@ -67,7 +67,7 @@ impl<'a> Inputs<'a> {
         let (interests, vectors) = (job.ids.interests(), devices.map(on).collect());
         let tuned = job.align.tuning.tune != Tuning::None;
         if tuned && job.train.chunk > 0 {
-            tracing::warn!("chunk is left out: a tuned language model has its gradient in every text's graph");
+            tracing::warn!("chunk is ignored: tuning the language model needs the graph of every text");
         }
         let chunk = if tuned { 0 } else { job.train.chunk };
         let teacher_scale = job.align.departures.distill_scale;
@@ -82,7 +82,7 @@ impl<'a> Inputs<'a> {
         inputs
     }
 
-    /// `L = L_p + lambda (L_ua + L_ia)` of the samples `batch`, and what departs from the paper.
+    /// Returns `L = L_p + lambda (L_ua + L_ia)` of the samples `batch`, plus the terms that depart from the paper.
     pub(crate) fn loss<I: Recommender, L: LanguageModel>(
         &self,
         job: &Job<'_, I, L>,
@@ -91,7 +91,7 @@ impl<'a> Inputs<'a> {
         number: usize,
     ) -> Tensor<1> {
         let (text, align) = (job.text, job.align);
-        // [`ra_core::Fit`] gives batch after batch to device after device.
+        // [`ra_core::Fit`] distributes batches over the devices in turn.
         let device = number % self.vectors.len();
         let (vectors, frozen_lm) =
             (&self.vectors[device], device.checked_sub(1).map_or(text.lm(), |d| &job.replicas[d]));
@@ -107,7 +107,7 @@ impl<'a> Inputs<'a> {
         let item_prefix = towers.item.prefix(item_ids.unsqueeze_dim(1));
         let lm = towers.extra.language_model(frozen_lm);
         let user_texts: Vec<Vec<u32>> = batch.iter().map(|&s| self.user_texts[s].clone()).collect();
-        // Of vectors without noise or dropout: the towers are to tell the same from less.
+        // The teacher has neither noise nor dropout: the towers should reproduce it from less.
         let teacher = (align.departures.distill > 0.0).then(|| {
             let items = select(&vectors.items, columns.iter().map(|item| item.index()));
             self.normalizer.scores(self.users(&vectors.users, batch), items) * self.teacher_scale
@@ -144,7 +144,7 @@ impl<'a> Inputs<'a> {
         pair + (ua + ia) * align.loss.lambda
     }
 
-    /// Candidate items of a step: the batch's targets, then what the pair loss adds.
+    /// Returns the candidate items of a step: the batch's targets, then those that the pair loss adds.
     fn columns(
         &self,
         targets: &[ItemId],
@@ -160,7 +160,7 @@ impl<'a> Inputs<'a> {
             PairLoss::BprInBatch => {}
             PairLoss::SoftmaxInBatch => columns.extend((0..config.extra_negatives).map(|_| draw())),
             PairLoss::BprSampled => columns.extend(batch.iter().zip(targets).map(|(&sample, target)| {
-                // A user who has nearly everything gets any item after a few tries.
+                // A user who has nearly all items gets any item after a few attempts.
                 let fits = |item: &ItemId| item != target && !self.histories[sample].items.contains(item);
                 (0..100).map(|_| draw()).find(fits).unwrap_or_else(&mut draw)
             })),
@@ -204,14 +204,14 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// User vectors of a batch, `[batch, interests, dim]`.
+    /// Returns the user vectors of a batch, `[batch, interests, dim]`.
     fn users(&self, users: &Tensor<2>, batch: &[usize]) -> Tensor<3> {
         let interests = self.interests;
         let rows = batch.iter().flat_map(|&sample| sample * interests..(sample + 1) * interests);
         select(users, rows).reshape([batch.len(), interests, users.dims()[1]])
     }
 
-    /// The same with noise, dropout and samples without ID.
+    /// Returns the same vectors with noise, dropout and samples without an ID.
     fn noisy_users(&self, users: &Tensor<2>, batch: &[usize], align: &AlignConfig, seed: u64) -> Tensor<3> {
         let (regularize, device) = (&align.regularize, users.device());
         let interests = self.interests;
@@ -226,7 +226,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// Scores of `users`, `[batch, width]`, and `items`, `[columns, width]`, as the pair loss reads them.
+/// Returns the scores of `users`, `[batch, width]`, and `items`, `[columns, width]`, as input of the pair loss.
 fn logits(config: &LossConfig, extra: &Departures, users: Tensor<2>, items: Tensor<2>) -> Tensor<2> {
     let scores = users.matmul(items.transpose());
     match config.pair_loss {
@@ -235,7 +235,8 @@ fn logits(config: &LossConfig, extra: &Departures, users: Tensor<2>, items: Tens
     }
 }
 
-/// Mean over layers of the loss between the mean of a layer's prefix rows and the text-only mean after that layer.
+/// Returns the mean over layers of the loss between the mean of a layer's prefix rows and the text-only mean after that
+/// layer.
 fn layer_loss<T: PartialEq>(
     config: &LossConfig,
     prefix: &Prefix,
@@ -259,7 +260,7 @@ fn select(table: &Tensor<2>, rows: impl Iterator<Item = usize>) -> Tensor<2> {
     table.clone().select(0, indices(rows, &table.device()))
 }
 
-/// The distinct items in ascending order, and where each of `items` stands among them.
+/// Returns the distinct items in ascending order, and the index of each of `items` among them.
 fn unique(items: &[ItemId]) -> (Vec<ItemId>, Vec<usize>) {
     let mut distinct = items.to_vec();
     distinct.sort_unstable();

@@ -1,4 +1,4 @@
-//! One training, from what it reads to the recommender that it makes.
+//! A single training, from its inputs to the resulting recommender.
 use crate::config::{AlignConfig, AlignTrain};
 use crate::method::{Layerwise, RaRec, TextTower, Towers, require_tunable, require_vectors};
 use crate::train::inputs::Inputs;
@@ -13,13 +13,13 @@ use ra_core::{
 use std::path::Path;
 use std::sync::Arc;
 
-/// What is aligned with what, on which samples: for those who share a text tower among trainings. [`crate::Alignment`]
-/// puts one together from its parts.
+/// The inputs of a training, for callers that share a text tower between trainings. [`crate::Alignment`] assembles one
+/// from its parts.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a, I, L> {
     /// The ID method, frozen.
     pub ids: I,
-    /// Whose user vectors the towers are trained on instead of those of `ids`, such as [`crate::CrossFitIds`].
+    /// The method that provides the user vectors in training instead of `ids`, such as [`crate::CrossFitIds`].
     pub training_ids: Option<&'a dyn Recommender>,
     /// The language model with its prompts, frozen.
     pub text: &'a Arc<TextTower<L>>,
@@ -27,22 +27,22 @@ pub struct Job<'a, I, L> {
     pub dataset: &'a Dataset,
     /// The samples to learn from.
     pub samples: &'a [Sample],
-    /// Items of a history at most.
+    /// The maximum number of items of a history.
     pub max_history: usize,
-    /// The alignment.
+    /// The configuration of the alignment.
     pub align: &'a AlignConfig,
-    /// The training.
+    /// The configuration of the training.
     pub train: &'a AlignTrain,
-    /// Decides initial weights, order, negatives and noise.
+    /// The seed of initial weights, order, negatives and noise.
     pub seed: u64,
-    /// Where a training is written down while it runs, to go on from there; see [`Fit::run`].
+    /// The file that saves the state of a running training, to resume it; see [`Fit::run`].
     pub state: Option<&'a Path>,
-    /// The language model of `text` once more on each further device; see [`FitConfig::replica_devices`].
+    /// A copy of the language model of `text` on each further device; see [`FitConfig::replica_devices`].
     pub replicas: &'a [L],
 }
 
 impl<'a, I, L> Job<'a, I, L> {
-    /// A job on `samples` with histories of up to 50 items and seed 1, which is not written down while it runs.
+    /// Creates a job on `samples` with histories of up to 50 items and seed 1, which does not save its state.
     pub fn new(
         ids: I,
         text: &'a Arc<TextTower<L>>,
@@ -55,7 +55,7 @@ impl<'a, I, L> Job<'a, I, L> {
         Self { ids, training_ids, text, dataset, samples, max_history, align, train, seed, state, replicas }
     }
 
-    /// What was read before a sample's target, and the target.
+    /// Returns the history before a sample's target, and the target.
     pub(crate) fn sample(&self, sample: &Sample) -> (History<'a>, ItemId) {
         let (items, target) = self.dataset.sample(*sample, self.max_history);
         (History { user: sample.user, items }, target)
@@ -65,7 +65,8 @@ impl<'a, I, L> Job<'a, I, L> {
         EpochSampler::new(self.samples.len(), self.train.batch, self.seed)
     }
 
-    /// What decides the bits of the training beside its optimizer: a state of anything else is not gone on from.
+    /// Returns the key of everything, besides the optimizer, that determines the bits of the training. A state with
+    /// another key is not resumed.
     fn key(&self, align: &AlignConfig) -> String {
         let align = AlignConfig { cache_mib: 0, ..align.clone() };
         let AlignTrain { batch, chunk, .. } = *self.train;
@@ -82,39 +83,39 @@ impl<'a, I, L> Job<'a, I, L> {
         )
     }
 
-    /// Samples, by their places, that the planned steps come to: no batch holds the others.
+    /// Returns the indices of the samples that the planned steps may visit. No batch holds any other.
     pub(crate) fn visited_samples(&self) -> Vec<usize> {
         self.sampler().samples_in(self.train.steps.saturating_mul(1 + self.replicas.len()))
     }
 }
 
-/// What a training gives.
+/// The result of a training.
 #[derive(Debug)]
 pub struct FitResult<I, L> {
-    /// The recommender, on the plain device, as it was at the best validation.
+    /// The recommender, on the plain device, as of the best validation.
     pub model: RaRec<I, L>,
-    /// Its learning curve.
+    /// The learning curve.
     pub curve: Curve,
-    /// Samples that its steps could come to.
+    /// The number of samples that the steps may visit.
     pub samples: usize,
 }
 
-/// Trains the towers and gives the recommender that they make of the ID method and the language model.
+/// Trains the towers and returns the recommender of the ID method, the language model and the towers.
 ///
 /// # Errors
 /// As [`Fit::run`], [`AlignConfig::check_beside`], [`Check::check`] of [`AlignTrain`], and [`with_id_score`] for
-/// `id_residual`; [`Error::Settings`] for a text tower that was made for another configuration; and [`Error::Missing`]
-/// without samples, or for an ID method with [`Recommender::additions`]: its vectors are what is left of it.
+/// `id_residual`; [`Error::Settings`] if the text tower was made for another configuration; [`Error::Missing`] if there
+/// are no samples, or if the ID method has [`Recommender::additions`], since only its vectors can be aligned.
 ///
 /// # Panics
-/// When a sample points outside the data set.
+/// If a sample points outside the data set.
 pub fn fit<I: Recommender, L: LanguageModel>(
     job: Job<'_, I, L>,
     validate: Option<Validate<'_>>,
     progress: &dyn Progress,
 ) -> Result<FitResult<I, L>> {
     if job.samples.is_empty() {
-        let remedy = "each user of the training part gives as many as their interactions but one";
+        let remedy = "a user of the training part gives one sample fewer than they have interactions";
         return Err(Error::Missing { what: "a sample to learn from".into(), remedy: remedy.into() });
     }
     let lm = job.text.lm();
@@ -130,7 +131,7 @@ pub fn fit<I: Recommender, L: LanguageModel>(
         require_vectors(&job.ids, job.samples.iter().map(|sample| job.sample(sample).0))?;
     }
     let inputs = Inputs::prepare(&job, progress);
-    // The weight of the ID method's own score is no part of the training: it is chosen afterwards.
+    // The weight of the ID method's own score is not part of the training: it is chosen afterwards.
     let align = job.align.clone().with(|align| align.departures.id_residual = false);
     let towers = Towers::init(&align, job.ids.dim(), lm, job.seed, &lm.device().autodiff());
     let mut sampler = job.sampler();

@@ -1,10 +1,10 @@
-//! The losses of alignment: over pairs of users and items, between a prefix and its text, and from a teacher.
+//! The losses of the alignment: over pairs of users and items, between a prefix and its text, and towards a teacher.
 use crate::method::l2_normalize;
 use burn::tensor::activation::{log_sigmoid, log_softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::int_tensor;
 
-/// Stands for minus infinity where a softmax must not look.
+/// Stands for minus infinity at candidates that a softmax must ignore.
 pub(crate) const OUT: f32 = -1e9;
 
 /// BPR (Rendle et al., UAI 2009) with one sampled negative per row: `mean softplus(-(s+ - s-))`; both are `[batch]`.
@@ -12,7 +12,7 @@ pub fn bpr_sampled(positive: Tensor<1>, negative: Tensor<1>) -> Tensor<1> {
     log_sigmoid(positive - negative).mean().neg()
 }
 
-/// Which candidate of each row is its target and which are its negatives.
+/// The target and the negatives of each row, among the candidates.
 #[derive(Debug, Clone)]
 pub struct Candidates {
     /// `[batch, 1]`, the target's column.
@@ -22,7 +22,8 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// `targets[i]` is the column of row `i`'s target; `is_negative(i, j)` says whether column `j` is a negative of it.
+    /// Creates candidates: `targets[i]` is the column of row `i`'s target, and `is_negative(i, j)` returns whether
+    /// column `j` is a negative of that row.
     pub fn new(targets: &[usize], columns: usize, is_negative: impl Fn(usize, usize) -> bool, device: &Device) -> Self {
         let batch = targets.len();
         let flag = |(i, j)| if is_negative(i, j) { 1.0f32 } else { 0.0 };
@@ -33,7 +34,8 @@ impl Candidates {
         }
     }
 
-    /// Batch targets as each other's negatives: `items[j]` is the target of row `j`, equal items are no negatives.
+    /// Uses the targets of a batch as each other's negatives: `items[j]` is the target of row `j`. Equal items are not
+    /// negatives.
     pub fn in_batch<T: PartialEq>(items: &[T], device: &Device) -> Self {
         let targets: Vec<usize> = (0..items.len()).collect();
         Self::new(&targets, items.len(), |i, j| items[i] != items[j], device)
@@ -49,8 +51,8 @@ pub fn bpr_in_batch(scores: Tensor<2>, candidates: &Candidates) -> Tensor<1> {
 
 /// Cross-entropy of the softmax over a row's target and its negatives (ours, not the paper's).
 ///
-/// `log_q` (`[columns]`) is the logarithm of how often a column is expected to be drawn; subtracting it makes the
-/// sampled softmax an estimate of the full one (Bengio & Senecal, 2008; Yi et al., RecSys 2019).
+/// `log_q` (`[columns]`) is the logarithm of the expected number of draws of a column. Subtracting it makes the sampled
+/// softmax an estimate of the full one (Bengio & Senecal, 2008; Yi et al., RecSys 2019).
 pub fn softmax_in_batch(scores: Tensor<2>, candidates: &Candidates, log_q: Option<Tensor<1>>) -> Tensor<1> {
     let scores = match log_q {
         Some(log_q) => scores - log_q.unsqueeze(),
@@ -67,15 +69,15 @@ pub fn softmax_in_batch(scores: Tensor<2>, candidates: &Candidates, log_q: Optio
     log_softmax(logits, 1).gather(1, candidates.target.clone()).mean().neg()
 }
 
-/// Kullback-Leibler divergence of a row's softmax over its candidates from that of `teacher`, both `[batch, columns]`
-/// logits (knowledge distillation, Hinton et al., arXiv 1503.02531). No gradient flows into `teacher`.
+/// Kullback-Leibler divergence of a row's softmax over its candidates from that of `teacher`. Both are logits,
+/// `[batch, columns]` (knowledge distillation, Hinton et al., arXiv 1503.02531). No gradient flows into `teacher`.
 pub fn distill(logits: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
     let wanted = log_softmax(teacher, 1);
     (wanted.clone().exp() * (wanted - log_softmax(logits, 1))).sum_dim(1).mean()
 }
 
-/// InfoNCE from anchors to targets in the batch, cosine, temperature `tau`; rows of the same id are not negatives of
-/// each other. Both are `[batch, width]`, `ids` has one per row. No gradient flows into `target`.
+/// InfoNCE from anchors to targets within the batch, with cosine and temperature `tau`. Rows with the same id are not
+/// negatives of each other. Both are `[batch, width]`; `ids` has one entry per row. No gradient flows into `target`.
 pub fn info_nce<T: PartialEq>(anchor: Tensor<2>, target: Tensor<2>, ids: &[T], tau: f32) -> Tensor<1> {
     let device = target.device();
     let scores = l2_normalize(anchor).matmul(l2_normalize(target).transpose()) / tau;
@@ -84,7 +86,7 @@ pub fn info_nce<T: PartialEq>(anchor: Tensor<2>, target: Tensor<2>, ids: &[T], t
 
 /// Squared maximum mean discrepancy between anchors and targets, both `[batch, width]`, with a sum of three Gaussian
 /// kernels around the mean squared distance (Gretton et al., JMLR 2012; per layer as in IDLE-Adapter, arXiv
-/// 2411.18262). It pulls the clouds together, not the pairs. No gradient flows into `target` or the bandwidth.
+/// 2411.18262). It aligns the distributions, not the pairs. No gradient flows into `target` or the bandwidth.
 pub fn mmd(anchor: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     let n = anchor.dims()[0];
     let all = Tensor::cat(vec![anchor, target], 0);
@@ -130,7 +132,7 @@ mod tests {
         let shifted = teacher.clone() + Tensor::<2>::from_floats([[7.0], [-4.0]], &plain);
         assert!(value(distill(shifted, teacher.clone())).abs() < 1e-6, "a constant a row is no difference");
         let even = Tensor::<2>::zeros([2, 3], &plain);
-        // ln 3 less the entropy of each row.
+        // ln 3 minus the entropy of each row.
         let entropy = |row: [f32; 3]| {
             let all: f32 = row.iter().map(|x| x.exp()).sum();
             row.iter().map(|x| -(x.exp() / all) * (x - all.ln())).sum::<f32>()
@@ -154,7 +156,7 @@ mod tests {
         let (near, far) = (mmd(cloud.clone(), cloud.clone() + 0.5), mmd(cloud.clone(), cloud.clone() + 5.0));
         assert!(0.0 < value(near.clone()) && value(near.clone()) < value(far), "{near}");
         assert_eq!(value(mse(cloud.clone(), cloud.clone() + 2.0)), 4.0);
-        // Each falls along its own gradient, which reaches the anchors alone.
+        // Each loss decreases along its own gradient, which reaches only the anchors.
         for loss in [mmd, mse] {
             let anchor =
                 Tensor::<2>::from_data((cloud.clone() + 1.0).into_data(), &device.clone().autodiff()).require_grad();

@@ -1,4 +1,4 @@
-//! Training the towers: the only thing that learns in RA-Rec.
+//! Training of the towers, the only part of RA-Rec that learns.
 mod chunked;
 mod inputs;
 mod job;

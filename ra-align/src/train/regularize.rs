@@ -1,8 +1,8 @@
-//! What training takes from ID vectors so that the towers do not trust them too much.
+//! Regularization of ID vectors in training, so that the towers do not trust them too much.
 use burn::tensor::{Tensor, TensorData};
 use ra_core::SplitMix;
 
-/// Dropout on `ids`, `[n, dim]`: a share of single numbers is zeroed and the others are scaled up.
+/// Applies dropout to `ids`, `[n, dim]`: zeroes a share of the numbers and scales up the others.
 pub(crate) fn dropout(ids: Tensor<2>, share: f64, seed: u64) -> Tensor<2> {
     if share == 0.0 {
         return ids;
@@ -11,7 +11,7 @@ pub(crate) fn dropout(ids: Tensor<2>, share: f64, seed: u64) -> Tensor<2> {
     let (keep, threshold) = ((1.0 / (1.0 - share)) as f32, (share * 65536.0) as u64);
     let mut mask = Vec::with_capacity(n * dim + 3);
     while mask.len() < n * dim {
-        // Four places for one draw.
+        // One draw decides four numbers.
         let bits = random.bits();
         mask.extend([0, 16, 32, 48].map(|shift| if (bits >> shift) & 0xFFFF < threshold { 0.0 } else { keep }));
     }
@@ -20,7 +20,8 @@ pub(crate) fn dropout(ids: Tensor<2>, share: f64, seed: u64) -> Tensor<2> {
     ids * mask
 }
 
-/// `ids`, `[n * rows, dim]`, with a `share` of its groups of `rows` rows zeroed: once normalized, the ID of nobody.
+/// Zeroes a `share` of the groups of `rows` rows in `ids`, `[n * rows, dim]`. After normalization, zero is the ID of
+/// nobody.
 pub(crate) fn drop_ids(ids: Tensor<2>, share: f64, rows: usize, seed: u64) -> Tensor<2> {
     if share == 0.0 {
         return ids;

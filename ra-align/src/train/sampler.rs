@@ -1,8 +1,8 @@
-//! Which samples a batch holds: all of them, in another order each epoch.
+//! The samples of each batch: all of them, in another order each epoch.
 use ra_core::rng;
 use rand::seq::SliceRandom;
 
-/// Batches of one size, epoch after epoch; what is left at an epoch's end is not seen in it.
+/// Batches of equal size, epoch after epoch. The remainder of an epoch is skipped.
 #[derive(Debug)]
 pub(crate) struct EpochSampler {
     samples: usize,
@@ -13,7 +13,7 @@ pub(crate) struct EpochSampler {
 }
 
 impl EpochSampler {
-    /// Of `samples` samples, in batches of `batch` or of all when there are fewer.
+    /// Creates a sampler of `samples` samples in batches of `batch`, or of all samples if there are fewer.
     pub(crate) fn new(samples: usize, batch: usize, seed: u64) -> Self {
         Self { samples, batch: batch.min(samples).max(1), seed, epoch: None }
     }
@@ -26,7 +26,7 @@ impl EpochSampler {
         (self.samples / self.batch).max(1)
     }
 
-    /// Samples of the batch of this number, counted from 0 over all epochs.
+    /// Returns the samples of a batch. Batches are numbered from 0 over all epochs.
     pub(crate) fn batch(&mut self, number: usize) -> &[usize] {
         let (epoch, index) = (number / self.batches_per_epoch(), number % self.batches_per_epoch());
         let (samples, seed) = (self.samples, self.seed);
@@ -37,8 +37,8 @@ impl EpochSampler {
         &order[index * self.batch..(index + 1) * self.batch]
     }
 
-    /// Samples that the first `batches` batches may hold, in no order. A training that ends within its first epoch
-    /// never looks at the others.
+    /// Returns the samples that the first `batches` batches may hold, in no particular order. A training that ends
+    /// within its first epoch never reads the others.
     pub(crate) fn samples_in(&self, batches: usize) -> Vec<usize> {
         match batches <= self.batches_per_epoch() {
             true => shuffled(self.samples, self.seed, 0).into_iter().take(batches * self.batch).collect(),

@@ -1,23 +1,25 @@
-//! The ID method as a teacher of the towers.
+//! The ID method as the teacher of the towers.
 use crate::method::IdNormalizer;
 use crate::train::loss::OUT;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{ItemId, indices};
 
-/// The range of exponents of two, to both sides of zero, and how often it is halved; it ends .0012 wide.
+/// The range of exponents of two on both sides of zero, and how often it is halved. The final range is .0012 wide.
 const RANGE: f32 = 10.0;
 const HALVINGS: usize = 14;
 
-/// At most `most` of `0..of`, evenly spread.
+/// Returns at most `most` evenly spaced numbers of `0..of`.
 pub(crate) fn evenly_spaced(of: usize, most: usize) -> impl Iterator<Item = usize> {
     (0..of).step_by(of.div_ceil(most).max(1))
 }
 
-/// The factor that makes logits of an ID method's scores: under it the softmax over the catalogue gives `targets` the
-/// greatest likelihood. The method has mostly seen these targets in its own training, so the factor is too large for
-/// one that overfits them. `users` are their scaled vectors, `[samples, interests, dim]`, `items` those of the
-/// catalogue, `[items + 1, dim]`, with padding in row 0; of a large catalogue some items stand for all.
+/// Returns the factor that turns an ID method's scores into logits: with it, the softmax over the catalogue gives
+/// `targets` the highest likelihood.
+///
+/// The method has mostly seen these targets in its own training, so the factor is too large for one that overfits them.
+/// `users` are their scaled vectors, `[samples, interests, dim]`. `items` are those of the catalogue,
+/// `[items + 1, dim]`, with padding in row 0; a subset represents a large catalogue.
 pub(crate) fn fitted_scale(ids: &IdNormalizer, users: Tensor<3>, items: Tensor<2>, targets: &[ItemId]) -> f32 {
     let (n, catalog, device) = (targets.len(), items.dims()[0] - 1, items.device());
     let others: Vec<ItemId> = evenly_spaced(catalog, 2048).map(|row| ItemId(row as u32 + 1)).collect();
@@ -34,15 +36,16 @@ pub(crate) fn fitted_scale(ids: &IdNormalizer, users: Tensor<3>, items: Tensor<2
     likeliest_scale(&scores, &Tensor::from_data(TensorData::new(offset, scores.dims()), &device))
 }
 
-/// The factor on `scores`, `[samples, candidates]`, under which their softmax gives the first candidate of each row the
-/// greatest likelihood (temperature scaling, Guo et al., ICML 2017). `offset`, `[samples, candidates]`, is added after
-/// it: the logarithm of how many items a candidate stands for, or a large negative number where there is none.
+/// Returns the factor on `scores`, `[samples, candidates]`, with which their softmax gives the first candidate of each
+/// row the highest likelihood (temperature scaling, Guo et al., ICML 2017). `offset`, `[samples, candidates]`, is added
+/// afterwards: the logarithm of how many items a candidate represents, or a large negative number if there is no
+/// candidate.
 ///
-/// The likelihood is concave in the factor, so its slope is followed to zero. Where no factor is too large, as for a
-/// method that puts every target first, or none too small, as for one that ranks them worse than chance, it ends a
-/// thousand times above or below one over the scores' deviation, and warns.
+/// The likelihood is concave in the factor, so a bisection finds the zero of its slope. If the likelihood has no
+/// maximum, because a method ranks every target first or ranks targets worse than chance, the factor ends up a thousand
+/// times above or below one over the scores' deviation, with a warning.
 fn likeliest_scale(scores: &Tensor<2>, offset: &Tensor<2>) -> f32 {
-    // A softmax does not see what all candidates of a row have in common; sums of large numbers do.
+    // A softmax ignores what all candidates of a row have in common, but sums of large numbers lose precision by it.
     let scores = scores.clone() - scores.clone().mean_dim(1);
     let deviation = scores.clone().square().mean().sqrt().into_scalar::<f32>();
     if deviation == 0.0 {
@@ -60,9 +63,9 @@ fn likeliest_scale(scores: &Tensor<2>, offset: &Tensor<2>) -> f32 {
     }
     if low == -RANGE || high == RANGE {
         tracing::warn!(
-            "no factor makes logits of the ID method's scores: it ranks the targets {}; set distill_scale to a number, \
-             or leave distillation out",
-            if high == RANGE { "first always" } else { "no better than chance" }
+            "no factor turns the ID method's scores into logits: it ranks the targets {}; set distill_scale to a \
+             number, or leave distillation out",
+            if high == RANGE { "always first" } else { "no better than chance" }
         );
     }
     low.exp2() / deviation
@@ -82,7 +85,7 @@ mod tests {
         let mut cells = Vec::new();
         for _ in 0..rows {
             let logits: Vec<f32> = (0..columns).map(|_| 4.0 * uniform() - 2.0).collect();
-            // The Gumbel trick: a candidate drawn by the softmax, which is put first.
+            // The Gumbel trick: a candidate is drawn by the softmax and put first.
             let key: Vec<f32> = logits.iter().map(|x| x - (-uniform().ln()).ln()).collect();
             let drawn = (0..columns).max_by(|&a, &b| key[a].total_cmp(&key[b])).unwrap();
             cells.push(logits[drawn]);

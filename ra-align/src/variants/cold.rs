@@ -1,16 +1,16 @@
-//! Items that nobody was seen with, served by their titles alone.
+//! Cold items: items without training interactions, served by their titles alone.
 use crate::validate::{Memoized, grid_search, require_validation};
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Dataset, Error, History, ItemId, Recommender, Result, UserId, Validate, forward_recommender};
 
-/// Boosts that are tried, in standard deviations of a user's scores.
+/// The boosts that are tried, in standard deviations of a user's scores.
 const BOOSTS: [f32; 13] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0];
 
-/// Users that the deviation is measured on at most.
+/// The maximum number of users that the deviation is measured on.
 const MAX_SAMPLED_USERS: usize = 512;
 
-/// An ID method that knows nothing of cold items: instead of what it was initialised to, each gets the mean of all
-/// items, which is 0 once the alignment has centred it, so that only the title is left.
+/// An ID method without knowledge of cold items. Each cold item gets, instead of its initial vector, the mean of all
+/// items. The alignment centres it to 0, so only the title remains.
 #[derive(Debug)]
 pub struct TextForColdItems<I> {
     ids: I,
@@ -18,7 +18,7 @@ pub struct TextForColdItems<I> {
     mean: Tensor<2>,
 }
 
-/// Which items nobody was seen with.
+/// Which items have no training interactions.
 #[derive(Debug)]
 struct Cold(Vec<bool>);
 
@@ -27,7 +27,7 @@ impl Cold {
         Self(dataset.popularity().iter().map(|&count| count == 0).collect())
     }
 
-    /// 1 for each cold one of `items`, `[items, 1]`, beside `like`.
+    /// Returns a column with 1 for each cold item of `items` and 0 for others, `[items, 1]`, on the device of `like`.
     fn column(&self, items: &[ItemId], like: &Tensor<2>) -> Tensor<2> {
         let cold: Vec<f32> = items.iter().map(|&item| f32::from(self.0[item.index()])).collect();
         Tensor::from_data(TensorData::new(cold, [items.len(), 1]), &like.device())
@@ -35,7 +35,7 @@ impl Cold {
 }
 
 impl<I: Recommender> TextForColdItems<I> {
-    /// `ids` of the items of `dataset`, of which some were never trained on.
+    /// Wraps `ids` for the items of `dataset`, some of which were never trained on.
     pub fn new(ids: I, dataset: &Dataset) -> Self {
         let all: Vec<ItemId> = dataset.catalog.all().collect();
         let mean = ids.items(&all).mean_dim(0);
@@ -54,9 +54,8 @@ impl<I: Recommender> Recommender for TextForColdItems<I> {
 
 /// A recommender that adds one number to the score of each cold item.
 ///
-/// Told by its title alone, a cold item has a fair place among its like, but an item that is known scores higher
-/// whatever it is: its ID says more than any title. One number, the same for all users and items, lets the two kinds
-/// meet.
+/// Scored by its title alone, a cold item ranks well among cold items, but any known item scores higher: its ID says
+/// more than a title. One number, the same for all users and items, makes the two kinds comparable.
 #[derive(Debug)]
 pub struct ColdItemBoost<R> {
     model: R,
@@ -65,14 +64,14 @@ pub struct ColdItemBoost<R> {
 }
 
 impl<R: Recommender> ColdItemBoost<R> {
-    /// `model` with the boost that `validate` likes best; a few are tried, in standard deviations of a user's scores.
+    /// Wraps `model` with the boost that `validate` rates highest, out of a few in standard deviations of a user's
+    /// scores.
     ///
     /// # Errors
-    /// [`Error::Missing`] without a metric, and as [`check_cold`].
+    /// [`Error::Missing`] without a metric; as [`check_cold`].
     pub fn fit(model: R, dataset: &Dataset, validate: Option<Validate<'_>>) -> Result<Self> {
         check_cold(dataset)?;
-        let validate =
-            require_validation(validate, "a boost is chosen by it: hold some interactions out for validation")?;
+        let validate = require_validation(validate, "it chooses the boost: hold some interactions out for validation")?;
         let unit = deviation(&model, dataset);
         let memoized = Memoized::new(&model);
         let mut tried = ColdItemBoost { model: &memoized, cold: Cold::of(dataset), boost: 0.0 };
@@ -85,23 +84,23 @@ impl<R: Recommender> ColdItemBoost<R> {
         Ok(Self { model, cold, boost })
     }
 
-    /// What is added.
+    /// Returns the number that is added.
     pub fn boost(&self) -> f32 {
         self.boost
     }
 }
 
-/// Whether `dataset` has what a boost is for.
+/// Checks that `dataset` has both cold and known items.
 ///
 /// # Errors
-/// [`Error::Missing`] when nothing is cold, and when all is.
+/// [`Error::Missing`] if no item is cold, or if nearly all are.
 pub fn check_cold(dataset: &Dataset) -> Result<()> {
     let cold = dataset.popularity()[1..].iter().filter(|&&count| count == 0).count();
     if cold == 0 {
         return Err(missing("a cold item", "hold some items out of the training part"));
     }
     if cold + 2 > dataset.catalog.len() {
-        return Err(missing("a known item", "nearly nothing stands in the training part: give it interactions"));
+        return Err(missing("a known item", "almost no item is in the training part: give it interactions"));
     }
     Ok(())
 }
@@ -110,7 +109,7 @@ fn missing(what: &str, remedy: &str) -> Error {
     Error::Missing { what: what.into(), remedy: remedy.into() }
 }
 
-/// Standard deviation of a user's scores of known items, on average over the first users with a history.
+/// Returns the standard deviation of a user's scores of known items, averaged over the first users with a history.
 fn deviation<R: Recommender>(model: &R, dataset: &Dataset) -> f32 {
     let popularity = dataset.popularity();
     let known: Vec<ItemId> = dataset.catalog.all().filter(|&item| popularity[item.index()] > 0).collect();
@@ -158,7 +157,7 @@ mod tests {
         }
     }
 
-    /// The user's vector is 1, items 1, 2, 3 have 1, 9, 2; nobody was seen with item 2.
+    /// The user's vector is 1; items 1, 2, 3 have 1, 9, 2. Item 2 is cold.
     fn ids() -> IdTable {
         let device = Device::flex();
         IdTable::new(Tensor::ones([1, 1], &device), Tensor::from_floats([[0.0], [1.0], [9.0], [2.0]], &device))
@@ -180,7 +179,8 @@ mod tests {
             let user = model.users(&[History { user: UserId(0), items: &ItemId::list([1, 3]) }]);
             host(user.matmul(model.items(&ItemId::list([1, 2, 3])).transpose()))
         };
-        // The scores of known items, 1 and 2, have a deviation of sqrt(1/2); 10.1 is nearest to 9 and 1.5 of it.
+        // The scores of the known items, 1 and 2, have a deviation of sqrt(1/2); 10.1 is nearest to 9 plus 1.5
+        // deviations.
         let near = |model: &dyn Recommender| -f64::from((scores(model)[1] - 10.1).abs());
         let boosted = ColdItemBoost::fit(ids(), &data, Some(&near)).unwrap();
         let got = scores(&boosted);

@@ -1,29 +1,29 @@
-//! ID vectors of training users from models that never saw them.
+//! Cross-fitting: ID vectors of training users from models that never saw them.
 use burn::tensor::Tensor;
 use ra_core::{Dataset, History, ItemId, Recommender, Sequences, UserId, forward_recommender, indices, splitmix64};
 
-/// Steps of the iteration for a rotation; singular values down to a millionth of the largest arrive.
+/// The number of iterations for a rotation. Singular values down to a millionth of the largest converge.
 const STEPS: usize = 60;
 
 /// An ID method whose vectors of a training user come from a model that was trained without that user.
 ///
-/// An ID method has seen the very targets that the alignment learns from, and explains them far better than it will
-/// explain those of test time. Cross-fitting removes that: the model of fold `k` is
-/// trained without the users of fold `k` and gives their vectors, rotated into the space of the model of all users so
-/// that its item vectors lie nearest to that model's (orthogonal Procrustes; Schoenemann, 1966). Item vectors are those
-/// of the model of all users.
+/// An ID method has seen the very targets that the alignment learns from, and explains them far better than those at
+/// test time. Cross-fitting removes this bias: the model of fold `k` is trained without the users of fold `k` and
+/// provides their vectors. These are rotated into the space of the model of all users, so that the two models' item
+/// vectors are as close as possible (orthogonal Procrustes; Schoenemann, 1966). Item vectors are those of the model of
+/// all users.
 #[derive(Debug)]
 pub struct CrossFitIds<'a> {
     whole: &'a dyn Recommender,
     folds: Vec<(&'a dyn Recommender, Tensor<2>)>,
 }
 
-/// The fold of a user, of `folds`.
+/// Returns the fold, out of `folds`, that a user belongs to.
 fn fold_of(user: UserId, folds: usize) -> usize {
     (splitmix64(u64::from(user.0) ^ 0x0066_6F6C_6473) % folds as u64) as usize
 }
 
-/// `dataset` without what the users of fold `fold` did in its training part.
+/// Returns `dataset` without the training interactions of the users in fold `fold`.
 pub fn without_fold(dataset: &Dataset, fold: usize, folds: usize) -> Dataset {
     let rows = UserId::all(dataset.train.len())
         .map(|user| if fold_of(user, folds) == fold { &[][..] } else { dataset.train.row(user) });
@@ -31,10 +31,11 @@ pub fn without_fold(dataset: &Dataset, fold: usize, folds: usize) -> Dataset {
 }
 
 impl<'a> CrossFitIds<'a> {
-    /// `folds[k]` is trained on [`without_fold`]`(dataset, k, folds.len())`; `items` are those of the catalogue.
+    /// Combines the model of all users with those of the folds: `folds[k]` is trained on
+    /// [`without_fold`]`(dataset, k, folds.len())`. `items` are those of the catalogue.
     ///
     /// # Panics
-    /// When the models differ in width.
+    /// If the models differ in width.
     pub fn new(whole: &'a dyn Recommender, folds: Vec<&'a dyn Recommender>, items: &[ItemId]) -> Self {
         let target = whole.items(items);
         let turned = |model: &'a dyn Recommender| {
@@ -45,8 +46,8 @@ impl<'a> CrossFitIds<'a> {
     }
 }
 
-/// The orthogonal `[dim, dim]` that brings `from` nearest to `to`, both `[items, dim]`: the orthogonal factor of
-/// `from^T to`, by Newton and Schulz.
+/// Returns the orthogonal `[dim, dim]` matrix that brings `from` nearest to `to`, both `[items, dim]`: the orthogonal
+/// factor of `from^T to`, by Newton-Schulz iteration.
 fn rotation(from: Tensor<2>, to: Tensor<2>) -> Tensor<2> {
     let product = from.transpose().matmul(to);
     let norm = product.clone().square().sum().sqrt().clamp_min(1e-30).unsqueeze();

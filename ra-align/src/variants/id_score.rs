@@ -1,22 +1,22 @@
-//! The ID method's own score beside the aligned one.
+//! The ID method's own score, added to the aligned one.
 use crate::method::RaRec;
 use crate::validate::{Memoized, grid_search, require_validation};
 use burn::tensor::Tensor;
 use ra_core::{Aligner, History, ItemId, LanguageModel, Recommender, Result, Validate, forward_recommender};
 
-/// Weights that are tried: scores are those of vectors of length 1, or about it.
+/// The weights that are tried. The scores are those of vectors whose length is 1, or about 1.
 const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 8.0, 16.0];
 
-/// Where there is no metric to choose by.
+/// The remedy if there is no metric to choose by.
 pub(crate) const REMEDY: &str =
-    "id_residual chooses its weight by it: hold some interactions out for validation, or switch it off";
+    "it chooses the weight of id_residual: hold some interactions out for validation, or set id_residual to false";
 
-/// `model` with the score `<h_u, h_i> + beta s(u, i)`, `s` being the ID method's own score and `beta` the one of a few
-/// weights that `validate` likes best.
+/// Returns `model` with the score `<h_u, h_i> + beta s(u, i)`, where `s` is the ID method's own score and `beta` the
+/// weight, out of a few, that `validate` rates highest.
 ///
 /// The weight is not trained with the towers. An ID method has seen the targets that they are trained on and explains
-/// them far better than it will explain those of test time: a trained weight leaves the
-/// towers little to learn after a few steps.
+/// them far better than those at test time, so a trained weight would leave the towers little to learn after a few
+/// steps.
 ///
 /// # Errors
 /// [`ra_core::Error::Missing`] without a metric.
@@ -38,7 +38,8 @@ pub fn with_id_score<I: Recommender, L: LanguageModel, A: Aligner + Sync>(
     Ok(model)
 }
 
-/// `plain`, whose vectors have `width` numbers and the ID's after them, with another weight of the ID's own score.
+/// The model `plain`, whose vectors have `width` numbers followed by the ID's, with another weight of the ID's own
+/// score.
 #[derive(Debug)]
 struct WithIdWeight<R> {
     plain: R,

@@ -1,4 +1,4 @@
-//! What is compared with the method, or added to it: the ID method's own score, cross-fitted, perturbed and cold IDs,
+//! Additions to the method and comparisons with it: the ID method's own score, cross-fitted, perturbed and cold IDs,
 //! and titles alone.
 mod cold;
 mod cross_fit;

@@ -1,4 +1,4 @@
-//! ID vectors perturbed on purpose: does the language model use them at all?
+//! ID vectors perturbed on purpose, to test whether the language model uses them at all.
 use crate::config::IdSource;
 use burn::tensor::Tensor;
 use ra_core::{Dataset, History, ItemId, Recommender, UserId, forward_recommender, normal, rng, splitmix64};
@@ -6,7 +6,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use std::collections::HashMap;
 
-/// `ids`, out of order where the source is [`IdSource::Permuted`].
+/// Returns `ids`, shuffled if the source is [`IdSource::Permuted`].
 fn permuted<T>(mut ids: Vec<T>, source: IdSource, random: &mut impl Rng) -> Vec<T> {
     if source == IdSource::Permuted {
         ids.shuffle(random);
@@ -20,17 +20,17 @@ pub struct PerturbedIds<I> {
     ids: I,
     source: IdSource,
     seed: u64,
-    /// Whose history a user is given, and which items stand in it.
+    /// The user whose history each user gets, and the items that replace its items.
     users: Vec<UserId>,
     history: Vec<ItemId>,
-    /// Whose vector an item is given.
+    /// The item whose vector each item gets.
     items: Vec<ItemId>,
 }
 
 impl<I: Recommender> PerturbedIds<I> {
-    /// `source` of `ids`, for the users and items of `dataset`.
+    /// Replaces the vectors of `ids` by those of `source`, for the users and items of `dataset`.
     pub fn new(ids: I, source: IdSource, dataset: &Dataset, seed: u64) -> Self {
-        // Row 0 of items is padding and stays where it is.
+        // Row 0 of the items is padding and stays in place.
         let items = |label| {
             let items = permuted(dataset.catalog.all().collect(), source, &mut rng(seed, label, 0));
             std::iter::once(ItemId::PADDING).chain(items).collect()
@@ -39,7 +39,7 @@ impl<I: Recommender> PerturbedIds<I> {
         Self { ids, source, seed, users, history: items("permuted histories"), items: items("permuted items") }
     }
 
-    /// A vector per key that says nothing of whom it stands for, `[keys, dim]`.
+    /// Returns one vector per key, `[keys, dim]`, that carries no information about its user or item.
     fn random_vectors(&self, keys: Vec<u64>) -> Tensor<2> {
         let (shape, device) = ([keys.len(), self.ids.dim()], self.ids.items(&[ItemId(1)]).device());
         if self.source == IdSource::Zero || keys.is_empty() {
@@ -49,7 +49,7 @@ impl<I: Recommender> PerturbedIds<I> {
         Tensor::cat(keys.into_iter().map(row).collect(), 0)
     }
 
-    /// What somebody else did, made of other items.
+    /// Returns another user with a history of exchanged items.
     fn exchanged(&self, history: &History<'_>) -> (UserId, Vec<ItemId>) {
         (self.users[history.user.index()], history.items.iter().map(|i| self.history[i.index()]).collect())
     }

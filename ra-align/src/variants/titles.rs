@@ -1,17 +1,17 @@
-//! What a frozen language model makes of titles alone: item vectors for methods that are given theirs.
+//! Item vectors that a frozen language model makes of titles alone, for methods that take item vectors as input.
 use crate::method::{PromptConfig, Prompts};
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Catalog, ItemId, LanguageModel, Result, TextBatch, Tokenizer, encode, mean_rows};
 use rayon::prelude::*;
 
-/// Titles per batch.
+/// The number of titles per batch.
 const BATCH: usize = 32;
 
-/// The language model's vectors of a catalogue's titles, `[items + 1, width]` with padding in row 0: means over tokens,
-/// whatever the model's pooling, because sentence encoders are trained so.
+/// Returns the language model's vectors of a catalogue's titles, `[items + 1, width]`, with padding in row 0. They are
+/// means over tokens, whatever the model's pooling, because sentence encoders are trained that way.
 ///
 /// # Errors
-/// Names the title that cannot be cut into tokens.
+/// Names the title that cannot be tokenized.
 pub fn encode_titles<L: LanguageModel + ?Sized>(
     lm: &L,
     tokenizer: &dyn Tokenizer,

@@ -3,23 +3,23 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// A struct whose keys may stand in one table with those of others; [`flat_config!`](crate::flat_config) writes it.
+/// A struct whose keys may share one table with those of other structs; [`flat_config!`](crate::flat_config) implements
+/// it.
 pub trait FlatKeys: Default {
-    /// Every key, those of groups within it included.
+    /// All keys, including those of nested groups.
     fn keys() -> Vec<&'static str>;
 
-    /// Reads the value of `key` from `map`; `false`, and nothing read, where it is not a key of this struct.
+    /// Reads the value of `key` from `map`. Returns `false` without reading anything if this struct has no such key.
     ///
     /// # Errors
-    /// As the format has it, where the value is of another kind.
+    /// The format's own error if the value has the wrong type.
     fn read_key<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
-/// Reads a table strictly: a key that is not there keeps its default, and an unknown one is an error that lists what is
-/// allowed.
+/// Reads a table strictly: a missing key keeps its default, and an unknown key is an error that lists the allowed ones.
 ///
 /// # Errors
-/// As the format has it.
+/// The format's own error, or an unknown or duplicate key.
 pub fn read_flat<'de, T: FlatKeys, D: Deserializer<'de>>(table: D) -> Result<T, D::Error> {
     struct Keys<T>(PhantomData<T>);
     impl<'de, T: FlatKeys> Visitor<'de> for Keys<T> {
@@ -50,10 +50,10 @@ pub fn read_flat<'de, T: FlatKeys, D: Deserializer<'de>>(table: D) -> Result<T, 
     table.deserialize_map(Keys(PhantomData))
 }
 
-/// Reads a configuration from a flat table by [`read_flat`]: `flat_config!(Training { steps, batch }, optim: OptimConfig)`
-/// says that `Training` has the keys `steps` and `batch` of its own, and those of its field `optim`. It writes
-/// [`FlatKeys`] and `serde::Deserialize`; beside it derive `serde::Serialize` with `#[serde(flatten)]` on the groups.
-/// Serde's own `flatten` cannot refuse unknown keys.
+/// Reads a configuration from a flat table with [`read_flat`]. `flat_config!(Training { steps, batch }, optim:
+/// OptimConfig)` gives `Training` its own keys `steps` and `batch` and those of its field `optim`. The macro implements
+/// [`FlatKeys`] and `serde::Deserialize`; derive `serde::Serialize` yourself, with `#[serde(flatten)]` on the groups.
+/// Serde's own `flatten` cannot reject unknown keys.
 #[macro_export]
 macro_rules! flat_config {
     ($type:ty { $($own:ident),* $(,)? } $(, $group:ident: $of:ty)* $(,)?) => {

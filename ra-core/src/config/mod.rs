@@ -1,4 +1,4 @@
-//! Configurations: tables whose keys are read strictly, and which say themselves what cannot work.
+//! Configurations: tables that are read strictly and can check their own values.
 mod flat;
 mod problem;
 

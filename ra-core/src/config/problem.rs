@@ -1,32 +1,32 @@
-//! Settings that cannot work, each by its key: what a configuration says of itself before anything is read or trained.
+//! Settings that cannot work, by key: what a configuration reports before anything is read or trained.
 use crate::{Error, Result};
 use std::fmt::{self, Display};
 
-/// A configuration that says itself what cannot work, before anything is read or trained.
+/// A configuration that can check its own values before anything is read or trained.
 pub trait Check {
-    /// What cannot work, by key.
+    /// The settings that cannot work, by key.
     fn problems(&self) -> Vec<Problem>;
 
-    /// What works and is hardly what anybody wants, by key: a reader of the figures must know of it.
+    /// The settings that work but are rarely intended, by key; a reader of the results must know about them.
     fn oddities(&self) -> Vec<Problem> {
         Vec::new()
     }
 
-    /// Fails with all problems in one line.
+    /// Returns an error that lists all problems in one line.
     ///
     /// # Errors
-    /// [`Error::Settings`] where there is any.
+    /// [`Error::Settings`] if there is any problem.
     fn check(&self) -> Result<()> {
         Problem::refuse(&self.problems())
     }
 }
 
-/// A setting that cannot work, or that does what hardly anybody wants.
+/// A setting that cannot work or is rarely intended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The key as its own table has it, such as `lr`; [`within`](Self::within) puts the table before it.
+    /// The key as in its own table, such as `lr`; [`within`](Self::within) prepends the table.
     pub key: String,
-    /// Its value and what is allowed, as words that follow the key: `is -1, it must be above 0`.
+    /// The value and what is allowed, as the words after the key: `is -1, it must be above 0`.
     pub told: String,
 }
 
@@ -37,62 +37,63 @@ impl Display for Problem {
 }
 
 impl Problem {
-    /// `told` follows the key in a sentence.
+    /// Creates a problem; `told` follows the key in a sentence.
     pub fn new(key: impl Into<String>, told: impl Into<String>) -> Self {
         Self { key: key.into(), told: told.into() }
     }
 
-    /// The same with the name of the table that holds the key.
+    /// The same problem with the table's name before the key.
     #[must_use]
     pub fn within(self, table: &str) -> Self {
         Self { key: format!("{table}.{}", self.key), ..self }
     }
 
-    /// A `patience` that ends a training, validated every so many steps or epochs, at the first step back.
+    /// A `patience` that ends training at the first validation (one per `validate_every` steps or epochs) without
+    /// progress.
     pub fn if_impatient(patience: usize, validate_every: usize) -> Option<Self> {
-        let told = "is 1: training stops at the first validation that is no better";
+        let told = "is 1: training stops at the first validation without improvement";
         (patience == 1 && validate_every > 0).then(|| Self::new("patience", told))
     }
 
-    /// A number that must be above 0 and finite.
+    /// A number that is not positive and finite.
     pub fn unless_positive<T: Copy + Display + Into<f64>>(key: &str, value: T) -> Option<Self> {
         let number: f64 = value.into();
         let told = || Self::new(key, format!("is {value}, it must be above 0 and finite"));
         (!(number > 0.0 && number.is_finite())).then(told)
     }
 
-    /// A number that must be 0 or above, and finite.
+    /// A number that is negative or not finite.
     pub fn if_negative<T: Copy + Display + Into<f64>>(key: &str, value: T) -> Option<Self> {
         let number: f64 = value.into();
         let told = || Self::new(key, format!("is {value}, it must be 0 or above and finite"));
         (!(number >= 0.0 && number.is_finite())).then(told)
     }
 
-    /// A share that must be from 0 up to, not including, 1.
+    /// A share that is not in `0..1` (1 excluded).
     pub fn unless_share<T: Copy + Display + Into<f64>>(key: &str, value: T) -> Option<Self> {
         let told = || Self::new(key, format!("is {value}, it must be from 0 up to, not including, 1"));
         (!(0.0..1.0).contains(&value.into())).then(told)
     }
 
-    /// A count that must be at least so large.
+    /// A count below `least`.
     pub fn if_below(key: &str, value: usize, least: usize) -> Option<Self> {
         (value < least).then(|| Self::new(key, format!("is {value}, it must be at least {least}")))
     }
 
-    /// A count that must be at most so large.
+    /// A count above `most`.
     pub fn if_above(key: &str, value: usize, most: usize) -> Option<Self> {
         (value > most).then(|| Self::new(key, format!("is {value}, it must be at most {most}")))
     }
 
-    /// A count that must be at least 1 and at most so large.
+    /// A count below 1 or above `most`.
     pub fn unless_within(key: &str, value: usize, most: usize) -> Option<Self> {
         Self::if_below(key, value, 1).or_else(|| Self::if_above(key, value, most))
     }
 
-    /// Fails with all problems in one line.
+    /// Returns an error that lists all problems in one line.
     ///
     /// # Errors
-    /// [`Error::Settings`] where there is any.
+    /// [`Error::Settings`] if there is any problem.
     pub fn refuse(problems: &[Self]) -> Result<()> {
         let told: Vec<String> = problems.iter().map(Self::to_string).collect();
         if told.is_empty() { Ok(()) } else { Err(Error::Settings(told.join("; "))) }

@@ -3,7 +3,7 @@ use super::{ItemId, UserId};
 use crate::{Fingerprint, Fingerprinter};
 use serde::{Deserialize, Serialize};
 
-/// One list of items a user, in one allocation.
+/// One list of items per user, in one allocation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sequences {
     offsets: Vec<usize>,
@@ -26,17 +26,17 @@ impl Sequences {
         Self::from_rows(rows.into_iter().map(|row| ItemId::list(row.as_ref().iter().copied())))
     }
 
-    /// Cuts `items` into rows of these lengths.
+    /// Splits `items` into rows of these lengths.
     ///
     /// # Panics
-    /// When the lengths do not add up to the items.
+    /// If the lengths do not sum to the number of items.
     pub fn new(lengths: &[usize], items: Vec<ItemId>) -> Self {
         let mut offsets = vec![0];
         offsets.extend(lengths.iter().scan(0, |end, length| {
             *end += length;
             Some(*end)
         }));
-        assert_eq!(offsets[lengths.len()], items.len(), "a length for every row");
+        assert_eq!(offsets[lengths.len()], items.len(), "the lengths sum to the number of items");
         Self { offsets, items }
     }
 
@@ -50,7 +50,7 @@ impl Sequences {
         self.len() == 0
     }
 
-    /// The items of all rows together.
+    /// The number of items in all rows together.
     pub fn total(&self) -> usize {
         self.items.len()
     }
@@ -58,7 +58,7 @@ impl Sequences {
     /// The row of `user`, oldest item first.
     ///
     /// # Panics
-    /// When there is no such row: [`Sequences::len`] or above.
+    /// If there is no such row (an id of [`Sequences::len`] or more).
     pub fn row(&self, user: UserId) -> &[ItemId] {
         &self.items[self.offsets[user.index()]..self.offsets[user.index() + 1]]
     }
@@ -69,7 +69,7 @@ impl Sequences {
     }
 }
 
-/// The items: dense id `1..=len` (0 is [`ItemId::PADDING`]), the user's own id, the title.
+/// The catalogue of items: for each dense id `1..=len` (0 is [`ItemId::PADDING`]) the original id and the title.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalog {
     ids: Vec<String>,
@@ -77,16 +77,16 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Item `k` of the lists becomes dense id `k + 1`.
+    /// Creates a catalogue; item `k` of the lists gets the dense id `k + 1`.
     ///
     /// # Panics
-    /// When the lists differ in length.
+    /// If the lists differ in length.
     pub fn new(ids: Vec<String>, titles: Vec<String>) -> Self {
-        assert_eq!(ids.len(), titles.len(), "one title an item");
+        assert_eq!(ids.len(), titles.len(), "one title per item");
         Self { ids, titles }
     }
 
-    /// The number of items, padding not counted.
+    /// The number of items, without padding.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
@@ -101,26 +101,26 @@ impl Catalog {
         ItemId::all(self.len())
     }
 
-    /// The user's own id of a dense id.
+    /// The original id of an item.
     ///
     /// # Panics
-    /// When `item` is padding or beyond the catalogue.
+    /// If `item` is padding or not in the catalogue.
     pub fn id(&self, item: ItemId) -> &str {
         &self.ids[item.index() - 1]
     }
 
-    /// The title of a dense id; empty when there is none.
+    /// The title of an item; empty if it has none.
     ///
     /// # Panics
-    /// When `item` is padding or beyond the catalogue.
+    /// If `item` is padding or not in the catalogue.
     pub fn title(&self, item: ItemId) -> &str {
         &self.titles[item.index() - 1]
     }
 
-    /// What a person is shown of a dense id: its title, or the user's own id where that is blank.
+    /// The display name of an item: its title, or its original id if the title is blank.
     ///
     /// # Panics
-    /// When `item` is padding or beyond the catalogue.
+    /// If `item` is padding or not in the catalogue.
     pub fn name(&self, item: ItemId) -> &str {
         let title = self.title(item);
         if title.trim().is_empty() { self.id(item) } else { title }
@@ -132,53 +132,54 @@ impl Catalog {
     }
 }
 
-/// A target and the history before it: `train.row(user)[position]` and what precedes it.
+/// A target and the history before it: `train.row(user)[position]` and the items before that position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sample {
-    /// Dense user.
+    /// The dense user id.
     pub user: UserId,
-    /// Position of the target in the user's training sequence, at least 1.
+    /// The position of the target in the user's training sequence, at least 1.
     pub position: u32,
 }
 
 impl Sample {
-    /// History and target in `row`, the user's training sequence: at most the last `max_history` items, oldest first.
+    /// The history and target in `row`, the user's training sequence: at most the last `max_history` items, oldest
+    /// first.
     ///
     /// # Panics
-    /// When the sample lies beyond the row.
+    /// If the position is beyond the row.
     pub fn cut(self, row: &[ItemId], max_history: usize) -> (&[ItemId], ItemId) {
         let at = self.position as usize;
         (&row[at.saturating_sub(max_history)..at], row[at])
     }
 }
 
-/// Interactions after ingest, filter and split.
+/// Interactions after ingestion, filtering and splitting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dataset {
-    /// Name in tables.
+    /// The name in tables.
     pub name: String,
-    /// The users' own ids; the index is the dense id.
+    /// The users' original ids; the index is the dense id.
     pub users: Vec<String>,
     /// The items.
     pub catalog: Catalog,
-    /// What models may learn from, a row a user, oldest first.
+    /// The training part, one row per user, oldest first.
     pub train: Sequences,
-    /// Held out for choices, a row a user, possibly empty.
+    /// The part held out for model selection, one row per user, possibly empty.
     pub valid: Sequences,
-    /// Held out for the final table, a row a user, possibly empty.
+    /// The part held out for the final evaluation, one row per user, possibly empty.
     pub test: Sequences,
-    /// Filter steps in words.
+    /// A description of the filter steps.
     pub filter: String,
-    /// The split in words.
+    /// A description of the split.
     pub split: String,
 }
 
 impl Dataset {
-    /// A data set of training sequences alone, a row a user, over items `1..=items`: users and items are named by their
-    /// numbers, nothing has a title and nothing is held out. The other fields are there to be filled in.
+    /// Creates a data set of training sequences alone, one row per user, over items `1..=items`. Users and items are
+    /// named by their numbers, there are no titles, and nothing is held out; fill in the other fields as needed.
     ///
     /// # Panics
-    /// When a row has an item beyond the catalogue, or padding.
+    /// If a row contains padding or an item beyond the catalogue.
     pub fn from_sequences(name: &str, items: usize, train: Sequences) -> Self {
         let known = |item: &ItemId| *item != ItemId::PADDING && item.index() <= items;
         assert!(train.rows().flatten().all(known), "an item of a sequence is not one of the {items} of the catalogue");
@@ -198,19 +199,19 @@ impl Dataset {
         }
     }
 
-    /// History of `sample`, oldest first, and its target; at most the last `max_history` items.
+    /// The history of `sample`, oldest first, with at most the last `max_history` items, and its target.
     pub fn sample(&self, sample: Sample, max_history: usize) -> (&[ItemId], ItemId) {
         sample.cut(self.train.row(sample.user), max_history)
     }
 
-    /// Every sample of the training sequences, by user and position.
+    /// All samples of the training sequences, by user and position.
     pub fn samples(&self) -> Vec<Sample> {
         UserId::all(self.train.len())
             .flat_map(|user| (1..self.train.row(user).len() as u32).map(move |position| Sample { user, position }))
             .collect()
     }
 
-    /// Training interactions of each item; index 0 (padding) is 0.
+    /// The number of training interactions of each item; index 0 (padding) is 0.
     pub fn popularity(&self) -> Vec<u32> {
         let mut counts = vec![0; self.catalog.len() + 1];
         for &item in self.train.rows().flatten() {
@@ -219,12 +220,12 @@ impl Dataset {
         counts
     }
 
-    /// All interactions, held-out ones included.
+    /// The number of interactions, including those held out.
     pub fn interactions(&self) -> usize {
         self.train.total() + self.valid.total() + self.test.total()
     }
 
-    /// Hash of users, items, titles and all three parts of the split.
+    /// A hash of users, items, titles and all three parts of the split.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = DatasetHash::new(&self.users, &self.catalog);
         for part in [&self.train, &self.valid, &self.test] {
@@ -235,12 +236,12 @@ impl Dataset {
     }
 }
 
-/// [`Dataset::fingerprint`] of a data set that is not in memory at once.
+/// Computes [`Dataset::fingerprint`] for a data set that is never in memory as a whole.
 #[derive(Debug)]
 pub struct DatasetHash(Fingerprinter);
 
 impl DatasetHash {
-    /// Begins with users and items.
+    /// Starts with users and items.
     pub fn new(users: &[String], catalog: &Catalog) -> Self {
         let mut hash = Fingerprinter::default();
         for list in [users, &catalog.ids, &catalog.titles] {
@@ -250,7 +251,7 @@ impl DatasetHash {
                 hash.bytes(if index == 0 { b"" } else { b"\0" });
                 hash.bytes(text.as_bytes());
             }
-            // A text that holds the separator could pass for two others.
+            // Otherwise a text that contains the separator could pass for two texts.
             if list.iter().any(|text| text.contains('\0')) {
                 hash.part(8 * list.len());
                 list.iter().for_each(|text| hash.bytes(&(text.len() as u64).to_le_bytes()));
@@ -259,7 +260,7 @@ impl DatasetHash {
         Self(hash)
     }
 
-    /// Begins a part of the split, training first, whose users have rows of these lengths.
+    /// Starts a part of the split (training first), whose rows have these lengths.
     pub fn part(&mut self, lengths: impl Iterator<Item = usize> + Clone) {
         let (users, items) = lengths.clone().fold((0, 0), |(users, items), length| (users + 1, items + length));
         self.0.part(8 * (users + 1) + 4 * items);
@@ -271,12 +272,12 @@ impl DatasetHash {
         });
     }
 
-    /// The next items of the part.
+    /// Adds the next items of the part.
     pub fn items(&mut self, items: &[ItemId]) {
         items.iter().for_each(|item| self.0.bytes(&item.0.to_le_bytes()));
     }
 
-    /// Closes with filter and split in words.
+    /// Finishes with the descriptions of filter and split.
     pub fn finish(mut self, filter: &str, split: &str) -> Fingerprint {
         for words in [filter, split] {
             self.0.part(words.len());

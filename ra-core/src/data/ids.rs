@@ -1,28 +1,28 @@
-//! Dense ids: which item, which user. Two types, so that one cannot be passed for the other.
+//! Dense ids of items and users: two types, so that one cannot be passed for the other.
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display};
 
-/// A dense item id: `1..=items` in the order of the catalogue, and 0 for [`ItemId::PADDING`]. It is the row of the item in
-/// a table of vectors, `[items + 1, dim]`.
+/// A dense item id: `1..=items` in the order of the catalogue, and 0 for [`ItemId::PADDING`]. It is the item's row in a
+/// table of vectors, `[items + 1, dim]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ItemId(pub u32);
 
-/// A dense user id: `0..users`, the row of the user in a table of vectors, `[users, dim]`.
+/// A dense user id: `0..users`, the user's row in a table of vectors, `[users, dim]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserId(pub u32);
 
 impl ItemId {
-    /// Stands for "no item".
+    /// The id that stands for "no item".
     pub const PADDING: Self = Self(0);
 
-    /// The row of the item where row 0 is padding.
+    /// The item's row in a table whose row 0 is padding.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// All ids of a catalogue of `items`, padding not among them.
+    /// All ids of a catalogue of `items` items, without padding.
     pub fn all(items: usize) -> impl ExactSizeIterator<Item = Self> + DoubleEndedIterator + Clone {
         (1..items as u32 + 1).map(Self)
     }
@@ -34,12 +34,12 @@ impl ItemId {
 }
 
 impl UserId {
-    /// The row of the user.
+    /// The user's row.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// All ids of so many users.
+    /// All ids of `users` users.
     pub fn all(users: usize) -> impl ExactSizeIterator<Item = Self> + DoubleEndedIterator + Clone {
         (0..users as u32).map(Self)
     }

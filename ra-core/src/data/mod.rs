@@ -1,4 +1,4 @@
-//! What a data set is: users, items and their sequences. No tensors.
+//! Data sets: users, items and their sequences. No tensors.
 mod dataset;
 mod ids;
 mod training;

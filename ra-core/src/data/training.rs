@@ -1,18 +1,18 @@
-//! What a training leaves to tell of itself: its curve, and what was trained.
+//! The records of a training: its learning curve and its trained parameters.
 use serde::{Deserialize, Serialize};
 
 /// One trained tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParamRow {
-    /// Path of the parameter in its module.
+    /// The path of the parameter in its module.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Its number of scalars.
+    /// The number of scalars.
     pub params: usize,
 }
 
-/// The sum of a table of parameters.
+/// The number of scalars in a table of parameters.
 pub fn trainable_params(table: &[ParamRow]) -> usize {
     table.iter().map(|row| row.params).sum()
 }
@@ -20,24 +20,24 @@ pub fn trainable_params(table: &[ParamRow]) -> usize {
 /// A point of a learning curve.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
-    /// Steps done.
+    /// The number of steps done.
     pub step: usize,
-    /// Mean training loss since the last point.
+    /// The mean training loss since the last point.
     pub loss: f64,
-    /// Validation metric, higher is better.
+    /// The validation metric; higher is better.
     pub validation: Option<f64>,
 }
 
-/// A learning curve and where it was best.
+/// A learning curve and its best point.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
-    /// The points in order of steps.
+    /// The points in the order of steps.
     pub points: Vec<CurvePoint>,
-    /// Steps done when the model that was kept was seen.
+    /// The number of steps done when the kept model was validated.
     pub best_step: usize,
-    /// Whether patience ran out before the steps did.
+    /// Whether patience ended the training before its last step.
     pub stopped_early: bool,
-    /// Wall seconds of the training, those before it was cut off included.
+    /// The wall-clock seconds of the training, including those before an interruption.
     #[serde(skip)]
     pub seconds: f64,
 }

@@ -1,19 +1,19 @@
-//! Scaled dot-product attention in its composed form; [`crate::kernels`] has the one that models call.
+//! Scaled dot-product attention in its composed form; models call the fused one in [`crate::kernels`].
 use burn::tensor::{Tensor, activation::softmax};
 
-/// `[batch, length, heads * head_dim]` to `[batch, heads, length, head_dim]`.
+/// Reshapes `[batch, length, heads * head_dim]` to `[batch, heads, length, head_dim]`.
 pub fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
     let [batch, length, width] = x.dims();
     x.reshape([batch, length, heads, width / heads]).swap_dims(1, 2)
 }
 
-/// `[batch, heads, length, head_dim]` to `[batch, length, heads * head_dim]`.
+/// Reshapes `[batch, heads, length, head_dim]` to `[batch, length, heads * head_dim]`.
 pub fn merge_heads(x: Tensor<4>) -> Tensor<3> {
     let [batch, heads, length, head_dim] = x.dims();
     x.swap_dims(1, 2).reshape([batch, length, heads * head_dim])
 }
 
-/// `[batch, fewer heads, rows, width]` to `[batch, heads, rows, width]`, each head as often as it serves.
+/// Repeats key or value heads, `[batch, fewer heads, rows, width]`, to `[batch, heads, rows, width]`.
 pub fn repeat_heads(x: Tensor<4>, heads: usize) -> Tensor<4> {
     let [batch, fewer, rows, width] = x.dims();
     if fewer == heads {

@@ -1,11 +1,11 @@
-//! Running texts through a frozen language model: the only loop over layers in the workspace.
+//! Runs texts through a frozen language model: the only loop over layers in the workspace.
 use crate::{
     LanguageModel, LayerInput, PooledPath, PooledText, Pooling, Prefix, TextBatch, attention_bias, gather_rows,
 };
 use burn::tensor::{Int, Tensor};
 use std::ops::Range;
 
-/// What [`encode`] gives.
+/// The result of [`encode`].
 #[derive(Debug, Clone)]
 pub struct Encoded {
     /// `[batch, width]`, the pooled final state: the text's vector.
@@ -14,11 +14,11 @@ pub struct Encoded {
     pub last: Tensor<3>,
 }
 
-/// Runs the layers `range` on `hidden` (`[batch, tokens, width]`, the state that enters the first of them) and shows
-/// each layer's output to `visit` with its index.
+/// Runs the layers `range` on `hidden` (`[batch, tokens, width]`, the input of the first of them) and passes each
+/// layer's index and output to `visit`.
 ///
-/// A prefix on an autodiff device makes the result differentiable with respect to it; nothing is kept for backward
-/// below the first layer that has one.
+/// If the prefix is on an autodiff device, the result is differentiable with respect to it; nothing is kept for the
+/// backward pass below the first layer that has one.
 pub fn run_layers<L: LanguageModel + ?Sized>(
     lm: &L,
     range: Range<usize>,
@@ -30,7 +30,7 @@ pub fn run_layers<L: LanguageModel + ?Sized>(
     Inputs::new(lm, text, prefix).run(lm, range, hidden, visit)
 }
 
-/// What every layer reads beside the state that enters it.
+/// What all layers read besides their hidden state.
 struct Inputs<'a> {
     positions: Tensor<2, Int>,
     plain: Tensor<4>,
@@ -64,7 +64,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// Encodes `text` with or without soft prompts. `prefix = None` is the untouched language model.
+/// Encodes `text` with or without soft prompts; `prefix = None` gives the unchanged language model.
 pub fn encode<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: Option<&Prefix>) -> Encoded {
     let spec = lm.spec();
     let hidden = lm.embed(text.tokens.clone(), text.positions());
@@ -72,8 +72,8 @@ pub fn encode<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: Optio
     Encoded { pooled: pool(spec.pooling, last.clone(), &text.mask), last }
 }
 
-/// The texts' vectors, `[batch, width]`, from the state that enters layer `first`, `[batch, tokens, width]`. Where one
-/// row is pooled, the last layer computes that row alone.
+/// The texts' vectors, `[batch, width]`, from the input of layer `first`, `[batch, tokens, width]`. If only one row is
+/// pooled, the last layer computes only that row.
 pub fn encode_from<L: LanguageModel + ?Sized>(
     lm: &L,
     first: usize,
@@ -84,9 +84,9 @@ pub fn encode_from<L: LanguageModel + ?Sized>(
     pooled_from(lm, first, hidden, text, prefix, &text.mask)
 }
 
-/// The texts' vectors, `[batch, width]`, when `rows` (`[batch, rows, width]`) enter the language model as tokens of its
-/// input, the way of CoLLM (arXiv 2310.19488) and its kin: before the text in a causal model, after it where every token
-/// reads every other. `embedded` is what [`LanguageModel::embed`] makes of the text. The rows are never pooled.
+/// The texts' vectors, `[batch, width]`, if `rows` (`[batch, rows, width]`) enter the language model as input tokens,
+/// as in CoLLM (arXiv 2310.19488) and similar methods: before the text in a causal model, after it in a bidirectional
+/// one. `embedded` is the text after [`LanguageModel::embed`]. The rows are never pooled.
 pub fn encode_with_tokens<L: LanguageModel + ?Sized>(
     lm: &L,
     embedded: Tensor<3>,
@@ -101,12 +101,12 @@ pub fn encode_with_tokens<L: LanguageModel + ?Sized>(
         Tensor::cat(parts.to_vec(), 1)
     };
     let hidden = if lm.spec().causal { [rows, embedded] } else { [embedded, rows] };
-    // The embedding is done: of the tokens only their number is still read.
+    // The tokens are already embedded: only their number is still read.
     let longer = TextBatch { tokens: side(cells(0.0)).int(), mask: side(cells(1.0)) };
     pooled_from(lm, 0, Tensor::cat(hidden.to_vec(), 1), &longer, None, &side(cells(0.0)))
 }
 
-/// [`encode_from`], pooling among the positions where `pooled` is 1.
+/// [`encode_from`] with pooling over the positions where `pooled` is 1.
 fn pooled_from<L: LanguageModel + ?Sized>(
     lm: &L,
     first: usize,
@@ -146,7 +146,7 @@ pub(crate) fn pooled_rows(pooling: Pooling, mask: &Tensor<2>) -> Option<Tensor<1
     }
 }
 
-/// `[batch, tokens, width]` to `[batch, width]`; padding never counts.
+/// Pools `[batch, tokens, width]` to `[batch, width]`, ignoring padding.
 pub fn pool(pooling: Pooling, hidden: Tensor<3>, mask: &Tensor<2>) -> Tensor<2> {
     match pooled_rows(pooling, mask) {
         Some(rows) => gather_rows(hidden, rows).squeeze_dim(1),
@@ -154,16 +154,16 @@ pub fn pool(pooling: Pooling, hidden: Tensor<3>, mask: &Tensor<2>) -> Tensor<2> 
     }
 }
 
-/// Mask-weighted mean over tokens, `[batch, width]`.
+/// The mask-weighted mean over tokens, `[batch, width]`.
 pub fn mean_rows(hidden: Tensor<3>, mask: &Tensor<2>) -> Tensor<2> {
     let [batch, tokens, width] = hidden.dims();
     let sum = (hidden * mask.clone().reshape([batch, tokens, 1])).sum_dim(1).reshape([batch, width]);
     sum / mask.clone().sum_dim(1).clamp_min(1.0)
 }
 
-/// The constants of the last layer's pooled row (see [`PooledText`]) from the state that enters that layer,
-/// `[batch, tokens, width]`: everything a text contributes when only the last layer has a prefix. `None` when the pooling
-/// reads every row.
+/// The constants of the last layer's pooled row (see [`PooledText`]) from the input of that layer, `[batch, tokens,
+/// width]`: everything that a text contributes if only the last layer has a prefix. `None` if the pooling reads every
+/// row.
 pub fn pooled_text<L: PooledPath + ?Sized>(lm: &L, hidden: Tensor<3>, text: &TextBatch) -> Option<PooledText> {
     let spec = lm.spec();
     let rows = pooled_rows(spec.pooling, &text.mask)?;
@@ -171,7 +171,7 @@ pub fn pooled_text<L: PooledPath + ?Sized>(lm: &L, hidden: Tensor<3>, text: &Tex
     Some(lm.pooled_text(LayerInput::new(hidden, None, bias, text.positions()), rows))
 }
 
-/// The text's vector, `[batch, width]`, from [`pooled_text`]'s constants and the last layer's prefix.
+/// The texts' vectors, `[batch, width]`, from the constants of [`pooled_text`] and the last layer's prefix.
 pub fn encode_pooled<L: PooledPath + ?Sized>(lm: &L, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
     lm.finish(lm.pooled_layer(text, prefix).unsqueeze_dim(1)).squeeze_dim(1)
 }

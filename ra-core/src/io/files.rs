@@ -1,4 +1,4 @@
-//! Files that are either whole or absent, and fingerprints of what they hold.
+//! Atomic file writes, and fingerprints of content.
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -11,16 +11,16 @@ use std::path::Path;
 /// Reads a whole file.
 ///
 /// # Errors
-/// [`Error::Io`] names the path.
+/// [`Error::Io`] with the path.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))
 }
 
-/// Writes `bytes` to `path` so that a reader sees the old content or the new, never a part: a temporary file in the
-/// same folder is filled, flushed to disk and renamed.
+/// Writes `bytes` to `path` so that a reader sees either the old or the new content, never a part: it fills a temporary
+/// file in the same folder, flushes it to disk and renames it.
 ///
 /// # Errors
-/// [`Error::Io`] names the path; the previous content is untouched.
+/// [`Error::Io`] with the path; the previous content is untouched.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let fail = |e| Error::io(path, "cannot write (is the disk full or the folder read-only?)", e);
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -35,7 +35,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A temporary file with the rights of any new file: the default, for the owner alone, would stay after the rename.
+/// Creates a temporary file with the permissions of any new file. The default, owner-only, would persist after the
+/// rename.
 #[cfg(unix)]
 fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     use std::os::unix::fs::PermissionsExt;
@@ -48,15 +49,15 @@ fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)
 }
 
-/// Begins the name of a file that [`write_atomic`] has not yet given its own.
+/// The prefix of the names of temporary files that [`write_atomic`] has not yet renamed.
 const UNFINISHED: &str = ".ra-rec-tmp-";
 
-/// Whether a file of this name is what a killed [`write_atomic`] left behind.
+/// Whether a file of this name was left behind by an interrupted [`write_atomic`].
 pub fn is_unfinished(name: &OsStr) -> bool {
     name.to_string_lossy().starts_with(UNFINISHED)
 }
 
-/// Whether a file that begins with `bytes` is a Git LFS pointer: what lies in a clone in place of a large file.
+/// Whether a file that starts with `bytes` is a Git LFS pointer, which a clone contains instead of a large file.
 pub fn lfs_pointer(bytes: &[u8]) -> bool {
     bytes.starts_with(b"version https://git-lfs.github.com/spec/")
 }
@@ -66,28 +67,28 @@ pub fn lfs_pointer_error(path: &Path) -> Error {
     Error::corrupt(path, "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`")
 }
 
-/// `read`, where a panic is an error that names `path`: readers of other crates panic on some damaged files.
+/// Runs `read` and turns a panic into an error that names `path`: readers in other crates panic on some damaged files.
 ///
 /// # Errors
-/// Those of `read`, and [`Error::Corrupt`] in place of a panic.
+/// Those of `read`, and [`Error::Corrupt`] if it panics.
 pub fn catch_panic<T, E: From<Error>>(path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    // Nothing that is left half done is looked at afterwards.
+    // Nothing observes state that the panic left half-updated.
     catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err(Error::corrupt(path, "damaged: its reader gave up; fetch it again").into()))
+        .unwrap_or_else(|_| Err(Error::corrupt(path, "damaged: its reader failed; download it again").into()))
 }
 
-/// Reads JSON.
+/// Reads a JSON file.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Corrupt`] with the line and column.
+/// [`Error::Io`], or [`Error::Corrupt`] with the line and column.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    serde_json::from_slice(&read_bytes(path)?).map_err(|e| Error::corrupt(path, format!("not the JSON expected: {e}")))
+    serde_json::from_slice(&read_bytes(path)?).map_err(|e| Error::corrupt(path, format!("not the expected JSON: {e}")))
 }
 
-/// Writes pretty JSON by [`write_atomic`].
+/// Writes pretty-printed JSON with [`write_atomic`].
 ///
 /// # Errors
-/// As [`write_atomic`].
+/// Those of [`write_atomic`].
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value)
         .map_err(|e| Error::corrupt(path, format!("cannot be written as JSON: {e}")))?;
@@ -95,7 +96,7 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write_atomic(path, &bytes)
 }
 
-/// The first 128 bits of a SHA-256, in hexadecimal: names what something was made from.
+/// The first 128 bits of a SHA-256 in hexadecimal; identifies the inputs that something was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
@@ -112,7 +113,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Fingerprints `parts`, each with its length, so that no two lists of parts run together.
+/// Fingerprints `parts`, each with its length, so that different splits of the same bytes differ.
 pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Fingerprint {
     let mut hash = Fingerprinter::default();
     for part in parts {
@@ -122,31 +123,31 @@ pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Fingerprint
     hash.finish()
 }
 
-/// [`fingerprint`] of parts that are not held at once.
+/// Computes [`fingerprint`] for parts that are never in memory as a whole.
 #[derive(Debug, Default)]
 pub struct Fingerprinter(Sha256);
 
 impl Fingerprinter {
-    /// Begins a part of so many bytes.
+    /// Starts a part of `length` bytes.
     pub fn part(&mut self, length: usize) {
         self.0.update((length as u64).to_le_bytes());
     }
 
-    /// Bytes of the part that was begun last.
+    /// Adds bytes to the current part.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The fingerprint of all parts.
+    /// Returns the fingerprint of all parts.
     pub fn finish(self) -> Fingerprint {
         Fingerprint::of(self.0)
     }
 }
 
-/// Fingerprints a file of any size without holding it; the same as [`fingerprint`] of its content alone.
+/// Fingerprints a file of any size without reading it into memory; equals [`fingerprint`] of its content as one part.
 ///
 /// # Errors
-/// [`Error::Io`] names the path.
+/// [`Error::Io`] with the path.
 pub fn fingerprint_file(path: &Path) -> Result<Fingerprint> {
     let fail = |e| Error::io(path, "cannot read", e);
     let mut file = std::fs::File::open(path).map_err(fail)?;

@@ -1,16 +1,17 @@
-//! Memory: what this process has taken, what the machine still has, and a word before a stage that would not fit.
+//! Memory: the peak of this process, what is still available, and a check before a stage that would not fit.
 use crate::{Error, Result};
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
-/// The most memory that this process has held so far, in MiB, where the system says (Linux).
+/// The peak memory of this process so far, in MiB, if the system reports it (Linux).
 pub fn peak_mib() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
-/// What this process may still take, in MiB, where the system says: of the machine's memory, and of what the process's
-/// control group and the groups around it allow (cgroup v1 and v2; containers). File cache counts as free: it gives way.
+/// The memory that this process may still use, in MiB, if the system reports it: the least of the machine's free memory
+/// and the limits of its control group and those around it (cgroup v1 and v2; containers). File cache counts as free,
+/// because the system reclaims it.
 pub fn available_mib() -> Option<u64> {
     let mut system = System::new();
     system.refresh_memory();
@@ -24,20 +25,20 @@ pub fn available_mib() -> Option<u64> {
     (machine > 0).then_some(available >> 20)
 }
 
-/// Refuses a stage that will take so many bytes of the host's memory at least where there is no room for them. What it
-/// takes beyond that is not counted.
+/// Returns an error if a stage that needs at least `bytes` of host memory has no room for them. What it needs beyond
+/// that is not counted.
 ///
 /// # Errors
-/// [`Error::Memory`], with both figures and `remedy`.
+/// [`Error::Memory`] with both figures and `remedy`.
 pub fn ensure_host_memory(stage: &str, bytes: u64, remedy: &'static str) -> Result<()> {
     room(stage, bytes >> 20, available_mib().unwrap_or(u64::MAX), remedy)
 }
 
-/// The same of `numbers` of four bytes on `device`: one other than the processor has memory of its own and is not
-/// asked.
+/// Checks the same for `numbers` of four bytes on `device`. Devices other than the CPU have their own memory, which is
+/// not checked.
 ///
 /// # Errors
-/// As [`ensure_host_memory`].
+/// Those of [`ensure_host_memory`].
 #[cfg(feature = "tensor")]
 pub fn ensure_memory(stage: &str, numbers: u64, device: &burn::tensor::Device, remedy: &'static str) -> Result<()> {
     if crate::in_host_memory(device) { ensure_host_memory(stage, numbers.saturating_mul(4), remedy) } else { Ok(()) }

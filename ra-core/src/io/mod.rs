@@ -1,4 +1,4 @@
-//! Files that are whole or absent, folders that are known to be ours, and memory that is there or not. No tensors.
+//! Atomic files, folders that are known to be ours, and available memory. No tensors.
 mod files;
 mod memory;
 mod output_folder;

@@ -1,29 +1,29 @@
-//! Which files are ours to replace or remove: those that a marker beside them lists, and no others.
+//! Tracks which files we may replace or remove: those that a marker file next to them lists, and no others.
 //!
-//! A name proves nothing: `manifest.json`, `interactions/` and `.tmp` are names that anybody gives. A folder that we write
-//! into therefore holds a marker, [`MARKER`], which says who made it, what kind of output it is and which files were put
-//! there. A file is listed before it is written, so what a killed process left is known as well.
+//! A name proves nothing: anybody may have a `manifest.json`, an `interactions/` or a `.tmp`. Every folder that we
+//! write into therefore holds a marker, [`MARKER`], with its author, the kind of output and the files put there. A file
+//! is listed before it is written, so the files of a killed process are known as well.
 use crate::{Error, Result, is_unfinished, read_json, write_json};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-/// The file that makes a folder ours.
+/// The file that marks a folder as ours.
 pub const MARKER: &str = ".ra-rec.json";
 
 const MADE_BY: &str = "ra-rec";
 
-/// What stands in [`MARKER`].
+/// The content of [`MARKER`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Marker {
     made_by: String,
     kind: String,
-    /// Relative to the folder, with `/` between its parts.
+    /// Paths relative to the folder, with `/` as separator.
     files: BTreeSet<String>,
 }
 
-/// A folder that output is written into, and which of its files are ours.
+/// An output folder and the set of its files that are ours.
 #[derive(Debug)]
 pub struct OutputFolder {
     path: PathBuf,
@@ -31,15 +31,15 @@ pub struct OutputFolder {
 }
 
 impl OutputFolder {
-    /// Looks at `path` as a folder for output of this `kind`, such as `run` or `export`. Nothing is written yet, and the
+    /// Opens `path` as a folder for output of this `kind`, such as `run` or `export`. It writes nothing yet, and the
     /// folder need not exist.
     ///
     /// # Errors
-    /// When `path` is no folder, or its marker is not one of ours, or of another kind of output.
+    /// If `path` is not a folder, or its marker is not one of ours or is of another kind of output.
     pub fn open(path: &Path, kind: &str) -> Result<Self> {
         let fresh = Marker { made_by: MADE_BY.into(), kind: kind.into(), files: BTreeSet::new() };
         if path.exists() && !path.is_dir() {
-            return Err(Error::corrupt(path, "is a file, not a folder; name another folder for the output"));
+            return Err(Error::corrupt(path, "is a file, not a folder; choose another output folder"));
         }
         let file = path.join(MARKER);
         if !file.exists() {
@@ -47,7 +47,7 @@ impl OutputFolder {
         }
         let marker: Marker = read_json(&file)?;
         if marker.made_by != MADE_BY {
-            return Err(Error::corrupt(file, "not a marker of ours; name another folder for the output"));
+            return Err(Error::corrupt(file, "not a marker of ours; choose another output folder"));
         }
         let is_inside = |name: &String| {
             !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
@@ -60,33 +60,33 @@ impl OutputFolder {
         }
         if marker.kind != kind {
             let problem =
-                format!("holds the output of another command ({}, not {kind}); name another folder", marker.kind);
+                format!("holds the output of another command ({}, not {kind}); choose another folder", marker.kind);
             return Err(Error::corrupt(path, problem));
         }
         Ok(Self { path: path.into(), marker })
     }
 
-    /// The folder.
+    /// The folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether a marker of ours was here, or something was claimed since.
+    /// Whether the folder had a marker of ours, or something was claimed since.
     pub fn is_ours(&self) -> bool {
         !self.marker.files.is_empty() || self.path.join(MARKER).exists()
     }
 
-    /// Whether the file of this name, relative to the folder with `/` between its parts, is ours.
+    /// Whether the file `name` (relative to the folder, with `/` as separator) is ours.
     pub fn owns(&self, name: &str) -> bool {
         self.marker.files.contains(name)
     }
 
-    /// The names of all files that are ours, in their order.
+    /// The names of all files that are ours, sorted.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.marker.files.iter().map(String::as_str)
     }
 
-    /// Refuses to write any of `names` over something that is not ours; writes nothing.
+    /// Checks that writing `names` would not overwrite anything that is not ours; writes nothing.
     ///
     /// # Errors
     /// Names the first file or folder in the way.
@@ -96,28 +96,28 @@ impl OutputFolder {
         match names.iter().find(in_the_way) {
             Some(name) => Err(Error::corrupt(
                 self.path.join(name),
-                "is there already and was not written by this command; move it away, or name another folder",
+                "is there already and was not written by this command; move it away, or choose another folder",
             )),
             None => Ok(()),
         }
     }
 
-    /// Refuses a file that lies behind a link: it is in somebody else's folder, whatever the marker lists.
+    /// Rejects a file behind a link: it is in another folder, whatever the marker lists.
     fn refuse_links(&self, name: &str) -> Result<()> {
         let file = self.path.join(name);
         let mut parents = file.ancestors().skip(1).take_while(|parent| *parent != self.path);
         match parents.find(|parent| parent.is_symlink()) {
             Some(link) => {
-                Err(Error::corrupt(link, "is a link to another folder; remove the link, or name another folder"))
+                Err(Error::corrupt(link, "is a link to another folder; remove the link, or choose another folder"))
             }
             None => Ok(()),
         }
     }
 
-    /// Makes `names` ours, after [`check`](Self::check): they may be written, replaced and removed from now on.
+    /// Makes `names` ours, after a [`check`](Self::check): they may be written, replaced and removed from now on.
     ///
     /// # Errors
-    /// Names a file that is not ours to replace, or the marker that cannot be written.
+    /// Names the file that is not ours to replace, or the marker that cannot be written.
     pub fn claim(&mut self, names: &[&str]) -> Result<()> {
         self.check(names)?;
         if self.is_ours() && names.iter().all(|name| self.owns(name)) {
@@ -127,7 +127,8 @@ impl OutputFolder {
         write_json(&self.path.join(MARKER), &self.marker)
     }
 
-    /// Removes those of our files that `unwanted` picks, and the folders that stand empty then. What is not ours stays.
+    /// Removes those of our files that `unwanted` selects, and the folders that become empty. Files that are not ours
+    /// stay.
     ///
     /// # Errors
     /// Names the file that cannot be removed.
@@ -141,15 +142,14 @@ impl OutputFolder {
             if file.symlink_metadata().is_ok() {
                 std::fs::remove_file(&file).map_err(|e| Error::io(&file, "cannot remove", e))?;
             }
-            // A folder with something of somebody else's in it stays.
+            // A folder that still holds files of others stays.
             let parents = file.ancestors().skip(1).take_while(|parent| *parent != self.path);
             parents.take_while(|parent| std::fs::remove_dir(parent).is_ok()).for_each(drop);
         }
         if gone.is_empty() { Ok(()) } else { write_json(&self.path.join(MARKER), &self.marker) }
     }
 
-    /// Removes what writes of ours that were killed left here and in the folders of our files: files that never got
-    /// their names.
+    /// Removes the temporary files that our interrupted writes left here and in the folders of our files.
     ///
     /// # Errors
     /// Names the file that cannot be removed.
@@ -169,22 +169,21 @@ impl OutputFolder {
     }
 }
 
-/// Refuses to write `outputs` where any is one of `inputs`, by whatever name: through links, `..`, or a folder's other path.
+/// Returns an error if any of `outputs` is one of `inputs` under any name: through links, `..` or another path to the
+/// folder.
 ///
 /// # Errors
 /// Names the output.
 pub fn refuse_inputs(outputs: &[PathBuf], inputs: &[PathBuf]) -> Result<()> {
     let known: Vec<Identity> = inputs.iter().filter_map(|path| Identity::of(path)).collect();
     match outputs.iter().find(|path| Identity::of(path).is_some_and(|own| known.iter().any(|input| own.is(input)))) {
-        Some(path) => {
-            Err(Error::corrupt(path, "is one of the files that are read; name another folder for the output"))
-        }
+        Some(path) => Err(Error::corrupt(path, "is also an input; choose another output folder")),
         None => Ok(()),
     }
 }
 
-/// Refuses to write into `folder` where any of `inputs` lies in it, or is it: what is read would lie among what is written.
-/// Of a pattern, or of a file that is not there, the nearest folder that is there counts.
+/// Returns an error if any of `inputs` is `folder` or lies in it, because inputs would then lie among the outputs. For
+/// a pattern or a file that does not exist, the nearest existing folder counts.
 ///
 /// # Errors
 /// Names the input and the folder.
@@ -197,22 +196,22 @@ pub fn refuse_inputs_within(folder: &Path, inputs: &[PathBuf]) -> Result<()> {
     match inputs.iter().find(lies_within) {
         Some(input) => Err(Error::corrupt(
             input,
-            format!("is read, and lies in the folder for the output, {}; name another folder", folder.display()),
+            format!("is an input inside the output folder {}; choose another output folder", folder.display()),
         )),
         None => Ok(()),
     }
 }
 
-/// Which file a path leads to.
+/// The file that a path leads to.
 struct Identity {
     path: PathBuf,
-    /// Device and number, where the system has them: a file may have several names.
+    /// Device and inode number, if the system has them: a file may have several names.
     #[cfg(unix)]
     file: (u64, u64),
 }
 
 impl Identity {
-    /// That of a file or folder that is there.
+    /// The identity of an existing file or folder.
     fn of(path: &Path) -> Option<Self> {
         Some(Self {
             path: path.canonicalize().ok()?,

@@ -1,5 +1,5 @@
-//! The head of a safetensors file: which tensors it holds and where. The format's own reader wants the whole file in
-//! memory; this one believes a length only as far as the file is long, and reads no tensor.
+//! The header of a safetensors file: its tensors and their places. The format's own reader needs the whole file in
+//! memory; this one reads no tensor and trusts a length only as far as the file is long.
 use super::files::{lfs_pointer, lfs_pointer_error};
 use crate::{Error, Result};
 use safetensors::Dtype;
@@ -9,39 +9,40 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// The longest header, as in the format's own reader.
+/// The longest header allowed, as in the format's own reader.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// What a safetensors file says of itself.
+/// The header of a safetensors file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SafetensorsHeader {
     /// The tensors by name.
     pub tensors: BTreeMap<String, TensorHeader>,
-    /// Notes of whoever wrote the file.
+    /// The metadata that the file's writer added.
     pub notes: BTreeMap<String, String>,
 }
 
-/// A tensor that lies in a file.
+/// The header of one tensor in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorHeader {
-    /// The type of its numbers, little-endian.
+    /// The type of its numbers, which are little-endian.
     pub dtype: Dtype,
     /// Its shape; the numbers are row-major.
     pub shape: Vec<usize>,
-    /// The place of its first byte in the file.
+    /// The position of its first byte in the file.
     pub offset: u64,
-    /// Its bytes: those of its shape in its type.
+    /// Its size in bytes, as its shape and type require.
     pub bytes: u64,
 }
 
 impl SafetensorsHeader {
-    /// Reads the header of the file at `path` and checks that all of its tensors are there.
+    /// Reads the header of the file at `path` and checks that the file contains all of its tensors.
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Corrupt`] with what the file is or lacks, and what to do.
     pub fn read(path: &Path) -> Result<Self> {
         let corrupt = |problem: String| Error::corrupt(path, problem);
-        let cut = |there: u64, whole: String| corrupt(format!("{there} of {whole} bytes are there; download it again"));
+        let cut =
+            |there: u64, whole: String| corrupt(format!("only {there} of {whole} bytes are there; download it again"));
         let fail = |e| Error::io(path, "cannot read", e);
         let mut file = File::open(path).map_err(fail)?;
         let length = file.metadata().map_err(fail)?.len();
@@ -56,8 +57,8 @@ impl SafetensorsHeader {
         let size = u64::from_le_bytes(*size);
         if size > MAX_HEADER {
             let seems = match start[..] {
-                [b'P', b'K', ..] | [0x80, ..] => ": it is a pickle of PyTorch under another name",
-                [b'<', ..] => ": it is a page of the web; download the file itself",
+                [b'P', b'K', ..] | [0x80, ..] => ": it is a renamed PyTorch pickle",
+                [b'<', ..] => ": it is a web page; download the file itself",
                 _ => "",
             };
             return Err(corrupt(format!("not a safetensors file{seems}")));
@@ -69,7 +70,7 @@ impl SafetensorsHeader {
         file.seek(SeekFrom::Start(8)).map_err(fail)?;
         file.read_exact(&mut bytes).map_err(fail)?;
         let header: Metadata =
-            serde_json::from_slice(&bytes).map_err(|e| corrupt(format!("not a whole safetensors file: {e}")))?;
+            serde_json::from_slice(&bytes).map_err(|e| corrupt(format!("damaged safetensors file: {e}")))?;
         let whole = 8 + size + header.data_len() as u64;
         if length < whole {
             return Err(cut(length, whole.to_string()));
@@ -121,7 +122,7 @@ mod tests {
             refused(&bytes[..end], "download it again");
         }
         refused(&[&bytes[..], b"more"].concat(), "download it again");
-        refused(b"PK\x03\x04 and so on, a zip of a pickle", "a pickle of PyTorch");
-        refused(b"<!DOCTYPE html><html></html>", "a page of the web");
+        refused(b"PK\x03\x04 and so on, a zip of a pickle", "PyTorch pickle");
+        refused(b"<!DOCTYPE html><html></html>", "a web page");
     }
 }

@@ -1,11 +1,12 @@
-//! Text files as people save them: UTF-8 with or without a byte order mark, and other encodings, known by their first bytes.
+//! Text files as people save them: UTF-8 with or without a byte order mark; other encodings are recognised by their
+//! first bytes.
 use crate::{Error, Result, lfs_pointer, lfs_pointer_error, read_bytes};
 use std::path::Path;
 
-/// The mark that some programs put before UTF-8 text.
+/// The byte order mark that some programs write before UTF-8 text.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Bytes that are enough to tell encodings apart.
+/// The number of bytes that suffices to tell encodings apart.
 const NEEDED: usize = 512;
 
 const UTF_16: &str = "UTF-16 text; save it as UTF-8 (`iconv -f UTF-16 -t UTF-8 OLD > NEW`)";
@@ -13,14 +14,14 @@ const UTF_16_LITTLE: &str = "UTF-16 text (little endian); save it as UTF-8 (`ico
 const UTF_16_BIG: &str = "UTF-16 text (big endian); save it as UTF-8 (`iconv -f UTF-16BE -t UTF-8 OLD > NEW`)";
 const UTF_32: &str = "UTF-32 text; save it as UTF-8 (`iconv -f UTF-32 -t UTF-8 OLD > NEW`)";
 
-/// What text that begins with `head` is in, and what to do, where that is UTF-16 or UTF-32, with a mark or without.
+/// The encoding of text that starts with `head`, and what to do, if it is UTF-16 or UTF-32, with or without a mark.
 pub fn other_encoding(head: &[u8]) -> Option<&'static str> {
     match head {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return Some(UTF_32),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some(UTF_16),
         _ => {}
     }
-    // Every second byte of plain letters is 0.
+    // In UTF-16, every second byte of plain letters is 0.
     let pairs = head[..head.len().min(NEEDED)].as_chunks::<2>().0;
     let share = |at: usize| pairs.iter().filter(|pair| pair[at] == 0 && pair[1 - at] != 0).count();
     match (pairs.len(), share(0), share(1)) {
@@ -31,10 +32,10 @@ pub fn other_encoding(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The bytes of a UTF-8 text file, without its byte order mark.
+/// Reads a UTF-8 text file, without its byte order mark.
 ///
 /// # Errors
-/// Names the path; a Git LFS pointer and [other encodings](other_encoding) are called what they are.
+/// Names the path; identifies Git LFS pointers and [other encodings](other_encoding).
 pub fn read_text(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = read_bytes(path)?;
     if lfs_pointer(&bytes) {

@@ -10,7 +10,7 @@ use std::ops::Range;
 pub enum Activation {
     /// `x Phi(x)` (Hendrycks & Gimpel, 2016), with the exact error function: BERT.
     Gelu,
-    /// Its approximation by a hyperbolic tangent: GPT-2.
+    /// GELU's tanh approximation: GPT-2.
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
@@ -24,10 +24,10 @@ pub fn activate(x: Tensor<2>, activation: Activation) -> Tensor<2> {
     apply(Activate(activation), &inputs).unwrap_or_else(|| composed(inputs, activation))
 }
 
-/// `x Phi(x)` by Burn, with the true gradient on every back end.
+/// `x Phi(x)` composed from Burn's operators, with the exact gradient on every back end.
 ///
-/// Burn 0.22 has it on the CPU; elsewhere its gradient is that of the approximation by a hyperbolic tangent, off by up to
-/// 5e-4, so that there the error function is written out.
+/// Burn 0.22 has it on the CPU. On other back ends Burn's gradient is that of the tanh approximation, off by up to
+/// 5e-4, so there the error function is written out.
 pub fn gelu(x: Tensor<2>) -> Tensor<2> {
     if in_host_memory(&x.device()) {
         return activation::gelu(x);
@@ -59,7 +59,7 @@ fn composed([x]: [Tensor<2>; 1], kind: Activation) -> Tensor<2> {
 
 const ROOT_2_OVER_PI: f32 = 0.797_884_6;
 
-/// Elements of a piece.
+/// The number of elements per task.
 const GRAIN: usize = 1 << 15;
 
 #[inline(always)]
@@ -67,7 +67,7 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// `f(inputs[..][i])` for each `i`, with `f` compiled for the vector units.
+/// Computes `f(inputs[..][i])` for each `i`, with `f` compiled for the vector units.
 macro_rules! map {
     (|$($x:ident),+| $body:expr, $first:expr $(, $input:expr)*) => {
         in_pieces($first.len(), |out, piece| {
@@ -92,7 +92,7 @@ macro_rules! map {
     }};
 }
 
-/// `n` numbers, of which `fill` makes a piece at a time.
+/// Returns `n` numbers, filled in pieces by `fill`.
 fn in_pieces(n: usize, fill: impl Fn(&mut [f32], Range<usize>) + Sync) -> Vec<f32> {
     if rayon::current_num_threads() > 1 {
         let mut out = vec![0.0; n];
@@ -100,7 +100,7 @@ fn in_pieces(n: usize, fill: impl Fn(&mut [f32], Range<usize>) + Sync) -> Vec<f3
         pieces.for_each(|(index, out)| fill(out, index * GRAIN..index * GRAIN + out.len()));
         return out;
     }
-    // Without others to fill them, pieces are made where they are still in the cache.
+    // With a single thread, fill each piece while it is still in the cache.
     let mut out = Vec::with_capacity(n);
     for start in (0..n).step_by(GRAIN) {
         let end = (start + GRAIN).min(n);
@@ -123,9 +123,9 @@ impl Activation {
     }
 }
 
-/// Applies an activation where the numbers lie.
+/// Applies an activation in place.
 pub(super) fn activate_in_place(x: &mut [f32], kind: Activation) {
-    // One loop a kind, so that none of them asks for the kind at every number.
+    // One loop per activation, so that no loop checks it for every number.
     macro_rules! each {
         ($kind:expr) => {
             vectorized(

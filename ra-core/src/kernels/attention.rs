@@ -1,4 +1,4 @@
-//! Attention, once for every model of the workspace: histories of an ID method, texts of a language model.
+//! Attention, shared by all models of the workspace: over histories in ID methods, over texts in language models.
 mod head;
 
 use super::math::vectorized;
@@ -12,16 +12,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// `softmax(q k^T / sqrt(head width)) v` (Vaswani et al., NeurIPS 2017, eq. 1) within each sequence and head, over
-/// sequences that lie one after another without padding.
+/// concatenated sequences without padding.
 ///
-/// Nothing is spent on padding, and a causal product only on what is read: a batch of histories costs what its items
+/// Padding costs nothing, and a causal product only computes what is read: a batch of histories costs what its items
 /// cost.
 ///
 /// # Shapes
-/// `q`, `k` and `v` are `[rows, heads * head width]`, with `rows` the sum of `lengths`; so is the result.
+/// `q`, `k` and `v` are `[rows, heads * head width]`, where `rows` is the sum of `lengths`; the result has the same
+/// shape.
 ///
 /// # Panics
-/// When the rows are not those of the sequences, or the width is no multiple of `heads`.
+/// If the number of rows is not the sum of `lengths`, or the width is not a multiple of `heads`.
 pub fn attention(
     q: Tensor<2>,
     k: Tensor<2>,
@@ -31,8 +32,8 @@ pub fn attention(
     causal: bool,
 ) -> Tensor<2> {
     let [rows, width] = q.dims();
-    assert_eq!(rows, lengths.iter().sum::<usize>(), "the rows are those of the sequences");
-    assert_eq!(width % heads, 0, "the width is a multiple of the heads");
+    assert_eq!(rows, lengths.iter().sum::<usize>(), "the rows match the sequences");
+    assert_eq!(width % heads, 0, "the width is a multiple of the number of heads");
     let inputs = [q, k, v];
     let starts = lengths.iter().scan(0, |start, &length| {
         let from = *start;
@@ -44,23 +45,24 @@ pub fn attention(
     apply(operator, &inputs).unwrap_or_else(|| composed(inputs, lengths, heads, causal))
 }
 
-/// `softmax(q k^T / sqrt(head width) + bias) v` over a batch of texts, each of which may read a prefix before itself.
+/// `softmax(q k^T / sqrt(head width) + bias) v` over a batch of texts, each of which may have a prefix.
 ///
-/// Heads of keys and values may be fewer than those of queries, each then serving as many in a row (grouped queries,
-/// Ainslie et al., EMNLP 2023). Where `causal`, a text token reads no later one; `bias` says so too.
+/// There may be fewer heads of keys and values than of queries; each then serves several consecutive query heads
+/// (grouped-query attention, Ainslie et al., EMNLP 2023). If `causal`, a text token attends to no later one, and `bias`
+/// must say so too.
 ///
 /// # Shapes
-/// `q` is `[batch, tokens, heads * head width]`, `k` and `v` are `[batch, keys, fewer heads * head width]` with the
-/// `keys - tokens` rows of a prefix first, `bias` is `[batch, 1, tokens, keys]`; the result has the shape of `q`.
+/// `q` is `[batch, tokens, heads * head width]`; `k` and `v` are `[batch, keys, fewer heads * head width]` and start
+/// with the `keys - tokens` rows of the prefix; `bias` is `[batch, 1, tokens, keys]`; the result has the shape of `q`.
 ///
-/// Tensors of another type than `f32`, or of a back end without operators of its own, take the composed form; the
-/// result has the number type of `q`.
+/// Tensors of another type than `f32`, or on a back end without these operators, take the composed form; the result has
+/// the number type of `q`.
 ///
 /// # Panics
-/// When shapes do not fit each other, or the tensors live on several devices.
+/// If the shapes do not match, or the tensors are on several devices.
 pub fn attend(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, bias: Tensor<4>, heads: usize, causal: bool) -> Tensor<3> {
     let ([batch, tokens, width], [_, keys, key_width]) = (q.dims(), k.dims());
-    assert_eq!(width % heads, 0, "the width is a multiple of the heads");
+    assert_eq!(width % heads, 0, "the width is a multiple of the number of heads");
     let head = width / heads;
     assert_eq!(bias.dims(), [batch, 1, tokens, keys], "a bias for every query and key");
     assert_eq!(heads * head % key_width, 0, "each head of keys serves as many heads of queries");
@@ -83,23 +85,23 @@ pub fn attend(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, bias: Tensor<4>, heads: 
 
 #[derive(Debug)]
 struct Attention {
-    /// Rows of queries and rows of keys of each sequence.
+    /// The query rows and key rows of each sequence.
     spans: Vec<[Range<usize>; 2]>,
     heads: usize,
     /// See [`Size`].
     ahead: Option<usize>,
-    /// `[queries, keys]` of each sequence one after another, added to the scores of every head.
+    /// The concatenated `[queries, keys]` of all sequences, added to the scores of every head.
     bias: Option<Vec<f32>>,
 }
 
-/// A sequence's part of an attention.
+/// One sequence's part of the attention.
 struct Part<'a> {
     rows: [Range<usize>; 2],
     bias: Option<&'a [f32]>,
     size: Size,
 }
 
-/// Cuts a slice into one piece a sequence; an empty slice into empty pieces.
+/// Splits a slice into one piece per sequence; an empty slice gives empty pieces.
 fn pieces(mut x: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
     sizes
         .map(|size| {
@@ -124,19 +126,19 @@ impl Attention {
         self.spans.iter().map(part).collect()
     }
 
-    /// Where a head's queries lie, and the keys it reads.
+    /// The places of a head's queries and of its keys.
     fn places(&self, head: usize, width: usize, shared: usize) -> [(usize, usize); 2] {
         let size = width / self.heads;
         [(width, head * size), (shared, head * shared / width * size)]
     }
 
-    /// Sequences that are worth a task of their own.
+    /// The number of sequences that are worth a task.
     fn grain(&self, width: usize) -> usize {
         let work: usize = self.spans.iter().map(|[q, k]| q.len() * k.len() * width).sum();
         self.spans.len() * (1 << 18) / work.max(1) + 1
     }
 
-    /// The value; `saved` has room for the weights of all heads, or for those of one at a time.
+    /// The value; `saved` has room for the weights of all heads, or is `None`.
     fn value(&self, inputs: [Matrix<'_>; 3], saved: Option<&mut [f32]>) -> Vec<f32> {
         let (width, shared) = (inputs[0].width, inputs[1].width);
         let mut out = vec![0.0; inputs[0].values.len()];
@@ -170,7 +172,7 @@ impl Attention {
     }
 }
 
-/// The rows of a sequence.
+/// The rows of one sequence.
 fn cut<'a>(inputs: [Matrix<'a>; 3], [own, shared]: &[Range<usize>; 2]) -> [&'a [f32]; 3] {
     let rows = |m: Matrix<'a>, rows: &Range<usize>| &m.values[rows.start * m.width..rows.end * m.width];
     [rows(inputs[0], own), rows(inputs[1], shared), rows(inputs[2], shared)]
@@ -251,7 +253,7 @@ mod tests {
         }
     }
 
-    /// Texts with padding on both sides, with and without a prefix, with shared heads of keys.
+    /// Texts with padding on both sides, with and without a prefix, with shared key heads.
     #[test]
     fn texts_with_prefixes_are_the_composed_form_in_value_and_gradient() {
         let device = Device::flex();
@@ -268,7 +270,7 @@ mod tests {
                     x.reshape([batch, n / batch, width]).slice([0..batch, 0..rows])
                 };
                 let shared = |x: Tensor<2>| repeat_heads(split_heads(deep(x, keys), fewer), heads);
-                // What a padded query gives means nothing.
+                // The output of a padded query has no meaning.
                 let real = mask.clone().reshape([batch, tokens, 1]);
                 let flat = |x: Tensor<3>| {
                     let real = if x.is_autodiff() { Tensor::from_inner(real.clone()) } else { real.clone() };
@@ -292,7 +294,7 @@ mod tests {
         }
     }
 
-    /// Operators of the CPU back end read `f32` alone; doubles, or a key that is one, take the composed form.
+    /// Operators of the CPU back end only read `f32`; `f64` inputs, or a single `f64` key, take the composed form.
     #[test]
     fn other_types_than_f32_are_composed_and_no_panic() {
         let (device, bias) = (Device::flex(), attention_bias(&Tensor::ones([2, 3], &Device::flex()), 0, true));
@@ -311,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_sequence_does_not_depend_on_its_neighbours() {
-        // Heads of 12 numbers, and sequences before it that are longer, none, and no numbers.
+        // Heads of 12 numbers, preceded by longer sequences, by none, and by NaN.
         let run = |rows: std::ops::Range<usize>, lengths: &[usize], causal: bool| {
             let inputs = [1, 2, 3].map(|seed| {
                 let x = random([52, 24], seed).inner();

@@ -1,7 +1,6 @@
-//! Dropout (Srivastava et al., JMLR 2014) from a counter: the mask is a function of the seed and the place, so that
-//! nobody keeps it.
+//! Dropout (Srivastava et al., JMLR 2014) from a counter: the mask is a function of the seed and the position, so it
+//! need not be stored.
 use super::math::vectorized;
-use super::{Matrix, Operator, apply};
 use crate::splitmix64;
 use burn::tensor::{Tensor, TensorData};
 
@@ -10,19 +9,15 @@ use burn::tensor::{Tensor, TensorData};
 /// The same seed gives the same mask on every back end.
 ///
 /// # Shapes
-/// `x` is `[rows, width]`, and so is the result.
+/// `x` and the result are `[rows, width]`.
 pub fn dropout(x: Tensor<2>, p: f64, seed: u64) -> Tensor<2> {
     if p <= 0.0 {
         return x;
     }
-    let mask = Mask::new(p, seed);
-    let inputs = [x];
-    apply(mask, &inputs).unwrap_or_else(|| {
-        let [x] = inputs;
-        let ones = vec![1.0; x.dims().iter().product()];
-        let mask = Tensor::from_data(TensorData::new(mask.over(&ones), x.dims()), &x.device());
-        x * mask
-    })
+    let [rows, width] = x.dims();
+    let mask = Mask::new(p, seed).factors(rows * width);
+    let mask = Tensor::from_data(TensorData::new(mask, [rows, width]), &x.device());
+    x * mask
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,17 +37,17 @@ impl Mask {
         }
     }
 
-    fn over(&self, x: &[f32]) -> Vec<f32> {
-        let mut out = vec![0.0; x.len()];
+    /// What each of `n` elements is multiplied by.
+    fn factors(&self, n: usize) -> Vec<f32> {
+        let mut out = vec![0.0; n];
         vectorized(
             #[inline(always)]
             || {
-                // Sixteen places at a time: a counter that may overflow keeps a loop out of the vector units.
-                let blocks = out.chunks_mut(16).zip(x.chunks(16)).enumerate();
-                for (block, (out, x)) in blocks {
+                // Sixteen elements at a time: a counter that may overflow would prevent vectorization.
+                for (block, out) in out.chunks_mut(16).enumerate() {
                     let first = (block as u32).wrapping_mul(16);
-                    for (lane, (out, x)) in out.iter_mut().zip(x).enumerate() {
-                        *out = x * self.at(first.wrapping_add(lane as u32));
+                    for (lane, out) in out.iter_mut().enumerate() {
+                        *out = self.at(first.wrapping_add(lane as u32));
                     }
                 }
             },
@@ -60,7 +55,7 @@ impl Mask {
         out
     }
 
-    /// Two rounds of multiply and shift (Wellons' `lowbias32`), which vector units have for 32 bits.
+    /// Two rounds of multiply and shift (Wellons' `lowbias32`), which vector units support for 32 bits.
     #[inline(always)]
     fn at(&self, index: u32) -> f32 {
         let x = index.wrapping_add(self.seeds[0]);
@@ -70,29 +65,18 @@ impl Mask {
     }
 }
 
-impl Operator<1> for Mask {
-    type Saved = ();
-
-    fn forward(&self, [x]: [Matrix<'_>; 1]) -> (Vec<f32>, usize, ()) {
-        (self.over(x.values), x.width, ())
-    }
-
-    fn backward(&self, _: [Matrix<'_>; 1], _: &(), grad: &[f32], _: [bool; 1]) -> [Vec<f32>; 1] {
-        [self.over(grad)]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::tests::{agree, random};
+    use crate::kernels::tests::random;
     use burn::tensor::Device;
 
     #[test]
     fn gradient_and_value_share_the_mask() {
-        let mask =
-            Tensor::<2>::from_data(TensorData::new(Mask::new(0.3, 9).over(&[1.0; 70]), [10, 7]), &Device::flex());
-        agree(|| [random([10, 7], 1)], |[x]| dropout(x, 0.3, 9), |[x]| x * Tensor::from_inner(mask.clone()));
+        let x = random([10, 7], 1);
+        let y = dropout(x.clone(), 0.3, 9);
+        let grad = x.grad(&y.clone().sum().backward()).unwrap();
+        (grad * x.inner()).into_data().assert_eq(&y.into_data(), true);
     }
 
     #[test]
@@ -101,7 +85,7 @@ mod tests {
         let [a, b] = [1, 2].map(|seed| dropout(ones.clone(), 0.2, seed));
         let mean: f32 = a.clone().mean().into_scalar();
         assert!((mean - 1.0).abs() < 0.01, "{mean}");
-        // Independent masks agree on .8^2 + .2^2 of the places.
+        // Independent masks agree on .8^2 + .2^2 of the elements.
         let same: f32 = a.equal(b).float().mean().into_scalar();
         assert!((same - 0.68).abs() < 0.01, "{same}");
         assert!(dropout(ones.clone(), 0.0, 1).to_data() == ones.to_data());

@@ -3,7 +3,7 @@ use super::math::{dot, sum, vectorized};
 use super::{Matrix, Operator, apply};
 use burn::tensor::Tensor;
 
-/// `(x - mean) / sqrt(variance + epsilon) * gamma + beta`, each row by itself, with the biased variance.
+/// `(x - mean) / sqrt(variance + epsilon) * gamma + beta` for each row, with the biased variance.
 ///
 /// # Shapes
 /// `x` is `[rows, width]`, `gamma` and `beta` are `[width]`; the result has the shape of `x`.
@@ -24,7 +24,7 @@ struct LayerNorm {
 }
 
 impl Operator<3> for LayerNorm {
-    /// Mean and inverse deviation of each row.
+    /// The mean and inverse standard deviation of each row.
     type Saved = Vec<(f32, f32)>;
 
     fn forward(&self, [x, gamma, beta]: [Matrix<'_>; 3]) -> (Vec<f32>, usize, Self::Saved) {

@@ -11,15 +11,15 @@ use std::sync::Arc;
 /// How a weight matrix is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// `[out, in]`, as PyTorch's `Linear` has it.
+    /// `[out, in]`, as in PyTorch's `Linear`.
     OutIn,
-    /// `[in, out]`, as GPT-2's `Conv1D` has it.
+    /// `[in, out]`, as in GPT-2's `Conv1D`.
     InOut,
 }
 
-/// `x W + b` with a weight that is never trained: it has no gradient, so that nothing of `x` is kept for one.
+/// `x W + b` with a weight that is never trained: it gets no gradient, so `x` is not kept for one.
 ///
-/// On the CPU back end the weight is kept in the order in which the product reads it, once for both directions.
+/// On the CPU back end the weight is stored once, packed in the order in which the products of both directions read it.
 #[derive(Debug, Clone)]
 pub struct FrozenLinear {
     weight: Weight,
@@ -40,10 +40,10 @@ struct Plain {
 }
 
 impl FrozenLinear {
-    /// A layer from `input` to `output` numbers; `weight` has `input * output` numbers, `bias` has `output`.
+    /// Creates a layer from `input` to `output` numbers; `weight` has `input * output` numbers, `bias` has `output`.
     ///
     /// # Panics
-    /// When the numbers are too few or too many.
+    /// If `weight` or `bias` has the wrong length.
     pub fn new(
         weight: &[f32],
         layout: Layout,
@@ -69,15 +69,15 @@ impl FrozenLinear {
         Self { weight, dims: [input, output] }
     }
 
-    /// Numbers that go in and out.
+    /// The numbers of inputs and outputs.
     pub fn dims(&self) -> [usize; 2] {
         self.dims
     }
 
-    /// `[rows, in]` to `[rows, out]`, in `f32` whatever type `x` has.
+    /// Maps `[rows, in]` to `[rows, out]`, in `f32` whatever type `x` has.
     ///
     /// # Panics
-    /// When `x` lives on another device than the layer.
+    /// If `x` is on another device than the layer.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         match &self.weight {
             Weight::Packed(packed) => Product(packed.clone(), None).of(x),
@@ -98,7 +98,8 @@ impl FrozenLinear {
         }
     }
 
-    /// The layer with its weight stored and multiplied in `precision`: half the memory, and the matrix units of a GPU.
+    /// The layer with its weight stored and multiplied in `precision`: half the memory, and a GPU can use its matrix
+    /// units.
     pub fn in_precision(&self, precision: Precision) -> Self {
         if precision == Precision::F32 && matches!(self.weight, Weight::Packed(_)) {
             return self.clone();
@@ -110,11 +111,11 @@ impl FrozenLinear {
         }
     }
 
-    /// The layer with `delta`, `[in, out]`, added to its weight. A delta that is trained gets its gradient; the layer
-    /// itself stays as it is.
+    /// The layer with `delta`, `[in, out]`, added to its weight. A trained `delta` gets its gradient; the layer itself
+    /// is unchanged.
     ///
     /// # Panics
-    /// When `delta` has another shape or lives on another device.
+    /// If `delta` has another shape or is on another device.
     pub fn plus(&self, delta: Tensor<2>) -> Self {
         assert_eq!(delta.dims(), self.dims, "a number for every input and output");
         let device = if delta.is_autodiff() { delta.device().inner() } else { delta.device() };
@@ -127,7 +128,7 @@ impl FrozenLinear {
         Self::new(&host(weight), Layout::InOut, bias.map(host), self.dims, &device)
     }
 
-    /// Weight and bias as tensors.
+    /// The weight and bias as tensors.
     fn composed(&self) -> (Tensor<2>, Option<Tensor<2>>) {
         match &self.weight {
             Weight::Packed(packed) => {
@@ -141,7 +142,7 @@ impl FrozenLinear {
         }
     }
 
-    /// `activation(x W + b)`, `[rows, in]` to `[rows, out]`.
+    /// `activation(x W + b)`, from `[rows, in]` to `[rows, out]`.
     pub fn activated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
         match &self.weight {
             Weight::Packed(packed) if !x.is_autodiff() => Product(packed.clone(), Some(activation)).of(x),
@@ -149,33 +150,33 @@ impl FrozenLinear {
         }
     }
 
-    /// [`FrozenLinear::forward`] of every row, `[batch, length, in]` to `[batch, length, out]`.
+    /// [`FrozenLinear::forward`] for every row, from `[batch, length, in]` to `[batch, length, out]`.
     pub fn project(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, length, width] = x.dims();
         self.forward(x.reshape([batch * length, width])).reshape([batch, length, self.dims[1]])
     }
 }
 
-/// A constant among tensors that are `tracked`.
+/// Lifts a constant to autodiff if the other tensors are `tracked`.
 fn lifted(x: Tensor<2>, tracked: bool) -> Tensor<2> {
     if tracked && !x.is_autodiff() { Tensor::from_inner(x) } else { x }
 }
 
-/// A weight in panels, and its bias, as long as they are wide; zeros where there is none.
+/// A packed weight and its bias, as long as whole panels; zeros if there is no bias.
 #[derive(Debug)]
 struct Packed {
     panels: Panels,
     bias: Vec<f32>,
 }
 
-/// A product, and what follows it where nothing asks for a gradient.
+/// A product, and what follows it if no gradient is needed.
 #[derive(Debug)]
 struct Product(Arc<Packed>, Option<Activation>);
 
 impl Product {
     fn of(self, x: Tensor<2>) -> Tensor<2> {
         let device = x.device();
-        assert!(in_host_memory(&device), "a layer of the processor reads from the processor, not from {device:?}");
+        assert!(in_host_memory(&device), "the layer is on the CPU, its input on {device:?}");
         let x = if x.dtype() == DType::F32 { x } else { x.cast(DType::F32) };
         match apply(self, &[x]) {
             Some(y) => y,
@@ -240,7 +241,8 @@ mod tests {
                 agree(|| [random([rows, input], 1)], |[x]| layer.forward(x), |[x]| plain.forward(x));
                 let (a, b) = (Activation::Gelu, Activation::Gelu);
                 agree(|| [random([rows, input], 1)], |[x]| layer.activated(x, a), |[x]| plain.activated(x, b));
-                // A trained sum is a plain product, a constant one is packed: the same number in another order.
+                // A trained sum takes a plain product, a constant one is packed: the same numbers, summed in another
+                // order.
                 let (x, delta) = (random([rows, input], 1), random([input, output], 2));
                 let (tracked, constant) = (layer.plus(delta.clone()), layer.plus(delta.clone().inner()));
                 let composed = plain.forward(x.clone()) + x.clone().matmul(delta.clone());

@@ -1,13 +1,13 @@
 //! Inner loops. Everything is `inline(always)`, so that [`vectorized`] compiles it for the machine's vector units.
 
-/// Runs a loop compiled for the best vector instructions that this processor has. The closure, and all that it calls,
-/// must be `inline(always)`: what is not inlined is compiled for the oldest processor.
+/// Runs a loop compiled for the best vector instructions of this processor. The closure and everything it calls must be
+/// `inline(always)`: other functions are compiled for the baseline processor.
 #[inline(always)]
 pub(crate) fn vectorized<R>(run: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(run)
 }
 
-/// The name of the vector instructions that [`vectorized`] uses here, if it has one.
+/// The name of the vector instructions that [`vectorized`] uses here, if there is one.
 pub(super) fn vectors() -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
     match pulp::Arch::new() {
@@ -18,10 +18,10 @@ pub(super) fn vectors() -> Option<&'static str> {
     None
 }
 
-/// `e^x` within two units in the last place; below -87 it is 0, above 88 that of 88.
+/// `e^x` within two units in the last place; 0 below -87, and `e^88` above 88.
 ///
-/// Cody and Waite's reduction and the Cephes polynomial: unlike the C library's it has no branch, so a loop over it
-/// runs in vectors.
+/// Cody and Waite's reduction and the Cephes polynomial. Unlike the C library's version it has no branch, so a loop
+/// over it vectorizes.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
@@ -37,7 +37,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 0.166_666_66);
     let p = p.mul_add(r, 0.5);
     let p = p.mul_add(r * r, r) + 1.0;
-    // The lowest bits of `shifted` are those of the integer: the others leave at the top.
+    // The lowest bits of `shifted` are those of the integer; the others are shifted out at the top.
     let scale = f32::from_bits((shifted.to_bits().wrapping_add(127)) << 23);
     if x < -87.0 { 0.0 } else { p * scale }
 }
@@ -65,7 +65,7 @@ fn greater(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
-/// One number of sixteen, halving them.
+/// Reduces sixteen numbers to one by repeated halving.
 #[inline(always)]
 fn reduce(mut lanes: [f32; 16], with: impl Fn(f32, f32) -> f32) -> f32 {
     for half in [8, 4, 2, 1] {
@@ -76,10 +76,10 @@ fn reduce(mut lanes: [f32; 16], with: impl Fn(f32, f32) -> f32) -> f32 {
     lanes[0]
 }
 
-/// The largest number of a slice, NaN left aside; of an empty one, negative infinity.
+/// The largest number of a slice, ignoring NaN; negative infinity for an empty slice.
 #[inline(always)]
 pub(crate) fn max(x: &[f32]) -> f32 {
-    // Running maxima side by side: one alone would wait for itself.
+    // Sixteen running maxima: a single one would be a dependency chain.
     let mut tops = [f32::NEG_INFINITY; 16];
     let (chunks, rest) = x.as_chunks::<16>();
     for chunk in chunks {
@@ -101,7 +101,7 @@ pub(crate) fn sum(x: &[f32]) -> f32 {
     )
 }
 
-/// The dot product of two slices of one length, in sixteen lanes.
+/// The dot product of two slices of the same length, in sixteen lanes.
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     dot_with(
@@ -129,7 +129,7 @@ fn dot_with(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     ) + tail
 }
 
-/// Columns of a tile: the widths of the right matrix and of the result of [`multiply`] are multiples of it.
+/// The columns of a tile: the widths of the right matrix and of the result of [`multiply`] are multiples of it.
 pub(crate) const TILE: usize = 16;
 
 /// `sums += x * w`.
@@ -152,21 +152,22 @@ pub(crate) fn transpose(tile: &[[f32; TILE]; TILE]) -> [[f32; TILE]; TILE] {
     turned
 }
 
-/// Rows (MR in the terms of BLIS) that meet a tile of columns at once: their sums fill the vector registers of AVX2.
+/// The rows (MR in BLIS) that are multiplied with a tile of columns at once: their sums fill the vector registers of
+/// AVX2.
 pub(crate) const MR: usize = 6;
 
-/// The left matrix of a product, row-major with the width given, as it is or transposed.
+/// The left matrix of a product, row-major with the given width, as it is or transposed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Left<'a> {
     Straight(&'a [f32], usize),
-    /// A tile more than its rows can be read.
+    /// Must be readable one tile beyond its rows.
     Transposed(&'a [f32], usize),
 }
 
-/// `c = a b` over the columns of `a` that `inner` gives for [`MR`] rows from one on and the columns of `c` that
-/// `columns` gives, rounded up to whole tiles.
+/// Computes `c = a b`. For [`MR`] rows from a given one, `inner` returns the columns of `a` to sum over and `columns`
+/// the columns of `c` to compute, rounded up to whole tiles.
 ///
-/// All matrices are row-major with the widths given; `c` has as many rows as there are to make.
+/// All matrices are row-major with the given widths; `c` determines the number of rows.
 #[inline(always)]
 pub(crate) fn multiply(
     (c, c_width): (&mut [f32], usize),
@@ -180,11 +181,11 @@ pub(crate) fn multiply(
         let inner = inner(row);
         for column in columns(row).step_by(TILE) {
             let mut sums = [[0.0f32; TILE]; MR];
-            // Cut off line by line: an iterator over the lines would begin with a division.
+            // Split off line by line: an iterator over the lines would start with a division.
             let mut b = b.get(inner.start * b_width + column..).unwrap_or_default();
             match a {
                 Left::Straight(a, width) => {
-                    // Beyond the end the last row is taken again, and what comes of it is dropped.
+                    // Beyond the end, the last row is read again and its results are dropped.
                     let read = |r: usize| a[(row + r).min(rows - 1) * width..][inner.clone()].iter();
                     let (u, v, w) = (read(0), read(1), read(2));
                     let (x, y, z) = (read(3), read(4), read(5));
@@ -212,7 +213,8 @@ pub(crate) fn multiply(
     }
 }
 
-/// `sums += x w` for each row of sums. Written out row by row: in a loop over the rows the sums would not stay in registers.
+/// Computes `sums += x w` for each row of sums. It is unrolled by hand: in a loop over the rows the sums would not stay
+/// in registers.
 #[inline(always)]
 pub(crate) fn add_rows(sums: &mut [[f32; TILE]; MR], [u, v, w, x, y, z]: [f32; MR], b: &[f32; TILE]) {
     add_scaled(&mut sums[0], u, b);

@@ -1,13 +1,13 @@
-//! Attention over sequences in its composed form: on a padded grid.
+//! Attention over sequences in its composed form, on a padded grid.
 use crate::encode::attention::{attend, merge_heads, split_heads};
 use crate::indices;
 use burn::tensor::{Tensor, TensorData};
 
-/// What [`super::attention`] computes, from operators that every back end has.
+/// Computes the same as [`super::attention`] with operators that every back end has.
 pub(super) fn composed(inputs: [Tensor<2>; 3], lengths: &[usize], heads: usize, causal: bool) -> Tensor<2> {
     let (batch, longest) = (lengths.len(), lengths.iter().copied().max().unwrap_or(0));
     let device = inputs[0].device();
-    // Where each cell of the padded grid comes from, and where each row stands in it.
+    // The source row of each cell of the padded grid, and the cell of each row.
     let (mut cells, mut places) = (vec![0; batch * longest], Vec::new());
     let mut bias = vec![-1e9f32; batch * longest * longest];
     for (row, &length) in lengths.iter().enumerate() {

@@ -1,17 +1,17 @@
-//! Dot products of chosen rows of two tables.
+//! Dot products of selected rows of two tables.
 use super::math::{dot, vectorized};
 use super::{Matrix, Operator, apply, in_host_memory};
 use burn::tensor::{Int, Tensor};
 
-/// `scores[i, j] = <left[rows[i]], right[columns[i, j]]>`; `rows` of `None` is every row of `left` in order.
+/// `scores[i, j] = <left[rows[i]], right[columns[i, j]]>`; `rows = None` means all rows of `left` in order.
 ///
-/// The rows of `right` are read where they are: `[m, k, width]` is never made.
+/// It reads the rows of `right` in place and never builds `[m, k, width]`.
 ///
 /// # Shapes
 /// `left` is `[a, width]`, `right` is `[b, width]`, `rows` is `[m]`, `columns` is `[m, k]`; the result is `[m, k]`.
 ///
 /// # Panics
-/// When an index is out of range.
+/// If an index is out of range.
 pub fn pair_scores(
     left: Tensor<2>,
     rows: Option<Tensor<1, Int>>,

@@ -1,16 +1,17 @@
-//! A matrix in the order in which a product reads it.
+//! Matrices packed in the order in which a product reads them.
 use super::Layout;
 use super::math::{MR, TILE, add_rows, transpose, vectorized, vectors};
 use super::matrix_unit::{self, Columns, Unit};
 use rayon::prelude::*;
 
-/// Rows of a task (MC in the terms of BLIS): what it reads of `x` stays in the cache while the weight goes by.
+/// The rows of a task (MC in BLIS): the part of `x` that it reads stays in the cache while the weight streams past.
 const MC: usize = 48;
 
-/// Inputs (KC) that are gone through before the next panel comes: the piece of a panel stays in the cache beside the rows.
+/// The inputs (KC in BLIS) that are processed before the next panel: a piece of a panel stays in the cache next to the
+/// rows.
 const KC: usize = 1536;
 
-/// A weight cut into panels of [`TILE`] outputs, each `[input, TILE]`; the last one is filled up with zeros.
+/// A weight split into panels of [`TILE`] outputs, each `[input, TILE]`; the last one is padded with zeros.
 #[derive(Debug)]
 pub(super) struct Panels {
     numbers: Vec<f32>,
@@ -43,18 +44,18 @@ impl Panels {
         Self { numbers, dims: [input, output] }
     }
 
-    /// Inputs and outputs.
+    /// The numbers of inputs and outputs.
     pub(super) fn dims(&self) -> [usize; 2] {
         self.dims
     }
 
-    /// Numbers that go into a product with the weight, or with the transposed one, and come out.
+    /// The numbers of inputs and outputs of a product with the weight or the transposed weight.
     pub(super) fn sides(&self, transposed: bool) -> [usize; 2] {
         let [input, output] = self.dims;
         if transposed { [output, input] } else { [input, output] }
     }
 
-    /// The numbers of 16 rows and 16 columns of the weight, or of the transposed one; zeros beyond it.
+    /// 16 rows and 16 columns of the weight, or of the transposed one; zeros beyond its edges.
     #[inline(always)]
     pub(super) fn block(&self, row: usize, column: usize, transposed: bool) -> [[f32; TILE]; TILE] {
         let (from, output) = if transposed { (column, row) } else { (row, column) };
@@ -70,14 +71,14 @@ impl Panels {
         }
     }
 
-    /// The panel in which output `output` lies, from input `from` on; nothing beyond the weight.
+    /// The panel that contains output `output`, from input `from` on; empty beyond the weight.
     #[inline(always)]
     pub(super) fn lanes(&self, from: usize, output: usize) -> &[[f32; TILE]] {
         let panel = self.numbers.chunks_exact(self.dims[0] * TILE).nth(output / TILE).unwrap_or_default();
         panel.as_chunks().0.get(from..).unwrap_or_default()
     }
 
-    /// The weight again, `[in, out]`.
+    /// The unpacked weight, `[in, out]`.
     pub(super) fn unpacked(&self) -> Vec<f32> {
         let [input, output] = self.dims;
         let mut weight = vec![0.0; input * output];
@@ -90,8 +91,8 @@ impl Panels {
         weight
     }
 
-    /// `a W + bias`, or `a W^T + bias` where `transposed`, with a bias as long as whole panels: on the matrix unit, or on the
-    /// vectors without one. `finish` sees each block of rows once it is made.
+    /// `a W + bias`, or `a W^T + bias` if `transposed`, on the matrix unit or, without one, the vector units. `bias` is
+    /// as long as whole panels. `finish` is called with each block of rows when it is complete.
     pub(super) fn product(
         &self,
         unit: Option<Unit>,
@@ -107,10 +108,10 @@ impl Panels {
         }
         let turned = transposed.then(|| self.transposed());
         let panels = turned.as_ref().unwrap_or(&self.numbers);
-        // AVX-512 has twice the registers: the sums of two panels stay in them, and hide how long one takes.
+        // AVX-512 has twice the registers: they hold the sums of two panels, which hides the latency of one.
         let wide = vectors() == Some("AVX-512");
         in_parts(a, inner, MC, |a| {
-            // A block is made where it stays in the cache and then goes out once: no zeros are written before it.
+            // A block is computed in the cache and written out once, without zeroing the output first.
             let mut out = Vec::with_capacity(a.len() / inner * width);
             let mut made = vec![0.0; MC * width];
             for a in a.chunks(MC * inner) {
@@ -127,7 +128,7 @@ impl Panels {
         })
     }
 
-    /// The panels of the transposed weight, made anew for each backward pass: one copy of a weight is all that is kept.
+    /// The panels of the transposed weight, rebuilt for each backward pass so that only one copy of a weight is stored.
     fn transposed(&self) -> Vec<f32> {
         let [input, output] = self.dims;
         let mut turned = Vec::with_capacity(input.next_multiple_of(TILE) * output);
@@ -145,14 +146,14 @@ impl Panels {
     }
 }
 
-/// The rows that `part` makes of a thread's share of rows, `step` times a whole number, in order.
+/// Splits the rows among the threads, in multiples of `step`, and concatenates the results of `part` in order.
 fn in_parts(a: &[f32], inner: usize, step: usize, part: impl Fn(&[f32]) -> Vec<f32> + Sync + Send) -> Vec<f32> {
     let share = (a.len() / inner.max(1)).div_ceil(rayon::current_num_threads()).next_multiple_of(step);
     let mut parts: Vec<Vec<f32>> = a.par_chunks((share * inner).max(1)).map(part).collect();
     if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
 }
 
-/// The panels of a weight, `width` columns of them, and its bias.
+/// The panels of a weight with `width` columns, and its bias.
 #[derive(Debug, Clone, Copy)]
 struct Weight<'a> {
     panels: &'a [f32],
@@ -160,7 +161,7 @@ struct Weight<'a> {
     bias: &'a [f32],
 }
 
-/// `AT_ONCE` panels meet the same rows at a time: each term of a sum is added in the same order whatever that is.
+/// Multiplies `AT_ONCE` panels with the same rows at a time; the order in which terms are added does not depend on it.
 #[inline(always)]
 fn block<const AT_ONCE: usize>(out: &mut [f32], a: &[f32], inner: usize, weight: Weight<'_>) {
     let rows = a.len() / inner;
@@ -172,7 +173,7 @@ fn block<const AT_ONCE: usize>(out: &mut [f32], a: &[f32], inner: usize, weight:
             let column = index * AT_ONCE * TILE;
             let piece = |which: usize| panels[which * inner * TILE..][start * TILE..end * TILE].as_chunks::<TILE>().0;
             for row in (0..rows).step_by(MR) {
-                // Beyond the end the last row is taken again, and what comes of it is dropped.
+                // Beyond the end, the last row is read again and its results are dropped.
                 let read = |r: usize| &a[(row + r).min(rows - 1) * inner..][start..end];
                 let a = [read(0), read(1), read(2), read(3), read(4), read(5)];
                 let mut put = |which: usize, sums: [[f32; TILE]; MR]| {
@@ -216,7 +217,7 @@ fn tile([a, b, c, d, e, f]: [&[f32]; MR], piece: &[[f32; TILE]]) -> [[f32; TILE]
     sums
 }
 
-/// The same with pieces of two panels.
+/// The products of six rows with pieces of two panels.
 #[inline(always)]
 fn tiles([a, b, c, d, e, f]: [&[f32]; MR], [left, right]: [&[[f32; TILE]]; 2]) -> [[[f32; TILE]; MR]; 2] {
     let (mut first, mut second) = ([[0.0f32; TILE]; MR], [[0.0f32; TILE]; MR]);
@@ -257,11 +258,11 @@ mod tests {
             let (straight, turned) =
                 (Panels::new(&b, Layout::InOut, [inner, width]), Panels::new(&b, Layout::OutIn, [width, inner]));
             for (panels, transposed) in [(&straight, false), (&turned, true)] {
-                // Doubling is exact, and shows how often a row is finished.
+                // Doubling is exact and shows how often a row is finished.
                 let double = |rows: &mut [f32]| rows.iter_mut().for_each(|x| *x *= 2.0);
                 let product = |a: &[f32]| panels.product(unit, a, transposed, &bias, double);
                 let all = product(&a);
-                // The model takes its time.
+                // The model is slow.
                 let every = if matches!(unit, Some(Unit::Model)) { 37 } else { 1 };
                 for (row, (a, all)) in a.chunks(inner).zip(all.chunks(width)).enumerate().step_by(every) {
                     let terms = |j: usize| {
@@ -270,7 +271,8 @@ mod tests {
                     for (j, &found) in all.iter().enumerate() {
                         let (sum, size) =
                             (terms(j).sum::<f64>() + f64::from(bias[j]), terms(j).map(f64::abs).sum::<f64>());
-                        // What `f32` loses in a sum of that many terms, were each loss the worst and all of them independent.
+                        // The rounding error of an `f32` sum with that many terms, assuming the worst error for each
+                        // and independence.
                         let bound = f64::from(f32::EPSILON)
                             * (size + f64::from(bias[j].abs()))
                             * (inner as f64).sqrt().max(2.0);
@@ -278,7 +280,7 @@ mod tests {
                     }
                     assert_eq!(product(a), all, "{unit:?}: row {row} by itself");
                 }
-                // What is not a number stays none, in each of its forms.
+                // Every form of NaN stays NaN.
                 for bits in [0x7fc0_0000, 0x7fff_ffff, 0xffff_ffff] {
                     let mut a = a.clone();
                     a[0] = f32::from_bits(bits);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// A symmetric graph with the weights of `D^-1/2 A D^-1/2`, in compressed rows.
 ///
-/// Symmetric, so that the gradient of a product with it is the same product.
+/// Because it is symmetric, the gradient of a product with it is the same product.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
     offsets: Vec<usize>,
@@ -17,11 +17,11 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// From undirected edges between nodes below `nodes`, both directions of each made here. An edge that occurs twice
-    /// counts once.
+    /// Creates a graph from undirected edges between nodes below `nodes`; both directions of each edge are added.
+    /// Duplicate edges count once.
     ///
     /// # Panics
-    /// When an edge names a node that is not below `nodes`.
+    /// If an edge has a node that is not below `nodes`.
     pub fn new(nodes: usize, edges: impl IntoIterator<Item = (u32, u32)>) -> Self {
         let mut rows: Vec<Vec<u32>> = vec![Vec::new(); nodes];
         for (a, b) in edges {
@@ -47,7 +47,7 @@ impl Graph {
         self.offsets.len() - 1
     }
 
-    /// Adds `A x` to `out`, which starts as zeros; both are `[nodes, width]`.
+    /// Computes `A x`; `x` and the result are `[nodes, width]`.
     fn product(&self, x: &[f32], width: usize) -> Vec<f32> {
         let mut out = vec![0.0; x.len()];
         const BLOCK: usize = 256;
@@ -102,12 +102,12 @@ fn gather<'a, const W: usize>(
 /// The mean of `x`, `A x`, ..., `A^layers x` (He et al., LightGCN, SIGIR 2020, eq. 8).
 ///
 /// # Shapes
-/// `x` is `[nodes, width]`, and so is the result.
+/// `x` and the result are `[nodes, width]`.
 ///
 /// # Panics
-/// When `x` has not a row for every node.
+/// If `x` does not have one row per node.
 pub fn propagate(graph: &Arc<Graph>, layers: usize, x: Tensor<2>) -> Tensor<2> {
-    assert_eq!(x.dims()[0], graph.nodes(), "a row for every node");
+    assert_eq!(x.dims()[0], graph.nodes(), "one row per node");
     let inputs = [x];
     apply(Propagate { graph: graph.clone(), layers }, &inputs).unwrap_or_else(|| {
         let [x] = inputs;
@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn it_is_the_composed_form_in_value_and_gradient() {
         let edges = [(0, 5), (0, 6), (1, 5), (2, 7), (2, 6), (2, 5), (0, 6)];
-        let graph = Arc::new(Graph::new(9, edges)); // nodes 3, 4 and 8 stand alone
-        assert_eq!(graph.neighbours.len(), 12, "an edge counts once");
+        let graph = Arc::new(Graph::new(9, edges)); // nodes 3, 4 and 8 are isolated
+        assert_eq!(graph.neighbours.len(), 12, "duplicate edges count once");
         for (layers, width) in [(0, 4), (1, 8), (3, 64), (2, 75)] {
             agree(|| [random([9, width], 1)], |[x]| propagate(&graph, layers, x), |[x]| composed(&graph, layers, x));
         }

@@ -3,7 +3,8 @@ use super::math::vectorized;
 use super::{Matrix, Operator, apply};
 use burn::tensor::Tensor;
 
-/// Turns the pairs `(j, j + head / 2)` of every head by the angles of its row: `x cos + (-second half, first half) sin`.
+/// Rotates the pairs `(j, j + head / 2)` of every head by the angles of its row: `x cos + (-second half, first half)
+/// sin`.
 ///
 /// # Shapes
 /// `x` is `[rows, heads * head]`, `cos` and `sin` are `[rows, head / 2]`; the result has the shape of `x`.
@@ -25,7 +26,7 @@ fn composed([x, cos, sin]: [Tensor<2>; 3]) -> Tensor<2> {
 #[derive(Debug)]
 struct Rotate;
 
-/// Turns `x` by the angles, or back where `sign` is -1.
+/// Rotates `x` by the angles, or back if `sign` is -1.
 fn turn(x: &[f32], width: usize, cos: &[f32], sin: &[f32], half: usize, sign: f32) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     vectorized(

@@ -4,8 +4,8 @@ use super::{in_host_memory, on_host};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation};
 use rayon::prelude::*;
 
-/// `softmax(scores) - one_hot(targets)`, which is the gradient of the cross-entropy, and the cross-entropy summed over
-/// rows. On the CPU back end the scores are overwritten in one pass.
+/// Returns `softmax(scores) - one_hot(targets)`, which is the gradient of the cross-entropy, and the cross-entropy
+/// summed over rows. On the CPU back end it overwrites the scores in one pass.
 ///
 /// # Shapes
 /// `scores` is `[n, classes]` without autodiff, `targets` is `[n]`; the results are `[n, classes]` and `[1]`.
@@ -29,7 +29,7 @@ pub fn softmax_error(scores: Tensor<2>, targets: Tensor<1, Int>) -> (Tensor<2>, 
     composed(scores.reshape([n, classes]), targets)
 }
 
-/// A row of scores becomes its error; gives the cross-entropy.
+/// Turns a row of scores into its error; returns the cross-entropy.
 fn error_row(row: &mut [f32], target: usize) -> f64 {
     let wanted = row[target];
     vectorized(

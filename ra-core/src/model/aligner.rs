@@ -1,8 +1,8 @@
-//! What training and encoding know of an alignment module.
+//! The interface between alignment modules and training or encoding.
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
-/// Layer-wise soft prompts of a batch: `d^(l) = [c^(l) ; p^(l)]`, `[batch, rows, width]` for each injected layer
+/// The layer-wise soft prompts of a batch: `d^(l) = [c^(l) ; p^(l)]`, `[batch, rows, width]` for each injected layer
 /// (RA-Rec, section 4).
 #[derive(Debug, Clone)]
 pub struct Prefix {
@@ -11,10 +11,10 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Prefixes for the layers `first_layer..first_layer + layers.len()`.
+    /// Creates prefixes for the layers `first_layer..first_layer + layers.len()`.
     ///
     /// # Panics
-    /// When the layers differ in batch, rows or width.
+    /// If the layers differ in batch, rows or width.
     pub fn new(first_layer: usize, layers: Vec<Tensor<3>>) -> Self {
         assert!(layers.windows(2).all(|w| w[0].dims() == w[1].dims()), "every layer has the same prefix shape");
         Self { first_layer, layers }
@@ -30,26 +30,26 @@ impl Prefix {
         self.layers.get(index.checked_sub(self.first_layer)?)
     }
 
-    /// Prefix rows a layer.
+    /// The number of prefix rows per layer.
     pub fn rows(&self) -> usize {
         self.layers.first().map_or(0, |l| l.dims()[1])
     }
 
-    /// The prefixes of some rows of the batch, in their order; `rows` is `[n]`.
+    /// The prefixes of selected rows of the batch, in the order of `rows`, `[n]`.
     pub fn select(&self, rows: &Tensor<1, Int>) -> Self {
         let layers = self.layers.iter().map(|layer| layer.clone().select(0, rows.clone())).collect();
         Self { first_layer: self.first_layer, layers }
     }
 
-    /// All injected layers in order.
+    /// The prefixes of all injected layers, in order.
     pub fn layers(&self) -> &[Tensor<3>] {
         &self.layers
     }
 }
 
-/// Turns ID vectors into layer-wise soft prompts: the only part of RA-Rec that is trained.
+/// Turns ID vectors into layer-wise soft prompts: the only trained part of RA-Rec.
 pub trait Aligner: Module + ModuleDisplay {
-    /// `ids` is `[batch, vectors, dim]`: one vector for an item and most users, several for a user with several
-    /// interests, each of which becomes soft tokens of its own.
+    /// Returns the prefix of `ids`, `[batch, vectors, dim]`: one vector per item and for most users, several for a user
+    /// with several interests. Each vector becomes its own soft tokens.
     fn prefix(&self, ids: Tensor<3>) -> Prefix;
 }

@@ -1,7 +1,7 @@
-//! A pointer to a model is that model: `&T`, `Box<T>` and `Arc<T>` have the object-safe traits of `T`.
+//! Implements the object-safe traits of `T` for the pointers `&T`, `Box<T>` and `Arc<T>`.
 
-/// Writes the impls of a trait for pointers from the signatures of all its methods. One that is left out and has a
-/// default would silently become that default, so list them all.
+/// Implements a trait for pointers from the signatures of all its methods. List every method: one that is left out and
+/// has a default would silently fall back to that default.
 macro_rules! forward_pointers {
     (impl $name:ident { $($methods:tt)+ }) => {
         forward_pointers!(@impl $name for &T { $($methods)+ });

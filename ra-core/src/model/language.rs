@@ -1,4 +1,4 @@
-//! What encoding knows of a frozen language model.
+//! The interface between frozen language models and encoding.
 use super::forward::forward_pointers;
 use crate::kernels::FrozenLinear;
 use crate::{Result, int_tensor};
@@ -10,30 +10,30 @@ use std::fmt::Debug;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
-    /// First token that is not padding (BERT's `[CLS]`).
+    /// The first token that is not padding (BERT's `[CLS]`).
     First,
-    /// Last token that is not padding (causal models).
+    /// The last token that is not padding (causal models).
     Last,
-    /// Mean over the tokens that are not padding (sentence encoders).
+    /// The mean over the tokens that are not padding (sentence encoders).
     Mean,
 }
 
 /// The shape of a language model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LmSpec {
-    /// Number of layers.
+    /// The number of layers.
     pub layers: usize,
-    /// Width of the hidden state.
+    /// The width of the hidden state.
     pub width: usize,
-    /// Longest text in tokens.
+    /// The length of the longest text, in tokens.
     pub max_tokens: usize,
-    /// Whether a token reads only those before it.
+    /// Whether a token attends only to itself and earlier tokens.
     pub causal: bool,
     /// How a text becomes one vector.
     pub pooling: Pooling,
 }
 
-/// Tokens of a batch of texts; padding may stand on either side.
+/// The tokens of a batch of texts, padded on either side.
 #[derive(Debug, Clone)]
 pub struct TextBatch {
     /// `[batch, tokens]`.
@@ -43,7 +43,7 @@ pub struct TextBatch {
 }
 
 impl TextBatch {
-    /// Pads `texts` on the right to the longest.
+    /// Pads `texts` on the right to the length of the longest.
     pub fn from_rows(texts: &[&[u32]], device: &Device) -> Self {
         let longest = texts.iter().map(|t| t.len()).max().unwrap_or(0).max(1);
         let mut tokens = vec![0u32; texts.len() * longest];
@@ -61,13 +61,13 @@ impl TextBatch {
         }
     }
 
-    /// `[batch, tokens]`: 0, 1, 2 .. over the tokens that are not padding; a prefix does not shift them.
+    /// `[batch, tokens]`: 0, 1, 2, ... over the tokens that are not padding; a prefix does not shift them.
     pub fn positions(&self) -> Tensor<2, Int> {
         (self.mask.clone().cumsum(1) - 1.0).clamp_min(0.0).int()
     }
 }
 
-/// What one layer reads.
+/// The input of one layer.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LayerInput {
@@ -75,13 +75,13 @@ pub struct LayerInput {
     pub hidden: Tensor<3>,
     /// `[batch, rows, width]`, this layer's soft prompt, if it has one.
     pub prefix: Option<Tensor<3>>,
-    /// `[batch, 1, tokens, rows + tokens]`: 0 where a query may read a key, a large negative number where not.
+    /// `[batch, 1, tokens, rows + tokens]`: 0 if a query may attend to a key, otherwise a large negative number.
     pub bias: Tensor<4>,
     /// `[batch, tokens]`, for rotary position embeddings.
     pub positions: Tensor<2, Int>,
 }
 
-/// One row a text: `[batch, tokens, width]` at `rows`, `[batch]`, gives `[batch, 1, width]`.
+/// Gathers one row per text: `[batch, tokens, width]` at `rows`, `[batch]`, gives `[batch, 1, width]`.
 pub fn gather_rows(x: Tensor<3>, rows: Tensor<1, Int>) -> Tensor<3> {
     let [batch, _, width] = x.dims();
     x.gather(1, rows.reshape([batch, 1, 1]).expand([batch, 1, width]))
@@ -97,8 +97,8 @@ impl LayerInput {
         Self { hidden, prefix, bias, positions }
     }
 
-    /// What keys and values read, `[batch, rows + tokens, width]`: the prefix, then `text`, which is what the layer's
-    /// attention normally reads (the input-normed hidden state in pre-norm models). Queries read `text` alone.
+    /// The input of keys and values, `[batch, rows + tokens, width]`: the prefix, then `text`, which is what the
+    /// layer's attention normally reads (the normalized hidden state in pre-norm models). Queries read `text` alone.
     pub fn context(&self, text: Tensor<3>) -> Tensor<3> {
         match &self.prefix {
             Some(prefix) => Tensor::cat(vec![prefix.clone(), text], 1),
@@ -106,35 +106,36 @@ impl LayerInput {
         }
     }
 
-    /// `[batch, tokens, rows + tokens]`: `true` where a query may not read a key, for attention layers that want it so.
+    /// The mask as booleans, `[batch, tokens, rows + tokens]`: `true` if a query may not attend to a key.
     pub fn blocked(&self) -> Tensor<3, Bool> {
         self.bias.clone().squeeze_dim::<3>(1).lower_elem(0.0)
     }
 }
 
-/// All that the last layer's pooled row needs of its text when that layer alone has a prefix: constants of the prompt.
+/// All that the last layer's pooled row needs from its text if only that layer has a prefix: constants of the prompt.
 ///
-/// With first- or last-token pooling only one row of the last layer is ever read, and attention over `[prefix ; text]`
-/// is attention over `[prefix ; one slot]` whose score is the text's log-sum-exp and whose value is the text's own
-/// attention output. Exact, and `3 * width + heads` numbers a prompt instead of a pass through the layer.
+/// With first- or last-token pooling only one row of the last layer is ever read. Attention over `[prefix ; text]` then
+/// equals attention over `[prefix ; one slot]`, where the slot's score is the log-sum-exp of the text's scores and its
+/// value is the text's own attention output. This is exact and costs `3 * width + heads` numbers per prompt instead of
+/// a pass through the layer.
 #[derive(Debug, Clone)]
 pub struct PooledText {
     /// `[batch, width]`, the pooled row of the hidden state that enters the layer.
     pub hidden: Tensor<2>,
-    /// `[batch, heads, head_dim]`, its query, scaled.
+    /// `[batch, heads, head_dim]`, the pooled row's scaled query.
     pub query: Tensor<3>,
     /// `[batch, heads, head_dim]`, attention over the text alone.
     pub context: Tensor<3>,
-    /// `[batch, heads]`, log-sum-exp of the text's scores.
+    /// `[batch, heads]`, the log-sum-exp of the text's scores.
     pub score: Tensor<2>,
 }
 
 /// A frozen pretrained transformer.
 ///
-/// Object-safe, without parameters that anybody could train by accident: it lives on the plain device, where it is a
-/// constant to autodiff, and must not apply dropout. An implementation adds a prefix by one line in `layer`:
-/// keys and values read [`LayerInput::context`]. Five methods make a model; what a model can do beyond that, it tells by
-/// [`pooled`](Self::pooled) and [`tunable`](Self::tunable).
+/// The trait is object-safe and has no parameters that could be trained by accident: the model lives on the plain
+/// device, where autodiff sees a constant, and must not apply dropout. An implementation supports a prefix with one
+/// line in `layer`: keys and values read [`LayerInput::context`]. Five methods make a model; [`pooled`](Self::pooled)
+/// and [`tunable`](Self::tunable) declare optional abilities.
 pub trait LanguageModel: Debug + Send + Sync {
     /// The shape.
     fn spec(&self) -> LmSpec;
@@ -142,48 +143,47 @@ pub trait LanguageModel: Debug + Send + Sync {
     /// The device of the weights.
     fn device(&self) -> Device;
 
-    /// The state that enters layer 0, `[batch, tokens, width]`, from tokens and positions `[batch, tokens]`.
+    /// The input of layer 0, `[batch, tokens, width]`, from tokens and positions, both `[batch, tokens]`.
     fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3>;
 
-    /// Layer `index`, `[batch, tokens, width]`.
+    /// Runs layer `index` and returns `[batch, tokens, width]`.
     fn layer(&self, index: usize, input: LayerInput) -> Tensor<3>;
 
-    /// What follows the last layer, such as a final norm; works row by row. A model without gives `hidden` back.
+    /// Applies what follows the last layer, such as a final norm, row by row. A model without it returns `hidden`.
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3>;
 
-    /// The fast path of the last layer, if the model has one: `Some(self)`.
+    /// The fast path of the last layer: `Some(self)` if the model has one.
     fn pooled(&self) -> Option<&dyn PooledPath> {
         None
     }
 
-    /// The weight matrices, if the model shows them: `Some(self)`.
+    /// The weight matrices: `Some(self)` if the model exposes them.
     fn tunable(&self) -> Option<&dyn TunableMatrices> {
         None
     }
 }
 
-/// The last layer of a language model at the one row a text that first- and last-token pooling read.
+/// The last layer of a language model at the one row per text that first- and last-token pooling reads.
 ///
-/// Nothing here changes a result: `check_language_model` of the contracts holds each method to
-/// [`LanguageModel::layer`].
+/// No method changes a result: the contract `check_language_model` compares each of them with [`LanguageModel::layer`].
 pub trait PooledPath: LanguageModel {
-    /// The last layer's output at one row a text, `[batch, 1, width]`, before [`LanguageModel::finish`]; the other rows
-    /// are spared their queries and all that follows. `rows` is `[batch]`.
+    /// The last layer's output at one row per text, `[batch, 1, width]`, before [`LanguageModel::finish`]. The other
+    /// rows need no queries and nothing after them. `rows` is `[batch]`.
     fn last_layer_at(&self, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3>;
 
     /// The constants of the last layer's pooled row. `rows` is `[batch]`, the pooled position of each text; `input` has
     /// no prefix.
     fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> PooledText;
 
-    /// The last layer's output at the pooled row, `[batch, width]`, before [`LanguageModel::finish`], from what
-    /// [`pooled_text`](Self::pooled_text) gave and a prefix, `[batch, rows, width]`.
+    /// The last layer's output at the pooled row, `[batch, width]`, before [`LanguageModel::finish`], from the result
+    /// of [`pooled_text`](Self::pooled_text) and a prefix, `[batch, rows, width]`.
     fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2>;
 }
 
-/// A language model whose weight matrices can be replaced: to tune it, or to keep it in another precision.
+/// A language model whose weight matrices can be replaced, to fine-tune it or to store it in another precision.
 pub trait TunableMatrices: LanguageModel {
-    /// This model with other weight matrices: `change` sees the matrices of the layers from `first` up, in a fixed
-    /// order, and gives what takes their place.
+    /// Returns this model with other weight matrices: `change` receives the matrices of the layers from `first`
+    /// upwards, in a fixed order, and returns their replacements.
     fn with_linears(
         &self,
         first: usize,
@@ -201,22 +201,23 @@ forward_pointers!(impl LanguageModel {
     fn tunable(&self) -> Option<&dyn TunableMatrices>;
 });
 
-/// Cuts text into a language model's tokens.
+/// Splits text into a language model's tokens.
 pub trait Tokenizer: Debug + Send + Sync {
-    /// Tokens of each text, without special tokens, padding or truncation.
+    /// The tokens of each text, without special tokens, padding or truncation.
     ///
     /// # Errors
-    /// [`crate::Error::Text`] names the first text that cannot be cut.
+    /// [`crate::Error::Text`] with the first text that cannot be tokenized.
     fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>>;
 
-    /// Special tokens that open and close a text.
+    /// The special tokens before and after a text.
     fn special_tokens(&self) -> (Vec<u32>, Vec<u32>);
 }
 
-/// `[batch, 1, tokens, rows + tokens]`: 0 where a query may read a key, a large negative number elsewhere. Every query
-/// reads every prefix row, none reads padding, and in a causal model none reads a later token.
+/// The attention bias, `[batch, 1, tokens, rows + tokens]`: 0 if a query may attend to a key, otherwise a large
+/// negative number. Every query attends to every prefix row and never to padding; in a causal model it never attends to
+/// a later token.
 pub fn attention_bias(mask: &Tensor<2>, rows: usize, causal: bool) -> Tensor<4> {
-    // Finite, so that a row without any readable key (left padding under a causal mask) stays a number.
+    // Finite, so that a row without any key to attend to (left padding under a causal mask) stays a number.
     const BLOCKED: f32 = -1e9;
     let [batch, tokens] = mask.dims();
     let device = mask.device();

@@ -1,4 +1,4 @@
-//! What the crates know of each other's models: frozen things are object-safe traits, trained things are modules.
+//! The models' interfaces between crates: object-safe traits for frozen models, modules for trained ones.
 mod aligner;
 mod forward;
 mod id_model;

@@ -1,18 +1,18 @@
-//! In which numbers frozen matrices are kept.
+//! The number formats of frozen matrices.
 use crate::{Error, LanguageModel, Result, device_name};
 use burn::tensor::{Device, FloatDType};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
-/// The numbers in which a frozen model's weight matrices are stored and multiplied. What goes in and comes out, norms,
-/// attention and all that is trained stay `f32`.
+/// The number format in which a frozen model's weight matrices are stored and multiplied. Inputs, outputs, norms,
+/// attention and everything trained stay `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 24 bits of precision.
     #[default]
     F32,
-    /// 11 bits of precision, from 6e-8 to 65504: what most published weights are stored in.
+    /// 11 bits of precision, range 6e-8 to 65504; most published weights are stored in it.
     F16,
     /// 8 bits of precision, the range of `f32`.
     Bf16,
@@ -28,7 +28,7 @@ impl Precision {
         }
     }
 
-    /// All of them, finest first.
+    /// All formats, from most to least precise.
     pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
 
     pub(crate) fn dtype(self) -> FloatDType {
@@ -39,22 +39,22 @@ impl Precision {
         }
     }
 
-    /// Whether `device` computes in these numbers.
+    /// Checks that `device` can compute in this format.
     ///
     /// # Errors
-    /// [`Error::Precision`] when it does not.
+    /// [`Error::Precision`] if it cannot.
     pub fn check(self, device: &Device) -> Result<()> {
         if device.supports_dtype(self.dtype()) {
             return Ok(());
         }
-        let problem = format!("{} does not compute in it", device_name(device));
+        let problem = format!("{} does not support it", device_name(device));
         Err(Error::Precision { wanted: self.name(), problem })
     }
 
-    /// `lm`, which lives on `device`, with its weight matrices in these numbers.
+    /// Returns `lm`, which lives on `device`, with its weight matrices in this format.
     ///
     /// # Errors
-    /// [`Error::Precision`] when the device does not compute in them, or the model does not show its matrices.
+    /// [`Error::Precision`] if the device cannot compute in it or the model does not expose its matrices.
     pub fn of_matrices(self, lm: Box<dyn LanguageModel>, device: &Device) -> Result<Box<dyn LanguageModel>> {
         if self == Self::F32 {
             return Ok(lm);
@@ -62,7 +62,7 @@ impl Precision {
         self.check(device)?;
         let matrices = lm.tunable().ok_or_else(|| Error::Precision {
             wanted: self.name(),
-            problem: "the language model does not show its matrices".into(),
+            problem: "the language model does not expose its matrices".into(),
         })?;
         Ok(matrices.with_linears(0, &mut |linear| linear.in_precision(self)))
     }
@@ -73,6 +73,8 @@ impl FromStr for Precision {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|precision| precision.name() == name);
-        found.ok_or_else(|| format!("no precision {name:?}; there are {}", Self::ALL.map(Self::name).join(", ")))
+        found.ok_or_else(|| {
+            format!("unknown precision {name:?}; choose one of {}", Self::ALL.map(Self::name).join(", "))
+        })
     }
 }

@@ -1,48 +1,49 @@
-//! What evaluation and serving know of a model: two towers and a dot product.
+//! The interface between models and evaluation or serving: two towers and a dot product.
 use super::forward::forward_pointers;
 use crate::{ItemId, UserId, indices};
 use burn::tensor::{Tensor, TensorData};
 use std::fmt::Debug;
 
-/// What a user did so far.
+/// A user's past interactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct History<'a> {
-    /// Dense user id; a method that only reads `items` ignores it.
+    /// The dense user id; methods that only read `items` ignore it.
     pub user: UserId,
-    /// Dense item ids, oldest first.
+    /// The dense item ids, oldest first.
     pub items: &'a [ItemId],
 }
 
-/// A trained, frozen model whose score is `<user vector, item vector>`, the largest one where a user has several.
+/// A trained, frozen model whose score is `<user vector, item vector>`, or the largest such score if a user has several
+/// vectors.
 ///
-/// Object-safe: a recipe holds a `Box<dyn Recommender>`, a library user a concrete type. ID methods implement it, and
-/// so does RA-Rec itself, which is why evaluation knows one trait only.
+/// The trait is object-safe: a recipe holds a `Box<dyn Recommender>`, a library user a concrete type. ID methods and
+/// RA-Rec itself implement it, so evaluation knows only one trait.
 pub trait Recommender: Debug + Send + Sync {
-    /// Width of both kinds of vectors.
+    /// The width of user and item vectors.
     fn dim(&self) -> usize;
 
-    /// Vectors a user: 1, or the interests of a method such as ComiRec. There is no default, as for
-    /// [`additions`](Self::additions).
+    /// The number of vectors per user: 1, or the number of interests of a method such as ComiRec. It has no default,
+    /// for the same reason as [`additions`](Self::additions).
     fn interests(&self) -> usize;
 
-    /// `[histories * interests, dim]`, the vectors of a history one after another; on the plain device, without
-    /// gradients or dropout.
+    /// The user vectors, `[histories * interests, dim]`, with the vectors of one history next to each other, on the
+    /// plain device, without gradients or dropout.
     fn users(&self, histories: &[History<'_>]) -> Tensor<2>;
 
-    /// `[items, dim]`. Ids are dense; 0 is padding and gives a vector that nothing relies on.
+    /// The item vectors, `[items, dim]`. Ids are dense; 0 is padding, and nothing relies on its vector.
     fn items(&self, items: &[ItemId]) -> Tensor<2>;
 
-    /// What a history adds to the scores of single items, beyond the product of vectors: the counts of a Markov chain.
-    /// Two towers add nothing, `Vec::new()`. There is no default: a wrapper that forgot it would lose the whole signal
-    /// of such a method and still compile.
+    /// What a history adds to the scores of single items beyond the dot product, such as the counts of a Markov chain.
+    /// Two-tower models add nothing and return `Vec::new()`. It has no default: a wrapper that forgot it would compile
+    /// and lose the whole signal of such a method.
     fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)>;
 }
 
-/// How good a model is on what is held out for choices, higher is better. Every stage that chooses takes this one type, as
-/// `Option<Validate>`: without it nothing is chosen and the last model is kept.
+/// Returns a model's validation score; higher is better. Every stage that selects a model takes an `Option<Validate>`;
+/// without one it selects nothing and keeps the last model.
 pub type Validate<'a> = &'a dyn Fn(&dyn Recommender) -> f64;
 
-/// Writes methods of [`Recommender`] that a wrapper hands on as they are, inside its `impl`:
+/// Writes, inside a wrapper's `impl`, the methods of [`Recommender`] that the wrapper forwards unchanged:
 /// `forward_recommender!(self => self.ids; dim, interests, additions);`
 #[macro_export]
 macro_rules! forward_recommender {
@@ -84,9 +85,8 @@ forward_pointers!(impl Recommender {
     fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)>;
 });
 
-/// The scores of histories as the model itself has them, `[histories, items + 1]`: the best of the products of a
-/// history's vectors, and what the model adds. `vectors` are those of items, `[items + 1, dim]`, in the order of their
-/// ids from 0, which is padding.
+/// The model's own scores, `[histories, items + 1]`: the best product over a history's vectors, plus the model's
+/// additions. `vectors` are the item vectors, `[items + 1, dim]`, in the order of their ids from 0, which is padding.
 pub fn scores<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], vectors: &Tensor<2>) -> Tensor<2> {
     let (rows, columns) = (histories.len(), vectors.dims()[0]);
     let products = model.users(histories).matmul(vectors.clone().transpose());
@@ -105,7 +105,7 @@ pub fn scores<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], vec
     scores + more
 }
 
-/// A method that leaves its training as two tables, such as matrix factorization.
+/// A method whose trained form is two tables, such as matrix factorization.
 #[derive(Debug, Clone)]
 pub struct IdTable {
     users: Tensor<2>,
@@ -113,10 +113,10 @@ pub struct IdTable {
 }
 
 impl IdTable {
-    /// `users` is `[users, dim]`, `items` is `[items + 1, dim]` with padding in row 0.
+    /// Creates a model from `users`, `[users, dim]`, and `items`, `[items + 1, dim]`, with padding in row 0.
     ///
     /// # Panics
-    /// When the widths differ.
+    /// If the widths differ.
     pub fn new(users: Tensor<2>, items: Tensor<2>) -> Self {
         assert_eq!(users.dims()[1], items.dims()[1], "user and item vectors have one width");
         Self { users, items }

@@ -1,5 +1,5 @@
-//! What every implementation of this crate's traits must do. Call these in a test of your own implementation; each
-//! panics with the promise that was broken.
+//! The contracts that every implementation of this crate's traits must meet. Call these checks in a test of your own
+//! implementation; each panics with the promise that was broken.
 use crate::encode::layers::pooled_rows;
 use crate::{
     Aligner, Backend, History, ItemId, LanguageModel, LayerInput, Pooling, Prefix, Recommender, TextBatch,
@@ -9,28 +9,28 @@ use crate::{
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// How far numbers may be apart that are the same but for the order of sums.
+/// The tolerance for numbers that differ only in the order of summation.
 const TOLERANCE: f32 = 2e-4;
 
-/// As far, on `device`: the tensor cores of a GPU round what goes into an `f32` product, to 11 bits where it is TF32. As with
-/// golden cases, 18 such products with independent errors are allowed for, and that the largest of many is three times the usual.
+/// The tolerance on `device`: the tensor cores of a GPU round the inputs of an `f32` product (TF32: to 11 bits). As for
+/// golden cases, it allows for 18 such products with independent errors and a maximum of three times the typical error.
 fn tolerance(device: &Device) -> f32 {
     const ROWS: usize = 128;
     let numbers: Vec<f32> = (0..ROWS * ROWS).map(|k| 1.0 + k as f32 / (ROWS * ROWS) as f32 * 0.999).collect();
     let numbers = Tensor::<2>::from_data(TensorData::new(numbers, [ROWS, ROWS]), device);
     let rounding = distance(numbers.clone().matmul(Tensor::eye(ROWS, device)), numbers);
-    assert!(rounding <= 1.0 / 256.0, "numbers times the identity are off by {rounding}: more than any format rounds");
+    assert!(rounding <= 1.0 / 256.0, "numbers times the identity are off by {rounding}, more than any format rounds");
     TOLERANCE.max(3.0 * 18f32.sqrt() * rounding)
 }
 
-/// The device on which a test checks contracts: of the back end with this name (`wgpu`, `cuda`), without one the CPU's.
-/// A test that passes what `RA_REC_BACKEND` says makes one suite for all back ends.
+/// The device on which a test checks contracts: that of the back end with this name (`wgpu`, `cuda`), or the CPU
+/// without one. A test that passes the value of `RA_REC_BACKEND` works for all back ends.
 ///
 /// # Panics
-/// When there is no such back end, in this build or on this machine.
+/// If there is no such back end in this build or on this machine.
 pub fn device(backend: Option<&str>) -> Device {
     let backend = backend.map_or(Ok(Backend::Cpu), str::parse);
-    #[allow(clippy::panic)] // As every contract here.
+    #[allow(clippy::panic)] // Contracts report by panicking.
     match backend.and_then(|backend| open_device(backend).map_err(|error| error.to_string())) {
         Ok(device) => device,
         Err(problem) => panic!("the back end of the tests: {problem}"),
@@ -67,9 +67,9 @@ fn random_prefix<L: LanguageModel + ?Sized>(lm: &L, first: usize, batch: usize, 
 /// Checks a language model whose tokens `5..vocabulary` are ordinary words.
 ///
 /// # Panics
-/// When padding changes a text's vector, a causal model reads later tokens, a prefix does not reach every position, an
-/// empty prefix is not the plain model bit for bit, dropout acts under a tracked prefix, no gradient reaches the prefix
-/// or the fast path of the last layer differs from the plain one.
+/// If padding changes a text's vector, a causal model reads later tokens, a prefix does not reach every position, an
+/// empty prefix does not give the plain model bit for bit, dropout is active under a tracked prefix, no gradient
+/// reaches the prefix, or the fast path of the last layer differs from the plain one.
 pub fn check_language_model<L: LanguageModel + ?Sized>(lm: &L, vocabulary: u32) {
     let device = lm.device();
     let tolerance = tolerance(&device);
@@ -91,10 +91,10 @@ pub fn check_language_model<L: LanguageModel + ?Sized>(lm: &L, vocabulary: u32) 
             let d = distance(expected.clone(), together.clone().slice([0..1]));
             assert!(d < tolerance, "padding on the {side} moves a text's vector by {d}");
             let d = distance(encode(lm, &alone_2, other).pooled, together.slice([1..2]));
-            assert!(d < tolerance, "a text beside another, each with its own prefix, is moved by {d}");
+            assert!(d < tolerance, "another text in the batch, each with its own prefix, moves a text's vector by {d}");
             let embedded = lm.embed(both.tokens.clone(), both.positions());
             let d = distance(expected, encode_from(lm, 0, embedded, &both, two).slice([0..1]));
-            assert!(d < tolerance, "the last layer at one row differs from all of it by {d}");
+            assert!(d < tolerance, "the last layer at one row differs from the whole layer by {d}");
         }
     }
     check_reading_order(lm, &long, word(33));
@@ -107,7 +107,7 @@ fn check_linears<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch) {
     let plain = encode(lm, text, None).pooled;
     let Some(matrices) = lm.tunable() else { return };
     let same = matrices.with_linears(0, &mut Clone::clone);
-    assert!(encode(&same, text, None).pooled.to_data() == plain.to_data(), "the same matrices give other vectors");
+    assert!(encode(&same, text, None).pooled.to_data() == plain.to_data(), "the same matrices give different vectors");
     let tracked = lm.device().autodiff();
     let mut deltas: Vec<Tensor<2>> = Vec::new();
     let changed = matrices.with_linears(0, &mut |linear| {
@@ -151,11 +151,11 @@ fn check_prefix<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: &Pr
     let last = lm.spec().layers - 1;
     let alone = random_prefix(lm, last, 1, 3, &device.clone().autodiff());
     let embedded = lm.embed(text.tokens.clone(), text.positions());
-    assert!(!plain.last.is_autodiff(), "text alone makes a graph for backward: is a weight tracked?");
+    assert!(!plain.last.is_autodiff(), "a text without a prefix is tracked by autodiff: is a weight tracked?");
     let result = run_layers(lm, 0..last + 1, embedded, text, Some(&alone), |layer, state| {
         assert!(layer == last || !state.is_autodiff(), "layer {layer} is kept for backward, below the first prefix");
     });
-    assert!(result.is_autodiff(), "a tracked prefix leaves no graph");
+    assert!(result.is_autodiff(), "a tracked prefix gives an untracked result");
 
     let tracked: Vec<Tensor<3>> = prefix
         .layers()
@@ -165,7 +165,7 @@ fn check_prefix<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: &Pr
     let with_grad = encode(lm, text, Some(&Prefix::new(0, tracked.clone())));
     let d = distance(with_grad.pooled.clone().inner(), hybrid.pooled);
     assert!(d < tolerance, "a tracked prefix changes the result by {d}: is dropout on?");
-    // A direction of its own: the plain sum of a layer-normed row is constant, its gradient zero.
+    // A random direction: the plain sum of a layer-normed row is constant, so its gradient is zero.
     let direction = normal(with_grad.pooled.dims(), 1.0, &mut rng(4, "direction", 0), &device).val();
     let grads = (with_grad.pooled * direction).sum().backward();
     for (index, layer) in tracked.iter().enumerate() {
@@ -187,12 +187,12 @@ fn check_pooled_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, tolera
             let bias = attention_bias(&text.mask, rows, spec.causal);
             LayerInput::new(entering.clone(), prefix, bias, text.positions())
         };
-        // Whatever the model pools, its path is that of any row.
+        // The fast path must work for any row, whatever the model pools.
         for rows in [Pooling::First, Pooling::Last].into_iter().filter_map(|which| pooled_rows(which, &text.mask)) {
             let plain = lm.finish(gather_rows(lm.layer(last, input(own.clone())), rows.clone()));
             let one = lm.finish(path.last_layer_at(input(own.clone()), rows.clone()));
             let d = distance(plain.clone(), one);
-            assert!(d < tolerance, "the last layer at one row differs from all of it by {d}");
+            assert!(d < tolerance, "the last layer at one row differs from the whole layer by {d}");
             let fast = encode_pooled(path, &path.pooled_text(input(None), rows.clone()), own.clone());
             let d = distance(plain, fast.unsqueeze_dim(1));
             assert!(d < tolerance, "the fast path of the last layer differs by {d}");
@@ -220,8 +220,8 @@ fn check_pooled_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, tolera
 /// Checks a frozen recommender on real histories and items.
 ///
 /// # Panics
-/// When shapes are wrong, vectors carry autodiff or are not finite, repeat calls differ, a vector depends on what else is in its
-/// batch, or additions are of padding, not finite, or two of one item.
+/// If shapes are wrong, vectors carry autodiff or are not finite, repeated calls differ, a vector depends on the rest
+/// of its batch, or additions are for padding, not finite, or given twice for one item.
 pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[History<'_>], items: &[ItemId]) {
     let users = model.users(histories);
     let table = model.items(items);
@@ -244,7 +244,7 @@ pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[Histor
         let mut places: Vec<ItemId> = added.iter().map(|(item, _)| *item).collect();
         assert!(
             added.iter().all(|(item, more)| *item != ItemId::PADDING && more.is_finite()),
-            "what is added: {added:?}"
+            "bad additions: {added:?}"
         );
         places.sort_unstable();
         assert!(places.windows(2).all(|pair| pair[0] != pair[1]), "an item is added to twice: {added:?}");
@@ -255,15 +255,16 @@ pub fn check_recommender<R: Recommender + ?Sized>(model: &R, histories: &[Histor
     }
 }
 
-/// Checks an alignment module on the autodiff device for ID vectors of width `dim` and a model of `layers` and `width`.
+/// Checks an alignment module on the autodiff device, for ID vectors of width `dim` and a model of `layers` and
+/// `width`.
 ///
 /// # Panics
-/// When shapes are wrong, a row depends on another row's ID, the ID does not matter, or a parameter gets no gradient.
+/// If shapes are wrong, a row depends on another row's ID, the ID has no effect, or a parameter gets no gradient.
 pub fn check_aligner<A: Aligner>(aligner: &A, dim: usize, layers: usize, width: usize, device: &Device) {
     let ids = normal([3, 1, dim], 1.0, &mut rng(3, "ids", 0), device).val();
     let prefix = aligner.prefix(ids.clone());
     let two = aligner.prefix(Tensor::cat(vec![ids.clone(), ids.clone() + 1.0], 1));
-    assert!(two.rows() > prefix.rows(), "every vector has soft tokens of its own");
+    assert!(two.rows() > prefix.rows(), "every vector gets its own soft tokens");
     assert_eq!(prefix.first_layer() + prefix.layers().len(), layers, "a prefix for every layer from the first one up");
     let changed = Tensor::cat(vec![ids.clone().slice([0..2]), ids.slice([2..3]) + 1.0], 0);
     let other = aligner.prefix(changed);

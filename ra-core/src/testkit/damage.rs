@@ -1,26 +1,25 @@
-//! Damaged files: what every reader of files that others made must bear.
+//! Damaged files, which every reader of foreign files must survive.
 use crate::SplitMix;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Memory that no file of a few kilobytes may ask for, in bytes.
+/// The most memory, in bytes, that reading a file of a few kilobytes may take.
 const LIMIT: u64 = 512 << 20;
 
-/// How a reader is tried.
+/// The settings of a fuzz test.
 #[derive(Debug, Clone, Copy)]
 pub struct Trial {
-    /// Damaged files.
+    /// The number of damaged files.
     pub cases: usize,
-    /// Decides the damage.
+    /// The seed of the damage.
     pub seed: u64,
-    /// Runs what it is given and says how many bytes it held at most; 0 where nothing counts them. The allocator of a
-    /// test can say so of its own thread. What the system says is of the whole process, of all tests beside this one
-    /// and for ever.
+    /// Runs the closure and returns the most bytes that it held; 0 if nothing counts them. A test's allocator can count
+    /// for its own thread. The system's figure covers the whole process, including all other tests, and never falls.
     pub held: fn(&mut dyn FnMut()) -> u64,
 }
 
 impl Trial {
-    /// A trial of so many `cases` from seed 1, or of what `variable` says of `RA_REC_CASES` and `RA_REC_SEED`, as a
-    /// test passes its environment.
+    /// Creates a trial of `cases` cases from seed 1, or with `RA_REC_CASES` and `RA_REC_SEED` if `variable` returns
+    /// them; a test passes its environment.
     pub fn new(cases: usize, variable: impl Fn(&str) -> Option<String>, held: fn(&mut dyn FnMut()) -> u64) -> Self {
         let number = |name: &str| variable(name).and_then(|value| value.parse::<u64>().ok());
         let cases = number("RA_REC_CASES").map_or(cases, |n| n as usize);
@@ -28,7 +27,7 @@ impl Trial {
     }
 }
 
-/// Flips, sets, cuts, doubles and overwrites a few bytes.
+/// Flips, sets, cuts, duplicates and overwrites a few bytes.
 fn damage(bytes: &mut Vec<u8>, random: &mut SplitMix) {
     const INTERESTING_BYTES: [u8; 12] = [0, 1, 0x7f, 0x80, 0xff, b'\n', b'\t', b'"', b'{', b'[', b'\'', b':'];
     for _ in 0..=random.below(6) {
@@ -49,12 +48,12 @@ fn damage(bytes: &mut Vec<u8>, random: &mut SplitMix) {
     }
 }
 
-/// Gives `read` damaged copies of `files`, name and content, and counts those it takes. A test of a thousand cases costs a
-/// second.
+/// Passes damaged copies of `files` (name and content) to `read` and counts those that it accepts. A thousand cases
+/// take a second.
 ///
 /// # Panics
-/// When `read` panics, holds half a GiB of memory, or takes all files or none. The file is then left in the system's
-/// temporary folder. A reader that does not end is not found out here: the test does not end either.
+/// If `read` panics, holds half a GiB of memory, or accepts all files or none. The offending file is kept in the
+/// system's temporary folder. A reader that does not return is not detected: the test does not return either.
 pub fn fuzz_reader(files: &[(String, Vec<u8>)], trial: Trial, read: impl Fn(&str, &[u8]) -> bool) -> usize {
     let (mut random, mut taken) = (SplitMix::new(trial.seed), 0);
     for case in 0..trial.cases {
@@ -77,7 +76,7 @@ pub fn fuzz_reader(files: &[(String, Vec<u8>)], trial: Trial, read: impl Fn(&str
         taken += usize::from(found.unwrap_or(false));
     }
     let cases = trial.cases;
-    assert!(0 < taken && taken < cases, "the damage is all harmless or all fatal: {taken} of {cases} files were read");
+    assert!(0 < taken && taken < cases, "the damage is always harmless or always fatal: {taken} of {cases} are read");
     taken
 }
 
@@ -93,7 +92,7 @@ mod tests {
         }
     }
 
-    /// Counts nothing.
+    /// Counts no memory.
     fn unweighed(read: &mut dyn FnMut()) -> u64 {
         read();
         0
@@ -103,7 +102,7 @@ mod tests {
     fn a_reader_that_panics_or_takes_everything_or_holds_too_much_is_found_out() {
         let trial = Trial::new(200, |_| None, unweighed);
         assert!(told(trial, |_, bytes| bytes.first() == Some(&7)).starts_with("takes "));
-        assert!(told(trial, |_, _| true).contains("all harmless"));
+        assert!(told(trial, |_, _| true).contains("always harmless"));
         assert!(told(trial, |_, bytes| bytes[30] == 7).contains("the reader panics"));
         let held = |read: &mut dyn FnMut()| {
             read();

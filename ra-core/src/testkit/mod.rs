@@ -1,4 +1,4 @@
-//! What tests of your own implementations need (feature `testkit`): the contracts of the traits, and damaged files.
+//! Tools for tests of your own implementations (feature `testkit`): the contracts of the traits, and damaged files.
 #[cfg(feature = "tensor")]
 pub mod contract;
 pub mod damage;

@@ -1,13 +1,13 @@
-//! Tests that cannot check anything on this machine say so.
+//! Reports tests that cannot check anything on this machine.
 use std::io::Write;
 
-/// Says that `test` has checked nothing on this machine, and why; the test then returns. The test harness counts it
-/// among those that passed and hides what a test prints, so this goes to the error stream itself, where whoever runs the
-/// tests can count the lines that start with [`SKIPPED`].
+/// Reports that `test` checked nothing on this machine, and why; the test then returns. The test harness counts it as
+/// passed and hides its output, so this writes to the standard error stream directly, where whoever runs the tests can
+/// count the lines that start with [`SKIPPED`].
 pub fn skipped(test: &str, why: &str) {
-    // In one piece, so that tests side by side do not mix their lines. Where nobody listens there is nobody to tell.
+    // In one write, so that parallel tests do not mix their lines. A closed stream is ignored.
     let _ = std::io::stderr().write_all(format!("{SKIPPED}{test}: {why}\n").as_bytes());
 }
 
-/// What the line of a skipped test starts with.
+/// The prefix of a skipped test's line.
 pub const SKIPPED: &str = "skipped: ";

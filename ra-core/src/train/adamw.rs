@@ -1,32 +1,32 @@
 //! AdamW in one pass over each parameter.
 //!
-//! Burn's own takes about twelve passes, which is a tenth of a step where a model is mostly an embedding table, and
-//! keys its state by random parameter ids; here the state goes by the order of the module's fields, so that a run
-//! that was cut off finds it again.
+//! Burn's own takes about twelve passes, which is a tenth of a step if a model is mostly an embedding table, and keys
+//! its state by random parameter ids. Here the state follows the order of the module's fields, so that an interrupted
+//! run finds it again.
 use crate::in_host_memory;
 use crate::kernels::{on_host, vectorized};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-/// The moments of one parameter, flat.
+/// The moments of one parameter, flattened.
 #[derive(Debug, Clone)]
 pub(crate) struct Moments {
     pub(crate) first: Tensor<1>,
     pub(crate) second: Tensor<1>,
 }
 
-/// AdamW (Loshchilov & Hutter, ICLR 2019) and how far it is.
+/// AdamW (Loshchilov & Hutter, ICLR 2019) and its progress.
 #[derive(Debug, Clone)]
 pub(crate) struct AdamW {
     pub(crate) betas: [f32; 2],
     pub(crate) epsilon: f32,
     pub(crate) weight_decay: f32,
-    /// Largest gradient norm of a parameter; 0 is off.
+    /// The largest gradient norm of a parameter; 0 turns clipping off.
     pub(crate) clip: f32,
-    /// Steps done.
+    /// The number of steps done.
     pub(crate) time: usize,
-    /// One entry a parameter that ever had a gradient, in the order of the module's fields.
+    /// One entry per parameter that ever had a gradient, in the order of the module's fields.
     pub(crate) moments: Vec<Option<Moments>>,
 }
 
@@ -46,7 +46,7 @@ impl AdamW {
     }
 }
 
-/// The numbers of one step.
+/// The constants of one step.
 #[derive(Debug, Clone, Copy)]
 struct Update {
     betas: [f32; 2],
@@ -85,11 +85,11 @@ impl Update {
     }
 }
 
-/// A gradient whose norm is at most `most`.
+/// Scales a gradient so that its norm is at most `most`.
 fn clipped(grad: Tensor<1>, most: f32) -> Tensor<1> {
     let norm = grad.clone().square().sum().sqrt();
     if !in_host_memory(&grad.device()) {
-        // To ask a GPU for the number would be to wait for all that came before it.
+        // Reading the norm back from a GPU would wait for all queued work.
         return grad * (norm.clamp_min(most).recip() * most);
     }
     let norm: f32 = norm.into_scalar();

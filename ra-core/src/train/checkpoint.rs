@@ -1,4 +1,4 @@
-//! Checkpoints are safetensors files that hold exactly a trained module, and the table of its parameters.
+//! Checkpoints: safetensors files with exactly the parameters of a trained module, and the table of these parameters.
 use crate::{Error, ParamRow, Result, read_bytes, write_atomic};
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
@@ -6,7 +6,7 @@ use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Every parameter of a module, in the order of its fields.
+/// All parameters of a module, in the order of its fields.
 pub fn parameter_table<M: Module>(module: &M) -> Vec<ParamRow> {
     let tensors = module.collect(None, None, false);
     tensors
@@ -18,7 +18,7 @@ pub fn parameter_table<M: Module>(module: &M) -> Vec<ParamRow> {
         .collect()
 }
 
-/// The first parameter that holds a number which is not finite; parameters are f32.
+/// The first parameter that contains a non-finite number; parameters are f32.
 pub(crate) fn not_finite<M: Module>(module: &M) -> Option<String> {
     let finite = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_finite();
     let tensors = module.collect(None, None, false);
@@ -26,29 +26,29 @@ pub(crate) fn not_finite<M: Module>(module: &M) -> Option<String> {
     broken.map(|tensor| tensor.name.clone())
 }
 
-/// A module's parameters, all of them and nothing else, as the bytes of a safetensors file; `path` is named in errors.
+/// Serializes all parameters of a module, and nothing else, as a safetensors file; errors name `path`.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when a parameter has a type that safetensors does not know.
+/// [`Error::Corrupt`] if a parameter has a type that safetensors does not support.
 pub(crate) fn module_to_bytes<M: Module>(module: &M, path: &Path) -> Result<Vec<u8>> {
     let fail =
         |e: burn::store::SafetensorsStoreError| Error::corrupt(path, format!("the module cannot be written: {e}"));
     let mut store = SafetensorsStore::from_bytes(None);
     module.save_into(&mut store).map_err(fail)?;
-    // Burn writes notes of its own in the order of a hash map; without them the same weights are the same bytes.
+    // Burn adds metadata in the order of a hash map; without it, equal weights give equal bytes.
     let bytes = store.get_bytes().map_err(fail)?;
     let fail = |e| Error::corrupt(path, format!("the module cannot be written: {e}"));
     let file = SafeTensors::deserialize(&bytes).map_err(fail)?;
     safetensors::serialize(file.tensors(), None).map_err(fail)
 }
 
-/// Reads what [`module_to_bytes`] wrote into `module`, which gives shapes and device; `path` is named in errors.
+/// Reads the output of [`module_to_bytes`] into `module`, which determines shapes and device; errors name `path`.
 ///
 /// # Errors
-/// [`Error::Corrupt`] names every tensor that is missing, left over or of another shape.
+/// [`Error::Corrupt`] with every tensor that is missing, unexpected or of the wrong shape.
 pub(crate) fn module_from_bytes<M: Module>(mut module: M, bytes: Vec<u8>, path: &Path) -> Result<M> {
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|e| Error::corrupt(path, format!("not a whole safetensors file: {e}")))?;
+    let file =
+        SafeTensors::deserialize(&bytes).map_err(|e| Error::corrupt(path, format!("damaged safetensors file: {e}")))?;
     let mut found: BTreeMap<&str, Vec<usize>> = file.iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
     let mut problems = Vec::new();
     for row in parameter_table(&module) {
@@ -69,18 +69,18 @@ pub(crate) fn module_from_bytes<M: Module>(mut module: M, bytes: Vec<u8>, path: 
     Ok(module)
 }
 
-/// Writes a module's parameters, all of them and nothing else, by [`write_atomic`].
+/// Writes all parameters of a module, and nothing else, with [`write_atomic`].
 ///
 /// # Errors
-/// [`Error::Io`] names the path.
+/// [`Error::Io`] with the path.
 pub fn save_module<M: Module>(module: &M, path: &Path) -> Result<()> {
     write_atomic(path, &module_to_bytes(module, path)?)
 }
 
-/// Reads what [`save_module`] wrote.
+/// Reads a file written by [`save_module`].
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Corrupt`] names every tensor that is missing, left over or of another shape.
+/// [`Error::Io`]; [`Error::Corrupt`] with every tensor that is missing, unexpected or of the wrong shape.
 pub fn load_module<M: Module>(module: M, path: &Path) -> Result<M> {
     module_from_bytes(module, read_bytes(path)?, path)
 }

@@ -1,4 +1,4 @@
-//! The training loop: one for ID methods, alignment and whatever a downstream crate trains.
+//! The training loop for ID methods, alignment and anything that a downstream crate trains.
 use super::adamw::AdamW;
 use super::checkpoint::not_finite;
 use super::replicas::gradients;
@@ -14,29 +14,29 @@ use std::fmt::{self, Debug};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Least time between two writes of a training's state, and how many times the time of a write lies between them: a state
-/// costs a fiftieth of the training at most.
+/// The least time between two writes of a training's state, and the ratio of that time to the duration of a write:
+/// writing the state takes at most a fiftieth of the training.
 const STATE_EVERY: Duration = Duration::from_millis(250);
 const STATE_SHARE: u32 = 50;
 
-/// The optimizer, AdamW, and the schedule of its rate: one block in every configuration of a training. Its keys stand beside
-/// those of the training.
+/// The optimizer, AdamW, and its learning rate schedule: a block shared by all training configurations, whose keys are
+/// next to those of the training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct OptimConfig {
     /// Peak learning rate.
     pub lr: f64,
     /// Steps of linear warm-up.
     pub warmup: usize,
-    /// Cosine decay to zero over all steps; else the rate stays.
+    /// Cosine decay to zero over all steps; otherwise the rate stays constant.
     pub cosine: bool,
     /// Decoupled weight decay (Loshchilov & Hutter, ICLR 2019), biases included.
     pub weight_decay: f32,
     /// AdamW's decay rates of the two moments.
     pub betas: [f32; 2],
-    /// AdamW's stabiliser.
+    /// AdamW's epsilon, for numerical stability.
     pub epsilon: f32,
-    /// Largest gradient norm of each parameter by itself (Burn clips so; a norm over all parameters is common elsewhere); 0
-    /// is off.
+    /// The largest gradient norm of each single parameter (as Burn clips; elsewhere the norm is usually over all
+    /// parameters); 0 turns clipping off.
     pub clip: f32,
 }
 
@@ -61,20 +61,20 @@ impl Check for OptimConfig {
     }
 }
 
-/// How to train.
+/// The settings of a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FitConfig {
-    /// Steps at most.
+    /// The most steps.
     pub steps: usize,
     /// The optimizer and its schedule.
     pub optim: OptimConfig,
-    /// Steps between two validations; 0 is never.
+    /// Steps between two validations; 0 turns validation off.
     pub validate_every: usize,
-    /// Validations without improvement before training stops; 0 is never.
+    /// Validations without improvement before training stops; 0 never stops early.
     pub patience: usize,
-    /// Devices beside the model's own, with autodiff, each once: each takes a batch of its own a step, and the mean of all
-    /// gradients is the step's (data parallel). Rate and steps stay, so that `n` devices see `n` times the samples. CUDA's,
-    /// with NCCL, or the CPU as often as a test likes.
+    /// Further autodiff devices besides the model's own, each listed once: each takes its own batch per step, and the
+    /// step uses the mean of all gradients (data parallel). Rate and steps stay the same, so `n` devices see `n` times
+    /// the samples. These are CUDA devices with NCCL, or the CPU any number of times in tests.
     pub replica_devices: Vec<Device>,
 }
 
@@ -104,18 +104,18 @@ impl FitConfig {
         AdamW { betas, epsilon, weight_decay, clip, time: 0, moments: Vec::new() }
     }
 
-    /// What a state must have been made under to be gone on from: beside the settings, what the training is `of`. A training
-    /// without a schedule may be made longer.
+    /// Identifies what a saved state must match to be resumed: the settings, and what the training is `of`. A training
+    /// without a schedule may be extended.
     fn key(&self, stage: &str, of: &str) -> String {
         let steps = if self.optim.cosine { self.steps } else { 0 };
         format!("{stage} {of} {:?}", Self { steps, patience: 0, ..self.clone() })
     }
 }
 
-/// How good the model is so far.
+/// Returns the validation metric of the current model.
 type Metric<'a, M> = Box<dyn FnMut(&M) -> f64 + 'a>;
 
-/// A training that is about to run: `Fit::new("align", &config).progress(..).state(..).run(model, loss)`.
+/// A training to be run: `Fit::new("align", &config).progress(..).state(..).run(model, loss)`.
 pub struct Fit<'a, M> {
     stage: &'a str,
     config: &'a FitConfig,
@@ -132,34 +132,34 @@ impl<M> Debug for Fit<'_, M> {
 }
 
 impl<'a, M: Module> Fit<'a, M> {
-    /// A training without validation or state that nobody watches. `stage` names it in errors and in logs.
+    /// Creates a training without validation, state or progress reports. Errors and logs name it by `stage`.
     pub fn new(stage: &'a str, config: &'a FitConfig) -> Self {
         Self { stage, config, validate: None, progress: &NoProgress, state: None, of: String::new() }
     }
 
-    /// Keeps the model that this calls best, higher is better, instead of the last one.
+    /// Keeps the model with the highest `metric` instead of the last one.
     #[must_use]
     pub fn validate(mut self, metric: impl FnMut(&M) -> f64 + 'a) -> Self {
         self.validate = Some(Box::new(metric));
         self
     }
 
-    /// Tells how far it is.
+    /// Reports progress to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: &'a dyn Progress) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Writes the training down at `path` while it runs, and goes on from there.
+    /// Saves the training's state at `path` while it runs, and resumes from there.
     #[must_use]
     pub fn state(mut self, path: Option<&'a Path>) -> Self {
         self.state = path;
         self
     }
 
-    /// Says what is trained, such as its seed and the fingerprint of its data: a state that was written for something else is
-    /// refused.
+    /// Identifies what is trained, for example by its seed and the fingerprint of its data: a state saved for something
+    /// else is an error.
     #[must_use]
     pub fn of(mut self, what: impl Into<String>) -> Self {
         self.of = what.into();
@@ -168,24 +168,26 @@ impl<'a, M: Module> Fit<'a, M> {
 
     /// Minimises `loss` with AdamW and returns the model of the best validation (without validation, the last one).
     ///
-    /// `loss(model, number)` makes batch `number` on the device of the model it is given: that of the step or, on `n` devices, `n`
-    /// times the step and the `n - 1` that follow. All that is random in it is a function of the seed and that number, so a run
-    /// that starts again gives the same bits. With a `state` file the run is written down while it goes, which costs a
-    /// fiftieth of its time at most, and at its end, and goes on from there; what it ends with is the same. A
-    /// state of other settings, or of what [`of`](Self::of) says is something else, is an error.
+    /// `loss(model, number)` builds batch `number` on the device of its model. The number is that of the step or, on
+    /// `n` devices, `n` times the step and the `n - 1` numbers that follow. Everything random must be a function of the
+    /// seed and that number, so that a repeated run gives the same bits. With a `state` file the training saves its
+    /// state at the end and while it runs, which takes at most a fiftieth of its time, and resumes from it with the
+    /// same result. A state of other settings, or of something else according to [`of`](Self::of), is an error.
     ///
     /// # Errors
-    /// [`Error::Settings`] for a model on a plain device; [`Error::Memory`] when what is trained cannot fit; [`Error::NotFinite`] when the loss is no longer a number; [`Error::Io`] and [`Error::Corrupt`] for the state.
+    /// [`Error::Settings`] if the model is on a plain device; [`Error::Memory`] if the trained parameters cannot fit;
+    /// [`Error::NotFinite`] if the loss or a parameter is no longer finite; [`Error::Io`] and [`Error::Corrupt`] for
+    /// the state.
     pub fn run(self, mut model: M, mut loss: impl FnMut(&M, usize) -> Tensor<1>) -> Result<(M, Curve)> {
         let Self { stage, config, mut validate, progress, state, of } = self;
         if model.devices().iter().any(|device| !device.is_autodiff()) {
-            let told = "the model lives on a plain device, where nothing learns: make it on device.autodiff()";
+            let told = "the model is on a plain device, which computes no gradients: create it on device.autodiff()";
             return Err(Error::Settings(format!("{stage}: {told}")));
         }
-        // A gradient, two moments and, where something validates, the best model so far, beside the model itself.
+        // Besides the model itself: a gradient, two moments and, with validation, the best model so far.
         let copies = if validate.is_some() && config.validate_every > 0 { 4 } else { 3 };
         let numbers = copies * trainable_params(&parameter_table(&model)) as u64;
-        let remedy = "free some, or train fewer parameters (narrower vectors, rare users and items left out)";
+        let remedy = "free some memory, or train fewer parameters (narrower vectors, no rare users and items)";
         model.devices().iter().try_for_each(|device| ensure_memory(stage, numbers, device, remedy))?;
         let mut optimizer = config.optimizer();
         let mut at = FitCursor::default();
@@ -194,13 +196,11 @@ impl<'a, M: Module> Fit<'a, M> {
         if let Some(path) = state.filter(|path| path.exists()) {
             let State { at: found, model: old, best: top, moments } = State::read(path, &key, &model)?;
             if found.step > config.steps {
-                let problem = format!(
-                    "holds {} steps of training, more than the {} asked for; delete it",
-                    found.step, config.steps
-                );
+                let problem =
+                    format!("holds {} training steps, more than the {} requested; delete it", found.step, config.steps);
                 return Err(Error::corrupt(path, problem));
             }
-            tracing::info!(stage, step = found.step, "goes on");
+            tracing::info!(stage, step = found.step, "resuming");
             optimizer = AdamW { time: found.step, moments, ..optimizer };
             (at, model, best) = (found, old, top);
         }
@@ -240,7 +240,7 @@ impl<'a, M: Module> Fit<'a, M> {
             }
             let over = last || (config.patience > 0 && at.bad >= config.patience);
             let due = state.filter(|_| over || written.elapsed() > pause);
-            // A gradient that is no number shows in the loss one step later: too late for what is kept now.
+            // A non-finite gradient shows in the loss one step later: too late for what is saved now.
             if (over || due.is_some())
                 && let Some(tensor) = not_finite(&model)
             {
@@ -278,16 +278,16 @@ impl<'a, M: Module> Fit<'a, M> {
     }
 }
 
-/// How far a training is.
+/// The progress of a training.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FitCursor {
     pub(crate) step: usize,
-    /// Sum and number of losses since the last point of the curve.
+    /// The sum and number of losses since the last point of the curve.
     loss: f64,
     count: usize,
-    /// Validations since the best.
+    /// The number of validations since the best.
     bad: usize,
-    /// Seconds so far.
+    /// The seconds so far.
     #[serde(default)]
     seconds: f64,
     curve: Curve,
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn several_devices_take_the_mean_of_their_batches() {
         let replica_devices = vec![Device::flex().autodiff(); 2];
-        // With such an epsilon AdamW sees how large a gradient is.
+        // With such a large epsilon, AdamW is sensitive to the size of a gradient.
         let config = FitConfig {
             steps: 30,
             optim: OptimConfig { epsilon: 1.0, ..at(0.1) },
@@ -406,15 +406,15 @@ mod tests {
         let (model, curve) = run(40, 99, None).unwrap();
         let path = dir.path().join("state.safetensors");
         run(17, 99, Some(&path)).unwrap(); // ends inside an interval of the curve
-        assert!(run(40, 25, Some(&path)).is_err(), "falls over");
+        assert!(run(40, 25, Some(&path)).is_err(), "must fail");
         let (again, found) = run(40, 99, Some(&path)).unwrap();
         assert_eq!(again.at.val().into_data(), model.at.val().into_data());
         assert_eq!(found.best_step, curve.best_step);
         assert_eq!(found.points.last(), curve.points.last());
 
         assert!(
-            run(30, 99, Some(&path)).unwrap_err().to_string().contains("40 steps"),
-            "a shorter training is another"
+            run(30, 99, Some(&path)).unwrap_err().to_string().contains("40 training steps"),
+            "a shorter training is a different one"
         );
         let other = FitConfig { optim: at(0.2), ..config(40) };
         let error = Fit::new("test", &other).state(Some(&path)).run(point(), |m, _| m.at.val().sum()).unwrap_err();
@@ -436,7 +436,7 @@ mod tests {
         let error = Fit::new("align", &config(8)).state(Some(&path)).run(point(), loss).unwrap_err().to_string();
         assert!(error.contains("at is no longer finite at step 7"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
-        assert!(Fit::new("align", &config(8)).run(point(), loss).is_err(), "also without a state");
+        assert!(Fit::new("align", &config(8)).run(point(), loss).is_err(), "must fail without a state, too");
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Weights at the start: tensors of random numbers that are a function of `(seed, label, step)`.
+//! Initial weights: random tensors that are a function of `(seed, label, step)`.
 use crate::random::{around_zero, numbers};
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::Distribution;
 
-/// A parameter of these numbers, or of zeros where no distribution could be made.
+/// A parameter with these numbers, or zeros if the distribution is invalid.
 fn parameter<const D: usize>(
     shape: [usize; D],
     distribution: Option<impl Distribution<f32>>,
@@ -16,12 +16,12 @@ fn parameter<const D: usize>(
     Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))
 }
 
-/// A parameter of [`normal_numbers`](crate::normal_numbers).
+/// A parameter with [`normal_numbers`](crate::normal_numbers).
 pub fn normal<const D: usize>(shape: [usize; D], std: f32, rng: &mut ChaCha8Rng, device: &Device) -> Param<Tensor<D>> {
     parameter(shape, around_zero(std), rng, device)
 }
 
-/// A parameter drawn uniformly from `-bound..bound`; a bound that is not positive gives zeros.
+/// A parameter drawn uniformly from `-bound..bound`; zeros if `bound` is not positive.
 pub fn uniform<const D: usize>(
     shape: [usize; D],
     bound: f32,

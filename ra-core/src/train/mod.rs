@@ -1,4 +1,4 @@
-//! The one training loop: AdamW, a state to go on from, replicas on several devices, and checkpoints.
+//! The training loop: AdamW, resumable state, replicas on several devices, and checkpoints.
 mod adamw;
 mod checkpoint;
 mod fit;

@@ -1,7 +1,8 @@
-//! One model on several devices: each learns from a batch of its own, and the mean of their gradients is one step.
+//! One model on several devices: each device learns from its own batch, and one step uses the mean of their gradients.
 //!
-//! The mean is Burn's collective operation (`burn::tensor::distributed`), which CUDA has where NVIDIA's NCCL is installed. On
-//! the CPU back end, where all devices are one, it is a plain mean: that is how the path is tested where no GPU is.
+//! The mean is Burn's collective operation (`burn::tensor::distributed`), which CUDA supports if NVIDIA's NCCL is
+//! installed. On the CPU back end, where all devices are the same, it is a plain mean, so that tests can run the path
+//! without a GPU.
 use crate::in_host_memory;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -10,8 +11,8 @@ use burn::tensor::{Device, Tensor};
 
 /// The loss of a step and its gradient.
 ///
-/// With `further` devices each gets a copy of `model` and the next of the batches: `loss` is called with
-/// `step * devices + place`. What it returns is their mean.
+/// Each of the `further` devices gets a copy of `model` and the next batch: `loss` is called with `step * devices +
+/// place`. The result is the mean over the devices.
 pub(crate) fn gradients<M: Module>(
     model: &M,
     further: &[Device],
@@ -36,7 +37,7 @@ pub(crate) fn gradients<M: Module>(
     (sum / devices as f32, mean.mean)
 }
 
-/// Gradients of copies of a model, whose parameters have the same ids everywhere.
+/// Averages the gradients of a model's copies, whose parameters have the same ids.
 struct Mean {
     parts: Vec<GradientsParams>,
     mean: GradientsParams,
@@ -45,7 +46,8 @@ struct Mean {
 impl ModuleVisitor for Mean {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let grads: Vec<Tensor<D>> = self.parts.iter_mut().filter_map(|part| part.remove(param.id)).collect();
-        // A parameter that no loss reads has none, anywhere; a mean over some devices would wait for the others for ever.
+        // A parameter that no loss reads has no gradient on any device; a mean over some devices would wait for the
+        // others forever.
         assert!(
             grads.is_empty() || grads.len() == self.parts.len(),
             "a loss reads the same parameters on every device"
@@ -56,7 +58,7 @@ impl ModuleVisitor for Mean {
     }
 }
 
-/// The mean, on the first one's device.
+/// The mean, on the first tensor's device.
 pub(crate) fn mean<const D: usize>(grads: Vec<Tensor<D>>) -> Option<Tensor<D>> {
     let devices: Vec<Device> = grads.iter().map(Tensor::device).collect();
     if devices.iter().all(in_host_memory) {
@@ -65,6 +67,6 @@ pub(crate) fn mean<const D: usize>(grads: Vec<Tensor<D>>) -> Option<Tensor<D>> {
     }
     let begun: Vec<CollectiveTensor<D>> =
         grads.into_iter().map(|grad| all_reduce(grad, ReduceOperation::Mean, devices.clone())).collect();
-    // Every device waits for the operation it takes part in.
+    // Every device waits for its own operation.
     begun.into_iter().map(CollectiveTensor::resolve).collect::<Vec<_>>().into_iter().next()
 }

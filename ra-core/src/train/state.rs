@@ -1,4 +1,4 @@
-//! The state of a training: one safetensors file from which it goes on as if it had not been cut off.
+//! The saved state of a training: one safetensors file from which it resumes as if it had not been interrupted.
 use super::adamw::Moments;
 use super::checkpoint::{module_from_bytes, module_to_bytes};
 use super::fit::FitCursor;
@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The model of the best validation so far.
+/// The model with the best validation so far.
 #[derive(Debug)]
 pub(crate) struct Best<M> {
     pub(crate) metric: f64,
     pub(crate) model: M,
 }
 
-/// All that a training needs to go on.
+/// Everything that a training needs to resume.
 #[derive(Debug)]
 pub(crate) struct State<M> {
     pub(crate) at: FitCursor,
@@ -26,7 +26,7 @@ pub(crate) struct State<M> {
     pub(crate) moments: Vec<Option<Moments>>,
 }
 
-/// What is not a tensor, as JSON in the file's metadata.
+/// Everything that is not a tensor, as JSON in the file's metadata.
 #[derive(Debug, Serialize, Deserialize)]
 struct StateHeader {
     key: String,
@@ -36,7 +36,7 @@ struct StateHeader {
 }
 
 impl<M: Module> State<M> {
-    /// Writes the state by [`write_atomic`].
+    /// Writes the state with [`write_atomic`].
     pub(crate) fn write(
         path: &Path,
         key: &str,
@@ -72,18 +72,17 @@ impl<M: Module> State<M> {
         write_atomic(path, &safetensors::serialize(views, Some(notes)).map_err(|e| fail(e.to_string()))?)
     }
 
-    /// Reads a state that was written under `key`; `fresh` gives shapes and device.
+    /// Reads a state that was written under `key`; `fresh` determines shapes and device.
     pub(crate) fn read(path: &Path, key: &str, fresh: &M) -> Result<Self> {
         let bytes = read_bytes(path)?;
-        let broken =
-            |e: String| Error::corrupt(path, format!("not a whole training state: {e}; remove it to start again"));
+        let broken = |e: String| Error::corrupt(path, format!("damaged training state: {e}; delete it to start over"));
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(e.to_string()))?;
         let notes = header.metadata().as_ref().and_then(|m| m.get("notes")).ok_or_else(|| broken("no notes".into()))?;
         let notes: StateHeader = serde_json::from_str(notes).map_err(|e| broken(e.to_string()))?;
         if notes.key != key {
             return Err(Error::corrupt(
                 path,
-                format!("the training was begun under other settings ({}); remove it to start again", notes.key),
+                format!("the training was started with other settings ({}); delete it to start over", notes.key),
             ));
         }
         let file = SafeTensors::deserialize(&bytes).map_err(|e| broken(e.to_string()))?;

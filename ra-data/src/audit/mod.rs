@@ -1,4 +1,4 @@
-//! What is wrong with a data set, and what it does to a metric.
+//! What is wrong with a data set, and how it distorts metrics.
 use crate::Prepared;
 use crate::prepare::{is_doubled, is_shared};
 use ra_core::{Dataset, ItemId, Sequences, UserId};
@@ -12,57 +12,58 @@ use std::fmt;
 pub enum Severity {
     /// Looked for and not found.
     Fine,
-    /// Worth knowing when figures are read.
+    /// Worth knowing when reading the metrics.
     Note,
-    /// Figures mislead unless it is dealt with.
+    /// Metrics mislead unless this is dealt with.
     Warning,
 }
 
-/// One thing that was looked for.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AuditFinding {
     /// What was looked for.
     pub name: &'static str,
     /// How much it matters.
     pub level: Severity,
-    /// How often it was found; nothing where it cannot be known.
+    /// How often it was found; `None` if that cannot be known.
     pub count: Option<usize>,
-    /// Out of how many.
+    /// The total that `count` is out of.
     pub of: usize,
     /// The finding in words.
     pub told: String,
-    /// What it does to a metric, and what helps.
+    /// How it distorts a metric, and what to do.
     pub effect: &'static str,
 }
 
-/// Accuracy of ranking every item by popularity, a mean over test targets, seen items removed, ties against us.
+/// Accuracy of ranking every item by popularity: the mean over test targets, with seen items removed and ties counted
+/// against it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PopularityFloor {
-    /// Share of targets among the first ten.
+    /// The share of targets among the first ten (HR@10).
     #[serde(rename = "hr@10")]
     pub hr: f64,
-    /// Mean of `1 / log2(rank + 1)` among the first ten.
+    /// The mean of `1 / log2(rank + 1)` within the first ten (NDCG@10).
     #[serde(rename = "ndcg@10")]
     pub ndcg: f64,
-    /// The share when ties count for us.
+    /// HR@10 with ties counted in its favour.
     #[serde(rename = "hr@10, ties for us")]
     pub hr_optimistic: f64,
 }
 
-/// Everything that was looked for.
+/// The results of all checks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Audit {
-    /// The data set.
+    /// The name of the data set.
     pub name: String,
-    /// The findings, in one order for all data sets.
+    /// The findings, in the same order for every data set.
     pub findings: Vec<AuditFinding>,
     /// Popularity counted on the training part.
     pub popularity: PopularityFloor,
-    /// Popularity counted on every row, test targets included: a leak, and a common one.
+    /// Popularity counted on every row, including the test targets: a common leak.
     pub popularity_with_leak: PopularityFloor,
 }
 
-/// Looks for leaks, overlaps, ties and gaps.
+/// Checks a data set for leaks, overlaps, ties and gaps.
 pub fn audit(prepared: &Prepared) -> Audit {
     let data = &prepared.dataset;
     let targets = data.test.total();
@@ -106,8 +107,8 @@ pub fn audit(prepared: &Prepared) -> Audit {
             targets,
             Severity::Note,
             format!(
-                "popularity has HR@10 {:.4}, NDCG@10 {:.4} when it counts the training part, {:.4} and {:.4} when it counts \
-                 every row, test targets included",
+                "popularity counted on the training part has HR@10 {:.4} and NDCG@10 {:.4}; counted on every row, \
+                 including test targets, it has {:.4} and {:.4}",
                 clean.hr, clean.ndcg, leaky.hr, leaky.ndcg
             ),
             "published floors that count every row are too high; ours count the training part alone",
@@ -136,7 +137,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
             targets,
             Severity::Note,
             format!("{cold} of {targets} test targets are never trained on"),
-            "no ID method can hit them: this share is lost to it, whatever it does; text can reach them",
+            "no ID method can hit them; a model that reads text can",
         ),
         count(
             "ties by popularity",
@@ -150,7 +151,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
                 clean.hr,
                 clean.hr_optimistic
             ),
-            "the tie rule decides these: it is part of the protocol, and reports tell the tied share of each row",
+            "the tie rule decides these: it is part of the protocol, and reports state the tied share of each row",
         ),
         count(
             "duplicate titles",
@@ -158,7 +159,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
             targets,
             Severity::Note,
             format!("{same_titled} of {targets} test targets have a title that another item has too"),
-            "a model of titles alone ties on them",
+            "a model that only reads titles cannot tell them apart",
         ),
         count(
             "empty titles",
@@ -167,12 +168,13 @@ pub fn audit(prepared: &Prepared) -> Audit {
             Severity::Warning,
             if untitled == data.catalog.len() {
                 format!(
-                    "not one of {untitled} items has a title: no file of titles was named, or it is of another data set"
+                    "none of the {untitled} items has a title: no file of titles was given, or it belongs to another \
+                     data set"
                 )
             } else {
                 format!("{untitled} of {} items have no title", data.catalog.len())
             },
-            "a language model reads nothing of them: they rank by their ID alone",
+            "a language model has nothing to read: they are ranked by their ID alone",
         ),
         doubled_rows(prepared),
         shared_ids(prepared),
@@ -193,13 +195,13 @@ pub fn audit(prepared: &Prepared) -> Audit {
                 Some(first) => format!("{} rows cannot be read and are left out; the first: {first}", rejected.rows),
                 None => "every row can be read".into(),
             },
-            "they are missing from every figure; strict makes them errors",
+            "they are missing from all results; strict = true makes them errors",
         ),
     ];
     Audit { name: data.name.clone(), findings, popularity: clean, popularity_with_leak: leaky }
 }
 
-/// Rows of one user, item and time that are there more than once: a log that was read twice, most often.
+/// Counts repeated rows with the same user, item and time: most often a log that was read twice.
 fn doubled_rows(prepared: &Prepared) -> AuditFinding {
     let (found, of) = (prepared.doubled_rows(), prepared.dataset.interactions());
     let level = match found {
@@ -212,12 +214,12 @@ fn doubled_rows(prepared: &Prepared) -> AuditFinding {
         level,
         count: Some(found),
         of,
-        told: format!("{found} of {of} interactions are there before with the same user, item and time"),
-        effect: "a file that is read twice, as log.csv and its copy, looks like this; dedupe = true drops repeats",
+        told: format!("{found} of {of} interactions repeat an earlier one with the same user, item and time"),
+        effect: "this happens if a file is read twice, such as log.csv and its copy; dedupe = true drops repeats",
     }
 }
 
-/// Users whose id is an item's too: columns that are mixed up, or text that is no log.
+/// Counts users whose id is also an item's: mixed-up columns, or text that is not a log.
 fn shared_ids(prepared: &Prepared) -> AuditFinding {
     let (found, of) = crate::prepare::shared_ids(&prepared.dataset.users, &prepared.dataset.catalog);
     let level = match found {
@@ -230,16 +232,15 @@ fn shared_ids(prepared: &Prepared) -> AuditFinding {
         level,
         count: Some(found),
         of,
-        told: format!("{found} of {of} users with an id that is no number have the id of an item"),
-        effect: "users and items are of one kind only where people choose people; otherwise a column is the wrong one, or \
-                 the file is no log",
+        told: format!("{found} of {of} users with a non-numeric id share it with an item"),
+        effect: "this is plausible only if people choose people; otherwise a column is wrong, or the file is not a log",
     }
 }
 
-/// Whether what is learned from lies after what is predicted.
+/// Checks whether the training data contains interactions later than the test targets.
 fn future(prepared: &Prepared) -> AuditFinding {
     const NAME: &str = "future leakage";
-    const EFFECT: &str = "popularity and every trained model know what came later, as no live system does; split = \
+    const EFFECT: &str = "popularity and every trained model know what came later, unlike a live system; split = \
                           \"temporal\" leaves nothing after the targets";
     let [train, valid, test] = &prepared.times;
     let of = test.len();
@@ -260,15 +261,15 @@ fn future(prepared: &Prepared) -> AuditFinding {
         count: Some(found),
         of,
         told: format!(
-            "for {found} of {of} test targets there are other users' interactions to learn from that came later; for the \
-             median target {:.0} % of all of them",
+            "for {found} of {of} test targets, models learn from interactions of other users that came later; for the \
+             median target, these are {:.0} % of all",
             100.0 * median
         ),
         effect: EFFECT,
     }
 }
 
-/// Users whose held-out interactions are decided by the order of rows in the file.
+/// Counts users whose held-out interactions are decided by the order of rows in the file.
 fn time_ties(prepared: &Prepared) -> AuditFinding {
     let data = &prepared.dataset;
     let [train, valid, test] = &prepared.times;
@@ -287,8 +288,8 @@ fn time_ties(prepared: &Prepared) -> AuditFinding {
         level: if found == 0 { Severity::Fine } else { Severity::Note },
         count: Some(found),
         of,
-        told: format!("for {found} of {of} users a held-out interaction has the time of the one before it"),
-        effect: "which of them is the target follows from the order of rows in the file: keep that order",
+        told: format!("for {found} of {of} users, a held-out interaction has the same time as the one before it"),
+        effect: "the order of rows in the file decides which of them is the target: keep that order",
     }
 }
 
@@ -302,7 +303,7 @@ fn floor(data: &Dataset, counts: &[u32]) -> PopularityFloor {
             [&data.train, &data.valid].iter().flat_map(|part| part.row(user)).copied().collect();
         for &target in targets {
             let own = counts[target.index()];
-            // Others at least as popular, and of them those that are more so; seen items are out of the ranking.
+            // Counts the other items with at least `least` interactions, without the seen items, which are not ranked.
             let others = |least: u32| {
                 let above = sorted.len() - sorted.partition_point(|&n| n < least);
                 let out = seen.iter().filter(|&&i| i != target && counts[i.index()] >= least).count();

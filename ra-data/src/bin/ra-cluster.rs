@@ -1,5 +1,5 @@
-//! Data sets built by many machines; `cargo run --features ra-data/ballista --bin ra-cluster -- --help`.
-//! Any Ballista 55 cluster will do; `scheduler` and `executor` start one where there is none.
+//! Builds data sets on many machines; see `cargo run --features ra-data/ballista --bin ra-cluster -- --help`. Works
+//! with any Ballista 55 cluster; `scheduler` and `executor` start one if you have none.
 #![allow(clippy::print_stdout)]
 use ballista::prelude::SessionContextExt;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
@@ -17,45 +17,46 @@ use std::sync::Arc;
 #[derive(Parser)]
 #[command(about = "Data sets built by many machines")]
 enum Command {
-    /// Give out work.
+    /// Start a scheduler, which hands out work.
     Scheduler {
-        /// Where to listen.
+        /// The address to listen on.
         #[arg(long, default_value = "127.0.0.1")]
         host: IpAddr,
-        /// The port.
+        /// The port to listen on.
         #[arg(long, default_value_t = 50050)]
         port: u16,
     },
-    /// Do work.
+    /// Start an executor, which does the work.
     Executor {
-        /// Where the scheduler is.
+        /// The host of the scheduler.
         #[arg(long, default_value = "localhost")]
         scheduler: String,
-        /// The scheduler's port.
+        /// The port of the scheduler.
         #[arg(long, default_value_t = 50050)]
         scheduler_port: u16,
-        /// The address under which others reach this machine.
+        /// The address under which other machines reach this one.
         #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
         host: IpAddr,
-        /// A port for data; the next one is for orders.
+        /// The port for data; the next port is for control messages.
         #[arg(long, default_value_t = 50051)]
         port: u16,
-        /// Tasks at once.
+        /// The number of tasks to run at once.
         #[arg(long, default_value_t = 1)]
         tasks: usize,
     },
-    /// Filter, split, draw, and write the tables.
+    /// Filter, split and draw, and write the tables.
     Build {
-        /// A scheduler, as in df://localhost:50050; without one everything runs in this process.
+        /// The scheduler, such as df://localhost:50050; without it everything runs in this process.
         #[arg(long)]
         scheduler: Option<String>,
-        /// What is read and how, as JSON: the keys of a `DataConfig`, and `curate` and `max_history` for samples.
+        /// What to read and how, as JSON: the keys of a `DataConfig`, plus `curate` and `max_history` to also draw
+        /// samples.
         #[arg(long)]
         data: String,
-        /// Seed of the draw.
+        /// The seed of the draw.
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// A folder that all machines see.
+        /// The output folder, which all machines must see.
         #[arg(long)]
         out: PathBuf,
     },

@@ -1,4 +1,4 @@
-//! Data sets from logs that are larger than memory.
+//! Data sets from logs larger than memory.
 use crate::bounded::output::{Output, WriteStats};
 use crate::bounded::partitions::PartitionedLog;
 use crate::config::DataConfig;
@@ -25,19 +25,19 @@ mod spill;
 #[cfg(feature = "ballista")]
 pub(crate) use output::Output as TableOutput;
 
-/// Samples that are to be chosen and written beside a data set.
+/// The samples to choose and write beside a data set.
 #[derive(Debug, Clone, Copy)]
 pub struct SampleExport<'a> {
-    /// Which.
+    /// How to choose them.
     pub curate: &'a CurateConfig,
-    /// Items of a history at most.
+    /// The longest history of a sample, in items.
     pub max_history: usize,
     /// The seed of the draw.
     pub seed: u64,
 }
 
 impl SampleExport<'_> {
-    /// Refuses what cannot be chosen in one pass, and values that cannot work.
+    /// Refuses invalid values, and methods that need more than one pass.
     pub(crate) fn check(self) -> Result<()> {
         self.curate.check_one_pass()?;
         DataError::refuse_curation(self.curate)
@@ -47,31 +47,32 @@ impl SampleExport<'_> {
 /// What [`to_parquet_within`] wrote.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ExportSummary {
-    /// [`ra_core::Dataset::fingerprint`] of the same data set in memory.
+    /// The [`ra_core::Dataset::fingerprint`] of the same data set in memory.
     pub fingerprint: Fingerprint,
-    /// Users after filtering.
+    /// The number of users after filtering.
     pub users: usize,
-    /// Items after filtering.
+    /// The number of items after filtering.
     pub items: usize,
-    /// Interactions that train, validate and test.
+    /// The numbers of training, validation and test interactions.
     pub interactions: [usize; 3],
-    /// Files that the interactions lie in.
+    /// The number of files that hold the interactions.
     pub partitions: usize,
-    /// Rows that could not be read.
+    /// The rows that could not be read.
     #[serde(rename = "skipped")]
     pub rejected: RejectedRows,
-    /// The samples, where some were asked for.
+    /// The chosen samples, if requested.
     pub curated: Option<Curated>,
 }
 
-/// [`crate::prepare`] and [`crate::to_parquet`] in about `memory` bytes, whatever the length of the log: interactions
-/// are kept in files beside the result, a range of users each, and only one range is in memory at a time. What has to
-/// fit are the ids and titles, a few numbers a user and item, and the longest history. The tables are those of
-/// [`crate::to_parquet`], row by row, but that `interactions/part-*.parquet` takes the place of
-/// `interactions.parquet`; `samples` adds `samples.parquet` as [`crate::samples_to_parquet`] does.
+/// Does the work of [`crate::prepare`] and [`crate::to_parquet`] in about `memory` bytes, however long the log is.
+/// Interactions are kept in files beside the result, one per range of users, and only one range is in memory at a time.
+/// Memory must hold the ids and titles, a few numbers per user and item, and the longest history.
+///
+/// The tables are those of [`crate::to_parquet`], row by row, except that `interactions/part-*.parquet` replaces
+/// `interactions.parquet`. `samples` adds `samples.parquet`, as [`crate::samples_to_parquet`] does.
 ///
 /// # Errors
-/// As [`crate::prepare`], and [`DataError::Bound`] with the memory that is needed when `memory` is too little.
+/// Those of [`crate::prepare`], and [`DataError::Bound`] with the memory needed if `memory` is too little.
 pub fn to_parquet_within(
     name: &str,
     config: &DataConfig,
@@ -122,7 +123,7 @@ pub fn to_parquet_within(
     Ok(ExportSummary { fingerprint, users, items, interactions, partitions, rejected, curated })
 }
 
-/// The log after filtering, with the new codes of users and items.
+/// The filtered log, with the new codes of users and items.
 struct FilteredLog<'a> {
     log: PartitionedLog,
     config: &'a DataConfig,
@@ -133,7 +134,7 @@ struct FilteredLog<'a> {
 }
 
 impl FilteredLog<'_> {
-    /// The split of one partition's users, and the first of them.
+    /// Returns the first user of a partition and the split of its users.
     fn parts(&self, partition: usize) -> Result<(u32, Parts)> {
         let mut rows = self.log.partitions[partition].load()?;
         let first = rows.iter().map(|row| self.user_codes[row.user as usize]).min().unwrap_or(0);
@@ -144,7 +145,8 @@ impl FilteredLog<'_> {
         Ok((first, split(rows, users, self.config, self.log.told.train_rows, self.cuts)))
     }
 
-    /// Writes every partition's interactions as a file in `folder`; and how many are there before.
+    /// Writes each partition's interactions as a file in `folder`; also returns how many interactions repeat earlier
+    /// ones.
     fn write(&self, catalog: &Catalog, folder: &Path) -> Result<(WriteStats, usize)> {
         let mut doubled = 0;
         let mut output = Output::new(folder, &self.users, catalog, self.log.told.order_only.is_some())?;

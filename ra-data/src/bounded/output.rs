@@ -1,4 +1,4 @@
-//! The tables of a data set that is not in memory at once, and its fingerprint.
+//! The tables and the fingerprint of a data set that is never in memory as a whole.
 use crate::Result;
 use crate::config::DataConfig;
 use crate::prepare::protocol;
@@ -10,33 +10,33 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Takes rows by user, of each user by part and time.
+/// Takes rows by user, and for each user by part and time.
 pub(crate) struct Output<'a> {
     folder: PathBuf,
     users: &'a [String],
     catalog: &'a Catalog,
     order_only: bool,
     log: Option<LogWriter<'a, File>>,
-    /// The items of each part, to be hashed when the number of all is known.
+    /// The items of each part, to be hashed once their total number is known.
     items: Vec<BufWriter<File>>,
     lengths: [Vec<u32>; 3],
     popularity: Vec<u32>,
     partitions: usize,
 }
 
-/// What was counted while the tables were written.
+/// Statistics collected while the tables were written.
 #[derive(Debug)]
 pub(crate) struct WriteStats {
-    /// Interactions of each user in each part.
+    /// The number of interactions of each user in each part.
     pub(crate) lengths: [Vec<u32>; 3],
-    /// Training interactions of each item; index 0 is padding.
+    /// The number of training interactions of each item; index 0 is padding.
     pub(crate) popularity: Vec<u32>,
     pub(crate) partitions: usize,
     pub(crate) fingerprint: Fingerprint,
 }
 
 impl<'a> Output<'a> {
-    /// Writes into `folder`, where nothing else lies.
+    /// Writes into `folder`, which must be empty.
     pub(crate) fn new(folder: &Path, users: &'a [String], catalog: &'a Catalog, order_only: bool) -> Result<Self> {
         let make = || -> std::io::Result<_> {
             std::fs::create_dir_all(folder.join(PARTS))?;
@@ -72,7 +72,7 @@ impl<'a> Output<'a> {
         self.log.as_mut().map_or(Ok(()), |log| log.push(user, item, time, part))
     }
 
-    /// Ends the current file; the next row begins another.
+    /// Ends the current file; the next row starts another.
     pub(crate) fn close(&mut self) -> Result<()> {
         if let Some(log) = self.log.take() {
             log.finish()?.sync_all().map_err(|e| cannot_write(&self.folder, e))?;
@@ -105,12 +105,12 @@ impl<'a> Output<'a> {
 }
 
 impl WriteStats {
-    /// Interactions of each part.
+    /// Returns the number of interactions of each part.
     pub(crate) fn interactions(&self) -> [usize; 3] {
         [0, 1, 2].map(|part: usize| self.lengths[part].iter().map(|&n| n as usize).sum())
     }
 
-    /// The longest training sequence.
+    /// Returns the length of the longest training sequence.
     pub(crate) fn longest(&self) -> usize {
         self.lengths[0].iter().max().map_or(0, |&n| n as usize)
     }

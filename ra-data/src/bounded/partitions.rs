@@ -1,4 +1,4 @@
-//! A log on disk, a range of users a file.
+//! A log on disk, with one file per range of users.
 use crate::bounded::spill::{SpillFile, SpillWriter};
 use crate::config::{DataConfig, Split};
 use crate::format::row::RejectedRows;
@@ -9,18 +9,18 @@ use crate::split::{counted_from, cuts};
 use crate::{DataError, Result};
 use std::path::Path;
 
-/// Memory that a partition's row takes: as it is read, sorted by user, and split.
+/// Bytes of memory per row of a partition: as read, sorted by user, and split.
 const ROW: usize = 3 * size_of::<Row>();
 
-/// Files that are open at once at most.
+/// The most files open at once.
 const OPEN: usize = 400;
 
-/// A log in files of a range of users each.
+/// A log in files, each with a range of users.
 pub(crate) struct PartitionedLog {
     pub(crate) users: Vec<String>,
     pub(crate) items: Vec<String>,
     pub(crate) partitions: Vec<SpillFile>,
-    /// Rows that are held while a file is written.
+    /// The number of rows to buffer while writing a file.
     block: usize,
     pub(crate) told: ScanReport,
 }
@@ -65,7 +65,7 @@ impl PartitionedLog {
         if starts.len() > OPEN || most > memory / 2 / ROW {
             let need = (raw.rows / (OPEN / 2) * 4).max(longest * 2) * ROW;
             return Err(short(format!(
-                "{} interactions, the longest history one of {longest}, need {} MiB at least",
+                "{} interactions with a longest history of {longest} need at least {} MiB",
                 raw.rows,
                 (need >> 20) + 1
             )));
@@ -85,7 +85,7 @@ impl PartitionedLog {
         Ok(Self { users, items, partitions, block, told })
     }
 
-    /// Lets `change` drop rows of each partition; whether it did.
+    /// Lets `change` drop rows of each partition; returns whether it did.
     pub(crate) fn change(&mut self, mut change: impl FnMut(&mut Vec<Row>)) -> Result<bool> {
         let mut changed = false;
         for partition in &mut self.partitions {
@@ -99,12 +99,12 @@ impl PartitionedLog {
         Ok(changed)
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.partitions.iter().map(|partition| partition.rows).sum()
     }
 
-    /// Rows of each user and item.
+    /// Counts the rows of each user and item.
     pub(crate) fn degrees(&self) -> Result<[Vec<u32>; 2]> {
         let mut all = [vec![0; self.users.len()], vec![0; self.items.len()]];
         for partition in &self.partitions {
@@ -118,8 +118,8 @@ impl PartitionedLog {
         Ok(all)
     }
 
-    /// Drops rows of users and items with fewer than `k` until there are none. In whatever order they go, what is
-    /// left is the same: the largest part in which everybody has `k`.
+    /// Drops rows of users and items with fewer than `k` rows until there are none. The order of dropping does not
+    /// matter: what is left is always the largest part in which everybody has `k`.
     pub(crate) fn k_core(&mut self, degrees: &mut [Vec<u32>; 2], k: usize) -> Result<()> {
         if k < 2 {
             return Ok(());
@@ -143,7 +143,7 @@ impl PartitionedLog {
         Ok(())
     }
 
-    /// The points in time that a temporal split cuts at.
+    /// Returns the times at which a temporal split cuts.
     pub(crate) fn cuts(&self, config: &DataConfig) -> Result<[f64; 2]> {
         if config.split != Split::Temporal {
             return Ok([f64::INFINITY; 2]);
@@ -159,7 +159,7 @@ impl PartitionedLog {
         cuts(config, self.rows(), tested, |n| self.latest(n))
     }
 
-    /// The `n`-th latest time (`n` from 1), sixteen bits of it at a time.
+    /// Returns the `n`-th latest time (`n` from 1), found sixteen bits at a time.
     fn latest(&self, n: usize) -> Result<f64> {
         let (mut left, mut prefix) = (n, 0u64);
         for shift in [48, 32, 16, 0] {
@@ -182,13 +182,13 @@ impl PartitionedLog {
     }
 }
 
-/// A number whose order is that of [`f64::total_cmp`].
+/// Maps a time to a number that sorts like [`f64::total_cmp`].
 fn ascending(time: f64) -> u64 {
     let bits = time.to_bits();
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 
-/// Rows to hold of each of so many files.
+/// Returns the number of rows to buffer for each of `files` files.
 fn block(memory: usize, files: usize) -> usize {
     (memory / 8 / (2 * size_of::<Row>() * files)).clamp(256, 1 << 16)
 }

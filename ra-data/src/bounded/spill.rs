@@ -10,7 +10,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A Parquet file of rows while it is written; `block` rows at most are held.
+/// A Parquet file of rows being written; buffers at most `block` rows.
 pub(crate) struct SpillWriter {
     table: Table<File>,
     path: PathBuf,
@@ -59,7 +59,7 @@ pub(crate) struct SpillFile {
 }
 
 impl SpillFile {
-    /// The rows in blocks, in the order they were written.
+    /// Returns the rows in blocks, in the order they were written.
     pub(crate) fn blocks(&self) -> Result<impl Iterator<Item = Result<Vec<Row>>>> {
         let fail = |problem: &dyn Display| DataError::corrupt(&self.path, format!("cannot be read again: {problem}"));
         let file = File::open(&self.path).map_err(|e| fail(&e))?;
@@ -68,7 +68,7 @@ impl SpillFile {
         Ok(reader.map(move |batch| Ok(rows(&batch.map_err(|e| fail(&e))?))))
     }
 
-    /// All rows.
+    /// Returns all rows.
     pub(crate) fn load(&self) -> Result<Vec<Row>> {
         let mut all = Vec::with_capacity(self.rows);
         for block in self.blocks()? {
@@ -77,7 +77,7 @@ impl SpillFile {
         Ok(all)
     }
 
-    /// Writes `rows` in place of what was there.
+    /// Replaces the content by `rows`.
     pub(crate) fn replace(&mut self, rows: &[Row], block: usize) -> Result<()> {
         let mut again = SpillWriter::new(self.path.clone(), block)?;
         rows.iter().try_for_each(|&row| again.push(row))?;

@@ -1,6 +1,6 @@
-//! The filters, splits and draws of this crate as SQL: by DataFusion in one process, or by Ballista over many machines
-//! (feature `ballista`). Every query is plain SQL over Parquet files in one folder that all machines see, so that the
-//! executors of anybody's cluster will do.
+//! Filters, splits and draws as SQL, run by DataFusion in one process or by Ballista on many machines (feature
+//! `ballista`). Every query is plain SQL over Parquet files in one folder that all machines see, so the standard
+//! executors of any cluster work.
 
 use crate::bounded::TableOutput;
 use crate::config::{DataConfig, Split};
@@ -31,18 +31,18 @@ use std::sync::Arc;
 
 mod sql;
 
-/// The beginning of a row's number; `row_number` itself is unsigned and would make decimals of what is computed with it.
+/// The start of a row number expression. `row_number` itself is unsigned, and arithmetic with it would yield decimals.
 const ROW: &str = "cast(row_number() OVER ";
 
-/// Rows of a file of the log and of the result.
+/// Rows per file of the log and of the result.
 const FILE: usize = 4 << 20;
 
-/// Writes what [`crate::to_parquet_within`] writes, by queries that `context` runs. The files are read and the tables
-/// written by this process, a batch at a time; users, items and what is counted of each have to fit into its memory. A
-/// given split needs none of this and is refused.
+/// Writes what [`crate::to_parquet_within`] writes, with queries that `context` runs. This process reads the files and
+/// writes the tables, one batch at a time; users, items and their counts must fit into its memory. A given split needs
+/// no computation and is refused.
 ///
 /// # Errors
-/// As [`crate::prepare`]; a query that fails names the step.
+/// Those of [`crate::prepare`]; a failed query names its step.
 pub async fn to_parquet_on(
     context: &SessionContext,
     name: &str,
@@ -53,7 +53,7 @@ pub async fn to_parquet_on(
     DataError::refuse_settings(config)?;
     config.check_one_pass()?;
     if config.split == Split::Given {
-        let problem = "is \"given\", and given files are taken as they are; there is nothing to compute";
+        let problem = "is \"given\", and given files are used as they are; there is nothing to compute";
         return Err(DataError::setting("split", problem));
     }
     samples.map_or(Ok(()), |samples| samples.check())?;
@@ -113,7 +113,7 @@ pub async fn to_parquet_on(
 }
 
 impl Sql<'_> {
-    /// The log as Parquet files: `u`, `i`, `ts` and `place`, its place in the log.
+    /// Writes the log as Parquet files with `u`, `i`, `ts` and `place`, the row's place in the log.
     async fn read_log(&mut self, config: &DataConfig, rejected: &mut RejectedRows) -> Result<ScanReport> {
         let folder = self.folder.join("log");
         std::fs::create_dir_all(&folder).map_err(|e| ra_core::Error::io(&folder, "cannot make", e))?;
@@ -144,7 +144,8 @@ impl Sql<'_> {
         }
         self.register("log", &folder).await?;
         if told.calendar.days {
-            let problem = "holds days as numbers such as 20140101, which are read in memory alone; write them as dates";
+            let problem = "holds days as numbers such as 20140101, which can only be read in memory; write them as \
+                           dates";
             return Err(DataError::setting("columns.time", problem));
         }
         if told.calendar.unknown {
@@ -155,12 +156,12 @@ impl Sql<'_> {
         Ok(told)
     }
 
-    /// Filters `log` and numbers its users and items: `numbered` has `uid` (from 0), `iid` (from 1), `ts`, `place`. Gives the
-    /// ids in order.
+    /// Filters `log` and numbers its users and items: `numbered` has `uid` (from 0), `iid` (from 1), `ts` and `place`.
+    /// Returns the ids in order.
     async fn filter(&mut self, config: &DataConfig, steps: &mut Steps) -> Result<[Vec<String>; 2]> {
         let mut orders = Vec::new();
         for id in ["u", "i"] {
-            // Ids that are all numbers are ordered as such, those that fall out later included.
+            // If all ids are numbers, including those filtered out later, they are sorted as numbers.
             let words = format!("SELECT count(*) FROM log WHERE NOT regexp_like({id}, '^[0-9]{{1,19}}$')");
             let numbers = self.number(&words).await? == 0.0;
             orders.push(if numbers { format!("arrow_cast({id}, 'UInt64'), {id}") } else { id.to_owned() });
@@ -202,7 +203,7 @@ impl Sql<'_> {
         Ok([users, items])
     }
 
-    /// Splits `numbered`: `parts` has `uid`, `iid`, `ts`, `place` (the user's own, from 0) and `part` (0, 1, 2).
+    /// Splits `numbered`: `parts` has `uid`, `iid`, `ts`, `place` (within the user, from 0) and `part` (0, 1 or 2).
     async fn split(&mut self, config: &DataConfig) -> Result<()> {
         let held = |share: f64| format!("floor({share:?} * n)");
         let part = match config.split {
@@ -249,8 +250,8 @@ impl Sql<'_> {
         cuts(config, rows, tested, |n| Ok(latest[&n]))
     }
 
-    /// Every sample that is not noise: `samples` has `uid`, `place`, `length` and `popularity` (its cell), `number` (of all
-    /// samples) and `key`, which orders a cell.
+    /// Writes every sample that is not noise: `samples` has `uid`, `place`, `length` and `popularity` (its cell),
+    /// `number` (among all samples) and `key`, which sorts the samples of a cell.
     async fn score(&mut self, catalog: &Catalog, history: usize, curate: &CurateConfig, seed: u64) -> Result<()> {
         let paper = curate.method == CurateMethod::Paper;
         let (buckets, longest) = (curate.pop_buckets.max(1), curate.max_len_bucket);
@@ -282,7 +283,7 @@ impl Sql<'_> {
             let columns = [("iid", Column::Ids(columns.0)), ("word", Column::Text(columns.1))];
             write_columns(&folder.join("words.parquet"), &columns)?;
             self.register("words", &folder).await?;
-            // A word of the target is known when it last stood at most a history before.
+            // A word of the target counts if it last occurred within the length of a history.
             let gaps = "SELECT p.uid, p.place, p.place - lag(p.place) OVER (PARTITION BY p.uid, w.word ORDER BY p.place) \
                         AS gap FROM parts p JOIN words w ON p.iid = w.iid WHERE p.part = 0";
             format!(
@@ -311,7 +312,7 @@ impl Sql<'_> {
         self.keep("samples", &format!("SELECT uid, place, length, popularity, number, {key} AS key FROM ({z2})")).await
     }
 
-    /// Draws from `samples` and writes what was drawn.
+    /// Draws from `samples` and writes the result.
     async fn draw(&mut self, users: &[String], longest: usize, curate: &CurateConfig, path: &Path) -> Result<Curated> {
         let total = self.number("SELECT count(*) FROM parts WHERE part = 0 AND place > 0").await? as usize;
         let rounds = format!(

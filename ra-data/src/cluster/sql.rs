@@ -12,10 +12,10 @@ use futures::TryStreamExt;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-/// Tables of one folder, each the files that a query wrote.
+/// The tables of one folder, each consisting of the files that a query wrote.
 pub(super) struct Sql<'a> {
     pub(super) context: &'a SessionContext,
-    /// Absolute, and the same on all machines.
+    /// An absolute path that is the same on all machines.
     pub(super) folder: PathBuf,
     pub(super) step: usize,
 }
@@ -37,7 +37,7 @@ impl Sql<'_> {
         self.context.register_parquet(table, path, ParquetReadOptions::default()).await.map_err(fail)
     }
 
-    /// `table` becomes what `query` gives.
+    /// Stores the result of `query` as `table`.
     pub(super) async fn keep(&mut self, table: &str, query: &str) -> Result<()> {
         self.step += 1;
         let path = self.folder.join(format!("{table}-{}", self.step));
@@ -48,7 +48,7 @@ impl Sql<'_> {
         self.register(table, &path).await
     }
 
-    /// Shows the result of `query`.
+    /// Passes the result of `query` to `see`, one batch at a time.
     pub(super) async fn each(&self, query: &str, mut see: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
         let fail = |e: DataFusionError| failed(query, e);
         let mut batches = self.context.sql(query).await.map_err(fail)?.execute_stream().await.map_err(fail)?;

@@ -1,7 +1,7 @@
-//! Choosing a small, good part of the samples (RA-Rec, section "efficient tuning").
+//! Choosing a small, good subset of the samples (RA-Rec, section "efficient tuning").
 //!
-//! What a trained model says of the samples is not known here: for [`CurateMethod::Coverage`] and [`CurateMethod::Hard`]
-//! whoever has one chooses from [`candidates`].
+//! This crate has no trained model: for [`CurateMethod::Coverage`] and [`CurateMethod::Hard`] the caller chooses from
+//! [`candidates`].
 mod noise;
 mod sampler;
 pub(crate) mod words;
@@ -20,24 +20,25 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CurateMethod {
-    /// Denoise, then uniformly over buckets of history length and target popularity.
+    /// Denoises, then draws uniformly over buckets of history length and target popularity.
     Paper,
-    /// A uniform sample: the control.
+    /// Draws uniformly at random: the control.
     Random,
-    /// Samples that together come near to everything in the catalogue: greedy facility location over the ID method's
-    /// vectors. Needs a trained method.
+    /// Chooses samples that together cover the catalogue, by greedy facility location over the ID method's vectors.
+    /// Needs a trained ID method.
     Coverage,
-    /// Samples that the ID method gets most wrong, the worst tenth left out as noise. Needs a trained method.
+    /// Chooses the samples that the ID method predicts worst, without the worst 10 %, which count as noise. Needs a
+    /// trained ID method.
     Hard,
-    /// Everything.
+    /// Keeps all samples.
     #[default]
     All,
 }
 
-/// How many samples are chosen.
+/// How many samples are chosen, as a count or a share: a whole number such as `5000` is a count, a number with a
+/// decimal point such as `0.06` is a share.
 ///
-/// A file tells the two apart by the point alone, in TOML as in JSON: a number without one is a count, a number with one
-/// is a share.
+/// The same holds in TOML and in JSON:
 ///
 /// | in a file | is | of 20,000 samples |
 /// |---|---|---|
@@ -46,8 +47,8 @@ pub enum CurateMethod {
 /// | `1.0` | [`Share(1.0)`](Budget::Share) | all 20,000 |
 /// | `1` | [`Count(1)`](Budget::Count) | **one** |
 ///
-/// A writer that drops `.0`, as JavaScript does, turns "all" into "one": [`oddities`](Check::oddities) tells of a budget of
-/// one sample, and [`Display`](fmt::Display) writes which of the two it is.
+/// A writer that drops `.0`, as JavaScript does, turns "all" into "one": [`oddities`](Check::oddities) reports a budget
+/// of one sample, and [`Display`](fmt::Display) states whether the budget is a count or a share.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Budget {
@@ -57,23 +58,26 @@ pub enum Budget {
     Share(f64),
 }
 
-/// Which samples a training sees.
+/// Which samples a model is trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CurateConfig {
     /// How samples are chosen.
     pub method: CurateMethod,
-    /// How many.
+    /// The size of the selection.
     pub budget: Budget,
-    /// `paper`: drop samples whose target shares fewer than `min_overlap` words with the titles of the history.
+    /// Whether `paper` drops samples whose target title shares fewer than `min_overlap` words with the titles of the
+    /// history.
     pub denoise: bool,
-    /// Words that a target must share.
+    /// The least number of words that the title of a target must share with its history to pass the denoising of
+    /// `paper`.
     pub min_overlap: usize,
-    /// Years such as "(1995)" are no words: they would make every two films of a year look alike.
+    /// Whether denoising ignores years such as "(1995)", which would make any two films of the same year look alike.
     pub strip_years: bool,
-    /// Histories of `2^b` to `2^(b + 1) - 1` items share bucket `b`, up to this one.
+    /// The highest bucket of history length. Bucket `b` holds histories of `2^b` to `2^(b + 1) - 1` items, and the
+    /// highest bucket also all longer ones.
     pub max_len_bucket: u32,
-    /// Buckets of target popularity, by rank.
+    /// The number of buckets of target popularity, by rank.
     pub pop_buckets: usize,
 }
 
@@ -91,16 +95,16 @@ impl Default for CurateConfig {
     }
 }
 
-/// What was chosen, and why.
+/// The chosen samples, and how they were chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Curated {
     /// The chosen samples, in the order they were drawn.
     pub samples: Vec<Sample>,
-    /// All samples.
+    /// The number of samples chosen from.
     pub total: usize,
-    /// Samples that denoising dropped.
+    /// The number of samples that denoising dropped.
     pub denoised: usize,
-    /// Samples left in each cell of (history length, target popularity) before the draw.
+    /// The number of samples in each cell of (history length, target popularity) after denoising, before the draw.
     #[serde(skip)]
     pub cells: BTreeMap<Stratum, usize>,
 }
@@ -121,12 +125,12 @@ impl fmt::Display for Curated {
     }
 }
 
-/// Chooses samples; the same data, configuration and seed give the same samples. A history has at most `max_history`
-/// items.
+/// Chooses samples with histories of at most `max_history` items. The same data, configuration and seed give the same
+/// samples.
 ///
 /// # Errors
-/// [`DataError::NeedsModel`] for methods that a trained model chooses by: see [`candidates`]. [`DataError::Curation`]
-/// for a budget that is less than one sample.
+/// [`DataError::NeedsModel`] if the method needs a trained model (see [`candidates`]); [`DataError::Curation`] if the
+/// budget is less than one sample.
 pub fn curate(dataset: &Dataset, config: &CurateConfig, max_history: usize, seed: u64) -> Result<Curated> {
     if config.method.needs_model() {
         return Err(DataError::NeedsModel(config.method));
@@ -148,26 +152,26 @@ pub fn curate(dataset: &Dataset, config: &CurateConfig, max_history: usize, seed
     Ok(Curated::of(config, chosen.into_iter().map(|(_, sample)| sample).collect(), total, cells))
 }
 
-/// What samples are chosen from.
+/// The samples to choose from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidates {
     /// Every sample of the training part, by user and position.
     pub samples: Vec<Sample>,
-    /// How many of them are to be chosen.
+    /// The number of samples to choose.
     pub budget: usize,
 }
 
 impl Candidates {
-    /// What a trained model chose, in the order it did.
+    /// Returns the result for the samples that a trained model chose, in its order.
     pub fn chosen(&self, samples: Vec<Sample>) -> Curated {
         Curated { samples, total: self.samples.len(), denoised: 0, cells: BTreeMap::new() }
     }
 }
 
-/// What a method that reads a trained model ([`CurateMethod::needs_model`]) chooses from.
+/// Returns the samples that a method with a trained model ([`CurateMethod::needs_model`]) chooses from.
 ///
 /// # Errors
-/// [`DataError::Curation`] for a budget that is less than one sample.
+/// [`DataError::Curation`] if the budget is less than one sample.
 pub fn candidates(dataset: &Dataset, config: &CurateConfig) -> Result<Candidates> {
     let samples = dataset.samples();
     let budget = config.budget.of(samples.len())?;
@@ -175,7 +179,7 @@ pub fn candidates(dataset: &Dataset, config: &CurateConfig) -> Result<Candidates
 }
 
 impl CurateMethod {
-    /// Its name in a configuration.
+    /// Returns the name of the method in a configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Paper => "paper",
@@ -186,24 +190,25 @@ impl CurateMethod {
         }
     }
 
-    /// Whether samples are chosen by what a trained ID method says of them.
+    /// Returns whether the method needs a trained ID method to choose samples.
     pub fn needs_model(self) -> bool {
         matches!(self, Self::Coverage | Self::Hard)
     }
 }
 
 impl Check for CurateConfig {
-    /// A key that has no effect is among them; a key at its default counts as left out.
+    /// Also reports keys that have no effect; a key at its default counts as unset.
     fn problems(&self) -> Vec<Problem> {
-        const ALLOWED: &str = "give a share above 0 and up to 1.0, as in 0.06, or a count from 1 on, as in 5000";
+        const ALLOWED: &str = "give a share above 0 and up to 1.0, such as 0.06, or a count of at least 1, such as \
+                               5000";
         let plain = Self::default();
         let mut found = Vec::new();
         let mut wrong = |key: &str, problem: String| found.push(Problem::new(key, problem));
         match self.budget {
             Budget::Count(0) => wrong("budget", format!("is 0, which chooses nothing; {ALLOWED}")),
-            // Not a number is in no range either.
+            // Written so that NaN is refused too.
             Budget::Share(share) if !(share > 0.0 && share <= 1.0) => {
-                wrong("budget", format!("is {share:?}, which is no share of the samples; {ALLOWED}"));
+                wrong("budget", format!("is {share:?}, which is not a share of the samples; {ALLOWED}"));
             }
             budget if budget != plain.budget && self.method == CurateMethod::All => {
                 let problem = "has no effect with method = \"all\"; leave it out, or set method to random or paper";
@@ -224,7 +229,7 @@ impl Check for CurateConfig {
 }
 
 impl CurateConfig {
-    /// Refuses methods that look at all samples at once, for logs that are not in memory.
+    /// Refuses methods that look at all samples at once; a log that is not in memory allows only one pass.
     pub(crate) fn check_one_pass(&self) -> Result<()> {
         if matches!(self.method, CurateMethod::Paper | CurateMethod::Random) {
             return Ok(());
@@ -245,10 +250,10 @@ impl fmt::Display for Budget {
 }
 
 impl Budget {
-    /// How many of `total` samples.
+    /// Returns the number of samples to choose out of `total`.
     ///
     /// # Errors
-    /// Where that is none of them.
+    /// [`DataError::Curation`] if that is none of them.
     pub(crate) fn of(self, total: usize) -> Result<usize> {
         let budget = match self {
             Self::Count(count) => count.min(total),
@@ -258,9 +263,9 @@ impl Budget {
             return Ok(budget);
         }
         let problem = match self {
-            Self::Count(_) => "is 0, which chooses nothing; give a count from 1 on".into(),
+            Self::Count(_) => "is 0, which chooses nothing; give a count of at least 1".into(),
             Self::Share(share) => {
-                format!("is {share}: of {total} samples less than one; give a larger share, or a count")
+                format!("is {share}, which is less than one of {total} samples; give a larger share, or a count")
             }
         };
         Err(DataError::curation("budget", problem))
@@ -268,7 +273,7 @@ impl Budget {
 }
 
 impl Curated {
-    /// What `config` chose from cells of these sizes.
+    /// Summarises what `config` chose from cells of these sizes.
     pub(crate) fn of(
         config: &CurateConfig,
         samples: Vec<Sample>,

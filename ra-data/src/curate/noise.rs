@@ -1,13 +1,13 @@
-//! Which samples are noise, and which stratum each of the others is drawn from.
+//! Which samples are noise, and the stratum that each of the others is drawn from.
 use crate::curate::words::words;
 use crate::{CurateConfig, CurateMethod};
 use ra_core::ItemId;
 use std::collections::HashMap;
 
-/// A stratum: the bucket of the history's length, and that of the target's popularity.
+/// A stratum: the bucket of the history length and the bucket of the target's popularity.
 pub(crate) type Stratum = (u32, u32);
 
-/// Tells noise from samples worth drawing, and the stratum of each of these.
+/// Separates noise from useful samples, and assigns these to strata.
 #[derive(Debug)]
 pub(crate) struct NoiseFilter<'a> {
     config: &'a CurateConfig,
@@ -18,7 +18,7 @@ pub(crate) struct NoiseFilter<'a> {
 }
 
 impl<'a> NoiseFilter<'a> {
-    /// Knows the titles and the training popularity (index 0 is padding) of all items.
+    /// Takes the titles of all items and their training popularity (index 0 is padding).
     pub(crate) fn new(titles: &[String], popularity: &[u32], config: &'a CurateConfig) -> Self {
         let mut numbers: HashMap<String, u32> = HashMap::new();
         let mut number = |word: String| {
@@ -35,20 +35,21 @@ impl<'a> NoiseFilter<'a> {
         Self { config, bags, buckets: popularity_buckets(popularity, config.pop_buckets) }
     }
 
-    /// Words that the target's title shares with the history's.
+    /// Counts the words that the target's title shares with the titles of the history.
     pub(crate) fn overlap(&self, history: &[ItemId], target: ItemId) -> usize {
         let bag = |item: ItemId| &self.bags[item.index() - 1];
         let known = |word: &&u32| history.iter().any(|&item| bag(item).binary_search(word).is_ok());
         bag(target).iter().filter(known).count()
     }
 
-    /// The stratum of a sample, noise or not.
+    /// Returns the stratum of a sample, even if it is noise.
     pub(crate) fn any_stratum(&self, history: &[ItemId], target: ItemId) -> Stratum {
         let length = history.len().max(1).ilog2().min(self.config.max_len_bucket);
         (length, self.buckets[target.index()])
     }
 
-    /// The stratum to draw a sample from, nothing where it is noise; all samples have the same one where the draw is uniform.
+    /// Returns the stratum to draw a sample from, or `None` if it is noise. For a uniform draw all samples share one
+    /// stratum.
     pub(crate) fn stratum(&self, history: &[ItemId], target: ItemId) -> Option<Stratum> {
         if self.config.method != CurateMethod::Paper {
             return Some((0, 0));
@@ -58,8 +59,8 @@ impl<'a> NoiseFilter<'a> {
     }
 }
 
-/// Buckets of items by rank of training popularity, 0 the head; index 0 is padding. Items never trained on are in none
-/// and get bucket 0, which nothing reads.
+/// Assigns items to buckets by rank of training popularity, starting from 0 for the most popular; index 0 is padding.
+/// Items without training interactions get bucket 0, which is never read.
 pub fn popularity_buckets(counts: &[u32], buckets: usize) -> Vec<u32> {
     let mut ranked: Vec<usize> = (1..counts.len()).filter(|&item| counts[item] > 0).collect();
     ranked.sort_by_key(|&item| (std::cmp::Reverse(counts[item]), item));

@@ -1,10 +1,10 @@
-//! The draw.
+//! The stratified draw.
 use crate::curate::noise::Stratum;
 use ra_core::{Sample, splitmix64};
 use std::collections::{BTreeMap, BinaryHeap};
 
-/// Draws one sample a visit, over the strata in ascending order, each stratum's in an order that the seed and the sample's
-/// index give; holds no more than it may have to give.
+/// Draws one sample per visit, visiting the strata in ascending order. Within a stratum, the seed and the sample's
+/// index determine the order. Never holds more than `budget` samples per stratum.
 #[derive(Debug)]
 pub(crate) struct StratifiedSampler {
     budget: usize,
@@ -12,7 +12,7 @@ pub(crate) struct StratifiedSampler {
     strata: BTreeMap<Stratum, Inserted>,
 }
 
-/// How many samples of a stratum there were, and the first of them: key, index, sample; the last on top.
+/// The number of samples seen in a stratum, and the first of them as (key, index, sample), with the last on top.
 type Inserted = (usize, BinaryHeap<(u64, usize, Sample)>);
 
 impl StratifiedSampler {
@@ -20,7 +20,7 @@ impl StratifiedSampler {
         Self { budget, seed, strata: BTreeMap::new() }
     }
 
-    /// Sample number `index` of all.
+    /// Adds the sample with number `index` among all samples.
     pub(crate) fn insert(&mut self, index: usize, stratum: Stratum, sample: Sample) {
         let (seen, first) = self.strata.entry(stratum).or_default();
         *seen += 1;
@@ -32,7 +32,7 @@ impl StratifiedSampler {
         }
     }
 
-    /// The chosen samples with their index, and how many there were in each stratum.
+    /// Returns the chosen samples with their indices, and the number of samples in each stratum.
     pub(crate) fn finish(self) -> (Vec<(usize, Sample)>, BTreeMap<Stratum, usize>) {
         let sizes = self.strata.iter().map(|(&stratum, (seen, _))| (stratum, *seen)).collect();
         let strata: Vec<Vec<_>> = self.strata.into_values().map(|(_, first)| first.into_sorted_vec()).collect();

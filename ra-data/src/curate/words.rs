@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 pub(crate) const STOP: [&str; 14] =
     ["a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"];
 
-/// The set of words of `title`: lower case, split at what is neither letter nor digit, without words of one character
-/// and without [`STOP`]. A year as in "Heat (1995)" is dropped when `strip_years` is set: it would make every two
-/// films of a year look alike.
+/// Returns the set of words of `title`: lower case, split at everything but letters and digits, without one-character
+/// words and [`STOP`] words. `strip_years` drops years as in "Heat (1995)", which would make any two films of the same
+/// year look alike.
 pub(crate) fn words(title: &str, strip_years: bool) -> BTreeSet<String> {
     let title = title.to_lowercase();
     let title = if strip_years { without_years(&title) } else { title };
@@ -15,7 +15,7 @@ pub(crate) fn words(title: &str, strip_years: bool) -> BTreeSet<String> {
     title.split(|c: char| !c.is_alphanumeric()).filter(is_word).map(str::to_owned).collect()
 }
 
-/// `text` with every "(1800)" to "(2099)" turned into a space.
+/// Returns `text` with every "(1800)" to "(2099)" replaced by a space.
 fn without_years(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,63 +1,63 @@
-//! What a data set looks like, in numbers that decide how it should be used.
+//! Statistics of a data set that decide how to use it.
 use crate::{Prepared, time};
 use ra_core::{Dataset, ItemId, UserId};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// A data set in numbers.
+/// Statistics of a data set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Description {
-    /// Its name.
+    /// The name of the data set.
     pub name: String,
-    /// Users after filtering.
+    /// The number of users after filtering.
     pub users: usize,
-    /// Items after filtering.
+    /// The number of items after filtering.
     pub items: usize,
-    /// Interactions after filtering, held-out ones included.
+    /// The number of interactions after filtering, including held-out ones.
     pub interactions: usize,
-    /// Share of user-item pairs that never met; one that met several times counts once.
+    /// The share of user-item pairs without an interaction; repeated interactions count once.
     pub sparsity: f64,
-    /// Training interactions a user: least, median, mean, most.
+    /// Training interactions per user.
     pub history: NumberSummary,
-    /// Training interactions an item: least, median, mean, most.
+    /// Training interactions per item.
     pub popularity: NumberSummary,
-    /// The first and the last time of an interaction, in seconds since 1970; nothing where the log has no clock.
+    /// The times of the first and the last interaction, in seconds since 1970; `None` if the log has no clock.
     pub span: Option<[f64; 2]>,
-    /// Users with 1, 2 to 3, 4 to 7, .. training interactions; the first number is of those with none.
+    /// The number of users with 0, 1, 2 to 3, 4 to 7, .. training interactions.
     pub history_histogram: Vec<usize>,
-    /// Items with 0, 1, 2 to 3, 4 to 7, .. training interactions.
+    /// The number of items with 0, 1, 2 to 3, 4 to 7, .. training interactions.
     pub popularity_histogram: Vec<usize>,
-    /// Training interactions that repeat an earlier one of the same user.
+    /// The number of training interactions that repeat an earlier one of the same user.
     pub repeats: usize,
-    /// Share of training interactions that the most popular tenth of the items takes.
+    /// The share of training interactions that belong to the most popular 10 % of the items.
     pub head_share: f64,
-    /// Test targets that are in their own history.
+    /// The number of test targets that already occur in their own history.
     pub repeated_targets: usize,
-    /// Test targets that nobody trained on.
+    /// The number of test targets without any training interaction.
     pub cold_targets: usize,
-    /// Items without a title.
+    /// The number of items without a title.
     pub empty_titles: usize,
-    /// Items whose title another item has too.
+    /// The number of items that share their title with another item.
     pub duplicate_titles: usize,
-    /// Words of a title: least, median, mean, most.
+    /// Words per title.
     pub title_words: NumberSummary,
 }
 
-/// A distribution in four numbers.
+/// A distribution summarised in four numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct NumberSummary {
-    /// The least.
+    /// The minimum.
     pub min: f64,
-    /// The middle.
+    /// The median.
     pub median: f64,
-    /// The average.
+    /// The mean.
     pub mean: f64,
-    /// The most.
+    /// The maximum.
     pub max: f64,
 }
 
-/// Describes a data set.
+/// Computes the statistics of a data set.
 pub fn describe(prepared: &Prepared) -> Description {
     let dataset = &prepared.dataset;
     let titles = dataset.catalog.titles();
@@ -94,7 +94,7 @@ pub fn describe(prepared: &Prepared) -> Description {
     }
 }
 
-/// Pairs of a user and an item that met, in any part.
+/// Counts the pairs of a user and an item that occur together in any part.
 fn pairs(dataset: &Dataset) -> usize {
     let parts = [&dataset.train, &dataset.valid, &dataset.test];
     let mut items: HashSet<ItemId> = HashSet::new();
@@ -106,7 +106,7 @@ fn pairs(dataset: &Dataset) -> usize {
     UserId::all(dataset.users.len()).map(&mut of_user).sum()
 }
 
-/// How many numbers are 0, 1, 2 to 3, 4 to 7, ..
+/// Counts how many numbers are 0, 1, 2 to 3, 4 to 7, ..
 fn histogram(numbers: impl Iterator<Item = usize>) -> Vec<usize> {
     let mut bars = Vec::new();
     for number in numbers {
@@ -119,7 +119,7 @@ fn histogram(numbers: impl Iterator<Item = usize>) -> Vec<usize> {
     bars
 }
 
-/// A histogram in words, empty bars left out.
+/// Writes a histogram as text, without empty bars.
 fn bars(histogram: &[usize]) -> String {
     let bar = |(bar, count): (usize, &usize)| match bar {
         0 | 1 => format!("{bar}: {count}"),
@@ -142,7 +142,7 @@ fn summary(numbers: impl Iterator<Item = usize>) -> NumberSummary {
     }
 }
 
-/// The share of the sum that the largest tenth has.
+/// Returns the share of the sum that the largest 10 % of the numbers make up.
 fn head_share(numbers: impl Iterator<Item = usize>) -> f64 {
     let mut sorted: Vec<usize> = numbers.collect();
     sorted.sort_unstable();
@@ -159,7 +159,7 @@ impl fmt::Display for NumberSummary {
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = format!("{} users, {} items, {} interactions", self.users, self.items, self.interactions);
-        writeln!(f, "{}: {size} ({:.2} % of pairs never met)", self.name, 100.0 * self.sparsity)?;
+        writeln!(f, "{}: {size} ({:.2} % of pairs without an interaction)", self.name, 100.0 * self.sparsity)?;
         if let Some([first, last]) = self.span {
             let day = |time: f64| match time::written(time) {
                 date if date == time.to_string() => date,
@@ -167,15 +167,15 @@ impl fmt::Display for Description {
             };
             writeln!(f, "  from {} to {}", day(first), day(last))?;
         }
-        writeln!(f, "  training interactions a user: {}", self.history)?;
-        writeln!(f, "    users by them: {}", bars(&self.history_histogram))?;
+        writeln!(f, "  training interactions per user: {}", self.history)?;
+        writeln!(f, "    users by number of interactions: {}", bars(&self.history_histogram))?;
         writeln!(
             f,
-            "  training interactions an item: {}; the top tenth has {:.0} %",
+            "  training interactions per item: {}; the top 10 % of the items have {:.0} %",
             self.popularity,
             100.0 * self.head_share
         )?;
-        writeln!(f, "    items by them: {}", bars(&self.popularity_histogram))?;
+        writeln!(f, "    items by number of interactions: {}", bars(&self.popularity_histogram))?;
         if self.repeats > 0 {
             writeln!(f, "  training interactions that repeat an earlier one: {}", self.repeats)?;
         }
@@ -185,7 +185,7 @@ impl fmt::Display for Description {
             self.repeated_targets, self.cold_targets
         )?;
         let titles = format!("{} empty, {} shared with another item", self.empty_titles, self.duplicate_titles);
-        write!(f, "  titles: {titles}, words {}", self.title_words)
+        write!(f, "  titles: {titles}, words per title {}", self.title_words)
     }
 }
 

@@ -1,9 +1,9 @@
-//! Which interactions stay.
+//! Filters that decide which interactions are kept.
 use crate::interactions::{Interactions, Row, counts};
 use foldhash::fast::RandomState;
 use std::collections::HashSet;
 
-/// Keeps the first interaction of a user with an item, by time and then by place in the file.
+/// Keeps a user's first interaction with each item, by time and then by place in the file.
 pub(crate) fn dedupe(rows: &mut Vec<Row>) {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by(|&a, &b| rows[a].time.total_cmp(&rows[b].time).then(a.cmp(&b)));
@@ -17,12 +17,12 @@ pub(crate) fn dedupe(rows: &mut Vec<Row>) {
     rows.retain(|_| keep.next().unwrap_or(false));
 }
 
-/// Drops users, then items, with fewer than `k` interactions, until nothing changes.
+/// Repeatedly drops users, then items, with fewer than `k` interactions, until nothing changes.
 pub(crate) fn k_core(log: &mut Interactions, k: usize) {
     k_core_rows(&mut log.rows, [log.users.len(), log.items.len()], k);
 }
 
-/// [`k_core`] of rows of so many users and items.
+/// [`k_core`] for rows with these numbers of users and items.
 pub(crate) fn k_core_rows(rows: &mut Vec<Row>, [users, items]: [usize; 2], k: usize) {
     if k < 2 {
         return;

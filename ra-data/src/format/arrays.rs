@@ -1,7 +1,7 @@
-//! Columns of Parquet and Arrow as the text that every reader gives, each by what it is for.
+//! Converts columns of Parquet and Arrow to text, as all readers return it, according to their roles.
 //!
-//! An id is a scalar; a title may be a list of parts; a time tells its unit and comes as `@` and seconds since 1970.
-//! A row whose item is a list is a session: one interaction for each of its elements.
+//! An id is a scalar; a title may be a list of parts; a time has a unit and becomes `@` followed by seconds since 1970.
+//! A row whose item is a list is a session: one interaction per element.
 use crate::format::row::Role;
 use arrow::array::types::{Float64Type, Int64Type};
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, LargeStringBuilder};
@@ -12,14 +12,14 @@ use std::sync::Arc;
 /// A column of a batch as text.
 #[derive(Debug)]
 pub(crate) enum Texts {
-    /// A field a row; no column at all is all empty.
+    /// One field per row; `None` for a missing column, whose fields are all empty.
     Scalars(Option<LargeStringArray>),
-    /// A list a row: where it begins and ends among the elements.
+    /// One list per row: where it starts and ends among the elements.
     Lists(Vec<(usize, usize)>, LargeStringArray),
 }
 
 impl Texts {
-    /// The column `name` for this `role`; `of_log` where a row is an interaction or a session of them.
+    /// Converts the column `name` with this `role`. `of_log` is set if a row is an interaction or a session.
     ///
     /// # Errors
     /// A sentence with the column, its type and the remedy.
@@ -43,7 +43,7 @@ impl Texts {
         Ok(Self::Lists(rows, scalars(&elements, name, role)?))
     }
 
-    /// How many elements a row has, where it has a list.
+    /// Returns the number of elements of a row, if it holds a list.
     pub(crate) fn length(&self, row: usize) -> Option<usize> {
         match self {
             Self::Scalars(_) => None,
@@ -51,7 +51,7 @@ impl Texts {
         }
     }
 
-    /// The text of a row, or of an element of its list.
+    /// Returns the text of a row, or of an element of its list.
     pub(crate) fn get(&self, row: usize, element: usize) -> &str {
         let (texts, at) = match self {
             Self::Scalars(None) => return "",
@@ -67,7 +67,7 @@ fn is_list(kind: &DataType) -> bool {
     matches!(kind, List(_) | LargeList(_) | FixedSizeList(..) | ListView(_) | LargeListView(_))
 }
 
-/// Where each row's list lies, and the elements of all.
+/// Returns the range of each row's list, and the elements of all lists.
 fn elements(column: &ArrayRef) -> Result<(Vec<(usize, usize)>, ArrayRef), String> {
     let (DataType::List(field)
     | DataType::LargeList(field)
@@ -87,7 +87,7 @@ fn elements(column: &ArrayRef) -> Result<(Vec<(usize, usize)>, ArrayRef), String
     Ok(((0..lists.len()).map(place).collect(), Arc::clone(lists.values())))
 }
 
-/// A title in parts, lists of lists included: one after the other.
+/// Joins titles in parts, including nested lists.
 fn joined(column: &ArrayRef, name: &str) -> Result<LargeStringArray, String> {
     let (rows, elements) = elements(column).map_err(|e| format!("column `{name}` (title): {e}"))?;
     let texts = match is_list(elements.data_type()) {
@@ -99,7 +99,7 @@ fn joined(column: &ArrayRef, name: &str) -> Result<LargeStringArray, String> {
     Ok(LargeStringArray::from_iter_values(rows.into_iter().map(title)))
 }
 
-/// Values that are no lists.
+/// Converts values that are not lists.
 fn scalars(column: &ArrayRef, name: &str, role: Role) -> Result<LargeStringArray, String> {
     use DataType as Is;
     let kind = column.data_type();
@@ -113,7 +113,7 @@ fn scalars(column: &ArrayRef, name: &str, role: Role) -> Result<LargeStringArray
     };
     let (is_id, is_time) = (role.is_id(), role == Role::Time);
     match kind {
-        // Views and dictionaries of text are cast as they are.
+        // Dictionaries of text need no conversion first: they are cast directly.
         Is::Dictionary(_, value) if !matches!(**value, Is::Utf8 | Is::LargeUtf8 | Is::Utf8View) => {
             scalars(&cast(column, value).map_err(failed)?, name, role)
         }
@@ -151,7 +151,7 @@ fn scalars(column: &ArrayRef, name: &str, role: Role) -> Result<LargeStringArray
     }
 }
 
-/// Whether floats are so large that not every whole number is one of their kind.
+/// Returns whether a float is so large that its type no longer represents every whole number.
 fn has_inexact(column: &ArrayRef) -> Result<bool, arrow::error::ArrowError> {
     let exact = match column.data_type() {
         DataType::Float16 => 11,
@@ -162,14 +162,14 @@ fn has_inexact(column: &ArrayRef) -> Result<bool, arrow::error::ArrowError> {
     Ok(values.as_primitive::<Float64Type>().iter().flatten().any(|value| value.abs() >= 2f64.powi(exact)))
 }
 
-/// Counts as `@` and seconds since 1970.
+/// Converts counts to `@` followed by seconds since 1970.
 fn seconds(column: &ArrayRef, seconds: impl Fn(f64) -> f64) -> Result<LargeStringArray, arrow::error::ArrowError> {
     let counts = cast(column, &DataType::Int64)?;
     let counts = counts.as_primitive::<Int64Type>();
     Ok(counts.iter().map(|count| count.map(|count| format!("@{}", seconds(count as f64)))).collect())
 }
 
-/// Sixteen bytes as people write them: 32 digits in five groups.
+/// Formats sixteen bytes as a UUID: 32 digits in five groups.
 fn uuids(column: &ArrayRef) -> LargeStringArray {
     let mut texts = LargeStringBuilder::with_capacity(column.len(), 36 * column.len());
     for bytes in column.as_fixed_size_binary().iter() {

@@ -1,31 +1,31 @@
-//! Whether an Arrow file is as long as it says: its reader allocates what the file asks for.
+//! Checks that an Arrow file is as long as it claims, because its reader allocates whatever the file asks for.
 use arrow::ipc::{root_as_footer, root_as_message};
 use std::io::{Read, Seek, SeekFrom};
 
 const MAGIC: &[u8; 6] = b"ARROW1";
 
-/// The longest description of a batch: a thousand columns take a hundredth of it.
+/// The longest accepted metadata of a batch; a thousand columns take 1 % of it.
 const LONGEST: u64 = 1 << 26;
 
-/// How many times longer a buffer may be than it is packed.
+/// The highest accepted compression ratio of a buffer.
 const UNPACKED: i64 = 1 << 16;
 
-/// Which reader a file is for.
+/// The kind of an Arrow file, which decides the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Batches are found by a footer.
+    /// A footer locates the batches.
     Footed,
-    /// Batches follow each other.
+    /// The batches follow each other.
     Streamed {
-        /// Whether the mark of the end is there.
+        /// Whether the end marker is present.
         ends: bool,
     },
 }
 
-/// A result that is either read or is the first thing in a file that cannot be.
+/// The result of reading, or a description of the first thing in the file that cannot be read.
 type Checked<T> = std::io::Result<Result<T, String>>;
 
-/// `expression` or the problem it found.
+/// Evaluates to the value of `expression`, or returns the problem it found.
 macro_rules! sound {
     ($expression:expr) => {
         match $expression {
@@ -35,7 +35,7 @@ macro_rules! sound {
     };
 }
 
-/// Looks at every message that a reader would look at: whether what it asks for is there.
+/// Checks every message that a reader would read for data that the file does not contain.
 pub(crate) fn check(file: &mut (impl Read + Seek)) -> Checked<Kind> {
     let length = file.seek(SeekFrom::End(0))?;
     if at::<6>(file, 0, length)? == Some(*MAGIC) {
@@ -61,7 +61,7 @@ pub(crate) fn check(file: &mut (impl Read + Seek)) -> Checked<Kind> {
     Ok(Ok(Kind::Streamed { ends }))
 }
 
-/// The footer points at blocks within the file, each of them a message.
+/// Checks the footer and the blocks it points to, each of which is a message.
 fn footer(file: &mut (impl Read + Seek), length: u64) -> Checked<()> {
     let end = length.saturating_sub(10);
     let size = at::<4>(file, end, length)?.map_or(-1, i32::from_le_bytes);
@@ -84,8 +84,8 @@ fn footer(file: &mut (impl Read + Seek), length: u64) -> Checked<()> {
     Ok(Ok(()))
 }
 
-/// The length of the body that a message describes, which begins at byte `body` and is as long as the message says, or as
-/// the footer does.
+/// Returns where the body of a message ends. The body starts at byte `body` and has the length that the footer states,
+/// or else the message itself.
 fn message(file: &mut (impl Read + Seek), described: &[u8], body: u64, said: Option<i64>, length: u64) -> Checked<u64> {
     let Ok(message) = root_as_message(described) else { return Ok(Err(format!("no message before byte {body}"))) };
     let size = said.unwrap_or(message.bodyLength());
@@ -94,7 +94,7 @@ fn message(file: &mut (impl Read + Seek), described: &[u8], body: u64, said: Opt
     };
     let batch = message.header_as_record_batch().or(message.header_as_dictionary_batch().and_then(|d| d.data()));
     let packed = batch.is_some_and(|batch| batch.compression().is_some());
-    // A row of any column but one of nulls takes a bit at least.
+    // A row takes at least one bit in every column except a column of nulls.
     let most = size.max(8).saturating_mul(if packed { UNPACKED } else { 8 });
     let nodes = batch.and_then(|batch| batch.nodes()).into_iter().flatten().map(|node| node.length());
     let rows = batch.map(|batch| batch.length()).into_iter().chain(nodes);
@@ -119,7 +119,7 @@ fn at<const N: usize>(file: &mut (impl Read + Seek), from: u64, length: u64) -> 
     Ok(piece(file, from, N as i64, length)?.and_then(|bytes| bytes.try_into().ok()))
 }
 
-/// `size` bytes from `from` on, if there are so many.
+/// Returns `size` bytes starting at `from`, if the file has that many.
 fn piece(file: &mut (impl Read + Seek), from: u64, size: i64, length: u64) -> std::io::Result<Option<Vec<u8>>> {
     let Ok(size) = u64::try_from(size) else { return Ok(None) };
     if size > LONGEST || from.checked_add(size).is_none_or(|end| end > length) {

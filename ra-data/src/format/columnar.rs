@@ -1,4 +1,4 @@
-//! Parquet and Arrow: files whose fields have types.
+//! Parquet and Arrow: files with typed columns.
 use crate::format::arrays::Texts;
 use crate::format::arrow_file::{self, Kind};
 use crate::format::header;
@@ -15,7 +15,7 @@ use parquet::basic::Compression;
 use std::io::{BufReader, Seek};
 use std::path::Path;
 
-/// Reads a Parquet file; numbers and times become text, so that ids and errors look as in any other format.
+/// Reads a Parquet file; numbers and times become text, so that ids and errors look the same in all formats.
 pub(crate) fn read_parquet(source: &Source, wanted: &[ColumnSpec], visit: &mut RowVisitor<'_>) -> Result<()> {
     let path = source.path();
     let builder = ParquetRecordBatchReaderBuilder::try_new(source.file()?)
@@ -28,14 +28,14 @@ pub(crate) fn read_parquet(source: &Source, wanted: &[ColumnSpec], visit: &mut R
     show(source, "Parquet", wanted, &columns, &header, reader, visit)
 }
 
-/// The names of the columns of a Parquet file.
+/// Returns the column names of a Parquet file.
 pub(crate) fn parquet_names(source: &Source) -> Result<Vec<String>> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(source.file()?)
         .map_err(|e| unreadable(source.path(), "Parquet", &e.to_string()))?;
     Ok(names(builder.schema()))
 }
 
-/// The names of the columns of an Arrow file.
+/// Returns the column names of an Arrow file.
 pub(crate) fn arrow_names(source: &Source) -> Result<Vec<String>> {
     let failed = |e: ArrowError| unreadable(source.path(), "Arrow", &e.to_string());
     Ok(match arrow(source)? {
@@ -48,29 +48,29 @@ fn names(schema: &SchemaRef) -> Vec<String> {
     schema.fields().iter().map(|field| field.name().clone()).collect()
 }
 
-/// Refuses codecs that are not read, by their names.
+/// Refuses unsupported codecs by name.
 fn refuse_codec(path: &Path, builder: &ParquetRecordBatchReaderBuilder<std::fs::File>) -> Result<()> {
     let chunks = builder.metadata().row_groups().iter().flat_map(|group| group.columns());
     match chunks.map(|chunk| chunk.compression()).find(|codec| matches!(codec, Compression::LZO)) {
         Some(codec) => {
-            let problem = format!("packed by {codec}, which is not read; write it again with zstd, snappy or gzip");
+            let problem = format!("compressed with {codec}, which is not supported; use zstd, snappy or gzip");
             Err(DataError::corrupt(path, problem))
         }
         None => Ok(()),
     }
 }
 
-/// The error for a file that its reader gave up on.
+/// Reports a file that its reader could not read.
 fn unreadable(path: &Path, format: &str, problem: &str) -> DataError {
     let lacks = ["NYI", "not supported", "Unsupported", "unsupported", "Not yet implemented", "Disabled feature"];
     let problem = match lacks.iter().any(|words| problem.contains(words)) {
-        true => format!("uses a part of {format} that is not read: {problem}; write it again with common settings"),
+        true => format!("uses a feature of {format} that is not supported: {problem}; rewrite it with common settings"),
         false => format!("not a whole {format} file: {problem}"),
     };
     DataError::corrupt(path, problem)
 }
 
-/// Reads Arrow's own file, of the kind with a footer or of the kind that streams.
+/// Reads an Arrow file, with a footer or as a stream.
 pub(crate) fn read_arrow(source: &Source, wanted: &[ColumnSpec], visit: &mut RowVisitor<'_>) -> Result<()> {
     let path = source.path();
     let failed = |e: ArrowError| unreadable(path, "Arrow", &e.to_string());
@@ -82,7 +82,7 @@ pub(crate) fn read_arrow(source: &Source, wanted: &[ColumnSpec], visit: &mut Row
         }
         (Kind::Streamed { ends }, file) => {
             if !ends {
-                source.doubt("has no mark of its end: is it cut short? Its first batches are read".into())?;
+                source.doubt("has no end marker: is it cut short? Its first batches are read".into())?;
             }
             let reader = StreamReader::try_new(file, None).map_err(failed)?;
             let header = names(&reader.schema());
@@ -91,7 +91,7 @@ pub(crate) fn read_arrow(source: &Source, wanted: &[ColumnSpec], visit: &mut Row
     }
 }
 
-/// An Arrow file that is as long as it says, and its kind.
+/// Opens an Arrow file and returns its kind, after checking that it is as long as it claims.
 fn arrow(source: &Source) -> Result<(Kind, BufReader<std::fs::File>)> {
     let fail = |e| ra_core::Error::io(source.path(), "cannot read", e);
     let corrupt = |problem: String| source.wrong(format!("not a whole Arrow file: {problem}"));
@@ -101,7 +101,7 @@ fn arrow(source: &Source) -> Result<(Kind, BufReader<std::fs::File>)> {
     Ok((kind, BufReader::new(file)))
 }
 
-/// Reads columns that are in memory already.
+/// Reads columns that are already in memory.
 pub(crate) fn read_batches(
     source: &Source,
     batches: &[RecordBatch],
@@ -110,7 +110,7 @@ pub(crate) fn read_batches(
 ) -> Result<()> {
     let header = batches.first().map(|batch| names(&batch.schema())).unwrap_or_default();
     let columns = FoundColumns::find(source.path(), wanted, &header)?;
-    // Ids become text a slice at a time.
+    // Ids are converted to text slice by slice.
     let slices = batches.iter().flat_map(|batch| {
         let starts = (0..batch.num_rows()).step_by(SLICE);
         starts.map(|start| Ok(batch.slice(start, SLICE.min(batch.num_rows() - start))))
@@ -118,10 +118,10 @@ pub(crate) fn read_batches(
     show(source, "Arrow", wanted, &columns, &header, slices, visit)
 }
 
-/// Rows of columns in memory that are looked at in one go.
+/// Rows of in-memory columns per slice.
 const SLICE: usize = 1 << 16;
 
-/// Shows every row; of a session every element.
+/// Passes every row to the visitor; for a session, every element.
 fn show(
     source: &Source,
     format: &str,

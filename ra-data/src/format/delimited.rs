@@ -8,10 +8,10 @@ use ra_core::BYTE_ORDER_MARK;
 use std::borrow::Cow;
 use std::io::{BufRead, Read};
 
-/// The longest line that is read: what is longer is no row but a file of another kind.
+/// The longest line that is read; a longer one means that the file is not text of this kind.
 pub(crate) const LONGEST: u64 = 1 << 26;
 
-/// Puts the next line, without its end, into `line` and counts `row` up; `false` at the end.
+/// Reads the next line, without its end, into `line` and increments `row`; returns `false` at the end.
 pub(crate) fn next_line(
     source: &Source,
     reader: &mut impl BufRead,
@@ -30,14 +30,14 @@ pub(crate) fn next_line(
     if line.last() == Some(&b'\r') {
         line.pop();
     }
-    // As `cat` leaves it between files.
+    // `cat` leaves byte order marks between files.
     if line.starts_with(BYTE_ORDER_MARK) {
         line.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(bytes > 0)
 }
 
-/// Shows every line that is not empty, without its end, with its number from 1.
+/// Passes every line that is not empty to `each`, without its end, with its number from 1.
 pub(crate) fn each_line(source: &Source, text: Text, mut each: impl FnMut(&[u8], usize) -> Result<()>) -> Result<()> {
     let (mut reader, mut line, mut row) = (text.reader(), Vec::new(), 0);
     while next_line(source, &mut reader, &mut line, &mut row)? {
@@ -48,8 +48,8 @@ pub(crate) fn each_line(source: &Source, text: Text, mut each: impl FnMut(&[u8],
     Ok(())
 }
 
-/// Reads fields between `separator` without a header; text that is not UTF-8 is Latin-1, as in MovieLens's older files.
-/// Further fields are not looked at.
+/// Reads fields separated by `separator` without a header, ignoring extra fields. Text that is not UTF-8 is Latin-1, as
+/// in older MovieLens files.
 pub(crate) fn read_bare(
     source: &Source,
     text: Text,
@@ -72,7 +72,7 @@ fn latin(line: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Shows the wanted ones of a row's `fields`, of which there must be `width`.
+/// Passes the wanted `fields` of a row to the visitor; the row must have `width` fields.
 fn cut(
     source: &Source,
     fields: &[&str],
@@ -90,7 +90,7 @@ fn cut(
     visit(Ok(Record { path, names: &columns.names, fields: &own, row }))
 }
 
-/// Reads `width` fields a row under a header.
+/// Reads rows of `width` fields below a header.
 pub(crate) fn read_table(
     source: &Source,
     text: Text,
@@ -103,7 +103,7 @@ pub(crate) fn read_table(
     if let Separator::Quoted(separator) = separator {
         return read_quoted(source, text, separator, width, columns, wanted, visit);
     }
-    // HetRec's tables have the endings and the encoding of MovieLens's.
+    // HetRec's tables have the endings and the encoding of MovieLens's files.
     let old = matches!(source.named(), Some(Format::Bare { .. }));
     let mut header = true;
     each_line(source, text, |line, row| {
@@ -126,7 +126,7 @@ pub(crate) fn not_utf8(source: &Source, row: usize) -> DataError {
     DataError::row(source.path(), row, "not UTF-8 text; save the file as UTF-8 (`iconv -f LATIN1 -t UTF-8 OLD > NEW`)")
 }
 
-/// Reads records of which a field may stand in quotes.
+/// Reads records whose fields may be quoted.
 fn read_quoted(
     source: &Source,
     text: Text,
@@ -146,9 +146,9 @@ fn read_quoted(
         other => source.wrong(format!("not comma separated text: {other:?}")),
     };
     while reader.read_byte_record(&mut record).map_err(failed)? {
-        // The field of a quote that never closes ends with the file: the record that it is in is the last.
+        // A quote that never closes extends its field to the end of the file, so its record is the last.
         if let Some((row, lines)) = reader.get_ref().unclosed() {
-            let close = "close it, or write a quote within a field twice and the field in quotes";
+            let close = "close it, or double each quote within a field and put the field in quotes";
             match lines {
                 0 => source
                     .doubt(format!("row {row}: a quote opens here, in the last row, and never closes; {close}"))?,
@@ -186,8 +186,8 @@ fn read_quoted(
     }
 }
 
-/// Whether one of the lines within a quoted field is a row by the look of it, the last one with the fields that follow it:
-/// ids and a value where the time is, or, without a time, an id and as many fields.
+/// Returns whether a line within a quoted field looks like a row; the last line includes the fields that follow it. A
+/// row has ids and a value in place of the time or, without a time column, an id and the same number of fields.
 fn swallows_rows(
     record: &csv::ByteRecord,
     separator: u8,

@@ -1,4 +1,4 @@
-//! How the rows of a text are written: told by the first of them, not by the name of the file.
+//! How the rows of a text are laid out: decided by the first rows, not by the name of the file.
 use crate::format::row::{ColumnSpec, FoundColumns, Role, plain};
 use crate::source::file::{Format, Source};
 use crate::source::first_bytes::is_text;
@@ -6,19 +6,19 @@ use crate::{DataError, Result, time};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// What stands between two fields.
+/// What separates two fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Separator {
-    /// One character; a field may stand in quotes.
+    /// One character; fields may be quoted.
     Quoted(u8),
-    /// These characters; a quote is a quote, as in RecBole's files.
+    /// A fixed string; quotes have no special meaning, as in RecBole's files.
     Plain(&'static str),
     Space,
 }
 
 const TAB: Separator = Separator::Plain("\t");
 
-/// All that are tried.
+/// All separators that are tried.
 const SEPARATORS: [Separator; 7] = [
     TAB,
     Separator::Quoted(b','),
@@ -30,7 +30,7 @@ const SEPARATORS: [Separator; 7] = [
 ];
 
 impl Separator {
-    /// The fields of a line.
+    /// Splits a line into fields.
     pub(crate) fn fields(self, line: &str) -> Vec<Cow<'_, str>> {
         match self {
             Self::Plain(separator) => line.split(separator).map(Cow::from).collect(),
@@ -47,7 +47,7 @@ impl Separator {
         }
     }
 
-    /// Its name in a message.
+    /// Returns the name of the separator for messages.
     fn name(self) -> &'static str {
         match self {
             Self::Quoted(b',') => "commas",
@@ -60,22 +60,22 @@ impl Separator {
     }
 }
 
-/// How the rows of a text are written, and where in them the wanted columns are.
+/// The layout of the rows of a text, and the positions of the wanted columns.
 #[derive(Debug)]
 pub(crate) enum Layout {
-    /// `width` fields a row, under a header.
+    /// Rows of `width` fields below a header.
     Table {
         separator: Separator,
         columns: FoundColumns,
         width: usize,
     },
-    /// Fields that are known by their place; further ones are not looked at.
+    /// Fields identified by position; extra fields are ignored.
     Bare {
         separator: &'static str,
         columns: FoundColumns,
         width: usize,
     },
-    /// A user and one item or more, in their order.
+    /// A user and one or more items, in order.
     Lists {
         columns: FoundColumns,
         header: bool,
@@ -83,10 +83,10 @@ pub(crate) enum Layout {
     Json,
 }
 
-/// How the text is written that begins with `head`.
+/// Determines the layout of the text that begins with `head`.
 ///
 /// # Errors
-/// When a wanted column is lacking, or the first row is none of a header's.
+/// If a wanted column is missing, or the first row is not a header.
 pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[ColumnSpec]) -> Result<Layout> {
     let named = source.named();
     if is_json(head, named == Some(Format::Json)) {
@@ -96,7 +96,7 @@ pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[ColumnSpec]) -> Res
     let first = lines.first().map_or("", AsRef::as_ref);
     let tried = every_cut(named, first);
     let found = table(source, &tried, wanted);
-    // Where fields may stand in quotes, a carriage return ends a row as well.
+    // If fields may be quoted, a carriage return ends a row too.
     if first.contains('\r') && !matches!(found, Some((Separator::Quoted(_), _))) {
         return Err(source.wrong("its lines end in carriage returns alone; convert it (`tr '\\r' '\\n' < OLD > NEW`)"));
     }
@@ -105,16 +105,16 @@ pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[ColumnSpec]) -> Res
         return Ok(Layout::Table { separator: *separator, columns, width: header.len() });
     }
     if first.starts_with("sep=") {
-        return Err(source.wrong("row 1 (`sep=`) tells Excel how fields are separated and is no header; remove it"));
+        return Err(source.wrong("row 1 (`sep=`) tells Excel how fields are separated and is not a header; remove it"));
     }
     if first.starts_with('#') {
-        return Err(source.wrong("row 1 is a comment and no header; remove the comments above the table"));
+        return Err(source.wrong("row 1 is a comment, not a header; remove the comments above the table"));
     }
     match named {
         Some(Format::Bare { separator, header }) if first.contains(separator) => {
             let fields: Vec<&str> = first.split(separator).collect();
             if header.contains(&"rating") && fields.len() >= header.len() && !fields.iter().any(|f| is_value(f)) {
-                // A header of other names, as in `UserID::MovieID::Rating::Timestamp`.
+                // A header with other names, such as `UserID::MovieID::Rating::Timestamp`.
                 FoundColumns::find(source.path(), wanted, &fields)?;
             }
             Ok(Layout::Bare {
@@ -128,7 +128,7 @@ pub(crate) fn layout(source: &Source, head: &[u8], wanted: &[ColumnSpec]) -> Res
     }
 }
 
-/// A line cut by each separator, the one that the name of its file makes likely first.
+/// A line split by each separator, starting with the one that the file name suggests.
 type Cuts<'a> = Vec<(Separator, Vec<Cow<'a, str>>)>;
 
 fn every_cut(named: Option<Format>, line: &str) -> Cuts<'_> {
@@ -141,7 +141,7 @@ fn every_cut(named: Option<Format>, line: &str) -> Cuts<'_> {
     std::iter::once(likely).chain(rest).map(|separator| (separator, separator.fields(line))).collect()
 }
 
-/// The cut that makes a header with all wanted columns.
+/// Returns the split that yields a header with all wanted columns.
 fn table<'c, 'a>(
     source: &Source,
     cuts: &'c Cuts<'a>,
@@ -150,16 +150,16 @@ fn table<'c, 'a>(
     cuts.iter().find(|(_, header)| header.len() > 1 && FoundColumns::find(source.path(), wanted, header).is_ok())
 }
 
-/// Whether a file is of the table that is asked for.
+/// Whether a file belongs to the wanted table.
 #[derive(Debug)]
 pub(crate) enum Fit {
-    /// It has the wanted columns, with these names in all; without names where they may differ from row to row.
+    /// It has the wanted columns; these are the names of all its columns, or empty if names may vary from row to row.
     Has(BTreeSet<String>),
     Lacks(DataError),
     Unknown,
 }
 
-/// Whether the text that begins with `head` has the wanted columns; `keys` lists those of JSON.
+/// Checks whether the text that begins with `head` has the wanted columns; `keys` returns the keys of JSON text.
 pub(crate) fn fit(source: &Source, head: &[u8], wanted: &[ColumnSpec], keys: impl Fn(&[u8]) -> Vec<String>) -> Fit {
     let named = source.named();
     if is_json(head, named == Some(Format::Json)) {
@@ -177,7 +177,7 @@ pub(crate) fn fit(source: &Source, head: &[u8], wanted: &[ColumnSpec], keys: imp
         (None, Some(Format::Bare { separator, header })) if first.contains(separator) => {
             let fields: Vec<&str> = first.split(separator).collect();
             let found = FoundColumns::find(source.path(), wanted, header);
-            // MovieLens's tags lie beside its ratings with as many fields, its users with one more.
+            // Beside the ratings, MovieLens has tags with the same number of fields and users with one more.
             let is_rating = header[2..].first() != Some(&"rating")
                 || (fields.len() == header.len() && fields[2].trim().parse::<f64>().is_ok());
             match found {
@@ -190,8 +190,8 @@ pub(crate) fn fit(source: &Source, head: &[u8], wanted: &[ColumnSpec], keys: imp
     }
 }
 
-/// A name that says JSON is believed where the first character may begin a value; any other name only where nothing else
-/// begins so.
+/// Returns whether a text is JSON. With a name that says JSON, a suitable first character is enough; with any other
+/// name, the text must begin like nothing but JSON.
 fn is_json(head: &[u8], named: bool) -> bool {
     let head = head.trim_ascii_start();
     let [open @ (b'{' | b'['), rest @ ..] = head else { return false };
@@ -199,13 +199,13 @@ fn is_json(head: &[u8], named: bool) -> bool {
     named || matches!((open, next), (b'{', Some(b'"' | b'\'' | b'}')) | (b'[', Some(b'{' | b'[' | b']')))
 }
 
-/// The lines at the start that are not empty, of which the last may be cut; what is not UTF-8 is replaced.
+/// Returns the first lines that are not empty; the last may be truncated, and invalid UTF-8 is replaced.
 fn first_lines(head: &[u8]) -> Vec<Cow<'_, str>> {
     let lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     lines.filter(|line| !line.is_empty()).take(50).map(String::from_utf8_lossy).collect()
 }
 
-/// The wanted columns of a `header`, where it is one.
+/// Returns the wanted columns of `header`, if it is a header.
 fn checked(source: &Source, wanted: &[ColumnSpec], header: &[Cow<'_, str>]) -> Result<FoundColumns> {
     let columns = FoundColumns::find(source.path(), wanted, header)?;
     let found: Vec<usize> = columns.positions.iter().flatten().copied().collect();
@@ -216,7 +216,7 @@ fn checked(source: &Source, wanted: &[ColumnSpec], header: &[Cow<'_, str>]) -> R
         if is_list(&header[at]) && !wanted.takes_lists() {
             let role = wanted.role();
             let problem = format!(
-                "`{}` holds lists, not one {role} a row; name a column with one by `columns.{role}`",
+                "`{}` holds lists, not one {role} per row; name another column with `columns.{role}`",
                 header[at]
             );
             return Err(source.wrong(problem));
@@ -229,7 +229,7 @@ fn checked(source: &Source, wanted: &[ColumnSpec], header: &[Cow<'_, str>]) -> R
     Ok(columns)
 }
 
-/// Tells of a wanted column whose name the `header` has more than once.
+/// Reports a wanted column whose name occurs more than once in `header`.
 pub(crate) fn tell_twice<S: AsRef<str>>(source: &Source, columns: &FoundColumns, header: &[S]) -> Result<()> {
     for name in columns.names.iter().filter(|name| !name.is_empty()) {
         let times = header.iter().filter(|other| plain(other.as_ref()) == name).count();
@@ -240,7 +240,7 @@ pub(crate) fn tell_twice<S: AsRef<str>>(source: &Source, columns: &FoundColumns,
     Ok(())
 }
 
-/// Tells of columns of a log that are not read and may be missed.
+/// Reports columns of a log that are not read but may be wanted.
 fn tell_ignored(source: &Source, found: &[usize], header: &[Cow<'_, str>]) -> Result<()> {
     let rest = || header.iter().enumerate().filter(|(at, _)| !found.contains(at)).map(|(_, name)| name.as_ref());
     let lists: Vec<&str> = rest().filter(|name| is_list(name)).collect();
@@ -251,17 +251,18 @@ fn tell_ignored(source: &Source, found: &[usize], header: &[Cow<'_, str>]) -> Re
         ))?;
     }
     if rest().any(|name| plain(name) == "label") {
-        let problem = "`label` is not read: rows with label 0, shown and not taken, count as interactions; \
+        let problem = "`label` is not read: rows with label 0 (shown but not chosen) count as interactions; \
                        `columns.rating=label` with `min_rating=1` leaves them out";
         source.doubt(problem.into())?;
     }
     Ok(())
 }
 
-/// The error for a first row that has not the wanted columns by any separator.
+/// Reports a first row that lacks the wanted columns with every separator.
 fn no_header(source: &Source, tried: &Cuts<'_>, wanted: &[ColumnSpec]) -> DataError {
     let is_data = |fields: &[Cow<'_, str>]| !is_numbered(fields) && fields.iter().any(|field| is_value(field));
-    // The first of those that cut it into most fields, the likely one first: `max_by_key` would take the last.
+    // The first separator that yields the most fields, starting with the likely one; `max_by_key` would return the
+    // last.
     let most = tried.iter().filter(|(separator, _)| *separator != Separator::Space).map(|(_, f)| f.len()).max();
     let Some((_, fields)) = tried.iter().find(|(_, fields)| Some(fields.len()) == most && fields.len() > 1) else {
         let words = tried.iter().find(|(separator, _)| *separator == Separator::Space);
@@ -287,7 +288,7 @@ fn looks_like_data(source: &Source, fields: &[Cow<'_, str>]) -> DataError {
     ))
 }
 
-/// The start of a long text.
+/// Returns the start of a long text.
 fn shortened(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}..", &text[..end]).into(),
@@ -295,7 +296,7 @@ fn shortened(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A user and their items in each line, or a user and one item.
+/// Determines the columns of lines with a user and their items, or a user and one item.
 fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[ColumnSpec]) -> Result<Layout> {
     let first = lines.first().map_or("", AsRef::as_ref);
     let words: Vec<&str> = first.split_whitespace().collect();
@@ -318,7 +319,7 @@ fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[ColumnSpec]) -> Resu
         return Err(match FoundColumns::find(source.path(), wanted, &fields) {
             Err(error) if !fields.iter().any(|field| is_value(field)) => error,
             _ => source.wrong(format!(
-                "{name} separate the fields, which is no `user item item ..` list; add a first row that names the \
+                "{name} separate the fields, so this is not a `user item item ..` list; add a first row that names the \
                  columns, such as `user,item,rating,ts`"
             )),
         });
@@ -332,18 +333,18 @@ fn lists(source: &Source, lines: &[Cow<'_, str>], wanted: &[ColumnSpec]) -> Resu
     let rest = lines.get(1..).unwrap_or_default();
     if !header && rest.len() > 2 && !is_number(first) && rest.iter().all(|line| is_number(line)) {
         let problem =
-            format!("row 1 (`{}`) looks like a header, which such a list has not; remove it", shortened(first));
+            format!("row 1 (`{}`) looks like a header, which such a list does not have; remove it", shortened(first));
         return Err(source.wrong(problem));
     }
     Ok(Layout::Lists { columns: FoundColumns::find(source.path(), wanted, &["user", "item", "pos"])?, header })
 }
 
-/// Whether a RecBole column such as `item_id_list:token_seq` holds several values a row.
+/// Returns whether a RecBole column such as `item_id_list:token_seq` holds several values per row.
 fn is_list(name: &str) -> bool {
     name.ends_with(":token_seq") || name.ends_with(":float_seq")
 }
 
-/// Whether columns are named by their number, as pandas and R do; one or two of them may have been left out.
+/// Returns whether columns are named by their number, as in pandas and R; one or two of them may be missing.
 fn is_numbered(header: &[Cow<'_, str>]) -> bool {
     let numbers: Vec<&str> = header.iter().map(AsRef::as_ref).filter(|name| is_value(name)).collect();
     let Ok(places) = numbers.iter().map(|name| name.parse::<usize>()).collect::<std::result::Result<Vec<_>, _>>()
@@ -355,13 +356,14 @@ fn is_numbered(header: &[Cow<'_, str>]) -> bool {
     ascends && first <= 1 && last <= places.len() + 1
 }
 
-/// Whether a text is a number or a date rather than a name.
+/// Returns whether a text is a number or a date rather than a name.
 pub(crate) fn is_value(text: &str) -> bool {
     let text = text.trim();
     text.parse::<f64>().is_ok_and(f64::is_finite) || is_date(text)
 }
 
-/// As in `2014-07-23`, `2014-07-23T10:00:00Z` or, though such a time is not read, `23/07/2014`.
+/// Returns whether a text is a date: `2014-07-23`, `2014-07-23T10:00:00Z` or `23/07/2014`, though the last is not read
+/// as a time.
 pub(crate) fn is_date(text: &str) -> bool {
     if !text.contains(['-', '/', ':', ' ']) {
         return false;
@@ -372,10 +374,10 @@ pub(crate) fn is_date(text: &str) -> bool {
     is_year_last || matches!(time::instant(text), Some((_, time::Form::Date)))
 }
 
-/// Whether all lines at the start of a text have as many fields, `least` or more.
+/// Returns whether all lines at the start of a text have the same number of fields, at least `least`.
 pub(crate) fn is_tabular(head: &[u8], least: usize) -> bool {
     let lines = first_lines(head);
-    // The last one may be cut.
+    // The last line may be truncated.
     let whole = &lines[..lines.len() - usize::from(lines.len() > 1)];
     is_text(head)
         && SEPARATORS.iter().filter(|separator| **separator != Separator::Space).any(|separator| {

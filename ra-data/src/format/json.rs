@@ -1,4 +1,4 @@
-//! JSON: one object a line, one array of objects, or objects one after the other.
+//! JSON: one object per line, one array of objects, or a sequence of objects.
 use crate::format::delimited::{LONGEST, next_line};
 use crate::format::python;
 use crate::format::row::{ColumnSpec, Record, RowVisitor};
@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
-/// Reads objects, in JSON or Python's writing of it; a key that a row lacks is empty, a key that every row lacks is an
-/// error. Of a key that a row has twice the last counts. A name such as `user.id` looks into an object.
+/// Reads objects in JSON or in Python's notation. A key missing from a row is empty; a key missing from every row is an
+/// error. If a row has a key twice, the last one counts. A name such as `user.id` looks inside an object.
 pub(crate) fn read_json(source: &Source, text: Text, wanted: &[ColumnSpec], visit: &mut RowVisitor<'_>) -> Result<()> {
     let mut keys = Keys { wanted, names: vec![String::new(); wanted.len()], found: BTreeSet::new() };
     let is_array = text.head().trim_ascii_start().starts_with(b"[");
@@ -41,7 +41,7 @@ pub(crate) fn read_json(source: &Source, text: Text, wanted: &[ColumnSpec], visi
     keys.all_found(source)
 }
 
-/// The keys of the first objects in `head`, the start of a file.
+/// Returns the keys of the first objects in `head`, the start of a file.
 pub(crate) fn keys(head: &[u8]) -> Vec<String> {
     let mut keys = BTreeSet::new();
     let mut rest = head.trim_ascii_start();
@@ -50,7 +50,7 @@ pub(crate) fn keys(head: &[u8]) -> Vec<String> {
         rest = rest.trim_ascii_start();
         rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
         let mut nesting = Nesting::default();
-        // Python's quotes are not followed: its objects stand one a line.
+        // Python's quotes are not parsed here, because its objects come one per line.
         let line = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
         let end = match object(&rest[..line]) {
             Ok(_) => line,
@@ -62,7 +62,7 @@ pub(crate) fn keys(head: &[u8]) -> Vec<String> {
     keys.into_iter().collect()
 }
 
-/// Whether an object a line is what `head` begins, rather than objects over several lines or several in one.
+/// Returns whether `head` has one object per line, rather than objects over several lines or several on one line.
 fn are_lines(head: &[u8]) -> bool {
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     let (first, second) = (lines.next().unwrap_or_default(), lines.next());
@@ -71,17 +71,17 @@ fn are_lines(head: &[u8]) -> bool {
     object(first).is_ok() || second.is_some_and(|second| second.starts_with(b"{")) || !(goes_on || holds_several)
 }
 
-/// Which keys are asked for, and which were found.
+/// The wanted keys, and those found so far.
 struct Keys<'a> {
     wanted: &'a [ColumnSpec],
-    /// Under which name each was found first; empty before.
+    /// The name under which each wanted key was first found; empty until then.
     names: Vec<String>,
-    /// Names for a message.
+    /// All keys found, for messages.
     found: BTreeSet<String>,
 }
 
 impl Keys<'_> {
-    /// Shows the object that `value` is.
+    /// Passes the object in `value` to the visitor.
     fn show(&mut self, source: &Source, value: &[u8], row: usize, visit: &mut RowVisitor<'_>) -> Result<()> {
         let path = source.path();
         let object = match object(value) {
@@ -114,7 +114,7 @@ impl Keys<'_> {
         }
     }
 
-    /// Refuses the only object of a file that holds all rows: whole columns, or a list of rows.
+    /// Refuses a file whose only object holds all rows, as whole columns or as a list of rows.
     fn refuse_one_for_all(&self, source: &Source, value: &[u8]) -> Result<()> {
         let Ok(object) = object(value) else { return Ok(()) };
         let needed = self.wanted.iter().filter(|wanted| !wanted.is_optional());
@@ -122,14 +122,14 @@ impl Keys<'_> {
         let (mut nested, is_nested) = (object.iter(), |raw: &str| raw.starts_with(['[', '{']));
         match nested.find(|(_, raw)| is_nested(raw)) {
             Some((key, _)) if { found }.all(is_nested) => Err(source.wrong(format!(
-                "is one JSON object for all rows (`{key}` holds many); write one object a line, as pandas does by \
+                "is one JSON object for all rows (`{key}` holds many); write one object per line, as pandas does with \
                  `to_json(path, orient=\"records\", lines=True)`"
             ))),
             _ => Ok(()),
         }
     }
 
-    /// Refuses a file of which no row has a key that is needed.
+    /// Refuses a file in which no row has a required key.
     fn all_found(&self, source: &Source) -> Result<()> {
         let found: Vec<&String> = self.found.iter().collect();
         let mut all = self.wanted.iter().zip(&self.names);
@@ -140,7 +140,7 @@ impl Keys<'_> {
     }
 }
 
-/// Keys with their values as they are written: a number that were read would lose digits.
+/// Keys with their raw values: parsing a number would lose digits.
 type Object<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 fn object(value: &[u8]) -> std::result::Result<Object<'_>, String> {
@@ -159,7 +159,7 @@ fn object(value: &[u8]) -> std::result::Result<Object<'_>, String> {
     }
 }
 
-/// The members of an object that is whole.
+/// Returns the members of a complete object.
 fn members(object: &str) -> Object<'_> {
     let mut members = Object::new();
     let mut rest = object.trim_start().get(1..).unwrap_or_default();
@@ -176,13 +176,13 @@ fn members(object: &str) -> Object<'_> {
     }
 }
 
-/// The value of the last member of this name, or of `user.id` that of the member `id` of `user`.
+/// Returns the value of the last member with this name; `user.id` refers to the member `id` of `user`.
 fn member<'a>(object: &'a Object<'_>, name: &str) -> Option<&'a str> {
     let own = |name: &str| object.iter().rev().find(|(key, _)| key == name).map(|(_, raw)| raw.as_ref());
     own(name).or_else(|| {
         let (outer, inner) = name.split_once('.')?;
         let inside = members(own(outer).filter(|raw| raw.starts_with('{'))?);
-        // What is inside is borrowed from the same text.
+        // The inner value borrows from the same text.
         inside.into_iter().rev().find(|(key, _)| key == inner).and_then(|(_, raw)| match raw {
             Cow::Borrowed(raw) => Some(raw),
             Cow::Owned(_) => None,
@@ -190,7 +190,7 @@ fn member<'a>(object: &'a Object<'_>, name: &str) -> Option<&'a str> {
     })
 }
 
-/// A string without its quotes.
+/// Returns a string without its quotes.
 fn string(raw: &str) -> Option<Cow<'_, str>> {
     match raw.get(1..raw.len().checked_sub(1)?) {
         Some(plain) if !plain.contains('\\') => Some(plain.into()),
@@ -198,30 +198,30 @@ fn string(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A value as text, with all digits of a number, or why it is none of a column like this.
+/// Returns a value as text, with all digits of a number, or the reason why it does not suit this column.
 fn text_of<'a>(raw: &'a str, wanted: &ColumnSpec) -> std::result::Result<Cow<'a, str>, String> {
     let role = wanted.role();
     match raw.as_bytes().first() {
-        Some(b'"') => string(raw).ok_or_else(|| "is no text that can be read".into()),
-        Some(b'n') if wanted.is_id() => Err(format!("is null or NaN, which is no {role}")),
+        Some(b'"') => string(raw).ok_or_else(|| "is not valid text".into()),
+        Some(b'n') if wanted.is_id() => Err(format!("is null or NaN, which is not a valid {role}")),
         Some(b'n') => Ok("".into()),
         Some(b'[') if wanted.takes_lists() => match serde_json::from_str(raw) {
             Ok(list) => Ok(joined(&list).into()),
-            Err(_) => Err("is no list that can be read".into()),
+            Err(_) => Err("is not a valid list".into()),
         },
         Some(b'[') => Err(format!("holds a list, not one {role}")),
         Some(b'{') => {
             Err(format!("holds an object, not one {role}; name a key of it, as in `user.id`, by columns.{role}"))
         }
-        Some(b't' | b'f') if wanted.is_id() => Err(format!("is {raw}, which is no {role}")),
+        Some(b't' | b'f') if wanted.is_id() => Err(format!("is {raw}, which is not a valid {role}")),
         _ if wanted.is_id() && raw.contains(['e', 'E']) => {
-            Err(format!("is {raw}, a number without its last digits; write ids as whole numbers or text"))
+            Err(format!("is {raw}, a number that has lost its last digits; write ids as whole numbers or text"))
         }
         _ => Ok(raw.into()),
     }
 }
 
-/// The parts of a list, one after the other.
+/// Joins the parts of a list.
 fn joined(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -231,7 +231,7 @@ fn joined(value: &Value) -> String {
     }
 }
 
-/// Follows a string, list or object to its end.
+/// Tracks a string, list or object to its end.
 #[derive(Default)]
 struct Nesting {
     depth: usize,
@@ -240,7 +240,7 @@ struct Nesting {
 }
 
 impl Nesting {
-    /// Whether the value ends with this byte.
+    /// Returns whether the value ends with this byte.
     fn ends(&mut self, byte: u8) -> bool {
         match (self.quoted, byte) {
             (true, _) if self.escaped => self.escaped = false,
@@ -268,7 +268,7 @@ fn ends_scalar(byte: u8) -> bool {
     matches!(byte, b',' | b']' | b'}') || byte.is_ascii_whitespace()
 }
 
-/// Bytes of the value that `text` begins with.
+/// Returns the length in bytes of the value at the start of `text`.
 fn length(text: &str) -> usize {
     let mut nesting = Nesting::default();
     let end = match text.bytes().next() {
@@ -278,7 +278,7 @@ fn length(text: &str) -> usize {
     end.unwrap_or(text.len())
 }
 
-/// Shows the elements of the one array of a file, counted from 1.
+/// Passes the elements of a file's only array to `each`, counted from 1.
 fn read_array(
     source: &Source,
     reader: &mut impl BufRead,
@@ -299,11 +299,13 @@ fn read_array(
     reader.consume(1);
     match skip(source, reader, |byte| byte.is_ascii_whitespace())? {
         None => Ok(()),
-        Some(_) => Err(source.wrong("more follows the end of its array; write one object with a key a column a line")),
+        Some(_) => {
+            Err(source.wrong("there is more after its array; write one object per line, with one key per column"))
+        }
     }
 }
 
-/// Shows objects that stand one after the other over several lines each, counted from 1, and whether one is the only one.
+/// Passes objects that span several lines to `each`, counted from 1, with whether the object is the only one.
 fn read_values(
     source: &Source,
     reader: &mut impl BufRead,
@@ -320,7 +322,7 @@ fn read_values(
     Ok(())
 }
 
-/// Skips bytes; the next one, which stays.
+/// Skips unwanted bytes and returns the next one without consuming it.
 fn skip(source: &Source, reader: &mut impl BufRead, unwanted: impl Fn(u8) -> bool) -> Result<Option<u8>> {
     loop {
         let ahead = reader.fill_buf().map_err(|e| source.failed(e))?;
@@ -333,7 +335,7 @@ fn skip(source: &Source, reader: &mut impl BufRead, unwanted: impl Fn(u8) -> boo
     }
 }
 
-/// Puts the value that comes next into `value`; the start of one where the file ends in it.
+/// Reads the next value into `value`; only its start if the file ends within it.
 fn next_value(source: &Source, reader: &mut impl BufRead, value: &mut Vec<u8>) -> Result<()> {
     value.clear();
     let mut nesting = Nesting::default();

@@ -1,4 +1,4 @@
-//! `user item item ..` lines, as LightGCN and S3-Rec have them, or `user item` lines, as SASRec has them.
+//! Lines of `user item item ..`, as in LightGCN and S3-Rec, or of `user item`, as in SASRec.
 use crate::Result;
 use crate::format::delimited::{each_line, not_utf8};
 use crate::format::header::is_date;
@@ -6,10 +6,10 @@ use crate::format::row::{FoundColumns, Record, RowVisitor};
 use crate::source::file::{Source, Text};
 use std::collections::HashMap;
 
-/// Reads lists; the order of the interactions is that of the file, told as a column `place in the file`.
+/// Reads lists. The order in the file is the order of the interactions, reported as a column `place in the file`.
 ///
 /// # Errors
-/// When it is a table by the look of it: a user has several lines of more than one item, or an item is a date or decimal.
+/// If the text looks like a table: a user has several lines with more than one item, or an item is a date or a decimal.
 pub(crate) fn read_lists(
     source: &Source,
     text: Text,
@@ -29,7 +29,7 @@ pub(crate) fn read_lists(
         let mut words = text.split_whitespace();
         let Some(user) = words.next() else { return Ok(()) };
         if let Some(word) = words.clone().find(|word| is_measure(word)) {
-            return Err(table(source, format!("row {row} holds `{word}`, a date or decimal and no item")));
+            return Err(table(source, format!("row {row} holds `{word}`, a date or decimal, not an item")));
         }
         if words.clone().nth(1).is_some()
             && let Some(before) = listed.insert(user.to_owned(), row)
@@ -47,7 +47,7 @@ pub(crate) fn read_lists(
     })
 }
 
-/// Whether a word is a rating, a coordinate or a date rather than an item.
+/// Returns whether a word is a rating, a coordinate or a date rather than an item.
 fn is_measure(word: &str) -> bool {
     is_date(word) || (word.contains('.') && word.parse::<f64>().is_ok())
 }

@@ -1,5 +1,5 @@
-//! One reader a format. Each gives rows with roles (user, item, time, rating, title) as text, and errors with file and
-//! row.
+//! One reader per format. Each returns rows with roles (user, item, time, rating, title) as text, and errors with file
+//! and row.
 pub(crate) mod arrays;
 mod arrow_file;
 pub(crate) mod columnar;

@@ -1,11 +1,12 @@
-//! Python's way of writing a dict, in which the Amazon metadata of 2014 is written instead of JSON; and JSON with `NaN`, as
-//! Python writes it.
+//! Python's dict notation, which the Amazon metadata of 2014 uses in place of JSON; and JSON with `NaN`, as Python
+//! writes it.
 use serde_json::{Map, Number, Value};
 
-/// Brackets within brackets that are followed.
+/// The deepest supported nesting of brackets.
 const DEEPEST: usize = 64;
 
-/// Reads one literal: dicts, lists, tuples, strings, numbers, `True`, `False`, `None`, `NaN`. `None` where `text` is anything else.
+/// Parses one literal: dicts, lists, tuples, strings, numbers, `True`, `False`, `None` and `NaN`. Returns `None` if
+/// `text` is anything else.
 pub(crate) fn parse(text: &str) -> Option<Value> {
     let mut reader = Reader { rest: text, depth: 0 };
     let value = reader.value()?;
@@ -95,7 +96,7 @@ impl Reader<'_> {
             "None" | "null" | "NaN" | "nan" => Some(Value::Null),
             _ => match word.parse::<i64>() {
                 Ok(number) => Some(number.into()),
-                // As text a longer number keeps its digits.
+                // As text, a longer number keeps its digits.
                 Err(_) if is_long(word) => Some(Value::String(word.into())),
                 Err(_) => Number::from_f64(word.parse().ok()?).map(Value::Number),
             },
@@ -127,13 +128,13 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a word is a whole number.
+/// Returns whether a word is a whole number.
 fn is_long(word: &str) -> bool {
     let digits = word.strip_prefix('-').unwrap_or(word);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A character by its number in hexadecimal digits.
+/// Returns the character with this hexadecimal number of `digits` digits.
 fn code(chars: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
     let number = (0..digits).try_fold(0u32, |number, _| Some(number.wrapping_mul(16) + chars.next()?.to_digit(16)?));
     char::from_u32(number?)

@@ -1,19 +1,20 @@
-//! Quotes in comma separated text that never close, or close where a later one opens.
+//! Quotes in comma-separated text that never close, or that the quote of a later field closes.
 use std::io::{Read, Result};
 
-/// Bytes of quoted text on their way to a reader that takes an unclosed quote for a field as long as the rest of the file.
+/// Passes quoted text on to a reader that takes everything after an unclosed quote for one field, and tracks the
+/// quotes.
 #[derive(Debug)]
 pub(crate) struct Quotes<R> {
     bytes: R,
     separator: u8,
     state: State,
-    /// Of the next byte, counted from 1.
+    /// The line of the next byte, counted from 1.
     line: usize,
-    /// Of the last quote that opened a field.
+    /// The line of the last quote that opened a field.
     opened: usize,
     last: u8,
     ended: bool,
-    /// The lines of the first quoted field of several lines behind whose end more text follows.
+    /// The lines of the first quoted field that spans several lines and is followed by more text.
     stray: Option<(usize, usize)>,
 }
 
@@ -23,7 +24,7 @@ enum State {
     Start,
     Bare,
     Quoted,
-    /// Behind a quote in a quoted field.
+    /// After a quote in a quoted field.
     Closing,
 }
 
@@ -32,13 +33,15 @@ impl<R: Read> Quotes<R> {
         Self { bytes, separator, state: State::Start, line: 1, opened: 0, last: b'\n', ended: false, stray: None }
     }
 
-    /// At the end: the line of a quote that never closes, and how many whole lines are lost in its field.
+    /// At the end of the text, returns the line of a quote that never closes, and the number of whole lines lost in its
+    /// field.
     pub(crate) fn unclosed(&self) -> Option<(usize, usize)> {
         let lines = self.line - usize::from(self.last == b'\n');
         (self.ended && self.state == State::Quoted).then(|| (self.opened, lines - self.opened))
     }
 
-    /// The lines where the first quoted field opens and closes that a quote of another row seems to close.
+    /// Returns the lines where the first quoted field opens and closes that seems to be closed by the quote of another
+    /// row.
     pub(crate) fn stray(&self) -> Option<(usize, usize)> {
         self.stray
     }

@@ -1,10 +1,10 @@
-//! Rows with roles: what every reader is asked for, and what it gives, whatever file it reads.
+//! Rows with roles: what every reader is asked for and returns, for any file.
 use crate::{DataError, Result, ids};
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What a column is for.
+/// The role of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     User,
@@ -15,7 +15,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// As messages and [`crate::Columns`] have it.
+    /// Returns its name in messages and [`crate::Columns`].
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -26,7 +26,7 @@ impl Role {
         }
     }
 
-    /// Whether its fields name somebody or something, so that each is one value, exact to the digit.
+    /// Returns whether its fields are ids, which must be exact to the digit.
     pub(crate) fn is_id(self) -> bool {
         matches!(self, Self::User | Self::Item)
     }
@@ -38,18 +38,18 @@ impl fmt::Display for Role {
     }
 }
 
-/// A column that a reader is asked for.
+/// A column to read.
 #[derive(Debug, Clone)]
 pub(crate) struct ColumnSpec {
     role: Role,
-    /// The names that will do, best first.
+    /// The accepted names, best first.
     pub(crate) names: Vec<String>,
-    /// Whether a file may be without it.
+    /// Whether a file may lack the column.
     optional: bool,
 }
 
 impl ColumnSpec {
-    /// The name the user chose, or else the usual ones.
+    /// Uses the name that the user chose, or else the usual ones.
     pub(crate) fn new(role: Role, chosen: Option<&String>, usual: &[&str]) -> Self {
         let names = match chosen {
             Some(name) => vec![name.clone()],
@@ -58,18 +58,19 @@ impl ColumnSpec {
         Self { role, names, optional: false }
     }
 
-    /// A column that a file may be without; its fields are then empty.
+    /// Marks the column as one that a file may lack; its fields are then empty.
     pub(crate) fn optional(self) -> Self {
         Self { optional: true, ..self }
     }
 
-    /// Where this column is in a header; of a typed name such as `user_id:token` the part before the colon counts.
+    /// Returns the position of this column in a header; of a typed name such as `user_id:token`, only the part before
+    /// the colon counts.
     pub(crate) fn position<S: AsRef<str>>(&self, header: &[S]) -> Option<usize> {
         let is = |column: &str, name: &str| column == name || plain(column) == name;
         self.names.iter().find_map(|name| header.iter().position(|column| is(column.as_ref(), name)))
     }
 
-    /// The error that says which columns there are and which would do.
+    /// Reports the missing column, with the columns found and the names accepted.
     pub(crate) fn missing<S: AsRef<str>>(&self, path: impl Into<PathBuf>, found: &[S]) -> DataError {
         let list = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         DataError::Column {
@@ -88,23 +89,23 @@ impl ColumnSpec {
         self.optional
     }
 
-    /// Whether its fields are ids.
+    /// Returns whether its fields are ids.
     pub(crate) fn is_id(&self) -> bool {
         self.role.is_id()
     }
 
-    /// Whether a list will do: its parts are words of a text.
+    /// Returns whether it accepts a list, whose parts are then words of a text.
     pub(crate) fn takes_lists(&self) -> bool {
         self.role == Role::Title
     }
 }
 
-/// A column's name without the type that RecBole writes behind a colon.
+/// Returns a column's name without the type that RecBole appends after a colon.
 pub(crate) fn plain(name: &str) -> &str {
     name.split(':').next().unwrap_or(name)
 }
 
-/// Where the wanted columns of a file are, and under which names.
+/// The positions and names of the wanted columns in a file.
 #[derive(Debug)]
 pub(crate) struct FoundColumns {
     pub(crate) positions: Vec<Option<usize>>,
@@ -112,7 +113,7 @@ pub(crate) struct FoundColumns {
 }
 
 impl FoundColumns {
-    /// Finds every wanted column of a header.
+    /// Finds every wanted column in a header.
     pub(crate) fn find<S: AsRef<str>>(path: &Path, wanted: &[ColumnSpec], header: &[S]) -> Result<Self> {
         let positions: Vec<Option<usize>> = wanted.iter().map(|w| w.position(header)).collect();
         if let Some((lacking, _)) = wanted.iter().zip(&positions).find(|(w, p)| p.is_none() && !w.optional) {
@@ -123,24 +124,24 @@ impl FoundColumns {
     }
 }
 
-/// The wanted fields of one row, as text, in the order they were asked for; what is not there is empty.
+/// The wanted fields of one row, as text, in the order requested; missing fields are empty.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record<'a> {
     pub(crate) path: &'a Path,
     /// The names under which the columns were found.
     pub(crate) names: &'a [String],
     pub(crate) fields: &'a [&'a str],
-    /// Counted from 1 with the header included.
+    /// The row number, counted from 1 and including the header.
     pub(crate) row: usize,
 }
 
 impl<'a> Record<'a> {
-    /// A field that must hold an id, in the one way it is written.
+    /// Returns the canonical spelling of a field that must hold an id.
     pub(crate) fn id(&self, column: usize) -> Result<&'a str> {
         ids::check(self.fields[column]).map_err(|problem| self.broken(format!("`{}` {problem}", self.names[column])))
     }
 
-    /// A field that must hold a finite number.
+    /// Returns the number in a field that must hold a finite number.
     pub(crate) fn number(&self, column: usize) -> Result<f64> {
         let text = self.fields[column];
         let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
@@ -152,21 +153,21 @@ impl<'a> Record<'a> {
     }
 }
 
-/// What is done with each row; a row that cannot be read comes as its error.
+/// Called with each row; a row that cannot be read comes as an error.
 pub(crate) type RowVisitor<'a> = dyn FnMut(Result<Record<'_>>) -> Result<()> + 'a;
 
-/// Rows that could not be read: how many, of how many, and the first of them with file and row.
+/// The rows that could not be read: how many, out of how many, and the first few with file and row.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RejectedRows {
-    /// Rows that were read.
+    /// The number of rows read.
     pub read: usize,
-    /// Rows that could not be.
+    /// The number of rows that could not be read.
     pub rows: usize,
-    /// What is wrong with the first few.
+    /// The problems of the first few.
     pub examples: Vec<String>,
 }
 
-/// Examples that are shown.
+/// The most examples to keep.
 const EXAMPLES: usize = 5;
 
 impl RejectedRows {
@@ -178,8 +179,7 @@ impl RejectedRows {
         }
     }
 
-    /// Counts rows that were read and, as was found later, cannot be used; the first of them is an error where
-    /// `strict`.
+    /// Counts rows that were read but later turned out to be unusable; if `strict`, the first of them is an error.
     pub(crate) fn unreadable(&mut self, rows: usize, first: DataError, strict: bool) -> Result<()> {
         if strict {
             return Err(first);
@@ -194,7 +194,7 @@ impl RejectedRows {
         Ok(())
     }
 
-    /// Tells of the rows that were rejected since `before`.
+    /// Warns about the rows rejected since `before`.
     pub(crate) fn warn_since(&self, before: &Self) {
         let rows = self.rows - before.rows;
         if rows > 0 {
@@ -205,5 +205,5 @@ impl RejectedRows {
 }
 
 fn warn_left_out(rows: usize, of: usize, first: &str) {
-    tracing::warn!(rows, of, first, "rows that cannot be read are left out; strict makes them errors");
+    tracing::warn!(rows, of, first, "rows that cannot be read are left out; strict = true makes them errors");
 }

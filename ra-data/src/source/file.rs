@@ -1,4 +1,4 @@
-//! Files, plain or packed: what each is by its bytes.
+//! Files, plain or compressed, identified by their bytes.
 use crate::source::first_bytes::{Content, NEEDED, content, is_text};
 use crate::source::unpack::{Gzip, zstandard};
 use crate::{DataError, Result};
@@ -7,19 +7,19 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Error, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// What a name says is in the unpacked bytes.
+/// The format that a file name suggests for the uncompressed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Tabs,
     Commas,
-    /// MovieLens files without a header: fields between `separator`, named by their place.
+    /// MovieLens files without a header: fields separated by `separator`, identified by position.
     Bare {
         separator: &'static str,
         header: &'static [&'static str],
     },
     Json,
     Parquet,
-    /// Arrow's own files, of the file or the stream kind.
+    /// Arrow files, of the file or the stream format.
     Arrow,
     /// A user and their items, or a user and one item, separated by spaces.
     Lists,
@@ -28,49 +28,49 @@ pub(crate) enum Format {
 const RATINGS: [&str; 4] = ["user", "item", "rating", "timestamp"];
 const FILMS: [&str; 3] = ["item", "title", "genres"];
 
-/// What a person reads when neither name nor content tells a format.
+/// The supported formats, for messages about a file whose format neither name nor content reveals.
 pub(crate) const KNOWN: &str = "tsv, csv, jsonl, json, inter, item, txt, dat, data, each also with .gz or .zst, \
                                 parquet, arrow and feather";
 
-/// Bytes of text that are looked at to tell how its rows are written.
+/// Bytes of text examined to determine its layout.
 const HEAD: usize = 1 << 16;
 
-/// Packings within packings that are opened.
+/// The deepest supported nesting of compression.
 const DEEPEST: usize = 4;
 
-/// A file that may be read.
+/// A file to read.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,
-    /// What its name says; the content has the last word.
+    /// The format that its name suggests; the content decides.
     named: Option<Format>,
     /// Whether a doubt about the content is an error.
     strict: bool,
 }
 
-/// What a file turned out to be.
+/// The content of an opened file.
 pub(crate) enum Opened {
-    /// Not one byte.
+    /// No bytes at all.
     Nothing,
     Parquet,
     Arrow,
     Text(Text),
 }
 
-/// Unpacked text without a byte order mark.
+/// Uncompressed text without a byte order mark.
 pub(crate) struct Text {
-    /// The first bytes, or all there are.
+    /// The first bytes, or all if there are fewer.
     head: Vec<u8>,
     rest: Box<dyn Read>,
 }
 
 impl Text {
-    /// What can be seen of the text before it is read.
+    /// Returns the start of the text, available before reading.
     pub(crate) fn head(&self) -> &[u8] {
         &self.head
     }
 
-    /// All of it, from the start.
+    /// Returns a reader for the whole text.
     pub(crate) fn reader(self) -> BufReader<Box<dyn Read>> {
         BufReader::with_capacity(1 << 18, Box::new(Cursor::new(self.head).chain(self.rest)))
     }
@@ -81,39 +81,39 @@ impl Source {
         Self { path: path.into(), named: named(path), strict }
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What its name says is in it.
+    /// Returns the format that its name suggests.
     pub(crate) fn named(&self) -> Option<Format> {
         self.named
     }
 
-    /// The error for a file of which neither name nor content tells how it is written.
+    /// Reports a file whose format neither name nor content reveals.
     pub(crate) fn unknown(&self) -> DataError {
         self.wrong(format!("unknown file type; the name must end in one of {KNOWN}"))
     }
 
-    /// An error about the file as a whole.
+    /// Reports a problem with the file as a whole.
     pub(crate) fn wrong(&self, problem: impl Into<String>) -> DataError {
         DataError::corrupt(&self.path, problem)
     }
 
-    /// Something that makes numbers wrong unless it is meant: an error where strict, a warning otherwise.
+    /// Reports a doubt that distorts metrics unless intended: an error if strict, otherwise a warning.
     pub(crate) fn doubt(&self, problem: String) -> Result<()> {
         doubt(self.strict, &self.path, problem)
     }
 
-    /// The file as it lies on disk; one without a single byte is an error.
+    /// Opens the file as it is on disk; an empty file is an error.
     pub(crate) fn file(&self) -> Result<File> {
         let fail = |e| ra_core::Error::io(&self.path, "cannot read", e);
         let file = File::open(&self.path).map_err(fail)?;
         if file.metadata().map_err(fail)?.len() == 0 { Err(self.empty()) } else { Ok(file) }
     }
 
-    /// Opens the file and tells by its first bytes what it is. It is opened once, so it may be a pipe.
+    /// Opens the file and identifies it by its first bytes. Opens it only once, so it may be a pipe.
     pub(crate) fn open(&self) -> Result<Opened> {
         let fail = |e| ra_core::Error::io(&self.path, "cannot read", e);
         let file = File::open(&self.path).map_err(fail)?;
@@ -125,7 +125,7 @@ impl Source {
             let found = content(&head);
             let (Content::Gzip | Content::Zstandard) = found else { break };
             if packings == DEEPEST {
-                return Err(self.wrong(format!("packed more than {DEEPEST} times over; unpack it")));
+                return Err(self.wrong(format!("compressed more than {DEEPEST} times; decompress it")));
             }
             packings += 1;
             let packed = BufReader::new(Cursor::new(head).chain(rest));
@@ -137,7 +137,7 @@ impl Source {
         }
         let whole = |opened| match (is_file, packings) {
             (true, 0) => Ok(opened),
-            (true, _) => Err(self.wrong("a Parquet or Arrow file that was packed once more; unpack it first")),
+            (true, _) => Err(self.wrong("a compressed Parquet or Arrow file; decompress it first")),
             (false, _) => Err(self.wrong("a Parquet or Arrow file cannot be read from a pipe; give a file")),
         };
         match (content(&head), self.named) {
@@ -147,7 +147,7 @@ impl Source {
             (Content::Parquet, _) => whole(Opened::Parquet),
             (Content::Arrow, _) => whole(Opened::Arrow),
             (_, Some(Format::Parquet | Format::Arrow)) if is_text(&head) => {
-                Err(self.wrong("is text, neither Parquet nor Arrow; give it the ending .tsv, .csv or .jsonl"))
+                Err(self.wrong("is text, neither Parquet nor Arrow; rename it to .tsv, .csv or .jsonl"))
             }
             (_, Some(Format::Parquet)) => whole(Opened::Parquet),
             (_, Some(Format::Arrow)) => whole(Opened::Arrow),
@@ -161,40 +161,40 @@ impl Source {
         }
     }
 
-    /// The error for bytes that cannot be had.
+    /// Reports bytes that cannot be read.
     pub(crate) fn failed(&self, error: Error) -> DataError {
-        // The system's own errors have a number; those of what unpacks have none.
+        // System errors have a number; those of decompression have none.
         let problem = match (error.raw_os_error(), error.kind()) {
             (Some(_), _) => return ra_core::Error::io(&self.path, "cannot read", error).into(),
             (None, ErrorKind::UnexpectedEof) => "it is cut short: fetch it again",
-            _ => "it is damaged, or packed in a way that is not read: fetch it again, or unpack it",
+            _ => "it is damaged, or its compression is not supported: fetch it again, or decompress it",
         };
-        self.wrong(format!("cannot be unpacked: {error}; {problem}"))
+        self.wrong(format!("cannot be decompressed: {error}; {problem}"))
     }
 
-    /// The error for a file without a byte.
+    /// Reports an empty file.
     pub(crate) fn empty(&self) -> DataError {
         self.wrong("the file is empty")
     }
 }
 
-/// Tells what makes figures wrong unless it is meant: a warning, or an error where `strict`.
+/// Reports a doubt that distorts metrics unless intended: an error if `strict`, otherwise a warning.
 pub(crate) fn doubt(strict: bool, path: &Path, problem: String) -> Result<()> {
     if strict {
         return Err(DataError::corrupt(path, problem));
     }
-    tracing::warn!(path = %path.display(), "{problem}; strict makes it an error");
+    tracing::warn!(path = %path.display(), "{problem}; strict = true makes it an error");
     Ok(())
 }
 
-/// The next `most` bytes, or all there are.
+/// Returns the next `most` bytes, or all if there are fewer.
 fn start(bytes: &mut dyn Read, most: usize) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
     bytes.take(most as u64).read_to_end(&mut head)?;
     Ok(head)
 }
 
-/// What the name of a file says, of whatever packing.
+/// Returns the format that a file name suggests, compressed or not.
 fn named(path: &Path) -> Option<Format> {
     let name = path.file_name()?.to_string_lossy().to_lowercase();
     let mut name = name.as_str();

@@ -1,59 +1,59 @@
-//! What a file is by its first bytes, whatever its name says.
+//! Identifies a file by its first bytes, whatever its name says.
 
-/// What bytes begin.
+/// The content that the first bytes reveal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     Nothing,
     Gzip,
     Zstandard,
     Parquet,
-    /// Arrow's own files, of the file or the stream kind.
+    /// Arrow files, of the file or the stream format.
     Arrow,
-    /// What `git clone` leaves without git-lfs.
+    /// The pointer file that `git clone` leaves without git-lfs.
     LfsPointer,
-    /// A file that is not read: what it is, and what to do.
+    /// An unsupported file: what it is, and what to do.
     Foreign(&'static str),
-    /// Text, or nothing that is known.
+    /// Text, or an unknown format.
     Other,
 }
 
-/// Bytes that must be seen to tell one content from another.
+/// The number of first bytes needed to tell the contents apart.
 pub(crate) const NEEDED: usize = 512;
 
-/// First bytes of files that are not read.
+/// The first bytes of unsupported files.
 const FOREIGN: [(&[u8], &str); 17] = [
     (b"PK\x03\x04", "a zip archive or an Excel file; unpack it, or save the sheet as csv"),
-    (b"\xfd7zXZ\0", "packed by xz, which is not read; unpack it with `unxz`"),
+    (b"\xfd7zXZ\0", "compressed with xz, which is not supported; decompress it with `unxz`"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
     (b"Rar!\x1a\x07", "a rar archive; unpack it"),
-    (b"\x04\x22\x4d\x18", "packed by lz4, which is not read; unpack it with `unlz4`"),
-    (b"\x1f\x9d", "packed by compress, which is not read; unpack it with `uncompress`"),
-    (b"\xff\x06\0\0sNaPpY", "packed by snappy, which is not read; unpack it"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4, which is not supported; decompress it with `unlz4`"),
+    (b"\x1f\x9d", "compressed with compress, which is not supported; decompress it with `uncompress`"),
+    (b"\xff\x06\0\0sNaPpY", "compressed with snappy, which is not supported; decompress it"),
     (b"SQLite format 3\0", "an SQLite database; export the table as csv"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file; write the table as Parquet or csv"),
     (b"\x93NUMPY", "a NumPy array; write the table as Parquet or csv"),
     (b"Obj\x01", "an Avro file; write it as Parquet"),
     (b"%PDF-", "a PDF"),
-    (b"\0\x05\x16\x07", "what macOS keeps beside a file, not the file; name the one without `._`"),
+    (b"\0\x05\x16\x07", "macOS metadata, not the file itself; name the file without `._`"),
     (b"\x80\x04\x95", "a Python pickle; write the table as Parquet or csv"),
     (b"\x80\x05\x95", "a Python pickle; write the table as Parquet or csv"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word file; save the sheet as csv"),
     (b"{\\rtf", "a text processor's document; save it as plain text"),
 ];
 
-/// First bytes that a header in plain text may have as well.
+/// First bytes that a header in plain text may share.
 const FOREIGN_LETTERS: [(&[u8], &str); 3] = [
     (b"ORC", "an ORC file; write it as Parquet"),
     (b"PARE", "an encrypted Parquet file; write it without encryption"),
     (b"FEA1", "a Feather file of version 1; write it as version 2 or as Parquet"),
 ];
 
-/// What a file is that begins with `head`, of which [`NEEDED`] bytes are enough.
+/// Identifies the content of a file that begins with `head`, of which [`NEEDED`] bytes are enough.
 pub(crate) fn content(head: &[u8]) -> Content {
     match head {
         [] => Content::Nothing,
         [0x1f, 0x8b, ..] => Content::Gzip,
-        // A frame, or one that is to be skipped, as at the start of files that can be sought in.
+        // A frame, or a skippable frame as at the start of seekable files.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Content::Zstandard,
         [b'P', b'A', b'R', b'1', ..] if !is_text(head) => Content::Parquet,
         [b'A', b'R', b'R', b'O', b'W', b'1', 0, ..] | [0xff, 0xff, 0xff, 0xff, ..] => Content::Arrow,
@@ -67,7 +67,7 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
         return Some(told);
     }
     if head.starts_with(b"BZh") && matches!(head.get(4..10), Some(b"1AY&SY" | b"\x17rE8P\x90")) {
-        return Some("packed by bzip2, which is not read; unpack it with `bunzip2`");
+        return Some("compressed with bzip2, which is not supported; decompress it with `bunzip2`");
     }
     if let Some((_, told)) = FOREIGN_LETTERS.iter().find(|(magic, _)| head.starts_with(magic) && !is_text(head)) {
         return Some(told);
@@ -78,15 +78,15 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
     let text = head.trim_ascii_start();
     let begins = |tag: &str| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()));
     if ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| begins(tag)) {
-        return Some("a page in HTML, perhaps of a download that was refused; fetch the file again");
+        return Some("an HTML page, perhaps from a refused download; fetch the file again");
     }
     if begins("<?xml") {
-        return Some("XML, which is not read; write the table as csv, jsonl or Parquet");
+        return Some("XML, which is not supported; write the table as csv, jsonl or Parquet");
     }
     ra_core::other_encoding(head)
 }
 
-/// Whether `head` is text for a person: without control characters.
+/// Returns whether `head` is readable text, without control characters.
 pub(crate) fn is_text(head: &[u8]) -> bool {
     let is_control = |byte: &u8| *byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
     !head.is_empty() && !head.iter().take(NEEDED).any(is_control)

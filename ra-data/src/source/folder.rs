@@ -1,4 +1,5 @@
-//! Which files a path stands for: a file, those of a pattern, or the files of a folder that are the table asked for.
+//! Resolves a path to files: one file, the matches of a pattern, or the files of a folder that belong to the wanted
+//! table.
 use crate::format::header::{Fit, fit, is_tabular};
 use crate::format::row::{ColumnSpec, FoundColumns, Role};
 use crate::format::{columnar, json};
@@ -7,13 +8,14 @@ use crate::{DataError, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The files that `path` stands for, in the order of their names.
+/// Returns the files that `path` stands for, in the order of their names.
 ///
-/// Of a folder those count that have the `wanted` columns; folders in it such as `month=2014-01` belong to it, hidden files,
-/// Spark's marks and what people write beside data do not. What else is left out is a doubt.
+/// In a folder, the files with the `wanted` columns count, including those in partition folders such as
+/// `month=2014-01`. Hidden files, Spark's markers and notes beside the data do not count. Anything else left out is
+/// reported as a doubt.
 ///
 /// # Errors
-/// When there is none, a link leads nowhere, or files of a folder are different tables or the same one twice.
+/// If there is no file, a link is broken, or the files of a folder are different tables or the same one twice.
 pub(crate) fn sources(path: &Path, wanted: &[ColumnSpec], strict: bool) -> Result<Vec<Source>> {
     let text = path.to_string_lossy();
     if path.is_dir() {
@@ -32,7 +34,7 @@ pub(crate) fn sources(path: &Path, wanted: &[ColumnSpec], strict: bool) -> Resul
             }
         }
         if files.is_empty() {
-            return Err(DataError::corrupt(path, format!("no file here that can be read; known are {KNOWN}")));
+            return Err(DataError::corrupt(path, format!("no file here that can be read; supported are {KNOWN}")));
         }
         files.sort();
         Ok(files.iter().map(|file| Source::new(file, strict)).collect())
@@ -41,10 +43,11 @@ pub(crate) fn sources(path: &Path, wanted: &[ColumnSpec], strict: bool) -> Resul
     }
 }
 
-/// Every file that `path` may stand for, whichever of them are the table asked for: what must not be written over.
+/// Returns every file that `path` may stand for, whether or not it belongs to the wanted table: the files that must not
+/// be overwritten.
 ///
 /// # Errors
-/// Names the folder or the pattern that cannot be looked at.
+/// Names the folder or pattern that cannot be read.
 pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(sources(path, &[], false)?.into_iter().map(|source| source.path().to_owned()).collect());
@@ -54,16 +57,16 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok([listing.files, listing.notes, listing.strange].concat())
 }
 
-/// What a folder holds.
+/// The contents of a folder.
 #[derive(Debug, Default)]
 struct Listing {
-    /// Of a known format, with those of the folders of a partition.
+    /// Files of a known format, including those in partition folders.
     files: Vec<PathBuf>,
-    /// As people write them beside data.
+    /// Notes that people keep beside data.
     notes: Vec<PathBuf>,
-    /// Of no known format, or with a name that begins with `_`.
+    /// Files of unknown format, or with a name that begins with `_`.
     strange: Vec<PathBuf>,
-    /// Other than those of a partition.
+    /// Folders that are not partitions.
     folders: Vec<PathBuf>,
     partitioned: bool,
 }
@@ -78,7 +81,7 @@ impl Listing {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let found = metadata(&path)?;
             if found.is_dir() {
-                // A link may lead back to where it lies.
+                // A link may form a cycle.
                 if name.contains('=') && !path.is_symlink() {
                     self.partitioned = true;
                     self.read(&path, strict)?;
@@ -100,12 +103,12 @@ impl Listing {
     }
 }
 
-/// Of what `path` leads to.
+/// Follows links.
 fn metadata(path: &Path) -> Result<std::fs::Metadata> {
     Ok(path.metadata().map_err(|e| ra_core::Error::io(path, "cannot read", e))?)
 }
 
-/// Hidden files, and the marks and summaries that Spark leaves beside its parts.
+/// Returns whether a file is hidden, or a marker or summary that Spark leaves beside its parts.
 fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with(['.'])
@@ -119,7 +122,7 @@ fn of_folder(folder: &Path, wanted: &[ColumnSpec], strict: bool) -> Result<Vec<S
     let Listing { files, notes, strange, folders, partitioned } = listing;
     let open = |files: Vec<PathBuf>| files.iter().map(|file| Source::new(file, strict)).collect::<Vec<_>>();
     let (strange, others): (Vec<_>, Vec<_>) = open(strange).into_iter().partition(|file| may_be_part(file, wanted));
-    // Hive's parts have no ending.
+    // Hive's part files have no extension.
     let (mut sources, mut left_out) = if files.is_empty() { (strange, vec![]) } else { (open(files), strange) };
     if sources.is_empty() {
         return Err(DataError::corrupt(folder, format!("no file here that can be read; {}", inside(folder, &folders))));
@@ -152,19 +155,20 @@ fn of_folder(folder: &Path, wanted: &[ColumnSpec], strict: bool) -> Result<Vec<S
     if !missed.is_empty() {
         let missed = names(folder, &paths(missed));
         own.doubt(format!(
-            "files of this folder are not read and may be missed: {missed}; name the file or pattern that is meant"
+            "files in this folder are not read but may belong to the data: {missed}; name the file or pattern that you \
+             mean"
         ))?;
     }
     let told = [paths(beside), paths(others), notes].concat();
     if !told.is_empty() {
         let files = names(folder, &told);
-        tracing::warn!(folder = %folder.display(), "files of this folder that are no part of its log are not read: {files}");
+        tracing::warn!(folder = %folder.display(), "files here that are not part of the log are not read: {files}");
     }
     Ok(sources)
 }
 
-/// Whether a file of no known format may be a part of the table by its content: packed, or with the wanted columns, or with
-/// as many fields in each line.
+/// Returns whether the content of a file of unknown format may be part of the table: compressed, with the wanted
+/// columns, or with the same number of fields in each line.
 fn may_be_part(source: &Source, wanted: &[ColumnSpec]) -> bool {
     let ending = source.path().extension().unwrap_or_default().to_string_lossy().to_lowercase();
     match source.path().is_file().then(|| source.open()) {
@@ -178,7 +182,7 @@ fn may_be_part(source: &Source, wanted: &[ColumnSpec]) -> bool {
     }
 }
 
-/// Whether a file that lacks a wanted column is another table about the items, such as their titles beside a log.
+/// Returns whether a file that lacks a wanted column is another table about the items, such as titles beside a log.
 fn is_beside(source: &Source, wanted: &[ColumnSpec]) -> bool {
     let has = |role| {
         let mut columns = wanted.iter().filter(|wanted| wanted.role() == role);
@@ -187,7 +191,7 @@ fn is_beside(source: &Source, wanted: &[ColumnSpec]) -> bool {
     has(Role::Item) && !has(Role::User) && !has(Role::Time)
 }
 
-/// Those of `sources` that have the `wanted` columns; the others are added to `left_out`.
+/// Returns the `sources` with the `wanted` columns; adds the others to `left_out`.
 fn of_one_table(
     folder: &Path,
     sources: Vec<Source>,
@@ -205,7 +209,7 @@ fn of_one_table(
     }
     if let (true, Some((_, error))) = (kept.is_empty(), lacking.first()) {
         let paths =
-            if partitioned { "; what stands only in names of folders such as `user=u1` is not read" } else { "" };
+            if partitioned { "; values that are only in folder names such as `user=u1` are not read" } else { "" };
         let problem = match folders {
             [] => format!("none of its files has all columns: {error}{paths}"),
             _ => format!("none of its files has all columns: {error}{paths}; or {}", inside(folder, folders)),
@@ -227,7 +231,7 @@ fn of_one_table(
         return Err(DataError::corrupt(
             folder,
             format!(
-                "{one} ({}) and {two} ({}) are different tables; name the file that is meant, as in `{}`",
+                "{one} ({}) and {two} ({}) are different tables; name the one that you mean, as in `{}`",
                 list(columns),
                 list(others),
                 first.path().display()
@@ -237,7 +241,7 @@ fn of_one_table(
     Ok(kept.into_iter().map(|(source, _)| source).collect())
 }
 
-/// Whether a file has the wanted columns; what cannot be looked at is told when it is read.
+/// Checks whether a file has the wanted columns; a file that cannot be opened is reported when it is read.
 fn look(source: &Source, wanted: &[ColumnSpec]) -> Fit {
     let names = match source.open() {
         Ok(Opened::Text(text)) => return fit(source, text.head(), wanted, json::keys),
@@ -251,7 +255,7 @@ fn look(source: &Source, wanted: &[ColumnSpec]) -> Fit {
     })
 }
 
-/// Refuses the same table in two formats, and tells of files that are the same to the byte.
+/// Refuses the same table in two formats, and warns about files with identical bytes.
 fn refuse_twice(folder: &Path, sources: &[Source]) -> Result<()> {
     let mut stems: BTreeMap<String, &Source> = BTreeMap::new();
     let mut sizes: BTreeMap<u64, Vec<&Source>> = BTreeMap::new();
@@ -267,18 +271,18 @@ fn refuse_twice(folder: &Path, sources: &[Source]) -> Result<()> {
     }
     for alike in sizes.into_values().filter(|alike| alike.len() > 1) {
         let mut prints = BTreeMap::new();
-        // Spark's parts without rows are all alike.
+        // Spark's parts without rows are all identical.
         for source in alike.into_iter().filter(|source| has_lines(source.path())) {
             if let Some(other) = prints.insert(ra_core::fingerprint_file(source.path())?, source) {
                 let both = names(folder, &[other.path().into(), source.path().into()]);
-                source.doubt(format!("{both} are the same to the byte: every row counts twice"))?;
+                source.doubt(format!("{both} are identical: every row counts twice"))?;
             }
         }
     }
     Ok(())
 }
 
-/// Whether a file holds more than one line.
+/// Returns whether a file holds more than one line.
 fn has_lines(path: &Path) -> bool {
     use std::io::Read;
     let mut start = Vec::new();
@@ -286,7 +290,7 @@ fn has_lines(path: &Path) -> bool {
     read.is_ok() && (start.len() == 1 << 16 || start.trim_ascii().contains(&b'\n'))
 }
 
-/// A path without the endings that tell format and packing.
+/// Returns a path without the extensions for format and compression.
 fn stem(path: &Path) -> String {
     let text = path.to_string_lossy().into_owned();
     let lower = text.to_ascii_lowercase();
@@ -295,9 +299,9 @@ fn stem(path: &Path) -> String {
     text[..length].to_owned()
 }
 
-/// What to do about a folder whose tables lie in the folders within.
+/// Suggests what to do about a folder whose tables are in subfolders.
 fn inside(folder: &Path, folders: &[PathBuf]) -> String {
-    let Some(first) = folders.first() else { return format!("known are {KNOWN}") };
+    let Some(first) = folders.first() else { return format!("supported are {KNOWN}") };
     let endings = endings(first);
     let ending = endings.first().map_or("parquet", String::as_str);
     format!(
@@ -307,7 +311,7 @@ fn inside(folder: &Path, folders: &[PathBuf]) -> String {
     )
 }
 
-/// The endings of the files of a known format in a folder and in those within.
+/// Returns the extensions of the files of known formats in a folder and its subfolders.
 fn endings(folder: &Path) -> Vec<String> {
     let mut endings = Vec::new();
     for path in folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()).filter(|p| !is_hidden(p)) {
@@ -321,7 +325,7 @@ fn endings(folder: &Path) -> Vec<String> {
     endings
 }
 
-/// The names of the first few paths, as seen from `folder`.
+/// Returns the names of the first few paths, relative to `folder`.
 fn names(folder: &Path, paths: &[PathBuf]) -> String {
     let name = |path: &PathBuf| path.strip_prefix(folder).unwrap_or(path).display().to_string();
     let shown: Vec<String> = paths.iter().take(5).map(name).collect();

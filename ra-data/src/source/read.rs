@@ -1,4 +1,4 @@
-//! From a table to rows: which files it stands for, what each of them is, and the reader for that.
+//! From a table to rows: finds its files, identifies each, and picks the reader.
 use crate::format::header::{Layout, layout};
 use crate::format::row::{ColumnSpec, Record, RejectedRows, RowVisitor};
 use crate::format::{columnar, delimited, json, lists};
@@ -9,18 +9,18 @@ use arrow::array::RecordBatch;
 use ra_core::catch_panic;
 use std::path::Path;
 
-/// A table that rows are read from.
+/// A table to read rows from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Input<'a> {
     /// The files that a path stands for.
     Files(&'a Path),
-    /// Columns in memory, and what messages call them.
+    /// Columns in memory, and their name in messages.
     #[cfg_attr(not(feature = "polars"), expect(dead_code, reason = "data frames are read by a feature"))]
     Columns(&'a Path, &'a [RecordBatch]),
 }
 
 impl<'a> Input<'a> {
-    /// What messages call it.
+    /// Returns its name in messages.
     pub(crate) fn path(self) -> &'a Path {
         match self {
             Self::Files(path) | Self::Columns(path, _) => path,
@@ -37,7 +37,7 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// The files that `config` names.
+    /// Uses the files that `config` names.
     pub(crate) fn files(config: &'a DataConfig) -> Self {
         let [log, test, items] =
             [&config.interactions, &config.test, &config.items].map(|path| path.as_deref().map(Input::Files));
@@ -45,8 +45,8 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// Reads the wanted columns of `input`. A row that cannot be read is an error where `strict`, and counted in `rejected`
-/// otherwise.
+/// Reads the wanted columns of `input`. A row that cannot be read is an error if `strict`; otherwise it is counted in
+/// `rejected`.
 pub(crate) fn read(
     input: Input<'_>,
     wanted: &[ColumnSpec],
@@ -98,7 +98,7 @@ fn read_files(path: &Path, wanted: &[ColumnSpec], strict: bool, visit: &mut RowV
         match source.open()? {
             Opened::Nothing => {
                 empty += 1;
-                // Spark writes a part for every worker, also for those without a row.
+                // Spark writes one part per worker, even for workers without rows.
                 if empty == files { Err(source.empty()) } else { Ok(()) }
             }
             Opened::Text(text) => read_text(&source, text, wanted, visit),
@@ -109,7 +109,7 @@ fn read_files(path: &Path, wanted: &[ColumnSpec], strict: bool, visit: &mut RowV
     Ok(())
 }
 
-/// Reads text by what its first rows say.
+/// Reads text in the layout that its first rows reveal.
 fn read_text(source: &Source, text: Text, wanted: &[ColumnSpec], visit: &mut RowVisitor<'_>) -> Result<()> {
     match layout(source, text.head(), wanted)? {
         Layout::Table { separator, columns, width } => {

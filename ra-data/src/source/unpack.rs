@@ -1,14 +1,14 @@
-//! Bytes out of gzip and Zstandard.
+//! Decompresses gzip and Zstandard.
 use flate2::bufread::GzDecoder;
 use std::io::{BufRead, Error, ErrorKind, Read, Result};
 
-/// The largest window of Zstandard's format, which `zstd --long=31` writes.
+/// The largest window of the Zstandard format, as written by `zstd --long=31`.
 const LARGEST_WINDOW: u32 = 31;
 
-/// The members of a gzip file one after the other. Zeros and blank space behind a member are padding, as tapes, block
-/// devices and shells leave it.
+/// Reads the members of a gzip file one after the other. Zeros and white space after a member are padding, as left by
+/// tapes, block devices and shells.
 pub(crate) struct Gzip<R: BufRead> {
-    /// `None` after the last.
+    /// The current member; `None` after the last.
     member: Option<GzDecoder<R>>,
 }
 
@@ -35,7 +35,7 @@ impl<R: BufRead> Read for Gzip<R> {
     }
 }
 
-/// The member behind the padding at the start of `bytes`.
+/// Returns the member after the padding at the start of `bytes`.
 fn next_member<R: BufRead>(mut bytes: R) -> Result<Option<GzDecoder<R>>> {
     loop {
         let ahead = bytes.fill_buf()?;
@@ -47,12 +47,12 @@ fn next_member<R: BufRead>(mut bytes: R) -> Result<Option<GzDecoder<R>>> {
                 bytes.consume(padding);
                 return Ok(Some(GzDecoder::new(bytes)));
             }
-            Some(_) => return Err(Error::new(ErrorKind::InvalidData, "what follows the packed data is no gzip")),
+            Some(_) => return Err(Error::new(ErrorKind::InvalidData, "the data after the gzip member is not gzip")),
         }
     }
 }
 
-/// The frames of a Zstandard file one after the other, with windows of any length.
+/// Reads the frames of a Zstandard file one after the other, with any window size.
 pub(crate) fn zstandard(bytes: impl BufRead + 'static) -> Result<Box<dyn Read>> {
     let mut decoder = zstd::Decoder::with_buffer(bytes)?;
     decoder.window_log_max(LARGEST_WINDOW)?;

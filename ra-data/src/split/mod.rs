@@ -1,4 +1,4 @@
-//! What is held out of coded rows.
+//! Splits coded rows into training, validation and test parts.
 use crate::config::{DataConfig, Split};
 use crate::interactions::{ByUser, Row};
 use crate::{DataError, Result, TimePoint, time};
@@ -6,7 +6,8 @@ use ra_core::{ItemId, Sequences};
 
 pub(crate) mod indexed;
 
-/// Three parts, a row a user, items as dense ids from 1; and the time of each interaction, in the same order.
+/// Three parts, each with one row of dense item ids (from 1) per user, and the time of each interaction in the same
+/// order.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) train: Sequences,
@@ -16,7 +17,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// The same without the training interactions with items that are `cold`.
+    /// Returns the parts without the training interactions with `cold` items.
     pub(crate) fn warm(self, cold: &[bool]) -> Self {
         let Self { train, valid, test, times: [first, second, third] } = self;
         let warm = |item: &ItemId| !cold[item.index()];
@@ -27,8 +28,8 @@ impl Parts {
     }
 }
 
-/// Cuts the log of so many users; of a given split the first `train_rows` rows train, of a temporal one those before
-/// `cuts`.
+/// Splits the log of `users` users. In a given split the first `train_rows` rows are for training; a temporal split is
+/// cut at `cuts`.
 pub(crate) fn split(rows: Vec<Row>, users: usize, config: &DataConfig, train_rows: usize, cuts: [f64; 2]) -> Parts {
     let users = ByUser::new(rows, users);
     match config.split {
@@ -41,7 +42,7 @@ pub(crate) fn split(rows: Vec<Row>, users: usize, config: &DataConfig, train_row
         }),
         Split::Temporal => parts(&users, |rows| cuts.map(|cut| rows.partition_point(|row| row.time < cut))),
         Split::Given => {
-            // Their own order within each part.
+            // Each part keeps its own order.
             let trains = |row: &Row| (row.index as usize) < train_rows;
             let apart = users.iter().map(|rows| {
                 let (train, test): (Vec<Row>, Vec<Row>) = rows.iter().partition(|row| trains(row));
@@ -52,7 +53,8 @@ pub(crate) fn split(rows: Vec<Row>, users: usize, config: &DataConfig, train_row
     }
 }
 
-/// The last `n` interactions for test, the `n` before for validation; users with fewer than `2 n + 1` only train.
+/// Holds out the last `n` interactions for test and the `n` before for validation; users with fewer than `2 n + 1` are
+/// only trained on.
 fn leave_last(n: usize) -> impl Fn(&[Row]) -> [usize; 2] {
     move |rows| match rows.len() {
         all if all <= 2 * n => [all; 2],
@@ -60,7 +62,7 @@ fn leave_last(n: usize) -> impl Fn(&[Row]) -> [usize; 2] {
     }
 }
 
-/// [`cuts`] of a log in memory.
+/// [`cuts`] for a log in memory.
 pub(crate) fn temporal_cuts(rows: &[Row], config: &DataConfig) -> Result<[f64; 2]> {
     if config.split != Split::Temporal {
         return Ok([f64::INFINITY; 2]);
@@ -75,18 +77,20 @@ fn given(date: Option<&TimePoint>) -> Option<f64> {
     date.and_then(TimePoint::seconds)
 }
 
-/// The time from which on interactions test, where it is given.
+/// Returns the time at which the test part starts, if given.
 fn test_begin(config: &DataConfig) -> Option<f64> {
     given(config.temporal_test_from.as_ref())
 }
 
-/// The time from which on interactions must be counted, for [`cuts`] to know what the share that validates is of.
+/// Returns the time from which [`cuts`] needs the number of interactions, to know what the validation share is a share
+/// of.
 pub(crate) fn counted_from(config: &DataConfig) -> Option<f64> {
     test_begin(config).filter(|_| config.temporal_valid_from.is_none())
 }
 
-/// How many of the latest of `rows` interactions are held out by the shares, and how many of them test; `tested` of them
-/// are not before [`test_begin`], and the share that validates is then one of the others.
+/// Returns how many of the latest of `rows` interactions the shares hold out, and how many of these are for test. If
+/// the start of the test part is given ([`test_begin`]), `tested` interactions are not before it, and the validation
+/// share is a share of the others.
 pub(crate) fn held(config: &DataConfig, rows: usize, tested: usize) -> [usize; 2] {
     let share = |share: f64, of: usize| (share * of as f64).floor() as usize;
     match test_begin(config) {
@@ -95,12 +99,13 @@ pub(crate) fn held(config: &DataConfig, rows: usize, tested: usize) -> [usize; 2
     }
 }
 
-/// The two points in time from which on interactions validate and test: given ones, or those that leave the latest
-/// shares of all `rows` interactions, by the `latest(n)` n-th latest time, `tested` as in [`held`]. Interactions of one
-/// time stay in one part.
+/// Returns the times at which the validation and the test part start: the given ones, or those that hold out the latest
+/// shares of all `rows` interactions. `latest(n)` returns the n-th latest time; `tested` is as in [`held`].
+/// Interactions with equal times stay in one part.
 ///
 /// # Errors
-/// When no interaction is as late as the given time of testing, or none earlier than that of validating.
+/// If no interaction is as late as the given start of the test part, or none is earlier than that of the validation
+/// part.
 pub(crate) fn cuts(
     config: &DataConfig,
     rows: usize,
@@ -115,11 +120,11 @@ pub(crate) fn cuts(
             Err(DataError::setting(key, format!("is {}, {told}: {span}", time::written(at))))
         };
         if let Some(test) = given_test.filter(|&test| test > last) {
-            return wrong("temporal_test_from", test, "which is after every interaction, so that none tests");
+            return wrong("temporal_test_from", test, "which is after every interaction, so there is none to test on");
         }
         if let Some(valid) = given_valid.or(given_test).filter(|&valid| valid <= first) {
             let key = if given_valid.is_some() { "temporal_valid_from" } else { "temporal_test_from" };
-            return wrong(key, valid, "which is not after any interaction, so that none trains");
+            return wrong(key, valid, "which is not after any interaction, so there is none to train on");
         }
     }
     let mut cut = |given: Option<f64>, held: usize| match given {
@@ -132,7 +137,8 @@ pub(crate) fn cuts(
     Ok([valid.min(test), test])
 }
 
-/// Each user's rows up to the first cut train, up to the second validate, the others test.
+/// For each user, assigns the rows before the first cut to training, those before the second to validation, and the
+/// others to test.
 fn parts(users: &ByUser, cut: impl Fn(&[Row]) -> [usize; 2]) -> Parts {
     collect(users.iter().map(|rows| (rows, cut(rows))))
 }
@@ -209,7 +215,7 @@ mod tests {
             c.temporal_test_from = Some(crate::TimePoint::Text("1970-01-01T00:00:07".into()));
         });
         assert_eq!((dated.train, dated.valid, dated.test), (parts.train, parts.valid, parts.test));
-        // Beside the date of testing alone, the share that validates is one of what is before it.
+        // With only the start of the test part given, the validation share is a share of what comes before it.
         let shared = by(Split::Temporal, |c| {
             (c.temporal_test_from, c.temporal_valid) = (Some(crate::TimePoint::Number(7.0)), 0.25);
         });

@@ -1,5 +1,5 @@
-//! An export while it is made: its tables lie in a folder of their own beside the result, and take their places at
-//! the end.
+//! An export in progress: its tables are written to a separate folder beside the result and moved into place at the
+//! end.
 use crate::table::cannot_write;
 use crate::table::spill_folder::SpillFolder;
 use crate::{DataConfig, DataError, Result, ingest};
@@ -10,10 +10,10 @@ pub(crate) const INTERACTIONS: &str = "interactions.parquet";
 pub(crate) const ITEMS: &str = "items.parquet";
 pub(crate) const SAMPLES: &str = "samples.parquet";
 
-/// Takes the place of [`INTERACTIONS`] where the log is written in parts.
+/// Replaces [`INTERACTIONS`] if the log is written in parts.
 pub(crate) const PARTS: &str = "interactions";
 
-/// What the marker of an export's folder calls it.
+/// The name of the kind of folder in its marker.
 const KIND: &str = "export";
 
 /// The form of the table of interactions.
@@ -25,8 +25,8 @@ pub(crate) enum Form {
     Parts,
 }
 
-/// Refuses to write an export of `config` into `folder`, in parts or whole, where it would replace what another has
-/// written or what is read; writes nothing.
+/// Checks that an export of `config` into `folder`, in parts or as a whole, would not replace anybody else's files or
+/// its own input; writes nothing.
 ///
 /// # Errors
 /// Names the file or folder in the way.
@@ -39,7 +39,7 @@ fn checked(inputs: &[PathBuf], form: Form, folder: &Path) -> Result<OutputFolder
     let out = OutputFolder::open(folder, KIND)?;
     let tables = [INTERACTIONS, ITEMS, SAMPLES];
     let mut outputs: Vec<PathBuf> = out.files().chain(tables).map(|name| folder.join(name)).collect();
-    // A log that is read as a folder must not find this export in it the next time.
+    // A log that is read as a folder must not contain this export the next time it is read.
     outputs.push(folder.into());
     let parts = folder.join(PARTS);
     if form == Form::Parts {
@@ -55,7 +55,7 @@ fn checked(inputs: &[PathBuf], form: Form, folder: &Path) -> Result<OutputFolder
     }
     out.check(&out.files().chain(tables).collect::<Vec<_>>())?;
     if form == Form::Parts {
-        // Of a link only the link itself is looked at.
+        // A link is not followed.
         let entries = if parts.is_symlink() { None } else { parts.read_dir().ok() };
         match entries {
             Some(entries) => {
@@ -69,14 +69,15 @@ fn checked(inputs: &[PathBuf], form: Form, folder: &Path) -> Result<OutputFolder
     Ok(out)
 }
 
-/// An export that is not in its place yet.
+/// An export that is not in place yet.
 pub(crate) struct Draft {
     spill: SpillFolder,
     out: OutputFolder,
 }
 
 impl Draft {
-    /// Begins one of what was read from `inputs`; nothing is written but a folder that goes with this value.
+    /// Starts an export of what was read from `inputs`. Writes only a temporary folder, which is removed with this
+    /// value.
     pub(crate) fn begin(inputs: &[PathBuf], form: Form, folder: &Path) -> Result<Self> {
         let out = checked(inputs, form, folder)?;
         let spill = SpillFolder::within(folder)?;
@@ -84,14 +85,14 @@ impl Draft {
         Ok(Self { spill, out })
     }
 
-    /// Where its tables are written, by their names.
+    /// Returns the folder to write its tables into, by name.
     pub(crate) fn path(&self) -> &Path {
         self.spill.path()
     }
 
-    /// Puts the tables that were written in the place of an earlier export, all of whose files are set aside before
-    /// anything comes and go at the end: a killed export leaves no interactions beside another table of items, and of one
-    /// that fails the earlier files come back.
+    /// Moves the new tables into the place of an earlier export. All earlier files are first set aside, and deleted at
+    /// the end. So a killed export never leaves interactions beside another table of items, and a failed one restores
+    /// the earlier files.
     pub(crate) fn finish(mut self) -> Result<()> {
         let fail = |e| cannot_write(self.out.path(), e);
         let is_there = |name: &&str| self.spill.path().join(name).exists();
@@ -116,7 +117,7 @@ impl Draft {
                 let back: Vec<bool> =
                     moves[..at].iter().rev().map(|[from, to]| moved(to, from, &folder).is_ok()).collect();
                 if back.contains(&false) {
-                    // The earlier files lie there, and are not ours to lose.
+                    // The earlier files are in there and must not be lost.
                     self.spill.keep();
                 }
                 return Err(cannot_write(to, error).into());
@@ -126,16 +127,16 @@ impl Draft {
     }
 }
 
-/// Gives a file or folder another place; the folder within `folder` that it leaves goes where it stands empty.
+/// Moves a file or folder, and removes the folder within `folder` that it leaves if that is then empty.
 fn moved(from: &Path, to: &Path, folder: &Path) -> std::io::Result<()> {
     to.parent().map_or(Ok(()), std::fs::create_dir_all)?;
     std::fs::rename(from, to)?;
-    // What is not empty stays.
+    // A folder that is not empty stays.
     from.parent().filter(|parent| *parent != folder).map(std::fs::remove_dir);
     Ok(())
 }
 
-/// Makes the file `path` of an export ours to write.
+/// Claims the file `path` for an export.
 pub(crate) fn claim(path: &Path, inputs: &[PathBuf]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -1,4 +1,4 @@
-//! Data sets and samples for other people's tools.
+//! Data sets and samples as tables for other tools.
 use crate::table::draft::{Draft, Form, INTERACTIONS, ITEMS, claim};
 use crate::table::{Table, packed};
 use crate::{Column, Prepared, Result, write_columns};
@@ -8,25 +8,25 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Rows that are written at once.
+/// Rows written at once.
 const BATCH: usize = 1 << 16;
 
 pub(crate) const PARTS: [&str; 3] = ["train", "valid", "test"];
 
-/// Writes `interactions.parquet` and `items.parquet` (zstd) into `folder`, and a marker that lists them. An earlier
-/// export there goes, by its marker; what another has written stays, and is an error where it has one of these names.
+/// Writes `interactions.parquet` and `items.parquet` (zstd) into `folder`, with a marker that lists them. Replaces an
+/// earlier export that has a marker; a file of the same name without one is left alone and is an error.
 ///
 /// | file | column | type | meaning |
 /// |---|---|---|---|
-/// | interactions | `user`, `item` | text | the log's own ids |
-/// | | `user_index`, `item_index` | u32 | dense ids: users from 0, items from 1, 0 being padding |
-/// | | `ts`, or `pos` | f64 | the time in seconds since 1970; `pos` where it is an order and no clock |
+/// | interactions | `user`, `item` | text | the original ids of the log |
+/// | | `user_index`, `item_index` | u32 | dense ids: users from 0, items from 1 (0 is padding) |
+/// | | `ts`, or `pos` | f64 | the time in seconds since 1970; `pos` if it is an order without a clock |
 /// | | `part` | text | `train`, `valid` or `test` |
 /// | items | `item`, `title` | text | |
 /// | | `item_index` | u32 | |
 ///
-/// Interactions stand user by user, of each user what trains, what validates and what tests, oldest first. `ra-data`
-/// reads both files again.
+/// Interactions are sorted by user, then by part (training, validation, test), then oldest first. `ra-data` can read
+/// both files back.
 ///
 /// # Errors
 /// Names the path.
@@ -41,7 +41,7 @@ pub fn to_parquet(prepared: &Prepared, folder: &Path) -> Result<()> {
     draft.finish()
 }
 
-/// The second table of [`to_parquet`].
+/// Writes the items table of [`to_parquet`].
 pub(crate) fn items_to_parquet(catalog: &Catalog, folder: &Path) -> Result<()> {
     let columns = [
         ("item", Column::Text(catalog.all().map(|i| catalog.id(i).to_owned()).collect())),
@@ -51,7 +51,7 @@ pub(crate) fn items_to_parquet(catalog: &Catalog, folder: &Path) -> Result<()> {
     write_columns(&folder.join(ITEMS), &columns)
 }
 
-/// Shows user, item, time and part of every row, in the order of [`to_parquet`].
+/// Passes the user, item, time and part of every row to the visitor, in the order of [`to_parquet`].
 pub(crate) fn each_row(
     parts: [&Sequences; 3],
     times: &[Vec<f64>; 3],
@@ -69,12 +69,12 @@ pub(crate) fn each_row(
     Ok(())
 }
 
-/// The column of times, or of places in an order.
+/// Returns the name of the column of times, or of places in an order.
 pub(crate) fn time_column(order_only: bool) -> &'static str {
     if order_only { "pos" } else { "ts" }
 }
 
-/// The first table of [`to_parquet`], or a part of it.
+/// Writes the interactions table of [`to_parquet`], or a part of it.
 pub(crate) struct LogWriter<'a, W: Write + Send> {
     table: Table<W>,
     users: &'a [String],
@@ -124,12 +124,12 @@ impl<'a, W: Write + Send> LogWriter<'a, W> {
 }
 
 /// Writes samples as a Parquet file: `user` (text), `history` (list of u32, oldest first, at most `max_history`),
-/// `target` (u32), `draw` (u32: the sample's place in the order given). They stand by user and time; items are the
-/// `item_index` of [`to_parquet`], whose next export into the folder takes this file away: the folder of `path` becomes
-/// one of exports, by its marker.
+/// `target` (u32) and `draw` (u32, the sample's place in the given order). Rows are sorted by user and time; items are
+/// the `item_index` of [`to_parquet`]. The folder of `path` is marked as an export folder, so the next [`to_parquet`]
+/// into it removes this file.
 ///
 /// # Errors
-/// Names the path; a file that another has written is not replaced.
+/// Names the path; a file that belongs to somebody else is not replaced.
 pub fn samples_to_parquet(prepared: &Prepared, samples: &[Sample], max_history: usize, path: &Path) -> Result<()> {
     claim(path, &prepared.files)?;
     let data = &prepared.dataset;
@@ -141,14 +141,14 @@ pub fn samples_to_parquet(prepared: &Prepared, samples: &[Sample], max_history: 
     Ok(ra_core::write_atomic(path, &table.finish()?)?)
 }
 
-/// Samples by user and position, with their place in the draw.
+/// Sorts samples by user and position, with their place in the draw.
 pub(crate) fn in_order(samples: &[Sample]) -> Vec<(Sample, u32)> {
     let mut placed: Vec<(Sample, u32)> = samples.iter().copied().zip(0..).collect();
     placed.sort_unstable();
     placed
 }
 
-/// The table of [`samples_to_parquet`].
+/// Writes the table of [`samples_to_parquet`].
 pub(crate) struct SampleWriter<W: Write + Send> {
     table: Table<W>,
     users: Vec<String>,

@@ -1,16 +1,16 @@
-//! Polars's data frames, in and out (feature `polars`, of Polars 0.55): a log from a [`DataFrame`], data sets and samples
-//! as such.
+//! Polars data frames, in and out (feature `polars`, Polars 0.55): prepares a log from a [`DataFrame`], and returns
+//! data sets and samples as data frames.
 //!
-//! Frames and this crate's Arrow arrays share their memory as far as their types allow:
+//! Frames and this crate's Arrow arrays share memory as far as their types allow:
 //!
 //! | | memory |
 //! |---|---|
-//! | numbers, dates, instants, booleans, categories, lists; which of them are null | shared |
-//! | text in a frame | shared, its views copied where they do not lie on sixteen bytes |
-//! | text of the types `Utf8` and `LargeUtf8` into a frame | shared, its views (16 bytes a row) made |
-//! | nulls into a frame | copied, a bit a row |
-//! | lists of the type `List` into a frame | elements shared, where each begins and ends copied |
-//! | columns whose chunks end at different rows | copied by Polars, so that they end at the same ones |
+//! | numbers, dates, timestamps, booleans, categories, lists, and their null masks | shared |
+//! | text from a frame | shared; views are copied if they are not aligned to 16 bytes |
+//! | text of the types `Utf8` and `LargeUtf8` to a frame | shared; views (16 bytes per row) are created |
+//! | nulls to a frame | copied, one bit per row |
+//! | lists of the type `List` to a frame | elements shared, offsets copied |
+//! | columns whose chunks end at different rows | copied by Polars to align the chunks |
 //!
 //! # Example
 //! ```
@@ -53,29 +53,30 @@ pub struct Frames<'a> {
 }
 
 impl<'a> From<&'a DataFrame> for Frames<'a> {
-    /// A log and nothing else.
+    /// Uses the log alone.
     fn from(log: &'a DataFrame) -> Self {
         Self { log, items: None, test: None }
     }
 }
 
-/// [`prepare`](crate::prepare) of data frames. Columns are known by the same names as those of files; `config` names no
-/// file.
+/// [`prepare`](crate::prepare) for data frames. Columns have the same names as those of files; `config` must not name
+/// files.
 ///
 /// # Errors
-/// As [`prepare`](crate::prepare); messages call the tables `log`, `items` and `test`.
+/// Those of [`prepare`](crate::prepare); messages call the tables `log`, `items` and `test`.
 pub fn prepare(name: &str, config: &DataConfig, frames: Frames<'_>) -> Result<Prepared> {
     let paths = [("interactions", &config.interactions), ("items", &config.items), ("test", &config.test)];
     if let Some((key, _)) = paths.into_iter().find(|(_, path)| path.is_some()) {
-        return Err(DataError::setting(key, "names a file, and data frames are read; leave it out"));
+        return Err(DataError::setting(key, "names a file, but data frames are read; leave it out"));
     }
     DataError::refuse_settings(config)?;
     if (config.split == Split::Given) != frames.test.is_some() {
         let problem = match frames.test {
             Some(_) => {
-                "is not \"given\", and there is a frame of test interactions: set it to \"given\", or leave the frame out"
+                "is not \"given\", but there is a frame of test interactions: set it to \"given\", or leave the frame \
+                 out"
             }
-            None => "is \"given\", and there is no frame of test interactions: give one, or take another split",
+            None => "is \"given\", but there is no frame of test interactions: give one, or use another split",
         };
         return Err(DataError::setting("split", problem));
     }
@@ -91,20 +92,20 @@ pub fn prepare(name: &str, config: &DataConfig, frames: Frames<'_>) -> Result<Pr
     prepare_from(name, config, inputs, Vec::new())
 }
 
-/// What messages call the tables.
+/// The names of the tables in messages.
 const LOG: &str = "log";
 const TEST: &str = "test";
 const ITEMS: &str = "items";
 
-/// A data frame as Arrow's batches, one for each of its chunks, over the same memory.
+/// Returns a data frame as Arrow batches, one per chunk, without copying.
 ///
 /// # Errors
-/// Names a column of a type that is not read.
+/// Names a column of an unsupported type.
 pub fn to_batches(frame: &DataFrame) -> Result<Vec<RecordBatch>> {
     batches(frame, Path::new("data frame"), None)
 }
 
-/// [`to_batches`], of all columns or of those that are `wanted`.
+/// [`to_batches`] for all columns, or only the `wanted` ones.
 fn batches(frame: &DataFrame, path: &Path, wanted: Option<&[ColumnSpec]>) -> Result<Vec<RecordBatch>> {
     let failed = |problem: String| DataError::corrupt(path, problem);
     let names: Vec<&str> = frame.columns().iter().map(|column| column.name().as_str()).collect();
@@ -133,10 +134,10 @@ fn batches(frame: &DataFrame, path: &Path, wanted: Option<&[ColumnSpec]>) -> Res
     chunks.collect()
 }
 
-/// A batch as a data frame, over the same memory. Numbers of 32 and 64 bits, text, and lists of them have a place in one.
+/// Returns a batch as a data frame, without copying. Supports 32-bit and 64-bit numbers, text, and lists of these.
 ///
 /// # Errors
-/// Names a column of another type.
+/// Names a column of an unsupported type.
 pub fn to_frame(batch: &RecordBatch) -> Result<DataFrame> {
     let failed = |problem: String| DataError::corrupt("data frame", problem);
     let schema = batch.schema();
@@ -149,29 +150,29 @@ pub fn to_frame(batch: &RecordBatch) -> Result<DataFrame> {
     DataFrame::new(batch.num_rows(), columns).map_err(|e| failed(e.to_string()))
 }
 
-/// Every interaction with its time: the columns of [`to_parquet`](crate::to_parquet)'s `interactions.parquet`, in its
-/// order.
+/// Returns every interaction with its time: the columns of [`to_parquet`](crate::to_parquet)'s `interactions.parquet`,
+/// in the same order.
 ///
 /// # Errors
-/// None that is known: what this crate makes has a place in a data frame.
+/// None known: everything this crate creates fits into a data frame.
 pub fn interactions(prepared: &Prepared) -> Result<DataFrame> {
     let time = time_column(prepared.order_only.is_some());
     let times = |rows: &Rows| Arc::new(Float64Array::from(rows.times.clone())) as ArrayRef;
     frame_of_rows(&prepared.dataset, &prepared.times, time, times)
 }
 
-/// Every interaction of a data set: `user`, `item` (text, the log's own ids), `user_index`, `item_index` (u32, items from
-/// 1), `position` (u32, the place among the user's interactions of this part, from 0) and `part` (text: `train`, `valid`
-/// or `test`); in the order of [`interactions`].
+/// Returns every interaction of a data set: `user`, `item` (text, the original ids), `user_index`, `item_index` (u32,
+/// items from 1), `position` (u32, the place among the user's interactions of this part, from 0) and `part` (text:
+/// `train`, `valid` or `test`), in the order of [`interactions`].
 ///
 /// # Errors
-/// As [`interactions`].
+/// As for [`interactions`].
 pub fn dataset(dataset: &Dataset) -> Result<DataFrame> {
     let times = [&dataset.train, &dataset.valid, &dataset.test].map(|part| vec![0.0; part.total()]);
     frame_of_rows(dataset, &times, "position", |rows| Arc::new(UInt32Array::from(rows.positions())))
 }
 
-/// Interactions, a column a field.
+/// Interactions, one column per field.
 #[derive(Default)]
 struct Rows {
     users: Vec<u32>,
@@ -181,7 +182,7 @@ struct Rows {
 }
 
 impl Rows {
-    /// The place of each among those of its user and part, which stand together.
+    /// Returns the place of each interaction among those of its user and part, which are adjacent.
     fn positions(&self) -> Vec<u32> {
         let (mut position, mut before) = (0, None);
         let place = |of: (u32, u32)| {
@@ -210,7 +211,7 @@ fn frame_of_rows(
     let extra_column = column(&rows);
     let Rows { users, items, parts, .. } = rows;
     let item_texts = item_ids(dataset);
-    // Row 0 of the items' texts is padding's.
+    // Row 0 of the item texts is padding.
     let columns = vec![
         ("user", named(&dataset.users, &users)?),
         ("item", named(&item_texts, &items)?),
@@ -222,15 +223,15 @@ fn frame_of_rows(
     frame_of(columns)
 }
 
-/// The own id of every dense one, padding's empty.
+/// Returns the original id of every dense id; padding has an empty one.
 fn item_ids(dataset: &Dataset) -> Vec<&str> {
     std::iter::once("").chain(dataset.catalog.all().map(|item| dataset.catalog.id(item))).collect()
 }
 
-/// The items of a data set: `item`, `title` (text) and `item_index` (u32), as in `items.parquet`.
+/// Returns the items of a data set: `item`, `title` (text) and `item_index` (u32), as in `items.parquet`.
 ///
 /// # Errors
-/// As [`interactions`].
+/// As for [`interactions`].
 pub fn items(dataset: &Dataset) -> Result<DataFrame> {
     let catalog = &dataset.catalog;
     let text =
@@ -242,11 +243,11 @@ pub fn items(dataset: &Dataset) -> Result<DataFrame> {
     ])
 }
 
-/// Samples by user and position: `user` (text), `history` (list of u32, oldest first, at most `max_history`), `target`
-/// (u32) and `draw` (u32, the sample's place in the order given), as in `samples.parquet`.
+/// Returns samples by user and position: `user` (text), `history` (list of u32, oldest first, at most `max_history`),
+/// `target` (u32) and `draw` (u32, the sample's place in the given order), as in `samples.parquet`.
 ///
 /// # Errors
-/// As [`interactions`].
+/// As for [`interactions`].
 pub fn samples(dataset: &Dataset, samples: &[Sample], max_history: usize) -> Result<DataFrame> {
     let mut histories = LargeListBuilder::new(UInt32Builder::new());
     let (mut users, mut targets, mut draws) = (Vec::new(), Vec::new(), Vec::new());
@@ -265,7 +266,7 @@ pub fn samples(dataset: &Dataset, samples: &[Sample], max_history: usize) -> Res
     ])
 }
 
-/// The text of each index; the bytes of a text are there once.
+/// Returns the text of each index; the bytes of each text are stored once.
 fn named<S: AsRef<str>>(texts: &[S], indices: &[u32]) -> Result<ArrayRef> {
     let texts = StringViewArray::from_iter_values(texts);
     take(&texts, &UInt32Array::from(indices.to_vec()), None)

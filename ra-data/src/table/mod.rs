@@ -1,4 +1,4 @@
-//! Tables for other people's tools: the documented schema, out and in.
+//! Tables for other tools, written and read with the documented schema.
 use crate::{DataError, Result};
 use arrow::array::{ArrayRef, Float64Array, ListBuilder, RecordBatch, StringArray, UInt32Array, UInt32Builder};
 use parquet::arrow::ArrowWriter;
@@ -32,7 +32,7 @@ pub enum Column {
     Lists(Sequences),
 }
 
-/// Writes columns of one length as a Parquet file (zstd), atomically.
+/// Writes columns of equal length as a Parquet file (zstd), atomically.
 ///
 /// # Errors
 /// Names the path.
@@ -55,27 +55,27 @@ pub fn write_columns(path: &Path, columns: &[(&str, Column)]) -> Result<()> {
     Ok(ra_core::write_atomic(path, &table.finish()?)?)
 }
 
-/// For tables that are kept.
+/// Properties for tables that are kept.
 pub(crate) fn packed() -> WriterProperties {
     WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build()
 }
 
-/// For tables that are read once and thrown away.
+/// Properties for tables that are read once and thrown away.
 pub(crate) fn plain() -> WriterProperties {
     let builder = WriterProperties::builder().set_dictionary_enabled(false);
     builder.set_statistics_enabled(parquet::file::properties::EnabledStatistics::None).build()
 }
 
-/// A Parquet file while it is written, a batch of rows at a time.
+/// A Parquet file being written, one batch of rows at a time.
 pub(crate) struct Table<W: Write + Send> {
-    /// Nothing before the first batch tells the columns.
+    /// The columns are unknown before the first batch.
     writer: Result<ArrowWriter<W>, Option<W>>,
     path: PathBuf,
     properties: WriterProperties,
 }
 
 impl<W: Write + Send> Table<W> {
-    /// `path` is for errors.
+    /// Writes to `out`; `path` is only for errors.
     pub(crate) fn new(out: W, path: &Path, properties: WriterProperties) -> Self {
         Self { writer: Err(Some(out)), path: path.into(), properties }
     }
@@ -100,13 +100,13 @@ impl<W: Write + Send> Table<W> {
         written.map_err(|problem| self.fail(problem))
     }
 
-    /// Gives what is held in memory to the file.
+    /// Writes what is buffered in memory to the file.
     pub(crate) fn flush(&mut self) -> Result<()> {
         let flushed = self.writer.as_mut().map_or(Ok(()), ArrowWriter::flush);
         flushed.map_err(|problem| self.fail(problem))
     }
 
-    /// Closes the file; of no batches it stays empty.
+    /// Closes the file; without any batch it stays empty.
     pub(crate) fn finish(self) -> Result<W> {
         let fail = |problem: &str| DataError::corrupt(&self.path, format!("cannot be written as Parquet: {problem}"));
         match self.writer {
@@ -116,7 +116,7 @@ impl<W: Write + Send> Table<W> {
     }
 }
 
-/// The error of a file or folder that cannot be written.
+/// Reports a file or folder that cannot be written.
 pub(crate) fn cannot_write(path: &Path, error: std::io::Error) -> ra_core::Error {
     ra_core::Error::io(path, "cannot write (is the disk full or the folder read-only?)", error)
 }

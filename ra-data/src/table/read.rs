@@ -1,4 +1,4 @@
-//! Tables that [`crate::write_columns`] wrote, read again.
+//! Reads tables written by [`crate::write_columns`].
 use crate::{DataError, Result};
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Float64Type};
@@ -9,10 +9,10 @@ use std::path::Path;
 /// Columns of numbers by name.
 pub type NumberColumns = BTreeMap<String, Vec<f64>>;
 
-/// The text column `key` of a Parquet file and every column of numbers, by name.
+/// Reads the text column `key` and all number columns of a Parquet file.
 ///
 /// # Errors
-/// Names the path, and the column that is missing.
+/// Names the path, and the missing column.
 pub fn read_columns(path: &Path, key: &str) -> Result<(Vec<String>, NumberColumns)> {
     let fail = |e: String| DataError::corrupt(path, format!("cannot be read as Parquet: {e}"));
     let file = std::fs::File::open(path).map_err(|e| fail(e.to_string()))?;

@@ -1,7 +1,7 @@
-//! Arrow's arrays as Polars's and back, over the same memory.
+//! Converts Arrow arrays to Polars arrays and back, without copying.
 //!
-//! Both lay their arrays out as the Arrow format says, by types of their own. The C data interface between them is
-//! `unsafe` to read on either side; a buffer whose owner is an array of the other side is not, and copies as little.
+//! Both use the memory layout of the Arrow format, with types of their own. Their C data interface is `unsafe` to read
+//! on either side. Buffers owned by an array of the other side are safe and copy as little.
 use arrow::array::types::{
     Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
@@ -23,7 +23,7 @@ use polars_arrow::types::NativeType;
 use polars_buffer::Buffer as PolarsBuffer;
 use std::sync::Arc;
 
-/// Bytes that an owner of something else lends.
+/// Bytes borrowed from an owner of another type.
 struct Lent<O, F>(O, F);
 
 impl<O, F: Fn(&O) -> &[u8]> AsRef<[u8]> for Lent<O, F> {
@@ -32,12 +32,12 @@ impl<O, F: Fn(&O) -> &[u8]> AsRef<[u8]> for Lent<O, F> {
     }
 }
 
-/// A buffer of what `bytes` shows of `owner`.
+/// Creates a buffer from the bytes that `bytes` returns of `owner`.
 fn lent<O: Send + 'static>(owner: O, bytes: impl Fn(&O) -> &[u8] + Send + 'static) -> Buffer {
     Buffer::from(Bytes::from_owner(Lent(owner, bytes)))
 }
 
-/// An array of Polars's, in its own memory: numbers, dates, instants, booleans, text, categories, and lists of them.
+/// Converts a Polars array in place: numbers, dates, timestamps, booleans, text, categories, and lists of these.
 ///
 /// # Errors
 /// Names a type that is none of these.
@@ -60,7 +60,7 @@ pub(super) fn from_polars(array: &dyn polars::Array) -> Result<ArrayRef, String>
         Is::Float32 => Ok(Arc::new(numbers::<Float32Type>(array)?)),
         Is::Float64 => Ok(Arc::new(numbers::<Float64Type>(array)?)),
         Is::Date32 => Ok(Arc::new(numbers::<Date32Type>(array)?)),
-        // The numbers are of UTC, whatever zone they are shown in.
+        // The numbers are UTC, in whatever time zone they are shown.
         Is::Timestamp(TimeUnit::Second, _) => Ok(Arc::new(numbers::<TimestampSecondType>(array)?)),
         Is::Timestamp(TimeUnit::Millisecond, _) => Ok(Arc::new(numbers::<TimestampMillisecondType>(array)?)),
         Is::Timestamp(TimeUnit::Microsecond, _) => Ok(Arc::new(numbers::<TimestampMicrosecondType>(array)?)),
@@ -70,7 +70,7 @@ pub(super) fn from_polars(array: &dyn polars::Array) -> Result<ArrayRef, String>
         Is::Dictionary(IntegerType::UInt8, ..) => categories::<UInt8Type>(array),
         Is::Dictionary(IntegerType::UInt16, ..) => categories::<UInt16Type>(array),
         Is::Dictionary(IntegerType::UInt32, ..) => categories::<UInt32Type>(array),
-        other => Err(format!("holds {other:?}, which is not read; cast it to text or numbers")),
+        other => Err(format!("holds {other:?}, which is not supported; cast it to text or numbers")),
     }
 }
 
@@ -98,7 +98,7 @@ where
 
 fn text(array: &polars::Utf8ViewArray) -> Result<ArrayRef, String> {
     let mut views = lent(array.clone(), |array| bytemuck::cast_slice(array.views().as_slice()));
-    // Arrow's views are numbers of sixteen bytes and lie as such; Polars's need not.
+    // Arrow's views are 16-byte numbers and aligned as such; Polars's need not be.
     if views.as_ptr().align_offset(align_of::<u128>()) != 0 {
         views = Buffer::from_slice_ref(views.as_slice());
     }
@@ -127,7 +127,7 @@ where
     Ok(Arc::new(categories.map_err(|e| e.to_string())?))
 }
 
-/// An array of Arrow's as Polars has it: numbers, text and lists of them.
+/// Converts an Arrow array to Polars: numbers, text, and lists of these.
 ///
 /// # Errors
 /// Names a type that is none of these.
@@ -141,7 +141,7 @@ pub(super) fn to_polars(array: &ArrayRef) -> Result<Box<dyn polars::Array>, Stri
         Is::Float32 => Ok(numbers_to_polars::<Float32Type>(array)),
         Is::Float64 => Ok(numbers_to_polars::<Float64Type>(array)),
         Is::Utf8View => text_to_polars(array.as_string_view()),
-        // The views are made, the text is shared.
+        // The views are created; the text is shared.
         Is::Utf8 => text_to_polars(&StringViewArray::from(array.as_string::<i32>())),
         Is::LargeUtf8 => text_to_polars(&StringViewArray::from(array.as_string::<i64>())),
         Is::LargeList(_) => {
@@ -157,7 +157,7 @@ pub(super) fn to_polars(array: &ArrayRef) -> Result<Box<dyn polars::Array>, Stri
             let wide = cast(array, &Is::LargeList(Arc::clone(field))).map_err(|e| e.to_string())?;
             to_polars(&wide)
         }
-        other => Err(format!("holds {other}, which has no place in a data frame here")),
+        other => Err(format!("holds {other}, which cannot be put into a data frame")),
     }
 }
 
@@ -169,7 +169,7 @@ where
     Box::new(polars::PrimitiveArray::new(T::Native::PRIMITIVE.into(), values, validity(array.nulls())))
 }
 
-/// Views that an array of numbers lends.
+/// Views borrowed from an array of numbers.
 struct LentViews(ScalarBuffer<u128>);
 
 impl AsRef<[polars::View]> for LentViews {
@@ -178,7 +178,7 @@ impl AsRef<[polars::View]> for LentViews {
     }
 }
 
-/// Bytes that a buffer lends.
+/// Bytes borrowed from a buffer.
 struct LentBytes(Buffer);
 
 impl AsRef<[u8]> for LentBytes {
@@ -195,7 +195,7 @@ fn text_to_polars(array: &StringViewArray) -> Result<Box<dyn polars::Array>, Str
     Ok(Box::new(texts.map_err(|e| e.to_string())?))
 }
 
-/// Which rows have a value: a bit a row, copied, for Polars makes a bitmap of its own vectors alone.
+/// Returns which rows have a value: one bit per row, copied because Polars only makes bitmaps from its own vectors.
 fn validity(nulls: Option<&NullBuffer>) -> Option<Bitmap> {
     nulls.map(|nulls| nulls.iter().collect())
 }

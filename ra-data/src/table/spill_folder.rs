@@ -1,4 +1,4 @@
-//! The folder that an export is made in, beside its place.
+//! The temporary folder of an export, beside its final place.
 use crate::table::cannot_write;
 use crate::{DataError, Result};
 use ra_core::{OutputFolder, is_unfinished};
@@ -7,34 +7,34 @@ use std::io::ErrorKind;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// A folder for tables that are not whole yet, gone with this value; the lock within says that its maker is at work.
+/// A folder for unfinished tables, removed with this value. The lock in it shows that its maker is still running.
 pub(crate) struct SpillFolder {
-    // Dropped first: not every system removes what is locked.
+    // Dropped first, because some systems cannot remove a locked file.
     _lock: File,
     folder: TempDir,
 }
 
 impl SpillFolder {
-    /// Makes one within `into`, which one export at a time writes to. Those that killed exports left go: their marker
-    /// says that they are ours, and their lock that nobody is at work.
+    /// Creates a folder within `into`, which only one export at a time may write to. Removes leftovers of killed
+    /// exports: their marker shows that they are ours, and their free lock that nobody is working in them.
     pub(crate) fn within(into: &Path) -> Result<Self> {
         let fail = |e| cannot_write(into, e);
         std::fs::create_dir_all(into).map_err(|e| match e.kind() {
-            ErrorKind::NotADirectory => ra_core::Error::corrupt(into, "lies under a file; name another folder"),
+            ErrorKind::NotADirectory => ra_core::Error::corrupt(into, "is inside a file; name another folder"),
             ErrorKind::AlreadyExists => {
-                ra_core::Error::corrupt(into, "is a link that leads nowhere, or a file; name another folder")
+                ra_core::Error::corrupt(into, "is a broken link or a file; name another folder")
             }
             _ => fail(e),
         })?;
         let folder = tempfile::Builder::new().prefix(SPILLED).tempdir_in(into).map_err(fail)?;
-        // It gets its name when it is held, so that one which nobody holds is a leftover.
+        // The lock gets its final name only once it is held, so a lock that nobody holds is a leftover.
         let unnamed = folder.path().join(".ra-rec-tmp-lock");
         let lock = File::create(&unnamed).map_err(fail)?;
-        // Without locks on this file system nobody can tell leftovers from work: they stay.
+        // Without locks on this file system, leftovers cannot be told apart from work in progress, so they stay.
         lock.try_lock().ok();
         std::fs::rename(&unnamed, folder.path().join(LOCK)).map_err(fail)?;
-        // The marker comes last and others are looked at afterwards, so that of two exports at least one sees the
-        // other.
+        // The marker comes last and other folders are examined afterwards, so that of two simultaneous exports at least
+        // one sees the other.
         OutputFolder::open(folder.path(), KIND)?.claim(&[])?;
         for entry in into.read_dir().map_err(fail)?.flatten() {
             let (path, name) = (entry.path(), entry.file_name());
@@ -64,7 +64,7 @@ impl SpillFolder {
         Ok(Self { _lock: lock, folder })
     }
 
-    /// Leaves the folder where it is when this value goes.
+    /// Leaves the folder in place when this value is dropped.
     pub(crate) fn keep(&mut self) {
         self.folder.disable_cleanup(true);
     }
@@ -74,7 +74,7 @@ impl SpillFolder {
     }
 }
 
-/// Removes what exports write into such a folder, and the folders that stand empty then; what another has put there stays.
+/// Removes what exports write into such a folder, and the folders that are then empty; anybody else's files stay.
 fn clear(folder: &Path) -> std::io::Result<()> {
     let is_written = |name: &str| {
         name == LOCK
@@ -93,13 +93,13 @@ fn clear(folder: &Path) -> std::io::Result<()> {
             std::fs::remove_file(entry.path())?;
         }
     }
-    // With something of another's in it the folder stays.
+    // If the folder holds anybody else's files, it stays.
     let _ = std::fs::remove_dir(folder);
     Ok(())
 }
 
-/// Removes a folder whose maker was killed before it had its marker: there is nothing in it but an empty lock, which nobody
-/// holds, and the marker that was never given its name. With anything else in it the folder stays.
+/// Removes a folder whose maker was killed before writing its marker: it holds only an empty lock that nobody holds,
+/// and the marker that was never renamed. With anything else in it, the folder stays.
 fn remove_unmarked(folder: &Path) {
     let entries: Vec<_> = folder.read_dir().into_iter().flatten().flatten().collect();
     let is_lock = |entry: &DirEntry| entry.file_name() == LOCK && entry.metadata().is_ok_and(|found| found.len() == 0);
@@ -107,17 +107,17 @@ fn remove_unmarked(folder: &Path) {
     if entries.iter().any(is_lock)
         && entries.iter().all(|entry| if is_lock(entry) { is_free(entry) } else { is_unfinished(&entry.file_name()) })
     {
-        // What cannot be removed is in nobody's way.
+        // Files that cannot be removed do no harm.
         entries.iter().for_each(|entry| drop(std::fs::remove_file(entry.path())));
         let _ = std::fs::remove_dir(folder);
     }
 }
 
-/// Begins the name of such a folder.
+/// The prefix of the names of such folders.
 const SPILLED: &str = ".ra-rec-spill-";
 
-/// What its marker calls it.
+/// The name of the kind of folder in its marker.
 const KIND: &str = "spill";
 
-/// Held by its maker.
+/// The file that the maker locks.
 const LOCK: &str = "lock";

@@ -1,11 +1,11 @@
-//! What a column of times is, as far as one row cannot tell: `20140101` is a day where most small numbers of the column
-//! are days, and the times of [`UNKNOWN`] mean "unknown" where the column holds times of a calendar.
+//! Interprets a column of times as far as one row alone cannot: `20140101` is a day if most small numbers of the column
+//! are days, and the times in [`UNKNOWN`] mean "unknown" if the column holds calendar times.
 use crate::DataError;
 use crate::format::row::Record;
 use crate::time::{self, CLOCK, Form, day_number};
 
-/// What stands for "unknown" or "never" in a column of times: 0 and -1, the ends of 32 bits, and the first and the last
-/// day that people think of, as instants and as numbers such as 20991231.
+/// Values for "unknown" or "never" in a column of times: 0 and -1, the limits of 32 bits, and the usual placeholder
+/// days 1900-01-01 and 2099-12-31, as instants and as numbers such as 20991231.
 pub(crate) const UNKNOWN: [f64; 10] = [
     0.0,
     -1.0,
@@ -19,14 +19,14 @@ pub(crate) const UNKNOWN: [f64; 10] = [
     20_991_231.0,
 ];
 
-/// Ratings have so few values; a log of more than [`SHORT`] rows has more times.
+/// Ratings have this few values; a log of more than [`SHORT`] rows has more distinct times.
 const FEW: usize = 10;
 const SHORT: usize = 50;
 
-/// Times whose last written digit stands for so many seconds are rounded.
+/// Times whose last written digit stands for at least this many seconds are rounded.
 const ROUNDED: f64 = 1_000.0;
 
-/// What the rows of a time column are, counted while they are read.
+/// Statistics of a time column, collected while its rows are read.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     seconds: usize,
@@ -36,17 +36,17 @@ pub(crate) struct Times {
     dates: usize,
     /// Bare numbers that are days, as in `20140101`.
     days: usize,
-    /// Other small numbers: places in an order, or seconds of the years around 1970.
+    /// Other small numbers: places in an order, or seconds in the years around 1970.
     small: usize,
-    /// Dates of the years around 1970, whose seconds pass for numbers of days.
+    /// Dates in the years around 1970, whose seconds look like day numbers.
     early: usize,
-    /// Those of [`UNKNOWN`].
+    /// Values in [`UNKNOWN`].
     unknown: usize,
     /// Numbers such as `2014010109` and `201401010930`.
     stamps: usize,
-    /// Numbers in the form of `1.39E+09`, which has lost what tells one hour from the next.
+    /// Numbers such as `1.39E+09`, which are too coarse to tell one hour from the next.
     rounded: usize,
-    /// The different small numbers, one more than [`FEW`] at most.
+    /// The distinct small numbers, at most one more than [`FEW`].
     different: Vec<f64>,
     first_unknown: Option<DataError>,
     first_small: Option<DataError>,
@@ -55,12 +55,12 @@ pub(crate) struct Times {
     first_rounded: Option<String>,
 }
 
-/// What is made of the times of a column when all of them are known.
+/// How to interpret the times of a column, once all of them are known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Calendar {
-    /// Numbers are days, as in `20140101`, and small ones that are no days cannot be read.
+    /// Numbers are days, as in `20140101`; small numbers that are not days cannot be read.
     pub(crate) days: bool,
-    /// Rows whose time is one of [`UNKNOWN`] cannot be read.
+    /// Rows whose time is in [`UNKNOWN`] cannot be read.
     pub(crate) unknown: bool,
 }
 
@@ -78,14 +78,14 @@ impl Times {
             Form::Order => return,
             _ if UNKNOWN.contains(&time) => {
                 self.unknown += 1;
-                self.first_unknown.get_or_insert_with(|| broken("no time"));
+                self.first_unknown.get_or_insert_with(|| broken("not a time"));
                 return;
             }
             Form::Seconds if day_number(time).is_some() => self.days += 1,
             Form::Seconds if time.abs() < CLOCK => {
                 self.small += 1;
                 self.first_small
-                    .get_or_insert_with(|| broken("no day as in 20140101, as the column's other numbers are"));
+                    .get_or_insert_with(|| broken("not a day as in 20140101, unlike the column's other numbers"));
             }
             Form::Seconds => self.seconds += 1,
             Form::Milliseconds => self.milliseconds += 1,
@@ -95,7 +95,7 @@ impl Times {
                 self.dates += 1;
                 if time.abs() < CLOCK && day_number(time).is_none() {
                     self.early += 1;
-                    self.first_early.get_or_insert_with(|| broken("too early for a column of numbers of days"));
+                    self.first_early.get_or_insert_with(|| broken("too early for a column of day numbers"));
                 }
             }
         }
@@ -109,31 +109,31 @@ impl Times {
         }
     }
 
-    /// Rows that are instants of the calendar, numbers of days left out.
+    /// Counts the rows with calendar instants, without day numbers.
     fn clock(&self) -> usize {
         self.seconds + self.milliseconds + self.microseconds + self.nanoseconds + self.dates
     }
 
-    /// What the column is.
+    /// Decides how to interpret the column.
     pub(crate) fn calendar(&self) -> Calendar {
         let days = self.days > self.small;
         let clock = self.clock() + if days { self.days } else { 0 };
         Calendar { days, unknown: self.unknown > 0 && clock > self.small }
     }
 
-    /// How many rows have no time.
+    /// Returns the number of rows without a time.
     pub(crate) fn unreadable(&self) -> usize {
         let Calendar { days, unknown } = self.calendar();
         (if unknown { self.unknown } else { 0 }) + if days { self.small + self.early } else { 0 }
     }
 
-    /// Why the first of them has none.
+    /// Returns the reason why the first of these rows has none.
     pub(crate) fn first_unreadable(self) -> Option<DataError> {
         let Calendar { days, unknown } = self.calendar();
         self.first_small.or(self.first_early).filter(|_| days).or(self.first_unknown.filter(|_| unknown))
     }
 
-    /// Why the times of the column `name` cannot be what they would be read as.
+    /// Returns the reason why the times of the column `name` cannot be what they would be read as, if any.
     pub(crate) fn refused(&self, name: &str) -> Option<String> {
         let first = self.first_stamp.as_ref().filter(|_| 2 * self.stamps > self.clock())?;
         Some(format!(
@@ -142,7 +142,7 @@ impl Times {
         ))
     }
 
-    /// What is odd in the times of the column `name`.
+    /// Returns what is odd about the times of the column `name`.
     pub(crate) fn doubts(&self, name: &str) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(mixture) = self.mixture() {
@@ -166,10 +166,10 @@ impl Times {
         found
     }
 
-    /// The units of a column that has several, with the rows of each.
+    /// Returns the units of a column that mixes several, with the rows of each.
     fn mixture(&self) -> Option<String> {
         let are_days = self.calendar().days;
-        // Seconds of the years around 1970 look like a day now and then.
+        // Some seconds in the years around 1970 look like a day.
         let told = are_days || 10 * self.days >= self.small;
         let small = if are_days { 0 } else { self.small } + if told { 0 } else { self.days };
         let kinds = [
@@ -188,12 +188,12 @@ impl Times {
 }
 
 impl Calendar {
-    /// Whether a time is any other than it was read as.
+    /// Returns whether any time differs from how it was first read.
     pub(crate) fn changes(self) -> bool {
         self.days || self.unknown
     }
 
-    /// The time of a row, or nothing where it has none.
+    /// Returns the time of a row, or `None` if it has none.
     pub(crate) fn settled(self, time: f64) -> Option<f64> {
         match time {
             time if self.unknown && UNKNOWN.contains(&time) => None,

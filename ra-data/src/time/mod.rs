@@ -1,15 +1,16 @@
-//! A time has a unit: whatever a file says of an instant becomes seconds since 1970, with their fractions.
+//! Times and their units: every instant becomes seconds since 1970, with fractions.
 //!
-//! A typed column tells its unit. A bare number tells it by its size, for the ranges of today's logs do not meet:
+//! A typed column states its unit. The size of a bare number reveals its unit, because the ranges of today's logs do
+//! not overlap:
 //!
-//! | number, without its sign | unit | that is |
+//! | number, without its sign | unit | range |
 //! |---|---|---|
 //! | below 1e11 | seconds | up to the year 5138 |
 //! | from 1e11, below 1e14 | milliseconds | from 1973 |
 //! | from 1e14, below 1e17 | microseconds | from 1973 |
 //! | from 1e17, below 1e20 | nanoseconds | from 1973 |
 //!
-//! Instants outside 1900 to 2100 are no times of a log. What depends on the whole column is in [`calendar`].
+//! Instants outside 1900 to 2100 are not accepted. [`calendar`] decides what depends on the whole column.
 use crate::format::row::Record;
 use crate::{DataError, Result};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
@@ -17,20 +18,20 @@ use std::borrow::Cow;
 
 pub(crate) mod calendar;
 
-/// What a person reads where a time cannot be read.
-const FORMS: &str = "read are seconds, milliseconds, microseconds and nanoseconds since 1970, 2014-03-01, 20140301, \
-                     2014-03-01 10:00[:00[.5]] with Z or +02:00, and Sat Mar 01 10:00:00 -0800 2014";
+/// The supported forms, for messages about times that cannot be read.
+const FORMS: &str = "accepted are seconds, milliseconds, microseconds and nanoseconds since 1970, 2014-03-01, \
+                     20140301, 2014-03-01 10:00[:00[.5]] with Z or +02:00, and Sat Mar 01 10:00:00 -0800 2014";
 
-/// Names of time columns that give an order and no clock time.
+/// Names of time columns that hold an order without clock time.
 const ORDER_ONLY: [&str; 3] = ["pos", "position", "place in the file"];
 
-/// Seconds since 1970 from which on a number is an instant of the calendar (1973) and no place in an order.
+/// From this many seconds since 1970 (in 1973) on, a number is a calendar instant and not a place in an order.
 pub(crate) const CLOCK: f64 = 1e8;
 
-/// The first seconds of 1900 and of 2101.
+/// The first second of 1900 and of 2101.
 const YEARS: [f64; 2] = [-2_208_988_800.0, 4_133_980_800.0];
 
-/// Whether a column of this name orders each user's interactions and tells no time.
+/// Returns whether a column of this name only orders each user's interactions.
 pub(crate) fn is_order(column: &str) -> bool {
     ORDER_ONLY.contains(&column)
 }
@@ -42,13 +43,13 @@ pub(crate) enum Form {
     Milliseconds,
     Microseconds,
     Nanoseconds,
-    /// A date, or a typed column.
+    /// A date, or a value of a typed column.
     Date,
-    /// A place in an order, as it is.
+    /// A place in an order, unchanged.
     Order,
 }
 
-/// The units of bare numbers: the end of their range, and how many make a second.
+/// The units of bare numbers: the end of each range, and the units per second.
 const UNITS: [(Form, f64, f64); 4] = [
     (Form::Seconds, 1e11, 1.0),
     (Form::Milliseconds, 1e14, 1e3),
@@ -57,7 +58,8 @@ const UNITS: [(Form, f64, f64); 4] = [
 ];
 
 impl Record<'_> {
-    /// A field that must hold a time: seconds since 1970, or a place in an order; and how it was written.
+    /// Returns the value of a field that must hold a time, in seconds since 1970 or as a place in an order, and how it
+    /// was written.
     pub(crate) fn time(&self, column: usize) -> Result<(f64, Form)> {
         let (name, text) = (&self.names[column], self.fields[column].trim());
         if is_order(name) {
@@ -71,12 +73,12 @@ impl Record<'_> {
         if (YEARS[0]..YEARS[1]).contains(&time) && !is_never(time, form) {
             Ok((time, form))
         } else {
-            Err(broken(format!("is \"{text}\", which is no time between 1900 and 2100")))
+            Err(broken(format!("is \"{text}\", which is not a time between 1900 and 2100")))
         }
     }
 }
 
-/// A time in any of the forms that are read, as seconds since 1970.
+/// Parses a time in any supported form, as seconds since 1970.
 pub(crate) fn instant(text: &str) -> Option<(f64, Form)> {
     let text = text.trim();
     if let Some(seconds) = text.strip_prefix('@') {
@@ -88,26 +90,26 @@ pub(crate) fn instant(text: &str) -> Option<(f64, Form)> {
     }
 }
 
-/// A bare number in the unit that its size tells.
+/// Interprets a bare number in the unit that its size reveals.
 fn of_number(number: f64) -> Option<(f64, Form)> {
     let unit = UNITS.iter().find(|(_, end, _)| number.abs() < *end);
     unit.map(|&(form, _, per_second)| (number / per_second, form))
 }
 
-/// A number that a person gives for a point in time.
+/// Interprets a number that a user gives as a point in time.
 pub(crate) fn point(number: f64) -> Option<f64> {
     day_number(number).or_else(|| of_number(number).map(|(seconds, _)| seconds))
 }
 
-/// The last second and day of the year 9999, which data bases write for "never", as they come out of the next finer unit
-/// that their size tells: instants of 1978.
+/// The last second and the last day of the year 9999, which databases write for "never". Their size suggests the next
+/// finer unit, so they are read as these instants of 1978.
 const NEVER: [f64; 2] = [253_402_300.0, 253_402_214.0];
 
 fn is_never(time: f64, form: Form) -> bool {
     matches!(form, Form::Milliseconds | Form::Microseconds | Form::Nanoseconds) && NEVER.contains(&time.floor())
 }
 
-/// The first second of a day that is written as a number, as in `20140101`.
+/// Returns the first second of a day written as a number, as in `20140101`.
 pub(crate) fn day_number(number: f64) -> Option<f64> {
     if number.fract() != 0.0 || !(19_000_101.0..21_010_101.0).contains(&number) {
         return None;
@@ -117,7 +119,7 @@ pub(crate) fn day_number(number: f64) -> Option<f64> {
         .map(|day| day.and_time(NaiveTime::MIN).and_utc().timestamp() as f64)
 }
 
-/// Whether a time was read from a number such as `2014010109` or `201401010930`, which people write for a day's hour and
+/// Returns whether a time was read from a number such as `2014010109` or `201401010930`, which mean a day with hour and
 /// minute.
 pub(crate) fn is_stamp(time: f64, form: Form) -> bool {
     let (day, hour, minute) = match form {
@@ -131,7 +133,7 @@ pub(crate) fn is_stamp(time: f64, form: Form) -> bool {
     hour < 24.0 && minute < 60.0 && day_number(day).is_some()
 }
 
-/// How many seconds one of the last digit stands for, in a number such as `1.39E+09`.
+/// Returns how many seconds the last digit of a number such as `1.39E+09` stands for.
 pub(crate) fn last_digit(text: &str, form: Form) -> Option<f64> {
     let (mantissa, exponent) = text.split_once(['e', 'E'])?;
     let (_, _, per_second) = UNITS.iter().find(|(unit, ..)| *unit == form)?;
@@ -139,10 +141,10 @@ pub(crate) fn last_digit(text: &str, form: Form) -> Option<f64> {
     Some(10f64.powi(exponent.parse::<i32>().ok()? - decimals as i32) / per_second)
 }
 
-/// The forms of a day, as [`chrono`] writes them.
+/// The formats of a day, in the notation of [`chrono`].
 const DAYS: [&str; 3] = ["%Y-%m-%d", "%B %d, %Y", "%d %b %Y"];
 
-/// The forms of a day and a time, which is UTC.
+/// The formats of a day and a time in UTC.
 const TIMES: [&str; 6] = [
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%S%.f",
@@ -152,7 +154,7 @@ const TIMES: [&str; 6] = [
     "%a %b %d %H:%M:%S %Y",
 ];
 
-/// The forms of a day, a time and how far its clock is ahead of UTC.
+/// The formats of a day, a time and its offset from UTC.
 const TIMES_WITH_OFFSET: [&str; 7] = [
     "%Y-%m-%d %H:%M:%S%.f%#z",
     "%Y-%m-%dT%H:%M:%S%.f%#z",
@@ -163,8 +165,8 @@ const TIMES_WITH_OFFSET: [&str; 7] = [
     "%a, %d %b %Y %H:%M:%S %z",
 ];
 
-/// A date, or a date and time, as seconds since 1970; without an offset it is UTC. A date whose day and month cannot be told
-/// apart, as in `03/01/2014`, is none.
+/// Parses a date, or a date and time, as seconds since 1970; without an offset it is UTC. Dates with an ambiguous order
+/// of day and month, such as `03/01/2014`, are refused.
 fn date(text: &str) -> Option<f64> {
     let text = plainly(text);
     let day = |form| NaiveDate::parse_from_str(&text, form).ok().map(|day| day.and_time(NaiveTime::MIN));
@@ -176,7 +178,7 @@ fn date(text: &str) -> Option<f64> {
     Some(found.timestamp() as f64 + f64::from(found.timestamp_subsec_nanos()) / 1e9)
 }
 
-/// A date with `-` where it has `/` after its year, and an offset in digits where UTC is meant by a name.
+/// Replaces `/` by `-` in a date with a leading year, and a name of UTC by a numeric offset.
 fn plainly(text: &str) -> Cow<'_, str> {
     let year_first =
         text.as_bytes().get(..5).is_some_and(|start| start[..4].iter().all(u8::is_ascii_digit) && start[4] == b'/');
@@ -187,8 +189,8 @@ fn plainly(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The one way in which an instant is written: a date, with the time in UTC where it is not midnight; of what is no
-/// time of the calendar, the number.
+/// Returns the canonical text of an instant: a date, with the time in UTC unless it is midnight. A number that is not a
+/// calendar time is written as it is.
 pub(crate) fn written(time: f64) -> String {
     if time.abs() < CLOCK || !(YEARS[0]..YEARS[1]).contains(&time) {
         return time.to_string();

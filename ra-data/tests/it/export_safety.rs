@@ -46,9 +46,7 @@ fn an_output_among_the_inputs_is_refused_by_whatever_name() {
     let around = dir.join("parts/../first");
     std::fs::create_dir(&parts).unwrap();
     for out in [&first, &around] {
-        refused(&again, dir, out)
-            .iter()
-            .for_each(|told| assert!(told.contains("one of the files that are read"), "{told}"));
+        refused(&again, dir, out).iter().for_each(|told| assert!(told.contains("is also an input"), "{told}"));
     }
     // A folder or a pattern is every file of it.
     let folder = config(first.join("inter*.parquet"), None);
@@ -80,7 +78,7 @@ fn an_output_among_the_inputs_is_refused_by_whatever_name() {
     write(&raw.join("interactions"), "part-0.tsv", LOG);
     let before = snapshot(dir);
     let told = to_parquet_within("log", &config(raw.join("interactions"), None), None, MEMORY, &raw).unwrap_err();
-    assert!(told.to_string().contains("one of the files that are read"), "{told}");
+    assert!(told.to_string().contains("is also an input"), "{told}");
     assert_eq!(snapshot(dir), before);
 }
 

@@ -31,7 +31,7 @@ fn json_is_read_in_every_layout_of_rows() {
         ("pretty-around.json", format!("{{\n \"data\": [\n{}\n]\n}}", pretty(&all.join(","))), "for all rows (`data`"),
         ("split.json", "{\"columns\":[\"user\",\"item\",\"ts\"],\"data\":[[1,2,3]]}".into(), "for all rows"),
         ("cut.json", format!("[{}", all.join(",")), "cut short"),
-        ("arrays.jsonl", "[\"u\", \"i\", 1]\n[\"u\", \"i\", 2]\n".into(), "more follows the end of its array"),
+        ("arrays.jsonl", "[\"u\", \"i\", 1]\n[\"u\", \"i\", 2]\n".into(), "more after its array"),
         ("values.json", "[[\"u\", \"i\", 1], [\"u\", \"i\", 2]]".into(), "a list, not a JSON object"),
         ("names.json", "[{\"who\": 1, \"item\": 2, \"ts\": 3}]".into(), "no user column: found `item`, `ts`, `who`"),
         ("empty.json", "{}".into(), "row 1: has no user"),
@@ -88,8 +88,8 @@ fn an_id_is_one_value_exact_to_the_digit() {
         ("NaN", "`user` is null or NaN"),
         ("\"[a, b]\"", "`user` is [a, b]"),
         ("\"NULL\"", "`user` is \"NULL\""),
-        ("1e20", "without its last digits"),
-        ("1.5E+20", "without its last digits"),
+        ("1e20", "lost its last digits"),
+        ("1.5E+20", "lost its last digits"),
     ] {
         let row = format!("{{\"user\": {id}, \"item\": 1, \"ts\": 1}}\n");
         refused(&strict(put(dir, "bad.jsonl", &row)), &["bad.jsonl: row 1", told]);
@@ -98,7 +98,7 @@ fn an_id_is_one_value_exact_to_the_digit() {
     }
     for (id, told) in [
         ("NA", "`user` is \"NA\" in 2 of 22 rows"),
-        ("n/a", "stand for no id"),
+        ("n/a", "stand for a missing id"),
         ("1e+16", "may have lost digits"),
         ("1e+05", "may have lost digits"),
         ("9007199254740993.0", "may have lost digits"),
@@ -219,7 +219,7 @@ fn a_folder_is_the_files_of_its_log() {
         is_plain(&strict(fresh(&format!("beside-{name}"), &[("log.csv", part(&all)), (name, text.to_owned())])));
     }
     let copies = fresh("copies", &[("a.csv", part(&all)), ("a copy.csv", part(&all))]);
-    refused(&strict(copies), &["a copy.csv", "same to the byte"]);
+    refused(&strict(copies), &["a copy.csv", "identical"]);
     let delta = fresh("delta", &[("a.csv", part(&all)), ("_delta_log/0.json", "{}".into())]);
     is_plain(&config(delta.clone(), None));
     refused(&strict(delta), &["Delta table"]);

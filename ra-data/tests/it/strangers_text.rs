@@ -137,7 +137,7 @@ fn a_file_is_read_by_its_content_or_named_for_what_it_is() {
         ("pointer.arrow", pointer.to_vec(), "git lfs pull"),
         ("pointer.jsonl.gz", pointer.to_vec(), "git lfs pull"),
         ("text.parquet", plain.clone().into_bytes(), "is text"),
-        ("more.tsv.gz", [&member[..], b"more"].concat(), "no gzip"),
+        ("more.tsv.gz", [&member[..], b"more"].concat(), "is not gzip"),
         ("cut.tsv.gz", member[..member.len() - 20].to_vec(), "cut short"),
         ("damaged.tsv.zst", [&b"\x28\xb5\x2f\xfd\x08"[..], &[0; 40]].concat(), "damaged, or"),
         (
@@ -167,7 +167,7 @@ fn a_parquet_file_is_one_under_any_name() {
     ra_data::to_parquet(&prepared, &out).unwrap();
     let bytes = std::fs::read(out.join("interactions.parquet")).unwrap();
     is_plain(&strict(put(dir.path(), "named.csv", &bytes)));
-    refused(&config(put(dir.path(), "log.parquet.gz", gzip(&bytes)), None), &["log.parquet.gz", "unpack it first"]);
+    refused(&config(put(dir.path(), "log.parquet.gz", gzip(&bytes)), None), &["log.parquet.gz", "decompress it first"]);
     // The folder that an export wrote is data: its table of items is none of the log.
     is_plain(&config(out.clone(), None));
     let titled = DataConfig { items: Some(out.clone()), ..config(out, None) };

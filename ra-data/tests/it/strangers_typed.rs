@@ -268,6 +268,6 @@ fn pairs_are_counted_once_and_doubts_are_told() {
     let twice = write(dir, "twice.csv", &(text.clone() + text.split_once('\n').unwrap().1));
     assert_eq!(finding(&config(twice.clone(), None), "rows twice"), (Some(20), Severity::Warning));
     let bounded = ra_data::to_parquet_within("log", &strict(twice.clone(), None), None, 1 << 22, &dir.join("out"));
-    assert!(bounded.unwrap_err().to_string().contains("is one log read twice"));
-    assert!(message(&strict(twice, None)).contains("is one log read twice"));
+    assert!(bounded.unwrap_err().to_string().contains("was a log read twice"));
+    assert!(message(&strict(twice, None)).contains("was a log read twice"));
 }

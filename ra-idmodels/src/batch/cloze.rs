@@ -1,12 +1,12 @@
-//! Hidden items of a history.
+//! Masked items of a history.
 use super::Batches;
 use super::sampler::{self, EpochSampler, step_seed, with_items};
 use burn::tensor::Device;
 use ra_core::{Dataset, ItemId, SplitMix, TrainBatch, indices, splitmix64};
 
-/// The cloze task (Sun et al., BERT4Rec, CIKM 2019): of the last `max_length` training items of each user a share is
-/// hidden behind the mask, item `catalogue + 1`; what is hidden is to be found. The last item of a history is hidden
-/// alone in one batch row of ten, as it will be when the model is used.
+/// The cloze task (Sun et al., BERT4Rec, CIKM 2019): of the last `max_length` training items of each user, a share is
+/// replaced by the mask, item `catalogue + 1`, and has to be predicted. In one of ten batch rows only the last item of
+/// the history is masked, as at inference.
 #[derive(Debug)]
 pub struct Cloze<'a> {
     dataset: &'a Dataset,
@@ -17,7 +17,7 @@ pub struct Cloze<'a> {
 }
 
 impl<'a> Cloze<'a> {
-    /// Plans batches of `batch` users with `share` of the items hidden.
+    /// Plans batches of `batch` users with `share` of the items masked.
     pub fn new(dataset: &'a Dataset, batch: usize, max_length: usize, share: f64, seed: u64, device: &Device) -> Self {
         let order = EpochSampler::new(with_items(dataset, 2), batch, seed);
         Self { dataset, order, max_length, share, device: device.clone() }

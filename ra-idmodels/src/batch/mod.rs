@@ -1,4 +1,4 @@
-//! What a step trains on: a function of the data, the seed and the step, so that a run can start again anywhere.
+//! Training batches: each is a function of the data, the seed and the step, so a run can resume at any step.
 mod cloze;
 mod next_item;
 mod pairs;
@@ -12,11 +12,11 @@ pub use prefixes::Prefixes;
 
 use ra_core::TrainBatch;
 
-/// Batches of a kind of training, one a step.
+/// The batches of one kind of training, one per step.
 pub trait Batches {
-    /// Steps an epoch.
+    /// The number of steps per epoch.
     fn steps(&self) -> usize;
 
-    /// The batch of a step.
+    /// Returns the batch of a step.
     fn batch(&mut self, step: usize) -> TrainBatch;
 }

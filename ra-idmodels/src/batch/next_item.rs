@@ -1,11 +1,11 @@
-//! Every next item of a history.
+//! Predicting every next item of a history.
 use super::Batches;
 use super::sampler::{self, EpochSampler, NegativeSampler, step_seed, with_items};
 use burn::tensor::Device;
 use ra_core::{Dataset, SplitMix, TrainBatch, splitmix64};
 
-/// Every item of a history is followed by the next one: the last `max_length + 1` training items of each user, with
-/// `negatives` items a row that the user does not have.
+/// Predicts each item of a history from those before it: the last `max_length + 1` training items of each user, with
+/// `negatives` items per row that the user does not have.
 #[derive(Debug)]
 pub struct NextItem<'a> {
     pub(super) dataset: &'a Dataset,

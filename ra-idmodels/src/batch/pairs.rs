@@ -4,8 +4,8 @@ use super::sampler::{self, NegativeSampler, step_seed, with_items};
 use burn::tensor::{Device, Tensor};
 use ra_core::{Dataset, SplitMix, TrainBatch, UserId, splitmix64};
 
-/// Pairs without an order: a user drawn uniformly, one of their items, and some that are not (LightGCN's own sampler,
-/// which draws one). An epoch draws as many pairs as there are training interactions.
+/// Pairs without an order: a uniformly drawn user, one of their items, and some items that they do not have (LightGCN's
+/// original sampler draws one). An epoch has as many pairs as there are training interactions.
 #[derive(Debug)]
 pub struct Pairs<'a> {
     dataset: &'a Dataset,
@@ -18,7 +18,7 @@ pub struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    /// Plans batches of `batch` pairs with `negatives` items each that the user does not have.
+    /// Plans batches of `batch` pairs, each with `negatives` items that the user does not have.
     pub fn new(dataset: &'a Dataset, batch: usize, negatives: usize, seed: u64, device: &Device) -> Self {
         let (users, unseen) = (with_items(dataset, 1), NegativeSampler::new(dataset));
         Self { dataset, users, unseen, batch: batch.max(1), negatives, seed, device: device.clone() }

@@ -1,9 +1,10 @@
-//! One target a history.
+//! Predicting one target per history.
 use super::{Batches, NextItem, sampler, sampler::step_seed};
 use burn::tensor::Device;
 use ra_core::{Dataset, SplitMix, TrainBatch, indices, splitmix64};
 
-/// One sample a user and epoch: a training item at random is the target, the `max_length` items before it are read.
+/// One sample per user and epoch: a random training item is the target, and the `max_length` items before it are the
+/// history.
 #[derive(Debug)]
 pub struct Prefixes<'a> {
     next: NextItem<'a>,

@@ -1,9 +1,9 @@
-//! Draws that all kinds of batches share: users in the order of an epoch, and items that a user does not have.
+//! Draws shared by all kinds of batches: users in the order of an epoch, and items that a user does not have.
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::{Dataset, ItemId, Sequences, SplitMix, UserId, indices, int_tensor, rng, splitmix64};
 use rand::seq::SliceRandom;
 
-/// Which users make the batch of a step: every epoch visits each of them once, in an order of its own.
+/// Chooses the users of each step's batch: every epoch visits each user once, in its own order.
 #[derive(Debug)]
 pub(super) struct EpochSampler {
     users: Vec<UserId>,
@@ -34,7 +34,7 @@ impl EpochSampler {
     }
 }
 
-/// Items of each user in ascending order, to draw items that are not among them.
+/// Holds the items of each user in ascending order, to draw items that are not among them.
 #[derive(Debug)]
 pub(super) struct NegativeSampler {
     seen: Sequences,
@@ -52,8 +52,8 @@ impl NegativeSampler {
         Self { seen: Sequences::from_rows(dataset.train.rows().map(sorted)), items: dataset.catalog.len() }
     }
 
-    /// An item that `user` has not in the training data, uniformly; a user who has nearly everything gets any item
-    /// after a few tries.
+    /// Draws uniformly an item that `user` does not have in the training data; for a user who has nearly all items it
+    /// may return any item after a few tries.
     pub(super) fn draw(&self, random: &mut SplitMix, user: UserId) -> ItemId {
         let seen = self.seen.row(user);
         let mut item = ItemId::PADDING;
@@ -67,27 +67,27 @@ impl NegativeSampler {
     }
 }
 
-/// Users with so many training items at least.
+/// Returns the users with at least `least` training items.
 pub(super) fn with_items(dataset: &Dataset, least: usize) -> Vec<UserId> {
     UserId::all(dataset.train.len()).filter(|&user| dataset.train.row(user).len() >= least).collect()
 }
 
-/// The seed of a step.
+/// Returns the seed of a step.
 pub(super) fn step_seed(seed: u64, step: usize) -> u64 {
     splitmix64(seed ^ splitmix64(step as u64))
 }
 
-/// `[values]`.
+/// Returns a tensor `[values]`.
 pub(super) fn users(values: &[UserId], device: &Device) -> Tensor<1, Int> {
     indices(values.iter().map(|user| user.0), device)
 }
 
-/// `[values]`.
+/// Returns a tensor `[values]`.
 pub(super) fn items(values: &[ItemId], device: &Device) -> Tensor<1, Int> {
     indices(values.iter().map(|item| item.0), device)
 }
 
-/// `[rows, width]`.
+/// Returns a tensor `[rows, width]`.
 pub(super) fn item_grid(values: &[ItemId], rows: usize, width: usize, device: &Device) -> Tensor<2, Int> {
     int_tensor(values.iter().map(|item| item.0), [rows, width], device)
 }

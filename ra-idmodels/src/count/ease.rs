@@ -1,5 +1,5 @@
-//! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from what a user has
-//! to what comes next, in closed form.
+//! EASE^R (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): one linear map from a user's items
+//! to the next ones, in closed form.
 use crate::method::sequence::item_rows;
 use crate::{IdMethod, Job, Trained};
 use burn::module::{Module, Param};
@@ -12,13 +12,13 @@ use ra_core::{
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-const REMEDY: &str = "EASE takes the square of the catalogue: leave out rare items, or take another method";
+const REMEDY: &str = "EASE needs memory for the square of the catalogue: leave out rare items, or use another method";
 
 /// Configures [`Ease`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EaseConfig {
-    /// Weight of the squared norm of the map, the only number to choose.
+    /// The weight of the squared norm of the map, the only hyperparameter.
     pub l2: f64,
 }
 
@@ -28,14 +28,15 @@ impl Default for EaseConfig {
     }
 }
 
-/// A user is the set of their items, `[items]`; an item `j` is column `j` of `B`, what each item of a user says for it.
+/// A linear map between items. A user is the set of their items, `[items]`; item `j` is column `j` of `B`, the weights
+/// with which the user's items count for it.
 ///
-/// `B` is `-P / diag(P)` off its diagonal and 0 on it, `P = (X^T X + l2 I)^-1` for the training interactions `X`
-/// (equation 8). Vectors are as wide as the catalogue. Solving takes 24 bytes a pair of items, 27 GiB for 35,000 items;
-/// the checkpoint is `B`, 4 bytes a pair.
+/// `B` is `-P / diag(P)` off the diagonal and 0 on it, with `P = (X^T X + l2 I)^-1` for the training interactions `X`
+/// (equation 8). Vectors are as wide as the catalogue. Solving takes 24 bytes per pair of items (27 GiB for 35,000
+/// items); the checkpoint is `B`, 4 bytes per pair.
 #[derive(Module, Debug)]
 pub struct Ease {
-    /// `[items + 1, items]`; row 0 is padding. A parameter only in that it is written down: nothing trains it.
+    /// `[items + 1, items]`; row 0 is padding. It is a parameter only so that it is saved: nothing trains it.
     weights: Param<Tensor<2>>,
 }
 
@@ -43,11 +44,11 @@ impl EaseConfig {
     /// Solves for the map.
     ///
     /// # Errors
-    /// [`Error::Memory`] for a catalogue whose square does not fit, [`Error::Missing`] for an `l2` that is lost in
+    /// [`Error::Memory`] if the square of the catalogue does not fit into memory, [`Error::Missing`] if `l2` is lost in
     /// rounding.
     pub fn solve(&self, dataset: &Dataset, device: &Device) -> Result<Ease> {
         let n = dataset.catalog.len();
-        // In f64: the factor, the inverse and faer's scratch, after the matrix itself is gone.
+        // In f64: the factor, the inverse and faer's scratch space, once the matrix itself is freed.
         ensure_host_memory("solving ease", 24 * (n as u64).saturating_mul(n as u64), REMEDY)?;
         let mut gram = Mat::<f64>::zeros(n, n);
         (0..n).for_each(|i| gram[(i, i)] = self.l2);
@@ -57,7 +58,7 @@ impl EaseConfig {
                 own.iter().for_each(|&j| gram[(i, j)] += 1.0);
             }
         }
-        // Positive definite for any l2 above 0, unless that is lost in rounding.
+        // Positive definite for any l2 above 0, unless l2 is lost in rounding.
         let singular = |_| Error::Missing {
             what: format!("an l2 above {}", self.l2),
             remedy: "the matrix of the items has no inverse in 64 bits; 1 to 1000 is usual".into(),
@@ -73,10 +74,10 @@ impl EaseConfig {
         Ok(Ease { weights: Param::from_tensor(Tensor::from_data(TensorData::new(weights, [n + 1, n]), device)) })
     }
 
-    /// The map of a catalogue of `items` items before it is read from a checkpoint: zeros.
+    /// Returns a map of zeros for a catalogue of `items` items, to be filled from a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Memory`] for a catalogue whose square does not fit.
+    /// [`Error::Memory`] if the square of the catalogue does not fit into memory.
     pub fn init(&self, items: usize, device: &Device) -> Result<Ease> {
         ensure_memory("loading ease", (items as u64 + 1).saturating_mul(items as u64), device, REMEDY)?;
         Ok(Ease { weights: Param::from_tensor(Tensor::zeros([items + 1, items], device)) })
@@ -103,7 +104,7 @@ impl IdMethod for EaseConfig {
     }
 }
 
-/// The distinct items of a history, counted from 0.
+/// Returns the distinct items of a history, counted from 0.
 fn set(items: &[ItemId]) -> Vec<usize> {
     let mut own: Vec<usize> =
         items.iter().filter(|&&item| item != ItemId::PADDING).map(|item| item.index() - 1).collect();

@@ -1,5 +1,4 @@
-//! A first-order Markov chain over items, popularity where it has nothing to say: the floor that a sequential method
-//! must clear.
+//! A first-order Markov chain over items that falls back to popularity: the floor that a sequential method must clear.
 use super::Popularity;
 use crate::{IdMethod, Job, Trained};
 use burn::tensor::{Device, Tensor};
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Configures [`Markov`]: nothing to choose, and a key that is not there is an error.
+/// Configures [`Markov`]: it has no settings, and an unknown key is an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarkovConfig {}
@@ -33,14 +32,14 @@ impl IdMethod for MarkovConfig {
     }
 }
 
-/// Scores an item by how often it followed the last item of the history; between equal counts, and for the others,
-/// by popularity.
+/// Scores an item by how often it followed the last item of the history; popularity breaks ties and ranks the other
+/// items.
 #[derive(Debug, Clone)]
 pub struct Markov {
     popularity: Popularity,
-    /// What followed an item, and how often.
+    /// The items that followed each item, and how often.
     followers: Vec<Vec<(ItemId, f32)>>,
-    /// More than any popularity: one transition outweighs it.
+    /// Larger than any popularity, so that one transition outweighs it.
     step: f32,
 }
 

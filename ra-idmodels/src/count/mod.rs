@@ -1,4 +1,4 @@
-//! Methods that count or solve: nothing of them is trained by gradients.
+//! Methods that count or solve, without gradient training.
 mod ease;
 mod markov;
 mod popularity;

@@ -1,11 +1,11 @@
-//! Popularity: the same ranking for everybody, by training count.
+//! Popularity: the same ranking for every user, by training count.
 use crate::{IdMethod, Job, Trained};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Configures [`Popularity`]: nothing to choose, and a key that is not there is an error.
+/// Configures [`Popularity`]: it has no settings, and an unknown key is an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PopularityConfig {}

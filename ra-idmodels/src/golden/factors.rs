@@ -1,11 +1,11 @@
-//! Methods that are two tables.
+//! Methods that consist of two tables.
 use super::{Array, Arrays, Case, array};
 use crate::{LightGcnConfig, MfConfig};
 use burn::module::Param;
 use burn::tensor::Tensor;
 use ra_core::{Catalog, Dataset, History, IdModel, ItemId, Recommender, Sequences, TrainBatch, UserId};
 
-/// Pairs of a case; golden items start at 0, dense ones at 1.
+/// Returns the pairs of a case; golden items start at 0, dense ones at 1.
 fn pairs(case: &Case<'_>) -> Result<TrainBatch, String> {
     let shifted = |name: &str| Ok::<_, String>(case.ints(name)?.iter().map(|i| i + 1).collect::<Vec<_>>());
     let (users, n) = (case.ints("u")?, case.ints("u")?.len());
@@ -20,7 +20,7 @@ fn pairs(case: &Case<'_>) -> Result<TrainBatch, String> {
     })
 }
 
-/// Scores of the fitted tables, as evaluation sees them.
+/// Adds the scores of the fitted tables, as evaluation sees them.
 fn scores(case: &Case<'_>, fitted: &dyn Recommender, out: &mut Arrays) -> Result<(), String> {
     let users = UserId::all(case.size("users")?);
     let items: Vec<ItemId> = ItemId::all(case.size("items")?).collect();
@@ -93,7 +93,7 @@ pub(super) fn lightgcn(case: &Case<'_>) -> Result<Arrays, String> {
     scores(case, &model.fitted(), &mut out)?;
     let (user_out, item_out) = halves(array(model.smoothed()), users);
     out.extend([("user_out".into(), user_out), ("item_out".into(), item_out)]);
-    // Layer k is k + 1 times the mean of layers 0 to k, less what came before.
+    // Layer k is k + 1 times the mean of layers 0 to k, minus the layers before it.
     let (mut before, shape) = (vec![0.0f64; (users + items) * config.dim], vec![users + items, config.dim]);
     for layer in 0..=config.layers {
         let mean = ra_core::kernels::propagate(&model.graph, layer, model.nodes.val().inner());

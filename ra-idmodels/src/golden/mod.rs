@@ -1,7 +1,7 @@
-//! Recomputes stored reference cases through the models as they are trained and used.
+//! Recomputes stored reference cases with the models as they are trained and used.
 //!
-//! It is public because whoever builds for another device, back end or precision can ask on the spot whether the models
-//! still compute what the reference implementations did: losses, gradients and scores. Training needs none of it.
+//! Public, so that anybody who builds for another device, back end or precision can check on the spot that the models
+//! still compute the losses, gradients and scores of the reference implementations. Training does not need it.
 mod factors;
 mod sequences;
 
@@ -18,11 +18,11 @@ pub type Array = (Vec<usize>, Vec<f64>);
 
 type Arrays = BTreeMap<String, Array>;
 
-/// Computes every tensor of a case on `device` from its description and inputs, under the names of its expected file as
-/// [`comparable`] gives them; `None` when the case is of a model that is not built in.
+/// Computes every tensor of a case on `device` from its description and inputs, with the names of its expected file as
+/// returned by [`comparable`]; `None` if the case is of a model that is not built in.
 ///
 /// # Errors
-/// Says which part of the case is missing or has another shape than the model's.
+/// Names the part of the case that is missing or has another shape than the model's.
 pub fn verify_case(
     case: &Value,
     inputs: &BTreeMap<String, Array>,
@@ -40,12 +40,11 @@ pub fn verify_case(
     })
 }
 
-/// The `expected` arrays of a case as far as there is something to compare. BERT4Rec's reference computes states at
-/// padding too, `[sequences, columns, width]`; what is left are those of the items, `[items, width]`, one sequence
-/// after another.
+/// Returns the comparable part of a case's `expected` arrays. BERT4Rec's reference also computes states at padding,
+/// `[sequences, columns, width]`; this keeps those of the items, `[items, width]`, one sequence after another.
 ///
 /// # Errors
-/// Says which part of the case is missing or has another shape than the model's.
+/// Names the part of the case that is missing or has another shape than the model's.
 pub fn comparable(case: &Value, inputs: &Arrays, mut expected: Arrays) -> Result<Arrays, String> {
     if model(case) != "bert4rec" {
         return Ok(expected);
@@ -60,13 +59,13 @@ pub fn comparable(case: &Value, inputs: &Arrays, mut expected: Arrays) -> Result
     Ok(expected)
 }
 
-/// The name of a case's model without what follows it, as in "BERT4Rec (RecBole structure)".
+/// Returns the model name of a case without what follows it, as in "BERT4Rec (RecBole structure)".
 fn model(case: &Value) -> String {
     let name = case.get("model").and_then(Value::as_str).unwrap_or_default().to_lowercase();
     name.split([' ', '(']).next().unwrap_or_default().to_owned()
 }
 
-/// An input of whole numbers, row by row.
+/// Returns an input of whole numbers, row by row.
 fn grid(inputs: &Arrays, name: &str) -> Result<Vec<Vec<i32>>, String> {
     let (shape, values) = inputs.get(name).ok_or(format!("the case lacks {name}"))?;
     let &[rows, width] = shape.as_slice() else { return Err(format!("{name} is not [rows, width]")) };
@@ -74,7 +73,7 @@ fn grid(inputs: &Arrays, name: &str) -> Result<Vec<Vec<i32>>, String> {
     Ok(if width == 0 { vec![Vec::new(); rows] } else { values.chunks(width).map(<[i32]>::to_vec).collect() })
 }
 
-/// A case and where it is computed.
+/// A case and the device that computes it.
 struct Case<'a> {
     case: &'a Value,
     inputs: &'a Arrays,
@@ -95,7 +94,7 @@ impl Case<'_> {
         self.inputs.get(name).ok_or(format!("the case lacks {name}"))
     }
 
-    /// An input of whole numbers.
+    /// Returns an input of whole numbers.
     fn ints(&self, name: &str) -> Result<Vec<i32>, String> {
         Ok(self.input(name)?.1.iter().map(|&v| v as i32).collect())
     }
@@ -104,12 +103,12 @@ impl Case<'_> {
         indices(values.iter().map(|&value| value as u32), &self.device)
     }
 
-    /// An input of whole numbers, row by row.
+    /// Returns an input of whole numbers, row by row.
     fn grid(&self, name: &str) -> Result<Vec<Vec<i32>>, String> {
         grid(self.inputs, name)
     }
 
-    /// A float input.
+    /// Returns a float input.
     fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Result<Tensor<D>, String> {
         let (shape, values) = self.input(name)?;
         let shape: [usize; D] = shape.as_slice().try_into().map_err(|_| format!("{name} has not {D} axes"))?;
@@ -117,7 +116,7 @@ impl Case<'_> {
         Ok(Tensor::from_data(TensorData::new(values, shape), device))
     }
 
-    /// Puts the case's parameters into a model.
+    /// Loads the case's parameters into a model.
     fn fill(&self, parameters: Vec<(String, Parameter<'_>)>) -> Result<(), String> {
         for (name, parameter) in parameters {
             let checked = |found: &[usize], expected: &[usize]| {
@@ -145,7 +144,7 @@ impl Case<'_> {
     }
 }
 
-/// The gradients of a model's parameters as `grad.NAME`.
+/// Adds the gradients of a model's parameters as `grad.NAME`.
 fn gradients(out: &mut Arrays, parameters: Vec<(String, Parameter<'_>)>, grads: &Gradients) -> Result<(), String> {
     for (name, parameter) in parameters {
         let missing = || format!("no gradient reaches {name}");
@@ -163,16 +162,16 @@ fn array<const D: usize>(x: Tensor<D>) -> Array {
     (x.dims().to_vec(), x.into_data().iter::<f64>().collect())
 }
 
-/// Padded rows as sequences: what is left of each, and where in the padded grid it stands.
+/// Padded rows as sequences: the length of each, and the cells of the padded grid that its items occupy.
 struct Ragged {
     lengths: Arc<[usize]>,
     cells: Vec<i32>,
-    /// Cells of the grid.
+    /// The number of cells of the grid.
     of: usize,
 }
 
 impl Ragged {
-    /// The cells of `grid` that are not padding (0).
+    /// Finds the cells of `grid` that are not padding (0).
     fn of(grid: &[Vec<i32>]) -> Self {
         let width = grid.first().map_or(0, Vec::len) as i32;
         let filled = |(row, items): (i32, &Vec<i32>)| -> Vec<i32> {
@@ -183,14 +182,14 @@ impl Ragged {
         Self { lengths: rows.iter().map(Vec::len).collect(), cells: rows.concat(), of }
     }
 
-    /// What stands in these cells.
+    /// Returns the values in these cells.
     fn pick(&self, grid: &[Vec<i32>]) -> Vec<i32> {
         let flat = grid.concat();
         self.cells.iter().map(|&cell| flat[cell as usize]).collect()
     }
 
-    /// Of an array `[rows, columns, width]` what stands in these cells, `[cells, width]`; `None` where it is of another
-    /// grid.
+    /// Returns the values of an array `[rows, columns, width]` in these cells, `[cells, width]`; `None` if the array
+    /// has another grid.
     fn gather(&self, (shape, values): &Array) -> Option<Array> {
         let &[rows, columns, width] = shape.as_slice() else { return None };
         if rows != self.lengths.len() || rows * columns != self.of {
@@ -200,7 +199,7 @@ impl Ragged {
         Some((vec![self.cells.len(), width], self.cells.iter().flat_map(cell).copied().collect()))
     }
 
-    /// `[cells, width]` back in a grid of `rows` by `columns`, zeros elsewhere.
+    /// Puts `[cells, width]` back into a grid of `rows` by `columns`, with zeros elsewhere.
     fn pad(&self, x: &Tensor<2>, rows: usize, columns: usize) -> Array {
         let [_, width] = x.dims();
         let mut out = vec![0.0; rows * columns * width];

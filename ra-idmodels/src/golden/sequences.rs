@@ -5,7 +5,7 @@ use crate::{Bert4RecConfig, Gru4RecConfig, Loss, SasRecConfig};
 use burn::tensor::{Int, Tensor};
 use ra_core::{IdModel, ItemId, Recommender, TrainBatch};
 
-/// A batch of what is read, `targets` of it at `rows`.
+/// Builds a batch of what is read, with `targets` at `rows`.
 fn batch(case: &Case<'_>, read: &Ragged, items: Vec<i32>, rows: Tensor<1, Int>, targets: &[i32]) -> TrainBatch {
     TrainBatch {
         lengths: read.lengths.clone(),
@@ -18,7 +18,7 @@ fn batch(case: &Case<'_>, read: &Ragged, items: Vec<i32>, rows: Tensor<1, Int>, 
     }
 }
 
-/// Vectors of all items as evaluation sees them, `[width, items]`.
+/// Returns the vectors of all items as evaluation sees them, `[width, items]`.
 fn catalogue(case: &Case<'_>, fitted: &dyn Recommender) -> Result<Tensor<2>, String> {
     let all: Vec<ItemId> = ItemId::all(case.size("items")?).collect();
     Ok(fitted.items(&all).transpose())
@@ -47,7 +47,8 @@ pub(super) fn gru4rec(case: &Case<'_>) -> Result<Arrays, String> {
     let users = fitted.vectors(states.clone().select(0, last));
     let loss = model.loss(&batch);
     let mut out = Arrays::from([
-        // Behind the end of a sequence both sides are zero: the case's own states are, and nothing is computed here.
+        // Behind the end of a sequence both sides are zero: the reference masks its states, and nothing is computed
+        // here.
         ("gru_out".to_string(), rows.pad(&states, read.len(), read.first().map_or(0, Vec::len))),
         ("user".into(), array(users.clone())),
         ("logits".into(), array(users.matmul(catalogue(case, &fitted)?))),
@@ -130,7 +131,7 @@ pub(super) fn sasrec(case: &Case<'_>) -> Result<Arrays, String> {
         (shape[..2].to_vec(), values)
     };
     let [items, dim] = table.dims();
-    // Item 0 is no item: nothing reads its row, and the case scores it 0.
+    // Item 0 is not an item: its row is never read, and the case scores it 0.
     let known = Tensor::cat(vec![Tensor::zeros([1, dim], &case.device), table.clone().slice([1..items])], 0);
     let last = states.clone().select(0, ends(&rows.lengths, &case.device));
     let loss = bce.loss(&batch);

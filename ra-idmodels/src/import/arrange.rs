@@ -1,4 +1,4 @@
-//! From the order of a file to the order of a data set, by id.
+//! Rearranges vectors by id, from the order of a file to the order of a data set.
 use super::vectors::{Format, VectorFile, Vectors, few};
 use super::{matrix, table};
 use ra_core::{Error, Result, catch_panic};
@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-/// Reads a file whole, with the ids of its rows where there are some.
+/// Reads a whole file, with the ids of its rows if it has any.
 fn read(file: &VectorFile<'_>) -> Result<Vectors> {
     let mut vectors = match Format::of(file.path).map_err(|problem| file.corrupt(problem))? {
         Format::Safetensors => matrix::safetensors(file)?,
@@ -25,8 +25,8 @@ fn read(file: &VectorFile<'_>) -> Result<Vectors> {
             return Err(Error::corrupt(
                 path,
                 format!(
-                    "{lines} ids, but {rows} rows in {file}: line k is the id of row k (where row 0 is padding, the \
-                     first line is a word for it, such as [PAD])"
+                    "{lines} ids, but {rows} rows in {file}: line k is the id of row k (if row 0 is padding, the first \
+                     line is a placeholder such as [PAD])"
                 ),
             ));
         }
@@ -35,7 +35,7 @@ fn read(file: &VectorFile<'_>) -> Result<Vectors> {
     Ok(vectors)
 }
 
-/// Reads a file and gives `[wanted.len(), dim]`, the vectors of `wanted` in its order, and `dim`.
+/// Reads a file and returns the vectors of `wanted` in its order, `[wanted.len(), dim]`, and `dim`.
 pub(super) fn arrange(file: &VectorFile<'_>, wanted: &[&str]) -> Result<(Vec<f32>, usize)> {
     let vectors = read(file)?;
     let rows = match &vectors.ids {
@@ -62,7 +62,7 @@ fn by_id(file: &VectorFile<'_>, ids: &[String], wanted: &[&str]) -> Result<Vec<u
         ids.iter().enumerate().filter(|(row, id)| rows.insert(id.as_str(), *row).is_some()).map(|x| x.1).collect();
     if !twice.is_empty() {
         return Err(file.corrupt(format!(
-            "{} of its ids occur before: {}; keep one row each",
+            "{} of its rows repeat an id: {}; keep one row per id",
             twice.len(),
             few(&twice)
         )));
@@ -72,8 +72,8 @@ fn by_id(file: &VectorFile<'_>, ids: &[String], wanted: &[&str]) -> Result<Vec<u
         let (n, all, those) = (missing.len(), wanted.len(), few(&missing));
         let have = few(&ids.iter().collect::<Vec<_>>());
         return Err(file.corrupt(format!(
-            "{n} of the data set's {all} {kind}s have no vector here: {those}; every one needs a vector: add them, or take \
-             them out of the data (the ids of the file are: {have})"
+            "{n} of the data set's {all} {kind}s have no vector here: {those}; each needs one: add them, or remove \
+             them from the data (ids in the file: {have})"
         )));
     }
     let unknown = ids.len().saturating_sub(wanted.len());
@@ -83,14 +83,14 @@ fn by_id(file: &VectorFile<'_>, ids: &[String], wanted: &[&str]) -> Result<Vec<u
     Ok(wanted.iter().filter_map(|id| rows.get(id).copied()).collect())
 }
 
-/// Without ids the number of rows is all there is to check, so it must be right.
+/// Checks the number of rows, which is all there is to check without ids.
 fn by_order(file: &VectorFile<'_>, rows: usize, wanted: &[&str]) -> Result<Vec<usize>> {
     let (kind, n) = (file.kind, wanted.len());
     let Some(padding) = rows.checked_sub(n).filter(|&more| more <= 1) else {
         return Err(file.corrupt(format!(
-            "{rows} rows without ids, but the data set has {n} {kind}s: rows are taken in the data set's own order only \
-             when there are exactly {n}, or {} with padding in row 0; name the ids in a text file, one a line, as \
-             {kind}_ids, or make it a Parquet file with a column {kind}_id",
+            "{rows} rows without ids, but the data set has {n} {kind}s: without ids, there must be exactly {n} rows in \
+             the data set's own order, or {} with padding in row 0; list the ids in a text file, one per line, and set \
+             {kind}_ids to it, or use a Parquet file with a column {kind}_id",
             n + 1
         )));
     };
@@ -101,17 +101,20 @@ fn by_order(file: &VectorFile<'_>, rows: usize, wanted: &[&str]) -> Result<Vec<u
     Ok((padding..rows).collect())
 }
 
-/// The ids of a text file, one a line.
+/// Reads the ids of a text file, one per line.
 fn lines(path: &Path) -> Result<Vec<String>> {
     let fail = |e| Error::io(path, "cannot read as UTF-8 text", e);
     let text = BufReader::new(File::open(path).map_err(fail)?);
     let mut ids = Vec::new();
     for (line, number) in text.lines().zip(1usize..) {
         let line = line.map_err(fail)?;
-        // Editors on Windows begin a file with a mark.
+        // Editors on Windows begin a file with a byte order mark.
         let id = line.trim_start_matches('\u{feff}').trim();
         if id.is_empty() {
-            return Err(Error::corrupt(path, format!("line {number} is empty: one id a line, line k for row k")));
+            return Err(Error::corrupt(
+                path,
+                format!("line {number} is empty: give one id per line, line k for row k"),
+            ));
         }
         ids.push(id.to_string());
     }

@@ -1,7 +1,7 @@
 //! Matrices: safetensors and npy.
 //!
-//! Both are read in pieces, and a size that a header claims is held against the size of the file before anything is
-//! allocated.
+//! Both are read in pieces, and the size that a header claims is checked against the size of the file before anything
+//! is allocated.
 use super::vectors::{VectorFile, Vectors};
 use burn::tensor::{bf16, f16};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
@@ -10,10 +10,10 @@ use safetensors::Dtype;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
-/// The longest header that is believed; the one of a model with a hundred thousand tensors is shorter.
+/// The longest accepted header; the header of a model with a hundred thousand tensors is shorter.
 const NPY_HEADER: u64 = 32 << 20;
 
-/// How a number is stored.
+/// The storage format of a number.
 #[derive(Debug, Clone, Copy)]
 enum Float {
     F16,
@@ -31,7 +31,7 @@ impl Float {
         }
     }
 
-    /// `bytes` is one number, little-endian.
+    /// Decodes `bytes`, one little-endian number.
     fn decode(self, bytes: &[u8]) -> f32 {
         let bits = bytes.iter().rev().fold(0u64, |bits, &byte| bits << 8 | u64::from(byte));
         match self {
@@ -43,7 +43,7 @@ impl Float {
     }
 }
 
-/// Where a matrix lies in its file.
+/// The position of a matrix in its file.
 #[derive(Debug)]
 struct MatrixPlace {
     start: u64,
@@ -51,7 +51,7 @@ struct MatrixPlace {
     dim: usize,
     float: Float,
     big_endian: bool,
-    /// Columns, not rows, lie one after another.
+    /// Whether the matrix is stored column by column.
     by_column: bool,
 }
 
@@ -73,7 +73,7 @@ fn read_matrix(file: &VectorFile<'_>, mut bytes: BufReader<File>, length: u64, p
         let there = length.saturating_sub(start);
         return Err(Error::corrupt(
             file.path,
-            format!("not whole: [{rows}, {dim}] of {size} bytes each do not fit in the {there} that are there"),
+            format!("not whole: [{rows}, {dim}] numbers of {size} bytes each do not fit in its {there} bytes"),
         ));
     }
     let count = count.unwrap_or(0);
@@ -95,7 +95,7 @@ fn read_matrix(file: &VectorFile<'_>, mut bytes: BufReader<File>, length: u64, p
     Ok(Vectors { ids: None, dim, values })
 }
 
-/// Reads the one matrix of a safetensors file, or the one that the configuration names; only that one is read.
+/// Reads only one matrix of a safetensors file: its only one, or the one that the configuration names.
 pub(super) fn safetensors(file: &VectorFile<'_>) -> Result<Vectors> {
     let header = SafetensorsHeader::read(file.path)?;
     let (name, info) = find_tensor(file, &header)?;
@@ -154,12 +154,12 @@ fn find_tensor<'a>(file: &VectorFile<'_>, header: &'a SafetensorsHeader) -> Resu
     }
 }
 
-/// Reads an npy file of two dimensions.
+/// Reads a two-dimensional npy file.
 pub(super) fn npy(file: &VectorFile<'_>) -> Result<Vectors> {
     let fail = |e| Error::io(file.path, "cannot read", e);
     let corrupt = |problem: String| Error::corrupt(file.path, format!("not a whole npy file: {problem}"));
     let (mut bytes, length) = open(file)?;
-    // The header is looked at before it is parsed: its length is any number, and the parser goes as deep as it says.
+    // The header is checked before it is parsed: its length can be any number, and the parser nests as deep as it says.
     let mut head = vec![];
     bytes.by_ref().take(12).read_to_end(&mut head).map_err(fail)?;
     let (before, told) = match head.as_slice() {

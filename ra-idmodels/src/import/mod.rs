@@ -1,5 +1,5 @@
-//! Vectors made elsewhere (PyTorch, numpy, Spark), so that a team can keep its own backbone and adopt the alignment
-//! alone.
+//! Vectors made elsewhere (PyTorch, numpy, Spark), so that a team can keep its own backbone and adopt only the
+//! alignment.
 mod arrange;
 mod matrix;
 mod table;
@@ -15,25 +15,26 @@ use vectors::{EXTENSIONS, VectorFile};
 
 /// Configures [`ImportedVectors`]: where the vectors are. Nothing is trained.
 ///
-/// A file is told by its name: `.safetensors` and `.npy` hold a matrix `[rows, dim]`, `.parquet` (a folder of parts
-/// too, as Spark writes) and `.arrow`, `.ipc`, `.feather` a table with a column of ids and either a column of lists or
-/// a column of numbers a dimension.
+/// The file name decides the format: `.safetensors` and `.npy` hold a matrix `[rows, dim]`; `.parquet` (or a folder of
+/// parts, as Spark writes) and `.arrow`, `.ipc`, `.feather` hold a table with a column of ids and either a column of
+/// lists or one column of numbers per dimension.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportConfig {
-    /// The item vectors.
+    /// The file with the item vectors.
     pub items: PathBuf,
-    /// The user vectors; without them a user is the mean of the item vectors of the history.
+    /// The file with the user vectors. Without it, a user is the mean of the item vectors of their history.
     pub users: Option<PathBuf>,
-    /// Ids of the rows of a matrix, as text, one a line; without them the rows are in the data set's order.
+    /// A text file with the item ids of a matrix's rows, one per line. Without it, the rows are in the order of the
+    /// data set.
     pub item_ids: Option<PathBuf>,
-    /// As `item_ids`, of users.
+    /// Like `item_ids`, for users.
     pub user_ids: Option<PathBuf>,
-    /// The item tensor of a safetensors file that holds several.
+    /// The name of the item tensor, if the safetensors file holds several.
     pub items_tensor: Option<String>,
-    /// As `items_tensor`, of users.
+    /// The name of the user tensor, if the safetensors file holds several.
     pub users_tensor: Option<String>,
-    /// Newest items of a history that count towards its mean, where there is no `users`; 0 is all.
+    /// The number of newest history items that count towards the mean if there is no `users`; 0 means all.
     pub history: usize,
 }
 
@@ -56,10 +57,10 @@ impl ImportConfig {
         std::iter::once(items).chain(users)
     }
 
-    /// Reads the vectors and puts them in the order of the data set.
+    /// Reads the vectors and puts them into the order of the data set.
     ///
     /// # Errors
-    /// Names the file and what is wrong with it, or the ids of the data set that have no vector.
+    /// Names the file and its problem, or the ids of the data set without a vector.
     pub fn read(&self, dataset: &Dataset, device: &Device) -> Result<ImportedVectors> {
         self.check().map_err(|problem| Error::corrupt(&self.items, problem.to_string()))?;
         let items: Vec<&str> = dataset.catalog.all().map(|item| dataset.catalog.id(item)).collect();
@@ -91,7 +92,7 @@ impl ImportConfig {
 }
 
 impl Check for ImportConfig {
-    /// The files are not opened.
+    /// Does not open the files.
     fn problems(&self) -> Vec<Problem> {
         if self.items.as_os_str().is_empty() {
             return vec![Problem::new("items", format!("is missing: the file of the item vectors, {EXTENSIONS}"))];
@@ -103,7 +104,7 @@ impl Check for ImportConfig {
             let alone = |key| Problem::new(key, "is given without users, the file of the user vectors");
             found.extend(of_users.into_iter().filter(|(_, given)| *given).map(|(key, _)| alone(key)));
         } else if *history > 0 {
-            let told = format!("is {history}, it says nothing where users has the user vectors");
+            let told = format!("is {history}, which has no effect if users is set");
             found.push(Problem::new("history", told));
         }
         found.extend(self.files().filter_map(|file| file.problem()));
@@ -130,16 +131,16 @@ impl IdMethod for ImportConfig {
     }
 }
 
-/// Vectors that were made elsewhere, scored by their product; see [`ImportConfig`].
+/// Vectors made elsewhere, scored by their dot product; see [`ImportConfig`].
 #[derive(Debug, Clone)]
 pub struct ImportedVectors {
-    /// Where users are means, nothing reads its users.
+    /// If users are means, its user vectors are not read.
     table: IdTable,
     means: Option<Means>,
 }
 
-/// Users as means of items. They are summed where the rows lie, history by history, so that a mean depends on
-/// nothing else in its batch.
+/// Users as means of items. Each history is summed separately on the host, so that a mean does not depend on the rest
+/// of its batch.
 #[derive(Debug, Clone)]
 struct Means {
     /// `[items + 1, dim]`.
@@ -149,7 +150,7 @@ struct Means {
 }
 
 impl Means {
-    /// `[histories, dim]`; an empty history is zeros.
+    /// Returns `[histories, dim]`; an empty history gives zeros.
     fn users(&self, histories: &[History<'_>], dim: usize) -> Tensor<2> {
         let mut means = vec![0.0; histories.len() * dim];
         for (mean, history) in means.chunks_exact_mut(dim).zip(histories) {

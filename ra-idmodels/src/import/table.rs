@@ -13,10 +13,10 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Rows that are decoded at a time.
+/// The number of rows decoded at a time.
 const BATCH: usize = 1024;
 
-/// Reads a Parquet file, or the parts in a folder by name, as Spark writes a table.
+/// Reads a Parquet file, or the parts of a folder by name, as Spark writes a table.
 pub(super) fn parquet(vectors: &VectorFile<'_>) -> Result<Vectors> {
     let mut table = Rows::default();
     for path in &parts(vectors.path)? {
@@ -52,7 +52,7 @@ fn parts(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(parts)
 }
 
-/// Reads an Arrow IPC file, which Feather version 2 is too.
+/// Reads an Arrow IPC file, which is also the format of Feather version 2.
 pub(super) fn arrow(vectors: &VectorFile<'_>) -> Result<Vectors> {
     let path = vectors.path;
     let corrupt = |e: ArrowError| Error::corrupt(path, format!("not a whole Arrow IPC file: {e}"));
@@ -68,7 +68,8 @@ pub(super) fn arrow(vectors: &VectorFile<'_>) -> Result<Vectors> {
     Ok(table.finish())
 }
 
-/// Holds the sizes that the footer claims against the size of the file: the reader allocates them as they are.
+/// Checks the sizes that the footer claims against the size of the file, because the reader allocates whatever they
+/// say.
 fn check_blocks(file: &mut BufReader<File>) -> Result<(), ArrowError> {
     let broken = |problem: &str| ArrowError::IpcError(problem.into());
     let length = file.seek(SeekFrom::End(0))?;
@@ -93,11 +94,11 @@ fn check_blocks(file: &mut BufReader<File>) -> Result<(), ArrowError> {
     Ok(())
 }
 
-/// The columns that are read, by position and name.
+/// The columns to read, by position and name.
 #[derive(Debug)]
 struct Columns {
     id: (usize, String),
-    /// One column of lists, or a column a number.
+    /// One column of lists, or one column per dimension.
     values: Vec<(usize, String)>,
     lists: bool,
 }
@@ -135,8 +136,8 @@ impl Columns {
         }
         let values: Vec<_> = fields.iter().copied().filter(|(_, f)| f.data_type().is_floating()).map(named).collect();
         if values.is_empty() {
-            let problem = "no vectors: there must be a column of lists of floating-point numbers, or a column of \
-                           floating-point numbers a dimension; there are: ";
+            let problem = "no vectors: there must be a column of lists of floating-point numbers, or one column of \
+                           floating-point numbers per dimension; there are: ";
             return Err(Error::corrupt(path, format!("{problem}{}", all())));
         }
         Ok(Self { id, values, lists: false })
@@ -164,7 +165,7 @@ fn is_list(kind: &DataType) -> bool {
     }
 }
 
-/// What was read so far.
+/// The rows read so far.
 #[derive(Debug, Default)]
 struct Rows {
     ids: Vec<String>,

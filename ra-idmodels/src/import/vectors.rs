@@ -1,14 +1,14 @@
-//! What a file of vectors is: where it lies, how it is stored, and what it holds.
+//! Files of vectors: their location, format and content.
 use ra_core::{Error, Problem};
 use std::fmt::Display;
 use std::path::Path;
 
-/// One file of vectors and what the configuration says of it.
+/// One file of vectors and the settings for it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct VectorFile<'a> {
     /// `item` or `user`.
     pub(super) kind: &'static str,
-    /// The field of the configuration that names the file.
+    /// The configuration field that names the file.
     pub(super) key: &'static str,
     pub(super) path: &'a Path,
     pub(super) ids: Option<&'a Path>,
@@ -16,7 +16,7 @@ pub(super) struct VectorFile<'a> {
 }
 
 impl VectorFile<'_> {
-    /// What cannot work; the file is not opened.
+    /// Returns what cannot work, without opening the file.
     pub(super) fn problem(&self) -> Option<Problem> {
         let Self { kind, key, path: file, .. } = self;
         let format = match Format::of(file) {
@@ -43,10 +43,10 @@ impl VectorFile<'_> {
     }
 }
 
-/// What a file of vectors may end in.
+/// The supported extensions of a file of vectors.
 pub(super) const EXTENSIONS: &str = ".safetensors, .npy, .parquet, .arrow, .ipc or .feather";
 
-/// How vectors are stored.
+/// The format of a file of vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Safetensors,
@@ -56,7 +56,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// By the name of the file. A pickle runs code when it is read, so none is.
+    /// Determines the format by the file name. Pickles are refused, because reading one can run code.
     pub(super) fn of(path: &Path) -> std::result::Result<Self, String> {
         let extension = path.extension().map_or_else(String::new, |e| e.to_string_lossy().to_lowercase());
         match extension.as_str() {
@@ -73,20 +73,20 @@ impl Format {
             "npz" => Err("an archive of arrays; save the one that holds the vectors, in Python: \
                           numpy.save(\"items.npy\", numpy.load(\"items.npz\")[\"NAME\"])"
                 .into()),
-            _ => Err(format!("not a kind of file that is read: it must end in {EXTENSIONS}")),
+            _ => Err(format!("unsupported file type: the name must end in {EXTENSIONS}")),
         }
     }
 
-    /// Whether rows carry their ids.
+    /// Returns whether rows carry their ids.
     pub(super) fn has_ids(self) -> bool {
         matches!(self, Self::Parquet | Self::Arrow)
     }
 }
 
-/// Vectors as a file holds them.
+/// The vectors of a file.
 #[derive(Debug, Default)]
 pub(super) struct Vectors {
-    /// One a row, or none at all.
+    /// One id per row, or `None` if the file has no ids.
     pub(super) ids: Option<Vec<String>>,
     pub(super) dim: usize,
     /// `[rows, dim]`.
@@ -99,7 +99,7 @@ impl Vectors {
     }
 }
 
-/// The first five.
+/// Lists the first five names.
 pub(super) fn few(names: &[impl Display]) -> String {
     let mut text: Vec<String> = names.iter().take(5).map(ToString::to_string).collect();
     if names.len() > 5 {

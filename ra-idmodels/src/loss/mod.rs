@@ -1,4 +1,4 @@
-//! Losses over a catalogue: what a configuration chooses from.
+//! Losses over a catalogue that a configuration can choose from.
 mod sampled;
 mod softmax;
 
@@ -11,7 +11,7 @@ use ra_core::kernels::pair_scores;
 use ra_core::{Problem, TrainBatch};
 use serde::{Deserialize, Serialize};
 
-/// What a method that reads a history minimises.
+/// The loss of a method that reads histories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -23,25 +23,24 @@ pub enum Loss {
     SampledSoftmax,
     /// Binary cross-entropy over the target and the negatives (Kang & McAuley, ICDM 2018, eq. 7).
     Bce,
-    /// BCE whose positives are calibrated for the number of negatives (Petrov & Macdonald, gSASRec, RecSys 2023,
-    /// eq. 9).
+    /// BCE with positives calibrated for the number of negatives (Petrov & Macdonald, gSASRec, RecSys 2023, eq. 9).
     Gbce,
     /// Bayesian personalised ranking against each negative (Rendle et al., UAI 2009).
     Bpr,
 }
 
-/// A loss and what it needs to know.
+/// A loss and its settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct ItemLoss {
     pub(crate) loss: Loss,
-    /// Negatives a row; the softmax needs none.
+    /// Negatives per row; the full softmax needs none.
     pub(crate) negatives: usize,
-    /// gSASRec's calibration, 0 (plain BCE) to 1 (as if the sample were the catalogue).
+    /// gSASRec's calibration, from 0 (plain BCE) to 1 (as if the sample were the whole catalogue).
     pub(crate) calibration: f64,
 }
 
 impl ItemLoss {
-    /// Negatives that a batch must bring.
+    /// Returns how many negatives per row a batch must have.
     pub(crate) fn wanted(&self) -> usize {
         if self.loss == Loss::Softmax { 0 } else { self.negatives }
     }
@@ -54,7 +53,7 @@ impl ItemLoss {
         few.into_iter().chain(calibration).collect()
     }
 
-    /// The loss of `hidden`, `[m, dim]`, on the batch's targets in `table`, `[items + 1, dim]`.
+    /// Computes the loss of `hidden`, `[m, dim]`, for the batch's targets in `table`, `[items + 1, dim]`.
     pub(crate) fn of(&self, hidden: Tensor<2>, table: Tensor<2>, batch: &TrainBatch) -> Tensor<1> {
         if self.loss == Loss::Softmax {
             return whole_catalogue(hidden, table, batch);
@@ -70,13 +69,13 @@ impl ItemLoss {
     }
 }
 
-/// The target and then the negatives of each row, `[m, 1 + k]`.
+/// Returns the target and then the negatives of each row, `[m, 1 + k]`.
 pub(crate) fn columns(batch: &TrainBatch) -> Tensor<2, Int> {
     let m = batch.positives.dims()[0];
     Tensor::cat(vec![batch.positives.clone().reshape([m, 1]), batch.negatives.clone()], 1)
 }
 
-/// The sum of squares of the chosen rows.
+/// Returns the sum of squares of the chosen rows.
 pub(crate) fn square_norm(table: Tensor<2>, rows: Tensor<1, Int>) -> Tensor<1> {
     table.select(0, rows).square().sum()
 }

@@ -1,4 +1,4 @@
-//! Losses on a target and some negatives.
+//! Losses over a target and some negatives.
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_sigmoid, log_softmax};
 
@@ -7,7 +7,7 @@ fn target_and_negatives(scores: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     (scores.clone().slice([0..m, 0..1]), scores.slice([0..m, 1..k]))
 }
 
-/// Bayesian personalised ranking: the mean over rows and negatives of `-ln sigmoid(positive - negative)`.
+/// Bayesian personalised ranking: the mean of `-ln sigmoid(positive - negative)` over rows and negatives.
 ///
 /// # Shapes
 /// `scores` is `[m, 1 + k]`, the target first; the result is `[1]`.
@@ -16,8 +16,8 @@ pub fn bpr(scores: Tensor<2>) -> Tensor<1> {
     log_sigmoid(positive - negatives).mean().neg()
 }
 
-/// Binary cross-entropy, summed over the target and its negatives, mean over rows; `weight` is the exponent of the
-/// target's sigmoid, 1 but for gBCE.
+/// Binary cross-entropy, summed over the target and its negatives and averaged over rows. `weight` is the exponent of
+/// the target's sigmoid: 1, except for gBCE.
 ///
 /// # Shapes
 /// `scores` is `[m, 1 + k]`, the target first; the result is `[1]`.
@@ -27,13 +27,13 @@ pub fn binary_cross_entropy(scores: Tensor<2>, weight: f64) -> Tensor<1> {
     (log_sigmoid(positive).sum() * weight + log_sigmoid(negatives.neg()).sum()).neg() / m as f32
 }
 
-/// gBCE's exponent for `negatives` of `items`: `a (t (1 - 1/a) + 1/a)` with `a = negatives / (items - 1)`.
+/// Returns gBCE's exponent for `negatives` of `items`: `a (t (1 - 1/a) + 1/a)` with `a = negatives / (items - 1)`.
 pub fn gbce_weight(negatives: usize, items: usize, calibration: f64) -> f64 {
     let share = negatives as f64 / (items.max(2) - 1) as f64;
     share * (calibration * (1.0 - 1.0 / share) + 1.0 / share)
 }
 
-/// Cross-entropy over the target and uniform negatives, mean over rows.
+/// Cross-entropy over the target and uniform negatives, averaged over rows.
 ///
 /// # Shapes
 /// `scores` is `[m, 1 + k]`, the target first; the result is `[1]`.

@@ -3,20 +3,21 @@ use burn::tensor::{Int, Tensor};
 use ra_core::TrainBatch;
 use ra_core::kernels::softmax_error;
 
-/// The cross-entropy of `hidden`, `[m, dim]`, on the batch's targets among all of `table`, `[items + 1, dim]`.
+/// Computes the cross-entropy of `hidden`, `[m, dim]`, for the batch's targets among all rows of `table`, `[items + 1,
+/// dim]`.
 pub(crate) fn whole_catalogue(hidden: Tensor<2>, table: Tensor<2>, batch: &TrainBatch) -> Tensor<1> {
-    // At most 16 MiB of scores at a time: they stay in the cache between the three products.
+    // At most 16 MiB of scores at a time, so that they stay in the cache between the three products.
     let chunk = ((1 << 22) / table.dims()[0]).clamp(16, 1024);
     softmax_cross_entropy(hidden, table, batch.positives.clone(), chunk)
 }
 
-/// Cross-entropy of the softmax over all items but padding (row 0), mean over rows.
+/// Cross-entropy of the softmax over all items except padding (row 0), averaged over rows.
 ///
-/// The gradient is written by hand, `softmax - one-hot`, and made a `chunk` of rows at a time on the plain device: no
-/// `[n, items]` tensor is kept for backward.
+/// The gradient, `softmax - one-hot`, is computed by hand on the plain device, for `chunk` rows at a time, so that no
+/// `[n, items]` tensor is kept for the backward pass.
 ///
 /// # Shapes
-/// `hidden` is `[n, dim]`, `table` is `[items + 1, dim]`, `targets` is `[n]`, from 1 on; the result is `[1]`.
+/// `hidden` is `[n, dim]`, `table` is `[items + 1, dim]`, `targets` is `[n]` with items from 1; the result is `[1]`.
 pub fn softmax_cross_entropy(hidden: Tensor<2>, table: Tensor<2>, targets: Tensor<1, Int>, chunk: usize) -> Tensor<1> {
     let ([n, dim], [rows, _]) = (hidden.dims(), table.dims());
     let plain = |x: &Tensor<2>| if x.is_autodiff() { x.clone().inner() } else { x.clone() };
@@ -39,7 +40,7 @@ pub fn softmax_cross_entropy(hidden: Tensor<2>, table: Tensor<2>, targets: Tenso
     if !hidden.is_autodiff() && !table.is_autodiff() {
         return loss;
     }
-    // A linear form with these gradients, shifted to the loss's value.
+    // A linear function with these gradients, shifted to the value of the loss.
     let attach = |x: Tensor<2>, grad: Tensor<2>| (x * Tensor::from_inner(grad / n as f32)).sum();
     let table_grad = Tensor::cat(vec![Tensor::zeros([1, dim], &device), item_grad], 0);
     let linear = attach(hidden, Tensor::cat(hidden_grads, 0)) + attach(table, table_grad);

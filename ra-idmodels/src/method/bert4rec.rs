@@ -1,5 +1,5 @@
 //! BERT4Rec (Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
-//! Transformer", CIKM 2019), put together as RecBole does.
+//! Transformer", CIKM 2019), in RecBole's structure.
 use super::parameters::{Parameter, linear, norm};
 use super::sequence::{histories, linear_of, normed};
 use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
@@ -19,21 +19,21 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bert4RecConfig {
-    /// Width of the states; item and user vectors have one column more, the item's bias.
+    /// The width of the states. Item and user vectors have one more dimension, for the item's bias.
     pub dim: usize,
-    /// Encoder layers.
+    /// The number of encoder layers.
     pub layers: usize,
-    /// Heads a layer.
+    /// The number of attention heads per layer.
     pub heads: usize,
-    /// Width inside the feed-forward part of a layer.
+    /// The inner width of the feed-forward part of a layer.
     pub inner: usize,
-    /// Items read at most, the newest ones; the mask that asks for the next item is one of them.
+    /// The number of newest items that are read, including the mask that stands for the next item.
     pub max_length: usize,
-    /// Dropout rate.
+    /// The dropout rate.
     pub dropout: f64,
-    /// Share of the items that training hides.
+    /// The share of items that training masks.
     pub mask: f64,
-    /// How it is trained.
+    /// The training settings.
     pub train: TrainConfig,
 }
 
@@ -52,7 +52,7 @@ impl Default for Bert4RecConfig {
     }
 }
 
-/// Attention and a feed-forward part, each normed after its residual.
+/// Attention and a feed-forward part, each normalised after its residual.
 #[derive(Module, Debug)]
 struct Layer {
     query: Linear,
@@ -65,12 +65,12 @@ struct Layer {
     inner_norm: LayerNorm,
 }
 
-/// BERT4Rec; a user is what the head makes of a mask behind the history.
+/// BERT4Rec; a user is the output of the head for a mask after the history.
 #[derive(Module, Debug)]
 pub struct Bert4Rec {
-    /// `[items + 2, dim]`; row 0 is padding, which nothing reads, and the last row is the mask.
+    /// `[items + 2, dim]`; row 0 is padding, which is never read, and the last row is the mask.
     items: Param<Tensor<2>>,
-    /// `[items + 2]`, what each item's score has beyond the product; of padding and mask nothing reads it.
+    /// `[items + 2]`, the bias of each item's score; those of padding and mask are never read.
     bias: Param<Tensor<1>>,
     positions: Param<Tensor<2>>,
     input_norm: LayerNorm,
@@ -83,11 +83,11 @@ pub struct Bert4Rec {
 
 const EPSILON: f32 = 1e-12;
 
-/// Deviation of every matrix at the start, BERT's.
+/// The initial standard deviation of every matrix, as in BERT.
 const DEVIATION: f32 = 0.02;
 
 impl Bert4RecConfig {
-    /// A fresh model for a catalogue of `items` items.
+    /// Creates a new model for a catalogue of `items` items.
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> Bert4Rec {
         let (dim, random) = (self.dim, &mut rng(seed, "bert4rec", 0));
         let norm = || LayerNormConfig::new(dim).with_epsilon(f64::from(EPSILON)).init(device);
@@ -123,7 +123,7 @@ impl Check for Bert4RecConfig {
             Problem::unless_within("dim", self.dim, WIDEST),
             Problem::if_below("heads", self.heads, 1),
             Problem::unless_within("inner", self.inner, WIDEST),
-            // Of two items read, one is the mask.
+            // One of the items read is the mask.
             Problem::if_below("max_length", self.max_length, 2),
             Problem::if_above("max_length", self.max_length, LONGEST),
             Problem::if_above("layers", self.layers, MOST),
@@ -160,33 +160,33 @@ impl LearnedMethod for Bert4RecConfig {
 }
 
 impl Bert4Rec {
-    /// The id that stands for a hidden item: one more than the last item's.
+    /// Returns the id of the mask: one more than the last item's.
     pub fn mask(&self) -> ItemId {
         ItemId(self.items.dims()[0] as u32 - 1)
     }
 
-    /// The item table with its biases, `[items + 1, dim + 1]`; row 0 is padding.
+    /// Returns the item table with its biases, `[items + 1, dim + 1]`; row 0 is padding.
     pub fn table(&self) -> Tensor<2> {
         let known = self.items.dims()[0] - 1;
         let bias = self.bias.val().slice([0..known]).reshape([known, 1]);
         Tensor::cat(vec![self.items.val().slice([0..known]), bias], 1)
     }
 
-    /// States `[rows, dim]` of histories that lie one after another, each at most `max_length` long.
+    /// Returns the states `[rows, dim]` of concatenated histories, each at most `max_length` long.
     pub fn states(&self, items: Tensor<1, Int>, lengths: &Arc<[usize]>, seed: Option<u64>) -> Tensor<2> {
         let (config, device) = (&self.config, items.device());
         let noise = |x: Tensor<2>, site: u64| match seed {
             Some(seed) => dropout(x, config.dropout, splitmix64(seed ^ site)),
             None => x,
         };
-        // The first item of a history is at the first position.
+        // The first item of a history has the first position.
         let places = indices(lengths.iter().flat_map(|&length| 0..length as u32), &device);
         let read = self.items.val().select(0, items) + self.positions.val().select(0, places);
         let mut x = noise(normed(&self.input_norm, read, EPSILON), 0);
         for (index, layer) in self.layers.iter().enumerate() {
             let site = 2 * index as u64 + 1;
             let [query, key, value] = [&layer.query, &layer.key, &layer.value].map(|part| part.forward(x.clone()));
-            // RecBole drops attention weights too; the dropout on what the attention gives is enough of it.
+            // RecBole also drops attention weights; dropout on the attention's output is enough.
             let attended = layer.output.forward(attention(query, key, value, lengths, config.heads, false));
             x = normed(&layer.attention_norm, noise(attended, site) + x, EPSILON);
             let inner = layer.down.forward(gelu(layer.up.forward(x.clone())));
@@ -195,19 +195,20 @@ impl Bert4Rec {
         x
     }
 
-    /// What the head makes of states `[rows, dim]`, of the same shape.
+    /// Applies the head to states `[rows, dim]`; the result has the same shape.
     pub fn head(&self, states: Tensor<2>) -> Tensor<2> {
         normed(&self.head_norm, gelu(self.head.forward(states)), EPSILON)
     }
 
-    /// User vectors `[rows, dim + 1]` of states `[rows, dim]`: the 1 at the end takes the item's bias into the product.
+    /// Returns user vectors `[rows, dim + 1]` for states `[rows, dim]`: the 1 at the end adds the item's bias to the
+    /// product.
     pub fn vectors(&self, states: Tensor<2>) -> Tensor<2> {
         let found = self.head(states);
         let one = Tensor::ones([found.dims()[0], 1], &found.device());
         Tensor::cat(vec![found, one], 1)
     }
 
-    /// Every parameter under its name in the golden case; matrices of linear layers are stored `[in, out]`.
+    /// Returns every parameter under its name in the golden case; matrices of linear layers are stored `[in, out]`.
     pub(crate) fn original_names(&mut self) -> Vec<(String, Parameter<'_>)> {
         let mut all = vec![
             ("item_emb".into(), Parameter::Table(&mut self.items)),
@@ -257,7 +258,7 @@ impl Recommender for Bert4Rec {
         1
     }
 
-    /// An empty history is the mask alone.
+    /// Reads an empty history as the mask alone.
     fn users(&self, all: &[History<'_>]) -> Tensor<2> {
         let width = self.config.max_length;
         let masked = |h: &History<'_>| {

@@ -1,4 +1,5 @@
-//! ComiRec (Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020): several vectors a user.
+//! ComiRec (Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020): several vectors per
+//! user.
 use super::sequence::{Grid, histories, item_rows};
 use crate::checks::{LONGEST, MOST, WIDEST, of_train};
 use crate::loss::ItemLoss;
@@ -12,7 +13,7 @@ use ra_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How interests are drawn from a history.
+/// How interests are extracted from a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -28,21 +29,21 @@ pub enum Extraction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComiRecConfig {
-    /// How interests are drawn from a history.
+    /// How interests are extracted from a history.
     pub extraction: Extraction,
-    /// Width of item and user vectors.
+    /// The width of item and user vectors.
     pub dim: usize,
-    /// Vectors a user.
+    /// The number of vectors (interests) per user.
     pub interests: usize,
-    /// Items read at most, the newest ones.
+    /// The number of newest items that are read.
     pub max_length: usize,
-    /// The loss.
+    /// The training loss.
     pub loss: Loss,
-    /// Negatives a sample, for the losses that take some.
+    /// The number of negatives per sample, for losses that use negatives.
     pub negatives: usize,
-    /// gBCE's calibration `t`, 0 to 1.
+    /// The calibration `t` of gBCE, from 0 to 1.
     pub calibration: f64,
-    /// How it is trained.
+    /// The training settings.
     pub train: TrainConfig,
 }
 
@@ -61,17 +62,17 @@ impl Default for ComiRecConfig {
     }
 }
 
-/// A user is `interests` vectors; an item's score is the best of their products.
+/// A model with `interests` vectors per user; an item's score is the highest of their dot products.
 #[derive(Module, Debug)]
 pub struct ComiRec {
-    /// `[items + 1, dim]`; row 0 is padding, which nothing reads.
+    /// `[items + 1, dim]`; row 0 is padding, which is never read.
     items: Param<Tensor<2>>,
     positions: Param<Tensor<2>>,
-    /// Self-attention: `[dim, 4 dim]`; dynamic routing: the map `[dim, dim]` that all interests share.
+    /// For self-attention `[dim, 4 dim]`; for dynamic routing the map `[dim, dim]` that all interests share.
     first: Param<Tensor<2>>,
-    /// Self-attention: `[4 dim, interests]`.
+    /// For self-attention `[4 dim, interests]`.
     second: Option<Param<Tensor<2>>>,
-    /// Where routing starts, `[interests, max_length]`, the same for everybody and never trained.
+    /// The initial routing logits, `[interests, max_length]`, the same for every user and never trained.
     #[module(skip)]
     start: Vec<f32>,
     #[module(skip)]
@@ -83,7 +84,7 @@ impl ComiRecConfig {
         ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
     }
 
-    /// A fresh model for a catalogue of `items` items.
+    /// Creates a new model for a catalogue of `items` items.
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> ComiRec {
         let (dim, random) = (self.dim, &mut rng(seed, "comirec", 0));
         let attentive = self.extraction == Extraction::SelfAttentive;
@@ -136,7 +137,7 @@ impl LearnedMethod for ComiRecConfig {
 }
 
 impl ComiRec {
-    /// `[histories, interests, dim]` of histories that lie one after another.
+    /// Returns the interests `[histories, interests, dim]` of concatenated histories.
     fn extract(&self, items: Tensor<1, Int>, lengths: &[usize]) -> Tensor<3> {
         let (grid, config) = (Grid::new(lengths, &self.items.device()), &self.config);
         let ([batch, longest], dim, k) = (grid.dims(), config.dim, config.interests);
@@ -144,7 +145,7 @@ impl ComiRec {
         let bias = (grid.mask().reshape([batch, 1, longest]) - 1.0) * 1e9;
         match &self.second {
             Some(second) => {
-                // The last item of a history is at the last position.
+                // The last item of a history has the last position.
                 let from = |&length: &usize| (config.max_length - length..config.max_length).map(|place| place as u32);
                 let places: Vec<u32> = lengths.iter().flat_map(from).collect();
                 let places = indices(places, &self.items.device());
@@ -160,7 +161,8 @@ impl ComiRec {
                     self.start.chunks(config.max_length).flat_map(|row| row[..longest].to_vec()).collect();
                 let starts = Tensor::<1>::from_floats(starts.as_slice(), &mapped.device());
                 let mut logits: Tensor<3> = starts.reshape([1, k, longest]).expand([batch, k, longest]);
-                // Coefficients are found without gradients, as in the authors' code; the last round has them.
+                // Routing coefficients are computed without gradients, as in the authors' code, except in the last
+                // round.
                 let still = mapped.clone().detach();
                 let weigh = |logits: Tensor<3>| softmax(logits, 1) * grid.mask().reshape([batch, 1, longest]);
                 for _ in 0..2 {
@@ -185,7 +187,7 @@ impl IdModel for ComiRec {
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
         let interests = self.extract(batch.items.clone(), &batch.lengths);
         let [n, k, dim] = interests.dims();
-        // The interest that knows the target best answers for it (eq. 8).
+        // Only the interest that fits the target best is trained on it (eq. 8).
         let target: Tensor<3> = self.items.val().select(0, batch.positives.clone()).reshape([n, dim, 1]);
         let best = interests.clone().detach().matmul(target.detach()).argmax(1).reshape([n]);
         let places: Tensor<1, Int> = Tensor::arange(0..n as i64, &best.device()) * k as i64 + best;

@@ -1,5 +1,5 @@
-//! GRU4Rec (Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016), scored by the
-//! table of the items it reads.
+//! GRU4Rec (Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016), scored with its
+//! input item table.
 use super::parameters::{Parameter, linear};
 use super::sequence::{histories, item_rows, linear_of};
 use crate::checks::{LONGEST, MOST, WIDEST, of_train};
@@ -20,23 +20,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gru4RecConfig {
-    /// Width of item and user vectors.
+    /// The width of item and user vectors.
     pub dim: usize,
-    /// Width of the recurrent state.
+    /// The width of the recurrent state.
     pub hidden: usize,
-    /// Recurrent layers.
+    /// The number of recurrent layers.
     pub layers: usize,
-    /// Items read at most, the newest ones.
+    /// The number of newest items that are read.
     pub max_length: usize,
-    /// Dropout rate, on what the first layer reads and on what each layer gives.
+    /// The dropout rate, applied to the input of the first layer and the output of each layer.
     pub dropout: f64,
-    /// The loss.
+    /// The training loss.
     pub loss: Loss,
-    /// Negatives a position, for the losses that take some.
+    /// The number of negatives per position, for losses that use negatives.
     pub negatives: usize,
-    /// gBCE's calibration `t`, 0 to 1.
+    /// The calibration `t` of gBCE, from 0 to 1.
     pub calibration: f64,
-    /// How it is trained.
+    /// The training settings.
     pub train: TrainConfig,
 }
 
@@ -56,7 +56,7 @@ impl Default for Gru4RecConfig {
     }
 }
 
-/// The gates stand side by side in both: reset, update, candidate.
+/// A recurrent layer; in both matrices the gates are in the order reset, update, candidate.
 #[derive(Module, Debug)]
 struct Layer {
     /// `[in, 3 hidden]`
@@ -65,10 +65,10 @@ struct Layer {
     state: Linear,
 }
 
-/// GRU4Rec; a user is the last state, brought to the width of the items.
+/// GRU4Rec; a user is the last state, mapped to the width of the items.
 #[derive(Module, Debug)]
 pub struct Gru4Rec {
-    /// `[items + 1, dim]`; row 0 is padding, which nothing reads.
+    /// `[items + 1, dim]`; row 0 is padding, which is never read.
     items: Param<Tensor<2>>,
     layers: Vec<Layer>,
     dense: Linear,
@@ -81,10 +81,10 @@ impl Gru4RecConfig {
         ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
     }
 
-    /// A fresh model for a catalogue of `items` items.
+    /// Creates a new model for a catalogue of `items` items.
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> Gru4Rec {
         let (dim, hidden, random) = (self.dim, self.hidden, &mut rng(seed, "gru4rec", 0));
-        // Xavier's deviation of one gate; three of them side by side are not one wide layer.
+        // Xavier's standard deviation for one gate: three gates side by side are not one wide layer.
         let mut gates = |from: usize| {
             let std = (2.0 / (from + hidden) as f32).sqrt();
             linear_of(normal([from, 3 * hidden], std, random, device))
@@ -138,15 +138,15 @@ impl LearnedMethod for Gru4RecConfig {
     }
 }
 
-/// Sequences turned on their side: first the first item of each, then the second of each that has one, and so on, long
-/// sequences before short ones. A step is then a block of rows, those that go on come first in it, and no step is spent
-/// on a sequence that has ended.
+/// Transposed sequences: first the first item of each, then the second of each that has one, and so on, longer
+/// sequences before shorter ones. A step is then one block of rows that starts with the sequences that continue, and no
+/// step is spent on a sequence that has ended.
 struct Steps {
-    /// Sequences that are still read, a step; never grows.
+    /// The number of unfinished sequences per step; never grows.
     sizes: Vec<usize>,
-    /// Where each row of the turned order comes from.
+    /// The source of each row of the transposed order.
     order: Vec<u32>,
-    /// Where each row went.
+    /// The destination of each row.
     places: Vec<u32>,
 }
 
@@ -173,8 +173,8 @@ impl Steps {
     }
 }
 
-/// Cuts the rows of `x` into blocks of `sizes`, by halves: a slice's gradient is as large as what it is cut from, and
-/// cutting a hundred blocks off one tensor would cost a hundred of it instead of seven.
+/// Recursively halves `x` into blocks of `sizes` rows. The gradient of a slice is as large as the tensor it is taken
+/// from, so cutting a hundred blocks off one tensor would cost a hundred times its size, not seven.
 fn cut(x: Tensor<2>, sizes: &[usize], blocks: &mut Vec<Tensor<2>>) {
     if let [] | [_] = sizes {
         blocks.push(x);
@@ -187,7 +187,7 @@ fn cut(x: Tensor<2>, sizes: &[usize], blocks: &mut Vec<Tensor<2>>) {
 }
 
 impl Layer {
-    /// States `[rows, hidden]` after each row of `x`, `[rows, in]`, in the order of [`Steps`].
+    /// Returns the states `[rows, hidden]` after each row of `x`, `[rows, in]`, in the order of [`Steps`].
     fn states(&self, x: Tensor<2>, sizes: &[usize]) -> Tensor<2> {
         let hidden = self.state.weight.dims()[0];
         let first = sizes.first().copied().unwrap_or(0);
@@ -215,13 +215,13 @@ impl Layer {
 }
 
 impl Gru4Rec {
-    /// The item table, `[items + 1, dim]`; row 0 is padding.
+    /// Returns the item table, `[items + 1, dim]`; row 0 is padding.
     pub fn table(&self) -> Tensor<2> {
         self.items.val()
     }
 
-    /// Recurrent states `[rows, hidden]` of histories that lie one after another; [`Gru4Rec::vectors`] makes users of
-    /// them.
+    /// Returns the recurrent states `[rows, hidden]` of concatenated histories; [`Gru4Rec::vectors`] turns them into
+    /// user vectors.
     pub fn states(&self, items: Tensor<1, Int>, lengths: &[usize], seed: Option<u64>) -> Tensor<2> {
         let noise = |x: Tensor<2>, site: u64| match seed {
             Some(seed) => dropout(x, self.config.dropout, splitmix64(seed ^ site)),
@@ -236,12 +236,12 @@ impl Gru4Rec {
         x.select(0, indices(steps.places, &device))
     }
 
-    /// User vectors `[rows, dim]` of recurrent states `[rows, hidden]`.
+    /// Returns user vectors `[rows, dim]` for recurrent states `[rows, hidden]`.
     pub fn vectors(&self, states: Tensor<2>) -> Tensor<2> {
         self.dense.forward(states)
     }
 
-    /// Every parameter under its name in the golden case; matrices of linear layers are stored `[in, out]`.
+    /// Returns every parameter under its name in the golden case; matrices of linear layers are stored `[in, out]`.
     pub(crate) fn original_names(&mut self) -> Vec<(String, Parameter<'_>)> {
         let mut all = vec![("item_emb".into(), Parameter::Table(&mut self.items))];
         linear(&mut all, "dense", &mut self.dense);

@@ -1,9 +1,10 @@
-//! Users that a method has never trained on.
+//! Users without training interactions.
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Dataset, History, Recommender, forward_recommender};
 
-/// A method with a vector for each user, which gives none to users without a training interaction: theirs is still the
-/// one that training began with, and a rank by it would be luck. Their scores are all 0, so that the tie rule decides.
+/// A method with one vector per user that returns none for users without a training interaction: their vectors still
+/// have random initial values, and ranks based on them would be chance. All their scores are 0, so the tie rule
+/// decides.
 #[derive(Debug)]
 pub(crate) struct KnownUsers<R> {
     model: R,

@@ -13,13 +13,13 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LightGcnConfig {
-    /// Width of item and user vectors.
+    /// The width of item and user vectors.
     pub dim: usize,
-    /// Rounds of propagation.
+    /// The number of propagation rounds.
     pub layers: usize,
-    /// Weight of half the squared norm of the vectors of a pair, before propagation.
+    /// The weight of half the squared norm of a pair's vectors before propagation.
     pub l2: f64,
-    /// How it is trained; a batch is of pairs.
+    /// The training settings; batches consist of pairs.
     pub train: TrainConfig,
 }
 
@@ -30,10 +30,10 @@ impl Default for LightGcnConfig {
     }
 }
 
-/// Matrix factorization whose vectors are smoothed over the graph of users and their training items.
+/// Matrix factorization with vectors smoothed over the graph of users and their training items.
 #[derive(Module, Debug)]
 pub struct LightGcn {
-    /// `[users + items, dim]`: users first, then items from dense id 1 on.
+    /// `[users + items, dim]`: users first, then items from dense id 1.
     pub(crate) nodes: Param<Tensor<2>>,
     #[module(skip)]
     pub(crate) graph: Arc<Graph>,
@@ -44,7 +44,7 @@ pub struct LightGcn {
 }
 
 impl LightGcnConfig {
-    /// A fresh model over the training interactions.
+    /// Creates a new model over the training interactions.
     pub fn init(&self, dataset: &Dataset, seed: u64, device: &Device) -> LightGcn {
         let users = dataset.train.len();
         let node = |item: ItemId| (users - 1) as u32 + item.0;
@@ -96,7 +96,7 @@ impl LearnedMethod for LightGcnConfig {
 }
 
 impl LightGcn {
-    /// The smoothed vectors, `[users + items, dim]`.
+    /// Returns the smoothed vectors, `[users + items, dim]`.
     pub(crate) fn smoothed(&self) -> Tensor<2> {
         propagate(&self.graph, self.config.layers, self.nodes.val())
     }

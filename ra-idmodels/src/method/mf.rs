@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MfConfig {
-    /// Width of item and user vectors.
+    /// The width of item and user vectors.
     pub dim: usize,
-    /// Weight of half the squared norm of the vectors of a pair, of its negatives the mean.
+    /// The weight of half the squared norm of a pair's vectors; its negatives count with their mean.
     pub l2: f64,
-    /// Items a pair that the user does not have; the loss is the mean over them.
+    /// The number of items per pair that the user does not have; the loss is the mean over them.
     pub negatives: usize,
-    /// How it is trained; a batch is of pairs.
+    /// The training settings; batches consist of pairs.
     pub train: TrainConfig,
 }
 
@@ -30,7 +30,7 @@ impl Default for MfConfig {
     }
 }
 
-/// A vector a user and a vector an item, scored by their product.
+/// One vector per user and one per item, scored by their dot product.
 #[derive(Module, Debug)]
 pub struct Mf {
     pub(crate) users: Param<Tensor<2>>,
@@ -42,7 +42,7 @@ pub struct Mf {
 }
 
 impl MfConfig {
-    /// A fresh model.
+    /// Creates a new model.
     pub fn init(&self, users: usize, items: usize, seed: u64, device: &Device) -> Mf {
         let random = &mut rng(seed, "mf", 0);
         Mf {

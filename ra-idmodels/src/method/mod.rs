@@ -1,4 +1,4 @@
-//! Trained methods, one file each: configuration, module, initialisation, forward pass, loss, tests.
+//! Trained methods, one per file: configuration, module, initialisation, forward pass, loss and tests.
 mod bert4rec;
 mod comirec;
 mod gru4rec;

@@ -17,15 +17,17 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// How a block is put together.
+/// The structure of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SasRecVariant {
-    /// The original code: the query alone is normed, the residual is the normed query, no output projection.
+    /// The original code: only the query is normalised, the residual is the normalised query, and there is no output
+    /// projection.
     #[default]
     Original,
-    /// A pre-norm transformer block with an output projection, and a GELU of four times the width inside.
+    /// A pre-norm transformer block with an output projection, and a feed-forward part with GELU and four times the
+    /// width.
     Modern,
 }
 
@@ -33,25 +35,25 @@ pub enum SasRecVariant {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SasRecConfig {
-    /// How a block is put together.
+    /// The structure of a block.
     pub variant: SasRecVariant,
-    /// Width of item and user vectors.
+    /// The width of item and user vectors.
     pub dim: usize,
-    /// Self-attention blocks.
+    /// The number of self-attention blocks.
     pub blocks: usize,
-    /// Heads a block.
+    /// The number of attention heads per block.
     pub heads: usize,
-    /// Items read at most, the newest ones.
+    /// The number of newest items that are read.
     pub max_length: usize,
-    /// Dropout rate.
+    /// The dropout rate.
     pub dropout: f64,
-    /// The loss.
+    /// The training loss.
     pub loss: Loss,
-    /// Negatives a position, for the losses that take some.
+    /// The number of negatives per position, for losses that use negatives.
     pub negatives: usize,
-    /// gBCE's calibration `t`, 0 to 1.
+    /// The calibration `t` of gBCE, from 0 to 1.
     pub calibration: f64,
-    /// How it is trained.
+    /// The training settings.
     pub train: TrainConfig,
 }
 
@@ -87,12 +89,12 @@ struct Block {
 /// SASRec; a user is the state at the last position of the history.
 #[derive(Module, Debug)]
 pub struct SasRec {
-    /// `[items + 1, dim]`; row 0 is padding, which nothing reads.
+    /// `[items + 1, dim]`; row 0 is padding, which is never read.
     items: Param<Tensor<2>>,
     encoder: Encoder,
 }
 
-/// What SASRec makes of the vectors of a history, wherever these come from.
+/// The SASRec encoder for the vectors of a history, from any source.
 #[derive(Module, Debug)]
 pub(crate) struct Encoder {
     positions: Param<Tensor<2>>,
@@ -109,7 +111,7 @@ impl SasRecConfig {
         ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
     }
 
-    /// A fresh model for a catalogue of `items` items.
+    /// Creates a new model for a catalogue of `items` items.
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> SasRec {
         let random = &mut rng(seed, "sasrec", 0);
         let blocks = self.blocks(random, device);
@@ -117,7 +119,7 @@ impl SasRecConfig {
         SasRec { items, encoder: self.encoder(blocks, random, device) }
     }
 
-    /// A fresh encoder without a table of items.
+    /// Creates a new encoder without an item table.
     pub(crate) fn encoder_alone(&self, seed: u64, device: &Device) -> Encoder {
         let random = &mut rng(seed, "sasrec", 0);
         let blocks = self.blocks(random, device);
@@ -195,17 +197,17 @@ impl LearnedMethod for SasRecConfig {
 }
 
 impl SasRec {
-    /// The item table, `[items + 1, dim]`; row 0 is padding.
+    /// Returns the item table, `[items + 1, dim]`; row 0 is padding.
     pub fn table(&self) -> Tensor<2> {
         self.items.val()
     }
 
-    /// States `[rows, dim]` of histories that lie one after another, each at most `max_length` long.
+    /// Returns the states `[rows, dim]` of concatenated histories, each at most `max_length` long.
     pub fn states(&self, items: Tensor<1, Int>, lengths: &Arc<[usize]>, seed: Option<u64>) -> Tensor<2> {
         self.encoder.states(self.items.val().select(0, items), lengths, seed)
     }
 
-    /// Every parameter under its name in the original code; matrices of linear layers are stored `[in, out]`.
+    /// Returns every parameter under its name in the original code; matrices of linear layers are stored `[in, out]`.
     pub(crate) fn original_names(&mut self) -> Vec<(String, Parameter<'_>)> {
         let Encoder { positions, blocks, norm: last, .. } = &mut self.encoder;
         let mut all = vec![
@@ -232,7 +234,7 @@ impl SasRec {
 }
 
 impl Encoder {
-    /// States of histories that lie one after another, from the vectors of their items; both `[rows, dim]`.
+    /// Returns the states of concatenated histories from the vectors of their items; both are `[rows, dim]`.
     pub(crate) fn states(&self, vectors: Tensor<2>, lengths: &Arc<[usize]>, seed: Option<u64>) -> Tensor<2> {
         let (config, device) = (&self.config, vectors.device());
         let noise = |x: Tensor<2>, site: u64| match seed {
@@ -243,7 +245,7 @@ impl Encoder {
             let (q, k, v) = (block.query.forward(query), block.key.forward(x.clone()), block.value.forward(x));
             attention(q, k, v, lengths, config.heads, true)
         };
-        // The last item of a history is at the last position.
+        // The last item of a history has the last position.
         let place = |&length: &usize| (config.max_length - length..config.max_length).map(|place| place as u32);
         let places: Vec<u32> = lengths.iter().flat_map(place).collect();
         let places = indices(places, &device);
@@ -255,7 +257,8 @@ impl Encoder {
                 None => {
                     let query = normed(&block.attention_norm, x.clone(), EPSILON);
                     let attended = attend(block, query.clone(), x);
-                    // Dropout on the attention's output instead of its weights: the same regulariser at less cost.
+                    // Dropout on the attention's output in place of its weights: the same regularisation at a lower
+                    // cost.
                     let inner = normed(&block.inner_norm, noise(attended, site) + query, EPSILON);
                     let up = noise(relu(block.up.forward(inner.clone())), site + 1);
                     noise(block.down.forward(up), site + 2) + inner

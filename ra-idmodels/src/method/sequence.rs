@@ -1,4 +1,4 @@
-//! What methods that read a history have in common.
+//! Code shared by methods that read histories.
 use burn::module::Param;
 use burn::nn::{LayerNorm, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -6,17 +6,17 @@ use ra_core::kernels::layer_norm;
 use ra_core::{History, ItemId, indices};
 use std::sync::Arc;
 
-/// Histories one after another, none of them empty.
+/// Concatenated histories, none of them empty.
 pub(crate) struct Histories {
     /// `[rows]`.
     pub(crate) items: Tensor<1, Int>,
-    /// Rows of each history.
+    /// The number of rows of each history.
     pub(crate) lengths: Arc<[usize]>,
-    /// `[histories, 1]`, 0 where there was nothing to read: padding stands there.
+    /// `[histories, 1]`, 0 for an empty history, which padding stands in for.
     pub(crate) known: Tensor<2>,
 }
 
-/// The newest `max_length` items of each history.
+/// Returns the newest `max_length` items of each history.
 pub(crate) fn histories(all: &[History<'_>], max_length: usize, device: &Device) -> Histories {
     let read = |h: &History<'_>| match &h.items[h.items.len().saturating_sub(max_length)..] {
         [] => vec![ItemId::PADDING.0],
@@ -32,18 +32,18 @@ pub(crate) fn histories(all: &[History<'_>], max_length: usize, device: &Device)
 }
 
 impl Histories {
-    /// The last row of each history in `states`, `[rows, width]`; zeros where there was nothing to read.
+    /// Returns the last row of each history in `states`, `[rows, width]`; zeros for an empty history.
     pub(crate) fn last(&self, states: Tensor<2>) -> Tensor<2> {
         states.select(0, ends(&self.lengths, &self.known.device())) * self.known.clone()
     }
 }
 
-/// The rows of `items` in a table that starts with padding.
+/// Returns the rows of `items` in a table that starts with padding.
 pub(crate) fn item_rows(table: &Tensor<2>, items: &[ItemId]) -> Tensor<2> {
     table.clone().select(0, indices(items.iter().map(|item| item.0), &table.device()))
 }
 
-/// A linear layer with this weight, `[in, out]`, and a bias of zeros.
+/// Creates a linear layer with this weight, `[in, out]`, and a bias of zeros.
 pub(crate) fn linear_of(weight: Param<Tensor<2>>) -> Linear {
     let ([_, to], device) = (weight.dims(), weight.device());
     let mut layer = LinearConfig::new(1, 1).init(&device);
@@ -52,13 +52,13 @@ pub(crate) fn linear_of(weight: Param<Tensor<2>>) -> Linear {
     layer
 }
 
-/// The layer norm of `x`, `[rows, width]`, in its fused form, which Burn's own module does not have.
+/// Applies a layer norm to `x`, `[rows, width]`, with the fused kernel, which Burn's own module lacks.
 pub(crate) fn normed(norm: &LayerNorm, x: Tensor<2>, epsilon: f32) -> Tensor<2> {
     let beta = norm.beta.as_ref().map_or_else(|| norm.gamma.val().zeros_like(), Param::val);
     layer_norm(x, norm.gamma.val(), beta, epsilon)
 }
 
-/// The last row of each sequence.
+/// Returns the last row of each sequence.
 pub(crate) fn ends(lengths: &[usize], device: &Device) -> Tensor<1, Int> {
     let end = |end: &mut u32, &n: &usize| {
         *end += n as u32;
@@ -67,7 +67,7 @@ pub(crate) fn ends(lengths: &[usize], device: &Device) -> Tensor<1, Int> {
     indices(lengths.iter().scan(0, end), device)
 }
 
-/// Where the rows of sequences stand in a grid that is padded on the right to the longest.
+/// The positions of sequence rows in a grid padded on the right to the longest sequence.
 pub(crate) struct Grid {
     cells: Tensor<1, Int>,
     mask: Tensor<2>,
@@ -86,17 +86,17 @@ impl Grid {
         Self { cells: indices(cells, device), mask: Tensor::from_data(TensorData::new(mask, [batch, longest]), device) }
     }
 
-    /// Sequences and their longest length.
+    /// Returns the number of sequences and the length of the longest.
     pub(crate) fn dims(&self) -> [usize; 2] {
         self.mask.dims()
     }
 
-    /// `[sequences, longest]`: 1 at an item, 0 at padding.
+    /// Returns `[sequences, longest]`: 1 at an item, 0 at padding.
     pub(crate) fn mask(&self) -> Tensor<2> {
         self.mask.clone()
     }
 
-    /// `[rows, width]` to `[sequences, longest, width]`, zeros at padding.
+    /// Turns `[rows, width]` into `[sequences, longest, width]`, with zeros at padding.
     pub(crate) fn pad(&self, x: Tensor<2>) -> Tensor<3> {
         let ([batch, longest], [_, width]) = (self.dims(), x.dims());
         x.select(0, self.cells.clone()).reshape([batch, longest, width]) * self.mask().reshape([batch, longest, 1])

@@ -16,15 +16,15 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlphaRecConfig {
-    /// Width of item and user vectors.
+    /// The width of item and user vectors.
     pub dim: usize,
-    /// How a language model's vector becomes an item's.
+    /// The map from a language model's vector to an item vector.
     pub map: FeatureMap,
-    /// Items read at most, the newest ones.
+    /// The number of newest items that are read.
     pub max_length: usize,
-    /// Temperature of the softmax over cosines.
+    /// The temperature of the softmax over cosine similarities.
     pub temperature: f32,
-    /// How it is trained.
+    /// The training settings.
     pub train: TrainConfig,
 }
 
@@ -34,8 +34,7 @@ impl Default for AlphaRecConfig {
     }
 }
 
-/// Items mapped from frozen vectors; a user is the mean of the mapped items. Where it is used it is a
-/// [`FittedAlphaRec`].
+/// Items mapped from frozen vectors; a user is the mean of the mapped items. In use it becomes a [`FittedAlphaRec`].
 #[derive(Module, Debug)]
 pub struct AlphaRec {
     items: MappedFeatures,
@@ -44,7 +43,7 @@ pub struct AlphaRec {
 }
 
 impl AlphaRecConfig {
-    /// A fresh model over the vectors `features`, `[items + 1, width]`.
+    /// Creates a new model over the vectors `features`, `[items + 1, width]`.
     pub fn init(&self, features: &Tensor<2>, seed: u64, device: &Device) -> AlphaRec {
         let random = &mut rng(seed, "alpharec", 0);
         AlphaRec { items: MappedFeatures::init(self.map, self.dim, features, random, device), config: self.clone() }
@@ -83,7 +82,7 @@ impl LearnedMethod for AlphaRecConfig {
     }
 }
 
-/// After each item of each history the mean of it and those before: attention without preference.
+/// Returns, after each item of each history, the mean of the items so far: attention with uniform weights.
 fn means(items: Tensor<2>, lengths: &Arc<[usize]>) -> Tensor<2> {
     let even = items.zeros_like().detach();
     attention(even.clone(), even, items, lengths, 1, true)
@@ -110,7 +109,7 @@ impl IdModel for AlphaRec {
     }
 }
 
-/// [`AlphaRec`] with its items mapped once: neither the map nor what it reads is kept.
+/// [`AlphaRec`] with all items mapped once; keeps neither the map nor its input.
 #[derive(Debug, Clone)]
 pub struct FittedAlphaRec {
     /// `[items + 1, dim]`; row 0 is padding.

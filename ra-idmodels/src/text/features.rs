@@ -1,4 +1,4 @@
-//! Item vectors that are given, not learned: what a frozen language model makes of titles.
+//! Given, frozen item vectors, such as a language model's vectors of titles.
 use crate::method::sequence::linear_of;
 use burn::module::Module;
 use burn::nn::Linear;
@@ -8,19 +8,19 @@ use ra_core::xavier_normal;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// How a given vector becomes an item's.
+/// The map from a given vector to an item vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FeatureMap {
     /// One linear layer.
     Linear,
-    /// A hidden layer of half the given width between two linear ones.
+    /// Two linear layers, with a hidden layer of half the given width.
     #[default]
     Mlp,
 }
 
-/// A frozen table, `[items + 1, width]` with padding in row 0, and the trained map from it to item vectors.
+/// A frozen table, `[items + 1, width]` with padding in row 0, and the trained map from its rows to item vectors.
 #[derive(Module, Debug)]
 pub(crate) struct MappedFeatures {
     first: Linear,
@@ -30,7 +30,8 @@ pub(crate) struct MappedFeatures {
 }
 
 impl MappedFeatures {
-    /// Rows of `features` are scaled to length `sqrt(width)`, so that any model's vectors start alike.
+    /// Scales the rows of `features` to length `sqrt(width)`, so that vectors of all language models start at the same
+    /// scale.
     pub(crate) fn init(
         map: FeatureMap,
         dim: usize,
@@ -50,7 +51,7 @@ impl MappedFeatures {
         Self { first, second, features: features.detach() }
     }
 
-    /// The item table, `[items + 1, dim]`.
+    /// Returns the item table, `[items + 1, dim]`.
     pub(crate) fn table(&self) -> Tensor<2> {
         let first = self.first.forward(self.features.clone());
         match &self.second {
@@ -60,9 +61,10 @@ impl MappedFeatures {
     }
 }
 
-/// Rows at length `1 / sqrt(temperature)`, so that the product of two of them is their cosine over the temperature.
+/// Scales rows to length `1 / sqrt(temperature)`, so that the product of two rows is their cosine divided by the
+/// temperature.
 pub(crate) fn on_sphere(x: Tensor<2>, temperature: f32) -> Tensor<2> {
-    // Clamped before the root: the slope of a root at 0, where padding is, is infinite.
+    // Clamped before the square root, whose slope at 0, where padding is, is infinite.
     let norm = x.clone().square().sum_dim(1).clamp_min(1e-24).sqrt();
     x / (norm * temperature.sqrt())
 }

@@ -1,5 +1,5 @@
-//! A sequence model over a frozen language model's vectors, after UniSRec (Hou et al., KDD 2022): SASRec whose items
-//! are mapped from text, without the mixture of experts and the pretraining on other data.
+//! A sequence model over a frozen language model's vectors, after UniSRec (Hou et al., KDD 2022): SASRec with items
+//! mapped from text, without the mixture of experts and the pretraining on other data.
 use super::features::{MappedFeatures, on_sphere};
 use crate::checks::of_train;
 use crate::loss::whole_catalogue;
@@ -15,23 +15,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UniSRecConfig {
-    /// Width of item and user vectors.
+    /// The width of item and user vectors.
     pub dim: usize,
-    /// How a language model's vector becomes an item's.
+    /// The map from a language model's vector to an item vector.
     pub map: FeatureMap,
-    /// How a block is put together.
+    /// The structure of a block.
     pub variant: SasRecVariant,
-    /// Self-attention blocks.
+    /// The number of self-attention blocks.
     pub blocks: usize,
-    /// Heads a block.
+    /// The number of attention heads per block.
     pub heads: usize,
-    /// Items read at most, the newest ones.
+    /// The number of newest items that are read.
     pub max_length: usize,
-    /// Dropout rate.
+    /// The dropout rate.
     pub dropout: f64,
-    /// Temperature of the softmax over cosines.
+    /// The temperature of the softmax over cosine similarities.
     pub temperature: f32,
-    /// How it is trained.
+    /// The training settings.
     pub train: TrainConfig,
 }
 
@@ -51,7 +51,7 @@ impl Default for UniSRecConfig {
     }
 }
 
-/// SASRec over items mapped from frozen vectors. Where it is used it is a [`FittedUniSRec`].
+/// SASRec over items mapped from frozen vectors. In use it becomes a [`FittedUniSRec`].
 #[derive(Module, Debug)]
 pub struct UniSRec {
     items: MappedFeatures,
@@ -66,7 +66,7 @@ impl UniSRecConfig {
         SasRecConfig { variant, dim, blocks, heads, max_length, dropout, ..SasRecConfig::default() }
     }
 
-    /// A fresh model over the vectors `features`, `[items + 1, width]`.
+    /// Creates a new model over the vectors `features`, `[items + 1, width]`.
     pub fn init(&self, features: &Tensor<2>, seed: u64, device: &Device) -> UniSRec {
         let random = &mut rng(seed, "unisrec", 0);
         UniSRec {
@@ -124,10 +124,10 @@ impl IdModel for UniSRec {
     }
 }
 
-/// [`UniSRec`] with its items mapped once: neither the map nor what it reads is kept.
+/// [`UniSRec`] with all items mapped once; keeps neither the map nor its input.
 #[derive(Debug)]
 pub struct FittedUniSRec {
-    /// `[items + 1, dim]`, as a history reads them; row 0 is padding.
+    /// `[items + 1, dim]`, as histories read them; row 0 is padding.
     read: Tensor<2>,
     /// `[items + 1, dim]`, as they are scored.
     scored: Tensor<2>,

@@ -221,12 +221,12 @@ fn rows_of_a_matrix_are_named_by_a_text_file_or_by_their_number() {
     assert_eq!(vectors(&load(&items(&path)).unwrap()), ITEMS);
     for rows in [2, 5] {
         plain(&path, rows, &vec![1.0; rows as usize * 2]);
-        wrong(&items(&path), &[&format!("{rows} rows"), "3 items", "or 4", "as item_ids"]);
+        wrong(&items(&path), &[&format!("{rows} rows"), "3 items", "or 4", "set item_ids"]);
     }
     plain(&path, 3, &TURNED);
     wrong(&named, &["4 ids", "3 rows", "[PAD]"]);
     for (text, words) in [
-        ("30\n10\n30\n", ["1 of its ids", "30"]),
+        ("30\n10\n30\n", ["1 of its rows", "30"]),
         ("30\n\n20\n", ["line 2", "empty"]),
         ("30\n10\n21\n", ["1 of the data set's 3 items", "20"]),
         ("a\nb\nc\n", ["10, 20, 30", "a, b, c"]),
@@ -311,8 +311,8 @@ fn what_a_file_lacks_is_said() {
         ("'<c8'", "(3, 2)", ["<c8", "astype"]),
         ("'<f8'", "(6,)", ["[6]", "[rows, dim]"]),
         ("'<f8'", "(9, 2)", ["not whole", "[9, 2]"]),
-        ("'<f8'", "(4294967296, 4294967296)", ["not whole", "48 that are there"]),
-        ("'<f8'", "(18446744073709551615, 1)", ["not whole", "48 that are there"]),
+        ("'<f8'", "(4294967296, 4294967296)", ["not whole", "its 48 bytes"]),
+        ("'<f8'", "(18446744073709551615, 1)", ["not whole", "its 48 bytes"]),
         ("'<f8'", "(0, 2)", ["0 rows", "3 items"]),
         ("'<f8'", "(3, 0)", ["no vectors", ""]),
         ("'<f8'", "(-1, 2)", ["not a whole npy file", "negative"]),
@@ -340,7 +340,7 @@ fn what_a_file_lacks_is_said() {
         (vec![("id", ids()), ("vector", gap(Some(vec![1.0])))], vec!["20 has 1 numbers", "10 2"]),
         (vec![("id", ids()), ("vector", gap(Some(vec![1.0, 1e300])))], vec!["item 20", "inf"]),
         (vec![("id", ids()), ("x", new_null_array(&DataType::Float32, 3))], vec!["10", "no value"]),
-        (vec![("id", texts(&["10", "10", "20"])), ("vector", fixed(&ITEMS, 2))], vec!["occur before", "10"]),
+        (vec![("id", texts(&["10", "10", "20"])), ("vector", fixed(&ITEMS, 2))], vec!["repeat an id", "10"]),
         (vec![("id", texts(&[])), ("vector", fixed(&[], 2))], vec!["no vectors"]),
     ];
     for (columns, words) in cases {

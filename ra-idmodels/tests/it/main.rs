@@ -358,7 +358,7 @@ fn imports_are_checked_before_any_file_is_read() {
         (ImportConfig { users: some("users.pt"), ..base.clone() }, ["users", "a pickle"]),
         (ImportConfig { user_ids: some("users.txt"), ..base.clone() }, ["user_ids", "without users"]),
         (ImportConfig { users_tensor: Some("u".into()), ..base.clone() }, ["users_tensor", "without users"]),
-        (ImportConfig { users: some("u.npy"), history: 3, ..base.clone() }, ["history is 3", "where users"]),
+        (ImportConfig { users: some("u.npy"), history: 3, ..base.clone() }, ["history is 3", "if users is set"]),
         (ImportConfig { items_tensor: Some("e".into()), ..base.clone() }, ["items_tensor", ".safetensors"]),
         (ImportConfig { item_ids: some("i.txt"), ..items(Path::new("i.parquet")) }, ["item_ids", "its own ids"]),
     ] {

@@ -1,4 +1,5 @@
-//! BERT (Devlin et al., NAACL 2019), post-norm and bidirectional; MiniLM and most sentence encoders are of this shape.
+//! BERT (Devlin et al., NAACL 2019): post-norm, bidirectional. MiniLM and most sentence encoders have this
+//! architecture.
 use super::limits::{bad_epsilon, unsupported};
 use crate::reading::Reading;
 use crate::transformer::{Angles, Architecture, Norm, Transformer, TransformerBlock, by_rows, embedding};
@@ -8,40 +9,40 @@ use ra_core::kernels::{Activation, FrozenLinear};
 use ra_core::{LanguageModel, LmSpec, Pooling};
 use serde::{Deserialize, Serialize};
 
-/// The part of a BERT `config.json` that decides the computation.
+/// The part of a BERT `config.json` that affects the computation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct BertConfig {
-    /// Rows of the token table.
+    /// The number of rows of the token table.
     pub(crate) vocab_size: usize,
-    /// Width.
+    /// The width of the hidden state.
     pub(crate) hidden_size: usize,
-    /// Layers.
+    /// The number of layers.
     pub(crate) num_hidden_layers: usize,
-    /// Attention heads.
+    /// The number of attention heads.
     pub(crate) num_attention_heads: usize,
-    /// Inner width of the feed-forward block.
+    /// The inner width of the feed-forward block.
     pub(crate) intermediate_size: usize,
-    /// Longest text.
+    /// The maximum length of a text.
     #[serde(default = "positions")]
     pub(crate) max_position_embeddings: usize,
-    /// Rows of the token type table, of which only row 0 is used.
+    /// The number of rows of the token type table, of which only row 0 is used.
     #[serde(default = "types")]
     pub(crate) type_vocab_size: usize,
-    /// Stabiliser of the layer norms.
+    /// The epsilon of the layer norms.
     #[serde(default = "epsilon")]
     pub(crate) layer_norm_eps: f64,
-    /// Activation, `gelu` being the exact one.
+    /// The activation; `gelu` is the exact one.
     #[serde(default = "gelu")]
     pub(crate) hidden_act: String,
-    /// How positions enter; only learned ones, `absolute`, are supported.
+    /// The type of position embedding; only learned ones, `absolute`, are supported.
     #[serde(default = "absolute")]
     pub(crate) position_embedding_type: String,
-    /// Whether a token reads only those before it; not supported.
+    /// Whether a token attends only to itself and earlier tokens; not supported.
     #[serde(default)]
     pub(crate) is_decoder: bool,
 }
 
-// What BERT takes for granted: configurations of its first years leave it out.
+// BERT's defaults: its early configurations omit these keys.
 fn positions() -> usize {
     512
 }
@@ -62,7 +63,7 @@ fn absolute() -> String {
     "absolute".into()
 }
 
-/// In layer `l` keys and values read `[d^(l) ; h]`, queries read `h` (method notes, section 4).
+/// In layer `l` keys and values read `[d^(l) ; h]` and queries read `h` (see [`ra_core::Prefix`] for `d^(l)`).
 #[derive(Debug, Clone)]
 struct Bert {
     tokens: Tensor<2>,
@@ -86,7 +87,7 @@ struct Layer {
 }
 
 impl BertConfig {
-    /// What this crate cannot compute, in words a person can act on.
+    /// Checks for settings that this crate does not support; the error says what to change.
     pub(crate) fn check(&self) -> Result<(), String> {
         unsupported(&[
             (
@@ -110,7 +111,7 @@ impl BertConfig {
         ])
     }
 
-    /// Takes the tensors out of `weights`; what did not fit is told by [`Weights::finish`].
+    /// Takes the tensors from `weights`; [`Weights::finish`] reports any misfit.
     pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
         let (width, inner, epsilon) = (self.hidden_size, self.intermediate_size, self.layer_norm_eps as f32);
         let activation = activation(&self.hidden_act).unwrap_or(Activation::Gelu);
@@ -138,7 +139,7 @@ impl BertConfig {
             norm: weights.layer_norm("embeddings.LayerNorm", width, epsilon, device),
             layers: (0..self.num_hidden_layers).map(|index| layer(weights, index)).collect(),
         };
-        // Heads for pre-training tasks; the encoder is used without them.
+        // Heads of the pre-training tasks, which the encoder does not use.
         weights.ignore(|name| name.starts_with("pooler.") || name.starts_with("cls."));
         let heads = self.num_attention_heads;
         let spec = LmSpec {

@@ -8,33 +8,33 @@ use ra_core::kernels::{Activation, FrozenLinear, Layout};
 use ra_core::{LanguageModel, LmSpec, Pooling};
 use serde::{Deserialize, Serialize};
 
-/// The part of a GPT-2 `config.json` that decides the computation.
+/// The part of a GPT-2 `config.json` that affects the computation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Gpt2Config {
-    /// Rows of the token table.
+    /// The number of rows of the token table.
     pub(crate) vocab_size: usize,
-    /// Width.
+    /// The width of the hidden state.
     pub(crate) n_embd: usize,
-    /// Layers.
+    /// The number of layers.
     pub(crate) n_layer: usize,
-    /// Attention heads.
+    /// The number of attention heads.
     pub(crate) n_head: usize,
-    /// Longest text.
+    /// The maximum length of a text.
     #[serde(default = "positions")]
     pub(crate) n_positions: usize,
-    /// Inner width of the feed-forward block; four times the width where it is not given.
+    /// The inner width of the feed-forward block; four times the width by default.
     #[serde(default)]
     pub(crate) n_inner: Option<usize>,
-    /// Stabiliser of the layer norms.
+    /// The epsilon of the layer norms.
     #[serde(default = "epsilon")]
     pub(crate) layer_norm_epsilon: f64,
-    /// Activation; `gelu_new` is the approximation by a hyperbolic tangent.
+    /// The activation; `gelu_new` is the tanh approximation.
     #[serde(default = "activation")]
     pub(crate) activation_function: String,
     /// A variant that is not supported.
     #[serde(default)]
     pub(crate) scale_attn_by_inverse_layer_idx: bool,
-    /// Whether scores are divided by the root of a head's width; what does not is not supported.
+    /// Whether scores are divided by the square root of a head's width; `false` is not supported.
     #[serde(default = "scaled")]
     pub(crate) scale_attn_weights: bool,
 }
@@ -76,7 +76,7 @@ struct Layer {
 }
 
 impl Gpt2Config {
-    /// What this crate cannot compute, in words a person can act on.
+    /// Checks for settings that this crate does not support; the error says what to change.
     pub(crate) fn check(&self) -> Result<(), String> {
         let tanh = matches!(self.activation_function.as_str(), "gelu_new" | "gelu_pytorch_tanh");
         unsupported(&[
@@ -92,7 +92,7 @@ impl Gpt2Config {
         ])
     }
 
-    /// Takes the tensors out of `weights`; what did not fit is told by [`Weights::finish`].
+    /// Takes the tensors from `weights`; [`Weights::finish`] reports any misfit.
     pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
         let (width, epsilon) = (self.n_embd, self.layer_norm_epsilon as f32);
         let inner = self.n_inner.unwrap_or(4 * width);
@@ -116,7 +116,7 @@ impl Gpt2Config {
             layers: (0..self.n_layer).map(|index| layer(weights, index)).collect(),
             norm: weights.layer_norm("ln_f", width, epsilon, device),
         };
-        // The head is the token table, or not used; the causal mask is made, not read.
+        // The head is the token table, or not used; the causal mask is computed, not read.
         weights.ignore(|name| {
             name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
         });
@@ -131,7 +131,7 @@ impl Gpt2Config {
     }
 }
 
-/// Queries, keys and values out of one matrix, `[width, 3 * width]`.
+/// Splits one matrix, `[width, 3 * width]`, into queries, keys and values.
 fn split(weights: &mut Weights, name: &str, width: usize, device: &Device) -> [FrozenLinear; 3] {
     let weight = weights.take(&format!("{name}.weight"), &[width, 3 * width]);
     let bias = weights.take(&format!("{name}.bias"), &[3 * width]);

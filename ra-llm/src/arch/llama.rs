@@ -1,5 +1,5 @@
-//! Llama (Touvron et al., 2023) and the models of its shape: Mistral, Qwen2 (biases on queries, keys and values), Qwen3
-//! (norms on the heads of queries and keys).
+//! Llama (Touvron et al., 2023) and models with its architecture: Mistral, Qwen2 (biases on queries, keys and values),
+//! Qwen3 (norms on the heads of queries and keys).
 use super::limits::{bad_epsilon, unsupported};
 use crate::reading::Reading;
 use crate::transformer::{Angles, Architecture, Norm, Rotary, Transformer, TransformerBlock, by_rows, embedding};
@@ -10,57 +10,57 @@ use ra_core::{LanguageModel, LmSpec, Pooling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Longest text: prompts are short, and a table of angles for 131,072 positions is not.
+/// The maximum length of a text: prompts are short, and a table of angles for 131,072 positions is large.
 const MOST_TOKENS: usize = 8192;
 
-/// The part of a Llama-like `config.json` that decides the computation.
+/// The part of a Llama-like `config.json` that affects the computation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LlamaConfig {
     /// `llama`, `mistral`, `qwen2` or `qwen3`.
     pub(crate) model_type: String,
-    /// Rows of the token table.
+    /// The number of rows of the token table.
     pub(crate) vocab_size: usize,
-    /// Width.
+    /// The width of the hidden state.
     pub(crate) hidden_size: usize,
-    /// Inner width of the feed-forward block.
+    /// The inner width of the feed-forward block.
     pub(crate) intermediate_size: usize,
-    /// Layers.
+    /// The number of layers.
     pub(crate) num_hidden_layers: usize,
-    /// Heads of queries.
+    /// The number of query heads.
     pub(crate) num_attention_heads: usize,
-    /// Heads of keys and values; as many as of queries where it is not given.
+    /// The number of key and value heads; by default that of query heads.
     #[serde(default)]
     pub(crate) num_key_value_heads: Option<usize>,
-    /// Width of a head; the width shared by the heads where it is not given.
+    /// The width of a head; by default the width divided by the number of heads.
     #[serde(default)]
     pub(crate) head_dim: Option<usize>,
-    /// Longest text.
+    /// The maximum length of a text.
     pub(crate) max_position_embeddings: usize,
-    /// Stabiliser of the norms.
+    /// The epsilon of the norms.
     #[serde(default = "epsilon")]
     pub(crate) rms_norm_eps: f64,
-    /// Base of the rotary angles.
+    /// The base of the rotary angles.
     #[serde(default)]
     pub(crate) rope_theta: Option<f64>,
-    /// Scaled rotary angles are not supported.
+    /// The scaling of rotary angles; not supported.
     #[serde(default)]
     pub(crate) rope_scaling: Option<Value>,
-    /// Where newer files keep base and scaling.
+    /// The place of base and scaling in newer files.
     #[serde(default)]
     pub(crate) rope_parameters: Option<Value>,
-    /// Activation.
+    /// The activation.
     #[serde(default = "silu")]
     pub(crate) hidden_act: String,
-    /// Biases on the attention's projections.
+    /// Whether the attention's projections have biases.
     #[serde(default)]
     pub(crate) attention_bias: Option<bool>,
-    /// Biases in the feed-forward block; not supported.
+    /// Whether the feed-forward block has biases; not supported.
     #[serde(default)]
     pub(crate) mlp_bias: bool,
-    /// Tokens that a token reads back at most.
+    /// The sliding window: the most tokens that a token attends to.
     #[serde(default)]
     pub(crate) sliding_window: Option<usize>,
-    /// Whether the window counts; Qwen2 has one that does not.
+    /// Whether the window is used; Qwen2 has one that is not.
     #[serde(default)]
     pub(crate) use_sliding_window: Option<bool>,
 }
@@ -87,7 +87,7 @@ struct Layer {
     query: FrozenLinear,
     key: FrozenLinear,
     value: FrozenLinear,
-    /// Norms of each head of queries and of keys.
+    /// The head norms of queries and keys.
     head_norms: Option<[Norm; 2]>,
     output: FrozenLinear,
     inner_norm: Norm,
@@ -103,12 +103,12 @@ impl LlamaConfig {
     }
 
     pub(crate) fn head(&self) -> usize {
-        // Qwen3 takes 128 for granted, whatever the width.
+        // Qwen3's default is 128, whatever the width.
         let granted = (self.model_type == "qwen3").then_some(128);
         self.head_dim.or(granted).unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
-    /// Inputs and outputs of a layer's matrices.
+    /// The numbers of inputs and outputs of a layer's matrices.
     pub(crate) fn matrices(&self) -> Vec<[usize; 2]> {
         let ([heads, kv_heads], width) =
             (self.heads().map(|heads| heads.saturating_mul(self.head())), self.hidden_size);
@@ -123,7 +123,7 @@ impl LlamaConfig {
         self.rope_theta.or(newer).unwrap_or(10_000.0)
     }
 
-    /// The name of a scaling of rotary angles, if there is one.
+    /// The name of the scaling of rotary angles, if there is one.
     fn scaling(&self) -> Option<String> {
         [&self.rope_scaling, &self.rope_parameters].into_iter().flatten().find_map(|table| {
             let kind = table.get("rope_type").or_else(|| table.get("type"));
@@ -134,7 +134,7 @@ impl LlamaConfig {
         })
     }
 
-    /// What this crate cannot compute, in words a person can act on.
+    /// Checks for settings that this crate does not support; the error says what to change.
     pub(crate) fn check(&self) -> Result<(), String> {
         let [heads, kv_heads] = self.heads();
         let scaling = self.scaling();
@@ -159,7 +159,7 @@ impl LlamaConfig {
         ])
     }
 
-    /// Takes the tensors out of `weights`; what did not fit is told by [`Weights::finish`].
+    /// Takes the tensors from `weights`; [`Weights::finish`] reports any misfit.
     pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
         let (width, inner, epsilon) = (self.hidden_size, self.intermediate_size, self.rms_norm_eps as f32);
         let ([heads, kv_heads], head) = (self.heads(), self.head());
@@ -222,7 +222,7 @@ impl Architecture for Llama {
 }
 
 impl Layer {
-    /// Head norm and position; a prefix is a vector like any other, but has no position.
+    /// Applies head norm and rotary position; a prefix is normed as well but has no position.
     fn place(&self, x: Tensor<3>, which: usize, at: Option<&Angles>) -> Tensor<3> {
         let x = match &self.head_norms {
             Some(norms) => norms[which].forward(x),

@@ -1,4 +1,4 @@
-//! The architectures that are built in: one file each, and on top of them the table of all.
+//! The supported architectures: one file each, and their common configuration.
 mod bert;
 mod gpt2;
 mod limits;
@@ -14,7 +14,7 @@ use burn::tensor::Device;
 use ra_core::LanguageModel;
 use serde::Serialize;
 
-/// The configuration of a model whose architecture is built in.
+/// The configuration of a model with a supported architecture.
 #[derive(Debug, Serialize)]
 pub(crate) enum Config {
     Bert(BertConfig),
@@ -23,7 +23,7 @@ pub(crate) enum Config {
 }
 
 impl Config {
-    /// What this crate cannot compute, in words a person can act on.
+    /// Checks for settings that this crate does not support; the error says what to change.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self {
             Self::Bert(config) => config.check(),
@@ -32,7 +32,7 @@ impl Config {
         }
     }
 
-    /// Takes the tensors out of `weights`; what did not fit is told by [`Weights::finish`].
+    /// Takes the tensors from `weights`; [`Weights::finish`] reports any misfit.
     pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
         match self {
             Self::Bert(config) => config.build(weights, reading, device),
@@ -41,7 +41,7 @@ impl Config {
         }
     }
 
-    /// Parameters in the large tensors, if they can be counted.
+    /// The number of parameters in the large tensors; `None` if it overflows.
     pub(crate) fn large_params(&self) -> Option<u64> {
         let (layers, layer, around) = match self {
             Self::Bert(c) => {
@@ -64,7 +64,7 @@ impl Config {
         sum(layer)?.checked_mul(layers as u64)?.checked_add(sum(around)?)
     }
 
-    /// Rows of the token table.
+    /// The number of rows of the token table.
     pub(crate) fn vocabulary(&self) -> usize {
         match self {
             Self::Bert(config) => config.vocab_size,
@@ -73,7 +73,7 @@ impl Config {
         }
     }
 
-    /// The token table, by its own name: what stands before it in a file stands before every name of the model.
+    /// The name of the token table; any prefix before it in a file is before every name of the model.
     pub(crate) fn token_table(&self) -> &'static str {
         match self {
             Self::Bert(_) => "embeddings.word_embeddings.weight",
@@ -82,7 +82,7 @@ impl Config {
         }
     }
 
-    /// What the configuration decides, however its file is written; every default is filled in.
+    /// The settings that affect the computation, however their file is written, with every default filled in.
     pub(crate) fn identity(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
     }

@@ -1,4 +1,4 @@
-//! Which architecture a `config.json` is of, and what its architecture takes for granted where it says nothing.
+//! Detects the architecture of a `config.json` and fills in the architecture's defaults.
 use super::document::read_json;
 use crate::arch::Config;
 use crate::{LlmError, Result};
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// The architectures that are built in, by `model_type` and by how the names of their classes begin.
+/// The supported architectures, by `model_type` and by the prefix of their class names.
 const ARCHITECTURES: [(&str, &str); 6] = [
     ("bert", "Bert"),
     ("gpt2", "GPT2"),
@@ -18,21 +18,21 @@ const ARCHITECTURES: [(&str, &str); 6] = [
 ];
 const SUPPORTED: &str = "bert, gpt2, llama, mistral, qwen2, qwen3";
 
-/// Sizes without which there is no model of an architecture.
+/// The sizes that every model needs.
 const SIZES: [&str; 5] = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"];
 const GPT2_SIZES: [&str; 4] = ["vocab_size", "n_embd", "n_layer", "n_head"];
 
-/// Reads a `config.json`; a key that is `null` is a key that is not there.
+/// Reads a `config.json`; a key that is `null` counts as absent.
 ///
 /// # Errors
-/// [`LlmError::Architecture`], or the keys that are missing.
+/// [`LlmError::Architecture`], or the missing keys.
 pub(crate) fn read(path: &Path) -> Result<Config> {
     let mut config: Map<String, Value> = read_json(path)?;
     config.retain(|_, value| !value.is_null());
     if let Some(table) = config.get("quantization_config") {
         let method = table.get("quant_method").and_then(Value::as_str).unwrap_or("an unknown method");
         let problem = format!(
-            "the weights are quantised by {method}, which is not read; take the model as it was before, or as GGUF"
+            "the weights are quantised by {method}, which is not supported; use the unquantised model or a GGUF file"
         );
         return Err(Error::corrupt(path, problem).into());
     }
@@ -50,7 +50,7 @@ pub(crate) fn read(path: &Path) -> Result<Config> {
     }
 }
 
-/// What the relatives of Llama take for granted in different ways, as transformers has it.
+/// The defaults that differ between the relatives of Llama, as in transformers.
 fn defaults(kind: &str) -> Vec<(&'static str, Value)> {
     match kind {
         "mistral" => vec![("max_position_embeddings", 131_072.into())],
@@ -67,8 +67,8 @@ fn parse<C: DeserializeOwned>(path: &Path, config: Map<String, Value>, sizes: &[
     Ok(serde_json::from_value(Value::Object(config)).map_err(|e| Error::corrupt(path, e.to_string()))?)
 }
 
-/// The `model_type` of a configuration. Those of Google's time have none: their classes tell, or the keys that only
-/// they have.
+/// The `model_type` of a configuration. Google's original ones have none; their class names decide, or the keys that
+/// only they have.
 fn kind(path: &Path, config: &Map<String, Value>) -> Result<&'static str> {
     let foreign = |found: &str| LlmError::Architecture { path: path.into(), found: found.into(), supported: SUPPORTED };
     if let Some(said) = config.get("model_type") {
@@ -84,7 +84,7 @@ fn kind(path: &Path, config: &Map<String, Value>) -> Result<&'static str> {
     }
     let has = |keys: &[&str]| keys.iter().all(|&key| config.contains_key(key));
     let has_any = |keys: &[&str]| keys.iter().any(|&key| config.contains_key(key));
-    // Later relatives of BERT and GPT-2 have keys of their own.
+    // Later relatives of BERT and GPT-2 have their own keys.
     let relative = has_any(&["embedding_size", "num_hidden_groups", "rms_norm_eps", "num_key_value_heads", "afn"]);
     if !relative && has(&SIZES) && has_any(&["type_vocab_size", "attention_probs_dropout_prob"]) {
         return Ok("bert");
@@ -93,7 +93,7 @@ fn kind(path: &Path, config: &Map<String, Value>) -> Result<&'static str> {
         return Ok("gpt2");
     }
     let problem = format!(
-        "it does not say which architecture it is of; add \"model_type\", such as \"model_type\": \"bert\" \
+        "it does not name its architecture; add \"model_type\", such as \"model_type\": \"bert\" \
          (supported: {SUPPORTED})"
     );
     Err(Error::corrupt(path, problem).into())

@@ -3,19 +3,19 @@ use ra_core::{Error, Result, read_text};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
-/// A JSON file.
+/// Reads a JSON file.
 ///
 /// # Errors
-/// As [`read_text`], or the line and column.
+/// Those of [`read_text`], or the line and column of invalid JSON.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = read_text(path)?;
-    serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(path, format!("not the JSON expected: {e}")))
+    serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(path, format!("not the expected JSON: {e}")))
 }
 
-/// A JSON file that need not be there.
+/// Reads a JSON file, or returns `None` if there is none.
 ///
 /// # Errors
-/// As [`read_json`].
+/// Those of [`read_json`].
 pub(crate) fn read_optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if path.is_file() { read_json(path).map(Some) } else { Ok(None) }
 }

@@ -1,5 +1,5 @@
-//! A model as a folder: `config.json`, weights in safetensors, a tokenizer, and what sentence-transformers puts around
-//! them.
+//! A model as a folder: `config.json`, weights in safetensors, a tokenizer, and the files that sentence-transformers
+//! adds.
 mod config;
 pub(crate) mod document;
 mod names;

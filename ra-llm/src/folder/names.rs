@@ -1,22 +1,22 @@
-//! What tensors are called: by their architecture, and by those who saved them.
+//! Tensor names: those of the architecture and those in files.
 
-/// The names of a file in the spelling of its architecture.
+/// Maps the names of a file to those of its architecture.
 #[derive(Debug, Default)]
 pub(crate) struct Spelling {
-    /// What stands before every name of the model: `bert.` in a model with a head, `_orig_mod.` after torch.compile,
-    /// `module.` after DataParallel, whatever a trainer calls its model, or several of these.
+    /// The prefix of every name of the model: `bert.` in a model with a head, `_orig_mod.` after torch.compile,
+    /// `module.` after DataParallel, the name that a trainer gives its model, or several of these.
     prefix: String,
 }
 
-/// What relatives of BERT call themselves before the names of their tensors.
+/// The name prefixes of BERT's relatives.
 const RELATIVES: [&str; 9] =
     ["roberta", "electra", "albert", "distilbert", "deberta", "mpnet", "longformer", "layoutlm", "ernie"];
 
 impl Spelling {
-    /// Told by the token table, which every model has once.
+    /// Finds the prefix from the token table, which every model has once.
     ///
     /// # Errors
-    /// When the file holds several models.
+    /// If the file holds several models.
     pub(crate) fn of<'a>(names: impl Iterator<Item = &'a str>, token_table: &str) -> Result<Self, String> {
         let before = |name: &'a str| {
             let prefix = name.strip_suffix(token_table)?;
@@ -29,21 +29,21 @@ impl Spelling {
             [] => Ok(Self::default()),
             [prefix] => Ok(Self { prefix: prefix.into() }),
             [first, second, ..] => {
-                Err(format!("there are several models: {first}{token_table} and {second}{token_table}; save one alone"))
+                Err(format!("it holds several models: {first}{token_table} and {second}{token_table}; save only one"))
             }
         }
     }
 
-    /// The architecture's own name; `None` for what stands outside the model, such as a head.
+    /// The architecture's own name, or `None` for a tensor outside the model, such as a head.
     pub(crate) fn own(&self, name: &str) -> Option<String> {
         let own = name.strip_prefix(&self.prefix)?;
-        // TensorFlow's words for the parameters of a layer norm, which the first published BERT models kept.
+        // TensorFlow's names for layer norm parameters, which the first published BERT models kept.
         let today = [(".gamma", ".weight"), (".beta", ".bias")];
         let renamed = today.iter().find_map(|(then, now)| Some(format!("{}{now}", own.strip_suffix(then)?)));
         Some(renamed.unwrap_or_else(|| own.to_string()))
     }
 
-    /// The relative of BERT whose tensors these are: they are called alike but used otherwise.
+    /// The relative of BERT that these tensors belong to: they have the same names but another use.
     pub(crate) fn relative_of_bert(&self) -> Option<&str> {
         self.prefix.split('.').find(|part| RELATIVES.contains(part))
     }
@@ -70,7 +70,7 @@ mod tests {
         }
         let two = [format!("query.{TABLE}"), format!("document.{TABLE}")];
         assert!(Spelling::of(two.iter().map(String::as_str), TABLE).unwrap_err().contains("several models"));
-        // Not a token table of its own: a name that only ends alike.
+        // Not a token table: its name only ends in the same way.
         let other = format!("my{TABLE}");
         assert_eq!(Spelling::of([other.as_str()].into_iter(), TABLE).unwrap().own(&other).unwrap(), other);
         let roberta = format!("roberta.{TABLE}");

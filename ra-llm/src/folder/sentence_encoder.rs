@@ -1,5 +1,5 @@
-//! What the folder of a sentence encoder says beside the model itself: where it lies, how its states become one vector,
-//! how long texts may be. The layout is that of sentence-transformers; a plain model folder says nothing of the kind.
+//! The settings around a sentence encoder's model: its place, pooling and maximum length. The layout is that of
+//! sentence-transformers; a plain model folder has none of these files.
 use super::document::{read_json, read_optional};
 use crate::reading::RequestedPooling;
 use crate::{LlmError, Result};
@@ -8,16 +8,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::{Component, Path, PathBuf};
 
-/// A folder that holds a model, and what the files around it ask for.
+/// A folder with a model, and the settings in the files around it.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    /// Where `config.json`, the weights and the tokenizer lie.
+    /// The folder of `config.json`, the weights and the tokenizer.
     pub(crate) model: PathBuf,
-    /// The pooling it asks for, and the file that says so.
+    /// The requested pooling, and the file that requests it.
     pub(crate) pooling: Option<(RequestedPooling, PathBuf)>,
-    /// Longest text in tokens.
+    /// The maximum length of a text in tokens.
     pub(crate) max_tokens: Option<usize>,
-    /// Whether texts are made lower case before they are cut into tokens.
+    /// Whether texts are lower-cased before they are tokenized.
     pub(crate) lowercase: bool,
 }
 
@@ -30,13 +30,13 @@ struct Module {
 }
 
 impl Module {
-    /// The class, without the modules of Python around it.
+    /// The class name without its Python modules.
     fn class(&self) -> &str {
         self.kind.rsplit('.').next().unwrap_or_default()
     }
 
     fn is_transformer(&self) -> bool {
-        // The first versions had a class for each architecture.
+        // The first versions had one class per architecture.
         matches!(
             self.class(),
             "Transformer" | "BERT" | "RoBERTa" | "DistilBERT" | "ALBERT" | "XLMRoBERTa" | "CamemBERT"
@@ -59,7 +59,7 @@ struct Instructions {
 }
 
 impl Folder {
-    /// Looks around in `path`: a model folder, one of sentence-transformers, or the `0_Transformer` in one.
+    /// Inspects `path`: a model folder, a sentence-transformers folder, or the `0_Transformer` inside one.
     ///
     /// # Errors
     /// Names the file that is damaged, or what a folder without a model holds instead.
@@ -75,11 +75,11 @@ impl Folder {
             match module.class() {
                 _ if module.is_transformer() => folder.model = own,
                 "Pooling" => pooling = own.join("config.json"),
-                // Lengths are a matter of `normalize`, and dropout one of training.
+                // Normalization is left to the `normalize` setting, and dropout only matters in training.
                 "Normalize" | "Dropout" => {}
                 class if place == 0 => {
                     let problem =
-                        format!("the model begins with {class}, which is not supported (supported: Transformer)");
+                        format!("the model starts with {class}, which is not supported (supported: Transformer)");
                     return Err(Error::corrupt(&file, problem).into());
                 }
                 class => tracing::warn!(
@@ -117,7 +117,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Whether there is a configuration, under today's name or under Google's.
+    /// Whether there is a configuration, under its current name or Google's.
     fn has_config(&self) -> bool {
         self.config().is_file()
     }
@@ -128,7 +128,7 @@ impl Folder {
     }
 }
 
-/// The folder of sentence-transformers that `path` is, or that it is the transformer of.
+/// The sentence-transformers folder that `path` is, or whose transformer it is.
 fn around(path: &Path) -> Result<PathBuf> {
     if path.join("modules.json").is_file() {
         return Ok(path.into());
@@ -140,13 +140,13 @@ fn around(path: &Path) -> Result<PathBuf> {
     Ok(if ours { parent.into() } else { path.into() })
 }
 
-/// `path` under `root`, unless it leaves it.
+/// `path` under `root`, or `None` if it leaves it.
 fn inside(root: &Path, path: &str) -> Option<PathBuf> {
     let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     plain.then(|| if path.is_empty() { root.into() } else { root.join(path) })
 }
 
-/// What a file of a pooling module asks for.
+/// The pooling that a pooling module's file requests.
 fn requested_pooling(file: &Path) -> Result<RequestedPooling> {
     let config: Map<String, Value> = read_json(file)?;
     let mut modes: Vec<String> = match config.get("pooling_mode") {
@@ -166,7 +166,7 @@ fn requested_pooling(file: &Path) -> Result<RequestedPooling> {
     })
 }
 
-/// Why a folder without a configuration is no model, by what it holds.
+/// The error for a folder without a configuration, based on what it holds.
 fn nothing_in(folder: &Path) -> LlmError {
     let config = folder.join("config.json");
     let mut within: Vec<PathBuf> = Vec::new();
@@ -176,10 +176,10 @@ fn nothing_in(folder: &Path) -> LlmError {
     }
     within.sort();
     match within.first() {
-        Some(first) => Error::corrupt(config, format!("it is not there; name the folder {}", first.display())).into(),
+        Some(first) => Error::corrupt(config, format!("not found; use the folder {}", first.display())).into(),
         None => {
-            let remedy = "it is not there; name a Hugging Face folder (config.json, model.safetensors, tokenizer.json) \
-                          or a GGUF file";
+            let remedy = "not found; use a Hugging Face folder (config.json, model.safetensors, tokenizer.json) or a \
+                          GGUF file";
             Error::corrupt(config, remedy).into()
         }
     }

@@ -1,4 +1,4 @@
-//! Which files hold the weights of a folder, and which tensors in them are the model's.
+//! Finds the weight files of a folder and the model's tensors in them.
 use super::document::read_json;
 use super::names::Spelling;
 use crate::Result;
@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Opens the weights of a Hugging Face folder: `model.safetensors`, or the shards that `model.safetensors.index.json`
-/// names. What stands before the name of the token table is dropped from every name, and what does not begin with it is
-/// no part of the model.
+/// lists. The prefix before the name of the token table is removed from every name; tensors without it are not part of
+/// the model.
 ///
 /// # Errors
 /// Names the path and what is wrong with the file.
@@ -35,7 +35,7 @@ pub(crate) fn open(folder: &Path, config: &Config) -> Result<Weights> {
                     let TensorHeader { shape, offset, bytes, .. } = tensor;
                     let entry = Entry { file, shape, format, offset, bytes, order: Order::Plain };
                     if entries.insert(own, entry).is_some() {
-                        problems.push(format!("{name} is there twice"));
+                        problems.push(format!("{name} occurs twice"));
                     }
                 }
                 (Some(own), None) => {
@@ -55,7 +55,7 @@ pub(crate) fn open(folder: &Path, config: &Config) -> Result<Weights> {
     Ok(weights)
 }
 
-/// Integers are buffers such as position_ids, never weights.
+/// Integer tensors are buffers such as position_ids, never weights.
 fn is_weight((_, tensor): &(&String, &TensorHeader)) -> bool {
     !matches!(tensor.dtype, Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL)
 }
@@ -69,10 +69,10 @@ fn format(dtype: Dtype) -> Option<Format> {
     }
 }
 
-/// `model.safetensors`, or the index of shards and the shards that it names.
+/// Finds `model.safetensors`, or the index of shards and the shards that it lists.
 ///
 /// # Errors
-/// Says what the folder holds instead of weights that can be read, and what to do.
+/// Names what the folder holds instead of readable weights, and what to do.
 fn locate(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>)> {
     let index = folder.join("model.safetensors.index.json");
     let whole = folder.join("model.safetensors");
@@ -84,39 +84,39 @@ fn locate(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>)> {
         let path = if let [one] = &shards[..] { one.clone() } else { index };
         return Ok((path, shards));
     }
-    Err(Error::corrupt(whole, format!("it is not there{}", held_instead(folder))).into())
+    Err(Error::corrupt(whole, format!("not found{}", held_instead(folder))).into())
 }
 
-/// What a folder without `model.safetensors` holds, and the remedy.
+/// Describes what a folder without `model.safetensors` holds, and the remedy.
 fn held_instead(folder: &Path) -> String {
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.file_name());
     let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
     names.sort();
     let first = |fits: &dyn Fn(&str) -> bool| names.iter().find(|name| fits(name));
     if let Some(name) = first(&|name| name.starts_with("adapter_model.")) {
-        return format!("; {name} is an adapter alone: merge it into its model first (peft's merge_and_unload)");
+        return format!("; {name} is only an adapter: merge it into its model first (peft's merge_and_unload)");
     }
     if let Some(name) = first(&|name| name.ends_with(".safetensors")) {
-        return format!("; is {name} the one? Then give it this name");
+        return format!("; if {name} is the model, rename it to model.safetensors");
     }
     if let Some(name) = first(&|name| name.to_lowercase().ends_with(".gguf")) {
-        return format!("; to read {name}, name that file");
+        return format!("; to load {name}, use the path of that file");
     }
     let pickled = |name: &str| [".bin", ".pt", ".pth", ".ckpt"].iter().any(|end| name.ends_with(end));
     if let Some(name) = first(&|name| name.starts_with("pytorch_model")).or_else(|| first(&pickled)) {
         return format!(
-            "; {name} is a pickle, which is not read: convert it by `python3 -c \"from transformers import AutoModel; \
-             AutoModel.from_pretrained('.').save_pretrained('.')\"` in its folder"
+            "; {name} is a pickle, which is not supported: convert it with `python3 -c \"from transformers import \
+             AutoModel; AutoModel.from_pretrained('.').save_pretrained('.')\"` in its folder"
         );
     }
     let other = |name: &str| [".h5", ".msgpack", ".onnx", ".index"].iter().any(|end| name.ends_with(end));
     match first(&other) {
-        Some(name) => format!("; {name} is of another library: convert it to safetensors with transformers"),
+        Some(name) => format!("; {name} is for another library: convert it to safetensors with transformers"),
         None => "; download the weights".into(),
     }
 }
 
-/// The shards that an index names, each once; names that leave the folder are refused.
+/// The shards that an index lists, each once; names that leave the folder are errors.
 fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     #[derive(serde::Deserialize)]
     struct Index {
@@ -129,14 +129,14 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
         if name.contains(['/', '\\']) || name.starts_with('.') || !name.ends_with(".safetensors") {
             return Err(Error::corrupt(
                 index,
-                format!("it names the shard {name:?}, which is no safetensors file beside it"),
+                format!("it lists the shard {name:?}, which is not a safetensors file next to it"),
             ));
         }
         Ok(folder.join(name))
     };
     let paths = names.into_iter().map(path).collect::<ra_core::Result<Vec<_>>>()?;
     if paths.is_empty() {
-        return Err(Error::corrupt(index, "it names no shards").into());
+        return Err(Error::corrupt(index, "it lists no shards").into());
     }
     Ok(paths)
 }

@@ -1,7 +1,7 @@
-//! GGUF, versions 2 and 3: one file, or the parts of one, with metadata, tokenizer and tensors.
+//! GGUF, versions 2 and 3: metadata, tokenizer and tensors in one file or several parts.
 //!
-//! Read by our own code because no crate that we know reads all of it within bounds: a count or a length in the file is
-//! believed only as far as the file is long.
+//! We have our own reader because no crate that we know reads all of it safely: this one trusts a count or a length
+//! only as far as the file is long.
 use crate::weights::{Entry, Format, Order, ggml_formats_read, ggml_name};
 use crate::{LlmError, Result};
 use ra_core::{Error, lfs_pointer, lfs_pointer_error};
@@ -26,7 +26,7 @@ impl Value {
     }
 }
 
-/// What a GGUF model says of itself, in one file or in the parts of one.
+/// The metadata and tensor entries of a GGUF model in one file or several parts.
 #[derive(Debug)]
 pub(crate) struct Gguf {
     paths: Vec<PathBuf>,
@@ -34,7 +34,7 @@ pub(crate) struct Gguf {
     pub(crate) tensors: BTreeMap<String, Entry>,
 }
 
-/// Reads little-endian numbers while counting what is left of the file.
+/// Reads little-endian numbers and tracks how much of the file is left.
 struct Reader {
     file: BufReader<File>,
     path: PathBuf,
@@ -45,12 +45,12 @@ type Checked<T> = std::result::Result<T, Error>;
 
 impl Reader {
     fn corrupt(&self, problem: impl std::fmt::Display) -> Error {
-        Error::corrupt(&self.path, format!("not a whole GGUF file: {problem}"))
+        Error::corrupt(&self.path, format!("damaged GGUF file: {problem}"))
     }
 
     fn bytes(&mut self, count: u64) -> Checked<Vec<u8>> {
         if count > self.left {
-            return Err(self.corrupt(format!("{count} bytes are announced where {} are left", self.left)));
+            return Err(self.corrupt(format!("it announces {count} bytes, but {} are left", self.left)));
         }
         let mut bytes = vec![0; count as usize];
         self.file.read_exact(&mut bytes).map_err(|e| Error::io(&self.path, "cannot read", e))?;
@@ -60,7 +60,7 @@ impl Reader {
 
     fn array<const N: usize>(&mut self) -> Checked<[u8; N]> {
         let bytes = self.bytes(N as u64)?;
-        bytes.try_into().map_err(|_| self.corrupt("it ends"))
+        bytes.try_into().map_err(|_| self.corrupt("it ends too early"))
     }
 
     fn u32(&mut self) -> Checked<u32> {
@@ -71,11 +71,11 @@ impl Reader {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A count of things that take at least `least` bytes each.
+    /// Reads a count of items that take at least `least` bytes each.
     fn count(&mut self, least: u64) -> Checked<usize> {
         let count = self.u64()?;
         if count.checked_mul(least).is_none_or(|bytes| bytes > self.left) {
-            return Err(self.corrupt(format!("{count} entries are announced where {} bytes are left", self.left)));
+            return Err(self.corrupt(format!("it announces {count} entries, but {} bytes are left", self.left)));
         }
         Ok(count as usize)
     }
@@ -128,12 +128,12 @@ struct Part {
     path: PathBuf,
     metadata: BTreeMap<String, Value>,
     tensors: BTreeMap<String, Entry>,
-    /// Tensors in number formats that are not read, counted by type number.
+    /// The number of tensors in unsupported number formats, by type number.
     unread: BTreeMap<u32, usize>,
 }
 
 impl Part {
-    /// Reads the `number`-th file of a model.
+    /// Reads file `number` of a model.
     fn read(path: &Path, number: usize) -> Result<Self> {
         let fail = |e| Error::io(path, "cannot read", e);
         let file = File::open(path).map_err(fail)?;
@@ -153,7 +153,7 @@ impl Part {
             if dims > 4 {
                 return Err(reader.corrupt(format!("{name} has {dims} dimensions")).into());
             }
-            // The fastest dimension comes first.
+            // GGUF stores the fastest dimension first.
             let mut shape = (0..dims).map(|_| reader.u64().map(|n| n as usize)).collect::<Checked<Vec<_>>>()?;
             shape.reverse();
             let (kind, offset) = (reader.u32()?, reader.u64()?);
@@ -163,11 +163,11 @@ impl Part {
             };
             let numbers = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64));
             let bytes = numbers.and_then(|n| format.bytes(n));
-            let bytes =
-                bytes.ok_or_else(|| reader.corrupt(format!("{name} is {shape:?}, which is no whole blocks")))?;
+            let bytes = bytes
+                .ok_or_else(|| reader.corrupt(format!("{name} is {shape:?}, which is not a whole number of blocks")))?;
             let entry = Entry { file: number, shape, format, offset, bytes, order: Order::Plain };
             if part.tensors.insert(name.clone(), entry).is_some() {
-                return Err(reader.corrupt(format!("{name} is there twice")).into());
+                return Err(reader.corrupt(format!("{name} occurs twice")).into());
             }
         }
         let align = part.metadata.get("general.alignment").and_then(Value::number).unwrap_or(32.0).clamp(1.0, 65536.0);
@@ -177,7 +177,7 @@ impl Part {
             match place {
                 Some((from, to)) if to <= length => entry.offset = from,
                 Some((_, to)) => {
-                    let problem = format!("{name} ends at byte {to}, the file at {length}; download it again");
+                    let problem = format!("{name} ends at byte {to}, but the file ends at {length}; download it again");
                     return Err(reader.corrupt(problem).into());
                 }
                 None => return Err(reader.corrupt(format!("{name} ends after the file does")).into()),
@@ -186,7 +186,7 @@ impl Part {
         Ok(part)
     }
 
-    /// Checks that this is part `number`, from 0, of `parts`.
+    /// Checks that this is part `number` (from 0) of `parts`.
     fn check_place(&self, number: usize, parts: usize) -> Result<()> {
         let size = |key: &str| self.metadata.get(key).and_then(Value::number).map(|n| n as usize);
         let (own, of) = (size("split.no").unwrap_or(0), size("split.count").unwrap_or(1).max(1));
@@ -195,7 +195,7 @@ impl Part {
         }
         let problem = format!(
             "it is part {} of {of}, and was read as part {} of {parts}; parts are found by names that end in \
-             -00001-of-{of:05}.gguf, or join them by `llama-gguf-split --merge`",
+             -00001-of-{of:05}.gguf, or join them with `llama-gguf-split --merge`",
             own + 1,
             number + 1
         );
@@ -203,53 +203,53 @@ impl Part {
     }
 }
 
-/// Checks the first bytes of a file: format, byte order, version.
+/// Checks the start of a file: format, byte order, version.
 fn check_start(path: &Path, start: &[u8]) -> Result<()> {
     let refuse = |problem: String| Err(Error::corrupt(path, problem).into());
     if lfs_pointer(start) {
         return Err(lfs_pointer_error(path).into());
     }
     let Some((magic, rest)) = start.split_first_chunk::<4>() else {
-        return refuse("not a GGUF file: it has no 4 bytes".into());
+        return refuse("not a GGUF file: it has fewer than 4 bytes".into());
     };
     match magic {
         b"GGUF" => {}
         b"lmgg" | b"fmgg" | b"tjgg" | b"algg" => {
             let name: String = magic.iter().rev().map(|&byte| char::from(byte)).collect();
-            return refuse(format!("it is in the old format {name}, from before GGUF; take the model as GGUF"));
+            return refuse(format!("it is in the old format {name}, which predates GGUF; use the model as GGUF"));
         }
         _ => return refuse("not a GGUF file".into()),
     }
     let Some((version, _)) = rest.split_first_chunk::<4>() else {
-        return refuse("not a whole GGUF file: it ends after 4 bytes".into());
+        return refuse("incomplete GGUF file: it ends after 4 bytes".into());
     };
     match (u32::from_le_bytes(*version), u32::from_be_bytes(*version)) {
         (2 | 3, _) => Ok(()),
         (_, version @ 1..=3) => refuse(format!(
-            "big-endian GGUF, version {version} (supported: little-endian); convert it by `gguf-convert-endian`"
+            "big-endian GGUF, version {version} (supported: little-endian); convert it with `gguf-convert-endian`"
         )),
-        (version, _) => refuse(format!("GGUF version {version} (supported: 2 and 3); convert the model anew")),
+        (version, _) => refuse(format!("GGUF version {version} (supported: 2 and 3); convert the model again")),
     }
 }
 
 impl Gguf {
-    /// Reads everything but the tensors' numbers, from one file or from all parts in their order.
+    /// Reads everything except the tensors' numbers, from one file or from all parts in order.
     ///
     /// # Errors
-    /// Names the path and what is wrong with the file, or what it is in that is not read.
+    /// Names the path and what is wrong with the file, or its unsupported format.
     pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
         let mut gguf = Self { paths: paths.to_vec(), metadata: BTreeMap::new(), tensors: BTreeMap::new() };
         let mut unread = BTreeMap::new();
         for (number, path) in paths.iter().enumerate() {
             let part = Part::read(path, number)?;
             part.check_place(number, paths.len())?;
-            // The first part has the keys of the whole.
+            // The first part has the keys of the whole model.
             if number == 0 {
                 gguf.metadata = part.metadata;
             }
             for (name, entry) in part.tensors {
                 if gguf.tensors.insert(name.clone(), entry).is_some() {
-                    return Err(Error::corrupt(path, format!("not a whole GGUF file: {name} is there twice")).into());
+                    return Err(Error::corrupt(path, format!("damaged GGUF file: {name} occurs twice")).into());
                 }
             }
             for (kind, tensors) in part.unread {
@@ -259,13 +259,14 @@ impl Gguf {
         if !unread.is_empty() {
             let found = |(kind, tensors): (&u32, &usize)| format!("{} ({tensors} tensors)", ggml_name(*kind));
             let found = unread.iter().map(found).collect::<Vec<_>>().join(", ");
-            let problem = format!("its weights are in {found}, which is not read; take one in {}", ggml_formats_read());
+            let problem =
+                format!("its weights are in {found}, which is not supported; use a file in {}", ggml_formats_read());
             return Err(Error::corrupt(gguf.path(), problem).into());
         }
         Ok(gguf)
     }
 
-    /// The file, or the first part.
+    /// The path of the file or of the first part.
     pub(crate) fn path(&self) -> &Path {
         self.paths.first().map_or(Path::new(""), PathBuf::as_path)
     }
@@ -306,10 +307,10 @@ impl Gguf {
         }
     }
 
-    /// A whole number that the model cannot do without.
+    /// A required whole number.
     pub(crate) fn size(&self, key: &str) -> Result<usize> {
         let fits = |n: &f64| (0.0..1e9).contains(n) && n.fract() == 0.0;
-        let lacks = || LlmError::from(Error::corrupt(self.path(), format!("the key {key} is missing or no size")));
+        let lacks = || LlmError::from(Error::corrupt(self.path(), format!("the key {key} is missing or not a size")));
         self.number(key).filter(fits).map(|n| n as usize).ok_or_else(lacks)
     }
 }

@@ -1,4 +1,4 @@
-//! A model as GGUF, with everything in it: one file, or the parts of one.
+//! A model as GGUF, with everything in it: one file or several parts.
 mod file;
 mod model;
 mod parts;

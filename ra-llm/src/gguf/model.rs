@@ -1,4 +1,4 @@
-//! What a GGUF file holds under the names of a Hugging Face folder: configuration, tensors, tokenizer.
+//! Maps the content of a GGUF file to that of a Hugging Face folder: configuration, tensors, tokenizer.
 use super::file::Gguf;
 use crate::arch::{Config, Gpt2Config, LlamaConfig};
 use crate::reading::RequestedPooling;
@@ -7,10 +7,10 @@ use crate::{LlmError, Result};
 use ra_core::{Error, Pooling};
 use std::collections::BTreeMap;
 
-/// Architectures, by their names in GGUF; Mistral's is `llama`.
+/// The supported Llama-like architectures by their GGUF names; Mistral is `llama`.
 const LLAMA_LIKE: [&str; 3] = ["llama", "qwen2", "qwen3"];
 
-/// Names of tensors in GGUF and in a Hugging Face folder; a layer's stand behind its own prefix.
+/// Tensor names in GGUF and in a Hugging Face folder; those of a layer follow the layer's prefix.
 const LLAMA_NAMES: [(&str, &str); 14] = [
     ("token_embd", "embed_tokens"),
     ("output_norm", "norm"),
@@ -41,10 +41,10 @@ const GPT2_NAMES: [(&str, &str); 10] = [
     ("ffn_down", "mlp.c_proj"),
 ];
 
-/// The configuration of the model.
+/// The model's configuration.
 ///
 /// # Errors
-/// [`LlmError::Architecture`], or the key that is missing.
+/// [`LlmError::Architecture`], or the missing key.
 pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
     let architecture = gguf.text("general.architecture").unwrap_or("none").to_string();
     let size = |key: &str| gguf.size(&format!("{architecture}.{key}"));
@@ -68,14 +68,14 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
         if differs {
             return Err(Error::corrupt(
                 gguf.path(),
-                format!("{architecture}.{key} is set, which is not supported; take another model"),
+                format!("{architecture}.{key} is set, which is not supported; use another model"),
             )
             .into());
         }
     }
     if LLAMA_LIKE.contains(&architecture.as_str()) {
         let scaling = gguf.text(&format!("{architecture}.rope.scaling.type")).filter(|kind| *kind != "none");
-        // Llama 3 keeps its scaled angles as a tensor.
+        // Llama 3 stores its scaled angles as a tensor.
         let scaling = scaling.or(has("rope_freqs.weight").then_some("rope_freqs"));
         if number("expert_count").is_some_and(|experts| experts > 0.0) {
             return Err(Error::corrupt(gguf.path(), "a mixture of experts, which is not supported").into());
@@ -102,7 +102,8 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
             model_type: architecture.clone(),
         };
         if let Some(turned) = number("rope.dimension_count").filter(|&turned| turned != config.head() as f64) {
-            let problem = format!("{turned} of {} numbers of a head are turned (supported: all)", config.head());
+            let problem =
+                format!("rotary positions for {turned} of {} numbers of a head (supported: all)", config.head());
             return Err(Error::corrupt(gguf.path(), problem).into());
         }
         return Ok(Config::Llama(config));
@@ -129,21 +130,21 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
     })
 }
 
-/// The pooling that a file of an embedding model asks for.
+/// The pooling that an embedding model's file requests.
 pub(crate) fn pooling(gguf: &Gguf) -> Option<RequestedPooling> {
     let architecture = gguf.text("general.architecture")?;
     let number = gguf.number(&format!("{architecture}.pooling_type"))?;
     let known = [(1.0, Pooling::Mean), (2.0, Pooling::First), (3.0, Pooling::Last)];
     match known.into_iter().find(|(known, _)| *known == number) {
         Some((_, pooling)) => Some(RequestedPooling::Known(pooling)),
-        // Unspecified, and none at all: a model of texts, not of vectors.
+        // Unspecified or none: not an embedding model.
         None if number == -1.0 || number == 0.0 => None,
         None if number == 4.0 => Some(RequestedPooling::Unknown("rank".into())),
         None => Some(RequestedPooling::Unknown(format!("number {number}"))),
     }
 }
 
-/// The tensors under their names in a Hugging Face folder.
+/// The tensors by their names in a Hugging Face folder.
 ///
 /// # Errors
 /// Names the file that cannot be read.
@@ -175,7 +176,7 @@ pub(crate) fn weights(gguf: Gguf, config: &Config) -> Result<Weights> {
                 entry.order = Order::Interleaved(kv_heads);
             }
         }
-        // GGUF stores what GPT-2 calls a Conv1D as a linear layer.
+        // GGUF stores GPT-2's Conv1D as a linear layer.
         if gpt2 && (name.contains(".attn.c_") || name.contains(".mlp.c_")) && entry.shape.len() == 2 {
             entry.shape.reverse();
             entry.order = Order::Transposed;

@@ -1,27 +1,27 @@
-//! Where the files of a GGUF model are: one, or parts whose names end in `-00001-of-00002.gguf`.
+//! Finds the files of a GGUF model: one, or parts whose names end in `-00001-of-00002.gguf`.
 use crate::Result;
 use ra_core::Error;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The files of the GGUF model that `path` is, or that alone lies in it, in their order; `None` for a folder that holds
-/// none, or a model of another kind.
+/// The files of the GGUF model that `path` is, or of the only one in the folder `path`, in order; `None` for a folder
+/// without a GGUF model or with a model of another kind.
 ///
 /// # Errors
-/// Names the models to choose from, or the part that is missing.
+/// Names the models to choose from, or the missing part.
 pub(crate) fn find(path: &Path) -> Result<Option<Vec<PathBuf>>> {
     if path.is_dir() {
         return if path.join("config.json").is_file() { Ok(None) } else { alone_in(path) };
     }
     if !has_ending(path) {
-        // A file is a model by its content; anything else in its place is a mistake.
+        // The content decides whether a file is a model; any other file is a mistake.
         let mut magic = [0; 4];
         let file = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
         return match file {
             Ok(()) if &magic == b"GGUF" => Ok(Some(vec![path.into()])),
             Err(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => Err(Error::io(path, "cannot read", e).into()),
-            _ => Err(Error::corrupt(path, "not a GGUF file; of a Hugging Face model, name the folder").into()),
+            _ => Err(Error::corrupt(path, "not a GGUF file; for a Hugging Face model, use its folder").into()),
         };
     }
     let Some((stem, own, parts)) = place(path) else { return Ok(Some(vec![path.into()])) };
@@ -29,10 +29,10 @@ pub(crate) fn find(path: &Path) -> Result<Option<Vec<PathBuf>>> {
     let mut files = Vec::new();
     for part in 1..=parts {
         let file = folder.join(format!("{stem}-{part:05}-of-{parts:05}.gguf"));
-        // The part that was named may be spelled in another way.
+        // The given part may be spelled differently.
         let file = if part == own { path.to_path_buf() } else { file };
         if !file.is_file() {
-            let problem = format!("part {part} of {parts} is not there; download all parts into one folder");
+            let problem = format!("part {part} of {parts} is missing; download all parts into one folder");
             return Err(Error::corrupt(file, problem).into());
         }
         files.push(file);
@@ -44,12 +44,12 @@ fn has_ending(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
 }
 
-/// The one model in a folder.
+/// The only model in a folder.
 fn alone_in(folder: &Path) -> Result<Option<Vec<PathBuf>>> {
     let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, "cannot read", e))?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|path| has_ending(path)).collect();
     files.sort();
-    // Of a model in parts, the first that is there stands for all.
+    // The first part found stands for a model in parts.
     let whole = |file: &PathBuf| place(file).map_or_else(|| file.display().to_string(), |(stem, ..)| stem);
     files.dedup_by_key(|file| whole(file));
     match &files[..] {
@@ -57,12 +57,12 @@ fn alone_in(folder: &Path) -> Result<Option<Vec<PathBuf>>> {
         [one] => find(one),
         _ => {
             let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
-            Err(Error::corrupt(folder, format!("several GGUF models, name one: {}", names.join(", "))).into())
+            Err(Error::corrupt(folder, format!("several GGUF models; choose one: {}", names.join(", "))).into())
         }
     }
 }
 
-/// The name without its place, the number of a part from 1, and how many there are.
+/// The name without its numbering, the part's number (from 1), and the number of parts.
 fn place(path: &Path) -> Option<(String, usize, usize)> {
     let (rest, parts) = path.file_stem()?.to_str()?.rsplit_once("-of-")?;
     let (stem, part) = rest.rsplit_once('-')?;

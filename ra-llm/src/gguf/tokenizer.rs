@@ -1,4 +1,4 @@
-//! The tokenizer that a GGUF file holds in its keys, as a `tokenizer.json`.
+//! Builds a `tokenizer.json` from the keys of a GGUF file.
 use super::file::Gguf;
 use crate::tokenizer::special_token;
 use crate::{HfTokenizer, Result};
@@ -6,7 +6,7 @@ use ra_core::Error;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// What cuts a text before the pairs of bytes are merged, by the name of GGUF: expressions of which each match stays whole.
+/// The pre-tokenizers by their GGUF names: regular expressions whose matches stay whole before byte pairs are merged.
 pub(crate) const CUTS: [(&str, &[&str]); 5] = [
     ("default", &[GPT2]),
     ("gpt-2", &[GPT2]),
@@ -27,19 +27,19 @@ pub(crate) const CUTS: [(&str, &[&str]); 5] = [
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
-/// Kinds of tokens in GGUF: control tokens stand for no text.
+/// The type of control tokens in GGUF, which stand for no text.
 const CONTROL: f64 = 3.0;
 
 impl HfTokenizer {
     /// The tokenizer of a GGUF file: byte pairs (`gpt2`) or SentencePiece (`llama`).
     ///
     /// # Errors
-    /// Names the path, and the key that is missing or not supported.
+    /// Names the path and the key that is missing or not supported.
     pub(crate) fn from_gguf(gguf: &Gguf) -> Result<Self> {
         let corrupt = |problem: String| Error::corrupt(gguf.path(), problem);
         let key = |name: &str| format!("tokenizer.ggml.{name}");
         let tokens = gguf.texts(&key("tokens")).ok_or_else(|| {
-            corrupt("it holds no tokenizer.ggml.tokens; convert the model again, or take its folder".into())
+            corrupt("it holds no tokenizer.ggml.tokens; convert the model again, or use its folder".into())
         })?;
         let kind = gguf.text(&key("model")).unwrap_or("none");
         let json = match kind {
@@ -51,13 +51,13 @@ impl HfTokenizer {
                     corrupt(format!("tokenizer.ggml.pre {cut:?} is not supported (supported: {names})"))
                 })?;
                 let merges = gguf.texts(&key("merges")).ok_or_else(|| {
-                    corrupt("it holds no tokenizer.ggml.merges; convert the model again, or take its folder".into())
+                    corrupt("it holds no tokenizer.ggml.merges; convert the model again, or use its folder".into())
                 })?;
                 byte_pairs(tokens, merges, cuts)
             }
             "llama" => {
                 let scores = gguf.numbers(&key("scores")).ok_or_else(|| {
-                    corrupt("it holds no tokenizer.ggml.scores; convert the model again, or take its folder".into())
+                    corrupt("it holds no tokenizer.ggml.scores; convert the model again, or use its folder".into())
                 })?;
                 sentence_pieces(tokens, scores)
             }
@@ -79,7 +79,7 @@ impl HfTokenizer {
             }
             let id = gguf.size(&key(id))?;
             if id >= tokens.len() {
-                return Err(corrupt(format!("its special token {id} is beyond its {} tokens", tokens.len())).into());
+                return Err(corrupt(format!("its special token {id} is not one of its {} tokens", tokens.len())).into());
             }
             Ok(vec![id as u32])
         };
@@ -93,7 +93,7 @@ fn ids(tokens: &[String]) -> HashMap<&str, usize> {
     tokens.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect()
 }
 
-/// Byte pairs, each merge a text `left right`.
+/// Byte pair encoding; each merge is a text `left right`.
 pub(crate) fn byte_pairs(tokens: &[String], merges: &[String], cuts: &[&str]) -> Value {
     let cut = |regex: &&str| json!({ "type": "Split", "pattern": { "Regex": regex }, "behavior": "Isolated", "invert": false });
     let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false });
@@ -106,7 +106,7 @@ pub(crate) fn byte_pairs(tokens: &[String], merges: &[String], cuts: &[&str]) ->
     })
 }
 
-/// SentencePiece's byte pairs: which pair is merged first is told by the score of what they give.
+/// SentencePiece's byte pairs; the score of a merged token decides the order of merges.
 fn sentence_pieces(tokens: &[String], scores: &[f64]) -> Value {
     let vocabulary = ids(tokens);
     let mut merges: Vec<(usize, [&str; 2])> = Vec::new();

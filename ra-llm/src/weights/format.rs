@@ -1,7 +1,7 @@
-//! Number formats of weight files, made f32.
+//! Decodes the number formats of weight files to f32.
 //!
-//! The blocks of GGUF are those of ggml: a block of 32 (or, for the K formats, 256) numbers shares scales. Tests hold
-//! them to values that the format's reference implementation gave.
+//! GGUF uses the block formats of ggml: 32 numbers (256 in the K formats) share scales. The tests compare them with
+//! values from the reference implementation.
 use burn::tensor::f16;
 
 /// How the numbers of a tensor are stored.
@@ -20,7 +20,7 @@ pub(crate) enum Format {
     Q6K,
 }
 
-/// The number formats of ggml, by type number; some are of the past.
+/// The number formats of ggml, by type number; some are obsolete.
 const GGML: [&str; 43] = [
     "F32",
     "F16",
@@ -67,19 +67,19 @@ const GGML: [&str; 43] = [
     "Q2_0",
 ];
 
-/// What ggml calls a type number, or the number where it has no name for it yet.
+/// The ggml name of a type number, or the number itself if it has no name here.
 pub(crate) fn ggml_name(kind: u32) -> String {
     GGML.get(kind as usize).map_or_else(|| format!("format number {kind}"), ToString::to_string)
 }
 
-/// The names of the formats of GGUF that are read.
+/// The names of the supported GGUF formats.
 pub(crate) fn ggml_formats_read() -> String {
     let read = |kind: &u32| Format::of_gguf(*kind).is_some();
     (0..GGML.len() as u32).filter(read).map(ggml_name).collect::<Vec<_>>().join(", ")
 }
 
 impl Format {
-    /// The format behind a type number of GGUF.
+    /// The format of a GGUF type number.
     pub(crate) fn of_gguf(kind: u32) -> Option<Self> {
         Some(match kind {
             0 => Self::F32,
@@ -97,7 +97,7 @@ impl Format {
         })
     }
 
-    /// Numbers of a block, and its bytes.
+    /// The numbers and the bytes per block.
     fn block(self) -> (usize, usize) {
         match self {
             Self::F32 => (1, 4),
@@ -113,13 +113,13 @@ impl Format {
         }
     }
 
-    /// Bytes of `numbers`; `None` when they are no whole blocks, or too many to count.
+    /// The size of `numbers` in bytes; `None` if they are not whole blocks or the size overflows.
     pub(crate) fn bytes(self, numbers: u64) -> Option<u64> {
         let (block, bytes) = self.block();
         numbers.is_multiple_of(block as u64).then(|| (numbers / block as u64).checked_mul(bytes as u64)).flatten()
     }
 
-    /// The numbers of whole blocks.
+    /// Decodes whole blocks.
     pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         let (numbers, size) = self.block();
         let blocks = bytes.chunks_exact(size);
@@ -145,7 +145,7 @@ fn half(b: &[u8]) -> f32 {
     f16::from_le_bytes([b[0], b[1]]).to_f32()
 }
 
-/// 32 numbers of 4 or 5 bits: `scale * q + offset`; without a stored offset the middle of the range is 0.
+/// 32 numbers of 4 or 5 bits: `scale * q + offset`; without a stored offset, the middle of the range is 0.
 fn legacy(format: Format, b: &[u8], out: &mut Vec<f32>) {
     let offset = matches!(format, Format::Q4_1 | Format::Q5_1);
     let fifth = matches!(format, Format::Q5_0 | Format::Q5_1);
@@ -154,7 +154,7 @@ fn legacy(format: Format, b: &[u8], out: &mut Vec<f32>) {
     let least = if offset { half(&b[2..]) } else { 0.0 };
     let high = if fifth { u32::from_le_bytes([b[head], b[head + 1], b[head + 2], b[head + 3]]) } else { 0 };
     let low = &b[head + if fifth { 4 } else { 0 }..];
-    // The low half of every byte comes first, then the high halves.
+    // The low halves of all bytes come first, then the high halves.
     let number = |at: usize| {
         let four = if at < 16 { low[at] & 15 } else { low[at - 16] >> 4 };
         i32::from(four) + ((high >> at & 1) << 4).cast_signed() - middle
@@ -190,8 +190,8 @@ fn super_block(head: &[u8], fifth: &[u8], low: &[u8], out: &mut Vec<f32>) {
 fn six_bits(b: &[u8], out: &mut Vec<f32>) {
     let (low, high, scales, scale) = (&b[..128], &b[128..192], &b[192..208], half(&b[208..]));
     out.extend((0..256).map(|at| {
-        // Two halves of 128, each of four runs of 32: the runs share the bytes of `high`, the first and third (the second
-        // and fourth) those of `low`.
+        // Two halves of 128, each of four runs of 32: all runs share the bytes of `high`; the first and third, and the
+        // second and fourth, share those of `low`.
         let (part, run, j) = (at / 128, at % 128 / 32, at % 32);
         let byte = low[part * 64 + run % 2 * 32 + j];
         let four = if run < 2 { byte & 15 } else { byte >> 4 };

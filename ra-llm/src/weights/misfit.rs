@@ -1,20 +1,20 @@
-//! What is wrong with the tensors of a model, in one line.
+//! Reports what is wrong with a model's tensors in one line.
 
-/// What is wrong with the tensors of a file.
+/// A problem with the tensors of a file.
 #[derive(Debug)]
 pub(crate) enum Misfit {
-    /// In words of its own.
+    /// A problem in its own words.
     Other(String),
     Missing(String),
     LeftOver(String),
 }
 
-/// Names shown of the first kind of misfit; of every other kind it is one.
+/// The number of names shown for the first kind of misfit; every other kind shows one.
 const SHOWN: usize = 3;
-/// Longest name or word shown, in characters.
+/// The longest name or word shown, in characters.
 const LONGEST: usize = 120;
 
-/// All misfits in one line: three of the first kind by name, one of each other kind, and how many more.
+/// Lists all misfits in one line: three names of the first kind, one of each other kind, and the number of the rest.
 pub(crate) fn one_line(misfits: &[Misfit]) -> String {
     let (mut told, mut missing, mut left) = (Vec::new(), Vec::new(), Vec::new());
     for misfit in misfits {

@@ -1,4 +1,4 @@
-//! Named tensors of weight files, read one by one, with every problem told at once.
+//! Named tensors of weight files, read one by one; all problems are reported together.
 mod format;
 mod misfit;
 
@@ -15,23 +15,23 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// The tensors of a model that have not been taken yet. They stay on disk until they are taken, so that a model costs
-/// little more memory than itself while it is loaded.
+/// The tensors of a model that have not been taken yet. They stay on disk until then, so loading a model needs little
+/// more memory than the model itself.
 ///
-/// A tensor that is missing or of the wrong shape is noted and replaced by zeros, so that [`Weights::finish`] tells
-/// what is wrong with a file in one error.
+/// A tensor that is missing or has the wrong shape is noted and replaced by zeros, so that [`Weights::finish`] reports
+/// all problems of a file in one error.
 #[derive(Debug)]
 pub(crate) struct Weights {
     path: PathBuf,
     files: Vec<File>,
     entries: BTreeMap<String, Entry>,
-    /// Tensors in number formats that are not read: how many numbers they have, and what to say if one is wanted.
+    /// Tensors in unsupported number formats: how many numbers they have, and the problem to report if one is needed.
     unread: BTreeMap<String, (usize, String)>,
     misfits: Vec<Misfit>,
     fingerprint: Fingerprint,
 }
 
-/// Where a tensor lies.
+/// The place and form of a tensor in its file.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) file: usize,
@@ -42,19 +42,19 @@ pub(crate) struct Entry {
     pub(crate) order: Order,
 }
 
-/// In what order the numbers of a tensor are stored.
+/// The order in which a tensor's numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Row-major, as its shape says.
+    /// Row-major in the given shape.
     Plain,
-    /// Row-major, as its shape says backwards.
+    /// Row-major in the reversed shape.
     Transposed,
-    /// The rows of this many heads in the order of interleaved rotary pairs, `0, half, 1, half + 1, ..`.
+    /// Rows of this many heads in the order of interleaved rotary pairs, `0, half, 1, half + 1, ..`.
     Interleaved(usize),
 }
 
 impl Weights {
-    /// The tensors of `files`, whose heads somebody else has read; errors name `path`.
+    /// The tensors of `files`, whose headers the caller has read; errors name `path`.
     ///
     /// # Errors
     /// Names the file that cannot be read.
@@ -70,18 +70,19 @@ impl Weights {
         })
     }
 
-    /// Adds tensors in number formats that are not read: how many numbers they have, and what to say if one is wanted.
+    /// Adds tensors in unsupported number formats: how many numbers they have, and the problem to report if one is
+    /// needed.
     pub(crate) fn with_unread(mut self, unread: BTreeMap<String, (usize, String)>) -> Self {
         self.unread = unread;
         self
     }
 
-    /// Adds a problem that [`finish`](Self::finish) tells among the others.
+    /// Adds a problem that [`finish`](Self::finish) reports with the others.
     pub(crate) fn note(&mut self, problem: String) {
         self.misfits.push(Misfit::Other(problem));
     }
 
-    /// The file, or the index of shards.
+    /// The path of the file or of the index of shards.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -91,13 +92,13 @@ impl Weights {
         &self.fingerprint
     }
 
-    /// Numbers in all tensors not taken yet.
+    /// The number of parameters in all tensors not taken yet.
     pub(crate) fn params(&self) -> usize {
         let read = self.entries.values().map(|entry| entry.shape.iter().product::<usize>());
         read.chain(self.unread.values().map(|(numbers, _)| *numbers)).sum()
     }
 
-    /// The numbers of a tensor, row-major, as f32.
+    /// Takes a tensor's numbers, row-major, as f32.
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
         let misfit = match self.entries.remove(name) {
             Some(entry) if entry.shape == shape => match self.read(&entry) {
@@ -133,12 +134,13 @@ impl Weights {
         })
     }
 
-    /// A tensor on a device.
+    /// Takes a tensor and puts it on a device.
     pub(crate) fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D], device: &Device) -> Tensor<D> {
         Tensor::from_data(TensorData::new(self.take(name, &shape), shape), device)
     }
 
-    /// A linear layer from `input` to `output`, stored as `weight [output, input]` and, if it has one, `bias [output]`.
+    /// Takes a linear layer from `input` to `output`, stored as `weight [output, input]` and, if it has one, `bias
+    /// [output]`.
     pub(crate) fn linear(
         &mut self,
         name: &str,
@@ -151,13 +153,13 @@ impl Weights {
         FrozenLinear::new(&weight, Layout::OutIn, bias, [input, output], device)
     }
 
-    /// A layer norm stored as `weight` and `bias`.
+    /// Takes a layer norm stored as `weight` and `bias`.
     pub(crate) fn layer_norm(&mut self, name: &str, width: usize, epsilon: f32, device: &Device) -> Norm {
         let gamma = self.tensor(&format!("{name}.weight"), [width], device);
         Norm { gamma, beta: Some(self.tensor(&format!("{name}.bias"), [width], device)), epsilon }
     }
 
-    /// A root mean square norm stored as `weight`.
+    /// Takes a root mean square norm stored as `weight`.
     pub(crate) fn rms_norm(&mut self, name: &str, width: usize, epsilon: f32, device: &Device) -> Norm {
         Norm { gamma: self.tensor(&format!("{name}.weight"), [width], device), beta: None, epsilon }
     }
@@ -168,11 +170,11 @@ impl Weights {
         self.unread.retain(|name, _| !unused(name));
     }
 
-    /// Checks that everything was there and nothing is left.
+    /// Checks that all tensors were found and none is left.
     ///
     /// # Errors
-    /// [`LlmError::Weights`] names the first tensors that are missing, left over or of the wrong shape or type, and
-    /// counts the others.
+    /// [`LlmError::Weights`] with the first tensors that are missing, left over or of the wrong shape or type, and the
+    /// number of the others.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.misfits.extend(self.entries.into_keys().chain(self.unread.into_keys()).map(Misfit::LeftOver));
         if self.misfits.is_empty() {
@@ -182,7 +184,7 @@ impl Weights {
     }
 }
 
-/// The fingerprint of a file's content, or of all files' in their order.
+/// The fingerprint of a file's content, or of all files' in order.
 fn fingerprint_files(files: &[PathBuf]) -> ra_core::Result<Fingerprint> {
     let prints = files.iter().map(|file| fingerprint_file(file)).collect::<ra_core::Result<Vec<_>>>()?;
     if let [one] = &prints[..] {

@@ -1,4 +1,5 @@
-//! Every architecture meets the contract; relatives of Llama against states that transformers gave; files in shards and halves.
+//! Every architecture meets the contract; relatives of Llama match states from transformers; files in shards and in
+//! half precision.
 use crate::{device, golden_of};
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::testkit::contract::check_language_model;
@@ -120,7 +121,7 @@ fn a_text_is_as_long_as_its_architecture_takes_for_granted() {
     }
 }
 
-/// Rewrites a model's tensors, some of them into a second file, with an index beside them.
+/// Rewrites a model's tensors, some of them into a second file, and adds an index.
 fn rewrite(from: &Path, into: &Path, shards: usize, halve: bool, prefix: &str) {
     std::fs::copy(from.join("config.json"), into.join("config.json")).unwrap();
     let bytes = std::fs::read(from.join("model.safetensors")).unwrap();

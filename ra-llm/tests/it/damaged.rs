@@ -1,16 +1,16 @@
-//! Any byte may be wrong, and a file may end anywhere: it is refused by name or read, and nothing panics or asks for memory
-//! that the file cannot fill.
+//! Any byte may be wrong and a file may end anywhere: it is read or rejected by name, and nothing panics or requests
+//! more memory than the file can fill.
 use crate::{folder, golden_of};
 use ra_core::Device;
 use ra_core::testkit::damage::{Trial, fuzz_reader};
 use std::path::Path;
 
-/// A trial of a reader, whose memory is counted.
+/// A trial of a reader with memory accounting.
 fn trial(cases: usize) -> Trial {
     Trial::new(cases, |name| std::env::var(name).ok(), |read| allocation_counter::measure(read).bytes_max)
 }
 
-/// Whether the model loads; if it does not, the error names the file or its folder.
+/// Whether the model loads; if not, the error must name the file or its folder.
 fn loads(path: &Path, named: &str) -> bool {
     match ra_llm::load(path, None, &Device::flex()) {
         Ok(_) => true,
@@ -26,7 +26,7 @@ fn damaged_gguf_files_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.gguf");
     let files = ["llama.gguf", "gpt2.gguf"].map(|name| (name.to_owned(), std::fs::read(golden_of(name)).unwrap()));
-    // All that is not weights lies in the first part: damage there tells more.
+    // Everything but the weights is in the first part, where damage is most revealing.
     let heads = files.each_ref().map(|(name, bytes)| (name.clone(), bytes[..bytes.len().min(12_000)].to_vec()));
     fuzz_reader(&heads, trial(800), |name, head| {
         let whole = &files.iter().find(|(own, _)| own == name).unwrap().1;
@@ -53,7 +53,7 @@ fn a_damaged_model_folder_is_refused_by_name() {
     });
 }
 
-/// `tokenizers` 0.23 panics where a decoder is no JSON.
+/// `tokenizers` 0.23 panics if a decoder is not valid JSON.
 #[test]
 fn a_tokenizer_that_panics_is_refused_by_name() {
     let dir = folder();

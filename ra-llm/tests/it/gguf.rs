@@ -1,4 +1,4 @@
-//! GGUF: the golden models once more, their tokenizers, and files that lie.
+//! GGUF: the golden models again, their tokenizers, and files with false claims.
 use crate::gguf_writer::{File, golden, number, text};
 use crate::golden_of;
 use ra_core::{Device, LanguageModel, TextBatch, Tokenizer, encode};
@@ -69,7 +69,7 @@ fn what_a_file_lacks_is_named() {
     assert!(message(&path).unwrap().contains("not a GGUF file"));
 }
 
-/// The parts of the golden Llama under the names that llama-gguf-split gives them.
+/// The parts of the golden Llama, named as by llama-gguf-split.
 fn write_parts(folder: &Path, sizes: &[usize]) -> Vec<std::path::PathBuf> {
     let parts = golden("llama.gguf").parts(sizes);
     let name = |number: usize| folder.join(format!("tiny-{:05}-of-{:05}.gguf", number + 1, sizes.len()));
@@ -96,11 +96,11 @@ fn a_model_in_parts_is_the_model_whole_from_the_folder_or_from_any_part() {
             let bytes = std::fs::read(file).unwrap();
             std::fs::remove_file(file).unwrap();
             let told = message(dir.path()).unwrap();
-            assert!(told.contains(&format!("part {} of {} is not there", number + 1, sizes.len())), "{told}");
+            assert!(told.contains(&format!("part {} of {} is missing", number + 1, sizes.len())), "{told}");
             assert!(told.contains(file.to_str().unwrap()), "{told}");
             std::fs::write(file, bytes).unwrap();
         }
-        // A part by another name, and parts in the wrong order.
+        // A renamed part, and parts in the wrong order.
         let alone = dir.path().join("renamed.gguf");
         std::fs::copy(&files[0], &alone).unwrap();
         let told = message(&alone).unwrap();
@@ -185,14 +185,14 @@ fn what_a_file_is_stands_before_what_it_lacks() {
     assert!(told(tekken.bytes()).contains("tokenizer.ggml.pre \"tekken\" is not supported"));
     let whole = file.bytes();
     let cut = told(whole[..whole.len() - 5].to_vec());
-    assert!(cut.contains(&format!("ends at byte {}, the file at {}", whole.len(), whole.len() - 5)), "{cut}");
+    assert!(cut.contains(&format!("ends at byte {}, but the file ends at {}", whole.len(), whole.len() - 5)), "{cut}");
 }
 
 #[test]
 fn a_file_of_an_embedding_model_says_how_it_is_pooled() {
     use ra_core::Pooling;
     let dir = tempfile::tempdir().unwrap();
-    // By its content, not by its name.
+    // The content decides, not the name.
     let path = dir.path().join("embedding.bin");
     for (kind, pooling) in [(0, Pooling::Last), (1, Pooling::Mean), (2, Pooling::First), (3, Pooling::Last)] {
         let file = golden("llama.gguf").with("llama.pooling_type", number(kind));

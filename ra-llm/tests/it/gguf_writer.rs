@@ -1,7 +1,7 @@
-//! A GGUF file in its parts, so that a test can change one and put them together again.
+//! Takes a GGUF file apart and puts it together again, so that a test can change one part.
 use crate::golden_of;
 
-/// A file as it was read: keys with their values as bytes, tensors with their own.
+/// A parsed file: keys with their values as bytes, and tensors with their bytes.
 #[derive(Clone)]
 pub(crate) struct File {
     pub(crate) keys: Vec<(String, Vec<u8>)>,
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A golden file, `llama.gguf` or `gpt2.gguf`; its tensors are all f32.
+/// A golden file, `llama.gguf` or `gpt2.gguf`; all its tensors are f32.
 pub(crate) fn golden(name: &str) -> File {
     let bytes = std::fs::read(golden_of(name)).unwrap();
     let mut reader = Reader { bytes: &bytes, at: 8 };
@@ -90,7 +90,7 @@ pub(crate) fn number(value: u32) -> Vec<u8> {
 }
 
 impl File {
-    /// The same with one key set.
+    /// A copy with one key set.
     pub(crate) fn with(&self, key: &str, value: Vec<u8>) -> Self {
         let mut own = self.clone();
         own.keys.retain(|(name, _)| name != key);
@@ -98,7 +98,7 @@ impl File {
         own
     }
 
-    /// The file of the first key under the name of another architecture.
+    /// A copy with the name of another architecture in the first key.
     pub(crate) fn of_architecture(&self, name: &str) -> Self {
         let mut own = self.with("general.architecture", text(name));
         for (key, _) in &mut own.keys {
@@ -135,7 +135,7 @@ impl File {
         out
     }
 
-    /// The same in parts, as llama-gguf-split writes them: so many tensors in each.
+    /// The file in parts of `sizes` tensors, as llama-gguf-split writes them.
     pub(crate) fn parts(&self, sizes: &[usize]) -> Vec<File> {
         let mut rest = &self.tensors[..];
         let part = |(place, &size): (usize, &usize)| {

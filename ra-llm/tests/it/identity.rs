@@ -1,4 +1,4 @@
-//! The identity of a language model: it changes with everything that can change a number, and with nothing else.
+//! The identity of a language model changes with everything that can change a result, and with nothing else.
 use crate::folder;
 use crate::gguf_writer::{golden, number};
 use crate::strangers::{configure, load, store, tensors};

@@ -1,5 +1,5 @@
-//! Loading a model folder: right, and wrong in every way a person meets. Golden values are checked by `cargo xtask
-//! verify`, which joins this crate with the alignment.
+//! Loads model folders that are right, or wrong in every way that users meet. `cargo xtask verify`, which joins this
+//! crate with the alignment, checks golden values.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod architectures;
 mod damaged;
@@ -14,12 +14,12 @@ mod titles;
 use ra_core::{Device, LanguageModel, Pooling, TextBatch, Tokenizer, encode, testkit::contract::check_language_model};
 use std::path::{Path, PathBuf};
 
-/// Of the back end that `RA_REC_BACKEND` names; without it the CPU's.
+/// The device of the back end that `RA_REC_BACKEND` names; the CPU's by default.
 fn device() -> Device {
     ra_core::testkit::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
 }
 
-/// A file or folder of `tests/golden`, the cases that `verify` runs, or of `tests/reference`, what else we compare with.
+/// A file or folder of `tests/golden` (the cases that `verify` runs) or `tests/reference` (other reference values).
 fn golden_of(name: &str) -> PathBuf {
     let tests = Path::new("tests");
     let golden = tests.join("golden").join(name);
@@ -30,7 +30,7 @@ fn golden() -> PathBuf {
     golden_of("bert/model")
 }
 
-/// A copy of the golden model that a test may damage, with a tokenizer of as many words.
+/// A copy of the golden model that a test may damage, with a matching tokenizer.
 fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for name in ["config.json", "model.safetensors"] {
@@ -40,7 +40,8 @@ fn folder() -> tempfile::TempDir {
     dir
 }
 
-/// A word tokenizer with `[CLS]` and `[SEP]`, and with padding and truncation baked in as sentence encoders have them.
+/// A word tokenizer with `[CLS]` and `[SEP]`, and with padding and truncation configured, as sentence encoders have
+/// them.
 fn tokenizer() -> String {
     let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "toy", "story"];
     let vocab: Vec<String> = words.iter().enumerate().map(|(i, w)| format!("{w:?}: {i}")).collect();

@@ -1,4 +1,4 @@
-//! Weight matrices in half the numbers: how far states and gradients move, on the golden models.
+//! Weight matrices in half precision: how far states and gradients move, on the golden models.
 use crate::device;
 use crate::golden_of;
 use burn::tensor::Tensor;
@@ -21,8 +21,9 @@ fn half_the_numbers_move_vectors_and_gradients_by_their_rounding() {
     for name in ["bert/model", "gpt2/model", "llama/model"] {
         let lm = ra_llm::load_weights(&golden_of(name), None, &device()).unwrap();
         let exact = vectors_and_gradient(&lm);
-        // One rounding is 2^-11 of a number in f16 and 2^-8 in bf16; three layers of six products each, forward and
-        // backward, whose errors are independent, make about sqrt(18) of them, and the largest of many is three times that.
+        // One rounding error is 2^-11 of a number in f16 and 2^-8 in bf16. Three layers of six products each, forward
+        // and backward, with independent errors, add up to about sqrt(18) of them; the largest of many is three times
+        // that.
         for (precision, rounding) in [(Precision::F16, 2f32.powi(-11)), (Precision::Bf16, 2f32.powi(-8))] {
             if precision.check(&device()).is_err() {
                 println!("{name}: no {} here", precision.name());

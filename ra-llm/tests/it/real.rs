@@ -1,16 +1,17 @@
-//! Pretrained weights, where they were fetched, against what transformers says of them (`tests/reference/make_real.py`).
+//! Pretrained weights, if they were fetched, against reference values from transformers
+//! (`tests/reference/make_real.py`).
 use crate::golden_of;
 use ra_core::{Device, TextBatch, Tokenizer, run_layers, testkit::skipped};
 use ra_llm::PretrainedLm;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// A model that `cargo xtask fetch` brought, for `test`.
+/// A model fetched by `cargo xtask fetch`, for `test`.
 fn available(name: &str, test: &str) -> Option<PretrainedLm> {
     let root = std::env::var_os("RA_REC_ROOT").map_or_else(|| PathBuf::from(".."), PathBuf::from);
     let folder = root.join("models").join(name);
     if !folder.exists() {
-        skipped(test, &format!("{name} is not at hand (cargo xtask fetch {name})"));
+        skipped(test, &format!("{name} was not fetched (cargo xtask fetch {name})"));
         return None;
     }
     Some(ra_llm::load(&folder, None, &Device::flex()).unwrap())
@@ -20,7 +21,7 @@ fn reference() -> Value {
     serde_json::from_slice(&std::fs::read(golden_of("real.json")).unwrap()).unwrap()
 }
 
-/// Token ids are equal, and the states after every layer within 2e-5 of the layer's largest number.
+/// Checks that token ids are equal and the states after every layer are within 2e-5 of the layer's largest number.
 fn agrees(lm: &PretrainedLm, cases: &Value) {
     let (open, close) = lm.tokenizer.special_tokens();
     for case in cases.as_array().unwrap() {
@@ -67,7 +68,7 @@ fn cosine(lm: &PretrainedLm, a: &str, b: &str) -> f64 {
 fn minilm_layer_by_layer_and_its_cosines() {
     let Some(lm) = available("minilm", "minilm_layer_by_layer_and_its_cosines") else { return };
     agrees(&lm, &reference()["minilm"]);
-    // Titles as MovieLens has them.
+    // Titles as in MovieLens.
     let others =
         [("Toy Story 2 (1999)", 0.783), ("A Bug's Life (1998)", 0.396), ("Silence of the Lambs, The (1991)", 0.294)];
     for (other, want) in others {

@@ -6,7 +6,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// A tensor by name, shape and bytes of f32.
+/// A tensor: name, shape and the bytes of its f32 values.
 pub(crate) type Stored = (String, Vec<usize>, Vec<u8>);
 
 pub(crate) fn tensors(folder: &Path) -> Vec<Stored> {
@@ -24,7 +24,7 @@ pub(crate) fn store(folder: &Path, tensors: &[Stored]) {
     std::fs::write(folder.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-/// Gives every tensor another name, and puts `further` ones beside them.
+/// Renames all tensors and adds `further` ones.
 fn rename(folder: &Path, name: impl Fn(&str) -> String, further: &[&str]) {
     let mut all: Vec<Stored> =
         tensors(folder).into_iter().map(|(own, shape, data)| (name(&own), shape, data)).collect();
@@ -32,7 +32,7 @@ fn rename(folder: &Path, name: impl Fn(&str) -> String, further: &[&str]) {
     store(folder, &all);
 }
 
-/// Changes the configuration; `null` takes a key away.
+/// Changes the configuration; `null` removes a key.
 pub(crate) fn configure(folder: &Path, changes: &[(&str, Value)]) {
     let path = folder.join("config.json");
     let mut config: Map<String, Value> = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -53,7 +53,7 @@ fn vector(lm: &dyn LanguageModel) -> Vec<f32> {
     encode(lm, &TextBatch::from_rows(&[&[2, 5, 6, 5, 3]], &device()), None).pooled.into_data().iter().collect()
 }
 
-/// The vector of the golden model itself.
+/// The vector of the unchanged golden model.
 fn plain() -> Vec<f32> {
     vector(&load(folder().path()).model)
 }
@@ -155,7 +155,7 @@ fn an_old_configuration_has_the_defaults_of_its_architecture() {
         assert_eq!(vector(&lm.model), plain(), "without {keys:?}");
         assert_eq!(lm.fingerprint, whole.fingerprint, "without {keys:?}");
     }
-    // Google's own name of the file.
+    // Google's original name of the file.
     let dir = folder();
     std::fs::rename(dir.path().join("config.json"), dir.path().join("bert_config.json")).unwrap();
     assert_eq!(vector(&load(dir.path()).model), plain());
@@ -215,33 +215,33 @@ fn weights_that_are_not_there_are_told_by_what_is() {
     let told = message(dir.path());
     assert!(told.contains(&format!("{} of {} bytes are there", whole.len() - 7, whole.len())), "{told}");
     for (start, told) in
-        [(&b"PK\x03\x04"[..], "a pickle"), (b"\x80\x02", "a pickle"), (b"<!DOCTYPE html>", "a page of the web")]
+        [(&b"PK\x03\x04"[..], "PyTorch pickle"), (b"\x80\x02", "PyTorch pickle"), (b"<!DOCTYPE html>", "a web page")]
     {
         std::fs::write(&path, [start, &[1; 90]].concat()).unwrap();
         assert!(message(dir.path()).contains(told));
     }
     std::fs::remove_file(&path).unwrap();
-    assert!(message(dir.path()).contains("model.safetensors: it is not there; download the weights"));
+    assert!(message(dir.path()).contains("model.safetensors: not found; download the weights"));
     for (name, told) in [
-        ("flax_model.msgpack", "is of another library"),
-        ("pytorch_model.bin", "pytorch_model.bin is a pickle, which is not read: convert it by"),
-        ("tiny.gguf", "to read tiny.gguf, name that file"),
-        ("model.fp16.safetensors", "is model.fp16.safetensors the one?"),
-        ("adapter_model.safetensors", "is an adapter alone"),
+        ("flax_model.msgpack", "is for another library"),
+        ("pytorch_model.bin", "pytorch_model.bin is a pickle, which is not supported: convert it with"),
+        ("tiny.gguf", "to load tiny.gguf, use the path of that file"),
+        ("model.fp16.safetensors", "if model.fp16.safetensors is the model, rename it"),
+        ("adapter_model.safetensors", "is only an adapter"),
     ] {
         std::fs::write(dir.path().join(name), b"").unwrap();
         let message = message(dir.path());
         assert!(message.contains(told), "{message}");
     }
-    // The cache of the hub: the model lies further in.
+    // The hub's cache: the model is in a subfolder.
     let hub = tempfile::tempdir().unwrap();
     let within = hub.path().join("snapshots/0123");
     write(&within.join("config.json"), &json!({}));
-    assert!(message(hub.path()).contains(&format!("name the folder {}", within.display())));
+    assert!(message(hub.path()).contains(&format!("use the folder {}", within.display())));
     let file = folder().path().join("config.json");
     assert!(message(&file).contains("cannot read"), "it is gone");
     let dir = folder();
-    assert!(message(&dir.path().join("config.json")).contains("of a Hugging Face model, name the folder"));
+    assert!(message(&dir.path().join("config.json")).contains("for a Hugging Face model, use its folder"));
 }
 
 fn modules(transformer: &str, further: &[(&str, &str)]) -> Value {
@@ -251,7 +251,7 @@ fn modules(transformer: &str, further: &[(&str, &str)]) -> Value {
     json!(all)
 }
 
-/// A folder of sentence-transformers: of today's layout, or of the one that kept its model in `0_Transformer`.
+/// A sentence-transformers folder: in today's layout, or in the old one with the model in `0_Transformer`.
 fn sentence_encoder(old: bool, pooling: &Value) -> tempfile::TempDir {
     let dir = folder();
     let inner = if old { "0_Transformer" } else { "" };
@@ -314,7 +314,7 @@ fn a_sentence_encoder_is_pooled_as_its_folder_asks_and_reads_as_much() {
 fn modules_around_a_transformer_are_followed_or_refused_by_name() {
     let dir = sentence_encoder(true, &json!({ "pooling_mode_cls_token": true }));
     let list = dir.path().join("modules.json");
-    // Without the list, the layout is known all the same.
+    // Without the list, the layout is still recognised.
     std::fs::remove_file(&list).unwrap();
     assert_eq!(load(dir.path()).model.spec().pooling, Pooling::First);
     for (value, told) in [

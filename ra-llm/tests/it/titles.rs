@@ -1,4 +1,4 @@
-//! Titles as people write them are words, whatever they hold.
+//! Titles are tokenized as ordinary words, whatever they contain.
 use crate::strangers::load;
 use crate::{device, folder};
 use ra_core::{Error, Tokenizer};
@@ -25,7 +25,8 @@ fn special(names: &[(&str, u32)]) -> Value {
 #[test]
 fn special_tokens_in_a_title_are_words() {
     let names = [("[UNK]", 1), ("[CLS]", 2), ("[SEP]", 3)];
-    // Brackets are words of their own, or the tokenizer cuts at spaces alone and has the names among its words.
+    // Either brackets are separate words, or the tokenizer splits at spaces only and its vocabulary contains the
+    // special names.
     for cut in ["Whitespace", "WhitespaceSplit"] {
         let dir = folder();
         change(dir.path(), |tokenizer| {
@@ -73,11 +74,11 @@ fn any_characters_make_a_title() {
 #[test]
 fn a_title_that_cannot_be_cut_is_an_error_that_names_it() {
     let dir = folder();
-    // No word for unknown ones.
+    // No token for unknown words.
     change(dir.path(), |tokenizer| tokenizer["model"]["unk_token"] = "[NONE]".into());
     let told = load(dir.path()).tokenizer.tokenize(&["toy", "toy\u{1b} unheard"]).unwrap_err();
     assert!(matches!(told, Error::Text { .. }));
-    assert!(told.to_string().contains(r#"the text "toy\u{1b} unheard" cannot be cut into tokens"#), "{told}");
+    assert!(told.to_string().contains(r#"the text "toy\u{1b} unheard" cannot be tokenized"#), "{told}");
 }
 
 #[test]
@@ -99,16 +100,16 @@ fn a_word_list_alone_is_the_tokenizer_of_bert() {
         assert_eq!(cased.tokenizer.tokenize(&["Toy toy"]).unwrap(), [[1, 5]]);
         assert_ne!(cased.fingerprint, lm.fingerprint, "another tokenizer, another model");
 
-        // A list with capitals is of a model that knows them.
+        // A list with capital letters belongs to a cased model.
         std::fs::remove_file(dir.path().join("tokenizer_config.json")).unwrap();
         std::fs::write(dir.path().join("vocab.txt"), list(&[&words[..], &["Toy"]].concat(), end)).unwrap();
         assert_eq!(load(dir.path()).tokenizer.tokenize(&["Toy toy"]).unwrap(), [[11, 5]]);
         std::fs::write(dir.path().join("vocab.txt"), "toy\nstory\n").unwrap();
         let told = ra_llm::load(dir.path(), None, &device()).unwrap_err().to_string();
-        assert!(told.contains("vocab.txt: it is no list of BERT's words: [UNK] is missing"), "{told}");
+        assert!(told.contains("vocab.txt: not a BERT word list: [UNK] is missing"), "{told}");
         std::fs::remove_file(dir.path().join("vocab.txt")).unwrap();
         let told = ra_llm::load(dir.path(), None, &device()).unwrap_err().to_string();
-        assert!(told.contains("tokenizer.json: it is not there; make it by"), "{told}");
+        assert!(told.contains("tokenizer.json: not found; create it with"), "{told}");
     }
 }
 

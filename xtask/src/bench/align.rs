@@ -1,4 +1,4 @@
-//! Steps of alignment on MiniLM's shape: both towers, loss, gradients and optimizer; frozen work is cached.
+//! Alignment steps on MiniLM's shape: both towers, loss, gradients and optimizer, with cached frozen work.
 use super::At;
 use super::lm::MINILM;
 use super::time::{Seconds, beyond, least};
@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 const ITEMS: usize = 512;
 const DIM: usize = 64;
-/// Tokens of a title: six of them and their separators make a history of about 64 tokens.
+/// The number of tokens per title: six titles and their separators make a history of about 64 tokens.
 const TITLE: usize = 9;
 
-/// A word is a token, whichever.
+/// A tokenizer in which every word is one token.
 #[derive(Debug)]
 struct Words;
 
@@ -51,16 +51,16 @@ pub(super) struct Step {
     pub(super) first_layer: isize,
     pub(super) batch: usize,
     pub(super) extra_negatives: usize,
-    /// Titles of a history's prompt.
+    /// The number of titles in a history's prompt.
     pub(super) titles: usize,
-    /// Texts whose graph is kept at a time; 0 is all.
+    /// The number of texts whose graph is kept at a time; 0 keeps all.
     pub(super) chunk: usize,
 }
 
 /// 256 samples and 256 negatives, histories of six titles, the prefix in the last two layers.
 pub(super) const TWO_LAYERS: Step = Step { first_layer: -2, batch: 256, extra_negatives: 256, titles: 6, chunk: 0 };
 
-/// CPU and wall seconds of a step: a longer training less a shorter one.
+/// Returns CPU and wall seconds per step: a longer training minus a shorter one.
 pub(super) fn step(step: &Step, at: &At) -> Result<Seconds> {
     let Step { first_layer, batch, extra_negatives, titles, chunk } = *step;
     let data = dataset(batch);
@@ -76,7 +76,7 @@ pub(super) fn step(step: &Step, at: &At) -> Result<Seconds> {
     let prompts =
         Prompts::new(&Words, &data.catalog, &PromptConfig { titles, ..PromptConfig::default() }, lm.spec().max_tokens)?;
     let text = Arc::new(TextTower::new(lm, prompts, &align));
-    // The last step of each user: histories of six items.
+    // The last sample of each user: histories of six items.
     let samples: Vec<_> = data.samples().into_iter().filter(|s| s.position == 6).collect();
     let fit = |steps| {
         let train = AlignTrain { batch, chunk, steps, validate_every: 0, ..AlignTrain::default() };

@@ -1,4 +1,5 @@
-//! Data construction at the size of a real log; `docs/lab/peers/bench_data.py` times other tools on the very same rows.
+//! Data preparation at the size of a real log; `docs/lab/peers/bench_data.py` times other tools on exactly the same
+//! rows.
 use super::time::{Seconds, least};
 use anyhow::{Context, Result};
 use ra_core::{Sequences, SplitMix};
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 
 const ROWS: usize = 10_000_000;
 
-/// Users and items with long tails, times without order, as `docs/lab/peers/bench_data.py` draws them.
+/// Draws users and items with long tails and unordered times, like `docs/lab/peers/bench_data.py`.
 fn log() -> (Vec<u32>, Vec<u32>, Vec<f64>) {
     let mut random = SplitMix::new(0);
     let mut tail = |power: f64, scale: f64, codes: u64| {
@@ -28,7 +29,7 @@ fn config() -> DataConfig {
     DataConfig { k_core: 5, ..DataConfig::default() }
 }
 
-/// What the other tools must find too.
+/// Returns the result that other tools must also find.
 fn told(parts: [&Sequences; 3], popularity: &[u32]) -> String {
     let counted = popularity[1..].iter().filter(|&&n| n > 0).count();
     let buckets: u64 = popularity_buckets(popularity, 5)
@@ -54,7 +55,7 @@ pub(super) fn memory() -> Result<Seconds> {
     })
 }
 
-/// `RA_REC_BENCH/log.ENDING`, written if it is not there.
+/// Returns `RA_REC_BENCH/log.ENDING`, and writes it if it does not exist.
 fn path(ending: &str) -> Result<PathBuf> {
     let folder = std::env::var_os("RA_REC_BENCH").map_or_else(std::env::temp_dir, PathBuf::from);
     let path = folder.join(format!("log.{ending}"));

@@ -1,4 +1,4 @@
-//! Frozen language models of random weights: forward, and forward and backward to the prefix.
+//! Frozen language models with random weights: forward passes, and backward passes to the prefix.
 use super::At;
 use super::time::{Seconds, least};
 use anyhow::{Context, Result};
@@ -50,7 +50,7 @@ pub(super) const MINILM: Shape = Shape {
     },
 };
 
-/// As many texts as keep a GPU busy.
+/// Enough texts to keep a GPU busy.
 pub(super) const MANY: Shape = Shape { texts: 1024, ..MINILM };
 
 pub(super) const SMOLLM2: Shape = Shape {
@@ -80,7 +80,7 @@ pub(super) const SMOLLM2: Shape = Shape {
 };
 
 impl Shape {
-    /// A model of this shape, loaded as any model is.
+    /// Creates a model of this shape, loaded like any other model.
     pub(super) fn load(&self, at: &At) -> Result<Box<dyn LanguageModel>> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("config.json"), (self.config)().to_string())?;
@@ -110,14 +110,14 @@ impl Shape {
     }
 }
 
-/// Seconds of a call, the least of seven after one to warm up; memory counts from here on.
+/// Returns the seconds of a call, the minimum of seven after a warm-up call. The peak memory counts from here on.
 fn warm(mut run: impl FnMut() -> Result<()>) -> Result<Seconds> {
     crate::machine::forget_peak();
     run()?;
     least(7, run)
 }
 
-/// Text alone, every state of the last layer.
+/// Encodes text alone, with every state of the last layer.
 pub(super) fn forward(shape: &Shape, at: &At) -> Result<Seconds> {
     let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
     warm(|| {
@@ -126,7 +126,7 @@ pub(super) fn forward(shape: &Shape, at: &At) -> Result<Seconds> {
     })
 }
 
-/// Text alone, its vector: the last layer at the pooled row alone, as a tower asks for it.
+/// Encodes text alone to its vector: the last layer only at the pooled row, as for a tower.
 pub(super) fn vector(shape: &Shape, at: &At) -> Result<Seconds> {
     let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
     warm(|| {
@@ -135,7 +135,8 @@ pub(super) fn vector(shape: &Shape, at: &At) -> Result<Seconds> {
     })
 }
 
-/// Forward and backward to the prefixes of all layers, from every state of the last layer or from the pooled row alone.
+/// Runs forward and backward to the prefixes of all layers, from every state of the last layer or only from the pooled
+/// row.
 pub(super) fn backward(shape: &Shape, whole: bool, at: &At) -> Result<Seconds> {
     let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
     let spec = lm.spec();
@@ -157,14 +158,14 @@ pub(super) fn backward(shape: &Shape, whole: bool, at: &At) -> Result<Seconds> {
     })
 }
 
-/// A model that `fetch` brought.
+/// Returns the folder of a fetched model.
 fn available(name: &str, at: &At) -> Result<std::path::PathBuf> {
     let folder = at.root.join("models").join(name);
     anyhow::ensure!(folder.exists(), "{} is not there; {} fetch {name}", folder.display(), crate::terminal::program());
     Ok(folder)
 }
 
-/// Reading a model from disk, up to a model that can be used.
+/// Reads a model from disk until it can be used.
 pub(super) fn load(name: &str, at: &At) -> Result<Seconds> {
     let folder = available(name, at)?;
     warm(|| {
@@ -173,7 +174,7 @@ pub(super) fn load(name: &str, at: &At) -> Result<Seconds> {
     })
 }
 
-/// Cutting titles into tokens: words of a product catalogue, 100,000 titles, told by the thousand.
+/// Tokenizes titles: 100,000 titles of words of a product catalogue, reported per thousand.
 pub(super) fn tokens(name: &str, at: &At) -> Result<Seconds> {
     const WORDS: &str = "stainless steel replacement filter pack inch digital thermometer with probe black large safety glasses \
         laboratory beaker 250ml borosilicate scale 3M tape industrial heavy duty adhesive Scotch-Brite nitrile gloves disposable";

@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: the promised figures, measured through the same calls that a run makes.
+//! `cargo xtask bench`: the published performance figures, measured through the same calls as a run.
 //!
-//! The figure is process CPU time a step, batches, loss, gradients and optimizer included: on a machine that is shared
-//! it says what wall time cannot. Run it with `RAYON_NUM_THREADS=1` beside PyTorch with one thread.
+//! The figure is process CPU time per step, including batches, loss, gradients and optimizer; on a shared machine it is
+//! more reliable than wall time. To compare with PyTorch on one thread, set `RAYON_NUM_THREADS=1`.
 mod align;
 mod data;
 mod lm;
@@ -20,25 +20,25 @@ use time::{Seconds, beyond, least};
 #[derive(Debug, Serialize)]
 struct Figure {
     name: String,
-    /// Process CPU seconds a step.
+    /// The process CPU seconds per step.
     cpu_s: f64,
-    /// Wall seconds a step.
+    /// The wall seconds per step.
     wall_s: f64,
     steps_per_cpu_s: f64,
-    /// The most memory held while it ran: of a language model's bench after it was loaded.
+    /// The peak memory while it ran; for a language model, after it was loaded.
     peak_mib: Option<u64>,
 }
 
-/// Where a bench runs, and in which numbers a language model's matrices are.
+/// The device of a benchmark, and the number format of a language model's matrices.
 #[derive(Debug)]
 struct At {
     device: Device,
     precision: Precision,
-    /// Where `models/` lies.
+    /// The folder that contains `models/`.
     root: PathBuf,
 }
 
-/// A bench: its name, what it is, and its run.
+/// A benchmark: its name, its description, and its function.
 type Bench = (&'static str, &'static str, fn(&At) -> Result<Seconds>);
 
 const BENCHES: [Bench; 29] = [
@@ -47,7 +47,7 @@ const BENCHES: [Bench; 29] = [
     }),
     ("sasrec-softmax", "the same with the softmax over all items", |at| sasrec(Loss::Softmax, 0, &[50], at)),
     ("sasrec-gbce", "the same with gBCE and 256 negatives", |at| sasrec(Loss::Gbce, 256, &[50], at)),
-    ("sasrec-short", "softmax on histories of 3 to 12, as real ones are", |at| {
+    ("sasrec-short", "softmax on histories of 3 to 12 items, as in real logs", |at| {
         sasrec(Loss::Softmax, 0, &[3, 4, 5, 7, 12], at)
     }),
     ("lightgcn", "LightGCN, d 64, 3 layers, batch 2048, 29,858 users, 40,981 items, 810,128 interactions", lightgcn),
@@ -55,14 +55,14 @@ const BENCHES: [Bench; 29] = [
         lm::forward(&lm::MINILM, at)
     }),
     ("minilm-vector", "the same, the last layer at the pooled row alone", |at| lm::vector(&lm::MINILM, at)),
-    ("minilm-hybrid", "the same, forward and backward to 8 prefix rows a layer", |at| {
+    ("minilm-hybrid", "the same, forward and backward to 8 prefix rows per layer", |at| {
         lm::backward(&lm::MINILM, true, at)
     }),
     ("minilm-pooled", "the same, the last layer at the pooled row alone", |at| lm::backward(&lm::MINILM, false, at)),
     ("many-pooled", "minilm-pooled with 1,024 texts, for a GPU", |at| lm::backward(&lm::MANY, false, at)),
     ("smollm2-text", "SmolLM2-135M's shape, 8 texts of 64 tokens", |at| lm::forward(&lm::SMOLLM2, at)),
     ("smollm2-vector", "the same, the last layer at the pooled row alone", |at| lm::vector(&lm::SMOLLM2, at)),
-    ("smollm2-hybrid", "the same, forward and backward to 8 prefix rows a layer", |at| {
+    ("smollm2-hybrid", "the same, forward and backward to 8 prefix rows per layer", |at| {
         lm::backward(&lm::SMOLLM2, true, at)
     }),
     ("smollm2-pooled", "the same, the last layer at the pooled row alone", |at| lm::backward(&lm::SMOLLM2, false, at)),
@@ -79,7 +79,7 @@ const BENCHES: [Bench; 29] = [
         align::step(&Step { chunk: 32, ..TWO_LAYERS }, at)
     }),
     ("align-last", "align-two in the last layer alone", |at| align::step(&Step { first_layer: -1, ..TWO_LAYERS }, at)),
-    ("rank-64", "exact ranking, a user a step: 1,000 users, 1 M items, 64 dimensions, the best 100", |at| {
+    ("rank-64", "exact ranking, one user per step: 1,000 users, 1 M items, 64 dimensions, the best 100", |at| {
         rank::users(1000, 1_000_000, 64, at)
     }),
     ("rank-384", "the same with 384 dimensions", |at| rank::users(1000, 1_000_000, 384, at)),
@@ -89,8 +89,8 @@ const BENCHES: [Bench; 29] = [
     ("data-parquet", "the same from a Parquet file, ids as text", |_| data::file("parquet")),
     ("data-csv", "the same from a csv.zst file", |_| data::file("csv.zst")),
     ("smollm2-load", "loading models/smollm2, a GGUF file", |at| lm::load("smollm2", at)),
-    ("minilm-tokens", "cutting 1,000 titles of 8 words with models/minilm", |at| lm::tokens("minilm", at)),
-    ("smollm2-tokens", "cutting 1,000 titles of 8 words with models/smollm2", |at| lm::tokens("smollm2", at)),
+    ("minilm-tokens", "tokenizing 1,000 titles of 8 words with models/minilm", |at| lm::tokens("minilm", at)),
+    ("smollm2-tokens", "tokenizing 1,000 titles of 8 words with models/smollm2", |at| lm::tokens("smollm2", at)),
 ];
 
 pub(crate) fn bench(name: Option<&str>, backend: Backend, precision: Precision, json: bool, root: &Path) -> Result<()> {
@@ -101,7 +101,7 @@ pub(crate) fn bench(name: Option<&str>, backend: Backend, precision: Precision, 
     }
     let mut figures = Vec::new();
     for (name, what, run) in chosen {
-        // What an earlier one held is not this one's.
+        // The peak of an earlier benchmark does not count.
         crate::machine::forget_peak();
         let (cpu_s, wall_s) = run(&at)?;
         let (steps_per_cpu_s, peak_mib) = (1.0 / cpu_s, crate::machine::peak_mib());
@@ -122,7 +122,7 @@ pub(crate) fn bench(name: Option<&str>, backend: Backend, precision: Precision, 
     Ok(())
 }
 
-/// Seconds a step of an ID method, of a training of so many epochs and one of fewer.
+/// Returns the seconds per step of an ID method, from trainings with more and with fewer epochs.
 fn measure(
     config: impl Fn(usize) -> IdConfig,
     data: &Dataset,
@@ -140,7 +140,7 @@ fn measure(
     Ok((cpu / steps_an_epoch as f64, wall / steps_an_epoch as f64))
 }
 
-/// A data set of numbered users and items without titles, and nothing held out.
+/// Returns a data set of numbered users and items without titles, with nothing held out.
 pub(crate) fn dataset(users: usize, items: usize, train: Sequences) -> Dataset {
     let none = || Sequences::from_rows(vec![Vec::new(); users]);
     Dataset {
@@ -170,7 +170,7 @@ fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], at: &At) -> Result<Se
 
 fn lightgcn(at: &At) -> Result<Seconds> {
     let (users, items, mut random) = (29_858, 40_981, SplitMix::new(1));
-    // As many interactions as Gowalla has, items drawn with a long tail.
+    // As many interactions as Gowalla, with items drawn from a long tail.
     let mut rows = vec![Vec::new(); users];
     for k in 0..810_128 {
         let item = (random.unit().powi(3) * items as f64) as u32 + 1;

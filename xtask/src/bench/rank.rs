@@ -6,7 +6,8 @@ use burn::tensor::{Tensor, TensorData};
 use ra_core::{IdTable, NoProgress, Sequences, SplitMix};
 use ra_eval::{EvalConfig, HeldOut, Part, evaluate_items};
 
-/// CPU and wall seconds a user: the best 100 of `items` for each of `users`, through the call that makes every row of a report.
+/// Returns CPU and wall seconds per user: the best 100 of `items` for each of `users`, through the same call as every
+/// row of a report.
 pub(super) fn users(users: usize, items: usize, dim: usize, at: &At) -> Result<Seconds> {
     let mut random = SplitMix::new(1);
     let mut table = |rows: usize| {

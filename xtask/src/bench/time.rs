@@ -1,10 +1,10 @@
-//! Times of calls. The least of several: neighbours on a machine only add to it, as does the first call, for which a GPU's
-//! kernels are compiled.
+//! Times of calls, as the minimum of several: other processes on a machine only add to it, as does the first call,
+//! which compiles a GPU's kernels.
 use anyhow::Result;
 use cpu_time::ProcessTime;
 use std::time::Instant;
 
-/// CPU and wall seconds.
+/// CPU seconds and wall seconds.
 pub(super) type Seconds = (f64, f64);
 
 const NONE_YET: Seconds = (f64::INFINITY, f64::INFINITY);
@@ -13,7 +13,7 @@ fn lesser(a: Seconds, b: Seconds) -> Seconds {
     (a.0.min(b.0), a.1.min(b.1))
 }
 
-/// Seconds of a call, the least of `times`.
+/// Returns the seconds of a call, the minimum of `times` calls.
 pub(super) fn least(times: usize, mut run: impl FnMut() -> Result<()>) -> Result<Seconds> {
     (0..times).try_fold(NONE_YET, |least, _| {
         let (cpu, wall) = (ProcessTime::now(), Instant::now());
@@ -22,8 +22,9 @@ pub(super) fn least(times: usize, mut run: impl FnMut() -> Result<()>) -> Result
     })
 }
 
-/// Seconds of one more step or epoch, where `run` says what so many take: `lengths[1]` less `lengths[0]`, so that setting up
-/// does not count. The least of three each, in turn: of the differences the least would be that of the slowest short one.
+/// Returns the seconds of one more step or epoch, given a `run` that times a number of them: `lengths[1]` minus
+/// `lengths[0]`, so that setting up does not count. Each is the minimum of three alternating calls; the minimum of the
+/// differences would be that of the slowest short call.
 pub(super) fn beyond(lengths: [usize; 2], mut run: impl FnMut(usize) -> Result<Seconds>) -> Result<Seconds> {
     let mut found = [NONE_YET; 2];
     for _ in 0..3 {

@@ -1,7 +1,7 @@
-//! `ra-rec`: runs recipes and recommends from what they left behind.
+//! `ra-rec`: runs recipes and recommends from finished runs.
 use std::process::ExitCode;
 
-/// Burn allocates and frees a tensor an operation; glibc gives large ones back to the system every time.
+/// Burn allocates and frees a tensor per operation; glibc returns large ones to the system every time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,7 +1,7 @@
-//! `cargo xtask`: what users call, and what a change to the project has to pass.
+//! `cargo xtask`: the commands for users, and the checks that every change to the project must pass.
 use std::process::ExitCode;
 
-/// Burn allocates and frees a tensor an operation; glibc gives large ones back to the system every time.
+/// Burn allocates and frees a tensor per operation; glibc returns large ones to the system every time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! What must hold before a change goes in; `.ci/run` calls it.
+//! The checks that a change must pass; `.ci/run` calls them.
 use anyhow::{Context, Result, bail};
 use ra_core::testkit::SKIPPED;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Runs all tests, those behind a failed one too, and says in the end how many passed, failed and were skipped, and
-/// why.
+/// Runs all tests, also those after a failure, and then prints how many passed, failed and were skipped, and why.
 ///
 /// # Errors
-/// When a test fails or cargo cannot be started.
+/// If a test fails or cargo cannot be started.
 pub(crate) fn test() -> Result<()> {
     const LINE: &str = "cargo test --workspace --no-fail-fast";
     let mut cargo = Command::new("cargo");
@@ -20,7 +19,7 @@ pub(crate) fn test() -> Result<()> {
     let mut cargo = cargo.spawn().with_context(started)?;
     let (out, err) = (cargo.stdout.take(), cargo.stderr.take());
     let tests = std::thread::scope(|scope| {
-        // What a skipped test says comes by the error stream: the harness takes the other one.
+        // Skipped tests report on stderr, because the harness captures stdout.
         let skipped = scope.spawn(|| Tests::heard(err.into_iter(), |line| drop(writeln!(std::io::stderr(), "{line}"))));
         let mut tests = Tests::heard(out.into_iter(), |line| say!("{line}"));
         tests.skipped.extend(skipped.join().unwrap_or_default().skipped);
@@ -34,20 +33,20 @@ pub(crate) fn test() -> Result<()> {
     Ok(())
 }
 
-/// How the tests went.
+/// The results of the tests.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tests {
-    /// By the harness, which counts those among them that skipped themselves.
+    /// The number of tests that passed according to the harness, which includes those that skipped themselves.
     passed: usize,
     failed: usize,
-    /// Left out by the harness, and told by name.
+    /// The tests that the harness ignored, by name, and why.
     ignored: Vec<(String, String)>,
-    /// Those that skipped themselves, each once, and why.
+    /// The tests that skipped themselves, each once, and why.
     skipped: BTreeMap<String, String>,
 }
 
 impl Tests {
-    /// What a stream tells while `echo` hands it on, line by line.
+    /// Collects the results in a stream, and passes it on to `echo` line by line.
     fn heard(stream: impl Iterator<Item = impl Read>, echo: impl Fn(&str)) -> Self {
         let mut tests = Self::default();
         for stream in stream {
@@ -75,7 +74,7 @@ impl Tests {
     }
 }
 
-/// A line a skipped test, then the counts on a line of their own.
+/// One line per skipped test, then one line with the counts.
 impl std::fmt::Display for Tests {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ignored = self.ignored.iter().map(|(name, why)| (name, why));
@@ -87,19 +86,19 @@ impl std::fmt::Display for Tests {
     }
 }
 
-/// Golden cases, contracts and a small run on the WGPU back end, which a processor stands in for. Built apart, so that run,
-/// test and CI share the build without it; all but Burn and what stands on it serves both.
+/// Golden cases, contracts and a small run on the WGPU back end, on a software rasterizer. They are a separate build,
+/// so that run, test and CI share the build without WGPU. Both builds share everything except Burn and its dependents.
 const WGPU: [&str; 10] =
     ["run", "--quiet", "--package", "xtask", "--features", "wgpu", "--", "gpu-check", "--backend=wgpu", "--quick"];
 
-/// Every crate as it would be published: its files are complete, and each one names what it depends on by version.
+/// Packaging of every crate as for publication: all its files must be there, and its dependencies must have versions.
 const PACKAGE: [&str; 6] = ["package", "--quiet", "--workspace", "--exclude=xtask", "--no-verify", "--allow-dirty"];
 
-/// A team's workspace that takes crates by path, with its own profile.
+/// A workspace of another team that uses the crates by path, with its own profile.
 const OUTSIDE: &str = "xtask/tests/outside";
 
-/// Formatting, lints, tests, documentation, packages, an outside workspace, the WGPU back end, dependencies; stops at the first
-/// that fails.
+/// Checks formatting, lints, tests, documentation, packages, an outside workspace, the WGPU back end and dependencies.
+/// Stops at the first failure.
 ///
 /// # Errors
 /// Names the step that failed.
@@ -120,20 +119,20 @@ pub(crate) fn ci() -> Result<()> {
         report.step("once", same_features)?;
         report.step("wgpu", || cargo(&WGPU, None))?;
     } else {
-        report.skip("wgpu", "no Vulkan driver is here; Mesa's will do: apt-get install mesa-vulkan-drivers libvulkan1");
+        report.skip("wgpu", "no Vulkan driver; Mesa's is enough: apt-get install mesa-vulkan-drivers libvulkan1");
     }
     report.tool("deny", &["deny", "--workspace", "check", "licenses", "bans", "sources"])?;
     report.tool("machete", &["machete"])?;
     match last_tag()? {
         Some(tag) => report
             .tool("semver-checks", &["semver-checks", "--workspace", "--exclude=xtask", "--baseline-rev", &tag])?,
-        None => report.skip("semver-checks", "there is no tag of a version yet to compare with"),
+        None => report.skip("semver-checks", "there is no version tag to compare with yet"),
     }
-    say!("ci: all well\n{}", report.lines.join("\n"));
+    say!("ci: all checks passed\n{}", report.lines.join("\n"));
     Ok(())
 }
 
-/// The guide as a book, and its quick start, where both can be had.
+/// Builds the guide as a book and runs its quick start, if the tools and downloads are available.
 fn guide(report: &mut Report) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
@@ -141,19 +140,23 @@ fn guide(report: &mut Report) -> Result<()> {
     if Command::new("mdbook").arg("--version").output().is_ok() {
         let book = target.join("guide");
         report.step("book", || {
-            let status = mdbook(&["build", "--dest-dir", &book.to_string_lossy()]).context("mdbook: cannot be started")?;
+            let status =
+                mdbook(&["build", "--dest-dir", &book.to_string_lossy()]).context("mdbook: cannot be started")?;
             if status.success() { Ok(()) } else { bail!("mdbook build docs/guide: {status}") }
         })?;
     } else {
         report.skip("book", "mdbook is not installed: cargo install mdbook");
     }
-    // Kept beside the build, so that they are downloaded once.
+    // Kept next to the build, so that they are downloaded only once.
     let fetched = target.join("fetched");
     let mut fetch = Command::new("cargo");
-    fetch.args(["run", "--quiet", "--package", "xtask", "--", "fetch", "ml-100k", "minilm"]).env("RA_REC_ROOT", &fetched);
+    fetch
+        .args(["run", "--quiet", "--package", "xtask", "--", "fetch", "ml-100k", "minilm"])
+        .env("RA_REC_ROOT", &fetched);
     match fetch.status() {
         Ok(status) if status.success() => report.step("start", || {
-            const TEST: [&str; 6] = ["test", "--quiet", "--workspace", "--test=it", "guide::the_quick_start_runs", "--"];
+            const TEST: [&str; 6] =
+                ["test", "--quiet", "--workspace", "--test=it", "guide::the_quick_start_runs", "--"];
             cargo(&[&TEST[..], &["--nocapture"]].concat(), Some(("RA_REC_GUIDE", &fetched.to_string_lossy())))
         }),
         _ => {
@@ -163,7 +166,7 @@ fn guide(report: &mut Report) -> Result<()> {
     }
 }
 
-/// What a crate builds alone: data and rankings by themselves, and models on a processor whose matrix unit is left alone.
+/// Builds crates alone: data and rankings without a tensor library, and models without the CPU's matrix unit.
 fn features_apart() -> Result<()> {
     let without: [&[&str]; 4] = [
         &["-p", "ra-core"],
@@ -183,7 +186,7 @@ fn features_apart() -> Result<()> {
     Ok(())
 }
 
-/// What `cargo tree` says.
+/// Returns the output of `cargo tree`.
 fn tree(args: &[&str]) -> Result<String> {
     let output = Command::new("cargo").arg("tree").args(args).stderr(Stdio::inherit()).output();
     let output = output.context("cargo tree: cannot be started")?;
@@ -193,7 +196,7 @@ fn tree(args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The last tag of a version, `v0.1.0` say.
+/// Returns the last version tag, such as `v0.1.0`.
 fn last_tag() -> Result<Option<String>> {
     let output =
         Command::new("git").args(["describe", "--tags", "--abbrev=0", "--match=v*"]).stderr(Stdio::null()).output();
@@ -201,7 +204,7 @@ fn last_tag() -> Result<Option<String>> {
     Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned()))
 }
 
-/// Tests of a workspace that depends on crates by path, with the versions of this one.
+/// Tests a workspace that depends on the crates by path, with the locked versions of this workspace.
 fn outside() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let folder = root.join(OUTSIDE);
@@ -213,17 +216,17 @@ fn outside() -> Result<()> {
     cargo(&["test", "--quiet", "--manifest-path", &of(&manifest), "--target-dir", &of(&target)], None)
 }
 
-/// That other packages than Burn's have the same features in a build for a GPU as without: each that has not is built
-/// twice, and all that stands on it.
+/// Checks that packages other than Burn's have the same features with and without a GPU. A package that differs is
+/// built twice, as are its dependents.
 fn same_features() -> Result<()> {
     let twice = built_twice(&features(&[])?, &features(&["--features=wgpu"])?);
     if twice.is_empty() {
         return Ok(());
     }
-    bail!("built twice, for wgpu wants more features of them: {}; name these in xtask/Cargo.toml", twice.join(", "))
+    bail!("built twice, because wgpu needs more features of them: {}; add these in xtask/Cargo.toml", twice.join(", "))
 }
 
-/// Packages of which `gpu` has features that `plain` has not: not ours and not Burn's, which differ by design.
+/// Returns packages with features in `gpu` that are not in `plain`, except ours and Burn's, which differ by design.
 fn built_twice(plain: &Features, gpu: &Features) -> Vec<String> {
     let apart = |package: &str| ["burn", "cubecl", "ra-", "xtask"].iter().any(|ours| package.starts_with(ours));
     let twice = |(package, own): &(&String, &BTreeSet<String>)| {
@@ -232,30 +235,30 @@ fn built_twice(plain: &Features, gpu: &Features) -> Vec<String> {
     plain.iter().filter(twice).map(|(package, _)| package.clone()).collect()
 }
 
-/// Packages, each with its features.
+/// Packages with their features.
 type Features = BTreeMap<String, BTreeSet<String>>;
 
-/// The packages of xtask.
+/// Returns the packages of xtask.
 fn features(more: &[&str]) -> Result<Features> {
     let args = ["--package=xtask", "--edges=normal,build", "--prefix=none", "--format={p}|{f}|"];
     let mut all = Features::new();
     for line in tree(&[&args, more].concat())?.lines() {
         let mut parts = line.split('|');
         let (package, features) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        // A package without features may be there beside the same one with: a macro's own, for one, on the host.
+        // A package may appear both with and without features, for example as a macro's dependency on the host.
         let features = features.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
         all.entry(package.to_owned()).or_default().extend(features);
     }
     Ok(all)
 }
 
-/// Whether a Vulkan driver has announced itself.
+/// Returns whether a Vulkan driver is registered.
 fn has_vulkan() -> bool {
     let announced = |folder| Path::new(folder).read_dir().is_ok_and(|mut files| files.next().is_some());
     ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].into_iter().any(announced)
 }
 
-/// A line a step.
+/// The report, one line per step.
 #[derive(Debug, Default)]
 struct Report {
     lines: Vec<String>,
@@ -275,7 +278,7 @@ impl Report {
         Ok(())
     }
 
-    /// A step that needs a tool which not every machine has.
+    /// Runs a step that needs a tool that may not be installed.
     fn tool(&mut self, name: &str, args: &[&str]) -> Result<()> {
         if installed(name) {
             return self.step(name, || cargo(args, None));

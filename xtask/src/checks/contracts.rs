@@ -1,5 +1,5 @@
-//! `cargo xtask contracts`: the contract of every model of a folder, on a back end. It is what the tests check, for machines
-//! that have this command but no cargo.
+//! `cargo xtask contracts`: checks the contract of every model in a folder, on a back end. The tests check the same;
+//! this command is for machines without cargo.
 use crate::bench::dataset;
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Tensor, TensorData};
@@ -17,20 +17,21 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Items of the data set that ID methods learn: after item `t` comes item `t + 1`, and after the last the first.
+/// The number of items in the data set that ID methods learn: item `t + 1` follows item `t`, and the first follows the
+/// last.
 const ITEMS: u32 = 12;
 
 /// Checks the language models under `dir` (folders of golden cases), every ID method after two epochs, every alignment
-/// module and the ranking, and prints a line each.
+/// module and the ranking, and prints one line per contract.
 ///
 /// # Errors
-/// When a promise is broken, or there is no language model under `dir`.
+/// If a contract is broken, or if there is no language model under `dir`.
 pub(crate) fn contracts(dir: &Path, backend: Backend) -> Result<()> {
     let device = open_device(backend)?;
     let mut folders = Vec::new();
     find(dir, &mut folders)?;
     if folders.is_empty() {
-        bail!("{}: no language model under it; name a folder of golden cases", dir.display());
+        bail!("{}: holds no language model; name a folder of golden cases", dir.display());
     }
     let broken = quietly(|| check_all(dir, &folders, &device));
     if broken > 0 {
@@ -39,11 +40,11 @@ pub(crate) fn contracts(dir: &Path, backend: Backend) -> Result<()> {
     Ok(())
 }
 
-/// What is done with a panic.
+/// A panic hook.
 type Hook = Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 
-/// Runs `checks` without the message that a panic prints: a contract speaks by a panic of this thread, which is told in
-/// the line of its model. What printed it before does so again afterwards, and for other threads all the while.
+/// Runs `checks` without printing the messages of panics on this thread: a broken contract panics, and the line of its
+/// model reports it. The previous hook stays in use for other threads, and is restored afterwards.
 fn quietly<T>(checks: impl FnOnce() -> T) -> T {
     let (before, own): (Hook, _) = (Arc::from(std::panic::take_hook()), std::thread::current().id());
     let others = before.clone();
@@ -57,7 +58,7 @@ fn quietly<T>(checks: impl FnOnce() -> T) -> T {
     found
 }
 
-/// Prints a line a contract, and counts those that are broken.
+/// Prints one line per contract, and returns how many are broken.
 fn check_all(dir: &Path, folders: &[PathBuf], device: &Device) -> usize {
     let mut broken = 0;
     let mut tell = |name: &str, check: &dyn Fn() -> Result<()>| {
@@ -95,10 +96,10 @@ fn check_all(dir: &Path, folders: &[PathBuf], device: &Device) -> usize {
 
 fn said(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
 }
 
-/// Model folders under `dir`, in order.
+/// Collects model folders under `dir`, in order.
 fn find(dir: &Path, folders: &mut Vec<PathBuf>) -> Result<()> {
     let entries = std::fs::read_dir(dir).with_context(|| format!("{}: cannot be read", dir.display()))?;
     let mut paths = entries.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>()?;
@@ -146,7 +147,7 @@ fn id_method(kind: &str, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// A table of vectors, `[rows, dim]`, as other tools write one.
+/// Writes a table of vectors, `[rows, dim]`, in the format of other tools.
 fn write_vectors(path: &Path, vectors: Tensor<2>) -> Result<()> {
     let shape = vectors.dims().to_vec();
     let bytes: Vec<u8> = vectors.into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
@@ -154,8 +155,9 @@ fn write_vectors(path: &Path, vectors: Tensor<2>) -> Result<()> {
     Ok(write_atomic(path, &safetensors::serialize([("items", view)], None)?)?)
 }
 
-/// A ranking on the device is that of the CPU: vectors of small whole numbers have products that are exact in any order, and
-/// many ties. Items of one vector tie, whatever it is and whichever block they fall into; the last block is a short one.
+/// Checks that a ranking on the device equals that of the CPU. Vectors of small whole numbers have products that are
+/// exact in any order, and many ties. Items with equal vectors tie, whatever the vector and whichever block they are
+/// in; the last block is shorter than the others.
 fn ranking(device: &Device) -> Result<()> {
     const USERS: usize = 70;
     const ITEMS: usize = 5000;
@@ -181,14 +183,14 @@ fn ranking(device: &Device) -> Result<()> {
     let (users, items) = (table(USERS), table(ITEMS + 1));
     let on = |device: &Device| ranked(&users, &items, Seen::Removed, device);
     let (here, cpu) = (on(device), on(&open_device(Backend::Cpu)?));
-    ensure!(here.users == cpu.users && here.ranks == cpu.ranks, "targets rank otherwise than on the CPU");
-    ensure!(here.top == cpu.top, "the best items are others than on the CPU");
-    ensure!(here == cpu, "metrics are others than on the CPU");
+    ensure!(here.users == cpu.users && here.ranks == cpu.ranks, "targets have other ranks than on the CPU");
+    ensure!(here.top == cpu.top, "the best items differ from those on the CPU");
+    ensure!(here == cpu, "metrics differ from those on the CPU");
     let mut table = |rows: usize| (0..rows * 64).map(|_| random.unit() as f32 - 0.5).collect::<Vec<_>>();
     let (users, mut items) = (table(USERS), table(1 + ITEMS / 2));
     items.extend_from_within(64..);
     let twins = ranked(&users, &items, Seen::Kept, device);
-    ensure!(twins.tied_share == 1.0, "items of one vector tie for {} of the targets alone", twins.tied_share);
+    ensure!(twins.tied_share == 1.0, "items with equal vectors tie for only {} of the targets", twins.tied_share);
     Ok(())
 }
 
@@ -207,7 +209,7 @@ mod tests {
     #[test]
     fn a_panic_is_heard_again_after_the_checks() {
         let heard = Arc::new(AtomicUsize::new(0));
-        // Other tests may panic meanwhile, and are heard as ever.
+        // Other tests may panic meanwhile; their panics are still printed.
         let (counted, own, before) = (heard.clone(), std::thread::current().id(), std::panic::take_hook());
         std::panic::set_hook(Box::new(move |panic| match std::thread::current().id() == own {
             true => drop(counted.fetch_add(1, Ordering::Relaxed)),

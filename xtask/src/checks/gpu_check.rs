@@ -1,8 +1,8 @@
-//! `cargo xtask gpu-check`: all that must hold on a GPU, in one go and one table, beside the CPU of the same machine.
+//! `cargo xtask gpu-check`: everything that must hold on a GPU, compared with the CPU of the same machine in one table.
 //!
-//! Each part is this command again, started for the CPU and for the back end: a crash of one ends no other. It needs
-//! neither cargo nor a network, so a binary, golden cases and, for the whole quickstart, `data/` and `models/` are all that
-//! a bare GPU machine must be given.
+//! Each part starts this program again, for the CPU and for the back end, so that a crash of one ends no other. It
+//! needs neither cargo nor a network: a bare GPU machine needs only the binary, golden cases and, for the whole
+//! quickstart, `data/` and `models/`.
 mod tiny;
 
 use crate::fetch;
@@ -14,24 +14,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// What is measured where time allows: steps of an ID method, of the language model and of the alignment, and the ranking.
+/// The benchmarks: steps of an ID method, of the language model and of the alignment, and the ranking.
 const BENCHES: [&str; 7] =
     ["sasrec-softmax", "minilm-text", "minilm-hybrid", "align-all", "align-two", "align-last", "rank-64"];
 
-/// What is measured on the back end alone, in every precision it has: so much at once is for GPUs.
+/// The benchmark of the back end alone, in every precision it supports; it is too large for a CPU.
 const LARGE: &str = "many-pooled";
 
-/// What the command line asks for.
+/// The arguments of the command line.
 #[derive(Debug)]
 pub(crate) struct CheckArgs {
     pub(crate) backend: Backend,
     /// Folders of golden cases; the first holds language models.
     pub(crate) cases: Vec<PathBuf>,
-    /// A tiny run instead of the quickstart, and no benches.
+    /// Whether to use a tiny run instead of the quickstart and run no benchmarks.
     pub(crate) quick: bool,
 }
 
-/// The golden cases of the repository whose outcome depends on the back end.
+/// Returns the golden cases of the repository whose outcome depends on the back end.
 pub(crate) fn own_cases(root: &Path) -> Vec<PathBuf> {
     ["ra-llm", "ra-idmodels"].map(|name| root.join(name).join("tests/golden")).to_vec()
 }
@@ -40,30 +40,30 @@ pub(crate) fn own_cases(root: &Path) -> Vec<PathBuf> {
 #[derive(Debug)]
 struct Line {
     what: String,
-    /// On the CPU and on the back end.
+    /// The results on the CPU and on the back end.
     found: [String; 2],
-    /// What is wrong.
+    /// The problem, if there is one.
     problem: Option<String>,
 }
 
-/// Golden cases, contracts, a run and benches on the CPU and on a back end.
+/// Compares golden cases, contracts, a run and benchmarks on the CPU and on a back end.
 ///
 /// # Errors
-/// When a part fails on the back end, or it cannot be opened.
+/// If a part fails on the back end, or if the back end cannot be opened.
 pub(crate) fn gpu_check(asked: &CheckArgs, root: &Path) -> Result<()> {
     let device = open_device(asked.backend)?;
     let name = device_name(&device);
     say!("gpu-check: {} is {name}; {}", asked.backend.name(), crate::machine::describe());
     let check = Check { asked, root };
     let mut lines = Vec::new();
-    // Quick is f32 alone.
+    // A quick check uses only f32.
     let coarser = [Precision::F16, Precision::Bf16].into_iter().filter(|p| !asked.quick && p.check(&device).is_ok());
     let coarser: Vec<Precision> = coarser.collect();
     for cases in &asked.cases {
         lines.extend(check.golden(&cases.to_string_lossy(), Precision::F32));
     }
     for &precision in &coarser {
-        // Language models come first, and others have no matrices to keep so.
+        // The first folder holds the language models; other models have no matrices in another precision.
         lines.extend(check.golden(&check.models().to_string_lossy(), precision));
     }
     lines.push(check.contracts());
@@ -85,7 +85,7 @@ pub(crate) fn gpu_check(asked: &CheckArgs, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What cannot be checked at all is a line as well, so that the others are told.
+/// Turns a part that cannot be checked at all into a line, so that the others are still reported.
 fn or_a_line(what: &str, lines: Result<Vec<Line>>) -> Vec<Line> {
     lines.unwrap_or_else(|error| {
         let found = ["-".to_owned(), "-".to_owned()];
@@ -93,7 +93,7 @@ fn or_a_line(what: &str, lines: Result<Vec<Line>>) -> Vec<Line> {
     })
 }
 
-/// How a started command ended.
+/// The result of a started command.
 struct CheckResult {
     stdout: String,
     seconds: f64,
@@ -106,7 +106,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Where the language models of golden cases are.
+    /// Returns the folder of the language models of golden cases.
     fn models(&self) -> &Path {
         self.asked.cases.first().map_or(self.root, PathBuf::as_path)
     }
@@ -114,11 +114,11 @@ impl Check<'_> {
     fn start(&self, root: &Path, backend: Backend, args: &[&str]) -> Result<CheckResult> {
         say!("gpu-check: {} on {} ..", args[..2.min(args.len())].join(" "), backend.name());
         let started = Instant::now();
-        let own = std::env::current_exe().context("this command cannot find itself")?;
+        let own = std::env::current_exe().context("cannot find the file of this program")?;
         let output = Command::new(own).args(args).args(["--backend", backend.name()]).env("RA_REC_ROOT", root).output();
-        let output = output.context("this command cannot start itself")?;
+        let output = output.context("cannot start this program again")?;
         let told = String::from_utf8_lossy(&output.stderr);
-        // The line of an error, or of a panic; a crash says nothing.
+        // The line of an error or a panic; a crash prints nothing.
         let line = told.lines().rev().find(|l| l.starts_with("error: ") || l.contains("panicked"));
         let problem = (!output.status.success())
             .then(|| line.map_or_else(|| output.status.to_string(), |l| l.trim_start_matches("error: ").to_owned()));
@@ -130,7 +130,7 @@ impl Check<'_> {
         Ok([self.start(root, Backend::Cpu, args)?, self.start(root, self.asked.backend, args)?])
     }
 
-    /// The largest error of each kind of golden case, as a share of what is allowed.
+    /// Returns the largest error of each kind of golden case, as a share of what is allowed.
     fn golden(&self, cases: &str, precision: Precision) -> Vec<Line> {
         or_a_line(&format!("golden {cases}{}", of_matrices(precision)), self.verified(cases, precision))
     }
@@ -172,7 +172,7 @@ impl Check<'_> {
         }
     }
 
-    /// A whole run on either side, row by row, and on the back end with coarser matrices.
+    /// Compares a whole run on both sides, row by row, and on the back end with less precise matrices.
     fn run(&self, coarser: &[Precision]) -> Result<Vec<Line>> {
         let temporary = tempfile::tempdir()?;
         let available = |name: &str| fetch::list().iter().any(|e| e.name == name && e.available(self.root).is_some());
@@ -207,7 +207,7 @@ impl Check<'_> {
         }
         for &precision in coarser {
             let what = format!("run {recipe}{}", of_matrices(precision));
-            // Beside the CPU in f32: the last row is RA-Rec.
+            // Compared with the CPU in f32; the last row is RA-Rec.
             let last = run(self.asked.backend, precision).map(|(_, report)| {
                 let line =
                     rows(&cpu_report).last().zip(rows(&report).last()).map(|(cpu, here)| compare(cpu, here, users));
@@ -230,28 +230,28 @@ impl Check<'_> {
             wall.context("the bench gave no figure")
         };
         let told = |found: &Result<f64>| found.as_ref().map_or_else(|_| "-".into(), |s| format!("{:.1} ms", 1e3 * s));
-        let cpu = if on_cpu { figure(Backend::Cpu) } else { Err(anyhow::anyhow!("not asked for")) };
+        let cpu = if on_cpu { figure(Backend::Cpu) } else { Err(anyhow::anyhow!("not requested")) };
         let here = figure(self.asked.backend);
         Line {
-            what: format!("bench {name}{}, wall time of a step", of_matrices(precision)),
+            what: format!("bench {name}{}, wall time per step", of_matrices(precision)),
             found: [told(&cpu), told(&here)],
             problem: here.err().map(|error| format!("{error:#}")),
         }
     }
 }
 
-/// Of matrices that are not in `f32`.
+/// Names the precision of matrices that are not in `f32`.
 fn of_matrices(precision: Precision) -> String {
     if precision == Precision::F32 { String::new() } else { format!(" in {}", precision.name()) }
 }
 
-/// Of each kind of case the largest error as a share of what is allowed, and the cases that failed.
+/// Returns, for each kind of case, the largest error as a share of what is allowed, and the cases that failed.
 fn worst(json: &str) -> Option<BTreeMap<String, (f64, Vec<String>)>> {
     let cases: Vec<Value> = serde_json::from_str(json).ok()?;
     let mut kinds: BTreeMap<String, (f64, Vec<String>)> = BTreeMap::new();
     for case in cases {
         let (worst, failed) = kinds.entry(case.get("kind")?.as_str()?.to_owned()).or_default();
-        // JSON has no infinity: what is out of all bounds is written as null.
+        // JSON has no infinity: an unbounded error is written as null.
         *worst = worst.max(case.get("worst")?.as_f64().unwrap_or(f64::INFINITY));
         if case.get("passed")?.as_bool() != Some(true) {
             failed.push(case.get("case")?.as_str()?.to_owned());
@@ -260,15 +260,15 @@ fn worst(json: &str) -> Option<BTreeMap<String, (f64, Vec<String>)>> {
     Some(kinds)
 }
 
-/// A row of two reports. What is not trained ranks alike but for a user or two whose scores nearly tie; trainings drift
-/// apart by rounding, and what they end with may differ by chance: two standard errors of a share of `users`.
+/// Compares a row of two reports. Untrained models rank alike except for a user or two with nearly tied scores.
+/// Trainings diverge by rounding, and their results may differ by chance: two standard errors of a share of `users`.
 fn compare(cpu: &Value, here: &Value, users: f64) -> Line {
     let name = if here.pointer("/metrics/hr@100").is_some() { "hr@100" } else { "hr@10" };
     let metric = |row: &Value| row["metrics"][name].as_f64().unwrap_or(f64::NAN);
     let (a, b) = (metric(cpu), metric(here));
     let trained = here["trainable_params"].as_u64().unwrap_or(0) > 0;
     let allowed = if trained { 2.0 * (a * (1.0 - a) / users).sqrt() } else { 0.0 }.max(2.0 / users);
-    // A NaN is no agreement.
+    // A NaN never agrees.
     let agrees = (a - b).abs() <= allowed;
     Line {
         what: format!("{} of {}", name.to_uppercase(), here["name"].as_str().unwrap_or_default()),

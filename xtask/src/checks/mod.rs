@@ -1,4 +1,4 @@
-//! What a change has to pass.
+//! The checks that a change must pass.
 pub(crate) mod ci;
 pub(crate) mod contracts;
 pub(crate) mod gpu_check;

@@ -1,4 +1,4 @@
-//! `data`: looking at a data set, and handing it on.
+//! `data`: describes, audits and exports a data set.
 use crate::recipe::{MAX_HISTORY, remedies, settings};
 use crate::{fetch, machine};
 use anyhow::{Context, Result, bail};
@@ -13,18 +13,20 @@ use toml::Table;
 
 #[derive(Subcommand)]
 pub(crate) enum Data {
-    /// Counts, histories, popularity and titles.
+    /// Show counts, histories, popularity and titles.
     Describe(Shown),
-    /// Leaks, overlaps, ties and gaps, and what each does to a metric.
+    /// Report leaks, overlaps, ties and gaps, and the effect of each on a metric.
     Audit(Shown),
-    /// Write `interactions.parquet` and `items.parquet`, filtered and split; with `--set curate.method=..` also `samples.parquet`.
+    /// Write the filtered and split log as `interactions.parquet` and `items.parquet`; with `--set curate.method=..`,
+    /// also write `samples.parquet`.
     Export {
         #[command(flatten)]
         source: Source,
         /// The folder to write into.
         #[arg(long)]
         out: PathBuf,
-        /// Keep the log in files and about so much of it in memory, as in 2GiB; writes `interactions/part-*.parquet`.
+        /// Keep the log in files and only about this much of it in memory, such as 2GiB; writes
+        /// `interactions/part-*.parquet`.
         #[arg(long)]
         memory: Option<ByteSize>,
     },
@@ -34,32 +36,32 @@ pub(crate) enum Data {
 pub(crate) struct Shown {
     #[command(flatten)]
     source: Source,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Where a data set is.
+/// The location of a data set.
 #[derive(Args)]
 pub(crate) struct Source {
     /// A name that fetch knows, or the interactions: a file, a folder or a pattern such as 'logs/*.parquet'.
     data: PathBuf,
-    /// The titles, beside a file of interactions.
+    /// The file of titles, if DATA is a file of interactions.
     #[arg(long)]
     items: Option<PathBuf>,
-    /// A row that cannot be read is an error, not a row left out.
+    /// Fail on a row that cannot be read instead of skipping it.
     #[arg(long)]
     strict: bool,
-    /// Change a key of a recipe's [data] table, as in k_core=5 or columns.user=who.
+    /// Change a key of a recipe's [data] table, such as k_core=5 or columns.user=who.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
 }
 
-/// What the keys that are set come to.
+/// The configuration after all `--set` arguments.
 struct Request {
     config: DataConfig,
     curate: Option<CurateConfig>,
-    /// Items of a sample's history at most.
+    /// The maximum number of items in a sample's history.
     max_history: usize,
 }
 
@@ -89,7 +91,7 @@ impl Source {
         if !named && !path.exists() && !name.contains(['*', '?', '[']) {
             let known: Vec<&str> =
                 fetch::list().iter().filter(|e| e.kind == fetch::Kind::Data).map(|e| e.name).collect();
-            bail!("{name}: no such file, nor the name of a data set; known are {}", known.join(", "));
+            bail!("{name}: no such file and no known data set; known: {}", known.join(", "));
         }
         let config = if named && !path.exists() {
             fetch::locate_data(&name, root)?.into_config(config)
@@ -99,7 +101,7 @@ impl Source {
         Ok(Request { config, curate, max_history })
     }
 
-    /// What the data set is called in messages.
+    /// Returns the name of the data set for messages.
     fn name(&self) -> String {
         self.data.display().to_string()
     }
@@ -133,11 +135,11 @@ fn start(command: &Data, root: &Path) -> Result<()> {
     }
 }
 
-/// Samples are drawn by this seed.
+/// The seed that samples are drawn with.
 const SEED: u64 = 1;
 
 fn export(name: &str, config: &DataConfig, samples: Option<SampleExport<'_>>, out: &Path) -> Result<()> {
-    // Whatever can be refused is refused before a long log is read.
+    // Whatever can fail early fails before a long log is read.
     ra_data::check_export(config, false, out)?;
     let prepared = ra_data::prepare(name, config)?;
     let chosen = |samples: SampleExport<'_>| {

@@ -1,4 +1,4 @@
-//! What the development of the project needs beside the commands of everybody.
+//! Commands for the development of the project, in addition to those for all users.
 use crate::bench;
 use crate::checks::{ci, contracts, gpu_check};
 use crate::pages;
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Run everything that CI runs as tests.
+    /// Run all tests that CI runs.
     Test,
-    /// Format, lints, tests, the WGPU back end, documentation, dependency checks.
+    /// Check format, lints, tests, the WGPU back end, documentation and dependencies.
     Ci,
-    /// Write the pages that are made of the source and of published reports.
+    /// Write the pages that are generated from the source and from published reports.
     Pages {
-        /// Write nothing; fail if a page is out of date or has a figure that no published report has.
+        /// Write nothing; fail if a page is out of date or has a figure that is in no published report.
         #[arg(long)]
         check: bool,
     },
@@ -23,44 +23,44 @@ pub(super) enum Command {
     Publish {
         /// The run folder.
         run: PathBuf,
-        /// What the report is called there.
+        /// The name of the report in docs/results.
         #[arg(long)]
         name: String,
-        /// The command that made it.
+        /// The command that produced the report.
         #[arg(long)]
         command: String,
     },
-    /// Measure the promised figures.
+    /// Measure the published performance figures.
     Bench {
-        /// A bench, or the start of several names; all without it.
+        /// A benchmark, or the first letters of several; all benchmarks by default.
         name: Option<String>,
-        /// Where tensors live: cpu, wgpu or cuda.
+        /// The back end that computes tensors: cpu, wgpu or cuda.
         #[arg(long, default_value = "cpu")]
         backend: Backend,
-        /// What a language model's matrices are kept in; other benches know none.
+        /// The number format of a language model's matrices; other benchmarks ignore it.
         #[arg(long, default_value = "f32")]
         precision: Precision,
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
     /// Check that models keep their contracts.
     Contracts {
-        /// A folder of golden cases, for its language models.
+        /// A folder of golden cases, whose language models are checked.
         dir: PathBuf,
-        /// Where tensors live: cpu, wgpu or cuda.
+        /// The back end that computes tensors: cpu, wgpu or cuda.
         #[arg(long, default_value = "cpu")]
         backend: Backend,
     },
-    /// Golden cases, contracts, a run and benches on a GPU beside the CPU: one table.
+    /// Compare golden cases, contracts, a run and benchmarks on a GPU with the CPU, in one table.
     GpuCheck {
-        /// wgpu or cuda.
+        /// The back end to check: wgpu or cuda.
         #[arg(long)]
         backend: Backend,
-        /// Folders of golden cases, that of language models first; those of the repository by default.
+        /// Folders of golden cases, language models first; those of the repository by default.
         #[arg(long)]
         cases: Vec<PathBuf>,
-        /// A tiny run instead of the quickstart, and no benches.
+        /// Use a tiny run instead of the quickstart, and run no benchmarks.
         #[arg(long)]
         quick: bool,
     },

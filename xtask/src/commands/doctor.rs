@@ -1,4 +1,4 @@
-//! `doctor`: what this machine offers.
+//! `doctor`: shows what this machine offers.
 use crate::{fetch, machine};
 use anyhow::Result;
 use ra_core::{Backend, device_name, open_device};
@@ -14,7 +14,7 @@ pub(crate) fn doctor(root: &Path) -> Result<()> {
     }
     say!("machine     {}", machine::describe());
     if let Some(mib) = ra_core::available_mib() {
-        say!("memory      {:.1} GiB that a run may take", mib as f64 / 1024.0);
+        say!("memory      {:.1} GiB available to a run", mib as f64 / 1024.0);
     }
     let disk = first_line("df", &["-Ph", &root.to_string_lossy()], 1);
     let free = disk.as_deref().and_then(|line| line.split_whitespace().nth(3));

@@ -1,13 +1,13 @@
-//! Data and models by name.
+//! `fetch`: downloads data and models by name.
 use crate::fetch;
 use anyhow::Result;
 use std::path::Path;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// What to bring.
+    /// The names of the data sets and models to download.
     names: Vec<String>,
-    /// Say what there is, with sizes and terms.
+    /// List all names, with sizes and terms.
     #[arg(long)]
     list: bool,
 }

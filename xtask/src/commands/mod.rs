@@ -1,4 +1,4 @@
-//! The command line: one file a command. It starts things and computes nothing.
+//! The command line, one file per command. It starts things and computes nothing.
 mod data;
 mod development;
 mod doctor;
@@ -33,37 +33,37 @@ struct Xtask {
     command: All,
 }
 
-/// What everybody needs.
+/// The commands for all users.
 #[derive(Subcommand)]
 enum Command {
     /// Run a recipe from raw files to the report.
     Run(run::Args),
     /// Recommend titles from a finished run.
     Recommend(recommend::Args),
-    /// One report over one or several runs.
+    /// Write one report over one or several runs.
     Report(report::Args),
-    /// Look at a data set.
+    /// Describe, audit or export a data set.
     #[command(subcommand)]
     Data(data::Data),
-    /// Bring data and models by name.
+    /// Download data and models by name.
     Fetch(fetch::Args),
     /// Check golden cases.
     Verify(verify::Args),
-    /// What this machine offers.
+    /// Show what this machine offers: back ends, memory, disk, tools, data and models.
     Doctor,
-    /// Print what a shell completes.
+    /// Print the completion script of a shell.
     Completions {
         /// bash, elvish, fish, powershell or zsh.
         shell: Shell,
     },
     /// Write man pages into a folder.
     Man {
-        /// The folder, which is made if it is not there.
+        /// The folder; it is created if it does not exist.
         dir: PathBuf,
     },
 }
 
-/// These, and what the development of the project needs.
+/// The commands for all users, and those for the development of the project.
 #[derive(Subcommand)]
 enum All {
     #[command(flatten)]
@@ -72,22 +72,22 @@ enum All {
     Development(development::Command),
 }
 
-/// The command line of `ra-rec`.
+/// Returns the command line of `ra-rec`.
 pub(crate) fn everybody() -> clap::Command {
     let mut command = RaRec::command();
     command.build();
     command
 }
 
-/// The command line of `cargo xtask`.
+/// Returns the command line of `cargo xtask`.
 pub(crate) fn everything() -> clap::Command {
     let mut command = Xtask::command();
     command.build();
     command
 }
 
-/// `cargo xtask`: the commands of [`ra_rec`] and those of the project's development. Recipes, data, models, caches and runs
-/// lie in `RA_REC_ROOT`, or in the repository that it was built in.
+/// Runs `cargo xtask`: the commands of [`ra_rec`] and those for the development of the project. Recipes, data, models,
+/// caches and runs are in `RA_REC_ROOT`, by default in the repository that this program was built in.
 pub fn xtask() -> ExitCode {
     main::<Xtask>(|cli| match cli.command {
         All::Everybody(command) => start(command, &root(built_in())),
@@ -95,8 +95,8 @@ pub fn xtask() -> ExitCode {
     })
 }
 
-/// `ra-rec`: recipes, data, models, caches and runs lie in `RA_REC_ROOT`, or in the folder that it is called in. Where that
-/// has no recipes of its own, those of the project are known by name.
+/// Runs `ra-rec`. Recipes, data, models, caches and runs are in `RA_REC_ROOT`, by default in the current folder. If
+/// that folder has no recipes, the project's recipes are available by name.
 pub fn ra_rec() -> ExitCode {
     main::<RaRec>(|cli| start(cli.command, &root(".".into())))
 }
@@ -123,7 +123,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
     }
 }
 
-/// Parses the command line, starts what it asks for, and tells a failure in one line.
+/// Parses the command line, starts the command, and prints a failure in one line.
 fn main<C: Parser>(start: impl FnOnce(C) -> Result<()>) -> ExitCode {
     log::listen();
     let cli = match C::try_parse() {
@@ -139,24 +139,24 @@ fn main<C: Parser>(start: impl FnOnce(C) -> Result<()>) -> ExitCode {
     };
     let whole = || match terminal::lost() {
         None => Ok(()),
-        Some(why) => bail!("stdout: what was said could not be written, all else is done: {why}"),
+        Some(why) => bail!("stdout: the output could not be written; everything else is done: {why}"),
     };
     match start(cli).and_then(|()| whole()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line: what, where, what to do.
+            // One line: what is wrong, where, and what to do.
             tell!("error: {}", terminal::one_line(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Where recipes, data, models, caches and runs lie: `RA_REC_ROOT`, or `otherwise`.
+/// Returns the folder of recipes, data, models, caches and runs: `RA_REC_ROOT`, or `otherwise`.
 fn root(otherwise: PathBuf) -> PathBuf {
     std::env::var_os("RA_REC_ROOT").filter(|root| !root.is_empty()).map_or(otherwise, PathBuf::from)
 }
 
-/// The repository that this command was built in.
+/// Returns the repository that this program was built in.
 fn built_in() -> PathBuf {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     built.canonicalize().unwrap_or_else(|_| PathBuf::from("."))

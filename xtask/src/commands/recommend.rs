@@ -1,38 +1,38 @@
-//! What a finished run recommends.
+//! `recommend`: shows what a finished run recommends.
 use crate::recommend::{self, Who};
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A finished run folder.
+    /// The folder of a finished run.
     #[arg(long)]
     run: PathBuf,
-    /// A user of the data set.
+    /// A user of the data set, by id.
     #[arg(long)]
     user: Option<String>,
-    /// An item of a history, by its id or its title; may be given several times, oldest first.
+    /// An item of the history, by id or title; may be given several times, oldest first.
     #[arg(long, value_name = "ID")]
     item: Vec<String>,
-    /// An item of a history, by its title alone; may be given several times, oldest first.
+    /// An item of the history, by title only; may be given several times, oldest first.
     #[arg(long)]
     title: Vec<String>,
-    /// Titles or ids, oldest first, separated by semicolons; write `\;` for a semicolon within a title.
+    /// Titles or ids of the history, oldest first, separated by semicolons; write `\;` for a semicolon within a title.
     #[arg(long)]
     history: Option<String>,
-    /// A row of the report, by its kind, such as `distilled`, or its name; RA-Rec by default, else the best one.
+    /// A row of the report, by kind (such as `distilled`) or name; by default RA-Rec, or the best row if there is none.
     #[arg(long)]
     row: Option<String>,
-    /// How many items.
+    /// The number of items to recommend.
     #[arg(long, default_value_t = 10)]
     top: usize,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
 impl Args {
-    /// For whom, which is said in one of four ways.
+    /// Returns whom to recommend to, which is given in one of four ways.
     fn who(&self) -> Result<Who> {
         let Self { user, item, title, history, .. } = self;
         match (user, item.is_empty(), title.is_empty(), history) {
@@ -50,7 +50,7 @@ impl Args {
 pub(super) fn recommend(args: &Args, root: &Path) -> Result<()> {
     let found = recommend::recommend(&args.run, &args.who()?, args.row.as_deref(), args.top, root)?;
     match args.json {
-        // By way of a value, whose keys are in the order of the alphabet.
+        // Converted to a value first, whose keys are in alphabetical order.
         true => say!("{}", serde_json::to_string_pretty(&serde_json::to_value(&found)?)?),
         false => say!("{found}"),
     }

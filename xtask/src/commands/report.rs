@@ -1,4 +1,4 @@
-//! Several runs in one table.
+//! `report`: combines several runs in one table.
 use crate::store::read_users;
 use anyhow::{Context, Result, bail};
 use ra_eval::{Report, Row, holm_correct};
@@ -9,31 +9,32 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Run folders.
+    /// The run folders.
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// Show runs of different protocols in one table, with a warning.
+    /// Show runs with different protocols in one table, with a warning.
     #[arg(long)]
     mixed_protocols: bool,
-    /// Compare every row with this one of the same seed: a kind, a name, or a run's folder and a name, such as `distilled`,
-    /// "ra-rec(sasrec, minilm)" or "b: ra-rec(sasrec, minilm)".
+    /// Compare every row with this row of the same seed: a kind, a name, or a run's folder and a name, such as
+    /// `distilled`, "ra-rec(sasrec, minilm)" or "b: ra-rec(sasrec, minilm)".
     #[arg(long, value_name = "ROW")]
     to: Option<String>,
-    /// Where comparison.html, .md and .json go; beside the first run by default.
+    /// The folder for comparison.html, .md and .json; that of the first run by default.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-/// What each file of a comparison says of itself, so that a later one may take its place.
+/// The mark in each file of a comparison, which allows a later comparison to replace the file.
 const OURS: &str = "made by ra-rec report";
 
-/// The end of a page that is one.
+/// Returns the end of a page that is a comparison.
 fn comment() -> String {
     format!("\n<!-- {OURS} -->\n")
 }
 
-/// Puts runs into one table, on the terminal and as `comparison.html`, `.md` and `.json` in `out`, or beside the first run.
-/// Runs of other protocols are refused unless they are mixed on purpose. Rows are compared user by user, [`between`].
+/// Combines runs in one table, on the terminal and as `comparison.html`, `.md` and `.json` in `out` or next to the
+/// first run. Refuses runs with different protocols unless they are mixed on purpose. Compares rows user by user, see
+/// [`between`].
 pub(super) fn report(args: &Args) -> Result<()> {
     let Args { runs, mixed_protocols, to, out } = args;
     let folder = |run: &PathBuf| if run.is_dir() { run.clone() } else { run.parent().unwrap_or(Path::new(".")).into() };
@@ -41,7 +42,7 @@ pub(super) fn report(args: &Args) -> Result<()> {
     let runs: Vec<PathBuf> = runs.iter().map(folder).collect();
     let comparison = match mixed_protocols {
         true => ra_eval::compare_unchecked(&reports),
-        false => ra_eval::compare(&reports).context("--mixed-protocols shows them all the same")?,
+        false => ra_eval::compare(&reports).context("--mixed-protocols shows them in one table anyway")?,
     };
     let comparison = comparison.with_between(between(&runs, &reports, to.as_deref())?);
     let beside = runs[0].parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -60,8 +61,8 @@ pub(super) fn report(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Refuses to write over a file that no comparison wrote. It lies in a folder of the user's, among files of theirs: so the
-/// file itself says whose it is.
+/// Refuses to overwrite a file that no comparison wrote. The folder belongs to the user and may hold other files, so
+/// each of our files carries a mark.
 fn check_ours(file: &Path) -> Result<()> {
     if file.symlink_metadata().is_err() {
         return Ok(());
@@ -72,7 +73,7 @@ fn check_ours(file: &Path) -> Result<()> {
     };
     if !file.is_file() || !is_ours(ra_core::read_bytes(file)?) {
         bail!(
-            "{}: is there already and is no comparison of ours; move it away, or name a folder by --out",
+            "{}: exists and is not a comparison of ours; move it away, or name another folder by --out",
             file.display()
         );
     }
@@ -82,8 +83,8 @@ fn check_ours(file: &Path) -> Result<()> {
 /// A row of a run.
 type Of<'a> = (&'a Path, u64, &'a Row);
 
-/// Rows against others of the same seed, user by user: every row against the one that is called `to`, or those of later runs
-/// against the row of the same name in the first run.
+/// Compares rows with others of the same seed, user by user: every row with the one called `to`, or those of later runs
+/// with the row of the same name in the first run.
 fn between(runs: &[PathBuf], reports: &[Report], to: Option<&str>) -> Result<Vec<Row>> {
     let all: Vec<Of<'_>> = (runs.iter().zip(reports))
         .flat_map(|(run, report)| report.rows.iter().map(move |row| (run.as_path(), report.seed, row)))
@@ -98,7 +99,7 @@ fn between(runs: &[PathBuf], reports: &[Report], to: Option<&str>) -> Result<Vec
                 all.iter().find(|(base, other, found)| *base == runs[0] && *other == seed && found.name == row.name)
             }
         };
-        // The ID method of several runs is often one and the same.
+        // Several runs often share a single ID method.
         if all[..at].iter().any(|known| is_same(known, &(run, seed, row))) {
             continue;
         }
@@ -125,11 +126,11 @@ fn between(runs: &[PathBuf], reports: &[Report], to: Option<&str>) -> Result<Vec
     }
     if let Some(to) = to {
         if rows.is_empty() {
-            bail!("--to {to:?}: no other row has its seed and its users");
+            bail!("--to {to:?}: no other row has the same seed and users");
         }
         if !left_out.is_empty() {
             say!(
-                "not compared with {to:?}, for want of the same seed, users or per-user figures: {}\n",
+                "not compared with {to:?}, whose seed or users differ, or without per-user figures: {}\n",
                 left_out.join("; ")
             );
         }
@@ -138,7 +139,7 @@ fn between(runs: &[PathBuf], reports: &[Report], to: Option<&str>) -> Result<Vec
     Ok(rows)
 }
 
-/// The row of each seed that `to` means: a kind, a name, or a run's folder and a name.
+/// Returns the row of each seed that `to` means: a kind, a name, or a run's folder and a name.
 fn called<'a>(all: &[Of<'a>], to: &str) -> Result<Vec<Of<'a>>> {
     let is_meant = |(run, _, row): &&Of<'_>| row.kind.as_str() == to || row.name == to || full(run, row) == to;
     let mut found: Vec<Of<'a>> = Vec::new();
@@ -147,7 +148,7 @@ fn called<'a>(all: &[Of<'a>], to: &str) -> Result<Vec<Of<'a>>> {
             None => found.push(*row),
             Some(known) if is_same(known, row) => {}
             Some((run, _, known)) => {
-                bail!("--to {to:?}: this may be {:?} or {:?}; say which", full(run, known), full(row.0, row.2))
+                bail!("--to {to:?}: this may be {:?} or {:?}; name one of them", full(run, known), full(row.0, row.2))
             }
         }
     }

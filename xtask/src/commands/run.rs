@@ -1,4 +1,4 @@
-//! Running a recipe, or a suite of them.
+//! `run`: runs a recipe, or a suite of recipes.
 use crate::context::{Context, Output};
 use crate::recipe::Recipe;
 use crate::store::Earlier;
@@ -10,24 +10,23 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The name of a recipe, or a path to a file.
+    /// The name of a recipe, or the path of a recipe file.
     recipe: PathBuf,
-    /// Change a key of the recipe, as in align.n_tok=2; `id` means the last ID method. What an axis of a suite says
-    /// stays, and is told.
+    /// Change a key of the recipe, such as align.n_tok=2; `id` means the last ID method. Values on an axis of a suite
+    /// take precedence, and a message lists them.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Where tensors live: cpu, wgpu or cuda; the recipe's choice by default.
+    /// The back end that computes tensors: cpu, wgpu or cuda; the recipe's choice by default.
     #[arg(long)]
     backend: Option<Backend>,
     /// The run folder; runs/RECIPE by default.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Go on after the last finished stage.
+    /// Resume after the last finished stage.
     #[arg(long)]
     resume: bool,
-    /// Replace a finished run of another recipe, seed or data that is in the folder; without it, such a run stays and
-    /// this one is refused. The very same run is made again either way, and an unfinished one is replaced with a
-    /// warning.
+    /// Replace a finished run of another recipe, seed or data in the folder; without this flag, the new run is refused.
+    /// An identical run is always repeated, and an unfinished one is replaced with a warning.
     #[arg(long, conflicts_with = "resume")]
     force: bool,
 }

@@ -1,4 +1,4 @@
-//! Golden cases.
+//! `verify`: checks golden cases.
 use crate::verify::{self, Rounding};
 use anyhow::Result;
 use ra_core::Backend;
@@ -8,16 +8,17 @@ use std::path::PathBuf;
 pub(super) struct Args {
     /// A folder of golden cases.
     dir: PathBuf,
-    /// Only cases of this kind or folder, or of this name; may be given several times.
+    /// Check only cases of this kind, folder or name; may be given several times.
     #[arg(long)]
     only: Vec<String>,
-    /// Where tensors live: cpu, wgpu or cuda.
+    /// The back end that computes tensors: cpu, wgpu or cuda.
     #[arg(long, default_value = "cpu")]
     backend: Backend,
-    /// What matrices are multiplied in, and how far a case may be off: tf32 is what CUDA makes of f32.
+    /// The number format of matrix products, which determines how far a case may be off; tf32 is what CUDA uses for
+    /// f32.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Rounding,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

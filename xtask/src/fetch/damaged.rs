@@ -1,11 +1,11 @@
-//! Damaged packages: whatever lies in them is taken or refused, and nothing is written outside its folder.
+//! Tests with damaged packages: their contents are accepted or refused, and nothing is written outside the folder.
 use super::wheel::{Registry, Wheel};
 use ra_core::testkit::damage::{Trial, fuzz_reader};
 use std::fs;
 use std::io::Write;
 use zip::write::SimpleFileOptions;
 
-/// A trial of a reader, whose memory is counted.
+/// Returns a trial of a reader that counts its memory.
 fn trial(cases: usize) -> Trial {
     Trial::new(cases, |name| std::env::var(name).ok(), |read| allocation_counter::measure(read).bytes_max)
 }
@@ -56,7 +56,7 @@ fn damaged_packages_are_taken_or_refused_and_stay_in_their_folder() {
     let files = files.map(|(name, bytes)| (name.to_owned(), bytes));
     fuzz_reader(&files, trial(3_000), |name, bytes| {
         let registry = if name.ends_with("tgz") { Registry::Npm } else { Registry::Pypi };
-        // A tar is damaged before it is packed: what is damaged after that, gzip's checksum finds.
+        // A tar is damaged before it is compressed: gzip's checksum detects any later damage.
         let bytes = match registry {
             Registry::Pypi => bytes.to_vec(),
             Registry::Npm => {

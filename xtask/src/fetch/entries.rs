@@ -1,4 +1,4 @@
-//! What has a name, pinned.
+//! The names of data and models, with pinned packages.
 use super::wheel::{Registry, Wheel};
 use super::{Entry, Kind, Source};
 

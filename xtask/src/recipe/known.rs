@@ -1,23 +1,23 @@
-//! Recipes by name, and those of files.
+//! Recipes by name, and recipes in files.
 use super::settings::{decoded, parsed, quote};
 use anyhow::{Context, Result, bail};
 use std::path::{Component, Path, PathBuf};
 use toml::Table;
 
-/// Those of the project, as they were when this program was built: file names and contents.
+/// The recipes of the project as of the build of this program: file names and contents.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
-/// Where a recipe is.
+/// The location of a recipe.
 #[derive(Debug, PartialEq)]
 enum Found {
     File(PathBuf),
     BuiltIn { file: &'static str, text: &'static str },
 }
 
-/// A recipe by path or name, and its content. What is built in has its file name for a path.
+/// Returns the path and content of a recipe, given by path or name. The path of a built-in recipe is its file name.
 ///
 /// # Errors
-/// Lists the recipes that are known where there is no such file, or says where in the file what is wrong.
+/// Lists the known recipes if there is no such file, or names the place in the file that is wrong.
 pub(crate) fn read(recipe: impl AsRef<Path>, root: &Path) -> Result<(PathBuf, Table)> {
     let (path, bytes) = match find(recipe.as_ref(), root)? {
         Found::File(path) => {
@@ -32,8 +32,8 @@ pub(crate) fn read(recipe: impl AsRef<Path>, root: &Path) -> Result<(PathBuf, Ta
     Ok((path, table))
 }
 
-/// Where a recipe is: one of the repository by its name, or a built-in one where there is no repository; else a file of any
-/// name.
+/// Finds a recipe: by name in the repository, or among the built-in ones if there is no repository; otherwise a file
+/// with any name.
 fn find(recipe: &Path, root: &Path) -> Result<Found> {
     let folder = root.join("xtask/recipes");
     let is_name = matches!(recipe.components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
@@ -64,12 +64,12 @@ fn find(recipe: &Path, root: &Path) -> Result<Found> {
         }
         true => bail!("recipe {}: no such file", recipe.display()),
         false => {
-            bail!("recipe {}: no such file, and no known recipe; known recipes: {}", recipe.display(), names(&folder))
+            bail!("recipe {}: no such file or recipe; known recipes: {}", recipe.display(), names(&folder))
         }
     }
 }
 
-/// The names of the recipes in `folder`, or of the built-in ones where it is not there.
+/// Returns the names of the recipes in `folder`, or of the built-in ones if there is no such folder.
 fn names(folder: &Path) -> String {
     let files: Vec<PathBuf> = match folder.read_dir() {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),

@@ -28,23 +28,23 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use variant::VariantTable;
 
-/// The longest history of a training sample of the alignment where a recipe does not say.
+/// The default for the longest history of a training sample of the alignment.
 pub(crate) const MAX_HISTORY: usize = 50;
 
-/// What is to be done: a recipe with every default filled in.
+/// A recipe with every default filled in.
 #[derive(Debug, Clone)]
 pub struct Recipe {
     pub(crate) name: String,
-    /// Decides every draw: initial weights, order, negatives, noise and samples.
+    /// The seed of every random draw: initial weights, order, negatives, noise and samples.
     pub(crate) seed: u64,
-    /// Where tensors live.
+    /// The back end that computes tensors.
     pub(crate) backend: Backend,
-    /// Devices that train the alignment together, each on batches of its own.
+    /// The number of devices that train the alignment together, each on separate batches.
     pub(crate) devices: usize,
-    /// A data set that `fetch` knows. Instead of it, give `interactions`; the name is then only what the report calls it.
+    /// The name of a data set that `fetch` knows. If `interactions` is given instead, it is only the name in reports.
     pub(crate) data_name: String,
     pub(crate) data: DataConfig,
-    /// The longest history of a training sample of the alignment. Evaluation and ID methods cut for themselves.
+    /// The longest history of a training sample of the alignment. Evaluation and ID methods have their own limits.
     pub(crate) max_history: usize,
     pub(crate) curate: CurateConfig,
     pub(crate) ids: Vec<IdConfig>,
@@ -55,30 +55,31 @@ pub struct Recipe {
     pub(crate) eval: EvalConfig,
     /// The rows of the report: `id`, `text`, `probes`, `cold-lift`, and the names of variants.
     pub(crate) rows: Vec<String>,
-    /// The variants that are probed, and whose scores of cold items are lifted, where `rows` asks for either.
+    /// The variants that the rows `probes` and `cold-lift` are made for, if `rows` has them.
     pub(crate) probes_of: Vec<String>,
-    /// The variants among `rows`, in that order.
+    /// The variants in `rows`, in that order.
     variants: Vec<Variant>,
     /// The `[[variant]]` tables.
     tables: Vec<VariantTable>,
 }
 
-/// The `[lm]` table: a name that `fetch` knows, or a folder.
+/// The `[lm]` table: a name that `fetch` knows, or a path.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LmConfig {
-    /// A model that `fetch` knows.
+    /// The name of a model that `fetch` knows.
     pub(crate) name: String,
-    /// A Hugging Face folder or a GGUF file, instead of `name`.
+    /// The path of a Hugging Face folder or a GGUF file, instead of `name`.
     pub(crate) path: Option<PathBuf>,
-    /// How the states of a text become one vector. Without it the folder's own setting holds, else the mean.
+    /// How the states of a text become one vector. By default it is the model's own setting, or the mean if it has
+    /// none.
     pub(crate) pooling: Option<Pooling>,
-    /// The number format of its weight matrices.
+    /// The number format of the weight matrices.
     pub(crate) precision: Precision,
 }
 
-/// The language model of the quickstart. Its folder asks for the mean; by its name it is pooled by the first token, as
-/// all published figures are.
+/// The language model of the quickstart. Its folder specifies mean pooling; by this name it is pooled by the first
+/// token, as in all published figures.
 const FETCHED_LM: &str = "minilm";
 
 impl Default for LmConfig {
@@ -88,9 +89,11 @@ impl Default for LmConfig {
 }
 
 impl Recipe {
-    /// Reads `recipe`, a path or the name of one, and applies `key=value` settings. Names are those of `xtask/recipes/` under
-    /// `root`, or, where there is no such folder, those of the project. Paths in it are those of the current folder, as on a
-    /// command line. An error tells all of it by `{:#}`.
+    /// Reads `recipe`, a path or a name, and applies `key=value` settings.
+    ///
+    /// Names are those of `xtask/recipes/` under `root`, or those of the project if there is no such folder. Paths in
+    /// the recipe are relative to the current folder, as on a command line. Print an error with `{:#}` to see all of
+    /// it.
     ///
     /// # Errors
     /// Names the recipe and every key that cannot work, with its value and what is allowed.
@@ -101,7 +104,7 @@ impl Recipe {
         made.with_context(|| format!("recipe {}", path.display()))
     }
 
-    /// The recipe in `table` under `sets`, with all its problems in one error.
+    /// Returns the recipe in `table` after `sets`, or all its problems in one error.
     fn checked(name: String, mut table: Table, sets: &[String]) -> Result<Self> {
         sets.iter().try_for_each(|set| apply(&mut table, set))?;
         let recipe = Self::from_table(name, table.clone())?;
@@ -109,7 +112,7 @@ impl Recipe {
             let (own, usual) = (recipe.to_table()?, recipe.usual()?);
             move |key: &str, method| lookup(&own, key, method) == lookup(&usual, key, method)
         };
-        // What a resolved recipe writes out is as good as not said.
+        // A value that a resolved recipe writes out counts as not given.
         let given = |key: &str, method| lookup(&table, key, method).is_some() && !is_usual(key, method);
         let (idle, told) = without_effect(&recipe, given, sets);
         refuse(&[recipe.problems(), idle].concat())?;
@@ -117,18 +120,18 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// The same on another back end, where one is given.
+    /// Returns the recipe on another back end, if one is given.
     #[must_use]
     pub fn on(self, backend: Option<Backend>) -> Self {
         Self { backend: backend.unwrap_or(self.backend), ..self }
     }
 
-    /// The variants that are aligned, in the order of the report.
+    /// Returns the variants that are aligned, in the order of the report.
     pub fn variants(&self) -> &[Variant] {
         &self.variants
     }
 
-    /// How the row of a variant of these is called.
+    /// Returns the name of the row of a variant on the ID method `of`.
     pub(crate) fn label(&self, variant: &Variant, of: &str) -> String {
         match self.drops_loss(variant) {
             true => format!("{}({of}, without align.loss)", variant.name),
@@ -136,7 +139,7 @@ impl Recipe {
         }
     }
 
-    /// How the row of a variant with lifted cold items is called.
+    /// Returns the name of the row of a variant with lifted cold items.
     pub(crate) fn cold_lift_label(&self, variant: &Variant, of: &str) -> String {
         match self.probes_of.len() {
             1 => format!("{}({of})", rows::COLD_LIFT),
@@ -144,7 +147,7 @@ impl Recipe {
         }
     }
 
-    /// What the language model is called in names of rows.
+    /// Returns the name of the language model in names of rows.
     pub(crate) fn lm_name(&self) -> String {
         match &self.lm.path {
             Some(path) => path.file_name().map_or_else(|| "lm".into(), |name| name.to_string_lossy().into_owned()),
@@ -152,39 +155,40 @@ impl Recipe {
         }
     }
 
-    /// Whether rows beside those of ID methods are asked for.
+    /// Returns whether there are rows besides those of ID methods.
     pub(crate) fn aligns(&self) -> bool {
         self.rows.iter().any(|row| row != rows::ID)
     }
 
-    /// Whether a variant is trained without the loss that the recipe ties prefixes to texts by, which is then said in its
-    /// name.
+    /// Returns whether a variant is trained without the loss that ties prefixes to texts although the recipe has one.
+    /// The name of its row then says so.
     pub(crate) fn drops_loss(&self, variant: &Variant) -> bool {
         self.align.loss.loss != AlignLoss::None && variant.align.loss.loss == AlignLoss::None
     }
 
-    /// Whether the report has a row, or rows, called `name`.
+    /// Returns whether the report has one or more rows called `name`.
     pub(crate) fn has_row(&self, name: &str) -> bool {
         self.rows.iter().any(|row| row == name)
     }
 
-    /// Whether rows called `name`, which look closer at variants, are asked for of `variant`.
+    /// Returns whether the report has rows called `name`, probes or lifts, of `variant`.
     pub(crate) fn looks_closer(&self, name: &str, variant: &Variant) -> bool {
         self.has_row(name) && self.probes_of.contains(&variant.name)
     }
 
-    /// Whether a row reads the titles of items: all do but those of ID methods and of variants that call items otherwise.
+    /// Returns whether a row reads the titles of items: all except those of ID methods and of variants that name items
+    /// otherwise.
     pub(crate) fn reads_titles(&self) -> bool {
         let titled = |variant: &Variant| variant.items == ItemNames::Title;
         self.has_row(rows::TEXT) || self.variants.iter().any(titled)
     }
 
-    /// Whether a language model takes part.
+    /// Returns whether a language model takes part.
     pub(crate) fn reads_text(&self) -> bool {
         self.aligns() || self.ids.iter().any(IdMethod::reads_features)
     }
 
-    /// Reads a resolved recipe, as a manifest holds it.
+    /// Reads a resolved recipe, as stored in a manifest.
     ///
     /// # Errors
     /// As [`Recipe::load`].
@@ -203,7 +207,7 @@ impl Recipe {
         Ok(self)
     }
 
-    /// What stands in `table`, whether it makes sense or not.
+    /// Reads the content of `table` without checking that it makes sense.
     fn from_table(name: String, mut table: Table) -> Result<Self> {
         let wrong = &mut Vec::new();
         let mut data = sub_table(&mut table, "data", wrong);
@@ -245,15 +249,15 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// The resolved recipe, all defaults written out; reading it gives the same recipe.
+    /// Returns the resolved recipe with all defaults written out. Reading it gives the same recipe.
     ///
     /// # Errors
-    /// When a value has no form in TOML.
+    /// If a value cannot be represented in TOML.
     pub fn to_toml(&self) -> Result<String> {
         Ok(toml::to_string_pretty(&self.to_table()?)?)
     }
 
-    /// [`to_toml`](Self::to_toml) as a table.
+    /// Returns [`to_toml`](Self::to_toml) as a table.
     fn to_table(&self) -> Result<Table> {
         let mut data = table_of(&self.data)?;
         data.insert("name".into(), Value::String(self.data_name.clone()));
@@ -284,7 +288,7 @@ impl Recipe {
         Ok(table)
     }
 
-    /// The resolved recipe of the same ID methods with nothing else said.
+    /// Returns the resolved recipe with the same ID methods and defaults for everything else.
     fn usual(&self) -> Result<Table> {
         let kind = |id: &IdConfig| Value::Table(Table::from_iter([("kind".to_owned(), Value::from(id.kind()))]));
         let ids = Value::Array(self.ids.iter().map(kind).collect());

@@ -1,21 +1,21 @@
-//! Settings that work and are hardly what anybody wants: they run, and say so.
+//! Settings that work but are hardly intended: the run starts with a warning.
 use super::{Recipe, rows};
 use ra_core::{Check, Problem};
 use ra_idmodels::IdConfig;
 
 impl Recipe {
-    /// What works and is hardly what anybody wants, by key: told when the run starts.
+    /// Returns, by key, the settings that work but are hardly intended, for a warning when the run starts.
     pub(crate) fn oddities(&self) -> Vec<Problem> {
         let ids = self.ids.iter().flat_map(|id| self.id_oddities(id));
         let idle = self.tables.iter().filter(|table| !self.has_row(&table.name) && !self.is_base(&table.name));
         let idle = idle.map(|table| {
-            Problem::new("variant", format!("{} is described, and eval.rows does not name it", table.name))
+            Problem::new("variant", format!("{} is described, but eval.rows does not name it", table.name))
         });
         let ids = ids.chain(idle);
         ids.chain(if self.rows == [rows::ID] { Vec::new() } else { self.align_oddities() }).collect()
     }
 
-    /// Whether another variant starts from the one called `name`.
+    /// Returns whether another variant starts from the one called `name`.
     fn is_base(&self, name: &str) -> bool {
         self.tables.iter().any(|table| table.base == name)
     }
@@ -31,7 +31,7 @@ impl Recipe {
         prompt.chain(train).chain(curate).collect()
     }
 
-    /// What a reader of a report's row must know of how it was made: the oddities that concern it.
+    /// Returns the oddities that concern a row, for readers of the report.
     pub(crate) fn notes(&self, name: &str, kind: &str) -> Vec<String> {
         let found = match kind {
             rows::ID => self.ids.iter().find(|id| id.kind() == name).map(|id| self.id_oddities(id)).unwrap_or_default(),

@@ -1,4 +1,5 @@
-//! What a recipe can do about an error: libraries speak of their own settings and know neither tables nor commands.
+//! Remedies for errors in terms of recipes. Libraries name only their own settings; they know neither tables nor
+//! commands.
 use crate::terminal::program;
 use anyhow::{Error, anyhow};
 use ra_core::Problem;
@@ -6,12 +7,12 @@ use ra_data::DataError;
 use ra_eval::EvalError;
 use ra_llm::LlmError;
 
-/// `error` of a run, with the tables of the keys that it names and what to do in terms of recipes and commands.
+/// Adds to `error` of a run the tables of the keys that it names, and what to do in terms of recipes and commands.
 pub(crate) fn in_recipe(error: Error) -> Error {
     told(error, "data.", "data.curate.")
 }
 
-/// `error` of a command whose keys are those of `[data]` without the name of the table.
+/// Does the same for `error` of a command whose keys are those of `[data]`, without the name of the table.
 pub(crate) fn in_data(error: Error) -> Error {
     told(error, "", "curate.")
 }
@@ -35,7 +36,7 @@ fn told(error: Error, data: &str, curate: &str) -> Error {
     }
 }
 
-/// The error of the core, by whichever crate it came.
+/// Returns the error of the core, whichever crate wrapped it.
 fn core(error: &Error) -> Option<&ra_core::Error> {
     let llm = || match error.downcast_ref::<LlmError>()? {
         LlmError::File(own) => Some(own),
@@ -57,7 +58,7 @@ fn in_core(error: &ra_core::Error) -> Option<String> {
     }
 }
 
-/// Every key with its table before it, and its problem.
+/// Returns every key with its table, and its problem.
 fn keys(problems: &[Problem], table: &str) -> Error {
     let told = |problem: &Problem| format!("{table}{problem}");
     anyhow!("{}", problems.iter().map(told).collect::<Vec<_>>().join("; "))

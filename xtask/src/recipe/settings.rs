@@ -1,10 +1,10 @@
-//! The text of settings: recipe files as people have them, and `--set key=value`.
+//! The text of settings: recipe files as users write them, and `--set key=value`.
 use crate::terminal::words;
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-/// The tables of a recipe; a path of Windows in double quotes is told how to be written.
+/// Parses the tables of a recipe. For a Windows path in double quotes, the error explains how to write it.
 pub(super) fn parsed(text: &str) -> Result<Table> {
     text.parse().map_err(|error: toml::de::Error| {
         let told = words(&error);
@@ -18,10 +18,10 @@ pub(super) fn parsed(text: &str) -> Result<Table> {
     })
 }
 
-/// The text of a file, which is UTF-8 with or without a byte order mark.
+/// Decodes the text of a file, UTF-8 with or without a byte order mark.
 pub(super) fn decoded(bytes: &[u8]) -> Result<&str> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || bytes.contains(&0) {
-        bail!("the file is UTF-16 text, or none at all; save it as UTF-8");
+        bail!("the file is UTF-16 text or not text at all; save it as UTF-8");
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
@@ -53,7 +53,7 @@ pub(crate) fn apply(table: &mut Table, set: &str) -> Result<()> {
         let next = at.entry(*key).or_insert_with(|| Value::Table(Table::new()));
         at = match next {
             Value::Table(table) => table,
-            // [[id]] is a list; the last method is the one that is aligned.
+            // [[id]] is a list; the last method is the aligned one.
             Value::Array(list) => match list.last_mut() {
                 Some(Value::Table(table)) => table,
                 _ => bail!("--set {set}: {key} is not a list of tables"),
@@ -65,28 +65,28 @@ pub(crate) fn apply(table: &mut Table, set: &str) -> Result<()> {
     Ok(())
 }
 
-/// What `text` means as the value of the key `path`.
+/// Returns what `text` means as the value of the key `path`.
 fn value(path: &str, text: &str) -> Result<Value> {
     let mut value = match format!("x = {text}").parse::<Table>() {
         Ok(mut table) if table.len() == 1 => table.remove("x").unwrap_or_else(|| Value::String(text.into())),
-        // Whoever opens a list, a table or a quote means TOML.
+        // A value that opens a list, a table or a quote is meant as TOML.
         Err(error) if text.starts_with(['[', '{', '"', '\'']) => {
-            bail!("--set {path}: {text} is no TOML value: {}", words(&error.message()))
+            bail!("--set {path}: {text} is not a TOML value: {}", words(&error.message()))
         }
         _ => Value::String(text.into()),
     };
     if is_bare(&value) && takes_text(path) {
         return Ok(Value::String(text.into()));
     }
-    // Lists and tables have their keys below.
+    // Lists and tables hold keys of their own.
     quote_one(&mut value, path).with_context(|| format!("--set {path}"))?;
     Ok(value)
 }
 
-/// Makes whole numbers and dates texts where a key takes nothing else: a column named `1`, a file named `2024`.
+/// Converts whole numbers and dates to text for keys that take only text: a column named `1`, a file named `2024`.
 ///
 /// # Errors
-/// Names a key that has a decimal number: how it was written, 1.10 or 1.1, is not known any more.
+/// Names a key with a decimal number, because it is unknown whether it was written as 1.10 or 1.1.
 pub(super) fn quote(table: &mut Table, within: &str) -> Result<()> {
     table.iter_mut().try_for_each(|(key, value)| {
         let path = if within.is_empty() { key.clone() } else { format!("{within}.{key}") };
@@ -98,7 +98,7 @@ fn quote_one(value: &mut Value, path: &str) -> Result<()> {
     match value {
         Value::Table(table) => return quote(table, path),
         Value::Array(list) => return list.iter_mut().try_for_each(|value| quote_one(value, path)),
-        Value::Float(number) if takes_text(path) => bail!("{path} is the number {number}: put quotes round it"),
+        Value::Float(number) if takes_text(path) => bail!("{path} is the number {number}: put quotes around it"),
         bare if is_bare(bare) && takes_text(path) => *bare = Value::String(bare.to_string()),
         _ => {}
     }
@@ -109,7 +109,7 @@ fn is_bare(value: &Value) -> bool {
     matches!(value, Value::Integer(_) | Value::Float(_) | Value::Datetime(_))
 }
 
-/// Whether a key takes text alone: names, paths, sentences and columns.
+/// Returns whether a key takes only text: names, paths, sentences and columns.
 fn takes_text(path: &str) -> bool {
     let own = path.strip_prefix("data.").unwrap_or(path);
     let files = ["interactions", "items", "test", "id.items", "id.users", "id.item_ids", "id.user_ids"];
@@ -123,8 +123,8 @@ fn takes_text(path: &str) -> bool {
         || variants.contains(&own)
 }
 
-/// The value of a key such as `id.train.lr`; of a list of tables that of the one at `place`, or of the last one, as for
-/// [`apply`].
+/// Returns the value of a key such as `id.train.lr`. In a list of tables it is that of the table at `place`, by default
+/// of the last one, as for [`apply`].
 pub(crate) fn lookup<'a>(table: &'a Table, key: &str, place: Option<usize>) -> Option<&'a Value> {
     let Some((first, rest)) = key.split_once('.') else { return table.get(key) };
     match table.get(first)? {
@@ -134,7 +134,8 @@ pub(crate) fn lookup<'a>(table: &'a Table, key: &str, place: Option<usize>) -> O
     }
 }
 
-/// Takes the value of `key`; one of the wrong kind is added to what is `wrong`, under its key with `path` before it.
+/// Removes and returns the value of `key`. If its type is wrong, adds an error to `wrong`, under the key with `path`
+/// before it.
 pub(crate) fn take<T: DeserializeOwned>(
     table: &mut Table,
     key: &str,
@@ -146,7 +147,7 @@ pub(crate) fn take<T: DeserializeOwned>(
     value.clone().try_into().map_err(|error| wrong.extend(faults(error))).ok()
 }
 
-/// The table of `key`, empty where there is none.
+/// Removes and returns the table of `key`, empty if there is none.
 pub(crate) fn sub_table(table: &mut Table, key: &str, wrong: &mut Vec<String>) -> Table {
     match table.remove(key) {
         None => Table::new(),
@@ -158,7 +159,7 @@ pub(crate) fn sub_table(table: &mut Table, key: &str, wrong: &mut Vec<String>) -
     }
 }
 
-/// All of `table` as the section `name` of a recipe.
+/// Reads all of `table` as the section `name` of a recipe.
 pub(crate) fn section<T: DeserializeOwned + Default>(table: Table, name: &str, wrong: &mut Vec<String>) -> T {
     let value = Value::Table(table);
     value.clone().try_into().unwrap_or_else(|error| {
@@ -167,14 +168,14 @@ pub(crate) fn section<T: DeserializeOwned + Default>(table: Table, name: &str, w
     })
 }
 
-/// Every key of `value` that cannot be read by itself; where it is not the keys, the error of all.
+/// Returns an error for every key of `value` that cannot be read by itself, or `error` if no single key is wrong.
 fn faults<T: DeserializeOwned>(value: &Value, path: &str, error: &toml::de::Error) -> Vec<String> {
     let found: Vec<String> = match value {
         Value::Table(own) => {
             let keys = alone(own).into_iter();
             keys.filter_map(|(key, one)| fault::<T>(Value::Table(one), path, &key)).collect()
         }
-        // Methods: a list of tables, each read by itself.
+        // Methods are a list of tables, each of which is read separately.
         Value::Array(list) => {
             let unknown: Vec<String> = list.iter().filter_map(|one| unknown_kind::<T>(one, path)).collect();
             if !unknown.is_empty() {
@@ -195,14 +196,14 @@ fn fault<T: DeserializeOwned>(value: Value, path: &str, key: &str) -> Option<Str
     Some(format!("{path}: {}", message(&error)))
 }
 
-/// What is wrong with the kind of a method: then nothing can be said of its other keys.
+/// Returns the error of an unknown kind of method, which makes its other keys meaningless.
 fn unknown_kind<T: DeserializeOwned>(method: &Value, path: &str) -> Option<String> {
     let kind = Table::from_iter([("kind".to_owned(), method.get("kind")?.clone())]);
     fault::<T>(Value::Array(vec![Value::Table(kind)]), path, "kind").filter(|told| !told.contains("missing field"))
 }
 
-/// Each key of a table, those of tables within it too, as a table that holds no other; but `kind`, which says what keys
-/// there are, is in all of them.
+/// Returns each key of a table, and of its sub-tables, as a table that holds only that key. All of them also hold
+/// `kind`, which determines the allowed keys.
 fn alone(table: &Table) -> Vec<(String, Table)> {
     let kind = table.get("kind").map(|kind| ("kind".to_owned(), kind.clone()));
     let mut found = Vec::new();
@@ -219,7 +220,7 @@ fn alone(table: &Table) -> Vec<(String, Table)> {
     found
 }
 
-/// What the reader of a value says, under the key that it is about.
+/// Formats the error of a value's reader under the key that it is about.
 fn told(path: &str, error: &toml::de::Error) -> String {
     let text = error.to_string();
     let inner = text.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
@@ -232,7 +233,7 @@ fn told(path: &str, error: &toml::de::Error) -> String {
     if path.is_empty() { message } else { format!("{path}: {message}") }
 }
 
-/// What the reader of a value says, in words for people who write settings.
+/// Formats the error of a value's reader in the terms of people who write settings.
 fn message(error: &toml::de::Error) -> String {
     let mut message = words(&error.message());
     for (kind, people) in [
@@ -242,8 +243,8 @@ fn message(error: &toml::de::Error) -> String {
         ("expected isize", "expected a whole number"),
         ("expected f64", "expected a number"),
         ("expected f32", "expected a number"),
-        ("expected a string", "expected text: put quotes round it"),
-        ("expected path string", "expected text: put quotes round it"),
+        ("expected a string", "expected text: put quotes around it"),
+        ("expected path string", "expected text: put quotes around it"),
         ("expected a boolean", "expected true or false"),
     ] {
         if let Some(start) = message.strip_suffix(kind) {

@@ -1,4 +1,4 @@
-//! Variants: the ways to align that a report compares. All that sets one apart is data.
+//! Variants: the ways to align that a report compares. Variants differ only in data.
 use super::settings::section;
 use super::table_of;
 use anyhow::Result;
@@ -6,70 +6,70 @@ use ra_align::{AlignConfig, AlignLoss, Placement, ProjectionKind, Tuning};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-/// What a recipe's own `[align]` is called, and what a `[[variant]]` starts from that says nothing else.
+/// The name of a recipe's own `[align]`, and the default base of a `[[variant]]`.
 pub(crate) const OWN: &str = "ra-rec";
 
 /// The rank of the built-in variants that tune by LoRA.
 const LORA_RANK: usize = 8;
 
-/// One way to align the last ID method to the language model: a row of the report, with towers of its own.
+/// A way to align the last ID method to the language model: a row of the report with its own towers.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Variant {
-    /// Names its row and its files.
+    /// The name of its row and files.
     pub name: String,
-    /// What is aligned, and against what.
+    /// The configuration of its alignment.
     pub align: AlignConfig,
-    /// What items are called in prompts.
+    /// How prompts name items.
     pub items: ItemNames,
-    /// Where its towers come from.
+    /// The source of its towers.
     pub towers: TowersFrom,
 }
 
-/// What items are called in prompts.
+/// How prompts name items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ItemNames {
-    /// By their titles.
+    /// By title.
     #[default]
     Title,
-    /// By their numbers in the catalogue, as P5 does.
+    /// By number in the catalogue, as P5 does.
     Number,
 }
 
-/// Where the towers of a variant come from.
+/// The source of a variant's towers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TowersFrom {
-    /// They are trained.
+    /// The towers are trained.
     #[default]
     Training,
-    /// They are those of the variant of this name, which comes before it.
+    /// The towers are those of an earlier variant with this name.
     Variant(String),
 }
 
 impl Variant {
-    /// Whether the ID method takes part: its vectors, or its own score.
+    /// Returns whether the ID method takes part, with its vectors or its own score.
     pub(crate) fn reads_ids(&self) -> bool {
         self.align.reads_ids() || self.align.departures.id_residual
     }
 
-    /// Whether what the ID method says of a user takes part.
+    /// Returns whether the ID method's user vectors or scores take part.
     pub(crate) fn reads_users(&self) -> bool {
         self.align.module.projection != ProjectionKind::None || self.align.departures.id_residual
     }
 
-    /// Whether its towers are trained for it.
+    /// Returns whether the variant trains its own towers.
     pub(crate) fn trains(&self) -> bool {
         self.towers == TowersFrom::Training
     }
 }
 
-/// A variant that is known by name: how it departs from a recipe's own `[align]`.
+/// A built-in variant: a name and the differences from a recipe's own `[align]`.
 struct BuiltIn {
     name: &'static str,
     change: fn(&mut AlignConfig),
     items: ItemNames,
-    /// Whose towers it takes where that variant is in the report too; its own are trained otherwise.
+    /// The variant whose towers it takes if that variant is in the report too; otherwise it trains its own.
     towers_of: Option<&'static str>,
 }
 
@@ -81,17 +81,17 @@ impl BuiltIn {
 
 const BUILT_IN: [BuiltIn; 11] = [
     BuiltIn::new(OWN, |_| {}),
-    // Titles with a trained prefix and no ID: ID translation by prefix tuning.
+    // Titles with a trained prefix and no ID (ID translation, by prefix tuning).
     BuiltIn::new("prefix-only", without_ids),
-    // The same of items called by their number: ID direct usage (P5).
+    // The same, with items named by number (direct use of IDs, P5).
     BuiltIn { items: ItemNames::Number, ..BuiltIn::new("id-direct", without_ids) },
-    // The ID as tokens of the input alone (CoLLM, LLaRA, E4SRec).
+    // The ID only as tokens of the input (CoLLM, LLaRA, E4SRec).
     BuiltIn::new("soft-token", |align| {
         (align.module.placement, align.module.first_layer) = (Placement::Input, 0);
     }),
-    // Its score and the ID method's own.
+    // The aligned score plus the ID method's own.
     BuiltIn { towers_of: Some(OWN), ..BuiltIn::new("id-residual", |align| align.departures.id_residual = true) },
-    // Its training asks for the ID method's own scores too; its score is the paper's.
+    // Its training also reproduces the ID method's own scores; its score is the paper's.
     BuiltIn::new("distilled", |align| {
         if align.departures.distill <= 0.0 {
             align.departures.distill = AlignConfig::DISTILL;
@@ -99,7 +99,7 @@ const BUILT_IN: [BuiltIn; 11] = [
     }),
     // With a trained linear map after pooling.
     BuiltIn::new("head", |align| align.departures.head = true),
-    // Its language model is tuned too, or trained in full.
+    // Its language model is tuned too, by LoRA or in full.
     BuiltIn::new("lora", |align| tuned(align, Tuning::Lora(LORA_RANK))),
     // The same without the ID: a text tower tuned by LoRA, and one trained in full (TwinBERT, arXiv 2002.06275).
     BuiltIn::new("lora-text", |align| {
@@ -113,18 +113,18 @@ const BUILT_IN: [BuiltIn; 11] = [
     }),
 ];
 
-/// As many rows as there are for a user of one interest, all of them an instruction.
+/// As many rows as a user with one interest has, all of them instruction rows.
 fn without_ids(align: &mut AlignConfig) {
     (align.module.projection, align.module.n_ctx) = (ProjectionKind::None, align.module.n_ctx + align.module.n_tok);
     (align.departures.cross_fit, align.departures.distill) = (0, 0.0);
 }
 
-/// A tuned language model changes the texts that the loss ties prefixes to.
+/// A tuned language model changes the texts that the loss ties prefixes to, so the loss is switched off.
 fn tuned(align: &mut AlignConfig, tune: Tuning) {
     (align.tuning.tune, align.loss.loss) = (tune, AlignLoss::None);
 }
 
-/// The names of the built-in variants, in the order of a report.
+/// Returns the names of the built-in variants, in the order of a report.
 pub(crate) fn built_in_names() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|variant| variant.name)
 }
@@ -133,17 +133,17 @@ pub(crate) fn built_in_names() -> impl Iterator<Item = &'static str> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct VariantTable {
-    /// Names its row.
+    /// The name of the variant and of its row.
     pub(crate) name: String,
-    /// The variant that it starts from: a built-in one, or one of a table above.
+    /// The variant that it starts from: a built-in one, or one of an earlier `[[variant]]` table.
     pub(crate) base: String,
-    /// What items are called; as in `base` where nothing is said.
+    /// How prompts name items; as in `base` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) items: Option<ItemNames>,
-    /// The variant whose towers it takes; trained where nothing is said.
+    /// The variant whose towers it takes; by default it trains its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) towers: Option<String>,
-    /// Keys of `[align]` that it has otherwise than `base`.
+    /// The keys of `[align]` that differ from `base`.
     pub(crate) set: Table,
 }
 
@@ -153,8 +153,8 @@ impl Default for VariantTable {
     }
 }
 
-/// The variants that `rows` ask for, in the order of the report: the built-in ones and those of `tables`, all of them by
-/// the recipe's own `align`. What is wrong with a table is added to `wrong`.
+/// Returns the variants that `rows` name, in the order of the report: built-in ones and those of `tables`, all based on
+/// the recipe's own `align`. Adds what is wrong with a table to `wrong`.
 pub(crate) fn resolve(
     rows: &[String],
     align: &AlignConfig,
@@ -172,9 +172,9 @@ pub(crate) fn resolve(
     for table in tables {
         let base = known.iter().find(|variant| variant.name == table.base).cloned();
         let found = match base {
-            _ if !is_name(&table.name) => Err("name must be of letters, digits and -".to_owned()),
+            _ if !is_name(&table.name) => Err("name must consist of letters, digits and -".to_owned()),
             _ if known.iter().any(|variant| variant.name == table.name) => {
-                Err("there is a variant of that name already".to_owned())
+                Err("there is already a variant with that name".to_owned())
             }
             None => {
                 let names: Vec<&str> = known.iter().map(|variant| variant.name.as_str()).collect();
@@ -197,7 +197,7 @@ pub(crate) fn resolve(
     Ok(known)
 }
 
-/// `base` as a table changes it; nothing where the table is wrong.
+/// Returns `base` as changed by the table, or nothing if the table is wrong.
 fn changed(base: &Variant, table: &VariantTable, wrong: &mut Vec<String>) -> Result<Option<Variant>> {
     let mut keys = table_of(&base.align)?;
     keys.extend(table.set.clone());
@@ -210,10 +210,10 @@ fn changed(base: &Variant, table: &VariantTable, wrong: &mut Vec<String>) -> Res
     Ok(is_right.then(|| Variant { name: table.name.clone(), align, items, towers }))
 }
 
-/// Whether `variant` may take the towers of the one called `of`: what it is trained by must be the same.
+/// Checks that `variant` may take the towers of `of`: both must be trained in the same way.
 fn may_take(variant: &Variant, of: &str, known: &[Variant], is_asked: bool) -> Result<(), String> {
     let before = known.iter().take_while(|other| other.name != variant.name).find(|other| other.name == of);
-    let Some(other) = before else { return Err("no variant of that name comes before it".into()) };
+    let Some(other) = before else { return Err("no variant before it has that name".into()) };
     if !is_asked {
         return Err("eval.rows does not name that variant".into());
     }
@@ -223,12 +223,12 @@ fn may_take(variant: &Variant, of: &str, known: &[Variant], is_asked: bool) -> R
     let plain = |variant: &Variant| variant.align.clone().with(|align| align.departures.id_residual = false);
     let weighs_already = other.align.departures.id_residual;
     if weighs_already || plain(variant) != plain(other) {
-        return Err("that variant is trained otherwise; of all keys of set, id_residual alone may differ".into());
+        return Err("that variant is trained differently; of all keys of set, only id_residual may differ".into());
     }
     Ok(())
 }
 
-/// Whether a name may stand in file names, and is none of another row.
+/// Returns whether a name may appear in file names and is not the name of another row.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
@@ -316,15 +316,15 @@ mod tests {
             ("name = 'a'\nset = { n_tok = 'x' }", "variant \"a\""),
             ("name = 'a'\nset = { n_tok = 0 }", "align.n_tok is 0"),
             ("name = 'a'\nbase = 'b'", "allowed: ra-rec, prefix-only"),
-            ("name = 'lora'", "that name already"),
-            ("name = 'probes'", "take another"),
-            ("name = 'sasrec'", "take another"),
+            ("name = 'lora'", "already a variant with that name"),
+            ("name = 'probes'", "choose another"),
+            ("name = 'sasrec'", "choose another"),
             ("name = 'a b'", "letters, digits"),
             ("set = { n_tok = 2 }", "letters, digits"),
             ("nam = 'a'", "name"),
             ("name = 'a'\nitems = 'colour'", "title"),
-            ("name = 'a'\ntowers = 'b'", "comes before it"),
-            ("name = 'a'\ntowers = 'ra-rec'\nset = { n_tok = 9 }", "id_residual alone"),
+            ("name = 'a'\ntowers = 'b'", "no variant before it has that name"),
+            ("name = 'a'\ntowers = 'ra-rec'\nset = { n_tok = 9 }", "only id_residual"),
             ("name = 'a'\ntowers = 'ra-rec'\n[eval]\nrows = ['id', 'a']", "eval.rows does not name"),
         ] {
             let found = one(rest);

@@ -1,4 +1,4 @@
-//! What a row of a finished run recommends, with ids, titles and scores.
+//! Recommendations by a row of a finished run, with ids, titles and scores.
 mod named;
 
 pub use named::Who;
@@ -16,23 +16,23 @@ use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
-/// Items of a history that are shown, the latest ones, and letters of a title.
+/// The number of history items to show, the latest ones, and the number of letters per title.
 const SHOWN: usize = 10;
 const LETTERS: usize = 160;
 
-/// What a row of a finished run recommends to somebody.
+/// The recommendations by a row of a finished run.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Recommendation {
     /// The row of the report.
     pub row: RowName,
-    /// The user, where one of the data set was asked for.
+    /// The user, if one of the data set was given.
     pub user: Option<String>,
-    /// What is known of them, oldest first.
+    /// The known history, oldest first.
     pub history: Vec<Item>,
-    /// The best first.
+    /// The recommended items, best first.
     pub recommended: Vec<Recommended>,
-    /// What must be known of it.
+    /// Remarks that the reader must know.
     pub notes: Vec<String>,
 }
 
@@ -40,9 +40,9 @@ pub struct Recommendation {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct RowName {
-    /// As the report has it.
+    /// The name in the report.
     pub name: String,
-    /// Its kind.
+    /// The kind of the row.
     pub kind: String,
 }
 
@@ -50,10 +50,10 @@ pub struct RowName {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Item {
-    /// As the log has it.
+    /// The id in the log.
     #[serde(rename = "item")]
     pub id: String,
-    /// Empty where it has none.
+    /// The title, empty if there is none.
     pub title: String,
 }
 
@@ -70,22 +70,22 @@ pub struct Recommended {
     /// The item.
     #[serde(flatten)]
     pub item: Item,
-    /// Of the row's model; comparable within one list.
+    /// The score of the row's model, comparable within one list.
     pub score: f32,
 }
 
-/// A row of a report that can recommend, and what it is made of.
+/// A row of a report that can recommend, and its components.
 struct Source {
-    /// As the report has it.
+    /// The name in the report.
     name: String,
     kind: String,
-    /// NDCG at the smallest K of the report, to choose among rows; below all where there is none.
+    /// NDCG at the smallest K of the report, to choose among rows; below all others if there is none.
     figure: f64,
     model: Model,
 }
 
 impl Source {
-    /// Whether the ID method's vectors of users enter.
+    /// Returns whether the ID method's user vectors take part.
     fn reads_users(&self) -> bool {
         match &self.model {
             Model::Id(_) => true,
@@ -101,12 +101,12 @@ enum Model {
     Aligned(Variant),
 }
 
-/// The `top` items that the run in the folder `run` recommends to `who`, by a `row` of its report, called by kind or name; by
-/// default RA-Rec's, else the best one. Data, models and caches lie under `root`.
+/// Returns the `top` items that the run in the folder `run` recommends to `who`. `row` names a row of its report by
+/// kind or name; the default is RA-Rec, or the best row if there is none. Data, models and caches are under `root`.
 ///
 /// # Errors
-/// When the run is not finished, or what it was made from is not as it was; when the row or the user is not known, or the row
-/// cannot speak for them.
+/// If the run is not finished or its inputs have changed; if the row or the user is unknown, or if the row cannot
+/// recommend to that user.
 pub fn recommend(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path) -> Result<Recommendation> {
     recommended(run, who, row, top, root).map_err(remedies::in_recipe)
 }
@@ -160,7 +160,7 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
         Model::Aligned(variant) => {
             let identity = id_fingerprint(&*backbone.model, &dataset, &checkpoint)?;
             let found = load(&folder, &recipe, variant, &dataset, &*backbone.model, &identity, text()?)?;
-            aligned = found.with_context(|| format!("{}: the row {} was not kept", run.display(), source.name))?;
+            aligned = found.with_context(|| format!("{}: the row {} was not saved", run.display(), source.name))?;
             &aligned
         }
     };
@@ -174,13 +174,13 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     let scores = ra_core::scores(model, &[History { user, items: &items }], &vectors);
     let scores: Vec<f32> = scores.into_data().iter().collect();
     if scores[1..].iter().any(|score| !score.is_finite()) {
-        bail!("{}: {} gives scores that are no numbers: the model is broken", run.display(), source.name);
+        bail!("{}: {} gives scores that are not numbers: the model is broken", run.display(), source.name);
     }
     let found = ra_eval::top_k(&scores, top, &blocked);
     if found.is_empty() {
         notes.push("nothing is left to recommend: the history holds every item".into());
     } else if found.len() < top {
-        notes.push(format!("only {} items are left that the history does not hold", found.len()));
+        notes.push(format!("only {} items are not in the history", found.len()));
     }
     let recommended = |(item, score)| Recommended { item: Item::new(catalog, item), score };
     Ok(Recommendation {
@@ -192,7 +192,7 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     })
 }
 
-/// The rows of a report that can recommend.
+/// Returns the rows of a report that can recommend.
 fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
     let model = |row: &ra_eval::Row| match row.kind.as_str() {
         rows::ID => recipe.ids.iter().find(|id| id.kind() == row.name).cloned().map(Model::Id),
@@ -212,7 +212,7 @@ fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
     report.rows.iter().filter_map(source).collect()
 }
 
-/// The row that is asked for by kind or name; without, RA-Rec, else the one that evaluated best.
+/// Returns the row with the given kind or name; by default RA-Rec, or the row with the best metrics if there is none.
 fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Result<&'a Source> {
     let names = |of: &[&Source]| of.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join("; ");
     let all: Vec<&Source> = sources.iter().collect();
@@ -222,20 +222,20 @@ fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Re
         return found
             .context("the report has no row to recommend from; run a recipe with eval.rows = [\"id\"] at least");
     };
-    // What `eval.rows` calls probes are rows of the kind probe.
+    // Rows that `eval.rows` calls probes have the kind probe.
     let kind = if asked == rows::PROBES { rows::PROBE } else { asked };
     let meant: Vec<&Source> = all.iter().filter(|s| s.kind == asked || s.name == asked).copied().collect();
     match meant[..] {
         [source] => Ok(source),
         [] if report.rows.iter().any(|row| row.kind.as_str() == kind || row.name == kind) => {
-            bail!("--row {asked:?}: is in the report, but its model is not kept; there are {}", names(&all))
+            bail!("--row {asked:?}: is in the report, but its model was not saved; there are {}", names(&all))
         }
         [] => bail!("--row {asked:?}: no row of that kind or name recommends; there are {}", names(&all)),
-        _ => bail!("--row {asked:?}: this may be {}; say which by its name", names(&meant)),
+        _ => bail!("--row {asked:?}: this may be {}; give the name of one", names(&meant)),
     }
 }
 
-/// Refuses a history where only a user that training knows has a vector: nobody else's may stand in for it.
+/// Refuses a history if only users known from training have a vector: nobody else's may stand in for it.
 fn refuse_strangers(source: &Source, config: &IdConfig, who: &Who, all: &[Source]) -> Result<()> {
     if matches!(who, Who::User(_)) || !source.reads_users() || !config.knows_trained_users_only() {
         return Ok(());
@@ -249,7 +249,7 @@ fn refuse_strangers(source: &Source, config: &IdConfig, who: &Who, all: &[Source
     let otherwise =
         if others.is_empty() { String::new() } else { format!(", or a row by --row: {}", others.join("; ")) };
     bail!(
-        "{}: {} knows only the users it was trained on, and a history is none of them; name a user by --user{otherwise}",
+        "{}: {} knows only the users it was trained on, so it cannot use a history; name a user by --user{otherwise}",
         source.name,
         config.kind()
     )
@@ -261,7 +261,7 @@ impl Display for Recommendation {
         let all = shown.iter().chain(self.recommended.iter().map(|found| &found.item));
         let width = all.map(|item| printable(&item.id).chars().count()).max().unwrap_or(0).min(24);
         let line = |item: &Item| {
-            // As the catalogue names it: by its id where it has no title.
+            // Named as in the catalogue: by id if it has no title.
             let name = if item.title.trim().is_empty() { &item.id } else { &item.title };
             let title = match printable(name) {
                 long if long.chars().count() > LETTERS => long.chars().take(LETTERS).chain("..".chars()).collect(),

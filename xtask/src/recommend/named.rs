@@ -1,16 +1,16 @@
-//! Users and items as people name them on the command line: by id or by title.
+//! Users and items as named on the command line: by id or title.
 use anyhow::{Context, Result, bail};
 use ra_core::{Dataset, ItemId, UserId};
 use std::collections::{HashMap, HashSet};
 
-/// Letters of a title that an error shows.
+/// The number of letters of a title that an error shows.
 const TOLD: usize = 100;
 
-/// For whom a recommendation is.
+/// The receiver of a recommendation.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Who {
-    /// A user of the data set, by their own id.
+    /// A user of the data set, by id.
     User(String),
     /// Ids or titles of a history, oldest first.
     Items(Vec<String>),
@@ -20,7 +20,7 @@ pub enum Who {
     History(String),
 }
 
-/// A user's number and all that is known of them, oldest first.
+/// Returns a user's number and their whole known history, oldest first.
 fn of_user(dataset: &Dataset, id: &str) -> Result<(UserId, Vec<ItemId>)> {
     let user = dataset.users.iter().position(|user| user == id);
     let trimmed = dataset.users.iter().any(|user| user == id.trim());
@@ -32,9 +32,9 @@ fn of_user(dataset: &Dataset, id: &str) -> Result<(UserId, Vec<ItemId>)> {
 }
 
 impl Who {
-    /// The number of a user, 0 for nobody of the data set, and their items. Items that are named more than once stay,
-    /// as repeats of a log do, unless the data set was read with `dedupe`; either is added to the `notes`, and so is a
-    /// name that could mean two items.
+    /// Returns the number of a user, 0 for anybody outside the data set, and their items. Items that are named more
+    /// than once stay, like repeats in a log, unless the data set was read with `dedupe`. Either case is added to
+    /// `notes`, as is a name that could mean two items.
     pub(crate) fn history(
         &self,
         dataset: &Dataset,
@@ -57,7 +57,7 @@ impl Who {
         if !told.is_empty() {
             let mut ids: Vec<&str> = told.iter().map(|&item| dataset.catalog.id(item)).collect();
             ids.sort_unstable();
-            let how = if dedupe { "the first time counts, as data.dedupe has it" } else { "every time counts" };
+            let how = if dedupe { "only the first counts, because of data.dedupe" } else { "each one counts" };
             notes.push(format!("named more than once: {}; {how}", ids.join(", ")));
         }
         if dedupe {
@@ -68,11 +68,11 @@ impl Who {
     }
 }
 
-/// How the items of a data set are called.
+/// The names of the items of a data set.
 struct Names<'a> {
     dataset: &'a Dataset,
     ids: HashMap<&'a str, ItemId>,
-    /// By lower-case title without blanks around it: twins share one.
+    /// By lower-case title without surrounding blanks; items may share a title.
     titles: HashMap<String, Vec<ItemId>>,
 }
 
@@ -86,7 +86,7 @@ impl<'a> Names<'a> {
         Self { dataset, ids: catalog.all().map(|item| (catalog.id(item), item)).collect(), titles }
     }
 
-    /// The item of a title, if there is one.
+    /// Returns the item with a title, if there is one.
     fn by_title(&self, title: &str) -> Result<Option<ItemId>> {
         match self.titles.get(&plain(title)).map(Vec::as_slice) {
             None => Ok(None),
@@ -95,7 +95,7 @@ impl<'a> Names<'a> {
                 let ids: Vec<&str> = twins.iter().take(5).map(|&item| self.dataset.catalog.id(item)).collect();
                 let more = if twins.len() > ids.len() { ", .." } else { "" };
                 bail!(
-                    "{:?} is the title of {} items: {}{more}; name the one that is meant by its id, as --item {}",
+                    "{:?} is the title of {} items: {}{more}; name one of them by its id, such as --item {}",
                     title.trim(),
                     twins.len(),
                     ids.join(", "),
@@ -109,28 +109,28 @@ impl<'a> Names<'a> {
         self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied()
     }
 
-    /// By id, else by title.
+    /// Finds an item by id, or else by title.
     fn item(&self, name: &str, notes: &mut Vec<String>) -> Result<ItemId> {
         let Some(item) = self.by_id(name) else { return self.by_title(name)?.with_context(|| self.unknown(name)) };
         if self.titles.get(&plain(name)).is_some_and(|titled| titled.iter().any(|other| *other != item)) {
             notes.push(format!(
-                "{name:?} is the id of one item and the title of another; the id counts, --title takes the title"
+                "{name:?} is the id of one item and the title of another; the id is used; --title takes the title"
             ));
         }
         Ok(item)
     }
 
-    /// By title alone.
+    /// Finds an item by title only.
     fn titled(&self, title: &str) -> Result<ItemId> {
         let unknown = || match self.ids.contains_key(title.trim()) {
-            true => format!("{:?} is no title but the id of an item: name it by --item", title.trim()),
+            true => format!("{:?} is not a title but the id of an item: name it by --item", title.trim()),
             false => self.unknown(title),
         };
         self.by_title(title)?.with_context(unknown)
     }
 
-    /// Titles or ids between semicolons. A title may hold semicolons itself: of what begins at a place, the longest that is
-    /// a title or an id is taken; `\;` never separates.
+    /// Reads titles or ids between semicolons. A title may contain semicolons itself: at each place, the longest title
+    /// or id is taken; `\;` never separates.
     fn history(&self, text: &str, notes: &mut Vec<String>) -> Result<Vec<ItemId>> {
         let parts = split(text);
         let mut items = Vec::new();
@@ -150,7 +150,7 @@ impl<'a> Names<'a> {
             if self.by_id(&name).is_some_and(|other| other != item) {
                 let name = name.trim();
                 notes.push(format!(
-                    "{name:?} is the title of one item and the id of another; the title counts, --item takes the id"
+                    "{name:?} is the title of one item and the id of another; the title is used; --item takes the id"
                 ));
             }
             items.push(item);
@@ -161,16 +161,16 @@ impl<'a> Names<'a> {
 
     fn unknown(&self, name: &str) -> String {
         let near = near(self.dataset, &plain(name));
-        format!("{:?} is no title and no item id of {}{near}", name.trim(), self.dataset.name)
+        format!("{:?} is neither a title nor an item id of {}{near}", name.trim(), self.dataset.name)
     }
 }
 
-/// A title as it is looked up: in lower case, on one line.
+/// Returns a title in its form for look-up: in lower case, on one line.
 fn plain(title: &str) -> String {
     title.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-/// The pieces between semicolons that no backslash stands before.
+/// Returns the pieces between semicolons without a preceding backslash.
 fn split(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut rest = text.chars().peekable();
@@ -185,7 +185,7 @@ fn split(text: &str) -> Vec<String> {
     parts
 }
 
-/// Titles that contain what was asked for, or share most words with it.
+/// Returns titles that contain the wanted text, or share the most words with it.
 fn near(dataset: &Dataset, wanted: &str) -> String {
     let words: HashSet<&str> = wanted.split_whitespace().collect();
     let likeness = |title: &str| {
@@ -259,7 +259,10 @@ mod tests {
         for nothing in ["", " ; ;", "; "] {
             assert!(error(Who::History(nothing.into())).contains("names no item"), "{nothing:?}");
         }
-        assert!(error(Who::Titles(text(&[" "]))).contains("no title"), "an item without a title has no name here");
+        assert!(
+            error(Who::Titles(text(&[" "]))).contains("neither a title nor an item id"),
+            "an item without a title has no name here"
+        );
     }
 
     #[test]
@@ -267,8 +270,8 @@ mod tests {
         let who = Who::Items(vec!["a".into(), "b".into(), "a".into()]);
         let mut notes = Vec::new();
         assert_eq!(numbers(&who.history(&dataset(), false, &mut notes).unwrap().1), [1, 2, 1]);
-        assert!(notes[0].contains("\"b\" is the id of one item and the title of another; the id counts"), "{notes:?}");
-        assert!(notes[1].contains("a; every time counts"), "{notes:?}");
+        assert!(notes[0].contains("\"b\" is the id of one item and the title of another; the id is used"), "{notes:?}");
+        assert!(notes[1].contains("a; each one counts"), "{notes:?}");
         notes.clear();
         assert_eq!(numbers(&who.history(&dataset(), true, &mut notes).unwrap().1), [1, 2]);
         assert!(notes[1].contains("data.dedupe"), "{notes:?}");
@@ -276,7 +279,7 @@ mod tests {
         let twins = Who::History("b; a".into());
         assert_eq!(numbers(&twins.history(&dataset(), false, &mut notes).unwrap().1), [6, 1]);
         assert!(
-            notes[0].contains("\"b\" is the title of one item and the id of another; the title counts"),
+            notes[0].contains("\"b\" is the title of one item and the id of another; the title is used"),
             "{notes:?}"
         );
     }

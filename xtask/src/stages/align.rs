@@ -1,4 +1,4 @@
-//! The variants of a run: towers trained between the last ID method and the language model, by one trainer.
+//! The variants of a run: towers between the last ID method and the language model, all trained in the same way.
 use crate::context::Context;
 use crate::recipe::{ItemNames, Recipe, TowersFrom, Variant};
 use crate::stages::text::Tower;
@@ -14,21 +14,21 @@ use std::time::Instant;
 /// RA-Rec with its parts chosen at run time.
 pub(crate) type Model<'a> = RaRec<PerturbedIds<&'a dyn Recommender>, &'a dyn LanguageModel>;
 
-/// What the language model recommends by: alone, and under each variant.
+/// The recommenders over the language model: the text alone, and each variant.
 #[derive(Debug)]
 pub struct Aligned<'a> {
-    /// Untouched, on the prompts of the recipe.
+    /// The untouched language model, on the prompts of the recipe.
     pub(crate) text: Tower<'a>,
     pub(crate) variants: Vec<AlignedVariant<'a>>,
 }
 
 impl Aligned<'_> {
-    /// The untouched language model on the prompts of the recipe.
+    /// Returns the untouched language model on the prompts of the recipe.
     pub fn text(&self) -> &dyn Recommender {
         &*self.text
     }
 
-    /// Every variant with its model, in the order of the report.
+    /// Returns every variant with its model, in the order of the report.
     pub fn variants(&self) -> impl Iterator<Item = (&Variant, &dyn Recommender)> {
         self.variants.iter().map(|own| (&own.variant, &own.model as &dyn Recommender))
     }
@@ -52,18 +52,18 @@ impl AlignedVariant<'_> {
         self.mark.seconds
     }
 
-    /// Its learning curve; nothing where it was not trained itself.
+    /// Returns the learning curve, or nothing if the variant was not trained itself.
     pub(crate) fn curve(&self) -> Option<LearningCurve> {
         let curve = || LearningCurve { name: self.variant.name.clone(), curve: self.mark.curve.clone() };
         self.variant.trains().then(curve)
     }
 }
 
-/// Trains the towers of every variant of a recipe on `samples`, or takes the checkpoints of the run folder. Nothing where
-/// the recipe asks for ID methods alone.
+/// Trains the towers of every variant of a recipe on `samples`, or loads the checkpoints of the run folder. Returns
+/// nothing if the recipe has only rows of ID methods.
 ///
 /// # Errors
-/// As [`ra_align::fit`]; when a checkpoint is of other ID vectors or another language model.
+/// As [`ra_align::fit`]; if a checkpoint belongs to other ID vectors or another language model.
 pub fn align<'a>(
     recipe: &Recipe,
     data: &Data,
@@ -105,13 +105,13 @@ pub fn align<'a>(
     Ok(Some(Aligned { text: untouched, variants }))
 }
 
-/// What every variant is made of.
+/// The inputs of all variants.
 #[derive(Clone, Copy)]
 struct Parts<'r, 'a> {
     recipe: &'r Recipe,
     data: &'r Data,
     ids: &'a IdModels,
-    /// The last of them as towers know it: what is aligned to it fits no other.
+    /// The identity of the last ID method: towers aligned to it fit no other.
     identity: &'r str,
     text: &'a FrozenText,
     cx: &'r Context,
@@ -122,13 +122,13 @@ impl<'a> Parts<'_, 'a> {
         self.ids.backbone().model()
     }
 
-    /// The ID method as a variant reads it.
+    /// Returns the ID method as a variant reads it.
     fn ids_of(&self, variant: &Variant) -> PerturbedIds<&'a dyn Recommender> {
         PerturbedIds::new(self.backbone(), variant.align.departures.ids, &self.data.dataset, self.recipe.seed)
     }
 }
 
-/// Text towers, one for all variants that read the same: with it they share all frozen work.
+/// Text towers. Variants with the same input share one, and with it all frozen work.
 struct TextTowers<'r, 'a> {
     parts: Parts<'r, 'a>,
     known: Vec<(String, Tower<'a>)>,
@@ -148,7 +148,7 @@ impl<'a> TextTowers<'_, 'a> {
     }
 }
 
-/// Tells of variants that are trained without the loss that others have.
+/// Warns about variants that are trained without the loss that others have.
 fn warn_of_losses(recipe: &Recipe) {
     let (without, with): (Vec<&Variant>, Vec<&Variant>) =
         recipe.variants().iter().partition(|variant| recipe.drops_loss(variant));
@@ -156,7 +156,7 @@ fn warn_of_losses(recipe: &Recipe) {
         tracing::warn!(
             row = variant.name,
             "trained without align.loss, which other rows have: a tuned language model changes the texts that it aligns to; \
-             for rows of one loss set align.loss = \"none\""
+             for the same loss in all rows, set align.loss = \"none\""
         );
     }
 }
@@ -201,7 +201,7 @@ fn train<'a>(
     Ok((model, mark))
 }
 
-/// The towers of another variant and, where the variant asks for it, the weight of the ID method's own score.
+/// Takes the towers of another variant and, if the variant needs it, chooses the weight of the ID method's own score.
 fn take_over<'a>(
     variant: &Variant,
     other: &AlignedVariant<'a>,
@@ -221,8 +221,8 @@ fn take_over<'a>(
     Ok((model, mark))
 }
 
-/// The model of a variant in a finished run, aligned to `backbone`, which is known by `identity`; nothing where the run did
-/// not keep it.
+/// Loads the model of a variant in a finished run, aligned to `backbone` with the given `identity`. Returns nothing if
+/// the run did not keep it.
 ///
 /// # Errors
 /// As [`align`].

@@ -1,4 +1,4 @@
-//! From raw files to a data set that is filtered, split and looked at.
+//! Data: from raw files to a filtered, split and audited data set.
 use crate::context::Context;
 use crate::fetch;
 use crate::recipe::{Recipe, rows};
@@ -10,25 +10,25 @@ use ra_idmodels::IdMethod;
 use std::collections::HashSet;
 use std::path::Path;
 
-/// What a run learns from and is measured by.
+/// The data that a run trains and evaluates on.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Data {
-    /// Filtered and split.
+    /// The filtered and split data set.
     pub dataset: Dataset,
-    /// What is doubtful about it, for the report.
+    /// The findings of the audit, for the report.
     pub audit: Vec<AuditFinding>,
-    /// When each item of the catalogue was first seen, where there is a clock.
+    /// When each item of the catalogue was first seen, if the log has times.
     pub first_seen: Option<Vec<f64>>,
-    /// The users whom stages are validated on, by their numbers; nobody where nothing is held out for it.
+    /// The users that stages validate on, by number; empty if nothing is held out for validation.
     pub validation: Vec<UserId>,
 }
 
-/// Reads, filters and splits the data of a recipe, and refuses what the recipe's report could not be made from.
+/// Reads, filters and splits the data of a recipe, and checks that it supports the recipe's report.
 ///
 /// # Errors
-/// As [`ra_data::prepare`]; when nobody could be evaluated, and when the recipe asks for titles, a validation part or cold items
-/// that are not there.
+/// As [`ra_data::prepare`]; if no user could be evaluated, or if the recipe needs titles, a validation part or cold
+/// items and the data has none.
 pub fn data(recipe: &Recipe, cx: &Context) -> Result<Data> {
     let prepared = read(recipe, &cx.root)?;
     cx.say(ra_data::describe(&prepared));
@@ -51,7 +51,7 @@ pub(crate) fn read(recipe: &Recipe, root: &Path) -> Result<Prepared> {
     Ok(ra_data::prepare(&recipe.data_name, &config)?)
 }
 
-/// What is wrong with the data, for the report.
+/// Returns what is wrong with the data, for the report.
 fn audit(prepared: &Prepared) -> Vec<AuditFinding> {
     let finding = |found: ra_data::AuditFinding| AuditFinding {
         name: found.name.into(),
@@ -66,14 +66,14 @@ fn audit(prepared: &Prepared) -> Vec<AuditFinding> {
     ra_data::audit(prepared).findings.into_iter().map(finding).collect()
 }
 
-/// Refuses figures that would be over nobody, and rows that would read titles where there are none.
+/// Refuses metrics over no users, and rows that read titles if there are none.
 fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
     let held_out = HeldOut::new(dataset, Part::Test);
     let users = held_out.evaluated(&recipe.eval);
     if users.is_empty() {
         let none = held_out.evaluated(&EvalConfig { repeats: Repeats::Kept, ..recipe.eval.clone() });
         match none.is_empty() {
-            true => bail!("no user has a test interaction to be ranked by; hold more out ({})", dataset.split),
+            true => bail!("no user has a test interaction to evaluate; hold more out ({})", dataset.split),
             false => bail!(
                 "eval.repeats is skipped and every target is an item that its user had before: nobody is left to \
                  evaluate; set eval.repeats to \"kept\""
@@ -85,7 +85,7 @@ fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
         tracing::warn!(
             users = strangers,
             of = users.len(),
-            "users who are evaluated have no training interaction: {} has no vector for them, so that the tie rule decides",
+            "users who are evaluated have no training interaction: {} has no vector for them, so the tie rule decides",
             id.kind()
         );
     }
@@ -93,7 +93,7 @@ fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
         let titled = dataset.catalog.titles().iter().filter(|title| !title.trim().is_empty()).count();
         if titled == 0 {
             bail!(
-                "not one of the {} items has a title, and a row of eval.rows or an ID method reads titles; name the file \
+                "none of the {} items has a title, but a row of eval.rows or an ID method reads titles; name the file \
                  of titles by data.items (its ids must be those of the log), or set eval.rows to [\"id\"]",
                 dataset.catalog.len()
             );
@@ -102,22 +102,18 @@ fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// Tells of users who had every item in training: what is drawn as a negative for them is an item that they had.
+/// Warns about users who had every item in training: any negative drawn for them is an item that they had.
 fn warn_of_full_users(dataset: &Dataset) {
     let items = dataset.catalog.len();
     let has_all = |row: &&[ItemId]| row.len() >= items && row.iter().collect::<HashSet<_>>().len() == items;
     let users = dataset.train.rows().filter(has_all).count();
     if users > 0 {
         let of = dataset.users.len();
-        tracing::warn!(
-            users,
-            of,
-            "users had every item in training: what is drawn as a negative for them is one they had"
-        );
+        tracing::warn!(users, of, "users had every item in training: any negative drawn for them is an item they had");
     }
 }
 
-/// Refuses rows that are chosen on validation where nothing is held out for it, and the lift of cold items where none is cold.
+/// Refuses rows that need validation if nothing is held out for it, and the lift of cold items if no item is cold.
 fn check_choices(recipe: &Recipe, data: &Data) -> Result<()> {
     let lifts = recipe.has_row(rows::COLD_LIFT);
     let weighs = |align: &ra_align::AlignConfig| align.departures.id_residual;
@@ -128,7 +124,8 @@ fn check_choices(recipe: &Recipe, data: &Data) -> Result<()> {
     ];
     if let Some((_, what, leave)) = chosen.iter().find(|(asked, ..)| *asked && data.validation.is_empty()) {
         bail!(
-            "{what} is chosen on validation, and the split {:?} holds nothing out for it; take another split, or leave {leave}",
+            "{what} is chosen on validation, but the split {:?} holds nothing out for it; take another split, or \
+             leave {leave}",
             data.dataset.split
         );
     }

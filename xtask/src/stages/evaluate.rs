@@ -1,4 +1,4 @@
-//! Every model of a run on the test part: ID methods, the language model alone, variants, and what looks closer at them.
+//! The evaluation of every model of a run on the test part: ID methods, the text alone, variants, and probes of them.
 use crate::context::Context;
 use crate::recipe::{ItemNames, Recipe, rows};
 use crate::stages::align::AlignedVariant;
@@ -13,21 +13,21 @@ use ra_eval::{EvalConfig, Evaluation, HeldOut, LearningCurve, Part, evaluate_ite
 use ra_idmodels::IdMethod;
 use std::time::Instant;
 
-/// Recommended titles that a report shows.
+/// The number of recommended titles that a report shows.
 const SHOWN: usize = 10;
 
-/// How good every model is.
+/// The quality of every model.
 #[derive(Debug, Default)]
 pub struct Evaluated {
-    /// A row of the report a model, and what it was made from.
+    /// One row of the report per model, with the evaluation that it summarizes.
     pub rows: Vec<(ra_eval::Row, Evaluation)>,
-    /// Of all that was trained.
+    /// The learning curves of everything that was trained.
     pub curves: Vec<LearningCurve>,
-    /// Every tensor that the first variant trained.
+    /// The tensors that the first variant trained.
     pub ledger: Vec<ParamRow>,
 }
 
-/// What training a row cost.
+/// The training cost of a row.
 #[derive(Debug, Clone, Copy, Default)]
 struct Training {
     samples: usize,
@@ -35,10 +35,10 @@ struct Training {
     seconds: f64,
 }
 
-/// Evaluates the models that the recipe has rows for, and keeps the item vectors of each variant.
+/// Evaluates the models that the recipe has rows for, and saves the item vectors of each variant.
 ///
 /// # Errors
-/// When the run folder cannot be written.
+/// If the run folder cannot be written.
 pub fn evaluate(
     recipe: &Recipe,
     data: &Data,
@@ -83,7 +83,7 @@ pub fn evaluate(
     Ok(table.found)
 }
 
-/// The rows of a report while they are made.
+/// The rows of a report under construction.
 struct Rows<'r> {
     recipe: &'r Recipe,
     data: &'r Data,
@@ -92,7 +92,7 @@ struct Rows<'r> {
 }
 
 impl Rows<'_> {
-    /// Evaluates a model on the test part, makes its row and gives back its item vectors, `[items + 1, dim]`.
+    /// Evaluates a model on the test part, adds its row and returns its item vectors, `[items + 1, dim]`.
     fn add(&mut self, name: &str, kind: &str, model: &dyn Recommender, trained: Training) -> Result<Tensor<2>> {
         let Self { recipe, data, cx, found } = self;
         let since = Instant::now();
@@ -112,15 +112,15 @@ impl Rows<'_> {
     }
 }
 
-/// Evaluates a variant on ID vectors that are not the user's and item's own, and on titles out of order: what it loses is
-/// what it read from them. And with cold items told by their titles alone.
+/// Evaluates a variant with ID vectors of other users and items, and with shuffled titles, to measure by the loss what
+/// it reads from them. Also evaluates it with cold items by title only.
 fn probe(table: &mut Rows<'_>, own: &AlignedVariant<'_>, ids: &IdModels, text: &FrozenText) -> Result<()> {
     let (recipe, data) = (table.recipe, table.data);
     let (name, model) = (&own.variant.name, &own.model);
     let backbone = ids.backbone().model();
     let (costs, dataset) = (Training::default(), &data.dataset);
     for (what, source) in [("zero", IdSource::Zero), ("permuted", IdSource::Permuted), ("random", IdSource::Random)] {
-        // Not the order of `align.ids`, and on the scale that the towers know: the probe is of content.
+        // A permutation other than that of `align.ids`, on the scale that the towers know: the probe is about content.
         let ids = PerturbedIds::new(backbone, source, dataset, !recipe.seed);
         let histories: Vec<History<'_>> = UserId::all(dataset.users.len())
             .zip(dataset.train.rows())
@@ -136,7 +136,7 @@ fn probe(table: &mut Rows<'_>, own: &AlignedVariant<'_>, ids: &IdModels, text: &
         table.add(&format!("{name}, cold items by title"), rows::PROBE, &model, costs)?;
     }
     let variant = &own.variant;
-    // Numbers have no words to be shuffled.
+    // Numbers have no words to shuffle.
     if variant.items == ItemNames::Title {
         let prompt = PromptConfig { shuffle: true, ..recipe.prompt.clone() };
         let tower = text.tower(&dataset.catalog, variant.items, &prompt, &variant.align, backbone.interests())?;
@@ -147,7 +147,7 @@ fn probe(table: &mut Rows<'_>, own: &AlignedVariant<'_>, ids: &IdModels, text: &
     Ok(())
 }
 
-/// A variant that has no ID of cold items.
+/// Returns a variant without the IDs of cold items.
 fn cold_by_title<'a>(
     own: &AlignedVariant<'a>,
     backbone: &'a dyn Recommender,
@@ -159,7 +159,7 @@ fn cold_by_title<'a>(
     RaRec::new(ids, own.model.normalizer().clone(), own.model.text().clone(), own.model.towers().clone())
 }
 
-/// Evaluates a variant with cold items told by their titles, and their scores lifted by the number that validates best.
+/// Evaluates a variant with cold items by title and their scores lifted by the number that validates best.
 fn lift_cold<'a>(
     table: &mut Rows<'_>,
     own: &AlignedVariant<'a>,

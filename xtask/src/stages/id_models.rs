@@ -1,4 +1,4 @@
-//! The ID methods of a run: trained, or taken from where they were trained before.
+//! The ID methods of a run: trained, or loaded if they have been trained before.
 use crate::context::Context;
 use crate::recipe::Recipe;
 use crate::stages::{Data, FrozenText};
@@ -16,7 +16,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct IdModels {
     pub(crate) methods: Vec<TrainedMethod>,
-    /// The last method, trained without each of so many folds of users.
+    /// The last method, trained without each fold of users, by the number of folds.
     folds: BTreeMap<usize, Vec<Trained>>,
 }
 
@@ -41,7 +41,7 @@ impl TrainedMethod {
         self.mark.seconds
     }
 
-    /// Its learning curve; nothing where it only counts.
+    /// Returns the learning curve, or nothing if the method only counts.
     pub(crate) fn curve(&self) -> Option<LearningCurve> {
         let curve = &self.mark.curve;
         (!curve.points.is_empty()).then(|| LearningCurve { name: self.config.kind().into(), curve: curve.clone() })
@@ -49,24 +49,24 @@ impl TrainedMethod {
 }
 
 impl IdModels {
-    /// Every method by its kind.
+    /// Returns every method with its kind.
     pub fn recommenders(&self) -> impl Iterator<Item = (&str, &dyn Recommender)> {
         self.methods.iter().map(|method| (method.config.kind(), method.model()))
     }
 
-    /// The method that is aligned: the last one.
+    /// Returns the method that is aligned: the last one.
     pub(crate) fn backbone(&self) -> &TrainedMethod {
         &self.methods[self.methods.len() - 1]
     }
 
-    /// The backbone trained without each of so many folds of users; nothing for 0.
+    /// Returns the backbone trained without each of `of` folds of users; empty for 0.
     pub(crate) fn folds(&self, of: usize) -> Vec<&dyn Recommender> {
         self.folds.get(&of).into_iter().flatten().map(|fold| &*fold.model as &dyn Recommender).collect()
     }
 }
 
-/// Trains the ID methods of a recipe, and the last one once more without each fold of users where a variant is
-/// cross-fitted; or takes the checkpoints of the run folder.
+/// Trains the ID methods of a recipe, and the last one again without each fold of users if a variant is cross-fitted.
+/// Loads the checkpoints of the run folder instead if they exist.
 ///
 /// # Errors
 /// As [`ra_idmodels::fit`] and [`ra_idmodels::load`].
@@ -85,14 +85,14 @@ pub fn id_models(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &C
     Ok(IdModels { methods, folds })
 }
 
-/// A fold of users that a model is trained without, and how many there are.
+/// A fold of users that a model is trained without, and the number of folds.
 #[derive(Debug, Clone, Copy)]
 struct Fold {
     index: usize,
     of: usize,
 }
 
-/// Trains an ID method, without the users of a fold if one is given, or takes the checkpoint of the run folder.
+/// Trains an ID method, without the users of a fold if one is given, or loads the checkpoint of the run folder.
 fn method(
     recipe: &Recipe,
     config: &IdConfig,
@@ -131,7 +131,7 @@ fn method(
     if let Some(mark) = folder.id_manifest(&name, config)? {
         let path = folder.id_checkpoint(&name);
         if mark.lm != lm {
-            bail!("{}: trained over another language model's vectors; run again without --resume", path.display());
+            bail!("{}: trained on another language model's vectors; run again without --resume", path.display());
         }
         let trained = ra_idmodels::load(config, &job, &path)?;
         return Ok(TrainedMethod { config: config.clone(), trained, mark });
@@ -142,7 +142,7 @@ fn method(
     let job = metric.as_ref().map_or(job, |metric| job.validate(metric as Validate<'_>)).state(&state);
     cx.store.begin(&name)?;
     let trained = ra_idmodels::fit(config, &job)?;
-    // A stage that goes on tells what it cost in all.
+    // A resumed stage reports its total cost.
     let seconds = cx.costs.add(&format!("train {name}"), since).max(trained.curve.seconds);
     let epochs = config.train().map(|train| train.epochs);
     let mark = IdManifest { curve: trained.curve.clone(), seconds, epochs, lm, checkpoint: None };

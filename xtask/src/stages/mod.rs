@@ -1,4 +1,4 @@
-//! The stages of a run: one function each, with values in and values out. [`crate::run`] chains them.
+//! The stages of a run, one function each, from values to values. [`crate::run`] chains them.
 mod align;
 mod data;
 mod evaluate;

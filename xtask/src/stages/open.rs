@@ -1,4 +1,4 @@
-//! The run folder: what a run is made from is known now, and is written down before anything is trained.
+//! Opening of the run folder: the inputs of a run are known now and are recorded before anything is trained.
 use crate::context::Context;
 use crate::recipe::Recipe;
 use crate::stages::{Data, FrozenText};
@@ -6,11 +6,11 @@ use crate::store::Manifest;
 use anyhow::Result;
 use ra_eval::Report;
 
-/// Opens the run folder for a run that is made from these; the stages that follow write into it. Gives the report instead where
-/// the suite has made this very run already.
+/// Opens the run folder for a run with these inputs; later stages write into it. Returns the report instead if the
+/// suite has already finished this very run.
 ///
 /// # Errors
-/// When the folder is another run's, another process writes there, or the manifest cannot be written.
+/// If the folder belongs to another run, another process writes to it, or the manifest cannot be written.
 pub fn open(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &Context) -> Result<Option<Report>> {
     let lm = text.map(FrozenText::identity);
     let manifest = Manifest::of(recipe, &data.dataset, data.first_seen.as_deref(), lm)?;

@@ -7,17 +7,17 @@ use anyhow::Result;
 use ra_core::ItemId;
 use ra_eval::{Evaluation, HeldOut, Part, Report, RowKind, SampleRecommendation, holm_correct, slices};
 
-/// Users whose recommendations a report shows.
+/// The number of users whose recommendations a report shows.
 const SAMPLE_USERS: usize = 5;
 
-/// Compares the rows with each other, writes the report, and ends the run.
+/// Compares the rows with each other, writes the report, and finishes the run.
 ///
 /// # Errors
-/// When the run folder cannot be written.
+/// If the run folder cannot be written.
 pub fn report(recipe: &Recipe, data: &Data, found: Evaluated, cx: &Context) -> Result<Report> {
     let Evaluated { rows: entries, curves, ledger } = found;
     let samples = sample_recommendations(&entries, data);
-    // Differences are told against the method that was aligned: the last ID row.
+    // Differences are relative to the aligned method: the last ID row.
     let baseline = entries.iter().rposition(|(row, _)| row.kind == RowKind::Id);
     let held_out = HeldOut::new(&data.dataset, Part::Test);
     let row = |(index, (row, own)): (usize, &(ra_eval::Row, Evaluation))| {
@@ -46,7 +46,7 @@ pub fn report(recipe: &Recipe, data: &Data, found: Evaluated, cx: &Context) -> R
     Ok(report)
 }
 
-/// A few users' histories with what each row recommends.
+/// Returns a few users' histories with the recommendations of each row.
 fn sample_recommendations(entries: &[(ra_eval::Row, Evaluation)], data: &Data) -> Vec<SampleRecommendation> {
     let Some((_, first)) = entries.first() else { return Vec::new() };
     let step = (first.users.len() / SAMPLE_USERS).max(1);

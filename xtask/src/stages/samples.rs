@@ -1,4 +1,5 @@
-//! Which samples the towers learn from. It comes after the ID methods: some selections read a trained one.
+//! Selection of the samples that the towers learn from. It follows the ID methods, because some selections use a
+//! trained one.
 use crate::context::Context;
 use crate::recipe::{Recipe, Variant};
 use crate::stages::{Data, IdModels};
@@ -6,10 +7,11 @@ use anyhow::{Result, bail};
 use ra_core::Sample;
 use ra_data::{CurateMethod, Curated};
 
-/// Selects the samples that every variant learns from, within the budget of a recipe; none where it trains no variant.
+/// Selects the samples that every variant learns from, within the budget of a recipe. Returns none if it trains no
+/// variant.
 ///
 /// # Errors
-/// When nothing is left of them.
+/// If no sample is left.
 pub fn samples(recipe: &Recipe, data: &Data, ids: &IdModels, cx: &Context) -> Result<Vec<Sample>> {
     if !recipe.variants().iter().any(Variant::trains) {
         return Ok(Vec::new());

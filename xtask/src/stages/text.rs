@@ -22,20 +22,20 @@ pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
 #[derive(Debug)]
 pub struct FrozenText {
     lm: PretrainedLm,
-    /// Its model once more on each further device; nothing where that is the same one.
+    /// A copy of the model on each further device, or nothing if that is the first device again.
     replicas: Vec<Option<Box<dyn LanguageModel>>>,
     backend: &'static str,
     precision: Precision,
-    /// `cache/` of the root.
+    /// The folder `cache/` of the root.
     cache: PathBuf,
-    /// Its vectors of titles, once a method has asked for them: a run has one catalogue.
+    /// Its vectors of titles, once a method has needed them. A run has one catalogue.
     features: OnceCell<Tensor<2>>,
 }
 
-/// Loads the language model of a recipe, where a row or an ID method of it reads texts.
+/// Loads the language model of a recipe if a row or an ID method reads texts.
 ///
 /// # Errors
-/// As [`ra_llm::load`], and when the alignment of the recipe does not fit its shape.
+/// As [`ra_llm::load`]; if the alignment of the recipe does not fit the model's shape.
 pub fn text(recipe: &Recipe, cx: &Context) -> Result<Option<FrozenText>> {
     let since = Instant::now();
     let load = || FrozenText::load(recipe, &cx.devices, &cx.root, &cx.costs);
@@ -45,7 +45,8 @@ pub fn text(recipe: &Recipe, cx: &Context) -> Result<Option<FrozenText>> {
 }
 
 impl FrozenText {
-    /// Loads the language model of a recipe onto each of `devices`, one at least; `costs` counts what it reads.
+    /// Loads the language model of a recipe onto each of `devices`, at least one; `costs` counts the tokens that it
+    /// reads.
     pub(crate) fn load(recipe: &Recipe, devices: &[Device], root: &Path, costs: &Costs) -> Result<Self> {
         let path = match &recipe.lm.path {
             Some(path) => path.clone(),
@@ -74,22 +75,22 @@ impl FrozenText {
         Ok(Self { lm, replicas, backend, precision, cache, features: OnceCell::new() })
     }
 
-    /// The model itself.
+    /// Returns the model itself.
     pub fn lm(&self) -> &dyn LanguageModel {
         &*self.lm.model
     }
 
-    /// The language model on each further device.
+    /// Returns the language model on each further device.
     pub(crate) fn replicas(&self) -> Vec<&dyn LanguageModel> {
         self.replicas.iter().map(|lm| lm.as_deref().unwrap_or(self.lm())).collect()
     }
 
-    /// What its vectors depend on, as [`identity`].
+    /// Returns the key of everything that its vectors depend on, see [`identity`].
     pub(crate) fn identity(&self) -> String {
         identity(&self.lm.fingerprint, &self.lm().spec(), self.precision)
     }
 
-    /// Tells the log how texts are read, and what the model's own files ask for.
+    /// Logs how texts are read, and the settings in the model's own files.
     pub(crate) fn log_reading(&self) {
         let (spec, asked) = (self.lm().spec(), self.lm.asked);
         tracing::info!(
@@ -105,7 +106,8 @@ impl FrozenText {
         self.lm.params
     }
 
-    /// A tower over a catalogue, for an ID method of so many `interests`. What it computes of its texts stays in `cache/`.
+    /// Creates a tower over a catalogue, for an ID method with this many `interests`. The constants of its texts are
+    /// kept in `cache/`.
     pub(crate) fn tower(
         &self,
         catalog: &Catalog,
@@ -120,18 +122,19 @@ impl FrozenText {
         let maker = self.rows_key(align).maker();
         let path = self.cache.join(format!("text-{}.rows", ra_core::fingerprint([maker.as_bytes()])));
         if let Err(error) = tower.keep_in(&path, &maker) {
-            tracing::warn!(%error, "texts stay in memory");
+            tracing::warn!(%error, "the text cache cannot be used: texts stay in memory");
         }
         Ok(Arc::new(tower))
     }
 
-    /// All that sets the towers of one run's catalogue and prompts apart.
+    /// Returns the key of everything that distinguishes towers within a run, which has one catalogue and set of
+    /// prompts.
     pub(crate) fn tower_key(&self, items: ItemNames, align: &AlignConfig, interests: usize) -> String {
         let (rows, normalize) = (align.module.input_tokens(interests), align.loss.normalize);
         format!("{} {items:?} {rows} {normalize} {}", self.rows_key(align).maker(), align.cache_mib)
     }
 
-    /// Its vectors of the titles of the run's catalogue.
+    /// Returns its vectors of the titles of the run's catalogue.
     pub(crate) fn features(&self, catalog: &Catalog) -> Result<&Tensor<2>> {
         if let Some(known) = self.features.get() {
             return Ok(known);
@@ -146,35 +149,35 @@ impl FrozenText {
     }
 }
 
-/// A catalogue whose items are called by their numbers, as P5 does.
+/// Returns a catalogue whose items are named by number, as in P5.
 fn numbered(catalog: &Catalog) -> Catalog {
     let all = || catalog.all();
     Catalog::new(all().map(|i| catalog.id(i).to_owned()).collect(), all().map(|i| format!("item_{i}")).collect())
 }
 
-/// What the vectors of a language model depend on: configuration, tokenizer and weights ([`PretrainedLm::fingerprint`]), how
-/// a text is pooled, how long it may be, and the numbers that matrices are kept in.
+/// Returns the key of everything that the vectors of a language model depend on: configuration, tokenizer and weights
+/// ([`PretrainedLm::fingerprint`]), the pooling and maximum length of a text, and the number format of matrices.
 fn identity(own: &Fingerprint, spec: &LmSpec, precision: Precision) -> String {
     let parts = [own.to_string(), format!("{:?}", spec.pooling), spec.max_tokens.to_string(), precision.name().into()];
     ra_core::fingerprint(parts.iter().map(String::as_bytes)).to_string()
 }
 
-/// All that the cached constants of a text depend on, beside its tokens.
+/// Everything that the cached constants of a text depend on, besides its tokens.
 #[derive(Debug)]
 struct RowsKey {
-    /// Of this program, which says what the constants are.
+    /// The version of this program, which defines the constants.
     version: &'static str,
-    /// Who computes: numbers differ in their last bits.
+    /// The back end, because numbers differ in their last bits.
     backend: &'static str,
     instructions: String,
     /// The language model, [`FrozenText::identity`].
     lm: String,
-    /// The first layer with a prefix: constants are of what lies below.
+    /// The first layer with a prefix: the constants are of the layers below it.
     first_layer: usize,
-    /// Whether the means of the layers above are asked for too.
+    /// Whether the means of the layers above are included.
     means: bool,
     placement: Placement,
-    /// Whether the language model is trained above.
+    /// Whether the layers above are trained.
     tuned: bool,
 }
 
@@ -193,7 +196,7 @@ impl RowsKey {
     }
 
     fn maker(&self) -> String {
-        // Taken apart, so that no field is forgotten.
+        // Destructured, so that no field is forgotten.
         let Self { version, backend, instructions, lm, first_layer, means, placement, tuned } = self;
         format!(
             "{version} {backend} {instructions:?} {lm} layer {first_layer} means {means} {placement:?} tuned {tuned}"
@@ -229,7 +232,7 @@ mod tests {
             let other = align.clone().with(change);
             assert_ne!(key(&other, who), base, "{other:?}");
         }
-        // What is trained over the constants does not change them.
+        // What is trained on top of the constants does not change them.
         let same: [fn(&mut AlignConfig); 2] = [
             |align| align.module.first_layer = -3,
             |align| {

@@ -1,4 +1,4 @@
-//! The run folder: what a run leaves behind, and what it may be resumed from.
+//! The run folder: what a run leaves behind, and what it can resume from.
 use super::lock;
 use super::manifest::Manifest;
 use super::shared::Shared;
@@ -21,34 +21,34 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// What a run folder is called in its marker.
+/// The kind of a run folder in its marker.
 pub(crate) const KIND: &str = "run";
 
-/// What a finished run tells.
+/// The reports of a finished run.
 const REPORTS: [&str; 3] = ["report.json", "report.md", "report.html"];
 
-/// What every run writes beside them.
+/// The other files that every run writes.
 const FILES: [&str; 3] = ["manifest.json", "recipe.toml", "log.jsonl"];
 
-/// Says what item vectors were computed by, in the metadata of their file.
+/// The metadata key in a file of item vectors that names what they were computed with.
 const MADE_BY: &str = "made_by";
 
-/// Beside an ID model's checkpoint.
+/// The file next to an ID model's checkpoint.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct IdManifest {
     pub(crate) curve: Curve,
     pub(crate) seconds: f64,
-    /// Epochs that were asked for; a run resumed with more goes on from its training state.
+    /// The number of epochs requested. A run that is resumed with more continues from its training state.
     pub(crate) epochs: Option<usize>,
-    /// The language model whose vectors it reads, if it reads any: `FrozenText::identity`.
+    /// The language model whose vectors it reads, if any: `FrozenText::identity`.
     #[serde(default)]
     pub(crate) lm: Option<String>,
-    /// Fingerprint of the checkpoint beside it; a method that only counts has none.
+    /// The fingerprint of the checkpoint next to it; a method that only counts has none.
     #[serde(default)]
     pub(crate) checkpoint: Option<String>,
 }
 
-/// Beside the towers' checkpoint: what they were trained against.
+/// The file next to the towers' checkpoint, which names what they were trained with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TowersManifest {
     pub(crate) scale: IdNormalizer,
@@ -61,15 +61,15 @@ pub(crate) struct TowersManifest {
     pub(crate) ids: String,
 }
 
-/// What becomes of an earlier run in the folder.
+/// The treatment of an earlier run in the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Earlier {
-    /// It is made again where it is the very run that is asked for; another one is in the way.
+    /// An identical run is repeated, and any other finished run is an error.
     #[default]
     Kept,
-    /// It is gone on with.
+    /// The run is resumed.
     Resumed,
-    /// It is replaced, whatever it is.
+    /// The run is replaced, whatever it is.
     Replaced,
 }
 
@@ -77,17 +77,17 @@ pub enum Earlier {
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    /// Which files are ours. A file is claimed before it is written; all others stay as they are.
+    /// The files that belong to us. A file is claimed before it is written; all others stay untouched.
     files: RefCell<OutputFolder>,
-    /// Held while a run writes.
+    /// The lock that is held while a run writes.
     _lock: Option<File>,
 }
 
 impl RunFolder {
-    /// Opens `path` for the run of `manifest`. Of what is there only files of ours are removed or replaced.
+    /// Opens `path` for the run of `manifest`. Removes or replaces only our own files.
     ///
     /// # Errors
-    /// When the folder holds files and no run of ours, or a run that is another one, or another process runs there.
+    /// If the folder holds files but no run of ours, or another run, or if another process runs in it.
     pub(crate) fn open(path: &Path, manifest: &Manifest, earlier: Earlier) -> Result<Self> {
         let (files, lock) = lock::take(path, KIND)?;
         let folder = Self { path: path.into(), files: RefCell::new(files), _lock: Some(lock) };
@@ -99,15 +99,15 @@ impl RunFolder {
             Some(found) if goes_on => found.may_become(manifest, &folder.file("manifest.json"))?,
             Some(found) if finished => found.may_be_replaced(manifest, path)?,
             Some(found) if found.is(manifest) => {
-                tracing::warn!("an unfinished run of this recipe begins anew; --resume would have gone on");
+                tracing::warn!("an unfinished run of this recipe is restarted; --resume would have continued it");
             }
             Some(found) => {
                 let told = found.difference(manifest)?;
-                tracing::warn!("an unfinished run that is another is replaced: {told}");
+                tracing::warn!("another unfinished run is replaced: {told}");
             }
             None => {}
         }
-        // What a finished run tells stays until there is something new to tell; a kill before that loses none of it.
+        // The reports of a finished run stay until there are new ones; a kill before that loses none of them.
         let manifest = manifest.clone().under_way(finished);
         let write = || write_json(&folder.file("manifest.json"), &manifest);
         if finished {
@@ -123,7 +123,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Says that what the folder reports is of the run as it is now.
+    /// Records that the reports in the folder are those of the current run.
     pub(crate) fn finish(&self) -> Result<()> {
         let file = self.file("manifest.json");
         let manifest = Manifest::read(&file)?;
@@ -133,13 +133,13 @@ impl RunFolder {
         Ok(())
     }
 
-    /// The manifest of the run that is there, if there is one.
+    /// Returns the manifest of the run in the folder, if there is one.
     fn found(&self) -> Result<Option<Manifest>> {
         let file = self.file("manifest.json");
         if !self.files.borrow().owns("manifest.json") || !file.exists() {
             return Ok(None);
         }
-        let remedy = || "which run this is cannot be read; name another folder by --out, or replace it by --force";
+        let remedy = || "cannot read which run this is; name another folder by --out, or replace it by --force";
         Manifest::read(&file).with_context(remedy).map(Some)
     }
 
@@ -147,13 +147,13 @@ impl RunFolder {
         Ok(self.files.borrow_mut().remove(unwanted)?)
     }
 
-    /// The path of a file that is about to be written, which is ours from now on.
+    /// Returns the path of a file that is about to be written, and claims it.
     fn claimed(&self, name: &str) -> Result<PathBuf> {
         self.files.borrow_mut().claim(&[name])?;
         Ok(self.file(name))
     }
 
-    /// A new file for learning curves.
+    /// Returns a new file for learning curves.
     pub(crate) fn curves(&self) -> Result<PathBuf> {
         let name = |number| format!("tensorboard/{}", tensorboard::file_name(number));
         let free = (1..).map(name).find(|name| !self.file(name).exists());
@@ -181,20 +181,20 @@ impl RunFolder {
         &self.path
     }
 
-    /// The checkpoint of an ID method.
+    /// Returns the path of an ID method's checkpoint.
     pub(crate) fn id_checkpoint(&self, name: &str) -> PathBuf {
         self.file(&id_name(name, "safetensors"))
     }
 
-    /// Where the training of an ID method is written down while it runs.
+    /// Returns the file that saves the state of a running training of an ID method.
     pub(crate) fn id_state(&self, name: &str) -> Result<PathBuf> {
         self.claimed(&id_name(name, "state.safetensors"))
     }
 
-    /// The mark of a finished ID stage, written after its checkpoint.
+    /// Reads the mark of a finished ID stage, which is written after its checkpoint.
     ///
     /// # Errors
-    /// When the checkpoint is not the one that was written beside it.
+    /// If the checkpoint is not the one that was written with the mark.
     pub(crate) fn id_manifest(&self, name: &str, config: &IdConfig) -> Result<Option<IdManifest>> {
         let file = self.file(&id_name(name, "json"));
         let mark: Option<IdManifest> = if file.exists() { Some(read_json(&file)?) } else { None };
@@ -202,7 +202,7 @@ impl RunFolder {
         if let Some(known) = mark.as_ref().and_then(|mark| mark.checkpoint.as_ref()) {
             let checkpoint = self.id_checkpoint(name);
             if *known != fingerprint_file(&checkpoint)?.to_string() {
-                let told = "not the checkpoint that this run trained; bring it back, or make the run again";
+                let told = "not the checkpoint that this run trained; restore it, or run again";
                 bail!("{}: {told}", checkpoint.display());
             }
         }
@@ -217,7 +217,7 @@ impl RunFolder {
         Ok(write_json(&self.claimed(&id_name(name, "json"))?, &mark)?)
     }
 
-    /// Takes over a finished ID method that another run of the suite shares.
+    /// Imports a finished ID method that another run of the suite shares.
     pub(crate) fn import_id(&self, name: &str, config: &IdConfig, shared: &Shared) -> Result<()> {
         if self.id_manifest(name, config)?.is_some() {
             return Ok(());
@@ -232,23 +232,23 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Puts a finished ID method where other runs of the suite find it.
+    /// Publishes a finished ID method for other runs of the suite.
     pub(crate) fn publish_id(&self, name: &str, shared: &Shared) -> Result<()> {
         copy(&self.id_checkpoint(name), &shared.claimed("model.safetensors")?)?;
         copy(&self.file(&id_name(name, "json")), &shared.claimed("mark.json")?)
     }
 
-    /// Removes what was aligned to ID vectors that are no more.
+    /// Removes the towers that were aligned to ID vectors that no longer exist.
     pub(crate) fn forget_towers(&self) -> Result<()> {
         self.remove(|name| name.starts_with("checkpoints/towers"))
     }
 
-    /// Where an alignment is written down while it runs.
+    /// Returns the file that saves the state of a running alignment.
     pub(crate) fn towers_state(&self, row: &str) -> Result<PathBuf> {
         self.claimed(&towers_name(row, "state.safetensors"))
     }
 
-    /// The mark of a finished alignment, written after its checkpoint.
+    /// Reads the mark of a finished alignment, which is written after its checkpoint.
     pub(crate) fn towers_manifest(&self, row: &str) -> Result<Option<TowersManifest>> {
         let file = self.file(&towers_name(row, "json"));
         Ok(if file.exists() { Some(read_json(&file)?) } else { None })
@@ -259,10 +259,10 @@ impl RunFolder {
         Ok(write_json(&self.claimed(&towers_name(row, "json"))?, mark)?)
     }
 
-    /// The checkpoint of the towers of a row.
+    /// Returns the checkpoint of the towers of a row.
     ///
     /// # Errors
-    /// When they were trained against other ID vectors than `ids`, or another language model than `lm`.
+    /// If they were trained with other ID vectors than `ids`, or another language model than `lm`.
     pub(crate) fn towers(&self, row: &str, mark: &TowersManifest, ids: &str, lm: &str) -> Result<PathBuf> {
         let path = self.file(&towers_name(row, "safetensors"));
         if mark.lm != lm {
@@ -273,14 +273,14 @@ impl RunFolder {
         }
         if mark.ids != ids {
             bail!(
-                "{}: aligned to other ID vectors; bring checkpoints/ back as the run left it, or run again",
+                "{}: aligned to other ID vectors; restore checkpoints/ as the run left it, or run again",
                 path.display()
             );
         }
         Ok(path)
     }
 
-    /// Accuracy of every evaluated user, for paired tests.
+    /// Saves the accuracy of every evaluated user, for paired tests.
     pub(crate) fn save_users(&self, row: &str, dataset: &Dataset, evaluation: &Evaluation) -> Result<()> {
         let users = evaluation.users.iter().map(|user| dataset.users[user.index()].clone()).collect();
         let mut columns = vec![("user", Column::Text(users))];
@@ -290,7 +290,8 @@ impl RunFolder {
         Ok(ra_data::write_columns(&self.claimed(&users_name(row))?, &columns)?)
     }
 
-    /// Keeps the item vectors of an aligned row: a recommendation needs one pass for the user and none for the items.
+    /// Saves the item vectors of an aligned row, so that a recommendation needs one pass for the user and none for the
+    /// items.
     pub(crate) fn save_items(&self, row: &str, items: Tensor<2>) -> Result<()> {
         let shape = items.dims().to_vec();
         let bytes: Vec<u8> = items.into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
@@ -300,7 +301,8 @@ impl RunFolder {
         Ok(write_atomic(&self.claimed(&items_name(row))?, &file)?)
     }
 
-    /// What the item vectors of a row depend on that may change within a run: its towers, and what those were aligned to.
+    /// Returns the key of what the item vectors of a row depend on that may change within a run: its towers, and what
+    /// they were aligned to.
     fn made_by(&self, row: &str) -> Result<String> {
         let mark =
             self.towers_manifest(row)?.with_context(|| format!("{}: no {row} was trained", self.path.display()))?;
@@ -308,18 +310,18 @@ impl RunFolder {
         Ok(fingerprint([towers.as_slice(), mark.lm.as_bytes(), mark.ids.as_bytes()]).to_string())
     }
 
-    /// `[items + 1, dim]`, row 0 padding, as the model of a row and the catalogue of the run have them; nothing where the
-    /// row keeps none.
+    /// Returns the item vectors, `[items + 1, dim]` with padding in row 0, that match the model of a row and the
+    /// catalogue of the run; nothing if none were saved.
     pub(crate) fn items(&self, row: &str, [rows, dim]: [usize; 2], device: &Device) -> Result<Option<Tensor<2>>> {
         let path = self.file(&items_name(row));
         if !path.exists() {
             return Ok(None);
         }
         let bytes = read_bytes(&path)?;
-        let damaged = || format!("{}: not whole, or of another run; make the run again", path.display());
+        let damaged = || format!("{}: incomplete or from another run; run again", path.display());
         let (_, header) = SafeTensors::read_metadata(&bytes).with_context(damaged)?;
         if header.metadata().as_ref().and_then(|notes| notes.get(MADE_BY)) != Some(&self.made_by(row)?) {
-            bail!("{}: of other towers than those of the run; go on with the run by --resume", path.display());
+            bail!("{}: made with other towers than those of the run; resume the run by --resume", path.display());
         }
         let file = SafeTensors::deserialize(&bytes).with_context(damaged)?;
         let view = file.tensor("items").with_context(damaged)?;
@@ -332,7 +334,7 @@ impl RunFolder {
     }
 }
 
-/// Whether the run in `path` is finished and is the one of this manifest.
+/// Returns whether the run in `path` is finished and is the run of this manifest.
 pub(crate) fn is_finished(path: &Path, asked: &Manifest) -> Result<bool> {
     let files = OutputFolder::open(path, KIND)?;
     let whole = ["manifest.json", REPORTS[0]].iter().all(|name| files.owns(name) && path.join(name).exists());
@@ -347,7 +349,7 @@ fn id_name(name: &str, ending: &str) -> String {
     format!("checkpoints/id-{name}.{ending}")
 }
 
-/// `towers` for RA-Rec, `towers-prefix-only` for a rival.
+/// Returns `towers` for RA-Rec, `towers-prefix-only` for a rival.
 fn towers_name(row: &str, ending: &str) -> String {
     let name = if row == "ra-rec" { "towers".into() } else { format!("towers-{row}") };
     format!("checkpoints/{name}.{ending}")
@@ -357,13 +359,13 @@ fn items_name(row: &str) -> String {
     if row == "ra-rec" { "vectors/items.safetensors".into() } else { format!("vectors/items-{row}.safetensors") }
 }
 
-/// Where a run keeps the accuracy of every user under a row.
+/// Returns the file that holds the accuracy of every user under a row.
 fn users_name(row: &str) -> String {
     let name: String = row.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     format!("metrics/{}.parquet", name.trim_end_matches('_'))
 }
 
-/// The users of a row by their own ids, and their accuracy, as a run wrote them down; nothing where it did not.
+/// Reads the users of a row, by their own ids, and their accuracy as a run saved them; nothing if it did not.
 pub(crate) fn read_users(run: &Path, row: &str) -> Result<Option<(Vec<String>, Evaluation)>> {
     let file = run.join(users_name(row));
     if !file.exists() {
@@ -376,7 +378,7 @@ pub(crate) fn read_users(run: &Path, row: &str) -> Result<Option<(Vec<String>, E
     Ok(Some((users, evaluation)))
 }
 
-/// Copies a file, if there is one: a method that only counts has no checkpoint.
+/// Copies a file if it exists: a method that only counts has no checkpoint.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if from.exists() {
         write_atomic(to, &read_bytes(from)?)?;
@@ -384,8 +386,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fingerprint of an ID method, to which towers are aligned: its checkpoint, or, where it has none, what it says of
-/// every item.
+/// Returns the fingerprint of an ID method, which identifies what towers are aligned to: that of its checkpoint, or, if
+/// it has none, that of its vectors of every item.
 pub(crate) fn id_fingerprint(model: &dyn Recommender, dataset: &Dataset, checkpoint: &Path) -> Result<String> {
     if checkpoint.exists() {
         return Ok(fingerprint_file(checkpoint)?.to_string());

@@ -1,4 +1,4 @@
-//! One process at a time writes into a folder, and only where what is there is ours.
+//! Output folders: one process at a time writes into a folder, and only if its contents are ours.
 use anyhow::{Context, Result, bail};
 use ra_core::{MARKER, OutputFolder};
 use std::ffi::OsStr;
@@ -8,8 +8,8 @@ use std::path::Path;
 
 const LOCK: &str = ".ra-rec.lock";
 
-/// Refuses a folder for output of this `kind` that holds somebody else's files, or that another process writes into.
-/// Nothing is made; what holds long enough for this process to go on is [`take`].
+/// Checks that a folder for output of this `kind` holds no files of others and that no other process writes into it.
+/// Creates nothing; [`take`] provides the lasting lock.
 ///
 /// # Errors
 /// Names the folder.
@@ -38,16 +38,16 @@ fn check_files(folder: &Path, kind: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether `folder` holds anything but a lock and what a killed write left.
+/// Returns whether `folder` holds anything other than a lock and what a killed write left.
 fn holds_files(folder: &Path) -> bool {
     let counts = |name: &OsStr| name != LOCK && !ra_core::is_unfinished(name);
     folder.read_dir().is_ok_and(|mut all| all.any(|entry| entry.is_ok_and(|entry| counts(&entry.file_name()))))
 }
 
-/// Takes the folder for this process until the file is dropped; the system lets go of it however the process ends.
+/// Locks the folder for this process until the file is dropped. The system releases the lock however the process ends.
 ///
 /// # Errors
-/// Names the folder, and the process that has it.
+/// Names the folder and the process that holds it.
 fn lock(folder: &Path) -> Result<File> {
     let place = folder.join(LOCK);
     let cannot = || format!("{}: cannot be written (is the disk full or the folder read-only?)", place.display());
@@ -57,7 +57,7 @@ fn lock(folder: &Path) -> Result<File> {
     let mut owner = String::new();
     let read = (&file).take(64).read_to_string(&mut owner);
     if read.is_err() || !owner.bytes().all(|byte| byte.is_ascii_digit()) {
-        bail!("{}: is no lock of ours, which holds the number of a process; move it away", place.display());
+        bail!("{}: is not a lock of ours, which holds the number of a process; move it away", place.display());
     }
     match file.try_lock() {
         Ok(()) => {
@@ -69,7 +69,7 @@ fn lock(folder: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => {
             bail!("{}: process {owner} is running here; wait for it, or name another folder by --out", folder.display())
         }
-        // A file system without locks: as it was before there were any.
+        // The file system has no locks, so the folder is used without one.
         Err(TryLockError::Error(_)) => Ok(file),
     }
 }

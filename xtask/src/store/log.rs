@@ -1,6 +1,7 @@
-//! Warnings to the terminal, everything to the run folder's `log.jsonl`, learning curves to its `tensorboard/` as well.
+//! Logging: warnings go to the terminal, all events to the run folder's `log.jsonl`, learning curves also to its
+//! `tensorboard/`.
 //!
-//! A run owns its log: two runs in one process write to files of their own.
+//! A run owns its log: two runs in one process write to separate files.
 use super::stop;
 use super::tensorboard::Events;
 use crate::terminal;
@@ -18,26 +19,26 @@ use tracing_subscriber::{Layer, Registry, fmt};
 
 type Layers = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
 
-/// Starts listening; called once, before anything can be worth telling. Outside of a run, events reach the terminal only.
+/// Starts listening. Call it once, before any event of interest. Outside a run, events reach only the terminal.
 pub(crate) fn listen() {
     let started = tracing::subscriber::set_global_default(Registry::default().with(terminal()));
     debug_assert!(started.is_ok(), "listening starts once");
 }
 
 fn terminal() -> Layers {
-    // A terminal that has gone is no reason to stop, nor to say so where nobody reads.
+    // A terminal that has gone is not a reason to stop, nor to report an error that nobody reads.
     let warnings = fmt::layer().without_time().with_target(false).with_writer(|| terminal::Warnings);
     std::iter::once(warnings.with_filter(LevelFilter::WARN).boxed()).chain(stop::layer()).collect()
 }
 
-/// The log of a run: takes what is told on the thread of the run until it is dropped. What other threads tell reaches the
-/// terminal alone.
+/// The log of a run. It records the events on the thread of the run until it is dropped; events of other threads reach
+/// only the terminal.
 pub(crate) struct Log {
     curves: Arc<Mutex<Curves>>,
     _listening: DefaultGuard,
 }
 
-/// A file of learning curves, and what is being trained, which names them.
+/// A file of learning curves, and the part in training, which names them.
 struct Curves {
     events: Events,
     part: String,
@@ -58,14 +59,14 @@ impl Log {
         Ok(Self { curves, _listening })
     }
 
-    /// Curves are those of `part` from now on: every method trains in a stage of the same name.
+    /// Labels curves with `part` from now on, because the training stages of all methods have the same name.
     pub(crate) fn begin(&self, part: &str) {
         self.curves.lock().unwrap_or_else(PoisonError::into_inner).part = part.into();
         stop::begin(part);
     }
 }
 
-/// Passes the points of learning curves on, as the training loop tells them.
+/// Forwards the points of learning curves from the training loop.
 struct Points(Arc<Mutex<Curves>>);
 
 #[derive(Default)]
@@ -99,7 +100,7 @@ impl<S: Subscriber> Layer<S> for Points {
         let (Some(stage), Some(step)) = (point.stage, point.step) else { return };
         let Curves { events, part } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let part = if part.is_empty() { &stage } else { &*part };
-        // A full disk shows in files that matter more.
+        // A full disk also affects files that matter more, which report it.
         point.numbers.iter().for_each(|(name, value)| drop(events.scalar(&format!("{part}/{name}"), step, *value)));
     }
 }
@@ -116,7 +117,7 @@ mod tests {
             let log = Log::open(&path(&format!("{run}.jsonl")), &path(&format!("{run}.events"))).unwrap();
             log.begin(run);
             tracing::info!(stage = "align", step = 3u64, loss, "{run} trains");
-            // A run within a run: what follows is the outer one's again.
+            // A run within a run: later events belong to the outer one again.
             if run == "one" {
                 let inner = Log::open(&path("inner.jsonl"), &path("inner.events")).unwrap();
                 tracing::info!("inner");

@@ -1,4 +1,4 @@
-//! What a run was made from: a stage's file is used again only under the same manifest.
+//! The manifest of a run: a stage's file is reused only under the same manifest.
 use crate::recipe::Recipe;
 use anyhow::{Context, Result, bail};
 use ra_core::{Dataset, fingerprint, fingerprint_file, read_json};
@@ -8,31 +8,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml::Value;
 
-/// Differences that a message lists; of the others it gives the number.
+/// The number of differences that a message lists; the others are counted.
 const LISTED: usize = 6;
 
-/// The identity of a run. Whatever its results depend on is here, by content where the recipe has only a path.
+/// The identity of a run. It holds everything that the results depend on; files that the recipe names by path are
+/// identified by content.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    /// The name of the recipe, for messages: two recipes that resolve alike are one.
+    /// The name of the recipe, for messages. Two recipes that resolve alike are the same.
     #[serde(default)]
     name: String,
     /// The resolved recipe.
     pub(crate) recipe: String,
-    /// Users, items, titles and interactions after filter and split.
+    /// The users, items, titles and interactions after filter and split.
     dataset: String,
-    /// When each item was first seen, which tables by age tell.
+    /// The times when each item was first seen, which tables by age depend on.
     #[serde(default)]
     clock: Option<String>,
     /// The language model, `FrozenText::identity`.
     #[serde(default)]
     lm: Option<String>,
-    /// Content of the files that ID methods import.
+    /// The content of the files that ID methods import.
     #[serde(default)]
     imports: Option<String>,
-    /// Version of this program.
+    /// The version of this program.
     version: String,
-    /// Whether the run has begun over a finished one and is not finished again: what the folder reports is of before.
+    /// Whether the run has started over a finished one and has not finished yet, so that the reports are of the earlier
+    /// run.
     #[serde(default)]
     under_way: bool,
 }
@@ -60,14 +62,14 @@ impl Manifest {
         })
     }
 
-    /// Reads a manifest. Keys of a recipe that came after it was written have their defaults, as the run had them.
+    /// Reads a manifest. Recipe keys that are newer than the manifest get their defaults, as the run had them.
     pub(crate) fn read(file: &Path) -> Result<Self> {
         let found: Self = read_json(file)?;
         let today = Recipe::resolved(&found.recipe).and_then(|recipe| recipe.to_toml());
         Ok(Self { recipe: today.unwrap_or(found.recipe), ..found })
     }
 
-    /// Whether a finished run has begun anew, or goes on, and is not finished again.
+    /// Returns whether a finished run has been restarted or resumed and has not finished again.
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way
     }
@@ -76,25 +78,26 @@ impl Manifest {
         Self { under_way, ..self }
     }
 
-    /// The recipe that the run was made by.
+    /// Returns the recipe of the run.
     pub(crate) fn recipe(&self) -> Result<Recipe> {
         Recipe::resolved(&self.recipe)
     }
 
-    /// Whether both stand for the same results.
+    /// Returns whether both manifests stand for the same results.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.causes(other).is_empty() && self.recipe == other.recipe
     }
 
-    /// Refuses to go on with the run of `self`, whose manifest is `file`, as that of `asked`. A training may be made longer.
+    /// Refuses to resume the run of `self`, whose manifest is `file`, as that of `asked`. Only a training may become
+    /// longer.
     pub(crate) fn may_become(&self, asked: &Self, file: &Path) -> Result<()> {
         let mut causes = self.causes(asked);
         let (epochs, keys): (Vec<Difference>, Vec<Difference>) =
             self.keys(asked)?.into_iter().partition(|found| is_epochs(&found.key));
         if let Some(fewer) = epochs.iter().find(|found| found.is_less()) {
             bail!(
-                "{}: {fewer}: a training that is done is not made shorter; name another folder by --out, or start again by \
-                 --force instead of --resume",
+                "{}: {fewer}: a finished training cannot be made shorter; name another folder by --out, or start again \
+                 by --force instead of --resume",
                 file.display()
             );
         }
@@ -113,49 +116,49 @@ impl Manifest {
         )
     }
 
-    /// Refuses to put the run of `asked` in the place of `self`, a finished run in `folder`, unless it is the same one.
+    /// Refuses to replace `self`, a finished run in `folder`, with the run of `asked`, unless they are the same run.
     pub(crate) fn may_be_replaced(&self, asked: &Self, folder: &Path) -> Result<()> {
         if self.is(asked) {
             return Ok(());
         }
         bail!(
-            "{}: holds a finished run that is another: {}; name another folder by --out, or replace it by --force",
+            "{}: holds another finished run: {}; name another folder by --out, or replace it by --force",
             folder.display(),
             self.difference(asked)?
         )
     }
 
-    /// Both runs, and where their recipes differ.
+    /// Describes both runs and where their recipes differ.
     pub(crate) fn difference(&self, asked: &Self) -> Result<String> {
         let keys = self.keys(asked)?.iter().map(Difference::to_string).collect();
         Ok(self.both(asked, keys))
     }
 
-    /// Refuses a data set and imported files that are not those the run was made from.
+    /// Refuses a data set or imported files other than those that the run was made from.
     pub(crate) fn check(&self, dataset: &Dataset) -> Result<()> {
         if self.dataset != dataset.fingerprint().to_string() {
             bail!(
-                "the data set {} is not the one this run was made from; bring the old files back or run again",
+                "the data set {} is not the one this run was made from; restore the old files or run again",
                 dataset.name
             );
         }
         if self.imports != imports(&self.recipe()?)? {
-            bail!("the imported files are not those this run was made from; bring the old ones back or run again");
+            bail!("the imported files are not those this run was made from; restore the old ones or run again");
         }
         Ok(())
     }
 
-    /// Refuses a language model that is not the one the run was made with: a row without towers has no mark of its own.
+    /// Refuses a language model other than that of the run: a row without towers has no mark that would notice.
     pub(crate) fn check_lm(&self, identity: &str) -> Result<()> {
         if self.lm.as_deref() != Some(identity) {
-            bail!("the run was made with another language model; bring its files back as they were, or run again");
+            bail!("the run was made with another language model; restore its files as they were, or run again");
         }
         Ok(())
     }
 
-    /// How the run of `asked` would be made otherwise, keys of the recipe aside.
+    /// Returns how the run of `asked` differs, apart from keys of the recipe.
     fn causes(&self, asked: &Self) -> Vec<&'static str> {
-        // Taken apart, so that no field is forgotten.
+        // Destructured, so that no field is forgotten.
         let Self { name: _, recipe: _, dataset, clock, lm, imports, version, under_way: _ } = self;
         let all = [
             (*dataset != asked.dataset || *clock != asked.clock, "from other data"),
@@ -166,7 +169,7 @@ impl Manifest {
         all.into_iter().filter(|(differs, _)| *differs).map(|(_, cause)| cause).collect()
     }
 
-    /// The keys of the recipe that differ, each with both values in words.
+    /// Returns the keys of the recipe that differ, each with both values in words.
     fn keys(&self, asked: &Self) -> Result<Vec<Difference>> {
         let read = |recipe: &str| -> Result<BTreeMap<String, String>> {
             let mut keys = BTreeMap::new();
@@ -180,7 +183,7 @@ impl Manifest {
         Ok(all.into_iter().map(pair).filter(|found| found.there != found.here).collect())
     }
 
-    /// Both runs and what sets them apart, in words.
+    /// Describes both runs and their differences in words.
     fn both(&self, asked: &Self, keys: Vec<String>) -> String {
         let more = keys.len().saturating_sub(LISTED);
         let mut told = vec![format!("there {self}, here {asked}")];
@@ -190,7 +193,7 @@ impl Manifest {
     }
 }
 
-/// A key of the recipe that two runs have otherwise.
+/// A key of the recipe with different values in two runs.
 struct Difference {
     key: String,
     there: String,
@@ -221,17 +224,17 @@ impl std::fmt::Display for Manifest {
     }
 }
 
-/// Enough of a fingerprint to tell two apart.
+/// Returns enough of a fingerprint to tell two apart.
 fn short(fingerprint: &str) -> &str {
     fingerprint.get(..8).unwrap_or(fingerprint)
 }
 
-/// Whether a key is the number of epochs of an ID method.
+/// Returns whether a key is the number of epochs of an ID method.
 fn is_epochs(key: &str) -> bool {
     key.starts_with("id.") && key.ends_with(".train.epochs")
 }
 
-/// Every key below `value` with its path, and what it is. An ID method goes by its kind.
+/// Collects every key below `value` with its path and value. ID methods are named by their kind.
 fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
@@ -246,7 +249,7 @@ fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
     }
 }
 
-/// Every file and folder that a recipe reads by its path.
+/// Returns every file and folder that a recipe reads by path.
 pub(crate) fn inputs(recipe: &Recipe) -> Vec<PathBuf> {
     let data = &recipe.data;
     let named = [&data.interactions, &data.items, &data.test, &recipe.lm.path];
@@ -254,7 +257,7 @@ pub(crate) fn inputs(recipe: &Recipe) -> Vec<PathBuf> {
 }
 
 fn imported(recipe: &Recipe) -> Vec<PathBuf> {
-    // The configurations give their paths to be changed; these are copies.
+    // The configurations only give mutable access to their paths, so these are copies.
     recipe
         .ids
         .clone()
@@ -263,7 +266,7 @@ fn imported(recipe: &Recipe) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Fingerprint of what the imported files hold.
+/// Returns the fingerprint of the contents of the imported files.
 fn imports(recipe: &Recipe) -> Result<Option<String>> {
     let files = imported(recipe);
     let contents = files.iter().map(|file| Ok(fingerprint_file(file)?.to_string())).collect::<Result<Vec<_>>>()?;

@@ -1,4 +1,4 @@
-//! What runs leave behind: their folders, what they were made from, and their logs.
+//! The output of runs: their folders, manifests and logs.
 mod folder;
 pub(crate) mod lock;
 pub(crate) mod log;
@@ -20,20 +20,20 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What a run of a suite has to know of it.
+/// What a run needs to know about the suite that it belongs to.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// The folder of the suite, where its runs keep the ID methods they share.
+    /// The folder of the suite, in which its runs share ID methods.
     pub(crate) suite: PathBuf,
-    /// Whether the suite has made this run already.
+    /// Whether the suite has already finished this run.
     pub(crate) done: bool,
 }
 
-/// Where a run writes, and what it finds there of itself. It is opened once it is known what the run is made from.
+/// The output of a run and what it finds there of its own. It is opened once the inputs of the run are known.
 pub(crate) struct Store {
     path: PathBuf,
     earlier: Earlier,
-    /// The suite that it is a run of.
+    /// The suite that the run belongs to.
     member: Option<Member>,
     open: OnceCell<(RunFolder, Log)>,
 }
@@ -49,35 +49,35 @@ impl Store {
         Self { path, earlier, member, open: OnceCell::new() }
     }
 
-    /// The report of the run of `manifest`, where the suite has finished it already.
+    /// Returns the report of the run of `manifest` if the suite has already finished it.
     pub(crate) fn done(&self, manifest: &Manifest) -> Result<Option<Report>> {
         let is_done = self.member.as_ref().is_some_and(|member| member.done);
         let found = is_done && folder::is_finished(&self.path, manifest)?;
         Ok(found.then(|| Report::read(&self.path)).transpose()?)
     }
 
-    /// Takes the folder for the run of `manifest`, and listens to what it tells.
+    /// Takes the folder for the run of `manifest`, and starts its log.
     ///
     /// # Errors
     /// As [`RunFolder::open`].
     pub(crate) fn open(&self, manifest: &Manifest) -> Result<()> {
         let folder = RunFolder::open(&self.path, manifest, self.earlier)?;
         let log = Log::open(&folder.file("log.jsonl"), &folder.curves()?)?;
-        self.open.set((folder, log)).ok().context("a context is of one run: make another one for the next")
+        self.open.set((folder, log)).ok().context("a context serves one run: make another one for the next")
     }
 
-    /// The folder of the run.
+    /// Returns the folder of the run.
     pub(crate) fn folder(&self) -> Result<&RunFolder> {
         Ok(&self.opened()?.0)
     }
 
-    /// Says that `part` begins to train.
+    /// Records that `part` begins to train.
     pub(crate) fn begin(&self, part: &str) -> Result<()> {
         self.opened()?.1.begin(part);
         Ok(())
     }
 
-    /// Where the runs of the suite keep the ID method of `key`; nothing outside of a suite.
+    /// Returns where the runs of the suite share the ID method with this `key`; nothing outside a suite.
     pub(crate) fn shared(&self, key: impl FnOnce() -> String) -> Option<Shared> {
         self.member.as_ref().map(|member| Shared { suite: member.suite.clone(), key: key() })
     }

@@ -1,23 +1,23 @@
-//! What the runs of a suite share: ID methods, each under the key of all that its training depends on.
+//! ID methods that the runs of a suite share, each under a key of everything that its training depends on.
 use anyhow::Result;
 use ra_core::{Fingerprint, OutputFolder, fingerprint};
 use ra_eval::EvalConfig;
 use ra_idmodels::IdConfig;
 use std::path::PathBuf;
 
-/// What the folder of a suite is called in its marker.
+/// The kind of a suite's folder in its marker.
 pub(crate) const KIND: &str = "suite";
 
-/// Where the ID methods lie in it.
+/// The subfolder of ID methods.
 pub(crate) const ID_MODELS: &str = "id-models";
 
-/// All that the training of an ID method depends on.
+/// Everything that the training of an ID method depends on.
 #[derive(Debug, Clone)]
 pub(crate) struct IdKey<'a> {
     pub(crate) version: &'a str,
-    /// Of the whole data set: users, items, titles, interactions, split.
+    /// The fingerprint of the whole data set: users, items, titles, interactions, split.
     pub(crate) data: Fingerprint,
-    /// Of the method, with the fold of users that it does without.
+    /// The name of the method, with the fold of users that it is trained without.
     pub(crate) name: &'a str,
     pub(crate) config: &'a IdConfig,
     pub(crate) seed: u64,
@@ -25,14 +25,14 @@ pub(crate) struct IdKey<'a> {
     pub(crate) choosing: EvalConfig,
     /// The language model whose vectors it reads: `FrozenText::identity`.
     pub(crate) lm: Option<String>,
-    /// Who computes: numbers differ in their last bits.
+    /// The back end, because numbers differ in their last bits.
     pub(crate) backend: &'a str,
     pub(crate) instructions: String,
 }
 
 impl IdKey<'_> {
     pub(crate) fn fingerprint(&self) -> String {
-        // Taken apart, so that no field is forgotten.
+        // Destructured, so that no field is forgotten.
         let Self { version, data, name, config, seed, choosing, lm, backend, instructions } = self;
         let key = format!("{version} {data} {name} {config:?} {seed} {choosing:?} {lm:?} {backend} {instructions:?}");
         fingerprint([key.as_bytes()]).to_string()
@@ -44,7 +44,7 @@ impl IdKey<'_> {
 pub(crate) struct Shared {
     /// The folder of the suite.
     pub(crate) suite: PathBuf,
-    /// All that its training depends on.
+    /// The key of everything that its training depends on.
     pub(crate) key: String,
 }
 
@@ -53,14 +53,14 @@ impl Shared {
         format!("{}/{}/{file}", ID_MODELS, self.key)
     }
 
-    /// A file of it, where it is one of the suite's own.
+    /// Returns one of its files, if it belongs to the suite.
     pub(crate) fn found(&self, file: &str) -> Result<Option<PathBuf>> {
         let name = self.name(file);
         let ours = OutputFolder::open(&self.suite, KIND)?.owns(&name);
         Ok(ours.then(|| self.suite.join(name)))
     }
 
-    /// The path of a file of it that is about to be written, which is the suite's own from now on.
+    /// Returns the path of one of its files that is about to be written, and claims it for the suite.
     pub(crate) fn claimed(&self, file: &str) -> Result<PathBuf> {
         let name = self.name(file);
         OutputFolder::open(&self.suite, KIND)?.claim(&[&name])?;

@@ -1,9 +1,10 @@
-//! Stops the process at a point that has a name: how a test kills a run at a moment that comes on every machine.
+//! Aborts the process at a named point, so that tests can kill a run at the same moment on every machine.
 //!
-//! `RA_REC_STOP_AT` names a point as [`ra_core::point`] does, such as `rename report.json`, and a step of a training with the
-//! part that is trained: `sasrec/step 250`. The first time the process stands there it aborts. Nothing is flushed, dropped
-//! or removed then, as under `kill -9`. With `RA_REC_STOP_AT=list` it only tells the points that it passes, as `point NAME`
-//! lines on stderr. (A kill after so many milliseconds meets another moment on another machine, or a process that is done.)
+//! `RA_REC_STOP_AT` names a point as [`ra_core::point`] does, such as `rename report.json`, or a training step together
+//! with the part in training: `sasrec/step 250`. The process aborts the first time it reaches that point. Nothing is
+//! flushed, dropped or removed, as with `kill -9`. With `RA_REC_STOP_AT=list` it only reports the points that it
+//! passes, as `point NAME` lines on stderr. (A kill after some milliseconds hits another moment on another machine, or
+//! a process that has finished.)
 use ra_core::POINTS;
 use std::fmt::Debug;
 use std::io::Write;
@@ -16,15 +17,15 @@ use tracing_subscriber::layer::Context;
 
 const STOP_AT: &str = "RA_REC_STOP_AT";
 
-/// What begins the name of the point at which a part of a run begins to train.
+/// The start of the name of the point at which a part of a run begins to train.
 const BEGIN: &str = "begin ";
 
-/// Says that `part` begins to train.
+/// Records that `part` begins to train.
 pub(crate) fn begin(part: &str) {
     ra_core::point(format_args!("{BEGIN}{part}"));
 }
 
-/// The layer that stops the process, where the environment asks for one.
+/// Returns the layer that stops the process, if the environment requests one.
 pub(crate) fn layer<S>() -> Option<Box<dyn Layer<S> + Send + Sync>>
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
@@ -35,7 +36,7 @@ where
 
 struct Stop {
     at: String,
-    /// What is being trained: steps of all parts have the same names.
+    /// The part in training, because steps of all parts have the same names.
     part: Mutex<String>,
 }
 

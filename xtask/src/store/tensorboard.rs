@@ -1,7 +1,7 @@
-//! Learning curves as TensorBoard reads them: records of protocol buffers, written while a training runs.
+//! Learning curves in the format of TensorBoard: records of protocol buffers, written during training.
 //!
-//! A record is the length (`u64`), its checksum, an `Event` and its checksum, little-endian; the checksum is CRC-32C, masked. An
-//! event has a wall time, a step and named numbers. That is all of the format that a curve needs.
+//! A record is the length (`u64`), its checksum, an `Event` and its checksum, little-endian; the checksum is CRC-32C,
+//! masked. An event has a wall time, a step and named numbers. Curves need no other part of the format.
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) struct Events(std::fs::File);
 
 impl Events {
-    /// A new file, named by [`file_name`].
+    /// Creates a new file, named by [`file_name`].
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         let mut events = Self(std::fs::File::options().create_new(true).append(true).open(path)?);
@@ -29,12 +29,12 @@ impl Events {
     fn write(&mut self, step: u64, what: &[u8]) -> io::Result<()> {
         let time = [vec![1 << 3 | 1], now().to_le_bytes().to_vec()].concat(); // field 1, eight bytes
         let step = [vec![2 << 3], varint(step)].concat();
-        // One call, so that whoever reads along finds a record whole.
+        // A single write, so that concurrent readers see whole records.
         self.0.write_all(&record(&[time, step, what.to_vec()].concat()))
     }
 }
 
-/// The name of file `number` of a folder. TensorBoard reads all files of a folder as one, in the order of their names.
+/// Returns the name of file `number` of a folder. TensorBoard reads all files of a folder as one, ordered by name.
 pub(crate) fn file_name(number: usize) -> String {
     format!("events.out.tfevents.{number:010}.ra-rec")
 }
@@ -48,12 +48,12 @@ fn record(event: &[u8]) -> Vec<u8> {
     [&length, checksum(&length).as_slice(), event, checksum(event).as_slice()].concat()
 }
 
-/// A field of bytes with its number and length.
+/// Encodes a field of bytes with its number and length.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [vec![number << 3 | 2], varint(bytes.len() as u64), bytes.to_vec()].concat()
 }
 
-/// Seven bits a byte, the lowest first.
+/// Encodes seven bits per byte, the lowest first.
 fn varint(mut n: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while n > 127 {
@@ -69,7 +69,7 @@ fn checksum(bytes: &[u8]) -> [u8; 4] {
     crc.rotate_right(15).wrapping_add(0xA282_EAD8).to_le_bytes()
 }
 
-/// CRC-32C bit by bit: there are a few hundred bytes a minute.
+/// Computes CRC-32C bit by bit: there are only a few hundred bytes per minute.
 fn crc32c(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0x82F6_3B78 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
@@ -105,7 +105,7 @@ mod tests {
         }
         assert_eq!(found.len(), 2);
         assert!(found[0].ends_with(b"brain.Event:2"));
-        // After the time: step 300, a summary of one value with its tag and number.
+        // After the time come step 300 and a summary of one value with its tag and number.
         let want = [&[16, 172, 2, 42, 19, 10, 17, 10, 10][..], b"align/loss", &[21], &1.5f32.to_le_bytes()].concat();
         assert_eq!(found[1][9..], want);
     }

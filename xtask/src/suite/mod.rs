@@ -1,4 +1,5 @@
-//! Suites: files that name other recipes, or one recipe in several settings. A suite calls runs; a run knows of none.
+//! Suites: files that name other recipes, or one recipe in several settings. A suite starts runs; a run knows of no
+//! suite.
 use crate::context::{Context, Output};
 use crate::recipe::{self, Recipe};
 use crate::store::lock::take;
@@ -14,27 +15,27 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use toml::Table;
 
-/// Recipes that run one after another and whose tables become one page.
+/// Recipes that run in order and whose tables become one page.
 #[derive(Debug)]
 pub struct Suite {
     name: String,
     contents: Contents,
 }
 
-/// Where a suite runs, and how.
+/// The folders and options of a suite.
 #[non_exhaustive]
 pub struct Settings<'a> {
-    /// Where recipes, data, models and caches lie.
+    /// The root folder of recipes, data, models and caches.
     pub root: &'a Path,
-    /// The folder of the suite, with one of each run in it; `runs/NAME` under `root` by default.
+    /// The folder of the suite, with a subfolder per run; `runs/NAME` under `root` by default.
     pub out: Option<&'a Path>,
-    /// What becomes of what is there.
+    /// The treatment of an earlier suite in the folder.
     pub earlier: Earlier,
-    /// Keys that are changed in every recipe, as `align.n_tok=2`. What an axis says stays.
+    /// Keys to change in every recipe, such as `align.n_tok=2`. Values on an axis take precedence.
     pub sets: &'a [String],
-    /// Where tensors live; the choice of each recipe by default.
+    /// The back end that computes tensors; the choice of each recipe by default.
     pub backend: Option<Backend>,
-    /// Whom each run tells how far it is.
+    /// Makes the receiver of each run's progress.
     pub output: &'a dyn Fn() -> Box<dyn Output>,
 }
 
@@ -42,17 +43,17 @@ pub struct Settings<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Contents {
-    /// Recipes one after another.
+    /// The recipes to run, in order.
     suite: Option<Vec<String>>,
     /// The recipe that all settings start from.
     recipe: Option<String>,
-    /// What all settings change in it, keys and values as `--set` has them, which comes after.
+    /// Changes for all settings, keys and values as in `--set`, which is applied afterwards.
     #[serde(default)]
     set: Table,
-    /// Each combination of one setting an axis is a run.
+    /// The axes. Each combination of one setting per axis is a run.
     #[serde(default)]
     axis: Vec<Axis>,
-    /// Figures from elsewhere to set beside ours.
+    /// Published figures to show next to ours.
     published: Option<Published>,
 }
 
@@ -67,18 +68,18 @@ struct Axis {
 #[serde(deny_unknown_fields)]
 struct Setting {
     name: String,
-    /// Keys and values as `--set` has them.
+    /// Keys and values as in `--set`.
     #[serde(default)]
     set: Table,
 }
 
-/// What a suite is made of, and how far it is, in its folder's `suite.json`.
+/// The contents of a suite and its progress, in its folder's `suite.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Plan {
     name: String,
-    /// The folder of each run, its recipe, and what is changed in it.
+    /// The folder of each run, its recipe, and the changes to it.
     runs: Vec<(String, String, Vec<String>)>,
-    /// The folders of the runs that this suite has made: another's are not taken for its own.
+    /// The folders of the runs that this suite has finished; runs of another suite do not count.
     done: Vec<String>,
 }
 
@@ -95,7 +96,7 @@ struct Cell {
 }
 
 impl Contents {
-    /// The suite in `table`, when it is one.
+    /// Reads the suite in `table`, if it is one.
     fn read(table: Table) -> Result<Option<Self>> {
         if !["suite", "axis", "recipe"].iter().any(|key| table.contains_key(*key)) {
             return Ok(None);
@@ -104,7 +105,7 @@ impl Contents {
         match (&suite.suite, &suite.recipe) {
             (Some(_), None) if suite.axis.is_empty() && suite.set.is_empty() && suite.published.is_none() => {}
             (None, Some(_)) if !suite.axis.is_empty() && suite.axis.iter().all(|axis| !axis.values.is_empty()) => {}
-            _ => bail!("a suite holds nothing but its list, or a recipe and axes with values"),
+            _ => bail!("a suite holds only a list of recipes, or a recipe and axes with settings"),
         }
         check_keys(&suite.set).context("set")?;
         for (axis, setting) in suite.settings() {
@@ -113,12 +114,12 @@ impl Contents {
         let mut folders: Vec<String> = suite.members().iter().map(Cell::folder).collect();
         folders.sort();
         if let Some(pair) = folders.windows(2).find(|pair| pair[0] == pair[1]) {
-            bail!("two runs of the suite would lie in the folder {:?}; give their settings other names", pair[0]);
+            bail!("two runs of the suite would share the folder {:?}; give their settings other names", pair[0]);
         }
         Ok(Some(suite))
     }
 
-    /// Every setting, beside its axis.
+    /// Returns every setting with its axis.
     fn settings(&self) -> impl Iterator<Item = (&Axis, &Setting)> {
         self.axis.iter().flat_map(|axis| axis.values.iter().map(move |setting| (axis, setting)))
     }
@@ -145,7 +146,7 @@ impl Contents {
         members
     }
 
-    /// Of which keys of the command line a setting of an axis has its own value, and which: a line each.
+    /// Returns one line per key of the command line for which a setting of an axis has its own value.
     fn kept(&self, args: &[String]) -> Vec<String> {
         let keys: Vec<&str> = args.iter().filter_map(|set| set.split_once('=')).map(|(key, _)| key.trim()).collect();
         let within = |inner: &str, outer: &str| {
@@ -159,13 +160,13 @@ impl Contents {
             .collect()
     }
 
-    /// All that changes the recipe of `member`. What an axis says comes last: its labels stay true.
+    /// Returns all changes to the recipe of `member`. Those of an axis come last, so that its labels stay true.
     fn sets(&self, args: &[String], member: &Cell) -> Vec<String> {
         as_sets(&self.set).chain(args.iter().chain(&member.sets).cloned()).collect()
     }
 }
 
-/// Keys and values as `--set` takes them.
+/// Returns keys and values as in `--set`.
 fn as_sets(table: &Table) -> impl Iterator<Item = String> {
     table.iter().map(|(key, value)| format!("{key}={value}"))
 }
@@ -188,7 +189,7 @@ impl Cell {
 }
 
 impl<'a> Settings<'a> {
-    /// A suite of recipes as they are, which nobody has run before, in its usual folder.
+    /// Creates the settings of a new suite of unchanged recipes in its default folder.
     pub fn new(root: &'a Path, output: &'a dyn Fn() -> Box<dyn Output>) -> Self {
         Self { root, out: None, earlier: Earlier::default(), sets: &[], backend: None, output }
     }
@@ -202,10 +203,11 @@ impl Debug for Settings<'_> {
 }
 
 impl Suite {
-    /// The suite in the file `path`, or of that name, as [`Recipe::load`] finds recipes; nothing where it is a recipe.
+    /// Reads the suite in the file `path`, or with that name, found as by [`Recipe::load`]. Returns nothing if it is a
+    /// recipe.
     ///
     /// # Errors
-    /// When there is no such file, or what it holds is neither.
+    /// If there is no such file, or if it is neither a suite nor a recipe.
     pub fn load(path: impl AsRef<Path>, root: &Path) -> Result<Option<Self>> {
         let (path, table) = recipe::read(path, root)?;
         let contents = Contents::read(table).with_context(|| format!("recipe {}", path.display()))?;
@@ -216,12 +218,12 @@ impl Suite {
 
 /// Runs a suite.
 ///
-/// The members run one after another and their tables become one page. They share what is the same in all of them: an ID
-/// method under one configuration is trained once. A member that cannot run, say for want of its data, does not keep the
-/// others from it. When it goes on, a member that this suite has finished is not run again.
+/// The members run in order and their tables become one page. They share what is the same in all of them: an ID method
+/// is trained once per configuration. A member that cannot run, for example because its data is missing, does not stop
+/// the others. When the suite is resumed, finished members do not run again.
 ///
 /// # Errors
-/// When the folder is not the suite's, and, after all of them, when members failed.
+/// If the folder does not belong to the suite, or, after all members, if some of them failed.
 pub fn run(suite: &Suite, settings: &Settings<'_>) -> Result<()> {
     let Suite { name, contents } = suite;
     let output = (settings.output)();
@@ -250,7 +252,7 @@ pub fn run(suite: &Suite, settings: &Settings<'_>) -> Result<()> {
                 failed.push(format!("{folder}: {error:#}"));
             }
         }
-        // What is there so far can be looked at while the rest runs.
+        // Partial results can be viewed while the rest runs.
         write_page(contents, name, &cells, &out)?;
     }
     output.say(&out.join("overview.md").display().to_string());
@@ -267,9 +269,9 @@ fn run_member(recipe: &str, sets: &[String], settings: &Settings<'_>, out: &Path
     crate::run(&recipe, &cx.telling((settings.output)()))
 }
 
-/// Takes the folder `out` for the suite of `plan`, and tells how far it is. An earlier suite there goes on, or begins
-/// anew where it is the same one: its ID methods go, and its runs are made again one after another. A run that is done
-/// counts where its recipe and settings are the same.
+/// Takes the folder `out` for the suite of `plan`, and returns its progress. An earlier suite there is resumed, or, if
+/// it is the same suite, restarted: its ID methods are removed and its runs are repeated one by one. A finished run
+/// counts if its recipe and settings are the same.
 fn begin(out: &Path, plan: Plan, earlier: Earlier) -> Result<(Plan, File)> {
     let (mut files, lock) = take(out, KIND)?;
     let found: Option<Plan> = match files.owns(PLAN) && out.join(PLAN).exists() {

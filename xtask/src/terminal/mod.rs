@@ -1,18 +1,18 @@
-//! All that the command says: one place that writes to the terminal.
+//! All terminal output, written in one place.
 //!
-//! A reader may go away, as in `cargo xtask run quickstart 2>&1 | head`: that neither panics nor ends a training. What
-//! could not be written for any other reason, such as a full disk behind `>`, is remembered until the command ends, so
-//! that a training is finished first and the loss is told all the same.
+//! A reader may go away, as in `cargo xtask run quickstart 2>&1 | head`; that neither panics nor ends a training. Any
+//! other write error, such as a full disk behind `>`, is remembered until the command ends, so that a training finishes
+//! first and the loss is still reported.
 use std::fmt::{Arguments, Display};
 use std::io::{self, ErrorKind, Write};
 use std::sync::OnceLock;
 
-/// Says a line of the answer, on stdout.
+/// Prints a line of the answer to stdout.
 macro_rules! say {
     ($($text:tt)*) => { crate::terminal::answer(format_args!($($text)*)) };
 }
 
-/// Says a line beside the answer, on stderr: progress, and errors.
+/// Prints a line that is not part of the answer to stderr: progress and errors.
 macro_rules! tell {
     ($($text:tt)*) => { crate::terminal::remark(format_args!($($text)*)) };
 }
@@ -20,7 +20,7 @@ macro_rules! tell {
 pub(crate) mod progress;
 pub(crate) mod table;
 
-/// Why a line of the answer is lost, of the first that is: a process has one stdout, and so one such reason.
+/// The reason for the first lost line of the answer. A process has one stdout, and so one such reason.
 static LOST: OnceLock<String> = OnceLock::new();
 
 pub(crate) fn answer(line: Arguments<'_>) {
@@ -28,27 +28,27 @@ pub(crate) fn answer(line: Arguments<'_>) {
 }
 
 pub(crate) fn remark(line: Arguments<'_>) {
-    // Nobody is left to be told of it.
+    // Nobody is left to report a failure to.
     let _ = writeln!(io::stderr().lock(), "{}", harmless(&line.to_string()));
 }
 
-/// Why the answer is not whole, once all of it was said; nothing where it is, or where its reader had enough of it.
+/// Returns why the answer is incomplete, after all of it was printed; nothing if it is complete or its reader left.
 pub(crate) fn lost() -> Option<&'static str> {
     note(io::stdout().lock().flush());
     LOST.get().map(String::as_str)
 }
 
-/// Remembers a write that failed, unless its reader has gone.
+/// Remembers a failed write, unless its reader has gone.
 pub(crate) fn note(written: io::Result<()>) {
     if let Err(error) = written
         && error.kind() != ErrorKind::BrokenPipe
     {
-        // The first reason is the one that counts.
+        // Only the first reason counts.
         let _ = LOST.set(error.to_string());
     }
 }
 
-/// Where warnings go: a writer that never fails, since whoever logs has no use for a failure.
+/// The output for warnings, a writer that never fails, because a logger cannot handle a failure.
 #[derive(Debug)]
 pub(crate) struct Warnings;
 
@@ -64,7 +64,7 @@ impl Write for Warnings {
     }
 }
 
-/// How the program is called that runs, to be named in what is told: `ra-rec`, or `cargo xtask`.
+/// Returns the name of the running program for messages: `ra-rec` or `cargo xtask`.
 pub(crate) fn program() -> &'static str {
     let own = std::env::current_exe().ok();
     match own.as_deref().and_then(|path| path.file_stem()).is_some_and(|name| name == "xtask") {
@@ -73,13 +73,13 @@ pub(crate) fn program() -> &'static str {
     }
 }
 
-/// Text from data, such as a title, on one line and without power over the terminal: control characters, line breaks and
-/// marks that turn the direction of writing are shown as `\u001b`.
+/// Returns text from data, such as a title, on one line and harmless to the terminal: control characters, line breaks
+/// and marks that change the writing direction become `\u001b`.
 pub(crate) fn printable(text: &str) -> String {
     escaped(text, is_control)
 }
 
-/// The same of whole lines, whose breaks stay.
+/// Does the same for whole lines and keeps the line breaks.
 fn harmless(lines: &str) -> String {
     escaped(lines, |c| is_control(c) && c != '\n' && c != '\t')
 }
@@ -88,7 +88,7 @@ fn escaped(text: &str, escapes: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if escapes(c) {
-            // As JSON has it, so that JSON stays JSON.
+            // The same escapes as in JSON, so that JSON stays valid.
             out.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
             out.push(c);
@@ -101,7 +101,7 @@ fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// An error and its causes in one line; a cause that its effect has told already is not told again.
+/// Returns an error and its causes in one line, without causes that an earlier message already contains.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let mut told = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -114,7 +114,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     words(&told)
 }
 
-/// Text on one line, a single blank between its words.
+/// Returns text on one line, with a single space between words.
 pub(crate) fn words(text: &impl Display) -> String {
     printable(&text.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
 }

@@ -1,4 +1,4 @@
-//! Progress on the terminal: a bar with the time left, or plain lines where there is no terminal.
+//! Progress on the terminal: a bar with the remaining time, or plain lines if there is no terminal.
 use crate::context::Output;
 use indicatif::{ProgressBar, ProgressStyle};
 use ra_core::Progress;
@@ -6,10 +6,10 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two plain lines of one stage.
+/// The time between two plain lines of one stage.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// Draws the stage that is running.
+/// Draws the progress of the running stage.
 #[derive(Debug)]
 pub(crate) struct Bars {
     terminal: bool,
@@ -42,7 +42,7 @@ impl Output for Bars {
 }
 
 impl Stage {
-    /// What to tell where there is no terminal, `now` that so much is done; silent until the next line is due.
+    /// Returns the line to print without a terminal, `now` that this much is done; nothing until the next line is due.
     fn line(&mut self, done: u64, note: &str, now: Instant) -> Option<String> {
         if now.duration_since(self.told) < PLAIN_EVERY {
             return None;
@@ -63,7 +63,7 @@ impl Progress for Bars {
             let style =
                 ProgressStyle::with_template("{prefix:<22} {wide_bar} {pos}/{len} {per_sec} {elapsed}<{eta} {msg}");
             let bar = ProgressBar::new(total).with_prefix(stage.to_string());
-            // The clock goes on while a step takes long.
+            // Keeps the clock running during long steps.
             bar.enable_steady_tick(Duration::from_millis(500));
             if let Ok(style) = style { bar.with_style(style) } else { bar }
         });

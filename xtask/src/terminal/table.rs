@@ -1,7 +1,7 @@
-//! What was trained, in lines.
+//! The table of trained parameters.
 use ra_core::{ParamRow, trainable_params};
 
-/// Every trained tensor, and their share of the frozen model's parameters.
+/// Returns lines with every trained tensor, and their share of the frozen model's parameters.
 pub(crate) fn parameter_table(rows: &[ParamRow], frozen: usize) -> Vec<String> {
     let row = |row: &ParamRow| format!("  {:<28} {:<14} {:>10}", row.name, format!("{:?}", row.shape), row.params);
     let total = trainable_params(rows);

@@ -31,7 +31,7 @@ struct Case {
     lambda: f32,
 }
 
-/// What a pass through the layers gives.
+/// The result of a pass through the layers.
 struct Pass {
     states: Vec<Tensor<3>>,
     last: Tensor<3>,
@@ -41,7 +41,7 @@ struct Pass {
 pub(super) fn run(folder: &Path, place: &Place, outcome: &mut Outcome) -> Result<()> {
     let json = read_value(&folder.join("case.json"))?;
     outcome.kind = json.get("arch").and_then(Value::as_str).unwrap_or("lm").into();
-    let model = folder.parent().context("a case stands beside its model folder")?.join("model");
+    let model = folder.parent().context("a case must be next to its model folder")?.join("model");
     let lm = match ra_llm::load_weights(&model, None, &place.device) {
         Err(ra_llm::LlmError::Architecture { found, .. }) => bail!("not yet supported: {found}"),
         other => other?,
@@ -57,7 +57,7 @@ pub(super) fn run(folder: &Path, place: &Place, outcome: &mut Outcome) -> Result
     outcome.compare_all(&got, &want, |name| match name {
         n if n.starts_with("grad") => place.tolerance(&json, "grad"),
         n if n.starts_with("loss") => place.tolerance(&json, "loss"),
-        // The dot products of a few pairs may all be small; the vectors are those of the others.
+        // The dot products of a few pairs may all be small, so the scale is that of the vectors.
         n if n.starts_with("score") => place.tolerance_of_sum(&json, "forward", largest_score),
         _ => place.tolerance(&json, "forward"),
     });
@@ -137,7 +137,8 @@ impl Case {
         }
     }
 
-    /// InfoNCE of a side; `shift` 0 takes the text-only state that enters a layer as its target, 1 the one after it.
+    /// Computes InfoNCE of a side. With `shift` 0 the target is the text-only state that enters a layer, with 1 the one
+    /// after it.
     fn alignment(&self, towers: &Towers<Layerwise>, side: &Side, ids: &[u32], shift: usize) -> Tensor<1> {
         let text = self.pass(side, None);
         let prefix = self.prefix(towers, side);

@@ -1,4 +1,4 @@
-//! `cargo xtask verify`: golden cases, found by their files, run through the code that users run.
+//! `cargo xtask verify`: golden cases, found by their files and run through the same code as users' runs.
 mod lm;
 mod rounding;
 
@@ -12,21 +12,21 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// How one case went.
+/// The outcome of one case.
 #[derive(Debug, Serialize)]
 struct Outcome {
     case: String,
     kind: String,
     passed: bool,
     compared: usize,
-    /// Largest error as a share of what is allowed.
+    /// The largest error as a share of what is allowed.
     worst: f64,
     worst_tensor: String,
-    /// What is wrong, or what was not compared.
+    /// Errors, and values that were not compared.
     notes: Vec<String>,
 }
 
-/// A case by its files.
+/// A case, identified by its files.
 #[derive(Debug)]
 enum Case {
     Lm(PathBuf),
@@ -36,7 +36,7 @@ enum Case {
     Unknown(PathBuf),
 }
 
-/// Where cases are computed, and how coarsely.
+/// The device that computes cases, and its rounding.
 #[derive(Debug)]
 struct Place {
     device: Device,
@@ -45,14 +45,14 @@ struct Place {
 }
 
 impl Place {
-    /// How far the arrays of a case's group may be off: absolutely, and relative to the largest number of each.
+    /// Returns how far the arrays of a case's group may be off: absolutely, and relative to the largest number of each.
     fn tolerance(&self, case: &Value, group: &str) -> (f64, f64) {
         let of = |key: &str| case.pointer(&format!("/tolerance/{group}/{key}")).and_then(Value::as_f64);
         self.loosen((of("atol").unwrap_or(1e-5), of("rtol").unwrap_or(1e-5)), group)
     }
 
-    /// The same for an array that is a sum with terms of either sign: where products are rounded, it is off by a share of what
-    /// its terms are, `largest`, not of what is left of them.
+    /// Returns the same for an array of sums whose terms have mixed signs. If products are rounded, the error is a
+    /// share of the terms, `largest`, not of their sum.
     fn tolerance_of_sum(&self, case: &Value, group: &str, largest: f64) -> (f64, f64) {
         let (absolute, relative) = self.tolerance(case, group);
         if self.rounding == Rounding::F32 { (absolute, relative) } else { (absolute.max(relative * largest), 0.0) }
@@ -62,17 +62,17 @@ impl Place {
         self.rounding.loosen(tolerance, group, self.on_cuda)
     }
 
-    /// The same place for a model whose matrices no precision of the language model touches.
+    /// Returns the same place for models whose matrices the precision of the language model does not affect.
     fn of_id_models(&self) -> Self {
         Self { device: self.device.clone(), rounding: self.rounding.of_id_models(self.on_cuda), on_cuda: self.on_cuda }
     }
 }
 
-/// Runs every case under `dir` on a back end, of the kinds in `only` when there are any, and prints a line each. What works
-/// on the host alone (data, metrics) is the same for all back ends.
+/// Runs every case under `dir` on a back end, or only those of the kinds in `only` if there are any, and prints one
+/// line per case. Anything that runs only on the host (data, metrics) is the same for all back ends.
 ///
 /// # Errors
-/// When a case is out of tolerance, of an unknown kind or cannot be read, or there is none.
+/// If a case is out of tolerance, of an unknown kind or unreadable, or if there is no case.
 pub(crate) fn verify(dir: &Path, only: &[String], backend: Backend, rounding: Rounding, json: bool) -> Result<()> {
     let place = Place { device: open_device(backend)?, rounding, on_cuda: backend == Backend::Cuda };
     rounding.precision().check(&place.device)?;
@@ -174,7 +174,7 @@ fn run(root: &Path, case: &Case, place: &Place) -> Outcome {
 }
 
 impl Outcome {
-    /// Whether `--only NAME` means this case: its kind, its whole name or a part of its path.
+    /// Returns whether `--only NAME` means this case: its kind, its whole name or a part of its path.
     fn is(&self, name: &str) -> bool {
         self.kind == name || self.case == name || self.case.split('/').any(|part| part == name)
     }
@@ -184,7 +184,7 @@ impl Outcome {
         self.compared += 1;
         let top = want.iter().fold(0.0f64, |m, w| m.max(w.abs()));
         let error = if got.len() == want.len() {
-            // A NaN is an infinite error, not one that every comparison forgives.
+            // A NaN is an infinite error; otherwise it would pass every comparison.
             got.iter()
                 .zip(want)
                 .map(|(g, w)| (g - w).abs())
@@ -201,7 +201,7 @@ impl Outcome {
         }
     }
 
-    /// Compares all tensors of `want`; those that nothing was computed for are noted.
+    /// Compares all tensors of `want`, and notes those that were not computed.
     fn compare_all(
         &mut self,
         got: &BTreeMap<String, Array>,
@@ -257,7 +257,7 @@ fn id(path: &Path, place: &Place, outcome: &mut Outcome) -> Result<()> {
     let got = got.map_err(anyhow::Error::msg)?;
     outcome.compare_all(&got, &want, |name| {
         let group = if name.starts_with("grad") { "grad" } else { "forward" };
-        // The bias of the keys changes no weight of attention: what is left of its gradient is rounding.
+        // The bias of the keys does not change any attention weight, so its gradient is only rounding.
         match name.strip_suffix(".k.b").and_then(|layer| want.get(&format!("{layer}.k.w"))) {
             Some((_, weight)) => place.tolerance_of_sum(&case, group, largest(weight)),
             None => place.tolerance(&case, group),
@@ -285,7 +285,7 @@ fn metrics(path: &Path, outcome: &mut Outcome) -> Result<()> {
     Ok(())
 }
 
-/// Numbers within 1e-6, everything else exactly; text about how the case was made carries no value.
+/// Compares numbers within 1e-6 and everything else exactly. Text about how the case was made is ignored.
 fn compare_json(name: &str, got: &Value, want: &Value, outcome: &mut Outcome) {
     match want {
         Value::Object(map) => {

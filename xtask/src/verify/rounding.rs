@@ -1,13 +1,13 @@
-//! How far golden cases may be off where products of matrices are rounded more than sums in `f32` are.
+//! The tolerance of golden cases if matrix products are rounded more than sums in `f32`.
 use clap::ValueEnum;
 use ra_core::Precision;
 
-/// What matrices are multiplied in.
+/// The number format of matrix products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rounding {
-    /// As the cases were: their own tolerances.
+    /// The format that the cases were made in: their own tolerances apply.
     F32,
-    /// What CUDA's tensor cores make of `f32`, of all products: 11 bits. The model is not changed.
+    /// CUDA's tensor cores on `f32`, for all products: 11 bits. The model is not changed.
     Tf32,
     /// The language model's matrices in `f16`: 11 bits.
     F16,
@@ -16,7 +16,7 @@ pub(crate) enum Rounding {
 }
 
 impl Rounding {
-    /// What the language model's matrices are stored in.
+    /// Returns the number format in which the language model's matrices are stored.
     pub(super) fn precision(self) -> Precision {
         match self {
             Self::F32 | Self::Tf32 => Precision::F32,
@@ -25,8 +25,8 @@ impl Rounding {
         }
     }
 
-    /// What is left of it for an ID model, which is trained and used in `f32` whatever the language model is stored in:
-    /// what the device makes of `f32`.
+    /// Returns the rounding for an ID model, which is trained and used in `f32` whatever the language model is stored
+    /// in: only that of the device.
     pub(super) fn of_id_models(self, on_cuda: bool) -> Self {
         match self {
             Self::F16 | Self::Bf16 if on_cuda => Self::Tf32,
@@ -35,16 +35,16 @@ impl Rounding {
         }
     }
 
-    /// A tolerance `(absolute, relative to the largest number)` of a case's `group` where products are rounded so.
+    /// Returns a tolerance `(absolute, relative to the largest number)` of a case's `group` under this rounding.
     ///
-    /// A number of `b` bits is off by `u = 2^-b` at most. Through the three layers of a case go 18 products of matrices; their
-    /// errors are independent, which makes `sqrt(18) u`, and the largest of some thousand numbers is about three times the
-    /// usual one. A gradient is also multiplied by the slope of its loss, a sigmoid of the difference of two scores. These
-    /// lie about 12 from zero in the cases and are off by `sqrt(18) u` of themselves, and by so much, twice and
-    /// independently, the sigmoid's logarithm moves: `sqrt(2) * 12` is added to the three.
+    /// A number of `b` bits is off by at most `u = 2^-b`. The three layers of a case contain 18 matrix products with
+    /// independent errors, which gives `sqrt(18) u`; the largest of some thousand numbers is off by about three times
+    /// as much. A gradient is also multiplied by the slope of its loss, a sigmoid of the difference of two scores.
+    /// These are about 12 from zero in the cases and each has a relative error of `sqrt(18) u`. The logarithm of the
+    /// sigmoid changes by that much, twice and independently: `sqrt(2) * 12` is added to the three.
     ///
-    /// `on_cuda` all other products are TF32 beside: errors of both kinds, independent as well, add up to the root of the sum
-    /// of their squares.
+    /// `on_cuda`, all other products are TF32 as well. Errors of both kinds are independent and add up to the root of
+    /// the sum of their squares.
     pub(super) fn loosen(self, (absolute, relative): (f64, f64), group: &str, on_cuda: bool) -> (f64, f64) {
         let tf32 = 2f64.powi(-11);
         let (unit, others) = match self {

@@ -51,7 +51,7 @@ fn runs_are_compared_user_by_user_and_protocols_kept_apart() {
 
     let refusal = root.error(&["report", "a", "c"]);
     assert!(refusal.contains("--mixed-protocols") && refusal.contains("3 sampled uniformly"), "{refusal}");
-    assert!(root.ok(&["report", "a", "c", "--mixed-protocols"]).contains("do not compare"));
+    assert!(root.ok(&["report", "a", "c", "--mixed-protocols"]).contains("cannot be compared"));
 }
 
 #[test]

@@ -84,7 +84,10 @@ fn every_command_of_the_guide_runs() {
 #[test]
 fn the_quick_start_runs() {
     let Some(fetched) = std::env::var_os("RA_REC_GUIDE").map(PathBuf::from) else {
-        skipped("the_quick_start_runs", "RA_REC_GUIDE names no folder with the data and the language model of the quickstart");
+        skipped(
+            "the_quick_start_runs",
+            "RA_REC_GUIDE names no folder with the data and the language model of the quickstart",
+        );
         return;
     };
     let path = workspace().join("docs/guide/src/quick-start.md");

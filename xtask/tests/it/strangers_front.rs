@@ -52,8 +52,8 @@ fn what_cannot_work_is_refused_by_key_and_value_before_anything_runs() {
         ("id.dim=1000000", "id.dim is 1000000, it must be at most 65536"),
         ("id.max_length=1000000000000", "id.max_length is 1000000000000, it must be at most 65536"),
         ("align.n_tok=1000000000000", "align.n_tok is 1000000000000, it must be at most 256"),
-        ("data.name=true", "data.name: invalid type: boolean `true`, expected text: put quotes round it"),
-        ("eval.ks=[18446744073709551615]", "--set eval.ks: [18446744073709551615] is no TOML value"),
+        ("data.name=true", "data.name: invalid type: boolean `true`, expected text: put quotes around it"),
+        ("eval.ks=[18446744073709551615]", "--set eval.ks: [18446744073709551615] is not a TOML value"),
     ] {
         let error = refused(&root, &[set]);
         assert!(error.contains(told), "{set}: {error}");
@@ -209,7 +209,7 @@ fn a_key_that_takes_text_takes_numbers_too() {
     for (key, told) in [("columns.user = 1.10", "columns.user"), ("columns = { title = [1.10] }", "columns.title")] {
         root.write("float.toml", &recipe.replace("[data]\n", &format!("[data]\n{key}\n")));
         let error = root.error(&["run", "float.toml", "--out", "x"]);
-        assert!(error.contains(told) && error.contains("put quotes round it"), "{key}: {error}");
+        assert!(error.contains(told) && error.contains("put quotes around it"), "{key}: {error}");
     }
     let error = root.error(&["run", "tiny", "--out", "x", "--set", "id.kind=SASRec"]);
     assert_eq!(error.matches("sasrec").count(), 1, "{error}");
@@ -296,10 +296,10 @@ fn a_table_shows_every_k_and_whom_it_is_over() {
         assert!(told.contains(part), "{part}: {told}");
     }
     let told = run("few", &["eval.ks=[1]", "eval.candidates={uniform=100}"]);
-    let fewer = "100 candidates beside the targets were asked for, there were fewer: 6 at least and 6.0 in the mean";
+    let fewer = "100 candidates were requested for each target, but there were fewer: at least 6, and 6.0 on average";
     assert!(told.contains(fewer), "{told}");
     assert_eq!(root.report("few")["rows"][0]["candidates"], serde_json::json!([6, 6.0]));
-    assert!(std::fs::read_to_string(root.path("few/report.html")).unwrap().contains("there were fewer: 6 at least"));
+    assert!(std::fs::read_to_string(root.path("few/report.html")).unwrap().contains("there were fewer: at least 6"));
     assert_eq!(root.report("ks")["rows"][0]["users"], 12);
 }
 
@@ -314,7 +314,7 @@ fn figures_over_nobody_and_texts_without_titles_are_refused_before_training() {
     root.write("others.tsv", "item\ttitle\nx1\tSomething else\n");
     let others = format!("data.items={:?}", root.path("others.tsv"));
     let error = refused(&root, &[&others]);
-    assert!(error.contains("not one of the 12 items has a title") && error.contains("data.items"), "{error}");
+    assert!(error.contains("none of the 12 items has a title") && error.contains("data.items"), "{error}");
     root.ok(&["run", "tiny", "--out", "id", "--set", &others, "--set", "eval.rows=['id']"]);
     assert!(!root.path("x").exists(), "what is refused leaves nothing");
 }

@@ -57,7 +57,7 @@ fn titles_have_no_power_over_the_terminal_and_every_item_can_be_asked_for() {
     let all: Vec<String> = (0..12).map(|i| format!("i{i}")).collect();
     let all: Vec<&str> = all.iter().flat_map(|id| ["--item", id]).collect();
     assert!(recommend(&all).contains("the history holds every item"));
-    assert!(recommend(&["--item", "i1", "--item", "i1"]).contains("named more than once: i1; every time counts"));
+    assert!(recommend(&["--item", "i1", "--item", "i1"]).contains("named more than once: i1; each one counts"));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn every_row_recommends_and_says_which_it_is() {
     assert!(error("probe").contains("there are pop; sasrec; text-only; ra-rec(sasrec, lm)"), "{}", error("probe"));
     assert!(error("id").contains("this may be pop; sasrec"), "{}", error("id"));
     for row in ["probes", "probe", "ra-rec, zero IDs"] {
-        assert!(error(row).contains("is in the report, but its model is not kept"), "{}", error(row));
+        assert!(error(row).contains("is in the report, but its model was not saved"), "{}", error(row));
     }
     // What the table evaluated is what is recommended: the history of the user, and the same model.
     let one = root.ok(&["recommend", "--run", "a", "--user", "u3", "--row", "distilled", "--top", "2"]);

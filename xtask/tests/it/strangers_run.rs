@@ -41,7 +41,7 @@ fn a_folder_of_somebody_else_is_refused_and_stays_as_it_is() {
         ("q", "holds files but no run"),
         ("marked", "not a marker of ours"),
         ("exported", "another command (export"),
-        ("locked", "no lock of ours"),
+        ("locked", "not a lock of ours"),
         ("a-file", "is a file, not a folder"),
     ] {
         for how in [&[][..], &["--resume"], &["--force"]] {
@@ -62,7 +62,7 @@ fn a_folder_of_somebody_else_is_refused_and_stays_as_it_is() {
         (&["run", "pair", "--out", "q"][..], "holds files but no suite"),
         (&["run", "pair", "--out", "q", "--force"], "holds files but no suite"),
         (&["run", "pair", "--out", "a"], "another command (run"),
-        (&["report", "a"], "comparison.md: is there already"),
+        (&["report", "a"], "comparison.md: exists and is not a comparison of ours"),
     ] {
         let error = root.error(args);
         assert!(error.contains(told), "{error}");
@@ -114,7 +114,7 @@ fn a_run_of_another_recipe_seed_or_data_is_replaced_by_force_alone() {
     for (args, told) in [
         (run("a", &["--set", "seed=5"]), ["seed is 3 there and 5 here", "tiny (seed 3, data"]),
         (as_other.to_vec(), ["there tiny (seed 3", "here other (seed 5"]),
-        (run("a", &["--set", "id.dim=4"]), ["id.sasrec.dim is 8 there and 4 here", "holds a finished run"]),
+        (run("a", &["--set", "id.dim=4"]), ["id.sasrec.dim is 8 there and 4 here", "holds another finished run"]),
         (run("a", &["--set", &other]), ["data.interactions", "other.tsv"]),
     ] {
         let error = root.error(&args);
@@ -133,7 +133,7 @@ fn a_run_of_another_recipe_seed_or_data_is_replaced_by_force_alone() {
     killed.args(run("a", &longer)).current_dir(root.path("")).env("RA_REC_ROOT", root.path(""));
     assert!(!killed.env("RA_REC_STOP_AT", "renamed recipe.toml").output().unwrap().status.success());
     assert_eq!(root.report("a")["seed"], 5, "its report is still there");
-    assert!(root.error(&run("a", &[])).contains("holds a finished run"));
+    assert!(root.error(&run("a", &[])).contains("holds another finished run"));
     assert!(root.error(&["recommend", "--run", "a", "--user", "u1"]).contains("--resume"));
     root.ok(&run("a", &longer));
     root.ok(&["recommend", "--run", "a", "--user", "u1"]);
@@ -172,7 +172,7 @@ fn what_is_read_is_never_in_the_folder_that_is_written() {
         "id=[{kind='import', items='a/vectors.npy'}]",
     ] {
         let error = root.error(&["run", "tiny", "--out", "a", "--force", "--set", set]);
-        assert!(error.contains("lies in the folder for the output, a"), "{set}: {error}");
+        assert!(error.contains("is an input inside the output folder a"), "{set}: {error}");
         assert!(snapshot(&root.path("a")) == before, "{set}");
     }
 }
@@ -299,7 +299,7 @@ fn item_vectors_of_other_towers_are_not_recommended_from() {
         std::fs::copy(root.path("b/checkpoints").join(name), root.path("a/checkpoints").join(name)).unwrap();
     }
     let error = root.error(&["recommend", "--run", "a", "--user", "u3"]);
-    assert!(error.contains("of other towers") && error.contains("--resume"), "{error}");
+    assert!(error.contains("made with other towers") && error.contains("--resume"), "{error}");
     root.ok(&["run", "tiny", "--out", "a", "--resume"]);
     assert!(root.ok(&["recommend", "--run", "a", "--user", "u3"]).contains("recommended"));
 }

@@ -2,8 +2,8 @@
 use crate::kernels::math::{Left, MR, TILE, dot, exp, max, multiply, sum, transpose};
 use std::ops::Range;
 
-/// The buffers of a head, in rows of whole tiles. What lies beyond the width of a head, or beyond the keys of a sequence,
-/// is left of what came before: it meets nothing but what lies beyond as well.
+/// The buffers of a head, in rows of whole tiles. Values beyond the width of a head or the keys of a sequence are left
+/// over from earlier use; they only ever meet other such values.
 #[derive(Default)]
 pub(super) struct Head {
     rows: Vec<f32>,
@@ -13,7 +13,7 @@ pub(super) struct Head {
     out: Vec<f32>,
 }
 
-/// Queries and keys of a sequence, the width of a head, and how far a query reads.
+/// The numbers of queries and keys of a sequence, the width of a head, and how far a query reads.
 #[derive(Clone, Copy)]
 pub(super) struct Size {
     pub(super) queries: usize,
@@ -24,13 +24,13 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// Columns of the weights: the keys, rounded up.
+    /// The columns of the weights: the number of keys, rounded up to whole tiles.
     #[inline(always)]
     pub(super) fn columns(self) -> usize {
         self.keys.next_multiple_of(TILE)
     }
 
-    /// Floats that the weights take: their rows, and a tile so that [`MR`] columns can be read from any.
+    /// The floats that the weights need: their rows, plus one tile so that [`MR`] columns can be read from any column.
     #[inline(always)]
     pub(super) fn weights(self) -> usize {
         self.queries * self.columns() + TILE
@@ -41,23 +41,23 @@ impl Size {
         self.width.next_multiple_of(TILE)
     }
 
-    /// Keys that query `row` reads at most, together with the `more` queries after it.
+    /// The keys that query `row` and the `more` queries after it may read.
     #[inline(always)]
     fn read(self, row: usize, more: usize) -> Range<usize> {
         0..self.ahead.map_or(self.keys, |ahead| (row + more + ahead + 1).min(self.keys))
     }
 
-    /// Queries that read one of the keys from `row` on.
+    /// The queries that read any of the keys from `row` on.
     #[inline(always)]
     fn readers(self, row: usize) -> Range<usize> {
         self.ahead.map_or(0, |ahead| row.saturating_sub(ahead)).min(self.queries)..self.queries
     }
 }
 
-/// Where a head's columns lie in a row: the row's width, and the first column.
+/// The columns of a head in a row: the row's width, and the head's first column.
 pub(super) type Place = (usize, usize);
 
-/// Copies a head's columns of `x` into a buffer, scaled.
+/// Copies a head's columns of `x`, scaled, into a buffer.
 #[inline(always)]
 fn load(buffer: &mut Vec<f32>, x: &[f32], (stride, from): Place, size: Size, scale: f32) {
     let rows = x.len() / stride.max(1);
@@ -69,7 +69,7 @@ fn load(buffer: &mut Vec<f32>, x: &[f32], (stride, from): Place, size: Size, sca
     }
 }
 
-/// A head's columns of `x` transposed, `[width, tall]` in whole tiles; gives how many columns that are.
+/// Transposes a head's columns of `x` to `[width, tall]` in whole tiles; returns `tall`.
 #[inline(always)]
 fn turn(buffer: &mut Vec<f32>, x: &[f32], (stride, from): Place, size: Size, scale: f32) -> usize {
     let rows = x.len() / stride.max(1);
@@ -94,7 +94,7 @@ fn turn(buffer: &mut Vec<f32>, x: &[f32], (stride, from): Place, size: Size, sca
     tall
 }
 
-/// Adds a buffer to a head's columns of `out`: query heads that share keys add up.
+/// Adds a buffer to a head's columns of `out`; query heads that share keys accumulate.
 #[inline(always)]
 fn add(buffer: &[f32], out: &mut [f32], (stride, from): Place, size: Size, scale: f32) {
     for (row, out) in buffer.chunks_exact(size.wide()).zip(out.chunks_exact_mut(stride)) {
@@ -104,12 +104,12 @@ fn add(buffer: &[f32], out: &mut [f32], (stride, from): Place, size: Size, scale
     }
 }
 
-/// Attention weights in place of scores; `bias` is added first, `[queries, keys]`.
+/// Turns scores into attention weights in place, after adding `bias`, `[queries, keys]`.
 #[inline(always)]
 fn softmax(scores: &mut [f32], bias: Option<&[f32]>, size: Size) {
     for (row, line) in scores.chunks_exact_mut(size.columns()).enumerate() {
         let end = size.read(row, 0).end;
-        // Whole tiles of what is seen.
+        // Whole tiles of the keys that are read.
         let (tiles, _) = line[..end.next_multiple_of(TILE)].as_chunks_mut::<TILE>();
         let scores = tiles.as_flattened_mut();
         let (seen, hidden) = scores.split_at_mut(end);
@@ -132,8 +132,8 @@ fn softmax(scores: &mut [f32], bias: Option<&[f32]>, size: Size) {
 }
 
 impl Head {
-    /// Adds the attended values to `out` and leaves the weights, `[queries, keys]` in whole tiles, in `weights`.
-    /// `own` is the place of queries and `out`, `shared` that of keys and values.
+    /// Adds the attended values to `out` and leaves the weights, `[queries, keys]` in whole tiles, in `weights`. `own`
+    /// is the place of the queries and of `out`, `shared` that of the keys and values.
     #[inline(always)]
     pub(super) fn forward(
         &mut self,
@@ -160,7 +160,7 @@ impl Head {
         add(&self.out, out, own, size, 1.0);
     }
 
-    /// Adds the gradients of queries, keys and values to `out`; of what has an empty slice there is none.
+    /// Adds the gradients of queries, keys and values to `out`; an empty slice skips that gradient.
     #[inline(always)]
     pub(super) fn backward(
         &mut self,

@@ -1,11 +1,11 @@
-//! The instructions themselves: the only `unsafe` code of the workspace. Rust has no stable name for them yet.
+//! The AMX instructions: the only `unsafe` code of the workspace. Rust has no stable intrinsics for them yet.
 #![allow(unsafe_code)]
 
 use super::{Accumulators, SplitTiles, TILE};
 use std::arch::{asm, x86_64::__cpuid_count};
 use std::sync::LazyLock;
 
-/// A matrix unit that is there and that the system lets this process use.
+/// A matrix unit that exists and that the system lets this process use.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::kernels) struct Amx(());
 
@@ -29,32 +29,34 @@ static SHAPES: Shapes = {
 };
 
 impl Amx {
-    /// The unit of this processor, asked for once.
+    /// The unit of this processor; queried once.
     pub(super) fn find() -> Option<Self> {
         static ALLOWED: LazyLock<bool> = LazyLock::new(|| {
             const TILES_OF_BF16: u32 = 1 << 24 | 1 << 22;
-            // ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA: the registers are 8 KiB that a system keeps only for processes that
-            // ask. It grants them where it has them switched on, so nothing more is asked of the processor.
+            // ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA: the system saves these 8 KiB of registers only for processes
+            // that request it. It grants the request only if the registers are enabled, so no further check of the
+            // processor is needed.
             const REQUEST: libc::c_long = 0x1023;
             const TILE_REGISTERS: libc::c_long = 18;
             __cpuid_count(0, 0).eax >= 7
                 && __cpuid_count(7, 0).edx & TILES_OF_BF16 == TILES_OF_BF16
-                // SAFETY: the call reads and writes no memory of ours.
+                // SAFETY: the call does not access our memory.
                 && unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_REGISTERS) } == 0
         });
         ALLOWED.then_some(Self(()))
     }
 
-    /// The products of a pair of rows with pairs of columns, all of one depth.
+    /// Multiplies a pair of row tiles with pairs of column tiles, all of the same depth.
     pub(super) fn multiply(self, rows: &[SplitTiles], columns: &[SplitTiles], sums: &mut [Accumulators]) {
         let deep = rows.len();
         assert!(deep > 0 && columns.len() == deep * sums.len());
-        // SAFETY: an `Amx` is only made where the instructions run. No tile register is in use outside of this function, which
-        // says their shapes first and gives them back at last, nor does the compiler ever use one in between.
+        // SAFETY: an `Amx` only exists if the instructions are available. No tile register is in use outside of this
+        // function, which configures them first and releases them at the end, and the compiler never uses any in
+        // between.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
         for (columns, sums) in columns.chunks_exact(deep).zip(sums) {
-            // SAFETY: `deep` cuts are read of `rows` and of `columns`, which have as many, and not none; the four tiles of
-            // `sums` are written. The parts come in the order that loads the fewest tiles.
+            // SAFETY: reads `deep` cuts of `rows` and of `columns`, which have that many and at least one, and writes
+            // the four tiles of `sums`. The order of the parts loads the fewest tiles.
             unsafe {
                 asm!(
                     "tilezero tmm0",
@@ -119,7 +121,7 @@ impl Amx {
                 );
             }
         }
-        // SAFETY: as for the shapes: what the registers hold is written out.
+        // SAFETY: as for the configuration above: the content of the registers has been stored.
         unsafe { asm!("tilerelease", options(nostack)) };
     }
 }

@@ -1,10 +1,10 @@
-//! Products on the matrix unit of a processor (Intel's AMX), at the precision of `f32`.
+//! Matrix products on a processor's matrix unit (Intel's AMX), with the precision of `f32`.
 //!
-//! The unit multiplies `bf16` and adds in `f32`. An `f32` is the sum of three `bf16`, of 8 bits each, and the product of two
-//! such sums is that of six pairs of parts: all but the smallest three, which together are about 2^-24 of it. Six passes
-//! of a unit sixteen times as fast as the vectors give the result of a product in `f32` that adds its terms in another
-//! order, row by row the same whatever rows are beside it. What is infinite, or within 2^-8 of the largest `f32`, makes
-//! NaN, and parts, products and sums below 2^-126 count as zero.
+//! The unit multiplies `bf16` and adds in `f32`. An `f32` is the sum of three `bf16` of 8 bits each, and the product of
+//! two such sums is the sum of six products of parts, without the three smallest, which together are about 2^-24 of the
+//! result. The unit is sixteen times as fast as the vector units, so six passes pay off. The result is that of an `f32`
+//! product that adds its terms in another order, and each row is independent of the rows next to it. Infinite values
+//! and those within 2^-8 of the largest `f32` give NaN; parts, products and sums below 2^-126 count as zero.
 #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
 mod amx;
 #[cfg(test)]
@@ -15,29 +15,30 @@ use super::panels::Panels;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Tiles of rows, and panels, that meet at once: their sums take half of the unit's registers.
+/// The tiles of rows, and the panels, that are multiplied at once: their sums take half of the unit's registers.
 const PAIR: usize = 2;
 
-/// Inputs of a tile: those of the first half lie in the low halves of its lanes, those of the second in the high ones.
+/// The inputs of a tile: those of the first half are in the low halves of its lanes, those of the second in the high
+/// ones.
 const INNER: usize = 2 * TILE;
 
-/// Cuts of a row that are gone through before the next ones come, at most: more of them, and fewer columns would stay cached.
+/// The most cuts of a row that are processed at a time: with more, fewer columns would stay in the cache.
 const MAX_DEPTH: usize = 12;
 
-/// Bytes of the columns that rows meet once they are cut: with those they stay in the second cache, 2 MiB wherever there is a
-/// unit.
+/// The bytes of cut columns that are used at a time: together with the rows they fit into the L2 cache, which has 2 MiB
+/// on every processor with the unit.
 const CACHED: usize = 3 << 19;
 
-/// Columns that fill a pair of panels.
+/// The columns of a pair of panels.
 const UNIT_COLUMNS: usize = PAIR * TILE;
 
-/// Rows that fill a pair of tiles.
+/// The rows of a pair of tiles.
 pub(super) const UNIT_ROWS: usize = PAIR * TILE;
 
 /// 16 rows of 16 pairs of `bf16`: 16 rows of the left matrix, or 16 pairs of inputs of a panel.
 type Tile = [[u32; TILE]; TILE];
 
-/// Two tiles, neighbours in rows or panels, in three parts each, the largest first.
+/// Two tiles, neighbours in rows or panels, each split into three parts, the largest first.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 struct SplitTiles([[Tile; 3]; PAIR]);
@@ -47,19 +48,19 @@ struct SplitTiles([[Tile; 3]; PAIR]);
 #[repr(C, align(64))]
 struct Accumulators([[[[f32; TILE]; TILE]; PAIR]; PAIR]);
 
-/// What multiplies tiles: nothing at all in a build without the feature `matrix-unit`, or for another kind of processor.
+/// The implementation that multiplies tiles: none in a build without the feature `matrix-unit` or for other processors.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Unit {
-    /// The processor's own.
+    /// The processor's own unit.
     #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
     Amx(amx::Amx),
-    /// Its instructions in plain Rust.
+    /// A model of its instructions in plain Rust.
     #[cfg(test)]
     Model,
 }
 
 impl Unit {
-    /// The unit of this processor, where there is one and the system lets this process use it.
+    /// The unit of this processor, if it has one and the system lets this process use it.
     pub(super) fn find() -> Option<Self> {
         #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
         return amx::Amx::find().map(Self::Amx);
@@ -67,8 +68,8 @@ impl Unit {
         None
     }
 
-    /// The products of a pair of rows with pairs of columns, all of one depth.
-    #[allow(unused_variables)] // Where there is no unit.
+    /// Multiplies a pair of row tiles with pairs of column tiles, all of the same depth.
+    #[allow(unused_variables)] // Unused in a build without the unit.
     fn multiply(self, rows: &[SplitTiles], columns: &[SplitTiles], sums: &mut [Accumulators]) {
         match self {
             #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
@@ -79,17 +80,18 @@ impl Unit {
     }
 }
 
-/// A right matrix, cut as it is met.
+/// A right matrix, which is split while it is used.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Columns<'a> {
     pub(super) unit: Unit,
     pub(super) panels: &'a Panels,
-    /// Whether rows meet the matrix transposed: they have a number for every output.
+    /// Whether to multiply with the transposed matrix; a row then has one number per output.
     pub(super) transposed: bool,
 }
 
 impl Columns<'_> {
-    /// The product of rows with this matrix, and `bias`. `finish` sees each [`UNIT_ROWS`] rows once they are made.
+    /// The product of rows with this matrix, plus `bias`. `finish` is called with each [`UNIT_ROWS`] rows when they are
+    /// complete.
     pub(super) fn product(&self, a: &[f32], bias: &[f32], finish: impl Fn(&mut [f32])) -> Vec<f32> {
         let [inner, width] = self.panels.sides(self.transposed);
         let mut out = Vec::with_capacity(a.len() / inner * width);
@@ -137,7 +139,7 @@ impl Columns<'_> {
         out
     }
 
-    /// Cuts of two panels, from input `from` and `column` on.
+    /// Splits two panels, starting at input `from` and at `column`.
     #[inline(always)]
     fn cut(&self, cut: &mut [SplitTiles], from: usize, column: usize) {
         for (from, cut) in (from..).step_by(INNER).zip(cut) {
@@ -145,7 +147,7 @@ impl Columns<'_> {
                 let column = column + which * TILE;
                 let blocks;
                 let [low, high] = match self.panels.lanes(from, column).as_chunks::<TILE>().0 {
-                    // Where they lie, without a copy.
+                    // In place, without a copy.
                     [low, high, ..] if !self.transposed => [low, high],
                     _ => {
                         blocks = [
@@ -167,7 +169,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// What a product needs by the way. Each thread keeps it, a few MiB: to make it anew would cost a product's twentieth.
+/// The buffers of a product. Each thread keeps its own, a few MiB: allocating them would cost a twentieth of a product.
 #[derive(Debug, Default)]
 struct Scratch {
     rows: Vec<SplitTiles>,
@@ -178,12 +180,12 @@ struct Scratch {
 impl SplitTiles {
     const NONE: Self = Self([[[[0; TILE]; TILE]; 3]; PAIR]);
 
-    /// Cuts each number into three of 8 bits: together they are the number, where none is too small to count.
+    /// Splits each number into three parts of 8 bits, whose sum is the number unless a part is too small.
     #[inline(always)]
     fn set(&mut self, which: usize, lane: usize, low: &[f32; TILE], high: &[f32; TILE]) {
         let (mut low, mut high) = (*low, *high);
         for i in 0..TILE {
-            // Other forms of NaN would be rounded over the sign, to zero.
+            // Other NaN payloads would overflow into the sign and round to zero.
             low[i] = if low[i].is_nan() { f32::NAN } else { low[i] };
             high[i] = if high[i].is_nan() { f32::NAN } else { high[i] };
         }
@@ -202,18 +204,18 @@ impl Accumulators {
     const NONE: Self = Self([[[[0.0; TILE]; TILE]; PAIR]; PAIR]);
 }
 
-/// The nearest number of 8 bits: half of its last place is added, and what is below that place dropped.
+/// The nearest number of 8 bits: adds half of the last place and drops the bits below.
 #[inline(always)]
 fn nearest(x: f32) -> u32 {
     x.to_bits().wrapping_add(0x8000) & 0xffff_0000
 }
 
-/// How many of `all` are best gone through at once, where `most` can be: as equal shares as there can be, and one at least.
+/// How many of `all` to process at a time, at most `most`: shares as equal as possible, and at least one.
 fn even(all: usize, most: usize) -> usize {
     all.div_ceil(all.div_ceil(most).max(1)).max(1)
 }
 
-/// A piece of at most [`UNIT_ROWS`] rows of `a`.
+/// Splits a piece of at most [`UNIT_ROWS`] rows of `a`.
 #[inline(always)]
 fn cut_rows(cut: &mut [SplitTiles], a: &[f32], inner: usize, piece: Range<usize>) {
     for (number, row) in a.chunks_exact(inner).enumerate() {
@@ -232,7 +234,7 @@ fn cut_rows(cut: &mut [SplitTiles], a: &[f32], inner: usize, piece: Range<usize>
     }
 }
 
-/// Adds sums to the columns of `out` that begin at `first`.
+/// Adds sums to the columns of `out` from `first` on.
 #[inline(always)]
 fn add(out: &mut [f32], width: usize, first: usize, sums: &[Accumulators]) {
     for (row, out) in out.chunks_exact_mut(width).enumerate() {
@@ -285,7 +287,7 @@ mod tests {
             sums.map(|Accumulators(tiles)| tiles.as_flattened().as_flattened().as_flattened().to_vec()).concat()
         };
         for (own, model) in sums(unit).into_iter().zip(sums(Unit::Model)) {
-            // 64 products of at most a quarter: the sums may be added in another order.
+            // 64 products of at most a quarter; the sums may be added in another order.
             assert!((own - model).abs() < 64.0 / 4.0 * f32::EPSILON, "{own} {model}");
         }
     }
@@ -294,7 +296,7 @@ mod tests {
     fn three_parts_are_the_number() {
         let mut random = SplitMix::new(1);
         for _ in 0..10_000 {
-            // So large that the last part is no subnormal number, and so small that the first is finite.
+            // Large enough that the last part is not subnormal, and small enough that the first is finite.
             let exponent = 25 + random.below(227) as u32;
             let mut number = || f32::from_bits(random.bits() as u32 & 0x807f_ffff | exponent << 23);
             let given = [std::array::from_fn(|_| number()), std::array::from_fn(|_| number())];

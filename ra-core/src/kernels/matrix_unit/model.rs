@@ -1,12 +1,12 @@
-//! The unit's products in plain Rust, for tests on any processor: the order of sums that Intel's manual gives for
-//! `TDPBF16PS` (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2), so that all around the
-//! instructions is held to the same results where there is no unit.
+//! The unit's products in plain Rust, for tests on any processor. It follows the order of sums that Intel's manual
+//! gives for `TDPBF16PS` (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2), so that everything
+//! around the instructions is tested for the same results on machines without the unit.
 use super::{Accumulators, SplitTiles, TILE, Tile};
 
-/// Which parts of a number meet, left and right, in the order of the instructions.
+/// The pairs of parts that are multiplied, left and right, in the order of the instructions.
 const MEET: [(usize, usize); 6] = [(0, 2), (0, 1), (1, 1), (1, 0), (0, 0), (2, 0)];
 
-/// The products of a pair of rows with pairs of columns, all of one depth.
+/// Multiplies a pair of row tiles with pairs of column tiles, all of the same depth.
 pub(super) fn multiply(rows: &[SplitTiles], columns: &[SplitTiles], sums: &mut [Accumulators]) {
     let deep = rows.len();
     assert!(deep > 0 && columns.len() == deep * sums.len());
@@ -24,7 +24,8 @@ pub(super) fn multiply(rows: &[SplitTiles], columns: &[SplitTiles], sums: &mut [
     }
 }
 
-/// `TDPBF16PS`: the products of low halves and those of high halves have a sum each, and both are added at last.
+/// `TDPBF16PS`: the products of low halves and of high halves are summed separately, and the two sums are added at the
+/// end.
 fn add_products(sums: &mut [[f32; TILE]; TILE], a: &Tile, b: &Tile) {
     let halves = |pair: u32| [pair << 16, pair & 0xffff_0000].map(|bits| flushed(f32::from_bits(bits)));
     for (sums, a) in sums.iter_mut().zip(a) {
@@ -32,7 +33,7 @@ fn add_products(sums: &mut [[f32; TILE]; TILE], a: &Tile, b: &Tile) {
             let mut two = [0.0f32; 2];
             for (&a, b) in a.iter().zip(b) {
                 for (half, (a, b)) in two.iter_mut().zip(halves(a).into_iter().zip(halves(b[n]))) {
-                    // As fused: the product of two numbers of 8 bits each is exact.
+                    // Equal to a fused operation: the product of two numbers of 8 bits each is exact.
                     *half = flushed(a * b + *half);
                 }
             }
@@ -41,7 +42,7 @@ fn add_products(sums: &mut [[f32; TILE]; TILE], a: &Tile, b: &Tile) {
     }
 }
 
-/// Subnormal numbers count as zero.
+/// Flushes subnormal numbers to zero.
 fn flushed(x: f32) -> f32 {
     if x.is_subnormal() { 0.0f32.copysign(x) } else { x }
 }

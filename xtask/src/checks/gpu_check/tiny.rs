@@ -1,5 +1,5 @@
-//! A run that takes seconds where a GPU is a processor: a data set in which an item follows the other, and the language
-//! model of the golden cases with a tokenizer of as many words.
+//! A run that takes seconds even if a CPU stands in for the GPU: a data set in which each item has a fixed successor,
+//! and the language model of the golden cases with a tokenizer of as many words.
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::path::Path;
 const USERS: usize = 48;
 const ITEMS: usize = 24;
 
-/// Writes data, language model and the recipe `tiny` into `root`.
+/// Writes the data, the language model and the recipe `tiny` into `root`.
 ///
 /// # Errors
-/// When the golden cases hold no `bert/model`, or `root` cannot be written.
+/// If the golden cases hold no `bert/model`, or `root` cannot be written.
 pub(super) fn write(root: &Path, cases: &Path) -> Result<()> {
     let file = |name: &str, text: &str| {
         let path = root.join(name);

@@ -1,11 +1,11 @@
-//! A language model whose tokens are counted.
+//! A language model that counts its tokens.
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::FrozenLinear;
 use ra_core::{LanguageModel, LayerInput, LmSpec, PooledPath, TunableMatrices};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts the tokens that enter; all else is the model's own.
+/// A wrapper that counts the tokens that enter a model and forwards everything else.
 #[derive(Debug)]
 pub(crate) struct Counted {
     pub(crate) lm: Arc<dyn LanguageModel>,
@@ -46,7 +46,7 @@ impl TunableMatrices for Counted {
     ) -> Box<dyn LanguageModel> {
         let lm = match self.lm.tunable() {
             Some(matrices) => matrices.with_linears(first, change).into(),
-            // It shows no matrices, so none of them changes.
+            // The model exposes no matrices, so none of them changes.
             None => self.lm.clone(),
         };
         Box::new(Self { lm, tokens: self.tokens.clone() })
