@@ -10,9 +10,9 @@ pub type Result<T, E = DataError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// A file cannot be read or written, or its content does not match its name.
+    /// An error of [`ra_core`], such as a file that cannot be read or written.
     #[error(transparent)]
-    File(#[from] ra_core::Error),
+    Core(#[from] ra_core::Error),
     /// Keys of a [`DataConfig`](crate::DataConfig) have invalid values.
     #[error("{}", told(.0))]
     Settings(Vec<Problem>),
@@ -114,7 +114,7 @@ impl DataError {
 
     /// Reports a file whose content is wrong as a whole.
     pub(crate) fn corrupt(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
-        Self::File(ra_core::Error::corrupt(path, problem))
+        Self::Core(ra_core::Error::corrupt(path, problem))
     }
 
     /// Reports a broken row.

@@ -10,7 +10,7 @@ pub type Result<T, E = LlmError> = std::result::Result<T, E>;
 pub enum LlmError {
     /// A file is missing, unreadable or invalid.
     #[error(transparent)]
-    File(#[from] ra_core::Error),
+    Core(#[from] ra_core::Error),
     /// The folder holds an architecture that is not built in.
     #[error(
         "{}: architecture {found:?} is not supported (supported: {supported}); for another model, implement \

@@ -29,6 +29,9 @@ pub(super) enum Command {
         /// The command that produced the report.
         #[arg(long)]
         command: String,
+        /// The commit that the program was built from, if the run could not know it.
+        #[arg(long)]
+        commit: Option<String>,
     },
     /// Measure the published performance figures.
     Bench {
@@ -71,7 +74,7 @@ pub(super) fn start(command: Command, root: &Path) -> Result<()> {
         Command::Test => ci::test(),
         Command::Ci => ci::ci(),
         Command::Pages { check } => pages::pages(root, check),
-        Command::Publish { run, name, command } => pages::publish(&run, &name, &command, root),
+        Command::Publish { run, name, command, commit } => pages::publish(&run, &name, &command, commit, root),
         Command::Bench { name, backend, precision, json } => {
             bench::bench(name.as_deref(), backend, precision, json, root)
         }

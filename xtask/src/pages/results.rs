@@ -13,7 +13,7 @@ const FOLDER: &str = "docs/results";
 /// Beside a report: the command that made it.
 const COMMAND: &str = "command.txt";
 
-/// Marks a table that is filled in: a line each of `report/row: what it is called` follow, then `-->`, the table and [`END`].
+/// Marks a table that is filled in: what [`Results::table`] reads follows, then `-->`, the table and [`END`].
 const BEGIN: &str = "<!-- results ";
 const END: &str = "<!-- results end -->";
 
@@ -35,12 +35,15 @@ impl Results {
         Ok(Self(found))
     }
 
-    /// `name/row`: the row that is called so, whatever stands behind it in parentheses.
-    fn row(&self, place: &str) -> Result<&Row> {
+    /// `name/row`: the row that is called so, whatever stands behind it in parentheses; `-` is none.
+    fn row(&self, place: &str) -> Result<Option<&Row>> {
+        if place == "-" {
+            return Ok(None);
+        }
         let (name, row) = place.split_once('/').with_context(|| format!("{place:?} is no report/row"))?;
         let (report, _) = self.0.get(name).with_context(|| format!("{FOLDER}/{name} is not there"))?;
         let called = |known: &&Row| known.name == row || known.name.split('(').next() == Some(row);
-        report.rows.iter().find(called).with_context(|| format!("{FOLDER}/{name} has no row {row}"))
+        report.rows.iter().find(called).with_context(|| format!("{FOLDER}/{name} has no row {row}")).map(Some)
     }
 
     /// `text` with every marked table filled in.
@@ -57,33 +60,41 @@ impl Results {
         Ok(filled + rest)
     }
 
-    /// `metrics: hr@10 hr@100`, then a line each of `report/row: label`.
+    /// A line of metrics, a line of what each column group is called, separated by commas, then a line per row: its label, a
+    /// colon, and a `report/row` for each group.
     fn table(&self, spec: &str) -> Result<String> {
         let mut lines = spec.trim().lines();
-        let metrics = lines.next().unwrap_or_default().trim().trim_start_matches("metrics:");
-        let metrics: Vec<Metric> = metrics
-            .split_whitespace()
-            .map(|name| name.parse().with_context(|| name.to_owned()))
-            .collect::<Result<_>>()?;
-        let names: Vec<String> = metrics.iter().map(|metric| spelled(*metric)).collect();
-        let mut table = format!("| | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(metrics.len()));
-        let rows: Vec<(&str, &Row)> = lines
+        let metrics = lines.next().unwrap_or_default().split_whitespace();
+        let metrics: Vec<Metric> =
+            metrics.map(|name| name.parse().with_context(|| name.to_owned())).collect::<Result<_>>()?;
+        let groups: Vec<&str> = lines.next().unwrap_or_default().split(',').map(str::trim).collect();
+        let rows: Vec<(&str, Vec<Option<&Row>>)> = lines
             .map(|line| {
-                let (place, label) = line.split_once(':').with_context(|| format!("{line:?}: no label"))?;
-                Ok((label.trim(), self.row(place.trim())?))
+                let (label, places) = line.rsplit_once(':').with_context(|| format!("{line:?}: no label"))?;
+                let found = places.split_whitespace().map(|place| self.row(place)).collect::<Result<Vec<_>>>()?;
+                if found.len() != groups.len() {
+                    bail!("{line:?}: {} rows for {} groups", found.len(), groups.len());
+                }
+                Ok((label.trim(), found))
             })
             .collect::<Result<_>>()?;
-        for (label, row) in &rows {
-            let cells: Vec<String> = metrics
-                .iter()
-                .map(|metric| {
-                    let value = row.metrics.get(metric).with_context(|| format!("{} has no {metric}", row.name))?;
-                    let best =
-                        rows.iter().filter_map(|(_, row)| row.metrics.get(metric)).fold(f64::MIN, |a, b| a.max(*b));
-                    Ok(if *value >= best { format!("**{}**", figure(*value)) } else { figure(*value) })
-                })
-                .collect::<Result<_>>()?;
-            writeln!(table, "| {label} | {} |", cells.join(" | "))?;
+        let columns: Vec<(usize, Metric)> =
+            (0..groups.len()).flat_map(|group| metrics.iter().map(move |metric| (group, *metric))).collect();
+        let headers: Vec<String> =
+            columns.iter().map(|(group, metric)| format!("{} {}", groups[*group], spelled(*metric))).collect();
+        let mut table = format!("| | {} |\n|---|{}\n", headers.join(" | "), "---|".repeat(columns.len()));
+        for (label, found) in &rows {
+            let mut line = format!("| {label} |");
+            for (group, metric) in &columns {
+                let of = |found: &[Option<&Row>]| found.get(*group)?.as_ref()?.metrics.get(metric).copied();
+                let best = rows.iter().filter_map(|(_, found)| of(found)).fold(f64::MIN, f64::max);
+                match of(found) {
+                    Some(value) if value >= best => write!(line, " **{}** |", figure(value))?,
+                    Some(value) => write!(line, " {} |", figure(value))?,
+                    None => line.push_str(" |"),
+                }
+            }
+            writeln!(table, "{line}")?;
         }
         Ok(table)
     }
@@ -194,12 +205,13 @@ impl Results {
 ///
 /// # Errors
 /// When the run has no report, or the folder cannot be written.
-pub(crate) fn publish(run: &Path, name: &str, command: &str, root: &Path) -> Result<()> {
+pub(crate) fn publish(run: &Path, name: &str, command: &str, commit: Option<String>, root: &Path) -> Result<()> {
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         bail!("{name:?} is no name for a report: letters, digits and - are allowed");
     }
     let mut report: Report = read_json(&run.join("report.json"))?;
     report.samples.clear();
+    report.commit = commit.unwrap_or(report.commit);
     let folder = root.join(FOLDER).join(name);
     std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
     write_atomic(&folder.join("report.json"), serde_json::to_string(&report)?.as_bytes())?;

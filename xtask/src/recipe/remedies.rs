@@ -26,7 +26,7 @@ fn told(error: Error, data: &str, curate: &str) -> Error {
             "{data}min_rating is the key, and `{} data export --memory 2GiB` reads a log of any length",
             program()
         )),
-        Some(DataError::File(own)) => in_core(own),
+        Some(DataError::Core(own)) => in_core(own),
         Some(_) => None,
         None => core(&error).and_then(in_core),
     };
@@ -39,7 +39,7 @@ fn told(error: Error, data: &str, curate: &str) -> Error {
 /// Returns the error of the core, whichever crate wrapped it.
 fn core(error: &Error) -> Option<&ra_core::Error> {
     let llm = || match error.downcast_ref::<LlmError>()? {
-        LlmError::File(own) => Some(own),
+        LlmError::Core(own) => Some(own),
         _ => None,
     };
     let eval = || match error.downcast_ref::<EvalError>()? {
@@ -78,7 +78,7 @@ mod tests {
         let told = in_recipe(large.into()).to_string();
         assert!(told.contains("data.min_rating") && told.contains("data export --memory"), "{told}");
         let precision = || ra_core::Error::Precision { wanted: "f16", problem: "no".into() };
-        for error in [Error::new(precision()), Error::new(LlmError::File(precision()))] {
+        for error in [Error::new(precision()), Error::new(LlmError::Core(precision()))] {
             let told = in_recipe(error).to_string();
             assert!(told.ends_with("set lm.precision to f32"), "{told}");
         }
