@@ -18,6 +18,8 @@
 //! | `lightgcn` | [`LightGcnConfig`] | matrix factorization smoothed over the graph of users and items |
 //! | `ease` | [`EaseConfig`] | a linear map between items, in closed form |
 //! | `markov` | [`MarkovConfig`] | the items that followed the last item |
+//! | `lexical` | [`LexicalConfig`] | items with titles like those of the history |
+//! | `item-knn` | [`ItemKnnConfig`] | items that occur near those of the history |
 //! | `pop` | [`PopularityConfig`] | the same ranking for every user |
 //! | `alpharec` | [`AlphaRecConfig`] | items mapped from given vectors, such as those of titles; a user is their mean |
 //! | `unisrec` | [`UniSRecConfig`] | SASRec over items mapped from given vectors |
@@ -65,7 +67,10 @@ mod train;
 mod trained;
 
 pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
-pub use count::{Ease, EaseConfig, Markov, MarkovConfig, Popularity, PopularityConfig};
+pub use count::{
+    Ease, EaseConfig, ItemKnn, ItemKnnConfig, Lexical, LexicalConfig, Markov, MarkovConfig, Popularity,
+    PopularityConfig, Similarity,
+};
 pub use import::{ImportConfig, ImportedVectors};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
 pub use method::{Bert4Rec, Bert4RecConfig, ComiRec, ComiRecConfig, Extraction, Gru4Rec, Gru4RecConfig, LightGcn};

@@ -58,6 +58,11 @@ pub trait IdMethod: Check + Debug + Send + Sync {
         false
     }
 
+    /// Returns whether the method reads the titles of the catalogue itself.
+    fn reads_titles(&self) -> bool {
+        false
+    }
+
     /// Returns every path in the settings, so that the caller can make it absolute.
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         Vec::new()
@@ -184,6 +189,10 @@ macro_rules! methods {
 methods! {
     /// Popularity.
     "pop" => Popularity(PopularityConfig),
+    /// Items with titles like those of the history.
+    "lexical" => Lexical(LexicalConfig),
+    /// Items that occur near those of the history.
+    "item-knn" => ItemKnn(ItemKnnConfig),
     /// First-order Markov chain.
     "markov" => Markov(MarkovConfig),
     /// EASE.
@@ -264,6 +273,9 @@ impl IdMethod for IdConfig {
     }
     fn reads_features(&self) -> bool {
         self.method().reads_features()
+    }
+    fn reads_titles(&self) -> bool {
+        self.method().reads_titles()
     }
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         self.method_mut().paths_mut()

@@ -9,7 +9,7 @@ impl Experiment {
         let mut head: Vec<String> = self.axes.iter().map(String::as_str).chain(["model"]).map(String::from).collect();
         head.extend(group.metrics.iter().map(ToString::to_string));
         head.extend(group.metrics.last().map(|metric| format!("{metric} to ID (95 %)")));
-        head.extend(["samples", "parameters", "training", "evaluation"].map(String::from));
+        head.extend(["samples", "parameters", "training", "ranking"].map(String::from));
         head
     }
 }
@@ -18,8 +18,8 @@ impl Group {
     /// What the figures of the table are.
     pub(crate) fn caption(&self) -> &'static str {
         match self.lines.iter().any(|line| line.rows.len() > 1) {
-            true => "Means over seeds, with the smallest and the largest",
-            false => "Every setting",
+            true => "Mean over seeds (smallest to largest)",
+            false => "All settings",
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reports as markdown.
 use crate::Metric;
 use crate::report::{
-    Comparison, Experiment, Report, ResultTable, Row, SampleRecommendation, duration, grouped, over_seeds,
+    Comparison, Experiment, Glance, Report, ResultTable, Row, SampleRecommendation, duration, grouped, over_seeds,
 };
 use std::fmt::Write;
 
@@ -29,21 +29,23 @@ impl Experiment {
 /// A whole report.
 fn report(report: &Report) -> String {
     let mut out = format!("# {}\n\n{}\n\n", plain(&report.recipe), plain(&report.origin()));
-    results(&mut out, &ResultTable::new(std::slice::from_ref(report)));
-    differences(&mut out, &ResultTable::new(std::slice::from_ref(report)), "Differences");
+    let table = ResultTable::new(std::slice::from_ref(report));
+    glance(&mut out, Glance::new(std::slice::from_ref(report), &[]).as_ref(), &table);
+    results(&mut out, &table);
+    differences(&mut out, &table, "Differences");
     slices(&mut out, report);
     protocol(&mut out, report);
     let finding =
         |f: &crate::AuditFinding| vec![plain(&f.name), plain(f.level.name()), plain(&f.told), plain(&f.effect)];
-    section(&mut out, "Data audit", &["what", "level", "finding", "effect"], report.audit.iter().map(finding));
+    section(&mut out, "Data audit", &["check", "level", "finding", "effect"], report.audit.iter().map(finding));
     let count = |n: Option<u64>| n.map_or("-".into(), |n| grouped(n as usize));
     let stage = |s: &crate::StageCost| vec![plain(&s.name), duration(s.seconds), count(s.tokens), count(s.peak_mib)];
     section(&mut out, "Costs", &["stage", "time", "tokens", "peak MiB"], report.stages.iter().map(stage));
     let tensor = |row: &ra_core::ParamRow| vec![plain(&row.name), format!("{:?}", row.shape), grouped(row.params)];
-    section(&mut out, "Parameters trained", &["tensor", "shape", "scalars"], report.ledger.iter().map(tensor));
+    section(&mut out, "Parameters trained", &["tensor", "shape", "parameters"], report.ledger.iter().map(tensor));
     let total: usize = report.ledger.iter().map(|row| row.params).sum();
     if total > 0 {
-        let _ = writeln!(out, "In all {} scalars.\n", grouped(total));
+        let _ = writeln!(out, "{} parameters in total.\n", grouped(total));
     }
     samples(&mut out, &report.samples);
     out
@@ -59,17 +61,46 @@ fn comparison(comparison: &Comparison<'_>) -> String {
     if let Some(caution) = comparison.caution() {
         let _ = writeln!(out, "Warning: {caution}\n");
     }
-    results(&mut out, &ResultTable::new(comparison.reports));
+    let all = ResultTable::new(comparison.reports);
+    let best = Glance::new(comparison.reports, &comparison.between).filter(|_| comparison.caution().is_none());
+    glance(&mut out, best.as_ref(), &all);
+    results(&mut out, &all);
     seeds(&mut out, comparison.reports);
     let between = ResultTable::of(comparison.between.iter().map(|row| (None, row)).collect(), Vec::new());
     differences(&mut out, &between, "Differences between runs");
-    differences(&mut out, &ResultTable::new(comparison.reports), "Differences within runs");
+    differences(&mut out, &all, "Differences within runs");
     for (index, report) in comparison.reports.iter().enumerate() {
         if index == 0 || comparison.caution().is_some() {
             protocol(&mut out, report);
         }
     }
     out
+}
+
+/// What a reader asks first, and what must be known before believing the rows.
+fn glance(out: &mut String, glance: Option<&Glance<'_>>, table: &ResultTable<'_>) {
+    for line in table.warnings() {
+        let _ = writeln!(out, "Warning: {}\n", plain(&line));
+    }
+    let Some(glance) = glance else { return };
+    out.push_str("## At a glance\n\n");
+    for answer in &glance.answers {
+        let _ = writeln!(out, "- {} **{}.** {}", answer.question, plain(&answer.short), plain(&answer.text));
+    }
+    let metrics = names(&glance.metrics);
+    let head = ["model", "significance"].into_iter().chain(metrics.iter().map(String::as_str));
+    let head: Vec<&str> = head.chain(["parameters", "training", "ranking"]).collect();
+    let rows = glance.rows.iter().map(|shown| {
+        let value = |metric: &Metric| shown.row.metrics.get(metric).map_or("-".into(), |value| format!("{value:.4}"));
+        let (trained, ranked) = (duration(shown.row.train_seconds), duration(shown.row.eval_seconds));
+        let mut cells = vec![plain(&shown.name), plain(&shown.standing)];
+        cells.extend(glance.metrics.iter().map(value));
+        cells.extend([grouped(shown.row.trainable_params), trained, ranked]);
+        cells
+    });
+    out.push('\n');
+    rows_of(out, &head, rows);
+    let _ = writeln!(out, "{}\n", glance.caveat);
 }
 
 /// Rows that were run with several seeds.
@@ -94,7 +125,7 @@ fn slices(out: &mut String, report: &Report) {
     let Some(first) = models.first() else { return };
     for metric in first.slices.first().map(|slice| slice.metrics.keys().collect::<Vec<_>>()).unwrap_or_default() {
         let head: Vec<String> =
-            ["targets".into(), "number".into()].into_iter().chain(models.iter().map(|m| plain(&m.name))).collect();
+            ["slice".into(), "targets".into()].into_iter().chain(models.iter().map(|m| plain(&m.name))).collect();
         let head: Vec<&str> = head.iter().map(String::as_str).collect();
         let rows = first.slices.iter().map(|slice| {
             let figure = |model: &&Row| {
@@ -103,7 +134,7 @@ fn slices(out: &mut String, report: &Report) {
             };
             [plain(&slice.name), grouped(slice.targets)].into_iter().chain(models.iter().map(figure)).collect()
         });
-        section(out, &format!("{metric} by parts of the targets"), &head, rows);
+        section(out, &format!("{metric} by slice"), &head, rows);
     }
 }
 
@@ -135,9 +166,6 @@ fn results(out: &mut String, table: &ResultTable<'_>) {
         if costs || !metrics.is_empty() {
             section(out, title, &head, rows);
         }
-    }
-    for line in table.warnings() {
-        let _ = writeln!(out, "Warning: {}\n", plain(&line));
     }
 }
 
@@ -176,7 +204,7 @@ fn experiment(experiment: &Experiment) -> String {
 fn differences(out: &mut String, table: &ResultTable<'_>, title: &str) {
     let several = table.rows.iter().any(|(run, _)| run.is_some());
     let mut head = if several { vec!["run"] } else { vec![] };
-    head.extend(["model", "to"]);
+    head.extend(["model", "compared with"]);
     let names = names(&table.headline);
     head.extend(names.iter().map(String::as_str));
     let rows = table.rows.iter().filter_map(|(run, row)| Some((run, row, row.baseline.as_ref()?)));
@@ -185,7 +213,7 @@ fn differences(out: &mut String, table: &ResultTable<'_>, title: &str) {
         cells.extend([plain(&row.name), plain(baseline)]);
         cells.extend(table.headline.iter().map(|metric| match row.differences.get(metric) {
             Some(d) => {
-                let p = d.p_holm.map_or(String::new(), |p| format!(", p {p:.4}"));
+                let p = d.p_holm.map_or(String::new(), |p| format!(", corrected p {p:.4}"));
                 let size = d.detectable.map_or(String::new(), |size| format!(", detectable {size:.4}"));
                 format!("{:+.4} \\[{:+.4}, {:+.4}\\]{p}{size}", d.mean, d.low, d.high)
             }
@@ -193,7 +221,7 @@ fn differences(out: &mut String, table: &ResultTable<'_>, title: &str) {
         }));
         cells
     });
-    let how = "95 % interval by paired bootstrap over users, p by permutation with Holm's correction";
+    let how = "95 % interval (paired bootstrap over users), p of a permutation test with Holm's correction";
     section(out, &format!("{title}: {how}"), &head, rows);
 }
 
@@ -237,7 +265,13 @@ fn section(out: &mut String, title: &str, head: &[&str], rows: impl Iterator<Ite
     if rows.peek().is_none() {
         return;
     }
-    let _ = write!(out, "## {title}\n\n| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    let _ = write!(out, "## {title}\n\n");
+    rows_of(out, head, rows);
+}
+
+/// A table.
+fn rows_of(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+    let _ = write!(out, "| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
     for row in rows {
         let _ = writeln!(out, "| {} |", row.join(" | "));
     }

@@ -1,6 +1,7 @@
 //! What was found, as data: one run, several side by side, one recipe in several settings. How it looks is the matter of
 //! [`crate::render`], which reads what is here.
 mod experiment;
+mod glance;
 mod numbers;
 mod table;
 
@@ -8,7 +9,12 @@ mod table;
 pub(crate) use experiment::ALL_LABELS;
 pub use experiment::{Experiment, Published};
 pub(crate) use experiment::{Group, Line};
+pub(crate) use glance::Glance;
+#[cfg(feature = "report")]
+pub(crate) use glance::{Shown, probability, signed};
 pub(crate) use numbers::{duration, grouped};
+#[cfg(feature = "report")]
+pub(crate) use table::OverSeeds;
 pub use table::{Comparison, compare, compare_unchecked};
 pub(crate) use table::{ResultTable, is_headline, over_seeds};
 

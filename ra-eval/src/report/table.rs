@@ -74,11 +74,11 @@ impl Comparison<'_> {
         Ok(serde_json::to_string_pretty(&all)?)
     }
 
-    /// What a reader must know before anything else.
+    /// What a reader must know first.
     pub(crate) fn caution(&self) -> Option<&'static str> {
         self.mixed.then_some(
-            "These runs were evaluated under different protocols: figures of different runs do not compare. They are in one \
-             table because that was asked for.",
+            "These runs were evaluated under different protocols, so their metrics cannot be compared. They share a table only \
+             because this was requested.",
         )
     }
 }
@@ -187,16 +187,16 @@ fn cautions(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     if protocol.candidates != "all" {
         lines.push(format!(
-            "{recipe}: only {} items are ranked beside the targets. This inflates every figure; they compare with no table over \
-             the whole catalogue, and can even turn the order of models around.",
+            "{recipe}: only {} items are ranked with the targets. This inflates every metric and can even change the order of the \
+             models; do not compare with metrics over the whole catalogue.",
             protocol.candidates
         ));
         let asked: Option<usize> = protocol.candidates.split(' ').next().and_then(|count| count.parse().ok());
         let found = rows.iter().find_map(|row| row.candidates);
         if let Some((asked, (fewest, mean))) = asked.zip(found).filter(|(asked, (fewest, _))| fewest < asked) {
             lines.push(format!(
-                "{recipe}: {asked} candidates beside the targets were asked for, there were fewer: {fewest} at least and \
-                 {mean:.1} in the mean of all users."
+                "{recipe}: {asked} candidates were requested for each target, but there were fewer: at least {fewest}, and \
+                 {mean:.1} on average over users."
             ));
         }
     }
@@ -205,7 +205,7 @@ fn cautions(report: &Report) -> Vec<String> {
     if !beyond.is_empty() {
         let beyond: Vec<String> = beyond.iter().map(|k| format!("K = {k}")).collect();
         lines.push(format!(
-            "{recipe}: a list of {} holds the whole catalogue, {} items: whatever is a candidate is a hit there.",
+            "{recipe}: a list of {} holds the whole catalogue of {} items, so every candidate counts as a hit.",
             beyond.join(", "),
             grouped(protocol.items)
         ));
@@ -266,29 +266,33 @@ impl<'a> ResultTable<'a> {
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut lines = self.cautions.clone();
         for (_, row) in &self.rows {
-            lines.extend(row.notes.iter().map(|note| format!("{}: {note}.", row.name)));
-            if row.tie_width > 0.5 {
-                lines.push(format!(
-                    "{}: the model is nearly constant; a target scores exactly what {:.0} % of the other items score, and the \
-                     tie rule makes its figures.",
-                    row.name,
-                    100.0 * row.tie_width
-                ));
-            } else if row.tied_share > 0.1 {
-                let share = 100.0 * row.tied_share;
-                lines.push(format!(
-                    "{}: {share:.1} % of the targets tie with other items; its figures hang on the tie rule.",
-                    row.name
-                ));
-            }
-            if row.not_finite > 0 {
-                lines.push(format!(
-                    "{}: {} scores are not finite; the model is broken.",
-                    row.name,
-                    grouped(row.not_finite)
-                ));
-            }
+            lines.extend(row_warnings(row));
         }
+        let mut known = BTreeSet::new();
+        // Runs share rows, such as their floors.
+        lines.retain(|line| known.insert(line.clone()));
         lines
     }
+}
+
+/// What a reader must know before believing a row.
+fn row_warnings(row: &Row) -> Vec<String> {
+    let name = &row.name;
+    let mut lines: Vec<String> = row.notes.iter().map(|note| format!("{name}: {note}.")).collect();
+    if row.tie_width > 0.5 {
+        lines.push(format!(
+            "{name}: the model is nearly constant: on average, {:.0} % of the other items have exactly the target's score, so \
+             the tie rule decides its metrics.",
+            100.0 * row.tie_width
+        ));
+    } else if row.tied_share > 0.1 {
+        let share = 100.0 * row.tied_share;
+        lines.push(format!(
+            "{name}: {share:.1} % of the targets tie with other items, so its metrics depend on the tie rule."
+        ));
+    }
+    if row.not_finite > 0 {
+        lines.push(format!("{name}: {} scores are not finite; the model is broken.", grouped(row.not_finite)));
+    }
+    lines
 }

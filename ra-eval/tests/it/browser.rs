@@ -133,8 +133,8 @@ fn file(name: &str, html: &str) -> PathBuf {
     page
 }
 
-/// Looks at a page in light and in dark: nothing is fetched, a phone need not scroll sideways, and whatever can be
-/// clicked does something. Gives back how many things were clicked.
+/// Looks at a page in light and in dark: nothing is fetched, no table is wider than a window of 1,200 pixels, a phone need not
+/// scroll sideways, and whatever can be clicked does something. Gives back how many things were clicked.
 fn look(browser: &Browser, name: &str, html: &str) -> usize {
     let page = file(name, html);
     let mut grounds = Vec::new();
@@ -149,6 +149,12 @@ fn look(browser: &Browser, name: &str, html: &str) -> usize {
             let wide =
                 browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
             assert!(wide.as_i64().unwrap() <= 0, "{name}: {wide} pixels beyond a window of {width}");
+            let hidden = browser.run(
+                "document.querySelectorAll('details').forEach(e => e.open = true);
+                 return [...document.querySelectorAll('.scroll:has(table)')].filter(e => e.scrollWidth > e.clientWidth)
+                 .map(e => `${e.ariaLabel}: ${e.scrollWidth - e.clientWidth} pixels`).join()",
+            );
+            assert!(phone || hidden == "", "{name}: columns out of sight in a window of {width}: {hidden}");
             let small = browser.run(
                 "return [...document.querySelectorAll('body *')].filter(e => parseFloat(getComputedStyle(e).fontSize) < 11)
                  .map(e => e.outerHTML).slice(0, 1).join()",
@@ -158,6 +164,7 @@ fn look(browser: &Browser, name: &str, html: &str) -> usize {
         grounds.push(browser.run("return getComputedStyle(document.body).backgroundColor"));
     }
     assert_ne!(grounds[0], grounds[1], "{name} is as dark as it is light");
+    browser.visit(&page);
     let folded = browser.click_all("summary", "return window.clicked.parentElement.open");
     let jumps = browser.click_all("nav a", "return location.hash");
     let lost = "return [...document.querySelectorAll('nav a')].filter(a => !document.querySelector(a.hash)).length";
@@ -168,10 +175,13 @@ fn look(browser: &Browser, name: &str, html: &str) -> usize {
 /// Every kind of page, and how many things on it can be clicked at least.
 fn pages() -> Vec<(&'static str, String, usize)> {
     let reports = [crate::reports::report(1), crate::reports::report(2)];
+    let wide = [crate::reports::wide(1), crate::reports::wide(2)];
     let experiment = |axes: &[&str]| crate::reports::experiment(axes).html();
     vec![
-        // Sections to jump to, further metrics and a sample.
+        // Sections to jump to, folded numbers and a sample.
         ("report.html", reports[0].html(), 9),
+        ("wide.html", crate::reports::wide(1).html(), 9),
+        ("wide-comparison.html", ra_eval::compare(&wide).unwrap().html(), 4),
         ("comparison.html", ra_eval::compare(&reports).unwrap().html(), 4),
         ("bars.html", experiment(&["ablation"]), 2),
         ("heat.html", experiment(&["ID method", "language model"]), 2),

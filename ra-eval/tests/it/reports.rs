@@ -1,8 +1,8 @@
 use crate::random::dataset;
 use ra_core::{Curve, CurvePoint, ItemId, ParamRow, UserId};
 use ra_eval::{
-    AuditFinding, AuditLevel, EvalConfig, Evaluation, Experiment, HeldOut, LearningCurve, Metric, Part, Published,
-    Report, Row, RowKind, SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct, slices,
+    AuditFinding, AuditLevel, EvalConfig, Evaluation, Experiment, HeldOut, Interval, LearningCurve, Metric, Part,
+    Published, Report, Row, RowKind, SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct, slices,
 };
 
 fn evaluation(hits: &[f64]) -> Evaluation {
@@ -51,6 +51,35 @@ pub(crate) fn report(seed: u64) -> Report {
         told: "3 of 5 targets".into(),
         effect: "figures are too high".into(),
     }];
+    report
+}
+
+/// As wide as reports get: every metric at three K, and rows with long names.
+pub(crate) fn wide(seed: u64) -> Report {
+    let mut report = report(seed);
+    let metrics: Vec<Metric> = [1, 10, 100]
+        .into_iter()
+        .flat_map(|k| Metric::names().map(move |name| format!("{name}@{k}")))
+        .map(|text| text.parse().unwrap())
+        .collect();
+    let row = |place: usize| {
+        let value = 0.1 + 0.05 * place as f64;
+        let mut row = report.rows[1].clone();
+        row.name = format!("ra-rec(sasrec with a long name, minilm), variant {place}");
+        row.kind = if place == 0 { "id" } else { "ra-rec" }.into();
+        row.metrics = metrics
+            .iter()
+            .map(|&metric| (metric, if metric.name() == "popularity" { 1234.5678 } else { value }))
+            .collect();
+        (row.train_samples, row.trainable_params, row.train_seconds) = (1_234_567, 12_345_678, 12_345.6);
+        let mean = 0.03 * place as f64 - 0.08;
+        let p_holm = Some(if place == 3 { 0.4 } else { 0.0004 });
+        let found = Interval { mean, low: mean - 0.02, high: mean + 0.02, p: p_holm, p_holm, detectable: Some(0.03) };
+        row.baseline = (place > 0).then(|| "ra-rec(sasrec with a long name, minilm), variant 0".into());
+        row.differences = metrics.iter().filter(|_| place > 0).map(|&metric| (metric, found)).collect();
+        row
+    };
+    report.rows = (0..7).map(row).collect();
     report
 }
 
@@ -189,12 +218,36 @@ fn the_page_is_safe_and_whole() {
         "future leakage",
         "short histories",
         "significantly above",
+        "At a glance",
+        "Which row?",
+        "ra-rec is best on the test part",
     ] {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("http://") || page.matches("http://").count() == page.matches("http://www.w3.org/").count());
     assert!(!page.contains("https://") && !page.contains("src="), "no network");
     assert_eq!(page.matches("<td").count(), page.matches("</td>").count());
+}
+
+#[test]
+fn every_difference_on_the_page_is_drawn_and_in_a_table() {
+    let page = wide(1).html();
+    let dots = |class: &str| page.matches(&format!("<g class=\"{class}\">")).count();
+    // Six rows by seven metrics; one has no significant difference, two are worse.
+    assert_eq!((dots("better"), dots("open"), dots("worse")), (21, 7, 14));
+    assert!(page.contains("Difference in ndcg@10 to ra-rec(sasrec with a long name, minilm), variant 0: "), "in words");
+    assert!(page.contains("corrected p &lt; 0.001, significant") && page.contains("corrected p 0.40, not significant"));
+    assert!(page.contains("<td>+0.0100</td><td>-0.0100 to +0.0300</td><td>0.4000</td><td>0.0300</td>"), "{page}");
+}
+
+#[test]
+fn runs_of_different_protocols_have_no_best_row() {
+    let mut reports = [report(1), report(2)];
+    assert!(compare(&reports).unwrap().html().contains("Which row?"));
+    reports[1].protocol =
+        EvalConfig { ties: ra_eval::Ties::ById, ..EvalConfig::default() }.protocol(&dataset(20, 9, 1));
+    let mixed = compare_unchecked(&reports);
+    assert!(!mixed.html().contains("Which row?") && !mixed.markdown().contains("Which row?"));
 }
 
 #[test]
@@ -212,6 +265,8 @@ fn the_markdown_is_safe_and_whole() {
         "detectable",
         "future leakage",
         "short histories",
+        "## At a glance",
+        "- Which row? **ra-rec is best on the test part.**",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
@@ -241,7 +296,7 @@ fn only_one_protocol_in_a_table() {
     assert!(compare(&[]).is_ok());
     let anyway = compare_unchecked(&reports);
     for text in [anyway.markdown(), anyway.html()] {
-        assert!(text.contains("do not compare") && text.matches("fingerprint").count() >= 2, "{text}");
+        assert!(text.contains("cannot be compared") && text.matches("fingerprint").count() >= 2, "{text}");
     }
     assert!(anyway.json().unwrap().contains("\"mixed_protocols\": true"));
 }

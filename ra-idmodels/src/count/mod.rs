@@ -1,8 +1,13 @@
 //! Methods that count or solve, without gradient training.
+mod decayed;
 mod ease;
+mod item_knn;
+mod lexical;
 mod markov;
 mod popularity;
 
 pub use ease::{Ease, EaseConfig};
+pub use item_knn::{ItemKnn, ItemKnnConfig, Similarity};
+pub use lexical::{Lexical, LexicalConfig};
 pub use markov::{Markov, MarkovConfig};
 pub use popularity::{Popularity, PopularityConfig};

@@ -12,8 +12,8 @@ use ra_core::{
 };
 use ra_idmodels::{
     AlphaRecConfig, Bert4RecConfig, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig, IdConfig,
-    IdMethod, ImportConfig, Job, LightGcnConfig, Loss, MarkovConfig, MfConfig, Popularity, SasRecConfig, SasRecVariant,
-    TrainConfig, Trained, UniSRecConfig, golden,
+    IdMethod, ImportConfig, ItemKnnConfig, Job, LexicalConfig, LightGcnConfig, Loss, MarkovConfig, MfConfig,
+    Popularity, SasRecConfig, SasRecVariant, Similarity, TrainConfig, Trained, UniSRecConfig, golden,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -168,6 +168,38 @@ fn agrees(model: &str, got: &Arrays, expected: &Arrays) {
         let (atol, rtol) = if name.starts_with("grad") { (1e-6, 1e-4) } else { (1e-5, 1e-5) };
         let error = values.iter().zip(want).map(|(g, w)| (g - w).abs()).fold(0.0, f64::max);
         assert!(error <= atol + rtol * top, "{model} {name}: {error}");
+    }
+}
+
+/// Expected scores are those of the same sums in numpy.
+#[test]
+fn words_and_pairs_are_counted() {
+    let device = device();
+    let titles = ["red wool scarf", "blue wool scarf", "red lamp", "", "Lamp, red lamp"].map(String::from).to_vec();
+    let ids = (1..=5).map(|item| item.to_string()).collect();
+    let train = Sequences::from_numbers([vec![1, 2, 3, 1], vec![2, 5], vec![3, 5, 2]]);
+    let data = Dataset { catalog: Catalog::new(ids, titles), ..Dataset::from_sequences("shop", 5, train) };
+    let history = ItemId::list([3, 1]);
+    let history = History { user: UserId(0), items: &history };
+    let scores =
+        |config: &IdConfig| ra_idmodels::fit(config, &Job::new(&data, &device)).unwrap().model.additions(&history);
+    let check = |config: &IdConfig, expected: &[(u32, f32)]| {
+        let found = scores(config);
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for ((item, score), (wanted, value)) in found.into_iter().zip(expected) {
+            assert!(item.0 == *wanted && (score - value).abs() < 1e-6, "{item:?} {score}, not {wanted} {value}");
+        }
+    };
+    check(
+        &IdConfig::Lexical(LexicalConfig::default()),
+        &[(1, 1.1071473), (2, 0.5834389), (3, 0.7785788), (5, 0.7038435)],
+    );
+    check(&IdConfig::ItemKnn(ItemKnnConfig::default()), &[(1, 0.4166667), (2, 0.534049), (3, 0.3333333), (5, 0.2)]);
+    let jaccard = ItemKnnConfig { similarity: Similarity::Jaccard, ..ItemKnnConfig::default() };
+    assert!(scores(&IdConfig::ItemKnn(jaccard)).iter().all(|(_, score)| *score > 0.0));
+    for decay in [0.0, 1.5, f32::NAN] {
+        let wrong = IdConfig::Lexical(LexicalConfig { decay });
+        assert!(ra_idmodels::fit(&wrong, &Job::new(&data, &device)).unwrap_err().to_string().contains("decay is"));
     }
 }
 

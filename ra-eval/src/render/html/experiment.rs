@@ -21,7 +21,7 @@ pub(super) fn experiment(experiment: &Experiment) -> String {
         .map(|((id, name), group)| (id.as_str(), name.as_str(), results(experiment, group)))
         .collect();
     sections.push(("costs", "Costs", costs(experiment)));
-    sections.push(("published", "Published figures", published(experiment)));
+    sections.push(("published", "Published results", published(experiment)));
     let origins = html! { ul { @for origin in &experiment.origins { li { (origin) } } } };
     let lead = match experiment.origins.len() {
         0..=3 => origins,
@@ -37,7 +37,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
         @for line in &group.lines {
             tr {
                 @for (place, cell) in line.cells(&group.metrics).into_iter().enumerate() {
-                    @if place < names { th scope="row" { (cell) } } @else { td { (cell) } }
+                    @if place < names { th scope="row" { (cell) } } @else { td.wrap { (cell) } }
                 }
             }
         }
@@ -53,7 +53,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
                 plot::heat(&rows, &columns, &values)
             }
         };
-        figure(svg, &format!("{metric} by {axes}; the table below has the figures"), &format!("{metric} by {axes}"))
+        figure(svg, &format!("{metric} by {axes}; the table below has the numbers"), &format!("{metric} by {axes}"))
     };
     let plots: Vec<Markup> = group.metrics.iter().map(plot).collect();
     html! {
@@ -63,7 +63,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
         } @else {
             div.plots { @for plot in &plots { (plot) } }
         }
-        (table(group.caption(), &strs(&head), &rows))
+        (table(group.caption(), &strs(&head), names, &rows))
         p { (group.facts()) }
     }
 }
@@ -84,11 +84,11 @@ fn costs(experiment: &Experiment) -> Markup {
             }
         }
     };
-    let caption =
-        "Wall time, tokens that the language model read, and largest memory so far; what runs share is paid once";
+    let caption = "Wall time, tokens read by the language model, and peak memory up to the end of each stage; shared work is \
+         done once";
     html! {
         @if !experiment.costs.is_empty() {
-            details { summary { "Every stage of every run" } (table(caption, &head, &rows)) }
+            details { summary { "Every stage of every run" } (table(caption, &head, experiment.axes.len() + 1, &rows)) }
         }
     }
 }
@@ -105,7 +105,7 @@ fn published(experiment: &Experiment) -> Markup {
         }
     };
     html! {
-        (table(&published.source, &strs(&published.head), &rows))
+        (table(&published.source, &strs(&published.head), 1, &rows))
         @if !published.note.is_empty() { p { (published.note) } }
     }
 }

@@ -1,58 +1,15 @@
-//! The sections of a report about one run; empty where there is nothing to tell.
-use super::page::table;
-use super::{figure, plot};
-use crate::Metric;
-use crate::report::{AuditLevel, LearningCurve, Report, Row, SampleRecommendation, duration, grouped};
-use crate::slices::Slice;
+//! Further sections of a report about one run; empty where there is nothing to show.
+use super::page::{figure, table};
+use super::plot;
+use crate::report::{AuditLevel, LearningCurve, Report, SampleRecommendation, duration, grouped};
 use maud::{Markup, html};
-
-/// A table a metric: slices down, models across.
-pub(super) fn slices(rows: &[Row]) -> Markup {
-    let models: Vec<&Row> = rows.iter().filter(|row| !row.slices.is_empty()).collect();
-    let Some(first) = models.first() else { return Markup::default() };
-    let head: Vec<&str> = ["targets", "number"].into_iter().chain(models.iter().map(|m| m.name.as_str())).collect();
-    let of = |model: &'_ Row, name: &str| -> Option<Slice> { model.slices.iter().find(|s| s.name == name).cloned() };
-    let metrics = || first.slices.iter().flat_map(|slice| slice.metrics.keys());
-    let smallest = metrics().filter(|metric| matches!(metric, Metric::Ndcg(_))).min_by_key(|metric| metric.k());
-    let largest = metrics().filter(|metric| matches!(metric, Metric::Hr(_))).max_by_key(|metric| metric.k());
-    html! {
-        @for metric in largest.into_iter().chain(smallest) {
-            @let rows = html! {
-                @for slice in &first.slices {
-                    @let found: Vec<Option<Slice>> = models.iter().map(|model| of(model, &slice.name)).collect();
-                    @let value = |s: &Option<Slice>| s.as_ref().and_then(|s| s.metrics.get(metric).copied());
-                    @let best = found.iter().filter_map(value).fold(0.0, f64::max);
-                    tr {
-                        th scope="row" { (slice.name) }
-                        td { (grouped(slice.targets)) }
-                        @for slice in &found {
-                            td {
-                                @match value(slice) {
-                                    Some(value) if value == best && best > 0.0 => strong { (format!("{value:.4}")) },
-                                    Some(value) => (format!("{value:.4}")),
-                                    None => "-",
-                                }
-                                @if let Some(d) = slice.as_ref().and_then(|slice| slice.differences.get(metric)) {
-                                    br;
-                                    small { (format!("{:+.4} [{:+.4}, {:+.4}]", d.mean, d.low, d.high)) }
-                                }
-                            }
-                        }
-                    }
-                }
-            };
-            (table(&format!("{metric} by parts of the targets"), &head, &rows))
-        }
-        p { "Small: the difference to the baseline with its 95 % interval over the users of the part; the best of a row in bold." }
-    }
-}
 
 /// Loss and validation of what was trained.
 pub(super) fn curves(curves: &[LearningCurve]) -> Markup {
     let curve_plot = |name: &str, what: &str, points: Vec<(f64, f64)>| {
         let (Some((from, first)), Some((to, last))) = (points.first(), points.last()) else { return Markup::default() };
-        let told = format!("{name}: {what} from {first:.4} at step {from} to {last:.4} at step {to}");
-        figure(plot::line(&points), &told, &format!("{what} by step"))
+        let described = format!("{name}: {what} from {first:.4} at step {from} to {last:.4} at step {to}");
+        figure(plot::line(&points), &described, &format!("{what} by step"))
     };
     html! {
         @for LearningCurve { name, curve } in curves {
@@ -63,8 +20,8 @@ pub(super) fn curves(curves: &[LearningCurve]) -> Markup {
                     curve.points.iter().filter_map(|p| Some((p.step as f64, p.validation?))).collect()))
             }
             p {
-                "Best at step " (grouped(curve.best_step))
-                @if curve.stopped_early { "; stopped early." } @else { "." }
+                "The best validation was at step " (grouped(curve.best_step))
+                @if curve.stopped_early { "; training stopped early." } @else { "." }
             }
         }
     }
@@ -73,7 +30,7 @@ pub(super) fn curves(curves: &[LearningCurve]) -> Markup {
 /// What models recommend beside what the users did.
 pub(super) fn samples(samples: &[SampleRecommendation]) -> Markup {
     html! {
-        @if !samples.is_empty() { p { "Marked: what the user chose next." } }
+        @if !samples.is_empty() { p { "What the user chose next is marked." } }
         @for (place, sample) in samples.iter().enumerate() {
             details open[place == 0] {
                 summary { "User " (sample.user) }
@@ -112,22 +69,22 @@ pub(super) fn costs(report: &Report) -> Markup {
             }
         }
         tr {
-            th scope="row" { "in all" }
+            th scope="row" { "total" }
             td { (duration(report.stages.iter().map(|stage| stage.seconds).sum())) }
             td { (grouped(report.stages.iter().filter_map(|stage| stage.tokens).sum::<u64>() as usize)) }
             td { (report.stages.iter().filter_map(|s| s.peak_mib).max().map_or("-".into(), |mib| grouped(mib as usize))) }
         }
     };
-    let caption = "Wall time, tokens that the language model read, and largest memory so far";
+    let caption = "Wall time, tokens read by the language model, and peak memory up to the end of each stage";
     html! {
-        @if !report.stages.is_empty() { (table(caption, &["stage", "time", "tokens", "peak MiB"], &rows)) }
+        @if !report.stages.is_empty() { (table(caption, &["stage", "time", "tokens", "peak MiB"], 1, &rows)) }
     }
 }
 
 /// Every trained tensor.
 pub(super) fn parameter_table(report: &Report) -> Markup {
     let total: usize = report.ledger.iter().map(|row| row.params).sum();
-    let caption = format!("All that was trained: {} scalars", grouped(total));
+    let caption = format!("Trained tensors: {} parameters in total", grouped(total));
     let rows = html! {
         @for row in &report.ledger {
             tr {
@@ -137,20 +94,20 @@ pub(super) fn parameter_table(report: &Report) -> Markup {
             }
         }
     };
-    html! { @if !report.ledger.is_empty() { (table(&caption, &["tensor", "shape", "scalars"], &rows)) } }
+    html! { @if !report.ledger.is_empty() { (table(&caption, &["tensor", "shape", "parameters"], 1, &rows)) } }
 }
 
-/// Under what the rows compare.
+/// How the rows were made.
 pub(super) fn protocol(report: &Report) -> Markup {
     let rows = html! {
         @for (name, value) in Report::protocol_facts(&report.protocol) {
             tr { th scope="row" { (name) } td.name { (value) } }
         }
     };
-    table("Only rows with the same fingerprint compare", &["what", "how"], &rows)
+    table("Rows can be compared only if their fingerprints are equal", &["part", "choice"], 2, &rows)
 }
 
-/// What was looked for in the data.
+/// What was checked in the data.
 pub(super) fn audit(report: &Report) -> Markup {
     let rows = html! {
         @for finding in &report.audit {
@@ -163,7 +120,7 @@ pub(super) fn audit(report: &Report) -> Markup {
     };
     html! {
         @if !report.audit.is_empty() {
-            (table("What was looked for, and what it does to the figures", &["what", "level", "finding"], &rows))
+            (table("What was checked, and what each finding does to the metrics", &["check", "level", "finding"], 3, &rows))
         }
     }
 }

@@ -1,0 +1,599 @@
+//! What a reader asks first: which row is best, how sure that is, and what it costs.
+use super::{Report, ResultTable, Row, RowKind, duration, grouped};
+use crate::Metric;
+use crate::significance::Interval;
+use std::collections::BTreeMap;
+
+/// Rows that are shown beside the answers.
+const SHOWN: usize = 5;
+
+/// Rows that a sentence names.
+const NAMED: usize = 3;
+
+/// The answers, and the rows that they are about.
+pub(crate) struct Glance<'a> {
+    /// What the rows are judged by, the heaviest first.
+    pub(crate) metrics: Vec<Metric>,
+    /// The best row first; at most five.
+    pub(crate) rows: Vec<Shown<'a>>,
+    /// Which row, how sure, at what cost.
+    pub(crate) answers: [Answer; 3],
+    /// What the answers cannot say.
+    pub(crate) caveat: String,
+}
+
+/// A row beside the answers.
+pub(crate) struct Shown<'a> {
+    /// Its name, with that of its run where there are several.
+    pub(crate) name: String,
+    pub(crate) row: &'a Row,
+    /// How it stands to the row that it is compared with, in words.
+    pub(crate) standing: String,
+}
+
+/// A question, the answer in a few words, and all of it.
+pub(crate) struct Answer {
+    pub(crate) question: &'static str,
+    pub(crate) short: String,
+    pub(crate) text: String,
+}
+
+/// What makes one row better than another.
+struct Criterion {
+    terms: Vec<(f64, Metric)>,
+    /// Whether it is what models were chosen by, and no substitute for it.
+    is_own: bool,
+}
+
+/// A row that may be the best.
+struct Candidate<'a> {
+    name: String,
+    row: &'a Row,
+    score: f64,
+}
+
+/// How one row stands to another by all metrics of the criterion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Better,
+    Worse,
+    /// Better by one metric, worse by another.
+    Mixed,
+    /// No metric differs significantly.
+    Alike,
+}
+
+/// A row that the best one was tested against.
+struct Rival {
+    place: usize,
+    /// The best row minus this one.
+    found: BTreeMap<Metric, Interval>,
+    standing: Standing,
+}
+
+/// A test: the row `from` minus the row `to`.
+struct Test<'a> {
+    from: usize,
+    to: usize,
+    found: &'a BTreeMap<Metric, Interval>,
+}
+
+impl<'a> Glance<'a> {
+    /// The answers of `reports`, and of `between`, which are rows of one run against rows of another. None where there is no
+    /// row to choose.
+    pub(crate) fn new(reports: &'a [Report], between: &'a [Row]) -> Option<Self> {
+        let criterion = Criterion::new(reports)?;
+        let candidates = candidates(reports, &criterion);
+        let tests = tests(reports, between, &candidates);
+        // The first of equals.
+        let order = by_score(&candidates);
+        let &best = order.first()?;
+        let rivals = rivals(best, &tests, &criterion);
+        let mut caveat = String::from(
+            "The test part can confirm a choice. A choice made on it looks better than it is: decide on the validation part, and \
+             confirm with other seeds or later data.",
+        );
+        if !super::over_seeds(reports).is_empty() {
+            caveat.push_str(" The row named here is the best of single runs; the means over seeds are below.");
+        }
+        Some(Self {
+            metrics: criterion.terms.iter().map(|(_, metric)| *metric).collect(),
+            answers: [
+                which(&candidates, best, &rivals, &criterion),
+                how_sure(&candidates, best, &rivals, &criterion),
+                what_cost(&candidates, best, &rivals),
+            ],
+            rows: shown(&candidates, &order, &rivals, &tests, &criterion),
+            caveat,
+        })
+    }
+}
+
+impl Criterion {
+    /// What the runs chose their models by, where the table has it; else NDCG at the smallest K, or the first metric there is.
+    fn new(reports: &[Report]) -> Option<Self> {
+        let table = ResultTable::new(reports);
+        let term = |term: &str| -> Option<(f64, Metric)> {
+            let (weight, metric) = term.trim().split_once(' ')?;
+            Some((weight.parse().ok()?, metric.parse().ok()?))
+        };
+        let select = reports.first()?.protocol.select.split(" on ").next()?;
+        let terms: Option<Vec<(f64, Metric)>> = select.split(" + ").map(term).collect();
+        let is_known = |(_, metric): &(f64, Metric)| table.headline.contains(metric) || table.further.contains(metric);
+        if let Some(mut terms) = terms.filter(|terms| terms.iter().all(is_known)) {
+            terms.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
+            return Some(Self { terms, is_own: true });
+        }
+        let ndcg = table.headline.iter().find(|metric| matches!(metric, Metric::Ndcg(_)));
+        let &metric = ndcg.or(table.headline.first())?;
+        Some(Self { terms: vec![(1.0, metric)], is_own: false })
+    }
+
+    /// Not a number where the row lacks a metric.
+    fn score(&self, row: &Row) -> f64 {
+        self.terms.iter().map(|(weight, metric)| weight * row.metrics.get(metric).copied().unwrap_or(f64::NAN)).sum()
+    }
+
+    /// As a formula, such as `ndcg@10 + 0.25 hr@100`.
+    fn formula(&self) -> String {
+        let term = |(weight, metric): &(f64, Metric)| match *weight == 1.0 {
+            true => metric.to_string(),
+            false => format!("{weight} {metric}"),
+        };
+        self.terms.iter().map(term).collect::<Vec<_>>().join(" + ")
+    }
+
+    /// None where no metric was compared.
+    fn standing(&self, found: &BTreeMap<Metric, Interval>) -> Option<Standing> {
+        let compared: Vec<f64> =
+            self.terms.iter().filter_map(|(weight, metric)| Some(weight * significant(found.get(metric)?))).collect();
+        if compared.is_empty() {
+            return None;
+        }
+        Some(match (compared.iter().any(|d| *d > 0.0), compared.iter().any(|d| *d < 0.0)) {
+            (true, true) => Standing::Mixed,
+            (true, false) => Standing::Better,
+            (false, true) => Standing::Worse,
+            (false, false) => Standing::Alike,
+        })
+    }
+}
+
+/// The mean difference, 0 where it is not significant.
+fn significant(found: &Interval) -> f64 {
+    if found.is_significant() { found.mean } else { 0.0 }
+}
+
+/// Every row that can be used, once: no probe, and none without a score.
+fn candidates<'a>(reports: &'a [Report], criterion: &Criterion) -> Vec<Candidate<'a>> {
+    let mut found: Vec<Candidate<'a>> = Vec::new();
+    for report in reports {
+        for row in report.rows.iter().filter(|row| row.kind != RowKind::Probe) {
+            let score = criterion.score(row);
+            if score.is_finite() && place(&found, row).is_none() {
+                let name = match reports.len() {
+                    1 => row.name.clone(),
+                    _ => format!("{}: {}", run(report, reports), row.name),
+                };
+                found.push(Candidate { name, row, score });
+            }
+        }
+    }
+    found
+}
+
+/// What the run is called in the name of a row, as [`crate::Comparison::with_between`] is given it.
+fn run(report: &Report, all: &[Report]) -> String {
+    let place = all.iter().take_while(|other| !std::ptr::eq(*other, report)).count();
+    match all.iter().filter(|other| other.run == report.run).count() {
+        1 if !report.run.is_empty() => report.run.clone(),
+        _ => format!("{} {}", if report.run.is_empty() { &report.recipe } else { &report.run }, place + 1),
+    }
+}
+
+/// Where a row stands; runs that share an ID method have it once.
+fn place(candidates: &[Candidate<'_>], row: &Row) -> Option<usize> {
+    candidates.iter().position(|known| known.row.name == row.name && known.row.metrics == row.metrics)
+}
+
+/// Every test of two candidates: within a run, then between runs.
+fn tests<'a>(reports: &'a [Report], between: &'a [Row], candidates: &[Candidate<'_>]) -> Vec<Test<'a>> {
+    let mut tests = Vec::new();
+    for report in reports {
+        for row in &report.rows {
+            let baseline = report.rows.iter().find(|other| Some(&other.name) == row.baseline.as_ref());
+            let ends = baseline.and_then(|to| Some((place(candidates, row)?, place(candidates, to)?)));
+            tests.extend(ends.map(|(from, to)| Test { from, to, found: &row.differences }));
+        }
+    }
+    let called = |name: &str| {
+        let mut known = (0..candidates.len()).filter(|&at| candidates[at].name == name);
+        known.next().filter(|_| known.next().is_none())
+    };
+    for row in between {
+        let Some((from, baseline)) = called(&row.name).zip(row.baseline.as_ref()) else { continue };
+        // Either a row of a run, or a run: then it is the row of the same name.
+        let to = called(baseline).or_else(|| called(&format!("{baseline}: {}", candidates[from].row.name)));
+        tests.extend(to.map(|to| Test { from, to, found: &row.differences }));
+    }
+    tests
+}
+
+/// Places of the candidates, the best first and the first of equals before others.
+fn by_score(candidates: &[Candidate<'_>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by(|&a, &b| candidates[b].score.total_cmp(&candidates[a].score));
+    order
+}
+
+/// All that the best row was tested against.
+fn rivals(best: usize, tests: &[Test<'_>], criterion: &Criterion) -> Vec<Rival> {
+    let mut rivals: Vec<Rival> = Vec::new();
+    for test in tests {
+        let (place, found) = match (test.from == best, test.to == best) {
+            (true, false) => (test.to, test.found.clone()),
+            (false, true) => (test.from, test.found.iter().map(|(metric, d)| (*metric, turned(d))).collect()),
+            _ => continue,
+        };
+        if let Some(standing) = criterion.standing(&found).filter(|_| rivals.iter().all(|known| known.place != place)) {
+            rivals.push(Rival { place, found, standing });
+        }
+    }
+    rivals
+}
+
+/// The difference seen from the other row.
+fn turned(found: &Interval) -> Interval {
+    Interval { mean: -found.mean, low: -found.high, high: -found.low, ..*found }
+}
+
+/// Those of the rivals with a standing.
+fn of(rivals: &[Rival], standing: Standing) -> Vec<usize> {
+    rivals.iter().filter(|rival| rival.standing == standing).map(|rival| rival.place).collect()
+}
+
+/// The cheapest of some rows. A variant needs the model that it builds on, so the others come before it.
+fn cheapest(candidates: &[Candidate<'_>], places: impl Iterator<Item = usize>) -> Option<usize> {
+    let cost = |place: usize| {
+        let row = candidates[place].row;
+        (matches!(row.kind, RowKind::Variant(_)), row.train_seconds)
+    };
+    places.min_by(|&a, &b| {
+        let (a, b) = (cost(a), cost(b));
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+    })
+}
+
+fn which(candidates: &[Candidate<'_>], best: usize, rivals: &[Rival], criterion: &Criterion) -> Answer {
+    let name = &candidates[best].name;
+    let alike = of(rivals, Standing::Alike);
+    let cheap = cheapest(candidates, std::iter::once(best).chain(alike.iter().copied())).unwrap_or(best);
+    let short = match cheap == best {
+        true => format!("{name} is best on the test part"),
+        false => format!("{name}, or the cheaper {}", candidates[cheap].name),
+    };
+    let mut text = format!("{name} has the highest {}", criterion.formula());
+    text.push_str(match criterion.is_own {
+        true => ", the criterion by which models were selected during training.",
+        false => "; the criterion by which models were selected during training is not in the table.",
+    });
+    if !alike.is_empty() {
+        let be = if alike.len() == 1 { "is" } else { "are" };
+        let than = if alike.len() == 1 { "cheaper of the two" } else { "cheapest of them" };
+        let names = named(candidates, &alike);
+        text.push_str(&format!(
+            " {names} {be} statistically indistinguishable from it; {} is the {than}.",
+            candidates[cheap].name
+        ));
+    }
+    Answer { question: "Which row?", short, text }
+}
+
+fn how_sure(candidates: &[Candidate<'_>], best: usize, rivals: &[Rival], criterion: &Criterion) -> Answer {
+    let question = "How sure is that?";
+    // The one that leaves most doubt.
+    let doubt = |rival: &&Rival| (rival.standing != Standing::Better, candidates[rival.place].score);
+    let closest = rivals.iter().max_by(|a, b| {
+        let (a, b) = (doubt(a), doubt(b));
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+    });
+    let Some(closest) = closest else {
+        let text = "The report holds no test of the difference between this row and another.".into();
+        return Answer { question, short: "Not tested".into(), text };
+    };
+    let other = &candidates[closest.place].name;
+    let mut sentences = vec![differing(other, closest, criterion)];
+    sentences.extend(detectable(candidates[best].row.users, closest, criterion));
+    let beaten: Vec<usize> = of(rivals, Standing::Better).into_iter().filter(|&place| place != closest.place).collect();
+    if !beaten.is_empty() {
+        sentences.push(format!("It is significantly better than {}.", named(candidates, &beaten)));
+    }
+    let is_tested = |place: usize| place == best || rivals.iter().any(|rival| rival.place == place);
+    let untested: Vec<usize> = by_score(candidates).into_iter().filter(|&place| !is_tested(place)).collect();
+    if !untested.is_empty() {
+        sentences.push(match untested.len() {
+            1..=NAMED => format!("It was not tested against {}.", named(candidates, &untested)),
+            rows => format!("It was not tested against the other {rows} rows."),
+        });
+    }
+    Answer { question, short: verdict(other, closest, criterion), text: sentences.join(" ") }
+}
+
+/// In which metrics the best row is significantly better than another.
+fn verdict(other: &str, rival: &Rival, criterion: &Criterion) -> String {
+    let metrics = |wanted: fn(f64) -> bool| -> Vec<String> {
+        let is_wanted = |(weight, metric): &&(f64, Metric)| {
+            rival.found.get(metric).is_some_and(|found| wanted(weight * significant(found)))
+        };
+        criterion.terms.iter().filter(is_wanted).map(|(_, metric)| metric.to_string()).collect()
+    };
+    let (better, open, worse) = (metrics(|d| d > 0.0), metrics(|d| d == 0.0), metrics(|d| d < 0.0));
+    match rival.standing {
+        Standing::Alike => format!("No significant difference to {other}"),
+        Standing::Better if open.is_empty() => format!("Significantly better than {other}"),
+        Standing::Better => {
+            format!("Significantly better than {other} in {}, not in {}", join(&better), join(&open))
+        }
+        Standing::Mixed => {
+            format!("Significantly better than {other} in {}, but worse in {}", join(&better), join(&worse))
+        }
+        Standing::Worse => format!("Significantly worse than {other} in {}", join(&worse)),
+    }
+}
+
+/// The terms that a sentence states: the heaviest, or all where one is significant and another is not.
+fn stated<'a>(rival: &Rival, criterion: &'a Criterion) -> &'a [(f64, Metric)] {
+    let is_significant = |(_, metric): &(f64, Metric)| rival.found.get(metric).map(Interval::is_significant);
+    let first = criterion.terms.first().and_then(is_significant);
+    let agree = first.is_some() && criterion.terms.iter().filter_map(is_significant).all(|other| Some(other) == first);
+    if agree { &criterion.terms[..1] } else { &criterion.terms }
+}
+
+/// The differences with all that says how sure they are.
+fn differing(other: &str, rival: &Rival, criterion: &Criterion) -> String {
+    let difference = |(_, metric): &(f64, Metric)| {
+        let found = rival.found.get(metric)?;
+        let p = found.p_holm.map(|p| format!(", corrected p {}", probability(p))).unwrap_or_default();
+        let [mean, low, high] = [found.mean, found.low, found.high].map(signed);
+        Some(format!("{mean} in {metric} (95 % interval {low} to {high}{p})"))
+    };
+    let differences: Vec<String> = stated(rival, criterion).iter().filter_map(difference).collect();
+    format!("Difference to {other}, user by user: {}.", join(&differences))
+}
+
+/// How small a difference the users would show.
+fn detectable(users: usize, rival: &Rival, criterion: &Criterion) -> Option<String> {
+    let size = |(_, metric): &(f64, Metric)| Some(format!("{:.4} in {metric}", rival.found.get(metric)?.detectable?));
+    let sizes: Vec<String> = stated(rival, criterion).iter().filter_map(size).collect();
+    let (users, sizes) = (grouped(users), Some(join(&sizes)).filter(|sizes| !sizes.is_empty())?);
+    Some(format!("With {users} users, the test finds a true difference of {sizes} in four of five cases."))
+}
+
+fn what_cost(candidates: &[Candidate<'_>], best: usize, rivals: &[Rival]) -> Answer {
+    let row = candidates[best].row;
+    let short = format!("{} of training, {} of ranking", duration(row.train_seconds), duration(row.eval_seconds));
+    let mut places = vec![best];
+    places.extend(cheapest(candidates, of(rivals, Standing::Alike).into_iter()));
+    let mut sentences: Vec<String> = places.iter().map(|&place| cost(&candidates[place])).collect();
+    if places.iter().any(|&place| matches!(candidates[place].row.kind, RowKind::Variant(_))) {
+        sentences.push("Models that a row builds on, such as the ID method, are not included.".into());
+    }
+    Answer { question: "What does it cost?", short, text: sentences.join(" ") }
+}
+
+fn cost(candidate: &Candidate<'_>) -> String {
+    let Candidate { name, row, .. } = candidate;
+    let trained = match (row.trainable_params, row.train_samples) {
+        (0, 0) => "trained nothing".into(),
+        (0, samples) => format!("learned from {} samples in {}", grouped(samples), duration(row.train_seconds)),
+        (params, samples) => format!(
+            "trained {} parameters on {} samples in {}",
+            grouped(params),
+            grouped(samples),
+            duration(row.train_seconds)
+        ),
+    };
+    format!("{name} {trained}; ranking for {} users took {}.", grouped(row.users), duration(row.eval_seconds))
+}
+
+/// The best row, those that the answers name, and of the others those that a reader looks for: floors, the ID method, the
+/// text, a variant; then by score.
+fn shown<'a>(
+    candidates: &[Candidate<'a>],
+    order: &[usize],
+    rivals: &[Rival],
+    tests: &[Test<'_>],
+    criterion: &Criterion,
+) -> Vec<Shown<'a>> {
+    let of_kind =
+        |is: fn(&RowKind) -> bool| (0..candidates.len()).filter(move |&at| is(&candidates[at].row.kind)).collect();
+    let kinds: [fn(&RowKind) -> bool; 3] =
+        [|kind| *kind == RowKind::Id, |kind| *kind == RowKind::Text, |kind| matches!(kind, RowKind::Variant(_))];
+    let mut wanted: Vec<usize> = order.iter().take(1).copied().collect();
+    wanted.extend(cheapest(candidates, of(rivals, Standing::Alike).into_iter()));
+    for is in kinds {
+        let found: Vec<usize> = of_kind(is);
+        // Of the ID methods the first, a floor, and the last, which others are compared with.
+        let ends = if is(&RowKind::Id) { found.last() } else { None };
+        wanted.extend(found.first().into_iter().chain(ends));
+    }
+    wanted.extend(order);
+    let mut chosen: Vec<usize> = Vec::new();
+    for place in wanted {
+        if chosen.len() < SHOWN && !chosen.contains(&place) {
+            chosen.push(place);
+        }
+    }
+    let is_chosen = |place: &&usize| chosen.contains(place);
+    let row = |&place: &usize| Shown {
+        name: candidates[place].name.clone(),
+        row: candidates[place].row,
+        standing: standing(candidates, place, tests, criterion),
+    };
+    order.iter().filter(is_chosen).map(row).collect()
+}
+
+/// How a row stands to the row it was tested against, in words.
+fn standing(candidates: &[Candidate<'_>], place: usize, tests: &[Test<'_>], criterion: &Criterion) -> String {
+    let own = tests.iter().find(|test| test.from == place && test.to != place);
+    let Some(test) = own else {
+        let is_baseline = tests.iter().any(|test| test.to == place);
+        return if is_baseline { "baseline".into() } else { "not tested".into() };
+    };
+    let to = &candidates[test.to].name;
+    match criterion.standing(test.found) {
+        Some(Standing::Better) => format!("▲ significantly better than {to}"),
+        Some(Standing::Worse) => format!("▼ significantly worse than {to}"),
+        Some(Standing::Mixed) => format!("better and worse than {to}"),
+        Some(Standing::Alike) => format!("indistinguishable from {to}"),
+        None => "not tested".into(),
+    }
+}
+
+/// The names of some rows, the first few of many.
+fn named(candidates: &[Candidate<'_>], places: &[usize]) -> String {
+    let mut names: Vec<String> = places.iter().take(NAMED).map(|&place| candidates[place].name.clone()).collect();
+    if places.len() > NAMED {
+        names.push(format!("{} more", places.len() - NAMED));
+    }
+    join(&names)
+}
+
+/// A list as a sentence has it.
+fn join(list: &[String]) -> String {
+    match list {
+        [] => String::new(),
+        [one] => one.clone(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+/// A difference with its sign, as print has it.
+pub(crate) fn signed(value: f64) -> String {
+    // Adding 0 takes the sign from a minus 0.
+    format!("{:+.4}", (1e4 * value).round() / 1e4 + 0.0).replace('-', "\u{2212}")
+}
+
+/// A p as text: how small it is beyond a thousandth says nothing.
+pub(crate) fn probability(p: f64) -> String {
+    match p {
+        0.0..0.001 => "< 0.001".into(),
+        0.001..0.1 => format!("{p:.3}"),
+        _ => format!("{p:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::slice::from_ref;
+
+    fn row(name: &str, kind: &str, ndcg: f64, seconds: f64) -> Row {
+        let metrics = BTreeMap::from([(Metric::Ndcg(10), ndcg), (Metric::Hr(100), 2.0 * ndcg)]);
+        Row { name: name.into(), kind: kind.into(), metrics, train_seconds: seconds, users: 1500, ..Row::default() }
+    }
+
+    /// Compared with `baseline`: the differences in NDCG and HR, and whether each is significant.
+    fn against(row: Row, baseline: &str, [ndcg, hr]: [(f64, bool); 2]) -> Row {
+        let interval = |(mean, significant): (f64, bool)| {
+            let p_holm = Some(if significant { 0.0004 } else { 0.5 });
+            Interval { mean, low: mean - 0.01, high: mean + 0.01, p: None, p_holm, detectable: Some(0.02) }
+        };
+        let differences = BTreeMap::from([(Metric::Ndcg(10), interval(ndcg)), (Metric::Hr(100), interval(hr))]);
+        Row { baseline: Some(baseline.into()), differences, ..row }
+    }
+
+    fn report(rows: Vec<Row>) -> Report {
+        let protocol = serde_json::json!({ "fingerprint": "f", "dataset": "d", "users": 1, "items": 1, "interactions": 1,
+            "filter": "", "split": "s", "candidates": "all", "seen": "removed", "ties": "t" });
+        Report::new("r", 1, serde_json::from_value(protocol).unwrap(), rows)
+    }
+
+    fn answers(rows: Vec<Row>) -> [(String, String); 3] {
+        let report = report(rows);
+        Glance::new(from_ref(&report), &[]).unwrap().answers.map(|answer| (answer.short, answer.text))
+    }
+
+    #[test]
+    fn the_cheaper_of_two_that_do_not_differ_is_named() {
+        let id = || row("sasrec", "id", 0.2, 60.0);
+        let worse = || against(row("pop", "id", 0.1, 0.0), "sasrec", [(-0.1, true), (-0.2, true)]);
+        let below = against(row("ra-rec", "ra-rec", 0.19, 9.0), "sasrec", [(-0.01, false), (-0.02, false)]);
+        let [which, sure, cost] = answers(vec![worse(), id(), below]);
+        assert_eq!(which.0, "sasrec is best on the test part");
+        assert!(which.1.contains("highest ndcg@10 + 0.25 hr@100, the criterion by which"), "{}", which.1);
+        let alike = "ra-rec is statistically indistinguishable from it; sasrec is the cheaper of the two.";
+        assert!(which.1.contains(alike), "{}", which.1);
+        assert_eq!(sure.0, "No significant difference to ra-rec");
+        let told = "ra-rec, user by user: +0.0100 in ndcg@10 (95 % interval +0.0000 to +0.0200, corrected p 0.50).";
+        assert!(sure.1.contains(told), "{}", sure.1);
+        assert!(sure.1.contains("With 1,500 users, the test finds a true difference of 0.0200 in ndcg@10 in"));
+        assert!(sure.1.ends_with("It is significantly better than pop."), "{}", sure.1);
+        assert!(cost.0.starts_with("60.0 s of training") && cost.1.contains("not included"), "{cost:?}");
+
+        let above = against(row("ra-rec", "ra-rec", 0.21, 9.0), "sasrec", [(0.01, false), (0.02, false)]);
+        let [which, sure, _] = answers(vec![worse(), id(), above]);
+        assert_eq!(which.0, "ra-rec, or the cheaper sasrec", "it builds on the ID method");
+        assert!(sure.1.contains("It was not tested against pop."), "{}", sure.1);
+    }
+
+    #[test]
+    fn a_significant_difference_is_told_by_metric() {
+        let of = |ndcg, hr| {
+            let best = against(row("ra-rec", "ra-rec", 0.21, 9.0), "sasrec", [(0.01, ndcg), (0.02, hr)]);
+            answers(vec![row("sasrec", "id", 0.2, 60.0), best])
+        };
+        let [which, sure, _] = of(true, true);
+        assert_eq!(
+            (which.0.as_str(), sure.0.as_str()),
+            ("ra-rec is best on the test part", "Significantly better than sasrec")
+        );
+        assert!(sure.1.contains("corrected p < 0.001") && !which.1.contains("indistinguishable"), "{which:?}");
+        assert_eq!(of(false, true)[1].0, "Significantly better than sasrec in hr@100, not in ndcg@10");
+    }
+
+    #[test]
+    fn probes_are_no_choice_and_few_rows_are_shown() {
+        let mut rows: Vec<Row> =
+            (0..9).map(|n| row(&format!("id-{n}"), "id", 0.2 + f64::from(n) / 100.0, 1.0)).collect();
+        rows.push(row("zero IDs", "probe", 0.9, 1.0));
+        rows.push(row("text-only", "text", 0.01, 0.0));
+        rows.push(Row { metrics: BTreeMap::new(), ..row("no metrics", "id", 0.0, 0.0) });
+        let report = report(rows);
+        let glance = Glance::new(from_ref(&report), &[]).unwrap();
+        let names: Vec<&str> = glance.rows.iter().map(|shown| shown.name.as_str()).collect();
+        assert_eq!(names, ["id-8", "id-7", "id-6", "id-0", "text-only"]);
+        assert_eq!(glance.answers[1].short, "Not tested");
+        assert!(Glance::new(&[], &[]).is_none() && Glance::new(from_ref(&super::tests::report(vec![])), &[]).is_none());
+    }
+
+    #[test]
+    fn rows_of_two_runs_are_told_apart_and_a_shared_one_is_there_once() {
+        let of = |run: &str, ndcg| {
+            let best = against(row("ra-rec", "ra-rec", ndcg, 9.0), "sasrec", [(ndcg - 0.2, true), (0.02, true)]);
+            Report { run: run.into(), ..report(vec![row("sasrec", "id", 0.2, 60.0), best]) }
+        };
+        let reports = [of("a", 0.25), of("b", 0.3)];
+        let between = Row { name: "b: ra-rec".into(), ..reports[1].rows[1].clone() };
+        let between = [against(between, "a", [(0.05, false), (0.1, false)])];
+        let glance = Glance::new(&reports, &between).unwrap();
+        let shown: Vec<_> = glance.rows.iter().map(|shown| (shown.name.as_str(), shown.standing.as_str())).collect();
+        let better = "▲ significantly better than a: sasrec";
+        assert_eq!(shown, [("b: ra-rec", better), ("a: ra-rec", better), ("a: sasrec", "baseline")]);
+        let [which, sure, _] = glance.answers;
+        assert_eq!(which.short, "b: ra-rec is best on the test part");
+        assert!(which.text.contains("a: ra-rec is statistically indistinguishable from it"), "{}", which.text);
+        assert_eq!(sure.short, "No significant difference to a: ra-rec");
+    }
+
+    #[test]
+    fn another_metric_stands_in_for_a_criterion_that_the_table_lacks() {
+        let mut report = report(vec![row("a", "id", 0.2, 1.0), row("b", "id", 0.3, 1.0)]);
+        report.protocol.select = "1 mrr@5 on all validation users".into();
+        let glance = Glance::new(from_ref(&report), &[]).unwrap();
+        assert_eq!(glance.metrics, [Metric::Ndcg(10)]);
+        assert!(glance.answers[0].text.contains("is not in the table"), "{}", glance.answers[0].text);
+        report.protocol.select = "in words".into();
+        assert!(Glance::new(from_ref(&report), &[]).is_some());
+    }
+}
