@@ -68,7 +68,9 @@ struct Request {
 impl Source {
     fn request(&self, root: &Path) -> Result<Request> {
         let mut table = Table::new();
-        self.sets.iter().try_for_each(|set| settings::apply(&mut table, set))?;
+        // A key is written as in a recipe, or as in its `[data]` table.
+        let keys = self.sets.iter().map(|set| set.strip_prefix("data.").unwrap_or(set));
+        keys.into_iter().try_for_each(|set| settings::apply(&mut table, set))?;
         for (key, is_given) in [("interactions", true), ("items", self.items.is_some())] {
             if is_given && table.contains_key(key) {
                 bail!("--set {key}=..: the command line names the {key} already; leave one of them out");

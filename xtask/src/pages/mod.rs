@@ -53,11 +53,12 @@ fn made(root: &Path, results: &results::Results) -> Result<Vec<(PathBuf, String)
     let recipe = root.join("xtask/src/recipe");
     let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).chain([recipe.as_path()]).collect();
     let source = Source::read(&folders)?;
-    let reference = root.join(GUIDE).join("reference");
+    let folder = root.join(GUIDE).join("reference");
     let mut pages = vec![
-        (reference.join("recipe.md"), reference::page(&source)?),
-        (reference.join("commands.md"), commands::page()),
-        (reference.join("metrics.md"), metrics::page(&source)?),
+        (folder.join("recipe.md"), reference::page(&source)?),
+        (folder.join("recipes.md"), reference::recipes()),
+        (folder.join("commands.md"), commands::page()),
+        (folder.join("metrics.md"), metrics::page(&source)?),
         (root.join(GUIDE).join("results.md"), results.page()?),
     ];
     for path in documents(root)? {

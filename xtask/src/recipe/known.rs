@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use toml::Table;
 
 /// The recipes of the project as of the build of this program: file names and contents.
-const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
+pub(super) const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
 /// The location of a recipe.
 #[derive(Debug, PartialEq)]

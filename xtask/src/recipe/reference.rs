@@ -1,6 +1,7 @@
 //! The page of all recipe keys, from the structs that read them: types and meaning from their source, defaults from their
 //! values, and what is allowed from what they refuse.
 use super::Recipe;
+use super::known::BUILT_IN;
 use crate::pages::source::{Field, Kind, Source};
 use ra_idmodels::IdConfig;
 use std::fmt::Write;
@@ -38,7 +39,45 @@ pub(crate) fn page(source: &Source) -> anyhow::Result<String> {
     for section in sections(source)? {
         write(&mut page, &section, source)?;
     }
+    page.push_str(SUITES);
     Ok(page)
+}
+
+/// What no struct of a single recipe says.
+const SUITES: &str = r#"
+## Suites
+
+A file with the key `suite`, or with `recipe`, runs several recipes and makes one page of them. It has no other keys.
+
+| key | type | meaning |
+|---|---|---|
+| `suite` | list of text | Names of recipes, which run in this order. |
+| `recipe` | text | The recipe that is run in several settings. |
+| `[set]` | table | Keys that differ from that recipe in all runs, as in `"train.steps" = 400`. |
+| `[[axis]]` | table | One table per axis, with `name` and `values`; each value has a `name` and a table `set`. Every combination is a run. |
+| `[published]` | table | Figures of a paper that the page shows beside ours. |
+
+`--set` overrides `[set]` and never an axis. To run a single cell, give its keys to the recipe itself, for example
+`ra-rec run scientific --set align.n_ctx=0 --out runs/without-instruction`. An axis called `seed` adds a table of means.
+`--resume` makes only the runs that are missing.
+"#;
+
+/// The page of the recipes that the program knows by name: what each says of itself in its first lines.
+pub(crate) fn recipes() -> String {
+    let mut page = String::from(
+        "# Recipes\n\n\
+         These recipes are built into the program: `ra-rec run NAME` runs one. Their files are in `xtask/recipes/`.\n\n\
+         This page is generated from the comments at the top of each file.\n\n\
+         | recipe | what it says |\n|---|---|\n",
+    );
+    for (file, text) in BUILT_IN {
+        let lines =
+            text.lines().take_while(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+        let lines: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with("cargo xtask run")).collect();
+        let told = lines.join(" ").replace('|', "\\|").replace("cargo xtask ", "ra-rec ");
+        page.push_str(&format!("| `{}` | {told} |\n", file.trim_end_matches(".toml")));
+    }
+    page
 }
 
 fn sections(source: &Source) -> anyhow::Result<Vec<Section>> {
@@ -85,7 +124,7 @@ fn sections(source: &Source) -> anyhow::Result<Vec<Section>> {
         all.push(Section { title, place: "id", told: String::new(), of, own: &[], kind });
     }
     let shared = "How methods that learn are trained. A method may have other defaults: \
-                  `cargo xtask run RECIPE` writes all of them to `recipe.toml` in the run folder.";
+                  `ra-rec run RECIPE` writes all of them to `recipe.toml` in the run folder.";
     all.push(Section { kind: Some("sasrec"), ..plain("`[id.train]`", "id.train", shared, "TrainConfig", &[]) });
     Ok(all)
 }
