@@ -201,9 +201,15 @@ pub(crate) fn read_titles(
         let title = if row.fields.len() == 2 { row.fields[1].to_owned() } else { parts.join(" ") };
         let title = html_escape::decode_html_entities(&title).into_owned();
         match &titles[place] {
-            Some(first) => {
+            Some(first) if !first.trim().is_empty() => {
                 repeated += 1;
-                conflicting += usize::from(*first != title);
+                // A row without a title contradicts none.
+                conflicting += usize::from(*first != title && !title.trim().is_empty());
+            }
+            // The first title that says something is kept.
+            Some(_) => {
+                repeated += 1;
+                titles[place] = Some(title);
             }
             None => titles[place] = Some(title),
         }

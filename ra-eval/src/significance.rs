@@ -1,4 +1,4 @@
-//! Whether a difference between two models is more than the luck of the users drawn.
+//! Statistical significance of differences between two models.
 use crate::metrics::mean;
 use ra_core::{SplitMix, splitmix64};
 use rayon::prelude::*;
@@ -13,37 +13,38 @@ pub struct Interval {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Chance of a mean this far from 0 were the two models alike, by [`permutation_test`]; none where it was not asked for.
+    /// The probability of a mean at least this far from 0 if the two models were equally good, by [`permutation_test`];
+    /// `None` if it was not tested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p: Option<f64>,
-    /// [`Interval::p`] corrected by [`holm`] for all that one table compares.
+    /// [`Interval::p`] corrected by [`holm`] for all comparisons in one table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p_holm: Option<f64>,
-    /// The smallest true difference that so many users show in four of five cases, [`detectable`].
+    /// The smallest true difference that this many users reveal in four of five cases, by [`detectable`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detectable: Option<f64>,
 }
 
 impl Interval {
-    /// Whether 0 lies outside.
+    /// Returns whether the interval excludes 0.
     pub fn excludes_zero(&self) -> bool {
         self.low > 0.0 || self.high < 0.0
     }
 
-    /// Whether the difference is more than luck: by the corrected test where there is one, else by the interval.
+    /// Returns whether the difference is significant: by the corrected test if there is one, otherwise by the interval.
     pub fn is_significant(&self) -> bool {
         self.p_holm.map_or(self.excludes_zero(), |p| p < 0.05)
     }
 }
 
-/// The mean of `a - b` with a 95 % percentile interval (Efron & Tibshirani 1993, chapter 13): users are drawn with
-/// replacement `resamples` times, both models on the same users. The same seed gives the same interval on any number of
-/// threads.
+/// Returns the mean of `a - b` with a 95 % percentile interval (Efron & Tibshirani 1993, chapter 13). Users are drawn
+/// with replacement `resamples` times, the same users for both models. The same seed gives the same interval on any
+/// number of threads.
 ///
 /// # Panics
-/// When `a` and `b` differ in length.
+/// Panics if `a` and `b` differ in length.
 pub fn paired_bootstrap(a: &[f64], b: &[f64], resamples: usize, seed: u64) -> Interval {
-    assert_eq!(a.len(), b.len(), "paired: one value a user in both");
+    assert_eq!(a.len(), b.len(), "paired: one value per user in both");
     let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
     let n = differences.len();
     let middle = mean(&differences);
@@ -59,16 +60,17 @@ pub fn paired_bootstrap(a: &[f64], b: &[f64], resamples: usize, seed: u64) -> In
     Interval { mean: middle, low: quantile(&means, 0.025), high: quantile(&means, 0.975), ..Interval::default() }
 }
 
-/// Two-sided p of a paired permutation test (Fisher 1935): were the models alike, each user's difference could as well have
-/// the other sign. The share of `resamples` drawn signs under which the sum of `a - b` is as far from 0 as it is, itself
-/// counted, so it is never 0. The same seed gives the same p on any number of threads.
+/// Returns the two-sided p-value of a paired permutation test (Fisher 1935): if the models were equally good, each
+/// user's difference could just as well have the other sign. It is the share of `resamples` random sign assignments for
+/// which the sum of `a - b` is at least as far from 0 as observed. The observed signs are included, so it is never 0.
+/// The same seed gives the same p-value on any number of threads.
 ///
 /// # Panics
-/// When `a` and `b` differ in length.
+/// Panics if `a` and `b` differ in length.
 pub fn permutation_test(a: &[f64], b: &[f64], resamples: usize, seed: u64) -> f64 {
-    assert_eq!(a.len(), b.len(), "paired: one value a user in both");
+    assert_eq!(a.len(), b.len(), "paired: one value per user in both");
     let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).filter(|d| *d != 0.0).collect();
-    // The same sum in another order may differ in its last bits.
+    // Summing in another order may change the last bits.
     let far = differences.iter().sum::<f64>().abs() - 1e-9;
     let as_far = |resample: u64| {
         let mut random = SplitMix::new(!seed ^ splitmix64(resample));
@@ -86,7 +88,8 @@ pub fn permutation_test(a: &[f64], b: &[f64], resamples: usize, seed: u64) -> f6
     (1 + found) as f64 / (1 + resamples) as f64
 }
 
-/// `ps` corrected for being looked at together (Holm 1979): the chance that any of those below .05 is luck is below .05.
+/// Corrects `ps` for multiple comparisons (Holm 1979): the probability of any false positive among the corrected
+/// p-values below .05 is at most .05.
 pub fn holm(ps: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..ps.len()).collect();
     order.sort_by(|&a, &b| ps[a].total_cmp(&ps[b]));
@@ -98,21 +101,21 @@ pub fn holm(ps: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// The smallest true mean of `a - b` that a two-sided test at 5 % finds in 80 % of all draws of so many users: 2.8 standard
-/// errors of the mean difference.
+/// Returns the smallest true mean of `a - b` that a two-sided test at 5 % detects in 80 % of all samples of this many
+/// users: 2.8 standard errors of the mean difference.
 ///
 /// # Panics
-/// When `a` and `b` differ in length.
+/// Panics if `a` and `b` differ in length.
 pub fn detectable(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len(), "paired: one value a user in both");
+    assert_eq!(a.len(), b.len(), "paired: one value per user in both");
     let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
     let (n, middle) = (differences.len().max(2) as f64, mean(&differences));
     let variance = differences.iter().map(|d| (d - middle).powi(2)).sum::<f64>() / (n - 1.0);
-    // The 97.5 % and the 80 % point of the normal distribution.
+    // The 97.5 % and 80 % quantiles of the normal distribution.
     (1.959_964 + 0.841_621) * (variance / n).sqrt()
 }
 
-/// Linear between order statistics.
+/// Interpolates linearly between order statistics.
 fn quantile(sorted: &[f64], q: f64) -> f64 {
     let at = q * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
@@ -141,7 +144,7 @@ mod tests {
     #[test]
     fn permutations_agree_with_all_of_them() {
         let (a, b) = ([1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.5], [0.0, 0.0, 0.0, 0.5, 0.75, 0.0, 0.5]);
-        // Six differences: 1, 1, 1, .5, -.75, 1. All 64 signs by hand.
+        // Six differences: 1, 1, 1, .5, -.75, 1. All 64 sign assignments are enumerated.
         let d = [1.0, 1.0, 1.0, 0.5, -0.75, 1.0];
         let sum = |signs: u32| -> f64 { (0..6).map(|i| if signs >> i & 1 == 1 { -d[i] } else { d[i] }).sum() };
         let exact = (0..64).filter(|&signs| sum(signs).abs() >= sum(0) - 1e-9).count() as f64 / 64.0;
@@ -174,7 +177,7 @@ mod tests {
         let mut random = SplitMix::new(4);
         let users = 400;
         let lift = 2.801_585 * (0.5 / users as f64).sqrt();
-        // Differences of -1, 0 and 1 with the mean `lift` and the variance .5.
+        // Differences of -1, 0 and 1 with mean `lift` and variance .5.
         let draw = |random: &mut SplitMix| -> Vec<f64> {
             let (up, down) = (0.25 + lift / 2.0, 0.25 - lift / 2.0);
             let value = |x: f64| {

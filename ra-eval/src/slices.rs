@@ -1,4 +1,4 @@
-//! Where a model is good: accuracy on parts of the targets and of the users.
+//! Accuracy on parts of the targets and of the users.
 use crate::metrics::{accuracy, mean};
 use crate::significance::{Interval, paired_bootstrap};
 use crate::{Evaluation, HeldOut, Metric};
@@ -6,41 +6,42 @@ use ra_core::ItemId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Draws for the interval of a difference.
+/// The number of bootstrap resamples for the interval of a difference.
 const RESAMPLES: usize = 1000;
 
-/// Accuracy on some of the targets.
+/// Accuracy on part of the targets.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Slice {
-    /// Which targets, in words.
+    /// The targets in words.
     pub name: String,
-    /// How many there are.
+    /// The number of targets.
     pub targets: usize,
-    /// Users who have one.
+    /// The number of users with such a target.
     pub users: usize,
     /// Means over these users of `hr@K` and `ndcg@K`, for their targets of this slice alone.
     pub metrics: BTreeMap<Metric, f64>,
-    /// To the baseline, with 95 % intervals over these users.
+    /// Differences from the baseline, with 95 % intervals over these users.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub differences: BTreeMap<Metric, Interval>,
 }
 
-/// Which targets belong to a slice: by the user's place in the evaluation and the item.
+/// Which targets belong to a slice, given the user's place in the evaluation and the item.
 struct Membership<'a> {
     name: String,
     has: Box<dyn Fn(usize, ItemId) -> bool + 'a>,
 }
 
-/// `evaluation` by parts of its targets, and the differences to `baseline` on the same users:
+/// Splits `evaluation` by parts of its targets, with the differences from `baseline` on the same users:
 ///
-/// - *head* items, the fifth of the catalogue that was trained on most, *tail* items, and *cold* ones, never trained on
-/// - users of short and of long histories, by the median of those evaluated
+/// - *head* items, the fifth of the catalogue with the most training interactions, *tail* items, and *cold* items,
+///   which have none
+/// - users with short and with long histories, split at the median of the evaluated users
 /// - the newest fifth of the items and the others, by `first_seen`, the earliest time of each item of the catalogue
 ///
 /// Slices without targets are left out.
 ///
 /// # Panics
-/// When `baseline` is of other users, or `first_seen` is not as long as the catalogue.
+/// Panics if `baseline` has other users or `first_seen` is not as long as the catalogue.
 pub fn slices(
     held_out: &HeldOut<'_>,
     evaluation: &Evaluation,
@@ -66,7 +67,7 @@ pub fn slices(
         Membership::new(format!("long histories (over {median})"), move |user, _| lengths[user] > median),
     ];
     if let Some(times) = first_seen {
-        assert_eq!(times.len(), held_out.items(), "a time an item");
+        assert_eq!(times.len(), held_out.items(), "one time per item");
         let new = highest_fifth(times.iter().copied());
         let old = new.clone();
         memberships.push(Membership::new("items new in the data (the latest fifth)", move |_, i| new[i.index() - 1]));
@@ -97,7 +98,7 @@ impl<'a> Membership<'a> {
         }
     }
 
-    /// The metrics of each user with a target here, and the number of these targets.
+    /// Returns the metrics of each user with a target in this slice, and the number of these targets.
     fn per_user(&self, evaluation: &Evaluation, ks: &[usize]) -> (BTreeMap<Metric, Vec<f64>>, usize) {
         let mut values: BTreeMap<Metric, Vec<f64>> = BTreeMap::new();
         let mut targets = 0;
@@ -115,7 +116,7 @@ impl<'a> Membership<'a> {
     }
 }
 
-/// Which of `values` belong to the largest fifth; of equal ones the later.
+/// Returns which of `values` belong to the largest fifth; later values win ties.
 fn highest_fifth(values: impl Iterator<Item = f64>) -> Vec<bool> {
     let values: Vec<f64> = values.collect();
     let mut order: Vec<usize> = (0..values.len()).collect();

@@ -16,6 +16,8 @@ pub(crate) struct Quotes<R> {
     ended: bool,
     /// The lines of the first quoted field that spans several lines and is followed by more text.
     stray: Option<(usize, usize)>,
+    /// Whether the first line ends with a carriage return and a line feed.
+    is_crlf: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,8 @@ enum State {
 
 impl<R: Read> Quotes<R> {
     pub(crate) fn new(bytes: R, separator: u8) -> Self {
-        Self { bytes, separator, state: State::Start, line: 1, opened: 0, last: b'\n', ended: false, stray: None }
+        let (state, last) = (State::Start, b'\n');
+        Self { bytes, separator, state, line: 1, opened: 0, last, ended: false, stray: None, is_crlf: None }
     }
 
     /// At the end of the text, returns the line of a quote that never closes, and the number of whole lines lost in its
@@ -46,8 +49,19 @@ impl<R: Read> Quotes<R> {
         self.stray
     }
 
+    /// Returns whether lines end as Windows writes them, judged by the first.
+    pub(crate) fn is_crlf(&self) -> bool {
+        self.is_crlf == Some(true)
+    }
+
     fn follow(&mut self, bytes: &[u8]) {
         let Some(&last) = bytes.last() else { return };
+        if self.is_crlf.is_none()
+            && let Some(at) = bytes.iter().position(|byte| *byte == b'\n')
+        {
+            let before = at.checked_sub(1).map_or(self.last, |at| bytes[at]);
+            self.is_crlf = Some(before == b'\r');
+        }
         self.last = last;
         if self.state != State::Closing && !bytes.contains(&b'"') {
             self.line += bytes.iter().filter(|byte| **byte == b'\n').count();

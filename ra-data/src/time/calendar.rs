@@ -23,6 +23,9 @@ pub(crate) const UNKNOWN: [f64; 10] = [
 const FEW: usize = 10;
 const SHORT: usize = 50;
 
+/// The days from 1982 to 2064 as spreadsheets number them, from 1899-12-30 on.
+const SPREADSHEET: std::ops::Range<f64> = 30_000.0..60_000.0;
+
 /// Times whose last written digit stands for at least this many seconds are rounded.
 const ROUNDED: f64 = 1_000.0;
 
@@ -38,6 +41,8 @@ pub(crate) struct Times {
     days: usize,
     /// Other small numbers: places in an order, or seconds in the years around 1970.
     small: usize,
+    /// Those among them that may be days of a [`SPREADSHEET`].
+    spreadsheet: usize,
     /// Dates in the years around 1970, whose seconds look like day numbers.
     early: usize,
     /// Values in [`UNKNOWN`].
@@ -84,6 +89,7 @@ impl Times {
             Form::Seconds if day_number(time).is_some() => self.days += 1,
             Form::Seconds if time.abs() < CLOCK => {
                 self.small += 1;
+                self.spreadsheet += usize::from(SPREADSHEET.contains(&time));
                 self.first_small
                     .get_or_insert_with(|| broken("not a day as in 20140101, unlike the column's other numbers"));
             }
@@ -157,6 +163,12 @@ impl Times {
             ));
         }
         let (rows, different) = (self.small + self.unknown, self.different.len());
+        if self.clock() + self.days == 0 && rows > SHORT && different > FEW && self.spreadsheet == rows {
+            found.push(format!(
+                "`{name}` holds numbers such as a spreadsheet has for days, 45292 for 2024-01-01; format the column as a date \
+                 (yyyy-mm-dd) and export it again, or call it `pos` if it is an order"
+            ));
+        }
         if self.clock() + self.days == 0 && rows > SHORT && different <= FEW {
             found.push(format!(
                 "`{name}` has {different} different values in {rows} rows, none of which is a clock time: are they ratings? \

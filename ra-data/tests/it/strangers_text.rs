@@ -387,3 +387,31 @@ fn formats_agree_within_a_memory_bound_too() {
     let bounded = ra_data::to_parquet_within("log", &strict(log), None, 64 << 20, &out).unwrap();
     assert_eq!(bounded.fingerprint, in_memory.fingerprint());
 }
+
+#[test]
+fn what_a_spreadsheet_saves_is_read_or_refused_with_a_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    // Rows are numbered alike, however lines end.
+    for end in ["\n", "\r\n"] {
+        let log = format!("user;item;ts{end}a;i;2014-03-01{end}b;i;1/2/24{end}");
+        let error = message(&strict(put(dir, "rows.csv", log)));
+        assert!(error.contains("row 3: `ts` is \"1/2/24\""), "{end:?}: {error}");
+    }
+    // Excel's plain CSV: half of the rows would be left out.
+    let rows: String =
+        (0..40).map(|at| format!("{};i{};{}\n", ["Müller", "Meier"][at % 2], at % 7, 1_400_000_000 + at)).collect();
+    let latin: Vec<u8> = format!("user;item;ts\n{rows}").chars().map(|c| c as u8).collect();
+    let log = put(dir, "excel.csv", latin);
+    let error = message(&DataConfig { strict: false, ..strict(log) });
+    assert!(
+        error.contains("20 of 40 rows are not UTF-8 text, the first in row 2") && error.contains("CSV UTF-8"),
+        "{error}"
+    );
+    // Days as numbers: 45292 is 2024-01-01.
+    let rows: String = (0..60).map(|at| format!("u{},i{},{}\n", at % 9, at % 7, 45_292 + at)).collect();
+    let error = message(&strict(put(dir, "days.csv", format!("user,item,ts\n{rows}"))));
+    assert!(error.contains("a spreadsheet has for days"), "{error}");
+    let rows = rows.replace(",45", ",00");
+    assert!(dataset("log", &strict(put(dir, "order.csv", format!("user,item,pos\n{rows}")))).is_ok());
+}

@@ -1,26 +1,26 @@
-//! Golden metric cases, computed by the code that computes every report.
+//! Golden metric cases, computed by the same code as every report.
 //!
-//! In a case items count from 0, `seen` is a mask, ties go by id, and users without relevant items count for the lists
-//! but not for accuracy.
+//! In a case, items are numbered from 0, `seen` is a mask, and ties are broken by id. Users without relevant items
+//! count for the list metrics but not for accuracy.
 use super::{Accuracy, Tally, mean};
 use crate::EvalError;
 use crate::protocol::Ties;
 use crate::rank::ranking::{Ranked, rank_row};
 use serde_json::{Map, Value, json};
 
-/// What this crate computes for a case.
+/// The results of this crate for a case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GoldenCase {
-    /// Under the keys of the case: `evaluated_users`, `tied_candidates`, `mean`, `per_user`, `beyond_accuracy`.
+    /// Values under the keys of the case: `evaluated_users`, `tied_candidates`, `mean`, `per_user`, `beyond_accuracy`.
     pub values: Value,
-    /// `[users, max K]`, -1 where a list is shorter.
+    /// `[users, max K]`, padded with -1 where a list is shorter.
     pub topk: Vec<i64>,
 }
 
 /// Ranks a case: `scores` and `seen` are `[users, items]`, `train_count` is `[items]`.
 ///
 /// # Errors
-/// [`EvalError::Golden`] when the case lacks a key or a tensor has the wrong size.
+/// [`EvalError::Golden`] if the case lacks a key or a tensor has the wrong size.
 pub fn verify_case(case: &Value, scores: &[f32], seen: &[u8], train_count: &[i64]) -> Result<GoldenCase, EvalError> {
     let users = number(case, "users")?;
     let items = number(case, "items")?;
@@ -31,11 +31,11 @@ pub fn verify_case(case: &Value, scores: &[f32], seen: &[u8], train_count: &[i64
         ("train_count", train_count.len(), items),
     ] {
         if found != wanted {
-            return Err(wrong(name, format!("{found} values where {wanted} belong")));
+            return Err(wrong(name, format!("{found} values, expected {wanted}")));
         }
     }
     let relevant = case["relevant"].as_array().filter(|rows| rows.len() == users);
-    let relevant = relevant.ok_or_else(|| wrong("relevant", "not a list of one row a user"))?;
+    let relevant = relevant.ok_or_else(|| wrong("relevant", "not a list of one row per user"))?;
     let widest = ks.iter().copied().max().unwrap_or(0);
     let mut tally = Tally::new(&ks, train_count.iter().map(|&c| c as f64));
     let (mut topk, mut evaluated, mut tied_candidates) = (Vec::new(), Vec::new(), 0);
@@ -44,7 +44,7 @@ pub fn verify_case(case: &Value, scores: &[f32], seen: &[u8], train_count: &[i64
         row.sort_unstable();
         row.dedup();
         if row.last().is_some_and(|&item| item as usize >= items) {
-            return Err(wrong("relevant", format!("user {user} has an item beyond {items}")));
+            return Err(wrong("relevant", format!("user {user} has an item that is not below {items}")));
         }
         let at = user * items..(user + 1) * items;
         let (scores, seen) = (&scores[at.clone()], &seen[at]);
@@ -76,12 +76,12 @@ fn values(tally: &Tally, evaluated: &[usize], tied_candidates: usize) -> Value {
             "beyond_accuracy": lists })
 }
 
-/// The list of one user, filled with -1.
+/// Returns the list of one user, padded with -1.
 fn padded(ranked: &Ranked, widest: usize) -> impl Iterator<Item = i64> {
     ranked.top.iter().map(|&item| i64::from(item)).chain(std::iter::repeat(-1)).take(widest)
 }
 
-/// Candidates whose score occurred before in the row.
+/// Returns the number of candidates whose score already occurred in the row.
 fn surplus(scores: &[f32], seen: &[u8]) -> usize {
     let mut left: Vec<f32> = scores.iter().zip(seen).filter(|(_, seen)| **seen == 0).map(|(s, _)| *s).collect();
     left.sort_by(f32::total_cmp);
@@ -89,10 +89,11 @@ fn surplus(scores: &[f32], seen: &[u8]) -> usize {
 }
 
 impl GoldenCase {
-    /// The largest absolute error against what the case expects, and where; a wrong list or integer is infinite.
+    /// Returns the largest absolute error against the expected values of the case, and where it occurs; a wrong list or
+    /// integer is infinite.
     ///
     /// # Errors
-    /// [`EvalError::Golden`] when the case holds a figure that was not computed.
+    /// [`EvalError::Golden`] if the case contains a value that was not computed.
     pub fn largest_error(&self, case: &Value, topk: &[i64]) -> Result<(f64, String), EvalError> {
         let mut worst = (0.0, String::from("mean"));
         for key in ["mean", "per_user", "beyond_accuracy"] {
@@ -110,7 +111,7 @@ impl GoldenCase {
     }
 }
 
-/// Walks all figures of `want`; flags such as `coverage_gini_checked_with_recbole` are not figures.
+/// Compares all numbers of `want`; flags such as `coverage_gini_checked_with_recbole` are skipped.
 fn errors(want: &Value, got: &Value, path: &str, worst: &mut (f64, String)) -> Result<(), EvalError> {
     match want {
         Value::Object(map) => map.iter().try_for_each(|(k, v)| errors(v, &got[k], &format!("{path}.{k}"), worst)),
@@ -120,14 +121,14 @@ fn errors(want: &Value, got: &Value, path: &str, worst: &mut (f64, String)) -> R
         Value::Bool(_) => Ok(()),
         Value::Number(want) => {
             let (want, got) =
-                want.as_f64().zip(got.as_f64()).ok_or_else(|| wrong(path, "this figure is not computed"))?;
+                want.as_f64().zip(got.as_f64()).ok_or_else(|| wrong(path, "this value is not computed"))?;
             let error = (want - got).abs();
             if error.is_nan() || error > worst.0 {
                 *worst = (if error.is_nan() { f64::INFINITY } else { error }, path.into());
             }
             Ok(())
         }
-        _ => Err(wrong(path, "this figure is not computed")),
+        _ => Err(wrong(path, "this value is not computed")),
     }
 }
 
@@ -142,5 +143,5 @@ fn number(case: &Value, key: &str) -> Result<usize, EvalError> {
 fn numbers(list: &Value, key: &str) -> Result<Vec<u32>, EvalError> {
     let list = list.as_array().ok_or_else(|| wrong(key, "missing or not a list"))?;
     let small = |v: &Value| v.as_u64().and_then(|n| u32::try_from(n).ok());
-    list.iter().map(|v| small(v).ok_or_else(|| wrong(key, "holds something else than small whole numbers"))).collect()
+    list.iter().map(|v| small(v).ok_or_else(|| wrong(key, "must hold only whole numbers below 2^32"))).collect()
 }

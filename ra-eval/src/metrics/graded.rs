@@ -1,17 +1,17 @@
-//! Discounted cumulative gain where relevance has degrees.
+//! Discounted cumulative gain for graded relevance.
 use super::discount;
 use crate::protocol::Ties;
 
-/// Discounted cumulative gain of the first `k` by `scores`, with `gains` as they are: `sum gain / log2(place + 1)` (Järvelin &
-/// Kekäläinen, TOIS 2002). For the exponential form give `2^gain - 1`.
+/// Returns the discounted cumulative gain of the first `k` items by `scores`, with linear gains: `sum gain / log2(place
+/// + 1)` (Järvelin & Kekäläinen, TOIS 2002). For the exponential form, pass `2^gain - 1`.
 ///
-/// Where items tie, [`Ties::Expected`] gives each the mean gain of its group, as scikit-learn's `dcg_score` does (McSherry &
-/// Najork, ECIR 2008); the pessimistic and optimistic rules put the smallest or largest gains of a group first.
+/// If items tie, [`Ties::Expected`] gives each the mean gain of its group, as scikit-learn's `dcg_score` does (McSherry
+/// & Najork, ECIR 2008); the pessimistic and optimistic rules put the smallest or largest gains of a group first.
 ///
 /// # Panics
-/// When `gains` and `scores` differ in length.
+/// Panics if `gains` and `scores` differ in length.
 pub fn dcg(gains: &[f64], scores: &[f32], k: usize, ties: Ties) -> f64 {
-    assert_eq!(gains.len(), scores.len(), "a gain and a score an item");
+    assert_eq!(gains.len(), scores.len(), "one gain and one score per item");
     let mut order: Vec<usize> = (0..scores.len()).collect();
     let key = |i: usize| if scores[i].is_nan() { f32::NEG_INFINITY } else { scores[i] + 0.0 };
     let within = |a: f64, b: f64| match ties {
@@ -31,17 +31,17 @@ pub fn dcg(gains: &[f64], scores: &[f32], k: usize, ties: Ties) -> f64 {
     sum
 }
 
-/// [`dcg`] over that of the best order of `gains`; 0 when nothing gains.
+/// Returns [`dcg`] divided by that of the best order of `gains`; 0 if no gain is positive.
 ///
 /// ```
 /// use ra_eval::{Ties, graded_ndcg};
-/// // Nothing is told apart, so nothing is known: scikit-learn's ndcg_score says the same.
+/// // All scores are equal, so every order is equally likely; scikit-learn's ndcg_score gives the same value.
 /// let got = graded_ndcg(&[10.0, 0.0, 0.0, 1.0, 5.0], &[0.1; 5], 5, Ties::Expected);
 /// assert!((got - 0.690979).abs() < 1e-6);
 /// ```
 ///
 /// # Panics
-/// When `gains` and `scores` differ in length.
+/// Panics if `gains` and `scores` differ in length.
 pub fn graded_ndcg(gains: &[f64], scores: &[f32], k: usize, ties: Ties) -> f64 {
     let mut best = gains.to_vec();
     best.sort_by(|a, b| b.total_cmp(a));
@@ -53,7 +53,7 @@ pub fn graded_ndcg(gains: &[f64], scores: &[f32], k: usize, ties: Ties) -> f64 {
 mod tests {
     use super::*;
 
-    /// Examples of scikit-learn's and Wikipedia's, as other libraries' threads about ties cite them.
+    /// Examples from scikit-learn and Wikipedia, as cited in other libraries' discussions of ties.
     #[test]
     fn published_examples() {
         let near = |got: f64, want: f64, digits: f64| assert!((got - want).abs() < digits, "{got} for {want}");

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-/// A metric of the first `K` places of a ranking; `hr@10` as text and in files.
+/// A metric of the first `K` places of a ranking, written `hr@10` in text and in files.
 ///
-/// Metrics are sorted by their text, as keys in a file are.
+/// Metrics sort by their text, like the keys of a file.
 ///
 /// ```
 /// use ra_eval::Metric;
@@ -21,7 +21,8 @@ pub enum Metric {
     /// 1 if any target is among the first K, else 0.
     Hr(usize),
     /// Normalized discounted cumulative gain with binary gains: the sum of `1 / log2(1 + r(t))` over the targets with
-    /// `r(t) <= K`, divided by the sum of `1 / log2(1 + i)` for `i` from 1 to `min(|T|, K)` (Järvelin & Kekäläinen, TOIS 2002).
+    /// `r(t) <= K`, divided by the sum of `1 / log2(1 + i)` for `i` from 1 to `min(|T|, K)` (Järvelin & Kekäläinen,
+    /// TOIS 2002).
     Ndcg(usize),
     /// Reciprocal rank: `1 / r` of the best-ranked target if `r <= K`, else 0.
     Mrr(usize),
@@ -29,32 +30,33 @@ pub enum Metric {
     Recall(usize),
     /// The number of targets among the first K, divided by `K`.
     Precision(usize),
-    /// Average precision: the sum of `hits(r(t)) / r(t)` over the targets with `r(t) <= K`, divided by `|T|`, as trec_eval and
-    /// ranx define it.
+    /// Average precision: the sum of `hits(r(t)) / r(t)` over the targets with `r(t) <= K`, divided by `|T|`, as
+    /// trec_eval and ranx define it.
     Map(usize),
     /// The same sum divided by `min(|T|, K)`, as RecBole defines it.
     MapMin(usize),
-    /// The share of the catalogue that is recommended to at least one user. It is one figure for all users.
+    /// The share of the catalogue that is recommended to at least one user. It is one value for all users.
     Coverage(usize),
-    /// The Gini coefficient of how often each item is recommended, items that never are included; 0 means equally often. It
-    /// is one figure for all users.
+    /// The Gini coefficient of how often each item is recommended, including items that never are; 0 means equally
+    /// often. It is one value for all users.
     Gini(usize),
-    /// The mean over the list of `-log2(n / N)`: `n` is the number of training interactions of the item, at least 1, and `N` that
-    /// of all items. It is in bits.
+    /// The mean of `-log2(n / N)` over the list, in bits: `n` is the number of training interactions of the item, at
+    /// least 1, and `N` is that of all items.
     Novelty(usize),
-    /// The Shannon entropy, with the natural logarithm, of how often each item is recommended. It is one figure for all users.
+    /// The Shannon entropy, with the natural logarithm, of how often each item is recommended. It is one value for all
+    /// users.
     Entropy(usize),
     /// The mean number of training interactions of the items in the list.
     Popularity(usize),
-    /// Intra-list similarity: the mean over all pairs of the list of the cosine between the sets of words of their titles
-    /// (Ziegler et al., WWW 2005).
+    /// Intra-list similarity: the mean over all pairs of items in the list of the cosine between the sets of words in
+    /// their titles (Ziegler et al., WWW 2005).
     Ils(usize),
 }
 
-/// A metric's name and how it is made of a K.
+/// The name of a metric and its constructor from K.
 type Kind = (&'static str, fn(usize) -> Metric);
 
-/// In the order of a table.
+/// All metrics, in the order of a table.
 const KINDS: [Kind; 13] = [
     ("hr", Metric::Hr),
     ("ndcg", Metric::Ndcg),
@@ -72,27 +74,27 @@ const KINDS: [Kind; 13] = [
 ];
 
 impl Metric {
-    /// What the metric is called without its K.
+    /// Returns the name of the metric without its K.
     pub fn name(self) -> &'static str {
         KINDS[self.place()].0
     }
 
-    /// How many places it looks at.
+    /// Returns the number of places that the metric looks at.
     pub fn k(self) -> usize {
         self.parts().1
     }
 
-    /// The names of all metrics, in the order of a table.
+    /// Returns the names of all metrics, in the order of a table.
     pub fn names() -> impl Iterator<Item = &'static str> {
         KINDS.into_iter().map(|(name, _)| name)
     }
 
-    /// Its place in a table.
+    /// Returns the position of the metric in a table.
     pub(crate) fn place(self) -> usize {
         self.parts().0
     }
 
-    /// Place in [`KINDS`], and K.
+    /// Returns the position in [`KINDS`], and K.
     fn parts(self) -> (usize, usize) {
         match self {
             Self::Hr(k) => (0, k),
@@ -136,14 +138,14 @@ impl From<Metric> for String {
     }
 }
 
-/// Text that names no metric.
+/// The error for text that does not name a metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownMetric(String);
 
 impl Display for UnknownMetric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = Metric::names().collect();
-        write!(f, "{:?} is no metric at a K, such as ndcg@10; there are {}", self.0, names.join(", "))
+        write!(f, "{:?} is not a metric with a K, such as ndcg@10; the metrics are {}", self.0, names.join(", "))
     }
 }
 
@@ -156,7 +158,7 @@ impl FromStr for Metric {
         let found = text.split_once('@').and_then(|(name, digits)| {
             let (_, kind) = KINDS.into_iter().find(|(known, _)| *known == name)?;
             let k: usize = digits.parse().ok().filter(|&k| k > 0)?;
-            // One metric has one text: no sign, no zeros in front.
+            // Each metric has exactly one spelling: no sign and no leading zeros.
             (k.to_string() == digits).then(|| kind(k))
         });
         found.ok_or_else(|| UnknownMetric(text.into()))

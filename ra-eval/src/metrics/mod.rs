@@ -1,4 +1,4 @@
-//! Metrics from ranks (accuracy) and from lists (what is recommended at all).
+//! Metrics of ranks (accuracy) and of recommended lists.
 mod golden;
 mod graded;
 mod metric;
@@ -15,28 +15,29 @@ use std::collections::BTreeMap;
 /// Accuracy of one user's ranking within its first K.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Accuracy {
-    /// 1 when any relevant item is there.
+    /// 1 if any relevant item is among the first K, else 0.
     pub(crate) hr: f64,
-    /// Share of the relevant items that are there.
+    /// Share of the relevant items among the first K.
     pub(crate) recall: f64,
-    /// Binary gain, `1 / log2(rank + 1)`, over the ideal list of `min(|R|, K)` (Järvelin & Kekäläinen, TOIS 2002).
+    /// Binary gain, `1 / log2(rank + 1)`, relative to the ideal list of `min(|R|, K)` items (Järvelin & Kekäläinen,
+    /// TOIS 2002).
     pub(crate) ndcg: f64,
-    /// `1 / rank` of the first relevant item.
+    /// `1 / rank` of the first relevant item, 0 beyond K.
     pub(crate) mrr: f64,
-    /// Average precision over `|R|`, as trec_eval's `map_cut` and ranx have it.
+    /// Average precision over `|R|`, as in trec_eval's `map_cut` and ranx.
     pub(crate) map_r: f64,
-    /// Average precision over `min(|R|, K)`, as RecBole has it.
+    /// Average precision over `min(|R|, K)`, as in RecBole.
     pub(crate) map_min: f64,
     /// Share of the K places that hold a relevant item.
     pub(crate) precision: f64,
 }
 
-/// What a place is worth, from 1 on: 1 / log2(rank + 1) (Järvelin & Kekäläinen, TOIS 2002).
+/// Returns the weight of a place, counted from 1: 1 / log2(rank + 1) (Järvelin & Kekäläinen, TOIS 2002).
 pub(crate) fn discount(rank: f64) -> f64 {
     1.0 / (rank + 1.0).log2()
 }
 
-/// `ranks` of all relevant items, ascending and not empty.
+/// Computes accuracy from the `ranks` of all relevant items, which must be ascending and not empty.
 pub(crate) fn accuracy(ranks: &[f64], k: usize) -> Accuracy {
     let hits = &ranks[..ranks.partition_point(|&rank| rank <= k as f64)];
     let possible = ranks.len().min(k);
@@ -45,7 +46,7 @@ pub(crate) fn accuracy(ranks: &[f64], k: usize) -> Accuracy {
     Accuracy {
         hr: if hits.is_empty() { 0.0 } else { 1.0 },
         recall: hits.len() as f64 / ranks.len() as f64,
-        // Nothing at all sums up to -0.
+        // The sum of no terms is -0.
         ndcg: (hits.iter().map(|&rank| discount(rank)).sum::<f64>() + 0.0) / ideal,
         mrr: hits.first().map_or(0.0, |&rank| 1.0 / rank),
         map_r: average / ranks.len() as f64,
@@ -54,11 +55,11 @@ pub(crate) fn accuracy(ranks: &[f64], k: usize) -> Accuracy {
     }
 }
 
-/// A metric: its name in the golden cases, what it is at a K, and its value for one user.
+/// A metric: its name in the golden cases, its constructor from K, and its value for one user.
 type Column = (&'static str, fn(usize) -> Metric, fn(&Accuracy) -> f64);
 
 impl Accuracy {
-    /// All metrics, with the names that the golden cases have for them.
+    /// All metrics, with their names in the golden cases.
     pub(crate) const COLUMNS: [Column; 7] = [
         ("hr", Metric::Hr, |a| a.hr),
         ("recall", Metric::Recall, |a| a.recall),
@@ -70,24 +71,24 @@ impl Accuracy {
     ];
 }
 
-/// What the lists of all users are like.
+/// Metrics of the recommended lists of all users.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct ListMetrics {
-    /// Share of the items that are recommended to anyone.
+    /// Share of the items that are recommended to any user.
     pub(crate) coverage: f64,
-    /// Inequality of how often items are recommended, never-recommended ones included; 0 is equal.
+    /// Inequality of how often items are recommended, including items that never are; 0 means equally often.
     pub(crate) gini: f64,
     /// Mean over users of the mean over the list of `-log2(train count / all train counts)`.
     pub(crate) novelty: f64,
-    /// Shannon entropy, natural logarithm, of what is recommended.
+    /// Shannon entropy, with the natural logarithm, of how often each item is recommended.
     pub(crate) entropy: f64,
-    /// Mean over users of the mean train count in the list.
+    /// Mean over users of the mean training count in the list.
     pub(crate) popularity: f64,
-    /// Mean over users of how alike the titles of the list are, where that was asked for.
+    /// Mean over users of the similarity of the titles in the list, if it was requested.
     pub(crate) similarity: Option<f64>,
 }
 
-/// Sums over users at one K; linear in the items and in the users, without the lists themselves.
+/// Sums over users at one K. They take space linear in the items and in the users, without the lists themselves.
 #[derive(Debug)]
 struct AtK {
     k: usize,
@@ -98,7 +99,7 @@ struct AtK {
     similarity: f64,
 }
 
-/// Collects ranked users, in their order, into metrics.
+/// Collects ranked users, in order, into metrics.
 #[derive(Debug)]
 pub(crate) struct Tally {
     at: Vec<AtK>,
@@ -113,7 +114,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// For the given `ks`; `counts` are the training interactions of each item of the rows.
+    /// Creates a tally for the given `ks`; `counts` are the training interactions of each item.
     pub(crate) fn new(ks: &[usize], counts: impl IntoIterator<Item = f64>) -> Self {
         let counts: Vec<f64> = counts.into_iter().collect();
         let total = counts.iter().sum::<f64>().max(1.0);
@@ -130,12 +131,12 @@ impl Tally {
         Self { at, surprise, titles: None, users: 0, targets: 0, tied: 0, tie_width: 0.0, not_finite: 0, counts }
     }
 
-    /// Also tells how alike the titles of the lists are.
+    /// Also measures the similarity of the titles in each list.
     pub(crate) fn with_titles(self, titles: Option<Titles>) -> Self {
         Self { titles, ..self }
     }
 
-    /// The next user. Without relevant items it counts for the lists only.
+    /// Adds the next user. A user without relevant items counts for the lists only.
     pub(crate) fn add(&mut self, user: &Ranked) {
         self.users += 1;
         self.targets += user.ranks.len();
@@ -157,22 +158,22 @@ impl Tally {
         }
     }
 
-    /// Accuracy of every user with a relevant item, in order, by K.
+    /// Returns the accuracy of every user with a relevant item, in order, by K.
     pub(crate) fn accuracy(&self) -> impl Iterator<Item = (usize, &[Accuracy])> {
         self.at.iter().map(|at| (at.k, at.accuracy.as_slice()))
     }
 
-    /// What the lists are like, by K.
+    /// Returns the list metrics by K.
     pub(crate) fn lists(&self) -> impl Iterator<Item = (usize, ListMetrics)> {
         self.at.iter().map(|at| (at.k, at.lists(self.users, self.titles.is_some())))
     }
 
-    /// Share of the targets that tie with another candidate.
+    /// Returns the share of the targets that tie with another candidate.
     pub(crate) fn tied_share(&self) -> f64 {
         self.tied as f64 / self.targets.max(1) as f64
     }
 
-    /// Mean over targets of the share of the other candidates that they tie with.
+    /// Returns the mean over targets of the share of the other candidates that they tie with.
     pub(crate) fn tie_width(&self) -> f64 {
         self.tie_width / self.targets.max(1) as f64
     }
@@ -199,12 +200,12 @@ impl AtK {
     }
 }
 
-/// The mean, 0 of nothing.
+/// Returns the mean, or 0 for no values.
 pub(crate) fn mean(values: &[f64]) -> f64 {
     (values.iter().sum::<f64>() + 0.0) / values.len().max(1) as f64
 }
 
-/// Accuracy metrics of every user.
+/// Returns the accuracy metrics of every user.
 pub(crate) fn per_user(tally: &Tally) -> BTreeMap<Metric, Vec<f64>> {
     let mut table = BTreeMap::new();
     for (k, users) in tally.accuracy() {
@@ -215,7 +216,7 @@ pub(crate) fn per_user(tally: &Tally) -> BTreeMap<Metric, Vec<f64>> {
     table
 }
 
-/// Means of accuracy, and what the lists are like.
+/// Returns the mean accuracy and the list metrics.
 pub(crate) fn means(per_user: &BTreeMap<Metric, Vec<f64>>, tally: &Tally) -> BTreeMap<Metric, f64> {
     let mut table: BTreeMap<Metric, f64> = per_user.iter().map(|(&metric, values)| (metric, mean(values))).collect();
     for (k, lists) in tally.lists() {

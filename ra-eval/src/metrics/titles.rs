@@ -1,17 +1,17 @@
-//! How alike the titles of a list are.
+//! The similarity of the titles in a list.
 use std::collections::{BTreeSet, HashMap};
 
 /// The words of every title, as vectors of length 1.
 #[derive(Debug)]
 pub(crate) struct Titles {
-    /// Distinct words of each title, lower case, letters and digits.
+    /// Distinct words of each title: runs of letters and digits, in lower case.
     words: Vec<Vec<u32>>,
-    /// A sum of title vectors; zeros between two lists.
+    /// The running sum of title vectors; all zeros between two lists.
     sum: Vec<f64>,
 }
 
 impl Titles {
-    /// None where nothing has a title.
+    /// Returns `None` if no item has a title.
     pub(crate) fn new(titles: &[String]) -> Option<Self> {
         let mut known: HashMap<String, u32> = HashMap::new();
         let mut words = Vec::with_capacity(titles.len());
@@ -28,14 +28,14 @@ impl Titles {
         (!known.is_empty()).then(|| Self { words, sum: vec![0.0; known.len()] })
     }
 
-    /// Intra-list similarity (Ziegler et al., WWW 2005): the mean over all pairs of `list` of the cosine between their sets of
-    /// words; 0 for fewer than two.
+    /// Returns the intra-list similarity (Ziegler et al., WWW 2005): the mean over all pairs of `list` of the cosine
+    /// between their sets of words; 0 for fewer than two items.
     pub(crate) fn similarity(&mut self, list: &[u32]) -> f64 {
         let n = list.len() as f64;
         if list.len() < 2 {
             return 0.0;
         }
-        // The square of a sum holds every pair twice and each vector with itself.
+        // The square of the sum contains every pair twice and each vector with itself once.
         let titled = list.iter().filter(|&&item| !self.words[item as usize].is_empty()).count() as f64;
         for words in list.iter().map(|&item| &self.words[item as usize]) {
             let weight = 1.0 / (words.len() as f64).sqrt();

@@ -1,24 +1,26 @@
-//! What a ranking has to choose: none of it is neutral, so all of it is declared.
+//! The choices that a ranking has to make. None of them is neutral, so all of them are declared.
 use serde::{Deserialize, Serialize};
 
-/// What is ranked for a user beside the targets.
+/// `"all"` is the whole catalogue; `{ uniform = N }` is N items that the user never had, drawn with equal probability;
+/// `{ popular = N }` draws them in proportion to their popularity in training.
 ///
-/// Ranking a few sampled items instead of all inflates every metric and can turn the order of models around (Krichene &
-/// Rendle, KDD 2020). It is here so that this can be shown, and compares with nothing else.
+/// Ranking a few sampled items instead of all of them inflates every metric and can reverse the order of models
+/// (Krichene & Rendle, KDD 2020). Sampling exists to demonstrate this effect; its results are not comparable with any
+/// others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Candidates {
     /// The whole catalogue.
     #[default]
     All,
-    /// So many items that the user never had, all equally likely.
+    /// This many items that the user never had, all equally likely.
     Uniform(usize),
-    /// So many items that the user never had, likely as they are popular in training.
+    /// This many items that the user never had, drawn in proportion to their popularity in training.
     Popular(usize),
 }
 
 impl Candidates {
-    /// The name in protocols.
+    /// Returns the name used in protocols.
     pub fn name(self) -> String {
         match self {
             Self::All => "all".into(),
@@ -28,26 +30,27 @@ impl Candidates {
     }
 }
 
-/// How candidates count that score exactly as much as a target.
+/// How candidates with exactly the same score as a target count.
 ///
-/// Relevant items that tie with each other never share a rank: they follow each other, spaced over their ties.
+/// Relevant items that tie with each other never share a rank: they take successive ranks, spaced over their ties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ties {
-    /// All tied others stand before the target: a constant model gets nothing.
+    /// All other tied items rank above the target, so a constant model scores nothing.
     #[default]
     Pessimistic,
-    /// All tied others stand behind the target: flatters constant models; for comparison with code that does this.
+    /// All other tied items rank below the target. This flatters constant models; use it only to compare with code that
+    /// does the same.
     Optimistic,
-    /// The mean rank over all orders of the tied items, so half of them stand before a single target. The rank may be a
-    /// fraction; it counts within the first K when it is at most K.
+    /// The mean rank over all orders of the tied items, so half of them rank above a single target. The rank may be a
+    /// fraction; it counts as within the first K if it is at most K.
     Expected,
-    /// Smaller ids first, as a sort by (score, id) has it. Ids often follow popularity, so this is not neutral.
+    /// Smaller ids rank first, as in a sort by (score, id). Ids often follow popularity, so this is not neutral.
     ById,
 }
 
 impl Ties {
-    /// The name in recipes and protocols.
+    /// Returns the name used in recipes and protocols.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pessimistic => "pessimistic",
@@ -58,19 +61,19 @@ impl Ties {
     }
 }
 
-/// Items of the user's history in the ranking.
+/// How the items of a user's history are ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seen {
-    /// They are no candidates, unless they are a target.
+    /// Items of the history are not candidates, unless they are targets.
     #[default]
     Removed,
-    /// They stay.
+    /// Items of the history are candidates.
     Kept,
 }
 
 impl Seen {
-    /// The name in configurations and protocols.
+    /// Returns the name used in configurations and protocols.
     pub fn name(self) -> &'static str {
         match self {
             Self::Removed => "removed",
@@ -79,19 +82,19 @@ impl Seen {
     }
 }
 
-/// Targets that the user had before.
+/// How targets that the user already had before count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Repeats {
-    /// They count as any other, and are candidates.
+    /// Repeats count like any other target and are candidates.
     #[default]
     Kept,
-    /// They are no targets: only what is new to the user is asked for.
+    /// Repeats are not counted as targets: only items that are new to the user are.
     Skipped,
 }
 
 impl Repeats {
-    /// The name in configurations and protocols.
+    /// Returns the name used in configurations and protocols.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kept => "kept",

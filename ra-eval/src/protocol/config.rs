@@ -1,4 +1,4 @@
-//! What is ranked, and how it counts.
+//! What is ranked and how it is measured.
 use super::{Candidates, Repeats, Seen, Ties};
 use super::{EvalRules, Protocol};
 use crate::metrics::Metric;
@@ -6,34 +6,36 @@ use ra_core::{Check, Dataset, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Items that are scored at a time at least.
+/// The minimum number of items scored at a time.
 const FEWEST: usize = 256;
 
 /// How to rank and what to measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalConfig {
-    /// The K of every metric.
+    /// The list lengths K at which every metric is computed.
     pub ks: Vec<usize>,
     /// How tied scores count.
     pub ties: Ties,
-    /// Whether the user's history is ranked.
+    /// Whether the items of the user's history are ranked.
     pub seen: Seen,
-    /// Whether a target may be in the history.
+    /// Whether items that the user already had count as targets.
     pub repeats: Repeats,
-    /// What is ranked.
+    /// The items that each user's targets are ranked against.
     pub candidates: Candidates,
-    /// By what models are chosen while they train: the sum of these metrics on the validation part, each times its weight. All
-    /// items are ranked for it, whatever [`candidates`](Self::candidates) says of the table.
+    /// The metrics that choose the model during training, each with its weight: the criterion is their weighted sum on
+    /// the validation part. All items are ranked for it, whatever `candidates` is.
     pub select: BTreeMap<String, f64>,
-    /// Users with something held out for validation who are asked for that: 0 is all, else so many, drawn by the run's seed.
+    /// At most this many validation users are ranked to choose the model, drawn by the run's seed; 0 means all.
     pub select_users: usize,
-    /// Users in the table: 0 is all who are given, else a sample of so many that is the same for every seed.
+    /// At most this many users are evaluated for the report, the same sample for every seed; 0 means all.
     pub users: usize,
-    /// Memory for the scores that are held at a time, in MiB; at least those of 256 items. Item vectors are not counted, nor
-    /// what a GPU makes of the scores while it counts them.
+    /// Memory for the scores that are held at a time, in MiB; scores of at least 256 items are always held. Item
+    /// vectors and a GPU's temporary copies of the scores are not included.
     pub block_mib: usize,
-    /// How many recommended items of each user to keep in [`crate::Evaluation::top`].
+    /// The number of recommended items to keep for each user.
+    ///
+    /// They are found in [`crate::Evaluation::top`].
     pub keep_top: usize,
 }
 
@@ -47,7 +49,7 @@ impl Default for EvalConfig {
     }
 }
 
-/// A metric that a model can be chosen by: any but [`Metric::Ils`], which is computed on the test part alone.
+/// Parses a metric that can choose a model: any except [`Metric::Ils`], which is computed on the test part only.
 fn selectable(metric: &str) -> Option<Metric> {
     metric.parse().ok().filter(|metric| !matches!(metric, Metric::Ils(_)))
 }
@@ -60,7 +62,7 @@ impl Check for EvalConfig {
             found.push(Problem::new("ks", told));
         }
         if let Candidates::Uniform(0) | Candidates::Popular(0) = self.candidates {
-            let told = "is 0 items beside the target, which rank it first; name how many, or \"all\"";
+            let told = "is 0 items, so every target ranks first; give a number of at least 1, or \"all\"";
             found.push(Problem::new("candidates", told));
         }
         if self.select.is_empty() {
@@ -69,7 +71,7 @@ impl Check for EvalConfig {
         for (metric, weight) in &self.select {
             if selectable(metric).is_none() {
                 let known: Vec<&str> = Metric::names().filter(|name| *name != "ils").collect();
-                let told = format!("is no metric at a K, such as ndcg@10; there are {}", known.join(", "));
+                let told = format!("is not a metric with a K, such as ndcg@10; the metrics are {}", known.join(", "));
                 found.push(Problem::new(format!("select.{metric}"), told));
             }
             if !weight.is_finite() || *weight == 0.0 {
@@ -82,28 +84,29 @@ impl Check for EvalConfig {
 }
 
 impl EvalConfig {
-    /// How models are chosen: by [`select`](Self::select), among all items and on all users they are given, whatever the table
-    /// ranks.
+    /// Returns the settings for choosing a model: by [`select`](Self::select), among all items and on all users given,
+    /// whatever the report ranks.
     #[must_use]
     pub fn choosing(&self) -> Self {
         let ks: BTreeSet<usize> = self.select.keys().filter_map(|metric| Some(selectable(metric)?.k())).collect();
         Self { ks: ks.into_iter().collect(), candidates: Candidates::All, users: 0, ..self.clone() }
     }
 
-    /// What [`select`](Self::select) makes of the metrics of an evaluation under [`choosing`](Self::choosing).
+    /// Returns the [`select`](Self::select) criterion for the metrics of an evaluation under
+    /// [`choosing`](Self::choosing).
     pub fn criterion(&self, metrics: &BTreeMap<Metric, f64>) -> f64 {
         let value = |metric: &String| metrics.get(&selectable(metric)?).copied();
         self.select.iter().map(|(metric, weight)| weight * value(metric).unwrap_or(f64::NAN)).sum()
     }
 
-    /// The criterion in words, for protocols.
+    /// Describes the criterion in words, for protocols.
     fn selection(&self) -> String {
         let terms: Vec<String> = self.select.iter().map(|(metric, weight)| format!("{weight} {metric}")).collect();
         let users = if self.select_users == 0 { "all".into() } else { self.select_users.to_string() };
         format!("{} on {users} validation users", terms.join(" + "))
     }
 
-    /// The protocol of a table made with these settings.
+    /// Returns the protocol of a table made with these settings.
     pub fn protocol(&self, dataset: &Dataset) -> Protocol {
         let rules = EvalRules {
             candidates: &self.candidates.name(),
@@ -115,8 +118,8 @@ impl EvalConfig {
         Protocol::new(dataset, &rules)
     }
 
-    /// How many items are scored at a time: as many as [`block_mib`](Self::block_mib) has room for beside so many `rows`, 256 at
-    /// least and `most` at most.
+    /// Returns how many items are scored at a time: as many as fit [`block_mib`](Self::block_mib) for this many `rows`,
+    /// at least 256 and at most `most`.
     pub(crate) fn block_width(&self, rows: usize, most: usize) -> usize {
         ((self.block_mib << 20) / size_of::<f32>() / rows.max(1)).clamp(FEWEST, most)
     }

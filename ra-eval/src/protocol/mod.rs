@@ -1,4 +1,4 @@
-//! How the rows of a table came about.
+//! How the rows of a table were produced.
 mod choices;
 mod config;
 
@@ -8,10 +8,10 @@ pub use config::EvalConfig;
 use ra_core::{Dataset, Fingerprint, fingerprint};
 use serde::{Deserialize, Serialize};
 
-/// How rows of a table came about; two rows compare only under the same [`Protocol::fingerprint`].
+/// How the rows of a table were produced. Two rows are comparable only if their [`Protocol::fingerprint`]s are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Protocol {
-    /// Hash of all below and of the data itself.
+    /// Hash of all the fields below and of the data itself.
     pub fingerprint: Fingerprint,
     /// Name of the data set.
     pub dataset: String,
@@ -25,24 +25,24 @@ pub struct Protocol {
     pub filter: String,
     /// How interactions were held out, in words, such as `leave_one_out`.
     pub split: String,
-    /// What is ranked: `all` items, or so many sampled ones.
+    /// The items that are ranked: `all`, or a number of sampled ones.
     pub candidates: String,
-    /// Items of the user's history: `removed` from the ranking (never the target) or `kept`.
+    /// Whether items of the user's history are `removed` from the ranking (targets never are) or `kept`.
     pub seen: String,
-    /// Targets that the user had before: `kept` or `skipped`.
+    /// Whether targets that the user already had are `kept` or `skipped`.
     #[serde(default = "kept")]
     pub repeats: String,
-    /// How ties between the target and others count.
+    /// How ties between the target and other items count.
     pub ties: String,
-    /// What models were chosen by while they trained, [`SELECTION`] where nothing else was asked for.
+    /// The criterion that chose models during training; [`SELECTION`] by default.
     #[serde(default = "selection")]
     pub select: String,
 }
 
-/// What models are chosen by where nothing else is asked for, in the words of [`Protocol::select`].
+/// The default criterion for choosing models, in the words of [`Protocol::select`].
 pub const SELECTION: &str = "0.25 hr@100 + 1 ndcg@10 on 2000 validation users";
 
-/// Of a report that was written before there was a choice.
+/// The value for reports written before this setting existed.
 fn kept() -> String {
     "kept".into()
 }
@@ -52,7 +52,7 @@ fn selection() -> String {
     SELECTION.into()
 }
 
-/// What a ranking does with candidates, histories and ties, in the words of [`Protocol`].
+/// How a ranking treats candidates, histories and ties, in the words of [`Protocol`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EvalRules<'a> {
     /// As [`Protocol::candidates`].
@@ -68,11 +68,11 @@ pub struct EvalRules<'a> {
 }
 
 impl Protocol {
-    /// The protocol of a table over `dataset` that was made by `rules`.
+    /// Creates the protocol of a table over `dataset`, ranked under `rules`.
     pub fn new(dataset: &Dataset, rules: &EvalRules<'_>) -> Self {
         let data = dataset.fingerprint().to_string();
         let parts = [rules.candidates, &data, &dataset.filter, &dataset.split, rules.seen, rules.ties];
-        // Left out where it is as it always was: reports keep the fingerprints they have.
+        // Defaults are left out of the hash, so that existing reports keep their fingerprints.
         let repeats = Some(rules.repeats).filter(|repeats| *repeats != kept());
         let select = Some(rules.select).filter(|select| *select != SELECTION);
         Self {

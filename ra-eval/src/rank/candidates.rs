@@ -5,12 +5,12 @@ use crate::protocol::Candidates;
 use ra_core::{ItemId, SplitMix, UserId, splitmix64};
 use std::ops::Range;
 
-/// Draws candidates, for a user always the same.
+/// Draws candidates, always the same ones for a given user.
 #[derive(Debug)]
 pub(crate) struct CandidateSampler {
     how: Candidates,
     items: usize,
-    /// The items to draw from by popularity, each as often as it was trained on.
+    /// The items to draw from by popularity, each once per training interaction.
     popular: Vec<ItemId>,
 }
 
@@ -21,8 +21,9 @@ impl CandidateSampler {
         Self { how, items: held_out.items(), popular }
     }
 
-    /// The candidates of `user` as stretches of columns (column c is item c + 1): `relevant` and, as asked for, all or a sample
-    /// of what is not `blocked`. Both are columns, ascending; `had` are the items of the history.
+    /// Returns the candidates of `user` as ranges of columns (column c is item c + 1): the `relevant` ones plus,
+    /// depending on the configuration, all or a sample of the others. `relevant` and `blocked` are ascending columns: a
+    /// `blocked` one is a candidate only if it is relevant. Samples exclude `had`, the items of the history.
     pub(crate) fn draw(&self, user: UserId, relevant: &[u32], blocked: &[u32], had: &[ItemId]) -> Vec<Range<u32>> {
         let (Candidates::Uniform(n) | Candidates::Popular(n)) = self.how else {
             return candidates(self.items as u32, relevant, blocked);
@@ -30,7 +31,7 @@ impl CandidateSampler {
         let mut random = SplitMix::new(splitmix64(u64::from(user.0)));
         let mut drawn: Vec<u32> = relevant.to_vec();
         let mut left = n;
-        // So many draws find n items unless hardly more than n are left; then there are fewer.
+        // This many draws find n items unless hardly more than n are left; in that case the sample is smaller.
         for _ in 0..100 * n {
             if left == 0 {
                 break;

@@ -1,4 +1,4 @@
-//! Exact ranking of the whole catalogue for every user, and what it is worth.
+//! Exact ranking of the whole catalogue for every user, and its metrics.
 use super::HeldOut;
 use super::candidates::CandidateSampler;
 use super::query::Query;
@@ -10,44 +10,46 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Users that are ranked together: the more, the less often the items are laid out for their product.
+/// The number of users ranked together. Larger blocks pack the items for the product less often.
 const RANKED_TOGETHER: usize = 2048;
 
-/// What the ranking of a model is worth.
+/// The metrics of a model's ranking.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
     /// The users evaluated, ascending.
     pub users: Vec<UserId>,
-    /// Means over users at every K; [`Metric::Ils`] on the test part alone, where there are titles. All 0 without users.
+    /// Means over users at every K, all 0 if there are no users. [`Metric::Ils`] exists only on the test part and only
+    /// if there are titles.
     pub metrics: BTreeMap<Metric, f64>,
     /// The accuracy metrics of each of `users`.
     pub per_user: BTreeMap<Metric, Vec<f64>>,
     /// The relevant items of each of `users` with their ranks, best first.
     pub ranks: Vec<Vec<(ItemId, f64)>>,
-    /// The fewest candidates beside the targets that any of `users` had, and their mean.
+    /// The smallest number of candidates besides the targets over `users`, and the mean.
     pub candidates: (usize, f64),
     /// Share of the targets that tie with another candidate.
     pub tied_share: f64,
-    /// Mean over targets of the share of the other candidates that they tie with; near 1 the model is constant.
+    /// Mean over targets of the share of the other candidates that they tie with. Near 1, the model is constant.
     pub tie_width: f64,
-    /// Scores of candidates that are NaN or infinite, over all users. NaN ranks last; any of them is a defect.
+    /// The number of candidates' scores that are NaN or infinite, over all users. NaN ranks last; any such score is a
+    /// defect.
     pub not_finite: usize,
-    /// The best [`EvalConfig::keep_top`] items of each of `users`; ties by id.
+    /// The best [`EvalConfig::keep_top`] items of each of `users`; ties are broken by id.
     pub top: Vec<Vec<ItemId>>,
-    /// Seconds of wall time.
+    /// Wall time in seconds.
     pub seconds: f64,
 }
 
 impl Evaluation {
-    /// The accuracy of `users` as it was kept, such as for [`Row::with_baseline`](crate::Row::with_baseline).
+    /// Restores the stored accuracy of `users`, such as for [`Row::with_baseline`](crate::Row::with_baseline).
     pub fn of_users(users: Vec<UserId>, per_user: BTreeMap<Metric, Vec<f64>>) -> Self {
         Self { users, per_user, ..Self::default() }
     }
 }
 
-/// Ranks for every user of `held_out` and measures where the targets come: `rank` ranks some users and lists so many items of
-/// each. The result does not depend on which users are ranked together.
+/// Ranks for every user of `held_out` and measures the ranks of the targets. `rank` ranks for some users and lists this
+/// many items for each. The result does not depend on which users are ranked together.
 pub(crate) fn measure(
     held_out: &HeldOut<'_>,
     config: &EvalConfig,
@@ -93,7 +95,7 @@ pub(crate) fn measure(
     }
 }
 
-/// Columns of what is relevant and of the candidates; column c is item c + 1.
+/// Returns the columns of the relevant items and of the candidates; column c is item c + 1.
 fn query(user: UserId, held_out: &HeldOut<'_>, sampler: &CandidateSampler, config: &EvalConfig) -> Query {
     let history = held_out.history(user);
     let relevant = column_set(&held_out.relevant(user, &history, config));
@@ -102,7 +104,7 @@ fn query(user: UserId, held_out: &HeldOut<'_>, sampler: &CandidateSampler, confi
     Query { user, history, relevant, candidates }
 }
 
-/// Items as columns, ascending and without repeats.
+/// Returns items as columns, ascending and without duplicates.
 fn column_set(items: &[ItemId]) -> Vec<u32> {
     let mut columns: Vec<u32> = items.iter().filter(|&&item| item != ItemId::PADDING).map(|item| item.0 - 1).collect();
     columns.sort_unstable();

@@ -1,14 +1,14 @@
-//! Who is asked, what each did before, and what is held out.
+//! The users to evaluate, their histories and their held-out items.
 use crate::EvalError;
 use crate::protocol::{EvalConfig, Repeats};
 use ra_core::{Dataset, ItemId, SplitMix, UserId};
 
-/// The held-out part that holds the targets.
+/// The held-out part that contains the targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// For choices: the history is the training sequence.
+    /// For choosing models: the history is the training sequence.
     Valid,
-    /// For the final table: the history is the training sequence and what was held out for choices.
+    /// For the final table: the history is the training sequence plus the validation items.
     Test,
 }
 
@@ -20,7 +20,7 @@ impl Part {
         }
     }
 
-    /// All that is known of `user` before this part, oldest first and uncut: models cut for themselves.
+    /// Returns all items of `user` before this part, oldest first and not truncated: models truncate for themselves.
     pub fn history(self, dataset: &Dataset, user: UserId) -> Vec<ItemId> {
         let mut items = dataset.train.row(user).to_vec();
         if self == Self::Test {
@@ -30,7 +30,7 @@ impl Part {
     }
 }
 
-/// Users, what each of them did before, and the items held out that a ranking is to find: the question that a model is asked.
+/// The users to evaluate, the history of each, and the held-out items that a ranking should find.
 ///
 /// ```
 /// use ra_core::{ItemId, UserId};
@@ -45,7 +45,7 @@ impl Part {
 #[derive(Debug, Clone)]
 pub struct HeldOut<'a> {
     source: Source<'a>,
-    /// Those with a target, ascending.
+    /// The users with a target, ascending.
     users: Vec<UserId>,
 }
 
@@ -56,22 +56,23 @@ enum Source<'a> {
 }
 
 impl<'a> HeldOut<'a> {
-    /// Every user of `dataset` with something held out in `part`.
+    /// Takes every user of `dataset` with held-out items in `part`.
     pub fn new(dataset: &'a Dataset, part: Part) -> Self {
         Self::of(Source::Split(dataset, part))
     }
 
-    /// Every user with a target, of lists of item ids, from 1 to `items`: user `u` has row `u` of both.
+    /// Takes every user with a target from lists of item ids, which run from 1 to `items`. Row `u` of both lists
+    /// belongs to user `u`.
     ///
     /// # Errors
-    /// [`EvalError::Input`] when the lists are not of the same users or an id lies beyond the catalogue.
+    /// [`EvalError::Input`] if the lists differ in length or an id is not in the catalogue.
     pub fn from_lists(
         items: usize,
         histories: &'a [Vec<ItemId>],
         targets: &'a [Vec<ItemId>],
     ) -> Result<Self, EvalError> {
         if histories.len() != targets.len() {
-            let problem = format!("there are histories of {} users and targets of {}", histories.len(), targets.len());
+            let problem = format!("there are histories of {} users but targets of {}", histories.len(), targets.len());
             return Err(EvalError::input("targets", problem));
         }
         for (what, rows) in [("histories", histories), ("targets", targets)] {
@@ -90,7 +91,7 @@ impl<'a> HeldOut<'a> {
         all
     }
 
-    /// The same for some users alone; those with nothing held out are left out.
+    /// Restricts this to `users`; those without held-out items are ignored.
     #[must_use]
     pub fn of_users(self, users: &[UserId]) -> Self {
         let mut users: Vec<UserId> =
@@ -100,12 +101,12 @@ impl<'a> HeldOut<'a> {
         Self { users, ..self }
     }
 
-    /// The users with something held out, ascending.
+    /// The users with held-out items, ascending.
     pub fn users(&self) -> &[UserId] {
         &self.users
     }
 
-    /// Items of the catalogue.
+    /// The number of items in the catalogue.
     pub fn items(&self) -> usize {
         match self.source {
             Source::Split(dataset, _) => dataset.catalog.len(),
@@ -113,7 +114,7 @@ impl<'a> HeldOut<'a> {
         }
     }
 
-    /// All that is known of `user` before, oldest first.
+    /// Returns all earlier items of `user`, oldest first.
     pub fn history(&self, user: UserId) -> Vec<ItemId> {
         match self.source {
             Source::Split(dataset, part) => part.history(dataset, user),
@@ -121,7 +122,7 @@ impl<'a> HeldOut<'a> {
         }
     }
 
-    /// What is held out of `user`.
+    /// Returns the held-out items of `user`.
     pub fn targets(&self, user: UserId) -> &'a [ItemId] {
         match self.source {
             Source::Split(dataset, part) => part.held_out(dataset, user),
@@ -129,8 +130,8 @@ impl<'a> HeldOut<'a> {
         }
     }
 
-    /// The users with a target that counts under `config`, ascending; at most [`EvalConfig::users`] are looked at. Figures over
-    /// nobody are none: ask before anything is trained.
+    /// Returns the users with a target that counts under `config`, ascending, out of at most [`EvalConfig::users`]
+    /// users. Metrics over no users are meaningless: check this before training anything.
     pub fn evaluated(&self, config: &EvalConfig) -> Vec<UserId> {
         let mut users = self.sample(config.users);
         if config.repeats == Repeats::Skipped {
@@ -139,7 +140,8 @@ impl<'a> HeldOut<'a> {
         users
     }
 
-    /// At most `limit` of the users, unless it is 0: the same ones whatever the seed of a run, so that runs compare.
+    /// Returns at most `limit` of the users, or all if it is 0. The sample does not depend on the run's seed, so runs
+    /// are comparable.
     fn sample(&self, limit: usize) -> Vec<UserId> {
         let mut users = self.users.clone();
         if limit > 0 && limit < users.len() {
@@ -154,13 +156,13 @@ impl<'a> HeldOut<'a> {
         users
     }
 
-    /// What is held out and counts.
+    /// Returns the held-out items that count as targets.
     pub(crate) fn relevant(&self, user: UserId, history: &[ItemId], config: &EvalConfig) -> Vec<ItemId> {
         let counts = |item: &ItemId| config.repeats == Repeats::Kept || !history.contains(item);
         self.targets(user).iter().copied().filter(counts).collect()
     }
 
-    /// How many users the vectors of users are of: those with nothing held out as well.
+    /// The number of rows of a matrix of user vectors, including users without held-out items.
     pub(crate) fn all_users(&self) -> usize {
         match self.source {
             Source::Split(dataset, _) => dataset.users.len(),
@@ -168,7 +170,7 @@ impl<'a> HeldOut<'a> {
         }
     }
 
-    /// The items of all training sequences, or of all histories where there are only those.
+    /// Returns the items of all training sequences, or of all histories if there are no training sequences.
     pub(crate) fn trained_on(&self) -> Box<dyn Iterator<Item = ItemId> + 'a> {
         match self.source {
             Source::Split(dataset, _) => Box::new(dataset.train.rows().flatten().copied()),
@@ -176,14 +178,14 @@ impl<'a> HeldOut<'a> {
         }
     }
 
-    /// How often each item was trained on, from item 1 on.
+    /// Returns the number of training interactions of each item, starting with item 1.
     pub(crate) fn popularity(&self) -> Vec<u32> {
         let mut counts = vec![0; self.items()];
         self.trained_on().for_each(|item| counts[item.index() - 1] += 1);
         counts
     }
 
-    /// The titles of the catalogue, for the final table alone.
+    /// Returns the titles of the catalogue, on the test part only.
     pub(crate) fn titles(&self) -> Option<&'a [String]> {
         match self.source {
             Source::Split(dataset, Part::Test) => Some(dataset.catalog.titles()),
@@ -239,7 +241,7 @@ mod tests {
         let fail = |histories: &[Vec<ItemId>], targets: &[Vec<ItemId>]| {
             HeldOut::from_lists(3, histories, targets).unwrap_err().to_string()
         };
-        assert!(fail(&[ItemId::list([1])], &[]).contains("histories of 1 users and targets of 0"));
+        assert!(fail(&[ItemId::list([1])], &[]).contains("histories of 1 users but targets of 0"));
         assert!(
             fail(&[ItemId::list([1]), ItemId::list([0])], &[vec![], vec![]]).contains("histories: user 1 has item 0")
         );

@@ -1,4 +1,4 @@
-//! Rankings from plain matrices: no tensor library, no model.
+//! Rankings from plain matrices, without a tensor library or a model.
 use super::HeldOut;
 use super::evaluation::{Evaluation, measure};
 use super::query::{Query, UserRanking};
@@ -8,21 +8,22 @@ use crate::protocol::EvalConfig;
 use ra_core::{Check, NoProgress};
 use rayon::prelude::*;
 
-/// Users whose scores are one product, and items at most: their scores stay in the cache until they are counted.
+/// The number of users per product, and the maximum number of items: the scores stay in the cache until they are
+/// counted.
 const ROWS: usize = 48;
 const ITEMS: usize = 2048;
 
-/// Items beside each other in a panel, and users that meet them at a time: their sums fill the vector registers.
+/// The number of items per panel, and of users multiplied at a time: their sums fill the vector registers.
 const TILE: usize = 16;
 const MR: usize = 6;
 
-/// Ranks every item for the users of `held_out` by the dot product of two vectors, as [`evaluate`](crate::evaluate) does for a
-/// recommender: `users` is `[users, dim]`, a row for every user, those with nothing held out included; `items` is
-/// `[items, dim]`, the item with id `k` in row `k - 1`.
+/// Ranks every item for the users of `held_out` by the dot product of two vectors, as [`evaluate`](crate::evaluate)
+/// does for a recommender. `users` is `[users, dim]` with one row for every user, including those without held-out
+/// items; `items` is `[items, dim]`, with the item of id `k` in row `k - 1`.
 ///
-/// A score adds its products in their order, each with one rounding, so that the result is the same on every processor,
-/// for any number of threads and any `block_mib`. A recommender's scores may be added in another order where the processor has
-/// a matrix unit or the model lives on a GPU; ranks then differ where scores agree to their last bits.
+/// A score adds its products in order, with one rounding for each, so the result is the same on every processor, for
+/// any number of threads and any `block_mib`. A recommender's scores may be summed in another order if the processor
+/// has a matrix unit or the model is on a GPU; ranks then differ if scores agree except in their last bits.
 ///
 /// ```
 /// use ra_core::ItemId;
@@ -33,14 +34,16 @@ const MR: usize = 6;
 /// let targets = [ItemId::list([2]), ItemId::list([1])];
 /// let held_out = HeldOut::from_lists(3, &histories, &targets)?;
 /// let config = EvalConfig { ks: vec![1], ..EvalConfig::default() };
-/// // The first user has had item 1: item 2 scores 2, item 3 scores 3. The other has had item 2: item 1 scores 2, item 3 scores 1.
+/// // The first user had item 1: item 2 scores 2, item 3 scores 3.
+/// // The second user had item 2: item 1 scores 2, item 3 scores 1.
 /// let found = evaluate_vectors(&users, &items, &held_out, &config)?;
 /// assert_eq!(found.metrics.get(&Metric::Hr(1)), Some(&0.5));
 /// # Ok::<(), ra_eval::EvalError>(())
 /// ```
 ///
 /// # Errors
-/// As [`Check::check`] of the configuration; [`EvalError::Input`] when a matrix has not as many rows as `held_out` has users or items, or the widths differ.
+/// The errors of [`Check::check`] for the configuration; [`EvalError::Input`] if a matrix does not have one row per
+/// user or item of `held_out`, or if the widths differ.
 pub fn evaluate_vectors(
     users: &[f32],
     items: &[f32],
@@ -51,7 +54,7 @@ pub fn evaluate_vectors(
     let dim = width("items", items, held_out.items())?;
     if users.len() != held_out.all_users() * dim {
         let rows = held_out.all_users();
-        let problem = format!("{} numbers; {rows} users of width {dim} have {}", users.len(), rows * dim);
+        let problem = format!("{} numbers, but {rows} users of width {dim} need {}", users.len(), rows * dim);
         return Err(EvalError::input("users", problem));
     }
     let at_once = config.block_width(ROWS * rayon::current_num_threads(), ITEMS);
@@ -68,16 +71,16 @@ pub fn evaluate_vectors(
     Ok(measure(held_out, config, &NoProgress, rank))
 }
 
-/// Ranks by scores that are there already: `scores` is `[users, items]`, with rows as for [`evaluate_vectors`] and the item with
-/// id `k` in column `k - 1`.
+/// Ranks by precomputed scores: `scores` is `[users, items]`, with rows as for [`evaluate_vectors`] and the item of id
+/// `k` in column `k - 1`.
 ///
 /// # Errors
-/// As [`Check::check`] of the configuration; [`EvalError::Input`] when the matrix has another size.
+/// The errors of [`Check::check`] for the configuration; [`EvalError::Input`] if the matrix has another size.
 pub fn evaluate_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConfig) -> Result<Evaluation, EvalError> {
     config.check()?;
-    let items = held_out.items();
-    if scores.len() != held_out.all_users() * items {
-        let problem = format!("{} numbers; there are {} users and {items} items", scores.len(), held_out.all_users());
+    let (users, items) = (held_out.all_users(), held_out.items());
+    if scores.len() != users * items {
+        let problem = format!("{} numbers, but {users} users and {items} items need {}", scores.len(), users * items);
         return Err(EvalError::input("scores", problem));
     }
     let rank = |query: &Query, k: usize| {
@@ -90,15 +93,15 @@ pub fn evaluate_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConf
     Ok(measure(held_out, config, &NoProgress, |queries, k| queries.par_iter().map(|query| rank(query, k)).collect()))
 }
 
-/// The width of a matrix of so many rows.
+/// Returns the width of a matrix with this many rows.
 fn width(name: &str, matrix: &[f32], rows: usize) -> Result<usize, EvalError> {
     match matrix.len().checked_div(rows) {
         Some(width) if width > 0 && width * rows == matrix.len() => Ok(width),
-        _ => Err(EvalError::input(name, format!("{} numbers are no {rows} rows of one width", matrix.len()))),
+        _ => Err(EvalError::input(name, format!("{} numbers do not make {rows} rows of equal width", matrix.len()))),
     }
 }
 
-/// Users whose scores are one product.
+/// Users whose scores are computed in one product.
 struct Group {
     /// `[users, dim]`.
     vectors: Vec<f32>,
@@ -121,7 +124,7 @@ impl Group {
         Self { vectors, users: queries.iter().map(ranking).collect() }
     }
 
-    /// The scores of the items of `panels`, the first of which has column `first`.
+    /// Adds the scores of the items of `panels`, the first of which is in column `first`.
     fn add(&mut self, first: u32, panels: &Panels) {
         let mut scores = panels.product(&self.vectors);
         for (user, scores) in self.users.iter_mut().zip(scores.chunks_exact_mut(panels.items)) {
@@ -130,13 +133,13 @@ impl Group {
     }
 }
 
-/// As a product has it, so that items with the same vector tie.
+/// Computes a score exactly as a product does, so that items with the same vector tie.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).fold(0.0, |sum, (a, b)| a.mul_add(*b, sum))
 }
 
-/// Item vectors in the order in which a product reads them: of [`TILE`] items after each other, `[dim, TILE]`; the last ones
-/// are filled up with zeros.
+/// Item vectors in the order in which a product reads them: panels of [`TILE`] items, each `[dim, TILE]`; the last
+/// panel is padded with zeros.
 struct Panels {
     numbers: Vec<f32>,
     dim: usize,
@@ -144,7 +147,7 @@ struct Panels {
 }
 
 impl Panels {
-    /// `block` is `[items, dim]`.
+    /// Packs `block`, `[items, dim]`.
     fn new(block: &[f32], dim: usize) -> Self {
         let items = block.len() / dim;
         let mut numbers = vec![0.0; items.next_multiple_of(TILE) * dim];
@@ -156,7 +159,7 @@ impl Panels {
         Self { numbers, dim, items }
     }
 
-    /// `[rows, dim]` to `[rows, items]`.
+    /// Multiplies `[rows, dim]` to `[rows, items]`.
     fn product(&self, rows: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; rows.len() / self.dim * self.items];
         pulp::Arch::new().dispatch(Product { rows, panels: self, out: &mut out });
@@ -164,7 +167,8 @@ impl Panels {
     }
 }
 
-/// A product, compiled for the vector units of this processor. Not a closure: its body would not be inlined.
+/// A product, compiled for the vector units of this processor. It is not a closure because a closure's body would not
+/// be inlined.
 struct Product<'a> {
     rows: &'a [f32],
     panels: &'a Panels,
@@ -180,7 +184,7 @@ impl pulp::NullaryFnOnce for Product<'_> {
         let count = rows.len() / dim;
         for (panel, from) in numbers.chunks_exact(dim * TILE).zip((0..).step_by(TILE)) {
             for row in (0..count).step_by(MR) {
-                // Beyond the end the last row is taken again, and what comes of it is dropped.
+                // Beyond the end, the last row is repeated and its result dropped.
                 let read = |r: usize| &rows[(row + r).min(count - 1) * dim..][..*dim];
                 let sums = tile([read(0), read(1), read(2), read(3), read(4), read(5)], panel);
                 for (r, sums) in sums.iter().enumerate().take(count - row) {
@@ -192,7 +196,7 @@ impl pulp::NullaryFnOnce for Product<'_> {
     }
 }
 
-/// The products of six rows with a panel.
+/// Returns the products of six rows with a panel.
 #[inline(always)]
 fn tile([a, b, c, d, e, f]: [&[f32]; MR], panel: &[f32]) -> [[f32; TILE]; MR] {
     let mut sums = [[0.0f32; TILE]; MR];

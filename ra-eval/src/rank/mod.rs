@@ -1,7 +1,7 @@
-//! Where held-out items rank: scores, candidates, ties.
+//! Ranks of held-out items: scores, candidates, ties.
 //!
-//! Scores come from two matrices or one ([`evaluate_vectors`], [`evaluate_scores`]) or from a recommender; who is asked, what
-//! is a candidate and how ties count is the same for all of them.
+//! Scores come from two matrices or one ([`evaluate_vectors`], [`evaluate_scores`]) or from a recommender. The users,
+//! the candidates and the treatment of ties are the same for all of them.
 mod candidates;
 mod evaluation;
 mod held_out;

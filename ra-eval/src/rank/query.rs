@@ -1,14 +1,14 @@
-//! One user who is ranked for, while blocks of scores go by.
+//! The ranking of one user, built from blocks of scores.
 use super::ranking::{Ranked, Ranking};
 use crate::protocol::Ties;
 use ra_core::{ItemId, UserId};
 use std::ops::Range;
 
-/// A user to rank for.
+/// A user to rank items for.
 #[derive(Debug)]
 pub(crate) struct Query {
     pub(crate) user: UserId,
-    /// All that the user did before.
+    /// All earlier items of the user.
     #[cfg_attr(not(feature = "tensor"), expect(dead_code, reason = "models alone read it"))]
     pub(crate) history: Vec<ItemId>,
     /// Columns of the relevant items, ascending; column c is item c + 1.
@@ -18,25 +18,25 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Candidates beside the relevant items, which are among them.
+    /// The number of candidates besides the relevant items, which are among them.
     pub(crate) fn others(&self) -> usize {
         self.candidates.iter().map(ExactSizeIterator::len).sum::<usize>().saturating_sub(self.relevant.len())
     }
 }
 
-/// The ranking of a user under way.
+/// The unfinished ranking of a user.
 #[derive(Debug)]
 pub(crate) struct UserRanking {
     pub(crate) ranking: Ranking,
-    /// Scores of the relevant items, as they were compared.
+    /// The relevant items with the scores that were compared.
     pub(crate) relevant: Vec<(u32, f32)>,
-    /// What is added to the scores of a block, by column, ascending.
+    /// Additions to the scores, as ascending columns with values.
     additions: Vec<(u32, f32)>,
 }
 
 impl UserRanking {
-    /// `scores` are those of the relevant items in their order, to which `additions`, by column, are yet to come; `k` is how
-    /// many items to list.
+    /// Takes the `scores` of the relevant items, in their order and without the `additions`, which are given by column;
+    /// `k` is the number of items to list.
     pub(crate) fn new(
         query: &Query,
         scores: impl Iterator<Item = f32>,
@@ -53,18 +53,18 @@ impl UserRanking {
         Self { ranking, relevant, additions }
     }
 
-    /// Whether its scores are as they come, and its targets' are numbers.
+    /// Returns whether nothing is added to the scores and all targets' scores are finite.
     #[cfg(feature = "tensor")]
     pub(crate) fn is_plain_and_finite(&self) -> bool {
         self.additions.is_empty() && self.relevant.iter().all(|(_, score)| score.is_finite())
     }
 
-    /// The scores of the columns from `first` on; blocks come in their order.
+    /// Adds the scores of the columns from `first` on; blocks must come in column order.
     pub(crate) fn add(&mut self, first: u32, scores: &mut [f32]) {
         let place = |column: u32| column.checked_sub(first).map(|at| at as usize).filter(|&at| at < scores.len());
         let at: Vec<(usize, f32)> =
             self.additions.iter().filter_map(|&(column, more)| Some((place(column)?, more))).collect();
-        // A relevant item has one score, the one it was counted with: another back end might round twice.
+        // A relevant item keeps the score that it was counted with: another backend might round differently.
         let exact: Vec<(usize, f32)> =
             self.relevant.iter().filter_map(|&(column, score)| Some((place(column)?, score))).collect();
         at.into_iter().for_each(|(at, more)| scores[at] += more);
@@ -72,7 +72,7 @@ impl UserRanking {
         self.ranking.add(first, scores);
     }
 
-    /// After the last block.
+    /// Returns the result after the last block.
     pub(crate) fn finish(self, ties: Ties) -> Ranked {
         self.ranking.finish(ties)
     }

@@ -1,33 +1,34 @@
-//! One user's scores: where the relevant items rank, and the best items of all.
+//! The ranking of one user's scores: the ranks of the relevant items and the best items overall.
 //!
-//! Scores come in blocks of items and are not kept: a target's rank is a count of what scores above it, the list a bounded
-//! heap. Candidates are stretches of items, so that the inner loops run over plain slices.
+//! Scores arrive in blocks of items and are not stored: a target's rank is a count of the scores above it, and the list
+//! is a bounded heap. Candidates are ranges of items, so the inner loops run over plain slices.
 use crate::protocol::Ties;
 use ra_core::ItemId;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-/// What the scores say about one user.
+/// The ranking of one user.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Ranked {
-    /// Ranks of the relevant items, ascending, from 1.
+    /// Ranks of the relevant items, ascending, starting at 1.
     pub(crate) ranks: Vec<f64>,
     /// The items that have these ranks.
     pub(crate) items: Vec<u32>,
-    /// How many of them tie with another candidate.
+    /// The number of relevant items that tie with another candidate.
     pub(crate) tied: usize,
     /// The share of the other candidates that a target ties with, summed over the targets.
     pub(crate) tie_width: f64,
-    /// How many candidates have a score that is not finite.
+    /// The number of candidates whose score is not finite.
     pub(crate) not_finite: usize,
-    /// The best items, best first; ties by id.
+    /// The best items, best first; ties are broken by id.
     pub(crate) top: Vec<u32>,
 }
 
 /// Ranks `relevant` among the candidates of a row, whose indices are the items, and lists the best `k`.
 ///
-/// `relevant` and `blocked` are ascending and without repeats; a relevant item is a candidate even when it is blocked.
+/// `relevant` and `blocked` must be ascending and without duplicates. A relevant item is a candidate even if it is
+/// blocked.
 pub(crate) fn rank_row(scores: &[f32], relevant: &[u32], blocked: &[u32], ties: Ties, k: usize) -> Ranked {
     let targets = relevant.iter().map(|&item| (item, scores[item as usize])).collect();
     let mut ranking = Ranking::new(targets, candidates(scores.len() as u32, relevant, blocked), k);
@@ -35,10 +36,11 @@ pub(crate) fn rank_row(scores: &[f32], relevant: &[u32], blocked: &[u32], ties: 
     ranking.finish(ties)
 }
 
-/// The `k` best items of a row with their scores, best first; ties by id ascending, NaN last.
+/// Returns the `k` best items of a row with their scores, best first; ties are ordered by ascending id, and NaN comes
+/// last.
 ///
-/// The index of a score is its item. `blocked` items, in any order, are left out: the history, and padding where the
-/// row starts with it. Fewer than `k` come back when there are fewer candidates.
+/// The index of a score is its item. The items in `blocked`, in any order, are left out; use it for the history, and
+/// for padding if the row starts with it. Fewer than `k` items are returned if there are fewer candidates.
 ///
 /// ```
 /// use ra_core::ItemId;
@@ -53,7 +55,7 @@ pub fn top_k(scores: &[f32], k: usize, blocked: &[ItemId]) -> Vec<(ItemId, f32)>
     top.into_iter().map(|item| (ItemId(item), scores[item as usize])).collect()
 }
 
-/// The stretches of `0..n` without `blocked`, but with what is `relevant`; both ascending.
+/// Returns the ranges of `0..n` without `blocked`, except for items that are also `relevant`; both must be ascending.
 pub(crate) fn candidates(n: u32, relevant: &[u32], blocked: &[u32]) -> Vec<Range<u32>> {
     let out = blocked.iter().copied().filter(|item| *item < n && relevant.binary_search(item).is_err());
     let mut start = 0;
@@ -61,36 +63,37 @@ pub(crate) fn candidates(n: u32, relevant: &[u32], blocked: &[u32]) -> Vec<Range
     stretches.filter(|stretch| !stretch.is_empty()).collect()
 }
 
-/// The order of scores: NaN stands with the worst.
+/// Returns the sort key of a score: NaN equals the lowest score.
 fn key(score: f32) -> f32 {
     if score.is_nan() { f32::NEG_INFINITY } else { score }
 }
 
-/// A relevant item, and what was counted for it.
+/// A relevant item and its counts.
 #[derive(Debug)]
 struct Target {
     item: u32,
     score: f32,
     above: u32,
-    /// Candidates of its score, itself included, and those of them with a smaller id.
+    /// The candidates with the same score, including the item itself, and those of them with a smaller id.
     equal: u32,
     earlier: u32,
 }
 
-/// The ranking of one user while blocks of scores go by.
+/// The ranking of one user while blocks of scores arrive.
 #[derive(Debug)]
 pub(crate) struct Ranking {
     targets: Vec<Target>,
     candidates: Vec<Range<u32>>,
     k: usize,
     heap: BinaryHeap<Entry>,
-    /// What the next item must exceed to enter the list.
+    /// The score that the next item must exceed to enter the list.
     bar: f32,
     not_finite: usize,
 }
 
 impl Ranking {
-    /// For `targets`, relevant items with their scores; they must lie among `candidates`, which are ascending.
+    /// Creates the ranking of `targets`, which are relevant items with their scores. They must be among `candidates`,
+    /// which must be ascending.
     pub(crate) fn new(targets: Vec<(u32, f32)>, candidates: Vec<Range<u32>>, k: usize) -> Self {
         let target = |(item, score): (u32, f32)| Target { item, score: key(score), above: 0, equal: 0, earlier: 0 };
         let k = k.min(candidates.iter().map(|stretch| stretch.len()).sum());
@@ -99,7 +102,7 @@ impl Ranking {
         Self { targets, candidates, k, heap: BinaryHeap::with_capacity(k + 1), bar, not_finite: 0 }
     }
 
-    /// The scores of items `first..`; blocks come in the order of items.
+    /// Adds the scores of items `first..`; blocks must come in the order of items.
     pub(crate) fn add(&mut self, first: u32, scores: &[f32]) {
         let end = first + scores.len() as u32;
         let from = self.candidates.partition_point(|stretch| stretch.end <= first);
@@ -122,11 +125,11 @@ impl Ranking {
         }
     }
 
-    /// Seldom called once the list is full.
+    /// Rarely called once the list is full.
     #[inline(never)]
     fn enter(&mut self, first: u32, scores: &[f32]) {
         for (&score, item) in scores.iter().zip(first..) {
-            // Ids ascend, so a candidate that only ties with the last one never displaces it.
+            // Ids ascend, so a candidate that only ties with the last entry never displaces it.
             if self.heap.len() < self.k || score > self.bar {
                 self.heap.push(Entry { score: key(score), item });
                 if self.heap.len() > self.k {
@@ -139,7 +142,7 @@ impl Ranking {
         }
     }
 
-    /// After the last block.
+    /// Returns the result after the last block.
     pub(crate) fn finish(mut self, ties: Ties) -> Ranked {
         self.targets.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
         let others = self.candidates.iter().map(|stretch| stretch.len()).sum::<usize>().saturating_sub(1).max(1) as f64;
@@ -166,20 +169,20 @@ impl Ranking {
     }
 }
 
-/// For a device that counts scores where they were made.
+/// Support for devices that count scores where they are computed.
 #[cfg(feature = "tensor")]
 impl Ranking {
-    /// Items that the list holds in the end.
+    /// The final length of the list.
     pub(crate) fn list_length(&self) -> usize {
         self.k
     }
 
-    /// What a score must exceed to enter the list now.
+    /// The score that an item must currently exceed to enter the list.
     pub(crate) fn bar(&self) -> f32 {
         self.bar
     }
 
-    /// The items of `block` that are no candidates, or targets: those that a device must not count.
+    /// Returns the items of `block` that a device must not count: targets and items that are not candidates.
     pub(crate) fn hidden(&self, block: &Range<u32>) -> Vec<u32> {
         let mut hidden: Vec<u32> =
             self.targets.iter().map(|target| target.item).filter(|item| block.contains(item)).collect();
@@ -193,8 +196,8 @@ impl Ranking {
         hidden
     }
 
-    /// What a device counted in a block without targets: `above`, `equal` and `earlier` of each target, in the order of
-    /// [`Ranking::new`].
+    /// Adds the device's counts for a block without its targets: `above`, `equal` and `earlier` of each target, in the
+    /// order of [`Ranking::new`].
     pub(crate) fn counted(&mut self, counts: &[u32]) {
         for (target, counts) in self.targets.iter_mut().zip(counts.chunks_exact(3)) {
             target.above += counts[0];
@@ -203,7 +206,7 @@ impl Ranking {
         }
     }
 
-    /// Of a block what may be listed of the items that were counted, and its `targets`, which were not.
+    /// Adds the counted items of a block that may enter the list, and the block's `targets`, which were not counted.
     pub(crate) fn found(&mut self, mut best: Vec<(u32, f32)>, targets: impl Iterator<Item = (u32, f32)>) {
         best.sort_unstable_by_key(|&(item, _)| item);
         let mut targets = targets.peekable();
@@ -217,7 +220,8 @@ impl Ranking {
     }
 }
 
-/// A stretch of scores to go through, compiled for the vector units of this processor. Not a closure: its body would not be inlined.
+/// A slice of scores to process, compiled for the vector units of this processor. It is not a closure because a
+/// closure's body would not be inlined.
 struct Pass<'a> {
     ranking: &'a mut Ranking,
     first: u32,
@@ -253,24 +257,24 @@ impl Target {
     }
 }
 
-/// Scores that are looked at together.
+/// The number of scores examined together.
 const CHUNK: usize = 64;
 
-/// How many scores are `asked` for.
+/// Returns the number of scores for which `asked` is true.
 #[inline(always)]
 fn count(scores: &[f32], asked: impl Fn(f32) -> bool) -> u32 {
-    // A check for overflow would keep the loop out of the vector units.
+    // An overflow check would prevent vectorization.
     scores.iter().fold(0, |n: u32, &s| n.wrapping_add(u32::from(asked(s))))
 }
 
-/// How many candidates score exactly `score`; where the worst stands, so does every NaN.
+/// Returns the number of scores equal to `score`; NaN equals the lowest score.
 #[inline(always)]
 fn equal(scores: &[f32], score: f32) -> u32 {
     let lowest = score == f32::NEG_INFINITY;
     count(scores, |s| (s == score) | (lowest & s.is_nan()))
 }
 
-/// A candidate in the heap; the greatest is the one to drop first.
+/// A candidate in the heap; the greatest entry is the first to be dropped.
 #[derive(Debug, PartialEq)]
 struct Entry {
     score: f32,

@@ -1,21 +1,21 @@
-//! The table of an experiment, as text.
+//! The table of an experiment as text.
 use crate::Metric;
 use crate::report::{Experiment, Group, Line, Row, duration, grouped};
 use crate::significance::Interval;
 
 impl Experiment {
-    /// Names of the columns of [`Line::cells`].
+    /// Returns the names of the columns of [`Line::cells`].
     pub(crate) fn head(&self, group: &Group) -> Vec<String> {
         let mut head: Vec<String> = self.axes.iter().map(String::as_str).chain(["model"]).map(String::from).collect();
         head.extend(group.metrics.iter().map(ToString::to_string));
-        head.extend(group.metrics.last().map(|metric| format!("{metric} to ID (95 %)")));
+        head.extend(group.metrics.last().map(|metric| format!("{metric} vs ID (95 %)")));
         head.extend(["samples", "parameters", "training", "ranking"].map(String::from));
         head
     }
 }
 
 impl Group {
-    /// What the figures of the table are.
+    /// Describes the values of the table.
     pub(crate) fn caption(&self) -> &'static str {
         match self.lines.iter().any(|line| line.rows.len() > 1) {
             true => "Mean over seeds (smallest to largest)",
@@ -23,7 +23,7 @@ impl Group {
         }
     }
 
-    /// What was ranked, in one line.
+    /// Describes what was ranked, in one line.
     pub(crate) fn facts(&self) -> String {
         let p = &self.protocol;
         let evaluated = self.lines.iter().flat_map(|line| &line.rows).map(|row| row.users).max().unwrap_or(0);
@@ -37,7 +37,7 @@ impl Group {
 }
 
 impl Line {
-    /// The cells of the table, as text.
+    /// Returns the cells of the table as text.
     pub(crate) fn cells(&self, metrics: &[Metric]) -> Vec<String> {
         let figure = |metric: &Metric| match (self.mean(*metric), self.range(*metric)) {
             (Some(mean), Some((low, high))) => format!("{mean:.4} ({low:.4} to {high:.4}, n {})", self.rows.len()),

@@ -1,4 +1,4 @@
-//! Reports as markdown.
+//! Reports as Markdown.
 use crate::Metric;
 use crate::report::{
     Comparison, Experiment, Glance, Report, ResultTable, Row, SampleRecommendation, duration, grouped, over_seeds,
@@ -6,27 +6,27 @@ use crate::report::{
 use std::fmt::Write;
 
 impl Report {
-    /// The report as markdown.
+    /// Renders the report as Markdown.
     pub fn markdown(&self) -> String {
         report(self)
     }
 }
 
 impl Comparison<'_> {
-    /// The comparison as markdown.
+    /// Renders the comparison as Markdown.
     pub fn markdown(&self) -> String {
         comparison(self)
     }
 }
 
 impl Experiment {
-    /// The table as markdown.
+    /// Renders the tables as Markdown.
     pub fn markdown(&self) -> String {
         experiment(self)
     }
 }
 
-/// A whole report.
+/// Renders a whole report.
 fn report(report: &Report) -> String {
     let mut out = format!("# {}\n\n{}\n\n", plain(&report.recipe), plain(&report.origin()));
     let table = ResultTable::new(std::slice::from_ref(report));
@@ -51,7 +51,7 @@ fn report(report: &Report) -> String {
     out
 }
 
-/// Several runs.
+/// Renders several runs.
 fn comparison(comparison: &Comparison<'_>) -> String {
     let mut out = String::from("# Comparison\n\n");
     for report in comparison.reports {
@@ -77,7 +77,7 @@ fn comparison(comparison: &Comparison<'_>) -> String {
     out
 }
 
-/// What a reader asks first, and what must be known before believing the rows.
+/// Writes the answers to a reader's first questions and the warnings.
 fn glance(out: &mut String, glance: Option<&Glance<'_>>, table: &ResultTable<'_>) {
     for line in table.warnings() {
         let _ = writeln!(out, "Warning: {}\n", plain(&line));
@@ -103,7 +103,7 @@ fn glance(out: &mut String, glance: Option<&Glance<'_>>, table: &ResultTable<'_>
     let _ = writeln!(out, "{}\n", glance.caveat);
 }
 
-/// Rows that were run with several seeds.
+/// Writes the rows that were run with several seeds.
 fn seeds(out: &mut String, reports: &[Report]) {
     let headline = ResultTable::new(reports).headline;
     let names = names(&headline);
@@ -119,7 +119,7 @@ fn seeds(out: &mut String, reports: &[Report]) {
     section(out, "Over seeds: mean ± standard deviation", &head, rows);
 }
 
-/// A table a metric: slices down, models across.
+/// Writes one table per metric, with slices as rows and models as columns.
 fn slices(out: &mut String, report: &Report) {
     let models: Vec<&Row> = report.rows.iter().filter(|row| !row.slices.is_empty()).collect();
     let Some(first) = models.first() else { return };
@@ -169,7 +169,7 @@ fn results(out: &mut String, table: &ResultTable<'_>) {
     }
 }
 
-/// One recipe in several settings.
+/// Renders one recipe in several settings.
 fn experiment(experiment: &Experiment) -> String {
     let mut out = format!("# {}\n\n", plain(&experiment.name));
     for group in &experiment.groups {
@@ -250,7 +250,7 @@ fn samples(out: &mut String, samples: &[SampleRecommendation]) {
     }
 }
 
-/// Metrics as heads of columns.
+/// Returns metrics as column headings.
 fn names(metrics: &[Metric]) -> Vec<String> {
     metrics.iter().map(ToString::to_string).collect()
 }
@@ -259,7 +259,7 @@ fn list(titles: &[String]) -> String {
     titles.iter().map(|title| plain(title)).collect::<Vec<_>>().join("; ")
 }
 
-/// A heading and a table, unless there are no rows.
+/// Writes a heading and a table, unless there are no rows.
 fn section(out: &mut String, title: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let mut rows = rows.peekable();
     if rows.peek().is_none() {
@@ -269,7 +269,7 @@ fn section(out: &mut String, title: &str, head: &[&str], rows: impl Iterator<Ite
     rows_of(out, head, rows);
 }
 
-/// A table.
+/// Writes a table.
 fn rows_of(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let _ = write!(out, "| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
     for row in rows {
@@ -278,7 +278,7 @@ fn rows_of(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<Strin
     out.push('\n');
 }
 
-/// Text without any meaning to markdown or HTML, on one line.
+/// Escapes text for Markdown and HTML, on one line.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

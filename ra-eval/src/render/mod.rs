@@ -1,6 +1,6 @@
-//! Reports as people read them: markdown, a terminal and, with the feature `report`, one self-contained page with plots.
+//! Reports for readers: Markdown, a terminal and, with the feature `report`, one self-contained page with plots.
 //!
-//! Renderers read [`crate::report`]; nothing there knows them.
+//! Renderers depend on [`crate::report`], which does not depend on them.
 mod experiment;
 #[cfg(feature = "report")]
 mod html;
@@ -12,7 +12,7 @@ use ra_core::{write_atomic, write_json};
 use std::path::Path;
 
 impl Report {
-    /// Writes `report.json`, `report.md` and, with the feature `report`, `report.html` into `folder`, each whole or not at all.
+    /// Writes `report.json`, `report.md` and, with the feature `report`, `report.html` into `folder`, each atomically.
     ///
     /// # Errors
     /// [`EvalError::Core`] names the file.

@@ -1,9 +1,9 @@
-//! Reports on a terminal: lines of figures under each other.
+//! Reports as plain lines for a terminal.
 use crate::{Metric, Report};
 use std::collections::BTreeSet;
 
 impl Report {
-    /// The rows with HR and NDCG at every K, over how many users they are, and what must be known of them.
+    /// Renders the rows with HR and NDCG at every K, the number of users, and the warnings.
     pub fn terminal(&self) -> String {
         let ks: BTreeSet<usize> =
             self.rows.iter().flat_map(|row| row.metrics.keys()).map(|metric| metric.k()).collect();

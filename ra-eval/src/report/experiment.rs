@@ -1,45 +1,45 @@
-//! One recipe in several settings: a table a protocol, and a plot.
+//! One recipe in several settings: one table per protocol, and a plot.
 use super::{Report, Row, RowKind, StageCost};
 use crate::{EvalError, Metric, Protocol};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The axis over which figures are averaged.
+/// The axis that results are averaged over.
 const SEED: &str = "seed";
 
-/// The label of what is the same in all settings.
+/// The label of a row that is the same in all settings.
 pub(crate) const ALL_LABELS: &str = "all";
 
-/// What a table is read for: those of them that its rows have, or else hits and NDCG at the K that they have. Differences are
-/// told of the last.
+/// The preferred columns of a table: those that its rows have, or else hits and NDCG at every K that they have.
+/// Differences are shown for the last column.
 const METRICS: [Metric; 5] = [Metric::Recall(20), Metric::Ndcg(20), Metric::Hr(10), Metric::Ndcg(10), Metric::Hr(100)];
 
-/// Several runs of one recipe, told apart by a label an axis.
+/// Several runs of one recipe, identified by one label per axis.
 #[derive(Debug)]
 pub struct Experiment {
     pub(crate) name: String,
-    /// The axes but for the seed.
+    /// The axes, without the seed.
     pub(crate) axes: Vec<String>,
-    /// Runs of one protocol each: others do not compare.
+    /// The runs, grouped by protocol because runs of different protocols are not comparable.
     pub(crate) groups: Vec<Group>,
     pub(crate) origins: Vec<String>,
-    /// The stages of every run, by its labels.
+    /// The stages of every run, with the labels of the run.
     pub(crate) costs: Vec<(Vec<String>, StageCost)>,
     pub(crate) published: Option<Published>,
 }
 
-/// Figures that somebody published, to be set beside ours.
+/// Published results, to be shown next to ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Published {
-    /// Where they stand, and what they are.
+    /// Where the results were published, and what they are.
     pub source: String,
-    /// Names of the columns.
+    /// The column names.
     pub head: Vec<String>,
-    /// The figures as they were printed; the first column names the row.
+    /// The values as printed; the first column names the row.
     pub rows: Vec<Vec<String>>,
-    /// What keeps them from being compared directly.
+    /// Why the results are not directly comparable.
     #[serde(default)]
     pub note: String,
 }
@@ -48,26 +48,27 @@ pub struct Published {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) protocol: Protocol,
-    /// The kind of model that is drawn by the axes, so that a label stands for one line.
+    /// The kind of model that is plotted, so that each combination of labels is one line.
     pub(crate) plotted: Option<RowKind>,
-    /// What the table shows.
+    /// The columns of the table.
     pub(crate) metrics: Vec<Metric>,
     pub(crate) lines: Vec<Line>,
 }
 
-/// A row of the table: one model under one setting, over its seeds.
+/// A row of the table: one model in one setting, over its seeds.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Line {
     pub(crate) labels: Vec<String>,
     pub(crate) name: String,
     pub(crate) kind: RowKind,
-    /// One a seed.
+    /// One row per seed.
     pub(crate) rows: Vec<Row>,
 }
 
 impl Experiment {
-    /// Puts together `cells`: a label for each of `axes`, and the report. An axis named `seed` is averaged over; a row that
-    /// is the same in all settings, such as the ID method, is told once. Runs of different protocols get tables of their own.
+    /// Combines `cells`, each a report with one label for each of `axes`. Results are averaged over an axis named
+    /// `seed`. A row that is the same in all settings, such as the ID method, appears once. Runs of different protocols
+    /// get separate tables.
     pub fn new(name: &str, axes: &[String], cells: &[(Vec<String>, Report)]) -> Self {
         let mut groups: Vec<Group> = Vec::new();
         for (_, report) in cells {
@@ -95,14 +96,14 @@ impl Experiment {
         Self { name: name.into(), axes, groups, origins, costs, published: None }
     }
 
-    /// Sets published figures beside ours.
+    /// Shows published results next to ours.
     #[must_use]
     pub fn with_published(self, published: Option<Published>) -> Self {
         Self { published, ..self }
     }
 
-    /// Draws the rows of `kind` by the axes, in a table that has them. Without this, and where there are none, it is the first
-    /// kind of a table that is a variant.
+    /// Plots the rows of `kind` in each table that has them. By default, and in other tables, the first kind of variant
+    /// in the table is plotted.
     #[must_use]
     pub fn with_plotted(mut self, kind: impl Into<RowKind>) -> Self {
         let kind = kind.into();
@@ -112,10 +113,10 @@ impl Experiment {
         self
     }
 
-    /// The tables as JSON.
+    /// Returns the tables as JSON.
     ///
     /// # Errors
-    /// [`EvalError::Json`] when a figure is no number that JSON has.
+    /// [`EvalError::Json`] if a value cannot be represented in JSON.
     pub fn json(&self) -> Result<String, EvalError> {
         let group = |group: &Group| json!({ "protocol": group.protocol, "lines": group.lines });
         let groups: Vec<_> = self.groups.iter().map(group).collect();
@@ -126,7 +127,7 @@ impl Experiment {
     }
 }
 
-/// The columns of a table.
+/// Returns the columns of a table.
 fn metrics(lines: &[Line]) -> Vec<Metric> {
     let known: BTreeSet<Metric> =
         lines.iter().flat_map(|line| &line.rows).flat_map(|row| row.metrics.keys().copied()).collect();
@@ -137,14 +138,14 @@ fn metrics(lines: &[Line]) -> Vec<Metric> {
     let is_shown = |metric: &Metric| matches!(metric, Metric::Hr(_) | Metric::Ndcg(_));
     let mut others: Vec<Metric> = known.into_iter().filter(is_shown).collect();
     others.sort_by_key(|metric| (metric.k(), metric.place()));
-    // The difference of the last one is told.
+    // The last column is the one whose differences are shown.
     if let Some(hits) = others.iter().rposition(|metric| matches!(metric, Metric::Hr(_))) {
         others[hits..].rotate_left(1);
     }
     others
 }
 
-/// The lines of the table of `cells`.
+/// Returns the lines of the table of `cells`.
 fn lines(axes: &[String], cells: &[&(Vec<String>, Report)]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for (labels, report) in cells {
@@ -182,7 +183,7 @@ fn lines(axes: &[String], cells: &[&(Vec<String>, Report)]) -> Vec<Line> {
 }
 
 impl Group {
-    /// The data set, and so much of the fingerprint as tells protocols apart.
+    /// Returns the data set and enough of the fingerprint to distinguish protocols.
     pub(crate) fn name(&self) -> String {
         let fingerprint = self.protocol.fingerprint.to_string();
         format!("{} ({})", self.protocol.dataset, fingerprint.get(..8).unwrap_or(&fingerprint))
@@ -203,7 +204,7 @@ impl Line {
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     }
 
-    /// The smallest and the largest over several seeds.
+    /// Returns the smallest and the largest value, if there are several seeds.
     pub(crate) fn range(&self, metric: Metric) -> Option<(f64, f64)> {
         let (low, high) = (self.values(metric).fold(f64::MAX, f64::min), self.values(metric).fold(f64::MIN, f64::max));
         (self.rows.len() > 1).then_some((low, high))

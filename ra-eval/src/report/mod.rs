@@ -1,5 +1,5 @@
-//! What was found, as data: one run, several side by side, one recipe in several settings. How it looks is the matter of
-//! [`crate::render`], which reads what is here.
+//! Results as data: one run, several runs side by side, one recipe in several settings. [`crate::render`] determines
+//! how they look.
 mod experiment;
 mod glance;
 mod numbers;
@@ -26,61 +26,62 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Draws for the interval of a difference, and for its test: enough that Holm's correction of a hundred can still be below .05.
+/// The number of resamples for the interval and for the test of a difference: enough for a p-value to be below .05
+/// after Holm's correction of a hundred tests.
 const RESAMPLES: usize = 2000;
 const PERMUTATIONS: usize = 5000;
 
-/// Titles of a history that a sample shows, the latest ones.
+/// The number of titles shown of a history, the latest ones.
 const HISTORY_SHOWN: usize = 8;
 
-/// One finished run; `report.json` of a run folder.
+/// One finished run, stored as `report.json` in a run folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
     /// Name of the recipe.
     pub recipe: String,
-    /// Name of the folder that it was read from; empty for a run of this process, and never written.
+    /// Name of the folder that the report was read from, empty for a run of this process. It is never written.
     #[serde(skip)]
     pub run: String,
-    /// Commit of the code, empty when unknown.
+    /// Commit of the code, empty if unknown.
     pub commit: String,
     /// The run's seed.
     pub seed: u64,
-    /// Where tensors lived.
+    /// The backend that ran the tensor operations.
     pub backend: String,
-    /// Under what the rows compare.
+    /// The protocol under which the rows are comparable.
     pub protocol: Protocol,
     /// The result table.
     pub rows: Vec<Row>,
-    /// What was trained.
+    /// The trained parameters.
     pub ledger: Vec<ParamRow>,
-    /// What each stage cost.
+    /// The cost of each stage.
     #[serde(default)]
     pub stages: Vec<StageCost>,
-    /// How training went.
+    /// The learning curves.
     #[serde(default)]
     pub curves: Vec<LearningCurve>,
-    /// Recommendations to look at.
+    /// Sample recommendations.
     #[serde(default)]
     pub samples: Vec<SampleRecommendation>,
     /// The machine and its load, in words.
     #[serde(default)]
     pub machine: String,
-    /// What was looked for in the data.
+    /// The results of the data audit.
     #[serde(default)]
     pub audit: Vec<AuditFinding>,
 }
 
-/// One thing that was looked for in the data, and what it does to the figures.
+/// One check of the data, and its effect on the metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditFinding {
-    /// What was looked for.
+    /// The name of the check.
     pub name: String,
-    /// How much it matters.
+    /// How much the finding matters.
     pub level: AuditLevel,
     /// The finding in words.
     pub told: String,
-    /// What it does to a metric, and what helps.
+    /// The effect on the metrics, and the remedy.
     pub effect: String,
 }
 
@@ -90,14 +91,14 @@ pub struct AuditFinding {
 pub enum AuditLevel {
     /// Nothing was found.
     Fine,
-    /// Good to know.
+    /// Worth knowing.
     Note,
-    /// The figures may not be what they seem.
+    /// The metrics may be misleading.
     Warning,
 }
 
 impl AuditLevel {
-    /// The word in a file.
+    /// Returns the word used in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fine => "fine",
@@ -107,22 +108,22 @@ impl AuditLevel {
     }
 }
 
-/// What a row is; a word in a file.
+/// The kind of a row, stored as a word.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum RowKind {
-    /// A method that knows items by their ids alone, `id`.
+    /// A method that knows items only by their ids, `id`.
     Id,
     /// The text alone, `text`.
     Text,
-    /// A trained model that is given something else than it was trained on, `probe`.
+    /// A trained model whose input differs from what it was trained on, `probe`.
     Probe,
-    /// A variant of the method that is studied, by its name, such as `ra-rec`.
+    /// A variant of the method under study, by its name, such as `ra-rec`.
     Variant(String),
 }
 
 impl RowKind {
-    /// The word in a file.
+    /// Returns the word used in files.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Id => "id",
@@ -175,7 +176,7 @@ impl From<RowKind> for String {
 pub struct Row {
     /// Name in the table, such as `ra-rec(sasrec, minilm)`.
     pub name: String,
-    /// What it is.
+    /// The kind of model.
     pub kind: RowKind,
     /// As [`Evaluation::metrics`].
     pub metrics: BTreeMap<Metric, f64>,
@@ -185,43 +186,43 @@ pub struct Row {
     /// As [`Evaluation::tie_width`].
     #[serde(default)]
     pub tie_width: f64,
-    /// Samples it learned from.
+    /// The number of training samples.
     #[serde(default)]
     pub train_samples: usize,
-    /// Scalars that were trained.
+    /// The number of trained parameters.
     #[serde(default)]
     pub trainable_params: usize,
-    /// Seconds of training.
+    /// Training time in seconds.
     #[serde(default)]
     pub train_seconds: f64,
-    /// Seconds of ranking.
+    /// Ranking time in seconds.
     #[serde(default)]
     pub eval_seconds: f64,
-    /// Users evaluated, 0 when unknown.
+    /// The number of users evaluated, 0 if unknown.
     #[serde(default)]
     pub users: usize,
-    /// As [`Evaluation::candidates`]; none where the report is from before they were counted.
+    /// As [`Evaluation::candidates`]; `None` in reports from before they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<(usize, f64)>,
     /// As [`Evaluation::not_finite`].
     #[serde(default)]
     pub not_finite: usize,
-    /// What a reader must know of how the model was made, such as a training of no steps.
+    /// Warnings about how the model was made, such as a training without steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// The row that [`Row::differences`] are taken to.
+    /// The row that [`Row::differences`] are relative to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
     /// This row minus the baseline, by accuracy metric, with 95 % intervals over users.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub differences: BTreeMap<Metric, Interval>,
-    /// The row by parts of the targets.
+    /// The accuracy on parts of the targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slices: Vec<Slice>,
 }
 
 impl Row {
-    /// A row with all that its evaluation says; what training cost is left to fill in.
+    /// Creates a row with everything its evaluation provides; the training costs remain to be filled in.
     pub fn new(name: impl Into<String>, kind: impl Into<RowKind>, evaluation: &Evaluation) -> Self {
         Self {
             name: name.into(),
@@ -237,11 +238,11 @@ impl Row {
         }
     }
 
-    /// Adds the differences to a baseline on the same users: paired bootstrap intervals, and for the metrics that a table is
-    /// read for permutation tests and what could have been detected. [`holm_correct`] comes when the table is whole.
+    /// Adds the differences from a baseline on the same users: paired bootstrap intervals and, for the headline
+    /// metrics, permutation tests and detectable differences. Call [`holm_correct`] once the table is complete.
     ///
     /// # Panics
-    /// When the evaluations are of different users.
+    /// Panics if the evaluations have different users.
     #[must_use]
     pub fn with_baseline(mut self, baseline: &str, own: &Evaluation, other: &Evaluation, seed: u64) -> Self {
         assert_eq!(own.users, other.users, "differences are taken user by user");
@@ -261,7 +262,7 @@ impl Row {
     }
 }
 
-/// Corrects the tests of all rows of a table for being looked at together.
+/// Corrects the tests of all rows of a table for multiple comparisons.
 pub fn holm_correct(rows: &mut [Row]) {
     let tested = rows.iter_mut().flat_map(|row| row.differences.values_mut()).filter(|found| found.p.is_some());
     let mut tested: Vec<&mut Interval> = tested.collect();
@@ -269,16 +270,16 @@ pub fn holm_correct(rows: &mut [Row]) {
     tested.iter_mut().zip(holm(&ps)).for_each(|(found, p)| found.p_holm = Some(p));
 }
 
-/// What a stage cost.
+/// The cost of a stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageCost {
     /// Name of the stage.
     pub name: String,
-    /// Seconds of wall time.
+    /// Wall time in seconds.
     pub seconds: f64,
-    /// Largest resident memory up to its end, in MiB; none where the system does not tell.
+    /// Peak resident memory until the end of the stage, in MiB; `None` if the system does not report it.
     pub peak_mib: Option<u64>,
-    /// Tokens that the language model read, those that fill up a batch included; none where it took no part.
+    /// Tokens that the language model read, including padding; `None` if it was not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
 }
@@ -286,42 +287,42 @@ pub struct StageCost {
 /// The learning curve of one trained part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LearningCurve {
-    /// What was trained.
+    /// The trained part.
     pub name: String,
-    /// How it went.
+    /// The curve.
     #[serde(flatten)]
     pub curve: Curve,
 }
 
-/// One user's recommendations beside what the user did.
+/// Recommendations for one user, next to the user's own choices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SampleRecommendation {
-    /// The user's own id.
+    /// The user's original id.
     pub user: String,
     /// Titles of the latest items of the history, oldest first.
     pub history: Vec<String>,
     /// Titles of the held-out items.
     pub targets: Vec<String>,
-    /// What each model recommends.
+    /// The recommendations of each model.
     pub lists: Vec<SampleList>,
 }
 
-/// What one model recommends to one user.
+/// The recommendations of one model for one user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SampleList {
     /// Name of the row.
     pub row: String,
     /// Titles, best first.
     pub titles: Vec<String>,
-    /// The places in `titles`, from 0, that hold held-out items.
+    /// The positions in `titles`, from 0, of held-out items.
     pub hits: Vec<usize>,
 }
 
 impl SampleRecommendation {
-    /// Puts titles to `lists`: a row's name and its best items for `user`, best first.
+    /// Looks up the titles of `lists`, each of which is a row's name and its best items for `user`, best first.
     ///
     /// # Panics
-    /// When the user or an item lies beyond the data set.
+    /// Panics if the user or an item is not in the data set.
     pub fn new(dataset: &Dataset, part: Part, user: UserId, lists: &[(&str, &[ItemId])]) -> Self {
         let title = |&item: &ItemId| dataset.catalog.name(item).to_owned();
         let history = part.history(dataset, user);
@@ -341,7 +342,7 @@ impl SampleRecommendation {
 }
 
 impl Report {
-    /// A report of `rows`, which were made under `protocol`; what else there is to tell is left to fill in.
+    /// Creates a report of `rows`, produced under `protocol`; the remaining fields are to be filled in.
     pub fn new(recipe: impl Into<String>, seed: u64, protocol: Protocol, rows: Vec<Row>) -> Self {
         Self {
             recipe: recipe.into(),
@@ -360,22 +361,22 @@ impl Report {
         }
     }
 
-    /// What a reader must know before believing the rows.
+    /// Returns what a reader must know before trusting the rows.
     pub fn warnings(&self) -> Vec<String> {
         ResultTable::new(std::slice::from_ref(self)).warnings()
     }
 
-    /// Reads a `report.json`, or that of a run folder.
+    /// Reads a `report.json` file, or the one in a run folder.
     ///
     /// # Errors
-    /// [`EvalError::Core`] names the file, and the place in it that is wrong.
+    /// [`EvalError::Core`] names the file and the position of the error in it.
     pub fn read(path: &Path) -> Result<Self, EvalError> {
         let file = if path.is_dir() { path.join("report.json") } else { path.to_path_buf() };
         let folder = file.parent().and_then(Path::file_name).unwrap_or_default();
         Ok(Self { run: folder.to_string_lossy().into(), ..read_json(&file)? })
     }
 
-    /// What the protocol says, in the order people ask.
+    /// Returns the parts of the protocol, in the order in which readers ask for them.
     pub(crate) fn protocol_facts(protocol: &Protocol) -> [(&'static str, String); 11] {
         [
             ("data set", protocol.dataset.clone()),
@@ -392,7 +393,7 @@ impl Report {
         ]
     }
 
-    /// Where, when and by what, in one line.
+    /// Describes where, when and how the run was made, in one line.
     pub(crate) fn origin(&self) -> String {
         let commit = if self.commit.is_empty() { "unknown" } else { &self.commit };
         let mut line = format!("recipe {}, seed {}, backend {}, commit {commit}", self.recipe, self.seed, self.backend);

@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Numbers formatted for readers.
 
-/// An integer with thin groups of three, such as `59,384`.
+/// Formats an integer in groups of three digits, such as `59,384`.
 pub(crate) fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
@@ -13,7 +13,7 @@ pub(crate) fn grouped(n: usize) -> String {
     out
 }
 
-/// Seconds as people say them.
+/// Formats a duration in seconds or minutes.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
 }

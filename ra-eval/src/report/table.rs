@@ -1,4 +1,4 @@
-//! Rows of one or several runs in one table, and what a reader must know of them.
+//! Rows of one or several runs in one table, with warnings for the reader.
 use super::numbers::grouped;
 use super::{Report, Row};
 use crate::metrics::mean;
@@ -11,16 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone)]
 pub struct Comparison<'a> {
     pub(crate) reports: &'a [Report],
-    /// Rows of one run against those of another.
+    /// Rows of one run compared with those of another.
     pub(crate) between: Vec<Row>,
-    /// Whether they do not belong into one table and are there all the same.
+    /// Whether the runs share a table although they are not comparable.
     mixed: bool,
 }
 
 /// The rows of a [`Comparison`], for programs.
 #[derive(Debug, Serialize)]
 struct Compared<'a> {
-    /// Whether rows of different protocols stand in one table.
+    /// Whether rows of different protocols share one table.
     mixed_protocols: bool,
     runs: Vec<Run<'a>>,
     between_runs: &'a [Row],
@@ -36,7 +36,7 @@ struct Run<'a> {
     rows: &'a [Row],
 }
 
-/// A row in all the seeds of its recipe.
+/// A row over all seeds of its recipe.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct OverSeeds {
     pub(crate) recipe: String,
@@ -44,22 +44,23 @@ pub(crate) struct OverSeeds {
     pub(crate) seeds: Vec<u64>,
     /// Mean and standard deviation over the seeds.
     pub(crate) metrics: BTreeMap<Metric, [f64; 2]>,
-    /// The row that the seeds' differences are taken to; their mean, and in how many seeds they are significant.
+    /// The row that the seeds' differences are relative to, the mean differences, and the number of seeds in which each
+    /// is significant.
     pub(crate) baseline: Option<String>,
     pub(crate) differences: BTreeMap<Metric, (f64, usize)>,
 }
 
 impl Comparison<'_> {
-    /// Adds rows of one run that were compared to those of another, [`Row::with_baseline`], user by user.
+    /// Adds rows of one run that were compared with those of another, user by user, by [`Row::with_baseline`].
     #[must_use]
     pub fn with_between(self, between: Vec<Row>) -> Self {
         Self { between, ..self }
     }
 
-    /// The comparison as JSON.
+    /// Returns the comparison as JSON.
     ///
     /// # Errors
-    /// [`EvalError::Json`] when a figure is no number that JSON has.
+    /// [`EvalError::Json`] if a value cannot be represented in JSON.
     pub fn json(&self) -> Result<String, EvalError> {
         let runs = self.reports.iter().map(|r| Run {
             recipe: &r.recipe,
@@ -74,7 +75,7 @@ impl Comparison<'_> {
         Ok(serde_json::to_string_pretty(&all)?)
     }
 
-    /// What a reader must know first.
+    /// Returns a warning if the runs are not comparable.
     pub(crate) fn caution(&self) -> Option<&'static str> {
         self.mixed.then_some(
             "These runs were evaluated under different protocols, so their metrics cannot be compared. They share a table only \
@@ -86,8 +87,8 @@ impl Comparison<'_> {
 /// Puts several runs into one table.
 ///
 /// # Errors
-/// [`EvalError::Protocols`] when two of them were evaluated under different protocols or on other numbers of users:
-/// their figures do not compare. [`compare_unchecked`] shows them all the same.
+/// [`EvalError::Protocols`] if two runs were evaluated under different protocols or on different numbers of users, so
+/// that their metrics are not comparable. [`compare_unchecked`] shows them anyway.
 pub fn compare(reports: &[Report]) -> Result<Comparison<'_>, EvalError> {
     match difference(reports) {
         Some(refusal) => Err(refusal),
@@ -95,12 +96,13 @@ pub fn compare(reports: &[Report]) -> Result<Comparison<'_>, EvalError> {
     }
 }
 
-/// [`compare`] for whoever wants to see what a protocol does to the figures: nothing is refused, but said.
+/// Like [`compare`], for examining the effect of a protocol on the metrics: adds a warning instead of returning an
+/// error.
 pub fn compare_unchecked(reports: &[Report]) -> Comparison<'_> {
     Comparison { reports, between: Vec::new(), mixed: difference(reports).is_some() }
 }
 
-/// Why the reports do not belong into one table.
+/// Returns why the reports cannot share a table, if so.
 fn difference(reports: &[Report]) -> Option<EvalError> {
     let first = reports.first()?;
     let refuse = |other: &Report, difference| EvalError::Protocols {
@@ -116,11 +118,11 @@ fn difference(reports: &[Report]) -> Option<EvalError> {
     let users = reports.iter().flat_map(|report| &report.rows).map(|row| row.users).find(|&users| users > 0)?;
     reports.iter().find_map(|other| {
         let row = other.rows.iter().find(|row| row.users > 0 && row.users != users)?;
-        Some(refuse(other, format!("{} is over {} users, not {users}", row.name, row.users)))
+        Some(refuse(other, format!("{} was evaluated on {} users, not {users}", row.name, row.users)))
     })
 }
 
-/// The rows that several seeds of a recipe have, by their first appearance.
+/// Returns the rows that exist for several seeds of a recipe, in order of first appearance.
 pub(crate) fn over_seeds(reports: &[Report]) -> Vec<OverSeeds> {
     let mut found: Vec<(OverSeeds, Vec<&Row>)> = Vec::new();
     for report in reports {
@@ -172,7 +174,7 @@ fn protocol_difference(left: &Protocol, right: &Protocol) -> String {
     differing.collect::<Vec<_>>().join(", ")
 }
 
-/// What a table is read for: `hr` and `ndcg` at every K, `mrr` at the `smallest`.
+/// Returns whether a table shows the metric first: `hr` and `ndcg` at every K, `mrr` at the `smallest`.
 pub(crate) fn is_headline(metric: Metric, smallest: usize) -> bool {
     match metric {
         Metric::Hr(_) | Metric::Ndcg(_) => true,
@@ -181,7 +183,7 @@ pub(crate) fn is_headline(metric: Metric, smallest: usize) -> bool {
     }
 }
 
-/// What must be known of a report's protocol.
+/// Returns the warnings about a report's protocol.
 fn cautions(report: &Report) -> Vec<String> {
     let Report { recipe, protocol, rows, .. } = report;
     let mut lines = Vec::new();
@@ -213,22 +215,22 @@ fn cautions(report: &Report) -> Vec<String> {
     lines
 }
 
-/// The rows of one or several reports, and the metrics to show of them.
+/// The rows of one or several reports, and the metrics to show for them.
 pub(crate) struct ResultTable<'a> {
     /// The run (only when there are several) and the row.
     pub(crate) rows: Vec<(Option<String>, &'a Row)>,
-    /// What the table is read for: `hr`, `ndcg` at every K, `mrr` at the smallest.
+    /// The headline metrics: `hr` and `ndcg` at every K, `mrr` at the smallest.
     pub(crate) headline: Vec<Metric>,
-    /// All others.
+    /// All other metrics.
     pub(crate) further: Vec<Metric>,
-    /// What must be known of the reports' protocols.
+    /// The warnings about the reports' protocols.
     cautions: Vec<String>,
 }
 
 impl<'a> ResultTable<'a> {
     pub(crate) fn new(reports: &'a [Report]) -> Self {
         let several = reports.len() > 1;
-        // Runs of one recipe and seed, such as a suite's settings, are told apart by their folders.
+        // Runs with the same recipe and seed, such as a suite's settings, are distinguished by their folders.
         let alike = |report: &Report| {
             let same = |other: &&Report| (&other.recipe, other.seed) == (&report.recipe, report.seed);
             reports.iter().filter(same).count() > 1
@@ -247,7 +249,7 @@ impl<'a> ResultTable<'a> {
         Self::of(rows, lines)
     }
 
-    /// A table of some rows, with what must be known of their protocols.
+    /// Creates a table of some rows, with the warnings about their protocols.
     pub(crate) fn of(rows: Vec<(Option<String>, &'a Row)>, cautions: Vec<String>) -> Self {
         let mut metrics: Vec<Metric> = rows.iter().flat_map(|(_, row)| row.metrics.keys().copied()).collect();
         metrics.sort_by_key(|metric| (metric.k(), metric.place()));
@@ -257,25 +259,25 @@ impl<'a> ResultTable<'a> {
         Self { rows, headline, further, cautions }
     }
 
-    /// Whether `value` is the largest of its column, which there is only among several rows.
+    /// Returns whether `value` is the largest in its column; only a table of several rows has a best value.
     pub(crate) fn is_best(&self, metric: Metric, value: f64) -> bool {
         self.rows.len() > 1 && self.rows.iter().filter_map(|(_, row)| row.metrics.get(&metric)).all(|&v| v <= value)
     }
 
-    /// What a reader must know before believing a row.
+    /// Returns what a reader must know before trusting a row.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut lines = self.cautions.clone();
         for (_, row) in &self.rows {
             lines.extend(row_warnings(row));
         }
         let mut known = BTreeSet::new();
-        // Runs share rows, such as their floors.
+        // Runs share rows, such as their floors, so warnings may repeat.
         lines.retain(|line| known.insert(line.clone()));
         lines
     }
 }
 
-/// What a reader must know before believing a row.
+/// Returns what a reader must know before trusting a row.
 fn row_warnings(row: &Row) -> Vec<String> {
     let name = &row.name;
     let mut lines: Vec<String> = row.notes.iter().map(|note| format!("{name}: {note}.")).collect();

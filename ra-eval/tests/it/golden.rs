@@ -50,6 +50,6 @@ fn several_targets_with_ties() {
 fn a_broken_case_says_what_is_wrong() {
     let case = serde_json::json!({ "users": 1, "items": 2, "ks": [1], "relevant": [[2]] });
     let fail = |scores: &[f32]| verify_case(&case, scores, &[0, 0], &[1, 1]).unwrap_err().to_string();
-    assert!(fail(&[0.0, 1.0]).contains("beyond 2"));
+    assert!(fail(&[0.0, 1.0]).contains("not below 2"));
     assert!(fail(&[0.0]).contains("scores"));
 }

@@ -56,9 +56,9 @@ fn matrices_that_do_not_fit_are_refused() {
     let config = EvalConfig::default();
     let fail =
         |users: &[f32], items: &[f32]| evaluate_vectors(users, items, &held_out, &config).unwrap_err().to_string();
-    assert_eq!(fail(&[0.0; 4], &[0.0; 7]), "items: 7 numbers are no 3 rows of one width");
-    assert_eq!(fail(&[0.0; 6], &[0.0; 6]), "users: 6 numbers; 2 users of width 2 have 4");
+    assert_eq!(fail(&[0.0; 4], &[0.0; 7]), "items: 7 numbers do not make 3 rows of equal width");
+    assert_eq!(fail(&[0.0; 6], &[0.0; 6]), "users: 6 numbers, but 2 users of width 2 need 4");
     assert!(fail(&[], &[]).starts_with("items: "));
     let scores = evaluate_scores(&[0.0; 5], &held_out, &config).unwrap_err().to_string();
-    assert_eq!(scores, "scores: 5 numbers; there are 2 users and 3 items");
+    assert_eq!(scores, "scores: 5 numbers, but 2 users and 3 items need 6");
 }

@@ -235,7 +235,10 @@ fn every_difference_on_the_page_is_drawn_and_in_a_table() {
     let dots = |class: &str| page.matches(&format!("<g class=\"{class}\">")).count();
     // Six rows by seven metrics; one has no significant difference, two are worse.
     assert_eq!((dots("better"), dots("open"), dots("worse")), (21, 7, 14));
-    assert!(page.contains("Difference in ndcg@10 to ra-rec(sasrec with a long name, minilm), variant 0: "), "in words");
+    assert!(
+        page.contains("Difference in ndcg@10 from ra-rec(sasrec with a long name, minilm), variant 0: "),
+        "in words"
+    );
     assert!(page.contains("corrected p &lt; 0.001, significant") && page.contains("corrected p 0.40, not significant"));
     assert!(page.contains("<td>+0.0100</td><td>-0.0100 to +0.0300</td><td>0.4000</td><td>0.0300</td>"), "{page}");
 }

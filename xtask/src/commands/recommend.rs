@@ -40,9 +40,7 @@ impl Args {
             (None, false, true, None) => Ok(Who::Items(item.clone())),
             (None, true, false, None) => Ok(Who::Titles(title.clone())),
             (None, true, true, Some(history)) => Ok(Who::History(history.clone())),
-            _ => bail!(
-                "say for whom in one way: --user ID, --item ID .., --title TITLE .., or --history \"TITLE; TITLE\""
-            ),
+            _ => bail!("give exactly one of --user ID, --item ID .., --title TITLE .. and --history \"TITLE; TITLE\""),
         }
     }
 }

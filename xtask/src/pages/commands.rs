@@ -1,4 +1,4 @@
-//! The command line as a page, as `man` pages and as what shells complete.
+//! The command line as a reference page, as `man` pages and as shell completions.
 use crate::commands::{everybody, everything};
 use anyhow::{Context, Result};
 use clap::{Arg, Command};
@@ -7,7 +7,7 @@ use ra_core::write_atomic;
 use std::fmt::Write;
 use std::path::Path;
 
-/// The page: the commands of everybody, then those of the project's development.
+/// Renders the page: first the commands for users, then those for developing the project.
 pub(super) fn page() -> String {
     let mut page = String::from(
         "# Commands\n\n\
@@ -61,7 +61,7 @@ fn section(page: &mut String, before: &str, command: &Command) {
     }
 }
 
-/// `--top N`, `PATH`, `--json`.
+/// Formats an argument: `--top N`, `PATH`, `--json`.
 fn shape(argument: &Arg) -> String {
     let value = argument.get_action().takes_values().then(|| {
         let names = argument.get_value_names().unwrap_or_default();
@@ -76,10 +76,10 @@ fn shape(argument: &Arg) -> String {
     }
 }
 
-/// What `shell` completes, as a script.
+/// Returns the completion script for `shell`.
 ///
 /// # Errors
-/// When the script is no text.
+/// Returns an error if the script is not valid UTF-8.
 pub(crate) fn completions(shell: Shell) -> Result<String> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut everybody(), "ra-rec", &mut script);
@@ -89,7 +89,7 @@ pub(crate) fn completions(shell: Shell) -> Result<String> {
 /// Writes a `man` page for the program and each of its commands into `folder`.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Returns an error if a page cannot be written.
 pub(crate) fn man_pages(folder: &Path) -> Result<usize> {
     let program = everybody().name("ra-rec");
     let mut pages = Vec::new();

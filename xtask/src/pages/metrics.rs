@@ -1,4 +1,4 @@
-//! The page of metrics, from what their names are documented by.
+//! The page of metrics, generated from the documentation of their names.
 use super::source::Source;
 use anyhow::{Context, Result};
 use ra_eval::Metric;

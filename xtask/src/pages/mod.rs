@@ -1,5 +1,5 @@
-//! Pages that are made of the source and of published reports, so that they cannot go stale: the reference and the
-//! results of the guide, and every table of figures in a document.
+//! Pages that are generated from the source and from published reports, so that they stay up to date: the reference and
+//! the results of the guide, and every table of results in a document.
 mod commands;
 mod metrics;
 mod results;
@@ -14,13 +14,14 @@ use ra_core::write_atomic;
 use source::Source;
 use std::path::{Path, PathBuf};
 
-/// Where generated pages of the guide lie.
+/// The folder of the guide's generated pages.
 const GUIDE: &str = "docs/guide/src";
 
-/// Writes every page that is made, or only tells which ones differ from what they would be.
+/// Writes every generated page, or with `check` only compares the pages with their expected content.
 ///
 /// # Errors
-/// When a page cannot be made or written; with `check`, when one differs or a figure is of no published report.
+/// Returns an error if a page cannot be generated or written; with `check`, also if a page differs or a number comes
+/// from no published report.
 pub(crate) fn pages(root: &Path, check: bool) -> Result<()> {
     let results = results::Results::read(root)?;
     let mut stale = Vec::new();
@@ -45,7 +46,7 @@ pub(crate) fn pages(root: &Path, check: bool) -> Result<()> {
     Ok(())
 }
 
-/// Every page, with its path.
+/// Generates every page, with its path.
 fn made(root: &Path, results: &results::Results) -> Result<Vec<(PathBuf, String)>> {
     let folders: Vec<PathBuf> = ["ra-core", "ra-data", "ra-idmodels", "ra-llm", "ra-align", "ra-eval"]
         .map(|name| root.join(name).join("src"))
@@ -69,7 +70,7 @@ fn made(root: &Path, results: &results::Results) -> Result<Vec<(PathBuf, String)
     Ok(pages)
 }
 
-/// Documents that may hold figures of published reports.
+/// Lists the documents that may contain numbers from published reports.
 fn documents(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = vec![root.join("README.md")];
     let folder = root.join(GUIDE);

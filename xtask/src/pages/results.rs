@@ -1,4 +1,4 @@
-//! Published reports, `docs/results/NAME/report.json`, and what pages take from them.
+//! Published reports, `docs/results/NAME/report.json`, and the tables that pages make from them.
 use super::GUIDE;
 use anyhow::{Context, Result, bail};
 use ra_core::{read_json, write_atomic};
@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Where they lie.
+/// The folder of the published reports.
 const FOLDER: &str = "docs/results";
 
-/// Beside a report: the command that made it.
+/// The file next to a report that holds the command that made it.
 const COMMAND: &str = "command.txt";
 
-/// Marks a table that is filled in: what [`Results::table`] reads follows, then `-->`, the table and [`END`].
+/// Starts a generated table: the specification for [`Results::table`] follows, then `-->`, the table and [`END`].
 const BEGIN: &str = "<!-- results ";
 const END: &str = "<!-- results end -->";
 
@@ -35,7 +35,7 @@ impl Results {
         Ok(Self(found))
     }
 
-    /// `name/row`: the row that is called so, whatever stands behind it in parentheses; `-` is none.
+    /// Finds the row of `name/row`, ignoring anything in parentheses after the row's name; `-` means no row.
     fn row(&self, place: &str) -> Result<Option<&Row>> {
         if place == "-" {
             return Ok(None);
@@ -46,7 +46,7 @@ impl Results {
         report.rows.iter().find(called).with_context(|| format!("{FOLDER}/{name} has no row {row}")).map(Some)
     }
 
-    /// `text` with every marked table filled in.
+    /// Returns `text` with every marked table filled in.
     pub(super) fn filled(&self, text: &str) -> Result<String> {
         let mut filled = String::new();
         let mut rest = text;
@@ -60,8 +60,8 @@ impl Results {
         Ok(filled + rest)
     }
 
-    /// A line of metrics, a line of what each column group is called, separated by commas, then a line per row: its label, a
-    /// colon, and a `report/row` for each group.
+    /// Renders a table. The specification is a line of metrics, a line of comma-separated names of column groups, and
+    /// then one line per row: its label, a colon, and one `report/row` per group.
     fn table(&self, spec: &str) -> Result<String> {
         let mut lines = spec.trim().lines();
         let metrics = lines.next().unwrap_or_default().split_whitespace();
@@ -99,7 +99,7 @@ impl Results {
         Ok(table)
     }
 
-    /// The page of the guide.
+    /// Renders the results page of the guide.
     pub(super) fn page(&self) -> Result<String> {
         let mut page = String::from(
             "# Results\n\n\
@@ -169,7 +169,8 @@ impl Results {
         Ok(page)
     }
 
-    /// Figures of four digits, `.1234` or `0.1234`, in documents and recipes that no published report has.
+    /// Finds numbers with four decimals, `.1234` or `0.1234`, in documents and recipes that occur in no published
+    /// report.
     pub(super) fn strangers(&self, root: &Path) -> Result<Vec<String>> {
         let published: BTreeSet<String> = self
             .0
@@ -195,7 +196,7 @@ impl Results {
         for path in files {
             let text = std::fs::read_to_string(&path).with_context(|| format!("{}: cannot read", path.display()))?;
             for (number, line) in (1..).zip(text.lines()) {
-                // A recipe's keys are settings; its comments may hold figures.
+                // A recipe's keys are settings; its comments may contain results.
                 let is_recipe = path.extension().is_some_and(|end| end == "toml");
                 let line = if is_recipe { line.split_once('#').map_or("", |(_, comment)| comment) } else { line };
                 let unknown = figures(line).filter(|figure| !published.contains(*figure));
@@ -206,11 +207,11 @@ impl Results {
     }
 }
 
-/// Copies the report of a finished run into the repository, without the recommendations that it shows: they hold titles of
-/// the data set.
+/// Copies the report of a finished run into the repository, without its sample recommendations, because they contain
+/// titles from the data set.
 ///
 /// # Errors
-/// When the run has no report, or the folder cannot be written.
+/// Returns an error if the run has no report or the folder cannot be written.
 pub(crate) fn publish(run: &Path, name: &str, command: &str, commit: Option<String>, root: &Path) -> Result<()> {
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         bail!("{name:?} is no name for a report: letters, digits and - are allowed");
@@ -226,7 +227,7 @@ pub(crate) fn publish(run: &Path, name: &str, command: &str, commit: Option<Stri
     Ok(())
 }
 
-/// HR@10 by parts of the targets, a column per row of the report.
+/// Renders HR@10 by parts of the targets, with one column per row of the report.
 fn slices(report: &Report) -> Result<String> {
     let hr = Metric::Hr(10);
     let rows: Vec<&Row> =
@@ -244,12 +245,12 @@ fn slices(report: &Report) -> Result<String> {
     Ok(table)
 }
 
-/// `HR@10`.
+/// Formats a metric as `HR@10`.
 fn spelled(metric: Metric) -> String {
     metric.to_string().to_uppercase()
 }
 
-/// `.1234`, as papers have it.
+/// Formats a value as `.1234`, as papers do.
 fn figure(value: f64) -> String {
     format!("{value:.4}").trim_start_matches('0').to_owned()
 }
@@ -263,7 +264,8 @@ fn p_value(p: f64) -> String {
     if p < 0.001 { "below .001".into() } else { format!("{p:.3}").trim_start_matches('0').to_owned() }
 }
 
-/// What looks like a figure: a point and four digits, and nothing of a number around it but a leading 0.
+/// Finds numbers that look like results: a point and four digits, optionally after a 0, and not part of a longer number
+/// or word.
 fn figures(line: &str) -> impl Iterator<Item = &str> {
     let bytes = line.as_bytes();
     line.match_indices('.').filter_map(move |(at, _)| {

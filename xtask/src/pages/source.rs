@@ -1,16 +1,16 @@
-//! What the source says of settings: fields, their types and their documentation.
+//! The settings as the source defines them: fields, their types and their documentation.
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::Path;
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Expr, ExprLit, Fields, GenericArgument, Ident, Item, Lit, LitStr, PathArguments, Token, Type};
 
-/// Every struct and enum of some folders, by name.
+/// Every struct and enum in some folders, by name.
 #[derive(Default)]
 pub(crate) struct Source {
     structs: BTreeMap<String, Vec<Field>>,
     choices: BTreeMap<String, Choice>,
-    /// The ID methods, in their order.
+    /// The ID methods, in source order.
     pub(crate) methods: Vec<Method>,
 }
 
@@ -28,13 +28,13 @@ pub(crate) struct Field {
 #[derive(Debug)]
 pub(crate) struct Choice {
     pub(crate) doc: String,
-    /// Names as a file has them, and what they mean.
+    /// The names as written in a file, with their meanings.
     pub(crate) names: Vec<(String, String)>,
-    /// Whether a file holds nothing but the name.
+    /// Whether a value is only a name.
     is_plain: bool,
 }
 
-/// An ID method: `"pop" => Popularity(PopularityConfig)` and the words before it.
+/// An ID method: `"pop" => Popularity(PopularityConfig)` and its documentation.
 #[derive(Debug)]
 pub(crate) struct Method {
     pub(crate) kind: String,
@@ -42,7 +42,7 @@ pub(crate) struct Method {
     pub(crate) doc: String,
 }
 
-/// What a value is, for a reader of a page.
+/// The kind of a value, for the reader of a page.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Kind {
     Flag,
@@ -50,16 +50,16 @@ pub(crate) enum Kind {
     Number,
     Text,
     File,
-    /// One of these names, with what each means.
+    /// One of these names, each with its meaning.
     Choice(Vec<(String, String)>),
     List(Box<Kind>),
     Table,
-    /// A value of several forms: in the words of the type's documentation.
+    /// A value of several forms, described by the type's documentation.
     Other(String),
 }
 
 impl Kind {
-    /// In words.
+    /// Names the kind in words.
     pub(crate) fn told(&self) -> String {
         match self {
             Self::Flag => "true or false".into(),
@@ -79,7 +79,7 @@ impl Source {
     /// Reads every Rust file under `folders`.
     ///
     /// # Errors
-    /// Names the file that cannot be read.
+    /// Returns an error that names the file that cannot be read.
     pub(crate) fn read(folders: &[&Path]) -> Result<Self> {
         let mut source = Self::default();
         for folder in folders {
@@ -112,7 +112,7 @@ impl Source {
                         let (flat, is_skipped) = (has_serde(&field.attrs, "flatten"), has_serde(&field.attrs, "skip"));
                         Some(Field { name, of: field.ty.clone(), doc: doc(&field.attrs), flat, is_skipped })
                     });
-                    // Names are unique among what files hold, not among all that there is.
+                    // Names are unique only among the types that files contain.
                     if found.ident == "Recipe" || derives_serde(&found.attrs) {
                         self.structs.insert(found.ident.to_string(), fields.collect());
                     }
@@ -142,10 +142,10 @@ impl Source {
         }
     }
 
-    /// The fields of a struct.
+    /// Returns the fields of a struct.
     ///
     /// # Errors
-    /// When there is no such struct.
+    /// Returns an error if there is no such struct.
     pub(crate) fn fields(&self, name: &str) -> Result<&[Field]> {
         match self.structs.get(name) {
             Some(fields) => Ok(fields),
@@ -153,7 +153,7 @@ impl Source {
         }
     }
 
-    /// What a file may say of a struct: its fields, those of groups among them.
+    /// Returns the keys that a file may have for a struct: its fields, including those of flattened groups.
     ///
     /// # Errors
     /// As [`fields`](Self::fields).
@@ -171,7 +171,7 @@ impl Source {
         Ok(keys)
     }
 
-    /// What a type is to a reader of a file.
+    /// Returns the kind of a type's values in a file.
     pub(crate) fn kind(&self, of: &Type) -> Kind {
         if let Type::Array(array) = of {
             return Kind::List(Box::new(self.kind(&array.elem)));
@@ -202,10 +202,10 @@ impl Source {
         }
     }
 
-    /// An enum by name.
+    /// Returns an enum by name.
     ///
     /// # Errors
-    /// When there is no such enum.
+    /// Returns an error if there is no such enum.
     pub(crate) fn choice(&self, name: &str) -> Result<&Choice> {
         self.choices.get(name).with_context(|| format!("the source has no enum {name}"))
     }
@@ -231,7 +231,7 @@ impl Parse for Methods {
     }
 }
 
-/// The first paragraph of the documentation in one line, as a page of Markdown shows it: no links to code.
+/// Returns the first paragraph of the documentation on one line, as Markdown without links to code.
 fn doc(attrs: &[Attribute]) -> String {
     let lines = attrs.iter().filter(|attr| attr.path().is_ident("doc")).filter_map(|attr| {
         let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &attr.meta.require_name_value().ok()?.value else {
@@ -244,7 +244,7 @@ fn doc(attrs: &[Attribute]) -> String {
     plain(&text)
 }
 
-/// ``[`Name`](crate::Name)`` and ``[`crate::Name`]`` become `` `Name` ``.
+/// Turns ``[`Name`](crate::Name)`` and ``[`crate::Name`]`` into `` `Name` ``.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -282,7 +282,7 @@ fn derives_serde(attrs: &[Attribute]) -> bool {
 fn has_serde(attrs: &[Attribute], name: &str) -> bool {
     let mut found = false;
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("serde")) {
-        // What has a value is another attribute.
+        // Skip the value of an attribute such as `default = "name"`.
         attr.parse_nested_meta(|meta| {
             found |= meta.path.is_ident(name);
             if meta.input.peek(Token![=]) {
@@ -312,7 +312,7 @@ fn serde_value(attrs: &[Attribute], name: &str) -> Option<String> {
     found
 }
 
-/// `LeaveOneOut` as `leave_one_out`.
+/// Converts `LeaveOneOut` to `leave_one_out`.
 fn snake(name: &str) -> String {
     let mut text = String::new();
     for (at, c) in name.char_indices() {

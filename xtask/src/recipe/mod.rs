@@ -23,7 +23,7 @@ use ra_data::{CurateConfig, DataConfig};
 use ra_eval::EvalConfig;
 use ra_idmodels::{IdConfig, IdMethod};
 use serde::{Deserialize, Serialize};
-use settings::{apply, lookup, section, sub_table, take};
+use settings::{apply, extended, lookup, sub_table, take};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use variant::VariantTable;
@@ -224,7 +224,7 @@ impl Recipe {
             data_name: take(&mut data, "name", "data.", wrong).unwrap_or_else(|| "custom".into()),
             curate: take(&mut data, "curate", "data.", wrong).unwrap_or_default(),
             max_history: take(&mut data, "max_history", "data.", wrong).unwrap_or(MAX_HISTORY),
-            data: section(data, "data", wrong),
+            data: extended(data, "data", &["name", "max_history", "curate"], wrong),
             ids: take(&mut table, "id", "", wrong).unwrap_or_default(),
             lm: take(&mut table, "lm", "", wrong).unwrap_or_default(),
             prompt: take(&mut table, "prompt", "", wrong).unwrap_or_default(),
@@ -232,7 +232,7 @@ impl Recipe {
             train: take(&mut table, "train", "", wrong).unwrap_or_default(),
             rows: rows::ordered(&asked, &tables).map_err(|told| wrong.push(told)).unwrap_or_default(),
             probes_of: take(&mut eval, "probes_of", "eval.", wrong).unwrap_or_else(|| vec![OWN.into()]),
-            eval: section(eval, "eval", wrong),
+            eval: extended(eval, "eval", &["rows", "probes_of"], wrong),
             variants: Vec::new(),
             tables,
         };

@@ -1,5 +1,5 @@
-//! The page of all recipe keys, from the structs that read them: types and meaning from their source, defaults from their
-//! values, and what is allowed from what they refuse.
+//! The page of all recipe keys, generated from the structs that read them: types and meanings come from their source,
+//! defaults from their values, and allowed values from their error messages.
 use super::Recipe;
 use super::known::BUILT_IN;
 use crate::pages::source::{Field, Kind, Source};
@@ -9,24 +9,24 @@ use toml::{Table, Value};
 
 /// One table of the page.
 struct Section {
-    /// As a recipe has it: `[data.columns]`.
+    /// The heading as a recipe writes it: `[data.columns]`.
     title: String,
-    /// Where its keys stand in a recipe: `data.columns`.
+    /// The path of its keys in a recipe: `data.columns`.
     place: &'static str,
-    /// What the table is for.
+    /// The purpose of the table.
     told: String,
     /// The struct that reads it.
     of: &'static str,
     /// Keys that belong to the recipe itself, and the fields of [`Recipe`] that hold them.
     own: &'static [(&'static str, &'static str)],
-    /// The method that keys are of.
+    /// The ID method that the keys belong to.
     kind: Option<&'static str>,
 }
 
-/// The page.
+/// Renders the page.
 ///
 /// # Errors
-/// When a struct is not where it is looked for.
+/// Returns an error if a struct is missing from the source.
 pub(crate) fn page(source: &Source) -> anyhow::Result<String> {
     let mut page = String::from(
         "# Recipe keys\n\n\
@@ -43,7 +43,7 @@ pub(crate) fn page(source: &Source) -> anyhow::Result<String> {
     Ok(page)
 }
 
-/// What no struct of a single recipe says.
+/// The facts that no struct of a single recipe documents.
 const SUITES: &str = r#"
 ## Suites
 
@@ -62,7 +62,7 @@ A file with the key `suite`, or with `recipe`, runs several recipes and makes on
 `--resume` makes only the runs that are missing.
 "#;
 
-/// The page of the recipes that the program knows by name: what each says of itself in its first lines.
+/// Renders the page of the built-in recipes, each described by its first lines.
 pub(crate) fn recipes() -> String {
     let mut page = String::from(
         "# Recipes\n\n\
@@ -173,10 +173,10 @@ fn write(page: &mut String, section: &Section, source: &Source) -> anyhow::Resul
     Ok(())
 }
 
-/// A value as a person would write it.
+/// Formats a value as a person would write it.
 fn shown(value: &Value) -> String {
     let number = |x: f64| {
-        // Most are kept in half the digits.
+        // Most values are stored as `f32`; print only its digits.
         let short = x as f32;
         if f64::from(short) == x { format!("{short:?}") } else { format!("{x:?}") }
     };
@@ -191,7 +191,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Whether a field has a section of its own.
+/// Returns whether a field has a section of its own.
 fn is_table(field: &Field, section: &Section) -> bool {
     let own = [("data", "columns"), ("id", "train")];
     own.iter().any(|(place, name)| section.place == *place && field.name == *name)
@@ -201,7 +201,7 @@ fn base(kind: Option<&str>) -> anyhow::Result<Table> {
     Ok(format!("[[id]]\nkind = {:?}", kind.unwrap_or("sasrec")).parse()?)
 }
 
-/// What stands under `place` and `key` in a recipe.
+/// Returns the value under `place` and `key` in a recipe.
 fn value(table: &Table, place: &str, key: &str) -> Option<Value> {
     let mut table = table;
     for part in place.split('.').filter(|part| !part.is_empty()) {
@@ -214,7 +214,7 @@ fn value(table: &Table, place: &str, key: &str) -> Option<Value> {
     table.get(key).cloned()
 }
 
-/// What a key may be: the names of a choice, or what is said of numbers that are refused.
+/// Describes the allowed values of a key: the names of a choice, or the conditions in the errors about refused numbers.
 fn allowed(field: &Field, section: &Section, source: &Source) -> anyhow::Result<String> {
     let kind = source.kind(&field.of);
     if let Kind::Choice(names) = &kind {
@@ -237,7 +237,7 @@ fn allowed(field: &Field, section: &Section, source: &Source) -> anyhow::Result<
     Ok(found.join("; "))
 }
 
-/// What is said of a recipe that has this value.
+/// Returns the error about a recipe that has this value.
 fn refusal(field: &Field, section: &Section, probe: Value) -> anyhow::Result<Option<String>> {
     let mut table = base(section.kind)?;
     let mut at = &mut table;

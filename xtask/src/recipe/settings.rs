@@ -168,6 +168,22 @@ pub(crate) fn section<T: DeserializeOwned + Default>(table: Table, name: &str, w
     })
 }
 
+/// [`section`] of a table that has more keys than `T`, which were taken out before: an error that lists keys names them too.
+pub(crate) fn extended<T: DeserializeOwned + Default>(
+    table: Table,
+    name: &str,
+    more: &[&str],
+    wrong: &mut Vec<String>,
+) -> T {
+    let before = wrong.len();
+    let found = section(table, name, wrong);
+    let more: Vec<String> = more.iter().map(|key| format!("`{key}`")).collect();
+    for told in wrong.iter_mut().skip(before).filter(|told| told.contains("unknown field")) {
+        told.push_str(&format!(", {}", more.join(", ")));
+    }
+    found
+}
+
 /// Returns an error for every key of `value` that cannot be read by itself, or `error` if no single key is wrong.
 fn faults<T: DeserializeOwned>(value: &Value, path: &str, error: &toml::de::Error) -> Vec<String> {
     let found: Vec<String> = match value {

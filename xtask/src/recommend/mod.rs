@@ -180,7 +180,7 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     if found.is_empty() {
         notes.push("nothing is left to recommend: the history holds every item".into());
     } else if found.len() < top {
-        notes.push(format!("only {} items are not in the history", found.len()));
+        notes.push(format!("only {} items are left to recommend", found.len()));
     }
     let recommended = |(item, score)| Recommended { item: Item::new(catalog, item), score };
     Ok(Recommendation {

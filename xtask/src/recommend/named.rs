@@ -25,7 +25,12 @@ fn of_user(dataset: &Dataset, id: &str) -> Result<(UserId, Vec<ItemId>)> {
     let user = dataset.users.iter().position(|user| user == id);
     let trimmed = dataset.users.iter().any(|user| user == id.trim());
     let hint = if trimmed { format!("; did you mean {:?}?", id.trim()) } else { String::new() };
-    let user = user.with_context(|| format!("user {id:?} is not in {}{hint}", dataset.name))?;
+    let user = user.with_context(|| {
+        let (left, name) = (dataset.users.len(), &dataset.name);
+        format!(
+            "user {id:?} is not among the {left} users of {name} that the filters left{hint}; name the items of their history"
+        )
+    })?;
     let parts = [&dataset.train, &dataset.valid, &dataset.test];
     let user = UserId(user as u32);
     Ok((user, parts.iter().flat_map(|part| part.row(user)).copied().collect()))

@@ -311,12 +311,12 @@ fn a_list_of_recipes_makes_one_page_with_a_table_a_protocol() {
     root.ok(&["run", "list", "--out", "l"]);
     let page = std::fs::read_to_string(root.path("l/overview.md")).unwrap();
     assert_eq!(page.matches("## Results").count(), 2, "tiny and same have one protocol: {page}");
-    let head = |metrics: &str| format!("| recipe | model | {metrics} to ID (95 %) |");
+    let head = |metrics: &str| format!("| recipe | model | {metrics} vs ID (95 %) |");
     assert!(page.contains(&head("hr@10 | ndcg@10 | hr@100 | hr@100")), "{page}");
     assert!(page.contains(&head("recall@20 | ndcg@20 | ndcg@20")), "{page}");
     root.ok(&["run", "list", "--out", "more", "--set", "eval.ks=[10, 20, 100]"]);
     let more = std::fs::read_to_string(root.path("more/overview.md")).unwrap();
-    assert!(more.contains("| hr@100 | hr@100 to ID"), "differences are told of HR@100 where it is there: {more}");
+    assert!(more.contains("| hr@100 | hr@100 vs ID"), "differences are told of HR@100 where it is there: {more}");
     assert!(page.contains("| all | sasrec |") && page.contains("| other | sasrec |"), "{page}");
     let html = std::fs::read_to_string(root.path("l/overview.html")).unwrap();
     assert!(html.contains("<svg") && html.contains("recall@20 by recipe"), "{html}");

@@ -43,7 +43,10 @@ fn what_cannot_work_is_refused_by_key_and_value_before_anything_runs() {
         ("eval.rows=[]", "eval.rows is empty"),
         ("eval.candidates={uniform=0}", "eval.candidates is 0 items"),
         ("eval.select={}", "eval.select is empty"),
-        ("eval.select={'ndgc@10'=1.0}", "eval.select.ndgc@10 is no metric at a K, such as ndcg@10; there are hr, ndcg"),
+        (
+            "eval.select={'ndgc@10'=1.0}",
+            "eval.select.ndgc@10 is not a metric with a K, such as ndcg@10; the metrics are hr, ndcg",
+        ),
         ("eval.select={'hr@10'=nan}", "eval.select.hr@10 is NaN"),
         ("train.steps=many", "train.steps: invalid type: string \"many\", expected a whole number, 0 or above"),
         ("train.lr='fast'", "train.lr: "),

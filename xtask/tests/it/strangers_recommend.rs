@@ -52,7 +52,7 @@ fn titles_have_no_power_over_the_terminal_and_every_item_can_be_asked_for() {
     assert!(error(&["--item", "ox"]).contains("did you mean \"The ox\""));
     assert!(error(&["--user", "u1 "]).contains("did you mean \"u1\""));
     assert!(error(&["--user", "u1", "--top", "0"]).contains("--top is 0"));
-    assert!(error(&["--user", "u1", "--item", "i1"]).contains("in one way"));
+    assert!(error(&["--user", "u1", "--item", "i1"]).contains("exactly one of"));
     assert!(error(&[]).contains("--user ID"));
     let all: Vec<String> = (0..12).map(|i| format!("i{i}")).collect();
     let all: Vec<&str> = all.iter().flat_map(|id| ["--item", id]).collect();

@@ -1,4 +1,4 @@
-//! Recommenders: scores of many users against all items, a block of either at a time.
+//! Ranking for recommenders, which scores many users against all items in blocks of both.
 mod on_device;
 
 use self::on_device::Block;
@@ -13,26 +13,26 @@ use ra_core::{History, ItemId, Progress, Recommender, in_host_memory, int_tensor
 use rayon::prelude::*;
 use std::time::Instant;
 
-/// Users that go through the user tower together, and items through the item tower: fixed, so that the vectors do not
-/// depend on how much memory the ranking may take.
+/// The number of users per pass through the user tower, and of items through the item tower. It is fixed so that the
+/// vectors do not depend on the memory that the ranking may use.
 const TOWER_BLOCK: usize = 256;
 
-/// Rows of a product on the CPU, and items: their scores stay in the cache until they are counted.
+/// The number of rows and of items per product on the CPU: their scores stay in the cache until they are counted.
 const ROWS: usize = 48;
 const ITEMS: usize = 2048;
 
-/// Items of a product at most where it does not run on the CPU.
+/// The maximum number of items per product on a GPU.
 const MOST: usize = 1 << 16;
 
-/// The vectors of items `0..=items`, `[items + 1, dim]`: row k is item k, row 0 padding.
+/// Returns the vectors of items `0..=items`, `[items + 1, dim]`: row k is item k, and row 0 is padding.
 pub fn item_vectors(model: &dyn Recommender, items: usize) -> Tensor<2> {
     let ids: Vec<ItemId> = (0..=items as u32).map(ItemId).collect();
     Tensor::cat(ids.chunks(TOWER_BLOCK).map(|block| model.items(block)).collect(), 0)
 }
 
-/// Ranks every item for the users of `held_out` and measures where the held-out ones come.
+/// Ranks every item for the users of `held_out` and measures the ranks of the held-out items.
 ///
-/// The result depends neither on `block_mib` nor on the number of threads.
+/// The result does not depend on `block_mib` or on the number of threads.
 ///
 /// ```
 /// use burn::tensor::Tensor;
@@ -44,14 +44,14 @@ pub fn item_vectors(model: &dyn Recommender, items: usize) -> Tensor<2> {
 /// let (histories, targets) = ([ItemId::list([1]), ItemId::list([2])], [ItemId::list([2]), ItemId::list([3])]);
 /// let held_out = HeldOut::from_lists(3, &histories, &targets)?;
 /// let config = EvalConfig { ks: vec![1], ..EvalConfig::default() };
-/// // The first user has had item 1: item 2 scores 2, item 3 scores 3. The other has had item 2: item 1 scores 2.
+/// // The first user had item 1: item 2 scores 2, item 3 scores 3. The second had item 2: item 1 scores 2.
 /// let found = evaluate(&IdTable::new(users, items), &held_out, &config, &NoProgress);
 /// assert_eq!(found.metrics.get(&Metric::Hr(1)), Some(&0.0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Panics
-/// When the model's tensors have other shapes than [`Recommender`] says.
+/// Panics if the shapes of the model's tensors differ from those that [`Recommender`] specifies.
 pub fn evaluate(
     model: &dyn Recommender,
     held_out: &HeldOut<'_>,
@@ -65,7 +65,8 @@ pub fn evaluate(
     evaluation
 }
 
-/// [`evaluate`] with given item vectors, `[items + 1, dim]` as of [`item_vectors`], so that an item tower runs once.
+/// Like [`evaluate`], with the item vectors given, `[items + 1, dim]` as from [`item_vectors`], so that an item tower
+/// runs only once.
 ///
 /// # Panics
 /// As [`evaluate`].
@@ -76,7 +77,7 @@ pub fn evaluate_items(
     config: &EvalConfig,
     progress: &dyn Progress,
 ) -> Evaluation {
-    assert_eq!(items.dims()[0], held_out.items() + 1, "one item vector an item, and padding");
+    assert_eq!(items.dims()[0], held_out.items() + 1, "one vector per item, plus padding");
     let mut done = 0;
     measure(held_out, config, progress, |queries, k| {
         let histories: Vec<History<'_>> =
@@ -91,7 +92,7 @@ pub fn evaluate_items(
     })
 }
 
-/// Users whose scores are one product.
+/// Users whose scores are computed in one product.
 struct Group {
     /// `[users * interests, dim]`.
     vectors: Tensor<2>,
@@ -99,8 +100,8 @@ struct Group {
     users: Vec<UserRanking>,
 }
 
-/// Ranks all items for `queries`, whose vectors are `[queries * interests, dim]`; `items` is `[items + 1, dim]`. The result
-/// does not depend on how users and items fall into blocks.
+/// Ranks all items for `queries`, whose vectors are `[queries * interests, dim]`; `items` is `[items + 1, dim]`. The
+/// result does not depend on how users and items are divided into blocks.
 pub(crate) fn rank(
     model: &dyn Recommender,
     vectors: &Tensor<2>,
@@ -141,7 +142,7 @@ pub(crate) fn rank(
     groups.into_iter().flat_map(|group| group.users).map(|user| user.finish(config.ties)).collect()
 }
 
-/// The best score of every user's relevant items, a number each in their order.
+/// Returns the best score of each relevant item over the user's vectors, users and items in order.
 fn relevant(vectors: &Tensor<2>, interests: usize, items: &Tensor<2>, queries: &[Query]) -> Vec<f32> {
     let wanted: Vec<i32> = queries.iter().flat_map(|query| &query.relevant).map(|&column| column as i32 + 1).collect();
     if wanted.is_empty() {
@@ -159,20 +160,20 @@ fn relevant(vectors: &Tensor<2>, interests: usize, items: &Tensor<2>, queries: &
     queries.iter().zip(scores.chunks_exact_mut(interests * all)).flat_map(own).collect()
 }
 
-/// Item vectors `[n, dim]` as the layer that multiplies by them.
+/// Wraps item vectors, `[n, dim]`, in a layer that multiplies by them.
 fn columns(items: Tensor<2>) -> FrozenLinear {
     let ([n, dim], device) = (items.dims(), items.device());
     FrozenLinear::new(&host(items), Layout::OutIn, None, [dim, n], &device)
 }
 
-/// The numbers in row order.
+/// Returns the values in row order.
 fn host(x: Tensor<2>) -> Vec<f32> {
     let data: TensorData = x.into_data().convert::<f32>();
     data.try_into_vec().unwrap_or_else(|e| unreachable!("converted to f32 above: {e:?}"))
 }
 
 impl Group {
-    /// `relevant` has the scores of the relevant items of `queries`, without additions.
+    /// Takes in `relevant` the scores of the relevant items of `queries`, without additions.
     fn new(model: &dyn Recommender, vectors: Tensor<2>, relevant: &[f32], queries: &[Query], k: usize) -> Self {
         let mut scores = relevant.iter().copied();
         let user = |query: &Query| {
@@ -184,7 +185,7 @@ impl Group {
         Self { vectors, interests: model.interests(), users }
     }
 
-    /// `scores`, `[users * interests, width]`, of the items from column `first` on.
+    /// Adds `scores`, `[users * interests, width]`, of the items from column `first` on.
     fn add(&mut self, first: u32, scores: Tensor<2>) {
         let width = scores.dims()[1];
         let mut scores = host(scores);
@@ -194,11 +195,11 @@ impl Group {
     }
 }
 
-/// Keeps of every item the best score of the user's vectors, `[interests * items]` to `[items]`.
+/// Keeps the best score of each item over the user's vectors: `[interests * items]` to `[items]`.
 fn best_interest(scores: &mut [f32], items: usize) -> &mut [f32] {
     let (best, others) = scores.split_at_mut(items);
     for other in others.chunks_exact(items.max(1)) {
-        // A NaN must not hide behind a number: it is counted as a defect.
+        // A NaN must not be hidden by a number: it is counted as a defect.
         best.iter_mut().zip(other).for_each(|(best, &x)| *best = if x > *best || x.is_nan() { x } else { *best });
     }
     best

@@ -1,33 +1,34 @@
-//! Scores counted where they were made: a GPU sends counts and its best items back, not every score.
+//! Counts scores where they are computed: a GPU returns counts and its best items instead of every score.
 //!
-//! Relevant items keep the one score they were counted with and are left to the host; so are blocks whose scores are not
-//! all finite, which tensors have no order for.
+//! Relevant items keep the one score that they were counted with and are left to the host. So are blocks in which some
+//! score is not finite, because tensor operations do not order such values.
 use super::{Group, Query, UserRanking, best_interest, host};
 use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData, Transaction};
 use ra_core::{indices, int_tensor};
 use std::cmp::Ordering;
 use std::ops::Range;
 
-/// Stands where an item does not count: below every other score, and finite, for shaders may take it that all numbers are.
+/// Replaces the score of an item that does not count. It is below every other score, and finite because shaders may
+/// assume that all numbers are.
 const HIDDEN: f32 = f32::MIN;
 
-/// Columns of which the best one is looked at first.
+/// The number of columns per stretch, whose best column is examined first.
 const STRETCH: usize = 32;
 
-/// In the place of a target that a user has not: no score is above it.
+/// Stands in for the missing targets of a user: no score is above it.
 const NO_TARGET: f32 = f32::MAX;
 
-/// Item vectors, and the column of the first one.
+/// Item vectors and the column of the first one.
 pub(super) struct Block {
     first: u32,
     len: usize,
-    /// `[width, dim]`, zeros beyond `len`: products of one shape have one kernel, so that a score does not depend on the
+    /// `[width, dim]`, with zeros beyond `len`. Products of one shape use one kernel, so a score does not depend on the
     /// block that an item falls into.
     items: Tensor<2>,
 }
 
 impl Block {
-    /// `items` is `[len, dim]`, `len` at most `width`.
+    /// Takes `items`, `[len, dim]`, with `len` at most `width`.
     pub(super) fn new(first: u32, items: Tensor<2>, width: usize) -> Self {
         let [len, dim] = items.dims();
         let rest = (len < width).then(|| Tensor::zeros([width - len, dim], &items.device()));
@@ -38,14 +39,15 @@ impl Block {
         self.first..self.first + self.len as u32
     }
 
-    /// `[rows, dim]` to `[rows, len]`.
+    /// Multiplies `[rows, dim]` to `[rows, len]`.
     fn scores(&self, vectors: &Tensor<2>) -> Tensor<2> {
         vectors.clone().matmul(self.items.clone().transpose()).narrow(1, 0, self.len)
     }
 }
 
-/// The best score of every user's relevant items, a number each in their order: read from the very products that others are
-/// compared in, for another kernel might round otherwise and part what ties.
+/// Returns the best score of each relevant item over the user's vectors, users and items in order. The scores come from
+/// the same products that the other items are compared in, because another kernel might round differently and break
+/// ties.
 pub(super) fn relevant(
     vectors: &Tensor<2>,
     interests: usize,
@@ -64,7 +66,7 @@ pub(super) fn relevant(
         if most == 0 {
             continue;
         }
-        // A user's other vectors want the same columns; shorter rows are filled up with the first one.
+        // A user's other vectors need the same columns; shorter rows are padded with the first column.
         let row = |(query, own): (&Query, &Range<usize>)| {
             let places = query.relevant[own.clone()].iter().map(|column| (column - columns.start) as i32);
             let row: Vec<i32> = places.chain(std::iter::repeat(0)).take(most).collect();
@@ -82,8 +84,8 @@ pub(super) fn relevant(
 }
 
 impl Group {
-    /// As [`Group::add`] for a block of items, and whether they were counted on the device: where the host must look at
-    /// their scores, it does.
+    /// Adds a block of items like [`Group::add`] and returns whether it was counted on the device. If not, its scores
+    /// were counted on the host.
     pub(super) fn add_on_device(&mut self, block: &Block) -> bool {
         let scores = block.scores(&self.vectors);
         let counted = self.count_on_device(block.columns(), &scores);
@@ -93,12 +95,12 @@ impl Group {
         counted
     }
 
-    /// Counts `scores`, `[users * interests, width]`, of the items `block`; where the host must look at them, nothing is
-    /// counted and `false` comes back.
+    /// Counts `scores`, `[users * interests, width]`, of the items `block`. If the host must count them, does nothing
+    /// and returns `false`.
     fn count_on_device(&mut self, block: Range<u32>, scores: &Tensor<2>) -> bool {
         let ([_, width], users) = (scores.dims(), self.users.len());
         let hidden: Vec<Vec<u32>> = self.users.iter().map(|user| user.ranking.hidden(&block)).collect();
-        // Their places are numbers as well: of many the scores themselves are no more.
+        // The hidden places are transferred too: if there are many, sending the scores themselves costs no more.
         let many = hidden.iter().any(|hidden| 2 * hidden.len() > width);
         if many || !self.users.iter().all(UserRanking::is_plain_and_finite) {
             return false;
@@ -125,8 +127,8 @@ impl Group {
         true
     }
 
-    /// For every target of every user, `[users, 3 * most targets]`: the items of the block that score above it, as much, and
-    /// as much under a smaller id.
+    /// Returns three counts for every target of every user, `[users, 3 * most targets]`: the items of the block that
+    /// score above it, those with the same score, and those of them with a smaller id.
     fn counts(&self, first: u32, scores: &Tensor<2>) -> Tensor<2, Int> {
         let ([users, width], device) = (scores.dims(), scores.device());
         let most = self.users.iter().map(|user| user.relevant.len()).max().unwrap_or(0).max(1);
@@ -151,9 +153,9 @@ impl Group {
     }
 }
 
-/// Of each row the columns with their scores that may be among the best `k` of all blocks: those of the stretches with the
-/// `k` largest maxima, which hold the best `k` of the block, the first ones where scores are alike; and of these stretches
-/// those that exceed what the list asks for by now, `bars`. Burn's own `topk` gave other items on WGPU.
+/// Returns the columns of each row, with their scores, that may be among the best `k` of all blocks. They come from the
+/// stretches with the `k` largest maxima, which contain the best `k` of the block (the first ones if scores are equal),
+/// as far as these exceed `bars`, the lists' current thresholds. Burn's own `topk` returned other items on WGPU.
 fn best(scores: Tensor<2>, k: usize, bars: &[f32]) -> Vec<Vec<(u32, f32)>> {
     let ([rows, width], device) = (scores.dims(), scores.device());
     let stretches = width.div_ceil(STRETCH);
@@ -188,11 +190,11 @@ fn best(scores: Tensor<2>, k: usize, bars: &[f32]) -> Vec<Vec<(u32, f32)>> {
     wanted.iter().map(row).collect()
 }
 
-/// Where the columns `hidden` of each user are in a block that starts at `first`, in the shape of `scores`.
+/// Marks the columns `hidden` of each user in a block that starts at `first`, in the shape of `scores`.
 fn places(hidden: &[Vec<u32>], first: u32, scores: &Tensor<2>) -> Tensor<2, Bool> {
     let ([users, width], device) = (scores.dims(), scores.device());
     let longest = hidden.iter().map(Vec::len).max().unwrap_or(0).max(1);
-    // Shorter rows are filled up with a column beyond the block.
+    // Shorter rows are padded with a column beyond the block.
     let row = |hidden: &Vec<u32>| {
         let own = hidden.iter().map(|column| (column - first) as i32).collect::<Vec<_>>();
         own.into_iter().chain(std::iter::repeat(width as i32)).take(longest)
@@ -222,7 +224,7 @@ mod tests {
         ties: Ties,
     }
 
-    /// Only how many vectors a user has, and what is added.
+    /// A model defined only by the number of vectors per user and the additions.
     #[derive(Debug)]
     struct Model(usize, Vec<(ItemId, f32)>);
 
@@ -244,7 +246,7 @@ mod tests {
         }
     }
 
-    /// Vectors of small whole numbers, whose products are exact in any order and often tie.
+    /// Creates vectors of small whole numbers, whose products are exact in any order and often tie.
     fn table(rows: usize, random: &mut SplitMix) -> Tensor<2> {
         let values: Vec<f32> = (0..rows * 4).map(|_| random.below(5) as f32 - 2.0).collect();
         Tensor::from_data(TensorData::new(values, [rows, 4]), &Device::flex())
@@ -265,7 +267,7 @@ mod tests {
         (0..9).map(query).collect()
     }
 
-    /// Ranks on the device, as far as it takes the blocks, and how many it took.
+    /// Ranks on the device as far as it accepts the blocks, and returns how many it accepted.
     fn on_device(model: &Model, vectors: &Tensor<2>, items: &Tensor<2>, asked: &Asked<'_>) -> (Vec<Ranked>, usize) {
         let blocks = || (0..ITEMS).step_by(asked.width).map(|first| block(items, first, asked.width));
         let relevant = super::relevant(vectors, model.0, blocks(), asked.queries);
@@ -322,7 +324,7 @@ mod tests {
             taken
         };
         assert_eq!(blocks_taken(&Model(1, vec![(ItemId(7), 2.0), (ItemId(7), 1.0)]), &items), 0);
-        // An item of the second block, nobody's target.
+        // An item of the second block that is no user's target.
         let lost = (1000..2000).find(|c| queries.iter().all(|query| !query.relevant.contains(c))).unwrap();
         items = items.slice_assign(
             [lost as usize + 1..lost as usize + 2, 0..4],

@@ -1,49 +1,49 @@
-//! Dots with intervals as inline SVG: differences of models, and models on parts of the targets.
+//! Dots with intervals as inline SVG: differences between models, and models on parts of the targets.
 //!
-//! A plot is drawn for a panel of [`WIDE`] pixels, so that its text is read on a phone and on a wide screen alike. Colours are
-//! classes of the style sheet; shapes say the same as colours do.
+//! Plots are drawn for a panel [`WIDE`] pixels wide, so that their text is readable both on a phone and on a wide
+//! screen. Colours are classes of the style sheet; shapes carry the same information.
 use crate::report::{probability, signed};
 use crate::significance::Interval;
 use maud::{Markup, html};
 
-/// Of every plot; a panel of another width scales it.
+/// The width of every plot; a panel of another width scales it.
 const WIDE: f64 = 360.0;
 
-/// Room at both sides, for a dot at the edge and half a label of the axis.
+/// The margin at both sides, for a dot at the edge and half an axis label.
 const EDGE: f64 = 14.0;
 
-/// Of the axis with its labels.
+/// The height of the axis with its labels.
 const AXIS: f64 = 24.0;
 
-/// Characters of a name that have room beside its figures, and on a line of its own.
+/// The maximum length of a name next to its numbers, and on a line of its own, in characters.
 const NAME: usize = 24;
 const LONG_NAME: usize = 50;
 
-/// A model and its difference to another.
+/// A model and its difference from another.
 pub(super) struct Difference<'a> {
     pub(super) name: String,
     pub(super) found: &'a Interval,
 }
 
-/// Some of the targets, and the models' values there.
+/// A part of the targets and the models' values on it.
 pub(super) struct Part<'a> {
     pub(super) name: &'a str,
     pub(super) targets: String,
-    /// Where the models are compared to: the value of the baseline.
+    /// The value of the baseline that the models are compared with.
     pub(super) baseline: Option<f64>,
     pub(super) values: Vec<Value>,
 }
 
-/// The value of a model, drawn as the glyph of its place.
+/// The value of a model, drawn with the glyph of its position.
 pub(super) struct Value {
     pub(super) name: String,
     pub(super) glyph: usize,
     pub(super) value: f64,
-    /// Where the value may lie against the baseline: its value plus the interval of the difference.
+    /// The interval of the value relative to the baseline: the value plus the interval of the difference.
     pub(super) interval: Option<(f64, f64)>,
 }
 
-/// Values to pixels, with round numbers to label.
+/// Maps values to pixels and chooses round numbers for labels.
 struct Scale {
     low: f64,
     high: f64,
@@ -51,7 +51,7 @@ struct Scale {
 }
 
 impl Scale {
-    /// From the smallest to the largest of `values` and 0.
+    /// Spans the smallest to the largest of `values` and 0.
     fn new(values: impl Iterator<Item = f64>) -> Self {
         let (low, high) =
             values.filter(|v| v.is_finite()).fold((0.0f64, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
@@ -66,7 +66,7 @@ impl Scale {
         EDGE + (value.clamp(self.low, self.high) - self.low) / (self.high - self.low) * (WIDE - 2.0 * EDGE)
     }
 
-    /// The values with a label, and their text.
+    /// Returns the labelled values and their text.
     fn ticks(&self) -> Vec<(f64, String)> {
         let digits = (-self.step.log10().floor()).clamp(0.0, 8.0) as usize;
         let ticks = (self.low / self.step).ceil() as i64..=(self.high / self.step).floor() as i64;
@@ -74,7 +74,7 @@ impl Scale {
         ticks.map(|n| (n as f64 * self.step, if n == 0 { "0".into() } else { text(n as f64 * self.step) })).collect()
     }
 
-    /// Grid lines through `bands`, which leave out lines of text, and their labels below the last.
+    /// Draws grid lines through `bands`, which exclude lines of text, and the labels below the last band.
     fn axis(&self, bands: &[(f64, f64)]) -> Markup {
         let bottom = bands.last().map_or(0.0, |(_, bottom)| *bottom);
         html! {
@@ -96,7 +96,8 @@ impl Scale {
     }
 }
 
-/// A row each: the name and the figures, below them the dot and its interval around 0. Long names have a line of their own.
+/// Draws one row per difference: the name and the numbers, and below them the dot with its interval around 0. Long
+/// names get a line of their own.
 pub(super) fn differences(rows: &[Difference<'_>]) -> Markup {
     let is_long = rows.iter().any(|row| row.name.chars().count() > NAME);
     let (name_high, anchor, x) = if is_long { (16.0, "start", 0.0) } else { (0.0, "end", WIDE) };
@@ -129,7 +130,7 @@ pub(super) fn differences(rows: &[Difference<'_>]) -> Markup {
     }
 }
 
-/// A band each: the name of the part, below it the models under each other, a line where the baseline is.
+/// Draws one band per part: its name, below it the models one under another, and a line at the baseline.
 pub(super) fn parts(parts: &[Part<'_>]) -> Markup {
     const HEAD: f64 = 22.0;
     const HIGH: f64 = 13.0;
@@ -164,7 +165,7 @@ pub(super) fn parts(parts: &[Part<'_>]) -> Markup {
     }
 }
 
-/// A glyph beside its name.
+/// Draws each glyph next to its name.
 pub(super) fn legend(names: &[String]) -> Markup {
     html! {
         ul.legend {
@@ -178,14 +179,14 @@ pub(super) fn legend(names: &[String]) -> Markup {
     }
 }
 
-/// A glyph in the colour of a class, for a legend.
+/// Draws a glyph in the colour of a class, for a legend.
 fn key_glyph(class: &str, glyph: usize) -> Markup {
     html! {
         svg class=(format!("key {class}")) viewBox="0 0 14 14" aria-hidden="true" { (shape(glyph, 7.0, 7.0, 5.0)) }
     }
 }
 
-/// What the dots of [`differences`] mean.
+/// Explains the dots of [`differences`].
 pub(super) fn key() -> Markup {
     let dot = |class: &str, glyph: usize, name: &str| {
         html! {
@@ -204,7 +205,7 @@ pub(super) fn key() -> Markup {
     }
 }
 
-/// A difference in words.
+/// Describes a difference in words.
 pub(super) fn difference(name: &str, found: &Interval) -> String {
     let p = found.p_holm.map(|p| format!(", corrected p {}", probability(p))).unwrap_or_default();
     let significant = if found.is_significant() { "significant" } else { "not significant" };
@@ -215,7 +216,7 @@ fn figures(found: &Interval) -> String {
     format!("{} ({} to {})", signed(found.mean), signed(found.low), signed(found.high))
 }
 
-/// The glyph of a place: circle, square, diamond, triangle, triangle upside down.
+/// Draws the glyph of a position: circle, square, diamond, triangle, inverted triangle.
 fn shape(glyph: usize, x: f64, y: f64, r: f64) -> Markup {
     let points = |corners: &[(f64, f64)]| {
         let corner = |(dx, dy): &(f64, f64)| format!("{},{}", px(x + r * dx), px(y + r * dy));
@@ -231,12 +232,12 @@ fn shape(glyph: usize, x: f64, y: f64, r: f64) -> Markup {
     html! { polygon.dot points=(points(corners)) {} }
 }
 
-/// Where each of some bands begins.
+/// Returns the top of each band.
 fn tops(bands: usize, high: f64) -> impl Iterator<Item = f64> {
     (0..bands).map(move |band| high * band as f64)
 }
 
-/// As much of a name as has room.
+/// Truncates a name to the available space.
 fn short(name: &str) -> String {
     if name.chars().count() <= LONG_NAME {
         return name.into();
@@ -248,7 +249,7 @@ fn view(high: f64) -> String {
     format!("0 0 {WIDE} {}", px(high))
 }
 
-/// A place in pixels, to a tenth.
+/// Rounds a coordinate to a tenth of a pixel.
 fn px(value: f64) -> f64 {
     (10.0 * value).round() / 10.0
 }

@@ -1,4 +1,4 @@
-//! One recipe in several settings, with the plot that its axes ask for.
+//! One recipe in several settings, with a plot that depends on its axes.
 use super::page::{figure, page, strs, table};
 use super::plot;
 use super::plotted::Shape;
@@ -6,7 +6,7 @@ use crate::Metric;
 use crate::report::{Experiment, Group, duration, grouped};
 use maud::{Markup, html};
 
-/// A table a protocol; lines where the last axis is a number, bars along one axis, a heat map over two.
+/// Renders one table per protocol, with lines if the last axis is numeric, bars for one axis, or a heat map for two.
 pub(super) fn experiment(experiment: &Experiment) -> String {
     let names: Vec<(String, String)> = match experiment.groups.len() {
         1 => vec![("results".into(), "Results".into())],
@@ -58,7 +58,8 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
     let plots: Vec<Markup> = group.metrics.iter().map(plot).collect();
     html! {
         @if shape != Shape::Lines {
-            // Names and figures keep their size; a small window scrolls sideways, the first metric is enough to see at once.
+            // Names and numbers keep their size: a small window scrolls sideways, and the first metric is visible at
+            // once.
             @for plot in &plots { div.scroll.wide role="region" tabindex="0" aria-label="Plot" { (plot) } }
         } @else {
             div.plots { @for plot in &plots { (plot) } }
@@ -68,7 +69,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
     }
 }
 
-/// What every stage of every run cost.
+/// Renders the cost of every stage of every run.
 fn costs(experiment: &Experiment) -> Markup {
     let head: Vec<&str> =
         experiment.axes.iter().map(String::as_str).chain(["stage", "time", "tokens", "peak MiB"]).collect();

@@ -1,9 +1,9 @@
-//! The first screen: the answers, the rows that they are about, and what must be known before believing them.
+//! The first screen: the answers, the rows they refer to, and the warnings.
 use super::page::{strs, table};
 use crate::report::{AuditLevel, Glance, Report, Shown, duration, grouped};
 use maud::{Markup, html};
 
-/// The answers in cards, the warnings, and a short table; the warnings alone where there is no row to choose.
+/// Renders the answers as cards, the warnings and a short table; only the warnings if there is no row to choose.
 pub(super) fn glance(glance: Option<&Glance<'_>>, warnings: &Markup) -> Markup {
     let Some(glance) = glance else { return warnings.clone() };
     html! {
@@ -45,7 +45,7 @@ fn rows(glance: &Glance<'_>) -> Markup {
     table("The best row on the test part, and the rows to compare it with", &head, 2, &rows)
 }
 
-/// What must be known before believing the rows.
+/// Renders what a reader must know before trusting the rows.
 pub(super) fn warnings(lines: &[String], reports: &[Report]) -> Markup {
     let mut items: Vec<Markup> = lines.iter().map(|line| html! { (line) }).collect();
     items.extend(audit_warning(reports));
@@ -58,7 +58,7 @@ pub(super) fn warnings(lines: &[String], reports: &[Report]) -> Markup {
     }
 }
 
-/// That the audit found something; what it is stands below, or in the reports of the runs.
+/// States that the audit found something; the details are below, or in the reports of the runs.
 fn audit_warning(reports: &[Report]) -> Option<Markup> {
     let findings = reports.iter().flat_map(|report| &report.audit);
     let mut names: Vec<&str> = findings.filter(|f| f.level == AuditLevel::Warning).map(|f| f.name.as_str()).collect();

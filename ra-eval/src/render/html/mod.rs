@@ -1,4 +1,5 @@
-//! Reports as one page: no network, no scripts, light and dark, readable on a phone, tables that a screen reader can follow.
+//! Reports as self-contained pages: no network, no scripts, light and dark, readable on a phone, with accessible
+//! tables.
 mod dots;
 mod experiment;
 mod glance;
@@ -15,27 +16,27 @@ use maud::{Markup, html};
 use page::{page, strs, table};
 
 impl Report {
-    /// The report as one page that needs nothing else.
+    /// Renders the report as one self-contained page.
     pub fn html(&self) -> String {
         report(self)
     }
 }
 
 impl Comparison<'_> {
-    /// The comparison as one page that needs nothing else.
+    /// Renders the comparison as one self-contained page.
     pub fn html(&self) -> String {
         comparison(self)
     }
 }
 
 impl Experiment {
-    /// Table and plots as one page that needs nothing else.
+    /// Renders tables and plots as one self-contained page.
     pub fn html(&self) -> String {
         experiment::experiment(self)
     }
 }
 
-/// A whole report.
+/// Renders a whole report.
 fn report(report: &Report) -> String {
     let reports = std::slice::from_ref(report);
     let (table, glance) = (ResultTable::new(reports), Glance::new(reports, &[]));
@@ -55,7 +56,7 @@ fn report(report: &Report) -> String {
     page(&report.recipe, &html! { p { (report.origin()) } }, &sections)
 }
 
-/// Several runs. Runs of different protocols have no best row.
+/// Renders several runs. Runs of different protocols have no best row.
 fn comparison(comparison: &Comparison<'_>) -> String {
     let Comparison { reports, between, .. } = comparison;
     let lead = html! {
@@ -82,7 +83,7 @@ fn comparison(comparison: &Comparison<'_>) -> String {
     page("Comparison", &lead, &sections)
 }
 
-/// Rows that were run with several seeds: their metrics, and their differences.
+/// Renders the rows that were run with several seeds: their metrics and their differences.
 fn seeds(reports: &[Report], headline: &[Metric]) -> Markup {
     let found = over_seeds(reports);
     if found.is_empty() {
@@ -108,14 +109,14 @@ fn seeds(reports: &[Report], headline: &[Metric]) -> Markup {
             }))
         }
     };
-    let counted = "Mean difference over seeds, and in how many of them it is significant";
+    let counted = "Mean difference over seeds, and the number of seeds in which it is significant";
     html! {
         (table("Mean ± standard deviation over seeds", &strs(&head("seeds")), 3, &values))
         @if !differences.0.is_empty() { (table(counted, &strs(&head("compared with")), 3, &differences)) }
     }
 }
 
-/// A row of a table over seeds, with a cell for each metric.
+/// Renders a row of a table over seeds, with one cell per metric.
 fn seed_row(over: &OverSeeds, third: &str, metrics: &[Metric], cell: impl Fn(Metric) -> Option<String>) -> Markup {
     html! {
         tr {

@@ -1,10 +1,10 @@
-//! What all pages share.
+//! The layout shared by all pages.
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// The section that answers what a reader asks first.
+/// The section that answers a reader's first questions.
 pub(super) const FIRST: &str = "glance";
 
-/// A whole page; `contents` are the sections to jump to, by id and name.
+/// Renders a whole page; its contents link to the sections, given by id and name.
 pub(super) fn page(title: &str, lead: &Markup, sections: &[(&str, &str, Markup)]) -> String {
     let filled: Vec<_> = sections.iter().filter(|(_, _, body)| !body.0.is_empty()).collect();
     html! {
@@ -22,7 +22,7 @@ pub(super) fn page(title: &str, lead: &Markup, sections: &[(&str, &str, Markup)]
                     h1 { (title) }
                     (lead)
                     nav aria-label="Contents" {
-                        // The first screen is in sight already.
+                        // The first screen is already visible.
                         @for (id, name, _) in filled.iter().filter(|(id, ..)| *id != FIRST) { a href=(format!("#{id}")) { (name) } " " }
                     }
                 }
@@ -37,7 +37,8 @@ pub(super) fn page(title: &str, lead: &Markup, sections: &[(&str, &str, Markup)]
     .into_string()
 }
 
-/// A table in a box that scrolls sideways, so that the page does not. Its first `names` columns are text, the others numbers.
+/// Renders a table that scrolls sideways within its box, so that the page does not. The first `names` columns are text,
+/// the others numbers.
 pub(super) fn table(caption: &str, head: &[&str], names: usize, rows: &Markup) -> Markup {
     html! {
         div.scroll role="region" tabindex="0" aria-label=(caption) {
@@ -52,7 +53,7 @@ pub(super) fn table(caption: &str, head: &[&str], names: usize, rows: &Markup) -
     }
 }
 
-/// A plot that is described in words; nothing where there is none.
+/// Renders a plot with a description in words, or nothing if there is no plot.
 pub(super) fn figure(svg: Option<String>, described: &str, caption: &str) -> Markup {
     html! {
         @if let Some(svg) = svg {
@@ -64,7 +65,7 @@ pub(super) fn figure(svg: Option<String>, described: &str, caption: &str) -> Mar
     }
 }
 
-/// A plot of dots under its title, described in words with all its figures.
+/// Renders a plot of dots with a title and a description that contains all its numbers.
 pub(super) fn panel(title: &str, described: &str, svg: &Markup) -> Markup {
     html! {
         figure.panel {

@@ -1,10 +1,10 @@
-//! Further sections of a report about one run; empty where there is nothing to show.
+//! Further sections of the report of one run; each is empty if there is nothing to show.
 use super::page::{figure, table};
 use super::plot;
 use crate::report::{AuditLevel, LearningCurve, Report, SampleRecommendation, duration, grouped};
 use maud::{Markup, html};
 
-/// Loss and validation of what was trained.
+/// Renders the loss and the validation metric of each trained part.
 pub(super) fn curves(curves: &[LearningCurve]) -> Markup {
     let curve_plot = |name: &str, what: &str, points: Vec<(f64, f64)>| {
         let (Some((from, first)), Some((to, last))) = (points.first(), points.last()) else { return Markup::default() };
@@ -27,7 +27,7 @@ pub(super) fn curves(curves: &[LearningCurve]) -> Markup {
     }
 }
 
-/// What models recommend beside what the users did.
+/// Renders what models recommend next to what the users chose.
 pub(super) fn samples(samples: &[SampleRecommendation]) -> Markup {
     html! {
         @if !samples.is_empty() { p { "What the user chose next is marked." } }
@@ -57,7 +57,7 @@ pub(super) fn samples(samples: &[SampleRecommendation]) -> Markup {
     }
 }
 
-/// Seconds, tokens and memory of each stage.
+/// Renders time, tokens and memory of each stage.
 pub(super) fn costs(report: &Report) -> Markup {
     let rows = html! {
         @for stage in &report.stages {
@@ -81,7 +81,7 @@ pub(super) fn costs(report: &Report) -> Markup {
     }
 }
 
-/// Every trained tensor.
+/// Lists every trained tensor.
 pub(super) fn parameter_table(report: &Report) -> Markup {
     let total: usize = report.ledger.iter().map(|row| row.params).sum();
     let caption = format!("Trained tensors: {} parameters in total", grouped(total));
@@ -97,7 +97,7 @@ pub(super) fn parameter_table(report: &Report) -> Markup {
     html! { @if !report.ledger.is_empty() { (table(&caption, &["tensor", "shape", "parameters"], 1, &rows)) } }
 }
 
-/// How the rows were made.
+/// Renders the protocol of the rows.
 pub(super) fn protocol(report: &Report) -> Markup {
     let rows = html! {
         @for (name, value) in Report::protocol_facts(&report.protocol) {
@@ -107,7 +107,7 @@ pub(super) fn protocol(report: &Report) -> Markup {
     table("Rows can be compared only if their fingerprints are equal", &["part", "choice"], 2, &rows)
 }
 
-/// What was checked in the data.
+/// Renders the results of the data audit.
 pub(super) fn audit(report: &Report) -> Markup {
     let rows = html! {
         @for finding in &report.audit {
@@ -120,7 +120,7 @@ pub(super) fn audit(report: &Report) -> Markup {
     };
     html! {
         @if !report.audit.is_empty() {
-            (table("What was checked, and what each finding does to the metrics", &["check", "level", "finding"], 3, &rows))
+            (table("Data checks, and the effect of each finding on the metrics", &["check", "level", "finding"], 3, &rows))
         }
     }
 }

@@ -1,29 +1,30 @@
-//! Plots as SVG without fonts or scripts of their own.
+//! Plots as SVG without embedded fonts or scripts.
 //!
-//! [`ACCENT`], [`QUIET`] and [`INK`] are colours that the page's style sheet replaces, so that a plot follows light and dark.
+//! The page's style sheet replaces the colours [`ACCENT`], [`QUIET`] and [`INK`], so that plots follow the light or
+//! dark theme.
 use plotters::prelude::*;
 
-/// Of the curve.
+/// The colour of curves.
 pub(crate) const ACCENT: RGBColor = RGBColor(0x1F, 0x6F, 0xEB);
-/// Of axes.
+/// The colour of axes.
 pub(crate) const QUIET: RGBColor = RGBColor(0x80, 0x80, 0x80);
 
-/// Of figures in a plot.
+/// The colour of numbers in a plot.
 pub(crate) const INK: RGBColor = RGBColor(0x10, 0x10, 0x10);
 
 const SIZE: (u32, u32) = (420, 220);
 
-/// Size of all text: 12 pixels as SVG counts them.
+/// The size of all text: 12 pixels in SVG units.
 const TEXT: i32 = 15;
 
-/// Characters of a line's name that are shown.
+/// The maximum length of a line's name, in characters.
 const NAME: usize = 24;
 
 fn text(colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", TEXT).into_font().color(&colour)
 }
 
-/// A bar or a cell: what it is called, its value and, where it is known, the interval around it.
+/// A bar or a cell: its name, its value and, if known, the interval around it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bar {
     pub(crate) name: String,
@@ -31,14 +32,14 @@ pub(crate) struct Bar {
     pub(crate) interval: Option<(f64, f64)>,
 }
 
-/// A line through `points`; none when there are fewer than two that are finite.
+/// Draws a line through `points`; `None` if fewer than two of them are finite.
 pub(crate) fn line(points: &[(f64, f64)]) -> Option<String> {
     let points: Vec<(f64, f64)> = points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
     plot(&[(String::new(), points)], Scale { log: false, marks: false, margin: 0.05, right: 20 })
 }
 
-/// Several lines over a common axis of logarithmic `x`, their points marked, each named where it ends; none unless one has
-/// two points.
+/// Draws several lines over a common logarithmic `x` axis, with marked points and a name at the end of each line;
+/// `None` if no line has two points.
 pub(crate) fn lines(series: &[(String, Vec<(f64, f64)>)]) -> Option<String> {
     if series.iter().flat_map(|s| &s.1).any(|p| p.0 <= 0.0) {
         return None;
@@ -47,7 +48,7 @@ pub(crate) fn lines(series: &[(String, Vec<(f64, f64)>)]) -> Option<String> {
     plot(series, Scale { log: true, marks: true, margin: 0.1, right: 7 * longest + 20 })
 }
 
-/// A horizontal bar each, from 0, with whiskers for intervals; none without a value above 0.
+/// Draws one horizontal bar per value, starting at 0, with whiskers for intervals; `None` if no value is above 0.
 pub(crate) fn bars(bars: &[Bar]) -> Option<String> {
     let largest = bars.iter().map(|bar| bar.interval.map_or(bar.value, |i| i.1.max(bar.value))).fold(0.0, f64::max);
     let whole = bars.iter().all(|bar| bar.value.is_finite());
@@ -81,7 +82,8 @@ fn draw_bars(svg: &mut String, bars: &[Bar], largest: f64) -> Drawn {
     Ok(())
 }
 
-/// A cell each for `rows` and `columns`, the darker the larger; none unless two cells have a value.
+/// Draws one cell for each of `rows` and `columns`, darker for larger values; `None` if fewer than two cells have a
+/// value.
 pub(crate) fn heat(rows: &[String], columns: &[String], values: &[Vec<Option<f64>>]) -> Option<String> {
     let known: Vec<f64> = values.iter().flatten().flatten().copied().filter(|v| v.is_finite()).collect();
     if known.len() < 2 {
@@ -111,7 +113,7 @@ fn draw_heat(
         root.draw(&Text::new(name.clone(), (0, y + 9), text(QUIET)))?;
         for (value, x) in values.iter().zip((left..).step_by(wide as usize)) {
             let Some(value) = value.filter(|v| v.is_finite()) else { continue };
-            // Light enough everywhere for the figure to be read.
+            // Light enough for the number to be readable in every cell.
             let share = 0.06 + 0.5 * (value - range.start) / (range.end - range.start);
             root.draw(&Rectangle::new([(x, y), (x + wide - 2, y + HIGH - 2)], ACCENT.mix(share).filled()))?;
             root.draw(&Text::new(format!("{value:.4}"), (x + 6, y + 9), text(INK)))?;
@@ -123,15 +125,15 @@ fn draw_heat(
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// How a plot is laid out.
+/// The layout of a plot.
 struct Scale {
     /// Whether `x` is logarithmic.
     log: bool,
     /// Whether points are marked and lines named where they end.
     marks: bool,
-    /// Room above and below, as a share of the range of `y`.
+    /// Margin above and below, as a share of the range of `y`.
     margin: f64,
-    /// Pixels on the right.
+    /// The right margin in pixels.
     right: i32,
 }
 
@@ -170,7 +172,7 @@ fn draw(svg: &mut String, series: &[(String, Vec<(f64, f64)>)], scale: &Scale) -
         .y_label_formatter(&|y| format!("{y:.digits$}"))
         .draw()?;
     if scale.log {
-        // Round numbers say little where x is not even: each point has its own, as far as there is room.
+        // Round numbers are of little use on an uneven axis: each point gets its own label if there is room.
         let mut free = 0;
         for at in distinct(all().map(|p| p.0)) {
             let ((x, y), label) = (chart.backend_coord(&(place(at), y.start)), at.to_string());
@@ -195,7 +197,7 @@ fn draw(svg: &mut String, series: &[(String, Vec<(f64, f64)>)], scale: &Scale) -
     names.sort_by_key(|((_, y), ..)| *y);
     let mut free = 0;
     for ((x, y), name, colour) in names {
-        // Below the name before it, where two lines end close together.
+        // Placed below the previous name if two lines end close together.
         let top = free.max(y - 6);
         free = top + TEXT;
         let name: String = name.chars().take(NAME).collect();
@@ -205,7 +207,7 @@ fn draw(svg: &mut String, series: &[(String, Vec<(f64, f64)>)], scale: &Scale) -
     Ok(())
 }
 
-/// Values in ascending order, each once.
+/// Returns the values in ascending order, each once.
 fn distinct(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -213,7 +215,7 @@ fn distinct(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-/// The range of `values` and a margin on both sides; never empty.
+/// Returns the range of `values` with a margin on both sides; it is never empty.
 fn span(values: impl Iterator<Item = f64>, margin: f64) -> std::ops::Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     let width = if high > low { high - low } else { low.abs().max(1.0) * 0.1 };

@@ -1,21 +1,21 @@
-//! What the plots of an experiment show.
+//! The contents of an experiment's plots.
 use super::plot::Bar;
 use crate::Metric;
 use crate::report::{ALL_LABELS, Experiment, Group, Line};
 
-/// What a plot looks like.
+/// The form of a plot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// Along a last axis of numbers.
+    /// Lines along a last axis of numbers.
     Lines,
-    /// A bar a line.
+    /// One bar per line of the table.
     Bars,
-    /// A cell for each pair of two axes.
+    /// One cell for each pair of values of two axes.
     Heat,
 }
 
 impl Experiment {
-    /// The plot that the axes ask for.
+    /// Returns the form of plot that suits the axes.
     pub(crate) fn shape(&self, group: &Group) -> Shape {
         let values = |axis: usize| group.labels(axis).len();
         let along = |&metric: &Metric| group.series(metric).iter().any(|(_, points)| points.len() > 1);
@@ -30,12 +30,12 @@ impl Experiment {
 }
 
 impl Group {
-    /// The lines that are drawn.
+    /// Returns the lines that are plotted.
     fn drawn(&self) -> impl Iterator<Item = &Line> {
         self.lines.iter().filter(|line| Some(&line.kind) == self.plotted.as_ref())
     }
 
-    /// The labels of what is drawn on an axis, by their first appearance.
+    /// Returns the labels of the plotted lines on an axis, in order of first appearance.
     fn labels(&self, axis: usize) -> Vec<String> {
         let mut labels: Vec<String> = Vec::new();
         for label in self.drawn().filter_map(|line| line.labels.get(axis)) {
@@ -46,7 +46,7 @@ impl Group {
         labels
     }
 
-    /// Those of the first `axes` labels of a line that tell it from others.
+    /// Returns those of the first `axes` labels of a line that distinguish it from others.
     fn telling<'a>(&'a self, line: &'a Line, axes: usize) -> impl Iterator<Item = &'a str> {
         let differ = |axis: usize| {
             let mut labels = self.lines.iter().map(|line| &line.labels[axis]).filter(|label| *label != ALL_LABELS);
@@ -57,7 +57,7 @@ impl Group {
         labels.filter(move |(axis, label)| *label != ALL_LABELS && differ(*axis)).map(|(_, label)| label.as_str())
     }
 
-    /// Every line, named by its labels and its model.
+    /// Returns a bar for every line, named by its labels and its model.
     pub(crate) fn bars(&self, metric: Metric) -> Vec<Bar> {
         let bar = |line: &Line| {
             let name: Vec<&str> = self.telling(line, line.labels.len()).chain([line.name.as_str()]).collect();
@@ -66,7 +66,7 @@ impl Group {
         self.lines.iter().filter_map(bar).collect()
     }
 
-    /// What is drawn by the first two axes that have several values: their labels and the figures.
+    /// Returns the plotted values by the first two axes that have several labels: the labels of both, and the values.
     pub(crate) fn grid(&self, metric: Metric) -> (Vec<String>, Vec<String>, Vec<Vec<Option<f64>>>) {
         let axes = self.lines.first().map_or(0, |line| line.labels.len());
         let several: Vec<usize> = (0..axes).filter(|&axis| self.labels(axis).len() > 1).collect();
@@ -79,7 +79,8 @@ impl Group {
         (rows, columns, values)
     }
 
-    /// The lines of what is drawn by all axes but the last, when the labels of that one are numbers: `(x, y)`.
+    /// Returns the plotted lines over the last axis, one per combination of the other labels, as `(x, y)`, if the
+    /// labels of the last axis are numbers.
     pub(crate) fn series(&self, metric: Metric) -> Vec<(String, Vec<(f64, f64)>)> {
         let mut series: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
         for line in self.drawn() {

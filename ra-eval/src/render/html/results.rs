@@ -1,4 +1,4 @@
-//! All rows: their metrics, their costs, and their differences.
+//! All rows: their metrics, costs and differences.
 use super::dots;
 use super::page::{self, strs};
 use crate::Metric;
@@ -7,7 +7,7 @@ use crate::significance::Interval;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
 
-/// The metrics that a table is read for, what the rows cost, and all other metrics, a table per K.
+/// Renders the headline metrics, the costs of the rows, and all other metrics in one table per K.
 pub(super) fn results(table: &ResultTable<'_>) -> Markup {
     let marked = |(_, row): &(_, &Row)| table.headline.iter().any(|&metric| mark(row, metric).is_some());
     html! {
@@ -27,7 +27,7 @@ pub(super) fn results(table: &ResultTable<'_>) -> Markup {
     }
 }
 
-/// The names of the columns, and a row for each model with the cells that `cells` makes.
+/// Renders the column names and one row per model, with the cells that `cells` returns.
 fn rows(table: &ResultTable<'_>, caption: &str, columns: &[String], cells: impl Fn(&Row) -> Markup) -> Markup {
     let several = table.rows.iter().any(|(run, _)| run.is_some());
     let mut head = if several { vec!["model", "run"] } else { vec!["model"] };
@@ -57,7 +57,7 @@ fn metrics(table: &ResultTable<'_>) -> Markup {
 
 fn costs(table: &ResultTable<'_>) -> Markup {
     let columns = ["samples", "parameters", "training", "ranking", "users"].map(String::from);
-    rows(table, "What each row cost, without models that it builds on", &columns, |row| {
+    rows(table, "Cost of each row, excluding the models it builds on", &columns, |row| {
         html! {
             td { (grouped(row.train_samples)) }
             td { (grouped(row.trainable_params)) }
@@ -97,12 +97,12 @@ fn metric_cell(table: &ResultTable<'_>, row: &Row, metric: Metric) -> Markup {
     }
 }
 
-/// A difference that is worth a mark: tested, and significant.
+/// Returns the difference if it deserves a mark: tested and significant.
 fn mark(row: &Row, metric: Metric) -> Option<&Interval> {
     row.differences.get(&metric).filter(|found| found.p_holm.is_some() && found.is_significant())
 }
 
-/// A row that is compared with another: how it is called, and the other's name.
+/// A row that is compared with another: its name, and the name of the other row.
 struct Compared<'a> {
     name: String,
     run: Option<&'a str>,
@@ -110,7 +110,7 @@ struct Compared<'a> {
     baseline: &'a str,
 }
 
-/// A plot per metric, and the figures in a table.
+/// Renders one plot per metric, and the numbers in a table.
 pub(super) fn differences(table: &ResultTable<'_>) -> Markup {
     let compared: Vec<Compared<'_>> =
         table.rows.iter().filter_map(|(run, row)| compared(run.as_deref(), row)).collect();
@@ -119,7 +119,7 @@ pub(super) fn differences(table: &ResultTable<'_>) -> Markup {
     let to = if baselines.len() == 1 { first } else { "the row named" };
     html! {
         p {
-            "Mean difference to " strong { (to) } " over the users, with its 95 % interval (paired bootstrap). Significant: the paired \
+            "Mean difference from " strong { (to) } " over the users, with its 95 % interval (paired bootstrap). Significant: the paired \
              permutation test, corrected by Holm's method over all tests of the run, gives p below .05."
         }
         (dots::key())
@@ -142,13 +142,13 @@ fn compared<'a>(run: Option<&'a str>, row: &'a Row) -> Option<Compared<'a>> {
 fn plot(metric: Metric, compared: &[Compared<'_>], to: &str, several: bool) -> Markup {
     let drawn = |of: &'_ Compared<'_>| {
         let found = of.row.differences.get(&metric).copied().filter(|found| found.mean.is_finite())?;
-        Some((if several { format!("{} to {}", of.name, of.baseline) } else { of.name.clone() }, found))
+        Some((if several { format!("{} vs {}", of.name, of.baseline) } else { of.name.clone() }, found))
     };
     let found: Vec<(String, Interval)> = compared.iter().filter_map(drawn).collect();
     let rows: Vec<dots::Difference<'_>> =
         found.iter().map(|(name, found)| dots::Difference { name: name.clone(), found }).collect();
     let told: Vec<String> = rows.iter().map(|row| dots::difference(&row.name, row.found)).collect();
-    let described = format!("Difference in {metric} to {to}: {}", told.join("; "));
+    let described = format!("Difference in {metric} from {to}: {}", told.join("; "));
     html! {
         @if !rows.is_empty() { (page::panel(&metric.to_string(), &described, &dots::differences(&rows))) }
     }
@@ -181,6 +181,6 @@ fn numbers(compared: &[Compared<'_>], headline: &[Metric]) -> Markup {
     };
     html! {
         (page::table("Significant differences are bold", &head, names, &rows))
-        p { small { "Detectable: the smallest true difference that the test finds in four of five cases with so many users." } }
+        p { small { "Detectable: the smallest true difference that the test finds in four of five cases with this many users." } }
     }
 }

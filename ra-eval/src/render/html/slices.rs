@@ -1,4 +1,4 @@
-//! Where each model is good: a plot per metric, and its figures.
+//! Where each model is good: one plot per metric, and the numbers.
 use super::dots;
 use super::page::{panel, table};
 use crate::Metric;
@@ -7,10 +7,10 @@ use crate::significance::Interval;
 use crate::slices::Slice;
 use maud::{Markup, html};
 
-/// Models that a plot has shapes for.
+/// The number of models that a plot has shapes for.
 const DRAWN: usize = 5;
 
-/// A plot for HR at the largest K and one for NDCG at the smallest; the tables below them have all models.
+/// Renders a plot for NDCG at the smallest K and one for HR at the largest; the tables below them contain all models.
 pub(super) fn slices(rows: &[Row], glance: Option<&Glance<'_>>) -> Markup {
     let models: Vec<&Row> = rows.iter().filter(|row| !row.slices.is_empty()).collect();
     let Some(first) = models.first() else { return Markup::default() };
@@ -22,7 +22,7 @@ pub(super) fn slices(rows: &[Row], glance: Option<&Glance<'_>>) -> Markup {
     let names: Vec<String> = drawn.iter().map(|row| row.name.clone()).collect();
     html! {
         p {
-            "Metrics on parts of the targets. A whisker is the 95 % interval of the difference to the baseline, drawn around \
+            "Metrics on parts of the targets. A whisker is the 95 % interval of the difference from the baseline, drawn around \
              the model's value; the dashed line is the baseline's value. Where a whisker does not cross the line, the \
              difference is significant before any correction for the number of comparisons."
         }
@@ -40,13 +40,13 @@ pub(super) fn slices(rows: &[Row], glance: Option<&Glance<'_>>) -> Markup {
     }
 }
 
-/// The models of the first screen, or the first few.
+/// Returns the models of the first screen, or the first few.
 fn drawn<'a>(models: &[&'a Row], glance: Option<&Glance<'_>>) -> Vec<&'a Row> {
     let is_shown = |row: &&&Row| glance.is_none_or(|glance| glance.rows.iter().any(|shown| shown.name == row.name));
     models.iter().filter(is_shown).take(DRAWN).copied().collect()
 }
 
-/// The same part of the targets, of another model.
+/// Returns the same part of the targets for another model.
 fn of<'a>(model: &'a Row, name: &str) -> Option<&'a Slice> {
     model.slices.iter().find(|slice| slice.name == name)
 }
@@ -61,7 +61,7 @@ fn plot(metric: Metric, first: &Row, models: &[&Row]) -> Markup {
     panel(&metric.to_string(), &format!("{metric} by slice. {}", described.join("; ")), &dots::parts(&parts))
 }
 
-/// The models' values on one part of the targets.
+/// Returns the models' values on one part of the targets.
 fn part<'a>(metric: Metric, slice: &'a Slice, models: &[&Row]) -> dots::Part<'a> {
     let value = |(glyph, model): (usize, &&Row)| {
         let found = of(model, &slice.name)?;
@@ -76,7 +76,7 @@ fn part<'a>(metric: Metric, slice: &'a Slice, models: &[&Row]) -> dots::Part<'a>
     dots::Part { name: &slice.name, targets: format!("{} targets", grouped(slice.targets)), baseline, values }
 }
 
-/// Every model on every part.
+/// Lists every model on every part.
 fn numbers(metric: Metric, first: &Row, models: &[&Row]) -> Markup {
     let name = metric.to_string();
     let head = ["slice", "model", "targets", &name, "difference", "95 % interval"];
@@ -95,5 +95,5 @@ fn numbers(metric: Metric, first: &Row, models: &[&Row]) -> Markup {
             }
         }
     };
-    table(&format!("{metric} by slice, with the difference to the baseline"), &head, 2, &rows)
+    table(&format!("{metric} by slice, with the difference from the baseline"), &head, 2, &rows)
 }
