@@ -19,8 +19,11 @@ use std::process::ExitCode;
 
 const ABOUT: &str = "RA-Rec in Rust: align any ID-based recommender to any frozen language model";
 
+const ENVIRONMENT: &str = "Environment:\n  RA_REC_ROOT  The folder of data, models, caches and runs; by default the current one\n\n\
+                           The guide is in docs/guide of the repository.";
+
 #[derive(Parser)]
-#[command(name = "ra-rec", about = ABOUT, version)]
+#[command(name = "ra-rec", about = ABOUT, version, after_help = ENVIRONMENT, disable_help_subcommand = true)]
 struct RaRec {
     #[command(subcommand)]
     command: Command,
