@@ -149,11 +149,9 @@ fn times_are_ordered_by_the_instant() {
 fn what_is_no_time_is_counted_and_the_forms_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    for (name, time) in [
-        ("american.csv", "1/1/2014 9:05"),
-        ("am-pm.csv", "01/01/2014 9:05:58 AM"),
-        ("word.csv", "yesterday"),
-    ] {
+    for (name, time) in
+        [("american.csv", "1/1/2014 9:05"), ("am-pm.csv", "01/01/2014 9:05:58 AM"), ("word.csv", "yesterday")]
+    {
         let told = message(&config(write(dir, name, &csv(|_| time.into())), None));
         let forms = told.contains("2014-03-01 10:00[:00[.5]]") && told.contains("milliseconds");
         assert!(told.contains(time) && told.contains("none of its 20 rows") && forms && !told.contains('\n'), "{told}");

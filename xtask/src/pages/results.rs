@@ -109,16 +109,17 @@ impl Results {
              Differences are to the row that is named. They have 95 % intervals over users (paired bootstrap, 2,000 \
              resamples)\nand *p* by a permutation test (5,000 permutations) with Holm's correction over all tests of the run. \
              With so many\npermutations, the smallest *p* that a table of 20 tests can show is .004.\n\n\
-             More rows, seeds and data sets, and what failed, are in the [lab log](../../lab/README.md): \
-             [rivals](../../lab/rivals.md),\n[distillation](../../lab/distillation.md), [two layers](../../lab/two-layers.md), \
-             [few samples](../../lab/few-samples.md),\n[every ID method](../../lab/id-methods.md).\n",
+             More rows, seeds and data sets, and what failed, are in the [lab log](../../lab/README.md):\n\
+             [rivals](../../lab/rivals.md), [distillation](../../lab/distillation.md), \
+             [two layers](../../lab/two-layers.md),\n[few samples](../../lab/few-samples.md), \
+             [every ID method](../../lab/id-methods.md).\n",
         );
         for (name, (report, command)) in &self.0 {
             let protocol = &report.protocol;
             writeln!(page, "\n## {name}\n\n```sh,long\n{command}\n```\n")?;
             writeln!(
                 page,
-                "{}: {} users, {} items, {} interactions; split {}. Seed {}, backend {}, commit {}, {}.\n",
+                "{}: {} users, {} items, {} interactions; split {}.\nSeed {}, backend {}, commit {}, {}.\n",
                 protocol.dataset,
                 protocol.users,
                 protocol.items,

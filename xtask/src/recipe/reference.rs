@@ -68,13 +68,18 @@ pub(crate) fn recipes() -> String {
         "# Recipes\n\n\
          These recipes are built into the program: `ra-rec run NAME` runs one. Their files are in `xtask/recipes/`.\n\n\
          This page is generated from the comments at the top of each file.\n\n\
-         | recipe | what it says |\n|---|---|\n",
+         | recipe | question, time and where results are |\n|---|---|\n",
     );
     for (file, text) in BUILT_IN {
-        let lines =
-            text.lines().take_while(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
-        let lines: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with("cargo xtask run")).collect();
-        let told = lines.join(" ").replace('|', "\\|").replace("cargo xtask ", "ra-rec ");
+        let lines = text.lines().take_while(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#'));
+        let lines = lines.filter(|line| !line.trim().is_empty() && !line.trim().starts_with("cargo xtask run"));
+        // An indented line is a command.
+        let shown = |line: &str| match line.strip_prefix("   ") {
+            Some(command) => format!("`{}`.", command.split('#').next().unwrap_or_default().trim()),
+            None => line.trim().to_owned(),
+        };
+        let told =
+            lines.map(shown).collect::<Vec<_>>().join(" ").replace('|', "\\|").replace("cargo xtask ", "ra-rec ");
         page.push_str(&format!("| `{}` | {told} |\n", file.trim_end_matches(".toml")));
     }
     page
@@ -95,7 +100,7 @@ fn sections(source: &Source) -> anyhow::Result<Vec<Section>> {
         plain(
             "`[data]`",
             "data",
-            "The log, the items, the filters and the split. Give `name`, or `interactions` and `items`.",
+            "The log, the items, the filters and the split. Give `name`, or `interactions`, with `items` for titles.",
             "DataConfig",
             &[("name", "data_name"), ("max_history", "max_history")],
         ),
