@@ -9,8 +9,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The interactions: a file, a folder, or a pattern such as `logs/*.parquet`. Accepted formats: tsv, csv, jsonl,
-    /// parquet, arrow, RecBole's `.inter`, MovieLens's `ratings.dat`, `ratings.csv` and `u.data`, Amazon's reviews, and
+    /// The interactions: a file, a folder, or a pattern such as `logs/*.parquet`. Accepted formats: tsv, csv, jsonl, a
+    /// JSON array, parquet, arrow, RecBole's `.inter`, MovieLens's `ratings.dat`, `ratings.csv` and `u.data`, Amazon's reviews, and
     /// `.txt` with either a user and their items (oldest first) or a user and one item per line; text files may be
     /// compressed (`.gz`, `.zst`).
     pub interactions: Option<PathBuf>,

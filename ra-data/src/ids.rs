@@ -130,10 +130,7 @@ impl Odd {
 /// Returns whether `text` is a word that [`stands_for_nothing`] leaves out because it may be a name.
 fn may_stand_for_nothing(text: &str) -> bool {
     const WORDS: [&str; 9] = ["na", "n/a", "#n/a", "none", "nan", "null", "(null)", "nil", "undefined"];
-    // This runs for every id: the first letter rules out most of them.
-    matches!(text.as_bytes().first(), Some(b'n' | b'N' | b'u' | b'U' | b'#' | b'('))
-        && text.len() < 10
-        && WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
+    text.len() < 10 && WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// Returns whether `text` looks like `i1|i9`, `i1,i9`, `i1 i9`, `('i1', 'i9')`, `tensor(1)` or `b'i1'`.

@@ -203,15 +203,14 @@ pub(crate) fn read_titles(
         match &titles[place] {
             Some(first) if !first.trim().is_empty() => {
                 repeated += 1;
-                // A row without a title contradicts none.
+                // A row without a title contradicts no other.
                 conflicting += usize::from(*first != title && !title.trim().is_empty());
             }
-            // The first title that says something is kept.
-            Some(_) => {
-                repeated += 1;
+            // The first title that is not empty is kept.
+            earlier => {
+                repeated += usize::from(earlier.is_some());
                 titles[place] = Some(title);
             }
-            None => titles[place] = Some(title),
         }
         Ok(())
     })?;

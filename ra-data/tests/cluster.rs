@@ -1,4 +1,5 @@
-//! DataFusion in this process, and Ballista as a scheduler and two executors on loopback, build what this crate builds.
+//! DataFusion in this process, and Ballista with a scheduler and two executors on loopback, build what this crate
+//! builds.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -33,7 +34,7 @@ fn ra_cluster(args: &[&str]) -> Command {
     command
 }
 
-/// `n` ports in a row that are free.
+/// Returns the first of `n` consecutive free ports.
 fn ports(n: u16) -> u16 {
     (1..1000)
         .map(|_| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())
@@ -61,7 +62,7 @@ fn start() -> (Cluster, String) {
     (cluster, format!("df://localhost:{port}"))
 }
 
-/// Repeats, equal times, users and items that fall out.
+/// A log with repeats, equal times, and users and items that are filtered out.
 fn log(dir: &Path) -> DataConfig {
     let mut random = SplitMix::new(3);
     let mut rows = String::from("user\titem\tts\n");

@@ -1,7 +1,7 @@
 //! Text with separators.
 use crate::format::header::{Separator, is_value};
 use crate::format::quotes::Quotes;
-use crate::format::row::{ColumnSpec, FoundColumns, Record, Role, RowVisitor};
+use crate::format::row::{ColumnSpec, FoundColumns, NOT_UTF8, Record, Role, RowVisitor, SAVE_AS_UTF8};
 use crate::source::file::{Format, Source, Text};
 use crate::{DataError, Result};
 use ra_core::BYTE_ORDER_MARK;
@@ -105,61 +105,25 @@ pub(crate) fn read_table(
     }
     // HetRec's tables have the endings and the encoding of MovieLens's files.
     let old = matches!(source.named(), Some(Format::Bare { .. }));
-    let (mut header, mut encoding) = (true, Encoding::default());
+    let mut header = true;
     each_line(source, text, |line, row| {
         if std::mem::take(&mut header) {
             return Ok(());
         }
-        let is_text = old || str::from_utf8(line).is_ok();
-        encoding.count(is_text, row);
-        if !is_text {
-            return visit(Err(not_utf8(source, row)));
-        }
-        let line = latin(line);
+        let line = match str::from_utf8(line) {
+            Err(_) if !old => return visit(Err(not_utf8(source, row))),
+            _ => latin(line),
+        };
         let fields: Vec<&str> = match separator {
             Separator::Plain(separator) => line.split(separator).collect(),
             _ => line.split_whitespace().collect(),
         };
         cut(source, &fields, columns, width, row, visit)
-    })?;
-    encoding.judge(source)
-}
-
-/// Counts rows that are not UTF-8: a few are broken rows, many are a file in another encoding.
-#[derive(Debug, Default)]
-struct Encoding {
-    rows: usize,
-    broken: usize,
-    first: usize,
-}
-
-impl Encoding {
-    /// As many rows are broken at least, and this share of them, before a file is in another encoding.
-    const MANY: usize = 10;
-    const SHARE: usize = 10;
-
-    fn count(&mut self, is_text: bool, row: usize) {
-        self.rows += 1;
-        if !is_text {
-            self.broken += 1;
-            self.first = if self.broken == 1 { row } else { self.first };
-        }
-    }
-
-    fn judge(&self, source: &Source) -> Result<()> {
-        let Self { rows, broken, first } = self;
-        if *broken < Self::MANY || broken * Self::SHARE < *rows {
-            return Ok(());
-        }
-        Err(source.wrong(format!(
-            "{broken} of {rows} rows are not UTF-8 text, the first in row {first}: save the file as UTF-8 (in Excel \"CSV \
-             UTF-8\", elsewhere `iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW`)"
-        )))
-    }
+    })
 }
 
 pub(crate) fn not_utf8(source: &Source, row: usize) -> DataError {
-    DataError::row(source.path(), row, "not UTF-8 text; save the file as UTF-8 (`iconv -f LATIN1 -t UTF-8 OLD > NEW`)")
+    DataError::row(source.path(), row, format!("{NOT_UTF8}; {SAVE_AS_UTF8}"))
 }
 
 /// Reads records whose fields may be quoted.
@@ -176,7 +140,7 @@ fn read_quoted(
     let mut reader = csv::ReaderBuilder::new();
     let mut reader = reader.flexible(true).has_headers(false).delimiter(separator).from_reader(quotes);
     let mut record = csv::ByteRecord::new();
-    let (mut header, mut swallowing, mut encoding) = (true, None, Encoding::default());
+    let (mut header, mut swallowing) = (true, None);
     let failed = |error: csv::Error| match error.into_kind() {
         csv::ErrorKind::Io(error) => source.failed(error),
         other => source.wrong(format!("not comma separated text: {other:?}")),
@@ -207,13 +171,11 @@ fn read_quoted(
         }
         let unmarked = |field| str::from_utf8(<[u8]>::strip_prefix(field, BYTE_ORDER_MARK).unwrap_or(field));
         let fields: std::result::Result<Vec<&str>, _> = record.iter().map(unmarked).collect();
-        encoding.count(fields.is_ok(), row);
         match fields {
             Ok(fields) => cut(source, &fields, columns, width, row, visit)?,
             Err(_) => visit(Err(not_utf8(source, row)))?,
         }
     }
-    encoding.judge(source)?;
     match (reader.get_ref().stray(), swallowing) {
         (Some((row, end)), _) => source.doubt(format!(
             "row {row}: a quote opens here and ends at a quote in row {end} that seems to open another field: rows \

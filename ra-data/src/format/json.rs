@@ -1,7 +1,7 @@
 //! JSON: one object per line, one array of objects, or a sequence of objects.
 use crate::format::delimited::{LONGEST, next_line};
 use crate::format::python;
-use crate::format::row::{ColumnSpec, Record, RowVisitor};
+use crate::format::row::{ColumnSpec, NOT_UTF8, Record, RowVisitor, SAVE_AS_UTF8};
 use crate::source::file::{Source, Text};
 use crate::{DataError, Result};
 use serde::de::IgnoredAny;
@@ -144,7 +144,7 @@ impl Keys<'_> {
 type Object<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 fn object(value: &[u8]) -> std::result::Result<Object<'_>, String> {
-    let text = str::from_utf8(value).map_err(|_| "not UTF-8 text")?.trim();
+    let text = str::from_utf8(value).map_err(|_| format!("{NOT_UTF8}; {SAVE_AS_UTF8}"))?.trim();
     let error = match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) if text.starts_with('{') => return Ok(members(text)),
         Ok(_) if text.starts_with('[') => return Err("a list, not a JSON object with a key for each column".into()),

@@ -153,6 +153,11 @@ impl<'a> Record<'a> {
     }
 }
 
+/// How the problem of a row begins whose bytes are in another encoding, and what helps.
+pub(crate) const NOT_UTF8: &str = "not UTF-8 text";
+pub(crate) const SAVE_AS_UTF8: &str = "save the file as UTF-8 (in Excel \"CSV UTF-8\", elsewhere `iconv -f WINDOWS-1252 -t \
+                                       UTF-8 OLD > NEW`)";
+
 /// Called with each row; a row that cannot be read comes as an error.
 pub(crate) type RowVisitor<'a> = dyn FnMut(Result<Record<'_>>) -> Result<()> + 'a;
 

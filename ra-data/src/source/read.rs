@@ -1,6 +1,6 @@
 //! From a table to rows: finds its files, identifies each, and picks the reader.
 use crate::format::header::{Layout, layout};
-use crate::format::row::{ColumnSpec, Record, RejectedRows, RowVisitor};
+use crate::format::row::{ColumnSpec, NOT_UTF8, Record, RejectedRows, RowVisitor, SAVE_AS_UTF8};
 use crate::format::{columnar, delimited, json, lists};
 use crate::source::file::{Opened, Source, Text, doubt};
 use crate::source::folder;
@@ -45,8 +45,12 @@ impl<'a> Inputs<'a> {
     }
 }
 
+/// This many rows at least, and this share of them, are not UTF-8 before their file is taken to be in another encoding.
+const MANY: usize = 10;
+const SHARE: usize = 10;
+
 /// Reads the wanted columns of `input`. A row that cannot be read is an error if `strict`; otherwise it is counted in
-/// `rejected`.
+/// `rejected`. Many rows that are not UTF-8 are an error in any case: the file is in another encoding.
 pub(crate) fn read(
     input: Input<'_>,
     wanted: &[ColumnSpec],
@@ -58,6 +62,8 @@ pub(crate) fn read(
     let path = input.path();
     let ids: Vec<usize> = (0..wanted.len()).filter(|&column| wanted[column].is_id()).collect();
     let mut odd = vec![ids::Odd::default(); wanted.len()];
+    // Rows that are not UTF-8: how many, and where the first of them is.
+    let mut foreign = (0, None);
     let mut visit = |record: Result<Record<'_>>| match record.and_then(|record| each(&record).map(|()| record)) {
         Ok(record) => {
             ids.iter().for_each(|&column| odd[column].count(record.fields[column]));
@@ -66,6 +72,12 @@ pub(crate) fn read(
         }
         Err(error @ DataError::Row { .. }) if !strict => {
             rejected.count(error.to_string());
+            if let DataError::Row { path, row, problem } = error
+                && problem.starts_with(NOT_UTF8)
+            {
+                foreign.0 += 1;
+                foreign.1.get_or_insert((path, row));
+            }
             Ok(())
         }
         Err(error) => Err(error),
@@ -75,6 +87,13 @@ pub(crate) fn read(
         Input::Columns(path, batches) => {
             columnar::read_batches(&Source::new(path, strict), batches, wanted, &mut visit)?;
         }
+    }
+    let rows = rejected.read + rejected.rows - before.read - before.rows;
+    if let (count, Some((path, row))) = foreign
+        && count >= MANY.max(rows.div_ceil(SHARE))
+    {
+        let problem = format!("{count} of {rows} rows are {NOT_UTF8}, the first in row {row}; {SAVE_AS_UTF8}");
+        return Err(DataError::corrupt(path, problem));
     }
     for (wanted, odd) in wanted.iter().zip(&odd) {
         let (role, decimals) = (wanted.role(), odd.decimals());

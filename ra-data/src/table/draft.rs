@@ -114,13 +114,14 @@ impl Draft {
         moves.extend(written.iter().map(|name| [new.join(name), folder.join(name)]));
         for (at, [from, to]) in moves.iter().enumerate() {
             if let Err(error) = moved(from, to, &folder) {
-                let back: Vec<bool> =
-                    moves[..at].iter().rev().map(|[from, to]| moved(to, from, &folder).is_ok()).collect();
-                if back.contains(&false) {
-                    // The earlier files are in there and must not be lost.
-                    self.spill.keep();
+                let left = moves[..at].iter().rev().filter(|[from, to]| moved(to, from, &folder).is_err()).count();
+                if left == 0 {
+                    return Err(cannot_write(to, error).into());
                 }
-                return Err(cannot_write(to, error).into());
+                self.spill.keep();
+                let told =
+                    format!("cannot write ({error}); the files of the earlier export are in {}", aside.display());
+                return Err(ra_core::Error::corrupt(to, told).into());
             }
         }
         Ok(self.out.remove(|name| !files.contains(&name))?)

@@ -64,9 +64,12 @@ impl SpillFolder {
         Ok(Self { _lock: lock, folder })
     }
 
-    /// Leaves the folder in place when this value is dropped.
+    /// Leaves the folder in place when this value is dropped, and for good: without its marker, no later export takes it for
+    /// a leftover.
     pub(crate) fn keep(&mut self) {
         self.folder.disable_cleanup(true);
+        // A marker that cannot be removed is one that no later export can remove either.
+        let _ = std::fs::remove_file(self.folder.path().join(ra_core::MARKER));
     }
 
     pub(crate) fn path(&self) -> &Path {

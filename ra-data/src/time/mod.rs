@@ -20,7 +20,8 @@ pub(crate) mod calendar;
 
 /// The supported forms, for messages about times that cannot be read.
 const FORMS: &str = "accepted are seconds, milliseconds, microseconds and nanoseconds since 1970, 2014-03-01, \
-                     20140301, 2014-03-01 10:00[:00[.5]] with Z or +02:00, 01.03.2014 10:00, and Sat Mar 01 10:00:00 -0800 2014";
+                     20140301, 2014-03-01 10:00[:00[.5]] with Z or +02:00, and Sat Mar 01 10:00:00 -0800 2014 (in a \
+                     spreadsheet, format the column as yyyy-mm-dd hh:mm)";
 
 /// Names of time columns that hold an order without clock time.
 const ORDER_ONLY: [&str; 3] = ["pos", "position", "place in the file"];
@@ -142,18 +143,16 @@ pub(crate) fn last_digit(text: &str, form: Form) -> Option<f64> {
 }
 
 /// The formats of a day, in the notation of [`chrono`].
-const DAYS: [&str; 4] = ["%Y-%m-%d", "%B %d, %Y", "%d %b %Y", "%d.%m.%Y"];
+const DAYS: [&str; 3] = ["%Y-%m-%d", "%B %d, %Y", "%d %b %Y"];
 
 /// The formats of a day and a time in UTC.
-const TIMES: [&str; 8] = [
+const TIMES: [&str; 6] = [
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%S%.f",
     "%Y-%m-%d %H:%M",
     "%Y-%m-%dT%H:%M",
     "%Y%m%dT%H%M%S",
     "%a %b %d %H:%M:%S %Y",
-    "%d.%m.%Y %H:%M:%S%.f",
-    "%d.%m.%Y %H:%M",
 ];
 
 /// The formats of a day, a time and its offset from UTC.
@@ -222,8 +221,6 @@ mod tests {
             "@1393632000",
             "2014-03-01",
             "2014/03/01",
-            "01.03.2014",
-            "1.3.2014 00:00",
             "2014-03-01T00:00",
             "2014-03-01 00:00:00",
             "2014-03-01T00:00:00.000",
@@ -255,6 +252,7 @@ mod tests {
             "03/01/2014",
             "1/1/2014 9:05",
             "01/01/2014 9:05:58 AM",
+            "01.03.2014",
             "2014-02-30",
             "2014-13-01",
             "soon",

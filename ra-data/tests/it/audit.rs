@@ -1,4 +1,4 @@
-//! What the audit finds, and what a trained method chooses samples from.
+//! What the audit finds, and which samples a trained method chooses from.
 use super::{config, dataset, write};
 use ra_data::{Budget, CurateConfig, CurateMethod, DataError, Severity, Split, audit, candidates, curate, prepare};
 
@@ -44,11 +44,11 @@ fn the_popularity_floor_counts_ties_against_us_and_leaves_seen_items_out() {
     }
     rows += "q\tt\t0\nq\ts\t1\nu\tpop0\t0\nu\tpop1\t1\nu\tt\t2\n";
     let found = audit(&prepare("floor", &config(write(dir.path(), "l.tsv", &rows), None)).unwrap());
-    // Before pop9 stand t and s, all else is seen; before t stand pop2 to pop7 and, against us, s.
+    // t and s rank above pop9, as all else is seen; pop2 to pop7 and, by the tie rule, s rank above t.
     let gain = |rank: f64| 1.0 / (rank + 1.0).log2();
     let ndcg = (4.0 * gain(3.0) + gain(8.0)) / 5.0;
     assert!((found.popularity.ndcg - ndcg).abs() < 1e-12 && found.popularity.hr == 1.0, "{found:?}");
-    // With the targets counted, pop9 stands before t and s; t before s, behind pop2 to pop9.
+    // With the targets counted, pop9 ranks above t and s, and t above s but below pop2 to pop9.
     let leaky = (4.0 * gain(1.0) + gain(9.0)) / 5.0;
     assert!((found.popularity_with_leak.ndcg - leaky).abs() < 1e-12, "{found:?}");
 }

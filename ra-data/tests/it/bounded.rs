@@ -1,4 +1,4 @@
-//! Within a memory bound everything comes out as it does in memory.
+//! Within a memory bound, all results equal those computed in memory.
 use super::{config, write};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -14,7 +14,7 @@ const MEMORY: usize = 400_000;
 
 const HISTORY: usize = 50;
 
-/// Repeats, equal times, users and items that fall out, an item without a title.
+/// A log with repeats, equal times, users and items that are filtered out, and an item without a title.
 fn log(dir: &Path) -> DataConfig {
     let mut random = SplitMix::new(3);
     let mut rows = String::from("user\titem\tts\n");

@@ -1,11 +1,11 @@
-//! Damaged files: an error or a smaller log, never a panic, and no more memory than the file is worth. A million of them:
-//! `RA_REC_CASES=1000000 cargo test --workspace --test it -- damaged`.
+//! Damaged files: an error or a smaller log, never a panic, and no more memory than the file justifies. To test a
+//! million of them: `RA_REC_CASES=1000000 cargo test --workspace --test it -- damaged`.
 use super::{LOG, dataset, write};
 use ra_core::testkit::damage::{Trial, fuzz_reader};
 use ra_data::{Column, DataConfig, write_columns};
 use std::path::{Path, PathBuf};
 
-/// A trial of a reader, whose memory is counted.
+/// A trial of a reader that counts its memory.
 fn trial(cases: usize) -> Trial {
     Trial::new(cases, |name| std::env::var(name).ok(), |read| allocation_counter::measure(read).bytes_max)
 }

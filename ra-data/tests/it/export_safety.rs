@@ -1,4 +1,4 @@
-//! An export replaces what an earlier one wrote, and nothing else of anybody's.
+//! An export replaces what an earlier export wrote, and no other files.
 use super::{LOG, TITLES, config, write};
 use ra_data::{
     CurateConfig, CurateMethod, DataConfig, check_export, prepare, samples_to_parquet, to_parquet, to_parquet_within,
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 const MEMORY: usize = 1 << 22;
 
-/// Every file below a folder.
+/// Returns every file below a folder.
 fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -24,7 +24,8 @@ fn names(folder: &Path) -> Vec<String> {
     snapshot(folder).keys().map(|path| path.strip_prefix(folder).unwrap().display().to_string()).collect()
 }
 
-/// What an export says that is refused: in memory, within a bound, and asked beforehand alike, with nothing written.
+/// Returns the errors of a refused export, in memory and within a bound. Checking beforehand gives the same error, and
+/// nothing is written.
 fn refused(config: &DataConfig, within: &Path, out: &Path) -> [String; 2] {
     let before = snapshot(within);
     let whole = to_parquet(&prepare("log", config).unwrap(), out).unwrap_err().to_string();
@@ -48,7 +49,7 @@ fn an_output_among_the_inputs_is_refused_by_whatever_name() {
     for out in [&first, &around] {
         refused(&again, dir, out).iter().for_each(|told| assert!(told.contains("is also an input"), "{told}"));
     }
-    // A folder or a pattern is every file of it.
+    // A folder or a pattern stands for all of its files.
     let folder = config(first.join("inter*.parquet"), None);
     assert!(refused(&folder, dir, &first)[0].contains("interactions.parquet"));
     write(&parts, "part-0.tsv", LOG);
@@ -61,7 +62,7 @@ fn an_output_among_the_inputs_is_refused_by_whatever_name() {
         std::fs::create_dir(&twin).unwrap();
         std::fs::hard_link(&log, twin.join("interactions.parquet")).unwrap();
         refused(&again, dir, &twin);
-        // A link in the place of our folder is somebody else's.
+        // A link in place of our folder belongs to somebody else.
         let linked = dir.join("linked");
         std::fs::create_dir(&linked).unwrap();
         std::os::unix::fs::symlink(&parts, linked.join("interactions")).unwrap();
@@ -72,7 +73,7 @@ fn an_output_among_the_inputs_is_refused_by_whatever_name() {
     for told in refused(&config(parts.clone(), None), dir, &parts.join("day=1")) {
         assert!(told.contains("a folder that is read"), "{told}");
     }
-    // The folder `interactions` of a log is where its parts would be written.
+    // The log's own folder `interactions` is where the parts would be written.
     let raw = dir.join("raw");
     std::fs::create_dir_all(raw.join("interactions")).unwrap();
     write(&raw.join("interactions"), "part-0.tsv", LOG);
@@ -147,7 +148,7 @@ fn what_a_killed_export_left_goes_and_one_at_work_is_let_work() {
     let dir = dir.path();
     let (data, out) = (config(write(dir, "l.tsv", LOG), None), dir.join("out"));
     to_parquet_within("log", &data, None, MEMORY, &out).unwrap();
-    // As a killed export leaves it: a folder with our marker, a lock that nobody holds, and tables.
+    // What a killed export leaves: a folder with our marker, a lock that nobody holds, and tables.
     let left = out.join(".ra-rec-spill-left");
     std::fs::create_dir(&left).unwrap();
     write(&left, ".ra-rec.json", r#"{"made_by":"ra-rec","kind":"spill","files":[]}"#);
@@ -161,7 +162,7 @@ fn what_a_killed_export_left_goes_and_one_at_work_is_let_work() {
     drop(held);
     to_parquet(&prepare("log", &data).unwrap(), &out).unwrap();
     assert_eq!(names(&out), [".ra-rec.json", "interactions.parquet", "items.parquet"]);
-    // Killed between two renames: the marker knows what is missing, and the next export has all of it.
+    // Killed between two renames: the marker lists the missing file, and the next export is complete.
     std::fs::remove_file(out.join("interactions.parquet")).unwrap();
     to_parquet_within("log", &data, None, MEMORY, &out).unwrap();
     assert_eq!(names(&out), [".ra-rec.json", "interactions/part-00000.parquet", "items.parquet"]);
@@ -169,7 +170,7 @@ fn what_a_killed_export_left_goes_and_one_at_work_is_let_work() {
 
 #[test]
 fn a_relative_folder_is_a_folder() {
-    // Within the crate's own folder, where tests run: a relative path needs one there.
+    // In the crate's own folder, where tests run, because the path is relative.
     let dir = tempfile::tempdir_in(".").unwrap();
     let out = PathBuf::from(dir.path().file_name().unwrap()).join("out");
     let data = config(write(dir.path(), "l.tsv", LOG), None);

@@ -1,4 +1,4 @@
-//! Data frames are read as files are, and hold what files hold, over the memory of the arrays they were made of.
+//! Data frames are read like files and hold the same content, in the memory of the arrays that they were made from.
 use super::{config, write};
 use arrow::array::types::{Float64Type, Int64Type, UInt32Type};
 use arrow::array::{Array, AsArray, RecordBatch, StringViewArray, UInt32Array};
@@ -11,7 +11,7 @@ use ra_data::{Budget, CurateConfig, CurateMethod, DataConfig, Split, curate, pre
 use std::path::Path;
 use std::sync::Arc;
 
-/// As text and as a frame: users and items in no order, one title missing.
+/// The same log as text and as a frame: users and items in no order.
 fn log() -> (String, DataFrame) {
     let rows: Vec<(String, i64, i64)> =
         (0..300).map(|k| (format!("a rather long user {}", k * 7 % 20), k * k % 23, 1_400_000_000 + k)).collect();

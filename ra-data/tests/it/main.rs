@@ -1,4 +1,4 @@
-//! What a user of this crate relies on: golden cases, every format alike, and one clear error a fault.
+//! What a user of this crate relies on: golden cases, equal results for every format, and one clear error per fault.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod audit;
 mod bounded;

@@ -1,4 +1,4 @@
-//! The files that people have, as they have them.
+//! Files as people have them.
 use super::{LOG, config, dataset, message, write};
 use ra_core::{ItemId, UserId};
 use ra_data::{DataConfig, RejectedRows, Split, TitleParts, prepare, to_parquet, write_columns};
@@ -82,7 +82,7 @@ fn amazon_reviews_of_every_year_are_read_as_they_come() {
         let data = prepare("amazon", &config).unwrap();
         assert_eq!((&data.dataset.train, &data.dataset.test), (&plain.train, &plain.test));
         assert_eq!(data.dataset.catalog.titles(), ["Ant's & Co Toys Farm", "Toys Bee", "Café"]);
-        // What a person then keeps beside their recipes says the same.
+        // The exported tables, read again, are the same data set.
         let out = dir.join("out");
         std::fs::create_dir_all(&out).unwrap();
         to_parquet(&data, &out).unwrap();

@@ -1,4 +1,4 @@
-//! Settings that cannot work, or that do nothing, are told of before a file is read: all at once.
+//! Settings that cannot work or have no effect are all reported at once, before any file is read.
 use super::message;
 use ra_core::Check;
 use ra_data::{Budget, Columns, CurateConfig, CurateMethod, DataConfig, Split, TimePoint};

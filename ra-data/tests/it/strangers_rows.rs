@@ -1,4 +1,4 @@
-//! JSON, ids and folders as strangers have them: read as the plain log, or refused in one true line.
+//! JSON, ids and folders as other people have them: read like the plain log, or refused in one accurate line.
 use super::strangers_text::{is_plain, objects, put, refused, rows, strict, table};
 use super::{config, dataset};
 use ra_core::ItemId;
@@ -39,7 +39,7 @@ fn json_is_read_in_every_layout_of_rows() {
     ] {
         refused(&config(put(dir, name, text), None), &[name, told]);
     }
-    // A broken line is one row, whatever it opens.
+    // A broken line counts as one row, whatever quotes or brackets it opens.
     let broken = all.join("\n") + "\n{\"user\": \"u1\", \"item\n{\"user\": {\n";
     let found = prepare("log", &config(put(dir, "broken.jsonl", broken), None)).unwrap().rejected;
     assert_eq!((found.read, found.rows), (20, 2));
@@ -72,7 +72,7 @@ fn an_id_is_one_value_exact_to_the_digit() {
     let python = jsonl(&long).replace('"', "'");
     assert_eq!(dataset("log", &strict(put(dir, "python.json", python))).unwrap(), text);
 
-    // A float of a whole number is the number, in every format.
+    // A float with a whole value is read as that whole number, in every format.
     let whole =
         dataset("log", &strict(put(dir, "w.csv", format!("user,item,ts\n{}", csv(&|k| k.to_string()))))).unwrap();
     let floats = csv(&|k| format!("{k}.0"));
@@ -188,7 +188,7 @@ fn a_folder_is_the_files_of_its_log() {
     ] {
         refused(&config(fresh(name, &files), None), told);
     }
-    // What may be a part of the log is told, and strict makes it an error.
+    // A file that may be a part of the log is reported; in strict mode it is an error.
     let half = rows("\t")[9..].join("\n");
     for (at, (name, bytes)) in [
         ("part-1", part(&all[9..]).as_bytes()),

@@ -1,10 +1,10 @@
-//! Text files and folders as strangers have them: read as the plain log, or refused in one true line.
+//! Text files and folders as other people have them: read like the plain log, or refused in one accurate line.
 use super::{config, dataset, message, write};
 use ra_data::{Columns, DataConfig, prepare};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Four users, twenty interactions, by `separator` under `header`.
+/// Returns twenty interactions of four users, with fields separated by `separator`.
 pub(crate) fn rows(separator: &str) -> Vec<String> {
     let row = |k: usize| {
         let (user, item) = (k % 4, (k + k / 4) % 8);
@@ -17,7 +17,7 @@ pub(crate) fn table(separator: &str) -> String {
     format!("{}\n{}\n", ["user", "item", "ts"].join(separator), rows(separator).join("\n"))
 }
 
-/// The same as objects, a line each.
+/// Returns the same rows as objects, one per line.
 pub(crate) fn objects() -> Vec<String> {
     let object = |row: String| {
         let [user, item, ts] = row.split(',').collect::<Vec<_>>()[..] else { panic!("{row}") };
@@ -39,7 +39,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     out.finish().unwrap()
 }
 
-/// Whether `config` reads the data set of the plain table, to the last row.
+/// Checks that `config` reads exactly the data set of the plain table.
 #[track_caller]
 pub(crate) fn is_plain(config: &DataConfig) {
     let dir = tempfile::tempdir().unwrap();
@@ -85,7 +85,7 @@ fn a_byte_order_mark_is_no_part_of_the_first_row() {
         for bytes in [marked.clone().into_bytes(), gzip(marked.as_bytes())] {
             assert_eq!(dataset("log", &strict(put(dir, name, bytes))).unwrap(), without, "{name}");
         }
-        // As `cat` leaves it between two files.
+        // A mark between two files, as `cat` leaves it.
         let later = text.replacen('\n', "\n\u{feff}", 1);
         assert_eq!(dataset("log", &strict(put(dir, name, later))).unwrap(), without, "{name}");
     }
@@ -168,7 +168,7 @@ fn a_parquet_file_is_one_under_any_name() {
     let bytes = std::fs::read(out.join("interactions.parquet")).unwrap();
     is_plain(&strict(put(dir.path(), "named.csv", &bytes)));
     refused(&config(put(dir.path(), "log.parquet.gz", gzip(&bytes)), None), &["log.parquet.gz", "decompress it first"]);
-    // The folder that an export wrote is data: its table of items is none of the log.
+    // The folder of an export can be read; its table of items is not part of the log.
     is_plain(&config(out.clone(), None));
     let titled = DataConfig { items: Some(out.clone()), ..config(out, None) };
     assert_eq!(dataset("log", &titled).unwrap().catalog.len(), 8);
@@ -277,7 +277,7 @@ fn a_quote_that_never_closes_is_told_with_its_row() {
             refused(&config, &["open.csv: row 7: a quote opens here and never closes", "14 lines"]);
         }
         refused(&config(put(dir, "open.csv.gz", gzip(open.as_bytes())), None), &["row 7"]);
-        // It ends where a later one opens.
+        // An open quote that ends where a later one opens.
         let later = with(last, &|at| if at == 5 || at == 9 { "\"oops" } else { "fine" });
         refused(&strict(put(dir, "later.csv", later)), &["row 7", "row 11"]);
         let trailing =
@@ -310,7 +310,7 @@ fn a_quote_that_never_closes_is_told_with_its_row() {
     let log = put(dir, "log.tsv", table("\t"));
     let titles = put(dir, "items.csv", "item,title\ni0,a\ni1,\"b\ni2,c\ni3,d\n");
     refused(&DataConfig { items: Some(titles), ..config(log, None) }, &["items.csv: row 3", "2 lines"]);
-    // Tabs are not quoted.
+    // Fields separated by tabs are not quoted.
     is_plain(&strict(put(
         dir,
         "tabs.tsv",
@@ -392,22 +392,43 @@ fn formats_agree_within_a_memory_bound_too() {
 fn what_a_spreadsheet_saves_is_read_or_refused_with_a_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    // Rows are numbered alike, however lines end.
+    // Row numbers do not depend on line endings.
     for end in ["\n", "\r\n"] {
         let log = format!("user;item;ts{end}a;i;2014-03-01{end}b;i;1/2/24{end}");
         let error = message(&strict(put(dir, "rows.csv", log)));
         assert!(error.contains("row 3: `ts` is \"1/2/24\""), "{end:?}: {error}");
     }
     // Excel's plain CSV: half of the rows would be left out.
-    let rows: String =
-        (0..40).map(|at| format!("{};i{};{}\n", ["Müller", "Meier"][at % 2], at % 7, 1_400_000_000 + at)).collect();
-    let latin: Vec<u8> = format!("user;item;ts\n{rows}").chars().map(|c| c as u8).collect();
-    let log = put(dir, "excel.csv", latin);
-    let error = message(&DataConfig { strict: false, ..strict(log) });
-    assert!(
-        error.contains("20 of 40 rows are not UTF-8 text, the first in row 2") && error.contains("CSV UTF-8"),
-        "{error}"
-    );
+    let name = |at: usize| ["Müller", "Meier"][at % 2];
+    let tables: [(&str, &str, fn(&str, usize) -> String); 4] = [
+        ("excel.csv", "user;item;ts", |name, at| format!("{name};i{};{}", at % 7, 1_400_000_000 + at)),
+        ("plain.dat", "user::item::ts", |name, at| format!("{name}::i{}::{}", at % 7, 1_400_000_000 + at)),
+        ("rows.jsonl", "", |name, at| format!(r#"{{"user": "{name}", "item": {}, "ts": {at}}}"#, at % 7)),
+        ("lists.txt", "", |name, at| format!("{name}{at} i1 i2 i3")),
+    ];
+    for (file, header, row) in tables {
+        let rows = (0..40).map(|at| row(name(at), at));
+        let text: Vec<String> = [header.to_owned()].into_iter().filter(|line| !line.is_empty()).chain(rows).collect();
+        let latin: Vec<u8> = text.join("\n").chars().map(|c| c as u8).collect();
+        let log = DataConfig { strict: false, ..strict(put(dir, file, latin)) };
+        if file == "plain.dat" {
+            // As MovieLens has it.
+            assert_eq!(dataset("log", &log).unwrap().users, ["Meier", "Müller"]);
+            continue;
+        }
+        let (error, first) = (message(&log), if header.is_empty() { "row 1" } else { "row 2" });
+        // A list is a row for each of its items.
+        let rows = if file == "lists.txt" { 80 } else { 40 };
+        let told = format!("20 of {rows} rows are not UTF-8 text, the first in {first}");
+        assert!(error.contains(&told), "{error}");
+        assert!(error.contains(file) && error.contains("CSV UTF-8"), "{error}");
+    }
+    // A few broken rows are broken rows.
+    let mut few: Vec<u8> = b"user;item;ts\n".to_vec();
+    few.extend((0..40).flat_map(|at| format!("u{};i{};{}\n", at % 5, at % 7, 1_400_000_000 + at).into_bytes()));
+    few.extend(b"M\xfcller;i1;1400000000\n");
+    let data = prepare("log", &DataConfig { strict: false, ..strict(put(dir, "few.csv", few)) }).unwrap();
+    assert_eq!((data.rejected.rows, data.dataset.users.len()), (1, 5));
     // Days as numbers: 45292 is 2024-01-01.
     let rows: String = (0..60).map(|at| format!("u{},i{},{}\n", at % 9, at % 7, 45_292 + at)).collect();
     let error = message(&strict(put(dir, "days.csv", format!("user,item,ts\n{rows}"))));

@@ -1,4 +1,4 @@
-//! Parquet and Arrow as other people's tools write them: read like the plain log, or refused in one true line.
+//! Parquet and Arrow as other people's tools write them: read like the plain log, or refused in one accurate line.
 use super::{config, dataset, message, write};
 use arrow::array::types::{Int64Type, TimestampMicrosecondType};
 use arrow::array::{
@@ -55,7 +55,7 @@ fn times() -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(rows().map(|(.., at)| at)))
 }
 
-/// The log as Parquet with this column in place of one of its own.
+/// Writes the log as Parquet with this column in place of one of its own.
 fn with(dir: &Path, place: usize, column: ArrayRef) -> PathBuf {
     let mut columns = [("user", users()), ("item", items()), ("ts", times())];
     columns[place].1 = column;
@@ -120,7 +120,7 @@ fn ids_are_read_from_any_scalar_type() {
         file.finish().unwrap();
         assert_eq!(dataset("log", &config(path, None)).unwrap(), plain, "{kind}");
     }
-    // Numbers, as integers or decimals, are the digits of the plain log.
+    // Numbers, as integers or decimals, give the digits of the plain log.
     let number = |at: i64| at * 3 % 8 + 1;
     let numbered = rows().zip(0..).fold("user,item,ts\n".to_owned(), |text, ((user, _, time), at)| {
         text + &format!("{user},{},{time}\n", number(at))
@@ -133,7 +133,7 @@ fn ids_are_read_from_any_scalar_type() {
     for column in [Arc::new(integers) as ArrayRef, Arc::new(decimals)] {
         assert_eq!(dataset("log", &config(with(dir, 1, column), None)).unwrap(), numbered);
     }
-    // UUIDs are their 36 characters, with or without a word of what they are.
+    // UUIDs become their 36 characters, whether or not the type is declared.
     let uuid = |at: i64| format!("00112233-4455-6677-8899-aabbccddee{:02x}", number(at));
     let text = rows().zip(0..).fold("user,item,ts\n".to_owned(), |text, ((user, _, time), at)| {
         text + &format!("{user},{},{time}\n", uuid(at))
@@ -201,7 +201,7 @@ fn a_row_with_lists_is_a_session() {
             Columns { item: Some("item_id-list".into()), time: Some("timestamp-list".into()), ..Columns::default() };
         assert_eq!(dataset("log", &DataConfig { columns: names, strict: true, ..config(log, None) }).unwrap(), plain);
     }
-    // One time for all of a basket's items; lists of two lengths are unreadable rows.
+    // A single time holds for all items of a basket; rows whose lists differ in length are unreadable.
     let days: ArrayRef = Arc::new(Date32Array::from(vec![16_000, 16_001, 16_002, 16_003]));
     let baskets = parquet_of(
         dir,
