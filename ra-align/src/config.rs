@@ -283,8 +283,8 @@ impl Default for TuningConfig {
 
 /// The alignment: module, losses and departures. In a file all keys are flat, without the groups: `n_tok = 2`.
 ///
-/// [`AlignConfig::paper`] is the published method, and [`AlignConfig::recommended`] the form behind our published
-/// figures. [`AlignConfig::default`] is neither: it provides the values of keys that a file leaves out.
+/// [`AlignConfig::paper`] is the published method, and [`AlignConfig::recommended`] the form that our results
+/// favour if time matters. [`AlignConfig::default`] is neither: it provides the values of keys that a file leaves out.
 ///
 /// ```
 /// use ra_align::{AlignConfig, ProjectionKind};

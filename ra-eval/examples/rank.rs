@@ -6,7 +6,7 @@ use std::io::Write;
 fn main() -> Result<(), EvalError> {
     let users: [f32; 6] = [1.0, 0.2, 0.1, 1.0, 0.7, 0.7]; // [3 users, 2 numbers each]
     let items: [f32; 8] = [0.9, 0.1, 0.8, 0.3, 0.2, 0.9, 0.6, 0.6]; // [4 items, 2 numbers each]
-    // Items have ids from 1 on. What a user had before is no candidate; what is held out is to be found.
+    // Item ids start at 1. Items of a user's history are not candidates; the held-out items are to be found.
     let histories = [vec![1], vec![3], vec![2, 3]].map(ItemId::list);
     let targets = [[2], [4], [1]].map(ItemId::list);
     let held_out = HeldOut::from_lists(4, &histories, &targets)?;

@@ -65,8 +65,8 @@ pub use rank::{Evaluation, HeldOut, Part, evaluate_scores, evaluate_vectors, top
 #[cfg(feature = "tensor")]
 pub use rank::{evaluate, evaluate_items, item_vectors};
 pub use report::{
-    AuditFinding, AuditLevel, Comparison, Experiment, LearningCurve, Published, Report, Row, RowKind, SampleList,
-    SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct,
+    AuditFinding, AuditLevel, Comparison, Experiment, LearningCurve, PERMUTATIONS, Published, RESAMPLES, Report, Row,
+    RowKind, SampleList, SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct,
 };
 pub use significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
 pub use slices::{Slice, slices};

@@ -97,6 +97,9 @@ pub trait LearnedMethod: Check + Debug + Send + Sync {
 
 impl<M: LearnedMethod> IdMethod for M {
     fn fit(&self, job: &Job<'_>) -> Result<Trained> {
+        // Fit and the job compare the training settings themselves, so that a longer training can resume a shorter one.
+        let settings = format!("{self:?}").replace(&format!("{:?}", self.training()), "");
+        let job = &job.method(&settings);
         let fresh = self.fresh(job, job.seed, &job.training_device())?;
         Ok(Trained::fit(fresh, &mut *self.batches(job), self.training(), job)?.for_users_of::<M>(job))
     }

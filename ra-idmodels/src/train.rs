@@ -70,12 +70,15 @@ pub struct Job<'a> {
     pub features: Option<&'a Tensor<2>>,
     /// The file that training saves its state to and resumes from; see [`ra_core::Fit::state`].
     pub state: Option<&'a Path>,
+    /// What is trained, in words; see [`method`](Self::method).
+    pub method: &'a str,
 }
 
 impl<'a> Job<'a> {
     /// Creates a job with seed 1 and no options.
     pub fn new(dataset: &'a Dataset, device: &'a Device) -> Self {
-        Self { dataset, device, seed: 1, validate: None, progress: &NoProgress, features: None, state: None }
+        let (seed, validate, features, state, method) = (1, None, None, None, "");
+        Self { dataset, device, seed, validate, progress: &NoProgress, features, state, method }
     }
 
     /// Sets the [`seed`](Self::seed).
@@ -102,11 +105,19 @@ impl<'a> Job<'a> {
         Self { features: Some(features), ..self }
     }
 
-    /// Saves the training state to `path` while it runs, and resumes from there. A state of another seed, data set,
-    /// batch size or optimizer, or with parameters of other shapes, is an error.
+    /// Saves the training state to `path` while it runs, and resumes from there. A state of another
+    /// [`method`](Self::method), seed, data set, batch size or optimizer, or with parameters of other shapes, is an error.
+    /// Given [`features`](Self::features) must be the same; they are not compared.
     #[must_use]
     pub fn state(self, path: &'a Path) -> Self {
         Self { state: Some(path), ..self }
+    }
+
+    /// States what is trained, such as the settings of a method: a training state of anything else is not resumed. A
+    /// [`LearnedMethod`](crate::LearnedMethod) sets it itself.
+    #[must_use]
+    pub fn method(self, method: &'a str) -> Self {
+        Self { method, ..self }
     }
 
     /// Returns the device to train on: the plain one with autodiff.
@@ -154,7 +165,8 @@ pub fn train<M: IdModel>(
     };
     let mut fit = Fit::new("train id model", &fit_config).progress(job.progress).state(job.state);
     if job.state.is_some() {
-        fit = fit.of(format!("seed {}, data {}, batch {}", job.seed, job.dataset.fingerprint(), config.batch));
+        let Job { seed, method, .. } = job;
+        fit = fit.of(format!("{method} seed {seed}, data {}, batch {}", job.dataset.fingerprint(), config.batch));
     }
     if let Some(validate) = job.validate {
         fit = fit.validate(move |model: &M| validate(&model.fitted()));

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 ///
 /// Users: `e = u / mean |u|`; items: `e = (i - mean i) / mean |i - mean i|`. This is our choice: the paper does not say
 /// how ID vectors are scaled.
-/// vectors are scaled).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IdNormalizer {
     user_norm: f32,

@@ -35,7 +35,9 @@ pub struct Job<'a, I, L> {
     pub train: &'a AlignTrain,
     /// The seed of initial weights, order, negatives and noise.
     pub seed: u64,
-    /// The file that saves the state of a running training, to resume it; see [`Fit::run`].
+    /// The file that saves the state of a running training, to resume it; see [`Fit::run`]. A state of another seed,
+    /// data set, list of samples or configuration is an error. `ids` and `text` must be those of the state; they are not
+    /// compared, since the bits of their vectors may differ between runs on a GPU.
     pub state: Option<&'a Path>,
     /// A copy of the language model of `text` on each further device; see [`FitConfig::replica_devices`].
     pub replicas: &'a [L],
@@ -65,8 +67,8 @@ impl<'a, I, L> Job<'a, I, L> {
         EpochSampler::new(self.samples.len(), self.train.batch, self.seed)
     }
 
-    /// Returns the key of everything, besides the optimizer, that determines the bits of the training. A state with
-    /// another key is not resumed.
+    /// Returns the key of everything, besides the optimizer and the frozen models, that determines the bits of the
+    /// training. A state with another key is not resumed.
     fn key(&self, align: &AlignConfig) -> String {
         let align = AlignConfig { cache_mib: 0, ..align.clone() };
         let AlignTrain { batch, chunk, .. } = *self.train;

@@ -1,5 +1,5 @@
-//! A step that keeps the graph of a few texts at a time is the same step; so is one of several devices, but for its
-//! samples.
+//! A step that keeps the graph of only a few texts at a time equals the plain step. So does a step on several devices,
+//! except for its samples.
 use super::{acme, dataset, device, ring_ids, text};
 use ra_align::{AlignConfig, AlignLoss, AlignTrain, FitResult, Job, Placement};
 use ra_core::{NoProgress, save_module};
@@ -30,7 +30,7 @@ fn base() -> AlignConfig {
 fn it_learns_what_the_whole_batch_learns() {
     let settings = [
         base(),
-        // Beside the other losses a gradient of another size is another direction.
+        // In a sum with other losses, a gradient of another size would change the direction.
         base().with(|align| align.loss.loss = AlignLoss::InfoNce),
         base().with(|align| (align.departures.head, align.loss.learn_temperature) = (true, true)),
         base().with(|align| align.module.first_layer = -1),

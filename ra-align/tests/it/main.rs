@@ -25,12 +25,12 @@ use std::sync::Arc;
 
 const ITEMS: u32 = 12;
 
-/// Of the back end that `RA_REC_BACKEND` names; without it the CPU's.
+/// Returns the device of the back end that `RA_REC_BACKEND` names, by default the CPU's.
 pub(crate) fn device() -> Device {
     ra_core::testkit::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
 }
 
-/// Draws weights from a seed: burn's own generator is one for all tests of the process.
+/// Draws weights from a seed: all tests of the process share Burn's own generator.
 struct Seeded(u64);
 
 impl ModuleMapper for Seeded {
@@ -45,14 +45,14 @@ fn acme(layers: usize, seed: u64, device: &Device) -> AcmeLm {
     AcmeLm::new(60, 16, layers, device).map(&mut Seeded(seed << 32))
 }
 
-/// Every number of a safetensors file of f32.
+/// Returns every number of a safetensors file of f32.
 fn numbers(path: &std::path::Path) -> Vec<f32> {
     let bytes = std::fs::read(path).unwrap();
     let head = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     bytes[head..].chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
 }
 
-/// Item `t + 1` follows item `t`; titles say nothing of it.
+/// A data set in which item `t + 1` follows item `t`; titles say nothing about it.
 fn dataset() -> Dataset {
     let titles = ["ant", "quail", "bee", "ox", "hen", "yak", "cat", "newt", "dog", "emu", "fox", "gnu"];
     Dataset {
@@ -67,7 +67,8 @@ fn dataset() -> Dataset {
     }
 }
 
-/// ID vectors that know the ring: a user is their number, an item the users whose training ends before it.
+/// ID vectors that know the ring: a user's vector marks their number, an item's the users whose training ends before
+/// it.
 fn ring_ids(device: &Device) -> IdTable {
     let n = ITEMS as usize;
     let one_hot = |shift: usize, pad: usize| {
@@ -85,7 +86,7 @@ fn text(align: &AlignConfig, layers: usize, device: &Device) -> Arc<TextTower<Ac
     Arc::new(TextTower::new(lm, prompts, align))
 }
 
-/// Of [`ring_ids`].
+/// Aligns [`ring_ids`].
 fn fit(align: &AlignConfig, text: &Arc<TextTower<AcmeLm>>, seed: u64) -> FitResult<IdTable, AcmeLm> {
     let data = dataset();
     let train = AlignTrain::default().with(|train| (train.batch, train.steps, train.optim.lr) = (12, 80, 0.05));
@@ -237,22 +238,22 @@ fn a_cache_in_a_file_is_read_again_and_never_computed_twice() {
     assert_eq!(std::fs::metadata(&path).unwrap().len(), size, "nothing was computed again");
 }
 
-/// Items by their numbers.
+/// Returns items by their numbers.
 fn items<const N: usize>(numbers: [u32; N]) -> [ItemId; N] {
     numbers.map(ItemId)
 }
 
-/// Of a user who did nothing so far.
+/// The history of a user who has done nothing so far.
 fn empty(user: u32) -> History<'static> {
     History { user: UserId(user), items: &[] }
 }
 
-/// Whole histories of all users.
+/// The whole histories of all users.
 fn histories(data: &Dataset) -> Vec<History<'_>> {
     UserId::all(data.users.len()).map(|user| History { user, items: data.train.row(user) }).collect()
 }
 
-/// Towers that soon read the ID.
+/// The configuration of towers that soon read the ID.
 fn by_id() -> AlignConfig {
     AlignConfig::default().with(|align| {
         (align.module.init_std, align.module.n_tok) = (1.0, 2);
@@ -268,7 +269,7 @@ fn ids_put_out_of_order_lose_what_only_they_knew() {
     let align = by_id();
     let text = text(&align, 2, &device);
     let trained = fit(&align, &text, 1).model;
-    // How far a user's own items stand above the others.
+    // How far a user's own items score above the others.
     let margin = |source| {
         let ids = PerturbedIds::new(ring_ids(&device), source, &data, 3);
         check_recommender(&ids, &histories, &all);
@@ -335,7 +336,7 @@ fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
     let refused = with_id_score(beside(model.towers().clone()), None).unwrap_err().to_string();
     assert!(refused.contains("id_residual"), "{refused}");
     let history = History { user: UserId(0), items: &items([1, 2, 3, 4]) };
-    // A metric that likes the weight of a half.
+    // A metric that is highest at a weight of one half.
     let weight = |model: &dyn Recommender| -> f32 {
         let own = |x: Tensor<2>| x.slice_dim(1, 16..16 + ITEMS as usize);
         let unweighed = plain.normalizer().users(&ring_ids(&device), &[history]);
@@ -354,7 +355,7 @@ fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
     assert_eq!(model.dim(), 16 + ITEMS as usize, "the ID vector stands beside the language model's");
     assert_eq!(model.users(&histories).into_data(), loaded.users(&histories).into_data());
     check_recommender(&loaded, &histories, &items([1, 2, 12]));
-    // Before the first step they say nothing: the vectors are those of the plain towers.
+    // Before the first step they change nothing: the vectors are those of the plain towers.
     let fresh = |align: &AlignConfig| beside(Towers::init(align, ITEMS as usize, text_tower.lm(), 9, &device));
     let begun = fresh(&more).users(&histories).slice([0..2, 0..16]);
     assert_eq!(begun.into_data(), fresh(&align).users(&histories).into_data());
@@ -364,7 +365,8 @@ fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
 fn four_parts_are_enough_and_a_text_tower_of_other_settings_is_refused() {
     let (device, data) = (device(), dataset());
     let train = AlignTrain { steps: 60, batch: 12, ..AlignTrain::recommended() };
-    // Negatives beyond those of the batch would mostly be targets, of so few items; and without noise the loss falls soon.
+    // With so few items, negatives beyond those of the batch would mostly be targets. Without noise the loss falls
+    // soon.
     let few = AlignConfig::recommended().with(|config| {
         config.loss.extra_negatives = 0;
         (config.regularize.id_noise, config.regularize.id_dropout) = (0.0, 0.0);
@@ -397,4 +399,62 @@ fn four_parts_are_enough_and_a_text_tower_of_other_settings_is_refused() {
     let job = Job::new(ring_ids(&device), &text, &data, &samples, &tuned, &train);
     let told = ra_align::fit(job, None, &NoProgress).unwrap_err().to_string();
     assert!(told.contains("shows its weights") && told.contains("TunableMatrices"), "{told}");
+}
+
+#[test]
+fn a_checkpoint_is_loaded_with_the_text_tower_of_its_configuration_only() {
+    let (device, dir, align) = (device(), tempfile::tempdir().unwrap(), by_id());
+    let (path, text_tower) = (dir.path().join("towers.safetensors"), text(&align, 2, &device));
+    let FitResult { model, .. } = fit(&align, &text_tower, 1);
+    save_module(model.towers(), &path).unwrap();
+    let load = |text: &Arc<TextTower<AcmeLm>>, align: &AlignConfig| {
+        RaRec::load(ring_ids(&device), model.normalizer().clone(), text.clone(), align, &path)
+    };
+    let loaded = load(&text_tower, &align).unwrap();
+    let histories = [empty(0), empty(3)];
+    assert_eq!(loaded.users(&histories).into_data(), model.users(&histories).into_data());
+    let shifted = by_id().with(|align| align.loss.normalize = !align.loss.normalize);
+    let other = text(&shifted, 2, &device);
+    assert!(load(&other, &align).unwrap_err().to_string().contains("the text tower was made for another"));
+    let tuned = by_id().with(|align| align.tuning.tune = Tuning::Full);
+    let told = load(&text(&tuned, 2, &device), &tuned).unwrap_err().to_string();
+    assert!(told.contains("TunableMatrices"), "{told}");
+    let deeper = by_id().with(|align| align.module.first_layer = 99);
+    assert!(load(&text_tower, &deeper).is_err());
+}
+
+#[test]
+fn a_training_resumes_its_own_state_and_no_other() {
+    let (device, data, dir, align) = (device(), dataset(), tempfile::tempdir().unwrap(), by_id());
+    let (path, text_tower, samples) = (dir.path().join("state"), text(&align, 2, &device), data.samples());
+    let train = AlignTrain::default().with(|train| (train.batch, train.steps, train.optim.cosine) = (12, 6, false));
+    let longer = AlignTrain { steps: 12, ..train.clone() };
+    let job =
+        |train| Job { state: Some(&path), ..Job::new(ring_ids(&device), &text_tower, &data, &samples, &align, train) };
+    let vectors = |job| {
+        let FitResult { model, .. } = ra_align::fit(job, None, &NoProgress).unwrap();
+        model.items(&items([1, 5])).into_data()
+    };
+    vectors(job(&train));
+    let whole = vectors(Job { state: None, ..job(&longer) });
+    let state = std::fs::read(&path).unwrap();
+
+    let (batch, chunk) = (AlignTrain { batch: 6, ..longer.clone() }, AlignTrain { chunk: 3, ..longer.clone() });
+    let wider = by_id().with(|align| align.regularize.id_noise += 0.1);
+    let mut grown = data.clone();
+    grown.valid = Sequences::from_numbers((0..ITEMS).map(|_| vec![1]));
+    for (what, other) in [
+        ("seed", Job { seed: 2, ..job(&longer) }),
+        ("samples", Job { samples: &samples[1..], ..job(&longer) }),
+        ("history", Job { max_history: 2, ..job(&longer) }),
+        ("data", Job { dataset: &grown, ..job(&longer) }),
+        ("batch", job(&batch)),
+        ("chunk", job(&chunk)),
+        ("configuration", Job { align: &wider, ..job(&longer) }),
+    ] {
+        let told = ra_align::fit(other, None, &NoProgress).map(drop).unwrap_err().to_string();
+        assert!(told.contains("started with other settings"), "{what}: {told}");
+        assert_eq!(std::fs::read(&path).unwrap(), state, "{what}: the state of another training stays as it is");
+    }
+    assert_eq!(vectors(job(&longer)), whole);
 }

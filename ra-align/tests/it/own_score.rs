@@ -1,5 +1,4 @@
-//! The ID method's own score is one number wherever it is read: the best of its interests, and what it adds beyond
-//! vectors.
+//! The ID method's own score is the same number wherever it is read: the best over its interests, plus its additions.
 use crate::{dataset, device, empty, histories, items, text};
 use burn::tensor::Tensor;
 use ra_align::{
@@ -10,7 +9,7 @@ use ra_core::testkit::contract::check_recommender;
 use ra_core::{Dataset, History, IdTable, ItemId, NoProgress, Recommender, Sequences, UserId, normal, rng, scores};
 use std::cell::Cell;
 
-/// A Markov chain on a ring: every item has the same vector, the one that follows the last has `step` more.
+/// A Markov chain on a ring: all items have the same vector, and the one that follows the last item scores `step` more.
 #[derive(Debug)]
 struct Chain {
     vectors: IdTable,
@@ -31,14 +30,14 @@ impl Recommender for Chain {
     }
 }
 
-/// Two interests a user, random as the items are.
+/// Two interests per user, as random as the items.
 #[derive(Debug)]
 struct Two(IdTable);
 
 impl Two {
     fn new() -> Self {
         let table = |rows, label| normal([rows, 5], 1.0, &mut rng(4, label, 0), &device()).val();
-        // Far off the centre, so that a mean left out would change which interest is the best.
+        // Far from the centre, so that leaving out the mean would change which interest is the best.
         Self(IdTable::new(table(24, "users"), table(13, "items") + 2.0))
     }
 }
@@ -54,7 +53,7 @@ impl Recommender for Two {
     }
 }
 
-/// Scores of all items for a history, that of padding first.
+/// Returns the scores of all items for a history, starting with padding.
 fn all_scores(model: &dyn Recommender, history: &History<'_>) -> Vec<f32> {
     let all: Vec<ItemId> = (0..13).map(ItemId).collect();
     scores(model, &[*history], &model.items(&all)).into_data().iter().collect()
@@ -69,7 +68,7 @@ fn additions_reach_through_every_wrapper() {
     assert_eq!(added(&TextForColdItems::new(&chain, &data)), [(ItemId(8), 3.0)]);
     assert_eq!(added(&PerturbedIds::new(&chain, IdSource::Original, &data, 1)), [(ItemId(8), 3.0)]);
     assert!(added(&PerturbedIds::new(&chain, IdSource::Zero, &data, 1)).is_empty());
-    // Of somebody else's history another item is the one that follows.
+    // Another item follows the history of another user.
     let permuted = PerturbedIds::new(&chain, IdSource::Permuted, &data, 1);
     let followers = ItemId::all(12).map(|last| permuted.additions(&History { user: UserId(2), items: &[last] }));
     let mut followers: Vec<(ItemId, f32)> = followers.flatten().collect();
@@ -105,8 +104,8 @@ fn a_method_that_is_more_than_its_vectors_is_refused_before_anything_is_read() {
     assert!(text.cache().is_empty());
 }
 
-/// `ids` beside towers that were never trained, their own score with the third of the weights that are tried, and what
-/// that added to each item's score, over the method's own score of it.
+/// Adds the own score of `ids` to untrained towers, with the third of the weights that are tried. Returns what this
+/// adds to each item's score, and the method's own score of each item.
 fn added_by(ids: &impl Recommender, history: &History<'_>) -> (Vec<f32>, Vec<f32>) {
     let (data, align, device) = (dataset(), AlignConfig::default(), device());
     let text = text(&align, 2, &device);

@@ -68,11 +68,17 @@ impl Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::tests::random;
+    use crate::kernels::tests::{agree, random};
     use burn::tensor::Device;
 
     #[test]
     fn gradient_and_value_share_the_mask() {
+        let mask = Mask::new(0.3, 9).factors(70);
+        let zeros = mask.iter().filter(|&&factor| factor == 0.0).count();
+        assert!((10..35).contains(&zeros) && mask.iter().all(|&factor| factor == 0.0 || factor == 1.0 / 0.7_f32));
+        let mask = Tensor::<2>::from_data(TensorData::new(mask, [10, 7]), &Device::flex());
+        agree(|| [random([10, 7], 1)], |[x]| dropout(x, 0.3, 9), |[x]| x * Tensor::from_inner(mask.clone()));
+        // The gradient of the sum is the mask itself.
         let x = random([10, 7], 1);
         let y = dropout(x.clone(), 0.3, 9);
         let grad = x.grad(&y.clone().sum().backward()).unwrap();

@@ -18,6 +18,14 @@ pub(super) fn vectors() -> Option<&'static str> {
     None
 }
 
+/// Whether [`vectorized`] has the 32 vector registers of AVX-512.
+pub(super) fn has_wide_registers() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return matches!(pulp::Arch::new(), pulp::Arch::V4(_));
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// `e^x` within two units in the last place; 0 below -87, and `e^88` above 88.
 ///
 /// Cody and Waite's reduction and the Cephes polynomial. Unlike the C library's version it has no branch, so a loop

@@ -1,6 +1,6 @@
 //! Matrices packed in the order in which a product reads them.
 use super::Layout;
-use super::math::{MR, TILE, add_rows, transpose, vectorized, vectors};
+use super::math::{MR, TILE, add_rows, has_wide_registers, transpose, vectorized};
 use super::matrix_unit::{self, Columns, Unit};
 use rayon::prelude::*;
 
@@ -109,7 +109,7 @@ impl Panels {
         let turned = transposed.then(|| self.transposed());
         let panels = turned.as_ref().unwrap_or(&self.numbers);
         // AVX-512 has twice the registers: they hold the sums of two panels, which hides the latency of one.
-        let wide = vectors() == Some("AVX-512");
+        let wide = has_wide_registers();
         in_parts(a, inner, MC, |a| {
             // A block is computed in the cache and written out once, without zeroing the output first.
             let mut out = Vec::with_capacity(a.len() / inner * width);
@@ -248,10 +248,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn two_panels_at_once_give_the_bits_of_one() {
+        for (rows, inner, width) in [(1, 1, 1), (6, 40, 16), (7, 31, 33), (20, KC + 64, 48), (13, 2 * KC + 1, 70)] {
+            let mut random = rng(8, "product", 0);
+            let mut numbers = |n: usize| (0..n).map(|_| StandardNormal.sample(&mut random)).collect::<Vec<f32>>();
+            let (a, b, bias) = (numbers(rows * inner), numbers(inner * width), numbers(width.next_multiple_of(TILE)));
+            let panels = Panels::new(&b, Layout::InOut, [inner, width]);
+            let weight = Weight { panels: &panels.numbers, width, bias: &bias };
+            let [mut one, mut two] = [vec![f32::NAN; rows * width], vec![f32::NAN; rows * width]];
+            block::<1>(&mut one, &a, inner, weight);
+            block::<2>(&mut two, &a, inner, weight);
+            assert!(one.iter().all(|x| x.is_finite()) && one == two, "{rows} x {inner} x {width}");
+        }
+    }
+
     fn products_are_right(unit: Option<Unit>) {
-        for (rows, inner, width) in
-            [(1, 1, 1), (3, 31, 17), (50, 32, 48), (200, 1100, 33), (1, 40, 16), (1500, 400, 20), (40, 760, 700)]
-        {
+        for (rows, inner, width) in [
+            (1, 1, 1),
+            (3, 31, 17),
+            (50, 32, 48),
+            (200, 1100, 33),
+            (1, 40, 16),
+            (1500, 400, 20),
+            (40, 760, 700),
+            (9, KC + 64, 34),
+        ] {
             let mut random = rng(7, "product", 0);
             let mut numbers = |n: usize| (0..n).map(|_| StandardNormal.sample(&mut random)).collect::<Vec<f32>>();
             let (a, b, bias) = (numbers(rows * inner), numbers(inner * width), numbers(width.next_multiple_of(TILE)));

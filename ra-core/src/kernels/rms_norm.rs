@@ -15,6 +15,7 @@ pub fn rms_norm(x: Tensor<2>, gamma: Tensor<1>, epsilon: f32) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::tests::random;
     use burn::tensor::{Device, Tolerance};
 
     #[test]
@@ -24,5 +25,29 @@ mod tests {
         let (three, four) = (3.0 / 12.5f32.sqrt(), 4.0 / 12.5f32.sqrt());
         let expected = Tensor::<2>::from_floats([[three, 2.0 * four], [-(2.0f32.sqrt()), 0.0]], &Device::flex());
         y.into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::rel_abs(1e-6, 1e-6));
+    }
+
+    #[test]
+    fn value_and_gradients_are_those_of_the_formula() {
+        let tolerance = Tolerance::<f32>::rel_abs(1e-4, 2e-5);
+        for (rows, width) in [(1, 16), (5, 50), (40, 64)] {
+            let [x, gamma, grad] = [random([rows, width], 1), random([1, width], 2), random([rows, width], 3)];
+            let y = rms_norm(x.clone(), gamma.clone().squeeze_dim(0), 1e-5);
+            let grads = (y.clone() * grad.clone().detach()).sum().backward();
+            let found = [y.inner(), x.grad(&grads).unwrap(), gamma.grad(&grads).unwrap()];
+
+            let [x, gamma, grad] = [x, gamma, grad].map(Tensor::inner);
+            let scale = (x.clone().square().mean_dim(1) + 1e-5).sqrt().recip();
+            let unit = x.clone() * scale.clone();
+            let inner = grad.clone() * gamma.clone();
+            let along = (inner.clone() * unit.clone()).mean_dim(1);
+            let dx = (inner - unit.clone() * along) * scale;
+            let expected = [unit.clone() * gamma.clone(), dx, (grad * unit).sum_dim(0)];
+            for (found, expected) in found.iter().zip(expected) {
+                found.to_data().assert_approx_eq(&expected.into_data(), tolerance);
+            }
+            let plain = rms_norm(x, gamma.squeeze_dim(0), 1e-5);
+            plain.into_data().assert_eq(&found[0].to_data(), true);
+        }
     }
 }

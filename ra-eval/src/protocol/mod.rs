@@ -5,6 +5,7 @@ mod config;
 pub use choices::{Candidates, Repeats, Seen, Ties};
 pub use config::EvalConfig;
 
+use crate::Metric;
 use ra_core::{Dataset, Fingerprint, fingerprint};
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +91,17 @@ impl Protocol {
             select: rules.select.into(),
         }
     }
+
+    /// Returns the weights and metrics of [`select`](Self::select), as [`EvalConfig`] writes it; none if it is written
+    /// otherwise.
+    pub(crate) fn criterion(&self) -> Vec<(f64, Metric)> {
+        let term = |term: &str| {
+            let (weight, metric) = term.split_once(' ')?;
+            Some((weight.parse().ok()?, metric.parse().ok()?))
+        };
+        let (terms, _) = self.select.split_once(" on ").unwrap_or_default();
+        terms.split(" + ").map(term).collect::<Option<_>>().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -98,7 +110,7 @@ mod tests {
     use ra_core::{Catalog, Sequences};
 
     #[test]
-    fn the_fingerprint_sees_the_data_and_every_rule() {
+    fn the_fingerprint_sees_the_data_and_every_rule_and_the_criterion_is_read_back() {
         let data = Dataset {
             name: "tiny".into(),
             users: vec!["u".into(), "v".into()],
@@ -125,5 +137,11 @@ mod tests {
         let own = Protocol::new(&data, &rules).fingerprint;
         assert!(others.iter().all(|rules| Protocol::new(&data, rules).fingerprint != own));
         assert_ne!(own, Protocol::new(&other, &rules).fingerprint);
+
+        let stated = |select: &str| Protocol::new(&data, &EvalRules { select, ..rules }).criterion();
+        assert_eq!(stated(SELECTION), [(0.25, Metric::Hr(100)), (1.0, Metric::Ndcg(10))]);
+        let asked: EvalConfig = serde_json::from_str(r#"{"select": {"mrr@5": -2.5}, "select_users": 0}"#).unwrap();
+        assert_eq!(asked.protocol(&data).criterion(), [(-2.5, Metric::Mrr(5))]);
+        assert!(stated("in words on 3 users").is_empty() && stated("").is_empty());
     }
 }

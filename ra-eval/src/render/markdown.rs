@@ -30,7 +30,7 @@ impl Experiment {
 fn report(report: &Report) -> String {
     let mut out = format!("# {}\n\n{}\n\n", plain(&report.recipe), plain(&report.origin()));
     let table = ResultTable::new(std::slice::from_ref(report));
-    glance(&mut out, Glance::new(std::slice::from_ref(report), &[]).as_ref(), &table);
+    glance(&mut out, Glance::new(std::slice::from_ref(report), &[], &table).as_ref(), &table);
     results(&mut out, &table);
     differences(&mut out, &table, "Differences");
     slices(&mut out, report);
@@ -62,7 +62,7 @@ fn comparison(comparison: &Comparison<'_>) -> String {
         let _ = writeln!(out, "Warning: {caution}\n");
     }
     let all = ResultTable::new(comparison.reports);
-    let best = Glance::new(comparison.reports, &comparison.between).filter(|_| comparison.caution().is_none());
+    let best = Glance::new(comparison.reports, &comparison.between, &all).filter(|_| comparison.caution().is_none());
     glance(&mut out, best.as_ref(), &all);
     results(&mut out, &all);
     seeds(&mut out, comparison.reports);

@@ -79,10 +79,10 @@ struct Test<'a> {
 }
 
 impl<'a> Glance<'a> {
-    /// Answers the questions for `reports` and `between`, the rows of one run compared with rows of another. Returns
-    /// `None` if there is no row to choose.
-    pub(crate) fn new(reports: &'a [Report], between: &'a [Row]) -> Option<Self> {
-        let criterion = Criterion::new(reports)?;
+    /// Answers the questions for `reports`, their `table`, and `between`, the rows of one run compared with rows of
+    /// another. Returns `None` if there is no row to choose.
+    pub(crate) fn new(reports: &'a [Report], between: &'a [Row], table: &ResultTable<'_>) -> Option<Self> {
+        let criterion = Criterion::new(reports, table)?;
         let candidates = candidates(reports, &criterion);
         let tests = tests(reports, between, &candidates);
         // Of equal scores, the first row.
@@ -112,16 +112,9 @@ impl<'a> Glance<'a> {
 impl Criterion {
     /// Takes the criterion that chose the runs' models, as far as the table has its metrics; otherwise NDCG at the smallest
     /// K, or the first metric.
-    fn new(reports: &[Report]) -> Option<Self> {
-        let table = ResultTable::new(reports);
-        let term = |term: &str| -> Option<(f64, Metric)> {
-            let (weight, metric) = term.trim().split_once(' ')?;
-            Some((weight.parse().ok()?, metric.parse().ok()?))
-        };
-        let select = reports.first()?.protocol.select.split(" on ").next()?;
-        let terms: Option<Vec<(f64, Metric)>> = select.split(" + ").map(term).collect();
+    fn new(reports: &[Report], table: &ResultTable<'_>) -> Option<Self> {
+        let asked = reports.first()?.protocol.criterion();
         let is_known = |(_, metric): &(f64, Metric)| table.headline.contains(metric) || table.further.contains(metric);
-        let asked = terms.unwrap_or_default();
         let mut terms: Vec<(f64, Metric)> = asked.iter().copied().filter(is_known).collect();
         if !terms.is_empty() {
             terms.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
@@ -518,9 +511,13 @@ mod tests {
         Report::new("r", 1, serde_json::from_value(protocol).unwrap(), rows)
     }
 
+    fn glance<'a>(reports: &'a [Report], between: &'a [Row]) -> Option<Glance<'a>> {
+        Glance::new(reports, between, &ResultTable::new(reports))
+    }
+
     fn answers(rows: Vec<Row>) -> [(String, String); 3] {
         let report = report(rows);
-        Glance::new(from_ref(&report), &[]).unwrap().answers.map(|answer| (answer.short, answer.text))
+        glance(from_ref(&report), &[]).unwrap().answers.map(|answer| (answer.short, answer.text))
     }
 
     #[test]
@@ -574,11 +571,11 @@ mod tests {
         rows.push(row("text-only", "text", 0.01, 0.0));
         rows.push(Row { metrics: BTreeMap::new(), ..row("no metrics", "id", 0.0, 0.0) });
         let report = report(rows);
-        let glance = Glance::new(from_ref(&report), &[]).unwrap();
-        let names: Vec<&str> = glance.rows.iter().map(|shown| shown.name.as_str()).collect();
+        let answered = glance(from_ref(&report), &[]).unwrap();
+        let names: Vec<&str> = answered.rows.iter().map(|shown| shown.name.as_str()).collect();
         assert_eq!(names, ["id-8", "id-7", "id-6", "id-0", "text-only"]);
-        assert_eq!(glance.answers[1].short, "Not tested");
-        assert!(Glance::new(&[], &[]).is_none() && Glance::new(from_ref(&super::tests::report(vec![])), &[]).is_none());
+        assert_eq!(answered.answers[1].short, "Not tested");
+        assert!(glance(&[], &[]).is_none() && glance(from_ref(&super::tests::report(vec![])), &[]).is_none());
     }
 
     #[test]
@@ -590,11 +587,11 @@ mod tests {
         let reports = [of("a", 0.25), of("b", 0.3)];
         let between = Row { name: "b: ra-rec".into(), ..reports[1].rows[1].clone() };
         let between = [against(between, "a", [(0.05, false), (0.1, false)])];
-        let glance = Glance::new(&reports, &between).unwrap();
-        let shown: Vec<_> = glance.rows.iter().map(|shown| (shown.name.as_str(), shown.standing.as_str())).collect();
+        let answered = glance(&reports, &between).unwrap();
+        let shown: Vec<_> = answered.rows.iter().map(|shown| (shown.name.as_str(), shown.standing.as_str())).collect();
         let better = "▲ significantly better than a: sasrec";
         assert_eq!(shown, [("b: ra-rec", better), ("a: ra-rec", better), ("a: sasrec", "baseline")]);
-        let [which, sure, _] = glance.answers;
+        let [which, sure, _] = answered.answers;
         assert_eq!(which.short, "b: ra-rec is best on the test part");
         assert!(which.text.contains("a: ra-rec is not significantly different from it"), "{}", which.text);
         assert_eq!(sure.short, "No significant difference from a: ra-rec");
@@ -604,12 +601,16 @@ mod tests {
     fn another_metric_stands_in_for_a_criterion_that_the_table_lacks() {
         let mut report = report(vec![row("a", "id", 0.2, 1.0), row("b", "id", 0.3, 1.0)]);
         report.protocol.select = "1 mrr@5 on all validation users".into();
-        let glance = Glance::new(from_ref(&report), &[]).unwrap();
-        assert_eq!(glance.metrics, [Metric::Ndcg(10)]);
-        assert!(glance.answers[0].text.contains("the table lacks part of the criterion"), "{}", glance.answers[0].text);
+        let answered = glance(from_ref(&report), &[]).unwrap();
+        assert_eq!(answered.metrics, [Metric::Ndcg(10)]);
+        assert!(
+            answered.answers[0].text.contains("the table lacks part of the criterion"),
+            "{}",
+            answered.answers[0].text
+        );
         report.protocol.select = "1 hr@100 + 1 mrr@5 on all validation users".into();
-        assert_eq!(Glance::new(from_ref(&report), &[]).unwrap().metrics, [Metric::Hr(100)]);
+        assert_eq!(glance(from_ref(&report), &[]).unwrap().metrics, [Metric::Hr(100)]);
         report.protocol.select = "in words".into();
-        assert!(Glance::new(from_ref(&report), &[]).is_some());
+        assert!(glance(from_ref(&report), &[]).is_some());
     }
 }

@@ -26,10 +26,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The number of resamples for the interval and for the test of a difference: enough for a p-value to be below .05
-/// after Holm's correction of a hundred tests.
-const RESAMPLES: usize = 2000;
-const PERMUTATIONS: usize = 5000;
+/// The number of bootstrap resamples for the interval of a difference between two rows.
+pub const RESAMPLES: usize = 2000;
+
+/// The number of permutations for the test of a difference between two rows: enough for a p-value to be below .05 after
+/// Holm's correction of a hundred tests.
+pub const PERMUTATIONS: usize = 5000;
 
 /// The number of titles shown of a history, the latest ones.
 const HISTORY_SHOWN: usize = 8;

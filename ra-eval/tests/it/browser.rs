@@ -1,7 +1,7 @@
-//! Reports as a person sees them: in headless Chromium, driven over WebDriver, which is JSON over HTTP.
+//! Reports as a person sees them: in headless Chromium, driven through WebDriver, which is JSON over HTTP.
 //!
-//! Chromium and chromedriver come from Debian's packages of these names; without them the tests say that they skip. axe-core,
-//! the accessibility checker, comes from npm into `axe/` of the target folder (`.ci/run` does so).
+//! Chromium and chromedriver come from Debian's packages of these names; without them the tests report that they skip.
+//! `.ci/run` installs axe-core, the accessibility checker, from npm into `axe/` of the target folder.
 use ra_core::testkit::skipped;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,7 +18,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// None where there is no Chromium, which is said of `test`.
+    /// Opens a browser; without Chromium, reports that `test` is skipped and returns nothing.
     pub(crate) fn open(test: &str) -> Option<Self> {
         let mut command = Command::new("chromedriver");
         let started = command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
@@ -38,7 +38,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// The `value` of a command's answer; an error of the browser ends the test.
+    /// Returns the `value` of a command's answer; an error of the browser ends the test.
     fn send(&self, method: &str, path: &str, body: &Value) -> Value {
         let body = if method == "POST" { body.to_string() } else { String::new() };
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
@@ -48,7 +48,7 @@ impl Browser {
             "{method} {path} HTTP/1.1\r\nHost: localhost:{host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         stream.write_all((head + &body).as_bytes()).unwrap();
-        // The driver keeps the connection open: its answer is as long as it says.
+        // The driver keeps the connection open, so the header gives the length of the answer.
         let (mut reader, mut length) = (BufReader::new(stream), 0);
         for line in reader.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()) {
             if let Some((_, n)) = line.to_lowercase().split_once("content-length:") {
@@ -66,7 +66,7 @@ impl Browser {
         self.send("POST", &format!("/session/{}/{name}", self.session), body)
     }
 
-    /// A setting of the developer tools.
+    /// Changes a setting of the developer tools.
     fn set(&self, what: &str, params: &Value) {
         self.command("goog/cdp/execute", &json!({ "cmd": what, "params": params }));
     }
@@ -75,12 +75,12 @@ impl Browser {
         self.command("url", &json!({ "url": format!("file://{}", page.display()) }));
     }
 
-    /// What a script returns.
+    /// Returns what a script returns.
     fn run(&self, script: &str) -> Value {
         self.command("execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// Clicks every element that `css` finds, as a person does: it must be in sight. `check` runs after each.
+    /// Clicks every element that `css` finds, as a person does: it must be visible. `check` runs after each click.
     fn click_all(&self, css: &str, check: &str) -> usize {
         let found = self.command("elements", &json!({ "using": "css selector", "value": css }));
         let found = found.as_array().unwrap();
@@ -96,13 +96,13 @@ impl Browser {
         found.len()
     }
 
-    /// Has pages shown in light or in dark.
+    /// Shows pages in the light or the dark theme.
     fn prefer(&self, scheme: &str) {
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.set("Emulation.setEmulatedMedia", &media);
     }
 
-    /// Serious findings of axe-core, whose script this is.
+    /// Returns the serious findings of axe-core, whose code is `script`.
     fn axe(&self, script: &str) -> Vec<String> {
         self.run(script);
         let run = "const done = arguments[0]; axe.run().then(found => done(JSON.stringify(found.violations)), e => done(`[]${e}`));";
@@ -117,7 +117,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The session goes first, and its browser with it.
+        // The session ends first, and its browser with it.
         if !self.session.is_empty() && !std::thread::panicking() {
             self.send("DELETE", &format!("/session/{}", self.session), &Value::Null);
         }
@@ -126,15 +126,15 @@ impl Drop for Browser {
     }
 }
 
-/// A file of a page's own.
+/// Writes a page to a file of its own.
 fn file(name: &str, html: &str) -> PathBuf {
     let page = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&page, html).unwrap();
     page
 }
 
-/// Looks at a page in light and in dark: nothing is fetched, no table is wider than a window of 1,200 pixels, a phone need not
-/// scroll sideways, and whatever can be clicked does something. Gives back how many things were clicked.
+/// Checks a page in the light and the dark theme: nothing is fetched, no table is wider than a window of 1,200 pixels,
+/// a phone need not scroll sideways, and whatever can be clicked does something. Returns the number of clicks.
 fn look(browser: &Browser, name: &str, html: &str) -> usize {
     let page = file(name, html);
     let mut grounds = Vec::new();
@@ -172,7 +172,7 @@ fn look(browser: &Browser, name: &str, html: &str) -> usize {
     folded + jumps
 }
 
-/// Every kind of page, and how many things on it can be clicked at least.
+/// Returns every kind of page, and the least number of things on it that can be clicked.
 fn pages() -> Vec<(&'static str, String, usize)> {
     let reports = [crate::reports::report(1), crate::reports::report(2)];
     let wide = [crate::reports::wide(1), crate::reports::wide(2)];

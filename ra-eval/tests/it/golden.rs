@@ -21,7 +21,7 @@ fn check(name: &str) {
     let (error, place) = got.largest_error(&case, &integers("topk")).unwrap();
     assert!(error <= 1e-6, "{name}: {error} at {place}");
 
-    // The comparison itself sees what is wrong.
+    // The comparison itself detects a wrong value.
     let mut other = case.clone();
     other["mean"]["10"]["ndcg"] = (case["mean"]["10"]["ndcg"].as_f64().unwrap() + 1e-4).into();
     let (error, place) = got.largest_error(&other, &integers("topk")).unwrap();

@@ -52,7 +52,7 @@ fn a_target_in_the_history_is_never_removed() {
         Tensor::eye(3, &Device::flex()),
         Tensor::from_data(TensorData::new(items, [21, 3]), &Device::flex()),
     );
-    // Only item 11 stands beside the target of users 0 and 1; it is the target of user 2.
+    // Item 11, the target of user 2, is the only other candidate of users 0 and 1.
     for (part, ranks) in [(Part::Test, [0.5, 0.5, 1.0]), (Part::Valid, [0.5, 0.5, 1.0])] {
         let config = EvalConfig { ks: vec![10], ..EvalConfig::default() };
         assert_eq!(
@@ -120,7 +120,7 @@ fn nobody_held_out_is_no_panic() {
     assert!(got.users.is_empty() && got.metrics[&Metric::Hr(10)] == 0.0);
 }
 
-/// Two vectors a user, and something added to a few items.
+/// Two vectors per user, and additions to the scores of a few items.
 #[derive(Debug)]
 struct Two {
     table: IdTable,
@@ -142,7 +142,7 @@ impl Recommender for Two {
         self.table.items(items)
     }
     fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
-        // Among them a target of the test part, now and then, and an item twice.
+        // Now and then these include a target of the test part; one item occurs twice.
         let items = [history.user.0 % 300 + 1, 7, 299, 7].map(ItemId);
         if self.more { items.into_iter().map(|item| (item, 3.5)).collect() } else { Vec::new() }
     }
@@ -166,7 +166,7 @@ fn of_several_vectors_the_best_counts_and_additions_are_added() {
                 .map(|item| own.chunks(dim).map(|interest| dot(interest, item)).fold(f32::MIN, f32::max))
                 .collect();
             model.additions(&history).into_iter().for_each(|(item, more)| scores[item.index() - 1] += more);
-            // The products are summed in another order here: neighbours may change places, nothing else.
+            // The products are summed in another order here, so only neighbours may change places.
             let list: Vec<f32> = got.top[place].iter().map(|&item| scores[item.index() - 1]).collect();
             assert!(list.len() == items && list.is_sorted_by(|a, b| *a >= b - 1e-4), "user {user}");
             for &(item, rank) in &got.ranks[place] {

@@ -54,7 +54,7 @@ pub(crate) fn report(seed: u64) -> Report {
     report
 }
 
-/// As wide as reports get: every metric at three K, and rows with long names.
+/// The widest report: every metric at three K, and rows with long names.
 pub(crate) fn wide(seed: u64) -> Report {
     let mut report = report(seed);
     let metrics: Vec<Metric> = [1, 10, 100]
@@ -83,12 +83,12 @@ pub(crate) fn wide(seed: u64) -> Report {
     report
 }
 
-/// Two values on each axis; all numbers, so that the last axis may be one.
+/// An experiment with two values on each axis, all of them numbers, so that the last axis may be numeric.
 pub(crate) fn experiment(axes: &[&str]) -> Experiment {
     experiment_of("ra-rec", axes)
 }
 
-/// The same of another kind of aligned model.
+/// The same with another kind of aligned model.
 fn experiment_of(kind: &str, axes: &[&str]) -> Experiment {
     let axes: Vec<String> = axes.iter().map(ToString::to_string).collect();
     let label = |axis: &String, second| match (axis.as_str(), second) {
@@ -115,7 +115,7 @@ fn experiment_of(kind: &str, axes: &[&str]) -> Experiment {
 #[test]
 fn an_experiment_of_any_kind_of_aligned_model_is_drawn() {
     for axes in [&["samples"][..], &["ID method", "language model"]] {
-        // A page does not say the kind of a row, only draws it or not.
+        // A page does not name the kind of a row; the kind only decides whether the row is drawn.
         let page = |kind| experiment_of(kind, axes).html();
         assert_eq!(page("distilled"), page("ra-rec"), "{axes:?}");
         assert_ne!(page("probe"), page("ra-rec"), "{axes:?}");

@@ -1,5 +1,28 @@
 //! What counting methods share: a history whose items count less the older they are, and scores of single items.
-use ra_core::{History, ItemId, Problem};
+use burn::tensor::{Device, Tensor};
+use ra_core::{History, ItemId, Problem, Recommender};
+
+/// The vectors of a method that scores single items alone: one zero each.
+#[derive(Debug, Clone)]
+pub(super) struct NoVectors(pub(super) Device);
+
+impl Recommender for NoVectors {
+    fn dim(&self) -> usize {
+        1
+    }
+    fn interests(&self) -> usize {
+        1
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        Tensor::zeros([histories.len(), 1], &self.0)
+    }
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
+        Tensor::zeros([items.len(), 1], &self.0)
+    }
+    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
+        Vec::new()
+    }
+}
 
 /// The items of a history, newest first, each with its weight: 1, `decay`, `decay^2`, and so on.
 pub(super) fn items(history: &History<'_>, decay: f64) -> impl Iterator<Item = (ItemId, f64)> {

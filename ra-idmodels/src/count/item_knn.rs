@@ -1,9 +1,9 @@
 //! Pairs of items: what is taken shortly after, or before, the items of the history. It is the floor that any use of the
 //! log must clear.
-use super::decayed;
+use super::decayed::{self, NoVectors};
 use crate::{IdMethod, Job, Trained};
-use burn::tensor::{Device, Tensor};
-use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result};
+use burn::tensor::Device;
+use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result, forward_recommender};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -73,7 +73,7 @@ pub struct ItemKnn {
     /// The items that are similar to each item.
     similar: Vec<Vec<(ItemId, f64)>>,
     decay: f64,
-    device: Device,
+    vectors: NoVectors,
 }
 
 impl ItemKnn {
@@ -102,23 +102,13 @@ impl ItemKnn {
             .into_iter()
             .enumerate()
             .map(|(from, pairs)| pairs.into_iter().map(|(to, count)| (to, similarity(from, to, count))).collect());
-        Self { similar: similar.collect(), decay: config.decay.into(), device: device.clone() }
+        Self { similar: similar.collect(), decay: config.decay.into(), vectors: NoVectors(device.clone()) }
     }
 }
 
 impl Recommender for ItemKnn {
-    fn dim(&self) -> usize {
-        1
-    }
-    fn interests(&self) -> usize {
-        1
-    }
-    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        Tensor::zeros([histories.len(), 1], &self.device)
-    }
-    fn items(&self, items: &[ItemId]) -> Tensor<2> {
-        Tensor::zeros([items.len(), 1], &self.device)
-    }
+    forward_recommender!(self => self.vectors; dim, interests, users, items);
+
     fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
         let mut scores = vec![0.0; self.similar.len()];
         for (item, share) in decayed::items(history, self.decay) {

@@ -1,8 +1,8 @@
 //! Words in common: items whose titles are like those of the history. It is the floor that any use of text must clear.
-use super::decayed;
+use super::decayed::{self, NoVectors};
 use crate::{IdMethod, Job, Trained};
-use burn::tensor::{Device, Tensor};
-use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result};
+use burn::tensor::Device;
+use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result, forward_recommender};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -55,7 +55,7 @@ pub struct Lexical {
     /// The items of each word with its weight in their titles.
     items: Vec<Vec<(ItemId, f64)>>,
     decay: f64,
-    device: Device,
+    vectors: NoVectors,
 }
 
 impl Lexical {
@@ -90,7 +90,7 @@ impl Lexical {
         for item in catalog.all() {
             words[item.index()].iter().for_each(|&(word, weight)| items[word as usize].push((item, weight)));
         }
-        Self { words, items, decay: config.decay.into(), device: device.clone() }
+        Self { words, items, decay: config.decay.into(), vectors: NoVectors(device.clone()) }
     }
 }
 
@@ -101,18 +101,8 @@ fn words(title: &str) -> impl Iterator<Item = String> {
 }
 
 impl Recommender for Lexical {
-    fn dim(&self) -> usize {
-        1
-    }
-    fn interests(&self) -> usize {
-        1
-    }
-    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        Tensor::zeros([histories.len(), 1], &self.device)
-    }
-    fn items(&self, items: &[ItemId]) -> Tensor<2> {
-        Tensor::zeros([items.len(), 1], &self.device)
-    }
+    forward_recommender!(self => self.vectors; dim, interests, users, items);
+
     fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
         let mut query: BTreeMap<u32, f64> = BTreeMap::new();
         for (item, share) in decayed::items(history, self.decay) {

@@ -1,8 +1,8 @@
 //! A first-order Markov chain over items that falls back to popularity: the floor that a sequential method must clear.
 use super::Popularity;
 use crate::{IdMethod, Job, Trained};
-use burn::tensor::{Device, Tensor};
-use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result};
+use burn::tensor::Device;
+use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result, forward_recommender};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
@@ -64,18 +64,8 @@ impl Markov {
 }
 
 impl Recommender for Markov {
-    fn dim(&self) -> usize {
-        self.popularity.dim()
-    }
-    fn interests(&self) -> usize {
-        1
-    }
-    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        self.popularity.users(histories)
-    }
-    fn items(&self, items: &[ItemId]) -> Tensor<2> {
-        self.popularity.items(items)
-    }
+    forward_recommender!(self => self.popularity; dim, interests, users, items);
+
     fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
         let followers = history.items.last().map_or(&[][..], |&last| &self.followers[last.index()]);
         followers.iter().map(|&(item, count)| (item, count * self.step)).collect()

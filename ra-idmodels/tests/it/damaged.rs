@@ -1,9 +1,9 @@
-//! Vectors of others in damaged files are refused, or read for what is left of them.
+//! Damaged files of imported vectors are refused, or read as far as they are intact.
 use crate::import::{ITEMS, batch, bytes, dir, fixed, ipc, items, load, parquet, plain, safetensors, texts};
 use ra_core::testkit::damage::{Trial, fuzz_reader};
 use safetensors::Dtype;
 
-/// A trial of a reader, whose memory is counted.
+/// A trial of a reader that counts its memory.
 fn trial(cases: usize) -> Trial {
     Trial::new(cases, |name| std::env::var(name).ok(), |read| allocation_counter::measure(read).bytes_max)
 }

@@ -12,7 +12,7 @@ use safetensors::{Dtype, tensor::TensorView};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The items 10, 20, 30 and the users u, v.
+/// A data set with the items 10, 20, 30 and the users u, v.
 fn data() -> Dataset {
     Dataset {
         name: "three".into(),
@@ -52,7 +52,7 @@ fn users(model: &impl Recommender, histories: &[&[ItemId]]) -> Vec<f32> {
     model.users(&histories).into_data().iter().collect()
 }
 
-/// The error, which must name the file and hold every one of `words`.
+/// Checks that the error names the file and contains each of `words`.
 fn wrong(config: &ImportConfig, words: &[&str]) {
     let message = load(config).unwrap_err().to_string();
     assert!(message.contains(config.items.parent().unwrap().to_str().unwrap()), "{message}");
@@ -85,7 +85,7 @@ fn npy(path: &Path, shape: [u64; 2], kind: &str, order: npyz::Order, numbers: &[
     }
 }
 
-/// A file as numpy writes it, with any header.
+/// Writes a file as numpy does, with any header.
 fn numpy(path: &Path, kind: &str, shape: &str, numbers: &[u8]) {
     let header = format!("{{'descr': {kind}, 'fortran_order': False, 'shape': {shape}, }}");
     let header = format!("{header:<117}\n");
@@ -109,7 +109,7 @@ pub(crate) fn parquet(path: &Path, batch: &RecordBatch) {
     out.close().unwrap();
 }
 
-/// Feather files are packed, as pandas writes them.
+/// Writes an Arrow file; Feather files are compressed, as by pandas.
 pub(crate) fn ipc(path: &Path, batch: &RecordBatch) {
     let file = std::fs::File::create(path).unwrap();
     let packed = (path.extension().unwrap() == "feather").then_some(arrow::ipc::CompressionType::LZ4_FRAME);
@@ -133,7 +133,7 @@ pub(crate) fn fixed(numbers: &[f32], dim: i32) -> ArrayRef {
     Arc::new(FixedSizeListArray::new(field, dim, Arc::new(Float32Array::from(numbers.to_vec())), None))
 }
 
-/// In the order 30, 10, 20.
+/// The same vectors in the order 30, 10, 20.
 const TURNED: [f32; 6] = [-5.0, 6.0, 1.0, -2.0, 3.0, 0.5];
 
 #[test]
@@ -148,7 +148,7 @@ fn matrices_of_every_kind_are_read() {
     ] {
         let bias = bytes(&[7.0], f32::to_le_bytes);
         let step = bytes(&[7.0, 7.0, 7.0, 7.0], f32::to_le_bytes);
-        // A vector and integers beside it are no choice to make.
+        // A one-dimensional tensor and integers next to the matrix do not make it ambiguous.
         safetensors(
             &path,
             &[("bias", Dtype::F32, &[1], bias), ("e", dtype, &[3, 2], data), ("n", Dtype::I32, &[2, 2], step)],
@@ -197,7 +197,7 @@ fn tables_of_every_kind_are_matched_by_id() {
             ipc(&at(name), table);
             assert_eq!(vectors(&load(&items(&at(name))).unwrap()), ITEMS, "{name} {index}");
         }
-        // Spark writes a folder; an empty part is nothing out of the ordinary.
+        // Spark writes a folder, in which empty parts are normal.
         let folder = at(&format!("{index}.parquet"));
         std::fs::create_dir(&folder).unwrap();
         for (part, (from, rows)) in [(0, 2), (2, 0), (2, 1)].into_iter().enumerate() {
@@ -211,7 +211,7 @@ fn tables_of_every_kind_are_matched_by_id() {
 fn rows_of_a_matrix_are_named_by_a_text_file_or_by_their_number() {
     let (_dir, at) = dir();
     let (path, ids) = (at("items.npy"), at("items.txt"));
-    // An item that the catalogue does not have, even without a number, is left out.
+    // An item outside the catalogue is left out, even if its vector is not a number.
     plain(&path, 4, &[&[f32::NAN, 9.0][..], &TURNED].concat());
     std::fs::write(&ids, "\u{feff}[PAD]\r\n30\r\n10\r\n20\r\n").unwrap();
     let named = ImportConfig { item_ids: Some(ids.clone()), ..items(&path) };
@@ -367,7 +367,7 @@ fn a_broken_file_is_an_error() {
         let config = items(&at(name));
         assert_eq!(vectors(&load(&config).unwrap()), ITEMS, "{name}");
         let whole = std::fs::read(at(name)).unwrap();
-        // A file that is written anew, not over another one: that waits for the disk.
+        // Creates a new file, because overwriting one waits for the disk.
         let write = |bytes: &[u8]| {
             std::fs::remove_file(at(name)).unwrap();
             std::fs::write(at(name), bytes).unwrap();
@@ -377,7 +377,7 @@ fn a_broken_file_is_an_error() {
             let error = load(&config).expect_err(&format!("{name} of {length} bytes"));
             assert!(error.to_string().contains(name), "{error}");
         }
-        // A wrong byte may go unseen, but it must not end the program.
+        // A wrong byte may go unnoticed, but it must not end the program.
         for position in 0..whole.len() {
             for wrong in [0, 0xff, whole[position] ^ 1, whole[position] ^ 0x80] {
                 let mut bytes = whole.clone();

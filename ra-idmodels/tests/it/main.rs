@@ -18,12 +18,12 @@ use ra_idmodels::{
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Of the back end that `RA_REC_BACKEND` names; without it the CPU's.
+/// Returns the device of the back end that `RA_REC_BACKEND` names, by default the CPU's.
 fn device() -> Device {
     ra_core::testkit::contract::device(std::env::var("RA_REC_BACKEND").ok().as_deref())
 }
 
-/// Item `t + 1` follows item `t`, in a ring.
+/// A data set in which item `t + 1` follows item `t`, in a ring.
 fn ring(items: u32) -> Dataset {
     let rows = |from: u32, n: u32| (from..from + n).map(|t| t % items + 1).collect::<Vec<u32>>();
     Dataset {
@@ -59,7 +59,8 @@ fn gru4rec(loss: Loss, negatives: usize) -> IdConfig {
 
 fn bert4rec() -> IdConfig {
     let base = Bert4RecConfig { dim: 16, inner: 32, max_length: 6, dropout: 0.1, ..Bert4RecConfig::default() };
-    // A post-norm encoder does not stand the rate of the others, and the cloze task has few targets an epoch.
+    // A post-norm encoder does not tolerate the learning rate of the others, and the cloze task has few targets per
+    // epoch.
     IdConfig::Bert4Rec(Bert4RecConfig { train: TrainConfig { optim: at(0.003), ..short(300) }, ..base })
 }
 
@@ -68,7 +69,7 @@ fn comirec(extraction: Extraction) -> IdConfig {
     IdConfig::ComiRec(ComiRecConfig { extraction, interests: 2, ..base })
 }
 
-/// Vectors that tell items apart and nothing else.
+/// Vectors that only distinguish items.
 fn features(items: usize) -> Tensor<2> {
     let rows = normal([items, 24], 1.0, &mut rng(5, "features", 0), &device()).val();
     Tensor::cat(vec![Tensor::zeros([1, 24], &device()), rows], 0)
@@ -93,7 +94,7 @@ fn train(config: &IdConfig, data: &Dataset, seed: u64) -> Trained {
     ra_idmodels::fit(config, &job).unwrap()
 }
 
-/// The best of all items for each history, as evaluation finds it.
+/// Returns the best of all items for each history, as evaluation does.
 fn best(model: &dyn Recommender, histories: &[History<'_>], items: &[ItemId]) -> Vec<ItemId> {
     let scores = model.users(histories).matmul(model.items(items).transpose());
     let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
@@ -143,7 +144,7 @@ fn every_model_agrees_with_its_golden_case() {
 /// The arrays of a case by their names.
 type Arrays = BTreeMap<String, golden::Array>;
 
-/// A case with two columns of padding, before its items or behind them, and with numbers there that mean nothing.
+/// A case with two columns of padding before or after its items, filled with meaningless numbers.
 fn golden_with_padding(inputs: &Arrays, expected: &Arrays, left: bool) -> (Arrays, Arrays) {
     let wider = |(name, (shape, values)): (&String, &golden::Array), names: &[&str], there: f64| {
         if !names.contains(&name.as_str()) {
@@ -171,7 +172,7 @@ fn agrees(model: &str, got: &Arrays, expected: &Arrays) {
     }
 }
 
-/// Expected scores are those of the same sums in numpy.
+/// The expected scores were computed with numpy.
 #[test]
 fn words_and_pairs_are_counted() {
     let device = device();
@@ -279,7 +280,7 @@ fn what_was_solved_is_read_and_not_solved_again() {
     let solved = train(&config, &data, 1);
     assert!(solved.parameters.is_empty(), "nothing of it is trained");
     solved.save(&path).unwrap();
-    // Another log would be another map.
+    // Another log would give another map.
     let other = Dataset { train: Sequences::from_numbers(vec![vec![1, 4]; 24]), ..ring(6) };
     let loaded = ra_idmodels::load(&config, &Job::new(&other, &device()), &path).unwrap();
     let all = ItemId::list(0..7);
@@ -305,6 +306,38 @@ fn a_training_goes_on_where_it_was_cut_off() {
     };
     run(7, Some(&state));
     assert_eq!(run(20, Some(&state)), run(20, None));
+}
+
+#[test]
+fn a_training_of_other_settings_does_not_resume_a_state() {
+    let (data, dir, device) = (ring(7), tempfile::tempdir().unwrap(), device());
+    let state = dir.path().join("state.safetensors");
+    let IdConfig::SasRec(mut config) = sasrec(SasRecVariant::Original, Loss::Bce, 1) else { unreachable!() };
+    config.train.epochs = 2;
+    let resume = |config: &SasRecConfig, data: &Dataset, seed| {
+        let job = Job::new(data, &device).seed(seed).state(&state);
+        ra_idmodels::fit(&IdConfig::SasRec(config.clone()), &job).map(drop)
+    };
+    resume(&config, &data, 3).unwrap();
+    let begun = std::fs::read(&state).unwrap();
+    let with = |change: fn(&mut SasRecConfig)| {
+        let mut other = config.clone();
+        change(&mut other);
+        other
+    };
+    let grown = Dataset { valid: Sequences::from_numbers(vec![vec![1]; 24]), ..ring(7) };
+    for (what, told) in [
+        ("seed", resume(&config, &data, 4)),
+        ("data", resume(&config, &grown, 3)),
+        ("batch", resume(&with(|other| other.train.batch += 1), &data, 3)),
+        ("learning rate", resume(&with(|other| other.train.optim.lr *= 2.0), &data, 3)),
+        ("loss", resume(&with(|other| other.loss = Loss::Softmax), &data, 3)),
+        ("dropout", resume(&with(|other| other.dropout += 0.1), &data, 3)),
+    ] {
+        assert!(told.unwrap_err().to_string().contains("started with other settings"), "{what}");
+        assert_eq!(std::fs::read(&state).unwrap(), begun, "{what}: the state of another training stays as it is");
+    }
+    resume(&with(|other| other.train.epochs = 3), &data, 3).unwrap();
 }
 
 #[test]
@@ -334,7 +367,7 @@ fn a_long_history_counts_by_its_newest_items_and_an_empty_one_is_no_panic() {
     let (sasrec, gru4rec, bert4rec) = (SasRecConfig::default(), Gru4RecConfig::default(), Bert4RecConfig::default());
     check(&sasrec.init(items, 1, &device), sasrec.max_length);
     check(&gru4rec.init(items, 1, &device), gru4rec.max_length);
-    // One of its places is the mask's.
+    // One of its positions holds the mask.
     check(&bert4rec.init(items, 1, &device), bert4rec.max_length - 1);
     for extraction in [Extraction::SelfAttentive, Extraction::DynamicRouting] {
         let comirec = ComiRecConfig { extraction, ..ComiRecConfig::default() };

@@ -1,4 +1,4 @@
-//! Users that nobody trained on, and sizes that no machine has.
+//! Users that no method was trained on, and sizes that exceed any machine.
 use crate::{ring, short, train};
 use ra_core::{Check, History, ItemId, Sequences, UserId};
 use ra_idmodels::{IdConfig, LightGcnConfig, MfConfig};

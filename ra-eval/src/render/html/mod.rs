@@ -39,7 +39,8 @@ impl Experiment {
 /// Renders a whole report.
 fn report(report: &Report) -> String {
     let reports = std::slice::from_ref(report);
-    let (table, glance) = (ResultTable::new(reports), Glance::new(reports, &[]));
+    let table = ResultTable::new(reports);
+    let glance = Glance::new(reports, &[], &table);
     let first = glance::glance(glance.as_ref(), &glance::warnings(&table.warnings(), reports));
     let sections = [
         (page::FIRST, "At a glance", first),
@@ -64,7 +65,7 @@ fn comparison(comparison: &Comparison<'_>) -> String {
         @if let Some(caution) = comparison.caution() { p.warning { strong { "Warning: " } (caution) } }
     };
     let all = ResultTable::new(reports);
-    let glance = Glance::new(reports, between).filter(|_| comparison.caution().is_none());
+    let glance = Glance::new(reports, between, &all).filter(|_| comparison.caution().is_none());
     let first = glance::glance(glance.as_ref(), &glance::warnings(&all.warnings(), reports));
     let between = ResultTable::of(between.iter().map(|row| (None, row)).collect(), Vec::new());
     let protocols = html! {
