@@ -58,4 +58,6 @@ mod guide {
     struct Serving;
     #[doc = include_str!("../../docs/guide/src/backbones.md")]
     struct Backbones;
+    #[doc = include_str!("../../docs/guide/src/paper.md")]
+    struct Paper;
 }

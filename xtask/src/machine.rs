@@ -8,7 +8,7 @@ pub(crate) fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// Returns the cores, their instruction sets and the load, for the foot of a report.
+/// Returns the cores, their instruction sets and the load, for the header of a report.
 pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -1,4 +1,5 @@
 //! The checks that a change must pass; `.ci/run` calls them.
+use crate::fetch::fetch;
 use anyhow::{Context, Result, bail};
 use ra_core::testkit::SKIPPED;
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,8 +98,8 @@ const PACKAGE: [&str; 6] = ["package", "--quiet", "--workspace", "--exclude=xtas
 /// A workspace of another team that uses the crates by path, with its own profile.
 const OUTSIDE: &str = "xtask/tests/outside";
 
-/// Checks formatting, lints, tests, documentation, packages, an outside workspace, the WGPU back end and dependencies.
-/// Stops at the first failure.
+/// Checks formatting, lints, tests, the guide and its quick start, documentation, packages, an outside workspace, the
+/// WGPU back end and dependencies. Stops at the first failure.
 ///
 /// # Errors
 /// Names the step that failed.
@@ -134,36 +135,50 @@ pub(crate) fn ci() -> Result<()> {
 
 /// Builds the guide as a book and runs its quick start, if the tools and downloads are available.
 fn guide(report: &mut Report) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let mdbook = |args: &[&str]| Command::new("mdbook").args(args).current_dir(root.join("docs/guide")).status();
-    if Command::new("mdbook").arg("--version").output().is_ok() {
-        let book = target.join("guide");
-        report.step("book", || {
-            let status =
-                mdbook(&["build", "--dest-dir", &book.to_string_lossy()]).context("mdbook: cannot be started")?;
+    let target = target()?;
+    match Command::new("mdbook").arg("--version").output() {
+        Ok(_) => report.step("book", || {
+            let mut build = Command::new("mdbook");
+            build.args(["build", "--dest-dir"]).arg(target.join("guide")).current_dir(root().join("docs/guide"));
+            let status = build.status().context("mdbook: cannot be started")?;
             if status.success() { Ok(()) } else { bail!("mdbook build docs/guide: {status}") }
-        })?;
-    } else {
-        report.skip("book", "mdbook is not installed: cargo install mdbook");
+        })?,
+        Err(_) => report.skip("book", "mdbook is not installed: cargo install mdbook"),
     }
     // Kept next to the build, so that they are downloaded only once.
     let fetched = target.join("fetched");
-    let mut fetch = Command::new("cargo");
-    fetch
-        .args(["run", "--quiet", "--package", "xtask", "--", "fetch", "ml-100k", "minilm"])
-        .env("RA_REC_ROOT", &fetched);
-    match fetch.status() {
-        Ok(status) if status.success() => report.step("start", || {
-            const TEST: [&str; 6] =
-                ["test", "--quiet", "--workspace", "--test=it", "guide::the_quick_start_runs", "--"];
-            cargo(&[&TEST[..], &["--nocapture"]].concat(), Some(("RA_REC_GUIDE", &fetched.to_string_lossy())))
-        }),
-        _ => {
-            report.skip("start", "the data and the language model of the quickstart cannot be downloaded");
+    match ["ml-100k", "minilm"].iter().try_for_each(|name| fetch(name, &fetched).map(drop)) {
+        Ok(()) => report.step("start", || quick_start(&fetched)),
+        Err(error) => {
+            report.skip("start", &format!("what the quick start reads cannot be downloaded: {error:#}"));
             Ok(())
         }
     }
+}
+
+/// Runs the commands of the guide's quick start with the data and the model in `fetched`.
+fn quick_start(fetched: &Path) -> Result<()> {
+    const LINE: &str = "test --workspace --test=it guide::the_quick_start_runs -- --nocapture";
+    let mut cargo = Command::new("cargo");
+    cargo.args(LINE.split(' ')).env("RA_REC_GUIDE", fetched).stdout(Stdio::piped());
+    let mut cargo = cargo.spawn().with_context(|| format!("cargo {LINE}: cannot be started"))?;
+    let tests = Tests::heard(cargo.stdout.take().into_iter(), |line| say!("{line}"));
+    let status = cargo.wait()?;
+    if !status.success() || tests.passed == 0 {
+        bail!("cargo {LINE}: {status}, {tests}");
+    }
+    Ok(())
+}
+
+/// Returns the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Returns the folder that cargo builds in, as an absolute path.
+fn target() -> Result<PathBuf> {
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    std::path::absolute(&folder).with_context(|| folder.display().to_string())
 }
 
 /// Builds crates alone: data and rankings without a tensor library, and models without the CPU's matrix unit.
@@ -206,12 +221,11 @@ fn last_tag() -> Result<Option<String>> {
 
 /// Tests a workspace that depends on the crates by path, with the locked versions of this workspace.
 fn outside() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folder = root.join(OUTSIDE);
+    let folder = root().join(OUTSIDE);
     let lock = folder.join("Cargo.lock");
-    std::fs::copy(root.join("Cargo.lock"), &lock).with_context(|| format!("{}: cannot be written", lock.display()))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let (manifest, target) = (folder.join("Cargo.toml"), target.join("outside"));
+    std::fs::copy(root().join("Cargo.lock"), &lock)
+        .with_context(|| format!("{}: cannot be written", lock.display()))?;
+    let (manifest, target) = (folder.join("Cargo.toml"), target()?.join("outside"));
     let of = |path: &Path| path.to_string_lossy().into_owned();
     cargo(&["test", "--quiet", "--manifest-path", &of(&manifest), "--target-dir", &of(&target)], None)
 }

@@ -17,8 +17,9 @@ pub(crate) enum Data {
     Describe(Shown),
     /// Report leaks, overlaps, ties and gaps, and the effect of each on a metric.
     Audit(Shown),
-    /// Write the filtered and split log as `interactions.parquet` and `items.parquet`; with `--set curate.method=..`,
-    /// also write `samples.parquet`.
+    /// Write the filtered and split log as `interactions.parquet` and `items.parquet`.
+    ///
+    /// With `--set curate.method=..`, also write `samples.parquet`.
     Export {
         #[command(flatten)]
         source: Source,
@@ -68,9 +69,10 @@ struct Request {
 impl Source {
     fn request(&self, root: &Path) -> Result<Request> {
         let mut table = Table::new();
-        // A key is written as in a recipe, or as in its `[data]` table.
-        let keys = self.sets.iter().map(|set| set.strip_prefix("data.").unwrap_or(set));
-        keys.into_iter().try_for_each(|set| settings::apply(&mut table, set))?;
+        for set in &self.sets {
+            // A key is written as in a recipe, or as in its `[data]` table.
+            settings::apply(&mut table, set.strip_prefix("data.").unwrap_or(set))?;
+        }
         for (key, is_given) in [("interactions", true), ("items", self.items.is_some())] {
             if is_given && table.contains_key(key) {
                 bail!("--set {key}=..: the command line names the {key} already; leave one of them out");

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 pub(super) enum Command {
     /// Run all tests that CI runs.
     Test,
-    /// Check format, lints, tests, the WGPU back end, documentation and dependencies.
+    /// Check format, lints, tests, the guide and its quick start, documentation, packages, a workspace outside, the WGPU
+    /// back end and dependencies.
     Ci,
     /// Write the pages that are generated from the source and from published reports.
     Pages {

@@ -11,10 +11,11 @@ use std::path::Path;
 pub(super) fn page() -> String {
     let mut page = String::from(
         "# Commands\n\n\
-         `ra-rec` has the commands of everybody; `cargo xtask` has them too, and those of the project's development.\n\
-         `ra-rec completions SHELL` prints what a shell completes, `ra-rec man DIR` writes `man` pages.\n\n\
+         `ra-rec` has the commands for users. `cargo xtask` has them too, and those for developing the project.\n\
+         `ra-rec completions SHELL` prints completions for a shell, and `ra-rec man DIR` writes `man` pages.\n\n\
          Every failure ends with an exit status other than 0 and one line: what is wrong, where, and what to do.\n\
-         `RA_REC_ROOT` names the folder that holds data, models, caches and runs. It is the current folder by default.\n\n\
+         `RA_REC_ROOT` names the folder that holds data, models, caches and runs. By default it is the current folder for\n\
+         `ra-rec`, and the repository for `cargo xtask`.\n\n\
          This page is generated from the command line itself.\n",
     );
     let own: Vec<String> = everybody().get_subcommands().map(|command| command.get_name().to_owned()).collect();
@@ -86,28 +87,52 @@ pub(crate) fn completions(shell: Shell) -> Result<String> {
     Ok(String::from_utf8(script)?)
 }
 
-/// Writes a `man` page for the program and each of its commands into `folder`.
+/// Writes a `man` page for the program and each of its commands into `folder`, and returns how many.
 ///
 /// # Errors
 /// Returns an error if a page cannot be written.
 pub(crate) fn man_pages(folder: &Path) -> Result<usize> {
-    let program = everybody().name("ra-rec");
-    let mut pages = Vec::new();
-    collect(program, "ra-rec", &mut pages);
     std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
-    for (name, command) in &pages {
-        let mut text = Vec::new();
-        clap_mangen::Man::new(command.clone()).render(&mut text)?;
-        write_atomic(&folder.join(format!("{name}.1")), &text)?;
-    }
-    Ok(pages.len())
+    man_page(everybody(), folder)
 }
 
-fn collect(command: Command, name: &str, pages: &mut Vec<(String, Command)>) {
+fn man_page(command: Command, folder: &Path) -> Result<usize> {
+    let mut written = 1;
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        let whole = format!("{name}-{}", sub.get_name());
-        let shown: &'static str = Box::leak(whole.clone().into_boxed_str());
-        collect(sub.clone().name(shown), &whole, pages);
+        written += man_page(sub.clone(), folder)?;
     }
-    pages.push((name.to_owned(), command));
+    let page = clap_mangen::Man::new(command).source(concat!("ra-rec ", env!("CARGO_PKG_VERSION")));
+    let mut text = Vec::new();
+    page.render(&mut text)?;
+    write_atomic(&folder.join(page.get_filename()), &text)?;
+    Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_manual_page_by_its_whole_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = man_pages(folder.path()).unwrap();
+        assert_eq!(folder.path().read_dir().unwrap().count(), written);
+        for (file, usage) in [
+            ("ra-rec.1", "\\fBra\\-rec\\fR"),
+            ("ra-rec-run.1", "\\fBra\\-rec run\\fR"),
+            ("ra-rec-data-describe.1", "\\fBra\\-rec data describe\\fR"),
+        ] {
+            let text = std::fs::read_to_string(folder.path().join(file)).unwrap();
+            assert!(text.contains(usage) && text.contains(env!("CARGO_PKG_VERSION")), "{file}: {text}");
+        }
+        assert!(man_pages(&folder.path().join("ra-rec.1")).is_err(), "a file is no folder");
+    }
+
+    #[test]
+    fn shells_complete_the_commands() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = completions(shell).unwrap();
+            assert!(["ra-rec", "describe", "recommend"].iter().all(|word| script.contains(word)), "{shell}");
+        }
+    }
 }

@@ -7,10 +7,9 @@ use std::fmt::Write;
 pub(super) fn page(source: &Source) -> Result<String> {
     let mut page = String::from(
         "# Metrics\n\n\
-         A metric is written `name@K`: it looks at the first *K* places of each user's list. Below, *T* are a user's \
-         held-out items,\n*r(t)* is the rank of *t* in the list, and *hits(r)* counts the held-out items at rank *r* or above. \
-         Values are means over\nusers unless the text says otherwise. Ties count against the model by default \
-         (`eval.ties`).\n\n\
+         A metric is written `name@K`: it looks at the first *K* places of each user's list. Below, *T* are a user's held-out\n\
+         items, *r(t)* is the rank of *t* in the list, and *hits(r)* counts the held-out items at rank *r* or above.\n\
+         Values are means over users unless the text says otherwise. Ties count against the model by default (`eval.ties`).\n\n\
          This page is generated from the source of `ra_eval::Metric`.\n\n\
          | metric | meaning |\n|---|---|\n",
     );

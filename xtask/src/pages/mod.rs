@@ -39,8 +39,8 @@ pub(crate) fn pages(root: &Path, check: bool) -> Result<()> {
     if !stale.is_empty() {
         bail!("{}: not what they are made of; call cargo xtask pages", stale.join(", "));
     }
-    let strangers = results.strangers(root)?;
-    if check && !strangers.is_empty() {
+    let strangers = if check { results.strangers(root)? } else { Vec::new() };
+    if !strangers.is_empty() {
         bail!("figures of no published report: {}; publish a report, or name none", strangers.join("; "));
     }
     Ok(())
@@ -48,12 +48,16 @@ pub(crate) fn pages(root: &Path, check: bool) -> Result<()> {
 
 /// Generates every page, with its path.
 fn made(root: &Path, results: &results::Results) -> Result<Vec<(PathBuf, String)>> {
-    let folders: Vec<PathBuf> = ["ra-core", "ra-data", "ra-idmodels", "ra-llm", "ra-align", "ra-eval"]
-        .map(|name| root.join(name).join("src"))
-        .into();
-    let recipe = root.join("xtask/src/recipe");
-    let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).chain([recipe.as_path()]).collect();
-    let source = Source::read(&folders)?;
+    const SOURCES: [&str; 7] = [
+        "ra-core/src",
+        "ra-data/src",
+        "ra-idmodels/src",
+        "ra-llm/src",
+        "ra-align/src",
+        "ra-eval/src",
+        "xtask/src/recipe",
+    ];
+    let source = Source::read(SOURCES.map(|folder| root.join(folder)))?;
     let folder = root.join(GUIDE).join("reference");
     let mut pages = vec![
         (folder.join("recipe.md"), reference::page(&source)?),
@@ -63,8 +67,7 @@ fn made(root: &Path, results: &results::Results) -> Result<Vec<(PathBuf, String)
         (root.join(GUIDE).join("results.md"), results.page()?),
     ];
     for path in documents(root)? {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{}: cannot read", path.display()))?;
-        let filled = results.filled(&text).with_context(|| path.display().to_string())?;
+        let filled = results.filled(&read(&path)?).with_context(|| path.display().to_string())?;
         pages.push((path, filled));
     }
     Ok(pages)
@@ -80,4 +83,8 @@ fn documents(root: &Path) -> Result<Vec<PathBuf>> {
     }));
     found.sort();
     Ok(found)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{}: cannot read", path.display()))
 }

@@ -2,7 +2,7 @@
 use super::GUIDE;
 use anyhow::{Context, Result, bail};
 use ra_core::{read_json, write_atomic};
-use ra_eval::{Metric, Report, Row, RowKind};
+use ra_eval::{Interval, Metric, PERMUTATIONS, Protocol, RESAMPLES, Report, Row, RowKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -17,8 +17,14 @@ const COMMAND: &str = "command.txt";
 const BEGIN: &str = "<!-- results ";
 const END: &str = "<!-- results end -->";
 
-/// Published reports by name, each with the command that made it.
-pub(super) struct Results(BTreeMap<String, (Report, String)>);
+/// Published reports by name.
+pub(super) struct Results(BTreeMap<String, PublishedRun>);
+
+struct PublishedRun {
+    report: Report,
+    /// The command that made it.
+    command: String,
+}
 
 impl Results {
     pub(super) fn read(root: &Path) -> Result<Self> {
@@ -26,11 +32,9 @@ impl Results {
         let folder = root.join(FOLDER);
         let Ok(entries) = folder.read_dir() else { return Ok(Self(found)) };
         for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
-            let command = path.join(COMMAND);
-            let command =
-                std::fs::read_to_string(&command).with_context(|| format!("{}: cannot read", command.display()))?;
+            let command = super::read(&path.join(COMMAND))?.trim().to_owned();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            found.insert(name, (read_json(&path.join("report.json"))?, command.trim().to_owned()));
+            found.insert(name, PublishedRun { report: read_json(&path.join("report.json"))?, command });
         }
         Ok(Self(found))
     }
@@ -41,7 +45,7 @@ impl Results {
             return Ok(None);
         }
         let (name, row) = place.split_once('/').with_context(|| format!("{place:?} is no report/row"))?;
-        let (report, _) = self.0.get(name).with_context(|| format!("{FOLDER}/{name} is not there"))?;
+        let PublishedRun { report, .. } = self.0.get(name).with_context(|| format!("{FOLDER}/{name} is not there"))?;
         let called = |known: &&Row| known.name == row || known.name.split('(').next() == Some(row);
         report.rows.iter().find(called).with_context(|| format!("{FOLDER}/{name} has no row {row}")).map(Some)
     }
@@ -80,92 +84,37 @@ impl Results {
             .collect::<Result<_>>()?;
         let columns: Vec<(usize, Metric)> =
             (0..groups.len()).flat_map(|group| metrics.iter().map(move |metric| (group, *metric))).collect();
-        let headers: Vec<String> =
-            columns.iter().map(|(group, metric)| format!("{} {}", groups[*group], spelled(*metric))).collect();
-        let mut table = format!("| | {} |\n|---|{}\n", headers.join(" | "), "---|".repeat(columns.len()));
+        let headers = columns.iter().map(|(group, metric)| format!("{} {}", groups[*group], spelled(*metric)));
+        let mut table = head("", headers);
         for (label, found) in &rows {
-            let mut line = format!("| {label} |");
-            for (group, metric) in &columns {
-                let of = |found: &[Option<&Row>]| found.get(*group)?.as_ref()?.metrics.get(metric).copied();
-                let best = rows.iter().filter_map(|(_, found)| of(found)).fold(f64::MIN, f64::max);
-                match of(found) {
-                    Some(value) if value >= best => write!(line, " **{}** |", figure(value))?,
-                    Some(value) => write!(line, " {} |", figure(value))?,
-                    None => line.push_str(" |"),
-                }
-            }
-            writeln!(table, "{line}")?;
+            let cells = columns.iter().map(|(group, metric)| {
+                let value = |found: &[Option<&Row>]| found.get(*group)?.as_ref()?.metrics.get(metric).copied();
+                cell(value(found), rows.iter().filter_map(|(_, found)| value(found)))
+            });
+            table.push_str(&line(label, cells));
         }
         Ok(table)
     }
 
     /// Renders the results page of the guide.
     pub(super) fn page(&self) -> Result<String> {
-        let mut page = String::from(
+        let mut page = format!(
             "# Results\n\n\
              Each table is made from the `report.json` of one run, which is in `docs/results/`. All items are ranked for all \
              users.\nItems of the history are left out, ties count against the model, and models are chosen on the validation \
              part. The\nhighest figure of a column is bold, whether or not it is significantly higher.\n\n\
-             Differences are to the row that is named. They have 95 % intervals over users (paired bootstrap, 2,000 \
-             resamples)\nand *p* by a permutation test (5,000 permutations) with Holm's correction over all tests of the run. \
-             With so many\npermutations, the smallest *p* that a table of 20 tests can show is .004.\n\n\
+             Differences are from the row that is named. They have 95 % intervals over users (paired bootstrap, {RESAMPLES} \
+             resamples)\nand *p* by a permutation test ({PERMUTATIONS} permutations) with Holm's correction over all tests of \
+             the run. Before the\ncorrection, no *p* is below 1/{}, however large the difference.\n\n\
              More rows, seeds and data sets, and what failed, are in the [lab log](../../lab/README.md):\n\
              [rivals](../../lab/rivals.md), [distillation](../../lab/distillation.md), \
              [two layers](../../lab/two-layers.md),\n[few samples](../../lab/few-samples.md), \
              [every ID method](../../lab/id-methods.md).\n",
+            PERMUTATIONS + 1,
         );
-        for (name, (report, command)) in &self.0 {
-            let protocol = &report.protocol;
-            writeln!(page, "\n## {name}\n\n```sh,long\n{command}\n```\n")?;
-            writeln!(
-                page,
-                "{}: {} users, {} items, {} interactions; split {}.\nSeed {}, backend {}, commit {}, {}.\n",
-                protocol.dataset,
-                protocol.users,
-                protocol.items,
-                protocol.interactions,
-                protocol.split,
-                report.seed,
-                report.backend,
-                report.commit,
-                report.machine.replace('_', "\\_"),
-            )?;
-            let shown: Vec<Metric> =
-                ["hr@10", "ndcg@10", "hr@100", "ndcg@100"].iter().filter_map(|m| m.parse().ok()).collect();
-            let names: Vec<String> = shown.iter().map(|metric| spelled(*metric)).collect();
-            writeln!(page, "| row | {} | trained numbers | samples | training |", names.join(" | "))?;
-            writeln!(page, "|---|{}---|---|---|", "---|".repeat(shown.len()))?;
-            for row in &report.rows {
-                let best = |metric: &Metric| {
-                    let rows = report.rows.iter().filter(|row| row.kind != RowKind::Probe);
-                    rows.filter_map(|row| row.metrics.get(metric)).fold(f64::MIN, |a, b| a.max(*b))
-                };
-                let cells = shown.iter().map(|metric| match row.metrics.get(metric) {
-                    Some(value) if *value >= best(metric) => format!("**{}**", figure(*value)),
-                    Some(value) => figure(*value),
-                    None => String::new(),
-                });
-                let cells = cells.collect::<Vec<_>>().join(" | ");
-                let (trained, samples) = (row.trainable_params, row.train_samples);
-                writeln!(page, "| {} | {cells} | {trained} | {samples} | {:.0} s |", row.name, row.train_seconds)?;
-            }
-            let compared: Vec<&Row> = report.rows.iter().filter(|row| !row.differences.is_empty()).collect();
-            if let Some(baseline) = compared.first().and_then(|row| row.baseline.as_deref()) {
-                writeln!(page, "\n| difference to {baseline} | {} |", names.join(" | "))?;
-                writeln!(page, "|---|{}", "---|".repeat(shown.len()))?;
-                for row in compared {
-                    let cells = shown.iter().map(|metric| match row.differences.get(metric) {
-                        Some(found) => {
-                            let p = found.p_holm.or(found.p).map(|p| format!(", p {}", p_value(p))).unwrap_or_default();
-                            let [mean, low, high] = [found.mean, found.low, found.high].map(signed);
-                            format!("{mean} ({low} to {high}{p})")
-                        }
-                        None => String::new(),
-                    });
-                    writeln!(page, "| {} | {} |", row.name, cells.collect::<Vec<_>>().join(" | "))?;
-                }
-            }
-            page.push_str(&slices(report)?);
+        for (name, PublishedRun { report, command }) in &self.0 {
+            writeln!(page, "\n## {name}\n\n```sh,long\n{command}\n```\n\n{}", origin(report))?;
+            page.extend([metrics(report), differences(report), slices(report)]);
         }
         Ok(page)
     }
@@ -173,32 +122,22 @@ impl Results {
     /// Finds numbers with four decimals, `.1234` or `0.1234`, in documents and recipes that occur in no published
     /// report.
     pub(super) fn strangers(&self, root: &Path) -> Result<Vec<String>> {
-        let published: BTreeSet<String> = self
-            .0
-            .values()
-            .flat_map(|(report, _)| &report.rows)
-            .flat_map(|row| {
-                let ends = row.differences.values().flat_map(|d| [d.mean, d.low, d.high]);
-                let sliced = row.slices.iter().flat_map(|slice| slice.metrics.values().copied());
-                row.metrics
-                    .values()
-                    .copied()
-                    .chain(ends)
-                    .chain(sliced)
-                    .map(|value| figure(value.abs()))
-                    .collect::<Vec<_>>()
-            })
-            .collect();
+        let mut published = BTreeSet::new();
+        let known = |value: f64| figure(value.abs());
+        for row in self.0.values().flat_map(|run| &run.report.rows) {
+            let ends = row.differences.values().flat_map(|found| [found.mean, found.low, found.high]);
+            let sliced = row.slices.iter().flat_map(|slice| slice.metrics.values().copied());
+            published.extend(row.metrics.values().copied().chain(ends).chain(sliced).map(known));
+        }
         let recipes = root.join("xtask/recipes");
         let mut files = super::documents(root)?;
         let entries = recipes.read_dir().with_context(|| format!("{}: cannot read", recipes.display()))?;
         files.extend(entries.flatten().map(|entry| entry.path()));
         let mut strangers = Vec::new();
         for path in files {
-            let text = std::fs::read_to_string(&path).with_context(|| format!("{}: cannot read", path.display()))?;
-            for (number, line) in (1..).zip(text.lines()) {
-                // A recipe's keys are settings; its comments may contain results.
-                let is_recipe = path.extension().is_some_and(|end| end == "toml");
+            // A recipe's keys are settings; its comments may contain results.
+            let is_recipe = path.extension().is_some_and(|end| end == "toml");
+            for (number, line) in (1..).zip(super::read(&path)?.lines()) {
                 let line = if is_recipe { line.split_once('#').map_or("", |(_, comment)| comment) } else { line };
                 let unknown = figures(line).filter(|figure| !published.contains(*figure));
                 strangers.extend(unknown.map(|figure| format!("{}:{number}: {figure}", path.display())));
@@ -228,22 +167,95 @@ pub(crate) fn publish(run: &Path, name: &str, command: &str, commit: Option<Stri
     Ok(())
 }
 
-/// Renders HR@10 by parts of the targets, with one column per row of the report.
-fn slices(report: &Report) -> Result<String> {
+/// The metrics of the page.
+const SHOWN: [Metric; 4] = [Metric::Hr(10), Metric::Ndcg(10), Metric::Hr(100), Metric::Ndcg(100)];
+
+/// Describes the data, the split and the machine of a report.
+fn origin(report: &Report) -> String {
+    let Report { seed, backend, commit, machine, protocol, .. } = report;
+    let Protocol { dataset, users, items, interactions, split, .. } = protocol;
+    format!(
+        "{dataset}: {users} users, {items} items, {interactions} interactions; split {split}.\n\
+         Seed {seed}, backend {backend}, commit {commit}, {}.\n",
+        machine.replace('_', "\\_"),
+    )
+}
+
+/// Renders the rows of a report. The best row is not a probe.
+fn metrics(report: &Report) -> String {
+    let more = ["trained numbers", "samples", "training"].map(str::to_owned);
+    let mut table = head("row", SHOWN.map(spelled).into_iter().chain(more));
+    let usable = || report.rows.iter().filter(|row| row.kind != RowKind::Probe);
+    for row in &report.rows {
+        let cells = SHOWN.map(|metric| {
+            let value = |row: &Row| row.metrics.get(&metric).copied();
+            cell(value(row), usable().filter_map(value))
+        });
+        let trained = row.trainable_params.to_string();
+        let more = [trained, row.train_samples.to_string(), format!("{:.0} s", row.train_seconds)];
+        table.push_str(&line(&row.name, cells.into_iter().chain(more)));
+    }
+    table
+}
+
+/// Renders the differences between rows of a report; empty if there are none.
+fn differences(report: &Report) -> String {
+    let compared: Vec<&Row> = report.rows.iter().filter(|row| !row.differences.is_empty()).collect();
+    let Some(baseline) = compared.first().and_then(|row| row.baseline.as_deref()) else { return String::new() };
+    let mut table = format!("\n{}", head(&format!("difference from {baseline}"), SHOWN.map(spelled)));
+    for row in compared {
+        let cells = SHOWN.map(|metric| row.differences.get(&metric).map(difference).unwrap_or_default());
+        table.push_str(&line(&row.name, cells));
+    }
+    table
+}
+
+/// Renders HR@10 by parts of the targets, with one column per row of the report; empty if no row has any.
+fn slices(report: &Report) -> String {
     let hr = Metric::Hr(10);
     let rows: Vec<&Row> =
         report.rows.iter().filter(|row| row.slices.iter().any(|s| s.metrics.contains_key(&hr))).collect();
-    let mut table = String::new();
-    let Some(first) = rows.first() else { return Ok(table) };
-    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-    writeln!(table, "\n| HR@10 by targets | number | {} |", names.join(" | "))?;
-    writeln!(table, "|---|---|{}", "---|".repeat(rows.len()))?;
+    let Some(first) = rows.first() else { return String::new() };
+    let names = rows.iter().map(|row| row.name.clone());
+    let mut table = format!("\n{}", head("HR@10 by targets", std::iter::once("number".into()).chain(names)));
     for slice in &first.slices {
         let of = |row: &&Row| row.slices.iter().find(|other| other.name == slice.name)?.metrics.get(&hr).copied();
         let cells = rows.iter().map(|row| of(row).map(figure).unwrap_or_default());
-        writeln!(table, "| {} | {} | {} |", slice.name, slice.targets, cells.collect::<Vec<_>>().join(" | "))?;
+        table.push_str(&line(&slice.name, std::iter::once(slice.targets.to_string()).chain(cells)));
     }
-    Ok(table)
+    table
+}
+
+/// Starts a table of Markdown.
+fn head(first: &str, columns: impl IntoIterator<Item = String>) -> String {
+    let columns: Vec<String> = columns.into_iter().collect();
+    let rule = "---|".repeat(1 + columns.len());
+    format!("{}|{rule}\n", line(first, columns))
+}
+
+/// Renders a line of a table of Markdown.
+fn line(first: &str, cells: impl IntoIterator<Item = String>) -> String {
+    let mut line = String::from("|");
+    for cell in std::iter::once(first.to_owned()).chain(cells) {
+        line.extend([if cell.is_empty() { "" } else { " " }, &cell, " |"]);
+    }
+    line + "\n"
+}
+
+/// Formats a value of a column, bold if none of the column is higher; empty if there is no value.
+fn cell(value: Option<f64>, column: impl Iterator<Item = f64>) -> String {
+    match value {
+        Some(value) if value >= column.fold(f64::MIN, f64::max) => format!("**{}**", figure(value)),
+        Some(value) => figure(value),
+        None => String::new(),
+    }
+}
+
+/// Formats a difference as `+.0123 (+.0045 to +.0201, p .004)`.
+fn difference(found: &Interval) -> String {
+    let p = found.p_holm.or(found.p).map(|p| format!(", p {}", p_value(p))).unwrap_or_default();
+    let [mean, low, high] = [found.mean, found.low, found.high].map(signed);
+    format!("{mean} ({low} to {high}{p})")
 }
 
 /// Formats a metric as `HR@10`.
@@ -287,9 +299,99 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_told_from_versions_and_settings() {
+    fn versions_and_settings_are_no_figures() {
         let found = |line| figures(line).collect::<Vec<_>>();
         assert_eq!(found("HR@10 .1941, or 0.1941 (+.0999)"), [".1941", ".1941", ".0999"]);
         assert!(found("version 0.22.2024, arXiv 2402.04527, 12.3456, lr = 0.03, .12345, v.1234a").is_empty());
+    }
+
+    fn report() -> Report {
+        let protocol = serde_json::json!({ "fingerprint": "f", "dataset": "tiny", "users": 4, "items": 5,
+            "interactions": 20, "filter": "", "split": "s", "candidates": "all", "seen": "removed", "ties": "t" });
+        let row = |name: &str, kind: &str, hr: f64| {
+            let mut row = Row::default();
+            (row.name, row.kind) = (name.into(), kind.into());
+            row.metrics = [(Metric::Hr(10), hr), (Metric::Ndcg(10), 0.0987)].into();
+            row
+        };
+        let mut compared = row("ra-rec(mf, bert)", "ra-rec", 0.1234);
+        let difference = Interval { mean: -0.0333, low: -0.0501, high: 0.0166, p: Some(0.2), ..Interval::default() };
+        (compared.baseline, compared.differences) = (Some("pop".into()), [(Metric::Hr(10), difference)].into());
+        let rows = vec![row("pop", "id", 0.1567), compared, row("zero IDs", "probe", 0.9)];
+        let mut report = Report::new("r", 1, serde_json::from_value(protocol).unwrap(), rows);
+        let sample = serde_json::json!({ "user": "u", "history": ["A title"], "targets": [], "lists": [] });
+        report.samples.push(serde_json::from_value(sample).unwrap());
+        report
+    }
+
+    /// Makes a repository of a README, an empty folder of recipes and a published report.
+    fn repository(readme: &str) -> (tempfile::TempDir, Results) {
+        let root = tempfile::tempdir().unwrap();
+        let (run, recipes) = (root.path().join("runs/tiny"), root.path().join("xtask/recipes"));
+        for folder in [&run, &recipes, &root.path().join(GUIDE)] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        std::fs::write(root.path().join("README.md"), readme).unwrap();
+        write_atomic(&run.join("report.json"), &serde_json::to_vec(&report()).unwrap()).unwrap();
+        publish(&run, "tiny", "ra-rec run tiny", Some("abc123".into()), root.path()).unwrap();
+        let results = Results::read(root.path()).unwrap();
+        (root, results)
+    }
+
+    #[test]
+    fn a_report_is_published_without_titles_and_under_a_plain_name() {
+        let (root, results) = repository("");
+        let PublishedRun { report, command } = &results.0["tiny"];
+        assert!(report.samples.is_empty() && report.commit == "abc123" && command == "ra-rec run tiny");
+        for name in ["", "../tiny", "a/b", "a b"] {
+            assert!(publish(&root.path().join("runs/tiny"), name, "", None, root.path()).is_err(), "{name:?}");
+        }
+        assert!(publish(&root.path().join("runs/none"), "none", "", None, root.path()).is_err());
+        let page = results.page().unwrap();
+        for line in [
+            "## tiny",
+            "tiny: 4 users, 5 items, 20 interactions; split s.",
+            "| row | HR@10 | NDCG@10 | HR@100 | NDCG@100 | trained numbers | samples | training |",
+            "| pop | **.1567** | **.0987** | | | 0 | 0 | 0 s |",
+            "| ra-rec(mf, bert) | .1234 | **.0987** | | | 0 | 0 | 0 s |",
+            "| difference from pop | HR@10 | NDCG@10 | HR@100 | NDCG@100 |",
+            "| ra-rec(mf, bert) | -.0333 (-.0501 to +.0166, p .200) | | | |",
+        ] {
+            assert!(page.lines().any(|known| known == line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_marked_table_is_filled_in_or_says_what_is_wrong_with_it() {
+        let (_root, results) = repository("");
+        let page = |spec: &str| format!("before\n<!-- results {spec} -->old<!-- results end -->\nafter\n");
+        let spec = "hr@10\none, two\nRA-Rec: tiny/ra-rec -\nPopularity: tiny/pop tiny/pop";
+        let table = "| | one HR@10 | two HR@10 |\n|---|---|---|\n| RA-Rec | .1234 | |\n| Popularity | **.1567** | **.1567** |\n";
+        let filled = results.filled(&page(spec)).unwrap();
+        assert_eq!(filled, page(spec).replace("old", &format!("\n{table}")));
+        assert_eq!(results.filled(&filled).unwrap(), filled);
+        for (wrong, told) in [
+            (page("hr@10\none\nA: tiny/none"), "has no row none"),
+            (page("hr@10\none\nA: huge/pop"), "huge is not there"),
+            (page("hr@10\none\nA: pop"), "is no report/row"),
+            (page("hr@10\none\nA: tiny/pop tiny/pop"), "2 rows for 1 groups"),
+            (page("hr@10\none\nA tiny/pop"), "no label"),
+            (page("hit@10\none\nA: tiny/pop"), "hit@10"),
+            ("<!-- results hr@10".into(), "not closed"),
+            ("<!-- results hr@10 --> a table".into(), "does not end"),
+        ] {
+            let found = format!("{:#}", results.filled(&wrong).unwrap_err());
+            assert!(found.contains(told), "{wrong}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_figure_of_no_published_report_is_found_with_its_line() {
+        let (root, results) = repository("from .1567 to 0.1234, -.0333 (-.0501 to +.0166)\nand .9999 besides\n");
+        let recipe = root.path().join("xtask/recipes/r.toml");
+        std::fs::write(&recipe, "# .0987 and .4321\nlr = 0.0003\nid_noise = .2468\n").unwrap();
+        let readme = root.path().join("README.md");
+        let expected = [format!("{}:2: .9999", readme.display()), format!("{}:1: .4321", recipe.display())];
+        assert_eq!(results.strangers(root.path()).unwrap(), expected);
     }
 }

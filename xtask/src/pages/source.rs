@@ -1,7 +1,7 @@
 //! The settings as the source defines them: fields, their types and their documentation.
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Expr, ExprLit, Fields, GenericArgument, Ident, Item, Lit, LitStr, PathArguments, Token, Type};
 
@@ -80,10 +80,10 @@ impl Source {
     ///
     /// # Errors
     /// Returns an error that names the file that cannot be read.
-    pub(crate) fn read(folders: &[&Path]) -> Result<Self> {
+    pub(crate) fn read(folders: impl IntoIterator<Item = PathBuf>) -> Result<Self> {
         let mut source = Self::default();
         for folder in folders {
-            source.folder(folder)?;
+            source.folder(&folder)?;
         }
         Ok(source)
     }

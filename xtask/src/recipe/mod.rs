@@ -71,8 +71,8 @@ pub(crate) struct LmConfig {
     pub(crate) name: String,
     /// The path of a Hugging Face folder or a GGUF file, instead of `name`.
     pub(crate) path: Option<PathBuf>,
-    /// How the states of a text become one vector. By default it is the model's own setting, or the mean if it has
-    /// none.
+    /// How the states of a text become one vector. By default it is the model's own setting, and if it has none, the
+    /// first token for BERT and the last one for GPT-2 and Llama.
     pub(crate) pooling: Option<Pooling>,
     /// The number format of the weight matrices.
     pub(crate) precision: Precision,

@@ -2,6 +2,7 @@
 //! defaults from their values, and allowed values from their error messages.
 use super::Recipe;
 use super::known::BUILT_IN;
+use super::variant::{OWN, VariantTable};
 use crate::pages::source::{Field, Kind, Source};
 use ra_idmodels::IdConfig;
 use std::fmt::Write;
@@ -15,8 +16,8 @@ struct Section {
     place: &'static str,
     /// The purpose of the table.
     told: String,
-    /// The struct that reads it.
-    of: &'static str,
+    /// The struct that reads it; empty if there is none.
+    of: String,
     /// Keys that belong to the recipe itself, and the fields of [`Recipe`] that hold them.
     own: &'static [(&'static str, &'static str)],
     /// The ID method that the keys belong to.
@@ -86,11 +87,11 @@ pub(crate) fn recipes() -> String {
 }
 
 fn sections(source: &Source) -> anyhow::Result<Vec<Section>> {
-    let plain = |title: &str, place, told: &str, of, own| Section {
+    let plain = |title: &str, place, told: &str, of: &str, own| Section {
         title: title.into(),
         place,
         told: told.into(),
-        of,
+        of: of.into(),
         own,
         kind: None,
     };
@@ -119,17 +120,16 @@ fn sections(source: &Source) -> anyhow::Result<Vec<Section>> {
         ),
         plain("`[[variant]]`", "variant", "A row that departs from `[align]`.", "VariantTable", &[]),
     ];
-    let told = "One table per ID method, told apart by `kind`. The last one is aligned. The kinds:";
+    let told = "One table per ID method, of the given `kind`. The last one is aligned. The kinds:";
     let kinds: Vec<String> = source.methods.iter().map(|m| format!("- `{}`: {}", m.kind, m.doc)).collect();
     all.push(plain("`[[id]]`", "id", &format!("{told}\n\n{}", kinds.join("\n")), "", &[]));
     for method in &source.methods {
         let title = format!("`[[id]]` with `kind = \"{}\"`", method.kind);
         let kind = IdConfig::KINDS.iter().find(|kind| **kind == method.kind).copied();
-        let of: &'static str = Box::leak(method.config.clone().into_boxed_str());
-        all.push(Section { title, place: "id", told: String::new(), of, own: &[], kind });
+        all.push(Section { kind, ..plain(&title, "id", "", &method.config, &[]) });
     }
-    let shared = "How methods that learn are trained. A method may have other defaults: \
-                  `ra-rec run RECIPE` writes all of them to `recipe.toml` in the run folder.";
+    let shared = "How methods that learn are trained. A method may have other defaults: `ra-rec run RECIPE` writes all of \
+                  them to\n`recipe.toml` in the run folder.";
     all.push(Section { kind: Some("sasrec"), ..plain("`[id.train]`", "id.train", shared, "TrainConfig", &[]) });
     Ok(all)
 }
@@ -148,7 +148,7 @@ fn write(page: &mut String, section: &Section, source: &Source) -> anyhow::Resul
     });
     let mut fields: Vec<Field> = own.collect();
     if !section.of.is_empty() {
-        fields.extend(source.keys(section.of)?);
+        fields.extend(source.keys(&section.of)?);
     }
     let fields: Vec<Field> = fields.into_iter().filter(|field| !is_table(field, section)).collect();
     if fields.is_empty() {
@@ -157,8 +157,7 @@ fn write(page: &mut String, section: &Section, source: &Source) -> anyhow::Resul
         }
         return Ok(());
     }
-    let usual = base(section.kind)?;
-    let usual = Recipe::from_table("usual".into(), usual)?.to_table()?;
+    let usual = usual(section.kind)?;
     writeln!(page, "| key | type | default | allowed | meaning |\n|---|---|---|---|---|")?;
     for field in &fields {
         let default = value(&usual, section.place, &field.name).map_or_else(|| "unset".into(), |v| shown(&v));
@@ -204,6 +203,16 @@ fn is_table(field: &Field, section: &Section) -> bool {
 
 fn base(kind: Option<&str>) -> anyhow::Result<Table> {
     Ok(format!("[[id]]\nkind = {:?}", kind.unwrap_or("sasrec")).parse()?)
+}
+
+/// Returns a recipe with all defaults, including those that [`Recipe::to_table`] leaves out.
+fn usual(kind: Option<&str>) -> anyhow::Result<Table> {
+    let mut usual = Recipe::from_table("usual".into(), base(kind)?)?.to_table()?;
+    usual.insert("variant".into(), Value::Array(vec![Value::try_from(VariantTable::default())?]));
+    if let Some(Value::Table(eval)) = usual.get_mut("eval") {
+        eval.insert("probes_of".into(), Value::try_from([OWN])?);
+    }
+    Ok(usual)
 }
 
 /// Returns the value under `place` and `key` in a recipe.

@@ -176,9 +176,11 @@ pub(crate) fn extended<T: DeserializeOwned + Default>(
     wrong: &mut Vec<String>,
 ) -> T {
     let before = wrong.len();
+    // Not those of tables within it, which have lists of their own.
+    let unknown: Vec<String> = table.keys().map(|key| format!("{name}.{key}: unknown field")).collect();
     let found = section(table, name, wrong);
     let more: Vec<String> = more.iter().map(|key| format!("`{key}`")).collect();
-    for told in wrong.iter_mut().skip(before).filter(|told| told.contains("unknown field")) {
+    for told in wrong.iter_mut().skip(before).filter(|told| unknown.iter().any(|start| told.starts_with(start))) {
         told.push_str(&format!(", {}", more.join(", ")));
     }
     found
@@ -328,6 +330,29 @@ mod tests {
             let told = format!("{:#}", set(wrong).unwrap_err());
             assert!(told.contains("--set") && !told.contains('\n'), "{wrong}: {told}");
         }
+    }
+
+    #[test]
+    fn the_further_keys_of_a_table_are_listed_with_its_own_and_not_with_those_of_an_inner_one() {
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Outer {
+            one: u32,
+            inner: Inner,
+        }
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Inner {
+            two: u32,
+        }
+        let table = "on = 1\n[inner]\ntow = 2".parse().unwrap();
+        let mut wrong = vec!["an earlier error".to_owned()];
+        extended::<Outer>(table, "outer", &["rows"], &mut wrong);
+        wrong.sort();
+        assert_eq!(wrong[0], "an earlier error");
+        let [inner, own] = [&wrong[1], &wrong[2]];
+        assert!(own.starts_with("outer.on: unknown field `on`") && own.ends_with("`inner`, `rows`"), "{own}");
+        assert!(inner.starts_with("outer.inner.tow: unknown field") && !inner.contains("rows"), "{inner}");
     }
 
     #[test]

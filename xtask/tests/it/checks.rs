@@ -1,4 +1,4 @@
-//! What checks a build by itself: golden cases, contracts, and that what cannot be compared is not.
+//! How a build checks itself: golden cases and contracts. What cannot be compared is not compared.
 use crate::cli::Root;
 use crate::workspace;
 
@@ -10,7 +10,7 @@ fn golden_cases_pass_and_a_changed_figure_fails() {
         let told = root.ok(&["verify", golden.to_str().unwrap(), "--precision", precision]);
         assert!(told.contains(" 0 failed"), "{told}");
     };
-    // What multiplies no matrix of a language model is the same in every precision.
+    // Whatever multiplies no matrix of a language model does not depend on the precision.
     ["ra-llm", "ra-idmodels", "ra-eval", "ra-data"].iter().for_each(|name| verify(name, "f32"));
     ["f16", "bf16"].iter().for_each(|precision| verify("ra-llm", precision));
     let golden = workspace().join("ra-data/tests/golden");
@@ -26,7 +26,7 @@ fn golden_cases_pass_and_a_changed_figure_fails() {
     assert!(root.error(&["verify", "cases", "--only", "gpt2"]).contains("no golden case found"));
 }
 
-/// A safetensors file whose tensors' bytes are changed by name.
+/// Returns a safetensors file with the bytes of its tensors changed by name.
 fn rewritten(bytes: &[u8], change: impl Fn(&str, &[usize], &[u8]) -> (Vec<usize>, Vec<u8>)) -> Vec<u8> {
     use safetensors::tensor::{SafeTensors, TensorView};
     let file = SafeTensors::deserialize(bytes).unwrap();
@@ -43,7 +43,7 @@ fn rewritten(bytes: &[u8], change: impl Fn(&str, &[usize], &[u8]) -> (Vec<usize>
     safetensors::serialize(views, None).unwrap()
 }
 
-/// The golden case of BERT4Rec under `to`, with its arrays changed.
+/// Copies the golden case of BERT4Rec to `to`, with its arrays changed.
 fn bert4rec(root: &Root, to: &str, change: impl Fn(&str, &[usize], &[u8]) -> (Vec<usize>, Vec<u8>)) {
     let golden = workspace().join("ra-idmodels/tests/golden");
     std::fs::create_dir_all(root.path(to)).unwrap();
@@ -58,7 +58,7 @@ fn bert4rec(root: &Root, to: &str, change: impl Fn(&str, &[usize], &[u8]) -> (Ve
 #[test]
 fn padding_is_left_out_of_a_comparison_and_what_is_wrong_beside_it_is_not() {
     let root = Root::new();
-    // Two columns behind every sequence: padding in what is read, numbers that mean nothing in what is expected.
+    // Two columns after every sequence: padding in the inputs, meaningless numbers in the expected values.
     let padded = |name: &str, shape: &[usize], data: &[u8]| {
         if !["seq", "label", "encoder", "head"].contains(&name) {
             return (shape.to_vec(), data.to_vec());

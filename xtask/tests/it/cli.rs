@@ -45,7 +45,7 @@ impl Root {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What a command that succeeds says beside its output.
+    /// Returns what a successful command prints besides its output.
     pub(crate) fn warned(&self, args: &[&str]) -> String {
         let output = self.xtask(args);
         let text = String::from_utf8(output.stderr).unwrap();
@@ -53,7 +53,7 @@ impl Root {
         text
     }
 
-    /// The one line of a failure.
+    /// Returns the one line of a failure.
     pub(crate) fn error(&self, args: &[&str]) -> String {
         let output = self.xtask(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
@@ -148,7 +148,7 @@ fn a_run_gives_four_rows_twice_alike_and_resumes_to_the_same_bits() {
         std::fs::read(root.path("b/vectors/items.safetensors")).unwrap()
     );
 
-    // A run that was cut off while it aligned, or before it had trained anything.
+    // A run that was interrupted while it aligned, or before it had trained anything.
     for lost in ["checkpoints/towers.json", "checkpoints/id-sasrec.json"] {
         std::fs::remove_file(root.path("b").join(lost)).unwrap();
         std::fs::remove_file(root.path("b/report.json")).unwrap();
@@ -234,7 +234,7 @@ fn faults_are_one_line_and_leave_nothing() {
     assert!(!root.path("x").exists(), "what is refused leaves nothing");
 }
 
-/// A small file system of its own, where the machine lets a test make one.
+/// A small separate file system, if the machine lets a test make one.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -268,7 +268,7 @@ fn a_full_disk_is_one_line_and_nothing_half_written() {
         }
         assert!(!entry.file_name().unwrap().to_string_lossy().starts_with(".tmp"), "{}", entry.display());
     }
-    // With room again the same command goes on.
+    // Once there is room again, the same command succeeds.
     root.ok(&["run", "tiny", "--out", "elsewhere"]);
 }
 

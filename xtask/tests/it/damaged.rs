@@ -4,7 +4,7 @@ use ra_core::testkit::damage::{Trial, fuzz_reader};
 use std::path::Path;
 use std::process::Command;
 
-/// A trial of the command, whose memory is that of another process.
+/// A trial of the command, whose memory cannot be counted because it is another process.
 fn trial(cases: usize) -> Trial {
     let unweighed = |read: &mut dyn FnMut()| {
         read();
@@ -13,7 +13,7 @@ fn trial(cases: usize) -> Trial {
     Trial::new(cases, |name| std::env::var(name).ok(), unweighed)
 }
 
-/// Every file that a finished run left, by its path within the run folder.
+/// Returns every file of a finished run, by its path within the run folder.
 fn files(run: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for part in ["", "checkpoints", "metrics", "vectors"] {
@@ -44,7 +44,7 @@ fn damaged_run_folders_are_taken_or_refused_in_a_line() {
         let mut whole = true;
         for args in commands {
             let file = root.path("run").join(name);
-            // A command that lost everything in a folder of the run removes the folder.
+            // A command may have removed a folder of the run that was left empty.
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, bytes).unwrap();
             let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
@@ -55,7 +55,7 @@ fn damaged_run_folders_are_taken_or_refused_in_a_line() {
             let fine = output.status.success() || (output.status.code() == Some(1) && errors == 1);
             assert!(fine && !told.contains("panicked"), "{args:?} on a damaged {name}: {told}");
             whole &= output.status.success();
-            // What a command mended or replaced is as it was for the next one.
+            // What a command repaired or replaced is restored for the next one.
             for (name, content) in &files {
                 let file = root.path("run").join(name);
                 std::fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -1,9 +1,9 @@
-//! What the documents promise is there.
+//! What the documents refer to exists.
 use crate::workspace;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Every text file of the repository; what a run, a fetch or a build makes is left out.
+/// Returns every text file of the repository except the output of runs, fetches and builds.
 pub(crate) fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
     let made = ["target", "data", "models", "runs", "cache", "venv"];
     let ours = |name: &str| !made.contains(&name) && (!name.starts_with('.') || [".ci", ".cargo"].contains(&name));
@@ -21,7 +21,7 @@ pub(crate) fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The words after each `cargo xtask` of a text, up to the end of the line, of the code or of a shell comment.
+/// Returns the words after each `cargo xtask` in a text, up to the end of the line or code, or to a shell comment.
 fn commands(text: &str) -> Vec<Vec<&str>> {
     let ends = |c: char| ['`', '#', '|', '>'].contains(&c);
     let lines = text.lines().flat_map(|line| line.split("cargo xtask ").skip(1));
@@ -71,7 +71,7 @@ fn the_readme_starts_with_two_commands() {
     assert!(first_commands("`cargo xtask test`\n```\ncargo xtask ci\n```\n").is_empty(), "one was named before");
 }
 
-/// The commands of the first block of code, without comments; none where a command was named before it.
+/// Returns the commands of the first block of code, without comments; none if a command is named before it.
 fn first_commands(document: &str) -> Vec<&str> {
     let mut parts = document.split("```");
     let (before, block) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -82,12 +82,12 @@ fn first_commands(document: &str) -> Vec<&str> {
     commands.filter(|line| !line.is_empty()).collect()
 }
 
-/// Every document, by its path.
+/// Returns every document with its path.
 fn documents() -> Vec<(PathBuf, String)> {
     texts(&workspace()).into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "md")).collect()
 }
 
-/// The targets of links and the names of files that a document gives: with a folder, or an ending that our files have.
+/// Returns the targets of links in a document, and the names in backticks with a folder or an extension of our files.
 fn references(document: &str) -> Vec<String> {
     let links = document.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let links = links.filter(|link| !link.contains("://")).map(str::to_owned);
@@ -98,13 +98,13 @@ fn references(document: &str) -> Vec<String> {
         let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
         plain && (named || (folder && word.contains('/')))
     };
-    // Fences are left out: within them backticks come in threes.
+    // Blocks of code are left out; their fences are three backticks.
     let prose = document.split("```").step_by(2).collect::<Vec<_>>().join(" ");
     let code = prose.split('`').skip(1).step_by(2).flat_map(str::split_whitespace).filter(ours).map(str::to_owned);
     links.chain(code.collect::<Vec<_>>()).collect()
 }
 
-/// The anchors of a document's headings, as they are linked to.
+/// Returns the anchors of a document's headings.
 fn anchors(document: &str) -> Vec<String> {
     let heading = |line: &str| {
         let title = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
@@ -114,8 +114,8 @@ fn anchors(document: &str) -> Vec<String> {
     document.lines().filter_map(heading).collect()
 }
 
-/// Whether what `document`, which lies in `folder`, refers to is there: beside it, in the repository, or, told by name
-/// alone, anywhere in it.
+/// Returns whether what `document`, which is in `folder`, refers to exists: next to it, in the repository, or, for a
+/// name without a folder, anywhere in the repository.
 fn is_there(reference: &str, document: &str, folder: &Path, files: &[(PathBuf, String)]) -> bool {
     let (path, anchor) = reference.split_once('#').unwrap_or((reference, ""));
     if path.is_empty() {

@@ -1,4 +1,4 @@
-//! What a run says of itself, and what several say of each other.
+//! The report of a run, and comparisons of several runs.
 use crate::cli::Root;
 use std::path::Path;
 
@@ -39,7 +39,7 @@ fn runs_are_compared_user_by_user_and_protocols_kept_apart() {
         serde_json::from_slice(&std::fs::read(root.path("comparison.json")).unwrap()).unwrap();
     let between = json["between_runs"].as_array().unwrap();
     assert!(between.iter().all(|row| row["baseline"] == "a: ra-rec(sasrec, lm)"), "{between:?}");
-    // Rows that both runs share stand there once, and the reference is not compared with itself.
+    // Rows that both runs share appear once, and the reference is not compared with itself.
     let names: Vec<&str> = between.iter().map(|row| row["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["a: pop", "a: sasrec", "a: text-only", "b: ra-rec(sasrec, lm)"]);
     let refusal = root.error(&["report", "a", "b", "--to", "absent"]);
@@ -81,7 +81,8 @@ fn a_run_is_logged_where_it_lies_and_for_tensorboard() {
 #[test]
 fn the_tables_of_the_paper_are_made_cell_by_cell() {
     let root = Root::new();
-    // So many users that 1 % of the samples is something, and a word that the paper's denoising finds in common.
+    // Enough users that 1 % of the samples is at least one, and a common word so that the paper's denoising keeps
+    // samples.
     let read = |name: &str| std::fs::read_to_string(root.path(name)).unwrap();
     let (log, items) = (read("log.tsv"), read("items.tsv"));
     let (head, rows) = log.split_once('\n').unwrap();
@@ -105,7 +106,7 @@ fn the_tables_of_the_paper_are_made_cell_by_cell() {
         ("paper-selection", "Games+curated+100", "about 6 %"),
         ("paper-cost", "Games", "32"),
     ] {
-        // What an axis says of Games, its batch for one, comes after these and stays.
+        // What an axis sets for Games, such as its batch, is applied after these and takes precedence.
         let small = [
             "train.steps=2",
             "train.batch=8",
@@ -122,7 +123,7 @@ fn the_tables_of_the_paper_are_made_cell_by_cell() {
         {
             assert!(page.contains(part), "{name} lacks {part}: {page}");
         }
-        // A cell that is lost is made again, and no other.
+        // Only a lost cell runs again.
         let (lost, kept) = (root.path(name).join(cell).join("report.json"), root.path(name).join("overview.json"));
         let before: serde_json::Value = serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
         std::fs::remove_file(&lost).unwrap();

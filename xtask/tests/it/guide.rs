@@ -1,4 +1,5 @@
-//! Every block of code of the guide does what it says: commands run, recipes are read. Blocks of Rust are doctests of the library.
+//! Every block of code in the guide works: commands run and recipes are read. Blocks of Rust are doctests of the
+//! library.
 use crate::workspace;
 use ra_core::testkit::skipped;
 use ra_rec::Recipe;
@@ -6,14 +7,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A block of code: the words after its fence, the code, and where it is.
+/// A block of code: the words after its fence, the code, and its place.
 struct Block {
     words: String,
     code: String,
     at: String,
 }
 
-/// The pages of the guide and the README, by path, each with its blocks.
+/// Returns the pages of the guide and the README, by path, each with its blocks.
 fn pages() -> BTreeMap<PathBuf, Vec<Block>> {
     let folder = workspace().join("docs/guide/src");
     let mut paths = vec![workspace().join("README.md")];
@@ -43,7 +44,7 @@ fn blocks(path: &Path) -> Vec<Block> {
     found
 }
 
-/// Runs a page's commands, in their order, in an empty folder, or in one with the `data` and `models` of another.
+/// Runs a page's commands, in order, in a folder that is empty or holds the `data` and `models` of another folder.
 fn run(path: &Path, commands: &str, fetched: Option<&Path>) {
     let dir = tempfile::tempdir().unwrap();
     let programs = dir.path().join("bin");
@@ -80,7 +81,7 @@ fn every_command_of_the_guide_runs() {
     assert!(ran > 3, "{ran} blocks");
 }
 
-/// With what the first run downloads, which CI fetches, in the folder that `RA_REC_GUIDE` names.
+/// Uses the downloads of the first run, which CI fetches into the folder that `RA_REC_GUIDE` names.
 #[test]
 fn the_quick_start_runs() {
     let Some(fetched) = std::env::var_os("RA_REC_GUIDE").map(PathBuf::from) else {
@@ -122,7 +123,7 @@ fn every_block_says_what_it_is_and_every_recipe_is_one() {
     }
 }
 
-/// The chapters that `SUMMARY.md` lists are there, and no page is left out of it.
+/// The chapters that `SUMMARY.md` lists exist, and it lists every page.
 #[test]
 fn every_page_is_a_chapter() {
     let folder = workspace().join("docs/guide/src");

@@ -20,7 +20,7 @@ fn dependencies(member: &str) -> Table {
     all
 }
 
-/// Every source file of the workspace with its text.
+/// Returns every source file of the workspace with its text.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = LEAVES.iter().chain(&["ra-core", "xtask"]).map(|m| workspace().join(m)).collect();
@@ -66,7 +66,7 @@ fn data_and_rankings_build_without_a_tensor_library() {
 
 #[test]
 fn heavy_dependencies_live_where_they_are_used() {
-    // Tables are read in two places: logs by the one, vectors made elsewhere by the other.
+    // Two crates read tables: one reads logs, the other imported vectors.
     let tables = &["ra-data", "ra-idmodels"][..];
     let owners = [("polars", &["ra-data"][..]), ("arrow", tables), ("parquet", tables), ("tokenizers", &["ra-llm"])];
     for (package, owners) in owners {
@@ -96,7 +96,7 @@ fn back_ends_are_chosen_in_one_file() {
     }
 }
 
-/// The files of a room of xtask, with their names below it, and their code without tests.
+/// Returns the files of a part of xtask, by their names within it, with their code without tests.
 fn room(name: &str) -> Vec<(String, String)> {
     let within = format!("/xtask/src/{name}");
     let own = |(path, text): (PathBuf, String)| {
@@ -118,7 +118,7 @@ fn no_stage_calls_another() {
         if file == "mod.rs" {
             continue;
         }
-        // Types alone are taken from other stages: values flow down, nothing is called back.
+        // A stage uses only types of other stages: values flow down, and nothing is called back.
         for line in code.lines().filter_map(|line| line.trim_start().strip_prefix("use crate::stages::")) {
             let names = line.trim_end_matches(';').rsplit("::").next().unwrap_or_default();
             let names = names.trim_matches(['{', '}']).split(',').map(str::trim).filter(|name| !name.is_empty());
@@ -135,7 +135,7 @@ fn no_stage_calls_another() {
 
 #[test]
 fn rooms_of_xtask_look_down_and_never_up() {
-    // From the ground up; a room uses those before it.
+    // From the ground up: each part uses only those before it.
     let rooms = ["recipe", "store", "context", "stages", "run", "suite", "commands"];
     for (at, own) in rooms.iter().enumerate() {
         let files = if workspace().join(format!("xtask/src/{own}.rs")).exists() {
@@ -184,7 +184,7 @@ fn unsafe_code_is_allowed_in_one_file() {
     assert_eq!(files, [workspace().join("ra-core/src/kernels/matrix_unit/amx.rs")]);
 }
 
-/// What a library leaves to its callers: where tensors live, what is printed, what the environment says.
+/// What a library leaves to its callers: the device of tensors, printing, and the environment.
 const CALLERS: [&str; 12] = [
     "Device::default(",
     "Device::flex(",
@@ -200,18 +200,18 @@ const CALLERS: [&str; 12] = [
     "io::stderr",
 ];
 
-/// Which of [`CALLERS`] the code of a library has, without its tests, comments and documentation.
+/// Returns which of [`CALLERS`] the code of a library contains, outside its tests, comments and documentation.
 fn offences(text: &str) -> Vec<&'static str> {
     let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    // `eprint!(` holds `print!(`.
+    // `eprint!(` contains `print!(`.
     let has = |word: &str| code.iter().any(|line| line.contains(word));
     CALLERS.into_iter().filter(|word| has(word)).collect()
 }
 
 #[test]
 fn libraries_neither_print_nor_pick_a_device_nor_read_the_environment() {
-    // The one file that opens devices, and the operators of the CPU back end.
+    // The only file that opens devices, and the operators of the CPU back end.
     let devices = ["ra-core/src/device.rs", "ra-core/src/kernels/"];
     let mut libraries = 0;
     for (path, text) in sources() {
@@ -222,7 +222,7 @@ fn libraries_neither_print_nor_pick_a_device_nor_read_the_environment() {
         }
         libraries += 1;
         let opens = devices.iter().any(|part| name.contains(part));
-        // What a contract skips is told past the test harness.
+        // Skipped contracts are reported past the test harness.
         let tells = name.ends_with("ra-core/src/testkit/skip.rs");
         let found = offences(&text).into_iter().filter(|word| !tells || *word != "io::stderr");
         let found = found.filter(|word| !opens || *word != "Device::flex(");

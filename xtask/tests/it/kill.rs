@@ -1,15 +1,16 @@
-//! What is killed and begun again ends as if it had not been.
+//! What is killed and started again ends as if it had not been killed.
 //!
-//! A kill is at a point that has a name, which the process reaches on any machine: it is told by `RA_REC_STOP_AT` where to
-//! abort (`xtask/src/store/stop.rs`). After so many milliseconds a quick machine is done, and a slow one has only begun.
+//! A kill happens at a named point, which the process reaches on any machine: `RA_REC_STOP_AT` names the point at which
+//! it aborts (`xtask/src/store/stop.rs`). After a fixed time, a fast machine would be done and a slow one would have
+//! just begun.
 use crate::cli::Root;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Every point that `command` passes, each once, in the order in which it passes them for the last time.
+/// Returns every point that `command` passes, once each, in the order in which it passes them for the last time.
 ///
-/// A process that goes on after a kill at one of them passes all that follow: a training goes on from a step before,
-/// a file is written again unless what it belongs to is done.
+/// A process that resumes after a kill at one of them passes all later ones: a training resumes from an earlier step,
+/// and a file is written again unless what it belongs to is complete.
 fn points(command: &mut Command) -> Vec<String> {
     let output = command.env("RA_REC_STOP_AT", "list").output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
@@ -31,7 +32,7 @@ fn kill_at(point: &str, command: &mut Command) {
     assert!(output.status.code().is_none(), "{point:?} was not reached, or it ended by itself: {told}");
 }
 
-/// One of `points` out of each of `kills` stretches of the way, chosen by seed.
+/// Divides `points` into `kills` stretches and returns one point of each, chosen by seed.
 fn chosen(points: &[String], kills: usize, seed: u64) -> Vec<&String> {
     assert!(points.len() >= kills, "{points:?}");
     let within = |kill: usize| kill * points.len() / kills..(kill + 1) * points.len() / kills;
@@ -39,7 +40,7 @@ fn chosen(points: &[String], kills: usize, seed: u64) -> Vec<&String> {
     (0..kills).map(|kill| &points[within(kill)][draw(kill) % within(kill).len()]).collect()
 }
 
-/// All that a run leaves behind but for what tells the time, by name.
+/// Returns everything that a run leaves behind, except times, by name.
 fn results(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for part in ["checkpoints", "metrics", "vectors"] {
@@ -70,7 +71,7 @@ fn a_run_killed_a_hundred_times_ends_with_the_same_bits() {
     killed_and_resumed(20, 5);
 }
 
-/// Kills a run `kills` times on its way from an empty folder and cache, and that `times` times.
+/// Kills a run `kills` times, starting with an empty folder and cache, and repeats all of this `times` times.
 fn killed_and_resumed(kills: usize, times: u64) {
     let root = Root::new();
     let sets = [
@@ -93,7 +94,7 @@ fn killed_and_resumed(kills: usize, times: u64) {
     let of = |name: &str| whole.iter().any(|(path, _)| path.ends_with(name));
     assert!(of("towers.safetensors") && of("id-sasrec.safetensors") && of("items.safetensors"), "{:?}", whole.len());
     let is_step = |point: &String| point.contains("/step ");
-    // Of the many steps a few, so that every kind of point has its turn.
+    // Only a few of the many steps, so that every kind of point is chosen.
     let points: Vec<String> =
         points.into_iter().enumerate().filter(|(at, point)| !is_step(point) || at % 20 == 0).map(|(_, p)| p).collect();
     for wanted in ["sasrec/step", "ra-rec/step", "rename towers.state", "renamed id-sasrec.json", "appended text-"] {
@@ -101,7 +102,7 @@ fn killed_and_resumed(kills: usize, times: u64) {
     }
 
     for time in 0..times {
-        // Every stage is met again.
+        // Every stage runs again.
         for folder in ["cache", "killed"] {
             let folder = root.path(folder);
             assert!(std::fs::remove_dir_all(&folder).is_ok() || !folder.exists());
@@ -121,7 +122,7 @@ fn killed_and_resumed(kills: usize, times: u64) {
     }
 }
 
-/// Takes some bytes from the ends of the cache's files, as a kill within a write does.
+/// Removes some bytes from the ends of the cache's files, as a kill during a write does.
 fn tear_cache(cache: &Path, bytes: u64) {
     for entry in cache.read_dir().into_iter().flatten().flatten() {
         let file = std::fs::File::options().write(true).open(entry.path()).unwrap();
@@ -145,7 +146,7 @@ fn an_export_killed_at_ten_points_ends_as_if_it_had_not_been() {
         for folder in [root.path(out), root.path(out).join("interactions")] {
             for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
                 let name = path.strip_prefix(root.path(out)).unwrap().to_path_buf();
-                // A lock that is left holds the number of a process.
+                // A lock that is left behind contains the number of a process.
                 let is_data = path.is_file() && !name.to_string_lossy().contains("lock");
                 found.push((name, if is_data { std::fs::read(&path).unwrap() } else { Vec::new() }));
             }

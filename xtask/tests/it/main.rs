@@ -1,4 +1,4 @@
-//! The command line as users meet it, and the rules of the house as tests.
+//! The command line as users see it, and the project's own rules as tests.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod cache;

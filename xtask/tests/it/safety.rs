@@ -22,7 +22,7 @@ fn a_second_run_in_a_folder_is_refused_and_a_dead_one_is_not_in_the_way() {
     std::fs::write(root.path("busy/.ra-rec.lock"), "4711").unwrap();
     let owner = File::open(root.path("busy/.ra-rec.lock")).unwrap();
     owner.lock().unwrap();
-    // Before a log is read, which may take long.
+    // The refusal comes before a log is read, which may take long.
     let refused = run_with(&root, "busy", "1", &["--set", "data.interactions=nowhere.tsv"]);
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && error.contains("process 4711") && error.contains("--out"), "{error}");
@@ -96,7 +96,7 @@ fn a_run_from_before_a_key_was_there_goes_on() {
     assert!(String::from_utf8_lossy(&other.stderr).contains("made by another recipe"));
 }
 
-/// A disk of four MiB, gone with the test.
+/// A disk of four MiB, which is removed after the test.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -107,7 +107,7 @@ impl SmallDisk {
         mount.status().is_ok_and(|status| status.success()).then(|| Self(place))
     }
 
-    /// Leaves no room.
+    /// Fills the disk.
     fn fill(&self) {
         let mut file = File::create(self.0.join("filler")).unwrap();
         while file.write_all(&[0; 4096]).is_ok() {}
@@ -129,7 +129,8 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A run on a disk that takes nothing while it goes on, told in a line, and then takes everything again.
+/// A run on a disk that cannot be written to for a while: the failure is one line, and once the disk works again the
+/// run succeeds.
 fn a_disk_that_fails_for_a_while(test: &str, fails: fn(&SmallDisk), works: fn(&SmallDisk)) {
     let root = Root::new();
     let Some(disk) = SmallDisk::new(root.path("disk")) else {

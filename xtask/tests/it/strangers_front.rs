@@ -1,4 +1,4 @@
-//! Settings, terminals and tables as strangers meet them.
+//! Settings, terminals and tables as other people use them.
 use crate::cli::Root;
 use std::ffi::OsStr;
 use std::process::{Command, Output, Stdio};
@@ -102,20 +102,20 @@ fn a_key_without_effect_is_refused_unless_the_command_line_takes_its_effect_away
         let error = refused(&root, sets);
         assert!(error.contains(told), "{sets:?}: {error}");
     }
-    // The recipe has `extra_negatives`: it is told that this loss has none, and the run goes on.
+    // The recipe sets `extra_negatives`: a warning says that this loss has none, and the run continues.
     let sets = ["--set", "align.pair_loss=bpr_in_batch", "--set", "train.steps=2", "--set", "train.warmup=0"];
     let done = output(&root, &[&["run", "tiny", "--out", "bpr"], &sets[..]].concat());
     let told = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.success() && told.contains("align.extra_negatives has no effect"), "{told}");
     root.ok(&["run", "bpr/recipe.toml", "--out", "again", "--set", "align.extra_negatives=256"]);
-    // Rows that are not asked for any more take the effect from their keys.
+    // If rows are no longer requested, their keys lose their effect.
     let recipe = std::fs::read_to_string(root.path("xtask/recipes/tiny.toml")).unwrap();
     let keys = "[align]\ntune_scale = 0.1\ndistill_scale = 0.5\nid_noise = 0.5\n";
     let rows = "[eval]\nrows = ['distilled', 'lora']\n";
     root.write("scales.toml", &recipe.replace("[align]\n", keys).replace("[eval]\n", rows));
     let told = root.warned(&["run", "scales.toml", "--out", "rows", "--set", "eval.rows=['id', 'text']"]);
     assert!(["tune_scale", "distill_scale", "id_noise"].iter().all(|key| told.contains(key)), "{told}");
-    // Without prefixes, IDs are read by what is distilled, and a row of instructions has the rows of the ID.
+    // Without prefixes, distillation still reads IDs, and a row of instructions has the rows of the ID.
     for sets in [["align.cross_fit=2", "eval.rows=['distilled']"], ["align.n_tok=3", "eval.rows=['prefix-only']"]] {
         let sets = [&["align.projection=none"][..], &sets].concat();
         let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();

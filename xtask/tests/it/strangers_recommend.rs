@@ -2,7 +2,7 @@
 use crate::cli::Root;
 use serde_json::Value;
 
-/// Titles that are trying.
+/// Titles that are hard to handle.
 fn awkward(root: &Root) {
     let titles = [
         "",
@@ -89,7 +89,7 @@ fn every_row_recommends_and_says_which_it_is() {
     for row in ["probes", "probe", "ra-rec, zero IDs"] {
         assert!(error(row).contains("is in the report, but its model was not saved"), "{}", error(row));
     }
-    // What the table evaluated is what is recommended: the history of the user, and the same model.
+    // Recommendations use what the table evaluated: the same history of the user and the same model.
     let one = root.ok(&["recommend", "--run", "a", "--user", "u3", "--row", "distilled", "--top", "2"]);
     assert!(one.starts_with("row distilled(sasrec, lm)\nafter\n"), "{one}");
 }
@@ -103,7 +103,7 @@ fn a_history_is_nobody_for_a_method_that_knows_its_users_only() {
         root.warned(&[&["run", "tiny", "--out", out][..], &sets, more].concat())
     };
     run("a", "eval.rows=['id', 'text', 'ra-rec', 'prefix-only']", &[]);
-    // Without a prefix of the ID its own score is that of a user.
+    // Without a prefix of the ID, the own score still needs a known user.
     run("b", "eval.rows=['text', 'id-residual']", &["--set", "align.projection=none"]);
     let error = root.error(&["recommend", "--run", "b", "--item", "i1", "--row", "id-residual"]);
     assert!(error.contains("mf knows only the users") && error.contains("--row: text-only"), "{error}");

@@ -1,11 +1,11 @@
-//! Run folders, suites and comparisons among files of other people, and runs whose inputs change behind their back.
+//! Run folders, suites and comparisons among other people's files, and runs whose inputs change unnoticed.
 use crate::cli::Root;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const IDS: [&str; 2] = ["--set", "eval.rows=['id']"];
 
-/// Every file below `folder` with what it holds.
+/// Returns every file below `folder` with its content.
 fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
@@ -127,7 +127,7 @@ fn a_run_of_another_recipe_seed_or_data_is_replaced_by_force_alone() {
     }
     root.ok(&run("a", &["--set", "seed=5", "--force"]));
     assert_eq!(root.report("a")["seed"], 5);
-    // A finished run that is being made longer is one that was finished.
+    // A finished run that is being extended still counts as finished.
     let longer = ["--set", "seed=5", "--set", "id.train.epochs=9", "--resume"];
     let mut killed = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
     killed.args(run("a", &longer)).current_dir(root.path("")).env("RA_REC_ROOT", root.path(""));
@@ -137,7 +137,7 @@ fn a_run_of_another_recipe_seed_or_data_is_replaced_by_force_alone() {
     assert!(root.error(&["recommend", "--run", "a", "--user", "u1"]).contains("--resume"));
     root.ok(&run("a", &longer));
     root.ok(&["recommend", "--run", "a", "--user", "u1"]);
-    // One that is made again keeps what it tells until it tells it anew.
+    // A run that is repeated keeps its reports until there are new ones.
     let again = ["--set", "seed=5", "--set", "id.train.epochs=9"];
     let mut killed = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
     killed.args(run("a", &again)).current_dir(root.path("")).env("RA_REC_ROOT", root.path(""));
@@ -145,7 +145,7 @@ fn a_run_of_another_recipe_seed_or_data_is_replaced_by_force_alone() {
     assert_eq!(root.report("a")["seed"], 5);
     assert!(root.path("a/metrics").read_dir().unwrap().count() > 1 && !root.path("a/checkpoints").exists());
     root.ok(&run("a", &[&again[..], &["--resume"]].concat()));
-    // A run that was cut off gives way to another one, which is told.
+    // An interrupted run is replaced by another one, with a warning.
     std::fs::remove_file(root.path("a/report.json")).unwrap();
     assert!(root.warned(&run("a", &["--set", "seed=6"])).contains("seed is 5 there and 6 here"));
     root.ok(&run("a", &["--set", "seed=5", "--force"]));
@@ -198,7 +198,7 @@ fn a_suite_keeps_to_its_own_files() {
     root.write("xtask/recipes/pair.toml", &pair("7"));
     let error = root.error(&["run", "pair", "--out", "p"]);
     assert!(error.contains("p: holds the suite \"pair\"") && error.contains("--force"), "{error}");
-    // Going on, it is the run that is another one.
+    // When the suite is resumed, the run is the one that differs.
     assert!(root.error(&["run", "pair", "--out", "p", "--resume"]).contains("seed is 2 there and 7 here"));
     assert_eq!(std::fs::read(root.path("p/2/report.json")).unwrap(), kept);
     root.write("xtask/recipes/other.toml", &pair("7"));
@@ -211,14 +211,14 @@ fn a_suite_keeps_to_its_own_files() {
     }
 }
 
-/// `text` in which the first `from` is `to`, as a file of the root.
+/// Replaces the first `from` in a file of the root by `to`.
 fn edit(root: &Root, file: &str, from: &str, to: &str) {
     let text = std::fs::read_to_string(root.path(file)).unwrap();
     assert!(text.contains(from), "{file}: {text}");
     root.write(file, &text.replacen(from, to, 1));
 }
 
-/// The metrics of a run in a folder of its own, with an empty cache or the one that is there.
+/// Returns the metrics of a run in a folder of its own, with an empty or the existing cache.
 fn metrics(root: &Root, out: &str, empty_cache: bool) -> Vec<serde_json::Value> {
     if empty_cache {
         std::fs::remove_dir_all(root.path("cache")).unwrap();
@@ -246,7 +246,7 @@ fn a_language_model_that_changed_is_another_one() {
         }
         let with_old_cache = metrics(&root, "cached", false);
         assert_eq!(with_old_cache, metrics(&root, "fresh", true), "{file}: the old model's rows were used");
-        // And an innocent run is not poisoned.
+        // And a run with the original inputs is not affected.
         edit(&root, file, to, from);
         assert_eq!(before, metrics(&root, "again", false), "{file}");
     }
@@ -294,7 +294,7 @@ fn item_vectors_of_other_towers_are_not_recommended_from() {
     let root = Root::new();
     root.ok(&["run", "tiny", "--out", "a"]);
     root.ok(&["run", "tiny", "--out", "b", "--set", "train.steps=3"]);
-    // As a kill between the towers and the item vectors leaves them.
+    // The state after a kill between the towers and the item vectors.
     for name in ["towers.safetensors", "towers.json"] {
         std::fs::copy(root.path("b/checkpoints").join(name), root.path("a/checkpoints").join(name)).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Variants that a recipe describes, and the program that people install.
+//! Variants that a recipe describes, and the installed program.
 use crate::cli::Root;
 use std::process::Command;
 
@@ -38,7 +38,7 @@ fn variants_of_a_recipe_are_rows_that_are_probed_and_recommend() {
         assert!(!found["recommended"].as_array().unwrap().is_empty());
         assert!(root.path(&format!("a/vectors/items-{row}.safetensors")).exists());
     }
-    // All that are described are in the report where rows are not said.
+    // By default the report has a row for every variant that the recipe describes.
     let told = root.error(&["run", "own", "--set", "variant.base=absent"]);
     assert!(told.contains("\"weighed\"") && told.contains("allowed: ra-rec"), "{told}");
 }
@@ -55,7 +55,7 @@ fn ra_rec_knows_recipes_without_the_repository_and_calls_itself_by_its_name() {
     assert!(listed && list.contains("minilm"), "{list}");
     let (ran, told) = ra_rec(&["run", "absent"]);
     assert!(!ran && told.contains("known recipes:") && told.contains("quickstart"), "{told}");
-    // Its data lies nowhere and is not brought by itself.
+    // Its data is missing and cannot be downloaded automatically.
     let (ran, told) = ra_rec(&["run", "scientific"]);
     assert!(!ran && told.contains("ra-rec") && !told.contains("cargo xtask"), "{told}");
     let (ran, told) = ra_rec(&["ci"]);

@@ -1,4 +1,4 @@
-//! What a team writes in a workspace of its own: a log is split, and items are ranked by how often they were bought.
+//! Code of a team in its own workspace: it splits a log and ranks items by how often they were bought.
 
 #[cfg(test)]
 mod tests {
@@ -18,7 +18,7 @@ mod tests {
         let scores = counts.repeat(data.users.len()); // [users, items]
         let config = EvalConfig { ks: vec![1], ..EvalConfig::default() };
         let found = evaluate_scores(&scores, &HeldOut::new(data, Part::Test), &config).unwrap();
-        // Each user has one item left that is new: nothing else can be on top.
+        // Each user has only one new item left, so it must rank first.
         assert_eq!(found.metrics.get(&Metric::Hr(1)), Some(&1.0));
     }
 }
