@@ -124,3 +124,40 @@ const KIND: &str = "spill";
 
 /// The file that the maker locks.
 const LOCK: &str = "lock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leftover_is_removed_and_what_was_kept_stays() {
+        let into = tempfile::tempdir().unwrap();
+        let fill = |spill: &SpillFolder| std::fs::write(spill.path().join("old.parquet"), "theirs").unwrap();
+        let mut kept = SpillFolder::within(into.path()).unwrap();
+        fill(&kept);
+        kept.keep();
+        let path = kept.path().to_owned();
+        drop(kept);
+        let mut killed = SpillFolder::within(into.path()).unwrap();
+        fill(&killed);
+        // A killed process removes nothing, and its lock is free.
+        killed.folder.disable_cleanup(true);
+        let leftover = killed.path().to_owned();
+        drop(killed);
+        assert!(leftover.join("old.parquet").exists());
+        drop(SpillFolder::within(into.path()).unwrap());
+        assert!(!leftover.exists(), "what a killed export left is removed");
+        assert_eq!(std::fs::read_to_string(path.join("old.parquet")).unwrap(), "theirs");
+    }
+
+    #[test]
+    fn two_exports_do_not_write_into_one_folder() {
+        let into = tempfile::tempdir().unwrap();
+        let first = SpillFolder::within(into.path()).unwrap();
+        let told = SpillFolder::within(into.path()).map(drop).unwrap_err().to_string();
+        assert!(told.contains("another export writes here"), "{told}");
+        drop(first);
+        SpillFolder::within(into.path()).unwrap();
+        assert_eq!(into.path().read_dir().unwrap().count(), 0);
+    }
+}

@@ -113,7 +113,7 @@ fn what_cannot_fit_or_be_is_said_before_anything_is_written() {
     };
     assert!(error(&config, None, 4_000).starts_with("memory: "), "ids alone need more");
     let need = error(&config, None, 60_000);
-    assert!(need.starts_with("memory: ") && need.contains("need at least"), "{need}");
+    assert!(need.starts_with("memory: ") && need.contains("need at least") && need.contains(" MiB"), "{need}");
     assert!(error(&DataConfig { k_core: 5_000, ..config.clone() }, None, MEMORY).contains("k_core = 5000"));
     fn sampled(curate: &CurateConfig) -> SampleExport<'_> {
         SampleExport { curate, max_history: HISTORY, seed: 1 }

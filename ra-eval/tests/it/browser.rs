@@ -154,6 +154,8 @@ fn look(browser: &Browser, name: &str, html: &str) -> usize {
                  return [...document.querySelectorAll('.scroll:has(table)')].filter(e => e.scrollWidth > e.clientWidth)
                  .map(e => `${e.ariaLabel}: ${e.scrollWidth - e.clientWidth} pixels`).join()",
             );
+            let tables = browser.run("return document.querySelectorAll('.scroll:has(table)').length");
+            assert!(tables.as_i64().unwrap() > 0, "{name}: there is a table, and it is found");
             assert!(phone || hidden == "", "{name}: columns out of sight in a window of {width}: {hidden}");
             let small = browser.run(
                 "return [...document.querySelectorAll('body *')].filter(e => parseFloat(getComputedStyle(e).fontSize) < 11)

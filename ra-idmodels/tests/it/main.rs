@@ -172,7 +172,7 @@ fn agrees(model: &str, got: &Arrays, expected: &Arrays) {
     }
 }
 
-/// The expected scores were computed with numpy.
+/// The expected scores were computed in Python.
 #[test]
 fn words_and_pairs_are_counted() {
     let device = device();
@@ -196,12 +196,23 @@ fn words_and_pairs_are_counted() {
         &[(1, 1.1071473), (2, 0.5834389), (3, 0.7785788), (5, 0.7038435)],
     );
     check(&IdConfig::ItemKnn(ItemKnnConfig::default()), &[(1, 0.4166667), (2, 0.534049), (3, 0.3333333), (5, 0.2)]);
-    let jaccard = ItemKnnConfig { similarity: Similarity::Jaccard, ..ItemKnnConfig::default() };
-    assert!(scores(&IdConfig::ItemKnn(jaccard)).iter().all(|(_, score)| *score > 0.0));
+    let knn = |similarity| ItemKnnConfig { similarity, ..ItemKnnConfig::default() };
+    let pairs = |config: ItemKnnConfig, expected: &[(u32, f32)]| check(&IdConfig::ItemKnn(config), expected);
+    pairs(knn(Similarity::Jaccard), &[(1, 0.3111111), (2, 0.3831579), (3, 0.25), (5, 0.15)]);
+    pairs(knn(Similarity::Count), &[(1, 1.25), (2, 1.85), (3, 1.0), (5, 0.6)]);
+    let near = ItemKnnConfig { window: 1, backward: 0.25, decay: 0.5, similarity: Similarity::Count };
+    pairs(near, &[(1, 0.5), (2, 1.125), (3, 0.25), (5, 0.5)]);
+    pairs(ItemKnnConfig { backward: 0.0, ..near }, &[(1, 0.5), (2, 1.0), (5, 0.5)]);
+    let refused = |config: &IdConfig, told: &str| {
+        let error = ra_idmodels::fit(config, &Job::new(&data, &device)).unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+    };
     for decay in [0.0, 1.5, f32::NAN] {
-        let wrong = IdConfig::Lexical(LexicalConfig { decay });
-        assert!(ra_idmodels::fit(&wrong, &Job::new(&data, &device)).unwrap_err().to_string().contains("decay is"));
+        refused(&IdConfig::Lexical(LexicalConfig { decay }), "decay is");
+        refused(&IdConfig::ItemKnn(ItemKnnConfig { decay, ..near }), "decay is");
     }
+    refused(&IdConfig::ItemKnn(ItemKnnConfig { window: 0, ..near }), "window is");
+    refused(&IdConfig::ItemKnn(ItemKnnConfig { backward: -1.0, ..near }), "backward is");
 }
 
 #[test]

@@ -24,31 +24,34 @@ fn gpt2_llama_and_its_relatives_meet_the_contract_under_every_pooling() {
     }
 }
 
-/// A model whose fast path forgets the prefix.
+/// A model whose fast path forgets the prefix, or its gradient.
 #[derive(Debug)]
-struct Forgetful(Box<dyn LanguageModel>);
+struct Forgetful {
+    lm: Box<dyn LanguageModel>,
+    keeps_value: bool,
+}
 
 impl Forgetful {
     fn path(&self) -> &dyn PooledPath {
-        self.0.pooled().unwrap()
+        self.lm.pooled().unwrap()
     }
 }
 
 impl LanguageModel for Forgetful {
     fn spec(&self) -> LmSpec {
-        self.0.spec()
+        self.lm.spec()
     }
     fn device(&self) -> Device {
-        self.0.device()
+        self.lm.device()
     }
     fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
-        self.0.embed(tokens, positions)
+        self.lm.embed(tokens, positions)
     }
     fn layer(&self, index: usize, input: LayerInput) -> Tensor<3> {
-        self.0.layer(index, input)
+        self.lm.layer(index, input)
     }
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.0.finish(hidden)
+        self.lm.finish(hidden)
     }
     fn pooled(&self) -> Option<&dyn PooledPath> {
         Some(self)
@@ -62,18 +65,32 @@ impl PooledPath for Forgetful {
     fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> PooledText {
         self.path().pooled_text(input, rows)
     }
-    fn pooled_layer(&self, text: &PooledText, _: Option<Tensor<3>>) -> Tensor<2> {
-        self.path().pooled_layer(text, None)
+    fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
+        self.path().pooled_layer(text, prefix.filter(|_| self.keeps_value).map(Tensor::detach))
     }
+}
+
+/// Returns the message of a check that fails.
+fn panic_of(check: impl FnOnce()) -> String {
+    let cause = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).unwrap_err();
+    cause
+        .downcast::<String>()
+        .map(|told| *told)
+        .or_else(|cause| cause.downcast::<&str>().map(|told| told.to_string()))
+        .unwrap()
 }
 
 #[test]
 fn a_fast_path_that_forgets_the_prefix_is_found_whatever_is_pooled() {
     for pooling in [Pooling::Last, Pooling::Mean] {
-        let lm = Forgetful(ra_llm::load_weights(&golden_of("gpt2/model"), Some(pooling), &device()).unwrap());
-        let check = std::panic::AssertUnwindSafe(|| check_language_model(&lm, 97));
-        let told = *std::panic::catch_unwind(check).unwrap_err().downcast::<String>().unwrap();
-        assert!(told.contains("the fast path of the last layer differs by"), "{told}");
+        for (keeps_value, fault) in
+            [(false, "the fast path of the last layer differs by"), (true, "no gradient reaches")]
+        {
+            let lm = ra_llm::load_weights(&golden_of("gpt2/model"), Some(pooling), &device()).unwrap();
+            let lm = Forgetful { lm, keeps_value };
+            let told = panic_of(|| check_language_model(&lm, 97));
+            assert!(told.contains(fault), "{told}");
+        }
     }
 }
 

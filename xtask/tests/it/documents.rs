@@ -21,47 +21,71 @@ pub(crate) fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Returns the words after each `cargo xtask` in a text, up to the end of the line or code, or to a shell comment.
-fn commands(text: &str) -> Vec<Vec<&str>> {
-    let ends = |c: char| ['`', '#', '|', '>'].contains(&c);
-    let lines = text.lines().flat_map(|line| line.split("cargo xtask ").skip(1));
-    lines
-        .map(|rest| rest.split(ends).next().unwrap_or_default())
-        .map(|rest| {
-            rest.split_whitespace().map(|word| word.trim_matches(['[', ']', '(', ')', ',', '.', ';'])).collect()
-        })
-        .collect()
+/// Returns the commands that a text shows, each with its program and the words up to the end of the line or code, or to
+/// a shell comment: every `cargo xtask ..`, and every `ra-rec ..` at the start of a line or of code.
+fn commands(text: &str) -> Vec<(&'static str, Vec<&str>)> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        found.extend(line.split("cargo xtask ").skip(1).map(|rest| ("xtask", words(rest))));
+        found.extend(line.split("`ra-rec ").skip(1).map(|rest| ("ra-rec", words(rest))));
+        found.extend(line.trim_start().strip_prefix("ra-rec ").map(|rest| ("ra-rec", words(rest))));
+    }
+    found
 }
 
-fn help(subcommand: &[&str]) -> Option<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(subcommand).arg("--help").output().unwrap();
+fn words(rest: &str) -> Vec<&str> {
+    let code = rest.split(['`', '#', '|', '>', '&']).next().unwrap_or_default();
+    code.split_whitespace().map(|word| word.trim_matches(['[', ']', '(', ')', ',', '.', ';', ':'])).collect()
+}
+
+/// Returns what `program` prints about a command, if there is such a command.
+fn help(program: &str, command: &[&str]) -> Option<String> {
+    let program = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name(program);
+    let output = Command::new(program).args(command).arg("--help").output().unwrap();
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+/// Returns what is wrong with a command: there is no such command, option or recipe.
+fn fault(program: &str, words: &[&str]) -> Option<String> {
+    let length = if words[0] == "data" { 2 } else { 1 };
+    let Some(help) = help(program, &words[..words.len().min(length)]) else { return Some("no such command".into()) };
+    let flags = words.iter().filter(|word| word.starts_with("--")).filter_map(|word| word.split('=').next());
+    if let Some(flag) = flags.into_iter().find(|flag| !help.contains(flag)) {
+        return Some(format!("no such option: {flag}"));
+    }
+    let is_name = |word: &str| word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    match words {
+        ["run", recipe, ..] if is_name(recipe) && !recipe.starts_with('-') => {
+            let is_there = workspace().join(format!("xtask/recipes/{recipe}.toml")).exists();
+            (!is_there).then(|| format!("no such recipe: {recipe}"))
+        }
+        _ => None,
+    }
 }
 
 #[test]
 fn every_command_in_the_documents_exists() {
-    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| workspace().join(name));
     let recipes = std::fs::read_dir(workspace().join("xtask/recipes")).unwrap().map(|entry| entry.unwrap().path());
-    for path in documents.into_iter().chain(recipes) {
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        for words in commands(&text) {
-            let told = format!("{}: cargo xtask {}", path.display(), words.join(" "));
-            let Some(first) = words.first().filter(|w| w.starts_with(|c: char| c.is_ascii_lowercase())) else {
-                continue;
-            };
-            let subcommand = if *first == "data" { &words[..words.len().min(2)] } else { &words[..1] };
-            let help = help(subcommand).unwrap_or_else(|| panic!("{told}: no such command"));
-            for flag in words.iter().filter(|word| word.starts_with("--")) {
-                let flag = flag.split('=').next().unwrap();
-                assert!(help.contains(flag), "{told}: no such option");
-            }
-            if let ["run", recipe, ..] = words[..]
-                && recipe.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-            {
-                assert!(workspace().join(format!("xtask/recipes/{recipe}.toml")).exists(), "{told}: no such recipe");
+    let recipes = recipes.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap()));
+    let is_history = |path: &Path| path.starts_with(workspace().join("docs/lab"));
+    let mut checked = 0;
+    for (path, text) in documents().into_iter().filter(|(path, _)| !is_history(path)).chain(recipes) {
+        // A command goes on after a line that ends with \.
+        for (program, words) in commands(&text.replace("\\\n", " ")) {
+            let named = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
+            if words.first().is_some_and(named) {
+                checked += 1;
+                let fault = fault(program, &words);
+                assert!(fault.is_none(), "{}: {program} {}: {}", path.display(), words.join(" "), fault.unwrap());
             }
         }
     }
+    assert!(checked > 150, "{checked} commands");
+    for wrong in [&["tset"][..], &["run", "quickstrat"], &["run", "quickstart", "--sett", "a=1"], &["data", "desribe"]]
+    {
+        assert!(fault("ra-rec", wrong).is_some(), "{wrong:?}");
+    }
+    assert!(fault("ra-rec", &["ci"]).is_some() && fault("xtask", &["ci"]).is_none());
 }
 
 #[test]
@@ -146,7 +170,7 @@ fn what_the_documents_refer_to_is_there() {
             assert!(there, "{}: {reference} is not in this repository", path.display());
         }
     }
-    assert!(checked > 60, "{checked} references");
+    assert!(checked > 350, "{checked} references");
     for absent in ["docs/nowhere.md", "lab/README.md#no-such-heading", "bench_nowhere.py", "../shared/fixtures"] {
         assert!(!is_there(absent, "", &workspace().join("docs"), &files), "{absent}");
     }

@@ -206,6 +206,8 @@ fn a_key_that_takes_text_takes_numbers_too() {
     let named = fingerprint(root.ok(&["data", "export", "named.tsv", "--out", "plain", "--set", "columns.time=pos"]));
     let numbered = fingerprint(root.ok(&[&args("numbered.tsv")[..], &columns.concat()[..]].concat()));
     assert_eq!(named, numbered);
+    let described = |set: &str| root.ok(&["data", "describe", "named.tsv", "--set", "columns.time=pos", "--set", set]);
+    assert_eq!(described("data.k_core=2"), described("k_core=2"), "a key may be written as in a recipe");
     let error = root.error(&["data", "describe", "named.tsv", "--set", "k_core=many", "--set", "columns.user=true"]);
     assert!(error.contains("--set") && error.contains("k_core") && error.contains("columns.user"), "{error}");
     let recipe = std::fs::read_to_string(root.path("xtask/recipes/tiny.toml")).unwrap();
@@ -318,6 +320,9 @@ fn figures_over_nobody_and_texts_without_titles_are_refused_before_training() {
     let others = format!("data.items={:?}", root.path("others.tsv"));
     let error = refused(&root, &[&others]);
     assert!(error.contains("none of the 12 items has a title") && error.contains("data.items"), "{error}");
+    let lexical = "id=[{kind='lexical'}]";
+    let error = refused(&root, &[&others, "eval.rows=['id']", lexical]);
+    assert!(error.contains("none of the 12 items has a title"), "the method reads titles: {error}");
     root.ok(&["run", "tiny", "--out", "id", "--set", &others, "--set", "eval.rows=['id']"]);
     assert!(!root.path("x").exists(), "what is refused leaves nothing");
 }
