@@ -20,6 +20,7 @@ pub struct Alignment<'a, I, L> {
     config: AlignConfig,
     train: AlignTrain,
     samples: Option<Vec<Sample>>,
+    teacher: Option<&'a dyn Recommender>,
     validate: Option<Validate<'a>>,
     progress: &'a dyn Progress,
     seed: u64,
@@ -37,6 +38,7 @@ impl<'a, I: Recommender, L: LanguageModel> Alignment<'a, I, L> {
             config: AlignConfig::recommended(),
             train: AlignTrain::recommended(),
             samples: None,
+            teacher: None,
             validate: None,
             progress: &NoProgress,
             seed: 1,
@@ -67,6 +69,13 @@ impl<'a, I: Recommender, L: LanguageModel> Alignment<'a, I, L> {
         Self { samples: Some(samples), ..self }
     }
 
+    /// Sets the model whose scores [`distill`](crate::DepartureConfig::distill) reproduces instead of those of the ID
+    /// method, such as a [`crate::Blend`].
+    #[must_use]
+    pub fn teacher(self, teacher: &'a dyn Recommender) -> Self {
+        Self { teacher: Some(teacher), ..self }
+    }
+
     /// Sets the metric that selects the best point of the training.
     #[must_use]
     pub fn validate(self, validate: Validate<'a>) -> Self {
@@ -93,11 +102,12 @@ impl<'a, I: Recommender, L: LanguageModel> Alignment<'a, I, L> {
     /// # Panics
     /// If a sample points outside the data set.
     pub fn fit(self) -> Result<FitResult<I, L>> {
-        let Self { ids, lm, tokenizer, dataset, prompt, config, train, samples, validate, progress, seed } = self;
+        let Self { ids, lm, tokenizer, dataset, prompt, config, train, samples, teacher, validate, progress, seed } =
+            self;
         train.check()?;
         let text = TextTower::of_titles(lm, tokenizer, &dataset.catalog, &prompt, &config, ids.interests())?;
         let (text, samples) = (Arc::new(text), samples.unwrap_or_else(|| dataset.samples()));
-        let job = Job { seed, ..Job::new(ids, &text, dataset, &samples, &config, &train) };
+        let job = Job { seed, teacher, ..Job::new(ids, &text, dataset, &samples, &config, &train) };
         fit(job, validate, progress)
     }
 }

@@ -43,7 +43,7 @@
 //! The crate also holds departures from the method and its rivals: the ID method's own score ([`with_id_score`]), ID
 //! vectors of training users from models that never saw them ([`CrossFitIds`]), items without training interactions
 //! ([`TextForColdItems`], [`ColdItemBoost`]), permuted IDs for ablations ([`PerturbedIds`]), titles alone
-//! ([`encode_titles`]), and tuning of the language model itself ([`Tuning`]).
+//! ([`encode_titles`]), blends of several recommenders ([`Blend`]), and tuning of the language model itself ([`Tuning`]).
 #![recursion_limit = "256"]
 
 mod alignment;
@@ -70,7 +70,8 @@ pub use train::{
     Candidates, FitResult, Job, bpr_in_batch, bpr_sampled, distill, fit, info_nce, mmd, mse, softmax_in_batch,
 };
 pub use variants::{
-    ColdItemBoost, CrossFitIds, PerturbedIds, TextForColdItems, check_cold, encode_titles, with_id_score, without_fold,
+    AnyBlend, Blend, BlendSearch, BlendWeights, ColdItemBoost, CrossFitIds, PerturbedIds, TextForColdItems, check_cold,
+    encode_titles, with_id_score, without_fold,
 };
 
 #[cfg(doctest)]

@@ -20,6 +20,7 @@
 //! | `markov` | [`MarkovConfig`] | the items that followed the last item |
 //! | `lexical` | [`LexicalConfig`] | items with titles like those of the history |
 //! | `item-knn` | [`ItemKnnConfig`] | items that occur near those of the history |
+//! | `text-knn` | [`TextKnnConfig`] | items whose given vectors, such as those of titles, are near those of the history |
 //! | `pop` | [`PopularityConfig`] | the same ranking for every user |
 //! | `alpharec` | [`AlphaRecConfig`] | items mapped from given vectors, such as those of titles; a user is their mean |
 //! | `unisrec` | [`UniSRecConfig`] | SASRec over items mapped from given vectors |
@@ -76,7 +77,8 @@ pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, so
 pub use method::{Bert4Rec, Bert4RecConfig, ComiRec, ComiRecConfig, Extraction, Gru4Rec, Gru4RecConfig, LightGcn};
 pub use method::{LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecVariant};
 pub use registry::{IdConfig, IdMethod, LearnedMethod, fit, load};
-pub use text::{AlphaRec, AlphaRecConfig, FeatureMap, FittedAlphaRec, FittedUniSRec, UniSRec, UniSRecConfig};
+pub use text::{AlphaRec, AlphaRecConfig, FeatureMap, FittedAlphaRec, FittedUniSRec, GroundConfig, Grounded};
+pub use text::{TextKnn, TextKnnConfig, UniSRec, UniSRecConfig};
 pub use train::{Job, TrainConfig, train};
 pub use trained::Trained;
 

@@ -214,6 +214,8 @@ methods! {
     "comirec" => ComiRec(ComiRecConfig),
     /// AlphaRec: items mapped from given vectors; a user is the mean of their items.
     "alpharec" => AlphaRec(AlphaRecConfig),
+    /// Items with text vectors near those of the history.
+    "text-knn" => TextKnn(TextKnnConfig),
     /// UniSRec: SASRec over items mapped from given vectors.
     "unisrec" => UniSRec(UniSRecConfig),
     /// Vectors made elsewhere.

@@ -4,13 +4,14 @@ use crate::{Batches, Job, LearnedMethod, TrainConfig, train};
 use burn::module::Module;
 use ra_core::{Curve, IdModel, ParamRow, Recommender, Result, load_module, parameter_table, save_module};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A fitted method: its frozen model, and records of its training.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Trained {
     /// The frozen model.
-    pub model: Box<dyn Recommender>,
+    pub model: Arc<dyn Recommender>,
     /// The training curve.
     pub curve: Curve,
     /// The trained parameters.
@@ -32,7 +33,7 @@ impl<M: Module> Checkpoint for M {
 impl Trained {
     /// Wraps a model that is counted from its data set or read from its own files: it has no checkpoint.
     pub fn counted(model: impl Recommender + 'static) -> Self {
-        Self { model: Box::new(model), curve: Curve::default(), parameters: Vec::new(), checkpoint: None }
+        Self { model: Arc::new(model), curve: Curve::default(), parameters: Vec::new(), checkpoint: None }
     }
 
     /// Wraps a model that is solved, not trained: it has a checkpoint but no trained parameters.
@@ -64,7 +65,7 @@ impl Trained {
 
     fn learned<M: IdModel + 'static>(model: &M, curve: Curve) -> Self {
         let parameters = parameter_table(model);
-        Self { model: Box::new(model.fitted()), curve, parameters, checkpoint: Some(Box::new(model.valid())) }
+        Self { model: Arc::new(model.fitted()), curve, parameters, checkpoint: Some(Box::new(model.valid())) }
     }
 
     /// Removes the vectors of users without a training interaction, if the method learns one for each user separately.
@@ -72,7 +73,7 @@ impl Trained {
         if M::READS_HISTORIES {
             return self;
         }
-        Self { model: Box::new(KnownUsers::new(self.model, job.dataset)), ..self }
+        Self { model: Arc::new(KnownUsers::new(self.model, job.dataset)), ..self }
     }
 
     /// Saves the trained parameters; a method without any writes nothing.

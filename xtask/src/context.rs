@@ -3,8 +3,9 @@ use crate::machine;
 use crate::recipe::{Recipe, remedies};
 use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
 use anyhow::Result;
-use ra_core::{Dataset, Device, NoProgress, Progress, Recommender, UserId, open_devices, splitmix64};
-use ra_eval::{EvalConfig, HeldOut, Part, StageCost, evaluate};
+use burn::tensor::Tensor;
+use ra_core::{Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, open_devices, splitmix64};
+use ra_eval::{EvalConfig, HeldOut, Part, StageCost, evaluate, evaluate_items, evaluate_scores, item_vectors};
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
 use std::path::{Path, PathBuf};
@@ -147,8 +148,78 @@ impl Validator {
         (!users.is_empty()).then_some(metric)
     }
 
+    /// Returns the metric of a model whose item vectors are given, `[items + 1, dim]`; nothing without users.
+    pub(crate) fn rate(
+        &self,
+        model: &dyn Recommender,
+        items: &Tensor<2>,
+        dataset: &Dataset,
+        users: &[UserId],
+    ) -> Option<f64> {
+        let eval = self.choosing();
+        let held_out = HeldOut::new(dataset, Part::Valid).of_users(users);
+        let rate = || eval.criterion(&evaluate_items(model, items, &held_out, &eval, &NoProgress).metrics);
+        (!users.is_empty()).then(rate)
+    }
+
+    /// Returns the validation part as a judge of score matrices, for these users or fewer if their scores by `parts`
+    /// models would not fit into [`MOST_SCORES`]; nothing without users.
+    pub(crate) fn judge(&self, dataset: &Dataset, users: &[UserId], parts: usize) -> Option<Judge> {
+        let items = dataset.catalog.len();
+        let most = MOST_SCORES / (items * parts.max(1)).max(1);
+        let step = users.len().div_ceil(most.max(1)).max(1);
+        let users: Vec<UserId> = users.iter().copied().step_by(step).collect();
+        let histories = users.iter().map(|&user| Part::Valid.history(dataset, user)).collect();
+        let targets = users.iter().map(|&user| dataset.valid.row(user).to_vec()).collect();
+        (!users.is_empty()).then(|| Judge { eval: self.choosing(), users, histories, targets, items })
+    }
+
     /// Returns how models are chosen.
     pub(crate) fn choosing(&self) -> EvalConfig {
         self.eval.choosing()
     }
 }
+
+/// The maximum number of scores that are kept to judge blends.
+const MOST_SCORES: usize = 400_000_000;
+
+/// The validation part, to judge matrices of scores.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    eval: EvalConfig,
+    users: Vec<UserId>,
+    histories: Vec<Vec<ItemId>>,
+    targets: Vec<Vec<ItemId>>,
+    items: usize,
+}
+
+impl Judge {
+    /// Returns the scores of a model, `[users, items]`.
+    pub(crate) fn scores(&self, model: &dyn Recommender) -> Vec<f32> {
+        let items = item_vectors(model, self.items);
+        let asked: Vec<History<'_>> =
+            self.users.iter().zip(&self.histories).map(|(&user, items)| History { user, items }).collect();
+        let mut all = Vec::with_capacity(asked.len() * self.items);
+        for block in asked.chunks(USERS_AT_ONCE) {
+            let scores = ra_core::scores(model, block, &items).slice_dim(1, 1..self.items + 1);
+            all.extend(scores.into_data().iter::<f32>());
+        }
+        all
+    }
+
+    /// Returns the metric of scores, `[users, items]`; higher is better.
+    ///
+    /// # Errors
+    /// If the matrix has another size.
+    pub(crate) fn rate(&self, scores: &[f32]) -> Result<f64> {
+        let held_out = HeldOut::from_lists(self.items, &self.histories, &self.targets)?;
+        Ok(self.eval.criterion(&evaluate_scores(scores, &held_out, &self.eval)?.metrics))
+    }
+
+    pub(crate) fn items(&self) -> usize {
+        self.items
+    }
+}
+
+/// The number of users whose scores are computed at a time.
+const USERS_AT_ONCE: usize = 256;

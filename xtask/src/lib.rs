@@ -38,7 +38,7 @@ mod verify;
 
 pub use context::{Context, Output};
 pub use ra_eval::{Metric, Report, Row, RowKind};
-pub use recipe::{ItemNames, Recipe, TowersFrom, Variant};
+pub use recipe::{IdTable, ItemNames, Recipe, Source, Variant};
 pub use recommend::{Item, Recommendation, Recommended, RowName, Who, recommend};
 pub use run::run;
 pub use store::Earlier;

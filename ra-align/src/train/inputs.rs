@@ -5,7 +5,7 @@ use crate::train::Job;
 use crate::train::chunked::by_chunks;
 use crate::train::loss::{Candidates, bpr_in_batch, bpr_sampled, distill, info_nce, mmd, mse, softmax_in_batch};
 use crate::train::regularize::{drop_ids, dropout};
-use crate::train::teacher::{evenly_spaced, fitted_scale};
+use crate::train::teacher::{IdVectors, Teacher, evenly_spaced, fitted_scale};
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{
     Aligner, Device, History, ItemId, LanguageModel, Prefix, Progress, Recommender, SplitMix, UserId, indices, normal,
@@ -24,8 +24,7 @@ pub(crate) struct Inputs<'a> {
     /// The share of samples whose target is this item.
     shares: BTreeMap<ItemId, f32>,
     pub(crate) normalizer: IdNormalizer,
-    /// The factor on the ID method's scores before their softmax, `distill_scale`.
-    teacher_scale: f32,
+    teacher: Option<Teacher<'a>>,
     /// The number of texts whose graph is kept at a time; 0 keeps all.
     chunk: usize,
 }
@@ -70,14 +69,18 @@ impl<'a> Inputs<'a> {
             tracing::warn!("chunk is ignored: tuning the language model needs the graph of every text");
         }
         let chunk = if tuned { 0 } else { job.train.chunk };
-        let teacher_scale = job.align.departures.distill_scale;
+        let (departures, catalog) = (&job.align.departures, all.len());
+        let teacher = (departures.distill > 0.0)
+            .then(|| Teacher::new(job.teacher, &histories, catalog, departures.distill_scale));
         let mut inputs =
-            Self { histories, targets, user_texts, interests, vectors, shares, normalizer, teacher_scale, chunk };
-        if job.align.departures.distill > 0.0 && teacher_scale == 0.0 {
+            Self { histories, targets, user_texts, interests, vectors, shares, normalizer, teacher, chunk };
+        if let Some(teacher) = inputs.teacher.as_ref().filter(|teacher| teacher.scale == 0.0) {
             let samples: Vec<usize> = evenly_spaced(inputs.targets.len(), 1024).collect();
-            let (users, targets) = (inputs.users(&users, &samples), samples.iter().map(|&s| inputs.targets[s]));
-            inputs.teacher_scale = fitted_scale(&inputs.normalizer, users, items, &targets.collect::<Vec<ItemId>>());
-            tracing::info!(scale = inputs.teacher_scale, "the ID method's scores as logits");
+            let targets: Vec<ItemId> = samples.iter().map(|&sample| inputs.targets[sample]).collect();
+            let scores = |columns: &[ItemId]| inputs.taught(teacher, &samples, columns, 0);
+            let scale = fitted_scale(scores, catalog, &targets, &items.device());
+            tracing::info!(scale, "the teacher's scores as logits");
+            inputs.teacher.iter_mut().for_each(|teacher| teacher.scale = scale);
         }
         inputs
     }
@@ -108,19 +111,16 @@ impl<'a> Inputs<'a> {
         let lm = towers.extra.language_model(frozen_lm);
         let user_texts: Vec<Vec<u32>> = batch.iter().map(|&s| self.user_texts[s].clone()).collect();
         // The teacher has neither noise nor dropout: the towers should reproduce it from less.
-        let teacher = (align.departures.distill > 0.0).then(|| {
-            let items = select(&vectors.items, columns.iter().map(|item| item.index()));
-            self.normalizer.scores(self.users(&vectors.users, batch), items) * self.teacher_scale
-        });
+        let taught = self.teacher.as_ref().map(|own| self.taught(own, batch, &columns, device) * own.scale);
         let scored = |[users, items]: [Tensor<2>; 2]| {
             let users = towers.extra.project_out(Side::User, users, text.normalizes());
             let items = towers.extra.project_out(Side::Item, items, text.normalizes());
             let items = select(&items, place.iter().copied());
             let pair = self.pair_loss(&align.loss, &towers.extra, batch, &columns, [users.clone(), items.clone()]);
-            match &teacher {
-                Some(teacher) => {
+            match &taught {
+                Some(taught) => {
                     let logits = logits(&align.loss, &towers.extra, users, items);
-                    pair + distill(logits, teacher.clone()) * align.departures.distill
+                    pair + distill(logits, taught.clone()) * align.departures.distill
                 }
                 None => pair,
             }
@@ -142,6 +142,15 @@ impl<'a> Inputs<'a> {
         let ua = layer_loss(&align.loss, &user_prefix, &every, user_means, &user_ids);
         let ia = layer_loss(&align.loss, &item_prefix, &place[..batch.len()], item_means, &targets);
         pair + (ua + ia) * align.loss.lambda
+    }
+
+    /// Returns a teacher's scores of `columns`, `[batch, columns]`, on a device and without the factor.
+    fn taught(&self, teacher: &Teacher<'_>, batch: &[usize], columns: &[ItemId], device: usize) -> Tensor<2> {
+        let vectors = &self.vectors[device];
+        let users = self.users(&vectors.users, batch);
+        let ids = IdVectors { normalizer: &self.normalizer, users, items: &vectors.items };
+        let histories: Vec<History<'_>> = batch.iter().map(|&sample| self.histories[sample]).collect();
+        teacher.scores(batch, &histories, columns, &ids)
     }
 
     /// Returns the candidate items of a step: the batch's targets, then those that the pair loss adds.

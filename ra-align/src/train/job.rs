@@ -21,6 +21,8 @@ pub struct Job<'a, I, L> {
     pub ids: I,
     /// The method that provides the user vectors in training instead of `ids`, such as [`crate::CrossFitIds`].
     pub training_ids: Option<&'a dyn Recommender>,
+    /// The model whose scores `distill` reproduces instead of those of the ID method, such as a [`crate::Blend`].
+    pub teacher: Option<&'a dyn Recommender>,
     /// The language model with its prompts, frozen.
     pub text: &'a Arc<TextTower<L>>,
     /// The data set.
@@ -36,8 +38,8 @@ pub struct Job<'a, I, L> {
     /// The seed of initial weights, order, negatives and noise.
     pub seed: u64,
     /// The file that saves the state of a running training, to resume it; see [`Fit::run`]. A state of another seed,
-    /// data set, list of samples or configuration is an error. `ids` and `text` must be those of the state; they are not
-    /// compared, since the bits of their vectors may differ between runs on a GPU.
+    /// data set, list of samples or configuration is an error. `ids`, `teacher` and `text` must be those of the state; they
+    /// are not compared, since the bits of their vectors may differ between runs on a GPU.
     pub state: Option<&'a Path>,
     /// A copy of the language model of `text` on each further device; see [`FitConfig::replica_devices`].
     pub replicas: &'a [L],
@@ -53,8 +55,8 @@ impl<'a, I, L> Job<'a, I, L> {
         align: &'a AlignConfig,
         train: &'a AlignTrain,
     ) -> Self {
-        let (training_ids, max_history, seed, state, replicas) = (None, 50, 1, None, &[][..]);
-        Self { ids, training_ids, text, dataset, samples, max_history, align, train, seed, state, replicas }
+        let (training_ids, teacher, max_history, seed, state, replicas) = (None, None, 50, 1, None, &[][..]);
+        Self { ids, training_ids, teacher, text, dataset, samples, max_history, align, train, seed, state, replicas }
     }
 
     /// Returns the history before a sample's target, and the target.

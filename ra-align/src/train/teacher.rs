@@ -1,9 +1,14 @@
-//! The ID method as the teacher of the towers.
-use crate::method::IdNormalizer;
+//! The ID method, or another model, as the teacher of the towers.
+use crate::method::{IdNormalizer, encode_users};
 use crate::train::loss::OUT;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Tensor, TensorData};
-use ra_core::{ItemId, indices};
+use burn::tensor::{Device, Tensor, TensorData};
+use ra_core::{History, ItemId, Recommender, indices};
+use rayon::prelude::*;
+use std::collections::HashMap;
+
+/// The number of items whose vectors are computed at a time.
+const BLOCK: usize = 256;
 
 /// The range of exponents of two on both sides of zero, and how often it is halved. The final range is .0012 wide.
 const RANGE: f32 = 10.0;
@@ -14,18 +19,87 @@ pub(crate) fn evenly_spaced(of: usize, most: usize) -> impl Iterator<Item = usiz
     (0..of).step_by(of.div_ceil(most).max(1))
 }
 
-/// Returns the factor that turns an ID method's scores into logits: with it, the softmax over the catalogue gives
-/// `targets` the highest likelihood.
+/// A model whose scores the towers learn to reproduce.
+pub(crate) struct Teacher<'a> {
+    source: Source<'a>,
+    /// The factor on its scores before their softmax, `distill_scale`.
+    pub(crate) scale: f32,
+}
+
+/// The source of the scores.
+enum Source<'a> {
+    /// The ID method, whose vectors are already scaled.
+    Ids,
+    /// Another model: itself, its users `[samples * interests, dim]`, and its items `[items + 1, dim]`.
+    Other(&'a dyn Recommender, Tensor<2>, Tensor<2>),
+}
+
+/// The vectors of the ID method: those of the samples in question, `[samples, interests, dim]`, and the table of items.
+pub(crate) struct IdVectors<'v> {
+    pub(crate) normalizer: &'v IdNormalizer,
+    pub(crate) users: Tensor<3>,
+    pub(crate) items: &'v Tensor<2>,
+}
+
+impl<'a> Teacher<'a> {
+    /// Takes the ID method, or `other` if there is one, whose vectors of `histories` are computed here.
+    pub(crate) fn new(other: Option<&'a dyn Recommender>, histories: &[History<'_>], items: usize, scale: f32) -> Self {
+        let all: Vec<ItemId> = (0..=items as u32).map(ItemId).collect();
+        let source = other.map_or(Source::Ids, |model| {
+            let items = Tensor::cat(all.chunks(BLOCK).map(|block| model.items(block)).collect(), 0);
+            Source::Other(model, encode_users(model, histories), items)
+        });
+        Self { source, scale }
+    }
+
+    /// Returns the scores of the columns for `samples`, whose histories are given in the same order, `[samples, columns]`.
+    pub(crate) fn scores(
+        &self,
+        samples: &[usize],
+        histories: &[History<'_>],
+        columns: &[ItemId],
+        ids: &IdVectors<'_>,
+    ) -> Tensor<2> {
+        let (n, device) = (samples.len(), ids.users.device());
+        let place = |device: &Device| indices(columns.iter().map(|item| item.index()), device);
+        let Source::Other(model, users, items) = &self.source else {
+            return ids.normalizer.scores(ids.users.clone(), ids.items.clone().select(0, place(&device)));
+        };
+        let (interests, own) = (model.interests(), users.device());
+        let rows = samples.iter().flat_map(|&sample| sample * interests..(sample + 1) * interests);
+        let products = users.clone().select(0, indices(rows, &own));
+        let products = products.matmul(items.clone().select(0, place(&own)).transpose());
+        let scores = products.reshape([n, interests, columns.len()]).max_dim(1).squeeze_dim::<2>(1).to_device(&device);
+        let mut places: HashMap<ItemId, Vec<usize>> = HashMap::new();
+        columns.iter().enumerate().for_each(|(at, &item)| places.entry(item).or_default().push(at));
+        let added = histories.par_iter().map(|history| {
+            let mut row = vec![0.0f32; columns.len()];
+            for (item, more) in model.additions(history) {
+                places.get(&item).into_iter().flatten().for_each(|&at| row[at] += more);
+            }
+            row
+        });
+        let added: Vec<f32> = added.collect::<Vec<_>>().concat();
+        scores + Tensor::from_data(TensorData::new(added, [n, columns.len()]), &device)
+    }
+}
+
+/// Returns the factor that turns a teacher's scores into logits: with it, the softmax over the catalogue gives `targets`
+/// the highest likelihood.
 ///
-/// The method has mostly seen these targets in its own training, so the factor is too large for one that overfits them.
-/// `users` are their scaled vectors, `[samples, interests, dim]`. `items` are those of the catalogue,
-/// `[items + 1, dim]`, with padding in row 0; a subset represents a large catalogue.
-pub(crate) fn fitted_scale(ids: &IdNormalizer, users: Tensor<3>, items: Tensor<2>, targets: &[ItemId]) -> f32 {
-    let (n, catalog, device) = (targets.len(), items.dims()[0] - 1, items.device());
+/// The teacher has mostly seen these targets in its own training, so the factor is too large for one that overfits them.
+/// `scores` returns the scores of some items, `[targets, items]`; a subset represents a large catalogue.
+pub(crate) fn fitted_scale(
+    scores: impl Fn(&[ItemId]) -> Tensor<2>,
+    catalog: usize,
+    targets: &[ItemId],
+    device: &Device,
+) -> f32 {
+    let n = targets.len();
     let others: Vec<ItemId> = evenly_spaced(catalog, 2048).map(|row| ItemId(row as u32 + 1)).collect();
-    let columns = targets.iter().chain(&others).map(|item| item.index());
-    let scores = ids.scores(users, items.select(0, indices(columns, &device)));
-    let own = scores.clone().gather(1, indices(0..n, &device).reshape([n, 1]));
+    let columns: Vec<ItemId> = targets.iter().chain(&others).copied().collect();
+    let scores = scores(&columns);
+    let own = scores.clone().gather(1, indices(0..n, device).reshape([n, 1]));
     let scores = Tensor::cat(vec![own, scores.slice_dim(1, n..n + others.len())], 1);
     let weight = (catalog as f32 / others.len() as f32).ln();
     let row = |&target: &ItemId| {
@@ -33,7 +107,7 @@ pub(crate) fn fitted_scale(ids: &IdNormalizer, users: Tensor<3>, items: Tensor<2
         std::iter::once(0.0).chain(others.iter().map(other))
     };
     let offset: Vec<f32> = targets.iter().flat_map(row).collect();
-    likeliest_scale(&scores, &Tensor::from_data(TensorData::new(offset, scores.dims()), &device))
+    likeliest_scale(&scores, &Tensor::from_data(TensorData::new(offset, scores.dims()), device))
 }
 
 /// Returns the factor on `scores`, `[samples, candidates]`, with which their softmax gives the first candidate of each
@@ -63,7 +137,7 @@ fn likeliest_scale(scores: &Tensor<2>, offset: &Tensor<2>) -> f32 {
     }
     if low == -RANGE || high == RANGE {
         tracing::warn!(
-            "no factor turns the ID method's scores into logits: it ranks the targets {}; set distill_scale to a \
+            "no factor turns the teacher's scores into logits: it ranks the targets {}; set distill_scale to a \
              number, or leave distillation out",
             if high == RANGE { "always first" } else { "no better than chance" }
         );
@@ -74,7 +148,6 @@ fn likeliest_scale(scores: &Tensor<2>, offset: &Tensor<2>) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
     use ra_core::SplitMix;
 
     #[test]
@@ -129,7 +202,11 @@ mod tests {
             ItemId((0..items).max_by(|&a, &b| key[a].total_cmp(&key[b])).unwrap() as u32 + 1)
         };
         let targets: Vec<ItemId> = scores.chunks(items).map(drawn).collect();
-        let scale = fitted_scale(&ids, users, catalog, &targets);
+        let scores = |columns: &[ItemId]| {
+            let columns = indices(columns.iter().map(|item| item.index()), &device);
+            ids.scores(users.clone(), catalog.clone().select(0, columns))
+        };
+        let scale = fitted_scale(scores, items, &targets, &device);
         assert!((scale / true_scale - 1.0).abs() < 0.1, "{scale}");
     }
 }

@@ -319,6 +319,50 @@ fn distilled_towers_score_as_the_id_method_does() {
     assert!(with < 0.5 * without, "{with} {without}");
 }
 
+/// A model whose score is an addition: the item three places before the user's.
+#[derive(Debug)]
+struct ThreeBack;
+
+impl Recommender for ThreeBack {
+    fn dim(&self) -> usize {
+        1
+    }
+    fn interests(&self) -> usize {
+        1
+    }
+    fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
+        Tensor::zeros([histories.len(), 1], &device())
+    }
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
+        Tensor::zeros([items.len(), 1], &device())
+    }
+    fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
+        vec![(ItemId((history.user.0 + ITEMS - 3) % ITEMS + 1), 6.0)]
+    }
+}
+
+#[test]
+fn another_model_can_be_the_teacher_counts_included() {
+    let (device, data) = (device(), dataset());
+    let align = by_id().with(|align| (align.departures.distill, align.departures.distill_scale) = (4.0, 1.0));
+    let text = text(&align, 2, &device);
+    let histories = histories(&data);
+    let all: Vec<ItemId> = data.catalog.all().collect();
+    let vectors = Tensor::cat(vec![Tensor::zeros([1, 1], &device), ThreeBack.items(&all)], 0);
+    let wanted = ra_core::scores(&ThreeBack, &histories, &vectors).slice_dim(1, 1..all.len() + 1);
+    let train = AlignTrain::default().with(|train| (train.batch, train.steps, train.optim.lr) = (12, 80, 0.05));
+    let samples = data.samples();
+    let divergence = |teacher| -> f32 {
+        let job = Job::new(ring_ids(&device), &text, &data, &samples, &align, &train);
+        let job = Job { max_history: 9, teacher, ..job };
+        let model = ra_align::fit(job, None, &NoProgress).unwrap().model;
+        let scores = model.users(&histories).matmul(model.items(&all).transpose());
+        ra_align::distill(scores / align.loss.temperature, wanted.clone()).into_scalar()
+    };
+    let (by_id, by_other) = (divergence(None), divergence(Some(&ThreeBack)));
+    assert!(by_other < 0.7 * by_id, "{by_other} {by_id}");
+}
+
 #[test]
 fn what_departs_from_the_paper_is_trained_kept_and_off_by_default() {
     let device = device();

@@ -37,6 +37,14 @@ pub trait Recommender: Debug + Send + Sync {
     /// Two-tower models add nothing and return `Vec::new()`. It has no default: a wrapper that forgot it would compile
     /// and lose the whole signal of such a method.
     fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)>;
+
+    /// Returns the same model with other item vectors, `[items + 1, dim]` with padding in row 0, which it reads in
+    /// histories and scores. Returns nothing if the model does not read its own item vectors in histories; then only the
+    /// scored vectors can be replaced. A wrapper that does not forward this loses nothing but the reading.
+    fn with_items(&self, items: &Tensor<2>) -> Option<Box<dyn Recommender>> {
+        let _ = items;
+        None
+    }
 }
 
 /// Returns a model's validation score; higher is better. Every stage that selects a model takes an `Option<Validate>`;
@@ -83,6 +91,7 @@ forward_pointers!(impl Recommender {
     fn users(&self, histories: &[History<'_>]) -> Tensor<2>;
     fn items(&self, items: &[ItemId]) -> Tensor<2>;
     fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)>;
+    fn with_items(&self, items: &Tensor<2>) -> Option<Box<dyn Recommender>>;
 });
 
 /// The model's own scores, `[histories, items + 1]`: the best product over a history's vectors, plus the model's

@@ -49,7 +49,10 @@ struct Criterion {
 struct Candidate<'a> {
     name: String,
     row: &'a Row,
+    /// The criterion on the test part.
     score: f64,
+    /// The number that rows are chosen by: the criterion on the validation part if all rows have it.
+    choice: f64,
 }
 
 /// How one row compares with another on all metrics of the criterion.
@@ -84,22 +87,29 @@ impl<'a> Glance<'a> {
     pub(crate) fn new(reports: &'a [Report], between: &'a [Row], table: &ResultTable<'_>) -> Option<Self> {
         let criterion = Criterion::new(reports, table)?;
         let candidates = candidates(reports, &criterion);
+        let is_validated = is_validated(&candidates, &criterion);
         let tests = tests(reports, between, &candidates);
         // Of equal scores, the first row.
         let order = by_score(&candidates);
         let &best = order.first()?;
         let rivals = rivals(best, &tests, &criterion);
-        let mut caveat = String::from(
-            "The test part can confirm a choice. A choice made on it looks better than it is: decide on the validation part, and \
-             confirm with other seeds or later data.",
-        );
+        let mut caveat = String::from(match is_validated {
+            true => {
+                "The row was chosen on the validation part; all other figures are of the test part, which took no part in the \
+                 choice. Confirm it with other seeds or later data."
+            }
+            false => {
+                "The test part can confirm a choice. A choice made on it looks better than it is: decide on the validation part, \
+                 and confirm with other seeds or later data."
+            }
+        });
         if !super::over_seeds(reports).is_empty() {
             caveat.push_str(" The row named here is the best of single runs; the means over seeds are below.");
         }
         Some(Self {
             metrics: criterion.terms.iter().map(|(_, metric)| *metric).collect(),
             answers: [
-                which(&candidates, best, &rivals, &criterion),
+                which(&candidates, best, &rivals, &criterion, is_validated),
                 how_sure(&candidates, best, &rivals, &criterion),
                 what_cost(&candidates, best, &rivals),
             ],
@@ -171,11 +181,20 @@ fn candidates<'a>(reports: &'a [Report], criterion: &Criterion) -> Vec<Candidate
                     1 => row.name.clone(),
                     _ => format!("{}: {}", run(report, reports), row.name),
                 };
-                found.push(Candidate { name, row, score });
+                found.push(Candidate { name, row, score, choice: score });
             }
         }
     }
+    if is_validated(&found, criterion) {
+        found.iter_mut().for_each(|candidate| candidate.choice = candidate.row.validation.unwrap_or(f64::NAN));
+    }
     found
+}
+
+/// Returns whether rows can be chosen by what they had on the validation part.
+fn is_validated(candidates: &[Candidate<'_>], criterion: &Criterion) -> bool {
+    let has = |candidate: &Candidate<'_>| candidate.row.validation.is_some_and(f64::is_finite);
+    criterion.is_own && candidates.iter().all(has)
 }
 
 /// Returns the name of a run in the name of a row, as [`crate::Comparison::with_between`] receives it.
@@ -218,7 +237,7 @@ fn tests<'a>(reports: &'a [Report], between: &'a [Row], candidates: &[Candidate<
 /// Returns the positions of the candidates, the best first; equal scores keep their order.
 fn by_score(candidates: &[Candidate<'_>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.sort_by(|&a, &b| candidates[b].score.total_cmp(&candidates[a].score));
+    order.sort_by(|&a, &b| candidates[b].choice.total_cmp(&candidates[a].choice));
     order
 }
 
@@ -260,11 +279,24 @@ fn cheapest(candidates: &[Candidate<'_>], places: impl Iterator<Item = usize>) -
     })
 }
 
-fn which(candidates: &[Candidate<'_>], best: usize, rivals: &[Rival], criterion: &Criterion) -> Answer {
+fn which(
+    candidates: &[Candidate<'_>],
+    best: usize,
+    rivals: &[Rival],
+    criterion: &Criterion,
+    is_validated: bool,
+) -> Answer {
     let name = &candidates[best].name;
     let alike = of(rivals, Standing::Alike);
     let cheap = cheapest(candidates, std::iter::once(best).chain(alike.iter().copied())).unwrap_or(best);
-    let short = format!("{name} is best on the test part");
+    let short = match is_validated {
+        true => format!("{name} is recommended: it validates best"),
+        false => format!("{name} is best on the test part"),
+    };
+    if is_validated {
+        let text = validated(candidates, best, criterion);
+        return Answer { question: "Which row?", short, text };
+    }
     let mut text = format!("{name} has the highest {}", criterion.formula());
     text.push_str(match criterion.is_own {
         true => ", the criterion by which models were selected during training.",
@@ -289,6 +321,23 @@ fn which(candidates: &[Candidate<'_>], best: usize, rivals: &[Rival], criterion:
         }
     }
     Answer { question: "Which row?", short, text }
+}
+
+/// States what the recommended row has on both parts, and whether another one has more on the test part.
+fn validated(candidates: &[Candidate<'_>], best: usize, criterion: &Criterion) -> String {
+    let Candidate { name, choice, score, .. } = &candidates[best];
+    let formula = criterion.formula();
+    let mut text = format!("On the validation part, {name} has the highest {formula}: {choice:.4}");
+    let second = by_score(candidates).into_iter().find(|&place| place != best);
+    if let Some(second) = second.map(|place| &candidates[place]) {
+        text.push_str(&format!(", before {} with {:.4}", second.name, second.choice));
+    }
+    let first = candidates.iter().max_by(|a, b| a.score.total_cmp(&b.score));
+    text.push_str(&match first.filter(|first| first.score > *score) {
+        None => format!(". It also has the highest on the test part: {score:.4}."),
+        Some(first) => format!(". On the test part it has {score:.4}, and {} has {:.4}.", first.name, first.score),
+    });
+    text
 }
 
 fn how_sure(candidates: &[Candidate<'_>], best: usize, rivals: &[Rival], criterion: &Criterion) -> Answer {
@@ -543,6 +592,30 @@ mod tests {
         let cheaper = "sasrec is the cheaper of the two, and may lose up to 0.0200 in ndcg@10.";
         assert!(which.1.contains(cheaper), "it builds on the ID method: {}", which.1);
         assert!(sure.1.contains("It was not tested against pop."), "{}", sure.1);
+    }
+
+    #[test]
+    fn rows_with_validation_are_chosen_by_it() {
+        let validated = |row: Row, validation| Row { validation: Some(validation), ..row };
+        let rows = |best| {
+            vec![
+                validated(row("pop", "id", 0.1, 0.0), 0.2),
+                validated(row("sasrec", "id", 0.3, 9.0), 0.4),
+                validated(against(row("blend", "blend", 0.2, 1.0), "sasrec", [(-0.1, true), (-0.2, true)]), best),
+            ]
+        };
+        let [which, sure, _] = answers(rows(0.5));
+        assert_eq!(which.0, "blend is recommended: it validates best");
+        assert!(which.1.contains("0.5000, before sasrec with 0.4000"), "{}", which.1);
+        assert!(which.1.ends_with("On the test part it has 0.3000, and sasrec has 0.4500."), "{}", which.1);
+        assert!(sure.0.contains("worse than sasrec"), "the test part is told all the same: {}", sure.0);
+        let [which, ..] = answers(rows(0.3));
+        assert!(which.0.starts_with("sasrec") && which.1.contains("also has the highest"), "{which:?}");
+        // A simpler row comes first where both validate alike.
+        assert!(answers(rows(0.4))[0].0.starts_with("sasrec"));
+        let mut mixed = rows(0.5);
+        mixed[0].validation = None;
+        assert_eq!(answers(mixed)[0].0, "sasrec is best on the test part");
     }
 
     #[test]

@@ -182,6 +182,9 @@ pub struct Row {
     pub kind: RowKind,
     /// As [`Evaluation::metrics`].
     pub metrics: BTreeMap<Metric, f64>,
+    /// The criterion that models are chosen by, on the validation part; `None` if nothing is held out for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<f64>,
     /// As [`Evaluation::tied_share`].
     #[serde(default)]
     pub tied_share: f64,

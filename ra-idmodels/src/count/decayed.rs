@@ -25,7 +25,7 @@ impl Recommender for NoVectors {
 }
 
 /// The items of a history, newest first, each with its weight: 1, `decay`, `decay^2`, and so on.
-pub(super) fn items(history: &History<'_>, decay: f64) -> impl Iterator<Item = (ItemId, f64)> {
+pub(crate) fn items(history: &History<'_>, decay: f64) -> impl Iterator<Item = (ItemId, f64)> {
     history.items.iter().rev().scan(1.0, move |share, &item| {
         let own = *share;
         *share *= decay;
@@ -40,7 +40,7 @@ pub(super) fn positive(scores: &[f64]) -> Vec<(ItemId, f32)> {
 }
 
 /// A decay that cannot be one.
-pub(super) fn problem(decay: f32) -> Option<Problem> {
+pub(crate) fn problem(decay: f32) -> Option<Problem> {
     let told = format!("is {decay}, it must be above 0 and at most 1");
     (!(decay > 0.0 && decay <= 1.0)).then(|| Problem::new("decay", told))
 }

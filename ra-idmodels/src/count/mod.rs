@@ -1,5 +1,5 @@
 //! Methods that count or solve, without gradient training.
-mod decayed;
+pub(crate) mod decayed;
 mod ease;
 mod item_knn;
 mod lexical;

@@ -280,4 +280,13 @@ impl Recommender for Bert4Rec {
     fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
+
+    fn with_items(&self, items: &Tensor<2>) -> Option<Box<dyn Recommender>> {
+        let ([rows, _], dim) = (items.dims(), self.config.dim);
+        let mask = self.items.val().slice_dim(0, rows..rows + 1);
+        let table = Tensor::cat(vec![items.clone().slice_dim(1, 0..dim), mask], 0);
+        let own = self.bias.val().slice_dim(0, rows..rows + 1);
+        let bias = Tensor::cat(vec![items.clone().slice_dim(1, dim..dim + 1).reshape([rows]), own], 0);
+        Some(Box::new(Self { items: Param::from_tensor(table), bias: Param::from_tensor(bias), ..self.clone() }))
+    }
 }

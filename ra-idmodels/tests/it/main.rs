@@ -1,6 +1,7 @@
 //! What a user of this crate relies on: golden values, contracts, checkpoints, and that training learns.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 mod damaged;
+mod ground;
 mod import;
 mod outside;
 mod strangers;

@@ -16,6 +16,12 @@ pub(super) struct Args {
     /// take precedence, and a message lists them.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
+    /// The log to read instead of the recipe's: a file or a folder; the same as --set data.interactions=LOG.
+    #[arg(long, value_name = "LOG")]
+    data: Option<PathBuf>,
+    /// The titles of its items; the same as --set data.items=ITEMS.
+    #[arg(long, value_name = "ITEMS")]
+    items: Option<PathBuf>,
     /// The back end that computes tensors: cpu, wgpu or cuda; the recipe's choice by default.
     #[arg(long)]
     backend: Option<Backend>,
@@ -31,13 +37,27 @@ pub(super) struct Args {
     force: bool,
 }
 
+impl Args {
+    /// Returns all settings, those of files first.
+    fn sets(&self) -> Vec<String> {
+        let files = [("data.interactions", &self.data), ("data.items", &self.items)];
+        // Quoted, so that a path that looks like a list or a number is a path.
+        let set = |(key, path): (&str, &Option<PathBuf>)| {
+            let path = path.as_ref()?.to_string_lossy().into_owned();
+            Some(format!("{key}={}", toml::Value::String(path)))
+        };
+        files.into_iter().filter_map(set).chain(self.sets.iter().cloned()).collect()
+    }
+}
+
 pub(super) fn run(args: &Args, root: &Path) -> Result<()> {
     let earlier = match (args.resume, args.force) {
         (true, _) => Earlier::Resumed,
         (_, true) => Earlier::Replaced,
         _ => Earlier::Kept,
     };
-    let Args { recipe, sets, backend, out, .. } = args;
+    let Args { recipe, backend, out, .. } = args;
+    let sets = &args.sets();
     let terminal = || Box::new(Bars::new()) as Box<dyn Output>;
     if let Some(suite) = Suite::load(recipe, root)? {
         let (out, backend, output) = (out.as_deref(), *backend, &terminal);

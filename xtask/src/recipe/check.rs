@@ -32,14 +32,15 @@ impl Recipe {
         found.extend(within("align", self.align.problems()));
         found.extend(within("train", self.train.problems()));
         found.extend(within("eval", self.eval.problems()));
-        for variant in &self.variants {
+        for variant in self.variants.iter().filter(|variant| variant.has_towers()) {
             // Problems of [align] itself have already been reported.
             let own = variant.align.problems().into_iter().filter(|problem| !self.align.problems().contains(problem));
             let told =
                 |problem: Problem| Problem { told: format!("{} (of {})", problem.told, variant.name), ..problem };
             found.extend(within("align", own.collect()).map(told));
         }
-        let mut aligns = std::iter::once(&self.align).chain(self.variants.iter().map(|variant| &variant.align));
+        let mut aligns = std::iter::once(&self.align)
+            .chain(self.variants.iter().filter(|variant| variant.has_towers()).map(|variant| &variant.align));
         let cross_fits = aligns.any(|align| align.departures.cross_fit > 0);
         if let Some(id) = self.ids.last().filter(|id| cross_fits && !id.reads_histories()) {
             let told = "is above 0, which needs an ID method that learns to read histories, such as sasrec or ease";

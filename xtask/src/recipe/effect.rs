@@ -49,7 +49,8 @@ fn covers(outer: &str, key: &str) -> bool {
 /// Returns all keys that have no effect in this recipe, given or not.
 fn idle(recipe: &Recipe) -> Vec<Idle> {
     let (align, train) = (&recipe.align, &recipe.train);
-    let variants: Vec<&AlignConfig> = recipe.variants().iter().map(|variant| &variant.align).collect();
+    let variants: Vec<&AlignConfig> =
+        recipe.variants().iter().filter(|variant| variant.has_towers()).map(|variant| &variant.align).collect();
     // The recipe's own configuration, and those of the variants.
     let any = |has: &dyn Fn(&AlignConfig) -> bool| has(align) || variants.iter().any(|variant| has(variant));
     let tunes = any(&|align| align.tuning.tune != Tuning::None);
@@ -106,7 +107,7 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
     let of = |method| move |(_, key, by, why)| Idle { key, method, by, why };
     idle.extend(found.drain(..).filter(|(is_idle, ..)| *is_idle).map(of(None)));
     for (at, id) in recipe.ids.iter().enumerate() {
-        let of_loss = match id {
+        let of_loss = match &id.method {
             IdConfig::SasRec(config) => Some(config.loss),
             IdConfig::Gru4Rec(config) => Some(config.loss),
             IdConfig::ComiRec(config) => Some(config.loss),

@@ -1,6 +1,7 @@
 //! Recipes: TOML files in which a typo is an error that lists what is allowed.
 mod check;
 mod effect;
+mod id_table;
 mod known;
 mod oddities;
 pub(crate) mod reference;
@@ -9,7 +10,8 @@ pub(crate) mod rows;
 pub(crate) mod settings;
 mod variant;
 
-pub use variant::{ItemNames, TowersFrom, Variant};
+pub use id_table::IdTable;
+pub use variant::{ItemNames, Source, Variant};
 
 pub(crate) use known::read;
 pub(crate) use variant::OWN;
@@ -21,7 +23,7 @@ use ra_align::{AlignConfig, AlignLoss, AlignTrain, PromptConfig};
 use ra_core::{Backend, Pooling, Precision};
 use ra_data::{CurateConfig, DataConfig};
 use ra_eval::EvalConfig;
-use ra_idmodels::{IdConfig, IdMethod};
+use ra_idmodels::IdMethod;
 use serde::{Deserialize, Serialize};
 use settings::{apply, extended, lookup, sub_table, take};
 use std::path::{Path, PathBuf};
@@ -47,7 +49,7 @@ pub struct Recipe {
     /// The longest history of a training sample of the alignment. Evaluation and ID methods have their own limits.
     pub(crate) max_history: usize,
     pub(crate) curate: CurateConfig,
-    pub(crate) ids: Vec<IdConfig>,
+    pub(crate) ids: Vec<IdTable>,
     pub(crate) lm: LmConfig,
     pub(crate) prompt: PromptConfig,
     pub(crate) align: AlignConfig,
@@ -155,9 +157,28 @@ impl Recipe {
         }
     }
 
-    /// Returns whether there are rows besides those of ID methods.
+    /// Returns whether a row reads the language model: all except those of ID methods and their blends.
     pub(crate) fn aligns(&self) -> bool {
-        self.rows.iter().any(|row| row != rows::ID)
+        self.has_row(rows::TEXT) || self.variants.iter().any(Variant::has_towers)
+    }
+
+    /// Returns the names of the rows that the row `name` is made of, itself included: those that it blends, and the
+    /// aligned ID method if it has towers.
+    pub(crate) fn made_of(&self, name: &str) -> Vec<String> {
+        let mut found = vec![name.to_owned()];
+        let variant = self.variants.iter().find(|variant| variant.name == name);
+        for part in variant.map(Variant::parts).unwrap_or_default() {
+            found.extend(self.made_of(part));
+        }
+        if variant.is_some_and(Variant::has_towers) {
+            found.extend(self.ids.last().map(IdTable::aligned_row));
+        }
+        found
+    }
+
+    /// Returns the names of the rows of ID methods, the grounded ones included.
+    pub(crate) fn id_rows(&self) -> Vec<String> {
+        self.ids.iter().flat_map(IdTable::rows).collect()
     }
 
     /// Returns whether a variant is trained without the loss that ties prefixes to texts although the recipe has one.
@@ -179,13 +200,13 @@ impl Recipe {
     /// Returns whether a row reads the titles of items: all except those of ID methods and of variants that name items
     /// otherwise.
     pub(crate) fn reads_titles(&self) -> bool {
-        let titled = |variant: &Variant| variant.items == ItemNames::Title;
+        let titled = |variant: &Variant| variant.has_towers() && variant.items == ItemNames::Title;
         self.has_row(rows::TEXT) || self.variants.iter().any(titled)
     }
 
     /// Returns whether a language model takes part.
     pub(crate) fn reads_text(&self) -> bool {
-        self.aligns() || self.ids.iter().any(IdMethod::reads_features)
+        self.aligns() || self.ids.iter().any(IdTable::reads_text)
     }
 
     /// Reads a resolved recipe, as stored in a manifest.
@@ -201,7 +222,7 @@ impl Recipe {
     /// Makes paths absolute, so that a run folder can be used from anywhere.
     fn absolute(mut self) -> Result<Self> {
         let data = [&mut self.data.interactions, &mut self.data.items, &mut self.data.test, &mut self.lm.path];
-        for path in data.into_iter().flatten().chain(self.ids.iter_mut().flat_map(IdMethod::paths_mut)) {
+        for path in data.into_iter().flatten().chain(self.ids.iter_mut().flat_map(|id| id.method.paths_mut())) {
             *path = std::path::absolute(&*path).with_context(|| format!("{}: not a path", path.display()))?;
         }
         Ok(self)
@@ -236,7 +257,7 @@ impl Recipe {
             variants: Vec::new(),
             tables,
         };
-        recipe.variants = variant::resolve(&recipe.rows, &recipe.align, &recipe.tables, wrong)?;
+        recipe.variants = variant::resolve(&recipe.rows, &recipe.id_rows(), &recipe.align, &recipe.tables, wrong)?;
         if recipe.lm.path.is_none() && recipe.lm.name == FETCHED_LM {
             recipe.lm.pooling.get_or_insert(Pooling::First);
         }
@@ -290,7 +311,7 @@ impl Recipe {
 
     /// Returns the resolved recipe with the same ID methods and defaults for everything else.
     fn usual(&self) -> Result<Table> {
-        let kind = |id: &IdConfig| Value::Table(Table::from_iter([("kind".to_owned(), Value::from(id.kind()))]));
+        let kind = |id: &IdTable| Value::Table(Table::from_iter([("kind".to_owned(), Value::from(id.kind()))]));
         let ids = Value::Array(self.ids.iter().map(kind).collect());
         Self::from_table("usual".into(), Table::from_iter([("id".to_owned(), ids)]))?.to_table()
     }
@@ -306,6 +327,7 @@ fn table_of<T: Serialize>(value: &T) -> Result<Table> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ra_idmodels::IdConfig;
 
     fn recipe(text: &str, sets: &[&str]) -> Result<Recipe> {
         let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
@@ -356,7 +378,7 @@ mod tests {
     fn paths_of_imported_vectors_become_absolute() {
         let text = "[[id]]\nkind='import'\nitems='items.npy'\nuser_ids='users.txt'\nusers='users.npy'";
         let made = recipe(text, &[]).unwrap().absolute().unwrap();
-        let IdConfig::Import(config) = &made.ids[0] else { panic!("{:?}", made.ids) };
+        let IdConfig::Import(config) = &made.ids[0].method else { panic!("{:?}", made.ids) };
         let paths = [&config.items, config.users.as_ref().unwrap(), config.user_ids.as_ref().unwrap()];
         assert!(paths.iter().all(|path| path.is_absolute()), "{paths:?}");
         assert_eq!(format!("{made:?}"), format!("{:?}", recipe(&made.to_toml().unwrap(), &[]).unwrap()));

@@ -115,7 +115,7 @@ fn takes_text(path: &str) -> bool {
     let files = ["interactions", "items", "test", "id.items", "id.users", "id.item_ids", "id.user_ids"];
     let tensors = ["id.items_tensor", "id.users_tensor"];
     let words = ["name", "lm.name", "lm.path", "prompt.user", "prompt.item"];
-    let variants = ["variant.name", "variant.base", "variant.towers"];
+    let variants = ["variant.name", "variant.base", "variant.towers", "variant.teacher"];
     own.starts_with("columns.")
         || files.contains(&own)
         || tensors.contains(&own)

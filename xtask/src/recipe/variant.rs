@@ -1,4 +1,5 @@
 //! Variants: the ways to align that a report compares. Variants differ only in data.
+use super::rows::TEXT;
 use super::settings::section;
 use super::table_of;
 use anyhow::Result;
@@ -22,8 +23,8 @@ pub struct Variant {
     pub align: AlignConfig,
     /// How prompts name items.
     pub items: ItemNames,
-    /// The source of its towers.
-    pub towers: TowersFrom,
+    /// How its model is made.
+    pub source: Source,
 }
 
 /// How prompts name items.
@@ -37,30 +38,56 @@ pub enum ItemNames {
     Number,
 }
 
-/// The source of a variant's towers.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum TowersFrom {
-    /// The towers are trained.
-    #[default]
-    Training,
-    /// The towers are those of an earlier variant with this name.
-    Variant(String),
+/// How the model of a variant is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// Its towers are trained. The teacher, if `distill` is above 0, is the row with this name, or else the ID method.
+    Training {
+        /// The name of another row.
+        teacher: Option<String>,
+    },
+    /// Its towers are those of an earlier variant with this name.
+    Towers(String),
+    /// It has no towers: its score is the weighted sum of the scores of the rows with these names.
+    Blend(Vec<String>),
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Training { teacher: None }
+    }
 }
 
 impl Variant {
-    /// Returns whether the ID method takes part, with its vectors or its own score.
-    pub(crate) fn reads_ids(&self) -> bool {
-        self.align.reads_ids() || self.align.departures.id_residual
+    /// Returns the names of the rows whose scores are blended; none if the variant has towers.
+    pub(crate) fn parts(&self) -> &[String] {
+        if let Source::Blend(parts) = &self.source { parts } else { &[] }
     }
 
-    /// Returns whether the ID method's user vectors or scores take part.
+    /// Returns whether the variant has towers.
+    pub(crate) fn has_towers(&self) -> bool {
+        !matches!(self.source, Source::Blend(_))
+    }
+
+    /// Returns the name of the row that teaches it, if that is not the ID method.
+    pub(crate) fn teacher(&self) -> Option<&str> {
+        if let Source::Training { teacher } = &self.source { teacher.as_deref() } else { None }
+    }
+
+    /// Returns whether its towers read the ID method, with its vectors or its own score.
+    pub(crate) fn reads_ids(&self) -> bool {
+        self.has_towers() && (self.align.reads_ids() || self.align.departures.id_residual)
+    }
+
+    /// Returns whether the ID method's user vectors or scores take part in its towers.
     pub(crate) fn reads_users(&self) -> bool {
-        self.align.module.projection != ProjectionKind::None || self.align.departures.id_residual
+        self.has_towers() && (self.align.module.projection != ProjectionKind::None || self.align.departures.id_residual)
     }
 
     /// Returns whether the variant trains its own towers.
     pub(crate) fn trains(&self) -> bool {
-        self.towers == TowersFrom::Training
+        matches!(self.source, Source::Training { .. })
     }
 }
 
@@ -143,20 +170,36 @@ pub(crate) struct VariantTable {
     /// The variant whose towers it takes; by default it trains its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) towers: Option<String>,
+    /// The rows whose scores are blended, with weights chosen on validation: kinds of ID methods (`KIND-grounded` if
+    /// they are grounded), `text`, and variants before this one. A blend has no towers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) blend: Option<Vec<String>>,
+    /// The row whose scores its training reproduces (`align.distill`): as for `blend`; by default the ID method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) teacher: Option<String>,
     /// The keys of `[align]` that differ from `base`.
     pub(crate) set: Table,
 }
 
 impl Default for VariantTable {
     fn default() -> Self {
-        Self { name: String::new(), base: OWN.into(), items: None, towers: None, set: Table::new() }
+        Self {
+            base: OWN.into(),
+            name: String::new(),
+            items: None,
+            towers: None,
+            blend: None,
+            teacher: None,
+            set: Table::new(),
+        }
     }
 }
 
 /// Returns the variants that `rows` name, in the order of the report: built-in ones and those of `tables`, all based on
-/// the recipe's own `align`. Adds what is wrong with a table to `wrong`.
+/// the recipe's own `align`. `ids` are the names of the rows of ID methods. Adds what is wrong with a table to `wrong`.
 pub(crate) fn resolve(
     rows: &[String],
+    ids: &[String],
     align: &AlignConfig,
     tables: &[VariantTable],
     wrong: &mut Vec<String>,
@@ -166,8 +209,8 @@ pub(crate) fn resolve(
     for BuiltIn { name, change, items, towers_of } in &BUILT_IN {
         let own = align.clone().with(change);
         let taken = towers_of.filter(|of| asked(of) && own != *align);
-        let towers = taken.map_or(TowersFrom::Training, |of| TowersFrom::Variant(of.into()));
-        known.push(Variant { name: (*name).into(), align: own, items: *items, towers });
+        let source = taken.map_or_else(Source::default, |of| Source::Towers(of.into()));
+        known.push(Variant { name: (*name).into(), align: own, items: *items, source });
     }
     for table in tables {
         let base = known.iter().find(|variant| variant.name == table.base).cloned();
@@ -188,9 +231,21 @@ pub(crate) fn resolve(
         }
     }
     for variant in known.iter().filter(|variant| asked(&variant.name)) {
-        let TowersFrom::Variant(of) = &variant.towers else { continue };
-        if let Err(told) = may_take(variant, of, &known, asked(of)) {
+        if let Source::Towers(of) = &variant.source
+            && let Err(told) = may_take(variant, of, &known, asked(of))
+        {
             wrong.push(format!("variant {:?}: towers is {of:?}: {told}", variant.name));
+        }
+        let reads = variant.parts().iter().map(String::as_str).map(|part| ("blend", part));
+        for (key, part) in reads.chain(variant.teacher().map(|teacher| ("teacher", teacher))) {
+            let before = known.iter().take_while(|other| other.name != variant.name);
+            let mut allowed: Vec<&str> = ids.iter().map(String::as_str).collect();
+            allowed.extend(asked(TEXT).then_some(TEXT));
+            allowed.extend(before.map(|other| other.name.as_str()).filter(|name| asked(name)));
+            if !allowed.contains(&part) {
+                let told = format!("{key} names {part:?}; rows before it: {}", allowed.join(", "));
+                wrong.push(format!("variant {:?}: {told}", variant.name));
+            }
         }
     }
     known.retain(|variant| asked(&variant.name));
@@ -206,8 +261,33 @@ fn changed(base: &Variant, table: &VariantTable, wrong: &mut Vec<String>) -> Res
     let is_right = own.is_empty();
     wrong.extend(own.into_iter().map(|told| format!("variant {:?}: {told}", table.name)));
     let items = table.items.unwrap_or(base.items);
-    let towers = table.towers.clone().map_or(TowersFrom::Training, TowersFrom::Variant);
-    Ok(is_right.then(|| Variant { name: table.name.clone(), align, items, towers }))
+    let VariantTable { name, towers, blend, teacher, .. } = table.clone();
+    let mut tell = |told: &str| wrong.push(format!("variant {name:?}: {told}"));
+    let mut align = align;
+    let source = match (towers, blend, teacher) {
+        (None, None, teacher) => {
+            if teacher.is_some() && align.departures.distill <= 0.0 {
+                align.departures.distill = AlignConfig::DISTILL;
+            }
+            Source::Training { teacher }
+        }
+        (Some(of), None, None) => Source::Towers(of),
+        (None, Some(parts), None) => {
+            let repeats = (1..parts.len()).any(|at| parts[..at].contains(&parts[at]));
+            if parts.len() < 2 || repeats {
+                tell("blend must name two rows or more, each once");
+            }
+            if !table.set.is_empty() || table.items.is_some() {
+                tell("a blend has no towers, so items and set have no effect; leave them out");
+            }
+            Source::Blend(parts)
+        }
+        _ => {
+            tell("only one of towers, blend and teacher can be given");
+            return Ok(None);
+        }
+    };
+    Ok(is_right.then_some(Variant { name, align, items, source }))
 }
 
 /// Checks that `variant` may take the towers of `of`: both must be trained in the same way.
@@ -217,7 +297,7 @@ fn may_take(variant: &Variant, of: &str, known: &[Variant], is_asked: bool) -> R
     if !is_asked {
         return Err("eval.rows does not name that variant".into());
     }
-    if !other.trains() {
+    if !other.has_towers() || !other.trains() {
         return Err("that variant has no towers of its own".into());
     }
     let plain = |variant: &Variant| variant.align.clone().with(|align| align.departures.id_residual = false);
@@ -276,7 +356,7 @@ mod tests {
         assert_eq!(of("id-direct").items, ItemNames::Number);
         assert!(!of("prefix-only").reads_ids() && of("id-residual").reads_users());
         assert_eq!(of("soft-token").align.module.placement, Placement::Input);
-        assert_eq!(of("id-residual").towers, TowersFrom::Variant("ra-rec".into()));
+        assert_eq!(of("id-residual").source, Source::Towers("ra-rec".into()));
         assert_eq!(of("distilled").align.departures.distill, 0.5, "what the recipe says");
         assert!(recipe.drops_loss(of("lora")) && !recipe.drops_loss(of("head")));
         assert_eq!(recipe.label(of("lora"), "lm"), "lora(lm, without align.loss)");
@@ -297,7 +377,7 @@ mod tests {
         assert_eq!((own.align.module.n_tok, two.align.module.n_tok, numbers.align.module.n_tok), (3, 2, 2));
         assert_eq!(two.align.departures.distill, AlignConfig::DISTILL);
         assert_eq!((numbers.items, two.items), (ItemNames::Number, ItemNames::Title));
-        assert_eq!(weighed.towers, TowersFrom::Variant("ra-rec".into()));
+        assert_eq!(weighed.source, Source::Towers("ra-rec".into()));
         let again = Recipe::resolved(&recipe.to_toml().unwrap()).unwrap();
         assert_eq!((again.variants(), &again.rows), (recipe.variants(), &recipe.rows));
         let some = resolved(&format!("{text}\n[eval]\nrows = ['id', 'two', 'probes']\nprobes_of = ['two']")).unwrap();

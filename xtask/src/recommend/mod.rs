@@ -4,14 +4,14 @@ mod named;
 pub use named::Who;
 
 use crate::context::Costs;
-use crate::recipe::{OWN, Recipe, Variant, remedies, rows};
-use crate::stages::{FrozenText, load, read};
-use crate::store::{RunFolder, id_fingerprint};
+use crate::recipe::{IdTable, OWN, Recipe, Variant, remedies, rows};
+use crate::stages::{FrozenText, IdModels, load, read, row as row_of};
+use crate::store::RunFolder;
 use crate::terminal::printable;
 use anyhow::{Context, Result, bail};
 use ra_core::{Catalog, History, ItemId, Recommender, open_device};
 use ra_eval::{Metric, Report, item_vectors};
-use ra_idmodels::{IdConfig, IdMethod, Job};
+use ra_idmodels::IdMethod;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
@@ -85,18 +85,18 @@ struct Source {
 }
 
 impl Source {
-    /// Returns whether the ID method's user vectors take part.
-    fn reads_users(&self) -> bool {
+    /// Returns the name that the recipe has for the row.
+    fn row(&self) -> &str {
         match &self.model {
-            Model::Id(_) => true,
-            Model::Text => false,
-            Model::Aligned(variant) => variant.reads_users(),
+            Model::Id => &self.name,
+            Model::Text => rows::TEXT,
+            Model::Aligned(variant) => &variant.name,
         }
     }
 }
 
 enum Model {
-    Id(IdConfig),
+    Id,
     Text,
     Aligned(Variant),
 }
@@ -120,58 +120,42 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     let report = Report::read(run)?;
     let sources = sources(&report, &recipe);
     let source = chosen(&sources, &report, row).with_context(|| run.display().to_string())?;
-    let aligned_to = recipe.ids.last().context("the run has no ID method")?;
-    let config = if let Model::Id(config) = &source.model { config } else { aligned_to };
-    refuse_strangers(source, config, who, &sources)?;
+    let made_of = recipe.made_of(source.row());
+    let users_of = users_of(&recipe, &made_of);
+    refuse_strangers(source, &users_of, who, &sources, &recipe)?;
     let dataset = read(&recipe, root)?.dataset;
     manifest.check(&dataset)?;
     let mut notes = Vec::new();
     let (user, items) = who.history(&dataset, recipe.data.dedupe, &mut notes)?;
-    if let Who::User(id) = who
-        && source.reads_users()
-        && config.knows_trained_users_only()
+    if let (Who::User(id), Some(method)) = (who, users_of.first())
         && dataset.train.row(user).is_empty()
     {
-        bail!("user {id:?} has no training interaction, and {} knows only users it was trained on", config.kind());
+        let kind = method.kind();
+        bail!("user {id:?} has no training interaction, and {kind} knows only users it was trained on");
     }
 
     let device = open_device(recipe.backend)?;
-    let reads_text = config.reads_features() || !matches!(source.model, Model::Id(_));
+    let is_part = |name: &String| made_of.contains(name);
+    let reads_text = made_of.iter().any(|name| name == rows::TEXT)
+        || recipe.variants().iter().any(|variant| variant.has_towers() && is_part(&variant.name))
+        || recipe.ids.iter().any(|id| {
+            id.reads_features() && is_part(&id.kind().to_owned()) || id.ground.is_some() && is_part(&id.grounded_row())
+        });
     let load_text = || FrozenText::load(&recipe, std::slice::from_ref(&device), root, &Costs::default());
     let text = reads_text.then(load_text).transpose()?;
     text.iter().try_for_each(|text| manifest.check_lm(&text.identity()))?;
-    let reader = text.as_ref().filter(|_| config.reads_features());
-    let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
-    folder.id_manifest(config.kind(), config)?;
-    let checkpoint = folder.id_checkpoint(config.kind());
-    let job = Job::new(&dataset, &device);
-    let job = features.map_or(job, |features| job.features(features));
-    let backbone = ra_idmodels::load(config, &job, &checkpoint)?;
-    let text = || text.as_ref().context("a language model is loaded for every row that reads text");
+    let ids = IdModels::load(&recipe, &made_of, &dataset, text.as_ref(), &folder, &device)?;
+    let aligned = load(&folder, &recipe, &made_of, &dataset, &ids, text.as_ref())?;
+    let model = row_of(source.row(), &ids, &aligned)?;
     let catalog = &dataset.catalog;
-    let (tower, aligned);
-    let model: &dyn Recommender = match &source.model {
-        Model::Id(_) => &*backbone.model,
-        Model::Text => {
-            let interests = backbone.model.interests();
-            tower = text()?.tower(catalog, Default::default(), &recipe.prompt, &recipe.align, interests)?;
-            &*tower
-        }
-        Model::Aligned(variant) => {
-            let identity = id_fingerprint(&*backbone.model, &dataset, &checkpoint)?;
-            let found = load(&folder, &recipe, variant, &dataset, &*backbone.model, &identity, text()?)?;
-            aligned = found.with_context(|| format!("{}: the row {} was not saved", run.display(), source.name))?;
-            &aligned
-        }
-    };
     let n = catalog.len();
     let kept = match &source.model {
-        Model::Aligned(_) => folder.items(&source.kind, [n + 1, model.dim()], &device)?,
+        Model::Aligned(variant) if variant.has_towers() => folder.items(&source.kind, [n + 1, model.dim()], &device)?,
         _ => None,
     };
-    let vectors = kept.unwrap_or_else(|| item_vectors(model, n));
+    let vectors = kept.unwrap_or_else(|| item_vectors(&model, n));
     let blocked: Vec<ItemId> = items.iter().copied().chain([ItemId::PADDING]).collect();
-    let scores = ra_core::scores(model, &[History { user, items: &items }], &vectors);
+    let scores = ra_core::scores(&model, &[History { user, items: &items }], &vectors);
     let scores: Vec<f32> = scores.into_data().iter().collect();
     if scores[1..].iter().any(|score| !score.is_finite()) {
         bail!("{}: {} gives scores that are not numbers: the model is broken", run.display(), source.name);
@@ -195,7 +179,7 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
 /// Returns the rows of a report that can recommend.
 fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
     let model = |row: &ra_eval::Row| match row.kind.as_str() {
-        rows::ID => recipe.ids.iter().find(|id| id.kind() == row.name).cloned().map(Model::Id),
+        rows::ID => recipe.id_rows().contains(&row.name).then_some(Model::Id),
         rows::TEXT => Some(Model::Text),
         kind => recipe.variants().iter().find(|variant| variant.name == kind).cloned().map(Model::Aligned),
     };
@@ -235,23 +219,32 @@ fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Re
     }
 }
 
-/// Refuses a history if only users known from training have a vector: nobody else's may stand in for it.
-fn refuse_strangers(source: &Source, config: &IdConfig, who: &Who, all: &[Source]) -> Result<()> {
-    if matches!(who, Who::User(_)) || !source.reads_users() || !config.knows_trained_users_only() {
-        return Ok(());
-    }
-    let others = all.iter().filter(|other| match &other.model {
-        Model::Id(own) => !own.knows_trained_users_only(),
-        Model::Text => true,
-        Model::Aligned(variant) => !variant.reads_users(),
-    });
+/// Returns the ID methods among the rows `made_of` that know only users they were trained on.
+fn users_of<'a>(recipe: &'a Recipe, made_of: &[String]) -> Vec<&'a IdTable> {
+    let own = recipe.ids.iter().filter(|id| id.rows().iter().any(|row| made_of.contains(row)));
+    let reads_users = |id: &&IdTable| {
+        let is_aligned = recipe.ids.last().is_some_and(|last| last.kind() == id.kind());
+        let variants = || recipe.variants().iter().filter(|variant| made_of.contains(&variant.name));
+        // Towers may read only the items of the method that they are aligned to.
+        let is_part = variants().any(|variant| variant.parts().iter().any(|part| id.rows().contains(part)));
+        let is_row = made_of.first().is_some_and(|row| id.rows().contains(row));
+        is_row || is_part || is_aligned && variants().any(Variant::reads_users)
+    };
+    own.filter(|id| id.knows_trained_users_only()).filter(reads_users).collect()
+}
+
+/// Refuses a history if only users known from training have a vector: nobody else's may stand in for it. `users_of` are
+/// the ID methods of the row that know no others.
+fn refuse_strangers(source: &Source, users_of: &[&IdTable], who: &Who, all: &[Source], recipe: &Recipe) -> Result<()> {
+    let Some(method) = users_of.first().filter(|_| !matches!(who, Who::User(_))) else { return Ok(()) };
+    let others = all.iter().filter(|other| self::users_of(recipe, &recipe.made_of(other.row())).is_empty());
     let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
     let otherwise =
         if others.is_empty() { String::new() } else { format!(", or a row by --row: {}", others.join("; ")) };
     bail!(
         "{}: {} knows only the users it was trained on, so it cannot use a history; name a user by --user{otherwise}",
         source.name,
-        config.kind()
+        method.kind()
     )
 }
 

@@ -1,66 +1,95 @@
 //! The variants of a run: towers between the last ID method and the language model, all trained in the same way.
 use crate::context::Context;
-use crate::recipe::{ItemNames, Recipe, TowersFrom, Variant};
+use crate::recipe::{ItemNames, Recipe, Source, Variant, rows};
 use crate::stages::text::Tower;
 use crate::stages::{Data, FrozenText, IdModels};
-use crate::store::{RunFolder, TowersManifest, id_fingerprint};
+use crate::store::{BlendManifest, RunFolder, TowersManifest};
 use crate::terminal::table;
-use anyhow::{Context as _, Result};
-use ra_align::{AlignConfig, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score};
+use anyhow::{Context as _, Result, bail};
+use ra_align::{
+    AlignConfig, AnyBlend, Blend, BlendSearch, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score,
+};
 use ra_core::{Dataset, ItemId, LanguageModel, ParamRow, Recommender, Sample, Validate, parameter_table};
 use ra_eval::LearningCurve;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// RA-Rec with its parts chosen at run time.
 pub(crate) type Model<'a> = RaRec<PerturbedIds<&'a dyn Recommender>, &'a dyn LanguageModel>;
 
-/// The recommenders over the language model: the text alone, and each variant.
+/// The recommenders that are more than one ID method: the text alone, and each variant.
 #[derive(Debug)]
 pub struct Aligned<'a> {
-    /// The untouched language model, on the prompts of the recipe.
-    pub(crate) text: Tower<'a>,
+    /// The untouched language model, on the prompts of the recipe, if a row reads it.
+    pub(crate) text: Option<Tower<'a>>,
     pub(crate) variants: Vec<AlignedVariant<'a>>,
 }
 
 impl Aligned<'_> {
-    /// Returns the untouched language model on the prompts of the recipe.
-    pub fn text(&self) -> &dyn Recommender {
-        &*self.text
+    /// Returns the untouched language model on the prompts of the recipe, if a row reads it.
+    pub fn text(&self) -> Option<&dyn Recommender> {
+        self.text.as_ref().map(|text| text as &dyn Recommender)
     }
 
     /// Returns every variant with its model, in the order of the report.
     pub fn variants(&self) -> impl Iterator<Item = (&Variant, &dyn Recommender)> {
-        self.variants.iter().map(|own| (&own.variant, &own.model as &dyn Recommender))
+        self.variants.iter().map(|own| (&own.variant, own.model()))
     }
 }
 
-/// A variant with its towers.
+/// A variant with its model.
 #[derive(Debug)]
 pub(crate) struct AlignedVariant<'a> {
     pub(crate) variant: Variant,
-    pub(crate) model: Model<'a>,
-    pub(crate) ledger: Vec<ParamRow>,
-    mark: TowersManifest,
+    pub(crate) made: Made<'a>,
 }
 
-impl AlignedVariant<'_> {
+/// The model of a variant.
+#[derive(Debug)]
+pub(crate) enum Made<'a> {
+    /// Trained towers.
+    Towers { model: Arc<Model<'a>>, ledger: Vec<ParamRow>, mark: TowersManifest },
+    /// A weighted sum of other rows.
+    Blend { model: AnyBlend<'a>, parts: Vec<Arc<dyn Recommender + 'a>>, mark: BlendManifest },
+}
+
+impl<'a> AlignedVariant<'a> {
+    pub(crate) fn model(&self) -> &dyn Recommender {
+        match &self.made {
+            Made::Towers { model, .. } => model,
+            Made::Blend { model, .. } => model,
+        }
+    }
+
     pub(crate) fn samples(&self) -> usize {
-        self.mark.samples
+        match &self.made {
+            Made::Towers { mark, .. } => mark.samples,
+            Made::Blend { .. } => 0,
+        }
     }
 
     pub(crate) fn seconds(&self) -> f64 {
-        self.mark.seconds
+        match &self.made {
+            Made::Towers { mark, .. } => mark.seconds,
+            Made::Blend { mark, .. } => mark.seconds,
+        }
+    }
+
+    /// Returns the tensors that were trained for the variant itself.
+    pub(crate) fn ledger(&self) -> &[ParamRow] {
+        if let Made::Towers { ledger, .. } = &self.made { ledger } else { &[] }
     }
 
     /// Returns the learning curve, or nothing if the variant was not trained itself.
     pub(crate) fn curve(&self) -> Option<LearningCurve> {
-        let curve = || LearningCurve { name: self.variant.name.clone(), curve: self.mark.curve.clone() };
+        let Made::Towers { mark, .. } = &self.made else { return None };
+        let curve = || LearningCurve { name: self.variant.name.clone(), curve: mark.curve.clone() };
         self.variant.trains().then(curve)
     }
 }
 
-/// Trains the towers of every variant of a recipe on `samples`, or loads the checkpoints of the run folder. Returns
-/// nothing if the recipe has only rows of ID methods.
+/// Makes the model of every variant of a recipe: trains its towers on `samples`, or chooses the weights of its blend.
+/// Loads what the run folder holds instead. Returns nothing if the recipe has only rows of ID methods.
 ///
 /// # Errors
 /// As [`ra_align::fit`]; if a checkpoint belongs to other ID vectors or another language model.
@@ -72,37 +101,97 @@ pub fn align<'a>(
     samples: &[Sample],
     cx: &Context,
 ) -> Result<Option<Aligned<'a>>> {
-    let Some(text) = text.filter(|_| recipe.aligns()) else { return Ok(None) };
-    let folder = cx.store.folder()?;
-    let checkpoint = folder.id_checkpoint(ids.backbone().config.kind());
-    let identity = id_fingerprint(ids.backbone().model(), &data.dataset, &checkpoint)?;
-    let parts = Parts { recipe, data, ids, identity: &identity, text, cx };
-    let mut towers = TextTowers { parts, known: Vec::new() };
-    let untouched = towers.of(ItemNames::Title, &recipe.align)?;
+    let text = text.filter(|_| recipe.aligns());
+    if text.is_none() && recipe.variants().is_empty() {
+        return Ok(None);
+    }
+    let towers = text.map(|text| TextTowers::new(recipe, data, ids, text, cx)).transpose()?;
+    let mut made = Aligned { text: None, variants: Vec::new() };
+    let Some(mut towers) = towers else {
+        blends(recipe, data, ids, &mut made, cx)?;
+        return Ok(Some(made));
+    };
+    made.text = Some(towers.of(ItemNames::Title, &recipe.align)?);
     warn_of_losses(recipe);
-    let mut variants: Vec<AlignedVariant<'a>> = Vec::new();
     for variant in recipe.variants() {
-        let tower = towers.of(variant.items, &variant.align)?;
-        let (model, mark) = match (folder.towers_manifest(&variant.name)?, &variant.towers) {
-            (Some(mark), _) => {
-                let path = folder.towers(&variant.name, &mark, &identity, &text.identity())?;
-                (RaRec::load(parts.ids_of(variant), mark.scale.clone(), tower, &variant.align, &path)?, mark)
-            }
-            (None, TowersFrom::Training) => train(variant, parts, tower, samples)?,
-            (None, TowersFrom::Variant(of)) => {
-                let other = variants.iter().find(|other| other.variant.name == *of);
-                let other =
-                    other.with_context(|| format!("{}: {of} is not among the variants before", variant.name))?;
-                take_over(variant, other, parts, tower)?
-            }
+        let own = match variant.source {
+            Source::Blend(_) => blend(variant, recipe, data, ids, &made, cx)?,
+            _ => towers.variant(variant, samples, &made)?,
         };
-        let ledger = parameter_table(model.towers());
-        variants.push(AlignedVariant { variant: variant.clone(), model, ledger, mark });
+        made.variants.push(AlignedVariant { variant: variant.clone(), made: own });
     }
-    if let Some(first) = variants.first() {
-        table::parameter_table(&first.ledger, text.params()).iter().for_each(|line| cx.say(line));
+    if let (Some(first), Some(text)) = (made.variants.iter().find(|own| own.variant.has_towers()), text) {
+        table::parameter_table(first.ledger(), text.params()).iter().for_each(|line| cx.say(line));
     }
-    Ok(Some(Aligned { text: untouched, variants }))
+    Ok(Some(made))
+}
+
+/// Adds the blends of a recipe without a language model.
+fn blends<'a>(recipe: &Recipe, data: &Data, ids: &'a IdModels, made: &mut Aligned<'a>, cx: &Context) -> Result<()> {
+    for variant in recipe.variants() {
+        let own = blend(variant, recipe, data, ids, made, cx)?;
+        made.variants.push(AlignedVariant { variant: variant.clone(), made: own });
+    }
+    Ok(())
+}
+
+/// Returns the model of an earlier row.
+pub(crate) fn row<'a>(name: &str, ids: &'a IdModels, made: &Aligned<'a>) -> Result<Arc<dyn Recommender + 'a>> {
+    if let Some((_, model)) = ids.recommenders().find(|(own, _)| own == name) {
+        return Ok(Arc::new(model));
+    }
+    if let (rows::TEXT, Some(text)) = (name, &made.text) {
+        return Ok(text.clone());
+    }
+    let own = made.variants.iter().find(|own| own.variant.name == name);
+    let own = own.with_context(|| format!("{name} is not among the rows before"))?;
+    Ok(match &own.made {
+        Made::Towers { model, .. } => model.clone(),
+        Made::Blend { model, .. } => Arc::new(model.clone()),
+    })
+}
+
+/// Chooses the weights of a blend, or loads them.
+fn blend<'a>(
+    variant: &Variant,
+    recipe: &Recipe,
+    data: &Data,
+    ids: &'a IdModels,
+    made: &Aligned<'a>,
+    cx: &Context,
+) -> Result<Made<'a>> {
+    let folder = cx.store.folder()?;
+    let parts: Vec<Arc<dyn Recommender + 'a>> =
+        variant.parts().iter().map(|name| row(name, ids, made)).collect::<Result<_>>()?;
+    let mark = match folder.blend_manifest(&variant.name)? {
+        Some(mark) => mark,
+        None => {
+            let since = Instant::now();
+            let judge = cx.validator.judge(&data.dataset, &data.validation, parts.len()).with_context(|| {
+                let name = &variant.name;
+                format!(
+                    "{name}: nothing is held out for validation, which chooses the weights of a blend; leave it out"
+                )
+            })?;
+            cx.progress.start(&format!("blend {}", variant.name), 0);
+            let scores = parts.iter().map(|part| judge.scores(part)).collect();
+            let rate = |scores: &[f32]| judge.rate(scores).unwrap_or(f64::NAN);
+            let search = BlendSearch::new(scores, judge.items(), &rate)?;
+            let found = search.fit(&*cx.progress);
+            let worth = if recipe.looks_closer(rows::PROBES, variant) {
+                (0..parts.len()).map(|at| search.fit_without(Some(at), &*cx.progress)).collect()
+            } else {
+                Vec::new()
+            };
+            cx.progress.finish();
+            let seconds = cx.costs.add(&format!("blend {}", variant.name), since);
+            let mark = BlendManifest::new(variant.parts(), &found, &worth, seconds);
+            folder.save_blend(&variant.name, &mark)?;
+            mark
+        }
+    };
+    let model = Blend::new(parts.iter().cloned().zip(mark.weights.iter().copied()).collect())?;
+    Ok(Made::Blend { model, parts, mark })
 }
 
 /// The inputs of all variants.
@@ -111,15 +200,13 @@ struct Parts<'r, 'a> {
     recipe: &'r Recipe,
     data: &'r Data,
     ids: &'a IdModels,
-    /// The identity of the last ID method: towers aligned to it fit no other.
-    identity: &'r str,
     text: &'a FrozenText,
     cx: &'r Context,
 }
 
 impl<'a> Parts<'_, 'a> {
     fn backbone(&self) -> &'a dyn Recommender {
-        self.ids.backbone().model()
+        self.ids.backbone().aligned()
     }
 
     /// Returns the ID method as a variant reads it.
@@ -131,10 +218,23 @@ impl<'a> Parts<'_, 'a> {
 /// Text towers. Variants with the same input share one, and with it all frozen work.
 struct TextTowers<'r, 'a> {
     parts: Parts<'r, 'a>,
+    /// The identity of the last ID method: towers aligned to it fit no other.
+    identity: String,
     known: Vec<(String, Tower<'a>)>,
 }
 
-impl<'a> TextTowers<'_, 'a> {
+impl<'r, 'a> TextTowers<'r, 'a> {
+    fn new(
+        recipe: &'r Recipe,
+        data: &'r Data,
+        ids: &'a IdModels,
+        text: &'a FrozenText,
+        cx: &'r Context,
+    ) -> Result<Self> {
+        let identity = ids.backbone().identity(&data.dataset, cx.store.folder()?)?;
+        Ok(Self { parts: Parts { recipe, data, ids, text, cx }, identity, known: Vec::new() })
+    }
+
     fn of(&mut self, items: ItemNames, align: &AlignConfig) -> Result<Tower<'a>> {
         let Parts { recipe, data, text, .. } = self.parts;
         let interests = self.parts.backbone().interests();
@@ -145,6 +245,34 @@ impl<'a> TextTowers<'_, 'a> {
         let tower = text.tower(&data.dataset.catalog, items, &recipe.prompt, align, interests)?;
         self.known.push((key, tower.clone()));
         Ok(tower)
+    }
+
+    /// Returns the model of a variant with towers.
+    fn variant(&mut self, variant: &Variant, samples: &[Sample], made: &Aligned<'a>) -> Result<Made<'a>> {
+        let parts = self.parts;
+        let tower = self.of(variant.items, &variant.align)?;
+        let folder = parts.cx.store.folder()?;
+        let (model, mark) = match (folder.towers_manifest(&variant.name)?, &variant.source) {
+            (Some(mark), _) => {
+                let path = folder.towers(&variant.name, &mark, &self.identity, &parts.text.identity())?;
+                let model = RaRec::load(parts.ids_of(variant), mark.scale.clone(), tower, &variant.align, &path)?;
+                (model, mark)
+            }
+            (None, Source::Towers(of)) => {
+                let other = made.variants.iter().find(|other| other.variant.name == *of);
+                let other = other.map(|other| &other.made);
+                let Some(Made::Towers { model, mark, .. }) = other else {
+                    bail!("{}: {of} is not among the variants before", variant.name)
+                };
+                take_over(variant, (model, mark), parts, tower)?
+            }
+            (None, _) => {
+                let teacher = variant.teacher().map(|name| row(name, parts.ids, made)).transpose()?;
+                train(variant, parts, &self.identity, tower, samples, teacher.as_deref())?
+            }
+        };
+        let ledger = parameter_table(model.towers());
+        Ok(Made::Towers { model: Arc::new(model), ledger, mark })
     }
 }
 
@@ -165,10 +293,12 @@ fn warn_of_losses(recipe: &Recipe) {
 fn train<'a>(
     variant: &Variant,
     parts: Parts<'_, 'a>,
+    identity: &str,
     tower: Tower<'a>,
     samples: &[Sample],
+    teacher: Option<&dyn Recommender>,
 ) -> Result<(Model<'a>, TowersManifest)> {
-    let Parts { recipe, data, ids, identity, text, cx } = parts;
+    let Parts { recipe, data, ids, text, cx } = parts;
     let folds = ids.folds(variant.align.departures.cross_fit);
     let since = Instant::now();
     let all: Vec<ItemId> = data.dataset.catalog.all().collect();
@@ -181,6 +311,7 @@ fn train<'a>(
     let job = Job {
         ids: parts.ids_of(variant),
         training_ids: is_crossed.then_some(&crossed as &dyn Recommender),
+        teacher,
         text: &tower,
         dataset: &data.dataset,
         samples,
@@ -204,41 +335,61 @@ fn train<'a>(
 /// Takes the towers of another variant and, if the variant needs it, chooses the weight of the ID method's own score.
 fn take_over<'a>(
     variant: &Variant,
-    other: &AlignedVariant<'a>,
+    (other, other_mark): (&Model<'a>, &TowersManifest),
     parts: Parts<'_, 'a>,
     tower: Tower<'a>,
 ) -> Result<(Model<'a>, TowersManifest)> {
     let cx = parts.cx;
     let since = Instant::now();
-    let (scale, towers) = (other.mark.scale.clone(), other.model.towers().clone());
+    let (scale, towers) = (other_mark.scale.clone(), other.towers().clone());
     let model = RaRec::new(parts.ids_of(variant), scale, tower, towers);
     let metric = cx.validator.over(&parts.data.dataset, &parts.data.validation);
     let validate = metric.as_ref().map(|metric| metric as Validate<'_>);
     let model = if variant.align.departures.id_residual { with_id_score(model, validate)? } else { model };
-    let seconds = other.mark.seconds + cx.costs.add(&format!("align {}", variant.name), since);
-    let mark = TowersManifest { seconds, ..other.mark.clone() };
+    let seconds = other_mark.seconds + cx.costs.add(&format!("align {}", variant.name), since);
+    let mark = TowersManifest { seconds, ..other_mark.clone() };
     cx.store.folder()?.save_towers(&variant.name, model.towers(), &mark)?;
     Ok((model, mark))
 }
 
-/// Loads the model of a variant in a finished run, aligned to `backbone` with the given `identity`. Returns nothing if
-/// the run did not keep it.
+/// Loads the rows `wanted` of a finished run, and whatever they blend.
 ///
 /// # Errors
-/// As [`align`].
+/// As [`align`]; if a row was not saved.
 pub(crate) fn load<'a>(
     folder: &RunFolder,
     recipe: &Recipe,
-    variant: &Variant,
+    wanted: &[String],
     dataset: &Dataset,
-    backbone: &'a dyn Recommender,
-    identity: &str,
-    text: &'a FrozenText,
-) -> Result<Option<Model<'a>>> {
-    let Some(mark) = folder.towers_manifest(&variant.name)? else { return Ok(None) };
-    let path = folder.towers(&variant.name, &mark, identity, &text.identity())?;
-    let Variant { align, items, .. } = variant;
-    let ids = PerturbedIds::new(backbone, align.departures.ids, dataset, recipe.seed);
-    let tower = text.tower(&dataset.catalog, *items, &recipe.prompt, align, backbone.interests())?;
-    Ok(Some(RaRec::load(ids, mark.scale, tower, align, &path)?))
+    ids: &'a IdModels,
+    text: Option<&'a FrozenText>,
+) -> Result<Aligned<'a>> {
+    let mut made = Aligned { text: None, variants: Vec::new() };
+    let backbone = ids.backbone().aligned();
+    if let Some(text) = text.filter(|_| wanted.iter().any(|name| name == rows::TEXT)) {
+        let tower = |align| text.tower(&dataset.catalog, ItemNames::Title, &recipe.prompt, align, backbone.interests());
+        made.text = Some(tower(&recipe.align)?);
+    }
+    for variant in recipe.variants().iter().filter(|variant| wanted.contains(&variant.name)) {
+        let missing = || format!("{}: the row {} was not saved", folder.path().display(), variant.name);
+        let own = if variant.has_towers() {
+            let text = text.with_context(|| format!("{}: towers need a language model", variant.name))?;
+            let mark = folder.towers_manifest(&variant.name)?.with_context(missing)?;
+            let identity = ids.backbone().identity(dataset, folder)?;
+            let path = folder.towers(&variant.name, &mark, &identity, &text.identity())?;
+            let Variant { align, items, .. } = variant;
+            let source = PerturbedIds::new(backbone, align.departures.ids, dataset, recipe.seed);
+            let tower = text.tower(&dataset.catalog, *items, &recipe.prompt, align, backbone.interests())?;
+            let model = RaRec::load(source, mark.scale.clone(), tower, align, &path)?;
+            Made::Towers { ledger: parameter_table(model.towers()), model: Arc::new(model), mark }
+        } else {
+            let mark = folder.blend_manifest(&variant.name)?.with_context(missing)?;
+            let parts: Vec<Arc<dyn Recommender + 'a>> =
+                variant.parts().iter().map(|name| row(name, ids, &made)).collect::<Result<_>>()?;
+            let model = Blend::new(parts.iter().cloned().zip(mark.weights.iter().copied()).collect())?;
+            Made::Blend { model, parts, mark }
+        };
+        made.variants.push(AlignedVariant { variant: variant.clone(), made: own });
+    }
+    Ok(made)
 }

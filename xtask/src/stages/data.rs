@@ -89,7 +89,7 @@ fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
             id.kind()
         );
     }
-    if recipe.reads_titles() || recipe.ids.iter().any(|id| id.reads_features() || id.reads_titles()) {
+    if recipe.reads_titles() || recipe.ids.iter().any(|id| id.reads_text() || id.reads_titles()) {
         let titled = dataset.catalog.titles().iter().filter(|title| !title.trim().is_empty()).count();
         if titled == 0 {
             bail!(

@@ -1,16 +1,18 @@
 //! The evaluation of every model of a run on the test part: ID methods, the text alone, variants, and probes of them.
 use crate::context::Context;
-use crate::recipe::{ItemNames, Recipe, rows};
-use crate::stages::align::AlignedVariant;
+use crate::recipe::{ItemNames, Recipe, Variant, rows};
+use crate::stages::align::{AlignedVariant, Made, Model};
 use crate::stages::{Aligned, Data, FrozenText, IdModels};
-use anyhow::Result;
+use crate::store::BlendManifest;
+use anyhow::{Result, bail};
 use burn::tensor::Tensor;
 use ra_align::{
-    ColdItemBoost, IdNormalizer, IdSource, PerturbedIds, PromptConfig, RaRec, TextForColdItems, encode_users,
+    Blend, ColdItemBoost, IdNormalizer, IdSource, PerturbedIds, PromptConfig, RaRec, TextForColdItems, encode_users,
 };
 use ra_core::{History, ItemId, ParamRow, Recommender, UserId, Validate, trainable_params};
 use ra_eval::{EvalConfig, Evaluation, HeldOut, LearningCurve, Part, evaluate_items, item_vectors};
 use ra_idmodels::IdMethod;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The number of recommended titles that a report shows.
@@ -49,38 +51,66 @@ pub fn evaluate(
 ) -> Result<Evaluated> {
     let mut table = Rows { recipe, data, cx, found: Evaluated::default() };
     for method in &ids.methods {
-        if recipe.has_row(rows::ID) {
-            let reads_histories = method.config.reads_histories();
-            let samples = if reads_histories { data.dataset.samples().len() } else { data.dataset.train.total() };
-            let params = trainable_params(method.parameters());
-            let costs = Training { samples, params, seconds: method.seconds() };
-            table.add(method.config.kind(), rows::ID, method.model(), costs)?;
+        let reads_histories = method.config.reads_histories();
+        let samples = if reads_histories { data.dataset.samples().len() } else { data.dataset.train.total() };
+        let params = trainable_params(method.parameters());
+        let costs = Training { samples, params, seconds: method.seconds() };
+        for (name, model, notes) in method.rows().filter(|_| recipe.has_row(rows::ID)) {
+            table.add(&name, rows::ID, model, costs, notes)?;
         }
         table.found.curves.extend(method.curve());
     }
-    let (Some(text), Some(aligned)) = (text, aligned) else { return Ok(table.found) };
-    if recipe.has_row(rows::TEXT) {
-        table.add("text-only", rows::TEXT, &*aligned.text, Training::default())?;
+    let Some(aligned) = aligned else { return Ok(table.found) };
+    if let Some(text) = aligned.text.as_ref().filter(|_| recipe.has_row(rows::TEXT)) {
+        table.add("text-only", rows::TEXT, text, Training::default(), Vec::new())?;
     }
-    let (name, lm) = (ids.backbone().config.kind(), recipe.lm_name());
+    let (name, lm) = (ids.backbone().config.aligned_row(), recipe.lm_name());
     for own in aligned.variants {
         let variant = &own.variant;
         let of = if variant.reads_ids() { format!("{name}, {lm}") } else { lm.clone() };
-        let costs = Training { samples: own.samples(), params: trainable_params(&own.ledger), seconds: own.seconds() };
-        let items = table.add(&recipe.label(variant, &of), &variant.name, &own.model, costs)?;
+        let costs = Training { samples: own.samples(), params: trainable_params(own.ledger()), seconds: own.seconds() };
+        let (model, ledger) = match (&own.made, text) {
+            (Made::Blend { parts, mark, .. }, _) => {
+                blend(&mut table, &own, parts, mark)?;
+                continue;
+            }
+            (Made::Towers { model, ledger, .. }, Some(text)) => ((model, text), ledger),
+            (Made::Towers { .. }, None) => bail!("{}: towers need a language model", variant.name),
+        };
+        let items = table.add(&recipe.label(variant, &of), &variant.name, own.model(), costs, Vec::new())?;
         cx.store.folder()?.save_items(&variant.name, items)?;
         table.found.curves.extend(own.curve());
         if recipe.looks_closer(rows::PROBES, variant) {
-            probe(&mut table, &own, ids, text)?;
+            probe(&mut table, variant, model.0, ids, model.1)?;
         }
         if recipe.looks_closer(rows::COLD_LIFT, variant) {
-            lift_cold(&mut table, &own, ids, &format!("{name}, {lm}"), costs)?;
+            lift_cold(&mut table, variant, model.0, ids, &format!("{name}, {lm}"), costs)?;
         }
         if table.found.ledger.is_empty() {
-            table.found.ledger = own.ledger;
+            table.found.ledger = ledger.clone();
         }
     }
     Ok(table.found)
+}
+
+/// Evaluates a blend and, as its probes, the best blends of all its rows but one.
+fn blend(
+    table: &mut Rows<'_>,
+    own: &AlignedVariant<'_>,
+    parts: &[Arc<dyn Recommender + '_>],
+    mark: &BlendManifest,
+) -> Result<()> {
+    let name = &own.variant.name;
+    let costs = Training { seconds: own.seconds(), params: mark.weights.len(), ..Training::default() };
+    table.add(name, name, own.model(), costs, vec![mark.told()])?;
+    if !table.recipe.looks_closer(rows::PROBES, &own.variant) {
+        return Ok(());
+    }
+    for (part, weights) in mark.parts.iter().zip(&mark.without) {
+        let model = Blend::new(parts.iter().zip(weights.iter().copied()).collect())?;
+        table.add(&format!("{name}, without {part}"), rows::PROBE, &model, costs, Vec::new())?;
+    }
+    Ok(())
 }
 
 /// The rows of a report under construction.
@@ -93,7 +123,14 @@ struct Rows<'r> {
 
 impl Rows<'_> {
     /// Evaluates a model on the test part, adds its row and returns its item vectors, `[items + 1, dim]`.
-    fn add(&mut self, name: &str, kind: &str, model: &dyn Recommender, trained: Training) -> Result<Tensor<2>> {
+    fn add(
+        &mut self,
+        name: &str,
+        kind: &str,
+        model: &dyn Recommender,
+        trained: Training,
+        notes: Vec<String>,
+    ) -> Result<Tensor<2>> {
         let Self { recipe, data, cx, found } = self;
         let since = Instant::now();
         let keep_top = if recipe.eval.keep_top > 0 { recipe.eval.keep_top } else { SHOWN };
@@ -106,7 +143,9 @@ impl Rows<'_> {
         let mut row = ra_eval::Row::new(name, kind, &evaluation);
         (row.train_samples, row.trainable_params, row.train_seconds) =
             (trained.samples, trained.params, trained.seconds);
+        row.validation = cx.validator.rate(model, &items, &data.dataset, &data.validation);
         row.notes = recipe.notes(name, kind);
+        row.notes.extend(notes);
         found.rows.push((row, evaluation));
         Ok(items)
     }
@@ -114,10 +153,10 @@ impl Rows<'_> {
 
 /// Evaluates a variant with ID vectors of other users and items, and with shuffled titles, to measure by the loss what
 /// it reads from them. Also evaluates it with cold items by title only.
-fn probe(table: &mut Rows<'_>, own: &AlignedVariant<'_>, ids: &IdModels, text: &FrozenText) -> Result<()> {
+fn probe(table: &mut Rows<'_>, variant: &Variant, model: &Model<'_>, ids: &IdModels, text: &FrozenText) -> Result<()> {
     let (recipe, data) = (table.recipe, table.data);
-    let (name, model) = (&own.variant.name, &own.model);
-    let backbone = ids.backbone().model();
+    let name = &variant.name;
+    let backbone = ids.backbone().aligned();
     let (costs, dataset) = (Training::default(), &data.dataset);
     for (what, source) in [("zero", IdSource::Zero), ("permuted", IdSource::Permuted), ("random", IdSource::Random)] {
         // A permutation other than that of `align.ids`, on the scale that the towers know: the probe is about content.
@@ -129,50 +168,51 @@ fn probe(table: &mut Rows<'_>, own: &AlignedVariant<'_>, ids: &IdModels, text: &
         let all: Vec<ItemId> = dataset.catalog.all().collect();
         let scale = IdNormalizer::measure(encode_users(&ids, &histories), ids.items(&all));
         let probe = RaRec::new(ids, scale, model.text().clone(), model.towers().clone());
-        table.add(&format!("{name}, {what} IDs"), rows::PROBE, &probe, costs)?;
+        table.add(&format!("{name}, {what} IDs"), rows::PROBE, &probe, costs, Vec::new())?;
     }
     if dataset.popularity()[1..].contains(&0) {
-        let model = cold_by_title(own, backbone, recipe, data);
-        table.add(&format!("{name}, cold items by title"), rows::PROBE, &model, costs)?;
+        let model = cold_by_title(variant, model, backbone, recipe, data);
+        table.add(&format!("{name}, cold items by title"), rows::PROBE, &model, costs, Vec::new())?;
     }
-    let variant = &own.variant;
     // Numbers have no words to shuffle.
     if variant.items == ItemNames::Title {
         let prompt = PromptConfig { shuffle: true, ..recipe.prompt.clone() };
         let tower = text.tower(&dataset.catalog, variant.items, &prompt, &variant.align, backbone.interests())?;
         let ids = PerturbedIds::new(backbone, variant.align.departures.ids, dataset, recipe.seed);
         let probe = RaRec::new(ids, model.normalizer().clone(), tower, model.towers().clone());
-        table.add(&format!("{name}, shuffled titles"), rows::PROBE, &probe, costs)?;
+        table.add(&format!("{name}, shuffled titles"), rows::PROBE, &probe, costs, Vec::new())?;
     }
     Ok(())
 }
 
 /// Returns a variant without the IDs of cold items.
 fn cold_by_title<'a>(
-    own: &AlignedVariant<'a>,
+    variant: &Variant,
+    model: &Model<'a>,
     backbone: &'a dyn Recommender,
     recipe: &Recipe,
     data: &Data,
 ) -> impl Recommender + use<'a> {
     let ids = TextForColdItems::new(backbone, &data.dataset);
-    let ids = PerturbedIds::new(ids, own.variant.align.departures.ids, &data.dataset, recipe.seed);
-    RaRec::new(ids, own.model.normalizer().clone(), own.model.text().clone(), own.model.towers().clone())
+    let ids = PerturbedIds::new(ids, variant.align.departures.ids, &data.dataset, recipe.seed);
+    RaRec::new(ids, model.normalizer().clone(), model.text().clone(), model.towers().clone())
 }
 
 /// Evaluates a variant with cold items by title and their scores lifted by the number that validates best.
 fn lift_cold<'a>(
     table: &mut Rows<'_>,
-    own: &AlignedVariant<'a>,
+    variant: &Variant,
+    model: &Model<'a>,
     ids: &'a IdModels,
     of: &str,
     costs: Training,
 ) -> Result<()> {
     let (recipe, data, cx) = (table.recipe, table.data, table.cx);
     let since = Instant::now();
-    let model = cold_by_title(own, ids.backbone().model(), recipe, data);
+    let model = cold_by_title(variant, model, ids.backbone().aligned(), recipe, data);
     let metric = cx.validator.over(&data.dataset, &data.validation);
     let lifted = ColdItemBoost::fit(model, &data.dataset, metric.as_ref().map(|metric| metric as Validate<'_>))?;
     cx.costs.add("choose the lift of cold items", since);
-    table.add(&recipe.cold_lift_label(&own.variant, of), rows::COLD_LIFT, &lifted, costs)?;
+    table.add(&recipe.cold_lift_label(variant, of), rows::COLD_LIFT, &lifted, costs, Vec::new())?;
     Ok(())
 }

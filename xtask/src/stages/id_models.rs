@@ -1,14 +1,14 @@
 //! The ID methods of a run: trained, or loaded if they have been trained before.
 use crate::context::Context;
-use crate::recipe::Recipe;
+use crate::recipe::{IdTable, Recipe};
 use crate::stages::{Data, FrozenText};
-use crate::store::IdManifest;
 use crate::store::shared::IdKey;
+use crate::store::{GroundManifest, IdManifest, RunFolder, id_fingerprint};
 use anyhow::{Context as _, Result, bail};
 use ra_align::without_fold;
-use ra_core::{ParamRow, Recommender, Validate};
+use ra_core::{Dataset, Device, ParamRow, Recommender, Validate};
 use ra_eval::LearningCurve;
-use ra_idmodels::{IdConfig, IdMethod, Job, Trained};
+use ra_idmodels::{GroundConfig, Grounded, IdConfig, IdMethod, Job, Trained};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -23,14 +23,40 @@ pub struct IdModels {
 /// A trained ID method.
 #[derive(Debug)]
 pub(crate) struct TrainedMethod {
-    pub(crate) config: IdConfig,
+    pub(crate) config: IdTable,
     pub(crate) trained: Trained,
+    /// The same method with grounded vectors, if the recipe asks for it.
+    pub(crate) grounded: Option<Grounded>,
     mark: IdManifest,
 }
 
 impl TrainedMethod {
     pub(crate) fn model(&self) -> &dyn Recommender {
         &*self.trained.model
+    }
+
+    /// Returns the identity of [`aligned`](Self::aligned), whose checkpoint is in `folder`: towers fit no other.
+    pub(crate) fn identity(&self, dataset: &Dataset, folder: &RunFolder) -> Result<String> {
+        let own = id_fingerprint(self.model(), dataset, &folder.id_checkpoint(self.config.kind()))?;
+        Ok(match &self.grounded {
+            Some(Grounded { k, scale, .. }) => format!("{own} grounded {k} {scale}"),
+            None => own,
+        })
+    }
+
+    /// Returns the model that is aligned: the grounded one if there is one.
+    pub(crate) fn aligned(&self) -> &dyn Recommender {
+        self.grounded.as_ref().map_or(self.model(), |grounded| grounded)
+    }
+
+    /// Returns every row of the method: its name, its model, and what is special about it.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (String, &dyn Recommender, Vec<String>)> {
+        let grounded = self.grounded.as_ref().map(|grounded| {
+            let Grounded { k, scale, .. } = grounded;
+            let told = format!("grounded with k = {k}, scale = {scale}");
+            (self.config.grounded_row(), grounded as &dyn Recommender, vec![told])
+        });
+        std::iter::once((self.config.kind().to_owned(), self.model(), Vec::new())).chain(grounded)
     }
 
     pub(crate) fn parameters(&self) -> &[ParamRow] {
@@ -49,9 +75,10 @@ impl TrainedMethod {
 }
 
 impl IdModels {
-    /// Returns every method with its kind.
-    pub fn recommenders(&self) -> impl Iterator<Item = (&str, &dyn Recommender)> {
-        self.methods.iter().map(|method| (method.config.kind(), method.model()))
+    /// Returns the model of every row with its name: every method, and after it the same one with grounded vectors if
+    /// the recipe asks for it.
+    pub fn recommenders(&self) -> impl Iterator<Item = (String, &dyn Recommender)> {
+        self.methods.iter().flat_map(TrainedMethod::rows).map(|(name, model, _)| (name, model))
     }
 
     /// Returns the method that is aligned: the last one.
@@ -71,14 +98,14 @@ impl IdModels {
 /// # Errors
 /// As [`ra_idmodels::fit`] and [`ra_idmodels::load`].
 pub fn id_models(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &Context) -> Result<IdModels> {
-    let train = |config: &IdConfig| method(recipe, config, None, data, text, cx);
+    let train = |table: &IdTable| whole(recipe, table, data, text, cx);
     let methods: Vec<TrainedMethod> = recipe.ids.iter().map(train).collect::<Result<_>>()?;
     let backbone = methods.last().context("a recipe has at least one [[id]] table")?;
     let mut folds = BTreeMap::new();
     for variant in recipe.variants().iter().filter(|variant| variant.trains()) {
         let of = variant.align.departures.cross_fit;
         if of > 0 && !folds.contains_key(&of) {
-            let fold = |index| Ok(method(recipe, &backbone.config, Some(Fold { index, of }), data, text, cx)?.trained);
+            let fold = |index| Ok(method(recipe, &backbone.config, Some(Fold { index, of }), data, text, cx)?.0);
             folds.insert(of, (0..of).map(fold).collect::<Result<_>>()?);
         }
     }
@@ -92,6 +119,88 @@ struct Fold {
     of: usize,
 }
 
+/// Trains an ID method on all users, or loads it, and grounds it if the recipe asks for it.
+fn whole(
+    recipe: &Recipe,
+    table: &IdTable,
+    data: &Data,
+    text: Option<&FrozenText>,
+    cx: &Context,
+) -> Result<TrainedMethod> {
+    let (trained, mark) = method(recipe, table, None, data, text, cx)?;
+    let ground = table.ground.as_ref().zip(text);
+    let grounded = ground.map(|(config, text)| -> Result<Grounded> {
+        let (folder, name) = (cx.store.folder()?, table.kind());
+        let ids = id_fingerprint(&*trained.model, &data.dataset, &folder.id_checkpoint(name))?;
+        let known = folder.ground_manifest(name, config, &ids)?;
+        let since = Instant::now();
+        let metric = cx.validator.over(&data.dataset, &data.validation);
+        let validate = metric.as_ref().map(|metric| metric as Validate<'_>);
+        let grounded = grounded(&trained, config, known.as_ref(), &data.dataset, text, validate)?;
+        if known.is_none() {
+            cx.costs.add(&format!("ground {name}"), since);
+            let Grounded { k, scale, .. } = grounded;
+            folder.save_ground(name, &GroundManifest { k, scale, config: *config, ids })?;
+        }
+        Ok(grounded)
+    });
+    Ok(TrainedMethod { config: table.clone(), trained, grounded: grounded.transpose()?, mark })
+}
+
+/// Grounds a method, with the numbers that are `known` or else chosen by `validate`.
+fn grounded(
+    trained: &Trained,
+    config: &GroundConfig,
+    known: Option<&GroundManifest>,
+    dataset: &Dataset,
+    text: &FrozenText,
+    validate: Option<Validate<'_>>,
+) -> Result<Grounded> {
+    let config = known.map_or(*config, |known| GroundConfig { k: Some(known.k), scale: Some(known.scale), ..*config });
+    let features = text.features(&dataset.catalog)?;
+    Ok(Grounded::fit(trained.model.clone(), dataset, features, &config, validate)?)
+}
+
+impl IdModels {
+    /// Loads the methods of a finished run whose rows are `wanted`, and the last one, on `device`.
+    ///
+    /// # Errors
+    /// If a checkpoint or a mark is missing or damaged.
+    pub(crate) fn load(
+        recipe: &Recipe,
+        wanted: &[String],
+        dataset: &Dataset,
+        text: Option<&FrozenText>,
+        folder: &RunFolder,
+        device: &Device,
+    ) -> Result<Self> {
+        let last = recipe.ids.len().saturating_sub(1);
+        let is_wanted =
+            |(at, table): &(usize, &IdTable)| *at == last || table.rows().iter().any(|row| wanted.contains(row));
+        let load = |(_, table): (usize, &IdTable)| {
+            let name = table.kind();
+            let reader = text.filter(|_| table.reads_features());
+            let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
+            let missing = || format!("{}: the method {name} was not saved", folder.path().display());
+            let mark = folder.id_manifest(name, table)?.with_context(missing)?;
+            let checkpoint = folder.id_checkpoint(name);
+            let job = Job::new(dataset, device);
+            let job = features.map_or(job, |features| job.features(features));
+            let trained = ra_idmodels::load(&table.method, &job, &checkpoint)?;
+            let is_read = |row: &String| wanted.contains(row);
+            let config = table.ground.as_ref().filter(|_| is_read(&table.grounded_row())).zip(text);
+            let grounded = config.map(|(config, text)| {
+                let ids = id_fingerprint(&*trained.model, dataset, &checkpoint)?;
+                let known = folder.ground_manifest(name, config, &ids)?.with_context(missing)?;
+                grounded(&trained, config, Some(&known), dataset, text, None)
+            });
+            Ok(TrainedMethod { config: table.clone(), trained, grounded: grounded.transpose()?, mark })
+        };
+        let methods = recipe.ids.iter().enumerate().filter(is_wanted).map(load).collect::<Result<_>>()?;
+        Ok(Self { methods, folds: BTreeMap::new() })
+    }
+}
+
 /// Trains an ID method, without the users of a fold if one is given, or loads the checkpoint of the run folder.
 fn method(
     recipe: &Recipe,
@@ -100,7 +209,7 @@ fn method(
     data: &Data,
     text: Option<&FrozenText>,
     cx: &Context,
-) -> Result<TrainedMethod> {
+) -> Result<(Trained, IdManifest)> {
     let folder = cx.store.folder()?;
     let reader = text.filter(|_| config.reads_features());
     let features = reader.map(|text| text.features(&data.dataset.catalog)).transpose()?;
@@ -134,7 +243,7 @@ fn method(
             bail!("{}: trained on another language model's vectors; run again without --resume", path.display());
         }
         let trained = ra_idmodels::load(config, &job, &path)?;
-        return Ok(TrainedMethod { config: config.clone(), trained, mark });
+        return Ok((trained, mark));
     }
     let since = Instant::now();
     let metric = cx.validator.over(&data.dataset, &data.validation);
@@ -151,5 +260,5 @@ fn method(
     if let Some(shared) = &shared {
         folder.publish_id(&name, shared)?;
     }
-    Ok(TrainedMethod { config: config.clone(), trained, mark })
+    Ok((trained, mark))
 }

@@ -26,7 +26,7 @@ pub fn samples(recipe: &Recipe, data: &Data, ids: &IdModels, cx: &Context) -> Re
 
 fn curated(recipe: &Recipe, data: &Data, ids: &IdModels) -> Result<Curated> {
     let Recipe { curate, max_history, seed, .. } = recipe;
-    let (dataset, trained) = (&data.dataset, ids.backbone().model());
+    let (dataset, trained) = (&data.dataset, ids.backbone().aligned());
     if !curate.method.needs_model() {
         return Ok(ra_data::curate(dataset, curate, *max_history, *seed)?);
     }

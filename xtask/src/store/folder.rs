@@ -6,14 +6,14 @@ use super::tensorboard;
 use crate::terminal::program;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_align::{IdNormalizer, Layerwise, Towers};
+use ra_align::{BlendWeights, IdNormalizer, Layerwise, Towers};
 use ra_core::{
     Curve, Dataset, ItemId, OutputFolder, Recommender, UserId, fingerprint, fingerprint_file, read_bytes, read_json,
     save_module, write_atomic, write_json,
 };
 use ra_data::Column;
 use ra_eval::{Evaluation, Metric};
-use ra_idmodels::{IdConfig, IdMethod, Trained};
+use ra_idmodels::{GroundConfig, IdConfig, IdMethod, Trained};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -59,6 +59,50 @@ pub(crate) struct TowersManifest {
     pub(crate) lm: String,
     /// The ID method, [`id_fingerprint`].
     pub(crate) ids: String,
+}
+
+/// The numbers of a grounding, as chosen or as set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GroundManifest {
+    pub(crate) k: f32,
+    pub(crate) scale: f32,
+    /// The configuration that they were chosen under.
+    pub(crate) config: GroundConfig,
+    /// The ID method that is grounded, [`id_fingerprint`].
+    pub(crate) ids: String,
+}
+
+/// The weights of a blend, and how they were found. The rows that it blends are those of the run folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BlendManifest {
+    /// The names of the rows.
+    pub(crate) parts: Vec<String>,
+    /// The weight of each row's score.
+    pub(crate) weights: Vec<f32>,
+    /// The validation of the blend, and of each row alone.
+    pub(crate) validation: f64,
+    pub(crate) alone: Vec<f64>,
+    /// The number of blends that were tried.
+    pub(crate) trials: usize,
+    /// The weights of the blends without each row, if they were asked for.
+    #[serde(default)]
+    pub(crate) without: Vec<Vec<f32>>,
+    pub(crate) seconds: f64,
+}
+
+impl BlendManifest {
+    pub(crate) fn new(parts: &[String], found: &BlendWeights, without: &[BlendWeights], seconds: f64) -> Self {
+        let BlendWeights { weights, alone, validation, trials, .. } = found.clone();
+        let without = without.iter().map(|found| found.weights.clone()).collect();
+        Self { parts: parts.to_vec(), weights, validation, alone, trials, without, seconds }
+    }
+
+    /// Returns the weights in words, relative to the largest.
+    pub(crate) fn told(&self) -> String {
+        let part = |(name, weight): (&String, &f32)| (*weight > 0.0).then(|| format!("{weight:.3} {name}"));
+        let sum: Vec<String> = self.parts.iter().zip(&self.weights).filter_map(part).collect();
+        format!("score: {}; weights chosen on validation out of {} tried", sum.join(" + "), self.trials)
+    }
 }
 
 /// The treatment of an earlier run in the folder.
@@ -217,6 +261,22 @@ impl RunFolder {
         Ok(write_json(&self.claimed(&id_name(name, "json"))?, &mark)?)
     }
 
+    /// Reads the numbers of a method's grounding, if they were chosen for this very method.
+    pub(crate) fn ground_manifest(
+        &self,
+        name: &str,
+        config: &GroundConfig,
+        ids: &str,
+    ) -> Result<Option<GroundManifest>> {
+        let file = self.file(&id_name(name, "ground.json"));
+        let mark: Option<GroundManifest> = if file.exists() { Some(read_json(&file)?) } else { None };
+        Ok(mark.filter(|mark| mark.config == *config && mark.ids == ids))
+    }
+
+    pub(crate) fn save_ground(&self, name: &str, mark: &GroundManifest) -> Result<()> {
+        Ok(write_json(&self.claimed(&id_name(name, "ground.json"))?, mark)?)
+    }
+
     /// Imports a finished ID method that another run of the suite shares.
     pub(crate) fn import_id(&self, name: &str, config: &IdConfig, shared: &Shared) -> Result<()> {
         if self.id_manifest(name, config)?.is_some() {
@@ -257,6 +317,16 @@ impl RunFolder {
     pub(crate) fn save_towers(&self, row: &str, towers: &Towers<Layerwise>, mark: &TowersManifest) -> Result<()> {
         save_module(towers, &self.claimed(&towers_name(row, "safetensors"))?)?;
         Ok(write_json(&self.claimed(&towers_name(row, "json"))?, mark)?)
+    }
+
+    /// Reads the weights of a blend, if they have been chosen.
+    pub(crate) fn blend_manifest(&self, row: &str) -> Result<Option<BlendManifest>> {
+        let file = self.file(&towers_name(row, "blend.json"));
+        Ok(if file.exists() { Some(read_json(&file)?) } else { None })
+    }
+
+    pub(crate) fn save_blend(&self, row: &str, mark: &BlendManifest) -> Result<()> {
+        Ok(write_json(&self.claimed(&towers_name(row, "blend.json"))?, mark)?)
     }
 
     /// Returns the checkpoint of the towers of a row.

@@ -262,7 +262,7 @@ fn imported(recipe: &Recipe) -> Vec<PathBuf> {
         .ids
         .clone()
         .iter_mut()
-        .flat_map(|id| id.paths_mut().into_iter().map(|path| path.clone()).collect::<Vec<_>>())
+        .flat_map(|id| id.method.paths_mut().into_iter().map(|path| path.clone()).collect::<Vec<_>>())
         .collect()
 }
 

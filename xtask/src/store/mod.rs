@@ -9,7 +9,9 @@ mod tensorboard;
 
 pub use folder::Earlier;
 
-pub(crate) use folder::{IdManifest, KIND, RunFolder, TowersManifest, id_fingerprint, read_users};
+pub(crate) use folder::{
+    BlendManifest, GroundManifest, IdManifest, KIND, RunFolder, TowersManifest, id_fingerprint, read_users,
+};
 pub(crate) use manifest::{Manifest, inputs};
 
 use anyhow::{Context, Result};

@@ -44,6 +44,93 @@ fn variants_of_a_recipe_are_rows_that_are_probed_and_recommend() {
 }
 
 #[test]
+fn grounded_ids_blends_and_their_students_are_rows_that_recommend() {
+    let root = Root::new();
+    let tiny = std::fs::read_to_string(root.path("xtask/recipes/tiny.toml")).unwrap();
+    let variants = "\n[[variant]]\nname = 'counts'\nblend = ['lexical', 'item-knn']\n[[variant]]\nname = 'all'\nblend = \
+                    ['sasrec-grounded', 'ra-rec', 'counts', 'text']\n[[variant]]\nname = 'student'\nteacher = 'all'\n";
+    root.write("xtask/recipes/own.toml", &(tiny + variants));
+    let ids = "id=[{kind='lexical'}, {kind='item-knn'}, {kind='text-knn'}, {kind='sasrec', dim=8, max_length=6, train={epochs=2}, \
+               ground={ridge=2.0}}]";
+    let rows = "eval.rows=['id', 'text', 'ra-rec', 'counts', 'all', 'student', 'probes']";
+    let args = ["run", "own", "--out", "a", "--set", ids, "--set", rows, "--set", "eval.probes_of=['all']"];
+    root.ok(&args);
+    let report = root.report("a");
+    let rows = report["rows"].as_array().unwrap();
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name}: {rows:?}"));
+    for name in ["text-knn", "sasrec", "sasrec-grounded", "ra-rec(sasrec-grounded, lm)", "student(sasrec-grounded, lm)"]
+    {
+        assert!(row(name)["validation"].is_number(), "{name}");
+    }
+    // No blend validates worse than one of its parts.
+    let validation = |name: &str| row(name)["validation"].as_f64().unwrap();
+    for part in ["sasrec-grounded", "ra-rec(sasrec-grounded, lm)", "counts", "text-only"] {
+        assert!(validation("all") >= validation(part) - 1e-9, "{part}: {} {}", validation("all"), validation(part));
+    }
+    assert!(validation("counts") >= validation("lexical").max(validation("item-knn")) - 1e-9);
+    let told = row("all")["notes"].to_string();
+    assert!(told.contains("weights chosen on validation out of"), "{told}");
+    assert!(row("sasrec-grounded")["notes"].to_string().contains("grounded with k ="));
+    row("all, without ra-rec");
+    let best = rows.iter().filter(|row| row["kind"] != "probe").map(|row| row["validation"].as_f64().unwrap());
+    let best = best.fold(f64::MIN, f64::max);
+    let page = std::fs::read_to_string(root.path("a/report.md")).unwrap();
+    let named = rows.iter().find(|row| row["validation"] == best && row["kind"] != "probe").unwrap();
+    let short = format!("{} is recommended: it validates best", named["name"].as_str().unwrap());
+    assert!(page.contains(&short), "{short}: {page}");
+    for name in ["sasrec-grounded", "counts", "all", "student"] {
+        let told = root.ok(&["recommend", "--run", "a", "--row", name, "--user", "u1", "--json"]);
+        let found: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(found["recommended"].as_array().unwrap().len(), 10, "{name}: {told}");
+    }
+    // What is finished is read again and gives the same numbers.
+    root.ok(&[&args[..], &["--resume"]].concat());
+    let again = root.report("a");
+    let metrics = |report: &serde_json::Value| {
+        report["rows"].as_array().unwrap().iter().map(|row| row["metrics"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(metrics(&report), metrics(&again));
+}
+
+#[test]
+fn blends_need_no_language_model() {
+    let root = Root::new();
+    let tiny = std::fs::read_to_string(root.path("xtask/recipes/tiny.toml")).unwrap();
+    let blend = "\n[[variant]]\nname = 'counts'\nblend = ['pop', 'item-knn']\n";
+    root.write("xtask/recipes/own.toml", &(tiny + blend));
+    let ids = "id=[{kind='pop'}, {kind='item-knn'}]";
+    let told = root.ok(&[
+        "run",
+        "own",
+        "--out",
+        "a",
+        "--set",
+        ids,
+        "--set",
+        "eval.rows=['id', 'counts']",
+        "--set",
+        "lm.path=absent",
+    ]);
+    assert!(told.contains("counts"), "{told}");
+    root.ok(&["recommend", "--run", "a", "--row", "counts", "--user", "u1"]);
+    let error =
+        |set: &str| root.error(&["run", "own", "--set", ids, "--set", "eval.rows=['id', 'counts']", "--set", set]);
+    for (set, told) in [
+        ("variant.blend=['pop']", "blend must name two rows or more"),
+        ("variant.blend=['pop', 'pop']", "each once"),
+        ("variant.blend=['pop', 'absent']", "rows before it: pop, item-knn"),
+        ("variant.blend=['pop', 'counts']", "rows before it"),
+        ("variant.teacher=pop", "only one of towers, blend and teacher"),
+        ("variant.set={n_tok=2}", "have no effect"),
+        ("id.ground={}", "scores single items and has no vectors"),
+        ("id.ground={kk=1}", "kk"),
+    ] {
+        let error = error(set);
+        assert!(error.contains(told), "{set}: {error}");
+    }
+}
+
+#[test]
 fn ra_rec_knows_recipes_without_the_repository_and_calls_itself_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let ra_rec = |args: &[&str]| {

@@ -1,0 +1,206 @@
+//! Text-grounded IDs: the vector of a rare item shrinks towards what its text predicts.
+use crate::method::sequence::item_rows;
+use burn::tensor::{Tensor, TensorData};
+use faer::linalg::solvers::Solve;
+use faer::{Mat, Side};
+use ra_core::{Check, Dataset, Error, ItemId, Problem, Recommender, Result, Validate, forward_recommender};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The values of [`GroundConfig::k`] that validation chooses among.
+const KS: [f32; 8] = [0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0];
+
+/// The values of [`GroundConfig::scale`] that validation chooses among, after `k`.
+const SCALES: [f32; 4] = [1.0, 0.5, 1.5, 2.0];
+
+/// Configures the grounding of an ID method.
+///
+/// The vector of item `i`, with `n_i` training interactions and the text vector `t_i` (of length 1, with a constant 1
+/// appended), becomes `g_i e_i + (1 - g_i) s W t_i` with `g_i = n_i / (n_i + k)`. `W` is the ridge regression from the text
+/// vectors of known items to their ID vectors, in which an item counts `min(n_i, cap)`. This is empirical-Bayes shrinkage
+/// of a learned vector towards its prediction from text. An item without a title keeps its own vector.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroundConfig {
+    /// The number of training interactions at which an item's own vector and its text count alike. With 0, only items
+    /// that were never trained on change. By default, validation chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub k: Option<f32>,
+    /// The factor `s` on what a text predicts; above 1 it favours cold items. By default, validation chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+    /// The weight of the squared norm of `W`.
+    pub ridge: f32,
+    /// The highest weight of an item in the regression, in interactions.
+    pub cap: u32,
+}
+
+impl Default for GroundConfig {
+    fn default() -> Self {
+        Self { k: None, scale: None, ridge: 1.0, cap: 20 }
+    }
+}
+
+impl Check for GroundConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let found = [
+            self.k.and_then(|k| Problem::if_negative("k", k)),
+            self.scale.and_then(|scale| Problem::unless_positive("scale", scale)),
+            Problem::unless_positive("ridge", self.ridge),
+            Problem::if_below("cap", self.cap as usize, 1),
+        ];
+        found.into_iter().flatten().collect()
+    }
+}
+
+/// An ID method with grounded item vectors. A method that reads its own item vectors in histories reads the grounded ones
+/// ([`Recommender::with_items`]); any other scores them.
+#[derive(Debug, Clone)]
+pub struct Grounded {
+    model: Arc<dyn Recommender>,
+    /// The number of interactions at which ID and text count alike.
+    pub k: f32,
+    /// The factor on what a text predicts.
+    pub scale: f32,
+}
+
+impl Grounded {
+    /// Grounds `model`, trained on `dataset`, in the item vectors `features`, `[items + 1, width]` with padding in row 0.
+    /// `validate` chooses the numbers that `config` leaves open: first `k`, then the scale.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if a number is left open without a metric, or if no item was trained on.
+    pub fn fit(
+        model: Arc<dyn Recommender>,
+        dataset: &Dataset,
+        features: &Tensor<2>,
+        config: &GroundConfig,
+        validate: Option<Validate<'_>>,
+    ) -> Result<Self> {
+        let parts = Parts::new(&*model, dataset, features, config)?;
+        let made = |k, scale| Self { model: parts.model(&model, k, scale), k, scale };
+        let choose = |what: &str, values: &[f32], made: &dyn Fn(f32) -> Self| {
+            let metric = validate.ok_or_else(|| Error::Missing {
+                what: "a validation metric".into(),
+                remedy: format!("it chooses {what} of the grounding: hold interactions out, or set {what}"),
+            })?;
+            let mut best = (f64::NEG_INFINITY, 0.0);
+            for &value in values {
+                let found = metric(&made(value));
+                best = if found > best.0 { (found, value) } else { best };
+            }
+            tracing::info!(value = best.1, validation = best.0, "grounding: {what}");
+            Ok::<f32, Error>(best.1)
+        };
+        let first = config.scale.unwrap_or(SCALES[0]);
+        let k = config.k.map_or_else(|| choose("k", &KS, &|k| made(k, first)), Ok)?;
+        let scale = config.scale.map_or_else(|| choose("scale", &SCALES, &|scale| made(k, scale)), Ok)?;
+        Ok(made(k, scale))
+    }
+}
+
+impl Recommender for Grounded {
+    forward_recommender!(self => self.model; dim, interests, users, items, additions);
+}
+
+/// What grounded vectors are computed from, on the plain device.
+struct Parts {
+    /// `[items + 1, dim]`.
+    own: Tensor<2>,
+    /// `W t_i` of each item, `[items + 1, dim]`.
+    predicted: Tensor<2>,
+    /// The number of training interactions of each item, with padding first. An item without a title has none left to
+    /// shrink: infinity.
+    counts: Vec<f32>,
+}
+
+impl Parts {
+    fn new(model: &dyn Recommender, dataset: &Dataset, features: &Tensor<2>, config: &GroundConfig) -> Result<Self> {
+        let items = dataset.catalog.len();
+        let all: Vec<ItemId> = (0..=items as u32).map(ItemId).collect();
+        let own = model.items(&all);
+        let has_text = |item: &ItemId| *item != ItemId::PADDING && !dataset.catalog.title(*item).trim().is_empty();
+        let popularity = dataset.popularity();
+        let count = |item: &ItemId| if has_text(item) { popularity[item.index()] as f32 } else { f32::INFINITY };
+        let counts: Vec<f32> = all.iter().map(count).collect();
+        let texts = with_constant(features);
+        let weight = |&count: &f32| if count.is_finite() { count.min(config.cap as f32) } else { 0.0 };
+        let weights: Vec<f32> = counts.iter().map(weight).collect();
+        if weights.iter().all(|&weight| weight == 0.0) {
+            let remedy = "give titles to items of the training part, or leave grounding out";
+            return Err(Error::Missing {
+                what: "an item with a title that was trained on".into(),
+                remedy: remedy.into(),
+            });
+        }
+        let predicted = ridge(&texts, &own, &weights, f64::from(config.ridge))?;
+        Ok(Self { own, predicted, counts })
+    }
+
+    /// Returns the grounded item vectors, `[items + 1, dim]`.
+    fn table(&self, k: f32, scale: f32) -> Tensor<2> {
+        let share = |&count: &f32| match count {
+            // Infinity over infinity is not a number.
+            count if count.is_infinite() => 1.0,
+            0.0 => 0.0,
+            count => count / (count + k),
+        };
+        let shares: Vec<f32> = self.counts.iter().map(share).collect();
+        let shares = Tensor::<2>::from_data(TensorData::new(shares, [self.counts.len(), 1]), &self.own.device());
+        // In this order, an item that keeps its own vector keeps every bit of it.
+        self.own.clone() * shares.clone() + self.predicted.clone() * (shares.ones_like() - shares) * scale
+    }
+
+    fn model(&self, model: &Arc<dyn Recommender>, k: f32, scale: f32) -> Arc<dyn Recommender> {
+        let items = self.table(k, scale);
+        match model.with_items(&items) {
+            Some(model) => model.into(),
+            None => Arc::new(OtherItems { model: model.clone(), items }),
+        }
+    }
+}
+
+/// Returns rows of length 1 with a constant 1 appended, `[items + 1, width + 1]`.
+fn with_constant(features: &Tensor<2>) -> Tensor<2> {
+    let norm = features.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+    let one = Tensor::ones([features.dims()[0], 1], &features.device());
+    Tensor::cat(vec![features.clone() / norm, one], 1)
+}
+
+/// Returns `x W` for the `W` that minimises `sum_i w_i |y_i - x_i W|^2 + ridge |W|^2`; `x` is `[n, width]`, `y` is
+/// `[n, dim]`, and there are `n` weights.
+fn ridge(x: &Tensor<2>, y: &Tensor<2>, weights: &[f32], ridge: f64) -> Result<Tensor<2>> {
+    let ([n, width], [_, dim]) = (x.dims(), y.dims());
+    let device = x.device();
+    let weighed = x.clone() * Tensor::from_data(TensorData::new(weights.to_vec(), [n, 1]), &device);
+    // In f64 from here on: the products are exact enough in f32, the solution is not.
+    let matrix = |t: Tensor<2>| {
+        let [rows, columns] = t.dims();
+        let numbers: Vec<f32> = t.into_data().iter().collect();
+        Mat::from_fn(rows, columns, |i, j| f64::from(numbers[i * columns + j]))
+    };
+    let mut gram = matrix(weighed.clone().transpose().matmul(x.clone()));
+    (0..width).for_each(|i| gram[(i, i)] += ridge);
+    let singular = |_| Error::Missing {
+        what: "a larger ridge".into(),
+        remedy: "the matrix of the texts has no inverse in 64 bits; 0.1 to 100 is usual".into(),
+    };
+    let solution = gram.llt(Side::Lower).map_err(singular)?.solve(matrix(weighed.transpose().matmul(y.clone())));
+    let numbers: Vec<f32> = (0..width * dim).map(|at| solution[(at / dim, at % dim)] as f32).collect();
+    Ok(x.clone().matmul(Tensor::from_data(TensorData::new(numbers, [width, dim]), &device)))
+}
+
+/// A method whose users do not depend on its item vectors, with other item vectors.
+#[derive(Debug)]
+struct OtherItems {
+    model: Arc<dyn Recommender>,
+    /// `[items + 1, dim]`.
+    items: Tensor<2>,
+}
+
+impl Recommender for OtherItems {
+    forward_recommender!(self => self.model; dim, interests, users, additions);
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
+        item_rows(&self.items, items)
+    }
+}
