@@ -38,7 +38,7 @@ impl Batches for Prefixes<'_> {
         for user in order.samples(step) {
             let row = dataset.train.row(user);
             let target = 1 + random.below(row.len() - 1);
-            rows.push(user, (&row[target.saturating_sub(*max_length)..target], row[target]));
+            rows.push(user, &row[target.saturating_sub(*max_length)..target], row[target]);
             rows.push_negatives((0..*wanted).map(|_| unseen.draw(&mut random, user)));
         }
         rows.batch(*wanted, seed, device)
@@ -86,7 +86,8 @@ impl Batches for EachPrefix<'_> {
         let mut random = SplitMix::new(seed);
         let mut rows = LastRows::default();
         for sample in self.order.samples(step) {
-            rows.push(sample.user, self.dataset.sample(sample, self.max_length));
+            let (history, target) = self.dataset.sample(sample, self.max_length);
+            rows.push(sample.user, history, target);
             rows.push_negatives((0..self.negatives).map(|_| self.unseen.draw(&mut random, sample.user)));
         }
         rows.batch(self.negatives, seed, &self.device)

@@ -47,7 +47,7 @@ pub(super) struct LastRows {
 
 impl LastRows {
     /// Adds a sample; `history` is not empty.
-    pub(super) fn push(&mut self, user: UserId, (history, target): (&[ItemId], ItemId)) {
+    pub(super) fn push(&mut self, user: UserId, history: &[ItemId], target: ItemId) {
         self.lengths.push(history.len());
         self.users.extend(std::iter::repeat_n(user, history.len()));
         self.items.extend_from_slice(history);
