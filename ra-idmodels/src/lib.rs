@@ -11,6 +11,8 @@
 //! | `kind` | configuration | what it is |
 //! |---|---|---|
 //! | `sasrec` | [`SasRecConfig`] | self-attention over the history |
+//! | `bsarec` | [`BsaRecConfig`] | self-attention beside a filter of frequencies |
+//! | `hstu` | [`HstuConfig`] | attention by a SiLU in place of a softmax, gated |
 //! | `gru4rec` | [`Gru4RecConfig`] | a recurrent network over the history |
 //! | `bert4rec` | [`Bert4RecConfig`] | bidirectional attention, trained to fill in hidden items |
 //! | `comirec` | [`ComiRecConfig`] | several interests per user |
@@ -22,13 +24,15 @@
 //! | `item-knn` | [`ItemKnnConfig`] | items that occur near those of the history |
 //! | `text-knn` | [`TextKnnConfig`] | items whose given vectors, such as those of titles, are near those of the history |
 //! | `pop` | [`PopularityConfig`] | the same ranking for every user |
+//! | `recent` | [`RecentConfig`] | popularity among everybody's newest items |
 //! | `alpharec` | [`AlphaRecConfig`] | items mapped from given vectors, such as those of titles; a user is their mean |
 //! | `unisrec` | [`UniSRecConfig`] | SASRec over items mapped from given vectors |
+//! | `alphafuse` | [`AlphaFuseConfig`] | SASRec over items whose vectors are given in part and learned in part |
 //! | `import` | [`ImportConfig`] | vectors made elsewhere, in PyTorch, numpy or Spark |
 //!
 //! # A method of your own
-//! [`train`] trains a module with a loss ([`IdModel`](ra_core::IdModel)) on [`NextItem`], [`Prefixes`], [`Pairs`],
-//! [`Cloze`] or your own [`Batches`]. With [`LearnedMethod`] on its configuration, [`fit`] and [`load`] accept it like
+//! [`train`] trains a module with a loss ([`IdModel`](ra_core::IdModel)) on [`NextItem`], [`Prefixes`], [`EachPrefix`],
+//! [`Pairs`], [`Cloze`] or your own [`Batches`]. With [`LearnedMethod`] on its configuration, [`fit`] and [`load`] accept it like
 //! those above; see `examples/own_method.rs` for a complete one.
 //!
 //! # Guarantees
@@ -67,18 +71,23 @@ mod text;
 mod train;
 mod trained;
 
-pub use batch::{Batches, Cloze, NextItem, Pairs, Prefixes};
+pub use batch::{Batches, Cloze, EachPrefix, NextItem, Pairs, Prefixes};
 pub use count::{
     Ease, EaseConfig, ItemKnn, ItemKnnConfig, Lexical, LexicalConfig, Markov, MarkovConfig, Popularity,
-    PopularityConfig, Similarity,
+    PopularityConfig, Recent, RecentConfig, Similarity,
 };
 pub use import::{ImportConfig, ImportedVectors};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
-pub use method::{Bert4Rec, Bert4RecConfig, ComiRec, ComiRecConfig, Extraction, Gru4Rec, Gru4RecConfig, LightGcn};
-pub use method::{LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecVariant};
+pub use method::{Bert4Rec, Bert4RecConfig, BsaRec, BsaRecConfig, ComiRec, ComiRecConfig, Extraction, Gru4Rec};
+pub use method::{
+    Gru4RecConfig, Hstu, HstuConfig, LightGcn, LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecInit,
+    SasRecVariant,
+};
 pub use registry::{IdConfig, IdMethod, LearnedMethod, fit, load};
-pub use text::{AlphaRec, AlphaRecConfig, FeatureMap, FittedAlphaRec, FittedUniSRec, GroundConfig, Grounded};
-pub use text::{TextKnn, TextKnnConfig, UniSRec, UniSRecConfig};
+pub use text::{
+    AlphaFuse, AlphaFuseConfig, AlphaRec, AlphaRecConfig, FeatureMap, FittedAlphaRec, FittedUniSRec, GroundConfig,
+    Grounded, TextKnn, TextKnnConfig, UniSRec, UniSRecConfig,
+};
 pub use train::{Job, TrainConfig, train};
 pub use trained::Trained;
 

@@ -81,6 +81,11 @@ pub trait LearnedMethod: Check + Debug + Send + Sync {
     /// The value of [`IdMethod::reads_features`].
     const READS_FEATURES: bool = false;
 
+    /// Returns [`IdMethod::reads_features`], for a method whose settings decide that.
+    fn wants_features(&self) -> bool {
+        Self::READS_FEATURES
+    }
+
     /// Creates a model on `device` with initial parameters drawn from `seed`.
     ///
     /// # Errors
@@ -121,7 +126,7 @@ impl<M: LearnedMethod> IdMethod for M {
     }
 
     fn reads_features(&self) -> bool {
-        M::READS_FEATURES
+        self.wants_features()
     }
 }
 
@@ -192,6 +197,8 @@ macro_rules! methods {
 methods! {
     /// Popularity.
     "pop" => Popularity(PopularityConfig),
+    /// Popularity among everybody's newest items.
+    "recent" => Recent(RecentConfig),
     /// Items with titles like those of the history.
     "lexical" => Lexical(LexicalConfig),
     /// Items that occur near those of the history.
@@ -206,6 +213,10 @@ methods! {
     "lightgcn" => LightGcn(LightGcnConfig),
     /// SASRec.
     "sasrec" => SasRec(SasRecConfig),
+    /// BSARec.
+    "bsarec" => BsaRec(BsaRecConfig),
+    /// HSTU.
+    "hstu" => Hstu(HstuConfig),
     /// GRU4Rec.
     "gru4rec" => Gru4Rec(Gru4RecConfig),
     /// BERT4Rec.
@@ -218,6 +229,8 @@ methods! {
     "text-knn" => TextKnn(TextKnnConfig),
     /// UniSRec: SASRec over items mapped from given vectors.
     "unisrec" => UniSRec(UniSRecConfig),
+    /// AlphaFuse: SASRec over items whose vectors are given in part and learned in part.
+    "alphafuse" => AlphaFuse(AlphaFuseConfig),
     /// Vectors made elsewhere.
     "import" => Import(ImportConfig),
 }

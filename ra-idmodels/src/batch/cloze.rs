@@ -35,7 +35,7 @@ impl Batches for Cloze<'_> {
         let mask = ItemId(self.dataset.catalog.len() as u32 + 1);
         let mut lengths = Vec::new();
         let (mut users, mut rows, [mut items, mut positives]) = (Vec::new(), Vec::new(), [const { Vec::new() }; 2]);
-        for user in self.order.users(step) {
+        for user in self.order.samples(step) {
             let row = self.dataset.train.row(user);
             let read = &row[row.len().saturating_sub(self.max_length)..];
             let last_alone = random.below(10) == 0;

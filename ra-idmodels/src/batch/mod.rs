@@ -8,7 +8,7 @@ mod sampler;
 pub use cloze::Cloze;
 pub use next_item::NextItem;
 pub use pairs::Pairs;
-pub use prefixes::Prefixes;
+pub use prefixes::{EachPrefix, Prefixes};
 
 use ra_core::TrainBatch;
 

@@ -40,7 +40,7 @@ impl Batches for NextItem<'_> {
     fn batch(&mut self, step: usize) -> TrainBatch {
         let seed = step_seed(self.order.seed, step);
         let mut random = SplitMix::new(splitmix64(seed) ^ 0x6E65_6761);
-        let chosen = self.order.users(step);
+        let chosen = self.order.samples(step);
         let mut lengths = Vec::with_capacity(chosen.len());
         let (mut users, [mut items, mut positives, mut negatives]) = (Vec::new(), [const { Vec::new() }; 3]);
         for user in chosen {

@@ -1,36 +1,76 @@
 //! Draws shared by all kinds of batches: users in the order of an epoch, and items that a user does not have.
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::{Dataset, ItemId, Sequences, SplitMix, UserId, indices, int_tensor, rng, splitmix64};
+use ra_core::{Dataset, ItemId, Sequences, SplitMix, TrainBatch, UserId, indices, int_tensor, rng, splitmix64};
 use rand::seq::SliceRandom;
 
-/// Chooses the users of each step's batch: every epoch visits each user once, in its own order.
+/// Chooses the samples of each step's batch, such as users: every epoch visits each once, in its own order.
 #[derive(Debug)]
-pub(super) struct EpochSampler {
-    users: Vec<UserId>,
+pub(super) struct EpochSampler<S = UserId> {
+    samples: Vec<S>,
     epoch: Option<usize>,
-    order: Vec<UserId>,
+    order: Vec<S>,
     batch: usize,
     pub(super) seed: u64,
 }
 
-impl EpochSampler {
-    pub(super) fn new(users: Vec<UserId>, batch: usize, seed: u64) -> Self {
-        Self { users, epoch: None, order: Vec::new(), batch: batch.max(1), seed }
+impl<S: Copy> EpochSampler<S> {
+    pub(super) fn new(samples: Vec<S>, batch: usize, seed: u64) -> Self {
+        Self { samples, epoch: None, order: Vec::new(), batch: batch.max(1), seed }
     }
 
     pub(super) fn steps(&self) -> usize {
-        self.users.len().div_ceil(self.batch)
+        self.samples.len().div_ceil(self.batch)
     }
 
-    pub(super) fn users(&mut self, step: usize) -> Vec<UserId> {
+    pub(super) fn samples(&mut self, step: usize) -> Vec<S> {
         let (epoch, index) = (step / self.steps().max(1), step % self.steps().max(1));
         if self.epoch != Some(epoch) {
-            self.order.clone_from(&self.users);
+            self.order.clone_from(&self.samples);
             self.order.shuffle(&mut rng(self.seed, "epoch", epoch as u64));
             self.epoch = Some(epoch);
         }
         let start = index * self.batch;
         self.order[start..(start + self.batch).min(self.order.len())].to_vec()
+    }
+}
+
+/// Collects samples of one target each, which the last row of a history predicts.
+#[derive(Debug, Default)]
+pub(super) struct LastRows {
+    lengths: Vec<usize>,
+    users: Vec<UserId>,
+    items: Vec<ItemId>,
+    rows: Vec<u32>,
+    positives: Vec<ItemId>,
+    negatives: Vec<ItemId>,
+}
+
+impl LastRows {
+    /// Adds a sample; `history` is not empty.
+    pub(super) fn push(&mut self, user: UserId, history: &[ItemId], target: ItemId) {
+        self.lengths.push(history.len());
+        self.users.extend(std::iter::repeat_n(user, history.len()));
+        self.items.extend_from_slice(history);
+        self.rows.push(self.items.len() as u32 - 1);
+        self.positives.push(target);
+    }
+
+    /// Adds the negatives of the sample that was added last.
+    pub(super) fn push_negatives(&mut self, negatives: impl Iterator<Item = ItemId>) {
+        self.negatives.extend(negatives);
+    }
+
+    /// Returns the batch, with `negatives` negatives per sample.
+    pub(super) fn batch(self, negatives: usize, seed: u64, device: &Device) -> TrainBatch {
+        TrainBatch {
+            lengths: self.lengths.into(),
+            users: users(&self.users, device),
+            items: items(&self.items, device),
+            negatives: item_grid(&self.negatives, self.rows.len(), negatives, device),
+            rows: Some(indices(self.rows, device)),
+            positives: items(&self.positives, device),
+            dropout: Some(splitmix64(seed)),
+        }
     }
 }
 

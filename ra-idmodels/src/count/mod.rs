@@ -5,9 +5,11 @@ mod item_knn;
 mod lexical;
 mod markov;
 mod popularity;
+mod recent;
 
 pub use ease::{Ease, EaseConfig};
 pub use item_knn::{ItemKnn, ItemKnnConfig, Similarity};
 pub use lexical::{Lexical, LexicalConfig};
 pub use markov::{Markov, MarkovConfig};
 pub use popularity::{Popularity, PopularityConfig};
+pub use recent::{Recent, RecentConfig};

@@ -2,6 +2,7 @@
 mod sampled;
 mod softmax;
 
+use sampled::without_target;
 pub use sampled::{binary_cross_entropy, bpr, gbce_weight, sampled_softmax};
 pub use softmax::softmax_cross_entropy;
 pub(crate) use softmax::whole_catalogue;
@@ -21,6 +22,9 @@ pub enum Loss {
     Softmax,
     /// Cross-entropy over the target and the negatives.
     SampledSoftmax,
+    /// Cross-entropy over the target, the negatives and the targets of the batch's other rows: mixed negatives (Yang et
+    /// al., WWW 2020), without the correction by frequency. It takes a score for every two rows of a batch.
+    MixedSoftmax,
     /// Binary cross-entropy over the target and the negatives (Kang & McAuley, ICDM 2018, eq. 7).
     Bce,
     /// BCE with positives calibrated for the number of negatives (Petrov & Macdonald, gSASRec, RecSys 2023, eq. 9).
@@ -59,8 +63,13 @@ impl ItemLoss {
             return whole_catalogue(hidden, table, batch);
         }
         let items = table.dims()[0] - 1;
+        let others = (self.loss == Loss::MixedSoftmax).then(|| {
+            let targets = table.clone().select(0, batch.positives.clone());
+            without_target(hidden.clone().matmul(targets.transpose()), batch.positives.clone())
+        });
         let scores = pair_scores(hidden, None, table, columns(batch));
         match self.loss {
+            Loss::MixedSoftmax => sampled_softmax(Tensor::cat(std::iter::once(scores).chain(others).collect(), 1)),
             Loss::SampledSoftmax => sampled_softmax(scores),
             Loss::Bpr => bpr(scores),
             Loss::Gbce => binary_cross_entropy(scores, gbce_weight(self.negatives, items, self.calibration)),

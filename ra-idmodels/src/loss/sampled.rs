@@ -1,6 +1,6 @@
 //! Losses over a target and some negatives.
-use burn::tensor::Tensor;
 use burn::tensor::activation::{log_sigmoid, log_softmax};
+use burn::tensor::{Int, Tensor};
 
 fn target_and_negatives(scores: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     let [m, k] = scores.dims();
@@ -33,6 +33,16 @@ pub fn gbce_weight(negatives: usize, items: usize, calibration: f64) -> f64 {
     share * (calibration * (1.0 - 1.0 / share) + 1.0 / share)
 }
 
+/// Takes each row's own target out of its scores of the targets of all rows.
+///
+/// # Shapes
+/// `scores` and the result are `[m, m]`, `targets` is `[m]`.
+pub(super) fn without_target(scores: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<2> {
+    let m = targets.dims()[0];
+    let own = targets.clone().reshape([m, 1]).expand([m, m]).equal(targets.reshape([1, m]).expand([m, m]));
+    scores.mask_fill(own, -1e9)
+}
+
 /// Cross-entropy over the target and uniform negatives, averaged over rows.
 ///
 /// # Shapes
@@ -45,7 +55,34 @@ pub fn sampled_softmax(scores: Tensor<2>) -> Tensor<1> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loss::{ItemLoss, Loss};
     use burn::tensor::Device;
+    use ra_core::{TrainBatch, indices, int_tensor};
+
+    #[test]
+    fn mixed_negatives_are_the_other_targets_and_those_drawn() {
+        let device = Device::flex();
+        let table = Tensor::<2>::from_floats([[9.0], [1.0], [2.0], [-1.0], [0.5]], &device);
+        let hidden = Tensor::<2>::from_floats([[1.0], [0.5], [-2.0]], &device);
+        let batch = TrainBatch {
+            lengths: [3].into(),
+            users: indices([0, 0, 0], &device),
+            items: indices([3, 3, 3], &device),
+            rows: None,
+            positives: indices([1, 2, 1], &device),
+            negatives: int_tensor([3, 4, 4], [3, 1], &device),
+            dropout: None,
+        };
+        let loss = ItemLoss { loss: Loss::MixedSoftmax, negatives: 1, calibration: 0.0 };
+        let got: f32 = loss.of(hidden, table, &batch).into_scalar();
+        // The target, the negative, and the targets of the other rows that are another item.
+        let row = |h: f64, target: f64, others: &[f64]| {
+            let all: f64 = others.iter().chain([&target]).map(|item| (h * item).exp()).sum();
+            -((h * target).exp() / all).ln()
+        };
+        let want = row(1.0, 1.0, &[-1.0, 2.0]) + row(0.5, 2.0, &[0.5, 1.0, 1.0]) + row(-2.0, 1.0, &[0.5, 2.0]);
+        assert!((f64::from(got) - want / 3.0).abs() < 1e-6, "{got}, not {}", want / 3.0);
+    }
 
     #[test]
     fn gbce_is_bce_at_one_end_and_calibrated_at_the_other() {

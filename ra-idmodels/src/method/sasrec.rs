@@ -1,17 +1,17 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
 use super::parameters::{Parameter, linear, norm};
-use super::sequence::{histories, item_rows, linear_of, normed};
+use super::sequence::{chosen, histories, item_rows, last_places, linear_of, linear_without_bias, normed};
 use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
 use crate::loss::ItemLoss;
-use crate::{Batches, Job, LearnedMethod, Loss, NextItem, TrainConfig};
+use crate::text::principal::Principal;
+use crate::{Batches, EachPrefix, Job, LearnedMethod, Loss, NextItem, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
-use burn::tensor::activation::relu;
+use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::kernels::{attention, dropout, gelu};
+use ra_core::kernels::{attention, dropout, gated_silu, gelu};
 use ra_core::{
-    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, indices, normal, rng, splitmix64,
-    xavier_normal,
+    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64, xavier_normal,
 };
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,23 @@ pub enum SasRecVariant {
     /// A pre-norm transformer block with an output projection, and a feed-forward part with GELU and four times the
     /// width.
     Modern,
+    /// A pre-norm block whose residuals are gated, `x + sigmoid(W x) f(norm(x))`, with a feed-forward part of SwiGLU
+    /// without biases and four times the width: LiGR (Borisyuk et al., "From Features to Transformers", 2025, eq. 1) as
+    /// eSASRec has it (Tikhonovich et al., RecSys 2025).
+    Ligr,
+}
+
+/// What the item table of [`SasRec`] starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SasRecInit {
+    /// Random numbers.
+    #[default]
+    Normal,
+    /// Given vectors ([`Job::features`]), such as those of titles: their `dim` principal axes, scaled to the deviation of
+    /// the random numbers, which fill what is missing if there are fewer axes. All of it is trained.
+    Text,
 }
 
 /// Configures [`SasRec`].
@@ -53,6 +70,12 @@ pub struct SasRecConfig {
     pub negatives: usize,
     /// The calibration `t` of gBCE, from 0 to 1.
     pub calibration: f64,
+    /// Whether each prefix of a training sequence is a sample of its own with one target, as in RecBole and S3-Rec
+    /// ([`EachPrefix`]). Otherwise a sequence is one sample with a target at every position. A batch then is a number of
+    /// prefixes, not of users, and an epoch takes several times as long.
+    pub augment: bool,
+    /// What the item table starts from.
+    pub init: SasRecInit,
     /// The training settings.
     pub train: TrainConfig,
 }
@@ -69,6 +92,8 @@ impl Default for SasRecConfig {
             loss: Loss::Softmax,
             negatives: 1,
             calibration: 0.75,
+            augment: false,
+            init: SasRecInit::Normal,
             train: TrainConfig::default(),
         }
     }
@@ -84,6 +109,18 @@ struct Block {
     inner_norm: LayerNorm,
     up: Linear,
     down: Linear,
+    gates: Option<Gates>,
+}
+
+/// What a block of [`SasRecVariant::Ligr`] has more.
+#[derive(Module, Debug)]
+struct Gates {
+    /// Of the attention's output.
+    attention: Linear,
+    /// Of the feed-forward part's output.
+    inner: Linear,
+    /// The half of SwiGLU without an activation.
+    linear: Linear,
 }
 
 /// SASRec; a user is the state at the last position of the history.
@@ -106,6 +143,9 @@ pub(crate) struct Encoder {
 
 const EPSILON: f32 = 1e-8;
 
+/// The standard deviation of the initial items and positions.
+const DEVIATION: f32 = 0.02;
+
 impl SasRecConfig {
     fn item_loss(&self) -> ItemLoss {
         ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
@@ -115,7 +155,7 @@ impl SasRecConfig {
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> SasRec {
         let random = &mut rng(seed, "sasrec", 0);
         let blocks = self.blocks(random, device);
-        let items = normal([items + 1, self.dim], 0.02, random, device);
+        let items = normal([items + 1, self.dim], DEVIATION, random, device);
         SasRec { items, encoder: self.encoder(blocks, random, device) }
     }
 
@@ -129,26 +169,32 @@ impl SasRecConfig {
     fn blocks(&self, random: &mut ChaCha8Rng, device: &Device) -> Vec<Block> {
         let dim = self.dim;
         let norm = || LayerNormConfig::new(dim).with_epsilon(f64::from(EPSILON)).init(device);
-        let mut linear = |from: usize, to: usize| linear_of(xavier_normal([from, to], random, device));
-        let modern = self.variant == SasRecVariant::Modern;
-        let inner = if modern { 4 * dim } else { dim };
+        let mut weight = |from: usize, to: usize| xavier_normal([from, to], random, device);
+        let (original, gated) = (self.variant == SasRecVariant::Original, self.variant == SasRecVariant::Ligr);
+        let inner = if original { dim } else { 4 * dim };
+        let of_inner = if gated { linear_without_bias } else { linear_of };
         (0..self.blocks)
             .map(|_| Block {
                 attention_norm: norm(),
-                query: linear(dim, dim),
-                key: linear(dim, dim),
-                value: linear(dim, dim),
-                output: modern.then(|| linear(dim, dim)),
+                query: linear_of(weight(dim, dim)),
+                key: linear_of(weight(dim, dim)),
+                value: linear_of(weight(dim, dim)),
+                output: (!original).then(|| linear_of(weight(dim, dim))),
                 inner_norm: norm(),
-                up: linear(dim, inner),
-                down: linear(inner, dim),
+                up: of_inner(weight(dim, inner)),
+                down: of_inner(weight(inner, dim)),
+                gates: gated.then(|| Gates {
+                    attention: linear_of(weight(dim, dim)),
+                    inner: linear_of(weight(dim, dim)),
+                    linear: linear_without_bias(weight(dim, inner)),
+                }),
             })
             .collect()
     }
 
     fn encoder(&self, blocks: Vec<Block>, random: &mut ChaCha8Rng, device: &Device) -> Encoder {
         Encoder {
-            positions: normal([self.max_length, self.dim], 0.02, random, device),
+            positions: normal([self.max_length, self.dim], DEVIATION, random, device),
             blocks,
             norm: LayerNormConfig::new(self.dim).with_epsilon(f64::from(EPSILON)).init(device),
             config: self.clone(),
@@ -182,13 +228,28 @@ impl Check for SasRecConfig {
 impl LearnedMethod for SasRecConfig {
     type Model = SasRec;
 
+    fn wants_features(&self) -> bool {
+        self.init == SasRecInit::Text
+    }
+
     fn fresh(&self, job: &Job<'_>, seed: u64, device: &Device) -> Result<SasRec> {
-        Ok(self.init(job.dataset.catalog.len(), seed, device))
+        let model = self.init(job.dataset.catalog.len(), seed, device);
+        if self.init == SasRecInit::Normal {
+            return Ok(model);
+        }
+        let given = Principal::new(job.given_features()?, self.dim, device)?.scaled(DEVIATION);
+        let [rows, axes] = given.dims();
+        let random = model.items.val().slice([0..rows, axes..self.dim]);
+        let both = if axes < self.dim { Tensor::cat(vec![given, random], 1) } else { given };
+        Ok(SasRec { items: Param::from_tensor(both.detach()), ..model })
     }
 
     fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
-        let negatives = self.item_loss().wanted();
-        Box::new(NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device))
+        let (batch, length, negatives) = (self.train.batch, self.max_length, self.item_loss().wanted());
+        if self.augment {
+            return Box::new(EachPrefix::new(job.dataset, batch, length, negatives, job.seed, job.device));
+        }
+        Box::new(NextItem::new(job.dataset, batch, length, negatives, job.seed, job.device))
     }
 
     fn training(&self) -> &TrainConfig {
@@ -204,7 +265,7 @@ impl SasRec {
 
     /// Returns the states `[rows, dim]` of concatenated histories, each at most `max_length` long.
     pub fn states(&self, items: Tensor<1, Int>, lengths: &Arc<[usize]>, seed: Option<u64>) -> Tensor<2> {
-        self.encoder.states(self.items.val().select(0, items), lengths, seed)
+        self.encoder.states(self.items.val().select(0, items), lengths, None, seed)
     }
 
     /// Returns every parameter under its name in the original code; matrices of linear layers are stored `[in, out]`.
@@ -234,8 +295,20 @@ impl SasRec {
 }
 
 impl Encoder {
-    /// Returns the states of concatenated histories from the vectors of their items; both are `[rows, dim]`.
-    pub(crate) fn states(&self, vectors: Tensor<2>, lengths: &Arc<[usize]>, seed: Option<u64>) -> Tensor<2> {
+    /// Returns the longest history that it reads.
+    pub(crate) fn max_length(&self) -> usize {
+        self.config.max_length
+    }
+
+    /// Returns the states of concatenated histories from the vectors of their items, `[rows, dim]`; if `wanted` names
+    /// rows, only theirs.
+    pub(crate) fn states(
+        &self,
+        vectors: Tensor<2>,
+        lengths: &Arc<[usize]>,
+        wanted: Option<&Tensor<1, Int>>,
+        seed: Option<u64>,
+    ) -> Tensor<2> {
         let (config, device) = (&self.config, vectors.device());
         let noise = |x: Tensor<2>, site: u64| match seed {
             Some(seed) => dropout(x, config.dropout, splitmix64(seed ^ site)),
@@ -245,31 +318,44 @@ impl Encoder {
             let (q, k, v) = (block.query.forward(query), block.key.forward(x.clone()), block.value.forward(x));
             attention(q, k, v, lengths, config.heads, true)
         };
-        // The last item of a history has the last position.
-        let place = |&length: &usize| (config.max_length - length..config.max_length).map(|place| place as u32);
-        let places: Vec<u32> = lengths.iter().flat_map(place).collect();
-        let places = indices(places, &device);
+        let places = last_places(lengths, config.max_length, &device);
         let read = vectors * (config.dim as f32).sqrt();
         let mut x = noise(read + self.positions.val().select(0, places), 0);
         for (index, block) in self.blocks.iter().enumerate() {
             let site = 3 * index as u64 + 1;
-            x = match &block.output {
-                None => {
+            // After the last attention no row reads another.
+            let wanted = wanted.filter(|_| index + 1 == self.blocks.len());
+            let left = |x: Tensor<2>| chosen(x, wanted);
+            x = match (&block.output, &block.gates) {
+                (None, _) => {
                     let query = normed(&block.attention_norm, x.clone(), EPSILON);
                     let attended = attend(block, query.clone(), x);
                     // Dropout on the attention's output in place of its weights: the same regularisation at a lower
                     // cost.
-                    let inner = normed(&block.inner_norm, noise(attended, site) + query, EPSILON);
+                    let inner = normed(&block.inner_norm, left(noise(attended, site) + query), EPSILON);
                     let up = noise(relu(block.up.forward(inner.clone())), site + 1);
                     noise(block.down.forward(up), site + 2) + inner
                 }
-                Some(output) => {
+                (Some(output), None) => {
                     let read = normed(&block.attention_norm, x.clone(), EPSILON);
-                    let x = x + noise(output.forward(attend(block, read.clone(), read)), site);
+                    let attended = left(attend(block, read.clone(), read));
+                    let x = left(x) + noise(output.forward(attended), site);
                     let up = noise(gelu(block.up.forward(normed(&block.inner_norm, x.clone(), EPSILON))), site + 1);
                     x + noise(block.down.forward(up), site + 2)
                 }
+                (Some(output), Some(gates)) => {
+                    let gated = |gate: &Linear, x: Tensor<2>, f: Tensor<2>| x.clone() + sigmoid(gate.forward(x)) * f;
+                    let read = normed(&block.attention_norm, x.clone(), EPSILON);
+                    let attended = left(attend(block, read.clone(), read));
+                    let x = gated(&gates.attention, left(x), noise(output.forward(attended), site));
+                    let read = normed(&block.inner_norm, x.clone(), EPSILON);
+                    let up = gated_silu(block.up.forward(read.clone()), gates.linear.forward(read));
+                    gated(&gates.inner, x, noise(block.down.forward(noise(up, site + 1)), site + 2))
+                }
             };
+        }
+        if self.blocks.is_empty() {
+            x = chosen(x, wanted);
         }
         normed(&self.norm, x, EPSILON)
     }
@@ -279,8 +365,9 @@ impl IdModel for SasRec {
     type Fitted = Self;
 
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
-        let states = self.states(batch.items.clone(), &batch.lengths, batch.dropout);
-        self.encoder.config.item_loss().of(batch.with_target(states), self.table(), batch)
+        let read = self.items.val().select(0, batch.items.clone());
+        let states = self.encoder.states(read, &batch.lengths, batch.rows.as_ref(), batch.dropout);
+        self.encoder.config.item_loss().of(states, self.table(), batch)
     }
 
     fn fitted(&self) -> Self {

@@ -52,6 +52,26 @@ pub(crate) fn linear_of(weight: Param<Tensor<2>>) -> Linear {
     layer
 }
 
+/// Creates a linear layer with this weight, `[in, out]`, and no bias.
+pub(crate) fn linear_without_bias(weight: Param<Tensor<2>>) -> Linear {
+    Linear { bias: None, ..linear_of(weight) }
+}
+
+/// Returns the positions of concatenated sequences of these lengths: the last item of each has the last of `max_length`
+/// positions.
+pub(crate) fn last_places(lengths: &[usize], max_length: usize, device: &Device) -> Tensor<1, Int> {
+    let place = |&length: &usize| (max_length - length..max_length).map(|place| place as u32);
+    indices(lengths.iter().flat_map(place).collect::<Vec<u32>>(), device)
+}
+
+/// Returns the chosen rows of `x`, `[rows, width]`, or all of them.
+pub(crate) fn chosen(x: Tensor<2>, rows: Option<&Tensor<1, Int>>) -> Tensor<2> {
+    match rows {
+        Some(rows) => x.select(0, rows.clone()),
+        None => x,
+    }
+}
+
 /// Applies a layer norm to `x`, `[rows, width]`, with the fused kernel, which Burn's own module lacks.
 pub(crate) fn normed(norm: &LayerNorm, x: Tensor<2>, epsilon: f32) -> Tensor<2> {
     let beta = norm.beta.as_ref().map_or_else(|| norm.gamma.val().zeros_like(), Param::val);
@@ -69,7 +89,10 @@ pub(crate) fn ends(lengths: &[usize], device: &Device) -> Tensor<1, Int> {
 
 /// The positions of sequence rows in a grid padded on the right to the longest sequence.
 pub(crate) struct Grid {
+    /// The row of each cell.
     cells: Tensor<1, Int>,
+    /// The cell of each row.
+    places: Tensor<1, Int>,
     mask: Tensor<2>,
 }
 
@@ -77,13 +100,16 @@ impl Grid {
     pub(crate) fn new(lengths: &[usize], device: &Device) -> Self {
         let (batch, longest) = (lengths.len(), lengths.iter().copied().max().unwrap_or(0));
         let (mut cells, mut mask, mut row) = (vec![0; batch * longest], vec![0.0f32; batch * longest], 0);
+        let mut places = Vec::new();
         for (sequence, &length) in lengths.iter().enumerate() {
             for at in 0..length {
                 (cells[sequence * longest + at], mask[sequence * longest + at]) = (row, 1.0);
+                places.push((sequence * longest + at) as u32);
                 row += 1;
             }
         }
-        Self { cells: indices(cells, device), mask: Tensor::from_data(TensorData::new(mask, [batch, longest]), device) }
+        let mask = Tensor::from_data(TensorData::new(mask, [batch, longest]), device);
+        Self { cells: indices(cells, device), places: indices(places, device), mask }
     }
 
     /// Returns the number of sequences and the length of the longest.
@@ -100,5 +126,11 @@ impl Grid {
     pub(crate) fn pad(&self, x: Tensor<2>) -> Tensor<3> {
         let ([batch, longest], [_, width]) = (self.dims(), x.dims());
         x.select(0, self.cells.clone()).reshape([batch, longest, width]) * self.mask().reshape([batch, longest, 1])
+    }
+
+    /// Turns `[sequences, longest, width]` back into `[rows, width]`.
+    pub(crate) fn rows(&self, x: Tensor<3>) -> Tensor<2> {
+        let [batch, longest, width] = x.dims();
+        x.reshape([batch * longest, width]).select(0, self.places.clone())
     }
 }

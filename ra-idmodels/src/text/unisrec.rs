@@ -111,16 +111,14 @@ impl IdModel for UniSRec {
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
         let table = self.items.table();
         let read = on_sphere(table.clone(), 1.0).select(0, batch.items.clone());
-        let states = self.encoder.states(read, &batch.lengths, batch.dropout);
-        let states = on_sphere(batch.with_target(states), self.config.temperature);
+        let states = self.encoder.states(read, &batch.lengths, batch.rows.as_ref(), batch.dropout);
+        let states = on_sphere(states, self.config.temperature);
         whole_catalogue(states, on_sphere(table, self.config.temperature), batch)
     }
 
     fn fitted(&self) -> FittedUniSRec {
         let plain = self.valid();
-        let table = plain.items.table();
-        let (read, scored) = (on_sphere(table.clone(), 1.0), on_sphere(table, plain.config.temperature));
-        FittedUniSRec { read, scored, encoder: plain.encoder, config: plain.config }
+        FittedUniSRec::new(plain.items.table(), plain.encoder, plain.config.temperature)
     }
 }
 
@@ -132,21 +130,29 @@ pub struct FittedUniSRec {
     /// `[items + 1, dim]`, as they are scored.
     scored: Tensor<2>,
     encoder: Encoder,
-    config: UniSRecConfig,
+    temperature: f32,
+}
+
+impl FittedUniSRec {
+    /// `table` is `[items + 1, dim]`.
+    pub(crate) fn new(table: Tensor<2>, encoder: Encoder, temperature: f32) -> Self {
+        let (read, scored) = (on_sphere(table.clone(), 1.0), on_sphere(table, temperature));
+        Self { read, scored, encoder, temperature }
+    }
 }
 
 impl Recommender for FittedUniSRec {
     fn dim(&self) -> usize {
-        self.config.dim
+        self.read.dims()[1]
     }
     fn interests(&self) -> usize {
         1
     }
 
     fn users(&self, all: &[History<'_>]) -> Tensor<2> {
-        let read = histories(all, self.config.max_length, &self.read.device());
-        let states = self.encoder.states(self.read.clone().select(0, read.items.clone()), &read.lengths, None);
-        read.last(on_sphere(states, self.config.temperature))
+        let read = histories(all, self.encoder.max_length(), &self.read.device());
+        let states = self.encoder.states(self.read.clone().select(0, read.items.clone()), &read.lengths, None, None);
+        read.last(on_sphere(states, self.temperature))
     }
 
     fn items(&self, items: &[ItemId]) -> Tensor<2> {

@@ -4,6 +4,7 @@ mod damaged;
 mod ground;
 mod import;
 mod outside;
+mod sequences;
 mod strangers;
 
 use burn::tensor::Tensor;
@@ -12,9 +13,10 @@ use ra_core::{
     testkit::contract::check_recommender,
 };
 use ra_idmodels::{
-    AlphaRecConfig, Bert4RecConfig, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig, IdConfig,
-    IdMethod, ImportConfig, ItemKnnConfig, Job, LexicalConfig, LightGcnConfig, Loss, MarkovConfig, MfConfig,
-    Popularity, SasRecConfig, SasRecVariant, Similarity, TrainConfig, Trained, UniSRecConfig, golden,
+    AlphaRecConfig, Bert4RecConfig, BsaRecConfig, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig,
+    HstuConfig, IdConfig, IdMethod, ImportConfig, ItemKnnConfig, Job, LexicalConfig, LightGcnConfig, Loss,
+    MarkovConfig, MfConfig, Popularity, SasRecConfig, SasRecVariant, Similarity, TrainConfig, Trained, UniSRecConfig,
+    golden,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -228,11 +230,18 @@ fn training_learns_what_follows_and_survives_a_checkpoint() {
         sasrec(SasRecVariant::Modern, Loss::Gbce, 4),
         sasrec(SasRecVariant::Modern, Loss::SampledSoftmax, 4),
         sasrec(SasRecVariant::Original, Loss::Bpr, 4),
+        sasrec(SasRecVariant::Ligr, Loss::MixedSoftmax, 4),
+        sequences::augmented(SasRecVariant::Original),
+        sequences::augmented(SasRecVariant::Ligr),
+        IdConfig::BsaRec(sequences::bsarec()),
+        IdConfig::Hstu(sequences::hstu()),
         gru4rec(Loss::Softmax, 0),
         gru4rec(Loss::SampledSoftmax, 4),
         bert4rec(),
         unisrec(FeatureMap::Linear),
         unisrec(FeatureMap::Mlp),
+        sequences::from_text(),
+        sequences::alphafuse(),
     ];
     for config in configs {
         let trained = train(&config, &data, 3);
@@ -355,7 +364,14 @@ fn a_training_of_other_settings_does_not_resume_a_state() {
 #[test]
 fn the_same_seed_gives_the_same_bits() {
     let data = ring(5);
-    for config in [sasrec(SasRecVariant::Modern, Loss::Softmax, 0), gru4rec(Loss::Bce, 2), bert4rec()] {
+    for config in [
+        sasrec(SasRecVariant::Modern, Loss::Softmax, 0),
+        sequences::augmented(SasRecVariant::Ligr),
+        IdConfig::BsaRec(sequences::bsarec()),
+        IdConfig::Hstu(sequences::hstu()),
+        gru4rec(Loss::Bce, 2),
+        bert4rec(),
+    ] {
         let vectors = |seed| train(&config, &data, seed).model.items(&ItemId::list(1..=5)).into_data();
         assert_eq!(vectors(1), vectors(1));
         assert_ne!(vectors(1), vectors(2));
@@ -379,6 +395,9 @@ fn a_long_history_counts_by_its_newest_items_and_an_empty_one_is_no_panic() {
     let (sasrec, gru4rec, bert4rec) = (SasRecConfig::default(), Gru4RecConfig::default(), Bert4RecConfig::default());
     check(&sasrec.init(items, 1, &device), sasrec.max_length);
     check(&gru4rec.init(items, 1, &device), gru4rec.max_length);
+    let (bsarec, hstu) = (BsaRecConfig::default(), HstuConfig::default());
+    check(&bsarec.init(items, 1, &device), bsarec.max_length);
+    check(&hstu.init(items, 1, &device), hstu.max_length);
     // One of its positions holds the mask.
     check(&bert4rec.init(items, 1, &device), bert4rec.max_length - 1);
     for extraction in [Extraction::SelfAttentive, Extraction::DynamicRouting] {
@@ -396,6 +415,11 @@ fn a_config_that_makes_no_sense_is_refused_by_its_key() {
         (r#"{"kind": "bert4rec", "max_length": 1}"#, "max_length"),
         (r#"{"kind": "bert4rec", "mask": 0.0}"#, "mask"),
         (r#"{"kind": "comirec", "interests": 0}"#, "interests"),
+        (r#"{"kind": "bsarec", "alpha": 1.5}"#, "alpha"),
+        (r#"{"kind": "bsarec", "blocks": 0}"#, "blocks"),
+        (r#"{"kind": "hstu", "heads": 5}"#, "heads"),
+        (r#"{"kind": "alphafuse", "semantic": 128}"#, "semantic"),
+        (r#"{"kind": "recent", "window": 0}"#, "window"),
         (r#"{"kind": "mf", "dim": 0}"#, "dim"),
         (r#"{"kind": "lightgcn", "train": {"lr": 0}}"#, "train.lr"),
     ] {

@@ -25,6 +25,11 @@ fn sizes_that_no_memory_holds_are_refused() {
     for (kind, key) in [
         ("sasrec", "max_length"),
         ("sasrec", "blocks"),
+        ("bsarec", "max_length"),
+        ("bsarec", "blocks"),
+        ("hstu", "max_length"),
+        ("hstu", "blocks"),
+        ("alphafuse", "max_length"),
         ("unisrec", "max_length"),
         ("gru4rec", "max_length"),
         ("gru4rec", "layers"),
