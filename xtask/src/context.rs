@@ -4,7 +4,7 @@ use crate::recipe::{Recipe, remedies};
 use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
 use anyhow::Result;
 use ra_core::{Dataset, Device, NoProgress, Progress, Recommender, UserId, open_devices, splitmix64};
-use ra_eval::{EvalConfig, HeldOut, Part, StageCost, evaluate};
+use ra_eval::{EvalConfig, HeldOut, Measure, Part, StageCost, criterion, evaluate, unmeasured};
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
 use std::path::{Path, PathBuf};
@@ -143,8 +143,13 @@ impl Validator {
         let eval = self.choosing();
         let held_out = HeldOut::new(dataset, Part::Valid).of_users(users);
         let metric =
-            move |model: &dyn Recommender| eval.criterion(&evaluate(model, &held_out, &eval, &NoProgress).metrics);
+            move |model: &dyn Recommender| criterion(&eval, &held_out, &evaluate(model, &held_out, &eval, &NoProgress));
         (!users.is_empty()).then_some(metric)
+    }
+
+    /// Returns the terms of the criterion that these users cannot measure.
+    pub(crate) fn unmeasured(&self, dataset: &Dataset, users: &[UserId]) -> Vec<Measure> {
+        unmeasured(&self.eval, &HeldOut::new(dataset, Part::Valid).of_users(users))
     }
 
     /// Returns how models are chosen.
