@@ -7,6 +7,7 @@ pub(crate) mod reference;
 pub(crate) mod remedies;
 pub(crate) mod rows;
 pub(crate) mod settings;
+pub(crate) mod tune;
 mod variant;
 
 pub use variant::{ItemNames, TowersFrom, Variant};
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use settings::{apply, extended, lookup, sub_table, take};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+use tune::TuneConfig;
 use variant::VariantTable;
 
 /// The default for the longest history of a training sample of the alignment.
@@ -61,6 +63,8 @@ pub struct Recipe {
     variants: Vec<Variant>,
     /// The `[[variant]]` tables.
     tables: Vec<VariantTable>,
+    /// What `tune` searches. It does not belong to a run and is not written with the resolved recipe.
+    pub(crate) tune: Option<TuneConfig>,
 }
 
 /// The `[lm]` table: a name that `fetch` knows, or a path.
@@ -235,13 +239,14 @@ impl Recipe {
             eval: extended(eval, "eval", &["rows", "probes_of"], wrong),
             variants: Vec::new(),
             tables,
+            tune: take(&mut table, "tune", "", wrong),
         };
         recipe.variants = variant::resolve(&recipe.rows, &recipe.align, &recipe.tables, wrong)?;
         if recipe.lm.path.is_none() && recipe.lm.name == FETCHED_LM {
             recipe.lm.pooling.get_or_insert(Pooling::First);
         }
         wrong.extend(device.keys().map(|key| format!("unknown key device.{key}; allowed: backend, count")));
-        let allowed = "seed, device, data, id, lm, prompt, align, train, variant, eval";
+        let allowed = "seed, device, data, id, lm, prompt, align, train, variant, eval, tune";
         wrong.extend(table.keys().map(|key| format!("unknown key {key}; allowed: {allowed}")));
         if !wrong.is_empty() {
             bail!("{}", wrong.join("; "));
