@@ -34,6 +34,7 @@
 //!   recommender. An [`EvalConfig`] declares [`Ties`], [`Seen`] and [`Repeats`]; sampled [`Candidates`] exist to show
 //!   their effect on a metric. Scores are counted as they are computed and never stored.
 //! - **Metrics**: a [`Metric`] at every K, in an [`Evaluation`]; [`dcg`] and [`graded_ndcg`] for graded relevance.
+//! - **Choosing models**: [`criterion`] is a weighted sum of [`Measure`]s, metrics of all targets or of an [`ItemGroup`].
 //! - **Significance**: [`paired_bootstrap`], [`permutation_test`], [`holm`] and [`detectable`] tell how certain a
 //!   difference is; [`slices`] tells on which items and users it occurs.
 //! - **Reports**: a [`Report`] is one run as JSON, Markdown, lines on a terminal and, with the feature `report`, one
@@ -49,6 +50,7 @@
 //! | `report` | yes | reports as pages with plots |
 #![recursion_limit = "256"]
 
+mod criterion;
 mod error;
 mod metrics;
 mod protocol;
@@ -58,10 +60,11 @@ mod report;
 mod significance;
 mod slices;
 
+pub use criterion::{criterion, unmeasured};
 pub use error::EvalError;
-pub use metrics::{GoldenCase, Metric, UnknownMetric, dcg, graded_ndcg, verify_case};
+pub use metrics::{GoldenCase, ItemGroup, Measure, Metric, UnknownMetric, dcg, graded_ndcg, verify_case};
 pub use protocol::{Candidates, EvalConfig, EvalRules, Protocol, Repeats, SELECTION, Seen, Ties};
-pub use rank::{Evaluation, HeldOut, Part, evaluate_scores, evaluate_vectors, top_k};
+pub use rank::{Evaluation, HeldOut, Part, evaluate_scores, evaluate_users, evaluate_vectors, top_k};
 #[cfg(feature = "tensor")]
 pub use rank::{evaluate, evaluate_items, item_vectors};
 pub use report::{

@@ -1,8 +1,8 @@
 //! Accuracy on parts of the targets and of the users.
-use crate::metrics::{accuracy, mean};
+use crate::metrics::{ItemGroup, accuracy, mean};
 use crate::significance::{Interval, paired_bootstrap};
-use crate::{Evaluation, HeldOut, Metric};
-use ra_core::ItemId;
+use crate::{EvalConfig, Evaluation, HeldOut, Metric};
+use ra_core::{ItemId, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -14,6 +14,10 @@ const RESAMPLES: usize = 1000;
 pub struct Slice {
     /// The targets in words.
     pub name: String,
+    /// The group of items that the targets are in, if the slice is one of items by popularity. Reports written before
+    /// this field existed have none; [`is_of`](Self::is_of) knows their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<ItemGroup>,
     /// The number of targets.
     pub targets: usize,
     /// The number of users with such a target.
@@ -25,9 +29,63 @@ pub struct Slice {
     pub differences: BTreeMap<Metric, Interval>,
 }
 
+impl Slice {
+    /// Returns whether this is the slice of the targets in `group`.
+    pub fn is_of(&self, group: ItemGroup) -> bool {
+        self.group.map_or_else(|| self.name == name_of(group), |own| own == group)
+    }
+}
+
+/// Returns the name of the slice of the targets in a group.
+fn name_of(group: ItemGroup) -> &'static str {
+    match group {
+        ItemGroup::Head => "head items (the most popular fifth)",
+        ItemGroup::Tail => "tail items",
+        ItemGroup::Cold => "cold items (never trained on)",
+    }
+}
+
+/// The group of every item of the catalogue.
+pub(crate) struct Groups(Vec<ItemGroup>);
+
+impl Groups {
+    pub(crate) fn new(held_out: &HeldOut<'_>) -> Self {
+        let counts = held_out.popularity();
+        let head = highest_fifth(counts.iter().map(|&count| f64::from(count)));
+        let group = |(&count, head)| match (count, head) {
+            (0, _) => ItemGroup::Cold,
+            (_, true) => ItemGroup::Head,
+            (_, false) => ItemGroup::Tail,
+        };
+        Self(counts.iter().zip(head).map(group).collect())
+    }
+
+    pub(crate) fn of(&self, item: ItemId) -> ItemGroup {
+        self.0[item.index() - 1]
+    }
+}
+
+/// Returns the mean of a metric over the users with a target in a group, for these targets alone; nothing without such
+/// users, or for a metric other than HR and NDCG.
+pub(crate) fn group_mean(groups: &Groups, group: ItemGroup, evaluation: &Evaluation, metric: Metric) -> Option<f64> {
+    let (values, _) = Membership::of(groups, group).per_user(evaluation, &[metric.k()]);
+    values.get(&metric).map(|values| mean(values))
+}
+
+/// Returns how many of the users evaluated under `config` have a target in a group of items.
+pub(crate) fn users_with(group: ItemGroup, held_out: &HeldOut<'_>, config: &EvalConfig) -> usize {
+    let groups = Groups::new(held_out);
+    let has = |user: &&UserId| {
+        let relevant = held_out.relevant(**user, &held_out.history(**user), config);
+        relevant.into_iter().any(|item| groups.of(item) == group)
+    };
+    held_out.evaluated(config).iter().filter(has).count()
+}
+
 /// Which targets belong to a slice, given the user's place in the evaluation and the item.
 struct Membership<'a> {
     name: String,
+    group: Option<ItemGroup>,
     has: Box<dyn Fn(usize, ItemId) -> bool + 'a>,
 }
 
@@ -50,22 +108,17 @@ pub fn slices(
     first_seen: Option<&[f64]>,
 ) -> Vec<Slice> {
     assert!(baseline.is_none_or(|other| other.users == evaluation.users), "differences are taken user by user");
-    let counts = held_out.popularity();
-    let head = highest_fifth(counts.iter().map(|&count| f64::from(count)));
+    let groups = Groups::new(held_out);
     let lengths: Vec<usize> = evaluation.users.iter().map(|&user| held_out.history(user).len()).collect();
     let mut sorted = lengths.clone();
     sorted.sort_unstable();
     let median = sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0);
-    let (counts, lengths, head) = (&counts, &lengths, &head);
-    let trained = move |item: ItemId| counts[item.index() - 1] > 0;
-    let popular = move |item: ItemId| trained(item) && head[item.index() - 1];
-    let mut memberships = vec![
-        Membership::new("head items (the most popular fifth)", move |_, item| popular(item)),
-        Membership::new("tail items", move |_, item| trained(item) && !popular(item)),
-        Membership::new("cold items (never trained on)", move |_, item| !trained(item)),
+    let lengths = &lengths;
+    let mut memberships: Vec<Membership<'_>> = ItemGroup::ALL.map(|group| Membership::of(&groups, group)).into();
+    memberships.extend([
         Membership::new(format!("short histories (up to {median})"), move |user, _| lengths[user] <= median),
         Membership::new(format!("long histories (over {median})"), move |user, _| lengths[user] > median),
-    ];
+    ]);
     if let Some(times) = first_seen {
         assert_eq!(times.len(), held_out.items(), "one time per item");
         let new = highest_fifth(times.iter().copied());
@@ -79,7 +132,11 @@ pub fn slices(
 
 impl<'a> Membership<'a> {
     fn new(name: impl Into<String>, has: impl Fn(usize, ItemId) -> bool + 'a) -> Self {
-        Self { name: name.into(), has: Box::new(has) }
+        Self { name: name.into(), group: None, has: Box::new(has) }
+    }
+
+    fn of(groups: &'a Groups, group: ItemGroup) -> Self {
+        Self { group: Some(group), ..Self::new(name_of(group), move |_, item| groups.of(item) == group) }
     }
 
     fn slice(&self, evaluation: &Evaluation, baseline: Option<&Evaluation>, ks: &[usize]) -> Slice {
@@ -91,6 +148,7 @@ impl<'a> Membership<'a> {
         };
         Slice {
             name: self.name.clone(),
+            group: self.group,
             targets,
             users: own.values().next().map_or(0, Vec::len),
             metrics: own.iter().map(|(&metric, values)| (metric, mean(values))).collect(),
@@ -130,7 +188,7 @@ fn highest_fifth(values: impl Iterator<Item = f64>) -> Vec<bool> {
 mod tests {
     use super::*;
     use crate::Part;
-    use ra_core::{Catalog, Dataset, Sequences, UserId};
+    use ra_core::{Catalog, Dataset, Sequences};
 
     #[test]
     fn every_target_is_in_one_slice_of_each_kind() {
@@ -170,6 +228,10 @@ mod tests {
             ("items", 4, 3, 2.0 / 3.0),
         ];
         assert_eq!(told, want);
+        let groups: Vec<Option<ItemGroup>> = got.iter().map(|slice| slice.group).collect();
+        assert_eq!(groups[..4], [Some(ItemGroup::Head), Some(ItemGroup::Tail), Some(ItemGroup::Cold), None]);
+        let earlier = Slice { group: None, ..got[1].clone() };
+        assert!(earlier.is_of(ItemGroup::Tail) && !earlier.is_of(ItemGroup::Cold), "a report of before");
         assert_eq!(got[2].differences[&Metric::Hr(1)].mean, 0.5);
         assert_eq!(got[0].differences[&Metric::Hr(1)].mean, 0.0);
         assert_eq!(got[5].name, "items long in the data", "nobody asks for item 4, the newest");

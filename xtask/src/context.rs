@@ -5,7 +5,8 @@ use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
 use anyhow::Result;
 use burn::tensor::Tensor;
 use ra_core::{Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, open_devices, splitmix64};
-use ra_eval::{EvalConfig, HeldOut, Part, StageCost, evaluate, evaluate_items, evaluate_scores, item_vectors};
+use ra_eval::{EvalConfig, HeldOut, Measure, Part, StageCost, criterion, unmeasured};
+use ra_eval::{evaluate, evaluate_items, evaluate_users, item_vectors};
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
 use std::path::{Path, PathBuf};
@@ -144,7 +145,7 @@ impl Validator {
         let eval = self.choosing();
         let held_out = HeldOut::new(dataset, Part::Valid).of_users(users);
         let metric =
-            move |model: &dyn Recommender| eval.criterion(&evaluate(model, &held_out, &eval, &NoProgress).metrics);
+            move |model: &dyn Recommender| criterion(&eval, &held_out, &evaluate(model, &held_out, &eval, &NoProgress));
         (!users.is_empty()).then_some(metric)
     }
 
@@ -158,20 +159,23 @@ impl Validator {
     ) -> Option<f64> {
         let eval = self.choosing();
         let held_out = HeldOut::new(dataset, Part::Valid).of_users(users);
-        let rate = || eval.criterion(&evaluate_items(model, items, &held_out, &eval, &NoProgress).metrics);
+        let rate = || criterion(&eval, &held_out, &evaluate_items(model, items, &held_out, &eval, &NoProgress));
         (!users.is_empty()).then(rate)
     }
 
     /// Returns the validation part as a judge of score matrices, for these users or fewer if their scores by `parts`
     /// models would not fit into [`MOST_SCORES`]; nothing without users.
-    pub(crate) fn judge(&self, dataset: &Dataset, users: &[UserId], parts: usize) -> Option<Judge> {
-        let items = dataset.catalog.len();
-        let most = MOST_SCORES / (items * parts.max(1)).max(1);
+    pub(crate) fn judge<'a>(&self, dataset: &'a Dataset, users: &[UserId], parts: usize) -> Option<Judge<'a>> {
+        let most = MOST_SCORES / (dataset.catalog.len() * parts.max(1)).max(1);
         let step = users.len().div_ceil(most.max(1)).max(1);
         let users: Vec<UserId> = users.iter().copied().step_by(step).collect();
-        let histories = users.iter().map(|&user| Part::Valid.history(dataset, user)).collect();
-        let targets = users.iter().map(|&user| dataset.valid.row(user).to_vec()).collect();
-        (!users.is_empty()).then(|| Judge { eval: self.choosing(), users, histories, targets, items })
+        let held_out = HeldOut::new(dataset, Part::Valid).of_users(&users);
+        (!users.is_empty()).then(|| Judge { eval: self.choosing(), held_out })
+    }
+
+    /// Returns the terms of the criterion that these users cannot measure.
+    pub(crate) fn unmeasured(&self, dataset: &Dataset, users: &[UserId]) -> Vec<Measure> {
+        unmeasured(&self.eval, &HeldOut::new(dataset, Part::Valid).of_users(users))
     }
 
     /// Returns how models are chosen.
@@ -185,23 +189,21 @@ const MOST_SCORES: usize = 400_000_000;
 
 /// The validation part, to judge matrices of scores.
 #[derive(Debug)]
-pub(crate) struct Judge {
+pub(crate) struct Judge<'a> {
     eval: EvalConfig,
-    users: Vec<UserId>,
-    histories: Vec<Vec<ItemId>>,
-    targets: Vec<Vec<ItemId>>,
-    items: usize,
+    held_out: HeldOut<'a>,
 }
 
-impl Judge {
+impl Judge<'_> {
     /// Returns the scores of a model, `[users, items]`.
     pub(crate) fn scores(&self, model: &dyn Recommender) -> Vec<f32> {
-        let items = item_vectors(model, self.items);
-        let asked: Vec<History<'_>> =
-            self.users.iter().zip(&self.histories).map(|(&user, items)| History { user, items }).collect();
-        let mut all = Vec::with_capacity(asked.len() * self.items);
-        for block in asked.chunks(USERS_AT_ONCE) {
-            let scores = ra_core::scores(model, block, &items).slice_dim(1, 1..self.items + 1);
+        let items = item_vectors(model, self.items());
+        let histories: Vec<(UserId, Vec<ItemId>)> =
+            self.held_out.users().iter().map(|&user| (user, self.held_out.history(user))).collect();
+        let mut all = Vec::with_capacity(histories.len() * self.items());
+        for block in histories.chunks(USERS_AT_ONCE) {
+            let asked: Vec<History<'_>> = block.iter().map(|(user, items)| History { user: *user, items }).collect();
+            let scores = ra_core::scores(model, &asked, &items).slice_dim(1, 1..self.items() + 1);
             all.extend(scores.into_data().iter::<f32>());
         }
         all
@@ -212,12 +214,12 @@ impl Judge {
     /// # Errors
     /// If the matrix has another size.
     pub(crate) fn rate(&self, scores: &[f32]) -> Result<f64> {
-        let held_out = HeldOut::from_lists(self.items, &self.histories, &self.targets)?;
-        Ok(self.eval.criterion(&evaluate_scores(scores, &held_out, &self.eval)?.metrics))
+        let found = evaluate_users(scores, &self.held_out, &self.eval)?;
+        Ok(criterion(&self.eval, &self.held_out, &found))
     }
 
     pub(crate) fn items(&self) -> usize {
-        self.items
+        self.held_out.items()
     }
 }
 

@@ -34,6 +34,7 @@ mod run;
 pub mod stages;
 mod store;
 pub mod suite;
+pub mod tune;
 mod verify;
 
 pub use context::{Context, Output};

@@ -142,10 +142,22 @@ impl From<Metric> for String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownMetric(String);
 
+impl UnknownMetric {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
 impl Display for UnknownMetric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = Metric::names().collect();
-        write!(f, "{:?} is not a metric with a K, such as ndcg@10; the metrics are {}", self.0, names.join(", "))
+        write!(f, "{:?} is not a metric with a K, such as ndcg@10; the metrics are {}", self.0, names.join(", "))?;
+        match self.0.contains(':') {
+            true => f.write_str(
+                "; hr and ndcg are also those of a group of targets, as in tail:hr@100: head, tail and cold",
+            ),
+            false => Ok(()),
+        }
     }
 }
 

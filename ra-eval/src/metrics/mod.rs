@@ -1,11 +1,13 @@
 //! Metrics of ranks (accuracy) and of recommended lists.
 mod golden;
 mod graded;
+mod measure;
 mod metric;
 mod titles;
 
 pub use golden::{GoldenCase, verify_case};
 pub use graded::{dcg, graded_ndcg};
+pub use measure::{ItemGroup, Measure};
 pub use metric::{Metric, UnknownMetric};
 pub(crate) use titles::Titles;
 

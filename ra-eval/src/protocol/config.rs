@@ -1,7 +1,7 @@
 //! What is ranked and how it is measured.
 use super::{Candidates, Repeats, Seen, Ties};
 use super::{EvalRules, Protocol};
-use crate::metrics::Metric;
+use crate::metrics::{Measure, Metric};
 use ra_core::{Check, Dataset, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,8 @@ pub struct EvalConfig {
     /// The items that each user's targets are ranked against.
     pub candidates: Candidates,
     /// The metrics that choose the model during training, each with its weight: the criterion is their weighted sum on
-    /// the validation part. All items are ranked for it, whatever `candidates` is.
+    /// the validation part. All items are ranked for it, whatever `candidates` is. `head:`, `tail:` or `cold:` before
+    /// `hr@K` or `ndcg@K` measures the users with a target in that group of items, as in `tail:hr@100`.
     pub select: BTreeMap<String, f64>,
     /// At most this many validation users are ranked to choose the model, drawn by the run's seed; 0 means all.
     pub select_users: usize,
@@ -49,9 +50,9 @@ impl Default for EvalConfig {
     }
 }
 
-/// Parses a metric that can choose a model: any except [`Metric::Ils`], which is computed on the test part only.
-fn selectable(metric: &str) -> Option<Metric> {
-    metric.parse().ok().filter(|metric| !matches!(metric, Metric::Ils(_)))
+/// Parses a measure that can choose a model: any except [`Metric::Ils`], which is computed on the test part only.
+fn selectable(measure: &str) -> Option<Measure> {
+    measure.parse().ok().filter(|measure: &Measure| !matches!(measure.metric, Metric::Ils(_)))
 }
 
 impl Check for EvalConfig {
@@ -71,7 +72,11 @@ impl Check for EvalConfig {
         for (metric, weight) in &self.select {
             if selectable(metric).is_none() {
                 let known: Vec<&str> = Metric::names().filter(|name| *name != "ils").collect();
-                let told = format!("is not a metric with a K, such as ndcg@10; the metrics are {}", known.join(", "));
+                let told = format!(
+                    "is not a metric with a K, such as ndcg@10; the metrics are {}; for targets in one group of items, \
+                     write head, tail or cold before hr or ndcg, as in tail:hr@100",
+                    known.join(", ")
+                );
                 found.push(Problem::new(format!("select.{metric}"), told));
             }
             if !weight.is_finite() || *weight == 0.0 {
@@ -88,15 +93,14 @@ impl EvalConfig {
     /// whatever the report ranks.
     #[must_use]
     pub fn choosing(&self) -> Self {
-        let ks: BTreeSet<usize> = self.select.keys().filter_map(|metric| Some(selectable(metric)?.k())).collect();
+        let ks: BTreeSet<usize> =
+            self.select.keys().filter_map(|measure| Some(selectable(measure)?.metric.k())).collect();
         Self { ks: ks.into_iter().collect(), candidates: Candidates::All, users: 0, ..self.clone() }
     }
 
-    /// Returns the [`select`](Self::select) criterion for the metrics of an evaluation under
-    /// [`choosing`](Self::choosing).
-    pub fn criterion(&self, metrics: &BTreeMap<Metric, f64>) -> f64 {
-        let value = |metric: &String| metrics.get(&selectable(metric)?).copied();
-        self.select.iter().map(|(metric, weight)| weight * value(metric).unwrap_or(f64::NAN)).sum()
+    /// Returns the terms of [`select`](Self::select): weights and measures, without what is not a measure.
+    pub(crate) fn terms(&self) -> Vec<(f64, Measure)> {
+        self.select.iter().filter_map(|(measure, weight)| Some((*weight, selectable(measure)?))).collect()
     }
 
     /// Describes the criterion in words, for protocols.
@@ -152,9 +156,15 @@ mod tests {
             select: select.iter().map(|(metric, weight)| (metric.to_string(), *weight)).collect(),
             ..EvalConfig::default()
         };
-        for wrong in
-            [("ndcg10", 1.0), ("ndgc@10", 1.0), ("ils@10", 1.0), ("hr@0", 1.0), ("hr@010", 1.0), ("hr@5", f64::NAN)]
-        {
+        for wrong in [
+            ("ndcg10", 1.0),
+            ("ndgc@10", 1.0),
+            ("ils@10", 1.0),
+            ("hr@0", 1.0),
+            ("hr@010", 1.0),
+            ("hr@5", f64::NAN),
+            ("tail:gini@5", 1.0),
+        ] {
             let told = of(&[wrong]).problems();
             assert!(told.len() == 1 && told[0].key == format!("select.{}", wrong.0), "{told:?}");
         }
@@ -169,8 +179,10 @@ mod tests {
         assert_eq!(usual.selection(), super::super::SELECTION);
         let choosing = usual.choosing();
         assert_eq!((choosing.ks, choosing.candidates), (vec![10, 100], Candidates::All));
-        let metrics = BTreeMap::from([(Metric::Ndcg(10), 0.3), (Metric::Hr(100), 0.5), (Metric::Mrr(10), 9.0)]);
-        assert_eq!(usual.criterion(&metrics), 0.3 + 0.25 * 0.5);
+        assert_eq!(usual.terms(), [(0.25, Metric::Hr(100).into()), (1.0, Metric::Ndcg(10).into())]);
+        let tail: EvalConfig = serde_json::from_str(r#"{"select": {"tail:hr@50": 2.0, "ndcg@10": 1.0}}"#).unwrap();
+        assert_eq!((tail.choosing().ks, tail.problems()), (vec![10, 50], vec![]));
+        assert!(tail.selection().starts_with("1 ndcg@10 + 2 tail:hr@50 on 2000"), "{}", tail.selection());
         let read: EvalConfig = serde_json::from_str(r#"{"select": {"mrr@5": 2.0}, "select_users": 0}"#).unwrap();
         assert_eq!((read.choosing().ks, read.selection()), (vec![5], "2 mrr@5 on all validation users".into()));
     }

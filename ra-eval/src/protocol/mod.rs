@@ -5,7 +5,7 @@ mod config;
 pub use choices::{Candidates, Repeats, Seen, Ties};
 pub use config::EvalConfig;
 
-use crate::Metric;
+use crate::Measure;
 use ra_core::{Dataset, Fingerprint, fingerprint};
 use serde::{Deserialize, Serialize};
 
@@ -92,12 +92,12 @@ impl Protocol {
         }
     }
 
-    /// Returns the weights and metrics of [`select`](Self::select), as [`EvalConfig`] writes it; none if it is written
+    /// Returns the weights and measures of [`select`](Self::select), as [`EvalConfig`] writes it; none if it is written
     /// otherwise.
-    pub(crate) fn criterion(&self) -> Vec<(f64, Metric)> {
+    pub(crate) fn criterion(&self) -> Vec<(f64, Measure)> {
         let term = |term: &str| {
-            let (weight, metric) = term.split_once(' ')?;
-            Some((weight.parse().ok()?, metric.parse().ok()?))
+            let (weight, measure) = term.split_once(' ')?;
+            Some((weight.parse().ok()?, measure.parse().ok()?))
         };
         let (terms, _) = self.select.split_once(" on ").unwrap_or_default();
         terms.split(" + ").map(term).collect::<Option<_>>().unwrap_or_default()
@@ -107,6 +107,7 @@ impl Protocol {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Metric;
     use ra_core::{Catalog, Sequences};
 
     #[test]
@@ -139,9 +140,10 @@ mod tests {
         assert_ne!(own, Protocol::new(&other, &rules).fingerprint);
 
         let stated = |select: &str| Protocol::new(&data, &EvalRules { select, ..rules }).criterion();
-        assert_eq!(stated(SELECTION), [(0.25, Metric::Hr(100)), (1.0, Metric::Ndcg(10))]);
+        assert_eq!(stated(SELECTION), [(0.25, Metric::Hr(100).into()), (1.0, Metric::Ndcg(10).into())]);
+        assert_eq!(stated("1 cold:hr@5 on 2 validation users"), [(1.0, "cold:hr@5".parse().unwrap())]);
         let asked: EvalConfig = serde_json::from_str(r#"{"select": {"mrr@5": -2.5}, "select_users": 0}"#).unwrap();
-        assert_eq!(asked.protocol(&data).criterion(), [(-2.5, Metric::Mrr(5))]);
+        assert_eq!(asked.protocol(&data).criterion(), [(-2.5, Metric::Mrr(5).into())]);
         assert!(stated("in words on 3 users").is_empty() && stated("").is_empty());
     }
 }

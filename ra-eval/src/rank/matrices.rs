@@ -5,7 +5,7 @@ use super::query::{Query, UserRanking};
 use super::ranking::{Ranked, Ranking};
 use crate::EvalError;
 use crate::protocol::EvalConfig;
-use ra_core::{Check, NoProgress};
+use ra_core::{Check, NoProgress, UserId};
 use rayon::prelude::*;
 
 /// The number of users per product, and the maximum number of items: the scores stay in the cache until they are
@@ -77,14 +77,35 @@ pub fn evaluate_vectors(
 /// # Errors
 /// The errors of [`Check::check`] for the configuration; [`EvalError::Input`] if the matrix has another size.
 pub fn evaluate_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConfig) -> Result<Evaluation, EvalError> {
+    by_scores(scores, held_out, config, held_out.all_users(), |user| user.index())
+}
+
+/// [`evaluate_scores`] with rows only for the users of `held_out`: `scores` is `[users, items]` with the user
+/// [`HeldOut::users`]`[k]` in row `k`.
+///
+/// # Errors
+/// As [`evaluate_scores`].
+pub fn evaluate_users(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConfig) -> Result<Evaluation, EvalError> {
+    let users = held_out.users();
+    by_scores(scores, held_out, config, users.len(), |user| users.partition_point(|other| *other < user))
+}
+
+/// Ranks by `scores`, `[users, items]`; `row` is the row of a user.
+fn by_scores(
+    scores: &[f32],
+    held_out: &HeldOut<'_>,
+    config: &EvalConfig,
+    users: usize,
+    row: impl Fn(UserId) -> usize + Sync,
+) -> Result<Evaluation, EvalError> {
     config.check()?;
-    let (users, items) = (held_out.all_users(), held_out.items());
+    let items = held_out.items();
     if scores.len() != users * items {
         let problem = format!("{} numbers, but {users} users and {items} items need {}", scores.len(), users * items);
         return Err(EvalError::input("scores", problem));
     }
     let rank = |query: &Query, k: usize| {
-        let row = &scores[query.user.index() * items..][..items];
+        let row = &scores[row(query.user) * items..][..items];
         let targets = query.relevant.iter().map(|&column| (column, row[column as usize])).collect();
         let mut ranking = Ranking::new(targets, query.candidates.clone(), k);
         ranking.add(0, row);

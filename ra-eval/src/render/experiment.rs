@@ -1,7 +1,7 @@
 //! The table of an experiment as text.
-use crate::Metric;
-use crate::report::{Experiment, Group, Line, Row, duration, grouped};
+use crate::report::{Experiment, Group, Line, Row, duration, grouped, supported};
 use crate::significance::Interval;
+use crate::{Measure, Metric};
 
 impl Experiment {
     /// Returns the names of the columns of [`Line::cells`].
@@ -9,6 +9,7 @@ impl Experiment {
         let mut head: Vec<String> = self.axes.iter().map(String::as_str).chain(["model"]).map(String::from).collect();
         head.extend(group.metrics.iter().map(ToString::to_string));
         head.extend(group.metrics.last().map(|metric| format!("{metric} vs ID (95 %)")));
+        head.extend(group.groups.iter().map(|measure| format!("{measure} (users)")));
         head.extend(["samples", "parameters", "training", "ranking"].map(String::from));
         head
     }
@@ -37,8 +38,9 @@ impl Group {
 }
 
 impl Line {
-    /// Returns the cells of the table as text.
-    pub(crate) fn cells(&self, metrics: &[Metric]) -> Vec<String> {
+    /// Returns the cells of a row of the group's table as text.
+    pub(crate) fn cells(&self, group: &Group) -> Vec<String> {
+        let metrics = &group.metrics;
         let figure = |metric: &Metric| match (self.mean(*metric), self.range(*metric)) {
             (Some(mean), Some((low, high))) => format!("{mean:.4} ({low:.4} to {high:.4}, n {})", self.rows.len()),
             (Some(mean), None) => format!("{mean:.4}"),
@@ -50,12 +52,18 @@ impl Line {
                 found.iter().map(|d| format!("{:+.4} [{:+.4}, {:+.4}]", d.mean, d.low, d.high)).collect();
             if told.is_empty() { "-".into() } else { told.join("; ") }
         };
+        let within = |measure: &Measure| {
+            let found: Vec<(f64, usize)> = self.rows.iter().filter_map(|row| row.measure(*measure)).collect();
+            let mean = found.iter().map(|(value, _)| value).sum::<f64>() / found.len().max(1) as f64;
+            supported(found.first().map(|(_, users)| (mean, *users)))
+        };
         let first = self.rows.first().cloned().unwrap_or_default();
         let seconds =
             |of: fn(&Row) -> f64| duration(self.rows.iter().map(of).sum::<f64>() / self.rows.len().max(1) as f64);
         let mut cells: Vec<String> = self.labels.iter().cloned().chain([self.name.clone()]).collect();
         cells.extend(metrics.iter().map(figure));
         cells.extend(metrics.last().map(difference));
+        cells.extend(group.groups.iter().map(within));
         cells.extend([grouped(first.train_samples), grouped(first.trainable_params)]);
         cells.extend([seconds(|row| row.train_seconds), seconds(|row| row.eval_seconds)]);
         cells

@@ -1,8 +1,9 @@
 //! Reports as Markdown.
-use crate::Metric;
 use crate::report::{
     Comparison, Experiment, Glance, Report, ResultTable, Row, SampleRecommendation, duration, grouped, over_seeds,
+    supported,
 };
+use crate::{Measure, Metric};
 use std::fmt::Write;
 
 impl Report {
@@ -87,14 +88,17 @@ fn glance(out: &mut String, glance: Option<&Glance<'_>>, table: &ResultTable<'_>
     for answer in &glance.answers {
         let _ = writeln!(out, "- {} **{}.** {}", answer.question, plain(&answer.short), plain(&answer.text));
     }
-    let metrics = names(&glance.metrics);
+    let metrics = names(&glance.measures);
     let head = ["model", "significance"].into_iter().chain(metrics.iter().map(String::as_str));
     let head: Vec<&str> = head.chain(["parameters", "training", "ranking"]).collect();
     let rows = glance.rows.iter().map(|shown| {
-        let value = |metric: &Metric| shown.row.metrics.get(metric).map_or("-".into(), |value| format!("{value:.4}"));
+        let value = |measure: &Measure| match (shown.row.measure(*measure), measure.group) {
+            (Some((value, _)), None) => format!("{value:.4}"),
+            (found, _) => supported(found),
+        };
         let (trained, ranked) = (duration(shown.row.train_seconds), duration(shown.row.eval_seconds));
         let mut cells = vec![plain(&shown.name), plain(&shown.standing)];
-        cells.extend(glance.metrics.iter().map(value));
+        cells.extend(glance.measures.iter().map(value));
         cells.extend([grouped(shown.row.trainable_params), trained, ranked]);
         cells
     });
@@ -144,7 +148,9 @@ fn results(out: &mut String, table: &ResultTable<'_>) {
         head.push("model");
         let names = names(metrics);
         head.extend(names.iter().map(String::as_str));
+        let within: Vec<String> = table.groups.iter().map(|measure| format!("{measure} (users)")).collect();
         if costs {
+            head.extend(within.iter().map(String::as_str));
             head.extend(["tied", "samples", "parameters", "training", "ranking"]);
         }
         let rows = table.rows.iter().map(|(run, row)| {
@@ -158,6 +164,7 @@ fn results(out: &mut String, table: &ResultTable<'_>) {
                 });
             }
             if costs {
+                cells.extend(table.groups.iter().map(|&measure| supported(row.measure(measure))));
                 cells.extend([format!("{:.2} %", 100.0 * row.tied_share), grouped(row.train_samples)]);
                 cells.extend([grouped(row.trainable_params), duration(row.train_seconds), duration(row.eval_seconds)]);
             }
@@ -177,7 +184,7 @@ fn experiment(experiment: &Experiment) -> String {
         let head: Vec<&str> = head.iter().map(String::as_str).collect();
         let title =
             if experiment.groups.len() == 1 { "Results".into() } else { format!("Results: {}", plain(&group.name())) };
-        let rows = group.lines.iter().map(|line| line.cells(&group.metrics).iter().map(|cell| plain(cell)).collect());
+        let rows = group.lines.iter().map(|line| line.cells(group).iter().map(|cell| plain(cell)).collect());
         section(&mut out, &title, &head, rows);
         let _ = writeln!(out, "{}; {}\n", group.caption(), plain(&group.facts()));
     }
@@ -251,8 +258,8 @@ fn samples(out: &mut String, samples: &[SampleRecommendation]) {
 }
 
 /// Returns metrics as column headings.
-fn names(metrics: &[Metric]) -> Vec<String> {
-    metrics.iter().map(ToString::to_string).collect()
+fn names<T: ToString>(measures: &[T]) -> Vec<String> {
+    measures.iter().map(ToString::to_string).collect()
 }
 
 fn list(titles: &[String]) -> String {

@@ -1,6 +1,6 @@
 //! One recipe in several settings: one table per protocol, and a plot.
-use super::{Report, Row, RowKind, StageCost};
-use crate::{EvalError, Metric, Protocol};
+use super::{Report, Row, RowKind, StageCost, group_measures};
+use crate::{EvalError, Measure, Metric, Protocol};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +52,8 @@ pub(crate) struct Group {
     pub(crate) plotted: Option<RowKind>,
     /// The columns of the table.
     pub(crate) metrics: Vec<Metric>,
+    /// The columns of tail and cold items.
+    pub(crate) groups: Vec<Measure>,
     pub(crate) lines: Vec<Line>,
 }
 
@@ -79,7 +81,9 @@ impl Experiment {
                 let lines = lines(axes, &of);
                 let variant = |line: &&Line| matches!(line.kind, RowKind::Variant(_));
                 let plotted = lines.iter().find(variant).map(|line| line.kind.clone());
-                groups.push(Group { protocol: protocol.clone(), metrics: metrics(&lines), plotted, lines });
+                let measures = group_measures(lines.iter().flat_map(|line| &line.rows));
+                let (protocol, metrics) = (protocol.clone(), metrics(&lines));
+                groups.push(Group { protocol, metrics, groups: measures, plotted, lines });
             }
         }
         let mut origins: Vec<String> = cells.iter().map(|(_, report)| report.origin()).collect();

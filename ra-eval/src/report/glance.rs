@@ -1,7 +1,7 @@
 //! The first questions of a reader: which row is best, how sure that is, and what it costs.
 use super::{Report, ResultTable, Row, RowKind, duration, grouped};
-use crate::Metric;
 use crate::significance::Interval;
+use crate::{Measure, Metric};
 use std::collections::BTreeMap;
 
 /// The maximum number of rows shown with the answers.
@@ -12,8 +12,8 @@ const NAMED: usize = 3;
 
 /// The answers and the rows they refer to.
 pub(crate) struct Glance<'a> {
-    /// The metrics that the rows are judged by, in descending order of weight.
-    pub(crate) metrics: Vec<Metric>,
+    /// The measures that the rows are judged by, in descending order of weight.
+    pub(crate) measures: Vec<Measure>,
     /// At most five rows, the best first.
     pub(crate) rows: Vec<Shown<'a>>,
     /// Which row, how sure, and at what cost.
@@ -40,7 +40,7 @@ pub(crate) struct Answer {
 
 /// The criterion by which one row is better than another.
 struct Criterion {
-    terms: Vec<(f64, Metric)>,
+    terms: Vec<(f64, Measure)>,
     /// Whether this is the criterion that chose the models, not a substitute for it.
     is_own: bool,
 }
@@ -107,7 +107,7 @@ impl<'a> Glance<'a> {
             caveat.push_str(" The row named here is the best of single runs; the means over seeds are below.");
         }
         Some(Self {
-            metrics: criterion.terms.iter().map(|(_, metric)| *metric).collect(),
+            measures: criterion.terms.iter().map(|(_, measure)| *measure).collect(),
             answers: [
                 which(&candidates, best, &rivals, &criterion, is_validated),
                 how_sure(&candidates, best, &rivals, &criterion),
@@ -120,31 +120,35 @@ impl<'a> Glance<'a> {
 }
 
 impl Criterion {
-    /// Takes the criterion that chose the runs' models, as far as the table has its metrics; otherwise NDCG at the smallest
+    /// Takes the criterion that chose the runs' models, as far as the table has its measures; otherwise NDCG at the smallest
     /// K, or the first metric.
     fn new(reports: &[Report], table: &ResultTable<'_>) -> Option<Self> {
         let asked = reports.first()?.protocol.criterion();
-        let is_known = |(_, metric): &(f64, Metric)| table.headline.contains(metric) || table.further.contains(metric);
-        let mut terms: Vec<(f64, Metric)> = asked.iter().copied().filter(is_known).collect();
+        let is_known =
+            |(_, measure): &(f64, Measure)| table.rows.iter().any(|(_, row)| row.measure(*measure).is_some());
+        let mut terms: Vec<(f64, Measure)> = asked.iter().copied().filter(is_known).collect();
         if !terms.is_empty() {
             terms.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
             return Some(Self { is_own: terms.len() == asked.len(), terms });
         }
         let ndcg = table.headline.iter().find(|metric| matches!(metric, Metric::Ndcg(_)));
         let &metric = ndcg.or(table.headline.first())?;
-        Some(Self { terms: vec![(1.0, metric)], is_own: false })
+        Some(Self { terms: vec![(1.0, metric.into())], is_own: false })
     }
 
-    /// Returns NaN if the row lacks a metric.
+    /// Returns NaN if the row lacks a measure.
     fn score(&self, row: &Row) -> f64 {
-        self.terms.iter().map(|(weight, metric)| weight * row.metrics.get(metric).copied().unwrap_or(f64::NAN)).sum()
+        self.terms
+            .iter()
+            .map(|(weight, measure)| weight * row.measure(*measure).map_or(f64::NAN, |found| found.0))
+            .sum()
     }
 
     /// Returns the criterion as a formula, such as `ndcg@10 + 0.25 hr@100`.
     fn formula(&self) -> String {
-        let term = |(weight, metric): &(f64, Metric)| match *weight == 1.0 {
-            true => metric.to_string(),
-            false => format!("{weight} {metric}"),
+        let term = |(weight, measure): &(f64, Measure)| match *weight == 1.0 {
+            true => measure.to_string(),
+            false => format!("{weight} {measure}"),
         };
         self.terms.iter().map(term).collect::<Vec<_>>().join(" + ")
     }
@@ -152,7 +156,7 @@ impl Criterion {
     /// Returns `None` if no metric was compared.
     fn standing(&self, found: &BTreeMap<Metric, Interval>) -> Option<Standing> {
         let compared: Vec<f64> =
-            self.terms.iter().filter_map(|(weight, metric)| Some(weight * significant(found.get(metric)?))).collect();
+            self.terms.iter().filter_map(|(weight, of)| Some(weight * significant(tested(found, of)?))).collect();
         if compared.is_empty() {
             return None;
         }
@@ -163,6 +167,11 @@ impl Criterion {
             (false, false) => Standing::Alike,
         })
     }
+}
+
+/// Returns the tested difference; only measures of all targets are tested.
+fn tested<'a>(found: &'a BTreeMap<Metric, Interval>, measure: &Measure) -> Option<&'a Interval> {
+    found.get(&measure.metric).filter(|_| measure.group.is_none())
 }
 
 /// Returns the mean difference, or 0 if it is not significant.
@@ -312,7 +321,7 @@ fn which(
         ));
         // Not different enough to be found is not the same as no worse.
         let found = rivals.iter().find(|rival| rival.place == cheap).map(|rival| &rival.found);
-        let loss = criterion.terms.iter().find_map(|(_, metric)| Some((metric, found?.get(metric)?.high)));
+        let loss = criterion.terms.iter().find_map(|(_, of)| Some((of, tested(found?, of)?.high)));
         match loss {
             Some((metric, high)) if high > 0.0 => {
                 text.push_str(&format!(", and may lose up to {high:.4} in {metric}."))
@@ -373,8 +382,8 @@ fn how_sure(candidates: &[Candidate<'_>], best: usize, rivals: &[Rival], criteri
 /// States on which metrics the best row is significantly better than another.
 fn verdict(other: &str, rival: &Rival, criterion: &Criterion) -> String {
     let metrics = |wanted: fn(f64) -> bool| -> Vec<String> {
-        let is_wanted = |(weight, metric): &&(f64, Metric)| {
-            rival.found.get(metric).is_some_and(|found| wanted(weight * significant(found)))
+        let is_wanted = |(weight, of): &&(f64, Measure)| {
+            tested(&rival.found, of).is_some_and(|found| wanted(weight * significant(found)))
         };
         criterion.terms.iter().filter(is_wanted).map(|(_, metric)| metric.to_string()).collect()
     };
@@ -393,8 +402,8 @@ fn verdict(other: &str, rival: &Rival, criterion: &Criterion) -> String {
 }
 
 /// Returns the terms that a sentence states: the one of the largest weight, or all if they differ in significance.
-fn stated<'a>(rival: &Rival, criterion: &'a Criterion) -> &'a [(f64, Metric)] {
-    let is_significant = |(_, metric): &(f64, Metric)| rival.found.get(metric).map(Interval::is_significant);
+fn stated<'a>(rival: &Rival, criterion: &'a Criterion) -> &'a [(f64, Measure)] {
+    let is_significant = |(_, of): &(f64, Measure)| tested(&rival.found, of).map(Interval::is_significant);
     let first = criterion.terms.first().and_then(is_significant);
     let agree = first.is_some() && criterion.terms.iter().filter_map(is_significant).all(|other| Some(other) == first);
     if agree { &criterion.terms[..1] } else { &criterion.terms }
@@ -402,8 +411,8 @@ fn stated<'a>(rival: &Rival, criterion: &'a Criterion) -> &'a [(f64, Metric)] {
 
 /// States the differences with their intervals and p-values.
 fn differing(other: &str, rival: &Rival, criterion: &Criterion) -> String {
-    let difference = |(_, metric): &(f64, Metric)| {
-        let found = rival.found.get(metric)?;
+    let difference = |(_, metric): &(f64, Measure)| {
+        let found = tested(&rival.found, metric)?;
         let p = found.p_holm.map(|p| format!(", corrected p {}", probability(p))).unwrap_or_default();
         let [mean, low, high] = [found.mean, found.low, found.high].map(signed);
         Some(format!("{mean} in {metric} (95 % interval {low} to {high}{p})"))
@@ -414,7 +423,7 @@ fn differing(other: &str, rival: &Rival, criterion: &Criterion) -> String {
 
 /// States how small a difference the users can reveal.
 fn detectable(users: usize, rival: &Rival, criterion: &Criterion) -> Option<String> {
-    let size = |(_, metric): &(f64, Metric)| Some(format!("{:.4} in {metric}", rival.found.get(metric)?.detectable?));
+    let size = |(_, of): &(f64, Measure)| Some(format!("{:.4} in {of}", tested(&rival.found, of)?.detectable?));
     let sizes: Vec<String> = stated(rival, criterion).iter().filter_map(size).collect();
     let (users, sizes) = (grouped(users), Some(join(&sizes)).filter(|sizes| !sizes.is_empty())?);
     Some(format!("With {users} users, the test finds a true difference of {sizes} in four of five cases."))
@@ -537,6 +546,7 @@ pub(crate) fn probability(p: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ItemGroup, Slice};
     use std::slice::from_ref;
 
     fn row(name: &str, kind: &str, ndcg: f64, seconds: f64) -> Row {
@@ -675,14 +685,28 @@ mod tests {
         let mut report = report(vec![row("a", "id", 0.2, 1.0), row("b", "id", 0.3, 1.0)]);
         report.protocol.select = "1 mrr@5 on all validation users".into();
         let answered = glance(from_ref(&report), &[]).unwrap();
-        assert_eq!(answered.metrics, [Metric::Ndcg(10)]);
+        assert_eq!(answered.measures, [Metric::Ndcg(10).into()]);
         assert!(
             answered.answers[0].text.contains("the table lacks part of the criterion"),
             "{}",
             answered.answers[0].text
         );
         report.protocol.select = "1 hr@100 + 1 mrr@5 on all validation users".into();
-        assert_eq!(glance(from_ref(&report), &[]).unwrap().metrics, [Metric::Hr(100)]);
+        assert_eq!(glance(from_ref(&report), &[]).unwrap().measures, [Metric::Hr(100).into()]);
+        report.protocol.select = "1 hr@100 + 9 tail:hr@100 on all validation users".into();
+        assert!(!Criterion::new(from_ref(&report), &ResultTable::new(from_ref(&report))).unwrap().is_own);
+        let tail = |value| Slice {
+            group: Some(ItemGroup::Tail),
+            users: 3,
+            metrics: BTreeMap::from([(Metric::Hr(100), value)]),
+            ..Slice::default()
+        };
+        for (row, value) in report.rows.iter_mut().zip([0.5, 0.1]) {
+            row.slices = vec![tail(value)];
+        }
+        let answered = glance(from_ref(&report), &[]).unwrap();
+        assert_eq!(answered.answers[0].short, "a is best on the test part", "by the users with a tail target");
+        assert!(answered.answers[0].text.contains("9 tail:hr@100 + hr@100, the criterion by which"));
         report.protocol.select = "in words".into();
         assert!(glance(from_ref(&report), &[]).is_some());
     }

@@ -12,15 +12,15 @@ pub(crate) use experiment::{Group, Line};
 pub(crate) use glance::Glance;
 #[cfg(feature = "report")]
 pub(crate) use glance::{Shown, probability, signed};
-pub(crate) use numbers::{duration, grouped};
+pub(crate) use numbers::{duration, grouped, supported};
 #[cfg(feature = "report")]
 pub(crate) use table::OverSeeds;
 pub use table::{Comparison, compare, compare_unchecked};
-pub(crate) use table::{ResultTable, is_headline, over_seeds};
+pub(crate) use table::{ResultTable, group_measures, is_headline, over_seeds};
 
 use crate::significance::{Interval, detectable, holm, paired_bootstrap, permutation_test};
 use crate::slices::Slice;
-use crate::{EvalError, Evaluation, Metric, Part, Protocol};
+use crate::{EvalError, Evaluation, Measure, Metric, Part, Protocol};
 use ra_core::{Curve, Dataset, ItemId, ParamRow, UserId, read_json};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -241,6 +241,15 @@ impl Row {
             not_finite: evaluation.not_finite,
             ..Self::default()
         }
+    }
+
+    /// Returns a measure of this row and the number of users that it is a mean over; nothing without such users.
+    ///
+    /// Groups of targets are those of [`slices`](Self::slices).
+    pub fn measure(&self, measure: Measure) -> Option<(f64, usize)> {
+        let Some(group) = measure.group else { return Some((*self.metrics.get(&measure.metric)?, self.users)) };
+        let slice = self.slices.iter().find(|slice| slice.is_of(group))?;
+        Some((*slice.metrics.get(&measure.metric)?, slice.users))
     }
 
     /// Adds the differences from a baseline on the same users: paired bootstrap intervals and, for the headline

@@ -3,7 +3,7 @@ use super::numbers::grouped;
 use super::{Report, Row};
 use crate::metrics::mean;
 use crate::protocol::Protocol;
-use crate::{EvalError, Metric};
+use crate::{EvalError, ItemGroup, Measure, Metric};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -183,6 +183,15 @@ pub(crate) fn is_headline(metric: Metric, smallest: usize) -> bool {
     }
 }
 
+/// Returns what a table tells of tail and cold items: HR at the largest K that the slices of `rows` have, nothing if
+/// there are no slices.
+pub(crate) fn group_measures<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<Measure> {
+    let metrics = rows.into_iter().flat_map(|row| &row.slices).flat_map(|slice| slice.metrics.keys());
+    let hits = metrics.filter(|metric| matches!(metric, Metric::Hr(_))).max_by_key(|metric| metric.k());
+    let of = |metric: Metric| [ItemGroup::Tail, ItemGroup::Cold].map(|group| Measure { group: Some(group), metric });
+    hits.map_or_else(Vec::new, |&metric| of(metric).into())
+}
+
 /// Returns the warnings about a report's protocol.
 fn cautions(report: &Report) -> Vec<String> {
     let Report { recipe, protocol, rows, .. } = report;
@@ -221,6 +230,8 @@ pub(crate) struct ResultTable<'a> {
     pub(crate) rows: Vec<(Option<String>, &'a Row)>,
     /// The headline metrics: `hr` and `ndcg` at every K, `mrr` at the smallest.
     pub(crate) headline: Vec<Metric>,
+    /// HR at the largest K for targets that are tail items and cold items.
+    pub(crate) groups: Vec<Measure>,
     /// All other metrics.
     pub(crate) further: Vec<Metric>,
     /// The warnings about the reports' protocols.
@@ -256,7 +267,8 @@ impl<'a> ResultTable<'a> {
         metrics.dedup();
         let smallest = metrics.first().map_or(0, |metric| metric.k());
         let (headline, further) = metrics.into_iter().partition(|&metric| is_headline(metric, smallest));
-        Self { rows, headline, further, cautions }
+        let groups = group_measures(rows.iter().map(|(_, row)| *row));
+        Self { rows, headline, groups, further, cautions }
     }
 
     /// Returns whether `value` is the largest in its column; only a table of several rows has a best value.

@@ -172,9 +172,12 @@ fn a_terminal_shows_hits_and_ndcg_at_every_k() {
     report.rows[0].metrics.remove(&Metric::Ndcg(10));
     let text = report.terminal();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "random: 20 users evaluated, 9 items");
-    assert_eq!(lines[1], format!("{:<28}     hr@10   ndcg@10    hr@100  ndcg@100   trained params", ""));
-    assert_eq!(lines[2], format!("{:<28}    0.2500         -    1.0000         -   0", "sasrec"));
+    let support = "users: 20 with a tail target, 0 with a cold target";
+    assert_eq!(lines[0], format!("random: 20 users evaluated, 9 items; {support}"));
+    let groups = "  tail:hr@100  cold:hr@100";
+    assert_eq!(lines[1], format!("{:<28}     hr@10   ndcg@10    hr@100  ndcg@100{groups}   trained params", ""));
+    let groups = "       1.0000            -";
+    assert_eq!(lines[2], format!("{:<28}    0.2500         -    1.0000         -{groups}   0", "sasrec"));
     assert!(lines[4].starts_with("note: "), "{text}");
 }
 
@@ -197,7 +200,10 @@ fn the_json_has_the_promised_keys() {
     for key in ["mean", "low", "high", "p", "p_holm", "detectable"] {
         assert!(difference[key].is_f64(), "{key}: {difference}");
     }
-    assert_eq!(json["rows"][1]["slices"][0]["targets"], 20);
+    let slices = json["rows"][1]["slices"].as_array().unwrap();
+    let tail = slices.iter().find(|slice| slice["group"] == "tail").unwrap();
+    assert_eq!((&tail["targets"], &tail["users"], &tail["metrics"]["hr@100"]), (&20.into(), &20.into(), &1.0.into()));
+    assert!(slices.iter().all(|slice| slice["group"] != "cold"), "nobody has a cold target");
 }
 
 #[test]
@@ -221,6 +227,8 @@ fn the_page_is_safe_and_whole() {
         "At a glance",
         "Which row?",
         "ra-rec is best on the test part",
+        "tail:hr@100 (users)",
+        "<td>1.0000 (20)</td><td>-</td>",
     ] {
         assert!(page.contains(part), "{part}");
     }
@@ -270,6 +278,8 @@ fn the_markdown_is_safe_and_whole() {
         "short histories",
         "## At a glance",
         "- Which row? **ra-rec is best on the test part.**",
+        "| tail:hr@100 (users) | cold:hr@100 (users) | tied |",
+        "| 1.0000 (20) | - | 50.00 % |",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }

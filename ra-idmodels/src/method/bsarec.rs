@@ -283,6 +283,10 @@ impl Recommender for BsaRec {
     fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
+
+    fn with_items(&self, items: &Tensor<2>) -> Option<Box<dyn Recommender>> {
+        Some(Box::new(Self { items: Param::from_tensor(items.clone()), ..self.clone() }))
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod fetch;
 mod recommend;
 mod report;
 mod run;
+mod tune;
 mod verify;
 
 use crate::pages;
@@ -41,6 +42,8 @@ struct Xtask {
 enum Command {
     /// Run a recipe from raw files to the report.
     Run(run::Args),
+    /// Search the keys that the `[tune]` table of a recipe names, on the validation part only.
+    Tune(tune::Args),
     /// Recommend titles from a finished run.
     Recommend(recommend::Args),
     /// Write one report over one or several runs.
@@ -107,6 +110,7 @@ pub fn ra_rec() -> ExitCode {
 fn start(command: Command, root: &Path) -> Result<()> {
     match command {
         Command::Run(args) => run::run(&args, root),
+        Command::Tune(args) => tune::tune(&args, root),
         Command::Recommend(args) => recommend::recommend(&args, root),
         Command::Report(args) => report::report(&args),
         Command::Data(command) => data::data(&command, root),

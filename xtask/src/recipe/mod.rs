@@ -8,6 +8,7 @@ pub(crate) mod reference;
 pub(crate) mod remedies;
 pub(crate) mod rows;
 pub(crate) mod settings;
+pub(crate) mod tune;
 mod variant;
 
 pub use id_table::IdTable;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use settings::{apply, extended, lookup, sub_table, take};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+use tune::TuneConfig;
 use variant::VariantTable;
 
 /// The default for the longest history of a training sample of the alignment.
@@ -63,6 +65,8 @@ pub struct Recipe {
     variants: Vec<Variant>,
     /// The `[[variant]]` tables.
     tables: Vec<VariantTable>,
+    /// What `tune` searches. It does not belong to a run and is not written with the resolved recipe.
+    pub(crate) tune: Option<TuneConfig>,
 }
 
 /// The `[lm]` table: a name that `fetch` knows, or a path.
@@ -176,6 +180,21 @@ impl Recipe {
         found
     }
 
+    /// Returns the names of the rows that the training of the row `name` needs: what it is [made of](Self::made_of), the
+    /// variants whose towers they take, and their teachers.
+    pub(crate) fn trained_from(&self, name: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for row in self.made_of(name) {
+            let variant = self.variants.iter().find(|variant| variant.name == row);
+            let source = variant.map(|variant| &variant.source);
+            found.push(row);
+            if let Some(Source::Towers(other) | Source::Training { teacher: Some(other) }) = source {
+                found.extend(self.trained_from(other));
+            }
+        }
+        found
+    }
+
     /// Returns the names of the rows of ID methods, the grounded ones included.
     pub(crate) fn id_rows(&self) -> Vec<String> {
         self.ids.iter().flat_map(IdTable::rows).collect()
@@ -256,13 +275,14 @@ impl Recipe {
             eval: extended(eval, "eval", &["rows", "probes_of"], wrong),
             variants: Vec::new(),
             tables,
+            tune: take(&mut table, "tune", "", wrong),
         };
         recipe.variants = variant::resolve(&recipe.rows, &recipe.id_rows(), &recipe.align, &recipe.tables, wrong)?;
         if recipe.lm.path.is_none() && recipe.lm.name == FETCHED_LM {
             recipe.lm.pooling.get_or_insert(Pooling::First);
         }
         wrong.extend(device.keys().map(|key| format!("unknown key device.{key}; allowed: backend, count")));
-        let allowed = "seed, device, data, id, lm, prompt, align, train, variant, eval";
+        let allowed = "seed, device, data, id, lm, prompt, align, train, variant, eval, tune";
         wrong.extend(table.keys().map(|key| format!("unknown key {key}; allowed: {allowed}")));
         if !wrong.is_empty() {
             bail!("{}", wrong.join("; "));

@@ -2,6 +2,7 @@
 //! defaults from their values, and allowed values from their error messages.
 use super::Recipe;
 use super::known::BUILT_IN;
+use super::tune::TuneConfig;
 use super::variant::{OWN, VariantTable};
 use crate::pages::source::{Field, Kind, Source};
 use ra_idmodels::IdConfig;
@@ -119,6 +120,7 @@ fn sections(source: &Source) -> anyhow::Result<Vec<Section>> {
             &[("rows", "rows"), ("probes_of", "probes_of")],
         ),
         plain("`[[variant]]`", "variant", "A row that departs from `[align]`.", "VariantTable", &[]),
+        plain("`[tune]`", "tune", "What `ra-rec tune` searches, on validation only.", "TuneConfig", &[]),
     ];
     let told = "One table per ID method, of the given `kind`. The last one is aligned. The kinds:";
     let kinds: Vec<String> = source.methods.iter().map(|m| format!("- `{}`: {}", m.kind, m.doc)).collect();
@@ -209,6 +211,7 @@ fn base(kind: Option<&str>) -> anyhow::Result<Table> {
 fn usual(kind: Option<&str>) -> anyhow::Result<Table> {
     let mut usual = Recipe::from_table("usual".into(), base(kind)?)?.to_table()?;
     usual.insert("variant".into(), Value::Array(vec![Value::try_from(VariantTable::default())?]));
+    usual.insert("tune".into(), Value::try_from(TuneConfig::default())?);
     if let Some(Value::Table(eval)) = usual.get_mut("eval") {
         eval.insert("probes_of".into(), Value::try_from([OWN])?);
     }

@@ -5,7 +5,7 @@ use crate::recipe::{Recipe, rows};
 use anyhow::{Context as _, Result, bail};
 use ra_core::{Dataset, ItemId, UserId};
 use ra_data::{Prepared, Severity};
-use ra_eval::{AuditFinding, AuditLevel, EvalConfig, HeldOut, Part, Repeats};
+use ra_eval::{AuditFinding, AuditLevel, EvalConfig, HeldOut, ItemGroup, Part, Repeats};
 use ra_idmodels::IdMethod;
 use std::collections::HashSet;
 use std::path::Path;
@@ -39,6 +39,7 @@ pub fn data(recipe: &Recipe, cx: &Context) -> Result<Data> {
     recipe.oddities().iter().for_each(|problem| tracing::warn!("{problem}"));
     let data = Data { validation: cx.validator.users(&dataset), dataset, audit, first_seen };
     check_choices(recipe, &data)?;
+    check_criterion(&data, cx)?;
     Ok(data)
 }
 
@@ -111,6 +112,21 @@ fn warn_of_full_users(dataset: &Dataset) {
         let of = dataset.users.len();
         tracing::warn!(users, of, "users had every item in training: any negative drawn for them is an item they had");
     }
+}
+
+/// Refuses a criterion that asks for targets that no validation user has.
+fn check_criterion(data: &Data, cx: &Context) -> Result<()> {
+    let missing = cx.validator.unmeasured(&data.dataset, &data.validation);
+    let (Some(measure), users) = (missing.first(), data.validation.len()) else { return Ok(()) };
+    let group = measure.group.map_or("", |group| group.name());
+    let remedy = match measure.group {
+        Some(ItemGroup::Cold) => "set data.cold_items above 0 to hold items out of training, take another split",
+        _ => "hold more out for validation (data.split)",
+    };
+    bail!(
+        "eval.select asks for {measure}, but none of the {users} validation users has a {group} target; {remedy}, set \
+         eval.select_users to 0 for all users, or leave {measure} out of eval.select"
+    )
 }
 
 /// Refuses rows that need validation if nothing is held out for it, and the lift of cold items if no item is cold.

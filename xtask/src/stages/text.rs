@@ -63,16 +63,14 @@ impl FrozenText {
         let lm = on(first)?;
         let other = |device: &Device| (device != first).then(|| Ok(on(device)?.model)).transpose();
         let replicas = further.iter().map(other).collect::<Result<_>>()?;
-        let spec = lm.model.spec();
-        let mut misfits = recipe.align.misfits(&spec);
-        for variant in recipe.variants() {
-            let own = variant.align.misfits(&spec).into_iter().filter(|problem| !misfits.contains(problem));
-            misfits.extend(own.collect::<Vec<_>>());
-        }
-        let misfits: Vec<Problem> = misfits.into_iter().map(|problem| problem.within("align")).collect();
-        Problem::refuse(&misfits)?;
+        check_fit(recipe, &lm.model.spec())?;
         let (backend, cache) = (recipe.backend.name(), root.join("cache"));
         Ok(Self { lm, replicas, backend, precision, cache, features: OnceCell::new() })
+    }
+
+    /// Refuses a recipe whose alignment does not fit the model's shape, if the model was loaded for another recipe.
+    pub(crate) fn check(&self, recipe: &Recipe) -> Result<()> {
+        check_fit(recipe, &self.lm().spec())
     }
 
     /// Returns the model itself.
@@ -147,6 +145,17 @@ impl FrozenText {
         let instructions = ra_core::kernels::instructions();
         RowsKey::new(align, &self.lm().spec(), self.backend, instructions, self.identity())
     }
+}
+
+/// Refuses a recipe whose alignment does not fit the shape of the language model.
+fn check_fit(recipe: &Recipe, spec: &LmSpec) -> Result<()> {
+    let mut misfits = recipe.align.misfits(spec);
+    for variant in recipe.variants() {
+        let own = variant.align.misfits(spec).into_iter().filter(|problem| !misfits.contains(problem));
+        misfits.extend(own.collect::<Vec<_>>());
+    }
+    let misfits: Vec<Problem> = misfits.into_iter().map(|problem| problem.within("align")).collect();
+    Ok(Problem::refuse(&misfits)?)
 }
 
 /// Returns a catalogue whose items are named by number, as in P5.

@@ -22,11 +22,13 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What a run needs to know about the suite that it belongs to.
+/// What a run needs to know about the suite, or other output of several runs, that it belongs to.
 #[derive(Debug)]
 pub(crate) struct Member {
     /// The folder of the suite, in which its runs share ID methods.
     pub(crate) suite: PathBuf,
+    /// The kind of that folder in its marker.
+    pub(crate) kind: &'static str,
     /// Whether the suite has already finished this run.
     pub(crate) done: bool,
 }
@@ -81,7 +83,7 @@ impl Store {
 
     /// Returns where the runs of the suite share the ID method with this `key`; nothing outside a suite.
     pub(crate) fn shared(&self, key: impl FnOnce() -> String) -> Option<Shared> {
-        self.member.as_ref().map(|member| Shared { suite: member.suite.clone(), key: key() })
+        self.member.as_ref().map(|member| Shared { suite: member.suite.clone(), kind: member.kind, key: key() })
     }
 
     fn opened(&self) -> Result<&(RunFolder, Log)> {

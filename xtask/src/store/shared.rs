@@ -44,6 +44,8 @@ impl IdKey<'_> {
 pub(crate) struct Shared {
     /// The folder of the suite.
     pub(crate) suite: PathBuf,
+    /// The kind of that folder in its marker.
+    pub(crate) kind: &'static str,
     /// The key of everything that its training depends on.
     pub(crate) key: String,
 }
@@ -56,14 +58,14 @@ impl Shared {
     /// Returns one of its files, if it belongs to the suite.
     pub(crate) fn found(&self, file: &str) -> Result<Option<PathBuf>> {
         let name = self.name(file);
-        let ours = OutputFolder::open(&self.suite, KIND)?.owns(&name);
+        let ours = OutputFolder::open(&self.suite, self.kind)?.owns(&name);
         Ok(ours.then(|| self.suite.join(name)))
     }
 
     /// Returns the path of one of its files that is about to be written, and claims it for the suite.
     pub(crate) fn claimed(&self, file: &str) -> Result<PathBuf> {
         let name = self.name(file);
-        OutputFolder::open(&self.suite, KIND)?.claim(&[&name])?;
+        OutputFolder::open(&self.suite, self.kind)?.claim(&[&name])?;
         Ok(self.suite.join(name))
     }
 }

@@ -238,7 +238,7 @@ pub fn run(suite: &Suite, settings: &Settings<'_>) -> Result<()> {
         let folder = member.folder();
         output.say(&format!("== {folder}"));
         let sets = contents.sets(settings.sets, member);
-        let place = Member { suite: out.clone(), done: plan.done.contains(&folder) };
+        let place = Member { suite: out.clone(), kind: KIND, done: plan.done.contains(&folder) };
         match run_member(&member.recipe, &sets, settings, &out.join(&folder), place) {
             Ok(report) => {
                 cells.push((member.labels.clone(), report));

@@ -36,7 +36,7 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
     let rows = html! {
         @for line in &group.lines {
             tr {
-                @for (place, cell) in line.cells(&group.metrics).into_iter().enumerate() {
+                @for (place, cell) in line.cells(group).into_iter().enumerate() {
                     @if place < names { th scope="row" { (cell) } } @else { td.wrap { (cell) } }
                 }
             }

@@ -1,6 +1,6 @@
 //! The first screen: the answers, the rows they refer to, and the warnings.
 use super::page::{strs, table};
-use crate::report::{AuditLevel, Glance, Report, Shown, duration, grouped};
+use crate::report::{AuditLevel, Glance, Report, Shown, duration, grouped, supported};
 use maud::{Markup, html};
 
 /// Renders the answers as cards, the warnings and a short table; only the warnings if there is no row to choose.
@@ -23,7 +23,7 @@ pub(super) fn glance(glance: Option<&Glance<'_>>, warnings: &Markup) -> Markup {
 }
 
 fn rows(glance: &Glance<'_>) -> Markup {
-    let metrics: Vec<String> = glance.metrics.iter().map(ToString::to_string).collect();
+    let metrics: Vec<String> = glance.measures.iter().map(ToString::to_string).collect();
     let mut head = vec!["model", "significance"];
     head.extend(strs(&metrics));
     head.extend(["parameters", "training", "ranking"]);
@@ -32,8 +32,13 @@ fn rows(glance: &Glance<'_>) -> Markup {
             tr.best[place == 0] {
                 th scope="row" { (name) }
                 td.name { (standing) }
-                @for metric in &glance.metrics {
-                    td { @match row.metrics.get(metric) { Some(value) => (format!("{value:.4}")), None => "-" } }
+                @for measure in &glance.measures {
+                    td {
+                        @match (row.measure(*measure), measure.group) {
+                            (Some((value, _)), None) => (format!("{value:.4}")),
+                            (found, _) => (supported(found)),
+                        }
+                    }
                 }
                 td { (grouped(row.trainable_params)) }
                 td { (duration(row.train_seconds)) }

@@ -2,7 +2,7 @@
 use super::dots;
 use super::page::{self, strs};
 use crate::Metric;
-use crate::report::{ResultTable, Row, duration, grouped};
+use crate::report::{ResultTable, Row, duration, grouped, supported};
 use crate::significance::Interval;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
@@ -17,6 +17,14 @@ pub(super) fn results(table: &ResultTable<'_>) -> Markup {
                 small {
                     "▲ and ▼: significantly above or below the row it is compared with, see Differences. Tied: the share of \
                      targets whose score equals that of another item."
+                }
+            }
+        }
+        @if !table.groups.is_empty() {
+            p {
+                small {
+                    "tail and cold: the users whose target is an item outside the most popular fifth, or an item that was \
+                     never trained on; in brackets, how many they are."
                 }
             }
         }
@@ -46,10 +54,13 @@ fn rows(table: &ResultTable<'_>, caption: &str, columns: &[String], cells: impl 
 }
 
 fn metrics(table: &ResultTable<'_>) -> Markup {
-    let columns: Vec<String> = table.headline.iter().map(ToString::to_string).chain(["tied".into()]).collect();
+    let mut columns: Vec<String> = table.headline.iter().map(ToString::to_string).collect();
+    columns.extend(table.groups.iter().map(|measure| format!("{measure} (users)")));
+    columns.push("tied".into());
     rows(table, "Metrics on the test part; the best value of each column is bold", &columns, |row| {
         html! {
             @for metric in &table.headline { (metric_cell(table, row, *metric)) }
+            @for measure in &table.groups { td { (supported(row.measure(*measure))) } }
             td { (format!("{:.2} %", 100.0 * row.tied_share)) }
         }
     })
