@@ -2,7 +2,7 @@
 //!
 //! A [`Recipe`] describes what to do, a [`Context`] where and with which devices, and [`run`] does it, from raw files
 //! to the report. Each stage is one function of [`stages`], and [`run`] chains them. [`suite`] calls it for many
-//! recipes, and [`recommend`] reads the run folder that it leaves behind.
+//! recipes, and [`recommend`] reads the run folder that it leaves behind. [`tune`] searches for values of keys.
 //!
 //! ```no_run
 //! use ra_rec::{Context, Earlier, Recipe, Who, recommend, run};

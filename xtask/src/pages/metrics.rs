@@ -10,6 +10,8 @@ pub(super) fn page(source: &Source) -> Result<String> {
          A metric is written `name@K`: it looks at the first *K* places of each user's list. Below, *T* are a user's held-out\n\
          items, *r(t)* is the rank of *t* in the list, and *hits(r)* counts the held-out items at rank *r* or above.\n\
          Values are means over users unless the text says otherwise. Ties count against the model by default (`eval.ties`).\n\n\
+         `head:`, `tail:` or `cold:` before `hr@K` or `ndcg@K` means the users with a target in that group of items, and these\n\
+         targets alone: see [Reading a report](../reports.md#tail-and-cold-items).\n\n\
          This page is generated from the source of `ra_eval::Metric`.\n\n\
          | metric | meaning |\n|---|---|\n",
     );

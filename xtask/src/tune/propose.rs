@@ -118,7 +118,7 @@ mod tests {
         let mut known: Vec<Known> = Vec::new();
         while let Some(settings) = propose(&keys, TuneMethod::Tpe, 1, &known).unwrap() {
             // Failures and successes.
-            let score = (known.len() % 2 == 0).then_some(1.0);
+            let score = known.len().is_multiple_of(2).then_some(1.0);
             known.push(Known { settings, score });
         }
         assert_eq!(known.len(), 4);

@@ -120,6 +120,13 @@ fn a_row_with_towers_is_tuned_on_one_id_method_and_a_failure_does_not_end_the_se
     assert_eq!(models, 1, "sasrec, once for all trials");
     let best = std::fs::read_to_string(root.path("t/best.toml")).unwrap();
     assert!(!best.contains("first_layer = 9") && best.contains("kind = \"pop\""), "{best}");
+    // Shorter trainings are those of the towers: no trial changes the ID method.
+    let keys = "tune.keys={ 'align.n_tok' = [2, 3] }";
+    root.ok(&["tune", "own", "--out", "h", "--set", keys, "--set", "tune.halving=true"]);
+    let resolved =
+        |trial: &str| std::fs::read_to_string(root.path("h/trials").join(trial).join("recipe.toml")).unwrap();
+    assert!(resolved("001-25").contains("steps = 2\n") && resolved("001").contains("steps = 6\n"));
+    assert!(resolved("001-25").contains("epochs = 6\n"), "{}", resolved("001-25"));
     let none = ["tune", "own", "--out", "n", "--set", "tune.keys={ 'align.first_layer' = [8, 9] }"];
     let told = root.error(&[&none[..], &["--set", "align.first_layer=7"]].concat());
     assert!(told.contains("first_layer") && told.contains("3 layers"), "the recipe itself: {told}");

@@ -5,6 +5,7 @@ use super::plotted::Shape;
 use crate::Metric;
 use crate::report::{Experiment, Group, duration, grouped};
 use maud::{Markup, html};
+use std::ops::Range;
 
 /// Renders one table per protocol, with lines if the last axis is numeric, bars for one axis, or a heat map for two.
 pub(super) fn experiment(experiment: &Experiment) -> String {
@@ -31,17 +32,25 @@ pub(super) fn experiment(experiment: &Experiment) -> String {
 }
 
 fn results(experiment: &Experiment, group: &Group) -> Markup {
-    let head = experiment.head(group);
+    // A narrow page may break the line after the group of a measure.
+    let head: Vec<String> = experiment.head(group).iter().map(|name| name.replace(':', ":\u{200b}")).collect();
     let names = experiment.axes.len() + 1;
-    let rows = html! {
-        @for line in &group.lines {
-            tr {
-                @for (place, cell) in line.cells(group).into_iter().enumerate() {
-                    @if place < names { th scope="row" { (cell) } } @else { td.wrap { (cell) } }
+    // After the metrics and the difference come the groups of targets, and then the costs.
+    let groups = names + group.metrics.len() + usize::from(!group.metrics.is_empty());
+    let costs = groups + group.groups.len();
+    let rows = |shown: Range<usize>| {
+        html! {
+            @for line in &group.lines {
+                tr {
+                    @for (place, cell) in line.cells(group).into_iter().enumerate() {
+                        @if place < names { th scope="row" { (cell) } }
+                        @else if shown.contains(&place) { td.wrap[place < groups].pair[place >= groups] { (cell) } }
+                    }
                 }
             }
         }
     };
+    let part = |shown: Range<usize>| [&head[..names], &head[shown]].concat();
     let axes = experiment.axes.join(" and ");
     let shape = experiment.shape(group);
     let plot = |&metric: &Metric| {
@@ -64,7 +73,8 @@ fn results(experiment: &Experiment, group: &Group) -> Markup {
         } @else {
             div.plots { @for plot in &plots { (plot) } }
         }
-        (table(group.caption(), &strs(&head), names, &rows))
+        (table(group.caption(), &strs(&part(names..costs)), names, &rows(names..costs)))
+        (table("What the rows cost", &strs(&part(costs..head.len())), names, &rows(costs..head.len())))
         p { (group.facts()) }
     }
 }

@@ -55,12 +55,13 @@ fn rows(table: &ResultTable<'_>, caption: &str, columns: &[String], cells: impl 
 
 fn metrics(table: &ResultTable<'_>) -> Markup {
     let mut columns: Vec<String> = table.headline.iter().map(ToString::to_string).collect();
-    columns.extend(table.groups.iter().map(|measure| format!("{measure} (users)")));
+    // A narrow page may break the line after the group.
+    columns.extend(table.groups.iter().map(|measure| measure.to_string().replace(':', ":\u{200b}")));
     columns.push("tied".into());
     rows(table, "Metrics on the test part; the best value of each column is bold", &columns, |row| {
         html! {
             @for metric in &table.headline { (metric_cell(table, row, *metric)) }
-            @for measure in &table.groups { td { (supported(row.measure(*measure))) } }
+            @for measure in &table.groups { td.pair { (supported(row.measure(*measure))) } }
             td { (format!("{:.2} %", 100.0 * row.tied_share)) }
         }
     })
