@@ -45,9 +45,9 @@ impl Batches for Prefixes<'_> {
     }
 }
 
-/// Prefix augmentation (Tan et al., "Improved Recurrent Neural Networks for Session-based Recommendations", DLRS 2016,
-/// section 3.1): every training item but the first of each user is the target of a sample of its own in every epoch, and
-/// the `max_length` items before it are the history.
+/// Prefix augmentation (Tan et al., "Improved Recurrent Neural Networks for Session-based Recommendations", DLRS
+/// 2016): every training item but the first of each user is the target of a sample of its own in every epoch, and the
+/// `max_length` items before it are the history.
 ///
 /// The last item of every history is then at the last position, as when the method is used. A user counts as often as
 /// they have targets, where [`Prefixes`] takes one per user.

@@ -10,7 +10,8 @@ use std::path::Path;
 #[serde(default, deny_unknown_fields)]
 pub struct RecentConfig {
     /// The number of each user's newest training interactions that count. A split data set keeps the order of a user's
-    /// interactions but no time, so this is no window of days: what is newest for a user who left long ago still counts.
+    /// interactions but no time, so this is no window of days: what is newest for a user who left long ago still
+    /// counts.
     pub window: usize,
 }
 

@@ -1,5 +1,5 @@
-//! BSARec (Shin, Choi, Wi & Park, "An Attentive Inductive Bias for Sequential Recommendation beyond the Self-Attention",
-//! AAAI 2024).
+//! BSARec (Shin, Choi, Wi & Park, "An Attentive Inductive Bias for Sequential Recommendation beyond the
+//! Self-Attention", AAAI 2024).
 use super::sequence::{chosen, histories, item_rows, last_places, linear_of, normed};
 use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
 use crate::loss::whole_catalogue;
@@ -75,8 +75,8 @@ struct Block {
 /// The filter reads the whole history at every position, so the state at an earlier position is not that of the shorter
 /// history.
 ///
-/// The original code pads a history on the left to `max_length` and computes states of the padding, from positions alone,
-/// which the filter mixes into those of items. Here padding is zero to the filter and costs nothing.
+/// The original code pads a history on the left to `max_length` and computes states of the padding, from positions
+/// alone, which the filter mixes into those of items. Here padding is zero to the filter and costs nothing.
 #[derive(Module, Debug)]
 pub struct BsaRec {
     /// `[items + 1, dim]`; row 0 is padding, which is never read.
@@ -155,8 +155,8 @@ impl LearnedMethod for BsaRecConfig {
     }
 }
 
-/// The low frequencies of sequences over a period of positions (eq. 7 and 8 of the paper): the discrete Fourier transform,
-/// its lowest components, and back. That is one circulant matrix, the same for every sequence and column.
+/// The low frequencies of sequences over a period of positions: the discrete Fourier
+/// transform, its lowest components, and back. That is one circulant matrix, the same for every sequence and column.
 struct LowPass {
     /// The row at each position of each sequence, positions first: a position is one row of the product below.
     cells: Tensor<1, Int>,
@@ -236,12 +236,11 @@ impl BsaRec {
             // After these two no row reads another.
             let wanted = wanted.filter(|_| index + 1 == self.blocks.len());
             let [read, low, attended] = [x, low, attended].map(|x| chosen(x, wanted));
-            // eq. 9
+            // The frequency rescaler: high frequencies count beta^2 times.
             let filtered = low.clone() + (read.clone() - low) * block.beta.val().square().unsqueeze();
             let filtered = normed(&block.filter_norm, noise(filtered, site) + read.clone(), EPSILON);
             let attended = noise(block.output.forward(attended), site + 1);
             let attended = normed(&block.attention_norm, attended + read, EPSILON);
-            // eq. 6
             let mixed = filtered * config.alpha as f32 + attended * (1.0 - config.alpha) as f32;
             let inner = block.down.forward(gelu(block.up.forward(mixed.clone())));
             x = normed(&block.inner_norm, noise(inner, site + 2) + mixed, EPSILON);
@@ -294,8 +293,8 @@ mod tests {
     use super::*;
     use burn::tensor::Tolerance;
 
-    /// The Fourier transform of `x` over `period` positions, zeros after its end, without all but the lowest components,
-    /// back again.
+    /// The Fourier transform of `x` over `period` positions, zeros after its end, without all but the lowest
+    /// components, back again.
     fn transformed(x: &[f64], waves: usize, period: usize) -> Vec<f64> {
         let component = |k: usize| {
             x.iter().enumerate().fold((0.0, 0.0), |(re, im), (at, x)| {

@@ -54,10 +54,10 @@ struct Block {
 /// HSTU; a user is the state at the last position of the history.
 ///
 /// Its order is that of the relative positions. Unlike the original code it has no bias for the time between two
-/// interactions, which a split data set does not keep, and no absolute positions. A state then depends on how far away the
-/// items before it are, and a sequence trained at every position trains each of its prefixes. Two more things are those of
-/// our SASRec: layer norms have a scale and a shift, and one follows the last block in place of a division by the length
-/// of the vector.
+/// interactions, which a split data set does not keep, and no absolute positions. A state then depends on how far away
+/// the items before it are, and a sequence trained at every position trains each of its prefixes. Two more things are
+/// those of our SASRec: layer norms have a scale and a shift, and one follows the last block in place of a division by
+/// the length of the vector.
 #[derive(Module, Debug)]
 pub struct Hstu {
     /// `[items + 1, dim]`; row 0 is padding, which is never read.
@@ -123,8 +123,8 @@ impl LearnedMethod for HstuConfig {
     }
 }
 
-/// Attention without a softmax (eq. 2): `silu(q k^T + bias) v / period` over the items up to each, within each sequence and
-/// head.
+/// Attention without a softmax (eq. 2): `silu(q k^T + bias) v / period` over the items up to each, within each sequence
+/// and head.
 struct PointwiseAttention {
     grid: Grid,
     /// `[longest * longest]`: how many positions a key is before a query.

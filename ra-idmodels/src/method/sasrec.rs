@@ -30,7 +30,7 @@ pub enum SasRecVariant {
     /// width.
     Modern,
     /// A pre-norm block whose residuals are gated, `x + sigmoid(W x) f(norm(x))`, with a feed-forward part of SwiGLU
-    /// without biases and four times the width: LiGR (Borisyuk et al., "From Features to Transformers", 2025, eq. 1) as
+    /// without biases and four times the width: LiGR (Borisyuk et al., "From Features to Transformers", 2025) as
     /// eSASRec has it (Tikhonovich et al., RecSys 2025).
     Ligr,
 }
@@ -43,8 +43,8 @@ pub enum SasRecInit {
     /// Random numbers.
     #[default]
     Normal,
-    /// Given vectors ([`Job::features`]), such as those of titles: their `dim` principal axes, scaled to the deviation of
-    /// the random numbers, which fill what is missing if there are fewer axes. All of it is trained.
+    /// Given vectors ([`Job::features`]), such as those of titles: their `dim` principal axes, scaled to the deviation
+    /// of the random numbers, which fill what is missing if there are fewer axes. All of it is trained.
     Text,
 }
 
@@ -71,8 +71,8 @@ pub struct SasRecConfig {
     /// The calibration `t` of gBCE, from 0 to 1.
     pub calibration: f64,
     /// Whether each prefix of a training sequence is a sample of its own with one target, as in RecBole and S3-Rec
-    /// ([`EachPrefix`]). Otherwise a sequence is one sample with a target at every position. A batch then is a number of
-    /// prefixes, not of users, and an epoch takes several times as long.
+    /// ([`EachPrefix`]). Otherwise a sequence is one sample with a target at every position. A batch then is a number
+    /// of prefixes, not of users, and an epoch takes several times as long.
     pub augment: bool,
     /// What the item table starts from.
     pub init: SasRecInit,

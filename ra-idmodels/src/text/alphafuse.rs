@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 pub struct AlphaFuseConfig {
     /// The width of item and user vectors.
     pub dim: usize,
-    /// How many numbers of an item vector are those of the given vectors along their widest axes, and frozen; the others
-    /// are learned.
+    /// How many numbers of an item vector are those of the given vectors along their widest axes, and frozen; the
+    /// others are learned.
     pub semantic: usize,
     /// The structure of a block.
     pub variant: SasRecVariant,

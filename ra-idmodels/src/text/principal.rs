@@ -13,8 +13,8 @@ pub(crate) struct Principal {
 }
 
 impl Principal {
-    /// Turns `features`, `[items + 1, width]` with padding in row 0, and keeps the first `axes` axes, or all if there are
-    /// fewer. The sign of an axis is that in which its largest number is positive.
+    /// Turns `features`, `[items + 1, width]` with padding in row 0, and keeps the first `axes` axes, or all if there
+    /// are fewer. The sign of an axis is that in which its largest number is positive.
     ///
     /// # Errors
     /// [`Error::Missing`] if the vectors have no principal axes, because a number is not finite.

@@ -94,7 +94,7 @@ fn a_later_item_does_not_change_an_earlier_state() {
         model.states(items, &lengths, None)
     };
     check(&states, "hstu");
-    // Positions are relative: a state is that of the shorter history, which is what training at every position relies on.
+    // Positions are relative: a state is that of the shorter history, which training at every position relies on.
     let ahead = states(&rows[..3]).into_data();
     states(&rows).slice([0..3]).into_data().assert_approx_eq(&ahead, burn::tensor::Tolerance::<f32>::absolute(1e-5));
 }
