@@ -25,6 +25,7 @@ mod bench;
 mod checks;
 pub mod commands;
 mod context;
+mod estimate;
 mod fetch;
 mod machine;
 mod pages;

@@ -1,5 +1,6 @@
 //! Opening of the run folder: the inputs of a run are known now and are recorded before anything is trained.
 use crate::context::Context;
+use crate::estimate::estimate;
 use crate::recipe::Recipe;
 use crate::stages::{Data, FrozenText};
 use crate::store::Manifest;
@@ -20,6 +21,10 @@ pub fn open(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &Contex
     cx.store.open(&manifest)?;
     tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = data.dataset.name, "run");
     text.iter().for_each(|text| text.log_reading());
+    let expected = estimate(recipe, data, text, cx.device());
+    if expected.is_long() {
+        cx.say(expected);
+    }
     if data.validation.is_empty() {
         tracing::warn!("nothing is held out for validation: every stage runs to its last step");
     }

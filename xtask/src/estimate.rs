@@ -1,0 +1,190 @@
+//! What a run will take, from the sizes of its data and a short measurement of this machine.
+use crate::recipe::{IdTable, Recipe, Variant, rows};
+use crate::stages::{Data, FrozenText};
+use burn::tensor::{Device, Tensor};
+use ra_core::{Dataset, LmSpec, UserId};
+use ra_data::{Budget, CurateMethod};
+use ra_eval::{HeldOut, Part};
+use ra_idmodels::IdMethod;
+use std::fmt::{Display, Formatter};
+use std::time::{Duration, Instant};
+
+/// The edge of the matrices whose product measures the machine, and how long that may take.
+const EDGE: usize = 384;
+const MEASURED: Duration = Duration::from_millis(60);
+
+/// A backward pass costs twice its forward pass.
+const TRAINED: f64 = 3.0;
+
+/// The number of tokens per word of a title, and of a prompt besides titles. Both are usual for English.
+const TOKENS_PER_WORD: f64 = 1.4;
+const PROMPT: f64 = 8.0;
+
+/// Runs below this many seconds are not announced.
+const SHORT: f64 = 60.0;
+
+/// The expected times of the long stages of a run, in seconds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Estimate(Vec<(String, f64)>);
+
+/// Estimates a run from its numbers of operations and the speed of `device`. Early stopping is not foreseen, so a
+/// training may take less; other programs on the machine make everything slower.
+pub(crate) fn estimate(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, device: &Device) -> Estimate {
+    let speed = speed(device);
+    let stages = operations(recipe, data, text.map(|text| text.lm().spec()));
+    Estimate(stages.into_iter().map(|(name, count)| (name, count / speed)).collect())
+}
+
+impl Estimate {
+    /// Returns whether the run is long enough to be announced.
+    pub(crate) fn is_long(&self) -> bool {
+        self.total() > SHORT
+    }
+
+    fn total(&self) -> f64 {
+        self.0.iter().map(|(_, seconds)| seconds).sum()
+    }
+}
+
+impl Display for Estimate {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let minutes = |seconds: f64| format!("{:.0}", (seconds / 60.0).ceil());
+        let long = self.0.iter().filter(|(_, seconds)| *seconds > 20.0);
+        let stages: Vec<String> = long.map(|(name, seconds)| format!("{name} {}", minutes(*seconds))).collect();
+        write!(f, "about {} minutes on this machine, less if a training stops early, ", minutes(self.total()))?;
+        write!(f, "more if other programs run: {}", stages.join(", "))
+    }
+}
+
+/// Returns floating-point operations per second in matrix products.
+fn speed(device: &Device) -> f64 {
+    let matrix = Tensor::<2>::ones([EDGE, EDGE], device);
+    let product = || drop(matrix.clone().matmul(matrix.clone()).into_data());
+    product();
+    let (since, mut products) = (Instant::now(), 0.0);
+    while since.elapsed() < MEASURED {
+        product();
+        products += 1.0;
+    }
+    2.0 * (EDGE as f64).powi(3) * products / since.elapsed().as_secs_f64()
+}
+
+/// Returns the number of operations of each long stage.
+fn operations(recipe: &Recipe, data: &Data, lm: Option<LmSpec>) -> Vec<(String, f64)> {
+    let dataset = &data.dataset;
+    let folds = recipe.variants().iter().map(|variant| variant.align.departures.cross_fit).max().unwrap_or(0);
+    let mut all = Vec::new();
+    for (at, id) in recipe.ids.iter().enumerate() {
+        let times = if at + 1 == recipe.ids.len() { 1 + folds } else { 1 };
+        all.push((id.kind().to_owned(), times as f64 * of_method(id, dataset)));
+    }
+    let Some(lm) = lm else { return all };
+    let texts = Texts::of(recipe, data);
+    // Twelve matrices of width by width are usual for a layer.
+    let layer = 24.0 * (lm.width as f64).powi(2);
+    if recipe.ids.iter().any(IdTable::reads_text) {
+        all.push(("titles".into(), texts.titles * layer * lm.layers as f64));
+    }
+    if recipe.aligns() {
+        let mut read = texts.read * layer * lm.layers as f64;
+        // The untouched model also reads every prompt to its end.
+        read += if recipe.has_row(rows::TEXT) { texts.read * layer } else { 0.0 };
+        all.push(("texts".into(), read));
+    }
+    for variant in recipe.variants().iter().filter(|variant| variant.trains()) {
+        all.push((variant.name.clone(), of_towers(recipe, variant, &lm, &texts, layer)));
+    }
+    all
+}
+
+/// Returns the operations of the training of an ID method that learns from sequences; 0 if it only counts.
+fn of_method(id: &IdTable, dataset: &Dataset) -> f64 {
+    let Some(train) = id.train() else { return 0.0 };
+    let keys = serde_json::to_value(&id.method).unwrap_or_default();
+    let number = |key: &str, usual: f64| keys.get(key).and_then(serde_json::Value::as_f64).unwrap_or(usual);
+    let (dim, longest, blocks) = (number("dim", 64.0), number("max_length", 50.0), number("blocks", 2.0));
+    let positions: f64 = dataset.train.rows().map(|row| (row.len() as f64 - 1.0).clamp(0.0, longest)).sum();
+    let scores = 2.0 * dim * dataset.catalog.len() as f64;
+    let encoder = 24.0 * dim * dim * blocks;
+    TRAINED * train.epochs as f64 * positions * (scores + encoder)
+}
+
+/// Returns the operations of the training of a variant's towers, without the texts that are read once.
+fn of_towers(recipe: &Recipe, variant: &Variant, lm: &LmSpec, texts: &Texts, layer: f64) -> f64 {
+    let injected = lm.layers.saturating_sub(variant.align.module.first_layer(lm)) as f64;
+    // Of the last layer, one token is needed if one is pooled.
+    let whole = if lm.pooling == ra_core::Pooling::Mean { injected } else { (injected - 1.0).max(0.25) };
+    let pairs = (recipe.train.steps * recipe.train.batch) as f64;
+    TRAINED * pairs * (texts.user + texts.item) * layer * whole
+}
+
+/// Numbers of tokens.
+struct Texts {
+    /// Of all titles.
+    titles: f64,
+    /// Of all prompts that the alignment reads once.
+    read: f64,
+    /// Of one user prompt and one item prompt.
+    user: f64,
+    item: f64,
+}
+
+impl Texts {
+    fn of(recipe: &Recipe, data: &Data) -> Self {
+        let (dataset, prompt) = (&data.dataset, &recipe.prompt);
+        let words: f64 = dataset.catalog.titles().iter().map(|title| title.split_whitespace().count() as f64).sum();
+        let items = dataset.catalog.len().max(1) as f64;
+        let title = TOKENS_PER_WORD * words / items;
+        let length = |user: UserId| dataset.train.row(user).len().min(prompt.titles) as f64;
+        let users = dataset.users.len().max(1) as f64;
+        let newest = UserId::all(dataset.users.len()).map(length).sum::<f64>() / users;
+        let user = PROMPT + newest * title.min(prompt.title_tokens as f64);
+        let item = PROMPT + title.min(prompt.item_tokens as f64);
+        let all = dataset.samples().len() as f64;
+        let samples = match recipe.curate.budget {
+            _ if recipe.curate.method == CurateMethod::All => all,
+            Budget::Count(count) => all.min(count as f64),
+            Budget::Share(share) => all * share,
+        };
+        let visited = samples.min((recipe.train.steps * recipe.train.batch) as f64);
+        let tested = HeldOut::new(dataset, Part::Test).evaluated(&recipe.eval).len() as f64;
+        let read = (visited + tested + data.validation.len() as f64) * user + items * item;
+        Self { titles: items * (title + 2.0), read, user, item }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_names_what_is_long_and_rounds_up() {
+        let all = Estimate(vec![("sasrec".into(), 61.0), ("pop".into(), 0.0), ("texts".into(), 200.0)]);
+        assert!(all.is_long() && !Estimate(vec![("a".into(), 9.0)]).is_long());
+        let told = all.to_string();
+        assert!(told.starts_with("about 5 minutes on this machine") && told.ends_with("sasrec 2, texts 4"), "{told}");
+    }
+
+    #[test]
+    fn more_data_epochs_and_steps_take_longer() {
+        use ra_core::Sequences;
+        let data = |users: u32| Data {
+            dataset: Dataset::from_sequences("x", 50, Sequences::from_numbers((0..users).map(|u| vec![u % 50 + 1; 5]))),
+            audit: Vec::new(),
+            first_seen: None,
+            validation: Vec::new(),
+        };
+        let recipe = |more: &str| Recipe::resolved(&format!("[[id]]\nkind = 'sasrec'\n{more}")).unwrap();
+        let spec = LmSpec { layers: 6, width: 8, max_tokens: 64, causal: false, pooling: ra_core::Pooling::First };
+        let total = |more: &str, users| -> f64 {
+            operations(&recipe(more), &data(users), Some(spec)).iter().map(|(_, count)| count).sum()
+        };
+        let base = total("", 20);
+        assert!(base > 0.0 && total("", 40) > 1.5 * base);
+        for more in ["[id.train]\nepochs = 900", "[train]\nsteps = 90000", "[align]\nfirst_layer = 0"] {
+            assert!(total(more, 20) > 1.2 * base, "{more}");
+        }
+        let counting = Recipe::resolved("[[id]]\nkind = 'pop'\n[eval]\nrows = ['id']").unwrap();
+        assert!(operations(&counting, &data(20), None).iter().all(|(_, count)| *count == 0.0));
+    }
+}
