@@ -21,17 +21,19 @@ pub(crate) fn evenly_spaced(of: usize, most: usize) -> impl Iterator<Item = usiz
 
 /// A model whose scores the towers learn to reproduce.
 pub(crate) struct Teacher<'a> {
-    source: Source<'a>,
+    /// The model; nothing for the ID method, whose vectors are already scaled.
+    other: Option<Other<'a>>,
     /// The factor on its scores before their softmax, `distill_scale`.
     pub(crate) scale: f32,
 }
 
-/// The source of the scores.
-enum Source<'a> {
-    /// The ID method, whose vectors are already scaled.
-    Ids,
-    /// Another model: itself, its users `[samples * interests, dim]`, and its items `[items + 1, dim]`.
-    Other(&'a dyn Recommender, Tensor<2>, Tensor<2>),
+/// A model that is not the ID method, with its vectors.
+struct Other<'a> {
+    model: &'a dyn Recommender,
+    /// Of the samples, `[samples * interests, dim]`.
+    users: Tensor<2>,
+    /// Of the catalogue, `[items + 1, dim]`.
+    items: Tensor<2>,
 }
 
 /// The vectors of the ID method: those of the samples in question, `[samples, interests, dim]`, and the table of items.
@@ -45,11 +47,11 @@ impl<'a> Teacher<'a> {
     /// Takes the ID method, or `other` if there is one, whose vectors of `histories` are computed here.
     pub(crate) fn new(other: Option<&'a dyn Recommender>, histories: &[History<'_>], items: usize, scale: f32) -> Self {
         let all: Vec<ItemId> = (0..=items as u32).map(ItemId).collect();
-        let source = other.map_or(Source::Ids, |model| {
+        let other = other.map(|model| {
             let items = Tensor::cat(all.chunks(BLOCK).map(|block| model.items(block)).collect(), 0);
-            Source::Other(model, encode_users(model, histories), items)
+            Other { model, users: encode_users(model, histories), items }
         });
-        Self { source, scale }
+        Self { other, scale }
     }
 
     /// Returns the scores of the columns for `samples`, whose histories are given in the same order, `[samples, columns]`.
@@ -62,7 +64,7 @@ impl<'a> Teacher<'a> {
     ) -> Tensor<2> {
         let (n, device) = (samples.len(), ids.users.device());
         let place = |device: &Device| indices(columns.iter().map(|item| item.index()), device);
-        let Source::Other(model, users, items) = &self.source else {
+        let Some(Other { model, users, items }) = &self.other else {
             return ids.normalizer.scores(ids.users.clone(), ids.items.clone().select(0, place(&device)));
         };
         let (interests, own) = (model.interests(), users.device());

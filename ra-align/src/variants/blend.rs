@@ -80,7 +80,7 @@ impl<'a> BlendSearch<'a> {
     /// [`Error::Missing`] without a part, a user or an item, or if the matrices differ in size.
     pub fn new(parts: Vec<Vec<f32>>, items: usize, rate: &'a dyn Fn(&[f32]) -> f64) -> Result<Self> {
         let size = parts.first().map_or(0, Vec::len);
-        if size == 0 || items == 0 || size % items != 0 || parts.iter().any(|part| part.len() != size) {
+        if size == 0 || items == 0 || !size.is_multiple_of(items) || parts.iter().any(|part| part.len() != size) {
             let remedy = format!("give each part one number for each user and each of the {items} items");
             return Err(Error::Missing { what: "a matrix of scores of each part of a blend".into(), remedy });
         }

@@ -47,7 +47,7 @@ impl Recipe {
             let told = format!("{told}; {} does not", id.kind());
             found.push(Problem::new("align.cross_fit", told));
         }
-        let aligned = self.variants.iter().find(|variant| variant.align.reads_ids());
+        let aligned = self.variants.iter().find(|variant| variant.has_towers() && variant.align.reads_ids());
         if let (Some(id), Some(variant)) = (self.ids.last().filter(|id| id.adds_to_scores()), aligned) {
             let told = format!(
                 "is {} in the last table, whose score adds counts to its vectors, but {} reads only vectors: put \

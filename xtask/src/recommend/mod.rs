@@ -98,7 +98,7 @@ impl Source {
 enum Model {
     Id,
     Text,
-    Aligned(Variant),
+    Aligned(Box<Variant>),
 }
 
 /// Returns the `top` items that the run in the folder `run` recommends to `who`. `row` names a row of its report by
@@ -181,7 +181,12 @@ fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
     let model = |row: &ra_eval::Row| match row.kind.as_str() {
         rows::ID => recipe.id_rows().contains(&row.name).then_some(Model::Id),
         rows::TEXT => Some(Model::Text),
-        kind => recipe.variants().iter().find(|variant| variant.name == kind).cloned().map(Model::Aligned),
+        kind => recipe
+            .variants()
+            .iter()
+            .find(|variant| variant.name == kind)
+            .cloned()
+            .map(|own| Model::Aligned(Box::new(own))),
     };
     let figure = |row: &ra_eval::Row| {
         let at = |(metric, value): (&Metric, &f64)| match metric {

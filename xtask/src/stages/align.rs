@@ -260,11 +260,9 @@ impl<'r, 'a> TextTowers<'r, 'a> {
             }
             (None, Source::Towers(of)) => {
                 let other = made.variants.iter().find(|other| other.variant.name == *of);
-                let other = other.map(|other| &other.made);
-                let Some(Made::Towers { model, mark, .. }) = other else {
-                    bail!("{}: {of} is not among the variants before", variant.name)
-                };
-                take_over(variant, (model, mark), parts, tower)?
+                let other =
+                    other.with_context(|| format!("{}: {of} is not among the variants before", variant.name))?;
+                take_over(variant, other, parts, tower)?
             }
             (None, _) => {
                 let teacher = variant.teacher().map(|name| row(name, parts.ids, made)).transpose()?;
@@ -335,12 +333,15 @@ fn train<'a>(
 /// Takes the towers of another variant and, if the variant needs it, chooses the weight of the ID method's own score.
 fn take_over<'a>(
     variant: &Variant,
-    (other, other_mark): (&Model<'a>, &TowersManifest),
+    other: &AlignedVariant<'a>,
     parts: Parts<'_, 'a>,
     tower: Tower<'a>,
 ) -> Result<(Model<'a>, TowersManifest)> {
     let cx = parts.cx;
     let since = Instant::now();
+    let Made::Towers { model: other, mark: other_mark, .. } = &other.made else {
+        bail!("{}: {} has no towers to take", variant.name, other.variant.name)
+    };
     let (scale, towers) = (other_mark.scale.clone(), other.towers().clone());
     let model = RaRec::new(parts.ids_of(variant), scale, tower, towers);
     let metric = cx.validator.over(&parts.data.dataset, &parts.data.validation);
