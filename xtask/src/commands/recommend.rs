@@ -20,7 +20,8 @@ pub(super) struct Args {
     /// Titles or ids of the history, oldest first, separated by semicolons; write `\;` for a semicolon within a title.
     #[arg(long)]
     history: Option<String>,
-    /// A row of the report, by kind (such as `distilled`) or name; by default RA-Rec, or the best row if there is none.
+    /// A row of the report, by kind (such as `distilled`) or name; by default the row that
+    /// validates best, which the report recommends.
     #[arg(long)]
     row: Option<String>,
     /// The number of items to recommend.

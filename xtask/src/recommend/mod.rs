@@ -79,6 +79,8 @@ struct Source {
     /// The name in the report.
     name: String,
     kind: String,
+    /// The criterion on the validation part, if the report has it.
+    validation: Option<f64>,
     /// NDCG at the smallest K of the report, to choose among rows; below all others if there is none.
     figure: f64,
     model: Model,
@@ -102,7 +104,7 @@ enum Model {
 }
 
 /// Returns the `top` items that the run in the folder `run` recommends to `who`. `row` names a row of its report by
-/// kind or name; the default is RA-Rec, or the best row if there is none. Data, models and caches are under `root`.
+/// kind or name; the default is the row that validates best, or RA-Rec if nothing was held out for validation. Data, models and caches are under `root`.
 ///
 /// # Errors
 /// If the run is not finished or its inputs have changed; if the row or the user is unknown, or if the row cannot
@@ -145,7 +147,7 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     let text = reads_text.then(load_text).transpose()?;
     text.iter().try_for_each(|text| manifest.check_lm(&text.identity()))?;
     let ids = IdModels::load(&recipe, &made_of, &dataset, text.as_ref(), &folder, &device)?;
-    let aligned = load(&folder, &recipe, &made_of, &dataset, &ids, text.as_ref())?;
+    let aligned = load(&folder, &recipe, &made_of, &dataset, &ids, text.as_ref(), &device)?;
     let model = row_of(source.row(), &ids, &aligned)?;
     let catalog = &dataset.catalog;
     let n = catalog.len();
@@ -196,18 +198,29 @@ fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
         row.metrics.iter().filter_map(at).min_by_key(|(k, _)| *k).map_or(f64::NEG_INFINITY, |(_, value)| value)
     };
     let source = |row: &ra_eval::Row| {
-        Some(Source { name: row.name.clone(), kind: row.kind.as_str().into(), figure: figure(row), model: model(row)? })
+        Some(Source {
+            name: row.name.clone(),
+            kind: row.kind.as_str().into(),
+            validation: row.validation,
+            figure: figure(row),
+            model: model(row)?,
+        })
     };
     report.rows.iter().filter_map(source).collect()
 }
 
-/// Returns the row with the given kind or name; by default RA-Rec, or the row with the best metrics if there is none.
+/// Returns the row with the given kind or name; by default the row that the report recommends: the first of those that
+/// validate best. Without validation it is RA-Rec, or the row with the best metrics.
 fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Result<&'a Source> {
     let names = |of: &[&Source]| of.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join("; ");
     let all: Vec<&Source> = sources.iter().collect();
     let Some(asked) = asked else {
         let best = || sources.iter().max_by(|a, b| a.figure.total_cmp(&b.figure));
-        let found = sources.iter().find(|source| source.kind == OWN).or_else(best);
+        let validated = || {
+            let known = sources.iter().rev().filter(|source| source.validation.is_some());
+            known.max_by(|a, b| a.validation.unwrap_or(f64::NAN).total_cmp(&b.validation.unwrap_or(f64::NAN)))
+        };
+        let found = validated().or_else(|| sources.iter().find(|source| source.kind == OWN)).or_else(best);
         return found
             .context("the report has no row to recommend from; run a recipe with eval.rows = [\"id\"] at least");
     };

@@ -6,10 +6,14 @@ use crate::stages::{Data, FrozenText, IdModels};
 use crate::store::{BlendManifest, RunFolder, TowersManifest};
 use crate::terminal::table;
 use anyhow::{Context as _, Result, bail};
+use burn::tensor::Tensor;
 use ra_align::{
     AlignConfig, AnyBlend, Blend, BlendSearch, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score,
 };
-use ra_core::{Dataset, ItemId, LanguageModel, ParamRow, Recommender, Sample, Validate, parameter_table};
+use ra_core::{
+    Dataset, Device, ItemId, LanguageModel, ParamRow, Recommender, Sample, Validate, forward_recommender, indices,
+    parameter_table,
+};
 use ra_eval::LearningCurve;
 use std::sync::Arc;
 use std::time::Instant;
@@ -364,6 +368,7 @@ pub(crate) fn load<'a>(
     dataset: &Dataset,
     ids: &'a IdModels,
     text: Option<&'a FrozenText>,
+    device: &Device,
 ) -> Result<Aligned<'a>> {
     let mut made = Aligned { text: None, variants: Vec::new() };
     let backbone = ids.backbone().aligned();
@@ -385,12 +390,36 @@ pub(crate) fn load<'a>(
             Made::Towers { ledger: parameter_table(model.towers()), model: Arc::new(model), mark }
         } else {
             let mark = folder.blend_manifest(&variant.name)?.with_context(missing)?;
-            let parts: Vec<Arc<dyn Recommender + 'a>> =
-                variant.parts().iter().map(|name| row(name, ids, &made)).collect::<Result<_>>()?;
+            let part = |name: &String| -> Result<Arc<dyn Recommender + 'a>> {
+                let model = row(name, ids, &made)?;
+                let has_towers = recipe.variants().iter().any(|other| other.name == *name && other.has_towers());
+                let shape = [dataset.catalog.len() + 1, model.dim()];
+                let saved = if has_towers { folder.items(name, shape, device)? } else { None };
+                Ok(match saved {
+                    Some(items) => Arc::new(SavedItems { model, items }),
+                    None => model,
+                })
+            };
+            let parts: Vec<Arc<dyn Recommender + 'a>> = variant.parts().iter().map(part).collect::<Result<_>>()?;
             let model = Blend::new(parts.iter().cloned().zip(mark.weights.iter().copied()).collect())?;
             Made::Blend { model, parts, mark }
         };
         made.variants.push(AlignedVariant { variant: variant.clone(), made: own });
     }
     Ok(made)
+}
+
+/// A model with its item vectors from the run folder, so that the item tower need not run again.
+#[derive(Debug)]
+struct SavedItems<'a> {
+    model: Arc<dyn Recommender + 'a>,
+    /// `[items + 1, dim]`; row 0 is padding.
+    items: Tensor<2>,
+}
+
+impl Recommender for SavedItems<'_> {
+    forward_recommender!(self => self.model; dim, interests, users, additions);
+    fn items(&self, items: &[ItemId]) -> Tensor<2> {
+        self.items.clone().select(0, indices(items.iter().map(|item| item.0), &self.items.device()))
+    }
 }
