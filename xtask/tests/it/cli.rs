@@ -184,7 +184,9 @@ fn a_finished_run_recommends_and_refuses_what_it_does_not_know() {
     let last = bytes.len() - 2;
     bytes[last] ^= 1;
     std::fs::write(&weights, bytes).unwrap();
-    assert!(root.error(&["recommend", "--run", "a", "--user", "u3"]).contains("another language model"));
+    assert!(
+        root.error(&["recommend", "--run", "a", "--row", "ra-rec", "--user", "u3"]).contains("another language model")
+    );
 }
 
 #[test]

@@ -298,10 +298,10 @@ fn item_vectors_of_other_towers_are_not_recommended_from() {
     for name in ["towers.safetensors", "towers.json"] {
         std::fs::copy(root.path("b/checkpoints").join(name), root.path("a/checkpoints").join(name)).unwrap();
     }
-    let error = root.error(&["recommend", "--run", "a", "--user", "u3"]);
+    let error = root.error(&["recommend", "--run", "a", "--row", "ra-rec", "--user", "u3"]);
     assert!(error.contains("made with other towers") && error.contains("--resume"), "{error}");
     root.ok(&["run", "tiny", "--out", "a", "--resume"]);
-    assert!(root.ok(&["recommend", "--run", "a", "--user", "u3"]).contains("recommended"));
+    assert!(root.ok(&["recommend", "--run", "a", "--row", "ra-rec", "--user", "u3"]).contains("recommended"));
 }
 
 #[test]
