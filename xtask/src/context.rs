@@ -2,7 +2,7 @@
 use crate::machine;
 use crate::recipe::{Recipe, remedies};
 use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, open_devices, splitmix64};
 use ra_eval::{EvalConfig, HeldOut, Measure, Part, StageCost, criterion, unmeasured};
@@ -165,12 +165,33 @@ impl Validator {
 
     /// Returns the validation part as a judge of score matrices, for these users or fewer if their scores by `parts`
     /// models would not fit into [`MOST_SCORES`]; nothing without users.
-    pub(crate) fn judge<'a>(&self, dataset: &'a Dataset, users: &[UserId], parts: usize) -> Option<Judge<'a>> {
+    ///
+    /// # Errors
+    /// If the fewer users cannot measure the criterion.
+    pub(crate) fn judge<'a>(&self, dataset: &'a Dataset, users: &[UserId], parts: usize) -> Result<Option<Judge<'a>>> {
         let most = MOST_SCORES / (dataset.catalog.len() * parts.max(1)).max(1);
         let step = users.len().div_ceil(most.max(1)).max(1);
-        let users: Vec<UserId> = users.iter().copied().step_by(step).collect();
-        let held_out = HeldOut::new(dataset, Part::Valid).of_users(&users);
-        (!users.is_empty()).then(|| Judge { eval: self.choosing(), held_out })
+        let some: Vec<UserId> = users.iter().copied().step_by(step).collect();
+        if some.is_empty() {
+            return Ok(None);
+        }
+        let held_out = HeldOut::new(dataset, Part::Valid).of_users(&some);
+        if some.len() < users.len() {
+            tracing::warn!(
+                users = some.len(),
+                of = users.len(),
+                "a blend of this size is chosen on fewer validation users"
+            );
+        }
+        if let Some(measure) = unmeasured(&self.eval, &held_out).first() {
+            let (few, all) = (some.len(), users.len());
+            bail!(
+                "{measure}: none of {few} validation users has such a target; a blend of {parts} rows over {} items is \
+                 chosen on {few} of {all}: name fewer rows, or leave the term out of eval.select",
+                dataset.catalog.len()
+            );
+        }
+        Ok(Some(Judge { eval: self.choosing(), held_out }))
     }
 
     /// Returns the terms of the criterion that these users cannot measure.
@@ -220,6 +241,11 @@ impl Judge<'_> {
 
     pub(crate) fn items(&self) -> usize {
         self.held_out.items()
+    }
+
+    /// Returns the number of users.
+    pub(crate) fn users(&self) -> usize {
+        self.held_out.users().len()
     }
 }
 

@@ -72,7 +72,8 @@ fn speed(device: &Device) -> f64 {
 /// Returns the number of operations of each long stage.
 fn operations(recipe: &Recipe, data: &Data, lm: Option<LmSpec>) -> Vec<(String, f64)> {
     let dataset = &data.dataset;
-    let folds = recipe.variants().iter().map(|variant| variant.align.departures.cross_fit).max().unwrap_or(0);
+    let trained = recipe.variants().iter().filter(|variant| variant.trains());
+    let folds = trained.map(|variant| variant.align.departures.cross_fit).max().unwrap_or(0);
     let mut all = Vec::new();
     for (at, id) in recipe.ids.iter().enumerate() {
         let times = if at + 1 == recipe.ids.len() { 1 + folds } else { 1 };
@@ -105,7 +106,11 @@ fn of_method(id: &IdTable, dataset: &Dataset) -> f64 {
     let (dim, longest, blocks) = (number("dim", 64.0), number("max_length", 50.0), number("blocks", 2.0));
     let positions: f64 = dataset.train.rows().map(|row| (row.len() as f64 - 1.0).clamp(0.0, longest)).sum();
     let scores = 2.0 * dim * dataset.catalog.len() as f64;
-    let encoder = 24.0 * dim * dim * blocks;
+    // A method that learns from every prefix by itself encodes each of them.
+    let is_by_prefix = id.kind() == "bsarec" || keys.get("augment").and_then(serde_json::Value::as_bool) == Some(true);
+    let squares: f64 = dataset.train.rows().map(|row| (row.len() as f64).min(longest).powi(2) / 2.0).sum();
+    let encoded = if is_by_prefix { squares / positions.max(1.0) } else { 1.0 };
+    let encoder = 24.0 * dim * dim * blocks * encoded;
     TRAINED * train.epochs as f64 * positions * (scores + encoder)
 }
 

@@ -70,8 +70,7 @@ impl<'a> Inputs<'a> {
         }
         let chunk = if tuned { 0 } else { job.train.chunk };
         let (departures, catalog) = (&job.align.departures, all.len());
-        let teacher = (departures.distill > 0.0)
-            .then(|| Teacher::new(job.teacher, &histories, catalog, departures.distill_scale));
+        let teacher = (departures.distill > 0.0).then(|| Teacher::new(job.teacher, catalog, departures.distill_scale));
         let mut inputs =
             Self { histories, targets, user_texts, interests, vectors, shares, normalizer, teacher, chunk };
         if let Some(teacher) = inputs.teacher.as_ref().filter(|teacher| teacher.scale == 0.0) {
@@ -150,7 +149,7 @@ impl<'a> Inputs<'a> {
         let users = self.users(&vectors.users, batch);
         let ids = IdVectors { normalizer: &self.normalizer, users, items: &vectors.items };
         let histories: Vec<History<'_>> = batch.iter().map(|&sample| self.histories[sample]).collect();
-        teacher.scores(batch, &histories, columns, &ids)
+        teacher.scores(&histories, columns, &ids)
     }
 
     /// Returns the candidate items of a step: the batch's targets, then those that the pair loss adds.

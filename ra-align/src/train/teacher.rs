@@ -27,11 +27,9 @@ pub(crate) struct Teacher<'a> {
     pub(crate) scale: f32,
 }
 
-/// A model that is not the ID method, with its vectors.
+/// A model that is not the ID method. Its user vectors are computed in each step: they may be as wide as the catalogue.
 struct Other<'a> {
     model: &'a dyn Recommender,
-    /// Of the samples, `[samples * interests, dim]`.
-    users: Tensor<2>,
     /// Of the catalogue, `[items + 1, dim]`.
     items: Tensor<2>,
 }
@@ -44,33 +42,25 @@ pub(crate) struct IdVectors<'v> {
 }
 
 impl<'a> Teacher<'a> {
-    /// Takes the ID method, or `other` if there is one, whose vectors of `histories` are computed here.
-    pub(crate) fn new(other: Option<&'a dyn Recommender>, histories: &[History<'_>], items: usize, scale: f32) -> Self {
+    /// Takes the ID method, or `other` if there is one, over a catalogue of `items` items.
+    pub(crate) fn new(other: Option<&'a dyn Recommender>, items: usize, scale: f32) -> Self {
         let all: Vec<ItemId> = (0..=items as u32).map(ItemId).collect();
         let other = other.map(|model| {
             let items = Tensor::cat(all.chunks(BLOCK).map(|block| model.items(block)).collect(), 0);
-            Other { model, users: encode_users(model, histories), items }
+            Other { model, items }
         });
         Self { other, scale }
     }
 
-    /// Returns the scores of the columns for `samples`, whose histories are given in the same order, `[samples, columns]`.
-    pub(crate) fn scores(
-        &self,
-        samples: &[usize],
-        histories: &[History<'_>],
-        columns: &[ItemId],
-        ids: &IdVectors<'_>,
-    ) -> Tensor<2> {
-        let (n, device) = (samples.len(), ids.users.device());
+    /// Returns the scores of the columns for some samples, whose histories are given, `[samples, columns]`.
+    pub(crate) fn scores(&self, histories: &[History<'_>], columns: &[ItemId], ids: &IdVectors<'_>) -> Tensor<2> {
+        let (n, device) = (histories.len(), ids.users.device());
         let place = |device: &Device| indices(columns.iter().map(|item| item.index()), device);
-        let Some(Other { model, users, items }) = &self.other else {
+        let Some(Other { model, items }) = &self.other else {
             return ids.normalizer.scores(ids.users.clone(), ids.items.clone().select(0, place(&device)));
         };
-        let (interests, own) = (model.interests(), users.device());
-        let rows = samples.iter().flat_map(|&sample| sample * interests..(sample + 1) * interests);
-        let products = users.clone().select(0, indices(rows, &own));
-        let products = products.matmul(items.clone().select(0, place(&own)).transpose());
+        let (interests, own) = (model.interests(), items.device());
+        let products = encode_users(*model, histories).matmul(items.clone().select(0, place(&own)).transpose());
         let scores = products.reshape([n, interests, columns.len()]).max_dim(1).squeeze_dim::<2>(1).to_device(&device);
         let mut places: HashMap<ItemId, Vec<usize>> = HashMap::new();
         columns.iter().enumerate().for_each(|(at, &item)| places.entry(item).or_default().push(at));

@@ -50,7 +50,7 @@ impl<R: Recommender> Blend<R> {
 pub struct BlendWeights {
     /// The weight of each part, in the order of the parts.
     pub weights: Vec<f32>,
-    /// The metric of each part alone.
+    /// The metric of each part alone; minus infinity for a part that is left out or cannot be rated.
     pub alone: Vec<f64>,
     /// The metric of the blend.
     pub validation: f64,
@@ -89,12 +89,18 @@ impl<'a> BlendSearch<'a> {
     }
 
     /// Finds the weights of the blend of all parts.
-    pub fn fit(&self, progress: &dyn Progress) -> BlendWeights {
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the metric of no part is a number.
+    pub fn fit(&self, progress: &dyn Progress) -> Result<BlendWeights> {
         self.fit_without(None, progress)
     }
 
     /// Finds the weights of the blend of all parts except one, so that its difference shows what the part is worth.
-    pub fn fit_without(&self, left_out: Option<usize>, progress: &dyn Progress) -> BlendWeights {
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit).
+    pub fn fit_without(&self, left_out: Option<usize>, progress: &dyn Progress) -> Result<BlendWeights> {
         let all = self.parts.len();
         let places: Vec<usize> = (0..all).filter(|&at| Some(at) != left_out).collect();
         let mut trials = 0;
@@ -110,6 +116,11 @@ impl<'a> BlendSearch<'a> {
         // Of equal ones, the first.
         let first = places.iter().rev().copied().max_by(|&a, &b| alone[a].total_cmp(&alone[b])).unwrap_or(0);
         let (mut best, mut weights) = (alone[first], one(first));
+        if best == f64::NEG_INFINITY {
+            let remedy =
+                "the metric of every part is not a number: look at their scores and at what the metric measures";
+            return Err(Error::Missing { what: "a part of the blend that can be rated".into(), remedy: remedy.into() });
+        }
         // Parts are added one by one, each time the one that helps most.
         while let Some(added) = best_addition(&places, (best, &weights), &mut metric) {
             (best, weights) = added;
@@ -130,7 +141,7 @@ impl<'a> BlendSearch<'a> {
             }
         }
         let weights = weights.iter().zip(&self.units).map(|(weight, unit)| weight * unit).collect();
-        BlendWeights { weights, alone, validation: best, trials: trials as usize }
+        Ok(BlendWeights { weights, alone, validation: best, trials: trials as usize })
     }
 
     /// Returns the metric of a blend whose weights are in units of one over the deviation, in the buffer `sum`.
@@ -150,7 +161,8 @@ impl<'a> BlendSearch<'a> {
                 sum.iter_mut().zip(part).for_each(|(sum, score)| *sum += weight * score);
             }
         });
-        (self.rate)(sum)
+        // What is not a number is no better than anything.
+        Some((self.rate)(sum)).filter(|rated| rated.is_finite()).unwrap_or(f64::NEG_INFINITY)
     }
 }
 
@@ -323,18 +335,18 @@ mod tests {
         let search = |parts: &[&Vec<f32>]| {
             BlendSearch::new(parts.iter().map(|part| part.to_vec()).collect(), 40, &cosine).unwrap()
         };
-        let found = search(&[&a, &b, &noise]).fit(&NoProgress);
+        let found = search(&[&a, &b, &noise]).fit(&NoProgress).unwrap();
         assert!(found.validation > 0.995 && found.alone.iter().all(|alone| found.validation > *alone), "{found:?}");
         let ratio = found.weights[1] / found.weights[0];
         assert!((ratio / 3.0 - 1.0).abs() < 0.25, "{found:?}");
         assert!(found.weights[2] / found.weights[1] < 0.1, "noise hardly counts: {found:?}");
-        let without = search(&[&a, &b, &noise]).fit_without(Some(1), &NoProgress);
+        let without = search(&[&a, &b, &noise]).fit_without(Some(1), &NoProgress).unwrap();
         assert!(without.weights[1] == 0.0 && without.validation < found.validation, "{without:?}");
         // Nothing is better than the part itself.
-        let alone = search(&[&truth, &noise]).fit(&NoProgress);
+        let alone = search(&[&truth, &noise]).fit(&NoProgress).unwrap();
         assert!(alone.weights[0] > 0.0 && alone.validation > 0.9999, "{alone:?}");
         // A part whose scores are all alike changes nothing, and is left out.
-        let flat = search(&[&vec![2.0; 320], &truth]).fit(&NoProgress);
+        let flat = search(&[&vec![2.0; 320], &truth]).fit(&NoProgress).unwrap();
         assert!(flat.weights[0] == 0.0 && flat.weights[1] > 0.0, "{flat:?}");
         for (parts, items) in
             [(vec![], 40), (vec![a.clone(), vec![0.0; 3]], 40), (vec![a.clone()], 7), (vec![vec![]], 4)]

@@ -87,7 +87,7 @@ impl<'a> Glance<'a> {
     pub(crate) fn new(reports: &'a [Report], between: &'a [Row], table: &ResultTable<'_>) -> Option<Self> {
         let criterion = Criterion::new(reports, table)?;
         let candidates = candidates(reports, &criterion);
-        let is_validated = is_validated(&candidates, &criterion);
+        let is_validated = is_validated(&candidates);
         let tests = tests(reports, between, &candidates);
         // Of equal scores, the first row.
         let order = by_score(&candidates);
@@ -96,7 +96,8 @@ impl<'a> Glance<'a> {
         let mut caveat = String::from(match is_validated {
             true => {
                 "The row was chosen on the validation part; all other figures are of the test part, which took no part in the \
-                 choice. Confirm it with other seeds or later data."
+                 choice. Where training or weights were chosen on the same validation users, as in a blend, a validation figure \
+                 is higher than the row deserves: compare the test part, other seeds or later data."
             }
             false => {
                 "The test part can confirm a choice. A choice made on it looks better than it is: decide on the validation part, \
@@ -194,16 +195,16 @@ fn candidates<'a>(reports: &'a [Report], criterion: &Criterion) -> Vec<Candidate
             }
         }
     }
-    if is_validated(&found, criterion) {
+    if is_validated(&found) {
         found.iter_mut().for_each(|candidate| candidate.choice = candidate.row.validation.unwrap_or(f64::NAN));
     }
     found
 }
 
 /// Returns whether rows can be chosen by what they had on the validation part.
-fn is_validated(candidates: &[Candidate<'_>], criterion: &Criterion) -> bool {
+fn is_validated(candidates: &[Candidate<'_>]) -> bool {
     let has = |candidate: &Candidate<'_>| candidate.row.validation.is_some_and(f64::is_finite);
-    criterion.is_own && candidates.iter().all(has)
+    candidates.iter().all(has)
 }
 
 /// Returns the name of a run in the name of a row, as [`crate::Comparison::with_between`] receives it.

@@ -84,7 +84,7 @@ impl Grounded {
                 what: "a validation metric".into(),
                 remedy: format!("it chooses {what} of the grounding: hold interactions out, or set {what}"),
             })?;
-            let mut best = (f64::NEG_INFINITY, 0.0);
+            let mut best = (f64::NEG_INFINITY, values[0]);
             for &value in values {
                 let found = metric(&made(value));
                 best = if found > best.0 { (found, value) } else { best };

@@ -47,6 +47,12 @@ impl Recipe {
             let told = format!("{told}; {} does not", id.kind());
             found.push(Problem::new("align.cross_fit", told));
         }
+        if let Some(id) = self.ids.last().filter(|id| cross_fits && id.ground.is_some()) {
+            let told = "is above 0, and the ID method is grounded: folds have no grounded vectors";
+            let told =
+                format!("{told}; leave ground out of the last [[id]] table, {}, or set cross_fit to 0", id.kind());
+            found.push(Problem::new("align.cross_fit", told));
+        }
         let aligned = self.variants.iter().find(|variant| variant.has_towers() && variant.align.reads_ids());
         if let (Some(id), Some(variant)) = (self.ids.last().filter(|id| id.adds_to_scores()), aligned) {
             let told = format!(

@@ -1,4 +1,5 @@
 //! `eval.rows`: the rows of a report.
+use super::id_table::GROUNDED;
 use super::variant::{self, OWN, VariantTable};
 use ra_idmodels::IdConfig;
 
@@ -6,6 +7,8 @@ use ra_idmodels::IdConfig;
 pub(crate) const ID: &str = "id";
 /// The untouched language model on the same prompts.
 pub(crate) const TEXT: &str = "text";
+/// The name of that row in a report.
+pub(crate) const TEXT_ONLY: &str = "text-only";
 /// The trained variants of `eval.probes_of`, evaluated with zero, permuted or random IDs, with shuffled titles, and
 /// with cold items by title.
 pub(crate) const PROBES: &str = "probes";
@@ -36,7 +39,8 @@ pub(crate) fn usual(tables: &[VariantTable]) -> Vec<String> {
 /// Names the first unknown one, and all that are allowed.
 pub(crate) fn ordered(rows: &[String], tables: &[VariantTable]) -> Result<Vec<String>, String> {
     let taken = |table: &&VariantTable| {
-        [ID, TEXT, PROBES, COLD_LIFT, PROBE].iter().chain(IdConfig::KINDS).any(|name| *name == table.name)
+        let is_row = [ID, TEXT, TEXT_ONLY, PROBES, COLD_LIFT, PROBE].iter().chain(IdConfig::KINDS);
+        is_row.into_iter().any(|name| *name == table.name) || table.name.ends_with(GROUNDED)
     };
     if let Some(table) = tables.iter().find(taken) {
         return Err(format!("variant.name is {:?}, the name of other rows; choose another", table.name));

@@ -267,6 +267,9 @@ fn changed(base: &Variant, table: &VariantTable, wrong: &mut Vec<String>) -> Res
     let source = match (towers, blend, teacher) {
         (None, None, teacher) => {
             if teacher.is_some() && align.departures.distill <= 0.0 {
+                if table.set.contains_key("distill") {
+                    tell("teacher has no effect with distill = 0; leave one of them out");
+                }
                 align.departures.distill = AlignConfig::DISTILL;
             }
             Source::Training { teacher }

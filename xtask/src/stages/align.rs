@@ -171,7 +171,7 @@ fn blend<'a>(
         Some(mark) => mark,
         None => {
             let since = Instant::now();
-            let judge = cx.validator.judge(&data.dataset, &data.validation, parts.len()).with_context(|| {
+            let judge = cx.validator.judge(&data.dataset, &data.validation, parts.len())?.with_context(|| {
                 let name = &variant.name;
                 format!(
                     "{name}: nothing is held out for validation, which chooses the weights of a blend; leave it out"
@@ -181,15 +181,15 @@ fn blend<'a>(
             let scores = parts.iter().map(|part| judge.scores(part)).collect();
             let rate = |scores: &[f32]| judge.rate(scores).unwrap_or(f64::NAN);
             let search = BlendSearch::new(scores, judge.items(), &rate)?;
-            let found = search.fit(&*cx.progress);
+            let found = search.fit(&*cx.progress)?;
             let worth = if recipe.looks_closer(rows::PROBES, variant) {
-                (0..parts.len()).map(|at| search.fit_without(Some(at), &*cx.progress)).collect()
+                (0..parts.len()).map(|at| search.fit_without(Some(at), &*cx.progress)).collect::<Result<_, _>>()?
             } else {
                 Vec::new()
             };
             cx.progress.finish();
             let seconds = cx.costs.add(&format!("blend {}", variant.name), since);
-            let mark = BlendManifest::new(variant.parts(), &found, &worth, seconds);
+            let mark = BlendManifest::new(variant.parts(), &found, &worth, judge.users(), seconds);
             folder.save_blend(&variant.name, &mark)?;
             mark
         }
@@ -371,9 +371,10 @@ pub(crate) fn load<'a>(
     device: &Device,
 ) -> Result<Aligned<'a>> {
     let mut made = Aligned { text: None, variants: Vec::new() };
-    let backbone = ids.backbone().aligned();
+    let backbone = || ids.backbone().aligned();
     if let Some(text) = text.filter(|_| wanted.iter().any(|name| name == rows::TEXT)) {
-        let tower = |align| text.tower(&dataset.catalog, ItemNames::Title, &recipe.prompt, align, backbone.interests());
+        let tower =
+            |align| text.tower(&dataset.catalog, ItemNames::Title, &recipe.prompt, align, backbone().interests());
         made.text = Some(tower(&recipe.align)?);
     }
     for variant in recipe.variants().iter().filter(|variant| wanted.contains(&variant.name)) {
@@ -384,8 +385,8 @@ pub(crate) fn load<'a>(
             let identity = ids.backbone().identity(dataset, folder)?;
             let path = folder.towers(&variant.name, &mark, &identity, &text.identity())?;
             let Variant { align, items, .. } = variant;
-            let source = PerturbedIds::new(backbone, align.departures.ids, dataset, recipe.seed);
-            let tower = text.tower(&dataset.catalog, *items, &recipe.prompt, align, backbone.interests())?;
+            let source = PerturbedIds::new(backbone(), align.departures.ids, dataset, recipe.seed);
+            let tower = text.tower(&dataset.catalog, *items, &recipe.prompt, align, backbone().interests())?;
             let model = RaRec::load(source, mark.scale.clone(), tower, align, &path)?;
             Made::Towers { ledger: parameter_table(model.towers()), model: Arc::new(model), mark }
         } else {

@@ -134,7 +134,12 @@ fn check_choices(recipe: &Recipe, data: &Data) -> Result<()> {
     let lifts = recipe.has_row(rows::COLD_LIFT);
     let weighs = |align: &ra_align::AlignConfig| align.departures.id_residual;
     let weighs = weighs(&recipe.align) || recipe.variants().iter().any(|variant| weighs(&variant.align));
+    let blends = recipe.variants().iter().any(|variant| !variant.has_towers());
+    let grounds = recipe.ids.iter().filter_map(|id| id.ground);
+    let grounds = grounds.into_iter().any(|ground| ground.k.is_none() || ground.scale.is_none());
     let chosen = [
+        (blends, "the weights of a blend", "the [[variant]] with blend out of eval.rows"),
+        (grounds, "the strength of grounding", "id.ground out, or set its k and scale"),
         (weighs, "the weight of the ID's own score", "id-residual out of eval.rows and align.id_residual off"),
         (lifts, "the lift of cold items", "cold-lift out of eval.rows"),
     ];

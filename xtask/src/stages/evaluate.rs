@@ -62,7 +62,7 @@ pub fn evaluate(
     }
     let Some(aligned) = aligned else { return Ok(table.found) };
     if let Some(text) = aligned.text.as_ref().filter(|_| recipe.has_row(rows::TEXT)) {
-        table.add("text-only", rows::TEXT, text, Training::default(), Vec::new())?;
+        table.add(rows::TEXT_ONLY, rows::TEXT, text, Training::default(), Vec::new())?;
     }
     let (name, lm) = (ids.backbone().config.aligned_row(), recipe.lm_name());
     for own in aligned.variants {
@@ -143,7 +143,12 @@ impl Rows<'_> {
         let mut row = ra_eval::Row::new(name, kind, &evaluation);
         (row.train_samples, row.trainable_params, row.train_seconds) =
             (trained.samples, trained.params, trained.seconds);
-        row.validation = cx.validator.rate(model, &items, &data.dataset, &data.validation);
+        // Probes are no choice.
+        if kind != rows::PROBE {
+            let since = Instant::now();
+            row.validation = cx.validator.rate(model, &items, &data.dataset, &data.validation);
+            cx.costs.add(&format!("validate {name}"), since);
+        }
         row.notes = recipe.notes(name, kind);
         row.notes.extend(notes);
         found.rows.push((row, evaluation));

@@ -1,6 +1,6 @@
 //! The ID methods of a run: trained, or loaded if they have been trained before.
 use crate::context::Context;
-use crate::recipe::{IdTable, Recipe};
+use crate::recipe::{IdTable, Recipe, rows};
 use crate::stages::{Data, FrozenText};
 use crate::store::shared::IdKey;
 use crate::store::{GroundManifest, IdManifest, RunFolder, id_fingerprint};
@@ -162,7 +162,8 @@ fn grounded(
 }
 
 impl IdModels {
-    /// Loads the methods of a finished run whose rows are `wanted`, and the last one, on `device`.
+    /// Loads the methods of a finished run whose rows are `wanted`, and the last one if a wanted row reads a language model,
+    /// on `device`.
     ///
     /// # Errors
     /// If a checkpoint or a mark is missing or damaged.
@@ -175,8 +176,12 @@ impl IdModels {
         device: &Device,
     ) -> Result<Self> {
         let last = recipe.ids.len().saturating_sub(1);
-        let is_wanted =
-            |(at, table): &(usize, &IdTable)| *at == last || table.rows().iter().any(|row| wanted.contains(row));
+        // Its interests shape the prompts, whether or not its vectors are read.
+        let aligns = wanted.iter().any(|name| name == rows::TEXT)
+            || recipe.variants().iter().any(|variant| variant.has_towers() && wanted.contains(&variant.name));
+        let is_wanted = |(at, table): &(usize, &IdTable)| {
+            aligns && *at == last || table.rows().iter().any(|row| wanted.contains(row))
+        };
         let load = |(_, table): (usize, &IdTable)| {
             let name = table.kind();
             let reader = text.filter(|_| table.reads_features());

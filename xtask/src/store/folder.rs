@@ -79,9 +79,10 @@ pub(crate) struct BlendManifest {
     pub(crate) parts: Vec<String>,
     /// The weight of each row's score.
     pub(crate) weights: Vec<f32>,
-    /// The validation of the blend, and of each row alone.
+    /// The validation of the blend, on this many users, and of each row alone if it can be rated.
     pub(crate) validation: f64,
-    pub(crate) alone: Vec<f64>,
+    pub(crate) users: usize,
+    pub(crate) alone: Vec<Option<f64>>,
     /// The number of blends that were tried.
     pub(crate) trials: usize,
     /// The weights of the blends without each row, if they were asked for.
@@ -91,17 +92,25 @@ pub(crate) struct BlendManifest {
 }
 
 impl BlendManifest {
-    pub(crate) fn new(parts: &[String], found: &BlendWeights, without: &[BlendWeights], seconds: f64) -> Self {
+    pub(crate) fn new(
+        parts: &[String],
+        found: &BlendWeights,
+        without: &[BlendWeights],
+        users: usize,
+        seconds: f64,
+    ) -> Self {
         let BlendWeights { weights, alone, validation, trials, .. } = found.clone();
         let without = without.iter().map(|found| found.weights.clone()).collect();
-        Self { parts: parts.to_vec(), weights, validation, alone, trials, without, seconds }
+        let alone = alone.into_iter().map(|alone| Some(alone).filter(|alone| alone.is_finite())).collect();
+        Self { parts: parts.to_vec(), weights, validation, users, alone, trials, without, seconds }
     }
 
     /// Returns the weights in words, relative to the largest.
     pub(crate) fn told(&self) -> String {
         let part = |(name, weight): (&String, &f32)| (*weight > 0.0).then(|| format!("{weight:.3} {name}"));
         let sum: Vec<String> = self.parts.iter().zip(&self.weights).filter_map(part).collect();
-        format!("score: {}; weights chosen on validation out of {} tried", sum.join(" + "), self.trials)
+        let (sum, users) = (sum.join(" + "), self.users);
+        format!("score: {sum}; weights chosen on {users} validation users out of {} tried", self.trials)
     }
 }
 

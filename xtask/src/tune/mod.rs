@@ -291,10 +291,11 @@ impl<'r> Search<'r> {
         let ids = stages::id_models(recipe, data, text, &cx)?;
         let metric = cx.validator.over(&data.dataset, &data.validation).context("nobody is left to validate on")?;
         let score = |model: &dyn Recommender| metric(model);
-        let score = if recipe.aligns() {
+        let is_variant = recipe.variants().iter().any(|variant| variant.name == self.row);
+        let score = if is_variant {
             let samples = stages::samples(recipe, data, &ids, &cx)?;
             let aligned = stages::align(recipe, data, &ids, text, &samples, &cx)?;
-            let aligned = aligned.context("the row needs a language model")?;
+            let aligned = aligned.with_context(|| format!("the row {} was not made", self.row))?;
             let mut variants = aligned.variants();
             let found = variants.find(|(variant, _)| variant.name == self.row).map(|(_, model)| score(model));
             found.with_context(|| format!("the row {} was not trained", self.row))?
