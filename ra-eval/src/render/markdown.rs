@@ -88,6 +88,9 @@ fn glance(out: &mut String, glance: Option<&Glance<'_>>, table: &ResultTable<'_>
     for answer in &glance.answers {
         let _ = writeln!(out, "- {} **{}.** {}", answer.question, plain(&answer.short), plain(&answer.text));
     }
+    for line in &glance.made {
+        let _ = writeln!(out, "- {}", plain(line));
+    }
     let metrics = names(&glance.measures);
     let head = ["model", "significance"].into_iter().chain(metrics.iter().map(String::as_str));
     let head: Vec<&str> = head.chain(["parameters", "training", "ranking"]).collect();

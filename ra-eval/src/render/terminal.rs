@@ -1,5 +1,5 @@
 //! Reports as plain lines for a terminal.
-use crate::report::{group_measures, grouped};
+use crate::report::{ResultTable, group_measures, grouped};
 use crate::{Measure, Metric, Report};
 use std::collections::BTreeSet;
 
@@ -32,6 +32,7 @@ impl Report {
             let figures: String = metrics.iter().map(figure).chain(groups.iter().map(within)).collect();
             lines.push(format!("{:<28}{figures}   {}", row.name, row.trainable_params));
         }
+        lines.extend(ResultTable::new(std::slice::from_ref(self)).made());
         lines.extend(self.warnings().into_iter().map(|line| format!("note: {line}")));
         lines.join("\n")
     }

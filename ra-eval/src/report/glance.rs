@@ -18,6 +18,8 @@ pub(crate) struct Glance<'a> {
     pub(crate) rows: Vec<Shown<'a>>,
     /// Which row, how sure, and at what cost.
     pub(crate) answers: [Answer; 3],
+    /// How rows were made.
+    pub(crate) made: Vec<String>,
     /// The limits of the answers.
     pub(crate) caveat: String,
 }
@@ -115,6 +117,7 @@ impl<'a> Glance<'a> {
                 what_cost(&candidates, best, &rivals),
             ],
             rows: shown(&candidates, &order, &rivals, &tests, &criterion),
+            made: table.made(),
             caveat,
         })
     }

@@ -215,6 +215,9 @@ pub struct Row {
     /// Warnings about how the model was made, such as a training without steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// How the model was made, such as the weights of a blend.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<String>,
     /// The row that [`Row::differences`] are relative to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,

@@ -276,6 +276,19 @@ impl<'a> ResultTable<'a> {
         self.rows.len() > 1 && self.rows.iter().filter_map(|(_, row)| row.metrics.get(&metric)).all(|&v| v <= value)
     }
 
+    /// Returns how rows were made, as far as they say it.
+    pub(crate) fn made(&self) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for (_, row) in &self.rows {
+            for line in row.made.iter().map(|made| format!("{}: {made}.", row.name)) {
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
+            }
+        }
+        lines
+    }
+
     /// Returns what a reader must know before trusting a row.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut lines = self.cautions.clone();

@@ -55,8 +55,8 @@ pub fn evaluate(
         let samples = if reads_histories { data.dataset.samples().len() } else { data.dataset.train.total() };
         let params = trainable_params(method.parameters());
         let costs = Training { samples, params, seconds: method.seconds() };
-        for (name, model, notes) in method.rows().filter(|_| recipe.has_row(rows::ID)) {
-            table.add(&name, rows::ID, model, costs, notes)?;
+        for (name, model, made) in method.rows().filter(|_| recipe.has_row(rows::ID)) {
+            table.add(&name, rows::ID, model, costs, made)?;
         }
         table.found.curves.extend(method.curve());
     }
@@ -129,7 +129,7 @@ impl Rows<'_> {
         kind: &str,
         model: &dyn Recommender,
         trained: Training,
-        notes: Vec<String>,
+        made: Vec<String>,
     ) -> Result<Tensor<2>> {
         let Self { recipe, data, cx, found } = self;
         let since = Instant::now();
@@ -150,7 +150,7 @@ impl Rows<'_> {
             cx.costs.add(&format!("validate {name}"), since);
         }
         row.notes = recipe.notes(name, kind);
-        row.notes.extend(notes);
+        row.made = made;
         found.rows.push((row, evaluation));
         Ok(items)
     }

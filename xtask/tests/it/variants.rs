@@ -68,9 +68,9 @@ fn grounded_ids_blends_and_their_students_are_rows_that_recommend() {
         assert!(validation("all") >= validation(part) - 1e-9, "{part}: {} {}", validation("all"), validation(part));
     }
     assert!(validation("counts") >= validation("lexical").max(validation("item-knn")) - 1e-9);
-    let told = row("all")["notes"].to_string();
+    let told = row("all")["made"].to_string();
     assert!(told.contains("validation users out of"), "{told}");
-    assert!(row("sasrec-grounded")["notes"].to_string().contains("grounded with k ="));
+    assert!(row("sasrec-grounded")["made"].to_string().contains("grounded with k ="));
     row("all, without ra-rec");
     let best = rows.iter().filter(|row| row["kind"] != "probe").map(|row| row["validation"].as_f64().unwrap());
     let best = best.fold(f64::MIN, f64::max);

@@ -18,6 +18,7 @@ pub(super) fn glance(glance: Option<&Glance<'_>>, warnings: &Markup) -> Markup {
         }
         (warnings)
         (rows(glance))
+        @for line in &glance.made { p { small { (line) } } }
         p { small { (glance.caveat) } }
     }
 }
@@ -47,7 +48,7 @@ fn rows(glance: &Glance<'_>) -> Markup {
         }
     };
     let rows = html! { @for (place, shown) in glance.rows.iter().enumerate() { (cells(place, shown)) } };
-    table("The best row on the test part, and the rows to compare it with", &head, 2, &rows)
+    table("This row, and the rows to compare it with, on the test part", &head, 2, &rows)
 }
 
 /// Renders what a reader must know before trusting the rows.
