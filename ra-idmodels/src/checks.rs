@@ -16,6 +16,23 @@ pub(crate) fn not_divided(dim: usize, heads: usize) -> Option<Problem> {
     (heads > 0 && !dim.is_multiple_of(heads)).then(told)
 }
 
+/// Returns the problems of the sizes of a method with self-attention; `blocks` is that of their number.
+pub(crate) fn of_attention(
+    [dim, heads, max_length]: [usize; 3],
+    blocks: Option<Problem>,
+    dropout: f64,
+) -> impl Iterator<Item = Problem> {
+    let found = [
+        Problem::unless_within("dim", dim, WIDEST),
+        Problem::if_below("heads", heads, 1),
+        blocks,
+        Problem::unless_within("max_length", max_length, LONGEST),
+        not_divided(dim, heads),
+        Problem::unless_share("dropout", dropout),
+    ];
+    found.into_iter().flatten()
+}
+
 /// Prefixes the problems of the table `train`.
 pub(crate) fn of_train(problems: Vec<Problem>) -> impl Iterator<Item = Problem> {
     problems.into_iter().map(|problem| problem.within("train"))

@@ -74,7 +74,7 @@ mod trained;
 pub use batch::{Batches, Cloze, EachPrefix, NextItem, Pairs, Prefixes};
 pub use count::{
     Ease, EaseConfig, ItemKnn, ItemKnnConfig, Lexical, LexicalConfig, Markov, MarkovConfig, Popularity,
-    PopularityConfig, Recent, RecentConfig, Similarity,
+    PopularityConfig, RecentConfig, Similarity,
 };
 pub use import::{ImportConfig, ImportedVectors};
 pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};

@@ -17,6 +17,6 @@ pub use rarec::RaRec;
 pub use text_tower::TextTower;
 pub use towers::Towers;
 
-pub(crate) use normalize::require_vectors;
+pub(crate) use normalize::{encode_items, require_vectors};
 pub(crate) use towers::Side;
 pub(crate) use tuning::require_tunable;

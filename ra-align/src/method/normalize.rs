@@ -24,6 +24,12 @@ pub fn encode_users<I: Recommender + ?Sized>(ids: &I, histories: &[History<'_>])
     Tensor::cat(histories.chunks(BLOCK).map(|block| ids.users(block)).collect(), 0)
 }
 
+/// Returns the vectors of items `0..=items`, `[items + 1, dim]` with padding in row 0.
+pub(crate) fn encode_items<I: Recommender + ?Sized>(ids: &I, items: usize) -> Tensor<2> {
+    let all: Vec<ItemId> = (0..=items as u32).map(ItemId).collect();
+    Tensor::cat(all.chunks(BLOCK).map(|block| ids.items(block)).collect(), 0)
+}
+
 /// Checks that the method's vectors are all of the method, since nothing else can be aligned. A Markov chain fails: its
 /// vectors are plain popularity, and its counts are additions.
 ///

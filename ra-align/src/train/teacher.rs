@@ -1,14 +1,11 @@
 //! The ID method, or another model, as the teacher of the towers.
-use crate::method::{IdNormalizer, encode_users};
+use crate::method::{IdNormalizer, encode_items, encode_users};
 use crate::train::loss::OUT;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{History, ItemId, Recommender, indices};
 use rayon::prelude::*;
 use std::collections::HashMap;
-
-/// The number of items whose vectors are computed at a time.
-const BLOCK: usize = 256;
 
 /// The range of exponents of two on both sides of zero, and how often it is halved. The final range is .0012 wide.
 const RANGE: f32 = 10.0;
@@ -44,12 +41,7 @@ pub(crate) struct IdVectors<'v> {
 impl<'a> Teacher<'a> {
     /// Takes the ID method, or `other` if there is one, over a catalogue of `items` items.
     pub(crate) fn new(other: Option<&'a dyn Recommender>, items: usize, scale: f32) -> Self {
-        let all: Vec<ItemId> = (0..=items as u32).map(ItemId).collect();
-        let other = other.map(|model| {
-            let items = Tensor::cat(all.chunks(BLOCK).map(|block| model.items(block)).collect(), 0);
-            Other { model, items }
-        });
-        Self { other, scale }
+        Self { other: other.map(|model| Other { model, items: encode_items(model, items) }), scale }
     }
 
     /// Returns the scores of the columns for some samples, whose histories are given, `[samples, columns]`.

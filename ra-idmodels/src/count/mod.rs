@@ -12,4 +12,4 @@ pub use item_knn::{ItemKnn, ItemKnnConfig, Similarity};
 pub use lexical::{Lexical, LexicalConfig};
 pub use markov::{Markov, MarkovConfig};
 pub use popularity::{Popularity, PopularityConfig};
-pub use recent::{Recent, RecentConfig};
+pub use recent::RecentConfig;

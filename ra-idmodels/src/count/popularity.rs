@@ -36,7 +36,12 @@ pub struct Popularity {
 impl Popularity {
     /// Counts the training interactions.
     pub fn new(dataset: &Dataset, device: &Device) -> Self {
-        Self { counts: dataset.popularity().iter().map(|&c| c as f32).collect(), device: device.clone() }
+        Self::of_counts(dataset.popularity().iter().map(|&c| c as f32).collect(), device)
+    }
+
+    /// Takes the score of each item; index 0 is padding.
+    pub(super) fn of_counts(counts: Vec<f32>, device: &Device) -> Self {
+        Self { counts, device: device.clone() }
     }
 }
 

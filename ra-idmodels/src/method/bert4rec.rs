@@ -1,16 +1,16 @@
 //! BERT4Rec (Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
 //! Transformer", CIKM 2019), in RecBole's structure.
 use super::parameters::{Parameter, linear, norm};
-use super::sequence::{histories, linear_of, normed};
+use super::sequence::{histories, linear_of, noise, normed};
 use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
 use crate::loss::whole_catalogue;
 use crate::{Batches, Cloze, Job, LearnedMethod, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::kernels::{attention, dropout, gelu};
+use ra_core::kernels::{attention, gelu};
 use ra_core::{
-    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, UserId, indices, normal, rng, splitmix64,
+    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, UserId, indices, normal, rng,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -175,10 +175,7 @@ impl Bert4Rec {
     /// Returns the states `[rows, dim]` of concatenated histories, each at most `max_length` long.
     pub fn states(&self, items: Tensor<1, Int>, lengths: &Arc<[usize]>, seed: Option<u64>) -> Tensor<2> {
         let (config, device) = (&self.config, items.device());
-        let noise = |x: Tensor<2>, site: u64| match seed {
-            Some(seed) => dropout(x, config.dropout, splitmix64(seed ^ site)),
-            None => x,
-        };
+        let noise = noise(config.dropout, seed);
         // The first item of a history has the first position.
         let places = indices(lengths.iter().flat_map(|&length| 0..length as u32), &device);
         let read = self.items.val().select(0, items) + self.positions.val().select(0, places);

@@ -1,17 +1,14 @@
 //! BSARec (Shin, Choi, Wi & Park, "An Attentive Inductive Bias for Sequential Recommendation beyond the
 //! Self-Attention", AAAI 2024).
-use super::sequence::{chosen, histories, item_rows, last_places, linear_of, normed};
-use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
+use super::sequence::{chosen, histories, last_places, linear_of, noise, normed, own_item_table};
+use crate::checks::{MOST, of_attention, of_train};
 use crate::loss::whole_catalogue;
 use crate::{Batches, EachPrefix, Job, LearnedMethod, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use ra_core::kernels::{attention, dropout, gelu};
-use ra_core::{
-    Check, History, IdModel, ItemId, OptimConfig, Problem, Recommender, Result, TrainBatch, indices, normal, rng,
-    splitmix64,
-};
+use ra_core::kernels::{attention, gelu};
+use ra_core::{Check, History, IdModel, OptimConfig, Problem, Recommender, Result, TrainBatch, indices, normal, rng};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -119,16 +116,10 @@ impl BsaRecConfig {
 impl Check for BsaRecConfig {
     fn problems(&self) -> Vec<Problem> {
         let outside = !(0.0..=1.0).contains(&self.alpha);
-        let found = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_below("heads", self.heads, 1),
-            Problem::unless_within("blocks", self.blocks, MOST),
-            Problem::unless_within("max_length", self.max_length, LONGEST),
-            not_divided(self.dim, self.heads),
-            Problem::unless_share("dropout", self.dropout),
-            outside.then(|| Problem::new("alpha", format!("is {}, it must be from 0 to 1", self.alpha))),
-        ];
-        found.into_iter().flatten().chain(of_train(self.train.problems())).collect()
+        let alpha = outside.then(|| Problem::new("alpha", format!("is {}, it must be from 0 to 1", self.alpha)));
+        let blocks = Problem::unless_within("blocks", self.blocks, MOST);
+        let found = of_attention([self.dim, self.heads, self.max_length], blocks, self.dropout);
+        found.chain(alpha).chain(of_train(self.train.problems())).collect()
     }
 
     fn oddities(&self) -> Vec<Problem> {
@@ -220,10 +211,7 @@ impl BsaRec {
         seed: Option<u64>,
     ) -> Tensor<2> {
         let (config, device) = (&self.config, items.device());
-        let noise = |x: Tensor<2>, site: u64| match seed {
-            Some(seed) => dropout(x, config.dropout, splitmix64(seed ^ site)),
-            None => x,
-        };
+        let noise = noise(config.dropout, seed);
         let low_pass = LowPass::new(lengths, config.c / 2, config.max_length, &device);
         let places = last_places(lengths, config.max_length, &device);
         let read = self.items.val().select(0, items) + self.positions.val().select(0, places);
@@ -275,17 +263,7 @@ impl Recommender for BsaRec {
         read.last(self.states(read.items.clone(), &read.lengths, None, None))
     }
 
-    fn items(&self, items: &[ItemId]) -> Tensor<2> {
-        item_rows(&self.items.val(), items)
-    }
-
-    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
-        Vec::new()
-    }
-
-    fn with_items(&self, items: &Tensor<2>) -> Option<Box<dyn Recommender>> {
-        Some(Box::new(Self { items: Param::from_tensor(items.clone()), ..self.clone() }))
-    }
+    own_item_table!();
 }
 
 #[cfg(test)]

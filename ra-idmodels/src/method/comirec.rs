@@ -1,6 +1,6 @@
 //! ComiRec (Cen et al., "Controllable Multi-Interest Framework for Recommendation", KDD 2020): several vectors per
 //! user.
-use super::sequence::{Grid, histories, item_rows};
+use super::sequence::{Grid, histories, own_item_table};
 use crate::checks::{LONGEST, MOST, WIDEST, of_train};
 use crate::loss::ItemLoss;
 use crate::{Batches, Job, LearnedMethod, Loss, Prefixes, TrainConfig};
@@ -8,8 +8,8 @@ use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::{
-    Check, History, IdModel, ItemId, OptimConfig, Problem, Recommender, Result, TrainBatch, indices, normal,
-    normal_numbers, rng, xavier_normal,
+    Check, History, IdModel, OptimConfig, Problem, Recommender, Result, TrainBatch, indices, normal, normal_numbers,
+    rng, xavier_normal,
 };
 use serde::{Deserialize, Serialize};
 
@@ -216,15 +216,5 @@ impl Recommender for ComiRec {
         vectors.reshape([all.len() * k, self.config.dim])
     }
 
-    fn items(&self, items: &[ItemId]) -> Tensor<2> {
-        item_rows(&self.items.val(), items)
-    }
-
-    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
-        Vec::new()
-    }
-
-    fn with_items(&self, items: &Tensor<2>) -> Option<Box<dyn Recommender>> {
-        Some(Box::new(Self { items: Param::from_tensor(items.clone()), ..self.clone() }))
-    }
+    own_item_table!();
 }

@@ -1,7 +1,7 @@
 //! GRU4Rec (Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016), scored with its
 //! input item table.
 use super::parameters::{Parameter, linear};
-use super::sequence::{histories, item_rows, linear_of};
+use super::sequence::{histories, linear_of, noise, own_item_table};
 use crate::checks::{LONGEST, MOST, WIDEST, of_train};
 use crate::loss::ItemLoss;
 use crate::{Batches, Job, LearnedMethod, Loss, NextItem, TrainConfig};
@@ -9,11 +9,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::kernels::dropout;
-use ra_core::{
-    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, indices, normal, rng, splitmix64,
-    xavier_normal,
-};
+use ra_core::{Check, History, IdModel, Problem, Recommender, Result, TrainBatch, indices, normal, rng, xavier_normal};
 use serde::{Deserialize, Serialize};
 
 /// Configures [`Gru4Rec`].
@@ -223,10 +219,7 @@ impl Gru4Rec {
     /// Returns the recurrent states `[rows, hidden]` of concatenated histories; [`Gru4Rec::vectors`] turns them into
     /// user vectors.
     pub fn states(&self, items: Tensor<1, Int>, lengths: &[usize], seed: Option<u64>) -> Tensor<2> {
-        let noise = |x: Tensor<2>, site: u64| match seed {
-            Some(seed) => dropout(x, self.config.dropout, splitmix64(seed ^ site)),
-            None => x,
-        };
+        let noise = noise(self.config.dropout, seed);
         let (device, steps) = (items.device(), Steps::of(lengths));
         let read = items.select(0, indices(steps.order, &device));
         let mut x = noise(self.items.val().select(0, read), 0);
@@ -281,17 +274,7 @@ impl Recommender for Gru4Rec {
         read.last(self.vectors(self.states(read.items.clone(), &read.lengths, None)))
     }
 
-    fn items(&self, items: &[ItemId]) -> Tensor<2> {
-        item_rows(&self.items.val(), items)
-    }
-
-    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
-        Vec::new()
-    }
-
-    fn with_items(&self, items: &Tensor<2>) -> Option<Box<dyn Recommender>> {
-        Some(Box::new(Self { items: Param::from_tensor(items.clone()), ..self.clone() }))
-    }
+    own_item_table!();
 }
 
 #[cfg(test)]

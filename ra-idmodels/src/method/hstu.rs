@@ -1,18 +1,15 @@
 //! HSTU (Zhai et al., "Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for Generative
 //! Recommendations", ICML 2024), over items alone.
-use super::sequence::{Grid, chosen, histories, item_rows, linear_of, linear_without_bias, normed};
-use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
+use super::sequence::{Grid, chosen, histories, linear_of, linear_without_bias, noise, normed, own_item_table};
+use crate::checks::{MOST, of_attention, of_train};
 use crate::loss::whole_catalogue;
 use crate::{Batches, Job, LearnedMethod, NextItem, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::kernels::{Activation, activate, dropout};
-use ra_core::{
-    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, indices, normal, rng, splitmix64,
-    xavier_normal,
-};
+use ra_core::kernels::{Activation, activate};
+use ra_core::{Check, History, IdModel, Problem, Recommender, Result, TrainBatch, indices, normal, rng, xavier_normal};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -91,15 +88,9 @@ impl HstuConfig {
 
 impl Check for HstuConfig {
     fn problems(&self) -> Vec<Problem> {
-        let found = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_below("heads", self.heads, 1),
-            Problem::unless_within("blocks", self.blocks, MOST),
-            Problem::unless_within("max_length", self.max_length, LONGEST),
-            not_divided(self.dim, self.heads),
-            Problem::unless_share("dropout", self.dropout),
-        ];
-        found.into_iter().flatten().chain(of_train(self.train.problems())).collect()
+        let blocks = Problem::unless_within("blocks", self.blocks, MOST);
+        let found = of_attention([self.dim, self.heads, self.max_length], blocks, self.dropout);
+        found.chain(of_train(self.train.problems())).collect()
     }
 
     fn oddities(&self) -> Vec<Problem> {
@@ -173,10 +164,7 @@ impl Hstu {
         seed: Option<u64>,
     ) -> Tensor<2> {
         let config = &self.config;
-        let noise = |x: Tensor<2>, site: u64| match seed {
-            Some(seed) => dropout(x, config.dropout, splitmix64(seed ^ site)),
-            None => x,
-        };
+        let noise = noise(config.dropout, seed);
         let attention = PointwiseAttention::new(lengths, config.max_length, &items.device());
         let mut x = noise(self.items.val().select(0, items) * (config.dim as f32).sqrt(), 0);
         for (index, block) in self.blocks.iter().enumerate() {
@@ -221,17 +209,7 @@ impl Recommender for Hstu {
         read.last(self.states(read.items.clone(), &read.lengths, None))
     }
 
-    fn items(&self, items: &[ItemId]) -> Tensor<2> {
-        item_rows(&self.items.val(), items)
-    }
-
-    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
-        Vec::new()
-    }
-
-    fn with_items(&self, items: &Tensor<2>) -> Option<Box<dyn Recommender>> {
-        Some(Box::new(Self { items: Param::from_tensor(items.clone()), ..self.clone() }))
-    }
+    own_item_table!();
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! SASRec (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
 use super::parameters::{Parameter, linear, norm};
-use super::sequence::{chosen, histories, item_rows, last_places, linear_of, linear_without_bias, normed};
-use crate::checks::{LONGEST, MOST, WIDEST, not_divided, of_train};
+use super::sequence::{chosen, histories, last_places, linear_of, linear_without_bias, noise, normed, own_item_table};
+use crate::checks::{MOST, of_attention, of_train};
 use crate::loss::ItemLoss;
 use crate::text::principal::Principal;
 use crate::{Batches, EachPrefix, Job, LearnedMethod, Loss, NextItem, TrainConfig};
@@ -9,10 +9,8 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Int, Tensor};
-use ra_core::kernels::{attention, dropout, gated_silu, gelu};
-use ra_core::{
-    Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, normal, rng, splitmix64, xavier_normal,
-};
+use ra_core::kernels::{attention, gated_silu, gelu};
+use ra_core::{Check, History, IdModel, Problem, Recommender, Result, TrainBatch, normal, rng, xavier_normal};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -204,17 +202,9 @@ impl SasRecConfig {
 
 impl Check for SasRecConfig {
     fn problems(&self) -> Vec<Problem> {
-        let mut found: Vec<Problem> = [
-            Problem::unless_within("dim", self.dim, WIDEST),
-            Problem::if_below("heads", self.heads, 1),
-            Problem::if_above("blocks", self.blocks, MOST),
-            Problem::unless_within("max_length", self.max_length, LONGEST),
-            not_divided(self.dim, self.heads),
-            Problem::unless_share("dropout", self.dropout),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let blocks = Problem::if_above("blocks", self.blocks, MOST);
+        let mut found: Vec<Problem> =
+            of_attention([self.dim, self.heads, self.max_length], blocks, self.dropout).collect();
         found.extend(self.item_loss().problems());
         found.extend(of_train(self.train.problems()));
         found
@@ -310,10 +300,7 @@ impl Encoder {
         seed: Option<u64>,
     ) -> Tensor<2> {
         let (config, device) = (&self.config, vectors.device());
-        let noise = |x: Tensor<2>, site: u64| match seed {
-            Some(seed) => dropout(x, config.dropout, splitmix64(seed ^ site)),
-            None => x,
-        };
+        let noise = noise(config.dropout, seed);
         let attend = |block: &Block, query: Tensor<2>, x: Tensor<2>| {
             let (q, k, v) = (block.query.forward(query), block.key.forward(x.clone()), block.value.forward(x));
             attention(q, k, v, lengths, config.heads, true)
@@ -388,15 +375,5 @@ impl Recommender for SasRec {
         read.last(self.states(read.items.clone(), &read.lengths, None))
     }
 
-    fn items(&self, items: &[ItemId]) -> Tensor<2> {
-        item_rows(&self.items.val(), items)
-    }
-
-    fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
-        Vec::new()
-    }
-
-    fn with_items(&self, items: &Tensor<2>) -> Option<Box<dyn Recommender>> {
-        Some(Box::new(Self { items: Param::from_tensor(items.clone()), ..self.clone() }))
-    }
+    own_item_table!();
 }

@@ -2,8 +2,8 @@
 use burn::module::Param;
 use burn::nn::{LayerNorm, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use ra_core::kernels::layer_norm;
-use ra_core::{History, ItemId, indices};
+use ra_core::kernels::{dropout, layer_norm};
+use ra_core::{History, ItemId, indices, splitmix64};
 use std::sync::Arc;
 
 /// Concatenated histories, none of them empty.
@@ -63,6 +63,36 @@ pub(crate) fn last_places(lengths: &[usize], max_length: usize, device: &Device)
     let place = |&length: &usize| (max_length - length..max_length).map(|place| place as u32);
     indices(lengths.iter().flat_map(place).collect::<Vec<u32>>(), device)
 }
+
+/// Returns the dropout of a step: a function of a tensor and of the place in the model, which keeps its input where there
+/// is no `seed`.
+pub(crate) fn noise(rate: f64, seed: Option<u64>) -> impl Fn(Tensor<2>, u64) -> Tensor<2> {
+    move |x, site| match seed {
+        Some(seed) => dropout(x, rate, splitmix64(seed ^ site)),
+        None => x,
+    }
+}
+
+/// Writes, in the `impl` of [`Recommender`](ra_core::Recommender) of a method whose item vectors are the rows of its
+/// parameter `items`, which its histories read too, the methods that follow from that.
+macro_rules! own_item_table {
+    () => {
+        fn items(&self, items: &[ra_core::ItemId]) -> burn::tensor::Tensor<2> {
+            $crate::method::sequence::item_rows(&self.items.val(), items)
+        }
+
+        fn additions(&self, _: &ra_core::History<'_>) -> Vec<(ra_core::ItemId, f32)> {
+            Vec::new()
+        }
+
+        fn with_items(&self, items: &burn::tensor::Tensor<2>) -> Option<Box<dyn ra_core::Recommender>> {
+            let items = burn::module::Param::from_tensor(items.clone());
+            Some(Box::new(Self { items, ..self.clone() }))
+        }
+    };
+}
+
+pub(crate) use own_item_table;
 
 /// Returns the chosen rows of `x`, `[rows, width]`, or all of them.
 pub(crate) fn chosen(x: Tensor<2>, rows: Option<&Tensor<1, Int>>) -> Tensor<2> {

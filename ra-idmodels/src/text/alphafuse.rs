@@ -1,10 +1,8 @@
 //! AlphaFuse (Hu et al., "AlphaFuse: Learn ID Embeddings for Sequential Recommendation in Null Space of Language
 //! Embeddings", SIGIR 2025).
-use super::features::on_sphere;
 use super::principal::Principal;
-use super::unisrec::FittedUniSRec;
+use super::unisrec::{FittedUniSRec, cosine_loss};
 use crate::checks::of_train;
-use crate::loss::whole_catalogue;
 use crate::method::sasrec::Encoder;
 use crate::{Batches, Job, LearnedMethod, NextItem, SasRecConfig, SasRecVariant, TrainConfig};
 use burn::module::{Module, Param};
@@ -137,11 +135,7 @@ impl IdModel for AlphaFuse {
     type Fitted = FittedUniSRec;
 
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
-        let table = self.table();
-        let read = on_sphere(table.clone(), 1.0).select(0, batch.items.clone());
-        let states = self.encoder.states(read, &batch.lengths, batch.rows.as_ref(), batch.dropout);
-        let states = on_sphere(states, self.config.temperature);
-        whole_catalogue(states, on_sphere(table, self.config.temperature), batch)
+        cosine_loss(self.table(), &self.encoder, self.config.temperature, batch)
     }
 
     fn fitted(&self) -> FittedUniSRec {

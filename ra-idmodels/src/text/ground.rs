@@ -1,4 +1,5 @@
 //! Text-grounded IDs: the vector of a rare item shrinks towards what its text predicts.
+use super::features::on_sphere;
 use crate::method::sequence::item_rows;
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::Solve;
@@ -162,9 +163,8 @@ impl Parts {
 
 /// Returns rows of length 1 with a constant 1 appended, `[items + 1, width + 1]`.
 fn with_constant(features: &Tensor<2>) -> Tensor<2> {
-    let norm = features.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
     let one = Tensor::ones([features.dims()[0], 1], &features.device());
-    Tensor::cat(vec![features.clone() / norm, one], 1)
+    Tensor::cat(vec![on_sphere(features.clone(), 1.0), one], 1)
 }
 
 /// Returns `x W` for the `W` that minimises `sum_i w_i |y_i - x_i W|^2 + ridge |W|^2`; `x` is `[n, width]`, `y` is

@@ -1,5 +1,6 @@
 //! Texts alike: items whose text vectors are near those of the history, without training. It is the floor that any use of a
 //! language model must clear.
+use super::features::on_sphere;
 use crate::count::decayed;
 use crate::method::sequence::item_rows;
 use crate::{IdMethod, Job, Trained};
@@ -7,6 +8,9 @@ use burn::tensor::{Tensor, TensorData};
 use ra_core::{Check, History, ItemId, Problem, Recommender, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+
+/// The number of newest items that are read. Older ones weigh less than a rounding.
+const NEWEST: usize = 100;
 
 /// Configures [`TextKnn`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -56,17 +60,11 @@ impl TextKnn {
     /// Takes the vectors `features` of texts, `[items + 1, width]` with padding in row 0.
     pub fn new(features: &Tensor<2>, config: TextKnnConfig) -> Self {
         let [rows, _] = features.dims();
-        let texts = unit(features.clone().slice_dim(0, 1..rows));
-        let texts = unit(texts.clone() - texts.mean_dim(0));
+        let texts = on_sphere(features.clone().slice_dim(0, 1..rows), 1.0);
+        let texts = on_sphere(texts.clone() - texts.mean_dim(0), 1.0);
         let padding = Tensor::zeros([1, features.dims()[1]], &features.device());
         Self { items: Tensor::cat(vec![padding, texts], 0), decay: config.decay.into() }
     }
-}
-
-/// Returns rows of length 1.
-fn unit(x: Tensor<2>) -> Tensor<2> {
-    let norm = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
-    x / norm
 }
 
 impl Recommender for TextKnn {
@@ -77,7 +75,6 @@ impl Recommender for TextKnn {
         1
     }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        // Older items than these weigh less than a rounding.
         let most = histories.iter().map(|history| history.items.len().min(NEWEST)).max().unwrap_or(0).max(1);
         let (mut items, mut shares) = (Vec::new(), Vec::new());
         for history in histories {
@@ -89,7 +86,7 @@ impl Recommender for TextKnn {
         }
         let shares = Tensor::<2>::from_data(TensorData::new(shares, [items.len(), 1]), &self.items.device());
         let read = item_rows(&self.items, &items) * shares;
-        unit(read.reshape([histories.len(), most, self.dim()]).sum_dim(1).squeeze_dim(1))
+        on_sphere(read.reshape([histories.len(), most, self.dim()]).sum_dim(1).squeeze_dim(1), 1.0)
     }
     fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.items, items)
@@ -98,6 +95,3 @@ impl Recommender for TextKnn {
         Vec::new()
     }
 }
-
-/// The number of newest items that are read.
-const NEWEST: usize = 100;

@@ -109,17 +109,21 @@ impl IdModel for UniSRec {
     type Fitted = FittedUniSRec;
 
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
-        let table = self.items.table();
-        let read = on_sphere(table.clone(), 1.0).select(0, batch.items.clone());
-        let states = self.encoder.states(read, &batch.lengths, batch.rows.as_ref(), batch.dropout);
-        let states = on_sphere(states, self.config.temperature);
-        whole_catalogue(states, on_sphere(table, self.config.temperature), batch)
+        cosine_loss(self.items.table(), &self.encoder, self.config.temperature, batch)
     }
 
     fn fitted(&self) -> FittedUniSRec {
         let plain = self.valid();
         FittedUniSRec::new(plain.items.table(), plain.encoder, plain.config.temperature)
     }
+}
+
+/// The cross-entropy over all items by their cosine with a state, divided by the temperature; `table` is
+/// `[items + 1, dim]`, and histories read its rows scaled to length 1.
+pub(super) fn cosine_loss(table: Tensor<2>, encoder: &Encoder, temperature: f32, batch: &TrainBatch) -> Tensor<1> {
+    let read = on_sphere(table.clone(), 1.0).select(0, batch.items.clone());
+    let states = encoder.states(read, &batch.lengths, batch.rows.as_ref(), batch.dropout);
+    whole_catalogue(on_sphere(states, temperature), on_sphere(table, temperature), batch)
 }
 
 /// [`UniSRec`] with all items mapped once; keeps neither the map nor its input.

@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use ra_core::{Dataset, History, IdModel, ItemId, Recommender, Sequences, UserId, indices};
 use ra_idmodels::{
-    AlphaFuseConfig, BsaRecConfig, HstuConfig, IdConfig, Job, LearnedMethod, Loss, Recent, RecentConfig, SasRecConfig,
+    AlphaFuseConfig, BsaRecConfig, HstuConfig, IdConfig, Job, LearnedMethod, Loss, RecentConfig, SasRecConfig,
     SasRecInit, SasRecVariant,
 };
 use std::sync::Arc;
@@ -151,7 +151,7 @@ fn what_is_recent_counts_before_what_is_popular() {
     let train = Sequences::from_numbers([vec![1, 1, 1, 2], vec![1, 3, 2], vec![1, 4, 3], vec![]]);
     let data = Dataset::from_sequences("shop", 5, train);
     let scores = |window| -> Vec<f32> {
-        let model = Recent::new(&data, RecentConfig { window }, &device());
+        let model = ra_idmodels::fit(&RecentConfig { window }, &Job::new(&data, &device())).unwrap().model;
         let user = model.users(&[History { user: UserId(3), items: &[] }]);
         user.matmul(model.items(&ItemId::list(1..=5)).transpose()).into_data().iter().collect()
     };
