@@ -23,21 +23,23 @@ const PROMPT: f64 = 8.0;
 /// Runs below this many seconds are not announced.
 const SHORT: f64 = 60.0;
 
+/// What any machine does in a second: a run that is short even so needs no measurement.
+const SLOWEST: f64 = 1e9;
+
 /// The expected times of the long stages of a run, in seconds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Estimate(Vec<(String, f64)>);
 
-/// Estimates a run from its numbers of operations and the speed of `device`. Early stopping is not foreseen, so a
-/// training may take less; other programs on the machine make everything slower.
-pub(crate) fn estimate(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, device: &Device) -> Estimate {
-    let speed = speed(device);
+/// Estimates a run from its numbers of operations and the speed of `device`, if it is long enough to be announced. Early
+/// stopping is not foreseen, so a training may take less; other programs on the machine make everything slower.
+pub(crate) fn estimate(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, device: &Device) -> Option<Estimate> {
     let stages = operations(recipe, data, text.map(|text| text.lm().spec()));
-    Estimate(stages.into_iter().map(|(name, count)| (name, count / speed)).collect())
+    let at = |speed: f64| Estimate(stages.iter().map(|(name, count)| (name.clone(), count / speed)).collect());
+    at(SLOWEST).is_long().then(|| at(speed(device))).filter(Estimate::is_long)
 }
 
 impl Estimate {
-    /// Returns whether the run is long enough to be announced.
-    pub(crate) fn is_long(&self) -> bool {
+    fn is_long(&self) -> bool {
         self.total() > SHORT
     }
 

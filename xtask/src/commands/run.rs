@@ -51,11 +51,7 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, root: &Path) -> Result<()> {
-    let earlier = match (args.resume, args.force) {
-        (true, _) => Earlier::Resumed,
-        (_, true) => Earlier::Replaced,
-        _ => Earlier::Kept,
-    };
+    let earlier = Earlier::of_flags(args.resume, args.force);
     let Args { recipe, backend, out, .. } = args;
     let sets = &args.sets();
     let terminal = || Box::new(Bars::new()) as Box<dyn Output>;

@@ -30,11 +30,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn tune(args: &Args, root: &Path) -> Result<()> {
-    let earlier = match (args.resume, args.force) {
-        (true, _) => Earlier::Resumed,
-        (_, true) => Earlier::Replaced,
-        _ => Earlier::Kept,
-    };
+    let earlier = Earlier::of_flags(args.resume, args.force);
     let Args { recipe, sets, backend, out, .. } = args;
     let output = &|| Box::new(Bars::new()) as Box<dyn Output>;
     let (out, backend) = (out.as_deref(), *backend);

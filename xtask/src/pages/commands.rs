@@ -31,6 +31,21 @@ pub(super) fn page() -> String {
     page
 }
 
+/// Breaks a line into lines that an editor shows whole.
+fn lines(line: &str) -> String {
+    let mut broken = String::new();
+    let mut width = 0;
+    for word in line.split(' ') {
+        let breaks = width > 0 && width + 1 + word.len() > 118;
+        if width > 0 {
+            broken.push(if breaks { '\n' } else { ' ' });
+        }
+        width = if breaks || width == 0 { word.len() } else { width + 1 + word.len() };
+        broken.push_str(word);
+    }
+    broken
+}
+
 fn section(page: &mut String, before: &str, command: &Command) {
     let name = format!("{before} {}", command.get_name());
     if command.get_name() == "help" || command.is_hide_set() {
@@ -39,7 +54,7 @@ fn section(page: &mut String, before: &str, command: &Command) {
     let level = if before.starts_with("cargo") { "###" } else { "##" };
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     let sentence = if about.ends_with(['.', ':']) { about } else { about + "." };
-    writeln!(page, "\n{level} `{name}`\n\n{sentence}").ok();
+    writeln!(page, "\n{level} `{name}`\n\n{}", sentence.lines().map(lines).collect::<Vec<_>>().join("\n")).ok();
     if command.has_subcommands() {
         command.get_subcommands().for_each(|sub| section(page, &name, sub));
         return;

@@ -109,18 +109,14 @@ pub fn align<'a>(
     if text.is_none() && recipe.variants().is_empty() {
         return Ok(None);
     }
-    let towers = text.map(|text| TextTowers::new(recipe, data, ids, text, cx)).transpose()?;
-    let mut made = Aligned { text: None, variants: Vec::new() };
-    let Some(mut towers) = towers else {
-        blends(recipe, data, ids, &mut made, cx)?;
-        return Ok(Some(made));
-    };
-    made.text = Some(towers.of(ItemNames::Title, &recipe.align)?);
+    let mut towers = text.map(|text| TextTowers::new(recipe, data, ids, text, cx)).transpose()?;
+    let untouched = towers.as_mut().map(|towers| towers.of(ItemNames::Title, &recipe.align)).transpose()?;
+    let mut made = Aligned { text: untouched, variants: Vec::new() };
     warn_of_losses(recipe);
     for variant in recipe.variants() {
-        let own = match variant.source {
-            Source::Blend(_) => blend(variant, recipe, data, ids, &made, cx)?,
-            _ => towers.variant(variant, samples, &made)?,
+        let own = match &mut towers {
+            Some(towers) if variant.has_towers() => towers.variant(variant, samples, &made)?,
+            _ => blend(variant, recipe, data, ids, &made, cx)?,
         };
         made.variants.push(AlignedVariant { variant: variant.clone(), made: own });
     }
@@ -128,15 +124,6 @@ pub fn align<'a>(
         table::parameter_table(first.ledger(), text.params()).iter().for_each(|line| cx.say(line));
     }
     Ok(Some(made))
-}
-
-/// Adds the blends of a recipe without a language model.
-fn blends<'a>(recipe: &Recipe, data: &Data, ids: &'a IdModels, made: &mut Aligned<'a>, cx: &Context) -> Result<()> {
-    for variant in recipe.variants() {
-        let own = blend(variant, recipe, data, ids, made, cx)?;
-        made.variants.push(AlignedVariant { variant: variant.clone(), made: own });
-    }
-    Ok(())
 }
 
 /// Returns the model of an earlier row.
@@ -357,7 +344,7 @@ fn take_over<'a>(
     Ok((model, mark))
 }
 
-/// Loads the rows `wanted` of a finished run, and whatever they blend.
+/// Loads the rows `wanted` of a finished run, among which is whatever they are made of ([`Recipe::made_of`]).
 ///
 /// # Errors
 /// As [`align`]; if a row was not saved.

@@ -4,7 +4,7 @@ use crate::recipe::{ItemNames, Recipe, Variant, rows};
 use crate::stages::align::{AlignedVariant, Made, Model};
 use crate::stages::{Aligned, Data, FrozenText, IdModels};
 use crate::store::BlendManifest;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 use burn::tensor::Tensor;
 use ra_align::{
     Blend, ColdItemBoost, IdNormalizer, IdSource, PerturbedIds, PromptConfig, RaRec, TextForColdItems, encode_users,
@@ -67,24 +67,24 @@ pub fn evaluate(
     let (name, lm) = (ids.backbone().config.aligned_row(), recipe.lm_name());
     for own in aligned.variants {
         let variant = &own.variant;
-        let of = if variant.reads_ids() { format!("{name}, {lm}") } else { lm.clone() };
-        let costs = Training { samples: own.samples(), params: trainable_params(own.ledger()), seconds: own.seconds() };
-        let (model, ledger) = match (&own.made, text) {
-            (Made::Blend { parts, mark, .. }, _) => {
+        let (model, ledger) = match &own.made {
+            Made::Towers { model, ledger, .. } => (model, ledger),
+            Made::Blend { parts, mark, .. } => {
                 blend(&mut table, &own, parts, mark)?;
                 continue;
             }
-            (Made::Towers { model, ledger, .. }, Some(text)) => ((model, text), ledger),
-            (Made::Towers { .. }, None) => bail!("{}: towers need a language model", variant.name),
         };
+        let text = text.with_context(|| format!("{}: towers need a language model", variant.name))?;
+        let of = if variant.reads_ids() { format!("{name}, {lm}") } else { lm.clone() };
+        let costs = Training { samples: own.samples(), params: trainable_params(ledger), seconds: own.seconds() };
         let items = table.add(&recipe.label(variant, &of), &variant.name, own.model(), costs, Vec::new())?;
         cx.store.folder()?.save_items(&variant.name, items)?;
         table.found.curves.extend(own.curve());
         if recipe.looks_closer(rows::PROBES, variant) {
-            probe(&mut table, variant, model.0, ids, model.1)?;
+            probe(&mut table, variant, model, ids, text)?;
         }
         if recipe.looks_closer(rows::COLD_LIFT, variant) {
-            lift_cold(&mut table, variant, model.0, ids, &format!("{name}, {lm}"), costs)?;
+            lift_cold(&mut table, variant, model, ids, &format!("{name}, {lm}"), costs)?;
         }
         if table.found.ledger.is_empty() {
             table.found.ledger = ledger.clone();

@@ -21,10 +21,7 @@ pub fn open(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &Contex
     cx.store.open(&manifest)?;
     tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = data.dataset.name, "run");
     text.iter().for_each(|text| text.log_reading());
-    let expected = estimate(recipe, data, text, cx.device());
-    if expected.is_long() {
-        cx.say(expected);
-    }
+    estimate(recipe, data, text, cx.device()).iter().for_each(|expected| cx.say(expected));
     if data.validation.is_empty() {
         tracing::warn!("nothing is held out for validation: every stage runs to its last step");
     }

@@ -15,6 +15,7 @@ use ra_data::Column;
 use ra_eval::{Evaluation, Metric};
 use ra_idmodels::{GroundConfig, IdConfig, IdMethod, Trained};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -126,6 +127,17 @@ pub enum Earlier {
     Replaced,
 }
 
+impl Earlier {
+    /// Returns what the flags `--resume` and `--force` ask for.
+    pub(crate) fn of_flags(resume: bool, force: bool) -> Self {
+        match (resume, force) {
+            (true, _) => Self::Resumed,
+            (_, true) => Self::Replaced,
+            _ => Self::Kept,
+        }
+    }
+}
+
 /// A run folder that belongs to one recipe and data set.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
@@ -234,6 +246,12 @@ impl RunFolder {
         &self.path
     }
 
+    /// Reads a file that tells how something was made, if it was.
+    fn mark<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let file = self.file(name);
+        Ok(if file.exists() { Some(read_json(&file)?) } else { None })
+    }
+
     /// Returns the path of an ID method's checkpoint.
     pub(crate) fn id_checkpoint(&self, name: &str) -> PathBuf {
         self.file(&id_name(name, "safetensors"))
@@ -249,8 +267,7 @@ impl RunFolder {
     /// # Errors
     /// If the checkpoint is not the one that was written with the mark.
     pub(crate) fn id_manifest(&self, name: &str, config: &IdConfig) -> Result<Option<IdManifest>> {
-        let file = self.file(&id_name(name, "json"));
-        let mark: Option<IdManifest> = if file.exists() { Some(read_json(&file)?) } else { None };
+        let mark: Option<IdManifest> = self.mark(&id_name(name, "json"))?;
         let mark = mark.filter(|mark| mark.epochs == config.train().map(|train| train.epochs));
         if let Some(known) = mark.as_ref().and_then(|mark| mark.checkpoint.as_ref()) {
             let checkpoint = self.id_checkpoint(name);
@@ -277,8 +294,7 @@ impl RunFolder {
         config: &GroundConfig,
         ids: &str,
     ) -> Result<Option<GroundManifest>> {
-        let file = self.file(&id_name(name, "ground.json"));
-        let mark: Option<GroundManifest> = if file.exists() { Some(read_json(&file)?) } else { None };
+        let mark: Option<GroundManifest> = self.mark(&id_name(name, "ground.json"))?;
         Ok(mark.filter(|mark| mark.config == *config && mark.ids == ids))
     }
 
@@ -319,8 +335,7 @@ impl RunFolder {
 
     /// Reads the mark of a finished alignment, which is written after its checkpoint.
     pub(crate) fn towers_manifest(&self, row: &str) -> Result<Option<TowersManifest>> {
-        let file = self.file(&towers_name(row, "json"));
-        Ok(if file.exists() { Some(read_json(&file)?) } else { None })
+        self.mark(&towers_name(row, "json"))
     }
 
     pub(crate) fn save_towers(&self, row: &str, towers: &Towers<Layerwise>, mark: &TowersManifest) -> Result<()> {
@@ -330,8 +345,7 @@ impl RunFolder {
 
     /// Reads the weights of a blend, if they have been chosen.
     pub(crate) fn blend_manifest(&self, row: &str) -> Result<Option<BlendManifest>> {
-        let file = self.file(&towers_name(row, "blend.json"));
-        Ok(if file.exists() { Some(read_json(&file)?) } else { None })
+        self.mark(&towers_name(row, "blend.json"))
     }
 
     pub(crate) fn save_blend(&self, row: &str, mark: &BlendManifest) -> Result<()> {
