@@ -183,11 +183,11 @@ fn significant(found: &Interval) -> f64 {
     if found.is_significant() { found.mean } else { 0.0 }
 }
 
-/// Returns every usable row once: no probes, and no rows without a score.
+/// Returns every usable row once: no probes, no models that were not saved, and no rows without a score.
 fn candidates<'a>(reports: &'a [Report], criterion: &Criterion) -> Vec<Candidate<'a>> {
     let mut found: Vec<Candidate<'a>> = Vec::new();
     for report in reports {
-        for row in report.rows.iter().filter(|row| row.kind != RowKind::Probe) {
+        for row in report.rows.iter().filter(|row| row.kind != RowKind::Probe && !row.unsaved) {
             let score = criterion.score(row);
             if score.is_finite() && place(&found, row).is_none() {
                 let name = match reports.len() {
@@ -655,6 +655,7 @@ mod tests {
         let mut rows: Vec<Row> =
             (0..9).map(|n| row(&format!("id-{n}"), "id", 0.2 + f64::from(n) / 100.0, 1.0)).collect();
         rows.push(row("zero IDs", "probe", 0.9, 1.0));
+        rows.push(Row { unsaved: true, ..row("cold-lift", "cold-lift", 0.9, 1.0) });
         rows.push(row("text-only", "text", 0.01, 0.0));
         rows.push(Row { metrics: BTreeMap::new(), ..row("no metrics", "id", 0.0, 0.0) });
         let report = report(rows);

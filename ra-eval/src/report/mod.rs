@@ -215,6 +215,9 @@ pub struct Row {
     /// Warnings about how the model was made, such as a training without steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Whether the model was not saved, so that nothing can recommend by it and the row is no choice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsaved: bool,
     /// How the model was made, such as the weights of a blend.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub made: Vec<String>,

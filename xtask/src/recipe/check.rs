@@ -74,6 +74,12 @@ impl Recipe {
             {
                 found.push(Problem::new("eval.rows", format!("has {row} but no {name}, whose towers it needs")));
             }
+            let is_blend =
+                |name: &&String| self.variants.iter().any(|variant| variant.name == **name && !variant.has_towers());
+            for name in self.probes_of.iter().filter(|_| row == rows::COLD_LIFT).filter(is_blend) {
+                let told = format!("has {row} of {name}, but a blend has no towers to lift; leave one of them out");
+                found.push(Problem::new("eval.rows", told));
+            }
         }
         found
     }

@@ -15,6 +15,10 @@ pub struct IdTable {
     /// the grounded vectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ground: Option<GroundConfig>,
+    /// The largest catalogue that the method takes part in. Above it the run goes on without it and says so: for a
+    /// method that needs memory for the square of the catalogue in a recipe for anybody's data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_items: Option<usize>,
     /// The method itself.
     #[serde(flatten)]
     pub method: IdConfig,

@@ -195,6 +195,46 @@ impl Recipe {
         found
     }
 
+    /// Returns the recipe for a catalogue of `items`: without the methods that are not meant for so large a one
+    /// (`id.max_items`), also in blends. The second value says what was left out.
+    ///
+    /// # Errors
+    /// If the last method, which is aligned, is left out, or a blend or a teacher needs one that is.
+    pub(crate) fn for_catalog(&self, items: usize) -> Result<(Self, Vec<String>)> {
+        let too_small = |id: &&IdTable| id.max_items.is_some_and(|most| items > most);
+        let out: Vec<&IdTable> = self.ids.iter().filter(too_small).collect();
+        if out.is_empty() {
+            return Ok((self.clone(), Vec::new()));
+        }
+        let gone: Vec<String> = out.iter().flat_map(|id| id.rows()).collect();
+        let mut table = self.to_table()?;
+        let kept: Vec<&IdTable> = self.ids.iter().filter(|id| !too_small(id)).collect();
+        let last = self.ids.last().map(|id| id.kind());
+        if kept.last().map(|id| id.kind()) != last {
+            bail!(
+                "id.max_items of the last [[id]] table is below the {items} items, but it is the one that is aligned"
+            );
+        }
+        table.insert("id".into(), Value::try_from(kept)?);
+        let without = |tables: &VariantTable| {
+            let blend =
+                tables.blend.clone().map(|parts| parts.into_iter().filter(|part| !gone.contains(part)).collect());
+            VariantTable { blend, ..tables.clone() }
+        };
+        let tables: Vec<VariantTable> = self.tables.iter().map(without).collect();
+        if !tables.is_empty() {
+            table.insert("variant".into(), Value::try_from(tables)?);
+        }
+        let told = |id: &&IdTable| {
+            let (kind, most) = (id.kind(), id.max_items.unwrap_or_default());
+            format!("{kind} is left out: the catalogue has {items} items, and its id.max_items is {most}")
+        };
+        let found = Self { tune: self.tune.clone(), ..Self::from_table(self.name.clone(), table)? };
+        let told: Vec<String> = out.iter().map(told).collect();
+        refuse(&found.problems()).with_context(|| told.join("; "))?;
+        Ok((found, told))
+    }
+
     /// Returns the names of the rows of ID methods, the grounded ones included.
     pub(crate) fn id_rows(&self) -> Vec<String> {
         self.ids.iter().flat_map(IdTable::rows).collect()

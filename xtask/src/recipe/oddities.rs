@@ -1,5 +1,5 @@
 //! Settings that work but are hardly intended: the run starts with a warning.
-use super::{Recipe, rows};
+use super::{IdTable, Recipe, Variant, rows};
 use ra_core::{Check, Problem};
 use ra_idmodels::IdConfig;
 
@@ -11,13 +11,28 @@ impl Recipe {
         let idle = idle.map(|table| {
             Problem::new("variant", format!("{} is described, but eval.rows does not name it", table.name))
         });
-        let ids = ids.chain(idle);
+        let unread = self.ids.iter().filter(|id| id.ground.is_some() && !self.reads_grounded(id));
+        let unread = unread.map(|id| {
+            let told = format!("of {} is given, but no row reads the grounded vectors", id.kind());
+            Problem::new("id.ground", told)
+        });
+        let ids = ids.chain(idle).chain(unread);
         ids.chain(if self.rows == [rows::ID] { Vec::new() } else { self.align_oddities() }).collect()
     }
 
     /// Returns whether another variant starts from the one called `name`.
     fn is_base(&self, name: &str) -> bool {
         self.tables.iter().any(|table| table.base == name)
+    }
+
+    /// Returns whether a row of the report reads the grounded vectors of a method.
+    fn reads_grounded(&self, id: &IdTable) -> bool {
+        let row = id.grounded_row();
+        let is_last = self.ids.last().is_some_and(|last| last.kind() == id.kind());
+        let reads = |variant: &Variant| {
+            is_last && variant.reads_ids() || variant.parts().contains(&row) || variant.teacher() == Some(row.as_str())
+        };
+        self.has_row(rows::ID) || self.variants().iter().any(reads)
     }
 
     fn id_oddities(&self, id: &IdConfig) -> Vec<Problem> {

@@ -151,6 +151,7 @@ impl Rows<'_> {
         }
         row.notes = recipe.notes(name, kind);
         row.made = made;
+        row.unsaved = kind == rows::COLD_LIFT;
         found.rows.push((row, evaluation));
         Ok(items)
     }

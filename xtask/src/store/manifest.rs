@@ -267,7 +267,7 @@ fn imported(recipe: &Recipe) -> Vec<PathBuf> {
 }
 
 /// Returns the fingerprint of the contents of the imported files.
-fn imports(recipe: &Recipe) -> Result<Option<String>> {
+pub(crate) fn imports(recipe: &Recipe) -> Result<Option<String>> {
     let files = imported(recipe);
     let contents = files.iter().map(|file| Ok(fingerprint_file(file)?.to_string())).collect::<Result<Vec<_>>>()?;
     Ok((!files.is_empty()).then(|| fingerprint(contents.iter().map(String::as_bytes)).to_string()))

@@ -97,6 +97,10 @@ fn open(out: &Path, earlier: Earlier) -> Result<File> {
     if earlier != Earlier::Resumed {
         files.remove(|_| true)?;
         for entry in out.join(TRIALS).read_dir().into_iter().flatten().flatten() {
+            // A stray file is not ours.
+            if !entry.path().is_dir() {
+                continue;
+            }
             let (mut trial, _lock) = take(&entry.path(), store::KIND)?;
             trial.remove(|_| true)?;
         }
@@ -147,6 +151,12 @@ impl<'r> Search<'r> {
         let inputs = self.read()?;
         let mut found = self.begin(&inputs)?;
         let shares = found.plan.shares();
+        // Trials whose first training an earlier part of the tuning did not finish.
+        for place in 0..found.trials.len() {
+            if found.trials[place].trainings.is_empty() {
+                self.train(&mut found, place, shares[0], &inputs)?;
+            }
+        }
         while found.trials.len() < self.tune.trials {
             let proposed = match found.trials.is_empty() {
                 true => Some(self.own()?),
@@ -209,15 +219,17 @@ impl<'r> Search<'r> {
             keys: self.tune.keys.clone(),
             data: inputs.data.dataset.fingerprint().to_string(),
             lm: inputs.text.as_ref().map(FrozenText::identity),
+            imports: store::imports(self.recipe)?,
             version: env!("CARGO_PKG_VERSION").into(),
         };
         let file = self.out.join(FILE);
         if file.exists() {
-            let found: Trials = read_json(&file)?;
+            let mut found: Trials = read_json(&file)?;
             found.plan.check(&plan, &file)?;
             if found.row != self.row {
                 bail!("{}: the tuning is of the row {}, and this is {}", file.display(), found.row, self.row);
             }
+            found.forget_failures();
             return Ok(found);
         }
         let criterion = self.recipe.eval.protocol(&inputs.data.dataset).select;

@@ -44,6 +44,9 @@ pub(super) struct Plan {
     pub(super) data: String,
     /// The language model, if one takes part.
     pub(super) lm: Option<String>,
+    /// The content of the files that ID methods import.
+    #[serde(default)]
+    pub(super) imports: Option<String>,
     /// The version of this program.
     pub(super) version: String,
 }
@@ -76,13 +79,14 @@ impl Plan {
     /// Refuses to continue the tuning of `self` as that of `asked`.
     pub(super) fn check(&self, asked: &Self, file: &Path) -> Result<()> {
         // Destructured, so that no part is forgotten.
-        let Self { recipe, method, halving, keys, data, lm, version } = self;
+        let Self { recipe, method, halving, keys, data, lm, imports, version } = self;
         let parts = [
             (*recipe != asked.recipe, "another recipe or --set"),
             (*method != asked.method || *halving != asked.halving, "another tune.method or tune.halving"),
             (*keys != asked.keys, "other tune.keys"),
             (*data != asked.data, "other data"),
             (*lm != asked.lm, "another language model"),
+            (*imports != asked.imports, "other imported files"),
             (*version != asked.version, "another version of this program"),
         ];
         let differing: Vec<&str> = parts.into_iter().filter(|(differs, _)| *differs).map(|(_, told)| told).collect();
@@ -108,6 +112,14 @@ impl Trials {
     pub(super) fn known(&self) -> Vec<Known> {
         let known = |trial: &Trial| Known { settings: trial.settings.clone(), score: trial.score(0) };
         self.trials.iter().map(known).collect()
+    }
+
+    /// Forgets trainings that failed, so that they are tried again: what made them fail, such as a full disk, may be
+    /// gone.
+    pub(super) fn forget_failures(&mut self) {
+        for trial in &mut self.trials {
+            trial.trainings.retain(|training| training.score.is_some());
+        }
     }
 
     /// Returns the trials that are trained for the share at `round`, by place: all in the first round, then the better
@@ -160,6 +172,7 @@ mod tests {
             keys: Table::new(),
             data: "d".into(),
             lm: None,
+            imports: None,
             version: "1".into(),
         };
         let training =

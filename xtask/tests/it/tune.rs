@@ -223,3 +223,35 @@ fn models_are_chosen_by_tail_items_if_validation_has_them_and_reports_show_them(
     let told = root.error(&["run", "tiny", "--set", wrong]);
     assert!(told.contains("head, tail or cold") && told.contains("cool:hr@100"), "{told}");
 }
+
+#[test]
+fn a_blend_is_tuned_with_its_parts_and_what_failed_is_tried_again() {
+    let root = Root::new();
+    add(
+        &root,
+        "rows = ['id', 'both']\n[[variant]]\nname = 'both'\nblend = ['pop', 'sasrec']\n[tune]\ntrials = 3\nrow = 'both'\n\
+         [tune.keys]\n'id.dropout' = [0.0, 0.2, 0.5]\n",
+    );
+    root.ok(&["tune", "own", "--out", "t"]);
+    let found = trials(&root, "t");
+    let all = found["trials"].as_array().unwrap();
+    assert_eq!((found["row"].as_str(), all.len()), (Some("both"), 3));
+    for trial in all {
+        let file = root
+            .path("t")
+            .join(trial["trainings"][0]["folder"].as_str().unwrap())
+            .join("checkpoints/towers-both.blend.json");
+        assert!(score(trial).unwrap().is_finite() && file.exists(), "{}", file.display());
+    }
+    // As a full disk leaves it.
+    let file = root.path("t/trials.json");
+    let mut damaged: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let training = &mut damaged["trials"][1]["trainings"][0];
+    (training["score"], training["error"]) = (Value::Null, "no space left".into());
+    std::fs::write(&file, damaged.to_string()).unwrap();
+    root.write("t/trials/notes.txt", "mine");
+    root.ok(&["tune", "own", "--out", "t", "--resume"]);
+    assert_eq!(trials(&root, "t"), found);
+    root.ok(&["tune", "own", "--out", "t", "--force", "--set", "tune.trials=2"]);
+    assert_eq!(std::fs::read_to_string(root.path("t/trials/notes.txt")).unwrap(), "mine");
+}

@@ -131,6 +131,44 @@ fn blends_need_no_language_model() {
 }
 
 #[test]
+fn methods_too_large_for_a_catalogue_step_aside_and_idle_tables_are_told() {
+    let root = Root::new();
+    let tiny = std::fs::read_to_string(root.path("xtask/recipes/tiny.toml")).unwrap();
+    let blend = "\n[[variant]]\nname = 'both'\nblend = ['pop', 'item-knn', 'ease']\n";
+    root.write("xtask/recipes/own.toml", &(tiny + blend));
+    let rows = ["--set", "eval.rows=['id', 'both']"];
+    let run = |ids: &str, more: &[&str]| {
+        let ids = format!("id=[{ids}]");
+        root.xtask(&[&["run", "own", "--out", "a", "--force", "--set", &ids], &rows[..], more].concat())
+    };
+    let told = |output: &std::process::Output| {
+        String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
+    };
+    let small = run("{kind='pop'}, {kind='ease', max_items=3}, {kind='item-knn'}", &[]);
+    assert!(small.status.success() && told(&small).contains("ease is left out: the catalogue has"), "{}", told(&small));
+    let names = |report: serde_json::Value| {
+        report["rows"].as_array().unwrap().iter().map(|row| row["name"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(root.report("a")), ["\"pop\"", "\"item-knn\"", "\"both\""]);
+    let recommended = root.ok(&["recommend", "--run", "a", "--user", "u1"]);
+    assert!(recommended.contains("recommended"), "{recommended}");
+    let whole = run("{kind='pop'}, {kind='ease', max_items=3000}, {kind='item-knn'}", &[]);
+    assert!(whole.status.success() && names(root.report("a")).len() == 4, "{}", told(&whole));
+    let last = run("{kind='pop'}, {kind='item-knn'}, {kind='ease', max_items=3}", &[]);
+    assert!(!last.status.success() && told(&last).contains("it is the one that is aligned"), "{}", told(&last));
+    let one = "variant=[{name='both', blend=['pop', 'ease']}]";
+    let one = run("{kind='pop'}, {kind='ease', max_items=3}, {kind='item-knn'}", &["--set", one]);
+    assert!(!one.status.success() && told(&one).contains("two rows or more"), "{}", told(&one));
+    let ids = "{kind='item-knn'}, {kind='sasrec', dim=8, ground={}}, {kind='ease'}";
+    let unread = ["--set", "eval.rows=['both']", "--set", "variant.blend=['item-knn', 'sasrec']"];
+    let told = told(&run(ids, &unread));
+    assert!(told.contains("no row reads the grounded vectors"), "{told}");
+    let lift = ["--set", "eval.rows=['both', 'cold-lift']", "--set", "eval.probes_of=['both']"];
+    let lifted = run("{kind='pop'}, {kind='item-knn'}, {kind='ease'}", &lift);
+    assert!(String::from_utf8_lossy(&lifted.stderr).contains("has no towers to lift"), "{lifted:?}");
+}
+
+#[test]
 fn ra_rec_knows_recipes_without_the_repository_and_calls_itself_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let ra_rec = |args: &[&str]| {
