@@ -185,12 +185,13 @@ pub(crate) fn read_titles(
     let path = input.path();
     let places: HashMap<&str, usize, RandomState> = ids.iter().map(String::as_str).zip(0..).collect();
     let wanted = title_columns(config);
-    let (mut repeated, mut conflicting, mut strangers) = (0, 0, Vec::new());
+    let (mut repeated, mut conflicting, mut strangers, mut unknown) = (0, 0, Vec::new(), 0usize);
     let mut found = vec![false; wanted.len()];
     read(input, &wanted, config.strict, rejected, |row| {
         found.iter_mut().zip(row.names).for_each(|(found, name)| *found |= !name.is_empty());
         let id = row.id(0)?;
         let Some(&place) = places.get(id) else {
+            unknown += 1;
             if strangers.len() < 2 {
                 strangers.push(id.to_owned());
             }
@@ -220,6 +221,9 @@ pub(crate) fn read_titles(
             path,
             format!("no column `{name}`, which `columns.title` names; name an existing column, or leave it out"),
         ));
+    }
+    if unknown > 0 {
+        tracing::warn!(path = %path.display(), rows = unknown, "items that the log does not have are left out");
     }
     if conflicting > 0 {
         let problem = format!("{conflicting} rows give an item a different title than its first one, which is kept");

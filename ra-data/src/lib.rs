@@ -12,6 +12,7 @@
 //! | see what the data looks like | [`describe`] |
 //! | find out what is wrong with it, and how that distorts metrics | [`audit`] |
 //! | choose the samples that are worth training on | [`curate`]; [`candidates`] to choose with a trained model |
+//! | read what users did, without a split, to recommend to them | [`histories`] |
 //! | write tables for other tools | [`to_parquet`], [`samples_to_parquet`], [`write_columns`] |
 //! | process a log that is larger than memory | [`to_parquet_within`] |
 //! | process a log on many machines (feature `ballista`) | `cluster::to_parquet_on` |
@@ -52,6 +53,7 @@ mod error;
 mod filter;
 mod format;
 pub mod golden;
+mod histories;
 mod ids;
 mod ingest;
 mod interactions;
@@ -68,13 +70,14 @@ pub use curate::{Budget, Candidates, CurateConfig, CurateMethod, Curated, candid
 pub use describe::{Description, NumberSummary, describe};
 pub use error::{DataError, Result};
 pub use format::row::RejectedRows;
+pub use histories::{Histories, histories};
 pub use prepare::{Prepared, prepare};
 pub use split::indexed::{IndexedSplit, split_indexed};
 pub use table::draft::check_export;
 pub use table::export::{samples_to_parquet, to_parquet};
 #[cfg(feature = "polars")]
 pub use table::frames;
-pub use table::read::{NumberColumns, read_columns};
+pub use table::read::{NumberColumns, read_columns, read_table};
 pub use table::{Column, write_columns};
 
 #[cfg(doctest)]

@@ -64,7 +64,7 @@ pub use criterion::{criterion, unmeasured};
 pub use error::EvalError;
 pub use metrics::{GoldenCase, ItemGroup, Measure, Metric, UnknownMetric, dcg, graded_ndcg, verify_case};
 pub use protocol::{Candidates, EvalConfig, EvalRules, Protocol, Repeats, SELECTION, Seen, Ties};
-pub use rank::{Evaluation, HeldOut, Part, evaluate_scores, evaluate_users, evaluate_vectors, top_k};
+pub use rank::{Evaluation, HeldOut, Part, criterion_of_scores, evaluate_scores, evaluate_vectors, top_k};
 #[cfg(feature = "tensor")]
 pub use rank::{evaluate, evaluate_items, item_vectors};
 pub use report::{

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, open_devices, splitmix64};
 use ra_eval::{EvalConfig, HeldOut, Measure, Part, StageCost, criterion, unmeasured};
-use ra_eval::{evaluate, evaluate_items, evaluate_users, item_vectors};
+use ra_eval::{criterion_of_scores, evaluate, evaluate_items, item_vectors};
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
 use std::path::{Path, PathBuf};
@@ -235,8 +235,7 @@ impl Judge<'_> {
     /// # Errors
     /// If the matrix has another size.
     pub(crate) fn rate(&self, scores: &[f32]) -> Result<f64> {
-        let found = evaluate_users(scores, &self.held_out, &self.eval)?;
-        Ok(criterion(&self.eval, &self.held_out, &found))
+        Ok(criterion_of_scores(scores, &self.held_out, &self.eval)?)
     }
 
     pub(crate) fn items(&self) -> usize {

@@ -15,10 +15,8 @@ pub fn run(recipe: &Recipe, cx: &Context) -> Result<Report> {
 }
 
 fn stages(recipe: &Recipe, cx: &Context) -> Result<Report> {
-    let data = stages::data(recipe, cx)?;
-    let (recipe, left_out) = recipe.for_catalog(data.dataset.catalog.len())?;
-    left_out.iter().for_each(|told| cx.say(told));
-    let recipe = &recipe;
+    let mut data = stages::data(recipe, cx)?;
+    let recipe = &stages::recipe_for(recipe, &mut data, cx)?;
     let text = stages::text(recipe, cx)?;
     if let Some(report) = stages::open(recipe, &data, text.as_ref(), cx)? {
         return Ok(report);

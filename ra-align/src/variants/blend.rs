@@ -104,11 +104,12 @@ impl<'a> BlendSearch<'a> {
         let all = self.parts.len();
         let places: Vec<usize> = (0..all).filter(|&at| Some(at) != left_out).collect();
         let mut trials = 0;
-        let mut sum = vec![0.0; self.parts[0].len()];
+        let size = self.parts[0].len();
+        let mut sums = Sums { of: vec![0.0; all], base: vec![0.0; size], sum: vec![0.0; size] };
         let mut metric = |weights: &[f32]| {
             trials += 1;
             progress.update(trials, "");
-            self.rated(weights, &mut sum)
+            self.rated(weights, &mut sums)
         };
         let one = |at: usize| (0..all).map(|other| f32::from(other == at)).collect::<Vec<f32>>();
         let mut alone = vec![f64::NEG_INFINITY; all];
@@ -144,26 +145,56 @@ impl<'a> BlendSearch<'a> {
         Ok(BlendWeights { weights, alone, validation: best, trials: trials as usize })
     }
 
-    /// Returns the metric of a blend whose weights are in units of one over the deviation, in the buffer `sum`.
-    fn rated(&self, weights: &[f32], sum: &mut [f32]) -> f64 {
-        let parts: Vec<(&[f32], f32)> = self
-            .parts
+    /// Returns the metric of a blend whose weights are in units of one over the deviation.
+    ///
+    /// Most trials change one weight of the trial before. Then only that part is added to the scores of that trial, unless
+    /// it is left out: what remains of it by rounding would break ties.
+    fn rated(&self, weights: &[f32], sums: &mut Sums) -> f64 {
+        let Sums { of, base, sum } = sums;
+        let changed: Vec<usize> = (0..weights.len()).filter(|&at| weights[at] != of[at]).collect();
+        let scores = match changed[..] {
+            [] => &*base,
+            [at] if weights[at] != 0.0 => {
+                self.add(Some(base), &[(at, weights[at] - of[at])], sum);
+                sum
+            }
+            _ => {
+                let all: Vec<(usize, f32)> = weights.iter().copied().enumerate().collect();
+                self.add(None, &all, base);
+                of.copy_from_slice(weights);
+                base
+            }
+        };
+        // What is not a number is no better than anything.
+        Some((self.rate)(scores)).filter(|rated| rated.is_finite()).unwrap_or(f64::NEG_INFINITY)
+    }
+
+    /// Writes `to` = `base` + the sum of these parts by these weights; without `base`, from 0.
+    fn add(&self, base: Option<&[f32]>, parts: &[(usize, f32)], to: &mut [f32]) {
+        let parts: Vec<(&[f32], f32)> = parts
             .iter()
-            .zip(weights)
-            .zip(&self.units)
-            .map(|((part, weight), unit)| (part.as_slice(), weight * unit))
-            .filter(|(_, weight)| *weight > 0.0)
+            .filter(|(_, weight)| *weight != 0.0)
+            .map(|&(at, weight)| (self.parts[at].as_slice(), weight * self.units[at]))
             .collect();
-        sum.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sum)| {
-            sum.fill(0.0);
+        to.par_chunks_mut(BLOCK).enumerate().for_each(|(block, to)| {
+            let place = block * BLOCK..block * BLOCK + to.len();
+            match base {
+                Some(base) => to.copy_from_slice(&base[place.clone()]),
+                None => to.fill(0.0),
+            }
             for (part, weight) in &parts {
-                let part = &part[block * BLOCK..][..sum.len()];
-                sum.iter_mut().zip(part).for_each(|(sum, score)| *sum += weight * score);
+                to.iter_mut().zip(&part[place.clone()]).for_each(|(to, score)| *to += weight * score);
             }
         });
-        // What is not a number is no better than anything.
-        Some((self.rate)(sum)).filter(|rated| rated.is_finite()).unwrap_or(f64::NEG_INFINITY)
     }
+}
+
+/// The scores of a trial of a search, and room for those of the next.
+struct Sums {
+    /// The weights of `base`, in units of one over the deviation.
+    of: Vec<f32>,
+    base: Vec<f32>,
+    sum: Vec<f32>,
 }
 
 impl std::fmt::Debug for BlendSearch<'_> {

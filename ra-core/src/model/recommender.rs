@@ -45,6 +45,14 @@ pub trait Recommender: Debug + Send + Sync {
         let _ = items;
         None
     }
+
+    /// Returns, for a linear item-to-item model, the row of scores of each item, `[items + 1, items + 1]` with padding
+    /// first: the scores of a history are then the sum of the rows of its distinct items. A service keeps these instead of
+    /// vectors as wide as the catalogue. Everything else returns nothing, and a wrapper that does not forward this loses
+    /// only speed.
+    fn score_rows(&self) -> Option<Tensor<2>> {
+        None
+    }
 }
 
 /// Returns a model's validation score; higher is better. Every stage that selects a model takes an `Option<Validate>`;
@@ -92,6 +100,7 @@ forward_pointers!(impl Recommender {
     fn items(&self, items: &[ItemId]) -> Tensor<2>;
     fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)>;
     fn with_items(&self, items: &Tensor<2>) -> Option<Box<dyn Recommender>>;
+    fn score_rows(&self) -> Option<Tensor<2>>;
 });
 
 /// The model's own scores, `[histories, items + 1]`: the best product over a history's vectors, plus the model's

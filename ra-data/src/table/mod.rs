@@ -1,6 +1,8 @@
 //! Tables for other tools, written and read with the documented schema.
 use crate::{DataError, Result};
-use arrow::array::{ArrayRef, Float64Array, ListBuilder, RecordBatch, StringArray, UInt32Array, UInt32Builder};
+use arrow::array::{
+    ArrayRef, Float32Builder, Float64Array, ListBuilder, RecordBatch, StringArray, UInt32Array, UInt32Builder,
+};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -30,6 +32,8 @@ pub enum Column {
     Numbers(Vec<f64>),
     /// Lists of ids.
     Lists(Sequences),
+    /// Lists of numbers, such as vectors.
+    Vectors(Vec<Vec<f32>>),
 }
 
 /// Writes columns of equal length as a Parquet file (zstd), atomically.
@@ -45,6 +49,11 @@ pub fn write_columns(path: &Path, columns: &[(&str, Column)]) -> Result<()> {
             Column::Lists(rows) => {
                 let mut builder = ListBuilder::new(UInt32Builder::new());
                 rows.rows().for_each(|row| builder.append_value(row.iter().map(|id| Some(id.0))));
+                Arc::new(builder.finish())
+            }
+            Column::Vectors(rows) => {
+                let mut builder = ListBuilder::new(Float32Builder::new());
+                rows.iter().for_each(|row| builder.append_value(row.iter().copied().map(Some)));
                 Arc::new(builder.finish())
             }
         }

@@ -79,6 +79,12 @@ impl Metric {
         KINDS[self.place()].0
     }
 
+    /// Returns whether the metric is of the recommended items, not of the ranks of the targets.
+    pub(crate) fn reads_lists(self) -> bool {
+        use Metric::{Coverage, Entropy, Gini, Ils, Novelty, Popularity};
+        matches!(self, Coverage(_) | Gini(_) | Novelty(_) | Entropy(_) | Popularity(_) | Ils(_))
+    }
+
     /// Returns the number of places that the metric looks at.
     pub fn k(self) -> usize {
         self.parts().1

@@ -3,8 +3,8 @@ use super::HeldOut;
 use super::evaluation::{Evaluation, measure};
 use super::query::{Query, UserRanking};
 use super::ranking::{Ranked, Ranking};
-use crate::EvalError;
 use crate::protocol::EvalConfig;
+use crate::{EvalError, criterion};
 use ra_core::{Check, NoProgress, UserId};
 use rayon::prelude::*;
 
@@ -77,26 +77,31 @@ pub fn evaluate_vectors(
 /// # Errors
 /// The errors of [`Check::check`] for the configuration; [`EvalError::Input`] if the matrix has another size.
 pub fn evaluate_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConfig) -> Result<Evaluation, EvalError> {
-    by_scores(scores, held_out, config, held_out.all_users(), |user| user.index())
+    by_scores(scores, held_out, config, held_out.all_users(), |user| user.index(), true)
 }
 
-/// [`evaluate_scores`] with rows only for the users of `held_out`: `scores` is `[users, items]` with the user
-/// [`HeldOut::users`]`[k]` in row `k`.
+/// Returns the [`criterion`] of precomputed scores, for searches that ask for it many times: `scores` is `[users, items]`
+/// with the user [`HeldOut::users`]`[k]` in row `k`, and `config` is as returned by [`EvalConfig::choosing`]. Lists of
+/// recommended items are made only if a term of the criterion reads them.
 ///
 /// # Errors
 /// As [`evaluate_scores`].
-pub fn evaluate_users(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConfig) -> Result<Evaluation, EvalError> {
+pub fn criterion_of_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConfig) -> Result<f64, EvalError> {
     let users = held_out.users();
-    by_scores(scores, held_out, config, users.len(), |user| users.partition_point(|other| *other < user))
+    let row = |user| users.partition_point(|other| *other < user);
+    let lists = config.terms().iter().any(|(_, measure)| measure.metric.reads_lists());
+    Ok(criterion(config, held_out, &by_scores(scores, held_out, config, users.len(), row, lists)?))
 }
 
-/// Ranks by `scores`, `[users, items]`; `row` is the row of a user.
+/// Ranks by `scores`, `[users, items]`; `row` is the row of a user. Without `lists`, metrics of lists are those of empty
+/// ones.
 fn by_scores(
     scores: &[f32],
     held_out: &HeldOut<'_>,
     config: &EvalConfig,
     users: usize,
     row: impl Fn(UserId) -> usize + Sync,
+    lists: bool,
 ) -> Result<Evaluation, EvalError> {
     config.check()?;
     let items = held_out.items();
@@ -107,7 +112,7 @@ fn by_scores(
     let rank = |query: &Query, k: usize| {
         let row = &scores[row(query.user) * items..][..items];
         let targets = query.relevant.iter().map(|&column| (column, row[column as usize])).collect();
-        let mut ranking = Ranking::new(targets, query.candidates.clone(), k);
+        let mut ranking = Ranking::new(targets, query.candidates.clone(), if lists { k } else { 0 });
         ranking.add(0, row);
         ranking.finish(config.ties)
     };

@@ -13,7 +13,7 @@ mod recommender;
 
 pub use evaluation::Evaluation;
 pub use held_out::{HeldOut, Part};
-pub use matrices::{evaluate_scores, evaluate_users, evaluate_vectors};
+pub use matrices::{criterion_of_scores, evaluate_scores, evaluate_vectors};
 pub use ranking::top_k;
 #[cfg(feature = "tensor")]
 pub use recommender::{evaluate, evaluate_items, item_vectors};

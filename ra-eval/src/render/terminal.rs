@@ -33,6 +33,7 @@ impl Report {
             lines.push(format!("{:<28}{figures}   {}", row.name, row.trainable_params));
         }
         lines.extend(ResultTable::new(std::slice::from_ref(self)).made());
+        lines.extend(self.recommended.iter().map(|name| format!("recommended: {name}, which validates best")));
         lines.extend(self.warnings().into_iter().map(|line| format!("note: {line}")));
         lines.join("\n")
     }

@@ -42,9 +42,12 @@ pub(crate) struct Answer {
 
 /// The criterion by which one row is better than another.
 struct Criterion {
+    /// The terms that the table has.
     terms: Vec<(f64, Measure)>,
     /// Whether this is the criterion that chose the models, not a substitute for it.
     is_own: bool,
+    /// The criterion that chose the models.
+    asked: Vec<(f64, Measure)>,
 }
 
 /// A row that may be the best.
@@ -127,17 +130,17 @@ impl Criterion {
     /// Takes the criterion that chose the runs' models, as far as the table has its measures; otherwise NDCG at the smallest
     /// K, or the first metric.
     fn new(reports: &[Report], table: &ResultTable<'_>) -> Option<Self> {
-        let asked = reports.first()?.protocol.criterion();
+        let mut asked = reports.first()?.protocol.criterion();
+        asked.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
         let is_known =
             |(_, measure): &(f64, Measure)| table.rows.iter().any(|(_, row)| row.measure(*measure).is_some());
-        let mut terms: Vec<(f64, Measure)> = asked.iter().copied().filter(is_known).collect();
+        let terms: Vec<(f64, Measure)> = asked.iter().copied().filter(is_known).collect();
         if !terms.is_empty() {
-            terms.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
-            return Some(Self { is_own: terms.len() == asked.len(), terms });
+            return Some(Self { is_own: terms.len() == asked.len(), terms, asked });
         }
         let ndcg = table.headline.iter().find(|metric| matches!(metric, Metric::Ndcg(_)));
         let &metric = ndcg.or(table.headline.first())?;
-        Some(Self { terms: vec![(1.0, metric.into())], is_own: false })
+        Some(Self { terms: vec![(1.0, metric.into())], is_own: false, asked })
     }
 
     /// Returns NaN if the row lacks a measure.
@@ -150,11 +153,15 @@ impl Criterion {
 
     /// Returns the criterion as a formula, such as `ndcg@10 + 0.25 hr@100`.
     fn formula(&self) -> String {
+        Self::sum(&self.terms)
+    }
+
+    fn sum(terms: &[(f64, Measure)]) -> String {
         let term = |(weight, measure): &(f64, Measure)| match *weight == 1.0 {
             true => measure.to_string(),
             false => format!("{weight} {measure}"),
         };
-        self.terms.iter().map(term).collect::<Vec<_>>().join(" + ")
+        terms.iter().map(term).collect::<Vec<_>>().join(" + ")
     }
 
     /// Returns `None` if no metric was compared.
@@ -187,7 +194,7 @@ fn significant(found: &Interval) -> f64 {
 fn candidates<'a>(reports: &'a [Report], criterion: &Criterion) -> Vec<Candidate<'a>> {
     let mut found: Vec<Candidate<'a>> = Vec::new();
     for report in reports {
-        for row in report.rows.iter().filter(|row| row.kind != RowKind::Probe && !row.unsaved) {
+        for row in report.rows.iter().filter(|row| row.can_be_chosen()) {
             let score = criterion.score(row);
             if score.is_finite() && place(&found, row).is_none() {
                 let name = match reports.len() {
@@ -339,11 +346,15 @@ fn which(
 /// States what the recommended row has on both parts, and whether another one has more on the test part.
 fn validated(candidates: &[Candidate<'_>], best: usize, criterion: &Criterion) -> String {
     let Candidate { name, choice, score, .. } = &candidates[best];
-    let formula = criterion.formula();
+    let formula = Criterion::sum(&criterion.asked);
     let mut text = format!("On the validation part, {name} has the highest {formula}: {choice:.4}");
     let second = by_score(candidates).into_iter().find(|&place| place != best);
     if let Some(second) = second.map(|place| &candidates[place]) {
         text.push_str(&format!(", before {} with {:.4}", second.name, second.choice));
+    }
+    if !criterion.is_own {
+        text.push_str(". The test part was measured without part of it: put every K of eval.select into eval.ks.");
+        return text;
     }
     let first = candidates.iter().max_by(|a, b| a.score.total_cmp(&b.score));
     text.push_str(&match first.filter(|first| first.score > *score) {
@@ -379,6 +390,7 @@ fn how_sure(candidates: &[Candidate<'_>], best: usize, rivals: &[Rival], criteri
             1..=NAMED => format!("It was not tested against {}.", named(candidates, &untested)),
             rows => format!("It was not tested against the other {rows} rows."),
         });
+        sentences.push("A report relative to this row (`--to`) tests all of them.".into());
     }
     Answer { question, short: verdict(other, closest, criterion), text: sentences.join(" ") }
 }
@@ -620,6 +632,9 @@ mod tests {
         };
         let [which, sure, _] = answers(rows(0.5));
         assert_eq!(which.0, "blend is recommended: it validates best");
+        let recommended = |rows| report(rows).recommended;
+        assert_eq!(recommended(rows(0.5)).as_deref(), Some("blend"));
+        assert_eq!(recommended(rows(0.4)).as_deref(), Some("sasrec"), "the first of equal ones");
         assert!(which.1.contains("0.5000, before sasrec with 0.4000"), "{}", which.1);
         assert!(which.1.ends_with("On the test part it has 0.3000, and sasrec has 0.4500."), "{}", which.1);
         assert!(sure.0.contains("worse than sasrec"), "the test part is told all the same: {}", sure.0);
@@ -629,6 +644,7 @@ mod tests {
         assert!(answers(rows(0.4))[0].0.starts_with("sasrec"));
         let mut mixed = rows(0.5);
         mixed[0].validation = None;
+        assert_eq!(recommended(mixed.clone()), None);
         assert_eq!(answers(mixed)[0].0, "sasrec is best on the test part");
     }
 
@@ -689,6 +705,14 @@ mod tests {
     fn another_metric_stands_in_for_a_criterion_that_the_table_lacks() {
         let mut report = report(vec![row("a", "id", 0.2, 1.0), row("b", "id", 0.3, 1.0)]);
         report.protocol.select = "1 mrr@5 on all validation users".into();
+        report.rows.iter_mut().for_each(|row| row.validation = Some(row.metrics[&Metric::Ndcg(10)] / 2.0));
+        let told = glance(from_ref(&report), &[]).unwrap().answers[0].text.clone();
+        assert!(
+            told.starts_with("On the validation part, b has the highest mrr@5: 0.1500, before a with 0.1000."),
+            "{told}"
+        );
+        assert!(told.ends_with("put every K of eval.select into eval.ks."), "no figure of another metric: {told}");
+        report.rows.iter_mut().for_each(|row| row.validation = None);
         let answered = glance(from_ref(&report), &[]).unwrap();
         assert_eq!(answered.measures, [Metric::Ndcg(10).into()]);
         assert!(

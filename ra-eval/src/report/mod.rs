@@ -53,6 +53,9 @@ pub struct Report {
     pub backend: String,
     /// The protocol under which the rows are comparable.
     pub protocol: Protocol,
+    /// The name of the row that validates best, the first of equal ones: the one to use. Nothing without validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recommended: Option<String>,
     /// The result table.
     pub rows: Vec<Row>,
     /// The trained parameters.
@@ -249,6 +252,11 @@ impl Row {
         }
     }
 
+    /// Returns whether the row can be the one to use: its model was kept and measured as it was trained.
+    pub fn can_be_chosen(&self) -> bool {
+        self.kind != RowKind::Probe && !self.unsaved && !self.metrics.is_empty()
+    }
+
     /// Returns a measure of this row and the number of users that it is a mean over; nothing without such users.
     ///
     /// Groups of targets are those of [`slices`](Self::slices).
@@ -361,6 +369,16 @@ impl SampleRecommendation {
     }
 }
 
+/// Returns the row that validates best, the first of equal ones; nothing if a row that can be used was not validated.
+fn recommended(rows: &[Row]) -> Option<&Row> {
+    let mut best: Option<(&Row, f64)> = None;
+    for row in rows.iter().filter(|row| row.can_be_chosen()) {
+        let own = row.validation.filter(|own| own.is_finite())?;
+        best = best.filter(|(_, known)| *known >= own).or(Some((row, own)));
+    }
+    best.map(|(row, _)| row)
+}
+
 impl Report {
     /// Creates a report of `rows`, produced under `protocol`; the remaining fields are to be filled in.
     pub fn new(recipe: impl Into<String>, seed: u64, protocol: Protocol, rows: Vec<Row>) -> Self {
@@ -371,6 +389,7 @@ impl Report {
             seed,
             backend: String::new(),
             protocol,
+            recommended: recommended(&rows).map(|row| row.name.clone()),
             rows,
             ledger: Vec::new(),
             stages: Vec::new(),

@@ -211,8 +211,8 @@ fn cautions(report: &Report) -> Vec<String> {
             ));
         }
     }
-    let ks = rows.iter().flat_map(|row| row.metrics.keys()).map(|metric| metric.k());
-    let beyond: BTreeSet<usize> = ks.filter(|&k| k >= protocol.items && protocol.items > 0).collect();
+    let ks = || rows.iter().flat_map(|row| row.metrics.keys()).map(|metric| metric.k());
+    let beyond: BTreeSet<usize> = ks().filter(|&k| k >= protocol.items && protocol.items > 0).collect();
     if !beyond.is_empty() {
         let beyond: Vec<String> = beyond.iter().map(|k| format!("K = {k}")).collect();
         lines.push(format!(
@@ -221,8 +221,19 @@ fn cautions(report: &Report) -> Vec<String> {
             grouped(protocol.items)
         ));
     }
+    let wide: BTreeSet<usize> = ks().filter(|&k| k < protocol.items && k * WIDE > protocol.items).collect();
+    if let Some(k) = wide.last() {
+        lines.push(format!(
+            "{recipe}: a list of K = {k} holds more than one item in {WIDE} of the {}, so metrics at that K hardly differ between \
+             rows; a smaller K in eval.ks and eval.select says more.",
+            grouped(protocol.items)
+        ));
+    }
     lines
 }
+
+/// The share of a catalogue, one item in this many, above which a list says little.
+const WIDE: usize = 4;
 
 /// The rows of one or several reports, and the metrics to show for them.
 pub(crate) struct ResultTable<'a> {

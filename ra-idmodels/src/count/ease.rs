@@ -134,6 +134,11 @@ impl Recommender for Ease {
     fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()
     }
+    fn score_rows(&self) -> Option<Tensor<2>> {
+        let [rows, n] = self.weights.dims();
+        let rows = self.weights.val().transpose().reshape([n, rows]);
+        Some(Tensor::cat(vec![Tensor::zeros([1, n + 1], &self.weights.device()), rows], 0))
+    }
 }
 
 #[cfg(test)]
@@ -169,6 +174,13 @@ mod tests {
             (t - diagonal).abs().max().into_scalar()
         };
         assert!(off(flat.clone()) < 1e-5, "{flat}");
+        // The scores of a history are the sum of the rows of its items.
+        let rows = ease.score_rows().unwrap();
+        assert_eq!(rows.dims(), [6, 6]);
+        let sum = rows.select(0, ra_core::indices([1, 2, 3].into_iter(), &device)).sum_dim(0);
+        let direct = ra_core::scores(&ease, &histories[..1], &ease.items(&ItemId::list(0..=5)));
+        let apart: f32 = (sum - direct).abs().max().into_scalar();
+        assert!(apart < 1e-6, "{apart}");
         let diagonal: f32 = (b.clone() * Tensor::eye(5, &device)).abs().max().into_scalar();
         assert!(diagonal == 0.0 && off(b.clone()) > 0.1, "{b}");
     }

@@ -149,6 +149,19 @@ pub(crate) fn locate_model(name: &str, root: &Path) -> Result<PathBuf> {
     fetch(name, root)
 }
 
+/// Returns the folder of the model `name` if it is there already.
+pub(crate) fn kept_model(name: &str, root: &Path) -> Result<PathBuf> {
+    let entry = find_kind(name, Kind::Model, "")?;
+    entry.available(root).with_context(|| {
+        let (folder, advice) = (entry.target(root), entry.advice());
+        format!(
+            "{}: the language model {name} is not there; call the command where the run was made, or set \
+                 RA_REC_ROOT to that folder; or {advice}",
+            folder.display()
+        )
+    })
+}
+
 impl Entry {
     /// Returns the folder of this entry if it exists and is complete.
     pub(crate) fn available(&self, root: &Path) -> Option<PathBuf> {

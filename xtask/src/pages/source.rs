@@ -163,7 +163,10 @@ impl Source {
             match &field.of {
                 Type::Path(path) if field.flat => {
                     let of = path.path.segments.last().map(|part| part.ident.to_string()).unwrap_or_default();
-                    keys.extend(self.keys(&of)?);
+                    // The enum of the methods, which a macro defines, has its keys by kind.
+                    if self.structs.contains_key(&of) {
+                        keys.extend(self.keys(&of)?);
+                    }
                 }
                 _ => keys.push(field.clone()),
             }

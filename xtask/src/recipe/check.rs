@@ -77,7 +77,9 @@ impl Recipe {
             let is_blend =
                 |name: &&String| self.variants.iter().any(|variant| variant.name == **name && !variant.has_towers());
             for name in self.probes_of.iter().filter(|_| row == rows::COLD_LIFT).filter(is_blend) {
-                let told = format!("has {row} of {name}, but a blend has no towers to lift; leave one of them out");
+                let told = format!(
+                    "has {row}, and eval.probes_of has {name}, a blend without towers to lift; leave {row} or {name} out"
+                );
                 found.push(Problem::new("eval.rows", told));
             }
         }

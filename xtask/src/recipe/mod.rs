@@ -229,10 +229,10 @@ impl Recipe {
             let (kind, most) = (id.kind(), id.max_items.unwrap_or_default());
             format!("{kind} is left out: the catalogue has {items} items, and its id.max_items is {most}")
         };
-        let found = Self { tune: self.tune.clone(), ..Self::from_table(self.name.clone(), table)? };
         let told: Vec<String> = out.iter().map(told).collect();
+        let found = Self::from_table(self.name.clone(), table).with_context(|| told.join("; "))?;
         refuse(&found.problems()).with_context(|| told.join("; "))?;
-        Ok((found, told))
+        Ok((Self { tune: self.tune.clone(), ..found }, told))
     }
 
     /// Returns the names of the rows of ID methods, the grounded ones included.
@@ -317,13 +317,24 @@ impl Recipe {
             tables,
             tune: take(&mut table, "tune", "", wrong),
         };
-        recipe.variants = variant::resolve(&recipe.rows, &recipe.id_rows(), &recipe.align, &recipe.tables, wrong)?;
+        // What is wrong with the methods would be told again of every blend of them.
+        let mut of_variants = Vec::new();
+        recipe.variants =
+            variant::resolve(&recipe.rows, &recipe.id_rows(), &recipe.align, &recipe.tables, &mut of_variants)?;
+        if wrong.is_empty() || !recipe.ids.is_empty() {
+            wrong.append(&mut of_variants);
+        }
         if recipe.lm.path.is_none() && recipe.lm.name == FETCHED_LM {
             recipe.lm.pooling.get_or_insert(Pooling::First);
         }
         wrong.extend(device.keys().map(|key| format!("unknown key device.{key}; allowed: backend, count")));
         let allowed = "seed, device, data, id, lm, prompt, align, train, variant, eval, tune";
-        wrong.extend(table.keys().map(|key| format!("unknown key {key}; allowed: {allowed}")));
+        let of_data = table_of(&DataConfig::default())?;
+        wrong.extend(table.keys().map(|key| {
+            let is_of_data = of_data.contains_key(key) || ["columns", "interactions", "items"].contains(&key.as_str());
+            let hint = if is_of_data { format!("; did you mean data.{key}?") } else { String::new() };
+            format!("unknown key {key}{hint}; allowed: {allowed}")
+        }));
         if !wrong.is_empty() {
             bail!("{}", wrong.join("; "));
         }
@@ -402,6 +413,8 @@ mod tests {
             ("[[id]]\nkind='sasrek'", "sasrek", "sasrec"),
             ("[[id]]\nkind='sasrec'\ndimm = 3", "dimm", "dim"),
             ("[[id]]\nkind='pop'\n[evall]", "evall", "eval"),
+            ("[[id]]\nkind='pop'\n[columns]", "columns", "did you mean data.columns?"),
+            ("split = 'temporal'\n[[id]]\nkind='pop'", "split", "did you mean data.split?"),
             ("[[id]]\nkind='pop'\n[eval]\nrows=['id','p5']", "p5", "ra-rec"),
         ] {
             let message = format!("{:#}", recipe(text, &[]).unwrap_err());

@@ -17,7 +17,7 @@ impl Recipe {
             Problem::new("id.ground", told)
         });
         let ids = ids.chain(idle).chain(unread);
-        ids.chain(if self.rows == [rows::ID] { Vec::new() } else { self.align_oddities() }).collect()
+        ids.chain(if self.aligns() { self.align_oddities() } else { Vec::new() }).collect()
     }
 
     /// Returns whether another variant starts from the one called `name`.
@@ -51,6 +51,7 @@ impl Recipe {
         let found = match kind {
             rows::ID => self.ids.iter().find(|id| id.kind() == name).map(|id| self.id_oddities(id)).unwrap_or_default(),
             rows::TEXT => self.prompt.oddities().into_iter().map(|problem| problem.within("prompt")).collect(),
+            _ if self.variants().iter().any(|variant| variant.name == kind && !variant.trains()) => Vec::new(),
             _ => self.align_oddities(),
         };
         found.iter().map(Problem::to_string).collect()

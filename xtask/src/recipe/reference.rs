@@ -5,7 +5,7 @@ use super::known::BUILT_IN;
 use super::tune::TuneConfig;
 use super::variant::{OWN, VariantTable};
 use crate::pages::source::{Field, Kind, Source};
-use ra_idmodels::IdConfig;
+use ra_idmodels::{GroundConfig, IdConfig};
 use std::fmt::Write;
 use toml::{Table, Value};
 
@@ -124,7 +124,8 @@ fn sections(source: &Source) -> anyhow::Result<Vec<Section>> {
     ];
     let told = "One table per ID method, of the given `kind`. The last one is aligned. The kinds:";
     let kinds: Vec<String> = source.methods.iter().map(|m| format!("- `{}`: {}", m.kind, m.doc)).collect();
-    all.push(plain("`[[id]]`", "id", &format!("{told}\n\n{}", kinds.join("\n")), "", &[]));
+    let own = "Keys of every kind, besides those of its own below:";
+    all.push(plain("`[[id]]`", "id", &format!("{told}\n\n{}\n\n{own}", kinds.join("\n")), "IdTable", &[]));
     for method in &source.methods {
         let title = format!("`[[id]]` with `kind = \"{}\"`", method.kind);
         let kind = IdConfig::KINDS.iter().find(|kind| **kind == method.kind).copied();
@@ -133,6 +134,9 @@ fn sections(source: &Source) -> anyhow::Result<Vec<Section>> {
     let shared = "How methods that learn are trained. A method may have other defaults: `ra-rec run RECIPE` writes all of \
                   them to\n`recipe.toml` in the run folder.";
     all.push(Section { kind: Some("sasrec"), ..plain("`[id.train]`", "id.train", shared, "TrainConfig", &[]) });
+    let grounded = "How a method's vectors are [grounded in titles](../best.md#grounded-ids). The method then has a second \
+                    row, and the\nalignment reads the grounded vectors. Write `ground = {}` for the defaults.";
+    all.push(Section { kind: Some("sasrec"), ..plain("`[id.ground]`", "id.ground", grounded, "GroundConfig", &[]) });
     Ok(all)
 }
 
@@ -199,7 +203,7 @@ fn shown(value: &Value) -> String {
 
 /// Returns whether a field has a section of its own.
 fn is_table(field: &Field, section: &Section) -> bool {
-    let own = [("data", "columns"), ("id", "train")];
+    let own = [("data", "columns"), ("id", "train"), ("id", "ground")];
     own.iter().any(|(place, name)| section.place == *place && field.name == *name)
 }
 
@@ -212,6 +216,11 @@ fn usual(kind: Option<&str>) -> anyhow::Result<Table> {
     let mut usual = Recipe::from_table("usual".into(), base(kind)?)?.to_table()?;
     usual.insert("variant".into(), Value::Array(vec![Value::try_from(VariantTable::default())?]));
     usual.insert("tune".into(), Value::try_from(TuneConfig::default())?);
+    if let Some(Value::Array(ids)) = usual.get_mut("id")
+        && let Some(Value::Table(id)) = ids.first_mut()
+    {
+        id.insert("ground".into(), Value::try_from(GroundConfig::default())?);
+    }
     if let Some(Value::Table(eval)) = usual.get_mut("eval") {
         eval.insert("probes_of".into(), Value::try_from([OWN])?);
     }

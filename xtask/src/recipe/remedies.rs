@@ -27,6 +27,10 @@ fn told(error: Error, data: &str, curate: &str) -> Error {
             program()
         )),
         Some(DataError::Core(own)) => in_core(own),
+        // Columns are named in the middle of a sentence.
+        Some(own) if !data.is_empty() && own.to_string().contains("columns.") => {
+            return anyhow!("{}", format!("{error:#}").replace("columns.", &format!("{data}columns.")));
+        }
         Some(_) => None,
         None => core(&error).and_then(in_core),
     };

@@ -243,7 +243,11 @@ pub(crate) fn resolve(
             allowed.extend(asked(TEXT).then_some(TEXT));
             allowed.extend(before.map(|other| other.name.as_str()).filter(|name| asked(name)));
             if !allowed.contains(&part) {
-                let told = format!("{key} names {part:?}; rows before it: {}", allowed.join(", "));
+                let mut before = known.iter().take_while(|other| other.name != variant.name);
+                let told = match part == TEXT || before.any(|other| other.name == part) {
+                    true => format!("{key} names {part:?}, which eval.rows does not; add it there"),
+                    false => format!("{key} names {part:?}; rows before it: {}", allowed.join(", ")),
+                };
                 wrong.push(format!("variant {:?}: {told}", variant.name));
             }
         }
@@ -263,7 +267,12 @@ fn changed(base: &Variant, table: &VariantTable, wrong: &mut Vec<String>) -> Res
     let items = table.items.unwrap_or(base.items);
     let VariantTable { name, towers, blend, teacher, .. } = table.clone();
     let mut tell = |told: &str| wrong.push(format!("variant {name:?}: {told}"));
+    if !base.has_towers() && blend.is_none() {
+        tell(&format!("base is {:?}, a blend, which has no towers to start from", base.name));
+    }
     let mut align = align;
+    // What a variant is taught by belongs to what it starts from.
+    let teacher = teacher.or_else(|| base.teacher().filter(|_| towers.is_none() && blend.is_none()).map(String::from));
     let source = match (towers, blend, teacher) {
         (None, None, teacher) => {
             if teacher.is_some() && align.departures.distill <= 0.0 {
@@ -389,6 +398,22 @@ mod tests {
             some.looks_closer("probes", &some.variants()[0]) && !some.looks_closer("cold-lift", &some.variants()[0])
         );
         assert!(!resolved("").unwrap().to_toml().unwrap().contains("[[variant"));
+    }
+
+    #[test]
+    fn a_variant_is_taught_by_what_taught_its_base_and_no_blend_is_a_base() {
+        let text = "[[variant]]\nname = 'both'\nblend = ['sasrec', 'ra-rec']\n[[variant]]\nname = 's'\nteacher = 'both'\nset = { \
+                    distill = 5.0 }\n[[variant]]\nname = 'small'\nbase = 's'\nset = { n_tok = 1 }\n[[variant]]\nname = 'own'\n\
+                    base = 's'\nteacher = 'sasrec'\n";
+        let recipe = resolved(text).unwrap();
+        let teacher = |name: &str| recipe.variants().iter().find(|own| own.name == name).unwrap().teacher();
+        assert_eq!((teacher("small"), teacher("own")), (Some("both"), Some("sasrec")));
+        let told = refused(&format!("{text}[[variant]]\nname = 'of-blend'\nbase = 'both'\n"));
+        assert!(told.contains("base is \"both\", a blend"), "{told}");
+        let told = refused(&format!("{text}[eval]\nrows = ['id', 'both']"));
+        assert!(told.contains("blend names \"ra-rec\", which eval.rows does not; add it there"), "{told}");
+        let told = refused("[[variant]]\nname = 'a'\nblend = ['sasrec', 'nothing']");
+        assert!(told.contains("blend names \"nothing\"; rows before it: sasrec, text, ra-rec"), "{told}");
     }
 
     #[test]

@@ -3,7 +3,6 @@ mod named;
 
 pub use named::Who;
 
-use crate::context::Costs;
 use crate::recipe::{IdTable, OWN, Recipe, Variant, remedies, rows};
 use crate::stages::{FrozenText, IdModels, load, read, row as row_of};
 use crate::store::RunFolder;
@@ -143,7 +142,7 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
         || recipe.ids.iter().any(|id| {
             id.reads_features() && is_part(&id.kind().to_owned()) || id.ground.is_some() && is_part(&id.grounded_row())
         });
-    let load_text = || FrozenText::load(&recipe, std::slice::from_ref(&device), root, &Costs::default());
+    let load_text = || FrozenText::load_kept(&recipe, &device, root);
     let text = reads_text.then(load_text).transpose()?;
     text.iter().try_for_each(|text| manifest.check_lm(&text.identity()))?;
     let ids = IdModels::load(&recipe, &made_of, &dataset, text.as_ref(), &folder, &device)?;

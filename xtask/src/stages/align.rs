@@ -19,17 +19,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// RA-Rec with its parts chosen at run time.
-pub(crate) type Model<'a> = RaRec<PerturbedIds<&'a dyn Recommender>, &'a dyn LanguageModel>;
+pub(crate) type Model = RaRec<PerturbedIds<Arc<dyn Recommender>>, Arc<dyn LanguageModel>>;
 
 /// The recommenders that are more than one ID method: the text alone, and each variant.
 #[derive(Debug)]
-pub struct Aligned<'a> {
+pub struct Aligned {
     /// The untouched language model, on the prompts of the recipe, if a row reads it.
-    pub(crate) text: Option<Tower<'a>>,
-    pub(crate) variants: Vec<AlignedVariant<'a>>,
+    pub(crate) text: Option<Tower>,
+    pub(crate) variants: Vec<AlignedVariant>,
 }
 
-impl Aligned<'_> {
+impl Aligned {
     /// Returns the untouched language model on the prompts of the recipe, if a row reads it.
     pub fn text(&self) -> Option<&dyn Recommender> {
         self.text.as_ref().map(|text| text as &dyn Recommender)
@@ -43,21 +43,21 @@ impl Aligned<'_> {
 
 /// A variant with its model.
 #[derive(Debug)]
-pub(crate) struct AlignedVariant<'a> {
+pub(crate) struct AlignedVariant {
     pub(crate) variant: Variant,
-    pub(crate) made: Made<'a>,
+    pub(crate) made: Made,
 }
 
 /// The model of a variant.
 #[derive(Debug)]
-pub(crate) enum Made<'a> {
+pub(crate) enum Made {
     /// Trained towers.
-    Towers { model: Arc<Model<'a>>, ledger: Vec<ParamRow>, mark: TowersManifest },
+    Towers { model: Arc<Model>, ledger: Vec<ParamRow>, mark: TowersManifest },
     /// A weighted sum of other rows.
-    Blend { model: AnyBlend<'a>, parts: Vec<Arc<dyn Recommender + 'a>>, mark: BlendManifest },
+    Blend { model: AnyBlend<'static>, parts: Vec<Arc<dyn Recommender>>, mark: BlendManifest },
 }
 
-impl<'a> AlignedVariant<'a> {
+impl AlignedVariant {
     pub(crate) fn model(&self) -> &dyn Recommender {
         match &self.made {
             Made::Towers { model, .. } => model,
@@ -97,14 +97,14 @@ impl<'a> AlignedVariant<'a> {
 ///
 /// # Errors
 /// As [`ra_align::fit`]; if a checkpoint belongs to other ID vectors or another language model.
-pub fn align<'a>(
+pub fn align(
     recipe: &Recipe,
     data: &Data,
-    ids: &'a IdModels,
-    text: Option<&'a FrozenText>,
+    ids: &IdModels,
+    text: Option<&FrozenText>,
     samples: &[Sample],
     cx: &Context,
-) -> Result<Option<Aligned<'a>>> {
+) -> Result<Option<Aligned>> {
     let text = text.filter(|_| recipe.aligns());
     if text.is_none() && recipe.variants().is_empty() {
         return Ok(None);
@@ -127,9 +127,9 @@ pub fn align<'a>(
 }
 
 /// Returns the model of an earlier row.
-pub(crate) fn row<'a>(name: &str, ids: &'a IdModels, made: &Aligned<'a>) -> Result<Arc<dyn Recommender + 'a>> {
-    if let Some((_, model)) = ids.recommenders().find(|(own, _)| own == name) {
-        return Ok(Arc::new(model));
+pub(crate) fn row(name: &str, ids: &IdModels, made: &Aligned) -> Result<Arc<dyn Recommender>> {
+    if let Some(model) = ids.model(name) {
+        return Ok(model);
     }
     if let (rows::TEXT, Some(text)) = (name, &made.text) {
         return Ok(text.clone());
@@ -143,16 +143,16 @@ pub(crate) fn row<'a>(name: &str, ids: &'a IdModels, made: &Aligned<'a>) -> Resu
 }
 
 /// Chooses the weights of a blend, or loads them.
-fn blend<'a>(
+fn blend(
     variant: &Variant,
     recipe: &Recipe,
     data: &Data,
-    ids: &'a IdModels,
-    made: &Aligned<'a>,
+    ids: &IdModels,
+    made: &Aligned,
     cx: &Context,
-) -> Result<Made<'a>> {
+) -> Result<Made> {
     let folder = cx.store.folder()?;
-    let parts: Vec<Arc<dyn Recommender + 'a>> =
+    let parts: Vec<Arc<dyn Recommender>> =
         variant.parts().iter().map(|name| row(name, ids, made)).collect::<Result<_>>()?;
     let mark = match folder.blend_manifest(&variant.name)? {
         Some(mark) => mark,
@@ -187,46 +187,46 @@ fn blend<'a>(
 
 /// The inputs of all variants.
 #[derive(Clone, Copy)]
-struct Parts<'r, 'a> {
+struct Parts<'r> {
     recipe: &'r Recipe,
     data: &'r Data,
-    ids: &'a IdModels,
-    text: &'a FrozenText,
+    ids: &'r IdModels,
+    text: &'r FrozenText,
     cx: &'r Context,
 }
 
-impl<'a> Parts<'_, 'a> {
-    fn backbone(&self) -> &'a dyn Recommender {
-        self.ids.backbone().aligned()
+impl Parts<'_> {
+    fn backbone(&self) -> Arc<dyn Recommender> {
+        self.ids.backbone().aligned_model()
     }
 
     /// Returns the ID method as a variant reads it.
-    fn ids_of(&self, variant: &Variant) -> PerturbedIds<&'a dyn Recommender> {
+    fn ids_of(&self, variant: &Variant) -> PerturbedIds<Arc<dyn Recommender>> {
         PerturbedIds::new(self.backbone(), variant.align.departures.ids, &self.data.dataset, self.recipe.seed)
     }
 }
 
 /// Text towers. Variants with the same input share one, and with it all frozen work.
-struct TextTowers<'r, 'a> {
-    parts: Parts<'r, 'a>,
+struct TextTowers<'r> {
+    parts: Parts<'r>,
     /// The identity of the last ID method: towers aligned to it fit no other.
     identity: String,
-    known: Vec<(String, Tower<'a>)>,
+    known: Vec<(String, Tower)>,
 }
 
-impl<'r, 'a> TextTowers<'r, 'a> {
+impl<'r> TextTowers<'r> {
     fn new(
         recipe: &'r Recipe,
         data: &'r Data,
-        ids: &'a IdModels,
-        text: &'a FrozenText,
+        ids: &'r IdModels,
+        text: &'r FrozenText,
         cx: &'r Context,
     ) -> Result<Self> {
         let identity = ids.backbone().identity(&data.dataset, cx.store.folder()?)?;
         Ok(Self { parts: Parts { recipe, data, ids, text, cx }, identity, known: Vec::new() })
     }
 
-    fn of(&mut self, items: ItemNames, align: &AlignConfig) -> Result<Tower<'a>> {
+    fn of(&mut self, items: ItemNames, align: &AlignConfig) -> Result<Tower> {
         let Parts { recipe, data, text, .. } = self.parts;
         let interests = self.parts.backbone().interests();
         let key = text.tower_key(items, align, interests);
@@ -239,7 +239,7 @@ impl<'r, 'a> TextTowers<'r, 'a> {
     }
 
     /// Returns the model of a variant with towers.
-    fn variant(&mut self, variant: &Variant, samples: &[Sample], made: &Aligned<'a>) -> Result<Made<'a>> {
+    fn variant(&mut self, variant: &Variant, samples: &[Sample], made: &Aligned) -> Result<Made> {
         let parts = self.parts;
         let tower = self.of(variant.items, &variant.align)?;
         let folder = parts.cx.store.folder()?;
@@ -279,20 +279,21 @@ fn warn_of_losses(recipe: &Recipe) {
 }
 
 /// Trains the towers of a variant.
-fn train<'a>(
+fn train(
     variant: &Variant,
-    parts: Parts<'_, 'a>,
+    parts: Parts<'_>,
     identity: &str,
-    tower: Tower<'a>,
+    tower: Tower,
     samples: &[Sample],
     teacher: Option<&dyn Recommender>,
-) -> Result<(Model<'a>, TowersManifest)> {
+) -> Result<(Model, TowersManifest)> {
     let Parts { recipe, data, ids, text, cx } = parts;
     let folds = ids.folds(variant.align.departures.cross_fit);
     let since = Instant::now();
     let all: Vec<ItemId> = data.dataset.catalog.all().collect();
     let is_crossed = !folds.is_empty();
-    let crossed = CrossFitIds::new(parts.backbone(), folds, &all);
+    let backbone = parts.backbone();
+    let crossed = CrossFitIds::new(&*backbone, folds, &all);
     let source = variant.align.departures.ids;
     let crossed = PerturbedIds::new(&crossed as &dyn Recommender, source, &data.dataset, recipe.seed);
     let (metric, folder) = (cx.validator.over(&data.dataset, &data.validation), cx.store.folder()?);
@@ -313,7 +314,11 @@ fn train<'a>(
     };
     cx.store.begin(&variant.name)?;
     let validate = metric.as_ref().map(|metric| metric as Validate<'_>);
-    let FitResult { model, curve, samples } = ra_align::fit(job, validate, &*cx.progress)?;
+    let of = || match variant.teacher() {
+        Some(teacher) => format!("row {}, taught by {teacher}", variant.name),
+        None => format!("row {}", variant.name),
+    };
+    let FitResult { model, curve, samples } = ra_align::fit(job, validate, &*cx.progress).with_context(of)?;
     let seconds = cx.costs.add(&format!("align {}", variant.name), since).max(curve.seconds);
     let (scale, lm) = (model.normalizer().clone(), text.identity());
     let mark = TowersManifest { scale, curve, seconds, samples, lm, ids: identity.into() };
@@ -322,12 +327,12 @@ fn train<'a>(
 }
 
 /// Takes the towers of another variant and, if the variant needs it, chooses the weight of the ID method's own score.
-fn take_over<'a>(
+fn take_over(
     variant: &Variant,
-    other: &AlignedVariant<'a>,
-    parts: Parts<'_, 'a>,
-    tower: Tower<'a>,
-) -> Result<(Model<'a>, TowersManifest)> {
+    other: &AlignedVariant,
+    parts: Parts<'_>,
+    tower: Tower,
+) -> Result<(Model, TowersManifest)> {
     let cx = parts.cx;
     let since = Instant::now();
     let Made::Towers { model: other, mark: other_mark, .. } = &other.made else {
@@ -348,17 +353,17 @@ fn take_over<'a>(
 ///
 /// # Errors
 /// As [`align`]; if a row was not saved.
-pub(crate) fn load<'a>(
+pub(crate) fn load(
     folder: &RunFolder,
     recipe: &Recipe,
     wanted: &[String],
     dataset: &Dataset,
-    ids: &'a IdModels,
-    text: Option<&'a FrozenText>,
+    ids: &IdModels,
+    text: Option<&FrozenText>,
     device: &Device,
-) -> Result<Aligned<'a>> {
+) -> Result<Aligned> {
     let mut made = Aligned { text: None, variants: Vec::new() };
-    let backbone = || ids.backbone().aligned();
+    let backbone = || ids.backbone().aligned_model();
     if let Some(text) = text.filter(|_| wanted.iter().any(|name| name == rows::TEXT)) {
         let tower =
             |align| text.tower(&dataset.catalog, ItemNames::Title, &recipe.prompt, align, backbone().interests());
@@ -378,7 +383,7 @@ pub(crate) fn load<'a>(
             Made::Towers { ledger: parameter_table(model.towers()), model: Arc::new(model), mark }
         } else {
             let mark = folder.blend_manifest(&variant.name)?.with_context(missing)?;
-            let part = |name: &String| -> Result<Arc<dyn Recommender + 'a>> {
+            let part = |name: &String| -> Result<Arc<dyn Recommender>> {
                 let model = row(name, ids, &made)?;
                 let has_towers = recipe.variants().iter().any(|other| other.name == *name && other.has_towers());
                 let shape = [dataset.catalog.len() + 1, model.dim()];
@@ -388,7 +393,7 @@ pub(crate) fn load<'a>(
                     None => model,
                 })
             };
-            let parts: Vec<Arc<dyn Recommender + 'a>> = variant.parts().iter().map(part).collect::<Result<_>>()?;
+            let parts: Vec<Arc<dyn Recommender>> = variant.parts().iter().map(part).collect::<Result<_>>()?;
             let model = Blend::new(parts.iter().cloned().zip(mark.weights.iter().copied()).collect())?;
             Made::Blend { model, parts, mark }
         };
@@ -399,13 +404,13 @@ pub(crate) fn load<'a>(
 
 /// A model with its item vectors from the run folder, so that the item tower need not run again.
 #[derive(Debug)]
-struct SavedItems<'a> {
-    model: Arc<dyn Recommender + 'a>,
+struct SavedItems {
+    model: Arc<dyn Recommender>,
     /// `[items + 1, dim]`; row 0 is padding.
     items: Tensor<2>,
 }
 
-impl Recommender for SavedItems<'_> {
+impl Recommender for SavedItems {
     forward_recommender!(self => self.model; dim, interests, users, additions);
     fn items(&self, items: &[ItemId]) -> Tensor<2> {
         self.items.clone().select(0, indices(items.iter().map(|item| item.0), &self.items.device()))

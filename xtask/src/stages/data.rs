@@ -43,6 +43,21 @@ pub fn data(recipe: &Recipe, cx: &Context) -> Result<Data> {
     Ok(data)
 }
 
+/// Returns the recipe for the catalogue of `data`, without methods that are not meant for so large a one. What is left out
+/// is said, and told in the report.
+///
+/// # Errors
+/// If the recipe cannot do without them.
+pub fn recipe_for(recipe: &Recipe, data: &mut Data, cx: &Context) -> Result<Recipe> {
+    let (recipe, left_out) = recipe.for_catalog(data.dataset.catalog.len())?;
+    for told in left_out {
+        cx.say(&told);
+        let effect = "its row and its part in blends are missing".into();
+        data.audit.push(AuditFinding { name: "methods".into(), level: AuditLevel::Note, told, effect });
+    }
+    Ok(recipe)
+}
+
 /// Locates, reads, filters and splits the data of a recipe.
 pub(crate) fn read(recipe: &Recipe, root: &Path) -> Result<Prepared> {
     let config = match recipe.data.interactions {
@@ -94,13 +109,26 @@ fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
         let titled = dataset.catalog.titles().iter().filter(|title| !title.trim().is_empty()).count();
         if titled == 0 {
             bail!(
-                "none of the {} items has a title, but a row of eval.rows or an ID method reads titles; name the file \
-                 of titles by data.items (its ids must be those of the log), or set eval.rows to [\"id\"]",
-                dataset.catalog.len()
+                "none of the {} items has a title, but these read titles: {}; name the file of titles by data.items (its \
+                 ids must be those of the log), or leave these out",
+                dataset.catalog.len(),
+                readers_of_titles(recipe).join(", ")
             );
         }
     }
     Ok(())
+}
+
+/// Returns the methods, settings and rows of a recipe that read titles.
+fn readers_of_titles(recipe: &Recipe) -> Vec<String> {
+    let methods = recipe.ids.iter().filter(|id| id.reads_features() || id.reads_titles());
+    let methods = methods.map(|id| format!("[[id]] {}", id.kind()));
+    let grounds = recipe.ids.iter().filter(|id| id.ground.is_some());
+    let grounds = grounds.map(|id| format!("ground of {}", id.kind()));
+    let text = recipe.has_row(rows::TEXT).then(|| rows::TEXT.to_owned());
+    let towers = recipe.variants().iter().filter(|variant| variant.has_towers());
+    let rows = text.into_iter().chain(towers.map(|variant| variant.name.clone()));
+    methods.chain(grounds).chain(rows.map(|row| format!("row {row}"))).collect()
 }
 
 /// Warns about users who had every item in training: any negative drawn for them is an item that they had.
@@ -145,7 +173,7 @@ fn check_choices(recipe: &Recipe, data: &Data) -> Result<()> {
     ];
     if let Some((_, what, leave)) = chosen.iter().find(|(asked, ..)| *asked && data.validation.is_empty()) {
         bail!(
-            "{what} is chosen on validation, but the split {:?} holds nothing out for it; take another split, or \
+            "validation chooses {what}, but the split {:?} holds nothing out for it; take another split, or \
              leave {leave}",
             data.dataset.split
         );

@@ -46,7 +46,7 @@ pub fn evaluate(
     data: &Data,
     ids: &IdModels,
     text: Option<&FrozenText>,
-    aligned: Option<Aligned<'_>>,
+    aligned: Option<Aligned>,
     cx: &Context,
 ) -> Result<Evaluated> {
     let mut table = Rows { recipe, data, cx, found: Evaluated::default() };
@@ -96,8 +96,8 @@ pub fn evaluate(
 /// Evaluates a blend and, as its probes, the best blends of all its rows but one.
 fn blend(
     table: &mut Rows<'_>,
-    own: &AlignedVariant<'_>,
-    parts: &[Arc<dyn Recommender + '_>],
+    own: &AlignedVariant,
+    parts: &[Arc<dyn Recommender>],
     mark: &BlendManifest,
 ) -> Result<()> {
     let name = &own.variant.name;
@@ -159,14 +159,14 @@ impl Rows<'_> {
 
 /// Evaluates a variant with ID vectors of other users and items, and with shuffled titles, to measure by the loss what
 /// it reads from them. Also evaluates it with cold items by title only.
-fn probe(table: &mut Rows<'_>, variant: &Variant, model: &Model<'_>, ids: &IdModels, text: &FrozenText) -> Result<()> {
+fn probe(table: &mut Rows<'_>, variant: &Variant, model: &Model, ids: &IdModels, text: &FrozenText) -> Result<()> {
     let (recipe, data) = (table.recipe, table.data);
     let name = &variant.name;
-    let backbone = ids.backbone().aligned();
+    let backbone = ids.backbone().aligned_model();
     let (costs, dataset) = (Training::default(), &data.dataset);
     for (what, source) in [("zero", IdSource::Zero), ("permuted", IdSource::Permuted), ("random", IdSource::Random)] {
         // A permutation other than that of `align.ids`, on the scale that the towers know: the probe is about content.
-        let ids = PerturbedIds::new(backbone, source, dataset, !recipe.seed);
+        let ids = PerturbedIds::new(backbone.clone(), source, dataset, !recipe.seed);
         let histories: Vec<History<'_>> = UserId::all(dataset.users.len())
             .zip(dataset.train.rows())
             .map(|(user, items)| History { user, items })
@@ -177,14 +177,14 @@ fn probe(table: &mut Rows<'_>, variant: &Variant, model: &Model<'_>, ids: &IdMod
         table.add(&format!("{name}, {what} IDs"), rows::PROBE, &probe, costs, Vec::new())?;
     }
     if dataset.popularity()[1..].contains(&0) {
-        let model = cold_by_title(variant, model, backbone, recipe, data);
+        let model = cold_by_title(variant, model, backbone.clone(), recipe, data);
         table.add(&format!("{name}, cold items by title"), rows::PROBE, &model, costs, Vec::new())?;
     }
     // Numbers have no words to shuffle.
     if variant.items == ItemNames::Title {
         let prompt = PromptConfig { shuffle: true, ..recipe.prompt.clone() };
         let tower = text.tower(&dataset.catalog, variant.items, &prompt, &variant.align, backbone.interests())?;
-        let ids = PerturbedIds::new(backbone, variant.align.departures.ids, dataset, recipe.seed);
+        let ids = PerturbedIds::new(backbone.clone(), variant.align.departures.ids, dataset, recipe.seed);
         let probe = RaRec::new(ids, model.normalizer().clone(), tower, model.towers().clone());
         table.add(&format!("{name}, shuffled titles"), rows::PROBE, &probe, costs, Vec::new())?;
     }
@@ -192,30 +192,30 @@ fn probe(table: &mut Rows<'_>, variant: &Variant, model: &Model<'_>, ids: &IdMod
 }
 
 /// Returns a variant without the IDs of cold items.
-fn cold_by_title<'a>(
+fn cold_by_title(
     variant: &Variant,
-    model: &Model<'a>,
-    backbone: &'a dyn Recommender,
+    model: &Model,
+    backbone: Arc<dyn Recommender>,
     recipe: &Recipe,
     data: &Data,
-) -> impl Recommender + use<'a> {
+) -> impl Recommender + use<> {
     let ids = TextForColdItems::new(backbone, &data.dataset);
     let ids = PerturbedIds::new(ids, variant.align.departures.ids, &data.dataset, recipe.seed);
     RaRec::new(ids, model.normalizer().clone(), model.text().clone(), model.towers().clone())
 }
 
 /// Evaluates a variant with cold items by title and their scores lifted by the number that validates best.
-fn lift_cold<'a>(
+fn lift_cold(
     table: &mut Rows<'_>,
     variant: &Variant,
-    model: &Model<'a>,
-    ids: &'a IdModels,
+    model: &Model,
+    ids: &IdModels,
     of: &str,
     costs: Training,
 ) -> Result<()> {
     let (recipe, data, cx) = (table.recipe, table.data, table.cx);
     let since = Instant::now();
-    let model = cold_by_title(variant, model, ids.backbone().aligned(), recipe, data);
+    let model = cold_by_title(variant, model, ids.backbone().aligned_model(), recipe, data);
     let metric = cx.validator.over(&data.dataset, &data.validation);
     let lifted = ColdItemBoost::fit(model, &data.dataset, metric.as_ref().map(|metric| metric as Validate<'_>))?;
     cx.costs.add("choose the lift of cold items", since);

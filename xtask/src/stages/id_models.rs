@@ -10,6 +10,7 @@ use ra_core::{Dataset, Device, ParamRow, Recommender, Validate};
 use ra_eval::LearningCurve;
 use ra_idmodels::{GroundConfig, Grounded, IdConfig, IdMethod, Job, Trained};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The trained ID methods, in the order of the recipe.
@@ -49,6 +50,14 @@ impl TrainedMethod {
         self.grounded.as_ref().map_or(self.model(), |grounded| grounded)
     }
 
+    /// Returns [`aligned`](Self::aligned), shared.
+    pub(crate) fn aligned_model(&self) -> Arc<dyn Recommender> {
+        match &self.grounded {
+            Some(grounded) => Arc::new(grounded.clone()),
+            None => self.trained.model.clone(),
+        }
+    }
+
     /// Returns every row of the method: its name, its model, and what is special about it.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (String, &dyn Recommender, Vec<String>)> {
         let grounded = self.grounded.as_ref().map(|grounded| {
@@ -79,6 +88,16 @@ impl IdModels {
     /// the recipe asks for it.
     pub fn recommenders(&self) -> impl Iterator<Item = (String, &dyn Recommender)> {
         self.methods.iter().flat_map(TrainedMethod::rows).map(|(name, model, _)| (name, model))
+    }
+
+    /// Returns the model of a row, if it is one of an ID method.
+    pub(crate) fn model(&self, row: &str) -> Option<Arc<dyn Recommender>> {
+        let of = |method: &TrainedMethod| match &method.grounded {
+            _ if method.config.kind() == row => Some(method.trained.model.clone()),
+            Some(_) if method.config.grounded_row() == row => Some(method.aligned_model()),
+            _ => None,
+        };
+        self.methods.iter().find_map(of)
     }
 
     /// Returns the method that is aligned: the last one.

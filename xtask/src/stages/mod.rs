@@ -9,7 +9,7 @@ mod samples;
 mod text;
 
 pub use align::{Aligned, align};
-pub use data::{Data, data};
+pub use data::{Data, data, recipe_for};
 pub use evaluate::{Evaluated, evaluate};
 pub use id_models::{IdModels, id_models};
 pub use open::open;

@@ -9,21 +9,26 @@ use burn::tensor::Tensor;
 use counted::Counted;
 use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, TextTower, Tuning};
 use ra_core::{Catalog, Device, Fingerprint, LanguageModel, LmSpec, Precision, Problem};
-use ra_llm::PretrainedLm;
+use ra_llm::{HfTokenizer, PretrainedLm, Reading};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// A text tower that borrows its language model.
-pub(crate) type Tower<'a> = Arc<TextTower<&'a dyn LanguageModel>>;
+pub(crate) type Tower = Arc<TextTower<Arc<dyn LanguageModel>>>;
 
 /// The frozen language model.
 #[derive(Debug)]
 pub struct FrozenText {
-    lm: PretrainedLm,
+    lm: Arc<dyn LanguageModel>,
+    tokenizer: HfTokenizer,
+    fingerprint: Fingerprint,
+    /// What the model's own files ask for.
+    asked: Reading,
+    params: usize,
     /// A copy of the model on each further device, or nothing if that is the first device again.
-    replicas: Vec<Option<Box<dyn LanguageModel>>>,
+    replicas: Vec<Option<Arc<dyn LanguageModel>>>,
     backend: &'static str,
     precision: Precision,
     /// The folder `cache/` of the root.
@@ -52,20 +57,44 @@ impl FrozenText {
             Some(path) => path.clone(),
             None => fetch::locate_model(&recipe.lm.name, root)?,
         };
+        Self::read(recipe, &path, devices, root, costs)
+    }
+
+    /// Loads it for the use of a finished run: a model that is not there any more is not downloaded.
+    pub(crate) fn load_kept(recipe: &Recipe, device: &Device, root: &Path) -> Result<Self> {
+        let path = match &recipe.lm.path {
+            Some(path) => path.clone(),
+            None => fetch::kept_model(&recipe.lm.name, root)?,
+        };
+        Self::read(recipe, &path, std::slice::from_ref(device), root, &Costs::default())
+    }
+
+    fn read(recipe: &Recipe, path: &Path, devices: &[Device], root: &Path, costs: &Costs) -> Result<Self> {
         let precision = recipe.lm.precision;
         let on = |device: &Device| -> Result<PretrainedLm> {
-            let mut lm = ra_llm::load(&path, recipe.lm.pooling, device)?;
+            let mut lm = ra_llm::load(path, recipe.lm.pooling, device)?;
             let model = precision.of_matrices(lm.model, device)?;
             lm.model = Box::new(Counted { lm: model.into(), tokens: costs.tokens().clone() });
             Ok(lm)
         };
         let (first, further) = devices.split_first().context("a language model needs a device")?;
-        let lm = on(first)?;
-        let other = |device: &Device| (device != first).then(|| Ok(on(device)?.model)).transpose();
+        let PretrainedLm { model, tokenizer, fingerprint, asked, params, .. } = on(first)?;
+        let other = |device: &Device| (device != first).then(|| Ok(on(device)?.model.into())).transpose();
         let replicas = further.iter().map(other).collect::<Result<_>>()?;
-        check_fit(recipe, &lm.model.spec())?;
-        let (backend, cache) = (recipe.backend.name(), root.join("cache"));
-        Ok(Self { lm, replicas, backend, precision, cache, features: OnceCell::new() })
+        check_fit(recipe, &model.spec())?;
+        let (lm, backend, cache) = (model.into(), recipe.backend.name(), root.join("cache"));
+        Ok(Self {
+            lm,
+            tokenizer,
+            fingerprint,
+            asked,
+            params,
+            replicas,
+            backend,
+            precision,
+            cache,
+            features: OnceCell::new(),
+        })
     }
 
     /// Refuses a recipe whose alignment does not fit the model's shape, if the model was loaded for another recipe.
@@ -75,22 +104,22 @@ impl FrozenText {
 
     /// Returns the model itself.
     pub fn lm(&self) -> &dyn LanguageModel {
-        &*self.lm.model
+        &*self.lm
     }
 
     /// Returns the language model on each further device.
-    pub(crate) fn replicas(&self) -> Vec<&dyn LanguageModel> {
-        self.replicas.iter().map(|lm| lm.as_deref().unwrap_or(self.lm())).collect()
+    pub(crate) fn replicas(&self) -> Vec<Arc<dyn LanguageModel>> {
+        self.replicas.iter().map(|lm| lm.clone().unwrap_or_else(|| self.lm.clone())).collect()
     }
 
     /// Returns the key of everything that its vectors depend on, see [`identity`].
     pub(crate) fn identity(&self) -> String {
-        identity(&self.lm.fingerprint, &self.lm().spec(), self.precision)
+        identity(&self.fingerprint, &self.lm().spec(), self.precision)
     }
 
     /// Logs how texts are read, and the settings in the model's own files.
     pub(crate) fn log_reading(&self) {
-        let (spec, asked) = (self.lm().spec(), self.lm.asked);
+        let (spec, asked) = (self.lm().spec(), self.asked);
         tracing::info!(
             pooling = ?spec.pooling,
             max_tokens = spec.max_tokens,
@@ -101,7 +130,7 @@ impl FrozenText {
     }
 
     pub(crate) fn params(&self) -> usize {
-        self.lm.params
+        self.params
     }
 
     /// Creates a tower over a catalogue, for an ID method with this many `interests`. The constants of its texts are
@@ -113,10 +142,10 @@ impl FrozenText {
         prompt: &PromptConfig,
         align: &AlignConfig,
         interests: usize,
-    ) -> Result<Tower<'_>> {
+    ) -> Result<Tower> {
         let own = (items == ItemNames::Number).then(|| numbered(catalog));
         let catalog = own.as_ref().unwrap_or(catalog);
-        let mut tower = TextTower::of_titles(self.lm(), &self.lm.tokenizer, catalog, prompt, align, interests)?;
+        let mut tower = TextTower::of_titles(self.lm.clone(), &self.tokenizer, catalog, prompt, align, interests)?;
         let maker = self.rows_key(align).maker();
         let path = self.cache.join(format!("text-{}.rows", ra_core::fingerprint([maker.as_bytes()])));
         if let Err(error) = tower.keep_in(&path, &maker) {
@@ -137,7 +166,7 @@ impl FrozenText {
         if let Some(known) = self.features.get() {
             return Ok(known);
         }
-        let vectors = ra_align::encode_titles(self.lm(), &self.lm.tokenizer, catalog)?;
+        let vectors = ra_align::encode_titles(self.lm(), &self.tokenizer, catalog)?;
         Ok(self.features.get_or_init(|| vectors))
     }
 

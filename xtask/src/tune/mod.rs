@@ -184,7 +184,7 @@ impl<'r> Search<'r> {
     /// Reads what all trials share, and refuses data without a validation part.
     fn read(&self) -> Result<Inputs> {
         let cx = self.context(&self.one, &folder(1, 1.0))?.telling((self.settings.output)());
-        let data = stages::data(&self.one, &cx)?;
+        let mut data = stages::data(&self.one, &cx)?;
         if data.validation.is_empty() {
             bail!(
                 "a tuning compares scores on validation, but the split {:?} holds nothing out for it; take another \
@@ -192,7 +192,8 @@ impl<'r> Search<'r> {
                 data.dataset.split
             );
         }
-        let text = if self.tunes("lm.") { None } else { stages::text(&self.one, &cx)? };
+        let recipe = stages::recipe_for(&self.one, &mut data, &cx)?;
+        let text = if self.tunes("lm.") { None } else { stages::text(&recipe, &cx)? };
         Ok(Inputs { data, text })
     }
 
@@ -296,6 +297,7 @@ impl<'r> Search<'r> {
     fn score(&self, recipe: &Recipe, inputs: &Inputs, folder: &str) -> Result<f64> {
         let cx = self.context(recipe, folder)?;
         let data = &inputs.data;
+        let recipe = &recipe.for_catalog(data.dataset.catalog.len())?.0;
         let own = if self.tunes("lm.") { stages::text(recipe, &cx)? } else { None };
         let text = own.as_ref().or(inputs.text.as_ref());
         text.map_or(Ok(()), |text| text.check(recipe))?;

@@ -223,9 +223,24 @@ fn faults(name: &str, values: &Values, names: &[String], recipe: &Recipe, row: &
     if found.is_empty() {
         let others: Vec<String> =
             names.iter().filter(|other| *other != name).map(|other| format!("{other}=0")).collect();
-        found.extend(without_effect(name, recipe, row).or_else(|| recipe.idle(name, &others)));
+        let overridden = || overridden(name, values, recipe, row);
+        found.extend(without_effect(name, recipe, row).or_else(|| recipe.idle(name, &others)).or_else(overridden));
     }
     found
+}
+
+/// Returns why a key of `[align]` has no effect on a row, if the tables of the variants give it another value.
+fn overridden(name: &str, values: &Values, recipe: &Recipe, row: &str) -> Option<String> {
+    let probes = values.probes();
+    let of = |value: &Value| recipe.with(&[format!("{name}={value}")]).ok();
+    let [first, second] = [of(probes.first()?)?, of(probes.last()?)?];
+    let is_same = name.starts_with("align.") && probes.len() > 1 && first.variants() == second.variants();
+    is_same.then(|| {
+        format!(
+            "has no effect on the row {row}: its [[variant]] gives the key in set; tune another, or move \
+                             it to [align]"
+        )
+    })
 }
 
 /// Returns why a key has no effect on a row, if so.

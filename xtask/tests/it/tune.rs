@@ -187,6 +187,10 @@ fn what_is_wrong_with_a_table_is_told_at_once_and_before_anything_is_read() {
     let told = on(&[&["--set", row, "--set", &lr], &split[..]].concat());
     assert!(told.contains("holds nothing out for it") && told.contains("data.split"), "{told}");
     assert!(on(&["--set", "tune.method=grid"]).contains("random"));
+    let taught = ["--set", "variant=[{ name = 's', set = { n_tok = 1 } }]", "--set", "eval.rows=['id', 's']"];
+    let keys_of = keys("'align.n_tok' = [1, 2]");
+    let told = on(&[&taught[..], &["--set", "tune.row=s", "--set", &keys_of]].concat());
+    assert!(told.contains("no effect on the row s: its [[variant]] gives the key"), "{told}");
     let ease = ["--set", "id=[{ kind = 'ease' }]", "--set", "tune.row=ease", "--set", "tune.halving=true"];
     let told = on(&[&ease[..], &["--set", &keys("'id.l2' = [1.0, 2.0]")]].concat());
     assert!(told.contains("ease is not trained in epochs"), "{told}");

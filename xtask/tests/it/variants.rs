@@ -165,7 +165,7 @@ fn methods_too_large_for_a_catalogue_step_aside_and_idle_tables_are_told() {
     assert!(told.contains("no row reads the grounded vectors"), "{told}");
     let lift = ["--set", "eval.rows=['both', 'cold-lift']", "--set", "eval.probes_of=['both']"];
     let lifted = run("{kind='pop'}, {kind='item-knn'}, {kind='ease'}", &lift);
-    assert!(String::from_utf8_lossy(&lifted.stderr).contains("has no towers to lift"), "{lifted:?}");
+    assert!(String::from_utf8_lossy(&lifted.stderr).contains("a blend without towers to lift"), "{lifted:?}");
 }
 
 #[test]

@@ -1,0 +1,69 @@
+//! Histories: every user's interactions, without a split.
+use crate::config::{DataConfig, Split};
+use crate::format::row::RejectedRows;
+use crate::ingest::{self, read_interactions};
+use crate::interactions::Interactions;
+use crate::prepare::{Steps, keep};
+use crate::source::read::Inputs;
+use crate::split::{Parts, split};
+use crate::{DataError, Result};
+use ra_core::Sequences;
+
+/// The interactions of every user in a log, oldest first.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Histories {
+    /// The users' original ids, in ascending order.
+    pub users: Vec<String>,
+    /// The items' original ids; the item with number `n` in `rows` is `items[n - 1]`.
+    pub items: Vec<String>,
+    /// One row per user, oldest first.
+    pub rows: Sequences,
+    /// The time of every interaction, user by user: seconds since 1970, or places in an order.
+    pub times: Vec<f64>,
+    /// The time column, if it is an order without clock time.
+    pub order_only: Option<String>,
+    /// The rows that could not be read.
+    pub rejected: RejectedRows,
+}
+
+/// Reads a log without splitting it: for recommendations rather than for training. Formats, columns and filters are those
+/// of [`prepare`](crate::prepare); the keys of the split have no effect.
+///
+/// # Errors
+/// [`DataError`] naming the file, row, column or key at fault, and the remedy.
+pub fn histories(config: &DataConfig) -> Result<Histories> {
+    // A given split keeps the order of files, any other sorts by time.
+    let config = DataConfig { split: Split::LeaveOneOut, ..config.clone() };
+    DataError::refuse_settings(&config)?;
+    ingest::files(&config)?;
+    let mut rejected = RejectedRows::default();
+    let (interactions, told) = read_interactions(Inputs::files(&config), &config, &mut rejected)?;
+    let Interactions { users, items, rows } =
+        keep(interactions, &config, &mut Steps::new(&config, told.read, told.rated));
+    // Nothing is held out of a part that is all of it.
+    let whole = DataConfig { split: Split::Ratio, ratio_test: 0.0, ratio_valid: 0.0, ..config };
+    let Parts { train, times, .. } = split(rows, users.len(), &whole, usize::MAX, [f64::INFINITY; 2]);
+    let [times, ..] = times;
+    Ok(Histories { users, items, rows: train, times, order_only: told.order_only, rejected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::UserId;
+
+    #[test]
+    fn nothing_is_held_out_and_rows_are_in_the_order_of_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log.csv");
+        std::fs::write(&log, "user,item,ts\nann,b,3\nann,a,1\nbob,c,2\nann,c,2\n").unwrap();
+        let found = histories(&DataConfig { interactions: Some(log), ..DataConfig::default() }).unwrap();
+        assert_eq!((found.users.join(" "), found.items.join(" ")), ("ann bob".into(), "a b c".into()));
+        let row = |user| found.rows.row(UserId(user)).iter().map(|item| item.0).collect::<Vec<_>>();
+        assert_eq!((row(0), row(1)), (vec![1, 3, 2], vec![3]));
+        assert_eq!(found.times, [1.0, 2.0, 3.0, 2.0]);
+        let missing = DataConfig { interactions: Some(dir.path().join("no.csv")), ..DataConfig::default() };
+        assert!(histories(&missing).unwrap_err().to_string().contains("no.csv"));
+    }
+}
