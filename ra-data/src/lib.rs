@@ -78,7 +78,7 @@ pub use table::export::{samples_to_parquet, to_parquet};
 #[cfg(feature = "polars")]
 pub use table::frames;
 pub use table::read::{NumberColumns, read_columns, read_table};
-pub use table::{Column, write_columns};
+pub use table::{Column, write_columns, write_parts};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -110,7 +110,8 @@ impl<M: LearnedMethod> IdMethod for M {
     }
 
     fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        Ok(Trained::load(self.fresh(job, 0, job.device)?, path)?.for_users_of::<M>(job))
+        let load = if job.grown { Trained::load_grown } else { Trained::load };
+        Ok(load(self.fresh(job, 0, job.device)?, path)?.for_users_of::<M>(job))
     }
 
     fn train(&self) -> Option<&TrainConfig> {

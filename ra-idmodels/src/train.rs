@@ -72,13 +72,15 @@ pub struct Job<'a> {
     pub state: Option<&'a Path>,
     /// What is trained, in words; see [`method`](Self::method).
     pub method: &'a str,
+    /// Whether the data set has items at its end that a checkpoint does not know: they get zeros.
+    pub grown: bool,
 }
 
 impl<'a> Job<'a> {
     /// Creates a job with seed 1 and no options.
     pub fn new(dataset: &'a Dataset, device: &'a Device) -> Self {
         let (seed, validate, features, state, method) = (1, None, None, None, "");
-        Self { dataset, device, seed, validate, progress: &NoProgress, features, state, method }
+        Self { dataset, device, seed, validate, progress: &NoProgress, features, state, method, grown: false }
     }
 
     /// Sets the [`seed`](Self::seed).
@@ -97,6 +99,12 @@ impl<'a> Job<'a> {
     #[must_use]
     pub fn progress(self, progress: &'a dyn Progress) -> Self {
         Self { progress, ..self }
+    }
+
+    /// Loads checkpoints from before items were added at the end of the catalogue.
+    #[must_use]
+    pub fn grown(self, grown: bool) -> Self {
+        Self { grown, ..self }
     }
 
     /// Sets the given item vectors, `[items + 1, width]` with padding in row 0.

@@ -2,7 +2,9 @@
 use crate::method::KnownUsers;
 use crate::{Batches, Job, LearnedMethod, TrainConfig, train};
 use burn::module::Module;
-use ra_core::{Curve, IdModel, ParamRow, Recommender, Result, load_module, parameter_table, save_module};
+use ra_core::{
+    Curve, IdModel, ParamRow, Recommender, Result, load_grown_module, load_module, parameter_table, save_module,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -61,6 +63,14 @@ impl Trained {
     /// Those of [`load_module`].
     pub fn load<M: IdModel + 'static>(fresh: M, path: &Path) -> Result<Self> {
         Ok(Self::learned(&load_module(fresh, path)?, Curve::default()))
+    }
+
+    /// Reads a checkpoint from before items were added to the catalogue ([`Job::grown`]): these get zeros.
+    ///
+    /// # Errors
+    /// Those of [`load_grown_module`].
+    pub fn load_grown<M: IdModel + 'static>(fresh: M, path: &Path) -> Result<Self> {
+        Ok(Self::learned(&load_grown_module(fresh, path)?, Curve::default()))
     }
 
     fn learned<M: IdModel + 'static>(model: &M, curve: Curve) -> Self {

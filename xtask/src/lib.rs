@@ -22,6 +22,7 @@
 mod terminal;
 
 mod bench;
+pub mod bundle;
 mod checks;
 pub mod commands;
 mod context;
@@ -32,12 +33,14 @@ mod pages;
 mod recipe;
 mod recommend;
 mod run;
+pub mod serve;
 pub mod stages;
 mod store;
 pub mod suite;
 pub mod tune;
 mod verify;
 
+pub use bundle::Bundle;
 pub use context::{Context, Output};
 pub use ra_eval::{Metric, Report, Row, RowKind};
 pub use recipe::{IdTable, ItemNames, Recipe, Source, Variant};

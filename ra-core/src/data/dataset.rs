@@ -77,6 +77,14 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// Returns the catalogue with more items after its own, each an id and a title.
+    #[must_use]
+    pub fn extended(&self, more: &[(String, String)]) -> Self {
+        let ids = self.ids.iter().chain(more.iter().map(|(id, _)| id));
+        let titles = self.titles.iter().chain(more.iter().map(|(_, title)| title));
+        Self { ids: ids.cloned().collect(), titles: titles.cloned().collect() }
+    }
+
     /// Creates a catalogue; item `k` of the lists gets the dense id `k + 1`.
     ///
     /// # Panics

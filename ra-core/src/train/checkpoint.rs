@@ -3,6 +3,7 @@ use crate::{Error, ParamRow, Result, read_bytes, write_atomic};
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -85,6 +86,46 @@ pub fn load_module<M: Module>(module: M, path: &Path) -> Result<M> {
     module_from_bytes(module, read_bytes(path)?, path)
 }
 
+/// Reads a file written by [`save_module`] for a catalogue to which items were added since: where a tensor of `module` is
+/// larger than that of the file, the rest is zeros.
+///
+/// # Errors
+/// As [`load_module`], if a tensor of the module is smaller than that of the file.
+pub fn load_grown_module<M: Module>(module: M, path: &Path) -> Result<M> {
+    let bytes = read_bytes(path)?;
+    let file =
+        SafeTensors::deserialize(&bytes).map_err(|e| Error::corrupt(path, format!("damaged safetensors file: {e}")))?;
+    let shapes: BTreeMap<String, Vec<usize>> =
+        parameter_table(&module).into_iter().map(|row| (row.name, row.shape)).collect();
+    let mut grown = Vec::new();
+    for (name, view) in file.iter() {
+        let (from, size) = (view.shape().to_vec(), view.dtype().bitsize() / 8);
+        let wanted = shapes.get(name).filter(|to| to.len() == from.len() && to.iter().zip(&from).all(|(a, b)| a >= b));
+        let to = wanted.unwrap_or(&from).clone();
+        grown.push((name.to_owned(), view.dtype(), padded(view.data(), &from, &to, size), to));
+    }
+    let fail = |e| Error::corrupt(path, format!("the module cannot be extended: {e}"));
+    let views =
+        grown.iter().map(|(name, dtype, data, shape)| Ok((name, TensorView::new(*dtype, shape.clone(), data)?)));
+    let views: Vec<_> = views.collect::<std::result::Result<_, safetensors::SafeTensorError>>().map_err(fail)?;
+    module_from_bytes(module, safetensors::serialize(views, None).map_err(fail)?, path)
+}
+
+/// Copies a tensor with elements of `size` bytes into the corner of a larger one of zeros.
+fn padded(data: &[u8], from: &[usize], to: &[usize], size: usize) -> Vec<u8> {
+    let [row, wide] = [from, to].map(|shape| shape.last().copied().unwrap_or(1) * size);
+    let mut all = vec![0; to.iter().product::<usize>() * size];
+    for (index, values) in data.chunks_exact(row.max(1)).enumerate() {
+        // The place of a row of `from` among the rows of `to`.
+        let (mut rest, mut place, mut step) = (index, 0, 1);
+        for (own, other) in from.iter().zip(to).rev().skip(1) {
+            (place, step, rest) = (place + rest % own * step, step * other, rest / own);
+        }
+        all[place * wide..][..row].copy_from_slice(values);
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +151,13 @@ mod tests {
             save_module(&saved, &path).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), first, "the same weights, the same bytes");
         }
+        let grown = load_grown_module(linear(4, 5), &path).unwrap();
+        let corner = grown.weight.val().slice([0..3, 0..2]);
+        assert_eq!(corner.into_data(), saved.weight.val().into_data());
+        let (all, own): (f32, f32) =
+            (grown.weight.val().abs().sum().into_scalar(), saved.weight.val().abs().sum().into_scalar());
+        assert!((all - own).abs() < 1e-6, "the rest is zeros");
+        assert!(load_grown_module(linear(2, 2), &path).unwrap_err().to_string().contains("expected [2, 2]"));
         let message = load_module(linear(3, 4), &path).unwrap_err().to_string();
         assert!(message.contains("weight is [3, 2], expected [3, 4]"), "{message}");
         let bytes = std::fs::read(&path).unwrap();

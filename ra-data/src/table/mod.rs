@@ -41,27 +41,46 @@ pub enum Column {
 /// # Errors
 /// Names the path.
 pub fn write_columns(path: &Path, columns: &[(&str, Column)]) -> Result<()> {
-    let array = |column: &Column| -> ArrayRef {
-        match column {
-            Column::Text(values) => Arc::new(StringArray::from_iter_values(values)),
-            Column::Ids(values) => Arc::new(UInt32Array::from(values.clone())),
-            Column::Numbers(values) => Arc::new(Float64Array::from(values.clone())),
-            Column::Lists(rows) => {
-                let mut builder = ListBuilder::new(UInt32Builder::new());
-                rows.rows().for_each(|row| builder.append_value(row.iter().map(|id| Some(id.0))));
-                Arc::new(builder.finish())
-            }
-            Column::Vectors(rows) => {
-                let mut builder = ListBuilder::new(Float32Builder::new());
-                rows.iter().for_each(|row| builder.append_value(row.iter().copied().map(Some)));
-                Arc::new(builder.finish())
-            }
-        }
-    };
-    let named: Vec<(&str, ArrayRef)> = columns.iter().map(|(name, column)| (*name, array(column))).collect();
     let mut table = Table::new(Vec::new(), path, packed());
-    table.write(named)?;
+    table.write(columns.iter().map(|(name, column)| (*name, array(column))).collect())?;
     Ok(ra_core::write_atomic(path, &table.finish()?)?)
+}
+
+/// Writes a Parquet file (zstd) of several parts with the same columns, atomically, with one part in memory at a time.
+///
+/// # Errors
+/// Names the path; errors of the parts.
+pub fn write_parts<'a>(path: &Path, parts: impl Iterator<Item = Result<Vec<(&'a str, Column)>>>) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::Builder::new().prefix(".ra-rec-tmp-").tempfile_in(folder);
+    let file = file.map_err(|error| cannot_write(path, error))?;
+    let mut table = Table::new(file, path, packed());
+    for part in parts {
+        table.write(part?.iter().map(|(name, column)| (*name, array(column))).collect())?;
+        table.flush()?;
+    }
+    let file = table.finish()?;
+    file.as_file().sync_all().map_err(|error| cannot_write(path, error))?;
+    file.persist(path).map_err(|error| cannot_write(path, error.error))?;
+    Ok(())
+}
+
+fn array(column: &Column) -> ArrayRef {
+    match column {
+        Column::Text(values) => Arc::new(StringArray::from_iter_values(values)),
+        Column::Ids(values) => Arc::new(UInt32Array::from(values.clone())),
+        Column::Numbers(values) => Arc::new(Float64Array::from(values.clone())),
+        Column::Lists(rows) => {
+            let mut builder = ListBuilder::new(UInt32Builder::new());
+            rows.rows().for_each(|row| builder.append_value(row.iter().map(|id| Some(id.0))));
+            Arc::new(builder.finish())
+        }
+        Column::Vectors(rows) => {
+            let mut builder = ListBuilder::new(Float32Builder::new());
+            rows.iter().for_each(|row| builder.append_value(row.iter().copied().map(Some)));
+            Arc::new(builder.finish())
+        }
+    }
 }
 
 /// Properties for tables that are kept.

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side, linalg::solvers::DenseSolveCore};
 use ra_core::{
     Check, Dataset, Error, History, ItemId, Problem, Recommender, Result, ensure_host_memory, ensure_memory,
-    load_module,
+    load_grown_module, load_module,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -96,7 +96,8 @@ impl IdMethod for EaseConfig {
     }
 
     fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        Ok(Trained::solved(load_module(self.init(job.dataset.catalog.len(), job.device)?, path)?))
+        let load = if job.grown { load_grown_module } else { load_module };
+        Ok(Trained::solved(load(self.init(job.dataset.catalog.len(), job.device)?, path)?))
     }
 
     fn reads_histories(&self) -> bool {

@@ -2,10 +2,12 @@
 mod data;
 mod development;
 mod doctor;
+mod export;
 mod fetch;
 mod recommend;
 mod report;
 mod run;
+mod serve;
 mod tune;
 mod verify;
 
@@ -46,6 +48,10 @@ enum Command {
     Tune(tune::Args),
     /// Recommend titles from a finished run.
     Recommend(recommend::Args),
+    /// Write a trained row as a bundle, which leaves the machine.
+    Export(export::Args),
+    /// Answer requests from a bundle over HTTP.
+    Serve(serve::Args),
     /// Write one report over one or several runs.
     Report(report::Args),
     /// Describe, audit or export a data set.
@@ -112,6 +118,8 @@ fn start(command: Command, root: &Path) -> Result<()> {
         Command::Run(args) => run::run(&args, root),
         Command::Tune(args) => tune::tune(&args, root),
         Command::Recommend(args) => recommend::recommend(&args, root),
+        Command::Export(args) => export::export(&args, root),
+        Command::Serve(args) => serve::serve(&args),
         Command::Report(args) => report::report(&args),
         Command::Data(command) => data::data(&command, root),
         Command::Fetch(args) => fetch::fetch(&args, root),

@@ -1,13 +1,21 @@
-//! `recommend`: shows what a finished run recommends.
+//! `recommend`: what a finished run or a bundle recommends, to one or to many.
+use crate::bundle::{Answer, BatchConfig, Bundle, Past, PastEntry, Request};
 use crate::recommend::{self, Who};
-use anyhow::{Result, bail};
+use crate::terminal::printable;
+use crate::terminal::progress::Bars;
+use anyhow::{Context, Result, bail};
+use ra_core::{Backend, open_device};
+use ra_data::Columns;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The folder of a finished run.
+    #[arg(long, required_unless_present = "bundle", conflicts_with = "bundle")]
+    run: Option<PathBuf>,
+    /// The folder of a bundle, which needs neither the run nor its data.
     #[arg(long)]
-    run: PathBuf,
+    bundle: Option<PathBuf>,
     /// A user of the data set, by id.
     #[arg(long)]
     user: Option<String>,
@@ -20,8 +28,8 @@ pub(super) struct Args {
     /// Titles or ids of the history, oldest first, separated by semicolons; write `\;` for a semicolon within a title.
     #[arg(long)]
     history: Option<String>,
-    /// A row of the report, by kind (such as `distilled`) or name; by default the row that
-    /// validates best, which the report recommends.
+    /// A row, by kind (such as `distilled`) or name; by default the row that validates best, which the report recommends,
+    /// or the first of the bundle.
     #[arg(long)]
     row: Option<String>,
     /// The number of items to recommend.
@@ -30,6 +38,49 @@ pub(super) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    many: Many,
+}
+
+/// Options that a bundle alone has.
+#[derive(clap::Args)]
+struct Many {
+    /// A file of many users' histories: a log in any format that a run reads, or JSON lines with `user` and `history`.
+    #[arg(long, value_name = "FILE", requires_all = ["bundle", "out"], conflicts_with_all = ["user", "item", "title", "history"])]
+    histories: Option<PathBuf>,
+    /// The file of lists: .parquet, .csv or .jsonl.
+    #[arg(long, value_name = "FILE", requires = "histories")]
+    out: Option<PathBuf>,
+    /// A column of the log, as in user=customer; also item and time.
+    #[arg(long, value_name = "ROLE=COLUMN", requires = "histories")]
+    column: Vec<String>,
+    /// A file with the ids of the only items that may be recommended, one per line.
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    allow: Option<PathBuf>,
+    /// A file with the ids of items that must not be recommended, one per line.
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    deny: Option<PathBuf>,
+    /// Also recommend items of the history.
+    #[arg(long, requires = "bundle")]
+    seen: bool,
+    /// At most this many items of each group.
+    #[arg(long, value_name = "N", requires = "bundle")]
+    per_group: Option<usize>,
+    /// Say where scores come from.
+    #[arg(long, requires = "bundle")]
+    explain: bool,
+    /// Also write user vectors, in the column `vector` of each user's first row.
+    #[arg(long, requires = "histories")]
+    vectors: bool,
+    /// Go on after the last finished part of a batch that was cut off.
+    #[arg(long, requires = "histories")]
+    resume: bool,
+    /// Items similar to this one, by id or title, instead of a user's.
+    #[arg(long, value_name = "ITEM", requires = "bundle", conflicts_with_all = ["histories", "user", "item", "title", "history"])]
+    similar: Option<String>,
+    /// The language model of a bundle that was exported without it.
+    #[arg(long, value_name = "PATH", requires = "bundle")]
+    lm: Option<PathBuf>,
 }
 
 impl Args {
@@ -44,14 +95,129 @@ impl Args {
             _ => bail!("give exactly one of --user ID, --item ID .., --title TITLE .. and --history \"TITLE; TITLE\""),
         }
     }
+
+    /// Returns what to ask of a bundle, without a history.
+    fn request(&self) -> Result<Request> {
+        let Many { allow, deny, seen, per_group, explain, .. } = &self.many;
+        let ids = |file: &Option<PathBuf>| file.as_ref().map(|file| lines(file)).transpose();
+        let mut request = Request::default();
+        (request.top, request.row, request.seen) = (Some(self.top), self.row.clone(), *seen);
+        (request.allow, request.deny) = (ids(allow)?, ids(deny)?.unwrap_or_default());
+        (request.per_group, request.explain) = (*per_group, *explain);
+        Ok(request)
+    }
+}
+
+/// Returns the lines of a file that are not empty.
+fn lines(file: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 pub(super) fn recommend(args: &Args, root: &Path) -> Result<()> {
-    let found = recommend::recommend(&args.run, &args.who()?, args.row.as_deref(), args.top, root)?;
+    if let Some(bundle) = &args.bundle {
+        return from_bundle(args, bundle);
+    }
+    let run = args.run.as_deref().context("give --run or --bundle")?;
+    let found = recommend::recommend(run, &args.who()?, args.row.as_deref(), args.top, root)?;
     match args.json {
         // Converted to a value first, whose keys are in alphabetical order.
         true => say!("{}", serde_json::to_string_pretty(&serde_json::to_value(&found)?)?),
         false => say!("{found}"),
     }
     Ok(())
+}
+
+fn from_bundle(args: &Args, folder: &Path) -> Result<()> {
+    let mut request = args.request()?;
+    let many = &args.many;
+    // What can be wrong without the bundle is told before it is read.
+    let who = if many.histories.is_none() && many.similar.is_none() { Some(args.who()?) } else { None };
+    let columns = columns(&many.column)?;
+    let bundle = Bundle::open(folder, many.lm.as_deref(), &open_device(Backend::Cpu)?)?;
+    if let Some(item) = &many.similar {
+        let found = bundle.similar(item, args.row.as_deref(), args.top)?;
+        match args.json {
+            true => say!("{}", serde_json::to_string_pretty(&found)?),
+            false => {
+                say!("row {}, similar to {}", found.row, printable(&found.item));
+                found.similar.iter().for_each(|own| {
+                    say!("  {:>7.4}  {}  {}", own.score, printable(&own.item), printable(&own.title));
+                });
+            }
+        }
+        return Ok(());
+    }
+    if let (Some(histories), Some(out)) = (&many.histories, &many.out) {
+        let batch = BatchConfig {
+            histories: histories.clone(),
+            out: out.clone(),
+            columns,
+            request,
+            vectors: many.vectors,
+            resume: many.resume,
+        };
+        let summary = bundle.recommend_file(&batch, &Bars::new())?;
+        say!("{}: lists of {} users", out.display(), summary.users);
+        if summary.fallbacks > 0 {
+            say!("note: {} of them got the most popular items: none of their history is known", summary.fallbacks);
+        }
+        if summary.unknown > 0 {
+            say!("note: {} entries of histories are no items of the bundle", summary.unknown);
+        }
+        if summary.rejected > 0 {
+            say!("note: {} rows could not be read", summary.rejected);
+        }
+        return Ok(());
+    }
+    let title = |title: String| Past::Entry(PastEntry { title: Some(title), ..PastEntry::default() });
+    match who.context("give a history")? {
+        Who::User(user) => request.user = Some(user),
+        Who::Items(items) => request.history = items.into_iter().map(Past::Name).collect(),
+        Who::Titles(titles) => request.history = titles.into_iter().map(title).collect(),
+        Who::History(text) => request.history = bundle.split_history(&text),
+    }
+    let answer = bundle.recommend(&request)?;
+    match args.json {
+        true => say!("{}", serde_json::to_string_pretty(&serde_json::to_value(&answer)?)?),
+        false => told(&answer).iter().for_each(|line| say!("{line}")),
+    }
+    Ok(())
+}
+
+/// Returns an answer in words.
+fn told(answer: &Answer) -> Vec<String> {
+    let mut lines = vec![format!("row {}, after {} items", printable(&answer.row), answer.history)];
+    if answer.fallback.is_some() {
+        lines.push("the most popular items, because no item of the history is known".into());
+    }
+    for own in &answer.recommended {
+        lines.push(format!("  {:>7.4}  {}  {}", own.score, printable(&own.item), printable(&own.title)));
+        let Some(explained) = &own.explain else { continue };
+        let parts: Vec<String> = explained.parts.iter().map(|(name, value)| format!("{name} {value:+.3}")).collect();
+        let because = explained.because.iter().map(|title| format!("; like {}", printable(title)));
+        lines.push(format!("           {}{}", parts.join(", "), because.collect::<String>()));
+    }
+    if !answer.unknown.is_empty() {
+        let unknown: Vec<String> = answer.unknown.iter().map(|name| format!("{name:?}")).collect();
+        lines.push(format!("note: neither ids nor titles of the bundle: {}", unknown.join(", ")));
+    }
+    lines.extend(answer.notes.iter().map(|note| format!("note: {}", printable(note))));
+    lines
+}
+
+/// Returns the columns of `--column user=customer`.
+fn columns(given: &[String]) -> Result<Columns> {
+    let mut columns = Columns::default();
+    for one in given {
+        let (role, name) = one.split_once('=').with_context(|| format!("--column {one}: write it as user=COLUMN"))?;
+        let place = match role {
+            "user" => &mut columns.user,
+            "item" => &mut columns.item,
+            "time" => &mut columns.time,
+            _ => bail!("--column {one}: there are user, item and time"),
+        };
+        *place = Some(name.to_owned());
+    }
+    Ok(columns)
 }

@@ -263,6 +263,16 @@ impl Recipe {
         self.has_row(rows::TEXT) || self.variants.iter().any(titled)
     }
 
+    /// Returns whether one of the rows `made_of` reads the language model.
+    pub(crate) fn rows_read_text(&self, made_of: &[String]) -> bool {
+        let is_part = |name: &str| made_of.iter().any(|own| own == name);
+        is_part(rows::TEXT)
+            || self.variants.iter().any(|variant| variant.has_towers() && is_part(&variant.name))
+            || self.ids.iter().any(|id| {
+                id.reads_features() && is_part(id.kind()) || id.ground.is_some() && is_part(&id.grounded_row())
+            })
+    }
+
     /// Returns whether a language model takes part.
     pub(crate) fn reads_text(&self) -> bool {
         self.aligns() || self.ids.iter().any(IdTable::reads_text)

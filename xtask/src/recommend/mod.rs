@@ -136,17 +136,12 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     }
 
     let device = open_device(recipe.backend)?;
-    let is_part = |name: &String| made_of.contains(name);
-    let reads_text = made_of.iter().any(|name| name == rows::TEXT)
-        || recipe.variants().iter().any(|variant| variant.has_towers() && is_part(&variant.name))
-        || recipe.ids.iter().any(|id| {
-            id.reads_features() && is_part(&id.kind().to_owned()) || id.ground.is_some() && is_part(&id.grounded_row())
-        });
+    let reads_text = recipe.rows_read_text(&made_of);
     let load_text = || FrozenText::load_kept(&recipe, &device, root);
     let text = reads_text.then(load_text).transpose()?;
     text.iter().try_for_each(|text| manifest.check_lm(&text.identity()))?;
-    let ids = IdModels::load(&recipe, &made_of, &dataset, text.as_ref(), &folder, &device)?;
-    let aligned = load(&folder, &recipe, &made_of, &dataset, &ids, text.as_ref(), &device)?;
+    let ids = IdModels::load(&recipe, &made_of, &dataset, text.as_ref(), &folder, &device, false)?;
+    let aligned = load(&folder, &recipe, &made_of, &dataset, &ids, text.as_ref(), &device, dataset.catalog.len())?;
     let model = row_of(source.row(), &ids, &aligned)?;
     let catalog = &dataset.catalog;
     let n = catalog.len();
@@ -234,6 +229,19 @@ fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Re
         [] => bail!("--row {asked:?}: no row of that kind or name recommends; there are {}", names(&all)),
         _ => bail!("--row {asked:?}: this may be {}; give the name of one", names(&meant)),
     }
+}
+
+/// Returns the name that a recipe has for the row with the given kind or name, and its name in the report; by default the row
+/// that the report recommends.
+pub(crate) fn chosen_row(report: &Report, recipe: &Recipe, asked: Option<&str>) -> Result<(String, String)> {
+    let sources = sources(report, recipe);
+    let source = chosen(&sources, report, asked)?;
+    Ok((source.row().to_owned(), source.name.clone()))
+}
+
+/// Returns the kind of an ID method that keeps a row from answering for anybody but the users it was trained on.
+pub(crate) fn knows_users_only(recipe: &Recipe, row: &str) -> Option<&'static str> {
+    users_of(recipe, &recipe.made_of(row)).first().map(|method| method.kind())
 }
 
 /// Returns the ID methods among the rows `made_of` that know only users they were trained on.

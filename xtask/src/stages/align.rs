@@ -35,6 +35,13 @@ impl Aligned {
         self.text.as_ref().map(|text| text as &dyn Recommender)
     }
 
+    /// Returns the rows that a blend consists of, with their weights; nothing for a row that is not a blend.
+    pub(crate) fn weights(&self, row: &str) -> Option<Vec<(String, f32)>> {
+        let own = self.variants.iter().find(|own| own.variant.name == row)?;
+        let Made::Blend { mark, .. } = &own.made else { return None };
+        Some(mark.parts.iter().cloned().zip(mark.weights.iter().copied()).collect())
+    }
+
     /// Returns every variant with its model, in the order of the report.
     pub fn variants(&self) -> impl Iterator<Item = (&Variant, &dyn Recommender)> {
         self.variants.iter().map(|own| (&own.variant, own.model()))
@@ -349,7 +356,8 @@ fn take_over(
     Ok((model, mark))
 }
 
-/// Loads the rows `wanted` of a finished run, among which is whatever they are made of ([`Recipe::made_of`]).
+/// Loads the rows `wanted` of a finished run, among which is whatever they are made of ([`Recipe::made_of`]). `known` is the
+/// number of items that the run had, which may be fewer than in `dataset`: more were added at its end.
 ///
 /// # Errors
 /// As [`align`]; if a row was not saved.
@@ -361,6 +369,7 @@ pub(crate) fn load(
     ids: &IdModels,
     text: Option<&FrozenText>,
     device: &Device,
+    known: usize,
 ) -> Result<Aligned> {
     let mut made = Aligned { text: None, variants: Vec::new() };
     let backbone = || ids.backbone().aligned_model();
@@ -386,8 +395,7 @@ pub(crate) fn load(
             let part = |name: &String| -> Result<Arc<dyn Recommender>> {
                 let model = row(name, ids, &made)?;
                 let has_towers = recipe.variants().iter().any(|other| other.name == *name && other.has_towers());
-                let shape = [dataset.catalog.len() + 1, model.dim()];
-                let saved = if has_towers { folder.items(name, shape, device)? } else { None };
+                let saved = if has_towers { saved_items(name, &*model, dataset, folder, known, device)? } else { None };
                 Ok(match saved {
                     Some(items) => Arc::new(SavedItems { model, items }),
                     None => model,
@@ -400,6 +408,21 @@ pub(crate) fn load(
         made.variants.push(AlignedVariant { variant: variant.clone(), made: own });
     }
     Ok(made)
+}
+
+/// Returns the item vectors of a row with towers, `[items + 1, dim]`, as far as the run saved them, and those of items that
+/// were added since; nothing if none were saved.
+pub(crate) fn saved_items(
+    row: &str,
+    model: &dyn Recommender,
+    dataset: &Dataset,
+    folder: &RunFolder,
+    known: usize,
+    device: &Device,
+) -> Result<Option<Tensor<2>>> {
+    let Some(saved) = folder.items(row, [known + 1, model.dim()], device)? else { return Ok(None) };
+    let added: Vec<ItemId> = dataset.catalog.all().skip(known).collect();
+    Ok(Some(if added.is_empty() { saved } else { Tensor::cat(vec![saved, model.items(&added)], 0) }))
 }
 
 /// A model with its item vectors from the run folder, so that the item tower need not run again.

@@ -182,7 +182,7 @@ fn grounded(
 
 impl IdModels {
     /// Loads the methods of a finished run whose rows are `wanted`, and the last one if a wanted row reads a language model,
-    /// on `device`.
+    /// on `device`. With `grown`, the data set has items at its end that the run did not have.
     ///
     /// # Errors
     /// If a checkpoint or a mark is missing or damaged.
@@ -193,6 +193,7 @@ impl IdModels {
         text: Option<&FrozenText>,
         folder: &RunFolder,
         device: &Device,
+        grown: bool,
     ) -> Result<Self> {
         let last = recipe.ids.len().saturating_sub(1);
         // Its interests shape the prompts, whether or not its vectors are read.
@@ -208,7 +209,7 @@ impl IdModels {
             let missing = || format!("{}: the method {name} was not saved", folder.path().display());
             let mark = folder.id_manifest(name, table)?.with_context(missing)?;
             let checkpoint = folder.id_checkpoint(name);
-            let job = Job::new(dataset, device);
+            let job = Job::new(dataset, device).grown(grown);
             let job = features.map_or(job, |features| job.features(features));
             let trained = ra_idmodels::load(&table.method, &job, &checkpoint)?;
             let is_read = |row: &String| wanted.contains(row);

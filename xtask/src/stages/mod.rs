@@ -17,5 +17,5 @@ pub use report::report;
 pub use samples::samples;
 pub use text::{FrozenText, text};
 
-pub(crate) use align::{load, row};
+pub(crate) use align::{load, row, saved_items};
 pub(crate) use data::read;

@@ -10,9 +10,9 @@ use counted::Counted;
 use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, TextTower, Tuning};
 use ra_core::{Catalog, Device, Fingerprint, LanguageModel, LmSpec, Precision, Problem};
 use ra_llm::{HfTokenizer, PretrainedLm, Reading};
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// A text tower that borrows its language model.
@@ -22,7 +22,7 @@ pub(crate) type Tower = Arc<TextTower<Arc<dyn LanguageModel>>>;
 #[derive(Debug)]
 pub struct FrozenText {
     lm: Arc<dyn LanguageModel>,
-    tokenizer: HfTokenizer,
+    tokenizer: Arc<HfTokenizer>,
     fingerprint: Fingerprint,
     /// What the model's own files ask for.
     asked: Reading,
@@ -31,10 +31,10 @@ pub struct FrozenText {
     replicas: Vec<Option<Arc<dyn LanguageModel>>>,
     backend: &'static str,
     precision: Precision,
-    /// The folder `cache/` of the root.
-    cache: PathBuf,
+    /// The folder `cache/` of the root; nothing if what is computed of texts stays in memory.
+    cache: Option<PathBuf>,
     /// Its vectors of titles, once a method has needed them. A run has one catalogue.
-    features: OnceCell<Tensor<2>>,
+    features: OnceLock<Tensor<2>>,
 }
 
 /// Loads the language model of a recipe if a row or an ID method reads texts.
@@ -69,6 +69,34 @@ impl FrozenText {
         Self::read(recipe, &path, std::slice::from_ref(device), root, &Costs::default())
     }
 
+    /// Loads the model at `path` for a service: it writes nothing, and what it computes of texts stays in memory.
+    pub(crate) fn in_memory(recipe: &Recipe, path: &Path, device: &Device) -> Result<Self> {
+        let own = Self::read(recipe, path, std::slice::from_ref(device), Path::new(""), &Costs::default())?;
+        Ok(Self { cache: None, ..own })
+    }
+
+    /// Returns the same model for another catalogue, whose titles have the vectors `features`, `[items + 1, width]`, or
+    /// are encoded when they are needed.
+    pub(crate) fn with_features(&self, features: Option<Tensor<2>>) -> Self {
+        Self {
+            lm: self.lm.clone(),
+            tokenizer: self.tokenizer.clone(),
+            fingerprint: self.fingerprint.clone(),
+            asked: self.asked,
+            params: self.params,
+            replicas: self.replicas.clone(),
+            backend: self.backend,
+            precision: self.precision,
+            cache: self.cache.clone(),
+            features: features.map_or_else(OnceLock::new, OnceLock::from),
+        }
+    }
+
+    /// Encodes the titles of a catalogue, `[items + 1, width]` with padding in row 0.
+    pub(crate) fn encode(&self, catalog: &Catalog) -> Result<Tensor<2>> {
+        Ok(ra_align::encode_titles(self.lm(), &*self.tokenizer, catalog)?)
+    }
+
     fn read(recipe: &Recipe, path: &Path, devices: &[Device], root: &Path, costs: &Costs) -> Result<Self> {
         let precision = recipe.lm.precision;
         let on = |device: &Device| -> Result<PretrainedLm> {
@@ -82,10 +110,10 @@ impl FrozenText {
         let other = |device: &Device| (device != first).then(|| Ok(on(device)?.model.into())).transpose();
         let replicas = further.iter().map(other).collect::<Result<_>>()?;
         check_fit(recipe, &model.spec())?;
-        let (lm, backend, cache) = (model.into(), recipe.backend.name(), root.join("cache"));
+        let (lm, backend, cache) = (model.into(), recipe.backend.name(), Some(root.join("cache")));
         Ok(Self {
             lm,
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
             fingerprint,
             asked,
             params,
@@ -93,7 +121,7 @@ impl FrozenText {
             backend,
             precision,
             cache,
-            features: OnceCell::new(),
+            features: OnceLock::new(),
         })
     }
 
@@ -145,9 +173,10 @@ impl FrozenText {
     ) -> Result<Tower> {
         let own = (items == ItemNames::Number).then(|| numbered(catalog));
         let catalog = own.as_ref().unwrap_or(catalog);
-        let mut tower = TextTower::of_titles(self.lm.clone(), &self.tokenizer, catalog, prompt, align, interests)?;
+        let mut tower = TextTower::of_titles(self.lm.clone(), &*self.tokenizer, catalog, prompt, align, interests)?;
+        let Some(cache) = &self.cache else { return Ok(Arc::new(tower)) };
         let maker = self.rows_key(align).maker();
-        let path = self.cache.join(format!("text-{}.rows", ra_core::fingerprint([maker.as_bytes()])));
+        let path = cache.join(format!("text-{}.rows", ra_core::fingerprint([maker.as_bytes()])));
         if let Err(error) = tower.keep_in(&path, &maker) {
             tracing::warn!(%error, "the text cache cannot be used: texts stay in memory");
         }
@@ -166,7 +195,7 @@ impl FrozenText {
         if let Some(known) = self.features.get() {
             return Ok(known);
         }
-        let vectors = ra_align::encode_titles(self.lm(), &self.tokenizer, catalog)?;
+        let vectors = ra_align::encode_titles(self.lm(), &*self.tokenizer, catalog)?;
         Ok(self.features.get_or_init(|| vectors))
     }
 

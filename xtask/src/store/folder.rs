@@ -225,6 +225,21 @@ impl RunFolder {
         self.claimed(&free.context("no number is left for a file of curves")?)
     }
 
+    /// Opens a folder of checkpoints and vectors laid out as in a run, such as that of a bundle, for reading.
+    pub(crate) fn within(path: &Path) -> Result<Self> {
+        Ok(Self { path: path.into(), files: RefCell::new(OutputFolder::open(path, KIND)?), _lock: None })
+    }
+
+    /// Returns the names of the files that the rows `wanted` are loaded from, besides the language model: those that exist.
+    pub(crate) fn files_of(&self, wanted: &[String], methods: &[&str]) -> Vec<String> {
+        let endings = ["safetensors", "json", "ground.json"];
+        let ids = methods.iter().flat_map(|name| endings.map(|ending| id_name(name, ending)));
+        let endings = ["safetensors", "json", "blend.json"];
+        let towers = wanted.iter().flat_map(|row| endings.map(|ending| towers_name(row, ending)));
+        let all = ids.chain(towers).chain(wanted.iter().map(|row| items_name(row)));
+        all.filter(|name| self.file(name).exists()).collect()
+    }
+
     /// Opens a finished run for use, with its resolved recipe.
     pub(crate) fn finished(path: &Path) -> Result<(Self, Manifest)> {
         let files = RefCell::new(OutputFolder::open(path, KIND)?);

@@ -1,0 +1,493 @@
+//! Requests to a bundle and its answers.
+use super::Bundle;
+use super::score::{NOBODY, Scorer, Scores};
+use anyhow::{Result, bail};
+use ra_core::{Catalog, Dataset, History, ItemId, UserId};
+use ra_eval::top_k;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use utoipa::ToSchema;
+
+/// At most this many of the newest items of a history are read.
+const NEWEST: usize = 1000;
+
+/// At most this many items of a history are named as the reason of a recommendation.
+const REASONS: usize = 50;
+
+/// For whom to recommend, and what.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Request {
+    /// A user of the bundle, by name, if it holds names: their history is that of the bundle, followed by `history`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What the user did, oldest first.
+    pub history: Vec<Past>,
+    /// The number of items; 10 by default.
+    pub top: Option<usize>,
+    /// The row that answers; the first of the bundle by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<String>,
+    /// If given, only these items are recommended, by id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
+    /// These items are not recommended, by id.
+    pub deny: Vec<String>,
+    /// Whether items of the history may be recommended; false by default.
+    pub seen: bool,
+    /// At most this many items of each group, such as a category, if the bundle has groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_group: Option<usize>,
+    /// What is added to the scores of items, by id, in standard deviations of the scores over the catalogue.
+    pub boosts: BTreeMap<String, f32>,
+    /// Whether to say where scores come from.
+    pub explain: bool,
+}
+
+/// An item of a history: an id or a title, or more about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Past {
+    /// An id, or else a title.
+    Name(String),
+    /// An item with more about it.
+    Entry(PastEntry),
+}
+
+/// An item of a history with more about it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PastEntry {
+    /// The id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
+    /// The title, instead of the id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// 0 or less: the item was seen and not liked. It is not recommended, and says nothing about taste.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f32>,
+    /// The time, on any scale. If one entry has it, all must; they are put into its order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ts: Option<f64>,
+}
+
+/// What a bundle recommends.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The row that answered.
+    pub row: String,
+    /// The user, if one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Why the most popular items stand in for the row's own recommendations, if they do.
+    pub fallback: Option<Fallback>,
+    /// The recommended items, best first.
+    pub recommended: Vec<Named>,
+    /// Names of the history that are no items of the catalogue.
+    pub unknown: Vec<String>,
+    /// The number of items that were read.
+    pub history: usize,
+    /// What the reader must know.
+    pub notes: Vec<String>,
+}
+
+/// Why popularity answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// The history is empty.
+    EmptyHistory,
+    /// No item of the history is known.
+    UnknownHistory,
+}
+
+/// An item with its score.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[non_exhaustive]
+pub struct Named {
+    /// The id.
+    pub item: String,
+    /// The title, empty if there is none.
+    pub title: String,
+    /// Its group, if the bundle has groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The score, comparable within one list.
+    pub score: f32,
+    /// Where the score comes from, if asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain: Option<Explained>,
+}
+
+/// Where a score comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[non_exhaustive]
+pub struct Explained {
+    /// For each part of the row: how much more it gives to this item than to the average item.
+    pub parts: BTreeMap<String, f32>,
+    /// The item of the history that is most similar, if the row compares items.
+    pub because: Option<String>,
+}
+
+/// Items similar to one.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[non_exhaustive]
+pub struct Similar {
+    /// The row that compares.
+    pub row: String,
+    /// The id of the item.
+    pub item: String,
+    /// The similar items, most similar first.
+    pub similar: Vec<Named>,
+}
+
+/// The names of items and users.
+#[derive(Debug)]
+pub(super) struct Names {
+    ids: HashMap<String, ItemId>,
+    /// By lower-case title on one line.
+    titles: HashMap<String, Vec<ItemId>>,
+    users: HashMap<String, UserId>,
+}
+
+impl Names {
+    pub(super) fn new(dataset: &Dataset) -> Self {
+        let catalog = &dataset.catalog;
+        let mut titles: HashMap<String, Vec<ItemId>> = HashMap::new();
+        for item in catalog.all().filter(|item| !catalog.title(*item).trim().is_empty()) {
+            titles.entry(plain(catalog.title(item))).or_default().push(item);
+        }
+        let users = UserId::all(dataset.users.len()).zip(&dataset.users).filter(|(_, name)| !name.is_empty());
+        Self {
+            ids: catalog.all().map(|item| (catalog.id(item).to_owned(), item)).collect(),
+            titles,
+            users: users.map(|(user, name)| (name.clone(), user)).collect(),
+        }
+    }
+
+    pub(super) fn id(&self, name: &str) -> Option<ItemId> {
+        self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied()
+    }
+
+    fn title(&self, title: &str) -> Option<ItemId> {
+        self.titles.get(&plain(title)).map(|items| items[0])
+    }
+}
+
+/// Returns a title as it is looked up: in lower case, on one line.
+fn plain(title: &str) -> String {
+    title.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+/// A request with its names resolved.
+struct Resolved {
+    user: UserId,
+    /// The items that are read, oldest first.
+    items: Vec<ItemId>,
+    unknown: Vec<String>,
+    blocked: HashSet<ItemId>,
+    notes: Vec<String>,
+}
+
+impl Bundle {
+    /// Returns what a row recommends.
+    ///
+    /// # Errors
+    /// If the request names a row, a user or an item in `allow`, `deny` or `boosts` that there is not, or asks for nothing.
+    pub fn recommend(&self, request: &Request) -> Result<Answer> {
+        let mut all = self.recommend_all(std::slice::from_ref(request))?;
+        all.pop().map_or_else(|| bail!("no answer"), Ok)
+    }
+
+    /// Returns [`recommend`](Self::recommend) of several requests to one row, which share their passes through the models.
+    ///
+    /// # Errors
+    /// As [`recommend`](Self::recommend), for the first request that is wrong, or if they name different rows.
+    pub fn recommend_all(&self, requests: &[Request]) -> Result<Vec<Answer>> {
+        let Some(first) = requests.first() else { return Ok(Vec::new()) };
+        if requests.iter().any(|request| request.row != first.row) {
+            bail!("requests that are answered together must name one row");
+        }
+        let scorer = self.scorer(first.row.as_deref())?;
+        let resolved: Vec<Resolved> = requests.iter().map(|request| self.resolve(request)).collect::<Result<_>>()?;
+        let histories: Vec<History<'_>> = resolved
+            .iter()
+            .filter(|own| !own.items.is_empty())
+            .map(|own| History { user: own.user, items: &own.items })
+            .collect();
+        let mut scores = scorer.score(&histories).into_iter();
+        let answer = |(request, own): (&Request, Resolved)| {
+            let scores = if own.items.is_empty() { None } else { scores.next() };
+            self.answer(scorer, request, own, scores)
+        };
+        requests.iter().zip(resolved).map(answer).collect()
+    }
+
+    /// Returns the weighted user vector of a request in the row's parts with vectors: its product with the item vectors in
+    /// `items.parquet` is their part of the scores.
+    ///
+    /// # Errors
+    /// As [`recommend`](Self::recommend); if a part has several vectors per user.
+    pub fn user_vector(&self, request: &Request) -> Result<Vec<f32>> {
+        let scorer = self.scorer(request.row.as_deref())?;
+        let own = self.resolve(request)?;
+        let vector = scorer.user_vector(&History { user: own.user, items: &own.items });
+        vector.map_or_else(|| bail!("row {}: has several vectors per user, not one", scorer.name), Ok)
+    }
+
+    pub(super) fn scorer(&self, row: Option<&str>) -> Result<&Scorer> {
+        let Some(row) = row else { return Ok(&self.scorers[0]) };
+        let found = self.scorers.iter().find(|own| own.name == row || own.label == row);
+        found.map_or_else(
+            || {
+                let names: Vec<&str> = self.scorers.iter().map(|own| own.name.as_str()).collect();
+                bail!("row {row:?}: the bundle has {}", names.join(", "))
+            },
+            Ok,
+        )
+    }
+
+    /// Returns the known items of a history, oldest first, and the unknown names.
+    fn resolve(&self, request: &Request) -> Result<Resolved> {
+        let mut notes = Vec::new();
+        let (mut items, mut liked, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        let mut user = NOBODY;
+        if let Some(name) = &request.user {
+            let Some(known) = self.names.users.get(name.as_str()).copied() else {
+                match self.manifest.names_users {
+                    true => bail!(
+                        "user {name:?}: is not among the {} users of the bundle; send a history",
+                        self.manifest.users
+                    ),
+                    false => bail!("user {name:?}: the bundle holds no names of users; send a history"),
+                }
+            };
+            user = known;
+            let own = [self.dataset.train.row(known), self.dataset.test.row(known)].concat();
+            liked.extend(own.iter().copied());
+            items.extend(own);
+        }
+        let mut past: Vec<(Option<f64>, &Past)> = request.history.iter().map(|past| (past.time(), past)).collect();
+        let timed = past.iter().filter(|(time, _)| time.is_some_and(f64::is_finite)).count();
+        if timed > 0 && timed < past.len() {
+            bail!("history: {timed} of {} entries have a ts; give it to all or to none", past.len());
+        }
+        past.sort_by(|a, b| a.0.unwrap_or_default().total_cmp(&b.0.unwrap_or_default()));
+        for (_, entry) in past {
+            match self.find(entry)? {
+                Ok(item) => {
+                    items.push(item);
+                    liked.extend(entry.is_liked().then_some(item));
+                }
+                Err(name) => unknown.push(name),
+            }
+        }
+        if liked.len() > NEWEST {
+            notes.push(format!("only the newest {NEWEST} of {} items were read", liked.len()));
+            liked.drain(..liked.len() - NEWEST);
+        }
+        let mut blocked: HashSet<ItemId> = self.listed("deny", &request.deny, &mut notes).into_iter().collect();
+        if !request.seen {
+            blocked.extend(items);
+        }
+        blocked.insert(ItemId::PADDING);
+        Ok(Resolved { user, items: liked, unknown, blocked, notes })
+    }
+
+    /// Returns the item of an entry, or its name if it is unknown.
+    fn find(&self, entry: &Past) -> Result<Result<ItemId, String>> {
+        Ok(match entry {
+            Past::Name(name) => self.names.id(name).or_else(|| self.names.title(name)).ok_or_else(|| name.clone()),
+            Past::Entry(PastEntry { item: Some(id), .. }) => self.names.id(id).ok_or_else(|| id.clone()),
+            Past::Entry(PastEntry { title: Some(title), .. }) => self.names.title(title).ok_or_else(|| title.clone()),
+            Past::Entry(_) => bail!("history: an entry has neither item nor title"),
+        })
+    }
+
+    /// Returns the items of a list of ids. Unknown ones are counted in a note.
+    fn listed(&self, key: &str, ids: &[String], notes: &mut Vec<String>) -> Vec<ItemId> {
+        let found: Vec<ItemId> = ids.iter().filter_map(|id| self.names.id(id)).collect();
+        if found.len() < ids.len() {
+            notes.push(format!("{key}: {} of {} ids are not in the catalogue", ids.len() - found.len(), ids.len()));
+        }
+        found
+    }
+
+    fn answer(&self, scorer: &Scorer, request: &Request, own: Resolved, scores: Option<Scores>) -> Result<Answer> {
+        let Resolved { items, unknown, mut blocked, mut notes, .. } = own;
+        let top = request.top.unwrap_or(10);
+        if top == 0 {
+            bail!("top is 0, it must be at least 1");
+        }
+        if request.per_group.is_some() && self.groups.is_empty() {
+            bail!("per_group: the bundle has no groups of items; export it with --group COLUMN");
+        }
+        if request.per_group == Some(0) {
+            bail!("per_group is 0, it must be at least 1");
+        }
+        let mut sum = match &scores {
+            Some(scores) => scores.sum(),
+            None => self.popularity.iter().map(|&count| count as f32).collect(),
+        };
+        scorer.refuse_broken(&sum)?;
+        self.boost(&mut sum, request, &mut notes)?;
+        if let Some(allow) = &request.allow {
+            let allowed: HashSet<ItemId> = self.listed("allow", allow, &mut notes).into_iter().collect();
+            blocked.extend(self.dataset.catalog.all().filter(|item| !allowed.contains(item)));
+        }
+        let blocked: Vec<ItemId> = blocked.into_iter().collect();
+        let found = match request.per_group {
+            Some(most) => self.capped(&sum, top, most, &blocked),
+            None => top_k(&sum, top, &blocked),
+        };
+        let explain = |item: ItemId| -> Option<Explained> {
+            let scores = scores.as_ref().filter(|_| request.explain)?;
+            let part = |(part, scores): (&super::score::Part, &Vec<f32>)| {
+                let mean = scores[1..].iter().sum::<f32>() / self.items().max(1) as f32;
+                (part.name.clone(), scores[item.index()] - mean)
+            };
+            let near = |other: &ItemId| Some((*other, scorer.cosine(item, *other)?));
+            let nearest = items.iter().rev().take(REASONS).filter_map(near).max_by(|a, b| a.1.total_cmp(&b.1));
+            let because = nearest.map(|(other, _)| self.dataset.catalog.name(other).to_owned());
+            let parts = scorer.parts.iter().zip(&scores.parts).map(part).collect();
+            Some(Explained { parts, because })
+        };
+        let recommended: Vec<Named> = found
+            .into_iter()
+            .map(|(item, score)| Named { explain: explain(item), ..self.named(item, score) })
+            .collect();
+        if recommended.len() < top {
+            notes.push(format!("only {} items are left to recommend", recommended.len()));
+        }
+        let fallback = scores.is_none().then_some(match unknown.is_empty() {
+            true => Fallback::EmptyHistory,
+            false => Fallback::UnknownHistory,
+        });
+        let row = scorer.name.clone();
+        Ok(Answer { row, user: request.user.clone(), fallback, recommended, unknown, history: items.len(), notes })
+    }
+
+    /// Adds the boosts of a request to scores.
+    fn boost(&self, scores: &mut [f32], request: &Request, notes: &mut Vec<String>) -> Result<()> {
+        if request.boosts.is_empty() {
+            return Ok(());
+        }
+        let n = self.items().max(1) as f32;
+        let mean = scores[1..].iter().sum::<f32>() / n;
+        let deviation = (scores[1..].iter().map(|score| (score - mean).powi(2)).sum::<f32>() / n).sqrt();
+        let mut unknown = 0;
+        for (id, boost) in &request.boosts {
+            if !boost.is_finite() {
+                bail!("boosts: that of {id:?} is not a number");
+            }
+            match self.names.id(id) {
+                Some(item) => scores[item.index()] += boost * deviation,
+                None => unknown += 1,
+            }
+        }
+        if unknown > 0 {
+            notes.push(format!("boosts: {unknown} ids are not in the catalogue"));
+        }
+        Ok(())
+    }
+
+    /// Returns the best items with at most `most` of each group.
+    fn capped(&self, scores: &[f32], top: usize, most: usize, blocked: &[ItemId]) -> Vec<(ItemId, f32)> {
+        let mut taken: HashMap<&str, usize> = HashMap::new();
+        let all = top_k(scores, self.items(), blocked);
+        let fits = |(item, _): &(ItemId, f32)| {
+            let group = taken.entry(self.groups[item.index() - 1].as_str()).or_default();
+            *group += 1;
+            *group <= most
+        };
+        all.into_iter().filter(fits).take(top).collect()
+    }
+
+    fn named(&self, item: ItemId, score: f32) -> Named {
+        let catalog: &Catalog = &self.dataset.catalog;
+        let group = self.groups.get(item.index() - 1).cloned();
+        Named { item: catalog.id(item).into(), title: catalog.title(item).into(), group, score, explain: None }
+    }
+
+    /// Returns the items most similar to the item with an id or, without one, a title: by the cosine of the row's vectors,
+    /// averaged over the parts that have vectors; for a row without any, by what a history of that item recommends.
+    ///
+    /// # Errors
+    /// If there is no such item or row, or if `top` is 0.
+    pub fn similar(&self, item: &str, row: Option<&str>, top: usize) -> Result<Similar> {
+        let scorer = self.scorer(row)?;
+        if top == 0 {
+            bail!("top is 0, it must be at least 1");
+        }
+        let Some(own) = self.names.id(item).or_else(|| self.names.title(item)) else {
+            bail!("item {item:?}: is neither an id nor a title of the catalogue")
+        };
+        let by_history = || {
+            let items = [own];
+            scorer
+                .score(&[History { user: NOBODY, items: &items }])
+                .pop()
+                .map(|scores| scores.sum())
+                .unwrap_or_default()
+        };
+        let scores = scorer.similarity(own).unwrap_or_else(by_history);
+        let found = top_k(&scores, top, &[ItemId::PADDING, own]);
+        let similar = found.into_iter().map(|(item, score)| self.named(item, score)).collect();
+        Ok(Similar { row: scorer.name.clone(), item: self.dataset.catalog.id(own).into(), similar })
+    }
+
+    /// Returns items whose id or title holds every word of a query, the most popular first.
+    pub fn search(&self, query: &str, top: usize) -> Vec<Named> {
+        let query = plain(query);
+        let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();
+        if words.is_empty() {
+            return Vec::new();
+        }
+        let catalog = &self.dataset.catalog;
+        let fits = |item: &ItemId| {
+            let title = catalog.title(*item).to_lowercase();
+            words.iter().all(|word| title.contains(word)) || catalog.id(*item).to_lowercase() == query
+        };
+        let found = self.popular.iter().copied().filter(fits).take(top);
+        found.map(|item| self.named(item, self.popularity[item.index()] as f32)).collect()
+    }
+
+    /// Returns the entries of a text that separates them by semicolons: at each place the longest title or id that there is,
+    /// because titles may have semicolons; `\;` never separates.
+    pub fn split_history(&self, text: &str) -> Vec<Past> {
+        let parts: Vec<String> = text.replace("\\;", "\0").split(';').map(|part| part.replace('\0', ";")).collect();
+        let (mut found, mut from) = (Vec::new(), 0);
+        while from < parts.len() {
+            let known = |to: &usize| {
+                let name = parts[from..*to].join(";");
+                self.names.title(&name).or_else(|| self.names.id(&name)).is_some()
+            };
+            let to = (from + 1..=parts.len()).rev().find(known).unwrap_or(from + 1);
+            let name = parts[from..to].join(";").trim().to_owned();
+            if !name.is_empty() {
+                found.push(Past::Name(name));
+            }
+            from = to;
+        }
+        found
+    }
+
+    /// Returns the most popular items, for a page that has nothing else to show.
+    pub fn popular(&self, top: usize) -> Vec<Named> {
+        let all = self.popular.iter().take(top);
+        all.map(|&item| self.named(item, self.popularity[item.index()] as f32)).collect()
+    }
+}
+
+impl Past {
+    fn time(&self) -> Option<f64> {
+        if let Self::Entry(entry) = self { entry.ts } else { None }
+    }
+
+    fn is_liked(&self) -> bool {
+        if let Self::Entry(PastEntry { weight: Some(weight), .. }) = self { *weight > 0.0 } else { true }
+    }
+}

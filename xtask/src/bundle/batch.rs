@@ -1,0 +1,364 @@
+//! Recommendations for many users at once, from a file of histories to a file of lists.
+use super::{Answer, Bundle, Named, Past, Request};
+use crate::context::Output;
+use anyhow::{Context, Result, bail};
+use ra_core::{OutputFolder, UserId, fingerprint, fingerprint_file};
+use ra_data::{Column, DataConfig, read_table, write_columns};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// The number of users whose lists are written together.
+const PART: usize = 2048;
+
+/// The number of users whose scores are held at a time, and the memory for them in bytes.
+const TOGETHER: usize = 64;
+const MEMORY: usize = 1 << 28;
+
+/// The kind of the folder of parts in its marker.
+const KIND: &str = "lists";
+
+/// What to recommend to many users.
+#[derive(Debug, Clone, Default)]
+pub struct BatchConfig {
+    /// The file of histories: a log in any format that a run reads, or JSON lines with `user` and `history`.
+    pub histories: PathBuf,
+    /// The file of lists, `.parquet`, `.csv` or `.jsonl`: `user`, `rank`, `item`, `title`, `score`, `fallback`.
+    pub out: PathBuf,
+    /// The columns of the log, as the table `[data.columns]` of a recipe has them.
+    pub columns: ra_data::Columns,
+    /// What each request asks; its user and history are those of the file.
+    pub request: Request,
+    /// Whether the weighted user vectors are written too, in the column `vector` of the user's first row.
+    pub vectors: bool,
+    /// Whether the parts of a batch that was cut off are used.
+    pub resume: bool,
+}
+
+/// What a batch did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BatchSummary {
+    /// The number of users.
+    pub users: usize,
+    /// How many of them got the most popular items for want of a known history.
+    pub fallbacks: usize,
+    /// The number of names in histories that are no items of the catalogue.
+    pub unknown: usize,
+    /// The rows of the file that could not be read.
+    pub rejected: usize,
+}
+
+/// A line of JSON: a user and their history.
+#[derive(Debug, Deserialize)]
+struct Line {
+    user: String,
+    history: Vec<Past>,
+}
+
+/// The users of a file.
+struct Asked {
+    users: Vec<String>,
+    histories: Histories,
+    rejected: usize,
+}
+
+enum Histories {
+    /// Numbers of names, so that a log of any length is small.
+    Log {
+        items: Vec<String>,
+        rows: ra_core::Sequences,
+    },
+    Lines(Vec<Vec<Past>>),
+}
+
+impl Histories {
+    fn of(&self, place: usize) -> Vec<Past> {
+        match self {
+            Self::Lines(all) => all[place].clone(),
+            Self::Log { items, rows } => {
+                let row = rows.row(UserId(place as u32));
+                row.iter().map(|item| Past::Name(items[item.index() - 1].clone())).collect()
+            }
+        }
+    }
+}
+
+impl Bundle {
+    /// Writes the lists of every user of a file, on all cores and within a bound of memory that does not depend on the
+    /// number of users. A batch that is cut off resumes after the last finished part.
+    ///
+    /// # Errors
+    /// Names the file and row that cannot be read, or the file that is in the way.
+    pub fn recommend_file(&self, config: &BatchConfig, output: &dyn Output) -> Result<BatchSummary> {
+        let form = Form::of(&config.out)?;
+        if config.out.is_dir() {
+            bail!("{}: is a folder; name a file", config.out.display());
+        }
+        let asked = read(config)?;
+        let (mut parts, folder) = Parts::open(self, config)?;
+        let all = asked.users.len();
+        output.start("recommend", all as u64);
+        let mut summary = BatchSummary { users: all, fallbacks: 0, unknown: 0, rejected: asked.rejected };
+        for (number, from) in (0..all).step_by(PART).enumerate() {
+            let to = (from + PART).min(all);
+            let lists = match parts.finished(number)? {
+                Some(known) => known,
+                None => {
+                    let lists = self.lists(config, &asked, from..to, output)?;
+                    parts.write(number, &lists)?;
+                    lists
+                }
+            };
+            let firsts = lists.rank.iter().zip(&lists.fallback).filter(|(rank, _)| **rank <= 1);
+            summary.fallbacks += firsts.filter(|(_, fallback)| !fallback.is_empty()).count();
+            summary.unknown += lists.unknown.iter().sum::<f64>() as usize;
+            output.update(to as u64, "");
+        }
+        output.finish();
+        form.write(&config.out, (0..all.div_ceil(PART)).map(|number| parts.read(number)), config.vectors)?;
+        parts.remove(&folder)?;
+        Ok(summary)
+    }
+
+    fn lists(
+        &self,
+        config: &BatchConfig,
+        asked: &Asked,
+        users: std::ops::Range<usize>,
+        output: &dyn Output,
+    ) -> Result<Lists> {
+        let at_once = (MEMORY / (4 * self.items().max(1) * 8)).clamp(1, TOGETHER);
+        let mut lists = Lists::default();
+        let all: Vec<usize> = users.collect();
+        for block in all.chunks(at_once) {
+            let request = |place: &usize| Request { history: asked.histories.of(*place), ..config.request.clone() };
+            let requests: Vec<Request> = block.iter().map(request).collect();
+            for ((place, answer), request) in block.iter().zip(self.recommend_all(&requests)?).zip(&requests) {
+                let vector = if config.vectors { self.user_vector(request)? } else { Vec::new() };
+                lists.add(&asked.users[*place], answer, vector);
+            }
+            output.update(block.last().map_or(0, |last| *last as u64 + 1), "");
+        }
+        Ok(lists)
+    }
+}
+
+/// Reads the file of histories.
+fn read(config: &BatchConfig) -> Result<Asked> {
+    let path = &config.histories;
+    if let Some(lines) = lines(path)? {
+        let (users, histories) = lines.into_iter().map(|line| (line.user, line.history)).unzip();
+        return Ok(Asked { users, histories: Histories::Lines(histories), rejected: 0 });
+    }
+    let log = DataConfig { interactions: Some(path.clone()), columns: config.columns.clone(), ..DataConfig::default() };
+    let ra_data::Histories { users, items, rows, rejected, .. } = ra_data::histories(&log)?;
+    Ok(Asked { users, histories: Histories::Log { items, rows }, rejected: rejected.rows })
+}
+
+/// Reads JSON lines with a history each; nothing if the file is something else, such as a log in JSON.
+fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
+    if path.extension().is_none_or(|end| end != "jsonl") {
+        return Ok(None);
+    }
+    let file = File::open(path).with_context(|| format!("--histories {}: cannot be read", path.display()))?;
+    let mut found = Vec::new();
+    for (number, line) in (1..).zip(BufReader::new(file).lines()) {
+        let line = line.with_context(|| format!("{}, line {number}: cannot be read", path.display()))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        if found.is_empty() {
+            let first: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            if first.get("history").is_none() {
+                return Ok(None);
+            }
+        }
+        let told = || format!("{}, line {number}: is no user with a history", path.display());
+        found.push(serde_json::from_str(&line).with_context(told)?);
+    }
+    Ok(Some(found))
+}
+
+/// Rows of a file of lists.
+#[derive(Debug, Clone, Default)]
+struct Lists {
+    user: Vec<String>,
+    rank: Vec<u32>,
+    item: Vec<String>,
+    title: Vec<String>,
+    score: Vec<f64>,
+    /// Why popularity answered, or nothing.
+    fallback: Vec<String>,
+    /// In the first row of a user: the number of unknown names.
+    unknown: Vec<f64>,
+    vector: Vec<Vec<f32>>,
+}
+
+impl Lists {
+    fn add(&mut self, user: &str, answer: Answer, vector: Vec<f32>) {
+        let fallback = answer.fallback.and_then(|why| serde_json::to_value(why).ok());
+        let fallback = fallback.and_then(|why| why.as_str().map(str::to_owned)).unwrap_or_default();
+        let (mut unknown, mut vector) = (answer.unknown.len() as f64, Some(vector));
+        for (rank, Named { item, title, score, .. }) in (1..).zip(answer.recommended) {
+            self.user.push(user.to_owned());
+            self.rank.push(rank);
+            self.item.push(item);
+            self.title.push(title);
+            self.score.push(score.into());
+            self.fallback.push(fallback.clone());
+            self.unknown.push(std::mem::take(&mut unknown));
+            self.vector.push(vector.take().unwrap_or_default());
+        }
+    }
+
+    fn columns(self) -> Vec<(&'static str, Column)> {
+        vec![
+            ("user", Column::Text(self.user)),
+            ("rank", Column::Ids(self.rank)),
+            ("item", Column::Text(self.item)),
+            ("title", Column::Text(self.title)),
+            ("score", Column::Numbers(self.score)),
+            ("fallback", Column::Text(self.fallback)),
+            ("unknown", Column::Numbers(self.unknown)),
+            ("vector", Column::Vectors(self.vector)),
+        ]
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let mut table: BTreeMap<String, Column> = read_table(path)?;
+        let mut take = |name: &str| table.remove(name).with_context(|| format!("{}: has no {name}", path.display()));
+        let text = |column: Column| if let Column::Text(all) = column { all } else { Vec::new() };
+        let numbers = |column: Column| if let Column::Numbers(all) = column { all } else { Vec::new() };
+        Ok(Self {
+            user: text(take("user")?),
+            rank: if let Column::Ids(all) = take("rank")? { all } else { Vec::new() },
+            item: text(take("item")?),
+            title: text(take("title")?),
+            score: numbers(take("score")?),
+            fallback: text(take("fallback")?),
+            unknown: numbers(take("unknown")?),
+            vector: if let Column::Vectors(all) = take("vector")? { all } else { Vec::new() },
+        })
+    }
+}
+
+/// The finished parts of a batch, in a folder next to its file.
+struct Parts {
+    files: OutputFolder,
+    path: PathBuf,
+}
+
+impl Parts {
+    /// Opens the folder of parts, whose name says everything that the lists depend on.
+    fn open(bundle: &Bundle, config: &BatchConfig) -> Result<(Self, PathBuf)> {
+        let BatchConfig { histories, columns, request, vectors, .. } = config;
+        let made_of = [
+            serde_json::to_string(bundle.manifest())?,
+            fingerprint_file(histories)?.to_string(),
+            serde_json::to_string(columns)?,
+            serde_json::to_string(request)?,
+            vectors.to_string(),
+        ];
+        let key = fingerprint(made_of.iter().map(String::as_bytes)).to_string();
+        let name = config.out.file_name().context("--out names no file")?.to_string_lossy().into_owned();
+        let path = config.out.with_file_name(format!(".{name}.parts-{}", &key[..12]));
+        let mut files = OutputFolder::open(&path, KIND)?;
+        files.sweep()?;
+        if !config.resume {
+            files.remove(|_| true)?;
+        }
+        Ok((Self { files, path: path.clone() }, path))
+    }
+
+    fn file(number: usize) -> String {
+        format!("{number:06}.parquet")
+    }
+
+    fn finished(&self, number: usize) -> Result<Option<Lists>> {
+        let path = self.path.join(Self::file(number));
+        (self.files.owns(&Self::file(number)) && path.exists()).then(|| Lists::read(&path)).transpose()
+    }
+
+    fn write(&mut self, number: usize, lists: &Lists) -> Result<()> {
+        let name = Self::file(number);
+        std::fs::create_dir_all(&self.path).with_context(|| format!("{}: cannot be made", self.path.display()))?;
+        self.files.claim(&[&name])?;
+        Ok(write_columns(&self.path.join(name), &lists.clone().columns())?)
+    }
+
+    fn read(&self, number: usize) -> Result<Lists> {
+        Lists::read(&self.path.join(Self::file(number)))
+    }
+
+    fn remove(mut self, folder: &Path) -> Result<()> {
+        self.files.remove(|_| true)?;
+        std::fs::remove_file(folder.join(ra_core::MARKER)).ok();
+        std::fs::remove_dir(folder).ok();
+        Ok(())
+    }
+}
+
+/// A format of a file of lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Parquet,
+    Csv,
+    Jsonl,
+}
+
+impl Form {
+    fn of(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|end| end.to_str()) {
+            Some("parquet") => Ok(Self::Parquet),
+            Some("csv") => Ok(Self::Csv),
+            Some("jsonl") => Ok(Self::Jsonl),
+            _ => bail!("--out {}: must end in .parquet, .csv or .jsonl", path.display()),
+        }
+    }
+
+    /// Writes all parts as one file, one part in memory at a time, and puts it in its place when it is whole.
+    fn write(self, out: &Path, parts: impl Iterator<Item = Result<Lists>>, vectors: bool) -> Result<()> {
+        let shown = |lists: Lists| {
+            let columns = lists.columns().into_iter();
+            columns.filter(|(name, _)| *name != "unknown" && (vectors || *name != "vector")).collect::<Vec<_>>()
+        };
+        if self == Self::Parquet {
+            let parts =
+                parts.map(|lists| Ok(shown(lists.map_err(|e| ra_core::Error::corrupt(out, format!("{e:#}")))?)));
+            return Ok(ra_data::write_parts(out, parts)?);
+        }
+        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let cannot = || format!("{}: cannot be written", out.display());
+        let file = tempfile::Builder::new().prefix(".ra-rec-tmp-").tempfile_in(folder).with_context(cannot)?;
+        let mut to = BufWriter::new(file);
+        if self == Self::Csv {
+            writeln!(to, "user,rank,item,title,score,fallback").with_context(cannot)?;
+        }
+        for lists in parts {
+            let lists = lists?;
+            for at in 0..lists.user.len() {
+                let (user, item, title) = (&lists.user[at], &lists.item[at], &lists.title[at]);
+                let (rank, score, fallback) = (lists.rank[at], lists.score[at], &lists.fallback[at]);
+                if self == Self::Csv {
+                    let mut line = csv::Writer::from_writer(&mut to);
+                    let (rank, score) = (rank.to_string(), score.to_string());
+                    line.write_record([user, &rank, item, title, &score, fallback]).with_context(cannot)?;
+                    line.flush().with_context(cannot)?;
+                } else {
+                    let fallback = Some(fallback).filter(|why| !why.is_empty());
+                    let line = serde_json::json!({
+                        "user": user, "rank": rank, "item": item, "title": title, "score": score, "fallback": fallback,
+                    });
+                    writeln!(to, "{line}").with_context(cannot)?;
+                }
+            }
+        }
+        let file = to.into_inner().map_err(|e| e.into_error()).with_context(cannot)?;
+        file.as_file().sync_all().with_context(cannot)?;
+        file.persist(out).with_context(cannot)?;
+        Ok(())
+    }
+}

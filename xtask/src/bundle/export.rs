@@ -1,0 +1,303 @@
+//! Export: a bundle of a row of a finished run.
+use super::files::{self, BundleLm, BundleManifest, BundleRow};
+use super::{Bundle, KIND, table};
+use crate::context::Output;
+use crate::fetch;
+use crate::recipe::Recipe;
+use crate::recommend::{chosen_row, knows_users_only};
+use crate::stages::{FrozenText, read};
+use crate::store::{RunFolder, lock};
+use crate::terminal::program;
+use anyhow::{Context, Result, bail};
+use ra_core::{Device, OutputFolder, Sequences, write_atomic, write_json};
+use ra_data::{Column, write_columns};
+use ra_eval::Report;
+use ra_idmodels::IdMethod;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The files of a language model's folder that belong to it.
+const LM_FILES: [&str; 5] = ["json", "txt", "safetensors", "gguf", "model"];
+
+/// The number of terms of an item in `items.parquet`.
+const TERMS: usize = 50;
+
+/// What to export, and how.
+#[derive(Debug, Clone, Default)]
+pub struct ExportConfig {
+    /// The row, by kind or name; by default the one that the report recommends.
+    pub row: Option<String>,
+    /// Further rows that answer if they are asked for by name. Popularity and the rows that a blend is made of are always
+    /// among them.
+    pub also: Vec<String>,
+    /// Whether the files of the language model stay outside.
+    pub without_lm: bool,
+    /// Whether the names of users go into the bundle, so that it answers for a user by name.
+    pub names_users: bool,
+    /// A column of the file of items with a group of each item, such as its category.
+    pub group: Option<String>,
+    /// Whether an earlier bundle in the folder is replaced.
+    pub replace: bool,
+}
+
+/// Writes the bundle of a finished run to the folder `to`. Data and models are under `root`.
+///
+/// # Errors
+/// If the run is not finished or its inputs have changed, if a row cannot answer for histories, or if `to` holds anything
+/// else.
+pub fn export(
+    run: &Path,
+    to: &Path,
+    config: &ExportConfig,
+    root: &Path,
+    device: &Device,
+    output: &dyn Output,
+) -> Result<BundleManifest> {
+    let (folder, manifest) = RunFolder::finished(run)?;
+    let recipe = manifest.recipe()?;
+    let report = Report::read(run)?;
+    let rows = rows(&recipe, &report, config).with_context(|| run.display().to_string())?;
+    let mut dataset = read(&recipe, root)?.dataset;
+    manifest.check(&dataset)?;
+    let fingerprint = dataset.fingerprint().to_string();
+    let groups = groups(&recipe, config, root)?;
+    if !config.names_users {
+        dataset.users.iter_mut().for_each(String::clear);
+    }
+    // What is known of users later on is one part.
+    let later = dataset.valid.rows().zip(dataset.test.rows()).map(|(valid, test)| [valid, test].concat());
+    dataset.test = Sequences::from_rows(later);
+    dataset.valid = Sequences::from_rows(vec![Vec::new(); dataset.users.len()]);
+
+    let made_of: Vec<String> = rows.iter().flat_map(|row| recipe.made_of(&row.name)).collect();
+    let (text, lm) = language_model(&recipe, &made_of, config, root, device)?;
+    if let Some(text) = &text {
+        manifest.check_lm(&text.identity())?;
+    }
+    let (mut files, _lock) = begin(to, config)?;
+    let methods: Vec<&str> = recipe.ids.iter().map(|id| id.kind()).collect();
+    output.start("copy models", 0);
+    for name in folder.files_of(&made_of, &methods) {
+        copy(&folder.file(&name), &mut files, &format!("{}/{name}", files::MODEL))?;
+    }
+    if let Some((path, own)) = lm.as_ref().filter(|(_, own)| own.inside) {
+        copy_model(path, &mut files, &own.name)?;
+    }
+    output.finish();
+    let recipe = portable(&recipe, &mut files)?;
+    let mut own = BundleManifest {
+        format: files::FORMAT,
+        made_by: format!("ra-rec {}", env!("CARGO_PKG_VERSION")),
+        commit: report.commit.clone(),
+        recipe_name: report.recipe.clone(),
+        recipe: recipe.to_toml()?,
+        protocol: report.protocol.fingerprint.to_string(),
+        dataset: fingerprint,
+        name: dataset.name.clone(),
+        items: dataset.catalog.len(),
+        users: dataset.users.len(),
+        names_users: config.names_users,
+        rows,
+        lm: lm.map(|(_, own)| own),
+        files: BTreeMap::new(),
+    };
+    if let Some(text) = text.as_ref().filter(|_| reads_features(&recipe, &made_of)) {
+        output.start("encode titles", 0);
+        let titles = text.features(&dataset.catalog)?.clone();
+        let shape = titles.dims();
+        files.claim(&[files::TITLES])?;
+        std::fs::create_dir_all(to.join(files::MODEL))?;
+        let values: Vec<f32> = titles.into_data().iter::<f32>().collect();
+        table::write_npy(&to.join(files::TITLES), &values, shape)?;
+        output.finish();
+    }
+    files.claim(&[files::ITEMS, files::ITEMS_NPY, files::HISTORIES, files::CANARY, files::MANIFEST])?;
+    table::write_histories(&to.join(files::HISTORIES), &dataset, config.names_users)?;
+    output.start("compute vectors", 0);
+    let recipe = own.recipe()?;
+    let text = text.map(Arc::new);
+    let mut bundle = Bundle::assemble(to, own.clone(), recipe, dataset, groups, text, None, device)?;
+    for (row, scorer) in own.rows.iter_mut().zip(&bundle.scorers) {
+        row.vector = scorer.item_vectors().1;
+    }
+    bundle.manifest.rows.clone_from(&own.rows);
+    bundle.write_items(to)?;
+    bundle.write_canaries(&to.join(files::CANARY))?;
+    own.files = files::sums(&files)?;
+    write_json(&to.join(files::MANIFEST), &own)?;
+    output.finish();
+    Ok(own)
+}
+
+/// Returns the rows of the bundle: the one that is exported, those asked for, and those that they are made of.
+fn rows(recipe: &Recipe, report: &Report, config: &ExportConfig) -> Result<Vec<BundleRow>> {
+    let row = |asked: Option<&str>| -> Result<BundleRow> {
+        let (name, label) = chosen_row(report, recipe, asked)?;
+        if let Some(kind) = knows_users_only(recipe, &name) {
+            bail!(
+                "{label}: {kind} knows only the users it was trained on, and a bundle answers for histories; name another \
+                 row by --row"
+            );
+        }
+        let own = report.rows.iter().find(|row| row.name == label);
+        let metrics = own.map(|row| row.metrics.iter().map(|(metric, value)| (metric.to_string(), *value)).collect());
+        Ok(BundleRow { name, label, metrics: metrics.unwrap_or_default(), vector: Vec::new() })
+    };
+    let mut all = vec![row(config.row.as_deref())?];
+    for asked in &config.also {
+        all.push(row(Some(asked))?);
+    }
+    let mut more: Vec<String> = all.iter().flat_map(|own| recipe.made_of(&own.name)).collect();
+    more.extend(recipe.id_rows().into_iter().filter(|name| name == "pop"));
+    for name in more {
+        // A part of a blend need not be a row of the report.
+        if let Ok(part) = row(Some(&name)) {
+            all.push(part);
+        }
+    }
+    let mut known = Vec::new();
+    all.retain(|own| {
+        !known.contains(&own.name) && {
+            known.push(own.name.clone());
+            true
+        }
+    });
+    Ok(all)
+}
+
+/// Returns the group of each item in the order of the catalogue; nothing if none was asked for.
+fn groups(recipe: &Recipe, config: &ExportConfig, root: &Path) -> Result<Vec<String>> {
+    let Some(column) = &config.group else { return Ok(Vec::new()) };
+    let by_group = recipe.with(&[format!("data.columns.title={column}")])?;
+    let found = read(&by_group, root).with_context(|| format!("--group {column}"))?;
+    Ok(found.dataset.catalog.titles().to_vec())
+}
+
+/// Opens the language model that the rows read, and says where it is.
+fn language_model(
+    recipe: &Recipe,
+    made_of: &[String],
+    config: &ExportConfig,
+    root: &Path,
+    device: &Device,
+) -> Result<(Option<FrozenText>, Option<(PathBuf, BundleLm)>)> {
+    if !recipe.rows_read_text(made_of) {
+        return Ok((None, None));
+    }
+    let path = match &recipe.lm.path {
+        Some(path) => path.clone(),
+        None => fetch::kept_model(&recipe.lm.name, root)?,
+    };
+    let text = FrozenText::in_memory(recipe, &path, device)?;
+    let name = path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+    let own = BundleLm { name, identity: text.identity(), inside: !config.without_lm };
+    Ok((Some(text), Some((path, own))))
+}
+
+fn reads_features(recipe: &Recipe, made_of: &[String]) -> bool {
+    recipe.ids.iter().any(|id| {
+        id.reads_features() && made_of.iter().any(|row| row == id.kind())
+            || id.ground.is_some() && made_of.contains(&id.grounded_row())
+    })
+}
+
+/// Takes the folder of the bundle. An earlier bundle there is one no more from its first changed file on.
+fn begin(to: &Path, config: &ExportConfig) -> Result<(OutputFolder, std::fs::File)> {
+    let (mut files, lock) = lock::take(to, KIND)?;
+    files.sweep()?;
+    if files.owns(files::MANIFEST) && to.join(files::MANIFEST).exists() {
+        if !config.replace {
+            bail!("{}: holds a bundle; name another folder by --to, or replace it by --force", to.display());
+        }
+        std::fs::remove_file(to.join(files::MANIFEST))?;
+    }
+    files.remove(|_| true)?;
+    Ok((files, lock))
+}
+
+fn copy(from: &Path, files: &mut OutputFolder, name: &str) -> Result<()> {
+    files.claim(&[name])?;
+    let to = files.path().join(name);
+    if let Some(parent) = to.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let cannot = || format!("{}: cannot be copied to {}", from.display(), to.display());
+    write_atomic(&to, &ra_core::read_bytes(from)?).with_context(cannot)
+}
+
+/// Copies the files of a language model: a file, or a folder with the folders in it.
+fn copy_model(from: &Path, files: &mut OutputFolder, name: &str) -> Result<()> {
+    if from.is_file() {
+        return copy(from, files, &format!("{}/{name}", files::LM));
+    }
+    let cannot = || format!("{}: cannot be read", from.display());
+    for entry in from.read_dir().with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_ours = path.extension().is_some_and(|end| LM_FILES.iter().any(|own| end == *own));
+        if path.is_dir() || is_ours && path.is_file() {
+            copy_model(&path, files, &format!("{name}/{own}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the recipe without paths of this machine. Imported vectors are copied into the bundle.
+fn portable(recipe: &Recipe, files: &mut OutputFolder) -> Result<Recipe> {
+    let mut own = recipe.clone();
+    (own.data.interactions, own.data.items, own.data.test, own.lm.path) = (None, None, None, None);
+    for path in own.ids.iter_mut().flat_map(|id| id.method.paths_mut()) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = format!("{}/import-{}", files::MODEL, name.unwrap_or_default());
+        if files.owns(&name) {
+            bail!("{}: two imported files have this name; rename one and run again", path.display());
+        }
+        copy(path, files, &name)?;
+        *path = name.into();
+    }
+    Ok(own)
+}
+
+impl Bundle {
+    /// Writes the items as tables for other programs: `items.parquet` and, if the first row has vectors, `items.npy`.
+    fn write_items(&self, to: &Path) -> Result<()> {
+        let catalog = &self.dataset.catalog;
+        let (vectors, widths) = self.scorers[0].item_vectors();
+        let terms: Vec<_> = catalog.all().map(|item| self.scorers[0].terms(item, TERMS)).collect();
+        let mut columns = vec![
+            ("item", Column::Text(catalog.all().map(|item| catalog.id(item).to_owned()).collect())),
+            ("title", Column::Text(catalog.titles().to_vec())),
+            ("item_index", Column::Ids(catalog.all().map(|item| item.0).collect())),
+            ("popularity", Column::Ids(self.popularity[1..].to_vec())),
+        ];
+        if !self.groups.is_empty() {
+            columns.push(("group", Column::Text(self.groups.clone())));
+        }
+        let ids =
+            Sequences::from_rows(terms.iter().map(|terms| terms.iter().map(|(item, _)| *item).collect::<Vec<_>>()));
+        let scores = terms.iter().map(|terms| terms.iter().map(|(_, score)| *score).collect()).collect();
+        let values = vectors.concat();
+        columns.push(("vector", Column::Vectors(vectors)));
+        columns.push(("terms", Column::Lists(ids)));
+        columns.push(("term_scores", Column::Vectors(scores)));
+        write_columns(&to.join(files::ITEMS), &columns)?;
+        let width = widths.iter().map(|part| part.width).sum();
+        table::write_npy(&to.join(files::ITEMS_NPY), &values, [catalog.len(), width])
+    }
+}
+
+/// Says what is in a bundle.
+pub(crate) fn told(manifest: &BundleManifest, to: &Path) -> Vec<String> {
+    let rows: Vec<&str> = manifest.rows.iter().map(|row| row.name.as_str()).collect();
+    let lm = match &manifest.lm {
+        Some(lm) if lm.inside => format!("with the language model {}", lm.name),
+        Some(lm) => format!("without the files of its language model, {}", lm.name),
+        None => "without a language model".into(),
+    };
+    let users = if manifest.names_users { "names of users inside" } else { "no names of users" };
+    vec![
+        format!("{}: {} items, rows {}; {lm}; {users}", to.display(), manifest.items, rows.join(", ")),
+        format!("next: {} serve --bundle {}", program(), to.display()),
+    ]
+}

@@ -1,0 +1,193 @@
+//! A bundle: a trained recommender that leaves the machine.
+//!
+//! A folder that holds everything a row needs to recommend: the catalogue, what users did (without their names, unless
+//! asked for), the trained models, the item vectors and the language model. It needs neither the log nor the run. Opening
+//! it checks every file, and that known histories still get their known answers.
+mod answer;
+mod batch;
+mod canary;
+mod export;
+mod files;
+mod score;
+mod table;
+
+pub use answer::{Answer, Explained, Fallback, Named, Past, PastEntry, Request, Similar};
+pub use batch::{BatchConfig, BatchSummary};
+pub use export::{ExportConfig, export};
+pub use files::{BundleLm, BundleManifest, BundleRow, VectorPart};
+
+pub(crate) use export::told;
+pub(crate) use files::KIND;
+
+use crate::recipe::Recipe;
+use crate::stages::{FrozenText, IdModels, load};
+use crate::store::RunFolder;
+use answer::Names;
+use anyhow::{Context, Result, bail};
+use burn::tensor::Tensor;
+use ra_core::{Catalog, Dataset, Device, ItemId};
+use ra_idmodels::IdMethod;
+use score::Scorer;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An open bundle, ready to answer. It never changes: [`with_items`](Self::with_items) returns another one.
+#[derive(Debug)]
+pub struct Bundle {
+    path: PathBuf,
+    manifest: BundleManifest,
+    recipe: Recipe,
+    dataset: Dataset,
+    text: Option<Arc<FrozenText>>,
+    device: Device,
+    /// A group of each item, such as its category; empty without groups.
+    groups: Vec<String>,
+    /// The items by training interactions, the most popular first.
+    popular: Vec<ItemId>,
+    /// The number of training interactions of each item, with padding first.
+    popularity: Vec<u32>,
+    names: Names,
+    /// The rows that can answer, in the order of the manifest.
+    scorers: Vec<Scorer>,
+}
+
+impl Bundle {
+    /// Opens the bundle in a folder on `device`, after a check of every file and of the canaries. `lm` is the file or folder
+    /// of the language model of a bundle that was exported without it.
+    ///
+    /// # Errors
+    /// Names the file that is missing, damaged or of another bundle, or the canary that is answered differently.
+    pub fn open(path: &Path, lm: Option<&Path>, device: &Device) -> Result<Self> {
+        let manifest = BundleManifest::checked(path)?;
+        let recipe = manifest.recipe()?;
+        let (dataset, groups) = table::read(path, &manifest)?;
+        let bundle = Self::assemble(path, manifest, recipe, dataset, groups, None, lm, device)?;
+        bundle.check_canaries()?;
+        Ok(bundle)
+    }
+
+    /// Loads the rows of a bundle over `dataset`, which may have more items than the manifest says, at its end.
+    #[allow(clippy::too_many_arguments)]
+    fn assemble(
+        path: &Path,
+        manifest: BundleManifest,
+        recipe: Recipe,
+        dataset: Dataset,
+        groups: Vec<String>,
+        text: Option<Arc<FrozenText>>,
+        lm: Option<&Path>,
+        device: &Device,
+    ) -> Result<Self> {
+        let folder = RunFolder::within(&path.join(files::MODEL))?;
+        let text = match text {
+            Some(text) => Some(text),
+            None => open_text(path, &manifest, &recipe, lm, device)?,
+        };
+        let mut recipe = recipe;
+        for own in recipe.ids.iter_mut().flat_map(|id| id.method.paths_mut()) {
+            *own = path.join(&*own);
+        }
+        let known = manifest.items;
+        let made_of: Vec<String> = manifest.rows.iter().flat_map(|row| recipe.made_of(&row.name)).collect();
+        let (of, grown) = (text.as_deref(), known < dataset.catalog.len());
+        let ids = IdModels::load(&recipe, &made_of, &dataset, of, &folder, device, grown)?;
+        let aligned = load(&folder, &recipe, &made_of, &dataset, &ids, of, device, known)?;
+        let scorer = |row: &BundleRow| Scorer::new(row, &recipe, &folder, &ids, &aligned, &dataset, known, device);
+        let scorers = manifest.rows.iter().map(scorer).collect::<Result<_>>()?;
+        let popularity = dataset.popularity();
+        let mut popular: Vec<ItemId> = dataset.catalog.all().collect();
+        popular.sort_by_key(|item| std::cmp::Reverse(popularity[item.index()]));
+        let (names, device, path) = (Names::new(&dataset), device.clone(), path.to_path_buf());
+        Ok(Self { path, manifest, recipe, dataset, text, device, groups, popular, popularity, names, scorers })
+    }
+
+    /// Returns the bundle with more items, each an id and a title: whatever reads titles finds them at once, and grounded ID
+    /// vectors follow from them. Their ids must be new, and their group is empty.
+    ///
+    /// # Errors
+    /// Names the item whose id is known already, or whose id or title is empty.
+    pub fn with_items(&self, more: &[(String, String)]) -> Result<Self> {
+        for (at, (id, title)) in more.iter().enumerate() {
+            if id.trim().is_empty() || title.trim().is_empty() {
+                bail!("item {id:?}: needs an id and a title, and its title is {title:?}");
+            }
+            if self.names.id(id).is_some() || more[..at].iter().any(|(other, _)| other == id) {
+                bail!("item {id:?}: is in the catalogue already");
+            }
+        }
+        let catalog = self.dataset.catalog.extended(more);
+        let text = self.text.as_ref().map(|text| self.text_of(text, more)).transpose()?;
+        let dataset = Dataset { catalog, ..self.dataset.clone() };
+        let mut groups = self.groups.clone();
+        if !groups.is_empty() {
+            groups.resize(dataset.catalog.len(), String::new());
+        }
+        let (path, manifest) = (self.path.clone(), self.manifest.clone());
+        let recipe = manifest.recipe()?;
+        Self::assemble(&path, manifest, recipe, dataset, groups, text, None, &self.device)
+    }
+
+    /// Returns the language model for a catalogue with more items. Only their titles are encoded.
+    fn text_of(&self, text: &Arc<FrozenText>, more: &[(String, String)]) -> Result<Arc<FrozenText>> {
+        let reads = self.recipe.ids.iter().any(|id| id.reads_text());
+        if !reads || !self.path.join(files::TITLES).exists() {
+            return Ok(Arc::new(text.with_features(None)));
+        }
+        let (ids, titles) = more.iter().cloned().unzip();
+        let added = text.encode(&Catalog::new(ids, titles))?;
+        let [rows, width] = added.dims();
+        let known = text.features(&self.dataset.catalog)?.clone();
+        let features = Tensor::cat(vec![known, added.slice([1..rows, 0..width])], 0);
+        Ok(Arc::new(text.with_features(Some(features))))
+    }
+
+    /// Returns the folder that the bundle was opened from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns what the bundle holds, as exported.
+    pub fn manifest(&self) -> &BundleManifest {
+        &self.manifest
+    }
+
+    /// Returns whether an item with this id is in the catalogue.
+    pub fn knows(&self, id: &str) -> bool {
+        self.names.id(id).is_some()
+    }
+
+    /// Returns the number of training interactions of an item; 0 if it is unknown.
+    pub(crate) fn popularity_of(&self, id: &str) -> u32 {
+        self.names.id(id).map_or(0, |item| self.popularity[item.index()])
+    }
+
+    /// Returns the number of items, added ones included.
+    pub fn items(&self) -> usize {
+        self.dataset.catalog.len()
+    }
+}
+
+/// Opens the language model of a bundle, if it has one.
+fn open_text(
+    path: &Path,
+    manifest: &BundleManifest,
+    recipe: &Recipe,
+    lm: Option<&Path>,
+    device: &Device,
+) -> Result<Option<Arc<FrozenText>>> {
+    let Some(own) = &manifest.lm else { return Ok(None) };
+    let inside = path.join(files::LM).join(&own.name);
+    let missing =
+        || format!("{}: was exported without its language model, {}; give it by --lm", path.display(), own.name);
+    let at = match lm {
+        _ if own.inside => inside,
+        Some(lm) => lm.to_path_buf(),
+        None => bail!(missing()),
+    };
+    let text = FrozenText::in_memory(recipe, &at, device).with_context(|| at.display().to_string())?;
+    if text.identity() != own.identity {
+        bail!("{}: is not the language model {} that the bundle was made with", at.display(), own.name);
+    }
+    let titles = table::titles(path, manifest.items, device)?;
+    Ok(Some(Arc::new(if titles.is_some() { text.with_features(titles) } else { text })))
+}

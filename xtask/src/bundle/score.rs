@@ -1,0 +1,272 @@
+//! The scores of a row of a bundle: those of its parts, each computed in the way that is cheapest for it.
+use super::files::{BundleRow, VectorPart};
+use crate::recipe::Recipe;
+use crate::stages::{Aligned, IdModels, row as row_of, saved_items};
+use crate::store::RunFolder;
+use anyhow::{Context, Result, bail};
+use burn::tensor::{Device, Tensor};
+use ra_core::kernels::{FrozenLinear, Layout};
+use ra_core::{Dataset, History, ItemId, Recommender};
+use ra_eval::item_vectors;
+use std::sync::Arc;
+
+/// A row that answers.
+#[derive(Debug)]
+pub(super) struct Scorer {
+    pub(super) name: String,
+    pub(super) label: String,
+    pub(super) parts: Vec<Part>,
+    /// The number of items.
+    items: usize,
+}
+
+/// A recommender with a weight: the whole row, or a part of a blend.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) name: String,
+    weight: f32,
+    model: Arc<dyn Recommender>,
+    how: How,
+}
+
+/// How a part scores all items.
+#[derive(Debug)]
+enum How {
+    /// By a product with the item vectors; they are kept in rows as well, `[items + 1, dim]`.
+    Vectors { product: FrozenLinear, rows: Vec<f32> },
+    /// By the sum of the rows of a history's items, `[items + 1, items + 1]`.
+    Rows(Vec<f32>),
+    /// By additions to single items alone.
+    Additions,
+}
+
+impl Scorer {
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn new(
+        row: &BundleRow,
+        recipe: &Recipe,
+        folder: &RunFolder,
+        ids: &IdModels,
+        aligned: &Aligned,
+        dataset: &Dataset,
+        known: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut weights = Vec::new();
+        weigh(&row.name, 1.0, aligned, &mut weights);
+        let part = |(name, weight): (String, f32)| -> Result<Part> {
+            let model = row_of(&name, ids, aligned)?;
+            let has_towers = recipe.variants().iter().any(|variant| variant.name == name && variant.has_towers());
+            let saved = if has_towers { saved_items(&name, &*model, dataset, folder, known, device)? } else { None };
+            let how = How::new(&*model, saved, dataset.catalog.len())?;
+            Ok(Part { name, weight, model, how })
+        };
+        let parts = weights.into_iter().map(part).collect::<Result<_>>()?;
+        Ok(Self { name: row.name.clone(), label: row.label.clone(), parts, items: dataset.catalog.len() })
+    }
+
+    /// Returns the scores of all items for each history, with padding first: for each part, and then their sum.
+    pub(super) fn score(&self, histories: &[History<'_>]) -> Vec<Scores> {
+        let mut all: Vec<Scores> = histories.iter().map(|_| Scores::default()).collect();
+        for part in &self.parts {
+            for (own, scores) in all.iter_mut().zip(part.score(histories, self.items)) {
+                own.parts.push(scores);
+            }
+        }
+        all
+    }
+
+    /// Returns the item vectors next to each other, `[items, width]`, with the width of each part; parts without vectors are
+    /// left out. One product with [`user_vector`](Self::user_vector) gives their part of the score.
+    pub(super) fn item_vectors(&self) -> (Vec<Vec<f32>>, Vec<VectorPart>) {
+        let dense = |part: &'_ Part| match &part.how {
+            How::Vectors { rows, .. } => Some((part.name.clone(), rows.clone())),
+            _ => None,
+        };
+        let dense: Vec<(String, Vec<f32>)> = self.parts.iter().filter_map(dense).collect();
+        let width =
+            |(name, rows): &(String, Vec<f32>)| VectorPart { row: name.clone(), width: rows.len() / (self.items + 1) };
+        let widths: Vec<VectorPart> = dense.iter().map(width).collect();
+        let vector = |item: usize| -> Vec<f32> {
+            let own = dense.iter().zip(&widths).map(|((_, rows), part)| &rows[item * part.width..][..part.width]);
+            own.flatten().copied().collect()
+        };
+        ((1..=self.items).map(vector).collect(), widths)
+    }
+
+    /// Returns the weighted user vector of a history in the parts with vectors; nothing if a part has several per user.
+    pub(super) fn user_vector(&self, history: &History<'_>) -> Option<Vec<f32>> {
+        let mut all = Vec::new();
+        for part in self.parts.iter().filter(|part| matches!(part.how, How::Vectors { .. })) {
+            if part.model.interests() != 1 {
+                return None;
+            }
+            let own = part.model.users(std::slice::from_ref(history)).into_data();
+            all.extend(own.iter::<f32>().map(|value| part.weight * value));
+        }
+        Some(all)
+    }
+
+    /// Returns what a history of one item adds to other items beyond vectors, the largest first.
+    pub(super) fn terms(&self, item: ItemId, most: usize) -> Vec<(ItemId, f32)> {
+        let mut scores = vec![0.0f32; self.items + 1];
+        let history = [item];
+        let history = History { user: NOBODY, items: &history };
+        for part in &self.parts {
+            if let How::Rows(rows) = &part.how {
+                let row = &rows[item.index() * scores.len()..][..scores.len()];
+                scores.iter_mut().zip(row).for_each(|(score, more)| *score += part.weight * more);
+            }
+            for (other, more) in part.model.additions(&history) {
+                scores[other.index()] += part.weight * more;
+            }
+        }
+        let mut found: Vec<(ItemId, f32)> = scores
+            .into_iter()
+            .zip(0..)
+            .skip(1)
+            .filter(|(score, _)| *score > 0.0)
+            .map(|(s, n)| (ItemId(n), s))
+            .collect();
+        found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        found.truncate(most);
+        found
+    }
+
+    /// Returns the cosine of the vectors of two items, averaged over the parts that have vectors; nothing if none has.
+    pub(super) fn cosine(&self, one: ItemId, other: ItemId) -> Option<f32> {
+        let cosine = |part: &Part| {
+            let How::Vectors { rows, .. } = &part.how else { return None };
+            let width = rows.len() / (self.items + 1);
+            let [a, b] = [one, other].map(|item| &rows[item.index() * width..][..width]);
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            Some(dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f32::MIN_POSITIVE))
+        };
+        let all: Vec<f32> = self.parts.iter().filter_map(cosine).collect();
+        (!all.is_empty()).then(|| all.iter().sum::<f32>() / all.len() as f32)
+    }
+
+    /// Returns the cosine of every item's vectors with those of one item, with padding first, averaged over the parts that
+    /// have vectors; nothing if none has.
+    pub(super) fn similarity(&self, item: ItemId) -> Option<Vec<f32>> {
+        let mut sum = vec![0.0f32; self.items + 1];
+        let mut parts = 0.0;
+        for part in &self.parts {
+            let How::Vectors { rows, .. } = &part.how else { continue };
+            let width = rows.len() / (self.items + 1);
+            let own = &rows[item.index() * width..][..width];
+            let length = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+            let own_length = length(own);
+            for (sum, row) in sum.iter_mut().zip(rows.chunks_exact(width)) {
+                *sum += row.iter().zip(own).map(|(a, b)| a * b).sum::<f32>() / length(row) / own_length;
+            }
+            parts += 1.0;
+        }
+        sum.iter_mut().for_each(|sum| *sum /= f32::max(parts, 1.0));
+        (parts > 0.0).then_some(sum)
+    }
+}
+
+/// Nobody in particular: methods that read histories ignore the user.
+pub(super) const NOBODY: ra_core::UserId = ra_core::UserId(0);
+
+/// The scores of a history, with padding first.
+#[derive(Debug, Default)]
+pub(super) struct Scores {
+    /// Those of each part, weighted.
+    pub(super) parts: Vec<Vec<f32>>,
+}
+
+impl Scores {
+    /// Returns the sum of the parts.
+    pub(super) fn sum(&self) -> Vec<f32> {
+        let mut sum = self.parts.first().cloned().unwrap_or_default();
+        for part in self.parts.iter().skip(1) {
+            sum.iter_mut().zip(part).for_each(|(sum, more)| *sum += more);
+        }
+        sum
+    }
+}
+
+/// Adds the recommenders that a row is a weighted sum of, with blends of blends taken apart.
+fn weigh(row: &str, weight: f32, aligned: &Aligned, into: &mut Vec<(String, f32)>) {
+    match aligned.weights(row) {
+        Some(parts) => {
+            for (part, own) in parts.into_iter().filter(|(_, own)| *own > 0.0) {
+                weigh(&part, weight * own, aligned, into);
+            }
+        }
+        None => match into.iter_mut().find(|(known, _)| known == row) {
+            Some((_, known)) => *known += weight,
+            None => into.push((row.to_owned(), weight)),
+        },
+    }
+}
+
+impl How {
+    fn new(model: &dyn Recommender, saved: Option<Tensor<2>>, items: usize) -> Result<Self> {
+        if let Some(rows) = model.score_rows() {
+            return Ok(Self::Rows(host(rows)));
+        }
+        let vectors = saved.unwrap_or_else(|| item_vectors(model, items));
+        let (dim, device) = (vectors.dims()[1], vectors.device());
+        let rows = host(vectors);
+        if rows[dim..].iter().any(|value| !value.is_finite()) {
+            bail!("has item vectors that are not numbers: the model is broken");
+        }
+        if rows[dim..].iter().all(|value| *value == 0.0) {
+            return Ok(Self::Additions);
+        }
+        let product = FrozenLinear::new(&rows, Layout::OutIn, None, [dim, items + 1], &device);
+        Ok(Self::Vectors { product, rows })
+    }
+}
+
+impl Part {
+    /// Returns the weighted scores of all items for each history, with padding first.
+    fn score(&self, histories: &[History<'_>], items: usize) -> Vec<Vec<f32>> {
+        let mut all = match &self.how {
+            How::Additions => vec![vec![0.0; items + 1]; histories.len()],
+            How::Rows(rows) => histories.iter().map(|history| self.sum_of(rows, history, items)).collect(),
+            How::Vectors { product, .. } => {
+                let interests = self.model.interests();
+                let products = product.forward(self.model.users(histories) * self.weight);
+                let products = products.reshape([histories.len(), interests, items + 1]);
+                let best = if interests == 1 { products } else { products.max_dim(1) };
+                host(best.squeeze_dim::<2>(1)).chunks_exact(items + 1).map(<[f32]>::to_vec).collect()
+            }
+        };
+        for (history, scores) in histories.iter().zip(&mut all) {
+            for (item, more) in self.model.additions(history) {
+                scores[item.index()] += self.weight * more;
+            }
+        }
+        all
+    }
+
+    fn sum_of(&self, rows: &[f32], history: &History<'_>, items: usize) -> Vec<f32> {
+        let mut own: Vec<ItemId> = history.items.iter().copied().filter(|item| *item != ItemId::PADDING).collect();
+        own.sort_unstable();
+        own.dedup();
+        let mut sum = vec![0.0f32; items + 1];
+        for item in own {
+            let row = &rows[item.index() * (items + 1)..][..items + 1];
+            sum.iter_mut().zip(row).for_each(|(sum, more)| *sum += more);
+        }
+        sum.iter_mut().for_each(|sum| *sum *= self.weight);
+        sum
+    }
+}
+
+/// Returns the values in row order.
+fn host(x: Tensor<2>) -> Vec<f32> {
+    x.into_data().iter::<f32>().collect()
+}
+
+impl Scorer {
+    /// Refuses scores that are not numbers.
+    pub(super) fn refuse_broken(&self, scores: &[f32]) -> Result<()> {
+        let broken = scores[1..].iter().any(|score| !score.is_finite());
+        (!broken).then_some(()).with_context(|| format!("{}: gives scores that are not numbers", self.name))
+    }
+}
