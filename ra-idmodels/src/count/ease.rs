@@ -178,7 +178,7 @@ mod tests {
         // The scores of a history are the sum of the rows of its items.
         let rows = ease.score_rows().unwrap();
         assert_eq!(rows.dims(), [6, 6]);
-        let sum = rows.select(0, ra_core::indices([1, 2, 3].into_iter(), &device)).sum_dim(0);
+        let sum = rows.select(0, ra_core::indices([1, 2, 3], &device)).sum_dim(0);
         let direct = ra_core::scores(&ease, &histories[..1], &ease.items(&ItemId::list(0..=5)));
         let apart: f32 = (sum - direct).abs().max().into_scalar();
         assert!(apart < 1e-6, "{apart}");

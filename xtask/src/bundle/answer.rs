@@ -218,7 +218,7 @@ impl Bundle {
             .filter(|own| !own.items.is_empty())
             .map(|own| History { user: own.user, items: &own.items })
             .collect();
-        let mut scores = scorer.score(&histories).into_iter();
+        let mut scores = if histories.is_empty() { Vec::new() } else { scorer.score(&histories) }.into_iter();
         let answer = |(request, own): (&Request, Resolved)| {
             let scores = if own.items.is_empty() { None } else { scores.next() };
             self.answer(scorer, request, own, scores)

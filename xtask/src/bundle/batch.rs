@@ -4,6 +4,7 @@ use crate::context::Output;
 use anyhow::{Context, Result, bail};
 use ra_core::{OutputFolder, UserId, fingerprint, fingerprint_file};
 use ra_data::{Column, DataConfig, read_table, write_columns};
+use rayon::prelude::*;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// The number of users whose lists are written together.
 const PART: usize = 2048;
 
-/// The number of users whose scores are held at a time, and the memory for them in bytes.
+/// The number of users that a thread answers in one pass, and the memory for the scores of all threads in bytes.
 const TOGETHER: usize = 64;
 const MEMORY: usize = 1 << 28;
 
@@ -130,19 +131,29 @@ impl Bundle {
         users: std::ops::Range<usize>,
         output: &dyn Output,
     ) -> Result<Lists> {
-        let at_once = (MEMORY / (4 * self.items().max(1) * 8)).clamp(1, TOGETHER);
-        let mut lists = Lists::default();
+        let threads = rayon::current_num_threads();
+        let at_once = (MEMORY / (4 * self.items().max(1) * 8) / threads).clamp(1, TOGETHER);
         let all: Vec<usize> = users.collect();
-        for block in all.chunks(at_once) {
-            let request = |place: &usize| Request { history: asked.histories.of(*place), ..config.request.clone() };
-            let requests: Vec<Request> = block.iter().map(request).collect();
-            for ((place, answer), request) in block.iter().zip(self.recommend_all(&requests)?).zip(&requests) {
-                let vector = if config.vectors { self.user_vector(request)? } else { Vec::new() };
+        let mut lists = Lists::default();
+        // A few blocks for each thread, so that progress is told between them.
+        for blocks in all.chunks(at_once * threads * 2) {
+            let answered: Vec<Vec<(Answer, Vec<f32>)>> =
+                blocks.par_chunks(at_once).map(|block| self.block(config, asked, block)).collect::<Result<_>>()?;
+            for (place, (answer, vector)) in blocks.iter().zip(answered.into_iter().flatten()) {
                 lists.add(&asked.users[*place], answer, vector);
             }
-            output.update(block.last().map_or(0, |last| *last as u64 + 1), "");
+            output.update(blocks.last().map_or(0, |last| *last as u64 + 1), "");
         }
         Ok(lists)
+    }
+
+    /// Answers for some users in one pass, each with a vector if the batch asks for it.
+    fn block(&self, config: &BatchConfig, asked: &Asked, users: &[usize]) -> Result<Vec<(Answer, Vec<f32>)>> {
+        let request = |place: &usize| Request { history: asked.histories.of(*place), ..config.request.clone() };
+        let requests: Vec<Request> = users.iter().map(request).collect();
+        let vector = |request: &Request| if config.vectors { self.user_vector(request) } else { Ok(Vec::new()) };
+        let vectors: Vec<Vec<f32>> = requests.iter().map(vector).collect::<Result<_>>()?;
+        Ok(self.recommend_all(&requests)?.into_iter().zip(vectors).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Export: a bundle of a row of a finished run.
 use super::files::{self, BundleLm, BundleManifest, BundleRow};
-use super::{Bundle, KIND, table};
+use super::{Bundle, Held, KIND, table};
 use crate::context::Output;
 use crate::fetch;
 use crate::recipe::Recipe;
@@ -71,9 +71,9 @@ pub fn export(
     dataset.valid = Sequences::from_rows(vec![Vec::new(); dataset.users.len()]);
 
     let made_of: Vec<String> = rows.iter().flat_map(|row| recipe.made_of(&row.name)).collect();
-    let (text, lm) = language_model(&recipe, &made_of, config, root, device)?;
-    if let Some(text) = &text {
-        manifest.check_lm(&text.identity())?;
+    let model = language_model(&recipe, &made_of, config, root, device)?;
+    if let Some(model) = &model {
+        manifest.check_lm(&model.text.identity())?;
     }
     let (mut files, _lock) = begin(to, config)?;
     let methods: Vec<&str> = recipe.ids.iter().map(|id| id.kind()).collect();
@@ -81,7 +81,7 @@ pub fn export(
     for name in folder.files_of(&made_of, &methods) {
         copy(&folder.file(&name), &mut files, &format!("{}/{name}", files::MODEL))?;
     }
-    if let Some((path, own)) = lm.as_ref().filter(|(_, own)| own.inside) {
+    if let Some(Model { path, own, .. }) = model.as_ref().filter(|model| model.own.inside) {
         copy_model(path, &mut files, &own.name)?;
     }
     output.finish();
@@ -99,9 +99,10 @@ pub fn export(
         users: dataset.users.len(),
         names_users: config.names_users,
         rows,
-        lm: lm.map(|(_, own)| own),
+        lm: model.as_ref().map(|model| model.own.clone()),
         files: BTreeMap::new(),
     };
+    let text = model.map(|model| model.text);
     if let Some(text) = text.as_ref().filter(|_| reads_features(&recipe, &made_of)) {
         output.start("encode titles", 0);
         let titles = text.features(&dataset.catalog)?.clone();
@@ -115,9 +116,8 @@ pub fn export(
     files.claim(&[files::ITEMS, files::ITEMS_NPY, files::HISTORIES, files::CANARY, files::MANIFEST])?;
     table::write_histories(&to.join(files::HISTORIES), &dataset, config.names_users)?;
     output.start("compute vectors", 0);
-    let recipe = own.recipe()?;
-    let text = text.map(Arc::new);
-    let mut bundle = Bundle::assemble(to, own.clone(), recipe, dataset, groups, text, None, device)?;
+    let held = Held { dataset, groups, text: text.map(Arc::new) };
+    let mut bundle = Bundle::assemble(to, own.clone(), held, device)?;
     for (row, scorer) in own.rows.iter_mut().zip(&bundle.scorers) {
         row.vector = scorer.item_vectors().1;
     }
@@ -174,16 +174,23 @@ fn groups(recipe: &Recipe, config: &ExportConfig, root: &Path) -> Result<Vec<Str
     Ok(found.dataset.catalog.titles().to_vec())
 }
 
-/// Opens the language model that the rows read, and says where it is.
+/// The language model of the run.
+struct Model {
+    text: FrozenText,
+    path: PathBuf,
+    own: BundleLm,
+}
+
+/// Opens the language model that the rows read.
 fn language_model(
     recipe: &Recipe,
     made_of: &[String],
     config: &ExportConfig,
     root: &Path,
     device: &Device,
-) -> Result<(Option<FrozenText>, Option<(PathBuf, BundleLm)>)> {
+) -> Result<Option<Model>> {
     if !recipe.rows_read_text(made_of) {
-        return Ok((None, None));
+        return Ok(None);
     }
     let path = match &recipe.lm.path {
         Some(path) => path.clone(),
@@ -192,7 +199,7 @@ fn language_model(
     let text = FrozenText::in_memory(recipe, &path, device)?;
     let name = path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
     let own = BundleLm { name, identity: text.identity(), inside: !config.without_lm };
-    Ok((Some(text), Some((path, own))))
+    Ok(Some(Model { text, path, own }))
 }
 
 fn reads_features(recipe: &Recipe, made_of: &[String]) -> bool {
@@ -235,6 +242,9 @@ fn copy_model(from: &Path, files: &mut OutputFolder, name: &str) -> Result<()> {
     for entry in from.read_dir().with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
         let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if own.starts_with('.') {
+            continue;
+        }
         let is_ours = path.extension().is_some_and(|end| LM_FILES.iter().any(|own| end == *own));
         if path.is_dir() || is_ours && path.is_file() {
             copy_model(&path, files, &format!("{name}/{own}"))?;

@@ -20,7 +20,7 @@ pub(crate) use export::told;
 pub(crate) use files::KIND;
 
 use crate::recipe::Recipe;
-use crate::stages::{FrozenText, IdModels, load};
+use crate::stages::{FrozenText, IdModels, Saved, load};
 use crate::store::RunFolder;
 use answer::Names;
 use anyhow::{Context, Result, bail};
@@ -49,6 +49,8 @@ pub struct Bundle {
     names: Names,
     /// The rows that can answer, in the order of the manifest.
     scorers: Vec<Scorer>,
+    /// The largest difference of a canary's score when it was opened, relative to the spread of its answer.
+    drift: f32,
 }
 
 impl Bundle {
@@ -59,46 +61,42 @@ impl Bundle {
     /// Names the file that is missing, damaged or of another bundle, or the canary that is answered differently.
     pub fn open(path: &Path, lm: Option<&Path>, device: &Device) -> Result<Self> {
         let manifest = BundleManifest::checked(path)?;
-        let recipe = manifest.recipe()?;
         let (dataset, groups) = table::read(path, &manifest)?;
-        let bundle = Self::assemble(path, manifest, recipe, dataset, groups, None, lm, device)?;
-        bundle.check_canaries()?;
-        Ok(bundle)
+        let text = open_text(path, &manifest, lm, device)?;
+        let bundle = Self::assemble(path, manifest, Held { dataset, groups, text }, device)?;
+        Ok(Self { drift: bundle.check_canaries()?, ..bundle })
     }
 
-    /// Loads the rows of a bundle over `dataset`, which may have more items than the manifest says, at its end.
-    #[allow(clippy::too_many_arguments)]
-    fn assemble(
-        path: &Path,
-        manifest: BundleManifest,
-        recipe: Recipe,
-        dataset: Dataset,
-        groups: Vec<String>,
-        text: Option<Arc<FrozenText>>,
-        lm: Option<&Path>,
-        device: &Device,
-    ) -> Result<Self> {
-        let folder = RunFolder::within(&path.join(files::MODEL))?;
-        let text = match text {
-            Some(text) => Some(text),
-            None => open_text(path, &manifest, &recipe, lm, device)?,
-        };
-        let mut recipe = recipe;
+    /// Loads the rows of a bundle in the folder `path` over what it holds.
+    fn assemble(path: &Path, manifest: BundleManifest, held: Held, device: &Device) -> Result<Self> {
+        let Held { dataset, groups, text } = held;
+        let (folder, mut recipe) = (RunFolder::within(&path.join(files::MODEL))?, manifest.recipe()?);
         for own in recipe.ids.iter_mut().flat_map(|id| id.method.paths_mut()) {
             *own = path.join(&*own);
         }
-        let known = manifest.items;
         let made_of: Vec<String> = manifest.rows.iter().flat_map(|row| recipe.made_of(&row.name)).collect();
-        let (of, grown) = (text.as_deref(), known < dataset.catalog.len());
-        let ids = IdModels::load(&recipe, &made_of, &dataset, of, &folder, device, grown)?;
-        let aligned = load(&folder, &recipe, &made_of, &dataset, &ids, of, device, known)?;
-        let scorer = |row: &BundleRow| Scorer::new(row, &recipe, &folder, &ids, &aligned, &dataset, known, device);
-        let scorers = manifest.rows.iter().map(scorer).collect::<Result<_>>()?;
+        let saved = Saved { recipe: &recipe, folder: &folder, dataset: &dataset, known: manifest.items, device };
+        let ids = IdModels::load(saved, &made_of, text.as_deref())?;
+        let aligned = load(saved, &made_of, &ids, text.as_deref())?;
+        let scorers = manifest.rows.iter().map(|row| Scorer::new(row, saved, &ids, &aligned)).collect::<Result<_>>()?;
         let popularity = dataset.popularity();
         let mut popular: Vec<ItemId> = dataset.catalog.all().collect();
         popular.sort_by_key(|item| std::cmp::Reverse(popularity[item.index()]));
         let (names, device, path) = (Names::new(&dataset), device.clone(), path.to_path_buf());
-        Ok(Self { path, manifest, recipe, dataset, text, device, groups, popular, popularity, names, scorers })
+        Ok(Self {
+            path,
+            manifest,
+            recipe,
+            dataset,
+            text,
+            device,
+            groups,
+            popular,
+            popularity,
+            names,
+            scorers,
+            drift: 0.0,
+        })
     }
 
     /// Returns the bundle with more items, each an id and a title: whatever reads titles finds them at once, and grounded ID
@@ -122,9 +120,9 @@ impl Bundle {
         if !groups.is_empty() {
             groups.resize(dataset.catalog.len(), String::new());
         }
-        let (path, manifest) = (self.path.clone(), self.manifest.clone());
-        let recipe = manifest.recipe()?;
-        Self::assemble(&path, manifest, recipe, dataset, groups, text, None, &self.device)
+        let held = Held { dataset, groups, text };
+        let grown = Self::assemble(&self.path, self.manifest.clone(), held, &self.device)?;
+        Ok(Self { drift: self.drift, ..grown })
     }
 
     /// Returns the language model for a catalogue with more items. Only their titles are encoded.
@@ -151,6 +149,11 @@ impl Bundle {
         &self.manifest
     }
 
+    /// Returns the largest difference of a canary's score when the bundle was opened, relative to the spread of its answer.
+    pub fn drift(&self) -> f32 {
+        self.drift
+    }
+
     /// Returns whether an item with this id is in the catalogue.
     pub fn knows(&self, id: &str) -> bool {
         self.names.id(id).is_some()
@@ -167,15 +170,23 @@ impl Bundle {
     }
 }
 
+/// What a bundle holds besides its models.
+struct Held {
+    /// It may have more items than the manifest says, at its end.
+    dataset: Dataset,
+    groups: Vec<String>,
+    text: Option<Arc<FrozenText>>,
+}
+
 /// Opens the language model of a bundle, if it has one.
 fn open_text(
     path: &Path,
     manifest: &BundleManifest,
-    recipe: &Recipe,
     lm: Option<&Path>,
     device: &Device,
 ) -> Result<Option<Arc<FrozenText>>> {
     let Some(own) = &manifest.lm else { return Ok(None) };
+    let recipe = &manifest.recipe()?;
     let inside = path.join(files::LM).join(&own.name);
     let missing =
         || format!("{}: was exported without its language model, {}; give it by --lm", path.display(), own.name);

@@ -1,12 +1,11 @@
 //! The scores of a row of a bundle: those of its parts, each computed in the way that is cheapest for it.
 use super::files::{BundleRow, VectorPart};
-use crate::recipe::Recipe;
-use crate::stages::{Aligned, IdModels, row as row_of, saved_items};
-use crate::store::RunFolder;
+use crate::recipe::Variant;
+use crate::stages::{Aligned, IdModels, Saved, row as row_of, saved_items};
 use anyhow::{Context, Result, bail};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use ra_core::kernels::{FrozenLinear, Layout};
-use ra_core::{Dataset, History, ItemId, Recommender};
+use ra_core::{History, ItemId, Recommender};
 use ra_eval::item_vectors;
 use std::sync::Arc;
 
@@ -41,28 +40,20 @@ enum How {
 }
 
 impl Scorer {
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn new(
-        row: &BundleRow,
-        recipe: &Recipe,
-        folder: &RunFolder,
-        ids: &IdModels,
-        aligned: &Aligned,
-        dataset: &Dataset,
-        known: usize,
-        device: &Device,
-    ) -> Result<Self> {
+    pub(super) fn new(row: &BundleRow, saved: Saved<'_>, ids: &IdModels, aligned: &Aligned) -> Result<Self> {
+        let items = saved.dataset.catalog.len();
         let mut weights = Vec::new();
         weigh(&row.name, 1.0, aligned, &mut weights);
         let part = |(name, weight): (String, f32)| -> Result<Part> {
             let model = row_of(&name, ids, aligned)?;
-            let has_towers = recipe.variants().iter().any(|variant| variant.name == name && variant.has_towers());
-            let saved = if has_towers { saved_items(&name, &*model, dataset, folder, known, device)? } else { None };
-            let how = How::new(&*model, saved, dataset.catalog.len())?;
+            let is_own = |variant: &&Variant| variant.name == name && variant.has_towers();
+            let has_towers = saved.recipe.variants().iter().any(|variant| is_own(&variant));
+            let vectors = if has_towers { saved_items(saved, &name, &*model)? } else { None };
+            let how = How::new(&*model, vectors, items)?;
             Ok(Part { name, weight, model, how })
         };
         let parts = weights.into_iter().map(part).collect::<Result<_>>()?;
-        Ok(Self { name: row.name.clone(), label: row.label.clone(), parts, items: dataset.catalog.len() })
+        Ok(Self { name: row.name.clone(), label: row.label.clone(), parts, items })
     }
 
     /// Returns the scores of all items for each history, with padding first: for each part, and then their sum.

@@ -47,7 +47,7 @@ enum Command {
     /// Search the keys that the `[tune]` table of a recipe names, on the validation part only.
     Tune(tune::Args),
     /// Recommend titles from a finished run.
-    Recommend(recommend::Args),
+    Recommend(Box<recommend::Args>),
     /// Write a trained row as a bundle, which leaves the machine.
     Export(export::Args),
     /// Answer requests from a bundle over HTTP.

@@ -140,6 +140,13 @@ async fn timed(
 ) -> Response {
     let since = Instant::now();
     let route = path.map_or_else(|| "other".into(), |path| path.as_str().to_owned());
+    // What says that it is too large is not waited for.
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > BODY as u64) {
+        let told = format!("the body is larger than {BODY} bytes");
+        service.metrics.request(&route, StatusCode::PAYLOAD_TOO_LARGE.as_u16(), since.elapsed());
+        return ([(header::CONNECTION, "close")], Refused(StatusCode::PAYLOAD_TOO_LARGE, told)).into_response();
+    }
     let response = tokio::time::timeout(TIME, next.run(request)).await.unwrap_or_else(|_| {
         let told = format!("took more than {} seconds", TIME.as_secs());
         Refused(StatusCode::REQUEST_TIMEOUT, told).into_response()

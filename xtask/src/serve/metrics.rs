@@ -78,12 +78,11 @@ impl Metrics {
     }
 
     /// Records a new bundle.
-    pub(super) fn of_bundle(&self, bundle: &Bundle) -> Result<()> {
-        self.drift.set(f64::from(bundle.drift()?));
+    pub(super) fn of_bundle(&self, bundle: &Bundle) {
+        self.drift.set(f64::from(bundle.drift()));
         self.items.set(bundle.items() as f64);
         self.loads.inc();
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        Ok(())
     }
 
     /// Records an answer.

@@ -75,7 +75,8 @@ impl Service {
         let loaded = self.source.open().inspect_err(|_| self.metrics.refused.inc())?;
         added.retain(|(id, _)| !loaded.knows(id));
         let loaded = if added.is_empty() { loaded } else { loaded.with_items(&added)? };
-        self.place(loaded)
+        self.place(loaded);
+        Ok(())
     }
 
     /// Adds items to the catalogue.
@@ -86,13 +87,13 @@ impl Service {
         let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
         let grown = self.bundle().with_items(more)?;
         added.extend(more.iter().cloned());
-        self.place(grown)
+        self.place(grown);
+        Ok(())
     }
 
-    fn place(&self, bundle: Bundle) -> Result<()> {
-        self.metrics.of_bundle(&bundle)?;
+    fn place(&self, bundle: Bundle) {
+        self.metrics.of_bundle(&bundle);
         *self.bundle.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bundle);
-        Ok(())
     }
 }
 
@@ -117,7 +118,7 @@ pub fn serve(config: &ServeConfig, device: &Device) -> Result<()> {
     listener.set_nonblocking(true)?;
     let bundle = source.open()?;
     let metrics = Metrics::new()?;
-    metrics.of_bundle(&bundle)?;
+    metrics.of_bundle(&bundle);
     let service = Arc::new(Service {
         bundle: RwLock::new(Arc::new(bundle)),
         added: Mutex::default(),

@@ -2,8 +2,8 @@
 use crate::context::Context;
 use crate::recipe::{ItemNames, Recipe, Source, Variant, rows};
 use crate::stages::text::Tower;
-use crate::stages::{Data, FrozenText, IdModels};
-use crate::store::{BlendManifest, RunFolder, TowersManifest};
+use crate::stages::{Data, FrozenText, IdModels, Saved};
+use crate::store::{BlendManifest, TowersManifest};
 use crate::terminal::table;
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Tensor;
@@ -11,8 +11,7 @@ use ra_align::{
     AlignConfig, AnyBlend, Blend, BlendSearch, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score,
 };
 use ra_core::{
-    Dataset, Device, ItemId, LanguageModel, ParamRow, Recommender, Sample, Validate, forward_recommender, indices,
-    parameter_table,
+    ItemId, LanguageModel, ParamRow, Recommender, Sample, Validate, forward_recommender, indices, parameter_table,
 };
 use ra_eval::LearningCurve;
 use std::sync::Arc;
@@ -356,21 +355,12 @@ fn take_over(
     Ok((model, mark))
 }
 
-/// Loads the rows `wanted` of a finished run, among which is whatever they are made of ([`Recipe::made_of`]). `known` is the
-/// number of items that the run had, which may be fewer than in `dataset`: more were added at its end.
+/// Loads the rows `wanted` of a finished run, among which is whatever they are made of ([`Recipe::made_of`]).
 ///
 /// # Errors
 /// As [`align`]; if a row was not saved.
-pub(crate) fn load(
-    folder: &RunFolder,
-    recipe: &Recipe,
-    wanted: &[String],
-    dataset: &Dataset,
-    ids: &IdModels,
-    text: Option<&FrozenText>,
-    device: &Device,
-    known: usize,
-) -> Result<Aligned> {
+pub(crate) fn load(saved: Saved<'_>, wanted: &[String], ids: &IdModels, text: Option<&FrozenText>) -> Result<Aligned> {
+    let Saved { recipe, folder, dataset, .. } = saved;
     let mut made = Aligned { text: None, variants: Vec::new() };
     let backbone = || ids.backbone().aligned_model();
     if let Some(text) = text.filter(|_| wanted.iter().any(|name| name == rows::TEXT)) {
@@ -395,8 +385,8 @@ pub(crate) fn load(
             let part = |name: &String| -> Result<Arc<dyn Recommender>> {
                 let model = row(name, ids, &made)?;
                 let has_towers = recipe.variants().iter().any(|other| other.name == *name && other.has_towers());
-                let saved = if has_towers { saved_items(name, &*model, dataset, folder, known, device)? } else { None };
-                Ok(match saved {
+                let items = if has_towers { saved_items(saved, name, &*model)? } else { None };
+                Ok(match items {
                     Some(items) => Arc::new(SavedItems { model, items }),
                     None => model,
                 })
@@ -412,14 +402,8 @@ pub(crate) fn load(
 
 /// Returns the item vectors of a row with towers, `[items + 1, dim]`, as far as the run saved them, and those of items that
 /// were added since; nothing if none were saved.
-pub(crate) fn saved_items(
-    row: &str,
-    model: &dyn Recommender,
-    dataset: &Dataset,
-    folder: &RunFolder,
-    known: usize,
-    device: &Device,
-) -> Result<Option<Tensor<2>>> {
+pub(crate) fn saved_items(saved: Saved<'_>, row: &str, model: &dyn Recommender) -> Result<Option<Tensor<2>>> {
+    let Saved { folder, dataset, known, device, .. } = saved;
     let Some(saved) = folder.items(row, [known + 1, model.dim()], device)? else { return Ok(None) };
     let added: Vec<ItemId> = dataset.catalog.all().skip(known).collect();
     Ok(Some(if added.is_empty() { saved } else { Tensor::cat(vec![saved, model.items(&added)], 0) }))

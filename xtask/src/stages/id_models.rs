@@ -1,12 +1,12 @@
 //! The ID methods of a run: trained, or loaded if they have been trained before.
 use crate::context::Context;
 use crate::recipe::{IdTable, Recipe, rows};
-use crate::stages::{Data, FrozenText};
+use crate::stages::{Data, FrozenText, Saved};
 use crate::store::shared::IdKey;
 use crate::store::{GroundManifest, IdManifest, RunFolder, id_fingerprint};
 use anyhow::{Context as _, Result, bail};
 use ra_align::without_fold;
-use ra_core::{Dataset, Device, ParamRow, Recommender, Validate};
+use ra_core::{Dataset, ParamRow, Recommender, Validate};
 use ra_eval::LearningCurve;
 use ra_idmodels::{GroundConfig, Grounded, IdConfig, IdMethod, Job, Trained};
 use std::collections::BTreeMap;
@@ -181,20 +181,12 @@ fn grounded(
 }
 
 impl IdModels {
-    /// Loads the methods of a finished run whose rows are `wanted`, and the last one if a wanted row reads a language model,
-    /// on `device`. With `grown`, the data set has items at its end that the run did not have.
+    /// Loads the methods of a finished run whose rows are `wanted`, and the last one if a wanted row reads a language model.
     ///
     /// # Errors
     /// If a checkpoint or a mark is missing or damaged.
-    pub(crate) fn load(
-        recipe: &Recipe,
-        wanted: &[String],
-        dataset: &Dataset,
-        text: Option<&FrozenText>,
-        folder: &RunFolder,
-        device: &Device,
-        grown: bool,
-    ) -> Result<Self> {
+    pub(crate) fn load(saved: Saved<'_>, wanted: &[String], text: Option<&FrozenText>) -> Result<Self> {
+        let Saved { recipe, folder, dataset, device, .. } = saved;
         let last = recipe.ids.len().saturating_sub(1);
         // Its interests shape the prompts, whether or not its vectors are read.
         let aligns = wanted.iter().any(|name| name == rows::TEXT)
@@ -209,7 +201,7 @@ impl IdModels {
             let missing = || format!("{}: the method {name} was not saved", folder.path().display());
             let mark = folder.id_manifest(name, table)?.with_context(missing)?;
             let checkpoint = folder.id_checkpoint(name);
-            let job = Job::new(dataset, device).grown(grown);
+            let job = Job::new(dataset, device).grown(saved.has_grown());
             let job = features.map_or(job, |features| job.features(features));
             let trained = ra_idmodels::load(&table.method, &job, &checkpoint)?;
             let is_read = |row: &String| wanted.contains(row);

@@ -6,6 +6,7 @@ mod id_models;
 mod open;
 mod report;
 mod samples;
+mod saved;
 mod text;
 
 pub use align::{Aligned, align};
@@ -19,3 +20,4 @@ pub use text::{FrozenText, text};
 
 pub(crate) use align::{load, row, saved_items};
 pub(crate) use data::read;
+pub(crate) use saved::Saved;

@@ -1,16 +1,21 @@
 //! The command line as users see it, and the project's own rules as tests.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
+mod bundle;
 mod cache;
 mod checks;
 mod cli;
 mod damaged;
 mod documents;
+#[path = "../../../ra-eval/tests/it/driver.rs"]
+mod driver;
 mod evaluation;
 mod guide;
 mod house;
 mod kill;
+mod page;
 mod safety;
+mod serve;
 mod strangers_front;
 mod strangers_recommend;
 mod strangers_run;

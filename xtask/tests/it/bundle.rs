@@ -1,0 +1,254 @@
+//! Bundles: what leaves the machine answers as the run did, and whatever is damaged is refused.
+use crate::cli::Root;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Rows of every kind: counts, an ID method, grounded IDs, RA-Rec, and a blend of them.
+const RECIPE: &str = "\n[[variant]]\nname = 'counts'\nblend = ['lexical', 'item-knn']\n[[variant]]\nname = 'all'\nblend = \
+                      ['ease', 'sasrec-grounded', 'ra-rec', 'counts']\n";
+const IDS: &str = "id=[{kind='pop'}, {kind='lexical'}, {kind='item-knn'}, {kind='ease', l2=1.0}, {kind='sasrec', dim=8, max_length=6, \
+                   train={epochs=2}, ground={k=2.0, scale=1.0}}]";
+
+/// Returns a root with a finished run `a` and its bundle `b` of the row `all`, with an item's colour as its group.
+pub(crate) fn exported(more: &[&str]) -> Root {
+    let root = Root::new();
+    let tiny = std::fs::read_to_string(root.path("xtask/recipes/tiny.toml")).unwrap();
+    root.write("xtask/recipes/own.toml", &(tiny + RECIPE));
+    let items = std::fs::read_to_string(root.path("items.tsv")).unwrap();
+    let colour = |(at, line): (usize, &str)| match at {
+        0 => format!("{line}\tcolour\n"),
+        _ => format!("{line}\t{}\n", ["red", "blue", "green"][at % 3]),
+    };
+    root.write("items.tsv", &items.lines().enumerate().map(colour).collect::<String>());
+    root.ok(&["run", "own", "--out", "a", "--set", IDS]);
+    // On so little data validation leaves most rows out of the blend, and each of them is to be in it.
+    let blend = root.path("a/checkpoints/towers-all.blend.json");
+    let mut weights = json(&std::fs::read_to_string(&blend).unwrap());
+    weights["weights"] = serde_json::json!([1.0, 0.5, 2.0, 0.25]);
+    std::fs::write(&blend, weights.to_string()).unwrap();
+    root.ok(&[&["export", "--run", "a", "--row", "all", "--group", "colour", "--to", "b"], more].concat());
+    root
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// Returns the items of an answer with their scores.
+fn list(answer: &Value) -> Vec<(String, f64)> {
+    let own = answer["recommended"].as_array().unwrap();
+    own.iter().map(|own| (own["item"].as_str().unwrap().to_owned(), own["score"].as_f64().unwrap())).collect()
+}
+
+#[test]
+fn a_bundle_answers_as_its_run_does_without_the_run_its_data_and_its_folder() {
+    let root = exported(&["--names-users"]);
+    let asks: [&[&str]; 3] =
+        [&["--history", "the ant; i4; the bee"], &["--user", "u3"], &["--item", "i7", "--item", "The dog"]];
+    let rows = ["all", "ra-rec", "sasrec-grounded", "lexical", "item-knn", "ease", "pop"];
+    let ask = |from: [&str; 2], row: &str, asked: &[&str]| {
+        let told = root.ok(&[&["recommend", from[0], from[1], "--row", row, "--top", "5", "--json"], asked].concat());
+        list(&json(&told))
+    };
+    let all = || rows.iter().flat_map(|row| asks.map(|asked| (*row, asked)));
+    let of_run: Vec<_> = all().map(|(row, asked)| ask(["--run", "a"], row, asked)).collect();
+    for name in ["a", "lm", "cache"] {
+        std::fs::remove_dir_all(root.path(name)).ok();
+    }
+    std::fs::remove_file(root.path("log.tsv")).unwrap();
+    std::fs::rename(root.path("b"), root.path("elsewhere")).unwrap();
+    for ((row, asked), run) in all().zip(of_run) {
+        let own = ask(["--bundle", "elsewhere"], row, asked);
+        let close = |(a, b): (&(String, f64), &(String, f64))| (a.1 - b.1).abs() < 1e-4 * (1.0 + b.1.abs());
+        assert!(own.len() == run.len() && own.iter().zip(&run).all(close), "{row} {asked:?}: {own:?} {run:?}");
+    }
+    assert!(!root.path("cache").exists(), "a bundle writes nothing");
+    let manifest = std::fs::read_to_string(root.path("elsewhere/manifest.json")).unwrap();
+    assert!(!manifest.contains(root.path("").to_str().unwrap()), "no path of this machine leaves it");
+}
+
+#[test]
+fn names_of_users_and_the_language_model_stay_behind_if_asked() {
+    let root = exported(&["--without-lm"]);
+    let text = String::from_utf8_lossy(&std::fs::read(root.path("b/histories.parquet")).unwrap()).into_owned();
+    assert!(!text.contains("u11") && !root.path("b/lm").exists(), "no names of users");
+    let told = root.error(&["recommend", "--bundle", "b", "--item", "i1"]);
+    assert!(told.contains("was exported without its language model") && told.contains("--lm"), "{told}");
+    let told = root.error(&["recommend", "--bundle", "b", "--lm", "lm", "--user", "u3"]);
+    assert!(told.contains("holds no names of users; send a history"), "{told}");
+    root.ok(&["recommend", "--bundle", "b", "--lm", "lm", "--item", "i1"]);
+    root.write(
+        "lm/tokenizer.json",
+        &std::fs::read_to_string(root.path("lm/tokenizer.json")).unwrap().replace("quail", "quayl"),
+    );
+    let told = root.error(&["recommend", "--bundle", "b", "--lm", "lm", "--item", "i1"]);
+    assert!(told.contains("is not the language model lm that the bundle was made with"), "{told}");
+}
+
+#[test]
+fn a_damaged_or_foreign_bundle_is_refused() {
+    let root = exported(&[]);
+    let opened = || root.xtask(&["recommend", "--bundle", "b", "--item", "i1"]);
+    assert!(opened().status.success());
+    let manifest = json(&std::fs::read_to_string(root.path("b/manifest.json")).unwrap());
+    let files: Vec<String> = manifest["files"].as_object().unwrap().keys().cloned().collect();
+    assert!(files.iter().any(|name| name.starts_with("lm/")) && files.contains(&"canary.json".to_owned()), "{files:?}");
+    let refused = |told: &str| {
+        let found = root.error(&["recommend", "--bundle", "b", "--item", "i1"]);
+        assert!(found.contains(told), "{told}: {found}");
+    };
+    for name in &files {
+        let path = root.path("b").join(name);
+        let whole = std::fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        refused(&format!("{name}: is not the file that was exported"));
+        std::fs::remove_file(&path).unwrap();
+        refused(&format!("{name}: is missing"));
+        std::fs::write(&path, whole).unwrap();
+    }
+    let write = |changed: &Value| root.write("b/manifest.json", &changed.to_string());
+    let change = |key: &str, value: Value| {
+        let mut changed = manifest.clone();
+        changed[key] = value;
+        write(&changed);
+    };
+    change("format", 7.into());
+    refused("has format 7, and this program reads format 1");
+    change("files", serde_json::json!({"../secret": "0"}));
+    refused("which is not within the bundle");
+    change("rows", serde_json::json!([]));
+    refused("has no row");
+    change("rows", serde_json::json!([{"name": "nothing", "label": "x", "metrics": {}, "vector": []}]));
+    assert!(!opened().status.success());
+    root.write("b/manifest.json", "{");
+    refused("manifest.json");
+    // An answer that the models do not give any more, in a file that is as it was written.
+    let canary = root.path("b/canary.json");
+    let mut answers = json(&std::fs::read_to_string(&canary).unwrap());
+    let score = &mut answers[0]["answers"][0][0][1];
+    *score = (score.as_f64().unwrap() + 1.0).into();
+    std::fs::write(&canary, answers.to_string()).unwrap();
+    let mut changed = manifest.clone();
+    changed["files"]["canary.json"] = ra_core::fingerprint_file(&canary).unwrap().to_string().into();
+    write(&changed);
+    refused("the row all gives item");
+    std::fs::remove_file(root.path("b/manifest.json")).unwrap();
+    refused("is not a bundle");
+    assert!(root.error(&["serve", "--bundle", "b"]).contains("is not a bundle"));
+}
+
+#[test]
+fn what_cannot_be_exported_is_told_and_nothing_of_others_is_replaced() {
+    let root = exported(&[]);
+    let export = |more: &[&str]| root.error(&[&["export", "--run", "a"], more].concat());
+    assert!(export(&["--to", "b"]).contains("holds a bundle"));
+    assert!(export(&["--to", "a"]).contains("holds the output of another command"));
+    root.write("mine/notes.txt", "mine");
+    assert!(export(&["--to", "mine"]).contains("holds files but no bundle"));
+    assert!(export(&["--to", "c", "--row", "nothing"]).contains("there are pop; lexical"));
+    assert!(export(&["--to", "c", "--group", "taste"]).contains("taste"));
+    assert!(!root.path("c/manifest.json").exists());
+    root.write("b/mine.txt", "mine");
+    root.ok(&["export", "--run", "a", "--to", "b", "--force"]);
+    assert_eq!(std::fs::read_to_string(root.path("b/mine.txt")).unwrap(), "mine");
+    root.ok(&[
+        "run",
+        "own",
+        "--out",
+        "m",
+        "--set",
+        "id=[{kind='mf', train={epochs=1}}]",
+        "--set",
+        "eval.rows=['id']",
+        "--set",
+        "variant=[]",
+    ]);
+    let told = root.error(&["export", "--run", "m", "--to", "d"]);
+    assert!(told.contains("mf knows only the users it was trained on"), "{told}");
+}
+
+fn read(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_batch_writes_the_same_lists_in_every_format_and_goes_on_where_it_was_cut_off() {
+    let root = exported(&[]);
+    root.write("who.csv", "user,item,ts\nann,i1,2\nann,i2,1\nbob,i9,1\nbob,unknown,2\ncy,nothing,1\n");
+    let batch = |out: &str, more: &[&str]| {
+        root.ok(&[&["recommend", "--bundle", "b", "--histories", "who.csv", "--top", "3", "--out", out], more].concat())
+    };
+    let told = batch("o.csv", &[]);
+    assert!(told.contains("lists of 3 users") && told.contains("1 of them got the most popular items"), "{told}");
+    let lines = read(&root.path("o.csv"));
+    assert_eq!((lines[0].as_str(), lines.len()), ("user,rank,item,title,score,fallback", 10));
+    assert!(lines[1].starts_with("ann,1,") && lines[9].starts_with("cy,3,") && lines[9].ends_with("unknown_history"));
+    // The single command gives the same list, in the order of time.
+    let one =
+        list(&json(&root.ok(&["recommend", "--bundle", "b", "--item", "i2", "--item", "i1", "--top", "3", "--json"])));
+    let of = |user: &str| -> Vec<String> {
+        let own = lines.iter().filter(|line| line.starts_with(&format!("{user},")));
+        own.map(|line| line.split(',').nth(2).unwrap().to_owned()).collect()
+    };
+    assert_eq!(of("ann"), one.iter().map(|(item, _)| item.clone()).collect::<Vec<_>>());
+    batch("o.jsonl", &[]);
+    let items = |path: &str| {
+        read(&root.path(path)).iter().map(|line| json(line)["item"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(items("o.jsonl"), [of("ann"), of("bob"), of("cy")].concat());
+    batch("o.parquet", &["--vectors"]);
+    let table = ra_data::read_table(&root.path("o.parquet")).unwrap();
+    assert_eq!(table["item"], ra_data::Column::Text(items("o.jsonl")));
+    let ra_data::Column::Vectors(vectors) = &table["vector"] else { panic!("{table:?}") };
+    assert!(!vectors[0].is_empty() && vectors[1].is_empty());
+    // The same histories as JSON lines.
+    root.write("who.jsonl", "{\"user\": \"ann\", \"history\": [\"i2\", {\"item\": \"i1\"}]}\n");
+    root.ok(&["recommend", "--bundle", "b", "--histories", "who.jsonl", "--top", "3", "--out", "l.jsonl"]);
+    assert_eq!(items("l.jsonl"), of("ann"));
+    root.write("allow.txt", "i5\ni6\ni2\n");
+    root.write("deny.txt", "i6\n");
+    batch("f.jsonl", &["--allow", "allow.txt", "--deny", "deny.txt"]);
+    assert!(items("f.jsonl").iter().all(|item| ["i5", "i2"].contains(&item.as_str())), "{:?}", items("f.jsonl"));
+    assert!(!items("f.jsonl")[..1].contains(&"i2".to_owned()), "ann had i2");
+    batch("s.jsonl", &["--allow", "allow.txt", "--seen"]);
+    assert_eq!(items("s.jsonl").iter().filter(|item| *item == "i2").count(), 3);
+    let leftovers: Vec<PathBuf> = root.path("").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!leftovers.iter().any(|path| path.to_string_lossy().contains(".parts-")), "{leftovers:?}");
+    for (args, told) in [
+        (vec!["--histories", "who.csv", "--out", "o.txt"], "must end in .parquet, .csv or .jsonl"),
+        (vec!["--histories", "none.csv", "--out", "o.csv"], "none.csv"),
+        (vec!["--histories", "who.csv", "--out", "o.csv", "--column", "user=who"], "who"),
+        (vec!["--histories", "who.csv", "--out", "o.csv", "--row", "nothing"], "row \"nothing\": the bundle has all"),
+    ] {
+        let found = root.error(&[&["recommend", "--bundle", "b"], &args[..]].concat());
+        assert!(found.contains(told), "{told}: {found}");
+    }
+}
+
+#[test]
+fn a_killed_batch_resumes_to_the_same_file() {
+    let root = exported(&[]);
+    let rows: String =
+        (0..5000).map(|user| format!("v{user},i{},1\nv{user},i{},2\n", user % 12, (user / 12) % 12)).collect();
+    root.write("who.csv", &format!("user,item,ts\n{rows}"));
+    let args = ["recommend", "--bundle", "b", "--histories", "who.csv", "--top", "2", "--row", "lexical", "--out"];
+    root.ok(&[&args[..], &["whole.csv"]].concat());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
+    child.args(args).arg("cut.csv").current_dir(root.path("")).env("RA_REC_ROOT", root.path(""));
+    let parts = || {
+        let mut folders = root.path("").read_dir().unwrap().map(|entry| entry.unwrap().path());
+        folders.find(|path| path.to_string_lossy().contains(".cut.csv.parts-"))
+    };
+    let mut child = child.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    // Killed once the first part is there, or it has already ended.
+    while child.try_wait().unwrap().is_none() && !parts().is_some_and(|folder| folder.join("000000.parquet").exists()) {
+        std::thread::yield_now();
+    }
+    child.kill().ok();
+    child.wait().unwrap();
+    root.ok(&[&args[..], &["cut.csv", "--resume"]].concat());
+    assert_eq!(read(&root.path("cut.csv")), read(&root.path("whole.csv")));
+    assert!(parts().is_none());
+}
