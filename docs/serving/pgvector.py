@@ -36,15 +36,17 @@ def text(vector):
 
 
 def load(connection, bundle):
-    """Makes a table of the items: id, title, popularity and vector."""
+    """Makes a table of the items: id, title, popularity and vector. It lasts as long as the connection."""
     items = parquet.read_table(bundle / "items.parquet").to_pydict()
     width = len(items["vector"][0])
     if width > 2000:
         sys.exit(f"{bundle}: vectors of {width} numbers; pgvector indexes at most 2000")
     with connection.cursor() as cursor:
         cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        cursor.execute(f"DROP TABLE IF EXISTS {TABLE}")
-        cursor.execute(f"CREATE TABLE {TABLE} (item text PRIMARY KEY, title text, popularity int, vector vector({width}))")
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE {TABLE} "
+            f"(item text PRIMARY KEY, title text, popularity int, vector vector({width})) ON COMMIT PRESERVE ROWS"
+        )
         with cursor.copy(f"COPY {TABLE} FROM STDIN") as copy:
             for row in zip(items["item"], items["title"], items["popularity"], items["vector"]):
                 copy.write_row((row[0], row[1], row[2], text(row[3])))
@@ -67,7 +69,10 @@ def main():
     histories = seen(log)
     table = parquet.read_table(lists).to_pydict()
     ours, vectors = {}, {}
-    for user, item, score, vector in zip(table["user"], table["item"], table["score"], table["vector"]):
+    columns = [table[name] for name in ("user", "item", "score", "vector", "fallback")]
+    for user, item, score, vector, fallback in zip(*columns):
+        if fallback:  # by popularity, not by vectors
+            continue
         ours.setdefault(user, []).append((item, score))
         if vector:
             vectors[user] = vector
@@ -76,7 +81,8 @@ def main():
         same, agree, apart = 0, 0, 0.0
         for user, vector in vectors.items():
             rows = connection.execute(
-                f"SELECT item, -(vector <#> %s::vector) FROM {TABLE} WHERE item <> ALL(%s) ORDER BY vector <#> %s::vector LIMIT {TOP}",
+                f"SELECT item, -(vector <#> %s::vector) FROM {TABLE} WHERE item <> ALL(%s) "
+                f"ORDER BY vector <#> %s::vector LIMIT {TOP}",
                 (text(vector), list(histories.get(user, ())), text(vector)),
             ).fetchall()
             own = ours[user][:TOP]
@@ -84,7 +90,8 @@ def main():
             agree += len({item for item, _ in rows} & {item for item, _ in own})
             apart = max([apart] + [abs(a[1] - b[1]) for a, b in zip(rows, own)])
     print(f"{manifest['name']}, row {manifest['rows'][0]['name']}: {count} items, {len(vectors)} users")
-    print(f"same list of {TOP}: {same} users; items in common: {agree} of {TOP * len(vectors)}; scores differ by at most {apart:.2e}")
+    print(f"same list of {TOP}: {same} users; items in common: {agree} of {TOP * len(vectors)}")
+    print(f"scores differ by at most {apart:.2e}")
 
 
 if __name__ == "__main__":

@@ -110,8 +110,12 @@ impl<M: LearnedMethod> IdMethod for M {
     }
 
     fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        let load = if job.grown { Trained::load_grown } else { Trained::load };
-        Ok(load(self.fresh(job, 0, job.device)?, path)?.for_users_of::<M>(job))
+        let fresh = self.fresh(job, 0, job.device)?;
+        let trained = match job.known_items {
+            Some(known) => Trained::load_grown(fresh, path, known, job)?,
+            None => Trained::load(fresh, path)?,
+        };
+        Ok(trained.for_users_of::<M>(job))
     }
 
     fn train(&self) -> Option<&TrainConfig> {

@@ -72,15 +72,15 @@ pub struct Job<'a> {
     pub state: Option<&'a Path>,
     /// What is trained, in words; see [`method`](Self::method).
     pub method: &'a str,
-    /// Whether the data set has items at its end that a checkpoint does not know: they get zeros.
-    pub grown: bool,
+    /// The number of items that a checkpoint knows, if the data set has more at its end: those get zeros.
+    pub known_items: Option<usize>,
 }
 
 impl<'a> Job<'a> {
     /// Creates a job with seed 1 and no options.
     pub fn new(dataset: &'a Dataset, device: &'a Device) -> Self {
         let (seed, validate, features, state, method) = (1, None, None, None, "");
-        Self { dataset, device, seed, validate, progress: &NoProgress, features, state, method, grown: false }
+        Self { dataset, device, seed, validate, progress: &NoProgress, features, state, method, known_items: None }
     }
 
     /// Sets the [`seed`](Self::seed).
@@ -101,10 +101,10 @@ impl<'a> Job<'a> {
         Self { progress, ..self }
     }
 
-    /// Loads checkpoints from before items were added at the end of the catalogue.
+    /// Loads checkpoints from when the catalogue had only this many items.
     #[must_use]
-    pub fn grown(self, grown: bool) -> Self {
-        Self { grown, ..self }
+    pub fn known_items(self, known: usize) -> Self {
+        Self { known_items: Some(known).filter(|known| *known < self.dataset.catalog.len()), ..self }
     }
 
     /// Sets the given item vectors, `[items + 1, width]` with padding in row 0.

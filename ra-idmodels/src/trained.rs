@@ -65,12 +65,14 @@ impl Trained {
         Ok(Self::learned(&load_module(fresh, path)?, Curve::default()))
     }
 
-    /// Reads a checkpoint from before items were added to the catalogue ([`Job::grown`]): these get zeros.
+    /// Reads a checkpoint that knows only the first `known` items of the job's catalogue ([`Job::known_items`]): the others
+    /// get zeros.
     ///
     /// # Errors
     /// Those of [`load_grown_module`].
-    pub fn load_grown<M: IdModel + 'static>(fresh: M, path: &Path) -> Result<Self> {
-        Ok(Self::learned(&load_grown_module(fresh, path)?, Curve::default()))
+    pub fn load_grown<M: IdModel + 'static>(fresh: M, path: &Path, known: usize, job: &Job<'_>) -> Result<Self> {
+        let items = job.dataset.catalog.len();
+        Ok(Self::learned(&load_grown_module(fresh, path, known, items)?, Curve::default()))
     }
 
     fn learned<M: IdModel + 'static>(model: &M, curve: Curve) -> Self {

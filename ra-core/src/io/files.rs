@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reads a whole file.
 ///
@@ -22,17 +22,56 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Io`] with the path; the previous content is untouched.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let fail = |e| Error::io(path, "cannot write (is the disk full or the folder read-only?)", e);
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(fail)?;
-    let mut file = temporary(folder).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    crate::point(format_args!("rename {name}"));
-    file.persist(path).map_err(|e| fail(e.error))?;
-    crate::point(format_args!("renamed {name}"));
-    Ok(())
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes).map_err(|e| cannot_write(path, e))?;
+    file.finish()
+}
+
+/// A file that is written in pieces and appears as a whole: [`write_atomic`] for content that does not fit into memory. If
+/// it is dropped before [`finish`](Self::finish), nothing is left of it.
+#[derive(Debug)]
+pub struct AtomicFile {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl AtomicFile {
+    /// Starts a file that will be `path`. Its folder is made if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path.
+    pub fn create(path: &Path) -> Result<Self> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let made = std::fs::create_dir_all(folder).and_then(|()| temporary(folder));
+        Ok(Self { file: made.map_err(|e| cannot_write(path, e))?, path: path.into() })
+    }
+
+    /// Flushes the file to disk and puts it in its place.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path; the previous content is untouched.
+    pub fn finish(self) -> Result<()> {
+        let Self { file, path } = self;
+        file.as_file().sync_all().map_err(|e| cannot_write(&path, e))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        crate::point(format_args!("rename {name}"));
+        file.persist(&path).map_err(|e| cannot_write(&path, e.error))?;
+        crate::point(format_args!("renamed {name}"));
+        Ok(())
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn cannot_write(path: &Path, error: std::io::Error) -> Error {
+    Error::io(path, "cannot write (is the disk full or the folder read-only?)", error)
 }
 
 /// Creates a temporary file with the permissions of any new file. The default, owner-only, would persist after the

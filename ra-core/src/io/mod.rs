@@ -6,7 +6,7 @@ mod safetensors_header;
 mod text;
 
 pub use files::{
-    Fingerprint, Fingerprinter, catch_panic, fingerprint, fingerprint_file, is_unfinished, lfs_pointer,
+    AtomicFile, Fingerprint, Fingerprinter, catch_panic, fingerprint, fingerprint_file, is_unfinished, lfs_pointer,
     lfs_pointer_error, read_bytes, read_json, write_atomic, write_json,
 };
 #[cfg(feature = "tensor")]

@@ -86,12 +86,12 @@ pub fn load_module<M: Module>(module: M, path: &Path) -> Result<M> {
     module_from_bytes(module, read_bytes(path)?, path)
 }
 
-/// Reads a file written by [`save_module`] for a catalogue to which items were added since: where a tensor of `module` is
-/// larger than that of the file, the rest is zeros.
+/// Reads a file written by [`save_module`] for a catalogue of `known` items into a module for `items`: axes with one place
+/// for each item, with or without padding, get zeros for the items that were added.
 ///
 /// # Errors
-/// As [`load_module`], if a tensor of the module is smaller than that of the file.
-pub fn load_grown_module<M: Module>(module: M, path: &Path) -> Result<M> {
+/// As [`load_module`], if a tensor differs in another way.
+pub fn load_grown_module<M: Module>(module: M, path: &Path, known: usize, items: usize) -> Result<M> {
     let bytes = read_bytes(path)?;
     let file =
         SafeTensors::deserialize(&bytes).map_err(|e| Error::corrupt(path, format!("damaged safetensors file: {e}")))?;
@@ -100,7 +100,10 @@ pub fn load_grown_module<M: Module>(module: M, path: &Path) -> Result<M> {
     let mut grown = Vec::new();
     for (name, view) in file.iter() {
         let (from, size) = (view.shape().to_vec(), view.dtype().bitsize() / 8);
-        let wanted = shapes.get(name).filter(|to| to.len() == from.len() && to.iter().zip(&from).all(|(a, b)| a >= b));
+        let added = items.saturating_sub(known);
+        let fits =
+            |(to, from): (&usize, &usize)| to == from || (*from == known || *from == known + 1) && *to == *from + added;
+        let wanted = shapes.get(name).filter(|to| to.len() == from.len() && to.iter().zip(&from).all(fits));
         let to = wanted.unwrap_or(&from).clone();
         grown.push((name.to_owned(), view.dtype(), padded(view.data(), &from, &to, size), to));
     }
@@ -151,13 +154,13 @@ mod tests {
             save_module(&saved, &path).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), first, "the same weights, the same bytes");
         }
-        let grown = load_grown_module(linear(4, 5), &path).unwrap();
+        let grown = load_grown_module(linear(5, 4), &path, 2, 4).unwrap();
         let corner = grown.weight.val().slice([0..3, 0..2]);
         assert_eq!(corner.into_data(), saved.weight.val().into_data());
         let (all, own): (f32, f32) =
             (grown.weight.val().abs().sum().into_scalar(), saved.weight.val().abs().sum().into_scalar());
         assert!((all - own).abs() < 1e-6, "the rest is zeros");
-        assert!(load_grown_module(linear(2, 2), &path).unwrap_err().to_string().contains("expected [2, 2]"));
+        assert!(load_grown_module(linear(9, 2), &path, 2, 4).unwrap_err().to_string().contains("expected [9, 2]"));
         let message = load_module(linear(3, 4), &path).unwrap_err().to_string();
         assert!(message.contains("weight is [3, 2], expected [3, 4]"), "{message}");
         let bytes = std::fs::read(&path).unwrap();

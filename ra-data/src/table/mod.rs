@@ -51,18 +51,12 @@ pub fn write_columns(path: &Path, columns: &[(&str, Column)]) -> Result<()> {
 /// # Errors
 /// Names the path; errors of the parts.
 pub fn write_parts<'a>(path: &Path, parts: impl Iterator<Item = Result<Vec<(&'a str, Column)>>>) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new().prefix(".ra-rec-tmp-").tempfile_in(folder);
-    let file = file.map_err(|error| cannot_write(path, error))?;
-    let mut table = Table::new(file, path, packed());
+    let mut table = Table::new(ra_core::AtomicFile::create(path)?, path, packed());
     for part in parts {
         table.write(part?.iter().map(|(name, column)| (*name, array(column))).collect())?;
         table.flush()?;
     }
-    let file = table.finish()?;
-    file.as_file().sync_all().map_err(|error| cannot_write(path, error))?;
-    file.persist(path).map_err(|error| cannot_write(path, error.error))?;
-    Ok(())
+    Ok(table.finish()?.finish()?)
 }
 
 fn array(column: &Column) -> ArrayRef {

@@ -1,6 +1,6 @@
 //! Reads tables written by [`crate::write_columns`].
 use crate::{Column, DataError, Result};
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, UInt32Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ra_core::Sequences;
@@ -47,8 +47,11 @@ pub fn read_table(path: &Path) -> Result<BTreeMap<String, Column>> {
     let fail = |e: String| DataError::corrupt(path, format!("cannot be read as Parquet: {e}"));
     let file = std::fs::File::open(path).map_err(|e| fail(e.to_string()))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
+    let reader = reader.map_err(|e| fail(e.to_string()))?;
+    // A table without rows has columns all the same.
+    let empty = RecordBatch::new_empty(reader.schema());
     let mut columns: BTreeMap<String, Column> = BTreeMap::new();
-    for batch in reader.map_err(|e| fail(e.to_string()))? {
+    for batch in std::iter::once(Ok(empty)).chain(reader) {
         let batch = batch.map_err(|e| fail(e.to_string()))?;
         for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
             let name = field.name();
@@ -133,6 +136,10 @@ mod tests {
         for (name, column) in columns {
             assert_eq!(found[name], column, "{name}");
         }
+        write_columns(&path, &[("item", Column::Text(Vec::new())), ("x", Column::Vectors(Vec::new()))]).unwrap();
+        let found = read_table(&path).unwrap();
+        assert_eq!(found["item"], Column::Text(Vec::new()));
+        assert_eq!(found["x"], Column::Vectors(Vec::new()));
         std::fs::write(&path, "not parquet").unwrap();
         assert!(read_table(&path).unwrap_err().to_string().contains("t.parquet"));
     }

@@ -96,8 +96,12 @@ impl IdMethod for EaseConfig {
     }
 
     fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
-        let load = if job.grown { load_grown_module } else { load_module };
-        Ok(Trained::solved(load(self.init(job.dataset.catalog.len(), job.device)?, path)?))
+        let items = job.dataset.catalog.len();
+        let fresh = self.init(items, job.device)?;
+        Ok(Trained::solved(match job.known_items {
+            Some(known) => load_grown_module(fresh, path, known, items)?,
+            None => load_module(fresh, path)?,
+        }))
     }
 
     fn reads_histories(&self) -> bool {

@@ -151,6 +151,8 @@ pub(super) struct Names {
     /// By lower-case title on one line.
     titles: HashMap<String, Vec<ItemId>>,
     users: HashMap<String, UserId>,
+    /// Every title as it is looked up, by item.
+    plain: Vec<String>,
 }
 
 impl Names {
@@ -165,6 +167,7 @@ impl Names {
             ids: catalog.all().map(|item| (catalog.id(item).to_owned(), item)).collect(),
             titles,
             users: users.map(|(user, name)| (name.clone(), user)).collect(),
+            plain: catalog.titles().iter().map(|title| plain(title)).collect(),
         }
     }
 
@@ -172,8 +175,14 @@ impl Names {
         self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied()
     }
 
+    /// Returns the first item with a title.
     fn title(&self, title: &str) -> Option<ItemId> {
         self.titles.get(&plain(title)).map(|items| items[0])
+    }
+
+    /// Returns the ids of all items with a title, if there are several.
+    fn twins(&self, title: &str) -> Option<&[ItemId]> {
+        self.titles.get(&plain(title)).map(Vec::as_slice).filter(|items| items.len() > 1)
     }
 }
 
@@ -226,13 +235,20 @@ impl Bundle {
         requests.iter().zip(resolved).map(answer).collect()
     }
 
-    /// Returns the weighted user vector of a request in the row's parts with vectors: its product with the item vectors in
-    /// `items.parquet` is their part of the scores.
+    /// Returns the weighted user vector of a request in the first row's parts with vectors: its product with the item vectors
+    /// in `items.parquet` is their part of the scores.
     ///
     /// # Errors
-    /// As [`recommend`](Self::recommend); if a part has several vectors per user.
+    /// As [`recommend`](Self::recommend); if the request names another row, or if a part has several vectors per user.
     pub fn user_vector(&self, request: &Request) -> Result<Vec<f32>> {
         let scorer = self.scorer(request.row.as_deref())?;
+        let first = &self.scorers[0].name;
+        if scorer.name != *first {
+            bail!(
+                "row {}: items.parquet has the vectors of {first}; export this row by itself for its vectors",
+                scorer.name
+            );
+        }
         let own = self.resolve(request)?;
         let vector = scorer.user_vector(&History { user: own.user, items: &own.items });
         vector.map_or_else(|| bail!("row {}: has several vectors per user, not one", scorer.name), Ok)
@@ -253,7 +269,7 @@ impl Bundle {
     /// Returns the known items of a history, oldest first, and the unknown names.
     fn resolve(&self, request: &Request) -> Result<Resolved> {
         let mut notes = Vec::new();
-        let (mut items, mut liked, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut items, mut liked, mut disliked, mut unknown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut user = NOBODY;
         if let Some(name) = &request.user {
             let Some(known) = self.names.users.get(name.as_str()).copied() else {
@@ -280,16 +296,22 @@ impl Bundle {
             match self.find(entry)? {
                 Ok(item) => {
                     items.push(item);
-                    liked.extend(entry.is_liked().then_some(item));
+                    if entry.is_liked() { &mut liked } else { &mut disliked }.push(item);
+                    notes.extend(self.ambiguous(entry, item));
                 }
                 Err(name) => unknown.push(name),
             }
+        }
+        if self.recipe.data.dedupe {
+            let mut known = HashSet::new();
+            liked.retain(|item| known.insert(*item));
         }
         if liked.len() > NEWEST {
             notes.push(format!("only the newest {NEWEST} of {} items were read", liked.len()));
             liked.drain(..liked.len() - NEWEST);
         }
         let mut blocked: HashSet<ItemId> = self.listed("deny", &request.deny, &mut notes).into_iter().collect();
+        blocked.extend(disliked);
         if !request.seen {
             blocked.extend(items);
         }
@@ -305,6 +327,17 @@ impl Bundle {
             Past::Entry(PastEntry { title: Some(title), .. }) => self.names.title(title).ok_or_else(|| title.clone()),
             Past::Entry(_) => bail!("history: an entry has neither item nor title"),
         })
+    }
+
+    /// Returns a note about a name that could mean another item.
+    fn ambiguous(&self, entry: &Past, item: ItemId) -> Option<String> {
+        let (Past::Name(name) | Past::Entry(PastEntry { item: None, title: Some(name), .. })) = entry else {
+            return None;
+        };
+        let twins = self.names.twins(name).filter(|twins| twins.contains(&item))?;
+        let id = self.dataset.catalog.id(item);
+        (id != name)
+            .then(|| format!("{name:?} is the title of {} items; {id} was taken: give ids to be sure", twins.len()))
     }
 
     /// Returns the items of a list of ids. Unknown ones are counted in a note.
@@ -338,21 +371,26 @@ impl Bundle {
             let allowed: HashSet<ItemId> = self.listed("allow", allow, &mut notes).into_iter().collect();
             blocked.extend(self.dataset.catalog.all().filter(|item| !allowed.contains(item)));
         }
+        // Without a score of their own they would stand anywhere.
+        if scores.is_none() || !scorer.knows_new_items() {
+            blocked.extend(self.dataset.catalog.all().skip(self.manifest.items));
+        }
         let blocked: Vec<ItemId> = blocked.into_iter().collect();
         let found = match request.per_group {
             Some(most) => self.capped(&sum, top, most, &blocked),
             None => top_k(&sum, top, &blocked),
         };
+        let mean = |scores: &Vec<f32>| scores[1..].iter().sum::<f32>() / self.items().max(1) as f32;
+        let explained = scores.as_ref().filter(|_| request.explain);
+        let means: Vec<f32> = explained.iter().flat_map(|scores| &scores.parts).map(mean).collect();
         let explain = |item: ItemId| -> Option<Explained> {
-            let scores = scores.as_ref().filter(|_| request.explain)?;
-            let part = |(part, scores): (&super::score::Part, &Vec<f32>)| {
-                let mean = scores[1..].iter().sum::<f32>() / self.items().max(1) as f32;
-                (part.name.clone(), scores[item.index()] - mean)
-            };
+            let scores = explained?;
+            let more = |at: usize| scores.parts[at][item.index()] - means[at];
+            let names = scorer.parts.iter().map(|(part, _)| part.name.clone());
             let near = |other: &ItemId| Some((*other, scorer.cosine(item, *other)?));
             let nearest = items.iter().rev().take(REASONS).filter_map(near).max_by(|a, b| a.1.total_cmp(&b.1));
             let because = nearest.map(|(other, _)| self.dataset.catalog.name(other).to_owned());
-            let parts = scorer.parts.iter().zip(&scores.parts).map(part).collect();
+            let parts = names.enumerate().map(|(at, name)| (name, more(at))).collect();
             Some(Explained { parts, because })
         };
         let recommended: Vec<Named> = found
@@ -399,9 +437,10 @@ impl Bundle {
         let mut taken: HashMap<&str, usize> = HashMap::new();
         let all = top_k(scores, self.items(), blocked);
         let fits = |(item, _): &(ItemId, f32)| {
-            let group = taken.entry(self.groups[item.index() - 1].as_str()).or_default();
-            *group += 1;
-            *group <= most
+            let group = self.groups[item.index() - 1].as_str();
+            let taken = taken.entry(group).or_default();
+            *taken += 1;
+            group.is_empty() || *taken <= most
         };
         all.into_iter().filter(fits).take(top).collect()
     }
@@ -448,7 +487,7 @@ impl Bundle {
         }
         let catalog = &self.dataset.catalog;
         let fits = |item: &ItemId| {
-            let title = catalog.title(*item).to_lowercase();
+            let title = &self.names.plain[item.index() - 1];
             words.iter().all(|word| title.contains(word)) || catalog.id(*item).to_lowercase() == query
         };
         let found = self.popular.iter().copied().filter(fits).take(top);

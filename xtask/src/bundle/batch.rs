@@ -1,9 +1,10 @@
 //! Recommendations for many users at once, from a file of histories to a file of lists.
 use super::{Answer, Bundle, Named, Past, Request};
 use crate::context::Output;
+use crate::store::lock;
 use anyhow::{Context, Result, bail};
-use ra_core::{OutputFolder, UserId, fingerprint, fingerprint_file};
-use ra_data::{Column, DataConfig, read_table, write_columns};
+use ra_core::{AtomicFile, OutputFolder, UserId, fingerprint, fingerprint_file};
+use ra_data::{Column, Columns, DataConfig, read_table, write_columns};
 use rayon::prelude::*;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -28,7 +29,8 @@ pub struct BatchConfig {
     pub histories: PathBuf,
     /// The file of lists, `.parquet`, `.csv` or `.jsonl`: `user`, `rank`, `item`, `title`, `score`, `fallback`.
     pub out: PathBuf,
-    /// The columns of the log, as the table `[data.columns]` of a recipe has them.
+    /// The columns of the log, as the table `[data.columns]` of a recipe has them. Everything else is read as the run read
+    /// its own log.
     pub columns: ra_data::Columns,
     /// What each request asks; its user and history are those of the file.
     pub request: Request,
@@ -98,8 +100,14 @@ impl Bundle {
         if config.out.is_dir() {
             bail!("{}: is a folder; name a file", config.out.display());
         }
-        let asked = read(config)?;
-        let (mut parts, folder) = Parts::open(self, config)?;
+        let asked = read(config, &self.recipe.data)?;
+        if asked.users.is_empty() {
+            bail!("{}: holds no user", config.histories.display());
+        }
+        if config.vectors && form != Form::Parquet {
+            bail!("--out {}: vectors need a .parquet file", config.out.display());
+        }
+        let mut parts = Parts::open(self, config)?;
         let all = asked.users.len();
         output.start("recommend", all as u64);
         let mut summary = BatchSummary { users: all, fallbacks: 0, unknown: 0, rejected: asked.rejected };
@@ -120,7 +128,7 @@ impl Bundle {
         }
         output.finish();
         form.write(&config.out, (0..all.div_ceil(PART)).map(|number| parts.read(number)), config.vectors)?;
-        parts.remove(&folder)?;
+        parts.remove()?;
         Ok(summary)
     }
 
@@ -158,13 +166,17 @@ impl Bundle {
 }
 
 /// Reads the file of histories.
-fn read(config: &BatchConfig) -> Result<Asked> {
+fn read(config: &BatchConfig, own: &DataConfig) -> Result<Asked> {
     let path = &config.histories;
     if let Some(lines) = lines(path)? {
         let (users, histories) = lines.into_iter().map(|line| (line.user, line.history)).unzip();
         return Ok(Asked { users, histories: Histories::Lines(histories), rejected: 0 });
     }
-    let log = DataConfig { interactions: Some(path.clone()), columns: config.columns.clone(), ..DataConfig::default() };
+    // As the run read its own log, but for its columns, which another file need not have.
+    let columns = Columns { rating: own.columns.rating.clone(), ..config.columns.clone() };
+    let (min_rating, dedupe, strict) = (own.min_rating, own.dedupe, own.strict);
+    let interactions = Some(path.clone());
+    let log = DataConfig { interactions, columns, min_rating, dedupe, strict, ..DataConfig::default() };
     let ra_data::Histories { users, items, rows, rejected, .. } = ra_data::histories(&log)?;
     Ok(Asked { users, histories: Histories::Log { items, rows }, rejected: rejected.rows })
 }
@@ -239,20 +251,19 @@ impl Lists {
     }
 
     fn read(path: &Path) -> Result<Self> {
+        let damaged = || format!("{}: is not a part of a batch; remove it", path.display());
         let mut table: BTreeMap<String, Column> = read_table(path)?;
-        let mut take = |name: &str| table.remove(name).with_context(|| format!("{}: has no {name}", path.display()));
-        let text = |column: Column| if let Column::Text(all) = column { all } else { Vec::new() };
-        let numbers = |column: Column| if let Column::Numbers(all) = column { all } else { Vec::new() };
-        Ok(Self {
-            user: text(take("user")?),
-            rank: if let Column::Ids(all) = take("rank")? { all } else { Vec::new() },
-            item: text(take("item")?),
-            title: text(take("title")?),
-            score: numbers(take("score")?),
-            fallback: text(take("fallback")?),
-            unknown: numbers(take("unknown")?),
-            vector: if let Column::Vectors(all) = take("vector")? { all } else { Vec::new() },
-        })
+        let mut take = |name: &str| table.remove(name).with_context(damaged);
+        let columns = [take("user")?, take("item")?, take("title")?, take("fallback")?];
+        let [Column::Text(user), Column::Text(item), Column::Text(title), Column::Text(fallback)] = columns else {
+            bail!(damaged())
+        };
+        let numbers = (take("rank")?, take("score")?, take("unknown")?, take("vector")?);
+        let (Column::Ids(rank), Column::Numbers(score), Column::Numbers(unknown), Column::Vectors(vector)) = numbers
+        else {
+            bail!(damaged())
+        };
+        Ok(Self { user, rank, item, title, score, fallback, unknown, vector })
     }
 }
 
@@ -260,14 +271,18 @@ impl Lists {
 struct Parts {
     files: OutputFolder,
     path: PathBuf,
+    /// Held as long as the batch runs.
+    _lock: File,
 }
 
 impl Parts {
     /// Opens the folder of parts, whose name says everything that the lists depend on.
-    fn open(bundle: &Bundle, config: &BatchConfig) -> Result<(Self, PathBuf)> {
+    fn open(bundle: &Bundle, config: &BatchConfig) -> Result<Self> {
         let BatchConfig { histories, columns, request, vectors, .. } = config;
         let made_of = [
+            env!("CARGO_PKG_VERSION").to_owned(),
             serde_json::to_string(bundle.manifest())?,
+            bundle.items().to_string(),
             fingerprint_file(histories)?.to_string(),
             serde_json::to_string(columns)?,
             serde_json::to_string(request)?,
@@ -276,12 +291,12 @@ impl Parts {
         let key = fingerprint(made_of.iter().map(String::as_bytes)).to_string();
         let name = config.out.file_name().context("--out names no file")?.to_string_lossy().into_owned();
         let path = config.out.with_file_name(format!(".{name}.parts-{}", &key[..12]));
-        let mut files = OutputFolder::open(&path, KIND)?;
+        let (mut files, lock) = lock::take(&path, KIND)?;
         files.sweep()?;
         if !config.resume {
             files.remove(|_| true)?;
         }
-        Ok((Self { files, path: path.clone() }, path))
+        Ok(Self { files, path, _lock: lock })
     }
 
     fn file(number: usize) -> String {
@@ -295,7 +310,6 @@ impl Parts {
 
     fn write(&mut self, number: usize, lists: &Lists) -> Result<()> {
         let name = Self::file(number);
-        std::fs::create_dir_all(&self.path).with_context(|| format!("{}: cannot be made", self.path.display()))?;
         self.files.claim(&[&name])?;
         Ok(write_columns(&self.path.join(name), &lists.clone().columns())?)
     }
@@ -304,10 +318,10 @@ impl Parts {
         Lists::read(&self.path.join(Self::file(number)))
     }
 
-    fn remove(mut self, folder: &Path) -> Result<()> {
+    /// Removes the folder.
+    fn remove(mut self) -> Result<()> {
         self.files.remove(|_| true)?;
-        std::fs::remove_file(folder.join(ra_core::MARKER)).ok();
-        std::fs::remove_dir(folder).ok();
+        lock::leave(&self.path);
         Ok(())
     }
 }
@@ -341,9 +355,8 @@ impl Form {
                 parts.map(|lists| Ok(shown(lists.map_err(|e| ra_core::Error::corrupt(out, format!("{e:#}")))?)));
             return Ok(ra_data::write_parts(out, parts)?);
         }
-        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let cannot = || format!("{}: cannot be written", out.display());
-        let file = tempfile::Builder::new().prefix(".ra-rec-tmp-").tempfile_in(folder).with_context(cannot)?;
+        let file = AtomicFile::create(out)?;
         let mut to = BufWriter::new(file);
         if self == Self::Csv {
             writeln!(to, "user,rank,item,title,score,fallback").with_context(cannot)?;
@@ -367,9 +380,6 @@ impl Form {
                 }
             }
         }
-        let file = to.into_inner().map_err(|e| e.into_error()).with_context(cannot)?;
-        file.as_file().sync_all().with_context(cannot)?;
-        file.persist(out).with_context(cannot)?;
-        Ok(())
+        Ok(to.into_inner().map_err(|e| e.into_error()).with_context(cannot)?.finish()?)
     }
 }

@@ -1,5 +1,5 @@
 //! Export: a bundle of a row of a finished run.
-use super::files::{self, BundleLm, BundleManifest, BundleRow};
+use super::files::{self, BundleLm, BundleManifest, BundleRow, VectorPart};
 use super::{Bundle, Held, KIND, table};
 use crate::context::Output;
 use crate::fetch;
@@ -9,7 +9,7 @@ use crate::stages::{FrozenText, read};
 use crate::store::{RunFolder, lock};
 use crate::terminal::program;
 use anyhow::{Context, Result, bail};
-use ra_core::{Device, OutputFolder, Sequences, write_atomic, write_json};
+use ra_core::{Catalog, Device, OutputFolder, Sequences, write_atomic, write_json};
 use ra_data::{Column, write_columns};
 use ra_eval::Report;
 use ra_idmodels::IdMethod;
@@ -61,7 +61,7 @@ pub fn export(
     let mut dataset = read(&recipe, root)?.dataset;
     manifest.check(&dataset)?;
     let fingerprint = dataset.fingerprint().to_string();
-    let groups = groups(&recipe, config, root)?;
+    let groups = groups(&recipe, &dataset.catalog, config, root)?;
     if !config.names_users {
         dataset.users.iter_mut().for_each(String::clear);
     }
@@ -118,11 +118,8 @@ pub fn export(
     output.start("compute vectors", 0);
     let held = Held { dataset, groups, text: text.map(Arc::new) };
     let mut bundle = Bundle::assemble(to, own.clone(), held, device)?;
-    for (row, scorer) in own.rows.iter_mut().zip(&bundle.scorers) {
-        row.vector = scorer.item_vectors().1;
-    }
+    own.rows[0].vector = bundle.write_items(to)?;
     bundle.manifest.rows.clone_from(&own.rows);
-    bundle.write_items(to)?;
     bundle.write_canaries(&to.join(files::CANARY))?;
     own.files = files::sums(&files)?;
     write_json(&to.join(files::MANIFEST), &own)?;
@@ -167,11 +164,14 @@ fn rows(recipe: &Recipe, report: &Report, config: &ExportConfig) -> Result<Vec<B
 }
 
 /// Returns the group of each item in the order of the catalogue; nothing if none was asked for.
-fn groups(recipe: &Recipe, config: &ExportConfig, root: &Path) -> Result<Vec<String>> {
+fn groups(recipe: &Recipe, catalog: &Catalog, config: &ExportConfig, root: &Path) -> Result<Vec<String>> {
     let Some(column) = &config.group else { return Ok(Vec::new()) };
     let by_group = recipe.with(&[format!("data.columns.title={column}")])?;
-    let found = read(&by_group, root).with_context(|| format!("--group {column}"))?;
-    Ok(found.dataset.catalog.titles().to_vec())
+    let found = read(&by_group, root).with_context(|| format!("--group {column}"))?.dataset.catalog;
+    if found.all().any(|item| found.id(item) != catalog.id(item)) || found.len() != catalog.len() {
+        bail!("--group {column}: the file of items has changed since the run");
+    }
+    Ok(found.titles().to_vec())
 }
 
 /// The language model of the run.
@@ -270,8 +270,9 @@ fn portable(recipe: &Recipe, files: &mut OutputFolder) -> Result<Recipe> {
 }
 
 impl Bundle {
-    /// Writes the items as tables for other programs: `items.parquet` and, if the first row has vectors, `items.npy`.
-    fn write_items(&self, to: &Path) -> Result<()> {
+    /// Writes the items as tables for other programs, `items.parquet` and `items.npy`, and returns the parts of the first
+    /// row's vectors.
+    fn write_items(&self, to: &Path) -> Result<Vec<VectorPart>> {
         let catalog = &self.dataset.catalog;
         let (vectors, widths) = self.scorers[0].item_vectors();
         let terms: Vec<_> = catalog.all().map(|item| self.scorers[0].terms(item, TERMS)).collect();
@@ -293,7 +294,8 @@ impl Bundle {
         columns.push(("term_scores", Column::Vectors(scores)));
         write_columns(&to.join(files::ITEMS), &columns)?;
         let width = widths.iter().map(|part| part.width).sum();
-        table::write_npy(&to.join(files::ITEMS_NPY), &values, [catalog.len(), width])
+        table::write_npy(&to.join(files::ITEMS_NPY), &values, [catalog.len(), width])?;
+        Ok(widths)
     }
 }
 

@@ -71,7 +71,7 @@ pub struct BundleRow {
     pub label: String,
     /// The report's metrics on the test part, by name.
     pub metrics: BTreeMap<String, f64>,
-    /// The parts of the vectors in `items.parquet`, in order, with their widths.
+    /// Of the first row: the parts of the vectors in `items.parquet`, in order. Other rows have none there.
     pub vector: Vec<VectorPart>,
 }
 

@@ -27,7 +27,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{Catalog, Dataset, Device, ItemId};
 use ra_idmodels::IdMethod;
-use score::Scorer;
+use score::{Parts, Scorer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,13 +72,19 @@ impl Bundle {
         let Held { dataset, groups, text } = held;
         let (folder, mut recipe) = (RunFolder::within(&path.join(files::MODEL))?, manifest.recipe()?);
         for own in recipe.ids.iter_mut().flat_map(|id| id.method.paths_mut()) {
+            let name = own.to_string_lossy().into_owned();
+            if !manifest.files.is_empty() && !manifest.files.contains_key(&name) {
+                bail!("{}: reads {name}, which it does not list; export it again", path.display());
+            }
             *own = path.join(&*own);
         }
         let made_of: Vec<String> = manifest.rows.iter().flat_map(|row| recipe.made_of(&row.name)).collect();
         let saved = Saved { recipe: &recipe, folder: &folder, dataset: &dataset, known: manifest.items, device };
         let ids = IdModels::load(saved, &made_of, text.as_deref())?;
         let aligned = load(saved, &made_of, &ids, text.as_deref())?;
-        let scorers = manifest.rows.iter().map(|row| Scorer::new(row, saved, &ids, &aligned)).collect::<Result<_>>()?;
+        let mut parts = Parts::new();
+        let scorer = |row: &BundleRow| Scorer::new(row, saved, &ids, &aligned, &mut parts);
+        let scorers = manifest.rows.iter().map(scorer).collect::<Result<_>>()?;
         let popularity = dataset.popularity();
         let mut popular: Vec<ItemId> = dataset.catalog.all().collect();
         popular.sort_by_key(|item| std::cmp::Reverse(popularity[item.index()]));
@@ -100,11 +106,19 @@ impl Bundle {
     }
 
     /// Returns the bundle with more items, each an id and a title: whatever reads titles finds them at once, and grounded ID
-    /// vectors follow from them. Their ids must be new, and their group is empty.
+    /// vectors follow from them. A row that knows items by their ids alone never recommends them. Their ids must be new, and
+    /// they belong to no group. The models are read from the folder again.
     ///
     /// # Errors
-    /// Names the item whose id is known already, or whose id or title is empty.
+    /// Names the item whose id is known already, or whose id or title is empty; if the folder holds another bundle by now, or
+    /// if a row reads imported vectors.
     pub fn with_items(&self, more: &[(String, String)]) -> Result<Self> {
+        if self.recipe.ids.iter().any(|id| id.kind() == "import") {
+            bail!("{}: items cannot be added, because their vectors are imported", self.path.display());
+        }
+        if BundleManifest::checked(&self.path)? != self.manifest {
+            bail!("{}: holds another bundle by now; load it before items are added", self.path.display());
+        }
         for (at, (id, title)) in more.iter().enumerate() {
             if id.trim().is_empty() || title.trim().is_empty() {
                 bail!("item {id:?}: needs an id and a title, and its title is {title:?}");
@@ -199,6 +213,7 @@ fn open_text(
     if text.identity() != own.identity {
         bail!("{}: is not the language model {} that the bundle was made with", at.display(), own.name);
     }
-    let titles = table::titles(path, manifest.items, device)?;
+    let listed = manifest.files.contains_key(files::TITLES);
+    let titles = if listed { table::titles(path, manifest.items, device)? } else { None };
     Ok(Some(Arc::new(if titles.is_some() { text.with_features(titles) } else { text })))
 }

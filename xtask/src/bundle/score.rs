@@ -1,12 +1,14 @@
 //! The scores of a row of a bundle: those of its parts, each computed in the way that is cheapest for it.
 use super::files::{BundleRow, VectorPart};
-use crate::recipe::Variant;
+use crate::recipe::ItemNames;
 use crate::stages::{Aligned, IdModels, Saved, row as row_of, saved_items};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_core::kernels::{FrozenLinear, Layout};
 use ra_core::{History, ItemId, Recommender};
 use ra_eval::item_vectors;
+use ra_idmodels::IdMethod;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A row that answers.
@@ -14,16 +16,18 @@ use std::sync::Arc;
 pub(super) struct Scorer {
     pub(super) name: String,
     pub(super) label: String,
-    pub(super) parts: Vec<Part>,
+    /// The recommenders that it is a weighted sum of.
+    pub(super) parts: Vec<(Arc<Part>, f32)>,
     /// The number of items.
     items: usize,
 }
 
-/// A recommender with a weight: the whole row, or a part of a blend.
+/// A recommender: a whole row, or a part of a blend. Rows share it.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) name: String,
-    weight: f32,
+    /// Whether it knows items by their titles too, so that new ones have a score.
+    reads_titles: bool,
     model: Arc<dyn Recommender>,
     how: How,
 }
@@ -39,28 +43,42 @@ enum How {
     Additions,
 }
 
+/// The parts that have been made, by name.
+pub(super) type Parts = HashMap<String, Arc<Part>>;
+
 impl Scorer {
-    pub(super) fn new(row: &BundleRow, saved: Saved<'_>, ids: &IdModels, aligned: &Aligned) -> Result<Self> {
-        let items = saved.dataset.catalog.len();
+    /// Loads a row; `known` are the parts of the rows before it.
+    pub(super) fn new(
+        row: &BundleRow,
+        saved: Saved<'_>,
+        ids: &IdModels,
+        aligned: &Aligned,
+        known: &mut Parts,
+    ) -> Result<Self> {
         let mut weights = Vec::new();
         weigh(&row.name, 1.0, aligned, &mut weights);
-        let part = |(name, weight): (String, f32)| -> Result<Part> {
-            let model = row_of(&name, ids, aligned)?;
-            let is_own = |variant: &&Variant| variant.name == name && variant.has_towers();
-            let has_towers = saved.recipe.variants().iter().any(|variant| is_own(&variant));
-            let vectors = if has_towers { saved_items(saved, &name, &*model)? } else { None };
-            let how = How::new(&*model, vectors, items)?;
-            Ok(Part { name, weight, model, how })
-        };
-        let parts = weights.into_iter().map(part).collect::<Result<_>>()?;
-        Ok(Self { name: row.name.clone(), label: row.label.clone(), parts, items })
+        let mut parts = Vec::new();
+        for (name, weight) in weights {
+            let part = match known.get(&name) {
+                Some(part) => part.clone(),
+                None => Arc::new(Part::new(&name, saved, ids, aligned)?),
+            };
+            known.insert(name, part.clone());
+            parts.push((part, weight));
+        }
+        Ok(Self { name: row.name.clone(), label: row.label.clone(), parts, items: saved.dataset.catalog.len() })
+    }
+
+    /// Returns whether it has a score for items that were never trained on.
+    pub(super) fn knows_new_items(&self) -> bool {
+        self.parts.iter().any(|(part, _)| part.reads_titles)
     }
 
     /// Returns the scores of all items for each history, with padding first: for each part, and then their sum.
     pub(super) fn score(&self, histories: &[History<'_>]) -> Vec<Scores> {
         let mut all: Vec<Scores> = histories.iter().map(|_| Scores::default()).collect();
-        for part in &self.parts {
-            for (own, scores) in all.iter_mut().zip(part.score(histories, self.items)) {
+        for (part, weight) in &self.parts {
+            for (own, scores) in all.iter_mut().zip(part.score(histories, self.items, *weight)) {
                 own.parts.push(scores);
             }
         }
@@ -70,13 +88,9 @@ impl Scorer {
     /// Returns the item vectors next to each other, `[items, width]`, with the width of each part; parts without vectors are
     /// left out. One product with [`user_vector`](Self::user_vector) gives their part of the score.
     pub(super) fn item_vectors(&self) -> (Vec<Vec<f32>>, Vec<VectorPart>) {
-        let dense = |part: &'_ Part| match &part.how {
-            How::Vectors { rows, .. } => Some((part.name.clone(), rows.clone())),
-            _ => None,
-        };
-        let dense: Vec<(String, Vec<f32>)> = self.parts.iter().filter_map(dense).collect();
+        let dense: Vec<(&str, &[f32])> = self.dense().map(|(part, _, rows)| (part.name.as_str(), rows)).collect();
         let width =
-            |(name, rows): &(String, Vec<f32>)| VectorPart { row: name.clone(), width: rows.len() / (self.items + 1) };
+            |(row, rows): &(&str, &[f32])| VectorPart { row: (*row).to_owned(), width: rows.len() / (self.items + 1) };
         let widths: Vec<VectorPart> = dense.iter().map(width).collect();
         let vector = |item: usize| -> Vec<f32> {
             let own = dense.iter().zip(&widths).map(|((_, rows), part)| &rows[item * part.width..][..part.width]);
@@ -88,14 +102,22 @@ impl Scorer {
     /// Returns the weighted user vector of a history in the parts with vectors; nothing if a part has several per user.
     pub(super) fn user_vector(&self, history: &History<'_>) -> Option<Vec<f32>> {
         let mut all = Vec::new();
-        for part in self.parts.iter().filter(|part| matches!(part.how, How::Vectors { .. })) {
+        for (part, weight, _) in self.dense() {
             if part.model.interests() != 1 {
                 return None;
             }
             let own = part.model.users(std::slice::from_ref(history)).into_data();
-            all.extend(own.iter::<f32>().map(|value| part.weight * value));
+            all.extend(own.iter::<f32>().map(|value| weight * value));
         }
         Some(all)
+    }
+
+    /// Returns the parts with vectors, their weights and their item vectors, `[items + 1, dim]`.
+    fn dense(&self) -> impl Iterator<Item = (&Part, f32, &[f32])> {
+        self.parts.iter().filter_map(|(part, weight)| match &part.how {
+            How::Vectors { rows, .. } => Some((&**part, *weight, rows.as_slice())),
+            _ => None,
+        })
     }
 
     /// Returns what a history of one item adds to other items beyond vectors, the largest first.
@@ -103,13 +125,13 @@ impl Scorer {
         let mut scores = vec![0.0f32; self.items + 1];
         let history = [item];
         let history = History { user: NOBODY, items: &history };
-        for part in &self.parts {
+        for (part, weight) in &self.parts {
             if let How::Rows(rows) = &part.how {
                 let row = &rows[item.index() * scores.len()..][..scores.len()];
-                scores.iter_mut().zip(row).for_each(|(score, more)| *score += part.weight * more);
+                scores.iter_mut().zip(row).for_each(|(score, more)| *score += weight * more);
             }
             for (other, more) in part.model.additions(&history) {
-                scores[other.index()] += part.weight * more;
+                scores[other.index()] += weight * more;
             }
         }
         let mut found: Vec<(ItemId, f32)> = scores
@@ -126,14 +148,13 @@ impl Scorer {
 
     /// Returns the cosine of the vectors of two items, averaged over the parts that have vectors; nothing if none has.
     pub(super) fn cosine(&self, one: ItemId, other: ItemId) -> Option<f32> {
-        let cosine = |part: &Part| {
-            let How::Vectors { rows, .. } = &part.how else { return None };
+        let cosine = |(_, _, rows): (&Part, f32, &[f32])| {
             let width = rows.len() / (self.items + 1);
             let [a, b] = [one, other].map(|item| &rows[item.index() * width..][..width]);
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-            Some(dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f32::MIN_POSITIVE))
+            dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f32::MIN_POSITIVE)
         };
-        let all: Vec<f32> = self.parts.iter().filter_map(cosine).collect();
+        let all: Vec<f32> = self.dense().map(cosine).collect();
         (!all.is_empty()).then(|| all.iter().sum::<f32>() / all.len() as f32)
     }
 
@@ -142,8 +163,7 @@ impl Scorer {
     pub(super) fn similarity(&self, item: ItemId) -> Option<Vec<f32>> {
         let mut sum = vec![0.0f32; self.items + 1];
         let mut parts = 0.0;
-        for part in &self.parts {
-            let How::Vectors { rows, .. } = &part.how else { continue };
+        for (_, _, rows) in self.dense() {
             let width = rows.len() / (self.items + 1);
             let own = &rows[item.index() * width..][..width];
             let length = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
@@ -214,14 +234,30 @@ impl How {
 }
 
 impl Part {
-    /// Returns the weighted scores of all items for each history, with padding first.
-    fn score(&self, histories: &[History<'_>], items: usize) -> Vec<Vec<f32>> {
+    fn new(name: &str, saved: Saved<'_>, ids: &IdModels, aligned: &Aligned) -> Result<Self> {
+        let model = row_of(name, ids, aligned)?;
+        let variant = saved.recipe.variants().iter().find(|variant| variant.name == name);
+        let towers = variant.filter(|variant| variant.has_towers());
+        let vectors = if towers.is_some() { saved_items(saved, name, &*model)? } else { None };
+        let how = How::new(&*model, vectors, saved.dataset.catalog.len()).with_context(|| format!("row {name}"))?;
+        let method = saved.recipe.ids.iter().find(|id| id.kind() == name);
+        let reads_titles = match (method, towers) {
+            (Some(id), _) => id.reads_titles() || id.reads_features(),
+            (None, Some(towers)) => towers.items == ItemNames::Title,
+            // The text alone, and grounded IDs.
+            (None, None) => true,
+        };
+        Ok(Self { name: name.into(), reads_titles, model, how })
+    }
+
+    /// Returns the scores of all items for each history, with padding first, by a weight.
+    fn score(&self, histories: &[History<'_>], items: usize, weight: f32) -> Vec<Vec<f32>> {
         let mut all = match &self.how {
             How::Additions => vec![vec![0.0; items + 1]; histories.len()],
-            How::Rows(rows) => histories.iter().map(|history| self.sum_of(rows, history, items)).collect(),
+            How::Rows(rows) => histories.iter().map(|history| sum_of(rows, history, items, weight)).collect(),
             How::Vectors { product, .. } => {
                 let interests = self.model.interests();
-                let products = product.forward(self.model.users(histories) * self.weight);
+                let products = product.forward(self.model.users(histories) * weight);
                 let products = products.reshape([histories.len(), interests, items + 1]);
                 let best = if interests == 1 { products } else { products.max_dim(1) };
                 host(best.squeeze_dim::<2>(1)).chunks_exact(items + 1).map(<[f32]>::to_vec).collect()
@@ -229,24 +265,25 @@ impl Part {
         };
         for (history, scores) in histories.iter().zip(&mut all) {
             for (item, more) in self.model.additions(history) {
-                scores[item.index()] += self.weight * more;
+                scores[item.index()] += weight * more;
             }
         }
         all
     }
+}
 
-    fn sum_of(&self, rows: &[f32], history: &History<'_>, items: usize) -> Vec<f32> {
-        let mut own: Vec<ItemId> = history.items.iter().copied().filter(|item| *item != ItemId::PADDING).collect();
-        own.sort_unstable();
-        own.dedup();
-        let mut sum = vec![0.0f32; items + 1];
-        for item in own {
-            let row = &rows[item.index() * (items + 1)..][..items + 1];
-            sum.iter_mut().zip(row).for_each(|(sum, more)| *sum += more);
-        }
-        sum.iter_mut().for_each(|sum| *sum *= self.weight);
-        sum
+/// Returns the weighted sum of the rows of a history's distinct items.
+fn sum_of(rows: &[f32], history: &History<'_>, items: usize, weight: f32) -> Vec<f32> {
+    let mut own: Vec<ItemId> = history.items.iter().copied().filter(|item| *item != ItemId::PADDING).collect();
+    own.sort_unstable();
+    own.dedup();
+    let mut sum = vec![0.0f32; items + 1];
+    for item in own {
+        let row = &rows[item.index() * (items + 1)..][..items + 1];
+        sum.iter_mut().zip(row).for_each(|(sum, more)| *sum += more);
     }
+    sum.iter_mut().for_each(|sum| *sum *= weight);
+    sum
 }
 
 /// Returns the values in row order.

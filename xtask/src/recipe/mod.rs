@@ -210,9 +210,10 @@ impl Recipe {
         let mut table = self.to_table()?;
         let kept: Vec<&IdTable> = self.ids.iter().filter(|id| !too_small(id)).collect();
         let last = self.ids.last().map(|id| id.kind());
-        if kept.last().map(|id| id.kind()) != last {
+        if kept.last().map(|id| id.kind()) != last && self.aligns() {
             bail!(
-                "id.max_items of the last [[id]] table is below the {items} items, but it is the one that is aligned"
+                "id.max_items of the last [[id]] table is below the {items} items, but it is the one that is aligned; \
+                 raise it, or put another method last"
             );
         }
         table.insert("id".into(), Value::try_from(kept)?);

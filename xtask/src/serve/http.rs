@@ -1,10 +1,11 @@
 //! The routes of the service.
 use super::Service;
+use super::work::Fault;
 use crate::bundle::{Answer, BundleRow, Named, Request, Similar};
 use crate::terminal::one_line;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -69,7 +70,8 @@ impl IntoResponse for Refused {
 
 impl From<anyhow::Error> for Refused {
     fn from(error: anyhow::Error) -> Self {
-        Self(StatusCode::BAD_REQUEST, one_line(&error))
+        let is_fault = error.downcast_ref::<Fault>().is_some();
+        Self(if is_fault { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::BAD_REQUEST }, one_line(&error))
     }
 }
 
@@ -112,8 +114,16 @@ pub(super) fn router(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
-/// Refuses requests without the token, if there is one.
+/// Refuses requests without the token, if there is one. Without one, requests that a page of another site makes a browser
+/// send are refused: they name another host or origin than this machine.
 async fn guard(State(service): Shared, headers: HeaderMap, request: axum::extract::Request, next: Next) -> Response {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let foreign = text(header::HOST).is_none_or(|host| !is_own(host))
+        || headers.contains_key(header::ORIGIN) && text(header::ORIGIN).is_none_or(|origin| !is_own(origin));
+    if service.token.is_none() && foreign {
+        let told = "without a token, only this machine may ask: by 127.0.0.1, localhost or [::1]";
+        return Refused(StatusCode::FORBIDDEN, told.into()).into_response();
+    }
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer "));
     match &service.token {
@@ -123,6 +133,16 @@ async fn guard(State(service): Shared, headers: HeaderMap, request: axum::extrac
         }
         _ => next.run(request).await,
     }
+}
+
+/// Returns whether a host or an origin is this machine's own.
+fn is_own(name: &str) -> bool {
+    let host = name.strip_prefix("http://").unwrap_or(name);
+    let host = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+        .map_or(host, |own| own.0);
+    ["127.0.0.1", "localhost", "[::1]"].contains(&host)
 }
 
 /// Compares in a time that does not tell how much is right.
@@ -147,10 +167,16 @@ async fn timed(
         service.metrics.request(&route, StatusCode::PAYLOAD_TOO_LARGE.as_u16(), since.elapsed());
         return ([(header::CONNECTION, "close")], Refused(StatusCode::PAYLOAD_TOO_LARGE, told)).into_response();
     }
-    let response = tokio::time::timeout(TIME, next.run(request)).await.unwrap_or_else(|_| {
-        let told = format!("took more than {} seconds", TIME.as_secs());
-        Refused(StatusCode::REQUEST_TIMEOUT, told).into_response()
-    });
+    // What changes the bundle takes as long as it takes: it would go on without its client.
+    let changes = route == "/v1/reload" || route == "/v1/items" && request.method() == Method::POST;
+    let response = if changes {
+        next.run(request).await
+    } else {
+        tokio::time::timeout(TIME, next.run(request)).await.unwrap_or_else(|_| {
+            let told = format!("took more than {} seconds", TIME.as_secs());
+            Refused(StatusCode::REQUEST_TIMEOUT, told).into_response()
+        })
+    };
     service.metrics.request(&route, response.status().as_u16(), since.elapsed());
     response
 }
@@ -166,9 +192,12 @@ async fn recommend(
 ) -> Result<Json<Answer>, Refused> {
     let Json(request) = request?;
     at_most("top", request.top.unwrap_or(0))?;
-    let busy = || Refused(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait; try again soon".into());
     let answer = service.workers.ask(request).ok_or_else(busy)?;
     Ok(Json(answer.await.map_err(|_| busy())??))
+}
+
+fn busy() -> Refused {
+    Refused(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait; try again soon".into())
 }
 
 fn at_most(key: &str, value: usize) -> Result<(), Refused> {
@@ -199,13 +228,21 @@ async fn similar(
     let Json(SimilarRequest { item, top, row }) = request?;
     let top = top.unwrap_or(10);
     at_most("top", top)?;
-    off(move || service.bundle().similar(&item, row.as_deref(), top)).await
+    off(service, move |service| service.bundle().similar(&item, row.as_deref(), top)).await
 }
 
-/// Runs something long outside the threads that read and write.
-async fn off<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> Replied<T> {
+/// Runs something long outside the threads that read and write, if there is room for it.
+async fn off<T: Send + 'static>(
+    service: Arc<Service>,
+    work: impl FnOnce(&Service) -> anyhow::Result<T> + Send + 'static,
+) -> Replied<T> {
+    let work = move || {
+        // Held until the work is done, whether or not its client waits.
+        let _room = service.room.try_acquire().map_err(|_| busy())?;
+        Ok::<T, Refused>(work(&service)?)
+    };
     let found = tokio::task::spawn_blocking(work).await;
-    Ok(Json(found.map_err(|_| Refused(StatusCode::INTERNAL_SERVER_ERROR, "the service failed".into()))??))
+    Ok(Json(found.map_err(|_| Refused::from(anyhow::Error::from(Fault)))??))
 }
 
 /// A search.
@@ -224,7 +261,7 @@ async fn items(State(service): Shared, search: Result<Query<Search>, QueryReject
     let Query(Search { q, top }) = search?;
     let top = top.unwrap_or(20);
     at_most("top", top)?;
-    off(move || {
+    off(service, move |service| {
         let bundle = service.bundle();
         Ok(q.filter(|q| !q.trim().is_empty()).map_or_else(|| bundle.popular(top), |q| bundle.search(&q, top)))
     })
@@ -266,7 +303,7 @@ async fn add(State(service): Shared, request: Result<Json<NewItems>, JsonRejecti
     let Json(NewItems { items }) = request?;
     at_most("items", items.len())?;
     let more: Vec<(String, String)> = items.into_iter().map(|own| (own.item, own.title)).collect();
-    off(move || {
+    off(service, move |service| {
         service.add(&more)?;
         Ok(Added { added: more.len(), items: service.bundle().items() })
     })
@@ -302,11 +339,16 @@ async fn bundle(State(service): Shared) -> Json<Served> {
     })
 }
 
+/// Nothing: an empty object.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
 /// Loads the bundle again from its folder; the old one answers meanwhile, and stays if the new one cannot be used.
-#[utoipa::path(post, path = "/v1/reload", responses((status = 200, body = Served), (status = 400, body = Problem)))]
-async fn reload(State(service): Shared) -> Result<Json<Served>, Refused> {
-    let own = service.clone();
-    let Json(()) = off(move || own.reload()).await?;
+#[utoipa::path(post, path = "/v1/reload", request_body = Empty, responses((status = 200, body = Served), (status = 400, body = Problem)))]
+async fn reload(State(service): Shared, empty: Result<Json<Empty>, JsonRejection>) -> Result<Json<Served>, Refused> {
+    let Json(Empty {}) = empty?;
+    let Json(()) = off(service.clone(), Service::reload).await?;
     Ok(bundle(State(service)).await)
 }
 
@@ -318,8 +360,11 @@ async fn health() -> &'static str {
 
 /// Says whether requests are answered: there is a bundle whose canaries were right, and the queue has room.
 #[utoipa::path(get, path = "/readyz", responses((status = 200, body = String), (status = 503, body = Problem)))]
-async fn ready(State(service): Shared) -> String {
-    format!("ready: {} items\n", service.bundle().items())
+async fn ready(State(service): Shared) -> Result<String, Refused> {
+    if !service.workers.has_room() {
+        return Err(busy());
+    }
+    Ok(format!("ready: {} items\n", service.bundle().items()))
 }
 
 /// Numbers for Prometheus.

@@ -77,12 +77,17 @@ impl Metrics {
         })
     }
 
-    /// Records a new bundle.
-    pub(super) fn of_bundle(&self, bundle: &Bundle) {
-        self.drift.set(f64::from(bundle.drift()));
-        self.items.set(bundle.items() as f64);
+    /// Records a new bundle, which is in its place already.
+    pub(super) fn loaded(&self, drift: f32) {
+        self.drift.set(f64::from(drift));
         self.loads.inc();
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.coverage.set(0.0);
+    }
+
+    /// Records the number of items.
+    pub(super) fn items(&self, items: usize) {
+        self.items.set(items as f64);
     }
 
     /// Records an answer.

@@ -32,6 +32,12 @@ const GOODBYE: Duration = Duration::from_secs(10);
 /// The number of connections at a time; further ones wait.
 const CONNECTIONS: usize = 1024;
 
+/// The number of searches, comparisons and additions at a time.
+const ASIDE: usize = 8;
+
+/// The pause after a connection could not be taken, such as for want of file handles.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -40,6 +46,8 @@ pub(crate) struct Service {
     added: Mutex<Vec<(String, String)>>,
     source: Source,
     workers: Workers,
+    /// Room for what is not answered by the workers: searches and the like.
+    room: Semaphore,
     metrics: Metrics,
     token: Option<String>,
 }
@@ -72,10 +80,17 @@ impl Service {
     pub(crate) fn reload(&self) -> Result<()> {
         // Nobody adds items to the old bundle meanwhile.
         let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = self.source.open().inspect_err(|_| self.metrics.refused.inc())?;
-        added.retain(|(id, _)| !loaded.knows(id));
-        let loaded = if added.is_empty() { loaded } else { loaded.with_items(&added)? };
+        let load = || -> Result<(Bundle, Vec<(String, String)>)> {
+            let loaded = self.source.open()?;
+            let still: Vec<_> = added.iter().filter(|(id, _)| !loaded.knows(id)).cloned().collect();
+            let loaded = if still.is_empty() { loaded } else { loaded.with_items(&still)? };
+            Ok((loaded, still))
+        };
+        let (loaded, still) = load().inspect_err(|_| self.metrics.refused.inc())?;
+        *added = still;
+        let drift = loaded.drift();
         self.place(loaded);
+        self.metrics.loaded(drift);
         Ok(())
     }
 
@@ -92,7 +107,7 @@ impl Service {
     }
 
     fn place(&self, bundle: Bundle) {
-        self.metrics.of_bundle(&bundle);
+        self.metrics.items(bundle.items());
         *self.bundle.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bundle);
     }
 }
@@ -118,12 +133,14 @@ pub fn serve(config: &ServeConfig, device: &Device) -> Result<()> {
     listener.set_nonblocking(true)?;
     let bundle = source.open()?;
     let metrics = Metrics::new()?;
-    metrics.of_bundle(&bundle);
+    metrics.items(bundle.items());
+    metrics.loaded(bundle.drift());
     let service = Arc::new(Service {
         bundle: RwLock::new(Arc::new(bundle)),
         added: Mutex::default(),
         source,
         workers: Workers::new(config.threads),
+        room: Semaphore::new(ASIDE),
         metrics,
         token,
     });
@@ -138,16 +155,24 @@ async fn listen(listener: std::net::TcpListener, service: Arc<Service>) -> Resul
     let listener = TcpListener::from_std(listener)?;
     let address = listener.local_addr()?;
     let (bundle, open) = (service.bundle(), if service.token.is_some() { "; a token is needed" } else { "" });
+    // Whoever starts it may signal as soon as it says that it serves.
+    let (end, mut again) = (told_to_end()?, reloads()?);
+    let mut end = std::pin::pin!(end);
     say!("serving {} items on http://{address} (row {}{open})", bundle.items(), bundle.manifest().rows[0].name);
     let router = http::router(service.clone());
     let (graceful, room) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS)));
-    let mut end = std::pin::pin!(told_to_end());
-    let mut again = reloads()?;
     loop {
         let permit = room.clone().acquire_owned();
         tokio::select! {
             accepted = async { (permit.await, listener.accept().await) } => {
-                let (Ok(permit), Ok((stream, _))) = accepted else { continue };
+                let (permit, stream) = match accepted {
+                    (Ok(permit), Ok((stream, _))) => (permit, stream),
+                    (_, accepted) => {
+                        tracing::warn!(error = ?accepted.err(), "a connection could not be taken");
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
+                };
                 let mut connection = hyper::server::conn::http1::Builder::new();
                 connection.timer(TokioTimer::new()).header_read_timeout(HEAD);
                 let own = TowerToHyperService::new(router.clone());
@@ -176,19 +201,23 @@ async fn listen(listener: std::net::TcpListener, service: Arc<Service>) -> Resul
     Ok(())
 }
 
-/// Resolves when the process is told to end.
-async fn told_to_end() {
+/// Returns what resolves when the process is told to end.
+fn told_to_end() -> Result<impl Future<Output = ()>> {
     #[cfg(unix)]
-    {
-        let term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        if let Ok(mut term) = term {
-            tokio::select! {
-                _ = term.recv() => return,
-                _ = tokio::signal::ctrl_c() => return,
-            }
+    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    #[cfg(unix)]
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    }
-    _ = tokio::signal::ctrl_c().await;
+        #[cfg(not(unix))]
+        {
+            _ = tokio::signal::ctrl_c().await;
+        }
+    })
 }
 
 /// Requests to load the bundle again.
@@ -227,7 +256,11 @@ impl ServeConfig {
                 let text = std::fs::read_to_string(file);
                 Some(text.with_context(|| format!("--token-file {}: cannot be read", file.display()))?)
             }
-            None => std::env::var("RA_REC_TOKEN").ok(),
+            None => match std::env::var("RA_REC_TOKEN") {
+                Ok(token) => Some(token),
+                Err(std::env::VarError::NotPresent) => None,
+                Err(error) => bail!("RA_REC_TOKEN: {error}"),
+            },
         };
         let token = given.map(|token| token.trim().to_owned());
         if token.as_ref().is_some_and(|token| token.len() < 16) {

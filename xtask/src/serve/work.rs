@@ -1,8 +1,9 @@
 //! Worker threads that answer requests.
 use super::Service;
 use crate::bundle::{Answer, Request};
-use anyhow::{Result, anyhow};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use anyhow::Result;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::oneshot;
 
@@ -22,6 +23,8 @@ pub(super) struct Workers {
     threads: usize,
     queue: SyncSender<Job>,
     waiting: Arc<Mutex<Receiver<Job>>>,
+    /// The number of requests that wait.
+    length: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Job {
@@ -34,14 +37,20 @@ impl Workers {
     pub(super) fn new(threads: Option<usize>) -> Self {
         let all = std::thread::available_parallelism().map_or(1, usize::from);
         let (queue, waiting) = sync_channel(WAITING);
-        Self { threads: threads.unwrap_or(all).max(1), queue, waiting: Arc::new(Mutex::new(waiting)) }
+        Self {
+            threads: threads.unwrap_or(all).max(1),
+            queue,
+            waiting: Arc::new(Mutex::new(waiting)),
+            length: Arc::default(),
+        }
     }
 
     /// Starts the threads. They end with the process.
     pub(super) fn start(&self, service: &Arc<Service>) -> Result<()> {
         for number in 0..self.threads {
-            let (waiting, service) = (self.waiting.clone(), Arc::downgrade(service));
-            std::thread::Builder::new().name(format!("answer-{number}")).spawn(move || work(&waiting, &service))?;
+            let (waiting, length, service) = (self.waiting.clone(), self.length.clone(), Arc::downgrade(service));
+            let work = move || work(&waiting, &length, &service);
+            std::thread::Builder::new().name(format!("answer-{number}")).spawn(work)?;
         }
         Ok(())
     }
@@ -49,37 +58,46 @@ impl Workers {
     /// Queues a request. Returns nothing if too many wait already.
     pub(super) fn ask(&self, request: Request) -> Option<oneshot::Receiver<Result<Answer>>> {
         let (reply, answer) = oneshot::channel();
-        match self.queue.try_send(Job { request, reply }) {
-            Ok(()) => Some(answer),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => None,
+        self.length.fetch_add(1, Ordering::Relaxed);
+        let sent = self.queue.try_send(Job { request, reply });
+        if sent.is_err() {
+            self.length.fetch_sub(1, Ordering::Relaxed);
         }
+        sent.is_ok().then_some(answer)
+    }
+
+    /// Returns whether a request could wait.
+    pub(super) fn has_room(&self) -> bool {
+        self.length.load(Ordering::Relaxed) < WAITING
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>, service: &Weak<Service>) {
-    let mut next: Option<Job> = None;
+fn work(waiting: &Mutex<Receiver<Job>>, length: &AtomicUsize, service: &Weak<Service>) {
     loop {
         let mut jobs = Vec::new();
         {
+            // Nothing is held back when the lock is released: another worker may wait for the next request inside it.
             let queue = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(first) = next.take().or_else(|| queue.recv().ok()) else { return };
-            let row = first.request.row.clone();
+            let Ok(first) = queue.recv() else { return };
             jobs.push(first);
-            while jobs.len() < TOGETHER && next.is_none() {
-                match queue.try_recv() {
-                    Ok(job) if job.request.row == row => jobs.push(job),
-                    Ok(job) => next = Some(job),
-                    Err(_) => break,
-                }
-            }
+            jobs.extend(queue.try_iter().take(TOGETHER - 1));
         }
+        length.fetch_sub(jobs.len(), Ordering::Relaxed);
         let Some(service) = service.upgrade() else { return };
         // Nobody waits any more for a request that ran out of time.
         jobs.retain(|job| !job.reply.is_closed());
-        answer(&service, jobs);
+        let mut rows: Vec<Vec<Job>> = Vec::new();
+        for job in jobs {
+            match rows.iter_mut().find(|row| row[0].request.row == job.request.row) {
+                Some(row) => row.push(job),
+                None => rows.push(vec![job]),
+            }
+        }
+        rows.into_iter().for_each(|jobs| answer(&service, jobs));
     }
 }
 
+/// Answers requests to one row.
 fn answer(service: &Service, jobs: Vec<Job>) {
     let bundle = service.bundle();
     let (requests, replies): (Vec<Request>, Vec<_>) = jobs.into_iter().map(|job| (job.request, job.reply)).unzip();
@@ -98,8 +116,12 @@ fn answer(service: &Service, jobs: Vec<Job>) {
     }
 }
 
+/// A fault of the service, not of a request.
+#[derive(Debug, thiserror::Error)]
+#[error("the model failed; the log of the service has more")]
+pub(super) struct Fault;
+
 /// Turns a panic into an error, so that a worker outlives it.
 fn caught<T>(answer: impl FnOnce() -> Result<T>) -> Result<T> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(answer))
-        .unwrap_or_else(|_| Err(anyhow!("the model failed; please report this request")))
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(answer)).unwrap_or_else(|_| Err(Fault.into()))
 }

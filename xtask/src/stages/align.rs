@@ -228,7 +228,7 @@ impl<'r> TextTowers<'r> {
         text: &'r FrozenText,
         cx: &'r Context,
     ) -> Result<Self> {
-        let identity = ids.backbone().identity(&data.dataset, cx.store.folder()?)?;
+        let identity = ids.backbone().identity(data.dataset.catalog.len(), cx.store.folder()?)?;
         Ok(Self { parts: Parts { recipe, data, ids, text, cx }, identity, known: Vec::new() })
     }
 
@@ -373,7 +373,7 @@ pub(crate) fn load(saved: Saved<'_>, wanted: &[String], ids: &IdModels, text: Op
         let own = if variant.has_towers() {
             let text = text.with_context(|| format!("{}: towers need a language model", variant.name))?;
             let mark = folder.towers_manifest(&variant.name)?.with_context(missing)?;
-            let identity = ids.backbone().identity(dataset, folder)?;
+            let identity = ids.backbone().identity(saved.known, folder)?;
             let path = folder.towers(&variant.name, &mark, &identity, &text.identity())?;
             let Variant { align, items, .. } = variant;
             let source = PerturbedIds::new(backbone(), align.departures.ids, dataset, recipe.seed);

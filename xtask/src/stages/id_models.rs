@@ -36,9 +36,10 @@ impl TrainedMethod {
         &*self.trained.model
     }
 
-    /// Returns the identity of [`aligned`](Self::aligned), whose checkpoint is in `folder`: towers fit no other.
-    pub(crate) fn identity(&self, dataset: &Dataset, folder: &RunFolder) -> Result<String> {
-        let own = id_fingerprint(self.model(), dataset, &folder.id_checkpoint(self.config.kind()))?;
+    /// Returns the identity of [`aligned`](Self::aligned) over the first `items` items, whose checkpoint is in `folder`: towers
+    /// fit no other.
+    pub(crate) fn identity(&self, items: usize, folder: &RunFolder) -> Result<String> {
+        let own = id_fingerprint(self.model(), items, &folder.id_checkpoint(self.config.kind()))?;
         Ok(match &self.grounded {
             Some(Grounded { k, scale, .. }) => format!("{own} grounded {k} {scale}"),
             None => own,
@@ -150,7 +151,7 @@ fn whole(
     let ground = table.ground.as_ref().zip(text);
     let grounded = ground.map(|(config, text)| -> Result<Grounded> {
         let (folder, name) = (cx.store.folder()?, table.kind());
-        let ids = id_fingerprint(&*trained.model, &data.dataset, &folder.id_checkpoint(name))?;
+        let ids = id_fingerprint(&*trained.model, data.dataset.catalog.len(), &folder.id_checkpoint(name))?;
         let known = folder.ground_manifest(name, config, &ids)?;
         let since = Instant::now();
         let metric = cx.validator.over(&data.dataset, &data.validation);
@@ -201,13 +202,13 @@ impl IdModels {
             let missing = || format!("{}: the method {name} was not saved", folder.path().display());
             let mark = folder.id_manifest(name, table)?.with_context(missing)?;
             let checkpoint = folder.id_checkpoint(name);
-            let job = Job::new(dataset, device).grown(saved.has_grown());
+            let job = Job::new(dataset, device).known_items(saved.known);
             let job = features.map_or(job, |features| job.features(features));
             let trained = ra_idmodels::load(&table.method, &job, &checkpoint)?;
             let is_read = |row: &String| wanted.contains(row);
             let config = table.ground.as_ref().filter(|_| is_read(&table.grounded_row())).zip(text);
             let grounded = config.map(|(config, text)| {
-                let ids = id_fingerprint(&*trained.model, dataset, &checkpoint)?;
+                let ids = id_fingerprint(&*trained.model, saved.known, &checkpoint)?;
                 let known = folder.ground_manifest(name, config, &ids)?.with_context(missing)?;
                 grounded(&trained, config, Some(&known), dataset, text, None)
             });

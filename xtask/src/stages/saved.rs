@@ -14,10 +14,3 @@ pub(crate) struct Saved<'a> {
     pub(crate) known: usize,
     pub(crate) device: &'a Device,
 }
-
-impl Saved<'_> {
-    /// Returns whether the data set has items that the run did not have.
-    pub(crate) fn has_grown(&self) -> bool {
-        self.known < self.dataset.catalog.len()
-    }
-}

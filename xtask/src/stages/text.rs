@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-/// A text tower that borrows its language model.
+/// A text tower that shares its language model.
 pub(crate) type Tower = Arc<TextTower<Arc<dyn LanguageModel>>>;
 
 /// The frozen language model.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FrozenText {
     lm: Arc<dyn LanguageModel>,
     tokenizer: Arc<HfTokenizer>,
@@ -78,18 +78,7 @@ impl FrozenText {
     /// Returns the same model for another catalogue, whose titles have the vectors `features`, `[items + 1, width]`, or
     /// are encoded when they are needed.
     pub(crate) fn with_features(&self, features: Option<Tensor<2>>) -> Self {
-        Self {
-            lm: self.lm.clone(),
-            tokenizer: self.tokenizer.clone(),
-            fingerprint: self.fingerprint.clone(),
-            asked: self.asked,
-            params: self.params,
-            replicas: self.replicas.clone(),
-            backend: self.backend,
-            precision: self.precision,
-            cache: self.cache.clone(),
-            features: features.map_or_else(OnceLock::new, OnceLock::from),
-        }
+        Self { features: features.map_or_else(OnceLock::new, OnceLock::from), ..self.clone() }
     }
 
     /// Encodes the titles of a catalogue, `[items + 1, width]` with padding in row 0.

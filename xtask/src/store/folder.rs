@@ -496,11 +496,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Returns the fingerprint of an ID method, which identifies what towers are aligned to: that of its checkpoint, or, if
 /// it has none, that of its vectors of every item.
-pub(crate) fn id_fingerprint(model: &dyn Recommender, dataset: &Dataset, checkpoint: &Path) -> Result<String> {
+pub(crate) fn id_fingerprint(model: &dyn Recommender, items: usize, checkpoint: &Path) -> Result<String> {
     if checkpoint.exists() {
         return Ok(fingerprint_file(checkpoint)?.to_string());
     }
-    let items: Vec<ItemId> = dataset.catalog.all().collect();
+    let items: Vec<ItemId> = ItemId::all(items).collect();
     let bytes: Vec<u8> = model.items(&items).into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
     Ok(fingerprint([bytes.as_slice()]).to_string())
 }

@@ -31,6 +31,14 @@ pub(crate) fn take(folder: &Path, kind: &str) -> Result<(OutputFolder, File)> {
     Ok((OutputFolder::open(folder, kind)?, lock))
 }
 
+/// Removes the marker and the lock of a folder that holds nothing else of ours, and the folder if it is empty then.
+pub(crate) fn leave(folder: &Path) {
+    for name in [MARKER, LOCK] {
+        std::fs::remove_file(folder.join(name)).ok();
+    }
+    std::fs::remove_dir(folder).ok();
+}
+
 fn check_files(folder: &Path, kind: &str) -> Result<()> {
     if !OutputFolder::open(folder, kind)?.is_ours() && holds_files(folder) {
         bail!("{}: holds files but no {kind} (there is no {MARKER}); name an empty folder by --out", folder.display());

@@ -70,8 +70,12 @@ fn a_bundle_answers_as_its_run_does_without_the_run_its_data_and_its_folder() {
 #[test]
 fn names_of_users_and_the_language_model_stay_behind_if_asked() {
     let root = exported(&["--without-lm"]);
-    let text = String::from_utf8_lossy(&std::fs::read(root.path("b/histories.parquet")).unwrap()).into_owned();
-    assert!(!text.contains("u11") && !root.path("b/lm").exists(), "no names of users");
+    let users =
+        |folder: &str| ra_data::read_table(&root.path(folder).join("histories.parquet")).unwrap()["user"].clone();
+    assert_eq!(users("b"), ra_data::Column::Text(vec![String::new(); 12]));
+    root.ok(&["export", "--run", "a", "--row", "pop", "--names-users", "--to", "c"]);
+    assert_ne!(users("c"), users("b"));
+    assert!(!root.path("b/lm").exists());
     let told = root.error(&["recommend", "--bundle", "b", "--item", "i1"]);
     assert!(told.contains("was exported without its language model") && told.contains("--lm"), "{told}");
     let told = root.error(&["recommend", "--bundle", "b", "--lm", "lm", "--user", "u3"]);
@@ -248,6 +252,21 @@ fn a_killed_batch_resumes_to_the_same_file() {
     }
     child.kill().ok();
     child.wait().unwrap();
+    // What is there is used: a list that somebody changed stands in the file.
+    let part = parts().map(|folder| folder.join("000000.parquet"));
+    if let Some(part) = part.filter(|part| part.exists()) {
+        let mut table = ra_data::read_table(&part).unwrap();
+        let ra_data::Column::Text(titles) = table.get_mut("title").unwrap() else { panic!("titles") };
+        titles[0] = "changed".into();
+        let columns: Vec<(&str, ra_data::Column)> =
+            table.iter().map(|(name, own)| (name.as_str(), own.clone())).collect();
+        ra_data::write_columns(&part, &columns).unwrap();
+        root.ok(&[&args[..], &["cut.csv", "--resume"]].concat());
+        let lines = read(&root.path("cut.csv"));
+        assert!(lines[1].contains("changed"), "{}", lines[1]);
+        assert_eq!(lines[2..], read(&root.path("whole.csv"))[2..]);
+        return;
+    }
     root.ok(&[&args[..], &["cut.csv", "--resume"]].concat());
     assert_eq!(read(&root.path("cut.csv")), read(&root.path("whole.csv")));
     assert!(parts().is_none());
