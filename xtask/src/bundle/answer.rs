@@ -11,6 +11,9 @@ use utoipa::ToSchema;
 /// At most this many of the newest items of a history are read.
 const NEWEST: usize = 1000;
 
+/// The largest boost, in standard deviations of the scores.
+const MOST_BOOST: f32 = 1e6;
+
 /// At most this many items of a history are named as the reason of a recommendation.
 const REASONS: usize = 50;
 
@@ -102,6 +105,9 @@ pub enum Fallback {
     EmptyHistory,
     /// No item of the history is known.
     UnknownHistory,
+    /// The row has nothing to say about the history: every item has the same score, as with words if no item of the history
+    /// has a title.
+    NoSignal,
 }
 
 /// An item with its score.
@@ -351,6 +357,12 @@ impl Bundle {
 
     fn answer(&self, scorer: &Scorer, request: &Request, own: Resolved, scores: Option<Scores>) -> Result<Answer> {
         let Resolved { items, unknown, mut blocked, mut notes, .. } = own;
+        let says_nothing = |scores: &Scores| {
+            let sum = scores.sum();
+            sum[1..].iter().all(|score| *score == sum[1])
+        };
+        let had_scores = scores.is_some();
+        let scores = scores.filter(|scores| !says_nothing(scores));
         let top = request.top.unwrap_or(10);
         if top == 0 {
             bail!("top is 0, it must be at least 1");
@@ -400,9 +412,10 @@ impl Bundle {
         if recommended.len() < top {
             notes.push(format!("only {} items are left to recommend", recommended.len()));
         }
-        let fallback = scores.is_none().then_some(match unknown.is_empty() {
-            true => Fallback::EmptyHistory,
-            false => Fallback::UnknownHistory,
+        let fallback = scores.is_none().then_some(match (had_scores, unknown.is_empty()) {
+            (true, _) => Fallback::NoSignal,
+            (false, true) => Fallback::EmptyHistory,
+            (false, false) => Fallback::UnknownHistory,
         });
         let row = scorer.name.clone();
         Ok(Answer { row, user: request.user.clone(), fallback, recommended, unknown, history: items.len(), notes })
@@ -418,8 +431,8 @@ impl Bundle {
         let deviation = (scores[1..].iter().map(|score| (score - mean).powi(2)).sum::<f32>() / n).sqrt();
         let mut unknown = 0;
         for (id, boost) in &request.boosts {
-            if !boost.is_finite() {
-                bail!("boosts: that of {id:?} is not a number");
+            if !boost.is_finite() || boost.abs() > MOST_BOOST {
+                bail!("boosts: that of {id:?} is {boost}; it must be a number from -{MOST_BOOST} to {MOST_BOOST}");
             }
             match self.names.id(id) {
                 Some(item) => scores[item.index()] += boost * deviation,
@@ -473,6 +486,12 @@ impl Bundle {
                 .unwrap_or_default()
         };
         let scores = scorer.similarity(own).unwrap_or_else(by_history);
+        let others = || scores.iter().enumerate().skip(1).filter(|(at, _)| *at != own.index()).map(|(_, score)| *score);
+        let [low, high] = [others().fold(f32::INFINITY, f32::min), others().fold(f32::NEG_INFINITY, f32::max)];
+        // Up to rounding.
+        if high - low <= 1e-6 * high.abs() {
+            bail!("row {}: does not tell items apart by this one; name another row", scorer.name);
+        }
         let found = top_k(&scores, top, &[ItemId::PADDING, own]);
         let similar = found.into_iter().map(|(item, score)| self.named(item, score)).collect();
         Ok(Similar { row: scorer.name.clone(), item: self.dataset.catalog.id(own).into(), similar })

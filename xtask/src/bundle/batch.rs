@@ -32,6 +32,8 @@ pub struct BatchConfig {
     /// The columns of the log, as the table `[data.columns]` of a recipe has them. Everything else is read as the run read
     /// its own log.
     pub columns: ra_data::Columns,
+    /// Further files that the caller has read, such as lists of allowed items: `out` may be none of them.
+    pub reads: Vec<PathBuf>,
     /// What each request asks; its user and history are those of the file.
     pub request: Request,
     /// Whether the weighted user vectors are written too, in the column `vector` of the user's first row.
@@ -99,6 +101,19 @@ impl Bundle {
         let form = Form::of(&config.out)?;
         if config.out.is_dir() {
             bail!("{}: is a folder; name a file", config.out.display());
+        }
+        let real = |path: &Path| path.canonicalize().ok();
+        if let Some(out) = real(&config.out) {
+            let reads = config.reads.iter().chain([&config.histories]);
+            if reads.filter_map(|path| real(path)).any(|path| path == out) {
+                bail!("--out {}: is a file that the command reads; name another", config.out.display());
+            }
+        }
+        let folder = config.out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if let (Some(folder), Some(own)) = (real(folder), real(self.path()))
+            && folder.starts_with(&own)
+        {
+            bail!("--out {}: is within the bundle; name a file elsewhere", config.out.display());
         }
         let asked = read(config, &self.recipe.data)?;
         if asked.users.is_empty() {

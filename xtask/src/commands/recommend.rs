@@ -1,5 +1,5 @@
 //! `recommend`: what a finished run or a bundle recommends, to one or to many.
-use crate::bundle::{Answer, BatchConfig, Bundle, Past, PastEntry, Request};
+use crate::bundle::{Answer, BatchConfig, Bundle, Fallback, Past, PastEntry, Request};
 use crate::recommend::{self, Who};
 use crate::terminal::printable;
 use crate::terminal::progress::Bars;
@@ -153,6 +153,7 @@ fn from_bundle(args: &Args, folder: &Path) -> Result<()> {
             histories: histories.clone(),
             out: out.clone(),
             columns,
+            reads: many.allow.iter().chain(&many.deny).cloned().collect(),
             request,
             vectors: many.vectors,
             resume: many.resume,
@@ -188,8 +189,12 @@ fn from_bundle(args: &Args, folder: &Path) -> Result<()> {
 /// Returns an answer in words.
 fn told(answer: &Answer) -> Vec<String> {
     let mut lines = vec![format!("row {}, after {} items", printable(&answer.row), answer.history)];
-    if answer.fallback.is_some() {
-        lines.push("the most popular items, because no item of the history is known".into());
+    if let Some(why) = answer.fallback {
+        let why = match why {
+            Fallback::NoSignal => "because the row has nothing to say about this history",
+            _ => "because no item of the history is known",
+        };
+        lines.push(format!("the most popular items, {why}"));
     }
     for own in &answer.recommended {
         lines.push(format!("  {:>7.4}  {}  {}", own.score, printable(&own.item), printable(&own.title)));

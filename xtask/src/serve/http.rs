@@ -125,7 +125,8 @@ async fn guard(State(service): Shared, headers: HeaderMap, request: axum::extrac
         return Refused(StatusCode::FORBIDDEN, told.into()).into_response();
     }
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Bearer "));
+    let given = given.and_then(|value| value.split_once(' '));
+    let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     match &service.token {
         Some(token) if !given.is_some_and(|given| is_same(given.as_bytes(), token.as_bytes())) => {
             let told = "needs the header `Authorization: Bearer TOKEN` with the token of the service";

@@ -263,6 +263,9 @@ impl ServeConfig {
             },
         };
         let token = given.map(|token| token.trim().to_owned());
+        if token.as_ref().is_some_and(|token| token.bytes().any(|byte| !byte.is_ascii_graphic())) {
+            bail!("the token has blanks, line breaks or letters beyond ASCII, which no request can send");
+        }
         if token.as_ref().is_some_and(|token| token.len() < 16) {
             bail!("the token has fewer than 16 characters; make one with `openssl rand -hex 32`");
         }

@@ -41,7 +41,7 @@ pub(crate) fn leave(folder: &Path) {
 
 fn check_files(folder: &Path, kind: &str) -> Result<()> {
     if !OutputFolder::open(folder, kind)?.is_ours() && holds_files(folder) {
-        bail!("{}: holds files but no {kind} (there is no {MARKER}); name an empty folder by --out", folder.display());
+        bail!("{}: holds files but no {kind} (there is no {MARKER}); name an empty folder", folder.display());
     }
     Ok(())
 }

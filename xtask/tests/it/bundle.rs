@@ -220,9 +220,20 @@ fn a_batch_writes_the_same_lists_in_every_format_and_goes_on_where_it_was_cut_of
     assert_eq!(items("s.jsonl").iter().filter(|item| *item == "i2").count(), 3);
     let leftovers: Vec<PathBuf> = root.path("").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!leftovers.iter().any(|path| path.to_string_lossy().contains(".parts-")), "{leftovers:?}");
+    root.write("deny.csv", "i6\n");
+    root.write("empty.csv", "user,item,ts\n");
     for (args, told) in [
         (vec!["--histories", "who.csv", "--out", "o.txt"], "must end in .parquet, .csv or .jsonl"),
         (vec!["--histories", "none.csv", "--out", "o.csv"], "none.csv"),
+        (vec!["--histories", "who.csv", "--out", "./who.csv"], "is a file that the command reads"),
+        (vec!["--histories", "who.csv", "--out", "deny.csv", "--deny", "deny.csv"], "is a file that the command reads"),
+        (vec!["--histories", "who.csv", "--out", "b/items.parquet"], "is within the bundle"),
+        (vec!["--histories", "empty.csv", "--out", "o.csv"], "empty.csv"),
+        (vec!["--histories", "who.csv", "--out", "o.csv", "--vectors"], "vectors need a .parquet file"),
+        (
+            vec!["--histories", "who.csv", "--out", "o.parquet", "--vectors", "--row", "ra-rec"],
+            "has the vectors of all",
+        ),
         (vec!["--histories", "who.csv", "--out", "o.csv", "--column", "user=who"], "who"),
         (vec!["--histories", "who.csv", "--out", "o.csv", "--row", "nothing"], "row \"nothing\": the bundle has all"),
     ] {

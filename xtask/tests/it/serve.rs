@@ -153,6 +153,17 @@ fn it_recommends_explains_finds_and_learns_of_new_items() {
     let (status, again) = own.post("/v1/items", &json!({"items": [{"item": "new", "title": "again"}]}));
     assert!(status == 400 && again["error"].as_str().unwrap().contains("is in the catalogue already"), "{again}");
     assert_eq!(own.post("/v1/items", &json!({"items": [{"item": "untitled", "title": " "}]})).0, 400);
+    // What a row has nothing to say about.
+    let answer = own.post("/v1/recommend", &json!({"history": ["new"], "row": "ease", "top": 2})).1;
+    assert_eq!(answer["fallback"], "no_signal", "{answer}");
+    let (status, answer) = own.post("/v1/similar", &json!({"item": "i1", "row": "pop"}));
+    assert!(status == 400 && answer["error"].as_str().unwrap().contains("does not tell items apart"), "{answer}");
+    // A folder that holds another bundle by now is not mixed with this one.
+    let manifest = std::fs::read_to_string(root.path("b/manifest.json")).unwrap();
+    root.write("b/manifest.json", &manifest.replace("\"commit\": \"", "\"commit\": \"other"));
+    let (status, answer) = own.post("/v1/items", &json!({"items": [{"item": "late", "title": "the fox"}]}));
+    assert!(status == 400 && answer["error"].as_str().unwrap().contains("holds another bundle by now"), "{answer}");
+    root.write("b/manifest.json", &manifest);
 
     let (_, api) = own.get("/openapi.json");
     let api: Value = serde_json::from_str(&api).unwrap();
@@ -190,6 +201,7 @@ fn bad_requests_are_told_and_none_reaches_a_file() {
         (json!({"history": [{"weight": 1}]}), "neither item nor title"),
         (json!({"history": [{"item": "i1", "ts": 1}, "i2"]}), "give it to all or to none"),
         (json!({"history": ["i1"], "per_group": 0}), "per_group is 0"),
+        (json!({"history": ["i1"], "boosts": {"i2": 1e30}}), "it must be a number from"),
         (json!({"history": ["i1"], "tpo": 3}), "unknown field"),
         (json!({"history": "i1"}), "history"),
         (json!([1, 2]), "expected"),
@@ -254,6 +266,8 @@ fn a_token_is_asked_for_if_there_is_one() {
     let root = exported(&[]);
     root.write("short", "abc");
     assert!(root.error(&["serve", "--bundle", "b", "--token-file", "short"]).contains("fewer than 16"));
+    root.write("lines", "0123456789abcdef\n0123456789abcdef\n");
+    assert!(root.error(&["serve", "--bundle", "b", "--token-file", "lines"]).contains("which no request can send"));
     root.write("token", "0123456789abcdef\n");
     let own = serve(&root, &["--token-file", "token"]);
     let with = |token: &str| {
