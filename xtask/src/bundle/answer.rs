@@ -489,7 +489,7 @@ impl Bundle {
         let others = || scores.iter().enumerate().skip(1).filter(|(at, _)| *at != own.index()).map(|(_, score)| *score);
         let [low, high] = [others().fold(f32::INFINITY, f32::min), others().fold(f32::NEG_INFINITY, f32::max)];
         // Up to rounding.
-        if high - low <= 1e-6 * high.abs() {
+        if !scorer.compares_items(own) || high - low <= 1e-6 * high.abs() {
             bail!("row {}: does not tell items apart by this one; name another row", scorer.name);
         }
         let found = top_k(&scores, top, &[ItemId::PADDING, own]);

@@ -69,6 +69,19 @@ impl Scorer {
         Ok(Self { name: row.name.clone(), label: row.label.clone(), parts, items: saved.dataset.catalog.len() })
     }
 
+    /// Returns whether anything but one number per item, such as popularity, enters its score.
+    pub(super) fn compares_items(&self, item: ItemId) -> bool {
+        let history = [item];
+        let history = History { user: NOBODY, items: &history };
+        let compares = |part: &Part| match &part.how {
+            How::Vectors { rows, .. } => {
+                rows.len() / (self.items + 1) > 1 || !part.model.additions(&history).is_empty()
+            }
+            How::Rows(_) | How::Additions => true,
+        };
+        self.parts.iter().any(|(part, _)| compares(part))
+    }
+
     /// Returns whether it has a score for items that were never trained on.
     pub(super) fn knows_new_items(&self) -> bool {
         self.parts.iter().any(|(part, _)| part.reads_titles)
@@ -165,6 +178,10 @@ impl Scorer {
         let mut parts = 0.0;
         for (_, _, rows) in self.dense() {
             let width = rows.len() / (self.items + 1);
+            // One number, such as popularity, has no direction.
+            if width < 2 {
+                continue;
+            }
             let own = &rows[item.index() * width..][..width];
             let length = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
             let own_length = length(own);

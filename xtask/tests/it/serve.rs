@@ -177,7 +177,7 @@ fn it_recommends_explains_finds_and_learns_of_new_items() {
     for name in [
         "ra_rec_requests_total{route=\"/v1/recommend\",status=\"200\"}",
         "ra_rec_request_seconds_bucket",
-        "ra_rec_fallbacks_total 2",
+        "ra_rec_fallbacks_total 3",
         "ra_rec_coverage_ratio",
         "ra_rec_recommended_popularity_total",
         "ra_rec_canary_drift_ratio 0",
