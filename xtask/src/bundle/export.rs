@@ -9,11 +9,12 @@ use crate::stages::{FrozenText, read};
 use crate::store::{RunFolder, lock};
 use crate::terminal::program;
 use anyhow::{Context, Result, bail};
-use ra_core::{Catalog, Device, OutputFolder, Sequences, write_atomic, write_json};
+use ra_core::{AtomicFile, Catalog, Device, OutputFolder, Sequences, write_json};
 use ra_data::{Column, write_columns};
 use ra_eval::Report;
 use ra_idmodels::IdMethod;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -75,17 +76,19 @@ pub fn export(
     if let Some(model) = &model {
         manifest.check_lm(&model.text.identity())?;
     }
-    let (mut files, _lock) = begin(to, config)?;
+    let mut target = Target::open(to, config)?;
+    let files = &mut target.files;
+    let work = files.path().to_path_buf();
     let methods: Vec<&str> = recipe.ids.iter().map(|id| id.kind()).collect();
     output.start("copy models", 0);
     for name in folder.files_of(&made_of, &methods) {
-        copy(&folder.file(&name), &mut files, &format!("{}/{name}", files::MODEL))?;
+        copy(&folder.file(&name), files, &format!("{}/{name}", files::MODEL))?;
     }
     if let Some(Model { path, own, .. }) = model.as_ref().filter(|model| model.own.inside) {
-        copy_model(path, &mut files, &own.name)?;
+        copy_model(path, files, &own.name)?;
     }
     output.finish();
-    let recipe = portable(&recipe, &mut files)?;
+    let recipe = portable(&recipe, files)?;
     let mut own = BundleManifest {
         format: files::FORMAT,
         made_by: format!("ra-rec {}", env!("CARGO_PKG_VERSION")),
@@ -108,21 +111,23 @@ pub fn export(
         let titles = text.features(&dataset.catalog)?.clone();
         let shape = titles.dims();
         files.claim(&[files::TITLES])?;
-        std::fs::create_dir_all(to.join(files::MODEL))?;
+        std::fs::create_dir_all(work.join(files::MODEL))?;
         let values: Vec<f32> = titles.into_data().iter::<f32>().collect();
-        table::write_npy(&to.join(files::TITLES), &values, shape)?;
+        table::write_npy(&work.join(files::TITLES), &values, shape)?;
         output.finish();
     }
     files.claim(&[files::ITEMS, files::ITEMS_NPY, files::HISTORIES, files::CANARY, files::MANIFEST])?;
-    table::write_histories(&to.join(files::HISTORIES), &dataset, config.names_users)?;
+    table::write_histories(&work.join(files::HISTORIES), &dataset, config.names_users)?;
     output.start("compute vectors", 0);
     let held = Held { dataset, groups, text: text.map(Arc::new) };
-    let mut bundle = Bundle::assemble(to, own.clone(), held, device)?;
-    own.rows[0].vector = bundle.write_items(to)?;
+    let mut bundle = Bundle::assemble(&work, own.clone(), held, device)?;
+    own.rows[0].vector = bundle.write_items(&work)?;
     bundle.manifest.rows.clone_from(&own.rows);
-    bundle.write_canaries(&to.join(files::CANARY))?;
-    own.files = files::sums(&files)?;
-    write_json(&to.join(files::MANIFEST), &own)?;
+    bundle.write_canaries(&work.join(files::CANARY))?;
+    own.files = files::sums(files)?;
+    write_json(&work.join(files::MANIFEST), &own)?;
+    drop(bundle);
+    target.place()?;
     output.finish();
     Ok(own)
 }
@@ -209,28 +214,61 @@ fn reads_features(recipe: &Recipe, made_of: &[String]) -> bool {
     })
 }
 
-/// Takes the folder of the bundle. An earlier bundle there is one no more from its first changed file on.
-fn begin(to: &Path, config: &ExportConfig) -> Result<(OutputFolder, std::fs::File)> {
-    let (mut files, lock) = lock::take(to, KIND)?;
-    files.sweep()?;
-    if files.owns(files::MANIFEST) && to.join(files::MANIFEST).exists() {
-        if !config.replace {
+/// The folder of a bundle under construction, and the place where it will stand.
+struct Target {
+    files: OutputFolder,
+    /// The files of ours in that place.
+    old: OutputFolder,
+    _locks: [File; 2],
+}
+
+impl Target {
+    /// Takes the place `to`, and a folder next to it for the new bundle. An earlier bundle stays until the new one is whole.
+    fn open(to: &Path, config: &ExportConfig) -> Result<Self> {
+        let (old, lock) = lock::take(to, KIND)?;
+        old.sweep()?;
+        if old.owns(files::MANIFEST) && to.join(files::MANIFEST).exists() && !config.replace {
             bail!("{}: holds a bundle; name another folder by --to, or replace it by --force", to.display());
         }
-        std::fs::remove_file(to.join(files::MANIFEST))?;
+        let place = to.canonicalize().with_context(|| format!("{}: cannot be used", to.display()))?;
+        let name = place.file_name().with_context(|| format!("--to {}: is not a folder with a name", to.display()))?;
+        let work = place.with_file_name(format!(".{}.new", name.to_string_lossy()));
+        let (mut files, own) = lock::take(&work, KIND)?;
+        files.sweep()?;
+        files.remove(|_| true)?;
+        Ok(Self { files, old, _locks: [lock, own] })
     }
-    files.remove(|_| true)?;
-    Ok((files, lock))
+
+    /// Moves the bundle into its place, its manifest last. Files of others that are there stay.
+    fn place(self) -> Result<()> {
+        let Self { mut files, mut old, .. } = self;
+        let names: Vec<String> = files.files().map(str::to_owned).collect();
+        let (to, work) = (old.path().to_path_buf(), files.path().to_path_buf());
+        let cannot = |name: &str| format!("{}: cannot be put in its place", to.join(name).display());
+        // From here to the last line the place holds no bundle.
+        old.remove(|name| name == files::MANIFEST)?;
+        old.remove(|_| true)?;
+        old.claim(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let (last, others): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| *name == files::MANIFEST);
+        for name in others.into_iter().chain(last) {
+            let file = to.join(name);
+            let parent = file.parent().unwrap_or(&to);
+            std::fs::create_dir_all(parent).with_context(|| cannot(name))?;
+            std::fs::rename(work.join(name), &file).with_context(|| cannot(name))?;
+        }
+        files.remove(|_| true)?;
+        lock::leave(&work);
+        Ok(())
+    }
 }
 
 fn copy(from: &Path, files: &mut OutputFolder, name: &str) -> Result<()> {
     files.claim(&[name])?;
     let to = files.path().join(name);
-    if let Some(parent) = to.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
     let cannot = || format!("{}: cannot be copied to {}", from.display(), to.display());
-    write_atomic(&to, &ra_core::read_bytes(from)?).with_context(cannot)
+    let mut copy = AtomicFile::create(&to)?;
+    std::io::copy(&mut File::open(from).with_context(cannot)?, &mut copy).with_context(cannot)?;
+    copy.finish().with_context(cannot)
 }
 
 /// Copies the files of a language model: a file, or a folder with the folders in it.

@@ -154,9 +154,19 @@ fn what_cannot_be_exported_is_told_and_nothing_of_others_is_replaced() {
     assert!(export(&["--to", "c", "--row", "nothing"]).contains("there are pop; lexical"));
     assert!(export(&["--to", "c", "--group", "taste"]).contains("taste"));
     assert!(!root.path("c/manifest.json").exists());
+    // An export that fails leaves the earlier bundle as it was, and what it had begun is no bundle.
+    let manifest = std::fs::read(root.path("b/manifest.json")).unwrap();
+    std::fs::rename(root.path("lm/tokenizer.json"), root.path("tokenizer.json")).unwrap();
+    export(&["--to", "b", "--force", "--row", "all"]);
+    std::fs::rename(root.path("tokenizer.json"), root.path("lm/tokenizer.json")).unwrap();
+    assert_eq!(std::fs::read(root.path("b/manifest.json")).unwrap(), manifest);
+    root.ok(&["recommend", "--bundle", "b", "--item", "i1"]);
     root.write("b/mine.txt", "mine");
     root.ok(&["export", "--run", "a", "--to", "b", "--force"]);
     assert_eq!(std::fs::read_to_string(root.path("b/mine.txt")).unwrap(), "mine");
+    root.ok(&["recommend", "--bundle", "b", "--item", "i1"]);
+    let names: Vec<_> = root.path("").read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name == ".b.new"), "{names:?}");
     root.ok(&[
         "run",
         "own",
