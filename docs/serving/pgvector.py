@@ -6,8 +6,8 @@
     python3 pgvector.py BUNDLE LOG lists.parquet "postgresql://user@host/database"
 
 The row must be one whose whole score is a product of vectors, such as `ra-rec` or a variant taught by another row, and
-the first of the bundle (`ra-rec export --row ROW`), because items.parquet holds the vectors of the first row. Without
-a server at hand, `pip install pgserver` brings one with pgvector: give a folder in place of the address.
+the first of the bundle (`ra-rec export --row ROW`), because items.parquet holds the vectors of the first row. If you
+have no server, `pip install pgserver` brings one with pgvector: give a folder in place of the address.
 """
 import csv
 import json

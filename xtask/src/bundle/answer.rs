@@ -211,7 +211,7 @@ impl Bundle {
     /// Returns what a row recommends.
     ///
     /// # Errors
-    /// If the request names a row, a user or an item in `allow`, `deny` or `boosts` that there is not, or asks for nothing.
+    /// If the request names a row or a user that there is not, or asks for nothing. Unknown items are told in the answer.
     pub fn recommend(&self, request: &Request) -> Result<Answer> {
         let mut all = self.recommend_all(std::slice::from_ref(request))?;
         all.pop().map_or_else(|| bail!("no answer"), Ok)
@@ -497,7 +497,7 @@ impl Bundle {
         Ok(Similar { row: scorer.name.clone(), item: self.dataset.catalog.id(own).into(), similar })
     }
 
-    /// Returns items whose id or title holds every word of a query, the most popular first.
+    /// Returns items whose title holds every word of a query or whose id is the query, the most popular first.
     pub fn search(&self, query: &str, top: usize) -> Vec<Named> {
         let query = plain(query);
         let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();

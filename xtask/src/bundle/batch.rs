@@ -3,7 +3,7 @@ use super::{Answer, Bundle, Named, Past, Request};
 use crate::context::Output;
 use crate::store::lock;
 use anyhow::{Context, Result, bail};
-use ra_core::{AtomicFile, OutputFolder, UserId, fingerprint, fingerprint_file};
+use ra_core::{AtomicFile, ItemId, OutputFolder, UserId, fingerprint, fingerprint_file};
 use ra_data::{Column, Columns, DataConfig, read_table, write_columns};
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -92,8 +92,8 @@ impl Histories {
 }
 
 impl Bundle {
-    /// Writes the lists of every user of a file, on all cores and within a bound of memory that does not depend on the
-    /// number of users. A batch that is cut off resumes after the last finished part.
+    /// Writes the lists of every user of a file, on all cores. The lists are kept in parts on disk; the memory is that of the
+    /// histories and of one part. A batch that is cut off resumes after the last finished part.
     ///
     /// # Errors
     /// Names the file and row that cannot be read, or the file that is in the way.
@@ -294,10 +294,15 @@ impl Parts {
     /// Opens the folder of parts, whose name says everything that the lists depend on.
     fn open(bundle: &Bundle, config: &BatchConfig) -> Result<Self> {
         let BatchConfig { histories, columns, request, vectors, .. } = config;
+        let catalog = &bundle.dataset.catalog;
+        let added = (bundle.manifest().items + 1..=bundle.items()).map(|number| {
+            let item = ItemId(number as u32);
+            (catalog.id(item), catalog.title(item))
+        });
         let made_of = [
             env!("CARGO_PKG_VERSION").to_owned(),
             serde_json::to_string(bundle.manifest())?,
-            bundle.items().to_string(),
+            serde_json::to_string(&added.collect::<Vec<_>>())?,
             fingerprint_file(histories)?.to_string(),
             serde_json::to_string(columns)?,
             serde_json::to_string(request)?,
@@ -378,15 +383,19 @@ impl Form {
         }
         for lists in parts {
             let lists = lists?;
-            for at in 0..lists.user.len() {
+            let rows = (0..lists.user.len()).map(|at| {
                 let (user, item, title) = (&lists.user[at], &lists.item[at], &lists.title[at]);
-                let (rank, score, fallback) = (lists.rank[at], lists.score[at], &lists.fallback[at]);
-                if self == Self::Csv {
-                    let mut line = csv::Writer::from_writer(&mut to);
+                (user, lists.rank[at], item, title, lists.score[at], &lists.fallback[at])
+            });
+            if self == Self::Csv {
+                let mut table = csv::Writer::from_writer(&mut to);
+                for (user, rank, item, title, score, fallback) in rows {
                     let (rank, score) = (rank.to_string(), score.to_string());
-                    line.write_record([user, &rank, item, title, &score, fallback]).with_context(cannot)?;
-                    line.flush().with_context(cannot)?;
-                } else {
+                    table.write_record([user, &rank, item, title, &score, fallback]).with_context(cannot)?;
+                }
+                table.flush().with_context(cannot)?;
+            } else {
+                for (user, rank, item, title, score, fallback) in rows {
                     let fallback = Some(fallback).filter(|why| !why.is_empty());
                     let line = serde_json::json!({
                         "user": user, "rank": rank, "item": item, "title": title, "score": score, "fallback": fallback,

@@ -13,7 +13,7 @@ use ra_core::{AtomicFile, Catalog, Device, OutputFolder, Sequences, write_json};
 use ra_data::{Column, write_columns};
 use ra_eval::Report;
 use ra_idmodels::IdMethod;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,8 +29,8 @@ const TERMS: usize = 50;
 pub struct ExportConfig {
     /// The row, by kind or name; by default the one that the report recommends.
     pub row: Option<String>,
-    /// Further rows that answer if they are asked for by name. Popularity and the rows that a blend is made of are always
-    /// among them.
+    /// Further rows that answer if they are asked for by name. The rows that a blend is made of are always among them, and
+    /// popularity if the run has it.
     pub also: Vec<String>,
     /// Whether the files of the language model stay outside.
     pub without_lm: bool,
@@ -59,18 +59,10 @@ pub fn export(
     let recipe = manifest.recipe()?;
     let report = Report::read(run)?;
     let rows = rows(&recipe, &report, config).with_context(|| run.display().to_string())?;
-    let mut dataset = read(&recipe, root)?.dataset;
+    let dataset = read(&recipe, root)?.dataset;
     manifest.check(&dataset)?;
     let fingerprint = dataset.fingerprint().to_string();
     let groups = groups(&recipe, &dataset.catalog, config, root)?;
-    if !config.names_users {
-        dataset.users.iter_mut().for_each(String::clear);
-    }
-    // What is known of users later on is one part.
-    let later = dataset.valid.rows().zip(dataset.test.rows()).map(|(valid, test)| [valid, test].concat());
-    dataset.test = Sequences::from_rows(later);
-    dataset.valid = Sequences::from_rows(vec![Vec::new(); dataset.users.len()]);
-
     let made_of: Vec<String> = rows.iter().flat_map(|row| recipe.made_of(&row.name)).collect();
     let model = language_model(&recipe, &made_of, config, root, device)?;
     if let Some(model) = &model {
@@ -79,7 +71,7 @@ pub fn export(
     let mut target = Target::open(to, config)?;
     let files = &mut target.files;
     let work = files.path().to_path_buf();
-    let methods: Vec<&str> = recipe.ids.iter().map(|id| id.kind()).collect();
+    let methods: Vec<&str> = recipe.methods_of(&made_of).map(|id| id.kind()).collect();
     output.start("copy models", 0);
     for name in folder.files_of(&made_of, &methods) {
         copy(&folder.file(&name), files, &format!("{}/{name}", files::MODEL))?;
@@ -88,7 +80,7 @@ pub fn export(
         copy_model(path, files, &own.name)?;
     }
     output.finish();
-    let recipe = portable(&recipe, files)?;
+    let recipe = portable(&recipe, &methods, files)?;
     let mut own = BundleManifest {
         format: files::FORMAT,
         made_by: format!("ra-rec {}", env!("CARGO_PKG_VERSION")),
@@ -106,12 +98,11 @@ pub fn export(
         files: BTreeMap::new(),
     };
     let text = model.map(|model| model.text);
-    if let Some(text) = text.as_ref().filter(|_| reads_features(&recipe, &made_of)) {
+    if let Some(text) = text.as_ref().filter(|_| recipe.rows_read_features(&made_of)) {
         output.start("encode titles", 0);
         let titles = text.features(&dataset.catalog)?.clone();
         let shape = titles.dims();
         files.claim(&[files::TITLES])?;
-        std::fs::create_dir_all(work.join(files::MODEL))?;
         let values: Vec<f32> = titles.into_data().iter::<f32>().collect();
         table::write_npy(&work.join(files::TITLES), &values, shape)?;
         output.finish();
@@ -158,13 +149,8 @@ fn rows(recipe: &Recipe, report: &Report, config: &ExportConfig) -> Result<Vec<B
             all.push(part);
         }
     }
-    let mut known = Vec::new();
-    all.retain(|own| {
-        !known.contains(&own.name) && {
-            known.push(own.name.clone());
-            true
-        }
-    });
+    let mut known = HashSet::new();
+    all.retain(|own| known.insert(own.name.clone()));
     Ok(all)
 }
 
@@ -205,13 +191,6 @@ fn language_model(
     let name = path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
     let own = BundleLm { name, identity: text.identity(), inside: !config.without_lm };
     Ok(Some(Model { text, path, own }))
-}
-
-fn reads_features(recipe: &Recipe, made_of: &[String]) -> bool {
-    recipe.ids.iter().any(|id| {
-        id.reads_features() && made_of.iter().any(|row| row == id.kind())
-            || id.ground.is_some() && made_of.contains(&id.grounded_row())
-    })
 }
 
 /// The folder of a bundle under construction, and the place where it will stand.
@@ -291,18 +270,23 @@ fn copy_model(from: &Path, files: &mut OutputFolder, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns the recipe without paths of this machine. Imported vectors are copied into the bundle.
-fn portable(recipe: &Recipe, files: &mut OutputFolder) -> Result<Recipe> {
+/// Returns the recipe without paths of this machine. Vectors that `methods` import are copied into the bundle.
+fn portable(recipe: &Recipe, methods: &[&str], files: &mut OutputFolder) -> Result<Recipe> {
     let mut own = recipe.clone();
     (own.data.interactions, own.data.items, own.data.test, own.lm.path) = (None, None, None, None);
-    for path in own.ids.iter_mut().flat_map(|id| id.method.paths_mut()) {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let name = format!("{}/import-{}", files::MODEL, name.unwrap_or_default());
-        if files.owns(&name) {
-            bail!("{}: two imported files have this name; rename one and run again", path.display());
+    for id in &mut own.ids {
+        let is_read = methods.contains(&id.kind());
+        for path in id.method.paths_mut() {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let name = format!("{}/import-{}", files::MODEL, name.unwrap_or_default());
+            if files.owns(&name) {
+                bail!("{}: two imported files have this name; rename one and run again", path.display());
+            }
+            if is_read {
+                copy(path, files, &name)?;
+            }
+            *path = name.into();
         }
-        copy(path, files, &name)?;
-        *path = name.into();
     }
     Ok(own)
 }

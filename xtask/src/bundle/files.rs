@@ -1,7 +1,8 @@
 //! The files of a bundle, and the manifest that vouches for them.
+use crate::fetch::sha256;
 use crate::recipe::Recipe;
 use anyhow::{Context, Result, bail};
-use ra_core::{OutputFolder, fingerprint_file, read_json};
+use ra_core::{OutputFolder, read_json};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -56,7 +57,7 @@ pub struct BundleManifest {
     pub rows: Vec<BundleRow>,
     /// The language model, if a row or the vectors of new items need one.
     pub lm: Option<BundleLm>,
-    /// The sha256 of every other file, by path within the folder.
+    /// The sha256 of every other file in hexadecimal digits, by path within the folder.
     pub files: BTreeMap<String, String>,
 }
 
@@ -111,7 +112,7 @@ impl BundleManifest {
             if !path.is_file() {
                 bail!("{}: is missing; copy the bundle again", path.display());
             }
-            if fingerprint_file(&path)?.to_string() != *sum {
+            if sha256(&path)? != *sum {
                 bail!("{}: is not the file that was exported; copy the bundle again", path.display());
             }
         }
@@ -152,6 +153,11 @@ impl BundleManifest {
         Ok(own)
     }
 
+    /// Returns the names of the rows that its rows are made of.
+    pub(super) fn made_of(&self, recipe: &Recipe) -> Vec<String> {
+        self.rows.iter().flat_map(|row| recipe.made_of(&row.name)).collect()
+    }
+
     /// Returns the recipe of the run. What is kept of texts in memory is bounded for a service.
     pub(super) fn recipe(&self) -> Result<Recipe> {
         Recipe::resolved(&self.recipe)?.with(&[format!("align.cache_mib={CACHE_MIB}")])
@@ -161,8 +167,8 @@ impl BundleManifest {
 /// The memory for what is computed of texts, in MiB per tower.
 const CACHE_MIB: usize = 64;
 
-/// Records the fingerprints of all files that belong to the folder.
+/// Returns the sha256 of all files that belong to the folder.
 pub(super) fn sums(files: &OutputFolder) -> Result<BTreeMap<String, String>> {
     let listed = files.files().filter(|name| *name != MANIFEST);
-    listed.map(|name| Ok((name.to_owned(), fingerprint_file(&files.path().join(name))?.to_string()))).collect()
+    listed.map(|name| Ok((name.to_owned(), sha256(&files.path().join(name))?))).collect()
 }

@@ -71,14 +71,17 @@ impl Bundle {
     fn assemble(path: &Path, manifest: BundleManifest, held: Held, device: &Device) -> Result<Self> {
         let Held { dataset, groups, text } = held;
         let (folder, mut recipe) = (RunFolder::within(&path.join(files::MODEL))?, manifest.recipe()?);
-        for own in recipe.ids.iter_mut().flat_map(|id| id.method.paths_mut()) {
-            let name = own.to_string_lossy().into_owned();
-            if !manifest.files.is_empty() && !manifest.files.contains_key(&name) {
-                bail!("{}: reads {name}, which it does not list; export it again", path.display());
+        let made_of = manifest.made_of(&recipe);
+        let methods: Vec<&str> = recipe.methods_of(&made_of).map(|id| id.kind()).collect();
+        for id in recipe.ids.iter_mut().filter(|id| methods.contains(&id.kind())) {
+            for own in id.method.paths_mut() {
+                let name = own.to_string_lossy().into_owned();
+                if !manifest.files.is_empty() && !manifest.files.contains_key(&name) {
+                    bail!("{}: reads {name}, which it does not list; export it again", path.display());
+                }
+                *own = path.join(&*own);
             }
-            *own = path.join(&*own);
         }
-        let made_of: Vec<String> = manifest.rows.iter().flat_map(|row| recipe.made_of(&row.name)).collect();
         let saved = Saved { recipe: &recipe, folder: &folder, dataset: &dataset, known: manifest.items, device };
         let ids = IdModels::load(saved, &made_of, text.as_deref())?;
         let aligned = load(saved, &made_of, &ids, text.as_deref())?;
@@ -113,7 +116,8 @@ impl Bundle {
     /// Names the item whose id is known already, or whose id or title is empty; if the folder holds another bundle by now, or
     /// if a row reads imported vectors.
     pub fn with_items(&self, more: &[(String, String)]) -> Result<Self> {
-        if self.recipe.ids.iter().any(|id| id.kind() == "import") {
+        let made_of = self.manifest.made_of(&self.recipe);
+        if self.recipe.methods_of(&made_of).any(|id| id.kind() == "import") {
             bail!("{}: items cannot be added, because their vectors are imported", self.path.display());
         }
         if BundleManifest::checked(&self.path)? != self.manifest {
@@ -141,16 +145,15 @@ impl Bundle {
 
     /// Returns the language model for a catalogue with more items. Only their titles are encoded.
     fn text_of(&self, text: &Arc<FrozenText>, more: &[(String, String)]) -> Result<Arc<FrozenText>> {
-        let reads = self.recipe.ids.iter().any(|id| id.reads_text());
-        if !reads || !self.path.join(files::TITLES).exists() {
-            return Ok(Arc::new(text.with_features(None)));
+        if !self.manifest.files.contains_key(files::TITLES) {
+            return Ok(text.clone());
         }
         let (ids, titles) = more.iter().cloned().unzip();
         let added = text.encode(&Catalog::new(ids, titles))?;
         let [rows, width] = added.dims();
         let known = text.features(&self.dataset.catalog)?.clone();
         let features = Tensor::cat(vec![known, added.slice([1..rows, 0..width])], 0);
-        Ok(Arc::new(text.with_features(Some(features))))
+        Ok(Arc::new(text.with_features(features)))
     }
 
     /// Returns the folder that the bundle was opened from.
@@ -202,18 +205,19 @@ fn open_text(
     let Some(own) = &manifest.lm else { return Ok(None) };
     let recipe = &manifest.recipe()?;
     let inside = path.join(files::LM).join(&own.name);
-    let missing =
-        || format!("{}: was exported without its language model, {}; give it by --lm", path.display(), own.name);
     let at = match lm {
         _ if own.inside => inside,
         Some(lm) => lm.to_path_buf(),
-        None => bail!(missing()),
+        None => {
+            bail!("{}: was exported without its language model, {}; give it by --lm", path.display(), own.name)
+        }
     };
     let text = FrozenText::in_memory(recipe, &at, device).with_context(|| at.display().to_string())?;
     if text.identity() != own.identity {
         bail!("{}: is not the language model {} that the bundle was made with", at.display(), own.name);
     }
-    let listed = manifest.files.contains_key(files::TITLES);
-    let titles = if listed { table::titles(path, manifest.items, device)? } else { None };
-    Ok(Some(Arc::new(if titles.is_some() { text.with_features(titles) } else { text })))
+    Ok(Some(Arc::new(match manifest.files.contains_key(files::TITLES) {
+        true => text.with_features(table::titles(path, manifest.items, device)?),
+        false => text,
+    })))
 }

@@ -133,7 +133,7 @@ impl Scorer {
         })
     }
 
-    /// Returns what a history of one item adds to other items beyond vectors, the largest first.
+    /// Returns what a history of one item adds to the scores of items beyond vectors, the largest first.
     pub(super) fn terms(&self, item: ItemId, most: usize) -> Vec<(ItemId, f32)> {
         let mut scores = vec![0.0f32; self.items + 1];
         let history = [item];

@@ -76,12 +76,9 @@ pub(super) fn write_npy(path: &Path, values: &[f32], [rows, columns]: [usize; 2]
 
 const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 
-/// Reads the vectors of the titles, `[items + 1, width]` with padding in row 0, if the bundle has them.
-pub(super) fn titles(folder: &Path, items: usize, device: &Device) -> Result<Option<Tensor<2>>> {
+/// Reads the vectors of the titles, `[items + 1, width]` with padding in row 0.
+pub(super) fn titles(folder: &Path, items: usize, device: &Device) -> Result<Tensor<2>> {
     let path = folder.join(TITLES);
-    if !path.exists() {
-        return Ok(None);
-    }
     let damaged = || format!("{}: is not a matrix of {} rows as written by export", path.display(), items + 1);
     let bytes = ra_core::read_bytes(&path)?;
     let head = bytes.get(MAGIC.len()..MAGIC.len() + 2).filter(|_| bytes.starts_with(MAGIC)).with_context(damaged)?;
@@ -92,7 +89,7 @@ pub(super) fn titles(folder: &Path, items: usize, device: &Device) -> Result<Opt
     }
     let values: Vec<f32> = values.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     let shape = [items + 1, values.len() / (items + 1)];
-    Ok(Some(Tensor::from_data(TensorData::new(values, shape), device)))
+    Ok(Tensor::from_data(TensorData::new(values, shape), device))
 }
 
 #[cfg(test)]
@@ -108,7 +105,7 @@ mod tests {
         write_npy(&path, &values, [4, 3]).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!((bytes.len() - 48) % 64, 0);
-        let found = titles(dir.path(), 3, &Device::flex()).unwrap().unwrap();
+        let found = titles(dir.path(), 3, &Device::flex()).unwrap();
         assert_eq!((found.dims(), found.into_data().iter::<f32>().collect::<Vec<_>>()), ([4, 3], values));
         std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
         assert!(titles(dir.path(), 3, &Device::flex()).unwrap_err().to_string().contains("titles.npy"));

@@ -97,6 +97,14 @@ struct Origin {
     terms: String,
 }
 
+/// Returns the sha256 of a file in hexadecimal digits.
+///
+/// # Errors
+/// Names the file that cannot be read.
+pub(crate) fn sha256(file: &Path) -> Result<String> {
+    wheel::sha256(file).with_context(|| format!("{}: cannot be read", file.display()))
+}
+
 /// Returns everything that has a name.
 pub(crate) fn list() -> &'static [Entry] {
     &ENTRIES

@@ -217,10 +217,10 @@ impl Recipe {
             );
         }
         table.insert("id".into(), Value::try_from(kept)?);
-        let without = |tables: &VariantTable| {
+        let without = |table: &VariantTable| {
             let blend =
-                tables.blend.clone().map(|parts| parts.into_iter().filter(|part| !gone.contains(part)).collect());
-            VariantTable { blend, ..tables.clone() }
+                table.blend.clone().map(|parts| parts.into_iter().filter(|part| !gone.contains(part)).collect());
+            VariantTable { blend, ..table.clone() }
         };
         let tables: Vec<VariantTable> = self.tables.iter().map(without).collect();
         if !tables.is_empty() {
@@ -264,14 +264,29 @@ impl Recipe {
         self.has_row(rows::TEXT) || self.variants.iter().any(titled)
     }
 
+    /// Returns the ID methods that the rows `made_of` are loaded with: their own, and the last one if a row reads prompts,
+    /// because its interests shape them.
+    pub(crate) fn methods_of<'a>(&'a self, made_of: &'a [String]) -> impl Iterator<Item = &'a IdTable> {
+        let (prompts, last) = (self.rows_read_prompts(made_of), self.ids.last().map(|id| id.kind()));
+        let is_last = move |id: &IdTable| prompts && Some(id.kind()) == last;
+        self.ids.iter().filter(move |id| is_last(id) || id.rows().iter().any(|row| made_of.contains(row)))
+    }
+
+    /// Returns whether one of the rows `made_of` reads prompts.
+    fn rows_read_prompts(&self, made_of: &[String]) -> bool {
+        let is_part = |name: &str| made_of.iter().any(|own| own == name);
+        is_part(rows::TEXT) || self.variants.iter().any(|variant| variant.has_towers() && is_part(&variant.name))
+    }
+
+    /// Returns whether one of the rows `made_of` reads vectors of titles.
+    pub(crate) fn rows_read_features(&self, made_of: &[String]) -> bool {
+        let mut methods = self.methods_of(made_of);
+        methods.any(|id| id.reads_features() || id.ground.is_some() && made_of.contains(&id.grounded_row()))
+    }
+
     /// Returns whether one of the rows `made_of` reads the language model.
     pub(crate) fn rows_read_text(&self, made_of: &[String]) -> bool {
-        let is_part = |name: &str| made_of.iter().any(|own| own == name);
-        is_part(rows::TEXT)
-            || self.variants.iter().any(|variant| variant.has_towers() && is_part(&variant.name))
-            || self.ids.iter().any(|id| {
-                id.reads_features() && is_part(id.kind()) || id.ground.is_some() && is_part(&id.grounded_row())
-            })
+        self.rows_read_prompts(made_of) || self.rows_read_features(made_of)
     }
 
     /// Returns whether a language model takes part.

@@ -296,7 +296,7 @@ struct Added {
     items: usize,
 }
 
-/// Adds items until the service ends. They are recommended from then on.
+/// Adds items until the service ends. Rows that read titles recommend them from then on.
 #[utoipa::path(post, path = "/v1/items", request_body = NewItems, responses(
     (status = 200, body = Added), (status = 400, body = Problem),
 ))]

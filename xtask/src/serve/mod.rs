@@ -1,7 +1,7 @@
 //! A service over a bundle: HTTP and JSON, a page to try it, and metrics.
 //!
-//! Requests are answered by worker threads. Each takes what waits for one row in one go, so that under load many requests
-//! share a pass through the models. The bundle is never changed: a new one is loaded beside it, checked by its canaries and
+//! Requests are answered by worker threads. Each takes several that wait and answers those for one row together, so that under load
+//! many requests share a pass through the models. The bundle is never changed: a new one is loaded beside it, checked by its canaries and
 //! put in its place, and requests that are under way end with the old one.
 mod http;
 mod metrics;

@@ -1,6 +1,6 @@
 //! The ID methods of a run: trained, or loaded if they have been trained before.
 use crate::context::Context;
-use crate::recipe::{IdTable, Recipe, rows};
+use crate::recipe::{IdTable, Recipe};
 use crate::stages::{Data, FrozenText, Saved};
 use crate::store::shared::IdKey;
 use crate::store::{GroundManifest, IdManifest, RunFolder, id_fingerprint};
@@ -188,14 +188,7 @@ impl IdModels {
     /// If a checkpoint or a mark is missing or damaged.
     pub(crate) fn load(saved: Saved<'_>, wanted: &[String], text: Option<&FrozenText>) -> Result<Self> {
         let Saved { recipe, folder, dataset, device, .. } = saved;
-        let last = recipe.ids.len().saturating_sub(1);
-        // Its interests shape the prompts, whether or not its vectors are read.
-        let aligns = wanted.iter().any(|name| name == rows::TEXT)
-            || recipe.variants().iter().any(|variant| variant.has_towers() && wanted.contains(&variant.name));
-        let is_wanted = |(at, table): &(usize, &IdTable)| {
-            aligns && *at == last || table.rows().iter().any(|row| wanted.contains(row))
-        };
-        let load = |(_, table): (usize, &IdTable)| {
+        let load = |table: &IdTable| {
             let name = table.kind();
             let reader = text.filter(|_| table.reads_features());
             let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
@@ -214,7 +207,7 @@ impl IdModels {
             });
             Ok(TrainedMethod { config: table.clone(), trained, grounded: grounded.transpose()?, mark })
         };
-        let methods = recipe.ids.iter().enumerate().filter(is_wanted).map(load).collect::<Result<_>>()?;
+        let methods = recipe.methods_of(wanted).map(load).collect::<Result<_>>()?;
         Ok(Self { methods, folds: BTreeMap::new() })
     }
 }

@@ -75,10 +75,9 @@ impl FrozenText {
         Ok(Self { cache: None, ..own })
     }
 
-    /// Returns the same model for another catalogue, whose titles have the vectors `features`, `[items + 1, width]`, or
-    /// are encoded when they are needed.
-    pub(crate) fn with_features(&self, features: Option<Tensor<2>>) -> Self {
-        Self { features: features.map_or_else(OnceLock::new, OnceLock::from), ..self.clone() }
+    /// Returns the same model for a catalogue whose titles have the vectors `features`, `[items + 1, width]`.
+    pub(crate) fn with_features(&self, features: Tensor<2>) -> Self {
+        Self { features: features.into(), ..self.clone() }
     }
 
     /// Encodes the titles of a catalogue, `[items + 1, width]` with padding in row 0.

@@ -135,7 +135,8 @@ fn a_damaged_or_foreign_bundle_is_refused() {
     *score = (score.as_f64().unwrap() + 1.0).into();
     std::fs::write(&canary, answers.to_string()).unwrap();
     let mut changed = manifest.clone();
-    changed["files"]["canary.json"] = ra_core::fingerprint_file(&canary).unwrap().to_string().into();
+    let sum = std::process::Command::new("sha256sum").arg(&canary).output().unwrap();
+    changed["files"]["canary.json"] = String::from_utf8(sum.stdout).unwrap()[..64].into();
     write(&changed);
     refused("the row all gives item");
     std::fs::remove_file(root.path("b/manifest.json")).unwrap();
