@@ -1,7 +1,7 @@
 //! Histories: every user's interactions, without a split.
 use crate::config::{DataConfig, Split};
 use crate::format::row::RejectedRows;
-use crate::ingest::{self, read_interactions};
+use crate::ingest::{self, read_interactions, read_titles};
 use crate::interactions::Interactions;
 use crate::prepare::{Steps, keep};
 use crate::source::read::Inputs;
@@ -17,6 +17,8 @@ pub struct Histories {
     pub users: Vec<String>,
     /// The items' original ids; the item with number `n` in `rows` is `items[n - 1]`.
     pub items: Vec<String>,
+    /// Their titles, all empty without a file of titles.
+    pub titles: Vec<String>,
     /// One row per user, oldest first.
     pub rows: Sequences,
     /// The time of every interaction, user by user: seconds since 1970, or places in an order.
@@ -41,11 +43,12 @@ pub fn histories(config: &DataConfig) -> Result<Histories> {
     let (interactions, told) = read_interactions(Inputs::files(&config), &config, &mut rejected)?;
     let Interactions { users, items, rows } =
         keep(interactions, &config, &mut Steps::new(&config, told.read, told.rated));
+    let titles = read_titles(&items, Inputs::files(&config), &config, &mut rejected)?;
     // Nothing is held out of a part that is all of it.
     let whole = DataConfig { split: Split::Ratio, ratio_test: 0.0, ratio_valid: 0.0, ..config };
     let Parts { train, times, .. } = split(rows, users.len(), &whole, usize::MAX, [f64::INFINITY; 2]);
     let [times, ..] = times;
-    Ok(Histories { users, items, rows: train, times, order_only: told.order_only, rejected })
+    Ok(Histories { users, items, titles, rows: train, times, order_only: told.order_only, rejected })
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ pub mod golden;
 mod import;
 mod loss;
 mod method;
+mod procrustes;
 mod registry;
 mod text;
 mod train;
@@ -83,12 +84,13 @@ pub use method::{
     Gru4RecConfig, Hstu, HstuConfig, LightGcn, LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecInit,
     SasRecVariant,
 };
+pub use procrustes::procrustes;
 pub use registry::{IdConfig, IdMethod, LearnedMethod, fit, load};
 pub use text::{
     AlphaFuse, AlphaFuseConfig, AlphaRec, AlphaRecConfig, FeatureMap, FittedAlphaRec, FittedUniSRec, GroundConfig,
     Grounded, TextKnn, TextKnnConfig, UniSRec, UniSRecConfig,
 };
-pub use train::{Job, TrainConfig, train};
+pub use train::{Job, Start, TrainConfig, train};
 pub use trained::Trained;
 
 #[cfg(doctest)]

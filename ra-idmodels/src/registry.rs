@@ -1,7 +1,7 @@
 //! The only list of all methods, by kind.
 use crate::*;
 use burn::tensor::Device;
-use ra_core::{Check, IdModel, Problem, Result};
+use ra_core::{Check, IdModel, Problem, Result, load_module_by_item};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -105,7 +105,11 @@ impl<M: LearnedMethod> IdMethod for M {
         // Fit and the job compare the training settings themselves, so that a longer training can resume a shorter one.
         let settings = format!("{self:?}").replace(&format!("{:?}", self.training()), "");
         let job = &job.method(&settings);
-        let fresh = self.fresh(job, job.seed, &job.training_device())?;
+        let job = if M::READS_HISTORIES { job } else { &Job { start: None, ..*job } };
+        let mut fresh = self.fresh(job, job.seed, &job.training_device())?;
+        if let Some(Start { checkpoint, known, items }) = job.start {
+            fresh = load_module_by_item(fresh, checkpoint, known, items)?;
+        }
         Ok(Trained::fit(fresh, &mut *self.batches(job), self.training(), job)?.for_users_of::<M>(job))
     }
 

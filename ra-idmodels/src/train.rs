@@ -2,7 +2,7 @@
 use crate::Batches;
 use burn::tensor::{Device, Tensor};
 use ra_core::{
-    Check, Curve, Dataset, Error, Fit, FitConfig, IdModel, NoProgress, OptimConfig, Problem, Progress, Result,
+    Check, Curve, Dataset, Error, Fit, FitConfig, IdModel, ItemId, NoProgress, OptimConfig, Problem, Progress, Result,
     Validate, flat_config,
 };
 use serde::Serialize;
@@ -74,13 +74,27 @@ pub struct Job<'a> {
     pub method: &'a str,
     /// The number of items that a checkpoint knows, if the data set has more at its end: those get zeros.
     pub known_items: Option<usize>,
+    /// The trained parameters that training starts from, in place of random ones.
+    pub start: Option<Start<'a>>,
+}
+
+/// Trained parameters of an earlier catalogue, which a training continues.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// What [`Trained::save`](crate::Trained::save) wrote.
+    pub checkpoint: &'a Path,
+    /// The number of items of that catalogue.
+    pub known: usize,
+    /// The number of each item of the data set in that catalogue; a new item starts at random.
+    pub items: &'a [Option<ItemId>],
 }
 
 impl<'a> Job<'a> {
     /// Creates a job with seed 1 and no options.
     pub fn new(dataset: &'a Dataset, device: &'a Device) -> Self {
-        let (seed, validate, features, state, method) = (1, None, None, None, "");
-        Self { dataset, device, seed, validate, progress: &NoProgress, features, state, method, known_items: None }
+        let (seed, validate, features, state, method, start) = (1, None, None, None, "", None);
+        let progress = &NoProgress;
+        Self { dataset, device, seed, validate, progress, features, state, method, known_items: None, start }
     }
 
     /// Sets the [`seed`](Self::seed).
@@ -105,6 +119,13 @@ impl<'a> Job<'a> {
     #[must_use]
     pub fn known_items(self, known: usize) -> Self {
         Self { known_items: Some(known).filter(|known| *known < self.dataset.catalog.len()), ..self }
+    }
+
+    /// Continues the training of an earlier catalogue. A method that learns a vector for each user separately starts anew.
+    /// The best validation counts from the start on.
+    #[must_use]
+    pub fn start(self, start: Start<'a>) -> Self {
+        Self { start: Some(start), ..self }
     }
 
     /// Sets the given item vectors, `[items + 1, width]` with padding in row 0.
@@ -171,7 +192,8 @@ pub fn train<M: IdModel>(
         patience: config.patience,
         ..FitConfig::default()
     };
-    let mut fit = Fit::new("train id model", &fit_config).progress(job.progress).state(job.state);
+    let fit = Fit::new("train id model", &fit_config).progress(job.progress).state(job.state);
+    let mut fit = fit.rates_start(job.start.is_some());
     if job.state.is_some() {
         let Job { seed, method, .. } = job;
         fit = fit.of(format!("{method} seed {seed}, data {}, batch {}", job.dataset.fingerprint(), config.batch));

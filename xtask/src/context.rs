@@ -1,8 +1,9 @@
 //! The context that all stages of a run share.
+use crate::bundle::Start;
 use crate::machine;
 use crate::recipe::{Recipe, remedies};
 use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, open_devices, splitmix64};
 use ra_eval::{EvalConfig, HeldOut, Measure, Part, StageCost, criterion, unmeasured};
@@ -36,6 +37,8 @@ pub struct Context {
     pub(crate) progress: Box<dyn Output>,
     pub(crate) costs: Costs,
     pub(crate) validator: Validator,
+    /// What training starts from.
+    pub(crate) start: Option<Start>,
 }
 
 impl Context {
@@ -65,6 +68,7 @@ impl Context {
             progress: Box::new(NoProgress),
             costs: Costs::default(),
             validator: Validator { eval: recipe.eval.clone(), seed: recipe.seed },
+            start: recipe.start_from.as_deref().map(Start::open).transpose().context("start_from")?,
         })
     }
 

@@ -8,7 +8,7 @@ use crate::variants::{id_score, with_id_score};
 use burn::module::Module;
 use ra_core::{
     Check, Curve, Dataset, Error, Fingerprinter, Fit, FitConfig, History, ItemId, LanguageModel, Progress, Recommender,
-    Result, Sample, Validate,
+    Result, Sample, Validate, load_module,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -41,6 +41,9 @@ pub struct Job<'a, I, L> {
     /// data set, list of samples or configuration is an error. `ids`, `teacher` and `text` must be those of the state; they
     /// are not compared, since the bits of their vectors may differ between runs on a GPU.
     pub state: Option<&'a Path>,
+    /// The towers, as saved, that training starts from in place of random ones; they must be of the same configuration. The
+    /// best validation counts from the start on.
+    pub start: Option<&'a Path>,
     /// A copy of the language model of `text` on each further device; see [`FitConfig::replica_devices`].
     pub replicas: &'a [L],
 }
@@ -55,8 +58,23 @@ impl<'a, I, L> Job<'a, I, L> {
         align: &'a AlignConfig,
         train: &'a AlignTrain,
     ) -> Self {
-        let (training_ids, teacher, max_history, seed, state, replicas) = (None, None, 50, 1, None, &[][..]);
-        Self { ids, training_ids, teacher, text, dataset, samples, max_history, align, train, seed, state, replicas }
+        let (training_ids, teacher, max_history, seed, state, start) = (None, None, 50, 1, None, None);
+        let replicas = &[][..];
+        Self {
+            ids,
+            training_ids,
+            teacher,
+            text,
+            dataset,
+            samples,
+            max_history,
+            align,
+            train,
+            seed,
+            state,
+            start,
+            replicas,
+        }
     }
 
     /// Returns the history before a sample's target, and the target.
@@ -138,6 +156,10 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     // The weight of the ID method's own score is not part of the training: it is chosen afterwards.
     let align = job.align.clone().with(|align| align.departures.id_residual = false);
     let towers = Towers::init(&align, job.ids.dim(), lm, job.seed, &lm.device().autodiff());
+    let towers = match job.start {
+        Some(path) => load_module(towers, path)?,
+        None => towers,
+    };
     let mut sampler = job.sampler();
     if sampler.batches_per_epoch() <= job.replicas.len() {
         let batch = sampler.batch_size();
@@ -147,7 +169,7 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     let model = |towers| RaRec::new(&job.ids, inputs.normalizer.clone(), job.text.clone(), towers);
     let replica_devices = job.replicas.iter().map(|lm| lm.device().autodiff()).collect();
     let config = FitConfig { replica_devices, ..job.train.fit_config() };
-    let training = Fit::new("align", &config).progress(progress).state(job.state);
+    let training = Fit::new("align", &config).progress(progress).state(job.state).rates_start(job.start.is_some());
     let training = match job.state {
         Some(_) => training.of(job.key(&align)),
         None => training,

@@ -1,5 +1,5 @@
 //! Checkpoints: safetensors files with exactly the parameters of a trained module, and the table of these parameters.
-use crate::{Error, ParamRow, Result, read_bytes, write_atomic};
+use crate::{Error, ItemId, ParamRow, Result, read_bytes, write_atomic};
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use safetensors::SafeTensors;
@@ -114,6 +114,59 @@ pub fn load_grown_module<M: Module>(module: M, path: &Path, known: usize, items:
     module_from_bytes(module, safetensors::serialize(views, None).map_err(fail)?, path)
 }
 
+/// Reads a file written by [`save_module`] for a catalogue of `known` items into a module for another catalogue: `items`
+/// gives, for each item of the new one, its number in the old one. Rows of tables with one row for each item and one or two
+/// for padding and the like follow the items; items that the file does not know keep the module's own rows.
+///
+/// # Errors
+/// As [`load_module`], if a tensor differs in another way.
+pub fn load_module_by_item<M: Module>(module: M, path: &Path, known: usize, items: &[Option<ItemId>]) -> Result<M> {
+    let bytes = read_bytes(path)?;
+    let file =
+        SafeTensors::deserialize(&bytes).map_err(|e| Error::corrupt(path, format!("damaged safetensors file: {e}")))?;
+    let fail = |e: String| Error::corrupt(path, format!("the items cannot be matched: {e}"));
+    let mut own = BTreeMap::new();
+    for tensor in module.collect(None, None, false) {
+        let shape: Vec<usize> = tensor.shape.iter().copied().collect();
+        own.insert(tensor.name.clone(), (shape, tensor.to_bytes().map_err(|e| fail(format!("{e:?}")))?));
+    }
+    let mut matched = Vec::new();
+    for (name, view) in file.iter() {
+        let (from, mut data) = (view.shape(), view.data().to_vec());
+        let mut shape = from.to_vec();
+        if let Some((to, fresh)) = own.get(name).filter(|(to, _)| to.len() == from.len() && !to.is_empty())
+            && from[1..] == to[1..]
+            && (1..=2).any(|more| from[0] == known + more && to[0] == items.len() + more)
+        {
+            data = rows_by_item(&data, fresh, to[0], known, items);
+            shape.clone_from(to);
+        }
+        matched.push((name.to_owned(), view.dtype(), data, shape));
+    }
+    let views =
+        matched.iter().map(|(name, dtype, data, shape)| Ok((name, TensorView::new(*dtype, shape.clone(), data)?)));
+    let views: Vec<_> =
+        views.collect::<std::result::Result<_, safetensors::SafeTensorError>>().map_err(|e| fail(e.to_string()))?;
+    let bytes = safetensors::serialize(views, None).map_err(|e| fail(e.to_string()))?;
+    module_from_bytes(module, bytes, path)
+}
+
+/// Returns `rows` rows: those of `old` for padding, for known items and for what follows the items, those of `fresh` for
+/// others.
+fn rows_by_item(old: &[u8], fresh: &[u8], rows: usize, known: usize, items: &[Option<ItemId>]) -> Vec<u8> {
+    let width = fresh.len() / rows;
+    let source = |row: usize| match row.checked_sub(1) {
+        None => Some(0),
+        Some(item) if item < items.len() => items[item].map(ItemId::index),
+        Some(after) => Some(after - items.len() + known + 1),
+    };
+    let row = |row: usize| match source(row) {
+        Some(place) => &old[place * width..][..width],
+        None => &fresh[row * width..][..width],
+    };
+    (0..rows).flat_map(row).copied().collect()
+}
+
 /// Copies a tensor with elements of `size` bytes into the corner of a larger one of zeros.
 fn padded(data: &[u8], from: &[usize], to: &[usize], size: usize) -> Vec<u8> {
     let [row, wide] = [from, to].map(|shape| shape.last().copied().unwrap_or(1) * size);
@@ -161,6 +214,14 @@ mod tests {
             (grown.weight.val().abs().sum().into_scalar(), saved.weight.val().abs().sum().into_scalar());
         assert!((all - own).abs() < 1e-6, "the rest is zeros");
         assert!(load_grown_module(linear(9, 2), &path, 2, 4).unwrap_err().to_string().contains("expected [9, 2]"));
+        // Two items become three: the first is new, the second the old first, the third the old second.
+        let (from, fresh) = ([None, Some(ItemId(1)), Some(ItemId(2))], linear(4, 2));
+        let own: Vec<f32> = fresh.weight.val().into_data().iter::<f32>().collect();
+        let moved = load_module_by_item(fresh, &path, 2, &from).unwrap();
+        let [old, new] = [&saved, &moved].map(|layer| layer.weight.val().into_data().iter::<f32>().collect::<Vec<_>>());
+        assert_eq!(new, [&old[..2], &own[2..4], &old[2..]].concat());
+        let told = load_module_by_item(linear(4, 3), &path, 2, &from).unwrap_err().to_string();
+        assert!(told.contains("expected [4, 3]"), "{told}");
         let message = load_module(linear(3, 4), &path).unwrap_err().to_string();
         assert!(message.contains("weight is [3, 2], expected [3, 4]"), "{message}");
         let bytes = std::fs::read(&path).unwrap();

@@ -123,6 +123,7 @@ pub struct Fit<'a, M> {
     progress: &'a dyn Progress,
     state: Option<&'a Path>,
     of: String,
+    rates_start: bool,
 }
 
 impl<M> Debug for Fit<'_, M> {
@@ -134,7 +135,15 @@ impl<M> Debug for Fit<'_, M> {
 impl<'a, M: Module> Fit<'a, M> {
     /// Creates a training without validation, state or progress reports. Errors and logs name it by `stage`.
     pub fn new(stage: &'a str, config: &'a FitConfig) -> Self {
-        Self { stage, config, validate: None, progress: &NoProgress, state: None, of: String::new() }
+        Self {
+            stage,
+            config,
+            validate: None,
+            progress: &NoProgress,
+            state: None,
+            of: String::new(),
+            rates_start: false,
+        }
     }
 
     /// Keeps the model with the highest `metric` instead of the last one.
@@ -166,6 +175,14 @@ impl<'a, M: Module> Fit<'a, M> {
         self
     }
 
+    /// Validates the model before the first step as well, if `yes`: a model that was trained before is kept if nothing
+    /// becomes better.
+    #[must_use]
+    pub fn rates_start(mut self, yes: bool) -> Self {
+        self.rates_start = yes;
+        self
+    }
+
     /// Minimises `loss` with AdamW and returns the model of the best validation (without validation, the last one).
     ///
     /// `loss(model, number)` builds batch `number` on the device of its model. The number is that of the step or, on
@@ -179,7 +196,7 @@ impl<'a, M: Module> Fit<'a, M> {
     /// [`Error::NotFinite`] if the loss or a parameter is no longer finite; [`Error::Io`] and [`Error::Corrupt`] for
     /// the state.
     pub fn run(self, mut model: M, mut loss: impl FnMut(&M, usize) -> Tensor<1>) -> Result<(M, Curve)> {
-        let Self { stage, config, mut validate, progress, state, of } = self;
+        let Self { stage, config, mut validate, progress, state, of, rates_start } = self;
         if model.devices().iter().any(|device| !device.is_autodiff()) {
             let told = "the model is on a plain device, which computes no gradients: create it on device.autodiff()";
             return Err(Error::Settings(format!("{stage}: {told}")));
@@ -203,6 +220,9 @@ impl<'a, M: Module> Fit<'a, M> {
             tracing::info!(stage, step = found.step, "resuming");
             optimizer = AdamW { time: found.step, moments, ..optimizer };
             (at, model, best) = (found, old, top);
+        }
+        if let (true, 0, Some(metric)) = (rates_start && config.validate_every > 0, at.step, &mut validate) {
+            best = Some(Best { metric: metric(&model), model: model.clone() });
         }
         let (started, earlier) = (Instant::now(), at.seconds);
         let (mut written, mut pause) = (started, STATE_EVERY);
@@ -323,6 +343,17 @@ mod tests {
         let (_, curve) =
             Fit::new("test", &config).validate(metric).run(point(), |m, _| m.at.val().square().sum()).unwrap();
         assert_eq!((curve.best_step, curve.stopped_early, curve.points.len()), (3, true, 8));
+    }
+
+    #[test]
+    fn a_good_start_is_kept_if_nothing_becomes_better() {
+        let config = FitConfig { steps: 4, optim: at(0.5), validate_every: 1, ..FitConfig::default() };
+        let kept = |rates_start: bool| {
+            let metric = |model: &Point| model.at.val().sum().abs().into_scalar::<f32>().into();
+            let fit = Fit::new("test", &config).validate(metric).rates_start(rates_start);
+            fit.run(point(), |m, _| m.at.val().sum().square().sum()).unwrap().1.best_step
+        };
+        assert_eq!((kept(true), kept(false)), (0, 1));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod init;
 mod replicas;
 mod state;
 
-pub use checkpoint::{load_grown_module, load_module, parameter_table, save_module};
+pub use checkpoint::{load_grown_module, load_module, load_module_by_item, parameter_table, save_module};
 pub use fit::{Fit, FitConfig, OptimConfig};
 pub use init::{normal, uniform, xavier_normal};
 pub(crate) use replicas::mean;

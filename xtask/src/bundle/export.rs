@@ -273,7 +273,8 @@ fn copy_model(from: &Path, files: &mut OutputFolder, name: &str) -> Result<()> {
 /// Returns the recipe without paths of this machine. Vectors that `methods` import are copied into the bundle.
 fn portable(recipe: &Recipe, methods: &[&str], files: &mut OutputFolder) -> Result<Recipe> {
     let mut own = recipe.clone();
-    (own.data.interactions, own.data.items, own.data.test, own.lm.path) = (None, None, None, None);
+    (own.data.interactions, own.data.items, own.data.test) = (None, None, None);
+    (own.lm.path, own.start_from) = (None, None);
     for id in &mut own.ids {
         let is_read = methods.contains(&id.kind());
         for path in id.method.paths_mut() {

@@ -14,7 +14,7 @@ pub(crate) const KIND: &str = "bundle";
 /// The version of the format that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
 
-pub(super) const MANIFEST: &str = "manifest.json";
+pub(crate) const MANIFEST: &str = "manifest.json";
 pub(super) const ITEMS: &str = "items.parquet";
 pub(super) const ITEMS_NPY: &str = "items.npy";
 pub(super) const HISTORIES: &str = "histories.parquet";

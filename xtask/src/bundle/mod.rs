@@ -9,6 +9,7 @@ mod canary;
 mod export;
 mod files;
 mod score;
+mod start;
 mod table;
 
 pub use answer::{Answer, Explained, Fallback, Named, Past, PastEntry, Request, Similar};
@@ -17,7 +18,8 @@ pub use export::{ExportConfig, export};
 pub use files::{BundleLm, BundleManifest, BundleRow, VectorPart};
 
 pub(crate) use export::told;
-pub(crate) use files::KIND;
+pub(crate) use files::{KIND, MANIFEST};
+pub(crate) use start::Start;
 
 use crate::recipe::Recipe;
 use crate::stages::{FrozenText, IdModels, Saved, load};

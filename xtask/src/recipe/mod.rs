@@ -41,6 +41,9 @@ pub struct Recipe {
     pub(crate) name: String,
     /// The seed of every random draw: initial weights, order, negatives, noise and samples.
     pub(crate) seed: u64,
+    /// A bundle whose trained models the training continues from: those of ID methods that read histories, and of towers.
+    /// Items are matched by their ids, and a model that the bundle lacks starts at random.
+    pub(crate) start_from: Option<PathBuf>,
     /// The back end that computes tensors.
     pub(crate) backend: Backend,
     /// The number of devices that train the alignment together, each on separate batches.
@@ -306,8 +309,9 @@ impl Recipe {
 
     /// Makes paths absolute, so that a run folder can be used from anywhere.
     fn absolute(mut self) -> Result<Self> {
-        let data = [&mut self.data.interactions, &mut self.data.items, &mut self.data.test, &mut self.lm.path];
-        for path in data.into_iter().flatten().chain(self.ids.iter_mut().flat_map(|id| id.method.paths_mut())) {
+        let Self { data, lm, start_from, ids, .. } = &mut self;
+        let own = [&mut data.interactions, &mut data.items, &mut data.test, &mut lm.path, start_from];
+        for path in own.into_iter().flatten().chain(ids.iter_mut().flat_map(|id| id.method.paths_mut())) {
             *path = std::path::absolute(&*path).with_context(|| format!("{}: not a path", path.display()))?;
         }
         Ok(self)
@@ -325,6 +329,7 @@ impl Recipe {
         let mut recipe = Self {
             name,
             seed: take(&mut table, "seed", "", wrong).unwrap_or(1),
+            start_from: take(&mut table, "start_from", "", wrong),
             backend: take(&mut device, "backend", "device.", wrong).unwrap_or_default(),
             devices: take(&mut device, "count", "device.", wrong).unwrap_or(1),
             data_name: take(&mut data, "name", "data.", wrong).unwrap_or_else(|| "custom".into()),
@@ -354,7 +359,7 @@ impl Recipe {
             recipe.lm.pooling.get_or_insert(Pooling::First);
         }
         wrong.extend(device.keys().map(|key| format!("unknown key device.{key}; allowed: backend, count")));
-        let allowed = "seed, device, data, id, lm, prompt, align, train, variant, eval, tune";
+        let allowed = "seed, start_from, device, data, id, lm, prompt, align, train, variant, eval, tune";
         let of_data = table_of(&DataConfig::default())?;
         wrong.extend(table.keys().map(|key| {
             let is_of_data = of_data.contains_key(key) || ["columns", "interactions", "items"].contains(&key.as_str());
@@ -388,6 +393,9 @@ impl Recipe {
         }
         let mut table = Table::new();
         table.insert("seed".into(), Value::try_from(self.seed)?);
+        if let Some(start) = &self.start_from {
+            table.insert("start_from".into(), Value::try_from(start)?);
+        }
         let device = [("backend", Value::try_from(self.backend)?), ("count", Value::try_from(self.devices)?)];
         table.insert(
             "device".into(),

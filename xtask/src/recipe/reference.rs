@@ -97,7 +97,7 @@ fn sections(source: &Source) -> anyhow::Result<Vec<Section>> {
         kind: None,
     };
     let mut all = vec![
-        plain("Top level", "", "", "", &[("seed", "seed")]),
+        plain("Top level", "", "", "", &[("seed", "seed"), ("start_from", "start_from")]),
         plain("`[device]`", "device", "", "", &[("backend", "backend"), ("count", "devices")]),
         plain(
             "`[data]`",

@@ -304,6 +304,7 @@ fn train(
     let crossed = PerturbedIds::new(&crossed as &dyn Recommender, source, &data.dataset, recipe.seed);
     let (metric, folder) = (cx.validator.over(&data.dataset, &data.validation), cx.store.folder()?);
     let state = folder.towers_state(&variant.name)?;
+    let start = cx.start.as_ref().and_then(|start| start.towers(&variant.name));
     let job = Job {
         ids: parts.ids_of(variant),
         training_ids: is_crossed.then_some(&crossed as &dyn Recommender),
@@ -316,6 +317,7 @@ fn train(
         train: &recipe.train,
         seed: recipe.seed,
         state: Some(&state),
+        start: start.as_deref(),
         replicas: &text.replicas(),
     };
     cx.store.begin(&variant.name)?;

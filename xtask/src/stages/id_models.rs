@@ -1,4 +1,5 @@
 //! The ID methods of a run: trained, or loaded if they have been trained before.
+use crate::bundle::Start;
 use crate::context::Context;
 use crate::recipe::{IdTable, Recipe};
 use crate::stages::{Data, FrozenText, Saved};
@@ -239,6 +240,7 @@ fn method(
         lm: lm.clone(),
         backend: recipe.backend.name(),
         instructions: ra_core::kernels::instructions(),
+        start: cx.start.as_ref().map(Start::identity),
     };
     let shared = cx.store.shared(|| key().fingerprint());
     if let Some(shared) = &shared {
@@ -260,6 +262,10 @@ fn method(
     let metric = cx.validator.over(&data.dataset, &data.validation);
     let state = folder.id_state(&name)?;
     let job = metric.as_ref().map_or(job, |metric| job.validate(metric as Validate<'_>)).state(&state);
+    let earlier = cx.start.as_ref().filter(|_| fold.is_none());
+    let known = earlier.map(|start| start.items(&data.dataset.catalog)).unwrap_or_default();
+    let start = earlier.and_then(|start| start.id_method(&name, &known));
+    let job = start.as_ref().map_or(job, |start| job.start(start.borrowed()));
     cx.store.begin(&name)?;
     let trained = ra_idmodels::fit(config, &job)?;
     // A resumed stage reports its total cost.

@@ -343,6 +343,11 @@ impl RunFolder {
         self.remove(|name| name.starts_with("checkpoints/towers"))
     }
 
+    /// Returns the path of the checkpoint of a row's towers.
+    pub(crate) fn towers_checkpoint(&self, row: &str) -> PathBuf {
+        self.file(&towers_name(row, "safetensors"))
+    }
+
     /// Returns the file that saves the state of a running alignment.
     pub(crate) fn towers_state(&self, row: &str) -> Result<PathBuf> {
         self.claimed(&towers_name(row, "state.safetensors"))
@@ -372,7 +377,7 @@ impl RunFolder {
     /// # Errors
     /// If they were trained with other ID vectors than `ids`, or another language model than `lm`.
     pub(crate) fn towers(&self, row: &str, mark: &TowersManifest, ids: &str, lm: &str) -> Result<PathBuf> {
-        let path = self.file(&towers_name(row, "safetensors"));
+        let path = self.towers_checkpoint(row);
         if mark.lm != lm {
             bail!(
                 "{}: aligned to another language model; set lm.path to the one of the run, or run again",
@@ -414,7 +419,7 @@ impl RunFolder {
     fn made_by(&self, row: &str) -> Result<String> {
         let mark =
             self.towers_manifest(row)?.with_context(|| format!("{}: no {row} was trained", self.path.display()))?;
-        let towers = read_bytes(&self.file(&towers_name(row, "safetensors")))?;
+        let towers = read_bytes(&self.towers_checkpoint(row))?;
         Ok(fingerprint([towers.as_slice(), mark.lm.as_bytes(), mark.ids.as_bytes()]).to_string())
     }
 

@@ -1,4 +1,5 @@
 //! The manifest of a run: a stage's file is reused only under the same manifest.
+use crate::bundle::MANIFEST;
 use crate::recipe::Recipe;
 use anyhow::{Context, Result, bail};
 use ra_core::{Dataset, fingerprint, fingerprint_file, read_json};
@@ -28,7 +29,7 @@ pub(crate) struct Manifest {
     /// The language model, `FrozenText::identity`.
     #[serde(default)]
     lm: Option<String>,
-    /// The content of the files that ID methods import.
+    /// The content of the files that ID methods import, and of the bundle that training starts from.
     #[serde(default)]
     imports: Option<String>,
     /// The version of this program.
@@ -252,7 +253,7 @@ fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
 /// Returns every file and folder that a recipe reads by path.
 pub(crate) fn inputs(recipe: &Recipe) -> Vec<PathBuf> {
     let data = &recipe.data;
-    let named = [&data.interactions, &data.items, &data.test, &recipe.lm.path];
+    let named = [&data.interactions, &data.items, &data.test, &recipe.lm.path, &recipe.start_from];
     named.into_iter().flatten().cloned().chain(imported(recipe)).collect()
 }
 
@@ -266,9 +267,11 @@ fn imported(recipe: &Recipe) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns the fingerprint of the contents of the imported files.
+/// Returns the fingerprint of the contents of the imported files, and of the bundle that training starts from.
 pub(crate) fn imports(recipe: &Recipe) -> Result<Option<String>> {
-    let files = imported(recipe);
+    let mut files = imported(recipe);
+    // The manifest has the sums of the other files.
+    files.extend(recipe.start_from.iter().map(|bundle| bundle.join(MANIFEST)));
     let contents = files.iter().map(|file| Ok(fingerprint_file(file)?.to_string())).collect::<Result<Vec<_>>>()?;
     Ok((!files.is_empty()).then(|| fingerprint(contents.iter().map(String::as_bytes)).to_string()))
 }

@@ -28,13 +28,17 @@ pub(crate) struct IdKey<'a> {
     /// The back end, because numbers differ in their last bits.
     pub(crate) backend: &'a str,
     pub(crate) instructions: String,
+    /// The bundle that its training starts from.
+    pub(crate) start: Option<String>,
 }
 
 impl IdKey<'_> {
     pub(crate) fn fingerprint(&self) -> String {
         // Destructured, so that no field is forgotten.
-        let Self { version, data, name, config, seed, choosing, lm, backend, instructions } = self;
-        let key = format!("{version} {data} {name} {config:?} {seed} {choosing:?} {lm:?} {backend} {instructions:?}");
+        let Self { version, data, name, config, seed, choosing, lm, backend, instructions, start } = self;
+        let key = format!(
+            "{version} {data} {name} {config:?} {seed} {choosing:?} {lm:?} {backend} {instructions:?} {start:?}"
+        );
         fingerprint([key.as_bytes()]).to_string()
     }
 }
@@ -89,6 +93,7 @@ mod tests {
             lm: Some("lm".into()),
             backend: "cpu",
             instructions: "AVX".into(),
+            start: None,
         };
         let changed = [
             IdKey { version: "2", ..base.clone() },
@@ -102,6 +107,7 @@ mod tests {
             IdKey { lm: None, ..base.clone() },
             IdKey { backend: "cuda", ..base.clone() },
             IdKey { instructions: String::new(), ..base.clone() },
+            IdKey { start: Some("bundle".into()), ..base.clone() },
         ];
         assert_eq!(base.fingerprint(), base.clone().fingerprint());
         for other in changed {
