@@ -29,6 +29,7 @@ mod context;
 mod estimate;
 mod fetch;
 mod machine;
+mod names;
 mod pages;
 mod recipe;
 mod recommend;

@@ -1,8 +1,9 @@
 //! Requests to a bundle and its answers.
 use super::Bundle;
 use super::score::{NOBODY, Scorer, Scores};
+use crate::names::plain;
 use anyhow::{Result, bail};
-use ra_core::{Catalog, Dataset, History, ItemId, UserId};
+use ra_core::{Catalog, History, ItemId, UserId};
 use ra_eval::top_k;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -150,53 +151,6 @@ pub struct Similar {
     pub similar: Vec<Named>,
 }
 
-/// The names of items and users.
-#[derive(Debug)]
-pub(super) struct Names {
-    ids: HashMap<String, ItemId>,
-    /// By lower-case title on one line.
-    titles: HashMap<String, Vec<ItemId>>,
-    users: HashMap<String, UserId>,
-    /// Every title as it is looked up, by item.
-    plain: Vec<String>,
-}
-
-impl Names {
-    pub(super) fn new(dataset: &Dataset) -> Self {
-        let catalog = &dataset.catalog;
-        let mut titles: HashMap<String, Vec<ItemId>> = HashMap::new();
-        for item in catalog.all().filter(|item| !catalog.title(*item).trim().is_empty()) {
-            titles.entry(plain(catalog.title(item))).or_default().push(item);
-        }
-        let users = UserId::all(dataset.users.len()).zip(&dataset.users).filter(|(_, name)| !name.is_empty());
-        Self {
-            ids: catalog.all().map(|item| (catalog.id(item).to_owned(), item)).collect(),
-            titles,
-            users: users.map(|(user, name)| (name.clone(), user)).collect(),
-            plain: catalog.titles().iter().map(|title| plain(title)).collect(),
-        }
-    }
-
-    pub(super) fn id(&self, name: &str) -> Option<ItemId> {
-        self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied()
-    }
-
-    /// Returns the first item with a title.
-    fn title(&self, title: &str) -> Option<ItemId> {
-        self.titles.get(&plain(title)).map(|items| items[0])
-    }
-
-    /// Returns the ids of all items with a title, if there are several.
-    fn twins(&self, title: &str) -> Option<&[ItemId]> {
-        self.titles.get(&plain(title)).map(Vec::as_slice).filter(|items| items.len() > 1)
-    }
-}
-
-/// Returns a title as it is looked up: in lower case, on one line.
-fn plain(title: &str) -> String {
-    title.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
-}
-
 /// A request with its names resolved.
 struct Resolved {
     user: UserId,
@@ -272,13 +226,14 @@ impl Bundle {
         )
     }
 
-    /// Returns the known items of a history, oldest first, and the unknown names.
+    /// Returns the known items of a history, oldest first, and the unknown names, of a request that can be answered.
     fn resolve(&self, request: &Request) -> Result<Resolved> {
+        self.check(request)?;
         let mut notes = Vec::new();
         let (mut items, mut liked, mut disliked, mut unknown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut user = NOBODY;
         if let Some(name) = &request.user {
-            let Some(known) = self.names.users.get(name.as_str()).copied() else {
+            let Some(known) = self.users.get(name.as_str()).copied() else {
                 match self.manifest.names_users {
                     true => bail!(
                         "user {name:?}: is not among the {} users of the bundle; send a history",
@@ -328,11 +283,16 @@ impl Bundle {
     /// Returns the item of an entry, or its name if it is unknown.
     fn find(&self, entry: &Past) -> Result<Result<ItemId, String>> {
         Ok(match entry {
-            Past::Name(name) => self.names.id(name).or_else(|| self.names.title(name)).ok_or_else(|| name.clone()),
+            Past::Name(name) => self.names.id(name).or_else(|| self.titled(name)).ok_or_else(|| name.clone()),
             Past::Entry(PastEntry { item: Some(id), .. }) => self.names.id(id).ok_or_else(|| id.clone()),
-            Past::Entry(PastEntry { title: Some(title), .. }) => self.names.title(title).ok_or_else(|| title.clone()),
+            Past::Entry(PastEntry { title: Some(title), .. }) => self.titled(title).ok_or_else(|| title.clone()),
             Past::Entry(_) => bail!("history: an entry has neither item nor title"),
         })
+    }
+
+    /// Returns the first item with a title.
+    fn titled(&self, title: &str) -> Option<ItemId> {
+        self.names.titled(title).first().copied()
     }
 
     /// Returns a note about a name that could mean another item.
@@ -340,7 +300,7 @@ impl Bundle {
         let (Past::Name(name) | Past::Entry(PastEntry { item: None, title: Some(name), .. })) = entry else {
             return None;
         };
-        let twins = self.names.twins(name).filter(|twins| twins.contains(&item))?;
+        let twins = Some(self.names.titled(name)).filter(|twins| twins.len() > 1 && twins.contains(&item))?;
         let id = self.dataset.catalog.id(item);
         (id != name)
             .then(|| format!("{name:?} is the title of {} items; {id} was taken: give ids to be sure", twins.len()))
@@ -357,28 +317,14 @@ impl Bundle {
 
     fn answer(&self, scorer: &Scorer, request: &Request, own: Resolved, scores: Option<Scores>) -> Result<Answer> {
         let Resolved { items, unknown, mut blocked, mut notes, .. } = own;
-        let says_nothing = |scores: &Scores| {
-            let sum = scores.sum();
-            sum[1..].iter().all(|score| *score == sum[1])
-        };
         let had_scores = scores.is_some();
-        let scores = scores.filter(|scores| !says_nothing(scores));
-        let top = request.top.unwrap_or(10);
-        if top == 0 {
-            bail!("top is 0, it must be at least 1");
-        }
-        if request.per_group.is_some() && self.groups.is_empty() {
-            bail!("per_group: the bundle has no groups of items; export it with --group COLUMN");
-        }
-        if request.per_group == Some(0) {
-            bail!("per_group is 0, it must be at least 1");
-        }
-        let mut sum = match &scores {
-            Some(scores) => scores.sum(),
-            None => self.popularity.iter().map(|&count| count as f32).collect(),
+        let tells_apart = |(sum, _): &(Vec<f32>, Scores)| sum[1..].iter().any(|score| *score != sum[1]);
+        let (mut sum, scores) = match scores.map(|scores| (scores.sum(), scores)).filter(tells_apart) {
+            Some((sum, scores)) => (sum, Some(scores)),
+            None => (self.popularity.iter().map(|&count| count as f32).collect(), None),
         };
         scorer.refuse_broken(&sum)?;
-        self.boost(&mut sum, request, &mut notes)?;
+        self.boost(&mut sum, request, &mut notes);
         if let Some(allow) = &request.allow {
             let allowed: HashSet<ItemId> = self.listed("allow", allow, &mut notes).into_iter().collect();
             blocked.extend(self.dataset.catalog.all().filter(|item| !allowed.contains(item)));
@@ -388,6 +334,7 @@ impl Bundle {
             blocked.extend(self.dataset.catalog.all().skip(self.manifest.items));
         }
         let blocked: Vec<ItemId> = blocked.into_iter().collect();
+        let top = request.most();
         let found = match request.per_group {
             Some(most) => self.capped(&sum, top, most, &blocked),
             None => top_k(&sum, top, &blocked),
@@ -395,13 +342,14 @@ impl Bundle {
         let mean = |scores: &Vec<f32>| scores[1..].iter().sum::<f32>() / self.items().max(1) as f32;
         let explained = scores.as_ref().filter(|_| request.explain);
         let means: Vec<f32> = explained.iter().flat_map(|scores| &scores.parts).map(mean).collect();
+        let newest: Vec<ItemId> = items.iter().rev().take(REASONS).copied().collect();
         let explain = |item: ItemId| -> Option<Explained> {
             let scores = explained?;
             let more = |at: usize| scores.parts[at][item.index()] - means[at];
             let names = scorer.parts.iter().map(|(part, _)| part.name.clone());
-            let near = |other: &ItemId| Some((*other, scorer.cosine(item, *other)?));
-            let nearest = items.iter().rev().take(REASONS).filter_map(near).max_by(|a, b| a.1.total_cmp(&b.1));
-            let because = nearest.map(|(other, _)| self.dataset.catalog.name(other).to_owned());
+            let near = scorer.similarity(item, &newest).unwrap_or_default();
+            let nearest = newest.iter().zip(near).max_by(|a, b| a.1.total_cmp(&b.1));
+            let because = nearest.map(|(other, _)| self.dataset.catalog.name(*other).to_owned());
             let parts = names.enumerate().map(|(at, name)| (name, more(at))).collect();
             Some(Explained { parts, because })
         };
@@ -421,19 +369,34 @@ impl Bundle {
         Ok(Answer { row, user: request.user.clone(), fallback, recommended, unknown, history: items.len(), notes })
     }
 
+    /// Refuses a request that asks for what cannot be.
+    fn check(&self, request: &Request) -> Result<()> {
+        if request.most() == 0 {
+            bail!("top is 0, it must be at least 1");
+        }
+        if request.per_group.is_some() && self.groups.is_empty() {
+            bail!("per_group: the bundle has no groups of items; export it with --group COLUMN");
+        }
+        if request.per_group == Some(0) {
+            bail!("per_group is 0, it must be at least 1");
+        }
+        let is_wrong = |boost: &f32| !boost.is_finite() || boost.abs() > MOST_BOOST;
+        if let Some((id, boost)) = request.boosts.iter().find(|(_, boost)| is_wrong(boost)) {
+            bail!("boosts: that of {id:?} is {boost}; it must be a number from -{MOST_BOOST} to {MOST_BOOST}");
+        }
+        Ok(())
+    }
+
     /// Adds the boosts of a request to scores.
-    fn boost(&self, scores: &mut [f32], request: &Request, notes: &mut Vec<String>) -> Result<()> {
+    fn boost(&self, scores: &mut [f32], request: &Request, notes: &mut Vec<String>) {
         if request.boosts.is_empty() {
-            return Ok(());
+            return;
         }
         let n = self.items().max(1) as f32;
         let mean = scores[1..].iter().sum::<f32>() / n;
         let deviation = (scores[1..].iter().map(|score| (score - mean).powi(2)).sum::<f32>() / n).sqrt();
         let mut unknown = 0;
         for (id, boost) in &request.boosts {
-            if !boost.is_finite() || boost.abs() > MOST_BOOST {
-                bail!("boosts: that of {id:?} is {boost}; it must be a number from -{MOST_BOOST} to {MOST_BOOST}");
-            }
             match self.names.id(id) {
                 Some(item) => scores[item.index()] += boost * deviation,
                 None => unknown += 1,
@@ -442,7 +405,6 @@ impl Bundle {
         if unknown > 0 {
             notes.push(format!("boosts: {unknown} ids are not in the catalogue"));
         }
-        Ok(())
     }
 
     /// Returns the best items with at most `most` of each group.
@@ -474,7 +436,7 @@ impl Bundle {
         if top == 0 {
             bail!("top is 0, it must be at least 1");
         }
-        let Some(own) = self.names.id(item).or_else(|| self.names.title(item)) else {
+        let Some(own) = self.names.id(item).or_else(|| self.titled(item)) else {
             bail!("item {item:?}: is neither an id nor a title of the catalogue")
         };
         let by_history = || {
@@ -485,7 +447,8 @@ impl Bundle {
                 .map(|scores| scores.sum())
                 .unwrap_or_default()
         };
-        let scores = scorer.similarity(own).unwrap_or_else(by_history);
+        let all: Vec<ItemId> = [ItemId::PADDING].into_iter().chain(self.dataset.catalog.all()).collect();
+        let scores = scorer.similarity(own, &all).unwrap_or_else(by_history);
         let others = || scores.iter().enumerate().skip(1).filter(|(at, _)| *at != own.index()).map(|(_, score)| *score);
         let [low, high] = [others().fold(f32::INFINITY, f32::min), others().fold(f32::NEG_INFINITY, f32::max)];
         // Up to rounding.
@@ -506,7 +469,7 @@ impl Bundle {
         }
         let catalog = &self.dataset.catalog;
         let fits = |item: &ItemId| {
-            let title = &self.names.plain[item.index() - 1];
+            let title = self.names.plain(*item);
             words.iter().all(|word| title.contains(word)) || catalog.id(*item).to_lowercase() == query
         };
         let found = self.popular.iter().copied().filter(fits).take(top);
@@ -516,27 +479,20 @@ impl Bundle {
     /// Returns the entries of a text that separates them by semicolons: at each place the longest title or id that there is,
     /// because titles may have semicolons; `\;` never separates.
     pub fn split_history(&self, text: &str) -> Vec<Past> {
-        let parts: Vec<String> = text.replace("\\;", "\0").split(';').map(|part| part.replace('\0', ";")).collect();
-        let (mut found, mut from) = (Vec::new(), 0);
-        while from < parts.len() {
-            let known = |to: &usize| {
-                let name = parts[from..*to].join(";");
-                self.names.title(&name).or_else(|| self.names.id(&name)).is_some()
-            };
-            let to = (from + 1..=parts.len()).rev().find(known).unwrap_or(from + 1);
-            let name = parts[from..to].join(";").trim().to_owned();
-            if !name.is_empty() {
-                found.push(Past::Name(name));
-            }
-            from = to;
-        }
-        found
+        self.names.split(text).into_iter().map(Past::Name).collect()
     }
 
     /// Returns the most popular items, for a page that has nothing else to show.
     pub fn popular(&self, top: usize) -> Vec<Named> {
         let all = self.popular.iter().take(top);
         all.map(|&item| self.named(item, self.popularity[item.index()] as f32)).collect()
+    }
+}
+
+impl Request {
+    /// Returns the number of items that it asks for.
+    fn most(&self) -> usize {
+        self.top.unwrap_or(10)
     }
 }
 

@@ -21,15 +21,16 @@ pub(crate) use export::told;
 pub(crate) use files::{KIND, MANIFEST};
 pub(crate) use start::Start;
 
+use crate::names::Names;
 use crate::recipe::Recipe;
 use crate::stages::{FrozenText, IdModels, Saved, load};
 use crate::store::RunFolder;
-use answer::Names;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
-use ra_core::{Catalog, Dataset, Device, ItemId};
+use ra_core::{Catalog, Dataset, Device, ItemId, UserId};
 use ra_idmodels::IdMethod;
 use score::{Parts, Scorer};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ pub struct Bundle {
     /// The number of training interactions of each item, with padding first.
     popularity: Vec<u32>,
     names: Names,
+    /// The users whose names it holds.
+    users: HashMap<String, UserId>,
     /// The rows that can answer, in the order of the manifest.
     scorers: Vec<Scorer>,
     /// The largest difference of a canary's score when it was opened, relative to the spread of its answer.
@@ -93,7 +96,9 @@ impl Bundle {
         let popularity = dataset.popularity();
         let mut popular: Vec<ItemId> = dataset.catalog.all().collect();
         popular.sort_by_key(|item| std::cmp::Reverse(popularity[item.index()]));
-        let (names, device, path) = (Names::new(&dataset), device.clone(), path.to_path_buf());
+        let users = UserId::all(dataset.users.len()).zip(&dataset.users).filter(|(_, name)| !name.is_empty());
+        let users = users.map(|(user, name)| (name.clone(), user)).collect();
+        let (names, device, path) = (Names::new(&dataset.catalog), device.clone(), path.to_path_buf());
         Ok(Self {
             path,
             manifest,
@@ -105,6 +110,7 @@ impl Bundle {
             popular,
             popularity,
             names,
+            users,
             scorers,
             drift: 0.0,
         })

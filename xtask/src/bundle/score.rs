@@ -74,9 +74,7 @@ impl Scorer {
         let history = [item];
         let history = History { user: NOBODY, items: &history };
         let compares = |part: &Part| match &part.how {
-            How::Vectors { rows, .. } => {
-                rows.len() / (self.items + 1) > 1 || !part.model.additions(&history).is_empty()
-            }
+            How::Vectors { rows, .. } => self.has_direction(rows) || !part.model.additions(&history).is_empty(),
             How::Rows(_) | How::Additions => true,
         };
         self.parts.iter().any(|(part, _)| compares(part))
@@ -102,8 +100,7 @@ impl Scorer {
     /// left out. One product with [`user_vector`](Self::user_vector) gives their part of the score.
     pub(super) fn item_vectors(&self) -> (Vec<Vec<f32>>, Vec<VectorPart>) {
         let dense: Vec<(&str, &[f32])> = self.dense().map(|(part, _, rows)| (part.name.as_str(), rows)).collect();
-        let width =
-            |(row, rows): &(&str, &[f32])| VectorPart { row: (*row).to_owned(), width: rows.len() / (self.items + 1) };
+        let width = |(row, rows): &(&str, &[f32])| VectorPart { row: (*row).to_owned(), width: self.width(rows) };
         let widths: Vec<VectorPart> = dense.iter().map(width).collect();
         let vector = |item: usize| -> Vec<f32> {
             let own = dense.iter().zip(&widths).map(|((_, rows), part)| &rows[item * part.width..][..part.width]);
@@ -159,39 +156,40 @@ impl Scorer {
         found
     }
 
-    /// Returns the cosine of the vectors of two items, averaged over the parts that have vectors; nothing if none has.
-    pub(super) fn cosine(&self, one: ItemId, other: ItemId) -> Option<f32> {
-        let cosine = |(_, _, rows): (&Part, f32, &[f32])| {
-            let width = rows.len() / (self.items + 1);
-            let [a, b] = [one, other].map(|item| &rows[item.index() * width..][..width]);
-            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-            dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f32::MIN_POSITIVE)
-        };
-        let all: Vec<f32> = self.dense().map(cosine).collect();
-        (!all.is_empty()).then(|| all.iter().sum::<f32>() / all.len() as f32)
-    }
-
-    /// Returns the cosine of every item's vectors with those of one item, with padding first, averaged over the parts that
-    /// have vectors; nothing if none has.
-    pub(super) fn similarity(&self, item: ItemId) -> Option<Vec<f32>> {
-        let mut sum = vec![0.0f32; self.items + 1];
+    /// Returns the cosine of an item's vectors with those of each of `others`, averaged over the parts that have vectors;
+    /// nothing if none has.
+    pub(super) fn similarity(&self, item: ItemId, others: &[ItemId]) -> Option<Vec<f32>> {
+        let length = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        let mut sum = vec![0.0f32; others.len()];
         let mut parts = 0.0;
-        for (_, _, rows) in self.dense() {
-            let width = rows.len() / (self.items + 1);
-            // One number, such as popularity, has no direction.
-            if width < 2 {
-                continue;
-            }
-            let own = &rows[item.index() * width..][..width];
-            let length = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        for (_, _, rows) in self.dense().filter(|(_, _, rows)| self.has_direction(rows)) {
+            let width = self.width(rows);
+            let vector = |item: ItemId| &rows[item.index() * width..][..width];
+            let own = vector(item);
             let own_length = length(own);
-            for (sum, row) in sum.iter_mut().zip(rows.chunks_exact(width)) {
-                *sum += row.iter().zip(own).map(|(a, b)| a * b).sum::<f32>() / length(row) / own_length;
+            for (sum, other) in sum.iter_mut().zip(others.iter().map(|other| vector(*other))) {
+                *sum += other.iter().zip(own).map(|(a, b)| a * b).sum::<f32>() / length(other) / own_length;
             }
             parts += 1.0;
         }
         sum.iter_mut().for_each(|sum| *sum /= f32::max(parts, 1.0));
         (parts > 0.0).then_some(sum)
+    }
+
+    /// Returns the width of item vectors, `[items + 1, width]`.
+    fn width(&self, rows: &[f32]) -> usize {
+        rows.len() / (self.items + 1)
+    }
+
+    /// Returns whether item vectors can be compared: one number, such as popularity, has no direction.
+    fn has_direction(&self, rows: &[f32]) -> bool {
+        self.width(rows) > 1
+    }
+
+    /// Refuses scores that are not numbers.
+    pub(super) fn refuse_broken(&self, scores: &[f32]) -> Result<()> {
+        let broken = scores[1..].iter().any(|score| !score.is_finite());
+        (!broken).then_some(()).with_context(|| format!("{}: gives scores that are not numbers", self.name))
     }
 }
 
@@ -306,12 +304,4 @@ fn sum_of(rows: &[f32], history: &History<'_>, items: usize, weight: f32) -> Vec
 /// Returns the values in row order.
 fn host(x: Tensor<2>) -> Vec<f32> {
     x.into_data().iter::<f32>().collect()
-}
-
-impl Scorer {
-    /// Refuses scores that are not numbers.
-    pub(super) fn refuse_broken(&self, scores: &[f32]) -> Result<()> {
-        let broken = scores[1..].iter().any(|score| !score.is_finite());
-        (!broken).then_some(()).with_context(|| format!("{}: gives scores that are not numbers", self.name))
-    }
 }

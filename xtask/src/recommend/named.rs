@@ -1,7 +1,8 @@
 //! Users and items as named on the command line: by id or title.
+use crate::names::{Names, plain};
 use anyhow::{Context, Result, bail};
 use ra_core::{Dataset, ItemId, UserId};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// The number of letters of a title that an error shows.
 const TOLD: usize = 100;
@@ -46,7 +47,7 @@ impl Who {
         dedupe: bool,
         notes: &mut Vec<String>,
     ) -> Result<(UserId, Vec<ItemId>)> {
-        let names = Names::of(dataset);
+        let names = Namer { dataset, names: Names::new(&dataset.catalog) };
         let mut items = match self {
             Self::User(id) => return of_user(dataset, id),
             Self::Items(given) => given.iter().map(|name| names.item(name, notes)).collect::<Result<Vec<_>>>()?,
@@ -73,30 +74,19 @@ impl Who {
     }
 }
 
-/// The names of the items of a data set.
-struct Names<'a> {
+/// Finds the items that a user names, and refuses what could mean several.
+struct Namer<'a> {
     dataset: &'a Dataset,
-    ids: HashMap<&'a str, ItemId>,
-    /// By lower-case title without surrounding blanks; items may share a title.
-    titles: HashMap<String, Vec<ItemId>>,
+    names: Names,
 }
 
-impl<'a> Names<'a> {
-    fn of(dataset: &'a Dataset) -> Self {
-        let catalog = &dataset.catalog;
-        let mut titles: HashMap<String, Vec<ItemId>> = HashMap::new();
-        for item in catalog.all().filter(|&item| !catalog.title(item).trim().is_empty()) {
-            titles.entry(plain(catalog.title(item))).or_default().push(item);
-        }
-        Self { dataset, ids: catalog.all().map(|item| (catalog.id(item), item)).collect(), titles }
-    }
-
+impl Namer<'_> {
     /// Returns the item with a title, if there is one.
     fn by_title(&self, title: &str) -> Result<Option<ItemId>> {
-        match self.titles.get(&plain(title)).map(Vec::as_slice) {
-            None => Ok(None),
-            Some([item]) => Ok(Some(*item)),
-            Some(twins) => {
+        match self.names.titled(title) {
+            [] => Ok(None),
+            [item] => Ok(Some(*item)),
+            twins => {
                 let ids: Vec<&str> = twins.iter().take(5).map(|&item| self.dataset.catalog.id(item)).collect();
                 let more = if twins.len() > ids.len() { ", .." } else { "" };
                 bail!(
@@ -110,14 +100,10 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn by_id(&self, name: &str) -> Option<ItemId> {
-        self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied()
-    }
-
     /// Finds an item by id, or else by title.
     fn item(&self, name: &str, notes: &mut Vec<String>) -> Result<ItemId> {
-        let Some(item) = self.by_id(name) else { return self.by_title(name)?.with_context(|| self.unknown(name)) };
-        if self.titles.get(&plain(name)).is_some_and(|titled| titled.iter().any(|other| *other != item)) {
+        let Some(item) = self.names.id(name) else { return self.by_title(name)?.with_context(|| self.unknown(name)) };
+        if self.names.titled(name).iter().any(|other| *other != item) {
             notes.push(format!(
                 "{name:?} is the id of one item and the title of another; the id is used; --title takes the title"
             ));
@@ -127,39 +113,25 @@ impl<'a> Names<'a> {
 
     /// Finds an item by title only.
     fn titled(&self, title: &str) -> Result<ItemId> {
-        let unknown = || match self.ids.contains_key(title.trim()) {
+        let unknown = || match self.names.id(title).is_some() {
             true => format!("{:?} is not a title but the id of an item: name it by --item", title.trim()),
             false => self.unknown(title),
         };
         self.by_title(title)?.with_context(unknown)
     }
 
-    /// Reads titles or ids between semicolons. A title may contain semicolons itself: at each place, the longest title
-    /// or id is taken; `\;` never separates.
+    /// Reads titles or ids between semicolons, see [`Names::split`].
     fn history(&self, text: &str, notes: &mut Vec<String>) -> Result<Vec<ItemId>> {
-        let parts = split(text);
         let mut items = Vec::new();
-        let mut from = 0;
-        while from < parts.len() {
-            if parts[from].trim().is_empty() {
-                from += 1;
-                continue;
-            }
-            let known =
-                |name: &str| -> Result<Option<ItemId>> { Ok(self.by_title(name)?.or_else(|| self.by_id(name))) };
-            let longest = (from + 1..=parts.len())
-                .rev()
-                .find_map(|to| known(&parts[from..to].join(";")).map(|found| found.map(|item| (item, to))).transpose());
-            let (item, to) = longest.with_context(|| self.unknown(&parts[from]))??;
-            let name = parts[from..to].join(";");
-            if self.by_id(&name).is_some_and(|other| other != item) {
-                let name = name.trim();
+        for name in self.names.split(text) {
+            let id = self.names.id(&name);
+            let item = self.by_title(&name)?.or(id).with_context(|| self.unknown(&name))?;
+            if id.is_some_and(|other| other != item) {
                 notes.push(format!(
                     "{name:?} is the title of one item and the id of another; the title is used; --item takes the id"
                 ));
             }
             items.push(item);
-            from = to;
         }
         Ok(items)
     }
@@ -168,26 +140,6 @@ impl<'a> Names<'a> {
         let near = near(self.dataset, &plain(name));
         format!("{:?} is neither a title nor an item id of {}{near}", name.trim(), self.dataset.name)
     }
-}
-
-/// Returns a title in its form for look-up: in lower case, on one line.
-fn plain(title: &str) -> String {
-    title.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
-}
-
-/// Returns the pieces between semicolons without a preceding backslash.
-fn split(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        let last = parts.len() - 1;
-        match c {
-            '\\' if rest.peek() == Some(&';') => parts[last].extend(rest.next()),
-            ';' => parts.push(String::new()),
-            c => parts[last].push(c),
-        }
-    }
-    parts
 }
 
 /// Returns titles that contain the wanted text, or share the most words with it.

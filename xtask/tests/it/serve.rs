@@ -86,6 +86,9 @@ fn it_recommends_explains_finds_and_learns_of_new_items() {
     let explained = &answer["recommended"][0]["explain"];
     assert!(explained["parts"].as_object().unwrap().len() > 1 && explained["because"].is_string(), "{answer}");
     assert!(["red", "blue", "green"].contains(&answer["recommended"][0]["group"].as_str().unwrap()));
+    // Popularity is one number per item: no item of the history is more similar than another.
+    let (_, popular) = own.post("/v1/recommend", &json!({"history": ["i1", "i8"], "row": "pop", "explain": true}));
+    assert!(popular["recommended"][0]["explain"]["because"].is_null(), "{popular}");
     // What the command says is what the service says.
     let told = root.ok(&["recommend", "--bundle", "b", "--item", "i1", "--item", "i8", "--top", "4", "--json"]);
     assert_eq!(items(&serde_json::from_str(&told).unwrap()), items(&answer));
@@ -152,6 +155,11 @@ fn it_recommends_explains_finds_and_learns_of_new_items() {
     }
     let (status, again) = own.post("/v1/items", &json!({"items": [{"item": "new", "title": "again"}]}));
     assert!(status == 400 && again["error"].as_str().unwrap().contains("is in the catalogue already"), "{again}");
+    assert_eq!(own.post("/v1/items", &json!({"items": [{"item": "twin", "title": "THE ox"}]})).0, 200);
+    let answer = own.post("/v1/recommend", &json!({"history": ["the ox"]})).1;
+    let first = serde_json::from_str::<Value>(&own.get("/v1/items?q=the+ox").1).unwrap()[0]["item"].clone();
+    let note = format!("is the title of 2 items; {} was taken", first.as_str().unwrap());
+    assert!(answer["notes"][0].as_str().unwrap().contains(&note), "{answer}");
     assert_eq!(own.post("/v1/items", &json!({"items": [{"item": "untitled", "title": " "}]})).0, 400);
     // What a row has nothing to say about.
     let answer = own.post("/v1/recommend", &json!({"history": ["new"], "row": "ease", "top": 2})).1;
@@ -180,7 +188,7 @@ fn it_recommends_explains_finds_and_learns_of_new_items() {
         "ra_rec_coverage_ratio",
         "ra_rec_recommended_popularity_total",
         "ra_rec_canary_drift_ratio 0",
-        "ra_rec_items 13",
+        "ra_rec_items 14",
     ] {
         assert!(numbers.contains(name), "{name}: {numbers}");
     }
