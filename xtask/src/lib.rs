@@ -39,6 +39,7 @@ pub mod stages;
 mod store;
 pub mod suite;
 pub mod tune;
+pub mod update;
 mod verify;
 
 pub use bundle::Bundle;

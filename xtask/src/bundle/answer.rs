@@ -77,6 +77,13 @@ pub struct PastEntry {
     pub ts: Option<f64>,
 }
 
+impl PastEntry {
+    /// Returns the entry of an item by its id.
+    pub(crate) fn of_id(id: &str) -> Self {
+        Self { item: Some(id.to_owned()), ..Self::default() }
+    }
+}
+
 /// What a bundle recommends.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[non_exhaustive]
@@ -210,8 +217,13 @@ impl Bundle {
             );
         }
         let own = self.resolve(request)?;
-        let vector = scorer.user_vector(&History { user: own.user, items: &own.items });
-        vector.map_or_else(|| bail!("row {}: has several vectors per user, not one", scorer.name), Ok)
+        let Some(vector) = scorer.user_vector(&History { user: own.user, items: &own.items }) else {
+            bail!("row {}: has several vectors per user, not one", scorer.name)
+        };
+        let mut vectors = [vector];
+        self.turns.turn(&mut vectors, &self.manifest.rows[0].vector);
+        let [vector] = vectors;
+        Ok(vector)
     }
 
     pub(super) fn scorer(&self, row: Option<&str>) -> Result<&Scorer> {

@@ -1,6 +1,6 @@
 //! Export: a bundle of a row of a finished run.
 use super::files::{self, BundleLm, BundleManifest, BundleRow, VectorPart};
-use super::{Bundle, Held, KIND, table};
+use super::{Bundle, Held, KIND, Turned, table};
 use crate::context::Output;
 use crate::fetch;
 use crate::recipe::Recipe;
@@ -13,6 +13,7 @@ use ra_core::{AtomicFile, Catalog, Device, OutputFolder, Sequences, write_json};
 use ra_data::{Column, write_columns};
 use ra_eval::Report;
 use ra_idmodels::IdMethod;
+use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -55,72 +56,123 @@ pub fn export(
     device: &Device,
     output: &dyn Output,
 ) -> Result<BundleManifest> {
-    let (folder, manifest) = RunFolder::finished(run)?;
-    let recipe = manifest.recipe()?;
-    let report = Report::read(run)?;
-    let rows = rows(&recipe, &report, config).with_context(|| run.display().to_string())?;
-    let dataset = read(&recipe, root)?.dataset;
-    manifest.check(&dataset)?;
-    let fingerprint = dataset.fingerprint().to_string();
-    let groups = groups(&recipe, &dataset.catalog, config, root)?;
-    let made_of: Vec<String> = rows.iter().flat_map(|row| recipe.made_of(&row.name)).collect();
-    let model = language_model(&recipe, &made_of, config, root, device)?;
-    if let Some(model) = &model {
-        manifest.check_lm(&model.text.identity())?;
-    }
-    let mut target = Target::open(to, config)?;
-    let files = &mut target.files;
-    let work = files.path().to_path_buf();
-    let methods: Vec<&str> = recipe.methods_of(&made_of).map(|id| id.kind()).collect();
-    output.start("copy models", 0);
-    for name in folder.files_of(&made_of, &methods) {
-        copy(&folder.file(&name), files, &format!("{}/{name}", files::MODEL))?;
-    }
-    if let Some(Model { path, own, .. }) = model.as_ref().filter(|model| model.own.inside) {
-        copy_model(path, files, &own.name)?;
-    }
-    output.finish();
-    let recipe = portable(&recipe, &methods, files)?;
-    let mut own = BundleManifest {
-        format: files::FORMAT,
-        made_by: format!("ra-rec {}", env!("CARGO_PKG_VERSION")),
-        commit: report.commit.clone(),
-        recipe_name: report.recipe.clone(),
-        recipe: recipe.to_toml()?,
-        protocol: report.protocol.fingerprint.to_string(),
-        dataset: fingerprint,
-        name: dataset.name.clone(),
-        items: dataset.catalog.len(),
-        users: dataset.users.len(),
-        names_users: config.names_users,
-        rows,
-        lm: model.as_ref().map(|model| model.own.clone()),
-        files: BTreeMap::new(),
-    };
-    let text = model.map(|model| model.text);
-    if let Some(text) = text.as_ref().filter(|_| recipe.rows_read_features(&made_of)) {
-        output.start("encode titles", 0);
-        let titles = text.features(&dataset.catalog)?.clone();
-        let shape = titles.dims();
-        files.claim(&[files::TITLES])?;
-        let values: Vec<f32> = titles.into_data().iter::<f32>().collect();
-        table::write_npy(&work.join(files::TITLES), &values, shape)?;
+    Draft::new(run, to, config, None, root, device, output)?.place()
+}
+
+/// A bundle that is complete and not yet in its place.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    target: Target,
+    manifest: BundleManifest,
+    /// The bundle itself, ready to answer.
+    pub(crate) bundle: Bundle,
+    /// How its vectors were turned onto those of an older bundle.
+    pub(crate) turned: Vec<Turned>,
+}
+
+impl Draft {
+    /// Makes the bundle of a finished run next to the folder `to`, with vectors turned onto those of an `older` one.
+    ///
+    /// # Errors
+    /// As [`export`].
+    pub(crate) fn new(
+        run: &Path,
+        to: &Path,
+        config: &ExportConfig,
+        older: Option<&Bundle>,
+        root: &Path,
+        device: &Device,
+        output: &dyn Output,
+    ) -> Result<Self> {
+        let (folder, manifest) = RunFolder::finished(run)?;
+        let recipe = manifest.recipe()?;
+        let report = Report::read(run)?;
+        let rows = rows(&recipe, &report, config).with_context(|| run.display().to_string())?;
+        let dataset = read(&recipe, root)?.dataset;
+        manifest.check(&dataset)?;
+        let fingerprint = dataset.fingerprint().to_string();
+        let groups = groups(&recipe, &dataset.catalog, config, root)?;
+        let made_of: Vec<String> = rows.iter().flat_map(|row| recipe.made_of(&row.name)).collect();
+        let model = language_model(&recipe, &made_of, config, root, device)?;
+        if let Some(model) = &model {
+            manifest.check_lm(&model.text.identity())?;
+        }
+        let mut target = Target::open(to, config)?;
+        let files = &mut target.files;
+        let work = files.path().to_path_buf();
+        let methods: Vec<&str> = recipe.methods_of(&made_of).map(|id| id.kind()).collect();
+        output.start("copy models", 0);
+        for name in folder.files_of(&made_of, &methods) {
+            copy(&folder.file(&name), files, &format!("{}/{name}", files::MODEL))?;
+        }
+        if let Some(Model { path, own, .. }) = model.as_ref().filter(|model| model.own.inside) {
+            copy_model(path, files, &own.name)?;
+        }
         output.finish();
+        let recipe = portable(&recipe, &methods, files)?;
+        let mut own = BundleManifest {
+            format: files::FORMAT,
+            made_by: format!("ra-rec {}", env!("CARGO_PKG_VERSION")),
+            commit: report.commit.clone(),
+            recipe_name: report.recipe.clone(),
+            recipe: recipe.to_toml()?,
+            protocol: report.protocol.fingerprint.to_string(),
+            dataset: fingerprint,
+            name: dataset.name.clone(),
+            items: dataset.catalog.len(),
+            users: dataset.users.len(),
+            names_users: config.names_users,
+            rows,
+            lm: model.as_ref().map(|model| model.own.clone()),
+            files: BTreeMap::new(),
+        };
+        let text = model.map(|model| model.text);
+        if let Some(text) = text.as_ref().filter(|_| recipe.rows_read_features(&made_of)) {
+            output.start("encode titles", 0);
+            let titles = text.features(&dataset.catalog)?.clone();
+            let shape = titles.dims();
+            files.claim(&[files::TITLES])?;
+            let values: Vec<f32> = titles.into_data().iter::<f32>().collect();
+            table::write_npy(&work.join(files::TITLES), &values, shape)?;
+            output.finish();
+        }
+        files.claim(&[files::ITEMS, files::ITEMS_NPY, files::HISTORIES, files::CANARY, files::MANIFEST])?;
+        table::write_histories(&work.join(files::HISTORIES), &dataset, config.names_users)?;
+        output.start("compute vectors", 0);
+        let held = Held { dataset, groups, text: text.map(Arc::new) };
+        let mut bundle = Bundle::assemble(&work, own.clone(), held, device)?;
+        let turned = older.map(|older| bundle.turn_onto(older, device)).transpose()?.unwrap_or_default();
+        own.rows[0].vector = bundle.write_items(&work)?;
+        for (name, turn) in bundle.turns() {
+            let width = turn.len().isqrt();
+            files.claim(&[&name])?;
+            table::write_npy(&work.join(name), turn, [width, width])?;
+        }
+        bundle.manifest.rows.clone_from(&own.rows);
+        bundle.write_canaries(&work.join(files::CANARY))?;
+        output.finish();
+        Ok(Self { target, manifest: own, bundle, turned })
     }
-    files.claim(&[files::ITEMS, files::ITEMS_NPY, files::HISTORIES, files::CANARY, files::MANIFEST])?;
-    table::write_histories(&work.join(files::HISTORIES), &dataset, config.names_users)?;
-    output.start("compute vectors", 0);
-    let held = Held { dataset, groups, text: text.map(Arc::new) };
-    let mut bundle = Bundle::assemble(&work, own.clone(), held, device)?;
-    own.rows[0].vector = bundle.write_items(&work)?;
-    bundle.manifest.rows.clone_from(&own.rows);
-    bundle.write_canaries(&work.join(files::CANARY))?;
-    own.files = files::sums(files)?;
-    write_json(&work.join(files::MANIFEST), &own)?;
-    drop(bundle);
-    target.place()?;
-    output.finish();
-    Ok(own)
+
+    /// Adds a file in JSON.
+    pub(crate) fn add(&mut self, name: &str, content: &impl Serialize) -> Result<()> {
+        let files = &mut self.target.files;
+        files.claim(&[name])?;
+        Ok(write_json(&files.path().join(name), content)?)
+    }
+
+    /// Moves the bundle into its place.
+    ///
+    /// # Errors
+    /// If a file cannot be read or moved.
+    pub(crate) fn place(self) -> Result<BundleManifest> {
+        let Self { target, mut manifest, bundle, .. } = self;
+        drop(bundle);
+        manifest.files = files::sums(&target.files)?;
+        write_json(&target.files.path().join(files::MANIFEST), &manifest)?;
+        target.place()?;
+        Ok(manifest)
+    }
 }
 
 /// Returns the rows of the bundle: the one that is exported, those asked for, and those that they are made of.
@@ -194,6 +246,7 @@ fn language_model(
 }
 
 /// The folder of a bundle under construction, and the place where it will stand.
+#[derive(Debug)]
 struct Target {
     files: OutputFolder,
     /// The files of ours in that place.
@@ -297,7 +350,7 @@ impl Bundle {
     /// row's vectors.
     fn write_items(&self, to: &Path) -> Result<Vec<VectorPart>> {
         let catalog = &self.dataset.catalog;
-        let (vectors, widths) = self.scorers[0].item_vectors();
+        let (vectors, widths) = self.vectors();
         let terms: Vec<_> = catalog.all().map(|item| self.scorers[0].terms(item, TERMS)).collect();
         let mut columns = vec![
             ("item", Column::Text(catalog.all().map(|item| catalog.id(item).to_owned()).collect())),

@@ -23,8 +23,15 @@ pub(super) const CANARY: &str = "canary.json";
 pub(super) const TITLES: &str = "model/titles.npy";
 /// The folder of the trained models, laid out as in a run.
 pub(super) const MODEL: &str = "model";
+/// What an update compared before it wrote the bundle.
+pub(crate) const UPDATE: &str = "update.json";
 /// The folder of the language model.
 pub(super) const LM: &str = "lm";
+
+/// Returns the name of the file with the matrix that turns the vectors of a part.
+pub(super) fn turn_name(part: &str) -> String {
+    format!("{MODEL}/turn-{part}.npy")
+}
 
 /// The identity of a bundle. It is the last file to be written: a folder without it is not a bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

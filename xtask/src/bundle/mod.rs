@@ -11,14 +11,17 @@ mod files;
 mod score;
 mod start;
 mod table;
+mod turn;
 
 pub use answer::{Answer, Explained, Fallback, Named, Past, PastEntry, Request, Similar};
 pub use batch::{BatchConfig, BatchSummary};
 pub use export::{ExportConfig, export};
 pub use files::{BundleLm, BundleManifest, BundleRow, VectorPart};
+pub use turn::Turned;
 
+pub(crate) use export::Draft;
 pub(crate) use export::told;
-pub(crate) use files::{KIND, MANIFEST};
+pub(crate) use files::{KIND, MANIFEST, UPDATE};
 pub(crate) use start::Start;
 
 use crate::names::Names;
@@ -28,11 +31,13 @@ use crate::store::RunFolder;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{Catalog, Dataset, Device, ItemId, UserId};
+use ra_data::DataConfig;
 use ra_idmodels::IdMethod;
 use score::{Parts, Scorer};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use turn::Turns;
 
 /// An open bundle, ready to answer. It never changes: [`with_items`](Self::with_items) returns another one.
 #[derive(Debug)]
@@ -54,6 +59,8 @@ pub struct Bundle {
     users: HashMap<String, UserId>,
     /// The rows that can answer, in the order of the manifest.
     scorers: Vec<Scorer>,
+    /// What turns the vectors of the first row before they leave the bundle.
+    turns: Turns,
     /// The largest difference of a canary's score when it was opened, relative to the spread of its answer.
     drift: f32,
 }
@@ -93,6 +100,7 @@ impl Bundle {
         let mut parts = Parts::new();
         let scorer = |row: &BundleRow| Scorer::new(row, saved, &ids, &aligned, &mut parts);
         let scorers = manifest.rows.iter().map(scorer).collect::<Result<_>>()?;
+        let turns = Turns::read(path, &manifest)?;
         let popularity = dataset.popularity();
         let mut popular: Vec<ItemId> = dataset.catalog.all().collect();
         popular.sort_by_key(|item| std::cmp::Reverse(popularity[item.index()]));
@@ -112,6 +120,7 @@ impl Bundle {
             names,
             users,
             scorers,
+            turns,
             drift: 0.0,
         })
     }
@@ -187,6 +196,47 @@ impl Bundle {
     /// Returns the number of training interactions of an item; 0 if it is unknown.
     pub(crate) fn popularity_of(&self, id: &str) -> u32 {
         self.names.id(id).map_or(0, |item| self.popularity[item.index()])
+    }
+
+    /// Returns what every user did, oldest first, by the ids of items; the names of users are empty if the bundle does not
+    /// hold them.
+    pub(crate) fn histories(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        let Dataset { users, catalog, train, test, .. } = &self.dataset;
+        let rows = train.rows().zip(test.rows());
+        let ids = |(train, later): (&[ItemId], &[ItemId])| {
+            train.iter().chain(later).map(|item| catalog.id(*item)).collect::<Vec<_>>()
+        };
+        users.iter().map(String::as_str).zip(rows.map(ids))
+    }
+
+    /// Returns the title of an item, and its group, which is empty without groups; nothing for an unknown id.
+    pub(crate) fn title_and_group(&self, id: &str) -> Option<(&str, &str)> {
+        let item = self.names.id(id)?;
+        Some((self.dataset.catalog.title(item), self.groups.get(item.index() - 1).map_or("", String::as_str)))
+    }
+
+    /// Returns the ids of all items, in their order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.dataset.catalog.all().map(|item| self.dataset.catalog.id(item))
+    }
+
+    /// Returns how the log of the run was read.
+    pub(crate) fn data_config(&self) -> &DataConfig {
+        &self.recipe.data
+    }
+
+    /// Returns the file or folder of its language model, if it has one: its own, or the one that is given.
+    pub(crate) fn lm_path(&self, given: Option<&Path>) -> Option<PathBuf> {
+        let own = self.manifest.lm.as_ref()?;
+        match own.inside {
+            true => Some(self.path.join(files::LM).join(&own.name)),
+            false => given.map(Path::to_path_buf),
+        }
+    }
+
+    /// Returns whether items have groups.
+    pub(crate) fn has_groups(&self) -> bool {
+        !self.groups.is_empty()
     }
 
     /// Returns the number of items, added ones included.

@@ -78,18 +78,32 @@ const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 
 /// Reads the vectors of the titles, `[items + 1, width]` with padding in row 0.
 pub(super) fn titles(folder: &Path, items: usize, device: &Device) -> Result<Tensor<2>> {
-    let path = folder.join(TITLES);
-    let damaged = || format!("{}: is not a matrix of {} rows as written by export", path.display(), items + 1);
+    let values = read_rows(folder, TITLES, items + 1)?;
+    let shape = [items + 1, values.len() / (items + 1)];
+    Ok(Tensor::from_data(TensorData::new(values, shape), device))
+}
+
+/// Reads a matrix of this shape, `[rows, columns]`, as [`write_npy`] wrote it.
+pub(super) fn read_npy(folder: &Path, name: &str, [rows, columns]: [usize; 2]) -> Result<Vec<f32>> {
+    let values = read_rows(folder, name, rows)?;
+    if values.len() != rows * columns {
+        bail!("{}: has {} columns instead of {columns}", folder.join(name).display(), values.len() / rows);
+    }
+    Ok(values)
+}
+
+/// Reads a matrix with this number of rows, row by row.
+fn read_rows(folder: &Path, name: &str, rows: usize) -> Result<Vec<f32>> {
+    let path = folder.join(name);
+    let damaged = || format!("{}: is not a matrix of {rows} rows as written by export", path.display());
     let bytes = ra_core::read_bytes(&path)?;
     let head = bytes.get(MAGIC.len()..MAGIC.len() + 2).filter(|_| bytes.starts_with(MAGIC)).with_context(damaged)?;
     let start = MAGIC.len() + 2 + usize::from(u16::from_le_bytes([head[0], head[1]]));
     let values = bytes.get(start..).with_context(damaged)?;
-    if values.len() % (4 * (items + 1)) != 0 || values.is_empty() {
+    if values.len() % (4 * rows) != 0 || values.is_empty() {
         bail!(damaged());
     }
-    let values: Vec<f32> = values.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-    let shape = [items + 1, values.len() / (items + 1)];
-    Ok(Tensor::from_data(TensorData::new(values, shape), device))
+    Ok(values.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
 }
 
 #[cfg(test)]

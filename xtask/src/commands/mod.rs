@@ -9,6 +9,7 @@ mod report;
 mod run;
 mod serve;
 mod tune;
+mod update;
 mod verify;
 
 use crate::pages;
@@ -52,6 +53,8 @@ enum Command {
     Export(export::Args),
     /// Answer requests from a bundle over HTTP.
     Serve(serve::Args),
+    /// Make a new bundle from an older one and a new log.
+    Update(update::Args),
     /// Write one report over one or several runs.
     Report(report::Args),
     /// Describe, audit or export a data set.
@@ -120,6 +123,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
         Command::Recommend(args) => recommend::recommend(&args, root),
         Command::Export(args) => export::export(&args, root),
         Command::Serve(args) => serve::serve(&args),
+        Command::Update(args) => update::update(&args, root),
         Command::Report(args) => report::report(&args),
         Command::Data(command) => data::data(&command, root),
         Command::Fetch(args) => fetch::fetch(&args, root),

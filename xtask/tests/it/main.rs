@@ -20,6 +20,7 @@ mod strangers_front;
 mod strangers_recommend;
 mod strangers_run;
 mod tune;
+mod update;
 mod variants;
 
 /// Cargo runs a test in its package's folder; a path from compile time may be another clone's that shares the target folder.

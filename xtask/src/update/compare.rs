@@ -1,0 +1,258 @@
+//! Two bundles, compared user by user on the newest interactions.
+use crate::bundle::{Bundle, Past, Request, Turned};
+use crate::context::Output;
+use anyhow::Result;
+use ra_eval::{detectable, holm, paired_bootstrap, permutation_test};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// The length of the lists that are compared.
+const TOP: usize = 100;
+
+/// The number of users that are answered in one pass.
+const TOGETHER: usize = 16;
+
+/// The number of random draws of the tests.
+const RESAMPLES: usize = 2000;
+
+/// The number of products that stored user vectors are tried with.
+const PRODUCTS: usize = 2_000_000_000;
+
+/// A user with something new: what they did before, by the ids of items, and the newest item.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) history: Vec<String>,
+    pub(super) newest: String,
+}
+
+/// How an older and a newer bundle recommend to the same users, each from its own catalogue: which of them has the newest
+/// item in its list, given what the user did before. Neither was trained on that item of that user.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Compared {
+    /// The row that was compared.
+    pub row: String,
+    /// The number of users.
+    pub users: usize,
+    /// The number of them whose newest item the older bundle does not know: it cannot find it.
+    pub newest_unknown_to_old: usize,
+    /// The metrics, by name.
+    pub metrics: BTreeMap<String, Measured>,
+    /// The numbers of users whose NDCG is higher under the new bundle, lower, and the same.
+    pub better: usize,
+    /// See `better`.
+    pub worse: usize,
+    /// See `better`.
+    pub same: usize,
+    /// How near the new vectors are to the old ones.
+    pub turned: Vec<Turned>,
+    /// What user vectors that were stored under the old bundle find; nothing if the row has no single vector per user.
+    pub stored_vectors: Option<StoredVectors>,
+}
+
+/// A metric of both bundles.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Measured {
+    /// The mean over users under the old bundle.
+    pub old: f64,
+    /// The mean under the new one.
+    pub new: f64,
+    /// The 95 % interval of new minus old.
+    pub low: f64,
+    /// See `low`.
+    pub high: f64,
+    /// The p value of a paired permutation test, corrected over the metrics (Holm).
+    pub p: f64,
+    /// The smallest difference that this many users reveal in four of five cases.
+    pub detectable: f64,
+}
+
+/// HR@100 of the newest item, which both bundles know, by products of vectors alone.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct StoredVectors {
+    /// The number of users.
+    pub users: usize,
+    /// Old user vectors with old item vectors.
+    pub old_items: f64,
+    /// Old user vectors with the new item vectors as exported.
+    pub new_items: f64,
+}
+
+/// Compares two bundles by their first row.
+pub(super) fn compare(
+    old: &Bundle,
+    new: &Bundle,
+    asked: &[Asked],
+    turned: Vec<Turned>,
+    output: &dyn Output,
+) -> Result<Compared> {
+    output.start("compare with the older bundle", asked.len() as u64);
+    let mut ranks: Vec<[Option<usize>; 2]> = Vec::with_capacity(asked.len());
+    for some in asked.chunks(TOGETHER * rayon::current_num_threads().max(1)) {
+        let found: Vec<Vec<[Option<usize>; 2]>> = some
+            .par_chunks(TOGETHER)
+            .map(|some| {
+                let [old, new] = [ranks_of(old, some)?, ranks_of(new, some)?];
+                Ok(old.into_iter().zip(new).map(|(old, new)| [old, new]).collect())
+            })
+            .collect::<Result<_>>()?;
+        ranks.extend(found.into_iter().flatten());
+        output.update(ranks.len() as u64, "");
+    }
+    output.finish();
+    let stored_vectors = stored(old, new, asked)?;
+    let newest_unknown_to_old = asked.iter().filter(|asked| !old.knows(&asked.newest)).count();
+    Ok(Compared {
+        newest_unknown_to_old,
+        turned,
+        stored_vectors,
+        ..measured(&ranks, old.manifest().rows[0].name.clone())
+    })
+}
+
+/// Returns the rank of each user's newest item in the list of a bundle, from 0; nothing if it is not in it.
+fn ranks_of(bundle: &Bundle, asked: &[Asked]) -> Result<Vec<Option<usize>>> {
+    let requests: Vec<Request> = asked.iter().map(|asked| request(asked, TOP)).collect();
+    let answers = bundle.recommend_all(&requests)?;
+    let rank = |(asked, list): (&Asked, crate::bundle::Answer)| {
+        list.recommended.iter().position(|found| found.item == asked.newest)
+    };
+    Ok(asked.iter().zip(answers).map(rank).collect())
+}
+
+fn request(asked: &Asked, top: usize) -> Request {
+    let history = asked.history.iter().map(|id| Past::Entry(crate::bundle::PastEntry::of_id(id))).collect();
+    Request { history, top: Some(top), ..Request::default() }
+}
+
+/// Returns the metrics of ranks under both bundles.
+fn measured(ranks: &[[Option<usize>; 2]], row: String) -> Compared {
+    type Gain = fn(usize) -> f64;
+    let gains: [(&str, Gain); 3] = [
+        ("hr@10", |rank| f64::from(u8::from(rank < 10))),
+        ("ndcg@10", |rank| if rank < 10 { 1.0 / ((rank + 2) as f64).log2() } else { 0.0 }),
+        ("hr@100", |rank| f64::from(u8::from(rank < TOP))),
+    ];
+    let of = |gain: Gain, side: usize| ranks.iter().map(|ranks| ranks[side].map_or(0.0, gain)).collect::<Vec<f64>>();
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let both: Vec<(&str, Vec<f64>, Vec<f64>)> =
+        gains.iter().map(|(name, gain)| (*name, of(*gain, 0), of(*gain, 1))).collect();
+    let ps = holm(&both.iter().map(|(_, old, new)| permutation_test(new, old, RESAMPLES, 1)).collect::<Vec<_>>());
+    let metric = |((name, old, new), p): (&(&str, Vec<f64>, Vec<f64>), f64)| {
+        let interval = paired_bootstrap(new, old, RESAMPLES, 1);
+        let (low, high, detectable) = (interval.low, interval.high, detectable(new, old));
+        ((*name).to_owned(), Measured { old: mean(old), new: mean(new), low, high, p, detectable })
+    };
+    let metrics = both.iter().zip(ps).map(metric).collect();
+    // Lists of 100 say more of a user than the first ten.
+    let gain = |rank: Option<usize>| rank.map_or(0.0, |rank| 1.0 / ((rank + 2) as f64).log2());
+    let count = |order: std::cmp::Ordering| {
+        ranks.iter().filter(|[old, new]| gain(*new).total_cmp(&gain(*old)) == order).count()
+    };
+    Compared {
+        row,
+        users: ranks.len(),
+        newest_unknown_to_old: 0,
+        metrics,
+        better: count(std::cmp::Ordering::Greater),
+        worse: count(std::cmp::Ordering::Less),
+        same: count(std::cmp::Ordering::Equal),
+        turned: Vec::new(),
+        stored_vectors: None,
+    }
+}
+
+/// Ranks the new item vectors by user vectors of the old bundle.
+fn stored(old: &Bundle, new: &Bundle, asked: &[Asked]) -> Result<Option<StoredVectors>> {
+    let (old_items, _) = old.vectors();
+    let (new_items, _) = new.vectors();
+    let width = old_items.first().map_or(0, Vec::len);
+    if width < 2 || new_items.first().map(Vec::len) != Some(width) {
+        return Ok(None);
+    }
+    let most = PRODUCTS / (width * (old_items.len() + new_items.len())).max(1);
+    let known = |asked: &&Asked| old.knows(&asked.newest) && new.knows(&asked.newest);
+    let asked: Vec<&Asked> = asked.iter().filter(known).take(most.max(1)).collect();
+    let places = |bundle: &Bundle| -> HashMap<String, usize> { bundle.ids().map(str::to_owned).zip(0..).collect() };
+    let sides = [(&old_items, places(old)), (&new_items, places(new))];
+    let hits: Vec<Option<[bool; 2]>> = asked
+        .par_iter()
+        .map(|asked| {
+            // A row with several vectors per user has none to store.
+            let Ok(user) = old.user_vector(&request(asked, TOP)) else { return None };
+            let dot = |item: &[f32]| item.iter().zip(&user).map(|(a, b)| a * b).sum::<f32>();
+            let hit = |(items, places): &(&Vec<Vec<f32>>, HashMap<String, usize>)| {
+                let seen: HashSet<usize> = asked.history.iter().filter_map(|id| places.get(id).copied()).collect();
+                let own = dot(&items[places[&asked.newest]]);
+                let above = |(at, item): (usize, &Vec<f32>)| !seen.contains(&at) && dot(item) > own;
+                items.iter().enumerate().filter(|(at, item)| above((*at, item))).count() < TOP
+            };
+            Some([hit(&sides[0]), hit(&sides[1])])
+        })
+        .collect();
+    let hits: Vec<[bool; 2]> = hits.into_iter().flatten().collect();
+    let share = |side: usize| hits.iter().filter(|hit| hit[side]).count() as f64 / hits.len().max(1) as f64;
+    let found = StoredVectors { users: hits.len(), old_items: share(0), new_items: share(1) };
+    Ok((!hits.is_empty()).then_some(found))
+}
+
+impl Compared {
+    /// Says in which metric the new bundle is significantly worse, if in any.
+    pub fn worse(&self) -> Option<String> {
+        let (name, found) = self.metrics.iter().find(|(_, found)| found.new < found.old && found.p < 0.05)?;
+        Some(format!("{name} of the new bundle is {:.4} and was {:.4} (p = {:.3})", found.new, found.old, found.p))
+    }
+
+    /// Says what was compared.
+    pub fn told(&self) -> Vec<String> {
+        if self.users == 0 {
+            return vec!["nobody with new interactions has three of them, so nothing was compared".into()];
+        }
+        let mut told = vec![format!(
+            "row {}, {} users by their newest interaction ({} of these items are new to the older bundle): better for {}, \
+             worse for {}",
+            self.row, self.users, self.newest_unknown_to_old, self.better, self.worse
+        )];
+        for (name, Measured { old, new, low, high, p, .. }) in &self.metrics {
+            told.push(format!(
+                "  {name:8} old {old:.4}, new {new:.4}; difference {:+.4} ({low:+.4} to {high:+.4}, p = {p:.3})",
+                new - old
+            ));
+        }
+        for Turned { part, items, cosine_before, cosine_after, .. } in &self.turned {
+            told.push(format!(
+                "  vectors of {part}: mean cosine with the old ones {cosine_before:.3}, turned {cosine_after:.3} ({items} items)"
+            ));
+        }
+        if let Some(StoredVectors { users, old_items, new_items }) = &self.stored_vectors {
+            told.push(format!(
+                "  stored user vectors ({users} users): HR@100 {old_items:.4} with the old item vectors, {new_items:.4} with \
+                 the new ones"
+            ));
+        }
+        told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_significant_loss_is_told_and_a_chance_one_is_not() {
+        let ranks = |pairs: &[[Option<usize>; 2]], times: usize| pairs.repeat(times);
+        let better = measured(&ranks(&[[None, Some(0)], [Some(3), Some(3)]], 40), "r".into());
+        assert_eq!((better.worse(), better.better, better.worse, better.same), (None, 40, 0, 40));
+        assert!((better.metrics["hr@10"].new - 1.0).abs() < 1e-12 && better.metrics["hr@10"].p < 0.05);
+        let worse = measured(&ranks(&[[Some(0), Some(50)], [Some(3), Some(3)]], 40), "r".into());
+        assert!(worse.worse().unwrap().contains("hr@10"), "{worse:?}");
+        assert!((worse.metrics["hr@100"].new - 1.0).abs() < 1e-12);
+        let chance = measured(&[[Some(0), None], [None, Some(0)], [Some(1), None]], "r".into());
+        assert_eq!(chance.worse(), None);
+        let nobody = measured(&[], "r".into());
+        assert!(nobody.worse().is_none() && nobody.told()[0].contains("nothing was compared"));
+    }
+}
