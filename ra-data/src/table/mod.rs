@@ -41,22 +41,32 @@ pub enum Column {
 /// # Errors
 /// Names the path.
 pub fn write_columns(path: &Path, columns: &[(&str, Column)]) -> Result<()> {
-    let mut table = Table::new(Vec::new(), path, packed());
-    table.write(columns.iter().map(|(name, column)| (*name, array(column))).collect())?;
-    Ok(ra_core::write_atomic(path, &table.finish()?)?)
+    write_batches(path, std::iter::once(Ok(arrays(columns))))
 }
 
 /// Writes a Parquet file (zstd) of several parts with the same columns, atomically, with one part in memory at a time.
 ///
 /// # Errors
-/// Names the path; errors of the parts.
+/// Names the path; errors of the parts; if there is no part, because nothing says what the columns are.
 pub fn write_parts<'a>(path: &Path, parts: impl Iterator<Item = Result<Vec<(&'a str, Column)>>>) -> Result<()> {
+    let mut parts = parts.map(|part| Ok(arrays(&part?))).peekable();
+    if parts.peek().is_none() {
+        return Err(DataError::corrupt(path, "a table needs at least one part, which may have no rows"));
+    }
+    write_batches(path, parts)
+}
+
+fn write_batches<'a>(path: &Path, batches: impl Iterator<Item = Result<Vec<(&'a str, ArrayRef)>>>) -> Result<()> {
     let mut table = Table::new(ra_core::AtomicFile::create(path)?, path, packed());
-    for part in parts {
-        table.write(part?.iter().map(|(name, column)| (*name, array(column))).collect())?;
+    for batch in batches {
+        table.write(batch?)?;
         table.flush()?;
     }
     Ok(table.finish()?.finish()?)
+}
+
+fn arrays<'a>(columns: &[(&'a str, Column)]) -> Vec<(&'a str, ArrayRef)> {
+    columns.iter().map(|(name, column)| (*name, array(column))).collect()
 }
 
 fn array(column: &Column) -> ArrayRef {
@@ -163,5 +173,17 @@ mod tests {
         assert_eq!((batch.num_rows(), batch.num_columns(), batch.schema().field(2).name().as_str()), (2, 3, "hr@10"));
         let uneven = [("a", Column::Ids(vec![1])), ("b", Column::Ids(vec![1, 2]))];
         assert!(write_columns(&path, &uneven).unwrap_err().to_string().contains("t.parquet"));
+    }
+
+    #[test]
+    fn a_table_of_parts_has_the_rows_of_all_and_needs_a_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.parquet");
+        assert!(write_parts(&path, std::iter::empty()).unwrap_err().to_string().contains("at least one part"));
+        assert!(!path.exists(), "no empty file");
+        for (parts, rows) in [(vec![vec![1, 2], vec![], vec![3]], vec![1, 2, 3]), (vec![vec![]], vec![])] {
+            write_parts(&path, parts.into_iter().map(|ids| Ok(vec![("id", Column::Ids(ids))]))).unwrap();
+            assert_eq!(crate::read_table(&path).unwrap()["id"], Column::Ids(rows));
+        }
     }
 }

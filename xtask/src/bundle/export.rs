@@ -5,7 +5,7 @@ use crate::context::Output;
 use crate::fetch;
 use crate::recipe::Recipe;
 use crate::recommend::{chosen_row, knows_users_only};
-use crate::stages::{FrozenText, read};
+use crate::stages::{FrozenText, ItemVectors, read};
 use crate::store::{RunFolder, lock};
 use crate::terminal::program;
 use anyhow::{Context, Result, bail};
@@ -139,7 +139,7 @@ impl Draft {
         files.claim(&[files::ITEMS, files::ITEMS_NPY, files::HISTORIES, files::CANARY, files::MANIFEST])?;
         table::write_histories(&work.join(files::HISTORIES), &dataset, config.names_users)?;
         output.start("compute vectors", 0);
-        let held = Held { dataset, groups, text: text.map(Arc::new) };
+        let held = Held { dataset, groups, text: text.map(Arc::new), vectors: ItemVectors::default() };
         let mut bundle = Bundle::assemble(&work, own.clone(), held, device)?;
         let turned = older.map(|older| bundle.turn_onto(older, device)).transpose()?.unwrap_or_default();
         own.rows[0].vector = bundle.write_items(&work)?;
@@ -350,7 +350,7 @@ impl Bundle {
     /// row's vectors.
     fn write_items(&self, to: &Path) -> Result<Vec<VectorPart>> {
         let catalog = &self.dataset.catalog;
-        let (vectors, widths) = self.vectors();
+        let (vectors, widths) = self.vectors_outside();
         let terms: Vec<_> = catalog.all().map(|item| self.scorers[0].terms(item, TERMS)).collect();
         let mut columns = vec![
             ("item", Column::Text(catalog.all().map(|item| catalog.id(item).to_owned()).collect())),

@@ -72,7 +72,7 @@ impl Bundle {
     /// # Errors
     /// If a vector is not finite.
     pub(super) fn turn_onto(&mut self, older: &Self, device: &Device) -> Result<Vec<Turned>> {
-        let ((own, parts), (old, old_parts)) = (self.vectors(), older.vectors());
+        let ((own, parts), (old, old_parts)) = (self.vectors_outside(), older.vectors_outside());
         let mut told = Vec::new();
         if self.manifest.rows[0].name != older.manifest.rows[0].name {
             return Ok(told);
@@ -118,7 +118,7 @@ impl Bundle {
     }
 
     /// Returns the item vectors of the first row, as they leave the bundle, and their parts.
-    pub(crate) fn vectors(&self) -> (Vec<Vec<f32>>, Vec<VectorPart>) {
+    pub(crate) fn vectors_outside(&self) -> (Vec<Vec<f32>>, Vec<VectorPart>) {
         let (mut vectors, parts) = self.scorers[0].item_vectors();
         self.turns.turn(&mut vectors, &parts);
         (vectors, parts)

@@ -4,7 +4,7 @@ mod named;
 pub use named::Who;
 
 use crate::recipe::{IdTable, OWN, Recipe, Variant, remedies, rows};
-use crate::stages::{FrozenText, IdModels, Saved, load, read, row as row_of};
+use crate::stages::{FrozenText, IdModels, ItemVectors, Saved, load, read, row as row_of};
 use crate::store::RunFolder;
 use crate::terminal::printable;
 use anyhow::{Context, Result, bail};
@@ -141,7 +141,8 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     let text = reads_text.then(load_text).transpose()?;
     text.iter().try_for_each(|text| manifest.check_lm(&text.identity()))?;
     let known = dataset.catalog.len();
-    let saved = Saved { recipe: &recipe, folder: &folder, dataset: &dataset, known, device: &device };
+    let vectors = &ItemVectors::default();
+    let saved = Saved { recipe: &recipe, folder: &folder, dataset: &dataset, known, vectors, device: &device };
     let ids = IdModels::load(saved, &made_of, text.as_ref())?;
     let aligned = load(saved, &made_of, &ids, text.as_ref())?;
     let model = row_of(source.row(), &ids, &aligned)?;
@@ -205,18 +206,19 @@ fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
     report.rows.iter().filter_map(source).collect()
 }
 
-/// Returns the row with the given kind or name; by default the row that the report recommends: the first of those that
-/// validate best. Without validation it is RA-Rec, or the row with the best metrics.
+/// Returns the row with the given kind or name; by default the row that the report recommends. If it names none, as older
+/// reports do, it is the first of the rows that validate best; without validation RA-Rec, or the row with the best metrics.
 fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Result<&'a Source> {
     let names = |of: &[&Source]| of.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join("; ");
     let all: Vec<&Source> = sources.iter().collect();
     let Some(asked) = asked else {
+        let named = sources.iter().find(|source| report.recommended.as_ref() == Some(&source.name));
         let best = || sources.iter().max_by(|a, b| a.figure.total_cmp(&b.figure));
         let validated = || {
             let known = sources.iter().rev().filter(|source| source.validation.is_some());
             known.max_by(|a, b| a.validation.unwrap_or(f64::NAN).total_cmp(&b.validation.unwrap_or(f64::NAN)))
         };
-        let found = validated().or_else(|| sources.iter().find(|source| source.kind == OWN)).or_else(best);
+        let found = named.or_else(validated).or_else(|| sources.iter().find(|source| source.kind == OWN)).or_else(best);
         return found
             .context("the report has no row to recommend from; run a recipe with eval.rows = [\"id\"] at least");
     };

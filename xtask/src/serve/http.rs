@@ -11,6 +11,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -121,7 +122,7 @@ async fn guard(State(service): Shared, headers: HeaderMap, request: axum::extrac
     let foreign = text(header::HOST).is_none_or(|host| !is_own(host))
         || headers.contains_key(header::ORIGIN) && text(header::ORIGIN).is_none_or(|origin| !is_own(origin));
     if service.token.is_none() && foreign {
-        let told = "without a token, only this machine may ask: by 127.0.0.1, localhost or [::1]";
+        let told = "without a token, only this machine may ask: by localhost, or an address such as 127.0.0.1";
         return Refused(StatusCode::FORBIDDEN, told.into()).into_response();
     }
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -143,7 +144,8 @@ fn is_own(name: &str) -> bool {
         .rsplit_once(':')
         .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
         .map_or(host, |own| own.0);
-    ["127.0.0.1", "localhost", "[::1]"].contains(&host)
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Compares in a time that does not tell how much is right.
@@ -163,14 +165,13 @@ async fn timed(
     let route = path.map_or_else(|| "other".into(), |path| path.as_str().to_owned());
     // What says that it is too large is not waited for.
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > BODY as u64) {
-        let told = format!("the body is larger than {BODY} bytes");
-        service.metrics.request(&route, StatusCode::PAYLOAD_TOO_LARGE.as_u16(), since.elapsed());
-        return ([(header::CONNECTION, "close")], Refused(StatusCode::PAYLOAD_TOO_LARGE, told)).into_response();
-    }
+    let is_large = length.is_some_and(|length: u64| length > BODY as u64);
     // What changes the bundle takes as long as it takes: it would go on without its client.
     let changes = route == "/v1/reload" || route == "/v1/items" && request.method() == Method::POST;
-    let response = if changes {
+    let response = if is_large {
+        let told = format!("the body is larger than {BODY} bytes");
+        ([(header::CONNECTION, "close")], Refused(StatusCode::PAYLOAD_TOO_LARGE, told)).into_response()
+    } else if changes {
         next.run(request).await
     } else {
         tokio::time::timeout(TIME, next.run(request)).await.unwrap_or_else(|_| {

@@ -97,8 +97,11 @@ impl Service {
     /// Adds items to the catalogue.
     ///
     /// # Errors
-    /// As [`Bundle::with_items`].
+    /// If there are none; as [`Bundle::with_items`].
     pub(crate) fn add(&self, more: &[(String, String)]) -> Result<()> {
+        if more.is_empty() {
+            bail!("items is empty; give at least one item with its id and title");
+        }
         let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
         let grown = self.bundle().with_items(more)?;
         added.extend(more.iter().cloned());

@@ -27,12 +27,6 @@ pub(super) struct Workers {
     length: Arc<AtomicUsize>,
 }
 
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.request.fmt(f)
-    }
-}
-
 impl Workers {
     pub(super) fn new(threads: Option<usize>) -> Self {
         let all = std::thread::available_parallelism().map_or(1, usize::from);

@@ -167,8 +167,8 @@ fn measured(ranks: &[[Option<usize>; 2]], row: String) -> Compared {
 
 /// Ranks the new item vectors by user vectors of the old bundle.
 fn stored(old: &Bundle, new: &Bundle, asked: &[Asked]) -> Result<Option<StoredVectors>> {
-    let (old_items, _) = old.vectors();
-    let (new_items, _) = new.vectors();
+    let (old_items, _) = old.vectors_outside();
+    let (new_items, _) = new.vectors_outside();
     let width = old_items.first().map_or(0, Vec::len);
     if width < 2 || new_items.first().map(Vec::len) != Some(width) {
         return Ok(None);

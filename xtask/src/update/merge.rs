@@ -185,12 +185,13 @@ fn found(old: &Bundle, new: &Histories) -> LogHolds {
 
 type Rows = BTreeMap<String, Vec<String>>;
 
-/// Takes the new log in place of the old one. A user changed whose history the bundle does not hold.
+/// Takes the new log in place of the old one. A user changed whose history the bundle does not hold, or whose newest item it
+/// does not know. Other unknown items may be rare ones that the bundle left out.
 fn replaced(old: &Bundle, fresh: Rows) -> (Rows, Vec<String>) {
     let known: HashSet<Vec<&str>> = old.histories().map(|(_, row)| row).collect();
     let has_changed = |row: &Vec<String>| {
         let own: Vec<&str> = row.iter().map(String::as_str).filter(|item| old.knows(item)).collect();
-        !known.contains(&own)
+        !known.contains(&own) || row.last().is_some_and(|item| !old.knows(item))
     };
     let changed = fresh.iter().filter(|(_, row)| has_changed(row)).map(|(user, _)| user.clone()).collect();
     (fresh, changed)

@@ -52,6 +52,12 @@ fn a_bundle_answers_as_its_run_does_without_the_run_its_data_and_its_folder() {
     };
     let all = || rows.iter().flat_map(|row| asks.map(|asked| (*row, asked)));
     let of_run: Vec<_> = all().map(|(row, asked)| ask(["--run", "a"], row, asked)).collect();
+    // By default the row that the report recommends answers.
+    let mut report = json(&std::fs::read_to_string(root.path("a/report.json")).unwrap());
+    report["recommended"] = "lexical".into();
+    root.write("a/report.json", &report.to_string());
+    let told = json(&root.ok(&["recommend", "--run", "a", "--item", "i1", "--json"]));
+    assert_eq!(told["row"]["name"], "lexical", "{told}");
     for name in ["a", "lm", "cache"] {
         std::fs::remove_dir_all(root.path(name)).ok();
     }

@@ -143,6 +143,13 @@ fn it_recommends_explains_finds_and_learns_of_new_items() {
     let (status, similar) = own.post("/v1/similar", &json!({"item": "The ox", "top": 3}));
     assert_eq!((status, similar["similar"].as_array().unwrap().len()), (200, 3));
 
+    // An addition changes nothing about the items before it, to the last bit.
+    let alike = |item: &str, without: &[&str]| {
+        let mut all = own.post("/v1/similar", &json!({"item": item, "row": "ra-rec", "top": 20})).1["similar"].take();
+        all.as_array_mut().unwrap().retain(|other| !without.contains(&other["item"].as_str().unwrap()));
+        all
+    };
+    let before = alike("i1", &[]);
     let (status, added) = own.post("/v1/items", &json!({"items": [{"item": "new", "title": "the ant ant ant"}]}));
     assert_eq!((status, &added["items"]), (200, &json!(13)), "{added}");
     let answer = own.post("/v1/recommend", &json!({"history": ["i0"], "row": "lexical", "top": 1})).1;
@@ -155,11 +162,15 @@ fn it_recommends_explains_finds_and_learns_of_new_items() {
     }
     let (status, again) = own.post("/v1/items", &json!({"items": [{"item": "new", "title": "again"}]}));
     assert!(status == 400 && again["error"].as_str().unwrap().contains("is in the catalogue already"), "{again}");
+    let of_new = alike("new", &[]);
     assert_eq!(own.post("/v1/items", &json!({"items": [{"item": "twin", "title": "THE ox"}]})).0, 200);
+    assert_eq!((alike("i1", &["new", "twin"]), alike("new", &["twin"])), (before, of_new));
     let answer = own.post("/v1/recommend", &json!({"history": ["the ox"]})).1;
     let first = serde_json::from_str::<Value>(&own.get("/v1/items?q=the+ox").1).unwrap()[0]["item"].clone();
     let note = format!("is the title of 2 items; {} was taken", first.as_str().unwrap());
     assert!(answer["notes"][0].as_str().unwrap().contains(&note), "{answer}");
+    let (status, none) = own.post("/v1/items", &json!({"items": []}));
+    assert!(status == 400 && none["error"].as_str().unwrap().contains("items is empty"), "{none}");
     assert_eq!(own.post("/v1/items", &json!({"items": [{"item": "untitled", "title": " "}]})).0, 400);
     // What a row has nothing to say about.
     let answer = own.post("/v1/recommend", &json!({"history": ["new"], "row": "ease", "top": 2})).1;
@@ -224,15 +235,28 @@ fn bad_requests_are_told_and_none_reaches_a_file() {
     assert_eq!(own.send("POST /v1/recommend HTTP/1.1\r\n", "{}").0, 415);
     assert_eq!(own.get("/v1/recommend").0, 405);
     // What a page of another site could make a browser send.
-    let foreign =
-        ["Host: evil.example", "Host: 127.0.0.1.evil.example", "Host: 127.0.0.1\r\nOrigin: http://evil.example"];
-    for lines in foreign {
+    let foreign = [
+        "Host: evil.example",
+        "Host: 127.0.0.1.evil.example",
+        "Host: 192.168.0.1",
+        "Host: 127.0.0.1\r\nOrigin: http://evil.example",
+        "Host: 127.0.0.1\r\nOrigin: null",
+    ];
+    let asked_with = |lines: &str| {
         let mut stream = TcpStream::connect(&own.address).unwrap();
         let head = format!("GET /v1/items HTTP/1.1\r\n{lines}\r\nConnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         let mut all = String::new();
         stream.read_to_string(&mut all).unwrap();
-        assert!(all.starts_with("HTTP/1.1 403"), "{lines}: {all}");
+        all
+    };
+    for lines in foreign {
+        assert!(asked_with(lines).starts_with("HTTP/1.1 403"), "{lines}");
+    }
+    for lines in
+        ["Host: 127.0.0.2:80", "Host: [::1]:80", "Host: [::1]", "Host: localhost\r\nOrigin: http://127.1.2.3:4"]
+    {
+        assert!(asked_with(lines).starts_with("HTTP/1.1 200"), "{lines}");
     }
     assert_eq!(own.send("POST /v1/reload HTTP/1.1\r\n", "").0, 415);
     assert_eq!(own.get("/../b/manifest.json").0, 404);
@@ -247,6 +271,8 @@ fn bad_requests_are_told_and_none_reaches_a_file() {
     let mut first = [0; 12];
     stream.read_exact(&mut first).unwrap();
     assert_eq!(&first, b"HTTP/1.1 413");
+    let numbers = own.get("/metrics").1;
+    assert!(numbers.contains("{route=\"/v1/recommend\",status=\"413\"} 2"), "each is counted once: {numbers}");
     // The longest history that fits is read in part.
     let many: Vec<String> = (0..90_000).map(|n| format!("\"i{}\"", n % 12)).collect();
     let (status, text) = own.send(json_head, &format!("{{\"seen\": true, \"history\": [{}]}}", many.join(",")));
