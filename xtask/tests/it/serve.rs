@@ -166,9 +166,8 @@ fn it_recommends_explains_finds_and_learns_of_new_items() {
     assert_eq!(own.post("/v1/items", &json!({"items": [{"item": "twin", "title": "THE ox"}]})).0, 200);
     assert_eq!((alike("i1", &["new", "twin"]), alike("new", &["twin"])), (before, of_new));
     let answer = own.post("/v1/recommend", &json!({"history": ["the ox"]})).1;
-    let first = serde_json::from_str::<Value>(&own.get("/v1/items?q=the+ox").1).unwrap()[0]["item"].clone();
-    let note = format!("is the title of 2 items; {} was taken", first.as_str().unwrap());
-    assert!(answer["notes"][0].as_str().unwrap().contains(&note), "{answer}");
+    let note = answer["notes"][0].as_str().unwrap();
+    assert!(note.contains("is the title of 2 items; i3 was taken"), "{answer}");
     let (status, none) = own.post("/v1/items", &json!({"items": []}));
     assert!(status == 400 && none["error"].as_str().unwrap().contains("items is empty"), "{none}");
     assert_eq!(own.post("/v1/items", &json!({"items": [{"item": "untitled", "title": " "}]})).0, 400);
