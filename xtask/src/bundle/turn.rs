@@ -117,9 +117,14 @@ impl Bundle {
         self.turns.0.iter().map(|(part, turn)| (turn_name(part), turn.as_slice()))
     }
 
+    /// Returns the item vectors of the first row, as the models have them, and their parts.
+    pub(crate) fn vectors_inside(&self) -> (Vec<Vec<f32>>, Vec<VectorPart>) {
+        self.scorers[0].item_vectors()
+    }
+
     /// Returns the item vectors of the first row, as they leave the bundle, and their parts.
     pub(crate) fn vectors_outside(&self) -> (Vec<Vec<f32>>, Vec<VectorPart>) {
-        let (mut vectors, parts) = self.scorers[0].item_vectors();
+        let (mut vectors, parts) = self.vectors_inside();
         self.turns.turn(&mut vectors, &parts);
         (vectors, parts)
     }

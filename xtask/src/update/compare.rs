@@ -79,6 +79,8 @@ pub struct StoredVectors {
     pub old_items: f64,
     /// Old user vectors with the new item vectors as exported.
     pub new_items: f64,
+    /// Old user vectors with the new item vectors before they were turned.
+    pub unturned: f64,
 }
 
 /// Compares two bundles by their first row.
@@ -169,6 +171,7 @@ fn measured(ranks: &[[Option<usize>; 2]], row: String) -> Compared {
 fn stored(old: &Bundle, new: &Bundle, asked: &[Asked]) -> Result<Option<StoredVectors>> {
     let (old_items, _) = old.vectors_outside();
     let (new_items, _) = new.vectors_outside();
+    let (unturned, _) = new.vectors_inside();
     let width = old_items.first().map_or(0, Vec::len);
     if width < 2 || new_items.first().map(Vec::len) != Some(width) {
         return Ok(None);
@@ -177,25 +180,26 @@ fn stored(old: &Bundle, new: &Bundle, asked: &[Asked]) -> Result<Option<StoredVe
     let known = |asked: &&Asked| old.knows(&asked.newest) && new.knows(&asked.newest);
     let asked: Vec<&Asked> = asked.iter().filter(known).take(most.max(1)).collect();
     let places = |bundle: &Bundle| -> HashMap<String, usize> { bundle.ids().map(str::to_owned).zip(0..).collect() };
-    let sides = [(&old_items, places(old)), (&new_items, places(new))];
-    let hits: Vec<Option<[bool; 2]>> = asked
+    let (of_old, of_new) = (places(old), places(new));
+    let sides = [(&old_items, &of_old), (&new_items, &of_new), (&unturned, &of_new)];
+    let hits: Vec<Option<[bool; 3]>> = asked
         .par_iter()
         .map(|asked| {
             // A row with several vectors per user has none to store.
             let Ok(user) = old.user_vector(&request(asked, TOP)) else { return None };
             let dot = |item: &[f32]| item.iter().zip(&user).map(|(a, b)| a * b).sum::<f32>();
-            let hit = |(items, places): &(&Vec<Vec<f32>>, HashMap<String, usize>)| {
+            let hit = |(items, places): (&Vec<Vec<f32>>, &HashMap<String, usize>)| {
                 let seen: HashSet<usize> = asked.history.iter().filter_map(|id| places.get(id).copied()).collect();
                 let own = dot(&items[places[&asked.newest]]);
                 let above = |(at, item): (usize, &Vec<f32>)| !seen.contains(&at) && dot(item) > own;
                 items.iter().enumerate().filter(|(at, item)| above((*at, item))).count() < TOP
             };
-            Some([hit(&sides[0]), hit(&sides[1])])
+            Some(sides.map(hit))
         })
         .collect();
-    let hits: Vec<[bool; 2]> = hits.into_iter().flatten().collect();
+    let hits: Vec<[bool; 3]> = hits.into_iter().flatten().collect();
     let share = |side: usize| hits.iter().filter(|hit| hit[side]).count() as f64 / hits.len().max(1) as f64;
-    let found = StoredVectors { users: hits.len(), old_items: share(0), new_items: share(1) };
+    let found = StoredVectors { users: hits.len(), old_items: share(0), new_items: share(1), unturned: share(2) };
     Ok((!hits.is_empty()).then_some(found))
 }
 
@@ -227,10 +231,10 @@ impl Compared {
                 "  vectors of {part}: mean cosine with the old ones {cosine_before:.3}, turned {cosine_after:.3} ({items} items)"
             ));
         }
-        if let Some(StoredVectors { users, old_items, new_items }) = &self.stored_vectors {
+        if let Some(StoredVectors { users, old_items, new_items, unturned }) = &self.stored_vectors {
             told.push(format!(
                 "  stored user vectors ({users} users): HR@100 {old_items:.4} with the old item vectors, {new_items:.4} with \
-                 the new ones"
+                 the new ones ({unturned:.4} had they not been turned)"
             ));
         }
         told

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 ///
 /// A process that resumes after a kill at one of them passes all later ones: a training resumes from an earlier step,
 /// and a file is written again unless what it belongs to is complete.
-fn points(command: &mut Command) -> Vec<String> {
+pub(crate) fn points(command: &mut Command) -> Vec<String> {
     let output = command.env("RA_REC_STOP_AT", "list").output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
@@ -24,7 +24,7 @@ fn points(command: &mut Command) -> Vec<String> {
 }
 
 /// Runs `command` until it stops at `point`, by a signal as under `kill -9`.
-fn kill_at(point: &str, command: &mut Command) {
+pub(crate) fn kill_at(point: &str, command: &mut Command) {
     let output = command.env("RA_REC_STOP_AT", point).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && !told.contains("error: "), "not met at {point:?}: {told}");
@@ -33,7 +33,7 @@ fn kill_at(point: &str, command: &mut Command) {
 }
 
 /// Divides `points` into `kills` stretches and returns one point of each, chosen by seed.
-fn chosen(points: &[String], kills: usize, seed: u64) -> Vec<&String> {
+pub(crate) fn chosen(points: &[String], kills: usize, seed: u64) -> Vec<&String> {
     assert!(points.len() >= kills, "{points:?}");
     let within = |kill: usize| kill * points.len() / kills..(kill + 1) * points.len() / kills;
     let draw = |kill: usize| ra_core::splitmix64(seed ^ (kill as u64) << 32) as usize;
