@@ -5,7 +5,7 @@ use crate::context::Output;
 use crate::fetch;
 use crate::recipe::Recipe;
 use crate::recommend::{chosen_row, knows_users_only};
-use crate::stages::{FrozenText, read};
+use crate::stages::{FrozenText, ItemVectors, read};
 use crate::store::{RunFolder, lock};
 use crate::terminal::program;
 use anyhow::{Context, Result, bail};
@@ -110,7 +110,7 @@ pub fn export(
     files.claim(&[files::ITEMS, files::ITEMS_NPY, files::HISTORIES, files::CANARY, files::MANIFEST])?;
     table::write_histories(&work.join(files::HISTORIES), &dataset, config.names_users)?;
     output.start("compute vectors", 0);
-    let held = Held { dataset, groups, text: text.map(Arc::new) };
+    let held = Held { dataset, groups, text: text.map(Arc::new), vectors: ItemVectors::default() };
     let mut bundle = Bundle::assemble(&work, own.clone(), held, device)?;
     own.rows[0].vector = bundle.write_items(&work)?;
     bundle.manifest.rows.clone_from(&own.rows);

@@ -21,10 +21,10 @@ pub(crate) use files::KIND;
 
 use crate::names::Names;
 use crate::recipe::Recipe;
-use crate::stages::{FrozenText, IdModels, Saved, load};
+use crate::stages::{FrozenText, IdModels, ItemVectors, Saved, load};
 use crate::store::RunFolder;
 use anyhow::{Context, Result, bail};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use ra_core::{Catalog, Dataset, Device, ItemId, UserId};
 use ra_idmodels::IdMethod;
 use score::{Parts, Scorer};
@@ -66,13 +66,14 @@ impl Bundle {
         let manifest = BundleManifest::checked(path)?;
         let (dataset, groups) = table::read(path, &manifest)?;
         let text = open_text(path, &manifest, lm, device)?;
-        let bundle = Self::assemble(path, manifest, Held { dataset, groups, text }, device)?;
+        let bundle =
+            Self::assemble(path, manifest, Held { dataset, groups, text, vectors: ItemVectors::default() }, device)?;
         Ok(Self { drift: bundle.check_canaries()?, ..bundle })
     }
 
     /// Loads the rows of a bundle in the folder `path` over what it holds.
     fn assemble(path: &Path, manifest: BundleManifest, held: Held, device: &Device) -> Result<Self> {
-        let Held { dataset, groups, text } = held;
+        let Held { dataset, groups, text, vectors } = held;
         let (folder, mut recipe) = (RunFolder::within(&path.join(files::MODEL))?, manifest.recipe()?);
         let made_of = manifest.made_of(&recipe);
         let methods: Vec<&str> = recipe.methods_of(&made_of).map(|id| id.kind()).collect();
@@ -85,7 +86,8 @@ impl Bundle {
                 *own = path.join(&*own);
             }
         }
-        let saved = Saved { recipe: &recipe, folder: &folder, dataset: &dataset, known: manifest.items, device };
+        let (known, vectors) = (manifest.items, &vectors);
+        let saved = Saved { recipe: &recipe, folder: &folder, dataset: &dataset, known, vectors, device };
         let ids = IdModels::load(saved, &made_of, text.as_deref())?;
         let aligned = load(saved, &made_of, &ids, text.as_deref())?;
         let mut parts = Parts::new();
@@ -116,7 +118,8 @@ impl Bundle {
 
     /// Returns the bundle with more items, each an id and a title: whatever reads titles finds them at once, and grounded ID
     /// vectors follow from them. A row that knows items by their ids alone never recommends them. Their ids must be new, and
-    /// they belong to no group. The models are read from the folder again.
+    /// they belong to no group. The models are read from the folder again, and
+    /// only the new titles pass through a language model.
     ///
     /// # Errors
     /// Names the item whose id is known already, or whose id or title is empty; if the folder holds another bundle by now, or
@@ -144,9 +147,20 @@ impl Bundle {
         if !groups.is_empty() {
             groups.resize(dataset.catalog.len(), String::new());
         }
-        let held = Held { dataset, groups, text };
+        let held = Held { dataset, groups, text, vectors: self.vectors() };
         let grown = Self::assemble(&self.path, self.manifest.clone(), held, &self.device)?;
         Ok(Self { drift: self.drift, ..grown })
+    }
+
+    /// Returns the item vectors of its rows with towers.
+    fn vectors(&self) -> ItemVectors {
+        let has_towers = |row: &str| self.recipe.variants().iter().any(|own| own.name == row && own.has_towers());
+        let all = self.scorers.iter().flat_map(Scorer::vectors).filter(|(row, _)| has_towers(row));
+        let tensor = |rows: &[f32]| {
+            let shape = [self.items() + 1, rows.len() / (self.items() + 1)];
+            Tensor::from_data(TensorData::new(rows.to_vec(), shape), &self.device)
+        };
+        ItemVectors::new(all.map(|(row, rows)| (row.to_owned(), tensor(rows))).collect())
     }
 
     /// Returns the language model for a catalogue with more items. Only their titles are encoded.
@@ -199,6 +213,8 @@ struct Held {
     dataset: Dataset,
     groups: Vec<String>,
     text: Option<Arc<FrozenText>>,
+    /// The item vectors of rows with towers that need not be read or computed.
+    vectors: ItemVectors,
 }
 
 /// Opens the language model of a bundle, if it has one.

@@ -182,7 +182,7 @@ impl Scorer {
     /// Returns the item vectors next to each other, `[items, width]`, with the width of each part; parts without vectors are
     /// left out. One product with [`user_vector`](Self::user_vector) gives their part of the score.
     pub(super) fn item_vectors(&self) -> (Vec<Vec<f32>>, Vec<VectorPart>) {
-        let dense: Vec<(&str, &[f32])> = self.dense().map(|(part, _, rows)| (part.name.as_str(), rows)).collect();
+        let dense: Vec<(&str, &[f32])> = self.vectors().collect();
         let width = |(row, rows): &(&str, &[f32])| VectorPart { row: (*row).to_owned(), width: self.width(rows) };
         let widths: Vec<VectorPart> = dense.iter().map(width).collect();
         let vector = |item: usize| -> Vec<f32> {
@@ -203,6 +203,11 @@ impl Scorer {
             all.extend(own.iter::<f32>().map(|value| weight * value));
         }
         Some(all)
+    }
+
+    /// Returns the names of the parts with vectors, and their item vectors, `[items + 1, dim]`.
+    pub(super) fn vectors(&self) -> impl Iterator<Item = (&str, &[f32])> {
+        self.dense().map(|(part, _, rows)| (part.name.as_str(), rows))
     }
 
     /// Returns the parts with vectors, their weights and their item vectors, `[items + 1, dim]`.

@@ -4,7 +4,7 @@ mod named;
 pub use named::Who;
 
 use crate::recipe::{IdTable, OWN, Recipe, Variant, remedies, rows};
-use crate::stages::{FrozenText, IdModels, Saved, load, read, row as row_of};
+use crate::stages::{FrozenText, IdModels, ItemVectors, Saved, load, read, row as row_of};
 use crate::store::RunFolder;
 use crate::terminal::printable;
 use anyhow::{Context, Result, bail};
@@ -141,7 +141,8 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     let text = reads_text.then(load_text).transpose()?;
     text.iter().try_for_each(|text| manifest.check_lm(&text.identity()))?;
     let known = dataset.catalog.len();
-    let saved = Saved { recipe: &recipe, folder: &folder, dataset: &dataset, known, device: &device };
+    let vectors = &ItemVectors::default();
+    let saved = Saved { recipe: &recipe, folder: &folder, dataset: &dataset, known, vectors, device: &device };
     let ids = IdModels::load(saved, &made_of, text.as_ref())?;
     let aligned = load(saved, &made_of, &ids, text.as_ref())?;
     let model = row_of(source.row(), &ids, &aligned)?;

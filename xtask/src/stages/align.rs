@@ -403,10 +403,8 @@ pub(crate) fn load(saved: Saved<'_>, wanted: &[String], ids: &IdModels, text: Op
 /// Returns the item vectors of a row with towers, `[items + 1, dim]`, as far as the run saved them, and those of items that
 /// were added since; nothing if none were saved.
 pub(crate) fn saved_items(saved: Saved<'_>, row: &str, model: &dyn Recommender) -> Result<Option<Tensor<2>>> {
-    let Saved { folder, dataset, known, device, .. } = saved;
-    let Some(saved) = folder.items(row, [known + 1, model.dim()], device)? else { return Ok(None) };
-    let added: Vec<ItemId> = dataset.catalog.all().skip(known).collect();
-    Ok(Some(if added.is_empty() { saved } else { Tensor::cat(vec![saved, model.items(&added)], 0) }))
+    let Saved { folder, dataset, known, vectors, device, .. } = saved;
+    vectors.of(row, model, dataset.catalog.len(), || folder.items(row, [known + 1, model.dim()], device))
 }
 
 /// A model with its item vectors from the run folder, so that the item tower need not run again.

@@ -20,4 +20,4 @@ pub use text::{FrozenText, text};
 
 pub(crate) use align::{load, row, saved_items};
 pub(crate) use data::read;
-pub(crate) use saved::Saved;
+pub(crate) use saved::{ItemVectors, Saved};
