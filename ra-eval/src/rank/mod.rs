@@ -5,6 +5,7 @@
 mod candidates;
 mod evaluation;
 mod held_out;
+mod index;
 mod matrices;
 mod query;
 pub(crate) mod ranking;
@@ -13,6 +14,7 @@ mod recommender;
 
 pub use evaluation::Evaluation;
 pub use held_out::{HeldOut, Part};
+pub use index::{VectorIndex, VectorQuery, top_k_candidates, top_k_of};
 pub use matrices::{criterion_of_scores, evaluate_scores, evaluate_vectors};
 pub use ranking::top_k;
 #[cfg(feature = "tensor")]

@@ -64,7 +64,7 @@ pub(crate) fn candidates(n: u32, relevant: &[u32], blocked: &[u32]) -> Vec<Range
 }
 
 /// Returns the sort key of a score: NaN equals the lowest score.
-fn key(score: f32) -> f32 {
+pub(super) fn key(score: f32) -> f32 {
     if score.is_nan() { f32::NEG_INFINITY } else { score }
 }
 
@@ -131,7 +131,7 @@ impl Ranking {
         for (&score, item) in scores.iter().zip(first..) {
             // Ids ascend, so a candidate that only ties with the last entry never displaces it.
             if self.heap.len() < self.k || score > self.bar {
-                self.heap.push(Entry { score: key(score), item });
+                self.heap.push(Entry::new(item, score));
                 if self.heap.len() > self.k {
                     self.heap.pop();
                 }
@@ -276,9 +276,15 @@ fn equal(scores: &[f32], score: f32) -> u32 {
 
 /// A candidate in the heap; the greatest entry is the first to be dropped.
 #[derive(Debug, PartialEq)]
-struct Entry {
+pub(super) struct Entry {
     score: f32,
-    item: u32,
+    pub(super) item: u32,
+}
+
+impl Entry {
+    pub(super) fn new(item: u32, score: f32) -> Self {
+        Self { score: key(score), item }
+    }
 }
 
 impl Eq for Entry {}

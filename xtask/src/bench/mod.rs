@@ -12,6 +12,7 @@ use align::{Step, TWO_LAYERS};
 use anyhow::{Result, bail};
 use ra_core::{Backend, Catalog, Dataset, Device, Precision, Sequences, SplitMix, open_device};
 use ra_idmodels::{IdConfig, Job, LightGcnConfig, Loss, SasRecConfig};
+use rank::Search;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use time::{Seconds, beyond, least};
@@ -41,7 +42,7 @@ struct At {
 /// A benchmark: its name, its description, and its function.
 type Bench = (&'static str, &'static str, fn(&At) -> Result<Seconds>);
 
-const BENCHES: [Bench; 29] = [
+const BENCHES: [Bench; 33] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", |at| {
         sasrec(Loss::Bce, 1, &[50], at)
     }),
@@ -85,6 +86,20 @@ const BENCHES: [Bench; 29] = [
     ("rank-384", "the same with 384 dimensions", |at| rank::users(1000, 1_000_000, 384, at)),
     ("rank-fewer-items", "a tenth of the items, 64 dimensions", |at| rank::users(1000, 100_000, 64, at)),
     ("rank-fewer-users", "a quarter of the users, 1 M items, 64 dimensions", |at| rank::users(250, 1_000_000, 64, at)),
+    (
+        "serve-scan",
+        "the best 100 of 1 M items of 384 numbers for one request on one thread: the median request",
+        |_| rank::request(Search::Index, 1_000_000, 384, 0.5),
+    ),
+    ("serve-scan-p99", "the same, the slowest request of a hundred", |_| {
+        rank::request(Search::Index, 1_000_000, 384, 0.99)
+    }),
+    ("serve-small", "the same with 17,000 items, the median request", |_| {
+        rank::request(Search::Index, 17_000, 384, 0.5)
+    }),
+    ("serve-all", "serve-scan by all scores in f32, the median request", |_| {
+        rank::request(Search::All, 1_000_000, 384, 0.5)
+    }),
     ("data-memory", "10 M interactions in memory: 5-core, leave-one-out, popularity buckets", |_| data::memory()),
     ("data-parquet", "the same from a Parquet file, ids as text", |_| data::file("parquet")),
     ("data-csv", "the same from a csv.zst file", |_| data::file("csv.zst")),

@@ -1,6 +1,6 @@
 //! Requests to a bundle and its answers.
 use super::Bundle;
-use super::score::{NOBODY, Scorer, Scores};
+use super::score::{Asked, NOBODY, Scorer, Scores, Wanted};
 use crate::names::plain;
 use anyhow::{Result, bail};
 use ra_core::{Catalog, History, ItemId, UserId};
@@ -168,6 +168,16 @@ struct Resolved {
     notes: Vec<String>,
 }
 
+/// What is known of a request's items.
+enum Ranked {
+    /// Nothing, for want of a history.
+    Nothing,
+    /// The best items and their scores.
+    Best(Vec<(ItemId, f32)>),
+    /// The scores of all items.
+    All(Scores),
+}
+
 impl Bundle {
     /// Returns what a row recommends.
     ///
@@ -194,12 +204,42 @@ impl Bundle {
             .filter(|own| !own.items.is_empty())
             .map(|own| History { user: own.user, items: &own.items })
             .collect();
-        let mut scores = if histories.is_empty() { Vec::new() } else { scorer.score(&histories) }.into_iter();
+        let asked = scorer.ask(&histories);
+        let known = requests.iter().zip(&resolved).filter(|(_, own)| !own.items.is_empty());
+        let known: Vec<_> = known.zip(&asked).map(|((request, own), asked)| (request, own, asked)).collect();
+        let mut ranked = self.rank(scorer, &known).into_iter();
         let answer = |(request, own): (&Request, Resolved)| {
-            let scores = if own.items.is_empty() { None } else { scores.next() };
-            self.answer(scorer, request, own, scores)
+            let ranked = if own.items.is_empty() { None } else { ranked.next() };
+            self.answer(scorer, request, own, ranked.unwrap_or(Ranked::Nothing))
         };
         requests.iter().zip(resolved).map(answer).collect()
+    }
+
+    /// Finds the best items of requests with a history, or scores all items for those that need it.
+    fn rank(&self, scorer: &Scorer, all: &[(&Request, &Resolved, &Asked<'_>)]) -> Vec<Ranked> {
+        let is_found: Vec<bool> =
+            all.iter().map(|(request, _, asked)| !request.needs_all_scores() && scorer.finds(asked)).collect();
+        let (mut wanted, mut others) = (Vec::new(), Vec::new());
+        for ((request, own, asked), is_found) in all.iter().zip(&is_found) {
+            match is_found {
+                true => wanted.push(Wanted { asked, k: request.most(), blocked: self.blocked(scorer, own) }),
+                false => others.push(*asked),
+            }
+        }
+        let (mut found, mut scored) = (scorer.find(&wanted).into_iter(), scorer.score(&others).into_iter());
+        let next = |is_found| match is_found {
+            true => found.next().map(Ranked::Best),
+            false => scored.next().map(Ranked::All),
+        };
+        is_found.into_iter().filter_map(next).collect()
+    }
+
+    /// Returns the items that a row must not recommend for a request.
+    fn blocked(&self, scorer: &Scorer, own: &Resolved) -> Vec<ItemId> {
+        // Without a score of their own they would stand anywhere.
+        let new =
+            self.dataset.catalog.all().skip(if scorer.knows_new_items() { usize::MAX } else { self.manifest.items });
+        own.blocked.iter().copied().chain(new).collect()
     }
 
     /// Returns the weighted user vector of a request in the first row's parts with vectors: its product with the item vectors
@@ -327,58 +367,82 @@ impl Bundle {
         found
     }
 
-    fn answer(&self, scorer: &Scorer, request: &Request, own: Resolved, scores: Option<Scores>) -> Result<Answer> {
-        let Resolved { items, unknown, mut blocked, mut notes, .. } = own;
-        let had_scores = scores.is_some();
-        let tells_apart = |(sum, _): &(Vec<f32>, Scores)| sum[1..].iter().any(|score| *score != sum[1]);
-        let (mut sum, scores) = match scores.map(|scores| (scores.sum(), scores)).filter(tells_apart) {
-            Some((sum, scores)) => (sum, Some(scores)),
-            None => (self.popularity.iter().map(|&count| count as f32).collect(), None),
+    fn answer(&self, scorer: &Scorer, request: &Request, mut own: Resolved, ranked: Ranked) -> Result<Answer> {
+        let (recommended, fallback) = match ranked {
+            Ranked::Best(found) => (found.into_iter().map(|(item, score)| self.named(item, score)).collect(), None),
+            Ranked::All(scores) => match scores.telling_sum() {
+                Some(sum) => (self.choose(scorer, request, &mut own, sum, Some(&scores))?, None),
+                None => (self.most_popular(scorer, request, &mut own)?, Some(Fallback::NoSignal)),
+            },
+            Ranked::Nothing => {
+                let why = if own.unknown.is_empty() { Fallback::EmptyHistory } else { Fallback::UnknownHistory };
+                (self.most_popular(scorer, request, &mut own)?, Some(why))
+            }
         };
-        scorer.refuse_broken(&sum)?;
-        self.boost(&mut sum, request, &mut notes);
-        if let Some(allow) = &request.allow {
-            let allowed: HashSet<ItemId> = self.listed("allow", allow, &mut notes).into_iter().collect();
-            blocked.extend(self.dataset.catalog.all().filter(|item| !allowed.contains(item)));
+        let Resolved { items, unknown, mut notes, .. } = own;
+        if recommended.len() < request.most() {
+            notes.push(format!("only {} items are left to recommend", recommended.len()));
         }
-        // Without a score of their own they would stand anywhere.
-        if scores.is_none() || !scorer.knows_new_items() {
+        let (row, user) = (scorer.name.clone(), request.user.clone());
+        Ok(Answer { row, user, fallback, recommended, unknown, history: items.len(), notes })
+    }
+
+    /// Returns the most popular items that a request allows.
+    fn most_popular(&self, scorer: &Scorer, request: &Request, own: &mut Resolved) -> Result<Vec<Named>> {
+        let counts = self.popularity.iter().map(|&count| count as f32).collect();
+        self.choose(scorer, request, own, counts, None)
+    }
+
+    /// Returns the best items by the scores of all, which are `sum`; `scores` are those of the row's parts, if they are its.
+    fn choose(
+        &self,
+        scorer: &Scorer,
+        request: &Request,
+        own: &mut Resolved,
+        mut sum: Vec<f32>,
+        scores: Option<&Scores>,
+    ) -> Result<Vec<Named>> {
+        scorer.refuse_broken(&sum)?;
+        self.boost(&mut sum, request, &mut own.notes);
+        let mut blocked = self.blocked(scorer, own);
+        if scores.is_none() {
             blocked.extend(self.dataset.catalog.all().skip(self.manifest.items));
         }
-        let blocked: Vec<ItemId> = blocked.into_iter().collect();
+        if let Some(allow) = &request.allow {
+            let allowed: HashSet<ItemId> = self.listed("allow", allow, &mut own.notes).into_iter().collect();
+            blocked.extend(self.dataset.catalog.all().filter(|item| !allowed.contains(item)));
+        }
         let top = request.most();
         let found = match request.per_group {
             Some(most) => self.capped(&sum, top, most, &blocked),
             None => top_k(&sum, top, &blocked),
         };
+        let Some(scores) = scores.filter(|_| request.explain) else {
+            return Ok(found.into_iter().map(|(item, score)| self.named(item, score)).collect());
+        };
+        let explain = self.explainer(scorer, &own.items, scores);
+        let named = |(item, score)| Named { explain: Some(explain(item)), ..self.named(item, score) };
+        Ok(found.into_iter().map(named).collect())
+    }
+
+    /// Returns what says where the score of an item comes from.
+    fn explainer<'a>(
+        &'a self,
+        scorer: &'a Scorer,
+        history: &[ItemId],
+        scores: &'a Scores,
+    ) -> impl Fn(ItemId) -> Explained + 'a {
         let mean = |scores: &Vec<f32>| scores[1..].iter().sum::<f32>() / self.items().max(1) as f32;
-        let explained = scores.as_ref().filter(|_| request.explain);
-        let means: Vec<f32> = explained.iter().flat_map(|scores| &scores.parts).map(mean).collect();
-        let newest: Vec<ItemId> = items.iter().rev().take(REASONS).copied().collect();
-        let explain = |item: ItemId| -> Option<Explained> {
-            let scores = explained?;
+        let means: Vec<f32> = scores.parts.iter().map(mean).collect();
+        let newest: Vec<ItemId> = history.iter().rev().take(REASONS).copied().collect();
+        move |item| {
             let more = |at: usize| scores.parts[at][item.index()] - means[at];
             let names = scorer.parts.iter().map(|(part, _)| part.name.clone());
             let near = scorer.similarity(item, &newest).unwrap_or_default();
             let nearest = newest.iter().zip(near).max_by(|a, b| a.1.total_cmp(&b.1));
             let because = nearest.map(|(other, _)| self.dataset.catalog.name(*other).to_owned());
-            let parts = names.enumerate().map(|(at, name)| (name, more(at))).collect();
-            Some(Explained { parts, because })
-        };
-        let recommended: Vec<Named> = found
-            .into_iter()
-            .map(|(item, score)| Named { explain: explain(item), ..self.named(item, score) })
-            .collect();
-        if recommended.len() < top {
-            notes.push(format!("only {} items are left to recommend", recommended.len()));
+            Explained { parts: names.enumerate().map(|(at, name)| (name, more(at))).collect(), because }
         }
-        let fallback = scores.is_none().then_some(match (had_scores, unknown.is_empty()) {
-            (true, _) => Fallback::NoSignal,
-            (false, true) => Fallback::EmptyHistory,
-            (false, false) => Fallback::UnknownHistory,
-        });
-        let row = scorer.name.clone();
-        Ok(Answer { row, user: request.user.clone(), fallback, recommended, unknown, history: items.len(), notes })
     }
 
     /// Refuses a request that asks for what cannot be.
@@ -453,11 +517,7 @@ impl Bundle {
         };
         let by_history = || {
             let items = [own];
-            scorer
-                .score(&[History { user: NOBODY, items: &items }])
-                .pop()
-                .map(|scores| scores.sum())
-                .unwrap_or_default()
+            scorer.sum(History { user: NOBODY, items: &items })
         };
         let all: Vec<ItemId> = [ItemId::PADDING].into_iter().chain(self.dataset.catalog.all()).collect();
         let scores = scorer.similarity(own, &all).unwrap_or_else(by_history);
@@ -505,6 +565,11 @@ impl Request {
     /// Returns the number of items that it asks for.
     fn most(&self) -> usize {
         self.top.unwrap_or(10)
+    }
+
+    /// Returns whether the scores of single items do not suffice for it.
+    fn needs_all_scores(&self) -> bool {
+        self.explain || !self.boosts.is_empty() || self.per_group.is_some() || self.allow.is_some()
     }
 }
 

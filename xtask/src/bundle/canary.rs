@@ -100,7 +100,7 @@ impl Bundle {
 }
 
 fn scores(scorer: &Scorer, items: &[ItemId]) -> Vec<f32> {
-    scorer.score(&[History { user: NOBODY, items }]).pop().map(|scores| scores.sum()).unwrap_or_default()
+    scorer.sum(History { user: NOBODY, items })
 }
 
 fn blocked(items: &[ItemId]) -> Vec<ItemId> {

@@ -4,9 +4,8 @@ use crate::recipe::ItemNames;
 use crate::stages::{Aligned, IdModels, Saved, row as row_of, saved_items};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
-use ra_core::kernels::{FrozenLinear, Layout};
 use ra_core::{History, ItemId, Recommender};
-use ra_eval::item_vectors;
+use ra_eval::{VectorIndex, VectorQuery, item_vectors, top_k_candidates, top_k_of};
 use ra_idmodels::IdMethod;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,12 +34,36 @@ pub(super) struct Part {
 /// How a part scores all items.
 #[derive(Debug)]
 enum How {
-    /// By a product with the item vectors; they are kept in rows as well, `[items + 1, dim]`.
-    Vectors { product: FrozenLinear, rows: Vec<f32> },
+    /// By a product with the item vectors, padding first.
+    Vectors(VectorIndex),
     /// By the sum of the rows of a history's items, `[items + 1, items + 1]`.
     Rows(Vec<f32>),
     /// By additions to single items alone.
     Additions,
+}
+
+/// A history as the parts of a row see it.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    history: History<'a>,
+    parts: Vec<AskedPart>,
+}
+
+/// What a part makes of a history, times its weight.
+#[derive(Debug)]
+struct AskedPart {
+    /// Its user vectors, `[interests, dim]`; nothing for a part without item vectors.
+    vectors: Vec<f32>,
+    /// What it adds to single items, by ascending item.
+    added: Vec<(ItemId, f32)>,
+}
+
+/// What is to be found for a history: its `k` best items but those that are blocked.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) asked: &'a Asked<'a>,
+    pub(super) k: usize,
+    pub(super) blocked: Vec<ItemId>,
 }
 
 /// The parts that have been made, by name.
@@ -74,7 +97,7 @@ impl Scorer {
         let history = [item];
         let history = History { user: NOBODY, items: &history };
         let compares = |part: &Part| match &part.how {
-            How::Vectors { rows, .. } => self.has_direction(rows) || !part.model.additions(&history).is_empty(),
+            How::Vectors(index) => index.dim() > 1 || !part.model.additions(&history).is_empty(),
             How::Rows(_) | How::Additions => true,
         };
         self.parts.iter().any(|(part, _)| compares(part))
@@ -85,15 +108,75 @@ impl Scorer {
         self.parts.iter().any(|(part, _)| part.reads_titles)
     }
 
-    /// Returns the scores of all items for each history, with padding first: for each part, and then their sum.
-    pub(super) fn score(&self, histories: &[History<'_>]) -> Vec<Scores> {
-        let mut all: Vec<Scores> = histories.iter().map(|_| Scores::default()).collect();
+    /// Returns what is needed to score items for each history; all pass through the models together.
+    pub(super) fn ask<'a>(&self, histories: &[History<'a>]) -> Vec<Asked<'a>> {
+        let mut all: Vec<Asked<'a>> =
+            histories.iter().map(|history| Asked { history: *history, parts: Vec::new() }).collect();
+        if histories.is_empty() {
+            return all;
+        }
         for (part, weight) in &self.parts {
-            for (own, scores) in all.iter_mut().zip(part.score(histories, self.items, *weight)) {
+            for (own, asked) in all.iter_mut().zip(part.ask(histories, *weight)) {
+                own.parts.push(asked);
+            }
+        }
+        all
+    }
+
+    /// Returns the scores of all items, with padding first: for each part, and then their sum.
+    pub(super) fn score(&self, asked: &[&Asked<'_>]) -> Vec<Scores> {
+        let mut all: Vec<Scores> = asked.iter().map(|_| Scores::default()).collect();
+        for (at, (part, weight)) in self.parts.iter().enumerate() {
+            for (own, scores) in all.iter_mut().zip(part.score(asked, at, self.items, *weight)) {
                 own.parts.push(scores);
             }
         }
         all
+    }
+
+    /// Returns the sum of the scores of all items for one history, with padding first.
+    pub(super) fn sum(&self, history: History<'_>) -> Vec<f32> {
+        let asked = self.ask(&[history]);
+        self.score(&asked.iter().collect::<Vec<_>>()).pop().map(|scores| scores.sum()).unwrap_or_default()
+    }
+
+    /// Returns whether the best items of a history can be found without the scores of all others: not if a part sums rows
+    /// of scores or has several vectors per user, and not if every item has the same score.
+    pub(super) fn finds(&self, asked: &Asked<'_>) -> bool {
+        let has_index = |part: &Part| match part.how {
+            How::Vectors(_) => part.model.interests() == 1,
+            How::Rows(_) => false,
+            How::Additions => true,
+        };
+        let numbers =
+            asked.parts.iter().flat_map(|own| own.vectors.iter().chain(own.added.iter().map(|(_, more)| more)));
+        (1..MOST_PARTS).contains(&self.dense().count())
+            && self.parts.iter().all(|(part, _)| has_index(part))
+            && numbers.into_iter().all(|number| number.is_finite())
+            && (2..=self.items as u32).any(|item| self.score_of(asked, ItemId(item)) != self.score_of(asked, ItemId(1)))
+    }
+
+    /// Returns the best items of several histories which it [`finds`](Self::finds), with the scores that
+    /// [`score`](Self::score) gives them.
+    pub(super) fn find(&self, all: &[Wanted<'_>]) -> Vec<Vec<(ItemId, f32)>> {
+        let indexes: Vec<&VectorIndex> = self.parts.iter().filter_map(|(part, _)| part.index()).collect();
+        let found = top_k_candidates(&indexes, &all.iter().map(Wanted::query).collect::<Vec<_>>());
+        let best = |(own, found): (&Wanted<'_>, Vec<ItemId>)| {
+            top_k_of(found.into_iter().map(|item| (item, self.score_of(own.asked, item))), own.k)
+        };
+        all.iter().zip(found).map(best).collect()
+    }
+
+    /// Returns the score of an item, the same that [`score`](Self::score) gives it, for a history which it
+    /// [`finds`](Self::finds).
+    pub(super) fn score_of(&self, asked: &Asked<'_>, item: ItemId) -> f32 {
+        let scores = self.parts.iter().zip(&asked.parts).map(|((part, _), own)| {
+            let product = part.index().map_or(0.0, |index| index.score(&own.vectors, item));
+            let from = own.added.partition_point(|(other, _)| *other < item);
+            let more = own.added[from..].iter().take_while(|(other, _)| *other == item);
+            more.fold(product, |sum, (_, more)| sum + more)
+        });
+        scores.reduce(|sum, score| sum + score).unwrap_or_default()
     }
 
     /// Returns the item vectors next to each other, `[items, width]`, with the width of each part; parts without vectors are
@@ -130,7 +213,7 @@ impl Scorer {
     /// Returns the parts with vectors, their weights and their item vectors, `[items + 1, dim]`.
     fn dense(&self) -> impl Iterator<Item = (&Part, f32, &[f32])> {
         self.parts.iter().filter_map(|(part, weight)| match &part.how {
-            How::Vectors { rows, .. } => Some((&**part, *weight, rows.as_slice())),
+            How::Vectors(index) => Some((&**part, *weight, index.rows())),
             _ => None,
         })
     }
@@ -198,6 +281,9 @@ impl Scorer {
     }
 }
 
+/// More parts with vectors than this are scored one by one.
+const MOST_PARTS: usize = 32;
+
 /// Nobody in particular: methods that read histories ignore the user.
 pub(super) const NOBODY: ra_core::UserId = ra_core::UserId(0);
 
@@ -217,6 +303,11 @@ impl Scores {
         }
         sum
     }
+
+    /// Returns the sum, unless every item has the same.
+    pub(super) fn telling_sum(&self) -> Option<Vec<f32>> {
+        Some(self.sum()).filter(|sum| sum[1..].iter().any(|score| *score != sum[1]))
+    }
 }
 
 /// Adds the recommenders that a row is a weighted sum of, with blends of blends taken apart.
@@ -234,13 +325,25 @@ fn weigh(row: &str, weight: f32, aligned: &Aligned, into: &mut Vec<(String, f32)
     }
 }
 
+impl Wanted<'_> {
+    fn query(&self) -> VectorQuery<'_> {
+        let parts = &self.asked.parts;
+        VectorQuery {
+            vectors: parts.iter().map(|own| &*own.vectors).filter(|own| !own.is_empty()).collect(),
+            added: parts.iter().flat_map(|own| &own.added).copied().collect(),
+            blocked: &self.blocked,
+            k: self.k,
+        }
+    }
+}
+
 impl How {
     fn new(model: &dyn Recommender, saved: Option<Tensor<2>>, items: usize) -> Result<Self> {
         if let Some(rows) = model.score_rows() {
             return Ok(Self::Rows(host(rows)));
         }
         let vectors = saved.unwrap_or_else(|| item_vectors(model, items));
-        let (dim, device) = (vectors.dims()[1], vectors.device());
+        let dim = vectors.dims()[1];
         let rows = host(vectors);
         if rows[dim..].iter().any(|value| !value.is_finite()) {
             bail!("has item vectors that are not numbers: the model is broken");
@@ -248,8 +351,7 @@ impl How {
         if rows[dim..].iter().all(|value| *value == 0.0) {
             return Ok(Self::Additions);
         }
-        let product = FrozenLinear::new(&rows, Layout::OutIn, None, [dim, items + 1], &device);
-        Ok(Self::Vectors { product, rows })
+        Ok(Self::Vectors(VectorIndex::new(rows, dim)))
     }
 }
 
@@ -270,26 +372,51 @@ impl Part {
         Ok(Self { name: name.into(), reads_titles, model, how })
     }
 
-    /// Returns the scores of all items for each history, with padding first, by a weight.
-    fn score(&self, histories: &[History<'_>], items: usize, weight: f32) -> Vec<Vec<f32>> {
-        let mut all = match &self.how {
-            How::Additions => vec![vec![0.0; items + 1]; histories.len()],
-            How::Rows(rows) => histories.iter().map(|history| sum_of(rows, history, items, weight)).collect(),
-            How::Vectors { product, .. } => {
-                let interests = self.model.interests();
-                let products = product.forward(self.model.users(histories) * weight);
-                let products = products.reshape([histories.len(), interests, items + 1]);
-                let best = if interests == 1 { products } else { products.max_dim(1) };
-                host(best.squeeze_dim::<2>(1)).chunks_exact(items + 1).map(<[f32]>::to_vec).collect()
+    /// Returns its item vectors, if it has some.
+    fn index(&self) -> Option<&VectorIndex> {
+        if let How::Vectors(index) = &self.how { Some(index) } else { None }
+    }
+
+    fn ask(&self, histories: &[History<'_>], weight: f32) -> Vec<AskedPart> {
+        let vectors = self.index().map(|_| host(self.model.users(histories) * weight)).unwrap_or_default();
+        let width = vectors.len() / histories.len();
+        let ask = |(at, history): (usize, &History<'_>)| {
+            let mut added = self.model.additions(history);
+            added.iter_mut().for_each(|(_, more)| *more *= weight);
+            added.sort_by_key(|(item, _)| *item);
+            AskedPart { vectors: vectors[at * width..][..width].to_vec(), added }
+        };
+        histories.iter().enumerate().map(ask).collect()
+    }
+
+    /// Returns the scores of all items, with padding first, for histories that see this part at place `at`.
+    fn score(&self, asked: &[&Asked<'_>], at: usize, items: usize, weight: f32) -> Vec<Vec<f32>> {
+        let mut all: Vec<Vec<f32>> = match &self.how {
+            How::Additions => vec![vec![0.0; items + 1]; asked.len()],
+            How::Rows(rows) => asked.iter().map(|own| sum_of(rows, &own.history, items, weight)).collect(),
+            How::Vectors(index) => {
+                let queries: Vec<f32> = asked.iter().flat_map(|own| &own.parts[at].vectors).copied().collect();
+                let scores = index.scores(&queries);
+                scores.chunks_exact(self.model.interests() * (items + 1)).map(|own| best_of(own, items + 1)).collect()
             }
         };
-        for (history, scores) in histories.iter().zip(&mut all) {
-            for (item, more) in self.model.additions(history) {
-                scores[item.index()] += weight * more;
-            }
+        for (own, scores) in asked.iter().zip(&mut all) {
+            own.parts[at].added.iter().for_each(|(item, more)| scores[item.index()] += more);
         }
         all
     }
+}
+
+/// Returns the best score of each item over the vectors of a user, `[interests, items]`.
+fn best_of(scores: &[f32], items: usize) -> Vec<f32> {
+    let mut best = scores[..items].to_vec();
+    for other in scores.chunks_exact(items).skip(1) {
+        // What is not a number stays so.
+        let better =
+            |(best, score): (&mut f32, &f32)| *best = if best.is_nan() || *best > *score { *best } else { *score };
+        best.iter_mut().zip(other).for_each(better);
+    }
+    best
 }
 
 /// Returns the weighted sum of the rows of a history's distinct items.

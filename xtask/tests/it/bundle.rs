@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Rows of every kind: counts, an ID method, grounded IDs, RA-Rec, and a blend of them.
 const RECIPE: &str = "\n[[variant]]\nname = 'counts'\nblend = ['lexical', 'item-knn']\n[[variant]]\nname = 'all'\nblend = \
-                      ['ease', 'sasrec-grounded', 'ra-rec', 'counts']\n";
+                      ['ease', 'sasrec-grounded', 'ra-rec', 'counts']\n[[variant]]\nname = 'near'\nblend = \
+                      ['sasrec-grounded', 'ra-rec', 'counts']\n";
 const IDS: &str = "id=[{kind='pop'}, {kind='lexical'}, {kind='item-knn'}, {kind='ease', l2=1.0}, {kind='sasrec', dim=8, max_length=6, \
                    train={epochs=2}, ground={k=2.0, scale=1.0}}]";
 
@@ -22,10 +23,12 @@ pub(crate) fn exported(more: &[&str]) -> Root {
     root.write("items.tsv", &items.lines().enumerate().map(colour).collect::<String>());
     root.ok(&["run", "own", "--out", "a", "--set", IDS]);
     // On so little data validation leaves most rows out of the blend, and each of them is to be in it.
-    let blend = root.path("a/checkpoints/towers-all.blend.json");
-    let mut weights = json(&std::fs::read_to_string(&blend).unwrap());
-    weights["weights"] = serde_json::json!([1.0, 0.5, 2.0, 0.25]);
-    std::fs::write(&blend, weights.to_string()).unwrap();
+    for (row, own) in [("all", &[1.0, 0.5, 2.0, 0.25][..]), ("near", &[0.5, 2.0, 0.25])] {
+        let blend = root.path(&format!("a/checkpoints/towers-{row}.blend.json"));
+        let mut weights = json(&std::fs::read_to_string(&blend).unwrap());
+        weights["weights"] = serde_json::json!(own);
+        std::fs::write(&blend, weights.to_string()).unwrap();
+    }
     root.ok(&[&["export", "--run", "a", "--row", "all", "--group", "colour", "--to", "b"], more].concat());
     root
 }
@@ -71,6 +74,23 @@ fn a_bundle_answers_as_its_run_does_without_the_run_its_data_and_its_folder() {
     assert!(!root.path("cache").exists(), "a bundle writes nothing");
     let manifest = std::fs::read_to_string(root.path("elsewhere/manifest.json")).unwrap();
     assert!(!manifest.contains(root.path("").to_str().unwrap()), "no path of this machine leaves it");
+}
+
+#[test]
+fn a_search_finds_the_items_and_scores_that_all_scores_give() {
+    let root = exported(&["--also", "near"]);
+    let asks: [&[&str]; 3] = [&["--history", "the ant; i4; the bee"], &["--item", "i7"], &["--item", "i2", "--seen"]];
+    for (row, asked, top) in
+        ["near", "ra-rec", "sasrec-grounded", "pop"].into_iter().flat_map(|row| asks.map(|asked| (row, asked, "4")))
+    {
+        let ask = |more: &[&str]| {
+            let own = ["recommend", "--bundle", "b", "--row", row, "--top", top, "--json"];
+            list(&json(&root.ok(&[&own, asked, more].concat())))
+        };
+        // An explanation needs the scores of all items.
+        let (found, all) = (ask(&[]), ask(&["--explain"]));
+        assert!(found == all && found.len() == 4, "{row} {asked:?}: {found:?} {all:?}");
+    }
 }
 
 #[test]
