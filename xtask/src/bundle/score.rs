@@ -150,7 +150,7 @@ impl Scorer {
         };
         let numbers =
             asked.parts.iter().flat_map(|own| own.vectors.iter().chain(own.added.iter().map(|(_, more)| more)));
-        (1..MOST_PARTS).contains(&self.dense().count())
+        (1..=MOST_PARTS).contains(&self.dense().count())
             && self.parts.iter().all(|(part, _)| has_index(part))
             && numbers.into_iter().all(|number| number.is_finite())
             && (2..=self.items as u32).any(|item| self.score_of(asked, ItemId(item)) != self.score_of(asked, ItemId(1)))
