@@ -1,7 +1,7 @@
 //! Histories: every user's interactions, without a split.
 use crate::config::{DataConfig, Split};
 use crate::format::row::RejectedRows;
-use crate::ingest::{self, read_interactions, read_titles};
+use crate::ingest::{self, read_attribute, read_interactions, read_titles};
 use crate::interactions::Interactions;
 use crate::prepare::{Steps, keep};
 use crate::source::read::Inputs;
@@ -17,8 +17,6 @@ pub struct Histories {
     pub users: Vec<String>,
     /// The items' original ids; the item with number `n` in `rows` is `items[n - 1]`.
     pub items: Vec<String>,
-    /// Their titles, all empty without a file of titles.
-    pub titles: Vec<String>,
     /// One row per user, oldest first.
     pub rows: Sequences,
     /// The time of every interaction, user by user: seconds since 1970, or places in an order.
@@ -43,12 +41,29 @@ pub fn histories(config: &DataConfig) -> Result<Histories> {
     let (interactions, told) = read_interactions(Inputs::files(&config), &config, &mut rejected)?;
     let Interactions { users, items, rows } =
         keep(interactions, &config, &mut Steps::new(&config, told.read, told.rated));
-    let titles = read_titles(&items, Inputs::files(&config), &config, &mut rejected)?;
     // Nothing is held out of a part that is all of it.
     let whole = DataConfig { split: Split::Ratio, ratio_test: 0.0, ratio_valid: 0.0, ..config };
     let Parts { train, times, .. } = split(rows, users.len(), &whole, usize::MAX, [f64::INFINITY; 2]);
     let [times, ..] = times;
-    Ok(Histories { users, items, titles, rows: train, times, order_only: told.order_only, rejected })
+    Ok(Histories { users, items, rows: train, times, order_only: told.order_only, rejected })
+}
+
+/// Reads the titles of the items with these ids from the file that `config` names as `items`, as [`prepare`](crate::prepare)
+/// does; those of items that are not in it are empty.
+///
+/// # Errors
+/// As [`prepare`](crate::prepare), about the file of titles.
+pub fn titles(config: &DataConfig, items: &[String]) -> Result<Vec<String>> {
+    read_titles(items, Inputs::files(config), config, &mut RejectedRows::default())
+}
+
+/// Reads another column about the items with these ids, such as their category, from the file that `config` names as
+/// `items`; the text of items that are not in it is empty.
+///
+/// # Errors
+/// Names the file, if it cannot be read or has no such column.
+pub fn attribute(config: &DataConfig, column: &str, items: &[String]) -> Result<Vec<String>> {
+    read_attribute(items, column, Inputs::files(config), config)
 }
 
 #[cfg(test)]
@@ -66,6 +81,12 @@ mod tests {
         let row = |user| found.rows.row(UserId(user)).iter().map(|item| item.0).collect::<Vec<_>>();
         assert_eq!((row(0), row(1)), (vec![1, 3, 2], vec![3]));
         assert_eq!(found.times, [1.0, 2.0, 3.0, 2.0]);
+        let items = dir.path().join("items.csv");
+        std::fs::write(&items, "item,title,kind\na,One,x\nc,,y\nz,Two,\n").unwrap();
+        let of_items = DataConfig { items: Some(items), ..DataConfig::default() };
+        assert_eq!(titles(&of_items, &found.items).unwrap(), ["One", "", ""]);
+        assert_eq!(attribute(&of_items, "kind", &found.items).unwrap(), ["x", "", "y"]);
+        assert!(attribute(&of_items, "colour", &found.items).unwrap_err().to_string().contains("`colour`"));
         let missing = DataConfig { interactions: Some(dir.path().join("no.csv")), ..DataConfig::default() };
         assert!(histories(&missing).unwrap_err().to_string().contains("no.csv"));
     }

@@ -261,3 +261,34 @@ pub(crate) fn read_titles(
     }
     Ok(titles)
 }
+
+/// Returns the text in a column about the items with these ids; the first that is not empty counts.
+pub(crate) fn read_attribute(
+    ids: &[String],
+    column: &str,
+    inputs: Inputs<'_>,
+    config: &DataConfig,
+) -> Result<Vec<String>> {
+    let mut found = vec![String::new(); ids.len()];
+    let Some(input) = inputs.items else { return Ok(found) };
+    let places: HashMap<&str, usize, RandomState> = ids.iter().map(String::as_str).zip(0..).collect();
+    let name = column.to_owned();
+    let wanted = [
+        ColumnSpec::new(Role::Item, config.columns.item.as_ref(), &ITEM),
+        ColumnSpec::new(Role::Title, Some(&name), &[]).optional(),
+    ];
+    let mut exists = false;
+    read(input, &wanted, config.strict, &mut RejectedRows::default(), |row| {
+        exists |= !row.names[1].is_empty();
+        if let Some(&place) = places.get(row.id(0)?)
+            && found[place].is_empty()
+        {
+            found[place] = row.fields[1].trim().to_owned();
+        }
+        Ok(())
+    })?;
+    if !exists {
+        return Err(DataError::corrupt(input.path(), format!("no column `{column}`; name one that is there")));
+    }
+    Ok(found)
+}

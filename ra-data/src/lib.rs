@@ -70,7 +70,7 @@ pub use curate::{Budget, Candidates, CurateConfig, CurateMethod, Curated, candid
 pub use describe::{Description, NumberSummary, describe};
 pub use error::{DataError, Result};
 pub use format::row::RejectedRows;
-pub use histories::{Histories, histories};
+pub use histories::{Histories, attribute, histories, titles};
 pub use prepare::{Prepared, prepare};
 pub use split::indexed::{IndexedSplit, split_indexed};
 pub use table::draft::check_export;

@@ -1,8 +1,8 @@
 """A run whose vectors are given, of any size: python3 gen_vectors.py DIR [items dim] (numpy).
 
-Writes DIR/log.csv, DIR/items.csv, DIR/vectors.npy and the recipe DIR/vectors.toml: 2,000 users with 12 items each, and
-vectors of length 1 that are normal around 1,000 centres, all of which lean the same way, as in `cargo xtask bench
-serve-scan`. Ids are i0, i1 and so on. Seed 7. Then, in DIR:
+Writes DIR/log.csv, DIR/items.csv, DIR/vectors.npy and the recipe DIR/vectors.toml: 2,000 users with 12 items each, one
+with all items so that the catalogue has them, and vectors of length 1 that are normal around 1,000 centres, all of which
+lean the same way, as in `cargo xtask bench serve-scan`. Ids are i0, i1 and so on. Seed 7. Then, in DIR:
 
     ra-rec run vectors.toml && ra-rec export --run runs/vectors --row import --to bundle && ra-rec serve --bundle bundle
 """
@@ -28,6 +28,7 @@ with open(f"{folder}/log.csv", "w") as file:
     file.write("user,item,ts\n")
     for user in range(2000):
         file.writelines(f"u{user},i{item},{1700000000 + n}\n" for n, item in enumerate(rng.integers(0, items, 12)))
+    file.writelines(f"all,i{item},{1700000000 + item}\n" for item in range(items))
 with open(f"{folder}/vectors.toml", "w") as file:
     file.write(
         """[data]

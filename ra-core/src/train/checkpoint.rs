@@ -7,6 +7,9 @@ use safetensors::tensor::TensorView;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// The number of tensors that an error lists; the others are counted.
+const LISTED: usize = 6;
+
 /// All parameters of a module, in the order of its fields.
 pub fn parameter_table<M: Module>(module: &M) -> Vec<ParamRow> {
     let tensors = module.collect(None, None, false);
@@ -63,6 +66,9 @@ pub(crate) fn module_from_bytes<M: Module>(mut module: M, bytes: Vec<u8>, path: 
     }
     problems.extend(found.keys().map(|name| format!("{name} is left over")));
     if !problems.is_empty() {
+        let more = problems.len().saturating_sub(LISTED);
+        problems.truncate(LISTED);
+        problems.extend((more > 0).then(|| format!("and {more} more")));
         return Err(Error::corrupt(path, format!("not a checkpoint of this configuration: {}", problems.join("; "))));
     }
     let fail = |e: burn::store::SafetensorsStoreError| Error::corrupt(path, format!("cannot be loaded: {e}"));

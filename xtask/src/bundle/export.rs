@@ -10,7 +10,7 @@ use crate::store::{RunFolder, lock};
 use crate::terminal::program;
 use anyhow::{Context, Result, bail};
 use ra_core::{AtomicFile, Catalog, Device, OutputFolder, Sequences, write_json};
-use ra_data::{Column, write_columns};
+use ra_data::{Column, DataConfig, write_columns};
 use ra_eval::Report;
 use ra_idmodels::IdMethod;
 use serde::Serialize;
@@ -161,6 +161,26 @@ impl Draft {
         Ok(write_json(&files.path().join(name), content)?)
     }
 
+    /// Makes the bundle say that logs are read as `data` says, if the run read something else. Paths are left out.
+    pub(crate) fn reads_as(&mut self, data: &DataConfig) -> Result<()> {
+        let mut recipe = Recipe::resolved(&self.manifest.recipe)?;
+        recipe.data = DataConfig { interactions: None, items: None, test: None, ..data.clone() };
+        self.manifest.recipe = recipe.to_toml()?;
+        Ok(())
+    }
+
+    /// Removes what has been written.
+    pub(crate) fn discard(self) -> Result<()> {
+        let Self { target: Target { mut files, old, .. }, bundle, .. } = self;
+        drop(bundle);
+        files.remove(|_| true)?;
+        lock::leave(files.path());
+        if old.files().next().is_none() {
+            lock::leave(old.path());
+        }
+        Ok(())
+    }
+
     /// Moves the bundle into its place.
     ///
     /// # Errors
@@ -209,12 +229,12 @@ fn rows(recipe: &Recipe, report: &Report, config: &ExportConfig) -> Result<Vec<B
 /// Returns the group of each item in the order of the catalogue; nothing if none was asked for.
 fn groups(recipe: &Recipe, catalog: &Catalog, config: &ExportConfig, root: &Path) -> Result<Vec<String>> {
     let Some(column) = &config.group else { return Ok(Vec::new()) };
-    let by_group = recipe.with(&[format!("data.columns.title={column}")])?;
-    let found = read(&by_group, root).with_context(|| format!("--group {column}"))?.dataset.catalog;
-    if found.all().any(|item| found.id(item) != catalog.id(item)) || found.len() != catalog.len() {
-        bail!("--group {column}: the file of items has changed since the run");
-    }
-    Ok(found.titles().to_vec())
+    let config = match recipe.data.interactions {
+        Some(_) => recipe.data.clone(),
+        None => fetch::locate_data(&recipe.data_name, root)?.into_config(recipe.data.clone()),
+    };
+    let ids: Vec<String> = catalog.all().map(|item| catalog.id(item).to_owned()).collect();
+    ra_data::attribute(&config, column, &ids).with_context(|| format!("--group {column}"))
 }
 
 /// The language model of the run.
@@ -259,12 +279,8 @@ impl Target {
     fn open(to: &Path, config: &ExportConfig) -> Result<Self> {
         let (old, lock) = lock::take(to, KIND)?;
         old.sweep()?;
-        if old.owns(files::MANIFEST) && to.join(files::MANIFEST).exists() && !config.replace {
-            bail!("{}: holds a bundle; name another folder by --to, or replace it by --force", to.display());
-        }
-        let place = to.canonicalize().with_context(|| format!("{}: cannot be used", to.display()))?;
-        let name = place.file_name().with_context(|| format!("--to {}: is not a folder with a name", to.display()))?;
-        let work = place.with_file_name(format!(".{}.new", name.to_string_lossy()));
+        refuse_standing(&old, config.replace)?;
+        let work = beside(to, ".", ".new")?;
         let (mut files, own) = lock::take(&work, KIND)?;
         files.sweep()?;
         files.remove(|_| true)?;
@@ -292,6 +308,31 @@ impl Target {
         lock::leave(&work);
         Ok(())
     }
+}
+
+/// Refuses to replace a bundle unless asked.
+fn refuse_standing(old: &OutputFolder, replace: bool) -> Result<()> {
+    if old.owns(files::MANIFEST) && old.path().join(files::MANIFEST).exists() && !replace {
+        bail!("{}: holds a bundle; name another folder by --to, or replace it by --force", old.path().display());
+    }
+    Ok(())
+}
+
+/// Returns the folder next to `to` whose name is that of `to` between two texts.
+pub(crate) fn beside(to: &Path, before: &str, after: &str) -> Result<PathBuf> {
+    let place = to.canonicalize().or_else(|_| std::path::absolute(to))?;
+    let name = place.file_name().with_context(|| format!("--to {}: is not a folder with a name", to.display()))?;
+    Ok(place.with_file_name(format!("{before}{}{after}", name.to_string_lossy())))
+}
+
+/// Checks that a bundle may be written to `to`, before anything is computed. Creates nothing.
+pub(crate) fn check_place(to: &Path, replace: bool) -> Result<()> {
+    lock::check(to, KIND)?;
+    lock::check(&beside(to, ".", ".new")?, KIND)?;
+    if to.is_symlink() && !to.exists() {
+        bail!("--to {}: is a link to nothing; name another folder", to.display());
+    }
+    refuse_standing(&OutputFolder::open(to, KIND)?, replace)
 }
 
 fn copy(from: &Path, files: &mut OutputFolder, name: &str) -> Result<()> {
@@ -331,8 +372,9 @@ fn portable(recipe: &Recipe, methods: &[&str], files: &mut OutputFolder) -> Resu
     for id in &mut own.ids {
         let is_read = methods.contains(&id.kind());
         for path in id.method.paths_mut() {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            let name = format!("{}/import-{}", files::MODEL, name.unwrap_or_default());
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            // That of a bundle has it already.
+            let name = format!("{}/import-{}", files::MODEL, name.strip_prefix("import-").unwrap_or(&name));
             if files.owns(&name) {
                 bail!("{}: two imported files have this name; rename one and run again", path.display());
             }

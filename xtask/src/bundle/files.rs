@@ -137,6 +137,9 @@ impl BundleManifest {
         }
         let found: serde_json::Value = read_json(&file)?;
         let format = found.get("format").and_then(serde_json::Value::as_u64);
+        if format.is_none() && folder.join("report.json").is_file() {
+            bail!("{}: is a run, not a bundle; make a bundle of it by export", folder.display());
+        }
         if format != Some(FORMAT.into()) {
             let told = format.map_or_else(|| "no format".into(), |format| format!("format {format}"));
             bail!("{}: has {told}, and this program reads format {FORMAT}; export it again", file.display());

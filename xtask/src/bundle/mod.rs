@@ -19,8 +19,8 @@ pub use export::{ExportConfig, export};
 pub use files::{BundleLm, BundleManifest, BundleRow, VectorPart};
 pub use turn::Turned;
 
-pub(crate) use export::Draft;
 pub(crate) use export::told;
+pub(crate) use export::{Draft, beside, check_place};
 pub(crate) use files::{KIND, MANIFEST, UPDATE};
 pub(crate) use start::Start;
 

@@ -150,7 +150,7 @@ impl Scorer {
         };
         let numbers =
             asked.parts.iter().flat_map(|own| own.vectors.iter().chain(own.added.iter().map(|(_, more)| more)));
-        (1..MOST_PARTS).contains(&self.dense().count())
+        (1..=MOST_PARTS).contains(&self.dense().count())
             && self.parts.iter().all(|(part, _)| has_index(part))
             && numbers.into_iter().all(|number| number.is_finite())
             && (2..=self.items as u32).any(|item| self.score_of(asked, ItemId(item)) != self.score_of(asked, ItemId(1)))
@@ -220,25 +220,22 @@ impl Scorer {
 
     /// Returns what a history of one item adds to the scores of items beyond vectors, the largest first.
     pub(super) fn terms(&self, item: ItemId, most: usize) -> Vec<(ItemId, f32)> {
-        let mut scores = vec![0.0f32; self.items + 1];
+        let mut scores: HashMap<ItemId, f32> = HashMap::new();
         let history = [item];
         let history = History { user: NOBODY, items: &history };
         for (part, weight) in &self.parts {
             if let How::Rows(rows) = &part.how {
-                let row = &rows[item.index() * scores.len()..][..scores.len()];
-                scores.iter_mut().zip(row).for_each(|(score, more)| *score += weight * more);
+                let row = &rows[item.index() * (self.items + 1)..][..self.items + 1];
+                for (more, other) in row.iter().zip(0..).filter(|(more, _)| **more != 0.0) {
+                    *scores.entry(ItemId(other)).or_default() += weight * more;
+                }
             }
             for (other, more) in part.model.additions(&history) {
-                scores[other.index()] += weight * more;
+                *scores.entry(other).or_default() += weight * more;
             }
         }
-        let mut found: Vec<(ItemId, f32)> = scores
-            .into_iter()
-            .zip(0..)
-            .skip(1)
-            .filter(|(score, _)| *score > 0.0)
-            .map(|(s, n)| (ItemId(n), s))
-            .collect();
+        let is_term = |(other, score): &(ItemId, f32)| *other != ItemId::PADDING && *score > 0.0;
+        let mut found: Vec<(ItemId, f32)> = scores.into_iter().filter(is_term).collect();
         found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         found.truncate(most);
         found

@@ -11,7 +11,8 @@ pub(super) struct Args {
     /// The older bundle. It stays as it is.
     #[arg(long, value_name = "OLD")]
     bundle: PathBuf,
-    /// The new log: the whole of it, or new interactions alone. Columns are those of the run, or --set data.columns.user=..
+    /// The new log: the whole of it, or new interactions alone. It is read as the run read its own; other columns are named
+    /// by --set data.columns.user=..
     #[arg(long, value_name = "NEW")]
     log: PathBuf,
     /// Titles of new items, or new titles of known ones.
@@ -39,12 +40,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH")]
     lm: Option<PathBuf>,
     /// The number of users with new interactions that both bundles are compared on.
-    #[arg(long, default_value_t = 2000)]
-    users: usize,
-    /// Go on after the last finished stage of an update that was stopped.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
+    users: u32,
+    /// Go on after the last finished stage of an update that was stopped or refused.
     #[arg(long)]
     resume: bool,
-    /// Write the new bundle even if it is significantly worse than the older one.
+    /// Write the new bundle even if it is significantly worse than the older one, or if nobody can be asked.
     #[arg(long)]
     accept_worse: bool,
     /// Replace a bundle in the folder.
@@ -70,7 +71,7 @@ pub(super) fn update(args: &Args, root: &Path) -> Result<()> {
         resume: args.resume,
         replace: args.force,
         accept_worse: args.accept_worse,
-        users: args.users,
+        users: args.users as usize,
     };
     let output = || Box::new(Bars::new()) as Box<dyn Output>;
     update::update(&config, &args.to, root, &open_device(Backend::Cpu)?, &output)?;

@@ -47,6 +47,9 @@ pub struct Compared {
     pub same: usize,
     /// How near the new vectors are to the old ones.
     pub turned: Vec<Turned>,
+    /// Whether the vectors consist of other parts than before, because the weights of a blend have changed: stored user
+    /// vectors do not fit.
+    pub has_other_parts: bool,
     /// What user vectors that were stored under the old bundle find; nothing if the row has no single vector per user.
     pub stored_vectors: Option<StoredVectors>,
 }
@@ -107,9 +110,12 @@ pub(super) fn compare(
     output.finish();
     let stored_vectors = stored(old, new, asked)?;
     let newest_unknown_to_old = asked.iter().filter(|asked| !old.knows(&asked.newest)).count();
+    let parts = |bundle: &Bundle| bundle.manifest().rows[0].vector.clone();
+    let has_other_parts = parts(old) != parts(new);
     Ok(Compared {
         newest_unknown_to_old,
         turned,
+        has_other_parts,
         stored_vectors,
         ..measured(&ranks, old.manifest().rows[0].name.clone())
     })
@@ -163,6 +169,7 @@ fn measured(ranks: &[[Option<usize>; 2]], row: String) -> Compared {
         worse: count(std::cmp::Ordering::Less),
         same: count(std::cmp::Ordering::Equal),
         turned: Vec::new(),
+        has_other_parts: false,
         stored_vectors: None,
     }
 }
@@ -173,7 +180,8 @@ fn stored(old: &Bundle, new: &Bundle, asked: &[Asked]) -> Result<Option<StoredVe
     let (new_items, _) = new.vectors_outside();
     let (unturned, _) = new.vectors_inside();
     let width = old_items.first().map_or(0, Vec::len);
-    if width < 2 || new_items.first().map(Vec::len) != Some(width) {
+    let parts = |bundle: &Bundle| bundle.manifest().rows[0].vector.clone();
+    if width < 2 || parts(old) != parts(new) {
         return Ok(None);
     }
     let most = PRODUCTS / (width * (old_items.len() + new_items.len())).max(1);
@@ -204,8 +212,12 @@ fn stored(old: &Bundle, new: &Bundle, asked: &[Asked]) -> Result<Option<StoredVe
 }
 
 impl Compared {
-    /// Says in which metric the new bundle is significantly worse, if in any.
+    /// Says why the new bundle should not take the place of the old one: the metric in which it is significantly worse, or
+    /// that nobody could be asked; nothing if it may.
     pub fn worse(&self) -> Option<String> {
+        if self.users == 0 {
+            return Some("nobody has a new interaction and two before it, so the bundles cannot be compared".into());
+        }
         let (name, found) = self.metrics.iter().find(|(_, found)| found.new < found.old && found.p < 0.05)?;
         Some(format!("{name} of the new bundle is {:.4} and was {:.4} (p = {:.3})", found.new, found.old, found.p))
     }
@@ -213,7 +225,7 @@ impl Compared {
     /// Says what was compared.
     pub fn told(&self) -> Vec<String> {
         if self.users == 0 {
-            return vec!["nobody with new interactions has three of them, so nothing was compared".into()];
+            return Vec::new();
         }
         let mut told = vec![format!(
             "row {}, {} users by their newest interaction ({} of these items are new to the older bundle): better for {}, \
@@ -230,6 +242,9 @@ impl Compared {
             told.push(format!(
                 "  vectors of {part}: mean cosine with the old ones {cosine_before:.3}, turned {cosine_after:.3} ({items} items)"
             ));
+        }
+        if self.has_other_parts {
+            told.push("  the vectors have other parts than before: compute stored user vectors again".into());
         }
         if let Some(StoredVectors { users, old_items, new_items, unturned }) = &self.stored_vectors {
             told.push(format!(
@@ -257,6 +272,6 @@ mod tests {
         let chance = measured(&[[Some(0), None], [None, Some(0)], [Some(1), None]], "r".into());
         assert_eq!(chance.worse(), None);
         let nobody = measured(&[], "r".into());
-        assert!(nobody.worse().is_none() && nobody.told()[0].contains("nothing was compared"));
+        assert!(nobody.worse().unwrap().contains("cannot be compared") && nobody.told().is_empty());
     }
 }

@@ -1,9 +1,9 @@
 //! The log of an older bundle and a new one, as one.
 use super::UpdateConfig;
 use crate::bundle::Bundle;
-use anyhow::Result;
-use ra_core::{ItemId, UserId};
-use ra_data::{Column, Columns, DataConfig, Histories, TitleParts, histories, write_columns};
+use anyhow::{Context, Result, bail};
+use ra_core::{Dataset, ItemId, UserId};
+use ra_data::{Column, Columns, DataConfig, Histories, attribute, histories, titles, write_columns};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,8 +12,13 @@ use std::path::Path;
 /// The column of groups in the merged items.
 pub(super) const GROUP: &str = "group";
 
-/// The share of the older histories that a log must begin with to be taken for the whole log.
-const MOST: f64 = 0.5;
+/// A log that holds at least this share of what the bundle knows is the whole log.
+const MOST: f64 = 0.9;
+
+/// A log holds new interactions alone if it has at most this share of what the bundle knows, and if the bundle knows at most
+/// this share of the log: users do again what they have done before.
+const FEW: f64 = 0.25;
+const REPEATED: f64 = 0.5;
 
 /// What a new log holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -25,71 +30,89 @@ pub enum LogHolds {
     NewOnly,
 }
 
+/// What every user did, oldest first, by name.
+type Rows = BTreeMap<String, Vec<String>>;
+
 /// A merged log.
 #[derive(Debug)]
-#[non_exhaustive]
-pub struct Merged {
-    /// What the new log holds.
-    pub holds: LogHolds,
-    /// What every user did, oldest first, by name.
-    pub users: BTreeMap<String, Vec<String>>,
+pub(super) struct Merged {
+    holds: LogHolds,
+    users: Rows,
     /// The title of every item, by id.
-    pub titles: BTreeMap<String, String>,
+    titles: BTreeMap<String, String>,
     /// The group of every item, if they have groups.
-    pub groups: Option<BTreeMap<String, String>>,
-    /// The users who did something that the bundle does not know.
-    pub changed: Vec<String>,
-    /// Whether the bundle knows users by name.
-    pub names_users: bool,
-    /// The numbers of users and items that the bundle does not know.
-    new: [usize; 2],
+    pub(super) groups: Option<BTreeMap<String, String>>,
+    /// The number of new interactions with an item that their user had before.
+    repeats: usize,
 }
 
 impl Merged {
-    /// Reads the new log and merges it with what the bundle knows.
+    /// Reads the new log as `data` says and merges it with what the bundle knows.
     ///
     /// # Errors
-    /// As [`ra_data::histories`].
-    pub(super) fn new(old: &Bundle, config: &UpdateConfig) -> Result<Self> {
-        let own = old.data_config();
-        let (min_rating, dedupe) = (own.min_rating, own.dedupe);
+    /// As [`ra_data::histories`]; if it cannot be told what the log holds.
+    pub(super) fn new(old: &Bundle, config: &UpdateConfig, data: &DataConfig) -> Result<Self> {
+        // Rare items are left out of the merged log, not of its parts.
         let read = DataConfig {
             interactions: Some(config.log.clone()),
             items: config.items.clone(),
-            columns: own.columns.clone(),
-            min_rating,
-            dedupe,
-            ..DataConfig::default()
+            k_core: 0,
+            ..data.clone()
         };
-        let read = columns_of(read, &config.sets)?;
-        let new = histories(&read)?;
-        let names_users = old.manifest().names_users;
-        let holds = config.holds.unwrap_or_else(|| found(old, &new));
-        let id = |item: &ItemId| new.items[item.index() - 1].clone();
-        let fresh = UserId::all(new.users.len())
-            .map(|user| (new.users[user.index()].clone(), new.rows.row(user).iter().map(id).collect::<Vec<String>>()));
-        let (users, changed) = match holds {
-            LogHolds::Everything => replaced(old, fresh.collect()),
-            LogHolds::NewOnly => followed(old, fresh.collect()),
+        let columns = Columns { title: None, ..read.columns.clone() };
+        let new = histories(&DataConfig { items: None, columns, ..read.clone() })?;
+        let holds = match config.holds {
+            Some(holds) => holds,
+            None => found(old, &new).with_context(|| config.log.display().to_string())?,
         };
-        let known_users: HashSet<&str> = old.histories().map(|(name, _)| name).collect();
-        let items: HashSet<&String> = users.values().flatten().collect();
-        let new_items = items.iter().filter(|item| !old.knows(item)).count();
-        let new_users = new.users.iter().filter(|user| !known_users.contains(user.as_str())).count();
-        let given: HashMap<&str, &str> =
-            new.items.iter().map(String::as_str).zip(new.titles.iter().map(String::as_str)).collect();
-        let grouped = config.group.as_ref().map(|column| groups(&read, column)).transpose()?;
-        let (mut titles, mut own_groups) = (BTreeMap::new(), BTreeMap::new());
-        for item in items {
-            let (title, group) = old.title_and_group(item).unwrap_or_default();
-            let newer = given.get(item.as_str()).filter(|title| !title.trim().is_empty());
-            titles.insert(item.clone(), newer.map_or(title, |title| title).to_owned());
-            let newer = grouped.as_ref().and_then(|groups| groups.get(item)).map(String::as_str);
-            own_groups.insert(item.clone(), newer.unwrap_or(group).to_owned());
+        if holds == LogHolds::NewOnly && !old.manifest().names_users {
+            bail!(
+                "{}: the bundle does not hold the names of users, so it cannot know whose new interactions these are; \
+                 give the whole log, or export the bundle again with --names-users",
+                config.log.display()
+            );
         }
-        let has_groups = grouped.is_some() || old.has_groups();
-        let groups = has_groups.then_some(own_groups);
-        Ok(Self { holds, users, titles, groups, changed, names_users, new: [new_users, new_items] })
+        let id = |item: &ItemId| new.items[item.index() - 1].clone();
+        let rows = UserId::all(new.users.len()).map(|user| new.rows.row(user).iter().map(id).collect());
+        let fresh: Rows = new.users.iter().cloned().zip(rows).collect();
+        let (users, repeats) = match holds {
+            LogHolds::Everything => (fresh, 0),
+            LogHolds::NewOnly => followed(old, fresh),
+        };
+        let items: Vec<String> = users
+            .values()
+            .flatten()
+            .collect::<HashSet<_>>()
+            .into_iter()
+            .cloned()
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let newer = |column: Option<&str>| -> Result<Vec<String>> {
+            Ok(match (&read.items, column) {
+                (None, _) => vec![String::new(); items.len()],
+                (Some(_), None) => titles(&read, &items)?,
+                (Some(_), Some(column)) => {
+                    attribute(&read, column, &items).with_context(|| format!("--group {column}"))?
+                }
+            })
+        };
+        let known = |item: &String| old.title_and_group(item).unwrap_or_default();
+        let or_known = |newer: Vec<String>, known: &dyn Fn(&String) -> String| -> BTreeMap<String, String> {
+            let text = |(item, newer): (&String, String)| match newer.trim().is_empty() {
+                true => (item.clone(), known(item)),
+                false => (item.clone(), newer),
+            };
+            items.iter().zip(newer).map(text).collect()
+        };
+        let has_groups = config.group.is_some() || old.has_groups();
+        let of_groups = match &config.group {
+            Some(column) => newer(Some(column))?,
+            None => vec![String::new(); items.len()],
+        };
+        let groups = has_groups.then(|| or_known(of_groups, &|item| known(item).1.to_owned()));
+        let titles = or_known(newer(None)?, &|item| known(item).0.to_owned());
+        Ok(Self { holds, users, titles, groups, repeats })
     }
 
     /// Writes the merged log and its items.
@@ -111,111 +134,201 @@ impl Merged {
         Ok(write_columns(items, &columns)?)
     }
 
-    /// Returns whether any item has a title.
-    pub(super) fn has_titles(&self) -> bool {
+    /// Returns whether any item has a title, or a group.
+    pub(super) fn has_items(&self) -> bool {
         self.titles.values().any(|title| !title.trim().is_empty()) || self.groups.is_some()
     }
+}
 
-    /// Says what was merged.
-    pub(super) fn told(&self) -> String {
-        let interactions: usize = self.users.values().map(Vec::len).sum();
-        let [users, items] = self.new;
-        let holds = match self.holds {
-            LogHolds::Everything => "the log holds what the bundle knows, and takes its place",
-            LogHolds::NewOnly => "the log holds new interactions, which follow those of the bundle",
-        };
-        let users = match (self.names_users, self.holds) {
-            (true, _) => format!("{users} new users"),
-            (false, LogHolds::Everything) => "users are not known by name".into(),
-            (false, LogHolds::NewOnly) => {
-                "the bundle does not know users by name, so all users of the log are new ones".into()
+/// What is new in a data set to an older bundle.
+#[derive(Debug)]
+pub(super) struct News {
+    /// The number of users with interactions that the bundle lacks.
+    pub(super) users: usize,
+    /// Those of them whose newest interaction is one of these, and that is held out for test: the bundle was not trained on it.
+    pub(super) comparable: Vec<UserId>,
+    told: String,
+}
+
+impl News {
+    /// Looks for what an older bundle lacks in the merged log, after its filters and split.
+    pub(super) fn new(old: &Bundle, merged: &Merged, dataset: &Dataset) -> Self {
+        let known = Known::new(old);
+        let (mut users, mut comparable) = (0, Vec::new());
+        for user in UserId::all(dataset.users.len()) {
+            let parts = [&dataset.train, &dataset.valid, &dataset.test].map(|part| part.row(user));
+            let row: Vec<&str> = parts.concat().iter().map(|item| dataset.catalog.id(*item)).collect();
+            let Some(is_newest) = known.has_more(&dataset.users[user.index()], &row, old) else { continue };
+            users += 1;
+            if is_newest && parts[2].len() == 1 {
+                comparable.push(user);
             }
-        };
-        format!(
-            "{holds}: {} users, {interactions} interactions; {} users with new ones; {users}; {items} new items",
-            self.users.len(),
-            self.changed.len()
-        )
+        }
+        let told = known.told(old, merged, dataset, users);
+        Self { users, comparable, told }
+    }
+
+    /// Says what was merged, and what is gone.
+    pub(super) fn told(&self) -> &str {
+        &self.told
     }
 }
 
-/// Returns a configuration with the columns of the log that settings name.
-fn columns_of(config: DataConfig, sets: &[String]) -> Result<DataConfig> {
-    let mut table = toml::Table::new();
-    table.insert("columns".into(), toml::Value::try_from(&config.columns)?);
-    for (key, value) in sets.iter().filter_map(|set| set.split_once('=')) {
-        if let (Some(column), Some(toml::Value::Table(columns))) =
-            (key.trim().strip_prefix("data.columns."), table.get_mut("columns"))
-        {
-            columns.insert(column.into(), value.trim().trim_matches('"').into());
+/// What an older bundle knows of its users.
+enum Known<'a> {
+    /// How often each user had each item.
+    Named(HashMap<&'a str, HashMap<&'a str, usize>>),
+    /// The histories, of users without a name.
+    Nameless(HashSet<u64>),
+}
+
+impl<'a> Known<'a> {
+    fn new(old: &'a Bundle) -> Self {
+        match old.manifest().names_users {
+            true => Self::Named(old.histories().map(|(name, row)| (name, counts(&row))).collect()),
+            false => {
+                Self::Nameless(old.histories().filter_map(|(_, row)| beginnings(row.into_iter()).last()).collect())
+            }
         }
     }
-    let columns: Columns = table.remove("columns").unwrap_or_else(|| toml::Table::new().into()).try_into()?;
-    Ok(DataConfig { columns, ..config })
-}
 
-/// Returns the group of each item of the new log.
-fn groups(read: &DataConfig, column: &str) -> Result<HashMap<String, String>> {
-    let columns = Columns { title: Some(TitleParts::One(column.into())), ..read.columns.clone() };
-    let found = histories(&DataConfig { columns, ..read.clone() })?;
-    Ok(found.items.into_iter().zip(found.titles).collect())
-}
-
-/// Finds out what a log holds: everything, if it begins with most of the histories that the bundle knows.
-fn found(old: &Bundle, new: &Histories) -> LogHolds {
-    let hash = |state: &DefaultHasher| state.clone().finish();
-    let mut beginnings = HashSet::new();
-    for row in new.rows.rows() {
-        let mut state = DefaultHasher::new();
-        // The bundle may have left out rare items.
-        for item in row.iter().map(|item| &new.items[item.index() - 1]).filter(|item| old.knows(item)) {
-            item.hash(&mut state);
-            beginnings.insert(hash(&state));
+    /// Returns whether the newest item of a history is new to the bundle; nothing if nothing is.
+    fn has_more(&self, user: &str, row: &[&str], old: &Bundle) -> Option<bool> {
+        match self {
+            Self::Named(users) => {
+                let own = counts(row);
+                let before =
+                    |item: &str| users.get(user).and_then(|known| known.get(item)).copied().unwrap_or_default();
+                let is_new = |item: &str| own[item] > before(item);
+                row.iter().any(|item| is_new(item)).then(|| row.last().is_some_and(|item| is_new(item)))
+            }
+            Self::Nameless(known) => {
+                let places = (0..row.len()).filter(|at| old.knows(row[*at]));
+                let hashes = beginnings(places.clone().map(|at| row[at]));
+                let longest = places.zip(hashes).filter(|(_, hash)| known.contains(hash)).last();
+                match longest {
+                    Some((at, _)) if at + 1 == row.len() => None,
+                    // A new user, or one whose history has changed: the bundle may have been trained on anything of it.
+                    found => (!row.is_empty()).then_some(found.is_some()),
+                }
+            }
         }
     }
-    let (mut all, mut known) = (0, 0);
-    for (_, row) in old.histories().filter(|(_, row)| row.len() > 1) {
-        let mut state = DefaultHasher::new();
-        row.iter().for_each(|item| item.hash(&mut state));
-        all += 1;
-        known += usize::from(beginnings.contains(&hash(&state)));
+
+    fn told(&self, old: &Bundle, merged: &Merged, dataset: &Dataset, users: usize) -> String {
+        let mut told = vec![match merged.holds {
+            LogHolds::Everything => "the log takes the place of what the bundle knows".to_owned(),
+            LogHolds::NewOnly => "the log follows what the bundle knows".to_owned(),
+        }];
+        let interactions = dataset.interactions();
+        told.push(format!(
+            "{} users with {interactions} interactions, {users} of them with new ones",
+            dataset.users.len()
+        ));
+        let items: HashSet<&str> = dataset.catalog.all().map(|item| dataset.catalog.id(item)).collect();
+        let mut gone: Vec<String> = Vec::new();
+        let mut tell = |count: usize, what: &str| gone.extend((count > 0).then(|| format!("{count} {what}")));
+        if let Self::Named(known) = self {
+            let now: HashMap<&str, UserId> =
+                dataset.users.iter().map(String::as_str).zip(UserId::all(dataset.users.len())).collect();
+            told.push(format!("{} new users", now.keys().filter(|user| !known.contains_key(*user)).count()));
+            let mut lost = [0, 0];
+            for (user, before) in known {
+                let parts = |user: &UserId| {
+                    [&dataset.train, &dataset.valid, &dataset.test].map(|part| part.row(*user)).concat()
+                };
+                let row: Vec<ItemId> = now.get(user).map(parts).unwrap_or_default();
+                let row: Vec<&str> = row.iter().map(|item| dataset.catalog.id(*item)).collect();
+                let own = counts(&row);
+                lost[0] += usize::from(row.is_empty());
+                lost[1] += before.iter().map(|(item, n)| n.saturating_sub(*own.get(item).unwrap_or(&0))).sum::<usize>();
+            }
+            tell(lost[0], "users");
+            tell(lost[1], "interactions");
+        }
+        tell(old.ids().filter(|item| !items.contains(item)).count(), "items");
+        told.push(format!("{} new items", items.iter().filter(|item| !old.knows(item)).count()));
+        if !gone.is_empty() {
+            told.push(format!("gone: {} that the bundle knew", gone.join(", ")));
+        }
+        if merged.repeats > 0 {
+            told.push(format!("{} new interactions are with an item that their user had before", merged.repeats));
+        }
+        told.join("; ")
     }
-    if all > 0 && known as f64 >= MOST * all as f64 { LogHolds::Everything } else { LogHolds::NewOnly }
 }
 
-type Rows = BTreeMap<String, Vec<String>>;
+/// Returns how often each item occurs.
+fn counts<'a>(row: &[&'a str]) -> HashMap<&'a str, usize> {
+    let mut found = HashMap::new();
+    row.iter().for_each(|item| *found.entry(*item).or_default() += 1);
+    found
+}
 
-/// Takes the new log in place of the old one. A user changed whose history the bundle does not hold, or whose newest item it
-/// does not know. Other unknown items may be rare ones that the bundle left out.
-fn replaced(old: &Bundle, fresh: Rows) -> (Rows, Vec<String>) {
-    let known: HashSet<Vec<&str>> = old.histories().map(|(_, row)| row).collect();
-    let has_changed = |row: &Vec<String>| {
-        let own: Vec<&str> = row.iter().map(String::as_str).filter(|item| old.knows(item)).collect();
-        !known.contains(&own) || row.last().is_some_and(|item| !old.knows(item))
+/// Returns a hash of each beginning of a history with two items or more.
+fn beginnings<'a>(row: impl Iterator<Item = &'a str>) -> impl Iterator<Item = u64> {
+    let hash = |state: &mut (DefaultHasher, usize), item: &str| {
+        item.hash(&mut state.0);
+        state.1 += 1;
+        Some((state.1, state.0.clone().finish()))
     };
-    let changed = fresh.iter().filter(|(_, row)| has_changed(row)).map(|(user, _)| user.clone()).collect();
-    (fresh, changed)
+    row.scan((DefaultHasher::new(), 0), hash).map(|(length, hash)| if length > 1 { hash } else { 0 })
 }
 
-/// Puts new interactions behind the old ones. Where a new row begins with what an old one ends with, that is kept once.
-fn followed(old: &Bundle, fresh: Rows) -> (Rows, Vec<String>) {
-    let mut users = Rows::new();
-    for (number, (name, row)) in (1..).zip(old.histories()) {
-        let mut own = if name.is_empty() { format!("#{number}") } else { name.to_owned() };
-        while name.is_empty() && fresh.contains_key(&own) {
-            own.insert(0, '#');
+/// Finds out what a log holds.
+fn found(old: &Bundle, new: &Histories) -> Result<LogHolds> {
+    let ask =
+        "say --everything if it takes the place of what the bundle knows, or --only-new if it holds nothing of it";
+    let ids = |row: &[ItemId]| row.iter().map(|item| new.items[item.index() - 1].as_str()).collect::<Vec<&str>>();
+    if old.manifest().names_users {
+        let rows: HashMap<&str, HashMap<&str, usize>> =
+            new.users.iter().map(String::as_str).zip(new.rows.rows().map(|row| counts(&ids(row)))).collect();
+        let (mut all, mut shared) = (0, 0);
+        for (name, row) in old.histories() {
+            all += row.len();
+            let Some(own) = rows.get(name) else { continue };
+            shared += counts(&row).into_iter().map(|(item, n)| n.min(*own.get(item).unwrap_or(&0))).sum::<usize>();
         }
-        users.insert(own, row.into_iter().map(str::to_owned).collect());
+        let [of_old, of_new] = [all, new.rows.total()].map(|all| shared as f64 / all.max(1) as f64);
+        return match (of_old >= MOST, of_old <= FEW && of_new <= REPEATED) {
+            (true, _) => Ok(LogHolds::Everything),
+            (_, true) => Ok(LogHolds::NewOnly),
+            _ => bail!(
+                "holds {:.0} % of what the bundle knows, which is {:.0} % of the log; {ask}",
+                100.0 * of_old,
+                100.0 * of_new
+            ),
+        };
     }
-    let mut changed = Vec::new();
+    let known = |row: &[ItemId]| ids(row).into_iter().filter(|item| old.knows(item)).collect::<Vec<_>>();
+    let begun: HashSet<u64> =
+        new.rows.rows().flat_map(|row| beginnings(known(row).into_iter()).collect::<Vec<_>>()).collect();
+    let all: Vec<u64> = old
+        .histories()
+        .filter(|(_, row)| row.len() > 1)
+        .filter_map(|(_, row)| beginnings(row.into_iter()).last())
+        .collect();
+    let share = all.iter().filter(|hash| begun.contains(hash)).count() as f64 / all.len().max(1) as f64;
+    if share < MOST {
+        bail!(
+            "begins with {:.0} % of the histories of the bundle, which does not know its users by name; say --everything if \
+             it takes their place",
+            100.0 * share
+        );
+    }
+    Ok(LogHolds::Everything)
+}
+
+/// Puts new interactions behind the old ones. The second value is the number of those with an item that their user had.
+fn followed(old: &Bundle, fresh: Rows) -> (Rows, usize) {
+    let row = |(name, row): (&str, Vec<&str>)| (name.to_owned(), row.into_iter().map(str::to_owned).collect());
+    let mut users: Rows = old.histories().map(row).collect();
+    let mut repeats = 0;
     for (user, row) in fresh {
-        let known = users.entry(user.clone()).or_default();
-        let shared = |n: &usize| known[known.len() - n..] == row[..*n];
-        let overlap = (0..=known.len().min(row.len())).rev().find(shared).unwrap_or(0);
-        if overlap < row.len() {
-            changed.push(user);
-        }
-        known.extend_from_slice(&row[overlap..]);
+        let known = users.entry(user).or_default();
+        let before: HashSet<&String> = known.iter().collect();
+        repeats += row.iter().filter(|item| before.contains(item)).count();
+        known.extend(row);
     }
-    (users, changed)
+    (users, repeats)
 }

@@ -7,18 +7,19 @@ mod compare;
 mod merge;
 
 pub use compare::{Compared, Measured, StoredVectors};
-pub use merge::{LogHolds, Merged};
+pub use merge::LogHolds;
 
-use crate::bundle::{Bundle, Draft, ExportConfig, KIND as BUNDLE, UPDATE};
+use crate::bundle::{Bundle, BundleManifest, Draft, ExportConfig, UPDATE, beside, check_place};
 use crate::context::{Context, Output};
 use crate::recipe::{Recipe, rows};
 use crate::stages::read;
 use crate::store::{Earlier, lock};
 use anyhow::{Context as _, Result, bail};
 use compare::Asked;
-use ra_core::{Device, UserId};
-use ra_data::DataConfig;
-use std::collections::HashSet;
+use merge::{Merged, News};
+use ra_core::{Dataset, Device, ItemId, splitmix64};
+use ra_data::{DataConfig, Split};
+use ra_idmodels::IdMethod;
 use std::path::{Path, PathBuf};
 
 /// The kind of the work folder in its marker.
@@ -47,11 +48,11 @@ pub struct UpdateConfig {
     pub sets: Vec<String>,
     /// Whether the names of users go into the new bundle; those of an older one that has them always do.
     pub names_users: bool,
-    /// Whether to go on after the last finished stage of an update that was stopped.
+    /// Whether to go on after the last finished stage of an update that was stopped or refused.
     pub resume: bool,
     /// Whether an earlier bundle in the folder is replaced.
     pub replace: bool,
-    /// Whether the new bundle is written even if it is worse.
+    /// Whether the new bundle is written even if it is worse, or if nobody could be asked.
     pub accept_worse: bool,
     /// The number of users that both bundles recommend to.
     pub users: usize,
@@ -70,50 +71,64 @@ pub fn update(
     device: &Device,
     output: &dyn Fn() -> Box<dyn Output>,
 ) -> Result<Compared> {
-    refuse_own(config, to)?;
-    lock::check(to, BUNDLE)?;
-    let old = Bundle::open(&config.bundle, config.lm.as_deref(), device)?;
-    let merged = Merged::new(&old, config)?;
-    output().say(&merged.told());
-    if merged.changed.is_empty() {
-        bail!(
-            "{}: holds no interaction that {} lacks, so there is nothing to learn from",
-            config.log.display(),
-            config.bundle.display()
-        );
-    }
-    let place = std::path::absolute(to)?;
-    let name = place.file_name().with_context(|| format!("--to {}: is not a folder with a name", to.display()))?;
-    let work = place.with_file_name(format!("{}.update", name.to_string_lossy()));
+    let bundle = &config.bundle;
+    // A link that is changed meanwhile leads nowhere else.
+    let place = bundle.canonicalize().with_context(|| format!("--bundle {}: cannot be read", bundle.display()))?;
+    let work = beside(to, "", ".update")?;
+    refuse_own(config, &place, to)?;
+    check_place(to, config.replace)?;
+    lock::check(&work, KIND)?;
+    let old = Bundle::open(&place, config.lm.as_deref(), device)?;
+    let reads = reads(&old, &config.sets)?;
+    let merged = Merged::new(&old, config, &reads)?;
+    let recipe = recipe(&old, &merged, config, &reads, &work)?;
     let (mut files, _lock) = lock::take(&work, KIND)?;
     files.claim(&[LOG, ITEMS])?;
     merged.write(&work.join(LOG), &work.join(ITEMS))?;
-    let recipe = recipe(&old, &merged, config, &work)?;
+    let dataset = read(&recipe, root)?.dataset;
+    let news = News::new(&old, &merged, &dataset);
+    output().say(news.told());
+    if news.users == 0 {
+        bail!(
+            "{}: holds no interaction that {} lacks, so there is nothing to learn from{}",
+            config.log.display(),
+            bundle.display(),
+            if recipe.data.k_core > 1 { ", or k_core leaves all of it out" } else { "" }
+        );
+    }
+    if let Some(told) = seen(&old) {
+        output().say(&told);
+    }
     let run = work.join("run");
     let earlier = if config.resume { Earlier::Resumed } else { Earlier::Replaced };
     let cx = Context::new(&recipe, root, &run, earlier)?.telling(output());
-    crate::run(&recipe, &cx)?;
+    let under = || format!("{}: the run of the update; without --resume it starts again", run.display());
+    crate::run(&recipe, &cx).with_context(under)?;
     drop(cx);
-    let also = old.manifest().rows.iter().skip(1).map(|row| row.name.clone()).collect();
+    if BundleManifest::read(&place)? != *old.manifest() {
+        bail!("{}: has become another bundle meanwhile; start again", bundle.display());
+    }
     let export = ExportConfig {
         row: Some(old.manifest().rows[0].name.clone()),
-        also,
+        also: old.manifest().rows.iter().skip(1).map(|row| row.name.clone()).collect(),
         without_lm: old.manifest().lm.as_ref().is_some_and(|lm| !lm.inside),
-        names_users: merged.names_users || config.names_users,
+        names_users: old.manifest().names_users || config.names_users,
         group: merged.groups.is_some().then(|| merge::GROUP.into()),
         replace: config.replace,
     };
     let output = output();
     let mut draft = Draft::new(&run, to, &export, Some(&old), root, device, &*output)?;
-    let asked = asked(&recipe, &merged, config.users, root)?;
+    draft.reads_as(&reads)?;
+    let asked = asked(&news, &dataset, recipe.seed, config.users);
     let compared = compare::compare(&old, &draft.bundle, &asked, std::mem::take(&mut draft.turned), &*output)?;
     compared.told().iter().for_each(|line| output.say(line));
     draft.add(UPDATE, &compared)?;
     if let (Some(worse), false) = (compared.worse(), config.accept_worse) {
+        draft.discard()?;
         bail!(
             "{worse}: the new bundle is not written, and {} stays as it is; look at {}, or write it all the same by \
-             --accept-worse",
-            config.bundle.display(),
+             --resume --accept-worse",
+            bundle.display(),
             run.join("report.html").display()
         );
     }
@@ -122,55 +137,114 @@ pub fn update(
     Ok(compared)
 }
 
-/// Refuses to write over what is read.
-fn refuse_own(config: &UpdateConfig, to: &Path) -> Result<()> {
-    if let (Ok(to), Ok(old)) = (to.canonicalize(), config.bundle.canonicalize())
-        && to == old
-    {
+/// Refuses to write over what is read, or into it.
+fn refuse_own(config: &UpdateConfig, bundle: &Path, to: &Path) -> Result<()> {
+    let place = to.canonicalize().or_else(|_| std::path::absolute(to))?;
+    if place == bundle {
         bail!(
             "--to {}: is the older bundle, which stays until the new one is whole; name another folder",
             to.display()
         );
     }
+    let log = config.log.canonicalize().with_context(|| format!("--log {}: cannot be read", config.log.display()))?;
+    for (option, path) in [("--bundle", bundle), ("--log", &log)] {
+        if path.is_dir() && place.starts_with(path) {
+            bail!(
+                "--to {}: is within {option} {}, which is only read; name another folder",
+                to.display(),
+                path.display()
+            );
+        }
+    }
     let read: Vec<PathBuf> = [Some(&config.log), config.items.as_ref()].into_iter().flatten().cloned().collect();
     Ok(ra_core::refuse_inputs_within(to, &read)?)
 }
 
+/// The keys that an update decides itself.
+const DECIDED: [&str; 6] = ["start_from", "data.name", "data.interactions", "data.items", "data.test", "data.split"];
+
+/// Returns how logs are read: as the bundle says, with changes by `data.` keys.
+fn reads(old: &Bundle, sets: &[String]) -> Result<DataConfig> {
+    let key = |set: &String| set.split_once('=').map_or(set.as_str(), |(key, _)| key).trim().to_owned();
+    if let Some(set) = sets.iter().find(|set| DECIDED.contains(&key(set).as_str()) || key(set) == "data") {
+        bail!("--set {set}: an update decides this itself; give the log by --log and titles by --items");
+    }
+    let own: Vec<String> = sets.iter().filter(|set| key(set).starts_with("data.columns")).cloned().collect();
+    // A column of titles counts only beside a file of titles, and a bundle has no paths.
+    let mut recipe = Recipe::resolved(&old.manifest().recipe)?;
+    (recipe.data.interactions, recipe.data.items) = (Some(LOG.into()), Some(ITEMS.into()));
+    (recipe.data.split, recipe.data.test) = (Split::LeaveOneOut, None);
+    let others = sets.iter().filter(|set| of_data(&key(set)) && !own.contains(set)).cloned();
+    let all: Vec<String> = own.iter().cloned().chain(others).collect();
+    Ok(recipe.with(&all)?.data)
+}
+
+/// Returns whether a key says how a log is read.
+fn of_data(key: &str) -> bool {
+    key.starts_with("data.") && !key.starts_with("data.curate") && key != "data.max_history"
+}
+
 /// Returns the recipe of the bundle for the merged log, with trainings that start from the bundle.
-fn recipe(old: &Bundle, merged: &Merged, config: &UpdateConfig, work: &Path) -> Result<Recipe> {
+fn recipe(old: &Bundle, merged: &Merged, config: &UpdateConfig, reads: &DataConfig, work: &Path) -> Result<Recipe> {
     let manifest = old.manifest();
     let mut recipe = Recipe::resolved(&manifest.recipe)?;
-    let DataConfig { dedupe, k_core, .. } = recipe.data;
     recipe.name.clone_from(&manifest.recipe_name);
     recipe.data_name.clone_from(&manifest.name);
     recipe.data = DataConfig {
         interactions: Some(work.join(LOG)),
-        items: merged.has_titles().then(|| work.join(ITEMS)),
-        dedupe,
-        k_core,
+        items: merged.has_items().then(|| work.join(ITEMS)),
+        dedupe: reads.dedupe,
+        k_core: reads.k_core,
         ..DataConfig::default()
     };
-    recipe.start_from = Some(std::path::absolute(&config.bundle)?);
+    recipe.start_from = Some(old.path().to_path_buf());
     recipe.lm.path = old.lm_path(config.lm.as_deref()).map(std::path::absolute).transpose()?;
+    for id in &mut recipe.ids {
+        let kind = id.kind();
+        for path in id.method.paths_mut() {
+            if !manifest.files.contains_key(&*path.to_string_lossy()) {
+                bail!(
+                    "{}: does not hold {}, which the method {kind} of its recipe reads; export it again with --also {kind}",
+                    config.bundle.display(),
+                    path.display()
+                );
+            }
+            *path = old.path().join(&*path);
+        }
+    }
     // They say more about a row than an update asks.
     recipe.rows.retain(|row| row != rows::PROBES && row != rows::COLD_LIFT);
-    recipe.with(&config.sets)
+    let of_run: Vec<String> =
+        config.sets.iter().filter(|set| !of_data(set.split('=').next().unwrap_or_default().trim())).cloned().collect();
+    let recipe = recipe.with(&of_run)?;
+    let is_row = |name: &str| recipe.id_rows().iter().any(|row| row == name) || recipe.has_row(name);
+    if let Some(row) = manifest.rows.iter().find(|row| !is_row(&row.name)) {
+        bail!("the bundle has the row {}, and the recipe would not: leave out the settings that remove it", row.name);
+    }
+    Ok(recipe)
 }
 
-/// Returns the users with new interactions, at most so many: what they did before their newest interaction, and that one.
-fn asked(recipe: &Recipe, merged: &Merged, most: usize, root: &Path) -> Result<Vec<Asked>> {
-    let dataset = read(recipe, root)?.dataset;
-    let changed: HashSet<&str> = merged.changed.iter().map(String::as_str).collect();
-    let id = |item: &ra_core::ItemId| dataset.catalog.id(*item).to_owned();
-    let mut all = Vec::new();
-    for user in UserId::all(dataset.users.len()) {
-        let Some((newest, before)) = dataset.test.row(user).split_first() else { continue };
-        if !before.is_empty() || !changed.contains(dataset.users[user.index()].as_str()) {
-            continue;
-        }
-        let history = dataset.train.row(user).iter().chain(dataset.valid.row(user)).map(id).collect();
-        all.push((ra_core::splitmix64(recipe.seed ^ u64::from(user.0)), Asked { history, newest: id(newest) }));
-    }
-    all.sort_by_key(|(order, _)| *order);
-    Ok(all.into_iter().map(|(_, asked)| asked).take(most).collect())
+/// Says whether the old weights may have seen what the run of the update holds out.
+fn seen(old: &Bundle) -> Option<String> {
+    let split = old.data_config().split;
+    let holds_out_each = matches!(split, Split::LeaveOneOut | Split::LeaveLastN);
+    (!holds_out_each).then(|| {
+        format!(
+            "the older bundle was trained under split = \"{split}\", so its weights may have seen last interactions of users \
+             without new ones: figures in the report of this run may be too high; the comparison of the bundles is not \
+             affected"
+        )
+    })
+}
+
+/// Returns users whose newest interaction is new to the older bundle, at most so many: what they did before it, and the item.
+fn asked(news: &News, dataset: &Dataset, seed: u64, most: usize) -> Vec<Asked> {
+    let id = |item: &ItemId| dataset.catalog.id(*item).to_owned();
+    let mut users = news.comparable.clone();
+    users.sort_by_key(|user| splitmix64(seed ^ u64::from(user.0)));
+    let asked = |user| Asked {
+        history: dataset.train.row(user).iter().chain(dataset.valid.row(user)).map(id).collect(),
+        newest: dataset.test.row(user).iter().map(id).collect(),
+    };
+    users.into_iter().take(most).map(asked).collect()
 }

@@ -52,9 +52,12 @@ fn the_whole_log_and_new_rows_alone_give_the_same_bundle_with_new_users_and_item
     for (log, to) in [(&all, "c"), (&more, "d")] {
         let items = ["--items", "items-new.tsv", "--group", "colour", "--accept-worse"];
         let told = root.ok(&[&["update", "--bundle", "b", "--log", log, "--to", to], &items[..], &FAST[..]].concat());
-        let expected = if to == "c" { "holds what the bundle knows" } else { "holds new interactions" };
+        let expected = if to == "c" { "takes the place of what" } else { "follows what the bundle knows" };
         assert!(told.contains(expected) && told.contains("1 new users; 1 new items"), "{told}");
-        assert!(told.contains("12 users with new ones") && told.contains("mean cosine"), "{told}");
+        assert!(
+            told.contains("12 of them with new ones") && !told.contains("gone") && told.contains("mean cosine"),
+            "{told}"
+        );
     }
     let [own, other] = ["c", "d"].map(|bundle| histories(&root, bundle));
     assert_eq!(own, other);
@@ -83,7 +86,7 @@ fn stored_vectors_stay_usable_and_the_products_are_the_scores() {
     let [all, _] = tomorrow(&root);
     let update = ["update", "--bundle", "s", "--log", &all, "--items", "items-new.tsv", "--to", "t", "--accept-worse"];
     let told = root.ok(&[&update[..], &FAST[..]].concat());
-    assert!(told.contains("users are not known by name") && told.contains("stored user vectors"), "{told}");
+    assert!(told.contains("12 of them with new ones") && told.contains("stored user vectors"), "{told}");
     let turned = json(root.path("t/update.json"))["turned"][0].clone();
     let [before, after] = ["cosine_before", "cosine_after"].map(|key| turned[key].as_f64().unwrap());
     assert!(after > 0.9 && after >= before - 0.02, "{turned}");
@@ -160,9 +163,100 @@ fn a_worse_bundle_is_not_written_unless_asked() {
     let update = ["update", "--bundle", "b", "--log", "all.tsv", "--items", "wrong.tsv", "--to", "d"];
     let told = root.error(&update);
     assert!(told.contains("of the new bundle is 0.") && told.contains("--accept-worse"), "{told}");
-    assert!(!root.path("d/manifest.json").exists());
-    root.ok(&[&update[..], &["--accept-worse"]].concat());
+    assert!(!root.path("d").exists() && !root.path(".d.new").exists(), "nothing is left");
+    root.ok(&[&update[..], &["--resume", "--accept-worse"]].concat());
     root.ok(&["recommend", "--bundle", "d", "--item", "i3"]);
+}
+
+#[test]
+fn what_a_log_holds_is_found_out_or_asked_and_what_is_gone_is_told() {
+    let root = exported(&["--names-users"]);
+    tomorrow(&root);
+    let update = |log: &str, more: &[&str]| {
+        let to = format!("to-{}", log.trim_end_matches(".tsv"));
+        [&["update", "--bundle", "b", "--log", log, "--to", &to, "--accept-worse"], more, &FAST[..]]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<String>>()
+    };
+    let ok = |args: Vec<String>| root.ok(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let error = |args: Vec<String>| root.error(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let lines = |name: &str| -> Vec<String> {
+        std::fs::read_to_string(root.path(name)).unwrap().lines().map(str::to_owned).collect()
+    };
+    // The whole log with ties in another order is the whole log, and nobody who did nothing new is asked.
+    let all = lines("all.tsv");
+    let mut tied = vec![all[0].clone()];
+    tied.extend(all[1..].iter().rev().map(|line| {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let time = if fields[2].len() < 3 { "1" } else { fields[2] };
+        [fields[0], fields[1], time].join("\t")
+    }));
+    root.write("tied.tsv", &(tied.join("\n") + "\n"));
+    let told = ok(update("tied.tsv", &[]));
+    assert!(told.contains("takes the place") && told.contains("12 of them with new ones"), "{told}");
+    let asked = json(root.path("to-tied/update.json"))["users"].as_u64().unwrap();
+    assert_eq!(asked, 12, "{told}");
+    // Half of it is neither the whole nor new alone.
+    let half: Vec<&String> = all.iter().filter(|line| !line.starts_with("u1") && !line.starts_with("u2")).collect();
+    let half = half.into_iter().cloned().collect::<Vec<_>>().join("\n") + "\n";
+    root.write("half.tsv", &half);
+    let told = error(update("half.tsv", &[]));
+    assert!(told.contains("half.tsv: holds 67 % of what the bundle knows") && told.contains("--everything"), "{told}");
+    let told = ok(update("half.tsv", &["--everything"]));
+    assert!(told.contains("gone: 4 users, 24 interactions that the bundle knew"), "{told}");
+    // What is said to be new is, even if it repeats what was there.
+    root.write("again.tsv", "user\titem\tpos\nu3\ti8\t99\nu3\ti8\t100\n");
+    let told = ok(update("again.tsv", &["--only-new"]));
+    assert!(told.contains("2 new interactions are with an item that their user had before"), "{told}");
+    assert_eq!(histories(&root, "to-again")["u3"][6..], ["i8", "i8"]);
+    // A title for every item may change, whether it is in the log or not.
+    let items = std::fs::read_to_string(root.path("items.tsv")).unwrap().replace("The ant", "The aunt");
+    root.write("renamed.tsv", &items);
+    ok(update("more.tsv", &["--items", "renamed.tsv"]));
+    let found = root.ok(&["recommend", "--bundle", "to-more", "--title", "The aunt", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&found).unwrap()["history"], 1, "{found}");
+}
+
+#[test]
+fn a_bundle_keeps_how_logs_are_read() {
+    let root = Root::new();
+    let rated = |users: usize, from: usize, to: usize| -> String {
+        let row = |(user, step): (usize, usize)| {
+            format!("u{user}\tp{}\t{step}\t{}\n", (user + 2 * step) % 12, if (user + step) % 4 == 0 { 1 } else { 5 })
+        };
+        (0..users).flat_map(|user| (from..to).map(move |step| (user, step))).map(row).collect()
+    };
+    let head = "customer\tsku\tts\tstars\n";
+    let names: String = (0..12).map(|item| format!("p{item}\tName{item}\tBrand{item}\n")).collect();
+    root.write("names.tsv", &format!("sku\tname\tbrand\n{names}"));
+    for (file, to) in [("day1.tsv", 6), ("day2.tsv", 8), ("day3.tsv", 10)] {
+        root.write(file, &format!("{head}{}", rated(20, 0, to)));
+    }
+    root.write(
+        "mine.toml",
+        "[data]\ninteractions = 'day1.tsv'\nitems = 'names.tsv'\nmin_rating = 3.0\n[data.columns]\nuser = 'customer'\nitem = \
+         'sku'\nrating = 'stars'\ntitle = ['name', 'brand']\n[[id]]\nkind = 'lexical'\n[[id]]\nkind = 'markov'\n[eval]\nks = \
+         [1, 3]\nrows = ['id']\n",
+    );
+    root.ok(&["run", "mine.toml", "--out", "a"]);
+    root.ok(&["export", "--run", "a", "--row", "markov", "--names-users", "--to", "b1"]);
+    for (old, log, new) in [("b1", "day2.tsv", "b2"), ("b2", "day3.tsv", "b3")] {
+        let told =
+            root.ok(&["update", "--bundle", old, "--log", log, "--items", "names.tsv", "--to", new, "--accept-worse"]);
+        assert!(told.contains("takes the place") && !told.contains("gone"), "{told}");
+    }
+    let [first, last] = ["b1", "b3"].map(|bundle| histories(&root, bundle)["u3"].len());
+    assert_eq!((first, last), (4, 7), "low ratings are left out");
+    let Column::Text(titles) = read_table(&root.path("b3/items.parquet")).unwrap()["title"].clone() else { panic!() };
+    assert!(titles.contains(&"Name3 Brand3".to_owned()), "{titles:?}");
+    // Another shop's export has other names.
+    let other = std::fs::read_to_string(root.path("day3.tsv")).unwrap().replace("customer", "buyer");
+    root.write("day4.tsv", &other.replace("u4\tp10\t9", "u4\tp1\t9"));
+    let update = ["update", "--bundle", "b3", "--log", "day4.tsv", "--to", "b4", "--accept-worse", "--everything"];
+    assert!(root.error(&update).contains("customer"));
+    root.ok(&[&update[..], &["--set", "data.columns.user=buyer"]].concat());
 }
 
 #[test]
@@ -178,6 +272,22 @@ fn an_update_that_cannot_be_says_why_and_leaves_nothing() {
     root.write("bad.tsv", "a\tb\n1\t2\n");
     refused(&["--log", "bad.tsv", "--to", "c"], "bad.tsv");
     refused(&["--log", "log.tsv", "--to", "lm"], "holds files but no bundle");
+    refused(&["--log", "log.tsv", "--to", "b/new"], "is within --bundle");
+    let [all, more] = tomorrow(&root);
+    refused(&["--log", &more, "--to", "c"], "does not know its users by name; say --everything");
+    refused(&["--log", &more, "--only-new", "--to", "c"], "give the whole log");
+    refused(&["--log", &all, "--to", "c", "--set", "data.interactions=log.tsv"], "an update decides this itself");
+    refused(&["--log", &all, "--to", "c", "--set", "eval.rows=[\"id\"]"], "the bundle has the row all");
+    root.ok(&["export", "--run", "a", "--row", "pop", "--to", "p"]);
+    refused(&["--log", &all, "--to", "p"], "holds a bundle; name another folder by --to, or replace it by --force");
+    assert!(!root.path("p.update").exists(), "before anything is computed");
+    // One who comes for the first time cannot be asked.
+    let log = std::fs::read_to_string(root.path("log.tsv")).unwrap();
+    root.write("guest.tsv", &(log + "guest\ti3\t1\n"));
+    let guest = [&["--log", "guest.tsv", "--to", "c"], &FAST[..]].concat();
+    refused(&guest, "the bundles cannot be compared: the new bundle is not written");
+    assert!(!root.path("c").exists() && !root.path(".c.new").exists());
+    std::fs::remove_dir_all(root.path("c.update")).unwrap();
     let found = root.error(&["update", "--bundle", "lm", "--log", "log.tsv", "--to", "c"]);
     assert!(found.contains("is not a bundle"), "{found}");
     assert!(!root.path("c").exists() && !root.path("c.update").exists());
