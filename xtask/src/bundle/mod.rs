@@ -155,7 +155,9 @@ impl Bundle {
     /// Returns the item vectors of its rows with towers.
     fn vectors(&self) -> ItemVectors {
         let has_towers = |row: &str| self.recipe.variants().iter().any(|own| own.name == row && own.has_towers());
-        let all = self.scorers.iter().flat_map(Scorer::vectors).filter(|(row, _)| has_towers(row));
+        // Rows share parts.
+        let all: HashMap<&str, &[f32]> = self.scorers.iter().flat_map(Scorer::vectors).collect();
+        let all = all.into_iter().filter(|(row, _)| has_towers(row));
         let tensor = |rows: &[f32]| {
             let shape = [self.items() + 1, rows.len() / (self.items() + 1)];
             Tensor::from_data(TensorData::new(rows.to_vec(), shape), &self.device)
