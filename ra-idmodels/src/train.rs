@@ -3,7 +3,7 @@ use crate::Batches;
 use burn::tensor::{Device, Tensor};
 use ra_core::{
     Check, Curve, Dataset, Error, Fit, FitConfig, IdModel, ItemId, NoProgress, OptimConfig, Problem, Progress, Result,
-    Validate, flat_config,
+    Validate, fingerprint, fingerprint_file, flat_config,
 };
 use serde::Serialize;
 use std::path::Path;
@@ -25,6 +25,15 @@ pub struct TrainConfig {
 }
 
 flat_config!(TrainConfig { batch, epochs, validate_every, patience }, optim: OptimConfig);
+
+impl Start<'_> {
+    /// Returns the key of the parameters, for the state of a training.
+    fn fingerprint(&self) -> Result<String> {
+        let items: Vec<u8> = self.items.iter().flat_map(|item| item.map_or(0, |item| item.0).to_le_bytes()).collect();
+        let items = fingerprint([items.as_slice()]);
+        Ok(format!(", start {} {} {items}", fingerprint_file(self.checkpoint)?, self.known))
+    }
+}
 
 impl Default for TrainConfig {
     fn default() -> Self {
@@ -196,7 +205,9 @@ pub fn train<M: IdModel>(
     let mut fit = fit.rates_start(job.start.is_some());
     if job.state.is_some() {
         let Job { seed, method, .. } = job;
-        fit = fit.of(format!("{method} seed {seed}, data {}, batch {}", job.dataset.fingerprint(), config.batch));
+        let start = job.start.map(|start| start.fingerprint()).transpose()?.unwrap_or_default();
+        let data = job.dataset.fingerprint();
+        fit = fit.of(format!("{method} seed {seed}, data {data}, batch {}{start}", config.batch));
     }
     if let Some(validate) = job.validate {
         fit = fit.validate(move |model: &M| validate(&model.fitted()));

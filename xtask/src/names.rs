@@ -22,7 +22,12 @@ impl Names {
         Self { ids: catalog.all().map(|item| (catalog.id(item).to_owned(), item)).collect(), titles, plain }
     }
 
-    /// Returns the item with an id, with or without surrounding blanks.
+    /// Returns the item with exactly this id.
+    pub(crate) fn exact(&self, id: &str) -> Option<ItemId> {
+        self.ids.get(id).copied()
+    }
+
+    /// Returns the item with an id that a person has written, with or without surrounding blanks.
     pub(crate) fn id(&self, name: &str) -> Option<ItemId> {
         self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied()
     }

@@ -8,7 +8,7 @@ use crate::variants::{id_score, with_id_score};
 use burn::module::Module;
 use ra_core::{
     Check, Curve, Dataset, Error, Fingerprinter, Fit, FitConfig, History, ItemId, LanguageModel, Progress, Recommender,
-    Result, Sample, Validate, load_module,
+    Result, Sample, Validate, fingerprint_file, load_module,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -171,7 +171,10 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     let config = FitConfig { replica_devices, ..job.train.fit_config() };
     let training = Fit::new("align", &config).progress(progress).state(job.state).rates_start(job.start.is_some());
     let training = match job.state {
-        Some(_) => training.of(job.key(&align)),
+        Some(_) => {
+            let start = job.start.map(|path| Ok::<_, Error>(format!(", start {}", fingerprint_file(path)?)));
+            training.of(job.key(&align) + &start.transpose()?.unwrap_or_default())
+        }
         None => training,
     };
     let training = match validate {

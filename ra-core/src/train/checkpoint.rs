@@ -122,7 +122,8 @@ pub fn load_grown_module<M: Module>(module: M, path: &Path, known: usize, items:
 
 /// Reads a file written by [`save_module`] for a catalogue of `known` items into a module for another catalogue: `items`
 /// gives, for each item of the new one, its number in the old one. Rows of tables with one row for each item and one or two
-/// for padding and the like follow the items; items that the file does not know keep the module's own rows.
+/// for padding and the like follow the items; items that the file does not know keep the module's own rows. Such tables are
+/// known by their first axis alone, so the number of items should not be the width of another parameter.
 ///
 /// # Errors
 /// As [`load_module`], if a tensor differs in another way.
@@ -144,6 +145,10 @@ pub fn load_module_by_item<M: Module>(module: M, path: &Path, known: usize, item
             && from[1..] == to[1..]
             && (1..=2).any(|more| from[0] == known + more && to[0] == items.len() + more)
         {
+            let same_type = data.len() * to[0] == fresh.len() * from[0];
+            if !same_type || items.iter().flatten().any(|item| item.index() > known) {
+                return Err(fail(format!("{name} has other numbers or fewer items than it should")));
+            }
             data = rows_by_item(&data, fresh, to[0], known, items);
             shape.clone_from(to);
         }

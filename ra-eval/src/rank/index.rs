@@ -218,8 +218,12 @@ impl Codes {
         let mut codes: Vec<i16> = query.iter().map(|x| (f64::from(*x) * inverse).round() as i16).collect();
         codes.resize(index.width, 0);
         let (step, length) = (step as f32, wide(query) as f32);
-        // Without a step, or where scores may overflow, intervals have no ends.
-        let fits = (length == 0.0 || step >= f32::MIN_POSITIVE) && length * index.longest < f32::MAX;
+        // The largest number on the way to an interval: a score, or the product with codes of up to 127. Sums of several
+        // parts, the product with the mean and the error fit into the rest.
+        let most = f64::from(length) * f64::from(index.longest).max(127.0 * (query.len() as f64).sqrt());
+        let has_room = most < f64::from(f32::MAX) / 1024.0;
+        // Without a step, or without room, intervals have no ends.
+        let fits = (length == 0.0 || step >= f32::MIN_POSITIVE) && has_room;
         Self { codes, step, length: if fits { length } else { f32::INFINITY } }
     }
 }
@@ -293,10 +297,13 @@ impl<'a> Search<'a> {
     #[inline(always)]
     fn add_more(&self, stretch: &std::ops::Range<usize>, own: &mut Intervals) {
         let from = self.added.partition_point(|(item, _)| item.index() < stretch.start);
-        for (item, more) in self.added[from..].iter().take_while(|(item, _)| item.index() < stretch.end) {
-            let at = item.index() - stretch.start;
-            own.centres[at] += more;
-            own.reach[at] += 64.0 * f32::EPSILON * (more.abs() + own.centres[at].abs());
+        let of_item = self.added[from..].chunk_by(|a, b| a.0 == b.0);
+        for run in of_item.take_while(|run| run[0].0.index() < stretch.end) {
+            let (at, operations) = (run[0].0.index() - stretch.start, (64 + run.len()) as f32);
+            for (_, more) in run {
+                own.centres[at] += more;
+                own.reach[at] += operations * f32::EPSILON * (more.abs() + own.centres[at].abs());
+            }
         }
     }
 
@@ -488,6 +495,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_product_of_codes_that_overflows_hides_no_score() {
+        let index = VectorIndex::new(vec![1.0, 20.0, 0.01, 0.0, -1.0, -20.0, 0.0, 0.0], 2);
+        assert_eq!(index.top_k(&[1e37, 0.0], 1, &[]), [(ItemId(0), 1e37)]);
     }
 
     #[test]

@@ -369,6 +369,9 @@ impl Bundle {
 
     fn answer(&self, scorer: &Scorer, request: &Request, mut own: Resolved, ranked: Ranked) -> Result<Answer> {
         let (recommended, fallback) = match ranked {
+            Ranked::Best(found) if found.iter().any(|(_, score)| !score.is_finite()) => {
+                bail!("{}: gives scores that are not numbers", scorer.name)
+            }
             Ranked::Best(found) => (found.into_iter().map(|(item, score)| self.named(item, score)).collect(), None),
             Ranked::All(scores) => match scores.telling_sum() {
                 Some(sum) => (self.choose(scorer, request, &mut own, sum, Some(&scores))?, None),

@@ -114,16 +114,25 @@ impl BundleManifest {
     /// Names the file that is missing or was changed.
     pub fn checked(folder: &Path) -> Result<Self> {
         let own = Self::read(folder)?;
-        for (name, sum) in &own.files {
+        own.check(folder, own.files.keys().map(String::as_str))?;
+        Ok(own)
+    }
+
+    /// Checks files of the bundle in `folder` that it lists.
+    ///
+    /// # Errors
+    /// Names the file that is missing or was changed.
+    pub(super) fn check<'a>(&self, folder: &Path, mut names: impl Iterator<Item = &'a str>) -> Result<()> {
+        names.try_for_each(|name| {
             let path = folder.join(name);
             if !path.is_file() {
                 bail!("{}: is missing; copy the bundle again", path.display());
             }
-            if sha256(&path)? != *sum {
+            if self.files.get(name) != Some(&sha256(&path)?) {
                 bail!("{}: is not the file that was exported; copy the bundle again", path.display());
             }
-        }
-        Ok(own)
+            Ok(())
+        })
     }
 
     /// Reads the manifest of a bundle, and checks nothing but its format.

@@ -206,15 +206,15 @@ impl Bundle {
 
     /// Returns whether an item with this id is in the catalogue.
     pub fn knows(&self, id: &str) -> bool {
-        self.names.id(id).is_some()
+        self.names.exact(id).is_some()
     }
 
     /// Returns the number of training interactions of an item; 0 if it is unknown.
     pub(crate) fn popularity_of(&self, id: &str) -> u32 {
-        self.names.id(id).map_or(0, |item| self.popularity[item.index()])
+        self.names.exact(id).map_or(0, |item| self.popularity[item.index()])
     }
 
-    /// Returns what every user did, oldest first, by the ids of items; the names of users are empty if the bundle does not
+    /// Returns what every user of an opened bundle did, oldest first, by the ids of items; the names of users are empty if the bundle does not
     /// hold them.
     pub(crate) fn histories(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
         let Dataset { users, catalog, train, test, .. } = &self.dataset;
@@ -227,7 +227,7 @@ impl Bundle {
 
     /// Returns the title of an item, and its group, which is empty without groups; nothing for an unknown id.
     pub(crate) fn title_and_group(&self, id: &str) -> Option<(&str, &str)> {
-        let item = self.names.id(id)?;
+        let item = self.names.exact(id)?;
         Some((self.dataset.catalog.title(item), self.groups.get(item.index() - 1).map_or("", String::as_str)))
     }
 

@@ -1,5 +1,5 @@
 //! The trained models of a bundle as the start of another training.
-use super::files::{BundleManifest, MANIFEST, MODEL};
+use super::files::{BundleManifest, HISTORIES, ITEMS, MANIFEST, MODEL};
 use super::table;
 use crate::store::RunFolder;
 use anyhow::Result;
@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 /// The checkpoints of a bundle, and the items that they know.
 #[derive(Debug)]
 pub(crate) struct Start {
+    path: PathBuf,
     folder: RunFolder,
+    manifest: BundleManifest,
     identity: String,
     items: HashMap<String, ItemId>,
 }
@@ -24,16 +26,17 @@ pub(crate) struct StartOfIds<'a> {
 }
 
 impl Start {
-    /// Opens a bundle after a check of every file.
+    /// Opens a bundle; what is read of it is checked.
     ///
     /// # Errors
     /// As [`BundleManifest::checked`].
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let manifest = BundleManifest::checked(path)?;
+        let manifest = BundleManifest::read(path)?;
+        manifest.check(path, [ITEMS, HISTORIES].into_iter())?;
         let catalog = table::read(path, &manifest)?.0.catalog;
         let items = catalog.all().map(|item| (catalog.id(item).to_owned(), item)).collect();
-        let identity = fingerprint_file(&path.join(MANIFEST))?.to_string();
-        Ok(Self { folder: RunFolder::within(&path.join(MODEL))?, identity, items })
+        let (identity, path) = (fingerprint_file(&path.join(MANIFEST))?.to_string(), path.to_path_buf());
+        Ok(Self { folder: RunFolder::within(&path.join(MODEL))?, path, manifest, identity, items })
     }
 
     /// Returns the key of all that it holds.
@@ -48,14 +51,29 @@ impl Start {
 
     /// Returns where the training of an ID method starts, for a catalogue with these [`items`](Self::items); nothing if the
     /// bundle does not hold the method.
-    pub(crate) fn id_method<'a>(&self, name: &str, items: &'a [Option<ItemId>]) -> Option<StartOfIds<'a>> {
-        let checkpoint = self.folder.id_checkpoint(name);
-        checkpoint.exists().then_some(StartOfIds { checkpoint, known: self.items.len(), items })
+    ///
+    /// # Errors
+    /// If the checkpoint is not the one that was exported.
+    pub(crate) fn id_method<'a>(&self, name: &str, items: &'a [Option<ItemId>]) -> Result<Option<StartOfIds<'a>>> {
+        let checkpoint = self.checked(self.folder.id_checkpoint(name))?;
+        Ok(checkpoint.map(|checkpoint| StartOfIds { checkpoint, known: self.items.len(), items }))
     }
 
     /// Returns the checkpoint of the towers of a row, if the bundle holds it.
-    pub(crate) fn towers(&self, row: &str) -> Option<PathBuf> {
-        Some(self.folder.towers_checkpoint(row)).filter(|path| path.exists())
+    ///
+    /// # Errors
+    /// As [`id_method`](Self::id_method).
+    pub(crate) fn towers(&self, row: &str) -> Result<Option<PathBuf>> {
+        self.checked(self.folder.towers_checkpoint(row))
+    }
+
+    fn checked(&self, file: PathBuf) -> Result<Option<PathBuf>> {
+        let name = file.strip_prefix(&self.path)?.to_string_lossy().into_owned();
+        if !self.manifest.files.contains_key(&name) {
+            return Ok(None);
+        }
+        self.manifest.check(&self.path, std::iter::once(name.as_str()))?;
+        Ok(Some(file))
     }
 }
 

@@ -80,7 +80,7 @@ impl Bundle {
         let (catalog, known) = (&self.dataset.catalog, &older.names);
         let pairs: Vec<(usize, usize)> = catalog
             .all()
-            .filter_map(|item| Some((item.index() - 1, known.id(catalog.id(item))?.index() - 1)))
+            .filter_map(|item| Some((item.index() - 1, known.exact(catalog.id(item))?.index() - 1)))
             .collect();
         for (part, own_at) in placed(&parts) {
             let width = part.width;

@@ -304,7 +304,7 @@ fn train(
     let crossed = PerturbedIds::new(&crossed as &dyn Recommender, source, &data.dataset, recipe.seed);
     let (metric, folder) = (cx.validator.over(&data.dataset, &data.validation), cx.store.folder()?);
     let state = folder.towers_state(&variant.name)?;
-    let start = cx.start.as_ref().and_then(|start| start.towers(&variant.name));
+    let start = cx.start.as_ref().map(|start| start.towers(&variant.name)).transpose()?.flatten();
     let job = Job {
         ids: parts.ids_of(variant),
         training_ids: is_crossed.then_some(&crossed as &dyn Recommender),

@@ -32,7 +32,8 @@ pub struct Data {
 pub fn data(recipe: &Recipe, cx: &Context) -> Result<Data> {
     let prepared = read(recipe, &cx.root)?;
     cx.say(ra_data::describe(&prepared));
-    let (audit, first_seen) = (audit(&prepared), prepared.first_seen());
+    let (mut audit, first_seen) = (audit(&prepared), prepared.first_seen());
+    audit.extend(recipe.start_from.as_deref().map(started));
     let dataset = prepared.dataset;
     check_support(recipe, &dataset)?;
     warn_of_full_users(&dataset);
@@ -80,6 +81,18 @@ fn audit(prepared: &Prepared) -> Vec<AuditFinding> {
         effect: found.effect.into(),
     };
     ra_data::audit(prepared).findings.into_iter().map(finding).collect()
+}
+
+/// Says that trainings start from a bundle.
+fn started(bundle: &Path) -> AuditFinding {
+    AuditFinding {
+        name: "start_from".into(),
+        level: AuditLevel::Note,
+        told: format!("trainings start from the models of {}", bundle.display()),
+        effect:
+            "if these have seen what is held out here, figures are too high: do not compare them with runs from scratch"
+                .into(),
+    }
 }
 
 /// Refuses metrics over no users, and rows that read titles if there are none.

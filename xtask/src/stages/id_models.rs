@@ -264,10 +264,13 @@ fn method(
     let job = metric.as_ref().map_or(job, |metric| job.validate(metric as Validate<'_>)).state(&state);
     let earlier = cx.start.as_ref().filter(|_| fold.is_none());
     let known = earlier.map(|start| start.items(&data.dataset.catalog)).unwrap_or_default();
-    let start = earlier.and_then(|start| start.id_method(&name, &known));
+    let start = earlier.map(|start| start.id_method(&name, &known)).transpose()?.flatten();
     let job = start.as_ref().map_or(job, |start| job.start(start.borrowed()));
     cx.store.begin(&name)?;
-    let trained = ra_idmodels::fit(config, &job)?;
+    let trained = ra_idmodels::fit(config, &job).with_context(|| match start {
+        Some(_) => format!("{name}, trained on from start_from: leave out settings that change its shape"),
+        None => format!("method {name}"),
+    })?;
     // A resumed stage reports its total cost.
     let seconds = cx.costs.add(&format!("train {name}"), since).max(trained.curve.seconds);
     let epochs = config.train().map(|train| train.epochs);

@@ -29,9 +29,12 @@ pub(crate) struct Manifest {
     /// The language model, `FrozenText::identity`.
     #[serde(default)]
     lm: Option<String>,
-    /// The content of the files that ID methods import, and of the bundle that training starts from.
+    /// The content of the files that ID methods import.
     #[serde(default)]
     imports: Option<String>,
+    /// The bundle that trainings start from. Once they are done, nothing needs it.
+    #[serde(default)]
+    start: Option<String>,
     /// The version of this program.
     version: String,
     /// Whether the run has started over a finished one and has not finished yet, so that the reports are of the earlier
@@ -58,6 +61,7 @@ impl Manifest {
             clock: first_seen.map(clock),
             lm,
             imports: imports(recipe)?,
+            start: start(recipe)?,
             version: env!("CARGO_PKG_VERSION").into(),
             under_way: false,
         })
@@ -160,11 +164,12 @@ impl Manifest {
     /// Returns how the run of `asked` differs, apart from keys of the recipe.
     fn causes(&self, asked: &Self) -> Vec<&'static str> {
         // Destructured, so that no field is forgotten.
-        let Self { name: _, recipe: _, dataset, clock, lm, imports, version, under_way: _ } = self;
+        let Self { name: _, recipe: _, dataset, clock, lm, imports, start, version, under_way: _ } = self;
         let all = [
             (*dataset != asked.dataset || *clock != asked.clock, "from other data"),
             (*lm != asked.lm, "with another language model"),
             (*imports != asked.imports, "from other imported files"),
+            (*start != asked.start, "from another start_from"),
             (*version != asked.version, "by another version of this program"),
         ];
         all.into_iter().filter(|(differs, _)| *differs).map(|(_, cause)| cause).collect()
@@ -267,11 +272,15 @@ fn imported(recipe: &Recipe) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns the fingerprint of the contents of the imported files, and of the bundle that training starts from.
+/// Returns the fingerprint of the bundle that trainings start from: that of its manifest, which has the sums of its files.
+pub(crate) fn start(recipe: &Recipe) -> Result<Option<String>> {
+    let of = |bundle: &PathBuf| Ok(fingerprint_file(&bundle.join(MANIFEST))?.to_string());
+    recipe.start_from.as_ref().map(of).transpose()
+}
+
+/// Returns the fingerprint of the contents of the imported files.
 pub(crate) fn imports(recipe: &Recipe) -> Result<Option<String>> {
-    let mut files = imported(recipe);
-    // The manifest has the sums of the other files.
-    files.extend(recipe.start_from.iter().map(|bundle| bundle.join(MANIFEST)));
+    let files = imported(recipe);
     let contents = files.iter().map(|file| Ok(fingerprint_file(file)?.to_string())).collect::<Result<Vec<_>>>()?;
     Ok((!files.is_empty()).then(|| fingerprint(contents.iter().map(String::as_bytes)).to_string()))
 }
@@ -288,6 +297,7 @@ mod tests {
             clock: Some("c".into()),
             lm: Some("l".into()),
             imports: Some("i".into()),
+            start: Some("s".into()),
             version: "1".into(),
             under_way: false,
         }
@@ -300,7 +310,8 @@ mod tests {
     fn whatever_changes_makes_another_run() {
         let base = manifest(RECIPE);
         type Change = (fn(&mut Manifest), &'static str);
-        let changes: [Change; 7] = [
+        let changes: [Change; 8] = [
+            (|m| m.start = None, "another start_from"),
             (|m| m.recipe = m.recipe.replace("seed = 1", "seed = 5"), "seed is 1 there and 5 here"),
             (|m| m.recipe = m.recipe.replace("[train]\nlr = 0.1", ""), "train.lr is 0.1 there and not set here"),
             (|m| m.dataset = "9876543210".into(), "data 01234567"),

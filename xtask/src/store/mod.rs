@@ -12,7 +12,7 @@ pub use folder::Earlier;
 pub(crate) use folder::{
     BlendManifest, GroundManifest, IdManifest, KIND, RunFolder, TowersManifest, id_fingerprint, read_users,
 };
-pub(crate) use manifest::{Manifest, imports, inputs};
+pub(crate) use manifest::{Manifest, imports, inputs, start};
 
 use anyhow::{Context, Result};
 use log::Log;

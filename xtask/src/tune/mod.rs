@@ -220,7 +220,10 @@ impl<'r> Search<'r> {
             keys: self.tune.keys.clone(),
             data: inputs.data.dataset.fingerprint().to_string(),
             lm: inputs.text.as_ref().map(FrozenText::identity),
-            imports: store::imports(self.recipe)?,
+            imports: store::imports(self.recipe)?
+                .into_iter()
+                .chain(store::start(self.recipe)?)
+                .reduce(|a, b| a + " " + &b),
             version: env!("CARGO_PKG_VERSION").into(),
         };
         let file = self.out.join(FILE);

@@ -16,6 +16,9 @@ const TOGETHER: usize = 16;
 /// The number of random draws of the tests.
 const RESAMPLES: usize = 2000;
 
+/// With fewer users, no difference is significant.
+const FEWEST: usize = 6;
+
 /// The number of products that stored user vectors are tried with.
 const PRODUCTS: usize = 2_000_000_000;
 
@@ -47,8 +50,8 @@ pub struct Compared {
     pub same: usize,
     /// How near the new vectors are to the old ones.
     pub turned: Vec<Turned>,
-    /// Whether the vectors consist of other parts than before, because the weights of a blend have changed: stored user
-    /// vectors do not fit.
+    /// Whether the vectors consist of other parts than before, because a part of a blend has no weight any more, or has one
+    /// now: stored user vectors do not fit.
     pub has_other_parts: bool,
     /// What user vectors that were stored under the old bundle find; nothing if the row has no single vector per user.
     pub stored_vectors: Option<StoredVectors>,
@@ -68,11 +71,12 @@ pub struct Measured {
     pub high: f64,
     /// The p value of a paired permutation test, corrected over the metrics (Holm).
     pub p: f64,
-    /// The smallest difference that this many users reveal in four of five cases.
-    pub detectable: f64,
+    /// The smallest difference that this many users reveal in four of five cases; nothing for fewer than two.
+    pub detectable: Option<f64>,
 }
 
-/// HR@100 of the newest item, which both bundles know, by products of vectors alone.
+/// HR@100 of the newest item, which both bundles know, by products of vectors alone: for as many users as are asked, or
+/// fewer of them in a large catalogue.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StoredVectors {
@@ -151,7 +155,8 @@ fn measured(ranks: &[[Option<usize>; 2]], row: String) -> Compared {
     let ps = holm(&both.iter().map(|(_, old, new)| permutation_test(new, old, RESAMPLES, 1)).collect::<Vec<_>>());
     let metric = |((name, old, new), p): (&(&str, Vec<f64>, Vec<f64>), f64)| {
         let interval = paired_bootstrap(new, old, RESAMPLES, 1);
-        let (low, high, detectable) = (interval.low, interval.high, detectable(new, old));
+        let (low, high) = (interval.low, interval.high);
+        let detectable = (new.len() > 1).then(|| detectable(new, old));
         ((*name).to_owned(), Measured { old: mean(old), new: mean(new), low, high, p, detectable })
     };
     let metrics = both.iter().zip(ps).map(metric).collect();
@@ -185,10 +190,10 @@ fn stored(old: &Bundle, new: &Bundle, asked: &[Asked]) -> Result<Option<StoredVe
         return Ok(None);
     }
     let most = PRODUCTS / (width * (old_items.len() + new_items.len())).max(1);
-    let known = |asked: &&Asked| old.knows(&asked.newest) && new.knows(&asked.newest);
-    let asked: Vec<&Asked> = asked.iter().filter(known).take(most.max(1)).collect();
     let places = |bundle: &Bundle| -> HashMap<String, usize> { bundle.ids().map(str::to_owned).zip(0..).collect() };
     let (of_old, of_new) = (places(old), places(new));
+    let known = |asked: &&Asked| of_old.contains_key(&asked.newest) && of_new.contains_key(&asked.newest);
+    let asked: Vec<&Asked> = asked.iter().filter(known).take(most.max(1)).collect();
     let sides = [(&old_items, &of_old), (&new_items, &of_new), (&unturned, &of_new)];
     let hits: Vec<Option<[bool; 3]>> = asked
         .par_iter()
@@ -215,8 +220,11 @@ impl Compared {
     /// Says why the new bundle should not take the place of the old one: the metric in which it is significantly worse, or
     /// that nobody could be asked; nothing if it may.
     pub fn worse(&self) -> Option<String> {
-        if self.users == 0 {
-            return Some("nobody has a new interaction and two before it, so the bundles cannot be compared".into());
+        if self.users < FEWEST {
+            return Some(format!(
+                "only {} users have a new interaction and two before it, so the bundles cannot be compared",
+                self.users
+            ));
         }
         let (name, found) = self.metrics.iter().find(|(_, found)| found.new < found.old && found.p < 0.05)?;
         Some(format!("{name} of the new bundle is {:.4} and was {:.4} (p = {:.3})", found.new, found.old, found.p))

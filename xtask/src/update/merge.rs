@@ -186,9 +186,9 @@ impl<'a> Known<'a> {
     fn new(old: &'a Bundle) -> Self {
         match old.manifest().names_users {
             true => Self::Named(old.histories().map(|(name, row)| (name, counts(&row))).collect()),
-            false => {
-                Self::Nameless(old.histories().filter_map(|(_, row)| beginnings(row.into_iter()).last()).collect())
-            }
+            false => Self::Nameless(
+                old.histories().filter_map(|(_, row)| beginnings(row.into_iter()).last().flatten()).collect(),
+            ),
         }
     }
 
@@ -205,7 +205,8 @@ impl<'a> Known<'a> {
             Self::Nameless(known) => {
                 let places = (0..row.len()).filter(|at| old.knows(row[*at]));
                 let hashes = beginnings(places.clone().map(|at| row[at]));
-                let longest = places.zip(hashes).filter(|(_, hash)| known.contains(hash)).last();
+                let longest =
+                    places.zip(hashes).filter(|(_, hash)| hash.is_some_and(|hash| known.contains(&hash))).last();
                 match longest {
                     Some((at, _)) if at + 1 == row.len() => None,
                     // A new user, or one whose history has changed: the bundle may have been trained on anything of it.
@@ -265,14 +266,14 @@ fn counts<'a>(row: &[&'a str]) -> HashMap<&'a str, usize> {
     found
 }
 
-/// Returns a hash of each beginning of a history with two items or more.
-fn beginnings<'a>(row: impl Iterator<Item = &'a str>) -> impl Iterator<Item = u64> {
+/// Returns a hash of each beginning of a history; nothing for one of a single item, which says too little.
+fn beginnings<'a>(row: impl Iterator<Item = &'a str>) -> impl Iterator<Item = Option<u64>> {
     let hash = |state: &mut (DefaultHasher, usize), item: &str| {
         item.hash(&mut state.0);
         state.1 += 1;
         Some((state.1, state.0.clone().finish()))
     };
-    row.scan((DefaultHasher::new(), 0), hash).map(|(length, hash)| if length > 1 { hash } else { 0 })
+    row.scan((DefaultHasher::new(), 0), hash).map(|(length, hash)| (length > 1).then_some(hash))
 }
 
 /// Finds out what a log holds.
@@ -283,11 +284,15 @@ fn found(old: &Bundle, new: &Histories) -> Result<LogHolds> {
     if old.manifest().names_users {
         let rows: HashMap<&str, HashMap<&str, usize>> =
             new.users.iter().map(String::as_str).zip(new.rows.rows().map(|row| counts(&ids(row)))).collect();
-        let (mut all, mut shared) = (0, 0);
+        let (mut all, mut shared, mut users) = (0, 0, 0);
         for (name, row) in old.histories() {
             all += row.len();
             let Some(own) = rows.get(name) else { continue };
+            users += 1;
             shared += counts(&row).into_iter().map(|(item, n)| n.min(*own.get(item).unwrap_or(&0))).sum::<usize>();
+        }
+        if users == 0 {
+            bail!("none of its {} users is a user of the bundle, such as {:?}; {ask}", new.users.len(), new.users[0]);
         }
         let [of_old, of_new] = [all, new.rows.total()].map(|all| shared as f64 / all.max(1) as f64);
         return match (of_old >= MOST, of_old <= FEW && of_new <= REPEATED) {
@@ -302,12 +307,8 @@ fn found(old: &Bundle, new: &Histories) -> Result<LogHolds> {
     }
     let known = |row: &[ItemId]| ids(row).into_iter().filter(|item| old.knows(item)).collect::<Vec<_>>();
     let begun: HashSet<u64> =
-        new.rows.rows().flat_map(|row| beginnings(known(row).into_iter()).collect::<Vec<_>>()).collect();
-    let all: Vec<u64> = old
-        .histories()
-        .filter(|(_, row)| row.len() > 1)
-        .filter_map(|(_, row)| beginnings(row.into_iter()).last())
-        .collect();
+        new.rows.rows().flat_map(|row| beginnings(known(row).into_iter()).flatten().collect::<Vec<_>>()).collect();
+    let all: Vec<u64> = old.histories().filter_map(|(_, row)| beginnings(row.into_iter()).last().flatten()).collect();
     let share = all.iter().filter(|hash| begun.contains(hash)).count() as f64 / all.len().max(1) as f64;
     if share < MOST {
         bail!(
@@ -331,4 +332,17 @@ fn followed(old: &Bundle, fresh: Rows) -> (Rows, usize) {
         known.extend(row);
     }
     (users, repeats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_is_the_same_in_every_longer_history_and_one_item_is_none() {
+        let hashes = |row: &[&'static str]| beginnings(row.iter().copied()).collect::<Vec<_>>();
+        let (short, long) = (hashes(&["a", "b"]), hashes(&["a", "b", "a"]));
+        assert_eq!((short[0], &short[..], long.len()), (None, &long[..2], 3));
+        assert_ne!(hashes(&["ab", "c"])[1], hashes(&["a", "bc"])[1]);
+    }
 }

@@ -75,13 +75,14 @@ pub fn update(
     // A link that is changed meanwhile leads nowhere else.
     let place = bundle.canonicalize().with_context(|| format!("--bundle {}: cannot be read", bundle.display()))?;
     let work = beside(to, "", ".update")?;
-    refuse_own(config, &place, to)?;
+    refuse_own(config, &place, to, &work)?;
     check_place(to, config.replace)?;
     lock::check(&work, KIND)?;
     let old = Bundle::open(&place, config.lm.as_deref(), device)?;
     let reads = reads(&old, &config.sets)?;
     let merged = Merged::new(&old, config, &reads)?;
     let recipe = recipe(&old, &merged, config, &reads, &work)?;
+    private(&work)?;
     let (mut files, _lock) = lock::take(&work, KIND)?;
     files.claim(&[LOG, ITEMS])?;
     merged.write(&work.join(LOG), &work.join(ITEMS))?;
@@ -118,37 +119,50 @@ pub fn update(
     };
     let output = output();
     let mut draft = Draft::new(&run, to, &export, Some(&old), root, device, &*output)?;
-    draft.reads_as(&reads)?;
-    let asked = asked(&news, &dataset, recipe.seed, config.users);
-    let compared = compare::compare(&old, &draft.bundle, &asked, std::mem::take(&mut draft.turned), &*output)?;
-    compared.told().iter().for_each(|line| output.say(line));
-    draft.add(UPDATE, &compared)?;
-    if let (Some(worse), false) = (compared.worse(), config.accept_worse) {
-        draft.discard()?;
-        bail!(
-            "{worse}: the new bundle is not written, and {} stays as it is; look at {}, or write it all the same by \
-             --resume --accept-worse",
-            bundle.display(),
-            run.join("report.html").display()
-        );
-    }
+    let mut judge = || -> Result<Compared> {
+        draft.reads_as(&DataConfig { split: old.data_config().split, ..reads.clone() })?;
+        let asked = asked(&news, &dataset, recipe.seed, config.users);
+        let compared = compare::compare(&old, &draft.bundle, &asked, std::mem::take(&mut draft.turned), &*output)?;
+        compared.told().iter().for_each(|line| output.say(line));
+        draft.add(UPDATE, &compared)?;
+        match compared.worse().filter(|_| !config.accept_worse) {
+            None => Ok(compared),
+            Some(worse) => bail!(
+                "{worse}: the new bundle is not written, and {} stays as it is; look at {}, or write it all the same by \
+                 --resume --accept-worse",
+                bundle.display(),
+                run.join("report.html").display()
+            ),
+        }
+    };
+    let compared = match judge() {
+        Ok(compared) => compared,
+        Err(error) => {
+            draft.discard()?;
+            return Err(error);
+        }
+    };
     let made = draft.place()?;
     crate::bundle::told(&made, to).iter().for_each(|line| output.say(line));
+    output.say(&format!(
+        "{}: holds the merged log, names of users included; remove it when you need it no more",
+        work.display()
+    ));
     Ok(compared)
 }
 
 /// Refuses to write over what is read, or into it.
-fn refuse_own(config: &UpdateConfig, bundle: &Path, to: &Path) -> Result<()> {
-    let place = to.canonicalize().or_else(|_| std::path::absolute(to))?;
+fn refuse_own(config: &UpdateConfig, bundle: &Path, to: &Path, work: &Path) -> Result<()> {
+    let place = nearest(to)?;
     if place == bundle {
         bail!(
             "--to {}: is the older bundle, which stays until the new one is whole; name another folder",
             to.display()
         );
     }
-    let log = config.log.canonicalize().with_context(|| format!("--log {}: cannot be read", config.log.display()))?;
-    for (option, path) in [("--bundle", bundle), ("--log", &log)] {
-        if path.is_dir() && place.starts_with(path) {
+    // A pattern is no folder.
+    for (option, path) in [("--bundle", bundle.to_path_buf()), ("--log", nearest(&config.log)?)] {
+        if path.is_dir() && place.starts_with(&path) {
             bail!(
                 "--to {}: is within {option} {}, which is only read; name another folder",
                 to.display(),
@@ -157,31 +171,66 @@ fn refuse_own(config: &UpdateConfig, bundle: &Path, to: &Path) -> Result<()> {
         }
     }
     let read: Vec<PathBuf> = [Some(&config.log), config.items.as_ref()].into_iter().flatten().cloned().collect();
-    Ok(ra_core::refuse_inputs_within(to, &read)?)
+    ra_core::refuse_inputs_within(to, &read)?;
+    Ok(ra_core::refuse_inputs_within(work, &read)?)
 }
 
-/// The keys that an update decides itself.
-const DECIDED: [&str; 6] = ["start_from", "data.name", "data.interactions", "data.items", "data.test", "data.split"];
+/// Makes a folder that only its owner may read: the merged log has the names of users.
+fn private(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Returns a path without links as far as it exists.
+fn nearest(path: &Path) -> Result<PathBuf> {
+    let whole = std::path::absolute(path)?;
+    let found =
+        whole.ancestors().find_map(|folder| Some((folder.canonicalize().ok()?, whole.strip_prefix(folder).ok()?)));
+    Ok(found.map_or_else(
+        || whole.clone(),
+        |(folder, rest)| if rest.as_os_str().is_empty() { folder } else { folder.join(rest) },
+    ))
+}
+
+/// The keys of `data` that say how a log is read and filtered; an update decides the others itself.
+const OF_DATA: [&str; 5] = ["columns", "strict", "dedupe", "k_core", "min_rating"];
+
+/// Returns the key of a setting.
+fn key(set: &str) -> &str {
+    set.split_once('=').map_or(set, |(key, _)| key).trim()
+}
+
+/// Returns whether a setting says how a log is read.
+fn of_data(set: &&String) -> bool {
+    key(set) == "data"
+        || key(set).strip_prefix("data.").is_some_and(|key| !key.starts_with("curate") && key != "max_history")
+}
 
 /// Returns how logs are read: as the bundle says, with changes by `data.` keys.
 fn reads(old: &Bundle, sets: &[String]) -> Result<DataConfig> {
-    let key = |set: &String| set.split_once('=').map_or(set.as_str(), |(key, _)| key).trim().to_owned();
-    if let Some(set) = sets.iter().find(|set| DECIDED.contains(&key(set).as_str()) || key(set) == "data") {
-        bail!("--set {set}: an update decides this itself; give the log by --log and titles by --items");
+    let is_ours = |set: &String| {
+        let first = key(set).strip_prefix("data.").and_then(|key| key.split('.').next());
+        first.is_some_and(|first| OF_DATA.contains(&first))
+    };
+    let own: Vec<String> = sets.iter().filter(of_data).cloned().collect();
+    if let Some(set) = own.iter().find(|set| !is_ours(set)).or_else(|| sets.iter().find(|set| key(set) == "start_from"))
+    {
+        bail!(
+            "--set {set}: an update decides this itself; give the log by --log and titles by --items, and of data only {}",
+            OF_DATA.join(", ")
+        );
     }
-    let own: Vec<String> = sets.iter().filter(|set| key(set).starts_with("data.columns")).cloned().collect();
     // A column of titles counts only beside a file of titles, and a bundle has no paths.
     let mut recipe = Recipe::resolved(&old.manifest().recipe)?;
     (recipe.data.interactions, recipe.data.items) = (Some(LOG.into()), Some(ITEMS.into()));
-    (recipe.data.split, recipe.data.test) = (Split::LeaveOneOut, None);
-    let others = sets.iter().filter(|set| of_data(&key(set)) && !own.contains(set)).cloned();
-    let all: Vec<String> = own.iter().cloned().chain(others).collect();
-    Ok(recipe.with(&all)?.data)
-}
-
-/// Returns whether a key says how a log is read.
-fn of_data(key: &str) -> bool {
-    key.starts_with("data.") && !key.starts_with("data.curate") && key != "data.max_history"
+    let plain = DataConfig::default();
+    recipe.data = DataConfig { split: plain.split, test: None, cold_items: 0.0, ..recipe.data };
+    Ok(recipe.with(&own)?.data)
 }
 
 /// Returns the recipe of the bundle for the merged log, with trainings that start from the bundle.
@@ -214,8 +263,7 @@ fn recipe(old: &Bundle, merged: &Merged, config: &UpdateConfig, reads: &DataConf
     }
     // They say more about a row than an update asks.
     recipe.rows.retain(|row| row != rows::PROBES && row != rows::COLD_LIFT);
-    let of_run: Vec<String> =
-        config.sets.iter().filter(|set| !of_data(set.split('=').next().unwrap_or_default().trim())).cloned().collect();
+    let of_run: Vec<String> = config.sets.iter().filter(|set| !of_data(set)).cloned().collect();
     let recipe = recipe.with(&of_run)?;
     let is_row = |name: &str| recipe.id_rows().iter().any(|row| row == name) || recipe.has_row(name);
     if let Some(row) = manifest.rows.iter().find(|row| !is_row(&row.name)) {
@@ -242,9 +290,9 @@ fn asked(news: &News, dataset: &Dataset, seed: u64, most: usize) -> Vec<Asked> {
     let id = |item: &ItemId| dataset.catalog.id(*item).to_owned();
     let mut users = news.comparable.clone();
     users.sort_by_key(|user| splitmix64(seed ^ u64::from(user.0)));
-    let asked = |user| Asked {
-        history: dataset.train.row(user).iter().chain(dataset.valid.row(user)).map(id).collect(),
-        newest: dataset.test.row(user).iter().map(id).collect(),
+    let asked = |user| {
+        let history = dataset.train.row(user).iter().chain(dataset.valid.row(user)).map(id).collect();
+        Some(Asked { history, newest: dataset.test.row(user).first().map(id)? })
     };
-    users.into_iter().take(most).map(asked).collect()
+    users.into_iter().filter_map(asked).take(most).collect()
 }

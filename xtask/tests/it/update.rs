@@ -206,6 +206,15 @@ fn what_a_log_holds_is_found_out_or_asked_and_what_is_gone_is_told() {
     assert!(told.contains("half.tsv: holds 67 % of what the bundle knows") && told.contains("--everything"), "{told}");
     let told = ok(update("half.tsv", &["--everything"]));
     assert!(told.contains("gone: 4 users, 24 interactions that the bundle knew"), "{told}");
+    // Nobody's name is known: it may be the same people.
+    let others = all[1..].iter().map(|line| format!("x{line}\n")).collect::<String>();
+    root.write("others.tsv", &format!("{}\n{others}", all[0]));
+    assert!(error(update("others.tsv", &[])).contains("none of its 13 users is a user of the bundle"));
+    // An id with a blank is another id.
+    root.write("blank.tsv", "user\titem\tpos\nu3\t i3\t99\n");
+    let told = ok(update("blank.tsv", &["--only-new"]));
+    assert!(told.contains("1 new items"), "{told}");
+    assert_eq!(histories(&root, "to-blank")["u3"].last().unwrap(), " i3");
     // What is said to be new is, even if it repeats what was there.
     root.write("again.tsv", "user\titem\tpos\nu3\ti8\t99\nu3\ti8\t100\n");
     let told = ok(update("again.tsv", &["--only-new"]));
@@ -285,7 +294,7 @@ fn an_update_that_cannot_be_says_why_and_leaves_nothing() {
     let log = std::fs::read_to_string(root.path("log.tsv")).unwrap();
     root.write("guest.tsv", &(log + "guest\ti3\t1\n"));
     let guest = [&["--log", "guest.tsv", "--to", "c"], &FAST[..]].concat();
-    refused(&guest, "the bundles cannot be compared: the new bundle is not written");
+    refused(&guest, "only 0 users have a new interaction");
     assert!(!root.path("c").exists() && !root.path(".c.new").exists());
     std::fs::remove_dir_all(root.path("c.update")).unwrap();
     let found = root.error(&["update", "--bundle", "lm", "--log", "log.tsv", "--to", "c"]);
