@@ -1,5 +1,6 @@
 //! Linear layers that are never trained.
 use super::activation::{Activation, activate, activate_in_place};
+use super::int16::Int16;
 use super::math::TILE;
 use super::matrix_unit::Unit;
 use super::panels::Panels;
@@ -53,20 +54,17 @@ impl FrozenLinear {
     ) -> Self {
         assert_eq!(weight.len(), input * output, "a weight for every input and output");
         assert!(bias.as_ref().is_none_or(|b| b.len() == output), "a bias for every output");
-        let weight = if in_host_memory(device) {
-            let mut bias = bias.unwrap_or_default();
-            bias.resize(output.next_multiple_of(TILE), 0.0);
-            Weight::Packed(Arc::new(Packed { panels: Panels::new(weight, layout, [input, output]), bias }))
-        } else {
-            let stored = |shape: [usize; 2]| Tensor::from_data(TensorData::new(weight.to_vec(), shape), device);
-            let weight = match layout {
-                Layout::OutIn => stored([output, input]).transpose(),
-                Layout::InOut => stored([input, output]),
-            };
-            let bias = bias.map(|b| Tensor::from_data(TensorData::new(b, [1, output]), device));
-            Weight::Plain(Arc::new(Plain { weight, bias }))
+        let dims = [input, output];
+        if in_host_memory(device) {
+            return Self::packed(Numbers::F32(Panels::new(weight, layout, dims)), bias, dims);
+        }
+        let stored = |shape: [usize; 2]| Tensor::from_data(TensorData::new(weight.to_vec(), shape), device);
+        let weight = match layout {
+            Layout::OutIn => stored([output, input]).transpose(),
+            Layout::InOut => stored(dims),
         };
-        Self { weight, dims: [input, output] }
+        let bias = bias.map(|b| Tensor::from_data(TensorData::new(b, [1, output]), device));
+        Self { weight: Weight::Plain(Arc::new(Plain { weight, bias })), dims }
     }
 
     /// The numbers of inputs and outputs.
@@ -100,15 +98,30 @@ impl FrozenLinear {
 
     /// The layer with its weight stored and multiplied in `precision`: half the memory, and a GPU can use its matrix
     /// units.
+    ///
+    /// # Panics
+    /// If the layer's device cannot compute in it, see [`Precision::check`].
     pub fn in_precision(&self, precision: Precision) -> Self {
-        if precision == Precision::F32 && matches!(self.weight, Weight::Packed(_)) {
-            return self.clone();
+        match (&self.weight, precision) {
+            (Weight::Packed(packed), _) if packed.weight.precision() == precision => self.clone(),
+            (_, Precision::Int16) => {
+                let (weight, bias) = self.composed();
+                assert!(in_host_memory(&weight.device()), "integers are multiplied on the CPU alone");
+                let weight = Numbers::Int16(Int16::new(&host(weight), self.dims));
+                Self::packed(weight, bias.map(host), self.dims)
+            }
+            (_, Precision::F32 | Precision::F16 | Precision::Bf16) => {
+                let (weight, bias) = self.composed();
+                let weight = weight.cast(precision.dtype());
+                Self { weight: Weight::Plain(Arc::new(Plain { weight, bias })), dims: self.dims }
+            }
         }
-        let (weight, bias) = self.composed();
-        Self {
-            weight: Weight::Plain(Arc::new(Plain { weight: weight.cast(precision.dtype()), bias })),
-            dims: self.dims,
-        }
+    }
+
+    fn packed(weight: Numbers, bias: Option<Vec<f32>>, dims: [usize; 2]) -> Self {
+        let mut bias = bias.unwrap_or_default();
+        bias.resize(dims[1].next_multiple_of(TILE), 0.0);
+        Self { weight: Weight::Packed(Arc::new(Packed { weight, bias })), dims }
     }
 
     /// The layer with `delta`, `[in, out]`, added to its weight. A trained `delta` gets its gradient; the layer itself
@@ -124,7 +137,6 @@ impl FrozenLinear {
         if weight.is_autodiff() || matches!(self.weight, Weight::Plain(_)) {
             return Self { weight: Weight::Plain(Arc::new(Plain { weight, bias })), dims: self.dims };
         }
-        let host = |x: Tensor<2>| x.into_data().iter::<f32>().collect::<Vec<_>>();
         Self::new(&host(weight), Layout::InOut, bias.map(host), self.dims, &device)
     }
 
@@ -136,7 +148,7 @@ impl FrozenLinear {
                     |values: Vec<f32>, shape| Tensor::from_data(TensorData::new(values, shape), &Device::flex());
                 let [_, output] = self.dims;
                 let bias = stored(packed.bias[..output].to_vec(), [1, output]);
-                (stored(packed.panels.unpacked(), self.dims), Some(bias))
+                (stored(packed.weight.unpacked(), self.dims), Some(bias))
             }
             Weight::Plain(plain) => (plain.weight.clone(), plain.bias.clone()),
         }
@@ -165,8 +177,36 @@ fn lifted(x: Tensor<2>, tracked: bool) -> Tensor<2> {
 /// A packed weight and its bias, as long as whole panels; zeros if there is no bias.
 #[derive(Debug)]
 struct Packed {
-    panels: Panels,
+    weight: Numbers,
     bias: Vec<f32>,
+}
+
+#[derive(Debug)]
+enum Numbers {
+    F32(Panels),
+    Int16(Int16),
+}
+
+impl Numbers {
+    fn precision(&self) -> Precision {
+        match self {
+            Self::F32(_) => Precision::F32,
+            Self::Int16(_) => Precision::Int16,
+        }
+    }
+
+    /// The weight, `[in, out]`.
+    fn unpacked(&self) -> Vec<f32> {
+        match self {
+            Self::F32(panels) => panels.unpacked(),
+            Self::Int16(integers) => integers.unpacked(),
+        }
+    }
+}
+
+/// The numbers of a matrix on the host, row-major.
+fn host(x: Tensor<2>) -> Vec<f32> {
+    x.into_data().iter().collect()
 }
 
 /// A product, and what follows it if no gradient is needed.
@@ -190,17 +230,30 @@ impl Operator<1> for Product {
     const READS_INPUTS: bool = false;
 
     fn forward(&self, [x]: [Matrix<'_>; 1]) -> (Vec<f32>, usize, ()) {
-        let Packed { panels, bias } = &*self.0;
-        let [input, output] = panels.dims();
+        let Packed { weight, bias } = &*self.0;
+        let [input, output] = match weight {
+            Numbers::F32(panels) => panels.dims(),
+            Numbers::Int16(integers) => integers.dims(),
+        };
         assert_eq!(x.width, input, "a row has as many numbers as the layer reads");
         let finish = |rows: &mut [f32]| self.1.iter().for_each(|&a| activate_in_place(rows, a));
-        (panels.product(Unit::find(), x.values, false, bias, finish), output, ())
+        let value = match weight {
+            Numbers::F32(panels) => panels.product(Unit::find(), x.values, false, bias, finish),
+            Numbers::Int16(integers) => integers.product(x.values, bias, finish),
+        };
+        (value, output, ())
     }
 
+    /// The gradient of the product with the weight as it is stored; that `x` is rounded too counts as no change of it.
     fn backward(&self, _: [Matrix<'_>; 1], _: &(), grad: &[f32], _: [bool; 1]) -> [Vec<f32>; 1] {
-        let panels = &self.0.panels;
-        let none = vec![0.0; panels.dims()[0].next_multiple_of(TILE)];
-        [panels.product(Unit::find(), grad, true, &none, |_| ())]
+        let none = |input: usize| vec![0.0; input.next_multiple_of(TILE)];
+        [match &self.0.weight {
+            Numbers::F32(panels) => panels.product(Unit::find(), grad, true, &none(panels.dims()[0]), |_| ()),
+            Numbers::Int16(integers) => {
+                let turned = integers.transposed();
+                turned.product(Unit::find(), grad, false, &none(turned.dims()[1]), |_| ())
+            }
+        }]
     }
 }
 
@@ -222,6 +275,39 @@ mod tests {
                 assert_eq!(y.into_data().try_to_vec::<f32>().unwrap(), [4.5, 5.5, -0.5, -0.5], "{dtype:?}");
             }
         }
+    }
+
+    #[test]
+    fn integers_are_near_in_value_and_the_gradient_is_that_of_the_rounded_weight() {
+        let (rows, dims) = (9, [70, 33]);
+        let (weight, bias) = (random(dims, 3).inner(), random([1, dims[1]], 4).inner());
+        let layer = FrozenLinear::new(&host(weight), Layout::InOut, Some(host(bias)), dims, &Device::flex());
+        let coarse = layer.in_precision(Precision::Int16);
+        // The rounded weight as a plain one, with the gradient of Burn's own product.
+        let (weight, bias) = coarse.composed();
+        let plain = FrozenLinear { weight: Weight::Plain(Arc::new(Plain { weight, bias })), dims };
+        let direction = random([rows, dims[1]], 5).inner();
+        let run = |layer: &FrozenLinear| {
+            let x = random([rows, dims[0]], 1);
+            let y = layer.forward(x.clone());
+            let grads = (y.clone() * Tensor::from_inner(direction.clone())).sum().backward();
+            [y.inner(), x.grad(&grads).unwrap()].map(Tensor::into_data)
+        };
+        let ([exact, _], [near, slope], [rounded, expected]) = (run(&layer), run(&coarse), run(&plain));
+        // Sums of 70 products of numbers about 1, each factor off by at most a thousandth.
+        near.assert_approx_eq(&exact, Tolerance::<f32>::absolute(0.04));
+        near.assert_approx_eq(&rounded, Tolerance::<f32>::absolute(0.02));
+        assert_ne!(near, exact);
+        slope.assert_approx_eq(&expected, Tolerance::<f32>::rel_abs(1e-4, 1e-4));
+        let x = random([rows, dims[0]], 1).inner();
+        let (fused, apart) = (coarse.activated(x.clone(), Activation::Gelu), coarse.forward(x));
+        let apart = activate(apart, Activation::Gelu).into_data();
+        fused.into_data().assert_approx_eq(&apart, Tolerance::<f32>::rel_abs(1e-5, 1e-5));
+        // What is added is not rounded.
+        let (x, delta) = (random([rows, dims[0]], 1).inner(), random(dims, 6).inner() * 1e-3);
+        let moved = coarse.plus(delta.clone()).forward(x.clone()).into_data();
+        let composed = plain.forward(x.clone()) + x.matmul(delta);
+        moved.assert_approx_eq(&composed.into_data(), Tolerance::<f32>::rel_abs(1e-4, 1e-4));
     }
 
     #[test]

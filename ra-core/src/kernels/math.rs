@@ -73,6 +73,17 @@ fn greater(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
+/// The largest magnitude of a slice, ignoring NaN; zero for an empty slice.
+#[inline(always)]
+pub(crate) fn largest(x: &[f32]) -> f32 {
+    most(
+        x,
+        0.0,
+        #[inline(always)]
+        |a, b| greater(a, b.abs()),
+    )
+}
+
 /// Reduces sixteen numbers to one by repeated halving.
 #[inline(always)]
 fn reduce(mut lanes: [f32; 16], with: impl Fn(f32, f32) -> f32) -> f32 {
@@ -87,15 +98,24 @@ fn reduce(mut lanes: [f32; 16], with: impl Fn(f32, f32) -> f32) -> f32 {
 /// The largest number of a slice, ignoring NaN; negative infinity for an empty slice.
 #[inline(always)]
 pub(crate) fn max(x: &[f32]) -> f32 {
-    // Sixteen running maxima: a single one would be a dependency chain.
-    let mut tops = [f32::NEG_INFINITY; 16];
+    most(x, f32::NEG_INFINITY, greater)
+}
+
+#[inline(always)]
+fn most(x: &[f32], none: f32, of: impl Fn(f32, f32) -> f32) -> f32 {
+    // Sixteen running extremes: a single one would be a dependency chain.
+    let mut lanes = [none; 16];
     let (chunks, rest) = x.as_chunks::<16>();
     for chunk in chunks {
         for lane in 0..16 {
-            tops[lane] = greater(tops[lane], chunk[lane]);
+            lanes[lane] = of(lanes[lane], chunk[lane]);
         }
     }
-    rest.iter().fold(reduce(tops, greater), |a, &b| greater(a, b))
+    let mut found = reduce(lanes, &of);
+    for x in rest {
+        found = of(found, *x);
+    }
+    found
 }
 
 /// The sum of a slice, in sixteen lanes.
@@ -120,8 +140,9 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     )
 }
 
+/// The sum of `term` over two slices of the same length, in sixteen lanes.
 #[inline(always)]
-fn dot_with(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+pub(crate) fn dot_with(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; 16];
     let (heads, tails) = (a.chunks_exact(16).zip(b.chunks_exact(16)), a.len() / 16 * 16);
     for (a, b) in heads {
@@ -185,39 +206,74 @@ pub(crate) fn multiply(
     columns: impl Fn(usize) -> std::ops::Range<usize>,
 ) {
     let rows = c.len() / c_width;
+    let wide = has_wide_registers();
     for row in (0..rows).step_by(MR) {
-        let inner = inner(row);
-        for column in columns(row).step_by(TILE) {
-            let mut sums = [[0.0f32; TILE]; MR];
-            // Split off line by line: an iterator over the lines would start with a division.
-            let mut b = b.get(inner.start * b_width + column..).unwrap_or_default();
-            match a {
-                Left::Straight(a, width) => {
-                    // Beyond the end, the last row is read again and its results are dropped.
-                    let read = |r: usize| a[(row + r).min(rows - 1) * width..][inner.clone()].iter();
-                    let (u, v, w) = (read(0), read(1), read(2));
-                    let (x, y, z) = (read(3), read(4), read(5));
-                    for (((((u, v), w), x), y), z) in u.zip(v).zip(w).zip(x).zip(y).zip(z) {
-                        let Some(line) = b.first_chunk() else { break };
-                        add_rows(&mut sums, [*u, *v, *w, *x, *y, *z], line);
-                        b = b.get(b_width..).unwrap_or_default();
-                    }
-                }
-                Left::Transposed(a, width) => {
-                    let end = inner.end.saturating_sub(1) * width + row + MR;
-                    assert!(inner.is_empty() || a.len() >= end, "a tile more than its rows can be read");
-                    let mut a = a.get(inner.start * width + row..).unwrap_or_default();
-                    for _ in inner.clone() {
-                        let (Some(line), Some(x)) = (b.first_chunk(), a.first_chunk()) else { break };
-                        add_rows(&mut sums, *x, line);
-                        (a, b) = (a.get(width..).unwrap_or_default(), b.get(b_width..).unwrap_or_default());
-                    }
-                }
-            }
-            for (c, sums) in c[row * c_width..].chunks_exact_mut(c_width).zip(&sums) {
-                c[column..column + TILE].copy_from_slice(sums);
+        let (inner, columns) = (inner(row), columns(row));
+        let mut column = columns.start;
+        while column < columns.end {
+            let b = b.get(inner.start * b_width + column..).unwrap_or_default();
+            let (c, inner) = (&mut c[row * c_width..], inner.clone());
+            // As in the products of panels, two tiles at once hide the latency of one.
+            if wide && column + TILE < columns.end {
+                tiles::<2>((c, c_width), a, (b, b_width), row, column, inner);
+                column += 2 * TILE;
+            } else {
+                tiles::<1>((c, c_width), a, (b, b_width), row, column, inner);
+                column += TILE;
             }
         }
+    }
+}
+
+/// [`MR`] rows of `c`, from its start, with `N` tiles of columns of `b`, from its start.
+#[inline(always)]
+fn tiles<const N: usize>(
+    (c, c_width): (&mut [f32], usize),
+    a: Left<'_>,
+    (mut b, b_width): (&[f32], usize),
+    row: usize,
+    column: usize,
+    inner: std::ops::Range<usize>,
+) {
+    let mut sums = [[[0.0f32; TILE]; MR]; N];
+    // Split off line by line: an iterator over the lines would start with a division.
+    match a {
+        Left::Straight(a, width) => {
+            // Beyond the end, the last row is read again and its results are dropped.
+            let last = row + c.len().div_ceil(c_width) - 1;
+            let read = |r: usize| a[(row + r).min(last) * width..][inner.clone()].iter();
+            let (u, v, w) = (read(0), read(1), read(2));
+            let (x, y, z) = (read(3), read(4), read(5));
+            for (((((u, v), w), x), y), z) in u.zip(v).zip(w).zip(x).zip(y).zip(z) {
+                let Some((lines, _)) = b.split_at_checked(N * TILE) else { break };
+                add_tiles(&mut sums, [*u, *v, *w, *x, *y, *z], lines);
+                b = b.get(b_width..).unwrap_or_default();
+            }
+        }
+        Left::Transposed(a, width) => {
+            let end = inner.end.saturating_sub(1) * width + row + MR;
+            assert!(inner.is_empty() || a.len() >= end, "a tile more than its rows can be read");
+            let mut a = a.get(inner.start * width + row..).unwrap_or_default();
+            for _ in inner {
+                let (Some((lines, _)), Some(x)) = (b.split_at_checked(N * TILE), a.first_chunk()) else { break };
+                add_tiles(&mut sums, *x, lines);
+                (a, b) = (a.get(width..).unwrap_or_default(), b.get(b_width..).unwrap_or_default());
+            }
+        }
+    }
+    for (which, sums) in sums.iter().enumerate() {
+        let column = column + which * TILE;
+        for (c, sums) in c.chunks_exact_mut(c_width).zip(sums) {
+            c[column..column + TILE].copy_from_slice(sums);
+        }
+    }
+}
+
+#[inline(always)]
+fn add_tiles<const N: usize>(sums: &mut [[[f32; TILE]; MR]; N], x: [f32; MR], lines: &[f32]) {
+    let (lines, _) = lines.as_chunks();
+    for which in 0..N {
+        add_rows(&mut sums[which], x, &lines[which]);
     }
 }
 

@@ -32,6 +32,7 @@
 mod activation;
 mod attention;
 mod dropout;
+mod int16;
 mod layer_norm;
 mod linear;
 mod math;

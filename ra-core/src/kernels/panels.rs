@@ -147,7 +147,12 @@ impl Panels {
 }
 
 /// Splits the rows among the threads, in multiples of `step`, and concatenates the results of `part` in order.
-fn in_parts(a: &[f32], inner: usize, step: usize, part: impl Fn(&[f32]) -> Vec<f32> + Sync + Send) -> Vec<f32> {
+pub(super) fn in_parts(
+    a: &[f32],
+    inner: usize,
+    step: usize,
+    part: impl Fn(&[f32]) -> Vec<f32> + Sync + Send,
+) -> Vec<f32> {
     let share = (a.len() / inner.max(1)).div_ceil(rayon::current_num_threads()).next_multiple_of(step);
     let mut parts: Vec<Vec<f32>> = a.par_chunks((share * inner).max(1)).map(part).collect();
     if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
@@ -176,24 +181,41 @@ fn block<const AT_ONCE: usize>(out: &mut [f32], a: &[f32], inner: usize, weight:
                 // Beyond the end, the last row is read again and its results are dropped.
                 let read = |r: usize| &a[(row + r).min(rows - 1) * inner..][start..end];
                 let a = [read(0), read(1), read(2), read(3), read(4), read(5)];
-                let mut put = |which: usize, sums: [[f32; TILE]; MR]| {
-                    let column = column + which * TILE;
-                    let columns = column..(column + TILE).min(weight.width);
-                    for (r, sums) in sums.iter().enumerate().take(rows - row) {
-                        let out = &mut out[(row + r) * weight.width..][columns.clone()];
-                        let before = if start == 0 { &bias[which] } else { &padded(out) };
-                        match out.first_chunk_mut::<TILE>() {
-                            Some(out) => (0..TILE).for_each(|j| out[j] = before[j] + sums[j]),
-                            None => out.iter_mut().zip(before).zip(sums).for_each(|((out, b), sum)| *out = b + sum),
-                        }
-                    }
-                };
+                let rows = &mut out[row * weight.width..];
+                let before = |which: usize| (start == 0).then_some(&bias[which]);
                 if bias.len() == 2 {
                     let [first, second] = tiles(a, [piece(0), piece(1)]);
-                    put(0, first);
-                    put(1, second);
+                    put(rows, weight.width, column, before(0), &first);
+                    put(rows, weight.width, column + TILE, before(1), &second);
                 } else {
-                    put(0, tile(a, piece(0)));
+                    put(rows, weight.width, column, before(0), &tile(a, piece(0)));
+                }
+            }
+        }
+    }
+}
+
+/// Writes the sums of some rows to the tile at `column`, added to the bias or, without one, to what is there.
+#[inline(always)]
+fn put(rows: &mut [f32], width: usize, column: usize, bias: Option<&[f32; TILE]>, sums: &[[f32; TILE]; MR]) {
+    let columns = column..(column + TILE).min(width);
+    for (out, sums) in rows.chunks_exact_mut(width).zip(sums) {
+        let out = &mut out[columns.clone()];
+        let before = bias.map_or_else(
+            #[inline(always)]
+            || padded(out),
+            #[inline(always)]
+            |bias| *bias,
+        );
+        match out.first_chunk_mut::<TILE>() {
+            Some(out) => {
+                for j in 0..TILE {
+                    out[j] = before[j] + sums[j];
+                }
+            }
+            None => {
+                for ((out, before), sum) in out.iter_mut().zip(before).zip(sums) {
+                    *out = before + sum;
                 }
             }
         }

@@ -21,10 +21,11 @@ fn half_the_numbers_move_vectors_and_gradients_by_their_rounding() {
     for name in ["bert/model", "gpt2/model", "llama/model"] {
         let lm = ra_llm::load_weights(&golden_of(name), None, &device()).unwrap();
         let exact = vectors_and_gradient(&lm);
-        // One rounding error is 2^-11 of a number in f16 and 2^-8 in bf16. Three layers of six products each, forward
+        // One rounding error is 2^-11 of a number in f16, 2^-8 in bf16, and 2^-11 of the largest number in int16. Three layers of six products each, forward
         // and backward, with independent errors, add up to about sqrt(18) of them; the largest of many is three times
         // that.
-        for (precision, rounding) in [(Precision::F16, 2f32.powi(-11)), (Precision::Bf16, 2f32.powi(-8))] {
+        let coarser = [(Precision::F16, -11), (Precision::Bf16, -8), (Precision::Int16, -11)];
+        for (precision, rounding) in coarser.map(|(precision, bits)| (precision, 2f32.powi(bits))) {
             if precision.check(&device()).is_err() {
                 println!("{name}: no {} here", precision.name());
                 continue;

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 /// A shape to measure: its configuration, its texts, and the tensors of a layer and around them.
 pub(super) struct Shape {
     config: fn() -> Value,
-    texts: usize,
+    /// The number of texts, and of the tokens of each.
+    texts: [usize; 2],
     tensors: fn() -> Vec<(String, Vec<usize>)>,
 }
 
-const TOKENS: usize = 64;
 const PREFIX: usize = 8;
 
 pub(super) const MINILM: Shape = Shape {
@@ -23,7 +23,7 @@ pub(super) const MINILM: Shape = Shape {
             "intermediate_size": 1536, "max_position_embeddings": 512, "type_vocab_size": 2, "layer_norm_eps": 1e-12,
             "hidden_act": "gelu" })
     },
-    texts: 32,
+    texts: [32, 64],
     tensors: || {
         let mut all = vec![
             ("embeddings.word_embeddings.weight".into(), vec![30522, 384]),
@@ -51,7 +51,10 @@ pub(super) const MINILM: Shape = Shape {
 };
 
 /// Enough texts to keep a GPU busy.
-pub(super) const MANY: Shape = Shape { texts: 1024, ..MINILM };
+pub(super) const MANY: Shape = Shape { texts: [1024, 64], ..MINILM };
+
+/// The prompt of one request to a service.
+pub(super) const PROMPT: Shape = Shape { texts: [1, 85], ..MINILM };
 
 pub(super) const SMOLLM2: Shape = Shape {
     config: || {
@@ -59,7 +62,7 @@ pub(super) const SMOLLM2: Shape = Shape {
             "num_attention_heads": 9, "num_key_value_heads": 3, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
             "rope_theta": 1e5, "hidden_act": "silu" })
     },
-    texts: 8,
+    texts: [8, 64],
     tensors: || {
         let mut all = vec![("embed_tokens.weight".into(), vec![49152, 576]), ("norm.weight".into(), vec![576])];
         for l in 0..30 {
@@ -101,11 +104,10 @@ impl Shape {
 
     fn texts(&self, device: &Device) -> TextBatch {
         let mut random = SplitMix::new(2);
-        let tokens: Vec<i32> = (0..self.texts * TOKENS).map(|_| 5 + random.below(30_000) as i32).collect();
-        let shape = [self.texts, TOKENS];
+        let tokens: Vec<i32> = (0..self.texts.iter().product()).map(|_| 5 + random.below(30_000) as i32).collect();
         TextBatch {
-            tokens: Tensor::from_data(TensorData::new(tokens, shape), device),
-            mask: Tensor::ones(shape, device),
+            tokens: Tensor::from_data(TensorData::new(tokens, self.texts), device),
+            mask: Tensor::ones(self.texts, device),
         }
     }
 }
@@ -142,7 +144,7 @@ pub(super) fn backward(shape: &Shape, whole: bool, at: &At) -> Result<Seconds> {
     let spec = lm.spec();
     let row = |layer: usize| {
         let random = &mut rng(3, "prefix", layer as u64);
-        normal([shape.texts, PREFIX, spec.width], 1.0, random, &at.device.clone().autodiff()).val().detach()
+        normal([shape.texts[0], PREFIX, spec.width], 1.0, random, &at.device.clone().autodiff()).val().detach()
     };
     warm(|| {
         let rows: Vec<Tensor<3>> = (0..spec.layers).map(|l| row(l).require_grad()).collect();

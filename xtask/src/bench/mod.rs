@@ -42,7 +42,7 @@ struct At {
 /// A benchmark: its name, its description, and its function.
 type Bench = (&'static str, &'static str, fn(&At) -> Result<Seconds>);
 
-const BENCHES: [Bench; 33] = [
+const BENCHES: [Bench; 34] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", |at| {
         sasrec(Loss::Bce, 1, &[50], at)
     }),
@@ -56,10 +56,13 @@ const BENCHES: [Bench; 33] = [
         lm::forward(&lm::MINILM, at)
     }),
     ("minilm-vector", "the same, the last layer at the pooled row alone", |at| lm::vector(&lm::MINILM, at)),
-    ("minilm-hybrid", "the same, forward and backward to 8 prefix rows per layer", |at| {
+    ("minilm-prompt", "one text of 85 tokens, every state of the last layer", |at| lm::forward(&lm::PROMPT, at)),
+    ("minilm-hybrid", "minilm-text, forward and backward to 8 prefix rows per layer", |at| {
         lm::backward(&lm::MINILM, true, at)
     }),
-    ("minilm-pooled", "the same, the last layer at the pooled row alone", |at| lm::backward(&lm::MINILM, false, at)),
+    ("minilm-pooled", "minilm-hybrid, the last layer at the pooled row alone", |at| {
+        lm::backward(&lm::MINILM, false, at)
+    }),
     ("many-pooled", "minilm-pooled with 1,024 texts, for a GPU", |at| lm::backward(&lm::MANY, false, at)),
     ("smollm2-text", "SmolLM2-135M's shape, 8 texts of 64 tokens", |at| lm::forward(&lm::SMOLLM2, at)),
     ("smollm2-vector", "the same, the last layer at the pooled row alone", |at| lm::vector(&lm::SMOLLM2, at)),

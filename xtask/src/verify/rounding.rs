@@ -13,6 +13,8 @@ pub(crate) enum Rounding {
     F16,
     /// The language model's matrices in `bf16`: 8 bits.
     Bf16,
+    /// The language model's matrices in integers: 11 bits of the largest number, and the sign.
+    Int16,
 }
 
 impl Rounding {
@@ -22,6 +24,7 @@ impl Rounding {
             Self::F32 | Self::Tf32 => Precision::F32,
             Self::F16 => Precision::F16,
             Self::Bf16 => Precision::Bf16,
+            Self::Int16 => Precision::Int16,
         }
     }
 
@@ -29,8 +32,8 @@ impl Rounding {
     /// in: only that of the device.
     pub(super) fn of_id_models(self, on_cuda: bool) -> Self {
         match self {
-            Self::F16 | Self::Bf16 if on_cuda => Self::Tf32,
-            Self::F16 | Self::Bf16 => Self::F32,
+            Self::F16 | Self::Bf16 | Self::Int16 if on_cuda => Self::Tf32,
+            Self::F16 | Self::Bf16 | Self::Int16 => Self::F32,
             own => own,
         }
     }
@@ -50,7 +53,7 @@ impl Rounding {
         let (unit, others) = match self {
             Self::F32 => return (absolute, relative),
             Self::Tf32 => (tf32, 0.0),
-            Self::F16 => (2f64.powi(-11), tf32),
+            Self::F16 | Self::Int16 => (2f64.powi(-11), tf32),
             Self::Bf16 => (2f64.powi(-8), tf32),
         };
         let unit = if on_cuda { unit.hypot(others) } else { unit };

@@ -1,4 +1,4 @@
-//! The AMX instructions: the only `unsafe` code of the workspace. Rust has no stable intrinsics for them yet.
+//! The AMX instructions. Rust has no stable intrinsics for them yet.
 #![allow(unsafe_code)]
 
 use super::{Accumulators, SplitTiles, TILE};
