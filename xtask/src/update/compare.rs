@@ -277,7 +277,7 @@ mod tests {
         let worse = measured(&ranks(&[[Some(0), Some(50)], [Some(3), Some(3)]], 40), "r".into());
         assert!(worse.worse().unwrap().contains("hr@10"), "{worse:?}");
         assert!((worse.metrics["hr@100"].new - 1.0).abs() < 1e-12);
-        let chance = measured(&[[Some(0), None], [None, Some(0)], [Some(1), None]], "r".into());
+        let chance = measured(&ranks(&[[Some(0), None], [None, Some(0)], [Some(1), None]], 3), "r".into());
         assert_eq!(chance.worse(), None);
         let nobody = measured(&[], "r".into());
         assert!(nobody.worse().unwrap().contains("cannot be compared") && nobody.told().is_empty());

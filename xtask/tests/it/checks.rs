@@ -12,7 +12,7 @@ fn golden_cases_pass_and_a_changed_figure_fails() {
     };
     // Whatever multiplies no matrix of a language model does not depend on the precision.
     ["ra-llm", "ra-idmodels", "ra-eval", "ra-data"].iter().for_each(|name| verify(name, "f32"));
-    ["f16", "bf16"].iter().for_each(|precision| verify("ra-llm", precision));
+    ["f16", "bf16", "int16"].iter().for_each(|precision| verify("ra-llm", precision));
     let golden = workspace().join("ra-data/tests/golden");
     for part in ["k2.input.json", "k2.expected.json"] {
         let text = std::fs::read_to_string(golden.join(part)).unwrap();
