@@ -28,6 +28,9 @@ const KIND: &str = "update";
 const LOG: &str = "log.parquet";
 const ITEMS: &str = "items.parquet";
 
+/// The number of users that bundles are compared on, unless set.
+const USERS: usize = 2000;
+
 /// What to update, and how.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -54,7 +57,7 @@ pub struct UpdateConfig {
     pub replace: bool,
     /// Whether the new bundle is written even if it is worse, or if nobody could be asked.
     pub accept_worse: bool,
-    /// The number of users that both bundles recommend to.
+    /// The most users that both bundles recommend to; 0 means 2,000.
     pub users: usize,
 }
 
@@ -120,8 +123,9 @@ pub fn update(
     let output = output();
     let mut draft = Draft::new(&run, to, &export, Some(&old), root, device, &*output)?;
     let mut judge = || -> Result<Compared> {
-        draft.reads_as(&DataConfig { split: old.data_config().split, ..reads.clone() })?;
-        let asked = asked(&news, &dataset, recipe.seed, config.users);
+        draft.reads_as(&with_reading(old.data_config(), &reads))?;
+        let most = if config.users == 0 { USERS } else { config.users };
+        let asked = asked(&news, &dataset, recipe.seed, most);
         let compared = compare::compare(&old, &draft.bundle, &asked, std::mem::take(&mut draft.turned), &*output)?;
         compared.told().iter().for_each(|line| output.say(line));
         draft.add(UPDATE, &compared)?;
@@ -200,6 +204,12 @@ fn nearest(path: &Path) -> Result<PathBuf> {
 /// The keys of `data` that say how a log is read and filtered; an update decides the others itself.
 const OF_DATA: [&str; 5] = ["columns", "strict", "dedupe", "k_core", "min_rating"];
 
+/// Returns a configuration that reads logs as another one does.
+fn with_reading(own: &DataConfig, other: &DataConfig) -> DataConfig {
+    let DataConfig { columns, strict, dedupe, k_core, min_rating, .. } = other.clone();
+    DataConfig { columns, strict, dedupe, k_core, min_rating, ..own.clone() }
+}
+
 /// Returns the key of a setting.
 fn key(set: &str) -> &str {
     set.split_once('=').map_or(set, |(key, _)| key).trim()
@@ -227,9 +237,8 @@ fn reads(old: &Bundle, sets: &[String]) -> Result<DataConfig> {
     }
     // A column of titles counts only beside a file of titles, and a bundle has no paths.
     let mut recipe = Recipe::resolved(&old.manifest().recipe)?;
-    (recipe.data.interactions, recipe.data.items) = (Some(LOG.into()), Some(ITEMS.into()));
-    let plain = DataConfig::default();
-    recipe.data = DataConfig { split: plain.split, test: None, cold_items: 0.0, ..recipe.data };
+    let files = DataConfig { interactions: Some(LOG.into()), items: Some(ITEMS.into()), ..DataConfig::default() };
+    recipe.data = with_reading(&files, &recipe.data);
     Ok(recipe.with(&own)?.data)
 }
 

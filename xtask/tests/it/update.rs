@@ -260,6 +260,13 @@ fn a_bundle_keeps_how_logs_are_read() {
     assert_eq!((first, last), (4, 7), "low ratings are left out");
     let Column::Text(titles) = read_table(&root.path("b3/items.parquet")).unwrap()["title"].clone() else { panic!() };
     assert!(titles.contains(&"Name3 Brand3".to_owned()), "{titles:?}");
+    // A split by time becomes another one, and the next bundle still knows how the first was trained.
+    root.ok(&["run", "mine.toml", "--out", "t", "--set", "data.split=temporal", "--set", "data.temporal_test=0.3"]);
+    root.ok(&["export", "--run", "t", "--row", "markov", "--names-users", "--to", "t1"]);
+    for (old, log, new) in [("t1", "day2.tsv", "t2"), ("t2", "day3.tsv", "t3")] {
+        let told = root.ok(&["update", "--bundle", old, "--log", log, "--to", new, "--accept-worse"]);
+        assert!(told.contains("trained under split = \"temporal\""), "{told}");
+    }
     // Another shop's export has other names.
     let other = std::fs::read_to_string(root.path("day3.tsv")).unwrap().replace("customer", "buyer");
     root.write("day4.tsv", &other.replace("u4\tp10\t9", "u4\tp1\t9"));
