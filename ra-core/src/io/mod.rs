@@ -12,6 +12,6 @@ pub use files::{
 #[cfg(feature = "tensor")]
 pub use memory::ensure_memory;
 pub use memory::{available_mib, ensure_host_memory, peak_mib};
-pub use output_folder::{MARKER, OutputFolder, refuse_inputs, refuse_inputs_within};
+pub use output_folder::{MARKER, OutputFolder, nearest_existing, refuse_inputs, refuse_inputs_within};
 pub use safetensors_header::{SafetensorsHeader, TensorHeader};
 pub use text::{BYTE_ORDER_MARK, other_encoding, read_text};

@@ -189,10 +189,7 @@ pub fn refuse_inputs(outputs: &[PathBuf], inputs: &[PathBuf]) -> Result<()> {
 /// Names the input and the folder.
 pub fn refuse_inputs_within(folder: &Path, inputs: &[PathBuf]) -> Result<()> {
     let Ok(place) = folder.canonicalize() else { return Ok(()) };
-    let lies_within = |input: &&PathBuf| {
-        let input = std::path::absolute(input).unwrap_or_else(|_| (*input).clone());
-        input.ancestors().find_map(|path| path.canonicalize().ok()).is_some_and(|path| path.starts_with(&place))
-    };
+    let lies_within = |input: &&PathBuf| nearest_existing(input).is_some_and(|path| path.starts_with(&place));
     match inputs.iter().find(lies_within) {
         Some(input) => Err(Error::corrupt(
             input,
@@ -200,6 +197,12 @@ pub fn refuse_inputs_within(folder: &Path, inputs: &[PathBuf]) -> Result<()> {
         )),
         None => Ok(()),
     }
+}
+
+/// Returns where a path leads without links, or the nearest folder above it that exists.
+pub fn nearest_existing(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    path.ancestors().find_map(|path| path.canonicalize().ok())
 }
 
 /// The file that a path leads to.

@@ -98,26 +98,17 @@ pub fn load_module<M: Module>(module: M, path: &Path) -> Result<M> {
 /// # Errors
 /// As [`load_module`], if a tensor differs in another way.
 pub fn load_grown_module<M: Module>(module: M, path: &Path, known: usize, items: usize) -> Result<M> {
-    let bytes = read_bytes(path)?;
-    let file =
-        SafeTensors::deserialize(&bytes).map_err(|e| Error::corrupt(path, format!("damaged safetensors file: {e}")))?;
     let shapes: BTreeMap<String, Vec<usize>> =
         parameter_table(&module).into_iter().map(|row| (row.name, row.shape)).collect();
-    let mut grown = Vec::new();
-    for (name, view) in file.iter() {
-        let (from, size) = (view.shape().to_vec(), view.dtype().bitsize() / 8);
+    load_changed(module, path, |name, view| {
+        let (from, size) = (view.shape(), view.dtype().bitsize() / 8);
         let added = items.saturating_sub(known);
         let fits =
             |(to, from): (&usize, &usize)| to == from || (*from == known || *from == known + 1) && *to == *from + added;
-        let wanted = shapes.get(name).filter(|to| to.len() == from.len() && to.iter().zip(&from).all(fits));
-        let to = wanted.unwrap_or(&from).clone();
-        grown.push((name.to_owned(), view.dtype(), padded(view.data(), &from, &to, size), to));
-    }
-    let fail = |e| Error::corrupt(path, format!("the module cannot be extended: {e}"));
-    let views =
-        grown.iter().map(|(name, dtype, data, shape)| Ok((name, TensorView::new(*dtype, shape.clone(), data)?)));
-    let views: Vec<_> = views.collect::<std::result::Result<_, safetensors::SafeTensorError>>().map_err(fail)?;
-    module_from_bytes(module, safetensors::serialize(views, None).map_err(fail)?, path)
+        let wanted = shapes.get(name).filter(|to| to.len() == from.len() && to.iter().zip(from).all(fits));
+        let to = wanted.map_or(from, Vec::as_slice);
+        Ok((padded(view.data(), from, to, size), to.to_vec()))
+    })
 }
 
 /// Reads a file written by [`save_module`] for a catalogue of `known` items into a module for another catalogue: `items`
@@ -128,19 +119,14 @@ pub fn load_grown_module<M: Module>(module: M, path: &Path, known: usize, items:
 /// # Errors
 /// As [`load_module`], if a tensor differs in another way.
 pub fn load_module_by_item<M: Module>(module: M, path: &Path, known: usize, items: &[Option<ItemId>]) -> Result<M> {
-    let bytes = read_bytes(path)?;
-    let file =
-        SafeTensors::deserialize(&bytes).map_err(|e| Error::corrupt(path, format!("damaged safetensors file: {e}")))?;
-    let fail = |e: String| Error::corrupt(path, format!("the items cannot be matched: {e}"));
+    let fail = |problem: String| Error::corrupt(path, format!("the items cannot be matched: {problem}"));
     let mut own = BTreeMap::new();
     for tensor in module.collect(None, None, false) {
         let shape: Vec<usize> = tensor.shape.iter().copied().collect();
         own.insert(tensor.name.clone(), (shape, tensor.to_bytes().map_err(|e| fail(format!("{e:?}")))?));
     }
-    let mut matched = Vec::new();
-    for (name, view) in file.iter() {
-        let (from, mut data) = (view.shape(), view.data().to_vec());
-        let mut shape = from.to_vec();
+    load_changed(module, path, |name, view| {
+        let (from, data) = (view.shape(), view.data());
         if let Some((to, fresh)) = own.get(name).filter(|(to, _)| to.len() == from.len() && !to.is_empty())
             && from[1..] == to[1..]
             && (1..=2).any(|more| from[0] == known + more && to[0] == items.len() + more)
@@ -149,17 +135,28 @@ pub fn load_module_by_item<M: Module>(module: M, path: &Path, known: usize, item
             if !same_type || items.iter().flatten().any(|item| item.index() > known) {
                 return Err(fail(format!("{name} has other numbers or fewer items than it should")));
             }
-            data = rows_by_item(&data, fresh, to[0], known, items);
-            shape.clone_from(to);
+            return Ok((rows_by_item(data, fresh, to[0], known, items), to.clone()));
         }
-        matched.push((name.to_owned(), view.dtype(), data, shape));
-    }
+        Ok((data.to_vec(), from.to_vec()))
+    })
+}
+
+/// Reads a file written by [`save_module`] into `module` after a change of each tensor: its bytes and its shape.
+fn load_changed<M: Module>(
+    module: M,
+    path: &Path,
+    change: impl Fn(&str, &TensorView<'_>) -> Result<(Vec<u8>, Vec<usize>)>,
+) -> Result<M> {
+    let bytes = read_bytes(path)?;
+    let file =
+        SafeTensors::deserialize(&bytes).map_err(|e| Error::corrupt(path, format!("damaged safetensors file: {e}")))?;
+    let changed: Vec<_> =
+        file.iter().map(|(name, view)| Ok((name, view.dtype(), change(name, &view)?))).collect::<Result<_>>()?;
+    let fail = |e| Error::corrupt(path, format!("the module cannot be extended: {e}"));
     let views =
-        matched.iter().map(|(name, dtype, data, shape)| Ok((name, TensorView::new(*dtype, shape.clone(), data)?)));
-    let views: Vec<_> =
-        views.collect::<std::result::Result<_, safetensors::SafeTensorError>>().map_err(|e| fail(e.to_string()))?;
-    let bytes = safetensors::serialize(views, None).map_err(|e| fail(e.to_string()))?;
-    module_from_bytes(module, bytes, path)
+        changed.iter().map(|(name, dtype, (data, shape))| Ok((name, TensorView::new(*dtype, shape.clone(), data)?)));
+    let views: Vec<_> = views.collect::<std::result::Result<_, safetensors::SafeTensorError>>().map_err(fail)?;
+    module_from_bytes(module, safetensors::serialize(views, None).map_err(fail)?, path)
 }
 
 /// Returns `rows` rows: those of `old` for padding, for known items and for what follows the items, those of `fresh` for

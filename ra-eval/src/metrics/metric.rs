@@ -1,4 +1,5 @@
 //! Names of metrics.
+use super::{Accuracy, accuracy};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt::{self, Display};
@@ -83,6 +84,13 @@ impl Metric {
     pub(crate) fn reads_lists(self) -> bool {
         use Metric::{Coverage, Entropy, Gini, Ils, Novelty, Popularity};
         matches!(self, Coverage(_) | Gini(_) | Novelty(_) | Entropy(_) | Popularity(_) | Ils(_))
+    }
+
+    /// Returns the metric for a user with one relevant item, at place `rank` of the list counted from 1, or not in it; nothing
+    /// for a metric of the recommended items.
+    pub fn of_rank(self, rank: Option<usize>) -> Option<f64> {
+        let found = accuracy(&[rank.map_or(f64::INFINITY, |rank| rank as f64)], self.k());
+        Accuracy::COLUMNS.iter().find(|(_, of, _)| of(self.k()) == self).map(|(.., value)| value(&found))
     }
 
     /// Returns the number of places that the metric looks at.

@@ -266,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn one_rank_gives_each_accuracy_metric_and_no_metric_of_lists() {
+        let of = |metric: Metric, rank| metric.of_rank(rank);
+        assert_eq!(of(Metric::Hr(2), Some(2)), Some(1.0));
+        assert_eq!([Some(3), None].map(|rank| of(Metric::Hr(2), rank)), [Some(0.0); 2]);
+        assert_eq!((of(Metric::Ndcg(10), Some(1)), of(Metric::Ndcg(10), Some(3))), (Some(1.0), Some(0.5)));
+        assert_eq!((of(Metric::Mrr(10), Some(4)), of(Metric::Coverage(10), Some(1))), (Some(0.25), None));
+    }
+
+    #[test]
     fn nobody_gives_zeros() {
         let tally = Tally::new(&[3], [1.0]);
         assert!(means(&per_user(&tally), &tally).values().all(|&v| v == 0.0));

@@ -21,8 +21,8 @@ const STREAMS: usize = 4;
 /// The number of vectors that are read in a row at each place. They stay in the cache while all queries are compared.
 const STRETCH: usize = 64;
 
-/// The most indexes that are added up; the errors allow for the rounding of so many.
-const MOST: usize = 32;
+/// The most indexes that [`top_k_candidates`] adds up; the errors allow for the rounding of so many.
+pub const MOST_INDEXES: usize = 32;
 
 /// Item vectors with a copy in `int8`, for exact search. The index of a row is its item.
 ///
@@ -129,11 +129,11 @@ impl VectorIndex {
 /// additions in `f32`. All queries share one scan.
 ///
 /// # Panics
-/// If there are more than 32 indexes, if they differ in their items, or if a vector has another width than its index.
+/// If there are more than [`MOST_INDEXES`], if they differ in their items, or if a vector has another width than its index.
 pub fn top_k_candidates(indexes: &[&VectorIndex], queries: &[VectorQuery<'_>]) -> Vec<Vec<ItemId>> {
     let rows = indexes.first().map_or(0, |index| index.copies.len());
     assert!(
-        indexes.len() <= MOST && indexes.iter().all(|index| index.copies.len() == rows),
+        indexes.len() <= MOST_INDEXES && indexes.iter().all(|index| index.copies.len() == rows),
         "indexes of the same items"
     );
     let mut searches: Vec<Search<'_>> = queries.iter().map(|query| Search::new(indexes, query)).collect();

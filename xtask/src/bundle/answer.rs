@@ -237,9 +237,8 @@ impl Bundle {
     /// Returns the items that a row must not recommend for a request.
     fn blocked(&self, scorer: &Scorer, own: &Resolved) -> Vec<ItemId> {
         // Without a score of their own they would stand anywhere.
-        let new =
-            self.dataset.catalog.all().skip(if scorer.knows_new_items() { usize::MAX } else { self.manifest.items });
-        own.blocked.iter().copied().chain(new).collect()
+        let new = (!scorer.knows_new_items()).then(|| self.added());
+        own.blocked.iter().copied().chain(new.into_iter().flatten()).collect()
     }
 
     /// Returns the weighted user vector of a request in the first row's parts with vectors: its product with the item vectors
@@ -409,7 +408,7 @@ impl Bundle {
         self.boost(&mut sum, request, &mut own.notes);
         let mut blocked = self.blocked(scorer, own);
         if scores.is_none() {
-            blocked.extend(self.dataset.catalog.all().skip(self.manifest.items));
+            blocked.extend(self.added());
         }
         if let Some(allow) = &request.allow {
             let allowed: HashSet<ItemId> = self.listed("allow", allow, &mut own.notes).into_iter().collect();

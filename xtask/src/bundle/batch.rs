@@ -3,7 +3,7 @@ use super::{Answer, Bundle, Named, Past, Request};
 use crate::context::Output;
 use crate::store::lock;
 use anyhow::{Context, Result, bail};
-use ra_core::{AtomicFile, ItemId, OutputFolder, UserId, fingerprint, fingerprint_file};
+use ra_core::{AtomicFile, OutputFolder, UserId, fingerprint, fingerprint_file};
 use ra_data::{Column, Columns, DataConfig, read_table, write_columns};
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -295,10 +295,7 @@ impl Parts {
     fn open(bundle: &Bundle, config: &BatchConfig) -> Result<Self> {
         let BatchConfig { histories, columns, request, vectors, .. } = config;
         let catalog = &bundle.dataset.catalog;
-        let added = (bundle.manifest().items + 1..=bundle.items()).map(|number| {
-            let item = ItemId(number as u32);
-            (catalog.id(item), catalog.title(item))
-        });
+        let added = bundle.added().map(|item| (catalog.id(item), catalog.title(item)));
         let made_of = [
             env!("CARGO_PKG_VERSION").to_owned(),
             serde_json::to_string(bundle.manifest())?,

@@ -5,7 +5,7 @@ use crate::context::Output;
 use crate::fetch;
 use crate::recipe::Recipe;
 use crate::recommend::{chosen_row, knows_users_only};
-use crate::stages::{FrozenText, ItemVectors, read};
+use crate::stages::{FrozenText, ItemVectors, located, read};
 use crate::store::{RunFolder, lock};
 use crate::terminal::program;
 use anyhow::{Context, Result, bail};
@@ -229,12 +229,8 @@ fn rows(recipe: &Recipe, report: &Report, config: &ExportConfig) -> Result<Vec<B
 /// Returns the group of each item in the order of the catalogue; nothing if none was asked for.
 fn groups(recipe: &Recipe, catalog: &Catalog, config: &ExportConfig, root: &Path) -> Result<Vec<String>> {
     let Some(column) = &config.group else { return Ok(Vec::new()) };
-    let config = match recipe.data.interactions {
-        Some(_) => recipe.data.clone(),
-        None => fetch::locate_data(&recipe.data_name, root)?.into_config(recipe.data.clone()),
-    };
     let ids: Vec<String> = catalog.all().map(|item| catalog.id(item).to_owned()).collect();
-    ra_data::attribute(&config, column, &ids).with_context(|| format!("--group {column}"))
+    ra_data::attribute(&located(recipe, root)?, column, &ids).with_context(|| format!("--group {column}"))
 }
 
 /// The language model of the run.

@@ -255,6 +255,11 @@ impl Bundle {
         !self.groups.is_empty()
     }
 
+    /// Returns the items that were added since the export.
+    pub(crate) fn added(&self) -> impl Iterator<Item = ItemId> + use<> {
+        (self.manifest.items as u32 + 1..self.items() as u32 + 1).map(ItemId)
+    }
+
     /// Returns the number of items, added ones included.
     pub fn items(&self) -> usize {
         self.dataset.catalog.len()

@@ -5,7 +5,7 @@ use crate::stages::{Aligned, IdModels, Saved, row as row_of, saved_items};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{History, ItemId, Recommender};
-use ra_eval::{VectorIndex, VectorQuery, item_vectors, top_k_candidates, top_k_of};
+use ra_eval::{MOST_INDEXES, VectorIndex, VectorQuery, item_vectors, top_k_candidates, top_k_of};
 use ra_idmodels::IdMethod;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -150,7 +150,7 @@ impl Scorer {
         };
         let numbers =
             asked.parts.iter().flat_map(|own| own.vectors.iter().chain(own.added.iter().map(|(_, more)| more)));
-        (1..=MOST_PARTS).contains(&self.dense().count())
+        (1..=MOST_INDEXES).contains(&self.dense().count())
             && self.parts.iter().all(|(part, _)| has_index(part))
             && numbers.into_iter().all(|number| number.is_finite())
             && (2..=self.items as u32).any(|item| self.score_of(asked, ItemId(item)) != self.score_of(asked, ItemId(1)))
@@ -277,9 +277,6 @@ impl Scorer {
         (!broken).then_some(()).with_context(|| format!("{}: gives scores that are not numbers", self.name))
     }
 }
-
-/// More parts with vectors than this are scored one by one.
-const MOST_PARTS: usize = 32;
 
 /// Nobody in particular: methods that read histories ignore the user.
 pub(super) const NOBODY: ra_core::UserId = ra_core::UserId(0);

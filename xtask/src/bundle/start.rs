@@ -1,5 +1,5 @@
 //! The trained models of a bundle as the start of another training.
-use super::files::{BundleManifest, HISTORIES, ITEMS, MANIFEST, MODEL};
+use super::files::{BundleManifest, ITEMS, MANIFEST, MODEL};
 use super::table;
 use crate::store::RunFolder;
 use anyhow::Result;
@@ -17,14 +17,6 @@ pub(crate) struct Start {
     items: HashMap<String, ItemId>,
 }
 
-/// The checkpoint of an ID method, and the number of each item of a catalogue in it.
-#[derive(Debug)]
-pub(crate) struct StartOfIds<'a> {
-    checkpoint: PathBuf,
-    known: usize,
-    items: &'a [Option<ItemId>],
-}
-
 impl Start {
     /// Opens a bundle; what is read of it is checked.
     ///
@@ -32,8 +24,8 @@ impl Start {
     /// As [`BundleManifest::checked`].
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let manifest = BundleManifest::read(path)?;
-        manifest.check(path, [ITEMS, HISTORIES].into_iter())?;
-        let catalog = table::read(path, &manifest)?.0.catalog;
+        manifest.check(path, std::iter::once(ITEMS))?;
+        let (catalog, _) = table::catalog(path, &manifest)?;
         let items = catalog.all().map(|item| (catalog.id(item).to_owned(), item)).collect();
         let (identity, path) = (fingerprint_file(&path.join(MANIFEST))?.to_string(), path.to_path_buf());
         Ok(Self { folder: RunFolder::within(&path.join(MODEL))?, path, manifest, identity, items })
@@ -49,14 +41,17 @@ impl Start {
         catalog.all().map(|item| self.items.get(catalog.id(item)).copied()).collect()
     }
 
-    /// Returns where the training of an ID method starts, for a catalogue with these [`items`](Self::items); nothing if the
-    /// bundle does not hold the method.
+    /// Returns the number of items that its checkpoints know.
+    pub(crate) fn known(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Returns the checkpoint of an ID method, if the bundle holds it.
     ///
     /// # Errors
-    /// If the checkpoint is not the one that was exported.
-    pub(crate) fn id_method<'a>(&self, name: &str, items: &'a [Option<ItemId>]) -> Result<Option<StartOfIds<'a>>> {
-        let checkpoint = self.checked(self.folder.id_checkpoint(name))?;
-        Ok(checkpoint.map(|checkpoint| StartOfIds { checkpoint, known: self.items.len(), items }))
+    /// If it is not the one that was exported.
+    pub(crate) fn id_method(&self, name: &str) -> Result<Option<PathBuf>> {
+        self.checked(self.folder.id_checkpoint(name))
     }
 
     /// Returns the checkpoint of the towers of a row, if the bundle holds it.
@@ -74,12 +69,5 @@ impl Start {
         }
         self.manifest.check(&self.path, std::iter::once(name.as_str()))?;
         Ok(Some(file))
-    }
-}
-
-impl StartOfIds<'_> {
-    pub(crate) fn borrowed(&self) -> ra_idmodels::Start<'_> {
-        let Self { checkpoint, known, items } = self;
-        ra_idmodels::Start { checkpoint, known: *known, items }
     }
 }

@@ -19,8 +19,8 @@ pub(super) fn write_histories(path: &Path, dataset: &Dataset, names: bool) -> Re
     Ok(write_columns(path, &columns)?)
 }
 
-/// Reads the data set of a bundle, and the group of each item; without groups, none.
-pub(super) fn read(folder: &Path, manifest: &BundleManifest) -> Result<(Dataset, Vec<String>)> {
+/// Reads the catalogue of a bundle, and the group of each item; without groups, none.
+pub(super) fn catalog(folder: &Path, manifest: &BundleManifest) -> Result<(Catalog, Vec<String>)> {
     let path = folder.join(ITEMS);
     let mut items = read_table(&path)?;
     let ids = text(&mut items, "item", &path)?;
@@ -29,6 +29,12 @@ pub(super) fn read(folder: &Path, manifest: &BundleManifest) -> Result<(Dataset,
     if ids.len() != manifest.items {
         bail!("{}: has {} items instead of {}", path.display(), ids.len(), manifest.items);
     }
+    Ok((Catalog::new(ids, titles), groups))
+}
+
+/// Reads the data set of a bundle, and the group of each item; without groups, none.
+pub(super) fn read(folder: &Path, manifest: &BundleManifest) -> Result<(Dataset, Vec<String>)> {
+    let (catalog, groups) = catalog(folder, manifest)?;
     let path = folder.join(HISTORIES);
     let mut histories = read_table(&path)?;
     let users = text(&mut histories, "user", &path)?;
@@ -38,14 +44,14 @@ pub(super) fn read(folder: &Path, manifest: &BundleManifest) -> Result<(Dataset,
     };
     let (train, test) = (lists("train")?, lists("later")?);
     let all = || train.rows().chain(test.rows()).flatten();
-    if let Some(item) = all().find(|item| **item == ItemId::PADDING || item.index() > ids.len()) {
-        bail!("{}: names item {item} of {}", path.display(), ids.len());
+    if let Some(item) = all().find(|item| **item == ItemId::PADDING || item.index() > catalog.len()) {
+        bail!("{}: names item {item} of {}", path.display(), catalog.len());
     }
     let valid = Sequences::from_rows(vec![Vec::new(); users.len()]);
     let dataset = Dataset {
         name: manifest.name.clone(),
         users,
-        catalog: Catalog::new(ids, titles),
+        catalog,
         train,
         valid,
         test,

@@ -6,7 +6,7 @@ use anyhow::Result;
 use burn::tensor::{Tensor, TensorData};
 use ra_core::Device;
 use ra_idmodels::procrustes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use std::path::Path;
 pub(super) struct Turns(BTreeMap<String, Vec<f32>>);
 
 /// How near the vectors of a part are to those of an older bundle.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Turned {
     /// The row that the vectors belong to.

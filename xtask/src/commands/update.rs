@@ -39,9 +39,9 @@ pub(super) struct Args {
     /// The language model of a bundle that was exported without it.
     #[arg(long, value_name = "PATH")]
     lm: Option<PathBuf>,
-    /// The number of users with new interactions that both bundles are compared on.
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
-    users: u32,
+    /// The most users with new interactions that both bundles are compared on; 2,000 by default.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    users: Option<u32>,
     /// Go on after the last finished stage of an update that was stopped or refused.
     #[arg(long)]
     resume: bool,
@@ -71,7 +71,7 @@ pub(super) fn update(args: &Args, root: &Path) -> Result<()> {
         resume: args.resume,
         replace: args.force,
         accept_worse: args.accept_worse,
-        users: args.users as usize,
+        users: args.users.map(|users| users as usize),
     };
     let output = || Box::new(Bars::new()) as Box<dyn Output>;
     update::update(&config, &args.to, root, &open_device(Backend::Cpu)?, &output)?;

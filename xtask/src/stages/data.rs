@@ -4,7 +4,7 @@ use crate::fetch;
 use crate::recipe::{Recipe, rows};
 use anyhow::{Context as _, Result, bail};
 use ra_core::{Dataset, ItemId, UserId};
-use ra_data::{Prepared, Severity};
+use ra_data::{DataConfig, Prepared, Severity};
 use ra_eval::{AuditFinding, AuditLevel, EvalConfig, HeldOut, ItemGroup, Part, Repeats};
 use ra_idmodels::IdMethod;
 use std::collections::HashSet;
@@ -61,11 +61,15 @@ pub fn recipe_for(recipe: &Recipe, data: &mut Data, cx: &Context) -> Result<Reci
 
 /// Locates, reads, filters and splits the data of a recipe.
 pub(crate) fn read(recipe: &Recipe, root: &Path) -> Result<Prepared> {
-    let config = match recipe.data.interactions {
+    Ok(ra_data::prepare(&recipe.data_name, &located(recipe, root)?)?)
+}
+
+/// Returns how the data of a recipe are read, with the files of a data set that is known by name.
+pub(crate) fn located(recipe: &Recipe, root: &Path) -> Result<DataConfig> {
+    Ok(match recipe.data.interactions {
         Some(_) => recipe.data.clone(),
         None => fetch::locate_data(&recipe.data_name, root)?.into_config(recipe.data.clone()),
-    };
-    Ok(ra_data::prepare(&recipe.data_name, &config)?)
+    })
 }
 
 /// Returns what is wrong with the data, for the report.

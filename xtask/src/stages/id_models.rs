@@ -264,8 +264,10 @@ fn method(
     let job = metric.as_ref().map_or(job, |metric| job.validate(metric as Validate<'_>)).state(&state);
     let earlier = cx.start.as_ref().filter(|_| fold.is_none());
     let known = earlier.map(|start| start.items(&data.dataset.catalog)).unwrap_or_default();
-    let start = earlier.map(|start| start.id_method(&name, &known)).transpose()?.flatten();
-    let job = start.as_ref().map_or(job, |start| job.start(start.borrowed()));
+    let checkpoint = earlier.map(|start| start.id_method(&name)).transpose()?.flatten();
+    let start = earlier.zip(checkpoint.as_deref());
+    let start = start.map(|(start, checkpoint)| ra_idmodels::Start { checkpoint, known: start.known(), items: &known });
+    let job = start.map_or(job, |start| job.start(start));
     cx.store.begin(&name)?;
     let trained = ra_idmodels::fit(config, &job).with_context(|| match start {
         Some(_) => format!("{name}, trained on from start_from: leave out settings that change its shape"),

@@ -19,5 +19,5 @@ pub use samples::samples;
 pub use text::{FrozenText, text};
 
 pub(crate) use align::{load, row, saved_items};
-pub(crate) use data::read;
+pub(crate) use data::{located, read};
 pub(crate) use saved::{ItemVectors, Saved};

@@ -2,13 +2,15 @@
 use crate::bundle::{Bundle, Past, Request, Turned};
 use crate::context::Output;
 use anyhow::Result;
-use ra_eval::{detectable, holm, paired_bootstrap, permutation_test};
+use ra_eval::{Metric, detectable, holm, paired_bootstrap, permutation_test};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The length of the lists that are compared.
 const TOP: usize = 100;
+
+const METRICS: [Metric; 3] = [Metric::Hr(10), Metric::Ndcg(10), Metric::Hr(TOP)];
 
 /// The number of users that are answered in one pass.
 const TOGETHER: usize = 16;
@@ -42,7 +44,7 @@ pub struct Compared {
     pub newest_unknown_to_old: usize,
     /// The metrics, by name.
     pub metrics: BTreeMap<String, Measured>,
-    /// The numbers of users whose NDCG is higher under the new bundle, lower, and the same.
+    /// The numbers of users whose NDCG@100 is higher under the new bundle, lower, and the same.
     pub better: usize,
     /// See `better`.
     pub worse: usize,
@@ -112,10 +114,10 @@ pub(super) fn compare(
         output.update(ranks.len() as u64, "");
     }
     output.finish();
-    let stored_vectors = stored(old, new, asked)?;
     let newest_unknown_to_old = asked.iter().filter(|asked| !old.knows(&asked.newest)).count();
-    let parts = |bundle: &Bundle| bundle.manifest().rows[0].vector.clone();
-    let has_other_parts = parts(old) != parts(new);
+    let [old_parts, new_parts] = [old, new].map(|bundle| &bundle.manifest().rows[0].vector);
+    let has_other_parts = old_parts != new_parts;
+    let stored_vectors = if has_other_parts { None } else { stored(old, new, asked)? };
     Ok(Compared {
         newest_unknown_to_old,
         turned,
@@ -125,12 +127,12 @@ pub(super) fn compare(
     })
 }
 
-/// Returns the rank of each user's newest item in the list of a bundle, from 0; nothing if it is not in it.
+/// Returns the rank of each user's newest item in the list of a bundle, from 1; nothing if it is not in it.
 fn ranks_of(bundle: &Bundle, asked: &[Asked]) -> Result<Vec<Option<usize>>> {
     let requests: Vec<Request> = asked.iter().map(|asked| request(asked, TOP)).collect();
     let answers = bundle.recommend_all(&requests)?;
     let rank = |(asked, list): (&Asked, crate::bundle::Answer)| {
-        list.recommended.iter().position(|found| found.item == asked.newest)
+        list.recommended.iter().position(|found| found.item == asked.newest).map(|place| place + 1)
     };
     Ok(asked.iter().zip(answers).map(rank).collect())
 }
@@ -142,26 +144,20 @@ fn request(asked: &Asked, top: usize) -> Request {
 
 /// Returns the metrics of ranks under both bundles.
 fn measured(ranks: &[[Option<usize>; 2]], row: String) -> Compared {
-    type Gain = fn(usize) -> f64;
-    let gains: [(&str, Gain); 3] = [
-        ("hr@10", |rank| f64::from(u8::from(rank < 10))),
-        ("ndcg@10", |rank| if rank < 10 { 1.0 / ((rank + 2) as f64).log2() } else { 0.0 }),
-        ("hr@100", |rank| f64::from(u8::from(rank < TOP))),
-    ];
-    let of = |gain: Gain, side: usize| ranks.iter().map(|ranks| ranks[side].map_or(0.0, gain)).collect::<Vec<f64>>();
+    let of = |metric: Metric, side: usize| ranks.iter().filter_map(|ranks| metric.of_rank(ranks[side])).collect();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let both: Vec<(&str, Vec<f64>, Vec<f64>)> =
-        gains.iter().map(|(name, gain)| (*name, of(*gain, 0), of(*gain, 1))).collect();
+    let both: Vec<(Metric, Vec<f64>, Vec<f64>)> =
+        METRICS.iter().map(|&metric| (metric, of(metric, 0), of(metric, 1))).collect();
     let ps = holm(&both.iter().map(|(_, old, new)| permutation_test(new, old, RESAMPLES, 1)).collect::<Vec<_>>());
-    let metric = |((name, old, new), p): (&(&str, Vec<f64>, Vec<f64>), f64)| {
+    let measured = |((metric, old, new), p): (&(Metric, Vec<f64>, Vec<f64>), f64)| {
         let interval = paired_bootstrap(new, old, RESAMPLES, 1);
         let (low, high) = (interval.low, interval.high);
         let detectable = (new.len() > 1).then(|| detectable(new, old));
-        ((*name).to_owned(), Measured { old: mean(old), new: mean(new), low, high, p, detectable })
+        (metric.to_string(), Measured { old: mean(old), new: mean(new), low, high, p, detectable })
     };
-    let metrics = both.iter().zip(ps).map(metric).collect();
+    let metrics = both.iter().zip(ps).map(measured).collect();
     // Lists of 100 say more of a user than the first ten.
-    let gain = |rank: Option<usize>| rank.map_or(0.0, |rank| 1.0 / ((rank + 2) as f64).log2());
+    let gain = |rank: Option<usize>| Metric::Ndcg(TOP).of_rank(rank).unwrap_or_default();
     let count = |order: std::cmp::Ordering| {
         ranks.iter().filter(|[old, new]| gain(*new).total_cmp(&gain(*old)) == order).count()
     };
@@ -179,14 +175,13 @@ fn measured(ranks: &[[Option<usize>; 2]], row: String) -> Compared {
     }
 }
 
-/// Ranks the new item vectors by user vectors of the old bundle.
+/// Ranks the new item vectors, which have the same parts, by user vectors of the old bundle.
 fn stored(old: &Bundle, new: &Bundle, asked: &[Asked]) -> Result<Option<StoredVectors>> {
     let (old_items, _) = old.vectors_outside();
     let (new_items, _) = new.vectors_outside();
     let (unturned, _) = new.vectors_inside();
     let width = old_items.first().map_or(0, Vec::len);
-    let parts = |bundle: &Bundle| bundle.manifest().rows[0].vector.clone();
-    if width < 2 || parts(old) != parts(new) {
+    if width < 2 {
         return Ok(None);
     }
     let most = PRODUCTS / (width * (old_items.len() + new_items.len())).max(1);
@@ -271,13 +266,13 @@ mod tests {
     #[test]
     fn a_significant_loss_is_told_and_a_chance_one_is_not() {
         let ranks = |pairs: &[[Option<usize>; 2]], times: usize| pairs.repeat(times);
-        let better = measured(&ranks(&[[None, Some(0)], [Some(3), Some(3)]], 40), "r".into());
+        let better = measured(&ranks(&[[None, Some(1)], [Some(4), Some(4)]], 40), "r".into());
         assert_eq!((better.worse(), better.better, better.worse, better.same), (None, 40, 0, 40));
         assert!((better.metrics["hr@10"].new - 1.0).abs() < 1e-12 && better.metrics["hr@10"].p < 0.05);
-        let worse = measured(&ranks(&[[Some(0), Some(50)], [Some(3), Some(3)]], 40), "r".into());
+        let worse = measured(&ranks(&[[Some(1), Some(51)], [Some(4), Some(4)]], 40), "r".into());
         assert!(worse.worse().unwrap().contains("hr@10"), "{worse:?}");
         assert!((worse.metrics["hr@100"].new - 1.0).abs() < 1e-12);
-        let chance = measured(&ranks(&[[Some(0), None], [None, Some(0)], [Some(1), None]], 3), "r".into());
+        let chance = measured(&ranks(&[[Some(1), None], [None, Some(1)], [Some(2), None]], 3), "r".into());
         assert_eq!(chance.worse(), None);
         let nobody = measured(&[], "r".into());
         assert!(nobody.worse().unwrap().contains("cannot be compared") && nobody.told().is_empty());

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use ra_core::{Dataset, ItemId, UserId};
 use ra_data::{Column, Columns, DataConfig, Histories, attribute, histories, titles, write_columns};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
@@ -79,15 +79,7 @@ impl Merged {
             LogHolds::Everything => (fresh, 0),
             LogHolds::NewOnly => followed(old, fresh),
         };
-        let items: Vec<String> = users
-            .values()
-            .flatten()
-            .collect::<HashSet<_>>()
-            .into_iter()
-            .cloned()
-            .collect::<std::collections::BTreeSet<_>>()
-            .into_iter()
-            .collect();
+        let items: Vec<String> = users.values().flatten().collect::<BTreeSet<_>>().into_iter().cloned().collect();
         let newer = |column: Option<&str>| -> Result<Vec<String>> {
             Ok(match (&read.items, column) {
                 (None, _) => vec![String::new(); items.len()],
@@ -156,11 +148,10 @@ impl News {
         let known = Known::new(old);
         let (mut users, mut comparable) = (0, Vec::new());
         for user in UserId::all(dataset.users.len()) {
-            let parts = [&dataset.train, &dataset.valid, &dataset.test].map(|part| part.row(user));
-            let row: Vec<&str> = parts.concat().iter().map(|item| dataset.catalog.id(*item)).collect();
+            let row = row_of(dataset, user);
             let Some(is_newest) = known.has_more(&dataset.users[user.index()], &row, old) else { continue };
             users += 1;
-            if is_newest && parts[2].len() == 1 {
+            if is_newest && dataset.test.row(user).len() == 1 {
                 comparable.push(user);
             }
         }
@@ -235,11 +226,7 @@ impl<'a> Known<'a> {
             told.push(format!("{} new users", now.keys().filter(|user| !known.contains_key(*user)).count()));
             let mut lost = [0, 0];
             for (user, before) in known {
-                let parts = |user: &UserId| {
-                    [&dataset.train, &dataset.valid, &dataset.test].map(|part| part.row(*user)).concat()
-                };
-                let row: Vec<ItemId> = now.get(user).map(parts).unwrap_or_default();
-                let row: Vec<&str> = row.iter().map(|item| dataset.catalog.id(*item)).collect();
+                let row = now.get(user).map(|user| row_of(dataset, *user)).unwrap_or_default();
                 let own = counts(&row);
                 lost[0] += usize::from(row.is_empty());
                 lost[1] += before.iter().map(|(item, n)| n.saturating_sub(*own.get(item).unwrap_or(&0))).sum::<usize>();
@@ -257,6 +244,12 @@ impl<'a> Known<'a> {
         }
         told.join("; ")
     }
+}
+
+/// Returns what a user did in all parts of a data set, oldest first, by the ids of items.
+fn row_of(dataset: &Dataset, user: UserId) -> Vec<&str> {
+    let parts = [&dataset.train, &dataset.valid, &dataset.test];
+    parts.iter().flat_map(|part| part.row(user)).map(|item| dataset.catalog.id(*item)).collect()
 }
 
 /// Returns how often each item occurs.

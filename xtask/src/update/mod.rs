@@ -17,7 +17,7 @@ use crate::store::{Earlier, lock};
 use anyhow::{Context as _, Result, bail};
 use compare::Asked;
 use merge::{Merged, News};
-use ra_core::{Dataset, Device, ItemId, splitmix64};
+use ra_core::{Dataset, Device, ItemId, nearest_existing, splitmix64};
 use ra_data::{DataConfig, Split};
 use ra_idmodels::IdMethod;
 use std::path::{Path, PathBuf};
@@ -57,8 +57,8 @@ pub struct UpdateConfig {
     pub replace: bool,
     /// Whether the new bundle is written even if it is worse, or if nobody could be asked.
     pub accept_worse: bool,
-    /// The most users that both bundles recommend to; 0 means 2,000.
-    pub users: usize,
+    /// The most users that both bundles recommend to; 2,000 by default.
+    pub users: Option<usize>,
 }
 
 /// Makes the bundle `to` from an older one and a new log. What it computes on the way, a run with its report among it, is in
@@ -87,6 +87,7 @@ pub fn update(
     let recipe = recipe(&old, &merged, config, &reads, &work)?;
     private(&work)?;
     let (mut files, _lock) = lock::take(&work, KIND)?;
+    files.sweep()?;
     files.claim(&[LOG, ITEMS])?;
     merged.write(&work.join(LOG), &work.join(ITEMS))?;
     let dataset = read(&recipe, root)?.dataset;
@@ -124,8 +125,7 @@ pub fn update(
     let mut draft = Draft::new(&run, to, &export, Some(&old), root, device, &*output)?;
     let mut judge = || -> Result<Compared> {
         draft.reads_as(&with_reading(old.data_config(), &reads))?;
-        let most = if config.users == 0 { USERS } else { config.users };
-        let asked = asked(&news, &dataset, recipe.seed, most);
+        let asked = asked(&news, &dataset, recipe.seed, config.users.unwrap_or(USERS));
         let compared = compare::compare(&old, &draft.bundle, &asked, std::mem::take(&mut draft.turned), &*output)?;
         compared.told().iter().for_each(|line| output.say(line));
         draft.add(UPDATE, &compared)?;
@@ -157,16 +157,16 @@ pub fn update(
 
 /// Refuses to write over what is read, or into it.
 fn refuse_own(config: &UpdateConfig, bundle: &Path, to: &Path, work: &Path) -> Result<()> {
-    let place = nearest(to)?;
-    if place == bundle {
+    if to.canonicalize().is_ok_and(|to| to == bundle) {
         bail!(
             "--to {}: is the older bundle, which stays until the new one is whole; name another folder",
             to.display()
         );
     }
     // A pattern is no folder.
-    for (option, path) in [("--bundle", bundle.to_path_buf()), ("--log", nearest(&config.log)?)] {
-        if path.is_dir() && place.starts_with(&path) {
+    for (option, path) in [("--bundle", Some(bundle.to_path_buf())), ("--log", config.log.canonicalize().ok())] {
+        let Some(path) = path.filter(|path| path.is_dir()) else { continue };
+        if nearest_existing(to).is_some_and(|place| place.starts_with(&path)) {
             bail!(
                 "--to {}: is within {option} {}, which is only read; name another folder",
                 to.display(),
@@ -188,17 +188,6 @@ fn private(folder: &Path) -> Result<()> {
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
-}
-
-/// Returns a path without links as far as it exists.
-fn nearest(path: &Path) -> Result<PathBuf> {
-    let whole = std::path::absolute(path)?;
-    let found =
-        whole.ancestors().find_map(|folder| Some((folder.canonicalize().ok()?, whole.strip_prefix(folder).ok()?)));
-    Ok(found.map_or_else(
-        || whole.clone(),
-        |(folder, rest)| if rest.as_os_str().is_empty() { folder } else { folder.join(rest) },
-    ))
 }
 
 /// The keys of `data` that say how a log is read and filtered; an update decides the others itself.
