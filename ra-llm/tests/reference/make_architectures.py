@@ -10,6 +10,11 @@ checkpoints spell the same model differently, and expected.safetensors: float64 
  grad.0..L-1   of sum over texts of dot(r, mean over tokens of hybrid_last).
  buckets       (mpnet, t5) of relative positions -200..200, as transformers computes them in float32.
 
+sentence/ and static/ hold folders of sentence-transformers and model2vec: expected.safetensors has ids, mask and sentence,
+the vector before the Normalize; texts.json has texts, their ids, and normalized vectors without ("none") and with each
+prompt; expected.json has texts, ids as tokenized and vectors. sentence/dense_now is sentence/dense as the package of
+today spells it. sentence/poolings.safetensors has each pooling mode's result on hidden and mask.
+
 The states without a prefix are transformers' own, with its forced float32 steps made float64; the reference below, read
 from the files alone, must agree to 1e-10 before its prefix is believed. Printed: how far wrong readings move hybrid_last.
 """
@@ -673,8 +678,148 @@ def write(path, tensors):
     save_file({k: (x.detach().to(SINGLE) if x.is_floating_point() else x).contiguous().clone() for k, x in tensors.items()}, path)
 
 
+# Sentence embedders, as folders of sentence-transformers.
+WORDS = ["toy", "story", "the", "a", "red", "wool", "pads", "count", "and", "film", "task:", "search", "result", "|", "query:", "title:", "none", "text:"]
+TEXTS = ["toy story", "the red wool pads and a film", "a film none knows", "story"]
+PROMPTS = {"query": "task: search result | query: ", "document": "title: none | text: "}
+
+
+def word_tokenizer(folder, special, post, names):
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    words = [*special, *WORDS]
+    words += [f"w{i}" for i in range(VOCAB - len(words))]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token=names["unk_token"]))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(single=post, special_tokens=[(w, i) for i, w in enumerate(special)])
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    as_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 24, **names})
+
+
+def as_json(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def make_sentence(folder, case, dense, tokenizer, prompts):
+    """dense: (rows out, bias, activation) of each projection. The JSON is spelled as published models spell it."""
+    import sentence_transformers
+    shutil.rmtree(folder, ignore_errors=True)
+    save_model(folder, case.config(), case.saves, case.scale, case.around)
+    word_tokenizer(folder, *tokenizer)
+    config = json.loads((folder / "config.json").read_text())
+    width, rows = config["hidden_size"], config["hidden_size"]
+    steps, names = [], ["", "1_Pooling", *(f"{i + 2}_Dense" for i in range(len(dense))), f"{len(dense) + 2}_Normalize"]
+    for name, (rows_out, bias, activation) in zip(names[2:], dense):
+        shape = dict(in_features=rows, out_features=rows_out, bias=bias)
+        as_json(folder / name / "config.json", {**shape, "activation_function": f"torch.nn.modules.{activation}"})
+        w = {"linear.weight": torch.randn(rows_out, rows) * 0.3} | ({"linear.bias": torch.randn(rows_out) * 0.2} if bias else {})
+        save_file(w, folder / name / "model.safetensors", metadata={"format": "pt"})
+        steps.append((w, torch.tanh if "Tanh" in activation else same))
+        rows = rows_out
+    as_json(folder / "modules.json", [dict(idx=i, name=str(i), path=x, type=f"sentence_transformers.models.{x[2:] or 'Transformer'}") for i, x in enumerate(names)])
+    as_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": width, **{f"pooling_mode_{x}": x == "mean_tokens" for x in (
+        "cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")}, "include_prompt": True})
+    as_json(folder / "sentence_bert_config.json", {"max_seq_length": 24, "do_lower_case": False})
+    as_json(folder / "config_sentence_transformers.json", {"__version__": {"sentence_transformers": "5.1.0", "transformers": "4.57.0", "pytorch": "2.8.0"},
+                                                          "prompts": prompts, "default_prompt_name": None, "similarity_fn_name": "cosine"})
+
+    ids, mask = texts(config["pad_token_id"])
+    want = asked(load(folder, case), case, ids, mask)
+    states = run(case.reference(doubled(folder), config), ids, mask)
+    check(states, want, "reference", 1e-10)
+    sentence = (want[-1] * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    for w, activation in steps:
+        w = {k: x.double() for k, x in w.items()}
+        sentence = activation(linear(w, "linear")(sentence))
+    write(folder / "expected.safetensors", {"ids": ids, "mask": mask, "sentence": sentence})
+
+    # The package itself must agree, on ids and on texts; it also says how it spells the folder today.
+    model = sentence_transformers.SentenceTransformer(str(folder), device="cpu", model_kwargs={"attn_implementation": "eager"})
+    for i in range(3):
+        row = ids[i, mask[i].bool()][None]
+        with torch.no_grad():
+            got = model({"input_ids": row, "attention_mask": torch.ones_like(row)})["sentence_embedding"]
+        check([got.double()], [F.normalize(sentence[i : i + 1], dim=-1)], "sentence-transformers", 1e-5)
+    said = {"texts": TEXTS, "ids": [model.tokenizer(t)["input_ids"] for t in TEXTS]}
+    for name in ["none", *prompts]:
+        vectors = model.encode(TEXTS, prompt_name=None if name == "none" else name, normalize_embeddings=True)
+        said[name] = [[round(float(x), 6) for x in v] for v in vectors]
+    (folder / "texts.json").write_text(json.dumps(said) + "\n")
+    return model
+
+
+def make_sentences(out):
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    torch.manual_seed(2000)
+    small = {**BERT, "hidden_size": 16, "intermediate_size": 24}
+    case = Case(lambda: T.BertConfig(**small), "BertModel", "BertModel", bert, encoder, PLAIN)
+    model = make_sentence(out / "dense", case, [(8, True, "activation.Tanh")],
+                          (["[PAD]", "[UNK]", "[CLS]", "[SEP]"], "[CLS] $A [SEP]", dict(pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]")), {})
+    shutil.rmtree(out / "dense_now", ignore_errors=True)
+    model.save(str(out / "dense_now"), create_model_card=False)
+    wide = {**GEMMA, "hidden_size": 32, "num_key_value_heads": 1, "sliding_window": 6}
+    case = Case(lambda: T.Gemma3TextConfig(**wide, use_bidirectional_attention=True, layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
+                "Gemma3TextModel", "Gemma3TextModel", gemma, decoder, PLAIN, 0.0)
+    make_sentence(out / "dense_two", case, [(48, False, "linear.Identity"), (32, False, "linear.Identity")],
+                  (["<pad>", "<eos>", "<bos>", "<unk>"], "<bos> $A <eos>", dict(pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", unk_token="<unk>")), PROMPTS)
+    hidden = torch.randn(3, TOKENS, 16)  # pads too have values
+    _, mask = texts(0)
+    pooled = {"hidden": hidden, "mask": mask}
+    for mode in Pooling.POOLING_MODES:
+        pooled[mode] = Pooling(16, mode)({"token_embeddings": hidden.double(), "attention_mask": mask})["sentence_embedding"]
+    write(out / "poolings.safetensors", pooled)
+    print("sentence: agrees with sentence-transformers", flush=True)
+
+
+def make_static(out):
+    """Tables of word vectors, as model2vec and sentence-transformers save them."""
+    import numpy as np
+    from model2vec import StaticModel
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    shutil.rmtree(out, ignore_errors=True)
+    rng = np.random.default_rng(3)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "toy", "story", "##s", "the", "wool", "pad", "red", "fine", "##ly", "(", ")", "1995", "-", "a", "film", "!"]
+    tokenizer = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    vectors = rng.normal(0, 1, (len(words), 8)).astype(np.float32)
+    texts = ["Toy Story (1995)", "the finely red wool pads!", "a film unseen", ""]
+    plain = dict(model_type="model2vec", architectures=["StaticModel"], tokenizer_name="tiny", apply_pca=8, apply_zipf=True, hidden_dim=8, seq_length=1000000)
+
+    def keep(folder, vectors):
+        rows = [[round(float(x), 7) for x in v] for v in vectors]
+        ids = tokenizer.encode_batch(texts, add_special_tokens=False)
+        (folder / "expected.json").write_text(json.dumps({"texts": texts, "ids": [x.ids for x in ids], "vectors": rows}) + "\n")
+        (folder / "README.md").unlink(missing_ok=True)
+
+    clusters = rng.normal(0, 1, (7, 8)).astype(np.float32)
+    mapping, weights = rng.integers(0, 7, len(words)), rng.uniform(0.2, 2.0, len(words))
+    for name, kind in {"model2vec": dict(vectors=vectors, normalize=True), "model2vec_plain": dict(vectors=vectors, normalize=False),
+                       "model2vec_shared": dict(vectors=clusters, normalize=True, token_mapping=mapping, weights=weights)}.items():
+        StaticModel(tokenizer=tokenizer, config=dict(plain), **kind).save_pretrained(out / name)
+        keep(out / name, StaticModel.from_pretrained(out / name).encode(texts))
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=vectors)], device="cpu")
+    model.save(str(out / "sentence"), create_model_card=False)
+    folder = out / "sentence" / "0_StaticEmbedding"
+    if not folder.exists():  # published ones have the folder; today's package writes beside modules.json
+        folder.mkdir()
+        for file in ("model.safetensors", "tokenizer.json"):
+            (out / "sentence" / file).rename(folder / file)
+    as_json(out / "sentence/modules.json", [dict(idx=0, name="0", path="0_StaticEmbedding", type="sentence_transformers.models.StaticEmbedding")])
+    got = SentenceTransformer(str(out / "sentence"), device="cpu").encode(texts)
+    keep(out / "sentence", got)
+    print("static: written", flush=True)
+
+
 if __name__ == "__main__":
     root, chosen = Path(sys.argv[1]), sys.argv[2:]
     for name, case in CASES.items():
         if not chosen or name in chosen:
             make(root, name, case)
+    if not chosen or "sentence" in chosen:
+        make_sentences(root / "sentence")
+    if not chosen or "static" in chosen:
+        make_static(root / "static")
