@@ -70,13 +70,6 @@ impl HfTokenizer {
     /// Builds BERT's tokenizer from its word list, one word per line. `tokenizer_config.json` beside it says whether
     /// text is lower-cased; if it does not, a list with a capital letter belongs to a cased model.
     fn from_words(path: &Path) -> Result<Self> {
-        #[derive(Deserialize, Default)]
-        #[serde(default)]
-        struct Settings {
-            do_lower_case: Option<bool>,
-            strip_accents: Option<bool>,
-            tokenize_chinese_chars: Option<bool>,
-        }
         let text = String::from_utf8(read_text(path)?).map_err(|_| Error::corrupt(path, "not UTF-8 text"))?;
         let words: Map<String, Value> =
             text.lines().enumerate().map(|(id, word)| (word.to_string(), id.into())).collect();
@@ -86,24 +79,11 @@ impl HfTokenizer {
         };
         let (_, open, close) = (id("[UNK]")?, id("[CLS]")?, id("[SEP]")?);
         let file = path.with_file_name("tokenizer_config.json");
-        let settings: Settings = read_optional(&file)?.unwrap_or_default();
-        let capitals = words.keys().any(|word| !word.starts_with('[') && word.chars().any(char::is_uppercase));
+        let settings: WordSettings = read_optional(&file)?.unwrap_or_default();
         let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].into_iter();
         let special = special.filter_map(|word| Some(special_token(words.get(word)?, word)));
-        let json = json!({
-            "version": "1.0",
-            "added_tokens": special.collect::<Vec<_>>(),
-            "normalizer": {
-                "type": "BertNormalizer", "clean_text": true,
-                "handle_chinese_chars": settings.tokenize_chinese_chars.unwrap_or(true),
-                "strip_accents": settings.strip_accents, "lowercase": settings.do_lower_case.unwrap_or(!capitals),
-            },
-            "pre_tokenizer": { "type": "BertPreTokenizer" },
-            "model": {
-                "type": "WordPiece", "vocab": words, "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-                "max_input_chars_per_word": 100,
-            },
-        });
+        let mut json = word_pieces(&words, "[UNK]", &settings);
+        json["added_tokens"] = special.collect();
         Self::from_json(path, &json, vec![open], vec![close])
     }
 
@@ -164,6 +144,36 @@ struct Unknown {
 struct UnknownToken {
     unk_token: Value,
     unk_id: Value,
+}
+
+/// How BERT's tokenizer prepares a text, by the names in `tokenizer_config.json`.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct WordSettings {
+    pub(crate) do_lower_case: Option<bool>,
+    pub(crate) strip_accents: Option<bool>,
+    pub(crate) tokenize_chinese_chars: Option<bool>,
+}
+
+/// BERT's tokenizer as a `tokenizer.json`. If nothing else is known, a list with a capital letter belongs to a cased
+/// model.
+pub(crate) fn word_pieces(words: &Map<String, Value>, unknown: &str, settings: &WordSettings) -> Value {
+    // Signs such as ℝ count as capitals, but have no small form.
+    let is_capital = |c: char| c.to_lowercase().ne([c]);
+    let capitals = words.keys().any(|word| !word.starts_with('[') && word.chars().any(is_capital));
+    json!({
+        "version": "1.0",
+        "normalizer": {
+            "type": "BertNormalizer", "clean_text": true,
+            "handle_chinese_chars": settings.tokenize_chinese_chars.unwrap_or(true),
+            "strip_accents": settings.strip_accents, "lowercase": settings.do_lower_case.unwrap_or(!capitals),
+        },
+        "pre_tokenizer": { "type": "BertPreTokenizer" },
+        "model": {
+            "type": "WordPiece", "vocab": words, "unk_token": unknown, "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100,
+        },
+    })
 }
 
 /// A special token as an entry of a `tokenizer.json`.

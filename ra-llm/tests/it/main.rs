@@ -4,6 +4,7 @@
 mod architectures;
 mod damaged;
 mod gguf;
+mod gguf_tokenizers;
 mod gguf_writer;
 mod identity;
 mod precision;

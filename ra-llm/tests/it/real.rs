@@ -51,17 +51,22 @@ fn want_count(case: &Value) -> usize {
     case["states"][0].as_array().unwrap().len()
 }
 
-fn cosine(lm: &PretrainedLm, a: &str, b: &str) -> f64 {
+/// The mean of a text's last states.
+fn vector(lm: &PretrainedLm, text: &str) -> Vec<f64> {
     let (open, close) = lm.tokenizer.special_tokens();
-    let vector = |text: &str| -> Vec<f64> {
-        let ids = [open.clone(), lm.tokenizer.tokenize(&[text]).unwrap().remove(0), close.clone()].concat();
-        let batch = TextBatch::from_rows(&[&ids], &Device::flex());
-        let last = ra_core::encode(&lm.model, &batch, None).last;
-        ra_core::pool(ra_core::Pooling::Mean, last, &batch.mask).into_data().iter::<f64>().collect()
-    };
-    let (a, b) = (vector(a), vector(b));
+    let ids = [open, lm.tokenizer.tokenize(&[text]).unwrap().remove(0), close].concat();
+    let batch = TextBatch::from_rows(&[&ids], &Device::flex());
+    let last = ra_core::encode(&lm.model, &batch, None).last;
+    ra_core::pool(ra_core::Pooling::Mean, last, &batch.mask).into_data().iter::<f64>().collect()
+}
+
+fn cosine_of(a: &[f64], b: &[f64]) -> f64 {
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-    dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+fn cosine(lm: &PretrainedLm, a: &str, b: &str) -> f64 {
+    cosine_of(&vector(lm, a), &vector(lm, b))
 }
 
 #[test]
@@ -103,4 +108,23 @@ fn gpt2s_vocabulary_cuts_known_strings() {
     assert_eq!(ids[2], [262, 2068, 7586, 21831]);
     assert_eq!(ids[3], [17, 2124, 352, 14, 19, 12, 8589, 491, 14064, 82]);
     assert_eq!(lm.model.spec().width, 128);
+}
+
+/// MiniLM as GGUF, written by `tests/reference/make_gguf.py`: the same identifiers, and vectors as far apart as the
+/// coarser numbers make them.
+#[test]
+fn minilm_as_gguf_is_minilm() {
+    let Some(lm) = available("minilm", "minilm_as_gguf_is_minilm") else { return };
+    for (name, least) in [("minilm-F16.gguf", 0.999_999), ("minilm-Q8_0.gguf", 0.9995)] {
+        let Some(file) = available(name, "minilm_as_gguf_is_minilm") else { continue };
+        assert_eq!(file.asked.pooling, lm.asked.pooling);
+        assert_eq!(file.tokenizer.special_tokens(), lm.tokenizer.special_tokens());
+        for text in ["Toy Story (1995)", "Les Misérables, 電影 & naïveté", "unaffable [MASK] ##ing 😀", "A-1 Pictures' 2nd"] {
+            assert_eq!(file.tokenizer.tokenize(&[text]).unwrap(), lm.tokenizer.tokenize(&[text]).unwrap(), "{text}");
+            let (a, b) = (vector(&file, text), vector(&lm, text));
+            let cosine = cosine_of(&a, &b);
+            println!("{name}, {text}: cosine {cosine:.7}");
+            assert!(cosine > least, "{name}, {text}: {cosine}");
+        }
+    }
 }
