@@ -1,5 +1,5 @@
 //! Tokenizers in GGUF files, against SentencePiece and the package `tokenizers`.
-use crate::gguf_writer::{File, flag, golden, text, texts};
+use crate::gguf_writer::{File, flag, golden, number, text, texts};
 use crate::golden_of;
 use ra_core::{Device, Tokenizer};
 use ra_llm::HfTokenizer;
@@ -53,13 +53,47 @@ struct Found {
 #[test]
 fn pieces_are_those_of_sentencepiece() {
     let found: Found = serde_json::from_slice(&std::fs::read(golden_of("pieces.json")).unwrap()).unwrap();
-    let frames = [("pieces_gemma", vec![2], vec![]), ("pieces_llama", vec![1], vec![]), ("pieces_xlmr", vec![0], vec![2])];
+    let frames =
+        [("pieces_gemma", vec![2], vec![]), ("pieces_llama", vec![1], vec![]), ("pieces_xlmr", vec![0], vec![2])];
     assert_eq!(found.ids.keys().collect::<Vec<_>>(), frames.each_ref().map(|(name, ..)| name));
     for (name, open, close) in frames {
         let pieces = tokenizer(&golden(&format!("{name}.gguf")), 700).unwrap();
         assert_eq!(pieces.special_tokens(), (open, close), "{name}");
         for (text, want) in found.texts.iter().zip(&found.ids[name]) {
             assert_eq!(pieces.tokenize(&[text]).unwrap(), [want.clone()], "{name}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn pre_tokenizers_cut_where_the_models_of_their_names_do() {
+    let letters: Vec<String> = ('!'..='~').map(String::from).collect();
+    let longer = ["12", "123", "1234", "xyz", "oW"];
+    let tokens: Vec<&str> = letters.iter().map(String::as_str).chain(longer).collect();
+    let id = |token: &str| tokens.iter().position(|t| *t == token).unwrap() as u32;
+    let file = golden("gpt2.gguf")
+        .with("tokenizer.ggml.tokens", texts(&tokens))
+        .with("tokenizer.ggml.merges", texts(&["1 2", "12 3", "123 4", "o W"]))
+        .with("tokenizer.ggml.bos_token_id", number(7))
+        .without("tokenizer.ggml.token_type");
+    let (all, threes, ones) = (&["1234"][..], &["123", "4"][..], &["1", "2", "3", "4"][..]);
+    for (names, digits, whole, camel) in [
+        ("default gpt-2 phi-2 roberta-bpe jina-v1-en jina-v2-code jina-v2-de jina-v2-es modern-bert", all, false, true),
+        ("smollm", ones, false, true),
+        ("llama-bpe llama3 llama-v3", threes, true, true),
+        ("dbrx smaug-bpe", threes, false, true),
+        ("qwen2 deepseek-r1-qwen", ones, false, true),
+        ("tekken", ones, true, false),
+        ("gpt-4o", threes, false, false),
+    ] {
+        for name in names.split(' ') {
+            let cut = tokenizer(&file.with("tokenizer.ggml.pre", text(name)), 120).unwrap();
+            let pieces = |text: &str| cut.tokenize(&[text]).unwrap().remove(0);
+            let ids = |pieces: &[&str]| pieces.iter().map(|piece| id(piece)).collect::<Vec<_>>();
+            assert_eq!(pieces("1234"), ids(digits), "{name}");
+            assert_eq!(pieces("xyz"), ids(if whole { &["xyz"] } else { &["x", "y", "z"] }), "{name}");
+            assert_eq!(pieces("oW"), ids(if camel { &["oW"] } else { &["o", "W"] }), "{name}");
+            assert_eq!(cut.special_tokens(), (if whole { vec![7] } else { vec![] }, vec![]), "{name}");
         }
     }
 }
@@ -72,8 +106,11 @@ fn a_damaged_tokenizer_is_told_by_its_key() {
         (pieces.without(&key("scores")), "it holds no tokenizer.ggml.scores"),
         (pieces.without(&key("tokens")), "it holds no tokenizer.ggml.tokens"),
         (pieces.without(&key("bos_token_id")), "it holds no tokenizer.ggml.bos_token_id"),
-        (pieces.with(&key("tokens"), texts(&["a"])), "tokenizer.ggml.scores for 1 tokens"),
-        (pieces.with(&key("precompiled_charsmap"), vec![9, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7, 7]), "charsmap is damaged"),
+        (pieces.with(&key("tokens"), texts(&["a"; 400])), "tokenizer.ggml.scores for 400 tokens"),
+        (
+            pieces.with(&key("precompiled_charsmap"), vec![9, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7, 7]),
+            "charsmap is damaged",
+        ),
         (pieces.with(&key("model"), text("rwkv")), "tokenizer.ggml.model \"rwkv\" is not supported (supported: gpt2"),
     ] {
         let message = tokenizer(&file, 700).err().unwrap_or_default();

@@ -82,6 +82,27 @@ fn minilm_layer_by_layer_and_its_cosines() {
     }
 }
 
+/// MiniLM as GGUF, written by `tests/reference/make_gguf.py`: the same identifiers, and vectors as far apart as the
+/// coarser numbers make them.
+#[test]
+fn minilm_as_gguf_is_minilm() {
+    let Some(lm) = available("minilm", "minilm_as_gguf_is_minilm") else { return };
+    for (name, least) in [("minilm-F16.gguf", 0.999_999), ("minilm-Q8_0.gguf", 0.9995)] {
+        let Some(file) = available(name, "minilm_as_gguf_is_minilm") else { continue };
+        assert_eq!(file.asked.pooling, lm.asked.pooling);
+        assert_eq!(file.tokenizer.special_tokens(), lm.tokenizer.special_tokens());
+        for text in
+            ["Toy Story (1995)", "Les Misérables, 電影 & naïveté", "unaffable [MASK] ##ing 😀", "A-1 Pictures' 2nd"]
+        {
+            assert_eq!(file.tokenizer.tokenize(&[text]).unwrap(), lm.tokenizer.tokenize(&[text]).unwrap(), "{text}");
+            let (a, b) = (vector(&file, text), vector(&lm, text));
+            let cosine = cosine_of(&a, &b);
+            println!("{name}, {text}: cosine {cosine:.7}");
+            assert!(cosine > least, "{name}, {text}: {cosine}");
+        }
+    }
+}
+
 #[test]
 fn smollm2_layer_by_layer_and_how_it_goes_on() {
     let Some(lm) = available("smollm2", "smollm2_layer_by_layer_and_how_it_goes_on") else { return };
@@ -108,23 +129,4 @@ fn gpt2s_vocabulary_cuts_known_strings() {
     assert_eq!(ids[2], [262, 2068, 7586, 21831]);
     assert_eq!(ids[3], [17, 2124, 352, 14, 19, 12, 8589, 491, 14064, 82]);
     assert_eq!(lm.model.spec().width, 128);
-}
-
-/// MiniLM as GGUF, written by `tests/reference/make_gguf.py`: the same identifiers, and vectors as far apart as the
-/// coarser numbers make them.
-#[test]
-fn minilm_as_gguf_is_minilm() {
-    let Some(lm) = available("minilm", "minilm_as_gguf_is_minilm") else { return };
-    for (name, least) in [("minilm-F16.gguf", 0.999_999), ("minilm-Q8_0.gguf", 0.9995)] {
-        let Some(file) = available(name, "minilm_as_gguf_is_minilm") else { continue };
-        assert_eq!(file.asked.pooling, lm.asked.pooling);
-        assert_eq!(file.tokenizer.special_tokens(), lm.tokenizer.special_tokens());
-        for text in ["Toy Story (1995)", "Les Misérables, 電影 & naïveté", "unaffable [MASK] ##ing 😀", "A-1 Pictures' 2nd"] {
-            assert_eq!(file.tokenizer.tokenize(&[text]).unwrap(), lm.tokenizer.tokenize(&[text]).unwrap(), "{text}");
-            let (a, b) = (vector(&file, text), vector(&lm, text));
-            let cosine = cosine_of(&a, &b);
-            println!("{name}, {text}: cosine {cosine:.7}");
-            assert!(cosine > least, "{name}, {text}: {cosine}");
-        }
-    }
 }

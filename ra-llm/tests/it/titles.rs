@@ -92,7 +92,11 @@ fn a_word_list_alone_is_the_tokenizer_of_bert() {
         let lm = load(dir.path());
         assert_eq!(lm.tokenizer.special_tokens(), (vec![2], vec![3]));
         let ids = lm.tokenizer.tokenize(&["Toy Storys: á玩", "[SEP]", "\u{0}"]).unwrap();
-        assert_eq!(ids[0], [5, 6, 7, 8, 9, 10], "lower case in spite of ℝ, no accents, a word is cut, a Chinese character is one");
+        assert_eq!(
+            ids[0],
+            [5, 6, 7, 8, 9, 10],
+            "lower case in spite of ℝ, no accents, a word is cut, a Chinese character is one"
+        );
         assert!(!ids[1].contains(&3) && ids[2].is_empty(), "{ids:?}");
 
         std::fs::write(dir.path().join("tokenizer_config.json"), r#"{ "do_lower_case": false }"#).unwrap();

@@ -85,7 +85,7 @@ impl<'a> Vocabulary<'a> {
 
     fn scores(&self) -> Result<&[f64]> {
         let scores = self.gguf.numbers("tokenizer.ggml.scores").ok_or_else(|| self.lacks("scores"))?;
-        if scores.len() != self.tokens.len() {
+        if scores.len() < self.tokens.len() {
             let problem = format!("{} tokenizer.ggml.scores for {} tokens", scores.len(), self.tokens.len());
             return Err(self.refuse(problem));
         }

@@ -1,4 +1,4 @@
-//! Tokenizers whose tokens are pieces of text: SentencePiece (tokenizer models `llama` and `t5`) and BERT's word pieces.
+//! Tokenizers whose tokens are pieces of text: SentencePiece (models `llama` and `t5`) and BERT's word pieces.
 use super::{BYTE, Built, CONTROL, UNKNOWN, UNUSED, USER_DEFINED, Vocabulary};
 use crate::Result;
 use crate::tokenizer::{WordSettings, word_pieces};
@@ -11,22 +11,19 @@ impl Vocabulary<'_> {
     /// SentencePiece's byte pairs; the score of a merged token decides the order of merges.
     pub(super) fn merged_pieces(&self) -> Result<Built> {
         let (scores, vocabulary) = (self.scores()?, self.ids());
-        let mut merges: Vec<(usize, [&str; 2])> = Vec::new();
+        let mut merges: Vec<(usize, [usize; 2])> = Vec::new();
         for (id, token) in self.tokens.iter().enumerate() {
             // Other tokens are found whole or stand for no text.
             if [CONTROL, USER_DEFINED, UNKNOWN, BYTE].iter().any(|&kind| self.is(id, kind)) {
                 continue;
             }
             let halves = token.char_indices().skip(1).map(|(at, _)| token.split_at(at));
-            let known = halves.filter(|(a, b)| vocabulary.contains_key(a) && vocabulary.contains_key(b));
-            merges.extend(known.map(|(a, b)| (id, [a, b])));
+            let known = halves.filter_map(|(a, b)| Some([*vocabulary.get(a)?, *vocabulary.get(b)?]));
+            merges.extend(known.map(|pair| (id, pair)));
         }
-        merges.sort_by(|(a, x), (b, y)| {
-            scores[*b]
-                .total_cmp(&scores[*a])
-                .then_with(|| (vocabulary[x[0]], vocabulary[x[1]]).cmp(&(vocabulary[y[0]], vocabulary[y[1]])))
-        });
-        let merges: Vec<[&str; 2]> = merges.into_iter().map(|(_, pair)| pair).collect();
+        merges.sort_by(|(a, x), (b, y)| scores[*b].total_cmp(&scores[*a]).then_with(|| x.cmp(y)));
+        let merges: Vec<[&str; 2]> =
+            merges.into_iter().map(|(_, pair)| pair.map(|id| self.tokens[id].as_str())).collect();
         let unknown = self.tokens.iter().find(|t| *t == "<unk>");
         let prefix = json!({ "type": "Prepend", "prepend": SPACE });
         let spaces = json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE });

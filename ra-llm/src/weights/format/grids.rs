@@ -8,7 +8,7 @@ use super::{half, nibble, u16_at, u32_at};
 /// All grids, one after another; a row is 16 bits that choose 8 or 4 numbers.
 static ROWS: &[u8] = include_bytes!("grids.bin");
 
-/// The number of rows before a grid, and what its bits choose: 2 bits choose from up to 4 numbers, 4 bits from up to 16.
+/// The number of rows before a grid, and the numbers that its bits choose from: 2 bits from up to 4, 4 bits from more.
 struct Grid<const N: usize> {
     start: usize,
     numbers: [f32; N],
