@@ -99,6 +99,8 @@ pub(crate) fn config(gguf: &Gguf) -> Result<Config> {
             mlp_bias: has("blk.0.ffn_up.bias"),
             sliding_window: number("attention.sliding_window").map(|n| n as usize),
             use_sliding_window: None,
+            rope_divisors: false,
+            partial_rotary_factor: None,
             model_type: architecture.clone(),
         };
         if let Some(turned) = number("rope.dimension_count").filter(|&turned| turned != config.head() as f64) {
@@ -148,7 +150,7 @@ pub(crate) fn pooling(gguf: &Gguf) -> Option<RequestedPooling> {
 ///
 /// # Errors
 /// Names the file that cannot be read.
-pub(crate) fn weights(gguf: Gguf, config: &Config) -> Result<Weights> {
+pub(crate) fn weights(gguf: &Gguf, config: &Config) -> Result<Weights> {
     let (names, layers, gpt2) = match config {
         Config::Gpt2(_) => (&GPT2_NAMES[..], "h", true),
         _ => (&LLAMA_NAMES[..], "layers", false),
@@ -164,7 +166,7 @@ pub(crate) fn weights(gguf: Gguf, config: &Config) -> Result<Weights> {
     };
     let paths = gguf.paths().to_vec();
     let mut tensors = BTreeMap::new();
-    for (name, mut entry) in gguf.tensors {
+    for (name, mut entry) in gguf.tensors.clone() {
         let name = rename(&name).unwrap_or(name);
         if let Config::Llama(config) = config
             && config.model_type == "llama"
