@@ -1,8 +1,10 @@
 //! Loads a frozen model from a folder or file.
 use crate::arch::Config;
-use crate::folder::{self, Folder};
+use crate::arch::static_table::{self, LoadedTable};
+use crate::folder::{self, DenseFiles, Folder, TableKind};
 use crate::gguf::{self, Gguf};
 use crate::reading::{Reading, RequestedPooling};
+use crate::transformer::Around;
 use crate::weights::Weights;
 use crate::{HfTokenizer, LlmError, Result};
 use burn::tensor::Device;
@@ -30,7 +32,8 @@ pub struct PretrainedLm {
 }
 
 /// Loads a language model: a Hugging Face folder (`config.json`, `model.safetensors` or its shards, `tokenizer.json` or
-/// `vocab.txt`), a sentence-transformers folder, a GGUF file or a part of one, or a folder with one such model.
+/// `vocab.txt`), a sentence-transformers folder, a static table (model2vec), a GGUF file or a part of one, or a folder
+/// with one such model.
 /// `pooling` overrides that of the folder and of the architecture.
 ///
 /// # Errors
@@ -38,12 +41,11 @@ pub struct PretrainedLm {
 pub fn load(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<PretrainedLm> {
     let opened = Opened::open(path)?;
     let (tokenizer, from) = opened.tokenizer()?;
-    let config = opened.config.identity().map_err(|e| Error::corrupt(&from, e.to_string()))?;
-    let (asked, around) = (opened.asked(), opened.asked_around());
-    let (model, vocabulary) = (opened.config.vocabulary(), tokenizer.vocabulary());
+    let config = opened.identity().map_err(|e| Error::corrupt(&from, e.to_string()))?;
+    let (asked, around, tokens) = (opened.asked(), opened.asked_around(), tokenizer.vocabulary());
     let built = opened.build(pooling, device)?;
-    if vocabulary > model {
-        let problem = format!("{vocabulary} tokens, but the model knows {model}; is it another model's?");
+    if tokens > built.vocabulary {
+        let problem = format!("{tokens} tokens, but the model knows {}; is it another model's?", built.vocabulary);
         return Err(Error::corrupt(from, problem).into());
     }
     let parts = [config, tokenizer.fingerprint().to_string(), built.fingerprint.to_string(), around];
@@ -60,67 +62,84 @@ pub fn load_weights(path: &Path, pooling: Option<Pooling>, device: &Device) -> R
 }
 
 /// An inspected and supported model, whose weights are still on disk.
-struct Opened {
-    config: Config,
-    source: Source,
-}
-
-enum Source {
-    Gguf(Gguf),
-    Folder(Folder),
+enum Opened {
+    Gguf(Gguf, Config),
+    Folder(Folder, Config),
+    Table(Folder, TableKind),
 }
 
 struct Built {
     model: Box<dyn LanguageModel>,
     params: usize,
+    /// The number of rows of the token table.
+    vocabulary: usize,
     /// The fingerprint of the weight files.
     fingerprint: Fingerprint,
 }
 
 impl Opened {
     fn open(path: &Path) -> Result<Self> {
-        let (config, source, from) = match gguf::find(path)? {
-            Some(files) => {
-                let gguf = Gguf::open(&files)?;
-                let from = gguf.path().to_path_buf();
-                (gguf::config(&gguf)?, Source::Gguf(gguf), from)
-            }
-            None => {
-                let folder = Folder::open(path)?;
-                let from = folder.config();
-                (folder::read_config(&from)?, Source::Folder(folder), from)
-            }
+        let check = |config: Config, from: PathBuf| match config.any().check() {
+            Ok(()) => Ok(config),
+            Err(problem) => Err(Error::corrupt(from, problem)),
         };
-        config.check().map_err(|problem| Error::corrupt(from, problem))?;
-        Ok(Self { config, source })
+        if let Some(files) = gguf::find(path)? {
+            let gguf = Gguf::open(&files)?;
+            let config = check(gguf::config(&gguf)?, gguf.path().into())?;
+            return Ok(Self::Gguf(gguf, config));
+        }
+        let folder = Folder::open(path)?;
+        if let Some(kind) = folder.table {
+            return Ok(Self::Table(folder, kind));
+        }
+        let from = folder.config();
+        Ok(Self::Folder(folder, check(folder::read_config(&from)?, from)?))
+    }
+
+    /// The configuration as part of the model's identity.
+    fn identity(&self) -> Result<String, serde_json::Error> {
+        match self {
+            Self::Gguf(_, config) | Self::Folder(_, config) => config.identity(),
+            Self::Table(_, kind) => Ok(format!("{kind:?}")),
+        }
+    }
+
+    /// The folder around the model, unless it is a GGUF file.
+    fn folder(&self) -> Option<&Folder> {
+        match self {
+            Self::Gguf(..) => None,
+            Self::Folder(folder, _) | Self::Table(folder, _) => Some(folder),
+        }
     }
 
     /// The tokenizer and the file that it comes from.
     fn tokenizer(&self) -> Result<(HfTokenizer, PathBuf)> {
-        match &self.source {
-            Source::Gguf(gguf) => Ok((HfTokenizer::from_gguf(gguf)?, gguf.path().into())),
-            Source::Folder(folder) => {
-                HfTokenizer::of_folder(&folder.model, matches!(self.config, Config::Bert(_)), folder.lowercase)
+        match self {
+            Self::Gguf(gguf, _) => Ok((HfTokenizer::from_gguf(gguf)?, gguf.path().into())),
+            Self::Folder(folder, config) => {
+                HfTokenizer::of_folder(&folder.model, config.reads_words(), folder.lowercase)
+            }
+            Self::Table(folder, kind) => {
+                let (tokenizer, from) = HfTokenizer::of_folder(&folder.model, false, folder.lowercase)?;
+                Ok((tokenizer.of_table(*kind == TableKind::Model2Vec), from))
             }
         }
     }
 
     /// What the files around the model ask for, as part of its identity.
     fn asked_around(&self) -> String {
-        match &self.source {
-            // Already part of the file.
-            Source::Gguf(_) => String::new(),
-            Source::Folder(Folder { pooling, max_tokens, lowercase, .. }) => {
-                format!("{:?} {max_tokens:?} {lowercase}", pooling.as_ref().map(|(asked, _)| asked))
-            }
-        }
+        // Of a GGUF model it is already part of the file.
+        let Some(Folder { pooling, max_tokens, lowercase, dense, .. }) = self.folder() else { return String::new() };
+        let pooling = pooling.as_ref().map(|(asked, _)| asked);
+        let dense: Vec<String> = dense.iter().map(|dense| format!(" {}", dense.identity())).collect();
+        format!("{pooling:?} {max_tokens:?} {lowercase}{}", dense.concat())
     }
 
     /// The pooling that the model's own files ask for, and the file that says so.
     fn asked_pooling(&self) -> Option<(RequestedPooling, PathBuf)> {
-        match &self.source {
-            Source::Gguf(gguf) => Some((gguf::pooling(gguf)?, gguf.path().into())),
-            Source::Folder(folder) => folder.pooling.clone(),
+        match self {
+            Self::Gguf(gguf, _) => Some((gguf::pooling(gguf)?, gguf.path().into())),
+            Self::Folder(folder, _) | Self::Table(folder, _) => folder.pooling.clone(),
         }
     }
 
@@ -129,8 +148,7 @@ impl Opened {
             Some((RequestedPooling::Known(pooling), _)) => Some(pooling),
             _ => None,
         };
-        let max_tokens = if let Source::Folder(folder) = &self.source { folder.max_tokens } else { None };
-        Reading { pooling, max_tokens }
+        Reading { pooling, max_tokens: self.folder().and_then(|folder| folder.max_tokens) }
     }
 
     /// Checks that the requested pooling is supported, unless the caller `wanted` another one.
@@ -148,16 +166,32 @@ impl Opened {
         self.check_pooling(pooling)?;
         let asked = self.asked();
         let reading = Reading { pooling: pooling.or(asked.pooling), ..asked };
-        let Self { config, source } = self;
-        let weights = match source {
-            Source::Gguf(gguf) => gguf::weights(gguf, &config)?,
-            Source::Folder(folder) => folder::open_weights(&folder.model, &config)?,
+        let dense = self.folder().map_or(&[][..], |folder| &folder.dense);
+        let loaded = dense.iter().map(|dense| dense.load(device)).collect::<Result<Vec<_>>>()?;
+        let (layers, prints): (Vec<_>, Vec<_>) = loaded.into_iter().unzip();
+        let around = Around { reading, dense: layers };
+        let built = match &self {
+            Self::Gguf(gguf, config) => build(config, gguf::weights(gguf, config)?, &around, device)?,
+            Self::Folder(folder, config) => {
+                build(config, folder::open_weights(&folder.model, config)?, &around, device)?
+            }
+            Self::Table(folder, _) => static_table::load(&folder.model, &around, device)?.into(),
         };
-        build(&config, weights, reading, device)
+        DenseFiles::check_chain(dense, built.model.spec().width)?;
+        let parts: Vec<String> = [&built.fingerprint].into_iter().chain(&prints).map(ToString::to_string).collect();
+        let whole = || fingerprint(parts.iter().map(String::as_bytes));
+        let fingerprint = if prints.is_empty() { built.fingerprint.clone() } else { whole() };
+        Ok(Built { fingerprint, ..built })
     }
 }
 
-fn build(config: &Config, mut weights: Weights, reading: Reading, device: &Device) -> Result<Built> {
+impl From<LoadedTable> for Built {
+    fn from(LoadedTable { model, tokens, params, fingerprint }: LoadedTable) -> Self {
+        Self { model, params, vocabulary: tokens, fingerprint }
+    }
+}
+
+fn build(config: &Config, mut weights: Weights, around: &Around, device: &Device) -> Result<Built> {
     let params = weights.params();
     // Missing tensors are replaced by zeros until all problems are reported, so first refuse a configuration that needs
     // far more numbers than the files have.
@@ -170,11 +204,11 @@ fn build(config: &Config, mut weights: Weights, reading: Reading, device: &Devic
     }
     let remedy = "free some memory, or use a smaller language model";
     ensure_memory(&format!("loading {}", weights.path().display()), params as u64, device, remedy)?;
-    let model = config.build(&mut weights, reading, device);
+    let model = config.any().build(&mut weights, around, device);
     let fingerprint = weights.fingerprint().clone();
     weights.finish()?;
     if model.spec().causal && model.spec().pooling == Pooling::First {
         tracing::warn!("pooling first: the first token of a causal model sees nothing of the text; use last or mean");
     }
-    Ok(Built { model, params, fingerprint })
+    Ok(Built { model, params, vocabulary: config.any().vocabulary(), fingerprint })
 }

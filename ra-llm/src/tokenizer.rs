@@ -22,6 +22,10 @@ pub struct HfTokenizer {
     open: Vec<u32>,
     close: Vec<u32>,
     lowercase: bool,
+    /// The token of unknown words.
+    unknown: Option<u32>,
+    /// A token that is left out: that of unknown words, for models that have no vector for it.
+    left_out: Option<u32>,
     fingerprint: Fingerprint,
 }
 
@@ -101,12 +105,20 @@ impl HfTokenizer {
         inner.set_encode_special_tokens(true);
         let unknown = serde_json::from_slice::<Unknown>(json).unwrap_or_default().model;
         let is_unknown = |id: u32, name: &str| unknown.unk_token == name || unknown.unk_id == id;
+        let of_unknown = unknown.unk_token.as_str().and_then(|name| inner.token_to_id(name));
+        let of_unknown = of_unknown.or_else(|| unknown.unk_id.as_u64().and_then(|id| u32::try_from(id).ok()));
         let added = inner.get_added_tokens_decoder().into_iter();
         let added = added.filter(|(id, token)| token.special && !is_unknown(*id, &token.content));
         let special = added.map(|(id, token)| (id, token.content)).collect();
         let frame = format!("{open:?} {close:?}");
         let fingerprint = fingerprint([json, frame.as_bytes()]);
-        Self { inner, special, open, close, lowercase: false, fingerprint }
+        Self { inner, special, open, close, lowercase: false, unknown: of_unknown, left_out: None, fingerprint }
+    }
+
+    /// This tokenizer for a static table: there are no special tokens around a text, and unknown words may be left out.
+    pub(crate) fn of_table(self, leaves_out_unknown: bool) -> Self {
+        let unknown = self.unknown.filter(|_| leaves_out_unknown);
+        Self { open: Vec::new(), close: Vec::new(), left_out: unknown, ..self }
     }
 
     /// The number of rows that a token table needs for this vocabulary.
@@ -129,7 +141,8 @@ impl HfTokenizer {
         })?;
         // A model whose vocabulary has a special token's name as a word still returns its id; drop such words.
         let named = |id: &u32| self.special.get(id).is_some_and(|name| text.contains(name.as_str()));
-        Ok(encoding.get_ids().iter().copied().filter(|id| !named(id)).collect())
+        let kept = |id: &u32| !named(id) && self.left_out != Some(*id);
+        Ok(encoding.get_ids().iter().copied().filter(kept).collect())
     }
 }
 

@@ -58,7 +58,7 @@ fn names(config: &Config) -> (Names, &'static str) {
     match config {
         Config::Bert(_) => (BERT, "encoder.layer"),
         Config::Gpt2(_) => (GPT2, "h"),
-        Config::Llama(_) => (LLAMA, "layers"),
+        _ => (LLAMA, "layers"),
     }
 }
 
@@ -97,10 +97,11 @@ fn reorder(entry: &mut Entry, name: &str, config: &Config) {
 ///
 /// # Errors
 /// Names the file that cannot be read.
-pub(crate) fn weights(gguf: Gguf, config: &Config) -> Result<Weights> {
+pub(crate) fn weights(gguf: &Gguf, config: &Config) -> Result<Weights> {
     let (paths, names) = (gguf.paths().to_vec(), names(config));
-    let renamed = gguf.tensors.into_iter().map(|(name, mut entry)| {
-        let name = renamed(&name, names).unwrap_or(name);
+    let renamed = gguf.tensors.iter().map(|(name, entry)| {
+        let mut entry = entry.clone();
+        let name = renamed(name, names).unwrap_or_else(|| name.clone());
         reorder(&mut entry, &name, config);
         (name, entry)
     });

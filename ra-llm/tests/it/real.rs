@@ -130,3 +130,27 @@ fn gpt2s_vocabulary_cuts_known_strings() {
     assert_eq!(ids[3], [17, 2124, 352, 14, 19, 12, 8589, 491, 14064, 82]);
     assert_eq!(lm.model.spec().width, 128);
 }
+
+/// Sentence encoders that people put into `models/` by hand, against transformers.
+#[test]
+fn encoders_give_the_vectors_of_transformers() {
+    let reference: Value = serde_json::from_slice(&std::fs::read(golden_of("encoders.json")).unwrap()).unwrap();
+    for (name, cases) in reference.as_object().unwrap() {
+        let Some(lm) = available(name, "encoders_give_the_vectors_of_transformers") else { continue };
+        let (open, close) = lm.tokenizer.special_tokens();
+        for case in cases.as_array().unwrap() {
+            let text = case["text"].as_str().unwrap();
+            let ids = [open.clone(), lm.tokenizer.tokenize(&[text]).unwrap().remove(0), close.clone()].concat();
+            let want: Vec<u32> = case["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+            assert_eq!(ids, want, "{name}, {text}");
+            let batch = TextBatch::from_rows(&[&ids], &Device::flex());
+            let last = ra_core::encode(&lm.model, &batch, None).last;
+            let mean: Vec<f64> = ra_core::mean_rows(last, &batch.mask).into_data().iter().collect();
+            let wanted: Vec<f64> = case["mean"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+            let top = mean.iter().fold(0.0f64, |top, x| top.max(x.abs()));
+            for (want, got) in wanted.iter().zip(mean.iter().step_by(mean.len() / wanted.len())) {
+                assert!((got - want).abs() <= 2e-5 * top, "{name}, {text}: {got} {want} (largest {top})");
+            }
+        }
+    }
+}
