@@ -41,7 +41,10 @@ impl Rope {
         let unknown = if let Scaling::Unknown(name) = &self.scaling { Some(name) } else { None };
         [
             (!(theta > 0.0 && theta.is_finite()), format!("rope_theta {theta} (it must be above 0)")),
-            (unknown.is_some(), format!("rope_scaling {:?} (supported: none, linear, llama3)", unknown)),
+            (
+                unknown.is_some(),
+                format!("rope_scaling {:?} (supported: none, linear, llama3)", unknown.map_or("", String::as_str)),
+            ),
         ]
     }
 

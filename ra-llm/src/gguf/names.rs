@@ -40,6 +40,41 @@ const LLAMA: Names = &[
     ("ffn_down", "mlp.down_proj"),
 ];
 
+/// What Gemma 2 and 3 call differently from Llama; the first Gemma has the names of Llama.
+const GEMMA: Names = &[
+    ("post_attention_norm", "post_attention_layernorm"),
+    ("ffn_norm", "pre_feedforward_layernorm"),
+    ("post_ffw_norm", "post_feedforward_layernorm"),
+];
+
+/// Phi-3 has queries, keys and values in one matrix, gate and up in another.
+const PHI3: Names = &[("attn_qkv", "self_attn.qkv_proj"), ("ffn_up", "mlp.gate_up_proj")];
+
+const MODERN_BERT: Names = &[
+    ("token_embd", "embeddings.tok_embeddings"),
+    ("token_embd_norm", "embeddings.norm"),
+    ("output_norm", "final_norm"),
+    ("attn_norm", "attn_norm"),
+    ("attn_qkv", "attn.Wqkv"),
+    ("attn_output", "attn.Wo"),
+    ("ffn_norm", "mlp_norm"),
+    ("ffn_up", "mlp.Wi"),
+    ("ffn_down", "mlp.Wo"),
+];
+
+const NOMIC_BERT: Names = &[
+    ("token_embd", "embeddings.word_embeddings"),
+    ("token_types", "embeddings.token_type_embeddings"),
+    ("token_embd_norm", "emb_ln"),
+    ("attn_qkv", "attn.Wqkv"),
+    ("attn_output", "attn.out_proj"),
+    ("attn_output_norm", "norm1"),
+    ("ffn_up", "mlp.fc11"),
+    ("ffn_gate", "mlp.fc12"),
+    ("ffn_down", "mlp.fc2"),
+    ("layer_output_norm", "norm2"),
+];
+
 const GPT2: Names = &[
     ("token_embd", "wte"),
     ("position_embd", "wpe"),
@@ -53,23 +88,28 @@ const GPT2: Names = &[
     ("ffn_down", "mlp.c_proj"),
 ];
 
-/// The names of an architecture and what stands before the number of a layer.
-fn names(config: &Config) -> (Names, &'static str) {
+/// The names of an architecture, the first list before the second, and what stands before the number of a layer.
+fn names(config: &Config) -> ([Names; 2], &'static str) {
     match config {
-        Config::Bert(_) => (BERT, "encoder.layer"),
-        Config::Gpt2(_) => (GPT2, "h"),
-        _ => (LLAMA, "layers"),
+        Config::Bert(_) => ([&[], BERT], "encoder.layer"),
+        Config::Gemma(config) if config.model_type != "gemma" => ([GEMMA, LLAMA], "layers"),
+        Config::Gpt2(_) => ([&[], GPT2], "h"),
+        Config::Llama(config) if config.model_type == "phi3" => ([PHI3, LLAMA], "layers"),
+        Config::ModernBert(_) => ([&[], MODERN_BERT], "layers"),
+        Config::NomicBert(_) => ([&[], NOMIC_BERT], "encoder.layers"),
+        // No other configuration comes from a GGUF file.
+        _ => ([&[], LLAMA], "layers"),
     }
 }
 
 /// A tensor's name in a Hugging Face folder; `None` if the architecture has no such tensor.
-fn renamed(name: &str, (names, layers): (Names, &str)) -> Option<String> {
+fn renamed(name: &str, (names, layers): ([Names; 2], &str)) -> Option<String> {
     let (layer, rest) = match name.strip_prefix("blk.").and_then(|r| r.split_once('.')) {
         Some((layer, rest)) => (format!("{layers}.{layer}."), rest),
         None => (String::new(), name),
     };
     let (stem, kind) = rest.rsplit_once('.')?;
-    let (_, own) = names.iter().find(|(gguf, _)| *gguf == stem)?;
+    let (_, own) = names.iter().copied().flatten().find(|(gguf, _)| *gguf == stem)?;
     Some(format!("{layer}{own}.{kind}"))
 }
 

@@ -60,7 +60,7 @@ fn pieces_are_those_of_sentencepiece() {
         let pieces = tokenizer(&golden(&format!("{name}.gguf")), 700).unwrap();
         assert_eq!(pieces.special_tokens(), (open, close), "{name}");
         for (text, want) in found.texts.iter().zip(&found.ids[name]) {
-            assert_eq!(pieces.tokenize(&[text]).unwrap(), [want.clone()], "{name}: {text:?}");
+            assert_eq!(pieces.tokenize(&[text]).unwrap().remove(0), *want, "{name}: {text:?}");
         }
     }
 }

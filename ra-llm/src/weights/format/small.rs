@@ -14,7 +14,7 @@ fn halves(bytes: &[u8]) -> impl Iterator<Item = u8> {
 
 /// The low four bits of 32 numbers, each with its fifth bit from `high`.
 fn five_bits(low: &[u8], high: u32) -> impl Iterator<Item = u8> {
-    halves(low).enumerate().map(move |(at, four)| four | (high >> at & 1) as u8 * 16)
+    halves(low).enumerate().map(move |(at, four)| four | ((high >> at & 1) as u8) << 4)
 }
 
 pub(super) fn q4_0(b: &[u8], out: &mut Vec<f32>) {
