@@ -1,9 +1,9 @@
 //! The common part of the architectures: prefixes, attention, and the last layer at one row.
+use crate::reading::Reading;
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::attention::{merge_heads, repeat_heads, split_heads};
 use ra_core::kernels::{Activation, FrozenLinear, attend, layer_norm, rms_norm, rotate};
-use crate::reading::Reading;
 use ra_core::{
     BLOCKED, LanguageModel, LayerInput, LmSpec, PooledPath, PooledText, Pooling, TunableMatrices, gather_rows,
 };

@@ -182,7 +182,14 @@ impl Attention {
                                     &mut scratch[..]
                                 }
                             };
-                            head.forward(x, part.bias_of(index), out, weights, self.places(index, width, shared), part.size);
+                            head.forward(
+                                x,
+                                part.bias_of(index),
+                                out,
+                                weights,
+                                self.places(index, width, shared),
+                                part.size,
+                            );
                         }
                     },
                 );

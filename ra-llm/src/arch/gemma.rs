@@ -188,8 +188,8 @@ impl GemmaConfig {
         let name = |part: &str| format!("layers.{index}.{part}");
         let mut linear = |part: &str, dims, bias| weights.linear(&name(part), dims, bias, device);
         let query = linear("self_attn.q_proj", [width, heads], self.attention_bias);
-        let [key, value] = ["self_attn.k_proj", "self_attn.v_proj"]
-            .map(|part| linear(part, [width, kv_heads], self.attention_bias));
+        let [key, value] =
+            ["self_attn.k_proj", "self_attn.v_proj"].map(|part| linear(part, [width, kv_heads], self.attention_bias));
         let output = linear("self_attn.o_proj", [heads, width], self.attention_bias);
         let [gate, up] = ["mlp.gate_proj", "mlp.up_proj"].map(|part| linear(part, [width, inner], false));
         let down = linear("mlp.down_proj", [inner, width], false);

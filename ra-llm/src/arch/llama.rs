@@ -139,11 +139,16 @@ impl LlamaConfig {
 impl Build for LlamaConfig {
     fn check(&self) -> Result<(), String> {
         let ([heads, kv_heads], [theta, scaling]) = (self.heads(), self.rope().problems());
-        let part = self.partial_rotary_factor.or_else(|| self.rope_parameters.as_ref()?.get("partial_rotary_factor")?.as_f64());
+        let part = self
+            .partial_rotary_factor
+            .or_else(|| self.rope_parameters.as_ref()?.get("partial_rotary_factor")?.as_f64());
         unsupported(&[
             (self.hidden_act != "silu", format!("hidden_act {:?} (supported: silu)", self.hidden_act)),
             scaling,
-            (part.is_some_and(|part| part != 1.0), format!("partial_rotary_factor {} (supported: 1)", part.unwrap_or_default())),
+            (
+                part.is_some_and(|part| part != 1.0),
+                format!("partial_rotary_factor {} (supported: 1)", part.unwrap_or_default()),
+            ),
             (self.mlp_bias, "mlp_bias true (supported: false)".into()),
             bad_heads(heads, kv_heads),
             bad_head_width(self.head()),

@@ -145,8 +145,7 @@ impl ModernBertConfig {
     fn layer(&self, weights: &mut Weights, index: usize, device: &Device) -> Layer {
         let (width, inner) = (self.hidden_size, self.intermediate_size);
         let name = |part: &str| format!("layers.{index}.{part}");
-        let [query, key, value] =
-            weights.fused(&name("attn.Wqkv"), width, [width; 3], self.attention_bias, device);
+        let [query, key, value] = weights.fused(&name("attn.Wqkv"), width, [width; 3], self.attention_bias, device);
         let [gate, up] = weights.fused(&name("mlp.Wi"), width, [inner; 2], self.mlp_bias, device);
         Layer {
             attention_norm: (index > 0).then(|| self.norm(weights, &name("attn_norm"), device)),

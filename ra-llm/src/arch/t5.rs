@@ -106,8 +106,7 @@ impl T5Config {
     fn layer(&self, weights: &mut Weights, index: usize, device: &Device) -> Layer {
         let (width, inner, heads) = (self.d_model, self.d_ff, self.num_heads * self.d_kv);
         let name = |layer: usize, part: &str| format!("encoder.block.{index}.layer.{layer}.{part}");
-        let mut linear =
-            |layer, part: &str, dims| weights.linear(&name(layer, part), dims, false, device);
+        let mut linear = |layer, part: &str, dims| weights.linear(&name(layer, part), dims, false, device);
         let [query, key, value] =
             ["q", "k", "v"].map(|part| linear(0, &format!("SelfAttention.{part}"), [width, heads]));
         let output = linear(0, "SelfAttention.o", [heads, width]);
@@ -118,9 +117,8 @@ impl T5Config {
             (linear(1, "DenseReluDense.wi", [width, inner]), None)
         };
         let down = linear(1, "DenseReluDense.wo", [inner, width]);
-        let [attention_norm, inner_norm] = [0, 1].map(|layer| {
-            weights.rms_norm(&name(layer, "layer_norm"), width, self.layer_norm_epsilon as f32, device)
-        });
+        let [attention_norm, inner_norm] = [0, 1]
+            .map(|layer| weights.rms_norm(&name(layer, "layer_norm"), width, self.layer_norm_epsilon as f32, device));
         let query_scale = (self.d_kv as f32).sqrt();
         let activation = self.activation().unwrap_or(Activation::Relu);
         Layer { attention_norm, query, key, value, output, query_scale, inner_norm, gate, up, down, activation }

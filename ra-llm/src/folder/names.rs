@@ -21,8 +21,7 @@ impl Spelling {
     pub(crate) fn of(names: &[&str], token_tables: &[&str]) -> Result<Self, String> {
         for table in token_tables {
             let before = names.iter().filter_map(|name| name.strip_suffix(table));
-            let mut prefixes: Vec<&str> =
-                before.filter(|prefix| prefix.is_empty() || prefix.ends_with('.')).collect();
+            let mut prefixes: Vec<&str> = before.filter(|prefix| prefix.is_empty() || prefix.ends_with('.')).collect();
             prefixes.sort_unstable();
             prefixes.dedup();
             match prefixes[..] {

@@ -81,15 +81,14 @@ impl Folder {
         let root = around(path)?;
         let file = root.join("modules.json");
         let modules: Vec<Module> = read_optional(&file)?.unwrap_or_default();
-        let mut folder =
-            Self {
-                model: path.into(),
-                pooling: None,
-                table: None,
-                dense: Vec::new(),
-                max_tokens: None,
-                lowercase: false,
-            };
+        let mut folder = Self {
+            model: path.into(),
+            pooling: None,
+            table: None,
+            dense: Vec::new(),
+            max_tokens: None,
+            lowercase: false,
+        };
         let mut pooling = root.join("1_Pooling/config.json");
         for (place, module) in modules.iter().enumerate() {
             let own = inside(&root, &module.path)
@@ -104,8 +103,7 @@ impl Folder {
                 // Normalization is left to the `normalize` setting, and dropout only matters in training.
                 "Normalize" | "Dropout" => {}
                 class if place == 0 => {
-                    let problem =
-                        format!("the model starts with {class} (supported: Transformer, StaticEmbedding)");
+                    let problem = format!("the model starts with {class} (supported: Transformer, StaticEmbedding)");
                     return Err(Error::corrupt(&file, problem).into());
                 }
                 class => {

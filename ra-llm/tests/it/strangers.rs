@@ -162,7 +162,10 @@ fn an_old_configuration_has_the_defaults_of_its_architecture() {
 
     for (changes, told) in [
         (vec![("hidden_size", Value::Null), ("vocab_size", Value::Null)], "it lacks vocab_size, hidden_size; add"),
-        (vec![("model_type", json!("electra"))], "architecture \"electra\" is not supported (supported: bert, camembert"),
+        (
+            vec![("model_type", json!("electra"))],
+            "architecture \"electra\" is not supported (supported: bert, camembert",
+        ),
         (vec![("model_type", Value::Null), ("architectures", json!(["ElectraModel"]))], "\"ElectraModel\""),
         (
             vec![("model_type", Value::Null), ("architectures", json!(["BertGenerationEncoder"]))],
