@@ -188,7 +188,7 @@ impl Edition {
         let files = vec![file(self.reviews), file(self.metadata)];
         let names = files.iter().map(|file| file.url.as_str()).collect::<Vec<_>>().join(" and ");
         let home = format!("the reviews and the metadata of {}: {names}", self.told);
-        Web { files, make: Make::Tables(self.titles), size: "unknown", home }
+        Web { files, make: Make::Tables(self.titles), size: "unknown size", home }
     }
 }
 

@@ -74,7 +74,9 @@ impl Server {
             for stream in listener.incoming().flatten() {
                 let Some(request) = read(&stream) else { continue };
                 log.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
-                write(stream, &answer(&request));
+                let answer = answer(&request);
+                // The next request does not wait for the end of this one.
+                std::thread::spawn(move || write(stream, &answer));
             }
         });
         Self { url, asked }

@@ -131,21 +131,21 @@ pub(crate) fn list() -> &'static [Entry] {
 /// Prints [`list`] with sizes, terms and origins, and the other names that [`fetch`] knows.
 pub(crate) fn print_list() {
     for entry in list() {
-        say!("{:<18} {:>9}  {}/{}", entry.name, entry.size(), entry.kind.folder(), entry.name);
-        say!("{:<18} {:>9}  {}", "", "", entry.terms);
-        say!("{:<18} {:>9}  from {}", "", "", entry.origin());
+        say!("{:<18} {:>12}  {}/{}", entry.name, entry.size(), entry.kind.folder(), entry.name);
+        say!("{:<18} {:>12}  {}", "", "", entry.terms);
+        say!("{:<18} {:>12}  from {}", "", "", entry.origin());
     }
     for edition in &EDITIONS {
-        say!("{:<18} {:>9}  {}", format!("{}CATEGORY", edition.prefix), "unknown", edition.terms());
-        say!("{:<18} {:>9}  from {}", "", "", edition.told);
-        say!("{:<18} {:>9}  CATEGORY is {}", "", "", edition.categories.join(", "));
+        say!("{:<18} {:>12}  {}", format!("{}CATEGORY", edition.prefix), "unknown size", edition.terms());
+        say!("{:<18} {:>12}  from {}", "", "", edition.told);
+        say!("{:<18} {:>12}  CATEGORY is {}", "", "", edition.categories.join(", "));
     }
     say!(
-        "{:<18} {:>9}  a model of the hub at HF_ENDPOINT, into its cache (HF_HOME); HF_TOKEN, HF_HUB_OFFLINE",
+        "{:<18} {:>12}  a model of the hub at HF_ENDPOINT, into its cache (HF_HOME); HF_TOKEN, HF_HUB_OFFLINE",
         "hf:OWNER/REPO",
         ""
     );
-    say!("{:<18} {:>9}  also hf:OWNER/REPO@REVISION and hf:OWNER/REPO:FILE.gguf; the licence is on its page", "", "");
+    say!("{:<18} {:>12}  also hf:OWNER/REPO@REVISION and hf:OWNER/REPO:FILE.gguf; the licence is on its page", "", "");
 }
 
 /// Returns whether `name` is that of a data set.

@@ -334,7 +334,7 @@ fn unwritable(path: &Path) -> String {
     format!("{}: cannot write (is the disk full or the folder read-only?)", path.display())
 }
 
-fn header<'a>(answer: &'a Response<Body>, name: HeaderName) -> Option<&'a str> {
+fn header(answer: &Response<Body>, name: HeaderName) -> Option<&str> {
     answer.headers().get(name)?.to_str().ok()
 }
 

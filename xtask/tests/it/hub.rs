@@ -101,14 +101,14 @@ fn a_run_keeps_to_the_commit_that_it_began_with() {
 
     // What uses a finished run asks nobody.
     bench.server.asked();
-    bench.ok(url, &["recommend", "--run", "a", "--user", "u1"]);
-    bench.ok(url, &["export", "--run", "a", "--to", "b"]);
+    bench.ok(url, &["recommend", "--run", "a", "--row", "ra-rec", "--user", "u1"]);
+    bench.ok(url, &["export", "--run", "a", "--row", "ra-rec", "--to", "b"]);
     assert!(bench.server.asked().is_empty());
     assert_eq!(std::fs::read(bench.root.path("b/lm/tiny/model.safetensors")).unwrap(), weights);
     let told = std::fs::read_to_string(bench.root.path("b/manifest.json")).unwrap();
     assert!(told.contains(&first), "{told}");
     std::fs::rename(bench.root.path("hf"), bench.root.path("gone")).unwrap();
-    let told = bench.error(url, &["recommend", "--run", "a", "--user", "u1"]);
+    let told = bench.error(url, &["recommend", "--run", "a", "--row", "ra-rec", "--user", "u1"]);
     assert!(told.contains(&format!("fetch {first} brings it")), "{told}");
     assert!(bench.server.asked().is_empty());
 }

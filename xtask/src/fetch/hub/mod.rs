@@ -150,7 +150,7 @@ impl Hub {
             name.revision().to_owned()
         } else {
             let file = folder.join("refs").join(name.revision());
-            fs::read_to_string(file).map(|commit| commit.trim().to_owned()).with_context(advice)?
+            fs::read_to_string(file).map(|commit| commit.trim().to_owned()).map_err(|_| anyhow!(advice()))?
         };
         ensure!(is_commit(&commit), "{}: the cache has no commit for {}", folder.display(), name.revision());
         let snapshot = folder.join("snapshots").join(&commit);
