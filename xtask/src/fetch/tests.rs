@@ -537,7 +537,8 @@ fn reviews_and_metadata_become_tables() {
         |name, _| {
             let row = |user: &str, item: &str, time: u32| {
                 format!(
-                    "{{\"reviewerID\": \"{user}\", \"asin\": \"{item}\", \"overall\": 5.0, \"unixReviewTime\": {time}}}\n"
+                    "{{\"reviewerID\": \"{user}\", \"asin\": \"{item}\", \"overall\": 5.0, \
+                     \"unixReviewTime\": {time}}}\n"
                 )
             };
             let rows: String = ["u", "v"]

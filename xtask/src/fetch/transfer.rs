@@ -133,8 +133,8 @@ impl Remote {
     /// downloads the same file is waited for.
     ///
     /// # Errors
-    /// [`Unreachable`]; a status other than success; a file that broke off, is another one than published, or does not fit
-    /// on the disk. What was received so far stays only if it can be continued.
+    /// [`Unreachable`]; a status other than success; a file that broke off, is another one than published, or does not
+    /// fit on the disk. What was received so far stays only if it can be continued.
     pub(super) fn download(&self, agent: &Agent, to: &Path) -> Result<String> {
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent).with_context(|| unwritable(parent))?;
@@ -166,7 +166,8 @@ impl Remote {
         };
         if let Some(kind) = header(&answer, CONTENT_TYPE).filter(|kind| kind.starts_with("text/html")) {
             bail!(
-                "{}: {} is a web page ({kind}), not the file; does a proxy or a login page answer? Open it in a browser",
+                "{}: {} is a web page ({kind}), not the file; does a proxy or a login page answer? Open it in \
+                 a browser",
                 self.name,
                 self.url
             );

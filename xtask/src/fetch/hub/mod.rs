@@ -1,5 +1,5 @@
-//! Models on a hub, by name. The names of files, the cache and the token are those of the crate `hf-hub`, so that what a
-//! user has in that cache is found. The files come by [`super::transfer`], which checks and resumes them.
+//! Models on a hub, by name. The names of files, the cache and the token are those of the crate `hf-hub`, so that what
+//! a user has in that cache is found. The files come by [`super::transfer`], which checks and resumes them.
 mod name;
 mod refusal;
 mod wanted;

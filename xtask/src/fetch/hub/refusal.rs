@@ -36,14 +36,14 @@ pub(super) fn told(hub: &Hub, name: &HubName, refused: &Refused) -> String {
     let token = if hub.token.is_some() { "your token is not allowed to read it" } else { "HF_TOKEN is not set" };
     match (refused.status(), refused.code.as_str()) {
         (_, "GatedRepo") | (403, _) => format!(
-            "{name} is gated ({token}): accept its terms on {page}, then set HF_TOKEN to a token of that account that may \
-             read it"
+            "{name} is gated ({token}): accept its terms on {page}, then set HF_TOKEN to a token of that account that \
+             may read it"
         ),
         (404, "RevisionNotFound") => format!("{repo} has no revision {}{}", name.revision(), revisions(hub, name)),
         (404, "EntryNotFound") => format!("{name}: {refused}; the model may have changed just now: try again"),
         (401 | 404, _) => format!(
-            "there is no model {repo} at {}, or not for you ({token}; if it is private, HF_TOKEN must be one that may read \
-             it){}",
+            "there is no model {repo} at {}, or not for you ({token}; if it is private, HF_TOKEN must be one that may \
+             read it){}",
             hub.endpoint,
             models(hub, name)
         ),

@@ -55,8 +55,8 @@ pub(super) fn model(names: &BTreeSet<String>) -> Result<&str> {
     };
     ensure!(
         has(model, "tokenizer.json") || has(model, "vocab.txt"),
-        "it has neither tokenizer.json nor vocab.txt: make one by `AutoTokenizer.from_pretrained(..).save_pretrained(..)` \
-         in Python, and name that folder by lm.path"
+        "it has neither tokenizer.json nor vocab.txt: make one by \
+         `AutoTokenizer.from_pretrained(..).save_pretrained(..)` in Python, and name that folder by lm.path"
     );
     Ok(model)
 }
@@ -115,13 +115,14 @@ fn held_instead(names: &BTreeSet<String>) -> String {
         return format!("it has no {WHOLE}; {told}");
     }
     if names.contains("adapter_config.json") {
-        return "it is only an adapter: merge it into its model (peft's merge_and_unload), and name that folder by lm.path"
+        return "it is only an adapter: merge it into its model (peft's merge_and_unload), and name that folder by \
+                lm.path"
             .into();
     }
     if let Some(pickle) = held(&[".bin", ".pt", ".pth", ".ckpt"]) {
         return format!(
-            "its weights are {pickle}, a pickle, which is not opened: take a revision with {WHOLE} (often @refs/pr/1, see \
-             its page), or convert it by `python3 -c \"from transformers import AutoModel, AutoTokenizer; n='REPO'; \
+            "its weights are {pickle}, a pickle, which is not opened: take a revision with {WHOLE} (often @refs/pr/1, \
+             see its page), or convert it by `python3 -c \"from transformers import AutoModel, AutoTokenizer; n='REPO'; \
              [a.from_pretrained(n).save_pretrained('models/mine') for a in (AutoModel, AutoTokenizer)]\"` and set \
              lm.path=models/mine"
         );
