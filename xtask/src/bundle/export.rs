@@ -2,7 +2,7 @@
 use super::files::{self, BundleLm, BundleManifest, BundleRow, VectorPart};
 use super::{Bundle, Held, KIND, Turned, table};
 use crate::context::Output;
-use crate::fetch;
+use crate::fetch::{self, HubName, parts_of};
 use crate::recipe::Recipe;
 use crate::recommend::{chosen_row, knows_users_only};
 use crate::stages::{FrozenText, ItemVectors, located, read};
@@ -256,7 +256,11 @@ fn language_model(
         None => fetch::kept_model(&recipe.lm.name, root)?,
     };
     let text = FrozenText::in_memory(recipe, &path, device)?;
-    let name = path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+    // In the cache of a hub, the folder of a model is called like its commit.
+    let is_folder = recipe.lm.path.is_none() && path.is_dir();
+    let of_hub = HubName::of(&recipe.lm.name).and_then(Result::ok).filter(|_| is_folder);
+    let of_path = || path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+    let name = of_hub.map_or_else(of_path, |name| name.short().to_owned());
     let own = BundleLm { name, identity: text.identity(), inside: !config.without_lm };
     Ok(Some(Model { text, path, own }))
 }
@@ -340,10 +344,11 @@ fn copy(from: &Path, files: &mut OutputFolder, name: &str) -> Result<()> {
     copy.finish().with_context(cannot)
 }
 
-/// Copies the files of a language model: a file, or a folder with the folders in it.
+/// Copies the files of a language model: a file with its other parts, or a folder with the folders in it.
 fn copy_model(from: &Path, files: &mut OutputFolder, name: &str) -> Result<()> {
     if from.is_file() {
-        return copy(from, files, &format!("{}/{name}", files::LM));
+        let part = |part: String| copy(&from.with_file_name(&part), files, &format!("{}/{part}", files::LM));
+        return parts_of(name).into_iter().try_for_each(part);
     }
     let cannot = || format!("{}: cannot be read", from.display());
     for entry in from.read_dir().with_context(cannot)? {
@@ -353,8 +358,11 @@ fn copy_model(from: &Path, files: &mut OutputFolder, name: &str) -> Result<()> {
             continue;
         }
         let is_ours = path.extension().is_some_and(|end| LM_FILES.iter().any(|own| end == *own));
-        if path.is_dir() || is_ours && path.is_file() {
-            copy_model(&path, files, &format!("{name}/{own}"))?;
+        let name = format!("{name}/{own}");
+        if path.is_dir() {
+            copy_model(&path, files, &name)?;
+        } else if is_ours && path.is_file() {
+            copy(&path, files, &format!("{}/{name}", files::LM))?;
         }
     }
     Ok(())

@@ -91,10 +91,10 @@ impl Source {
         config.strict |= self.strict;
         config.items = self.items.clone().or(config.items);
         let (path, name) = (&self.data, self.name());
-        let named = fetch::list().iter().any(|entry| entry.name == name);
+        let named = fetch::is_data(&name);
         if !named && !path.exists() && !name.contains(['*', '?', '[']) {
             let known: Vec<&str> =
-                fetch::list().iter().filter(|e| e.kind == fetch::Kind::Data).map(|e| e.name).collect();
+                fetch::list().iter().filter(|e| e.kind == fetch::Kind::Data).map(|e| &*e.name).collect();
             bail!("{name}: no such file and no known data set; known: {}", known.join(", "));
         }
         let config = if named && !path.exists() {

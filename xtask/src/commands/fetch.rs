@@ -5,7 +5,7 @@ use std::path::Path;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The names of the data sets and models to download.
+    /// The names of the data sets and models to download; hf:OWNER/REPO is a model of a hub.
     names: Vec<String>,
     /// List all names, with sizes and terms.
     #[arg(long)]

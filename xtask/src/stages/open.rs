@@ -15,6 +15,10 @@ use ra_eval::Report;
 pub fn open(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &Context) -> Result<Option<Report>> {
     let lm = text.map(FrozenText::identity);
     let manifest = Manifest::of(recipe, &data.dataset, data.first_seen.as_deref(), lm)?;
+    let manifest = match text.and_then(FrozenText::source) {
+        Some(pin) => manifest.pinned(pin)?,
+        None => manifest,
+    };
     if let Some(report) = cx.store.done(&manifest)? {
         return Ok(Some(report));
     }

@@ -2,8 +2,9 @@
 mod counted;
 
 use crate::context::{Context, Costs};
-use crate::fetch;
+use crate::fetch::{self, Found};
 use crate::recipe::{ItemNames, Recipe, Variant};
+use crate::store::Pin;
 use anyhow::{Context as _, Result};
 use burn::tensor::Tensor;
 use counted::Counted;
@@ -31,6 +32,8 @@ pub struct FrozenText {
     replicas: Vec<Option<Arc<dyn LanguageModel>>>,
     backend: &'static str,
     precision: Precision,
+    /// The model on a hub that it is.
+    source: Option<Pin>,
     /// The folder `cache/` of the root; nothing if what is computed of texts stays in memory.
     cache: Option<PathBuf>,
     /// Its vectors of titles, once a method has needed them. A run has one catalogue.
@@ -43,21 +46,26 @@ pub struct FrozenText {
 /// As [`ra_llm::load`]; if the alignment of the recipe does not fit the model's shape.
 pub fn text(recipe: &Recipe, cx: &Context) -> Result<Option<FrozenText>> {
     let since = Instant::now();
-    let load = || FrozenText::load(recipe, &cx.devices, &cx.root, &cx.costs);
+    let load = || FrozenText::load(recipe, cx);
     let text = recipe.reads_text().then(load).transpose()?;
     cx.costs.add("load language model", since);
     Ok(text)
 }
 
 impl FrozenText {
-    /// Loads the language model of a recipe onto each of `devices`, at least one; `costs` counts the tokens that it
-    /// reads.
-    pub(crate) fn load(recipe: &Recipe, devices: &[Device], root: &Path, costs: &Costs) -> Result<Self> {
-        let path = match &recipe.lm.path {
-            Some(path) => path.clone(),
-            None => fetch::locate_model(&recipe.lm.name, root)?,
+    /// Loads the language model of a recipe onto each device. A run that is resumed takes the commit that it began with,
+    /// wherever the branch of the hub is now.
+    fn load(recipe: &Recipe, cx: &Context) -> Result<Self> {
+        let (asked, read) = (&recipe.lm.name, |path: &Path| Self::read(recipe, path, &cx.devices, &cx.root, &cx.costs));
+        if let Some(path) = &recipe.lm.path {
+            return read(path);
+        }
+        let pinned = cx.store.resumed().and_then(|run| run.source).filter(|pin| pin.asked == *asked);
+        let model = fetch::locate_model(pinned.as_ref().map_or(asked, |pin| &pin.name), &cx.root)?;
+        let pin = |found: &Found| -> Result<Pin> {
+            Ok(Pin { asked: asked.clone(), name: found.name.to_string(), files: found.sums()? })
         };
-        Self::read(recipe, &path, devices, root, costs)
+        Ok(Self { source: model.found.as_ref().map(pin).transpose()?, ..read(&model.path)? })
     }
 
     /// Loads it for the use of a finished run: a model that is not there any more is not downloaded.
@@ -108,6 +116,7 @@ impl FrozenText {
             replicas,
             backend,
             precision,
+            source: None,
             cache,
             features: OnceLock::new(),
         })
@@ -131,6 +140,11 @@ impl FrozenText {
     /// Returns the key of everything that its vectors depend on, see [`identity`].
     pub(crate) fn identity(&self) -> String {
         identity(&self.fingerprint, &self.lm().spec(), self.precision)
+    }
+
+    /// Returns the model on a hub that it is, if it came from one.
+    pub(crate) fn source(&self) -> Option<&Pin> {
+        self.source.as_ref()
     }
 
     /// Logs how texts are read, and the settings in the model's own files.

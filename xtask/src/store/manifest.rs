@@ -12,6 +12,17 @@ use toml::Value;
 /// The number of differences that a message lists; the others are counted.
 const LISTED: usize = 6;
 
+/// A model of a hub as a run read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pin {
+    /// The name that the recipe asked for.
+    pub(crate) asked: String,
+    /// The same with its commit: this never means another model.
+    pub(crate) name: String,
+    /// The SHA-256 of each file in hexadecimal digits.
+    pub(crate) files: BTreeMap<String, String>,
+}
+
 /// The identity of a run. It holds everything that the results depend on; files that the recipe names by path are
 /// identified by content.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +40,9 @@ pub(crate) struct Manifest {
     /// The language model, `FrozenText::identity`.
     #[serde(default)]
     lm: Option<String>,
+    /// The language model on a hub, if it came from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<Pin>,
     /// The content of the files that ID methods import.
     #[serde(default)]
     imports: Option<String>,
@@ -60,11 +74,20 @@ impl Manifest {
             dataset: dataset.fingerprint().to_string(),
             clock: first_seen.map(clock),
             lm,
+            source: None,
             imports: imports(recipe)?,
             start: start(recipe)?,
             version: env!("CARGO_PKG_VERSION").into(),
             under_way: false,
         })
+    }
+
+    /// Names the model on a hub by its commit, so that whoever reads the manifest never takes another one.
+    pub(crate) fn pinned(self, pin: &Pin) -> Result<Self> {
+        let mut table: toml::Table = self.recipe.parse()?;
+        let lm = table.get_mut("lm").and_then(Value::as_table_mut).context("the recipe has no language model")?;
+        lm.insert("name".into(), Value::String(pin.name.clone()));
+        Ok(Self { recipe: toml::to_string_pretty(&table)?, source: Some(pin.clone()), ..self })
     }
 
     /// Reads a manifest. Recipe keys that are newer than the manifest get their defaults, as the run had them.
@@ -164,7 +187,8 @@ impl Manifest {
     /// Returns how the run of `asked` differs, apart from keys of the recipe.
     fn causes(&self, asked: &Self) -> Vec<&'static str> {
         // Destructured, so that no field is forgotten.
-        let Self { name: _, recipe: _, dataset, clock, lm, imports, start, version, under_way: _ } = self;
+        // The content of the files of a hub is that of the language model, and their commit is in the recipe.
+        let Self { name: _, recipe: _, source: _, dataset, clock, lm, imports, start, version, under_way: _ } = self;
         let all = [
             (*dataset != asked.dataset || *clock != asked.clock, "from other data"),
             (*lm != asked.lm, "with another language model"),
@@ -296,6 +320,7 @@ mod tests {
             dataset: "0123456789".into(),
             clock: Some("c".into()),
             lm: Some("l".into()),
+            source: None,
             imports: Some("i".into()),
             start: Some("s".into()),
             version: "1".into(),

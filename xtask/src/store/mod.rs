@@ -12,7 +12,7 @@ pub use folder::Earlier;
 pub(crate) use folder::{
     BlendManifest, GroundManifest, IdManifest, KIND, RunFolder, TowersManifest, id_fingerprint, read_users,
 };
-pub(crate) use manifest::{Manifest, imports, inputs, start};
+pub(crate) use manifest::{Manifest, Pin, imports, inputs, start};
 
 use anyhow::{Context, Result};
 use log::Log;
@@ -58,6 +58,12 @@ impl Store {
         let is_done = self.member.as_ref().is_some_and(|member| member.done);
         let found = is_done && folder::is_finished(&self.path, manifest)?;
         Ok(found.then(|| Report::read(&self.path)).transpose()?)
+    }
+
+    /// Returns the manifest of the run that is resumed; nothing if there is none that can be read.
+    pub(crate) fn resumed(&self) -> Option<Manifest> {
+        let is_resumed = self.earlier == Earlier::Resumed;
+        is_resumed.then(|| Manifest::read(&self.path.join("manifest.json")).ok()).flatten()
     }
 
     /// Takes the folder for the run of `manifest`, and starts its log.

@@ -12,6 +12,7 @@ mod driver;
 mod evaluation;
 mod guide;
 mod house;
+mod hub;
 mod kill;
 mod page;
 mod safety;
