@@ -42,7 +42,13 @@ pub(super) fn run(folder: &Path, place: &Place, outcome: &mut Outcome) -> Result
     let json = read_value(&folder.join("case.json"))?;
     outcome.kind = json.get("arch").and_then(Value::as_str).unwrap_or("lm").into();
     let model = folder.parent().context("a case must be next to its model folder")?.join("model");
-    let lm = match ra_llm::load_weights(&model, None, &place.device) {
+    let pooling = match json.get("pool").and_then(Value::as_str) {
+        Some("cls") => Some(Pooling::First),
+        Some("last") => Some(Pooling::Last),
+        Some("mean") => Some(Pooling::Mean),
+        _ => None,
+    };
+    let lm = match ra_llm::load_weights(&model, pooling, &place.device) {
         Err(ra_llm::LlmError::Architecture { found, .. }) => bail!("not yet supported: {found}"),
         other => other?,
     };
