@@ -10,6 +10,7 @@
 //! |---|---|
 //! | architectures | BERT (MiniLM and most sentence encoders), GPT-2, Llama, Mistral, Qwen2, Qwen3 |
 //! | Hugging Face folder | `config.json`, `model.safetensors` or shards (f32, f16, bf16), a tokenizer or word list |
+//! | adapters | a PEFT folder with LoRA matrices, merged at load |
 //! | sentence-transformers | a folder with `modules.json`: its pooling, maximum length and lower-casing apply |
 //!
 //! To use any other model, implement [`ra_core::LanguageModel`] in your own crate. If a file asks for something that
@@ -48,7 +49,9 @@ mod untrained;
 mod weights;
 
 pub use error::{LlmError, Result};
-pub use load::{PretrainedLm, load, load_weights};
+pub use folder::prompts::ModelPrompts;
+pub use folder::write_adapter::ADAPTER_FILES;
+pub use load::{PretrainedLm, load, load_adapted, load_weights, write_adapter};
 pub use reading::Reading;
 pub use tokenizer::HfTokenizer;
 #[cfg(feature = "untrained")]

@@ -1,11 +1,13 @@
 //! Loads a frozen model from a folder or file.
 use crate::arch::Config;
-use crate::folder::{self, Folder};
+use crate::folder::adapter::{self, Adapter};
+use crate::folder::prompts::ModelPrompts;
+use crate::folder::{self, Folder, write_adapter};
 use crate::gguf::{self, Gguf};
 use crate::reading::{Reading, RequestedPooling};
 use crate::weights::Weights;
 use crate::{HfTokenizer, LlmError, Result};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use ra_core::{Error, Fingerprint, LanguageModel, Pooling, ensure_memory, fingerprint};
 use std::path::{Path, PathBuf};
 
@@ -18,13 +20,15 @@ pub struct PretrainedLm {
     pub tokenizer: HfTokenizer,
     /// The model's identity: a fingerprint of everything in its files that can change a result.
     ///
-    /// It covers the configuration as understood, with defaults filled in (not how its file is written); the tokenizer;
-    /// the content of all weight files (of a GGUF model that is everything); and what the folder around the model asks
-    /// for: pooling, maximum length, lower-casing. It does not cover the caller's choices: the pooling given to
-    /// [`load`], precision and device.
+    /// It covers the configuration as understood, with defaults filled in (not how its file is written); the
+    /// tokenizer; the content of all weight files (of a GGUF model that is everything) and of an adapter; and what the
+    /// folder around the model asks for: pooling, maximum length, lower-casing. It does not cover the caller's
+    /// choices: the pooling given to [`load`], precision and device.
     pub fingerprint: Fingerprint,
     /// What the model's own files ask for. The caller's pooling takes precedence.
     pub asked: Reading,
+    /// The prompts that its folder knows by name. They are not added to texts.
+    pub prompts: ModelPrompts,
     /// The number of the model's parameters, all of them frozen.
     pub params: usize,
 }
@@ -36,9 +40,24 @@ pub struct PretrainedLm {
 /// # Errors
 /// [`LlmError`] with the file and what is wrong with it.
 pub fn load(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<PretrainedLm> {
-    let opened = Opened::open(path)?;
+    load_adapted(path, None, pooling, device)
+}
+
+/// [`load`], with an adapter merged into the weights: a folder of PEFT with LoRA matrices (`adapter_config.json` and
+/// `adapter_model.safetensors`), made for this model. Everything in it is used.
+///
+/// # Errors
+/// Those of [`load`]; names what the adapter asks for that is not supported, and what of it is left over.
+pub fn load_adapted(
+    path: &Path,
+    adapter: Option<&Path>,
+    pooling: Option<Pooling>,
+    device: &Device,
+) -> Result<PretrainedLm> {
+    let opened = Opened::open(path)?.adapted(adapter)?;
     let (tokenizer, from) = opened.tokenizer()?;
     let config = opened.config.identity().map_err(|e| Error::corrupt(&from, e.to_string()))?;
+    let prompts = ModelPrompts::read(path)?;
     let (asked, around) = (opened.asked(), opened.asked_around());
     let (model, vocabulary) = (opened.config.vocabulary(), tokenizer.vocabulary());
     let built = opened.build(pooling, device)?;
@@ -48,7 +67,19 @@ pub fn load(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Pr
     }
     let parts = [config, tokenizer.fingerprint().to_string(), built.fingerprint.to_string(), around];
     let fingerprint = fingerprint(parts.iter().map(String::as_bytes));
-    Ok(PretrainedLm { model: built.model, tokenizer, fingerprint, asked, params: built.params })
+    Ok(PretrainedLm { model: built.model, tokenizer, fingerprint, asked, prompts, params: built.params })
+}
+
+/// Writes LoRA matrices for the model at `path` as an adapter of PEFT, `adapter_config.json` and
+/// `adapter_model.safetensors` in an existing `folder`. `changes` has `[input, rank]` and `[rank, output]` for each
+/// weight matrix of the layers from `first_layer` up, in the order of [`ra_core::TunableMatrices`]; their product is
+/// added to the weights. The adapter is for the model without a head, as `AutoModel` loads it.
+///
+/// # Errors
+/// Those of [`load`]; names a file that cannot be written, or matrices that are not those of whole layers.
+pub fn write_adapter(path: &Path, first_layer: usize, changes: &[[Tensor<2>; 2]], folder: &Path) -> Result<()> {
+    let config = Opened::open(path)?.config;
+    write_adapter::write(&config, &path.to_string_lossy(), first_layer, changes, folder)
 }
 
 /// Loads a model without its tokenizer.
@@ -63,6 +94,7 @@ pub fn load_weights(path: &Path, pooling: Option<Pooling>, device: &Device) -> R
 struct Opened {
     config: Config,
     source: Source,
+    adapter: Option<Adapter>,
 }
 
 enum Source {
@@ -86,13 +118,23 @@ impl Opened {
                 (gguf::config(&gguf)?, Source::Gguf(gguf), from)
             }
             None => {
+                if let Some(model) = adapter::model_of(path) {
+                    return Err(LlmError::AdapterAlone { path: path.into(), model });
+                }
                 let folder = Folder::open(path)?;
                 let from = folder.config();
                 (folder::read_config(&from)?, Source::Folder(folder), from)
             }
         };
         config.check().map_err(|problem| Error::corrupt(from, problem))?;
-        Ok(Self { config, source })
+        Ok(Self { config, source, adapter: None })
+    }
+
+    /// Reads the adapter that is to be merged.
+    fn adapted(self, adapter: Option<&Path>) -> Result<Self> {
+        let stores_inputs_as_rows = matches!(self.config, Config::Gpt2(_));
+        let adapter = adapter.map(|folder| Adapter::open(folder, stores_inputs_as_rows)).transpose()?;
+        Ok(Self { adapter, ..self })
     }
 
     /// The tokenizer and the file that it comes from.
@@ -148,12 +190,12 @@ impl Opened {
         self.check_pooling(pooling)?;
         let asked = self.asked();
         let reading = Reading { pooling: pooling.or(asked.pooling), ..asked };
-        let Self { config, source } = self;
+        let Self { config, source, adapter } = self;
         let weights = match source {
             Source::Gguf(gguf) => gguf::weights(gguf, &config)?,
             Source::Folder(folder) => folder::open_weights(&folder.model, &config)?,
         };
-        build(&config, weights, reading, device)
+        build(&config, weights.adapted(adapter), reading, device)
     }
 }
 
@@ -171,7 +213,7 @@ fn build(config: &Config, mut weights: Weights, reading: Reading, device: &Devic
     let remedy = "free some memory, or use a smaller language model";
     ensure_memory(&format!("loading {}", weights.path().display()), params as u64, device, remedy)?;
     let model = config.build(&mut weights, reading, device);
-    let fingerprint = weights.fingerprint().clone();
+    let fingerprint = weights.fingerprint();
     weights.finish()?;
     if model.spec().causal && model.spec().pooling == Pooling::First {
         tracing::warn!("pooling first: the first token of a causal model sees nothing of the text; use last or mean");
