@@ -1,6 +1,6 @@
 //! Where a data set comes from, and how it is filtered and split.
 use crate::{DataError, Result, time};
-use ra_core::{Check, Problem};
+use ra_core::{Check, Problem, TextTemplate};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -19,6 +19,11 @@ pub struct DataConfig {
     pub items: Option<PathBuf>,
     /// The file of test interactions for `split = "given"`; `interactions` then holds the training interactions.
     pub test: Option<PathBuf>,
+    /// What a language model reads of an item, as a template such as `"{title}. Category: {category}. Brand:
+    /// {brand}"`; by default the title. `{title}` is the title, any other name a column of the file of titles. An item
+    /// that lacks a field lacks the words before it too; square brackets say what vanishes instead, as in `"{title}[
+    /// ({year})]"`. A text that is too long for a prompt loses its last fields, whole.
+    pub text: Option<TextTemplate>,
     /// The names of the columns.
     pub columns: Columns,
     /// Whether an unreadable row is an error. Otherwise unreadable rows are skipped, counted and reported.
@@ -61,6 +66,7 @@ impl Default for DataConfig {
             interactions: None,
             items: None,
             test: None,
+            text: None,
             columns: Columns::default(),
             strict: false,
             dedupe: false,
@@ -236,6 +242,9 @@ impl Check for DataConfig {
         }
         if self.columns.title.is_some() && self.interactions.is_some() && self.items.is_none() {
             wrong("columns.title", "has no effect without a file of titles; leave it out, or set items".into());
+        }
+        if self.text.is_some() && self.interactions.is_some() && self.items.is_none() {
+            wrong("text", "has no effect without a file of titles; leave it out, or set items".into());
         }
         if self.columns.user.is_some() && self.columns.user == self.columns.item {
             wrong("columns.item", "is also the user column; name another".into());

@@ -1,13 +1,14 @@
 //! Histories: every user's interactions, without a split.
 use crate::config::{DataConfig, Split};
 use crate::format::row::RejectedRows;
-use crate::ingest::{self, read_attribute, read_interactions, read_titles};
+use crate::ingest::{self, read_interactions};
 use crate::interactions::Interactions;
+use crate::items::{read_attribute, read_catalog};
 use crate::prepare::{Steps, keep};
 use crate::source::read::Inputs;
 use crate::split::{Parts, split};
 use crate::{DataError, Result};
-use ra_core::Sequences;
+use ra_core::{Catalog, Sequences};
 
 /// The interactions of every user in a log, oldest first.
 #[derive(Debug, Clone)]
@@ -48,13 +49,13 @@ pub fn histories(config: &DataConfig) -> Result<Histories> {
     Ok(Histories { users, items, rows: train, times, order_only: told.order_only, rejected })
 }
 
-/// Reads the titles of the items with these ids from the file that `config` names as `items`, as [`prepare`](crate::prepare)
-/// does; those of items that are not in it are empty.
+/// Reads the titles and texts of the items with these ids from the file that `config` names as `items`, as
+/// [`prepare`](crate::prepare) does; those of items that are not in it are empty.
 ///
 /// # Errors
 /// As [`prepare`](crate::prepare), about the file of titles.
-pub fn titles(config: &DataConfig, items: &[String]) -> Result<Vec<String>> {
-    read_titles(items, Inputs::files(config), config, &mut RejectedRows::default())
+pub fn catalog(config: &DataConfig, items: &[String]) -> Result<Catalog> {
+    read_catalog(items.to_vec(), Inputs::files(config), config, &mut RejectedRows::default())
 }
 
 /// Reads another column about the items with these ids, such as their category, from the file that `config` names as
@@ -84,7 +85,7 @@ mod tests {
         let items = dir.path().join("items.csv");
         std::fs::write(&items, "item,title,kind\na,One,x\nc,,y\nz,Two,\n").unwrap();
         let of_items = DataConfig { items: Some(items), ..DataConfig::default() };
-        assert_eq!(titles(&of_items, &found.items).unwrap(), ["One", "", ""]);
+        assert_eq!(catalog(&of_items, &found.items).unwrap().titles(), ["One", "", ""]);
         assert_eq!(attribute(&of_items, "kind", &found.items).unwrap(), ["x", "", "y"]);
         assert!(attribute(&of_items, "colour", &found.items).unwrap_err().to_string().contains("`colour`"));
         let missing = DataConfig { interactions: Some(dir.path().join("no.csv")), ..DataConfig::default() };

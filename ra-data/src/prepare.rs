@@ -1,8 +1,9 @@
 //! Prepares a data set: from raw files to a split.
 use crate::config::{DataConfig, Split};
 use crate::format::row::RejectedRows;
-use crate::ingest::{ScanReport, read_interactions, read_titles};
+use crate::ingest::{ScanReport, read_interactions};
 use crate::interactions::Interactions;
+use crate::items::read_catalog;
 use crate::source::file::doubt;
 use crate::source::read::{Input, Inputs};
 use crate::split::{Parts, split, temporal_cuts};
@@ -87,15 +88,17 @@ pub(crate) fn prepare_from(
     let mut steps = Steps::new(config, told.read, told.rated);
     let Interactions { users, items, rows } = keep(interactions, config, &mut steps);
     let ScanReport { train_rows, order_only, .. } = told;
-    let titles = read_titles(&items, inputs, config, &mut rejected)?;
+    let cold = (config.cold_items > 0.0).then(|| cold(&items, config));
+    let catalog = read_catalog(items, inputs, config, &mut rejected)?;
     let cuts = temporal_cuts(&rows, config)?;
     let parts = split(rows, users.len(), config, train_rows, cuts);
-    let Parts { train, valid, test, times } =
-        if config.cold_items > 0.0 { parts.warm(&cold(&items, config)) } else { parts };
+    let Parts { train, valid, test, times } = match cold {
+        Some(cold) => parts.warm(&cold),
+        None => parts,
+    };
     let longest = train.rows().map(<[ItemId]>::len).max().unwrap_or(0);
     anything_left(name, config, &steps, longest, test.total())?;
     let (filter, split) = protocol(config);
-    let catalog = Catalog::new(items, titles);
     let dataset = Dataset { name: name.into(), users, catalog, train, valid, test, filter, split };
     let prepared = Prepared { dataset, rejected, times, order_only, files };
     let doubled = (prepared.doubled_rows(), prepared.dataset.interactions());

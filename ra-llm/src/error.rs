@@ -25,6 +25,17 @@ pub enum LlmError {
         /// The supported architectures.
         supported: &'static str,
     },
+    /// The folder holds an adapter, without the model that it belongs to.
+    #[error(
+        "{}: is an adapter of {model}, not a model; load that model, with this folder as its adapter",
+        path.display()
+    )]
+    AdapterAlone {
+        /// The folder.
+        path: PathBuf,
+        /// The model, as the adapter names it.
+        model: String,
+    },
     /// The model's own files ask for an unsupported pooling, and the caller did not choose one.
     #[error(
         "{}: it asks for the pooling {asked}, which is not supported; choose first, last, mean, max, mean_sqrt_len or \

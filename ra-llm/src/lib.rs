@@ -13,6 +13,7 @@
 //! | language models | GPT-2, Llama, Mistral, Qwen2, Qwen3, Phi-3, Gemma 1 to 3 |
 //! | static tables | model2vec, `StaticEmbedding` |
 //! | Hugging Face folder | `config.json`, `model.safetensors` or shards (f32, f16, bf16), a tokenizer or word list |
+//! | adapters | a PEFT folder with LoRA matrices, merged at load |
 //! | sentence-transformers | `modules.json`: its pooling, dense layers, maximum length and lower-casing apply |
 //! | GGUF | one file or its parts; all number formats that llama.cpp writes |
 //!
@@ -52,7 +53,9 @@ mod untrained;
 mod weights;
 
 pub use error::{LlmError, Result};
-pub use load::{PretrainedLm, load, load_weights};
+pub use folder::prompts::ModelPrompts;
+pub use folder::write_adapter::ADAPTER_FILES;
+pub use load::{PretrainedLm, load, load_adapted, load_weights, write_adapter};
 pub use reading::Reading;
 pub use tokenizer::HfTokenizer;
 #[cfg(feature = "untrained")]

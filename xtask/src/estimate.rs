@@ -139,7 +139,8 @@ struct Texts {
 impl Texts {
     fn of(recipe: &Recipe, data: &Data) -> Self {
         let (dataset, prompt) = (&data.dataset, &recipe.prompt);
-        let words: f64 = dataset.catalog.titles().iter().map(|title| title.split_whitespace().count() as f64).sum();
+        let words: f64 =
+            dataset.catalog.all().map(|item| dataset.catalog.text(item).split_whitespace().count() as f64).sum();
         let items = dataset.catalog.len().max(1) as f64;
         let title = TOKENS_PER_WORD * words / items;
         let length = |user: UserId| dataset.train.row(user).len().min(prompt.titles) as f64;

@@ -56,6 +56,13 @@ impl Departures {
         self.residual.as_ref().map(Param::val)
     }
 
+    /// Returns the first layer that LoRA changes, and its matrices: `[input, rank]` and `[rank, output]` for each
+    /// weight matrix, in the order of [`ra_core::TunableMatrices`]. The product of the two is added to the weights.
+    /// Nothing if the language model is not tuned by LoRA.
+    pub fn lora(&self) -> Option<(usize, Vec<[Tensor<2>; 2]>)> {
+        Some((self.first_layer, tuning::lora(&self.deltas, self.scale)?))
+    }
+
     /// Returns `lm` with its tuning applied.
     pub(crate) fn language_model<'a, L: LanguageModel>(&self, lm: &'a L) -> Box<dyn LanguageModel + 'a> {
         tuning::apply(&self.deltas, self.scale, self.first_layer, lm)

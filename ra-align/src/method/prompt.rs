@@ -1,4 +1,5 @@
-//! Hard prompts: a task sentence and titles, truncated to whole titles.
+//! Hard prompts: a task sentence and the texts of items, which are titles unless a template says otherwise. A history
+//! is truncated to whole texts, and a text to whole fields.
 use ra_core::{Catalog, Check, History, ItemId, Problem, Result, Tokenizer, rng};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -13,9 +14,10 @@ pub struct PromptConfig {
     pub item: String,
     /// The maximum number of titles of a history; the newest are kept.
     pub titles: usize,
-    /// The maximum number of tokens per title in a history.
+    /// The maximum number of tokens per title in a history. A text of several fields loses its last fields first.
     pub title_tokens: usize,
-    /// The maximum number of tokens of the title in an item prompt.
+    /// The maximum number of tokens of the title in an item prompt. A text of several fields loses its last fields
+    /// first.
     pub item_tokens: usize,
     /// Shuffles the titles of a history, always in the same way, to test whether the model reads their order.
     pub shuffle: bool,
@@ -56,7 +58,10 @@ pub struct Prompts {
     user: Vec<u32>,
     item: Vec<u32>,
     between: Vec<u32>,
+    /// The texts of histories. They are cut when they are read.
     titles: Vec<Vec<u32>>,
+    /// The texts of item prompts, if they may hold other fields than those of histories.
+    alone: Option<Vec<Vec<u32>>>,
     config: PromptConfig,
     budget: usize,
 }
@@ -71,14 +76,19 @@ impl Prompts {
         let mut sentences = tokenizer.tokenize(&[&config.user, &config.item, ";"])?.into_iter();
         let mut next = || sentences.next().unwrap_or_default();
         let (user, item, between) = (next(), next(), next());
-        let texts: Vec<&str> = catalog.titles().iter().map(String::as_str).collect();
-        let titles = tokenizer.tokenize(&texts)?;
-        Ok(Self { open, close, user, item, between, titles, config: config.clone(), budget: max_tokens })
+        let titles = whole_fields(tokenizer, catalog, config.title_tokens)?;
+        let mut own =
+            Self { open, close, user, item, between, titles, alone: None, config: config.clone(), budget: max_tokens };
+        if catalog.template().is_some() {
+            own.alone = Some(whole_fields(tokenizer, catalog, own.item_limit())?);
+        }
+        Ok(own)
     }
 
-    fn title(&self, item: ItemId, limit: usize) -> &[u32] {
-        let title = &self.titles[item.index() - 1];
-        &title[..title.len().min(limit)]
+    /// The maximum number of tokens of the text in an item prompt.
+    fn item_limit(&self) -> usize {
+        let room = self.budget.saturating_sub(self.open.len() + self.close.len() + self.item.len());
+        self.config.item_tokens.min(room)
     }
 
     /// Returns the item tower's prompt: task sentence and title.
@@ -86,8 +96,7 @@ impl Prompts {
     /// # Panics
     /// If `item` is padding or beyond the catalogue.
     pub fn item(&self, item: ItemId) -> Vec<u32> {
-        let room = self.budget.saturating_sub(self.open.len() + self.close.len() + self.item.len());
-        let title = self.title(item, self.config.item_tokens.min(room));
+        let title = cut(self.alone.as_ref().unwrap_or(&self.titles), item, self.item_limit());
         [&self.open, &self.item, title, &self.close].concat()
     }
 
@@ -97,7 +106,7 @@ impl Prompts {
         let mut room = self.budget.saturating_sub(self.open.len() + self.close.len() + self.user.len());
         let mut kept: Vec<&[u32]> = Vec::new();
         for &item in history.items.iter().rev().take(self.config.titles) {
-            let title = self.title(item, self.config.title_tokens);
+            let title = cut(&self.titles, item, self.config.title_tokens);
             let cost = title.len() + self.between.len();
             if cost > room {
                 break;
@@ -115,6 +124,38 @@ impl Prompts {
         }
         prompt.extend_from_slice(&self.close);
         prompt
+    }
+}
+
+fn cut(texts: &[Vec<u32>], item: ItemId, limit: usize) -> &[u32] {
+    let text = &texts[item.index() - 1];
+    &text[..text.len().min(limit)]
+}
+
+/// Tokenizes the texts of all items. A text of more tokens than `limit` loses its last fields, but never the first one.
+fn whole_fields(tokenizer: &dyn Tokenizer, catalog: &Catalog, limit: usize) -> Result<Vec<Vec<u32>>> {
+    if catalog.template().is_none() {
+        return tokenizer.tokenize(&catalog.titles().iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let mut parts: Vec<Vec<String>> = catalog.all().map(|item| catalog.text_parts(item)).collect();
+    let mut texts = vec![Vec::new(); parts.len()];
+    let mut changed: Vec<usize> = (0..parts.len()).collect();
+    while !changed.is_empty() {
+        // A text is tokenized as a whole, because tokens may span fields.
+        let written: Vec<String> = changed.iter().map(|&at| parts[at].concat()).collect();
+        let tokens = tokenizer.tokenize(&written.iter().map(String::as_str).collect::<Vec<_>>())?;
+        changed.iter().zip(tokens).for_each(|(&at, tokens)| texts[at] = tokens);
+        changed.retain(|&at| texts[at].len() > limit && parts[at].len() > 1);
+        changed.iter().for_each(|&at| drop_last(&mut parts[at]));
+    }
+    Ok(texts)
+}
+
+/// Drops the last field, and blanks that led to it.
+fn drop_last(parts: &mut Vec<String>) {
+    parts.pop();
+    if let Some(last) = parts.last_mut() {
+        last.truncate(last.trim_end().len());
     }
 }
 
@@ -157,5 +198,25 @@ mod tests {
         assert_eq!(text(&prompts(5).user(&history)), "\u{1}U:\u{2}");
         assert_eq!(text(&prompts(99).item(ItemId(3))), "\u{1}I:ccccc\u{2}");
         assert_eq!(text(&prompts(99).user(&History { user: UserId(0), items: &[] })), "\u{1}U:\u{2}");
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_loses_its_last_fields_whole() {
+        let texts = |texts: [&str; 3]| texts.map(str::to_owned).to_vec();
+        let catalog = Catalog::new(texts(["1", "2", "3"]), texts(["aa", "aaaaaa", ""]))
+            .with_texts("{title}[-{b}][-{c}]".parse().unwrap(), vec![texts(["bb", "b", "bb"]), texts(["c", "c", ""])]);
+        let config = PromptConfig { user: "U:".into(), item: "I:".into(), title_tokens: 3, ..PromptConfig::default() };
+        let prompts = |item_tokens, budget| {
+            Prompts::new(&Letters, &catalog, &PromptConfig { item_tokens, ..config.clone() }, budget).unwrap()
+        };
+        let item = |item, tokens| text(&prompts(tokens, 99).item(ItemId(item)));
+        assert_eq!(
+            [9, 6, 4, 1].map(|tokens| item(1, tokens)),
+            ["aa-bb-c", "aa-bb", "aa", "a"].map(|t| format!("\u{1}I:{t}\u{2}"))
+        );
+        assert_eq!([9, 5].map(|tokens| item(2, tokens)), ["aaaaaa-b", "aaaaa"].map(|t| format!("\u{1}I:{t}\u{2}")));
+        assert_eq!(text(&prompts(9, 9).item(ItemId(1))), "\u{1}I:aa-bb\u{2}", "the model has no more room");
+        let history = History { user: UserId(0), items: &ItemId::list([1, 2, 3]) };
+        assert_eq!(text(&prompts(9, 99).user(&history)), "\u{1}U:aa;aaa;bb;\u{2}");
     }
 }

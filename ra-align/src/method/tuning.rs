@@ -55,6 +55,13 @@ pub(crate) fn require_tunable<L: LanguageModel + ?Sized>(tune: Tuning, lm: &L) -
     Err(Error::Missing { what: "a language model that shows its weights".into(), remedy: remedy.into() })
 }
 
+/// Returns the LoRA matrices of `deltas`, `[input, rank]` and `[rank, output]`, whose product is the change of a weight
+/// matrix; nothing if there are none, or changes are not of low rank.
+pub(crate) fn lora(deltas: &[Delta], scale: f32) -> Option<Vec<[Tensor<2>; 2]>> {
+    let one = |Delta { down, up }: &Delta| Some([down.as_ref()?.val(), up.val() * scale]);
+    deltas.iter().map(one).collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
+}
+
 /// Returns `lm` with `scale` times each of `deltas` added to its matrices, in the order of [`init`].
 pub(crate) fn apply<'a, L: LanguageModel>(
     deltas: &[Delta],

@@ -1,7 +1,8 @@
 //! A split data set with dense ids.
-use super::{ItemId, UserId};
+use super::{ItemId, TextTemplate, UserId};
 use crate::{Fingerprint, Fingerprinter};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// One list of items per user, in one allocation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -69,20 +70,37 @@ impl Sequences {
     }
 }
 
-/// The catalogue of items: for each dense id `1..=len` (0 is [`ItemId::PADDING`]) the original id and the title.
+/// The catalogue of items: for each dense id `1..=len` (0 is [`ItemId::PADDING`]) the original id, the title, and the
+/// text that a language model reads. The text is the title, unless a template makes it of more fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalog {
     ids: Vec<String>,
     titles: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    texts: Option<Texts>,
+}
+
+/// What texts are made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Texts {
+    template: TextTemplate,
+    /// One list per field of the template, with the text of each item.
+    fields: Vec<Vec<String>>,
 }
 
 impl Catalog {
-    /// Returns the catalogue with more items after its own, each an id and a title.
+    /// Returns the catalogue with more items after its own, each an id and a title. They lack all other fields.
     #[must_use]
     pub fn extended(&self, more: &[(String, String)]) -> Self {
-        let ids = self.ids.iter().chain(more.iter().map(|(id, _)| id));
-        let titles = self.titles.iter().chain(more.iter().map(|(_, title)| title));
-        Self { ids: ids.cloned().collect(), titles: titles.cloned().collect() }
+        let mut all = self.clone();
+        for (id, title) in more {
+            all.ids.push(id.clone());
+            all.titles.push(title.clone());
+        }
+        for field in all.texts.iter_mut().flat_map(|texts| &mut texts.fields) {
+            field.resize(all.ids.len(), String::new());
+        }
+        all
     }
 
     /// Creates a catalogue; item `k` of the lists gets the dense id `k + 1`.
@@ -91,7 +109,19 @@ impl Catalog {
     /// If the lists differ in length.
     pub fn new(ids: Vec<String>, titles: Vec<String>) -> Self {
         assert_eq!(ids.len(), titles.len(), "one title per item");
-        Self { ids, titles }
+        Self { ids, titles, texts: None }
+    }
+
+    /// Makes texts by a template. `fields` has one list for each of [`TextTemplate::fields`], with the text of each
+    /// item; an item lacks a field that is blank.
+    ///
+    /// # Panics
+    /// If a list is missing, or has another length than the catalogue.
+    #[must_use]
+    pub fn with_texts(self, template: TextTemplate, fields: Vec<Vec<String>>) -> Self {
+        assert_eq!(fields.len(), template.fields().len(), "one list per field");
+        assert!(fields.iter().all(|field| field.len() == self.len()), "one text per item");
+        Self { texts: Some(Texts { template, fields }), ..self }
     }
 
     /// The number of items, without padding.
@@ -137,6 +167,49 @@ impl Catalog {
     /// All titles in the order of dense ids.
     pub fn titles(&self) -> &[String] {
         &self.titles
+    }
+
+    /// The template of texts; nothing if the text of an item is its title.
+    pub fn template(&self) -> Option<&TextTemplate> {
+        self.texts.as_ref().map(|texts| &texts.template)
+    }
+
+    /// The fields of the template beside the title: the name, and the text of each item.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[String])> {
+        let names = self.template().map(TextTemplate::fields).unwrap_or_default();
+        names.into_iter().zip(self.texts.iter().flat_map(|texts| &texts.fields).map(Vec::as_slice))
+    }
+
+    /// The parts of an item's text, which together are the text: those of the template, or the title.
+    ///
+    /// # Panics
+    /// If `item` is padding or not in the catalogue.
+    pub fn text_parts(&self, item: ItemId) -> Vec<String> {
+        let Some(Texts { template, fields }) = &self.texts else { return vec![self.title(item).to_owned()] };
+        let names = template.fields();
+        template.parts(|name| match names.iter().position(|own| *own == name) {
+            Some(at) => &fields[at][item.index() - 1],
+            None => self.title(item),
+        })
+    }
+
+    /// The text of an item, which a language model reads; empty if it has none.
+    ///
+    /// # Panics
+    /// If `item` is padding or not in the catalogue.
+    pub fn text(&self, item: ItemId) -> Cow<'_, str> {
+        match self.texts {
+            None => self.title(item).into(),
+            Some(_) => self.text_parts(item).concat().into(),
+        }
+    }
+
+    /// Whether an item has a text that is not blank.
+    ///
+    /// # Panics
+    /// If `item` is padding or not in the catalogue.
+    pub fn has_text(&self, item: ItemId) -> bool {
+        !self.text(item).trim().is_empty()
     }
 }
 
@@ -233,7 +306,7 @@ impl Dataset {
         self.train.total() + self.valid.total() + self.test.total()
     }
 
-    /// A hash of users, items, titles and all three parts of the split.
+    /// A hash of users, items, titles, texts that are not titles, and all three parts of the split.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = DatasetHash::new(&self.users, &self.catalog);
         for part in [&self.train, &self.valid, &self.test] {
@@ -252,7 +325,9 @@ impl DatasetHash {
     /// Starts with users and items.
     pub fn new(users: &[String], catalog: &Catalog) -> Self {
         let mut hash = Fingerprinter::default();
-        for list in [users, &catalog.ids, &catalog.titles] {
+        let template: Vec<String> = catalog.template().map(TextTemplate::to_string).into_iter().collect();
+        let of_texts = catalog.texts.iter().flat_map(|texts| std::iter::once(&template).chain(&texts.fields));
+        for list in [users, &catalog.ids, &catalog.titles].into_iter().chain(of_texts.map(Vec::as_slice)) {
             let separators = list.len().saturating_sub(1);
             hash.part(list.iter().map(String::len).sum::<usize>() + separators);
             for (index, text) in list.iter().enumerate() {
@@ -331,12 +406,30 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_the_title_or_what_a_template_makes_of_the_fields() {
+        let plain = tiny().catalog;
+        assert_eq!((plain.text(ItemId(1)).as_ref(), plain.text_parts(ItemId(1))), ("A", vec!["A".to_owned()]));
+        let brands = ["Acme", "Bell", ""].map(str::to_owned).to_vec();
+        let made = plain.clone().with_texts("{title}. By {brand}".parse().unwrap(), vec![brands]);
+        assert_eq!(made.text_parts(ItemId(1)), ["A", ". By Acme"]);
+        assert_eq!((made.text(ItemId(2)).as_ref(), made.text(ItemId(3)).as_ref()), ("By Bell", "a"));
+        assert_eq!(made.titles(), plain.titles());
+        let more = made.extended(&[("d".into(), "D".into()), ("e".into(), String::new())]);
+        assert_eq!(
+            (more.text(ItemId(4)).as_ref(), more.has_text(ItemId(4)), more.has_text(ItemId(5))),
+            ("D", true, false)
+        );
+        assert_eq!(more.fields().map(|(name, texts)| (name, texts.len())).collect::<Vec<_>>(), [("brand", 5)]);
+    }
+
+    #[test]
     fn the_fingerprint_sees_every_part() {
         let data = tiny();
-        let changes: [fn(&mut Dataset); 8] = [
+        let changes: [fn(&mut Dataset); 9] = [
             |data| data.users[1] = "w".into(),
             |data| data.catalog.ids[1] = "d".into(),
             |data| data.catalog.titles[1] = "B".into(),
+            |data| data.catalog = data.catalog.clone().with_texts("{title}".parse().unwrap(), Vec::new()),
             |data| data.train = Sequences::from_numbers([vec![1, 3, 2], vec![2]]),
             |data| data.valid = Sequences::from_numbers([vec![], vec![1]]),
             |data| data.test = Sequences::from_numbers([vec![3], vec![]]),

@@ -90,11 +90,13 @@ pub fn audit(prepared: &Prepared) -> Audit {
     let mut same_count: HashMap<u32, usize> = HashMap::new();
     popularity[1..].iter().for_each(|&n| *same_count.entry(n).or_default() += 1);
     let tied = of_targets(&|_, target| same_count[&popularity[target.index()]] > 1);
-    let mut same_title: HashMap<String, usize> = HashMap::new();
-    let title = |item: ItemId| data.catalog.title(item).trim().to_lowercase();
-    data.catalog.all().for_each(|item| *same_title.entry(title(item)).or_default() += 1);
-    let same_titled = of_targets(&|_, target| !title(target).is_empty() && same_title[&title(target)] > 1);
-    let untitled = data.catalog.all().filter(|&item| title(item).is_empty()).count();
+    let mut same_text: HashMap<String, usize> = HashMap::new();
+    let (text, texts) =
+        (|item: ItemId| data.catalog.text(item).trim().to_lowercase(), data.catalog.template().is_some());
+    data.catalog.all().for_each(|item| *same_text.entry(text(item)).or_default() += 1);
+    let same_texts = of_targets(&|_, target| !text(target).is_empty() && same_text[&text(target)] > 1);
+    let silent = data.catalog.all().filter(|&item| text(item).is_empty()).count();
+    let what = if texts { "text" } else { "title" };
     let repeats: usize = data.train.rows().map(|row| row.len() - row.iter().collect::<HashSet<_>>().len()).sum();
     let only_train = data.test.rows().filter(|row| row.is_empty()).count();
     let rejected = &prepared.rejected;
@@ -154,25 +156,25 @@ pub fn audit(prepared: &Prepared) -> Audit {
             "the tie rule decides these: it is part of the protocol, and reports state the tied share of each row",
         ),
         count(
-            "duplicate titles",
-            same_titled,
+            if texts { "duplicate texts" } else { "duplicate titles" },
+            same_texts,
             targets,
             Severity::Note,
-            format!("{same_titled} of {targets} test targets have a title that another item has too"),
+            format!("{same_texts} of {targets} test targets have a {what} that another item has too"),
             "a model that only reads titles cannot tell them apart",
         ),
         count(
-            "empty titles",
-            untitled,
+            if texts { "empty texts" } else { "empty titles" },
+            silent,
             data.catalog.len(),
             Severity::Warning,
-            if untitled == data.catalog.len() {
+            if silent == data.catalog.len() {
                 format!(
-                    "none of the {untitled} items has a title: no file of titles was given, or it belongs to another \
+                    "none of the {silent} items has a {what}: no file of titles was given, or it belongs to another \
                      data set"
                 )
             } else {
-                format!("{untitled} of {} items have no title", data.catalog.len())
+                format!("{silent} of {} items have no {what}", data.catalog.len())
             },
             "a language model has nothing to read: they are ranked by their ID alone",
         ),

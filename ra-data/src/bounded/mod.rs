@@ -4,8 +4,9 @@ use crate::bounded::partitions::PartitionedLog;
 use crate::config::DataConfig;
 use crate::curate::{NoiseFilter, StratifiedSampler};
 use crate::format::row::RejectedRows;
-use crate::ingest::{self, read_titles};
+use crate::ingest;
 use crate::interactions::used;
+use crate::items::read_catalog;
 use crate::prepare::{Steps, anything_left, doubled_rows, needs_clock, shared_ids, tell_doubts};
 use crate::source::read::Inputs;
 use crate::split::{Parts, split};
@@ -101,8 +102,7 @@ pub fn to_parquet_within(
     let [mut user_codes, mut item_codes] = degrees;
     let users = used(std::mem::take(&mut log.users), &mut user_codes);
     let items = used(std::mem::take(&mut log.items), &mut item_codes);
-    let titles = read_titles(&items, Inputs::files(config), config, &mut rejected)?;
-    let catalog = Catalog::new(items, titles);
+    let catalog = read_catalog(items, Inputs::files(config), config, &mut rejected)?;
     let kept = FilteredLog { cuts: log.cuts(config)?, log, config, users, user_codes, item_codes };
 
     let (counted, doubled) = kept.write(&catalog, draft.path())?;

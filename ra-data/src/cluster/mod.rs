@@ -6,7 +6,8 @@ use crate::bounded::TableOutput;
 use crate::config::{DataConfig, Split};
 use crate::curate::words::words;
 use crate::format::row::RejectedRows;
-use crate::ingest::{self, ScanReport, read_titles, scan};
+use crate::ingest::{self, ScanReport, scan};
+use crate::items::read_catalog;
 use crate::prepare::{Steps, anything_left, needs_clock, shared_ids, tell_doubts};
 use crate::source::read::Inputs;
 use crate::split::{counted_from, cuts, held};
@@ -66,8 +67,7 @@ pub async fn to_parquet_on(
 
     let mut steps = Steps::new(config, told.read, told.rated);
     let [users, items] = sql.filter(config, &mut steps).await?;
-    let titles = read_titles(&items, Inputs::files(config), config, &mut rejected)?;
-    let catalog = Catalog::new(items, titles);
+    let catalog = read_catalog(items, Inputs::files(config), config, &mut rejected)?;
     sql.split(config).await?;
     let mut output = TableOutput::new(draft.path(), &users, &catalog, told.order_only.is_some())?;
     let mut rows = 0;

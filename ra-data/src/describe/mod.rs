@@ -1,6 +1,6 @@
 //! Statistics of a data set that decide how to use it.
 use crate::{Prepared, time};
-use ra_core::{Dataset, ItemId, UserId};
+use ra_core::{Catalog, Dataset, ItemId, TextTemplate, UserId};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -42,6 +42,25 @@ pub struct Description {
     pub duplicate_titles: usize,
     /// Words per title.
     pub title_words: NumberSummary,
+    /// The texts that a template makes; `None` if the text of an item is its title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub texts: Option<TextSummary>,
+}
+
+/// The texts that a template makes of items.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TextSummary {
+    /// The template.
+    pub template: String,
+    /// The number of items without a text.
+    pub empty: usize,
+    /// The number of items that share their text with another item.
+    pub duplicates: usize,
+    /// Words per text.
+    pub words: NumberSummary,
+    /// The fields of the template beside the title, and the number of items that lack each.
+    pub lacking: Vec<(String, usize)>,
 }
 
 /// A distribution summarised in four numbers.
@@ -71,8 +90,6 @@ pub fn describe(prepared: &Prepared) -> Description {
     };
     let history =
         |user: UserId, target: ItemId| [&dataset.train, &dataset.valid].iter().any(|p| p.row(user).contains(&target));
-    let mut same = HashMap::new();
-    titles.iter().filter(|t| !t.trim().is_empty()).for_each(|t| *same.entry(t).or_insert(0usize) += 1);
     Description {
         name: dataset.name.clone(),
         users: n_users,
@@ -88,10 +105,38 @@ pub fn describe(prepared: &Prepared) -> Description {
         head_share: head_share(of_items()),
         repeated_targets: tests().filter(|&(user, target)| history(user, target)).count(),
         cold_targets: tests().filter(|&(_, target)| popularity[target.index()] == 0).count(),
-        empty_titles: titles.iter().filter(|t| t.trim().is_empty()).count(),
-        duplicate_titles: same.values().filter(|&&n| n > 1).sum(),
-        title_words: summary(titles.iter().map(|title| title.split_whitespace().count())),
+        empty_titles: blank(titles),
+        duplicate_titles: shared(titles),
+        title_words: words(titles),
+        texts: dataset.catalog.template().map(|template| texts(&dataset.catalog, template)),
     }
+}
+
+fn texts(catalog: &Catalog, template: &TextTemplate) -> TextSummary {
+    let texts: Vec<String> = catalog.all().map(|item| catalog.text(item).into_owned()).collect();
+    TextSummary {
+        template: template.to_string(),
+        empty: blank(&texts),
+        duplicates: shared(&texts),
+        words: words(&texts),
+        lacking: catalog.fields().map(|(name, texts)| (name.to_owned(), blank(texts))).collect(),
+    }
+}
+
+/// Counts texts that are blank.
+fn blank(texts: &[String]) -> usize {
+    texts.iter().filter(|text| text.trim().is_empty()).count()
+}
+
+/// Counts texts that occur more than once.
+fn shared(texts: &[String]) -> usize {
+    let mut same = HashMap::new();
+    texts.iter().filter(|text| !text.trim().is_empty()).for_each(|text| *same.entry(text).or_insert(0usize) += 1);
+    same.values().filter(|&&n| n > 1).sum()
+}
+
+fn words(texts: &[String]) -> NumberSummary {
+    summary(texts.iter().map(|text| text.split_whitespace().count()))
 }
 
 /// Counts the pairs of a user and an item that occur together in any part.
@@ -156,6 +201,15 @@ impl fmt::Display for NumberSummary {
     }
 }
 
+impl fmt::Display for TextSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { template, empty, duplicates, words, lacking } = self;
+        write!(f, "texts {template:?}: {empty} empty, {duplicates} shared with another item, words per text {words}")?;
+        let lacking: Vec<String> = lacking.iter().map(|(name, items)| format!("{items} items lack {name}")).collect();
+        if lacking.is_empty() { Ok(()) } else { write!(f, "; {}", lacking.join(", ")) }
+    }
+}
+
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = format!("{} users, {} items, {} interactions", self.users, self.items, self.interactions);
@@ -185,7 +239,8 @@ impl fmt::Display for Description {
             self.repeated_targets, self.cold_targets
         )?;
         let titles = format!("{} empty, {} shared with another item", self.empty_titles, self.duplicate_titles);
-        write!(f, "  titles: {titles}, words per title {}", self.title_words)
+        write!(f, "  titles: {titles}, words per title {}", self.title_words)?;
+        self.texts.iter().try_for_each(|texts| write!(f, "\n  {texts}"))
     }
 }
 

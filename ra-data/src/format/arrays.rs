@@ -30,8 +30,8 @@ impl Texts {
         if !is_list(kind) {
             return scalars(column, name, role).map(|texts| Self::Scalars(Some(texts)));
         }
-        if role == Role::Title {
-            return Ok(Self::Scalars(Some(joined(column, name)?)));
+        if let Some(joint) = role.joint() {
+            return Ok(Self::Scalars(Some(joined(column, name, role, joint)?)));
         }
         if role == Role::User || !of_log {
             return refused("lists", "write one row for each element");
@@ -87,15 +87,15 @@ fn elements(column: &ArrayRef) -> Result<(Vec<(usize, usize)>, ArrayRef), String
     Ok(((0..lists.len()).map(place).collect(), Arc::clone(lists.values())))
 }
 
-/// Joins titles in parts, including nested lists.
-fn joined(column: &ArrayRef, name: &str) -> Result<LargeStringArray, String> {
-    let (rows, elements) = elements(column).map_err(|e| format!("column `{name}` (title): {e}"))?;
+/// Joins texts in parts, including nested lists.
+fn joined(column: &ArrayRef, name: &str, role: Role, joint: &str) -> Result<LargeStringArray, String> {
+    let (rows, elements) = elements(column).map_err(|e| format!("column `{name}` ({role}): {e}"))?;
     let texts = match is_list(elements.data_type()) {
-        true => joined(&elements, name)?,
-        false => scalars(&elements, name, Role::Title)?,
+        true => joined(&elements, name, role, joint)?,
+        false => scalars(&elements, name, role)?,
     };
     let part = |at: usize| Some(texts.value(at)).filter(|text| texts.is_valid(at) && !text.is_empty());
-    let title = |(from, to): (usize, usize)| (from..to).filter_map(part).collect::<Vec<_>>().join(" ");
+    let title = |(from, to): (usize, usize)| (from..to).filter_map(part).collect::<Vec<_>>().join(joint);
     Ok(LargeStringArray::from_iter_values(rows.into_iter().map(title)))
 }
 

@@ -205,13 +205,13 @@ fn text_of<'a>(raw: &'a str, wanted: &ColumnSpec) -> std::result::Result<Cow<'a,
         Some(b'"') => string(raw).ok_or_else(|| "is not valid text".into()),
         Some(b'n') if wanted.is_id() => Err(format!("is null or NaN, which is not a valid {role}")),
         Some(b'n') => Ok("".into()),
-        Some(b'[') if wanted.takes_lists() => match serde_json::from_str(raw) {
-            Ok(list) => Ok(joined(&list).into()),
-            Err(_) => Err("is not a valid list".into()),
+        Some(b'[') => match (role.joint(), serde_json::from_str(raw)) {
+            (None, _) => Err(format!("holds a list, not one {role}")),
+            (Some(joint), Ok(list)) => Ok(joined(&list, joint).into()),
+            (_, Err(_)) => Err("is not a valid list".into()),
         },
-        Some(b'[') => Err(format!("holds a list, not one {role}")),
         Some(b'{') => {
-            Err(format!("holds an object, not one {role}; name a key of it, as in `user.id`, by columns.{role}"))
+            Err(format!("holds an object, not one {role}; name a key of it, as in `user.id`, by {}", role.setting()))
         }
         Some(b't' | b'f') if wanted.is_id() => Err(format!("is {raw}, which is not a valid {role}")),
         _ if wanted.is_id() && raw.contains(['e', 'E']) => {
@@ -221,12 +221,15 @@ fn text_of<'a>(raw: &'a str, wanted: &ColumnSpec) -> std::result::Result<Cow<'a,
     }
 }
 
-/// Joins the parts of a list.
-fn joined(value: &Value) -> String {
+/// Joins the parts of a list, and of lists within it.
+pub(crate) fn joined(value: &Value, joint: &str) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().map(joined).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "),
+        Value::Array(parts) => {
+            let parts = parts.iter().map(|part| joined(part, joint)).filter(|part| !part.is_empty());
+            parts.collect::<Vec<_>>().join(joint)
+        }
         other => other.to_string(),
     }
 }

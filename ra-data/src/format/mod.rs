@@ -7,6 +7,6 @@ pub(crate) mod delimited;
 pub(crate) mod header;
 pub(crate) mod json;
 pub(crate) mod lists;
-mod python;
+pub(crate) mod python;
 mod quotes;
 pub(crate) mod row;

@@ -12,6 +12,8 @@ pub(crate) enum Role {
     Time,
     Rating,
     Title,
+    /// A field of the template of texts.
+    Field,
 }
 
 impl Role {
@@ -23,6 +25,24 @@ impl Role {
             Self::Time => "time",
             Self::Rating => "rating",
             Self::Title => "title",
+            Self::Field => "field",
+        }
+    }
+
+    /// Returns how the setting that names its column is called.
+    pub(crate) fn setting(self) -> String {
+        match self {
+            Self::Field => "text".into(),
+            _ => format!("columns.{self}"),
+        }
+    }
+
+    /// Returns what joins the parts of a list, if it takes lists.
+    pub(crate) fn joint(self) -> Option<&'static str> {
+        match self {
+            Self::Title => Some(" "),
+            Self::Field => Some(", "),
+            _ => None,
         }
     }
 
@@ -73,6 +93,11 @@ impl ColumnSpec {
     /// Reports the missing column, with the columns found and the names accepted.
     pub(crate) fn missing<S: AsRef<str>>(&self, path: impl Into<PathBuf>, found: &[S]) -> DataError {
         let list = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        if self.role == Role::Field {
+            let names: Vec<&str> = found.iter().map(|name| plain(name.as_ref())).collect();
+            let problem = format!("no column for {{{}}} of `text`; there are {}", self.names.join(", "), list(names));
+            return DataError::corrupt(path, problem);
+        }
         DataError::Column {
             path: path.into(),
             role: self.role.name(),
@@ -96,7 +121,7 @@ impl ColumnSpec {
 
     /// Returns whether it accepts a list, whose parts are then words of a text.
     pub(crate) fn takes_lists(&self) -> bool {
-        self.role == Role::Title
+        self.role.joint().is_some()
     }
 }
 

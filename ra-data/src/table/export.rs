@@ -24,6 +24,7 @@ pub(crate) const PARTS: [&str; 3] = ["train", "valid", "test"];
 /// | | `part` | text | `train`, `valid` or `test` |
 /// | items | `item`, `title` | text | |
 /// | | `item_index` | u32 | |
+/// | | the fields of [`DataConfig::text`](crate::DataConfig) by their names | text | |
 ///
 /// Interactions are sorted by user, then by part (training, validation, test), then oldest first. `ra-data` can read
 /// both files back.
@@ -43,11 +44,17 @@ pub fn to_parquet(prepared: &Prepared, folder: &Path) -> Result<()> {
 
 /// Writes the items table of [`to_parquet`].
 pub(crate) fn items_to_parquet(catalog: &Catalog, folder: &Path) -> Result<()> {
-    let columns = [
+    let mut columns = vec![
         ("item", Column::Text(catalog.all().map(|i| catalog.id(i).to_owned()).collect())),
         ("title", Column::Text(catalog.titles().to_vec())),
         ("item_index", Column::Ids(catalog.all().map(|item| item.0).collect())),
     ];
+    for (name, texts) in catalog.fields() {
+        // A field may be one of these.
+        if columns.iter().all(|(own, _)| *own != name) {
+            columns.push((name, Column::Text(texts.to_vec())));
+        }
+    }
     write_columns(&folder.join(ITEMS), &columns)
 }
 

@@ -26,7 +26,8 @@
 //! ```
 use super::shared::{from_polars, to_polars};
 use crate::format::row::{ColumnSpec, FoundColumns};
-use crate::ingest::{log_columns, title_columns};
+use crate::ingest::log_columns;
+use crate::items::item_columns;
 use crate::prepare::prepare_from;
 use crate::source::read::{Input, Inputs};
 use crate::table::export::{PARTS, each_row, in_order, time_column};
@@ -83,7 +84,7 @@ pub fn prepare(name: &str, config: &DataConfig, frames: Frames<'_>) -> Result<Pr
     let read = |frame, path, wanted: &[ColumnSpec]| batches(frame, Path::new(path), Some(wanted));
     let log = read(frames.log, LOG, &log_columns(config))?;
     let test = frames.test.map(|test| read(test, TEST, &log_columns(config))).transpose()?;
-    let items = frames.items.map(|items| read(items, ITEMS, &title_columns(config))).transpose()?;
+    let items = frames.items.map(|items| read(items, ITEMS, &item_columns(config))).transpose()?;
     let inputs = Inputs {
         log: Some(Input::Columns(Path::new(LOG), &log)),
         test: test.as_deref().map(|test| Input::Columns(Path::new(TEST), test)),
@@ -228,7 +229,8 @@ fn item_ids(dataset: &Dataset) -> Vec<&str> {
     std::iter::once("").chain(dataset.catalog.all().map(|item| dataset.catalog.id(item))).collect()
 }
 
-/// Returns the items of a data set: `item`, `title` (text) and `item_index` (u32), as in `items.parquet`.
+/// Returns the items of a data set: `item`, `title` (text) and `item_index` (u32), and the fields of texts (text), as
+/// in `items.parquet`.
 ///
 /// # Errors
 /// As for [`interactions`].
@@ -236,11 +238,17 @@ pub fn items(dataset: &Dataset) -> Result<DataFrame> {
     let catalog = &dataset.catalog;
     let text =
         |texts: &mut dyn Iterator<Item = &str>| -> ArrayRef { Arc::new(texts.map(Some).collect::<StringViewArray>()) };
-    frame_of(vec![
+    let mut columns = vec![
         ("item", text(&mut catalog.all().map(|item| catalog.id(item)))),
         ("title", text(&mut catalog.titles().iter().map(String::as_str))),
         ("item_index", Arc::new(UInt32Array::from_iter_values(catalog.all().map(|item| item.0)))),
-    ])
+    ];
+    for (name, texts) in catalog.fields() {
+        if columns.iter().all(|(own, _)| *own != name) {
+            columns.push((name, text(&mut texts.iter().map(String::as_str))));
+        }
+    }
+    frame_of(columns)
 }
 
 /// Returns samples by user and position: `user` (text), `history` (list of u32, oldest first, at most `max_history`),

@@ -11,6 +11,7 @@ mod settings;
 mod strangers_rows;
 mod strangers_text;
 mod strangers_typed;
+mod texts;
 mod times;
 
 use ra_core::{Dataset, ItemId, UserId};

@@ -120,7 +120,7 @@ impl Parts {
         let items = dataset.catalog.len();
         let all: Vec<ItemId> = (0..=items as u32).map(ItemId).collect();
         let own = model.items(&all);
-        let has_text = |item: &ItemId| *item != ItemId::PADDING && !dataset.catalog.title(*item).trim().is_empty();
+        let has_text = |item: &ItemId| *item != ItemId::PADDING && dataset.catalog.has_text(*item);
         let popularity = dataset.popularity();
         let count = |item: &ItemId| if has_text(item) { popularity[item.index()] as f32 } else { f32::INFINITY };
         let counts: Vec<f32> = all.iter().map(count).collect();

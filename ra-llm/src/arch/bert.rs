@@ -1,7 +1,7 @@
 //! BERT (Devlin et al., NAACL 2019): post-norm, bidirectional. MiniLM and most sentence encoders have this
 //! architecture; RoBERTa, XLM-R and CamemBERT differ in the row of their first position.
 use super::limits::{activation, bad_epsilon, unsupported};
-use super::{Build, Sizes};
+use super::{Build, Matrices, Sizes};
 use crate::transformer::{
     Angles, Architecture, Around, Norm, RelativeBias, Shape, TransformerBlock, by_rows, embedding,
 };
@@ -204,6 +204,13 @@ impl BertConfig {
     }
 }
 
+impl Names {
+    /// The names of the matrices.
+    pub(super) fn matrices(&self) -> Matrices {
+        Matrices::single(self.layers, &[&self.attention[..], &self.inner].concat())
+    }
+}
+
 /// The name of the token table of BERT and its relatives.
 pub(super) const TOKEN_TABLES: [&str; 1] = ["embeddings.word_embeddings.weight"];
 
@@ -219,6 +226,10 @@ impl Build for BertConfig {
 
     fn sizes(&self) -> Sizes {
         self.encoder_sizes()
+    }
+
+    fn matrices(&self) -> Matrices {
+        NAMES.matrices()
     }
 
     fn vocabulary(&self) -> usize {

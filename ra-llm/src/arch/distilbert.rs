@@ -1,6 +1,6 @@
 //! DistilBERT (Sanh et al., 2019): BERT without token types, with other names.
 use super::bert::{BertConfig, Names, TOKEN_TABLES};
-use super::{Build, Sizes};
+use super::{Build, Matrices, Sizes};
 use crate::transformer::Around;
 use crate::weights::Weights;
 use burn::tensor::Device;
@@ -73,6 +73,10 @@ impl Build for DistilBertConfig {
 
     fn sizes(&self) -> Sizes {
         self.as_bert().encoder_sizes()
+    }
+
+    fn matrices(&self) -> Matrices {
+        NAMES.matrices()
     }
 
     fn vocabulary(&self) -> usize {

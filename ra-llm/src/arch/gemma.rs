@@ -5,7 +5,7 @@
 //! rotary base of their own.
 use super::limits::{activation, bad_epsilon, bad_head_width, bad_heads, unsupported};
 use super::rope::Rope;
-use super::{Build, MOST_TOKENS, Sizes};
+use super::{Build, LLAMA_MATRICES, MOST_TOKENS, Matrices, Sizes};
 use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
 use crate::weights::Weights;
 use burn::tensor::{Device, Int, Tensor};
@@ -294,6 +294,10 @@ impl Build for GemmaConfig {
             .into_iter()
             .chain([[width, self.intermediate_size]; 3]);
         Sizes { layers: self.num_hidden_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width]] }
+    }
+
+    fn matrices(&self) -> Matrices {
+        Matrices::single("layers", &LLAMA_MATRICES)
     }
 
     fn vocabulary(&self) -> usize {

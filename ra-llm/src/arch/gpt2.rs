@@ -1,6 +1,6 @@
 //! GPT-2 (Radford et al., 2019): pre-norm, causal, learned positions.
 use super::limits::{bad_epsilon, unsupported};
-use super::{Build, Sizes};
+use super::{Build, Matrices, Sizes};
 use crate::transformer::{Angles, Architecture, Around, Norm, Shape, TransformerBlock, by_rows, embedding};
 use crate::weights::Weights;
 use burn::tensor::{Device, Int, Tensor};
@@ -136,6 +136,14 @@ impl Build for Gpt2Config {
             layers: self.n_layer,
             layer: vec![[width, width]; 4].into_iter().chain([inner; 2]).collect(),
             tables: vec![[self.vocab_size, width], [self.n_positions, width]],
+        }
+    }
+
+    fn matrices(&self) -> Matrices {
+        // Queries, keys and values are one matrix.
+        Matrices {
+            layers: "h",
+            names: vec![("attn.c_attn", 3), ("attn.c_proj", 1), ("mlp.c_fc", 1), ("mlp.c_proj", 1)],
         }
     }
 

@@ -3,7 +3,7 @@
 //! another).
 use super::limits::{bad_epsilon, bad_head_width, bad_heads, unsupported};
 use super::rope::Rope;
-use super::{Build, MOST_TOKENS, Sizes};
+use super::{Build, LLAMA_MATRICES, MOST_TOKENS, Matrices, Sizes};
 use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
 use crate::weights::Weights;
 use burn::tensor::{Device, Int, Tensor};
@@ -219,6 +219,15 @@ impl Build for LlamaConfig {
             .into_iter()
             .chain([[width, self.intermediate_size]; 3]);
         Sizes { layers: self.num_hidden_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width]] }
+    }
+
+    fn matrices(&self) -> Matrices {
+        if !self.is_fused() {
+            return Matrices::single("layers", &LLAMA_MATRICES);
+        }
+        let names =
+            vec![("self_attn.qkv_proj", 3), ("self_attn.o_proj", 1), ("mlp.gate_up_proj", 2), ("mlp.down_proj", 1)];
+        Matrices { layers: "layers", names }
     }
 
     fn vocabulary(&self) -> usize {

@@ -45,6 +45,9 @@ pub(crate) trait Build {
     /// The sizes of the large tensors.
     fn sizes(&self) -> Sizes;
 
+    /// The names of the matrices in the layers.
+    fn matrices(&self) -> Matrices;
+
     /// The number of rows of the token table.
     fn vocabulary(&self) -> usize;
 
@@ -62,6 +65,34 @@ pub(crate) struct Sizes {
     /// The tables around the layers.
     pub(crate) tables: Vec<[usize; 2]>,
 }
+
+/// The names of the matrices in a model's layers, as its files spell them.
+#[derive(Debug)]
+pub(crate) struct Matrices {
+    /// What stands before the number of the layer.
+    pub(crate) layers: &'static str,
+    /// The names, in the order of [`TransformerBlock::linears`](crate::transformer::TransformerBlock::linears), and how
+    /// many of those are stored as one.
+    pub(crate) names: Vec<(&'static str, usize)>,
+}
+
+impl Matrices {
+    /// Matrices that are stored one by one.
+    fn single(layers: &'static str, names: &[&'static str]) -> Self {
+        Self { layers, names: names.iter().map(|name| (*name, 1)).collect() }
+    }
+}
+
+/// The names of Llama and its relatives.
+const LLAMA_MATRICES: [&str; 7] = [
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+];
 
 /// The configuration of a model with a supported architecture.
 #[derive(Debug, Serialize)]

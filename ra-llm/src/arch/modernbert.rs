@@ -2,7 +2,7 @@
 //! and have a rotary base of their own; the first layer has no norm before attention.
 use super::limits::{activation, bad_epsilon, bad_head_width, unsupported};
 use super::rope::Rope;
-use super::{Build, MOST_TOKENS, Sizes};
+use super::{Build, MOST_TOKENS, Matrices, Sizes};
 use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
 use crate::weights::Weights;
 use burn::tensor::{Device, Int, Tensor};
@@ -217,6 +217,10 @@ impl Build for ModernBertConfig {
         let (width, inner) = (self.hidden_size, self.intermediate_size);
         let layer = [[width, width]; 4].into_iter().chain([[width, inner]; 3]);
         Sizes { layers: self.num_hidden_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width]] }
+    }
+
+    fn matrices(&self) -> Matrices {
+        Matrices { layers: "layers", names: vec![("attn.Wqkv", 3), ("attn.Wo", 1), ("mlp.Wi", 2), ("mlp.Wo", 1)] }
     }
 
     fn vocabulary(&self) -> usize {

@@ -1,7 +1,7 @@
 //! MPNet (Song et al., NeurIPS 2020): BERT without token types, with a bias by relative position that all layers share.
 use super::bert::{BertConfig, Names, TOKEN_TABLES};
 use super::limits::unsupported;
-use super::{Build, Sizes};
+use super::{Build, Matrices, Sizes};
 use crate::transformer::{Around, RelativeBias};
 use crate::weights::Weights;
 use burn::tensor::Device;
@@ -51,6 +51,10 @@ impl Build for MpnetConfig {
 
     fn sizes(&self) -> Sizes {
         self.encoder.encoder_sizes()
+    }
+
+    fn matrices(&self) -> Matrices {
+        NAMES.matrices()
     }
 
     fn vocabulary(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Nomic BERT (Nussbaum et al., 2024): BERT with rotary positions and gated feed-forward blocks, without biases.
 use super::limits::{bad_epsilon, bad_head_width, unsupported};
-use super::{Build, MOST_TOKENS, Sizes};
+use super::{Build, MOST_TOKENS, Matrices, Sizes};
 use crate::transformer::{
     Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding, rotary_frequencies,
 };
@@ -186,6 +186,13 @@ impl Build for NomicBertConfig {
         let layer = [[width, width]; 4].into_iter().chain([[width, inner]; 3]);
         let tables = vec![[self.vocab_size, width], [self.type_vocab_size, width]];
         Sizes { layers: self.n_layer, layer: layer.collect(), tables }
+    }
+
+    fn matrices(&self) -> Matrices {
+        Matrices {
+            layers: "encoder.layers",
+            names: vec![("attn.Wqkv", 3), ("attn.out_proj", 1), ("mlp.fc12", 1), ("mlp.fc11", 1), ("mlp.fc2", 1)],
+        }
     }
 
     fn vocabulary(&self) -> usize {

@@ -1,7 +1,7 @@
 //! The encoder of T5 (Raffel et al., JMLR 2020) and of its relatives mT5 and T5 1.1: pre-norm, bidirectional, a bias by
 //! relative position that all layers share, scores that are not scaled.
 use super::limits::{activation, bad_epsilon, unsupported};
-use super::{Build, Sizes};
+use super::{Build, Matrices, Sizes};
 use crate::transformer::{
     Angles, Architecture, Around, Norm, RelativeBias, Shape, TransformerBlock, by_rows, embedding,
 };
@@ -179,6 +179,21 @@ impl Build for T5Config {
         let inner = if self.is_gated() { 3 } else { 2 };
         let layer = [[width, heads]; 4].into_iter().chain(vec![[width, self.d_ff]; inner]);
         Sizes { layers: self.num_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width]] }
+    }
+
+    fn matrices(&self) -> Matrices {
+        let attention = [
+            "layer.0.SelfAttention.q",
+            "layer.0.SelfAttention.k",
+            "layer.0.SelfAttention.v",
+            "layer.0.SelfAttention.o",
+        ];
+        let inner: &[&str] = if self.is_gated() {
+            &["layer.1.DenseReluDense.wi_0", "layer.1.DenseReluDense.wi_1", "layer.1.DenseReluDense.wo"]
+        } else {
+            &["layer.1.DenseReluDense.wi", "layer.1.DenseReluDense.wo"]
+        };
+        Matrices::single("encoder.block", &[&attention[..], inner].concat())
     }
 
     fn vocabulary(&self) -> usize {

@@ -77,7 +77,7 @@ fn is_weight((_, tensor): &(&String, &TensorHeader)) -> bool {
     !matches!(tensor.dtype, Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL)
 }
 
-fn format(dtype: Dtype) -> Option<Format> {
+pub(crate) fn format(dtype: Dtype) -> Option<Format> {
     match dtype {
         Dtype::F32 => Some(Format::F32),
         Dtype::F16 => Some(Format::F16),
@@ -111,7 +111,7 @@ fn held_instead(folder: &Path) -> String {
     names.sort();
     let first = |fits: &dyn Fn(&str) -> bool| names.iter().find(|name| fits(name));
     if let Some(name) = first(&|name| name.starts_with("adapter_model.")) {
-        return format!("; {name} is only an adapter: merge it into its model first (peft's merge_and_unload)");
+        return format!("; {name} is only an adapter: give the folder of its model, and this one as its adapter");
     }
     if let Some(name) = first(&|name| name.ends_with(".safetensors")) {
         return format!("; if {name} is the model, rename it to model.safetensors");

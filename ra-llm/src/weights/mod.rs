@@ -4,6 +4,7 @@ mod misfit;
 
 pub(crate) use format::{Format, ggml_formats_read, ggml_name};
 
+use crate::folder::adapter::Adapter;
 use crate::transformer::Norm;
 use crate::{LlmError, Result};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -29,6 +30,8 @@ pub(crate) struct Weights {
     unread: BTreeMap<String, (usize, String)>,
     misfits: Vec<Misfit>,
     fingerprint: Fingerprint,
+    /// What is added to tensors as they are taken.
+    adapter: Option<Adapter>,
 }
 
 /// The place and form of a tensor in its file.
@@ -67,7 +70,14 @@ impl Weights {
             unread: BTreeMap::new(),
             misfits: Vec::new(),
             fingerprint: fingerprint_files(files)?,
+            adapter: None,
         })
+    }
+
+    /// Merges an adapter into the tensors.
+    pub(crate) fn adapted(mut self, adapter: Option<Adapter>) -> Self {
+        self.adapter = adapter;
+        self
     }
 
     /// Adds tensors in unsupported number formats: how many numbers they have, and the problem to report if one is
@@ -87,9 +97,14 @@ impl Weights {
         &self.path
     }
 
-    /// The fingerprint of the file, or of all shards.
-    pub(crate) fn fingerprint(&self) -> &Fingerprint {
-        &self.fingerprint
+    /// The fingerprint of the file, or of all shards, and of the adapter.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        match &self.adapter {
+            None => self.fingerprint.clone(),
+            Some(adapter) => fingerprint(
+                [&self.fingerprint, adapter.fingerprint()].map(ToString::to_string).iter().map(String::as_bytes),
+            ),
+        }
     }
 
     /// Whether a tensor of this name has not been taken yet.
@@ -107,8 +122,11 @@ impl Weights {
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
         let misfit = match self.entries.remove(name) {
             Some(entry) if entry.shape == shape => match self.read(&entry) {
-                Ok(values) => match values.iter().position(|value| !value.is_finite()) {
-                    None => return values,
+                Ok(mut values) => match values.iter().position(|value| !value.is_finite()) {
+                    None => {
+                        self.adapter.iter_mut().for_each(|adapter| adapter.merge(name, shape, &mut values));
+                        return values;
+                    }
                     Some(at) => Misfit::Other(format!("{name} holds {} at number {at}", values[at])),
                 },
                 Err(error) => Misfit::Other(format!("{name} cannot be read: {error}")),
@@ -201,9 +219,10 @@ impl Weights {
     pub(crate) fn ignore(&mut self, unused: impl Fn(&str) -> bool) {
         self.entries.retain(|name, _| !unused(name));
         self.unread.retain(|name, _| !unused(name));
+        self.adapter.iter_mut().for_each(|adapter| adapter.ignore(&unused));
     }
 
-    /// Checks that all tensors were found and none is left.
+    /// Checks that all tensors were found and none is left, nor anything of the adapter.
     ///
     /// # Errors
     /// [`LlmError::Weights`] with the first tensors that are missing, left over or of the wrong shape or type, and the
@@ -211,7 +230,7 @@ impl Weights {
     pub(crate) fn finish(mut self) -> Result<()> {
         self.misfits.extend(self.entries.into_keys().chain(self.unread.into_keys()).map(Misfit::LeftOver));
         if self.misfits.is_empty() {
-            return Ok(());
+            return self.adapter.map_or(Ok(()), Adapter::finish);
         }
         Err(LlmError::Weights { path: self.path, problems: one_line(&self.misfits) })
     }

@@ -1,6 +1,7 @@
 //! Loads model folders that are right, or wrong in every way that users meet. `cargo xtask verify`, which joins this
 //! crate with the alignment, checks golden values.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+mod adapters;
 mod architectures;
 mod damaged;
 mod gguf;

@@ -108,6 +108,11 @@ impl Draft {
         if let Some(Model { path, own, .. }) = model.as_ref().filter(|model| model.own.inside) {
             copy_model(path, files, &own.name)?;
         }
+        if let Some(adapter) = recipe.lm.adapter.as_ref().filter(|_| model.is_some()) {
+            for name in ra_llm::ADAPTER_FILES {
+                copy(&adapter.join(name), files, &format!("{}/{name}", files::ADAPTER))?;
+            }
+        }
         output.finish();
         let recipe = portable(&recipe, &methods, files)?;
         let mut own = BundleManifest {
@@ -164,7 +169,9 @@ impl Draft {
     /// Makes the bundle say that logs are read as `data` says, if the run read something else. Paths are left out.
     pub(crate) fn reads_as(&mut self, data: &DataConfig) -> Result<()> {
         let mut recipe = Recipe::resolved(&self.manifest.recipe)?;
-        recipe.data = DataConfig { interactions: None, items: None, test: None, ..data.clone() };
+        // Texts are those of the run, which has made none if no item has a field.
+        let text = recipe.data.text.take();
+        recipe.data = DataConfig { interactions: None, items: None, test: None, text, ..data.clone() };
         self.manifest.recipe = recipe.to_toml()?;
         Ok(())
     }
@@ -373,6 +380,7 @@ fn portable(recipe: &Recipe, methods: &[&str], files: &mut OutputFolder) -> Resu
     let mut own = recipe.clone();
     (own.data.interactions, own.data.items, own.data.test) = (None, None, None);
     (own.lm.path, own.start_from) = (None, None);
+    own.lm.adapter = own.lm.adapter.map(|_| files::ADAPTER.into());
     for id in &mut own.ids {
         let is_read = methods.contains(&id.kind());
         for path in id.method.paths_mut() {
@@ -407,6 +415,9 @@ impl Bundle {
         if !self.groups.is_empty() {
             columns.push(("group", Column::Text(self.groups.clone())));
         }
+        let fields: Vec<(String, &[String])> =
+            catalog.fields().map(|(name, texts)| (table::field_column(name), texts)).collect();
+        columns.extend(fields.iter().map(|(name, texts)| (name.as_str(), Column::Text(texts.to_vec()))));
         let ids =
             Sequences::from_rows(terms.iter().map(|terms| terms.iter().map(|(item, _)| *item).collect::<Vec<_>>()));
         let scores = terms.iter().map(|terms| terms.iter().map(|(_, score)| *score).collect()).collect();

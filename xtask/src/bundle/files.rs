@@ -27,6 +27,8 @@ pub(super) const MODEL: &str = "model";
 pub(crate) const UPDATE: &str = "update.json";
 /// The folder of the language model.
 pub(super) const LM: &str = "lm";
+/// The folder of an adapter of the language model.
+pub(super) const ADAPTER: &str = "lm-adapter";
 
 /// Returns the name of the file with the matrix that turns the vectors of a part.
 pub(super) fn turn_name(part: &str) -> String {

@@ -3,6 +3,7 @@
 //! A folder that holds everything a row needs to recommend: the catalogue, what users did (without their names, unless
 //! asked for), the trained models, the item vectors and the language model. It needs neither the log nor the run. Opening
 //! it checks every file, and that known histories still get their known answers.
+mod adapter;
 mod answer;
 mod batch;
 mod canary;
@@ -13,6 +14,7 @@ mod start;
 mod table;
 mod turn;
 
+pub use adapter::export_adapter;
 pub use answer::{Answer, Explained, Fallback, Named, Past, PastEntry, Request, Similar};
 pub use batch::{BatchConfig, BatchSummary};
 pub use export::{ExportConfig, export};
@@ -152,6 +154,13 @@ impl Bundle {
             }
         }
         let catalog = self.dataset.catalog.extended(more);
+        let mut added = catalog.all().skip(self.dataset.catalog.len());
+        if let (Some(item), Some(template)) = (added.find(|item| !catalog.has_text(*item)), catalog.template()) {
+            bail!(
+                "item {:?}: has a title alone, and the texts of items are \"{template}\", which lacks it",
+                catalog.id(item)
+            );
+        }
         let text = self.text.as_ref().map(|text| self.text_of(text, more)).transpose()?;
         let dataset = Dataset { catalog, ..self.dataset.clone() };
         let mut groups = self.groups.clone();
@@ -181,8 +190,13 @@ impl Bundle {
         if !self.manifest.files.contains_key(files::TITLES) {
             return Ok(text.clone());
         }
-        let (ids, titles) = more.iter().cloned().unzip();
-        let added = text.encode(&Catalog::new(ids, titles))?;
+        let (ids, titles): (Vec<String>, Vec<String>) = more.iter().cloned().unzip();
+        let mut catalog = Catalog::new(ids, titles);
+        if let Some(template) = self.dataset.catalog.template() {
+            let nothing = vec![vec![String::new(); more.len()]; template.fields().len()];
+            catalog = catalog.with_texts(template.clone(), nothing);
+        }
+        let added = text.encode(&catalog)?;
         let [rows, width] = added.dims();
         let known = text.features(&self.dataset.catalog)?.clone();
         let features = Tensor::cat(vec![known, added.slice([1..rows, 0..width])], 0);
@@ -225,6 +239,14 @@ impl Bundle {
         users.iter().map(String::as_str).zip(rows.map(ids))
     }
 
+    /// Returns what a field of texts holds of an item; empty for an unknown id or field.
+    pub(crate) fn field_of(&self, id: &str, name: &str) -> &str {
+        let mut fields = self.dataset.catalog.fields();
+        let texts = fields.find(|(own, _)| *own == name).map(|(_, texts)| texts);
+        let place = self.names.exact(id).map(|item| item.index() - 1);
+        place.zip(texts).and_then(|(place, texts)| texts.get(place)).map_or("", String::as_str)
+    }
+
     /// Returns the title of an item, and its group, which is empty without groups; nothing for an unknown id.
     pub(crate) fn title_and_group(&self, id: &str) -> Option<(&str, &str)> {
         let item = self.names.exact(id)?;
@@ -248,6 +270,11 @@ impl Bundle {
             true => Some(self.path.join(files::LM).join(&own.name)),
             false => given.map(Path::to_path_buf),
         }
+    }
+
+    /// Returns the folder of the adapter of its language model, if it has one.
+    pub(crate) fn adapter_path(&self) -> Option<PathBuf> {
+        Some(self.path.join(self.recipe.lm.adapter.as_ref()?))
     }
 
     /// Returns whether items have groups.
@@ -284,7 +311,8 @@ fn open_text(
     device: &Device,
 ) -> Result<Option<Arc<FrozenText>>> {
     let Some(own) = &manifest.lm else { return Ok(None) };
-    let recipe = &manifest.recipe()?;
+    let mut recipe = manifest.recipe()?;
+    recipe.lm.adapter = recipe.lm.adapter.map(|own| path.join(own));
     let inside = path.join(files::LM).join(&own.name);
     let at = match lm {
         _ if own.inside => inside,
@@ -293,7 +321,7 @@ fn open_text(
             bail!("{}: was exported without its language model, {}; give it by --lm", path.display(), own.name)
         }
     };
-    let text = FrozenText::in_memory(recipe, &at, device).with_context(|| at.display().to_string())?;
+    let text = FrozenText::in_memory(&recipe, &at, device).with_context(|| at.display().to_string())?;
     if text.identity() != own.identity {
         bail!("{}: is not the language model {} that the bundle was made with", at.display(), own.name);
     }

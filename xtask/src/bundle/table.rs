@@ -2,7 +2,7 @@
 use super::files::{BundleManifest, HISTORIES, ITEMS, TITLES};
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Catalog, Dataset, ItemId, Sequences, write_atomic};
+use ra_core::{Catalog, Dataset, ItemId, Sequences, TextTemplate, write_atomic};
 use ra_data::{Column, read_table, write_columns};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,10 +26,20 @@ pub(super) fn catalog(folder: &Path, manifest: &BundleManifest) -> Result<(Catal
     let ids = text(&mut items, "item", &path)?;
     let titles = text(&mut items, "title", &path)?;
     let groups = if items.contains_key("group") { text(&mut items, "group", &path)? } else { Vec::new() };
+    let recipe = manifest.recipe()?;
+    let template = recipe.data.text.as_ref();
+    let names = template.map(TextTemplate::fields).unwrap_or_default();
+    let fields = names.into_iter().map(|name| text(&mut items, &field_column(name), &path)).collect::<Result<_>>()?;
     if ids.len() != manifest.items {
         bail!("{}: has {} items instead of {}", path.display(), ids.len(), manifest.items);
     }
-    Ok((Catalog::new(ids, titles), groups))
+    let catalog = Catalog::new(ids, titles);
+    Ok((if let Some(template) = template { catalog.with_texts(template.clone(), fields) } else { catalog }, groups))
+}
+
+/// Returns the name of the column with a field of texts.
+pub(super) fn field_column(name: &str) -> String {
+    format!("text.{name}")
 }
 
 /// Reads the data set of a bundle, and the group of each item; without groups, none.

@@ -25,6 +25,9 @@ pub(super) struct Args {
     /// Leave the files of the language model out; whoever opens the bundle gives them by --lm.
     #[arg(long)]
     without_lm: bool,
+    /// Write the LoRA matrices of a tuned row, such as lora-text, as an adapter that PEFT reads, in place of a bundle.
+    #[arg(long, requires = "row", conflicts_with_all = ["also", "group", "without_lm", "names_users", "force"])]
+    adapter: bool,
     /// Put the names of users into the bundle, so that it answers for a user by name.
     #[arg(long)]
     names_users: bool,
@@ -43,6 +46,11 @@ pub(super) fn export(args: &Args, root: &Path) -> Result<()> {
         replace: args.force,
     };
     let device = open_device(Backend::Cpu)?;
+    if let (true, Some(row)) = (args.adapter, &args.row) {
+        let model = bundle::export_adapter(&args.run, row, &args.to, root, &device)?;
+        say!("{}: an adapter of {}; a run reads it by lm.adapter", args.to.display(), model.display());
+        return Ok(());
+    }
     let made = bundle::export(&args.run, &args.to, &config, root, &device, &Bars::new())?;
     bundle::told(&made, &args.to).iter().for_each(|line| say!("{line}"));
     Ok(())

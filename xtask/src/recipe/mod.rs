@@ -81,6 +81,9 @@ pub(crate) struct LmConfig {
     pub(crate) name: String,
     /// The path of a Hugging Face folder or a GGUF file, instead of `name`.
     pub(crate) path: Option<PathBuf>,
+    /// A PEFT folder with LoRA matrices for this model (`adapter_config.json` and `adapter_model.safetensors`), which
+    /// are merged into its weights.
+    pub(crate) adapter: Option<PathBuf>,
     /// How the states of a text become one vector. By default it is the model's own setting, and if it has none, the
     /// first token for BERT and the last one for GPT-2 and Llama.
     pub(crate) pooling: Option<Pooling>,
@@ -94,7 +97,7 @@ const FETCHED_LM: &str = "minilm";
 
 impl Default for LmConfig {
     fn default() -> Self {
-        Self { name: FETCHED_LM.into(), path: None, pooling: None, precision: Precision::F32 }
+        Self { name: FETCHED_LM.into(), path: None, adapter: None, pooling: None, precision: Precision::F32 }
     }
 }
 
@@ -159,12 +162,17 @@ impl Recipe {
 
     /// Returns the name of the language model in names of rows.
     pub(crate) fn lm_name(&self) -> String {
-        match &self.lm.path {
-            Some(path) => path.file_name().map_or_else(|| "lm".into(), |name| name.to_string_lossy().into_owned()),
+        let end = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let model = match &self.lm.path {
+            Some(path) => end(path).unwrap_or_else(|| "lm".into()),
             None => match HubName::of(&self.lm.name) {
                 Some(Ok(name)) => name.short().to_owned(),
                 _ => self.lm.name.clone(),
             },
+        };
+        match self.lm.adapter.as_ref().and_then(end) {
+            Some(adapter) => format!("{model} + {adapter}"),
+            None => model,
         }
     }
 
@@ -314,7 +322,7 @@ impl Recipe {
     /// Makes paths absolute, so that a run folder can be used from anywhere.
     fn absolute(mut self) -> Result<Self> {
         let Self { data, lm, start_from, ids, .. } = &mut self;
-        let own = [&mut data.interactions, &mut data.items, &mut data.test, &mut lm.path, start_from];
+        let own = [&mut data.interactions, &mut data.items, &mut data.test, &mut lm.path, &mut lm.adapter, start_from];
         for path in own.into_iter().flatten().chain(ids.iter_mut().flat_map(|id| id.method.paths_mut())) {
             *path = std::path::absolute(&*path).with_context(|| format!("{}: not a path", path.display()))?;
         }

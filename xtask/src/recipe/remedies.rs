@@ -32,7 +32,7 @@ fn told(error: Error, data: &str, curate: &str) -> Error {
             return anyhow!("{}", format!("{error:#}").replace("columns.", &format!("{data}columns.")));
         }
         Some(_) => None,
-        None => core(&error).and_then(in_core),
+        None => core(&error).and_then(in_core).or_else(|| in_llm(&error)),
     };
     match more {
         Some(more) => anyhow!("{error:#}; {more}"),
@@ -51,6 +51,15 @@ fn core(error: &Error) -> Option<&ra_core::Error> {
         _ => None,
     };
     error.downcast_ref::<ra_core::Error>().or_else(llm).or_else(eval)
+}
+
+fn in_llm(error: &Error) -> Option<String> {
+    match error.downcast_ref::<LlmError>()? {
+        LlmError::AdapterAlone { .. } => {
+            Some("name the model by lm.path or lm.name, and this folder by lm.adapter".into())
+        }
+        _ => None,
+    }
 }
 
 fn in_core(error: &ra_core::Error) -> Option<String> {

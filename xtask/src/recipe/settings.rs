@@ -67,6 +67,10 @@ pub(crate) fn apply(table: &mut Table, set: &str) -> Result<()> {
 
 /// Returns what `text` means as the value of the key `path`.
 fn value(path: &str, text: &str) -> Result<Value> {
+    // A template may begin as a list or a table does.
+    if is_template(path) && !text.starts_with(['"', '\'']) {
+        return Ok(Value::String(text.into()));
+    }
     let mut value = match format!("x = {text}").parse::<Table>() {
         Ok(mut table) if table.len() == 1 => table.remove("x").unwrap_or_else(|| Value::String(text.into())),
         // A value that opens a list, a table or a quote is meant as TOML.
@@ -109,14 +113,20 @@ fn is_bare(value: &Value) -> bool {
     matches!(value, Value::Integer(_) | Value::Float(_) | Value::Datetime(_))
 }
 
+/// Returns whether a key is the template of texts.
+fn is_template(path: &str) -> bool {
+    ["text", "data.text"].contains(&path)
+}
+
 /// Returns whether a key takes only text: names, paths, sentences and columns.
 fn takes_text(path: &str) -> bool {
     let own = path.strip_prefix("data.").unwrap_or(path);
     let files = ["interactions", "items", "test", "id.items", "id.users", "id.item_ids", "id.user_ids"];
     let tensors = ["id.items_tensor", "id.users_tensor"];
-    let words = ["name", "lm.name", "lm.path", "prompt.user", "prompt.item"];
+    let words = ["name", "lm.name", "lm.path", "lm.adapter", "prompt.user", "prompt.item"];
     let variants = ["variant.name", "variant.base", "variant.towers", "variant.teacher"];
     own.starts_with("columns.")
+        || is_template(path)
         || files.contains(&own)
         || tensors.contains(&own)
         || words.contains(&own)
@@ -306,6 +316,9 @@ mod tests {
             ("id.items_tensor=0", text("0")),
             ("prompt.user=", text("")),
             ("columns.user=who", text("who")),
+            ("data.text={title}[ by {brand}]", text("{title}[ by {brand}]")),
+            ("text=[{title}]", text("[{title}]")),
+            ("text='{title}'", text("{title}")),
             ("columns.user='1'", text("1")),
             ("columns={ item = 1 }", Value::Table(Table::from_iter([("item".to_owned(), text("1"))]))),
             ("columns.title=['a', 1]", Value::Array(vec![text("a"), text("1")])),

@@ -41,6 +41,14 @@ impl Aligned {
         Some(mark.parts.iter().cloned().zip(mark.weights.iter().copied()).collect())
     }
 
+    /// Returns the LoRA matrices of a row, as [`ra_align::Departures::lora`] does; nothing for a row that is not tuned
+    /// so.
+    pub(crate) fn lora(&self, row: &str) -> Option<(usize, Vec<[Tensor<2>; 2]>)> {
+        let own = self.variants.iter().find(|own| own.variant.name == row)?;
+        let Made::Towers { model, .. } = &own.made else { return None };
+        model.towers().departures().lora()
+    }
+
     /// Returns every variant with its model, in the order of the report.
     pub fn variants(&self) -> impl Iterator<Item = (&Variant, &dyn Recommender)> {
         self.variants.iter().map(|own| (&own.variant, own.model()))

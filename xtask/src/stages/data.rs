@@ -123,8 +123,10 @@ fn check_support(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
         );
     }
     if recipe.reads_titles() || recipe.ids.iter().any(|id| id.reads_text() || id.reads_titles()) {
-        let titled = dataset.catalog.titles().iter().filter(|title| !title.trim().is_empty()).count();
-        if titled == 0 {
+        let catalog = &dataset.catalog;
+        let has_titles = catalog.titles().iter().any(|title| !title.trim().is_empty());
+        let needs_titles = recipe.ids.iter().any(|id| id.reads_titles());
+        if needs_titles && !has_titles || !catalog.all().any(|item| catalog.has_text(item)) {
             bail!(
                 "none of the {} items has a title, but these read titles: {}; name the file of titles by data.items (its \
                  ids must be those of the log), or leave these out",

@@ -96,7 +96,7 @@ impl FrozenText {
     fn read(recipe: &Recipe, path: &Path, devices: &[Device], root: &Path, costs: &Costs) -> Result<Self> {
         let precision = recipe.lm.precision;
         let on = |device: &Device| -> Result<PretrainedLm> {
-            let mut lm = ra_llm::load(path, recipe.lm.pooling, device)?;
+            let mut lm = ra_llm::load_adapted(path, recipe.lm.adapter.as_deref(), recipe.lm.pooling, device)?;
             let model = precision.of_matrices(lm.model, device)?;
             lm.model = Box::new(Counted { lm: model.into(), tokens: costs.tokens().clone() });
             Ok(lm)

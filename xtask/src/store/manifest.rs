@@ -282,7 +282,7 @@ fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
 /// Returns every file and folder that a recipe reads by path.
 pub(crate) fn inputs(recipe: &Recipe) -> Vec<PathBuf> {
     let data = &recipe.data;
-    let named = [&data.interactions, &data.items, &data.test, &recipe.lm.path, &recipe.start_from];
+    let named = [&data.interactions, &data.items, &data.test, &recipe.lm.path, &recipe.lm.adapter, &recipe.start_from];
     named.into_iter().flatten().cloned().chain(imported(recipe)).collect()
 }
 

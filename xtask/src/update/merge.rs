@@ -3,14 +3,14 @@ use super::UpdateConfig;
 use crate::bundle::Bundle;
 use anyhow::{Context, Result, bail};
 use ra_core::{Dataset, ItemId, UserId};
-use ra_data::{Column, Columns, DataConfig, Histories, attribute, histories, titles, write_columns};
+use ra_data::{Column, Columns, DataConfig, Histories, attribute, catalog, histories, write_columns};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 /// The column of groups in the merged items.
-pub(super) const GROUP: &str = "group";
+pub(super) const GROUP: &str = "group of an item";
 
 /// A log that holds at least this share of what the bundle knows is the whole log.
 const MOST: f64 = 0.9;
@@ -40,6 +40,8 @@ pub(super) struct Merged {
     users: Rows,
     /// The title of every item, by id.
     titles: BTreeMap<String, String>,
+    /// The fields of texts, by name: what they hold of every item.
+    fields: Vec<(String, Vec<String>)>,
     /// The group of every item, if they have groups.
     pub(super) groups: Option<BTreeMap<String, String>>,
     /// The number of new interactions with an item that their user had before.
@@ -60,7 +62,7 @@ impl Merged {
             ..data.clone()
         };
         let columns = Columns { title: None, ..read.columns.clone() };
-        let new = histories(&DataConfig { items: None, columns, ..read.clone() })?;
+        let new = histories(&DataConfig { items: None, text: None, columns, ..read.clone() })?;
         let holds = match config.holds {
             Some(holds) => holds,
             None => found(old, &new).with_context(|| config.log.display().to_string())?,
@@ -80,31 +82,29 @@ impl Merged {
             LogHolds::NewOnly => followed(old, fresh),
         };
         let items: Vec<String> = users.values().flatten().collect::<BTreeSet<_>>().into_iter().cloned().collect();
-        let newer = |column: Option<&str>| -> Result<Vec<String>> {
-            Ok(match (&read.items, column) {
-                (None, _) => vec![String::new(); items.len()],
-                (Some(_), None) => titles(&read, &items)?,
-                (Some(_), Some(column)) => {
-                    attribute(&read, column, &items).with_context(|| format!("--group {column}"))?
-                }
-            })
-        };
         let known = |item: &String| old.title_and_group(item).unwrap_or_default();
-        let or_known = |newer: Vec<String>, known: &dyn Fn(&String) -> String| -> BTreeMap<String, String> {
-            let text = |(item, newer): (&String, String)| match newer.trim().is_empty() {
+        let or_known = |newer: &[String], known: &dyn Fn(&String) -> String| -> BTreeMap<String, String> {
+            let text = |(item, newer): (&String, &String)| match newer.trim().is_empty() {
                 true => (item.clone(), known(item)),
-                false => (item.clone(), newer),
+                false => (item.clone(), newer.clone()),
             };
             items.iter().zip(newer).map(text).collect()
         };
         let has_groups = config.group.is_some() || old.has_groups();
-        let of_groups = match &config.group {
-            Some(column) => newer(Some(column))?,
-            None => vec![String::new(); items.len()],
+        let of_groups = match (&config.group, &read.items) {
+            (Some(column), Some(_)) => attribute(&read, column, &items).with_context(|| format!("--group {column}"))?,
+            _ => vec![String::new(); items.len()],
         };
-        let groups = has_groups.then(|| or_known(of_groups, &|item| known(item).1.to_owned()));
-        let titles = or_known(newer(None)?, &|item| known(item).0.to_owned());
-        Ok(Self { holds, users, titles, groups, repeats })
+        let groups = has_groups.then(|| or_known(&of_groups, &|item| known(item).1.to_owned()));
+        // Without a file of items, its texts are empty.
+        let newer = catalog(&read, &items)?;
+        let titles = or_known(newer.titles(), &|item| known(item).0.to_owned());
+        let field = |(name, texts): (&str, &[String])| {
+            let texts = or_known(texts, &|item| old.field_of(item, name).to_owned());
+            (name.to_owned(), texts.into_values().collect())
+        };
+        let fields = newer.fields().map(field).collect();
+        Ok(Self { holds, users, titles, fields, groups, repeats })
     }
 
     /// Writes the merged log and its items.
@@ -123,12 +123,19 @@ impl Merged {
         if let Some(groups) = &self.groups {
             columns.push((GROUP, Column::Text(groups.values().cloned().collect())));
         }
+        for (name, texts) in &self.fields {
+            // A field may be one of these.
+            if columns.iter().all(|(own, _)| own != name) {
+                columns.push((name, Column::Text(texts.clone())));
+            }
+        }
         Ok(write_columns(items, &columns)?)
     }
 
     /// Returns whether any item has a title, or a group.
     pub(super) fn has_items(&self) -> bool {
-        self.titles.values().any(|title| !title.trim().is_empty()) || self.groups.is_some()
+        let texts = self.fields.iter().flat_map(|(_, texts)| texts);
+        self.titles.values().chain(texts).any(|text| !text.trim().is_empty()) || self.groups.is_some()
     }
 }
 

@@ -191,12 +191,12 @@ fn private(folder: &Path) -> Result<()> {
 }
 
 /// The keys of `data` that say how a log is read and filtered; an update decides the others itself.
-const OF_DATA: [&str; 5] = ["columns", "strict", "dedupe", "k_core", "min_rating"];
+const OF_DATA: [&str; 6] = ["columns", "text", "strict", "dedupe", "k_core", "min_rating"];
 
 /// Returns a configuration that reads logs as another one does.
 fn with_reading(own: &DataConfig, other: &DataConfig) -> DataConfig {
-    let DataConfig { columns, strict, dedupe, k_core, min_rating, .. } = other.clone();
-    DataConfig { columns, strict, dedupe, k_core, min_rating, ..own.clone() }
+    let DataConfig { columns, text, strict, dedupe, k_core, min_rating, .. } = other.clone();
+    DataConfig { columns, text, strict, dedupe, k_core, min_rating, ..own.clone() }
 }
 
 /// Returns the key of a setting.
@@ -240,12 +240,14 @@ fn recipe(old: &Bundle, merged: &Merged, config: &UpdateConfig, reads: &DataConf
     recipe.data = DataConfig {
         interactions: Some(work.join(LOG)),
         items: merged.has_items().then(|| work.join(ITEMS)),
+        text: reads.text.clone().filter(|_| merged.has_items()),
         dedupe: reads.dedupe,
         k_core: reads.k_core,
         ..DataConfig::default()
     };
     recipe.start_from = Some(old.path().to_path_buf());
     recipe.lm.path = old.lm_path(config.lm.as_deref()).map(std::path::absolute).transpose()?;
+    recipe.lm.adapter = old.adapter_path().map(std::path::absolute).transpose()?;
     for id in &mut recipe.ids {
         let kind = id.kind();
         for path in id.method.paths_mut() {

@@ -20,6 +20,7 @@ mod serve;
 mod strangers_front;
 mod strangers_recommend;
 mod strangers_run;
+mod texts;
 mod tune;
 mod update;
 mod variants;
