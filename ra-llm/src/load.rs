@@ -67,7 +67,8 @@ pub fn load_adapted(
         let problem = format!("{tokens} tokens, but the model knows {}; is it another model's?", built.vocabulary);
         return Err(Error::corrupt(from, problem).into());
     }
-    let parts = [config, tokenizer.fingerprint().to_string(), built.fingerprint.to_string(), around];
+    let mut parts = vec![config, tokenizer.fingerprint().to_string(), built.fingerprint.to_string(), around];
+    parts.extend((!prompts.is_empty()).then(|| format!("{prompts:?}")));
     let fingerprint = fingerprint(parts.iter().map(String::as_bytes));
     Ok(PretrainedLm { model: built.model, tokenizer, fingerprint, asked, prompts, params: built.params })
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PromptConfig {
-    /// The task sentence before a history.
+    /// The task sentence before a history. A blank at its end stands before every title.
     pub user: String,
-    /// The task sentence before an item.
+    /// The task sentence before an item. A blank at its end stands before the title.
     pub item: String,
     /// The maximum number of titles of a history; the newest are kept.
     pub titles: usize,
@@ -73,14 +73,16 @@ impl Prompts {
     /// Names the title or sentence that cannot be tokenized.
     pub fn new(tokenizer: &dyn Tokenizer, catalog: &Catalog, config: &PromptConfig, max_tokens: usize) -> Result<Self> {
         let (open, close) = tokenizer.special_tokens();
-        let mut sentences = tokenizer.tokenize(&[&config.user, &config.item, ";"])?.into_iter();
+        // Tokens may begin with a blank but do not end with one, so a blank between belongs to the title.
+        let ([user, user_blank], [item, item_blank]) = (split_blank(&config.user), split_blank(&config.item));
+        let mut sentences = tokenizer.tokenize(&[user, item, ";"])?.into_iter();
         let mut next = || sentences.next().unwrap_or_default();
         let (user, item, between) = (next(), next(), next());
-        let titles = whole_fields(tokenizer, catalog, config.title_tokens)?;
+        let titles = whole_fields(tokenizer, catalog, config.title_tokens, user_blank)?;
         let mut own =
             Self { open, close, user, item, between, titles, alone: None, config: config.clone(), budget: max_tokens };
-        if catalog.template().is_some() {
-            own.alone = Some(whole_fields(tokenizer, catalog, own.item_limit())?);
+        if catalog.template().is_some() || item_blank != user_blank {
+            own.alone = Some(whole_fields(tokenizer, catalog, own.item_limit(), item_blank)?);
         }
         Ok(own)
     }
@@ -132,17 +134,27 @@ fn cut(texts: &[Vec<u32>], item: ItemId, limit: usize) -> &[u32] {
     &text[..text.len().min(limit)]
 }
 
-/// Tokenizes the texts of all items. A text of more tokens than `limit` loses its last fields, but never the first one.
-fn whole_fields(tokenizer: &dyn Tokenizer, catalog: &Catalog, limit: usize) -> Result<Vec<Vec<u32>>> {
+/// A sentence without the blanks at its end, and a blank if there were any.
+fn split_blank(sentence: &str) -> [&str; 2] {
+    let written = sentence.trim_end();
+    [written, if written.len() < sentence.len() { " " } else { "" }]
+}
+
+/// Tokenizes the texts of all items, each after `blank`. A text of more tokens than `limit` loses its last fields, but never the first one.
+fn whole_fields(tokenizer: &dyn Tokenizer, catalog: &Catalog, limit: usize, blank: &str) -> Result<Vec<Vec<u32>>> {
     if catalog.template().is_none() {
-        return tokenizer.tokenize(&catalog.titles().iter().map(String::as_str).collect::<Vec<_>>());
+        if blank.is_empty() {
+            return tokenizer.tokenize(&catalog.titles().iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        let after: Vec<String> = catalog.titles().iter().map(|title| format!("{blank}{title}")).collect();
+        return tokenizer.tokenize(&after.iter().map(String::as_str).collect::<Vec<_>>());
     }
     let mut parts: Vec<Vec<String>> = catalog.all().map(|item| catalog.text_parts(item)).collect();
     let mut texts = vec![Vec::new(); parts.len()];
     let mut changed: Vec<usize> = (0..parts.len()).collect();
     while !changed.is_empty() {
         // A text is tokenized as a whole, because tokens may span fields.
-        let written: Vec<String> = changed.iter().map(|&at| parts[at].concat()).collect();
+        let written: Vec<String> = changed.iter().map(|&at| format!("{blank}{}", parts[at].concat())).collect();
         let tokens = tokenizer.tokenize(&written.iter().map(String::as_str).collect::<Vec<_>>())?;
         changed.iter().zip(tokens).for_each(|(&at, tokens)| texts[at] = tokens);
         changed.retain(|&at| texts[at].len() > limit && parts[at].len() > 1);
@@ -198,6 +210,22 @@ mod tests {
         assert_eq!(text(&prompts(5).user(&history)), "\u{1}U:\u{2}");
         assert_eq!(text(&prompts(99).item(ItemId(3))), "\u{1}I:ccccc\u{2}");
         assert_eq!(text(&prompts(99).user(&History { user: UserId(0), items: &[] })), "\u{1}U:\u{2}");
+    }
+
+    #[test]
+    fn a_blank_after_a_sentence_stands_before_titles() {
+        let catalog = Catalog::new(vec!["a".into(), "b".into()], vec!["aa".into(), "bb".into()]);
+        let history = History { user: UserId(0), items: &ItemId::list([1, 2]) };
+        for (user, item, histories, items) in [
+            ("U: ", "I: ", "U: aa; bb;", "I: aa"),
+            ("U:", "I: ", "U:aa;bb;", "I: aa"),
+            ("U: ", "", "U: aa; bb;", "aa"),
+        ] {
+            let config = PromptConfig { user: user.into(), item: item.into(), ..PromptConfig::default() };
+            let prompts = Prompts::new(&Letters, &catalog, &config, 99).unwrap();
+            assert_eq!(text(&prompts.user(&history)), format!("\u{1}{histories}\u{2}"));
+            assert_eq!(text(&prompts.item(ItemId(1))), format!("\u{1}{items}\u{2}"));
+        }
     }
 
     #[test]

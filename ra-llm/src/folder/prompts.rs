@@ -60,6 +60,25 @@ impl ModelPrompts {
         Some(text.as_str()).filter(|text| !text.is_empty())
     }
 
+    /// The text that a sentence of a recipe stands for: `@NAME` and what follows it is the prompt of this name and the
+    /// rest, `@` alone and what follows it is the rest alone, and any other sentence follows the default prompt.
+    ///
+    /// # Errors
+    /// Those of [`named`](Self::named).
+    pub fn sentence(&self, written: &str) -> ra_core::Result<String> {
+        let Some(asked) = written.strip_prefix('@') else {
+            return Ok(format!("{}{written}", self.default_prompt().unwrap_or_default()));
+        };
+        let (name, rest) = asked.split_once(' ').unwrap_or((asked, ""));
+        let prompt = if name.is_empty() { "" } else { self.named(name)? };
+        Ok(format!("{prompt}{rest}"))
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.prompts.is_empty()
+    }
+
     fn names(&self) -> String {
         let names: Vec<&str> = self.prompts.keys().map(String::as_str).collect();
         if names.is_empty() { "none".into() } else { names.join(", ") }
@@ -85,6 +104,25 @@ mod tests {
         assert_eq!(prompts.default_prompt(), Some("query: "));
         let told = prompts.named("passage").unwrap_err().to_string();
         assert!(told.contains("\"passage\"") && told.contains("document, other, query"), "{told}");
+    }
+
+    #[test]
+    fn a_sentence_follows_the_default_prompt_or_the_one_it_names() {
+        let json = r#"{ "prompts": { "query": "query: ", "document": "" }, "default_prompt_name": "query" }"#;
+        let prompts = read(json).unwrap();
+        for (written, text) in [
+            ("The user bought:", "query: The user bought:"),
+            ("@query", "query: "),
+            ("@query The user bought:", "query: The user bought:"),
+            ("@document Product:", "Product:"),
+            ("@ Product:", "Product:"),
+            ("@", ""),
+            ("", "query: "),
+        ] {
+            assert_eq!(prompts.sentence(written).unwrap(), text, "{written}");
+        }
+        assert!(prompts.sentence("@passage").unwrap_err().to_string().contains("document, query"));
+        assert_eq!(ModelPrompts::default().sentence("Product:").unwrap(), "Product:");
     }
 
     #[test]

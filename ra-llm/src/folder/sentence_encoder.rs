@@ -65,13 +65,6 @@ struct Limits {
     do_lower_case: Option<bool>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Instructions {
-    prompts: Map<String, Value>,
-    default_prompt_name: Option<String>,
-}
-
 impl Folder {
     /// Inspects `path`: a model folder, a sentence-transformers folder, or the `0_Transformer` inside one.
     ///
@@ -135,14 +128,6 @@ impl Folder {
                 folder.lowercase = limits.do_lower_case.unwrap_or(false);
                 break;
             }
-        }
-        let instructions: Instructions =
-            read_optional(&root.join("config_sentence_transformers.json"))?.unwrap_or_default();
-        let prompt = instructions
-            .default_prompt_name
-            .and_then(|name| instructions.prompts.get(&name)?.as_str().map(String::from));
-        if let Some(prompt) = prompt.filter(|prompt| !prompt.is_empty()) {
-            tracing::warn!("{}: it asks for {prompt:?} before every text, which is not added", root.display());
         }
         Ok(folder)
     }

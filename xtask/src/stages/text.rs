@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use counted::Counted;
 use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, TextTower, Tuning};
 use ra_core::{Catalog, Device, Fingerprint, LanguageModel, LmSpec, Precision, Problem};
-use ra_llm::{HfTokenizer, PretrainedLm, Reading};
+use ra_llm::{HfTokenizer, ModelPrompts, PretrainedLm, Reading};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -27,6 +27,8 @@ pub struct FrozenText {
     fingerprint: Fingerprint,
     /// What the model's own files ask for.
     asked: Reading,
+    /// Its prompts, by name.
+    prompts: ModelPrompts,
     params: usize,
     /// A copy of the model on each further device, or nothing if that is the first device again.
     replicas: Vec<Option<Arc<dyn LanguageModel>>>,
@@ -102,7 +104,8 @@ impl FrozenText {
             Ok(lm)
         };
         let (first, further) = devices.split_first().context("a language model needs a device")?;
-        let PretrainedLm { model, tokenizer, fingerprint, asked, params, .. } = on(first)?;
+        let PretrainedLm { model, tokenizer, fingerprint, asked, prompts, params, .. } = on(first)?;
+        with_model_prompts(&recipe.prompt, &prompts)?;
         let other = |device: &Device| (device != first).then(|| Ok(on(device)?.model.into())).transpose();
         let replicas = further.iter().map(other).collect::<Result<_>>()?;
         check_fit(recipe, &model.spec())?;
@@ -112,6 +115,7 @@ impl FrozenText {
             tokenizer: Arc::new(tokenizer),
             fingerprint,
             asked,
+            prompts,
             params,
             replicas,
             backend,
@@ -155,6 +159,7 @@ impl FrozenText {
             max_tokens = spec.max_tokens,
             asked_pooling = ?asked.pooling,
             asked_max_tokens = ?asked.max_tokens,
+            default_prompt = ?self.prompts.default_prompt(),
             "language model"
         );
     }
@@ -175,6 +180,7 @@ impl FrozenText {
     ) -> Result<Tower> {
         let own = (items == ItemNames::Number).then(|| numbered(catalog));
         let catalog = own.as_ref().unwrap_or(catalog);
+        let prompt = &with_model_prompts(prompt, &self.prompts)?;
         let mut tower = TextTower::of_titles(self.lm.clone(), &*self.tokenizer, catalog, prompt, align, interests)?;
         let Some(cache) = &self.cache else { return Ok(Arc::new(tower)) };
         let maker = self.rows_key(align).maker();
@@ -219,6 +225,13 @@ fn check_fit(recipe: &Recipe, spec: &LmSpec) -> Result<()> {
     }
     let misfits: Vec<Problem> = misfits.into_iter().map(|problem| problem.within("align")).collect();
     Ok(Problem::refuse(&misfits)?)
+}
+
+/// Returns the prompts with the texts that their sentences stand for, see [`ModelPrompts::sentence`].
+fn with_model_prompts(prompt: &PromptConfig, model: &ModelPrompts) -> Result<PromptConfig> {
+    let text = |key: &str, written: &str| model.sentence(written).with_context(|| format!("prompt.{key}"));
+    let (user, item) = (text("user", &prompt.user)?, text("item", &prompt.item)?);
+    Ok(PromptConfig { user, item, ..prompt.clone() })
 }
 
 /// Returns a catalogue whose items are named by number, as in P5.
