@@ -142,7 +142,7 @@ impl Default for ModuleConfig {
 impl ModuleConfig {
     /// The first injected layer, counted from 0.
     pub fn first_layer(&self, spec: &LmSpec) -> usize {
-        self.first_layer.rem_euclid(spec.layers as isize) as usize
+        self.first_layer.rem_euclid(spec.layers.max(1) as isize) as usize
     }
 
     /// The number of input tokens that prefix rows of a user with this many `interests` replace: 0 if the rows enter at
@@ -373,13 +373,27 @@ impl AlignConfig {
     /// Returns the keys that cannot work with a language model of this shape.
     pub fn misfits(&self, spec: &LmSpec) -> Vec<Problem> {
         let (module, layers) = (&self.module, spec.layers as isize);
-        if !(-layers..layers).contains(&module.first_layer) {
+        // Of a model without layers only texts are read; `fit` refuses to align it.
+        if layers > 0 && !(-layers..layers).contains(&module.first_layer) {
             let told = format!("is {}, but the language model has {layers} layers", module.first_layer);
             return vec![Problem::new("first_layer", told)];
         }
         let deep = module.placement == Placement::Input && module.first_layer(spec) != 0;
         let told = || format!("is {} and placement is input: set it to 0", module.first_layer);
         deep.then(|| Problem::new("first_layer", told())).into_iter().collect()
+    }
+
+    /// Refuses a language model without layers, which soft prompts cannot enter: only its texts can be read.
+    ///
+    /// # Errors
+    /// [`ra_core::Error::Settings`] for a model of no layers.
+    pub fn require_layers(spec: &LmSpec) -> Result<()> {
+        if spec.layers > 0 {
+            return Ok(());
+        }
+        let told = "the language model has no layers, so soft prompts cannot enter it: use it for text-only rows, or \
+                    choose a transformer for RA-Rec";
+        Err(ra_core::Error::Settings(told.into()))
     }
 
     /// Returns [`problems`](Check::problems) and [`misfits`](Self::misfits) as an error.

@@ -38,7 +38,8 @@ pub enum LlmError {
     },
     /// The model's own files ask for an unsupported pooling, and the caller did not choose one.
     #[error(
-        "{}: it asks for the pooling {asked}, which is not supported; choose first, last or mean instead",
+        "{}: it asks for the pooling {asked}, which is not supported; choose first, last, mean, max, mean_sqrt_len or \
+         weighted instead",
         path.display()
     )]
     Pooling {

@@ -8,10 +8,14 @@
 //!
 //! | | |
 //! |---|---|
-//! | architectures | BERT (MiniLM and most sentence encoders), GPT-2, Llama, Mistral, Qwen2, Qwen3 |
+//! | encoders | BERT (MiniLM and most sentence encoders), RoBERTa, XLM-R, CamemBERT, DistilBERT, MPNet, ModernBERT, |
+//! | | Nomic BERT, T5 and mT5 encoders, EmbeddingGemma |
+//! | language models | GPT-2, Llama, Mistral, Qwen2, Qwen3, Phi-3, Gemma 1 to 3 |
+//! | static tables | model2vec, `StaticEmbedding` |
 //! | Hugging Face folder | `config.json`, `model.safetensors` or shards (f32, f16, bf16), a tokenizer or word list |
 //! | adapters | a PEFT folder with LoRA matrices, merged at load |
-//! | sentence-transformers | a folder with `modules.json`: its pooling, maximum length and lower-casing apply |
+//! | sentence-transformers | `modules.json`: its pooling, dense layers, maximum length and lower-casing apply |
+//! | GGUF | one file or its parts; all number formats that llama.cpp writes |
 //!
 //! To use any other model, implement [`ra_core::LanguageModel`] in your own crate. If a file asks for something that
 //! this crate cannot compute, you get an error that names the file and the key, never a silent approximation. One error

@@ -1,10 +1,12 @@
 //! Loads a frozen model from a folder or file.
 use crate::arch::Config;
+use crate::arch::static_table::{self, LoadedTable};
 use crate::folder::adapter::{self, Adapter};
 use crate::folder::prompts::ModelPrompts;
-use crate::folder::{self, Folder, write_adapter};
+use crate::folder::{self, DenseFiles, Folder, TableKind, write_adapter};
 use crate::gguf::{self, Gguf};
 use crate::reading::{Reading, RequestedPooling};
+use crate::transformer::Around;
 use crate::weights::Weights;
 use crate::{HfTokenizer, LlmError, Result};
 use burn::tensor::{Device, Tensor};
@@ -20,10 +22,10 @@ pub struct PretrainedLm {
     pub tokenizer: HfTokenizer,
     /// The model's identity: a fingerprint of everything in its files that can change a result.
     ///
-    /// It covers the configuration as understood, with defaults filled in (not how its file is written); the
-    /// tokenizer; the content of all weight files (of a GGUF model that is everything) and of an adapter; and what the
-    /// folder around the model asks for: pooling, maximum length, lower-casing. It does not cover the caller's
-    /// choices: the pooling given to [`load`], precision and device.
+    /// It covers the configuration as understood, with defaults filled in (not how its file is written); the tokenizer;
+    /// the content of all weight files (of a GGUF model that is everything) and of an adapter; and what the folder
+    /// around the model asks for: pooling, maximum length, lower-casing. It does not cover the caller's choices: the
+    /// pooling given to [`load`], precision and device.
     pub fingerprint: Fingerprint,
     /// What the model's own files ask for. The caller's pooling takes precedence.
     pub asked: Reading,
@@ -34,7 +36,8 @@ pub struct PretrainedLm {
 }
 
 /// Loads a language model: a Hugging Face folder (`config.json`, `model.safetensors` or its shards, `tokenizer.json` or
-/// `vocab.txt`), a sentence-transformers folder, a GGUF file or a part of one, or a folder with one such model.
+/// `vocab.txt`), a sentence-transformers folder, a static table (model2vec), a GGUF file or a part of one, or a folder
+/// with one such model.
 /// `pooling` overrides that of the folder and of the architecture.
 ///
 /// # Errors
@@ -54,15 +57,14 @@ pub fn load_adapted(
     pooling: Option<Pooling>,
     device: &Device,
 ) -> Result<PretrainedLm> {
-    let opened = Opened::open(path)?.adapted(adapter)?;
+    let opened = Opened::open(path)?;
     let (tokenizer, from) = opened.tokenizer()?;
-    let config = opened.config.identity().map_err(|e| Error::corrupt(&from, e.to_string()))?;
+    let config = opened.identity().map_err(|e| Error::corrupt(&from, e.to_string()))?;
+    let (asked, around, tokens) = (opened.asked(), opened.asked_around(), tokenizer.vocabulary());
     let prompts = ModelPrompts::read(path)?;
-    let (asked, around) = (opened.asked(), opened.asked_around());
-    let (model, vocabulary) = (opened.config.vocabulary(), tokenizer.vocabulary());
-    let built = opened.build(pooling, device)?;
-    if vocabulary > model {
-        let problem = format!("{vocabulary} tokens, but the model knows {model}; is it another model's?");
+    let built = opened.build(adapter, pooling, device)?;
+    if tokens > built.vocabulary {
+        let problem = format!("{tokens} tokens, but the model knows {}; is it another model's?", built.vocabulary);
         return Err(Error::corrupt(from, problem).into());
     }
     let parts = [config, tokenizer.fingerprint().to_string(), built.fingerprint.to_string(), around];
@@ -78,8 +80,8 @@ pub fn load_adapted(
 /// # Errors
 /// Those of [`load`]; names a file that cannot be written, or matrices that are not those of whole layers.
 pub fn write_adapter(path: &Path, first_layer: usize, changes: &[[Tensor<2>; 2]], folder: &Path) -> Result<()> {
-    let config = Opened::open(path)?.config;
-    write_adapter::write(&config, &path.to_string_lossy(), first_layer, changes, folder)
+    let opened = Opened::open(path)?;
+    write_adapter::write(opened.config(path)?, &path.to_string_lossy(), first_layer, changes, folder)
 }
 
 /// Loads a model without its tokenizer.
@@ -87,82 +89,104 @@ pub fn write_adapter(path: &Path, first_layer: usize, changes: &[[Tensor<2>; 2]]
 /// # Errors
 /// Those of [`load`].
 pub fn load_weights(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Box<dyn LanguageModel>> {
-    Ok(Opened::open(path)?.build(pooling, device)?.model)
+    Ok(Opened::open(path)?.build(None, pooling, device)?.model)
 }
 
 /// An inspected and supported model, whose weights are still on disk.
-struct Opened {
-    config: Config,
-    source: Source,
-    adapter: Option<Adapter>,
-}
-
-enum Source {
-    Gguf(Gguf),
-    Folder(Folder),
+enum Opened {
+    Gguf(Gguf, Config),
+    Folder(Folder, Config),
+    Table(Folder, TableKind),
 }
 
 struct Built {
     model: Box<dyn LanguageModel>,
     params: usize,
+    /// The number of rows of the token table.
+    vocabulary: usize,
     /// The fingerprint of the weight files.
     fingerprint: Fingerprint,
 }
 
 impl Opened {
     fn open(path: &Path) -> Result<Self> {
-        let (config, source, from) = match gguf::find(path)? {
-            Some(files) => {
-                let gguf = Gguf::open(&files)?;
-                let from = gguf.path().to_path_buf();
-                (gguf::config(&gguf)?, Source::Gguf(gguf), from)
-            }
-            None => {
-                if let Some(model) = adapter::model_of(path) {
-                    return Err(LlmError::AdapterAlone { path: path.into(), model });
-                }
-                let folder = Folder::open(path)?;
-                let from = folder.config();
-                (folder::read_config(&from)?, Source::Folder(folder), from)
-            }
+        let check = |config: Config, from: PathBuf| match config.any().check() {
+            Ok(()) => Ok(config),
+            Err(problem) => Err(Error::corrupt(from, problem)),
         };
-        config.check().map_err(|problem| Error::corrupt(from, problem))?;
-        Ok(Self { config, source, adapter: None })
+        if let Some(files) = gguf::find(path)? {
+            let gguf = Gguf::open(&files)?;
+            let config = check(gguf::config(&gguf)?, gguf.path().into())?;
+            return Ok(Self::Gguf(gguf, config));
+        }
+        if let Some(model) = adapter::model_of(path) {
+            return Err(LlmError::AdapterAlone { path: path.into(), model });
+        }
+        let folder = Folder::open(path)?;
+        if let Some(kind) = folder.table {
+            return Ok(Self::Table(folder, kind));
+        }
+        let from = folder.config();
+        Ok(Self::Folder(folder, check(folder::read_config(&from)?, from)?))
     }
 
-    /// Reads the adapter that is to be merged.
-    fn adapted(self, adapter: Option<&Path>) -> Result<Self> {
-        let stores_inputs_as_rows = matches!(self.config, Config::Gpt2(_));
-        let adapter = adapter.map(|folder| Adapter::open(folder, stores_inputs_as_rows)).transpose()?;
-        Ok(Self { adapter, ..self })
+    /// The configuration of a model with layers, which an adapter at `path` is for.
+    fn config(&self, path: &Path) -> Result<&Config> {
+        match self {
+            Self::Gguf(_, config) | Self::Folder(_, config) => Ok(config),
+            Self::Table(..) => Err(Error::corrupt(path, "a static table has no layers, so no adapter fits it").into()),
+        }
+    }
+
+    /// Reads an adapter for this model.
+    fn adapter(&self, folder: &Path) -> Result<Adapter> {
+        Adapter::open(folder, matches!(self.config(folder)?, Config::Gpt2(_)))
+    }
+
+    /// The configuration as part of the model's identity.
+    fn identity(&self) -> Result<String, serde_json::Error> {
+        match self {
+            Self::Gguf(_, config) | Self::Folder(_, config) => config.identity(),
+            Self::Table(_, kind) => Ok(format!("{kind:?}")),
+        }
+    }
+
+    /// The folder around the model, unless it is a GGUF file.
+    fn folder(&self) -> Option<&Folder> {
+        match self {
+            Self::Gguf(..) => None,
+            Self::Folder(folder, _) | Self::Table(folder, _) => Some(folder),
+        }
     }
 
     /// The tokenizer and the file that it comes from.
     fn tokenizer(&self) -> Result<(HfTokenizer, PathBuf)> {
-        match &self.source {
-            Source::Gguf(gguf) => Ok((HfTokenizer::from_gguf(gguf)?, gguf.path().into())),
-            Source::Folder(folder) => {
-                HfTokenizer::of_folder(&folder.model, matches!(self.config, Config::Bert(_)), folder.lowercase)
+        match self {
+            Self::Gguf(gguf, _) => Ok((HfTokenizer::from_gguf(gguf)?, gguf.path().into())),
+            Self::Folder(folder, config) => {
+                HfTokenizer::of_folder(&folder.model, config.reads_words(), folder.lowercase)
+            }
+            Self::Table(folder, kind) => {
+                let (tokenizer, from) = HfTokenizer::of_folder(&folder.model, false, folder.lowercase)?;
+                Ok((tokenizer.of_table(*kind == TableKind::Model2Vec), from))
             }
         }
     }
 
     /// What the files around the model ask for, as part of its identity.
     fn asked_around(&self) -> String {
-        match &self.source {
-            // Already part of the file.
-            Source::Gguf(_) => String::new(),
-            Source::Folder(Folder { pooling, max_tokens, lowercase, .. }) => {
-                format!("{:?} {max_tokens:?} {lowercase}", pooling.as_ref().map(|(asked, _)| asked))
-            }
-        }
+        // Of a GGUF model it is already part of the file.
+        let Some(Folder { pooling, max_tokens, lowercase, dense, .. }) = self.folder() else { return String::new() };
+        let pooling = pooling.as_ref().map(|(asked, _)| asked);
+        let dense: Vec<String> = dense.iter().map(|dense| format!(" {}", dense.identity())).collect();
+        format!("{pooling:?} {max_tokens:?} {lowercase}{}", dense.concat())
     }
 
     /// The pooling that the model's own files ask for, and the file that says so.
     fn asked_pooling(&self) -> Option<(RequestedPooling, PathBuf)> {
-        match &self.source {
-            Source::Gguf(gguf) => Some((gguf::pooling(gguf)?, gguf.path().into())),
-            Source::Folder(folder) => folder.pooling.clone(),
+        match self {
+            Self::Gguf(gguf, _) => Some((gguf::pooling(gguf)?, gguf.path().into())),
+            Self::Folder(folder, _) | Self::Table(folder, _) => folder.pooling.clone(),
         }
     }
 
@@ -171,8 +195,7 @@ impl Opened {
             Some((RequestedPooling::Known(pooling), _)) => Some(pooling),
             _ => None,
         };
-        let max_tokens = if let Source::Folder(folder) = &self.source { folder.max_tokens } else { None };
-        Reading { pooling, max_tokens }
+        Reading { pooling, max_tokens: self.folder().and_then(|folder| folder.max_tokens) }
     }
 
     /// Checks that the requested pooling is supported, unless the caller `wanted` another one.
@@ -186,20 +209,38 @@ impl Opened {
         }
     }
 
-    fn build(self, pooling: Option<Pooling>, device: &Device) -> Result<Built> {
+    fn build(self, adapter: Option<&Path>, pooling: Option<Pooling>, device: &Device) -> Result<Built> {
         self.check_pooling(pooling)?;
+        let adapter = adapter.map(|folder| self.adapter(folder)).transpose()?;
         let asked = self.asked();
         let reading = Reading { pooling: pooling.or(asked.pooling), ..asked };
-        let Self { config, source, adapter } = self;
-        let weights = match source {
-            Source::Gguf(gguf) => gguf::weights(gguf, &config)?,
-            Source::Folder(folder) => folder::open_weights(&folder.model, &config)?,
+        let dense = self.folder().map_or(&[][..], |folder| &folder.dense);
+        let loaded = dense.iter().map(|dense| dense.load(device)).collect::<Result<Vec<_>>>()?;
+        let (layers, prints): (Vec<_>, Vec<_>) = loaded.into_iter().unzip();
+        let around = Around { reading, dense: layers };
+        let built = match &self {
+            Self::Gguf(gguf, config) => build(config, gguf::weights(gguf, config)?.adapted(adapter), &around, device)?,
+            Self::Folder(folder, config) => {
+                let weights = folder::open_weights(&folder.model, config)?;
+                build(config, weights.adapted(adapter), &around, device)?
+            }
+            Self::Table(folder, _) => static_table::load(&folder.model, &around, device)?.into(),
         };
-        build(&config, weights.adapted(adapter), reading, device)
+        DenseFiles::check_chain(dense, built.model.spec().width)?;
+        let parts: Vec<String> = [&built.fingerprint].into_iter().chain(&prints).map(ToString::to_string).collect();
+        let whole = || fingerprint(parts.iter().map(String::as_bytes));
+        let fingerprint = if prints.is_empty() { built.fingerprint.clone() } else { whole() };
+        Ok(Built { fingerprint, ..built })
     }
 }
 
-fn build(config: &Config, mut weights: Weights, reading: Reading, device: &Device) -> Result<Built> {
+impl From<LoadedTable> for Built {
+    fn from(LoadedTable { model, tokens, params, fingerprint }: LoadedTable) -> Self {
+        Self { model, params, vocabulary: tokens, fingerprint }
+    }
+}
+
+fn build(config: &Config, mut weights: Weights, around: &Around, device: &Device) -> Result<Built> {
     let params = weights.params();
     // Missing tensors are replaced by zeros until all problems are reported, so first refuse a configuration that needs
     // far more numbers than the files have.
@@ -212,11 +253,11 @@ fn build(config: &Config, mut weights: Weights, reading: Reading, device: &Devic
     }
     let remedy = "free some memory, or use a smaller language model";
     ensure_memory(&format!("loading {}", weights.path().display()), params as u64, device, remedy)?;
-    let model = config.build(&mut weights, reading, device);
+    let model = config.any().build(&mut weights, around, device);
     let fingerprint = weights.fingerprint();
     weights.finish()?;
     if model.spec().causal && model.spec().pooling == Pooling::First {
         tracing::warn!("pooling first: the first token of a causal model sees nothing of the text; use last or mean");
     }
-    Ok(Built { model, params, fingerprint })
+    Ok(Built { model, params, vocabulary: config.any().vocabulary(), fingerprint })
 }

@@ -22,6 +22,10 @@ pub struct HfTokenizer {
     open: Vec<u32>,
     close: Vec<u32>,
     lowercase: bool,
+    /// The token of unknown words.
+    unknown: Option<u32>,
+    /// A token that is left out: that of unknown words, for models that have no vector for it.
+    left_out: Option<u32>,
     fingerprint: Fingerprint,
 }
 
@@ -70,13 +74,6 @@ impl HfTokenizer {
     /// Builds BERT's tokenizer from its word list, one word per line. `tokenizer_config.json` beside it says whether
     /// text is lower-cased; if it does not, a list with a capital letter belongs to a cased model.
     fn from_words(path: &Path) -> Result<Self> {
-        #[derive(Deserialize, Default)]
-        #[serde(default)]
-        struct Settings {
-            do_lower_case: Option<bool>,
-            strip_accents: Option<bool>,
-            tokenize_chinese_chars: Option<bool>,
-        }
         let text = String::from_utf8(read_text(path)?).map_err(|_| Error::corrupt(path, "not UTF-8 text"))?;
         let words: Map<String, Value> =
             text.lines().enumerate().map(|(id, word)| (word.to_string(), id.into())).collect();
@@ -86,24 +83,11 @@ impl HfTokenizer {
         };
         let (_, open, close) = (id("[UNK]")?, id("[CLS]")?, id("[SEP]")?);
         let file = path.with_file_name("tokenizer_config.json");
-        let settings: Settings = read_optional(&file)?.unwrap_or_default();
-        let capitals = words.keys().any(|word| !word.starts_with('[') && word.chars().any(char::is_uppercase));
+        let settings: WordSettings = read_optional(&file)?.unwrap_or_default();
         let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].into_iter();
         let special = special.filter_map(|word| Some(special_token(words.get(word)?, word)));
-        let json = json!({
-            "version": "1.0",
-            "added_tokens": special.collect::<Vec<_>>(),
-            "normalizer": {
-                "type": "BertNormalizer", "clean_text": true,
-                "handle_chinese_chars": settings.tokenize_chinese_chars.unwrap_or(true),
-                "strip_accents": settings.strip_accents, "lowercase": settings.do_lower_case.unwrap_or(!capitals),
-            },
-            "pre_tokenizer": { "type": "BertPreTokenizer" },
-            "model": {
-                "type": "WordPiece", "vocab": words, "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-                "max_input_chars_per_word": 100,
-            },
-        });
+        let mut json = word_pieces(&words, "[UNK]", &settings);
+        json["added_tokens"] = special.collect();
         Self::from_json(path, &json, vec![open], vec![close])
     }
 
@@ -121,12 +105,20 @@ impl HfTokenizer {
         inner.set_encode_special_tokens(true);
         let unknown = serde_json::from_slice::<Unknown>(json).unwrap_or_default().model;
         let is_unknown = |id: u32, name: &str| unknown.unk_token == name || unknown.unk_id == id;
+        let of_unknown = unknown.unk_token.as_str().and_then(|name| inner.token_to_id(name));
+        let of_unknown = of_unknown.or_else(|| unknown.unk_id.as_u64().and_then(|id| u32::try_from(id).ok()));
         let added = inner.get_added_tokens_decoder().into_iter();
         let added = added.filter(|(id, token)| token.special && !is_unknown(*id, &token.content));
         let special = added.map(|(id, token)| (id, token.content)).collect();
         let frame = format!("{open:?} {close:?}");
         let fingerprint = fingerprint([json, frame.as_bytes()]);
-        Self { inner, special, open, close, lowercase: false, fingerprint }
+        Self { inner, special, open, close, lowercase: false, unknown: of_unknown, left_out: None, fingerprint }
+    }
+
+    /// This tokenizer for a static table: there are no special tokens around a text, and unknown words may be left out.
+    pub(crate) fn of_table(self, leaves_out_unknown: bool) -> Self {
+        let unknown = self.unknown.filter(|_| leaves_out_unknown);
+        Self { open: Vec::new(), close: Vec::new(), left_out: unknown, ..self }
     }
 
     /// The number of rows that a token table needs for this vocabulary.
@@ -149,7 +141,8 @@ impl HfTokenizer {
         })?;
         // A model whose vocabulary has a special token's name as a word still returns its id; drop such words.
         let named = |id: &u32| self.special.get(id).is_some_and(|name| text.contains(name.as_str()));
-        Ok(encoding.get_ids().iter().copied().filter(|id| !named(id)).collect())
+        let kept = |id: &u32| !named(id) && self.left_out != Some(*id);
+        Ok(encoding.get_ids().iter().copied().filter(kept).collect())
     }
 }
 
@@ -164,6 +157,36 @@ struct Unknown {
 struct UnknownToken {
     unk_token: Value,
     unk_id: Value,
+}
+
+/// How BERT's tokenizer prepares a text, by the names in `tokenizer_config.json`.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct WordSettings {
+    pub(crate) do_lower_case: Option<bool>,
+    pub(crate) strip_accents: Option<bool>,
+    pub(crate) tokenize_chinese_chars: Option<bool>,
+}
+
+/// BERT's tokenizer as a `tokenizer.json`. If nothing else is known, a list with a capital letter belongs to a cased
+/// model.
+pub(crate) fn word_pieces(words: &Map<String, Value>, unknown: &str, settings: &WordSettings) -> Value {
+    // Signs such as ℝ count as capitals, but have no small form.
+    let is_capital = |c: char| c.to_lowercase().ne([c]);
+    let capitals = words.keys().any(|word| !word.starts_with('[') && word.chars().any(is_capital));
+    json!({
+        "version": "1.0",
+        "normalizer": {
+            "type": "BertNormalizer", "clean_text": true,
+            "handle_chinese_chars": settings.tokenize_chinese_chars.unwrap_or(true),
+            "strip_accents": settings.strip_accents, "lowercase": settings.do_lower_case.unwrap_or(!capitals),
+        },
+        "pre_tokenizer": { "type": "BertPreTokenizer" },
+        "model": {
+            "type": "WordPiece", "vocab": words, "unk_token": unknown, "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100,
+        },
+    })
 }
 
 /// A special token as an entry of a `tokenizer.json`.

@@ -1,9 +1,12 @@
 //! The common part of the architectures: prefixes, attention, and the last layer at one row.
-use burn::tensor::activation::softmax;
+use crate::reading::Reading;
+use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::attention::{merge_heads, repeat_heads, split_heads};
-use ra_core::kernels::{FrozenLinear, attend, layer_norm, rms_norm, rotate};
-use ra_core::{LanguageModel, LayerInput, LmSpec, PooledPath, PooledText, TunableMatrices, gather_rows};
+use ra_core::kernels::{Activation, FrozenLinear, attend, layer_norm, rms_norm, rotate};
+use ra_core::{
+    BLOCKED, LanguageModel, LayerInput, LmSpec, PooledPath, PooledText, Pooling, TunableMatrices, gather_rows,
+};
 use std::fmt::Debug;
 
 /// One layer of an architecture, without the attention itself.
@@ -47,24 +50,122 @@ pub(crate) trait Architecture: Debug + Clone + Send + Sync {
         hidden
     }
 
-    /// The rotary angles, if the architecture has rotary positions.
-    fn rotary(&self) -> Option<&Rotary> {
+    /// The rotary angles of a layer, if the architecture has rotary positions.
+    fn rotary(&self, _layer: usize) -> Option<&Rotary> {
         None
+    }
+
+    /// How far apart two tokens may be for one to attend to the other in a layer; `None` if any distance is fine. A
+    /// prefix has no position: every token attends to it.
+    fn reach(&self, _layer: usize) -> Option<usize> {
+        None
+    }
+
+    /// The bias of scores by relative position, the same in every layer. That of a prefix is 0.
+    fn relative_bias(&self) -> Option<&RelativeBias> {
+        None
+    }
+
+    /// The cap `c` of scores, which become `c tanh(score / c)`.
+    fn score_cap(&self) -> Option<f32> {
+        None
+    }
+}
+
+/// What surrounds an architecture: how its texts are read, and the dense layers after pooling.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    pub(crate) reading: Reading,
+    pub(crate) dense: Vec<Dense>,
+}
+
+/// The shape of a transformer, and how texts are read unless [`Around`] says otherwise.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    pub(crate) layers: usize,
+    pub(crate) width: usize,
+    /// The numbers of query heads, and of key and value heads.
+    pub(crate) heads: [usize; 2],
+    /// The length of the longest text that the architecture can read.
+    pub(crate) max_tokens: usize,
+    pub(crate) causal: bool,
+    pub(crate) pooling: Pooling,
+}
+
+impl Around {
+    /// The model of this architecture and shape.
+    pub(crate) fn transformer<A: Architecture + 'static>(
+        &self,
+        architecture: A,
+        shape: Shape,
+        device: &Device,
+    ) -> Box<dyn LanguageModel> {
+        let Shape { layers, width, heads: [heads, kv_heads], max_tokens, causal, pooling } = shape;
+        let (max_tokens, pooling) = (self.reading.at_most(max_tokens), self.reading.pooling.unwrap_or(pooling));
+        let spec = LmSpec { layers, width, max_tokens, causal, pooling };
+        let (dense, device) = (self.dense.clone(), device.clone());
+        Box::new(Transformer { architecture, heads, kv_heads, spec, dense, device })
     }
 }
 
 /// A frozen transformer of any supported architecture.
 #[derive(Debug, Clone)]
-pub(crate) struct Transformer<A> {
-    pub(crate) architecture: A,
-    pub(crate) heads: usize,
+struct Transformer<A> {
+    architecture: A,
+    heads: usize,
     /// The number of key and value heads.
-    pub(crate) kv_heads: usize,
-    pub(crate) spec: LmSpec,
-    pub(crate) device: Device,
+    kv_heads: usize,
+    spec: LmSpec,
+    /// The dense layers after pooling.
+    dense: Vec<Dense>,
+    device: Device,
 }
 
 impl<A: Architecture> Transformer<A> {
+    /// What is added to the scores of a layer, `[batch, 1 or heads, tokens, rows + tokens]`.
+    fn bias(&self, layer: usize, input: &LayerInput) -> Tensor<4> {
+        let [batch, _, tokens, keys] = input.bias.dims();
+        let beside_prefix = |text: Tensor<4>| {
+            let prefix = Tensor::zeros([batch, text.dims()[1], tokens, keys - tokens], &text.device());
+            Tensor::cat(vec![prefix, text], 3)
+        };
+        let mut bias = input.bias.clone();
+        if let Some(reach) = self.architecture.reach(layer).filter(|reach| tokens > reach + 1) {
+            let far = distances(&input.positions).abs().greater_elem(reach as i64).float() * BLOCKED;
+            bias = bias + beside_prefix(far.reshape([batch, 1, tokens, tokens]));
+        }
+        match self.architecture.relative_bias() {
+            Some(relative) => bias + beside_prefix(relative.at(&input.positions)),
+            None => bias,
+        }
+    }
+
+    /// Attention of `query` over `key` and `value`, `[batch, tokens, heads * head]`.
+    fn attended(&self, query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, bias: Tensor<4>, causal: bool) -> Tensor<3> {
+        if self.architecture.score_cap().is_none() {
+            return attend(query, key, value, bias, self.heads, causal);
+        }
+        let [key, value] = [key, value].map(|x| self.per_query_head(x));
+        let scores = self.scores(self.scaled(query), key) + bias;
+        merge_heads(softmax(scores, 3).matmul(value))
+    }
+
+    /// Scaled queries by head, `[batch, heads, tokens, head]`.
+    fn scaled(&self, query: Tensor<3>) -> Tensor<4> {
+        let query = split_heads(query, self.heads);
+        let scale = 1.0 / (query.dims()[3] as f32).sqrt();
+        query * scale
+    }
+
+    /// The scores of scaled queries, before any bias.
+    fn scores(&self, query: Tensor<4>, key: Tensor<4>) -> Tensor<4> {
+        let scores = query.matmul(key.swap_dims(2, 3));
+        match self.architecture.score_cap() {
+            Some(cap) => (scores / cap).tanh() * cap,
+            None => scores,
+        }
+    }
+
     /// The keys and values of `[prefix ; text]`.
     fn memory(
         &self,
@@ -85,8 +186,8 @@ impl<A: Architecture> Transformer<A> {
         &self.architecture.blocks()[self.spec.layers - 1]
     }
 
-    fn angles(&self, positions: Tensor<2, Int>) -> Option<Angles> {
-        self.architecture.rotary().map(|rotary| rotary.at(positions))
+    fn angles(&self, layer: usize, positions: Tensor<2, Int>) -> Option<Angles> {
+        self.architecture.rotary(layer).map(|rotary| rotary.at(positions))
     }
 
     /// Reshapes `[batch, rows, kv heads * head]` to `[batch, heads, rows, head]`, repeating heads that queries share.
@@ -101,10 +202,16 @@ fn positions_at(positions: Tensor<2, Int>, rows: Tensor<1, Int>) -> Tensor<2, In
     positions.gather(1, rows.reshape([batch, 1]))
 }
 
-/// Gathers one query per row: `[batch, 1, tokens, keys]` to `[batch, 1, 1, keys]`.
+/// Gathers one query per row: `[batch, heads, tokens, keys]` to `[batch, heads, 1, keys]`.
 fn bias_at(bias: Tensor<4>, rows: Tensor<1, Int>) -> Tensor<4> {
-    let [batch, _, _, keys] = bias.dims();
-    bias.gather(2, rows.reshape([batch, 1, 1, 1]).expand([batch, 1, 1, keys]))
+    let [batch, heads, _, keys] = bias.dims();
+    bias.gather(2, rows.reshape([batch, 1, 1, 1]).expand([batch, heads, 1, keys]))
+}
+
+/// How far each key is behind or ahead of each query: position of the key less that of the query, `[batch, tokens,
+/// tokens]`.
+fn distances(positions: &Tensor<2, Int>) -> Tensor<3, Int> {
+    positions.clone().unsqueeze_dim::<3>(1) - positions.clone().unsqueeze_dim::<3>(2)
 }
 
 /// Applies a row-wise operation to `[batch, rows, width]`.
@@ -134,10 +241,19 @@ impl<A: Architecture + 'static> LanguageModel for Transformer<A> {
 
     fn layer(&self, index: usize, input: LayerInput) -> Tensor<3> {
         let block = &self.architecture.blocks()[index];
-        let (read, at) = (block.attention_input(input.hidden.clone()), self.angles(input.positions));
+        let bias = self.bias(index, &input);
+        let (read, at) = (block.attention_input(input.hidden.clone()), self.angles(index, input.positions));
         let [key, value] = self.memory(block, read.clone(), input.prefix, at.as_ref());
         let query = block.query(read, at.as_ref());
-        block.finish_layer(input.hidden, attend(query, key, value, input.bias, self.heads, self.spec.causal))
+        block.finish_layer(input.hidden, self.attended(query, key, value, bias, self.spec.causal))
+    }
+
+    fn project(&self, pooled: Tensor<2>) -> Tensor<2> {
+        self.dense.iter().fold(pooled, |vector, dense| dense.forward(vector))
+    }
+
+    fn output_width(&self) -> usize {
+        self.dense.last().map_or(self.spec.width, Dense::width)
     }
 
     fn pooled(&self) -> Option<&dyn PooledPath> {
@@ -151,27 +267,25 @@ impl<A: Architecture + 'static> LanguageModel for Transformer<A> {
 
 impl<A: Architecture + 'static> PooledPath for Transformer<A> {
     fn last_layer_at(&self, input: LayerInput, rows: Tensor<1, Int>) -> Tensor<3> {
-        let block = self.last();
-        let (read, at) = (block.attention_input(input.hidden.clone()), self.angles(input.positions.clone()));
-        let bias = bias_at(input.bias, rows.clone());
-        let here = self.angles(positions_at(input.positions, rows.clone()));
+        let (block, last) = (self.last(), self.spec.layers - 1);
+        let (read, at) = (block.attention_input(input.hidden.clone()), self.angles(last, input.positions.clone()));
+        let bias = bias_at(self.bias(last, &input), rows.clone());
+        let here = self.angles(last, positions_at(input.positions, rows.clone()));
         let query = block.query(gather_rows(read.clone(), rows.clone()), here.as_ref());
         let [key, value] = self.memory(block, read, input.prefix, at.as_ref());
         // There is one query, and the bias says what it reads, whether or not the model is causal.
-        block.finish_layer(gather_rows(input.hidden, rows), attend(query, key, value, bias, self.heads, false))
+        block.finish_layer(gather_rows(input.hidden, rows), self.attended(query, key, value, bias, false))
     }
 
     fn pooled_text(&self, input: LayerInput, rows: Tensor<1, Int>) -> PooledText {
-        let block = self.last();
+        let (block, last) = (self.last(), self.spec.layers - 1);
         let [batch, ..] = input.bias.dims();
-        let (read, at) = (block.attention_input(input.hidden.clone()), self.angles(input.positions.clone()));
-        let here = self.angles(positions_at(input.positions, rows.clone()));
-        let query = split_heads(block.query(gather_rows(read.clone(), rows.clone()), here.as_ref()), self.heads);
-        let scale = 1.0 / (query.dims()[3] as f32).sqrt();
-        let query = query * scale; // [batch, heads, 1, head]
+        let (read, at) = (block.attention_input(input.hidden.clone()), self.angles(last, input.positions.clone()));
+        let bias = bias_at(self.bias(last, &input), rows.clone());
+        let here = self.angles(last, positions_at(input.positions, rows.clone()));
+        let query = self.scaled(block.query(gather_rows(read.clone(), rows.clone()), here.as_ref()));
         let [key, value] = self.memory(block, read, None, at.as_ref()).map(|x| self.per_query_head(x));
-        let bias = bias_at(input.bias, rows.clone());
-        let scores = query.clone().matmul(key.swap_dims(2, 3)) + bias;
+        let scores = self.scores(query.clone(), key) + bias;
         let top = scores.clone().max_dim(3);
         let score = (scores.clone() - top.clone()).exp().sum_dim(3).log() + top;
         let context = softmax(scores, 3).matmul(value);
@@ -191,7 +305,7 @@ impl<A: Architecture + 'static> PooledPath for Transformer<A> {
             Some(prefix) => {
                 let key = self.per_query_head(block.key(prefix.clone(), None)); // [batch, heads, rows, head]
                 let value = self.per_query_head(block.value(prefix));
-                let scores = text.query.clone().unsqueeze_dim::<4>(2).matmul(key.swap_dims(2, 3));
+                let scores = self.scores(text.query.clone().unsqueeze_dim::<4>(2), key);
                 let slot = text.score.clone().reshape([batch, heads, 1, 1]);
                 let weights = softmax(Tensor::cat(vec![slot, scores], 3), 3);
                 let values = Tensor::cat(vec![text.context.clone().unsqueeze_dim(2), value], 2);
@@ -252,11 +366,16 @@ pub(crate) struct Angles {
     sin: Tensor<2>,
 }
 
+/// The angle of each pair of a head per position: `theta^(-2j / head)` for `j` below `head / 2`.
+pub(crate) fn rotary_frequencies(head: usize, theta: f64) -> Vec<f64> {
+    (0..head / 2).map(|j| theta.powf(-2.0 * j as f64 / head as f64)).collect()
+}
+
 impl Rotary {
-    /// Computes `theta^(-2j / head) * position` in double precision, for positions below `positions`.
-    pub(crate) fn new(positions: usize, head: usize, theta: f64, device: &Device) -> Self {
-        let half = head / 2;
-        let angle = |at: usize| (at / half) as f64 * theta.powf(-2.0 * (at % half) as f64 / head as f64);
+    /// Computes `frequency * position` in double precision, for positions below `positions`.
+    pub(crate) fn new(positions: usize, frequencies: &[f64], device: &Device) -> Self {
+        let half = frequencies.len();
+        let angle = |at: usize| (at / half) as f64 * frequencies[at % half];
         let table = |f: fn(f64) -> f64| {
             let values: Vec<f32> = (0..positions * half).map(|at| f(angle(at)) as f32).collect();
             Tensor::from_data(TensorData::new(values, [positions, half]), device)
@@ -271,12 +390,97 @@ impl Rotary {
 }
 
 impl Angles {
+    /// Rotates `x` by the angles, if there are any: a prefix has none.
+    pub(crate) fn applied(at: Option<&Self>, x: Tensor<3>) -> Tensor<3> {
+        match at {
+            Some(angles) => angles.apply_rotary(x),
+            None => x,
+        }
+    }
+
     /// Rotates every head of `x`, `[batch, rows, heads * head]`.
     pub(crate) fn apply_rotary(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, rows, width] = x.dims();
         let lift = |a: &Tensor<2>| if x.is_autodiff() { Tensor::from_inner(a.clone()) } else { a.clone() };
         let (cos, sin) = (lift(&self.cos), lift(&self.sin));
         rotate(x.reshape([batch * rows, width]), cos, sin).reshape([batch, rows, width])
+    }
+}
+
+/// A bias of scores by relative position, with logarithmic buckets (Raffel et al., "T5", JMLR 2020): distances below a
+/// quarter of the number of buckets have one each, longer ones share those that are left, and all beyond
+/// `max_distance` share the last. Keys before and after a query have half of the buckets each.
+#[derive(Debug, Clone)]
+pub(crate) struct RelativeBias {
+    /// The bias of each head at distances `-max_distance..=max_distance`, `[2 * max_distance + 1, heads]`.
+    by_distance: Tensor<2>,
+    max_distance: usize,
+}
+
+impl RelativeBias {
+    /// `table` is `[buckets, heads]`; `buckets` is at least 4, and `max_distance` above `buckets / 4`.
+    pub(crate) fn new(table: &[f32], [buckets, heads]: [usize; 2], max_distance: usize, device: &Device) -> Self {
+        let most = max_distance.cast_signed();
+        let rows = (-most..=most).flat_map(|distance| {
+            let bucket = bucket(distance, buckets, max_distance);
+            table[bucket * heads..(bucket + 1) * heads].iter().copied()
+        });
+        let data = TensorData::new(rows.collect::<Vec<f32>>(), [2 * max_distance + 1, heads]);
+        Self { by_distance: Tensor::from_data(data, device), max_distance }
+    }
+
+    /// `[batch, heads, tokens, tokens]`.
+    fn at(&self, positions: &Tensor<2, Int>) -> Tensor<4> {
+        let ([batch, tokens], [_, heads]) = (positions.dims(), self.by_distance.dims());
+        let most = self.max_distance as i64;
+        let rows = distances(positions).clamp(-most, most) + most;
+        let bias = self.by_distance.clone().select(0, rows.reshape([batch * tokens * tokens]));
+        bias.reshape([batch, tokens, tokens, heads]).permute([0, 3, 1, 2])
+    }
+}
+
+/// The bucket of a key at this distance ahead of its query.
+fn bucket(distance: isize, buckets: usize, max_distance: usize) -> usize {
+    let half = buckets / 2;
+    let (side, distance, own) = (if distance > 0 { half } else { 0 }, distance.unsigned_abs(), half / 2);
+    if distance < own {
+        return side + distance;
+    }
+    // In single precision, as the models were trained.
+    let far = (distance as f32 / own as f32).ln() / (max_distance as f32 / own as f32).ln();
+    side + (own + (far * (half - own) as f32) as usize).min(half - 1)
+}
+
+/// A dense layer after pooling, as sentence encoders have it.
+#[derive(Debug, Clone)]
+pub(crate) struct Dense {
+    pub(crate) linear: FrozenLinear,
+    pub(crate) activation: DenseActivation,
+}
+
+/// The activation of a [`Dense`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DenseActivation {
+    Identity,
+    Tanh,
+    Sigmoid,
+    Kernel(Activation),
+}
+
+impl Dense {
+    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        match self.activation {
+            DenseActivation::Identity => self.linear.forward(x),
+            DenseActivation::Tanh => self.linear.forward(x).tanh(),
+            DenseActivation::Sigmoid => sigmoid(self.linear.forward(x)),
+            DenseActivation::Kernel(activation) => self.linear.activated(x, activation),
+        }
+    }
+
+    /// The number of outputs.
+    pub(crate) fn width(&self) -> usize {
+        let [_, output] = self.linear.dims();
+        output
     }
 }
 

@@ -1,5 +1,5 @@
 //! Untrained models: a baseline that a pretrained model must beat.
-use crate::gguf::tokenizer::{CUTS, byte_pairs};
+use crate::gguf::tokenizer::{GPT2_CUT, byte_pairs};
 use crate::{LlmError, Result};
 use ra_core::{Error, normal_numbers, read_bytes, read_json, rng, write_atomic, write_json};
 use safetensors::tensor::{Dtype, TensorView};
@@ -35,8 +35,7 @@ pub fn write_untrained_gpt2(folder: &Path, seed: u64) -> Result<()> {
     let text = String::from_utf8(read_bytes(&merges)?).map_err(|_| Error::corrupt(&merges, "not UTF-8"))?;
     let lines: Vec<String> =
         text.lines().filter(|l| !l.starts_with("#version") && l.contains(' ')).map(Into::into).collect();
-    let (_, cuts) = CUTS[1];
-    let mut tokenizer = byte_pairs(&tokens, &lines, cuts);
+    let mut tokenizer = byte_pairs(&tokens, &lines, &GPT2_CUT);
     tokenizer["added_tokens"] = json!([]);
     write_json(&tokenizer_file, &tokenizer)?;
 

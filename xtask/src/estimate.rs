@@ -120,7 +120,7 @@ fn of_method(id: &IdTable, dataset: &Dataset) -> f64 {
 fn of_towers(recipe: &Recipe, variant: &Variant, lm: &LmSpec, texts: &Texts, layer: f64) -> f64 {
     let injected = lm.layers.saturating_sub(variant.align.module.first_layer(lm)) as f64;
     // Of the last layer, one token is needed if one is pooled.
-    let whole = if lm.pooling == ra_core::Pooling::Mean { injected } else { (injected - 1.0).max(0.25) };
+    let whole = if lm.pooling.reads_one_row() { (injected - 1.0).max(0.25) } else { injected };
     let pairs = (recipe.train.steps * recipe.train.batch) as f64;
     TRAINED * pairs * (texts.user + texts.item) * layer * whole
 }

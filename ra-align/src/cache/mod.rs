@@ -4,7 +4,7 @@ mod store;
 use crate::config::{AlignConfig, AlignLoss, Placement, Tuning};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{
-    LanguageModel, LmSpec, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
+    LanguageModel, LmSpec, PooledText, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
     encode_with_tokens, indices, mean_rows, pooled_text, run_layers,
 };
 use rayon::prelude::*;
@@ -54,7 +54,7 @@ impl TextCache {
         let (first_layer, means) = (align.module.first_layer(&spec), align.loss.loss != AlignLoss::None);
         // Trained layers leave no constants.
         let alone = first_layer + 1 == spec.layers
-            && spec.pooling != Pooling::Mean
+            && spec.pooling.reads_one_row()
             && align.module.placement == Placement::Layers
             && align.tuning.tune == Tuning::None;
         let pooled = if alone { pooled_path(lm) } else { None };
@@ -237,7 +237,7 @@ impl TextCache {
         texts.iter().zip(found).map(&mut row).collect()
     }
 
-    /// Returns the vectors of the texts under `prefix`, `[texts, width]`; without a prefix, those of the untouched
+    /// Returns the vectors of the texts under `prefix`, `[texts, output width]`; without a prefix, those of the untouched
     /// language model.
     pub fn encode<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], prefix: Option<&Prefix>) -> Tensor<2> {
         let rows = self.rows(lm, texts);
@@ -247,7 +247,7 @@ impl TextCache {
             return encode_pooled(path, &text, prefix.and_then(|p| p.layer(self.first_layer)).cloned());
         }
         if texts.is_empty() {
-            return Tensor::zeros([0, spec.width], &device);
+            return Tensor::zeros([0, lm.output_width()], &device);
         }
         // Texts of similar length are computed together and returned in the requested order.
         let groups = near_length(texts);

@@ -35,7 +35,7 @@ impl Departures {
         let zero = || Param::from_tensor(Tensor::zeros([1], device));
         let zeros = |shape: [usize; 2]| Param::from_tensor(Tensor::zeros(shape, device));
         let first_layer = align.module.first_layer(&spec);
-        let square = [spec.width; 2];
+        let square = [lm.output_width(); 2];
         Self {
             temperature: align.loss.learn_temperature.then(zero),
             residual: align.departures.id_residual.then(zero),

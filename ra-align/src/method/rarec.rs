@@ -33,6 +33,7 @@ impl<I: Recommender, L: LanguageModel> RaRec<I, L> {
         towers: &Path,
     ) -> Result<Self> {
         let lm = text.lm();
+        AlignConfig::require_layers(&lm.spec())?;
         align.check_beside(&lm.spec())?;
         text.check(align)?;
         require_tunable(align.tuning.tune, lm)?;

@@ -104,7 +104,7 @@ impl<L: LanguageModel> TextTower<L> {
 
 impl<L: LanguageModel> Recommender for TextTower<L> {
     fn dim(&self) -> usize {
-        self.lm.spec().width
+        self.lm.output_width()
     }
     fn interests(&self) -> usize {
         1

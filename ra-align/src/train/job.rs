@@ -125,9 +125,10 @@ pub struct FitResult<I, L> {
 /// Trains the towers and returns the recommender of the ID method, the language model and the towers.
 ///
 /// # Errors
-/// As [`Fit::run`], [`AlignConfig::check_beside`], [`Check::check`] of [`AlignTrain`], and [`with_id_score`] for
-/// `id_residual`; [`Error::Settings`] if the text tower was made for another configuration; [`Error::Missing`] if there
-/// are no samples, or if the ID method has [`Recommender::additions`], since only its vectors can be aligned.
+/// As [`Fit::run`], [`AlignConfig::require_layers`], [`AlignConfig::check_beside`], [`Check::check`] of [`AlignTrain`],
+/// and [`with_id_score`] for `id_residual`; [`Error::Settings`] if the text tower was made for another configuration;
+/// [`Error::Missing`] if there are no samples, or if the ID method has [`Recommender::additions`], since only its
+/// vectors can be aligned.
 ///
 /// # Panics
 /// If a sample points outside the data set.
@@ -141,6 +142,7 @@ pub fn fit<I: Recommender, L: LanguageModel>(
         return Err(Error::Missing { what: "a sample to learn from".into(), remedy: remedy.into() });
     }
     let lm = job.text.lm();
+    AlignConfig::require_layers(&lm.spec())?;
     job.align.check_beside(&lm.spec())?;
     require_tunable(job.align.tuning.tune, lm)?;
     job.train.check()?;

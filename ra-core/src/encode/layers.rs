@@ -1,4 +1,5 @@
 //! Runs texts through a frozen language model: the only loop over layers in the workspace.
+use crate::model::BLOCKED;
 use crate::{
     LanguageModel, LayerInput, PooledPath, PooledText, Pooling, Prefix, TextBatch, attention_bias, gather_rows,
 };
@@ -8,7 +9,7 @@ use std::ops::Range;
 /// The result of [`encode`].
 #[derive(Debug, Clone)]
 pub struct Encoded {
-    /// `[batch, width]`, the pooled final state: the text's vector.
+    /// `[batch, output width]`, the pooled final state after [`LanguageModel::project`]: the text's vector.
     pub pooled: Tensor<2>,
     /// `[batch, tokens, width]`, the final state after [`LanguageModel::finish`].
     pub last: Tensor<3>,
@@ -69,11 +70,11 @@ pub fn encode<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, prefix: Optio
     let spec = lm.spec();
     let hidden = lm.embed(text.tokens.clone(), text.positions());
     let last = lm.finish(run_layers(lm, 0..spec.layers, hidden, text, prefix, |_, _| ()));
-    Encoded { pooled: pool(spec.pooling, last.clone(), &text.mask), last }
+    Encoded { pooled: lm.project(pool(spec.pooling, last.clone(), &text.mask)), last }
 }
 
-/// The texts' vectors, `[batch, width]`, from the input of layer `first`, `[batch, tokens, width]`. If only one row is
-/// pooled, the last layer computes only that row.
+/// The texts' vectors, `[batch, output width]`, from the input of layer `first`, `[batch, tokens, width]`. If only one
+/// row is pooled, the last layer computes only that row.
 pub fn encode_from<L: LanguageModel + ?Sized>(
     lm: &L,
     first: usize,
@@ -84,7 +85,7 @@ pub fn encode_from<L: LanguageModel + ?Sized>(
     pooled_from(lm, first, hidden, text, prefix, &text.mask)
 }
 
-/// The texts' vectors, `[batch, width]`, if `rows` (`[batch, rows, width]`) enter the language model as input tokens,
+/// The texts' vectors, `[batch, output width]`, if `rows` (`[batch, rows, width]`) enter the language model as input tokens,
 /// as in CoLLM (arXiv 2310.19488) and similar methods: before the text in a causal model, after it in a bidirectional
 /// one. `embedded` is the text after [`LanguageModel::embed`]. The rows are never pooled.
 pub fn encode_with_tokens<L: LanguageModel + ?Sized>(
@@ -125,16 +126,16 @@ fn pooled_from<L: LanguageModel + ?Sized>(
                 Some(path) => path.last_layer_at(input, rows),
                 None => gather_rows(lm.layer(last, input), rows),
             };
-            lm.finish(row).squeeze_dim(1)
+            lm.project(lm.finish(row).squeeze_dim(1))
         }
         _ => {
             let last = run_layers(lm, first..spec.layers, hidden, text, prefix, |_, _| ());
-            pool(spec.pooling, lm.finish(last), pooled)
+            lm.project(pool(spec.pooling, lm.finish(last), pooled))
         }
     }
 }
 
-/// The pooled position of each text, `[batch]`, for poolings that read one row; `None` for the mean.
+/// The pooled position of each text, `[batch]`, for poolings that read one row; `None` for the others.
 pub(crate) fn pooled_rows(pooling: Pooling, mask: &Tensor<2>) -> Option<Tensor<1, Int>> {
     let [batch, tokens] = mask.dims();
     let numbered = Tensor::<1, Int>::arange(1..tokens as i64 + 1, &mask.device()).float().reshape([1, tokens]);
@@ -142,15 +143,27 @@ pub(crate) fn pooled_rows(pooling: Pooling, mask: &Tensor<2>) -> Option<Tensor<1
         // The largest of `mask * (1, 2, ..)` is the last token; of `mask * (n, n - 1, ..)` the first.
         Pooling::Last => Some((mask.clone() * numbered).argmax(1).reshape([batch])),
         Pooling::First => Some((mask.clone() * (numbered.neg() + (tokens + 1) as f32)).argmax(1).reshape([batch])),
-        Pooling::Mean => None,
+        Pooling::Mean | Pooling::Max | Pooling::MeanSqrtLen | Pooling::Weighted => None,
     }
 }
 
 /// Pools `[batch, tokens, width]` to `[batch, width]`, ignoring padding.
 pub fn pool(pooling: Pooling, hidden: Tensor<3>, mask: &Tensor<2>) -> Tensor<2> {
-    match pooled_rows(pooling, mask) {
-        Some(rows) => gather_rows(hidden, rows).squeeze_dim(1),
-        None => mean_rows(hidden, mask),
+    if let Some(rows) = pooled_rows(pooling, mask) {
+        return gather_rows(hidden, rows).squeeze_dim(1);
+    }
+    let [batch, tokens, _] = hidden.dims();
+    match pooling {
+        Pooling::Max => {
+            let absent = (mask.clone() - 1.0) * -BLOCKED;
+            (hidden + absent.reshape([batch, tokens, 1])).max_dim(1).squeeze_dim(1)
+        }
+        Pooling::MeanSqrtLen => {
+            let count = mask.clone().sum_dim(1).clamp_min(1.0);
+            mean_rows(hidden, mask) * count.sqrt()
+        }
+        Pooling::Weighted => mean_rows(hidden, &(mask.clone().cumsum(1) * mask.clone())),
+        Pooling::First | Pooling::Last | Pooling::Mean => mean_rows(hidden, mask),
     }
 }
 
@@ -171,7 +184,7 @@ pub fn pooled_text<L: PooledPath + ?Sized>(lm: &L, hidden: Tensor<3>, text: &Tex
     Some(lm.pooled_text(LayerInput::new(hidden, None, bias, text.positions()), rows))
 }
 
-/// The texts' vectors, `[batch, width]`, from the constants of [`pooled_text`] and the last layer's prefix.
+/// The texts' vectors, `[batch, output width]`, from the constants of [`pooled_text`] and the last layer's prefix.
 pub fn encode_pooled<L: PooledPath + ?Sized>(lm: &L, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
-    lm.finish(lm.pooled_layer(text, prefix).unsqueeze_dim(1)).squeeze_dim(1)
+    lm.project(lm.finish(lm.pooled_layer(text, prefix).unsqueeze_dim(1)).squeeze_dim(1))
 }

@@ -53,7 +53,8 @@ pub fn attention(
 ///
 /// # Shapes
 /// `q` is `[batch, tokens, heads * head width]`; `k` and `v` are `[batch, keys, fewer heads * head width]` and start
-/// with the `keys - tokens` rows of the prefix; `bias` is `[batch, 1, tokens, keys]`; the result has the shape of `q`.
+/// with the `keys - tokens` rows of the prefix; `bias` is `[batch, 1, tokens, keys]`, or `[batch, heads, tokens, keys]`
+/// if heads differ (relative positions); the result has the shape of `q`.
 ///
 /// Tensors of another type than `f32`, or on a back end without these operators, take the composed form; the result has
 /// the number type of `q`.
@@ -64,13 +65,15 @@ pub fn attend(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, bias: Tensor<4>, heads: 
     let ([batch, tokens, width], [_, keys, key_width]) = (q.dims(), k.dims());
     assert_eq!(width % heads, 0, "the width is a multiple of the number of heads");
     let head = width / heads;
-    assert_eq!(bias.dims(), [batch, 1, tokens, keys], "a bias for every query and key");
+    let [_, biased, ..] = bias.dims();
+    assert!(biased == 1 || biased == heads, "one bias, or one per head");
+    assert_eq!(bias.dims(), [batch, biased, tokens, keys], "a bias for every query and key");
     assert_eq!(heads * head % key_width, 0, "each head of keys serves as many heads of queries");
     let fits = |x: &Tensor<3>| in_host_memory(&x.device()) && x.dtype() == DType::F32;
     if [&q, &k, &v].into_iter().all(fits) {
         let rows = |n: usize| move |b: usize| b * n..(b + 1) * n;
         let spans = (0..batch).map(|b| [rows(tokens)(b), rows(keys)(b)]).collect();
-        let bias = Some(bias.to_data().iter::<f32>().collect());
+        let bias = Some(Bias { values: bias.to_data().iter::<f32>().collect(), heads: biased });
         let operator = Attention { spans, heads, ahead: causal.then(|| keys - tokens), bias };
         let flat = |x: Tensor<3>, rows: usize, width: usize| x.reshape([batch * rows, width]);
         let inputs = [(&q, tokens, width), (&k, keys, key_width), (&v, keys, key_width)];
@@ -90,8 +93,16 @@ struct Attention {
     heads: usize,
     /// See [`Size`].
     ahead: Option<usize>,
-    /// The concatenated `[queries, keys]` of all sequences, added to the scores of every head.
-    bias: Option<Vec<f32>>,
+    bias: Option<Bias>,
+}
+
+/// What is added to the scores.
+#[derive(Debug)]
+struct Bias {
+    /// The concatenated `[heads, queries, keys]` of all sequences.
+    values: Vec<f32>,
+    /// 1 if all heads share it.
+    heads: usize,
 }
 
 /// One sequence's part of the attention.
@@ -99,6 +110,14 @@ struct Part<'a> {
     rows: [Range<usize>; 2],
     bias: Option<&'a [f32]>,
     size: Size,
+}
+
+impl<'a> Part<'a> {
+    /// The bias of a head, `[queries, keys]`.
+    fn bias_of(&self, head: usize) -> Option<&'a [f32]> {
+        let one = self.size.queries * self.size.keys;
+        self.bias.map(|all| if all.len() > one { &all[head * one..(head + 1) * one] } else { all })
+    }
 }
 
 /// Splits a slice into one piece per sequence; an empty slice gives empty pieces.
@@ -115,10 +134,11 @@ fn pieces(mut x: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [f3
 
 impl Attention {
     fn parts(&self, width: usize) -> Vec<Part<'_>> {
-        let mut bias = self.bias.as_deref();
+        let mut bias = self.bias.as_ref().map(|bias| &bias.values[..]);
+        let heads = self.bias.as_ref().map_or(1, |bias| bias.heads);
         let part = |rows: &[Range<usize>; 2]| {
             let (queries, keys) = (rows[0].len(), rows[1].len());
-            let own = bias.map(|all| all.split_at(queries * keys));
+            let own = bias.map(|all| all.split_at(heads * queries * keys));
             bias = own.map(|(_, rest)| rest);
             let size = Size { queries, keys, width: width / self.heads, ahead: self.ahead };
             Part { rows: rows.clone(), bias: own.map(|(own, _)| own), size }
@@ -162,7 +182,14 @@ impl Attention {
                                     &mut scratch[..]
                                 }
                             };
-                            head.forward(x, part.bias, out, weights, self.places(index, width, shared), part.size);
+                            head.forward(
+                                x,
+                                part.bias_of(index),
+                                out,
+                                weights,
+                                self.places(index, width, shared),
+                                part.size,
+                            );
                         }
                     },
                 );
@@ -262,8 +289,10 @@ mod tests {
             &device,
         );
         for (heads, fewer, head, prefix) in [(4, 4, 8, 0), (4, 2, 8, 3), (3, 1, 20, 1), (2, 2, 16, 21)] {
-            for causal in [true, false] {
+            for (causal, relative) in [(true, false), (false, false), (false, true)] {
                 let bias = attention_bias(&mask, prefix, causal);
+                let of_heads = || random([3 * heads, 6 * (6 + prefix)], 5).inner().reshape([3, heads, 6, 6 + prefix]);
+                let bias = if relative { bias + of_heads() } else { bias };
                 let (batch, tokens, keys) = (3, 6, 6 + prefix);
                 let deep = |x: Tensor<2>, rows: usize| {
                     let [n, width] = x.dims();

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 /// Which rows of the last hidden state become the text's vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Pooling {
     /// The first token that is not padding (BERT's `[CLS]`).
     First,
@@ -16,6 +16,22 @@ pub enum Pooling {
     Last,
     /// The mean over the tokens that are not padding (sentence encoders).
     Mean,
+    /// The maximum of each number over the tokens that are not padding.
+    Max,
+    /// The sum over the tokens that are not padding, divided by the square root of their number.
+    MeanSqrtLen,
+    /// The mean over the tokens that are not padding, weighted by their positions 1, 2, ... (SGPT, Muennighoff, 2022).
+    Weighted,
+}
+
+impl Pooling {
+    /// Every pooling.
+    pub const ALL: [Self; 6] = [Self::First, Self::Last, Self::Mean, Self::Max, Self::MeanSqrtLen, Self::Weighted];
+
+    /// Whether one row of the last hidden state is all that is read.
+    pub fn reads_one_row(self) -> bool {
+        matches!(self, Self::First | Self::Last)
+    }
 }
 
 /// The shape of a language model.
@@ -152,6 +168,17 @@ pub trait LanguageModel: Debug + Send + Sync {
     /// Applies what follows the last layer, such as a final norm, row by row. A model without it returns `hidden`.
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3>;
 
+    /// Maps pooled vectors, `[batch, width]`, to the texts' vectors, `[batch, output width]`: the dense layers that some
+    /// sentence encoders have after pooling. A model without them returns `pooled`.
+    fn project(&self, pooled: Tensor<2>) -> Tensor<2> {
+        pooled
+    }
+
+    /// The width of a text's vector.
+    fn output_width(&self) -> usize {
+        self.spec().width
+    }
+
     /// The fast path of the last layer: `Some(self)` if the model has one.
     fn pooled(&self) -> Option<&dyn PooledPath> {
         None
@@ -197,6 +224,8 @@ forward_pointers!(impl LanguageModel {
     fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3>;
     fn layer(&self, index: usize, input: LayerInput) -> Tensor<3>;
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3>;
+    fn project(&self, pooled: Tensor<2>) -> Tensor<2>;
+    fn output_width(&self) -> usize;
     fn pooled(&self) -> Option<&dyn PooledPath>;
     fn tunable(&self) -> Option<&dyn TunableMatrices>;
 });
@@ -213,12 +242,14 @@ pub trait Tokenizer: Debug + Send + Sync {
     fn special_tokens(&self) -> (Vec<u32>, Vec<u32>);
 }
 
+/// What is added to the score of a key that may not be read. Finite, so that a row without any key to attend to (left
+/// padding under a causal mask) stays a number.
+pub const BLOCKED: f32 = -1e9;
+
 /// The attention bias, `[batch, 1, tokens, rows + tokens]`: 0 if a query may attend to a key, otherwise a large
 /// negative number. Every query attends to every prefix row and never to padding; in a causal model it never attends to
 /// a later token.
 pub fn attention_bias(mask: &Tensor<2>, rows: usize, causal: bool) -> Tensor<4> {
-    // Finite, so that a row without any key to attend to (left padding under a causal mask) stays a number.
-    const BLOCKED: f32 = -1e9;
     let [batch, tokens] = mask.dims();
     let device = mask.device();
     let padding = (mask.clone() - 1.0) * -BLOCKED; // 0 for text, BLOCKED for padding

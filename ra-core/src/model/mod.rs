@@ -9,7 +9,7 @@ mod recommender;
 pub use aligner::{Aligner, Prefix};
 pub use id_model::{IdModel, TrainBatch};
 pub use language::{
-    LanguageModel, LayerInput, LmSpec, PooledPath, PooledText, Pooling, TextBatch, Tokenizer, TunableMatrices,
+    BLOCKED, LanguageModel, LayerInput, LmSpec, PooledPath, PooledText, Pooling, TextBatch, Tokenizer, TunableMatrices,
     attention_bias, gather_rows,
 };
 pub use precision::Precision;

@@ -1,12 +1,14 @@
 //! BERT (Devlin et al., NAACL 2019): post-norm, bidirectional. MiniLM and most sentence encoders have this
-//! architecture.
-use super::limits::{bad_epsilon, unsupported};
-use crate::reading::Reading;
-use crate::transformer::{Angles, Architecture, Norm, Transformer, TransformerBlock, by_rows, embedding};
+//! architecture; RoBERTa, XLM-R and CamemBERT differ in the row of their first position.
+use super::limits::{activation, bad_epsilon, unsupported};
+use super::{Build, Sizes};
+use crate::transformer::{
+    Angles, Architecture, Around, Norm, RelativeBias, Shape, TransformerBlock, by_rows, embedding,
+};
 use crate::weights::Weights;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{Activation, FrozenLinear};
-use ra_core::{LanguageModel, LmSpec, Pooling};
+use ra_core::{LanguageModel, Pooling};
 use serde::{Deserialize, Serialize};
 
 /// The part of a BERT `config.json` that affects the computation.
@@ -22,9 +24,12 @@ pub(crate) struct BertConfig {
     pub(crate) num_attention_heads: usize,
     /// The inner width of the feed-forward block.
     pub(crate) intermediate_size: usize,
-    /// The maximum length of a text.
+    /// The number of rows of the position table.
     #[serde(default = "positions")]
     pub(crate) max_position_embeddings: usize,
+    /// The row of the first token's position: 0, but for RoBERTa and its relatives that after the padding token's id.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) position_offset: usize,
     /// The number of rows of the token type table, of which only row 0 is used.
     #[serde(default = "types")]
     pub(crate) type_vocab_size: usize,
@@ -40,6 +45,12 @@ pub(crate) struct BertConfig {
     /// Whether a token attends only to itself and earlier tokens; not supported.
     #[serde(default)]
     pub(crate) is_decoder: bool,
+}
+
+// Omitted, so that the identity of a BERT stays what it was before RoBERTa was supported.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(offset: &usize) -> bool {
+    *offset == 0
 }
 
 // BERT's defaults: its early configurations omit these keys.
@@ -67,11 +78,31 @@ fn absolute() -> String {
 #[derive(Debug, Clone)]
 struct Bert {
     tokens: Tensor<2>,
+    /// From the row of the first position on.
     positions: Tensor<2>,
-    token_type: Tensor<2>,
+    token_type: Option<Tensor<2>>,
     norm: Norm,
     layers: Vec<Layer>,
+    relative: Option<RelativeBias>,
 }
+
+/// The names of a layer's parts, which differ between relatives.
+pub(super) struct Names {
+    pub(super) layers: &'static str,
+    /// Queries, keys, values and the output of attention.
+    pub(super) attention: [&'static str; 4],
+    /// The norm after attention, and that after the feed-forward block.
+    pub(super) norms: [&'static str; 2],
+    /// The two matrices of the feed-forward block.
+    pub(super) inner: [&'static str; 2],
+}
+
+const NAMES: Names = Names {
+    layers: "encoder.layer",
+    attention: ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"],
+    norms: ["attention.output.LayerNorm", "output.LayerNorm"],
+    inner: ["intermediate.dense", "output.dense"],
+};
 
 #[derive(Debug, Clone)]
 struct Layer {
@@ -87,12 +118,13 @@ struct Layer {
 }
 
 impl BertConfig {
-    /// Checks for settings that this crate does not support; the error says what to change.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// Checks what all relatives share.
+    pub(super) fn check_encoder(&self) -> Result<(), String> {
+        let (offset, rows) = (self.position_offset, self.max_position_embeddings);
         unsupported(&[
             (
                 activation(&self.hidden_act).is_none(),
-                format!("hidden_act {:?} (supported: gelu, gelu_new, relu)", self.hidden_act),
+                format!("hidden_act {:?} (supported: gelu, gelu_new, relu, silu)", self.hidden_act),
             ),
             (
                 self.position_embedding_type != "absolute",
@@ -107,58 +139,94 @@ impl BertConfig {
             ),
             bad_epsilon("layer_norm_eps", self.layer_norm_eps),
             (self.is_decoder, "is_decoder true (supported: false)".into()),
-            (self.num_hidden_layers == 0 || self.type_vocab_size == 0, "a model without layers or token types".into()),
+            (self.num_hidden_layers == 0, "a model without layers".into()),
+            (offset >= rows, format!("{rows} rows of positions, the first of them row {offset}")),
         ])
     }
 
-    /// Takes the tensors from `weights`; [`Weights::finish`] reports any misfit.
-    pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
+    /// Takes the tensors, named by `names`, from `weights`.
+    pub(super) fn build_encoder(
+        &self,
+        names: &Names,
+        relative: Option<RelativeBias>,
+        weights: &mut Weights,
+        around: &Around,
+        device: &Device,
+    ) -> Box<dyn LanguageModel> {
         let (width, inner, epsilon) = (self.hidden_size, self.intermediate_size, self.layer_norm_eps as f32);
         let activation = activation(&self.hidden_act).unwrap_or(Activation::Gelu);
         let layer = |weights: &mut Weights, index: usize| {
-            let name = |part: &str| format!("encoder.layer.{index}.{part}");
+            let name = |part: &str| format!("{}.{index}.{part}", names.layers);
             let mut linear = |part: &str, dims| weights.linear(&name(part), dims, true, device);
-            let [query, key, value] =
-                ["query", "key", "value"].map(|part| linear(&format!("attention.self.{part}"), [width, width]));
-            let output = linear("attention.output.dense", [width, width]);
-            let (up, down) = (linear("intermediate.dense", [width, inner]), linear("output.dense", [inner, width]));
-            let [attention_norm, output_norm] = ["attention.output.LayerNorm", "output.LayerNorm"]
-                .map(|part| weights.layer_norm(&name(part), width, epsilon, device));
+            let [query, key, value, output] = names.attention.map(|part| linear(part, [width, width]));
+            let [up, down] = names.inner;
+            let (up, down) = (linear(up, [width, inner]), linear(down, [inner, width]));
+            let [attention_norm, output_norm] =
+                names.norms.map(|part| weights.layer_norm(&name(part), width, epsilon, device));
             Layer { query, key, value, output, attention_norm, up, down, output_norm, activation }
         };
+        let (offset, rows, types) = (self.position_offset, self.max_position_embeddings, self.type_vocab_size);
         let architecture = Bert {
             tokens: weights.tensor("embeddings.word_embeddings.weight", [self.vocab_size, width], device),
-            positions: weights.tensor(
-                "embeddings.position_embeddings.weight",
-                [self.max_position_embeddings, width],
-                device,
-            ),
-            token_type: weights
-                .tensor("embeddings.token_type_embeddings.weight", [self.type_vocab_size, width], device)
-                .slice([0..1]),
+            positions: weights
+                .tensor("embeddings.position_embeddings.weight", [rows, width], device)
+                .slice([offset..rows]),
+            token_type: (types > 0).then(|| {
+                weights.tensor("embeddings.token_type_embeddings.weight", [types, width], device).slice([0..1])
+            }),
             norm: weights.layer_norm("embeddings.LayerNorm", width, epsilon, device),
             layers: (0..self.num_hidden_layers).map(|index| layer(weights, index)).collect(),
+            relative,
         };
         // Heads of the pre-training tasks, which the encoder does not use.
-        weights.ignore(|name| name.starts_with("pooler.") || name.starts_with("cls."));
-        let heads = self.num_attention_heads;
-        let spec = LmSpec {
+        let heads = ["pooler.", "cls.", "lm_head.", "classifier.", "vocab_", "qa_outputs."];
+        weights.ignore(|name| heads.iter().any(|head| name.starts_with(head)));
+        let shape = Shape {
             layers: self.num_hidden_layers,
             width,
-            max_tokens: reading.at_most(self.max_position_embeddings),
+            heads: [self.num_attention_heads; 2],
+            max_tokens: rows - offset,
             causal: false,
-            pooling: reading.pooling.unwrap_or(Pooling::First),
+            pooling: Pooling::First,
         };
-        Box::new(Transformer { architecture, heads, kv_heads: heads, spec, device: device.clone() })
+        around.transformer(architecture, shape, device)
+    }
+
+    /// The large tensors of a relative.
+    pub(super) fn encoder_sizes(&self) -> Sizes {
+        let (width, inner) = (self.hidden_size, [self.hidden_size, self.intermediate_size]);
+        let rows = [self.vocab_size, self.max_position_embeddings, self.type_vocab_size];
+        Sizes {
+            layers: self.num_hidden_layers,
+            layer: vec![[width, width]; 4].into_iter().chain([inner; 2]).collect(),
+            tables: rows.map(|rows| [rows, width]).to_vec(),
+        }
     }
 }
 
-fn activation(name: &str) -> Option<Activation> {
-    match name {
-        "gelu" | "gelu_python" => Some(Activation::Gelu),
-        "gelu_new" | "gelu_pytorch_tanh" => Some(Activation::GeluTanh),
-        "relu" => Some(Activation::Relu),
-        _ => None,
+/// The name of the token table of BERT and its relatives.
+pub(super) const TOKEN_TABLES: [&str; 1] = ["embeddings.word_embeddings.weight"];
+
+impl Build for BertConfig {
+    fn check(&self) -> Result<(), String> {
+        self.check_encoder()?;
+        unsupported(&[(self.type_vocab_size == 0, "a model without token types".into())])
+    }
+
+    fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
+        self.build_encoder(&NAMES, None, weights, around, device)
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.encoder_sizes()
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn token_tables(&self) -> &'static [&'static str] {
+        &TOKEN_TABLES
     }
 }
 
@@ -174,7 +242,13 @@ impl Architecture for Bert {
 
     fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
         let placed = embedding(&self.tokens, tokens) + embedding(&self.positions, positions);
-        self.norm.forward(placed + self.token_type.clone().unsqueeze())
+        self.norm.forward(match &self.token_type {
+            Some(token_type) => placed + token_type.clone().unsqueeze(),
+            None => placed,
+        })
+    }
+    fn relative_bias(&self) -> Option<&RelativeBias> {
+        self.relative.as_ref()
     }
 }
 

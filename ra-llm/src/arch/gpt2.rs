@@ -1,11 +1,11 @@
 //! GPT-2 (Radford et al., 2019): pre-norm, causal, learned positions.
 use super::limits::{bad_epsilon, unsupported};
-use crate::reading::Reading;
-use crate::transformer::{Angles, Architecture, Norm, Transformer, TransformerBlock, by_rows, embedding};
+use super::{Build, Sizes};
+use crate::transformer::{Angles, Architecture, Around, Norm, Shape, TransformerBlock, by_rows, embedding};
 use crate::weights::Weights;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{Activation, FrozenLinear, Layout};
-use ra_core::{LanguageModel, LmSpec, Pooling};
+use ra_core::{LanguageModel, Pooling};
 use serde::{Deserialize, Serialize};
 
 /// The part of a GPT-2 `config.json` that affects the computation.
@@ -75,9 +75,8 @@ struct Layer {
     down: FrozenLinear,
 }
 
-impl Gpt2Config {
-    /// Checks for settings that this crate does not support; the error says what to change.
-    pub(crate) fn check(&self) -> Result<(), String> {
+impl Build for Gpt2Config {
+    fn check(&self) -> Result<(), String> {
         let tanh = matches!(self.activation_function.as_str(), "gelu_new" | "gelu_pytorch_tanh");
         unsupported(&[
             (!tanh, format!("activation_function {:?} (supported: gelu_new)", self.activation_function)),
@@ -92,8 +91,7 @@ impl Gpt2Config {
         ])
     }
 
-    /// Takes the tensors from `weights`; [`Weights::finish`] reports any misfit.
-    pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
+    fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
         let (width, epsilon) = (self.n_embd, self.layer_norm_epsilon as f32);
         let inner = self.n_inner.unwrap_or(4 * width);
         let layer = |weights: &mut Weights, index: usize| {
@@ -120,14 +118,33 @@ impl Gpt2Config {
         weights.ignore(|name| {
             name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
         });
-        let spec = LmSpec {
+        let shape = Shape {
             layers: self.n_layer,
             width,
-            max_tokens: reading.at_most(self.n_positions),
+            heads: [self.n_head; 2],
+            max_tokens: self.n_positions,
             causal: true,
-            pooling: reading.pooling.unwrap_or(Pooling::Last),
+            pooling: Pooling::Last,
         };
-        Box::new(Transformer { architecture, heads: self.n_head, kv_heads: self.n_head, spec, device: device.clone() })
+        around.transformer(architecture, shape, device)
+    }
+
+    fn sizes(&self) -> Sizes {
+        let width = self.n_embd;
+        let inner = [width, self.n_inner.unwrap_or_else(|| width.saturating_mul(4))];
+        Sizes {
+            layers: self.n_layer,
+            layer: vec![[width, width]; 4].into_iter().chain([inner; 2]).collect(),
+            tables: vec![[self.vocab_size, width], [self.n_positions, width]],
+        }
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn token_tables(&self) -> &'static [&'static str] {
+        &["wte.weight"]
     }
 }
 

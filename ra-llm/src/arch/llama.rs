@@ -1,22 +1,21 @@
 //! Llama (Touvron et al., 2023) and models with its architecture: Mistral, Qwen2 (biases on queries, keys and values),
-//! Qwen3 (norms on the heads of queries and keys).
-use super::limits::{bad_epsilon, unsupported};
-use crate::reading::Reading;
-use crate::transformer::{Angles, Architecture, Norm, Rotary, Transformer, TransformerBlock, by_rows, embedding};
+//! Qwen3 (norms on the heads of queries and keys), Phi-3 (queries, keys and values in one matrix, gate and up in
+//! another).
+use super::limits::{bad_epsilon, bad_head_width, bad_heads, unsupported};
+use super::rope::Rope;
+use super::{Build, MOST_TOKENS, Sizes};
+use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
 use crate::weights::Weights;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{FrozenLinear, gated_silu};
-use ra_core::{LanguageModel, LmSpec, Pooling};
+use ra_core::{LanguageModel, Pooling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// The maximum length of a text: prompts are short, and a table of angles for 131,072 positions is large.
-const MOST_TOKENS: usize = 8192;
 
 /// The part of a Llama-like `config.json` that affects the computation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LlamaConfig {
-    /// `llama`, `mistral`, `qwen2` or `qwen3`.
+    /// `llama`, `mistral`, `qwen2`, `qwen3` or `phi3`.
     pub(crate) model_type: String,
     /// The number of rows of the token table.
     pub(crate) vocab_size: usize,
@@ -42,12 +41,18 @@ pub(crate) struct LlamaConfig {
     /// The base of the rotary angles.
     #[serde(default)]
     pub(crate) rope_theta: Option<f64>,
-    /// The scaling of rotary angles; not supported.
+    /// The scaling of rotary angles.
     #[serde(default)]
     pub(crate) rope_scaling: Option<Value>,
     /// The place of base and scaling in newer files.
     #[serde(default)]
     pub(crate) rope_parameters: Option<Value>,
+    /// Whether the weights hold a divisor of each rotary angle, as GGUF files of scaled models do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) rope_divisors: bool,
+    /// The share of a head that is rotated; only all of it is supported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) partial_rotary_factor: Option<f64>,
     /// The activation.
     #[serde(default = "silu")]
     pub(crate) hidden_act: String,
@@ -79,6 +84,8 @@ struct Llama {
     layers: Vec<Layer>,
     norm: Norm,
     rotary: Rotary,
+    /// How far back a token reads.
+    reach: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -108,72 +115,70 @@ impl LlamaConfig {
         self.head_dim.or(granted).unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
-    /// The numbers of inputs and outputs of a layer's matrices.
-    pub(crate) fn matrices(&self) -> Vec<[usize; 2]> {
-        let ([heads, kv_heads], width) =
-            (self.heads().map(|heads| heads.saturating_mul(self.head())), self.hidden_size);
-        vec![[width, heads], [width, kv_heads], [width, kv_heads], [heads, width]]
-            .into_iter()
-            .chain([[width, self.intermediate_size]; 3])
-            .collect()
+    fn rope(&self) -> Rope {
+        Rope::new(self.rope_theta, &[self.rope_scaling.as_ref(), self.rope_parameters.as_ref()], 10_000.0)
     }
 
-    fn theta(&self) -> f64 {
-        let newer = self.rope_parameters.as_ref().and_then(|p| p.get("rope_theta")).and_then(Value::as_f64);
-        self.rope_theta.or(newer).unwrap_or(10_000.0)
+    pub(crate) fn is_fused(&self) -> bool {
+        self.model_type == "phi3"
     }
 
-    /// The name of the scaling of rotary angles, if there is one.
-    fn scaling(&self) -> Option<String> {
-        [&self.rope_scaling, &self.rope_parameters].into_iter().flatten().find_map(|table| {
-            let kind = table.get("rope_type").or_else(|| table.get("type"));
-            let kind = kind.map_or_else(|| table.to_string(), |k| k.as_str().unwrap_or_default().to_string());
-            let named = table.get("rope_type").is_some() || table.get("type").is_some();
-            let plain = kind == "default" || (table.get("rope_theta").is_some() && !named);
-            (!plain && !table.is_null()).then_some(kind)
-        })
+    /// The rotary angles, which a file may divide once more.
+    fn rotary(&self, weights: &mut Weights, positions: usize, device: &Device) -> Rotary {
+        let mut frequencies = self.rope().frequencies(self.head());
+        if self.rope_divisors {
+            let divisors = weights.take("rope_freqs.weight", &[self.head() / 2]);
+            for (frequency, divisor) in frequencies.iter_mut().zip(divisors) {
+                *frequency /= f64::from(divisor);
+            }
+        }
+        Rotary::new(positions, &frequencies, device)
     }
+}
 
-    /// Checks for settings that this crate does not support; the error says what to change.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let [heads, kv_heads] = self.heads();
-        let scaling = self.scaling();
+impl Build for LlamaConfig {
+    fn check(&self) -> Result<(), String> {
+        let ([heads, kv_heads], [theta, scaling]) = (self.heads(), self.rope().problems());
+        let part = self
+            .partial_rotary_factor
+            .or_else(|| self.rope_parameters.as_ref()?.get("partial_rotary_factor")?.as_f64());
         unsupported(&[
             (self.hidden_act != "silu", format!("hidden_act {:?} (supported: silu)", self.hidden_act)),
-            (scaling.is_some(), format!("rope_scaling {:?} (supported: none)", scaling.unwrap_or_default())),
+            scaling,
+            (
+                part.is_some_and(|part| part != 1.0),
+                format!("partial_rotary_factor {} (supported: 1)", part.unwrap_or_default()),
+            ),
             (self.mlp_bias, "mlp_bias true (supported: false)".into()),
-            (
-                heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads.max(1)),
-                format!("{heads} heads with {kv_heads} of keys (it must be a multiple)"),
-            ),
-            (
-                self.head() == 0 || !self.head().is_multiple_of(2) || self.head() > 1024,
-                format!("head_dim {} (it must be even, 1024 at most)", self.head()),
-            ),
+            bad_heads(heads, kv_heads),
+            bad_head_width(self.head()),
             bad_epsilon("rms_norm_eps", self.rms_norm_eps),
-            (
-                !(self.theta() > 0.0 && self.theta().is_finite()),
-                format!("rope_theta {} (it must be above 0)", self.theta()),
-            ),
+            theta,
             (self.num_hidden_layers == 0, "a model without layers".into()),
         ])
     }
 
-    /// Takes the tensors from `weights`; [`Weights::finish`] reports any misfit.
-    pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
+    fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
         let (width, inner, epsilon) = (self.hidden_size, self.intermediate_size, self.rms_norm_eps as f32);
         let ([heads, kv_heads], head) = (self.heads(), self.head());
         let qkv_bias = self.attention_bias.unwrap_or(self.model_type == "qwen2");
         let output_bias = self.attention_bias.unwrap_or(false) && self.model_type != "qwen2";
         let layer = |weights: &mut Weights, index: usize| {
             let name = |part: &str| format!("layers.{index}.{part}");
-            let mut linear = |part: &str, dims, bias| weights.linear(&name(part), dims, bias, device);
-            let query = linear("self_attn.q_proj", [width, heads * head], qkv_bias);
-            let [key, value] =
-                ["k", "v"].map(|part| linear(&format!("self_attn.{part}_proj"), [width, kv_heads * head], qkv_bias));
-            let output = linear("self_attn.o_proj", [heads * head, width], output_bias);
-            let [gate, up] = ["gate", "up"].map(|part| linear(&format!("mlp.{part}_proj"), [width, inner], false));
-            let down = linear("mlp.down_proj", [inner, width], false);
+            let widths = [heads, kv_heads, kv_heads].map(|heads| heads * head);
+            let [query, key, value] = if self.is_fused() {
+                weights.fused(&name("self_attn.qkv_proj"), width, widths, qkv_bias, device)
+            } else {
+                let parts = ["q_proj", "k_proj", "v_proj"].map(|part| name(&format!("self_attn.{part}")));
+                std::array::from_fn(|i| weights.linear(&parts[i], [width, widths[i]], qkv_bias, device))
+            };
+            let [gate, up] = if self.is_fused() {
+                weights.fused(&name("mlp.gate_up_proj"), width, [inner; 2], false, device)
+            } else {
+                ["mlp.gate_proj", "mlp.up_proj"].map(|part| weights.linear(&name(part), [width, inner], false, device))
+            };
+            let output = weights.linear(&name("self_attn.o_proj"), [heads * head, width], output_bias, device);
+            let down = weights.linear(&name("mlp.down_proj"), [inner, width], false, device);
             let mut norm = |part: &str, width| weights.rms_norm(&name(part), width, epsilon, device);
             let head_norms = (self.model_type == "qwen3")
                 .then(|| ["q", "k"].map(|part| norm(&format!("self_attn.{part}_norm"), head)));
@@ -181,23 +186,47 @@ impl LlamaConfig {
                 ["input_layernorm", "post_attention_layernorm"].map(|part| norm(part, width));
             Layer { attention_norm, query, key, value, head_norms, output, inner_norm, gate, up, down }
         };
-        let window = self.sliding_window.filter(|_| self.use_sliding_window != Some(false)).unwrap_or(usize::MAX);
-        let max_tokens = reading.at_most(self.max_position_embeddings.min(window).min(MOST_TOKENS));
+        // Qwen has a window in some of its layers alone: texts within it need not know which.
+        let window = self.sliding_window.filter(|_| self.use_sliding_window != Some(false));
+        let (reach, most) = match (self.model_type.as_str(), window) {
+            ("mistral" | "phi3", window) => (window.map(|window| window.saturating_sub(1)), usize::MAX),
+            (_, window) => (None, window.unwrap_or(usize::MAX)),
+        };
+        let max_tokens = self.max_position_embeddings.min(most).min(MOST_TOKENS);
         let architecture = Llama {
             tokens: weights.tensor("embed_tokens.weight", [self.vocab_size, width], device),
             layers: (0..self.num_hidden_layers).map(|index| layer(weights, index)).collect(),
             norm: weights.rms_norm("norm", width, epsilon, device),
-            rotary: Rotary::new(max_tokens, head, self.theta(), device),
+            rotary: self.rotary(weights, around.reading.at_most(max_tokens), device),
+            reach,
         };
         weights.ignore(|name| name == "lm_head.weight" || name.ends_with("rotary_emb.inv_freq"));
-        let spec = LmSpec {
+        let shape = Shape {
             layers: self.num_hidden_layers,
             width,
+            heads: [heads, kv_heads],
             max_tokens,
             causal: true,
-            pooling: reading.pooling.unwrap_or(Pooling::Last),
+            pooling: Pooling::Last,
         };
-        Box::new(Transformer { architecture, heads, kv_heads, spec, device: device.clone() })
+        around.transformer(architecture, shape, device)
+    }
+
+    fn sizes(&self) -> Sizes {
+        let ([heads, kv_heads], width) =
+            (self.heads().map(|heads| heads.saturating_mul(self.head())), self.hidden_size);
+        let layer = [[width, heads], [width, kv_heads], [width, kv_heads], [heads, width]]
+            .into_iter()
+            .chain([[width, self.intermediate_size]; 3]);
+        Sizes { layers: self.num_hidden_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width]] }
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn token_tables(&self) -> &'static [&'static str] {
+        &["embed_tokens.weight"]
     }
 }
 
@@ -216,8 +245,11 @@ impl Architecture for Llama {
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.norm.forward(hidden)
     }
-    fn rotary(&self) -> Option<&Rotary> {
+    fn rotary(&self, _: usize) -> Option<&Rotary> {
         Some(&self.rotary)
+    }
+    fn reach(&self, _: usize) -> Option<usize> {
+        self.reach
     }
 }
 
@@ -228,10 +260,7 @@ impl Layer {
             Some(norms) => norms[which].forward(x),
             None => x,
         };
-        match at {
-            Some(angles) => angles.apply_rotary(x),
-            None => x,
-        }
+        Angles::applied(at, x)
     }
 }
 

@@ -1,85 +1,115 @@
-//! The supported architectures: one file each, and their common configuration.
+//! The supported architectures: one file each, and what they have in common.
 mod bert;
+mod distilbert;
+mod gemma;
 mod gpt2;
 mod limits;
 mod llama;
+mod modernbert;
+mod mpnet;
+mod nomic_bert;
+mod rope;
+pub(crate) mod static_table;
+mod t5;
 
 pub(crate) use bert::BertConfig;
+pub(crate) use distilbert::DistilBertConfig;
+pub(crate) use gemma::GemmaConfig;
 pub(crate) use gpt2::Gpt2Config;
 pub(crate) use llama::LlamaConfig;
+pub(crate) use modernbert::ModernBertConfig;
+pub(crate) use mpnet::MpnetConfig;
+pub(crate) use nomic_bert::NomicBertConfig;
+pub(crate) use t5::T5Config;
 
-use crate::reading::Reading;
+pub(crate) use limits::activation;
+
+use crate::transformer::Around;
 use crate::weights::Weights;
 use burn::tensor::Device;
 use ra_core::LanguageModel;
 use serde::Serialize;
 
+/// The maximum length of a text for architectures that could read far more: prompts are short, and a table of angles
+/// for 131,072 positions is large.
+const MOST_TOKENS: usize = 8192;
+
+/// What the rest of this crate asks of the configuration of an architecture.
+pub(crate) trait Build {
+    /// Checks for settings that this crate does not support; the error says what to change.
+    fn check(&self) -> Result<(), String>;
+
+    /// Takes the tensors from `weights`; [`Weights::finish`] reports any misfit.
+    fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel>;
+
+    /// The sizes of the large tensors.
+    fn sizes(&self) -> Sizes;
+
+    /// The number of rows of the token table.
+    fn vocabulary(&self) -> usize;
+
+    /// The names that the token table may have; any prefix before it in a file is before every name of the model.
+    fn token_tables(&self) -> &'static [&'static str];
+}
+
+/// The sizes of a model's large tensors.
+#[derive(Debug)]
+pub(crate) struct Sizes {
+    /// The number of layers.
+    pub(crate) layers: usize,
+    /// The matrices of a layer.
+    pub(crate) layer: Vec<[usize; 2]>,
+    /// The tables around the layers.
+    pub(crate) tables: Vec<[usize; 2]>,
+}
+
 /// The configuration of a model with a supported architecture.
 #[derive(Debug, Serialize)]
 pub(crate) enum Config {
     Bert(BertConfig),
+    DistilBert(DistilBertConfig),
+    Gemma(GemmaConfig),
     Gpt2(Gpt2Config),
     Llama(LlamaConfig),
+    ModernBert(ModernBertConfig),
+    Mpnet(MpnetConfig),
+    NomicBert(NomicBertConfig),
+    T5(T5Config),
 }
 
 impl Config {
-    /// Checks for settings that this crate does not support; the error says what to change.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// The configuration as any other.
+    pub(crate) fn any(&self) -> &dyn Build {
         match self {
-            Self::Bert(config) => config.check(),
-            Self::Gpt2(config) => config.check(),
-            Self::Llama(config) => config.check(),
-        }
-    }
-
-    /// Takes the tensors from `weights`; [`Weights::finish`] reports any misfit.
-    pub(crate) fn build(&self, weights: &mut Weights, reading: Reading, device: &Device) -> Box<dyn LanguageModel> {
-        match self {
-            Self::Bert(config) => config.build(weights, reading, device),
-            Self::Gpt2(config) => config.build(weights, reading, device),
-            Self::Llama(config) => config.build(weights, reading, device),
+            Self::Bert(config) => config,
+            Self::DistilBert(config) => config,
+            Self::Gemma(config) => config,
+            Self::Gpt2(config) => config,
+            Self::Llama(config) => config,
+            Self::ModernBert(config) => config,
+            Self::Mpnet(config) => config,
+            Self::NomicBert(config) => config,
+            Self::T5(config) => config,
         }
     }
 
     /// The number of parameters in the large tensors; `None` if it overflows.
     pub(crate) fn large_params(&self) -> Option<u64> {
-        let (layers, layer, around) = match self {
-            Self::Bert(c) => {
-                let width = c.hidden_size;
-                let inner = [width, c.intermediate_size];
-                let rows = [c.vocab_size, c.max_position_embeddings, c.type_vocab_size].map(|rows| [rows, width]);
-                (c.num_hidden_layers, vec![[width, width]; 4].into_iter().chain([inner; 2]).collect(), rows.to_vec())
-            }
-            Self::Gpt2(c) => {
-                let width = c.n_embd;
-                let inner = [width, c.n_inner.unwrap_or_else(|| width.saturating_mul(4))];
-                let layer = vec![[width, width]; 4].into_iter().chain([inner; 2]).collect();
-                (c.n_layer, layer, vec![[c.vocab_size, width], [c.n_positions, width]])
-            }
-            Self::Llama(c) => (c.num_hidden_layers, c.matrices(), vec![[c.vocab_size, c.hidden_size]]),
-        };
+        let Sizes { layers, layer, tables } = self.any().sizes();
         let sum = |all: Vec<[usize; 2]>| {
             all.iter().try_fold(0u64, |sum, &[a, b]| sum.checked_add((a as u64).checked_mul(b as u64)?))
         };
-        sum(layer)?.checked_mul(layers as u64)?.checked_add(sum(around)?)
+        sum(layer)?.checked_mul(layers as u64)?.checked_add(sum(tables)?)
     }
 
-    /// The number of rows of the token table.
-    pub(crate) fn vocabulary(&self) -> usize {
-        match self {
-            Self::Bert(config) => config.vocab_size,
-            Self::Gpt2(config) => config.vocab_size,
-            Self::Llama(config) => config.vocab_size,
-        }
+    /// Whether this is BERT itself and no relative.
+    pub(crate) fn is_bert(&self) -> bool {
+        matches!(self, Self::Bert(config) if config.position_offset == 0)
     }
 
-    /// The name of the token table; any prefix before it in a file is before every name of the model.
-    pub(crate) fn token_table(&self) -> &'static str {
-        match self {
-            Self::Bert(_) => "embeddings.word_embeddings.weight",
-            Self::Gpt2(_) => "wte.weight",
-            Self::Llama(_) => "embed_tokens.weight",
-        }
+    /// Whether its tokenizer may be a word list, `vocab.txt`.
+    pub(crate) fn reads_words(&self) -> bool {
+        self.is_bert() || matches!(self, Self::DistilBert(_) | Self::NomicBert(_))
     }
 
     /// The settings that affect the computation, however their file is written, with every default filled in.

@@ -8,19 +8,37 @@ use serde_json::{Map, Value};
 use std::path::Path;
 
 /// The supported architectures, by `model_type` and by the prefix of their class names.
-const ARCHITECTURES: [(&str, &str); 6] = [
+const ARCHITECTURES: [(&str, &str); 20] = [
     ("bert", "Bert"),
+    ("camembert", "Camembert"),
+    ("distilbert", "DistilBert"),
+    ("gemma", "Gemma"),
+    ("gemma2", "Gemma2"),
+    ("gemma3", "Gemma3"),
+    ("gemma3_text", "Gemma3Text"),
     ("gpt2", "GPT2"),
     ("llama", "Llama"),
     ("mistral", "Mistral"),
+    ("modernbert", "ModernBert"),
+    ("mpnet", "MPNet"),
+    ("mt5", "MT5"),
+    ("nomic_bert", "NomicBert"),
+    ("phi3", "Phi3"),
     ("qwen2", "Qwen2"),
     ("qwen3", "Qwen3"),
+    ("roberta", "Roberta"),
+    ("t5", "T5"),
+    ("xlm-roberta", "XLMRoberta"),
 ];
-const SUPPORTED: &str = "bert, gpt2, llama, mistral, qwen2, qwen3";
+const SUPPORTED: &str = "bert, camembert, distilbert, gemma, gemma2, gemma3, gpt2, llama, mistral, modernbert, mpnet, \
+                         mt5, nomic_bert, phi3, qwen2, qwen3, roberta, t5, xlm-roberta";
 
 /// The sizes that every model needs.
 const SIZES: [&str; 5] = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"];
 const GPT2_SIZES: [&str; 4] = ["vocab_size", "n_embd", "n_layer", "n_head"];
+const NOMIC_SIZES: [&str; 5] = ["vocab_size", "n_embd", "n_layer", "n_head", "n_inner"];
+const DISTILBERT_SIZES: [&str; 5] = ["vocab_size", "dim", "n_layers", "n_heads", "hidden_dim"];
+const T5_SIZES: [&str; 6] = ["vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads"];
 
 /// Reads a `config.json`; a key that is `null` counts as absent.
 ///
@@ -37,25 +55,76 @@ pub(crate) fn read(path: &Path) -> Result<Config> {
         return Err(Error::corrupt(path, problem).into());
     }
     let kind = kind(path, &config)?;
+    if kind == "gemma3" {
+        // The model that also reads images has that of texts in a table of its own.
+        if let Some(Value::Object(text)) = config.remove("text_config") {
+            config.extend(text.into_iter().filter(|(_, value)| !value.is_null()));
+        }
+    }
+    let kind = if kind == "gemma3" { "gemma3_text" } else { kind };
+    if kind == "nomic_bert" && !config.contains_key("n_embd") {
+        rename(&mut config, &NOMIC_KEYS);
+        if let Some(base) = config.get("rope_parameters").and_then(|table| table.get("rope_theta")).cloned() {
+            config.insert("rotary_emb_base".into(), base);
+        }
+    }
+    rename(&mut config, &[("_sliding_window_pattern", "sliding_window_pattern")]);
     config.insert("model_type".into(), kind.into());
+    for (key, value) in defaults(kind, &config) {
+        config.entry(key).or_insert(value);
+    }
     match kind {
-        "bert" => parse(path, config, &SIZES).map(Config::Bert),
+        "bert" | "roberta" | "xlm-roberta" | "camembert" => parse(path, config, &SIZES).map(Config::Bert),
+        "distilbert" => parse(path, config, &DISTILBERT_SIZES).map(Config::DistilBert),
+        "gemma" | "gemma2" | "gemma3_text" => parse(path, config, &SIZES).map(Config::Gemma),
         "gpt2" => parse(path, config, &GPT2_SIZES).map(Config::Gpt2),
-        _ => {
-            for (key, value) in defaults(kind) {
-                config.entry(key).or_insert(value);
-            }
-            parse(path, config, &SIZES).map(Config::Llama)
+        "modernbert" => parse(path, config, &SIZES).map(Config::ModernBert),
+        "mpnet" => parse(path, config, &SIZES).map(Config::Mpnet),
+        "nomic_bert" => parse(path, config, &NOMIC_SIZES).map(Config::NomicBert),
+        "t5" | "mt5" => parse(path, config, &T5_SIZES).map(Config::T5),
+        _ => parse(path, config, &SIZES).map(Config::Llama),
+    }
+}
+
+/// The keys of Nomic BERT in transformers, and those of its publisher, which follow GPT-2.
+const NOMIC_KEYS: [(&str, &str); 7] = [
+    ("hidden_size", "n_embd"),
+    ("num_hidden_layers", "n_layer"),
+    ("num_attention_heads", "n_head"),
+    ("intermediate_size", "n_inner"),
+    ("max_position_embeddings", "n_positions"),
+    ("layer_norm_eps", "layer_norm_epsilon"),
+    ("hidden_act", "activation_function"),
+];
+
+/// Gives keys other names, unless the configuration has those too.
+fn rename(config: &mut Map<String, Value>, names: &[(&str, &str)]) {
+    for (from, to) in names {
+        if let Some(value) = config.remove(*from) {
+            config.entry(*to).or_insert(value);
         }
     }
 }
 
-/// The defaults that differ between the relatives of Llama, as in transformers.
-fn defaults(kind: &str) -> Vec<(&'static str, Value)> {
+/// The defaults that differ between the members of a family, as in transformers.
+fn defaults(kind: &str, config: &Map<String, Value>) -> Vec<(&'static str, Value)> {
     match kind {
+        // The first position's row follows that of the padding token.
+        "roberta" | "xlm-roberta" | "camembert" | "mpnet" => {
+            let padding = config.get("pad_token_id").and_then(Value::as_u64).unwrap_or(1);
+            let types = if kind == "mpnet" { 0 } else { 2 };
+            vec![("position_offset", padding.saturating_add(1).into()), ("type_vocab_size", types.into())]
+        }
+        "gemma2" => vec![("attn_logit_softcapping", 50.0.into()), ("query_pre_attn_scalar", 256.0.into())],
+        "gemma3_text" => {
+            vec![("query_pre_attn_scalar", 256.0.into()), ("max_position_embeddings", 131_072.into())]
+        }
+        "mt5" => vec![("feed_forward_proj", "gated-gelu".into())],
+        "phi3" => vec![("max_position_embeddings", 4096.into()), ("rms_norm_eps", 1e-5.into())],
         "mistral" => vec![("max_position_embeddings", 131_072.into())],
         "qwen2" | "qwen3" => vec![("max_position_embeddings", 32_768.into()), ("use_sliding_window", false.into())],
-        _ => vec![("max_position_embeddings", 2048.into())],
+        "llama" => vec![("max_position_embeddings", 2048.into())],
+        _ => Vec::new(),
     }
 }
 
@@ -77,7 +146,7 @@ fn kind(path: &Path, config: &Map<String, Value>) -> Result<&'static str> {
         return known.map(|(kind, _)| *kind).ok_or_else(|| foreign(&said));
     }
     if let Some(class) = config.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str) {
-        let heads = ["For", "Model", "LMHead", "DoubleHeads"];
+        let heads = ["For", "Model", "LMHead", "DoubleHeads", "Encoder"];
         let of = |stem: &str| class.strip_prefix(stem).is_some_and(|rest| heads.iter().any(|h| rest.starts_with(h)));
         let known = ARCHITECTURES.iter().find(|(_, stem)| of(stem));
         return known.map(|(kind, _)| *kind).ok_or_else(|| foreign(class));

@@ -2,6 +2,7 @@
 //! adds.
 pub(crate) mod adapter;
 mod config;
+mod dense;
 pub(crate) mod document;
 mod names;
 pub(crate) mod prompts;
@@ -10,5 +11,6 @@ mod weight_files;
 pub(crate) mod write_adapter;
 
 pub(crate) use config::read as read_config;
-pub(crate) use sentence_encoder::Folder;
+pub(crate) use dense::DenseFiles;
+pub(crate) use sentence_encoder::{Folder, TableKind};
 pub(crate) use weight_files::open as open_weights;

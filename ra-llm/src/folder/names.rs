@@ -13,25 +13,26 @@ const RELATIVES: [&str; 9] =
     ["roberta", "electra", "albert", "distilbert", "deberta", "mpnet", "longformer", "layoutlm", "ernie"];
 
 impl Spelling {
-    /// Finds the prefix from the token table, which every model has once.
+    /// Finds the prefix from the token table, which every model has once under the first of `token_tables` that the
+    /// file knows.
     ///
     /// # Errors
     /// If the file holds several models.
-    pub(crate) fn of<'a>(names: impl Iterator<Item = &'a str>, token_table: &str) -> Result<Self, String> {
-        let before = |name: &'a str| {
-            let prefix = name.strip_suffix(token_table)?;
-            (prefix.is_empty() || prefix.ends_with('.')).then_some(prefix)
-        };
-        let mut prefixes: Vec<&str> = names.filter_map(before).collect();
-        prefixes.sort_unstable();
-        prefixes.dedup();
-        match prefixes[..] {
-            [] => Ok(Self::default()),
-            [prefix] => Ok(Self { prefix: prefix.into() }),
-            [first, second, ..] => {
-                Err(format!("it holds several models: {first}{token_table} and {second}{token_table}; save only one"))
+    pub(crate) fn of(names: &[&str], token_tables: &[&str]) -> Result<Self, String> {
+        for table in token_tables {
+            let before = names.iter().filter_map(|name| name.strip_suffix(table));
+            let mut prefixes: Vec<&str> = before.filter(|prefix| prefix.is_empty() || prefix.ends_with('.')).collect();
+            prefixes.sort_unstable();
+            prefixes.dedup();
+            match prefixes[..] {
+                [] => {}
+                [prefix] => return Ok(Self { prefix: prefix.into() }),
+                [first, second, ..] => {
+                    return Err(format!("it holds several models: {first}{table} and {second}{table}; save only one"));
+                }
             }
         }
+        Ok(Self::default())
     }
 
     /// The architecture's own name, or `None` for a tensor outside the model, such as a head.
@@ -54,13 +55,14 @@ mod tests {
     use super::*;
 
     const TABLE: &str = "embeddings.word_embeddings.weight";
+    const TABLES: [&str; 1] = [TABLE];
 
     #[test]
     fn whatever_stands_before_the_token_table_stands_before_every_name() {
         for prefix in ["", "bert.", "_orig_mod.", "module.", "model.bert.", "_orig_mod.module.bert.", "0.auto_model."] {
             let table = format!("{prefix}{TABLE}");
             let head = format!("{}cls.predictions.bias", prefix.strip_suffix("bert.").unwrap_or("other."));
-            let spelling = Spelling::of([table.as_str(), &head].into_iter(), TABLE).unwrap();
+            let spelling = Spelling::of(&[table.as_str(), &head], &TABLES).unwrap();
             assert_eq!(spelling.own(&table).unwrap(), TABLE);
             assert_eq!(spelling.own(&head).is_none(), !prefix.is_empty(), "{head}");
             let norm = spelling.own(&format!("{prefix}embeddings.LayerNorm.gamma")).unwrap();
@@ -69,11 +71,11 @@ mod tests {
             assert_eq!(spelling.relative_of_bert(), None);
         }
         let two = [format!("query.{TABLE}"), format!("document.{TABLE}")];
-        assert!(Spelling::of(two.iter().map(String::as_str), TABLE).unwrap_err().contains("several models"));
+        assert!(Spelling::of(&two.each_ref().map(String::as_str), &TABLES).unwrap_err().contains("several models"));
         // Not a token table: its name only ends in the same way.
         let other = format!("my{TABLE}");
-        assert_eq!(Spelling::of([other.as_str()].into_iter(), TABLE).unwrap().own(&other).unwrap(), other);
+        assert_eq!(Spelling::of(&[other.as_str()], &TABLES).unwrap().own(&other).unwrap(), other);
         let roberta = format!("roberta.{TABLE}");
-        assert_eq!(Spelling::of([roberta.as_str()].into_iter(), TABLE).unwrap().relative_of_bert(), Some("roberta"));
+        assert_eq!(Spelling::of(&[roberta.as_str()], &TABLES).unwrap().relative_of_bert(), Some("roberta"));
     }
 }

@@ -1,5 +1,6 @@
-//! The settings around a sentence encoder's model: its place, pooling and maximum length. The layout is that of
+//! The settings around a sentence encoder's model: its place, pooling, dense layers and maximum length. The layout is that of
 //! sentence-transformers; a plain model folder has none of these files.
+use super::DenseFiles;
 use super::document::{read_json, read_optional};
 use crate::reading::RequestedPooling;
 use crate::{LlmError, Result};
@@ -15,10 +16,23 @@ pub(crate) struct Folder {
     pub(crate) model: PathBuf,
     /// The requested pooling, and the file that requests it.
     pub(crate) pooling: Option<(RequestedPooling, PathBuf)>,
+    /// The kind of a model that is a table of token vectors.
+    pub(crate) table: Option<TableKind>,
+    /// The dense layers after pooling.
+    pub(crate) dense: Vec<DenseFiles>,
     /// The maximum length of a text in tokens.
     pub(crate) max_tokens: Option<usize>,
     /// Whether texts are lower-cased before they are tokenized.
     pub(crate) lowercase: bool,
+}
+
+/// The two kinds of static tables, which treat unknown words differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TableKind {
+    /// model2vec leaves unknown words out.
+    Model2Vec,
+    /// sentence-transformers' `StaticEmbedding` has a vector for them.
+    StaticEmbedding,
 }
 
 #[derive(Deserialize)]
@@ -67,32 +81,48 @@ impl Folder {
         let root = around(path)?;
         let file = root.join("modules.json");
         let modules: Vec<Module> = read_optional(&file)?.unwrap_or_default();
-        let mut folder = Self { model: path.into(), pooling: None, max_tokens: None, lowercase: false };
+        let mut folder = Self {
+            model: path.into(),
+            pooling: None,
+            table: None,
+            dense: Vec::new(),
+            max_tokens: None,
+            lowercase: false,
+        };
         let mut pooling = root.join("1_Pooling/config.json");
         for (place, module) in modules.iter().enumerate() {
             let own = inside(&root, &module.path)
                 .ok_or_else(|| Error::corrupt(&file, format!("{:?} leads out of the folder", module.path)))?;
             match module.class() {
                 _ if module.is_transformer() => folder.model = own,
+                "StaticEmbedding" if place == 0 => {
+                    (folder.model, folder.table) = (own, Some(TableKind::StaticEmbedding));
+                }
                 "Pooling" => pooling = own.join("config.json"),
+                "Dense" if place > 0 => folder.dense.push(DenseFiles::read(&own)?),
                 // Normalization is left to the `normalize` setting, and dropout only matters in training.
                 "Normalize" | "Dropout" => {}
                 class if place == 0 => {
-                    let problem =
-                        format!("the model starts with {class}, which is not supported (supported: Transformer)");
+                    let problem = format!("the model starts with {class} (supported: Transformer, StaticEmbedding)");
                     return Err(Error::corrupt(&file, problem).into());
                 }
-                class => tracing::warn!(
-                    "{}: {} ({class}) is not applied: vectors are those of the transformer after pooling",
-                    root.display(),
-                    module.path
-                ),
+                class => {
+                    let problem = format!(
+                        "the module {:?} ({class}) is not supported (supported: Transformer, Pooling, Dense, \
+                         Normalize); remove it from the list to use the vectors without it",
+                        module.path
+                    );
+                    return Err(Error::corrupt(&file, problem).into());
+                }
             }
         }
         if modules.is_empty() && !folder.has_config() && path.join("0_Transformer/config.json").is_file() {
             folder.model = path.join("0_Transformer");
         }
-        if !folder.has_config() {
+        if folder.is_model2vec()? {
+            folder.table = Some(TableKind::Model2Vec);
+        }
+        if !folder.has_config() && folder.table.is_none() {
             return Err(nothing_in(&folder.model));
         }
         if pooling.is_file() {
@@ -115,6 +145,13 @@ impl Folder {
             tracing::warn!("{}: it asks for {prompt:?} before every text, which is not added", root.display());
         }
         Ok(folder)
+    }
+
+    /// Whether `config.json` is that of a table of model2vec, which has no architecture.
+    fn is_model2vec(&self) -> Result<bool> {
+        let config: Option<Map<String, Value>> = read_optional(&self.config())?;
+        let named = |key: &str, value: &str| config.as_ref().and_then(|c| c.get(key)) == Some(&Value::from(value));
+        Ok(named("model_type", "model2vec"))
     }
 
     /// Whether there is a configuration, under its current name or Google's.
@@ -162,6 +199,9 @@ fn requested_pooling(file: &Path) -> Result<RequestedPooling> {
         ["cls" | "cls_token"] => RequestedPooling::Known(Pooling::First),
         ["lasttoken" | "last_token"] => RequestedPooling::Known(Pooling::Last),
         ["mean" | "mean_tokens"] | [] => RequestedPooling::Known(Pooling::Mean),
+        ["max" | "max_tokens"] => RequestedPooling::Known(Pooling::Max),
+        ["mean_sqrt_len_tokens"] => RequestedPooling::Known(Pooling::MeanSqrtLen),
+        ["weightedmean" | "weightedmean_tokens"] => RequestedPooling::Known(Pooling::Weighted),
         _ => RequestedPooling::Unknown(modes.join(" + ")),
     })
 }

@@ -16,15 +16,32 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Names the path and what is wrong with the file.
 pub(crate) fn open(folder: &Path, config: &Config) -> Result<Weights> {
+    open_with(folder, &|names| {
+        let spelling = Spelling::of(names, config.any().token_tables())?;
+        match spelling.relative_of_bert().filter(|_| config.is_bert()) {
+            Some(relative) => Err(format!(
+                "its tensors are those of {relative}, a relative of bert; set \"model_type\" in config.json to \
+                 {relative:?}"
+            )),
+            None => Ok(spelling),
+        }
+    })
+}
+
+/// Opens the weights of a folder whose tensors have the names that are asked for.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_plain(folder: &Path) -> Result<Weights> {
+    open_with(folder, &|_| Ok(Spelling::default()))
+}
+
+fn open_with(folder: &Path, spell: &dyn Fn(&[&str]) -> Result<Spelling, String>) -> Result<Weights> {
     let (path, files) = locate(folder)?;
     let headers = files.iter().map(|file| SafetensorsHeader::read(file)).collect::<ra_core::Result<Vec<_>>>()?;
     let names =
         headers.iter().flat_map(|header| header.tensors.iter().filter(is_weight).map(|(name, _)| name.as_str()));
-    let spelling = Spelling::of(names, config.token_table()).map_err(|problem| Error::corrupt(&path, problem))?;
-    if let (Config::Bert(_), Some(relative)) = (config, spelling.relative_of_bert()) {
-        let problem = format!("its tensors are those of {relative}, a relative of bert that is not supported");
-        return Err(Error::corrupt(&path, problem).into());
-    }
+    let spelling = spell(&names.collect::<Vec<_>>()).map_err(|problem| Error::corrupt(&path, problem))?;
     let (mut entries, mut unread, mut problems) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for (file, header) in headers.into_iter().enumerate() {
         let mut outside = Vec::new();

@@ -32,13 +32,29 @@ const LLAMA: [&str; 7] = [
     "mlp.down_proj",
 ];
 
+const DISTILBERT: [&str; 6] =
+    ["attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2"];
+const MPNET: [&str; 6] = [
+    "attention.attn.q",
+    "attention.attn.k",
+    "attention.attn.v",
+    "attention.attn.o",
+    "intermediate.dense",
+    "output.dense",
+];
+
 /// The names of a layer's matrices, what stands before the number of the layer, and how many matrices are one in the
-/// first place; in the order of [`TransformerBlock::linears`](crate::transformer::TransformerBlock::linears).
-fn layout(config: &Config) -> (&'static [&'static str], &'static str, usize) {
+/// first place; in the order of [`TransformerBlock::linears`](crate::transformer::TransformerBlock::linears). Nothing for
+/// architectures whose files join other matrices.
+fn layout(config: &Config) -> Option<(&'static [&'static str], &'static str, usize)> {
     match config {
-        Config::Bert(_) => (&BERT, "encoder.layer", 1),
-        Config::Gpt2(_) => (&GPT2, "h", 3),
-        Config::Llama(_) => (&LLAMA, "layers", 1),
+        Config::Bert(_) => Some((&BERT, "encoder.layer", 1)),
+        Config::DistilBert(_) => Some((&DISTILBERT, "transformer.layer", 1)),
+        Config::Mpnet(_) => Some((&MPNET, "encoder.layer", 1)),
+        Config::Gpt2(_) => Some((&GPT2, "h", 3)),
+        Config::Llama(config) if config.is_fused() => None,
+        Config::Llama(_) | Config::Gemma(_) => Some((&LLAMA, "layers", 1)),
+        Config::ModernBert(_) | Config::NomicBert(_) | Config::T5(_) => None,
     }
 }
 
@@ -80,8 +96,12 @@ pub(crate) fn write(
     changes: &[[Tensor<2>; 2]],
     folder: &Path,
 ) -> Result<()> {
-    let (names, before, fused) = layout(config);
     let path = folder.join(WEIGHTS);
+    let Some((names, before, fused)) = layout(config) else {
+        let problem = "the matrices of this architecture cannot be written as an adapter yet; use bert, distilbert, mpnet, \
+                       gpt2, llama, mistral, qwen2, qwen3 or gemma";
+        return Err(Error::corrupt(path, problem).into());
+    };
     let of_layer = names.len() - 1 + fused;
     if changes.is_empty() || !changes.len().is_multiple_of(of_layer) {
         let problem =

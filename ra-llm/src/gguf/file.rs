@@ -275,6 +275,10 @@ impl Gguf {
         &self.paths
     }
 
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.metadata.contains_key(key)
+    }
+
     pub(crate) fn number(&self, key: &str) -> Option<f64> {
         self.metadata.get(key)?.number()
     }

@@ -1,9 +1,11 @@
 //! A model as GGUF, with everything in it: one file or several parts.
+mod config;
 mod file;
-mod model;
+mod names;
 mod parts;
 pub(crate) mod tokenizer;
 
+pub(crate) use config::{config, pooling};
 pub(crate) use file::Gguf;
-pub(crate) use model::{config, pooling, weights};
+pub(crate) use names::weights;
 pub(crate) use parts::find;

@@ -107,6 +107,11 @@ impl Weights {
         }
     }
 
+    /// Whether a tensor of this name has not been taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.contains_key(name) || self.unread.contains_key(name)
+    }
+
     /// The number of parameters in all tensors not taken yet.
     pub(crate) fn params(&self) -> usize {
         let read = self.entries.values().map(|entry| entry.shape.iter().product::<usize>());
@@ -171,10 +176,38 @@ impl Weights {
         FrozenLinear::new(&weight, Layout::OutIn, bias, [input, output], device)
     }
 
+    /// Takes linear layers from `input` to each of `outputs`, stored one below the other as one matrix.
+    pub(crate) fn fused<const N: usize>(
+        &mut self,
+        name: &str,
+        input: usize,
+        outputs: [usize; N],
+        bias: bool,
+        device: &Device,
+    ) -> [FrozenLinear; N] {
+        let rows: usize = outputs.iter().sum();
+        let weight = self.take(&format!("{name}.weight"), &[rows, input]);
+        let bias = bias.then(|| self.take(&format!("{name}.bias"), &[rows]));
+        let mut first = 0;
+        outputs.map(|output| {
+            let own = first..first + output;
+            first = own.end;
+            let bias = bias.as_ref().map(|bias| bias[own.clone()].to_vec());
+            let weight = &weight[own.start * input..own.end * input];
+            FrozenLinear::new(weight, Layout::OutIn, bias, [input, output], device)
+        })
+    }
+
     /// Takes a layer norm stored as `weight` and `bias`.
     pub(crate) fn layer_norm(&mut self, name: &str, width: usize, epsilon: f32, device: &Device) -> Norm {
         let gamma = self.tensor(&format!("{name}.weight"), [width], device);
         Norm { gamma, beta: Some(self.tensor(&format!("{name}.bias"), [width], device)), epsilon }
+    }
+
+    /// Takes a layer norm without bias, stored as `weight`.
+    pub(crate) fn scale_norm(&mut self, name: &str, width: usize, epsilon: f32, device: &Device) -> Norm {
+        let gamma = self.tensor(&format!("{name}.weight"), [width], device);
+        Norm { gamma, beta: Some(Tensor::zeros([width], device)), epsilon }
     }
 
     /// Takes a root mean square norm stored as `weight`.

@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A golden file, `llama.gguf` or `gpt2.gguf`; all its tensors are f32.
+/// A golden file; all its tensors are f32.
 pub(crate) fn golden(name: &str) -> File {
     let bytes = std::fs::read(golden_of(name)).unwrap();
     let mut reader = Reader { bytes: &bytes, at: 8 };
@@ -89,11 +89,26 @@ pub(crate) fn number(value: u32) -> Vec<u8> {
     [4u32.to_le_bytes(), value.to_le_bytes()].concat()
 }
 
+pub(crate) fn flag(value: bool) -> Vec<u8> {
+    [&7u32.to_le_bytes()[..], &[u8::from(value)]].concat()
+}
+
+pub(crate) fn texts(values: &[&str]) -> Vec<u8> {
+    let head = [&9u32.to_le_bytes()[..], &8u32.to_le_bytes(), &(values.len() as u64).to_le_bytes()].concat();
+    values.iter().fold(head, |bytes, value| [bytes, text(value)[4..].to_vec()].concat())
+}
+
 impl File {
-    /// A copy with one key set.
-    pub(crate) fn with(&self, key: &str, value: Vec<u8>) -> Self {
+    /// A copy without a key.
+    pub(crate) fn without(&self, key: &str) -> Self {
         let mut own = self.clone();
         own.keys.retain(|(name, _)| name != key);
+        own
+    }
+
+    /// A copy with one key set.
+    pub(crate) fn with(&self, key: &str, value: Vec<u8>) -> Self {
+        let mut own = self.without(key);
         own.keys.push((key.into(), value));
         own
     }

@@ -51,17 +51,22 @@ fn want_count(case: &Value) -> usize {
     case["states"][0].as_array().unwrap().len()
 }
 
-fn cosine(lm: &PretrainedLm, a: &str, b: &str) -> f64 {
+/// The mean of a text's last states.
+fn vector(lm: &PretrainedLm, text: &str) -> Vec<f64> {
     let (open, close) = lm.tokenizer.special_tokens();
-    let vector = |text: &str| -> Vec<f64> {
-        let ids = [open.clone(), lm.tokenizer.tokenize(&[text]).unwrap().remove(0), close.clone()].concat();
-        let batch = TextBatch::from_rows(&[&ids], &Device::flex());
-        let last = ra_core::encode(&lm.model, &batch, None).last;
-        ra_core::pool(ra_core::Pooling::Mean, last, &batch.mask).into_data().iter::<f64>().collect()
-    };
-    let (a, b) = (vector(a), vector(b));
+    let ids = [open, lm.tokenizer.tokenize(&[text]).unwrap().remove(0), close].concat();
+    let batch = TextBatch::from_rows(&[&ids], &Device::flex());
+    let last = ra_core::encode(&lm.model, &batch, None).last;
+    ra_core::pool(ra_core::Pooling::Mean, last, &batch.mask).into_data().iter::<f64>().collect()
+}
+
+fn cosine_of(a: &[f64], b: &[f64]) -> f64 {
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-    dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+fn cosine(lm: &PretrainedLm, a: &str, b: &str) -> f64 {
+    cosine_of(&vector(lm, a), &vector(lm, b))
 }
 
 #[test]
@@ -74,6 +79,27 @@ fn minilm_layer_by_layer_and_its_cosines() {
     for (other, want) in others {
         let got = cosine(&lm, "Toy Story (1995)", other);
         assert!((got - want).abs() < 1e-3, "{other}: {got}");
+    }
+}
+
+/// MiniLM as GGUF, written by `tests/reference/make_gguf.py`: the same identifiers, and vectors as far apart as the
+/// coarser numbers make them.
+#[test]
+fn minilm_as_gguf_is_minilm() {
+    let Some(lm) = available("minilm", "minilm_as_gguf_is_minilm") else { return };
+    for (name, least) in [("minilm-F16.gguf", 0.999_999), ("minilm-Q8_0.gguf", 0.9995)] {
+        let Some(file) = available(name, "minilm_as_gguf_is_minilm") else { continue };
+        assert_eq!(file.asked.pooling, lm.asked.pooling);
+        assert_eq!(file.tokenizer.special_tokens(), lm.tokenizer.special_tokens());
+        for text in
+            ["Toy Story (1995)", "Les Misérables, 電影 & naïveté", "unaffable [MASK] ##ing 😀", "A-1 Pictures' 2nd"]
+        {
+            assert_eq!(file.tokenizer.tokenize(&[text]).unwrap(), lm.tokenizer.tokenize(&[text]).unwrap(), "{text}");
+            let (a, b) = (vector(&file, text), vector(&lm, text));
+            let cosine = cosine_of(&a, &b);
+            println!("{name}, {text}: cosine {cosine:.7}");
+            assert!(cosine > least, "{name}, {text}: {cosine}");
+        }
     }
 }
 
@@ -103,4 +129,28 @@ fn gpt2s_vocabulary_cuts_known_strings() {
     assert_eq!(ids[2], [262, 2068, 7586, 21831]);
     assert_eq!(ids[3], [17, 2124, 352, 14, 19, 12, 8589, 491, 14064, 82]);
     assert_eq!(lm.model.spec().width, 128);
+}
+
+/// Sentence encoders that people put into `models/` by hand, against transformers.
+#[test]
+fn encoders_give_the_vectors_of_transformers() {
+    let reference: Value = serde_json::from_slice(&std::fs::read(golden_of("encoders.json")).unwrap()).unwrap();
+    for (name, cases) in reference.as_object().unwrap() {
+        let Some(lm) = available(name, "encoders_give_the_vectors_of_transformers") else { continue };
+        let (open, close) = lm.tokenizer.special_tokens();
+        for case in cases.as_array().unwrap() {
+            let text = case["text"].as_str().unwrap();
+            let ids = [open.clone(), lm.tokenizer.tokenize(&[text]).unwrap().remove(0), close.clone()].concat();
+            let want: Vec<u32> = case["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+            assert_eq!(ids, want, "{name}, {text}");
+            let batch = TextBatch::from_rows(&[&ids], &Device::flex());
+            let last = ra_core::encode(&lm.model, &batch, None).last;
+            let mean: Vec<f64> = ra_core::mean_rows(last, &batch.mask).into_data().iter().collect();
+            let wanted: Vec<f64> = case["mean"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+            let top = mean.iter().fold(0.0f64, |top, x| top.max(x.abs()));
+            for (want, got) in wanted.iter().zip(mean.iter().step_by(mean.len() / wanted.len())) {
+                assert!((got - want).abs() <= 2e-5 * top, "{name}, {text}: {got} {want} (largest {top})");
+            }
+        }
+    }
 }

@@ -120,7 +120,7 @@ fn a_word_before_every_name_is_no_part_of_it() {
     }
     let dir = folder();
     rename(dir.path(), |name| format!("roberta.{name}"), &[]);
-    assert!(message(dir.path()).contains("roberta, a relative of bert that is not supported"));
+    assert!(message(dir.path()).contains("roberta, a relative of bert; set \"model_type\""));
 
     let dir = folder();
     let both: Vec<Stored> = ["query.", "document."]
@@ -162,8 +162,11 @@ fn an_old_configuration_has_the_defaults_of_its_architecture() {
 
     for (changes, told) in [
         (vec![("hidden_size", Value::Null), ("vocab_size", Value::Null)], "it lacks vocab_size, hidden_size; add"),
-        (vec![("model_type", json!("roberta"))], "architecture \"roberta\" is not supported (supported: bert, gpt2"),
-        (vec![("model_type", Value::Null), ("architectures", json!(["RobertaModel"]))], "\"RobertaModel\""),
+        (
+            vec![("model_type", json!("electra"))],
+            "architecture \"electra\" is not supported (supported: bert, camembert",
+        ),
+        (vec![("model_type", Value::Null), ("architectures", json!(["ElectraModel"]))], "\"ElectraModel\""),
         (
             vec![("model_type", Value::Null), ("architectures", json!(["BertGenerationEncoder"]))],
             "\"BertGenerationEncoder\"",
@@ -281,6 +284,9 @@ fn a_sentence_encoder_is_pooled_as_its_folder_asks_and_reads_as_much() {
         (modes(&["cls_token"]), Pooling::First),
         (modes(&["mean_tokens"]), Pooling::Mean),
         (modes(&["lasttoken"]), Pooling::Last),
+        (modes(&["max_tokens"]), Pooling::Max),
+        (modes(&["mean_sqrt_len_tokens"]), Pooling::MeanSqrtLen),
+        (json!({ "pooling_mode": "weightedmean" }), Pooling::Weighted),
         (json!({ "pooling_mode": "cls" }), Pooling::First),
         (json!({ "word_embedding_dimension": 32 }), Pooling::Mean),
     ] {
@@ -299,13 +305,12 @@ fn a_sentence_encoder_is_pooled_as_its_folder_asks_and_reads_as_much() {
         }
     }
     for (asked, name) in [
-        (modes(&["max_tokens"]), "the pooling max_tokens,"),
         (modes(&["cls_token", "mean_tokens"]), "the pooling cls_token + mean_tokens,"),
-        (json!({ "pooling_mode": "weightedmean" }), "the pooling weightedmean,"),
+        (json!({ "pooling_mode": "attention" }), "the pooling attention,"),
     ] {
         let dir = sentence_encoder(false, &asked);
         let told = message(dir.path());
-        assert!(told.contains(name) && told.contains("choose first, last or mean"), "{told}");
+        assert!(told.contains(name) && told.contains("choose first, last, mean, max"), "{told}");
         assert!(ra_llm::load(dir.path(), Some(Pooling::Mean), &device()).is_ok());
     }
 }
@@ -318,10 +323,13 @@ fn modules_around_a_transformer_are_followed_or_refused_by_name() {
     std::fs::remove_file(&list).unwrap();
     assert_eq!(load(dir.path()).model.spec().pooling, Pooling::First);
     for (value, told) in [
+        (json!([{ "path": "0_BoW", "type": "sentence_transformers.models.BoW" }]), "the model starts with BoW"),
         (
             json!([{ "path": "0_StaticEmbedding", "type": "sentence_transformers.models.StaticEmbedding" }]),
-            "StaticEmbedding",
+            "0_StaticEmbedding/tokenizer.json",
         ),
+        (modules("0_Transformer", &[("1_Pooling", "Pooling"), ("2_Dense", "Dense")]), "2_Dense/config.json"),
+        (modules("0_Transformer", &[("1_Pooling", "Pooling"), ("2_CNN", "CNN")]), "\"2_CNN\" (CNN) is not supported"),
         (modules("../elsewhere", &[]), "leads out of the folder"),
         (modules("/tmp", &[]), "leads out of the folder"),
         (modules("nowhere", &[]), "nowhere/config.json"),
@@ -331,6 +339,6 @@ fn modules_around_a_transformer_are_followed_or_refused_by_name() {
         let message = message(dir.path());
         assert!(message.contains(told), "{message}");
     }
-    write(&list, &modules("0_Transformer", &[("1_Pooling", "Pooling"), ("2_Dense", "Dense")]));
+    write(&list, &modules("0_Transformer", &[("1_Pooling", "Pooling"), ("2_Dropout", "Dropout")]));
     load(dir.path());
 }

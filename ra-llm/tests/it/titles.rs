@@ -83,7 +83,7 @@ fn a_title_that_cannot_be_cut_is_an_error_that_names_it() {
 
 #[test]
 fn a_word_list_alone_is_the_tokenizer_of_bert() {
-    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "toy", "story", "##s", ":", "a", "玩"];
+    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "toy", "story", "##s", ":", "a", "玩", "ℝ"];
     let list = |words: &[&str], end: &str| words.iter().map(|word| format!("{word}{end}")).collect::<String>();
     for end in ["\n", "\r\n"] {
         let dir = folder();
@@ -92,7 +92,11 @@ fn a_word_list_alone_is_the_tokenizer_of_bert() {
         let lm = load(dir.path());
         assert_eq!(lm.tokenizer.special_tokens(), (vec![2], vec![3]));
         let ids = lm.tokenizer.tokenize(&["Toy Storys: á玩", "[SEP]", "\u{0}"]).unwrap();
-        assert_eq!(ids[0], [5, 6, 7, 8, 9, 10], "lower case, no accents, a word is cut, a Chinese character is one");
+        assert_eq!(
+            ids[0],
+            [5, 6, 7, 8, 9, 10],
+            "lower case in spite of ℝ, no accents, a word is cut, a Chinese character is one"
+        );
         assert!(!ids[1].contains(&3) && ids[2].is_empty(), "{ids:?}");
 
         std::fs::write(dir.path().join("tokenizer_config.json"), r#"{ "do_lower_case": false }"#).unwrap();
@@ -103,7 +107,7 @@ fn a_word_list_alone_is_the_tokenizer_of_bert() {
         // A list with capital letters belongs to a cased model.
         std::fs::remove_file(dir.path().join("tokenizer_config.json")).unwrap();
         std::fs::write(dir.path().join("vocab.txt"), list(&[&words[..], &["Toy"]].concat(), end)).unwrap();
-        assert_eq!(load(dir.path()).tokenizer.tokenize(&["Toy toy"]).unwrap(), [[11, 5]]);
+        assert_eq!(load(dir.path()).tokenizer.tokenize(&["Toy toy"]).unwrap(), [[12, 5]]);
         std::fs::write(dir.path().join("vocab.txt"), "toy\nstory\n").unwrap();
         let told = ra_llm::load(dir.path(), None, &device()).unwrap_err().to_string();
         assert!(told.contains("vocab.txt: not a BERT word list: [UNK] is missing"), "{told}");

@@ -3,7 +3,7 @@ mod counted;
 
 use crate::context::{Context, Costs};
 use crate::fetch;
-use crate::recipe::{ItemNames, Recipe};
+use crate::recipe::{ItemNames, Recipe, Variant};
 use anyhow::{Context as _, Result};
 use burn::tensor::Tensor;
 use counted::Counted;
@@ -195,6 +195,9 @@ impl FrozenText {
 
 /// Refuses a recipe whose alignment does not fit the shape of the language model.
 fn check_fit(recipe: &Recipe, spec: &LmSpec) -> Result<()> {
+    if recipe.variants().iter().any(Variant::has_towers) {
+        AlignConfig::require_layers(spec)?;
+    }
     let mut misfits = recipe.align.misfits(spec);
     for variant in recipe.variants() {
         let own = variant.align.misfits(spec).into_iter().filter(|problem| !misfits.contains(problem));

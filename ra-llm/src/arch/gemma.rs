@@ -1,0 +1,372 @@
+//! Gemma (2024), Gemma 2 and Gemma 3 (Gemma Team, Google), and EmbeddingGemma (2025), which reads both ways.
+//!
+//! Norms stand before and, from Gemma 2 on, also after attention and the feed-forward block. Some layers attend only to
+//! near tokens. Gemma 2 caps scores; Gemma 3 norms the heads of queries and keys instead, and its near layers have a
+//! rotary base of their own.
+use super::limits::{activation, bad_epsilon, bad_head_width, bad_heads, unsupported};
+use super::rope::Rope;
+use super::{Build, MOST_TOKENS, Sizes};
+use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
+use crate::weights::Weights;
+use burn::tensor::{Device, Int, Tensor};
+use ra_core::kernels::{Activation, FrozenLinear};
+use ra_core::{LanguageModel, Pooling};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The part of a Gemma `config.json` that affects the computation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct GemmaConfig {
+    /// `gemma`, `gemma2` or `gemma3_text`.
+    pub(crate) model_type: String,
+    /// The number of rows of the token table.
+    pub(crate) vocab_size: usize,
+    /// The width of the hidden state.
+    pub(crate) hidden_size: usize,
+    /// The inner width of the feed-forward block.
+    pub(crate) intermediate_size: usize,
+    /// The number of layers.
+    pub(crate) num_hidden_layers: usize,
+    /// The number of query heads.
+    pub(crate) num_attention_heads: usize,
+    /// The number of key and value heads; by default that of query heads.
+    #[serde(default)]
+    pub(crate) num_key_value_heads: Option<usize>,
+    /// The width of a head.
+    #[serde(default = "head_dim")]
+    pub(crate) head_dim: usize,
+    /// The maximum length of a text.
+    #[serde(default = "positions")]
+    pub(crate) max_position_embeddings: usize,
+    /// The epsilon of the norms.
+    #[serde(default = "epsilon")]
+    pub(crate) rms_norm_eps: f64,
+    /// The activation. What the first Gemma calls `hidden_act` was a mistake: it has always been the tanh form of GELU.
+    #[serde(default = "gelu")]
+    pub(crate) hidden_activation: String,
+    /// Queries are divided by the square root of this number; by default the width of a head.
+    #[serde(default)]
+    pub(crate) query_pre_attn_scalar: Option<f64>,
+    /// The cap of scores (Gemma 2).
+    #[serde(default)]
+    pub(crate) attn_logit_softcapping: Option<f32>,
+    /// The number of tokens that a near layer reads.
+    #[serde(default)]
+    pub(crate) sliding_window: Option<usize>,
+    /// The kind of each layer: `sliding_attention` or `full_attention`.
+    #[serde(default)]
+    pub(crate) layer_types: Option<Vec<String>>,
+    /// In older files of Gemma 3: every so many layers, one reads all tokens.
+    #[serde(default)]
+    pub(crate) sliding_window_pattern: Option<usize>,
+    /// The base of the rotary angles.
+    #[serde(default)]
+    pub(crate) rope_theta: Option<f64>,
+    /// That of near layers (Gemma 3).
+    #[serde(default)]
+    pub(crate) rope_local_base_freq: Option<f64>,
+    /// The scaling of rotary angles, which near layers do not have.
+    #[serde(default)]
+    pub(crate) rope_scaling: Option<Value>,
+    /// The place of bases and scaling in newer files, by kind of layer.
+    #[serde(default)]
+    pub(crate) rope_parameters: Option<Value>,
+    /// Whether the attention's projections have biases.
+    #[serde(default)]
+    pub(crate) attention_bias: bool,
+    /// Whether a token attends to later ones too (EmbeddingGemma).
+    #[serde(default)]
+    pub(crate) use_bidirectional_attention: bool,
+    /// Whether the norms are stored as they are multiplied, as in GGUF; otherwise 1 is added to them.
+    #[serde(default)]
+    pub(crate) whole_norms: bool,
+}
+
+fn head_dim() -> usize {
+    256
+}
+
+fn positions() -> usize {
+    8192
+}
+
+fn epsilon() -> f64 {
+    1e-6
+}
+
+fn gelu() -> String {
+    "gelu_pytorch_tanh".into()
+}
+
+const NEAR: &str = "sliding_attention";
+const FULL: &str = "full_attention";
+
+#[derive(Debug, Clone)]
+struct Gemma {
+    tokens: Tensor<2>,
+    /// What embeddings are multiplied by.
+    scale: f32,
+    layers: Vec<Layer>,
+    norm: Norm,
+    full: Rotary,
+    near: Rotary,
+    /// Which layers are near.
+    is_near: Vec<bool>,
+    reach: usize,
+    cap: Option<f32>,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    attention_norm: Norm,
+    query: FrozenLinear,
+    key: FrozenLinear,
+    value: FrozenLinear,
+    /// The head norms of queries and keys.
+    head_norms: Option<[Norm; 2]>,
+    /// What queries are multiplied by, besides the usual scale.
+    query_scale: f32,
+    output: FrozenLinear,
+    inner_norm: Norm,
+    /// The norms after attention and after the feed-forward block.
+    after: Option<[Norm; 2]>,
+    gate: FrozenLinear,
+    up: FrozenLinear,
+    down: FrozenLinear,
+    activation: Activation,
+}
+
+impl GemmaConfig {
+    fn is_third(&self) -> bool {
+        self.model_type == "gemma3_text"
+    }
+
+    fn heads(&self) -> [usize; 2] {
+        let heads = self.num_attention_heads;
+        [heads, self.num_key_value_heads.unwrap_or(heads)]
+    }
+
+    /// Which layers attend only to near tokens.
+    fn near_layers(&self) -> Vec<bool> {
+        if let Some(kinds) = &self.layer_types {
+            return kinds.iter().map(|kind| kind == NEAR).collect();
+        }
+        let every = match self.model_type.as_str() {
+            "gemma" => 1,
+            "gemma2" => 2,
+            _ => self.sliding_window_pattern.unwrap_or(6).max(1),
+        };
+        (1..=self.num_hidden_layers).map(|layer| !layer.is_multiple_of(every)).collect()
+    }
+
+    /// The rotary positions of layers of a kind.
+    fn rope(&self, kind: &str) -> Rope {
+        let newer = self.rope_parameters.as_ref().map(|table| table.get(kind).unwrap_or(table));
+        if !self.is_third() {
+            return Rope::new(self.rope_theta, &[self.rope_scaling.as_ref(), newer], 10_000.0);
+        }
+        match kind {
+            NEAR => Rope::new(self.rope_local_base_freq, &[newer], 10_000.0),
+            _ => Rope::new(self.rope_theta, &[self.rope_scaling.as_ref(), newer], 1_000_000.0),
+        }
+    }
+
+    /// How far apart tokens of a near layer may be.
+    fn reach(&self) -> usize {
+        let window = self.sliding_window.unwrap_or(4096);
+        if self.use_bidirectional_attention { window / 2 } else { window.saturating_sub(1) }
+    }
+
+    fn norm(&self, weights: &mut Weights, name: &str, width: usize, device: &Device) -> Norm {
+        let norm = weights.rms_norm(name, width, self.rms_norm_eps as f32, device);
+        if self.whole_norms { norm } else { Norm { gamma: norm.gamma + 1.0, ..norm } }
+    }
+
+    fn layer(&self, weights: &mut Weights, index: usize, device: &Device) -> Layer {
+        let (width, inner, head) = (self.hidden_size, self.intermediate_size, self.head_dim);
+        let [heads, kv_heads] = self.heads().map(|heads| heads * head);
+        let name = |part: &str| format!("layers.{index}.{part}");
+        let mut linear = |part: &str, dims, bias| weights.linear(&name(part), dims, bias, device);
+        let query = linear("self_attn.q_proj", [width, heads], self.attention_bias);
+        let [key, value] =
+            ["self_attn.k_proj", "self_attn.v_proj"].map(|part| linear(part, [width, kv_heads], self.attention_bias));
+        let output = linear("self_attn.o_proj", [heads, width], self.attention_bias);
+        let [gate, up] = ["mlp.gate_proj", "mlp.up_proj"].map(|part| linear(part, [width, inner], false));
+        let down = linear("mlp.down_proj", [inner, width], false);
+        let mut norm = |part: &str, width| self.norm(weights, &name(part), width, device);
+        let head_norms = self.is_third().then(|| ["q", "k"].map(|part| norm(&format!("self_attn.{part}_norm"), head)));
+        let [attention_norm, after_attention] =
+            ["input_layernorm", "post_attention_layernorm"].map(|part| norm(part, width));
+        // In the first Gemma, the norm of that name stands before the feed-forward block.
+        let (inner_norm, after) = if self.model_type == "gemma" {
+            (after_attention, None)
+        } else {
+            let [before, after] =
+                ["pre_feedforward_layernorm", "post_feedforward_layernorm"].map(|part| norm(part, width));
+            (before, Some([after_attention, after]))
+        };
+        let query_scale = (head as f64 / self.query_pre_attn_scalar.unwrap_or(head as f64)).sqrt() as f32;
+        let activation = activation(&self.hidden_activation).unwrap_or(Activation::GeluTanh);
+        Layer {
+            attention_norm,
+            query,
+            key,
+            value,
+            head_norms,
+            query_scale,
+            output,
+            inner_norm,
+            after,
+            gate,
+            up,
+            down,
+            activation,
+        }
+    }
+}
+
+impl Build for GemmaConfig {
+    fn check(&self) -> Result<(), String> {
+        let ([heads, kv_heads], [theta, scaling], [near_theta, near_scaling]) =
+            (self.heads(), self.rope(FULL).problems(), self.rope(NEAR).problems());
+        let scalar = self.query_pre_attn_scalar.unwrap_or(1.0);
+        let kinds = self.layer_types.as_deref().unwrap_or_default();
+        let other = kinds.iter().find(|kind| *kind != NEAR && *kind != FULL);
+        let layers = self.near_layers().len();
+        unsupported(&[
+            (
+                activation(&self.hidden_activation).is_none(),
+                format!("hidden_activation {:?} (supported: gelu_pytorch_tanh)", self.hidden_activation),
+            ),
+            (other.is_some(), format!("layer_types {other:?} (supported: {NEAR}, {FULL})")),
+            (layers != self.num_hidden_layers, format!("layer_types of {layers} layers")),
+            (self.sliding_window == Some(0), "sliding_window 0 (it must be at least 1)".into()),
+            (!(scalar > 0.0 && scalar.is_finite()), format!("query_pre_attn_scalar {scalar} (it must be above 0)")),
+            (
+                self.attn_logit_softcapping.is_some_and(|cap| cap.is_nan() || cap <= 0.0),
+                "attn_logit_softcapping below 0 (it must be above 0)".into(),
+            ),
+            bad_heads(heads, kv_heads),
+            bad_head_width(self.head_dim),
+            bad_epsilon("rms_norm_eps", self.rms_norm_eps),
+            theta,
+            scaling,
+            near_theta,
+            near_scaling,
+            (self.num_hidden_layers == 0, "a model without layers".into()),
+        ])
+    }
+
+    fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
+        let width = self.hidden_size;
+        let max_tokens = self.max_position_embeddings.min(MOST_TOKENS);
+        let positions = around.reading.at_most(max_tokens);
+        let rotary = |kind| Rotary::new(positions, &self.rope(kind).frequencies(self.head_dim), device);
+        let architecture = Gemma {
+            tokens: weights.tensor("embed_tokens.weight", [self.vocab_size, width], device),
+            scale: (width as f32).sqrt(),
+            layers: (0..self.num_hidden_layers).map(|index| self.layer(weights, index, device)).collect(),
+            norm: self.norm(weights, "norm", width, device),
+            full: rotary(FULL),
+            near: rotary(NEAR),
+            is_near: self.near_layers(),
+            reach: self.reach(),
+            // Gemma 3 has the key and no cap.
+            cap: self.attn_logit_softcapping.filter(|_| self.model_type == "gemma2"),
+        };
+        weights.ignore(|name| name == "lm_head.weight" || name.ends_with("rotary_emb.inv_freq"));
+        let both_ways = self.use_bidirectional_attention;
+        let shape = Shape {
+            layers: self.num_hidden_layers,
+            width,
+            heads: self.heads(),
+            max_tokens,
+            causal: !both_ways,
+            pooling: if both_ways { Pooling::Mean } else { Pooling::Last },
+        };
+        around.transformer(architecture, shape, device)
+    }
+
+    fn sizes(&self) -> Sizes {
+        let ([heads, kv_heads], width) =
+            (self.heads().map(|heads| heads.saturating_mul(self.head_dim)), self.hidden_size);
+        let layer = [[width, heads], [width, kv_heads], [width, kv_heads], [heads, width]]
+            .into_iter()
+            .chain([[width, self.intermediate_size]; 3]);
+        Sizes { layers: self.num_hidden_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width]] }
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn token_tables(&self) -> &'static [&'static str] {
+        &["embed_tokens.weight"]
+    }
+}
+
+impl Architecture for Gemma {
+    type Block = Layer;
+
+    fn blocks(&self) -> &[Layer] {
+        &self.layers
+    }
+    fn blocks_mut(&mut self) -> &mut [Layer] {
+        &mut self.layers
+    }
+    fn embed(&self, tokens: Tensor<2, Int>, _: Tensor<2, Int>) -> Tensor<3> {
+        embedding(&self.tokens, tokens) * self.scale
+    }
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.norm.forward(hidden)
+    }
+    fn rotary(&self, layer: usize) -> Option<&Rotary> {
+        Some(if self.is_near[layer] { &self.near } else { &self.full })
+    }
+    fn reach(&self, layer: usize) -> Option<usize> {
+        self.is_near[layer].then_some(self.reach)
+    }
+    fn score_cap(&self) -> Option<f32> {
+        self.cap
+    }
+}
+
+impl Layer {
+    /// Applies head norm and rotary position; a prefix is normed as well but has no position.
+    fn place(&self, x: Tensor<3>, which: usize, at: Option<&Angles>) -> Tensor<3> {
+        let x = match &self.head_norms {
+            Some(norms) => norms[which].forward(x),
+            None => x,
+        };
+        Angles::applied(at, x)
+    }
+}
+
+impl TransformerBlock for Layer {
+    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
+        let Self { query, key, value, output, gate, up, down, .. } = self;
+        vec![query, key, value, output, gate, up, down]
+    }
+    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.attention_norm.forward(hidden)
+    }
+    fn query(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3> {
+        self.place(self.query.project(read), 0, at) * self.query_scale
+    }
+    fn key(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3> {
+        self.place(self.key.project(read), 1, at)
+    }
+    fn value(&self, read: Tensor<3>) -> Tensor<3> {
+        self.value.project(read)
+    }
+    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
+        let normed = |which: usize, x: Tensor<3>| match &self.after {
+            Some(norms) => norms[which].forward(x),
+            None => x,
+        };
+        let hidden = normed(0, self.output.project(attended)) + hidden;
+        let read = self.inner_norm.forward(hidden.clone());
+        let inner = |x: Tensor<2>| self.gate.activated(x.clone(), self.activation) * self.up.forward(x);
+        normed(1, by_rows(read, |x| self.down.forward(inner(x)))) + hidden
+    }
+}

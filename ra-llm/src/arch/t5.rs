@@ -1,0 +1,242 @@
+//! The encoder of T5 (Raffel et al., JMLR 2020) and of its relatives mT5 and T5 1.1: pre-norm, bidirectional, a bias by
+//! relative position that all layers share, scores that are not scaled.
+use super::limits::{activation, bad_epsilon, unsupported};
+use super::{Build, Sizes};
+use crate::transformer::{
+    Angles, Architecture, Around, Norm, RelativeBias, Shape, TransformerBlock, by_rows, embedding,
+};
+use crate::weights::Weights;
+use burn::tensor::{Device, Int, Tensor};
+use ra_core::kernels::{Activation, FrozenLinear};
+use ra_core::{LanguageModel, Pooling};
+use serde::{Deserialize, Serialize};
+
+/// The part of a T5 `config.json` that affects the computation of its encoder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct T5Config {
+    /// The number of rows of the token table.
+    pub(crate) vocab_size: usize,
+    /// The width of the hidden state.
+    pub(crate) d_model: usize,
+    /// The width of a head.
+    pub(crate) d_kv: usize,
+    /// The inner width of the feed-forward block.
+    pub(crate) d_ff: usize,
+    /// The number of layers.
+    pub(crate) num_layers: usize,
+    /// The number of attention heads.
+    pub(crate) num_heads: usize,
+    /// The maximum length of a text. The architecture has none; this is what the models were trained on.
+    #[serde(default = "positions")]
+    pub(crate) n_positions: usize,
+    /// The number of buckets of relative positions.
+    #[serde(default = "buckets")]
+    pub(crate) relative_attention_num_buckets: usize,
+    /// The distance beyond which all tokens share a bucket.
+    #[serde(default = "max_distance")]
+    pub(crate) relative_attention_max_distance: usize,
+    /// The epsilon of the norms.
+    #[serde(default = "epsilon")]
+    pub(crate) layer_norm_epsilon: f64,
+    /// The activation, after `gated-` if it multiplies a second matrix.
+    #[serde(default = "relu")]
+    pub(crate) feed_forward_proj: String,
+}
+
+fn positions() -> usize {
+    512
+}
+
+fn buckets() -> usize {
+    32
+}
+
+fn max_distance() -> usize {
+    128
+}
+
+fn epsilon() -> f64 {
+    1e-6
+}
+
+fn relu() -> String {
+    "relu".into()
+}
+
+#[derive(Debug, Clone)]
+struct T5 {
+    tokens: Tensor<2>,
+    layers: Vec<Layer>,
+    norm: Norm,
+    relative: RelativeBias,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    attention_norm: Norm,
+    query: FrozenLinear,
+    key: FrozenLinear,
+    value: FrozenLinear,
+    output: FrozenLinear,
+    /// Undoes the usual scale of scores.
+    query_scale: f32,
+    inner_norm: Norm,
+    /// The activated matrix.
+    gate: FrozenLinear,
+    /// The matrix that it multiplies, if it is a gate.
+    up: Option<FrozenLinear>,
+    down: FrozenLinear,
+    activation: Activation,
+}
+
+impl T5Config {
+    fn is_gated(&self) -> bool {
+        self.feed_forward_proj.starts_with("gated-")
+    }
+
+    fn activation(&self) -> Option<Activation> {
+        match self.feed_forward_proj.strip_prefix("gated-") {
+            // T5 1.1 was trained with the tanh form under this name.
+            Some("gelu") => Some(Activation::GeluTanh),
+            Some(name) => activation(name),
+            None => activation(&self.feed_forward_proj),
+        }
+    }
+
+    fn layer(&self, weights: &mut Weights, index: usize, device: &Device) -> Layer {
+        let (width, inner, heads) = (self.d_model, self.d_ff, self.num_heads * self.d_kv);
+        let name = |layer: usize, part: &str| format!("encoder.block.{index}.layer.{layer}.{part}");
+        let mut linear = |layer, part: &str, dims| weights.linear(&name(layer, part), dims, false, device);
+        let [query, key, value] =
+            ["q", "k", "v"].map(|part| linear(0, &format!("SelfAttention.{part}"), [width, heads]));
+        let output = linear(0, "SelfAttention.o", [heads, width]);
+        let (gate, up) = if self.is_gated() {
+            let [gate, up] = ["wi_0", "wi_1"].map(|part| linear(1, &format!("DenseReluDense.{part}"), [width, inner]));
+            (gate, Some(up))
+        } else {
+            (linear(1, "DenseReluDense.wi", [width, inner]), None)
+        };
+        let down = linear(1, "DenseReluDense.wo", [inner, width]);
+        let [attention_norm, inner_norm] = [0, 1]
+            .map(|layer| weights.rms_norm(&name(layer, "layer_norm"), width, self.layer_norm_epsilon as f32, device));
+        let query_scale = (self.d_kv as f32).sqrt();
+        let activation = self.activation().unwrap_or(Activation::Relu);
+        Layer { attention_norm, query, key, value, output, query_scale, inner_norm, gate, up, down, activation }
+    }
+}
+
+impl Build for T5Config {
+    fn check(&self) -> Result<(), String> {
+        let (buckets, most) = (self.relative_attention_num_buckets, self.relative_attention_max_distance);
+        unsupported(&[
+            (
+                self.activation().is_none(),
+                format!(
+                    "feed_forward_proj {:?} (supported: relu, gelu, silu, gated-gelu, gated-silu)",
+                    self.feed_forward_proj
+                ),
+            ),
+            (
+                buckets < 4 || most <= buckets / 4 || most > 1 << 20,
+                format!("{buckets} buckets of relative positions up to a distance of {most}"),
+            ),
+            (self.num_heads == 0 || self.d_kv == 0, "a model without heads".into()),
+            bad_epsilon("layer_norm_epsilon", self.layer_norm_epsilon),
+            (self.num_layers == 0, "a model without layers".into()),
+            (self.n_positions == 0, "n_positions 0".into()),
+        ])
+    }
+
+    fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
+        let width = self.d_model;
+        let [own, shared] = self.token_tables() else { unreachable!("two names") };
+        // Files hold the table once or twice, under either name.
+        let name = if weights.has(own) { own } else { shared };
+        let tokens = weights.tensor(name, [self.vocab_size, width], device);
+        let size = [self.relative_attention_num_buckets, self.num_heads];
+        let table = weights.take("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", &size);
+        let architecture = T5 {
+            tokens,
+            layers: (0..self.num_layers).map(|index| self.layer(weights, index, device)).collect(),
+            norm: weights.rms_norm("encoder.final_layer_norm", width, self.layer_norm_epsilon as f32, device),
+            relative: RelativeBias::new(&table, size, self.relative_attention_max_distance, device),
+        };
+        let unused = ["decoder.", "lm_head.", "shared.", "encoder.embed_tokens."];
+        weights.ignore(|name| unused.iter().any(|head| name.starts_with(head)));
+        let shape = Shape {
+            layers: self.num_layers,
+            width,
+            heads: [self.num_heads; 2],
+            max_tokens: self.n_positions,
+            causal: false,
+            pooling: Pooling::Mean,
+        };
+        around.transformer(architecture, shape, device)
+    }
+
+    fn sizes(&self) -> Sizes {
+        let (width, heads) = (self.d_model, self.num_heads.saturating_mul(self.d_kv));
+        let inner = if self.is_gated() { 3 } else { 2 };
+        let layer = [[width, heads]; 4].into_iter().chain(vec![[width, self.d_ff]; inner]);
+        Sizes { layers: self.num_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width]] }
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn token_tables(&self) -> &'static [&'static str] {
+        &["encoder.embed_tokens.weight", "shared.weight"]
+    }
+}
+
+impl Architecture for T5 {
+    type Block = Layer;
+
+    fn blocks(&self) -> &[Layer] {
+        &self.layers
+    }
+    fn blocks_mut(&mut self) -> &mut [Layer] {
+        &mut self.layers
+    }
+    fn embed(&self, tokens: Tensor<2, Int>, _: Tensor<2, Int>) -> Tensor<3> {
+        embedding(&self.tokens, tokens)
+    }
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.norm.forward(hidden)
+    }
+    fn relative_bias(&self) -> Option<&RelativeBias> {
+        Some(&self.relative)
+    }
+}
+
+impl TransformerBlock for Layer {
+    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
+        let Self { query, key, value, output, gate, up, down, .. } = self;
+        [query, key, value, output, gate].into_iter().chain(up).chain([down]).collect()
+    }
+    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.attention_norm.forward(hidden)
+    }
+    fn query(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
+        self.query.project(read) * self.query_scale
+    }
+    fn key(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
+        self.key.project(read)
+    }
+    fn value(&self, read: Tensor<3>) -> Tensor<3> {
+        self.value.project(read)
+    }
+    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
+        let hidden = self.output.project(attended) + hidden;
+        let read = self.inner_norm.forward(hidden.clone());
+        let inner = |x: Tensor<2>| {
+            let gate = self.gate.activated(x.clone(), self.activation);
+            match &self.up {
+                Some(up) => gate * up.forward(x),
+                None => gate,
+            }
+        };
+        by_rows(read, |x| self.down.forward(inner(x))) + hidden
+    }
+}
