@@ -119,7 +119,7 @@ impl LlamaConfig {
         Rope::new(self.rope_theta, &[self.rope_scaling.as_ref(), self.rope_parameters.as_ref()], 10_000.0)
     }
 
-    fn is_fused(&self) -> bool {
+    pub(crate) fn is_fused(&self) -> bool {
         self.model_type == "phi3"
     }
 

@@ -89,7 +89,7 @@ impl DenseFiles {
     /// Names the file, and the tensors that are missing or of the wrong shape.
     pub(crate) fn load(&self, device: &Device) -> Result<(Dense, Fingerprint)> {
         let mut weights = weight_files::open_plain(&self.folder)?;
-        let fingerprint = weights.fingerprint().clone();
+        let fingerprint = weights.fingerprint();
         let linear = weights.linear("linear", self.dims, self.bias, device);
         weights.finish()?;
         Ok((Dense { linear, activation: self.activation }, fingerprint))
