@@ -22,10 +22,10 @@ pub struct PretrainedLm {
     pub tokenizer: HfTokenizer,
     /// The model's identity: a fingerprint of everything in its files that can change a result.
     ///
-    /// It covers the configuration as understood, with defaults filled in (not how its file is written); the tokenizer;
-    /// the content of all weight files (of a GGUF model that is everything) and of an adapter; and what the folder
-    /// around the model asks for: pooling, maximum length, lower-casing. It does not cover the caller's choices: the
-    /// pooling given to [`load`], precision and device.
+    /// It covers the configuration as understood, with defaults filled in (not how its file is written); the
+    /// tokenizer; the content of all weight files (of a GGUF model that is everything) and of an adapter; and what the
+    /// folder around the model asks for: pooling, maximum length, lower-casing. It does not cover the caller's
+    /// choices: the pooling given to [`load`], precision and device.
     pub fingerprint: Fingerprint,
     /// What the model's own files ask for. The caller's pooling takes precedence.
     pub asked: Reading,
@@ -57,7 +57,7 @@ pub fn load_adapted(
     pooling: Option<Pooling>,
     device: &Device,
 ) -> Result<PretrainedLm> {
-    let opened = Opened::open(path)?;
+    let opened = Opened::open(path)?.adapted(adapter)?;
     let (tokenizer, from) = opened.tokenizer()?;
     let config = opened.identity().map_err(|e| Error::corrupt(&from, e.to_string()))?;
     let prompts = ModelPrompts::read(path)?;
@@ -91,7 +91,7 @@ pub fn write_adapter(path: &Path, first_layer: usize, changes: &[[Tensor<2>; 2]]
 /// # Errors
 /// Those of [`load`].
 pub fn load_weights(path: &Path, pooling: Option<Pooling>, device: &Device) -> Result<Box<dyn LanguageModel>> {
-    Ok(Opened::open(path)?.build(None, pooling, device)?.model)
+    Ok(Opened::open(path)?.build(pooling, device)?.model)
 }
 
 /// An inspected and supported model, whose weights are still on disk.
@@ -234,9 +234,8 @@ impl Opened {
         }
     }
 
-    fn build(self, adapter: Option<&Path>, pooling: Option<Pooling>, device: &Device) -> Result<Built> {
+    fn build(self, pooling: Option<Pooling>, device: &Device) -> Result<Built> {
         self.check_pooling(pooling)?;
-        let adapter = adapter.map(|folder| self.adapter(folder)).transpose()?;
         let asked = self.asked();
         let reading = Reading { pooling: pooling.or(asked.pooling), ..asked };
         let Self { source, adapter } = self;
