@@ -272,20 +272,17 @@ impl From<LoadedTable> for Built {
 
 fn build(config: &Config, mut weights: Weights, around: &Around, device: &Device) -> Result<Built> {
     let params = weights.params();
-    // Missing tensors are replaced by zeros until all problems are reported, so first refuse a configuration that needs
-    // far more numbers than the files have.
-    let asked = config.large_params();
-    if asked.is_none_or(|asked| asked / 2 > params as u64) {
-        let asked = asked.map_or("more".into(), |n| n.to_string());
-        let problem =
-            format!("the configuration asks for {asked} numbers, the weights have {params}; is it another model's?");
-        return Err(LlmError::Weights { path: weights.path().into(), problems: problem });
-    }
+    weights.require(config.large_params())?;
     let remedy = "free some memory, or use a smaller language model";
     ensure_memory(&format!("loading {}", weights.path().display()), params as u64, device, remedy)?;
     let model = config.any().build(&mut weights, around, device);
     let fingerprint = weights.fingerprint();
+    let path = weights.path().to_path_buf();
     weights.finish()?;
+    if model.spec().max_tokens == 0 {
+        let problem = "the maximum length of a text is 0 (max_position_embeddings, n_positions or max_seq_length)";
+        return Err(Error::corrupt(path, problem).into());
+    }
     if model.spec().causal && model.spec().pooling == Pooling::First {
         tracing::warn!("pooling first: the first token of a causal model sees nothing of the text; use last or mean");
     }

@@ -418,7 +418,18 @@ pub(crate) struct RelativeBias {
 }
 
 impl RelativeBias {
-    /// `table` is `[buckets, heads]`; `buckets` is at least 4, and `max_distance` above `buckets / 4`.
+    /// Buckets that [`new`](Self::new) cannot make, and what to say of them.
+    pub(crate) fn bad(buckets: usize, max_distance: usize) -> (bool, String) {
+        const FARTHEST: usize = 1 << 14;
+        let wrong = buckets < 4 || max_distance <= buckets / 4 || max_distance > FARTHEST;
+        let told = format!(
+            "{buckets} buckets of relative positions up to a distance of {max_distance} (it must be 4 at least, up to a \
+             distance above a quarter of them and of {FARTHEST} at most)"
+        );
+        (wrong, told)
+    }
+
+    /// `table` is `[buckets, heads]`; [`bad`](Self::bad) says which sizes are refused.
     pub(crate) fn new(table: &[f32], [buckets, heads]: [usize; 2], max_distance: usize, device: &Device) -> Self {
         let most = max_distance.cast_signed();
         let rows = (-most..=most).flat_map(|distance| {

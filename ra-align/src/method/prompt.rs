@@ -216,11 +216,9 @@ mod tests {
     fn a_blank_after_a_sentence_stands_before_titles() {
         let catalog = Catalog::new(vec!["a".into(), "b".into()], vec!["aa".into(), "bb".into()]);
         let history = History { user: UserId(0), items: &ItemId::list([1, 2]) };
-        for (user, item, histories, items) in [
-            ("U: ", "I: ", "U: aa; bb;", "I: aa"),
-            ("U:", "I: ", "U:aa;bb;", "I: aa"),
-            ("U: ", "", "U: aa; bb;", "aa"),
-        ] {
+        for (user, item, histories, items) in
+            [("U: ", "I: ", "U: aa; bb;", "I: aa"), ("U:", "I: ", "U:aa;bb;", "I: aa"), ("U: ", "", "U: aa; bb;", "aa")]
+        {
             let config = PromptConfig { user: user.into(), item: item.into(), ..PromptConfig::default() };
             let prompts = Prompts::new(&Letters, &catalog, &config, 99).unwrap();
             assert_eq!(text(&prompts.user(&history)), format!("\u{1}{histories}\u{2}"));

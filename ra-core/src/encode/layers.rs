@@ -163,7 +163,8 @@ pub fn pool(pooling: Pooling, hidden: Tensor<3>, mask: &Tensor<2>) -> Tensor<2> 
             mean_rows(hidden, mask) * count.sqrt()
         }
         Pooling::Weighted => mean_rows(hidden, &(mask.clone().cumsum(1) * mask.clone())),
-        Pooling::First | Pooling::Last | Pooling::Mean => mean_rows(hidden, mask),
+        // The others have returned.
+        Pooling::Mean | Pooling::First | Pooling::Last => mean_rows(hidden, mask),
     }
 }
 

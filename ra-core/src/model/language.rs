@@ -168,8 +168,8 @@ pub trait LanguageModel: Debug + Send + Sync {
     /// Applies what follows the last layer, such as a final norm, row by row. A model without it returns `hidden`.
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3>;
 
-    /// Maps pooled vectors, `[batch, width]`, to the texts' vectors, `[batch, output width]`: the dense layers that some
-    /// sentence encoders have after pooling. A model without them returns `pooled`.
+    /// Maps pooled vectors, `[batch, width]`, to the texts' vectors, `[batch, output width]`: the dense layers that
+    /// some sentence encoders have after pooling. A model without them returns `pooled`.
     fn project(&self, pooled: Tensor<2>) -> Tensor<2> {
         pooled
     }

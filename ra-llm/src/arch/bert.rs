@@ -1,6 +1,6 @@
 //! BERT (Devlin et al., NAACL 2019): post-norm, bidirectional. MiniLM and most sentence encoders have this
 //! architecture; RoBERTa, XLM-R and CamemBERT differ in the row of their first position.
-use super::limits::{activation, bad_epsilon, unsupported};
+use super::limits::{ACTIVATIONS, activation, bad_epsilon, bad_width, no_layers, unsupported};
 use super::{Build, Matrices, Sizes};
 use crate::transformer::{
     Angles, Architecture, Around, Norm, RelativeBias, Shape, TransformerBlock, by_rows, embedding,
@@ -124,22 +124,16 @@ impl BertConfig {
         unsupported(&[
             (
                 activation(&self.hidden_act).is_none(),
-                format!("hidden_act {:?} (supported: gelu, gelu_new, relu, silu)", self.hidden_act),
+                format!("hidden_act {:?} (supported: {ACTIVATIONS})", self.hidden_act),
             ),
             (
                 self.position_embedding_type != "absolute",
                 format!("position_embedding_type {:?} (supported: absolute)", self.position_embedding_type),
             ),
-            (
-                self.num_attention_heads == 0 || !self.hidden_size.is_multiple_of(self.num_attention_heads.max(1)),
-                format!(
-                    "hidden_size {} with {} heads (it must be a multiple)",
-                    self.hidden_size, self.num_attention_heads
-                ),
-            ),
+            bad_width("hidden_size", self.hidden_size, self.num_attention_heads),
             bad_epsilon("layer_norm_eps", self.layer_norm_eps),
             (self.is_decoder, "is_decoder true (supported: false)".into()),
-            (self.num_hidden_layers == 0, "a model without layers".into()),
+            no_layers(self.num_hidden_layers),
             (offset >= rows, format!("{rows} rows of positions, the first of them row {offset}")),
         ])
     }
@@ -171,9 +165,7 @@ impl BertConfig {
             positions: weights
                 .tensor("embeddings.position_embeddings.weight", [rows, width], device)
                 .slice([offset..rows]),
-            token_type: (types > 0).then(|| {
-                weights.tensor("embeddings.token_type_embeddings.weight", [types, width], device).slice([0..1])
-            }),
+            token_type: weights.token_type([types, width], device),
             norm: weights.layer_norm("embeddings.LayerNorm", width, epsilon, device),
             layers: (0..self.num_hidden_layers).map(|index| layer(weights, index)).collect(),
             relative,

@@ -3,7 +3,8 @@
 //! Norms stand before and, from Gemma 2 on, also after attention and the feed-forward block. Some layers attend only to
 //! near tokens. Gemma 2 caps scores; Gemma 3 norms the heads of queries and keys instead, and its near layers have a
 //! rotary base of their own.
-use super::limits::{activation, bad_epsilon, bad_head_width, bad_heads, unsupported};
+use super::limits::{activation, bad_epsilon, bad_head_width, bad_heads, bad_width, no_layers, unsupported};
+use super::near::{Kinds, NearLayers, Ropes};
 use super::rope::Rope;
 use super::{Build, LLAMA_MATRICES, MOST_TOKENS, Matrices, Sizes};
 use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
@@ -98,9 +99,6 @@ fn gelu() -> String {
     "gelu_pytorch_tanh".into()
 }
 
-const NEAR: &str = "sliding_attention";
-const FULL: &str = "full_attention";
-
 #[derive(Debug, Clone)]
 struct Gemma {
     tokens: Tensor<2>,
@@ -108,11 +106,7 @@ struct Gemma {
     scale: f32,
     layers: Vec<Layer>,
     norm: Norm,
-    full: Rotary,
-    near: Rotary,
-    /// Which layers are near.
-    is_near: Vec<bool>,
-    reach: usize,
+    kinds: NearLayers,
     cap: Option<f32>,
 }
 
@@ -147,27 +141,27 @@ impl GemmaConfig {
     }
 
     /// Which layers attend only to near tokens.
-    fn near_layers(&self) -> Vec<bool> {
+    fn kinds(&self) -> Kinds<'_> {
         if let Some(kinds) = &self.layer_types {
-            return kinds.iter().map(|kind| kind == NEAR).collect();
+            return Kinds::Listed(kinds);
         }
         let every = match self.model_type.as_str() {
             "gemma" => 1,
             "gemma2" => 2,
             _ => self.sliding_window_pattern.unwrap_or(6).max(1),
         };
-        (1..=self.num_hidden_layers).map(|layer| !layer.is_multiple_of(every)).collect()
+        Kinds::Every { every, first: every - 1 }
     }
 
-    /// The rotary positions of layers of a kind.
-    fn rope(&self, kind: &str) -> Rope {
-        let newer = self.rope_parameters.as_ref().map(|table| table.get(kind).unwrap_or(table));
-        if !self.is_third() {
-            return Rope::new(self.rope_theta, &[self.rope_scaling.as_ref(), newer], 10_000.0);
-        }
-        match kind {
-            NEAR => Rope::new(self.rope_local_base_freq, &[newer], 10_000.0),
-            _ => Rope::new(self.rope_theta, &[self.rope_scaling.as_ref(), newer], 1_000_000.0),
+    fn ropes(&self) -> Ropes {
+        let [near, full] = [true, false].map(|near| Ropes::table(self.rope_parameters.as_ref(), near));
+        let scaled = |theta, table, usual| Rope::new(theta, &[self.rope_scaling.as_ref(), table], usual);
+        if self.is_third() {
+            let near = Rope::new(self.rope_local_base_freq, &[near], 10_000.0);
+            Ropes { near, full: scaled(self.rope_theta, full, 1_000_000.0) }
+        } else {
+            let [near, full] = [near, full].map(|table| scaled(self.rope_theta, table, 10_000.0));
+            Ropes { near, full }
         }
     }
 
@@ -227,50 +221,41 @@ impl GemmaConfig {
 
 impl Build for GemmaConfig {
     fn check(&self) -> Result<(), String> {
-        let ([heads, kv_heads], [theta, scaling], [near_theta, near_scaling]) =
-            (self.heads(), self.rope(FULL).problems(), self.rope(NEAR).problems());
+        let ([heads, kv_heads], [other, count]) = (self.heads(), self.kinds().problems(self.num_hidden_layers));
         let scalar = self.query_pre_attn_scalar.unwrap_or(1.0);
-        let kinds = self.layer_types.as_deref().unwrap_or_default();
-        let other = kinds.iter().find(|kind| *kind != NEAR && *kind != FULL);
-        let layers = self.near_layers().len();
         unsupported(&[
             (
                 activation(&self.hidden_activation).is_none(),
                 format!("hidden_activation {:?} (supported: gelu_pytorch_tanh)", self.hidden_activation),
             ),
-            (other.is_some(), format!("layer_types {other:?} (supported: {NEAR}, {FULL})")),
-            (layers != self.num_hidden_layers, format!("layer_types of {layers} layers")),
+            other,
+            count,
             (self.sliding_window == Some(0), "sliding_window 0 (it must be at least 1)".into()),
             (!(scalar > 0.0 && scalar.is_finite()), format!("query_pre_attn_scalar {scalar} (it must be above 0)")),
             (
                 self.attn_logit_softcapping.is_some_and(|cap| cap.is_nan() || cap <= 0.0),
-                "attn_logit_softcapping below 0 (it must be above 0)".into(),
+                "attn_logit_softcapping of 0 or below (it must be above 0)".into(),
             ),
+            bad_width("hidden_size", self.hidden_size, 1),
             bad_heads(heads, kv_heads),
             bad_head_width(self.head_dim),
             bad_epsilon("rms_norm_eps", self.rms_norm_eps),
-            theta,
-            scaling,
-            near_theta,
-            near_scaling,
-            (self.num_hidden_layers == 0, "a model without layers".into()),
-        ])
+            no_layers(self.num_hidden_layers),
+        ])?;
+        unsupported(&self.ropes().problems())
     }
 
     fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
         let width = self.hidden_size;
         let max_tokens = self.max_position_embeddings.min(MOST_TOKENS);
-        let positions = around.reading.at_most(max_tokens);
-        let rotary = |kind| Rotary::new(positions, &self.rope(kind).frequencies(self.head_dim), device);
+        let size = [around.reading.at_most(max_tokens), self.head_dim];
+        let (kinds, layers) = (self.kinds(), self.num_hidden_layers);
         let architecture = Gemma {
             tokens: weights.tensor("embed_tokens.weight", [self.vocab_size, width], device),
             scale: (width as f32).sqrt(),
             layers: (0..self.num_hidden_layers).map(|index| self.layer(weights, index, device)).collect(),
             norm: self.norm(weights, "norm", width, device),
-            full: rotary(FULL),
-            near: rotary(NEAR),
-            is_near: self.near_layers(),
-            reach: self.reach(),
+            kinds: NearLayers::new(&kinds, layers, &self.ropes(), self.reach(), size, device),
             // Gemma 3 has the key and no cap.
             cap: self.attn_logit_softcapping.filter(|_| self.model_type == "gemma2"),
         };
@@ -325,10 +310,10 @@ impl Architecture for Gemma {
         self.norm.forward(hidden)
     }
     fn rotary(&self, layer: usize) -> Option<&Rotary> {
-        Some(if self.is_near[layer] { &self.near } else { &self.full })
+        Some(self.kinds.rotary(layer))
     }
     fn reach(&self, layer: usize) -> Option<usize> {
-        self.is_near[layer].then_some(self.reach)
+        self.kinds.reach(layer)
     }
     fn score_cap(&self) -> Option<f32> {
         self.cap

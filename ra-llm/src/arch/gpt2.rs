@@ -1,5 +1,5 @@
 //! GPT-2 (Radford et al., 2019): pre-norm, causal, learned positions.
-use super::limits::{bad_epsilon, unsupported};
+use super::limits::{bad_epsilon, bad_width, no_layers, unsupported};
 use super::{Build, Matrices, Sizes};
 use crate::transformer::{Angles, Architecture, Around, Norm, Shape, TransformerBlock, by_rows, embedding};
 use crate::weights::Weights;
@@ -82,12 +82,9 @@ impl Build for Gpt2Config {
             (!tanh, format!("activation_function {:?} (supported: gelu_new)", self.activation_function)),
             (!self.scale_attn_weights, "scale_attn_weights false (supported: true)".into()),
             (self.scale_attn_by_inverse_layer_idx, "scale_attn_by_inverse_layer_idx (supported: false)".into()),
-            (
-                self.n_head == 0 || !self.n_embd.is_multiple_of(self.n_head.max(1)),
-                format!("n_embd {} with {} heads (it must be a multiple)", self.n_embd, self.n_head),
-            ),
+            bad_width("n_embd", self.n_embd, self.n_head),
             bad_epsilon("layer_norm_epsilon", self.layer_norm_epsilon),
-            (self.n_layer == 0, "a model without layers".into()),
+            no_layers(self.n_layer),
         ])
     }
 

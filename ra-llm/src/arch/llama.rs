@@ -1,7 +1,7 @@
 //! Llama (Touvron et al., 2023) and models with its architecture: Mistral, Qwen2 (biases on queries, keys and values),
 //! Qwen3 (norms on the heads of queries and keys), Phi-3 (queries, keys and values in one matrix, gate and up in
 //! another).
-use super::limits::{bad_epsilon, bad_head_width, bad_heads, unsupported};
+use super::limits::{bad_epsilon, bad_head_width, bad_heads, bad_width, no_layers, unsupported};
 use super::rope::Rope;
 use super::{Build, LLAMA_MATRICES, MOST_TOKENS, Matrices, Sizes};
 use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
@@ -128,6 +128,9 @@ impl LlamaConfig {
         let mut frequencies = self.rope().frequencies(self.head());
         if self.rope_divisors {
             let divisors = weights.take("rope_freqs.weight", &[self.head() / 2]);
+            if let Some(wrong) = divisors.iter().find(|divisor| !(**divisor > 0.0)) {
+                weights.note(format!("rope_freqs.weight holds {wrong}, which cannot divide an angle"));
+            }
             for (frequency, divisor) in frequencies.iter_mut().zip(divisors) {
                 *frequency /= f64::from(divisor);
             }
@@ -150,11 +153,12 @@ impl Build for LlamaConfig {
                 format!("partial_rotary_factor {} (supported: 1)", part.unwrap_or_default()),
             ),
             (self.mlp_bias, "mlp_bias true (supported: false)".into()),
+            bad_width("hidden_size", self.hidden_size, 1),
             bad_heads(heads, kv_heads),
             bad_head_width(self.head()),
             bad_epsilon("rms_norm_eps", self.rms_norm_eps),
             theta,
-            (self.num_hidden_layers == 0, "a model without layers".into()),
+            no_layers(self.num_hidden_layers),
         ])
     }
 

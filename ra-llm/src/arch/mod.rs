@@ -7,6 +7,7 @@ mod limits;
 mod llama;
 mod modernbert;
 mod mpnet;
+mod near;
 mod nomic_bert;
 mod rope;
 pub(crate) mod static_table;

@@ -1,6 +1,7 @@
 //! ModernBERT (Warner et al., 2024): pre-norm, bidirectional, rotary positions. Most layers attend only to near tokens
 //! and have a rotary base of their own; the first layer has no norm before attention.
-use super::limits::{activation, bad_epsilon, bad_head_width, unsupported};
+use super::limits::{ACTIVATIONS, activation, bad_epsilon, bad_head_width, bad_width, no_layers, unsupported};
+use super::near::{Kinds, NearLayers, Ropes};
 use super::rope::Rope;
 use super::{Build, MOST_TOKENS, Matrices, Sizes};
 use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
@@ -48,6 +49,9 @@ pub(crate) struct ModernBertConfig {
     /// That of near layers.
     #[serde(default)]
     pub(crate) local_rope_theta: Option<f64>,
+    /// The scaling of rotary angles.
+    #[serde(default)]
+    pub(crate) rope_scaling: Option<Value>,
     /// The place of both bases in newer files, by kind of layer.
     #[serde(default)]
     pub(crate) rope_parameters: Option<Value>,
@@ -82,19 +86,13 @@ fn window() -> usize {
     128
 }
 
-const NEAR: &str = "sliding_attention";
-const FULL: &str = "full_attention";
-
 #[derive(Debug, Clone)]
 struct ModernBert {
     tokens: Tensor<2>,
     norm: Norm,
     layers: Vec<Layer>,
     last_norm: Norm,
-    full: Rotary,
-    near: Rotary,
-    is_near: Vec<bool>,
-    reach: usize,
+    kinds: NearLayers,
 }
 
 #[derive(Debug, Clone)]
@@ -113,12 +111,10 @@ struct Layer {
 }
 
 impl ModernBertConfig {
-    fn near_layers(&self) -> Vec<bool> {
+    fn kinds(&self) -> Kinds<'_> {
         match &self.layer_types {
-            Some(kinds) => kinds.iter().map(|kind| kind == NEAR).collect(),
-            None => (0..self.num_hidden_layers)
-                .map(|layer| !layer.is_multiple_of(self.global_attn_every_n_layers.max(1)))
-                .collect(),
+            Some(kinds) => Kinds::Listed(kinds),
+            None => Kinds::Every { every: self.global_attn_every_n_layers, first: 0 },
         }
     }
 
@@ -126,11 +122,13 @@ impl ModernBertConfig {
         self.hidden_size / self.num_attention_heads.max(1)
     }
 
-    fn rope(&self, kind: &str) -> Rope {
-        let newer = self.rope_parameters.as_ref().and_then(|table| table.get(kind));
-        let (theta, usual) =
-            if kind == NEAR { (self.local_rope_theta, 10_000.0) } else { (self.global_rope_theta, 160_000.0) };
-        Rope::new(theta, &[newer], usual)
+    fn ropes(&self) -> Ropes {
+        let rope = |near: bool, theta, usual| {
+            let table = Ropes::table(self.rope_parameters.as_ref(), near);
+            Rope::new(theta, &[self.rope_scaling.as_ref(), table], usual)
+        };
+        let (near, full) = (self.local_rope_theta, self.global_rope_theta);
+        Ropes { near: rope(true, near, 10_000.0), full: rope(false, full, 160_000.0) }
     }
 
     fn norm(&self, weights: &mut Weights, name: &str, device: &Device) -> Norm {
@@ -164,42 +162,33 @@ impl ModernBertConfig {
 
 impl Build for ModernBertConfig {
     fn check(&self) -> Result<(), String> {
-        let ([theta, scaling], [near_theta, near_scaling]) = (self.rope(FULL).problems(), self.rope(NEAR).problems());
-        let (width, heads, layers) = (self.hidden_size, self.num_attention_heads, self.near_layers().len());
+        let [other, count] = self.kinds().problems(self.num_hidden_layers);
         unsupported(&[
             (
                 activation(&self.hidden_activation).is_none(),
-                format!("hidden_activation {:?} (supported: gelu, gelu_new, relu, silu)", self.hidden_activation),
+                format!("hidden_activation {:?} (supported: {ACTIVATIONS})", self.hidden_activation),
             ),
-            (
-                heads == 0 || !width.is_multiple_of(heads.max(1)),
-                format!("hidden_size {width} with {heads} heads (it must be a multiple)"),
-            ),
-            (layers != self.num_hidden_layers, format!("layer_types of {layers} layers")),
+            bad_width("hidden_size", self.hidden_size, self.num_attention_heads),
+            other,
+            count,
             bad_head_width(self.head()),
             bad_epsilon("norm_eps", self.norm_eps),
-            theta,
-            scaling,
-            near_theta,
-            near_scaling,
-            (self.num_hidden_layers == 0, "a model without layers".into()),
-        ])
+            no_layers(self.num_hidden_layers),
+        ])?;
+        unsupported(&self.ropes().problems())
     }
 
     fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
         let width = self.hidden_size;
         let max_tokens = self.max_position_embeddings.min(MOST_TOKENS);
-        let positions = around.reading.at_most(max_tokens);
-        let rotary = |kind| Rotary::new(positions, &self.rope(kind).frequencies(self.head()), device);
+        let size = [around.reading.at_most(max_tokens), self.head()];
+        let (kinds, layers, reach) = (self.kinds(), self.num_hidden_layers, self.local_attention / 2);
         let architecture = ModernBert {
             tokens: weights.tensor("embeddings.tok_embeddings.weight", [self.vocab_size, width], device),
             norm: self.norm(weights, "embeddings.norm", device),
             layers: (0..self.num_hidden_layers).map(|index| self.layer(weights, index, device)).collect(),
             last_norm: self.norm(weights, "final_norm", device),
-            full: rotary(FULL),
-            near: rotary(NEAR),
-            is_near: self.near_layers(),
-            reach: self.local_attention / 2,
+            kinds: NearLayers::new(&kinds, layers, &self.ropes(), reach, size, device),
         };
         weights.ignore(|name| ["head.", "decoder.", "classifier."].iter().any(|head| name.starts_with(head)));
         let shape = Shape {
@@ -248,10 +237,10 @@ impl Architecture for ModernBert {
         self.last_norm.forward(hidden)
     }
     fn rotary(&self, layer: usize) -> Option<&Rotary> {
-        Some(if self.is_near[layer] { &self.near } else { &self.full })
+        Some(self.kinds.rotary(layer))
     }
     fn reach(&self, layer: usize) -> Option<usize> {
-        self.is_near[layer].then_some(self.reach)
+        self.kinds.reach(layer)
     }
 }
 

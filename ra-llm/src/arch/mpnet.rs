@@ -36,10 +36,7 @@ impl Build for MpnetConfig {
     fn check(&self) -> Result<(), String> {
         let buckets = self.relative_attention_num_buckets;
         self.encoder.check_encoder()?;
-        unsupported(&[(
-            !(4..MAX_DISTANCE).contains(&buckets),
-            format!("relative_attention_num_buckets {buckets} (supported: 4 to {MAX_DISTANCE})"),
-        )])
+        unsupported(&[RelativeBias::bad(buckets, MAX_DISTANCE)])
     }
 
     fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
@@ -50,7 +47,9 @@ impl Build for MpnetConfig {
     }
 
     fn sizes(&self) -> Sizes {
-        self.encoder.encoder_sizes()
+        let mut sizes = self.encoder.encoder_sizes();
+        sizes.tables.push([self.relative_attention_num_buckets, self.encoder.num_attention_heads]);
+        sizes
     }
 
     fn matrices(&self) -> Matrices {

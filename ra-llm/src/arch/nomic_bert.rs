@@ -1,9 +1,8 @@
 //! Nomic BERT (Nussbaum et al., 2024): BERT with rotary positions and gated feed-forward blocks, without biases.
-use super::limits::{bad_epsilon, bad_head_width, unsupported};
+use super::limits::{bad_epsilon, bad_head_width, bad_width, no_layers, unsupported};
+use super::rope::Rope;
 use super::{Build, MOST_TOKENS, Matrices, Sizes};
-use crate::transformer::{
-    Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding, rotary_frequencies,
-};
+use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
 use crate::weights::Weights;
 use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{FrozenLinear, gated_silu};
@@ -35,8 +34,8 @@ pub(crate) struct NomicBertConfig {
     /// The base of the rotary angles.
     #[serde(default = "theta")]
     pub(crate) rotary_emb_base: f64,
-    /// The share of a head that is rotated; only all of it is supported.
-    #[serde(default = "whole")]
+    /// The share of a head that is rotated; only all of it is supported, and the publisher's default is none.
+    #[serde(default)]
     pub(crate) rotary_emb_fraction: f64,
     /// Whether rotated pairs are neighbours; not supported.
     #[serde(default)]
@@ -50,13 +49,21 @@ pub(crate) struct NomicBertConfig {
     /// Whether attention is causal; not supported.
     #[serde(default)]
     pub(crate) causal: bool,
-    /// Whether matrices have biases; not supported.
-    #[serde(default)]
+    /// Whether matrices have biases; not supported, and the publisher's default.
+    #[serde(default = "biased")]
     pub(crate) qkv_proj_bias: bool,
-    #[serde(default)]
+    #[serde(default = "biased")]
     pub(crate) mlp_fc1_bias: bool,
-    #[serde(default)]
+    #[serde(default = "biased")]
     pub(crate) mlp_fc2_bias: bool,
+    /// Scalings of rotary angles; not supported.
+    #[serde(default)]
+    pub(crate) rotary_scaling_factor: Option<f64>,
+    #[serde(default)]
+    pub(crate) rotary_emb_scale_base: Option<f64>,
+    /// Whether both blocks of a layer read the same state; not supported.
+    #[serde(default)]
+    pub(crate) parallel_block: bool,
     /// The number of experts; mixtures are not supported.
     #[serde(default)]
     pub(crate) num_experts: usize,
@@ -78,8 +85,8 @@ fn theta() -> f64 {
     1000.0
 }
 
-fn whole() -> f64 {
-    1.0
+fn biased() -> bool {
+    true
 }
 
 fn swiglu() -> String {
@@ -109,6 +116,10 @@ struct Layer {
 }
 
 impl NomicBertConfig {
+    fn rope(&self) -> Rope {
+        Rope::new(Some(self.rotary_emb_base), &[], self.rotary_emb_base)
+    }
+
     fn head(&self) -> usize {
         self.n_embd / self.n_head.max(1)
     }
@@ -129,7 +140,7 @@ impl NomicBertConfig {
 
 impl Build for NomicBertConfig {
     fn check(&self) -> Result<(), String> {
-        let (width, heads, theta) = (self.n_embd, self.n_head, self.rotary_emb_base);
+        let [theta, _] = self.rope().problems();
         unsupported(&[
             (
                 // transformers calls the same blocks by their activation.
@@ -145,26 +156,24 @@ impl Build for NomicBertConfig {
                 self.rotary_emb_fraction != 1.0,
                 format!("rotary_emb_fraction {} (supported: 1)", self.rotary_emb_fraction),
             ),
-            (!(theta > 0.0 && theta.is_finite()), format!("rotary_emb_base {theta} (it must be above 0)")),
-            (
-                heads == 0 || !width.is_multiple_of(heads.max(1)),
-                format!("n_embd {width} with {heads} heads (it must be a multiple)"),
-            ),
+            theta,
+            bad_width("n_embd", self.n_embd, self.n_head),
             bad_head_width(self.head()),
             bad_epsilon("layer_norm_epsilon", self.layer_norm_epsilon),
-            (self.n_layer == 0, "a model without layers".into()),
+            (self.rotary_scaling_factor.is_some(), "rotary_scaling_factor (supported: none)".into()),
+            (self.rotary_emb_scale_base.is_some(), "rotary_emb_scale_base (supported: none)".into()),
+            (self.parallel_block, "parallel_block true (supported: false)".into()),
+            no_layers(self.n_layer),
         ])
     }
 
     fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
         let (width, types) = (self.n_embd, self.type_vocab_size);
         let max_tokens = self.n_positions.min(MOST_TOKENS);
-        let frequencies = rotary_frequencies(self.head(), self.rotary_emb_base);
+        let frequencies = self.rope().frequencies(self.head());
         let architecture = NomicBert {
             tokens: weights.tensor("embeddings.word_embeddings.weight", [self.vocab_size, width], device),
-            token_type: (types > 0).then(|| {
-                weights.tensor("embeddings.token_type_embeddings.weight", [types, width], device).slice([0..1])
-            }),
+            token_type: weights.token_type([types, width], device),
             norm: weights.layer_norm("emb_ln", width, self.layer_norm_epsilon as f32, device),
             layers: (0..self.n_layer).map(|index| self.layer(weights, index, device)).collect(),
             rotary: Rotary::new(around.reading.at_most(max_tokens), &frequencies, device),

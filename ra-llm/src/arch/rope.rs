@@ -27,12 +27,17 @@ enum Scaling {
 }
 
 impl Rope {
-    /// `theta` is the base unless a table has its own; the first of `tables` that names a scaling decides.
+    /// `theta` is the base unless a table has its own, as in transformers; the first of `tables` that names a scaling decides.
     pub(super) fn new(theta: Option<f64>, tables: &[Option<&Value>], usual: f64) -> Self {
         let tables = || tables.iter().flatten().filter(|table| !table.is_null());
-        let newer = || tables().find_map(|table| table.get("rope_theta")?.as_f64());
+        // A base that is no number is refused by `problems`.
+        let base = |table: &Value| {
+            let written = table.get("rope_theta").filter(|base| !base.is_null())?;
+            Some(written.as_f64().unwrap_or(f64::NAN))
+        };
+        let newer = tables().find_map(|table| base(table));
         let scaling = tables().map(|table| Scaling::read(table)).find(|scaling| *scaling != Scaling::None);
-        Self { theta: theta.or_else(newer).unwrap_or(usual), scaling: scaling.unwrap_or(Scaling::None) }
+        Self { theta: newer.or(theta).unwrap_or(usual), scaling: scaling.unwrap_or(Scaling::None) }
     }
 
     /// What is not supported, for [`unsupported`](super::limits::unsupported).
@@ -58,9 +63,10 @@ impl Rope {
 impl Scaling {
     fn read(table: &Value) -> Self {
         let number = |key: &str| table.get(key).and_then(Value::as_f64);
-        let Some(kind) = table.get("rope_type").or_else(|| table.get("type")) else {
+        let named = ["rope_type", "type"].iter().find_map(|key| table.get(key).filter(|kind| !kind.is_null()));
+        let Some(kind) = named else {
             // A table of the base alone.
-            return if number("rope_theta").is_some() { Self::None } else { Self::Unknown(table.to_string()) };
+            return if number("factor").is_none() { Self::None } else { Self::Unknown(table.to_string()) };
         };
         let kind = kind.as_str().unwrap_or_default();
         let positive = |key: &str| number(key).filter(|&x| x > 0.0 && x.is_finite());
@@ -78,6 +84,7 @@ impl Scaling {
         }
     }
 
+    /// A table without all that its scaling needs.
     fn lacking(table: &Value) -> Self {
         Self::Unknown(table.to_string())
     }

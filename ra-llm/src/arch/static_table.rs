@@ -38,6 +38,10 @@ pub(crate) struct LoadedTable {
 /// Names the file, and the tensor that is missing or damaged.
 pub(crate) fn load(folder: &Path, around: &Around, device: &Device) -> Result<LoadedTable> {
     let path = folder.join("model.safetensors");
+    let remedy = "free some memory, or use a smaller table";
+    let ensure = |numbers: u64| ensure_memory(&format!("loading {}", path.display()), numbers, device, remedy);
+    // The file itself, which is read whole.
+    ensure(std::fs::metadata(&path).map_or(0, |about| about.len()) / 4)?;
     let bytes = read_bytes(&path)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::corrupt(&path, format!("damaged: {e}")))?;
     let table = TABLES.iter().find_map(|name| file.tensor(name).ok());
@@ -45,8 +49,6 @@ pub(crate) fn load(folder: &Path, around: &Around, device: &Device) -> Result<Lo
     let &[rows, width] = table.shape() else {
         return Err(problem(&path, format!("its table has the shape {:?}, not [tokens, width]", table.shape())));
     };
-    let remedy = "free some memory, or use a smaller table";
-    ensure_memory(&format!("loading {}", path.display()), (rows * width) as u64, device, remedy)?;
     let vectors = numbers(&path, &table)?;
     let mapping = file.tensor("mapping").ok().map(|mapping| rows_of_tokens(&path, &mapping, rows)).transpose()?;
     let mapping = mapping.unwrap_or_else(|| (0..rows).collect());
@@ -56,6 +58,7 @@ pub(crate) fn load(folder: &Path, around: &Around, device: &Device) -> Result<Lo
         let told = format!("{} tokens of {width} numbers, {} weights", mapping.len(), weights.len());
         return Err(problem(&path, told));
     }
+    ensure((mapping.len() as u64).saturating_mul(width as u64))?;
     let own = |(row, weight): (&usize, &f32)| {
         let (row, weight) = (&vectors[row * width..(row + 1) * width], *weight);
         row.iter().map(move |x| x * weight).collect::<Vec<f32>>()
@@ -64,13 +67,12 @@ pub(crate) fn load(folder: &Path, around: &Around, device: &Device) -> Result<Lo
     if let Some(at) = values.iter().position(|x| !x.is_finite()) {
         return Err(problem(&path, format!("the vector of token {} holds {}", at / width, values[at])));
     }
-    let spec = LmSpec {
-        layers: 0,
-        width,
-        max_tokens: around.reading.at_most(MOST_TOKENS),
-        causal: false,
-        pooling: around.reading.pooling.unwrap_or(Pooling::Mean),
-    };
+    let pooling = around.reading.pooling.unwrap_or(Pooling::Mean);
+    if pooling != Pooling::Mean {
+        let told = "a static table is pooled by its mean: leave lm.pooling out, or set it to mean";
+        return Err(Error::Settings(told.into()).into());
+    }
+    let spec = LmSpec { layers: 0, width, max_tokens: around.reading.at_most(MOST_TOKENS), causal: false, pooling };
     let table = Tensor::from_data(TensorData::new(values, [mapping.len(), width]), device);
     let model = StaticTable { table, spec, dense: around.dense.clone(), device: device.clone() };
     Ok(LoadedTable {

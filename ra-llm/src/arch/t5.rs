@@ -1,6 +1,6 @@
 //! The encoder of T5 (Raffel et al., JMLR 2020) and of its relatives mT5 and T5 1.1: pre-norm, bidirectional, a bias by
 //! relative position that all layers share, scores that are not scaled.
-use super::limits::{activation, bad_epsilon, unsupported};
+use super::limits::{activation, bad_epsilon, bad_width, no_layers, unsupported};
 use super::{Build, Matrices, Sizes};
 use crate::transformer::{
     Angles, Architecture, Around, Norm, RelativeBias, Shape, TransformerBlock, by_rows, embedding,
@@ -136,14 +136,11 @@ impl Build for T5Config {
                     self.feed_forward_proj
                 ),
             ),
-            (
-                buckets < 4 || most <= buckets / 4 || most > 1 << 20,
-                format!("{buckets} buckets of relative positions up to a distance of {most}"),
-            ),
+            RelativeBias::bad(buckets, most),
+            bad_width("d_model", self.d_model, 1),
             (self.num_heads == 0 || self.d_kv == 0, "a model without heads".into()),
             bad_epsilon("layer_norm_epsilon", self.layer_norm_epsilon),
-            (self.num_layers == 0, "a model without layers".into()),
-            (self.n_positions == 0, "n_positions 0".into()),
+            no_layers(self.num_layers),
         ])
     }
 
@@ -178,7 +175,8 @@ impl Build for T5Config {
         let (width, heads) = (self.d_model, self.num_heads.saturating_mul(self.d_kv));
         let inner = if self.is_gated() { 3 } else { 2 };
         let layer = [[width, heads]; 4].into_iter().chain(vec![[width, self.d_ff]; inner]);
-        Sizes { layers: self.num_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width]] }
+        let buckets = [self.relative_attention_num_buckets, self.num_heads];
+        Sizes { layers: self.num_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width], buckets] }
     }
 
     fn matrices(&self) -> Matrices {

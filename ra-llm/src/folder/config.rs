@@ -46,6 +46,10 @@ const T5_SIZES: [&str; 6] = ["vocab_size", "d_model", "d_kv", "d_ff", "num_layer
 /// [`LlmError::Architecture`], or the missing keys.
 pub(crate) fn read(path: &Path) -> Result<Config> {
     let mut config: Map<String, Value> = read_json(path)?;
+    // Keys of this crate alone, which no file may set.
+    config.retain(|key, _| !OWN_KEYS.contains(&key.as_str()));
+    // `null` means that there is none, where an absent key means the default.
+    let none: Vec<String> = config.iter().filter(|(_, value)| value.is_null()).map(|(key, _)| key.clone()).collect();
     config.retain(|_, value| !value.is_null());
     if let Some(table) = config.get("quantization_config") {
         let method = table.get("quant_method").and_then(Value::as_str).unwrap_or("an unknown method");
@@ -67,11 +71,17 @@ pub(crate) fn read(path: &Path) -> Result<Config> {
         if let Some(base) = config.get("rope_parameters").and_then(|table| table.get("rope_theta")).cloned() {
             config.insert("rotary_emb_base".into(), base);
         }
+        let fixed = ["qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias"].map(|key| (key, false.into()));
+        for (key, value) in fixed.into_iter().chain([("rotary_emb_fraction", 1.0.into())]) {
+            config.entry(key).or_insert(value);
+        }
     }
     rename(&mut config, &[("_sliding_window_pattern", "sliding_window_pattern")]);
     config.insert("model_type".into(), kind.into());
     for (key, value) in defaults(kind, &config) {
-        config.entry(key).or_insert(value);
+        if !(none.iter().any(|none| none == key) && MAY_BE_NONE.contains(&key)) {
+            config.entry(key).or_insert(value);
+        }
     }
     match kind {
         "bert" | "roberta" | "xlm-roberta" | "camembert" => parse(path, config, &SIZES).map(Config::Bert),
@@ -85,6 +95,12 @@ pub(crate) fn read(path: &Path) -> Result<Config> {
         _ => parse(path, config, &SIZES).map(Config::Llama),
     }
 }
+
+/// Keys that only this crate gives to a configuration.
+const OWN_KEYS: [&str; 3] = ["position_offset", "whole_norms", "rope_divisors"];
+
+/// Keys that may be `null` although their default is not.
+const MAY_BE_NONE: [&str; 2] = ["attn_logit_softcapping", "sliding_window"];
 
 /// The keys of Nomic BERT in transformers, and those of its publisher, which follow GPT-2.
 const NOMIC_KEYS: [(&str, &str); 7] = [
@@ -115,14 +131,32 @@ fn defaults(kind: &str, config: &Map<String, Value>) -> Vec<(&'static str, Value
             let types = if kind == "mpnet" { 0 } else { 2 };
             vec![("position_offset", padding.saturating_add(1).into()), ("type_vocab_size", types.into())]
         }
-        "gemma2" => vec![("attn_logit_softcapping", 50.0.into()), ("query_pre_attn_scalar", 256.0.into())],
-        "gemma3_text" => {
-            vec![("query_pre_attn_scalar", 256.0.into()), ("max_position_embeddings", 131_072.into())]
-        }
+        "gemma" => vec![("num_key_value_heads", 16.into())],
+        "gemma2" => vec![
+            ("attn_logit_softcapping", 50.0.into()),
+            ("query_pre_attn_scalar", 256.0.into()),
+            ("num_key_value_heads", 4.into()),
+        ],
+        // Files of the model that also reads images leave out what is as in the smallest one.
+        "gemma3_text" => vec![
+            ("query_pre_attn_scalar", 256.0.into()),
+            ("max_position_embeddings", 131_072.into()),
+            ("num_attention_heads", 8.into()),
+            ("num_key_value_heads", 4.into()),
+            ("vocab_size", 262_208.into()),
+        ],
         "mt5" => vec![("feed_forward_proj", "gated-gelu".into())],
         "phi3" => vec![("max_position_embeddings", 4096.into()), ("rms_norm_eps", 1e-5.into())],
-        "mistral" => vec![("max_position_embeddings", 131_072.into())],
-        "qwen2" | "qwen3" => vec![("max_position_embeddings", 32_768.into()), ("use_sliding_window", false.into())],
+        "mistral" => vec![
+            ("max_position_embeddings", 131_072.into()),
+            ("sliding_window", 4096.into()),
+            ("num_key_value_heads", 8.into()),
+        ],
+        "qwen2" | "qwen3" => vec![
+            ("max_position_embeddings", 32_768.into()),
+            ("use_sliding_window", false.into()),
+            ("sliding_window", 4096.into()),
+        ],
         "llama" => vec![("max_position_embeddings", 2048.into())],
         _ => Vec::new(),
     }

@@ -28,6 +28,12 @@ struct Config {
     /// The class of the activation, with its Python modules.
     #[serde(default = "tanh")]
     activation_function: String,
+    /// What it reads: the vector of a text, unless it is a layer for tokens.
+    #[serde(default)]
+    module_input_name: Option<String>,
+    /// Whether its input is added to its output; not supported.
+    #[serde(default)]
+    use_residual: bool,
 }
 
 fn with_bias() -> bool {
@@ -45,7 +51,16 @@ impl DenseFiles {
     /// Names the file and what is wrong with it.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("config.json");
-        let Config { in_features, out_features, bias, activation_function } = read_json(&path)?;
+        let Config { in_features, out_features, bias, activation_function, module_input_name, use_residual } =
+            read_json(&path)?;
+        let input = module_input_name.unwrap_or_else(|| "sentence_embedding".into());
+        if input != "sentence_embedding" || use_residual {
+            let problem = format!(
+                "module_input_name {input:?} and use_residual {use_residual} are not supported (supported: \
+                 sentence_embedding and false)"
+            );
+            return Err(Error::corrupt(path, problem).into());
+        }
         let class = activation_function.rsplit('.').next().unwrap_or_default();
         let activation = match class {
             "Identity" => DenseActivation::Identity,
@@ -89,6 +104,8 @@ impl DenseFiles {
     /// Names the file, and the tensors that are missing or of the wrong shape.
     pub(crate) fn load(&self, device: &Device) -> Result<(Dense, Fingerprint)> {
         let mut weights = weight_files::open_plain(&self.folder)?;
+        let [input, output] = self.dims.map(|n| n as u64);
+        weights.require(input.checked_mul(output))?;
         let fingerprint = weights.fingerprint();
         let linear = weights.linear("linear", self.dims, self.bias, device);
         weights.finish()?;

@@ -1,5 +1,5 @@
-//! The settings around a sentence encoder's model: its place, pooling, dense layers and maximum length. The layout is that of
-//! sentence-transformers; a plain model folder has none of these files.
+//! The settings around a sentence encoder's model: its place, pooling, dense layers and maximum length. The layout is
+//! that of sentence-transformers; a plain model folder has none of these files.
 use super::DenseFiles;
 use super::document::{read_json, read_optional};
 use crate::reading::RequestedPooling;
@@ -49,6 +49,18 @@ impl Module {
         self.kind.rsplit('.').next().unwrap_or_default()
     }
 
+    /// The place of its kind in the only order that is supported.
+    fn step(&self) -> Option<usize> {
+        match self.class() {
+            _ if self.is_transformer() => Some(0),
+            "StaticEmbedding" => Some(0),
+            "Pooling" => Some(1),
+            "Dense" => Some(2),
+            "Normalize" => Some(3),
+            _ => None,
+        }
+    }
+
     fn is_transformer(&self) -> bool {
         // The first versions had one class per architecture.
         matches!(
@@ -83,7 +95,15 @@ impl Folder {
             lowercase: false,
         };
         let mut pooling = root.join("1_Pooling/config.json");
+        let mut before = 0;
         for (place, module) in modules.iter().enumerate() {
+            let step = module.step().unwrap_or(before);
+            if step < before {
+                let problem = format!("{:?} ({}) stands too late in the list", module.path, module.class());
+                let order = "Transformer, Pooling, Dense, Normalize";
+                return Err(Error::corrupt(&file, format!("{problem}, which is not supported (order: {order})")).into());
+            }
+            before = step;
             let own = inside(&root, &module.path)
                 .ok_or_else(|| Error::corrupt(&file, format!("{:?} leads out of the folder", module.path)))?;
             match module.class() {

@@ -232,6 +232,7 @@ impl Keys<'_> {
             "type_vocab_size": self.rows("token_types.weight"),
             "layer_norm_epsilon": self.number("attention.layer_norm_epsilon")?,
             "rotary_emb_base": self.number("rope.freq_base")?,
+            "rotary_emb_fraction": 1.0,
             "qkv_proj_bias": self.has("blk.0.attn_qkv.bias"),
             "mlp_fc1_bias": self.has("blk.0.ffn_up.bias"),
             "mlp_fc2_bias": self.has("blk.0.ffn_down.bias"),

@@ -198,6 +198,28 @@ impl Weights {
         })
     }
 
+    /// Takes the first row of BERT's table of token types, `[1, width]`, if it has any rows.
+    pub(crate) fn token_type(&mut self, [types, width]: [usize; 2], device: &Device) -> Option<Tensor<2>> {
+        let name = "embeddings.token_type_embeddings.weight";
+        (types > 0).then(|| self.tensor(name, [types, width], device).slice([0..1]))
+    }
+
+    /// Refuses a configuration that needs far more numbers than the files have: missing tensors are replaced by zeros
+    /// until all problems are reported. `asked` is `None` if it overflows.
+    ///
+    /// # Errors
+    /// [`LlmError::Weights`] with both numbers.
+    pub(crate) fn require(&self, asked: Option<u64>) -> Result<()> {
+        let held = self.params();
+        if asked.is_some_and(|asked| asked / 2 <= held as u64) {
+            return Ok(());
+        }
+        let asked = asked.map_or("more".into(), |n| n.to_string());
+        let problems =
+            format!("the configuration asks for {asked} numbers, the weights have {held}; is it another model's?");
+        Err(LlmError::Weights { path: self.path.clone(), problems })
+    }
+
     /// Takes a layer norm stored as `weight` and `bias`.
     pub(crate) fn layer_norm(&mut self, name: &str, width: usize, epsilon: f32, device: &Device) -> Norm {
         let gamma = self.tensor(&format!("{name}.weight"), [width], device);

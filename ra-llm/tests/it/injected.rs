@@ -213,3 +213,106 @@ fn static_tables_give_the_vectors_of_their_own_packages() {
         }
     }
 }
+
+/// A copy of a case with a changed configuration.
+fn changed(name: &str, changes: &[(&str, serde_json::Value)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = std::fs::read(reference(name).join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    for (key, value) in changes {
+        config[key] = value.clone();
+    }
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    std::fs::copy(reference(name).join("model.safetensors"), dir.path().join("model.safetensors")).unwrap();
+    dir
+}
+
+#[test]
+fn absurd_sizes_are_refused_before_anything_is_made() {
+    use serde_json::json;
+    let huge = json!(1_000_000_000_000_000_000u64);
+    for (name, changes) in [
+        ("gemma3", vec![("num_hidden_layers", huge.clone()), ("layer_types", json!(null))]),
+        ("modernbert", vec![("num_hidden_layers", huge.clone()), ("layer_types", json!(null))]),
+        ("gemma2", vec![("hidden_size", json!(0)), ("intermediate_size", huge.clone())]),
+        ("llama3", vec![("hidden_size", json!(0)), ("num_hidden_layers", huge.clone())]),
+        ("t5", vec![("d_model", json!(0)), ("num_heads", huge.clone())]),
+        (
+            "t5",
+            vec![
+                ("relative_attention_num_buckets", json!(4_000_000)),
+                ("relative_attention_max_distance", json!(1 << 20)),
+            ],
+        ),
+        ("mpnet", vec![("relative_attention_num_buckets", json!(2))]),
+        ("roberta", vec![("hidden_size", json!(0))]),
+        ("llama3", vec![("max_position_embeddings", json!(0))]),
+    ] {
+        let told = ra_llm::load_weights(changed(name, &changes).path(), None, &device()).unwrap_err().to_string();
+        assert!(told.len() < 500, "{name} {changes:?}: {told}");
+    }
+}
+
+#[test]
+fn an_absent_key_is_the_default_and_null_is_none() {
+    use serde_json::json;
+    let text = Expected::of(&reference("gemma2").join("expected.safetensors")).text();
+    let vector = |cap: serde_json::Value| {
+        let dir = changed("gemma2", &[("attn_logit_softcapping", cap)]);
+        let lm = ra_llm::load_weights(dir.path(), None, &device()).unwrap();
+        encode(&lm, &text, None).pooled.into_data().iter::<f32>().collect::<Vec<_>>()
+    };
+    let (none, small, wide) = (vector(json!(null)), vector(json!(2.0)), vector(json!(1e6)));
+    let far = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(far(&none, &wide) < 1e-4 && far(&none, &small) > 1e-3);
+}
+
+#[test]
+fn a_key_of_this_crate_in_a_configuration_changes_nothing() {
+    use serde_json::json;
+    for (name, key) in [("roberta", "position_offset"), ("gemma3", "whole_norms"), ("llama3", "rope_divisors")] {
+        let value = if key == "position_offset" { json!(5) } else { json!(true) };
+        check(name, changed(name, &[(key, value)]).path());
+    }
+}
+
+#[test]
+fn modules_in_another_order_and_layers_for_tokens_are_refused() {
+    use serde_json::json;
+    let copy = |name: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        for part in ["", "1_Pooling", "2_Dense"] {
+            std::fs::create_dir_all(dir.path().join(part)).unwrap();
+            for entry in std::fs::read_dir(reference(name).join(part)).unwrap().flatten() {
+                if entry.path().is_file() {
+                    std::fs::copy(entry.path(), dir.path().join(part).join(entry.file_name())).unwrap();
+                }
+            }
+        }
+        dir
+    };
+    let dir = copy("sentence/dense");
+    let module =
+        |path: &str, class: &str| json!({ "path": path, "type": format!("sentence_transformers.models.{class}") });
+    let list = json!([module("", "Transformer"), module("2_Dense", "Dense"), module("1_Pooling", "Pooling")]);
+    std::fs::write(dir.path().join("modules.json"), list.to_string()).unwrap();
+    let told = ra_llm::load_weights(dir.path(), None, &device()).unwrap_err().to_string();
+    assert!(told.contains("\"1_Pooling\" (Pooling) stands too late"), "{told}");
+    for (key, value) in [("module_input_name", json!("token_embeddings")), ("use_residual", json!(true))] {
+        let dir = copy("sentence/dense");
+        let file = dir.path().join("2_Dense/config.json");
+        let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        config[key] = value;
+        std::fs::write(&file, config.to_string()).unwrap();
+        let told = ra_llm::load_weights(dir.path(), None, &device()).unwrap_err().to_string();
+        assert!(told.contains(key), "{told}");
+    }
+    let dir = copy("sentence/dense");
+    std::fs::write(
+        dir.path().join("2_Dense/config.json"),
+        r#"{"in_features": 1000000000, "out_features": 1000000000}"#,
+    )
+    .unwrap();
+    let told = ra_llm::load_weights(dir.path(), None, &device()).unwrap_err().to_string();
+    assert!(told.contains("asks for 1000000000000000000 numbers"), "{told}");
+}

@@ -64,6 +64,16 @@ pub(super) enum Sum {
     Md5(String),
 }
 
+/// The token of a user, which no message shows.
+#[derive(Clone)]
+pub(super) struct Token(pub(super) String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
 /// A file of a server.
 #[derive(Debug, Clone)]
 pub(super) struct Remote {
@@ -71,7 +81,7 @@ pub(super) struct Remote {
     /// The name in messages.
     pub(super) name: String,
     /// The token of a user, for the host of the URL alone.
-    pub(super) token: Option<String>,
+    pub(super) token: Option<Token>,
     /// The size and checksum, as far as they are known.
     pub(super) bytes: Option<u64>,
     pub(super) sum: Option<Sum>,
@@ -96,10 +106,10 @@ pub(super) fn agent() -> Agent {
 ///
 /// # Errors
 /// [`Unreachable`] if there is no answer.
-fn ask(agent: &Agent, url: &str, token: Option<&str>, more: &[(&str, String)]) -> Result<Response<Body>> {
+fn ask(agent: &Agent, url: &str, token: Option<&Token>, more: &[(&str, String)]) -> Result<Response<Body>> {
     let mut request = agent.get(url);
     if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
+        request = request.header("authorization", format!("Bearer {}", token.0));
     }
     for (name, value) in more {
         request = request.header(*name, value);
@@ -112,7 +122,7 @@ fn ask(agent: &Agent, url: &str, token: Option<&str>, more: &[(&str, String)]) -
 ///
 /// # Errors
 /// [`Unreachable`], [`Refused`].
-pub(super) fn text(agent: &Agent, url: &str, token: Option<&str>) -> Result<String> {
+pub(super) fn text(agent: &Agent, url: &str, token: Option<&Token>) -> Result<String> {
     let mut answer = ask(agent, url, token, &[])?;
     if !answer.status().is_success() {
         return Err(Refused::new(&answer, url).into());
@@ -152,8 +162,17 @@ impl Remote {
     fn receive(&self, agent: &Agent, part: &mut Part) -> Result<()> {
         let (had, version) = part.held()?;
         let rest = [("range", format!("bytes={had}-")), ("if-range", version)];
-        let answer = ask(agent, &self.url, self.token.as_deref(), if had > 0 { &rest } else { &[] })?;
+        let answer = ask(agent, &self.url, self.token.as_ref(), if had > 0 { &rest } else { &[] })?;
+        let noted = &rest[1].1;
         let at = match answer.status() {
+            // Some servers ignore `if-range`.
+            StatusCode::PARTIAL_CONTENT if !version_of(&answer).is_empty() && version_of(&answer) != *noted => {
+                part.forget()?;
+                bail!(
+                    "{}: the file on the server is another one now (what was received is removed); try again",
+                    self.name
+                );
+            }
             StatusCode::PARTIAL_CONTENT if starts_at(&answer, had) => had,
             StatusCode::OK => 0,
             // Nothing comes after what we have.
@@ -174,7 +193,7 @@ impl Remote {
         }
         part.begin(at, &version_of(&answer))?;
         let rest = answer.body().content_length();
-        let total = self.bytes.or(rest.map(|rest| rest + at));
+        let total = self.bytes.or(rest.map(|rest| rest.saturating_add(at)));
         self.copy(answer, part, at, total)
     }
 
@@ -193,6 +212,9 @@ impl Remote {
                     part.file.write_all(&chunk[..n]).map_err(|error| self.unwritten(&error, part, total, done))?;
                     done += n as u64;
                     bar.iter().for_each(|bar| bar.update(done / MB, ""));
+                    if total.is_some_and(|total| done > total) {
+                        break None;
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => break Some(error.to_string()),
@@ -217,8 +239,9 @@ impl Remote {
     fn unwritten(&self, error: &std::io::Error, part: &Part, total: Option<u64>, done: u64) -> anyhow::Error {
         let (name, path) = (&self.name, part.path.display());
         if error.kind() == ErrorKind::StorageFull {
-            let more =
-                total.map_or_else(String::new, |total| format!(", {} MB more are needed", (total - done) / MB + 1));
+            let more = total.map_or_else(String::new, |total| {
+                format!(", {} MB more are needed", total.saturating_sub(done) / MB + 1)
+            });
             return anyhow!("{name}: the disk is full ({path}){more}; free some and give the same command again");
         }
         anyhow!("{name}: cannot be written to {path}: {error}")
@@ -272,8 +295,8 @@ impl Part {
                 }
                 Err(TryLockError::Error(error)) => return Err(error).with_context(|| unwritable(&path)),
             }
-            // Whoever held the lock may have put the file in place, or removed it.
-            if path.exists() && !to.exists() {
+            // Whoever held the lock may have put the file in place, or removed it, and another may have made a new one.
+            if is_same_file(&file, &path) && !to.exists() {
                 return Ok(Some(Self { path, file, version: String::new() }));
             }
         }
@@ -318,6 +341,23 @@ impl Part {
     fn note(&self) -> PathBuf {
         let name = self.path.to_string_lossy();
         PathBuf::from(format!("{}{VERSION}", name.strip_suffix(PART).unwrap_or(&name)))
+    }
+}
+
+/// Whether an open file is still the one that has this name.
+fn is_same_file(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |about: std::io::Result<fs::Metadata>| about.ok().map(|about| (about.dev(), about.ino()));
+        let own = place(file.metadata());
+        own.is_some() && own == place(fs::metadata(path))
+    }
+    #[cfg(not(unix))]
+    {
+        // An open file cannot be removed there.
+        let _ = file;
+        path.exists()
     }
 }
 

@@ -24,7 +24,7 @@ impl Vocabulary<'_> {
         merges.sort_by(|(a, x), (b, y)| scores[*b].total_cmp(&scores[*a]).then_with(|| x.cmp(y)));
         let merges: Vec<[&str; 2]> =
             merges.into_iter().map(|(_, pair)| pair.map(|id| self.tokens[id].as_str())).collect();
-        let unknown = self.tokens.iter().find(|t| *t == "<unk>");
+        let unknown = self.unknown()?.map(|id| &self.tokens[id]);
         let prefix = json!({ "type": "Prepend", "prepend": SPACE });
         let spaces = json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE });
         let prefixed = self.flag("add_space_prefix").unwrap_or(true);

@@ -6,7 +6,7 @@ mod wanted;
 
 pub(crate) use name::{HubName, PREFIX, parts_of};
 
-use super::transfer::{Refused, Remote, Sum, Unreachable, agent, text};
+use super::transfer::{Refused, Remote, Sum, Token, Unreachable, agent, text};
 use super::wheel::sync_folder;
 use crate::terminal::program;
 use anyhow::{Context, Result, anyhow, ensure};
@@ -25,7 +25,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 pub(crate) struct Hub {
     endpoint: String,
     cache: Cache,
-    token: Option<String>,
+    token: Option<Token>,
     is_offline: bool,
     agent: Agent,
 }
@@ -105,7 +105,10 @@ impl Hub {
         Ok(Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             cache: Cache::new(std::path::absolute(cache)?),
-            token: any(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]).or_else(kept).filter(|token| is_header(token)),
+            token: any(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
+                .or_else(kept)
+                .filter(|token| is_header(token))
+                .map(Token),
             is_offline: is_on("HF_HUB_OFFLINE") || is_on("TRANSFORMERS_OFFLINE"),
             agent: agent(),
         })
@@ -179,7 +182,7 @@ impl Hub {
     /// Asks the hub for the files of a revision.
     fn listing(&self, name: &HubName) -> Result<Listing> {
         let url = format!("{}/api/{}?blobs=true", self.endpoint, self.repo(name).api_url());
-        let answer = text(&self.agent, &url, self.token.as_deref())?;
+        let answer = text(&self.agent, &url, self.token.as_ref())?;
         let listing: Listing = serde_json::from_str(&answer)
             .map_err(|error| anyhow!("{url}: is not the answer of a hub ({error}); is HF_ENDPOINT right?"))?;
         ensure!(is_commit(&listing.sha), "{url}: names no commit; is HF_ENDPOINT right?");
@@ -288,6 +291,7 @@ fn link_to(blob: &Path, steps: &str, link: &Path) -> Result<()> {
     if made.is_err() && !link.exists() {
         made.with_context(failed)?;
     }
+    #[cfg(not(unix))]
     let _ = steps;
     sync_folder(folder);
     Ok(())

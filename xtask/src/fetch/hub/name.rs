@@ -104,6 +104,7 @@ pub(super) fn is_inside(path: &str) -> bool {
     let is_plain = |c: char| !c.is_control() && !matches!(c, '\\' | ':' | '?' | '*' | '"' | '<' | '>' | '|');
     path.chars().all(is_plain)
         && !path.is_empty()
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
         && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 

@@ -73,7 +73,7 @@ fn revisions(hub: &Hub, name: &HubName) -> String {
 
 /// An answer that only helps with an error, and may be missing.
 fn asked<T: serde::de::DeserializeOwned>(hub: &Hub, url: &str) -> Option<T> {
-    serde_json::from_str(&text(&hub.agent, url, hub.token.as_deref()).ok()?).ok()
+    serde_json::from_str(&text(&hub.agent, url, hub.token.as_ref()).ok()?).ok()
 }
 
 fn suggested(names: impl Iterator<Item = String>) -> String {

@@ -48,8 +48,11 @@ pub(super) fn settings(names: &BTreeSet<String>) -> Vec<String> {
 /// Says what the repository has instead, and what to do.
 pub(super) fn model(names: &BTreeSet<String>) -> Result<&str> {
     let has = |folder: &str, file: &str| names.contains(&join(folder, file));
-    let is_model = |folder: &&str| has(folder, "config.json") || has(folder, "bert_config.json");
-    let mut models = folders(names).into_iter().filter(is_model);
+    // A static table has no configuration beside its weights.
+    let is_table = |folder: &str| folder.ends_with("StaticEmbedding") && has("", "modules.json");
+    let is_model = |folder: &&str| has(folder, "config.json") || has(folder, "bert_config.json") || is_table(folder);
+    // Layers after the model, such as 2_Dense, have a configuration and weights too.
+    let mut models = folders(names).into_iter().filter(is_model).filter(|folder| is_first(folder));
     let Some(model) = models.find(|folder| has(folder, WHOLE) || has(folder, INDEX)) else {
         bail!("{}", held_instead(names))
     };
@@ -149,6 +152,11 @@ fn split(name: &str) -> (&str, &str) {
 
 fn join(folder: &str, file: &str) -> String {
     if folder.is_empty() { file.into() } else { format!("{folder}/{file}") }
+}
+
+/// Returns whether a folder may be that of the model itself.
+fn is_first(folder: &str) -> bool {
+    folder.is_empty() || folder.starts_with("0_")
 }
 
 /// Returns whether a folder is that of a module, such as `1_Pooling`.
