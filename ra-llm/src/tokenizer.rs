@@ -121,9 +121,12 @@ impl HfTokenizer {
         Self { open: Vec::new(), close: Vec::new(), left_out: unknown, ..self }
     }
 
-    /// The number of rows that a token table needs for this vocabulary.
+    /// The number of rows that a token table needs for this vocabulary. Special tokens that no text has need none:
+    /// models that also read images have such tokens beyond their table.
     pub fn vocabulary(&self) -> usize {
-        self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
+        let around = self.open.iter().chain(&self.close);
+        let words = self.inner.get_vocab(true).into_values().filter(|id| !self.special.contains_key(id));
+        words.chain(around.copied()).max().map_or(0, |id| id as usize + 1)
     }
 
     /// The fingerprint of what it was made from.

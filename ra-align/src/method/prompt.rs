@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PromptConfig {
-    /// The task sentence before a history. A blank at its end stands before every title.
+    /// The task sentence before a history. A blank follows it, and each `;` between titles.
     pub user: String,
-    /// The task sentence before an item. A blank at its end stands before the title.
+    /// The task sentence before an item. A blank follows it.
     pub item: String,
     /// The maximum number of titles of a history; the newest are kept.
     pub titles: usize,
@@ -73,7 +73,7 @@ impl Prompts {
     /// Names the title or sentence that cannot be tokenized.
     pub fn new(tokenizer: &dyn Tokenizer, catalog: &Catalog, config: &PromptConfig, max_tokens: usize) -> Result<Self> {
         let (open, close) = tokenizer.special_tokens();
-        // Tokens may begin with a blank but do not end with one, so a blank between belongs to the title.
+        // Tokens may begin with a blank but do not end with one, so the blank between belongs to the title.
         let ([user, user_blank], [item, item_blank]) = (split_blank(&config.user), split_blank(&config.item));
         let mut sentences = tokenizer.tokenize(&[user, item, ";"])?.into_iter();
         let mut next = || sentences.next().unwrap_or_default();
@@ -134,10 +134,10 @@ fn cut(texts: &[Vec<u32>], item: ItemId, limit: usize) -> &[u32] {
     &text[..text.len().min(limit)]
 }
 
-/// A sentence without the blanks at its end, and a blank if there were any.
+/// A sentence without the blanks at its end, and the blank that follows it, if it is not empty.
 fn split_blank(sentence: &str) -> [&str; 2] {
     let written = sentence.trim_end();
-    [written, if written.len() < sentence.len() { " " } else { "" }]
+    [written, if written.is_empty() { "" } else { " " }]
 }
 
 /// Tokenizes the texts of all items, each after `blank`. A text of more tokens than `limit` loses its last fields, but never the first one.
@@ -205,10 +205,10 @@ mod tests {
         };
         let history = History { user: UserId(0), items: &ItemId::list([1, 2, 3]) };
         let prompts = |budget| Prompts::new(&Letters, &catalog, &config, budget).unwrap();
-        assert_eq!(text(&prompts(99).user(&history)), "\u{1}U:aaaa;bb;cccc;\u{2}");
-        assert_eq!(text(&prompts(12).user(&history)), "\u{1}U:bb;cccc;\u{2}");
+        assert_eq!(text(&prompts(99).user(&history)), "\u{1}U: aaa; bb; ccc;\u{2}");
+        assert_eq!(text(&prompts(13).user(&history)), "\u{1}U: bb; ccc;\u{2}");
         assert_eq!(text(&prompts(5).user(&history)), "\u{1}U:\u{2}");
-        assert_eq!(text(&prompts(99).item(ItemId(3))), "\u{1}I:ccccc\u{2}");
+        assert_eq!(text(&prompts(99).item(ItemId(3))), "\u{1}I: cccc\u{2}");
         assert_eq!(text(&prompts(99).user(&History { user: UserId(0), items: &[] })), "\u{1}U:\u{2}");
     }
 
@@ -216,9 +216,11 @@ mod tests {
     fn a_blank_after_a_sentence_stands_before_titles() {
         let catalog = Catalog::new(vec!["a".into(), "b".into()], vec!["aa".into(), "bb".into()]);
         let history = History { user: UserId(0), items: &ItemId::list([1, 2]) };
-        for (user, item, histories, items) in
-            [("U: ", "I: ", "U: aa; bb;", "I: aa"), ("U:", "I: ", "U:aa;bb;", "I: aa"), ("U: ", "", "U: aa; bb;", "aa")]
-        {
+        for (user, item, histories, items) in [
+            ("U: ", "I: ", "U: aa; bb;", "I: aa"),
+            ("U:", "I:", "U: aa; bb;", "I: aa"),
+            ("U: ", "", "U: aa; bb;", "aa"),
+        ] {
             let config = PromptConfig { user: user.into(), item: item.into(), ..PromptConfig::default() };
             let prompts = Prompts::new(&Letters, &catalog, &config, 99).unwrap();
             assert_eq!(text(&prompts.user(&history)), format!("\u{1}{histories}\u{2}"));
@@ -231,18 +233,19 @@ mod tests {
         let texts = |texts: [&str; 3]| texts.map(str::to_owned).to_vec();
         let catalog = Catalog::new(texts(["1", "2", "3"]), texts(["aa", "aaaaaa", ""]))
             .with_texts("{title}[-{b}][-{c}]".parse().unwrap(), vec![texts(["bb", "b", "bb"]), texts(["c", "c", ""])]);
-        let config = PromptConfig { user: "U:".into(), item: "I:".into(), title_tokens: 3, ..PromptConfig::default() };
+        let config =
+            PromptConfig { user: String::new(), item: String::new(), title_tokens: 3, ..PromptConfig::default() };
         let prompts = |item_tokens, budget| {
             Prompts::new(&Letters, &catalog, &PromptConfig { item_tokens, ..config.clone() }, budget).unwrap()
         };
         let item = |item, tokens| text(&prompts(tokens, 99).item(ItemId(item)));
         assert_eq!(
             [9, 6, 4, 1].map(|tokens| item(1, tokens)),
-            ["aa-bb-c", "aa-bb", "aa", "a"].map(|t| format!("\u{1}I:{t}\u{2}"))
+            ["aa-bb-c", "aa-bb", "aa", "a"].map(|t| format!("\u{1}{t}\u{2}"))
         );
-        assert_eq!([9, 5].map(|tokens| item(2, tokens)), ["aaaaaa-b", "aaaaa"].map(|t| format!("\u{1}I:{t}\u{2}")));
-        assert_eq!(text(&prompts(9, 9).item(ItemId(1))), "\u{1}I:aa-bb\u{2}", "the model has no more room");
+        assert_eq!([9, 5].map(|tokens| item(2, tokens)), ["aaaaaa-b", "aaaaa"].map(|t| format!("\u{1}{t}\u{2}")));
+        assert_eq!(text(&prompts(9, 7).item(ItemId(1))), "\u{1}aa-bb\u{2}", "the model has no more room");
         let history = History { user: UserId(0), items: &ItemId::list([1, 2, 3]) };
-        assert_eq!(text(&prompts(9, 99).user(&history)), "\u{1}U:aa;aaa;bb;\u{2}");
+        assert_eq!(text(&prompts(9, 99).user(&history)), "\u{1}aa;aaa;bb;\u{2}");
     }
 }

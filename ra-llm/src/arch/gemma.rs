@@ -45,6 +45,9 @@ pub(crate) struct GemmaConfig {
     /// The activation. What the first Gemma calls `hidden_act` was a mistake: it has always been the tanh form of GELU.
     #[serde(default = "gelu")]
     pub(crate) hidden_activation: String,
+    /// The older name of the activation, which only the first Gemma reads.
+    #[serde(default = "gelu")]
+    pub(crate) hidden_act: String,
     /// Queries are divided by the square root of this number; by default the width of a head.
     #[serde(default)]
     pub(crate) query_pre_attn_scalar: Option<f64>,
@@ -227,6 +230,10 @@ impl Build for GemmaConfig {
             (
                 activation(&self.hidden_activation).is_none(),
                 format!("hidden_activation {:?} (supported: gelu_pytorch_tanh)", self.hidden_activation),
+            ),
+            (
+                self.model_type == "gemma" && !self.hidden_act.starts_with("gelu"),
+                format!("hidden_act {:?} (supported: gelu, gelu_pytorch_tanh)", self.hidden_act),
             ),
             other,
             count,

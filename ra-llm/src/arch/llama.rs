@@ -62,12 +62,19 @@ pub(crate) struct LlamaConfig {
     /// Whether the feed-forward block has biases; not supported.
     #[serde(default)]
     pub(crate) mlp_bias: bool,
+    /// Whether a token attends only to itself and earlier tokens; false in encoders made from language models.
+    #[serde(default = "causal", skip_serializing_if = "Clone::clone")]
+    pub(crate) is_causal: bool,
     /// The sliding window: the most tokens that a token attends to.
     #[serde(default)]
     pub(crate) sliding_window: Option<usize>,
     /// Whether the window is used; Qwen2 has one that is not.
     #[serde(default)]
     pub(crate) use_sliding_window: Option<bool>,
+}
+
+fn causal() -> bool {
+    true
 }
 
 fn epsilon() -> f64 {
@@ -210,7 +217,7 @@ impl Build for LlamaConfig {
             width,
             heads: [heads, kv_heads],
             max_tokens,
-            causal: true,
+            causal: self.is_causal,
             pooling: Pooling::Last,
         };
         around.transformer(architecture, shape, device)

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Int, Tensor};
 use ra_core::kernels::{FrozenLinear, gated_silu};
 use ra_core::{LanguageModel, Pooling};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The part of a Nomic BERT `config.json` that affects the computation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,7 +57,10 @@ pub(crate) struct NomicBertConfig {
     pub(crate) mlp_fc1_bias: bool,
     #[serde(default = "biased")]
     pub(crate) mlp_fc2_bias: bool,
-    /// Scalings of rotary angles; not supported.
+    /// The place of base and scaling in transformers' own files.
+    #[serde(default)]
+    pub(crate) rope_parameters: Option<Value>,
+    /// Other scalings of rotary angles; not supported.
     #[serde(default)]
     pub(crate) rotary_scaling_factor: Option<f64>,
     #[serde(default)]
@@ -117,7 +121,7 @@ struct Layer {
 
 impl NomicBertConfig {
     fn rope(&self) -> Rope {
-        Rope::new(Some(self.rotary_emb_base), &[], self.rotary_emb_base)
+        Rope::new(Some(self.rotary_emb_base), &[self.rope_parameters.as_ref()], self.rotary_emb_base)
     }
 
     fn head(&self) -> usize {
@@ -140,7 +144,7 @@ impl NomicBertConfig {
 
 impl Build for NomicBertConfig {
     fn check(&self) -> Result<(), String> {
-        let [theta, _] = self.rope().problems();
+        let [theta, scaling] = self.rope().problems();
         unsupported(&[
             (
                 // transformers calls the same blocks by their activation.
@@ -157,6 +161,7 @@ impl Build for NomicBertConfig {
                 format!("rotary_emb_fraction {} (supported: 1)", self.rotary_emb_fraction),
             ),
             theta,
+            scaling,
             bad_width("n_embd", self.n_embd, self.n_head),
             bad_head_width(self.head()),
             bad_epsilon("layer_norm_epsilon", self.layer_norm_epsilon),

@@ -68,9 +68,6 @@ pub(crate) fn read(path: &Path) -> Result<Config> {
     let kind = if kind == "gemma3" { "gemma3_text" } else { kind };
     if kind == "nomic_bert" && !config.contains_key("n_embd") {
         rename(&mut config, &NOMIC_KEYS);
-        if let Some(base) = config.get("rope_parameters").and_then(|table| table.get("rope_theta")).cloned() {
-            config.insert("rotary_emb_base".into(), base);
-        }
         let fixed = ["qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias"].map(|key| (key, false.into()));
         for (key, value) in fixed.into_iter().chain([("rotary_emb_fraction", 1.0.into())]) {
             config.entry(key).or_insert(value);
@@ -129,6 +126,8 @@ fn defaults(kind: &str, config: &Map<String, Value>) -> Vec<(&'static str, Value
         "roberta" | "xlm-roberta" | "camembert" | "mpnet" => {
             let padding = config.get("pad_token_id").and_then(Value::as_u64).unwrap_or(1);
             let types = if kind == "mpnet" { 0 } else { 2 };
+            // Whatever MPNet's padding token is, its code has 1.
+            let padding = if kind == "mpnet" { 1 } else { padding };
             vec![("position_offset", padding.saturating_add(1).into()), ("type_vocab_size", types.into())]
         }
         "gemma" => vec![("num_key_value_heads", 16.into())],

@@ -75,6 +75,36 @@ impl Module {
 struct Limits {
     max_seq_length: Option<usize>,
     do_lower_case: Option<bool>,
+    /// What the module takes from the model: the states of tokens, unless it is told otherwise.
+    module_output_name: Option<String>,
+}
+
+impl Limits {
+    fn check(&self, file: &Path) -> Result<()> {
+        match self.module_output_name.as_deref() {
+            None | Some("token_embeddings") => Ok(()),
+            Some(other) => {
+                let problem = format!("module_output_name {other:?} is not supported (supported: token_embeddings)");
+                Err(Error::corrupt(file, problem).into())
+            }
+        }
+    }
+}
+
+/// The part of `config_sentence_transformers.json` that is about vectors.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Whole {
+    truncate_dim: Option<usize>,
+}
+
+/// The longest text that a tokenizer's configuration allows; newer folders have no other place for it.
+fn tokenizer_limit(folder: &Path) -> Result<Option<usize>> {
+    // What stands there if there is no limit.
+    const NONE: f64 = 1e9;
+    let config: Map<String, Value> = read_optional(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
+    let limit = config.get("model_max_length").and_then(Value::as_f64);
+    Ok(limit.filter(|&limit| (1.0..NONE).contains(&limit)).map(|limit| limit as usize))
 }
 
 impl Folder {
@@ -94,11 +124,12 @@ impl Folder {
             max_tokens: None,
             lowercase: false,
         };
-        let mut pooling = root.join("1_Pooling/config.json");
+        // What the list does not name is no part of the model.
+        let mut pooling = modules.is_empty().then(|| root.join("1_Pooling/config.json")).filter(|file| file.is_file());
         let mut before = 0;
         for (place, module) in modules.iter().enumerate() {
             let step = module.step().unwrap_or(before);
-            if step < before {
+            if step < before || (place > 0 && step == before && step < 2) {
                 let problem = format!("{:?} ({}) stands too late in the list", module.path, module.class());
                 let order = "Transformer, Pooling, Dense, Normalize";
                 return Err(Error::corrupt(&file, format!("{problem}, which is not supported (order: {order})")).into());
@@ -111,7 +142,7 @@ impl Folder {
                 "StaticEmbedding" if place == 0 => {
                     (folder.model, folder.table) = (own, Some(TableKind::StaticEmbedding));
                 }
-                "Pooling" => pooling = own.join("config.json"),
+                "Pooling" => pooling = Some(own.join("config.json")),
                 "Dense" if place > 0 => folder.dense.push(DenseFiles::read(&own)?),
                 // Normalization is left to the `normalize` setting, and dropout only matters in training.
                 "Normalize" | "Dropout" => {}
@@ -138,16 +169,24 @@ impl Folder {
         if !folder.has_config() && folder.table.is_none() {
             return Err(nothing_in(&folder.model));
         }
-        if pooling.is_file() {
-            folder.pooling = Some((requested_pooling(&pooling)?, pooling));
+        if let Some(file) = pooling {
+            folder.pooling = Some((requested_pooling(&file)?, file));
         }
         for name in ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"] {
             let limits: Option<Limits> = read_optional(&folder.model.join(format!("sentence_{name}_config.json")))?;
             if let Some(limits) = limits {
+                limits.check(&folder.model.join(format!("sentence_{name}_config.json")))?;
                 folder.max_tokens = limits.max_seq_length;
                 folder.lowercase = limits.do_lower_case.unwrap_or(false);
                 break;
             }
+        }
+        if folder.max_tokens.is_none() && !modules.is_empty() {
+            folder.max_tokens = tokenizer_limit(&folder.model)?;
+        }
+        let whole: Whole = read_optional(&root.join("config_sentence_transformers.json"))?.unwrap_or_default();
+        if let Some(kept) = whole.truncate_dim {
+            tracing::warn!("{}: truncate_dim {kept} is not applied: vectors keep all numbers", root.display());
         }
         Ok(folder)
     }
@@ -193,6 +232,7 @@ fn requested_pooling(file: &Path) -> Result<RequestedPooling> {
     let config: Map<String, Value> = read_json(file)?;
     let mut modes: Vec<String> = match config.get("pooling_mode") {
         Some(Value::String(mode)) => vec![mode.clone()],
+        Some(other) if !other.is_array() => vec![other.to_string()],
         Some(Value::Array(modes)) => modes.iter().map(|m| m.as_str().unwrap_or_default().to_string()).collect(),
         _ => {
             let on = config.iter().filter(|(_, value)| value.as_bool() == Some(true));

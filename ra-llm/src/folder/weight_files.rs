@@ -113,6 +113,9 @@ fn held_instead(folder: &Path) -> String {
     if let Some(name) = first(&|name| name.starts_with("adapter_model.")) {
         return format!("; {name} is only an adapter: give the folder of its model, and this one as its adapter");
     }
+    if let Some(name) = first(&|name| name.starts_with("model-0") && name.ends_with(".safetensors")) {
+        return format!("; {name} is a part of the model: download model.safetensors.index.json too, and all parts");
+    }
     if let Some(name) = first(&|name| name.ends_with(".safetensors")) {
         return format!("; if {name} is the model, rename it to model.safetensors");
     }

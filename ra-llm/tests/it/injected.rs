@@ -316,3 +316,11 @@ fn modules_in_another_order_and_layers_for_tokens_are_refused() {
     let told = ra_llm::load_weights(dir.path(), None, &device()).unwrap_err().to_string();
     assert!(told.contains("asks for 1000000000000000000 numbers"), "{told}");
 }
+
+#[test]
+fn a_llama_may_read_both_ways() {
+    let dir = changed("llama3", &[("is_causal", serde_json::json!(false))]);
+    let lm = ra_llm::load_weights(dir.path(), None, &device()).unwrap();
+    assert!(!lm.spec().causal);
+    check_language_model(&lm, 61);
+}

@@ -379,7 +379,9 @@ fn copy_model(from: &Path, files: &mut OutputFolder, name: &str) -> Result<()> {
 fn portable(recipe: &Recipe, methods: &[&str], files: &mut OutputFolder) -> Result<Recipe> {
     let mut own = recipe.clone();
     (own.data.interactions, own.data.items, own.data.test) = (None, None, None);
-    (own.lm.path, own.start_from) = (None, None);
+    // A recipe that names its model by path pools as the model asks: it must not become one by name.
+    own.lm.path = own.lm.path.map(|_| files::LM.into());
+    own.start_from = None;
     own.lm.adapter = own.lm.adapter.map(|_| files::ADAPTER.into());
     for id in &mut own.ids {
         let is_read = methods.contains(&id.kind());

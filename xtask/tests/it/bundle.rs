@@ -319,3 +319,24 @@ fn a_killed_batch_resumes_to_the_same_file() {
     assert_eq!(read(&root.path("cut.csv")), read(&root.path("whole.csv")));
     assert!(parts().is_none());
 }
+
+#[test]
+fn a_bundle_of_a_sentence_encoder_keeps_its_pooling_and_its_dense_layers() {
+    let root = Root::new();
+    let encoder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ra-llm/tests/reference/sentence/dense");
+    let path = format!("lm.path='{}'", encoder.display());
+    root.ok(&["run", "tiny", "--out", "a", "--set", &path, "--set", "eval.rows=['id', 'text', 'ra-rec']"]);
+    root.ok(&["export", "--run", "a", "--row", "text-only", "--to", "b"]);
+    let ask = |from: [&str; 2]| {
+        let own = ["recommend", from[0], from[1], "--row", "text-only", "--item", "i1", "--top", "4", "--json"];
+        list(&json(&root.ok(&own)))
+    };
+    let (run, bundle) = (ask(["--run", "a"]), ask(["--bundle", "b"]));
+    let close = |(a, b): (&(String, f64), &(String, f64))| a.0 == b.0 && (a.1 - b.1).abs() < 1e-4 * (1.0 + b.1.abs());
+    assert!(run.len() == 4 && run.iter().zip(&bundle).all(close), "{run:?} {bundle:?}");
+    // The vectors are those after the dense layer, which has 8 outputs.
+    let vectors = std::fs::read(root.path("b/items.npy")).unwrap();
+    let header = String::from_utf8_lossy(&vectors[..128]);
+    assert!(header.contains(", 8)"), "{header}");
+    root.ok(&["recommend", "--run", "a", "--row", "ra-rec", "--item", "i1"]);
+}

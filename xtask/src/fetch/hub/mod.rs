@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use ureq::Agent;
+use wanted::Folders;
 
 const ENDPOINT: &str = "https://huggingface.co";
 
@@ -69,8 +70,26 @@ struct Large {
 
 impl Found {
     /// Returns the SHA-256 of each of its files.
+    ///
+    /// # Errors
+    /// Names a file that cannot be read, or whose content is not the one that its place in the cache is named after.
     pub(crate) fn sums(&self) -> Result<BTreeMap<String, String>> {
-        self.files.iter().map(|file| Ok((file.clone(), super::sha256(&self.snapshot.join(file))?))).collect()
+        let sum = |file: &String| {
+            let path = self.snapshot.join(file);
+            let found = super::sha256(&path)?;
+            let blob = path.canonicalize().unwrap_or(path);
+            let name = blob.file_name().unwrap_or_default().to_string_lossy();
+            // Large files are named by their SHA-256.
+            ensure!(
+                name.len() != found.len() || !is_hex(&name) || *name == found,
+                "{}: is damaged; remove it, and call {} fetch {} again",
+                blob.display(),
+                program(),
+                self.name
+            );
+            Ok((file.clone(), found))
+        };
+        self.files.iter().map(sum).collect()
     }
 }
 
@@ -82,16 +101,21 @@ impl Hub {
 
     fn of(var: &dyn Fn(&str) -> Option<String>, user: Option<PathBuf>) -> Result<Self> {
         let any = |names: &[&str]| names.iter().find_map(|name| var(name));
+        let expanded = |path: String| match (path.strip_prefix("~/").or_else(|| path.strip_prefix("$HOME/")), &user) {
+            (Some(rest), Some(user)) => user.join(rest),
+            _ => PathBuf::from(path),
+        };
         let home = match any(&["HF_HOME"]) {
-            Some(home) => home.into(),
+            Some(home) => expanded(home),
             None => match any(&["XDG_CACHE_HOME"]) {
                 Some(caches) => Path::new(&caches).join("huggingface"),
-                None => {
-                    user.context("there is no home folder: set HF_HOME to one for models")?.join(".cache/huggingface")
-                }
+                None => user
+                    .clone()
+                    .context("there is no home folder: set HF_HOME to one for models")?
+                    .join(".cache/huggingface"),
             },
         };
-        let cache = any(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"]).map_or_else(|| home.join("hub"), PathBuf::from);
+        let cache = any(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"]).map_or_else(|| home.join("hub"), expanded);
         let kept = || match any(&["HF_TOKEN_PATH"]) {
             Some(file) => fs::read_to_string(file).ok().map(|token| token.trim().to_owned()),
             None => Cache::new(home.join("hub")).token(),
@@ -158,7 +182,12 @@ impl Hub {
         ensure!(is_commit(&commit), "{}: the cache has no commit for {}", folder.display(), name.revision());
         let snapshot = folder.join("snapshots").join(&commit);
         let names = names_within(&snapshot);
-        self.found(name, &commit, &names).with_context(advice)
+        let found = self.found(name, &commit, &names).with_context(advice)?;
+        if name.file.is_none() && !names.contains(wanted::MODULES) {
+            // Programs that load the model alone leave its pooling on the hub.
+            tracing::warn!("{}: the cache has no {}; is it a sentence encoder?", found.name, wanted::MODULES);
+        }
+        Ok(found)
     }
 
     /// Returns the model whose snapshot has the files `names`.
@@ -171,8 +200,11 @@ impl Hub {
                 snapshot.join(file)
             }
             None => {
-                files.extend(wanted::settings(names));
-                files.extend(wanted::weights(names, &|file| Ok(fs::read_to_string(snapshot.join(file))?))?);
+                let read = |file: &str| fs::read_to_string(snapshot.join(file));
+                let list = names.contains(wanted::MODULES).then(|| read(wanted::MODULES)).transpose()?;
+                let folders = Folders::of(names, list.as_deref())?;
+                files.extend(wanted::settings(names, &folders));
+                files.extend(wanted::weights(names, &folders, &|file| Ok(read(file)?))?);
                 snapshot.clone()
             }
         };
@@ -195,9 +227,18 @@ impl Hub {
             listing.siblings.iter().map(|file| file.rfilename.clone()).filter(|file| is_inside(file)).collect();
         let named = || self.told_of(name);
         if name.file.is_none() {
-            // Weights that cannot be read are refused before anything is downloaded.
-            wanted::model(&names).with_context(named)?;
-            self.bring_all(name, listing, &wanted::settings(&names))?;
+            let list = match names.contains(wanted::MODULES) {
+                true => {
+                    self.bring_all(name, listing, &[wanted::MODULES.to_owned()])?;
+                    let snapshot = self.folder(name).join("snapshots").join(&listing.sha);
+                    Some(fs::read_to_string(snapshot.join(wanted::MODULES)).with_context(named)?)
+                }
+                false => None,
+            };
+            let folders = Folders::of(&names, list.as_deref()).with_context(named)?;
+            // Weights that cannot be read are refused before they are downloaded.
+            wanted::model(&names, &folders).with_context(named)?;
+            self.bring_all(name, listing, &wanted::settings(&names, &folders))?;
         }
         let found = self.found(name, &listing.sha, &names).with_context(named)?;
         self.bring_all(name, listing, &found.files)?;

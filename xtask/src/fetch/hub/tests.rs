@@ -296,3 +296,29 @@ fn the_places_are_those_of_other_programs() {
     assert_eq!(hub(&[("HF_ENDPOINT", "http://mirror/")]).endpoint, "http://mirror");
     assert!(hub(&[("HF_TOKEN", "a\nb")]).token.is_none(), "what cannot be sent is no token");
 }
+
+#[test]
+fn the_list_of_modules_says_which_folders_belong_to_a_model() {
+    let modules = br#"[{"path": "", "type": "x.Transformer"}, {"path": "pool", "type": "x.Pooling"}]"#;
+    let pooling: (&str, &[u8]) = ("pool/config.json", b"{}");
+    let bench =
+        Bench::new(&[CONFIG, TOKENIZER, WEIGHTS, ("modules.json", modules), pooling, ("other/config.json", b"x")]);
+    let found = bench.locate("hf:me/tiny").unwrap();
+    assert!(found.files.contains(&"pool/config.json".into()) && found.path.join("pool/config.json").is_file());
+    assert!(!bench.server.files().contains(&"other/config.json".to_owned()));
+}
+
+#[test]
+fn a_static_table_needs_no_configuration_beside_its_weights() {
+    let modules = br#"[{"path": "0_StaticEmbedding", "type": "x.StaticEmbedding"}]"#;
+    let files: [(&str, &[u8]); 3] = [
+        ("modules.json", modules),
+        ("0_StaticEmbedding/tokenizer.json", b"{}"),
+        ("0_StaticEmbedding/model.safetensors", b"weights"),
+    ];
+    let bench = Bench::new(&files);
+    let found = bench.locate("hf:me/tiny").unwrap();
+    assert!(found.path.join("0_StaticEmbedding/model.safetensors").is_file());
+    let offline = Bench { more: vec![("HF_HUB_OFFLINE", "1".into())], ..bench };
+    assert_eq!(offline.locate("hf:me/tiny").unwrap().path, found.path);
+}

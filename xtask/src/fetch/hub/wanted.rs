@@ -33,11 +33,47 @@ const SETTINGS: [&str; 22] = [
     INDEX,
 ];
 
+/// The list of the modules of a sentence encoder.
+pub(super) const MODULES: &str = "modules.json";
+
+/// The folders that a model consists of, in order: the root, and those of its modules.
+#[derive(Debug)]
+pub(super) struct Folders(Vec<String>);
+
+impl Folders {
+    /// Those that `list`, the text of [`MODULES`], names; without it, those that are called like modules.
+    ///
+    /// # Errors
+    /// If the list is damaged.
+    pub(super) fn of(names: &BTreeSet<String>, list: Option<&str>) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Module {
+            #[serde(default)]
+            path: String,
+        }
+        let Some(list) = list else {
+            let all: BTreeSet<&str> = names.iter().map(|name| split(name).0).collect();
+            let own = all.into_iter().filter(|folder| folder.is_empty() || is_module(folder));
+            return Ok(Self(own.map(str::to_owned).collect()));
+        };
+        let Ok(modules) = serde_json::from_str::<Vec<Module>>(list) else { bail!("{MODULES}: is damaged") };
+        let paths = modules.into_iter().map(|module| module.path.trim_matches('/').replace("./", ""));
+        let mut own: Vec<String> = paths.map(|path| if path == "." { String::new() } else { path }).collect();
+        // What is beside the list belongs to it.
+        own.push(String::new());
+        Ok(Self(own))
+    }
+
+    fn has(&self, folder: &str) -> bool {
+        self.0.iter().any(|own| own == folder)
+    }
+}
+
 /// Returns the settings among `names`: those of the model, and those of the modules of a sentence encoder.
-pub(super) fn settings(names: &BTreeSet<String>) -> Vec<String> {
+pub(super) fn settings(names: &BTreeSet<String>, folders: &Folders) -> Vec<String> {
     let is_setting = |name: &&String| {
         let (folder, file) = split(name);
-        SETTINGS.contains(&file) && (folder.is_empty() || is_module(folder))
+        SETTINGS.contains(&file) && folders.has(folder)
     };
     names.iter().filter(is_setting).cloned().collect()
 }
@@ -46,13 +82,13 @@ pub(super) fn settings(names: &BTreeSet<String>) -> Vec<String> {
 ///
 /// # Errors
 /// Says what the repository has instead, and what to do.
-pub(super) fn model(names: &BTreeSet<String>) -> Result<&str> {
+pub(super) fn model<'a>(names: &BTreeSet<String>, folders: &'a Folders) -> Result<&'a str> {
     let has = |folder: &str, file: &str| names.contains(&join(folder, file));
-    // A static table has no configuration beside its weights.
-    let is_table = |folder: &str| folder.ends_with("StaticEmbedding") && has("", "modules.json");
+    // A static table has no configuration beside its weights, and layers after the model have no tokenizer.
+    let is_table = |folder: &str| has("", MODULES) && has(folder, "tokenizer.json");
     let is_model = |folder: &&str| has(folder, "config.json") || has(folder, "bert_config.json") || is_table(folder);
-    // Layers after the model, such as 2_Dense, have a configuration and weights too.
-    let mut models = folders(names).into_iter().filter(is_model).filter(|folder| is_first(folder));
+    // The first module is the model. Later ones, such as 2_Dense, have a configuration and weights too.
+    let mut models = folders.0.iter().map(String::as_str).filter(is_model).filter(|folder| is_first(folder, folders));
     let Some(model) = models.find(|folder| has(folder, WHOLE) || has(folder, INDEX)) else {
         bail!("{}", held_instead(names))
     };
@@ -69,19 +105,18 @@ pub(super) fn model(names: &BTreeSet<String>) -> Result<&str> {
 ///
 /// # Errors
 /// As [`model`]; if a shard is missing.
-pub(super) fn weights(names: &BTreeSet<String>, read: &dyn Fn(&str) -> Result<String>) -> Result<Vec<String>> {
-    let model = model(names)?;
-    let wholes = folders(names).into_iter().map(|folder| join(folder, WHOLE));
-    let mut found: Vec<String> = wholes.filter(|whole| names.contains(whole)).collect();
+pub(super) fn weights(
+    names: &BTreeSet<String>,
+    folders: &Folders,
+    read: &dyn Fn(&str) -> Result<String>,
+) -> Result<Vec<String>> {
+    let model = model(names, folders)?;
+    let wholes: BTreeSet<String> = folders.0.iter().map(|folder| join(folder, WHOLE)).collect();
+    let mut found: Vec<String> = wholes.into_iter().filter(|whole| names.contains(whole)).collect();
     if !names.contains(&join(model, WHOLE)) {
         found.extend(shards(model, &read(&join(model, INDEX))?, names)?);
     }
     Ok(found)
-}
-
-/// Returns the folders that a model may consist of: the root, and its modules.
-fn folders(names: &BTreeSet<String>) -> BTreeSet<&str> {
-    names.iter().map(|name| split(name).0).filter(|folder| folder.is_empty() || is_module(folder)).collect()
 }
 
 /// Returns the GGUF file that is asked for, with all of its parts.
@@ -155,8 +190,8 @@ fn join(folder: &str, file: &str) -> String {
 }
 
 /// Returns whether a folder may be that of the model itself.
-fn is_first(folder: &str) -> bool {
-    folder.is_empty() || folder.starts_with("0_")
+fn is_first(folder: &str, folders: &Folders) -> bool {
+    folder.is_empty() || folder.starts_with("0_") || folders.0.first().is_some_and(|first| first == folder)
 }
 
 /// Returns whether a folder is that of a module, such as `1_Pooling`.

@@ -30,6 +30,12 @@ impl LanguageModel for Counted {
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.lm.finish(hidden)
     }
+    fn project(&self, pooled: Tensor<2>) -> Tensor<2> {
+        self.lm.project(pooled)
+    }
+    fn output_width(&self) -> usize {
+        self.lm.output_width()
+    }
     fn pooled(&self) -> Option<&dyn PooledPath> {
         self.lm.pooled()
     }
