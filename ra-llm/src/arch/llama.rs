@@ -135,7 +135,7 @@ impl LlamaConfig {
         let mut frequencies = self.rope().frequencies(self.head());
         if self.rope_divisors {
             let divisors = weights.take("rope_freqs.weight", &[self.head() / 2]);
-            if let Some(wrong) = divisors.iter().find(|divisor| !(**divisor > 0.0)) {
+            if let Some(wrong) = divisors.iter().find(|divisor| divisor.is_nan() || **divisor <= 0.0) {
                 weights.note(format!("rope_freqs.weight holds {wrong}, which cannot divide an angle"));
             }
             for (frequency, divisor) in frequencies.iter_mut().zip(divisors) {
