@@ -128,13 +128,14 @@ impl Folder {
         let mut pooling = modules.is_empty().then(|| root.join("1_Pooling/config.json")).filter(|file| file.is_file());
         let mut before = 0;
         for (place, module) in modules.iter().enumerate() {
-            let step = module.step().unwrap_or(before);
-            if step < before || (place > 0 && step == before && step < 2) {
+            let step = module.step();
+            let twice = place > 0 && step == Some(before) && before < 2;
+            if twice || step.is_some_and(|step| step < before) {
                 let problem = format!("{:?} ({}) stands too late in the list", module.path, module.class());
                 let order = "Transformer, Pooling, Dense, Normalize";
                 return Err(Error::corrupt(&file, format!("{problem}, which is not supported (order: {order})")).into());
             }
-            before = step;
+            before = step.unwrap_or(before);
             let own = inside(&root, &module.path)
                 .ok_or_else(|| Error::corrupt(&file, format!("{:?} leads out of the folder", module.path)))?;
             match module.class() {

@@ -325,6 +325,11 @@ fn a_bundle_of_a_sentence_encoder_keeps_its_pooling_and_its_dense_layers() {
     let root = Root::new();
     let encoder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ra-llm/tests/reference/sentence/dense");
     let path = format!("lm.path='{}'", encoder.display());
+    // Titles of words that the encoder knows.
+    let words = ["toy", "story", "red", "wool", "film", "the"];
+    let title = |at: usize| format!("{} {} {}", words[at % 6], words[at * 5 % 6], words[at / 3 % 6]);
+    let items: String = (0..12).map(|at| format!("i{at}\t{}\n", title(at))).collect();
+    root.write("items.tsv", &format!("item\ttitle\n{items}"));
     root.ok(&["run", "tiny", "--out", "a", "--set", &path, "--set", "eval.rows=['id', 'text', 'ra-rec']"]);
     root.ok(&["export", "--run", "a", "--row", "text-only", "--to", "b"]);
     let ask = |from: [&str; 2]| {

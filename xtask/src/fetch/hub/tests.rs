@@ -108,7 +108,7 @@ fn shards_and_modules_belong_to_a_model() {
             "model.safetensors.index.json",
             br#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#,
         ),
-        ("modules.json", b"[]"),
+        ("modules.json", br#"[{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}]"#),
         ("sentence_bert_config.json", b"{}"),
         ("vocab.txt", b"a"),
     ]);
