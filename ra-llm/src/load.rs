@@ -245,7 +245,9 @@ impl Opened {
         let around = Around { reading, dense: layers };
         let built = match &source {
             Source::Gguf(gguf, config) => {
-                build(config, gguf::weights(gguf, config)?.adapted(adapter), &around, device)?
+                let mut weights = gguf::weights(gguf, config)?.adapted(adapter);
+                let around = Around { reading, dense: gguf::dense(&mut weights, config, device) };
+                build(config, weights, &around, device)?
             }
             Source::Folder(folder, config) => {
                 let weights = folder::open_weights(&folder.model, config)?;

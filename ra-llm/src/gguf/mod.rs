@@ -7,5 +7,5 @@ pub(crate) mod tokenizer;
 
 pub(crate) use config::{config, pooling};
 pub(crate) use file::Gguf;
-pub(crate) use names::weights;
+pub(crate) use names::{dense, weights};
 pub(crate) use parts::find;

@@ -1,8 +1,10 @@
 //! Maps the tensors of a GGUF file to those of a Hugging Face folder: their names and the order of their numbers.
 use super::file::Gguf;
 use crate::Result;
-use crate::arch::Config;
+use crate::arch::{Config, GemmaConfig};
+use crate::transformer::{Dense, DenseActivation};
 use crate::weights::{Entry, Order, Weights};
+use burn::tensor::Device;
 use std::collections::BTreeMap;
 
 /// Tensor names in GGUF and in a Hugging Face folder; those of a layer follow the layer's prefix.
@@ -148,4 +150,21 @@ pub(crate) fn weights(gguf: &Gguf, config: &Config) -> Result<Weights> {
     let tensors: BTreeMap<String, Entry> = renamed.collect();
     let first = paths.first().cloned().unwrap_or_default();
     Weights::new(first, &paths, tensors)
+}
+
+/// The dense layers after pooling that EmbeddingGemma may have, without biases and activations. Those that do not follow
+/// each other in width stay among `weights`, which then names them.
+pub(crate) fn dense(weights: &mut Weights, config: &Config, device: &Device) -> Vec<Dense> {
+    let Config::Gemma(GemmaConfig { hidden_size: mut width, .. }) = *config else { return Vec::new() };
+    let mut layers = Vec::new();
+    for name in ["dense_2", "dense_3"] {
+        let Some(&[output, input]) = weights.shape(&format!("{name}.weight")) else { break };
+        if input != width || output == 0 {
+            break;
+        }
+        let linear = weights.linear(name, [input, output], false, device);
+        layers.push(Dense { linear, activation: DenseActivation::Identity });
+        width = output;
+    }
+    layers
 }

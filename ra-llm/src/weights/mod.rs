@@ -112,6 +112,11 @@ impl Weights {
         self.entries.contains_key(name) || self.unread.contains_key(name)
     }
 
+    /// The shape of a tensor that has not been taken yet.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.entries.get(name).map(|entry| &entry.shape[..])
+    }
+
     /// The number of parameters in all tensors not taken yet.
     pub(crate) fn params(&self) -> usize {
         let read = self.entries.values().map(|entry| entry.shape.iter().product::<usize>());

@@ -1,5 +1,5 @@
 //! GGUF: the golden models again, their tokenizers, and files with false claims.
-use crate::gguf_writer::{File, golden, number, text};
+use crate::gguf_writer::{File, Tensor, golden, number, text};
 use crate::golden_of;
 use crate::strangers::configure;
 use ra_core::{Device, LanguageModel, TextBatch, encode};
@@ -37,6 +37,40 @@ fn a_gguf_file_is_the_model_of_the_folder_bit_for_bit() {
         let top = want.iter().fold(0f32, |top, x| top.max(x.abs()));
         assert!(error <= most * top, "{name}: {error} of {top}");
     }
+}
+
+/// `[output, input]` numbers of a dense layer, as a tensor of a file.
+fn dense(name: &str, [output, input]: [usize; 2]) -> (Tensor, Vec<f32>) {
+    let values: Vec<f32> = (0..output * input).map(|at| ((at * 7 % 11) as f32 - 5.0) / 8.0).collect();
+    let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    (Tensor { name: format!("{name}.weight"), dims: vec![input as u64, output as u64], kind: 0, bytes }, values)
+}
+
+#[test]
+fn dense_layers_of_embeddinggemma_are_applied_or_told() {
+    let load = |file: &File| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("own.gguf");
+        std::fs::write(&path, file.bytes()).unwrap();
+        ra_llm::load_weights(&path, None, &Device::flex()).map_err(|error| error.to_string())
+    };
+    let vector = |lm: &dyn LanguageModel| -> Vec<f32> {
+        encode(lm, &TextBatch::from_rows(&[&[7, 9, 11, 5]], &Device::flex()), None).pooled.into_data().iter().collect()
+    };
+    let mut file = golden("embeddinggemma.gguf");
+    let plain = vector(&load(&file).unwrap());
+    let ((first, up), (second, down)) = (dense("dense_2", [10, plain.len()]), dense("dense_3", [6, 10]));
+    let times = |matrix: &[f32], x: &[f32]| -> Vec<f32> {
+        matrix.chunks_exact(x.len()).map(|row| row.iter().zip(x).map(|(a, b)| a * b).sum()).collect()
+    };
+    let want = times(&down, &times(&up, &plain));
+    file.tensors.extend([first, second]);
+    let got = vector(&load(&file).unwrap());
+    assert_eq!(got.len(), 6);
+    assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-4 * (1.0 + b.abs())), "{got:?} {want:?}");
+    file.tensors.pop();
+    file.tensors.push(dense("dense_3", [6, 9]).0);
+    assert!(load(&file).unwrap_err().contains("dense_3.weight is left over"));
 }
 
 #[test]

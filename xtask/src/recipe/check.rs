@@ -1,6 +1,6 @@
 //! Settings that cannot work: in each table of a recipe, and between tables.
 use super::{Recipe, rows};
-use crate::fetch::HubName;
+use crate::fetch::{HubName, PREFIX};
 use anyhow::Result;
 use ra_core::{Check, Problem};
 use ra_idmodels::{IdConfig, IdMethod};
@@ -31,6 +31,9 @@ impl Recipe {
         found.extend(within("data.curate", self.curate.problems()));
         if let (None, Some(Err(told))) = (&self.lm.path, HubName::of(&self.lm.name)) {
             found.push(Problem::new("lm.name", told));
+        }
+        if self.lm.path.as_ref().is_some_and(|path| path.to_string_lossy().starts_with(PREFIX)) {
+            found.push(Problem::new("lm.path", "is a folder or a file; a model on a hub is lm.name"));
         }
         found.extend(within("prompt", self.prompt.problems()));
         found.extend(within("align", self.align.problems()));

@@ -33,7 +33,10 @@ pub(super) fn otherwise(name: &HubName) -> String {
 /// Says why the hub refuses `name`, and what to do.
 pub(super) fn told(hub: &Hub, name: &HubName, refused: &Refused) -> String {
     let (page, repo) = (format!("{}/{}", hub.endpoint, name.repo), &name.repo);
-    let token = if hub.token.is_some() { "your token is not allowed to read it" } else { "HF_TOKEN is not set" };
+    let token = match hub.token {
+        Some(_) => "your token is not allowed to read it",
+        None => "HF_TOKEN is not set, or holds what cannot be sent",
+    };
     match (refused.status(), refused.code.as_str()) {
         (_, "GatedRepo") | (403, _) => format!(
             "{name} is gated ({token}): accept its terms on {page}, then set HF_TOKEN to a token of that account that \
