@@ -138,14 +138,16 @@ fn encoders_give_the_vectors_of_transformers() {
     for (name, cases) in reference.as_object().unwrap() {
         let Some(lm) = available(name, "encoders_give_the_vectors_of_transformers") else { continue };
         let (open, close) = lm.tokenizer.special_tokens();
-        assert_eq!(lm.model.spec().pooling, ra_core::Pooling::Mean, "{name}: as its folder asks");
+        // A sentence encoder is pooled as its folder asks.
+        assert!(lm.model.spec().causal || lm.model.spec().pooling == ra_core::Pooling::Mean, "{name}");
         for case in cases.as_array().unwrap() {
             let text = case["text"].as_str().unwrap();
             let ids = [open.clone(), lm.tokenizer.tokenize(&[text]).unwrap().remove(0), close.clone()].concat();
             let want: Vec<u32> = case["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
             assert_eq!(ids, want, "{name}, {text}");
             let batch = TextBatch::from_rows(&[&ids], &Device::flex());
-            let mean: Vec<f64> = ra_core::encode(&lm.model, &batch, None).pooled.into_data().iter().collect();
+            let last = ra_core::encode(&lm.model, &batch, None).last;
+            let mean: Vec<f64> = ra_core::mean_rows(last, &batch.mask).into_data().iter().collect();
             let wanted: Vec<f64> = case["mean"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
             let top = mean.iter().fold(0.0f64, |top, x| top.max(x.abs()));
             for (want, got) in wanted.iter().zip(mean.iter().step_by(mean.len() / wanted.len())) {

@@ -1,11 +1,11 @@
 """Writes encoders.json: what transformers (float32, eager attention) makes of five titles with pretrained encoders.
 
-python3 make_encoders.py all-mpnet-base-v2=FOLDER ... > encoders.json
+python3 make_encoders.py all-mpnet-base-v2=FOLDER gemma-3-270m-q4_k_m=FILE.gguf ... > encoders.json
 
 Per model and text: the token ids, and 8 numbers, evenly spread, of the mean over all tokens of the last state. The test
 in ../it reads this file when the weights are at hand, as models/NAME.
 """
-import json, sys
+import json, os, sys
 import torch
 from transformers import AutoModel, AutoTokenizer
 
@@ -21,8 +21,11 @@ COLUMNS = 8
 out = {}
 for argument in sys.argv[1:]:
     name, folder = argument.split("=", 1)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+    kind = {}
+    if folder.endswith(".gguf"):
+        folder, kind = os.path.split(folder)[0], {"gguf_file": os.path.split(folder)[1]}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **kind)
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32, **kind).eval()
     out[name] = []
     for text in TEXTS:
         ids = tokenizer(text)["input_ids"]
