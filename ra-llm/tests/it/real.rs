@@ -11,7 +11,12 @@ fn available(name: &str, test: &str) -> Option<PretrainedLm> {
     let root = std::env::var_os("RA_REC_ROOT").map_or_else(|| PathBuf::from(".."), PathBuf::from);
     let folder = root.join("models").join(name);
     if !folder.exists() {
-        skipped(test, &format!("{name} was not fetched (cargo xtask fetch {name})"));
+        let how = if ["minilm", "smollm2", "gpt2-untrained"].contains(&name) {
+            format!("cargo xtask fetch {name}")
+        } else {
+            format!("put it into models/{name}; see ra-llm/tests/reference")
+        };
+        skipped(test, &format!("{name} is not there ({how})"));
         return None;
     }
     Some(ra_llm::load(&folder, None, &Device::flex()).unwrap())

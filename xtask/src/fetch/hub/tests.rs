@@ -193,11 +193,17 @@ fn a_cache_that_another_program_filled_is_found() {
 #[test]
 fn refusals_say_what_a_person_can_do() {
     let bench = Bench::plain();
-    contains(&bench.told("hf:you/tiny"), &["no model you/tiny", "HF_TOKEN is not set", "did you mean hf:me/tiny?"]);
+    contains(
+        &bench.told("hf:you/tiny"),
+        &["no model you/tiny", "HF_TOKEN is not set, or holds what cannot be sent", "did you mean hf:me/tiny?"],
+    );
     contains(&bench.told("hf:you/other"), &["no model you/other at http"]);
     contains(&bench.told("hf:me/tiny@v9"), &["no revision v9", "did you mean main?"]);
     bench.instead("model.safetensors", Answer::error(401, "GatedRepo"));
-    contains(&bench.told("hf:me/tiny"), &["gated (HF_TOKEN is not set)", "accept its terms on http", "/me/tiny"]);
+    contains(
+        &bench.told("hf:me/tiny"),
+        &["gated (HF_TOKEN is not set, or holds what cannot be sent)", "accept its terms on http", "/me/tiny"],
+    );
     bench.instead("model.safetensors", Answer::error(403, ""));
     contains(&bench.told("hf:me/tiny"), &["gated"]);
     bench.instead("model.safetensors", Answer::error(429, ""));
