@@ -2,6 +2,7 @@
 mod byte_pairs;
 mod pieces;
 
+#[cfg(feature = "untrained")]
 pub(crate) use byte_pairs::{GPT2_CUT, byte_pairs};
 
 use super::file::Gguf;
