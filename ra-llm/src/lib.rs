@@ -41,10 +41,13 @@
 #![recursion_limit = "256"]
 
 mod arch;
+mod dense;
 mod error;
 mod folder;
 mod gguf;
+mod layer;
 mod load;
+mod positions;
 mod reading;
 mod tokenizer;
 mod transformer;

@@ -1,6 +1,7 @@
 //! Loads a frozen model from a folder or file.
 use crate::arch::Config;
 use crate::arch::static_table::{self, LoadedTable};
+use crate::dense::DenseLayers;
 use crate::folder::adapter::{self, Adapter};
 use crate::folder::prompts::ModelPrompts;
 use crate::folder::{self, DenseFiles, Folder, TableKind, write_adapter};
@@ -60,7 +61,7 @@ pub fn load_adapted(
     let opened = Opened::open(path)?.adapted(adapter)?;
     let (tokenizer, from) = opened.tokenizer()?;
     let config = opened.identity().map_err(|e| Error::corrupt(&from, e.to_string()))?;
-    let prompts = ModelPrompts::read(path)?;
+    let prompts = ModelPrompts::read(opened.folder().map_or(path, |folder| &folder.root))?;
     let (asked, around, tokens) = (opened.asked(), opened.asked_around(), tokenizer.vocabulary());
     let built = opened.build(pooling, device)?;
     if tokens > built.vocabulary {
@@ -242,7 +243,7 @@ impl Opened {
         let dense = source.folder().map_or(&[][..], |folder| &folder.dense);
         let loaded = dense.iter().map(|dense| dense.load(device)).collect::<Result<Vec<_>>>()?;
         let (layers, prints): (Vec<_>, Vec<_>) = loaded.into_iter().unzip();
-        let around = Around { reading, dense: layers };
+        let around = Around { reading, dense: DenseLayers(layers) };
         let built = match &source {
             Source::Gguf(gguf, config) => {
                 let mut weights = gguf::weights(gguf, config)?.adapted(adapter);

@@ -2,12 +2,12 @@
 //! architecture; RoBERTa, XLM-R and CamemBERT differ in the row of their first position.
 use super::limits::{ACTIVATIONS, activation, bad_epsilon, bad_width, no_layers, unsupported};
 use super::{Build, Matrices, Sizes};
-use crate::transformer::{
-    Angles, Architecture, Around, Norm, RelativeBias, Shape, TransformerBlock, by_rows, embedding,
-};
+use crate::layer::{Attention, FeedForward, Layer, Norms};
+use crate::positions::RelativeBias;
+use crate::transformer::{Architecture, Around, Embeddings};
 use crate::weights::Weights;
-use burn::tensor::{Device, Int, Tensor};
-use ra_core::kernels::{Activation, FrozenLinear};
+use burn::tensor::Device;
+use ra_core::kernels::Activation;
 use ra_core::{LanguageModel, Pooling};
 use serde::{Deserialize, Serialize};
 
@@ -74,18 +74,6 @@ fn absolute() -> String {
     "absolute".into()
 }
 
-/// In layer `l` keys and values read `[d^(l) ; h]` and queries read `h` (see [`ra_core::Prefix`] for `d^(l)`).
-#[derive(Debug, Clone)]
-struct Bert {
-    tokens: Tensor<2>,
-    /// From the row of the first position on.
-    positions: Tensor<2>,
-    token_type: Option<Tensor<2>>,
-    norm: Norm,
-    layers: Vec<Layer>,
-    relative: Option<RelativeBias>,
-}
-
 /// The names of a layer's parts, which differ between relatives.
 pub(super) struct Names {
     pub(super) layers: &'static str,
@@ -103,19 +91,6 @@ const NAMES: Names = Names {
     norms: ["attention.output.LayerNorm", "output.LayerNorm"],
     inner: ["intermediate.dense", "output.dense"],
 };
-
-#[derive(Debug, Clone)]
-struct Layer {
-    query: FrozenLinear,
-    key: FrozenLinear,
-    value: FrozenLinear,
-    output: FrozenLinear,
-    attention_norm: Norm,
-    up: FrozenLinear,
-    down: FrozenLinear,
-    output_norm: Norm,
-    activation: Activation,
-}
 
 impl BertConfig {
     /// Checks what all relatives share.
@@ -152,45 +127,48 @@ impl BertConfig {
         let layer = |weights: &mut Weights, index: usize| {
             let name = |part: &str| format!("{}.{index}.{part}", names.layers);
             let mut linear = |part: &str, dims| weights.linear(&name(part), dims, true, device);
-            let [query, key, value, output] = names.attention.map(|part| linear(part, [width, width]));
+            let attention = Attention::new(names.attention.map(|part| linear(part, [width, width])));
             let [up, down] = names.inner;
             let (up, down) = (linear(up, [width, inner]), linear(down, [inner, width]));
-            let [attention_norm, output_norm] =
+            let [after_attention, after_inner] =
                 names.norms.map(|part| weights.layer_norm(&name(part), width, epsilon, device));
-            Layer { query, key, value, output, attention_norm, up, down, output_norm, activation }
+            Layer {
+                attention,
+                feed_forward: FeedForward { gate: None, up, down, activation },
+                norms: Norms::Post { attention: after_attention, inner: after_inner },
+            }
         };
         let (offset, rows, types) = (self.position_offset, self.max_position_embeddings, self.type_vocab_size);
-        let architecture = Bert {
-            tokens: weights.tensor("embeddings.word_embeddings.weight", [self.vocab_size, width], device),
-            positions: weights
-                .tensor("embeddings.position_embeddings.weight", [rows, width], device)
-                .slice([offset..rows]),
+        let tokens = weights.tensor("embeddings.word_embeddings.weight", [self.vocab_size, width], device);
+        let positions = weights.tensor("embeddings.position_embeddings.weight", [rows, width], device);
+        let embeddings = Embeddings {
+            positions: Some(positions.slice([offset..rows])),
             token_type: weights.token_type([types, width], device),
-            norm: weights.layer_norm("embeddings.LayerNorm", width, epsilon, device),
-            layers: (0..self.num_hidden_layers).map(|index| layer(weights, index)).collect(),
-            relative,
+            norm: Some(weights.layer_norm("embeddings.LayerNorm", width, epsilon, device)),
+            ..Embeddings::new(tokens)
         };
-        // Heads of the pre-training tasks, which the encoder does not use.
-        let heads = ["pooler.", "cls.", "lm_head.", "classifier.", "vocab_", "qa_outputs."];
-        weights.ignore(|name| heads.iter().any(|head| name.starts_with(head)));
-        let shape = Shape {
-            layers: self.num_hidden_layers,
-            width,
+        let layers = (0..self.num_hidden_layers).map(|index| layer(weights, index)).collect();
+        weights.ignore_heads(&["pooler.", "cls.", "lm_head.", "classifier.", "vocab_", "qa_outputs."]);
+        let architecture = Architecture {
+            embeddings,
+            layers,
+            last_norm: None,
+            relative,
             heads: [self.num_attention_heads; 2],
             max_tokens: rows - offset,
             causal: false,
             pooling: Pooling::First,
         };
-        around.transformer(architecture, shape, device)
+        around.transformer(architecture, device)
     }
 
     /// The large tensors of a relative.
     pub(super) fn encoder_sizes(&self) -> Sizes {
-        let (width, inner) = (self.hidden_size, [self.hidden_size, self.intermediate_size]);
+        let width = self.hidden_size;
         let rows = [self.vocab_size, self.max_position_embeddings, self.type_vocab_size];
         Sizes {
             layers: self.num_hidden_layers,
-            layer: vec![[width, width]; 4].into_iter().chain([inner; 2]).collect(),
+            layer: Sizes::of_layer(width, [width; 2], &[self.intermediate_size; 2]),
             tables: rows.map(|rows| [rows, width]).to_vec(),
         }
     }
@@ -230,51 +208,5 @@ impl Build for BertConfig {
 
     fn token_tables(&self) -> &'static [&'static str] {
         &TOKEN_TABLES
-    }
-}
-
-impl Architecture for Bert {
-    type Block = Layer;
-
-    fn blocks(&self) -> &[Layer] {
-        &self.layers
-    }
-    fn blocks_mut(&mut self) -> &mut [Layer] {
-        &mut self.layers
-    }
-
-    fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
-        let placed = embedding(&self.tokens, tokens) + embedding(&self.positions, positions);
-        self.norm.forward(match &self.token_type {
-            Some(token_type) => placed + token_type.clone().unsqueeze(),
-            None => placed,
-        })
-    }
-    fn relative_bias(&self) -> Option<&RelativeBias> {
-        self.relative.as_ref()
-    }
-}
-
-impl TransformerBlock for Layer {
-    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
-        let Self { query, key, value, output, up, down, .. } = self;
-        vec![query, key, value, output, up, down]
-    }
-    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
-        hidden
-    }
-    fn query(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
-        self.query.project(read)
-    }
-    fn key(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
-        self.key.project(read)
-    }
-    fn value(&self, read: Tensor<3>) -> Tensor<3> {
-        self.value.project(read)
-    }
-    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
-        let hidden = self.attention_norm.forward(self.output.project(attended) + hidden);
-        let inner = by_rows(hidden.clone(), |x| self.down.forward(self.up.activated(x, self.activation)));
-        self.output_norm.forward(inner + hidden)
     }
 }

@@ -4,13 +4,14 @@
 //! near tokens. Gemma 2 caps scores; Gemma 3 norms the heads of queries and keys instead, and its near layers have a
 //! rotary base of their own.
 use super::limits::{activation, bad_epsilon, bad_head_width, bad_heads, bad_width, no_layers, unsupported};
-use super::near::{Kinds, NearLayers, Ropes};
+use super::near::{Kinds, Ropes};
 use super::rope::Rope;
 use super::{Build, LLAMA_MATRICES, MOST_TOKENS, Matrices, Sizes};
-use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
+use crate::layer::{Attention, FeedForward, Layer, Norm, Norms};
+use crate::transformer::{Architecture, Around, Embeddings};
 use crate::weights::Weights;
-use burn::tensor::{Device, Int, Tensor};
-use ra_core::kernels::{Activation, FrozenLinear};
+use burn::tensor::Device;
+use ra_core::kernels::Activation;
 use ra_core::{LanguageModel, Pooling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -102,37 +103,6 @@ fn gelu() -> String {
     "gelu_pytorch_tanh".into()
 }
 
-#[derive(Debug, Clone)]
-struct Gemma {
-    tokens: Tensor<2>,
-    /// What embeddings are multiplied by.
-    scale: f32,
-    layers: Vec<Layer>,
-    norm: Norm,
-    kinds: NearLayers,
-    cap: Option<f32>,
-}
-
-#[derive(Debug, Clone)]
-struct Layer {
-    attention_norm: Norm,
-    query: FrozenLinear,
-    key: FrozenLinear,
-    value: FrozenLinear,
-    /// The head norms of queries and keys.
-    head_norms: Option<[Norm; 2]>,
-    /// What queries are multiplied by, besides the usual scale.
-    query_scale: f32,
-    output: FrozenLinear,
-    inner_norm: Norm,
-    /// The norms after attention and after the feed-forward block.
-    after: Option<[Norm; 2]>,
-    gate: FrozenLinear,
-    up: FrozenLinear,
-    down: FrozenLinear,
-    activation: Activation,
-}
-
 impl GemmaConfig {
     fn is_third(&self) -> bool {
         self.model_type == "gemma3_text"
@@ -180,7 +150,7 @@ impl GemmaConfig {
     }
 
     fn layer(&self, weights: &mut Weights, index: usize, device: &Device) -> Layer {
-        let (width, inner, head) = (self.hidden_size, self.intermediate_size, self.head_dim);
+        let (width, wide, head) = (self.hidden_size, self.intermediate_size, self.head_dim);
         let [heads, kv_heads] = self.heads().map(|heads| heads * head);
         let name = |part: &str| format!("layers.{index}.{part}");
         let mut linear = |part: &str, dims, bias| weights.linear(&name(part), dims, bias, device);
@@ -188,36 +158,32 @@ impl GemmaConfig {
         let [key, value] =
             ["self_attn.k_proj", "self_attn.v_proj"].map(|part| linear(part, [width, kv_heads], self.attention_bias));
         let output = linear("self_attn.o_proj", [heads, width], self.attention_bias);
-        let [gate, up] = ["mlp.gate_proj", "mlp.up_proj"].map(|part| linear(part, [width, inner], false));
-        let down = linear("mlp.down_proj", [inner, width], false);
+        let [gate, up] = ["mlp.gate_proj", "mlp.up_proj"].map(|part| linear(part, [width, wide], false));
+        let down = linear("mlp.down_proj", [wide, width], false);
         let mut norm = |part: &str, width| self.norm(weights, &name(part), width, device);
         let head_norms = self.is_third().then(|| ["q", "k"].map(|part| norm(&format!("self_attn.{part}_norm"), head)));
-        let [attention_norm, after_attention] =
+        let [before_attention, after_attention] =
             ["input_layernorm", "post_attention_layernorm"].map(|part| norm(part, width));
         // In the first Gemma, the norm of that name stands before the feed-forward block.
-        let (inner_norm, after) = if self.model_type == "gemma" {
+        let (inner, after) = if self.model_type == "gemma" {
             (after_attention, None)
         } else {
             let [before, after] =
                 ["pre_feedforward_layernorm", "post_feedforward_layernorm"].map(|part| norm(part, width));
-            (before, Some([after_attention, after]))
+            (before, Some(Box::new([after_attention, after])))
         };
-        let query_scale = (head as f64 / self.query_pre_attn_scalar.unwrap_or(head as f64)).sqrt() as f32;
+        let scalar = self.query_pre_attn_scalar.filter(|scalar| *scalar != head as f64);
         let activation = activation(&self.hidden_activation).unwrap_or(Activation::GeluTanh);
         Layer {
-            attention_norm,
-            query,
-            key,
-            value,
-            head_norms,
-            query_scale,
-            output,
-            inner_norm,
-            after,
-            gate,
-            up,
-            down,
-            activation,
+            attention: Attention {
+                head_norms,
+                query_scale: scalar.map(|scalar| (head as f64 / scalar).sqrt() as f32),
+                // Gemma 3 has the key and no cap.
+                score_cap: self.attn_logit_softcapping.filter(|_| self.model_type == "gemma2"),
+                ..Attention::new([query, key, value, output])
+            },
+            feed_forward: FeedForward { gate: Some(gate), up, down, activation },
+            norms: Norms::Pre { attention: Some(before_attention), inner, after },
         }
     }
 }
@@ -255,37 +221,38 @@ impl Build for GemmaConfig {
     fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
         let width = self.hidden_size;
         let max_tokens = self.max_position_embeddings.min(MOST_TOKENS);
-        let size = [around.reading.at_most(max_tokens), self.head_dim];
-        let (kinds, layers) = (self.kinds(), self.num_hidden_layers);
-        let architecture = Gemma {
-            tokens: weights.tensor("embed_tokens.weight", [self.vocab_size, width], device),
-            scale: (width as f32).sqrt(),
-            layers: (0..self.num_hidden_layers).map(|index| self.layer(weights, index, device)).collect(),
-            norm: self.norm(weights, "norm", width, device),
-            kinds: NearLayers::new(&kinds, layers, &self.ropes(), self.reach(), size, device),
-            // Gemma 3 has the key and no cap.
-            cap: self.attn_logit_softcapping.filter(|_| self.model_type == "gemma2"),
+        let positions = around.reading.at_most(max_tokens);
+        let (rotaries, kinds) = (self.ropes().rotaries(positions, self.head_dim, device), self.kinds());
+        let layer = |index| {
+            let mut layer = self.layer(weights, index, device);
+            kinds.place(index, &rotaries, self.reach(), &mut layer.attention);
+            layer
         };
+        let layers = (0..self.num_hidden_layers).map(layer).collect();
+        let tokens = weights.tensor("embed_tokens.weight", [self.vocab_size, width], device);
+        let last_norm = Some(self.norm(weights, "norm", width, device));
         weights.ignore(|name| name == "lm_head.weight" || name.ends_with("rotary_emb.inv_freq"));
         let both_ways = self.use_bidirectional_attention;
-        let shape = Shape {
-            layers: self.num_hidden_layers,
-            width,
+        let architecture = Architecture {
+            embeddings: Embeddings { scale: Some((width as f32).sqrt()), ..Embeddings::new(tokens) },
+            layers,
+            last_norm,
+            relative: None,
             heads: self.heads(),
             max_tokens,
             causal: !both_ways,
             pooling: if both_ways { Pooling::Mean } else { Pooling::Last },
         };
-        around.transformer(architecture, shape, device)
+        around.transformer(architecture, device)
     }
 
     fn sizes(&self) -> Sizes {
-        let ([heads, kv_heads], width) =
-            (self.heads().map(|heads| heads.saturating_mul(self.head_dim)), self.hidden_size);
-        let layer = [[width, heads], [width, kv_heads], [width, kv_heads], [heads, width]]
-            .into_iter()
-            .chain([[width, self.intermediate_size]; 3]);
-        Sizes { layers: self.num_hidden_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width]] }
+        let (heads, width) = (self.heads().map(|heads| heads.saturating_mul(self.head_dim)), self.hidden_size);
+        Sizes {
+            layers: self.num_hidden_layers,
+            layer: Sizes::of_layer(width, heads, &[self.intermediate_size; 3]),
+            tables: vec![[self.vocab_size, width]],
+        }
     }
 
     fn matrices(&self) -> Matrices {
@@ -298,71 +265,5 @@ impl Build for GemmaConfig {
 
     fn token_tables(&self) -> &'static [&'static str] {
         &["embed_tokens.weight"]
-    }
-}
-
-impl Architecture for Gemma {
-    type Block = Layer;
-
-    fn blocks(&self) -> &[Layer] {
-        &self.layers
-    }
-    fn blocks_mut(&mut self) -> &mut [Layer] {
-        &mut self.layers
-    }
-    fn embed(&self, tokens: Tensor<2, Int>, _: Tensor<2, Int>) -> Tensor<3> {
-        embedding(&self.tokens, tokens) * self.scale
-    }
-    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.norm.forward(hidden)
-    }
-    fn rotary(&self, layer: usize) -> Option<&Rotary> {
-        Some(self.kinds.rotary(layer))
-    }
-    fn reach(&self, layer: usize) -> Option<usize> {
-        self.kinds.reach(layer)
-    }
-    fn score_cap(&self) -> Option<f32> {
-        self.cap
-    }
-}
-
-impl Layer {
-    /// Applies head norm and rotary position; a prefix is normed as well but has no position.
-    fn place(&self, x: Tensor<3>, which: usize, at: Option<&Angles>) -> Tensor<3> {
-        let x = match &self.head_norms {
-            Some(norms) => norms[which].forward(x),
-            None => x,
-        };
-        Angles::applied(at, x)
-    }
-}
-
-impl TransformerBlock for Layer {
-    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
-        let Self { query, key, value, output, gate, up, down, .. } = self;
-        vec![query, key, value, output, gate, up, down]
-    }
-    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.attention_norm.forward(hidden)
-    }
-    fn query(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3> {
-        self.place(self.query.project(read), 0, at) * self.query_scale
-    }
-    fn key(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3> {
-        self.place(self.key.project(read), 1, at)
-    }
-    fn value(&self, read: Tensor<3>) -> Tensor<3> {
-        self.value.project(read)
-    }
-    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
-        let normed = |which: usize, x: Tensor<3>| match &self.after {
-            Some(norms) => norms[which].forward(x),
-            None => x,
-        };
-        let hidden = normed(0, self.output.project(attended)) + hidden;
-        let read = self.inner_norm.forward(hidden.clone());
-        let inner = |x: Tensor<2>| self.gate.activated(x.clone(), self.activation) * self.up.forward(x);
-        normed(1, by_rows(read, |x| self.down.forward(inner(x)))) + hidden
     }
 }

@@ -1,9 +1,10 @@
 //! GPT-2 (Radford et al., 2019): pre-norm, causal, learned positions.
 use super::limits::{bad_epsilon, bad_width, no_layers, unsupported};
 use super::{Build, Matrices, Sizes};
-use crate::transformer::{Angles, Architecture, Around, Norm, Shape, TransformerBlock, by_rows, embedding};
+use crate::layer::{Attention, FeedForward, Layer, Norms};
+use crate::transformer::{Architecture, Around, Embeddings};
 use crate::weights::Weights;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::Device;
 use ra_core::kernels::{Activation, FrozenLinear, Layout};
 use ra_core::{LanguageModel, Pooling};
 use serde::{Deserialize, Serialize};
@@ -55,26 +56,6 @@ fn scaled() -> bool {
     true
 }
 
-#[derive(Debug, Clone)]
-struct Gpt2 {
-    tokens: Tensor<2>,
-    positions: Tensor<2>,
-    layers: Vec<Layer>,
-    norm: Norm,
-}
-
-#[derive(Debug, Clone)]
-struct Layer {
-    attention_norm: Norm,
-    query: FrozenLinear,
-    key: FrozenLinear,
-    value: FrozenLinear,
-    output: FrozenLinear,
-    inner_norm: Norm,
-    up: FrozenLinear,
-    down: FrozenLinear,
-}
-
 impl Build for Gpt2Config {
     fn check(&self) -> Result<(), String> {
         let tanh = matches!(self.activation_function.as_str(), "gelu_new" | "gelu_pytorch_tanh");
@@ -101,37 +82,39 @@ impl Build for Gpt2Config {
             };
             let output = linear("attn.c_proj", [width, width]);
             let (up, down) = (linear("mlp.c_fc", [width, inner]), linear("mlp.c_proj", [inner, width]));
-            let [attention_norm, inner_norm] =
+            let [before_attention, inner] =
                 ["ln_1", "ln_2"].map(|part| weights.layer_norm(&name(part), width, epsilon, device));
-            Layer { attention_norm, query, key, value, output, inner_norm, up, down }
+            Layer {
+                attention: Attention::new([query, key, value, output]),
+                feed_forward: FeedForward { gate: None, up, down, activation: Activation::GeluTanh },
+                norms: Norms::Pre { attention: Some(before_attention), inner, after: None },
+            }
         };
-        let architecture = Gpt2 {
-            tokens: weights.tensor("wte.weight", [self.vocab_size, width], device),
-            positions: weights.tensor("wpe.weight", [self.n_positions, width], device),
+        let tokens = weights.tensor("wte.weight", [self.vocab_size, width], device);
+        let positions = weights.tensor("wpe.weight", [self.n_positions, width], device);
+        let architecture = Architecture {
+            embeddings: Embeddings { positions: Some(positions), ..Embeddings::new(tokens) },
             layers: (0..self.n_layer).map(|index| layer(weights, index)).collect(),
-            norm: weights.layer_norm("ln_f", width, epsilon, device),
-        };
-        // The head is the token table, or not used; the causal mask is computed, not read.
-        weights.ignore(|name| {
-            name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
-        });
-        let shape = Shape {
-            layers: self.n_layer,
-            width,
+            last_norm: Some(weights.layer_norm("ln_f", width, epsilon, device)),
+            relative: None,
             heads: [self.n_head; 2],
             max_tokens: self.n_positions,
             causal: true,
             pooling: Pooling::Last,
         };
-        around.transformer(architecture, shape, device)
+        // The head is the token table, or not used; the causal mask is computed, not read.
+        weights.ignore(|name| {
+            name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
+        });
+        around.transformer(architecture, device)
     }
 
     fn sizes(&self) -> Sizes {
         let width = self.n_embd;
-        let inner = [width, self.n_inner.unwrap_or_else(|| width.saturating_mul(4))];
+        let inner = self.n_inner.unwrap_or_else(|| width.saturating_mul(4));
         Sizes {
             layers: self.n_layer,
-            layer: vec![[width, width]; 4].into_iter().chain([inner; 2]).collect(),
+            layer: Sizes::of_layer(width, [width; 2], &[inner; 2]),
             tables: vec![[self.vocab_size, width], [self.n_positions, width]],
         }
     }
@@ -162,45 +145,4 @@ fn split(weights: &mut Weights, name: &str, width: usize, device: &Device) -> [F
         let own: Vec<f32> = weight.chunks_exact(3 * width).flat_map(|row| &row[columns.clone()]).copied().collect();
         FrozenLinear::new(&own, Layout::InOut, Some(bias[columns].to_vec()), [width, width], device)
     })
-}
-
-impl Architecture for Gpt2 {
-    type Block = Layer;
-
-    fn blocks(&self) -> &[Layer] {
-        &self.layers
-    }
-    fn blocks_mut(&mut self) -> &mut [Layer] {
-        &mut self.layers
-    }
-    fn embed(&self, tokens: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
-        embedding(&self.tokens, tokens) + embedding(&self.positions, positions)
-    }
-    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.norm.forward(hidden)
-    }
-}
-
-impl TransformerBlock for Layer {
-    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
-        let Self { query, key, value, output, up, down, .. } = self;
-        vec![query, key, value, output, up, down]
-    }
-    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.attention_norm.forward(hidden)
-    }
-    fn query(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
-        self.query.project(read)
-    }
-    fn key(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
-        self.key.project(read)
-    }
-    fn value(&self, read: Tensor<3>) -> Tensor<3> {
-        self.value.project(read)
-    }
-    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
-        let hidden = self.output.project(attended) + hidden;
-        let read = self.inner_norm.forward(hidden.clone());
-        by_rows(read, |x| self.down.forward(self.up.activated(x, Activation::GeluTanh))) + hidden
-    }
 }

@@ -4,10 +4,12 @@
 use super::limits::{bad_epsilon, bad_head_width, bad_heads, bad_width, no_layers, unsupported};
 use super::rope::Rope;
 use super::{Build, LLAMA_MATRICES, MOST_TOKENS, Matrices, Sizes};
-use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
+use crate::layer::{Attention, FeedForward, Layer, Norms};
+use crate::positions::Rotary;
+use crate::transformer::{Architecture, Around, Embeddings};
 use crate::weights::Weights;
-use burn::tensor::{Device, Int, Tensor};
-use ra_core::kernels::{FrozenLinear, gated_silu};
+use burn::tensor::Device;
+use ra_core::kernels::Activation;
 use ra_core::{LanguageModel, Pooling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -85,31 +87,6 @@ fn silu() -> String {
     "silu".into()
 }
 
-#[derive(Debug, Clone)]
-struct Llama {
-    tokens: Tensor<2>,
-    layers: Vec<Layer>,
-    norm: Norm,
-    rotary: Rotary,
-    /// How far back a token reads.
-    reach: Option<usize>,
-}
-
-#[derive(Debug, Clone)]
-struct Layer {
-    attention_norm: Norm,
-    query: FrozenLinear,
-    key: FrozenLinear,
-    value: FrozenLinear,
-    /// The head norms of queries and keys.
-    head_norms: Option<[Norm; 2]>,
-    output: FrozenLinear,
-    inner_norm: Norm,
-    gate: FrozenLinear,
-    up: FrozenLinear,
-    down: FrozenLinear,
-}
-
 impl LlamaConfig {
     pub(crate) fn heads(&self) -> [usize; 2] {
         let heads = self.num_attention_heads;
@@ -174,6 +151,14 @@ impl Build for LlamaConfig {
         let ([heads, kv_heads], head) = (self.heads(), self.head());
         let qkv_bias = self.attention_bias.unwrap_or(self.model_type == "qwen2");
         let output_bias = self.attention_bias.unwrap_or(false) && self.model_type != "qwen2";
+        // Qwen has a window in some of its layers alone: texts within it need not know which.
+        let window = self.sliding_window.filter(|_| self.use_sliding_window != Some(false));
+        let (reach, most) = match (self.model_type.as_str(), window) {
+            ("mistral" | "phi3", window) => (window.map(|window| window.saturating_sub(1)), usize::MAX),
+            (_, window) => (None, window.unwrap_or(usize::MAX)),
+        };
+        let max_tokens = self.max_position_embeddings.min(most).min(MOST_TOKENS);
+        let rotary = self.rotary(weights, around.reading.at_most(max_tokens), device);
         let layer = |weights: &mut Weights, index: usize| {
             let name = |part: &str| format!("layers.{index}.{part}");
             let widths = [heads, kv_heads, kv_heads].map(|heads| heads * head);
@@ -193,43 +178,36 @@ impl Build for LlamaConfig {
             let mut norm = |part: &str, width| weights.rms_norm(&name(part), width, epsilon, device);
             let head_norms = (self.model_type == "qwen3")
                 .then(|| ["q", "k"].map(|part| norm(&format!("self_attn.{part}_norm"), head)));
-            let [attention_norm, inner_norm] =
+            let [before_attention, inner] =
                 ["input_layernorm", "post_attention_layernorm"].map(|part| norm(part, width));
-            Layer { attention_norm, query, key, value, head_norms, output, inner_norm, gate, up, down }
+            let attention = Attention::new([query, key, value, output]);
+            Layer {
+                attention: Attention { head_norms, rotary: Some(rotary.clone()), reach, ..attention },
+                feed_forward: FeedForward { gate: Some(gate), up, down, activation: Activation::Silu },
+                norms: Norms::Pre { attention: Some(before_attention), inner, after: None },
+            }
         };
-        // Qwen has a window in some of its layers alone: texts within it need not know which.
-        let window = self.sliding_window.filter(|_| self.use_sliding_window != Some(false));
-        let (reach, most) = match (self.model_type.as_str(), window) {
-            ("mistral" | "phi3", window) => (window.map(|window| window.saturating_sub(1)), usize::MAX),
-            (_, window) => (None, window.unwrap_or(usize::MAX)),
-        };
-        let max_tokens = self.max_position_embeddings.min(most).min(MOST_TOKENS);
-        let architecture = Llama {
-            tokens: weights.tensor("embed_tokens.weight", [self.vocab_size, width], device),
+        let architecture = Architecture {
+            embeddings: Embeddings::new(weights.tensor("embed_tokens.weight", [self.vocab_size, width], device)),
             layers: (0..self.num_hidden_layers).map(|index| layer(weights, index)).collect(),
-            norm: weights.rms_norm("norm", width, epsilon, device),
-            rotary: self.rotary(weights, around.reading.at_most(max_tokens), device),
-            reach,
-        };
-        weights.ignore(|name| name == "lm_head.weight" || name.ends_with("rotary_emb.inv_freq"));
-        let shape = Shape {
-            layers: self.num_hidden_layers,
-            width,
+            last_norm: Some(weights.rms_norm("norm", width, epsilon, device)),
+            relative: None,
             heads: [heads, kv_heads],
             max_tokens,
             causal: self.is_causal,
             pooling: Pooling::Last,
         };
-        around.transformer(architecture, shape, device)
+        weights.ignore(|name| name == "lm_head.weight" || name.ends_with("rotary_emb.inv_freq"));
+        around.transformer(architecture, device)
     }
 
     fn sizes(&self) -> Sizes {
-        let ([heads, kv_heads], width) =
-            (self.heads().map(|heads| heads.saturating_mul(self.head())), self.hidden_size);
-        let layer = [[width, heads], [width, kv_heads], [width, kv_heads], [heads, width]]
-            .into_iter()
-            .chain([[width, self.intermediate_size]; 3]);
-        Sizes { layers: self.num_hidden_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width]] }
+        let (heads, width) = (self.heads().map(|heads| heads.saturating_mul(self.head())), self.hidden_size);
+        Sizes {
+            layers: self.num_hidden_layers,
+            layer: Sizes::of_layer(width, heads, &[self.intermediate_size; 3]),
+            tables: vec![[self.vocab_size, width]],
+        }
     }
 
     fn matrices(&self) -> Matrices {
@@ -247,64 +225,5 @@ impl Build for LlamaConfig {
 
     fn token_tables(&self) -> &'static [&'static str] {
         &["embed_tokens.weight"]
-    }
-}
-
-impl Architecture for Llama {
-    type Block = Layer;
-
-    fn blocks(&self) -> &[Layer] {
-        &self.layers
-    }
-    fn blocks_mut(&mut self) -> &mut [Layer] {
-        &mut self.layers
-    }
-    fn embed(&self, tokens: Tensor<2, Int>, _: Tensor<2, Int>) -> Tensor<3> {
-        embedding(&self.tokens, tokens)
-    }
-    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.norm.forward(hidden)
-    }
-    fn rotary(&self, _: usize) -> Option<&Rotary> {
-        Some(&self.rotary)
-    }
-    fn reach(&self, _: usize) -> Option<usize> {
-        self.reach
-    }
-}
-
-impl Layer {
-    /// Applies head norm and rotary position; a prefix is normed as well but has no position.
-    fn place(&self, x: Tensor<3>, which: usize, at: Option<&Angles>) -> Tensor<3> {
-        let x = match &self.head_norms {
-            Some(norms) => norms[which].forward(x),
-            None => x,
-        };
-        Angles::applied(at, x)
-    }
-}
-
-impl TransformerBlock for Layer {
-    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
-        let Self { query, key, value, output, gate, up, down, .. } = self;
-        vec![query, key, value, output, gate, up, down]
-    }
-    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.attention_norm.forward(hidden)
-    }
-    fn query(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3> {
-        self.place(self.query.project(read), 0, at)
-    }
-    fn key(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3> {
-        self.place(self.key.project(read), 1, at)
-    }
-    fn value(&self, read: Tensor<3>) -> Tensor<3> {
-        self.value.project(read)
-    }
-    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
-        let hidden = self.output.project(attended) + hidden;
-        let read = self.inner_norm.forward(hidden.clone());
-        let inner = |x: Tensor<2>| gated_silu(self.gate.forward(x.clone()), self.up.forward(x));
-        by_rows(read, |x| self.down.forward(inner(x))) + hidden
     }
 }

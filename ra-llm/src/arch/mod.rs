@@ -67,12 +67,21 @@ pub(crate) struct Sizes {
     pub(crate) tables: Vec<[usize; 2]>,
 }
 
+impl Sizes {
+    /// The matrices of a layer: queries, keys and values, and the output of attention from `heads`, the widths of all
+    /// query heads and of all key heads; and so many `inner` ones.
+    fn of_layer(width: usize, [heads, kv_heads]: [usize; 2], inner: &[usize]) -> Vec<[usize; 2]> {
+        let attention = [[width, heads], [width, kv_heads], [width, kv_heads], [heads, width]];
+        attention.into_iter().chain(inner.iter().map(|inner| [width, *inner])).collect()
+    }
+}
+
 /// The names of the matrices in a model's layers, as its files spell them.
 #[derive(Debug)]
 pub(crate) struct Matrices {
     /// What stands before the number of the layer.
     pub(crate) layers: &'static str,
-    /// The names, in the order of [`TransformerBlock::linears`](crate::transformer::TransformerBlock::linears), and how
+    /// The names, in the order of [`Layer::linears`](crate::layer::Layer::linears), and how
     /// many of those are stored as one.
     pub(crate) names: Vec<(&'static str, usize)>,
 }

@@ -1,13 +1,14 @@
 //! ModernBERT (Warner et al., 2024): pre-norm, bidirectional, rotary positions. Most layers attend only to near tokens
 //! and have a rotary base of their own; the first layer has no norm before attention.
 use super::limits::{ACTIVATIONS, activation, bad_epsilon, bad_head_width, bad_width, no_layers, unsupported};
-use super::near::{Kinds, NearLayers, Ropes};
+use super::near::{Kinds, Ropes};
 use super::rope::Rope;
 use super::{Build, MOST_TOKENS, Matrices, Sizes};
-use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
+use crate::layer::{Attention, FeedForward, Layer, Norm, Norms};
+use crate::transformer::{Architecture, Around, Embeddings};
 use crate::weights::Weights;
-use burn::tensor::{Device, Int, Tensor};
-use ra_core::kernels::{Activation, FrozenLinear};
+use burn::tensor::Device;
+use ra_core::kernels::Activation;
 use ra_core::{LanguageModel, Pooling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -86,30 +87,6 @@ fn window() -> usize {
     128
 }
 
-#[derive(Debug, Clone)]
-struct ModernBert {
-    tokens: Tensor<2>,
-    norm: Norm,
-    layers: Vec<Layer>,
-    last_norm: Norm,
-    kinds: NearLayers,
-}
-
-#[derive(Debug, Clone)]
-struct Layer {
-    attention_norm: Option<Norm>,
-    query: FrozenLinear,
-    key: FrozenLinear,
-    value: FrozenLinear,
-    output: FrozenLinear,
-    inner_norm: Norm,
-    /// The activated half, and the half that it multiplies.
-    gate: FrozenLinear,
-    up: FrozenLinear,
-    down: FrozenLinear,
-    activation: Activation,
-}
-
 impl ModernBertConfig {
     fn kinds(&self) -> Kinds<'_> {
         match &self.layer_types {
@@ -145,17 +122,18 @@ impl ModernBertConfig {
         let name = |part: &str| format!("layers.{index}.{part}");
         let [query, key, value] = weights.fused(&name("attn.Wqkv"), width, [width; 3], self.attention_bias, device);
         let [gate, up] = weights.fused(&name("mlp.Wi"), width, [inner; 2], self.mlp_bias, device);
+        let output = weights.linear(&name("attn.Wo"), [width, width], self.attention_bias, device);
+        let down = weights.linear(&name("mlp.Wo"), [inner, width], self.mlp_bias, device);
+        let activation = activation(&self.hidden_activation).unwrap_or(Activation::Gelu);
         Layer {
-            attention_norm: (index > 0).then(|| self.norm(weights, &name("attn_norm"), device)),
-            query,
-            key,
-            value,
-            output: weights.linear(&name("attn.Wo"), [width, width], self.attention_bias, device),
-            inner_norm: self.norm(weights, &name("mlp_norm"), device),
-            gate,
-            up,
-            down: weights.linear(&name("mlp.Wo"), [inner, width], self.mlp_bias, device),
-            activation: activation(&self.hidden_activation).unwrap_or(Activation::Gelu),
+            attention: Attention::new([query, key, value, output]),
+            feed_forward: FeedForward { gate: Some(gate), up, down, activation },
+            norms: Norms::Pre {
+                // The first layer reads what has just been normed.
+                attention: (index > 0).then(|| self.norm(weights, &name("attn_norm"), device)),
+                inner: self.norm(weights, &name("mlp_norm"), device),
+                after: None,
+            },
         }
     }
 }
@@ -181,31 +159,37 @@ impl Build for ModernBertConfig {
     fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
         let width = self.hidden_size;
         let max_tokens = self.max_position_embeddings.min(MOST_TOKENS);
-        let size = [around.reading.at_most(max_tokens), self.head()];
-        let (kinds, layers, reach) = (self.kinds(), self.num_hidden_layers, self.local_attention / 2);
-        let architecture = ModernBert {
-            tokens: weights.tensor("embeddings.tok_embeddings.weight", [self.vocab_size, width], device),
-            norm: self.norm(weights, "embeddings.norm", device),
-            layers: (0..self.num_hidden_layers).map(|index| self.layer(weights, index, device)).collect(),
-            last_norm: self.norm(weights, "final_norm", device),
-            kinds: NearLayers::new(&kinds, layers, &self.ropes(), reach, size, device),
+        let positions = around.reading.at_most(max_tokens);
+        let (rotaries, kinds) = (self.ropes().rotaries(positions, self.head(), device), self.kinds());
+        let layer = |index| {
+            let mut layer = self.layer(weights, index, device);
+            kinds.place(index, &rotaries, self.local_attention / 2, &mut layer.attention);
+            layer
         };
-        weights.ignore(|name| ["head.", "decoder.", "classifier."].iter().any(|head| name.starts_with(head)));
-        let shape = Shape {
-            layers: self.num_hidden_layers,
-            width,
+        let layers = (0..self.num_hidden_layers).map(layer).collect();
+        let tokens = weights.tensor("embeddings.tok_embeddings.weight", [self.vocab_size, width], device);
+        let [norm, last_norm] = ["embeddings.norm", "final_norm"].map(|name| Some(self.norm(weights, name, device)));
+        weights.ignore_heads(&["head.", "decoder.", "classifier."]);
+        let architecture = Architecture {
+            embeddings: Embeddings { norm, ..Embeddings::new(tokens) },
+            layers,
+            last_norm,
+            relative: None,
             heads: [self.num_attention_heads; 2],
             max_tokens,
             causal: false,
             pooling: Pooling::First,
         };
-        around.transformer(architecture, shape, device)
+        around.transformer(architecture, device)
     }
 
     fn sizes(&self) -> Sizes {
-        let (width, inner) = (self.hidden_size, self.intermediate_size);
-        let layer = [[width, width]; 4].into_iter().chain([[width, inner]; 3]);
-        Sizes { layers: self.num_hidden_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width]] }
+        let width = self.hidden_size;
+        Sizes {
+            layers: self.num_hidden_layers,
+            layer: Sizes::of_layer(width, [width; 2], &[self.intermediate_size; 3]),
+            tables: vec![[self.vocab_size, width]],
+        }
     }
 
     fn matrices(&self) -> Matrices {
@@ -218,56 +202,5 @@ impl Build for ModernBertConfig {
 
     fn token_tables(&self) -> &'static [&'static str] {
         &["embeddings.tok_embeddings.weight"]
-    }
-}
-
-impl Architecture for ModernBert {
-    type Block = Layer;
-
-    fn blocks(&self) -> &[Layer] {
-        &self.layers
-    }
-    fn blocks_mut(&mut self) -> &mut [Layer] {
-        &mut self.layers
-    }
-    fn embed(&self, tokens: Tensor<2, Int>, _: Tensor<2, Int>) -> Tensor<3> {
-        self.norm.forward(embedding(&self.tokens, tokens))
-    }
-    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.last_norm.forward(hidden)
-    }
-    fn rotary(&self, layer: usize) -> Option<&Rotary> {
-        Some(self.kinds.rotary(layer))
-    }
-    fn reach(&self, layer: usize) -> Option<usize> {
-        self.kinds.reach(layer)
-    }
-}
-
-impl TransformerBlock for Layer {
-    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
-        let Self { query, key, value, output, gate, up, down, .. } = self;
-        vec![query, key, value, output, gate, up, down]
-    }
-    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
-        match &self.attention_norm {
-            Some(norm) => norm.forward(hidden),
-            None => hidden,
-        }
-    }
-    fn query(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3> {
-        Angles::applied(at, self.query.project(read))
-    }
-    fn key(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3> {
-        Angles::applied(at, self.key.project(read))
-    }
-    fn value(&self, read: Tensor<3>) -> Tensor<3> {
-        self.value.project(read)
-    }
-    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
-        let hidden = self.output.project(attended) + hidden;
-        let read = self.inner_norm.forward(hidden.clone());
-        let inner = |x: Tensor<2>| self.gate.activated(x.clone(), self.activation) * self.up.forward(x);
-        by_rows(read, |x| self.down.forward(inner(x))) + hidden
     }
 }

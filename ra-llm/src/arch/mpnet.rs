@@ -2,7 +2,8 @@
 use super::bert::{BertConfig, Names, TOKEN_TABLES};
 use super::limits::unsupported;
 use super::{Build, Matrices, Sizes};
-use crate::transformer::{Around, RelativeBias};
+use crate::positions::RelativeBias;
+use crate::transformer::Around;
 use crate::weights::Weights;
 use burn::tensor::Device;
 use ra_core::LanguageModel;

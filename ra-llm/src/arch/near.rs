@@ -1,6 +1,7 @@
 //! Layers that attend only to near tokens, among layers that attend to all of them: Gemma 2 and 3, ModernBERT.
 use super::rope::Rope;
-use crate::transformer::Rotary;
+use crate::layer::Attention;
+use crate::positions::Rotary;
 use burn::tensor::Device;
 use serde_json::Value;
 
@@ -22,6 +23,13 @@ impl Kinds<'_> {
             Self::Listed(kinds) => kinds.get(layer).is_some_and(|kind| kind == NEAR),
             Self::Every { every, first } => layer % every.max(&1) != *first,
         }
+    }
+
+    /// Gives a layer the positions of its kind, near ones first, and a near layer its `reach`.
+    pub(super) fn place(&self, layer: usize, [near, full]: &[Rotary; 2], reach: usize, attention: &mut Attention) {
+        let is_near = self.is_near(layer);
+        attention.rotary = Some(if is_near { near.clone() } else { full.clone() });
+        attention.reach = is_near.then_some(reach);
     }
 
     /// What is wrong in a model of so many layers, for [`unsupported`](super::limits::unsupported).
@@ -52,41 +60,13 @@ impl Ropes {
         tables.map(|tables| tables.get(if near { NEAR } else { FULL }).unwrap_or(tables))
     }
 
+    /// The angles of near layers and of the others, for positions below `positions` and heads of width `head`.
+    pub(super) fn rotaries(&self, positions: usize, head: usize, device: &Device) -> [Rotary; 2] {
+        [&self.near, &self.full].map(|rope| Rotary::new(positions, &rope.frequencies(head), device))
+    }
+
     /// What is not supported, for [`unsupported`](super::limits::unsupported).
     pub(super) fn problems(&self) -> Vec<(bool, String)> {
         [self.near.problems(), self.full.problems()].concat()
-    }
-}
-
-/// The layers of a model by kind.
-#[derive(Debug, Clone)]
-pub(super) struct NearLayers {
-    is_near: Vec<bool>,
-    near: Rotary,
-    full: Rotary,
-    reach: usize,
-}
-
-impl NearLayers {
-    /// `reach` is how far apart tokens of a near layer may be, `head` the width of a head.
-    pub(super) fn new(
-        kinds: &Kinds<'_>,
-        layers: usize,
-        ropes: &Ropes,
-        reach: usize,
-        [positions, head]: [usize; 2],
-        device: &Device,
-    ) -> Self {
-        let rotary = |rope: &Rope| Rotary::new(positions, &rope.frequencies(head), device);
-        let is_near = (0..layers).map(|layer| kinds.is_near(layer)).collect();
-        Self { is_near, near: rotary(&ropes.near), full: rotary(&ropes.full), reach }
-    }
-
-    pub(super) fn rotary(&self, layer: usize) -> &Rotary {
-        if self.is_near[layer] { &self.near } else { &self.full }
-    }
-
-    pub(super) fn reach(&self, layer: usize) -> Option<usize> {
-        self.is_near[layer].then_some(self.reach)
     }
 }

@@ -2,10 +2,12 @@
 use super::limits::{bad_epsilon, bad_head_width, bad_width, no_layers, unsupported};
 use super::rope::Rope;
 use super::{Build, MOST_TOKENS, Matrices, Sizes};
-use crate::transformer::{Angles, Architecture, Around, Norm, Rotary, Shape, TransformerBlock, by_rows, embedding};
+use crate::layer::{Attention, FeedForward, Layer, Norms};
+use crate::positions::Rotary;
+use crate::transformer::{Architecture, Around, Embeddings};
 use crate::weights::Weights;
-use burn::tensor::{Device, Int, Tensor};
-use ra_core::kernels::{FrozenLinear, gated_silu};
+use burn::tensor::Device;
+use ra_core::kernels::Activation;
 use ra_core::{LanguageModel, Pooling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -97,28 +99,6 @@ fn swiglu() -> String {
     "swiglu".into()
 }
 
-#[derive(Debug, Clone)]
-struct NomicBert {
-    tokens: Tensor<2>,
-    token_type: Option<Tensor<2>>,
-    norm: Norm,
-    layers: Vec<Layer>,
-    rotary: Rotary,
-}
-
-#[derive(Debug, Clone)]
-struct Layer {
-    query: FrozenLinear,
-    key: FrozenLinear,
-    value: FrozenLinear,
-    output: FrozenLinear,
-    attention_norm: Norm,
-    gate: FrozenLinear,
-    up: FrozenLinear,
-    down: FrozenLinear,
-    output_norm: Norm,
-}
-
 impl NomicBertConfig {
     fn rope(&self) -> Rope {
         Rope::new(Some(self.rotary_emb_base), &[self.rope_parameters.as_ref()], self.rotary_emb_base)
@@ -128,7 +108,7 @@ impl NomicBertConfig {
         self.n_embd / self.n_head.max(1)
     }
 
-    fn layer(&self, weights: &mut Weights, index: usize, device: &Device) -> Layer {
+    fn layer(&self, weights: &mut Weights, index: usize, rotary: Rotary, device: &Device) -> Layer {
         let (width, inner, epsilon) = (self.n_embd, self.n_inner, self.layer_norm_epsilon as f32);
         let name = |part: &str| format!("encoder.layers.{index}.{part}");
         let [query, key, value] = weights.fused(&name("attn.Wqkv"), width, [width; 3], false, device);
@@ -136,9 +116,13 @@ impl NomicBertConfig {
         let output = linear("attn.out_proj", [width, width]);
         let [up, gate] = ["mlp.fc11", "mlp.fc12"].map(|part| linear(part, [width, inner]));
         let down = linear("mlp.fc2", [inner, width]);
-        let [attention_norm, output_norm] =
+        let [after_attention, after_inner] =
             ["norm1", "norm2"].map(|part| weights.layer_norm(&name(part), width, epsilon, device));
-        Layer { query, key, value, output, attention_norm, gate, up, down, output_norm }
+        Layer {
+            attention: Attention { rotary: Some(rotary), ..Attention::new([query, key, value, output]) },
+            feed_forward: FeedForward { gate: Some(gate), up, down, activation: Activation::Silu },
+            norms: Norms::Post { attention: after_attention, inner: after_inner },
+        }
     }
 }
 
@@ -176,30 +160,35 @@ impl Build for NomicBertConfig {
         let (width, types) = (self.n_embd, self.type_vocab_size);
         let max_tokens = self.n_positions.min(MOST_TOKENS);
         let frequencies = self.rope().frequencies(self.head());
-        let architecture = NomicBert {
-            tokens: weights.tensor("embeddings.word_embeddings.weight", [self.vocab_size, width], device),
+        let rotary = Rotary::new(around.reading.at_most(max_tokens), &frequencies, device);
+        let tokens = weights.tensor("embeddings.word_embeddings.weight", [self.vocab_size, width], device);
+        let embeddings = Embeddings {
             token_type: weights.token_type([types, width], device),
-            norm: weights.layer_norm("emb_ln", width, self.layer_norm_epsilon as f32, device),
-            layers: (0..self.n_layer).map(|index| self.layer(weights, index, device)).collect(),
-            rotary: Rotary::new(around.reading.at_most(max_tokens), &frequencies, device),
+            norm: Some(weights.layer_norm("emb_ln", width, self.layer_norm_epsilon as f32, device)),
+            ..Embeddings::new(tokens)
         };
-        weights.ignore(|name| ["pooler.", "cls."].iter().any(|head| name.starts_with(head)));
-        let shape = Shape {
-            layers: self.n_layer,
-            width,
+        let layers = (0..self.n_layer).map(|index| self.layer(weights, index, rotary.clone(), device)).collect();
+        weights.ignore_heads(&["pooler.", "cls."]);
+        let architecture = Architecture {
+            embeddings,
+            layers,
+            last_norm: None,
+            relative: None,
             heads: [self.n_head; 2],
             max_tokens,
             causal: false,
             pooling: Pooling::Mean,
         };
-        around.transformer(architecture, shape, device)
+        around.transformer(architecture, device)
     }
 
     fn sizes(&self) -> Sizes {
-        let (width, inner) = (self.n_embd, self.n_inner);
-        let layer = [[width, width]; 4].into_iter().chain([[width, inner]; 3]);
-        let tables = vec![[self.vocab_size, width], [self.type_vocab_size, width]];
-        Sizes { layers: self.n_layer, layer: layer.collect(), tables }
+        let width = self.n_embd;
+        Sizes {
+            layers: self.n_layer,
+            layer: Sizes::of_layer(width, [width; 2], &[self.n_inner; 3]),
+            tables: vec![[self.vocab_size, width], [self.type_vocab_size, width]],
+        }
     }
 
     fn matrices(&self) -> Matrices {
@@ -215,51 +204,5 @@ impl Build for NomicBertConfig {
 
     fn token_tables(&self) -> &'static [&'static str] {
         &["embeddings.word_embeddings.weight"]
-    }
-}
-
-impl Architecture for NomicBert {
-    type Block = Layer;
-
-    fn blocks(&self) -> &[Layer] {
-        &self.layers
-    }
-    fn blocks_mut(&mut self) -> &mut [Layer] {
-        &mut self.layers
-    }
-    fn embed(&self, tokens: Tensor<2, Int>, _: Tensor<2, Int>) -> Tensor<3> {
-        let tokens = embedding(&self.tokens, tokens);
-        self.norm.forward(match &self.token_type {
-            Some(token_type) => tokens + token_type.clone().unsqueeze(),
-            None => tokens,
-        })
-    }
-    fn rotary(&self, _: usize) -> Option<&Rotary> {
-        Some(&self.rotary)
-    }
-}
-
-impl TransformerBlock for Layer {
-    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
-        let Self { query, key, value, output, gate, up, down, .. } = self;
-        vec![query, key, value, output, gate, up, down]
-    }
-    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
-        hidden
-    }
-    fn query(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3> {
-        Angles::applied(at, self.query.project(read))
-    }
-    fn key(&self, read: Tensor<3>, at: Option<&Angles>) -> Tensor<3> {
-        Angles::applied(at, self.key.project(read))
-    }
-    fn value(&self, read: Tensor<3>) -> Tensor<3> {
-        self.value.project(read)
-    }
-    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
-        let hidden = self.attention_norm.forward(self.output.project(attended) + hidden);
-        let inner = |x: Tensor<2>| gated_silu(self.gate.forward(x.clone()), self.up.forward(x));
-        let inner = by_rows(hidden.clone(), |x| self.down.forward(inner(x)));
-        self.output_norm.forward(inner + hidden)
     }
 }

@@ -1,5 +1,5 @@
 //! Rotary positions as configurations write them: a base and a scaling, at the top level or in a table of their own.
-use crate::transformer::rotary_frequencies;
+use crate::positions::rotary_frequencies;
 use serde_json::Value;
 use std::f64::consts::TAU;
 

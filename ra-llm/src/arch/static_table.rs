@@ -1,6 +1,7 @@
 //! Static tables: a text is the mean of its tokens' vectors, without any layer (model2vec, Minish, 2024;
 //! sentence-transformers' `StaticEmbedding`). They encode hundreds of thousands of titles a second.
-use crate::transformer::{Around, Dense, embedding};
+use crate::dense::DenseLayers;
+use crate::transformer::{Around, embedding};
 use crate::{LlmError, Result};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::{Error, Fingerprint, LanguageModel, LayerInput, LmSpec, Pooling, ensure_memory, fingerprint, read_bytes};
@@ -18,7 +19,7 @@ struct StaticTable {
     /// One row per token.
     table: Tensor<2>,
     spec: LmSpec,
-    dense: Vec<Dense>,
+    dense: DenseLayers,
     device: Device,
 }
 
@@ -90,10 +91,7 @@ fn problem(path: &PathBuf, told: String) -> LlmError {
 fn numbers(path: &PathBuf, tensor: &TensorView<'_>) -> Result<Vec<f32>> {
     let bytes = tensor.data();
     Ok(match tensor.dtype() {
-        Dtype::F64 => {
-            let (values, _) = bytes.as_chunks();
-            values.iter().map(|value| f64::from_le_bytes(*value) as f32).collect()
-        }
+        Dtype::F64 => crate::weights::Format::F64.decode(bytes),
         Dtype::F32 => crate::weights::Format::F32.decode(bytes),
         Dtype::F16 => crate::weights::Format::F16.decode(bytes),
         Dtype::BF16 => crate::weights::Format::Bf16.decode(bytes),
@@ -137,9 +135,9 @@ impl LanguageModel for StaticTable {
         hidden
     }
     fn project(&self, pooled: Tensor<2>) -> Tensor<2> {
-        self.dense.iter().fold(pooled, |vector, dense| dense.forward(vector))
+        self.dense.forward(pooled)
     }
     fn output_width(&self) -> usize {
-        self.dense.last().map_or(self.spec.width, Dense::width)
+        self.dense.output_width(self.spec.width)
     }
 }

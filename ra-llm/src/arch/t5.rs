@@ -2,12 +2,12 @@
 //! relative position that all layers share, scores that are not scaled.
 use super::limits::{activation, bad_epsilon, bad_width, no_layers, unsupported};
 use super::{Build, Matrices, Sizes};
-use crate::transformer::{
-    Angles, Architecture, Around, Norm, RelativeBias, Shape, TransformerBlock, by_rows, embedding,
-};
+use crate::layer::{Attention, FeedForward, Layer, Norms};
+use crate::positions::RelativeBias;
+use crate::transformer::{Architecture, Around, Embeddings};
 use crate::weights::Weights;
-use burn::tensor::{Device, Int, Tensor};
-use ra_core::kernels::{Activation, FrozenLinear};
+use burn::tensor::Device;
+use ra_core::kernels::Activation;
 use ra_core::{LanguageModel, Pooling};
 use serde::{Deserialize, Serialize};
 
@@ -63,31 +63,8 @@ fn relu() -> String {
     "relu".into()
 }
 
-#[derive(Debug, Clone)]
-struct T5 {
-    tokens: Tensor<2>,
-    layers: Vec<Layer>,
-    norm: Norm,
-    relative: RelativeBias,
-}
-
-#[derive(Debug, Clone)]
-struct Layer {
-    attention_norm: Norm,
-    query: FrozenLinear,
-    key: FrozenLinear,
-    value: FrozenLinear,
-    output: FrozenLinear,
-    /// Undoes the usual scale of scores.
-    query_scale: f32,
-    inner_norm: Norm,
-    /// The activated matrix.
-    gate: FrozenLinear,
-    /// The matrix that it multiplies, if it is a gate.
-    up: Option<FrozenLinear>,
-    down: FrozenLinear,
-    activation: Activation,
-}
+/// The names of the token table: files hold it once or twice, under either.
+const TOKEN_TABLES: [&str; 2] = ["encoder.embed_tokens.weight", "shared.weight"];
 
 impl T5Config {
     fn is_gated(&self) -> bool {
@@ -112,16 +89,23 @@ impl T5Config {
         let output = linear(0, "SelfAttention.o", [heads, width]);
         let (gate, up) = if self.is_gated() {
             let [gate, up] = ["wi_0", "wi_1"].map(|part| linear(1, &format!("DenseReluDense.{part}"), [width, inner]));
-            (gate, Some(up))
+            (Some(gate), up)
         } else {
-            (linear(1, "DenseReluDense.wi", [width, inner]), None)
+            (None, linear(1, "DenseReluDense.wi", [width, inner]))
         };
         let down = linear(1, "DenseReluDense.wo", [inner, width]);
-        let [attention_norm, inner_norm] = [0, 1]
+        let [before_attention, inner] = [0, 1]
             .map(|layer| weights.rms_norm(&name(layer, "layer_norm"), width, self.layer_norm_epsilon as f32, device));
-        let query_scale = (self.d_kv as f32).sqrt();
         let activation = self.activation().unwrap_or(Activation::Relu);
-        Layer { attention_norm, query, key, value, output, query_scale, inner_norm, gate, up, down, activation }
+        Layer {
+            attention: Attention {
+                // Undoes the usual scale of scores.
+                query_scale: Some((self.d_kv as f32).sqrt()),
+                ..Attention::new([query, key, value, output])
+            },
+            feed_forward: FeedForward { gate, up, down, activation },
+            norms: Norms::Pre { attention: Some(before_attention), inner, after: None },
+        }
     }
 }
 
@@ -146,37 +130,37 @@ impl Build for T5Config {
 
     fn build(&self, weights: &mut Weights, around: &Around, device: &Device) -> Box<dyn LanguageModel> {
         let width = self.d_model;
-        let [own, shared] = self.token_tables() else { unreachable!("two names") };
-        // Files hold the table once or twice, under either name.
-        let name = if weights.has(own) { own } else { shared };
-        let tokens = weights.tensor(name, [self.vocab_size, width], device);
+        let [own, shared] = TOKEN_TABLES;
+        let tokens = weights.tensor(if weights.has(own) { own } else { shared }, [self.vocab_size, width], device);
         let size = [self.relative_attention_num_buckets, self.num_heads];
         let table = weights.take("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", &size);
-        let architecture = T5 {
-            tokens,
+        let architecture = Architecture {
+            embeddings: Embeddings::new(tokens),
             layers: (0..self.num_layers).map(|index| self.layer(weights, index, device)).collect(),
-            norm: weights.rms_norm("encoder.final_layer_norm", width, self.layer_norm_epsilon as f32, device),
-            relative: RelativeBias::new(&table, size, self.relative_attention_max_distance, device),
-        };
-        let unused = ["decoder.", "lm_head.", "shared.", "encoder.embed_tokens."];
-        weights.ignore(|name| unused.iter().any(|head| name.starts_with(head)));
-        let shape = Shape {
-            layers: self.num_layers,
-            width,
+            last_norm: Some(weights.rms_norm(
+                "encoder.final_layer_norm",
+                width,
+                self.layer_norm_epsilon as f32,
+                device,
+            )),
+            relative: Some(RelativeBias::new(&table, size, self.relative_attention_max_distance, device)),
             heads: [self.num_heads; 2],
             max_tokens: self.n_positions,
             causal: false,
             pooling: Pooling::Mean,
         };
-        around.transformer(architecture, shape, device)
+        weights.ignore_heads(&["decoder.", "lm_head.", "shared.", "encoder.embed_tokens."]);
+        around.transformer(architecture, device)
     }
 
     fn sizes(&self) -> Sizes {
         let (width, heads) = (self.d_model, self.num_heads.saturating_mul(self.d_kv));
-        let inner = if self.is_gated() { 3 } else { 2 };
-        let layer = [[width, heads]; 4].into_iter().chain(vec![[width, self.d_ff]; inner]);
-        let buckets = [self.relative_attention_num_buckets, self.num_heads];
-        Sizes { layers: self.num_layers, layer: layer.collect(), tables: vec![[self.vocab_size, width], buckets] }
+        let inner = vec![self.d_ff; if self.is_gated() { 3 } else { 2 }];
+        Sizes {
+            layers: self.num_layers,
+            layer: Sizes::of_layer(width, [heads; 2], &inner),
+            tables: vec![[self.vocab_size, width], [self.relative_attention_num_buckets, self.num_heads]],
+        }
     }
 
     fn matrices(&self) -> Matrices {
@@ -199,57 +183,6 @@ impl Build for T5Config {
     }
 
     fn token_tables(&self) -> &'static [&'static str] {
-        &["encoder.embed_tokens.weight", "shared.weight"]
-    }
-}
-
-impl Architecture for T5 {
-    type Block = Layer;
-
-    fn blocks(&self) -> &[Layer] {
-        &self.layers
-    }
-    fn blocks_mut(&mut self) -> &mut [Layer] {
-        &mut self.layers
-    }
-    fn embed(&self, tokens: Tensor<2, Int>, _: Tensor<2, Int>) -> Tensor<3> {
-        embedding(&self.tokens, tokens)
-    }
-    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.norm.forward(hidden)
-    }
-    fn relative_bias(&self) -> Option<&RelativeBias> {
-        Some(&self.relative)
-    }
-}
-
-impl TransformerBlock for Layer {
-    fn linears(&mut self) -> Vec<&mut FrozenLinear> {
-        let Self { query, key, value, output, gate, up, down, .. } = self;
-        [query, key, value, output, gate].into_iter().chain(up).chain([down]).collect()
-    }
-    fn attention_input(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.attention_norm.forward(hidden)
-    }
-    fn query(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
-        self.query.project(read) * self.query_scale
-    }
-    fn key(&self, read: Tensor<3>, _: Option<&Angles>) -> Tensor<3> {
-        self.key.project(read)
-    }
-    fn value(&self, read: Tensor<3>) -> Tensor<3> {
-        self.value.project(read)
-    }
-    fn finish_layer(&self, hidden: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
-        let hidden = self.output.project(attended) + hidden;
-        let read = self.inner_norm.forward(hidden.clone());
-        let inner = |x: Tensor<2>| {
-            let gate = self.gate.activated(x.clone(), self.activation);
-            match &self.up {
-                Some(up) => gate * up.forward(x),
-                None => gate,
-            }
-        };
-        by_rows(read, |x| self.down.forward(inner(x))) + hidden
+        &TOKEN_TABLES
     }
 }

@@ -3,7 +3,7 @@ use super::document::read_json;
 use super::weight_files;
 use crate::Result;
 use crate::arch::activation;
-use crate::transformer::{Dense, DenseActivation};
+use crate::dense::{Dense, DenseActivation};
 use burn::tensor::Device;
 use ra_core::{Error, Fingerprint};
 use serde::Deserialize;

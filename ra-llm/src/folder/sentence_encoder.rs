@@ -12,6 +12,8 @@ use std::path::{Component, Path, PathBuf};
 /// A folder with a model, and the settings in the files around it.
 #[derive(Debug)]
 pub(crate) struct Folder {
+    /// The folder of the files around the model; the model's own if there are none.
+    pub(crate) root: PathBuf,
     /// The folder of `config.json`, the weights and the tokenizer.
     pub(crate) model: PathBuf,
     /// The requested pooling, and the file that requests it.
@@ -117,6 +119,7 @@ impl Folder {
         let file = root.join("modules.json");
         let modules: Vec<Module> = read_optional(&file)?.unwrap_or_default();
         let mut folder = Self {
+            root: root.clone(),
             model: path.into(),
             pooling: None,
             table: None,

@@ -2,7 +2,7 @@
 use super::file::Gguf;
 use crate::Result;
 use crate::arch::{Config, GemmaConfig};
-use crate::transformer::{Dense, DenseActivation};
+use crate::dense::{Dense, DenseActivation, DenseLayers};
 use crate::weights::{Entry, Order, Weights};
 use burn::tensor::Device;
 use std::collections::BTreeMap;
@@ -154,8 +154,8 @@ pub(crate) fn weights(gguf: &Gguf, config: &Config) -> Result<Weights> {
 
 /// The dense layers after pooling that EmbeddingGemma may have, without biases and activations. Those that do not follow
 /// each other in width stay among `weights`, which then names them.
-pub(crate) fn dense(weights: &mut Weights, config: &Config, device: &Device) -> Vec<Dense> {
-    let Config::Gemma(GemmaConfig { hidden_size: mut width, .. }) = *config else { return Vec::new() };
+pub(crate) fn dense(weights: &mut Weights, config: &Config, device: &Device) -> DenseLayers {
+    let Config::Gemma(GemmaConfig { hidden_size: mut width, .. }) = *config else { return DenseLayers::default() };
     let mut layers = Vec::new();
     for name in ["dense_2", "dense_3"] {
         let Some(&[output, input]) = weights.shape(&format!("{name}.weight")) else { break };
@@ -166,5 +166,5 @@ pub(crate) fn dense(weights: &mut Weights, config: &Config, device: &Device) -> 
         layers.push(Dense { linear, activation: DenseActivation::Identity });
         width = output;
     }
-    layers
+    DenseLayers(layers)
 }

@@ -5,7 +5,7 @@ mod misfit;
 pub(crate) use format::{Format, ggml_formats_read, ggml_name};
 
 use crate::folder::adapter::Adapter;
-use crate::transformer::Norm;
+use crate::layer::Norm;
 use crate::{LlmError, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use misfit::{Misfit, one_line};
@@ -247,6 +247,11 @@ impl Weights {
         self.entries.retain(|name, _| !unused(name));
         self.unread.retain(|name, _| !unused(name));
         self.adapter.iter_mut().for_each(|adapter| adapter.ignore(&unused));
+    }
+
+    /// Drops tensors of heads and other parts that a frozen encoder does not use, by the beginnings of their names.
+    pub(crate) fn ignore_heads(&mut self, heads: &[&str]) {
+        self.ignore(|name| heads.iter().any(|head| name.starts_with(head)));
     }
 
     /// Checks that all tensors were found and none is left, nor anything of the adapter.

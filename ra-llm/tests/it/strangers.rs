@@ -316,6 +316,16 @@ fn a_sentence_encoder_is_pooled_as_its_folder_asks_and_reads_as_much() {
 }
 
 #[test]
+fn prompts_are_those_of_the_whole_folder_also_by_the_path_of_its_transformer() {
+    let dir = sentence_encoder(true, &json!({ "pooling_mode_cls_token": true }));
+    let prompts = json!({ "prompts": { "query": "query: " }, "default_prompt_name": "query" });
+    write(&dir.path().join("config_sentence_transformers.json"), &prompts);
+    let (whole, inner) = (load(dir.path()), load(&dir.path().join("0_Transformer")));
+    assert_eq!(whole.prompts.default_prompt(), Some("query: "));
+    assert_eq!((inner.prompts, inner.fingerprint), (whole.prompts, whole.fingerprint));
+}
+
+#[test]
 fn modules_around_a_transformer_are_followed_or_refused_by_name() {
     let dir = sentence_encoder(true, &json!({ "pooling_mode_cls_token": true }));
     let list = dir.path().join("modules.json");

@@ -3,7 +3,7 @@
 python3 make_encoders.py all-mpnet-base-v2=FOLDER gemma-3-270m-q4_k_m=FILE.gguf ... > encoders.json
 
 Per model and text: the token ids, and 8 numbers, evenly spread, of the mean over all tokens of the last state. The test
-in ../it reads this file when the weights are at hand, as models/NAME.
+in ../it reads this file if the weights are there, as models/NAME.
 """
 import json, os, sys
 import torch
