@@ -71,7 +71,7 @@ pub use train::{
 };
 pub use variants::{
     AnyBlend, Blend, BlendSearch, BlendWeights, ColdItemBoost, CrossFitIds, PerturbedIds, TextForColdItems, check_cold,
-    encode_titles, with_id_score, without_fold,
+    encode_titles, encode_titles_in, with_id_score, without_fold,
 };
 
 #[cfg(doctest)]

@@ -22,6 +22,17 @@ pub fn indices<N: TryInto<i32>>(values: impl IntoIterator<Item = N>, device: &De
     int_tensor(values, [n], device)
 }
 
+/// Returns the numbers of an integer tensor, row-major; a negative one becomes `u32::MAX`, which is never a valid index.
+pub(crate) fn read_indices<const D: usize>(x: &Tensor<D, Int>) -> Vec<u32> {
+    let data = x.to_data();
+    let valid = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+    match data.as_slice::<i32>() {
+        // Without a conversion of each number by itself.
+        Ok(numbers) => numbers.iter().map(|&number| valid(number.into())).collect(),
+        Err(_) => data.iter::<i64>().map(valid).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,6 +43,7 @@ mod tests {
         let values = |tensor: Tensor<2, Int>| tensor.into_data().iter::<i64>().collect::<Vec<_>>();
         assert_eq!(values(int_tensor([1usize, 2, 3, 4, 5, 6], [2, 3], &device)), [1, 2, 3, 4, 5, 6]);
         assert_eq!(values(int_tensor(vec![7u32, u32::MAX], [1, 2], &device)), [7, i64::from(i32::MAX)]);
+        assert_eq!(read_indices(&int_tensor([3u32, 1, 7, 2], [2, 2], &device)), [3, 1, 7, 2]);
         assert_eq!(values(int_tensor([-1i32].into_iter().chain([4]), [2, 1], &device)), [-1, 4]);
     }
 }

@@ -72,13 +72,13 @@ mod text;
 mod train;
 mod trained;
 
-pub use batch::{Batches, Cloze, EachPrefix, NextItem, Pairs, Prefixes};
+pub use batch::{Batches, Cloze, EachPrefix, NextItem, Pairs, Prefixes, WithShared};
 pub use count::{
     Ease, EaseConfig, ItemKnn, ItemKnnConfig, Lexical, LexicalConfig, Markov, MarkovConfig, Popularity,
     PopularityConfig, RecentConfig, Similarity,
 };
 pub use import::{ImportConfig, ImportedVectors};
-pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, softmax_cross_entropy};
+pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, shared_softmax, softmax_cross_entropy};
 pub use method::{Bert4Rec, Bert4RecConfig, BsaRec, BsaRecConfig, ComiRec, ComiRecConfig, Extraction, Gru4Rec};
 pub use method::{
     Gru4RecConfig, Hstu, HstuConfig, LightGcn, LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecInit,

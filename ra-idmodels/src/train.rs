@@ -2,11 +2,15 @@
 use crate::Batches;
 use burn::tensor::{Device, Tensor};
 use ra_core::{
-    Check, Curve, Dataset, Error, Fit, FitConfig, IdModel, ItemId, NoProgress, OptimConfig, Problem, Progress, Result,
-    Validate, fingerprint, fingerprint_file, flat_config,
+    Check, Curve, Dataset, Error, Fit, FitConfig, IdModel, ItemId, NoProgress, OptimConfig, Problem, Progress,
+    Renumbering, Result, Validate, fingerprint, fingerprint_file, flat_config,
 };
 use serde::Serialize;
+use std::cell::RefCell;
 use std::path::Path;
+
+/// A training goes by rows if its first batch reads at most one in so many items of the catalogue.
+const FEW: usize = 4;
 
 /// How an ID method is trained.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -182,10 +186,13 @@ impl std::fmt::Debug for Job<'_> {
 
 /// Trains `model` (on an autodiff device) on `batches` and returns the version with the best validation.
 ///
+/// A model with [`item_rows`](IdModel::item_rows) whose batches read a small part of a large catalogue is trained by rows
+/// ([`Fit::run_by_rows`]): a step then takes as long as with a small catalogue.
+///
 /// # Errors
 /// Those of [`ra_core::Fit::run`].
 pub fn train<M: IdModel>(
-    model: M,
+    mut model: M,
     batches: &mut dyn Batches,
     config: &TrainConfig,
     job: &Job<'_>,
@@ -212,5 +219,17 @@ pub fn train<M: IdModel>(
     if let Some(validate) = job.validate {
         fit = fit.validate(move |model: &M| validate(&model.fitted()));
     }
-    fit.run(model, |model, step| model.loss(&batches.batch(step)))
+    let (batches, mut numbering) = (RefCell::new(batches), Renumbering::new(job.dataset.catalog.len()));
+    let next = |step| batches.borrow_mut().batch(step);
+    // A step that touches most of the table is faster on all of it.
+    if model.item_rows().is_none() || numbering.renumber(next(0)).1.len() * FEW > job.dataset.catalog.len() {
+        return fit.run(model, |model, step| model.loss(&next(step)));
+    }
+    fit.run_by_rows(
+        model,
+        M::item_rows,
+        |step| numbering.renumber(next(step)),
+        |model, batch| model.loss(batch),
+        |model, step| model.loss(&next(step)),
+    )
 }

@@ -265,6 +265,14 @@ impl PooledPath for Transformer {
         }
     }
 
+    fn pooled_query(&self, hidden: Tensor<2>, positions: Tensor<1, Int>) -> Option<Tensor<3>> {
+        let layer = self.last();
+        let [batch] = positions.dims();
+        let at = angles(layer, positions.reshape([batch, 1]));
+        let query = layer.attention.query(layer.attention_input(hidden.unsqueeze_dim(1)), at.as_ref());
+        Some(self.scaled(query).squeeze_dim(2))
+    }
+
     fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2> {
         let layer = self.last();
         let [batch, heads, head] = text.query.dims();

@@ -107,7 +107,10 @@ fn of_method(id: &IdTable, dataset: &Dataset) -> f64 {
     let number = |key: &str, usual: f64| keys.get(key).and_then(serde_json::Value::as_f64).unwrap_or(usual);
     let (dim, longest, blocks) = (number("dim", 64.0), number("max_length", 50.0), number("blocks", 2.0));
     let positions: f64 = dataset.train.rows().map(|row| (row.len() as f64 - 1.0).clamp(0.0, longest)).sum();
-    let scores = 2.0 * dim * dataset.catalog.len() as f64;
+    // A loss on negatives scores them alone.
+    let samples = keys.get("loss").and_then(serde_json::Value::as_str).is_some_and(|loss| loss != "softmax");
+    let scored = if samples { number("negatives", 1.0) } else { dataset.catalog.len() as f64 };
+    let scores = 2.0 * dim * scored;
     // A method that learns from every prefix by itself encodes each of them.
     let is_by_prefix = id.kind() == "bsarec" || keys.get("augment").and_then(serde_json::Value::as_bool) == Some(true);
     let squares: f64 = dataset.train.rows().map(|row| (row.len() as f64).min(longest).powi(2) / 2.0).sum();

@@ -1,11 +1,13 @@
 //! A cache of frozen work: what a text contributes does not depend on any trained parameter.
-mod store;
+pub(crate) mod packed;
+pub(crate) mod store;
 
 use crate::config::{AlignConfig, AlignLoss, Placement, Tuning};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
+use packed::Form;
 use ra_core::{
-    LanguageModel, LmSpec, PooledText, Prefix, Progress, Result, TextBatch, encode_from, encode_pooled,
-    encode_with_tokens, indices, mean_rows, pooled_text, run_layers,
+    LanguageModel, LmSpec, PooledPath, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from,
+    encode_pooled, encode_with_tokens, indices, mean_rows, pooled_text, run_layers,
 };
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -17,33 +19,47 @@ use store::{Place, Store};
 /// The number of texts per batch when the cache is filled.
 const BATCH: usize = 32;
 
-type Rows = HashMap<Box<[u32]>, Arc<[f32]>>;
+/// The packed numbers of texts.
+type Rows = HashMap<Box<[u32]>, Arc<[u8]>>;
 
-/// The place of a text's numbers.
+/// The place of a text's packed numbers.
 #[derive(Debug, Clone)]
 enum Row {
-    Held(Arc<[f32]>),
+    Held(Arc<[u8]>),
     Stored(Place),
 }
 
 /// The constants of texts under a frozen language model with a prefix from `first_layer` up, each computed once.
 ///
-/// With one injected layer and first- or last-token pooling, the constants of a text are the `3 * width + heads`
-/// numbers of [`PooledText`]; otherwise they are the hidden states that enter the first injected layer. On request, the
-/// means of the text-only states after each injected layer (the targets of InfoNCE) follow. Texts of equal length form
-/// a batch, so there is no padding.
+/// With one injected layer and first- or last-token pooling, the constants of a text are the `2 * width + heads`
+/// numbers of [`PooledText`] without its query, which follows from them; otherwise they are the hidden states that enter
+/// the first injected layer. On request, the means of the text-only states after each injected layer (the targets of
+/// InfoNCE) follow. Texts of equal length form a batch, so there is no padding.
+///
+/// The numbers of [`PooledText`] are kept in 20 bits each, with an error of at most 1.2e-6 of the largest of 128, others
+/// as they are. A text that is computed anew gets the same error, so that a result does not depend on what is cached.
 #[derive(Debug)]
 pub struct TextCache {
     first_layer: usize,
-    /// The number of heads and their width, if the constants of a text are those of [`PooledText`].
-    pooled: Option<[usize; 2]>,
+    /// The form of a text's constants if they are those of [`PooledText`].
+    pooled: Option<Pooled>,
     means: bool,
     placement: Placement,
-    /// The maximum number of values to add, and the number added so far.
+    /// The most bytes to add, and those added so far.
     budget: usize,
     added: AtomicUsize,
     rows: Mutex<HashMap<Box<[u32]>, Row>>,
     store: Option<Store>,
+}
+
+/// The form of the constants of [`PooledText`].
+#[derive(Debug, Clone, Copy)]
+struct Pooled {
+    heads: usize,
+    head: usize,
+    pooling: Pooling,
+    /// Whether the query is kept too, because the model does not offer it.
+    with_query: bool,
 }
 
 impl TextCache {
@@ -60,7 +76,7 @@ impl TextCache {
         let pooled = if alone { pooled_path(lm) } else { None };
         let rows = Mutex::new(HashMap::new());
         // Looking up the input of layer 0 is faster than reading it.
-        let budget = if first_layer == 0 && pooled.is_none() && !means { 0 } else { align.cache_mib << 18 };
+        let budget = if first_layer == 0 && pooled.is_none() && !means { 0 } else { align.cache_mib << 20 };
         Self {
             first_layer,
             pooled,
@@ -96,10 +112,17 @@ impl TextCache {
             && (self.pooled.is_none() || align.tuning.tune == Tuning::None)
     }
 
-    /// Returns how many values a text of this many tokens takes.
-    fn size(&self, spec: &LmSpec, tokens: usize) -> usize {
+    /// Returns how numbers are kept. Hidden states pass through whole layers, of which a norm may amplify an error.
+    fn form(&self) -> Form {
+        if self.pooled.is_some() { Form::Bits20 } else { Form::F32 }
+    }
+
+    /// Returns how many numbers a text of this many tokens has.
+    fn numbers(&self, spec: &LmSpec, tokens: usize) -> usize {
         let own = match self.pooled {
-            Some([heads, head]) => spec.width + 2 * heads * head + heads,
+            Some(Pooled { heads, head, with_query, .. }) => {
+                spec.width + heads * head * (1 + usize::from(with_query)) + heads
+            }
             None => tokens * spec.width,
         };
         own + if self.means { (spec.layers - self.first_layer) * spec.width } else { 0 }
@@ -128,17 +151,18 @@ impl TextCache {
         progress: &dyn Progress,
     ) {
         let missing = self.missing(texts);
-        let numbers = missing.iter().map(|text| self.size(&lm.spec(), text.len())).sum::<usize>();
-        if numbers == 0 || self.budget == 0 {
+        let spec = lm.spec();
+        let bytes = missing.iter().map(|text| self.form().size(self.numbers(&spec, text.len()))).sum::<usize>();
+        if bytes == 0 || self.budget == 0 {
             return;
         }
-        let mib = |numbers: usize| numbers.div_ceil(1 << 18);
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
         let free = self.budget.saturating_sub(self.added.load(Ordering::Relaxed));
-        if numbers > free {
-            let (needed, free) = (mib(numbers), mib(free));
+        if bytes > free {
+            let (needed, free) = (mib(bytes), mib(free));
             tracing::warn!(stage, needed, free, "too few MiB for texts: the rest is computed again; see cache_mib");
         }
-        progress.start(&format!("{stage}, {} MiB", mib(numbers.min(free))), missing.len() as u64);
+        progress.start(&format!("{stage}, {} MiB", mib(bytes.min(free))), missing.len() as u64);
         self.make(lm, missing, false, progress);
         progress.finish();
     }
@@ -160,7 +184,7 @@ impl TextCache {
         let uncached = Mutex::new(Rows::new());
         let done = AtomicUsize::new(0);
         same_length(missing).par_iter().for_each(|batch| {
-            let size = batch.len() * self.size(&lm.spec(), batch[0].len());
+            let size = batch.len() * self.form().size(self.numbers(&lm.spec(), batch[0].len()));
             let room = self.added.fetch_add(size, Ordering::Relaxed) + size <= self.budget;
             if !room {
                 self.added.fetch_sub(size, Ordering::Relaxed);
@@ -179,7 +203,7 @@ impl TextCache {
         uncached.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, batch: &[&[u32]], made: Vec<Arc<[f32]>>) {
+    fn keep(&self, batch: &[&[u32]], made: Vec<Arc<[u8]>>) {
         let stored =
             self.store.as_ref().map(|store| store.append(batch.iter().copied().zip(made.iter().map(|r| &**r))));
         let rows: Vec<Row> = match stored {
@@ -194,7 +218,7 @@ impl TextCache {
         self.lock().extend(batch.iter().map(|t| Box::from(*t)).zip(rows));
     }
 
-    fn compute<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[&[u32]]) -> Vec<Arc<[f32]>> {
+    fn compute<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[&[u32]]) -> Vec<Arc<[u8]>> {
         let layers = lm.spec().layers;
         let batch = TextBatch::from_rows(texts, &lm.device());
         let hidden = lm.embed(batch.tokens.clone(), batch.positions());
@@ -202,7 +226,10 @@ impl TextCache {
         let path = self.pooled.and(lm.pooled());
         let constants = path.and_then(|path| pooled_text(path, hidden.clone(), &batch));
         let mut parts: Vec<Tensor<2>> = match constants {
-            Some(text) => vec![text.hidden, flat(text.query), flat(text.context), text.score],
+            Some(text) => {
+                let query = self.pooled.filter(|form| form.with_query).map(|_| flat(text.query));
+                [text.hidden, flat(text.context), text.score].into_iter().chain(query).collect()
+            }
             None => vec![flat(hidden.clone())],
         };
         if self.means {
@@ -211,16 +238,18 @@ impl TextCache {
             });
         }
         let values: Vec<f32> = Tensor::cat(parts, 1).into_data().iter::<f32>().collect();
-        values.chunks_exact(values.len() / texts.len()).map(Arc::from).collect()
+        values.chunks_exact(values.len() / texts.len()).map(|row| self.form().bytes(row).into()).collect()
     }
 
-    fn rows<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Arc<[f32]>> {
+    /// Returns the numbers of each text.
+    fn rows<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>]) -> Vec<Vec<f32>> {
         let mut uncached = self.make(lm, self.missing(texts), true, &ra_core::NoProgress);
         let found: Vec<Option<Row>> = {
             let rows = self.lock();
             texts.iter().map(|t| rows.get(t.as_slice()).cloned()).collect()
         };
-        let mut row = |(text, found): (&Vec<u32>, Option<Row>)| match (found, &self.store) {
+        let spec = lm.spec();
+        let mut packed = |text: &Vec<u32>, found: Option<Row>| match (found, &self.store) {
             (Some(Row::Held(row)), _) => row,
             (Some(Row::Stored(place)), Some(store)) => match store.read(place) {
                 Ok(row) => row.into(),
@@ -234,7 +263,10 @@ impl TextCache {
                 .or_insert_with(|| self.compute(lm, &[text]).swap_remove(0))
                 .clone(),
         };
-        texts.iter().zip(found).map(&mut row).collect()
+        let row = |(text, found): (&Vec<u32>, Option<Row>)| {
+            self.form().numbers(&packed(text, found), self.numbers(&spec, text.len()))
+        };
+        texts.iter().zip(found).map(row).collect()
     }
 
     /// Returns the vectors of the texts under `prefix`, `[texts, output width]`; without a prefix, those of the untouched
@@ -242,8 +274,8 @@ impl TextCache {
     pub fn encode<L: LanguageModel + ?Sized>(&self, lm: &L, texts: &[Vec<u32>], prefix: Option<&Prefix>) -> Tensor<2> {
         let rows = self.rows(lm, texts);
         let (spec, device) = (lm.spec(), lm.device());
-        if let (Some(heads), Some(path)) = (self.pooled, lm.pooled()) {
-            let text = unpack(&rows, spec.width, heads, &device);
+        if let (Some(form), Some(path)) = (self.pooled, lm.pooled()) {
+            let text = form.text(path, &rows, texts, spec.width);
             return encode_pooled(path, &text, prefix.and_then(|p| p.layer(self.first_layer)).cloned());
         }
         if texts.is_empty() {
@@ -280,7 +312,7 @@ impl TextCache {
         let (spec, device) = (lm.spec(), lm.device());
         let injected = spec.layers - self.first_layer;
         let layer = |l: usize| {
-            let cut = |row: &Arc<[f32]>| {
+            let cut = |row: &Vec<f32>| {
                 let start = row.len() - (injected - l) * spec.width;
                 row[start..start + spec.width].to_vec()
             };
@@ -291,15 +323,39 @@ impl TextCache {
     }
 }
 
-/// Returns the number of heads and their width, if the model has the fast path of the last layer.
-fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<[usize; 2]> {
+/// Returns the form of a text's constants if the model has the fast path of the last layer.
+fn pooled_path<L: LanguageModel + ?Sized>(lm: &L) -> Option<Pooled> {
     let path = lm.pooled()?;
     let probe = TextBatch::from_rows(&[&[0]], &lm.device());
     let hidden = lm.embed(probe.tokens.clone(), probe.positions());
     pooled_text(path, hidden, &probe).map(|text| {
         let [_, heads, head] = text.query.dims();
-        [heads, head]
+        let with_query = path.pooled_query(text.hidden, indices([0], &lm.device())).is_none();
+        Pooled { heads, head, pooling: lm.spec().pooling, with_query }
     })
+}
+
+impl Pooled {
+    /// Returns the constants of texts from their numbers.
+    fn text(self, path: &dyn PooledPath, rows: &[Vec<f32>], texts: &[Vec<u32>], width: usize) -> PooledText {
+        let Self { heads, head, pooling, with_query } = self;
+        let (batch, inner, device) = (rows.len(), heads * head, path.device());
+        let cut = |from: usize, size: usize| {
+            let values: Vec<f32> = rows.iter().flat_map(|r| r[from..from + size].iter().copied()).collect();
+            Tensor::<2>::from_data(TensorData::new(values, [batch, size]), &device)
+        };
+        let kept = || cut(width + inner + heads, inner).reshape([batch, heads, head]);
+        let hidden = cut(0, width);
+        let position = |text: &Vec<u32>| if pooling == Pooling::First { 0 } else { text.len().saturating_sub(1) };
+        let positions = || indices(texts.iter().map(position), &device);
+        let query = if with_query { None } else { path.pooled_query(hidden.clone(), positions()) };
+        PooledText {
+            query: query.unwrap_or_else(kept),
+            hidden,
+            context: cut(width, inner).reshape([batch, heads, head]),
+            score: cut(width + inner, heads),
+        }
+    }
 }
 
 /// Returns rows that were computed in `order` in their original order.
@@ -333,21 +389,6 @@ fn flat(x: Tensor<3>) -> Tensor<2> {
 fn same_length(mut texts: Vec<&[u32]>) -> Vec<Vec<&[u32]>> {
     texts.sort_unstable_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
     texts.chunk_by(|a, b| a.len() == b.len()).flat_map(|run| run.chunks(BATCH)).map(<[_]>::to_vec).collect()
-}
-
-fn unpack(rows: &[Arc<[f32]>], width: usize, [heads, head]: [usize; 2], device: &Device) -> PooledText {
-    let batch = rows.len();
-    let cut = |from: usize, size: usize| {
-        let values: Vec<f32> = rows.iter().flat_map(|r| r[from..from + size].iter().copied()).collect();
-        Tensor::<2>::from_data(TensorData::new(values, [batch, size]), device)
-    };
-    let inner = heads * head;
-    PooledText {
-        hidden: cut(0, width),
-        query: cut(width, inner).reshape([batch, heads, head]),
-        context: cut(width + inner, inner).reshape([batch, heads, head]),
-        score: cut(width + 2 * inner, heads),
-    }
 }
 
 #[cfg(test)]

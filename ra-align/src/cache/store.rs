@@ -1,7 +1,7 @@
 //! Append-only files of rows, which keep the results of frozen work from run to run.
 //!
-//! A record is the number of tokens and of values (`u32` each), a checksum (`u64`), the tokens (`u32`) and the values
-//! (`f32`), little-endian. A killed run leaves at most one torn record, at the end; the next run that appends to the
+//! A record is the number of tokens and of bytes (`u32` each), a checksum (`u64`), the tokens (`u32`) and the bytes of
+//! the row, little-endian. A killed run leaves at most one torn record, at the end; the next run that appends to the
 //! file cuts it off. Rows are read in place, so the operating system decides how much of the file is in memory.
 use ra_core::{Error, Result, splitmix64};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// The first bytes of a file: its kind and version.
-const MAGIC: &[u8; 8] = b"RATEXT2\n";
+const MAGIC: &[u8; 8] = b"RATEXT3\n";
 /// The length of the file's head: `MAGIC`, then the fingerprint of the maker of the rows.
 const START: usize = MAGIC.len() + 8;
 const HEAD: usize = 16;
 
-/// The position of a row's values.
+/// The position of a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     file: usize,
     at: u64,
-    values: usize,
+    size: usize,
 }
 
 /// Open files of rows: one to append to, and those of other runs, of which the rows found at opening are read.
@@ -70,23 +70,19 @@ impl Store {
     }
 
     /// Appends rows in a single write.
-    pub(crate) fn append<'a>(&self, rows: impl Iterator<Item = (&'a [u32], &'a [f32])>) -> Result<Vec<Place>> {
+    pub(crate) fn append<'a>(&self, rows: impl Iterator<Item = (&'a [u32], &'a [u8])>) -> Result<Vec<Place>> {
         let (path, file) = &self.files[self.own];
         let fail = |e| Error::io(path, "cannot be written (is the disk full or the folder read-only?)", e);
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         let start = file.seek(SeekFrom::End(0)).map_err(fail)?;
         let (mut bytes, mut places) = (Vec::new(), Vec::new());
-        for (tokens, values) in rows {
-            let body: Vec<u8> = tokens
-                .iter()
-                .flat_map(|t| t.to_le_bytes())
-                .chain(values.iter().flat_map(|v| v.to_le_bytes()))
-                .collect();
+        for (tokens, row) in rows {
+            let body: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).chain(row.iter().copied()).collect();
             bytes.extend_from_slice(&(tokens.len() as u32).to_le_bytes());
-            bytes.extend_from_slice(&(values.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(&(row.len() as u32).to_le_bytes());
             bytes.extend_from_slice(&checksum(tokens.len(), &body).to_le_bytes());
             let at = start + (bytes.len() + 4 * tokens.len()) as u64;
-            places.push(Place { file: self.own, at, values: values.len() });
+            places.push(Place { file: self.own, at, size: row.len() });
             bytes.extend_from_slice(&body);
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -101,14 +97,14 @@ impl Store {
     }
 
     /// Reads a row.
-    pub(crate) fn read(&self, place: Place) -> Result<Vec<f32>> {
+    pub(crate) fn read(&self, place: Place) -> Result<Vec<u8>> {
         let (path, file) = &self.files[place.file];
         let fail = |e| Error::io(path, "cannot be read", e);
-        let mut bytes = vec![0; 4 * place.values];
+        let mut bytes = vec![0; place.size];
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(place.at)).map_err(fail)?;
         file.read_exact(&mut bytes).map_err(fail)?;
-        Ok(words(&bytes).map(f32::from_bits).collect())
+        Ok(bytes)
     }
 }
 
@@ -136,10 +132,10 @@ fn read_index(path: &Path, file: &mut File, start: &[u8], own: bool, number: usi
         return Err(not_ours(path));
     }
     let (mut index, mut end) = (Index::new(), START as u64);
-    while let Some((tokens, values)) = record(&mut reader, size.saturating_sub(end)).map_err(fail)? {
+    while let Some((tokens, size)) = record(&mut reader, size.saturating_sub(end)).map_err(fail)? {
         let at = end + (HEAD + 4 * tokens.len()) as u64;
-        index.push((tokens, Place { file: number, at, values }));
-        end = at + 4 * values as u64;
+        index.push((tokens, Place { file: number, at, size }));
+        end = at + size as u64;
     }
     if own {
         file.set_len(end).map_err(fail)?;
@@ -151,23 +147,23 @@ fn not_ours(path: &Path) -> Error {
     Error::corrupt(path, "not a text cache of this version, language model and layer; delete it, and it is made again")
 }
 
-/// Reads the next whole record: its tokens and the number of its values. `left` bounds what a damaged head may request.
+/// Reads the next whole record: its tokens and the number of its bytes. `left` bounds what a damaged head may request.
 fn record(reader: &mut impl Read, left: u64) -> std::io::Result<Option<(Box<[u32]>, usize)>> {
     let mut head = [0; HEAD];
     let mut body = Vec::new();
     let whole = reader.read_exact(&mut head).and_then(|()| {
-        let [tokens, values]: [u64; 2] = [0, 4].map(|at| words(&head[at..at + 4]).map(u64::from).sum());
-        if HEAD as u64 + 4 * (tokens + values) > left {
+        let [tokens, size]: [u64; 2] = [0, 4].map(|at| words(&head[at..at + 4]).map(u64::from).sum());
+        if HEAD as u64 + 4 * tokens + size > left {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        body.resize(4 * (tokens + values) as usize, 0);
-        reader.read_exact(&mut body).map(|()| (tokens as usize, values as usize))
+        body.resize((4 * tokens + size) as usize, 0);
+        reader.read_exact(&mut body).map(|()| (tokens as usize, size as usize))
     });
     match whole {
         Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(None),
         Err(e) => Err(e),
         Ok((tokens, _)) if checksum(tokens, &body).to_le_bytes() != head[8..] => Ok(None),
-        Ok((tokens, values)) => Ok(Some((words(&body[..4 * tokens]).collect(), values))),
+        Ok((tokens, size)) => Ok(Some((words(&body[..4 * tokens]).collect(), size))),
     }
 }
 
@@ -178,7 +174,8 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
 /// Returns a checksum that zeros alone never have, so a hole in a file is not a record.
 fn checksum(tokens: usize, bytes: &[u8]) -> u64 {
     let start = splitmix64((tokens as u64) << 32 | bytes.len() as u64);
-    words(bytes).fold(start, |sum, word| splitmix64(sum ^ u64::from(word)))
+    let whole = words(bytes).fold(start, |sum, word| splitmix64(sum ^ u64::from(word)));
+    bytes.chunks_exact(4).remainder().iter().fold(whole, |sum, byte| splitmix64(sum ^ u64::from(*byte)))
 }
 
 #[cfg(test)]
@@ -199,7 +196,7 @@ mod tests {
         let path = dir.path().join("text.rows");
         let (store, index) = open(&path).unwrap();
         assert!(index.is_empty());
-        let rows: [(&[u32], &[f32]); 2] = [(&[1, 2], &[0.5, -1.5, 3.0]), (&[9], &[7.0])];
+        let rows: [(&[u32], &[u8]); 2] = [(&[1, 2], &[5, 1, 3, 8, 9]), (&[9], &[7, 6, 5])];
         store.append(rows.into_iter()).unwrap();
         drop(store);
 
@@ -207,11 +204,11 @@ mod tests {
         for lost in 0..=whole.len() {
             std::fs::write(&path, &whole[..whole.len() - lost]).unwrap();
             let (store, index) = open(&path).unwrap();
-            let kept = if lost == 0 { 2 } else { usize::from(lost <= HEAD + 8) };
+            let kept = if lost == 0 { 2 } else { usize::from(lost <= HEAD + 7) };
             assert_eq!(texts(&index), rows[..kept].iter().map(|r| r.0.to_vec()).collect::<Vec<_>>(), "{lost} lost");
             // Appending continues at the cut.
-            let place = store.append([(&[4u32, 4][..], &[2.5f32][..])].into_iter()).unwrap()[0];
-            assert_eq!(store.read(place).unwrap(), [2.5]);
+            let place = store.append([(&[4u32, 4][..], &[25u8][..])].into_iter()).unwrap()[0];
+            assert_eq!(store.read(place).unwrap(), [25]);
             drop(store);
             let (store, index) = open(&path).unwrap();
             assert_eq!(index.len(), kept + 1);
@@ -241,23 +238,23 @@ mod tests {
     fn stores_at_once_have_a_file_each_and_the_next_one_reads_them_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("text.rows");
-        let row = |token: u32| (vec![token], vec![token as f32 / 2.0]);
-        let append = |store: &Store, (tokens, values): (Vec<u32>, Vec<f32>)| {
+        let row = |token: u32| (vec![token], vec![token as u8 + 10]);
+        let append = |store: &Store, (tokens, values): (Vec<u32>, Vec<u8>)| {
             store.append([(&tokens[..], &values[..])].into_iter()).unwrap()[0]
         };
         let (first, _) = open(&path).unwrap();
         append(&first, row(1));
         let (second, seen) = open(&path).unwrap();
-        assert_eq!(second.read(seen[0].1).unwrap(), [0.5], "what the first has written so far");
+        assert_eq!(second.read(seen[0].1).unwrap(), [11], "what the first has written so far");
         let place = append(&second, row(2));
         append(&first, row(3));
-        assert_eq!(second.read(place).unwrap(), [1.0]);
+        assert_eq!(second.read(place).unwrap(), [12]);
         drop((first, second));
         // The first file is free again and is appended to; the rows of the second are read in place.
         let (third, all) = open(&path).unwrap();
         assert_eq!(texts(&all), [[1], [3], [2]]);
-        let values: Vec<f32> = all.iter().map(|(_, place)| third.read(*place).unwrap()[0]).collect();
-        assert_eq!(values, [0.5, 1.5, 1.0]);
+        let values: Vec<u8> = all.iter().map(|(_, place)| third.read(*place).unwrap()[0]).collect();
+        assert_eq!(values, [11, 13, 12]);
         append(&third, row(4));
         drop(third);
         assert_eq!(texts(&open(&path).unwrap().1), [[1], [3], [4], [2]]);

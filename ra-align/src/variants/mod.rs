@@ -12,4 +12,4 @@ pub use cold::{ColdItemBoost, TextForColdItems, check_cold};
 pub use cross_fit::{CrossFitIds, without_fold};
 pub use id_score::with_id_score;
 pub use perturb::PerturbedIds;
-pub use titles::encode_titles;
+pub use titles::{encode_titles, encode_titles_in};

@@ -9,7 +9,7 @@ mod own_score;
 use acme_lm::AcmeLm;
 use acme_mf::Mf;
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData, Tolerance};
 use letters::Letters;
 use ra_align::{
     AlignConfig, AlignLoss, AlignTrain, Alignment, FitResult, IdSource, Job, PairLoss, PerturbedIds, Placement,
@@ -116,6 +116,8 @@ fn an_id_method_of_another_crate_trains() {
         rows: None,
         positives: three(1),
         negatives: int_tensor((0..n).map(|k| (k / 3 + 6) % ITEMS as usize + 1), [n, 1], &device),
+        shared: None,
+        catalog: ITEMS as usize,
         dropout: None,
     };
     let optim = OptimConfig { lr: 0.05, ..OptimConfig::default() };
@@ -501,4 +503,31 @@ fn a_training_resumes_its_own_state_and_no_other() {
         assert_eq!(std::fs::read(&path).unwrap(), state, "{what}: the state of another training stays as it is");
     }
     assert_eq!(vectors(job(&longer)), whole);
+}
+
+#[test]
+fn titles_in_a_file_are_encoded_once_and_read_again() {
+    let (device, dir) = (device(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("titles.rows");
+    let titles = ["a lamp", "a chair", "a lamp", "a long wooden table", ""];
+    let catalog = |count: usize| {
+        let titles: Vec<String> = titles[..count].iter().map(ToString::to_string).collect();
+        Catalog::new((0..count).map(|item| item.to_string()).collect(), titles)
+    };
+    let lm = acme(3, 0, &device);
+    let encode = |lm: &dyn LanguageModel, count| {
+        ra_align::encode_titles_in(&path, "acme", lm, &Letters, &catalog(count), &NoProgress).unwrap().into_data()
+    };
+    let plain = ra_align::encode_titles(&lm, &Letters, &catalog(5), &NoProgress).unwrap();
+    // The first run was killed after four items.
+    encode(&lm, 4);
+    let size = std::fs::metadata(&path).unwrap().len();
+    let whole = encode(&lm, 5);
+    let most: f32 = plain.clone().abs().max().into_scalar();
+    whole.assert_approx_eq(&plain.into_data(), Tolerance::<f32>::absolute(1.2e-6 * most));
+    assert!(std::fs::metadata(&path).unwrap().len() > size, "the fifth title was new");
+    // Another model under the same key would be a mistake; here it shows that nothing is encoded again.
+    assert_eq!(encode(&acme(3, 1, &device), 5), whole);
+    let error = ra_align::encode_titles_in(&path, "other", &lm, &Letters, &catalog(5), &NoProgress).unwrap_err();
+    assert!(error.to_string().contains("titles.rows"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! Dot products of selected rows of two tables.
 use super::math::{dot, vectorized};
 use super::{Matrix, Operator, apply, in_host_memory};
+use crate::int_tensor::read_indices;
 use burn::tensor::{Int, Tensor};
 
 /// `scores[i, j] = <left[rows[i]], right[columns[i, j]]>`; `rows = None` means all rows of `left` in order.
@@ -22,10 +23,9 @@ pub fn pair_scores(
     if !in_host_memory(&left.device()) {
         return composed([left, right], rows, columns);
     }
-    let host = |x: Tensor<1, Int>| -> Vec<usize> { x.into_data().iter::<i64>().map(|i| i as usize).collect() };
     let operator = PairScores {
-        rows: rows.clone().map_or_else(|| (0..left.dims()[0]).collect(), host),
-        columns: host(columns.clone().flatten(0, 1)),
+        rows: rows.as_ref().map_or_else(|| (0..left.dims()[0] as u32).collect(), read_indices),
+        columns: read_indices(&columns),
         k,
     };
     let inputs = [left, right];
@@ -45,8 +45,8 @@ fn composed([left, right]: [Tensor<2>; 2], rows: Option<Tensor<1, Int>>, columns
 
 #[derive(Debug)]
 struct PairScores {
-    rows: Vec<usize>,
-    columns: Vec<usize>,
+    rows: Vec<u32>,
+    columns: Vec<u32>,
     k: usize,
 }
 
@@ -61,9 +61,9 @@ impl Operator<2> for PairScores {
             || {
                 let all = out.chunks_exact_mut(self.k).zip(self.columns.chunks_exact(self.k));
                 for ((out, columns), &row) in all.zip(&self.rows) {
-                    let left = &left.values[row * width..][..width];
+                    let left = &left.values[row as usize * width..][..width];
                     for (out, &column) in out.iter_mut().zip(columns) {
-                        *out = dot(left, &right.values[column * width..][..width]);
+                        *out = dot(left, &right.values[column as usize * width..][..width]);
                     }
                 }
             },
@@ -80,10 +80,11 @@ impl Operator<2> for PairScores {
             || {
                 let all = grad.chunks_exact(self.k).zip(self.columns.chunks_exact(self.k));
                 for ((grad, columns), &row) in all.zip(&self.rows) {
-                    let row = row * width..(row + 1) * width;
+                    let at = |row: u32| row as usize * width..(row as usize + 1) * width;
+                    let row = at(row);
                     let (left, d_left) = (&left.values[row.clone()], &mut d_left[row]);
                     for (&grad, &column) in grad.iter().zip(columns) {
-                        let column = column * width..(column + 1) * width;
+                        let column = at(column);
                         let (right, d_right) = (&right.values[column.clone()], &mut d_right[column]);
                         for j in 0..width {
                             d_left[j] = grad.mul_add(right[j], d_left[j]);

@@ -205,6 +205,13 @@ pub trait PooledPath: LanguageModel {
     /// The last layer's output at the pooled row, `[batch, width]`, before [`LanguageModel::finish`], from the result
     /// of [`pooled_text`](Self::pooled_text) and a prefix, `[batch, rows, width]`.
     fn pooled_layer(&self, text: &PooledText, prefix: Option<Tensor<3>>) -> Tensor<2>;
+
+    /// The query of [`pooled_text`](Self::pooled_text), `[batch, heads, head_dim]`, from its hidden state, `[batch,
+    /// width]`, and the positions of the pooled rows, `[batch]`: a cache that has the one need not keep the other. `None`
+    /// if the model does not offer it.
+    fn pooled_query(&self, _hidden: Tensor<2>, _positions: Tensor<1, Int>) -> Option<Tensor<3>> {
+        None
+    }
 }
 
 /// A language model whose weight matrices can be replaced, to fine-tune it or to store it in another precision.

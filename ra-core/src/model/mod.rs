@@ -7,7 +7,7 @@ mod precision;
 mod recommender;
 
 pub use aligner::{Aligner, Prefix};
-pub use id_model::{IdModel, TrainBatch};
+pub use id_model::{IdModel, Renumbering, SharedNegatives, TrainBatch};
 pub use language::{
     BLOCKED, LanguageModel, LayerInput, LmSpec, PooledPath, PooledText, Pooling, TextBatch, Tokenizer, TunableMatrices,
     attention_bias, gather_rows,

@@ -7,7 +7,7 @@ use crate::{
     pooled_text, rng, run_layers,
 };
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// The tolerance for numbers that differ only in the order of summation.
 const TOLERANCE: f32 = 2e-4;
@@ -214,7 +214,19 @@ fn check_pooled_path<L: LanguageModel + ?Sized>(lm: &L, text: &TextBatch, tolera
         let Some(constants) = pooled_text(path, entering.clone(), text) else { continue };
         let d = distance(encode(lm, text, prefix).pooled, encode_pooled(path, &constants, own));
         assert!(d < tolerance, "the fast path of the last layer differs by {d}");
+        let positions = gather_positions(text, spec.pooling);
+        if let Some(query) = path.pooled_query(constants.hidden, positions) {
+            let d = distance(constants.query, query);
+            assert!(d < tolerance, "the query of a pooled row differs by {d} from that of its text");
+        }
     }
+}
+
+/// The positions of the pooled rows, `[batch]`.
+fn gather_positions(text: &TextBatch, pooling: Pooling) -> Tensor<1, Int> {
+    let rows = pooled_rows(pooling, &text.mask).unwrap_or_else(|| unreachable!("the pooling reads one row"));
+    let [batch] = rows.dims();
+    text.positions().gather(1, rows.reshape([batch, 1])).reshape([batch])
 }
 
 /// Checks a frozen recommender on real histories and items.

@@ -34,15 +34,23 @@ impl AdamW {
     /// Updates every parameter that has a gradient.
     pub(crate) fn step<M: Module>(&mut self, rate: f64, model: M, grads: GradientsParams) -> M {
         self.time += 1;
-        let correction = self.betas.map(|beta| 1.0 - f64::from(beta).powi(self.time as i32));
-        let update = Update {
-            betas: self.betas,
-            // (m / c1) / (sqrt(v / c2) + eps) = (m sqrt(c2) / c1) / (sqrt(v) + eps sqrt(c2))
-            rate: (rate * correction[1].sqrt() / correction[0]) as f32,
-            epsilon: (f64::from(self.epsilon) * correction[1].sqrt()) as f32,
-            decay: (1.0 - rate * f64::from(self.weight_decay)) as f32,
-        };
+        let [rate, epsilon, decay] = self.constants(self.time, rate).map(|x| x as f32);
+        let update = Update { betas: self.betas, rate, epsilon, decay };
         model.map(&mut Pass { optimizer: self, grads, update, index: 0 })
+    }
+}
+
+impl AdamW {
+    /// Returns `rate`, `epsilon` and `decay` of step `time` (from 1): `value = decay * value - rate * m / (sqrt(v) +
+    /// epsilon)`, where `m` and `v` are the moments without correction.
+    pub(crate) fn constants(&self, time: usize, rate: f64) -> [f64; 3] {
+        let correction = self.betas.map(|beta| 1.0 - f64::from(beta).powi(time as i32));
+        // (m / c1) / (sqrt(v / c2) + eps) = (m sqrt(c2) / c1) / (sqrt(v) + eps sqrt(c2))
+        [
+            rate * correction[1].sqrt() / correction[0],
+            f64::from(self.epsilon) * correction[1].sqrt(),
+            1.0 - rate * f64::from(self.weight_decay),
+        ]
     }
 }
 

@@ -1,13 +1,14 @@
 //! The training loop for ID methods, alignment and anything that a downstream crate trains.
 use super::adamw::AdamW;
 use super::checkpoint::not_finite;
-use super::replicas::gradients;
+use super::rows::RowTable;
 use super::state::{Best, State};
+use super::steps::{ByRows, Steps, Whole};
 use crate::{
-    Check, Curve, CurvePoint, Error, NoProgress, Problem, Progress, Result, ensure_memory, flat_config,
+    Check, Curve, CurvePoint, Error, NoProgress, Problem, Progress, Result, ensure_memory, flat_config, in_host_memory,
     parameter_table, trainable_params,
 };
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Debug};
@@ -195,7 +196,51 @@ impl<'a, M: Module> Fit<'a, M> {
     /// [`Error::Settings`] if the model is on a plain device; [`Error::Memory`] if the trained parameters cannot fit;
     /// [`Error::NotFinite`] if the loss or a parameter is no longer finite; [`Error::Io`] and [`Error::Corrupt`] for
     /// the state.
-    pub fn run(self, mut model: M, mut loss: impl FnMut(&M, usize) -> Tensor<1>) -> Result<(M, Curve)> {
+    pub fn run(self, model: M, loss: impl FnMut(&M, usize) -> Tensor<1>) -> Result<(M, Curve)> {
+        let config = self.config;
+        self.go(model, |_, _, _| Ok(Whole { further: &config.replica_devices, loss }))
+    }
+
+    /// Like [`run`](Self::run), for a model of which a step reads only some rows of `table`: a step then takes no time
+    /// for the others, however many there are.
+    ///
+    /// `batch(number)` returns what the step reads, and the rows of `table` that it needs, each once. `loss` gets the
+    /// model with a table of these rows alone, in this order. The rows that a step leaves out have no gradient, but AdamW
+    /// still moves them by their first moment and their decay; they get that when they are read again, in closed form.
+    /// The result equals that of [`run`](Self::run) up to rounding where the square root of a row's second moment is far
+    /// above epsilon or far below; between them a row may be off by .5 % of what the missed steps add to it.
+    ///
+    /// On a GPU, on several devices, for a model without such a table, or if the first moment fades as slowly as the
+    /// second (`betas`), it is trained as a whole: `batch` is not called, and `whole` is the loss of a step.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_by_rows<B>(
+        self,
+        mut model: M,
+        table: fn(&mut M) -> Option<&mut Param<Tensor<2>>>,
+        batch: impl FnMut(usize) -> (B, Vec<u32>),
+        loss: impl FnMut(&M, &B) -> Tensor<1>,
+        whole: impl FnMut(&M, usize) -> Tensor<1>,
+    ) -> Result<(M, Curve)> {
+        let config = self.config;
+        let local = config.replica_devices.is_empty() && model.devices().iter().all(in_host_memory);
+        let by_rows = local && RowTable::supports(&config.optimizer());
+        let Some(first) = table(&mut model).cloned().filter(|_| by_rows) else { return self.run(model, whole) };
+        self.go(model, |model, optimizer, last| {
+            let param = table(model).cloned().unwrap_or(first);
+            let rows = RowTable::new(model, &param, optimizer, last, |step| config.rate(step))?;
+            Ok(ByRows { table, rows, batch, loss })
+        })
+    }
+
+    /// Takes steps until the training is over. `steps` is called with the model and the moments to start from and, for a
+    /// training by rows that is resumed, the step of each row.
+    fn go<S: Steps<M>>(
+        self,
+        mut model: M,
+        steps: impl FnOnce(&mut M, &AdamW, Option<Vec<u32>>) -> Result<S, String>,
+    ) -> Result<(M, Curve)> {
         let Self { stage, config, mut validate, progress, state, of, rates_start } = self;
         if model.devices().iter().any(|device| !device.is_autodiff()) {
             let told = "the model is on a plain device, which computes no gradients: create it on device.autodiff()";
@@ -209,9 +254,10 @@ impl<'a, M: Module> Fit<'a, M> {
         let mut optimizer = config.optimizer();
         let mut at = FitCursor::default();
         let mut best: Option<Best<M>> = None;
+        let mut rows = None;
         let key = config.key(stage, &of);
         if let Some(path) = state.filter(|path| path.exists()) {
-            let State { at: found, model: old, best: top, moments } = State::read(path, &key, &model)?;
+            let State { at: found, model: old, best: top, moments, last } = State::read(path, &key, &model)?;
             if found.step > config.steps {
                 let problem =
                     format!("holds {} training steps, more than the {} requested; delete it", found.step, config.steps);
@@ -219,11 +265,13 @@ impl<'a, M: Module> Fit<'a, M> {
             }
             tracing::info!(stage, step = found.step, "resuming");
             optimizer = AdamW { time: found.step, moments, ..optimizer };
-            (at, model, best) = (found, old, top);
+            (at, model, best, rows) = (found, old, top, last);
         }
         if let (true, 0, Some(metric)) = (rates_start && config.validate_every > 0, at.step, &mut validate) {
             best = Some(Best { metric: metric(&model), model: model.clone() });
         }
+        let mut steps = steps(&mut model, &optimizer, rows)
+            .map_err(|e| Error::corrupt(state.unwrap_or(Path::new("")), format!("damaged training state: {e}")))?;
         let (started, earlier) = (Instant::now(), at.seconds);
         let (mut written, mut pause) = (started, STATE_EVERY);
         let every = if config.validate_every == 0 { (config.steps / 20).max(1) } else { config.validate_every };
@@ -231,17 +279,18 @@ impl<'a, M: Module> Fit<'a, M> {
         progress.update(at.step as u64, "");
         while at.step < config.steps && (config.patience == 0 || at.bad < config.patience) {
             let step = at.step;
-            let (number, grads) = gradients(&model, &config.replica_devices, step, &mut loss);
+            let number;
+            (number, model) = steps.step(model, &mut optimizer, step, config.rate(step));
             if !number.is_finite() {
                 return Err(Error::NotFinite { stage: stage.into(), step, what: format!("the loss is {number}") });
             }
-            model = optimizer.step(config.rate(step), model, grads);
             at.step += 1;
             (at.loss, at.count) = (at.loss + f64::from(number), at.count + 1);
             let last = at.step == config.steps;
             if at.step % every == 0 || last {
+                let current = || steps.current(&model, &optimizer);
                 let metric = match &mut validate {
-                    Some(metric) if config.validate_every > 0 => Some(metric(&model)),
+                    Some(metric) if config.validate_every > 0 => Some(metric(&current())),
                     _ => None,
                 };
                 let loss = at.loss / at.count as f64;
@@ -250,7 +299,7 @@ impl<'a, M: Module> Fit<'a, M> {
                 (at.loss, at.count) = (0.0, 0);
                 if let Some(metric) = metric {
                     if best.as_ref().is_none_or(|best| metric > best.metric) {
-                        best = Some(Best { metric, model: model.clone() });
+                        best = Some(Best { metric, model: current() });
                         at.curve.best_step = at.step;
                         at.bad = 0;
                     } else {
@@ -260,22 +309,20 @@ impl<'a, M: Module> Fit<'a, M> {
             }
             let over = last || (config.patience > 0 && at.bad >= config.patience);
             let due = state.filter(|_| over || written.elapsed() > pause);
-            // A non-finite gradient shows in the loss one step later: too late for what is saved now.
-            if (over || due.is_some())
-                && let Some(tensor) = not_finite(&model)
-            {
-                return Err(Error::NotFinite {
-                    stage: stage.into(),
-                    step,
-                    what: format!("{tensor} is no longer finite"),
-                });
-            }
-            if let Some(path) = due {
+            if over || due.is_some() {
                 let since = Instant::now();
-                at.seconds = earlier + (since - started).as_secs_f64();
-                State::write(path, &key, &at, &model, best.as_ref(), &optimizer.moments)?;
-                written = Instant::now();
-                pause = STATE_EVERY.max((written - since) * STATE_SHARE);
+                let stored = steps.stored(&model, &optimizer);
+                // A non-finite gradient shows in the loss one step later: too late for what is saved now.
+                if let Some(tensor) = not_finite(&stored.model) {
+                    let what = format!("{tensor} is no longer finite");
+                    return Err(Error::NotFinite { stage: stage.into(), step, what });
+                }
+                if let Some(path) = due {
+                    at.seconds = earlier + (since - started).as_secs_f64();
+                    State::write(path, &key, &at, &stored, best.as_ref())?;
+                    written = Instant::now();
+                    pause = STATE_EVERY.max((written - since) * STATE_SHARE);
+                }
             }
             let note = match &best {
                 Some(best) => format!("loss {number:.4}, best {:.4}", best.metric),
@@ -292,7 +339,7 @@ impl<'a, M: Module> Fit<'a, M> {
             Some(best) => Ok((best.model, curve)),
             None => {
                 curve.best_step = at.step;
-                Ok((model, curve))
+                Ok((steps.current(&model, &optimizer), curve))
             }
         }
     }

@@ -2,6 +2,7 @@
 use super::adamw::Moments;
 use super::checkpoint::{module_from_bytes, module_to_bytes};
 use super::fit::FitCursor;
+use super::steps::Stored;
 use crate::{Error, Result, read_bytes, write_atomic};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -9,6 +10,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
+
+/// The tensor with the step of each row.
+const LAST: &str = "last";
 
 /// The model with the best validation so far.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(crate) struct State<M> {
     pub(crate) model: M,
     pub(crate) best: Option<Best<M>>,
     pub(crate) moments: Vec<Option<Moments>>,
+    /// The step of each row, of a training by rows.
+    pub(crate) last: Option<Vec<u32>>,
 }
 
 /// Everything that is not a tensor, as JSON in the file's metadata.
@@ -41,9 +47,8 @@ impl<M: Module> State<M> {
         path: &Path,
         key: &str,
         at: &FitCursor,
-        model: &M,
+        Stored { model, moments, last }: &Stored<M>,
         best: Option<&Best<M>>,
-        moments: &[Option<Moments>],
     ) -> Result<()> {
         let fail = |e: String| Error::corrupt(path, format!("the state cannot be written: {e}"));
         let notes =
@@ -59,6 +64,9 @@ impl<M: Module> State<M> {
                 parts.push((format!("first.{index}"), Dtype::F32, floats(first)));
                 parts.push((format!("second.{index}"), Dtype::F32, floats(second)));
             }
+        }
+        if !last.is_empty() {
+            parts.push((LAST.into(), Dtype::U32, last.iter().flat_map(|step| step.to_le_bytes()).collect()));
         }
         let mut views = Vec::with_capacity(parts.len());
         for (name, dtype, bytes) in &parts {
@@ -103,11 +111,14 @@ impl<M: Module> State<M> {
             Ok(Some(Moments { first: first?, second: second? }))
         });
         let moments = moments.collect::<Result<Vec<_>>>()?;
+        let words =
+            |bytes: Vec<u8>| bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let last = file.tensor(LAST).is_ok().then(|| part(LAST).map(words)).transpose()?;
         let load = |name| module_from_bytes(fresh.clone(), part(name)?, path);
         let best = match notes.best {
             Some(metric) => Some(Best { metric, model: load("best")? }),
             None => None,
         };
-        Ok(Self { at: notes.at, model: load("model")?, best, moments })
+        Ok(Self { at: notes.at, model: load("model")?, best, moments, last })
     }
 }

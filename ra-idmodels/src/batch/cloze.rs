@@ -65,6 +65,8 @@ impl Batches for Cloze<'_> {
             rows: Some(indices(rows, &self.device)),
             positives: sampler::items(&positives, &self.device),
             negatives: sampler::item_grid(&[], m, 0, &self.device),
+            shared: None,
+            catalog: self.dataset.catalog.len(),
             dropout: Some(splitmix64(seed)),
         }
     }

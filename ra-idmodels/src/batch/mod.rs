@@ -4,11 +4,13 @@ mod next_item;
 mod pairs;
 mod prefixes;
 mod sampler;
+mod shared;
 
 pub use cloze::Cloze;
 pub use next_item::NextItem;
 pub use pairs::Pairs;
 pub use prefixes::{EachPrefix, Prefixes};
+pub use shared::WithShared;
 
 use ra_core::TrainBatch;
 
@@ -19,4 +21,14 @@ pub trait Batches {
 
     /// Returns the batch of a step.
     fn batch(&mut self, step: usize) -> TrainBatch;
+}
+
+impl<B: Batches + ?Sized> Batches for Box<B> {
+    fn steps(&self) -> usize {
+        (**self).steps()
+    }
+
+    fn batch(&mut self, step: usize) -> TrainBatch {
+        (**self).batch(step)
+    }
 }

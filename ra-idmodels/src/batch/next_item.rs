@@ -60,6 +60,8 @@ impl Batches for NextItem<'_> {
             positives: sampler::items(&positives, &self.device),
             negatives: sampler::item_grid(&negatives, lengths.iter().sum(), self.negatives, &self.device),
             lengths: lengths.into(),
+            shared: None,
+            catalog: self.dataset.catalog.len(),
             dropout: Some(splitmix64(seed)),
         }
     }

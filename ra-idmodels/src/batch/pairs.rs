@@ -50,6 +50,8 @@ impl Batches for Pairs<'_> {
             rows: None,
             positives: sampler::items(&positives, &self.device),
             negatives: sampler::item_grid(&negatives, n, self.negatives, &self.device),
+            shared: None,
+            catalog: self.dataset.catalog.len(),
             dropout: Some(splitmix64(seed)),
         }
     }

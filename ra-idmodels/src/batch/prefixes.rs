@@ -41,7 +41,7 @@ impl Batches for Prefixes<'_> {
             rows.push(user, &row[target.saturating_sub(*max_length)..target], row[target]);
             rows.push_negatives((0..*wanted).map(|_| unseen.draw(&mut random, user)));
         }
-        rows.batch(*wanted, seed, device)
+        rows.batch(*wanted, dataset.catalog.len(), seed, device)
     }
 }
 
@@ -90,7 +90,7 @@ impl Batches for EachPrefix<'_> {
             rows.push(sample.user, history, target);
             rows.push_negatives((0..self.negatives).map(|_| self.unseen.draw(&mut random, sample.user)));
         }
-        rows.batch(self.negatives, seed, &self.device)
+        rows.batch(self.negatives, self.dataset.catalog.len(), seed, &self.device)
     }
 }
 

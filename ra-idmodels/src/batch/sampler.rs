@@ -60,8 +60,8 @@ impl LastRows {
         self.negatives.extend(negatives);
     }
 
-    /// Returns the batch, with `negatives` negatives per sample.
-    pub(super) fn batch(self, negatives: usize, seed: u64, device: &Device) -> TrainBatch {
+    /// Returns the batch, with `negatives` negatives per sample, of a catalogue of `catalog` items.
+    pub(super) fn batch(self, negatives: usize, catalog: usize, seed: u64, device: &Device) -> TrainBatch {
         TrainBatch {
             lengths: self.lengths.into(),
             users: users(&self.users, device),
@@ -69,6 +69,8 @@ impl LastRows {
             negatives: item_grid(&self.negatives, self.rows.len(), negatives, device),
             rows: Some(indices(self.rows, device)),
             positives: items(&self.positives, device),
+            shared: None,
+            catalog,
             dropout: Some(splitmix64(seed)),
         }
     }

@@ -16,6 +16,8 @@ fn pairs(case: &Case<'_>) -> Result<TrainBatch, String> {
         rows: None,
         positives: case.line(&shifted("p")?),
         negatives: case.line(&shifted("n")?).reshape([n, 1]),
+        shared: None,
+        catalog: case.size("items")?,
         dropout: None,
     })
 }

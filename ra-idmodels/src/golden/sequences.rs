@@ -14,6 +14,8 @@ fn batch(case: &Case<'_>, read: &Ragged, items: Vec<i32>, rows: Tensor<1, Int>, 
         rows: Some(rows),
         positives: case.line(targets),
         negatives: Tensor::zeros([targets.len(), 0], &case.device),
+        shared: None,
+        catalog: case.size("items").unwrap_or_default(),
         dropout: None,
     }
 }
@@ -121,6 +123,8 @@ pub(super) fn sasrec(case: &Case<'_>) -> Result<Arrays, String> {
         rows: None,
         positives: pick(&positives),
         negatives: pick(&negatives).reshape([n, 1]),
+        shared: None,
+        catalog: case.size("items")?,
         dropout: None,
     };
     let states = bce.states(batch.items.clone(), &batch.lengths, None).inner();

@@ -1,12 +1,15 @@
 //! Losses over a catalogue that a configuration can choose from.
 mod sampled;
+mod shared;
 mod softmax;
 
 use sampled::without_target;
 pub use sampled::{binary_cross_entropy, bpr, gbce_weight, sampled_softmax};
+pub use shared::shared_softmax;
 pub use softmax::softmax_cross_entropy;
 pub(crate) use softmax::whole_catalogue;
 
+use crate::{Batches, Job, WithShared};
 use burn::tensor::{Int, Tensor};
 use ra_core::kernels::pair_scores;
 use ra_core::{Problem, TrainBatch};
@@ -25,6 +28,10 @@ pub enum Loss {
     /// Cross-entropy over the target, the negatives and the targets of the batch's other rows: mixed negatives (Yang et
     /// al., WWW 2020), without the correction by frequency. It takes a score for every two rows of a batch.
     MixedSoftmax,
+    /// An estimate of the softmax over the catalogue from negatives that are drawn once for all rows of a batch, half of
+    /// them by popularity, with logQ correction: [`shared_softmax`]. Its scores are one matrix product, so thousands of
+    /// negatives cost little, and the size of the catalogue costs nothing.
+    SharedSoftmax,
     /// Binary cross-entropy over the target and the negatives (Kang & McAuley, ICDM 2018, eq. 7).
     Bce,
     /// BCE with positives calibrated for the number of negatives (Petrov & Macdonald, gSASRec, RecSys 2023, eq. 9).
@@ -46,7 +53,20 @@ pub(crate) struct ItemLoss {
 impl ItemLoss {
     /// Returns how many negatives per row a batch must have.
     pub(crate) fn wanted(&self) -> usize {
-        if self.loss == Loss::Softmax { 0 } else { self.negatives }
+        if matches!(self.loss, Loss::Softmax | Loss::SharedSoftmax) { 0 } else { self.negatives }
+    }
+
+    /// Returns `batches` with the shared negatives that the loss needs.
+    pub(crate) fn batches<'a>(&self, batches: impl Batches + 'a, job: &Job<'a>) -> Box<dyn Batches + 'a> {
+        if self.loss == Loss::SharedSoftmax {
+            return Box::new(WithShared::new(batches, job.dataset, self.negatives, job.seed, job.device));
+        }
+        Box::new(batches)
+    }
+
+    /// Returns whether it reads only the rows of a batch's items.
+    pub(crate) fn reads_rows(&self) -> bool {
+        self.loss != Loss::Softmax
     }
 
     pub(crate) fn problems(&self) -> Vec<Problem> {
@@ -62,7 +82,9 @@ impl ItemLoss {
         if self.loss == Loss::Softmax {
             return whole_catalogue(hidden, table, batch);
         }
-        let items = table.dims()[0] - 1;
+        if let (Loss::SharedSoftmax, Some(shared)) = (self.loss, &batch.shared) {
+            return shared_softmax(hidden, table, batch.positives.clone(), shared);
+        }
         let others = (self.loss == Loss::MixedSoftmax).then(|| {
             let targets = table.clone().select(0, batch.positives.clone());
             without_target(hidden.clone().matmul(targets.transpose()), batch.positives.clone())
@@ -70,9 +92,9 @@ impl ItemLoss {
         let scores = pair_scores(hidden, None, table, columns(batch));
         match self.loss {
             Loss::MixedSoftmax => sampled_softmax(Tensor::cat(std::iter::once(scores).chain(others).collect(), 1)),
-            Loss::SampledSoftmax => sampled_softmax(scores),
+            Loss::SampledSoftmax | Loss::SharedSoftmax => sampled_softmax(scores),
             Loss::Bpr => bpr(scores),
-            Loss::Gbce => binary_cross_entropy(scores, gbce_weight(self.negatives, items, self.calibration)),
+            Loss::Gbce => binary_cross_entropy(scores, gbce_weight(self.negatives, batch.catalog, self.calibration)),
             Loss::Bce | Loss::Softmax => binary_cross_entropy(scores, 1.0),
         }
     }

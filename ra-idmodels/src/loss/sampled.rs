@@ -71,6 +71,8 @@ mod tests {
             rows: None,
             positives: indices([1, 2, 1], &device),
             negatives: int_tensor([3, 4, 4], [3, 1], &device),
+            shared: None,
+            catalog: 4,
             dropout: None,
         };
         let loss = ItemLoss { loss: Loss::MixedSoftmax, negatives: 1, calibration: 0.0 };

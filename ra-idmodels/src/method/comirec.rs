@@ -128,7 +128,8 @@ impl LearnedMethod for ComiRecConfig {
 
     fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
         let negatives = self.item_loss().wanted();
-        Box::new(Prefixes::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device))
+        let batches = Prefixes::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device);
+        self.item_loss().batches(batches, job)
     }
 
     fn training(&self) -> &TrainConfig {
@@ -193,6 +194,10 @@ impl IdModel for ComiRec {
         let places: Tensor<1, Int> = Tensor::arange(0..n as i64, &best.device()) * k as i64 + best;
         let hidden = interests.reshape([n * k, dim]).select(0, places);
         self.config.item_loss().of(hidden, self.items.val(), batch)
+    }
+
+    fn item_rows(&mut self) -> Option<&mut Param<Tensor<2>>> {
+        self.config.item_loss().reads_rows().then_some(&mut self.items)
     }
 
     fn fitted(&self) -> Self {

@@ -126,7 +126,8 @@ impl LearnedMethod for Gru4RecConfig {
 
     fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
         let negatives = self.item_loss().wanted();
-        Box::new(NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device))
+        let batches = NextItem::new(job.dataset, self.train.batch, self.max_length, negatives, job.seed, job.device);
+        self.item_loss().batches(batches, job)
     }
 
     fn training(&self) -> &TrainConfig {
@@ -254,6 +255,10 @@ impl IdModel for Gru4Rec {
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
         let states = self.states(batch.items.clone(), &batch.lengths, batch.dropout);
         self.config.item_loss().of(self.vectors(batch.with_target(states)), self.table(), batch)
+    }
+
+    fn item_rows(&mut self) -> Option<&mut Param<Tensor<2>>> {
+        self.config.item_loss().reads_rows().then_some(&mut self.items)
     }
 
     fn fitted(&self) -> Self {

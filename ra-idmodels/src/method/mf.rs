@@ -98,6 +98,10 @@ impl IdModel for Mf {
         bpr(scores) + norms * (0.5 * self.l2 / n as f64)
     }
 
+    fn item_rows(&mut self) -> Option<&mut Param<Tensor<2>>> {
+        Some(&mut self.items)
+    }
+
     fn fitted(&self) -> IdTable {
         let plain = self.valid();
         IdTable::new(plain.users.val(), plain.items.val())

@@ -237,9 +237,11 @@ impl LearnedMethod for SasRecConfig {
     fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
         let (batch, length, negatives) = (self.train.batch, self.max_length, self.item_loss().wanted());
         if self.augment {
-            return Box::new(EachPrefix::new(job.dataset, batch, length, negatives, job.seed, job.device));
+            let batches = EachPrefix::new(job.dataset, batch, length, negatives, job.seed, job.device);
+            return self.item_loss().batches(batches, job);
         }
-        Box::new(NextItem::new(job.dataset, batch, length, negatives, job.seed, job.device))
+        let batches = NextItem::new(job.dataset, batch, length, negatives, job.seed, job.device);
+        self.item_loss().batches(batches, job)
     }
 
     fn training(&self) -> &TrainConfig {
@@ -355,6 +357,10 @@ impl IdModel for SasRec {
         let read = self.items.val().select(0, batch.items.clone());
         let states = self.encoder.states(read, &batch.lengths, batch.rows.as_ref(), batch.dropout);
         self.encoder.config.item_loss().of(states, self.table(), batch)
+    }
+
+    fn item_rows(&mut self) -> Option<&mut Param<Tensor<2>>> {
+        self.encoder.config.item_loss().reads_rows().then_some(&mut self.items)
     }
 
     fn fitted(&self) -> Self {

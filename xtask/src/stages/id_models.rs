@@ -119,6 +119,11 @@ impl IdModels {
 /// # Errors
 /// As [`ra_idmodels::fit`] and [`ra_idmodels::load`].
 pub fn id_models(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &Context) -> Result<IdModels> {
+    if let Some(text) = text.filter(|_| recipe.ids.iter().any(IdTable::reads_text)) {
+        let since = Instant::now();
+        text.features_with(&data.dataset.catalog, &*cx.progress)?;
+        cx.costs.add("encode titles", since);
+    }
     let train = |table: &IdTable| whole(recipe, table, data, text, cx);
     let methods: Vec<TrainedMethod> = recipe.ids.iter().map(train).collect::<Result<_>>()?;
     let backbone = methods.last().context("a recipe has at least one [[id]] table")?;

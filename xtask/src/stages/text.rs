@@ -9,12 +9,15 @@ use anyhow::{Context as _, Result};
 use burn::tensor::Tensor;
 use counted::Counted;
 use ra_align::{AlignConfig, AlignLoss, Placement, PromptConfig, TextTower, Tuning};
-use ra_core::{Catalog, Device, Fingerprint, LanguageModel, LmSpec, Precision, Problem};
+use ra_core::{Catalog, Device, Fingerprint, LanguageModel, LmSpec, NoProgress, Precision, Problem, Progress};
 use ra_llm::{HfTokenizer, ModelPrompts, PretrainedLm, Reading};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Instant;
+
+/// The version of this program, which defines what is kept of texts, and the form in which it is kept.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), ", 20 bits");
 
 /// A text tower that shares its language model.
 pub(crate) type Tower = Arc<TextTower<Arc<dyn LanguageModel>>>;
@@ -92,7 +95,7 @@ impl FrozenText {
 
     /// Encodes the titles of a catalogue, `[items + 1, width]` with padding in row 0.
     pub(crate) fn encode(&self, catalog: &Catalog) -> Result<Tensor<2>> {
-        Ok(ra_align::encode_titles(self.lm(), &*self.tokenizer, catalog)?)
+        Ok(ra_align::encode_titles(self.lm(), &*self.tokenizer, catalog, &NoProgress)?)
     }
 
     fn read(recipe: &Recipe, path: &Path, devices: &[Device], root: &Path, costs: &Costs) -> Result<Self> {
@@ -200,11 +203,33 @@ impl FrozenText {
 
     /// Returns its vectors of the titles of the run's catalogue.
     pub(crate) fn features(&self, catalog: &Catalog) -> Result<&Tensor<2>> {
+        self.features_with(catalog, &NoProgress)
+    }
+
+    /// Returns its vectors of the titles of the run's catalogue, and reports the progress of the first time.
+    pub(crate) fn features_with(&self, catalog: &Catalog, progress: &dyn Progress) -> Result<&Tensor<2>> {
         if let Some(known) = self.features.get() {
             return Ok(known);
         }
-        let vectors = ra_align::encode_titles(self.lm(), &*self.tokenizer, catalog)?;
+        let (lm, tokenizer) = (self.lm(), &*self.tokenizer);
+        let vectors = match &self.cache {
+            None => ra_align::encode_titles(lm, tokenizer, catalog, progress)?,
+            Some(cache) => {
+                let maker = self.titles_maker();
+                let path = cache.join(format!("titles-{}.rows", ra_core::fingerprint([maker.as_bytes()])));
+                ra_align::encode_titles_in(&path, &maker, lm, tokenizer, catalog, progress).or_else(|error| {
+                    tracing::warn!(%error, "the cache of titles cannot be used: they are encoded again");
+                    ra_align::encode_titles(lm, tokenizer, catalog, progress)
+                })?
+            }
+        };
         Ok(self.features.get_or_init(|| vectors))
+    }
+
+    /// Returns the key of everything that the kept vectors of titles depend on, besides their tokens.
+    fn titles_maker(&self) -> String {
+        let instructions = ra_core::kernels::instructions();
+        format!("{VERSION} {} {instructions:?} {} titles", self.backend, self.identity())
     }
 
     fn rows_key(&self, align: &AlignConfig) -> RowsKey {
@@ -250,7 +275,7 @@ fn identity(own: &Fingerprint, spec: &LmSpec, precision: Precision) -> String {
 /// Everything that the cached constants of a text depend on, besides its tokens.
 #[derive(Debug)]
 struct RowsKey {
-    /// The version of this program, which defines the constants.
+    /// The version of this program, which defines the constants, and how they are kept.
     version: &'static str,
     /// The back end, because numbers differ in their last bits.
     backend: &'static str,
@@ -269,7 +294,7 @@ struct RowsKey {
 impl RowsKey {
     fn new(align: &AlignConfig, spec: &LmSpec, backend: &'static str, instructions: String, lm: String) -> Self {
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: VERSION,
             backend,
             instructions,
             lm,
