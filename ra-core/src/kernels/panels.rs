@@ -222,36 +222,31 @@ fn block<const ROWS: usize, const AT_ONCE: usize>(
 
 /// Writes the sums of some rows to the tile at `column`, added to the bias or, without one, to what is there.
 #[inline(always)]
-fn put(rows: &mut [f32], width: usize, column: usize, bias: Option<&[f32; TILE]>, sums: &[[f32; TILE]]) {
-    let columns = column..(column + TILE).min(width);
+fn put<const ROWS: usize>(
+    rows: &mut [f32],
+    width: usize,
+    column: usize,
+    bias: Option<&[f32; TILE]>,
+    sums: &[[f32; TILE]; ROWS],
+) {
     for (out, sums) in rows.chunks_exact_mut(width).zip(sums) {
-        let out = &mut out[columns.clone()];
-        let before = bias.map_or_else(
-            #[inline(always)]
-            || padded(out),
-            #[inline(always)]
-            |bias| *bias,
-        );
+        let out = &mut out[column..(column + TILE).min(width)];
         match out.first_chunk_mut::<TILE>() {
             Some(out) => {
+                let before = *bias.unwrap_or(out);
+                let mut made = [0.0; TILE];
                 for j in 0..TILE {
-                    out[j] = before[j] + sums[j];
+                    made[j] = before[j] + sums[j];
                 }
+                *out = made;
             }
             None => {
-                for ((out, before), sum) in out.iter_mut().zip(before).zip(sums) {
-                    *out = before + sum;
+                for (j, out) in out.iter_mut().enumerate() {
+                    *out = bias.map_or(*out, |bias| bias[j]) + sums[j];
                 }
             }
         }
     }
-}
-
-#[inline(always)]
-fn padded(x: &[f32]) -> [f32; TILE] {
-    let mut all = [0.0; TILE];
-    all[..x.len()].copy_from_slice(x);
-    all
 }
 
 /// The products of six rows with a piece of a panel.
@@ -275,25 +270,30 @@ fn wide_tiles(
     for ((((((((((u, v), w), a), b), c), d), e), f), g), h) in
         panels.zip(a).zip(b).zip(c).zip(d).zip(e).zip(f).zip(g).zip(h)
     {
-        let x = [*a, *b, *c, *d, *e, *f, *g, *h];
-        add_eight(&mut sums[0], x, u);
-        add_eight(&mut sums[1], x, v);
-        add_eight(&mut sums[2], x, w);
+        add_row(&mut sums, 0, *a, [u, v, w]);
+        add_row(&mut sums, 1, *b, [u, v, w]);
+        add_row(&mut sums, 2, *c, [u, v, w]);
+        add_row(&mut sums, 3, *d, [u, v, w]);
+        add_row(&mut sums, 4, *e, [u, v, w]);
+        add_row(&mut sums, 5, *f, [u, v, w]);
+        add_row(&mut sums, 6, *g, [u, v, w]);
+        add_row(&mut sums, 7, *h, [u, v, w]);
     }
     sums
 }
 
-/// [`add_rows`] for eight rows, unrolled by hand for the same reason.
+/// Adds the products of one row. By rows, because three lines fit into registers beside the sums, and eight inputs do
+/// not.
 #[inline(always)]
-fn add_eight(sums: &mut [[f32; TILE]; WIDE_ROWS], [s, t, u, v, w, x, y, z]: [f32; WIDE_ROWS], b: &[f32; TILE]) {
-    add_scaled(&mut sums[0], s, b);
-    add_scaled(&mut sums[1], t, b);
-    add_scaled(&mut sums[2], u, b);
-    add_scaled(&mut sums[3], v, b);
-    add_scaled(&mut sums[4], w, b);
-    add_scaled(&mut sums[5], x, b);
-    add_scaled(&mut sums[6], y, b);
-    add_scaled(&mut sums[7], z, b);
+fn add_row(
+    [first, second, third]: &mut [[[f32; TILE]; WIDE_ROWS]; WIDE_PANELS],
+    row: usize,
+    x: f32,
+    [u, v, w]: [&[f32; TILE]; WIDE_PANELS],
+) {
+    add_scaled(&mut first[row], x, u);
+    add_scaled(&mut second[row], x, v);
+    add_scaled(&mut third[row], x, w);
 }
 
 #[cfg(test)]

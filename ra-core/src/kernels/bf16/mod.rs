@@ -85,17 +85,22 @@ impl Way {
         if matches!(self, Self::Unit(_)) { rows.next_multiple_of(UNIT_ROWS) } else { rows }
     }
 
-    /// Adds the products of rows of pairs, each at a `distance` from the last, with whole tiles of lines.
-    fn multiply(self, pairs: &[Pair], distance: usize, lines: &[Line], sums: &mut [Sums]) {
+    /// The words of a row for each pair of inputs: the pair, or two `f32`.
+    fn words(self) -> usize {
+        if matches!(self, Self::Vectors) { 2 } else { 1 }
+    }
+
+    /// Adds the products of rows, each at a `distance` from the last, with whole tiles of lines.
+    fn multiply(self, rows: &[u32], distance: usize, lines: &[Line], sums: &mut [Sums]) {
         match self {
-            Self::Unit(unit) => unit.multiply_pairs(pairs, distance, lines, sums),
+            Self::Unit(unit) => unit.multiply_pairs(rows, distance, lines, sums),
             #[cfg(target_arch = "x86_64")]
-            Self::Pairs => avx512::multiply(pairs, distance, lines, sums),
+            Self::Pairs => avx512::multiply(rows, distance, lines, sums),
             Self::Vectors => vectorized(
                 #[inline(always)]
                 || match has_wide_registers() {
-                    true => widened::<PANELS>(pairs, distance, lines, sums),
-                    false => widened::<1>(pairs, distance, lines, sums),
+                    true => widened::<PANELS>(rows, distance, lines, sums),
+                    false => widened::<1>(rows, distance, lines, sums),
                 },
             ),
         }
@@ -181,42 +186,40 @@ impl Bf16 {
     /// `a W + bias` by a given way. `bias` is as long as whole tiles. `finish` is called with each block of rows when it
     /// is complete.
     pub(super) fn product(&self, way: Way, a: &[f32], bias: &[f32], finish: impl Fn(&mut [f32]) + Sync) -> Vec<f32> {
-        let ([inner, width], deep) = (self.dims, self.deep());
+        let ([inner, width], deep, words) = (self.dims, self.deep(), way.words());
         in_parts(a, inner, MC, |a| {
             // A block is computed in the cache and written out once, without zeroing the output first.
             let mut out = Vec::with_capacity(a.len() / inner * width);
             let mut made = vec![0.0; MC * width];
-            let (mut pairs, mut sums) = (vec![0; MC * deep], vec![Sums([0.0; GROUP]); MC]);
+            let (mut rounded, mut sums) = (vec![0; MC * deep * words], vec![Sums([0.0; GROUP]); MC]);
             for a in a.chunks(MC * inner) {
                 let rows = a.len() / inner;
                 let made = &mut made[..rows * width];
                 vectorized(
                     #[inline(always)]
                     || {
-                        let rows = a.chunks_exact(inner).zip(pairs.chunks_exact_mut(deep));
-                        rows.for_each(
-                            #[inline(always)]
-                            |(row, pairs)| round(row, pairs),
-                        );
+                        for (row, rounded) in a.chunks_exact(inner).zip(rounded.chunks_exact_mut(deep * words)) {
+                            if words == 1 { round(row, rounded) } else { round_wide(row, rounded) }
+                        }
                     },
                 );
                 // What rows beyond the end hold is left over from earlier ones, and their sums are dropped.
                 let sums = &mut sums[..way.padded(rows)];
                 for (group, lines) in self.lines.chunks_exact(deep).enumerate() {
                     let first = group * GROUP;
-                    let mut start = Sums([0.0; GROUP]);
-                    start.0.iter_mut().zip(&bias[first..]).for_each(|(to, b)| *to = *b);
-                    sums.fill(start);
+                    let mut start = [0.0; GROUP];
+                    start.iter_mut().zip(&bias[first..]).for_each(|(to, b)| *to = *b);
+                    vectorized(
+                        #[inline(always)]
+                        || sums.fill(Sums(start)),
+                    );
                     for (piece, lines) in lines.chunks(PIECE).enumerate() {
-                        way.multiply(&pairs[piece * PIECE..], deep, lines, sums);
+                        way.multiply(&rounded[piece * PIECE * words..], deep * words, lines, sums);
                     }
-                    for (out, Sums(sums)) in made.chunks_exact_mut(width).zip(&*sums) {
-                        let out = &mut out[first..];
-                        match out.first_chunk_mut() {
-                            Some(out) => *out = *sums,
-                            None => out.copy_from_slice(&sums[..out.len()]),
-                        }
-                    }
+                    vectorized(
+                        #[inline(always)]
+                        || put(made, width, first, sums),
+                    );
                 }
                 finish(made);
                 out.extend_from_slice(made);
@@ -242,7 +245,7 @@ fn widen(pair: Pair) -> [f32; 2] {
     [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
 }
 
-/// Rounds a row. The pairs beyond it are zero and stay so.
+/// Rounds a row to pairs. Those beyond it are zero and stay so.
 #[inline(always)]
 fn round(row: &[f32], pairs: &mut [Pair]) {
     let (twos, rest) = row.as_chunks::<2>();
@@ -254,33 +257,49 @@ fn round(row: &[f32], pairs: &mut [Pair]) {
     }
 }
 
+/// Rounds a row to `f32`. Those beyond it are zero and stay so.
+#[inline(always)]
+fn round_wide(row: &[f32], words: &mut [u32]) {
+    for (word, x) in words.iter_mut().zip(row) {
+        *word = nearest(*x);
+    }
+}
+
+/// Writes the columns of a group.
+#[inline(always)]
+fn put(out: &mut [f32], width: usize, first: usize, sums: &[Sums]) {
+    for (out, Sums(sums)) in out.chunks_exact_mut(width).zip(sums) {
+        let out = &mut out[first..];
+        match out.first_chunk_mut() {
+            Some(out) => *out = *sums,
+            None => out.copy_from_slice(&sums[..out.len()]),
+        }
+    }
+}
+
 /// The pairs that are widened at once: those of a group fill two thirds of the first cache.
 const WIDENED: usize = PIECE / 3;
 
-/// The products in `f32`, `N` panels at a time.
+/// The products in `f32` of rows that are widened already, `N` panels at a time.
 #[inline(always)]
-fn widened<const N: usize>(pairs: &[Pair], distance: usize, lines: &[Line], sums: &mut [Sums]) {
+fn widened<const N: usize>(rows: &[u32], distance: usize, lines: &[Line], sums: &mut [Sums]) {
     let mut wide = [[[0.0f32; TILE]; PANELS]; 2 * WIDENED];
-    let mut rows = [[0.0f32; 2 * WIDENED]; MR];
     for (piece, lines) in lines.chunks(WIDENED).enumerate() {
         for (to, Line(line)) in wide.as_chunks_mut::<2>().0.iter_mut().zip(lines) {
-            let [low, high] = to.each_mut().map(
-                #[inline(always)]
-                |to| to.as_flattened_mut(),
-            );
+            let [low, high] = to;
+            let (low, high) = (low.as_flattened_mut(), high.as_flattened_mut());
             for j in 0..GROUP {
                 [low[j], high[j]] = widen(line[j]);
             }
         }
+        let (first, wide) = (2 * piece * WIDENED, &wide[..2 * lines.len()]);
         for (at, sums) in sums.chunks_mut(MR).enumerate() {
-            for (r, row) in rows.iter_mut().enumerate().take(sums.len()) {
-                let pairs = &pairs[(at * MR + r) * distance + piece * WIDENED..][..lines.len()];
-                for (two, pair) in row.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
-                    *two = widen(*pair);
-                }
-            }
+            // Beyond the end, the last row is read again and its results are dropped.
+            let last = sums.len() - 1;
+            let read = |r: usize| &rows[(at * MR + r.min(last)) * distance + first..][..wide.len()];
+            let rows = [read(0), read(1), read(2), read(3), read(4), read(5)];
             for column in (0..PANELS).step_by(N) {
-                add_products::<N>(&rows, &wide[..2 * lines.len()], column, sums);
+                add_products::<N>(rows, wide, column, sums);
             }
         }
     }
@@ -289,23 +308,25 @@ fn widened<const N: usize>(pairs: &[Pair], distance: usize, lines: &[Line], sums
 /// Adds the products of six rows with the panels from `column` on.
 #[inline(always)]
 fn add_products<const N: usize>(
-    [a, b, c, d, e, f]: &[[f32; 2 * WIDENED]; MR],
+    [a, b, c, d, e, f]: [&[u32]; MR],
     lines: &[[[f32; TILE]; PANELS]],
     column: usize,
     sums: &mut [Sums],
 ) {
     let mut found = [[[0.0; TILE]; MR]; N];
-    for (r, Sums(sums)) in sums.iter().enumerate() {
+    for (r, Sums(sums)) in sums.iter().enumerate().take(MR) {
         for (n, found) in found.iter_mut().enumerate() {
             found[r] = sums.as_chunks().0[column + n];
         }
     }
     for ((((((line, a), b), c), d), e), f) in lines.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
+        let x = [f32::from_bits(*a), f32::from_bits(*b), f32::from_bits(*c)];
+        let y = [f32::from_bits(*d), f32::from_bits(*e), f32::from_bits(*f)];
         for n in 0..N {
-            add_rows(&mut found[n], [*a, *b, *c, *d, *e, *f], &line[column + n]);
+            add_rows(&mut found[n], [x[0], x[1], x[2], y[0], y[1], y[2]], &line[column + n]);
         }
     }
-    for (r, Sums(sums)) in sums.iter_mut().enumerate() {
+    for (r, Sums(sums)) in sums.iter_mut().enumerate().take(MR) {
         for (n, found) in found.iter().enumerate() {
             sums.as_chunks_mut().0[column + n] = found[r];
         }
