@@ -372,11 +372,10 @@ mod tests {
             let [under, over] = [middle.to_bits() - 1, middle.to_bits() + 1].map(f32::from_bits);
             assert_eq!([rounded(under), rounded(over)], [below, above], "{middle:e}");
         }
-        assert_eq!([f32::INFINITY, f32::NEG_INFINITY, f32::MAX].map(rounded), [
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-            f32::INFINITY
-        ]);
+        assert_eq!(
+            [f32::INFINITY, f32::NEG_INFINITY, f32::MAX].map(rounded),
+            [f32::INFINITY, f32::NEG_INFINITY, f32::INFINITY]
+        );
         for bits in [0x7f80_0001, 0x7fc0_0000, 0x7fff_ffff, 0xff80_0001, 0xffff_ffff] {
             assert!(rounded(f32::from_bits(bits)).is_nan(), "{bits:x}");
         }
@@ -448,7 +447,8 @@ mod tests {
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
         let (rows, inner, width) = (3 * MC + 5, 50, 70);
-        let (a, weight) = (numbers(rows * inner, 1), Bf16::new(&numbers(inner * width, 2), Layout::InOut, [inner, width]));
+        let (a, weight) =
+            (numbers(rows * inner, 1), Bf16::new(&numbers(inner * width, 2), Layout::InOut, [inner, width]));
         let product = |way: Way, threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| weight.product(way, &a, &[0.5; 5 * TILE], |_| ()))
