@@ -1,5 +1,6 @@
 //! Linear layers that are never trained.
 use super::activation::{Activation, activate, activate_in_place};
+use super::bf16::{Bf16, Way};
 use super::int16::Int16;
 use super::math::TILE;
 use super::matrix_unit::Unit;
@@ -110,6 +111,11 @@ impl FrozenLinear {
                 let weight = Numbers::Int16(Int16::new(&host(weight), self.dims));
                 Self::packed(weight, bias.map(host), self.dims)
             }
+            (Weight::Packed(_), Precision::Bf16) => {
+                let (weight, bias) = self.composed();
+                let weight = Numbers::Bf16(Bf16::new(&host(weight), Layout::InOut, self.dims));
+                Self::packed(weight, bias.map(host), self.dims)
+            }
             (_, Precision::F32 | Precision::F16 | Precision::Bf16) => {
                 let (weight, bias) = self.composed();
                 let weight = weight.cast(precision.dtype());
@@ -184,6 +190,7 @@ struct Packed {
 #[derive(Debug)]
 enum Numbers {
     F32(Panels),
+    Bf16(Bf16),
     Int16(Int16),
 }
 
@@ -191,7 +198,17 @@ impl Numbers {
     fn precision(&self) -> Precision {
         match self {
             Self::F32(_) => Precision::F32,
+            Self::Bf16(_) => Precision::Bf16,
             Self::Int16(_) => Precision::Int16,
+        }
+    }
+
+    /// The numbers of inputs and outputs.
+    fn dims(&self) -> [usize; 2] {
+        match self {
+            Self::F32(panels) => panels.dims(),
+            Self::Bf16(halves) => halves.dims(),
+            Self::Int16(integers) => integers.dims(),
         }
     }
 
@@ -199,6 +216,7 @@ impl Numbers {
     fn unpacked(&self) -> Vec<f32> {
         match self {
             Self::F32(panels) => panels.unpacked(),
+            Self::Bf16(halves) => halves.unpacked(),
             Self::Int16(integers) => integers.unpacked(),
         }
     }
@@ -231,28 +249,26 @@ impl Operator<1> for Product {
 
     fn forward(&self, [x]: [Matrix<'_>; 1]) -> (Vec<f32>, usize, ()) {
         let Packed { weight, bias } = &*self.0;
-        let [input, output] = match weight {
-            Numbers::F32(panels) => panels.dims(),
-            Numbers::Int16(integers) => integers.dims(),
-        };
+        let [input, output] = weight.dims();
         assert_eq!(x.width, input, "a row has as many numbers as the layer reads");
         let finish = |rows: &mut [f32]| self.1.iter().for_each(|&a| activate_in_place(rows, a));
         let value = match weight {
             Numbers::F32(panels) => panels.product(Unit::find(), x.values, false, bias, finish),
+            Numbers::Bf16(halves) => halves.product(Way::find(), x.values, bias, finish),
             Numbers::Int16(integers) => integers.product(x.values, bias, finish),
         };
         (value, output, ())
     }
 
     /// The gradient of the product with the weight as it is stored; that `x` is rounded too counts as no change of it.
+    /// In `bf16`, the gradient of the value is rounded like an input.
     fn backward(&self, _: [Matrix<'_>; 1], _: &(), grad: &[f32], _: [bool; 1]) -> [Vec<f32>; 1] {
-        let none = |input: usize| vec![0.0; input.next_multiple_of(TILE)];
+        let [input, _] = self.0.weight.dims();
+        let none = vec![0.0; input.next_multiple_of(TILE)];
         [match &self.0.weight {
-            Numbers::F32(panels) => panels.product(Unit::find(), grad, true, &none(panels.dims()[0]), |_| ()),
-            Numbers::Int16(integers) => {
-                let turned = integers.transposed();
-                turned.product(Unit::find(), grad, false, &none(turned.dims()[1]), |_| ())
-            }
+            Numbers::F32(panels) => panels.product(Unit::find(), grad, true, &none, |_| ()),
+            Numbers::Bf16(halves) => halves.transposed().product(Way::find(), grad, &none, |_| ()),
+            Numbers::Int16(integers) => integers.transposed().product(Unit::find(), grad, false, &none, |_| ()),
         }]
     }
 }
@@ -279,10 +295,22 @@ mod tests {
 
     #[test]
     fn integers_are_near_in_value_and_the_gradient_is_that_of_the_rounded_weight() {
+        coarser_is_near(Precision::Int16, [0.04, 0.02], 1e-4);
+    }
+
+    #[test]
+    fn bf16_is_near_in_value_and_so_is_the_gradient_of_the_rounded_weight() {
+        // Eight bits instead of eleven, and the gradient is a sum of 33 products of rounded numbers.
+        coarser_is_near(Precision::Bf16, [0.3, 0.2], 0.1);
+    }
+
+    /// `near_by` is how far values of the exact and of the rounded weight may be off, `steep` how far gradients may.
+    fn coarser_is_near(precision: Precision, near_by: [f32; 2], steep: f32) {
         let (rows, dims) = (9, [70, 33]);
         let (weight, bias) = (random(dims, 3).inner(), random([1, dims[1]], 4).inner());
         let layer = FrozenLinear::new(&host(weight), Layout::InOut, Some(host(bias)), dims, &Device::flex());
-        let coarse = layer.in_precision(Precision::Int16);
+        let coarse = layer.in_precision(precision);
+        assert!(matches!(&coarse.weight, Weight::Packed(packed) if packed.weight.precision() == precision));
         // The rounded weight as a plain one, with the gradient of Burn's own product.
         let (weight, bias) = coarse.composed();
         let plain = FrozenLinear { weight: Weight::Plain(Arc::new(Plain { weight, bias })), dims };
@@ -294,11 +322,11 @@ mod tests {
             [y.inner(), x.grad(&grads).unwrap()].map(Tensor::into_data)
         };
         let ([exact, _], [near, slope], [rounded, expected]) = (run(&layer), run(&coarse), run(&plain));
-        // Sums of 70 products of numbers about 1, each factor off by at most a thousandth.
-        near.assert_approx_eq(&exact, Tolerance::<f32>::absolute(0.04));
-        near.assert_approx_eq(&rounded, Tolerance::<f32>::absolute(0.02));
+        // Sums of 70 products of numbers about 1.
+        near.assert_approx_eq(&exact, Tolerance::<f32>::absolute(near_by[0]));
+        near.assert_approx_eq(&rounded, Tolerance::<f32>::absolute(near_by[1]));
         assert_ne!(near, exact);
-        slope.assert_approx_eq(&expected, Tolerance::<f32>::rel_abs(1e-4, 1e-4));
+        slope.assert_approx_eq(&expected, Tolerance::<f32>::rel_abs(steep, steep));
         let x = random([rows, dims[0]], 1).inner();
         let (fused, apart) = (coarse.activated(x.clone(), Activation::Gelu), coarse.forward(x));
         let apart = activate(apart, Activation::Gelu).into_data();

@@ -163,7 +163,7 @@ pub(crate) const TILE: usize = 16;
 
 /// `sums += x * w`.
 #[inline(always)]
-fn add_scaled(sums: &mut [f32; TILE], x: f32, w: &[f32; TILE]) {
+pub(crate) fn add_scaled(sums: &mut [f32; TILE], x: f32, w: &[f32; TILE]) {
     for j in 0..TILE {
         sums[j] = x.mul_add(w[j], sums[j]);
     }

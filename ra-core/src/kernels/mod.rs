@@ -31,6 +31,7 @@
 //! matrix unit (AMX).
 mod activation;
 mod attention;
+mod bf16;
 mod dropout;
 mod int16;
 mod layer_norm;
@@ -67,10 +68,10 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// The instructions of an x86 processor that operators use on the CPU back end, for a report: `AVX-512, AMX`, say. Empty
-/// elsewhere.
+/// The instructions of an x86 processor that operators use on the CPU back end, for a report and for the keys of stored
+/// numbers: `AVX-512, AMX`, say. Empty elsewhere.
 pub fn instructions() -> String {
-    let units = [math::vectors(), matrix_unit::Unit::find().map(|_| "AMX")];
+    let units = [math::vectors(), bf16::Way::find().name(), matrix_unit::Unit::find().map(|_| "AMX")];
     units.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 

@@ -1,15 +1,20 @@
 //! Matrices packed in the order in which a product reads them.
 use super::Layout;
-use super::math::{MR, TILE, add_rows, has_wide_registers, transpose, vectorized};
+use super::math::{MR, TILE, add_rows, add_scaled, has_wide_registers, transpose, vectorized};
 use super::matrix_unit::{self, Columns, Unit};
 use rayon::prelude::*;
 
 /// The rows of a task (MC in BLIS): the part of `x` that it reads stays in the cache while the weight streams past.
 const MC: usize = 48;
 
-/// The inputs (KC in BLIS) that are processed before the next panel: a piece of a panel stays in the cache next to the
+/// The inputs (KC in BLIS) that are processed before the next panels: those pieces stay in the first cache next to the
 /// rows.
-const KC: usize = 1536;
+const KC: usize = 192;
+
+/// The rows and the panels that are multiplied at once where there are the 32 registers of AVX-512: sums take 24 of
+/// them, and a number that is read serves more products than with [`MR`] rows and fewer or more panels.
+const WIDE_ROWS: usize = 8;
+const WIDE_PANELS: usize = 3;
 
 /// A weight split into panels of [`TILE`] outputs, each `[input, TILE]`; the last one is padded with zeros.
 #[derive(Debug)]
@@ -108,7 +113,6 @@ impl Panels {
         }
         let turned = transposed.then(|| self.transposed());
         let panels = turned.as_ref().unwrap_or(&self.numbers);
-        // AVX-512 has twice the registers: they hold the sums of two panels, which hides the latency of one.
         let wide = has_wide_registers();
         in_parts(a, inner, MC, |a| {
             // A block is computed in the cache and written out once, without zeroing the output first.
@@ -119,7 +123,27 @@ impl Panels {
                 let weight = Weight { panels, width, bias };
                 vectorized(
                     #[inline(always)]
-                    || if wide { block::<2>(made, a, inner, weight) } else { block::<1>(made, a, inner, weight) },
+                    || {
+                        if wide {
+                            block(
+                                made,
+                                a,
+                                inner,
+                                weight,
+                                #[inline(always)]
+                                |rows, panels| wide_tiles(rows, panels),
+                            );
+                        } else {
+                            block(
+                                made,
+                                a,
+                                inner,
+                                weight,
+                                #[inline(always)]
+                                |rows, panel| tile(rows, panel),
+                            );
+                        }
+                    },
                 );
                 finish(made);
                 out.extend_from_slice(made);
@@ -166,29 +190,30 @@ struct Weight<'a> {
     bias: &'a [f32],
 }
 
-/// Multiplies `AT_ONCE` panels with the same rows at a time; the order in which terms are added does not depend on it.
+/// Multiplies `ROWS` rows with `AT_ONCE` panels at a time; the order in which terms are added does not depend on it.
 #[inline(always)]
-fn block<const AT_ONCE: usize>(out: &mut [f32], a: &[f32], inner: usize, weight: Weight<'_>) {
+fn block<const ROWS: usize, const AT_ONCE: usize>(
+    out: &mut [f32],
+    a: &[f32],
+    inner: usize,
+    weight: Weight<'_>,
+    tiles: impl Fn([&[f32]; ROWS], [&[[f32; TILE]]; AT_ONCE]) -> [[[f32; TILE]; ROWS]; AT_ONCE],
+) {
     let rows = a.len() / inner;
     let (bias, _) = weight.bias.as_chunks::<TILE>();
     for start in (0..inner).step_by(KC) {
         let end = (start + KC).min(inner);
-        let panels = weight.panels.chunks(inner * TILE * AT_ONCE);
-        for (index, (panels, bias)) in panels.zip(bias.chunks(AT_ONCE)).enumerate() {
-            let column = index * AT_ONCE * TILE;
-            let piece = |which: usize| panels[which * inner * TILE..][start * TILE..end * TILE].as_chunks::<TILE>().0;
-            for row in (0..rows).step_by(MR) {
-                // Beyond the end, the last row is read again and its results are dropped.
-                let read = |r: usize| &a[(row + r).min(rows - 1) * inner..][start..end];
-                let a = [read(0), read(1), read(2), read(3), read(4), read(5)];
-                let rows = &mut out[row * weight.width..];
-                let before = |which: usize| (start == 0).then_some(&bias[which]);
-                if bias.len() == 2 {
-                    let [first, second] = tiles(a, [piece(0), piece(1)]);
-                    put(rows, weight.width, column, before(0), &first);
-                    put(rows, weight.width, column + TILE, before(1), &second);
-                } else {
-                    put(rows, weight.width, column, before(0), &tile(a, piece(0)));
+        for (index, bias) in bias.chunks(AT_ONCE).enumerate() {
+            // Beyond the end, the last panel and the last row are read again and their results are dropped.
+            let panels: [_; AT_ONCE] = std::array::from_fn(|n| {
+                let panel = index * AT_ONCE + n.min(bias.len() - 1);
+                weight.panels[panel * inner * TILE..][start * TILE..end * TILE].as_chunks().0
+            });
+            for row in (0..rows).step_by(ROWS) {
+                let read = std::array::from_fn(|r| &a[(row + r).min(rows - 1) * inner..][start..end]);
+                let (sums, rows) = (tiles(read, panels), &mut out[row * weight.width..]);
+                for (n, (sums, bias)) in sums.iter().zip(bias).enumerate() {
+                    put(rows, weight.width, (index * AT_ONCE + n) * TILE, (start == 0).then_some(bias), sums);
                 }
             }
         }
@@ -197,58 +222,78 @@ fn block<const AT_ONCE: usize>(out: &mut [f32], a: &[f32], inner: usize, weight:
 
 /// Writes the sums of some rows to the tile at `column`, added to the bias or, without one, to what is there.
 #[inline(always)]
-fn put(rows: &mut [f32], width: usize, column: usize, bias: Option<&[f32; TILE]>, sums: &[[f32; TILE]; MR]) {
-    let columns = column..(column + TILE).min(width);
+fn put<const ROWS: usize>(
+    rows: &mut [f32],
+    width: usize,
+    column: usize,
+    bias: Option<&[f32; TILE]>,
+    sums: &[[f32; TILE]; ROWS],
+) {
     for (out, sums) in rows.chunks_exact_mut(width).zip(sums) {
-        let out = &mut out[columns.clone()];
-        let before = bias.map_or_else(
-            #[inline(always)]
-            || padded(out),
-            #[inline(always)]
-            |bias| *bias,
-        );
+        let out = &mut out[column..(column + TILE).min(width)];
         match out.first_chunk_mut::<TILE>() {
             Some(out) => {
+                let before = *bias.unwrap_or(out);
+                let mut made = [0.0; TILE];
                 for j in 0..TILE {
-                    out[j] = before[j] + sums[j];
+                    made[j] = before[j] + sums[j];
                 }
+                *out = made;
             }
             None => {
-                for ((out, before), sum) in out.iter_mut().zip(before).zip(sums) {
-                    *out = before + sum;
+                for (j, out) in out.iter_mut().enumerate() {
+                    *out = bias.map_or(*out, |bias| bias[j]) + sums[j];
                 }
             }
         }
     }
 }
 
-#[inline(always)]
-fn padded(x: &[f32]) -> [f32; TILE] {
-    let mut all = [0.0; TILE];
-    all[..x.len()].copy_from_slice(x);
-    all
-}
-
 /// The products of six rows with a piece of a panel.
 #[inline(always)]
-fn tile([a, b, c, d, e, f]: [&[f32]; MR], piece: &[[f32; TILE]]) -> [[f32; TILE]; MR] {
+fn tile([a, b, c, d, e, f]: [&[f32]; MR], [panel]: [&[[f32; TILE]]; 1]) -> [[[f32; TILE]; MR]; 1] {
     let mut sums = [[0.0f32; TILE]; MR];
-    for ((((((w, a), b), c), d), e), f) in piece.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
+    for ((((((w, a), b), c), d), e), f) in panel.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
         add_rows(&mut sums, [*a, *b, *c, *d, *e, *f], w);
+    }
+    [sums]
+}
+
+/// The products of eight rows with pieces of three panels.
+#[inline(always)]
+fn wide_tiles(
+    [a, b, c, d, e, f, g, h]: [&[f32]; WIDE_ROWS],
+    [first, second, third]: [&[[f32; TILE]]; WIDE_PANELS],
+) -> [[[f32; TILE]; WIDE_ROWS]; WIDE_PANELS] {
+    let mut sums = [[[0.0f32; TILE]; WIDE_ROWS]; WIDE_PANELS];
+    let panels = first.iter().zip(second).zip(third);
+    for ((((((((((u, v), w), a), b), c), d), e), f), g), h) in
+        panels.zip(a).zip(b).zip(c).zip(d).zip(e).zip(f).zip(g).zip(h)
+    {
+        add_row(&mut sums, 0, *a, [u, v, w]);
+        add_row(&mut sums, 1, *b, [u, v, w]);
+        add_row(&mut sums, 2, *c, [u, v, w]);
+        add_row(&mut sums, 3, *d, [u, v, w]);
+        add_row(&mut sums, 4, *e, [u, v, w]);
+        add_row(&mut sums, 5, *f, [u, v, w]);
+        add_row(&mut sums, 6, *g, [u, v, w]);
+        add_row(&mut sums, 7, *h, [u, v, w]);
     }
     sums
 }
 
-/// The products of six rows with pieces of two panels.
+/// Adds the products of one row. By rows, because three lines fit into registers beside the sums, and eight inputs do
+/// not.
 #[inline(always)]
-fn tiles([a, b, c, d, e, f]: [&[f32]; MR], [left, right]: [&[[f32; TILE]]; 2]) -> [[[f32; TILE]; MR]; 2] {
-    let (mut first, mut second) = ([[0.0f32; TILE]; MR], [[0.0f32; TILE]; MR]);
-    for (((((((v, w), a), b), c), d), e), f) in left.iter().zip(right).zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
-        let x = [*a, *b, *c, *d, *e, *f];
-        add_rows(&mut first, x, v);
-        add_rows(&mut second, x, w);
-    }
-    [first, second]
+fn add_row(
+    [first, second, third]: &mut [[[f32; TILE]; WIDE_ROWS]; WIDE_PANELS],
+    row: usize,
+    x: f32,
+    [u, v, w]: [&[f32; TILE]; WIDE_PANELS],
+) {
+    add_scaled(&mut first[row], x, u);
+    add_scaled(&mut second[row], x, v);
+    add_scaled(&mut third[row], x, w);
 }
 
 #[cfg(test)]
@@ -271,17 +316,17 @@ mod tests {
     }
 
     #[test]
-    fn two_panels_at_once_give_the_bits_of_one() {
+    fn more_rows_and_panels_at_once_give_the_bits_of_fewer() {
         for (rows, inner, width) in [(1, 1, 1), (6, 40, 16), (7, 31, 33), (20, KC + 64, 48), (13, 2 * KC + 1, 70)] {
             let mut random = rng(8, "product", 0);
             let mut numbers = |n: usize| (0..n).map(|_| StandardNormal.sample(&mut random)).collect::<Vec<f32>>();
             let (a, b, bias) = (numbers(rows * inner), numbers(inner * width), numbers(width.next_multiple_of(TILE)));
             let panels = Panels::new(&b, Layout::InOut, [inner, width]);
             let weight = Weight { panels: &panels.numbers, width, bias: &bias };
-            let [mut one, mut two] = [vec![f32::NAN; rows * width], vec![f32::NAN; rows * width]];
-            block::<1>(&mut one, &a, inner, weight);
-            block::<2>(&mut two, &a, inner, weight);
-            assert!(one.iter().all(|x| x.is_finite()) && one == two, "{rows} x {inner} x {width}");
+            let [mut few, mut more] = [vec![f32::NAN; rows * width], vec![f32::NAN; rows * width]];
+            block(&mut few, &a, inner, weight, tile);
+            block(&mut more, &a, inner, weight, wide_tiles);
+            assert!(few.iter().all(|x| x.is_finite()) && few == more, "{rows} x {inner} x {width}");
         }
     }
 

@@ -14,7 +14,8 @@ pub enum Precision {
     F32,
     /// 11 bits of precision, range 6e-8 to 65504; most published weights are stored in it.
     F16,
-    /// 8 bits of precision, the range of `f32`.
+    /// 8 bits of precision, the range of `f32`; the input of a product is rounded alike, and sums are `f32`. On the CPU
+    /// the last bits depend on the instructions: AMX or, on AMD, AVX-512 BF16 where there is one of them, else `f32`.
     Bf16,
     /// Integers of 11 bits and a sign, with a scale for each output; the input of a product is rounded alike, with a
     /// scale for each row. On the CPU alone, and fast where it has AVX-512 VNNI. Every processor gives the same bits.

@@ -1,7 +1,7 @@
 //! The AMX instructions. Rust has no stable intrinsics for them yet.
 #![allow(unsafe_code)]
 
-use super::{Accumulators, SplitTiles, TILE};
+use super::{Accumulators, GROUP, Line, Pair, SplitTiles, Sums, TILE, UNIT_COLUMNS, UNIT_ROWS};
 use std::arch::{asm, x86_64::__cpuid_count};
 use std::sync::LazyLock;
 
@@ -124,4 +124,62 @@ impl Amx {
         // SAFETY: as for the configuration above: the content of the registers has been stored.
         unsafe { asm!("tilerelease", options(nostack)) };
     }
+
+    /// Adds the products of rows of pairs, each at a `distance` from the last, with whole tiles of lines.
+    pub(super) fn multiply_pairs(self, pairs: &[Pair], distance: usize, lines: &[Line], sums: &mut [Sums]) {
+        let deep = lines.len() / TILE;
+        assert!(deep > 0 && lines.len().is_multiple_of(TILE) && lines.len() <= distance);
+        assert!(sums.len().is_multiple_of(UNIT_ROWS));
+        // SAFETY: as in `multiply`.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
+        // One pair of panels after another: its lines stay in the cache while the rows stream past.
+        for column in (0..GROUP).step_by(UNIT_COLUMNS) {
+            for (index, sums) in sums.chunks_exact_mut(UNIT_ROWS).enumerate() {
+                let rows = &pairs[index * UNIT_ROWS * distance..][..(UNIT_ROWS - 1) * distance + lines.len()];
+                // SAFETY: reads the first `16 * deep` pairs of each of 32 rows, the last of which ends with `rows`; 32
+                // columns from `column` on of `16 * deep` lines; and reads and writes those columns of 32 sums. A line
+                // and the sums of a row have 64 columns, which `column` and the 31 after it do not exceed.
+                unsafe {
+                    asm!(
+                        "tileloadd tmm0, [{sums} + {line}]",
+                        "tileloadd tmm1, [{sums} + {line} + 64]",
+                        "tileloadd tmm2, [{sums} + {line} + 4096]",
+                        "tileloadd tmm3, [{sums} + {line} + 4160]",
+                        "2:",
+                        "tileloadd tmm4, [{a} + {row}]",
+                        "tileloadd tmm6, [{b} + {line}]",
+                        "tdpbf16ps tmm0, tmm4, tmm6",
+                        "tileloadd tmm7, [{b} + {line} + 64]",
+                        "tdpbf16ps tmm1, tmm4, tmm7",
+                        "tileloadd tmm5, [{c} + {row}]",
+                        "tdpbf16ps tmm2, tmm5, tmm6",
+                        "tdpbf16ps tmm3, tmm5, tmm7",
+                        "add {a}, 64",
+                        "add {c}, 64",
+                        "add {b}, 4096",
+                        "dec {deep}",
+                        "jnz 2b",
+                        "tilestored [{sums} + {line}], tmm0",
+                        "tilestored [{sums} + {line} + 64], tmm1",
+                        "tilestored [{sums} + {line} + 4096], tmm2",
+                        "tilestored [{sums} + {line} + 4160], tmm3",
+                        a = inout(reg) rows.as_ptr() => _,
+                        c = inout(reg) rows.as_ptr().wrapping_add(TILE * distance) => _,
+                        b = inout(reg) lines.as_ptr().cast::<Pair>().wrapping_add(column) => _,
+                        deep = inout(reg) deep => _,
+                        row = in(reg) distance * size_of::<Pair>(),
+                        line = in(reg) size_of::<Line>(),
+                        sums = in(reg) sums.as_mut_ptr().cast::<f32>().wrapping_add(column),
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                        options(nostack),
+                    );
+                }
+            }
+        }
+        // SAFETY: as in `multiply`.
+        unsafe { asm!("tilerelease", options(nostack)) };
+    }
 }
+
+const _: () = assert!(size_of::<Line>() == 256 && size_of::<Sums>() == 256, "the code counts on it");

@@ -1,4 +1,5 @@
-//! Matrix products on a processor's matrix unit (Intel's AMX), with the precision of `f32`.
+//! Matrix products on a processor's matrix unit (Intel's AMX), with the precision of `f32`. For those in `bf16`, see
+//! [`super::bf16`], the unit multiplies the numbers as they are, in one pass instead of six.
 //!
 //! The unit multiplies `bf16` and adds in `f32`. An `f32` is the sum of three `bf16` of 8 bits each, and the product of
 //! two such sums is the sum of six products of parts, without the three smallest, which together are about 2^-24 of the
@@ -10,6 +11,9 @@ mod amx;
 #[cfg(test)]
 mod model;
 
+#[cfg(any(test, all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64")))]
+use super::bf16::GROUP;
+use super::bf16::{Line, Pair, Sums};
 use super::math::{TILE, vectorized};
 use super::panels::Panels;
 use std::cell::RefCell;
@@ -76,6 +80,18 @@ impl Unit {
             Self::Amx(unit) => unit.multiply(rows, columns, sums),
             #[cfg(test)]
             Self::Model => model::multiply(rows, columns, sums),
+        }
+    }
+
+    /// Adds the products of rows of pairs of `bf16`, each at a `distance` from the last, with whole tiles of lines. There
+    /// are sums for a multiple of [`UNIT_ROWS`].
+    #[allow(unused_variables)] // Unused in a build without the unit.
+    pub(super) fn multiply_pairs(self, pairs: &[Pair], distance: usize, lines: &[Line], sums: &mut [Sums]) {
+        match self {
+            #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
+            Self::Amx(unit) => unit.multiply_pairs(pairs, distance, lines, sums),
+            #[cfg(test)]
+            Self::Model => model::multiply_pairs(pairs, distance, lines, sums),
         }
     }
 }
@@ -289,6 +305,31 @@ mod tests {
         for (own, model) in sums(unit).into_iter().zip(sums(Unit::Model)) {
             // 64 products of at most a quarter; the sums may be added in another order.
             assert!((own - model).abs() < 64.0 / 4.0 * f32::EPSILON, "{own} {model}");
+        }
+    }
+
+    #[test]
+    fn the_unit_multiplies_pairs_as_its_model_does() {
+        let Some(unit) = Unit::find() else {
+            return crate::testkit::skipped(
+                "the_unit_multiplies_pairs_as_its_model_does",
+                "this processor has no matrix unit (AMX), or the build leaves it out",
+            );
+        };
+        let mut random = SplitMix::new(4);
+        let mut number = || ((random.unit() - 0.5) as f32).to_bits() >> 16;
+        let mut pair = || number() | number() << 16;
+        let (rows, deep, distance) = (2 * UNIT_ROWS, 3 * TILE, 4 * TILE);
+        let pairs: Vec<Pair> = (0..rows * distance).map(|_| pair()).collect();
+        let lines: Vec<Line> = (0..deep).map(|_| Line(std::array::from_fn(|_| pair()))).collect();
+        let sums = |unit: Unit| {
+            let mut sums = vec![Sums(std::array::from_fn(|j| j as f32)); rows];
+            unit.multiply_pairs(&pairs, distance, &lines, &mut sums);
+            sums.iter().flat_map(|Sums(sums)| *sums).collect::<Vec<_>>()
+        };
+        for (own, model) in sums(unit).into_iter().zip(sums(Unit::Model)) {
+            // 96 products of at most a quarter, added to at most 63, maybe in another order.
+            assert!((own - model).abs() < 96.0 * f32::EPSILON, "{own} {model}");
         }
     }
 
