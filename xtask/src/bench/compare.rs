@@ -2,7 +2,7 @@
 use super::page;
 use super::record::{Figure, Record, giga, ms, percent};
 use crate::machine::Machine;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ pub(crate) fn compare(paths: &[PathBuf; 2], to: Option<&Path>) -> Result<()> {
 /// Reads what `bench --json` printed.
 fn read(path: &Path) -> Result<Record> {
     let remedy = "measure again with `cargo xtask bench --json > FILE`";
-    let value: Value = ra_core::read_json(path).context(remedy)?;
+    let value: Value = ra_core::read_json(path).map_err(|error| anyhow!("{error}; {remedy}"))?;
     ensure!(!value.is_array(), "{}: is a list of figures, as older versions wrote it; {remedy}", path.display());
     let found: Record = serde_json::from_value(value)
         .map_err(|e| anyhow!("{}: is not what `bench --json` prints: {e}; {remedy}", path.display()))?;

@@ -121,7 +121,7 @@ struct Triad {
 }
 
 impl Triad {
-    /// Makes arrays of `bytes` each. Each part is first written by the pool's threads, so that it lies near one of them.
+    /// Makes arrays of `bytes` each. The pool's threads write their parts first, so that each lies near one of them.
     fn new(bytes: usize) -> Self {
         let array = || {
             let mut array = vec![0.0f32; bytes / size_of::<f32>()];

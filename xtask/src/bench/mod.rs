@@ -138,7 +138,7 @@ static BENCHES: [Bench; 35] = [
 /// Measures the chosen benchmarks, and prints a line for each or one JSON object.
 ///
 /// # Errors
-/// If no benchmark has the name, if the back end cannot be opened, if threads cannot be started, or if a benchmark fails.
+/// If no benchmark has a name, if the back end cannot be opened, if threads cannot be started, or if a benchmark fails.
 pub(crate) fn bench(asked: &BenchArgs, root: &Path) -> Result<()> {
     let BenchArgs { backend, precision, json, .. } = *asked;
     let chosen = chosen(&asked.names)?;
@@ -283,8 +283,8 @@ fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], at: &At) -> Result<Me
     })
 }
 
-/// Returns the operations of all matrix products of a training step of SASRec in its original form, with the softmax over
-/// `items`, for histories of these lengths: a product forward, and two of its size backward.
+/// Returns the operations of all matrix products of a training step of SASRec in its original form, with the softmax
+/// over `items`, for histories of these lengths: a product forward, and two of its size backward.
 fn softmax_flops(config: &SasRecConfig, items: usize, lengths: impl Iterator<Item = usize>) -> f64 {
     let SasRecConfig { dim, blocks, .. } = *config;
     // A block has queries, keys, values and a feed-forward part of two matrices, and its attention looks back only.
