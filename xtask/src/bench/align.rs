@@ -1,7 +1,8 @@
 //! Alignment steps on MiniLM's shape: both towers, loss, gradients and optimizer, with cached frozen work.
 use super::At;
 use super::lm::MINILM;
-use super::time::{Seconds, beyond, least};
+use super::time::{beyond, least};
+use super::work::Measured;
 use anyhow::Result;
 use burn::tensor::Tensor;
 use ra_align::{AlignConfig, AlignLoss, AlignTrain, Job, PromptConfig, Prompts, TextTower};
@@ -15,7 +16,7 @@ const TITLE: usize = 9;
 
 /// A tokenizer in which every word is one token.
 #[derive(Debug)]
-struct Words;
+pub(super) struct Words;
 
 impl Tokenizer for Words {
     fn tokenize(&self, texts: &[&str]) -> ra_core::Result<Vec<Vec<u32>>> {
@@ -60,8 +61,8 @@ pub(super) struct Step {
 /// 256 samples and 256 negatives, histories of six titles, the prefix in the last two layers.
 pub(super) const TWO_LAYERS: Step = Step { first_layer: -2, batch: 256, extra_negatives: 256, titles: 6, chunk: 0 };
 
-/// Returns CPU and wall seconds per step: a longer training minus a shorter one.
-pub(super) fn step(step: &Step, at: &At) -> Result<Seconds> {
+/// Returns the seconds per step: a longer training minus a shorter one.
+pub(super) fn step(step: &Step, at: &At) -> Result<Measured> {
     let Step { first_layer, batch, extra_negatives, titles, chunk } = *step;
     let data = dataset(batch);
     let table =
@@ -83,5 +84,5 @@ pub(super) fn step(step: &Step, at: &At) -> Result<Seconds> {
         ra_align::fit(Job::new(&ids, &text, &data, &samples, &align, &train), None, &NoProgress)?;
         Ok(())
     };
-    beyond([1, 3], |steps| least(1, || fit(steps)))
+    Ok(beyond([1, 3], |steps| least(1, || fit(steps)))?.into())
 }

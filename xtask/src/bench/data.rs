@@ -1,6 +1,7 @@
 //! Data preparation at the size of a real log; `docs/lab/peers/bench_data.py` times other tools on exactly the same
 //! rows.
-use super::time::{Seconds, least};
+use super::time::least;
+use super::work::Measured;
 use anyhow::{Context, Result};
 use ra_core::{Sequences, SplitMix};
 use ra_data::{Column, DataConfig, popularity_buckets, prepare, split_indexed, write_columns};
@@ -42,17 +43,19 @@ fn told(parts: [&Sequences; 3], popularity: &[u32]) -> String {
     format!("{train} train, {valid} valid, {test} test, {counted} items, buckets' sum {buckets}")
 }
 
-pub(super) fn memory() -> Result<Seconds> {
+pub(super) fn memory() -> Result<Measured> {
     let (users, items, times) = log();
     let mut first = true;
-    least(3, || {
+    let seconds = least(3, || {
         let coded = split_indexed(&users, &items, &times, &config())?;
         let found = told([&coded.train, &coded.valid, &coded.test], &coded.popularity);
         if std::mem::take(&mut first) {
-            say!("{found}");
+            // Not part of the figures.
+            tell!("{found}");
         }
         Ok(())
-    })
+    })?;
+    Ok(seconds.into())
 }
 
 /// Returns `RA_REC_BENCH/log.ENDING`, and writes it if it does not exist.
@@ -81,11 +84,12 @@ fn path(ending: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-pub(super) fn file(ending: &str) -> Result<Seconds> {
+pub(super) fn file(ending: &str) -> Result<Measured> {
     let config = DataConfig { interactions: Some(path(ending)?), ..config() };
-    least(1, || {
+    let seconds = least(1, || {
         let data = prepare("bench", &config)?.dataset;
-        say!("{}", told([&data.train, &data.valid, &data.test], &data.popularity()));
+        tell!("{}", told([&data.train, &data.valid, &data.test], &data.popularity()));
         Ok(())
-    })
+    })?;
+    Ok(seconds.into())
 }

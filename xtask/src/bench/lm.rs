@@ -1,6 +1,7 @@
 //! Frozen language models with random weights: forward passes, and backward passes to the prefix.
 use super::At;
 use super::time::{Seconds, least};
+use super::work::{Measured, pairs};
 use anyhow::{Context, Result};
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Device, LanguageModel, Prefix, SplitMix, TextBatch, Tokenizer, encode, encode_from, normal, rng};
@@ -82,7 +83,51 @@ pub(super) const SMOLLM2: Shape = Shape {
     },
 };
 
+/// What is computed of texts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pass {
+    /// The prefix rows of each layer.
+    prefix: usize,
+    /// Whether the last layer has every state, not only the pooled row.
+    whole: bool,
+    /// Whether gradients of the prefix rows follow.
+    backward: bool,
+}
+
+/// A pass forward to every state of the last layer.
+pub(super) const EVERY_STATE: Pass = Pass { prefix: 0, whole: true, backward: false };
+
 impl Shape {
+    /// Returns the operations of all matrix products of a pass over a number of texts of as many tokens: two for each
+    /// multiply-add. Attention counts only the pairs that a mask leaves. Weights are frozen, so that a layer costs as
+    /// much backward as forward, its attention twice as much; the first one sends gradients to its prefix rows alone.
+    pub(super) fn flops(&self, [texts, tokens]: [usize; 2], pass: Pass) -> f64 {
+        let config = (self.config)();
+        let number = |key: &str| config[key].as_u64().map(|number| number as usize);
+        let of = |key: &str| number(key).unwrap_or(0);
+        let (width, inner, layers, heads) =
+            (of("hidden_size"), of("intermediate_size"), of("num_hidden_layers"), of("num_attention_heads"));
+        let keys_and_values = 2 * width * width / heads * number("num_key_value_heads").unwrap_or(heads);
+        let causal = config["model_type"] == "llama";
+        let feed_forward = if causal { 3 } else { 2 } * width * inner;
+        let products = (0..layers).map(|layer| {
+            // The rows of queries and of keys, and the pairs that attend.
+            let pooled = !pass.whole && layer + 1 == layers;
+            let queries = if pooled { texts } else { texts * tokens };
+            let keys = texts * (tokens + pass.prefix);
+            let attended = queries * pass.prefix + if pooled { texts * tokens } else { texts * pairs(tokens, causal) };
+            let own = queries * (width * width + feed_forward);
+            let read = queries * width * width + keys * keys_and_values;
+            let forward = own + read + 2 * attended * width;
+            let backward = match layer {
+                0 => own + texts * pass.prefix * keys_and_values + 3 * attended * width,
+                _ => own + read + 4 * attended * width,
+            };
+            forward + if pass.backward { backward } else { 0 }
+        });
+        2.0 * products.sum::<usize>() as f64
+    }
+
     /// Creates a model of this shape, loaded like any other model.
     pub(super) fn load(&self, at: &At) -> Result<Box<dyn LanguageModel>> {
         let folder = tempfile::tempdir()?;
@@ -120,33 +165,35 @@ fn warm(mut run: impl FnMut() -> Result<()>) -> Result<Seconds> {
 }
 
 /// Encodes text alone, with every state of the last layer.
-pub(super) fn forward(shape: &Shape, at: &At) -> Result<Seconds> {
+pub(super) fn forward(shape: &Shape, at: &At) -> Result<Measured> {
     let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
-    warm(|| {
+    let seconds = warm(|| {
         encode(&lm, &text, None).last.into_data();
         Ok(())
-    })
+    })?;
+    Ok(Measured::of_flops(seconds, shape.flops(shape.texts, EVERY_STATE)))
 }
 
 /// Encodes text alone to its vector: the last layer only at the pooled row, as for a tower.
-pub(super) fn vector(shape: &Shape, at: &At) -> Result<Seconds> {
+pub(super) fn vector(shape: &Shape, at: &At) -> Result<Measured> {
     let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
-    warm(|| {
+    let seconds = warm(|| {
         encode_from(&lm, 0, lm.embed(text.tokens.clone(), text.positions()), &text, None).into_data();
         Ok(())
-    })
+    })?;
+    Ok(Measured::of_flops(seconds, shape.flops(shape.texts, Pass { whole: false, ..EVERY_STATE })))
 }
 
 /// Runs forward and backward to the prefixes of all layers, from every state of the last layer or only from the pooled
 /// row.
-pub(super) fn backward(shape: &Shape, whole: bool, at: &At) -> Result<Seconds> {
+pub(super) fn backward(shape: &Shape, whole: bool, at: &At) -> Result<Measured> {
     let (lm, text) = (shape.load(at)?, shape.texts(&at.device));
     let spec = lm.spec();
     let row = |layer: usize| {
         let random = &mut rng(3, "prefix", layer as u64);
         normal([shape.texts[0], PREFIX, spec.width], 1.0, random, &at.device.clone().autodiff()).val().detach()
     };
-    warm(|| {
+    let seconds = warm(|| {
         let rows: Vec<Tensor<3>> = (0..spec.layers).map(|l| row(l).require_grad()).collect();
         let prefix = Prefix::new(0, rows.clone());
         let pooled = if whole {
@@ -157,7 +204,8 @@ pub(super) fn backward(shape: &Shape, whole: bool, at: &At) -> Result<Seconds> {
         let grads = pooled.square().mean().backward();
         rows[0].grad(&grads).context("the first prefix has no gradient")?.into_data();
         Ok(())
-    })
+    })?;
+    Ok(Measured::of_flops(seconds, shape.flops(shape.texts, Pass { prefix: PREFIX, whole, backward: true })))
 }
 
 /// Returns the folder of a fetched model.
@@ -168,16 +216,17 @@ fn available(name: &str, at: &At) -> Result<std::path::PathBuf> {
 }
 
 /// Reads a model from disk until it can be used.
-pub(super) fn load(name: &str, at: &At) -> Result<Seconds> {
+pub(super) fn load(name: &str, at: &At) -> Result<Measured> {
     let folder = available(name, at)?;
-    warm(|| {
+    let seconds = warm(|| {
         ra_llm::load(&folder, None, &at.device)?;
         Ok(())
-    })
+    })?;
+    Ok(seconds.into())
 }
 
 /// Tokenizes titles: 100,000 titles of words of a product catalogue, reported per thousand.
-pub(super) fn tokens(name: &str, at: &At) -> Result<Seconds> {
+pub(super) fn tokens(name: &str, at: &At) -> Result<Measured> {
     const WORDS: &str = "stainless steel replacement filter pack inch digital thermometer with probe black large safety glasses \
         laboratory beaker 250ml borosilicate scale 3M tape industrial heavy duty adhesive Scotch-Brite nitrile gloves disposable";
     let lm = ra_llm::load(&available(name, at)?, None, &Device::flex())?;
@@ -190,5 +239,39 @@ pub(super) fn tokens(name: &str, at: &At) -> Result<Seconds> {
         anyhow::ensure!(all, "a title has fewer tokens than words");
         Ok(())
     })?;
-    Ok((cpu / 100.0, wall / 100.0))
+    Ok((cpu / 100.0, wall / 100.0).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The multiply-adds of a text's token with all matrices of the layers, by their tensors.
+    fn of_a_token(shape: &Shape) -> usize {
+        let layers = (shape.tensors)().into_iter().filter(|(name, _)| name.contains("layer"));
+        layers.filter(|(_, shape)| shape.len() == 2).map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+
+    #[test]
+    fn operations_are_those_of_every_matrix_and_of_attention() {
+        let [minilm, smollm2] = [MINILM, SMOLLM2].map(|shape| shape.flops([3, 1], EVERY_STATE));
+        // A text of one token attends to itself: two products of the width.
+        assert_eq!(minilm, (2 * 3 * (of_a_token(&MINILM) + 6 * 2 * 384)) as f64);
+        assert_eq!(smollm2, (2 * 3 * (of_a_token(&SMOLLM2) + 30 * 2 * 576)) as f64);
+        // Of four tokens, 16 pairs, or 10 if each sees only those before it.
+        assert_eq!(MINILM.flops([1, 4], EVERY_STATE), (2 * (4 * of_a_token(&MINILM) + 6 * 2 * 16 * 384)) as f64);
+        assert_eq!(SMOLLM2.flops([1, 4], EVERY_STATE), (2 * (4 * of_a_token(&SMOLLM2) + 30 * 2 * 10 * 576)) as f64);
+    }
+
+    #[test]
+    fn a_pooled_row_costs_less_and_gradients_cost_more() {
+        for shape in [MINILM, SMOLLM2] {
+            let flops = |pass| shape.flops([4, 64], pass);
+            let whole = flops(EVERY_STATE);
+            assert!(flops(Pass { whole: false, ..EVERY_STATE }) < whole);
+            let prefix = flops(Pass { prefix: 8, ..EVERY_STATE });
+            let both = flops(Pass { prefix: 8, whole: true, backward: true });
+            assert!(whole < prefix && 1.8 * prefix < both && both < 2.2 * prefix, "{whole} {prefix} {both}");
+        }
+    }
 }

@@ -1,33 +1,52 @@
 //! `cargo xtask bench`: the published performance figures, measured through the same calls as a run.
 //!
 //! The figure is process CPU time per step, including batches, loss, gradients and optimizer; on a shared machine it is
-//! more reliable than wall time. To compare with PyTorch on one thread, set `RAYON_NUM_THREADS=1`.
+//! more reliable than wall time. Rates are per wall second, beside what the machine can do at most. Benchmarks run
+//! within a pool of `--threads` threads; `--threads 1` compares with PyTorch on one thread.
 mod align;
+mod compare;
 mod data;
+mod limits;
 mod lm;
+mod page;
 mod rank;
+mod record;
 mod time;
+mod titles;
+mod work;
 
+pub(crate) use compare::compare;
+pub(crate) use record::Record;
+
+use crate::machine::{self, Machine};
 use align::{Step, TWO_LAYERS};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use limits::Limits;
 use ra_core::{Backend, Catalog, Dataset, Device, Precision, Sequences, SplitMix, open_device};
 use ra_idmodels::{IdConfig, Job, LightGcnConfig, Loss, SasRecConfig};
 use rank::Search;
-use serde::Serialize;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use record::{Figure, OneThread, efficiency, giga, ms, percent};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use time::{Seconds, beyond, least};
+use work::{Measured, pairs};
 
-/// One measured step.
-#[derive(Debug, Serialize)]
-struct Figure {
-    name: String,
-    /// The process CPU seconds per step.
-    cpu_s: f64,
-    /// The wall seconds per step.
-    wall_s: f64,
-    steps_per_cpu_s: f64,
-    /// The peak memory while it ran; for a language model, after it was loaded.
-    peak_mib: Option<u64>,
+/// The stack of a thread, that of a main thread elsewhere: a whole benchmark runs on one of the pool.
+const STACK: usize = 8 << 20;
+
+/// The arguments of the command line.
+#[derive(Debug)]
+pub(crate) struct BenchArgs {
+    /// Benchmarks, or the first letters of several; none means all.
+    pub(crate) names: Vec<String>,
+    pub(crate) backend: Backend,
+    pub(crate) precision: Precision,
+    /// The threads of the pool; by default as for a run.
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Whether each benchmark also runs on one thread.
+    pub(crate) scaling: bool,
+    pub(crate) json: bool,
 }
 
 /// The device of a benchmark, and the number format of a language model's matrices.
@@ -40,9 +59,9 @@ struct At {
 }
 
 /// A benchmark: its name, its description, and its function.
-type Bench = (&'static str, &'static str, fn(&At) -> Result<Seconds>);
+type Bench = (&'static str, &'static str, fn(&At) -> Result<Measured>);
 
-const BENCHES: [Bench; 37] = [
+static BENCHES: [Bench; 38] = [
     ("sasrec-bce", "SASRec, d 64, 2 blocks, batch 128 of length 50, 12,000 items, BCE with one negative", |at| {
         sasrec(Loss::Bce, 1, &[50], at)
     }),
@@ -71,6 +90,11 @@ const BENCHES: [Bench; 37] = [
         lm::backward(&lm::MINILM, false, at)
     }),
     ("many-pooled", "minilm-pooled with 1,024 texts, for a GPU", |at| lm::backward(&lm::MANY, false, at)),
+    (
+        "encode-titles",
+        "encoding a catalogue of 2,000 titles of 5 to 11 words with MiniLM's shape, nothing cached",
+        titles::encode,
+    ),
     ("smollm2-text", "SmolLM2-135M's shape, 8 texts of 64 tokens", |at| lm::forward(&lm::SMOLLM2, at)),
     ("smollm2-vector", "the same, the last layer at the pooled row alone", |at| lm::vector(&lm::SMOLLM2, at)),
     ("smollm2-hybrid", "the same, forward and backward to 8 prefix rows per layer", |at| {
@@ -118,33 +142,99 @@ const BENCHES: [Bench; 37] = [
     ("smollm2-tokens", "tokenizing 1,000 titles of 8 words with models/smollm2", |at| lm::tokens("smollm2", at)),
 ];
 
-pub(crate) fn bench(name: Option<&str>, backend: Backend, precision: Precision, json: bool, root: &Path) -> Result<()> {
+/// Measures the chosen benchmarks, and prints a line for each or one JSON object.
+///
+/// # Errors
+/// If no benchmark has a name, if the back end cannot be opened, if threads cannot be started, or if a benchmark fails.
+pub(crate) fn bench(asked: &BenchArgs, root: &Path) -> Result<()> {
+    let BenchArgs { backend, precision, json, .. } = *asked;
+    let chosen = chosen(&asked.names)?;
     let at = At { device: open_device(backend)?, precision, root: root.into() };
-    let chosen: Vec<&Bench> = BENCHES.iter().filter(|b| name.is_none_or(|name| b.0.starts_with(name))).collect();
-    if chosen.is_empty() {
-        bail!("no bench {:?}; there are {}", name.unwrap_or_default(), BENCHES.map(|b| b.0).join(", "));
+    let pool = pool(asked.threads)?;
+    let threads = pool.current_num_threads();
+    let one = if asked.scaling { Some(one_thread(backend, threads)?) } else { None };
+    let machine = Machine::here();
+    // Those of a GPU are not known.
+    let limits = (backend == Backend::Cpu).then(|| pool.install(Limits::measure));
+    if !json {
+        head(&machine, threads, limits.as_ref()).iter().for_each(|line| say!("{line}"));
     }
     let mut figures = Vec::new();
     for (name, what, run) in chosen {
-        // The peak of an earlier benchmark does not count.
-        crate::machine::forget_peak();
-        let (cpu_s, wall_s) = run(&at)?;
-        let (steps_per_cpu_s, peak_mib) = (1.0 / cpu_s, crate::machine::peak_mib());
-        let figure = Figure { name: (*name).into(), cpu_s, wall_s, steps_per_cpu_s, peak_mib };
+        let timed = |pool: &ThreadPool| {
+            // The peak of an earlier benchmark does not count.
+            machine::forget_peak();
+            pool.install(|| run(&at)).with_context(|| format!("bench {name}"))
+        };
+        let measured = timed(&pool)?;
+        let mut figure =
+            Figure { peak_mib: machine::peak_mib(), ..Figure::new(name, what, &measured, limits.as_ref()) };
+        if let Some(one) = one.as_ref().filter(|_| !measured.work.on_one_thread) {
+            let (cpu_s, wall_s) = timed(one)?.seconds;
+            figure.one_thread =
+                Some(OneThread { cpu_s, wall_s, efficiency: efficiency(wall_s, figure.wall_s, threads) });
+        }
         if !json {
-            say!(
-                "{name:<16} {:>8.1} ms CPU {:>8.1} ms wall {:>7.2} steps/CPU s  {what}",
-                1e3 * cpu_s,
-                1e3 * wall_s,
-                figure.steps_per_cpu_s
-            );
+            say!("{}", line(&figure));
         }
         figures.push(figure);
     }
     if json {
-        say!("{}", serde_json::to_string_pretty(&figures)?);
+        let commit = Some(machine::commit(root)).filter(|commit| commit != "unknown");
+        let record = Record { machine, threads, precision, backend, commit, limits, figures };
+        say!("{}", serde_json::to_string_pretty(&record)?);
     }
     Ok(())
+}
+
+/// Returns the benchmarks that begin with one of `names`, or all.
+fn chosen(names: &[String]) -> Result<Vec<&'static Bench>> {
+    let begins = |bench: &Bench, name: &String| bench.0.starts_with(name.as_str());
+    if let Some(unknown) = names.iter().find(|name| !BENCHES.iter().any(|bench| begins(bench, name))) {
+        bail!("no bench {unknown:?}; there are {}", BENCHES.map(|bench| bench.0).join(", "));
+    }
+    let is_chosen = |bench: &&Bench| names.is_empty() || names.iter().any(|name| begins(bench, name));
+    Ok(BENCHES.iter().filter(is_chosen).collect())
+}
+
+/// Starts threads; without a number, as many as a run has.
+fn pool(threads: Option<NonZeroUsize>) -> Result<ThreadPool> {
+    let count = threads.map_or(0, NonZeroUsize::get);
+    let built = ThreadPoolBuilder::new().num_threads(count).stack_size(STACK).build();
+    built.with_context(|| format!("--threads {count}: the threads cannot be started; choose fewer"))
+}
+
+/// Starts the thread that `--scaling` compares with.
+fn one_thread(backend: Backend, threads: usize) -> Result<ThreadPool> {
+    ensure!(backend == Backend::Cpu, "--scaling counts threads of the CPU; leave --backend out");
+    ensure!(threads > 1, "--scaling compares one thread with several, but there is one; choose --threads N");
+    pool(NonZeroUsize::new(1))
+}
+
+/// Returns the lines that say where figures are measured, and what the machine can do at most.
+fn head(machine: &Machine, threads: usize, limits: Option<&Limits>) -> Vec<String> {
+    let processor = machine.processor.as_ref().map_or(String::new(), |name| format!("{name}, "));
+    let mut lines = vec![format!("{processor}{}, load {}; threads: {threads}", machine.units(), machine.load())];
+    if let Some(Limits { flops_per_s, bytes_per_s, array_mib }) = limits {
+        let told = |limit: &limits::Limit, unit: &str| {
+            format!("{} {unit} on one thread, {} on all", giga(limit.one_thread), giga(limit.all_threads))
+        };
+        lines.push(format!("at most {}: multiply-adds in registers, f32", told(flops_per_s, "GFLOP/s")));
+        lines.push(format!("at most {}: a triad of arrays of {array_mib} MiB", told(bytes_per_s, "GB/s")));
+    }
+    lines
+}
+
+/// Returns the line of a figure.
+fn line(figure: &Figure) -> String {
+    let Figure { name, what, cpu_s, wall_s, steps_per_cpu_s, one_thread, .. } = figure;
+    let mut told =
+        format!("{name:<16} {:>10} CPU {:>10} wall {steps_per_cpu_s:>7.2} steps/CPU s  ", ms(*cpu_s), ms(*wall_s));
+    told += &format!("{:<24}  ", figure.rates());
+    if let Some(OneThread { wall_s, efficiency, .. }) = one_thread {
+        told += &format!("efficiency {} ({} on one thread)  ", percent(*efficiency), ms(*wall_s));
+    }
+    told + what
 }
 
 /// Returns the seconds per step of an ID method, from trainings with more and with fewer epochs.
@@ -180,11 +270,11 @@ pub(crate) fn dataset(users: usize, items: usize, train: Sequences) -> Dataset {
     }
 }
 
-fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], at: &At) -> Result<Seconds> {
+fn sasrec(loss: Loss, negatives: usize, lengths: &[usize], at: &At) -> Result<Measured> {
     sasrec_of(12_000, loss, negatives, lengths, at)
 }
 
-fn sasrec_of(items: usize, loss: Loss, negatives: usize, lengths: &[usize], at: &At) -> Result<Seconds> {
+fn sasrec_of(items: usize, loss: Loss, negatives: usize, lengths: &[usize], at: &At) -> Result<Measured> {
     let (users, mut random) = (128, SplitMix::new(1));
     let row =
         |user: usize| (0..=lengths[user % lengths.len()]).map(|_| random.below(items) as u32 + 1).collect::<Vec<_>>();
@@ -196,10 +286,26 @@ fn sasrec_of(items: usize, loss: Loss, negatives: usize, lengths: &[usize], at: 
     };
     // What a training takes once, such as filling a table of a million items, must vanish beside its steps.
     let epochs = if items > 100_000 { [4, 154] } else { [3, 18] };
-    measure(config, &data, 1, epochs, at)
+    let seconds = measure(config, &data, 1, epochs, at)?;
+    Ok(match loss {
+        Loss::Softmax => {
+            let lengths = (0..users).map(|user| lengths[user % lengths.len()]);
+            Measured::of_flops(seconds, softmax_flops(&SasRecConfig::default(), items, lengths))
+        }
+        _ => seconds.into(),
+    })
 }
 
-fn lightgcn(at: &At) -> Result<Seconds> {
+/// Returns the operations of all matrix products of a training step of SASRec in its original form, with the softmax
+/// over `items`, for histories of these lengths: a product forward, and two of its size backward.
+fn softmax_flops(config: &SasRecConfig, items: usize, lengths: impl Iterator<Item = usize>) -> f64 {
+    let SasRecConfig { dim, blocks, .. } = *config;
+    // A block has queries, keys, values and a feed-forward part of two matrices, and its attention looks back only.
+    let of = |length: usize| length * dim * (items + 5 * blocks * dim) + 2 * blocks * dim * pairs(length, true);
+    6.0 * lengths.map(of).sum::<usize>() as f64
+}
+
+fn lightgcn(at: &At) -> Result<Measured> {
     let (users, items, mut random) = (29_858, 40_981, SplitMix::new(1));
     // As many interactions as Gowalla, with items drawn from a long tail.
     let mut rows = vec![Vec::new(); users];
@@ -214,5 +320,53 @@ fn lightgcn(at: &At) -> Result<Seconds> {
         IdConfig::LightGcn(config)
     };
     // An epoch is 396 steps.
-    measure(config, &data, 396, [0, 1], at)
+    Ok(measure(config, &data, 396, [0, 1], at)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operations_of_sasrec_are_those_of_its_products() {
+        let config = SasRecConfig { dim: 2, blocks: 1, ..SasRecConfig::default() };
+        // Two rows: 2 x 5 matrices of 2 x 2, three pairs in two products of width 2, and 2 x 2 x 10 for the items.
+        assert_eq!(softmax_flops(&config, 10, [2].into_iter()), (2 * 3 * (2 * 5 * 4 + 2 * 3 * 2 + 2 * 2 * 10)) as f64);
+        assert_eq!(softmax_flops(&config, 10, [1, 1].into_iter()), (2 * 3 * 2 * (5 * 4 + 2 * 2 + 2 * 10)) as f64);
+    }
+
+    #[test]
+    fn what_cannot_scale_says_why() {
+        assert!(one_thread(Backend::Cpu, 2).is_ok_and(|pool| pool.current_num_threads() == 1));
+        let told = |backend, threads| one_thread(backend, threads).unwrap_err().to_string();
+        assert!(told(Backend::Cpu, 1).contains("choose --threads"));
+        assert!(told(Backend::Cuda, 2).contains("--backend"));
+        assert_eq!(pool(NonZeroUsize::new(3)).unwrap().current_num_threads(), 3);
+    }
+
+    #[test]
+    fn a_line_tells_rates_and_efficiency_where_they_are_known() {
+        let record = record::tests::record(&[("minilm-text", 0.25)]);
+        let mut figure = record.figures[0].clone();
+        assert!(line(&figure).contains("40.0 GFLOP/s (20 %)") && !line(&figure).contains("efficiency"));
+        figure.one_thread = Some(OneThread { cpu_s: 0.4, wall_s: 0.4, efficiency: 0.8 });
+        assert!(line(&figure).contains("efficiency 80 % (400.0 ms on one thread)"), "{}", line(&figure));
+        let lines = head(&record.machine, 2, record.limits.as_ref());
+        assert!(lines[0].starts_with("Xeon, 2 cores") && lines[0].ends_with("threads: 2"), "{lines:?}");
+        assert!(lines[1].contains("100.0 GFLOP/s on one thread, 200.0 on all"), "{lines:?}");
+        assert_eq!(head(&record.machine, 2, None).len(), 1);
+    }
+
+    #[test]
+    fn benches_are_chosen_by_their_first_letters() {
+        let names = |asked: &[&str]| -> Vec<&str> {
+            let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
+            chosen(&asked).unwrap().iter().map(|bench| bench.0).collect()
+        };
+        let all = names(&[]);
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), BENCHES.len(), "names differ");
+        assert_eq!(names(&["rank-64", "encode", "rank-6"]), ["encode-titles", "rank-64"]);
+        let unknown = chosen(&["rank".into(), "nothing".into()]).unwrap_err().to_string();
+        assert!(unknown.contains("\"nothing\"") && unknown.contains("minilm-text"), "{unknown}");
+    }
 }

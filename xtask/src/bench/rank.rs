@@ -1,5 +1,6 @@
 //! Exact ranking of a large catalogue: for many users, and for one request.
-use super::time::{Seconds, least};
+use super::time::least;
+use super::work::{Measured, Work};
 use super::{At, dataset};
 use anyhow::{Result, ensure};
 use burn::tensor::{Tensor, TensorData};
@@ -8,9 +9,9 @@ use ra_core::{IdTable, ItemId, NoProgress, Sequences, SplitMix, normal_numbers, 
 use ra_eval::{EvalConfig, HeldOut, Part, VectorIndex, evaluate_items, top_k};
 use std::time::Instant;
 
-/// Returns CPU and wall seconds per user: the best 100 of `items` for each of `users`, through the same call as every
-/// row of a report.
-pub(super) fn users(users: usize, items: usize, dim: usize, at: &At) -> Result<Seconds> {
+/// Returns the seconds per user: the best 100 of `items` for each of `users`, through the same call as every row of a
+/// report. How often the items are read depends on how users are put together, so only operations are known.
+pub(super) fn users(users: usize, items: usize, dim: usize, at: &At) -> Result<Measured> {
     let mut random = SplitMix::new(1);
     let mut table = |rows: usize| {
         let values: Vec<f32> = (0..rows * dim).map(|_| random.unit() as f32 - 0.5).collect();
@@ -31,7 +32,12 @@ pub(super) fn users(users: usize, items: usize, dim: usize, at: &At) -> Result<S
         evaluate_items(&model, &columns, &held_out, &config, &NoProgress);
         Ok(())
     })?;
-    Ok((cpu / users as f64, wall / users as f64))
+    Ok(Measured::of_flops((cpu / users as f64, wall / users as f64), products(items, dim)))
+}
+
+/// Returns the operations of the scores of a user.
+fn products(items: usize, dim: usize) -> f64 {
+    (2 * items * dim) as f64
 }
 
 /// How a request finds its best items.
@@ -49,9 +55,21 @@ const REQUESTS: usize = 200;
 /// The number of centres that vectors are drawn around.
 const CENTRES: usize = 1000;
 
-/// Returns CPU and wall seconds of a request for the best 100 of `items`, on one thread: those that a `share` of requests
-/// does not exceed. A user is the mean of 20 items around three centres.
-pub(super) fn request(search: Search, items: usize, dim: usize, share: f64) -> Result<Seconds> {
+/// What the scan of a service reads of an item beside a byte for each number: a step and an error.
+const OF_ITEM: usize = 2 * size_of::<f32>();
+
+/// Returns the work of a request. The scan multiplies integers, so only its bytes are known.
+fn work(search: Search, items: usize, dim: usize) -> Work {
+    let (flops, bytes) = match search {
+        Search::Index => (None, items * (dim + OF_ITEM)),
+        Search::All => (Some(products(items, dim)), items * dim * size_of::<f32>()),
+    };
+    Work { flops, bytes: Some(bytes as f64), on_one_thread: true }
+}
+
+/// Returns the seconds of a request for the best 100 of `items`, on one thread: those that a `share` of requests does
+/// not exceed. A user is the mean of 20 items around three centres.
+pub(super) fn request(search: Search, items: usize, dim: usize, share: f64) -> Result<Measured> {
     let rows = clustered(items, dim);
     let mut random = SplitMix::new(3);
     let users: Vec<Vec<f32>> = (0..REQUESTS).map(|_| user(&rows, dim, &mut random)).collect();
@@ -72,7 +90,7 @@ pub(super) fn request(search: Search, items: usize, dim: usize, share: f64) -> R
         all.sort_by(f64::total_cmp);
         all[(share * REQUESTS as f64) as usize]
     };
-    Ok((of(cpu), of(wall)))
+    Ok(Measured { seconds: (of(cpu), of(wall)), work: work(search, items, dim) })
 }
 
 fn user(rows: &[f32], dim: usize, random: &mut SplitMix) -> Vec<f32> {

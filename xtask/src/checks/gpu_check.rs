@@ -5,6 +5,7 @@
 //! quickstart, `data/` and `models/`.
 mod tiny;
 
+use crate::bench::Record;
 use crate::fetch;
 use anyhow::{Context, Result, bail};
 use ra_core::{Backend, Precision, device_name, open_device};
@@ -224,10 +225,10 @@ impl Check<'_> {
         let figure = |backend: Backend| -> Result<f64> {
             let args = ["bench", name, "--json", "--precision", precision.name()];
             let ended = self.start(self.root, backend, &args)?;
-            let figures: Value =
+            let found: Record =
                 serde_json::from_str(&ended.stdout).with_context(|| ended.problem.unwrap_or_default())?;
-            let wall = figures.pointer("/0/wall_s").and_then(Value::as_f64);
-            wall.context("the bench gave no figure")
+            let figure = found.figures.first().context("the bench gave no figure")?;
+            Ok(figure.wall_s)
         };
         let told = |found: &Result<f64>| found.as_ref().map_or_else(|_| "-".into(), |s| format!("{:.1} ms", 1e3 * s));
         let cpu = if on_cpu { figure(Backend::Cpu) } else { Err(anyhow::anyhow!("not requested")) };

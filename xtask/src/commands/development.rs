@@ -3,8 +3,9 @@ use crate::bench;
 use crate::checks::{ci, contracts, gpu_check};
 use crate::pages;
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use ra_core::{Backend, Precision};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
@@ -34,20 +35,8 @@ pub(super) enum Command {
         #[arg(long)]
         commit: Option<String>,
     },
-    /// Measure the published performance figures.
-    Bench {
-        /// A benchmark, or the first letters of several; all benchmarks by default.
-        name: Option<String>,
-        /// The back end that computes tensors: cpu, wgpu or cuda.
-        #[arg(long, default_value = "cpu")]
-        backend: Backend,
-        /// The number format of a language model's matrices; other benchmarks ignore it.
-        #[arg(long, default_value = "f32")]
-        precision: Precision,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Measure the published performance figures, beside what the machine can do at most.
+    Bench(BenchCommand),
     /// Check that models keep their contracts.
     Contracts {
         /// A folder of golden cases, whose language models are checked.
@@ -70,15 +59,52 @@ pub(super) enum Command {
     },
 }
 
+/// The arguments of `bench`.
+#[derive(Args)]
+pub(super) struct BenchCommand {
+    /// Benchmarks, each also by the first letters of several; all benchmarks by default.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// The back end that computes tensors: cpu, wgpu or cuda.
+    #[arg(long, default_value = "cpu")]
+    backend: Backend,
+    /// The number format of a language model's matrices; other benchmarks ignore it.
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
+    /// The number of threads; by default as many as a run has.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Run each benchmark on one thread too, and tell how much of several threads is used.
+    #[arg(long)]
+    scaling: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Measure nothing; compare two files that `--json` printed.
+    #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"], conflicts_with_all = ["names", "threads", "scaling", "json"])]
+    compare: Option<Vec<PathBuf>>,
+    /// Also write the comparison as a page.
+    #[arg(long, value_name = "PAGE", requires = "compare")]
+    to: Option<PathBuf>,
+}
+
+impl BenchCommand {
+    fn asked(self) -> bench::BenchArgs {
+        let Self { names, backend, precision, threads, scaling, json, .. } = self;
+        bench::BenchArgs { names, backend, precision, threads, scaling, json }
+    }
+}
+
 pub(super) fn start(command: Command, root: &Path) -> Result<()> {
     match command {
         Command::Test => ci::test(),
         Command::Ci => ci::ci(),
         Command::Pages { check } => pages::pages(root, check),
         Command::Publish { run, name, command, commit } => pages::publish(&run, &name, &command, commit, root),
-        Command::Bench { name, backend, precision, json } => {
-            bench::bench(name.as_deref(), backend, precision, json, root)
-        }
+        Command::Bench(command) => match command.compare.as_deref() {
+            Some([before, after]) => bench::compare(&[before.clone(), after.clone()], command.to.as_deref()),
+            _ => bench::bench(&command.asked(), root),
+        },
         Command::Contracts { dir, backend } => contracts::contracts(&dir, backend),
         Command::GpuCheck { backend, cases, quick } => {
             let cases = if cases.is_empty() { gpu_check::own_cases(root) } else { cases };

@@ -77,13 +77,14 @@ fn section(page: &mut String, before: &str, command: &Command) {
     }
 }
 
-/// Formats an argument: `--top N`, `PATH`, `--json`.
+/// Formats an argument: `--top N`, `PATH`, `NAME...`, `--compare BEFORE AFTER`, `--json`.
 fn shape(argument: &Arg) -> String {
-    let value = argument.get_action().takes_values().then(|| {
-        let names = argument.get_value_names().unwrap_or_default();
-        names.iter().map(|name| name.to_string()).collect::<Vec<_>>().join(" ")
-    });
-    let many = if argument.get_num_args().is_some_and(|n| n.max_values() > 1) { "..." } else { "" };
+    let names = argument.get_value_names().unwrap_or_default();
+    let value = argument
+        .get_action()
+        .takes_values()
+        .then(|| names.iter().map(|name| name.to_string()).collect::<Vec<_>>().join(" "));
+    let many = if argument.get_num_args().is_some_and(|n| n.max_values() > names.len().max(1)) { "..." } else { "" };
     match (argument.get_long(), value) {
         (Some(long), Some(value)) => format!("--{long} {value}{many}"),
         (Some(long), None) => format!("--{long}"),

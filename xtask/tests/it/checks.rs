@@ -130,3 +130,26 @@ fn a_row_that_is_trained_by_another_loss_says_so() {
     root.ok(&["run", "tiny", "--out", "alike", "--set", rows, "--set", "align.loss='none'"]);
     assert!(names("alike").contains(&"lora(sasrec, lm)".into()), "{:?}", names("alike"));
 }
+
+#[test]
+fn a_bench_is_kept_as_json_and_compared() {
+    let root = Root::new();
+    let json = root.ok(&["bench", "minilm-prompt", "--threads", "1", "--json"]);
+    let record: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&record["threads"], &record["figures"][0]["name"]), (&1.into(), &"minilm-prompt".into()), "{json}");
+    assert_eq!(record["figures"].as_array().unwrap().len(), 1);
+    let share = record["figures"][0]["flops_share"].as_f64().unwrap();
+    assert!(share > 0.0 && record["limits"]["bytes_per_s"]["all_threads"].as_f64().unwrap() > 0.0, "{json}");
+    root.write("a.json", &json);
+    root.write("old.json", &record["figures"].to_string());
+    let told = root.ok(&["bench", "--compare", "a.json", "a.json", "--to", "pages/speed.html"]);
+    assert!(told.contains("1.000") && !told.contains("warning"), "{told}");
+    assert!(std::fs::read_to_string(root.path("pages/speed.html")).unwrap().contains("minilm-prompt"));
+    assert!(root.error(&["bench", "--compare", "a.json", "old.json"]).contains("old.json: is a list of figures"));
+    assert!(root.error(&["bench", "rank", "nothing"]).contains("no bench \"nothing\""));
+    assert!(root.error(&["bench", "--threads", "1", "--scaling"]).contains("--threads N"));
+    // The command line itself refuses these.
+    for args in [&["bench", "--threads", "0"][..], &["bench", "rank", "--compare", "a", "b"], &["bench", "--to", "p"]] {
+        assert_eq!(root.xtask(args).status.code(), Some(2), "{args:?}");
+    }
+}
