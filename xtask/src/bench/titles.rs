@@ -21,7 +21,7 @@ pub(super) fn encode(at: &At) -> Result<Measured> {
     let catalog = Catalog::new(ids, titles.iter().map(|words| words.join(" ")).collect());
     crate::machine::forget_peak();
     let seconds = least(3, || {
-        ra_align::encode_titles(&*lm, &Words, &catalog)?.into_data();
+        ra_align::encode_titles(&*lm, &Words, &catalog, &ra_core::NoProgress)?.into_data();
         Ok(())
     })?;
     Ok(Measured::of_flops(seconds, flops))
