@@ -66,7 +66,7 @@ record() {
     local known
     for known in "${done_parts[@]-}"; do [ "$known" != "$1" ] || break; done
     [ "$known" = "$1" ] || done_parts+=("$1")
-    printf '%-16s %-8s %7s s  %s\n' "$1" "$3" "$6" "$4${4:+${9:+; }}$9" >"$work/$1.line"
+    printf '%-18s %-8s %7s s  %s\n' "$1" "$3" "$6" "$4${4:+${9:+; }}$9" >"$work/$1.line"
     cat "$work/$1.line"
     summarize
 }
@@ -141,7 +141,8 @@ part() {
     begun=$(now)
     timeout -k 2 "$limit" "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null &
     child=$!
-    wait "$child"
+    # Of a crash the shell itself would tell.
+    wait "$child" 2>/dev/null
     exit_status=$?
     child=
     current=
@@ -165,6 +166,7 @@ problem() {
     local line
     line=$(grep -E '^error: |panicked' "$work/$1.err" | tail -n 1)
     [ -n "$line" ] || line=$(grep -v '^ *$' "$work/$1.err" | tail -n 1)
+    [ "$2" -le 128 ] || line="it crashed with signal $(($2 - 128))${line:+; its last line: $line}"
     printf '%s' "${line:-exit status $2, and no message}" | cut -c 1-300
 }
 
@@ -194,7 +196,7 @@ found() {
 # Prints the rows of a report, each with a metric, apart by a tab. Slices of a row have names but no kind.
 rates() {
     [ -f "$1" ] || return 0
-    grep -oE "\"name\": *\"[^\"]*\", *\"kind\"|\"$2\": *[0-9.eE+-]+" "$1" | awk -F '": *' '
+    tr '\n' ' ' <"$1" | grep -oE "\"name\": *\"[^\"]*\", *\"kind\"|\"$2\": *[0-9.eE+-]+" | awk -F '": *' '
         /"kind"$/ { split($0, piece, "\""); name = piece[4] }
         !/"kind"$/ && name != "" { printf "%s\t%.4f\n", name, $2; name = "" }'
 }
@@ -213,8 +215,19 @@ compared() {
 root=$work/kit
 mkdir "$root"
 (cd "$kit" && cp -R bin data docs expected models ra-idmodels ra-llm tiny xtask "$root/" 2>/dev/null)
-find "$root" -name '*.gz' -exec gzip -df {} + || stop "$kit: cannot be unpacked to $root; is the disk full?"
-[ -f "$root/bin/xtask" ] || stop "$kit/bin/xtask.gz: is missing; carry the whole folder that gpu-kit wrote"
+unpacked() {
+    case $1 in
+    *.gz) gzip -dc "$1" ;;
+    *) xz -dc "$1" 2>/dev/null || "$python" -c 'import lzma, shutil, sys
+shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)' "$1" ;;
+    esac
+}
+find "$root" -name '*.gz' -o -name '*.xz' >"$work/packed"
+while read -r file; do
+    unpacked "$file" >"${file%.?z}" || stop "$file: cannot be unpacked; is the disk full, or are xz and Python missing?"
+    rm "$file"
+done <"$work/packed"
+[ -f "$root/bin/xtask" ] || stop "$kit/bin: has no program; carry the whole folder that gpu-kit wrote"
 chmod +x "$root"/bin/*
 cd "$root" || exit 1
 
@@ -289,8 +302,10 @@ environment=("RA_REC_ROOT=$root" "HF_HUB_OFFLINE=1")
 
 # Runs a command of the packed program as a part: NAME LIMIT ARGUMENTS.
 program=xtask
+slow=1
+[ "$backend" != cpu ] || slow=2
 ours() {
-    local name=$1 limit=$2
+    local name=$1 limit=$(($2 * slow))
     shift 2
     part "$name" "$limit" "$program $*" env "${environment[@]}" "$root/bin/$program" "$@"
 }
@@ -306,7 +321,7 @@ recipe() {
 
 group=machine
 {
-    echo "kit: $(tr -d '\n' <"$kit/kit.json" 2>/dev/null)"
+    echo "kit: $(grep -s '"commit"' "$kit/kit.json")"
     echo "backend $backend, $total s; driver ${driver:-none}; headers ${cuda:-none}; nvrtc ${nvrtc:+$(readlink -f "$nvrtc")}"
     uname -srm
     grep -m 1 'model name' /proc/cpuinfo 2>/dev/null
