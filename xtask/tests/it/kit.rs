@@ -136,7 +136,7 @@ fn a_part_that_crashes_or_hangs_stops_no_other() {
     // What came after them, and what it found.
     for (name, found) in [
         ("device", "cpu         processor"),
-        ("golden-lm", "1 passed, 0 failed, largest error 0.25 of what is allowed"),
+        ("golden-lm", "1 passed, 0 failed, largest error 0.250 of what is allowed"),
         ("tiny", "ra-rec(sasrec, lm) 0.5000"),
         ("bench-rank", "rank 500 ms wall"),
         ("bench-align", "text \\ 2 ms wall"),

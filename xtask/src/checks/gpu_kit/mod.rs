@@ -106,7 +106,8 @@ fn add_repository(files: &mut Files, root: &Path) -> Result<()> {
 
 /// Returns the folder of a fetched data set or model.
 fn fetched(name: &str, root: &Path) -> Result<PathBuf> {
-    let entry = fetch::list().iter().find(|entry| entry.name == name).with_context(|| format!("unknown name {name}"))?;
+    let entry =
+        fetch::list().iter().find(|entry| entry.name == name).with_context(|| format!("unknown name {name}"))?;
     entry.available(root).with_context(|| {
         format!("{name} is not there: {}; or leave data and model out by --without-data", entry.advice())
     })

@@ -183,10 +183,12 @@ found() {
     golden-*)
         awk -F '[:,]' '/"passed"/ { if ($2 ~ /true/) passed++; else failed++ }
             /"worst"/ { if ($2 ~ /null/) worst = "unbounded"; else if (worst != "unbounded" && $2 + 0 > worst + 0) worst = $2 + 0 }
-            END { if (passed + failed) printf "%d passed, %d failed, largest error %s of what is allowed", passed, failed, worst }' "$file"
+            END { if (passed + failed) {
+                if (worst != "unbounded") worst = sprintf("%.3f", worst)
+                printf "%d passed, %d failed, largest error %s of what is allowed", passed, failed, worst } }' "$file"
         ;;
     contracts*) awk '/^ok / { kept++ } /^FAIL/ { broken++ } END { if (kept + broken) printf "%d of %d kept", kept, kept + broken }' "$file" ;;
-    tiny*) rates "$work/$1-run/report.json" 'hr@10' | awk -F '\t' '{ printf "%s%s %s", more, $1, $2; more = ", " }' ;;
+    tiny* | *-small) rates "$work/$1-run/report.json" 'hr@10' | awk -F '\t' '{ printf "%s%s %s", more, $1, $2; more = ", " }' ;;
     quickstart*) compared "$work/$1-run/report.json" ;;
     pytorch*) awk 'END { if (NR) printf "%d figures", NR }' "$file" ;;
     *) grep -m 1 "^$backend " "$file" || tail -n 1 "$file" ;;
@@ -206,8 +208,7 @@ compared() {
     rates "$root/expected/quickstart.json" 'hr@100' >"$work/expected"
     rates "$1" 'hr@100' | awk -F '\t' -v file="$work/expected" '
         BEGIN { while ((getline line < file) > 0) { split(line, field, "\t"); cpu[field[1]] = field[2] } }
-        { printf "%s%s %s (CPU %s)", more, $1, $2, $1 in cpu ? cpu[$1] : "-"; more = ", " }
-        END { if (NR) printf ", HR@100" }'
+        { printf "%s%s %s (CPU %s)", NR > 1 ? ", " : "HR@100: ", $1, $2, $1 in cpu ? cpu[$1] : "-" }'
 }
 
 # --- what is there ---
@@ -239,26 +240,39 @@ cuda_folders() {
     for folder in /usr/local/cuda /usr/local/cuda-* /opt/cuda; do [ ! -d "$folder" ] || echo "$folder"; done
     timeout 20 "$python" -c '
 import glob, os, sys
-for place in sys.path:
-    for folder in sorted(glob.glob(os.path.join(place, "nvidia", "*"))):
-        if os.path.isdir(folder): print(folder)' 2>/dev/null
+# Triton, which comes with PyTorch, has the headers that PyTorch itself does without.
+for names in (("nvidia", "*"), ("triton", "backends", "nvidia")):
+    for place in sys.path:
+        for folder in sorted(glob.glob(os.path.join(place, *names))):
+            if os.path.isdir(folder): print(folder)' 2>/dev/null
     [ ! -f /usr/include/cuda_fp16.h ] || echo /usr
 }
 
 has_headers() { [ -f "$1/include/cuda_fp16.h" ] && [ -f "$1/include/cuda_bf16.h" ] && [ -f "$1/include/crt/mma.h" ]; }
 
+# Some kernels also include what has a folder of its own, CCCL.
+has_all() { has_headers "$1" && { [ -f "$1/include/cccl/nv/target" ] || [ -f "$1/include/nv/target" ]; }; }
+
 # Sets `cuda`, a folder with all headers, and `nvrtc`, the library of the same folder if it has one.
 find_cuda() {
-    local folder library
+    local folder library header
     cuda_folders | awk '!seen[$0]++' >"$work/cuda_folders"
     cuda= nvrtc=
     while read -r folder; do
-        if [ -z "$cuda" ] && has_headers "$folder"; then cuda=$folder; fi
+        if [ -z "$cuda" ] && has_all "$folder"; then cuda=$folder; fi
     done <"$work/cuda_folders"
     if [ -z "$cuda" ]; then
-        # Packages of pip spread the headers over folders.
+        # Packages of pip spread the headers over folders: those of the folder with most come first.
         mkdir -p "$work/cuda/include"
-        while read -r folder; do ln -s "$folder"/include/* "$work/cuda/include/" 2>/dev/null; done <"$work/cuda_folders"
+        {
+            while read -r folder; do if has_headers "$folder"; then echo "$folder"; fi; done <"$work/cuda_folders"
+            cat "$work/cuda_folders"
+        } >"$work/header_folders"
+        while read -r folder; do
+            for header in "$folder"/include/*; do
+                [ -e "$work/cuda/include/${header##*/}" ] || ln -s "$header" "$work/cuda/include/" 2>/dev/null
+            done
+        done <"$work/header_folders"
         if has_headers "$work/cuda"; then cuda=$work/cuda; fi
     fi
     { [ -z "$cuda" ] || echo "$cuda"; cat "$work/cuda_folders"; } >"$work/nvrtc_folders"
@@ -385,7 +399,8 @@ begin quickstart 180
 if [ ! -d models/minilm ] || [ ! -d data/ml-100k ]; then
     leave_out quickstart "packed without data and model (--without-data)"
 elif [ "$backend" = cpu ]; then
-    recipe quickstart 176 cpu quickstart --set train.steps=40 --set id.train.epochs=4
+    recipe quickstart-small 88 cpu quickstart --set train.steps=4 --set id.train.epochs=1 --set prompt.titles=1 \
+        --set data.curate.budget=60 --set eval.users=60 --set eval.select_users=60
 else
     recipe quickstart 176 "$backend" quickstart
 fi
