@@ -176,7 +176,7 @@ fn root() -> PathBuf {
 }
 
 /// Returns the folder that cargo builds in, as an absolute path.
-fn target() -> Result<PathBuf> {
+pub(super) fn target() -> Result<PathBuf> {
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     std::path::absolute(&folder).with_context(|| folder.display().to_string())
 }

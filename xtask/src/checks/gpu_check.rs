@@ -3,7 +3,7 @@
 //! Each part starts this program again, for the CPU and for the back end, so that a crash of one ends no other. It
 //! needs neither cargo nor a network: a bare GPU machine needs only the binary, golden cases and, for the whole
 //! quickstart, `data/` and `models/`.
-mod tiny;
+pub(super) mod tiny;
 
 use crate::bench::Record;
 use crate::fetch;
@@ -181,7 +181,7 @@ impl Check<'_> {
         let (root, recipe) = if whole {
             (self.root, "quickstart")
         } else {
-            tiny::write(temporary.path(), self.models())?;
+            tiny::write(temporary.path(), temporary.path(), self.models())?;
             (temporary.path(), "tiny")
         };
         let run = |backend: Backend, precision: Precision| -> Result<(CheckResult, Value)> {

@@ -2,3 +2,4 @@
 pub(crate) mod ci;
 pub(crate) mod contracts;
 pub(crate) mod gpu_check;
+pub(crate) mod gpu_kit;

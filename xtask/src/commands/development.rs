@@ -1,6 +1,6 @@
 //! Commands for the development of the project, in addition to those for all users.
 use crate::bench;
-use crate::checks::{ci, contracts, gpu_check};
+use crate::checks::{ci, contracts, gpu_check, gpu_kit};
 use crate::pages;
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -57,6 +57,24 @@ pub(super) enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Pack all that a GPU machine without cargo and network needs to check and measure itself, below 60 MiB.
+    GpuKit {
+        /// The folder of the kit; an earlier kit is replaced.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// A program with CUDA that was built already, instead of a build.
+        #[arg(long, value_name = "PROGRAM")]
+        binary: Option<PathBuf>,
+        /// Also pack a program with WGPU, to run on the same card through Vulkan; it is built if none is named.
+        #[arg(long, value_name = "PROGRAM", num_args = 0..=1)]
+        wgpu: Option<Option<PathBuf>>,
+        /// Leave the data set and the model of the quickstart out.
+        #[arg(long)]
+        without_data: bool,
+        /// Build with the release profile, which shares nothing with other builds.
+        #[arg(long)]
+        release: bool,
+    },
 }
 
 /// The arguments of `bench`.
@@ -109,6 +127,9 @@ pub(super) fn start(command: Command, root: &Path) -> Result<()> {
         Command::GpuCheck { backend, cases, quick } => {
             let cases = if cases.is_empty() { gpu_check::own_cases(root) } else { cases };
             gpu_check::gpu_check(&gpu_check::CheckArgs { backend, cases, quick }, root)
+        }
+        Command::GpuKit { to, binary, wgpu, without_data, release } => {
+            gpu_kit::gpu_kit(&gpu_kit::KitArgs { to, binary, wgpu, without_data, release }, root)
         }
     }
 }

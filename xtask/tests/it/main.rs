@@ -14,6 +14,7 @@ mod guide;
 mod house;
 mod hub;
 mod kill;
+mod kit;
 mod page;
 mod safety;
 mod serve;
