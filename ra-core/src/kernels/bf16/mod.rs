@@ -183,8 +183,8 @@ impl Bf16 {
         turned
     }
 
-    /// `a W + bias` by a given way. `bias` is as long as whole tiles. `finish` is called with each block of rows when it
-    /// is complete.
+    /// `a W + bias` by a given way. `bias` is as long as whole tiles. `finish` is called with each block of rows when
+    /// it is complete.
     pub(super) fn product(&self, way: Way, a: &[f32], bias: &[f32], finish: impl Fn(&mut [f32]) + Sync) -> Vec<f32> {
         let ([inner, width], deep, words) = (self.dims, self.deep(), way.words());
         in_parts(a, inner, MC, |a| {
