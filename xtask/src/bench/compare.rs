@@ -23,9 +23,11 @@ pub(crate) fn compare(paths: &[PathBuf; 2], to: Option<&Path>) -> Result<()> {
         paths: paths.each_ref().map(|path| path.display().to_string()),
         records: [read(before)?, read(after)?],
     };
-    found.lines().iter().for_each(|line| say!("{line}"));
     if let Some(to) = to {
         ra_core::refuse_inputs(&[to.to_owned()], paths)?;
+    }
+    found.lines().iter().for_each(|line| say!("{line}"));
+    if let Some(to) = to {
         ra_core::write_atomic(to, page::page(&found).as_bytes())?;
         say!("\n{}", to.display());
     }
