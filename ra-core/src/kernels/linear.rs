@@ -341,7 +341,9 @@ mod tests {
     #[test]
     fn it_is_the_composed_form_in_value_and_gradient() {
         for (rows, input, output) in [(1, 1, 1), (5, 16, 32), (13, 33, 7), (100, 20, 50), (7, 600, 17), (3, 40, 1100)] {
-            let (weight, bias) = (random([input, output], 3).inner(), random([1, output], 4).inner());
+            // As large as a model's, so that a product's sums are of the size of its terms.
+            let weight = random([input, output], 3).inner() / (input as f32).sqrt();
+            let bias = random([1, output], 4).inner();
             let numbers = |x: &Tensor<2>| x.to_data().iter::<f32>().collect::<Vec<_>>();
             let device = Device::flex();
             for (layout, bias) in [(Layout::InOut, Some(bias)), (Layout::OutIn, None)] {
