@@ -125,23 +125,9 @@ impl Panels {
                     #[inline(always)]
                     || {
                         if wide {
-                            block(
-                                made,
-                                a,
-                                inner,
-                                weight,
-                                #[inline(always)]
-                                |rows, panels| wide_tiles(rows, panels),
-                            );
+                            block(made, a, inner, weight, wide_tiles);
                         } else {
-                            block(
-                                made,
-                                a,
-                                inner,
-                                weight,
-                                #[inline(always)]
-                                |rows, panel| tile(rows, panel),
-                            );
+                            block(made, a, inner, weight, tile);
                         }
                     },
                 );

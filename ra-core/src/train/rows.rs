@@ -293,7 +293,7 @@ mod tests {
     /// A loss whose gradient for the rows does not depend on them, so that rounding is not amplified; it turns its
     /// direction from time to time.
     fn loss(model: &Model, table: Tensor<2>, step: usize) -> Tensor<1> {
-        let slope = (1.0 + (step % 7) as f32) * if step / 25 % 2 == 0 { 0.1 } else { -0.3 };
+        let slope = (1.0 + (step % 7) as f32) * if (step / 25).is_multiple_of(2) { 0.1 } else { -0.3 };
         (table * slope).sum() + (model.before.val() * model.after.val() - 1.0).square().sum()
     }
 
