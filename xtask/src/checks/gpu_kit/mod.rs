@@ -70,11 +70,10 @@ pub(crate) fn gpu_kit(asked: &KitArgs, root: &Path) -> Result<()> {
     if let Some(given) = &asked.wgpu {
         add_program(&mut files, "xtask-wgpu", given.as_deref(), program::WGPU, asked.release, root)?;
     }
-    let files = packed(files)?;
+    let mut files = packed(files)?;
     check_size(&files)?;
     let sizes: BTreeMap<&String, usize> = files.iter().map(|(name, bytes)| (name, bytes.len())).collect();
     let about = json!({ "commit": machine::commit(root), "files": sizes });
-    let mut files = files.clone();
     files.insert("kit.json".into(), serde_json::to_vec_pretty(&about)?);
     let whole: usize = files.values().map(Vec::len).sum();
     place(&asked.to, &files)?;
