@@ -121,8 +121,8 @@ impl Panels {
             for a in a.chunks(MC * inner) {
                 let made = &mut made[..a.len() / inner * width];
                 let weight = Weight { panels, width, bias };
-                // A function itself, in place of a closure, would be compiled without the vector instructions of its caller,
-                // many times as slow.
+                // A function itself, in place of a closure, would be compiled without the vector instructions of its
+                // caller, many times as slow.
                 #[allow(clippy::redundant_closure)]
                 vectorized(
                     #[inline(always)]
