@@ -70,6 +70,8 @@ pub use rank::{
 };
 #[cfg(feature = "tensor")]
 pub use rank::{evaluate, evaluate_items, item_vectors};
+#[cfg(feature = "report")]
+pub use render::TablePage;
 pub use report::{
     AuditFinding, AuditLevel, Comparison, Experiment, LearningCurve, PERMUTATIONS, Published, RESAMPLES, Report, Row,
     RowKind, SampleList, SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct,

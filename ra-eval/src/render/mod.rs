@@ -7,6 +7,9 @@ mod html;
 mod markdown;
 mod terminal;
 
+#[cfg(feature = "report")]
+pub use html::TablePage;
+
 use crate::{EvalError, Report};
 use ra_core::{write_atomic, write_json};
 use std::path::Path;

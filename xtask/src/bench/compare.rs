@@ -1,14 +1,19 @@
 //! Two records side by side: on the terminal, and as a page.
-use super::page;
 use super::record::{Figure, Record, giga, ms, percent};
 use crate::machine::Machine;
 use anyhow::{Result, anyhow, ensure};
+use ra_eval::TablePage;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// How to read the table of a page.
+const READING: &str = "A ratio below 1 is a faster step. Times are per step: wall time, and the CPU time of the process, \
+    which other programs on the machine change less. A share is the step's operations or bytes per wall second beside \
+    what the machine can do at most; a matrix unit or a cache may exceed it.";
+
 /// Two records, each with the path it was read from.
 #[derive(Debug)]
-pub(super) struct Comparison {
+struct Comparison {
     paths: [String; 2],
     records: [Record; 2],
 }
@@ -28,7 +33,7 @@ pub(crate) fn compare(paths: &[PathBuf; 2], to: Option<&Path>) -> Result<()> {
     }
     found.lines().iter().for_each(|line| say!("{line}"));
     if let Some(to) = to {
-        ra_core::write_atomic(to, page::page(&found).as_bytes())?;
+        ra_core::write_atomic(to, found.page().as_bytes())?;
         say!("\n{}", to.display());
     }
     Ok(())
@@ -47,7 +52,7 @@ fn read(path: &Path) -> Result<Record> {
 
 impl Comparison {
     /// Returns what the two records must have in common to tell anything of a change, where they differ.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<String> {
         let [before, after] = &self.records;
         let unlike = |what: &str, [before, after]: [String; 2]| {
             (before != after).then(|| format!("{what} differ: {before} before, {after} after"))
@@ -63,7 +68,7 @@ impl Comparison {
     }
 
     /// Returns where and when each record was measured, as far as it is known.
-    pub(super) fn origins(&self) -> [String; 2] {
+    fn origins(&self) -> [String; 2] {
         let origin = |which: &str, path: &str, record: &Record| {
             let mut told = format!("{which}: {path}");
             told += &record.commit.as_ref().map_or(String::new(), |commit| format!(", commit {commit}"));
@@ -80,7 +85,7 @@ impl Comparison {
     }
 
     /// Returns the heads of the columns.
-    pub(super) fn head(&self) -> Vec<&'static str> {
+    fn head(&self) -> Vec<&'static str> {
         let mut head = vec!["bench", "before", "after", "ratio", "CPU before", "CPU after", "CPU ratio"];
         head.extend(["share before", "share after"]);
         if self.has_scaling() {
@@ -90,7 +95,7 @@ impl Comparison {
     }
 
     /// Returns a row for each benchmark of either record, in the order of the first.
-    pub(super) fn rows(&self) -> Vec<Vec<String>> {
+    fn rows(&self) -> Vec<Vec<String>> {
         let [before, after] = self.records.each_ref().map(|record| &record.figures);
         let of = |figures: &'_ [Figure], name: &str| figures.iter().find(|figure| figure.name == name).cloned();
         let new = after.iter().filter(|figure| of(before, &figure.name).is_none());
@@ -123,6 +128,13 @@ impl Comparison {
 
     fn has_scaling(&self) -> bool {
         self.records.iter().flat_map(|record| &record.figures).any(|figure| figure.one_thread.is_some())
+    }
+
+    /// Returns the comparison as a self-contained page.
+    fn page(&self) -> String {
+        let (origins, warnings, head, rows) = (self.origins(), self.warnings(), self.head(), self.rows());
+        let (title, reading) = ("Speed before and after", READING);
+        TablePage { title, origins: &origins, warnings: &warnings, reading, head: &head, rows: &rows }.html()
     }
 
     /// Returns the comparison for a terminal.

@@ -8,7 +8,6 @@ mod compare;
 mod data;
 mod limits;
 mod lm;
-mod page;
 mod rank;
 mod record;
 mod time;

@@ -9,6 +9,9 @@ mod plot;
 mod plotted;
 mod results;
 mod slices;
+mod table_page;
+
+pub use table_page::TablePage;
 
 use crate::Metric;
 use crate::report::{Comparison, Experiment, Glance, OverSeeds, Report, ResultTable, over_seeds};
