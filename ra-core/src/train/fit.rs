@@ -288,18 +288,18 @@ impl<'a, M: Module> Fit<'a, M> {
             (at.loss, at.count) = (at.loss + f64::from(number), at.count + 1);
             let last = at.step == config.steps;
             if at.step % every == 0 || last {
-                let current = || steps.current(&model, &optimizer);
-                let metric = match &mut validate {
-                    Some(metric) if config.validate_every > 0 => Some(metric(&current())),
-                    _ => None,
-                };
+                let validated = validate.as_mut().filter(|_| config.validate_every > 0).map(|metric| {
+                    let current = steps.current(&model, &optimizer);
+                    (metric(&current), current)
+                });
+                let metric = validated.as_ref().map(|(metric, _)| *metric);
                 let loss = at.loss / at.count as f64;
                 at.curve.points.push(CurvePoint { step: at.step, loss, validation: metric });
                 tracing::info!(stage, step = at.step, loss, validation = metric, "fit");
                 (at.loss, at.count) = (0.0, 0);
-                if let Some(metric) = metric {
+                if let Some((metric, current)) = validated {
                     if best.as_ref().is_none_or(|best| metric > best.metric) {
-                        best = Some(Best { metric, model: current() });
+                        best = Some(Best { metric, model: current });
                         at.curve.best_step = at.step;
                         at.bad = 0;
                     } else {
