@@ -78,7 +78,10 @@ pub use count::{
     PopularityConfig, RecentConfig, Similarity,
 };
 pub use import::{ImportConfig, ImportedVectors};
-pub use loss::{Loss, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, shared_softmax, softmax_cross_entropy};
+pub use loss::{
+    Loss, MOST_FOR_SOFTMAX, binary_cross_entropy, bpr, gbce_weight, sampled_softmax, shared_softmax,
+    softmax_cross_entropy,
+};
 pub use method::{Bert4Rec, Bert4RecConfig, BsaRec, BsaRecConfig, ComiRec, ComiRecConfig, Extraction, Gru4Rec};
 pub use method::{
     Gru4RecConfig, Hstu, HstuConfig, LightGcn, LightGcnConfig, Mf, MfConfig, SasRec, SasRecConfig, SasRecInit,

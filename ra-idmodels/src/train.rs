@@ -19,6 +19,8 @@ pub struct TrainConfig {
     pub batch: usize,
     /// The highest number of epochs.
     pub epochs: usize,
+    /// The highest number of training steps, so that a larger log takes fewer epochs instead of more time; 0 sets no limit.
+    pub max_steps: usize,
     /// The number of epochs between two validations.
     pub validate_every: usize,
     /// The number of validations without improvement after which training stops; 0 turns early stopping off.
@@ -28,7 +30,7 @@ pub struct TrainConfig {
     pub optim: OptimConfig,
 }
 
-flat_config!(TrainConfig { batch, epochs, validate_every, patience }, optim: OptimConfig);
+flat_config!(TrainConfig { batch, epochs, max_steps, validate_every, patience }, optim: OptimConfig);
 
 impl Start<'_> {
     /// Returns the key of the parameters, for the state of a training.
@@ -44,10 +46,19 @@ impl Default for TrainConfig {
         Self {
             batch: 128,
             epochs: 200,
+            max_steps: 0,
             validate_every: 5,
             patience: 4,
             optim: OptimConfig { betas: [0.9, 0.98], ..OptimConfig::default() },
         }
+    }
+}
+
+impl TrainConfig {
+    /// Returns the number of steps of a training whose epochs have so many.
+    pub fn steps(&self, per_epoch: usize) -> usize {
+        let all = per_epoch * self.epochs;
+        if self.max_steps == 0 { all } else { all.min(self.max_steps) }
     }
 }
 
@@ -202,7 +213,7 @@ pub fn train<M: IdModel>(
         return Err(Error::Missing { what: "a training sample".into(), remedy: remedy.into() });
     }
     let fit_config = FitConfig {
-        steps: batches.steps() * config.epochs,
+        steps: config.steps(batches.steps()),
         optim: config.optim,
         validate_every: batches.steps() * config.validate_every,
         patience: config.patience,

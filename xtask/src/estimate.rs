@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use ra_core::{Dataset, LmSpec, UserId};
 use ra_data::{Budget, CurateMethod};
 use ra_eval::{HeldOut, Part};
-use ra_idmodels::IdMethod;
+use ra_idmodels::{IdMethod, Loss};
 use std::fmt::{Display, Formatter};
 use std::time::{Duration, Instant};
 
@@ -108,15 +108,19 @@ fn of_method(id: &IdTable, dataset: &Dataset) -> f64 {
     let (dim, longest, blocks) = (number("dim", 64.0), number("max_length", 50.0), number("blocks", 2.0));
     let positions: f64 = dataset.train.rows().map(|row| (row.len() as f64 - 1.0).clamp(0.0, longest)).sum();
     // A loss on negatives scores them alone.
-    let samples = keys.get("loss").and_then(serde_json::Value::as_str).is_some_and(|loss| loss != "softmax");
-    let scored = if samples { number("negatives", 1.0) } else { dataset.catalog.len() as f64 };
+    let loss = keys.get("loss").and_then(|loss| serde_json::from_value::<Loss>(loss.clone()).ok());
+    let is_whole = loss.is_none_or(|loss| loss.for_catalogue(dataset.catalog.len()) == Loss::Softmax);
+    let scored = if is_whole { dataset.catalog.len() as f64 } else { number("negatives", 1.0) };
     let scores = 2.0 * dim * scored;
     // A method that learns from every prefix by itself encodes each of them.
     let is_by_prefix = id.kind() == "bsarec" || keys.get("augment").and_then(serde_json::Value::as_bool) == Some(true);
     let squares: f64 = dataset.train.rows().map(|row| (row.len() as f64).min(longest).powi(2) / 2.0).sum();
     let encoded = if is_by_prefix { squares / positions.max(1.0) } else { 1.0 };
     let encoder = 24.0 * dim * dim * blocks * encoded;
-    TRAINED * train.epochs as f64 * positions * (scores + encoder)
+    // A batch has that many prefixes, or users.
+    let per_epoch = if is_by_prefix { positions } else { dataset.users.len() as f64 } / train.batch as f64;
+    let epochs = train.steps(1 + per_epoch as usize) as f64 / (1.0 + per_epoch.floor());
+    TRAINED * epochs * positions * (scores + encoder)
 }
 
 /// Returns the operations of the training of a variant's towers, without the texts that are read once.

@@ -56,7 +56,7 @@ pub use pair_scores::pair_scores;
 pub use propagate::{Graph, propagate};
 pub use rms_norm::rms_norm;
 pub use rotary::rotate;
-pub use softmax::softmax_error;
+pub use softmax::{shared_softmax_error, softmax_error};
 
 use crate::in_host_memory;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};

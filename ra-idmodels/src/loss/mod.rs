@@ -32,12 +32,30 @@ pub enum Loss {
     /// them by popularity, with logQ correction: [`shared_softmax`]. Its scores are one matrix product, so thousands of
     /// negatives cost little, and the size of the catalogue costs nothing.
     SharedSoftmax,
+    /// [`Loss::Softmax`] for a catalogue of up to [`MOST_FOR_SOFTMAX`] items, [`Loss::SharedSoftmax`] for a larger one.
+    BySize,
     /// Binary cross-entropy over the target and the negatives (Kang & McAuley, ICDM 2018, eq. 7).
     Bce,
     /// BCE with positives calibrated for the number of negatives (Petrov & Macdonald, gSASRec, RecSys 2023, eq. 9).
     Gbce,
     /// Bayesian personalised ranking against each negative (Rendle et al., UAI 2009).
     Bpr,
+}
+
+/// The largest catalogue that [`Loss::BySize`] scores as a whole. The full softmax takes more than half of the time of
+/// BSARec from about this size on.
+pub const MOST_FOR_SOFTMAX: usize = 15_000;
+
+impl Loss {
+    /// Returns what [`Loss::BySize`] is for a catalogue of so many items; any other loss is itself.
+    #[must_use]
+    pub fn for_catalogue(self, items: usize) -> Self {
+        match self {
+            Self::BySize if items > MOST_FOR_SOFTMAX => Self::SharedSoftmax,
+            Self::BySize => Self::Softmax,
+            loss => loss,
+        }
+    }
 }
 
 /// A loss and its settings.
@@ -53,18 +71,18 @@ pub(crate) struct ItemLoss {
 impl ItemLoss {
     /// Returns how many negatives per row a batch must have.
     pub(crate) fn wanted(&self) -> usize {
-        if matches!(self.loss, Loss::Softmax | Loss::SharedSoftmax) { 0 } else { self.negatives }
+        if matches!(self.loss, Loss::Softmax | Loss::SharedSoftmax | Loss::BySize) { 0 } else { self.negatives }
     }
 
     /// Returns `batches` with the shared negatives that the loss needs.
     pub(crate) fn batches<'a>(&self, batches: impl Batches + 'a, job: &Job<'a>) -> Box<dyn Batches + 'a> {
-        if self.loss == Loss::SharedSoftmax {
+        if self.loss.for_catalogue(job.dataset.catalog.len()) == Loss::SharedSoftmax {
             return Box::new(WithShared::new(batches, job.dataset, self.negatives, job.seed, job.device));
         }
         Box::new(batches)
     }
 
-    /// Returns whether it reads only the rows of a batch's items.
+    /// Returns whether it reads only the rows of a batch's items; [`Loss::BySize`] must have been replaced by what it is.
     pub(crate) fn reads_rows(&self) -> bool {
         self.loss != Loss::Softmax
     }
@@ -79,11 +97,11 @@ impl ItemLoss {
 
     /// Computes the loss of `hidden`, `[m, dim]`, for the batch's targets in `table`, `[items + 1, dim]`.
     pub(crate) fn of(&self, hidden: Tensor<2>, table: Tensor<2>, batch: &TrainBatch) -> Tensor<1> {
-        if self.loss == Loss::Softmax {
-            return whole_catalogue(hidden, table, batch);
-        }
-        if let (Loss::SharedSoftmax, Some(shared)) = (self.loss, &batch.shared) {
+        if let Some(shared) = &batch.shared {
             return shared_softmax(hidden, table, batch.positives.clone(), shared);
+        }
+        if matches!(self.loss, Loss::Softmax | Loss::BySize) {
+            return whole_catalogue(hidden, table, batch);
         }
         let others = (self.loss == Loss::MixedSoftmax).then(|| {
             let targets = table.clone().select(0, batch.positives.clone());
@@ -95,7 +113,7 @@ impl ItemLoss {
             Loss::SampledSoftmax | Loss::SharedSoftmax => sampled_softmax(scores),
             Loss::Bpr => bpr(scores),
             Loss::Gbce => binary_cross_entropy(scores, gbce_weight(self.negatives, batch.catalog, self.calibration)),
-            Loss::Bce | Loss::Softmax => binary_cross_entropy(scores, 1.0),
+            Loss::Bce | Loss::Softmax | Loss::BySize => binary_cross_entropy(scores, 1.0),
         }
     }
 }

@@ -1,13 +1,10 @@
 //! The softmax over the target and negatives that all rows of a batch share.
 use burn::tensor::{Int, Tensor};
 use ra_core::SharedNegatives;
-use ra_core::kernels::softmax_error;
+use ra_core::kernels::shared_softmax_error;
 
 /// The most scores at a time: 16 MiB, so that they stay in the cache between the three products.
 const SCORES: usize = 1 << 22;
-
-/// What a negative scores for the row whose target it is.
-const OWN: f32 = -1e9;
 
 /// Estimates the cross-entropy over the whole catalogue from negatives that are drawn once for all rows, averaged over
 /// rows: importance sampling (Bengio & Senécal, "Adaptive Importance Sampling to Accelerate Training of a Neural
@@ -30,31 +27,28 @@ pub fn shared_softmax(
     let ([m, dim], k) = (hidden.dims(), shared.items.dims()[0]);
     let plain = |x: &Tensor<2>| if x.is_autodiff() { x.clone().inner() } else { x.clone() };
     let [targets, drawn] = [targets, shared.items.clone()].map(|x| if x.is_autodiff() { x.inner() } else { x });
+    let log_expected = shared.log_expected.clone();
+    let log_expected = if log_expected.is_autodiff() { log_expected.inner() } else { log_expected };
     let tracked = hidden.is_autodiff() || table.is_autodiff();
     let (positives, negatives) =
         (table.clone().select(0, lifted(&targets, &table)), table.select(0, lifted(&drawn, &hidden)));
     let [h, own, others] = [&hidden, &positives, &negatives].map(plain);
-    let correction: Tensor<2> = shared.log_expected.clone().reshape([1, k]);
-    let correction = if correction.is_autodiff() { correction.inner() } else { correction };
+    let draws = SharedNegatives { items: drawn, log_expected };
     let device = h.device();
     let (mut total, mut negative_grad) = (Tensor::<1>::zeros([1], &device), others.zeros_like());
     let (mut hidden_grads, mut positive_grads) = (Vec::new(), Vec::new());
     let chunk = (SCORES / (k + 1)).clamp(16, 1024);
     for start in (0..m).step_by(chunk) {
         let end = (start + chunk).min(m);
-        let n = end - start;
         let (h, own) = (h.clone().slice([start..end]), own.clone().slice([start..end]));
-        let target = targets.clone().slice([start..end]).reshape([n, 1]).expand([n, k]);
-        let is_target = target.equal(drawn.clone().reshape([1, k]).expand([n, k]));
-        let scores = h.clone().matmul(others.clone().transpose()) - correction.clone();
+        let scores = h.clone().matmul(others.clone().transpose());
         let first = (h.clone() * own.clone()).sum_dim(1);
-        let scores = Tensor::cat(vec![first, scores.mask_fill(is_target, OWN)], 1);
-        let (error, loss) = softmax_error(scores, Tensor::zeros([n], &device));
+        let targets = targets.clone().slice([start..end]);
+        let (error, first, loss) = shared_softmax_error(scores, first, targets, &draws);
         total = total + loss;
         if !tracked {
             continue;
         }
-        let (first, error) = (error.clone().slice([0..n, 0..1]), error.slice([0..n, 1..k + 1]));
         negative_grad = negative_grad + error.clone().transpose().matmul(h.clone());
         positive_grads.push(first.clone() * h);
         hidden_grads.push(error.matmul(others.clone()) + first * own);

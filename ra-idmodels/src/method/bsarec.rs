@@ -2,8 +2,8 @@
 //! Self-Attention", AAAI 2024).
 use super::sequence::{chosen, histories, last_places, linear_of, noise, normed, own_item_table};
 use crate::checks::{MOST, of_attention, of_train};
-use crate::loss::whole_catalogue;
-use crate::{Batches, EachPrefix, Job, LearnedMethod, TrainConfig};
+use crate::loss::ItemLoss;
+use crate::{Batches, EachPrefix, Job, LearnedMethod, Loss, TrainConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 use std::sync::Arc;
 
-/// Configures [`BsaRec`]. It is trained by the cross-entropy over all items, for each prefix of a sequence by itself.
+/// Configures [`BsaRec`]. It is trained for each prefix of a sequence by itself; the paper's loss is the cross-entropy over
+/// all items.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BsaRecConfig {
@@ -32,6 +33,12 @@ pub struct BsaRecConfig {
     /// The `c` of the original code: the mean over positions and the `c / 2` (rounded down) longest waves are low
     /// frequencies.
     pub c: usize,
+    /// The training loss.
+    pub loss: Loss,
+    /// The number of negatives per prefix or per batch, for losses that use negatives.
+    pub negatives: usize,
+    /// The calibration `t` of gBCE, from 0 to 1.
+    pub calibration: f64,
     /// The training settings; a batch is a number of prefixes.
     pub train: TrainConfig,
 }
@@ -47,6 +54,9 @@ impl Default for BsaRecConfig {
             dropout: 0.5,
             alpha: 0.7,
             c: 5,
+            loss: Loss::Softmax,
+            negatives: 1,
+            calibration: 0.75,
             train: TrainConfig { batch: 256, optim, ..TrainConfig::default() },
         }
     }
@@ -88,11 +98,16 @@ pub struct BsaRec {
 const EPSILON: f32 = 1e-12;
 
 impl BsaRecConfig {
+    fn item_loss(&self) -> ItemLoss {
+        ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
+    }
+
     /// Creates a new model for a catalogue of `items` items.
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> BsaRec {
         let (dim, random) = (self.dim, &mut rng(seed, "bsarec", 0));
         let norm = || LayerNormConfig::new(dim).with_epsilon(f64::from(EPSILON)).init(device);
         let mut weight = |from: usize, to: usize| normal([from, to], 0.02, random, device);
+        let config = Self { loss: self.loss.for_catalogue(items), ..self.clone() };
         let (items, positions) = (weight(items + 1, dim), weight(self.max_length, dim));
         let mut linear = |from: usize, to: usize| linear_of(weight(from, to));
         let blocks: Vec<Block> = (0..self.blocks)
@@ -109,7 +124,7 @@ impl BsaRecConfig {
                 inner_norm: norm(),
             })
             .collect();
-        BsaRec { items, positions, norm: norm(), blocks, config: self.clone() }
+        BsaRec { items, positions, norm: norm(), blocks, config }
     }
 }
 
@@ -119,7 +134,7 @@ impl Check for BsaRecConfig {
         let alpha = outside.then(|| Problem::new("alpha", format!("is {}, it must be from 0 to 1", self.alpha)));
         let blocks = Problem::unless_within("blocks", self.blocks, MOST);
         let found = of_attention([self.dim, self.heads, self.max_length], blocks, self.dropout);
-        found.chain(alpha).chain(of_train(self.train.problems())).collect()
+        found.chain(alpha).chain(self.item_loss().problems()).chain(of_train(self.train.problems())).collect()
     }
 
     fn oddities(&self) -> Vec<Problem> {
@@ -138,7 +153,9 @@ impl LearnedMethod for BsaRecConfig {
     }
 
     fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
-        Box::new(EachPrefix::new(job.dataset, self.train.batch, self.max_length, 0, job.seed, job.device))
+        let (loss, batch) = (self.item_loss(), self.train.batch);
+        let batches = EachPrefix::new(job.dataset, batch, self.max_length, loss.wanted(), job.seed, job.device);
+        loss.batches(batches, job)
     }
 
     fn training(&self) -> &TrainConfig {
@@ -242,7 +259,11 @@ impl IdModel for BsaRec {
 
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
         let states = self.states(batch.items.clone(), &batch.lengths, batch.rows.as_ref(), batch.dropout);
-        whole_catalogue(states, self.table(), batch)
+        self.config.item_loss().of(states, self.table(), batch)
+    }
+
+    fn item_rows(&mut self) -> Option<&mut Param<Tensor<2>>> {
+        self.config.item_loss().reads_rows().then_some(&mut self.items)
     }
 
     fn fitted(&self) -> Self {

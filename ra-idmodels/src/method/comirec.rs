@@ -96,7 +96,7 @@ impl ComiRecConfig {
             first: xavier_normal([dim, inner], random, device),
             second: attentive.then(|| xavier_normal([inner, self.interests], random, device)),
             start,
-            config: self.clone(),
+            config: Self { loss: self.loss.for_catalogue(items), ..self.clone() },
         }
     }
 }

@@ -92,7 +92,7 @@ impl Gru4RecConfig {
             layers,
             items: xavier_normal([items + 1, dim], random, device),
             dense: linear_of(xavier_normal([hidden, dim], random, device)),
-            config: self.clone(),
+            config: Self { loss: self.loss.for_catalogue(items), ..self.clone() },
         }
     }
 }

@@ -153,8 +153,10 @@ impl SasRecConfig {
     pub fn init(&self, items: usize, seed: u64, device: &Device) -> SasRec {
         let random = &mut rng(seed, "sasrec", 0);
         let blocks = self.blocks(random, device);
-        let items = normal([items + 1, self.dim], DEVIATION, random, device);
-        SasRec { items, encoder: self.encoder(blocks, random, device) }
+        let table = normal([items + 1, self.dim], DEVIATION, random, device);
+        let mut encoder = self.encoder(blocks, random, device);
+        encoder.config.loss = self.loss.for_catalogue(items);
+        SasRec { items: table, encoder }
     }
 
     /// Creates a new encoder without an item table.

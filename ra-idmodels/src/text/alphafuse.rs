@@ -1,8 +1,9 @@
 //! AlphaFuse (Hu et al., "AlphaFuse: Learn ID Embeddings for Sequential Recommendation in Null Space of Language
 //! Embeddings", SIGIR 2025).
 use super::principal::Principal;
-use super::unisrec::{FittedUniSRec, cosine_loss};
+use super::unisrec::{FittedUniSRec, on_spheres};
 use crate::checks::of_train;
+use crate::loss::whole_catalogue;
 use crate::method::sasrec::Encoder;
 use crate::{Batches, Job, LearnedMethod, NextItem, SasRecConfig, SasRecVariant, TrainConfig};
 use burn::module::{Module, Param};
@@ -135,7 +136,8 @@ impl IdModel for AlphaFuse {
     type Fitted = FittedUniSRec;
 
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
-        cosine_loss(self.table(), &self.encoder, self.config.temperature, batch)
+        let [states, table] = on_spheres(self.table(), &self.encoder, self.config.temperature, batch);
+        whole_catalogue(states, table, batch)
     }
 
     fn fitted(&self) -> FittedUniSRec {

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::{Device, Tensor};
-use ra_core::xavier_normal;
+use ra_core::{indices, xavier_normal};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,16 @@ impl MappedFeatures {
 
     /// Returns the item table, `[items + 1, dim]`.
     pub(crate) fn table(&self) -> Tensor<2> {
-        let first = self.first.forward(self.features.clone());
+        self.mapped(self.features.clone())
+    }
+
+    /// Returns some rows of the item table.
+    pub(crate) fn rows(&self, rows: Vec<u32>) -> Tensor<2> {
+        self.mapped(self.features.clone().select(0, indices(rows, &self.features.device())))
+    }
+
+    fn mapped(&self, features: Tensor<2>) -> Tensor<2> {
+        let first = self.first.forward(features);
         match &self.second {
             Some(second) => second.forward(leaky_relu(first, 0.01)),
             None => first,

@@ -2,13 +2,13 @@
 //! mapped from text, without the mixture of experts and the pretraining on other data.
 use super::features::{MappedFeatures, on_sphere};
 use crate::checks::of_train;
-use crate::loss::whole_catalogue;
+use crate::loss::ItemLoss;
 use crate::method::sasrec::Encoder;
 use crate::method::sequence::{histories, item_rows};
-use crate::{Batches, FeatureMap, Job, LearnedMethod, NextItem, SasRecConfig, SasRecVariant, TrainConfig};
+use crate::{Batches, FeatureMap, Job, LearnedMethod, Loss, NextItem, SasRecConfig, SasRecVariant, TrainConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use ra_core::{Check, History, IdModel, ItemId, Problem, Recommender, Result, TrainBatch, rng};
+use ra_core::{Check, History, IdModel, ItemId, Problem, Recommender, Renumbering, Result, TrainBatch, rng};
 use serde::{Deserialize, Serialize};
 
 /// Configures [`UniSRec`].
@@ -29,8 +29,14 @@ pub struct UniSRecConfig {
     pub max_length: usize,
     /// The dropout rate.
     pub dropout: f64,
-    /// The temperature of the softmax over cosine similarities.
+    /// The temperature: a score is a cosine similarity divided by it.
     pub temperature: f32,
+    /// The training loss.
+    pub loss: Loss,
+    /// The number of negatives per position or per batch, for losses that use negatives.
+    pub negatives: usize,
+    /// The calibration `t` of gBCE, from 0 to 1.
+    pub calibration: f64,
     /// The training settings.
     pub train: TrainConfig,
 }
@@ -46,6 +52,9 @@ impl Default for UniSRecConfig {
             max_length: 50,
             dropout: 0.3,
             temperature: 0.07,
+            loss: Loss::Softmax,
+            negatives: 1,
+            calibration: 0.75,
             train: TrainConfig::default(),
         }
     }
@@ -61,6 +70,10 @@ pub struct UniSRec {
 }
 
 impl UniSRecConfig {
+    fn item_loss(&self) -> ItemLoss {
+        ItemLoss { loss: self.loss, negatives: self.negatives, calibration: self.calibration }
+    }
+
     fn sasrec(&self) -> SasRecConfig {
         let Self { variant, dim, blocks, heads, max_length, dropout, .. } = *self;
         SasRecConfig { variant, dim, blocks, heads, max_length, dropout, ..SasRecConfig::default() }
@@ -80,7 +93,8 @@ impl UniSRecConfig {
 impl Check for UniSRecConfig {
     fn problems(&self) -> Vec<Problem> {
         let own = Problem::unless_positive("temperature", self.temperature);
-        own.into_iter().chain(self.sasrec().problems()).chain(of_train(self.train.problems())).collect()
+        let own = own.into_iter().chain(self.item_loss().problems());
+        own.chain(self.sasrec().problems()).chain(of_train(self.train.problems())).collect()
     }
 
     fn oddities(&self) -> Vec<Problem> {
@@ -97,7 +111,9 @@ impl LearnedMethod for UniSRecConfig {
     }
 
     fn batches<'a>(&self, job: &Job<'a>) -> Box<dyn Batches + 'a> {
-        Box::new(NextItem::new(job.dataset, self.train.batch, self.max_length, 0, job.seed, job.device))
+        let (loss, batch) = (self.item_loss(), self.train.batch);
+        let batches = NextItem::new(job.dataset, batch, self.max_length, loss.wanted(), job.seed, job.device);
+        loss.batches(batches, job)
     }
 
     fn training(&self) -> &TrainConfig {
@@ -109,7 +125,15 @@ impl IdModel for UniSRec {
     type Fitted = FittedUniSRec;
 
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
-        cosine_loss(self.items.table(), &self.encoder, self.config.temperature, batch)
+        let (loss, temperature) = (self.config.item_loss(), self.config.temperature);
+        if batch.shared.is_none() {
+            let [states, table] = on_spheres(self.items.table(), &self.encoder, temperature, batch);
+            return loss.of(states, table, batch);
+        }
+        // Only the items of the batch are mapped.
+        let (batch, rows) = Renumbering::new(batch.catalog).renumber(batch.clone());
+        let [states, table] = on_spheres(self.items.rows(rows), &self.encoder, temperature, &batch);
+        loss.of(states, table, &batch)
     }
 
     fn fitted(&self) -> FittedUniSRec {
@@ -118,12 +142,12 @@ impl IdModel for UniSRec {
     }
 }
 
-/// The cross-entropy over all items by their cosine with a state, divided by the temperature; `table` is
-/// `[items + 1, dim]`, and histories read its rows scaled to length 1.
-pub(super) fn cosine_loss(table: Tensor<2>, encoder: &Encoder, temperature: f32, batch: &TrainBatch) -> Tensor<1> {
+/// The states of a batch's histories and the items, scaled so that the product of two is their cosine divided by the
+/// temperature. `table` is `[items + 1, dim]`, and histories read its rows scaled to length 1.
+pub(super) fn on_spheres(table: Tensor<2>, encoder: &Encoder, temperature: f32, batch: &TrainBatch) -> [Tensor<2>; 2] {
     let read = on_sphere(table.clone(), 1.0).select(0, batch.items.clone());
     let states = encoder.states(read, &batch.lengths, batch.rows.as_ref(), batch.dropout);
-    whole_catalogue(on_sphere(states, temperature), on_sphere(table, temperature), batch)
+    [states, table].map(|x| on_sphere(x, temperature))
 }
 
 /// [`UniSRec`] with all items mapped once; keeps neither the map nor its input.

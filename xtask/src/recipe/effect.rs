@@ -111,6 +111,8 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
             IdConfig::SasRec(config) => Some(config.loss),
             IdConfig::Gru4Rec(config) => Some(config.loss),
             IdConfig::ComiRec(config) => Some(config.loss),
+            IdConfig::BsaRec(config) => Some(config.loss),
+            IdConfig::UniSRec(config) => Some(config.loss),
             _ => None,
         };
         if let Some(loss) = of_loss {

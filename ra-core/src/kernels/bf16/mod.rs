@@ -17,20 +17,23 @@ const PANELS: usize = 4;
 /// The outputs that are computed at once.
 pub(super) const GROUP: usize = PANELS * TILE;
 
+/// The outputs of a line.
+pub(super) const HALF: usize = GROUP / 2;
+
 /// The rows of a task: they stay in the cache while the weight streams past. In whole tiles of the matrix unit.
 const MC: usize = 96;
 
 /// The pairs of inputs that are processed before the next group: that part of a group stays in the cache while the rows
-/// stream past. In whole tiles of the matrix unit.
+/// stream past. The matrix unit reads all at once: it would lose more by storing its sums in between.
 const PIECE: usize = 12 * TILE;
 
 /// Two neighbouring inputs, the first in the low half.
 pub(super) type Pair = u32;
 
-/// Two inputs of each output of a group.
+/// Two inputs of each output of half a group: what the matrix unit reads at once lies together.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Line(pub(super) [Pair; GROUP]);
+pub(super) struct Line(pub(super) [Pair; HALF]);
 
 /// What a row has in a group.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +43,7 @@ pub(super) struct Sums(pub(super) [f32; GROUP]);
 /// A weight in `bf16`.
 #[derive(Debug)]
 pub(super) struct Bf16 {
-    /// `[groups, deep]`, padded with zeros.
+    /// `[groups, 2, deep]`, padded with zeros.
     lines: Vec<Line>,
     dims: [usize; 2],
 }
@@ -90,13 +93,53 @@ impl Way {
         if matches!(self, Self::Vectors) { 2 } else { 1 }
     }
 
-    /// Adds the products of rows, each at a `distance` from the last, with whole tiles of lines.
-    fn multiply(self, rows: &[u32], distance: usize, lines: &[Line], sums: &mut [Sums]) {
+    /// Rounds rows, in the order in which [`Way::multiply`] reads them. Numbers beyond a row are zero and stay so.
+    #[inline(always)]
+    fn round(self, a: &[f32], inner: usize, deep: usize, rounded: &mut [u32]) {
         match self {
-            Self::Unit(unit) => unit.multiply_pairs(rows, distance, lines, sums),
+            Self::Unit(_) => {
+                for (at, row) in a.chunks_exact(inner).enumerate() {
+                    // The tiles of a pair of row tiles, one depth after the other.
+                    let tiles = &mut rounded[at / UNIT_ROWS * UNIT_ROWS * deep..];
+                    for (row, tiles) in row.chunks(2 * TILE).zip(tiles.chunks_exact_mut(UNIT_ROWS * TILE)) {
+                        round(row, &mut tiles[at % UNIT_ROWS * TILE..][..TILE]);
+                    }
+                }
+            }
             #[cfg(target_arch = "x86_64")]
-            Self::Pairs => avx512::multiply(rows, distance, lines, sums),
-            Self::Vectors => vectorized(
+            Self::Pairs => {
+                a.chunks_exact(inner).zip(rounded.chunks_exact_mut(deep)).for_each(|(row, pairs)| round(row, pairs))
+            }
+            Self::Vectors => {
+                let rows = a.chunks_exact(inner).zip(rounded.chunks_exact_mut(2 * deep));
+                rows.for_each(|(row, words)| round_wide(row, words));
+            }
+        }
+    }
+
+    /// The sums of `start` and the products of rounded rows with the lines of a group.
+    fn multiply(self, rows: &[u32], lines: &[Line], start: Sums, sums: &mut [Sums]) {
+        let deep = lines.len() / 2;
+        if let Self::Unit(unit) = self {
+            return unit.multiply_pairs(&rows[..sums.len() * deep], lines, &start, sums);
+        }
+        vectorized(
+            #[inline(always)]
+            || sums.fill(start),
+        );
+        let (left, right) = lines.split_at(deep);
+        for (piece, lines) in left.chunks(PIECE).zip(right.chunks(PIECE)).enumerate() {
+            let (rows, lines) = (&rows[piece * PIECE * self.words()..], lines.into());
+            self.add_products(rows, deep * self.words(), lines, sums);
+        }
+    }
+
+    /// Adds the products of rows, each at a `distance` from the last, with a piece of both halves of a group.
+    fn add_products(self, rows: &[u32], distance: usize, lines: [&[Line]; 2], sums: &mut [Sums]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Pairs => avx512::add_products(rows, distance, lines, sums),
+            _ => vectorized(
                 #[inline(always)]
                 || match has_wide_registers() {
                     true => widened::<PANELS>(rows, distance, lines, sums),
@@ -117,9 +160,9 @@ impl Bf16 {
             Layout::InOut => weight[at * output + column],
         };
         for column in 0..output {
-            let lines = &mut new.lines[column / GROUP * deep..][..deep];
+            let lines = &mut new.lines[column / HALF * deep..][..deep];
             for at in 0..input {
-                lines[at / 2].0[column % GROUP] |= nearest(number(at, column)) >> (16 * (1 - at % 2));
+                lines[at / 2].0[column % HALF] |= nearest(number(at, column)) >> (16 * (1 - at % 2));
             }
         }
         new
@@ -127,7 +170,7 @@ impl Bf16 {
 
     fn zeros(dims: [usize; 2]) -> Self {
         let mut new = Self { lines: Vec::new(), dims };
-        new.lines.resize(dims[1].div_ceil(GROUP) * new.deep(), Line([0; GROUP]));
+        new.lines.resize(dims[1].div_ceil(GROUP) * 2 * new.deep(), Line([0; HALF]));
         new
     }
 
@@ -145,8 +188,8 @@ impl Bf16 {
     pub(super) fn unpacked(&self) -> Vec<f32> {
         let ([input, output], deep) = (self.dims, self.deep());
         let number = |at: usize, column: usize| {
-            let Line(line) = &self.lines[column / GROUP * deep + at / 2];
-            widen(line[column % GROUP])[at % 2]
+            let Line(line) = &self.lines[column / HALF * deep + at / 2];
+            widen(line[column % HALF])[at % 2]
         };
         (0..input).flat_map(|at| (0..output).map(move |column| number(at, column))).collect()
     }
@@ -162,18 +205,18 @@ impl Bf16 {
             || {
                 for input in (0..input).step_by(TILE) {
                     for output in (0..output).step_by(TILE) {
-                        let lines = &from[output / GROUP * deep + input / 2..];
+                        let lines = &from[output / HALF * deep + input / 2..];
                         let mut tile = [[0.0; TILE]; TILE];
                         for (two, Line(line)) in tile.as_chunks_mut::<2>().0.iter_mut().zip(lines) {
                             for j in 0..TILE {
-                                [two[0][j], two[1][j]] = widen(line[output % GROUP + j]);
+                                [two[0][j], two[1][j]] = widen(line[output % HALF + j]);
                             }
                         }
                         let tile = transpose(&tile);
-                        let lines = &mut to[input / GROUP * tall + output / 2..];
+                        let lines = &mut to[input / HALF * tall + output / 2..];
                         for (two, Line(line)) in tile.as_chunks::<2>().0.iter().zip(lines) {
                             for j in 0..TILE {
-                                line[input % GROUP + j] = two[0][j].to_bits() >> 16 | two[1][j].to_bits();
+                                line[input % HALF + j] = two[0][j].to_bits() >> 16 | two[1][j].to_bits();
                             }
                         }
                     }
@@ -186,36 +229,28 @@ impl Bf16 {
     /// `a W + bias` by a given way. `bias` is as long as whole tiles. `finish` is called with each block of rows when
     /// it is complete.
     pub(super) fn product(&self, way: Way, a: &[f32], bias: &[f32], finish: impl Fn(&mut [f32]) + Sync) -> Vec<f32> {
-        let ([inner, width], deep, words) = (self.dims, self.deep(), way.words());
+        let ([inner, width], deep) = (self.dims, self.deep());
         in_parts(a, inner, MC, |a| {
             // A block is computed in the cache and written out once, without zeroing the output first.
             let mut out = Vec::with_capacity(a.len() / inner * width);
             let mut made = vec![0.0; MC * width];
-            let (mut rounded, mut sums) = (vec![0; MC * deep * words], vec![Sums([0.0; GROUP]); MC]);
+            let (mut rounded, mut sums) = (vec![0; MC * deep * way.words() + TILE], vec![Sums([0.0; GROUP]); MC]);
+            // A row of a tile that crosses a cache line takes the matrix unit twice as long.
+            let aligned = rounded.as_ptr().align_offset(align_of::<Line>()).min(TILE);
+            let rounded = &mut rounded[aligned..];
             for a in a.chunks(MC * inner) {
                 let rows = a.len() / inner;
                 let made = &mut made[..rows * width];
                 vectorized(
                     #[inline(always)]
-                    || {
-                        for (row, rounded) in a.chunks_exact(inner).zip(rounded.chunks_exact_mut(deep * words)) {
-                            if words == 1 { round(row, rounded) } else { round_wide(row, rounded) }
-                        }
-                    },
+                    || way.round(a, inner, deep, rounded),
                 );
                 // What rows beyond the end hold is left over from earlier ones, and their sums are dropped.
                 let sums = &mut sums[..way.padded(rows)];
-                for (group, lines) in self.lines.chunks_exact(deep).enumerate() {
-                    let first = group * GROUP;
-                    let mut start = [0.0; GROUP];
-                    start.iter_mut().zip(&bias[first..]).for_each(|(to, b)| *to = *b);
-                    vectorized(
-                        #[inline(always)]
-                        || sums.fill(Sums(start)),
-                    );
-                    for (piece, lines) in lines.chunks(PIECE).enumerate() {
-                        way.multiply(&rounded[piece * PIECE * words..], deep * words, lines, sums);
-                    }
+                for (group, lines) in self.lines.chunks_exact(2 * deep).enumerate() {
+                    let (first, mut start) = (group * GROUP, Sums([0.0; GROUP]));
+                    start.0.iter_mut().zip(&bias[first..]).for_each(|(to, b)| *to = *b);
+                    way.multiply(rounded, lines, start, sums);
                     vectorized(
                         #[inline(always)]
                         || put(made, width, first, sums),
@@ -245,19 +280,17 @@ fn widen(pair: Pair) -> [f32; 2] {
     [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
 }
 
-/// Rounds a row to pairs. Those beyond it are zero and stay so.
+/// Rounds numbers to pairs.
 #[inline(always)]
-fn round(row: &[f32], pairs: &mut [Pair]) {
-    let (twos, rest) = row.as_chunks::<2>();
-    for (pair, [x, y]) in pairs.iter_mut().zip(twos) {
-        *pair = nearest(*x) >> 16 | nearest(*y);
-    }
-    if let ([x], Some(pair)) = (rest, pairs.get_mut(twos.len())) {
-        *pair = nearest(*x) >> 16;
+fn round(numbers: &[f32], pairs: &mut [Pair]) {
+    // The first of a pair is in its low half, so in memory the halves are one number after the other.
+    let halves: &mut [u16] = pulp::bytemuck::cast_slice_mut(pairs);
+    for (half, x) in halves.iter_mut().zip(numbers) {
+        *half = (nearest(*x) >> 16) as u16;
     }
 }
 
-/// Rounds a row to `f32`. Those beyond it are zero and stay so.
+/// Rounds numbers, and keeps them as `f32`.
 #[inline(always)]
 fn round_wide(row: &[f32], words: &mut [u32]) {
     for (word, x) in words.iter_mut().zip(row) {
@@ -282,17 +315,20 @@ const WIDENED: usize = PIECE / 3;
 
 /// The products in `f32` of rows that are widened already, `N` panels at a time.
 #[inline(always)]
-fn widened<const N: usize>(rows: &[u32], distance: usize, lines: &[Line], sums: &mut [Sums]) {
+fn widened<const N: usize>(rows: &[u32], distance: usize, [left, right]: [&[Line]; 2], sums: &mut [Sums]) {
     let mut wide = [[[0.0f32; TILE]; PANELS]; 2 * WIDENED];
-    for (piece, lines) in lines.chunks(WIDENED).enumerate() {
-        for (to, Line(line)) in wide.as_chunks_mut::<2>().0.iter_mut().zip(lines) {
-            let [low, high] = to;
-            let (low, high) = (low.as_flattened_mut(), high.as_flattened_mut());
-            for j in 0..GROUP {
-                [low[j], high[j]] = widen(line[j]);
+    for (piece, (left, right)) in left.chunks(WIDENED).zip(right.chunks(WIDENED)).enumerate() {
+        for (half, lines) in [left, right].into_iter().enumerate() {
+            for (to, Line(line)) in wide.as_chunks_mut::<2>().0.iter_mut().zip(lines) {
+                let [low, high] = to;
+                let (low, high) =
+                    (&mut low.as_flattened_mut()[half * HALF..], &mut high.as_flattened_mut()[half * HALF..]);
+                for j in 0..HALF {
+                    [low[j], high[j]] = widen(line[j]);
+                }
             }
         }
-        let (first, wide) = (2 * piece * WIDENED, &wide[..2 * lines.len()]);
+        let (first, wide) = (2 * piece * WIDENED, &wide[..2 * left.len()]);
         for (at, sums) in sums.chunks_mut(MR).enumerate() {
             // Beyond the end, the last row is read again and its results are dropped.
             let last = sums.len() - 1;

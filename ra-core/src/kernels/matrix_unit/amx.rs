@@ -1,7 +1,7 @@
 //! The AMX instructions. Rust has no stable intrinsics for them yet.
 #![allow(unsafe_code)]
 
-use super::{Accumulators, GROUP, Line, Pair, SplitTiles, Sums, TILE, UNIT_COLUMNS, UNIT_ROWS};
+use super::{Accumulators, HALF, Line, Pair, SplitTiles, Sums, TILE, UNIT_ROWS};
 use std::arch::{asm, x86_64::__cpuid_count};
 use std::sync::LazyLock;
 
@@ -125,50 +125,51 @@ impl Amx {
         unsafe { asm!("tilerelease", options(nostack)) };
     }
 
-    /// Adds the products of rows of pairs, each at a `distance` from the last, with whole tiles of lines.
-    pub(super) fn multiply_pairs(self, pairs: &[Pair], distance: usize, lines: &[Line], sums: &mut [Sums]) {
-        let deep = lines.len() / TILE;
-        assert!(deep > 0 && lines.len().is_multiple_of(TILE) && lines.len() <= distance);
-        assert!(sums.len().is_multiple_of(UNIT_ROWS));
+    /// The sums of `start` and the products of pairs of row tiles with the lines of a group.
+    pub(super) fn multiply_pairs(self, tiles: &[Pair], lines: &[Line], start: &Sums, sums: &mut [Sums]) {
+        let deep = lines.len() / (2 * TILE);
+        assert!(deep > 0 && lines.len().is_multiple_of(2 * TILE));
+        assert!(sums.len().is_multiple_of(UNIT_ROWS) && tiles.len() == sums.len() * deep * TILE);
         // SAFETY: as in `multiply`.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
-        // One pair of panels after another: its lines stay in the cache while the rows stream past.
-        for column in (0..GROUP).step_by(UNIT_COLUMNS) {
-            for (index, sums) in sums.chunks_exact_mut(UNIT_ROWS).enumerate() {
-                let rows = &pairs[index * UNIT_ROWS * distance..][..(UNIT_ROWS - 1) * distance + lines.len()];
-                // SAFETY: reads the first `16 * deep` pairs of each of 32 rows, the last of which ends with `rows`; 32
-                // columns from `column` on of `16 * deep` lines; and reads and writes those columns of 32 sums. A line
-                // and the sums of a row have 64 columns, which `column` and the 31 after it do not exceed.
+        // One half after the other: its lines stay in the cache while the rows stream past.
+        for (half, lines) in lines.chunks_exact(deep * TILE).enumerate() {
+            let column = half * HALF;
+            for (tiles, sums) in tiles.chunks_exact(UNIT_ROWS * deep * TILE).zip(sums.chunks_exact_mut(UNIT_ROWS)) {
+                // SAFETY: reads `deep` pairs of row tiles, which `tiles` has, and `16 * deep` lines, which `lines` has;
+                // reads 32 columns of `start` from `column` on, which is 0 or 32 of 64, and writes those columns of 32
+                // sums. `start` is read with no distance between rows: every row starts with it.
                 unsafe {
                     asm!(
-                        "tileloadd tmm0, [{sums} + {line}]",
-                        "tileloadd tmm1, [{sums} + {line} + 64]",
-                        "tileloadd tmm2, [{sums} + {line} + 4096]",
-                        "tileloadd tmm3, [{sums} + {line} + 4160]",
+                        "tileloadd tmm0, [{start} + {none}]",
+                        "tileloadd tmm1, [{start} + {none} + 64]",
+                        "tileloadd tmm2, [{start} + {none}]",
+                        "tileloadd tmm3, [{start} + {none} + 64]",
                         "2:",
                         "tileloadd tmm4, [{a} + {row}]",
                         "tileloadd tmm6, [{b} + {line}]",
                         "tdpbf16ps tmm0, tmm4, tmm6",
                         "tileloadd tmm7, [{b} + {line} + 64]",
                         "tdpbf16ps tmm1, tmm4, tmm7",
-                        "tileloadd tmm5, [{c} + {row}]",
+                        "tileloadd tmm5, [{a} + {row} + 1024]",
                         "tdpbf16ps tmm2, tmm5, tmm6",
                         "tdpbf16ps tmm3, tmm5, tmm7",
-                        "add {a}, 64",
-                        "add {c}, 64",
-                        "add {b}, 4096",
+                        "add {a}, 2048",
+                        "add {b}, 2048",
                         "dec {deep}",
                         "jnz 2b",
-                        "tilestored [{sums} + {line}], tmm0",
-                        "tilestored [{sums} + {line} + 64], tmm1",
-                        "tilestored [{sums} + {line} + 4096], tmm2",
-                        "tilestored [{sums} + {line} + 4160], tmm3",
-                        a = inout(reg) rows.as_ptr() => _,
-                        c = inout(reg) rows.as_ptr().wrapping_add(TILE * distance) => _,
-                        b = inout(reg) lines.as_ptr().cast::<Pair>().wrapping_add(column) => _,
+                        "tilestored [{sums} + {sum}], tmm0",
+                        "tilestored [{sums} + {sum} + 64], tmm1",
+                        "tilestored [{sums} + {sum} + 4096], tmm2",
+                        "tilestored [{sums} + {sum} + 4160], tmm3",
+                        a = inout(reg) tiles.as_ptr() => _,
+                        b = inout(reg) lines.as_ptr() => _,
                         deep = inout(reg) deep => _,
-                        row = in(reg) distance * size_of::<Pair>(),
+                        row = in(reg) size_of::<[Pair; TILE]>(),
                         line = in(reg) size_of::<Line>(),
+                        sum = in(reg) size_of::<Sums>(),
+                        none = in(reg) 0_usize,
+                        start = in(reg) start.0.as_ptr().wrapping_add(column),
                         sums = in(reg) sums.as_mut_ptr().cast::<f32>().wrapping_add(column),
                         out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                         out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
@@ -182,4 +183,4 @@ impl Amx {
     }
 }
 
-const _: () = assert!(size_of::<Line>() == 256 && size_of::<Sums>() == 256, "the code counts on it");
+const _: () = assert!(size_of::<Line>() == 128 && size_of::<Sums>() == 256, "the code counts on it");

@@ -11,8 +11,10 @@ mod amx;
 #[cfg(test)]
 mod model;
 
-#[cfg(any(test, all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64")))]
+#[cfg(test)]
 use super::bf16::GROUP;
+#[cfg(any(test, all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64")))]
+use super::bf16::HALF;
 use super::bf16::{Line, Pair, Sums};
 use super::math::{TILE, vectorized};
 use super::panels::Panels;
@@ -83,15 +85,15 @@ impl Unit {
         }
     }
 
-    /// Adds the products of rows of pairs of `bf16`, each at a `distance` from the last, with whole tiles of lines. There
-    /// are sums for a multiple of [`UNIT_ROWS`].
+    /// The sums of `start` and the products of rows of pairs of `bf16` with the lines of a group. There are sums for a
+    /// multiple of [`UNIT_ROWS`] rows; of so many rows, the first 16 pairs of each come first, then the next 16.
     #[allow(unused_variables)] // Unused in a build without the unit.
-    pub(super) fn multiply_pairs(self, pairs: &[Pair], distance: usize, lines: &[Line], sums: &mut [Sums]) {
+    pub(super) fn multiply_pairs(self, tiles: &[Pair], lines: &[Line], start: &Sums, sums: &mut [Sums]) {
         match self {
             #[cfg(all(feature = "matrix-unit", target_os = "linux", target_arch = "x86_64"))]
-            Self::Amx(unit) => unit.multiply_pairs(pairs, distance, lines, sums),
+            Self::Amx(unit) => unit.multiply_pairs(tiles, lines, start, sums),
             #[cfg(test)]
-            Self::Model => model::multiply_pairs(pairs, distance, lines, sums),
+            Self::Model => model::multiply_pairs(tiles, lines, start, sums),
         }
     }
 }
@@ -319,12 +321,13 @@ mod tests {
         let mut random = SplitMix::new(4);
         let mut number = || ((random.unit() - 0.5) as f32).to_bits() >> 16;
         let mut pair = || number() | number() << 16;
-        let (rows, deep, distance) = (2 * UNIT_ROWS, 3 * TILE, 4 * TILE);
-        let pairs: Vec<Pair> = (0..rows * distance).map(|_| pair()).collect();
-        let lines: Vec<Line> = (0..deep).map(|_| Line(std::array::from_fn(|_| pair()))).collect();
+        let (rows, deep) = (2 * UNIT_ROWS, 3 * TILE);
+        let tiles: Vec<Pair> = (0..rows * deep).map(|_| pair()).collect();
+        let lines: Vec<Line> = (0..2 * deep).map(|_| Line(std::array::from_fn(|_| pair()))).collect();
+        let start = Sums(std::array::from_fn(|j| j as f32));
         let sums = |unit: Unit| {
-            let mut sums = vec![Sums(std::array::from_fn(|j| j as f32)); rows];
-            unit.multiply_pairs(&pairs, distance, &lines, &mut sums);
+            let mut sums = vec![Sums([f32::NAN; GROUP]); rows];
+            unit.multiply_pairs(&tiles, &lines, &start, &mut sums);
             sums.iter().flat_map(|Sums(sums)| *sums).collect::<Vec<_>>()
         };
         for (own, model) in sums(unit).into_iter().zip(sums(Unit::Model)) {

@@ -1,7 +1,7 @@
 //! The unit's products in plain Rust, for tests on any processor. It follows the order of sums that Intel's manual
 //! gives for `TDPBF16PS` (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2), so that everything
 //! around the instructions is tested for the same results on machines without the unit.
-use super::{Accumulators, GROUP, Line, Pair, SplitTiles, Sums, TILE, Tile, UNIT_ROWS};
+use super::{Accumulators, GROUP, HALF, Line, Pair, SplitTiles, Sums, TILE, Tile, UNIT_ROWS};
 
 /// The pairs of parts that are multiplied, left and right, in the order of the instructions.
 const MEET: [(usize, usize); 6] = [(0, 2), (0, 1), (1, 1), (1, 0), (0, 0), (2, 0)];
@@ -24,15 +24,18 @@ pub(super) fn multiply(rows: &[SplitTiles], columns: &[SplitTiles], sums: &mut [
     }
 }
 
-/// Adds the products of rows of pairs with whole tiles of lines.
-pub(super) fn multiply_pairs(pairs: &[Pair], distance: usize, lines: &[Line], sums: &mut [Sums]) {
-    assert!(lines.len().is_multiple_of(TILE) && sums.len().is_multiple_of(UNIT_ROWS));
-    for (at, sums) in sums.chunks_exact_mut(TILE).enumerate() {
-        for (depth, lines) in lines.chunks_exact(TILE).enumerate() {
-            let row = |r: usize| &pairs[(at * TILE + r) * distance + depth * TILE..];
-            let a: Tile = std::array::from_fn(|r| std::array::from_fn(|k| row(r)[k]));
+/// The sums of `start` and the products of pairs of row tiles with the lines of a group.
+pub(super) fn multiply_pairs(tiles: &[Pair], lines: &[Line], start: &Sums, sums: &mut [Sums]) {
+    let deep = lines.len() / (2 * TILE);
+    assert!(lines.len().is_multiple_of(2 * TILE) && sums.len().is_multiple_of(UNIT_ROWS));
+    for (r, sums) in sums.chunks_exact_mut(TILE).enumerate() {
+        sums.fill(*start);
+        for depth in 0..deep {
+            let tile = &tiles[(r / 2 * deep + depth) * UNIT_ROWS * TILE + r % 2 * TILE * TILE..];
+            let a: Tile = std::array::from_fn(|row| std::array::from_fn(|k| tile[row * TILE + k]));
             for column in (0..GROUP).step_by(TILE) {
-                let b: Tile = std::array::from_fn(|k| std::array::from_fn(|n| lines[k].0[column + n]));
+                let lines = &lines[(column / HALF * deep + depth) * TILE..];
+                let b: Tile = std::array::from_fn(|k| std::array::from_fn(|n| lines[k].0[column % HALF + n]));
                 let mut found = std::array::from_fn(|r| std::array::from_fn(|n| sums[r].0[column + n]));
                 add_products(&mut found, &a, &b);
                 for (Sums(sums), found) in sums.iter_mut().zip(&found) {
