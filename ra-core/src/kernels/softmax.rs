@@ -163,7 +163,7 @@ mod tests {
             // Every class is drawn more than once if there are many draws, and is some row's target.
             let targets = Tensor::<1, Int>::arange(0..20, &device).remainder_scalar(9);
             let classes = Tensor::<1, Int>::arange(0..k as i64, &device).remainder_scalar(9);
-            let draws = SharedNegatives { items: classes, log_expected: random([k], 3).inner() };
+            let draws = SharedNegatives { items: classes, log_expected: random([1, k], 3).inner().reshape([k]) };
             let made =
                 |f: fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, &SharedNegatives) -> (Tensor<2>, Tensor<2>, Tensor<1>)| {
                     f(scores.clone(), own.clone(), targets.clone(), &draws)

@@ -191,3 +191,28 @@ impl Recommender for FittedUniSRec {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ra_core::{Dataset, Sequences, normal};
+
+    #[test]
+    fn only_the_items_of_a_batch_with_shared_negatives_are_mapped_and_the_loss_is_that_of_all() {
+        let device = Device::flex();
+        let train = Sequences::from_numbers([vec![1, 2, 9, 4], vec![5, 2], vec![3, 3, 8]]);
+        let data = Dataset::from_sequences("tiny", 40, train);
+        let given = normal([41, 12], 1.0, &mut rng(5, "features", 0), &device).val();
+        let job = Job::new(&data, &device).features(&given);
+        let base = UniSRecConfig { dim: 8, max_length: 3, ..UniSRecConfig::default() };
+        for map in [FeatureMap::Linear, FeatureMap::Mlp] {
+            let config = UniSRecConfig { map, loss: Loss::SharedSoftmax, negatives: 6, ..base.clone() };
+            let model = config.fresh(&job, 1, &device).unwrap();
+            let batch = config.batches(&job).batch(0);
+            let [states, table] = on_spheres(model.items.table(), &model.encoder, config.temperature, &batch);
+            let expected: f32 = config.item_loss().of(states, table, &batch).into_scalar();
+            let found: f32 = model.loss(&batch).into_scalar();
+            assert!((found / expected - 1.0).abs() < 1e-6, "{map:?}: {found} {expected}");
+        }
+    }
+}

@@ -243,7 +243,7 @@ fn training_learns_what_follows_and_survives_a_checkpoint() {
         sequences::from_text(),
         sequences::alphafuse(),
     ];
-    for config in configs {
+    for config in configs.into_iter().chain(sequences::shared()) {
         let trained = train(&config, &data, 3);
         let path = dir.path().join("model.safetensors");
         trained.save(&path).unwrap();

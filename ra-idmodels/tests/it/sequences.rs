@@ -1,12 +1,12 @@
 //! What a user relies on in methods that read a history: order, samples, and gradients.
-use crate::{device, ring, sasrec, short, train};
+use crate::{device, ring, sasrec, short, train, unisrec};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use ra_core::{Dataset, History, IdModel, ItemId, Recommender, Sequences, UserId, indices};
 use ra_idmodels::{
-    AlphaFuseConfig, BsaRecConfig, HstuConfig, IdConfig, Job, LearnedMethod, Loss, RecentConfig, SasRecConfig,
-    SasRecInit, SasRecVariant,
+    AlphaFuseConfig, BsaRecConfig, FeatureMap, HstuConfig, IdConfig, Job, LearnedMethod, Loss, MOST_FOR_SOFTMAX,
+    RecentConfig, SasRecConfig, SasRecInit, SasRecVariant, TrainConfig, UniSRecConfig,
 };
 use std::sync::Arc;
 
@@ -17,6 +17,17 @@ pub(crate) fn augmented(variant: SasRecVariant) -> IdConfig {
 
 pub(crate) fn bsarec() -> BsaRecConfig {
     BsaRecConfig { dim: 16, max_length: 6, dropout: 0.1, train: short(60), ..BsaRecConfig::default() }
+}
+
+/// Methods that learn from negatives that a batch shares.
+pub(crate) fn shared() -> [IdConfig; 3] {
+    let (loss, negatives) = (Loss::SharedSoftmax, 16);
+    let IdConfig::UniSRec(text) = unisrec(FeatureMap::Mlp) else { unreachable!() };
+    [
+        sasrec(SasRecVariant::Original, loss, negatives),
+        IdConfig::BsaRec(BsaRecConfig { loss, negatives, ..bsarec() }),
+        IdConfig::UniSRec(UniSRecConfig { loss, negatives, ..text }),
+    ]
 }
 
 pub(crate) fn hstu() -> HstuConfig {
@@ -144,6 +155,34 @@ fn every_parameter_has_a_finite_gradient() {
     let trained = train(&IdConfig::BsaRec(bsarec()), &pairs, 1);
     let all: f32 = trained.model.items(&ItemId::list(1..=7)).abs().sum().into_scalar();
     assert!(all.is_finite());
+}
+
+#[test]
+fn the_loss_by_size_is_one_of_two_and_both_train() {
+    let items =
+        |config: &IdConfig, data: &Dataset| train(config, data, 3).model.items(&ItemId::list(1..=7)).into_data();
+    let of = |loss, negatives| IdConfig::BsaRec(BsaRecConfig { loss, negatives, train: short(2), ..bsarec() });
+    let (small, large) = (ring(7), ring(MOST_FOR_SOFTMAX as u32 + 1));
+    assert_eq!(items(&of(Loss::BySize, 9), &small), items(&of(Loss::Softmax, 9), &small));
+    assert_eq!(items(&of(Loss::BySize, 9), &large), items(&of(Loss::SharedSoftmax, 9), &large));
+    assert_ne!(items(&of(Loss::SharedSoftmax, 9), &small), items(&of(Loss::Softmax, 9), &small));
+}
+
+#[test]
+fn a_training_takes_no_more_steps_than_it_may() {
+    let data = ring(7);
+    let items = |epochs, max_steps| {
+        let base = bsarec();
+        let train_config = TrainConfig { epochs, max_steps, ..short(0) };
+        let steps = base.batches(&Job::new(&data, &device())).steps();
+        let config = IdConfig::BsaRec(BsaRecConfig { train: train_config, ..base });
+        (train(&config, &data, 3).model.items(&ItemId::list(1..=7)).into_data(), steps)
+    };
+    let (two, steps) = items(2, 0);
+    assert!(steps > 1);
+    assert_eq!(items(50, 2 * steps).0, two);
+    assert_eq!(items(2, 100 * steps).0, two);
+    assert_ne!(items(50, 2 * steps + 1).0, two, "a bound need not be a whole epoch");
 }
 
 #[test]
