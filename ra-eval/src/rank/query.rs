@@ -62,12 +62,13 @@ impl UserRanking {
     /// Adds the scores of the columns from `first` on; blocks must come in column order.
     pub(crate) fn add(&mut self, first: u32, scores: &mut [f32]) {
         let place = |column: u32| column.checked_sub(first).map(|at| at as usize).filter(|&at| at < scores.len());
-        let at: Vec<(usize, f32)> =
-            self.additions.iter().filter_map(|&(column, more)| Some((place(column)?, more))).collect();
+        // Additions may be as many as items, and blocks too: searched, not gone through.
+        let from = self.additions.partition_point(|&(column, _)| column < first);
+        let until = self.additions.partition_point(|&(column, _)| (column as usize) < first as usize + scores.len());
         // A relevant item keeps the score that it was counted with: another backend might round differently.
         let exact: Vec<(usize, f32)> =
             self.relevant.iter().filter_map(|&(column, score)| Some((place(column)?, score))).collect();
-        at.into_iter().for_each(|(at, more)| scores[at] += more);
+        self.additions[from..until].iter().for_each(|&(column, more)| scores[(column - first) as usize] += more);
         exact.into_iter().for_each(|(at, score)| scores[at] = score);
         self.ranking.add(first, scores);
     }

@@ -110,9 +110,43 @@ pub(crate) fn rank(
     config: &EvalConfig,
     k: usize,
 ) -> Vec<Ranked> {
+    let (interests, [_, dim]) = (model.interests(), vectors.dims());
+    let wave = users_at_once(model, queries);
+    let part = |(index, queries): (usize, &[Query])| {
+        let from = index * wave * interests;
+        let vectors = vectors.clone().slice([from..from + queries.len() * interests, 0..dim]);
+        rank_together(model, &vectors, items, queries, config, k)
+    };
+    queries.chunks(wave).enumerate().flat_map(part).collect()
+}
+
+/// The additions that are held at a time: 512 MiB.
+const ADDITIONS: usize = 1 << 26;
+
+/// The users who are asked how many items their scores are added to.
+const ASKED: usize = 8;
+
+/// How many users are ranked at a time, so that their additions fit: a count of words adds to most items of a catalogue,
+/// other models to few or none.
+fn users_at_once(model: &dyn Recommender, queries: &[Query]) -> usize {
+    let asked = queries.iter().step_by(queries.len() / ASKED + 1);
+    let additions = |query: &Query| model.additions(&History { user: query.user, items: &query.history }).len();
+    (ADDITIONS / asked.map(additions).max().unwrap_or(0).max(1)).max(1)
+}
+
+/// Ranks all items for users whose additions are held at a time.
+fn rank_together(
+    model: &dyn Recommender,
+    vectors: &Tensor<2>,
+    items: &Tensor<2>,
+    queries: &[Query],
+    config: &EvalConfig,
+    k: usize,
+) -> Vec<Ranked> {
     let ([rows, dim], interests) = (items.dims(), model.interests());
     let on_cpu = in_host_memory(&items.device());
-    let together = if on_cpu { (ROWS / interests).max(1) } else { queries.len().max(1) };
+    let share = queries.len().div_ceil(rayon::current_num_threads());
+    let together = if on_cpu { (ROWS / interests).min(share).max(1) } else { queries.len().max(1) };
     let at_once = if on_cpu { together.min(queries.len().max(1)) * rayon::current_num_threads() } else { together };
     let width = config.block_width(at_once * interests, if on_cpu { ITEMS } else { MOST });
     let block = |first: usize| items.clone().slice([first..(first + width).min(rows), 0..dim]);
