@@ -31,8 +31,9 @@ pub struct EvalConfig {
     pub select_users: usize,
     /// At most this many users are evaluated for the report, the same sample for every seed; 0 means all.
     pub users: usize,
-    /// Memory for the scores that are held at a time, in MiB; scores of at least 256 items are always held. Item
-    /// vectors and a GPU's temporary copies of the scores are not included.
+    /// Memory for the scores that are held at a time, in MiB; scores of at least 256 items are always held. What methods
+    /// that count add to scores of single items takes up to eight times as much. Item vectors and a GPU's temporary
+    /// copies of the scores are not included.
     pub block_mib: usize,
     /// The number of recommended items to keep for each user.
     ///
@@ -126,6 +127,12 @@ impl EvalConfig {
     /// at least 256 and at most `most`.
     pub(crate) fn block_width(&self, rows: usize, most: usize) -> usize {
         ((self.block_mib << 20) / size_of::<f32>() / rows.max(1)).clamp(FEWEST, most)
+    }
+
+    /// Returns how many additions to scores are held at a time.
+    #[cfg_attr(not(feature = "tensor"), expect(dead_code, reason = "models alone add"))]
+    pub(crate) fn additions_at_once(&self) -> usize {
+        (self.block_mib << 20) * 8 / size_of::<(u32, f32)>()
     }
 
     pub(crate) fn sorted_ks(&self) -> Vec<usize> {

@@ -178,6 +178,20 @@ fn of_several_vectors_the_best_counts_and_additions_are_added() {
 }
 
 #[test]
+fn however_many_additions_fit_into_memory_the_ranking_is_the_same() {
+    let (users, items) = (120, 300);
+    let data = dataset(users, items, 21);
+    let model = Two { table: model(2 * users, items, 16), more: true };
+    let ranked = |block_mib| {
+        let config = EvalConfig { keep_top: 20, block_mib, ..EvalConfig::default() };
+        evaluate(&model, &HeldOut::new(&data, Part::Test), &config, &NoProgress)
+    };
+    let (one_user_at_a_time, all) = (ranked(0), ranked(64));
+    assert_eq!((&one_user_at_a_time.top, &one_user_at_a_time.ranks), (&all.top, &all.ranks));
+    assert_eq!(one_user_at_a_time.metrics, all.metrics);
+}
+
+#[test]
 fn a_few_sampled_candidates_inflate_and_are_always_the_same() {
     let data = dataset(400, 900, 31);
     let model = model(400, 900, 16);

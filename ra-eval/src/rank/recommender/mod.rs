@@ -111,7 +111,7 @@ pub(crate) fn rank(
     k: usize,
 ) -> Vec<Ranked> {
     let (interests, [_, dim]) = (model.interests(), vectors.dims());
-    let wave = users_at_once(model, queries);
+    let wave = users_at_once(model, queries, config);
     let part = |(index, queries): (usize, &[Query])| {
         let from = index * wave * interests;
         let vectors = vectors.clone().slice([from..from + queries.len() * interests, 0..dim]);
@@ -120,18 +120,15 @@ pub(crate) fn rank(
     queries.chunks(wave).enumerate().flat_map(part).collect()
 }
 
-/// The additions that are held at a time: 512 MiB.
-const ADDITIONS: usize = 1 << 26;
-
 /// The users who are asked how many items their scores are added to.
 const ASKED: usize = 8;
 
 /// How many users are ranked at a time, so that their additions fit: a count of words adds to most items of a catalogue,
 /// other models to few or none.
-fn users_at_once(model: &dyn Recommender, queries: &[Query]) -> usize {
+fn users_at_once(model: &dyn Recommender, queries: &[Query], config: &EvalConfig) -> usize {
     let asked = queries.iter().step_by(queries.len() / ASKED + 1);
     let additions = |query: &Query| model.additions(&History { user: query.user, items: &query.history }).len();
-    (ADDITIONS / asked.map(additions).max().unwrap_or(0).max(1)).max(1)
+    config.additions_at_once() / asked.map(additions).max().unwrap_or(0).max(1) + 1
 }
 
 /// Ranks all items for users whose additions are held at a time.
