@@ -2,16 +2,25 @@
 use crate::recipe::{IdTable, Recipe, Variant, rows};
 use crate::stages::{Data, FrozenText};
 use burn::tensor::{Device, Tensor};
-use ra_core::{Dataset, LmSpec, UserId};
+use ra_core::kernels::{FrozenLinear, Layout};
+use ra_core::{Dataset, LmSpec, Precision, UserId};
 use ra_data::{Budget, CurateMethod};
 use ra_eval::{HeldOut, Part};
 use ra_idmodels::{IdMethod, Loss};
 use std::fmt::{Display, Formatter};
 use std::time::{Duration, Instant};
 
-/// The edge of the matrices whose product measures the machine, and how long that may take.
+/// The edge of the matrices whose product measures the machine, the rows that a frozen one is multiplied with, and how
+/// long each measurement may take.
 const EDGE: usize = 384;
+const ROWS: usize = 2048;
 const MEASURED: Duration = Duration::from_millis(60);
+
+/// What a pass through a language model takes, as a multiple of its products: attention, norms and copies are a quarter.
+const PASS: f64 = 4.0 / 3.0;
+
+/// What a training step of an ID method takes, as a multiple of its products, whose matrices are small.
+const STEP: f64 = 3.0;
 
 /// A backward pass costs twice its forward pass.
 const TRAINED: f64 = 3.0;
@@ -34,8 +43,19 @@ pub(crate) struct Estimate(Vec<(String, f64)>);
 /// stopping is not foreseen, so a training may take less; other programs on the machine make everything slower.
 pub(crate) fn estimate(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, device: &Device) -> Option<Estimate> {
     let stages = operations(recipe, data, text.map(|text| text.lm().spec()));
-    let at = |speed: f64| Estimate(stages.iter().map(|(name, count)| (name.clone(), count / speed)).collect());
-    at(SLOWEST).is_long().then(|| at(speed(device))).filter(Estimate::is_long)
+    let at = |speed: [f64; 2]| {
+        let seconds = |stage: &Stage| stage.count / speed[usize::from(stage.is_frozen)];
+        Estimate(stages.iter().map(|stage| (stage.name.clone(), seconds(stage))).collect())
+    };
+    at([SLOWEST; 2]).is_long().then(|| at(speeds(device, recipe.lm.precision))).filter(Estimate::is_long)
+}
+
+/// The operations of a stage.
+struct Stage {
+    name: String,
+    count: f64,
+    /// Whether they are products with the frozen matrices of a language model.
+    is_frozen: bool,
 }
 
 impl Estimate {
@@ -58,44 +78,57 @@ impl Display for Estimate {
     }
 }
 
-/// Returns floating-point operations per second in matrix products.
-fn speed(device: &Device) -> f64 {
-    let matrix = Tensor::<2>::ones([EDGE, EDGE], device);
-    let product = || drop(matrix.clone().matmul(matrix.clone()).into_data());
-    product();
-    let (since, mut products) = (Instant::now(), 0.0);
+/// Returns the floating-point operations per second of products in training steps of ID methods, and in passes through
+/// frozen matrices of this precision.
+fn speeds(device: &Device, precision: Precision) -> [f64; 2] {
+    let (matrix, rows) = (Tensor::<2>::ones([EDGE, EDGE], device), Tensor::<2>::ones([ROWS, EDGE], device));
+    let frozen = FrozenLinear::new(&vec![1.0; EDGE * EDGE], Layout::InOut, None, [EDGE, EDGE], device);
+    let frozen = frozen.in_precision(precision);
+    let one = 2.0 * (EDGE as f64).powi(2);
+    [
+        one * EDGE as f64 * per_second(|| drop(matrix.clone().matmul(matrix.clone()).into_data())) / STEP,
+        one * ROWS as f64 * per_second(|| drop(frozen.forward(rows.clone()).into_data())) / PASS,
+    ]
+}
+
+/// Returns how often something can be done in a second.
+fn per_second(run: impl Fn()) -> f64 {
+    run();
+    let (since, mut times) = (Instant::now(), 0.0);
     while since.elapsed() < MEASURED {
-        product();
-        products += 1.0;
+        run();
+        times += 1.0;
     }
-    2.0 * (EDGE as f64).powi(3) * products / since.elapsed().as_secs_f64()
+    times / since.elapsed().as_secs_f64()
 }
 
 /// Returns the number of operations of each long stage.
-fn operations(recipe: &Recipe, data: &Data, lm: Option<LmSpec>) -> Vec<(String, f64)> {
+fn operations(recipe: &Recipe, data: &Data, lm: Option<LmSpec>) -> Vec<Stage> {
     let dataset = &data.dataset;
     let trained = recipe.variants().iter().filter(|variant| variant.trains());
     let folds = trained.map(|variant| variant.align.departures.cross_fit).max().unwrap_or(0);
     let mut all = Vec::new();
     for (at, id) in recipe.ids.iter().enumerate() {
         let times = if at + 1 == recipe.ids.len() { 1 + folds } else { 1 };
-        all.push((id.kind().to_owned(), times as f64 * of_method(id, dataset)));
+        let count = times as f64 * of_method(id, dataset);
+        all.push(Stage { name: id.kind().to_owned(), count, is_frozen: false });
     }
     let Some(lm) = lm else { return all };
     let texts = Texts::of(recipe, data);
+    let mut frozen = |name: &str, count| all.push(Stage { name: name.to_owned(), count, is_frozen: true });
     // Twelve matrices of width by width are usual for a layer.
     let layer = 24.0 * (lm.width as f64).powi(2);
     if recipe.ids.iter().any(IdTable::reads_text) {
-        all.push(("titles".into(), texts.titles * layer * lm.layers as f64));
+        frozen("titles", texts.titles * layer * lm.layers as f64);
     }
     if recipe.aligns() {
         let mut read = texts.read * layer * lm.layers as f64;
         // The untouched model also reads every prompt to its end.
         read += if recipe.has_row(rows::TEXT) { texts.read * layer } else { 0.0 };
-        all.push(("texts".into(), read));
+        frozen("texts", read);
     }
     for variant in recipe.variants().iter().filter(|variant| variant.trains()) {
-        all.push((variant.name.clone(), of_towers(recipe, variant, &lm, &texts, layer)));
+        frozen(&variant.name, of_towers(recipe, variant, &lm, &texts, layer));
     }
     all
 }
@@ -125,11 +158,15 @@ fn of_method(id: &IdTable, dataset: &Dataset) -> f64 {
 
 /// Returns the operations of the training of a variant's towers, without the texts that are read once.
 fn of_towers(recipe: &Recipe, variant: &Variant, lm: &LmSpec, texts: &Texts, layer: f64) -> f64 {
-    let injected = lm.layers.saturating_sub(variant.align.module.first_layer(lm)) as f64;
-    // Of the last layer, one token is needed if one is pooled.
-    let whole = if lm.pooling.reads_one_row() { (injected - 1.0).max(0.25) } else { injected };
+    let module = &variant.align.module;
+    let injected = lm.layers.saturating_sub(module.first_layer(lm)) as f64;
     let pairs = (recipe.train.steps * recipe.train.batch) as f64;
-    TRAINED * pairs * (texts.user + texts.item) * layer * whole
+    // If one token is pooled, the last layer computes it and the prefix alone: its text is a constant.
+    let tokens = match lm.pooling.reads_one_row() {
+        true => (texts.user + texts.item) * (injected - 1.0) + 2.0 * (1.0 + module.n_tok as f64),
+        false => (texts.user + texts.item) * injected,
+    };
+    TRAINED * pairs * tokens * layer
 }
 
 /// Numbers of tokens.
@@ -192,7 +229,7 @@ mod tests {
         let recipe = |more: &str| Recipe::resolved(&format!("[[id]]\nkind = 'sasrec'\n{more}")).unwrap();
         let spec = LmSpec { layers: 6, width: 8, max_tokens: 64, causal: false, pooling: ra_core::Pooling::First };
         let total = |more: &str, users| -> f64 {
-            operations(&recipe(more), &data(users), Some(spec)).iter().map(|(_, count)| count).sum()
+            operations(&recipe(more), &data(users), Some(spec)).iter().map(|stage| stage.count).sum()
         };
         let ids = "[eval]\nrows = ['id']";
         assert!(total(ids, 20) > 0.0 && (total(ids, 40) / total(ids, 20) - 2.0).abs() < 1e-9, "twice the users");
@@ -204,6 +241,6 @@ mod tests {
             assert!(total(more, 20) > total(less, 20), "{more}");
         }
         let counting = Recipe::resolved("[[id]]\nkind = 'pop'\n[eval]\nrows = ['id']").unwrap();
-        assert!(operations(&counting, &data(20), None).iter().all(|(_, count)| *count == 0.0));
+        assert!(operations(&counting, &data(20), None).iter().all(|stage| stage.count == 0.0));
     }
 }
