@@ -12,6 +12,9 @@ use std::path::Path;
 /// A training goes by rows if its first batch reads at most one in so many items of the catalogue.
 const FEW: usize = 4;
 
+/// A training that `max_steps` ends is validated at least so many times, if at all.
+const FEWEST: usize = 4;
+
 /// How an ID method is trained.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainConfig {
@@ -19,7 +22,8 @@ pub struct TrainConfig {
     pub batch: usize,
     /// The highest number of epochs.
     pub epochs: usize,
-    /// The highest number of training steps, so that a larger log takes fewer epochs instead of more time; 0 sets no limit.
+    /// The highest number of training steps, so that a larger log takes fewer epochs instead of more time; 0 sets no
+    /// limit. A training that it ends is validated at least four times, if `validate_every` is not 0.
     pub max_steps: usize,
     /// The number of epochs between two validations.
     pub validate_every: usize,
@@ -212,10 +216,13 @@ pub fn train<M: IdModel>(
         let remedy = "give somebody two training interactions, or hold less out";
         return Err(Error::Missing { what: "a training sample".into(), remedy: remedy.into() });
     }
+    let steps = config.steps(batches.steps());
+    // With few and long epochs there is still a choice of models.
+    let longest = if steps < batches.steps() * config.epochs { steps.div_ceil(FEWEST) } else { usize::MAX };
     let fit_config = FitConfig {
-        steps: config.steps(batches.steps()),
+        steps,
         optim: config.optim,
-        validate_every: batches.steps() * config.validate_every,
+        validate_every: (batches.steps() * config.validate_every).min(longest),
         patience: config.patience,
         ..FitConfig::default()
     };

@@ -2,6 +2,7 @@
 use crate::recipe::{IdTable, Recipe, Variant, rows};
 use crate::stages::{Data, FrozenText};
 use burn::tensor::{Device, Tensor};
+use ra_align::Tuning;
 use ra_core::kernels::{FrozenLinear, Layout};
 use ra_core::{Dataset, LmSpec, Precision, UserId};
 use ra_data::{Budget, CurateMethod};
@@ -47,7 +48,9 @@ pub(crate) fn estimate(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, 
         let seconds = |stage: &Stage| stage.count / speed[usize::from(stage.is_frozen)];
         Estimate(stages.iter().map(|stage| (stage.name.clone(), seconds(stage))).collect())
     };
-    at([SLOWEST; 2]).is_long().then(|| at(speeds(device, recipe.lm.precision))).filter(Estimate::is_long)
+    // Without a language model nothing has checked that the device computes in its precision.
+    let precision = text.map_or(Precision::F32, |_| recipe.lm.precision);
+    at([SLOWEST; 2]).is_long().then(|| at(speeds(device, precision))).filter(Estimate::is_long)
 }
 
 /// The operations of a stage.
@@ -150,9 +153,15 @@ fn of_method(id: &IdTable, dataset: &Dataset) -> f64 {
     let squares: f64 = dataset.train.rows().map(|row| (row.len() as f64).min(longest).powi(2) / 2.0).sum();
     let encoded = if is_by_prefix { squares / positions.max(1.0) } else { 1.0 };
     let encoder = 24.0 * dim * dim * blocks * encoded;
-    // A batch has that many prefixes, or users.
-    let per_epoch = if is_by_prefix { positions } else { dataset.users.len() as f64 } / train.batch as f64;
-    let epochs = train.steps(1 + per_epoch as usize) as f64 / (1.0 + per_epoch.floor());
+    // A batch has so many prefixes, pairs or users.
+    let interactions: usize = dataset.train.rows().map(<[_]>::len).sum();
+    let all = match id.kind() {
+        "mf" | "lightgcn" => interactions,
+        _ if is_by_prefix => interactions.saturating_sub(dataset.users.len()),
+        _ => dataset.users.len(),
+    };
+    let per_epoch = all.div_ceil(train.batch.max(1)).max(1);
+    let epochs = train.steps(per_epoch) as f64 / per_epoch as f64;
     TRAINED * epochs * positions * (scores + encoder)
 }
 
@@ -161,9 +170,12 @@ fn of_towers(recipe: &Recipe, variant: &Variant, lm: &LmSpec, texts: &Texts, lay
     let module = &variant.align.module;
     let injected = lm.layers.saturating_sub(module.first_layer(lm)) as f64;
     let pairs = (recipe.train.steps * recipe.train.batch) as f64;
-    // If one token is pooled, the last layer computes it and the prefix alone: its text is a constant.
+    let is_constant = injected == 1.0 && variant.align.tuning.tune == Tuning::None;
     let tokens = match lm.pooling.reads_one_row() {
-        true => (texts.user + texts.item) * (injected - 1.0) + 2.0 * (1.0 + module.n_tok as f64),
+        // The last layer computes the pooled token and the prefix alone: its text is a constant.
+        true if is_constant => 2.0 * (1.0 + module.n_tok as f64),
+        // Of the last layer, keys and values are needed of every token, and the rest of one.
+        true => (texts.user + texts.item) * (injected - 1.0).max(0.25),
         false => (texts.user + texts.item) * injected,
     };
     TRAINED * pairs * tokens * layer
@@ -237,9 +249,15 @@ mod tests {
             ("[id.train]\nepochs = 100", "[id.train]\nepochs = 200"),
             ("[train]\nsteps = 1000", "[train]\nsteps = 2000"),
             ("[align]\nfirst_layer = -1", "[align]\nfirst_layer = 0"),
+            ("[align]\nfirst_layer = -1", "[align]\nfirst_layer = -1\ntune = 'lora'"),
+            ("[id.train]\nmax_steps = 1", ""),
+            ("[id.train]\nmax_steps = 1", "[id.train]\nmax_steps = 2"),
+            ("loss = 'bce'", "loss = 'by_size'"),
         ] {
             assert!(total(more, 20) > total(less, 20), "{more}");
         }
+        let of = |more: &str| operations(&recipe(more), &data(20), Some(spec));
+        assert!(of("").iter().all(|stage| stage.is_frozen == (stage.name != "sasrec")), "passes are timed apart");
         let counting = Recipe::resolved("[[id]]\nkind = 'pop'\n[eval]\nrows = ['id']").unwrap();
         assert!(operations(&counting, &data(20), None).iter().all(|stage| stage.count == 0.0));
     }

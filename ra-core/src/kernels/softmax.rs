@@ -58,7 +58,7 @@ fn error_row(row: &mut [f32], target: usize) -> f64 {
 ///
 /// # Shapes
 /// `scores` is `[n, k]`, the scores of the draws, and `own` is `[n, 1]`, those of the targets `[n]`, all without autodiff;
-/// the results are `[n, k]`, `[n, 1]` and `[1]`.
+/// the results are `[n, k]`, `[n, 1]` and `[1]`. `k` is at least 1.
 pub fn shared_softmax_error(
     scores: Tensor<2>,
     own: Tensor<2>,
@@ -66,7 +66,7 @@ pub fn shared_softmax_error(
     draws: &SharedNegatives,
 ) -> (Tensor<2>, Tensor<2>, Tensor<1>) {
     let ([n, k], device) = (scores.dims(), scores.device());
-    if !in_host_memory(&device) || k == 0 {
+    if !in_host_memory(&device) {
         return composed_shared(scores, own, targets, draws);
     }
     let [targets_read, classes] = [&targets, &draws.items].map(|x| x.to_data().iter::<i32>().collect::<Vec<_>>());

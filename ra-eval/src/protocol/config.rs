@@ -32,8 +32,8 @@ pub struct EvalConfig {
     /// At most this many users are evaluated for the report, the same sample for every seed; 0 means all.
     pub users: usize,
     /// Memory for the scores that are held at a time, in MiB; scores of at least 256 items are always held. What methods
-    /// that count add to scores of single items takes up to eight times as much. Item vectors and a GPU's temporary
-    /// copies of the scores are not included.
+    /// that count add to scores of single items takes about eight times as much at most. Item vectors and a GPU's
+    /// temporary copies of the scores are not included.
     pub block_mib: usize,
     /// The number of recommended items to keep for each user.
     ///

@@ -32,7 +32,7 @@ pub enum Loss {
     /// them by popularity, with logQ correction: [`shared_softmax`]. Its scores are one matrix product, so thousands of
     /// negatives cost little, and the size of the catalogue costs nothing.
     SharedSoftmax,
-    /// [`Loss::Softmax`] for a catalogue of up to [`MOST_FOR_SOFTMAX`] items, [`Loss::SharedSoftmax`] for a larger one.
+    /// `softmax` for a catalogue of up to 15,000 items, `shared_softmax` for a larger one.
     BySize,
     /// Binary cross-entropy over the target and the negatives (Kang & McAuley, ICDM 2018, eq. 7).
     Bce,
@@ -45,6 +45,9 @@ pub enum Loss {
 /// The largest catalogue that [`Loss::BySize`] scores as a whole. The full softmax takes more than half of the time of
 /// BSARec from about this size on.
 pub const MOST_FOR_SOFTMAX: usize = 15_000;
+
+/// Fewer shared negatives than this are a mistake: those of a row by itself may be as few.
+const FEW: usize = 100;
 
 impl Loss {
     /// Returns what [`Loss::BySize`] is for a catalogue of so many items; any other loss is itself.
@@ -82,9 +85,17 @@ impl ItemLoss {
         Box::new(batches)
     }
 
-    /// Returns whether it reads only the rows of a batch's items; [`Loss::BySize`] must have been replaced by what it is.
+    /// Returns whether it reads only the rows of a batch's items. [`Loss::BySize`] must have been replaced by what it is;
+    /// otherwise every row counts as read.
     pub(crate) fn reads_rows(&self) -> bool {
-        self.loss != Loss::Softmax
+        !matches!(self.loss, Loss::Softmax | Loss::BySize)
+    }
+
+    pub(crate) fn oddities(&self) -> Vec<Problem> {
+        let is_shared = matches!(self.loss, Loss::SharedSoftmax | Loss::BySize);
+        let told =
+            || format!("is {}: so few shared negatives say little of a catalogue; take 1000 or more", self.negatives);
+        (is_shared && self.negatives < FEW).then(|| Problem::new("negatives", told())).into_iter().collect()
     }
 
     pub(crate) fn problems(&self) -> Vec<Problem> {
@@ -113,6 +124,7 @@ impl ItemLoss {
             Loss::SampledSoftmax | Loss::SharedSoftmax => sampled_softmax(scores),
             Loss::Bpr => bpr(scores),
             Loss::Gbce => binary_cross_entropy(scores, gbce_weight(self.negatives, batch.catalog, self.calibration)),
+            // The others have returned.
             Loss::Bce | Loss::Softmax | Loss::BySize => binary_cross_entropy(scores, 1.0),
         }
     }

@@ -141,7 +141,8 @@ impl Check for BsaRecConfig {
         let all = (self.c / 2 >= self.max_length / 2 && self.max_length > 1).then(|| {
             Problem::new("c", format!("is {}: no frequency of {} positions is high", self.c, self.max_length))
         });
-        all.into_iter().chain(of_train(self.train.oddities())).collect()
+        let found = all.into_iter().chain(self.item_loss().oddities());
+        found.chain(of_train(self.train.oddities())).collect()
     }
 }
 

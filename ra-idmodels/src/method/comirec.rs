@@ -115,7 +115,7 @@ impl Check for ComiRecConfig {
     }
 
     fn oddities(&self) -> Vec<Problem> {
-        of_train(self.train.oddities()).collect()
+        self.item_loss().oddities().into_iter().chain(of_train(self.train.oddities())).collect()
     }
 }
 

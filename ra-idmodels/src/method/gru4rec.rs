@@ -113,7 +113,7 @@ impl Check for Gru4RecConfig {
     }
 
     fn oddities(&self) -> Vec<Problem> {
-        of_train(self.train.oddities()).collect()
+        self.item_loss().oddities().into_iter().chain(of_train(self.train.oddities())).collect()
     }
 }
 

@@ -98,7 +98,7 @@ impl Check for UniSRecConfig {
     }
 
     fn oddities(&self) -> Vec<Problem> {
-        of_train(self.train.oddities()).collect()
+        self.item_loss().oddities().into_iter().chain(of_train(self.train.oddities())).collect()
     }
 }
 

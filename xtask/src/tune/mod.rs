@@ -287,12 +287,17 @@ impl<'r> Search<'r> {
     fn recipe_of(&self, trial: &Trial, share: f64) -> Result<Recipe> {
         let recipe = self.one.with(&sets(trial))?;
         let part = |whole: usize| ((whole as f64 * share).ceil() as usize).max(1);
-        let epochs = recipe.ids.last().and_then(|id| id.train()).map(|train| train.epochs);
+        let train = recipe.ids.last().and_then(|id| id.train());
         // An ID method that no trial changes is trained once, in full.
-        let epochs = epochs.filter(|_| share < 1.0 && (self.tunes("id.") || !recipe.aligns()));
+        let train = train.filter(|_| share < 1.0 && (self.tunes("id.") || !recipe.aligns()));
         let steps = (share < 1.0 && recipe.aligns()).then_some(recipe.train.steps);
-        let shorter = epochs.map(|epochs| format!("id.train.epochs={}", part(epochs)));
-        let shorter = shorter.into_iter().chain(steps.map(|steps| format!("train.steps={}", part(steps))));
+        let bound = train.map(|train| train.max_steps).filter(|&bound| bound > 0);
+        let shorter = [
+            ("id.train.epochs", train.map(|train| train.epochs)),
+            ("id.train.max_steps", bound),
+            ("train.steps", steps),
+        ];
+        let shorter = shorter.into_iter().filter_map(|(key, whole)| Some(format!("{key}={}", part(whole?))));
         recipe.with(&shorter.collect::<Vec<_>>())
     }
 

@@ -123,8 +123,8 @@ pub(crate) fn rank(
 /// The users who are asked how many items their scores are added to.
 const ASKED: usize = 8;
 
-/// How many users are ranked at a time, so that their additions fit: a count of words adds to most items of a catalogue,
-/// other models to few or none.
+/// How many users are ranked at a time, so that their additions about fit: a count of words adds to most items of a
+/// catalogue, other models to few or none. Some users stand for all.
 fn users_at_once(model: &dyn Recommender, queries: &[Query], config: &EvalConfig) -> usize {
     let asked = queries.iter().step_by(queries.len() / ASKED + 1);
     let additions = |query: &Query| model.additions(&History { user: query.user, items: &query.history }).len();
