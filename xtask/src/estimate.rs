@@ -249,7 +249,7 @@ mod tests {
             ("[id.train]\nepochs = 100", "[id.train]\nepochs = 200"),
             ("[train]\nsteps = 1000", "[train]\nsteps = 2000"),
             ("[align]\nfirst_layer = -1", "[align]\nfirst_layer = 0"),
-            ("[align]\nfirst_layer = -1", "[align]\nfirst_layer = -1\ntune = 'lora'"),
+            ("[align]\nfirst_layer = -1", "[align]\nfirst_layer = -1\nn_tok = 2"),
             ("[id.train]\nmax_steps = 1", ""),
             ("[id.train]\nmax_steps = 1", "[id.train]\nmax_steps = 2"),
             ("loss = 'bce'", "loss = 'by_size'"),
