@@ -164,11 +164,8 @@ mod tests {
             let targets = Tensor::<1, Int>::arange(0..20, &device).remainder_scalar(9);
             let classes = Tensor::<1, Int>::arange(0..k as i64, &device).remainder_scalar(9);
             let draws = SharedNegatives { items: classes, log_expected: random([1, k], 3).inner().reshape([k]) };
-            let made =
-                |f: fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, &SharedNegatives) -> (Tensor<2>, Tensor<2>, Tensor<1>)| {
-                    f(scores.clone(), own.clone(), targets.clone(), &draws)
-                };
-            let (a, b) = (made(shared_softmax_error), made(composed_shared));
+            let a = shared_softmax_error(scores.clone(), own.clone(), targets.clone(), &draws);
+            let b = composed_shared(scores, own, targets, &draws);
             a.0.clone().into_data().assert_approx_eq(&b.0.into_data(), Tolerance::<f32>::absolute(1e-6));
             a.1.clone().into_data().assert_approx_eq(&b.1.into_data(), Tolerance::<f32>::absolute(1e-6));
             a.2.into_data().assert_approx_eq(&b.2.into_data(), Tolerance::<f32>::relative(1e-5));

@@ -80,44 +80,20 @@ pub fn evaluate_items(
     assert_eq!(items.dims()[0], held_out.items() + 1, "one vector per item, plus padding");
     let mut done = 0;
     measure(held_out, config, progress, |queries, k| {
-        let histories: Vec<History<'_>> =
-            queries.iter().map(|query| History { user: query.user, items: &query.history }).collect();
-        let mut vectors = Vec::new();
-        for block in histories.chunks(TOWER_BLOCK) {
-            vectors.push(model.users(block));
-            done += block.len();
-            progress.update(done as u64, "");
+        let mut ranked = Vec::with_capacity(queries.len());
+        for queries in queries.chunks(users_at_once(model, queries, config)) {
+            let histories: Vec<History<'_>> =
+                queries.iter().map(|query| History { user: query.user, items: &query.history }).collect();
+            let mut vectors = Vec::new();
+            for block in histories.chunks(TOWER_BLOCK) {
+                vectors.push(model.users(block));
+                done += block.len();
+                progress.update(done as u64, "");
+            }
+            ranked.extend(rank(model, &Tensor::cat(vectors, 0), items, queries, config, k));
         }
-        rank(model, &Tensor::cat(vectors, 0), items, queries, config, k)
+        ranked
     })
-}
-
-/// Users whose scores are computed in one product.
-struct Group {
-    /// `[users * interests, dim]`.
-    vectors: Tensor<2>,
-    interests: usize,
-    users: Vec<UserRanking>,
-}
-
-/// Ranks all items for `queries`, whose vectors are `[queries * interests, dim]`; `items` is `[items + 1, dim]`. The
-/// result does not depend on how users and items are divided into blocks.
-pub(crate) fn rank(
-    model: &dyn Recommender,
-    vectors: &Tensor<2>,
-    items: &Tensor<2>,
-    queries: &[Query],
-    config: &EvalConfig,
-    k: usize,
-) -> Vec<Ranked> {
-    let (interests, [_, dim]) = (model.interests(), vectors.dims());
-    let wave = users_at_once(model, queries, config);
-    let part = |(index, queries): (usize, &[Query])| {
-        let from = index * wave * interests;
-        let vectors = vectors.clone().slice([from..from + queries.len() * interests, 0..dim]);
-        rank_together(model, &vectors, items, queries, config, k)
-    };
-    queries.chunks(wave).enumerate().flat_map(part).collect()
 }
 
 /// The users who are asked how many items their scores are added to.
@@ -131,8 +107,17 @@ fn users_at_once(model: &dyn Recommender, queries: &[Query], config: &EvalConfig
     config.additions_at_once() / asked.map(additions).max().unwrap_or(0).max(1) + 1
 }
 
-/// Ranks all items for users whose additions are held at a time.
-fn rank_together(
+/// Users whose scores are computed in one product.
+struct Group {
+    /// `[users * interests, dim]`.
+    vectors: Tensor<2>,
+    interests: usize,
+    users: Vec<UserRanking>,
+}
+
+/// Ranks all items for `queries`, whose vectors are `[queries * interests, dim]`; `items` is `[items + 1, dim]`. The
+/// result does not depend on how users and items are divided into blocks.
+pub(crate) fn rank(
     model: &dyn Recommender,
     vectors: &Tensor<2>,
     items: &Tensor<2>,
