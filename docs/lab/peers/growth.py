@@ -1,6 +1,6 @@
 """How the stages of a run grow with the catalogue: a table and a plot from the reports of runs of several sizes.
 
-    python docs/lab/peers/growth.py PLOT.svg ITEMS=RUN/report.json ...    # smallest catalogue first
+    python docs/lab/peers/growth.py PLOT ITEMS=REPORT ...    # an .svg, and report.json of runs, smallest first
 
 Prints a row per stage: its seconds at each size, and the exponent p of seconds ~ items^p between the two largest sizes
 at which it takes a tenth of a second or more. Nothing is needed beside Python.
