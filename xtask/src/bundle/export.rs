@@ -262,7 +262,8 @@ fn language_model(
         Some(path) => path.clone(),
         None => fetch::kept_model(&recipe.lm.name, root)?,
     };
-    let text = FrozenText::in_memory(recipe, &path, device)?;
+    // The run has kept its texts: a million of them take longer to read again than all else, and more memory.
+    let text = FrozenText::load_kept(recipe, device, root)?;
     // In the cache of a hub, the folder of a model is called like its commit.
     let is_folder = recipe.lm.path.is_none() && path.is_dir();
     let of_hub = HubName::of(&recipe.lm.name).and_then(Result::ok).filter(|_| is_folder);
