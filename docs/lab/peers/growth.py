@@ -14,6 +14,8 @@ plot, *arguments = sys.argv[1:]
 runs = [(int(items), json.load(open(path))) for items, path in (argument.split("=", 1) for argument in arguments)]
 times = [{stage["name"]: stage["seconds"] for stage in report["stages"]} for _, report in runs]
 sizes = [items for items, _ in runs]
+if len(set(sizes)) < 2:
+    sys.exit("growth.py: give reports of at least two sizes, as ITEMS=REPORT")
 names = [stage["name"] for stage in runs[-1][1]["stages"]]
 names = [name for name in names if times[-1][name] >= 2.0]
 
@@ -43,7 +45,8 @@ x = lambda n: LEFT + (WIDTH - LEFT - RIGHT) * math.log(n / sizes[0]) / math.log(
 y = lambda t: HEIGHT - 32 - (HEIGHT - 32 - TOP) * math.log(max(t, low) / low) / math.log(high / low)
 COLOURS = ["#1b6ca8", "#c8553d", "#588157", "#8e6c8a", "#b08900", "#3a7d8c", "#7a4b2a", "#55606e"]
 drawn = sorted(names, key=lambda name: -times[-1][name])[: len(COLOURS)]
-lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">']
+font = 'font-family="sans-serif" font-size="12"'
+lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {font}>']
 lines.append(f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>')
 for power in range(-1, math.floor(math.log10(high)) + 1):
     at = y(10.0**power)

@@ -37,18 +37,25 @@ fn error_row(row: &mut [f32], target: usize) -> f64 {
         #[inline(always)]
         || {
             let top = max(row);
-            for x in row.iter_mut() {
-                *x = exp(*x - top);
-            }
-            let total = sum(row);
-            let scale = 1.0 / total;
-            for x in row.iter_mut() {
-                *x *= scale;
-            }
+            let total = normalise(row, top, 0.0);
             row[target] -= 1.0;
             f64::from(top) + f64::from(total).ln() - f64::from(wanted)
         },
     )
+}
+
+/// Turns scores into `exp(score - top)`, divided by their sum and `more`; returns the divisor.
+#[inline(always)]
+fn normalise(row: &mut [f32], top: f32, more: f32) -> f32 {
+    for x in row.iter_mut() {
+        *x = exp(*x - top);
+    }
+    let total = sum(row) + more;
+    let scale = 1.0 / total;
+    for x in row.iter_mut() {
+        *x *= scale;
+    }
+    total
 }
 
 /// Returns the gradient, by the scores, of the cross-entropy of rows over their own target and the draws that all rows
@@ -98,16 +105,9 @@ fn shared_row(row: &mut [f32], own: &mut f32, target: i32, classes: &[i32], log_
                 *x = if class == target { ABSENT } else { *x - expected };
             }
             let top = max(row).max(wanted);
-            for x in row.iter_mut() {
-                *x = exp(*x - top);
-            }
             let first = exp(wanted - top);
-            let total = sum(row) + first;
-            let scale = 1.0 / total;
-            for x in row.iter_mut() {
-                *x *= scale;
-            }
-            *own = first * scale - 1.0;
+            let total = normalise(row, top, first);
+            *own = first * (1.0 / total) - 1.0;
             f64::from(top) + f64::from(total).ln() - f64::from(wanted)
         },
     )

@@ -132,7 +132,7 @@ impl EvalConfig {
     /// Returns how many additions to scores are held at a time.
     #[cfg_attr(not(feature = "tensor"), expect(dead_code, reason = "models alone add"))]
     pub(crate) fn additions_at_once(&self) -> usize {
-        (self.block_mib << 20) * 8 / size_of::<(u32, f32)>()
+        self.block_mib.saturating_mul(8 << 20) / size_of::<(u32, f32)>()
     }
 
     pub(crate) fn sorted_ks(&self) -> Vec<usize> {

@@ -187,6 +187,7 @@ fn however_many_additions_fit_into_memory_the_ranking_is_the_same() {
         evaluate(&model, &HeldOut::new(&data, Part::Test), &config, &NoProgress)
     };
     let (one_user_at_a_time, all) = (ranked(0), ranked(64));
+    assert_eq!(ranked(usize::MAX).top, all.top, "no bound is no error");
     assert_eq!((&one_user_at_a_time.top, &one_user_at_a_time.ranks), (&all.top, &all.ranks));
     assert_eq!(one_user_at_a_time.metrics, all.metrics);
 }

@@ -46,7 +46,7 @@ pub enum Loss {
 /// BSARec from about this size on.
 pub const MOST_FOR_SOFTMAX: usize = 15_000;
 
-/// Fewer shared negatives than this are a mistake: those of a row by itself may be as few.
+/// Fewer shared negatives than this are probably a mistake: a loss with negatives for each row needs no more.
 const FEW: usize = 100;
 
 impl Loss {

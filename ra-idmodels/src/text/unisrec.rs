@@ -81,11 +81,11 @@ impl UniSRecConfig {
 
     /// Creates a new model over the vectors `features`, `[items + 1, width]`.
     pub fn init(&self, features: &Tensor<2>, seed: u64, device: &Device) -> UniSRec {
-        let random = &mut rng(seed, "unisrec", 0);
+        let (random, items) = (&mut rng(seed, "unisrec", 0), features.dims()[0] - 1);
         UniSRec {
             items: MappedFeatures::init(self.map, self.dim, features, random, device),
             encoder: self.sasrec().encoder_alone(seed, device),
-            config: self.clone(),
+            config: Self { loss: self.loss.for_catalogue(items), ..self.clone() },
         }
     }
 }
@@ -126,7 +126,7 @@ impl IdModel for UniSRec {
 
     fn loss(&self, batch: &TrainBatch) -> Tensor<1> {
         let (loss, temperature) = (self.config.item_loss(), self.config.temperature);
-        if batch.shared.is_none() {
+        if !loss.reads_rows() {
             let [states, table] = on_spheres(self.items.table(), &self.encoder, temperature, batch);
             return loss.of(states, table, batch);
         }
@@ -198,21 +198,22 @@ mod tests {
     use ra_core::{Dataset, Sequences, normal};
 
     #[test]
-    fn only_the_items_of_a_batch_with_shared_negatives_are_mapped_and_the_loss_is_that_of_all() {
+    fn a_loss_on_negatives_maps_the_items_of_its_batch_alone_and_is_that_of_all() {
         let device = Device::flex();
         let train = Sequences::from_numbers([vec![1, 2, 9, 4], vec![5, 2], vec![3, 3, 8]]);
         let data = Dataset::from_sequences("tiny", 40, train);
         let given = normal([41, 12], 1.0, &mut rng(5, "features", 0), &device).val();
         let job = Job::new(&data, &device).features(&given);
         let base = UniSRecConfig { dim: 8, max_length: 3, ..UniSRecConfig::default() };
-        for map in [FeatureMap::Linear, FeatureMap::Mlp] {
-            let config = UniSRecConfig { map, loss: Loss::SharedSoftmax, negatives: 6, ..base.clone() };
+        let maps = [FeatureMap::Linear, FeatureMap::Mlp];
+        for (map, loss) in maps.into_iter().flat_map(|map| [(map, Loss::SharedSoftmax), (map, Loss::Gbce)]) {
+            let config = UniSRecConfig { map, loss, negatives: 6, ..base.clone() };
             let model = config.fresh(&job, 1, &device).unwrap();
             let batch = config.batches(&job).batch(0);
             let [states, table] = on_spheres(model.items.table(), &model.encoder, config.temperature, &batch);
             let expected: f32 = config.item_loss().of(states, table, &batch).into_scalar();
             let found: f32 = model.loss(&batch).into_scalar();
-            assert!((found / expected - 1.0).abs() < 1e-6, "{map:?}: {found} {expected}");
+            assert!((found / expected - 1.0).abs() < 1e-6, "{map:?} {loss:?}: {found} {expected}");
         }
     }
 }

@@ -183,6 +183,21 @@ fn a_training_takes_no_more_steps_than_it_may() {
     assert_eq!(items(50, 2 * steps).0, two);
     assert_eq!(items(2, 100 * steps).0, two);
     assert_ne!(items(50, 2 * steps + 1).0, two, "a bound need not be a whole epoch");
+    let validations = std::cell::Cell::new(0);
+    let count = |_: &dyn Recommender| {
+        validations.set(validations.get() + 1);
+        1.0
+    };
+    let validated = |validate_every| {
+        validations.set(0);
+        let train = TrainConfig { epochs: 50, max_steps: 2 * steps, validate_every, ..short(0) };
+        let config = IdConfig::BsaRec(BsaRecConfig { train, ..bsarec() });
+        let device = device();
+        ra_idmodels::fit(&config, &Job::new(&data, &device).validate(&count)).unwrap();
+        validations.get()
+    };
+    assert!(validated(50) >= 4, "epochs are longer than the training");
+    assert_eq!(validated(0), 0);
 }
 
 #[test]

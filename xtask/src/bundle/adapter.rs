@@ -1,6 +1,4 @@
 //! Export of a tuned language model: the LoRA matrices of a row, as PEFT reads them.
-use crate::fetch;
-use crate::recipe::Recipe;
 use crate::recommend::chosen_row;
 use crate::stages::{FrozenText, IdModels, ItemVectors, Saved, load, read};
 use crate::store::{RunFolder, lock};
@@ -41,7 +39,7 @@ pub fn export_adapter(run: &Path, row: &str, to: &Path, root: &Path, device: &De
     }
     let dataset = read(&recipe, root)?.dataset;
     manifest.check(&dataset)?;
-    let path = model_path(&recipe, root)?;
+    let path = FrozenText::kept_path(&recipe, root)?;
     let text = FrozenText::load_kept(&recipe, device, root)?;
     manifest.check_lm(&text.identity())?;
     let (known, vectors) = (dataset.catalog.len(), &ItemVectors::default());
@@ -54,12 +52,4 @@ pub fn export_adapter(run: &Path, row: &str, to: &Path, root: &Path, device: &De
     files.claim(&ra_llm::ADAPTER_FILES)?;
     ra_llm::write_adapter(&path, first_layer, &matrices, to)?;
     Ok(path)
-}
-
-/// Returns the path of the language model of a run.
-fn model_path(recipe: &Recipe, root: &Path) -> Result<PathBuf> {
-    match &recipe.lm.path {
-        Some(path) => Ok(path.clone()),
-        None => fetch::kept_model(&recipe.lm.name, root),
-    }
 }

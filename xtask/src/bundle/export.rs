@@ -2,7 +2,7 @@
 use super::files::{self, BundleLm, BundleManifest, BundleRow, VectorPart};
 use super::{Bundle, Held, KIND, Turned, table};
 use crate::context::Output;
-use crate::fetch::{self, HubName, parts_of};
+use crate::fetch::{HubName, parts_of};
 use crate::recipe::Recipe;
 use crate::recommend::{chosen_row, knows_users_only};
 use crate::stages::{FrozenText, ItemVectors, located, read};
@@ -258,10 +258,7 @@ fn language_model(
     if !recipe.rows_read_text(made_of) {
         return Ok(None);
     }
-    let path = match &recipe.lm.path {
-        Some(path) => path.clone(),
-        None => fetch::kept_model(&recipe.lm.name, root)?,
-    };
+    let path = FrozenText::kept_path(recipe, root)?;
     // The run has kept its texts: a million of them take longer to read again than all else, and more memory.
     let text = FrozenText::load_kept(recipe, device, root)?;
     // In the cache of a hub, the folder of a model is called like its commit.

@@ -16,8 +16,9 @@ pub(crate) struct TuneConfig {
     pub(crate) trials: usize,
     /// How settings are proposed.
     pub(crate) method: TuneMethod,
-    /// Successive halving: every setting is trained for a quarter of `id.train.epochs`, `id.train.max_steps` and `train.steps`, the better
-    /// half of them for a half, and of those the better half in full. The first setting is always trained in full.
+    /// Successive halving: every setting is trained for a quarter of `id.train.epochs`, `id.train.max_steps` and
+    /// `train.steps`, the better half of them for a half, and of those the better half in full. The first setting is
+    /// always trained in full.
     pub(crate) halving: bool,
     /// The row whose validation score counts: a variant, or the kind of the last ID method. By default it is the last
     /// such row of `eval.rows`.

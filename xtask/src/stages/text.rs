@@ -73,13 +73,18 @@ impl FrozenText {
         Ok(Self { source: model.found.as_ref().map(pin).transpose()?, ..read(&model.path)? })
     }
 
-    /// Loads it for the use of a finished run: a model that is not there any more is not downloaded.
+    /// Loads it for the use of a finished run.
     pub(crate) fn load_kept(recipe: &Recipe, device: &Device, root: &Path) -> Result<Self> {
-        let path = match &recipe.lm.path {
-            Some(path) => path.clone(),
-            None => fetch::kept_model(&recipe.lm.name, root)?,
-        };
+        let path = Self::kept_path(recipe, root)?;
         Self::read(recipe, &path, std::slice::from_ref(device), root, &Costs::default())
+    }
+
+    /// Returns where the model of a finished run is: one that is not there any more is not downloaded.
+    pub(crate) fn kept_path(recipe: &Recipe, root: &Path) -> Result<PathBuf> {
+        match &recipe.lm.path {
+            Some(path) => Ok(path.clone()),
+            None => fetch::kept_model(&recipe.lm.name, root),
+        }
     }
 
     /// Loads the model at `path` for a service: it writes nothing, and what it computes of texts stays in memory.

@@ -28,6 +28,26 @@ static SHAPES: Shapes = {
     Shapes { palette: 1, none: [0; 15], bytes, rows }
 };
 
+/// The tile registers while a product uses them.
+struct Tiles;
+
+impl Tiles {
+    /// Configures the registers of a unit.
+    fn of(_: Amx) -> Self {
+        // SAFETY: an `Amx` only exists if the instructions are available. No tile register is in use outside of a
+        // product, which has this first and drops it at the end, and the compiler never uses any in between.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
+        Self
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        // SAFETY: as for the configuration: what the registers held has been stored, or is lost with its product.
+        unsafe { asm!("tilerelease", options(nostack)) };
+    }
+}
+
 impl Amx {
     /// The unit of this processor; queried once.
     pub(super) fn find() -> Option<Self> {
@@ -50,10 +70,7 @@ impl Amx {
     pub(super) fn multiply(self, rows: &[SplitTiles], columns: &[SplitTiles], sums: &mut [Accumulators]) {
         let deep = rows.len();
         assert!(deep > 0 && columns.len() == deep * sums.len());
-        // SAFETY: an `Amx` only exists if the instructions are available. No tile register is in use outside of this
-        // function, which configures them first and releases them at the end, and the compiler never uses any in
-        // between.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
+        let _tiles = Tiles::of(self);
         for (columns, sums) in columns.chunks_exact(deep).zip(sums) {
             // SAFETY: reads `deep` cuts of `rows` and of `columns`, which have that many and at least one, and writes
             // the four tiles of `sums`. The order of the parts loads the fewest tiles.
@@ -121,8 +138,6 @@ impl Amx {
                 );
             }
         }
-        // SAFETY: as for the configuration above: the content of the registers has been stored.
-        unsafe { asm!("tilerelease", options(nostack)) };
     }
 
     /// The sums of `start` and the products of pairs of row tiles with the lines of a group.
@@ -130,8 +145,7 @@ impl Amx {
         let deep = lines.len() / (2 * TILE);
         assert!(deep > 0 && lines.len().is_multiple_of(2 * TILE));
         assert!(sums.len().is_multiple_of(UNIT_ROWS) && tiles.len() == sums.len() * deep * TILE);
-        // SAFETY: as in `multiply`.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack)) };
+        let _tiles = Tiles::of(self);
         // One half after the other: its lines stay in the cache while the rows stream past.
         for (half, lines) in lines.chunks_exact(deep * TILE).enumerate() {
             let column = half * HALF;
@@ -178,8 +192,6 @@ impl Amx {
                 }
             }
         }
-        // SAFETY: as in `multiply`.
-        unsafe { asm!("tilerelease", options(nostack)) };
     }
 }
 

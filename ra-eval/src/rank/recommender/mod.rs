@@ -129,7 +129,7 @@ pub(crate) fn rank(
     let on_cpu = in_host_memory(&items.device());
     let share = queries.len().div_ceil(rayon::current_num_threads());
     let together = if on_cpu { (ROWS / interests).min(share).max(1) } else { queries.len().max(1) };
-    let at_once = if on_cpu { together.min(queries.len().max(1)) * rayon::current_num_threads() } else { together };
+    let at_once = if on_cpu { together * rayon::current_num_threads() } else { together };
     let width = config.block_width(at_once * interests, if on_cpu { ITEMS } else { MOST });
     let block = |first: usize| items.clone().slice([first..(first + width).min(rows), 0..dim]);
     let on_device = |first: usize| Block::new(first as u32 - 1, block(first), width.min(rows - 1));
