@@ -1,5 +1,6 @@
 //! The context that all stages of a run share.
 use crate::bundle::Start;
+use crate::estimate::Estimate;
 use crate::machine;
 use crate::recipe::{Recipe, remedies};
 use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
@@ -36,6 +37,8 @@ pub struct Context {
     pub(crate) store: Store,
     pub(crate) progress: Box<dyn Output>,
     pub(crate) costs: Costs,
+    /// What the long stages that have not begun yet are expected to take.
+    expected: RefCell<Estimate>,
     pub(crate) validator: Validator,
     /// What training starts from.
     pub(crate) start: Option<Start>,
@@ -67,6 +70,7 @@ impl Context {
             store: Store::new(out.into(), earlier, member),
             progress: Box::new(NoProgress),
             costs: Costs::default(),
+            expected: RefCell::default(),
             validator: Validator { eval: recipe.eval.clone(), seed: recipe.seed },
             start: recipe.start_from.as_deref().map(Start::open).transpose().context("start_from")?,
         })
@@ -81,6 +85,17 @@ impl Context {
     /// Returns the device of everything except further devices of an alignment.
     pub(crate) fn device(&self) -> &Device {
         &self.devices[0]
+    }
+
+    /// Says what the run is expected to take. [`foretell`](Self::foretell) repeats it for each stage.
+    pub(crate) fn expect(&self, estimate: Estimate) {
+        self.say(&estimate);
+        self.expected.replace(estimate);
+    }
+
+    /// Says what a stage that begins now is expected to take, if it is long.
+    pub(crate) fn foretell(&self, stage: &str) {
+        self.expected.borrow_mut().take(stage).iter().for_each(|told| self.say(told));
     }
 
     pub(crate) fn say(&self, what: impl Display) {
@@ -209,8 +224,8 @@ impl Validator {
     }
 }
 
-/// The maximum number of scores that are kept to judge blends.
-const MOST_SCORES: usize = 400_000_000;
+/// The maximum number of scores that are kept to judge blends: 2 GiB.
+const MOST_SCORES: usize = 1 << 29;
 
 /// The validation part, to judge matrices of scores.
 #[derive(Debug)]

@@ -33,11 +33,19 @@ const PROMPT: f64 = 8.0;
 /// Runs below this many seconds are not announced.
 const SHORT: f64 = 60.0;
 
+/// Stages below this many seconds are not named.
+const SHORT_STAGE: f64 = 20.0;
+
 /// What any machine does in a second: a run that is short even so needs no measurement.
 const SLOWEST: f64 = 1e9;
 
+/// The names of the stages that read titles for ID methods, and all texts for the alignment. Other stages are called like
+/// their row.
+pub(crate) const TITLES: &str = "titles";
+pub(crate) const TEXTS: &str = "texts";
+
 /// The expected times of the long stages of a run, in seconds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Estimate(Vec<(String, f64)>);
 
 /// Estimates a run from its numbers of operations and the speed of `device`, if it is long enough to be announced. Early
@@ -69,14 +77,26 @@ impl Estimate {
     fn total(&self) -> f64 {
         self.0.iter().map(|(_, seconds)| seconds).sum()
     }
+
+    /// Takes out a stage and returns what to say of it, if it is long.
+    pub(crate) fn take(&mut self, stage: &str) -> Option<String> {
+        let (name, seconds) = self.0.remove(self.0.iter().position(|(name, _)| name == stage)?);
+        (seconds > SHORT_STAGE).then(|| format!("{name}: about {}", minutes(seconds)))
+    }
+}
+
+/// Returns a time in whole minutes, rounded up.
+fn minutes(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).ceil();
+    format!("{minutes:.0} minute{}", if minutes > 1.0 { "s" } else { "" })
 }
 
 impl Display for Estimate {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let minutes = |seconds: f64| format!("{:.0}", (seconds / 60.0).ceil());
-        let long = self.0.iter().filter(|(_, seconds)| *seconds > 20.0);
-        let stages: Vec<String> = long.map(|(name, seconds)| format!("{name} {}", minutes(*seconds))).collect();
-        write!(f, "about {} minutes on this machine, less if a training stops early, ", minutes(self.total()))?;
+        let long = self.0.iter().filter(|(_, seconds)| *seconds > SHORT_STAGE);
+        let stages: Vec<String> =
+            long.map(|(name, seconds)| format!("{name} {:.0}", (seconds / 60.0).ceil())).collect();
+        write!(f, "about {} on this machine, less if a training stops early, ", minutes(self.total()))?;
         write!(f, "more if other programs run: {}", stages.join(", "))
     }
 }
@@ -122,13 +142,13 @@ fn operations(recipe: &Recipe, data: &Data, lm: Option<LmSpec>) -> Vec<Stage> {
     // Twelve matrices of width by width are usual for a layer.
     let layer = 24.0 * (lm.width as f64).powi(2);
     if recipe.ids.iter().any(IdTable::reads_text) {
-        frozen("titles", texts.titles * layer * lm.layers as f64);
+        frozen(TITLES, texts.titles * layer * lm.layers as f64);
     }
     if recipe.aligns() {
         let mut read = texts.read * layer * lm.layers as f64;
         // The untouched model also reads every prompt to its end.
         read += if recipe.has_row(rows::TEXT) { texts.read * layer } else { 0.0 };
-        frozen("texts", read);
+        frozen(TEXTS, read);
     }
     for variant in recipe.variants().iter().filter(|variant| variant.trains()) {
         frozen(&variant.name, of_towers(recipe, variant, &lm, &texts, layer));
@@ -169,7 +189,12 @@ fn of_method(id: &IdTable, dataset: &Dataset) -> f64 {
 fn of_towers(recipe: &Recipe, variant: &Variant, lm: &LmSpec, texts: &Texts, layer: f64) -> f64 {
     let module = &variant.align.module;
     let injected = lm.layers.saturating_sub(module.first_layer(lm)) as f64;
-    let pairs = (recipe.train.steps * recipe.train.batch) as f64;
+    // Each choice of the noise is tried for a quarter of the steps.
+    let tried = match variant.align.regularize.id_noise_among.len() {
+        0 | 1 => 0.0,
+        among => among as f64 / 4.0,
+    };
+    let pairs = (1.0 + tried) * (recipe.train.steps_on(texts.samples) * recipe.train.batch) as f64;
     let is_constant = injected == 1.0 && variant.align.tuning.tune == Tuning::None;
     let tokens = match lm.pooling.reads_one_row() {
         // The last layer computes the pooled token and the prefix alone: its text is a constant.
@@ -190,6 +215,8 @@ struct Texts {
     /// Of one user prompt and one item prompt.
     user: f64,
     item: f64,
+    /// The number of samples that the alignment learns from.
+    samples: usize,
 }
 
 impl Texts {
@@ -210,10 +237,10 @@ impl Texts {
             Budget::Count(count) => all.min(count as f64),
             Budget::Share(share) => all * share,
         };
-        let visited = samples.min((recipe.train.steps * recipe.train.batch) as f64);
+        let visited = samples.min((recipe.train.steps_on(samples as usize) * recipe.train.batch) as f64);
         let tested = HeldOut::new(dataset, Part::Test).evaluated(&recipe.eval).len() as f64;
         let read = (visited + tested + data.validation.len() as f64) * user + items * item;
-        Self { titles: items * (title + 2.0), read, user, item }
+        Self { titles: items * (title + 2.0), read, user, item, samples: samples as usize }
     }
 }
 
@@ -227,6 +254,10 @@ mod tests {
         assert!(all.is_long() && !Estimate(vec![("a".into(), 9.0)]).is_long());
         let told = all.to_string();
         assert!(told.starts_with("about 5 minutes on this machine") && told.ends_with("sasrec 2, texts 4"), "{told}");
+        let mut left = all;
+        assert_eq!(left.take("texts").as_deref(), Some("texts: about 4 minutes"));
+        assert_eq!((left.take("texts"), left.take("pop"), left.take("align")), (None, None, None), "once, and if long");
+        assert_eq!(Estimate(vec![("a".into(), 50.0)]).take("a").as_deref(), Some("a: about 1 minute"));
     }
 
     #[test]
@@ -248,6 +279,8 @@ mod tests {
         for (less, more) in [
             ("[id.train]\nepochs = 100", "[id.train]\nepochs = 200"),
             ("[train]\nsteps = 1000", "[train]\nsteps = 2000"),
+            ("[train]\nbatch = 1", "[train]\nbatch = 1\nmin_epochs = 100"),
+            ("[align]\nid_noise = 1.0", "[align]\nid_noise_among = [0.5, 1.0]"),
             ("[align]\nfirst_layer = -1", "[align]\nfirst_layer = 0"),
             ("[align]\nfirst_layer = -1", "[align]\nfirst_layer = -1\nn_tok = 2"),
             ("[id.train]\nmax_steps = 1", ""),

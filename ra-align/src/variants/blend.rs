@@ -10,6 +10,9 @@ const FIRST: [f32; 6] = [0.0078125, 0.03125, 0.125, 0.5, 1.0, 4.0];
 /// The factors that are then tried on the weight of each part, in rounds. In the last one, parts may be left out.
 const LATER: [&[f32]; 4] = [&[0.5, 2.0], &[0.7, 1.4], &[0.84, 1.19], &[0.0, 0.92, 1.09]];
 
+/// The most times that all of these are tried.
+const ROUNDS: usize = 4;
+
 /// The number of scores that are added at a time.
 const BLOCK: usize = 1 << 16;
 
@@ -61,14 +64,17 @@ pub struct BlendWeights {
 /// The search for the weights of a blend, by coordinate search on a validation metric.
 ///
 /// It starts from the best part alone, adds the part that helps most as long as one does, and then changes one weight at a
-/// time. Every change raises the metric, so a blend never validates worse than a part of it. A part that adds nothing gets
-/// weight 0.
+/// time, until no change helps. It does the same from each of the [`starts`](Self::starts), and the best blend of all wins.
+/// Every change raises the metric, so a blend never validates worse than a part of it or a start. A part that adds nothing
+/// gets weight 0.
 ///
 /// It works on score matrices, which are computed once per part: a blend of them costs a sum.
 pub struct BlendSearch<'a> {
     parts: Vec<Vec<f32>>,
     /// One over the deviation of each part's scores.
     units: Vec<f32>,
+    /// Weights to start from, in units of one over the deviation.
+    starts: Vec<Vec<f32>>,
     rate: &'a dyn Fn(&[f32]) -> f64,
 }
 
@@ -85,7 +91,20 @@ impl<'a> BlendSearch<'a> {
             return Err(Error::Missing { what: "a matrix of scores of each part of a blend".into(), remedy });
         }
         let units = parts.iter().map(|part| unit(part, items)).collect();
-        Ok(Self { parts, units, rate })
+        Ok(Self { parts, units, starts: Vec::new(), rate })
+    }
+
+    /// Also starts from these weights of the parts, such as those of a blend of some of them: the search by single weights
+    /// may end where changing two at a time would help.
+    ///
+    /// # Panics
+    /// If there is not one weight for each part.
+    #[must_use]
+    pub fn starts(mut self, starts: Vec<Vec<f32>>) -> Self {
+        assert!(starts.iter().all(|start| start.len() == self.parts.len()), "a weight for each part");
+        let in_units = |start: Vec<f32>| start.iter().zip(&self.units).map(|(weight, unit)| weight / unit).collect();
+        self.starts = starts.into_iter().map(in_units).collect();
+        self
     }
 
     /// Finds the weights of the blend of all parts.
@@ -116,33 +135,24 @@ impl<'a> BlendSearch<'a> {
         places.iter().for_each(|&at| alone[at] = metric(&one(at)));
         // Of equal ones, the first.
         let first = places.iter().rev().copied().max_by(|&a, &b| alone[a].total_cmp(&alone[b])).unwrap_or(0);
-        let (mut best, mut weights) = (alone[first], one(first));
-        if best == f64::NEG_INFINITY {
+        if alone[first] == f64::NEG_INFINITY {
             let remedy =
                 "the metric of every part is not a number: look at their scores and at what the metric measures";
             return Err(Error::Missing { what: "a part of the blend that can be rated".into(), remedy: remedy.into() });
         }
-        // Parts are added one by one, each time the one that helps most.
-        while let Some(added) = best_addition(&places, (best, &weights), &mut metric) {
-            (best, weights) = added;
-        }
-        for factors in LATER {
-            for &at in &places {
-                for &factor in factors {
-                    let changed = with(&weights, at, factor * weights[at]);
-                    if changed == weights || changed.iter().all(|&weight| weight == 0.0) {
-                        continue;
-                    }
-                    let rated = metric(&changed);
-                    // Leaving a part out is preferred to keeping it for nothing.
-                    if rated > best || (rated == best && factor == 0.0) {
-                        (best, weights) = (rated, changed);
-                    }
+        let mut found = climb(&places, (alone[first], one(first)), &mut metric);
+        for start in &self.starts {
+            let start = left_out.map_or_else(|| start.clone(), |at| with(start, at, 0.0));
+            if start.iter().any(|&weight| weight > 0.0) {
+                let other = climb(&places, (metric(&start), start), &mut metric);
+                if other.0 > found.0 {
+                    found = other;
                 }
             }
         }
+        let (validation, weights) = found;
         let weights = weights.iter().zip(&self.units).map(|(weight, unit)| weight * unit).collect();
-        Ok(BlendWeights { weights, alone, validation: best, trials: trials as usize })
+        Ok(BlendWeights { weights, alone, validation, trials: trials as usize })
     }
 
     /// Returns the metric of a blend whose weights are in units of one over the deviation.
@@ -201,6 +211,40 @@ impl std::fmt::Debug for BlendSearch<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BlendSearch").field("units", &self.units).finish_non_exhaustive()
     }
+}
+
+/// Raises the metric of a blend by one weight at a time; returns the metric and the weights.
+fn climb(
+    places: &[usize],
+    (mut best, mut weights): (f64, Vec<f32>),
+    metric: &mut impl FnMut(&[f32]) -> f64,
+) -> (f64, Vec<f32>) {
+    // Parts are added one by one, each time the one that helps most.
+    while let Some(added) = best_addition(places, (best, &weights), metric) {
+        (best, weights) = added;
+    }
+    for _ in 0..ROUNDS {
+        let before = best;
+        for factors in LATER {
+            for &at in places {
+                for &factor in factors {
+                    let changed = with(&weights, at, factor * weights[at]);
+                    if changed == weights || changed.iter().all(|&weight| weight == 0.0) {
+                        continue;
+                    }
+                    let rated = metric(&changed);
+                    // Leaving a part out is preferred to keeping it for nothing.
+                    if rated > best || (rated == best && factor == 0.0) {
+                        (best, weights) = (rated, changed);
+                    }
+                }
+            }
+        }
+        if best == before {
+            break;
+        }
+    }
+    (best, weights)
 }
 
 /// Returns the weights with the part added that raises the metric most, and the metric, if there is such a part.
@@ -373,6 +417,13 @@ mod tests {
         assert!(found.weights[2] / found.weights[1] < 0.1, "noise hardly counts: {found:?}");
         let without = search(&[&a, &b, &noise]).fit_without(Some(1), &NoProgress).unwrap();
         assert!(without.weights[1] == 0.0 && without.validation < found.validation, "{without:?}");
+        // It is never worse than a start, and a start without the part that is left out is one without it.
+        let started = search(&[&a, &b, &noise]).starts(vec![vec![1.0, 3.0, 0.0], vec![0.0, 1.0, 0.0]]);
+        let known = BlendSearch::new(vec![truth.clone()], 40, &cosine).unwrap().fit(&NoProgress).unwrap().validation;
+        let best = started.fit(&NoProgress).unwrap();
+        assert!(best.validation >= known - 1e-6 && best.validation >= found.validation, "{best:?}");
+        let without = started.fit_without(Some(1), &NoProgress).unwrap();
+        assert!(without.weights[1] == 0.0 && without.validation < known, "{without:?}");
         // Nothing is better than the part itself.
         let alone = search(&[&truth, &noise]).fit(&NoProgress).unwrap();
         assert!(alone.weights[0] > 0.0 && alone.validation > 0.9999, "{alone:?}");

@@ -86,13 +86,17 @@ pub(crate) fn largest(x: &[f32]) -> f32 {
 
 /// Reduces sixteen numbers to one by repeated halving.
 #[inline(always)]
-fn reduce(mut lanes: [f32; 16], with: impl Fn(f32, f32) -> f32) -> f32 {
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            lanes[lane] = with(lanes[lane], lanes[lane + half]);
-        }
+fn reduce(lanes: [f32; 16], with: impl Fn(f32, f32) -> f32) -> f32 {
+    // Arrays of their own, so that they stay in registers.
+    let mut eight = [0.0; 8];
+    for lane in 0..8 {
+        eight[lane] = with(lanes[lane], lanes[lane + 8]);
     }
-    lanes[0]
+    let mut four = [0.0; 4];
+    for lane in 0..4 {
+        four[lane] = with(eight[lane], eight[lane + 4]);
+    }
+    with(with(four[0], four[2]), with(four[1], four[3]))
 }
 
 /// The largest number of a slice, ignoring NaN; negative infinity for an empty slice.
@@ -196,7 +200,8 @@ pub(crate) enum Left<'a> {
 /// Computes `c = a b`. For [`MR`] rows from a given one, `inner` returns the columns of `a` to sum over and `columns`
 /// the columns of `c` to compute, rounded up to whole tiles.
 ///
-/// All matrices are row-major with the given widths; `c` determines the number of rows.
+/// All matrices are row-major with the given widths; `c` determines the number of rows, the last of which may end after
+/// its computed columns.
 #[inline(always)]
 pub(crate) fn multiply(
     (c, c_width): (&mut [f32], usize),
@@ -205,7 +210,7 @@ pub(crate) fn multiply(
     inner: impl Fn(usize) -> std::ops::Range<usize>,
     columns: impl Fn(usize) -> std::ops::Range<usize>,
 ) {
-    let rows = c.len() / c_width;
+    let rows = c.len().div_ceil(c_width);
     let wide = has_wide_registers();
     for row in (0..rows).step_by(MR) {
         let (inner, columns) = (inner(row), columns(row));
@@ -263,7 +268,7 @@ fn tiles<const N: usize>(
     }
     for (which, sums) in sums.iter().enumerate() {
         let column = column + which * TILE;
-        for (c, sums) in c.chunks_exact_mut(c_width).zip(sums) {
+        for (c, sums) in c.chunks_mut(c_width).zip(sums) {
             c[column..column + TILE].copy_from_slice(sums);
         }
     }

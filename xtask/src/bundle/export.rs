@@ -9,13 +9,14 @@ use crate::stages::{FrozenText, ItemVectors, located, read};
 use crate::store::{RunFolder, lock};
 use crate::terminal::program;
 use anyhow::{Context, Result, bail};
-use ra_core::{AtomicFile, Catalog, Device, OutputFolder, Sequences, write_json};
-use ra_data::{Column, DataConfig, write_columns};
+use ra_core::{AtomicFile, Catalog, Device, ItemId, OutputFolder, Sequences, write_json};
+use ra_data::{Column, DataConfig};
 use ra_eval::Report;
 use ra_idmodels::IdMethod;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +25,9 @@ const LM_FILES: [&str; 5] = ["json", "txt", "safetensors", "gguf", "model"];
 
 /// The number of terms of an item in `items.parquet`.
 const TERMS: usize = 50;
+
+/// The number of items that are written at a time.
+const BLOCK: usize = 1 << 15;
 
 /// What to export, and how.
 #[derive(Debug, Clone, Default)]
@@ -134,11 +138,14 @@ impl Draft {
         let text = model.map(|model| model.text);
         if let Some(text) = text.as_ref().filter(|_| recipe.rows_read_features(&made_of)) {
             output.start("encode titles", 0);
-            let titles = text.features(&dataset.catalog)?.clone();
-            let shape = titles.dims();
+            let titles = text.features(&dataset.catalog)?;
+            let [rows, width] = titles.dims();
             files.claim(&[files::TITLES])?;
-            let values: Vec<f32> = titles.into_data().iter::<f32>().collect();
-            table::write_npy(&work.join(files::TITLES), &values, shape)?;
+            let blocks = (0..rows).step_by(BLOCK).map(|from| {
+                let block = titles.clone().slice([from..(from + BLOCK).min(rows), 0..width]);
+                block.into_data().iter::<f32>().collect::<Vec<_>>()
+            });
+            table::write_npy(&work.join(files::TITLES), blocks, [rows, width])?;
             output.finish();
         }
         files.claim(&[files::ITEMS, files::ITEMS_NPY, files::HISTORIES, files::CANARY, files::MANIFEST])?;
@@ -151,7 +158,7 @@ impl Draft {
         for (name, turn) in bundle.turns() {
             let width = turn.len().isqrt();
             files.claim(&[&name])?;
-            table::write_npy(&work.join(name), turn, [width, width])?;
+            table::write_npy(&work.join(name), [turn], [width, width])?;
         }
         bundle.manifest.rows.clone_from(&own.rows);
         bundle.write_canaries(&work.join(files::CANARY))?;
@@ -401,35 +408,47 @@ fn portable(recipe: &Recipe, methods: &[&str], files: &mut OutputFolder) -> Resu
 
 impl Bundle {
     /// Writes the items as tables for other programs, `items.parquet` and `items.npy`, and returns the parts of the first
-    /// row's vectors.
+    /// row's vectors. One block of items is in memory at a time, because the vectors of a million are gigabytes.
     fn write_items(&self, to: &Path) -> Result<Vec<VectorPart>> {
-        let catalog = &self.dataset.catalog;
-        let (vectors, widths) = self.vectors_outside();
-        let terms: Vec<_> = catalog.all().map(|item| self.scorers[0].terms(item, TERMS)).collect();
+        let (items, parts) = (self.dataset.catalog.len(), self.scorers[0].vector_parts());
+        // An empty catalogue has one block, without items, which says what the columns are.
+        let blocks = || (0..items.max(1)).step_by(BLOCK).map(|from| from..(from + BLOCK).min(items));
+        let fields: Vec<String> = self.dataset.catalog.fields().map(|(name, _)| table::field_column(name)).collect();
+        ra_data::write_parts(&to.join(files::ITEMS), blocks().map(|block| Ok(self.item_columns(block, &fields))))?;
+        let width = parts.iter().map(|part| part.width).sum();
+        let rows = blocks().flat_map(|block| self.vectors_of(items_of(block)));
+        table::write_npy(&to.join(files::ITEMS_NPY), rows, [items, width])?;
+        Ok(parts)
+    }
+
+    /// Returns the columns of `items.parquet` for the items at these places of the catalogue; `fields` are the names of
+    /// the columns with texts.
+    fn item_columns<'a>(&self, block: Range<usize>, fields: &'a [String]) -> Vec<(&'a str, Column)> {
+        let (catalog, items) = (&self.dataset.catalog, || items_of(block.clone()));
+        let text = |texts: &[String]| Column::Text(texts[block.clone()].to_vec());
         let mut columns = vec![
-            ("item", Column::Text(catalog.all().map(|item| catalog.id(item).to_owned()).collect())),
-            ("title", Column::Text(catalog.titles().to_vec())),
-            ("item_index", Column::Ids(catalog.all().map(|item| item.0).collect())),
-            ("popularity", Column::Ids(self.popularity[1..].to_vec())),
+            ("item", Column::Text(items().map(|item| catalog.id(item).to_owned()).collect())),
+            ("title", text(catalog.titles())),
+            ("item_index", Column::Ids(items().map(|item| item.0).collect())),
+            ("popularity", Column::Ids(items().map(|item| self.popularity[item.index()]).collect())),
         ];
         if !self.groups.is_empty() {
-            columns.push(("group", Column::Text(self.groups.clone())));
+            columns.push(("group", text(&self.groups)));
         }
-        let fields: Vec<(String, &[String])> =
-            catalog.fields().map(|(name, texts)| (table::field_column(name), texts)).collect();
-        columns.extend(fields.iter().map(|(name, texts)| (name.as_str(), Column::Text(texts.to_vec()))));
-        let ids =
-            Sequences::from_rows(terms.iter().map(|terms| terms.iter().map(|(item, _)| *item).collect::<Vec<_>>()));
+        columns.extend(fields.iter().zip(catalog.fields()).map(|(name, (_, texts))| (name.as_str(), text(texts))));
+        let terms: Vec<_> = items().map(|item| self.scorers[0].terms(item, TERMS)).collect();
+        let ids = terms.iter().map(|terms| terms.iter().map(|(item, _)| *item).collect::<Vec<_>>());
+        columns.push(("vector", Column::Vectors(self.vectors_of(items()))));
+        columns.push(("terms", Column::Lists(Sequences::from_rows(ids))));
         let scores = terms.iter().map(|terms| terms.iter().map(|(_, score)| *score).collect()).collect();
-        let values = vectors.concat();
-        columns.push(("vector", Column::Vectors(vectors)));
-        columns.push(("terms", Column::Lists(ids)));
         columns.push(("term_scores", Column::Vectors(scores)));
-        write_columns(&to.join(files::ITEMS), &columns)?;
-        let width = widths.iter().map(|part| part.width).sum();
-        table::write_npy(&to.join(files::ITEMS_NPY), &values, [catalog.len(), width])?;
-        Ok(widths)
+        columns
     }
+}
+
+/// Returns the items at these places of a catalogue.
+fn items_of(places: Range<usize>) -> impl Iterator<Item = ItemId> {
+    places.map(|place| ItemId(place as u32 + 1))
 }
 
 /// Says what is in a bundle.

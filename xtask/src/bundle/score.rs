@@ -179,17 +179,20 @@ impl Scorer {
         scores.reduce(|sum, score| sum + score).unwrap_or_default()
     }
 
-    /// Returns the item vectors next to each other, `[items, width]`, with the width of each part; parts without vectors are
-    /// left out. One product with [`user_vector`](Self::user_vector) gives their part of the score.
-    pub(super) fn item_vectors(&self) -> (Vec<Vec<f32>>, Vec<VectorPart>) {
-        let dense: Vec<(&str, &[f32])> = self.vectors().collect();
-        let width = |(row, rows): &(&str, &[f32])| VectorPart { row: (*row).to_owned(), width: self.width(rows) };
-        let widths: Vec<VectorPart> = dense.iter().map(width).collect();
-        let vector = |item: usize| -> Vec<f32> {
-            let own = dense.iter().zip(&widths).map(|((_, rows), part)| &rows[item * part.width..][..part.width]);
+    /// Returns the width of the item vectors of each part that has some.
+    pub(super) fn vector_parts(&self) -> Vec<VectorPart> {
+        self.vectors().map(|(row, rows)| VectorPart { row: row.to_owned(), width: self.width(rows) }).collect()
+    }
+
+    /// Returns the vectors of items in all [`vector_parts`](Self::vector_parts), next to each other. One product with
+    /// [`user_vector`](Self::user_vector) gives their part of the score.
+    pub(super) fn item_vectors(&self, items: impl Iterator<Item = ItemId>) -> Vec<Vec<f32>> {
+        let dense: Vec<&[f32]> = self.vectors().map(|(_, rows)| rows).collect();
+        let vector = |item: ItemId| -> Vec<f32> {
+            let own = dense.iter().map(|rows| &rows[item.index() * self.width(rows)..][..self.width(rows)]);
             own.flatten().copied().collect()
         };
-        ((1..=self.items).map(vector).collect(), widths)
+        items.map(vector).collect()
     }
 
     /// Returns the weighted user vector of a history in the parts with vectors; nothing if a part has several per user.

@@ -2,9 +2,10 @@
 use super::files::{BundleManifest, HISTORIES, ITEMS, TITLES};
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Catalog, Dataset, ItemId, Sequences, TextTemplate, write_atomic};
+use ra_core::{AtomicFile, Catalog, Dataset, ItemId, Sequences, TextTemplate};
 use ra_data::{Column, read_table, write_columns};
 use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 /// Writes what users did: `user` (empty unless `names`), `train` and `later` (lists of `item_index`, oldest first).
@@ -78,16 +79,27 @@ fn text(table: &mut BTreeMap<String, Column>, name: &str, path: &Path) -> Result
     }
 }
 
-/// Writes a matrix, `[rows, columns]`, in NumPy's format.
-pub(super) fn write_npy(path: &Path, values: &[f32], [rows, columns]: [usize; 2]) -> Result<()> {
+/// Writes a matrix, `[rows, columns]`, in NumPy's format. Its numbers come in pieces, row by row, so that a large one is
+/// never held twice.
+pub(super) fn write_npy(
+    path: &Path,
+    pieces: impl IntoIterator<Item = impl AsRef<[f32]>>,
+    [rows, columns]: [usize; 2],
+) -> Result<()> {
     // Version 1.0: the header is padded so that numbers begin at a multiple of 64.
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
     let length = (MAGIC.len() + 2 + header.len() + 1).next_multiple_of(64) - MAGIC.len() - 2;
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(u16::try_from(length)?.to_le_bytes());
-    bytes.extend(format!("{header:<width$}\n", width = length - 1).bytes());
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    Ok(write_atomic(path, &bytes)?)
+    let cannot = || format!("{}: cannot be written", path.display());
+    let mut file = BufWriter::new(AtomicFile::create(path)?);
+    let mut write = |bytes: &[u8]| file.write_all(bytes).with_context(cannot);
+    write(MAGIC)?;
+    write(&u16::try_from(length)?.to_le_bytes())?;
+    write(format!("{header:<width$}\n", width = length - 1).as_bytes())?;
+    for piece in pieces {
+        piece.as_ref().iter().try_for_each(|value| write(&value.to_le_bytes()))?;
+    }
+    let file = file.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(cannot)?;
+    Ok(file.finish()?)
 }
 
 const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
@@ -132,7 +144,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("model")).unwrap();
         let path = dir.path().join(TITLES);
         let values: Vec<f32> = (0..12).map(|n| n as f32 / 8.0).collect();
-        write_npy(&path, &values, [4, 3]).unwrap();
+        write_npy(&path, values.chunks(5), [4, 3]).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!((bytes.len() - 48) % 64, 0);
         let found = titles(dir.path(), 3, &Device::flex()).unwrap();

@@ -4,7 +4,7 @@ use super::files::{BundleManifest, VectorPart, turn_name};
 use super::table;
 use anyhow::Result;
 use burn::tensor::{Tensor, TensorData};
-use ra_core::Device;
+use ra_core::{Device, ItemId};
 use ra_idmodels::procrustes;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -119,14 +119,19 @@ impl Bundle {
 
     /// Returns the item vectors of the first row, as the models have them, and their parts.
     pub(crate) fn vectors_inside(&self) -> (Vec<Vec<f32>>, Vec<VectorPart>) {
-        self.scorers[0].item_vectors()
+        (self.scorers[0].item_vectors(self.dataset.catalog.all()), self.scorers[0].vector_parts())
     }
 
     /// Returns the item vectors of the first row, as they leave the bundle, and their parts.
     pub(crate) fn vectors_outside(&self) -> (Vec<Vec<f32>>, Vec<VectorPart>) {
-        let (mut vectors, parts) = self.vectors_inside();
-        self.turns.turn(&mut vectors, &parts);
-        (vectors, parts)
+        (self.vectors_of(self.dataset.catalog.all()), self.scorers[0].vector_parts())
+    }
+
+    /// Returns the vectors of these items in the first row, as they leave the bundle.
+    pub(super) fn vectors_of(&self, items: impl Iterator<Item = ItemId>) -> Vec<Vec<f32>> {
+        let mut vectors = self.scorers[0].item_vectors(items);
+        self.turns.turn(&mut vectors, &self.scorers[0].vector_parts());
+        vectors
     }
 }
 

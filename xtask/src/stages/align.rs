@@ -1,5 +1,6 @@
 //! The variants of a run: towers between the last ID method and the language model, all trained in the same way.
 use crate::context::Context;
+use crate::estimate::TEXTS;
 use crate::recipe::{ItemNames, Recipe, Source, Variant, rows};
 use crate::stages::text::Tower;
 use crate::stages::{Data, FrozenText, IdModels, Saved};
@@ -156,6 +157,17 @@ pub(crate) fn row(name: &str, ids: &IdModels, made: &Aligned) -> Result<Arc<dyn 
     })
 }
 
+/// Returns the weights of earlier blends of rows that are all in this one, a weight for each row of it.
+fn smaller(variant: &Variant, made: &Aligned) -> Vec<Vec<f32>> {
+    let parts = variant.parts();
+    let earlier = made.variants.iter().filter_map(|own| made.weights(&own.variant.name));
+    let within = |own: &Vec<(String, f32)>| own.iter().all(|(name, _)| parts.contains(name));
+    let of = |own: &[(String, f32)], part: &String| {
+        own.iter().find(|(name, _)| name == part).map_or(0.0, |(_, weight)| *weight)
+    };
+    earlier.filter(within).map(|own| parts.iter().map(|part| of(&own, part)).collect()).collect()
+}
+
 /// Chooses the weights of a blend, or loads them.
 fn blend(
     variant: &Variant,
@@ -181,7 +193,7 @@ fn blend(
             cx.progress.start(&format!("blend {}", variant.name), 0);
             let scores = parts.iter().map(|part| judge.scores(part)).collect();
             let rate = |scores: &[f32]| judge.rate(scores).unwrap_or(f64::NAN);
-            let search = BlendSearch::new(scores, judge.items(), &rate)?;
+            let search = BlendSearch::new(scores, judge.items(), &rate)?.starts(smaller(variant, made));
             let found = search.fit(&*cx.progress)?;
             let worth = if recipe.looks_closer(rows::PROBES, variant) {
                 (0..parts.len()).map(|at| search.fit_without(Some(at), &*cx.progress)).collect::<Result<_, _>>()?
@@ -329,15 +341,18 @@ fn train(
         replicas: &text.replicas(),
     };
     cx.store.begin(&variant.name)?;
+    // The first variant also reads the texts.
+    [TEXTS, &variant.name].iter().for_each(|stage| cx.foretell(stage));
     let validate = metric.as_ref().map(|metric| metric as Validate<'_>);
     let of = || match variant.teacher() {
         Some(teacher) => format!("row {}, taught by {teacher}", variant.name),
         None => format!("row {}", variant.name),
     };
-    let FitResult { model, curve, samples } = ra_align::fit(job, validate, &*cx.progress).with_context(of)?;
+    let FitResult { model, curve, samples, id_noise } = ra_align::fit(job, validate, &*cx.progress).with_context(of)?;
     let seconds = cx.costs.add(&format!("align {}", variant.name), since).max(curve.seconds);
     let (scale, lm) = (model.normalizer().clone(), text.identity());
-    let mark = TowersManifest { scale, curve, seconds, samples, lm, ids: identity.into() };
+    let id_noise = Some(id_noise).filter(|_| !variant.align.regularize.id_noise_among.is_empty());
+    let mark = TowersManifest { scale, curve, seconds, samples, lm, ids: identity.into(), id_noise };
     folder.save_towers(&variant.name, model.towers(), &mark)?;
     Ok((model, mark))
 }

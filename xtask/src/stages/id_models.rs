@@ -1,6 +1,7 @@
 //! The ID methods of a run: trained, or loaded if they have been trained before.
 use crate::bundle::Start;
 use crate::context::Context;
+use crate::estimate::TITLES;
 use crate::recipe::{IdTable, Recipe};
 use crate::stages::{Data, FrozenText, Saved};
 use crate::store::shared::IdKey;
@@ -121,6 +122,7 @@ impl IdModels {
 pub fn id_models(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &Context) -> Result<IdModels> {
     if let Some(text) = text.filter(|_| recipe.ids.iter().any(IdTable::reads_text)) {
         let since = Instant::now();
+        cx.foretell(TITLES);
         text.features_with(&data.dataset.catalog, &*cx.progress)?;
         cx.costs.add("encode titles", since);
     }
@@ -274,6 +276,7 @@ fn method(
     let start = start.map(|(start, checkpoint)| ra_idmodels::Start { checkpoint, known: start.known(), items: &known });
     let job = start.map_or(job, |start| job.start(start));
     cx.store.begin(&name)?;
+    cx.foretell(&name);
     let trained = ra_idmodels::fit(config, &job).with_context(|| match start {
         Some(_) => format!("{name}, trained on from start_from: leave out settings that change its shape"),
         None => format!("method {name}"),

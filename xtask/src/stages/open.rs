@@ -25,7 +25,7 @@ pub fn open(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &Contex
     cx.store.open(&manifest)?;
     tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = data.dataset.name, "run");
     text.iter().for_each(|text| text.log_reading());
-    estimate(recipe, data, text, cx.device()).iter().for_each(|expected| cx.say(expected));
+    estimate(recipe, data, text, cx.device()).into_iter().for_each(|expected| cx.expect(expected));
     if data.validation.is_empty() {
         tracing::warn!("nothing is held out for validation: every stage runs to its last step");
     }

@@ -290,12 +290,14 @@ impl<'r> Search<'r> {
         let train = recipe.ids.last().and_then(|id| id.train());
         // An ID method that no trial changes is trained once, in full.
         let train = train.filter(|_| share < 1.0 && (self.tunes("id.") || !recipe.aligns()));
-        let steps = (share < 1.0 && recipe.aligns()).then_some(recipe.train.steps);
+        let align = (share < 1.0 && recipe.aligns()).then_some(&recipe.train);
         let bound = train.map(|train| train.max_steps).filter(|&bound| bound > 0);
         let shorter = [
             ("id.train.epochs", train.map(|train| train.epochs)),
             ("id.train.max_steps", bound),
-            ("train.steps", steps),
+            ("train.steps", align.map(|train| train.steps)),
+            ("train.min_epochs", align.map(|train| train.min_epochs).filter(|&passes| passes > 0)),
+            ("train.max_steps", align.map(|train| train.max_steps).filter(|&bound| bound > 0)),
         ];
         let shorter = shorter.into_iter().filter_map(|(key, whole)| Some(format!("{key}={}", part(whole?))));
         recipe.with(&shorter.collect::<Vec<_>>())

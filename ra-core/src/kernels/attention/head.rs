@@ -132,7 +132,7 @@ fn softmax(scores: &mut [f32], bias: Option<&[f32]>, size: Size) {
 }
 
 impl Head {
-    /// Adds the attended values to `out` and leaves the weights, `[queries, keys]` in whole tiles, in `weights`. `own`
+    /// Writes the attended values to `out`, which holds zeros, and leaves the weights, `[queries, keys]` in whole tiles, in `weights`. `own`
     /// is the place of the queries and of `out`, `shared` that of the keys and values.
     #[inline(always)]
     pub(super) fn forward(
@@ -147,16 +147,21 @@ impl Head {
         if size.queries.min(size.keys) == 0 {
             return;
         }
-        let wide = size.wide();
-        load(&mut self.rows, x[2], shared, size, 1.0);
         let tall = turn(&mut self.turned, x[1], shared, size, 1.0 / (size.width as f32).sqrt());
         let q = Left::Straight(&x[0][own.1..], own.0);
         let (all, read) = (|_| 0..size.width, |row| size.read(row, MR - 1));
         let scores = &mut weights[..size.queries * tall];
         multiply((scores, tall), q, (&self.turned, tall), all, read);
         softmax(scores, bias, size);
+        let (scores, wide) = (Left::Straight(scores, tall), size.wide());
+        if wide == size.width {
+            // Whole tiles are read and written where they are.
+            multiply((&mut out[own.1..], own.0), scores, (&x[2][shared.1..], shared.0), read, all);
+            return;
+        }
+        load(&mut self.rows, x[2], shared, size, 1.0);
         self.out.resize(size.queries * wide, 0.0);
-        multiply((&mut self.out, wide), Left::Straight(scores, tall), (&self.rows, wide), read, all);
+        multiply((&mut self.out, wide), scores, (&self.rows, wide), read, all);
         add(&self.out, out, own, size, 1.0);
     }
 
