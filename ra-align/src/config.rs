@@ -212,12 +212,6 @@ impl Default for LossConfig {
 pub struct RegularizeConfig {
     /// The Gaussian noise on user vectors, in standard deviations of each dimension.
     pub id_noise: f32,
-    /// The values to choose `id_noise` from: each is tried for a quarter of the steps, and the towers are then trained with
-    /// the one that validates best. Empty, it is `id_noise`.
-    ///
-    /// The right amount depends on the data more than anything else here does: on sparse logs ID vectors are noise in large
-    /// part.
-    pub id_noise_among: Vec<f32>,
     /// The dropout rate on ID vectors.
     pub id_dropout: f64,
     /// The share of samples that are trained without their user's ID.
@@ -228,7 +222,7 @@ pub struct RegularizeConfig {
     pub item_id_drop: f64,
 }
 
-flat_config!(RegularizeConfig { id_noise, id_noise_among, id_dropout, id_drop, item_id_drop });
+flat_config!(RegularizeConfig { id_noise, id_dropout, id_drop, item_id_drop });
 
 /// Departures from the paper in what is read, learned or scored. All are off by default.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -452,7 +446,6 @@ impl Check for AlignConfig {
             Problem::unless_positive("tune_scale", tuning.tune_scale),
             Problem::if_negative("lambda", loss.lambda),
             Problem::if_negative("id_noise", regularize.id_noise),
-            regularize.id_noise_among.iter().find_map(|&noise| Problem::if_negative("id_noise_among", noise)),
             Problem::if_negative("distill", departures.distill),
             Problem::if_negative("distill_scale", departures.distill_scale),
             Problem::if_negative("init_std", module.init_std),
@@ -472,10 +465,10 @@ pub struct AlignTrain {
     /// The number of texts per step whose graph is kept at a time, at the price of a second forward pass. 0 keeps all
     /// graphs, as does a training that tunes the language model.
     pub chunk: usize,
-    /// The number of steps.
+    /// The number of steps, or the least number if `min_epochs` is above 0.
     pub steps: usize,
-    /// The number of passes over the samples that a training takes at least, so that a larger log gets more steps than
-    /// `steps`; 0 leaves it at them.
+    /// The number of passes over the samples that a training takes at least, so that a larger log gets more steps; 0 leaves
+    /// it at `steps`.
     pub min_epochs: usize,
     /// The maximum number of steps that `min_epochs` may ask for; 0 sets no limit.
     pub max_steps: usize,
@@ -526,15 +519,16 @@ impl AlignTrain {
         self
     }
 
-    /// Returns the number of steps of a training on so many samples.
-    pub fn steps_on(&self, samples: usize) -> usize {
-        let passes = self.min_epochs.saturating_mul(samples.div_ceil(self.batch.max(1)));
+    /// Returns the number of steps of a training on so many samples, with a batch on each of so many devices per step.
+    pub fn steps_on(&self, samples: usize, devices: usize) -> usize {
+        let per_epoch = samples.div_ceil(self.batch.saturating_mul(devices).max(1));
+        let passes = self.min_epochs.saturating_mul(per_epoch);
         self.steps.max(if self.max_steps == 0 { passes } else { passes.min(self.max_steps) })
     }
 
-    pub(crate) fn fit_config(&self, samples: usize) -> FitConfig {
+    pub(crate) fn fit_config(&self, samples: usize, devices: usize) -> FitConfig {
         let Self { optim, validate_every, patience, .. } = *self;
-        FitConfig { steps: self.steps_on(samples), optim, validate_every, patience, ..FitConfig::default() }
+        FitConfig { steps: self.steps_on(samples, devices), optim, validate_every, patience, ..FitConfig::default() }
     }
 }
 
@@ -591,10 +585,12 @@ mod tests {
     #[test]
     fn a_larger_log_gets_more_steps_if_asked_up_to_a_limit() {
         let steps = |min_epochs, max_steps, samples| {
-            AlignTrain { batch: 10, steps: 20, min_epochs, max_steps, ..AlignTrain::default() }.steps_on(samples)
+            AlignTrain { batch: 10, steps: 20, min_epochs, max_steps, ..AlignTrain::default() }.steps_on(samples, 1)
         };
         assert_eq!([steps(0, 0, 999), steps(2, 0, 95), steps(2, 0, 101), steps(2, 21, 101)], [20, 20, 22, 21]);
         assert_eq!([steps(2, 7, 101), steps(usize::MAX, 0, 11)], [20, usize::MAX], "never fewer than steps");
+        let two = AlignTrain { batch: 10, steps: 1, min_epochs: 3, ..AlignTrain::default() };
+        assert_eq!([two.steps_on(100, 1), two.steps_on(100, 2)], [30, 15], "a step takes a batch on each device");
     }
 
     #[test]

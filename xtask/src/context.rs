@@ -188,7 +188,8 @@ impl Validator {
     /// # Errors
     /// If the fewer users cannot measure the criterion.
     pub(crate) fn judge<'a>(&self, dataset: &'a Dataset, users: &[UserId], parts: usize) -> Result<Option<Judge<'a>>> {
-        let most = MOST_SCORES / (dataset.catalog.len() * parts.max(1)).max(1);
+        // The search adds two sums of all parts.
+        let most = MOST_SCORES / (dataset.catalog.len() * (parts + 2)).max(1);
         let step = users.len().div_ceil(most.max(1)).max(1);
         let some: Vec<UserId> = users.iter().copied().step_by(step).collect();
         if some.is_empty() {
@@ -224,8 +225,8 @@ impl Validator {
     }
 }
 
-/// The maximum number of scores that are kept to judge blends: 2 GiB.
-const MOST_SCORES: usize = 1 << 29;
+/// The maximum number of scores that are kept to judge blends: 2.8 GB.
+const MOST_SCORES: usize = 700_000_000;
 
 /// The validation part, to judge matrices of scores.
 #[derive(Debug)]

@@ -39,10 +39,10 @@ const SHORT_STAGE: f64 = 20.0;
 /// What any machine does in a second: a run that is short even so needs no measurement.
 const SLOWEST: f64 = 1e9;
 
-/// The names of the stages that read titles for ID methods, and all texts for the alignment. Other stages are called like
-/// their row.
-pub(crate) const TITLES: &str = "titles";
-pub(crate) const TEXTS: &str = "texts";
+/// The names of the stages that read titles for ID methods, and all texts for the alignment. No row has a space in its
+/// name; other stages are called like their row.
+pub(crate) const TITLES: &str = "encode titles";
+pub(crate) const TEXTS: &str = "read texts";
 
 /// The expected times of the long stages of a run, in seconds.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -189,12 +189,7 @@ fn of_method(id: &IdTable, dataset: &Dataset) -> f64 {
 fn of_towers(recipe: &Recipe, variant: &Variant, lm: &LmSpec, texts: &Texts, layer: f64) -> f64 {
     let module = &variant.align.module;
     let injected = lm.layers.saturating_sub(module.first_layer(lm)) as f64;
-    // Each choice of the noise is tried for a quarter of the steps.
-    let tried = match variant.align.regularize.id_noise_among.len() {
-        0 | 1 => 0.0,
-        among => among as f64 / 4.0,
-    };
-    let pairs = (1.0 + tried) * (recipe.train.steps_on(texts.samples) * recipe.train.batch) as f64;
+    let pairs = recipe.train.steps_on(texts.samples, 1) as f64 * recipe.train.batch as f64;
     let is_constant = injected == 1.0 && variant.align.tuning.tune == Tuning::None;
     let tokens = match lm.pooling.reads_one_row() {
         // The last layer computes the pooled token and the prefix alone: its text is a constant.
@@ -237,7 +232,7 @@ impl Texts {
             Budget::Count(count) => all.min(count as f64),
             Budget::Share(share) => all * share,
         };
-        let visited = samples.min((recipe.train.steps_on(samples as usize) * recipe.train.batch) as f64);
+        let visited = samples.min(recipe.train.steps_on(samples as usize, 1) as f64 * recipe.train.batch as f64);
         let tested = HeldOut::new(dataset, Part::Test).evaluated(&recipe.eval).len() as f64;
         let read = (visited + tested + data.validation.len() as f64) * user + items * item;
         Self { titles: items * (title + 2.0), read, user, item, samples: samples as usize }
@@ -280,7 +275,6 @@ mod tests {
             ("[id.train]\nepochs = 100", "[id.train]\nepochs = 200"),
             ("[train]\nsteps = 1000", "[train]\nsteps = 2000"),
             ("[train]\nbatch = 1", "[train]\nbatch = 1\nmin_epochs = 100"),
-            ("[align]\nid_noise = 1.0", "[align]\nid_noise_among = [0.5, 1.0]"),
             ("[align]\nfirst_layer = -1", "[align]\nfirst_layer = 0"),
             ("[align]\nfirst_layer = -1", "[align]\nfirst_layer = -1\nn_tok = 2"),
             ("[id.train]\nmax_steps = 1", ""),

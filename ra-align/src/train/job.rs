@@ -89,8 +89,8 @@ impl<'a, I, L> Job<'a, I, L> {
 
     /// Returns the key of everything, besides the optimizer and the frozen models, that determines the bits of the
     /// training. A state with another key is not resumed.
-    fn key(&self) -> String {
-        let align = AlignConfig { cache_mib: 0, ..self.align.clone() };
+    fn key(&self, align: &AlignConfig) -> String {
+        let align = AlignConfig { cache_mib: 0, ..align.clone() };
         let AlignTrain { batch, chunk, .. } = *self.train;
         let mut samples = Fingerprinter::default();
         for Sample { user, position } in self.samples {
@@ -107,60 +107,8 @@ impl<'a, I, L> Job<'a, I, L> {
 
     /// Returns the indices of the samples that the planned steps may visit. No batch holds any other.
     pub(crate) fn visited_samples(&self) -> Vec<usize> {
-        let steps = self.train.steps_on(self.samples.len());
-        self.sampler().samples_in(steps.saturating_mul(1 + self.replicas.len()))
-    }
-
-    /// Returns the same job with another configuration of the alignment, of the same shape.
-    fn with<'b>(&'b self, align: &'b AlignConfig) -> Job<'b, &'b I, L> {
-        let Self { ids, training_ids, teacher, text, dataset, samples, max_history, .. } = self;
-        let Self { train, seed, state, start, replicas, .. } = *self;
-        let (training_ids, teacher, max_history) = (*training_ids, *teacher, *max_history);
-        Job {
-            ids,
-            training_ids,
-            teacher,
-            text,
-            dataset,
-            samples,
-            max_history,
-            align,
-            train,
-            seed,
-            state,
-            start,
-            replicas,
-        }
-    }
-}
-
-impl<I: Recommender, L: LanguageModel> Job<'_, I, L> {
-    fn fit_config(&self) -> FitConfig {
-        let replica_devices = self.replicas.iter().map(|lm| lm.device().autodiff()).collect();
-        FitConfig { replica_devices, ..self.train.fit_config(self.samples.len()) }
-    }
-
-    /// Runs a training of the towers.
-    fn run(
-        &self,
-        training: Fit<'_, Towers<Layerwise>>,
-        inputs: &Inputs<'_>,
-        validate: Option<Validate<'_>>,
-    ) -> Result<(Towers<Layerwise>, Curve)> {
-        let lm = self.text.lm();
-        let towers = Towers::init(self.align, self.ids.dim(), lm, self.seed, &lm.device().autodiff());
-        let towers = match self.start {
-            Some(path) => load_module(towers, path)?,
-            None => towers,
-        };
-        let mut sampler = self.sampler();
-        let loss = |towers: &Towers<Layerwise>, number: usize| inputs.loss(self, towers, sampler.batch(number), number);
-        let model = |towers| RaRec::new(&self.ids, inputs.normalizer.clone(), self.text.clone(), towers);
-        let training = match validate {
-            Some(validate) => training.validate(|towers: &Towers<Layerwise>| validate(&model(towers.valid()))),
-            None => training,
-        };
-        training.run(towers, loss)
+        let devices = 1 + self.replicas.len();
+        self.sampler().samples_in(self.train.steps_on(self.samples.len(), devices).saturating_mul(devices))
     }
 }
 
@@ -173,20 +121,15 @@ pub struct FitResult<I, L> {
     pub curve: Curve,
     /// The number of samples that the steps may visit.
     pub samples: usize,
-    /// The noise on user vectors, as set or as chosen.
-    pub id_noise: f32,
 }
-
-/// The share of the steps for which each choice is tried.
-const TRIED: usize = 4;
 
 /// Trains the towers and returns the recommender of the ID method, the language model and the towers.
 ///
 /// # Errors
 /// As [`Fit::run`], [`AlignConfig::require_layers`], [`AlignConfig::check_beside`], [`Check::check`] of [`AlignTrain`],
 /// and [`with_id_score`] for `id_residual`; [`Error::Settings`] if the text tower was made for another configuration;
-/// [`Error::Missing`] if there are no samples, if nothing validates a choice of `id_noise`, or if the ID method has
-/// [`Recommender::additions`], since only its vectors can be aligned.
+/// [`Error::Missing`] if there are no samples, or if the ID method has [`Recommender::additions`], since only its
+/// vectors can be aligned.
 ///
 /// # Panics
 /// If a sample points outside the data set.
@@ -212,63 +155,38 @@ pub fn fit<I: Recommender, L: LanguageModel>(
     if job.align.reads_ids() {
         require_vectors(&job.ids, job.samples.iter().map(|sample| job.sample(sample).0))?;
     }
-    let sampler = job.sampler();
+    let inputs = Inputs::prepare(&job, progress);
+    // The weight of the ID method's own score is not part of the training: it is chosen afterwards.
+    let align = job.align.clone().with(|align| align.departures.id_residual = false);
+    let towers = Towers::init(&align, job.ids.dim(), lm, job.seed, &lm.device().autodiff());
+    let towers = match job.start {
+        Some(path) => load_module(towers, path)?,
+        None => towers,
+    };
+    let mut sampler = job.sampler();
     if sampler.batches_per_epoch() <= job.replicas.len() {
         let batch = sampler.batch_size();
         tracing::warn!(batch, "some devices share a batch: there are fewer batches than devices; lower batch");
     }
-    let inputs = Inputs::prepare(&job, progress);
-    // The weight of the ID method's own score is not part of the training: it is chosen afterwards.
-    let mut align = job.align.clone().with(|align| align.departures.id_residual = false);
-    if let Some(noise) = chosen_noise(&job, &align, &inputs, validate, progress)? {
-        align.regularize.id_noise = noise;
-    }
-    let (own, config) = (job.with(&align), job.fit_config());
-    let training = Fit::new("align", &config).progress(progress).state(own.state).rates_start(own.start.is_some());
-    let training = match own.state {
+    let loss = |towers: &Towers<Layerwise>, number: usize| inputs.loss(&job, towers, sampler.batch(number), number);
+    let model = |towers| RaRec::new(&job.ids, inputs.normalizer.clone(), job.text.clone(), towers);
+    let replica_devices = job.replicas.iter().map(|lm| lm.device().autodiff()).collect();
+    let config = FitConfig { replica_devices, ..job.train.fit_config(job.samples.len(), 1 + job.replicas.len()) };
+    let training = Fit::new("align", &config).progress(progress).state(job.state).rates_start(job.start.is_some());
+    let training = match job.state {
         Some(_) => {
-            let start = own.start.map(|path| Ok::<_, Error>(format!(", start {}", fingerprint_file(path)?)));
-            training.of(own.key() + &start.transpose()?.unwrap_or_default())
+            let start = job.start.map(|path| Ok::<_, Error>(format!(", start {}", fingerprint_file(path)?)));
+            training.of(job.key(&align) + &start.transpose()?.unwrap_or_default())
         }
         None => training,
     };
-    let (towers, curve) = own.run(training, &inputs, validate)?;
+    let training = match validate {
+        Some(validate) => training.validate(|towers: &Towers<Layerwise>| validate(&model(towers.valid()))),
+        None => training,
+    };
+    let (towers, curve) = training.run(towers, loss)?;
     let samples = job.visited_samples().len();
     let model = RaRec::new(job.ids, inputs.normalizer, job.text.clone(), towers.valid());
     let model = if adds_id_score { with_id_score(model, validate)? } else { model };
-    Ok(FitResult { model, curve, samples, id_noise: align.regularize.id_noise })
-}
-
-/// Returns the noise that validates best among those of a configuration, the first one on a tie; nothing if it names none.
-fn chosen_noise<I: Recommender, L: LanguageModel>(
-    job: &Job<'_, I, L>,
-    align: &AlignConfig,
-    inputs: &Inputs<'_>,
-    validate: Option<Validate<'_>>,
-    progress: &dyn Progress,
-) -> Result<Option<f32>> {
-    let among = &align.regularize.id_noise_among;
-    if among.len() < 2 {
-        return Ok(among.first().copied());
-    }
-    let validate = require_validation(
-        validate,
-        "it chooses id_noise: hold interactions out, or set id_noise and leave id_noise_among out",
-    )?;
-    let config = job.fit_config();
-    let config = FitConfig { steps: config.steps.div_ceil(TRIED), validate_every: 0, patience: 0, ..config };
-    let mut best: Option<(f64, f32)> = None;
-    for &noise in among {
-        let align = align.clone().with(|align| align.regularize.id_noise = noise);
-        let job = job.with(&align);
-        let stage = format!("try id_noise {noise}");
-        let (towers, _) = job.run(Fit::new(&stage, &config).progress(progress), inputs, None)?;
-        let rated = validate(&RaRec::new(job.ids, inputs.normalizer.clone(), job.text.clone(), towers.valid()));
-        tracing::info!(noise, validation = rated, "id_noise");
-        // What is not a number is no better than anything.
-        if best.is_none_or(|(other, _)| rated > other || other.is_nan()) {
-            best = Some((rated, noise));
-        }
-    }
-    Ok(best.map(|(_, noise)| noise))
+    Ok(FitResult { model, curve, samples })
 }

@@ -18,7 +18,7 @@ use ra_align::{
 use ra_core::testkit::contract::{check_language_model, check_recommender};
 use ra_core::{
     Aligner, Catalog, Dataset, Device, FitConfig, History, IdModel, IdTable, ItemId, LanguageModel, NoProgress,
-    OptimConfig, Prefix, Recommender, Sequences, TextBatch, TrainBatch, UserId, Validate, encode, int_tensor, normal,
+    OptimConfig, Prefix, Recommender, Sequences, TextBatch, TrainBatch, UserId, encode, int_tensor, normal,
     parameter_table, rng, save_module,
 };
 use std::sync::Arc;
@@ -419,7 +419,7 @@ fn four_parts_are_enough_and_a_text_tower_of_other_settings_is_refused() {
     });
     let alignment =
         Alignment::new(ring_ids(&device), acme(2, 0, &device), &Letters, &data).config(few).train(train.clone());
-    let FitResult { model, curve, samples, .. } = alignment.fit().unwrap();
+    let FitResult { model, curve, samples } = alignment.fit().unwrap();
     let guess = 12f64.ln(); // among the targets of a batch
     assert!(curve.points.last().unwrap().loss < 0.95 * guess, "{curve:?}");
     assert_eq!((samples, model.text().cache().len()), (36, 36 + 12), "each text once");
@@ -503,40 +503,6 @@ fn a_training_resumes_its_own_state_and_no_other() {
         assert_eq!(std::fs::read(&path).unwrap(), state, "{what}: the state of another training stays as it is");
     }
     assert_eq!(vectors(job(&longer)), whole);
-}
-
-#[test]
-fn the_noise_that_validates_best_is_trained_with() {
-    let (device, data, samples) = (device(), dataset(), dataset().samples());
-    let noisy = |among: &[f32], id_noise| {
-        by_id().with(|align| (align.regularize.id_noise_among, align.regularize.id_noise) = (among.to_vec(), id_noise))
-    };
-    let train = AlignTrain { batch: 12, steps: 120, validate_every: 40, ..AlignTrain::recommended() };
-    // The ring's next item, by how far it is ahead of the others.
-    let next = |model: &dyn Recommender| {
-        let users: Vec<UserId> = UserId::all(data.users.len()).collect();
-        let histories: Vec<History<'_>> =
-            users.iter().map(|&user| History { user, items: data.train.row(user) }).collect();
-        let all: Vec<ItemId> = (0..=ITEMS).map(ItemId).collect();
-        let found =
-            ra_core::scores(model, &histories, &model.items(&all)).into_data().iter::<f32>().collect::<Vec<_>>();
-        let rows = found.chunks_exact(all.len()).zip(&users);
-        rows.map(|(row, &user)| f64::from(row[data.valid.row(user)[0].index()] - row.iter().sum::<f32>() / 13.0)).sum()
-    };
-    let fit = |align: &AlignConfig, validate: Option<Validate<'_>>| {
-        let text = text(align, 2, &device);
-        let job = Job { max_history: 9, ..Job::new(ring_ids(&device), &text, &data, &samples, align, &train) };
-        ra_align::fit(job, validate, &NoProgress)
-            .map(|found| (found.id_noise, found.model.items(&items([1, 5])).into_data()))
-    };
-    for among in [[50.0, 0.0], [0.0, 50.0]] {
-        let (noise, vectors) = fit(&noisy(&among, 9.0), Some(&next)).unwrap();
-        let (set, alone) = fit(&noisy(&[], 0.0), Some(&next)).unwrap();
-        assert_eq!((noise, &vectors), (set, &alone), "trials leave no trace in the training: {among:?}");
-    }
-    assert_eq!(fit(&noisy(&[0.5], 9.0), None).unwrap().0, 0.5, "there is nothing to choose");
-    let told = fit(&noisy(&[0.0, 1.0], 0.0), None).unwrap_err().to_string();
-    assert!(told.contains("id_noise"), "{told}");
 }
 
 #[test]

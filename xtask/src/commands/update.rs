@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// The log holds new interactions alone, which follow those of the bundle. Otherwise this is found out.
     #[arg(long)]
     only_new: bool,
-    /// Change a key of the bundle's recipe, such as train.steps=200.
+    /// Change a key of the bundle's recipe, such as id.train.epochs=20.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// A column of the file of items with a group of each item; groups of the older bundle are kept.

@@ -64,7 +64,9 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
     let has_n_tok = projects || variants.iter().any(|variant| variant.module.n_ctx != align.module.n_ctx);
     let looks_closer = recipe.has_row(rows::PROBES) || recipe.has_row(rows::COLD_LIFT);
     let never = train.patience > 0 && train.validate_every == 0;
-    let late = train.patience > 0 && train.validate_every > train.steps;
+    let late = train.patience > 0 && train.min_epochs == 0 && train.validate_every > train.steps;
+    let is_bound = train.max_steps > 0 && train.max_steps <= train.steps;
+    let of_steps: &[&str] = &["train.steps", "train.min_epochs", "train.max_steps"];
     let (other_loss, no_loss) = ("align.pair_loss is not softmax_in_batch", "align.loss is none");
     let no_id = "no row of eval.rows reads IDs by align.projection";
     let (of_pairs, of_ids): (&[&str], &[&str]) = (&["align.pair_loss"], &["align.projection", "eval.rows"]);
@@ -89,19 +91,23 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
             "no row of eval.rows reads IDs in training",
         ),
         (!projects, "align.id_noise", of_ids, no_id),
-        (!projects, "align.id_noise_among", of_ids, no_id),
-        (
-            projects && !align.regularize.id_noise_among.is_empty(),
-            "align.id_noise",
-            &["align.id_noise_among"],
-            "align.id_noise_among chooses it",
-        ),
         (!projects, "align.id_dropout", of_ids, no_id),
         (!projects, "align.id_drop", of_ids, no_id),
         (!projects, "align.item_id_drop", of_ids, no_id),
         (!has_n_tok, "align.n_tok", of_ids, no_id),
-        (!looks_closer, "eval.probes_of", &["eval.rows"], "eval.rows has neither probes nor cold-lift"),
-        (train.min_epochs == 0, "train.max_steps", &["train.min_epochs"], "train.min_epochs is 0: steps alone count"),
+        (
+            !looks_closer && !recipe.probes_of.is_empty(),
+            "eval.probes_of",
+            &["eval.rows"],
+            "eval.rows has neither probes nor cold-lift",
+        ),
+        (
+            train.min_epochs == 0 && train.max_steps > 0,
+            "train.max_steps",
+            of_steps,
+            "train.min_epochs is 0: steps alone count",
+        ),
+        (is_bound && train.min_epochs > 0, "train.min_epochs", of_steps, "train.max_steps is not above train.steps"),
         (never, "train.patience", &["train.validate_every"], "train.validate_every is 0: nothing is validated"),
         (
             late,

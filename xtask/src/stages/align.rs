@@ -157,15 +157,21 @@ pub(crate) fn row(name: &str, ids: &IdModels, made: &Aligned) -> Result<Arc<dyn 
     })
 }
 
-/// Returns the weights of earlier blends of rows that are all in this one, a weight for each row of it.
+/// Returns the weights of earlier blends of rows that are all in this one, a weight for each row of it. A blend whose rows
+/// are all in another of them is left out: the search for that one has started from it.
 fn smaller(variant: &Variant, made: &Aligned) -> Vec<Vec<f32>> {
     let parts = variant.parts();
-    let earlier = made.variants.iter().filter_map(|own| made.weights(&own.variant.name));
-    let within = |own: &Vec<(String, f32)>| own.iter().all(|(name, _)| parts.contains(name));
+    let blends = made.variants.iter().map(|own| &own.variant).filter(|other| !other.has_towers());
+    let within: Vec<&Variant> = blends.filter(|other| other.parts().iter().all(|part| parts.contains(part))).collect();
+    let is_within = |one: &Variant, other: &Variant| {
+        one.parts().len() < other.parts().len() && one.parts().iter().all(|part| other.parts().contains(part))
+    };
+    let largest = within.iter().filter(|one| !within.iter().any(|other| is_within(one, other)));
     let of = |own: &[(String, f32)], part: &String| {
         own.iter().find(|(name, _)| name == part).map_or(0.0, |(_, weight)| *weight)
     };
-    earlier.filter(within).map(|own| parts.iter().map(|part| of(&own, part)).collect()).collect()
+    let weights = largest.filter_map(|own| made.weights(&own.name));
+    weights.map(|own| parts.iter().map(|part| of(&own, part)).collect()).collect()
 }
 
 /// Chooses the weights of a blend, or loads them.
@@ -348,11 +354,10 @@ fn train(
         Some(teacher) => format!("row {}, taught by {teacher}", variant.name),
         None => format!("row {}", variant.name),
     };
-    let FitResult { model, curve, samples, id_noise } = ra_align::fit(job, validate, &*cx.progress).with_context(of)?;
+    let FitResult { model, curve, samples } = ra_align::fit(job, validate, &*cx.progress).with_context(of)?;
     let seconds = cx.costs.add(&format!("align {}", variant.name), since).max(curve.seconds);
     let (scale, lm) = (model.normalizer().clone(), text.identity());
-    let id_noise = Some(id_noise).filter(|_| !variant.align.regularize.id_noise_among.is_empty());
-    let mark = TowersManifest { scale, curve, seconds, samples, lm, ids: identity.into(), id_noise };
+    let mark = TowersManifest { scale, curve, seconds, samples, lm, ids: identity.into() };
     folder.save_towers(&variant.name, model.towers(), &mark)?;
     Ok((model, mark))
 }

@@ -67,8 +67,8 @@ pub fn evaluate(
     let (name, lm) = (ids.backbone().config.aligned_row(), recipe.lm_name());
     for own in aligned.variants {
         let variant = &own.variant;
-        let (model, ledger, mark) = match &own.made {
-            Made::Towers { model, ledger, mark } => (model, ledger, mark),
+        let (model, ledger) = match &own.made {
+            Made::Towers { model, ledger, .. } => (model, ledger),
             Made::Blend { parts, mark, .. } => {
                 blend(&mut table, &own, parts, mark)?;
                 continue;
@@ -77,9 +77,7 @@ pub fn evaluate(
         let text = text.with_context(|| format!("{}: towers need a language model", variant.name))?;
         let of = if variant.reads_ids() { format!("{name}, {lm}") } else { lm.clone() };
         let costs = Training { samples: own.samples(), params: trainable_params(ledger), seconds: own.seconds() };
-        let noise = mark.id_noise.map(|noise| format!("id_noise {noise}, chosen on validation"));
-        let made = noise.into_iter().collect();
-        let items = table.add(&recipe.label(variant, &of), &variant.name, own.model(), costs, made)?;
+        let items = table.add(&recipe.label(variant, &of), &variant.name, own.model(), costs, Vec::new())?;
         cx.store.folder()?.save_items(&variant.name, items)?;
         table.found.curves.extend(own.curve());
         if recipe.looks_closer(rows::PROBES, variant) {

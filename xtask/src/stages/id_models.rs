@@ -276,7 +276,10 @@ fn method(
     let start = start.map(|(start, checkpoint)| ra_idmodels::Start { checkpoint, known: start.known(), items: &known });
     let job = start.map_or(job, |start| job.start(start));
     cx.store.begin(&name)?;
-    cx.foretell(&name);
+    // The estimate of a method includes its folds.
+    if fold.is_none() {
+        cx.foretell(&name);
+    }
     let trained = ra_idmodels::fit(config, &job).with_context(|| match start {
         Some(_) => format!("{name}, trained on from start_from: leave out settings that change its shape"),
         None => format!("method {name}"),

@@ -60,9 +60,6 @@ pub(crate) struct TowersManifest {
     pub(crate) lm: String,
     /// The ID method, [`id_fingerprint`].
     pub(crate) ids: String,
-    /// The noise on user vectors, if it was chosen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) id_noise: Option<f32>,
 }
 
 /// The numbers of a grounding, as chosen or as set.

@@ -296,11 +296,13 @@ impl<'r> Search<'r> {
             ("id.train.epochs", train.map(|train| train.epochs)),
             ("id.train.max_steps", bound),
             ("train.steps", align.map(|train| train.steps)),
-            ("train.min_epochs", align.map(|train| train.min_epochs).filter(|&passes| passes > 0)),
             ("train.max_steps", align.map(|train| train.max_steps).filter(|&bound| bound > 0)),
         ];
+        // Passes are few, and rounded down: a part of one pass is left to the steps.
+        let passes = align.map(|train| train.min_epochs).filter(|&passes| passes > 0);
+        let passes = passes.map(|passes| format!("train.min_epochs={}", (passes as f64 * share) as usize));
         let shorter = shorter.into_iter().filter_map(|(key, whole)| Some(format!("{key}={}", part(whole?))));
-        recipe.with(&shorter.collect::<Vec<_>>())
+        recipe.with(&shorter.chain(passes).collect::<Vec<_>>())
     }
 
     /// Trains the row of a trial and returns its score on the validation part.
