@@ -3,8 +3,8 @@ batches and the schedule of `kind = "sasrec"`, as compact as PyTorch allows. Pos
 
     taskset -c 0 python sasrec.py LOG [--mark NDCG] [--length 50] [--dropout 0.5] [--every 4] [--epochs 100]
 
-LOG has the columns user, item and pos (tab-separated, packed with zstd), as `data/amazon-beauty` has. The last item of a
-user is left out, the one before is validated on, by 2,000 users, all items ranked and items of the history removed.
+LOG has the columns user, item and pos (tab-separated, packed with zstd), as `data/amazon-beauty` has. The last item of
+a user is left out, the one before is validated on, by 2,000 users, all items ranked and items of the history removed.
 """
 import argparse, resource, subprocess, time
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
@@ -15,7 +15,8 @@ class SASRec(nn.Module):
         super().__init__()
         s.E, s.P, s.d, s.drop = nn.Embedding(items + 1, d, padding_idx=0), nn.Embedding(length, d), d, drop
         norm = lambda: nn.LayerNorm(d, 1e-8)
-        part = lambda: dict(l1=norm(), l2=norm(), q=nn.Linear(d, d), kv=nn.Linear(d, 2 * d), f1=nn.Linear(d, d), f2=nn.Linear(d, d))
+        linear = lambda to=d: nn.Linear(d, to)
+        part = lambda: dict(l1=norm(), l2=norm(), q=linear(), kv=linear(2 * d), f1=linear(), f2=linear())
         s.blocks, s.last = nn.ModuleList(nn.ModuleDict(part()) for _ in range(blocks)), norm()
         for name, w in s.named_parameters():
             if w.dim() > 1:
@@ -74,7 +75,8 @@ def ndcg(model, histories, targets, length):
 
 p = argparse.ArgumentParser()
 p.add_argument("log")
-for name, usual in (("mark", 1.0), ("length", 50), ("dropout", 0.5), ("every", 4), ("epochs", 100), ("seed", 1), ("threads", 1)):
+usual = dict(mark=1.0, length=50, dropout=0.5, every=4, epochs=100, seed=1, threads=1)
+for name, usual in usual.items():
     p.add_argument(f"--{name}", type=type(usual), default=usual)
 a = p.parse_args()
 torch.manual_seed(a.seed)
@@ -104,8 +106,8 @@ for epoch in range(1, a.epochs + 1):
         found = ndcg(model, histories, targets, a.length)
         best = max(best, found)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-        print(f"epoch {epoch}: NDCG@10 {found:.4f}, loss {loss.item():.3f}, {time.process_time() - begun:.0f} s of CPU time, "
-              f"{time.time() - wall:.0f} s, {peak} MiB", flush=True)
+        took = f"{time.process_time() - begun:.0f} s of CPU time, {time.time() - wall:.0f} s, {peak} MiB"
+        print(f"epoch {epoch}: NDCG@10 {found:.4f}, loss {loss.item():.3f}, {took}", flush=True)
         if found >= a.mark:
             break
 print(f"best {best:.4f}")

@@ -10,7 +10,7 @@ const FIRST: [f32; 6] = [0.0078125, 0.03125, 0.125, 0.5, 1.0, 4.0];
 /// The factors that are then tried on the weight of each part, in rounds. In the last one, parts may be left out.
 const LATER: [&[f32]; 4] = [&[0.5, 2.0], &[0.7, 1.4], &[0.84, 1.19], &[0.0, 0.92, 1.09]];
 
-/// The most times that all of these are tried.
+/// The most rounds of all of these.
 const ROUNDS: usize = 4;
 
 /// The number of scores that are added at a time.
@@ -64,9 +64,9 @@ pub struct BlendWeights {
 /// The search for the weights of a blend, by coordinate search on a validation metric.
 ///
 /// It starts from the best part alone, adds the part that helps most as long as one does, and then changes one weight at a
-/// time, until no change helps. It does the same from each of the [`starts`](Self::starts), and the best blend of all wins.
-/// Every change raises the metric, so a blend never validates worse than a part of it or a start. A part that adds nothing
-/// gets weight 0.
+/// time, in up to four rounds, until no change helps. It does the same from each of the [`starts`](Self::starts), and the
+/// best blend of all wins. Every change raises the metric, so a blend never validates worse than a part of it or a start. A
+/// part that adds nothing gets weight 0.
 ///
 /// It works on score matrices, which are computed once per part: a blend of them costs a sum.
 pub struct BlendSearch<'a> {
@@ -424,6 +424,17 @@ mod tests {
         assert!(best.validation >= known - 1e-6 && best.validation >= found.validation, "{best:?}");
         let without = started.fit_without(Some(1), &NoProgress).unwrap();
         assert!(without.weights[1] == 0.0 && without.validation < known, "{without:?}");
+        // Single weights lead from part 0 to no other; the parts 1 and 2 are best together.
+        let both = |weights: &[f32]| match [0, 1, 2].map(|at| weights[at] > 0.0) {
+            [true, false, false] => 0.5,
+            [false, true, true] => 1.0,
+            _ => 0.1,
+        };
+        let parts = || (0..3).map(|at| (0..3).map(|item| f32::from(item == at)).collect()).collect();
+        let rate = |scores: &[f32]| both(scores);
+        let [plain, started] = [vec![], vec![vec![0.0, 2.0, 3.0]]]
+            .map(|starts| BlendSearch::new(parts(), 3, &rate).unwrap().starts(starts).fit(&NoProgress).unwrap());
+        assert_eq!((plain.validation, started.validation), (0.5, 1.0), "{plain:?} {started:?}");
         // Nothing is better than the part itself.
         let alone = search(&[&truth, &noise]).fit(&NoProgress).unwrap();
         assert!(alone.weights[0] > 0.0 && alone.validation > 0.9999, "{alone:?}");

@@ -265,9 +265,13 @@ mod tests {
 
     #[test]
     fn it_is_the_composed_form_in_value_and_gradient() {
-        for (lengths, width, heads) in
-            [(vec![5, 1, 17, 33, 2], 24, 2), (vec![50, 3], 64, 1), (vec![16, 1], 20, 1), (vec![7], 8, 4)]
-        {
+        for (lengths, width, heads) in [
+            (vec![5, 1, 17, 33, 2], 24, 2),
+            (vec![50, 3], 64, 1),
+            (vec![5, 17], 96, 2),
+            (vec![16, 1], 20, 1),
+            (vec![7], 8, 4),
+        ] {
             let lengths: Arc<[usize]> = lengths.into();
             let rows = lengths.iter().sum();
             for causal in [true, false] {
@@ -288,7 +292,9 @@ mod tests {
             [[1., 1., 1., 1., 1., 1.], [0., 0., 1., 1., 1., 1.], [1., 1., 1., 0., 0., 0.]],
             &device,
         );
-        for (heads, fewer, head, prefix) in [(4, 4, 8, 0), (4, 2, 8, 3), (3, 1, 20, 1), (2, 2, 16, 21)] {
+        for (heads, fewer, head, prefix) in
+            [(4, 4, 8, 0), (4, 2, 8, 3), (3, 1, 20, 1), (2, 2, 16, 21), (4, 2, 16, 3), (4, 1, 32, 0)]
+        {
             for (causal, relative) in [(true, false), (false, false), (false, true)] {
                 let bias = attention_bias(&mask, prefix, causal);
                 let of_heads = || random([3 * heads, 6 * (6 + prefix)], 5).inner().reshape([3, heads, 6, 6 + prefix]);

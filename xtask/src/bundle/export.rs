@@ -141,10 +141,8 @@ impl Draft {
             let titles = text.features(&dataset.catalog)?;
             let [rows, width] = titles.dims();
             files.claim(&[files::TITLES])?;
-            let blocks = (0..rows).step_by(BLOCK).map(|from| {
-                let block = titles.clone().slice([from..(from + BLOCK).min(rows), 0..width]);
-                block.into_data().iter::<f32>().collect::<Vec<_>>()
-            });
+            let blocks = blocks(rows, BLOCK)
+                .map(|block| titles.clone().slice([block, 0..width]).into_data().iter::<f32>().collect::<Vec<_>>());
             table::write_npy(&work.join(files::TITLES), blocks, [rows, width])?;
             output.finish();
         }
@@ -408,11 +406,10 @@ fn portable(recipe: &Recipe, methods: &[&str], files: &mut OutputFolder) -> Resu
 
 impl Bundle {
     /// Writes the items as tables for other programs, `items.parquet` and `items.npy`, and returns the parts of the first
-    /// row's vectors. One block of items is in memory at a time, because the vectors of a million are gigabytes.
+    /// row's vectors. Of these one block is copied at a time: those of a million items are gigabytes.
     fn write_items(&self, to: &Path) -> Result<Vec<VectorPart>> {
         let (items, parts) = (self.dataset.catalog.len(), self.scorers[0].vector_parts());
-        // An empty catalogue has one block, without items, which says what the columns are.
-        let blocks = || (0..items.max(1)).step_by(BLOCK).map(|from| from..(from + BLOCK).min(items));
+        let blocks = || blocks(items, BLOCK);
         let fields: Vec<String> = self.dataset.catalog.fields().map(|(name, _)| table::field_column(name)).collect();
         ra_data::write_parts(&to.join(files::ITEMS), blocks().map(|block| Ok(self.item_columns(block, &fields))))?;
         let width = parts.iter().map(|part| part.width).sum();
@@ -446,6 +443,11 @@ impl Bundle {
     }
 }
 
+/// Cuts the places of a catalogue into blocks. An empty one has one block, without places, which says what the columns are.
+fn blocks(items: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..items.max(1)).step_by(size).map(move |from| from..(from + size).min(items))
+}
+
 /// Returns the items at these places of a catalogue.
 fn items_of(places: Range<usize>) -> impl Iterator<Item = ItemId> {
     places.map(|place| ItemId(place as u32 + 1))
@@ -464,4 +466,17 @@ pub(crate) fn told(manifest: &BundleManifest, to: &Path) -> Vec<String> {
         format!("{}: {} items, rows {}; {lm}; {users}", to.display(), manifest.items, rows.join(", ")),
         format!("next: {} serve --bundle {}", program(), to.display()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_have_every_item_once_and_in_order() {
+        assert_eq!(blocks(5, 2).collect::<Vec<_>>(), [0..2, 2..4, 4..5]);
+        assert_eq!(blocks(0, 2).collect::<Vec<_>>(), [0..0]);
+        let items: Vec<u32> = blocks(5, 2).flat_map(items_of).map(|item| item.0).collect();
+        assert_eq!(items, [1, 2, 3, 4, 5]);
+    }
 }

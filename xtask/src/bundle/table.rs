@@ -91,12 +91,17 @@ pub(super) fn write_npy(
     let length = (MAGIC.len() + 2 + header.len() + 1).next_multiple_of(64) - MAGIC.len() - 2;
     let cannot = || format!("{}: cannot be written", path.display());
     let mut file = BufWriter::new(AtomicFile::create(path)?);
+    let mut count = 0;
     let mut write = |bytes: &[u8]| file.write_all(bytes).with_context(cannot);
     write(MAGIC)?;
     write(&u16::try_from(length)?.to_le_bytes())?;
     write(format!("{header:<width$}\n", width = length - 1).as_bytes())?;
     for piece in pieces {
+        count += piece.as_ref().len();
         piece.as_ref().iter().try_for_each(|value| write(&value.to_le_bytes()))?;
+    }
+    if count != rows * columns {
+        bail!("{}: has {count} numbers instead of {rows} times {columns}", path.display());
     }
     let file = file.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(cannot)?;
     Ok(file.finish()?)
@@ -144,6 +149,8 @@ mod tests {
         std::fs::create_dir(dir.path().join("model")).unwrap();
         let path = dir.path().join(TITLES);
         let values: Vec<f32> = (0..12).map(|n| n as f32 / 8.0).collect();
+        let told = write_npy(&path, values.chunks(5), [4, 4]).unwrap_err().to_string();
+        assert!(told.contains("12 numbers instead of 4 times 4") && !path.exists(), "{told}");
         write_npy(&path, values.chunks(5), [4, 3]).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!((bytes.len() - 48) % 64, 0);

@@ -132,8 +132,8 @@ fn softmax(scores: &mut [f32], bias: Option<&[f32]>, size: Size) {
 }
 
 impl Head {
-    /// Writes the attended values to `out`, which holds zeros, and leaves the weights, `[queries, keys]` in whole tiles, in `weights`. `own`
-    /// is the place of the queries and of `out`, `shared` that of the keys and values.
+    /// Writes the attended values to `out`, which holds zeros, and leaves the weights, `[queries, keys]` in whole tiles,
+    /// in `weights`. `own` is the place of the queries and of `out`, `shared` that of the keys and values.
     #[inline(always)]
     pub(super) fn forward(
         &mut self,
