@@ -51,7 +51,7 @@ impl<R: Recommender> Blend<R> {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct BlendWeights {
-    /// The weight of each part, in the order of the parts.
+    /// The weight of each part, in the order of the parts. That of the largest is one over the deviation of its scores.
     pub weights: Vec<f32>,
     /// The metric of each part alone; minus infinity for a part that is left out or cannot be rated.
     pub alone: Vec<f64>,
@@ -151,7 +151,10 @@ impl<'a> BlendSearch<'a> {
             }
         }
         let (validation, weights) = found;
-        let weights = weights.iter().zip(&self.units).map(|(weight, unit)| weight * unit).collect();
+        // The ranking does not depend on the scale, but what is taught by the blend reads its scores as logits: whatever the
+        // search started from, the largest part has a deviation of 1.
+        let largest = weights.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+        let weights = weights.iter().zip(&self.units).map(|(weight, unit)| weight / largest * unit).collect();
         Ok(BlendWeights { weights, alone, validation, trials: trials as usize })
     }
 
@@ -424,6 +427,13 @@ mod tests {
         assert!(best.validation >= known - 1e-6 && best.validation >= found.validation, "{best:?}");
         let without = started.fit_without(Some(1), &NoProgress).unwrap();
         assert!(without.weights[1] == 0.0 && without.validation < known, "{without:?}");
+        // The scale is not that of the start.
+        for scale in [0.01, 1.0, 100.0] {
+            let other = search(&[&a, &b, &noise]).starts(vec![vec![scale, 3.0 * scale, 0.0]]);
+            let weights = other.fit(&NoProgress).unwrap().weights;
+            let largest = weights.iter().zip(&other.units).map(|(weight, unit)| weight / unit).fold(0.0, f32::max);
+            assert!((largest - 1.0).abs() < 1e-6, "{scale}: {weights:?}");
+        }
         // Single weights lead from part 0 to no other; the parts 1 and 2 are best together.
         let both = |weights: &[f32]| match [0, 1, 2].map(|at| weights[at] > 0.0) {
             [true, false, false] => 0.5,

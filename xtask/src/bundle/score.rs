@@ -430,7 +430,9 @@ fn sum_of(rows: &[f32], history: &History<'_>, items: usize, weight: f32) -> Vec
     sum
 }
 
-/// Returns the values in row order.
+/// Returns the values in row order, without a copy where the tensor is on the host: an iterator would not know their
+/// number, and its vector would grow to twice that.
 fn host(x: Tensor<2>) -> Vec<f32> {
-    x.into_data().iter::<f32>().collect()
+    let data = x.into_data().convert::<f32>();
+    data.try_into_vec().unwrap_or_else(|e| unreachable!("converted to f32 above: {e:?}"))
 }
