@@ -17,8 +17,8 @@ pub(crate) struct TuneConfig {
     /// How settings are proposed.
     pub(crate) method: TuneMethod,
     /// Successive halving: every setting is trained for a quarter of `id.train.epochs`, `id.train.max_steps` and
-    /// `train.steps`, the better half of them for a half, and of those the better half in full. The first setting is
-    /// always trained in full.
+    /// `train.steps` (with `train.min_epochs` and `train.max_steps`), the better half of them for a half, and of those the
+    /// better half in full. The first setting is always trained in full.
     pub(crate) halving: bool,
     /// The row whose validation score counts: a variant, or the kind of the last ID method. By default it is the last
     /// such row of `eval.rows`.
