@@ -81,22 +81,26 @@ impl Estimate {
     /// Takes out a stage and returns what to say of it, if it is long.
     pub(crate) fn take(&mut self, stage: &str) -> Option<String> {
         let (name, seconds) = self.0.remove(self.0.iter().position(|(name, _)| name == stage)?);
-        (seconds > SHORT_STAGE).then(|| format!("{name}: about {}", minutes(seconds)))
+        (seconds > SHORT_STAGE).then(|| format!("{name}: about {}", told(seconds)))
     }
 }
 
 /// Returns a time in whole minutes, rounded up.
-fn minutes(seconds: f64) -> String {
-    let minutes = (seconds / 60.0).ceil();
+fn minutes(seconds: f64) -> f64 {
+    (seconds / 60.0).ceil()
+}
+
+/// Returns a time as a text, with its unit.
+fn told(seconds: f64) -> String {
+    let minutes = minutes(seconds);
     format!("{minutes:.0} minute{}", if minutes > 1.0 { "s" } else { "" })
 }
 
 impl Display for Estimate {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let long = self.0.iter().filter(|(_, seconds)| *seconds > SHORT_STAGE);
-        let stages: Vec<String> =
-            long.map(|(name, seconds)| format!("{name} {:.0}", (seconds / 60.0).ceil())).collect();
-        write!(f, "about {} on this machine, less if a training stops early, ", minutes(self.total()))?;
+        let stages: Vec<String> = long.map(|(name, seconds)| format!("{name} {:.0}", minutes(*seconds))).collect();
+        write!(f, "about {} on this machine, less if a training stops early, ", told(self.total()))?;
         write!(f, "more if other programs run: {}", stages.join(", "))
     }
 }

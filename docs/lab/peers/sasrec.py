@@ -1,7 +1,8 @@
 """SASRec with the softmax over all items, trained until its validation NDCG@10 reaches a mark: the model, the loss, the
 batches and the schedule of `kind = "sasrec"`, as compact as PyTorch allows. Positions of padding get no loss.
 
-    taskset -c 0 python sasrec.py LOG [--mark NDCG] [--length 50] [--dropout 0.5] [--every 4] [--epochs 100]
+    taskset -c 0 python sasrec.py LOG [--mark NDCG] [--length 50] [--dropout 0.5] [--every 4] [--epochs 100] \
+        [--seed 1] [--threads 1]
 
 LOG has the columns user, item and pos (tab-separated, packed with zstd), as `data/amazon-beauty` has. The last item of
 a user is left out, the one before is validated on, by 2,000 users, all items ranked and items of the history removed.
@@ -24,7 +25,7 @@ class SASRec(nn.Module):
 
     def forward(s, seq):
         keep = seq != 0
-        mask, (b, t) = keep[..., None].float(), seq.shape
+        mask, t = keep[..., None].float(), seq.shape[1]
         drop = lambda x: F.dropout(x, s.drop, s.training)
         x = drop(s.E(seq) * s.d**0.5 + s.P.weight[-t:]) * mask
         ok = keep[:, None, None] & torch.ones(t, t, dtype=torch.bool).tril() | torch.eye(t, dtype=torch.bool)
@@ -75,8 +76,8 @@ def ndcg(model, histories, targets, length):
 
 p = argparse.ArgumentParser()
 p.add_argument("log")
-usual = dict(mark=1.0, length=50, dropout=0.5, every=4, epochs=100, seed=1, threads=1)
-for name, usual in usual.items():
+settings = dict(mark=1.0, length=50, dropout=0.5, every=4, epochs=100, seed=1, threads=1)
+for name, usual in settings.items():
     p.add_argument(f"--{name}", type=type(usual), default=usual)
 a = p.parse_args()
 torch.manual_seed(a.seed)
