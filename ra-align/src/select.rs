@@ -2,7 +2,7 @@
 use crate::method::l2_normalize;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{Dataset, History, ItemId, Recommender, Sample, SplitMix, indices, scores};
+use ra_core::{Dataset, History, ItemId, Recommender, Sample, SplitMix, host_numbers, indices, scores};
 
 /// The number of history items that represent a sample, besides its target.
 const LATEST: usize = 5;
@@ -52,8 +52,7 @@ pub fn coverage(
         }
         let from = left.len() - drawn;
         let near = near(&left[from..]);
-        let gains: Vec<f32> =
-            (near.clone() - covered.clone()).clamp_min(0.0).sum_dim(1).into_data().iter::<f32>().collect();
+        let gains = host_numbers((near.clone() - covered.clone()).clamp_min(0.0).sum_dim(1));
         let best = (0..drawn).max_by(|&a, &b| gains[a].total_cmp(&gains[b]).then(left[from + b].cmp(&left[from + a])));
         let Some(best) = best else { break };
         covered = covered.max_pair(near.slice([best..best + 1]));
@@ -85,7 +84,7 @@ pub fn highest_loss(
         // The first column is padding.
         let scores = scores(trained, &histories, &table).slice_dim(1, 1..items.len());
         let own = indices(targets, &scores.device()).reshape([block.len(), 1]);
-        log_softmax(scores, 1).gather(1, own).neg().into_data().iter::<f32>().collect::<Vec<_>>()
+        host_numbers(log_softmax(scores, 1).gather(1, own).neg())
     });
     let losses: Vec<f32> = losses.collect();
     let mut order: Vec<usize> = (0..samples.len()).collect();

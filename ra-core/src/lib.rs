@@ -40,6 +40,8 @@ mod device;
 #[cfg(feature = "tensor")]
 mod encode;
 #[cfg(feature = "tensor")]
+mod host;
+#[cfg(feature = "tensor")]
 mod int_tensor;
 #[cfg(feature = "tensor")]
 pub mod kernels;
@@ -69,6 +71,7 @@ pub use {
     burn::tensor::{Device, Tensor},
     device::{Backend, device_name, in_host_memory, open_device, open_devices},
     encode::*,
+    host::host_numbers,
     int_tensor::{indices, int_tensor},
     model::*,
     train::*,

@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use packed::Form;
 use ra_core::{
     LanguageModel, LmSpec, PooledPath, PooledText, Pooling, Prefix, Progress, Result, TextBatch, encode_from,
-    encode_pooled, encode_with_tokens, indices, mean_rows, pooled_text, run_layers,
+    encode_pooled, encode_with_tokens, host_numbers, indices, mean_rows, pooled_text, run_layers,
 };
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -237,7 +237,7 @@ impl TextCache {
                 parts.push(mean_rows(state.clone(), &batch.mask));
             });
         }
-        let values: Vec<f32> = Tensor::cat(parts, 1).into_data().iter::<f32>().collect();
+        let values = host_numbers(Tensor::cat(parts, 1));
         values.chunks_exact(values.len() / texts.len()).map(|row| self.form().bytes(row).into()).collect()
     }
 

@@ -1,6 +1,6 @@
 //! Scaling of ID vectors to a common scale, and of rows to length 1.
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{Error, History, ItemId, Recommender, Result};
+use ra_core::{Error, History, ItemId, Recommender, Result, host_numbers};
 use serde::{Deserialize, Serialize};
 
 /// The shift and scale of ID vectors, measured on training states only and saved with the checkpoint.
@@ -61,10 +61,6 @@ fn mean_norm(x: Tensor<2>) -> f32 {
     x.square().sum_dim(1).sqrt().mean().into_scalar::<f32>().max(1e-12)
 }
 
-fn host(x: Tensor<2>) -> Vec<f32> {
-    x.into_data().iter::<f32>().collect()
-}
-
 impl IdNormalizer {
     /// Measures `users` (`[samples * interests, dim]`, states of training histories) and `items` (`[items, dim]`).
     pub fn measure(users: Tensor<2>, items: Tensor<2>) -> Self {
@@ -73,8 +69,8 @@ impl IdNormalizer {
         let user_norm = mean_norm(users.clone());
         let [samples, dim] = users.dims();
         // One sample has no deviation.
-        let user_std = if samples > 1 { host((users / user_norm).var(0).sqrt()) } else { vec![0.0; dim] };
-        Self { user_norm, item_norm, item_mean: host(item_mean), user_std }
+        let user_std = if samples > 1 { host_numbers((users / user_norm).var(0).sqrt()) } else { vec![0.0; dim] };
+        Self { user_norm, item_norm, item_mean: host_numbers(item_mean), user_std }
     }
 
     /// Returns scaled user vectors, `[batch * interests, dim]`.

@@ -341,7 +341,7 @@ pub type AnyBlend<'a> = Blend<Arc<dyn Recommender + 'a>>;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ra_core::{Device, IdTable, NoProgress, UserId, normal, rng, scores};
+    use ra_core::{Device, IdTable, NoProgress, UserId, host_numbers, normal, rng, scores};
 
     fn table(rows: usize, dim: usize, label: &str) -> Tensor<2> {
         normal([rows, dim], 1.0, &mut rng(1, label, 0), &Device::flex()).val()
@@ -364,10 +364,6 @@ mod tests {
         fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
             vec![(ItemId(2), 1.0)]
         }
-    }
-
-    fn host(x: Tensor<2>) -> Vec<f32> {
-        x.into_data().iter().collect()
     }
 
     #[test]
@@ -402,7 +398,7 @@ mod tests {
 
     #[test]
     fn the_search_finds_what_adds_up_and_leaves_out_what_does_not() {
-        let matrix = |name: &str| host(table(8, 40, name));
+        let matrix = |name: &str| host_numbers(table(8, 40, name));
         let (a, b, noise) = (matrix("a"), matrix("b"), matrix("noise"));
         // The truth is a plus three times b, on any scale.
         let truth: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a + 3.0 * b).collect();

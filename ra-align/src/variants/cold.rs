@@ -140,7 +140,7 @@ impl<R: Recommender> Recommender for ColdItemBoost<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ra_core::{Catalog, Device, IdTable, Sequences};
+    use ra_core::{Catalog, Device, IdTable, Sequences, host_numbers};
 
     fn dataset() -> Dataset {
         let names = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
@@ -163,13 +163,12 @@ mod tests {
         IdTable::new(Tensor::ones([1, 1], &device), Tensor::from_floats([[0.0], [1.0], [9.0], [2.0]], &device))
     }
 
-    fn host(x: Tensor<2>) -> Vec<f32> {
-        x.into_data().iter().collect()
-    }
-
     #[test]
     fn cold_items_get_the_mean_and_others_keep_their_own() {
-        assert_eq!(host(TextForColdItems::new(ids(), &dataset()).items(&ItemId::list([1, 2, 3]))), [1.0, 4.0, 2.0]);
+        assert_eq!(
+            host_numbers(TextForColdItems::new(ids(), &dataset()).items(&ItemId::list([1, 2, 3]))),
+            [1.0, 4.0, 2.0]
+        );
     }
 
     #[test]
@@ -177,7 +176,7 @@ mod tests {
         let data = dataset();
         let scores = |model: &dyn Recommender| {
             let user = model.users(&[History { user: UserId(0), items: &ItemId::list([1, 3]) }]);
-            host(user.matmul(model.items(&ItemId::list([1, 2, 3])).transpose()))
+            host_numbers(user.matmul(model.items(&ItemId::list([1, 2, 3])).transpose()))
         };
         // The scores of the known items, 1 and 2, have a deviation of sqrt(1/2); 10.1 is nearest to 9 plus 1.5
         // deviations.

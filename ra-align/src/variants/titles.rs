@@ -3,7 +3,9 @@ use crate::cache::packed::Form;
 use crate::cache::store::Store;
 use crate::method::{PromptConfig, Prompts};
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{Catalog, ItemId, LanguageModel, Progress, Result, TextBatch, Tokenizer, encode, mean_rows};
+use ra_core::{
+    Catalog, ItemId, LanguageModel, Progress, Result, TextBatch, Tokenizer, encode, host_numbers, mean_rows,
+};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::path::Path;
@@ -132,7 +134,7 @@ fn encode_each<L: LanguageModel + ?Sized>(
     let outcome = titles.par_chunks(BATCH).try_for_each(|part| {
         let rows: Vec<&[u32]> = part.iter().map(|(text, _)| text.as_slice()).collect();
         let batch = TextBatch::from_rows(&rows, &device);
-        made(part, mean_rows(encode(lm, &batch, None).last, &batch.mask).into_data().iter().collect())?;
+        made(part, host_numbers(mean_rows(encode(lm, &batch, None).last, &batch.mask)))?;
         progress.update((done.fetch_add(part.len(), Ordering::Relaxed) + part.len()) as u64, "titles");
         Ok(())
     });

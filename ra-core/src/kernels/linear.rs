@@ -6,7 +6,7 @@ use super::math::TILE;
 use super::matrix_unit::Unit;
 use super::panels::Panels;
 use super::{Matrix, Operator, apply, in_host_memory};
-use crate::Precision;
+use crate::{Precision, host_numbers};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::sync::Arc;
 
@@ -108,13 +108,13 @@ impl FrozenLinear {
             (_, Precision::Int16) => {
                 let (weight, bias) = self.composed();
                 assert!(in_host_memory(&weight.device()), "integers are multiplied on the CPU alone");
-                let weight = Numbers::Int16(Int16::new(&host(weight), self.dims));
-                Self::packed(weight, bias.map(host), self.dims)
+                let weight = Numbers::Int16(Int16::new(&host_numbers(weight), self.dims));
+                Self::packed(weight, bias.map(host_numbers), self.dims)
             }
             (Weight::Packed(_), Precision::Bf16) => {
                 let (weight, bias) = self.composed();
-                let weight = Numbers::Bf16(Bf16::new(&host(weight), Layout::InOut, self.dims));
-                Self::packed(weight, bias.map(host), self.dims)
+                let weight = Numbers::Bf16(Bf16::new(&host_numbers(weight), Layout::InOut, self.dims));
+                Self::packed(weight, bias.map(host_numbers), self.dims)
             }
             (_, Precision::F32 | Precision::F16 | Precision::Bf16) => {
                 let (weight, bias) = self.composed();
@@ -143,7 +143,7 @@ impl FrozenLinear {
         if weight.is_autodiff() || matches!(self.weight, Weight::Plain(_)) {
             return Self { weight: Weight::Plain(Arc::new(Plain { weight, bias })), dims: self.dims };
         }
-        Self::new(&host(weight), Layout::InOut, bias.map(host), self.dims, &device)
+        Self::new(&host_numbers(weight), Layout::InOut, bias.map(host_numbers), self.dims, &device)
     }
 
     /// The weight and bias as tensors.
@@ -220,11 +220,6 @@ impl Numbers {
             Self::Int16(integers) => integers.unpacked(),
         }
     }
-}
-
-/// The numbers of a matrix on the host, row-major.
-fn host(x: Tensor<2>) -> Vec<f32> {
-    x.into_data().iter().collect()
 }
 
 /// A product, and what follows it if no gradient is needed.
@@ -308,7 +303,8 @@ mod tests {
     fn coarser_is_near(precision: Precision, near_by: [f32; 2], steep: f32) {
         let (rows, dims) = (9, [70, 33]);
         let (weight, bias) = (random(dims, 3).inner(), random([1, dims[1]], 4).inner());
-        let layer = FrozenLinear::new(&host(weight), Layout::InOut, Some(host(bias)), dims, &Device::flex());
+        let layer =
+            FrozenLinear::new(&host_numbers(weight), Layout::InOut, Some(host_numbers(bias)), dims, &Device::flex());
         let coarse = layer.in_precision(precision);
         assert!(matches!(&coarse.weight, Weight::Packed(packed) if packed.weight.precision() == precision));
         // The rounded weight as a plain one, with the gradient of Burn's own product.

@@ -4,6 +4,7 @@
 //! a small table of those rows alone, so that its loss, its gradient and AdamW take time for them alone, and the rows
 //! that it leaves out are brought up to date when they are read again.
 use super::adamw::{AdamW, Moments};
+use crate::host_numbers;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
@@ -88,9 +89,9 @@ impl RowTable {
         let mut rows = vec![0.0; count * 3 * width];
         let moments = optimizer.moments.get(index).and_then(Option::as_ref);
         let parts = [
-            Some(numbers(table)),
-            moments.map(|m| numbers(m.first.clone())),
-            moments.map(|m| numbers(m.second.clone())),
+            Some(host_numbers(table)),
+            moments.map(|m| host_numbers(m.first.clone())),
+            moments.map(|m| host_numbers(m.second.clone())),
         ];
         for (part, values) in parts.iter().enumerate() {
             let Some(values) = values else { continue };
@@ -126,7 +127,7 @@ impl RowTable {
 
     /// Stores rows that a step has changed.
     pub(crate) fn write(&mut self, chosen: &[u32], values: Tensor<2>, moments: Moments) {
-        let parts = [numbers(values), numbers(moments.first), numbers(moments.second)];
+        let parts = [host_numbers(values), host_numbers(moments.first), host_numbers(moments.second)];
         let (width, now) = (self.width, self.passed.len() as u32);
         for (at, &row) in chosen.iter().enumerate() {
             let to = &mut self.rows[row as usize * 3 * width..][..3 * width];
@@ -231,11 +232,6 @@ impl RowTable {
         });
         std::iter::once(none).chain(all).collect()
     }
-}
-
-fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    let data = x.into_data().convert::<f32>();
-    data.try_into_vec().unwrap_or_else(|e| unreachable!("converted to f32 above: {e:?}"))
 }
 
 /// Returns the position of a parameter among the floating-point parameters of a model.

@@ -4,8 +4,11 @@ use crate::method::sequence::item_rows;
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
-use ra_core::{Check, Dataset, Error, ItemId, Problem, Recommender, Result, Validate, forward_recommender};
+use ra_core::{
+    Check, Dataset, Error, ItemId, Problem, Recommender, Result, Validate, forward_recommender, host_numbers,
+};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The values of [`GroundConfig::k`] that validation chooses among.
@@ -13,6 +16,9 @@ const KS: [f32; 8] = [0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0];
 
 /// The values of [`GroundConfig::scale`] that validation chooses among, after `k`.
 const SCALES: [f32; 4] = [1.0, 0.5, 1.5, 2.0];
+
+/// The number of text vectors that the regression reads at once.
+const BLOCK: usize = 1 << 15;
 
 /// Configures the grounding of an ID method.
 ///
@@ -124,7 +130,7 @@ impl Parts {
         let popularity = dataset.popularity();
         let count = |item: &ItemId| if has_text(item) { popularity[item.index()] as f32 } else { f32::INFINITY };
         let counts: Vec<f32> = all.iter().map(count).collect();
-        let texts = with_constant(features);
+        let texts = Texts { features, block: BLOCK };
         let weight = |&count: &f32| if count.is_finite() { count.min(config.cap as f32) } else { 0.0 };
         let weights: Vec<f32> = counts.iter().map(weight).collect();
         if weights.iter().all(|&weight| weight == 0.0) {
@@ -134,7 +140,7 @@ impl Parts {
                 remedy: remedy.into(),
             });
         }
-        let predicted = ridge(&texts, &own, &weights, f64::from(config.ridge))?;
+        let predicted = texts.ridge(&own, &weights, f64::from(config.ridge))?;
         Ok(Self { own, predicted, counts })
     }
 
@@ -161,33 +167,58 @@ impl Parts {
     }
 }
 
-/// Returns rows of length 1 with a constant 1 appended, `[items + 1, width + 1]`.
-fn with_constant(features: &Tensor<2>) -> Tensor<2> {
-    let one = Tensor::ones([features.dims()[0], 1], &features.device());
-    Tensor::cat(vec![on_sphere(features.clone(), 1.0), one], 1)
+/// Text vectors as the regression reads them: in blocks of so many rows, because copies of all of a large catalogue would
+/// take gigabytes.
+struct Texts<'a> {
+    /// `[n, width]`.
+    features: &'a Tensor<2>,
+    block: usize,
 }
 
-/// Returns `x W` for the `W` that minimises `sum_i w_i |y_i - x_i W|^2 + ridge |W|^2`; `x` is `[n, width]`, `y` is
-/// `[n, dim]`, and there are `n` weights.
-fn ridge(x: &Tensor<2>, y: &Tensor<2>, weights: &[f32], ridge: f64) -> Result<Tensor<2>> {
-    let ([n, width], [_, dim]) = (x.dims(), y.dims());
-    let device = x.device();
-    let weighed = x.clone() * Tensor::from_data(TensorData::new(weights.to_vec(), [n, 1]), &device);
-    // In f64 from here on: the products are exact enough in f32, the solution is not.
-    let matrix = |t: Tensor<2>| {
-        let [rows, columns] = t.dims();
-        let numbers: Vec<f32> = t.into_data().iter().collect();
-        Mat::from_fn(rows, columns, |i, j| f64::from(numbers[i * columns + j]))
-    };
-    let mut gram = matrix(weighed.clone().transpose().matmul(x.clone()));
-    (0..width).for_each(|i| gram[(i, i)] += ridge);
-    let singular = |_| Error::Missing {
-        what: "a larger ridge".into(),
-        remedy: "the matrix of the texts has no inverse in 64 bits; 0.1 to 100 is usual".into(),
-    };
-    let solution = gram.llt(Side::Lower).map_err(singular)?.solve(matrix(weighed.transpose().matmul(y.clone())));
-    let numbers: Vec<f32> = (0..width * dim).map(|at| solution[(at / dim, at % dim)] as f32).collect();
-    Ok(x.clone().matmul(Tensor::from_data(TensorData::new(numbers, [width, dim]), &device)))
+impl Texts<'_> {
+    /// Returns `x W` for the `W` that minimises `sum_i w_i |y_i - x_i W|^2 + ridge |W|^2`. A row `x_i` is a text vector
+    /// of length 1 with a constant 1 appended, `y` is `[n, dim]`, and there are `n` weights.
+    fn ridge(&self, y: &Tensor<2>, weights: &[f32], ridge: f64) -> Result<Tensor<2>> {
+        let (width, dim) = (self.features.dims()[1] + 1, y.dims()[1]);
+        let device = y.device();
+        // In f64 between blocks and from there on: the products are exact enough in f32, the solution is not.
+        let mut gram = Mat::<f64>::zeros(width, width);
+        let mut moment = Mat::<f64>::zeros(width, dim);
+        for rows in self.blocks() {
+            let x = self.rows(rows.clone());
+            let weights = TensorData::new(weights[rows.clone()].to_vec(), [rows.len(), 1]);
+            let weighed = (x.clone() * Tensor::from_data(weights, &device)).transpose();
+            add(&mut gram, weighed.clone().matmul(x));
+            add(&mut moment, weighed.matmul(y.clone().slice_dim(0, rows)));
+        }
+        (0..width).for_each(|i| gram[(i, i)] += ridge);
+        let singular = |_| Error::Missing {
+            what: "a larger ridge".into(),
+            remedy: "the matrix of the texts has no inverse in 64 bits; 0.1 to 100 is usual".into(),
+        };
+        let solution = gram.llt(Side::Lower).map_err(singular)?.solve(moment);
+        let numbers: Vec<f32> = (0..width * dim).map(|at| solution[(at / dim, at % dim)] as f32).collect();
+        let map = Tensor::<2>::from_data(TensorData::new(numbers, [width, dim]), &device);
+        Ok(Tensor::cat(self.blocks().map(|rows| self.rows(rows).matmul(map.clone())).collect(), 0))
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (n, block) = (self.features.dims()[0], self.block);
+        (0..n).step_by(block).map(move |from| from..n.min(from + block))
+    }
+
+    /// Returns rows of length 1 with a constant 1 appended, `[rows, width + 1]`.
+    fn rows(&self, rows: Range<usize>) -> Tensor<2> {
+        let one = Tensor::ones([rows.len(), 1], &self.features.device());
+        Tensor::cat(vec![on_sphere(self.features.clone().slice_dim(0, rows), 1.0), one], 1)
+    }
+}
+
+fn add(sum: &mut Mat<f64>, more: Tensor<2>) {
+    let [_, columns] = more.dims();
+    for (at, number) in host_numbers(more).into_iter().enumerate() {
+        sum[(at / columns, at % columns)] += f64::from(number);
+    }
 }
 
 /// A method whose users do not depend on its item vectors, with other item vectors.
@@ -202,5 +233,23 @@ impl Recommender for OtherItems {
     forward_recommender!(self => self.model; dim, interests, users, additions);
     fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.items, items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Tolerance};
+    use ra_core::{normal, rng};
+
+    #[test]
+    fn blocks_of_any_size_give_the_same_prediction() {
+        let (device, mut random) = (Device::flex(), rng(3, "texts", 0));
+        let [features, own] = [[50, 6], [50, 4]].map(|shape| normal::<2>(shape, 1.0, &mut random, &device).val());
+        let weights: Vec<f32> = (0..50).map(|i| (i % 7) as f32).collect();
+        let predicted = |block| Texts { features: &features, block }.ridge(&own, &weights, 0.5).unwrap().into_data();
+        for block in [1, 7, 25, 49] {
+            predicted(block).assert_approx_eq(&predicted(50), Tolerance::<f32>::absolute(1e-5));
+        }
     }
 }

@@ -1,13 +1,9 @@
 //! Text-grounded vectors, and texts alone.
 use crate::{device, features, gru4rec, ring, sasrec, short, train};
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{Catalog, Check, Dataset, History, IdTable, ItemId, Recommender, Sequences, UserId};
+use ra_core::{Catalog, Check, Dataset, History, IdTable, ItemId, Recommender, Sequences, UserId, host_numbers};
 use ra_idmodels::{GroundConfig, Grounded, IdConfig, Job, Loss, MfConfig, SasRecVariant, TextKnn, TextKnnConfig, fit};
 use std::sync::Arc;
-
-fn host(x: Tensor<2>) -> Vec<f32> {
-    x.into_data().iter().collect()
-}
 
 /// Four items with titles but the last: 1 occurs three times, 2 once, 3 and 4 never.
 fn data() -> Dataset {
@@ -33,7 +29,7 @@ fn a_rare_item_moves_to_what_its_text_predicts_and_a_cold_one_is_there() {
     let all: Vec<ItemId> = ItemId::all(4).collect();
     let grounded = |k, scale| {
         let found = Grounded::fit(Arc::new(ids()), &data(), &texts, &fixed(k, scale), None).unwrap();
-        host(found.items(&all))
+        host_numbers(found.items(&all))
     };
     // (X^T D X + I) W = X^T D Y with rows (1, 0, 1) and (0, 1, 1), D = diag(3, 1).
     let solve = |y: [f64; 2]| {
@@ -95,10 +91,14 @@ fn a_method_reads_grounded_vectors_where_it_reads_its_own() {
         let fit = |k| Grounded::fit(model.clone(), &data, &texts, &fixed(k, 1.0), None).unwrap();
         let (plain, grounded) = (fit(0.0), fit(50.0));
         let kind = config.kind();
-        assert_eq!(host(plain.items(&all)), host(model.items(&all)), "{kind}: nothing is rare");
-        assert_eq!(host(plain.users(&histories)), host(model.users(&histories)), "{kind}");
-        assert_ne!(host(grounded.items(&all)), host(model.items(&all)), "{kind}: scores");
-        assert_eq!(host(grounded.users(&histories)) != host(model.users(&histories)), reads, "{kind}: reads");
+        assert_eq!(host_numbers(plain.items(&all)), host_numbers(model.items(&all)), "{kind}: nothing is rare");
+        assert_eq!(host_numbers(plain.users(&histories)), host_numbers(model.users(&histories)), "{kind}");
+        assert_ne!(host_numbers(grounded.items(&all)), host_numbers(model.items(&all)), "{kind}: scores");
+        assert_eq!(
+            host_numbers(grounded.users(&histories)) != host_numbers(model.users(&histories)),
+            reads,
+            "{kind}: reads"
+        );
     }
 }
 
@@ -109,7 +109,7 @@ fn names() -> Vec<String> {
 #[test]
 fn numbers_left_open_are_those_that_validate_best() {
     let texts = Tensor::from_floats([[0.0, 0.0], [2.0, 0.0], [0.0, 3.0], [2.0, 2.0], [1.0, 1.0]], &device());
-    let second = |model: &dyn Recommender| host(model.items(&ItemId::list([2])))[0];
+    let second = |model: &dyn Recommender| host_numbers(model.items(&ItemId::list([2])))[0];
     let made = |config: &GroundConfig, metric: &dyn Fn(&dyn Recommender) -> f64| {
         Grounded::fit(Arc::new(ids()), &data(), &texts, config, Some(metric)).unwrap()
     };
@@ -150,16 +150,16 @@ fn texts_alike_are_scored_by_the_decayed_cosine() {
     let model = TextKnn::new(&Tensor::from_floats(rows, &device()), TextKnnConfig { decay: 0.5 });
     // The mean of the unit vectors is 0 here. After 1 and then 2, the user is (0.5, 1) scaled to length 1.
     let history = [History { user: UserId(0), items: &ItemId::list([1, 2]) }];
-    let scores = host(model.users(&history).matmul(model.items(&ItemId::list(1..=4)).transpose()));
+    let scores = host_numbers(model.users(&history).matmul(model.items(&ItemId::list(1..=4)).transpose()));
     let unit = 1.25f32.sqrt();
     let want = [0.5 / unit, 1.0 / unit, -0.5 / unit, -1.0 / unit];
     assert!(scores.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6), "{scores:?}");
     let empty = [History { user: UserId(0), items: &[] }];
-    assert_eq!(host(model.users(&empty)), [0.0, 0.0]);
+    assert_eq!(host_numbers(model.users(&empty)), [0.0, 0.0]);
     let config: IdConfig = serde_json::from_str(r#"{"kind": "text-knn"}"#).unwrap();
     let told = fit(&config, &Job::new(&ring(4), &device())).unwrap_err().to_string();
     assert!(told.contains("a vector for each item"), "{told}");
     let numbers = TensorData::new(vec![1.0f32; 10], [5, 2]);
     let alike = TextKnn::new(&Tensor::from_data(numbers, &device()), TextKnnConfig::default());
-    assert!(host(alike.users(&history)).iter().all(|x| x.is_finite()), "texts that are all alike");
+    assert!(host_numbers(alike.users(&history)).iter().all(|x| x.is_finite()), "texts that are all alike");
 }

@@ -4,7 +4,7 @@ use crate::recipe::ItemNames;
 use crate::stages::{Aligned, IdModels, Saved, row as row_of, saved_items};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Tensor;
-use ra_core::{History, ItemId, Recommender};
+use ra_core::{History, ItemId, Recommender, host_numbers};
 use ra_eval::{MOST_INDEXES, VectorIndex, VectorQuery, item_vectors, top_k_candidates, top_k_of};
 use ra_idmodels::IdMethod;
 use std::collections::HashMap;
@@ -337,11 +337,11 @@ impl Wanted<'_> {
 impl How {
     fn new(model: &dyn Recommender, saved: Option<Tensor<2>>, items: usize) -> Result<Self> {
         if let Some(rows) = model.score_rows() {
-            return Ok(Self::Rows(host(rows)));
+            return Ok(Self::Rows(host_numbers(rows)));
         }
         let vectors = saved.unwrap_or_else(|| item_vectors(model, items));
         let dim = vectors.dims()[1];
-        let rows = host(vectors);
+        let rows = host_numbers(vectors);
         if rows[dim..].iter().any(|value| !value.is_finite()) {
             bail!("has item vectors that are not numbers: the model is broken");
         }
@@ -375,7 +375,7 @@ impl Part {
     }
 
     fn ask(&self, histories: &[History<'_>], weight: f32) -> Vec<AskedPart> {
-        let vectors = self.index().map(|_| host(self.model.users(histories) * weight)).unwrap_or_default();
+        let vectors = self.index().map(|_| host_numbers(self.model.users(histories) * weight)).unwrap_or_default();
         let width = vectors.len() / histories.len();
         let ask = |(at, history): (usize, &History<'_>)| {
             let mut added = self.model.additions(history);
@@ -428,11 +428,4 @@ fn sum_of(rows: &[f32], history: &History<'_>, items: usize, weight: f32) -> Vec
     }
     sum.iter_mut().for_each(|sum| *sum *= weight);
     sum
-}
-
-/// Returns the values in row order, without a copy where the tensor is on the host: an iterator would not know their
-/// number, and its vector would grow to twice that.
-fn host(x: Tensor<2>) -> Vec<f32> {
-    let data = x.into_data().convert::<f32>();
-    data.try_into_vec().unwrap_or_else(|e| unreachable!("converted to f32 above: {e:?}"))
 }

@@ -7,9 +7,9 @@ use super::evaluation::{Evaluation, measure};
 use super::query::{Query, UserRanking};
 use super::ranking::Ranked;
 use crate::protocol::EvalConfig;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use ra_core::kernels::{FrozenLinear, Layout};
-use ra_core::{History, ItemId, Progress, Recommender, in_host_memory, int_tensor};
+use ra_core::{History, ItemId, Progress, Recommender, host_numbers, in_host_memory, int_tensor};
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -166,7 +166,7 @@ fn relevant(vectors: &Tensor<2>, interests: usize, items: &Tensor<2>, queries: &
     }
     let all = wanted.len();
     let ids = int_tensor(wanted, [all], &items.device());
-    let mut scores = host(columns(items.clone().select(0, ids)).forward(vectors.clone()));
+    let mut scores = host_numbers(columns(items.clone().select(0, ids)).forward(vectors.clone()));
     let mut place = 0;
     let own = |(query, scores): (&Query, &mut [f32])| {
         let own = place..place + query.relevant.len();
@@ -179,13 +179,7 @@ fn relevant(vectors: &Tensor<2>, interests: usize, items: &Tensor<2>, queries: &
 /// Wraps item vectors, `[n, dim]`, in a layer that multiplies by them.
 fn columns(items: Tensor<2>) -> FrozenLinear {
     let ([n, dim], device) = (items.dims(), items.device());
-    FrozenLinear::new(&host(items), Layout::OutIn, None, [dim, n], &device)
-}
-
-/// Returns the values in row order.
-fn host(x: Tensor<2>) -> Vec<f32> {
-    let data: TensorData = x.into_data().convert::<f32>();
-    data.try_into_vec().unwrap_or_else(|e| unreachable!("converted to f32 above: {e:?}"))
+    FrozenLinear::new(&host_numbers(items), Layout::OutIn, None, [dim, n], &device)
 }
 
 impl Group {
@@ -204,7 +198,7 @@ impl Group {
     /// Adds `scores`, `[users * interests, width]`, of the items from column `first` on.
     fn add(&mut self, first: u32, scores: Tensor<2>) {
         let width = scores.dims()[1];
-        let mut scores = host(scores);
+        let mut scores = host_numbers(scores);
         for (user, scores) in self.users.iter_mut().zip(scores.chunks_exact_mut(width * self.interests)) {
             user.add(first, best_interest(scores, width));
         }

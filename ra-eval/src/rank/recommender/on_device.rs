@@ -2,9 +2,9 @@
 //!
 //! Relevant items keep the one score that they were counted with and are left to the host. So are blocks in which some
 //! score is not finite, because tensor operations do not order such values.
-use super::{Group, Query, UserRanking, best_interest, host};
+use super::{Group, Query, UserRanking, best_interest};
 use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData, Transaction};
-use ra_core::{indices, int_tensor};
+use ra_core::{host_numbers, indices, int_tensor};
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -74,7 +74,7 @@ pub(super) fn relevant(
         };
         let places: Vec<i32> = queries.iter().zip(&own).flat_map(row).collect();
         let places = int_tensor(places, [queries.len() * interests, most], &vectors.device());
-        let mut found = host(block.scores(vectors).gather(1, places));
+        let mut found = host_numbers(block.scores(vectors).gather(1, places));
         for ((relevant, own), found) in relevant.iter_mut().zip(own).zip(found.chunks_exact_mut(most * interests)) {
             let count = own.len();
             relevant[own].copy_from_slice(&best_interest(found, most)[..count]);
