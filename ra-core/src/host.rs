@@ -1,8 +1,9 @@
 //! Tensors as numbers on the host.
 use burn::tensor::Tensor;
 
-/// Returns the numbers of a tensor in row order, as `f32`. A tensor on the host that nothing else holds is not copied; an
-/// iterator over its data would not know their number, and its vector would grow to twice that.
+/// Returns the numbers of a tensor in row order, as `f32`, without a copy if it is on the host and nothing else holds
+/// it. To collect an iterator over its data is a copy whose vector grows by doubling: the iterator does not tell its
+/// length.
 pub fn host_numbers<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     let data = x.into_data().convert::<f32>();
     data.try_into_vec().unwrap_or_else(|e| unreachable!("converted to f32 above: {e:?}"))

@@ -180,7 +180,7 @@ impl Texts<'_> {
     /// of length 1 with a constant 1 appended, `y` is `[n, dim]`, and there are `n` weights.
     fn ridge(&self, y: &Tensor<2>, weights: &[f32], ridge: f64) -> Result<Tensor<2>> {
         let (width, dim) = (self.features.dims()[1] + 1, y.dims()[1]);
-        let device = y.device();
+        let device = self.features.device();
         // In f64 between blocks and from there on: the products are exact enough in f32, the solution is not.
         let mut gram = Mat::<f64>::zeros(width, width);
         let mut moment = Mat::<f64>::zeros(width, dim);

@@ -9,7 +9,7 @@ use crate::stages::{FrozenText, ItemVectors, located, read};
 use crate::store::{RunFolder, lock};
 use crate::terminal::program;
 use anyhow::{Context, Result, bail};
-use ra_core::{AtomicFile, Catalog, Device, ItemId, OutputFolder, Sequences, write_json};
+use ra_core::{AtomicFile, Catalog, Device, ItemId, OutputFolder, Sequences, host_numbers, write_json};
 use ra_data::{Column, DataConfig};
 use ra_eval::Report;
 use ra_idmodels::IdMethod;
@@ -141,8 +141,7 @@ impl Draft {
             let titles = text.features(&dataset.catalog)?;
             let [rows, width] = titles.dims();
             files.claim(&[files::TITLES])?;
-            let blocks = blocks(rows, BLOCK)
-                .map(|block| titles.clone().slice([block, 0..width]).into_data().iter::<f32>().collect::<Vec<_>>());
+            let blocks = blocks(rows, BLOCK).map(|block| host_numbers(titles.clone().slice([block, 0..width])));
             table::write_npy(&work.join(files::TITLES), blocks, [rows, width])?;
             output.finish();
         }

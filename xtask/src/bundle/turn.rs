@@ -4,7 +4,7 @@ use super::files::{BundleManifest, VectorPart, turn_name};
 use super::table;
 use anyhow::Result;
 use burn::tensor::{Tensor, TensorData};
-use ra_core::{Device, ItemId};
+use ra_core::{Device, ItemId, host_numbers};
 use ra_idmodels::procrustes;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -107,7 +107,7 @@ impl Bundle {
                 cosine_before: cosine(&new, &old),
                 cosine_after: cosine(&new.clone().matmul(turn.clone()), &old),
             });
-            self.turns.0.insert(part.row.clone(), turn.into_data().iter::<f32>().collect());
+            self.turns.0.insert(part.row.clone(), host_numbers(turn));
         }
         Ok(told)
     }

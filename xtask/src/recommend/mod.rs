@@ -8,7 +8,7 @@ use crate::stages::{FrozenText, IdModels, ItemVectors, Saved, load, read, row as
 use crate::store::RunFolder;
 use crate::terminal::printable;
 use anyhow::{Context, Result, bail};
-use ra_core::{Catalog, History, ItemId, Recommender, open_device};
+use ra_core::{Catalog, History, ItemId, Recommender, host_numbers, open_device};
 use ra_eval::{Metric, Report, item_vectors};
 use ra_idmodels::IdMethod;
 use serde::Serialize;
@@ -154,8 +154,7 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     };
     let vectors = kept.unwrap_or_else(|| item_vectors(&model, n));
     let blocked: Vec<ItemId> = items.iter().copied().chain([ItemId::PADDING]).collect();
-    let scores = ra_core::scores(&model, &[History { user, items: &items }], &vectors);
-    let scores: Vec<f32> = scores.into_data().iter().collect();
+    let scores = host_numbers(ra_core::scores(&model, &[History { user, items: &items }], &vectors));
     if scores[1..].iter().any(|score| !score.is_finite()) {
         bail!("{}: {} gives scores that are not numbers: the model is broken", run.display(), source.name);
     }

@@ -162,7 +162,7 @@ fn best(scores: Tensor<2>, k: usize, bars: &[f32]) -> Vec<Vec<(u32, f32)>> {
     let rest = stretches * STRETCH - width;
     let rest = (rest > 0).then(|| Tensor::full([rows, rest], HIDDEN, &device));
     let scores = Tensor::cat([scores].into_iter().chain(rest).collect(), 1).reshape([rows * stretches, STRETCH]);
-    let maxima: Vec<f32> = scores.clone().max_dim(1).into_data().iter().collect();
+    let maxima = host_numbers(scores.clone().max_dim(1));
     let wanted = |(maxima, bar): (&[f32], &f32)| {
         let above = |&stretch: &u32| maxima[stretch as usize] > bar.max(HIDDEN);
         let mut wanted: Vec<u32> = (0..stretches as u32).filter(above).collect();
@@ -179,7 +179,7 @@ fn best(scores: Tensor<2>, k: usize, bars: &[f32]) -> Vec<Vec<(u32, f32)>> {
         return vec![Vec::new(); rows];
     }
     let places = indices(places, &device);
-    let found: Vec<f32> = scores.select(0, places).into_data().iter().collect();
+    let found = host_numbers(scores.select(0, places));
     let mut found = found.chunks_exact(STRETCH);
     let row = |wanted: &Vec<u32>| {
         let stretch = |(&stretch, scores): (&u32, &[f32])| {
