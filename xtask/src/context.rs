@@ -6,7 +6,9 @@ use crate::recipe::{Recipe, remedies};
 use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Tensor;
-use ra_core::{Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, open_devices, splitmix64};
+use ra_core::{
+    Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, host_numbers, open_devices, splitmix64,
+};
 use ra_eval::{EvalConfig, HeldOut, Measure, Part, StageCost, criterion, unmeasured};
 use ra_eval::{criterion_of_scores, evaluate, evaluate_items, item_vectors};
 use std::cell::{Cell, RefCell};
@@ -245,7 +247,7 @@ impl Judge<'_> {
         for block in histories.chunks(USERS_AT_ONCE) {
             let asked: Vec<History<'_>> = block.iter().map(|(user, items)| History { user: *user, items }).collect();
             let scores = ra_core::scores(model, &asked, &items).slice_dim(1, 1..self.items() + 1);
-            all.extend(scores.into_data().iter::<f32>());
+            all.extend(host_numbers(scores));
         }
         all
     }

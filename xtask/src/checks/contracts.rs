@@ -6,8 +6,8 @@ use burn::tensor::{Tensor, TensorData};
 use ra_align::{LayerwiseConfig, ProjectionKind};
 use ra_core::testkit::contract::{check_aligner, check_language_model, check_recommender};
 use ra_core::{
-    Backend, Dataset, Device, History, IdTable, LmSpec, NoProgress, Pooling, Sequences, SplitMix, UserId, normal,
-    open_device, rng, write_atomic,
+    Backend, Dataset, Device, History, IdTable, LmSpec, NoProgress, Pooling, Sequences, SplitMix, UserId, host_numbers,
+    normal, open_device, rng, write_atomic,
 };
 use ra_eval::{EvalConfig, HeldOut, Part, Seen, evaluate};
 use ra_idmodels::{IdConfig, IdMethod, Job};
@@ -150,7 +150,7 @@ fn id_method(kind: &str, device: &Device) -> Result<()> {
 /// Writes a table of vectors, `[rows, dim]`, in the format of other tools.
 fn write_vectors(path: &Path, vectors: Tensor<2>) -> Result<()> {
     let shape = vectors.dims().to_vec();
-    let bytes: Vec<u8> = vectors.into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
+    let bytes: Vec<u8> = host_numbers(vectors).into_iter().flat_map(f32::to_le_bytes).collect();
     let view = TensorView::new(Dtype::F32, shape, &bytes)?;
     Ok(write_atomic(path, &safetensors::serialize([("items", view)], None)?)?)
 }

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_align::{BlendWeights, IdNormalizer, Layerwise, Towers};
 use ra_core::{
-    Curve, Dataset, ItemId, OutputFolder, Recommender, UserId, fingerprint, fingerprint_file, read_bytes, read_json,
-    save_module, write_atomic, write_json,
+    Curve, Dataset, ItemId, OutputFolder, Recommender, UserId, fingerprint, fingerprint_file, host_numbers, read_bytes,
+    read_json, save_module, write_atomic, write_json,
 };
 use ra_data::Column;
 use ra_eval::{Evaluation, Metric};
@@ -407,7 +407,7 @@ impl RunFolder {
     /// items.
     pub(crate) fn save_items(&self, row: &str, items: Tensor<2>) -> Result<()> {
         let shape = items.dims().to_vec();
-        let bytes: Vec<u8> = items.into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
+        let bytes: Vec<u8> = host_numbers(items).into_iter().flat_map(f32::to_le_bytes).collect();
         let view = TensorView::new(Dtype::F32, shape, &bytes)?;
         let notes = HashMap::from([(MADE_BY.to_owned(), self.made_by(row)?)]);
         let file = safetensors::serialize([("items", view)], Some(notes))?;
@@ -506,6 +506,6 @@ pub(crate) fn id_fingerprint(model: &dyn Recommender, items: usize, checkpoint: 
         return Ok(fingerprint_file(checkpoint)?.to_string());
     }
     let items: Vec<ItemId> = ItemId::all(items).collect();
-    let bytes: Vec<u8> = model.items(&items).into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
+    let bytes: Vec<u8> = host_numbers(model.items(&items)).into_iter().flat_map(f32::to_le_bytes).collect();
     Ok(fingerprint([bytes.as_slice()]).to_string())
 }
