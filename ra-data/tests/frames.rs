@@ -1,5 +1,5 @@
 //! Data frames are read like files and hold the same content, in the memory of the arrays that they were made from.
-use super::{config, write};
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 use arrow::array::types::{Float64Type, Int64Type, UInt32Type};
 use arrow::array::{Array, AsArray, RecordBatch, StringViewArray, UInt32Array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -39,8 +39,14 @@ fn table(path: &Path) -> DataFrame {
 #[test]
 fn a_frame_is_read_as_a_file_is_and_holds_what_one_holds() {
     let dir = tempfile::tempdir().unwrap();
-    let ((text, log), (title_text, items)) = (log(), titles());
-    let files = config(write(dir.path(), "l.tsv", &text), Some(write(dir.path(), "t.tsv", &title_text)));
+    let ((text, log), (title_text, titles)) = (log(), titles());
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let (interactions, items) = (write("l.tsv", &text), write("t.tsv", &title_text));
+    let files = DataConfig { interactions, items, ..DataConfig::default() };
     for split in [Split::LeaveOneOut, Split::Temporal] {
         let whole = prepare("log", &DataConfig { split, k_core: 2, ..files.clone() }).unwrap();
         let of_frames = DataConfig { split, k_core: 2, ..DataConfig::default() };
@@ -49,7 +55,7 @@ fn a_frame_is_read_as_a_file_is_and_holds_what_one_holds() {
         chunked.vstack_mut(&log.slice(100, 200)).unwrap();
         chunked.with_column(log.column("item").unwrap().clone()).unwrap();
         for log in [&log, &chunked] {
-            let prepared = frames::prepare("log", &of_frames, Frames { items: Some(&items), ..log.into() }).unwrap();
+            let prepared = frames::prepare("log", &of_frames, Frames { items: Some(&titles), ..log.into() }).unwrap();
             assert_eq!(prepared, whole);
         }
         let out = dir.path().join("out");

@@ -4,8 +4,6 @@ mod audit;
 mod bounded;
 mod damaged;
 mod export_safety;
-#[cfg(feature = "polars")]
-mod frames;
 mod readers;
 mod settings;
 mod strangers_rows;
