@@ -22,6 +22,7 @@
 //! | `markov` | [`MarkovConfig`] | the items that followed the last item |
 //! | `lexical` | [`LexicalConfig`] | items with titles like those of the history |
 //! | `item-knn` | [`ItemKnnConfig`] | items that occur near those of the history |
+//! | `title-pairs` | [`TitlePairsConfig`] | the same, shared with the items of similar titles |
 //! | `text-knn` | [`TextKnnConfig`] | items whose given vectors, such as those of titles, are near those of the history |
 //! | `pop` | [`PopularityConfig`] | the same ranking for every user |
 //! | `recent` | [`RecentConfig`] | popularity among everybody's newest items |
@@ -75,7 +76,7 @@ mod trained;
 pub use batch::{Batches, Cloze, EachPrefix, NextItem, Pairs, Prefixes, WithShared};
 pub use count::{
     Ease, EaseConfig, ItemKnn, ItemKnnConfig, Lexical, LexicalConfig, Markov, MarkovConfig, Popularity,
-    PopularityConfig, RecentConfig, Similarity,
+    PopularityConfig, RecentConfig, Similarity, TitlePairs, TitlePairsConfig,
 };
 pub use import::{ImportConfig, ImportedVectors};
 pub use loss::{

@@ -212,6 +212,8 @@ methods! {
     "lexical" => Lexical(LexicalConfig),
     /// Items that occur near those of the history.
     "item-knn" => ItemKnn(ItemKnnConfig),
+    /// Items that occur near those of the history, or near items with titles like theirs.
+    "title-pairs" => TitlePairs(TitlePairsConfig),
     /// First-order Markov chain.
     "markov" => Markov(MarkovConfig),
     /// EASE.

@@ -79,16 +79,7 @@ pub struct ItemKnn {
 impl ItemKnn {
     /// Counts the pairs of the training sequences.
     pub fn new(dataset: &Dataset, config: ItemKnnConfig, device: &Device) -> Self {
-        let mut pairs: Vec<BTreeMap<ItemId, f64>> = vec![BTreeMap::new(); dataset.catalog.len() + 1];
-        for row in dataset.train.rows() {
-            for (at, &first) in row.iter().enumerate() {
-                for (gap, &second) in (1..=config.window).zip(&row[at + 1..]) {
-                    let near = 1.0 / gap as f64;
-                    *pairs[first.index()].entry(second).or_insert(0.0) += near;
-                    *pairs[second.index()].entry(first).or_insert(0.0) += f64::from(config.backward) * near;
-                }
-            }
-        }
+        let pairs = count_pairs(dataset, config.window, config.backward, |gap| 1.0 / gap as f64);
         let popularity: Vec<f64> = dataset.popularity().into_iter().map(f64::from).collect();
         let similarity = |from: usize, to: ItemId, count: f64| {
             let (a, b) = (popularity[from], popularity[to.index()]);
@@ -104,6 +95,27 @@ impl ItemKnn {
             .map(|(from, pairs)| pairs.into_iter().map(|(to, count)| (to, similarity(from, to, count))).collect());
         Self { similar: similar.collect(), decay: config.decay.into(), vectors: NoVectors(device.clone()) }
     }
+}
+
+/// Counts the pairs of the training sequences: for each item, padding first, the items within `window` steps of it. One that
+/// comes `gap` steps after it counts `near(gap)`, and one that comes before it `backward` times that.
+pub(super) fn count_pairs(
+    dataset: &Dataset,
+    window: usize,
+    backward: f32,
+    near: impl Fn(usize) -> f64,
+) -> Vec<BTreeMap<ItemId, f64>> {
+    let mut pairs: Vec<BTreeMap<ItemId, f64>> = vec![BTreeMap::new(); dataset.catalog.len() + 1];
+    for row in dataset.train.rows() {
+        for (at, &first) in row.iter().enumerate() {
+            for (gap, &second) in (1..=window).zip(&row[at + 1..]) {
+                let near = near(gap);
+                *pairs[first.index()].entry(second).or_insert(0.0) += near;
+                *pairs[second.index()].entry(first).or_insert(0.0) += f64::from(backward) * near;
+            }
+        }
+    }
+    pairs
 }
 
 impl Recommender for ItemKnn {

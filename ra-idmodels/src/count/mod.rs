@@ -6,6 +6,8 @@ mod lexical;
 mod markov;
 mod popularity;
 mod recent;
+mod title_pairs;
+mod titles;
 
 pub use ease::{Ease, EaseConfig};
 pub use item_knn::{ItemKnn, ItemKnnConfig, Similarity};
@@ -13,3 +15,4 @@ pub use lexical::{Lexical, LexicalConfig};
 pub use markov::{Markov, MarkovConfig};
 pub use popularity::{Popularity, PopularityConfig};
 pub use recent::RecentConfig;
+pub use title_pairs::{TitlePairs, TitlePairsConfig};

@@ -15,8 +15,8 @@ use ra_core::{
 use ra_idmodels::{
     AlphaRecConfig, Bert4RecConfig, BsaRecConfig, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig,
     HstuConfig, IdConfig, IdMethod, ImportConfig, ItemKnnConfig, Job, LexicalConfig, LightGcnConfig, Loss,
-    MarkovConfig, MfConfig, Popularity, SasRecConfig, SasRecVariant, Similarity, TrainConfig, Trained, UniSRecConfig,
-    golden,
+    MarkovConfig, MfConfig, Popularity, SasRecConfig, SasRecVariant, Similarity, TitlePairsConfig, TrainConfig,
+    Trained, UniSRecConfig, golden,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -206,16 +206,62 @@ fn words_and_pairs_are_counted() {
     let near = ItemKnnConfig { window: 1, backward: 0.25, decay: 0.5, similarity: Similarity::Count };
     pairs(near, &[(1, 0.5), (2, 1.125), (3, 0.25), (5, 0.5)]);
     pairs(ItemKnnConfig { backward: 0.0, ..near }, &[(1, 0.5), (2, 1.0), (5, 0.5)]);
+    let shared = TitlePairsConfig { popularity: 0.4, ..TitlePairsConfig::default() };
+    let title_pairs = |config, expected: &[(u32, f32)]| check(&IdConfig::TitlePairs(config), expected);
+    title_pairs(shared, &[(1, 2.5802137), (2, 2.6165342), (3, 1.9940868), (5, 1.9830133)]);
+    let half = TitlePairsConfig { neighbours: 1, share: 0.5, ..shared };
+    title_pairs(half, &[(1, 1.5728502), (2, 1.5967485), (3, 1.1396597), (5, 1.0271613)]);
+    let alone = [(1, 0.8092551), (2, 0.8583669), (3, 0.5012434), (5, 0.3321949)];
+    title_pairs(TitlePairsConfig { share: 0.0, ..shared }, &alone);
+    title_pairs(TitlePairsConfig { neighbours: 0, ..shared }, &alone);
+    let other = TitlePairsConfig {
+        window: 3,
+        backward: 0.25,
+        fading: 0.0,
+        popularity: 0.5,
+        neighbours: 2,
+        share: 2.0,
+        decay: 0.6,
+    };
+    title_pairs(other, &[(1, 3.5783634), (2, 3.9000358), (3, 3.0551133), (5, 3.3017046)]);
     let refused = |config: &IdConfig, told: &str| {
         let error = ra_idmodels::fit(config, &Job::new(&data, &device)).unwrap_err().to_string();
         assert!(error.contains(told), "{error}");
     };
+    for (config, told) in [
+        (TitlePairsConfig { share: -1.0, ..shared }, "share is"),
+        (TitlePairsConfig { popularity: f32::NAN, ..shared }, "popularity is"),
+        (TitlePairsConfig { fading: f32::INFINITY, ..shared }, "fading is"),
+        (TitlePairsConfig { window: 0, ..shared }, "window is"),
+        (TitlePairsConfig { decay: 0.0, ..shared }, "decay is"),
+    ] {
+        refused(&IdConfig::TitlePairs(config), told);
+    }
     for decay in [0.0, 1.5, f32::NAN] {
         refused(&IdConfig::Lexical(LexicalConfig { decay }), "decay is");
         refused(&IdConfig::ItemKnn(ItemKnnConfig { decay, ..near }), "decay is");
     }
     refused(&IdConfig::ItemKnn(ItemKnnConfig { window: 0, ..near }), "window is");
     refused(&IdConfig::ItemKnn(ItemKnnConfig { backward: -1.0, ..near }), "backward is");
+}
+
+#[test]
+fn pairs_of_similar_titles_reach_items_that_nobody_has_taken() {
+    let device = device();
+    let titles =
+        ["red wool scarf", "bread knife", "blue wool scarf", "knife for bread", "lamp"].map(String::from).to_vec();
+    let ids = (1..=5).map(|item| item.to_string()).collect();
+    let train = Sequences::from_numbers([vec![1, 2], vec![1, 2, 5]]);
+    let data = Dataset { catalog: Catalog::new(ids, titles), ..Dataset::from_sequences("shop", 5, train) };
+    let scores = |config: IdConfig, items: &[u32]| {
+        let (model, items) = (ra_idmodels::fit(&config, &Job::new(&data, &device)).unwrap().model, items.to_vec());
+        let items = ItemId::list(items);
+        model.additions(&History { user: UserId(0), items: &items })
+    };
+    // Nobody has taken the blue scarf, 3, or the knife for bread, 4; a red scarf and a bread knife are a pair.
+    let found = scores(IdConfig::TitlePairs(TitlePairsConfig::default()), &[3]);
+    assert!([2, 4].iter().all(|item| found.iter().any(|(other, score)| other.0 == *item && *score > 0.0)), "{found:?}");
+    assert_eq!(scores(IdConfig::ItemKnn(ItemKnnConfig::default()), &[3]), []);
 }
 
 #[test]
