@@ -18,6 +18,8 @@ pub struct Trained {
     pub curve: Curve,
     /// The trained parameters.
     pub parameters: Vec<ParamRow>,
+    /// What fitting chose, for people, such as `share = 1`.
+    pub choices: Vec<String>,
     checkpoint: Option<Box<dyn Checkpoint>>,
 }
 
@@ -35,12 +37,27 @@ impl<M: Module> Checkpoint for M {
 impl Trained {
     /// Wraps a model that is counted from its data set or read from its own files: it has no checkpoint.
     pub fn counted(model: impl Recommender + 'static) -> Self {
-        Self { model: Arc::new(model), curve: Curve::default(), parameters: Vec::new(), checkpoint: None }
+        Self {
+            model: Arc::new(model),
+            curve: Curve::default(),
+            parameters: Vec::new(),
+            choices: Vec::new(),
+            checkpoint: None,
+        }
     }
 
     /// Wraps a model that is solved, not trained: it has a checkpoint but no trained parameters.
     pub fn solved<M: Module + Recommender + 'static>(model: M) -> Self {
         Self { checkpoint: Some(Box::new(model.clone())), ..Self::counted(model) }
+    }
+
+    /// Wraps a model that is counted from its data set but for what was chosen, which its checkpoint holds.
+    pub(crate) fn chosen<M: Module + 'static>(
+        model: impl Recommender + 'static,
+        chosen: M,
+        choices: Vec<String>,
+    ) -> Self {
+        Self { checkpoint: Some(Box::new(chosen)), choices, ..Self::counted(model) }
     }
 
     /// Trains `fresh`, on [`Job::training_device`], with [`train`].
@@ -77,7 +94,8 @@ impl Trained {
 
     fn learned<M: IdModel + 'static>(model: &M, curve: Curve) -> Self {
         let parameters = parameter_table(model);
-        Self { model: Arc::new(model.fitted()), curve, parameters, checkpoint: Some(Box::new(model.valid())) }
+        let checkpoint: Option<Box<dyn Checkpoint>> = Some(Box::new(model.valid()));
+        Self { model: Arc::new(model.fitted()), curve, parameters, choices: Vec::new(), checkpoint }
     }
 
     /// Removes the vectors of users without a training interaction, if the method learns one for each user separately.

@@ -4,11 +4,21 @@ use super::decayed::{self, NoVectors};
 use super::item_knn::count_pairs;
 use super::titles::TitleWords;
 use crate::{IdMethod, Job, Trained};
-use burn::tensor::Device;
-use ra_core::{Check, Dataset, History, ItemId, Problem, Recommender, Result, forward_recommender};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use ra_core::{
+    Check, Dataset, History, ItemId, Problem, Recommender, Result, Validate, forward_recommender, host_numbers,
+    load_module,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+
+/// The values that validation chooses among, in this order; the first ones are those without validation.
+const POPULARITIES: [f32; 5] = [0.3, 0.1, 0.2, 0.4, 0.5];
+const SHARES: [f32; 4] = [1.0, 0.0, 0.3, 2.0];
+const DECAYS: [f32; 4] = [0.8, 0.6, 0.7, 0.9];
 
 /// Configures [`TitlePairs`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -21,19 +31,24 @@ pub struct TitlePairsConfig {
     /// How fast a pair fades with the number of steps between its items: it counts `steps^-fading`.
     pub fading: f32,
     /// How much the popularity of its items takes from a pair: a count is divided by `((a + 1) (b + 1))^popularity`. 0.5
-    /// makes a cosine; less favours popular items.
-    pub popularity: f32,
+    /// makes a cosine; less favours popular items. By default, validation chooses; without it, 0.3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub popularity: Option<f32>,
     /// The number of items with the most similar titles that an item shares its pairs with.
     pub neighbours: usize,
-    /// The weight of all neighbours together, relative to the item itself. 0 makes it a plain count of pairs.
-    pub share: f32,
-    /// The weight of an item of the history relative to the next newer one.
-    pub decay: f32,
+    /// The weight of all neighbours together, relative to the item itself. 0 makes it a plain count of pairs. By default,
+    /// validation chooses; without it, 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f32>,
+    /// The weight of an item of the history relative to the next newer one. By default, validation chooses; without it,
+    /// 0.8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay: Option<f32>,
 }
 
 impl Default for TitlePairsConfig {
     fn default() -> Self {
-        Self { window: 5, backward: 0.5, fading: 0.5, popularity: 0.3, neighbours: 10, share: 1.0, decay: 0.8 }
+        Self { window: 5, backward: 0.5, fading: 0.5, popularity: None, neighbours: 10, share: None, decay: None }
     }
 }
 
@@ -43,9 +58,9 @@ impl Check for TitlePairsConfig {
             Problem::if_below("window", self.window, 1),
             Problem::if_negative("backward", self.backward),
             Problem::if_negative("fading", self.fading),
-            Problem::if_negative("popularity", self.popularity),
-            Problem::if_negative("share", self.share),
-            decayed::problem(self.decay),
+            self.popularity.and_then(|popularity| Problem::if_negative("popularity", popularity)),
+            self.share.and_then(|share| Problem::if_negative("share", share)),
+            self.decay.and_then(decayed::problem),
         ];
         found.into_iter().flatten().collect()
     }
@@ -53,11 +68,21 @@ impl Check for TitlePairsConfig {
 
 impl IdMethod for TitlePairsConfig {
     fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        Ok(Trained::counted(TitlePairs::new(job.dataset, *self, job.device)))
+        let fresh = TitlePairs::new(job.dataset, *self, job.device);
+        let model = job.validate.map_or_else(|| fresh.clone(), |validate| fresh.chosen(self, validate));
+        let values = vec![model.popularity, model.share, model.decay];
+        let chosen = Chosen { values: Param::from_tensor(Tensor::from_data(TensorData::new(values, [3]), job.device)) };
+        let choices = model.choices();
+        Ok(Trained::chosen(model, chosen, choices))
     }
 
-    fn load(&self, job: &Job<'_>, _: &Path) -> Result<Trained> {
-        self.fit(job)
+    fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
+        let fresh = Chosen { values: Param::from_tensor(Tensor::zeros([3], job.device)) };
+        let chosen = load_module(fresh, path)?;
+        let values = host_numbers(chosen.values.val());
+        let model = TitlePairs::new(job.dataset, *self, job.device).with(values[0], values[1], values[2]);
+        let choices = model.choices();
+        Ok(Trained::chosen(model, chosen, choices))
     }
 
     fn adds_to_scores(&self) -> bool {
@@ -69,46 +94,100 @@ impl IdMethod for TitlePairsConfig {
     }
 }
 
+/// What is kept of a fit: everything else is counted again.
+#[derive(Module, Debug)]
+struct Chosen {
+    /// The popularity, share and decay of [`TitlePairs`], `[3]`.
+    values: Param<Tensor<1>>,
+}
+
 /// Scores an item by `h (I + W) P (I + W)^T`: `h` are the decayed weights of the history, `P` the counts of pairs relative
 /// to popularity, as in [`ItemKnn`](super::ItemKnn), and row `i` of `W` holds the squared cosines between the title of item
-/// `i` and those of its neighbours, with [`TitlePairsConfig::share`] as their sum. So a pair of items also speaks for items
-/// with titles like theirs, and an item without interactions is found by its title.
+/// `i` and those of its neighbours, with the [share](TitlePairsConfig::share) as their sum. So a pair of items also speaks
+/// for items with titles like theirs, and an item without interactions is found by its title.
 #[derive(Debug, Clone)]
 pub struct TitlePairs {
-    /// The pairs of each item, with their counts relative to popularity.
-    pairs: Vec<Vec<(ItemId, f64)>>,
-    /// The neighbours of each item with their weights.
-    neighbours: Vec<Vec<(ItemId, f64)>>,
-    /// The items that each item is a neighbour of, with its weights for them.
-    neighbour_of: Vec<Vec<(ItemId, f64)>>,
-    decay: f64,
+    counted: Arc<Counted>,
+    /// What popularity takes from each item: `(count + 1)^-popularity`.
+    damped: Vec<f64>,
+    popularity: f32,
+    share: f32,
+    decay: f32,
     vectors: NoVectors,
 }
 
+/// What no choice changes.
+#[derive(Debug)]
+struct Counted {
+    /// The pairs of each item with their counts.
+    pairs: Vec<Vec<(ItemId, f64)>>,
+    /// The neighbours of each item with their weights, which sum to 1.
+    neighbours: Vec<Vec<(ItemId, f64)>>,
+    /// The items that each item is a neighbour of, with its weights for them.
+    neighbour_of: Vec<Vec<(ItemId, f64)>>,
+    /// The training interactions of each item.
+    popularity: Vec<u32>,
+}
+
 impl TitlePairs {
-    /// Counts the pairs of the training sequences, and compares all titles.
+    /// Counts the pairs of the training sequences, and compares all titles. What the configuration leaves open has its
+    /// value without validation.
     pub fn new(dataset: &Dataset, config: TitlePairsConfig, device: &Device) -> Self {
-        let popularity: Vec<f64> = dataset.popularity().into_iter().map(|count| f64::from(count) + 1.0).collect();
-        let relative = |(from, pairs): (usize, BTreeMap<ItemId, f64>)| {
-            let both = |to: ItemId| (popularity[from] * popularity[to.index()]).powf(f64::from(config.popularity));
-            pairs.into_iter().map(|(to, count)| (to, count / both(to))).collect()
-        };
-        let pairs =
-            count_pairs(dataset, config.window, config.backward, |gap| (gap as f64).powf(-f64::from(config.fading)));
-        let pairs = pairs.into_iter().enumerate().map(relative).collect();
-        let mut neighbours = match config.share {
-            0.0 => vec![Vec::new(); dataset.catalog.len() + 1],
-            _ => TitleWords::new(&dataset.catalog).most_alike(config.neighbours),
-        };
+        let near = |gap: usize| (gap as f64).powf(-f64::from(config.fading));
+        let pairs = count_pairs(dataset, config.window, config.backward, near);
+        let mut neighbours = TitleWords::new(&dataset.catalog).most_alike(config.neighbours);
         for own in &mut neighbours {
             let sum: f64 = own.iter().map(|(_, cosine)| cosine * cosine).sum();
-            own.iter_mut().for_each(|(_, cosine)| *cosine *= *cosine * f64::from(config.share) / sum);
+            own.iter_mut().for_each(|(_, cosine)| *cosine *= *cosine / sum);
         }
         let mut neighbour_of = vec![Vec::new(); neighbours.len()];
         for (item, own) in (0..).map(ItemId).zip(&neighbours) {
             own.iter().for_each(|&(neighbour, share)| neighbour_of[neighbour.index()].push((item, share)));
         }
-        Self { pairs, neighbours, neighbour_of, decay: config.decay.into(), vectors: NoVectors(device.clone()) }
+        let pairs = pairs.into_iter().map(|pairs| pairs.into_iter().collect()).collect();
+        let counted = Arc::new(Counted { pairs, neighbours, neighbour_of, popularity: dataset.popularity() });
+        let vectors = NoVectors(device.clone());
+        let fresh = Self { counted, damped: Vec::new(), popularity: 0.0, share: 0.0, decay: 0.0, vectors };
+        let first = |own: Option<f32>, among: &[f32]| own.unwrap_or(among[0]);
+        let (popularity, share) = (first(config.popularity, &POPULARITIES), first(config.share, &SHARES));
+        fresh.with(popularity, share, first(config.decay, &DECAYS))
+    }
+
+    /// The same counts with other numbers.
+    fn with(&self, popularity: f32, share: f32, decay: f32) -> Self {
+        let damped = |&count: &u32| (f64::from(count) + 1.0).powf(-f64::from(popularity));
+        let damped = self.counted.popularity.iter().map(damped).collect();
+        Self { damped, popularity, share, decay, ..self.clone() }
+    }
+
+    fn choices(&self) -> Vec<String> {
+        let Self { popularity, share, decay, .. } = self;
+        vec![format!("popularity = {popularity}, share = {share}, decay = {decay}")]
+    }
+
+    /// Chooses what the configuration leaves open, one number after the other.
+    fn chosen(&self, config: &TitlePairsConfig, validate: Validate<'_>) -> Self {
+        let mut best = (self.clone(), None);
+        let mut among = |open: Option<f32>, values: &[f32], with: &dyn Fn(&Self, f32) -> Self| {
+            if open.is_some() {
+                return;
+            }
+            // The first value is the one that the best has.
+            let metric = best.1.unwrap_or_else(|| validate(&best.0));
+            best.1 = Some(metric);
+            let start = best.0.clone();
+            for &value in &values[1..] {
+                let model = with(&start, value);
+                let metric = validate(&model);
+                if best.1.is_some_and(|most| metric > most) {
+                    best = (model, Some(metric));
+                }
+            }
+        };
+        among(config.popularity, &POPULARITIES, &|model, popularity| model.with(popularity, model.share, model.decay));
+        among(config.share, &SHARES, &|model, share| model.with(model.popularity, share, model.decay));
+        among(config.decay, &DECAYS, &|model, decay| model.with(model.popularity, model.share, decay));
+        best.0
     }
 }
 
@@ -116,21 +195,27 @@ impl Recommender for TitlePairs {
     forward_recommender!(self => self.vectors; dim, interests, users, items);
 
     fn additions(&self, history: &History<'_>) -> Vec<(ItemId, f32)> {
+        let (all, own) = (&*self.counted, f64::from(self.share));
         // Ordered, so that equal histories give equal bits.
         let mut from: BTreeMap<ItemId, f64> = BTreeMap::new();
-        for (item, weight) in decayed::items(history, self.decay) {
+        for (item, weight) in decayed::items(history, self.decay.into()) {
             *from.entry(item).or_insert(0.0) += weight;
-            for &(neighbour, share) in &self.neighbours[item.index()] {
-                *from.entry(neighbour).or_insert(0.0) += weight * share;
+            for &(neighbour, share) in all.neighbours[item.index()].iter().filter(|_| own > 0.0) {
+                *from.entry(neighbour).or_insert(0.0) += weight * own * share;
             }
         }
-        let mut paired = vec![0.0; self.pairs.len()];
+        let mut paired = vec![0.0; all.pairs.len()];
         for (item, weight) in from {
-            self.pairs[item.index()].iter().for_each(|&(to, count)| paired[to.index()] += weight * count);
+            let weight = weight * self.damped[item.index()];
+            all.pairs[item.index()].iter().for_each(|&(to, count)| paired[to.index()] += weight * count);
+        }
+        paired.iter_mut().zip(&self.damped).for_each(|(score, damped)| *score *= damped);
+        if own == 0.0 {
+            return decayed::positive(&paired);
         }
         let mut scores = paired.clone();
-        for (&score, items) in paired.iter().zip(&self.neighbour_of).filter(|(score, _)| **score > 0.0) {
-            items.iter().for_each(|&(item, share)| scores[item.index()] += share * score);
+        for (&score, items) in paired.iter().zip(&all.neighbour_of).filter(|(score, _)| **score > 0.0) {
+            items.iter().for_each(|&(item, share)| scores[item.index()] += own * share * score);
         }
         decayed::positive(&scores)
     }

@@ -206,22 +206,22 @@ fn words_and_pairs_are_counted() {
     let near = ItemKnnConfig { window: 1, backward: 0.25, decay: 0.5, similarity: Similarity::Count };
     pairs(near, &[(1, 0.5), (2, 1.125), (3, 0.25), (5, 0.5)]);
     pairs(ItemKnnConfig { backward: 0.0, ..near }, &[(1, 0.5), (2, 1.0), (5, 0.5)]);
-    let shared = TitlePairsConfig { popularity: 0.4, ..TitlePairsConfig::default() };
+    let shared = TitlePairsConfig { popularity: Some(0.4), ..TitlePairsConfig::default() };
     let title_pairs = |config, expected: &[(u32, f32)]| check(&IdConfig::TitlePairs(config), expected);
     title_pairs(shared, &[(1, 2.5802137), (2, 2.6165342), (3, 1.9940868), (5, 1.9830133)]);
-    let half = TitlePairsConfig { neighbours: 1, share: 0.5, ..shared };
+    let half = TitlePairsConfig { neighbours: 1, share: Some(0.5), ..shared };
     title_pairs(half, &[(1, 1.5728502), (2, 1.5967485), (3, 1.1396597), (5, 1.0271613)]);
     let alone = [(1, 0.8092551), (2, 0.8583669), (3, 0.5012434), (5, 0.3321949)];
-    title_pairs(TitlePairsConfig { share: 0.0, ..shared }, &alone);
+    title_pairs(TitlePairsConfig { share: Some(0.0), ..shared }, &alone);
     title_pairs(TitlePairsConfig { neighbours: 0, ..shared }, &alone);
     let other = TitlePairsConfig {
         window: 3,
         backward: 0.25,
         fading: 0.0,
-        popularity: 0.5,
+        popularity: Some(0.5),
         neighbours: 2,
-        share: 2.0,
-        decay: 0.6,
+        share: Some(2.0),
+        decay: Some(0.6),
     };
     title_pairs(other, &[(1, 3.5783634), (2, 3.9000358), (3, 3.0551133), (5, 3.3017046)]);
     let refused = |config: &IdConfig, told: &str| {
@@ -229,11 +229,11 @@ fn words_and_pairs_are_counted() {
         assert!(error.contains(told), "{error}");
     };
     for (config, told) in [
-        (TitlePairsConfig { share: -1.0, ..shared }, "share is"),
-        (TitlePairsConfig { popularity: f32::NAN, ..shared }, "popularity is"),
+        (TitlePairsConfig { share: Some(-1.0), ..shared }, "share is"),
+        (TitlePairsConfig { popularity: Some(f32::NAN), ..shared }, "popularity is"),
         (TitlePairsConfig { fading: f32::INFINITY, ..shared }, "fading is"),
         (TitlePairsConfig { window: 0, ..shared }, "window is"),
-        (TitlePairsConfig { decay: 0.0, ..shared }, "decay is"),
+        (TitlePairsConfig { decay: Some(0.0), ..shared }, "decay is"),
     ] {
         refused(&IdConfig::TitlePairs(config), told);
     }
@@ -243,6 +243,39 @@ fn words_and_pairs_are_counted() {
     }
     refused(&IdConfig::ItemKnn(ItemKnnConfig { window: 0, ..near }), "window is");
     refused(&IdConfig::ItemKnn(ItemKnnConfig { backward: -1.0, ..near }), "backward is");
+}
+
+#[test]
+fn title_pairs_choose_what_is_open_on_validation_and_keep_it() {
+    let device = device();
+    let titles =
+        ["red wool scarf", "bread knife", "blue wool scarf", "knife for bread", "lamp"].map(String::from).to_vec();
+    let ids = (1..=5).map(|item| item.to_string()).collect();
+    let train = Sequences::from_numbers([vec![1, 2], vec![1, 2, 5], vec![3, 4]]);
+    let data = Dataset { catalog: Catalog::new(ids, titles), ..Dataset::from_sequences("shop", 5, train) };
+    let items = ItemId::list([1, 3]);
+    let history = History { user: UserId(0), items: &items };
+    let score =
+        |model: &dyn Recommender| model.additions(&history).iter().map(|(_, score)| f64::from(*score)).sum::<f64>();
+    let path = tempfile::tempdir().unwrap();
+    let path = path.path().join("title-pairs.safetensors");
+    let sum =
+        |config: TitlePairsConfig| score(&*TitlePairsConfig::fit(&config, &Job::new(&data, &device)).unwrap().model);
+    let open = TitlePairsConfig::default();
+    // The metric is the sum of the scores: the smallest popularity, the largest share and decay.
+    let most = TitlePairsConfig { popularity: Some(0.1), share: Some(2.0), decay: Some(0.9), ..open };
+    let least = TitlePairsConfig { popularity: Some(0.5), share: Some(0.0), decay: Some(0.6), ..open };
+    for (sign, wanted) in [(1.0, most), (-1.0, least)] {
+        let metric = |model: &dyn Recommender| sign * score(model);
+        let job = Job::new(&data, &device).validate(&metric);
+        let fitted = TitlePairsConfig::fit(&open, &job).unwrap();
+        assert_eq!(score(&*fitted.model), sum(wanted));
+        fitted.save(&path).unwrap();
+        let loaded = TitlePairsConfig::load(&open, &Job::new(&data, &device), &path).unwrap();
+        assert_eq!(score(&*loaded.model), sum(wanted));
+        assert_eq!(loaded.choices, fitted.choices);
+    }
+    assert_eq!(sum(open), sum(TitlePairsConfig { popularity: Some(0.3), share: Some(1.0), decay: Some(0.8), ..open }));
 }
 
 #[test]

@@ -68,7 +68,8 @@ impl TrainedMethod {
             let told = format!("grounded with k = {k}, scale = {scale}");
             (self.config.grounded_row(), grounded as &dyn Recommender, vec![told])
         });
-        std::iter::once((self.config.kind().to_owned(), self.model(), Vec::new())).chain(grounded)
+        let told = self.trained.choices.clone();
+        std::iter::once((self.config.kind().to_owned(), self.model(), told)).chain(grounded)
     }
 
     pub(crate) fn parameters(&self) -> &[ParamRow] {
