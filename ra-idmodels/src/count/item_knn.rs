@@ -97,8 +97,8 @@ impl ItemKnn {
     }
 }
 
-/// Counts the pairs of the training sequences: for each item, padding first, the items within `window` steps of it. One that
-/// comes `gap` steps after it counts `near(gap)`, and one that comes before it `backward` times that.
+/// Counts the pairs of the training sequences: for each item, padding first, the items within `window` steps of it. One
+/// that comes `gap` steps after it counts `near(gap)`, and one that comes before it `backward` times that.
 pub(super) fn count_pairs(
     dataset: &Dataset,
     window: usize,

@@ -101,10 +101,12 @@ struct Chosen {
     values: Param<Tensor<1>>,
 }
 
-/// Scores an item by `h (I + W) P (I + W)^T`: `h` are the decayed weights of the history, `P` the counts of pairs relative
-/// to popularity, as in [`ItemKnn`](super::ItemKnn), and row `i` of `W` holds the squared cosines between the title of item
-/// `i` and those of its neighbours, with the [share](TitlePairsConfig::share) as their sum. So a pair of items also speaks
-/// for items with titles like theirs, and an item without interactions is found by its title.
+/// Scores an item by `h (I + W) P (I + W)^T`: `h` are the decayed weights of the history, `P` the counts of pairs
+/// relative to popularity, as in [`ItemKnn`](super::ItemKnn), and row `i` of `W` holds the squared cosines between the
+/// title of item `i` and those of its neighbours, with the [share](TitlePairsConfig::share) as their sum. So a pair of
+/// items also speaks for items with titles like theirs, and an item without interactions has a score by its title.
+///
+/// Everything but three chosen numbers is counted again when it is loaded.
 #[derive(Debug, Clone)]
 pub struct TitlePairs {
     counted: Arc<Counted>,
@@ -135,6 +137,7 @@ impl TitlePairs {
     pub fn new(dataset: &Dataset, config: TitlePairsConfig, device: &Device) -> Self {
         let near = |gap: usize| (gap as f64).powf(-f64::from(config.fading));
         let pairs = count_pairs(dataset, config.window, config.backward, near);
+        let pairs = pairs.into_iter().map(|pairs| pairs.into_iter().collect()).collect();
         let mut neighbours = TitleWords::new(&dataset.catalog).most_alike(config.neighbours);
         for own in &mut neighbours {
             let sum: f64 = own.iter().map(|(_, cosine)| cosine * cosine).sum();
@@ -144,7 +147,6 @@ impl TitlePairs {
         for (item, own) in (0..).map(ItemId).zip(&neighbours) {
             own.iter().for_each(|&(neighbour, share)| neighbour_of[neighbour.index()].push((item, share)));
         }
-        let pairs = pairs.into_iter().map(|pairs| pairs.into_iter().collect()).collect();
         let counted = Arc::new(Counted { pairs, neighbours, neighbour_of, popularity: dataset.popularity() });
         let vectors = NoVectors(device.clone());
         let fresh = Self { counted, damped: Vec::new(), popularity: 0.0, share: 0.0, decay: 0.0, vectors };

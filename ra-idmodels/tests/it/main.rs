@@ -265,7 +265,8 @@ fn title_pairs_choose_what_is_open_on_validation_and_keep_it() {
     // The metric is the sum of the scores: the smallest popularity, the largest share and decay.
     let most = TitlePairsConfig { popularity: Some(0.1), share: Some(2.0), decay: Some(0.9), ..open };
     let least = TitlePairsConfig { popularity: Some(0.5), share: Some(0.0), decay: Some(0.6), ..open };
-    for (sign, wanted) in [(1.0, most), (-1.0, least)] {
+    let told = ["popularity = 0.1, share = 2, decay = 0.9", "popularity = 0.5, share = 0, decay = 0.6"];
+    for ((sign, wanted), told) in [(1.0, most), (-1.0, least)].into_iter().zip(told) {
         let metric = |model: &dyn Recommender| sign * score(model);
         let job = Job::new(&data, &device).validate(&metric);
         let fitted = TitlePairsConfig::fit(&open, &job).unwrap();
@@ -273,8 +274,12 @@ fn title_pairs_choose_what_is_open_on_validation_and_keep_it() {
         fitted.save(&path).unwrap();
         let loaded = TitlePairsConfig::load(&open, &Job::new(&data, &device), &path).unwrap();
         assert_eq!(score(&*loaded.model), sum(wanted));
-        assert_eq!(loaded.choices, fitted.choices);
+        assert_eq!((loaded.choices, fitted.choices), (vec![told.to_owned()], vec![told.to_owned()]));
     }
+    let metric = |model: &dyn Recommender| score(model);
+    let half = TitlePairsConfig { share: Some(0.5), ..open };
+    let kept = TitlePairsConfig::fit(&half, &Job::new(&data, &device).validate(&metric)).unwrap();
+    assert_eq!(kept.choices, ["popularity = 0.1, share = 0.5, decay = 0.9"], "what is given is not chosen");
     assert_eq!(sum(open), sum(TitlePairsConfig { popularity: Some(0.3), share: Some(1.0), decay: Some(0.8), ..open }));
 }
 
