@@ -62,6 +62,7 @@
 
 mod batch;
 mod checks;
+mod choose;
 mod count;
 pub mod golden;
 mod import;

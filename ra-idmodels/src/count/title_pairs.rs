@@ -3,6 +3,7 @@
 use super::decayed::{self, NoVectors};
 use super::item_knn::count_pairs;
 use super::titles::TitleWords;
+use crate::choose::best_of;
 use crate::{IdMethod, Job, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -149,17 +150,20 @@ impl TitlePairs {
         }
         let counted = Arc::new(Counted { pairs, neighbours, neighbour_of, popularity: dataset.popularity() });
         let vectors = NoVectors(device.clone());
-        let fresh = Self { counted, damped: Vec::new(), popularity: 0.0, share: 0.0, decay: 0.0, vectors };
-        let first = |own: Option<f32>, among: &[f32]| own.unwrap_or(among[0]);
-        let (popularity, share) = (first(config.popularity, &POPULARITIES), first(config.share, &SHARES));
-        fresh.with(popularity, share, first(config.decay, &DECAYS))
+        let popularity = config.popularity.unwrap_or(POPULARITIES[0]);
+        let (share, decay) = (config.share.unwrap_or(SHARES[0]), config.decay.unwrap_or(DECAYS[0]));
+        Self::of(counted, vectors, popularity, share, decay)
+    }
+
+    fn of(counted: Arc<Counted>, vectors: NoVectors, popularity: f32, share: f32, decay: f32) -> Self {
+        let damped = |&count: &u32| (f64::from(count) + 1.0).powf(-f64::from(popularity));
+        let damped = counted.popularity.iter().map(damped).collect();
+        Self { counted, damped, popularity, share, decay, vectors }
     }
 
     /// The same counts with other numbers.
     fn with(&self, popularity: f32, share: f32, decay: f32) -> Self {
-        let damped = |&count: &u32| (f64::from(count) + 1.0).powf(-f64::from(popularity));
-        let damped = self.counted.popularity.iter().map(damped).collect();
-        Self { damped, popularity, share, decay, ..self.clone() }
+        Self::of(self.counted.clone(), self.vectors.clone(), popularity, share, decay)
     }
 
     fn choices(&self) -> Vec<String> {
@@ -169,27 +173,14 @@ impl TitlePairs {
 
     /// Chooses what the configuration leaves open, one number after the other.
     fn chosen(&self, config: &TitlePairsConfig, validate: Validate<'_>) -> Self {
-        let mut best = (self.clone(), None);
-        let mut among = |open: Option<f32>, values: &[f32], with: &dyn Fn(&Self, f32) -> Self| {
-            if open.is_some() {
-                return;
-            }
-            // The first value is the one that the best has.
-            let metric = best.1.unwrap_or_else(|| validate(&best.0));
-            best.1 = Some(metric);
-            let start = best.0.clone();
-            for &value in &values[1..] {
-                let model = with(&start, value);
-                let metric = validate(&model);
-                if best.1.is_some_and(|most| metric > most) {
-                    best = (model, Some(metric));
-                }
-            }
+        let Self { share, decay, .. } = *self;
+        let choose = |own: Option<f32>, among: &[f32], with: &dyn Fn(f32) -> Self| {
+            own.unwrap_or_else(|| best_of(among, with, validate).0)
         };
-        among(config.popularity, &POPULARITIES, &|model, popularity| model.with(popularity, model.share, model.decay));
-        among(config.share, &SHARES, &|model, share| model.with(model.popularity, share, model.decay));
-        among(config.decay, &DECAYS, &|model, decay| model.with(model.popularity, model.share, decay));
-        best.0
+        let popularity = choose(config.popularity, &POPULARITIES, &|popularity| self.with(popularity, share, decay));
+        let share = choose(config.share, &SHARES, &|share| self.with(popularity, share, decay));
+        let decay = choose(config.decay, &DECAYS, &|decay| self.with(popularity, share, decay));
+        self.with(popularity, share, decay)
     }
 }
 

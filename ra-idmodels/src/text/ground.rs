@@ -1,5 +1,6 @@
 //! Text-grounded IDs: the vector of a rare item shrinks towards what its text predicts.
 use super::features::on_sphere;
+use crate::choose::best_of;
 use crate::method::sequence::item_rows;
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::Solve;
@@ -91,13 +92,9 @@ impl Grounded {
                 what: "a validation metric".into(),
                 remedy: format!("it chooses {what} of the grounding: hold interactions out, or set {what}"),
             })?;
-            let mut best = (f64::NEG_INFINITY, values[0]);
-            for &value in values {
-                let found = metric(&made(value));
-                best = if found > best.0 { (found, value) } else { best };
-            }
-            tracing::info!(value = best.1, validation = best.0, "grounding: {what}");
-            Ok::<f32, Error>(best.1)
+            let (value, validation) = best_of(values, made, metric);
+            tracing::info!(value, validation, "grounding: {what}");
+            Ok::<f32, Error>(value)
         };
         let first = config.scale.unwrap_or(SCALES[0]);
         let k = config.k.map_or_else(|| choose("k", &KS, &|k| made(k, first)), Ok)?;

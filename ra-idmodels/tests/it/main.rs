@@ -245,14 +245,19 @@ fn words_and_pairs_are_counted() {
     refused(&IdConfig::ItemKnn(ItemKnnConfig { backward: -1.0, ..near }), "backward is");
 }
 
-#[test]
-fn title_pairs_choose_what_is_open_on_validation_and_keep_it() {
-    let device = device();
+/// Five items, two pairs of which have similar titles.
+fn shop<const USERS: usize>(histories: [Vec<u32>; USERS]) -> Dataset {
     let titles =
         ["red wool scarf", "bread knife", "blue wool scarf", "knife for bread", "lamp"].map(String::from).to_vec();
     let ids = (1..=5).map(|item| item.to_string()).collect();
-    let train = Sequences::from_numbers([vec![1, 2], vec![1, 2, 5], vec![3, 4]]);
-    let data = Dataset { catalog: Catalog::new(ids, titles), ..Dataset::from_sequences("shop", 5, train) };
+    let train = Sequences::from_numbers(histories);
+    Dataset { catalog: Catalog::new(ids, titles), ..Dataset::from_sequences("shop", 5, train) }
+}
+
+#[test]
+fn title_pairs_choose_what_is_open_on_validation_and_keep_it() {
+    let device = device();
+    let data = shop([vec![1, 2], vec![1, 2, 5], vec![3, 4]]);
     let items = ItemId::list([1, 3]);
     let history = History { user: UserId(0), items: &items };
     let score =
@@ -286,11 +291,7 @@ fn title_pairs_choose_what_is_open_on_validation_and_keep_it() {
 #[test]
 fn pairs_of_similar_titles_reach_items_that_nobody_has_taken() {
     let device = device();
-    let titles =
-        ["red wool scarf", "bread knife", "blue wool scarf", "knife for bread", "lamp"].map(String::from).to_vec();
-    let ids = (1..=5).map(|item| item.to_string()).collect();
-    let train = Sequences::from_numbers([vec![1, 2], vec![1, 2, 5]]);
-    let data = Dataset { catalog: Catalog::new(ids, titles), ..Dataset::from_sequences("shop", 5, train) };
+    let data = shop([vec![1, 2], vec![1, 2, 5]]);
     let scores = |config: IdConfig, items: &[u32]| {
         let (model, items) = (ra_idmodels::fit(&config, &Job::new(&data, &device)).unwrap().model, items.to_vec());
         let items = ItemId::list(items);
