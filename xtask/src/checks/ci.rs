@@ -141,7 +141,7 @@ pub(crate) fn ci() -> Result<()> {
             .tool("semver-checks", &["semver-checks", "--workspace", "--exclude=xtask", "--baseline-rev", &tag])?,
         None => report.skip("semver-checks", "there is no version tag to compare with yet"),
     }
-    say!("ci: all checks passed\n{}", report.lines.join("\n"));
+    say!("{}\nci: {}", report.lines.join("\n"), report.ending());
     Ok(())
 }
 
@@ -295,6 +295,7 @@ fn has_vulkan() -> bool {
 #[derive(Debug, Default)]
 struct Report {
     lines: Vec<String>,
+    skipped: Vec<String>,
 }
 
 impl Report {
@@ -323,6 +324,15 @@ impl Report {
 
     fn skip(&mut self, name: &str, why: &str) {
         self.lines.push(format!("  {name:<8}  skipped: {why}"));
+        self.skipped.push(name.into());
+    }
+
+    /// The last line after success, which names what was not checked.
+    fn ending(&self) -> String {
+        match self.skipped.len() {
+            0 => "all checks passed".into(),
+            some => format!("all checks that were run passed; {some} skipped: {}", self.skipped.join(", ")),
+        }
     }
 }
 
@@ -353,7 +363,7 @@ mod tests {
         let error = report.step("two", || bail!("cargo two: exit status: 101")).unwrap_err();
         let message = format!("{error:#}");
         assert!(message.starts_with("ci: two failed after") && message.ends_with("exit status: 101"), "{message}");
-        assert_eq!(report.lines.len(), 1);
+        assert_eq!((report.lines.len(), &*report.ending()), (1, "all checks passed"));
     }
 
     #[test]
@@ -378,6 +388,7 @@ mod tests {
         let mut report = Report::default();
         report.tool("no-such-tool", &["no-such-tool"]).unwrap();
         assert!(report.lines[0].contains("skipped: cargo-no-such-tool is not installed"));
+        assert_eq!(report.ending(), "all checks that were run passed; 1 skipped: no-such-tool");
     }
 
     #[test]
