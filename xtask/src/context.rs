@@ -7,11 +7,12 @@ use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Tensor;
 use ra_core::{
-    Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, host_numbers, open_devices, splitmix64,
+    Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, host_numbers, open_devices, read_json,
+    splitmix64, write_json,
 };
 use ra_eval::{EvalConfig, HeldOut, Measure, Part, StageCost, criterion, unmeasured};
 use ra_eval::{criterion_of_scores, evaluate, evaluate_items, item_vectors};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::{Debug, Display};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,10 +106,12 @@ impl Context {
     }
 }
 
-/// The costs of the stages of a run.
+/// The costs of the stages of a run, over all its parts if it was resumed.
 #[derive(Debug, Default)]
 pub(crate) struct Costs {
     stages: RefCell<Vec<StageCost>>,
+    /// Where they are kept, once the run folder is open.
+    file: OnceCell<PathBuf>,
     /// The number of tokens that the language model has read, and how many of them are attributed to stages.
     tokens: Arc<AtomicU64>,
     told: Cell<u64>,
@@ -126,13 +129,42 @@ impl Costs {
         tracing::info!(stage, seconds, "done");
         let read = self.tokens.load(Ordering::Relaxed);
         let tokens = Some(read - self.told.replace(read)).filter(|&tokens| tokens > 0);
-        let cost = StageCost { name: stage.into(), seconds, peak_mib: machine::peak_mib(), tokens };
-        self.stages.borrow_mut().push(cost);
+        self.stages.borrow_mut().push(StageCost { name: stage.into(), seconds, peak_mib: machine::peak_mib(), tokens });
+        self.write();
         seconds
     }
 
+    /// Keeps the costs in `file` from now on, beginning with those that an earlier part of the run left there.
+    pub(crate) fn keep(&self, file: PathBuf) {
+        if file.exists() {
+            match read_json::<Vec<StageCost>>(&file) {
+                Ok(earlier) => drop(self.stages.borrow_mut().splice(..0, earlier)),
+                Err(error) => tracing::warn!("the report will lack the costs before this start of the run: {error}"),
+            }
+        }
+        self.file.get_or_init(|| file);
+        self.write();
+    }
+
+    fn write(&self) {
+        let written = self.file.get().map_or(Ok(()), |file| write_json(file, &self.all()));
+        // A full disk also affects files that matter more, which report it.
+        written.unwrap_or_else(|error| tracing::warn!("the costs of this stage are not kept: {error}"));
+    }
+
+    /// Returns the costs of each stage, in the order of their first times. What a stage took several times is added.
     pub(crate) fn all(&self) -> Vec<StageCost> {
-        self.stages.borrow().clone()
+        let mut all: Vec<StageCost> = Vec::new();
+        for more in self.stages.borrow().iter() {
+            let Some(cost) = all.iter_mut().find(|cost| cost.name == more.name) else {
+                all.push(more.clone());
+                continue;
+            };
+            cost.seconds += more.seconds;
+            cost.peak_mib = cost.peak_mib.max(more.peak_mib);
+            cost.tokens = [cost.tokens, more.tokens].into_iter().flatten().reduce(|one, other| one + other);
+        }
+        all
     }
 }
 

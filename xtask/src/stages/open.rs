@@ -23,6 +23,7 @@ pub fn open(recipe: &Recipe, data: &Data, text: Option<&FrozenText>, cx: &Contex
         return Ok(Some(report));
     }
     cx.store.open(&manifest)?;
+    cx.costs.keep(cx.store.folder()?.file("costs.json"));
     tracing::info!(recipe = recipe.name, seed = recipe.seed, dataset = data.dataset.name, "run");
     text.iter().for_each(|text| text.log_reading());
     estimate(recipe, data, text, cx.device()).into_iter().for_each(|expected| cx.expect(expected));

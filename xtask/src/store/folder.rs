@@ -29,7 +29,7 @@ pub(crate) const KIND: &str = "run";
 const REPORTS: [&str; 3] = ["report.json", "report.md", "report.html"];
 
 /// The other files that every run writes.
-const FILES: [&str; 3] = ["manifest.json", "recipe.toml", "log.jsonl"];
+const FILES: [&str; 4] = ["manifest.json", "recipe.toml", "log.jsonl", "costs.json"];
 
 /// The metadata key in a file of item vectors that names what they were computed with.
 const MADE_BY: &str = "made_by";

@@ -149,12 +149,29 @@ fn a_run_gives_four_rows_twice_alike_and_resumes_to_the_same_bits() {
     );
 
     // A run that was interrupted while it aligned, or before it had trained anything.
-    for lost in ["checkpoints/towers.json", "checkpoints/id-sasrec.json"] {
+    let cost = |run: &str, stage: &str| {
+        let stages = root.report(run)["stages"].as_array().unwrap().clone();
+        let named: Vec<_> = stages.iter().filter(|cost| cost["name"] == stage).collect();
+        assert_eq!(named.len(), 1, "{stage} in {stages:?}");
+        named[0]["seconds"].as_f64().unwrap()
+    };
+    for (lost, again, kept) in [
+        ("checkpoints/towers.json", "align ra-rec", "train sasrec"),
+        ("checkpoints/id-sasrec.json", "train sasrec", "train pop"),
+    ] {
+        let before = [again, kept].map(|stage| cost("b", stage));
         std::fs::remove_file(root.path("b").join(lost)).unwrap();
         std::fs::remove_file(root.path("b/report.json")).unwrap();
         root.ok(&["run", "tiny", "--out", "b", "--resume"]);
         assert_eq!(root.metrics("a"), root.metrics("b"), "after {lost} was lost");
+        // The costs are those of all parts of the run.
+        assert!(cost("b", again) > before[0] && cost("b", kept) == before[1], "after {lost} was lost");
     }
+    // Costs that cannot be read are told, and no reason to stop.
+    std::fs::write(root.path("b/costs.json"), "[{").unwrap();
+    std::fs::remove_file(root.path("b/report.json")).unwrap();
+    let told = root.warned(&["run", "tiny", "--out", "b", "--resume"]);
+    assert!(told.contains("costs.json") && told.contains("will lack the costs"), "{told}");
     root.ok(&["report", "a", "b"]);
 }
 
