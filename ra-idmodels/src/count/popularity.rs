@@ -26,22 +26,23 @@ impl IdMethod for PopularityConfig {
     }
 }
 
-/// Scores an item by how often it occurs in the training data.
+/// Scores an item by how often it occurs in the training data: `ln(1 + count)`. Their softmax is the share of each item
+/// in all interactions, one more counted for each. So they are a prior in a blend, which adds logits.
 #[derive(Debug, Clone)]
 pub struct Popularity {
-    counts: Vec<f32>,
+    scores: Vec<f32>,
     device: Device,
 }
 
 impl Popularity {
     /// Counts the training interactions.
     pub fn new(dataset: &Dataset, device: &Device) -> Self {
-        Self::of_counts(dataset.popularity().iter().map(|&c| c as f32).collect(), device)
+        Self::of_scores(dataset.popularity().iter().map(|&count| (count as f32).ln_1p()).collect(), device)
     }
 
     /// Takes the score of each item; index 0 is padding.
-    pub(super) fn of_counts(counts: Vec<f32>, device: &Device) -> Self {
-        Self { counts, device: device.clone() }
+    pub(super) fn of_scores(scores: Vec<f32>, device: &Device) -> Self {
+        Self { scores, device: device.clone() }
     }
 }
 
@@ -56,8 +57,8 @@ impl Recommender for Popularity {
         Tensor::ones([histories.len(), 1], &self.device)
     }
     fn items(&self, items: &[ItemId]) -> Tensor<2> {
-        let counts: Vec<f32> = items.iter().map(|item| self.counts[item.index()]).collect();
-        Tensor::from_data(TensorData::new(counts, [items.len(), 1]), &self.device)
+        let scores: Vec<f32> = items.iter().map(|item| self.scores[item.index()]).collect();
+        Tensor::from_data(TensorData::new(scores, [items.len(), 1]), &self.device)
     }
     fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()

@@ -28,7 +28,7 @@ impl Check for RecentConfig {
 
 impl IdMethod for RecentConfig {
     fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        Ok(Trained::counted(Popularity::of_counts(self.counts(job.dataset), job.device)))
+        Ok(Trained::counted(Popularity::of_scores(self.counts(job.dataset), job.device)))
     }
 
     fn load(&self, job: &Job<'_>, _: &Path) -> Result<Trained> {

@@ -17,9 +17,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The values that validation chooses among, in this order; the first ones are those without validation.
-const POPULARITIES: [f32; 5] = [0.3, 0.1, 0.2, 0.4, 0.5];
+const POPULARITIES: [f32; 6] = [0.3, 0.0, 0.1, 0.2, 0.4, 0.5];
 const SHARES: [f32; 4] = [1.0, 0.0, 0.3, 2.0];
-const DECAYS: [f32; 4] = [0.8, 0.6, 0.7, 0.9];
+const DECAYS: [f32; 5] = [0.8, 0.6, 0.7, 0.9, 1.0];
 
 /// Configures [`TitlePairs`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -105,6 +105,8 @@ impl TitleWords {
             found.truncate(most);
         }
         found.sort_unstable_by(order);
+        // Room for all that were met is thousands of times what is kept, for every item of a large catalogue.
+        found.shrink_to_fit();
         found
     }
 }

@@ -268,9 +268,9 @@ fn title_pairs_choose_what_is_open_on_validation_and_keep_it() {
         |config: TitlePairsConfig| score(&*TitlePairsConfig::fit(&config, &Job::new(&data, &device)).unwrap().model);
     let open = TitlePairsConfig::default();
     // The metric is the sum of the scores: the smallest popularity, the largest share and decay.
-    let most = TitlePairsConfig { popularity: Some(0.1), share: Some(2.0), decay: Some(0.9), ..open };
+    let most = TitlePairsConfig { popularity: Some(0.0), share: Some(2.0), decay: Some(1.0), ..open };
     let least = TitlePairsConfig { popularity: Some(0.5), share: Some(0.0), decay: Some(0.6), ..open };
-    let told = ["popularity = 0.1, share = 2, decay = 0.9", "popularity = 0.5, share = 0, decay = 0.6"];
+    let told = ["popularity = 0, share = 2, decay = 1", "popularity = 0.5, share = 0, decay = 0.6"];
     for ((sign, wanted), told) in [(1.0, most), (-1.0, least)].into_iter().zip(told) {
         let metric = |model: &dyn Recommender| sign * score(model);
         let job = Job::new(&data, &device).validate(&metric);
@@ -284,7 +284,7 @@ fn title_pairs_choose_what_is_open_on_validation_and_keep_it() {
     let metric = |model: &dyn Recommender| score(model);
     let half = TitlePairsConfig { share: Some(0.5), ..open };
     let kept = TitlePairsConfig::fit(&half, &Job::new(&data, &device).validate(&metric)).unwrap();
-    assert_eq!(kept.choices, ["popularity = 0.1, share = 0.5, decay = 0.9"], "what is given is not chosen");
+    assert_eq!(kept.choices, ["popularity = 0, share = 0.5, decay = 1"], "what is given is not chosen");
     assert_eq!(sum(open), sum(TitlePairsConfig { popularity: Some(0.3), share: Some(1.0), decay: Some(0.8), ..open }));
 }
 
@@ -525,8 +525,8 @@ fn popularity_counts_training_interactions() {
     let data = ring(4);
     let pop = Popularity::new(&data, &device());
     check_recommender(&pop, &[History { user: UserId(0), items: &[] }], &ItemId::list(1..=4));
-    let counts: Vec<f32> = pop.items(&ItemId::list([1, 2])).into_data().iter().collect();
-    assert_eq!(counts, data.popularity()[1..3].iter().map(|&c| c as f32).collect::<Vec<_>>());
+    let scores: Vec<f32> = pop.items(&ItemId::list([1, 2])).into_data().iter().collect();
+    assert_eq!(scores, data.popularity()[1..3].iter().map(|&count| (count as f32 + 1.0).ln()).collect::<Vec<_>>());
 }
 
 #[test]
