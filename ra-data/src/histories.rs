@@ -55,7 +55,16 @@ pub fn histories(config: &DataConfig) -> Result<Histories> {
 /// # Errors
 /// As [`prepare`](crate::prepare), about the file of titles.
 pub fn catalog(config: &DataConfig, items: &[String]) -> Result<Catalog> {
-    read_catalog(items.to_vec(), Inputs::files(config), config, &mut RejectedRows::default())
+    catalog_beyond(config, items, &|_| false)
+}
+
+/// Reads the same from a file that need not say anything about the items that are `known`: nothing is reported if it lacks
+/// them.
+///
+/// # Errors
+/// As [`catalog`].
+pub fn catalog_beyond(config: &DataConfig, items: &[String], known: &dyn Fn(&str) -> bool) -> Result<Catalog> {
+    read_catalog(items.to_vec(), known, Inputs::files(config), config, &mut RejectedRows::default())
 }
 
 /// Reads another column about the items with these ids, such as their category, from the file that `config` names as
@@ -86,6 +95,12 @@ mod tests {
         std::fs::write(&items, "item,title,kind\na,One,x\nc,,y\nz,Two,\n").unwrap();
         let of_items = DataConfig { items: Some(items), ..DataConfig::default() };
         assert_eq!(catalog(&of_items, &found.items).unwrap().titles(), ["One", "", ""]);
+        let strict = DataConfig { strict: true, ..of_items.clone() };
+        let more: Vec<String> = ["d", "e", "f", "g", "a"].map(str::to_owned).into();
+        let told = catalog(&strict, &more).unwrap_err().to_string();
+        assert!(told.contains("has 1 of the 5 items"), "{told}");
+        assert_eq!(catalog_beyond(&strict, &more, &|item| item != "a").unwrap().titles(), ["", "", "", "", "One"]);
+        assert!(catalog_beyond(&strict, &more, &|item| item == "a").unwrap_err().to_string().contains("has 0 of the 4"));
         assert_eq!(attribute(&of_items, "kind", &found.items).unwrap(), ["x", "", "y"]);
         assert!(attribute(&of_items, "colour", &found.items).unwrap_err().to_string().contains("`colour`"));
         let missing = DataConfig { interactions: Some(dir.path().join("no.csv")), ..DataConfig::default() };

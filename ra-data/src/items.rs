@@ -43,16 +43,17 @@ fn fields(config: &DataConfig) -> Vec<&str> {
     config.text.as_ref().map(TextTemplate::fields).unwrap_or_default()
 }
 
-/// Returns the catalogue of the items with these ids.
+/// Returns the catalogue of the items with these ids. The table need not say anything about items that are `known`.
 pub(crate) fn read_catalog(
     ids: Vec<String>,
+    known: &dyn Fn(&str) -> bool,
     inputs: Inputs<'_>,
     config: &DataConfig,
     rejected: &mut RejectedRows,
 ) -> Result<Catalog> {
     let ItemRows { titles, fields } = match inputs.items {
         // The caller reports what the filters left of the log.
-        Some(input) if !ids.is_empty() => read_rows(&ids, input, config, rejected)?,
+        Some(input) if !ids.is_empty() => read_rows(&ids, known, input, config, rejected)?,
         _ => ItemRows {
             titles: vec![String::new(); ids.len()],
             fields: vec![vec![String::new(); ids.len()]; fields(config).len()],
@@ -64,23 +65,24 @@ pub(crate) fn read_catalog(
         None => catalog,
     };
     if let Some(input) = inputs.items {
-        tell_silent(&catalog, input.path(), config.strict)?;
+        tell_silent(&catalog, known, input.path(), config.strict)?;
     }
     Ok(catalog)
 }
 
-/// Reports items without a text.
-fn tell_silent(catalog: &Catalog, path: &Path, strict: bool) -> Result<()> {
+/// Reports items without a text that are not `known`.
+fn tell_silent(catalog: &Catalog, known: &dyn Fn(&str) -> bool, path: &Path, strict: bool) -> Result<()> {
     let what = if catalog.template().is_some() { "text" } else { "title" };
-    let silent = catalog.all().filter(|item| !catalog.has_text(*item)).count();
+    let asked = || catalog.all().filter(|item| !known(catalog.id(*item)));
+    let silent = asked().filter(|item| !catalog.has_text(*item)).count();
     if silent > 0 && silent == catalog.len() {
-        return doubt(strict, path, format!("none of the items has a {what}: the language model reads empty ones"));
+        return doubt(strict, path, format!("none of the items has a {what}: rows that read it get an empty one"));
     }
     if silent > 0 {
         tracing::warn!(
             items = silent,
-            of = catalog.len(),
-            "items without a {what}: the language model reads an empty one"
+            of = asked().count(),
+            "items have no {what}: rows that read it get an empty one"
         );
     }
     Ok(())
@@ -95,7 +97,13 @@ struct ItemRows {
 
 /// Reads titles and fields. If an item has several rows, the first title that is not empty counts, and so does the
 /// first text of each field; an item without a row has none of them. HTML entities such as `&amp;` are decoded.
-fn read_rows(ids: &[String], input: Input<'_>, config: &DataConfig, rejected: &mut RejectedRows) -> Result<ItemRows> {
+fn read_rows(
+    ids: &[String],
+    known: &dyn Fn(&str) -> bool,
+    input: Input<'_>,
+    config: &DataConfig,
+    rejected: &mut RejectedRows,
+) -> Result<ItemRows> {
     let mut titles: Vec<Option<String>> = vec![None; ids.len()];
     let mut fields = vec![vec![String::new(); ids.len()]; fields(config).len()];
     let places = places(ids);
@@ -129,7 +137,9 @@ fn read_rows(ids: &[String], input: Input<'_>, config: &DataConfig, rejected: &m
         Ok(())
     })?;
     told.refuse_lacking(input, &wanted, config)?;
-    told.doubts(ids, titles.iter().flatten().count(), input.path(), config.strict)?;
+    let asked: Vec<(&String, bool)> =
+        ids.iter().zip(titles.iter().map(Option::is_some)).filter(|(id, _)| !known(id)).collect();
+    told.doubts(&asked, input.path(), config.strict)?;
     let mut titles: Vec<String> = titles.into_iter().map(Option::unwrap_or_default).collect();
     // A column of nothing but such words holds no titles.
     let is_nothing = |title: &String| title.trim().is_empty() || ids::stands_for_nothing(title.trim());
@@ -238,11 +248,11 @@ impl Told {
         ))
     }
 
-    /// Reports what distorts metrics unless it is intended: `found` of the items with these `ids` have a row.
-    fn doubts(&self, ids: &[String], found: usize, path: &Path, strict: bool) -> Result<()> {
+    /// Reports what distorts metrics unless it is intended: `asked` are the ids of the items, and whether each has a row.
+    fn doubts(&self, asked: &[(&String, bool)], path: &Path, strict: bool) -> Result<()> {
         let Self { repeated, conflicting, unknown, strangers, .. } = self;
         if *unknown > 0 {
-            tracing::warn!(path = %path.display(), rows = unknown, "items that the log does not have are left out");
+            tracing::warn!(path = %path.display(), rows = unknown, "items are left out: the log does not have them, or its filters left them out");
         }
         if *conflicting > 0 {
             let problem =
@@ -256,14 +266,16 @@ impl Told {
             );
         }
         // If only some items have titles but all of these are in the log, nothing suggests another data set.
-        if found == 0 || (2 * found < ids.len() && !strangers.is_empty()) {
-            let list = |ids: &[String]| ids.iter().take(2).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+        let found = asked.iter().filter(|(_, is_there)| *is_there).count();
+        if !asked.is_empty() && (found == 0 || (2 * found < asked.len() && !strangers.is_empty())) {
+            let list = |ids: &[&String]| ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+            let first: Vec<&String> = asked.iter().take(2).map(|(id, _)| *id).collect();
             let problem = format!(
                 "has {found} of the {} items of the log, such as {}; items that are not in the log: {}; do both files \
                  belong to the same data set, with the same kind of ids?",
-                ids.len(),
-                list(ids),
-                if strangers.is_empty() { "none".into() } else { list(strangers) },
+                asked.len(),
+                list(&first),
+                if strangers.is_empty() { "none".into() } else { list(&strangers.iter().collect::<Vec<_>>()) },
             );
             doubt(strict, path, problem)?;
         }

@@ -71,14 +71,15 @@ pub use curate::{Budget, Candidates, CurateConfig, CurateMethod, Curated, candid
 pub use describe::{Description, NumberSummary, TextSummary, describe};
 pub use error::{DataError, Result};
 pub use format::row::RejectedRows;
-pub use histories::{Histories, attribute, catalog, histories};
+pub use histories::{Histories, attribute, catalog, catalog_beyond, histories};
 pub use prepare::{Prepared, prepare};
+pub use source::lines::{TextLines, text_lines};
 pub use split::indexed::{IndexedSplit, split_indexed};
 pub use table::draft::check_export;
 pub use table::export::{samples_to_parquet, to_parquet};
 #[cfg(feature = "polars")]
 pub use table::frames;
-pub use table::read::{NumberColumns, read_columns, read_table};
+pub use table::read::{NumberColumns, column_names, read_columns, read_table};
 pub use table::{Column, write_columns, write_parts};
 
 #[cfg(doctest)]

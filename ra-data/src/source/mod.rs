@@ -3,5 +3,6 @@
 pub(crate) mod file;
 pub(crate) mod first_bytes;
 pub(crate) mod folder;
+pub(crate) mod lines;
 pub(crate) mod read;
 mod unpack;

@@ -39,6 +39,17 @@ pub fn read_columns(path: &Path, key: &str) -> Result<(Vec<String>, NumberColumn
     Ok((keys, numbers))
 }
 
+/// Reads the names of the columns of a Parquet file, without its rows.
+///
+/// # Errors
+/// Names the path.
+pub fn column_names(path: &Path) -> Result<Vec<String>> {
+    let fail = |e: String| DataError::corrupt(path, format!("cannot be read as Parquet: {e}"));
+    let file = std::fs::File::open(path).map_err(|e| fail(e.to_string()))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| fail(e.to_string()))?;
+    Ok(reader.schema().fields().iter().map(|field| field.name().clone()).collect())
+}
+
 /// Reads every column of a Parquet file that [`write_columns`](crate::write_columns) can write; others are left out.
 ///
 /// # Errors

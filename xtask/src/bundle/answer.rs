@@ -5,8 +5,11 @@ use crate::names::plain;
 use anyhow::{Result, bail};
 use ra_core::{Catalog, History, ItemId, UserId};
 use ra_eval::top_k;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Formatter;
 use utoipa::ToSchema;
 
 /// At most this many of the newest items of a history are read.
@@ -24,7 +27,7 @@ const REASONS: usize = 50;
 #[non_exhaustive]
 pub struct Request {
     /// A user of the bundle, by name, if it holds names: their history is that of the bundle, followed by `history`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "id_or_none")]
     pub user: Option<String>,
     /// What the user did, oldest first.
     pub history: Vec<Past>,
@@ -49,8 +52,8 @@ pub struct Request {
     pub explain: bool,
 }
 
-/// An item of a history: an id or a title, or more about it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+/// An item of a history: an id or a title, or more about it. A whole number is an id too.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Past {
     /// An id, or else a title.
@@ -64,7 +67,7 @@ pub enum Past {
 #[serde(default, deny_unknown_fields)]
 pub struct PastEntry {
     /// The id.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "id_or_none")]
     pub item: Option<String>,
     /// The title, instead of the id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +78,59 @@ pub struct PastEntry {
     /// The time, on any scale. If one entry has it, all must; they are put into its order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ts: Option<f64>,
+}
+
+impl<'de> Deserialize<'de> for Past {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct Entry;
+        impl<'de> Visitor<'de> for Entry {
+            type Value = Past;
+            fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an id or a title, or {\"item\": ID} or {\"title\": TITLE}")
+            }
+            fn visit_str<E>(self, name: &str) -> std::result::Result<Past, E> {
+                Ok(Past::Name(name.to_owned()))
+            }
+            fn visit_u64<E>(self, id: u64) -> std::result::Result<Past, E> {
+                Ok(Past::Name(id.to_string()))
+            }
+            fn visit_i64<E>(self, id: i64) -> std::result::Result<Past, E> {
+                Ok(Past::Name(id.to_string()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Past, A::Error> {
+                PastEntry::deserialize(MapAccessDeserializer::new(map)).map(Past::Entry)
+            }
+        }
+        from.deserialize_any(Entry)
+    }
+}
+
+/// Reads an id, which may be a whole number.
+pub(super) fn id<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
+    struct Id;
+    impl Visitor<'_> for Id {
+        type Value = String;
+        fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an id: a text or a whole number")
+        }
+        fn visit_str<E>(self, id: &str) -> std::result::Result<String, E> {
+            Ok(id.to_owned())
+        }
+        fn visit_u64<E>(self, id: u64) -> std::result::Result<String, E> {
+            Ok(id.to_string())
+        }
+        fn visit_i64<E>(self, id: i64) -> std::result::Result<String, E> {
+            Ok(id.to_string())
+        }
+    }
+    from.deserialize_any(Id)
+}
+
+/// Reads an id or nothing.
+fn id_or_none<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Wrapped(#[serde(deserialize_with = "id")] String);
+    Ok(Option::<Wrapped>::deserialize(from)?.map(|Wrapped(id)| id))
 }
 
 impl PastEntry {
@@ -366,6 +422,14 @@ impl Bundle {
         found
     }
 
+    /// Returns the notes on a request that do not depend on the history, which all answers of a batch share.
+    pub(super) fn notes_on(&self, request: &Request) -> Vec<String> {
+        let mut notes = Vec::new();
+        self.listed("allow", request.allow.as_deref().unwrap_or_default(), &mut notes);
+        self.listed("deny", &request.deny, &mut notes);
+        notes
+    }
+
     fn answer(&self, scorer: &Scorer, request: &Request, mut own: Resolved, ranked: Ranked) -> Result<Answer> {
         let (recommended, fallback) = match ranked {
             Ranked::Best(found) if found.iter().any(|(_, score)| !score.is_finite()) => {
@@ -389,10 +453,10 @@ impl Bundle {
         Ok(Answer { row, user, fallback, recommended, unknown, history: items.len(), notes })
     }
 
-    /// Returns the most popular items that a request allows.
+    /// Returns the most popular items that a request allows, with the scores of the method `pop`.
     fn most_popular(&self, scorer: &Scorer, request: &Request, own: &mut Resolved) -> Result<Vec<Named>> {
-        let counts = self.popularity.iter().map(|&count| count as f32).collect();
-        self.choose(scorer, request, own, counts, None)
+        let scores = self.popularity.iter().map(|&count| (count as f32).ln_1p()).collect();
+        self.choose(scorer, request, own, scores, None)
     }
 
     /// Returns the best items by the scores of all, which are `sum`; `scores` are those of the row's parts, if they are its.
@@ -565,7 +629,7 @@ impl Bundle {
 
 impl Request {
     /// Returns the number of items that it asks for.
-    fn most(&self) -> usize {
+    pub(super) fn most(&self) -> usize {
         self.top.unwrap_or(10)
     }
 

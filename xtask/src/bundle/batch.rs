@@ -2,14 +2,14 @@
 use super::{Answer, Bundle, Named, Past, Request};
 use crate::context::Output;
 use crate::store::lock;
-use anyhow::{Context, Result, bail};
-use ra_core::{AtomicFile, OutputFolder, UserId, fingerprint, fingerprint_file};
-use ra_data::{Column, Columns, DataConfig, read_table, write_columns};
+use anyhow::{Context, Result, anyhow, bail};
+use ra_core::{AtomicFile, Fingerprint, Fingerprinter, OutputFolder, UserId, fingerprint};
+use ra_data::{Column, Columns, DataConfig, column_names, read_table, text_lines, write_columns};
 use rayon::prelude::*;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// The number of users whose lists are written together.
@@ -18,6 +18,9 @@ const PART: usize = 2048;
 /// The number of users that a thread answers in one pass, and the memory for the scores of all threads in bytes.
 const TOGETHER: usize = 64;
 const MEMORY: usize = 1 << 28;
+
+/// The columns of a file of lists. User vectors may follow.
+const NAMES: [&str; 6] = ["user", "rank", "item", "title", "score", "fallback"];
 
 /// The kind of the folder of parts in its marker.
 const KIND: &str = "lists";
@@ -54,14 +57,24 @@ pub struct BatchSummary {
     pub unknown: usize,
     /// The rows of the file that could not be read.
     pub rejected: usize,
+    /// How many users got fewer items than asked for, because no others are left for them.
+    pub short: usize,
+    /// How many of these got none, so that the file does not name them.
+    pub without: usize,
+    /// What is noteworthy about the allowed and denied items.
+    pub notes: Vec<String>,
 }
 
 /// A line of JSON: a user and their history.
 #[derive(Debug, Deserialize)]
 struct Line {
+    #[serde(deserialize_with = "super::answer::id")]
     user: String,
     history: Vec<Past>,
 }
+
+/// How such a line is written, for messages.
+const LINE: &str = r#"write each line as {"user": "u1", "history": ["ID or title", ..]}"#;
 
 /// The users of a file.
 struct Asked {
@@ -91,6 +104,32 @@ impl Histories {
     }
 }
 
+impl Asked {
+    /// Identifies what was read, whatever it was read from: a pipe or a folder has no bytes that could be read again.
+    fn fingerprint(&self) -> Result<Fingerprint> {
+        let mut hash = Fingerprinter::default();
+        let mut part = |bytes: &[u8]| {
+            hash.part(bytes.len());
+            hash.bytes(bytes);
+        };
+        self.users.iter().for_each(|user| part(user.as_bytes()));
+        match &self.histories {
+            Histories::Lines(all) => {
+                for history in all {
+                    part(&serde_json::to_vec(history)?);
+                }
+            }
+            Histories::Log { items, rows } => {
+                items.iter().for_each(|item| part(item.as_bytes()));
+                for row in rows.rows() {
+                    part(&row.iter().flat_map(|item| item.0.to_le_bytes()).collect::<Vec<_>>());
+                }
+            }
+        }
+        Ok(hash.finish())
+    }
+}
+
 impl Bundle {
     /// Writes the lists of every user of a file, on all cores. The lists are kept in parts on disk; the memory is that of the
     /// histories and of one part. A batch that is cut off resumes after the last finished part.
@@ -115,17 +154,20 @@ impl Bundle {
         {
             bail!("--out {}: is within the bundle; name a file elsewhere", config.out.display());
         }
+        if config.vectors && form != Form::Parquet {
+            bail!("--out {}: vectors need a .parquet file", config.out.display());
+        }
+        form.refuse_others(&config.out)?;
         let asked = read(config, &self.recipe.data)?;
         if asked.users.is_empty() {
             bail!("{}: holds no user", config.histories.display());
         }
-        if config.vectors && form != Form::Parquet {
-            bail!("--out {}: vectors need a .parquet file", config.out.display());
-        }
-        let mut parts = Parts::open(self, config)?;
+        let mut parts = Parts::open(self, config, &asked)?;
         let all = asked.users.len();
         output.start("recommend", all as u64);
-        let mut summary = BatchSummary { users: all, fallbacks: 0, unknown: 0, rejected: asked.rejected };
+        let notes = self.notes_on(&config.request);
+        let mut summary =
+            BatchSummary { users: all, fallbacks: 0, unknown: 0, rejected: asked.rejected, short: 0, without: 0, notes };
         for (number, from) in (0..all).step_by(PART).enumerate() {
             let to = (from + PART).min(all);
             let lists = match parts.finished(number)? {
@@ -139,6 +181,9 @@ impl Bundle {
             let firsts = lists.rank.iter().zip(&lists.fallback).filter(|(rank, _)| **rank <= 1);
             summary.fallbacks += firsts.filter(|(_, fallback)| !fallback.is_empty()).count();
             summary.unknown += lists.unknown.iter().sum::<f64>() as usize;
+            summary.without += lists.rank.iter().filter(|rank| **rank == 0).count();
+            let whole = lists.rank.iter().filter(|rank| **rank as usize == config.request.most()).count();
+            summary.short += to - from - whole;
             output.update(to as u64, "");
         }
         output.finish();
@@ -183,47 +228,81 @@ impl Bundle {
 /// Reads the file of histories.
 fn read(config: &BatchConfig, own: &DataConfig) -> Result<Asked> {
     let path = &config.histories;
+    let is_pipe = path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+    if !is_pipe {
+        return read_files(path, config, own);
+    }
+    // A pipe can be read once, and what it holds shows only when it is read.
+    let mut kept = tempfile::NamedTempFile::new()?;
+    let mut pipe = File::open(path).with_context(|| format!("--histories {}: cannot be read", path.display()))?;
+    std::io::copy(&mut pipe, &mut kept)
+        .with_context(|| format!("--histories {}: cannot be kept in {}", path.display(), kept.path().display()))?;
+    let of_pipe = |text: String| text.replace(&*kept.path().to_string_lossy(), &path.to_string_lossy());
+    read_files(kept.path(), config, own).map_err(|error| anyhow!("{}", of_pipe(format!("{error:#}"))))
+}
+
+fn read_files(path: &Path, config: &BatchConfig, own: &DataConfig) -> Result<Asked> {
     if let Some(lines) = lines(path)? {
         let (users, histories) = lines.into_iter().map(|line| (line.user, line.history)).unzip();
         return Ok(Asked { users, histories: Histories::Lines(histories), rejected: 0 });
     }
     // As the run read its own log, but for its columns, which another file need not have.
-    let columns = Columns { rating: own.columns.rating.clone(), ..config.columns.clone() };
+    let rating = config.columns.rating.clone().or_else(|| own.columns.rating.clone());
+    let columns = Columns { rating, ..config.columns.clone() };
     let (min_rating, dedupe, strict) = (own.min_rating, own.dedupe, own.strict);
-    let interactions = Some(path.clone());
+    let interactions = Some(path.to_owned());
     let log = DataConfig { interactions, columns, min_rating, dedupe, strict, ..DataConfig::default() };
-    let ra_data::Histories { users, items, rows, rejected, .. } = ra_data::histories(&log)?;
+    let read = ra_data::histories(&log).map_err(|error| {
+        // Here columns are named by an option.
+        anyhow!("--histories: {}", COLUMNS.iter().fold(error.to_string(), |told, [key, option]| told.replace(key, option)))
+    })?;
+    let ra_data::Histories { users, items, rows, rejected, .. } = read;
     Ok(Asked { users, histories: Histories::Log { items, rows }, rejected: rejected.rows })
 }
 
-/// Reads JSON lines with a history each; nothing if the file is something else, such as a log in JSON.
+/// Keys of columns, and the options of this command for them.
+const COLUMNS: [[&str; 2]; 4] = [
+    ["`columns.user`", "--column user=NAME"],
+    ["`columns.item`", "--column item=NAME"],
+    ["`columns.time`", "--column time=NAME"],
+    ["`columns.rating`", "--column rating=NAME"],
+];
+
+/// Reads JSON lines with a history each; nothing if the files are something else, such as a log in JSON.
 fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
-    if path.extension().is_none_or(|end| end != "jsonl") {
+    // Not a file: a folder or a pattern.
+    if !path.is_file() {
         return Ok(None);
     }
-    let file = File::open(path).with_context(|| format!("--histories {}: cannot be read", path.display()))?;
-    let mut found = Vec::new();
-    for (number, line) in (1..).zip(BufReader::new(file).lines()) {
-        let line = line.with_context(|| format!("{}, line {number}: cannot be read", path.display()))?;
-        if line.trim().is_empty() {
-            continue;
-        }
+    let Some(lines) = text_lines(path)? else { return Ok(None) };
+    let (mut found, mut seen) = (Vec::new(), HashMap::new());
+    for line in lines {
+        let (number, line) = line?;
         if found.is_empty() {
             let first: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             if first.get("history").is_none() {
                 return Ok(None);
             }
         }
-        let told = || format!("{}, line {number}: is no user with a history", path.display());
-        found.push(serde_json::from_str(&line).with_context(told)?);
+        let own: Line = serde_json::from_str(&line).map_err(|error| {
+            let (told, place) = (error.to_string(), error.column());
+            let told = told.rsplit_once(" at line ").map_or(&*told, |(told, _)| told);
+            anyhow!("{}, line {number}, character {place}: {told}; {LINE}", path.display())
+        })?;
+        if let Some(before) = seen.insert(own.user.clone(), number) {
+            let user = &own.user;
+            bail!("{}: user {user:?} is in line {before} and again in line {number}; {LINE}", path.display());
+        }
+        found.push(own);
     }
-    Ok(Some(found))
+    Ok(Some(found).filter(|found| !found.is_empty()))
 }
 
 /// Rows of a file of lists.
 #[derive(Debug, Clone, Default)]
 struct Lists {
     user: Vec<String>,
+    /// From 1 on. A part has a row of rank 0 for a user without a list, which says what else is known of them.
     rank: Vec<u32>,
     item: Vec<String>,
     title: Vec<String>,
@@ -240,16 +319,39 @@ impl Lists {
         let fallback = answer.fallback.and_then(|why| serde_json::to_value(why).ok());
         let fallback = fallback.and_then(|why| why.as_str().map(str::to_owned)).unwrap_or_default();
         let (mut unknown, mut vector) = (answer.unknown.len() as f64, Some(vector));
-        for (rank, Named { item, title, score, .. }) in (1..).zip(answer.recommended) {
+        let mut add = |rank, item, title, score| {
             self.user.push(user.to_owned());
             self.rank.push(rank);
             self.item.push(item);
             self.title.push(title);
-            self.score.push(score.into());
+            self.score.push(score);
             self.fallback.push(fallback.clone());
             self.unknown.push(std::mem::take(&mut unknown));
             self.vector.push(vector.take().unwrap_or_default());
+        };
+        if answer.recommended.is_empty() {
+            add(0, String::new(), String::new(), 0.0);
         }
+        for (rank, Named { item, title, score, .. }) in (1..).zip(answer.recommended) {
+            add(rank, item, title, score.into());
+        }
+    }
+
+    /// Leaves out the rows of users without a list.
+    fn listed(mut self) -> Self {
+        let keep: Vec<bool> = self.rank.iter().map(|rank| *rank > 0).collect();
+        if keep.iter().any(|keep| !keep) {
+            fn kept<T>(column: &mut Vec<T>, keep: &[bool]) {
+                let mut keep = keep.iter();
+                column.retain(|_| keep.next().is_some_and(|keep| *keep));
+            }
+            let texts = [&mut self.user, &mut self.item, &mut self.title, &mut self.fallback];
+            texts.into_iter().for_each(|column| kept(column, &keep));
+            [&mut self.score, &mut self.unknown].into_iter().for_each(|column| kept(column, &keep));
+            kept(&mut self.rank, &keep);
+            kept(&mut self.vector, &keep);
+        }
+        self
     }
 
     fn columns(self) -> Vec<(&'static str, Column)> {
@@ -292,15 +394,15 @@ struct Parts {
 
 impl Parts {
     /// Opens the folder of parts, whose name says everything that the lists depend on.
-    fn open(bundle: &Bundle, config: &BatchConfig) -> Result<Self> {
-        let BatchConfig { histories, columns, request, vectors, .. } = config;
+    fn open(bundle: &Bundle, config: &BatchConfig, asked: &Asked) -> Result<Self> {
+        let BatchConfig { columns, request, vectors, .. } = config;
         let catalog = &bundle.dataset.catalog;
         let added = bundle.added().map(|item| (catalog.id(item), catalog.title(item)));
         let made_of = [
             env!("CARGO_PKG_VERSION").to_owned(),
             serde_json::to_string(bundle.manifest())?,
             serde_json::to_string(&added.collect::<Vec<_>>())?,
-            fingerprint_file(histories)?.to_string(),
+            asked.fingerprint()?.to_string(),
             serde_json::to_string(columns)?,
             serde_json::to_string(request)?,
             vectors.to_string(),
@@ -361,8 +463,29 @@ impl Form {
         }
     }
 
+    /// Refuses to replace a file that holds something else than lists.
+    fn refuse_others(self, out: &Path) -> Result<()> {
+        if out.metadata().map_or(true, |found| found.is_file() && found.len() == 0) {
+            return Ok(());
+        }
+        let first = || text_lines(out).ok().flatten().and_then(|mut lines| lines.next()?.ok()).map(|(_, line)| line);
+        let is_own = match self {
+            Self::Parquet => column_names(out).is_ok_and(|names| names.starts_with(&NAMES.map(str::to_owned))),
+            Self::Csv => first().is_some_and(|line| line == NAMES.join(",")),
+            Self::Jsonl => first().is_some_and(|line| {
+                let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+                NAMES.iter().all(|name| line.get(name).is_some())
+            }),
+        };
+        if !is_own {
+            bail!("--out {}: is there already, and holds no lists; name another file", out.display());
+        }
+        Ok(())
+    }
+
     /// Writes all parts as one file, one part in memory at a time, and puts it in its place when it is whole.
     fn write(self, out: &Path, parts: impl Iterator<Item = Result<Lists>>, vectors: bool) -> Result<()> {
+        let parts = parts.map(|lists| lists.map(Lists::listed));
         let shown = |lists: Lists| {
             let columns = lists.columns().into_iter();
             columns.filter(|(name, _)| *name != "unknown" && (vectors || *name != "vector")).collect::<Vec<_>>()
@@ -376,7 +499,7 @@ impl Form {
         let file = AtomicFile::create(out)?;
         let mut to = BufWriter::new(file);
         if self == Self::Csv {
-            writeln!(to, "user,rank,item,title,score,fallback").with_context(cannot)?;
+            writeln!(to, "{}", NAMES.join(",")).with_context(cannot)?;
         }
         for lists in parts {
             let lists = lists?;

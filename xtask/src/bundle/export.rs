@@ -296,18 +296,19 @@ impl Target {
         Ok(Self { files, old, _locks: [lock, own] })
     }
 
-    /// Moves the bundle into its place, its manifest last. Files of others that are there stay.
+    /// Moves the bundle into its place, its manifest last. Files of others that are there stay. What a kill leaves undone,
+    /// the same steps do when they are repeated.
     fn place(self) -> Result<()> {
         let Self { mut files, mut old, .. } = self;
         let names: Vec<String> = files.files().map(str::to_owned).collect();
         let (to, work) = (old.path().to_path_buf(), files.path().to_path_buf());
         let cannot = |name: &str| format!("{}: cannot be put in its place", to.join(name).display());
-        // From here to the last line the place holds no bundle.
+        // From here to the last file the place holds no bundle.
         old.remove(|name| name == files::MANIFEST)?;
-        old.remove(|_| true)?;
+        old.remove(|name| !names.iter().any(|own| own == name))?;
         old.claim(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         let (last, others): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| *name == files::MANIFEST);
-        for name in others.into_iter().chain(last) {
+        for name in others.into_iter().chain(last).filter(|name| work.join(name).exists()) {
             let file = to.join(name);
             let parent = file.parent().unwrap_or(&to);
             std::fs::create_dir_all(parent).with_context(|| cannot(name))?;
@@ -317,6 +318,21 @@ impl Target {
         lock::leave(&work);
         Ok(())
     }
+}
+
+/// Finishes what a kill has left of an export that was moving its bundle into the place `to`. Does nothing if a bundle
+/// stands there, or none is complete.
+pub(super) fn finish(to: &Path) -> Result<()> {
+    let is_complete = |folder: &Path| folder.join(files::MANIFEST).is_file();
+    let Some(work) = beside(to, ".", ".new").ok().filter(|work| is_complete(work) && !is_complete(to)) else {
+        return Ok(());
+    };
+    let told = || format!("an export was stopped before its bundle, now in {}, was in its place", work.display());
+    let take = |folder: &Path| lock::take(folder, KIND).with_context(told);
+    let ((old, lock), (files, own)) = (take(to)?, take(&work)?);
+    tracing::warn!("{}; it is moved there", told());
+    // Its manifest is there once all else is; so whoever held the locks before has left nothing to do, or all of it.
+    if is_complete(to) { Ok(()) } else { Target { files, old, _locks: [lock, own] }.place().with_context(told) }
 }
 
 /// Refuses to replace a bundle unless asked.

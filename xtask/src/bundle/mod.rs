@@ -74,6 +74,7 @@ impl Bundle {
     /// # Errors
     /// Names the file that is missing, damaged or of another bundle, or the canary that is answered differently.
     pub fn open(path: &Path, lm: Option<&Path>, device: &Device) -> Result<Self> {
+        export::finish(path)?;
         let manifest = BundleManifest::checked(path)?;
         let (dataset, groups) = table::read(path, &manifest)?;
         let text = open_text(path, &manifest, lm, device)?;

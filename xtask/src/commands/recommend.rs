@@ -5,7 +5,7 @@ use crate::terminal::printable;
 use crate::terminal::progress::Bars;
 use anyhow::{Context, Result, bail};
 use ra_core::{Backend, open_device};
-use ra_data::Columns;
+use ra_data::{Columns, text_lines};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -46,28 +46,28 @@ pub(super) struct Args {
 #[derive(clap::Args)]
 struct Many {
     /// A file of many users' histories: a log in any format that a run reads, or JSON lines with `user` and `history`.
-    #[arg(long, value_name = "FILE", requires_all = ["bundle", "out"], conflicts_with_all = ["user", "item", "title", "history"])]
+    #[arg(long, value_name = "FILE", requires = "out", conflicts_with_all = ["run", "user", "item", "title", "history", "json", "explain"])]
     histories: Option<PathBuf>,
     /// The file of lists: .parquet, .csv or .jsonl.
-    #[arg(long, value_name = "FILE", requires = "histories")]
+    #[arg(long, value_name = "FILE", requires = "histories", conflicts_with = "run")]
     out: Option<PathBuf>,
-    /// A column of the log, as in user=customer; also item and time.
+    /// A column of the log, as in user=customer; also item, time and rating.
     #[arg(long, value_name = "ROLE=COLUMN", requires = "histories")]
     column: Vec<String>,
     /// A file with the ids of the only items that may be recommended, one per line.
-    #[arg(long, value_name = "FILE", requires = "bundle")]
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
     allow: Option<PathBuf>,
     /// A file with the ids of items that must not be recommended, one per line.
-    #[arg(long, value_name = "FILE", requires = "bundle")]
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
     deny: Option<PathBuf>,
     /// Also recommend items of the history.
-    #[arg(long, requires = "bundle")]
+    #[arg(long, conflicts_with = "run")]
     seen: bool,
     /// At most this many items of each group.
-    #[arg(long, value_name = "N", requires = "bundle")]
+    #[arg(long, value_name = "N", conflicts_with = "run")]
     per_group: Option<usize>,
     /// Say where scores come from.
-    #[arg(long, requires = "bundle")]
+    #[arg(long, conflicts_with = "run")]
     explain: bool,
     /// Also write user vectors, in the column `vector` of each user's first row.
     #[arg(long, requires = "histories")]
@@ -76,10 +76,12 @@ struct Many {
     #[arg(long, requires = "histories")]
     resume: bool,
     /// Items similar to this one, by id or title, instead of a user's.
-    #[arg(long, value_name = "ITEM", requires = "bundle", conflicts_with_all = ["histories", "user", "item", "title", "history"])]
+    #[arg(long, value_name = "ITEM", conflicts_with_all = [
+        "run", "histories", "user", "item", "title", "history", "allow", "deny", "seen", "per_group", "explain",
+    ])]
     similar: Option<String>,
     /// The language model of a bundle that was exported without it.
-    #[arg(long, value_name = "PATH", requires = "bundle")]
+    #[arg(long, value_name = "PATH", conflicts_with = "run")]
     lm: Option<PathBuf>,
 }
 
@@ -110,8 +112,9 @@ impl Args {
 
 /// Returns the lines of a file that are not empty.
 fn lines(file: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    let lines = text_lines(file)?;
+    let lines = lines.with_context(|| format!("{}: is no text; write one id per line", file.display()))?;
+    Ok(lines.map(|line| line.map(|(_, text)| text.trim().to_owned())).collect::<Result<_, _>>()?)
 }
 
 pub(super) fn recommend(args: &Args, root: &Path) -> Result<()> {
@@ -159,9 +162,14 @@ fn from_bundle(args: &Args, folder: &Path) -> Result<()> {
             resume: many.resume,
         };
         let summary = bundle.recommend_file(&batch, &Bars::new())?;
-        say!("{}: lists of {} users", out.display(), summary.users);
+        say!("{}: lists of {} users", out.display(), summary.users - summary.without);
+        summary.notes.iter().for_each(|note| say!("note: {}", printable(note)));
+        if summary.short > 0 {
+            let (short, top, without) = (summary.short, args.top, summary.without);
+            say!("note: fewer than {top} items are left for {short} users, and none for {without} of them");
+        }
         if summary.fallbacks > 0 {
-            say!("note: {} of them got the most popular items: none of their history is known", summary.fallbacks);
+            say!("note: {} of the users got the most popular items: none of their history is known", summary.fallbacks);
         }
         if summary.unknown > 0 {
             say!("note: {} entries of histories are no items of the bundle", summary.unknown);
@@ -220,7 +228,8 @@ fn columns(given: &[String]) -> Result<Columns> {
             "user" => &mut columns.user,
             "item" => &mut columns.item,
             "time" => &mut columns.time,
-            _ => bail!("--column {one}: there are user, item and time"),
+            "rating" => &mut columns.rating,
+            _ => bail!("--column {one}: there are user, item, time and rating"),
         };
         *place = Some(name.to_owned());
     }

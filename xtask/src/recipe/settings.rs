@@ -18,6 +18,38 @@ pub(super) fn parsed(text: &str) -> Result<Table> {
     })
 }
 
+/// Takes the numbers that are infinite or none out of a table and returns what to say of each. No key can have one, and a
+/// key that may be left out would pass as if it were.
+pub(super) fn take_endless(table: &mut Table, path: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    table.retain(|key, value| {
+        let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let endless = |value: &Value| value.as_float().filter(|number| !number.is_finite());
+        let tables: Vec<&mut Table> = match value {
+            Value::Table(table) => vec![table],
+            Value::Array(list) => {
+                let found = list.iter().find_map(endless);
+                found.iter().for_each(|number| wrong.push(format!("{path} holds {number}, it must be finite numbers")));
+                if found.is_some() {
+                    return false;
+                }
+                list.iter_mut().filter_map(Value::as_table_mut).collect()
+            }
+            value => {
+                let found = endless(value);
+                found.iter().for_each(|number| wrong.push(format!("{path} is {number}, it must be a finite number")));
+                if found.is_some() {
+                    return false;
+                }
+                Vec::new()
+            }
+        };
+        tables.into_iter().for_each(|table| wrong.extend(take_endless(table, &path)));
+        true
+    });
+    wrong
+}
+
 /// Decodes the text of a file, UTF-8 with or without a byte order mark.
 pub(super) fn decoded(bytes: &[u8]) -> Result<&str> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || bytes.contains(&0) {
@@ -292,6 +324,18 @@ mod tests {
         let mut keys = text.split_once('=').unwrap().0.trim().split('.');
         let first = table.remove(keys.next().unwrap()).unwrap();
         Ok(keys.fold(first, |value, key| value.get(key).unwrap().clone()))
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_told_and_taken_out() {
+        let text = "a = nan\nb = 1.0\n[[id]]\nshare = -inf\nkind = 'x'\n[eval]\nks = [1.0, inf]\nselect = {x = nan}\n";
+        let mut table: Table = text.parse().unwrap();
+        let wrong = take_endless(&mut table, "");
+        for told in ["a is NaN", "id.share is -inf", "eval.ks holds inf", "eval.select.x is NaN"] {
+            assert!(wrong.iter().any(|wrong| wrong.starts_with(told)), "{told}: {wrong:?}");
+        }
+        assert_eq!(wrong.len(), 4);
+        assert_eq!(table, "b = 1.0\n[[id]]\nkind = 'x'\n[eval]\nselect = {}\n".parse().unwrap());
     }
 
     #[test]

@@ -222,7 +222,7 @@ fn a_batch_writes_the_same_lists_in_every_format_and_goes_on_where_it_was_cut_of
         root.ok(&[&["recommend", "--bundle", "b", "--histories", "who.csv", "--top", "3", "--out", out], more].concat())
     };
     let told = batch("o.csv", &[]);
-    assert!(told.contains("lists of 3 users") && told.contains("1 of them got the most popular items"), "{told}");
+    assert!(told.contains("lists of 3 users") && told.contains("1 of the users got the most popular items"), "{told}");
     let lines = read(&root.path("o.csv"));
     assert_eq!((lines[0].as_str(), lines.len()), ("user,rank,item,title,score,fallback", 10));
     assert!(lines[1].starts_with("ann,1,") && lines[9].starts_with("cy,3,") && lines[9].ends_with("unknown_history"));
@@ -277,6 +277,99 @@ fn a_batch_writes_the_same_lists_in_every_format_and_goes_on_where_it_was_cut_of
         let found = root.error(&[&["recommend", "--bundle", "b"], &args[..]].concat());
         assert!(found.contains(told), "{told}: {found}");
     }
+}
+
+#[test]
+fn a_batch_reads_what_strangers_send_and_tells_what_it_leaves_out() {
+    let root = exported(&[]);
+    let batch = |histories: &str, out: &str, more: &[&str]| {
+        let args = ["recommend", "--bundle", "b", "--histories", histories, "--top", "2", "--out", out];
+        root.ok(&[&args[..], more].concat())
+    };
+    let users = |path: &str| {
+        let mut users: Vec<String> =
+            read(&root.path(path)).iter().map(|line| json(line)["user"].as_str().unwrap().to_owned()).collect();
+        users.dedup();
+        users
+    };
+    // A folder and a pattern are logs as well.
+    root.write("parts/1.csv", "user,item,ts\nann,i1,1\n");
+    root.write("parts/2.csv", "user,item,ts\nbob,i2,1\n");
+    for histories in ["parts", "parts/*.csv"] {
+        batch(histories, "parts.jsonl", &[]);
+        assert_eq!(users("parts.jsonl"), ["ann", "bob"], "{histories}");
+    }
+    // A byte order mark, numbers as ids, another name, compression.
+    let lines = "\u{feff}{\"user\": 7, \"history\": [\"i1\", {\"item\": \"i2\"}]}\r\n\n{\"user\": \"b\", \"history\": [99]}\n";
+    root.write("who.txt", lines);
+    let told = batch("who.txt", "who.out.jsonl", &[]);
+    assert!(told.contains("lists of 2 users") && told.contains("1 entries of histories are no items"), "{told}");
+    assert_eq!(users("who.out.jsonl"), ["7", "b"]);
+    std::fs::write(root.path("who.zst"), zstd::encode_all(lines.as_bytes(), 0).unwrap()).unwrap();
+    batch("who.zst", "zst.jsonl", &[]);
+    assert_eq!(read(&root.path("zst.jsonl")), read(&root.path("who.out.jsonl")));
+    // Lists of ids are read alike, and what they do not match is told.
+    root.write("deny.txt", &format!("\u{feff}{}\r\nnothing\r\n", json(&read(&root.path("zst.jsonl"))[0])["item"].as_str().unwrap()));
+    let told = batch("who.txt", "deny.jsonl", &["--deny", "deny.txt"]);
+    assert!(told.contains("deny: 1 of 2 ids are not in the catalogue"), "{told}");
+    assert_ne!(read(&root.path("deny.jsonl"))[0], read(&root.path("zst.jsonl"))[0]);
+    // Users without a list, or with a short one.
+    root.write("allow.txt", "i1\ni3\n");
+    let told = batch("who.txt", "short.jsonl", &["--allow", "allow.txt"]);
+    assert!(told.contains("lists of 2 users") && told.contains("fewer than 2 items are left for 1 users"), "{told}");
+    root.write("one.txt", "i1\n");
+    let told = batch("who.txt", "none.parquet", &["--allow", "one.txt"]);
+    assert!(told.contains("lists of 1 users") && told.contains("for 2 users, and none for 1 of them"), "{told}");
+    let table = ra_data::read_table(&root.path("none.parquet")).unwrap();
+    assert_eq!(table["user"], ra_data::Column::Text(vec!["b".into()]));
+    // Lists may be replaced, and nothing else.
+    batch("who.txt", "short.jsonl", &[]);
+    root.write("mine.csv", "precious\n");
+    for (histories, out, told) in [
+        ("who.txt", "mine.csv", "holds no lists"),
+        ("twice.jsonl", "o.csv", "user \"a\" is in line 1 and again in line 2"),
+        ("float.jsonl", "o.csv", "line 1, character"),
+        ("array.json", "o.csv", "--column item=NAME"),
+    ] {
+        root.write("twice.jsonl", "{\"user\": \"a\", \"history\": []}\n{\"user\": \"a\", \"history\": []}\n");
+        root.write("float.jsonl", "{\"user\": \"a\", \"history\": [1.5]}\n");
+        root.write("array.json", "[{\"user\": \"a\", \"history\": [\"i1\"]}]\n");
+        let found = root.error(&["recommend", "--bundle", "b", "--histories", histories, "--out", out]);
+        assert!(found.contains(told), "{told}: {found}");
+    }
+    assert_eq!(read(&root.path("mine.csv")), ["precious"]);
+}
+
+#[test]
+fn options_that_a_run_does_not_have_are_refused() {
+    let root = Root::new();
+    for more in [&["--deny", "d.txt"][..], &["--seen"], &["--explain"], &["--out", "o.csv"], &["--per-group", "1"]] {
+        let output = root.xtask(&[&["recommend", "--run", "a", "--item", "i1"], more].concat());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.contains(more[0]) && told.contains("--run"), "{told}");
+    }
+    let output = root.xtask(&["recommend", "--bundle", "b", "--similar", "i1", "--deny", "d.txt"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && told.contains("--deny") && told.contains("--similar"), "{told}");
+}
+
+#[test]
+fn an_export_that_was_killed_as_it_moved_its_bundle_is_finished_by_whoever_opens_it() {
+    let root = exported(&[]);
+    let whole = list(&json(&root.ok(&["recommend", "--bundle", "b", "--item", "i1", "--json"])));
+    // The state after a kill: some files are moved, the manifest is not.
+    std::fs::create_dir(root.path(".b.new")).unwrap();
+    for name in [".ra-rec.json", "manifest.json", "items.parquet"] {
+        let moved = root.path(".b.new").join(name);
+        std::fs::rename(root.path("b").join(name), &moved).unwrap();
+        if name == ".ra-rec.json" {
+            std::fs::copy(&moved, root.path("b").join(name)).unwrap();
+        }
+    }
+    root.write("b/mine.txt", "mine");
+    let again = list(&json(&root.ok(&["recommend", "--bundle", "b", "--item", "i1", "--json"])));
+    assert_eq!(again, whole);
+    assert!(!root.path(".b.new").exists() && root.path("b/mine.txt").exists());
 }
 
 #[test]
