@@ -63,7 +63,7 @@ pub use config::*;
 pub use data::*;
 pub use error::{Error, Result};
 pub use io::*;
-pub use progress::{NoProgress, POINTS, Progress, point};
+pub use progress::{NoProgress, POINTS, Progress, ProgressOf, point};
 pub use random::{SplitMix, normal_numbers, rng, splitmix64};
 
 #[cfg(feature = "tensor")]

@@ -100,7 +100,9 @@ mod tests {
         let told = catalog(&strict, &more).unwrap_err().to_string();
         assert!(told.contains("has 1 of the 5 items"), "{told}");
         assert_eq!(catalog_beyond(&strict, &more, &|item| item != "a").unwrap().titles(), ["", "", "", "", "One"]);
-        assert!(catalog_beyond(&strict, &more, &|item| item == "a").unwrap_err().to_string().contains("has 0 of the 4"));
+        assert!(
+            catalog_beyond(&strict, &more, &|item| item == "a").unwrap_err().to_string().contains("has 0 of the 4")
+        );
         assert_eq!(attribute(&of_items, "kind", &found.items).unwrap(), ["x", "", "y"]);
         assert!(attribute(&of_items, "colour", &found.items).unwrap_err().to_string().contains("`colour`"));
         let missing = DataConfig { interactions: Some(dir.path().join("no.csv")), ..DataConfig::default() };

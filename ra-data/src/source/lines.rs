@@ -72,7 +72,8 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             text_lines(&path).map(|lines| lines.unwrap().collect::<Result<Vec<_>>>())
         };
-        let lines = |own: &[(usize, &str)]| own.iter().map(|(row, text)| (*row, (*text).to_owned())).collect::<Vec<_>>();
+        let lines =
+            |own: &[(usize, &str)]| own.iter().map(|(row, text)| (*row, (*text).to_owned())).collect::<Vec<_>>();
         assert_eq!(read(b"\xef\xbb\xbfi1\r\n \n\xef\xbb\xbfi2").unwrap().unwrap(), lines(&[(1, "i1"), (3, "i2")]));
         let packed = zstd::encode_all(&b"i1\ni2\n"[..], 0).unwrap();
         assert_eq!(read(&packed).unwrap().unwrap(), lines(&[(1, "i1"), (2, "i2")]));

@@ -512,7 +512,7 @@ impl Bundle {
     }
 
     /// Refuses a request that asks for what cannot be.
-    fn check(&self, request: &Request) -> Result<()> {
+    pub(super) fn check(&self, request: &Request) -> Result<()> {
         if request.most() == 0 {
             bail!("top is 0, it must be at least 1");
         }

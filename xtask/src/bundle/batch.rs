@@ -138,6 +138,7 @@ impl Bundle {
     /// Names the file and row that cannot be read, or the file that is in the way.
     pub fn recommend_file(&self, config: &BatchConfig, output: &dyn Output) -> Result<BatchSummary> {
         let form = Form::of(&config.out)?;
+        self.check(&config.request)?;
         if config.out.is_dir() {
             bail!("{}: is a folder; name a file", config.out.display());
         }
@@ -162,12 +163,25 @@ impl Bundle {
         if asked.users.is_empty() {
             bail!("{}: holds no user", config.histories.display());
         }
-        let mut parts = Parts::open(self, config, &asked)?;
+        // A link stays one: what it names is replaced.
+        let out = match config.out.is_symlink() {
+            true => real(&config.out)
+                .with_context(|| format!("--out {}: is a link to nothing; name a file", config.out.display()))?,
+            false => config.out.clone(),
+        };
+        let mut parts = Parts::open(self, config, &out, &asked)?;
         let all = asked.users.len();
         output.start("recommend", all as u64);
         let notes = self.notes_on(&config.request);
-        let mut summary =
-            BatchSummary { users: all, fallbacks: 0, unknown: 0, rejected: asked.rejected, short: 0, without: 0, notes };
+        let mut summary = BatchSummary {
+            users: all,
+            fallbacks: 0,
+            unknown: 0,
+            rejected: asked.rejected,
+            short: 0,
+            without: 0,
+            notes,
+        };
         for (number, from) in (0..all).step_by(PART).enumerate() {
             let to = (from + PART).min(all);
             let lists = match parts.finished(number)? {
@@ -187,7 +201,10 @@ impl Bundle {
             output.update(to as u64, "");
         }
         output.finish();
-        form.write(&config.out, (0..all.div_ceil(PART)).map(|number| parts.read(number)), config.vectors)?;
+        // Among the parts, so that a kill leaves nothing next to the lists.
+        let whole = parts.claimed("whole")?;
+        form.write(&whole, (0..all.div_ceil(PART)).map(|number| parts.read(number)), config.vectors)?;
+        std::fs::rename(&whole, &out).with_context(|| format!("--out {}: cannot be written", config.out.display()))?;
         parts.remove()?;
         Ok(summary)
     }
@@ -254,7 +271,10 @@ fn read_files(path: &Path, config: &BatchConfig, own: &DataConfig) -> Result<Ask
     let log = DataConfig { interactions, columns, min_rating, dedupe, strict, ..DataConfig::default() };
     let read = ra_data::histories(&log).map_err(|error| {
         // Here columns are named by an option.
-        anyhow!("--histories: {}", COLUMNS.iter().fold(error.to_string(), |told, [key, option]| told.replace(key, option)))
+        anyhow!(
+            "--histories: {}",
+            COLUMNS.iter().fold(error.to_string(), |told, [key, option]| told.replace(key, option))
+        )
     })?;
     let ra_data::Histories { users, items, rows, rejected, .. } = read;
     Ok(Asked { users, histories: Histories::Log { items, rows }, rejected: rejected.rows })
@@ -394,7 +414,7 @@ struct Parts {
 
 impl Parts {
     /// Opens the folder of parts, whose name says everything that the lists depend on.
-    fn open(bundle: &Bundle, config: &BatchConfig, asked: &Asked) -> Result<Self> {
+    fn open(bundle: &Bundle, config: &BatchConfig, out: &Path, asked: &Asked) -> Result<Self> {
         let BatchConfig { columns, request, vectors, .. } = config;
         let catalog = &bundle.dataset.catalog;
         let added = bundle.added().map(|item| (catalog.id(item), catalog.title(item)));
@@ -408,8 +428,8 @@ impl Parts {
             vectors.to_string(),
         ];
         let key = fingerprint(made_of.iter().map(String::as_bytes)).to_string();
-        let name = config.out.file_name().context("--out names no file")?.to_string_lossy().into_owned();
-        let path = config.out.with_file_name(format!(".{name}.parts-{}", &key[..12]));
+        let name = out.file_name().context("--out names no file")?.to_string_lossy().into_owned();
+        let path = out.with_file_name(format!(".{name}.parts-{}", &key[..12]));
         let (mut files, lock) = lock::take(&path, KIND)?;
         files.sweep()?;
         if !config.resume {
@@ -428,9 +448,13 @@ impl Parts {
     }
 
     fn write(&mut self, number: usize, lists: &Lists) -> Result<()> {
-        let name = Self::file(number);
-        self.files.claim(&[&name])?;
-        Ok(write_columns(&self.path.join(name), &lists.clone().columns())?)
+        Ok(write_columns(&self.claimed(&Self::file(number))?, &lists.clone().columns())?)
+    }
+
+    /// Returns the path of a file that is about to be written, and claims it.
+    fn claimed(&mut self, name: &str) -> Result<PathBuf> {
+        self.files.claim(&[name])?;
+        Ok(self.path.join(name))
     }
 
     fn read(&self, number: usize) -> Result<Lists> {

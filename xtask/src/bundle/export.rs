@@ -477,9 +477,10 @@ pub(crate) fn told(manifest: &BundleManifest, to: &Path) -> Vec<String> {
         None => "without a language model".into(),
     };
     let users = if manifest.names_users { "names of users inside" } else { "no names of users" };
+    let more = if manifest.lm.as_ref().is_some_and(|lm| !lm.inside) { " --lm PATH" } else { "" };
     vec![
         format!("{}: {} items, rows {}; {lm}; {users}", to.display(), manifest.items, rows.join(", ")),
-        format!("next: {} serve --bundle {}", program(), to.display()),
+        format!("next: {} serve --bundle {}{more}", program(), to.display()),
     ]
 }
 

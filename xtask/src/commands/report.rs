@@ -1,6 +1,6 @@
 //! `report`: combines several runs in one table.
 use crate::store::read_users;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use ra_eval::{Report, Row, holm_correct};
 use serde_json::Value;
 use std::collections::btree_map::Entry;
@@ -38,11 +38,15 @@ fn comment() -> String {
 pub(super) fn report(args: &Args) -> Result<()> {
     let Args { runs, mixed_protocols, to, out } = args;
     let folder = |run: &PathBuf| if run.is_dir() { run.clone() } else { run.parent().unwrap_or(Path::new(".")).into() };
-    let reports = runs.iter().map(|run| Report::read(run)).collect::<Result<Vec<_>, _>>()?;
+    let read = |run: &PathBuf| {
+        Report::read(run).map_err(|error| anyhow!("{error}; give the folders of finished runs, or their report.json"))
+    };
+    let reports = runs.iter().map(read).collect::<Result<Vec<_>>>()?;
     let runs: Vec<PathBuf> = runs.iter().map(folder).collect();
     let comparison = match mixed_protocols {
         true => ra_eval::compare_unchecked(&reports),
-        false => ra_eval::compare(&reports).context("--mixed-protocols shows them in one table anyway")?,
+        false => ra_eval::compare(&reports)
+            .map_err(|error| anyhow!("{error}; --mixed-protocols shows them in one table anyway"))?,
     };
     let comparison = comparison.with_between(between(&runs, &reports, to.as_deref())?);
     let beside = runs[0].parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

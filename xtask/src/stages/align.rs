@@ -12,7 +12,8 @@ use ra_align::{
     AlignConfig, AnyBlend, Blend, BlendSearch, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score,
 };
 use ra_core::{
-    ItemId, LanguageModel, ParamRow, Recommender, Sample, Validate, forward_recommender, indices, parameter_table,
+    ItemId, LanguageModel, ParamRow, ProgressOf, Recommender, Sample, Validate, forward_recommender, indices,
+    parameter_table,
 };
 use ra_eval::LearningCurve;
 use std::sync::Arc;
@@ -354,7 +355,8 @@ fn train(
         Some(teacher) => format!("row {}, taught by {teacher}", variant.name),
         None => format!("row {}", variant.name),
     };
-    let FitResult { model, curve, samples } = ra_align::fit(job, validate, &*cx.progress).with_context(of)?;
+    let FitResult { model, curve, samples } =
+        ra_align::fit(job, validate, &ProgressOf::new(&variant.name, &*cx.progress)).with_context(of)?;
     let seconds = cx.costs.add(&format!("align {}", variant.name), since).max(curve.seconds);
     let (scale, lm) = (model.normalizer().clone(), text.identity());
     let mark = TowersManifest { scale, curve, seconds, samples, lm, ids: identity.into() };
@@ -399,7 +401,9 @@ pub(crate) fn load(saved: Saved<'_>, wanted: &[String], ids: &IdModels, text: Op
         made.text = Some(tower(&recipe.align)?);
     }
     for variant in recipe.variants().iter().filter(|variant| wanted.contains(&variant.name)) {
-        let missing = || format!("{}: the row {} was not saved", folder.path().display(), variant.name);
+        let missing = || {
+            format!("{}: the row {} was not saved; finish the run by --resume", folder.path().display(), variant.name)
+        };
         let own = if variant.has_towers() {
             let text = text.with_context(|| format!("{}: towers need a language model", variant.name))?;
             let mark = folder.towers_manifest(&variant.name)?.with_context(missing)?;

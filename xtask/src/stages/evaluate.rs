@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use ra_align::{
     Blend, ColdItemBoost, IdNormalizer, IdSource, PerturbedIds, PromptConfig, RaRec, TextForColdItems, encode_users,
 };
-use ra_core::{History, ItemId, ParamRow, Recommender, UserId, Validate, trainable_params};
+use ra_core::{History, ItemId, ParamRow, ProgressOf, Recommender, UserId, Validate, trainable_params};
 use ra_eval::{EvalConfig, Evaluation, HeldOut, LearningCurve, Part, evaluate_items, item_vectors};
 use ra_idmodels::IdMethod;
 use std::sync::Arc;
@@ -137,7 +137,7 @@ impl Rows<'_> {
         let config = EvalConfig { keep_top, ..recipe.eval.clone() };
         let items = item_vectors(model, data.dataset.catalog.len());
         let held_out = HeldOut::new(&data.dataset, Part::Test);
-        let mut evaluation = evaluate_items(model, &items, &held_out, &config, &*cx.progress);
+        let mut evaluation = evaluate_items(model, &items, &held_out, &config, &ProgressOf::new(name, &*cx.progress));
         evaluation.seconds = cx.costs.add(&format!("evaluate {name}"), since);
         cx.store.folder()?.save_users(name, &data.dataset, &evaluation)?;
         let mut row = ra_eval::Row::new(name, kind, &evaluation);

@@ -8,7 +8,7 @@ use crate::store::shared::IdKey;
 use crate::store::{GroundManifest, IdManifest, RunFolder, id_fingerprint};
 use anyhow::{Context as _, Result, bail};
 use ra_align::without_fold;
-use ra_core::{Dataset, ParamRow, Recommender, Validate};
+use ra_core::{Dataset, ParamRow, ProgressOf, Recommender, Validate};
 use ra_eval::LearningCurve;
 use ra_idmodels::{GroundConfig, Grounded, IdConfig, IdMethod, Job, Trained};
 use std::collections::BTreeMap;
@@ -201,7 +201,8 @@ impl IdModels {
             let name = table.kind();
             let reader = text.filter(|_| table.reads_features());
             let features = reader.map(|text| text.features(&dataset.catalog)).transpose()?;
-            let missing = || format!("{}: the method {name} was not saved", folder.path().display());
+            let missing =
+                || format!("{}: the method {name} was not saved; finish the run by --resume", folder.path().display());
             let mark = folder.id_manifest(name, table)?.with_context(missing)?;
             let checkpoint = folder.id_checkpoint(name);
             let job = Job::new(dataset, device).known_items(saved.known);
@@ -256,7 +257,8 @@ fn method(
     }
     let part = fold.map(|Fold { index, of }| without_fold(&data.dataset, index, of));
     let dataset = part.as_ref().unwrap_or(&data.dataset);
-    let job = Job::new(dataset, cx.device()).seed(recipe.seed).progress(&*cx.progress);
+    let progress = ProgressOf::new(&name, &*cx.progress);
+    let job = Job::new(dataset, cx.device()).seed(recipe.seed).progress(&progress);
     let job = features.map_or(job, |features| job.features(features));
     if let Some(mark) = folder.id_manifest(&name, config)? {
         let path = folder.id_checkpoint(&name);

@@ -48,11 +48,15 @@ impl Stage {
             return None;
         }
         self.told = now;
-        let share = (done as f64 / self.total.max(1) as f64).min(1.0);
         let spent = now.duration_since(self.since).as_secs_f64();
-        let (rate, left) = (done as f64 / spent, spent * (1.0 / share - 1.0));
-        let left = if done == 0 { String::new() } else { format!(", {rate:.1}/s, about {left:.0} s left") };
+        let rate = done as f64 / spent;
         let note = if note.is_empty() { String::new() } else { format!(", {note}") };
+        if self.total == 0 {
+            return Some(format!("{}: {done} so far, {rate:.1}/s{note}", self.name));
+        }
+        let share = (done as f64 / self.total as f64).min(1.0);
+        let left = spent * (1.0 / share - 1.0);
+        let left = if done == 0 { String::new() } else { format!(", {rate:.1}/s, about {left:.0} s left") };
         Some(format!("{}: {:.0} %{left}{note}", self.name, 100.0 * share))
     }
 }
@@ -60,8 +64,12 @@ impl Stage {
 impl Progress for Bars {
     fn start(&self, stage: &str, total: u64) {
         let bar = self.terminal.then(|| {
-            let style =
-                ProgressStyle::with_template("{prefix:<22} {wide_bar} {pos}/{len} {per_sec} {elapsed}<{eta} {msg}");
+            let style = match total {
+                0 => ProgressStyle::with_template("{prefix:<22} {spinner} {pos} {per_sec} {elapsed} {msg}"),
+                _ => {
+                    ProgressStyle::with_template("{prefix:<22} {wide_bar} {pos}/{len} {per_sec} {elapsed}<{eta} {msg}")
+                }
+            };
             let bar = ProgressBar::new(total).with_prefix(stage.to_string());
             // Keeps the clock running during long steps.
             bar.enable_steady_tick(Duration::from_millis(500));
@@ -111,6 +119,8 @@ mod tests {
         assert_eq!(stage.line(20, "", after(9)), None);
         assert_eq!(stage.line(50, "loss 1.7", after(10)).unwrap(), "align: 25 %, 5.0/s, about 30 s left, loss 1.7");
         assert_eq!(stage.line(300, "", after(20)).unwrap(), "align: 100 %, 15.0/s, about 0 s left");
+        let mut search = Stage { name: "blend".into(), total: 0, since, told: since, bar: None };
+        assert_eq!(search.line(50, "", after(10)).unwrap(), "blend: 50 so far, 5.0/s");
     }
 
     #[test]

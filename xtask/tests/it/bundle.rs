@@ -300,7 +300,8 @@ fn a_batch_reads_what_strangers_send_and_tells_what_it_leaves_out() {
         assert_eq!(users("parts.jsonl"), ["ann", "bob"], "{histories}");
     }
     // A byte order mark, numbers as ids, another name, compression.
-    let lines = "\u{feff}{\"user\": 7, \"history\": [\"i1\", {\"item\": \"i2\"}]}\r\n\n{\"user\": \"b\", \"history\": [99]}\n";
+    let lines =
+        "\u{feff}{\"user\": 7, \"history\": [\"i1\", {\"item\": \"i2\"}]}\r\n\n{\"user\": \"b\", \"history\": [99]}\n";
     root.write("who.txt", lines);
     let told = batch("who.txt", "who.out.jsonl", &[]);
     assert!(told.contains("lists of 2 users") && told.contains("1 entries of histories are no items"), "{told}");
@@ -309,7 +310,10 @@ fn a_batch_reads_what_strangers_send_and_tells_what_it_leaves_out() {
     batch("who.zst", "zst.jsonl", &[]);
     assert_eq!(read(&root.path("zst.jsonl")), read(&root.path("who.out.jsonl")));
     // Lists of ids are read alike, and what they do not match is told.
-    root.write("deny.txt", &format!("\u{feff}{}\r\nnothing\r\n", json(&read(&root.path("zst.jsonl"))[0])["item"].as_str().unwrap()));
+    root.write(
+        "deny.txt",
+        &format!("\u{feff}{}\r\nnothing\r\n", json(&read(&root.path("zst.jsonl"))[0])["item"].as_str().unwrap()),
+    );
     let told = batch("who.txt", "deny.jsonl", &["--deny", "deny.txt"]);
     assert!(told.contains("deny: 1 of 2 ids are not in the catalogue"), "{told}");
     assert_ne!(read(&root.path("deny.jsonl"))[0], read(&root.path("zst.jsonl"))[0]);
