@@ -55,7 +55,7 @@ pub fn histories(config: &DataConfig) -> Result<Histories> {
 /// # Errors
 /// As [`prepare`](crate::prepare), about the file of titles.
 pub fn catalog(config: &DataConfig, items: &[String]) -> Result<Catalog> {
-    catalog_beyond(config, items, &|_| false)
+    catalog_of_new(config, items, &|_| false)
 }
 
 /// Reads the same from a file that need not say anything about the items that are `known`: nothing is reported if it lacks
@@ -63,7 +63,7 @@ pub fn catalog(config: &DataConfig, items: &[String]) -> Result<Catalog> {
 ///
 /// # Errors
 /// As [`catalog`].
-pub fn catalog_beyond(config: &DataConfig, items: &[String], known: &dyn Fn(&str) -> bool) -> Result<Catalog> {
+pub fn catalog_of_new(config: &DataConfig, items: &[String], known: &dyn Fn(&str) -> bool) -> Result<Catalog> {
     read_catalog(items.to_vec(), known, Inputs::files(config), config, &mut RejectedRows::default())
 }
 
@@ -99,10 +99,16 @@ mod tests {
         let more: Vec<String> = ["d", "e", "f", "g", "a"].map(str::to_owned).into();
         let told = catalog(&strict, &more).unwrap_err().to_string();
         assert!(told.contains("has 1 of the 5 items"), "{told}");
-        assert_eq!(catalog_beyond(&strict, &more, &|item| item != "a").unwrap().titles(), ["", "", "", "", "One"]);
+        assert_eq!(catalog_of_new(&strict, &more, &|item| item != "a").unwrap().titles(), ["", "", "", "", "One"]);
         assert!(
-            catalog_beyond(&strict, &more, &|item| item == "a").unwrap_err().to_string().contains("has 0 of the 4")
+            catalog_of_new(&strict, &more, &|item| item == "a").unwrap_err().to_string().contains("has 0 of the 4")
         );
+        std::fs::write(of_items.items.as_ref().unwrap(), "item,title,kind\na,One,x\nd,,y\n").unwrap();
+        let told = catalog_of_new(&strict, &more[..1], &|_| false).unwrap_err().to_string();
+        assert!(told.contains("none of the items has a title"), "{told}");
+        let told = catalog_of_new(&strict, &["a".into(), "d".into()], &|item| item == "a").unwrap_err().to_string();
+        assert!(told.contains("none of the items has a title"), "{told}");
+        std::fs::write(of_items.items.as_ref().unwrap(), "item,title,kind\na,One,x\nc,,y\nz,Two,\n").unwrap();
         assert_eq!(attribute(&of_items, "kind", &found.items).unwrap(), ["x", "", "y"]);
         assert!(attribute(&of_items, "colour", &found.items).unwrap_err().to_string().contains("`colour`"));
         let missing = DataConfig { interactions: Some(dir.path().join("no.csv")), ..DataConfig::default() };

@@ -8,7 +8,7 @@ use crate::source::folder;
 use crate::source::read::{Input, Inputs, read};
 use crate::{DataError, Result, ids};
 use foldhash::fast::RandomState;
-use ra_core::{Catalog, TextTemplate};
+use ra_core::{Catalog, ItemId, TextTemplate};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
@@ -73,17 +73,13 @@ pub(crate) fn read_catalog(
 /// Reports items without a text that are not `known`.
 fn tell_silent(catalog: &Catalog, known: &dyn Fn(&str) -> bool, path: &Path, strict: bool) -> Result<()> {
     let what = if catalog.template().is_some() { "text" } else { "title" };
-    let asked = || catalog.all().filter(|item| !known(catalog.id(*item)));
-    let silent = asked().filter(|item| !catalog.has_text(*item)).count();
-    if silent > 0 && silent == catalog.len() {
+    let asked: Vec<ItemId> = catalog.all().filter(|item| !known(catalog.id(*item))).collect();
+    let silent = asked.iter().filter(|item| !catalog.has_text(**item)).count();
+    if silent > 0 && silent == asked.len() {
         return doubt(strict, path, format!("none of the items has a {what}: rows that read it get an empty one"));
     }
     if silent > 0 {
-        tracing::warn!(
-            items = silent,
-            of = asked().count(),
-            "items have no {what}: rows that read it get an empty one"
-        );
+        tracing::warn!(items = silent, of = asked.len(), "items have no {what}: rows that read it get an empty one");
     }
     Ok(())
 }

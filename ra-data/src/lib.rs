@@ -71,7 +71,7 @@ pub use curate::{Budget, Candidates, CurateConfig, CurateMethod, Curated, candid
 pub use describe::{Description, NumberSummary, TextSummary, describe};
 pub use error::{DataError, Result};
 pub use format::row::RejectedRows;
-pub use histories::{Histories, attribute, catalog, catalog_beyond, histories};
+pub use histories::{Histories, attribute, catalog, catalog_of_new, histories};
 pub use prepare::{Prepared, prepare};
 pub use source::lines::{TextLines, text_lines};
 pub use split::indexed::{IndexedSplit, split_indexed};

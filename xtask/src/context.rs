@@ -134,11 +134,23 @@ impl Costs {
         seconds
     }
 
+    /// Records the time of a stage that every part of a run does again from the start: only the last time counts.
+    pub(crate) fn replace(&self, stage: &str, since: Instant) -> f64 {
+        self.stages.borrow_mut().retain(|cost| cost.name != stage);
+        self.add(stage, since)
+    }
+
     /// Keeps the costs in `file` from now on, beginning with those that an earlier part of the run left there.
     pub(crate) fn keep(&self, file: PathBuf) {
         if file.exists() {
             match read_json::<Vec<StageCost>>(&file) {
-                Ok(earlier) => drop(self.stages.borrow_mut().splice(..0, earlier)),
+                Ok(earlier) => {
+                    let mut stages = self.stages.borrow_mut();
+                    // What this part has done before the folder was open, it has done again.
+                    let again = |cost: &StageCost| stages.iter().any(|own| own.name == cost.name);
+                    let earlier: Vec<StageCost> = earlier.into_iter().filter(|cost| !again(cost)).collect();
+                    stages.splice(..0, earlier);
+                }
                 Err(error) => tracing::warn!("the report will lack the costs before this start of the run: {error}"),
             }
         }

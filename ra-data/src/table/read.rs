@@ -1,9 +1,11 @@
 //! Reads tables written by [`crate::write_columns`].
+use crate::format::columnar;
+use crate::source::file::Source;
 use crate::{Column, DataError, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, UInt32Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use ra_core::Sequences;
+use ra_core::{Sequences, catch_panic};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
@@ -44,10 +46,7 @@ pub fn read_columns(path: &Path, key: &str) -> Result<(Vec<String>, NumberColumn
 /// # Errors
 /// Names the path.
 pub fn column_names(path: &Path) -> Result<Vec<String>> {
-    let fail = |e: String| DataError::corrupt(path, format!("cannot be read as Parquet: {e}"));
-    let file = std::fs::File::open(path).map_err(|e| fail(e.to_string()))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| fail(e.to_string()))?;
-    Ok(reader.schema().fields().iter().map(|field| field.name().clone()).collect())
+    catch_panic(path, || columnar::parquet_names(&Source::new(path, false)))
 }
 
 /// Reads every column of a Parquet file that [`write_columns`](crate::write_columns) can write; others are left out.

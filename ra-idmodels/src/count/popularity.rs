@@ -27,7 +27,8 @@ impl IdMethod for PopularityConfig {
 }
 
 /// Scores an item by how often it occurs in the training data: `ln(1 + count)`. Their softmax is the share of each item
-/// in all interactions, one more counted for each. So they are a prior in a blend, which adds logits.
+/// in all interactions, one more counted for each. So they are a prior in a blend, which adds logits. Above a
+/// million, counts next to each other have the same score, for want of digits.
 #[derive(Debug, Clone)]
 pub struct Popularity {
     scores: Vec<f32>,
@@ -37,7 +38,12 @@ pub struct Popularity {
 impl Popularity {
     /// Counts the training interactions.
     pub fn new(dataset: &Dataset, device: &Device) -> Self {
-        Self::of_scores(dataset.popularity().iter().map(|&count| (count as f32).ln_1p()).collect(), device)
+        Self::of_scores(dataset.popularity().into_iter().map(Self::score).collect(), device)
+    }
+
+    /// Returns the score of an item with so many training interactions.
+    pub fn score(count: u32) -> f32 {
+        (count as f32).ln_1p()
     }
 
     /// Takes the score of each item; index 0 is padding.

@@ -5,6 +5,7 @@ use crate::names::plain;
 use anyhow::{Result, bail};
 use ra_core::{Catalog, History, ItemId, UserId};
 use ra_eval::top_k;
+use ra_idmodels::Popularity;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ const MOST_BOOST: f32 = 1e6;
 /// At most this many items of a history are named as the reason of a recommendation.
 const REASONS: usize = 50;
 
-/// For whom to recommend, and what.
+/// For whom to recommend, and what. An id may be written as a whole number.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -37,9 +38,10 @@ pub struct Request {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub row: Option<String>,
     /// If given, only these items are recommended, by id.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "ids_or_none")]
     pub allow: Option<Vec<String>>,
     /// These items are not recommended, by id.
+    #[serde(deserialize_with = "ids")]
     pub deny: Vec<String>,
     /// Whether items of the history may be recommended; false by default.
     pub seen: bool,
@@ -52,7 +54,7 @@ pub struct Request {
     pub explain: bool,
 }
 
-/// An item of a history: an id or a title, or more about it. A whole number is an id too.
+/// An item of a history: an id or a title, or more about it. An id may be written as a whole number.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Past {
@@ -105,32 +107,39 @@ impl<'de> Deserialize<'de> for Past {
     }
 }
 
-/// Reads an id, which may be a whole number.
-pub(super) fn id<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
-    struct Id;
-    impl Visitor<'_> for Id {
-        type Value = String;
-        fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an id: a text or a whole number")
-        }
-        fn visit_str<E>(self, id: &str) -> std::result::Result<String, E> {
-            Ok(id.to_owned())
-        }
-        fn visit_u64<E>(self, id: u64) -> std::result::Result<String, E> {
-            Ok(id.to_string())
-        }
-        fn visit_i64<E>(self, id: i64) -> std::result::Result<String, E> {
-            Ok(id.to_string())
-        }
-    }
-    from.deserialize_any(Id)
+/// An id, which may be written as a whole number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "an id: a text or a whole number")]
+enum Id {
+    Text(String),
+    Positive(u64),
+    Negative(i64),
 }
 
-/// Reads an id or nothing.
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        match id {
+            Id::Text(id) => id,
+            Id::Positive(id) => id.to_string(),
+            Id::Negative(id) => id.to_string(),
+        }
+    }
+}
+
+pub(super) fn id<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
+    Id::deserialize(from).map(String::from)
+}
+
 fn id_or_none<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    struct Wrapped(#[serde(deserialize_with = "id")] String);
-    Ok(Option::<Wrapped>::deserialize(from)?.map(|Wrapped(id)| id))
+    Ok(Option::<Id>::deserialize(from)?.map(String::from))
+}
+
+fn ids<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<String>, D::Error> {
+    Ok(Vec::<Id>::deserialize(from)?.into_iter().map(String::from).collect())
+}
+
+fn ids_or_none<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Vec<String>>, D::Error> {
+    Ok(Option::<Vec<Id>>::deserialize(from)?.map(|ids| ids.into_iter().map(String::from).collect()))
 }
 
 impl PastEntry {
@@ -303,14 +312,7 @@ impl Bundle {
     /// # Errors
     /// As [`recommend`](Self::recommend); if the request names another row, or if a part has several vectors per user.
     pub fn user_vector(&self, request: &Request) -> Result<Vec<f32>> {
-        let scorer = self.scorer(request.row.as_deref())?;
-        let first = &self.scorers[0].name;
-        if scorer.name != *first {
-            bail!(
-                "row {}: items.parquet has the vectors of {first}; export this row by itself for its vectors",
-                scorer.name
-            );
-        }
+        let scorer = self.vector_row(request)?;
         let own = self.resolve(request)?;
         let Some(vector) = scorer.user_vector(&History { user: own.user, items: &own.items }) else {
             bail!("row {}: has several vectors per user, not one", scorer.name)
@@ -319,6 +321,19 @@ impl Bundle {
         self.turns.turn(&mut vectors, &self.manifest.rows[0].vector);
         let [vector] = vectors;
         Ok(vector)
+    }
+
+    /// Returns the row of a request if its item vectors are those of the bundle.
+    pub(super) fn vector_row(&self, request: &Request) -> Result<&Scorer> {
+        let scorer = self.scorer(request.row.as_deref())?;
+        let first = &self.scorers[0].name;
+        if scorer.name != *first {
+            bail!(
+                "row {}: items.parquet has the vectors of {first}; export this row by itself for its vectors",
+                scorer.name
+            );
+        }
+        Ok(scorer)
     }
 
     pub(super) fn scorer(&self, row: Option<&str>) -> Result<&Scorer> {
@@ -455,7 +470,7 @@ impl Bundle {
 
     /// Returns the most popular items that a request allows, with the scores of the method `pop`.
     fn most_popular(&self, scorer: &Scorer, request: &Request, own: &mut Resolved) -> Result<Vec<Named>> {
-        let scores = self.popularity.iter().map(|&count| (count as f32).ln_1p()).collect();
+        let scores = self.popularity.iter().map(|&count| Popularity::score(count)).collect();
         self.choose(scorer, request, own, scores, None)
     }
 
@@ -513,6 +528,7 @@ impl Bundle {
 
     /// Refuses a request that asks for what cannot be.
     pub(super) fn check(&self, request: &Request) -> Result<()> {
+        self.scorer(request.row.as_deref())?;
         if request.most() == 0 {
             bail!("top is 0, it must be at least 1");
         }
@@ -611,7 +627,7 @@ impl Bundle {
             words.iter().all(|word| title.contains(word)) || catalog.id(*item).to_lowercase() == query
         };
         let found = self.popular.iter().copied().filter(fits).take(top);
-        found.map(|item| self.named(item, self.popularity[item.index()] as f32)).collect()
+        found.map(|item| self.named(item, Popularity::score(self.popularity[item.index()]))).collect()
     }
 
     /// Returns the entries of a text that separates them by semicolons: at each place the longest title or id that there is,
@@ -623,7 +639,7 @@ impl Bundle {
     /// Returns the most popular items, for a page that has nothing else to show.
     pub fn popular(&self, top: usize) -> Vec<Named> {
         let all = self.popular.iter().take(top);
-        all.map(|&item| self.named(item, self.popularity[item.index()] as f32)).collect()
+        all.map(|&item| self.named(item, Popularity::score(self.popularity[item.index()]))).collect()
     }
 }
 

@@ -1,9 +1,12 @@
 //! Recommendations for many users at once, from a file of histories to a file of lists.
 use super::{Answer, Bundle, Named, Past, Request};
 use crate::context::Output;
+use crate::recipe::remedies::in_options;
 use crate::store::lock;
 use anyhow::{Context, Result, anyhow, bail};
-use ra_core::{AtomicFile, Fingerprint, Fingerprinter, OutputFolder, UserId, fingerprint};
+use ra_core::{
+    AtomicFile, Fingerprint, Fingerprinter, OutputFolder, UserId, fingerprint, nearest_existing, refuse_inputs,
+};
 use ra_data::{Column, Columns, DataConfig, column_names, read_table, text_lines, write_columns};
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -112,6 +115,11 @@ impl Asked {
             hash.part(bytes.len());
             hash.bytes(bytes);
         };
+        let kind = match &self.histories {
+            Histories::Lines(_) => ("lines", 0),
+            Histories::Log { items, .. } => ("log", items.len()),
+        };
+        part(format!("{kind:?}, {} users", self.users.len()).as_bytes());
         self.users.iter().for_each(|user| part(user.as_bytes()));
         match &self.histories {
             Histories::Lines(all) => {
@@ -138,37 +146,18 @@ impl Bundle {
     /// Names the file and row that cannot be read, or the file that is in the way.
     pub fn recommend_file(&self, config: &BatchConfig, output: &dyn Output) -> Result<BatchSummary> {
         let form = Form::of(&config.out)?;
-        self.check(&config.request)?;
-        if config.out.is_dir() {
-            bail!("{}: is a folder; name a file", config.out.display());
-        }
-        let real = |path: &Path| path.canonicalize().ok();
-        if let Some(out) = real(&config.out) {
-            let reads = config.reads.iter().chain([&config.histories]);
-            if reads.filter_map(|path| real(path)).any(|path| path == out) {
-                bail!("--out {}: is a file that the command reads; name another", config.out.display());
-            }
-        }
-        let folder = config.out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if let (Some(folder), Some(own)) = (real(folder), real(self.path()))
-            && folder.starts_with(&own)
-        {
-            bail!("--out {}: is within the bundle; name a file elsewhere", config.out.display());
-        }
         if config.vectors && form != Form::Parquet {
             bail!("--out {}: vectors need a .parquet file", config.out.display());
         }
-        form.refuse_others(&config.out)?;
+        self.check(&config.request)?;
+        if config.vectors {
+            self.vector_row(&config.request)?;
+        }
+        let out = self.place(form, config)?;
         let asked = read(config, &self.recipe.data)?;
         if asked.users.is_empty() {
             bail!("{}: holds no user", config.histories.display());
         }
-        // A link stays one: what it names is replaced.
-        let out = match config.out.is_symlink() {
-            true => real(&config.out)
-                .with_context(|| format!("--out {}: is a link to nothing; name a file", config.out.display()))?,
-            false => config.out.clone(),
-        };
         let mut parts = Parts::open(self, config, &out, &asked)?;
         let all = asked.users.len();
         output.start("recommend", all as u64);
@@ -192,7 +181,7 @@ impl Bundle {
                     lists
                 }
             };
-            let firsts = lists.rank.iter().zip(&lists.fallback).filter(|(rank, _)| **rank <= 1);
+            let firsts = lists.rank.iter().zip(&lists.fallback).filter(|(rank, _)| **rank == 1);
             summary.fallbacks += firsts.filter(|(_, fallback)| !fallback.is_empty()).count();
             summary.unknown += lists.unknown.iter().sum::<f64>() as usize;
             summary.without += lists.rank.iter().filter(|rank| **rank == 0).count();
@@ -204,9 +193,46 @@ impl Bundle {
         // Among the parts, so that a kill leaves nothing next to the lists.
         let whole = parts.claimed("whole")?;
         form.write(&whole, (0..all.div_ceil(PART)).map(|number| parts.read(number)), config.vectors)?;
+        form.refuse_others(&out)?;
         std::fs::rename(&whole, &out).with_context(|| format!("--out {}: cannot be written", config.out.display()))?;
         parts.remove()?;
         Ok(summary)
+    }
+
+    /// Returns the place of the file of lists, if it may be written. A link stays one: what it names is replaced.
+    fn place(&self, form: Form, config: &BatchConfig) -> Result<PathBuf> {
+        let out = &config.out;
+        let told = out.display();
+        let found = out.metadata().ok();
+        if found.is_none() && out.is_symlink() {
+            bail!("--out {told}: is a link to nothing; name a file");
+        }
+        if found.as_ref().is_some_and(|found| found.is_dir()) {
+            bail!("--out {told}: is a folder; name a file");
+        }
+        if found.as_ref().is_some_and(|found| !found.is_file()) {
+            bail!("--out {told}: is no file; name one");
+        }
+        let inputs: Vec<PathBuf> = config.reads.iter().chain([&config.histories]).cloned().collect();
+        refuse_inputs(std::slice::from_ref(out), &inputs)
+            .with_context(|| format!("--out {told}: is a file that the command reads; name another"))?;
+        let real = if found.is_some() { out.canonicalize()? } else { std::path::absolute(out)? };
+        let folder = |path: &Path| path.parent().and_then(nearest_existing);
+        if let (Some(folder), Ok(own)) = (folder(&real), self.path().canonicalize())
+            && folder.starts_with(&own)
+        {
+            bail!("--out {told}: is within the bundle; name a file elsewhere");
+        }
+        // The next batch would read the lists as a part of the log.
+        let log = nearest_existing(&config.histories);
+        let is_pattern = !config.histories.exists() && config.histories.to_string_lossy().contains(['*', '?', '[']);
+        if let (Some(folder), Some(log)) = (folder(&real), log)
+            && (config.histories.is_dir() && folder.starts_with(&log) || is_pattern && folder == log)
+        {
+            bail!("--out {told}: is among the histories; name a file elsewhere");
+        }
+        form.refuse_others(&real)?;
+        Ok(real)
     }
 
     fn lists(
@@ -250,12 +276,13 @@ fn read(config: &BatchConfig, own: &DataConfig) -> Result<Asked> {
         return read_files(path, config, own);
     }
     // A pipe can be read once, and what it holds shows only when it is read.
-    let mut kept = tempfile::NamedTempFile::new()?;
+    let told = || format!("--histories {}: cannot be kept in a temporary folder", path.display());
+    let folder = tempfile::tempdir().with_context(told)?;
+    let kept = folder.path().join(path.file_name().unwrap_or_default());
     let mut pipe = File::open(path).with_context(|| format!("--histories {}: cannot be read", path.display()))?;
-    std::io::copy(&mut pipe, &mut kept)
-        .with_context(|| format!("--histories {}: cannot be kept in {}", path.display(), kept.path().display()))?;
-    let of_pipe = |text: String| text.replace(&*kept.path().to_string_lossy(), &path.to_string_lossy());
-    read_files(kept.path(), config, own).map_err(|error| anyhow!("{}", of_pipe(format!("{error:#}"))))
+    std::io::copy(&mut pipe, &mut File::create(&kept).with_context(told)?).with_context(told)?;
+    let of_pipe = |text: String| text.replace(&*kept.to_string_lossy(), &path.to_string_lossy());
+    read_files(&kept, config, own).map_err(|error| anyhow!("{}", of_pipe(format!("{error:#}"))))
 }
 
 fn read_files(path: &Path, config: &BatchConfig, own: &DataConfig) -> Result<Asked> {
@@ -269,24 +296,10 @@ fn read_files(path: &Path, config: &BatchConfig, own: &DataConfig) -> Result<Ask
     let (min_rating, dedupe, strict) = (own.min_rating, own.dedupe, own.strict);
     let interactions = Some(path.to_owned());
     let log = DataConfig { interactions, columns, min_rating, dedupe, strict, ..DataConfig::default() };
-    let read = ra_data::histories(&log).map_err(|error| {
-        // Here columns are named by an option.
-        anyhow!(
-            "--histories: {}",
-            COLUMNS.iter().fold(error.to_string(), |told, [key, option]| told.replace(key, option))
-        )
-    })?;
+    let read = ra_data::histories(&log).map_err(|error| in_options(error.into())).context("--histories")?;
     let ra_data::Histories { users, items, rows, rejected, .. } = read;
     Ok(Asked { users, histories: Histories::Log { items, rows }, rejected: rejected.rows })
 }
-
-/// Keys of columns, and the options of this command for them.
-const COLUMNS: [[&str; 2]; 4] = [
-    ["`columns.user`", "--column user=NAME"],
-    ["`columns.item`", "--column item=NAME"],
-    ["`columns.time`", "--column time=NAME"],
-    ["`columns.rating`", "--column rating=NAME"],
-];
 
 /// Reads JSON lines with a history each; nothing if the files are something else, such as a log in JSON.
 fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
@@ -294,28 +307,29 @@ fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let Some(lines) = text_lines(path)? else { return Ok(None) };
+    let Some(mut lines) = text_lines(path)? else { return Ok(None) };
+    let head = lines.head()?.trim_ascii_start();
+    let first = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let key = br#""history""#;
+    if !first.starts_with(b"{") || !first.windows(key.len()).any(|part| part == key) {
+        return Ok(None);
+    }
     let (mut found, mut seen) = (Vec::new(), HashMap::new());
     for line in lines {
         let (number, line) = line?;
-        if found.is_empty() {
-            let first: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            if first.get("history").is_none() {
-                return Ok(None);
-            }
-        }
         let own: Line = serde_json::from_str(&line).map_err(|error| {
             let (told, place) = (error.to_string(), error.column());
             let told = told.rsplit_once(" at line ").map_or(&*told, |(told, _)| told);
-            anyhow!("{}, line {number}, character {place}: {told}; {LINE}", path.display())
+            anyhow!("{}, line {number}, byte {place}: {told}; {LINE}", path.display())
         })?;
         if let Some(before) = seen.insert(own.user.clone(), number) {
             let user = &own.user;
-            bail!("{}: user {user:?} is in line {before} and again in line {number}; {LINE}", path.display());
+            let told = format!("user {user:?} is in line {before} and again in line {number}");
+            bail!("{}: {told}; join their histories in one line", path.display());
         }
         found.push(own);
     }
-    Ok(Some(found).filter(|found| !found.is_empty()))
+    Ok(Some(found))
 }
 
 /// Rows of a file of lists.

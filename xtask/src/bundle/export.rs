@@ -286,6 +286,8 @@ struct Target {
 impl Target {
     /// Takes the place `to`, and a folder next to it for the new bundle. An earlier bundle stays until the new one is whole.
     fn open(to: &Path, config: &ExportConfig) -> Result<Self> {
+        // Otherwise the one whole bundle would be what is removed below.
+        finish(to)?;
         let (old, lock) = lock::take(to, KIND)?;
         old.sweep()?;
         refuse_standing(&old, config.replace)?;
@@ -303,6 +305,7 @@ impl Target {
         let names: Vec<String> = files.files().map(str::to_owned).collect();
         let (to, work) = (old.path().to_path_buf(), files.path().to_path_buf());
         let cannot = |name: &str| format!("{}: cannot be put in its place", to.join(name).display());
+        old.check(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         // From here to the last file the place holds no bundle.
         old.remove(|name| name == files::MANIFEST)?;
         old.remove(|name| !names.iter().any(|own| own == name))?;
@@ -313,6 +316,7 @@ impl Target {
             let parent = file.parent().unwrap_or(&to);
             std::fs::create_dir_all(parent).with_context(|| cannot(name))?;
             std::fs::rename(work.join(name), &file).with_context(|| cannot(name))?;
+            ra_core::point(format_args!("placed {name}"));
         }
         files.remove(|_| true)?;
         lock::leave(&work);
@@ -324,15 +328,20 @@ impl Target {
 /// stands there, or none is complete.
 pub(super) fn finish(to: &Path) -> Result<()> {
     let is_complete = |folder: &Path| folder.join(files::MANIFEST).is_file();
-    let Some(work) = beside(to, ".", ".new").ok().filter(|work| is_complete(work) && !is_complete(to)) else {
-        return Ok(());
-    };
-    let told = || format!("an export was stopped before its bundle, now in {}, was in its place", work.display());
-    let take = |folder: &Path| lock::take(folder, KIND).with_context(told);
+    let is_left = |work: &Path| is_complete(work) && !is_complete(to);
+    let Some(work) = beside(to, ".", ".new").ok().filter(|work| is_left(work)) else { return Ok(()) };
+    let busy = || format!("{}: its bundle is being put in its place", to.display());
+    let take = |folder: &Path| lock::take(folder, KIND).with_context(busy);
     let ((old, lock), (files, own)) = (take(to)?, take(&work)?);
-    tracing::warn!("{}; it is moved there", told());
-    // Its manifest is there once all else is; so whoever held the locks before has left nothing to do, or all of it.
-    if is_complete(to) { Ok(()) } else { Target { files, old, _locks: [lock, own] }.place().with_context(told) }
+    // Whoever held the locks before may have finished, or begun another bundle.
+    if !is_left(&work) {
+        if files.files().next().is_none() {
+            lock::leave(&work);
+        }
+        return Ok(());
+    }
+    tracing::warn!("{}: an export was stopped as it put its bundle in its place; it is finished now", to.display());
+    Target { files, old, _locks: [lock, own] }.place()
 }
 
 /// Refuses to replace a bundle unless asked.

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 /// The kind of the folder in its marker.
 pub(crate) const KIND: &str = "bundle";
 
-/// The version of the format that this program writes and reads.
-pub(super) const FORMAT: u32 = 1;
+/// The version of the format that this program writes and reads. In format 1, `pop` and `markov` had other scores.
+pub(super) const FORMAT: u32 = 2;
 
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(super) const ITEMS: &str = "items.parquet";

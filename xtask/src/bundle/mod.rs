@@ -69,10 +69,11 @@ pub struct Bundle {
 
 impl Bundle {
     /// Opens the bundle in a folder on `device`, after a check of every file and of the canaries. `lm` is the file or folder
-    /// of the language model of a bundle that was exported without it.
+    /// of the language model of a bundle that was exported without it. If an export was killed as it put its bundle in this
+    /// place, that is finished first.
     ///
     /// # Errors
-    /// Names the file that is missing, damaged or of another bundle, or the canary that is answered differently.
+    /// If an export is putting its bundle in this place, or cannot be finished. Otherwise names the file that is missing, damaged or of another bundle, or the canary that is answered differently.
     pub fn open(path: &Path, lm: Option<&Path>, device: &Device) -> Result<Self> {
         export::finish(path)?;
         let manifest = BundleManifest::checked(path)?;

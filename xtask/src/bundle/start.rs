@@ -1,4 +1,5 @@
 //! The trained models of a bundle as the start of another training.
+use super::export;
 use super::files::{BundleManifest, ITEMS, MANIFEST, MODEL};
 use super::table;
 use crate::store::RunFolder;
@@ -23,6 +24,7 @@ impl Start {
     /// # Errors
     /// As [`BundleManifest::checked`].
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        export::finish(path)?;
         let manifest = BundleManifest::read(path)?;
         manifest.check(path, std::iter::once(ITEMS))?;
         let (catalog, _) = table::catalog(path, &manifest)?;

@@ -165,11 +165,13 @@ fn from_bundle(args: &Args, folder: &Path) -> Result<()> {
         say!("{}: lists of {} users", out.display(), summary.users - summary.without);
         summary.notes.iter().for_each(|note| say!("note: {}", printable(note)));
         if summary.short > 0 {
-            let (short, top, without) = (summary.short, args.top, summary.without);
-            say!("note: fewer than {top} items are left for {short} users, and none for {without} of them");
+            let none =
+                if summary.without > 0 { format!(", and none for {} of them", summary.without) } else { String::new() };
+            say!("note: fewer than {} items are left for {} users{none}", args.top, summary.short);
         }
         if summary.fallbacks > 0 {
-            say!("note: {} of the users got the most popular items: none of their history is known", summary.fallbacks);
+            let why = "their history is empty or unknown, or says nothing to the row";
+            say!("note: {} of the users got the most popular items: {why}", summary.fallbacks);
         }
         if summary.unknown > 0 {
             say!("note: {} entries of histories are no items of the bundle", summary.unknown);

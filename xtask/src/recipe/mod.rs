@@ -27,7 +27,7 @@ use ra_data::{CurateConfig, DataConfig};
 use ra_eval::EvalConfig;
 use ra_idmodels::IdMethod;
 use serde::{Deserialize, Serialize};
-use settings::{apply, extended, lookup, sub_table, take, take_endless};
+use settings::{apply, extended, lookup, sub_table, take, take_non_finite};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use tune::TuneConfig;
@@ -331,7 +331,7 @@ impl Recipe {
 
     /// Reads the content of `table` without checking that it makes sense.
     fn from_table(name: String, mut table: Table) -> Result<Self> {
-        let wrong = &mut take_endless(&mut table, "");
+        let wrong = &mut take_non_finite(&mut table, "");
         let mut data = sub_table(&mut table, "data", wrong);
         let mut eval = sub_table(&mut table, "eval", wrong);
         let mut device = sub_table(&mut table, "device", wrong);

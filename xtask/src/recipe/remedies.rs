@@ -17,6 +17,12 @@ pub(crate) fn in_data(error: Error) -> Error {
     told(error, "", "curate.")
 }
 
+/// Does the same for `error` of a command that names columns by `--column ROLE=NAME`.
+pub(crate) fn in_options(error: Error) -> Error {
+    let named = |told: String, role: &str| told.replace(&format!("`columns.{role}`"), &format!("--column {role}=NAME"));
+    anyhow!("{}", ["user", "item", "time", "rating"].into_iter().fold(format!("{:#}", in_data(error)), named))
+}
+
 fn told(error: Error, data: &str, curate: &str) -> Error {
     let more = match error.downcast_ref::<DataError>() {
         Some(DataError::Settings(problems)) => return keys(problems, data),

@@ -18,33 +18,28 @@ pub(super) fn parsed(text: &str) -> Result<Table> {
     })
 }
 
-/// Takes the numbers that are infinite or none out of a table and returns what to say of each. No key can have one, and a
+/// Takes keys with numbers that are not finite out of a table, and returns what to say of each. No key can have one, and a
 /// key that may be left out would pass as if it were.
-pub(super) fn take_endless(table: &mut Table, path: &str) -> Vec<String> {
+pub(super) fn take_non_finite(table: &mut Table, path: &str) -> Vec<String> {
+    fn found(value: &Value) -> Option<f64> {
+        match value {
+            Value::Array(list) => list.iter().find_map(found),
+            value => value.as_float().filter(|number| !number.is_finite()),
+        }
+    }
     let mut wrong = Vec::new();
     table.retain(|key, value| {
         let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        let endless = |value: &Value| value.as_float().filter(|number| !number.is_finite());
+        if let Some(number) = found(value) {
+            wrong.push(format!("{path} is {number}, which is not a finite number"));
+            return false;
+        }
         let tables: Vec<&mut Table> = match value {
             Value::Table(table) => vec![table],
-            Value::Array(list) => {
-                let found = list.iter().find_map(endless);
-                found.iter().for_each(|number| wrong.push(format!("{path} holds {number}, it must be finite numbers")));
-                if found.is_some() {
-                    return false;
-                }
-                list.iter_mut().filter_map(Value::as_table_mut).collect()
-            }
-            value => {
-                let found = endless(value);
-                found.iter().for_each(|number| wrong.push(format!("{path} is {number}, it must be a finite number")));
-                if found.is_some() {
-                    return false;
-                }
-                Vec::new()
-            }
+            Value::Array(list) => list.iter_mut().filter_map(Value::as_table_mut).collect(),
+            _ => Vec::new(),
         };
-        tables.into_iter().for_each(|table| wrong.extend(take_endless(table, &path)));
+        tables.into_iter().for_each(|table| wrong.extend(take_non_finite(table, &path)));
         true
     });
     wrong
@@ -328,13 +323,13 @@ mod tests {
 
     #[test]
     fn numbers_that_are_none_are_told_and_taken_out() {
-        let text = "a = nan\nb = 1.0\n[[id]]\nshare = -inf\nkind = 'x'\n[eval]\nks = [1.0, inf]\nselect = {x = nan}\n";
+        let text = "a = nan\nb = 1.0\n[[id]]\nshare = -inf\nkind = 'x'\n[eval]\nks = [1.0, inf]\nlists = [[1.0], [nan]]\nselect = {x = nan}\n";
         let mut table: Table = text.parse().unwrap();
-        let wrong = take_endless(&mut table, "");
-        for told in ["a is NaN", "id.share is -inf", "eval.ks holds inf", "eval.select.x is NaN"] {
+        let wrong = take_non_finite(&mut table, "");
+        for told in ["a is NaN", "id.share is -inf", "eval.ks is inf", "eval.lists is NaN", "eval.select.x is NaN"] {
             assert!(wrong.iter().any(|wrong| wrong.starts_with(told)), "{told}: {wrong:?}");
         }
-        assert_eq!(wrong.len(), 4);
+        assert_eq!(wrong.len(), 5);
         assert_eq!(table, "b = 1.0\n[[id]]\nkind = 'x'\n[eval]\nselect = {}\n".parse().unwrap());
     }
 

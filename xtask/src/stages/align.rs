@@ -197,17 +197,24 @@ fn blend(
                     "{name}: nothing is held out for validation, which chooses the weights of a blend; leave it out"
                 )
             })?;
-            cx.progress.start(&format!("blend {}", variant.name), 0);
+            cx.progress.start(&format!("scores ({})", variant.name), 0);
             let scores = parts.iter().map(|part| judge.scores(part)).collect();
             let rate = |scores: &[f32]| judge.rate(scores).unwrap_or(f64::NAN);
             let search = BlendSearch::new(scores, judge.items(), &rate)?.starts(smaller(variant, made));
-            let found = search.fit(&*cx.progress)?;
+            cx.progress.finish();
+            let fit = |left_out: Option<usize>| {
+                let without = left_out.map_or_else(String::new, |at| format!(", without {}", variant.parts()[at]));
+                cx.progress.start(&format!("blend ({}{without})", variant.name), 0);
+                let found = search.fit_without(left_out, &*cx.progress);
+                cx.progress.finish();
+                found
+            };
+            let found = fit(None)?;
             let worth = if recipe.looks_closer(rows::PROBES, variant) {
-                (0..parts.len()).map(|at| search.fit_without(Some(at), &*cx.progress)).collect::<Result<_, _>>()?
+                (0..parts.len()).map(|at| fit(Some(at))).collect::<Result<_, _>>()?
             } else {
                 Vec::new()
             };
-            cx.progress.finish();
             let seconds = cx.costs.add(&format!("blend {}", variant.name), since);
             let mark = BlendManifest::new(variant.parts(), &found, &worth, judge.users(), seconds);
             folder.save_blend(&variant.name, &mark)?;

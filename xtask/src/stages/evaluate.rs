@@ -138,7 +138,7 @@ impl Rows<'_> {
         let items = item_vectors(model, data.dataset.catalog.len());
         let held_out = HeldOut::new(&data.dataset, Part::Test);
         let mut evaluation = evaluate_items(model, &items, &held_out, &config, &ProgressOf::new(name, &*cx.progress));
-        evaluation.seconds = cx.costs.add(&format!("evaluate {name}"), since);
+        evaluation.seconds = cx.costs.replace(&format!("evaluate {name}"), since);
         cx.store.folder()?.save_users(name, &data.dataset, &evaluation)?;
         let mut row = ra_eval::Row::new(name, kind, &evaluation);
         (row.train_samples, row.trainable_params, row.train_seconds) =
@@ -147,7 +147,7 @@ impl Rows<'_> {
         if kind != rows::PROBE {
             let since = Instant::now();
             row.validation = cx.validator.rate(model, &items, &data.dataset, &data.validation);
-            cx.costs.add(&format!("validate {name}"), since);
+            cx.costs.replace(&format!("validate {name}"), since);
         }
         row.notes = recipe.notes(name, kind);
         row.made = made;

@@ -3,7 +3,7 @@ use super::UpdateConfig;
 use crate::bundle::Bundle;
 use anyhow::{Context, Result, bail};
 use ra_core::{Dataset, ItemId, UserId};
-use ra_data::{Column, Columns, DataConfig, Histories, attribute, catalog_beyond, histories, write_columns};
+use ra_data::{Column, Columns, DataConfig, Histories, attribute, catalog_of_new, histories, write_columns};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -97,7 +97,7 @@ impl Merged {
         };
         let groups = has_groups.then(|| or_known(&of_groups, &|item| known(item).1.to_owned()));
         // Without a file of items, its texts are empty.
-        let newer = catalog_beyond(&read, &items, &|item| old.knows(item))?;
+        let newer = catalog_of_new(&read, &items, &|item| old.knows(item))?;
         let titles = or_known(newer.titles(), &|item| known(item).0.to_owned());
         let field = |(name, texts): (&str, &[String])| {
             let texts = or_known(texts, &|item| old.field_of(item, name).to_owned());

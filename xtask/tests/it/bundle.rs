@@ -145,7 +145,7 @@ fn a_damaged_or_foreign_bundle_is_refused() {
         write(&changed);
     };
     change("format", 7.into());
-    refused("has format 7, and this program reads format 1");
+    refused("has format 7, and this program reads format 2");
     change("files", serde_json::json!({"../secret": "0"}));
     refused("which is not within the bundle");
     change("rows", serde_json::json!([]));
@@ -255,8 +255,6 @@ fn a_batch_writes_the_same_lists_in_every_format_and_goes_on_where_it_was_cut_of
     assert!(!items("f.jsonl")[..1].contains(&"i2".to_owned()), "ann had i2");
     batch("s.jsonl", &["--allow", "allow.txt", "--seen"]);
     assert_eq!(items("s.jsonl").iter().filter(|item| *item == "i2").count(), 3);
-    let leftovers: Vec<PathBuf> = root.path("").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(!leftovers.iter().any(|path| path.to_string_lossy().contains(".parts-")), "{leftovers:?}");
     root.write("deny.csv", "i6\n");
     root.write("empty.csv", "user,item,ts\n");
     for (args, told) in [
@@ -277,6 +275,8 @@ fn a_batch_writes_the_same_lists_in_every_format_and_goes_on_where_it_was_cut_of
         let found = root.error(&[&["recommend", "--bundle", "b"], &args[..]].concat());
         assert!(found.contains(told), "{told}: {found}");
     }
+    let leftovers: Vec<PathBuf> = root.path("").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!leftovers.iter().any(|path| path.to_string_lossy().contains(".parts-")), "{leftovers:?}");
 }
 
 #[test]
@@ -326,13 +326,28 @@ fn a_batch_reads_what_strangers_send_and_tells_what_it_leaves_out() {
     assert!(told.contains("lists of 1 users") && told.contains("for 2 users, and none for 1 of them"), "{told}");
     let table = ra_data::read_table(&root.path("none.parquet")).unwrap();
     assert_eq!(table["user"], ra_data::Column::Text(vec!["b".into()]));
+    #[cfg(unix)]
+    {
+        assert!(std::process::Command::new("mkfifo").arg(root.path("pipe")).status().unwrap().success());
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::fs::write(root.path("pipe"), lines).unwrap());
+            batch("pipe", "pipe.jsonl", &[]);
+        });
+        assert_eq!(read(&root.path("pipe.jsonl")), read(&root.path("who.out.jsonl")));
+        std::os::unix::fs::symlink("pipe.jsonl", root.path("link.jsonl")).unwrap();
+        batch("who.txt", "link.jsonl", &["--deny", "deny.txt"]);
+        assert!(root.path("link.jsonl").is_symlink());
+        assert_eq!(read(&root.path("pipe.jsonl")), read(&root.path("deny.jsonl")));
+    }
     // Lists may be replaced, and nothing else.
     batch("who.txt", "short.jsonl", &[]);
     root.write("mine.csv", "precious\n");
     for (histories, out, told) in [
         ("who.txt", "mine.csv", "holds no lists"),
         ("twice.jsonl", "o.csv", "user \"a\" is in line 1 and again in line 2"),
-        ("float.jsonl", "o.csv", "line 1, character"),
+        ("float.jsonl", "o.csv", "line 1, byte"),
+        ("parts", "parts/o.csv", "is among the histories"),
+        ("parts/*.csv", "parts/o.csv", "is among the histories"),
         ("array.json", "o.csv", "--column item=NAME"),
     ] {
         root.write("twice.jsonl", "{\"user\": \"a\", \"history\": []}\n{\"user\": \"a\", \"history\": []}\n");
@@ -342,6 +357,10 @@ fn a_batch_reads_what_strangers_send_and_tells_what_it_leaves_out() {
         assert!(found.contains(told), "{told}: {found}");
     }
     assert_eq!(read(&root.path("mine.csv")), ["precious"]);
+    // A log in JSON stays one, however its first line looks.
+    root.write("log.json", "[{\"user\": \"ann\", \"item\": \"i1\", \"ts\": 1}]");
+    batch("log.json", "log.jsonl", &[]);
+    assert_eq!(users("log.jsonl"), ["ann"]);
 }
 
 #[test]
@@ -358,22 +377,35 @@ fn options_that_a_run_does_not_have_are_refused() {
 }
 
 #[test]
-fn an_export_that_was_killed_as_it_moved_its_bundle_is_finished_by_whoever_opens_it() {
+fn an_export_killed_as_it_puts_its_bundle_in_place_is_finished() {
     let root = exported(&[]);
-    let whole = list(&json(&root.ok(&["recommend", "--bundle", "b", "--item", "i1", "--json"])));
-    // The state after a kill: some files are moved, the manifest is not.
-    std::fs::create_dir(root.path(".b.new")).unwrap();
-    for name in [".ra-rec.json", "manifest.json", "items.parquet"] {
-        let moved = root.path(".b.new").join(name);
-        std::fs::rename(root.path("b").join(name), &moved).unwrap();
-        if name == ".ra-rec.json" {
-            std::fs::copy(&moved, root.path("b").join(name)).unwrap();
-        }
-    }
+    let asked = ["recommend", "--bundle", "b", "--item", "i1", "--json"];
+    let whole = list(&json(&root.ok(&asked)));
     root.write("b/mine.txt", "mine");
-    let again = list(&json(&root.ok(&["recommend", "--bundle", "b", "--item", "i1", "--json"])));
-    assert_eq!(again, whole);
-    assert!(!root.path(".b.new").exists() && root.path("b/mine.txt").exists());
+    let export = ["export", "--run", "a", "--to", "b", "--row", "all", "--force"];
+    let command = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(export).current_dir(root.path("")).env("RA_REC_ROOT", root.path(""));
+        command
+    };
+    let points = crate::kill::points(&mut command());
+    let placed: Vec<&String> = points.iter().filter(|point| point.starts_with("placed ")).collect();
+    assert_eq!(placed.last().unwrap().as_str(), "placed manifest.json");
+    // Whoever opens the bundle finishes the export, and so does another export.
+    for (point, is_opened) in [(placed[0], true), (placed[placed.len() - 2], false), (placed[placed.len() - 1], true)] {
+        crate::kill::kill_at(point, &mut command());
+        if !is_opened {
+            root.ok(&export);
+        }
+        assert_eq!(list(&json(&root.ok(&asked))), whole, "{point}");
+        root.ok(&export);
+        assert!(!root.path(".b.new").exists() && root.path("b/mine.txt").exists(), "{point}");
+    }
+    // What cannot be put in its place leaves the bundle that is there.
+    let manifest = std::fs::read_to_string(root.path("b/.ra-rec.json")).unwrap();
+    root.write("b/.ra-rec.json", &manifest.replace("\"items.npy\",", ""));
+    assert!(root.error(&export).contains("items.npy"));
+    assert_eq!(list(&json(&root.ok(&asked))), whole);
 }
 
 #[test]
