@@ -390,7 +390,7 @@ fn how_sure(candidates: &[Candidate<'_>], best: usize, rivals: &[Rival], criteri
             1..=NAMED => format!("It was not tested against {}.", named(candidates, &untested)),
             rows => format!("It was not tested against the other {rows} rows."),
         });
-        sentences.push("A report relative to this row (`--to`) tests all of them.".into());
+        sentences.push("A report relative to this row, by the option --to, tests all of them.".into());
     }
     Answer { question, short: verdict(other, closest, criterion), text: sentences.join(" ") }
 }
