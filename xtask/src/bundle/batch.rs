@@ -225,9 +225,10 @@ impl Bundle {
         }
         // The next batch would read the lists as a part of the log.
         let log = nearest_existing(&config.histories);
+        let ends_alike = config.histories.extension().is_none_or(|end| Some(end) == out.extension());
         let is_pattern = !config.histories.exists() && config.histories.to_string_lossy().contains(['*', '?', '[']);
         if let (Some(folder), Some(log)) = (folder(&real), log)
-            && (config.histories.is_dir() && folder.starts_with(&log) || is_pattern && folder == log)
+            && (config.histories.is_dir() && folder.starts_with(&log) || is_pattern && ends_alike && folder == log)
         {
             bail!("--out {told}: is among the histories; name a file elsewhere");
         }

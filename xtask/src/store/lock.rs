@@ -75,7 +75,10 @@ fn lock(folder: &Path) -> Result<File> {
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {
-            bail!("{}: process {owner} is running here; wait for it, or name another folder", folder.display())
+            bail!(
+                "{}: process {owner} is running here; wait for it, or name another folder (--out, --to)",
+                folder.display()
+            )
         }
         // The file system has no locks, so the folder is used without one.
         Err(TryLockError::Error(_)) => Ok(file),

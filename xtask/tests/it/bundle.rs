@@ -299,6 +299,7 @@ fn a_batch_reads_what_strangers_send_and_tells_what_it_leaves_out() {
         batch(histories, "parts.jsonl", &[]);
         assert_eq!(users("parts.jsonl"), ["ann", "bob"], "{histories}");
     }
+    batch("parts/*.csv", "parts/lists.jsonl", &[]);
     // A byte order mark, numbers as ids, another name, compression.
     let lines =
         "\u{feff}{\"user\": 7, \"history\": [\"i1\", {\"item\": \"i2\"}]}\r\n\n{\"user\": \"b\", \"history\": [99]}\n";
