@@ -106,6 +106,8 @@ impl Results {
              Differences are from the row that is named. They have 95 % intervals over users (paired bootstrap, {RESAMPLES} \
              resamples)\nand *p* by a permutation test ({PERMUTATIONS} permutations) with Holm's correction over all tests of \
              the run. Before the\ncorrection, no *p* is below 1/{}, however large the difference.\n\n\
+             Amazon data are processed 5-core files that we were given\n\
+             ([what is known of them](your-data.md#the-amazon-data-sets-of-this-project)): your counts may differ.\n\n\
              More rows, seeds and data sets, and what failed, are in the [lab log](../../lab/README.md):\n\
              [rivals](../../lab/rivals.md), [distillation](../../lab/distillation.md), \
              [two layers](../../lab/two-layers.md),\n[few samples](../../lab/few-samples.md), \
